@@ -1,0 +1,2 @@
+//! ashore
+fn main() {}
