@@ -1,1 +1,14 @@
-//! ashore-core
+//! What should be: networks, endpoints, ranges, identities, and the plan that makes the kernel agree.
+//!
+//! Nothing here touches the kernel or prints. The kernel crate turns the kernel's state into [`Observed`] and runs each
+//! [`Step`]; in between, everything is a pure function of values.
+
+pub mod link;
+pub mod name;
+pub mod observed;
+pub mod step;
+
+pub use link::{IpvlanMode, LinkKind, LinkSpec, LinkType, MacvlanMode, Netns, Place, Tag};
+pub use name::{EndpointName, IfName, NameError, NetworkName};
+pub use observed::{Observed, View};
+pub use step::{Address, Route, Step};

@@ -1,0 +1,296 @@
+//! Links: what Ashore makes, and the tag by which it knows its own again.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use ashore_wire::Mac;
+use serde::{Deserialize, Serialize};
+
+use crate::name::{EndpointName, IfName, NetworkName};
+
+/// How a macvlan child treats its siblings (`IFLA_MACVLAN_MODE`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MacvlanMode {
+    /// Siblings reach each other directly inside the host.
+    #[default]
+    Bridge,
+    /// Siblings never reach each other.
+    Private,
+    /// Every frame goes out on the wire; siblings meet only if the switch sends it back (hairpin).
+    Vepa,
+    /// One child takes the parent over, MAC included; there is no second child.
+    Passthru,
+}
+
+/// What an ipvlan child switches on (`IFLA_IPVLAN_MODE`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IpvlanMode {
+    /// Frames, with the parent's MAC.
+    #[default]
+    L2,
+    /// Packets, routed in the parent's namespace; no broadcast.
+    L3,
+    /// As l3, seen by the host's netfilter.
+    L3s,
+}
+
+/// The kind of link that puts an endpoint on the LAN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LinkKind {
+    /// A macvlan child of the parent, with a MAC of its own.
+    Macvlan(MacvlanMode),
+    /// An ipvlan child of the parent, with the parent's MAC.
+    Ipvlan(IpvlanMode),
+    /// A veth whose host end is a port of the parent, which is a bridge.
+    Bridge,
+}
+
+impl Default for LinkKind {
+    fn default() -> Self {
+        LinkKind::Macvlan(MacvlanMode::Bridge)
+    }
+}
+
+impl MacvlanMode {
+    /// The mode's name in `ip link` and in Docker's `macvlan_mode`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            MacvlanMode::Bridge => "bridge",
+            MacvlanMode::Private => "private",
+            MacvlanMode::Vepa => "vepa",
+            MacvlanMode::Passthru => "passthru",
+        }
+    }
+}
+
+impl IpvlanMode {
+    /// The mode's name in `ip link` and in Docker's `ipvlan_mode`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            IpvlanMode::L2 => "l2",
+            IpvlanMode::L3 => "l3",
+            IpvlanMode::L3s => "l3s",
+        }
+    }
+}
+
+/// Why a text does not name a link kind.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{0}` is no link kind; there are macvlan, macvlan:private, macvlan:vepa, macvlan:passthru, ipvlan, ipvlan:l3, ipvlan:l3s and bridge"
+)]
+pub struct LinkKindError(pub String);
+
+impl fmt::Display for LinkKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LinkKind::Macvlan(mode) => write!(f, "macvlan:{}", mode.as_str()),
+            LinkKind::Ipvlan(mode) => write!(f, "ipvlan:{}", mode.as_str()),
+            LinkKind::Bridge => f.write_str("bridge"),
+        }
+    }
+}
+
+impl FromStr for LinkKind {
+    type Err = LinkKindError;
+
+    fn from_str(text: &str) -> Result<Self, LinkKindError> {
+        Ok(match text {
+            "macvlan" | "macvlan:bridge" => LinkKind::Macvlan(MacvlanMode::Bridge),
+            "macvlan:private" => LinkKind::Macvlan(MacvlanMode::Private),
+            "macvlan:vepa" => LinkKind::Macvlan(MacvlanMode::Vepa),
+            "macvlan:passthru" => LinkKind::Macvlan(MacvlanMode::Passthru),
+            "ipvlan" | "ipvlan:l2" => LinkKind::Ipvlan(IpvlanMode::L2),
+            "ipvlan:l3" => LinkKind::Ipvlan(IpvlanMode::L3),
+            "ipvlan:l3s" => LinkKind::Ipvlan(IpvlanMode::L3s),
+            "bridge" => LinkKind::Bridge,
+            _ => return Err(LinkKindError(text.to_owned())),
+        })
+    }
+}
+
+/// A network namespace other than the host's: how to open it, and how to know it again.
+///
+/// A path may come to lead elsewhere (a process id is used again, a container is made anew), so the identity of the
+/// namespace behind it is kept too. Both numbers are those of the nsfs inode.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Netns {
+    /// A path that opens it, such as `/run/netns/web` or `/proc/4711/ns/net`.
+    pub path: PathBuf,
+    /// `st_dev` of what the path opened.
+    pub dev: u64,
+    /// `st_ino` of what the path opened.
+    pub ino: u64,
+}
+
+impl Netns {
+    /// The name under which `ip -n` finds it, for a namespace in `/run/netns`.
+    pub fn ip_name(&self) -> Option<&str> {
+        let name =
+            ["/run/netns", "/var/run/netns"].iter().find_map(|dir| self.path.strip_prefix(dir).ok())?;
+        name.to_str().filter(|name| !name.contains('/') && !name.is_empty())
+    }
+}
+
+/// Where a link, address or route is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Place {
+    /// The namespace that holds the parents: the one the daemon runs in.
+    Host,
+    /// A container's namespace.
+    Netns(Netns),
+}
+
+/// The type of a link with all that its creation needs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LinkType {
+    /// A macvlan child of a link on the host.
+    Macvlan {
+        /// The link on the host that it is a child of.
+        parent: IfName,
+        /// How it treats its siblings.
+        mode: MacvlanMode,
+        /// `IFLA_MACVLAN_BC_QUEUE_LEN`: broadcasts that may wait, in frames; the kernel's default is 1000.
+        bc_queue_len: Option<u32>,
+    },
+    /// An ipvlan child of a link on the host.
+    Ipvlan {
+        /// The link on the host that it is a child of.
+        parent: IfName,
+        /// What it switches on. The kernel keeps one mode for all children of a parent.
+        mode: IpvlanMode,
+    },
+    /// One end of a veth pair.
+    Veth {
+        /// The other end's name.
+        peer: IfName,
+        /// Where the other end is made.
+        peer_place: Place,
+    },
+    /// A bridge.
+    Bridge,
+    /// An 802.1Q sub-interface.
+    Vlan {
+        /// The link that carries the tagged frames.
+        parent: IfName,
+        /// The VLAN's number, 1 to 4094.
+        id: u16,
+    },
+}
+
+/// A link to be made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkSpec {
+    /// Its name where it is made.
+    pub name: IfName,
+    /// Its type.
+    pub kind: LinkType,
+    /// Its MAC; without one the kernel invents one (and udev may rewrite it).
+    pub mac: Option<Mac>,
+    /// Its MTU in bytes; without one the parent's.
+    pub mtu: Option<u32>,
+    /// Whether the kernel must give it no IPv6 link-local address of its own (`addrgenmode none`).
+    pub no_link_local: bool,
+}
+
+/// Whose a link is: the text in its `ifalias`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub enum Tag {
+    /// The link of an endpoint: `ashore:<network>:<endpoint>`.
+    Endpoint(NetworkName, EndpointName),
+    /// The host's end of an endpoint's veth: `ashore-port:<network>:<endpoint>`.
+    Port(NetworkName, EndpointName),
+    /// The shim on a parent: `ashore-shim:<parent>`.
+    Shim(IfName),
+    /// A VLAN sub-interface made for a network: `ashore-vlan:<name>`.
+    Vlan(IfName),
+}
+
+impl fmt::Display for Tag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Tag::Endpoint(network, endpoint) => write!(f, "ashore:{network}:{endpoint}"),
+            Tag::Port(network, endpoint) => write!(f, "ashore-port:{network}:{endpoint}"),
+            Tag::Shim(parent) => write!(f, "ashore-shim:{parent}"),
+            Tag::Vlan(name) => write!(f, "ashore-vlan:{name}"),
+        }
+    }
+}
+
+/// The text is no tag of Ashore's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a tag of Ashore's")]
+pub struct NotATag;
+
+impl FromStr for Tag {
+    type Err = NotATag;
+
+    fn from_str(text: &str) -> Result<Self, NotATag> {
+        let (kind, rest) = text.split_once(':').ok_or(NotATag)?;
+        let pair = || -> Option<(NetworkName, EndpointName)> {
+            let (network, endpoint) = rest.split_once(':')?;
+            Some((network.parse().ok()?, endpoint.parse().ok()?))
+        };
+        let tag = match kind {
+            "ashore" => pair().map(|(n, e)| Tag::Endpoint(n, e)),
+            "ashore-port" => pair().map(|(n, e)| Tag::Port(n, e)),
+            "ashore-shim" => rest.parse().ok().map(Tag::Shim),
+            "ashore-vlan" => rest.parse().ok().map(Tag::Vlan),
+            _ => None,
+        };
+        tag.ok_or(NotATag)
+    }
+}
+
+impl From<Tag> for String {
+    fn from(tag: Tag) -> String {
+        tag.to_string()
+    }
+}
+
+impl TryFrom<String> for Tag {
+    type Error = NotATag;
+
+    fn try_from(text: String) -> Result<Self, NotATag> {
+        text.parse()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_tag_reads_back_and_foreign_aliases_are_nobodys() {
+        for text in ["ashore:lan:web", "ashore-port:lan:web", "ashore-shim:eth0", "ashore-vlan:eth0.200"] {
+            assert_eq!(text.parse::<Tag>().unwrap().to_string(), text);
+        }
+        for text in ["", "ashore", "ashore:", "ashore:lan", "ashore:lan:web:x", "ashore-shim:a/b", "uplink"] {
+            assert!(text.parse::<Tag>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_link_kind_reads_back() {
+        for text in [
+            "macvlan:bridge",
+            "macvlan:private",
+            "macvlan:vepa",
+            "macvlan:passthru",
+            "ipvlan:l2",
+            "ipvlan:l3",
+            "ipvlan:l3s",
+            "bridge",
+        ] {
+            assert_eq!(text.parse::<LinkKind>().unwrap().to_string(), text);
+        }
+        assert!("macvtap".parse::<LinkKind>().is_err());
+    }
+}

@@ -1,0 +1,181 @@
+//! Names, each checked once when it is made, so that nothing later has to ask.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// Why a name was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// Nothing was given.
+    #[error("a {what} must not be empty")]
+    Empty {
+        /// What the name was for.
+        what: &'static str,
+    },
+    /// Longer than the kernel or the tag in `ifalias` can carry.
+    #[error("{what} `{name}` is {length} bytes long; at most {most} fit")]
+    TooLong {
+        /// What the name was for.
+        what: &'static str,
+        /// The name as given.
+        name: String,
+        /// Its length in bytes.
+        length: usize,
+        /// The limit in bytes.
+        most: usize,
+    },
+    /// A character that has a meaning of its own in a path, a tag or a shell.
+    #[error("{what} `{name}` contains {character:?}; {allowed}")]
+    Character {
+        /// What the name was for.
+        what: &'static str,
+        /// The name as given.
+        name: String,
+        /// The first character at fault.
+        character: char,
+        /// What would have been accepted.
+        allowed: &'static str,
+    },
+}
+
+macro_rules! checked_name {
+    ($(#[$doc:meta])* $name:ident, $check:path) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(into = "String", try_from = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// The name as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = NameError;
+
+            fn from_str(text: &str) -> Result<Self, NameError> {
+                $check(text)?;
+                Ok(Self(text.to_owned()))
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = NameError;
+
+            fn try_from(text: String) -> Result<Self, NameError> {
+                text.parse()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(name: $name) -> String {
+                name.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&self.0, f)
+            }
+        }
+    };
+}
+
+checked_name! {
+    /// A network's name: 1 to 63 letters, digits, `_`, `.` or `-`, beginning with a letter or digit
+    /// (what Docker allows for networks and containers).
+    NetworkName, check_network
+}
+
+checked_name! {
+    /// An endpoint's name on its network, by the same rule as [`NetworkName`]; the container's identity follows from it.
+    EndpointName, check_endpoint
+}
+
+checked_name! {
+    /// An interface's name as the kernel accepts it: 1 to 15 bytes (`IFNAMSIZ` less the zero), no `/`, no white space,
+    /// no `:` (which `ifconfig` aliases claim), neither `.` nor `..`, and no `%`, which the kernel takes for a template.
+    IfName, check_ifname
+}
+
+fn check_network(text: &str) -> Result<(), NameError> {
+    check_label("network name", text)
+}
+
+fn check_endpoint(text: &str) -> Result<(), NameError> {
+    check_label("endpoint name", text)
+}
+
+fn check_label(what: &'static str, text: &str) -> Result<(), NameError> {
+    const MOST: usize = 63;
+    const ALLOWED: &str = "allowed are letters, digits, `_`, `.` and `-`, the first being a letter or digit";
+    check_length(what, text, MOST)?;
+    let at_fault = text.char_indices().find(|&(at, c)| {
+        let inner = at > 0 && matches!(c, '_' | '.' | '-');
+        !(c.is_ascii_alphanumeric() || inner)
+    });
+    match at_fault {
+        Some((_, character)) => {
+            Err(NameError::Character { what, name: text.to_owned(), character, allowed: ALLOWED })
+        }
+        None => Ok(()),
+    }
+}
+
+fn check_ifname(text: &str) -> Result<(), NameError> {
+    const WHAT: &str = "interface name";
+    const ALLOWED: &str = "the kernel allows neither `/`, `:`, `%`, white space nor `.` and `..` alone";
+    check_length(WHAT, text, 15)?;
+    let at_fault = match text {
+        "." | ".." => Some('.'),
+        _ => text.chars().find(|c| matches!(c, '/' | ':' | '%') || c.is_whitespace() || c.is_control()),
+    };
+    match at_fault {
+        Some(character) => {
+            Err(NameError::Character { what: WHAT, name: text.to_owned(), character, allowed: ALLOWED })
+        }
+        None => Ok(()),
+    }
+}
+
+fn check_length(what: &'static str, text: &str, most: usize) -> Result<(), NameError> {
+    match text.len() {
+        0 => Err(NameError::Empty { what }),
+        length if length > most => Err(NameError::TooLong { what, name: text.to_owned(), length, most }),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_with_path_separators_or_tag_separators_are_refused() {
+        for text in ["", "a/b", "../etc", "a:b", ".hidden", "-x", "a b", "\n", &"x".repeat(64)] {
+            assert!(text.parse::<EndpointName>().is_err(), "{text:?}");
+            assert!(text.parse::<NetworkName>().is_err(), "{text:?}");
+        }
+        assert!("web-1.example_x".parse::<EndpointName>().is_ok());
+    }
+
+    #[test]
+    fn an_interface_name_is_what_the_kernel_takes() {
+        for text in ["", ".", "..", "a/b", "eth0:1", "with space", "eth%d", "sixteen-bytes-xx"] {
+            assert!(text.parse::<IfName>().is_err(), "{text:?}");
+        }
+        for text in ["eth0", "eth0.200", "br-lan", "fifteen-bytes-x", "lan@home"] {
+            assert!(text.parse::<IfName>().is_ok(), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! What is: the kernel's network state as the kernel crate reads it, in the words in which the plan compares it.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use ashore_wire::Mac;
+use ipnet::IpNet;
+
+use crate::link::{IpvlanMode, LinkSpec, LinkType, MacvlanMode, Netns, Place, Tag};
+use crate::name::IfName;
+use crate::step::{Route, SysctlKey};
+
+/// The host's namespace, and those containers' namespaces that were asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Observed {
+    /// The namespace that holds the parents.
+    pub host: View,
+    /// Containers' namespaces; one that is gone, or whose path leads to another by now, is absent.
+    pub netns: BTreeMap<Netns, View>,
+}
+
+/// One namespace.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct View {
+    /// All links.
+    pub links: Vec<Link>,
+    /// All addresses, in the kernel's order: the first of a link's addresses in a subnet is its primary one.
+    pub addresses: Vec<LinkAddress>,
+    /// Unicast routes of the main table, whoever made them.
+    pub routes: Vec<ObservedRoute>,
+    /// Permanent neighbour entries.
+    pub neighbours: Vec<Neighbour>,
+}
+
+/// A link as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// The kernel's number for it in its namespace.
+    pub index: u32,
+    /// Its name.
+    pub name: IfName,
+    /// What it is.
+    pub kind: ObservedKind,
+    /// The link below it (`IFLA_LINK`): a macvlan's parent, a veth's peer.
+    pub lower: Option<Lower>,
+    /// The index of the bridge or bond that it is a port of.
+    pub master: Option<u32>,
+    /// Its MAC; none for links without one (tunnels).
+    pub mac: Option<Mac>,
+    /// In bytes.
+    pub mtu: u32,
+    /// Whether it is administratively up (`IFF_UP`).
+    pub up: bool,
+    /// Whether it can pass frames (`IFF_LOWER_UP`).
+    pub carrier: bool,
+    /// Its `ifalias`.
+    pub alias: Option<String>,
+    /// Whether it is a Wi-Fi interface, as nl80211 says; only known for links that could be a parent.
+    pub wireless: bool,
+    /// `net.ipv4.conf.<link>.arp_filter`, where the link has IPv4.
+    pub arp_filter: Option<i32>,
+    /// `net.ipv4.conf.<link>.rp_filter`, where the link has IPv4.
+    pub rp_filter: Option<i32>,
+    /// `net.ipv6.conf.<link>.accept_ra`, where the link has IPv6.
+    pub accept_ra: Option<i32>,
+    /// `net.ipv6.conf.<link>.disable_ipv6`, where the kernel has IPv6.
+    pub disable_ipv6: Option<i32>,
+}
+
+/// The link below another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lower {
+    /// Its index, in its own namespace.
+    pub index: u32,
+    /// Whether that is another namespace than the upper link's (`IFLA_LINK_NETNSID` is present).
+    pub elsewhere: bool,
+}
+
+/// What a link is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ObservedKind {
+    /// A macvlan child.
+    Macvlan {
+        /// How it treats its siblings.
+        mode: MacvlanMode,
+        /// Broadcasts that may wait, in frames (`IFLA_MACVLAN_BC_QUEUE_LEN`, absent before Linux 5.11).
+        bc_queue_len: Option<u32>,
+    },
+    /// An ipvlan child.
+    Ipvlan {
+        /// What it switches on.
+        mode: IpvlanMode,
+    },
+    /// One end of a veth pair.
+    Veth,
+    /// A bridge.
+    Bridge,
+    /// An 802.1Q sub-interface.
+    Vlan {
+        /// The VLAN's number.
+        id: u16,
+    },
+    /// The loopback link.
+    Loopback,
+    /// An Ethernet interface without a kind of its own: a NIC.
+    Physical,
+    /// Anything else, by the kernel's name for its kind.
+    Other(String),
+}
+
+/// An address on a link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkAddress {
+    /// The link's index.
+    pub index: u32,
+    /// The address with the length of its prefix.
+    pub net: IpNet,
+    /// Whether it has no end of life (`IFA_F_PERMANENT`).
+    pub permanent: bool,
+    /// Whether it is valid on the link only: `fe80::/10`, `169.254.0.0/16`.
+    pub link_scope: bool,
+    /// IPv6: not yet usable, or found to be a duplicate (`IFA_F_TENTATIVE`, `IFA_F_DADFAILED`), or about to go (`IFA_F_DEPRECATED`,
+    /// `IFA_F_TEMPORARY`): nothing to name the host by.
+    pub unsteady: bool,
+}
+
+/// A route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObservedRoute {
+    /// Where it leads and how.
+    pub route: Route,
+    /// Who made it (`rtm_protocol`).
+    pub protocol: u8,
+    /// Its priority; the lowest wins.
+    pub metric: u32,
+}
+
+/// A permanent neighbour entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Neighbour {
+    /// The link's index.
+    pub index: u32,
+    /// The neighbour's address.
+    pub ip: IpAddr,
+    /// The neighbour's MAC.
+    pub mac: Mac,
+}
+
+impl Observed {
+    /// The view of a place; none for a namespace that is gone or was not asked for.
+    pub fn view(&self, place: &Place) -> Option<&View> {
+        match place {
+            Place::Host => Some(&self.host),
+            Place::Netns(netns) => self.netns.get(netns),
+        }
+    }
+}
+
+impl View {
+    /// The link of a name.
+    pub fn link(&self, name: &IfName) -> Option<&Link> {
+        self.links.iter().find(|link| link.name == *name)
+    }
+
+    /// The link of an index.
+    pub fn link_at(&self, index: u32) -> Option<&Link> {
+        self.links.iter().find(|link| link.index == index)
+    }
+
+    /// The link that carries a tag.
+    pub fn tagged(&self, tag: &Tag) -> Option<&Link> {
+        self.links.iter().find(|link| link.tag().as_ref() == Some(tag))
+    }
+
+    /// The addresses of a link.
+    pub fn addresses_of(&self, link: &Link) -> impl Iterator<Item = &LinkAddress> {
+        let index = link.index;
+        self.addresses.iter().filter(move |address| address.index == index)
+    }
+
+    /// The address by which the host is known on a link in a subnet: the first lasting one that lies in it.
+    pub fn host_address(&self, link: &Link, subnet: &IpNet) -> Option<IpAddr> {
+        self.addresses_of(link)
+            .filter(|address| !address.link_scope && !address.unsteady)
+            .map(|address| address.net.addr())
+            .find(|ip| subnet.contains(ip))
+    }
+
+    /// Whether any link has this address.
+    pub fn has_address(&self, ip: IpAddr) -> bool {
+        self.addresses.iter().any(|address| address.net.addr() == ip)
+    }
+}
+
+impl Link {
+    /// Whose it is, if it is Ashore's.
+    pub fn tag(&self) -> Option<Tag> {
+        self.alias.as_deref()?.parse().ok()
+    }
+
+    /// The spec by which this link could be made again; `host` is the view that holds its parent.
+    /// None for kinds that Ashore does not make, and for a veth whose peer is out of sight.
+    pub fn spec(&self, host: &View) -> Option<LinkSpec> {
+        let parent = || Some(host.link_at(self.lower?.index)?.name.clone());
+        let kind = match self.kind {
+            ObservedKind::Macvlan { mode, bc_queue_len } => {
+                LinkType::Macvlan { parent: parent()?, mode, bc_queue_len }
+            }
+            ObservedKind::Ipvlan { mode } => LinkType::Ipvlan { parent: parent()?, mode },
+            ObservedKind::Vlan { id } => LinkType::Vlan { parent: parent()?, id },
+            ObservedKind::Bridge => LinkType::Bridge,
+            ObservedKind::Veth => LinkType::Veth { peer: parent()?, peer_place: Place::Host },
+            ObservedKind::Loopback | ObservedKind::Physical | ObservedKind::Other(_) => return None,
+        };
+        Some(LinkSpec {
+            name: self.name.clone(),
+            kind,
+            mac: self.mac,
+            mtu: Some(self.mtu),
+            no_link_local: false,
+        })
+    }
+
+    /// The value of a sysctl that [`Link`] carries.
+    pub fn sysctl(&self, key: SysctlKey) -> Option<i32> {
+        match key {
+            SysctlKey::ArpFilter => self.arp_filter,
+            SysctlKey::RpFilter => self.rp_filter,
+            SysctlKey::AcceptRa => self.accept_ra,
+        }
+    }
+}

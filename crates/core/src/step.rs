@@ -1,0 +1,448 @@
+//! A step: one change to the kernel's network state, as plain data.
+//!
+//! The same value is what `ashore plan` prints, what the log says, what the kernel crate applies, and whose inverse
+//! undoes it. Each step prints as the one command that a person would type for it.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use ashore_wire::Mac;
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::link::{LinkSpec, LinkType, Place, Tag};
+use crate::name::IfName;
+
+/// The `rtm_protocol` of every route that Ashore makes: a number that no routing daemon in iproute2's
+/// `rt_protos` has, so that `ip route show proto 65` lists exactly Ashore's.
+pub const ROUTE_PROTOCOL: u8 = 65;
+
+/// An address on a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Address {
+    /// The address with the length of its subnet's prefix.
+    pub net: IpNet,
+    /// IPv6: no duplicate address detection by the kernel (`IFA_F_NODAD`), because it was done before.
+    pub nodad: bool,
+}
+
+/// A route of Ashore's, in the main table.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Route {
+    /// Where it leads; a prefix of length 0 is the default route.
+    pub to: IpNet,
+    /// The next hop; without one the destination is on the link.
+    pub via: Option<IpAddr>,
+    /// The link that it leaves by.
+    pub dev: IfName,
+    /// The source address that the host prefers on it.
+    pub src: Option<IpAddr>,
+}
+
+/// A sysctl below `net.` that Ashore sets.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Sysctl {
+    /// `ipv4` or `ipv6`.
+    pub family: Family,
+    /// The link that it is about.
+    pub link: IfName,
+    /// The last part of its name, such as `arp_filter`.
+    pub key: SysctlKey,
+}
+
+/// The two families of addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Family {
+    /// IPv4.
+    Ipv4,
+    /// IPv6.
+    Ipv6,
+}
+
+impl Family {
+    /// The family of an address.
+    pub fn of(ip: IpAddr) -> Self {
+        if ip.is_ipv4() { Family::Ipv4 } else { Family::Ipv6 }
+    }
+
+    /// The length in bits of a prefix that holds one address.
+    pub fn full_prefix(self) -> u8 {
+        match self {
+            Family::Ipv4 => 32,
+            Family::Ipv6 => 128,
+        }
+    }
+}
+
+/// The per-link sysctls that Ashore ever sets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SysctlKey {
+    /// Answer ARP only where the answer would leave by this link: keeps the shim silent towards the LAN.
+    ArpFilter,
+    /// Strict (1) or loose (2) reverse path check.
+    RpFilter,
+    /// Whether router advertisements are followed: a shim must not, or the host gets a second default route.
+    AcceptRa,
+}
+
+impl SysctlKey {
+    /// The name below `/proc/sys/net/<family>/conf/<link>/`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            SysctlKey::ArpFilter => "arp_filter",
+            SysctlKey::RpFilter => "rp_filter",
+            SysctlKey::AcceptRa => "accept_ra",
+        }
+    }
+}
+
+/// One change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Step {
+    /// Makes a link in its place, down.
+    AddLink {
+        /// Where.
+        place: Place,
+        /// What.
+        link: LinkSpec,
+    },
+    /// Deletes a link, and with it its addresses and routes.
+    DelLink {
+        /// Where.
+        place: Place,
+        /// Which, as it was: applying the step's inverse makes it again.
+        link: LinkSpec,
+    },
+    /// Writes the tag into the link's `ifalias`.
+    SetAlias {
+        /// Where.
+        place: Place,
+        /// Which link.
+        link: IfName,
+        /// The tag; none clears it.
+        tag: Option<Tag>,
+    },
+    /// Makes a link a port of a bridge, or takes it out.
+    SetMaster {
+        /// Where.
+        place: Place,
+        /// Which link.
+        link: IfName,
+        /// The bridge.
+        master: Option<IfName>,
+        /// The bridge that it was a port of.
+        was: Option<IfName>,
+    },
+    /// Changes the MTU.
+    SetMtu {
+        /// Where.
+        place: Place,
+        /// Which link.
+        link: IfName,
+        /// In bytes.
+        mtu: u32,
+        /// What it was.
+        was: u32,
+    },
+    /// Brings a link up or down.
+    SetUp {
+        /// Where.
+        place: Place,
+        /// Which link.
+        link: IfName,
+        /// Up, or down.
+        up: bool,
+    },
+    /// Adds an address.
+    AddAddress {
+        /// Where.
+        place: Place,
+        /// To which link.
+        link: IfName,
+        /// Which.
+        address: Address,
+    },
+    /// Removes an address.
+    DelAddress {
+        /// Where.
+        place: Place,
+        /// From which link.
+        link: IfName,
+        /// Which.
+        address: Address,
+    },
+    /// Adds a route, or puts it in the place of one to the same destination that is Ashore's as well.
+    SetRoute {
+        /// Where.
+        place: Place,
+        /// The route that shall be.
+        route: Route,
+        /// The route that it takes the place of, if there is one.
+        instead_of: Option<Route>,
+    },
+    /// Removes a route.
+    DelRoute {
+        /// Where.
+        place: Place,
+        /// Which.
+        route: Route,
+    },
+    /// Adds a permanent neighbour entry.
+    AddNeighbour {
+        /// Where.
+        place: Place,
+        /// On which link.
+        link: IfName,
+        /// The neighbour's address.
+        ip: IpAddr,
+        /// The neighbour's MAC.
+        mac: Mac,
+    },
+    /// Removes a permanent neighbour entry.
+    DelNeighbour {
+        /// Where.
+        place: Place,
+        /// On which link.
+        link: IfName,
+        /// The neighbour's address.
+        ip: IpAddr,
+        /// The neighbour's MAC.
+        mac: Mac,
+    },
+    /// Sets a sysctl.
+    SetSysctl {
+        /// Where.
+        place: Place,
+        /// Which.
+        sysctl: Sysctl,
+        /// Its value.
+        value: i32,
+        /// What it was, if that is known.
+        was: Option<i32>,
+    },
+}
+
+impl Step {
+    /// Where the change happens.
+    pub fn place(&self) -> &Place {
+        match self {
+            Step::AddLink { place, .. }
+            | Step::DelLink { place, .. }
+            | Step::SetAlias { place, .. }
+            | Step::SetMaster { place, .. }
+            | Step::SetMtu { place, .. }
+            | Step::SetUp { place, .. }
+            | Step::AddAddress { place, .. }
+            | Step::DelAddress { place, .. }
+            | Step::SetRoute { place, .. }
+            | Step::DelRoute { place, .. }
+            | Step::AddNeighbour { place, .. }
+            | Step::DelNeighbour { place, .. }
+            | Step::SetSysctl { place, .. } => place,
+        }
+    }
+
+    /// The step that takes this one back, or nothing where going back needs nothing (a sysctl of unknown former value).
+    pub fn inverse(&self) -> Option<Step> {
+        Some(match self.clone() {
+            Step::AddLink { place, link } => Step::DelLink { place, link },
+            Step::DelLink { place, link } => Step::AddLink { place, link },
+            Step::SetAlias { place, link, tag: Some(_) } => Step::SetAlias { place, link, tag: None },
+            Step::SetAlias { tag: None, .. } => return None,
+            Step::SetMaster { place, link, master, was } => {
+                Step::SetMaster { place, link, master: was, was: master }
+            }
+            Step::SetMtu { place, link, mtu, was } => Step::SetMtu { place, link, mtu: was, was: mtu },
+            Step::SetUp { place, link, up } => Step::SetUp { place, link, up: !up },
+            Step::AddAddress { place, link, address } => Step::DelAddress { place, link, address },
+            Step::DelAddress { place, link, address } => Step::AddAddress { place, link, address },
+            Step::SetRoute { place, route, instead_of: None } => Step::DelRoute { place, route },
+            Step::SetRoute { place, route, instead_of: Some(old) } => {
+                Step::SetRoute { place, route: old, instead_of: Some(route) }
+            }
+            Step::DelRoute { place, route } => Step::SetRoute { place, route, instead_of: None },
+            Step::AddNeighbour { place, link, ip, mac } => Step::DelNeighbour { place, link, ip, mac },
+            Step::DelNeighbour { place, link, ip, mac } => Step::AddNeighbour { place, link, ip, mac },
+            Step::SetSysctl { place, sysctl, value, was } => {
+                Step::SetSysctl { place, sysctl, value: was?, was: Some(value) }
+            }
+        })
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Step::AddLink { place, link } => write!(f, "{}", AddLinkCommand { place, link }),
+            Step::DelLink { place, link } => write!(f, "{} link del dev {}", Ip(place), link.name),
+            Step::SetAlias { place, link, tag: Some(tag) } => {
+                write!(f, "{} link set dev {link} alias {tag}", Ip(place))
+            }
+            Step::SetAlias { place, link, tag: None } => {
+                write!(f, "{} link set dev {link} alias ''", Ip(place))
+            }
+            Step::SetMaster { place, link, master: Some(master), .. } => {
+                write!(f, "{} link set dev {link} master {master}", Ip(place))
+            }
+            Step::SetMaster { place, link, master: None, .. } => {
+                write!(f, "{} link set dev {link} nomaster", Ip(place))
+            }
+            Step::SetMtu { place, link, mtu, .. } => write!(f, "{} link set dev {link} mtu {mtu}", Ip(place)),
+            Step::SetUp { place, link, up } => {
+                write!(f, "{} link set dev {link} {}", Ip(place), if *up { "up" } else { "down" })
+            }
+            Step::AddAddress { place, link, address } => {
+                write!(f, "{} addr add {} dev {link}", Ip(place), address.net)?;
+                if address.has_broadcast() {
+                    f.write_str(" brd +")?;
+                }
+                if address.nodad { f.write_str(" nodad") } else { Ok(()) }
+            }
+            Step::DelAddress { place, link, address } => {
+                write!(f, "{} addr del {} dev {link}", Ip(place), address.net)
+            }
+            Step::SetRoute { place, route, instead_of } => {
+                let verb = if instead_of.is_some() { "replace" } else { "add" };
+                write!(f, "{}{} route {verb} {route}", Ip(place), route.family_flag())
+            }
+            Step::DelRoute { place, route } => {
+                write!(f, "{}{} route del {route}", Ip(place), route.family_flag())
+            }
+            Step::AddNeighbour { place, link, ip, mac } => {
+                write!(f, "{} neigh replace {ip} lladdr {mac} dev {link} nud permanent", Ip(place))
+            }
+            Step::DelNeighbour { place, link, ip, .. } => {
+                write!(f, "{} neigh del {ip} dev {link}", Ip(place))
+            }
+            Step::SetSysctl { place, sysctl, value, .. } => {
+                write!(f, "{}sysctl -w {sysctl}={value}", Enter(place))
+            }
+        }
+    }
+}
+
+impl Address {
+    /// IPv4 subnets of more than two addresses have a broadcast address; programs that ask for it expect it set.
+    pub fn has_broadcast(&self) -> bool {
+        matches!(self.net, IpNet::V4(net) if net.prefix_len() < 31)
+    }
+}
+
+impl Route {
+    fn family_flag(&self) -> &'static str {
+        if self.to.addr().is_ipv6() { " -6" } else { "" }
+    }
+}
+
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.to.prefix_len() == 0 {
+            f.write_str("default")?;
+        } else {
+            write!(f, "{}", self.to)?;
+        }
+        if let Some(via) = self.via {
+            write!(f, " via {via}")?;
+        }
+        write!(f, " dev {}", self.dev)?;
+        if let Some(src) = self.src {
+            write!(f, " src {src}")?;
+        }
+        write!(f, " proto {ROUTE_PROTOCOL}")
+    }
+}
+
+impl fmt::Display for Sysctl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let family = match self.family {
+            Family::Ipv4 => "ipv4",
+            Family::Ipv6 => "ipv6",
+        };
+        // sysctl(8) takes `/` for the dots that belong to an interface's own name.
+        let link = self.link.as_str().replace('.', "/");
+        write!(f, "net.{family}.conf.{link}.{}", self.key.as_str())
+    }
+}
+
+/// What stands before a command that must run in a place.
+struct Enter<'a>(&'a Place);
+
+impl fmt::Display for Enter<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Place::Host => Ok(()),
+            Place::Netns(netns) => write!(f, "nsenter --net={} ", netns.path.display()),
+        }
+    }
+}
+
+/// `ip`, told where to act.
+struct Ip<'a>(&'a Place);
+
+impl fmt::Display for Ip<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Place::Netns(netns) => match netns.ip_name() {
+                Some(name) => write!(f, "ip -n {name}"),
+                None => write!(f, "{}ip", Enter(self.0)),
+            },
+            Place::Host => f.write_str("ip"),
+        }
+    }
+}
+
+/// `ip link add`, which is typed on the host even when the link is made elsewhere.
+struct AddLinkCommand<'a> {
+    place: &'a Place,
+    link: &'a LinkSpec,
+}
+
+impl fmt::Display for AddLinkCommand<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let LinkSpec { name, kind, mac, mtu, no_link_local } = self.link;
+        f.write_str("ip link add")?;
+        if let LinkType::Macvlan { parent, .. }
+        | LinkType::Ipvlan { parent, .. }
+        | LinkType::Vlan { parent, .. } = kind
+        {
+            write!(f, " link {parent}")?;
+        }
+        write!(f, " name {name}")?;
+        write_netns(f, self.place)?;
+        if let Some(mac) = mac {
+            write!(f, " address {mac}")?;
+        }
+        if let Some(mtu) = mtu {
+            write!(f, " mtu {mtu}")?;
+        }
+        if *no_link_local {
+            f.write_str(" addrgenmode none")?;
+        }
+        match kind {
+            LinkType::Macvlan { mode, bc_queue_len, .. } => {
+                write!(f, " type macvlan mode {}", mode.as_str())?;
+                bc_queue_len.map_or(Ok(()), |length| write!(f, " bcqueuelen {length}"))
+            }
+            LinkType::Ipvlan { mode, .. } => write!(f, " type ipvlan mode {}", mode.as_str()),
+            LinkType::Veth { peer, peer_place } => {
+                write!(f, " type veth peer name {peer}")?;
+                write_netns(f, peer_place)
+            }
+            LinkType::Bridge => f.write_str(" type bridge"),
+            LinkType::Vlan { id, .. } => write!(f, " type vlan id {id}"),
+        }
+    }
+}
+
+fn write_netns(f: &mut fmt::Formatter<'_>, place: &Place) -> fmt::Result {
+    match place {
+        Place::Host => Ok(()),
+        Place::Netns(netns) => match netns.ip_name() {
+            Some(name) => write!(f, " netns {name}"),
+            None => write!(f, " netns {}", netns.path.display()),
+        },
+    }
+}
