@@ -3,10 +3,21 @@
 //! Nothing here touches the kernel or prints. The kernel crate turns the kernel's state into [`Observed`] and runs each
 //! [`Step`]; in between, everything is a pure function of values.
 
+pub mod allocate;
+pub mod attach;
+pub mod desired;
+pub mod endpoint;
+pub mod identity;
 pub mod link;
 pub mod name;
+pub mod network;
 pub mod observed;
+pub mod plan;
+pub mod range;
+pub mod request;
+pub mod state;
 pub mod step;
+pub mod store;
 
 pub use link::{IpvlanMode, LinkKind, LinkSpec, LinkType, MacvlanMode, Netns, Place, Tag};
 pub use name::{EndpointName, IfName, NameError, NetworkName};

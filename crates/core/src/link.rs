@@ -55,6 +55,14 @@ impl Default for LinkKind {
     }
 }
 
+impl LinkKind {
+    /// Whether no sibling on the host can reach its endpoints, so that a shim would be of no use. In private and vepa
+    /// mode the host's frames leave on the wire; passthru leaves no room for a second child (Linux 6.18, `macvlan.c`).
+    pub fn hides_from_host(self) -> bool {
+        matches!(self, LinkKind::Macvlan(MacvlanMode::Private | MacvlanMode::Vepa | MacvlanMode::Passthru))
+    }
+}
+
 impl MacvlanMode {
     /// The mode's name in `ip link` and in Docker's `macvlan_mode`.
     pub fn as_str(self) -> &'static str {

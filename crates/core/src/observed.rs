@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use ashore_wire::Mac;
 use ipnet::IpNet;
 
-use crate::link::{IpvlanMode, LinkSpec, LinkType, MacvlanMode, Netns, Place, Tag};
+use crate::link::{IpvlanMode, MacvlanMode, Netns, Place, Tag};
 use crate::name::IfName;
 use crate::step::{Route, SysctlKey};
 
@@ -196,29 +196,6 @@ impl Link {
     /// Whose it is, if it is Ashore's.
     pub fn tag(&self) -> Option<Tag> {
         self.alias.as_deref()?.parse().ok()
-    }
-
-    /// The spec by which this link could be made again; `host` is the view that holds its parent.
-    /// None for kinds that Ashore does not make, and for a veth whose peer is out of sight.
-    pub fn spec(&self, host: &View) -> Option<LinkSpec> {
-        let parent = || Some(host.link_at(self.lower?.index)?.name.clone());
-        let kind = match self.kind {
-            ObservedKind::Macvlan { mode, bc_queue_len } => {
-                LinkType::Macvlan { parent: parent()?, mode, bc_queue_len }
-            }
-            ObservedKind::Ipvlan { mode } => LinkType::Ipvlan { parent: parent()?, mode },
-            ObservedKind::Vlan { id } => LinkType::Vlan { parent: parent()?, id },
-            ObservedKind::Bridge => LinkType::Bridge,
-            ObservedKind::Veth => LinkType::Veth { peer: parent()?, peer_place: Place::Host },
-            ObservedKind::Loopback | ObservedKind::Physical | ObservedKind::Other(_) => return None,
-        };
-        Some(LinkSpec {
-            name: self.name.clone(),
-            kind,
-            mac: self.mac,
-            mtu: Some(self.mtu),
-            no_link_local: false,
-        })
     }
 
     /// The value of a sysctl that [`Link`] carries.

@@ -113,8 +113,8 @@ pub enum Step {
     DelLink {
         /// Where.
         place: Place,
-        /// Which, as it was: applying the step's inverse makes it again.
-        link: LinkSpec,
+        /// Which.
+        link: IfName,
     },
     /// Writes the tag into the link's `ifalias`.
     SetAlias {
@@ -245,13 +245,13 @@ impl Step {
         }
     }
 
-    /// The step that takes this one back, or nothing where going back needs nothing (a sysctl of unknown former value).
+    /// The step that takes this one back. Nothing takes back the deletion of a link, which planning again makes anew, or a
+    /// sysctl of unknown former value.
     pub fn inverse(&self) -> Option<Step> {
         Some(match self.clone() {
-            Step::AddLink { place, link } => Step::DelLink { place, link },
-            Step::DelLink { place, link } => Step::AddLink { place, link },
+            Step::AddLink { place, link } => Step::DelLink { place, link: link.name },
             Step::SetAlias { place, link, tag: Some(_) } => Step::SetAlias { place, link, tag: None },
-            Step::SetAlias { tag: None, .. } => return None,
+            Step::DelLink { .. } | Step::SetAlias { tag: None, .. } => return None,
             Step::SetMaster { place, link, master, was } => {
                 Step::SetMaster { place, link, master: was, was: master }
             }
@@ -277,7 +277,7 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Step::AddLink { place, link } => write!(f, "{}", AddLinkCommand { place, link }),
-            Step::DelLink { place, link } => write!(f, "{} link del dev {}", Ip(place), link.name),
+            Step::DelLink { place, link } => write!(f, "{} link del dev {link}", Ip(place)),
             Step::SetAlias { place, link, tag: Some(tag) } => {
                 write!(f, "{} link set dev {link} alias {tag}", Ip(place))
             }

@@ -1,1 +1,27 @@
-//! ashore-kernel
+//! The kernel's side of Ashore: the only crate with privileges and with `unsafe`, and without policy.
+//!
+//! [`Kernel::observe`] reads what is, [`Kernel::apply`] makes steps and takes them back, [`Watch`] tells that something
+//! changed. Everything blocks; whoever must not wait uses a thread. A namespace is entered by short-lived threads alone,
+//! so that the caller's own never changes; a socket keeps the namespace that it was opened in.
+
+mod apply;
+mod error;
+mod genetlink;
+mod lock;
+mod message;
+mod netlink;
+mod netns;
+mod observe;
+mod packet;
+mod process;
+mod sandbox;
+mod watch;
+
+pub use apply::{Kernel, OnError, Outcome};
+pub use error::{ObserveError, StepError};
+pub use lock::{LockError, NamespaceLock};
+pub use netns::{Namespace, NamespaceError};
+pub use packet::{PacketSocket, Waker, wait_readable};
+pub use process::{InNamespace, kill_with_parent};
+pub use sandbox::{SandboxError, enter_sandbox};
+pub use watch::Watch;

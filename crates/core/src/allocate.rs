@@ -1,0 +1,313 @@
+//! Which address an endpoint gets: the rules by which one is refused, and the order in which they are tried.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use ashore_wire::Mac;
+use ipnet::IpNet;
+
+use crate::identity::Scope;
+use crate::name::EndpointName;
+use crate::network::{Network, Subnet, list};
+use crate::observed::View;
+use crate::range::Range;
+use crate::state::State;
+use crate::step::Family;
+
+/// Addresses in a range larger than this are looked for from a place that follows from the name, not from the first:
+/// an IPv6 subnet has no "first free" worth the search.
+const SMALL: u128 = 1 << 16;
+
+/// How many addresses of a large range are tried. That all of them are taken is a sign of a fault elsewhere.
+const TRIES: usize = 1 << 12;
+
+/// Why no address can be had.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AddressError {
+    /// The address asked for is in none of the network's subnets.
+    #[error("{ip} lies in no subnet of network `{network}`, which has {subnets}")]
+    Outside {
+        /// As asked for.
+        ip: IpAddr,
+        /// The network.
+        network: String,
+        /// Its subnets.
+        subnets: String,
+    },
+    /// The address asked for is nobody's to have.
+    #[error("{ip} cannot be handed out: {why}")]
+    Never {
+        /// As asked for.
+        ip: IpAddr,
+        /// The reason.
+        why: String,
+    },
+    /// The address asked for is an endpoint's.
+    #[error("{ip} is held by the endpoint `{endpoint}` of network `{network}`")]
+    Held {
+        /// As asked for.
+        ip: IpAddr,
+        /// The endpoint.
+        endpoint: String,
+        /// The network.
+        network: String,
+    },
+    /// The address asked for is the host's own.
+    #[error("{0} is this host's own address")]
+    Host(IpAddr),
+    /// Another machine on the LAN answers for it.
+    #[error("{ip} is in use on the LAN by {mac}")]
+    OnLan {
+        /// As asked for.
+        ip: IpAddr,
+        /// The machine that has it.
+        mac: Mac,
+    },
+    /// Another attach is about to take it.
+    #[error("{0} is being taken by another attach at this moment")]
+    BeingTaken(IpAddr),
+    /// Two addresses of one family.
+    #[error("an endpoint has one address of each family, and {0} and {1} are of the same")]
+    TwoOfFamily(IpAddr, IpAddr),
+    /// Every address of the range is taken.
+    #[error("the range {range} of network `{network}` is used up: of its {size} addresses, {holders}")]
+    Exhausted {
+        /// The range.
+        range: Range,
+        /// The network.
+        network: String,
+        /// How many addresses the range has.
+        size: u128,
+        /// Who holds how many.
+        holders: String,
+        /// The subnet, for the hint.
+        subnet: IpNet,
+    },
+}
+
+impl AddressError {
+    /// What helps.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            AddressError::Held { endpoint, network, .. } => {
+                format!("free it with: ashore detach {network} {endpoint}")
+            }
+            AddressError::OnLan { .. } => {
+                "give that machine another address, or choose a free one; `ashore status` lists what was heard".into()
+            }
+            AddressError::Exhausted { network, subnet, .. } => format!(
+                "detach what is no longer needed (ashore status), or make the network anew with a larger --ip-range inside {subnet}: \
+                 ashore network rm {network}"
+            ),
+            AddressError::BeingTaken(_) => "try again in a second".into(),
+            AddressError::Outside { .. }
+            | AddressError::Never { .. }
+            | AddressError::Host(_)
+            | AddressError::TwoOfFamily(..) => return None,
+        })
+    }
+}
+
+/// What is known beside the state when an address is chosen.
+#[derive(Debug, Clone, Copy)]
+pub struct Known<'a> {
+    /// The host's links and addresses.
+    pub host: &'a View,
+    /// Addresses that other machines on the LAN hold, and who holds them.
+    pub on_lan: &'a BTreeMap<IpAddr, Mac>,
+    /// Addresses that another attach is about to take.
+    pub held: &'a BTreeSet<IpAddr>,
+}
+
+/// A subnet and what is taken of it.
+struct Open {
+    subnet: Subnet,
+    taken: BTreeSet<IpAddr>,
+}
+
+impl Open {
+    fn has(&self, ip: IpAddr) -> bool {
+        self.subnet.net.contains(&ip) && !self.taken.contains(&ip) && self.subnet.never(ip).is_none()
+    }
+}
+
+impl State {
+    /// Checks an address that was asked for by name (`--ip`). It may lie outside the range.
+    pub fn check_address<'a>(
+        &self,
+        network: &'a Network,
+        name: &EndpointName,
+        ip: IpAddr,
+        known: &Known<'_>,
+    ) -> Result<&'a Subnet, AddressError> {
+        let Some(subnet) = network.subnet_of(ip) else {
+            return Err(AddressError::Outside {
+                ip,
+                network: network.label().to_owned(),
+                subnets: list(network.subnets.iter().map(|subnet| subnet.net)),
+            });
+        };
+        let never = |why: String| AddressError::Never { ip, why };
+        if ip.is_multicast() || ip.is_unspecified() || ip.is_loopback() {
+            return Err(never("it is no single machine's address".into()));
+        }
+        if let Some(why) = subnet.never(ip) {
+            return Err(never(why.to_string()));
+        }
+        if let Some((other, why)) = self.never_elsewhere(ip) {
+            return Err(never(format!("on network `{}` {why}", other.label())));
+        }
+        if known.host.has_address(ip) {
+            return Err(AddressError::Host(ip));
+        }
+        if let Some(mac) = known.on_lan.get(&ip) {
+            return Err(AddressError::OnLan { ip, mac: *mac });
+        }
+        if known.held.contains(&ip) {
+            return Err(AddressError::BeingTaken(ip));
+        }
+        match self.holder(ip) {
+            Some(holder) if holder.network != network.name || holder.name != *name => {
+                Err(AddressError::Held {
+                    ip,
+                    endpoint: holder.name.to_string(),
+                    network: holder.network.to_string(),
+                })
+            }
+            _ => Ok(subnet),
+        }
+    }
+
+    /// Another network on the same subnet that has reserved an address.
+    fn never_elsewhere(&self, ip: IpAddr) -> Option<(&Network, String)> {
+        self.networks.values().find_map(|network| {
+            let why = network.subnet_of(ip)?.never(ip)?;
+            Some((network, why.to_string()))
+        })
+    }
+
+    /// The addresses to try for a name in a subnet, best first: the one that it had before; then those that nobody ever
+    /// had; then those that were let go, the one longest unused first.
+    pub fn candidates(
+        &self,
+        network: &Network,
+        subnet: &Subnet,
+        name: Option<&EndpointName>,
+        known: &Known<'_>,
+    ) -> impl Iterator<Item = IpAddr> + use<> {
+        let scope = State::scope(network);
+        let pool = subnet.pool();
+        let open = Open { subnet: subnet.clone(), taken: self.taken(subnet, known) };
+        let remembered = self.remembered(&pool);
+
+        // An address that was asked for by name may lie outside the range; it is the identity's all the same.
+        let own = name.and_then(|name| self.identities.get(&(scope.clone(), name.clone())));
+        let before: Vec<IpAddr> = own
+            .into_iter()
+            .flat_map(|identity| &identity.addresses)
+            .filter(|ip| open.has(**ip))
+            .copied()
+            .collect();
+        let mut let_go: Vec<(u64, IpAddr)> = remembered
+            .iter()
+            .filter(|(ip, _)| open.has(**ip) && !before.contains(ip))
+            .map(|(ip, used)| (*used, *ip))
+            .collect();
+        let_go.sort_unstable();
+
+        let fresh = self
+            .search_order(&pool, &scope, name)
+            .filter(move |ip| open.has(*ip) && !remembered.contains_key(ip));
+        before.into_iter().chain(fresh).chain(let_go.into_iter().map(|(_, ip)| ip))
+    }
+
+    fn search_order(
+        &self,
+        pool: &Range,
+        scope: &Scope,
+        name: Option<&EndpointName>,
+    ) -> impl Iterator<Item = IpAddr> + use<> {
+        let small = pool.len() <= SMALL;
+        let start = match name {
+            Some(name) if !small => self.seed.offset(scope, name) % pool.len(),
+            _ => 0,
+        };
+        let most = if small { usize::try_from(pool.len()).unwrap_or(TRIES) } else { TRIES };
+        pool.from_offset(start).take(most)
+    }
+
+    /// All that can be no endpoint's at present: endpoints' addresses and the reserved ones of every network on the
+    /// subnet, the host's own, and what the LAN holds.
+    fn taken(&self, subnet: &Subnet, known: &Known<'_>) -> BTreeSet<IpAddr> {
+        let endpoints =
+            self.endpoints.values().flat_map(|endpoint| endpoint.addresses.iter().map(IpNet::addr));
+        let reserved = self
+            .networks
+            .values()
+            .flat_map(|network| &network.subnets)
+            .flat_map(|other| other.aux.values().copied().chain(other.gateway));
+        let promised = self.pools.values().flat_map(|pool| pool.reserved.iter().copied());
+        let host = known.host.addresses.iter().map(|address| address.net.addr());
+        endpoints
+            .chain(reserved)
+            .chain(promised)
+            .chain(host)
+            .chain(known.on_lan.keys().copied())
+            .chain(known.held.iter().copied())
+            .filter(|ip| subnet.net.contains(ip))
+            .collect()
+    }
+
+    /// Addresses that identities had, and when they were last used.
+    fn remembered(&self, pool: &Range) -> BTreeMap<IpAddr, u64> {
+        let mut remembered = BTreeMap::new();
+        for identity in self.identities.values() {
+            for ip in identity.addresses.iter().filter(|ip| pool.contains(**ip)) {
+                let used = remembered.entry(*ip).or_insert(identity.last_used);
+                *used = identity.last_used.max(*used);
+            }
+        }
+        remembered
+    }
+
+    /// Why there is no address: the size of the range and who holds it.
+    pub fn exhausted(&self, network: &Network, subnet: &Subnet, known: &Known<'_>) -> AddressError {
+        let range = subnet.pool();
+        let mut holders: BTreeMap<String, usize> = BTreeMap::new();
+        for endpoint in self
+            .endpoints
+            .values()
+            .filter(|endpoint| endpoint.addresses.iter().any(|a| range.contains(a.addr())))
+        {
+            *holders.entry(format!("network `{}`", endpoint.network)).or_default() += 1;
+        }
+        let reserved = range
+            .from_offset(0)
+            .take(SMALL as usize)
+            .filter(|ip| subnet.never(*ip).is_some() || known.host.has_address(*ip))
+            .count();
+        let on_lan = known.on_lan.keys().filter(|ip| range.contains(**ip)).count();
+        let parts = holders
+            .into_iter()
+            .map(|(who, count)| format!("{count} are held by endpoints of {who}"))
+            .chain((reserved > 0).then(|| format!("{reserved} are reserved")))
+            .chain((on_lan > 0).then(|| format!("{on_lan} are in use on the LAN")));
+        AddressError::Exhausted {
+            range,
+            network: network.label().to_owned(),
+            size: range.len(),
+            holders: list(parts),
+            subnet: subnet.net,
+        }
+    }
+
+    /// The subnets from which an endpoint gets an address when it asks for none: the first of each family that has one
+    /// left is taken, so a second IPv4 subnet is there for when the first is full.
+    pub fn subnets_by_family(network: &Network) -> BTreeMap<Family, Vec<&Subnet>> {
+        let mut families: BTreeMap<Family, Vec<&Subnet>> = BTreeMap::new();
+        for subnet in &network.subnets {
+            families.entry(Family::of(subnet.net.addr())).or_default().push(subnet);
+        }
+        families
+    }
+}

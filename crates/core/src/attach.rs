@@ -1,0 +1,308 @@
+//! Whether a namespace can be put on a network, and as what: every refusal that an attach can meet, and the endpoint
+//! that it results in. Pure; the daemon writes and carries it out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use ashore_wire::Mac;
+use ipnet::IpNet;
+
+use crate::allocate::{AddressError, Known};
+use crate::endpoint::{Endpoint, Home, Source, Stage};
+use crate::identity::Identity;
+use crate::link::{LinkKind, MacvlanMode, Netns};
+use crate::name::{EndpointName, IfName, NetworkName};
+use crate::network::Network;
+use crate::observed::View;
+use crate::request::AttachSpec;
+use crate::state::{Change, State};
+use crate::step::Family;
+
+/// Why a namespace cannot be put on a network. Nothing was touched.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AttachError {
+    /// No such network.
+    #[error("there is no network `{0}`")]
+    NoNetwork(NetworkName),
+    /// The name is in use by another namespace.
+    #[error("network `{network}` has an endpoint `{name}` already, in {place}")]
+    NameTaken {
+        /// The network.
+        network: String,
+        /// The name.
+        name: EndpointName,
+        /// Where that endpoint is.
+        place: String,
+    },
+    /// The parent was there when the network was made, and is not now.
+    #[error("the parent `{parent}` of network `{network}` is gone; its endpoints come back with it")]
+    ParentGone {
+        /// The parent.
+        parent: IfName,
+        /// The network.
+        network: String,
+    },
+    /// The parent is down.
+    #[error("the parent `{0}` is down")]
+    ParentDown(IfName),
+    /// passthru has room for one.
+    #[error("macvlan passthru has room for one endpoint on `{parent}`, and `{holder}` has it")]
+    PassthruTaken {
+        /// The parent.
+        parent: IfName,
+        /// The endpoint that has it.
+        holder: EndpointName,
+    },
+    /// The namespace is the host's own.
+    #[error("{0} is the host's own namespace; what is attached must have one of its own")]
+    HostNamespace(PathBuf),
+    /// The namespace has a link of that name.
+    #[error("{netns} has a link `{ifname}` already")]
+    IfnameTaken {
+        /// The namespace.
+        netns: PathBuf,
+        /// The name.
+        ifname: IfName,
+    },
+    /// ipvlan shares the parent's MAC.
+    #[error("{0} shares the parent's MAC, so an endpoint on it cannot have one of its own")]
+    MacOnIpvlan(LinkKind),
+    /// The MAC is no station's.
+    #[error("{0} is no single machine's MAC: it is multicast, broadcast or zero")]
+    MacUnfit(Mac),
+    /// The MAC is in use.
+    #[error("the MAC {mac} is that of {holder}")]
+    MacTaken {
+        /// The MAC.
+        mac: Mac,
+        /// Whose it is.
+        holder: String,
+    },
+    /// No address.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+}
+
+impl AttachError {
+    /// What helps.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            AttachError::NoNetwork(name) => {
+                format!(
+                    "see what there is with `ashore network ls`, or make it: ashore network create {name} …"
+                )
+            }
+            AttachError::NameTaken { network, name, .. } => {
+                format!("give it another --name, or detach that one first: ashore detach {network} {name}")
+            }
+            AttachError::ParentDown(parent) => format!("bring it up: ip link set dev {parent} up"),
+            AttachError::PassthruTaken { .. } => {
+                "use macvlan:bridge for more than one endpoint on a NIC".into()
+            }
+            AttachError::HostNamespace(_) => {
+                "make one with `ip netns add NAME`, or name a container's --pid".into()
+            }
+            AttachError::IfnameTaken { .. } => "choose another name with --ifname".into(),
+            AttachError::MacOnIpvlan(_) => "leave --mac out, or use --kind macvlan for the network".into(),
+            AttachError::MacUnfit(_) => {
+                "an address of your own begins with 02, as in 02:00:00:00:00:01".into()
+            }
+            AttachError::MacTaken { .. } => {
+                "choose another, or leave --mac out: the name alone gives a stable one".into()
+            }
+            AttachError::Address(error) => return error.hint(),
+            AttachError::ParentGone { .. } => return None,
+        })
+    }
+}
+
+/// Who is to have addresses and a MAC, and what was asked for.
+#[derive(Debug, Clone)]
+pub struct Wish<'a> {
+    /// The name on the network.
+    pub name: &'a EndpointName,
+    /// Addresses asked for.
+    pub ips: &'a [IpAddr],
+    /// The MAC asked for.
+    pub mac: Option<Mac>,
+}
+
+impl State {
+    /// The endpoint that an attach would make.
+    pub fn draft(
+        &self,
+        spec: &AttachSpec,
+        netns: &Netns,
+        inside: &View,
+        known: &Known<'_>,
+        now: u64,
+    ) -> Result<Endpoint, AttachError> {
+        let network = self.usable_network(&spec.network, known.host)?;
+        if let Some(there) = self.endpoints.get(&(spec.network.clone(), spec.name.clone())) {
+            return Err(AttachError::NameTaken {
+                network: network.label().to_owned(),
+                name: spec.name.clone(),
+                place: there.netns().map_or("an engine".into(), |netns| netns.path.display().to_string()),
+            });
+        }
+        if inside.link(&spec.ifname).is_some() {
+            return Err(AttachError::IfnameTaken { netns: netns.path.clone(), ifname: spec.ifname.clone() });
+        }
+        let wish = Wish { name: &spec.name, ips: &spec.ips, mac: spec.mac };
+        let home = Home::Netns { netns: netns.clone(), ifname: spec.ifname.clone() };
+        Ok(Endpoint { default_route: spec.default_route, home, ..self.place_on(network, &wish, known, now)? })
+    }
+
+    /// The network of a name, if an endpoint can be put on it now.
+    pub fn usable_network(&self, name: &NetworkName, host: &View) -> Result<&Network, AttachError> {
+        let network = self.networks.get(name).ok_or_else(|| AttachError::NoNetwork(name.clone()))?;
+        match host.link(&network.parent) {
+            None => Err(AttachError::ParentGone {
+                parent: network.parent.clone(),
+                network: network.label().to_owned(),
+            }),
+            Some(parent) if !parent.up => Err(AttachError::ParentDown(network.parent.clone())),
+            Some(_) => Ok(network),
+        }
+    }
+
+    /// Address and MAC for a name on a network; where its link will be is for the caller to fill in.
+    pub fn place_on(
+        &self,
+        network: &Network,
+        wish: &Wish<'_>,
+        known: &Known<'_>,
+        now: u64,
+    ) -> Result<Endpoint, AttachError> {
+        if network.kind == LinkKind::Macvlan(MacvlanMode::Passthru) {
+            let on_parent = |endpoint: &&Endpoint| {
+                self.network_of(endpoint).is_some_and(|other| other.parent == network.parent)
+            };
+            if let Some(holder) = self.endpoints.values().find(on_parent) {
+                let (parent, holder) = (network.parent.clone(), holder.name.clone());
+                return Err(AttachError::PassthruTaken { parent, holder });
+            }
+        }
+        let addresses = self.choose_addresses(network, wish, known)?;
+        Ok(Endpoint {
+            network: network.name.clone(),
+            name: wish.name.clone(),
+            mac: self.choose_mac(network, wish, known.host)?,
+            addresses,
+            source: if wish.ips.is_empty() { Source::Range } else { Source::Fixed },
+            default_route: true,
+            home: Home::Engine {
+                id: None,
+                ifname: crate::desired::engine_link_name(&network.name, wish.name),
+            },
+            stage: Stage::Attaching,
+            since: now,
+        })
+    }
+
+    fn choose_addresses(
+        &self,
+        network: &Network,
+        wish: &Wish<'_>,
+        known: &Known<'_>,
+    ) -> Result<Vec<IpNet>, AttachError> {
+        let mut chosen: BTreeMap<Family, IpNet> = BTreeMap::new();
+        for ip in wish.ips {
+            let subnet = self.check_address(network, wish.name, *ip, known)?;
+            if let Some(other) = chosen.insert(Family::of(*ip), with_prefix(*ip, &subnet.net)) {
+                return Err(AddressError::TwoOfFamily(other.addr(), *ip).into());
+            }
+        }
+        for (family, subnets) in State::subnets_by_family(network) {
+            if chosen.contains_key(&family) {
+                continue;
+            }
+            let best = subnets.iter().find_map(|subnet| {
+                let ip = self.candidates(network, subnet, Some(wish.name), known).next()?;
+                Some(with_prefix(ip, &subnet.net))
+            });
+            let last = subnets.last().expect("a family is listed because it has a subnet");
+            chosen.insert(family, best.ok_or_else(|| self.exhausted(network, last, known))?);
+        }
+        Ok(chosen.into_values().collect())
+    }
+
+    /// The MAC asked for, or the identity's: the one it had last, or the one that follows from its name.
+    fn choose_mac(
+        &self,
+        network: &Network,
+        wish: &Wish<'_>,
+        host: &View,
+    ) -> Result<Option<Mac>, AttachError> {
+        let holder = |mac: Mac| self.mac_in_use(mac, host);
+        if let LinkKind::Ipvlan(_) = network.kind {
+            return if wish.mac.is_some() { Err(AttachError::MacOnIpvlan(network.kind)) } else { Ok(None) };
+        }
+        if let Some(mac) = wish.mac {
+            return match holder(mac) {
+                _ if !mac.is_station() => Err(AttachError::MacUnfit(mac)),
+                Some(holder) => Err(AttachError::MacTaken { mac, holder }),
+                None => Ok(Some(mac)),
+            };
+        }
+        let scope = State::scope(network);
+        let derived = (0..=u8::MAX).map(|attempt| self.seed.mac(&scope, wish.name, attempt));
+        Ok(derived.into_iter().find(|mac| holder(*mac).is_none()))
+    }
+
+    fn mac_in_use(&self, mac: Mac, host: &View) -> Option<String> {
+        let endpoint =
+            self.mac_holder(mac).map(|e| format!("the endpoint `{}` of network `{}`", e.name, e.network));
+        let link = host.links.iter().find(|link| link.mac == Some(mac));
+        endpoint.or_else(|| link.map(|link| format!("this host's `{}`", link.name)))
+    }
+
+    /// What becomes of the state when an endpoint is on the LAN: it is recorded, and so is what its name keeps. Whoever
+    /// had its addresses before has lost them.
+    pub fn attached(&self, endpoint: &Endpoint, now: u64) -> Vec<Change> {
+        let mut changes = self.remember(endpoint, now);
+        changes.push(Change::PutEndpoint(Endpoint { stage: Stage::Attached, ..endpoint.clone() }));
+        changes
+    }
+
+    /// What becomes of the state when nothing of an endpoint is left in the kernel.
+    pub fn detached(&self, endpoint: &Endpoint, now: u64) -> Vec<Change> {
+        let mut changes = self.remember(endpoint, now);
+        changes.push(Change::DelEndpoint((endpoint.network.clone(), endpoint.name.clone())));
+        changes
+    }
+
+    /// An identity keeps the last address of each family that it had.
+    fn remember(&self, endpoint: &Endpoint, now: u64) -> Vec<Change> {
+        let Some(network) = self.network_of(endpoint) else { return Vec::new() };
+        let scope = State::scope(network);
+        let addresses: BTreeSet<IpAddr> = endpoint.addresses.iter().map(IpNet::addr).collect();
+        let mut changes = Vec::new();
+        for ((other_scope, name), identity) in &self.identities {
+            let own = *other_scope == scope && *name == endpoint.name;
+            if own || !identity.addresses.iter().any(|ip| addresses.contains(ip)) {
+                continue;
+            }
+            let left: Vec<IpAddr> =
+                identity.addresses.iter().filter(|ip| !addresses.contains(ip)).copied().collect();
+            changes.push(if left.is_empty() {
+                Change::DelIdentity(other_scope.clone(), name.clone())
+            } else {
+                Change::PutIdentity(
+                    other_scope.clone(),
+                    name.clone(),
+                    Identity { addresses: left, ..identity.clone() },
+                )
+            });
+        }
+        let identity =
+            Identity { mac: endpoint.mac, addresses: addresses.into_iter().collect(), last_used: now };
+        changes.push(Change::PutIdentity(scope, endpoint.name.clone(), identity));
+        changes
+    }
+}
+
+fn with_prefix(ip: IpAddr, net: &IpNet) -> IpNet {
+    IpNet::new(ip, net.prefix_len()).expect("the address is of the subnet's family")
+}

@@ -1,0 +1,370 @@
+//! What the kernel should hold, worked out from the state and from what only the host knows (its LAN address, the
+//! parent's MAC).
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use ashore_wire::Mac;
+use ipnet::IpNet;
+
+use crate::endpoint::{Endpoint, Home, Stage};
+use crate::identity::shim_mac;
+use crate::link::{IpvlanMode, LinkKind, LinkSpec, LinkType, MacvlanMode, Netns, Place, Tag};
+use crate::name::{EndpointName, IfName, NetworkName};
+use crate::network::{HOST_AUX, Network, Subnet};
+use crate::observed::{Link, Observed, View};
+use crate::state::State;
+use crate::step::{Address, Family, Route, Sysctl, SysctlKey};
+
+/// What should be in the namespaces that were observed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Desired {
+    /// What should be on the host.
+    pub host: Vec<WantedLink>,
+    /// What should be in each container's namespace.
+    pub netns: BTreeMap<Netns, Vec<WantedLink>>,
+    /// Links that are Ashore's although they bear no tag yet: a crash came between making and tagging. A shim is known
+    /// by its MAC, which follows from the parent's.
+    pub claims: Vec<Claim>,
+    /// Links that an engine is about to take away, or has taken: neither missed nor unwanted.
+    pub handed_over: Vec<Tag>,
+    /// Networks that cannot be on the LAN at present.
+    pub waiting: Vec<Waiting>,
+}
+
+/// A link, with all that belongs to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WantedLink {
+    /// The link.
+    pub spec: LinkSpec,
+    /// Whose it is.
+    pub tag: Tag,
+    /// The bridge that it is a port of.
+    pub master: Option<IfName>,
+    /// Sysctls that must be set before it goes up.
+    pub sysctls: Vec<(Sysctl, i32)>,
+    /// Its addresses.
+    pub addresses: Vec<Address>,
+    /// Whether lasting addresses beside those are taken off: on the shim they would draw the LAN's packets.
+    pub no_other_addresses: bool,
+    /// Routes by it.
+    pub routes: Vec<Route>,
+    /// Permanent neighbour entries on it.
+    pub neighbours: Vec<(IpAddr, Mac)>,
+}
+
+/// How to know a link that was made and not yet tagged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// Where.
+    pub place: Place,
+    /// The name that it was to have.
+    pub ifname: IfName,
+    /// The MAC that it was made with, which identifies it also under a temporary name.
+    pub mac: Option<Mac>,
+    /// Whose it is.
+    pub tag: Tag,
+}
+
+/// A network that cannot be on the LAN at present.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    /// The network.
+    pub network: String,
+    /// The parent that is missing.
+    pub parent: IfName,
+}
+
+/// What should be, given the state and what was observed. Containers' namespaces that were not observed are left out.
+pub fn desired(state: &State, observed: &Observed) -> Desired {
+    let mut desired = Desired::default();
+    for netns in observed.netns.keys() {
+        desired.netns.insert(netns.clone(), Vec::new());
+    }
+    for network in state.networks.values().filter(|network| observed.host.link(&network.parent).is_none()) {
+        desired.waiting.push(Waiting { network: network.label().to_owned(), parent: network.parent.clone() });
+    }
+    desired.host.extend(shims(state, observed));
+    desired.claims.extend(observed.host.links.iter().filter_map(|parent| {
+        let mac = Some(shim_mac(parent.mac?));
+        let (ifname, tag) = (shim_name(&parent.name), Tag::Shim(parent.name.clone()));
+        Some(Claim { place: Place::Host, ifname, mac, tag })
+    }));
+    for endpoint in state.endpoints.values() {
+        let Some(network) = state.network_of(endpoint) else { continue };
+        if let Some(claim) = claim(endpoint) {
+            desired.claims.push(claim);
+        }
+        if endpoint.is_wanted() && observed.host.link(&network.parent).is_some() {
+            want_endpoint(&mut desired, network, endpoint, observed);
+        }
+    }
+    desired
+}
+
+fn want_endpoint(desired: &mut Desired, network: &Network, endpoint: &Endpoint, observed: &Observed) {
+    match &endpoint.home {
+        Home::Netns { netns, ifname } => {
+            if let Some(links) = desired.netns.get_mut(netns) {
+                links.push(endpoint_link(network, endpoint, ifname, &observed.host));
+            }
+            if network.kind == LinkKind::Bridge {
+                desired.host.push(port(network, endpoint, ifname, netns));
+            }
+        }
+        // The engine sets addresses and routes itself, once it has moved the link.
+        Home::Engine { ifname, .. } if endpoint.stage == Stage::Attaching => {
+            desired.host.push(bare_link(network, endpoint, ifname));
+        }
+        Home::Engine { .. } => desired.handed_over.push(endpoint.tag()),
+    }
+}
+
+/// The link in the container, with its addresses and routes.
+fn endpoint_link(network: &Network, endpoint: &Endpoint, ifname: &IfName, host: &View) -> WantedLink {
+    let mut link = bare_link(network, endpoint, ifname);
+    link.addresses =
+        endpoint.addresses.iter().map(|net| Address { net: *net, nodad: net.addr().is_ipv6() }).collect();
+    if endpoint.default_route && !network.internal {
+        link.routes.extend(default_routes(network, endpoint, ifname));
+    }
+    if network.wants_shim() {
+        let way = way_to_host(network, endpoint, ifname, host);
+        link.routes.extend(way.routes);
+        link.neighbours = way.neighbours;
+    }
+    link
+}
+
+fn bare_link(network: &Network, endpoint: &Endpoint, ifname: &IfName) -> WantedLink {
+    let parent = network.parent.clone();
+    let kind = match network.kind {
+        LinkKind::Macvlan(mode) => LinkType::Macvlan { parent, mode, bc_queue_len: network.bc_queue_len },
+        LinkKind::Ipvlan(mode) => LinkType::Ipvlan { parent, mode },
+        LinkKind::Bridge => LinkType::Veth { peer: port_name(endpoint), peer_place: Place::Host },
+    };
+    WantedLink {
+        spec: LinkSpec {
+            name: ifname.clone(),
+            kind,
+            mac: endpoint.mac,
+            mtu: network.mtu,
+            no_link_local: false,
+        },
+        tag: endpoint.tag(),
+        master: None,
+        sysctls: Vec::new(),
+        addresses: Vec::new(),
+        no_other_addresses: false,
+        routes: Vec::new(),
+        neighbours: Vec::new(),
+    }
+}
+
+fn default_routes<'a>(
+    network: &'a Network,
+    endpoint: &'a Endpoint,
+    ifname: &'a IfName,
+) -> impl Iterator<Item = Route> + 'a {
+    endpoint.addresses.iter().filter_map(move |net| {
+        let gateway = network.subnet_of(net.addr())?.gateway?;
+        let to = if gateway.is_ipv4() { "0.0.0.0/0" } else { "::/0" };
+        let to = to.parse().expect("the two default routes are prefixes");
+        Some(Route { to, via: Some(gateway), dev: ifname.clone(), src: None })
+    })
+}
+
+/// The container's own way to the host, where the LAN's ways do not lead there.
+#[derive(Default)]
+struct WayToHost {
+    routes: Vec<Route>,
+    neighbours: Vec<(IpAddr, Mac)>,
+}
+
+/// IPv4 by macvlan needs nothing: the shim answers the container's ARP request for the host. IPv6 has no `arp_filter`,
+/// so the container gets a route to the host's address via the shim's link-local one. An ipvlan child hands what it
+/// sends to the parent's MAC to the parent itself, which a permanent entry makes it do (both seen on Linux 6.1 and 6.18).
+fn way_to_host(network: &Network, endpoint: &Endpoint, ifname: &IfName, host: &View) -> WayToHost {
+    let mut way = WayToHost::default();
+    let Some(parent) = host.link(&network.parent) else { return way };
+    let Some(parent_mac) = parent.mac else { return way };
+    for net in &endpoint.addresses {
+        let Some(host_ip) =
+            network.subnet_of(net.addr()).and_then(|subnet| host.host_address(parent, &subnet.net))
+        else {
+            continue;
+        };
+        match network.kind {
+            LinkKind::Macvlan(_) if host_ip.is_ipv6() => way.routes.push(Route {
+                to: IpNet::new(host_ip, 128).expect("128 bits fit an IPv6 address"),
+                via: Some(shim_mac(parent_mac).link_local().into()),
+                dev: ifname.clone(),
+                src: None,
+            }),
+            LinkKind::Ipvlan(IpvlanMode::L2) => way.neighbours.push((host_ip, parent_mac)),
+            _ => {}
+        }
+    }
+    way
+}
+
+/// The host's end of an endpoint's veth, a port of the bridge.
+fn port(network: &Network, endpoint: &Endpoint, ifname: &IfName, netns: &Netns) -> WantedLink {
+    let kind = LinkType::Veth { peer: ifname.clone(), peer_place: Place::Netns(netns.clone()) };
+    WantedLink {
+        spec: LinkSpec { name: port_name(endpoint), kind, mac: None, mtu: network.mtu, no_link_local: true },
+        tag: Tag::Port(endpoint.network.clone(), endpoint.name.clone()),
+        master: Some(network.parent.clone()),
+        sysctls: Vec::new(),
+        addresses: Vec::new(),
+        no_other_addresses: false,
+        routes: Vec::new(),
+        neighbours: Vec::new(),
+    }
+}
+
+/// A name on the host that follows from the endpoint's, fifteen bytes in all.
+pub fn port_name(endpoint: &Endpoint) -> IfName {
+    link_name("asp", &format!("{}:{}", endpoint.network, endpoint.name))
+}
+
+/// The name on the host of a link that an engine will move and rename: fifteen bytes that follow from the endpoint's name.
+pub fn engine_link_name(network: &NetworkName, endpoint: &EndpointName) -> IfName {
+    link_name("ash", &format!("{network}:{endpoint}"))
+}
+
+/// The shim's name: `shim-eth0`, or a hash for a parent whose name leaves no room.
+pub fn shim_name(parent: &IfName) -> IfName {
+    format!("shim-{parent}").parse().unwrap_or_else(|_| link_name("shim-", parent.as_str()))
+}
+
+fn link_name(prefix: &str, text: &str) -> IfName {
+    let digits = 15 - prefix.len();
+    let hash =
+        siphasher::sip128::SipHasher24::new_with_key(b"ashore link name").hash(text.as_bytes()).as_u128();
+    let mut name = format!("{prefix}{hash:032x}");
+    name.truncate(prefix.len() + digits);
+    name.parse().expect("a short prefix and hexadecimal digits are an interface name")
+}
+
+/// One shim for each parent that has an endpoint which wants host access. It comes with the first endpoint and stays
+/// until the last network on the parent is removed, so that its neighbours' caches stay true.
+fn shims(state: &State, observed: &Observed) -> Vec<WantedLink> {
+    let mut parents: BTreeMap<&IfName, Vec<&Network>> = BTreeMap::new();
+    for network in state.networks.values().filter(|network| network.wants_shim()) {
+        parents.entry(&network.parent).or_default().push(network);
+    }
+    parents
+        .into_iter()
+        .filter_map(|(parent, networks)| shim(state, &observed.host, parent, &networks))
+        .collect()
+}
+
+fn shim(state: &State, host: &View, parent: &IfName, networks: &[&Network]) -> Option<WantedLink> {
+    let parent_link = host.link(parent)?;
+    let parent_mac = parent_link.mac?;
+    let tag = Tag::Shim(parent.clone());
+    let wanted = |network: &&Network| state.endpoints_on(&network.name).any(Endpoint::is_wanted);
+    if host.tagged(&tag).is_none() && !networks.iter().any(wanted) {
+        return None;
+    }
+    let name = shim_name(parent);
+    let (kind, mac) = match networks.first()?.kind {
+        LinkKind::Ipvlan(mode) => (LinkType::Ipvlan { parent: parent.clone(), mode }, None),
+        _ => {
+            let mode = MacvlanMode::Bridge;
+            (
+                LinkType::Macvlan { parent: parent.clone(), mode, bc_queue_len: None },
+                Some(shim_mac(parent_mac)),
+            )
+        }
+    };
+    let mut link = WantedLink {
+        spec: LinkSpec { name: name.clone(), kind, mac, mtu: None, no_link_local: true },
+        tag,
+        master: None,
+        sysctls: shim_sysctls(&name, parent_link),
+        addresses: Vec::new(),
+        no_other_addresses: true,
+        routes: Vec::new(),
+        neighbours: Vec::new(),
+    };
+    if let Some(mac) = mac.filter(|_| has_ipv6(networks)) {
+        let net = IpNet::new(mac.link_local().into(), 64).expect("64 bits fit an IPv6 address");
+        link.addresses.push(Address { net, nodad: true });
+    }
+    for network in networks {
+        host_side(&mut link, state, host, parent_link, network);
+    }
+    Some(link)
+}
+
+fn has_ipv6(networks: &[&Network]) -> bool {
+    networks.iter().flat_map(|network| &network.subnets).any(|subnet| subnet.net.addr().is_ipv6())
+}
+
+/// `arp_filter`: without it the shim answers the LAN's ARP requests for the host too, and with `rp_filter=1` the host is
+/// then cut off. `accept_ra=0`: a shim that follows router advertisements gives the host a second default route.
+fn shim_sysctls(shim: &IfName, parent: &Link) -> Vec<(Sysctl, i32)> {
+    let mut sysctls = Vec::new();
+    let mut set = |family, key, value| sysctls.push((Sysctl { family, link: shim.clone(), key }, value));
+    set(Family::Ipv4, SysctlKey::ArpFilter, 1);
+    // Where the kernel has no IPv6 there is nothing to set.
+    if parent.accept_ra.is_some() {
+        set(Family::Ipv6, SysctlKey::AcceptRa, 0);
+    }
+    sysctls
+}
+
+/// The host's way to the endpoints of one network: a reserved `host` address with a route for the range, or routes of
+/// one address each from the host's own LAN address.
+fn host_side(link: &mut WantedLink, state: &State, host: &View, parent: &Link, network: &Network) {
+    let shim = link.spec.name.clone();
+    for subnet in &network.subnets {
+        let numbered = subnet.aux.get(HOST_AUX).copied();
+        let src = numbered.or_else(|| host.host_address(parent, &subnet.net));
+        let route = |to: IpNet| Route { to, via: None, dev: shim.clone(), src };
+        let mut routes = Vec::new();
+        if let Some(ip) = numbered {
+            link.addresses.push(Address { net: single(ip), nodad: ip.is_ipv6() });
+            routes.extend(numbered_range(subnet).map(route));
+        }
+        for endpoint in state.endpoints_on(&network.name).filter(|endpoint| endpoint.is_wanted()) {
+            for net in endpoint.addresses.iter().filter(|net| subnet.net.contains(&net.addr())) {
+                let covered = routes.iter().any(|route| route.to.contains(&net.addr()));
+                if !covered {
+                    routes.push(route(single(net.addr())));
+                }
+                if let (LinkKind::Ipvlan(IpvlanMode::L2), Some(mac)) = (network.kind, parent.mac) {
+                    link.neighbours.push((net.addr(), mac));
+                }
+            }
+        }
+        link.routes.extend(routes);
+    }
+}
+
+/// The prefixes of a range that was chosen. A whole subnet gets no such route: it would stand beside the parent's own
+/// and take the LAN's machines away from it.
+fn numbered_range(subnet: &Subnet) -> impl Iterator<Item = IpNet> {
+    let whole = crate::range::Range::of_net(&subnet.net);
+    let range = subnet.range.filter(|range| *range != whole);
+    range.into_iter().flat_map(|range| range.prefixes())
+}
+
+fn single(ip: IpAddr) -> IpNet {
+    IpNet::new(ip, Family::of(ip).full_prefix()).expect("a full prefix fits its family")
+}
+
+/// A MAC of Ashore's own is proof enough. Where there is none the name has to do, and then only while an attach or
+/// detach is known to be unfinished.
+fn claim(endpoint: &Endpoint) -> Option<Claim> {
+    let unfinished = matches!(endpoint.stage, Stage::Attaching | Stage::Detaching);
+    let (place, ifname) = endpoint.link();
+    (unfinished || endpoint.mac.is_some()).then(|| Claim {
+        place,
+        ifname: ifname.clone(),
+        mac: endpoint.mac,
+        tag: endpoint.tag(),
+    })
+}

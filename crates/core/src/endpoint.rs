@@ -1,0 +1,116 @@
+//! An endpoint: one container's attachment to one network.
+
+use std::net::IpAddr;
+
+use ashore_wire::Mac;
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::link::{Netns, Place, Tag};
+use crate::name::{EndpointName, IfName, NetworkName};
+
+/// One container's attachment to one network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Endpoint {
+    /// The network.
+    pub network: NetworkName,
+    /// The container's name on it.
+    pub name: EndpointName,
+    /// Its MAC; none where the link shares the parent's (ipvlan).
+    pub mac: Option<Mac>,
+    /// Its addresses, each with its subnet's prefix: at most one of each family.
+    pub addresses: Vec<IpNet>,
+    /// Where the addresses came from.
+    pub source: Source,
+    /// Whether it gets a default route by the subnet's gateway.
+    pub default_route: bool,
+    /// Where its link is, and under which name.
+    pub home: Home,
+    /// How far it is.
+    pub stage: Stage,
+    /// When it was attached, in seconds since 1970.
+    pub since: u64,
+}
+
+/// Where an endpoint's addresses came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    /// Ashore chose them from the network's ranges.
+    Range,
+    /// The user named them.
+    Fixed,
+}
+
+/// Who puts the link in its namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Home {
+    /// Ashore does: the link is made in the namespace, under its final name.
+    Netns {
+        /// The namespace.
+        netns: Netns,
+        /// The link's name in it.
+        ifname: IfName,
+    },
+    /// An engine does: Ashore makes the link on the host, the engine moves, renames and configures it.
+    Engine {
+        /// The engine's id of the endpoint; none while there is only an address.
+        id: Option<String>,
+        /// The link's name on the host.
+        ifname: IfName,
+    },
+}
+
+/// How far an endpoint is. It is written before the kernel is touched: what is found `Attaching` or `Detaching` at a
+/// start was cut short, and is taken away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stage {
+    /// It holds its addresses and has no link yet.
+    Reserved,
+    /// Its link is being made.
+    Attaching,
+    /// It is on the LAN.
+    Attached,
+    /// It is being taken away.
+    Detaching,
+}
+
+impl Endpoint {
+    /// The tag of its link.
+    pub fn tag(&self) -> Tag {
+        Tag::Endpoint(self.network.clone(), self.name.clone())
+    }
+
+    /// The place and the name of its link when it is made.
+    pub fn link(&self) -> (Place, &IfName) {
+        match &self.home {
+            Home::Netns { netns, ifname } => (Place::Netns(netns.clone()), ifname),
+            Home::Engine { ifname, .. } => (Place::Host, ifname),
+        }
+    }
+
+    /// The namespace that Ashore itself put its link in.
+    pub fn netns(&self) -> Option<&Netns> {
+        match &self.home {
+            Home::Netns { netns, .. } => Some(netns),
+            Home::Engine { .. } => None,
+        }
+    }
+
+    /// Whether it holds an address.
+    pub fn holds(&self, ip: IpAddr) -> bool {
+        self.addresses.iter().any(|net| net.addr() == ip)
+    }
+
+    /// Whether a crash left it on its way up or down, if nobody is at work on it now.
+    pub fn is_cut_short(&self) -> bool {
+        matches!(self.stage, Stage::Attaching | Stage::Detaching)
+    }
+
+    /// Whether the kernel should have its link and routes.
+    pub fn is_wanted(&self) -> bool {
+        matches!(self.stage, Stage::Attaching | Stage::Attached)
+    }
+}

@@ -1,0 +1,91 @@
+//! What a container keeps for life: from its name on its network follow its MAC and, while it is free, its address.
+
+use std::hash::Hasher;
+use std::net::IpAddr;
+
+use ashore_wire::Mac;
+use serde::{Deserialize, Serialize};
+use siphasher::sip128::{Hasher128, SipHasher24};
+
+use crate::name::EndpointName;
+
+/// Sixteen random bytes, drawn when the state is made and kept with it, so that containers of one name on two hosts of
+/// a LAN get two MACs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Seed(pub [u8; 16]);
+
+/// What is remembered of a name on a network, also while nothing is attached under it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// The MAC that it had last.
+    pub mac: Option<Mac>,
+    /// The addresses that it had last.
+    pub addresses: Vec<IpAddr>,
+    /// When it last had them, in seconds since 1970.
+    pub last_used: u64,
+}
+
+/// A network as identities know it: by the name that people give it, which outlives the network itself.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Scope(pub String);
+
+impl Seed {
+    /// The `attempt`th MAC of a name on a network: stable, locally administered, unicast. All attempts after the first
+    /// are for the case that another endpoint has that MAC already (46 bits: 1 in 10^9 for 300 containers).
+    pub fn mac(&self, scope: &Scope, name: &EndpointName, attempt: u8) -> Mac {
+        let hash = self.hash(&[b"mac", scope.0.as_bytes(), name.as_str().as_bytes(), &[attempt]]);
+        let [a, b, c, d, e, f, ..] = hash;
+        Mac([a, b, c, d, e, f]).into_local_unicast()
+    }
+
+    /// Where in a large range a name begins to look for an address.
+    pub fn offset(&self, scope: &Scope, name: &EndpointName) -> u128 {
+        u128::from_le_bytes(self.hash(&[b"offset", scope.0.as_bytes(), name.as_str().as_bytes()]))
+    }
+
+    fn hash(&self, parts: &[&[u8]]) -> [u8; 16] {
+        let mut hasher = SipHasher24::new_with_key(&self.0);
+        for part in parts {
+            // Each with its length, so that ("ab", "c") and ("a", "bc") differ.
+            hasher.write(&(part.len() as u64).to_le_bytes());
+            hasher.write(part);
+        }
+        hasher.finish128().as_bytes()
+    }
+}
+
+/// The MAC of the shim on a parent. It follows from the parent's alone, so that a shim that is made anew has the same
+/// link-local address, which is the next hop of the containers' IPv6 route to the host.
+pub fn shim_mac(parent: Mac) -> Mac {
+    let mut hasher = SipHasher24::new_with_key(b"ashore host shim");
+    hasher.write(&parent.0);
+    let [a, b, c, d, e, f, ..] = hasher.finish128().as_bytes();
+    Mac([a, b, c, d, e, f]).into_local_unicast()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_has_one_mac_for_life_and_every_name_another() {
+        let (seed, other_host) = (Seed([7; 16]), Seed([8; 16]));
+        let (lan, dmz) = (Scope("lan".into()), Scope("dmz".into()));
+        let (web, db) = ("web".parse().unwrap(), "db".parse().unwrap());
+        // Written down: if this changes, every container out there changes its MAC at the next upgrade.
+        assert_eq!(seed.mac(&lan, &web, 0).to_string(), "b2:9b:83:c8:47:b7");
+        let all = [
+            seed.mac(&lan, &web, 0),
+            seed.mac(&lan, &web, 1),
+            seed.mac(&lan, &db, 0),
+            seed.mac(&dmz, &web, 0),
+            other_host.mac(&lan, &web, 0),
+            shim_mac(seed.mac(&lan, &web, 0)),
+        ];
+        for (at, mac) in all.iter().enumerate() {
+            assert!(mac.is_local() && mac.is_station());
+            assert!(!all[..at].contains(mac));
+        }
+    }
+}

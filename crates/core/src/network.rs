@@ -1,0 +1,580 @@
+//! A network, and everything that is checked before one is made.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+
+use ashore_wire::conflict::Profile;
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::link::{LinkKind, MacvlanMode};
+use crate::name::{IfName, NetworkName};
+use crate::observed::{Link, ObservedKind, View};
+use crate::range::Range;
+use crate::request::NetworkSpec;
+use crate::step::Family;
+
+/// The name of the auxiliary address that is the host's own on the network.
+pub const HOST_AUX: &str = "host";
+
+/// A named flat network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Network {
+    /// Its name.
+    pub name: NetworkName,
+    /// What an engine calls it, where that differs from the name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// The host's interface that faces the LAN.
+    pub parent: IfName,
+    /// How endpoints get onto the LAN.
+    pub kind: LinkKind,
+    /// Its subnets, any number of either family.
+    pub subnets: Vec<Subnet>,
+    /// Whether host and containers reach each other.
+    pub host_access: bool,
+    /// No default route for endpoints.
+    pub internal: bool,
+    /// Conflict detection before an address is used.
+    pub conflict: Profile,
+    /// MTU of the endpoints' links in bytes; the parent's without one.
+    pub mtu: Option<u32>,
+    /// macvlan: broadcasts that may wait, in frames; the kernel's default (1000) without one.
+    pub bc_queue_len: Option<u32>,
+}
+
+/// One subnet of a network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subnet {
+    /// The LAN's subnet.
+    pub net: IpNet,
+    /// What Ashore hands out of it; the whole subnet without one.
+    pub range: Option<Range>,
+    /// The LAN's router.
+    pub gateway: Option<IpAddr>,
+    /// Addresses that are never handed out, by name; the one named `host` is put on the shim.
+    pub aux: BTreeMap<String, IpAddr>,
+}
+
+impl Subnet {
+    /// The addresses among which Ashore chooses.
+    pub fn pool(&self) -> Range {
+        self.range.unwrap_or_else(|| Range::of_net(&self.net))
+    }
+
+    /// Why an address can be no endpoint's, whoever holds it; nothing if it can.
+    pub fn never(&self, ip: IpAddr) -> Option<Never> {
+        if self.gateway == Some(ip) {
+            return Some(Never::Gateway);
+        }
+        if let Some((name, _)) = self.aux.iter().find(|(_, aux)| **aux == ip) {
+            return Some(Never::Aux(name.clone()));
+        }
+        // A /31 has neither (RFC 3021), a /32 and IPv6 likewise; IPv6 has the subnet-router anycast address instead.
+        match self.net {
+            IpNet::V4(net) if net.prefix_len() < 31 && ip == net.network() => Some(Never::NetworkAddress),
+            IpNet::V4(net) if net.prefix_len() < 31 && ip == net.broadcast() => Some(Never::Broadcast),
+            IpNet::V6(net) if net.prefix_len() < 127 && ip == net.network() => Some(Never::RouterAnycast),
+            _ => None,
+        }
+    }
+}
+
+/// Why an address is never an endpoint's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Never {
+    /// It is the gateway.
+    Gateway,
+    /// It is an auxiliary address.
+    Aux(String),
+    /// It names the subnet.
+    NetworkAddress,
+    /// It is the subnet's broadcast address.
+    Broadcast,
+    /// It is the subnet-router anycast address (RFC 4291, 2.6.1).
+    RouterAnycast,
+}
+
+impl fmt::Display for Never {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Never::Gateway => f.write_str("it is the gateway"),
+            Never::Aux(name) => write!(f, "it is reserved as --aux-address {name}"),
+            Never::NetworkAddress => f.write_str("it is the subnet's own address"),
+            Never::Broadcast => f.write_str("it is the subnet's broadcast address"),
+            Never::RouterAnycast => f.write_str("it is the subnet-router anycast address"),
+        }
+    }
+}
+
+impl Network {
+    /// The subnet that holds an address.
+    pub fn subnet_of(&self, ip: IpAddr) -> Option<&Subnet> {
+        self.subnets.iter().find(|subnet| subnet.net.contains(&ip))
+    }
+
+    /// What people call it.
+    pub fn label(&self) -> &str {
+        self.title.as_deref().unwrap_or(self.name.as_str())
+    }
+
+    /// Whether a shim can give host access: the kernel lets siblings meet only in macvlan's bridge mode and in ipvlan.
+    /// A bridge parent needs none, since the host is on the bridge.
+    pub fn wants_shim(&self) -> bool {
+        self.host_access && matches!(self.kind, LinkKind::Macvlan(MacvlanMode::Bridge) | LinkKind::Ipvlan(_))
+    }
+}
+
+/// Why a network cannot be made. Nothing was touched.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NetworkError {
+    /// The name is taken.
+    #[error("there is a network `{0}` already")]
+    Exists(NetworkName),
+    /// No such interface.
+    #[error("the parent `{parent}` does not exist; this host has {present}")]
+    NoParent {
+        /// The parent as given.
+        parent: IfName,
+        /// What there is.
+        present: String,
+    },
+    /// The interface is down.
+    #[error("the parent `{0}` is down")]
+    ParentDown(IfName),
+    /// macvlan or ipvlan on a bridge.
+    #[error("the parent `{0}` is a bridge, which cannot carry {1}")]
+    ParentIsBridge(IfName, LinkKind),
+    /// A veth needs a bridge.
+    #[error("the parent `{0}` is no bridge, so no veth can be a port of it")]
+    ParentIsNoBridge(IfName),
+    /// The interface is itself a port.
+    #[error("the parent `{parent}` is a port of `{master}` and can carry no {kind}")]
+    ParentIsPort {
+        /// The parent.
+        parent: IfName,
+        /// The bridge or bond that holds it.
+        master: String,
+        /// What was asked for.
+        kind: LinkKind,
+    },
+    /// Wi-Fi passes only frames of its own MAC.
+    #[error(
+        "the parent `{0}` is Wi-Fi, and an access point drops frames from any MAC but the client's own, so macvlan cannot work on it"
+    )]
+    ParentIsWifi(IfName),
+    /// The parent is a child or a shim of Ashore's, or loopback.
+    #[error("the parent `{0}` cannot face a LAN: it is {1}")]
+    ParentUnfit(IfName, String),
+    /// Another link kind holds the parent.
+    #[error(
+        "the parent `{parent}` carries {there} for network `{network}`; the kernel allows one of macvlan, ipvlan and bridge on an interface"
+    )]
+    ParentTaken {
+        /// The parent.
+        parent: IfName,
+        /// What is on it.
+        there: LinkKind,
+        /// Whose that is.
+        network: String,
+    },
+    /// No subnet.
+    #[error("a network needs at least one --subnet")]
+    NoSubnet,
+    /// A subnet with no room for an endpoint.
+    #[error("the subnet {0} has no room for an endpoint")]
+    SubnetTooSmall(IpNet),
+    /// Two subnets of the network share addresses.
+    #[error("the subnets {0} and {1} overlap")]
+    SubnetsOverlap(IpNet, IpNet),
+    /// The host is in another subnet on this parent.
+    #[error("the subnet {subnet} is not that of the parent `{parent}`, which has {present}")]
+    ForeignSubnet {
+        /// The subnet as given.
+        subnet: IpNet,
+        /// The parent.
+        parent: IfName,
+        /// The parent's addresses.
+        present: String,
+    },
+    /// The range leaves its subnet.
+    #[error("the range {0} does not lie in the subnet {1}")]
+    RangeOutside(Range, IpNet),
+    /// The range is another network's too.
+    #[error("the range {range} overlaps {other}, the range of network `{network}`")]
+    RangesOverlap {
+        /// The range as given.
+        range: Range,
+        /// The other range.
+        other: Range,
+        /// Whose that is.
+        network: String,
+    },
+    /// An address outside its subnet.
+    #[error("{what} {ip} does not lie in the subnet {subnet}")]
+    AddressOutside {
+        /// `the gateway`, or which auxiliary address.
+        what: String,
+        /// The address.
+        ip: IpAddr,
+        /// The subnet.
+        subnet: IpNet,
+    },
+    /// An address that no machine can have.
+    #[error("{what} {ip} cannot be a machine's: {why}")]
+    AddressUnfit {
+        /// `the gateway`, or which auxiliary address.
+        what: String,
+        /// The address.
+        ip: IpAddr,
+        /// The reason.
+        why: String,
+    },
+    /// An address given for two purposes.
+    #[error("{ip} is given twice: as {one} and as {other}")]
+    AddressTwice {
+        /// The address.
+        ip: IpAddr,
+        /// One purpose.
+        one: String,
+        /// The other.
+        other: String,
+    },
+    /// An address in use by an endpoint.
+    #[error("{what} {ip} is held by the endpoint `{endpoint}` of network `{network}`")]
+    AddressHeld {
+        /// `the gateway`, or which auxiliary address.
+        what: String,
+        /// The address.
+        ip: IpAddr,
+        /// Whose it is.
+        endpoint: String,
+        /// On which network.
+        network: String,
+    },
+    /// Larger frames than the parent passes.
+    #[error("an MTU of {mtu} is more than the parent's: `{parent}` has {most}")]
+    MtuTooLarge {
+        /// As given, in bytes.
+        mtu: u32,
+        /// The parent.
+        parent: IfName,
+        /// The parent's MTU in bytes.
+        most: u32,
+    },
+    /// Smaller frames than the family allows.
+    #[error("an MTU of {mtu} is too small: {family} needs at least {least}")]
+    MtuTooSmall {
+        /// As given, in bytes.
+        mtu: u32,
+        /// `IPv4` or `IPv6`.
+        family: &'static str,
+        /// The least, in bytes (RFC 791: 68, RFC 8200: 1280).
+        least: u32,
+    },
+    /// Host access that the kernel cannot give.
+    #[error("{0} leaves the host no way to its containers")]
+    NoHostAccess(LinkKind),
+    /// A `host` address without host access.
+    #[error("--aux-address host= asks for host access, and --host-access no forbids it")]
+    HostAddressWithoutAccess,
+    /// Two ranges for one subnet.
+    #[error("the subnet {2} has two ranges: {0} and {1}")]
+    TwoRanges(Range, Range, IpNet),
+    /// Two gateways for one subnet.
+    #[error("the subnet {2} has two gateways: {0} and {1}")]
+    TwoGateways(IpAddr, IpAddr, IpNet),
+    /// Two auxiliary addresses of one name.
+    #[error("--aux-address {0} is given twice: {1} and {2}")]
+    TwoAux(String, IpAddr, IpAddr),
+    /// A macvlan option on another kind.
+    #[error("--bc-queue-len is macvlan's, and {0} has no such queue")]
+    NoQueue(LinkKind),
+}
+
+impl NetworkSpec {
+    /// The network that is asked for: every range, gateway and auxiliary address goes to the subnet it lies in.
+    pub fn network(&self) -> Result<Network, NetworkError> {
+        let bare =
+            |net: &IpNet| Subnet { net: net.trunc(), range: None, gateway: None, aux: BTreeMap::new() };
+        let mut subnets: Vec<Subnet> = self.subnets.iter().map(bare).collect();
+        let Some(first) = subnets.first().map(|subnet| subnet.net) else {
+            return Err(NetworkError::NoSubnet);
+        };
+        for range in &self.ranges {
+            let outside =
+                || NetworkError::RangeOutside(*range, nearest(&self.subnets, range.first()).unwrap_or(first));
+            let subnet = subnets.iter_mut().find(|subnet| range.lies_in(&subnet.net)).ok_or_else(outside)?;
+            if let Some(other) = subnet.range.replace(*range) {
+                return Err(NetworkError::TwoRanges(other, *range, subnet.net));
+            }
+        }
+        for ip in &self.gateways {
+            let subnet = self.home_of(&mut subnets, *ip, "the gateway")?;
+            if let Some(other) = subnet.gateway.replace(*ip) {
+                return Err(NetworkError::TwoGateways(other, *ip, subnet.net));
+            }
+        }
+        for (name, ip) in &self.aux {
+            let subnet = self.home_of(&mut subnets, *ip, &format!("--aux-address {name}"))?;
+            if let Some(other) = subnet.aux.insert(name.clone(), *ip) {
+                return Err(NetworkError::TwoAux(name.clone(), other, *ip));
+            }
+        }
+        let reachable = !self.kind.hides_from_host();
+        Ok(Network {
+            name: self.name.clone(),
+            title: self.title.clone(),
+            parent: self.parent.clone(),
+            kind: self.kind,
+            subnets,
+            host_access: self.host_access.unwrap_or(reachable),
+            internal: self.internal,
+            conflict: self.conflict,
+            mtu: self.mtu,
+            bc_queue_len: self.bc_queue_len,
+        })
+    }
+
+    /// The subnet an address lies in. A link-local router serves the first IPv6 subnet.
+    fn home_of<'a>(
+        &self,
+        subnets: &'a mut [Subnet],
+        ip: IpAddr,
+        what: &str,
+    ) -> Result<&'a mut Subnet, NetworkError> {
+        let link_local = is_link_local(ip);
+        let fits =
+            |subnet: &&mut Subnet| subnet.net.contains(&ip) || (link_local && subnet.net.addr().is_ipv6());
+        let subnet = nearest(&self.subnets, ip).ok_or(NetworkError::NoSubnet)?;
+        subnets.iter_mut().find(fits).ok_or(NetworkError::AddressOutside {
+            what: what.to_owned(),
+            ip,
+            subnet,
+        })
+    }
+}
+
+/// The subnet to name beside an address that lies in none: the first of its family, or the first at all.
+fn nearest(subnets: &[IpNet], ip: IpAddr) -> Option<IpNet> {
+    let same = |net: &&IpNet| Family::of(net.addr()) == Family::of(ip);
+    subnets.iter().find(same).or(subnets.first()).copied()
+}
+
+fn is_link_local(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
+}
+
+impl NetworkError {
+    /// What helps, as a command or an option to give instead.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            NetworkError::Exists(name) => format!("see it with: ashore network inspect {name}"),
+            NetworkError::NoParent { .. } => {
+                "name one that faces the LAN with --parent (-o parent= in Docker)".into()
+            }
+            NetworkError::ParentDown(parent) => format!("bring it up first: ip link set dev {parent} up"),
+            NetworkError::ParentIsBridge(..) => "use --kind bridge, which makes a veth into it".into(),
+            NetworkError::ParentIsNoBridge(parent) => {
+                format!("use --kind macvlan on `{parent}`, or name the bridge that holds it as the parent")
+            }
+            NetworkError::ParentIsPort { master, .. } => format!("use --parent {master} --kind bridge"),
+            NetworkError::ParentIsWifi(_) => {
+                "use --kind ipvlan, whose endpoints share the client's MAC".into()
+            }
+            NetworkError::ParentUnfit(..) => {
+                "name the NIC, bond, bridge or VLAN interface that faces the LAN".into()
+            }
+            NetworkError::ParentTaken { there, network, .. } => {
+                format!("use --kind {there}, or remove the other first: ashore network rm {network}")
+            }
+            NetworkError::NoSubnet => "give the LAN's own, such as --subnet 192.168.88.0/24".into(),
+            NetworkError::ForeignSubnet { .. } => {
+                "give the subnet that `ip addr` shows on the parent, or a VLAN parent for another one".into()
+            }
+            NetworkError::RangesOverlap { .. } => {
+                "choose a range beside it: ashore network ls shows those in use".into()
+            }
+            NetworkError::NoHostAccess(kind) => {
+                format!("say --host-access no to go without it, or use another kind than {kind}")
+            }
+            NetworkError::HostAddressWithoutAccess => "drop one of the two".into(),
+            NetworkError::MtuTooLarge { parent, mtu, .. } => {
+                format!("raise the parent's first: ip link set dev {parent} mtu {mtu}")
+            }
+            NetworkError::AddressHeld { network, endpoint, .. } => {
+                format!("choose another, or free it: ashore detach {network} {endpoint}")
+            }
+            NetworkError::SubnetTooSmall(_)
+            | NetworkError::SubnetsOverlap(..)
+            | NetworkError::RangeOutside(..)
+            | NetworkError::AddressOutside { .. }
+            | NetworkError::AddressUnfit { .. }
+            | NetworkError::AddressTwice { .. }
+            | NetworkError::MtuTooSmall { .. }
+            | NetworkError::TwoRanges(..)
+            | NetworkError::TwoGateways(..)
+            | NetworkError::TwoAux(..)
+            | NetworkError::NoQueue(_) => return None,
+        })
+    }
+}
+
+impl Network {
+    /// Checks all that can be known of a network without looking at other networks.
+    pub fn check(&self, host: &View) -> Result<(), NetworkError> {
+        let parent = self.check_parent(host)?;
+        self.check_mtu(parent)?;
+        self.check_subnets()?;
+        for subnet in &self.subnets {
+            self.check_subnet_of_parent(host, parent, subnet)?;
+        }
+        self.check_options()
+    }
+
+    fn check_parent<'a>(&self, host: &'a View) -> Result<&'a Link, NetworkError> {
+        let name = &self.parent;
+        let parent = host.link(name).ok_or_else(|| NetworkError::NoParent {
+            parent: name.clone(),
+            present: list(host.links.iter().filter(|l| could_be_parent(l)).map(|l| l.name.as_str())),
+        })?;
+        match (&parent.kind, self.kind) {
+            (ObservedKind::Bridge, LinkKind::Bridge) => {}
+            (ObservedKind::Bridge, kind) => return Err(NetworkError::ParentIsBridge(name.clone(), kind)),
+            (_, LinkKind::Bridge) => return Err(NetworkError::ParentIsNoBridge(name.clone())),
+            (ObservedKind::Loopback, _) => return Err(unfit(name, "the loopback interface")),
+            (ObservedKind::Macvlan { .. } | ObservedKind::Ipvlan { .. }, _) => {
+                return Err(unfit(name, "itself a macvlan or ipvlan child"));
+            }
+            _ => {}
+        }
+        if let Some(master) = parent.master {
+            let master =
+                host.link_at(master).map_or_else(|| "another link".into(), |link| link.name.to_string());
+            return Err(NetworkError::ParentIsPort { parent: name.clone(), master, kind: self.kind });
+        }
+        if parent.wireless && matches!(self.kind, LinkKind::Macvlan(_)) {
+            return Err(NetworkError::ParentIsWifi(name.clone()));
+        }
+        if parent.up { Ok(parent) } else { Err(NetworkError::ParentDown(name.clone())) }
+    }
+
+    fn check_mtu(&self, parent: &Link) -> Result<(), NetworkError> {
+        let Some(mtu) = self.mtu else { return Ok(()) };
+        if mtu > parent.mtu {
+            return Err(NetworkError::MtuTooLarge { mtu, parent: self.parent.clone(), most: parent.mtu });
+        }
+        let v6 = self.subnets.iter().any(|subnet| subnet.net.addr().is_ipv6());
+        let (family, least) = if v6 { ("IPv6", 1280) } else { ("IPv4", 68) };
+        if mtu < least { Err(NetworkError::MtuTooSmall { mtu, family, least }) } else { Ok(()) }
+    }
+
+    fn check_subnets(&self) -> Result<(), NetworkError> {
+        if self.subnets.is_empty() {
+            return Err(NetworkError::NoSubnet);
+        }
+        for (at, subnet) in self.subnets.iter().enumerate() {
+            if subnet.net.prefix_len() == subnet.net.max_prefix_len() {
+                return Err(NetworkError::SubnetTooSmall(subnet.net));
+            }
+            if let Some(other) = self.subnets[..at].iter().find(|other| overlap(&other.net, &subnet.net)) {
+                return Err(NetworkError::SubnetsOverlap(other.net, subnet.net));
+            }
+            if let Some(range) = subnet.range.filter(|range| !range.lies_in(&subnet.net)) {
+                return Err(NetworkError::RangeOutside(range, subnet.net));
+            }
+            check_given_addresses(subnet)?;
+        }
+        Ok(())
+    }
+
+    /// The host has an address of the family on the parent: then the subnet has to be that one. Without any the
+    /// network is on a LAN of which the host is no part (a VLAN, say), and there is nothing to compare with.
+    fn check_subnet_of_parent(
+        &self,
+        host: &View,
+        parent: &Link,
+        subnet: &Subnet,
+    ) -> Result<(), NetworkError> {
+        let family = Family::of(subnet.net.addr());
+        let present: Vec<IpNet> = host
+            .addresses_of(parent)
+            .filter(|address| !address.link_scope && Family::of(address.net.addr()) == family)
+            .map(|address| address.net)
+            .collect();
+        if present.is_empty() || present.iter().any(|net| overlap(net, &subnet.net)) {
+            return Ok(());
+        }
+        Err(NetworkError::ForeignSubnet {
+            subnet: subnet.net,
+            parent: self.parent.clone(),
+            present: list(present.iter().map(ToString::to_string)),
+        })
+    }
+
+    fn check_options(&self) -> Result<(), NetworkError> {
+        if self.bc_queue_len.is_some() && !matches!(self.kind, LinkKind::Macvlan(_)) {
+            return Err(NetworkError::NoQueue(self.kind));
+        }
+        let host_address = self.subnets.iter().any(|subnet| subnet.aux.contains_key(HOST_AUX));
+        if host_address && !self.host_access {
+            return Err(NetworkError::HostAddressWithoutAccess);
+        }
+        if self.host_access && self.kind.hides_from_host() {
+            Err(NetworkError::NoHostAccess(self.kind))
+        } else {
+            Ok(())
+        }
+    }
+}
+
+fn check_given_addresses(subnet: &Subnet) -> Result<(), NetworkError> {
+    let mut given: Vec<(String, IpAddr)> =
+        subnet.aux.iter().map(|(name, ip)| (format!("--aux-address {name}"), *ip)).collect();
+    given.extend(subnet.gateway.map(|ip| ("the gateway".to_owned(), ip)));
+    // Whether it is reserved is no question here: it is what the reservation is for.
+    let bare = Subnet { gateway: None, aux: BTreeMap::new(), ..subnet.clone() };
+    for (at, (what, ip)) in given.iter().enumerate() {
+        // A router's IPv6 address on the link is as good a next hop as any, and the usual one at home.
+        let next_hop = is_link_local(*ip) && subnet.gateway == Some(*ip);
+        if !subnet.net.contains(ip) && !next_hop {
+            return Err(NetworkError::AddressOutside { what: what.clone(), ip: *ip, subnet: subnet.net });
+        }
+        if let Some(why) = bare.never(*ip) {
+            return Err(NetworkError::AddressUnfit { what: what.clone(), ip: *ip, why: why.to_string() });
+        }
+        if let Some((other, _)) = given[..at].iter().find(|(_, earlier)| earlier == ip) {
+            return Err(NetworkError::AddressTwice { ip: *ip, one: other.clone(), other: what.clone() });
+        }
+    }
+    Ok(())
+}
+
+fn could_be_parent(link: &Link) -> bool {
+    link.tag().is_none()
+        && link.master.is_none()
+        && matches!(
+            link.kind,
+            ObservedKind::Physical | ObservedKind::Bridge | ObservedKind::Vlan { .. } | ObservedKind::Veth
+        )
+}
+
+fn unfit(name: &IfName, what: &str) -> NetworkError {
+    NetworkError::ParentUnfit(name.clone(), what.to_owned())
+}
+
+/// Whether two subnets have an address in common.
+pub fn overlap(a: &IpNet, b: &IpNet) -> bool {
+    a.contains(b) || b.contains(a)
+}
+
+/// `a, b and c`, or `none`.
+pub(crate) fn list(items: impl Iterator<Item = impl fmt::Display>) -> String {
+    let items: Vec<String> = items.map(|item| item.to_string()).collect();
+    match items.as_slice() {
+        [] => "none".to_owned(),
+        [one] => one.clone(),
+        [most @ .., last] => format!("{} and {last}", most.join(", ")),
+    }
+}

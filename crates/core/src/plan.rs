@@ -1,0 +1,330 @@
+//! The difference between what should be and what is, as steps.
+//!
+//! Pure: the same two values give the same plan, and a plan that was carried out leaves nothing to plan. It takes away
+//! only what bears Ashore's tag or Ashore's `rtm_protocol`, and never touches a link that somebody else made.
+
+use std::collections::BTreeSet;
+
+use crate::desired::{Claim, Desired, WantedLink};
+use crate::link::{LinkType, Place, Tag};
+use crate::name::IfName;
+use crate::observed::{Link, Lower, Observed, ObservedKind, ObservedRoute, View};
+use crate::step::{ROUTE_PROTOCOL, Route, Step};
+
+/// Steps in the order in which they must be made, and what stands in the way of others.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// What to change.
+    pub steps: Vec<Step>,
+    /// What should be changed and cannot be, because something that is not Ashore's is in the way.
+    pub blocked: Vec<Blocked>,
+}
+
+/// Something of somebody else's that is in the way.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Blocked {
+    /// A link of that name.
+    #[error("{}: there is a link `{name}` already, and it is not Ashore's", shown(.place))]
+    Link {
+        /// Where.
+        place: Place,
+        /// Its name.
+        name: IfName,
+    },
+    /// A route to the same destination.
+    #[error("{}: there is a route `{there}` already, and it is not Ashore's", shown(.place))]
+    Route {
+        /// Where.
+        place: Place,
+        /// The route in the way.
+        there: Route,
+    },
+}
+
+impl Blocked {
+    /// What helps.
+    pub fn hint(&self) -> String {
+        match self {
+            Blocked::Link { place: Place::Netns(_), name } => {
+                format!("choose another name with --ifname, or remove `{name}` in that namespace")
+            }
+            Blocked::Link { place: Place::Host, name } => {
+                format!("rename it: ip link set dev {name} name NEW")
+            }
+            Blocked::Route { there, .. } if there.to.prefix_len() == 0 => {
+                "keep that default route and give none to this endpoint with --no-default-route, or remove it"
+                    .into()
+            }
+            Blocked::Route { there, .. } => format!("remove it: ip route del {}", there.to),
+        }
+    }
+}
+
+fn shown(place: &Place) -> String {
+    match place {
+        Place::Host => "on this host".into(),
+        Place::Netns(netns) => format!("in {}", netns.path.display()),
+    }
+}
+
+impl Plan {
+    /// Whether all is as it should be.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty() && self.blocked.is_empty()
+    }
+}
+
+/// What has to change for the observed to become the desired.
+pub fn plan(desired: &Desired, observed: &Observed) -> Plan {
+    let mut plan = Plan::default();
+    let mut places = vec![(Place::Host, &observed.host, desired.host.as_slice())];
+    for (netns, view) in &observed.netns {
+        let wanted = desired.netns.get(netns).map_or(&[][..], Vec::as_slice);
+        places.push((Place::Netns(netns.clone()), view, wanted));
+    }
+    // Everything that goes, goes first: a MAC, a name or a passthru parent may be needed again at once.
+    for (place, view, wanted) in &places {
+        Diff { place, view, wanted, desired, host: &observed.host }.removals(&mut plan);
+    }
+    for (place, view, wanted) in &places {
+        Diff { place, view, wanted, desired, host: &observed.host }.additions(&mut plan);
+    }
+    plan
+}
+
+/// The comparison of one place.
+struct Diff<'a> {
+    place: &'a Place,
+    view: &'a View,
+    wanted: &'a [WantedLink],
+    desired: &'a Desired,
+    /// The view in which parents' indices mean something.
+    host: &'a View,
+}
+
+impl Diff<'_> {
+    fn removals(&self, plan: &mut Plan) {
+        let mut dying = BTreeSet::new();
+        for link in &self.view.links {
+            let Some(tag) = self.owner(link) else { continue };
+            let stays = match self.wanted.iter().find(|wanted| wanted.tag == tag) {
+                // The far end of a veth goes and comes with its container's end.
+                Some(wanted) => self.is_same(link, wanted),
+                None => self.desired.handed_over.contains(&tag),
+            };
+            if !stays {
+                dying.insert(link.name.clone());
+                plan.steps.push(Step::DelLink { place: self.place.clone(), link: link.name.clone() });
+            }
+        }
+        let ours =
+            self.view.routes.iter().filter(|r| r.protocol == ROUTE_PROTOCOL && !dying.contains(&r.route.dev));
+        for there in ours {
+            let kept =
+                self.wanted.iter().flat_map(|link| &link.routes).any(|route| route.to == there.route.to);
+            // A destination that stays, by another way, is replaced in one step below.
+            if !kept {
+                plan.steps.push(Step::DelRoute { place: self.place.clone(), route: there.route.clone() });
+            }
+        }
+    }
+
+    fn additions(&self, plan: &mut Plan) {
+        for wanted in self.wanted {
+            let there =
+                self.view.links.iter().find(|link| {
+                    self.owner(link).as_ref() == Some(&wanted.tag) && self.is_same(link, wanted)
+                });
+            match there {
+                Some(link) => self.mend(link, wanted, plan),
+                None => self.make(wanted, plan),
+            }
+        }
+    }
+
+    fn make(&self, wanted: &WantedLink, plan: &mut Plan) {
+        let name = &wanted.spec.name;
+        let foreign = |link: &Link| self.owner(link).is_none();
+        if self.view.link(name).is_some_and(foreign) {
+            plan.blocked.push(Blocked::Link { place: self.place.clone(), name: name.clone() });
+            return;
+        }
+        // A veth is made from the container's side, both ends at once.
+        let is_far_end = matches!(wanted.tag, Tag::Port(..));
+        if !is_far_end {
+            plan.steps.push(Step::AddLink { place: self.place.clone(), link: wanted.spec.clone() });
+        } else if !self.far_end_is_coming(wanted) {
+            return;
+        }
+        self.finish(None, wanted, plan);
+    }
+
+    /// Whether the container's end of this veth is wanted too: its namespace may be out of sight, and then there is
+    /// nothing that this end could be made with.
+    fn far_end_is_coming(&self, wanted: &WantedLink) -> bool {
+        let LinkType::Veth { peer_place: Place::Netns(netns), .. } = &wanted.spec.kind else { return false };
+        self.desired.netns.get(netns).is_some_and(|links| !links.is_empty())
+    }
+
+    fn mend(&self, link: &Link, wanted: &WantedLink, plan: &mut Plan) {
+        if let Some(mtu) = wanted.spec.mtu.filter(|mtu| *mtu != link.mtu) {
+            plan.steps.push(Step::SetMtu {
+                place: self.place.clone(),
+                link: link.name.clone(),
+                mtu,
+                was: link.mtu,
+            });
+        }
+        self.finish(Some(link), wanted, plan);
+    }
+
+    /// All that belongs to a link, in the order in which the kernel takes it: tag and sysctls while it is down, then
+    /// addresses, then up, then what needs it up.
+    fn finish(&self, link: Option<&Link>, wanted: &WantedLink, plan: &mut Plan) {
+        let (place, name) = (self.place, &wanted.spec.name);
+        if link.and_then(Link::tag).as_ref() != Some(&wanted.tag) {
+            plan.steps.push(Step::SetAlias {
+                place: place.clone(),
+                link: name.clone(),
+                tag: Some(wanted.tag.clone()),
+            });
+        }
+        for (sysctl, value) in &wanted.sysctls {
+            let was = link.and_then(|link| link.sysctl(sysctl.key));
+            if was != Some(*value) {
+                let (sysctl, value) = (sysctl.clone(), *value);
+                plan.steps.push(Step::SetSysctl { place: place.clone(), sysctl, value, was });
+            }
+        }
+        self.set_master(link, wanted, plan);
+        self.set_addresses(link, wanted, plan);
+        if link.is_none_or(|link| !link.up) {
+            plan.steps.push(Step::SetUp { place: place.clone(), link: name.clone(), up: true });
+        }
+        self.set_neighbours(link, wanted, plan);
+        for route in &wanted.routes {
+            self.set_route(route, plan);
+        }
+    }
+
+    fn set_master(&self, link: Option<&Link>, wanted: &WantedLink, plan: &mut Plan) {
+        let was = link.and_then(|link| self.view.link_at(link.master?)).map(|master| master.name.clone());
+        if wanted.master.is_some() && was != wanted.master {
+            let (link, master) = (wanted.spec.name.clone(), wanted.master.clone());
+            plan.steps.push(Step::SetMaster { place: self.place.clone(), link, master, was });
+        }
+    }
+
+    fn set_addresses(&self, link: Option<&Link>, wanted: &WantedLink, plan: &mut Plan) {
+        let (place, name) = (self.place, &wanted.spec.name);
+        let there: Vec<_> = link.into_iter().flat_map(|link| self.view.addresses_of(link)).collect();
+        if wanted.no_other_addresses {
+            for other in there.iter().filter(|there| there.permanent) {
+                if !wanted.addresses.iter().any(|address| address.net == other.net) {
+                    let address = crate::step::Address { net: other.net, nodad: false };
+                    plan.steps.push(Step::DelAddress { place: place.clone(), link: name.clone(), address });
+                }
+            }
+        }
+        for address in &wanted.addresses {
+            if !there.iter().any(|there| there.net == address.net) {
+                plan.steps.push(Step::AddAddress {
+                    place: place.clone(),
+                    link: name.clone(),
+                    address: *address,
+                });
+            }
+        }
+    }
+
+    fn set_neighbours(&self, link: Option<&Link>, wanted: &WantedLink, plan: &mut Plan) {
+        let (place, name) = (self.place, &wanted.spec.name);
+        let there: Vec<_> = self
+            .view
+            .neighbours
+            .iter()
+            .filter(|entry| link.is_some_and(|link| link.index == entry.index))
+            .collect();
+        for entry in &there {
+            if wanted.no_other_addresses && !wanted.neighbours.contains(&(entry.ip, entry.mac)) {
+                let (link, ip, mac) = (name.clone(), entry.ip, entry.mac);
+                plan.steps.push(Step::DelNeighbour { place: place.clone(), link, ip, mac });
+            }
+        }
+        for (ip, mac) in &wanted.neighbours {
+            if !there.iter().any(|entry| entry.ip == *ip && entry.mac == *mac) {
+                let (link, ip, mac) = (name.clone(), *ip, *mac);
+                plan.steps.push(Step::AddNeighbour { place: place.clone(), link, ip, mac });
+            }
+        }
+    }
+
+    fn set_route(&self, route: &Route, plan: &mut Plan) {
+        let same_destination: Vec<&ObservedRoute> =
+            self.view.routes.iter().filter(|there| there.route.to == route.to).collect();
+        if same_destination.iter().any(|there| there.route == *route) {
+            return;
+        }
+        let place = self.place.clone();
+        let ours = same_destination.iter().find(|there| there.protocol == ROUTE_PROTOCOL);
+        if ours.is_none() && route.to.addr().is_ipv4() {
+            // IPv6 keeps several routes to one destination side by side; IPv4 refuses a second of the same metric.
+            if let Some(foreign) = same_destination.iter().find(|there| there.metric == 0) {
+                plan.blocked.push(Blocked::Route { place, there: foreign.route.clone() });
+                return;
+            }
+        }
+        let instead_of = ours.map(|there| there.route.clone());
+        plan.steps.push(Step::SetRoute { place, route: route.clone(), instead_of });
+    }
+
+    /// Whose a link is: by its tag, or by a claim of an attach that was cut short.
+    fn owner(&self, link: &Link) -> Option<Tag> {
+        link.tag().or_else(|| {
+            let claims = |claim: &&Claim| {
+                claim.place == *self.place
+                    && link.alias.is_none()
+                    && matches!(
+                        link.kind,
+                        ObservedKind::Macvlan { .. } | ObservedKind::Ipvlan { .. } | ObservedKind::Veth
+                    )
+                    && match claim.mac {
+                        Some(mac) => link.mac == Some(mac),
+                        None => link.name == claim.ifname,
+                    }
+            };
+            self.desired.claims.iter().find(claims).map(|claim| claim.tag.clone())
+        })
+    }
+
+    /// Whether a link of Ashore's can become the wanted one by changes to it, or has to be made anew.
+    fn is_same(&self, link: &Link, wanted: &WantedLink) -> bool {
+        let spec = &wanted.spec;
+        let kind = match (&link.kind, &spec.kind) {
+            (
+                ObservedKind::Macvlan { mode: there, bc_queue_len: queue },
+                LinkType::Macvlan { parent, mode, bc_queue_len },
+            ) => {
+                there == mode
+                    && (bc_queue_len.is_none() || bc_queue_len == queue)
+                    && self.is_child_of(link, parent)
+            }
+            (ObservedKind::Ipvlan { mode: there }, LinkType::Ipvlan { parent, mode }) => {
+                there == mode && self.is_child_of(link, parent)
+            }
+            (ObservedKind::Vlan { id: there }, LinkType::Vlan { parent, id }) => {
+                there == id && self.is_child_of(link, parent)
+            }
+            (ObservedKind::Bridge, LinkType::Bridge) | (ObservedKind::Veth, LinkType::Veth { .. }) => true,
+            _ => false,
+        };
+        kind && link.name == spec.name && (spec.mac.is_none() || spec.mac == link.mac)
+    }
+
+    fn is_child_of(&self, link: &Link, parent: &IfName) -> bool {
+        let Some(Lower { index, elsewhere }) = link.lower else { return false };
+        // In a container the parent's index is that of the host's namespace, and the kernel says that it is elsewhere.
+        elsewhere == (*self.place != Place::Host)
+            && self.host.link(parent).is_some_and(|there| there.index == index)
+    }
+}

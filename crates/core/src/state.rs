@@ -1,0 +1,216 @@
+//! Everything that Ashore has to remember, and the only ways in which it changes.
+//!
+//! A [`Change`] is what the store writes to disk and what it then applies here, so that disk and memory cannot differ.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use ashore_wire::Mac;
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::endpoint::Endpoint;
+use crate::identity::{Identity, Scope, Seed};
+use crate::name::{EndpointName, NetworkName};
+use crate::network::{Network, NetworkError, Subnet};
+use crate::range::Range;
+
+/// The key of an endpoint.
+pub type EndpointKey = (NetworkName, EndpointName);
+
+/// Networks, endpoints, identities and pools.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct State {
+    /// What MACs follow from.
+    pub seed: Seed,
+    /// All networks.
+    pub networks: BTreeMap<NetworkName, Network>,
+    /// All endpoints.
+    pub endpoints: BTreeMap<EndpointKey, Endpoint>,
+    /// All names that ever had an address and whose address was not needed since.
+    pub identities: BTreeMap<(Scope, EndpointName), Identity>,
+    /// An engine's address pools.
+    pub pools: BTreeMap<String, Pool>,
+}
+
+/// What an engine's IPAM was promised: it asks for a pool before it makes the network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pool {
+    /// Its id.
+    pub id: String,
+    /// The subnet.
+    pub net: IpNet,
+    /// What is handed out of it.
+    pub range: Option<Range>,
+    /// The network that was made on it.
+    pub network: Option<NetworkName>,
+    /// Addresses that the engine reserved before it made the network: gateway and auxiliary addresses.
+    pub reserved: Vec<IpAddr>,
+}
+
+/// One change to the state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Change {
+    /// A network is new, or is another than before.
+    PutNetwork(Network),
+    /// A network is gone.
+    DelNetwork(NetworkName),
+    /// An endpoint is new, or is another than before.
+    PutEndpoint(Endpoint),
+    /// An endpoint is gone.
+    DelEndpoint(EndpointKey),
+    /// An identity is new, or is another than before.
+    PutIdentity(Scope, EndpointName, Identity),
+    /// An identity is forgotten.
+    DelIdentity(Scope, EndpointName),
+    /// A pool is new, or is another than before.
+    PutPool(Pool),
+    /// A pool is gone.
+    DelPool(String),
+}
+
+/// Who holds an address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// The network.
+    pub network: String,
+    /// The endpoint.
+    pub endpoint: EndpointName,
+}
+
+impl State {
+    /// An empty state.
+    pub fn new(seed: Seed) -> Self {
+        State {
+            seed,
+            networks: BTreeMap::new(),
+            endpoints: BTreeMap::new(),
+            identities: BTreeMap::new(),
+            pools: BTreeMap::new(),
+        }
+    }
+
+    /// Makes a change.
+    pub fn apply(&mut self, change: Change) {
+        match change {
+            Change::PutNetwork(network) => {
+                self.networks.insert(network.name.clone(), network);
+            }
+            Change::DelNetwork(name) => {
+                self.networks.remove(&name);
+            }
+            Change::PutEndpoint(endpoint) => {
+                self.endpoints.insert((endpoint.network.clone(), endpoint.name.clone()), endpoint);
+            }
+            Change::DelEndpoint(key) => {
+                self.endpoints.remove(&key);
+            }
+            Change::PutIdentity(scope, name, identity) => {
+                self.identities.insert((scope, name), identity);
+            }
+            Change::DelIdentity(scope, name) => {
+                self.identities.remove(&(scope, name));
+            }
+            Change::PutPool(pool) => {
+                self.pools.insert(pool.id.clone(), pool);
+            }
+            Change::DelPool(id) => {
+                self.pools.remove(&id);
+            }
+        }
+    }
+
+    /// The state with a change made: what would be, before it is.
+    #[must_use]
+    pub fn with(&self, changes: &[Change]) -> State {
+        let mut state = self.clone();
+        changes.iter().cloned().for_each(|change| state.apply(change));
+        state
+    }
+
+    /// The network an endpoint is on. State that names a network it does not hold is refused when it is read.
+    pub fn network_of(&self, endpoint: &Endpoint) -> Option<&Network> {
+        self.networks.get(&endpoint.network)
+    }
+
+    /// The endpoints of a network.
+    pub fn endpoints_on<'a>(&'a self, network: &'a NetworkName) -> impl Iterator<Item = &'a Endpoint> {
+        self.endpoints.values().filter(move |endpoint| endpoint.network == *network)
+    }
+
+    /// The endpoint that an engine knows by an id.
+    pub fn endpoint_of_engine(&self, wanted: &str) -> Option<&Endpoint> {
+        self.endpoints.values().find(|endpoint| match &endpoint.home {
+            crate::endpoint::Home::Engine { id, .. } => id.as_deref() == Some(wanted),
+            crate::endpoint::Home::Netns { .. } => false,
+        })
+    }
+
+    /// The endpoint that holds an address, on any network: networks may share the LAN's subnet.
+    pub fn holder(&self, ip: IpAddr) -> Option<&Endpoint> {
+        self.endpoints.values().find(|endpoint| endpoint.holds(ip))
+    }
+
+    /// The endpoint that has a MAC.
+    pub fn mac_holder(&self, mac: Mac) -> Option<&Endpoint> {
+        self.endpoints.values().find(|endpoint| endpoint.mac == Some(mac))
+    }
+
+    /// The scope in which a network's names are identities.
+    pub fn scope(network: &Network) -> Scope {
+        Scope(network.label().to_owned())
+    }
+
+    /// Checks a new network against those that are there.
+    pub fn check_beside_others(&self, new: &Network) -> Result<(), NetworkError> {
+        if self.networks.contains_key(&new.name) {
+            return Err(NetworkError::Exists(new.name.clone()));
+        }
+        for other in self.networks.values() {
+            // The kernel has one rx_handler for an interface, so the kinds exclude each other; modes of macvlan do not.
+            let same_kind = std::mem::discriminant(&other.kind) == std::mem::discriminant(&new.kind);
+            if other.parent == new.parent && !same_kind {
+                return Err(NetworkError::ParentTaken {
+                    parent: new.parent.clone(),
+                    there: other.kind,
+                    network: other.label().to_owned(),
+                });
+            }
+            for (mine, theirs) in pairs(&new.subnets, &other.subnets) {
+                check_ranges(mine, theirs, other)?;
+            }
+        }
+        self.check_given_addresses_are_free(new)
+    }
+
+    fn check_given_addresses_are_free(&self, new: &Network) -> Result<(), NetworkError> {
+        for subnet in &new.subnets {
+            let given = subnet.aux.iter().map(|(name, ip)| (format!("--aux-address {name}"), *ip));
+            for (what, ip) in given.chain(subnet.gateway.map(|ip| ("the gateway".to_owned(), ip))) {
+                if let Some(endpoint) = self.holder(ip) {
+                    return Err(NetworkError::AddressHeld {
+                        what,
+                        ip,
+                        endpoint: endpoint.name.to_string(),
+                        network: endpoint.network.to_string(),
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn pairs<'a>(mine: &'a [Subnet], theirs: &'a [Subnet]) -> impl Iterator<Item = (&'a Subnet, &'a Subnet)> {
+    mine.iter().flat_map(move |a| theirs.iter().map(move |b| (a, b)))
+}
+
+/// Two ranges that a user chose must not overlap. Networks without a range of their own share the subnet instead.
+fn check_ranges(mine: &Subnet, theirs: &Subnet, other: &Network) -> Result<(), NetworkError> {
+    match (mine.range, theirs.range) {
+        (Some(range), Some(taken)) if range.overlaps(&taken) => {
+            Err(NetworkError::RangesOverlap { range, other: taken, network: other.label().to_owned() })
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,238 @@
+//! The state as a document: what `ashore state export` prints, what the rows on disk are, and what migrations change.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::Row;
+use crate::endpoint::Endpoint;
+use crate::identity::{Identity, Scope, Seed};
+use crate::name::EndpointName;
+use crate::network::Network;
+use crate::state::{Change, Pool, State};
+
+/// The schema that this version writes. It goes up by one with every change that an older reader would get wrong.
+pub const SCHEMA: u32 = 1;
+
+/// What leads from schema `n + 1` to the next: the first entry reads schema 1. Each is frozen once released, and works
+/// on the document alone, never on today's types.
+const MIGRATIONS: &[fn(&mut Rows)] = &[];
+
+type Rows = BTreeMap<String, Value>;
+
+const SCHEMA_KEY: &str = "schema";
+const SEED_KEY: &str = "seed";
+
+/// The whole state, as rows of JSON under their keys.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Document {
+    /// The schema of the rows.
+    pub schema: u32,
+    /// All rows but the schema's own.
+    pub rows: BTreeMap<String, Value>,
+}
+
+/// What is wrong with a document.
+#[derive(Debug, thiserror::Error)]
+pub enum DocumentError {
+    /// Written by a later version.
+    #[error(
+        "it has schema {found}, and this version of Ashore reads up to {SCHEMA}; use the version that wrote it"
+    )]
+    FromTheFuture {
+        /// Its schema.
+        found: u32,
+    },
+    /// No schema that ever was.
+    #[error("schema {0} never existed")]
+    NoSuchSchema(u32),
+    /// A row that does not read.
+    #[error("the row `{key}` does not read: {source}")]
+    Row {
+        /// Its key.
+        key: String,
+        /// What the JSON reader said.
+        source: serde_json::Error,
+    },
+    /// A row of a kind that this schema does not have.
+    #[error("the row `{0}` is of no known kind")]
+    UnknownRow(String),
+    /// There is no seed.
+    #[error("the seed that MACs follow from is missing")]
+    NoSeed,
+    /// An endpoint of a network that is not there.
+    #[error("the endpoint `{endpoint}` is on network `{network}`, which is missing")]
+    Orphan {
+        /// The endpoint.
+        endpoint: String,
+        /// The network.
+        network: String,
+    },
+}
+
+/// The row for a change: its key, and its value unless the row goes.
+pub(super) fn row(change: &Change) -> Row {
+    let put = |key, value: Value| Row { key, value: Some(value.to_string()) };
+    let del = |key| Row { key, value: None };
+    match change {
+        Change::PutNetwork(network) => put(network_key(network.name.as_str()), json(network)),
+        Change::DelNetwork(name) => del(network_key(name.as_str())),
+        Change::PutEndpoint(endpoint) => put(endpoint_key(endpoint), json(endpoint)),
+        Change::DelEndpoint((network, name)) => del(format!("endpoint/{network}/{name}")),
+        Change::PutIdentity(scope, name, identity) => {
+            put(identity_key(scope, name), json(&IdentityRow { scope, name, identity }))
+        }
+        Change::DelIdentity(scope, name) => del(identity_key(scope, name)),
+        Change::PutPool(pool) => put(pool_key(&pool.id), json(pool)),
+        Change::DelPool(id) => del(pool_key(id)),
+    }
+}
+
+#[derive(Serialize)]
+struct IdentityRow<'a> {
+    scope: &'a Scope,
+    name: &'a EndpointName,
+    #[serde(flatten)]
+    identity: &'a Identity,
+}
+
+#[derive(Deserialize)]
+struct OwnedIdentityRow {
+    scope: Scope,
+    name: EndpointName,
+    #[serde(flatten)]
+    identity: Identity,
+}
+
+fn network_key(name: &str) -> String {
+    format!("network/{name}")
+}
+
+fn endpoint_key(endpoint: &Endpoint) -> String {
+    format!("endpoint/{}/{}", endpoint.network, endpoint.name)
+}
+
+fn identity_key(scope: &Scope, name: &EndpointName) -> String {
+    // The name comes last: unlike a scope, it cannot contain a slash.
+    format!("identity/{}/{name}", scope.0)
+}
+
+fn pool_key(id: &str) -> String {
+    format!("pool/{id}")
+}
+
+fn json(value: impl Serialize) -> Value {
+    serde_json::to_value(value).expect("the state's types have string keys and no failing serialisers")
+}
+
+impl Document {
+    /// The document of a state.
+    pub fn of_state(state: &State) -> Self {
+        let mut rows = Rows::from([(SEED_KEY.to_owned(), json(state.seed))]);
+        let changes = (state.networks.values().cloned().map(Change::PutNetwork))
+            .chain(state.endpoints.values().cloned().map(Change::PutEndpoint))
+            .chain(state.pools.values().cloned().map(Change::PutPool))
+            .chain(state.identities.iter().map(|((scope, name), identity)| {
+                Change::PutIdentity(scope.clone(), name.clone(), identity.clone())
+            }));
+        for change in changes {
+            let Row { key, value } = row(&change);
+            if let Some(value) = value {
+                rows.insert(key, serde_json::from_str(&value).expect("it was JSON a moment ago"));
+            }
+        }
+        Document { schema: SCHEMA, rows }
+    }
+
+    pub(super) fn to_rows(&self) -> impl Iterator<Item = (String, String)> {
+        let schema = (SCHEMA_KEY.to_owned(), self.schema.to_string());
+        std::iter::once(schema).chain(self.rows.iter().map(|(key, value)| (key.clone(), value.to_string())))
+    }
+
+    pub(super) fn from_rows(rows: Vec<(String, String)>) -> Self {
+        let mut document = Document { schema: 0, rows: Rows::new() };
+        for (key, text) in rows {
+            // A row that is no JSON is kept as text, and refused by name when it is read as what it should be.
+            let value = serde_json::from_str(&text).unwrap_or(Value::String(text));
+            if key == SCHEMA_KEY {
+                document.schema = value.as_u64().and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
+            } else {
+                document.rows.insert(key, value);
+            }
+        }
+        document
+    }
+
+    /// The same state in today's schema.
+    pub fn migrated(self) -> Result<Document, DocumentError> {
+        self.migrated_by(MIGRATIONS)
+    }
+
+    pub(super) fn migrated_by(mut self, migrations: &[fn(&mut Rows)]) -> Result<Document, DocumentError> {
+        let newest = migrations.len() + 1;
+        let done = usize::try_from(self.schema).ok().and_then(|schema| schema.checked_sub(1));
+        let Some(done) = done else { return Err(DocumentError::NoSuchSchema(self.schema)) };
+        if done >= newest {
+            return Err(DocumentError::FromTheFuture { found: self.schema });
+        }
+        for migrate in &migrations[done..] {
+            migrate(&mut self.rows);
+            self.schema += 1;
+        }
+        Ok(self)
+    }
+
+    /// The state that it describes.
+    pub fn to_state(&self) -> Result<State, DocumentError> {
+        let seed = self.rows.get(SEED_KEY).ok_or(DocumentError::NoSeed)?;
+        let mut state = State::new(read(SEED_KEY, seed)?);
+        for (key, value) in self.rows.iter().filter(|(key, _)| *key != SEED_KEY) {
+            let change = match key.split_once('/').map(|(kind, _)| kind) {
+                Some("network") => Change::PutNetwork(read::<Network>(key, value)?),
+                Some("endpoint") => Change::PutEndpoint(read::<Endpoint>(key, value)?),
+                Some("pool") => Change::PutPool(read::<Pool>(key, value)?),
+                Some("identity") => {
+                    let OwnedIdentityRow { scope, name, identity } = read(key, value)?;
+                    Change::PutIdentity(scope, name, identity)
+                }
+                _ => return Err(DocumentError::UnknownRow(key.clone())),
+            };
+            state.apply(change);
+        }
+        match state.endpoints.values().find(|endpoint| state.network_of(endpoint).is_none()) {
+            Some(orphan) => Err(DocumentError::Orphan {
+                endpoint: orphan.name.to_string(),
+                network: orphan.network.to_string(),
+            }),
+            None => Ok(state),
+        }
+    }
+}
+
+fn read<T: serde::de::DeserializeOwned>(key: &str, value: &Value) -> Result<T, DocumentError> {
+    serde_json::from_value(value.clone()).map_err(|source| DocumentError::Row { key: key.to_owned(), source })
+}
+
+/// The seed is written as 32 hexadecimal digits.
+impl From<Seed> for String {
+    fn from(seed: Seed) -> String {
+        seed.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+impl TryFrom<String> for Seed {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        const WRONG: &str = "a seed is 32 hexadecimal digits";
+        if text.len() != 32 || !text.is_ascii() {
+            return Err(WRONG);
+        }
+        let mut seed = [0; 16];
+        for (at, byte) in seed.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(&text[2 * at..2 * at + 2], 16).map_err(|_| WRONG)?;
+        }
+        Ok(Seed(seed))
+    }
+}

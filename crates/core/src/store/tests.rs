@@ -1,0 +1,144 @@
+use super::*;
+use crate::endpoint::{Endpoint, Home, Source, Stage};
+use crate::identity::{Identity, Scope};
+use crate::link::LinkKind;
+use crate::network::{Network, Subnet};
+
+fn seed() -> Seed {
+    Seed(*b"0123456789abcdef")
+}
+
+fn directory(name: &str) -> PathBuf {
+    let path = std::env::temp_dir().join(format!("ashore-store-{}-{name}", std::process::id()));
+    let _ = fs::remove_dir_all(&path);
+    path
+}
+
+fn changes() -> Vec<Change> {
+    let subnet = Subnet {
+        net: "192.168.88.0/24".parse().unwrap(),
+        range: Some("192.168.88.200-192.168.88.210".parse().unwrap()),
+        gateway: Some("192.168.88.1".parse().unwrap()),
+        aux: [("host".to_owned(), "192.168.88.222".parse().unwrap())].into(),
+    };
+    let network = Network {
+        name: "lan".parse().unwrap(),
+        title: None,
+        parent: "eth0".parse().unwrap(),
+        kind: LinkKind::default(),
+        subnets: vec![subnet],
+        host_access: true,
+        internal: false,
+        conflict: ashore_wire::conflict::Profile::Quick,
+        mtu: None,
+        bc_queue_len: None,
+    };
+    let endpoint = Endpoint {
+        network: "lan".parse().unwrap(),
+        name: "web".parse().unwrap(),
+        mac: Some("02:00:00:00:00:01".parse().unwrap()),
+        addresses: vec!["192.168.88.200/24".parse().unwrap()],
+        source: Source::Range,
+        default_route: true,
+        home: Home::Engine { id: Some("abc".into()), ifname: "ash0".parse().unwrap() },
+        stage: Stage::Attached,
+        since: 17,
+    };
+    let identity =
+        Identity { mac: endpoint.mac, addresses: vec!["192.168.88.200".parse().unwrap()], last_used: 17 };
+    vec![
+        Change::PutNetwork(network),
+        Change::PutEndpoint(endpoint),
+        Change::PutIdentity(Scope("a/b:c".into()), "web".parse().unwrap(), identity),
+    ]
+}
+
+#[test]
+fn what_was_committed_is_there_after_opening_again() {
+    let directory = directory("reopen");
+    let mut store = Store::open(&directory, seed()).unwrap();
+    store.commit(changes()).unwrap();
+    let before = store.state().clone();
+    drop(store);
+    // The seed of the second call is not used: the state has one.
+    let store = Store::open(&directory, Seed([0; 16])).unwrap();
+    assert_eq!((store.state(), store.state().seed), (&before, seed()));
+    fs::remove_dir_all(directory).unwrap();
+}
+
+#[test]
+fn an_export_imported_elsewhere_is_the_same_state() {
+    let (one, other) = (directory("export"), directory("import"));
+    let mut store = Store::open(&one, seed()).unwrap();
+    store.commit(changes()).unwrap();
+    let text = serde_json::to_string(&store.export()).unwrap();
+    let mut copy = Store::open(&other, Seed([0; 16])).unwrap();
+    copy.import(serde_json::from_str(&text).unwrap()).unwrap();
+    assert_eq!(copy.state(), store.state());
+    drop(copy);
+    assert_eq!(Store::open(&other, seed()).unwrap().state(), store.state());
+    fs::remove_dir_all(one).unwrap();
+    fs::remove_dir_all(other).unwrap();
+}
+
+#[test]
+fn two_daemons_cannot_share_a_state() {
+    let directory = directory("shared");
+    let _first = Store::open(&directory, seed()).unwrap();
+    assert!(matches!(Store::open(&directory, seed()), Err(StoreError::InUse(_))));
+    fs::remove_dir_all(directory).unwrap();
+}
+
+#[test]
+fn the_state_is_readable_by_its_owner_alone() {
+    let directory = directory("mode");
+    drop(Store::open(&directory, seed()).unwrap());
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&directory), mode(&directory.join(FILE))), (0o700, 0o600));
+    fs::remove_dir_all(directory).unwrap();
+}
+
+#[test]
+fn a_half_made_file_of_a_crash_is_made_anew() {
+    let directory = directory("half");
+    fs::create_dir_all(&directory).unwrap();
+    fs::write(directory.join(format!("{FILE}.new")), b"torn").unwrap();
+    assert!(Store::open(&directory, seed()).is_ok());
+    fs::remove_dir_all(directory).unwrap();
+}
+
+#[test]
+fn a_state_of_a_later_version_is_refused_and_left_alone() {
+    let mut document = Document::of_state(&State::new(seed()));
+    document.schema = SCHEMA + 1;
+    let refused = document.migrated().unwrap_err();
+    assert!(matches!(refused, DocumentError::FromTheFuture { .. }), "{refused}");
+}
+
+#[test]
+fn migrations_run_in_order_and_only_those_that_are_due() {
+    let renamed = |rows: &mut std::collections::BTreeMap<String, serde_json::Value>| {
+        let value = rows.remove("a").unwrap();
+        rows.insert("b".into(), value);
+    };
+    let doubled = |rows: &mut std::collections::BTreeMap<String, serde_json::Value>| {
+        let value = rows["b"].as_u64().unwrap() * 2;
+        rows.insert("b".into(), value.into());
+    };
+    let old = Document { schema: 1, rows: [("a".to_owned(), 21.into())].into() };
+    let new = old.migrated_by(&[renamed, doubled]).unwrap();
+    assert_eq!(new, Document { schema: 3, rows: [("b".to_owned(), 42.into())].into() });
+    let partly = Document { schema: 2, rows: [("b".to_owned(), 21.into())].into() };
+    assert_eq!(partly.migrated_by(&[renamed, doubled]).unwrap(), new);
+    assert!(matches!(
+        Document { schema: 0, rows: [].into() }.migrated(),
+        Err(DocumentError::NoSuchSchema(0))
+    ));
+}
+
+#[test]
+fn a_damaged_row_is_refused_by_its_name() {
+    let mut document = Document::of_state(&State::new(seed()));
+    document.rows.insert("network/lan".into(), serde_json::json!({ "name": "lan" }));
+    assert!(document.to_state().unwrap_err().to_string().contains("`network/lan`"));
+}

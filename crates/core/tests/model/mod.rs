@@ -1,0 +1,272 @@
+//! A kernel that is only data: it does to an [`Observed`] what Linux does to its network state, so that any sequence of
+//! requests can be played without one. Its oddities are the kernel's, as the end-to-end tests see them.
+
+#![expect(unreachable_pub, reason = "a test's module is nobody's interface")]
+
+use ashore_core::link::{LinkSpec, LinkType, Netns, Place};
+use ashore_core::name::IfName;
+use ashore_core::observed::{
+    Link, LinkAddress, Lower, Neighbour, Observed, ObservedKind, ObservedRoute, View,
+};
+use ashore_core::step::{ROUTE_PROTOCOL, Route, Step, SysctlKey};
+use ashore_wire::Mac;
+
+#[derive(Default)]
+pub struct Model {
+    pub observed: Observed,
+    next_index: u32,
+}
+
+pub const NIC: Mac = Mac([0x52, 0x54, 0, 0, 0, 1]);
+
+impl Model {
+    pub fn new() -> Self {
+        let mut model = Model { next_index: 2, ..Model::default() };
+        model.plug_in();
+        model
+    }
+
+    pub fn nic() -> IfName {
+        "eth0".parse().unwrap()
+    }
+
+    /// The NIC appears, with the host's addresses.
+    pub fn plug_in(&mut self) {
+        if self.observed.host.link(&Self::nic()).is_some() {
+            return;
+        }
+        let index = self.index();
+        self.observed
+            .host
+            .links
+            .push(Link { up: true, ..link(index, Self::nic(), ObservedKind::Physical, Some(NIC)) });
+        self.set_host_address("192.168.88.9/24");
+    }
+
+    pub fn set_host_address(&mut self, v4: &str) {
+        let Some(index) = self.observed.host.link(&Self::nic()).map(|nic| nic.index) else { return };
+        self.observed.host.addresses.retain(|address| address.index != index);
+        // Routes whose preferred source is gone go with it (fib_sync_down_addr).
+        for net in [v4, "fd88::9/64"] {
+            let net = net.parse().unwrap();
+            self.observed.host.addresses.push(LinkAddress {
+                index,
+                net,
+                permanent: true,
+                link_scope: false,
+                unsteady: false,
+            });
+        }
+        let View { routes, addresses, .. } = &mut self.observed.host;
+        routes
+            .retain(|there| there.route.src.is_none_or(|src| addresses.iter().any(|a| a.net.addr() == src)));
+    }
+
+    /// The NIC disappears, and with it all children, wherever they are.
+    pub fn unplug(&mut self) {
+        if let Some(nic) = self.observed.host.link(&Self::nic()).cloned() {
+            self.remove(&Place::Host, nic.index);
+        }
+    }
+
+    pub fn open(&mut self, netns: &Netns) {
+        self.observed.netns.entry(netns.clone()).or_default();
+    }
+
+    /// A namespace dies, and its links with it.
+    pub fn close(&mut self, netns: &Netns) {
+        self.observed.netns.remove(netns);
+    }
+
+    fn index(&mut self) -> u32 {
+        self.next_index += 1;
+        self.next_index
+    }
+
+    fn view(&mut self, place: &Place) -> &mut View {
+        match place {
+            Place::Host => &mut self.observed.host,
+            Place::Netns(netns) => {
+                self.observed.netns.get_mut(netns).expect("a step in a namespace that is gone")
+            }
+        }
+    }
+
+    fn remove(&mut self, place: &Place, index: u32) {
+        let view = self.view(place);
+        let Some(link) = view.link_at(index).cloned() else { return };
+        view.links.retain(|link| link.index != index);
+        view.addresses.retain(|address| address.index != index);
+        view.neighbours.retain(|entry| entry.index != index);
+        view.routes.retain(|there| there.route.dev != link.name);
+        if *place == Place::Host {
+            let netns: Vec<Place> = self.observed.netns.keys().cloned().map(Place::Netns).collect();
+            for place in std::iter::once(Place::Host).chain(netns) {
+                let elsewhere = place != Place::Host;
+                let below = Some(Lower { index, elsewhere });
+                let children: Vec<u32> =
+                    self.view(&place).links.iter().filter(|l| l.lower == below).map(|l| l.index).collect();
+                children.into_iter().for_each(|child| self.remove(&place, child));
+            }
+        }
+    }
+
+    /// Does one step, or says why the kernel would not.
+    pub fn apply(&mut self, step: &Step) -> Result<(), String> {
+        let fault = |why: &str| Err(format!("{step}: {why}"));
+        match step {
+            Step::AddLink { place, link } => {
+                return self.add_link(place, link).map_err(|why| format!("{step}: {why}"));
+            }
+            Step::DelLink { place, link } => {
+                let Some(index) = self.view(place).link(link).map(|link| link.index) else {
+                    return fault("ENODEV");
+                };
+                self.remove(place, index);
+            }
+            Step::SetAlias { place, link, tag } => {
+                let Some(link) = self.link(place, link) else { return fault("ENODEV") };
+                link.alias = tag.as_ref().map(ToString::to_string);
+            }
+            Step::SetMtu { place, link, mtu, was } => {
+                let Some(link) = self.link(place, link) else { return fault("ENODEV") };
+                assert_eq!(link.mtu, *was);
+                link.mtu = *mtu;
+            }
+            Step::SetUp { place, link, up } => {
+                let Some(link) = self.link(place, link) else { return fault("ENODEV") };
+                link.up = *up;
+            }
+            Step::SetSysctl { place, sysctl, value, .. } => {
+                let Some(link) = self.link(place, &sysctl.link) else { return fault("ENODEV") };
+                *match sysctl.key {
+                    SysctlKey::ArpFilter => &mut link.arp_filter,
+                    SysctlKey::RpFilter => &mut link.rp_filter,
+                    SysctlKey::AcceptRa => &mut link.accept_ra,
+                } = Some(*value);
+            }
+            Step::AddAddress { place, link, address } => {
+                let view = self.view(place);
+                let Some(index) = view.link(link).map(|link| link.index) else { return fault("ENODEV") };
+                if view.addresses.iter().any(|there| there.index == index && there.net == address.net) {
+                    return fault("EEXIST");
+                }
+                let link_scope =
+                    matches!(address.net.addr(), std::net::IpAddr::V6(ip) if ip.is_unicast_link_local());
+                let net = address.net;
+                view.addresses.push(LinkAddress { index, net, permanent: true, link_scope, unsteady: false });
+            }
+            Step::DelAddress { place, link, address } => {
+                let view = self.view(place);
+                let Some(index) = view.link(link).map(|link| link.index) else { return fault("ENODEV") };
+                view.addresses.retain(|there| there.index != index || there.net != address.net);
+                let gone = address.net.addr();
+                view.routes.retain(|there| there.route.src != Some(gone));
+            }
+            Step::SetRoute { place, route, instead_of } => {
+                return self
+                    .set_route(place, route, instead_of.as_ref())
+                    .map_err(|why| format!("{step}: {why}"));
+            }
+            Step::DelRoute { place, route } => {
+                let view = self.view(place);
+                if !view.routes.iter().any(|there| there.route == *route && there.protocol == ROUTE_PROTOCOL)
+                {
+                    return fault("ESRCH");
+                }
+                view.routes.retain(|there| there.route != *route || there.protocol != ROUTE_PROTOCOL);
+            }
+            Step::AddNeighbour { place, link, ip, mac } => {
+                let view = self.view(place);
+                let Some(index) = view.link(link).map(|link| link.index) else { return fault("ENODEV") };
+                view.neighbours.push(Neighbour { index, ip: *ip, mac: *mac });
+            }
+            Step::DelNeighbour { place, ip, .. } => {
+                self.view(place).neighbours.retain(|entry| entry.ip != *ip)
+            }
+            Step::SetMaster { place, link, master, .. } => {
+                let master =
+                    master.as_ref().and_then(|master| self.observed.host.link(master)).map(|link| link.index);
+                let Some(link) = self.link(place, link) else { return fault("ENODEV") };
+                link.master = master;
+            }
+        }
+        Ok(())
+    }
+
+    fn link(&mut self, place: &Place, name: &IfName) -> Option<&mut Link> {
+        self.view(place).links.iter_mut().find(|link| link.name == *name)
+    }
+
+    fn add_link(&mut self, place: &Place, spec: &LinkSpec) -> Result<(), &'static str> {
+        if self.view(place).link(&spec.name).is_some() {
+            return Err("EEXIST");
+        }
+        let index = self.index();
+        let (kind, parent) = match &spec.kind {
+            LinkType::Macvlan { parent, mode, bc_queue_len } => {
+                let bc_queue_len = Some(bc_queue_len.unwrap_or(1000));
+                (ObservedKind::Macvlan { mode: *mode, bc_queue_len }, parent)
+            }
+            LinkType::Ipvlan { parent, mode } => (ObservedKind::Ipvlan { mode: *mode }, parent),
+            other => panic!("the model makes no {other:?}"),
+        };
+        let parent = self.observed.host.link(parent).ok_or("ENODEV")?.clone();
+        let mut siblings =
+            self.observed.netns.values().chain([&self.observed.host]).flat_map(|view| &view.links);
+        let used = spec.mac.is_some() && siblings.any(|link| link.mac == spec.mac);
+        drop(siblings);
+        if used {
+            return Err("EADDRINUSE");
+        }
+        let lower = Some(Lower { index: parent.index, elsewhere: *place != Place::Host });
+        let mac = spec.mac.or(parent.mac);
+        let mtu = spec.mtu.unwrap_or(parent.mtu);
+        let link = Link { lower, mtu, ..link(index, spec.name.clone(), kind, mac) };
+        self.view(place).links.push(link);
+        Ok(())
+    }
+
+    fn set_route(
+        &mut self,
+        place: &Place,
+        route: &Route,
+        instead_of: Option<&Route>,
+    ) -> Result<(), &'static str> {
+        let view = self.view(place);
+        let dev = view.link(&route.dev).ok_or("ENODEV")?;
+        if !dev.up {
+            return Err("ENETDOWN");
+        }
+        if route.src.is_some_and(|src| !view.has_address(src)) {
+            return Err("EINVAL: invalid prefsrc address");
+        }
+        match instead_of {
+            Some(old) => view.routes.retain(|there| there.route != *old),
+            None if view.routes.iter().any(|there| there.route.to == route.to) => return Err("EEXIST"),
+            None => {}
+        }
+        view.routes.push(ObservedRoute { route: route.clone(), protocol: ROUTE_PROTOCOL, metric: 0 });
+        Ok(())
+    }
+}
+
+fn link(index: u32, name: IfName, kind: ObservedKind, mac: Option<Mac>) -> Link {
+    Link {
+        index,
+        name,
+        kind,
+        lower: None,
+        master: None,
+        mac,
+        mtu: 1500,
+        up: false,
+        carrier: true,
+        alias: None,
+        wireless: false,
+        arp_filter: Some(0),
+        rp_filter: Some(0),
+        accept_ra: Some(1),
+        disable_ipv6: Some(0),
+    }
+}

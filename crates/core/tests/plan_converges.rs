@@ -1,0 +1,268 @@
+//! Whatever is asked in whatever order, and whatever the host does meanwhile: after a reconciliation nothing is left to
+//! plan, no address is held twice, and what nobody asked for any more is gone.
+
+mod model;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use ashore_core::allocate::Known;
+use ashore_core::desired::desired;
+use ashore_core::endpoint::{Endpoint, Stage};
+use ashore_core::identity::Seed;
+use ashore_core::link::Netns;
+use ashore_core::plan::plan;
+use ashore_core::request::{AttachSpec, NetworkSpec};
+use ashore_core::state::{Change, State};
+use model::Model;
+use proptest::prelude::*;
+
+#[derive(Debug, Clone)]
+enum Event {
+    CreateNetwork(u8),
+    RemoveNetwork(u8),
+    Attach {
+        network: u8,
+        name: u8,
+    },
+    Detach {
+        network: u8,
+        name: u8,
+    },
+    /// The daemon dies after this many steps of an attach, and starts again.
+    CrashInAttach {
+        network: u8,
+        name: u8,
+        after: usize,
+    },
+    NamespaceDies(u8),
+    Unplug,
+    PlugIn,
+    HostAddress(u8),
+    Reconcile,
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let (network, name) = (0..3u8, 0..4u8);
+    prop_oneof![
+        2 => network.clone().prop_map(Event::CreateNetwork),
+        1 => network.clone().prop_map(Event::RemoveNetwork),
+        6 => (network.clone(), name.clone()).prop_map(|(network, name)| Event::Attach { network, name }),
+        3 => (network.clone(), name.clone()).prop_map(|(network, name)| Event::Detach { network, name }),
+        3 => (network, name.clone(), 0..14usize)
+            .prop_map(|(network, name, after)| Event::CrashInAttach { network, name, after }),
+        1 => name.prop_map(Event::NamespaceDies),
+        1 => Just(Event::Unplug),
+        2 => Just(Event::PlugIn),
+        1 => (9..12u8).prop_map(Event::HostAddress),
+        1 => Just(Event::Reconcile),
+    ]
+}
+
+struct World {
+    state: State,
+    model: Model,
+    now: u64,
+}
+
+/// Three networks that share a parent and a subnet: unnumbered, numbered, and IPv4 with IPv6.
+fn spec(which: u8) -> NetworkSpec {
+    let text = match which {
+        0 => {
+            r#"{"name":"lan","parent":"eth0","subnets":["192.168.88.0/24"],"ranges":["192.168.88.32-192.168.88.34"]}"#
+        }
+        1 => {
+            r#"{"name":"num","parent":"eth0","subnets":["192.168.88.0/24"],"ranges":["192.168.88.64/29"],
+                "gateways":["192.168.88.1"],"aux":[["host","192.168.88.70"]]}"#
+        }
+        _ => {
+            r#"{"name":"six","parent":"eth0","subnets":["192.168.88.0/24","fd88::/64"],"gateways":["fd88::1"],
+                "ranges":["192.168.88.96/30"],"mtu":1400}"#
+        }
+    };
+    serde_json::from_str(text).unwrap()
+}
+
+fn netns(network: u8, name: u8) -> Netns {
+    let ino = u64::from(network) * 10 + u64::from(name);
+    Netns { path: format!("/run/netns/c{ino}").into(), dev: 4, ino }
+}
+
+fn attach_spec(network: u8, name: u8) -> AttachSpec {
+    AttachSpec {
+        network: spec(network).name,
+        name: format!("c{name}").parse().unwrap(),
+        netns: netns(network, name).path,
+        ips: Vec::new(),
+        mac: None,
+        ifname: "eth0".parse().unwrap(),
+        default_route: true,
+    }
+}
+
+impl World {
+    fn new() -> Self {
+        World { state: State::new(Seed([3; 16])), model: Model::new(), now: 1 }
+    }
+
+    fn commit(&mut self, changes: Vec<Change>) {
+        changes.into_iter().for_each(|change| self.state.apply(change));
+    }
+
+    /// Plans and applies until `most` steps are done. Every step must be one that the kernel takes.
+    fn carry_out(&mut self, most: usize) {
+        let plan = plan(&desired(&self.state, &self.model.observed), &self.model.observed);
+        assert_eq!(plan.blocked, [], "nothing foreign is in the way here");
+        for step in plan.steps.iter().take(most) {
+            self.model.apply(step).unwrap();
+        }
+    }
+
+    /// What the daemon does at its start and every minute.
+    fn reconcile(&mut self) {
+        let undone: Vec<Endpoint> =
+            self.state.endpoints.values().filter(|e| e.is_cut_short()).cloned().collect();
+        for endpoint in undone {
+            self.commit(vec![Change::PutEndpoint(Endpoint { stage: Stage::Detaching, ..endpoint })]);
+        }
+        let gone: Vec<Endpoint> = self
+            .state
+            .endpoints
+            .values()
+            .filter(|endpoint| {
+                endpoint.netns().is_some_and(|netns| !self.model.observed.netns.contains_key(netns))
+            })
+            .cloned()
+            .collect();
+        for endpoint in gone {
+            self.commit(vec![Change::PutEndpoint(Endpoint { stage: Stage::Detaching, ..endpoint })]);
+        }
+        self.carry_out(usize::MAX);
+        let detached: Vec<Endpoint> =
+            self.state.endpoints.values().filter(|e| e.is_cut_short()).cloned().collect();
+        for endpoint in detached {
+            let changes = self.state.detached(&endpoint, self.now);
+            self.commit(changes);
+        }
+    }
+
+    fn attach(&mut self, network: u8, name: u8, most: usize) -> bool {
+        let netns = netns(network, name);
+        self.model.open(&netns);
+        let (spec, on_lan, held) = (attach_spec(network, name), BTreeMap::new(), BTreeSet::new());
+        let known = Known { host: &self.model.observed.host, on_lan: &on_lan, held: &held };
+        let inside = &self.model.observed.netns[&netns];
+        let Ok(endpoint) = self.state.draft(&spec, &netns, inside, &known, self.now) else { return false };
+        self.commit(vec![Change::PutEndpoint(endpoint.clone())]);
+        self.carry_out(most);
+        if most == usize::MAX {
+            let changes = self.state.attached(&endpoint, self.now);
+            self.commit(changes);
+        }
+        true
+    }
+
+    fn play(&mut self, event: &Event) {
+        self.now += 1;
+        match *event {
+            Event::CreateNetwork(which) => {
+                let network = spec(which).network().unwrap();
+                let fits = network.check(&self.model.observed.host).is_ok();
+                if fits && self.state.check_beside_others(&network).is_ok() {
+                    self.commit(vec![Change::PutNetwork(network)]);
+                }
+            }
+            Event::RemoveNetwork(which) => {
+                let name = spec(which).name;
+                if self.state.endpoints_on(&name).next().is_none() {
+                    self.commit(vec![Change::DelNetwork(name)]);
+                    self.carry_out(usize::MAX);
+                }
+            }
+            Event::Attach { network, name } => {
+                self.attach(network, name, usize::MAX);
+            }
+            Event::CrashInAttach { network, name, after } => {
+                if self.attach(network, name, after) {
+                    self.reconcile();
+                }
+            }
+            Event::Detach { network, name } => {
+                let key = (spec(network).name, attach_spec(network, name).name);
+                if let Some(endpoint) = self.state.endpoints.get(&key).cloned() {
+                    self.commit(vec![Change::PutEndpoint(Endpoint { stage: Stage::Detaching, ..endpoint })]);
+                    self.reconcile();
+                }
+            }
+            Event::NamespaceDies(name) => (0..3).for_each(|network| self.model.close(&netns(network, name))),
+            Event::Unplug => self.model.unplug(),
+            Event::PlugIn => self.model.plug_in(),
+            Event::HostAddress(last) => self.model.set_host_address(&format!("192.168.88.{last}/24")),
+            Event::Reconcile => self.reconcile(),
+        }
+    }
+
+    fn check(&self) {
+        let left = plan(&desired(&self.state, &self.model.observed), &self.model.observed);
+        assert!(left.is_empty(), "still to do: {left:#?}");
+
+        let mut held = BTreeSet::new();
+        let reserved: Vec<IpAddr> =
+            ["192.168.88.1", "192.168.88.70", "192.168.88.9", "fd88::1", "fd88::9", "fd88::"]
+                .iter()
+                .map(|ip| ip.parse().unwrap())
+                .collect();
+        for endpoint in self.state.endpoints.values() {
+            for net in &endpoint.addresses {
+                assert!(held.insert(net.addr()), "{} is held twice", net.addr());
+                assert!(!reserved.contains(&net.addr()), "{} was reserved", net.addr());
+            }
+        }
+        // Nothing is left of what is not there any more.
+        let views = self.model.observed.netns.values().chain([&self.model.observed.host]);
+        let tagged = views.flat_map(|view| &view.links).filter_map(|link| link.tag()).filter(|tag| {
+            let wanted = self.state.endpoints.values().any(|endpoint| endpoint.tag() == *tag);
+            !wanted && !matches!(tag, ashore_core::Tag::Shim(_))
+        });
+        assert_eq!(tagged.count(), 0, "a link of nobody's");
+        if self.state.networks.is_empty() {
+            assert_eq!(self.model.observed.host.links.iter().filter(|link| link.alias.is_some()).count(), 0);
+            assert!(self.model.observed.host.routes.is_empty());
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+    #[test]
+    fn any_sequence_of_requests_ends_with_an_empty_plan(events in prop::collection::vec(event(), 1..40)) {
+        let mut world = World::new();
+        for event in &events {
+            world.play(event);
+        }
+        world.reconcile();
+        world.check();
+    }
+}
+
+#[test]
+fn a_container_gets_its_address_back_and_a_let_go_one_is_taken_last() {
+    let mut world = World::new();
+    let ip_of = |world: &World, name: u8| {
+        let key = (spec(0).name, attach_spec(0, name).name);
+        world.state.endpoints[&key].addresses[0].addr().to_string()
+    };
+    world.play(&Event::CreateNetwork(0));
+    world.play(&Event::Attach { network: 0, name: 0 });
+    assert_eq!(ip_of(&world, 0), "192.168.88.32");
+    world.play(&Event::Detach { network: 0, name: 0 });
+    world.play(&Event::Attach { network: 0, name: 1 });
+    assert_eq!(ip_of(&world, 1), "192.168.88.33", "one that nobody had comes before one that was let go");
+    world.play(&Event::Attach { network: 0, name: 0 });
+    assert_eq!(ip_of(&world, 0), "192.168.88.32", "and so it is still there for the one who had it");
+    world.play(&Event::Detach { network: 0, name: 0 });
+    world.play(&Event::Detach { network: 0, name: 1 });
+    world.play(&Event::Attach { network: 0, name: 2 });
+    world.play(&Event::Attach { network: 0, name: 3 });
+    assert_eq!((ip_of(&world, 2), ip_of(&world, 3)), ("192.168.88.34".into(), "192.168.88.32".into()));
+}

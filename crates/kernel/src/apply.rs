@@ -1,0 +1,408 @@
+//! Steps made, and taken back.
+//!
+//! Steps for one namespace travel together: a batch is one system call, so a kill cannot come between a link and its
+//! tag. Three things cut a batch: another namespace, a sysctl (which is a file), and a link whose index is needed and
+//! which the batch itself makes.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use ashore_core::link::{LinkSpec, LinkType, Place, Tag};
+use ashore_core::name::IfName;
+use ashore_core::step::{Family, Step, Sysctl};
+use netlink_packet_route::link::LinkAttribute;
+use nix::errno::Errno;
+
+use crate::error::StepError;
+use crate::message::{self, Places};
+use crate::netlink::{Nack, Request, Route};
+use crate::netns::{Namespace, NamespaceError};
+
+/// A macvlan that was deleted gives its MAC free only when the kernel is done with it (`EADDRINUSE` until then, seen on
+/// Linux 6.1 and 6.18 for some ten milliseconds).
+const MAC_IN_USE: Duration = Duration::from_secs(1);
+const MAC_RETRY: Duration = Duration::from_millis(5);
+
+/// The kernel's network state, seen from the namespace that holds the parents.
+pub struct Kernel {
+    pub(crate) host: Namespace,
+    pub(crate) route: Route,
+}
+
+/// What to do when a step fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnError {
+    /// Take back what was done, and stop.
+    Undo,
+    /// Go on with the rest, and report all errors.
+    GoOn,
+}
+
+/// How a plan went.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// The steps that were made and stand.
+    pub done: Vec<Step>,
+    /// What failed: at most one where undoing was asked for, unless undoing failed too.
+    pub errors: Vec<StepError>,
+}
+
+impl Kernel {
+    /// Opens the calling thread's namespace as the host's.
+    pub fn here() -> Result<Self, NamespaceError> {
+        Self::of(&Namespace::current()?)
+    }
+
+    /// Opens a namespace as the host's.
+    pub fn of(host: &Namespace) -> Result<Self, NamespaceError> {
+        let fault = |source| NamespaceError::System { path: host.path().to_owned(), source };
+        let route = host.run(Route::open).and_then(|opened| opened).map_err(fault)?;
+        Ok(Kernel { host: host.clone(), route })
+    }
+
+    /// The namespace that holds the parents.
+    pub fn host(&self) -> &Namespace {
+        &self.host
+    }
+
+    /// Makes steps in their order.
+    pub fn apply(&self, steps: &[Step], on_error: OnError) -> Outcome {
+        let mut run = Run {
+            kernel: self,
+            on_error,
+            places: HashMap::new(),
+            batch: Batch::default(),
+            outcome: Outcome::default(),
+        };
+        for step in steps {
+            run.add(step);
+            if run.must_stop() {
+                break;
+            }
+        }
+        run.flush();
+        if on_error == OnError::Undo && !run.outcome.errors.is_empty() {
+            let back: Vec<Step> = run.outcome.done.iter().rev().filter_map(Step::inverse).collect();
+            let undone = self.apply(&back, OnError::GoOn);
+            run.outcome.done.clear();
+            run.outcome.errors.extend(undone.errors);
+        }
+        run.outcome
+    }
+}
+
+/// A container's namespace and a socket in it, for the time of one plan: a socket keeps its namespace alive.
+struct Inside {
+    namespace: Namespace,
+    route: Route,
+}
+
+/// Steps on their way to one namespace in one call.
+#[derive(Default)]
+struct Batch {
+    place: Option<Place>,
+    steps: Vec<Step>,
+    requests: Vec<Request>,
+    /// Links that the batch makes: they have no index yet.
+    new: Vec<IfName>,
+}
+
+/// One plan on its way.
+struct Run<'a> {
+    kernel: &'a Kernel,
+    on_error: OnError,
+    places: HashMap<Place, Option<Inside>>,
+    batch: Batch,
+    outcome: Outcome,
+}
+
+impl Run<'_> {
+    fn must_stop(&self) -> bool {
+        self.on_error == OnError::Undo && !self.outcome.errors.is_empty()
+    }
+
+    fn add(&mut self, step: &Step) {
+        let needs_index = index_needed(step);
+        let same_place = self.batch.place.as_ref() == Some(sender(step));
+        let cut = !same_place
+            || matches!(step, Step::AddLink { .. } | Step::SetSysctl { .. })
+            || needs_index.is_some_and(|name| self.batch.new.contains(name));
+        if cut {
+            self.flush();
+            if self.must_stop() {
+                return;
+            }
+        }
+        let added = match step {
+            Step::SetSysctl { place, sysctl, value, .. } => {
+                let written = self.write_sysctl(place, sysctl, *value);
+                self.settle(step, written.map_err(|error| nack_of(&error)));
+                return;
+            }
+            Step::AddLink { place: Place::Netns(_), link } => {
+                let made = self.make_inside(step, link);
+                self.settle(step, made);
+                return;
+            }
+            _ => self.request(step),
+        };
+        match added {
+            Ok(request) => {
+                self.batch.place = Some(sender(step).clone());
+                if let Step::AddLink { link, .. } = step {
+                    self.batch.new.push(link.name.clone());
+                }
+                self.batch.steps.push(step.clone());
+                self.batch.requests.push(request);
+            }
+            Err(nack) => self.settle(step, Err(nack)),
+        }
+    }
+
+    fn flush(&mut self) {
+        let Batch { place, steps, requests, .. } = std::mem::take(&mut self.batch);
+        let Some(place) = place else { return };
+        let makes_link = matches!(steps.first(), Some(Step::AddLink { .. }));
+        let answers = retry_while_mac_in_use(makes_link, || self.send(&place, requests.clone()));
+        match answers {
+            Ok(answers) => {
+                for (step, answer) in steps.iter().zip(answers) {
+                    self.settle(step, answer);
+                }
+            }
+            Err(error) => self.settle(&steps[0], Err(nack_of(&error))),
+        }
+    }
+
+    fn send(&mut self, place: &Place, requests: Vec<Request>) -> io::Result<Vec<Result<(), Nack>>> {
+        let count = requests.len();
+        match self.route(place) {
+            Some(route) => route.batch(requests),
+            None => Ok(vec![Err(gone()); count]),
+        }
+    }
+
+    /// Enters what became of a step.
+    fn settle(&mut self, step: &Step, answer: Result<(), Nack>) {
+        match answer {
+            Ok(()) => self.outcome.done.push(step.clone()),
+            // What was to be taken away is not there: so it is done, and nothing has to be put back.
+            Err(nack) if is_removal(step) && is_absence(nack.errno) => {}
+            Err(nack) => {
+                if !self.must_stop() {
+                    self.outcome.errors.push(StepError::new(step, nack));
+                }
+            }
+        }
+    }
+
+    fn route(&mut self, place: &Place) -> Option<&Route> {
+        match place {
+            Place::Host => Some(&self.kernel.route),
+            Place::Netns(_) => self.inside(place).map(|inside| &inside.route),
+        }
+    }
+
+    /// The namespace of a place, opened once for the plan; none if it is gone.
+    fn inside(&mut self, place: &Place) -> Option<&Inside> {
+        let Place::Netns(netns) = place else { return None };
+        self.places
+            .entry(place.clone())
+            .or_insert_with(|| {
+                let namespace = Namespace::find(netns)?;
+                let route = namespace.run(Route::open).and_then(|opened| opened).ok()?;
+                Some(Inside { namespace, route })
+            })
+            .as_ref()
+    }
+
+    fn index(&mut self, place: &Place, link: &IfName) -> Result<u32, Nack> {
+        let route = self.route(place).ok_or_else(gone)?;
+        route.index_of(link).map_err(|error| nack_of(&error))?.ok_or_else(|| no_link(link))
+    }
+
+    /// The message for a step that is a message.
+    fn request(&mut self, step: &Step) -> Result<Request, Nack> {
+        Ok(match step {
+            Step::AddLink { link, .. } => {
+                let parent = self.parent_index(link)?;
+                let peer = self.peer_fd(link)?;
+                message::add_link(link, link.name.as_str(), parent, &Places { own: None, peer })
+            }
+            Step::DelLink { link, .. } => message::del_link(link.as_str()),
+            Step::SetAlias { link, tag, .. } => {
+                let alias = tag.as_ref().map(Tag::to_string).unwrap_or_default();
+                message::set_link(link.as_str(), LinkAttribute::IfAlias(alias))
+            }
+            Step::SetMaster { place, link, master, .. } => {
+                let index = match master {
+                    Some(master) => self.index(place, master)?,
+                    None => 0,
+                };
+                message::set_link(link.as_str(), LinkAttribute::Controller(index))
+            }
+            Step::SetMtu { link, mtu, .. } => message::set_link(link.as_str(), LinkAttribute::Mtu(*mtu)),
+            Step::SetUp { link, up, .. } => message::set_up(link.as_str(), *up),
+            Step::AddAddress { place, link, address } => {
+                message::add_address(self.index(place, link)?, address)
+            }
+            Step::DelAddress { place, link, address } => {
+                message::del_address(self.index(place, link)?, address)
+            }
+            Step::SetRoute { place, route, instead_of } => {
+                message::set_route(self.index(place, &route.dev)?, route, instead_of.is_some())
+            }
+            Step::DelRoute { place, route } => message::del_route(self.index(place, &route.dev)?, route),
+            Step::AddNeighbour { place, link, ip, mac } => {
+                message::add_neighbour(self.index(place, link)?, *ip, *mac)
+            }
+            Step::DelNeighbour { place, link, ip, .. } => {
+                message::del_neighbour(self.index(place, link)?, *ip)
+            }
+            Step::SetSysctl { .. } => unreachable!("a sysctl is a file"),
+        })
+    }
+
+    fn parent_index(&mut self, link: &LinkSpec) -> Result<Option<u32>, Nack> {
+        match &link.kind {
+            LinkType::Macvlan { parent, .. }
+            | LinkType::Ipvlan { parent, .. }
+            | LinkType::Vlan { parent, .. } => self.index(&Place::Host, parent).map(Some),
+            LinkType::Veth { .. } | LinkType::Bridge => Ok(None),
+        }
+    }
+
+    fn peer_fd(&mut self, link: &LinkSpec) -> Result<Option<i32>, Nack> {
+        match &link.kind {
+            LinkType::Veth { peer_place: place @ Place::Netns(_), .. } => {
+                let inside = self.inside(place).ok_or_else(gone)?;
+                Ok(Some(inside.namespace.as_fd().as_raw_fd()))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Makes a link in a container's namespace from the host's, which knows the parent. Up to Linux 6.1 the kernel looks
+    /// for the name in the sender's namespace, so a container's `eth0` collides with the host's: then the link is made
+    /// under a name that is nobody's, and renamed where it is.
+    fn make_inside(&mut self, step: &Step, link: &LinkSpec) -> Result<(), Nack> {
+        let place = step.place();
+        let own = Some(self.inside(place).ok_or_else(gone)?.namespace.as_fd().as_raw_fd());
+        let places = Places { own, peer: self.peer_fd(link)? };
+        let parent = self.parent_index(link)?;
+        let host = &self.kernel.route;
+        let add = |name: &str| {
+            retry_while_mac_in_use(true, || host.batch(vec![message::add_link(link, name, parent, &places)]))
+                .map_err(|error| nack_of(&error))
+                .and_then(|mut answers| answers.remove(0))
+        };
+        match add(link.name.as_str()) {
+            Err(nack) if nack.errno == Errno::EEXIST => {
+                if self.route(place).ok_or_else(gone)?.index_of(&link.name).ok().flatten().is_some() {
+                    return Err(nack);
+                }
+                let unused = unused_name();
+                add(unused.as_str())?;
+                let index = self.index(place, &unused)?;
+                let rename = vec![message::rename_link(index, link.name.as_str())];
+                let renamed =
+                    self.send(place, rename).map_err(|error| nack_of(&error)).and_then(|mut a| a.remove(0));
+                renamed.inspect_err(|_| {
+                    // The name was taken a moment ago; what is under the other one is ours alone.
+                    let _ = self.send(place, vec![message::del_link(unused.as_str())]);
+                })
+            }
+            answer => answer,
+        }
+    }
+
+    fn write_sysctl(&mut self, place: &Place, sysctl: &Sysctl, value: i32) -> io::Result<()> {
+        let family = match sysctl.family {
+            Family::Ipv4 => "ipv4",
+            Family::Ipv6 => "ipv6",
+        };
+        let path = format!("/proc/sys/net/{family}/conf/{}/{}", sysctl.link, sysctl.key.as_str());
+        let write = || std::fs::write(&path, value.to_string());
+        match place {
+            Place::Host => self.kernel.host.run(write)?,
+            Place::Netns(_) => match self.inside(place) {
+                Some(inside) => inside.namespace.run(write)?,
+                None => Err(Errno::ENODEV.into()),
+            },
+        }
+    }
+}
+
+/// The namespace whose socket a step goes through.
+fn sender(step: &Step) -> &Place {
+    step.place()
+}
+
+/// The link whose index a step's message carries.
+fn index_needed(step: &Step) -> Option<&IfName> {
+    match step {
+        Step::AddAddress { link, .. }
+        | Step::DelAddress { link, .. }
+        | Step::AddNeighbour { link, .. }
+        | Step::DelNeighbour { link, .. } => Some(link),
+        Step::SetRoute { route, .. } | Step::DelRoute { route, .. } => Some(&route.dev),
+        Step::SetMaster { master, .. } => master.as_ref(),
+        _ => None,
+    }
+}
+
+fn is_removal(step: &Step) -> bool {
+    matches!(
+        step,
+        Step::DelLink { .. }
+            | Step::DelAddress { .. }
+            | Step::DelRoute { .. }
+            | Step::DelNeighbour { .. }
+            | Step::SetAlias { tag: None, .. }
+            | Step::SetUp { up: false, .. }
+    )
+}
+
+fn is_absence(errno: Errno) -> bool {
+    matches!(errno, Errno::ENODEV | Errno::ENOENT | Errno::ESRCH | Errno::EADDRNOTAVAIL)
+}
+
+fn retry_while_mac_in_use(
+    makes_link: bool,
+    mut send: impl FnMut() -> io::Result<Vec<Result<(), Nack>>>,
+) -> io::Result<Vec<Result<(), Nack>>> {
+    let end = Instant::now() + MAC_IN_USE;
+    loop {
+        let answers = send()?;
+        let in_use = matches!(answers.first(), Some(Err(nack)) if nack.errno == Errno::EADDRINUSE);
+        if !makes_link || !in_use || Instant::now() > end {
+            return Ok(answers);
+        }
+        sleep(MAC_RETRY);
+    }
+}
+
+fn unused_name() -> IfName {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let next = NEXT.fetch_add(1, Ordering::Relaxed);
+    format!("ash{:x}-{next:x}", std::process::id())
+        .parse()
+        .expect("two numbers of at most 5 and 6 digits fit")
+}
+
+fn gone() -> Nack {
+    Nack { errno: Errno::ENODEV, says: Some("the namespace is gone".into()) }
+}
+
+fn no_link(link: &IfName) -> Nack {
+    Nack { errno: Errno::ENODEV, says: Some(format!("there is no `{link}`")) }
+}
+
+fn nack_of(error: &io::Error) -> Nack {
+    let errno = error.raw_os_error().map_or(Errno::EIO, Errno::from_raw);
+    Nack { errno, says: error.raw_os_error().is_none().then(|| error.to_string()) }
+}

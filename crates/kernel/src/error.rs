@@ -1,0 +1,75 @@
+//! What the kernel refused, in words that a person can use.
+
+use std::fmt;
+use std::io;
+
+use ashore_core::step::Step;
+use nix::errno::Errno;
+
+use crate::netlink::Nack;
+
+/// The kernel's state could not be read.
+#[derive(Debug, thiserror::Error)]
+#[error("the kernel's network state could not be read ({what}): {source}")]
+pub struct ObserveError {
+    /// What was being read.
+    pub what: &'static str,
+    /// What the system said.
+    pub source: io::Error,
+}
+
+/// A step that the kernel refused.
+#[derive(Debug, Clone)]
+pub struct StepError {
+    /// The step.
+    pub step: Step,
+    /// The kernel's error number.
+    pub errno: Errno,
+    /// The kernel's own words, where it has some.
+    pub kernel_says: Option<String>,
+}
+
+impl StepError {
+    pub(crate) fn new(step: &Step, nack: Nack) -> Self {
+        StepError { step: step.clone(), errno: nack.errno, kernel_says: nack.says }
+    }
+
+    /// What helps, where that is known.
+    pub fn hint(&self) -> Option<String> {
+        let kind = match &self.step {
+            Step::AddLink { link, .. } => match link.kind {
+                ashore_core::LinkType::Ipvlan { .. } => Some("ipvlan"),
+                ashore_core::LinkType::Vlan { .. } => Some("8021q"),
+                ashore_core::LinkType::Macvlan { .. } => Some("macvlan"),
+                ashore_core::LinkType::Veth { .. } => Some("veth"),
+                ashore_core::LinkType::Bridge => Some("bridge"),
+            },
+            _ => None,
+        };
+        Some(match (self.errno, kind) {
+            (Errno::EOPNOTSUPP, Some(module)) => {
+                format!("this kernel has no {module} or has not loaded it: modprobe {module}")
+            }
+            (Errno::EPERM | Errno::EACCES, _) => "run the daemon as root, or with CAP_NET_ADMIN and CAP_SYS_ADMIN".into(),
+            (Errno::EBUSY, Some(_)) => {
+                "an interface carries one of macvlan, ipvlan and bridge: `ip -d link` shows what is on the parent".into()
+            }
+            (Errno::EEXIST, Some(_)) => "a link of that name is in the way: `ip link` shows it".into(),
+            (Errno::EADDRINUSE, Some(_)) => "another link on this parent has that MAC: `ip -d link` shows it".into(),
+            (Errno::ENODEV, _) => "the interface has gone meanwhile: `ip link` shows what there is".into(),
+            _ => return None,
+        })
+    }
+}
+
+impl fmt::Display for StepError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` failed: {} ({:?})", self.step, self.errno.desc(), self.errno)?;
+        match &self.kernel_says {
+            Some(text) => write!(f, ": {text}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for StepError {}

@@ -1,0 +1,93 @@
+//! Which links are Wi-Fi, asked of nl80211 over generic netlink. Sysfs would say so too, but shows the namespace in which
+//! it was mounted, not the caller's.
+
+use std::collections::BTreeSet;
+use std::io;
+
+use netlink_sys::protocols::NETLINK_GENERIC;
+use netlink_sys::{Socket, SocketAddr};
+
+use crate::netns::Namespace;
+
+const GENL_ID_CTRL: u16 = 0x10;
+const CTRL_CMD_GETFAMILY: u8 = 3;
+const CTRL_ATTR_FAMILY_ID: u16 = 1;
+const CTRL_ATTR_FAMILY_NAME: u16 = 2;
+const NL80211_CMD_GET_INTERFACE: u8 = 5;
+const NL80211_ATTR_IFINDEX: u16 = 3;
+
+const NLM_F_REQUEST: u16 = 1;
+const NLM_F_DUMP: u16 = 0x300;
+const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
+/// `nlmsghdr` and `genlmsghdr`.
+const HEADERS: usize = 16 + 4;
+
+/// The indices of the Wi-Fi links of a namespace: none where the kernel has no Wi-Fi at all.
+pub(crate) fn wireless_links(namespace: &Namespace) -> BTreeSet<u32> {
+    namespace.run(ask).and_then(|answer| answer).unwrap_or_default()
+}
+
+fn ask() -> io::Result<BTreeSet<u32>> {
+    let mut socket = Socket::new(NETLINK_GENERIC)?;
+    socket.bind_auto()?;
+    socket.connect(&SocketAddr::new(0, 0))?;
+    // All families are listed rather than the one asked for by name: asking for one that is absent makes the kernel
+    // start modprobe.
+    let mut family = None;
+    dump(&socket, GENL_ID_CTRL, CTRL_CMD_GETFAMILY, |attributes| {
+        let name = attribute(attributes, CTRL_ATTR_FAMILY_NAME);
+        if name.is_some_and(|name| name.strip_suffix(&[0]) == Some(b"nl80211")) {
+            family = attribute(attributes, CTRL_ATTR_FAMILY_ID)
+                .and_then(|id| Some(u16::from_ne_bytes(id.try_into().ok()?)));
+        }
+    })?;
+    let mut links = BTreeSet::new();
+    if let Some(family) = family {
+        dump(&socket, family, NL80211_CMD_GET_INTERFACE, |attributes| {
+            let index = attribute(attributes, NL80211_ATTR_IFINDEX).and_then(|bytes| bytes.try_into().ok());
+            links.extend(index.map(u32::from_ne_bytes));
+        })?;
+    }
+    Ok(links)
+}
+
+fn dump(socket: &Socket, family: u16, command: u8, mut each: impl FnMut(&[u8])) -> io::Result<()> {
+    let mut request = Vec::with_capacity(HEADERS);
+    request.extend((HEADERS as u32).to_ne_bytes());
+    request.extend(family.to_ne_bytes());
+    request.extend((NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes());
+    request.extend([0; 8]);
+    request.extend([command, 1, 0, 0]);
+    socket.send(&request, 0)?;
+    let mut buffer = Vec::with_capacity(64 * 1024);
+    loop {
+        buffer.clear();
+        socket.recv(&mut buffer, 0)?;
+        let mut rest = buffer.as_slice();
+        while rest.len() >= 16 {
+            let length = u32::from_ne_bytes([rest[0], rest[1], rest[2], rest[3]]) as usize;
+            let message = rest.get(..length).filter(|m| m.len() >= 16).ok_or(io::ErrorKind::InvalidData)?;
+            match u16::from_ne_bytes([message[4], message[5]]) {
+                NLMSG_DONE => return Ok(()),
+                NLMSG_ERROR => return Err(io::ErrorKind::Unsupported.into()),
+                _ => each(message.get(HEADERS..).unwrap_or_default()),
+            }
+            rest = &rest[length.next_multiple_of(4).min(rest.len())..];
+        }
+    }
+}
+
+/// The value of an attribute.
+fn attribute(mut rest: &[u8], wanted: u16) -> Option<&[u8]> {
+    while rest.len() >= 4 {
+        let length = usize::from(u16::from_ne_bytes([rest[0], rest[1]]));
+        let kind = u16::from_ne_bytes([rest[2], rest[3]]) & 0x3fff;
+        let value = rest.get(4..length)?;
+        if kind == wanted {
+            return Some(value);
+        }
+        rest = rest.get(length.next_multiple_of(4)..)?;
+    }
+    None
+}

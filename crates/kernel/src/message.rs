@@ -1,0 +1,206 @@
+//! Steps as netlink messages.
+
+use std::net::IpAddr;
+use std::os::fd::RawFd;
+
+use ashore_core::link::{IpvlanMode, LinkSpec, LinkType, MacvlanMode};
+use ashore_core::step::{Address, ROUTE_PROTOCOL, Route};
+use ashore_wire::Mac;
+use ipnet::IpNet;
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
+use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
+use netlink_packet_route::link::{
+    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoIpVlan, InfoKind, InfoMacVlan, InfoVeth,
+    InfoVlan, IpVlanMode, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, MacVlanMode,
+};
+use netlink_packet_route::neighbour::{NeighbourAttribute, NeighbourMessage, NeighbourState};
+use netlink_packet_route::route::{RouteAttribute, RouteMessage, RouteProtocol, RouteScope, RouteType};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+
+use crate::netlink::Request;
+
+const NEW: u16 = NLM_F_CREATE | NLM_F_EXCL;
+
+/// Where a new link's parts go: descriptors of namespaces other than the sender's.
+pub(crate) struct Places {
+    pub(crate) own: Option<RawFd>,
+    pub(crate) peer: Option<RawFd>,
+}
+
+/// `RTM_NEWLINK` that makes a link. `parent` is the index of the link below it.
+pub(crate) fn add_link(spec: &LinkSpec, name: &str, parent: Option<u32>, places: &Places) -> Request {
+    let mut message = LinkMessage::default();
+    let attributes = &mut message.attributes;
+    attributes.push(LinkAttribute::IfName(name.to_owned()));
+    attributes.extend(parent.map(LinkAttribute::Link));
+    attributes.extend(places.own.map(LinkAttribute::NetNsFd));
+    attributes.extend(spec.mac.map(|mac| LinkAttribute::Address(mac.0.to_vec())));
+    attributes.extend(spec.mtu.map(LinkAttribute::Mtu));
+    if spec.no_link_local {
+        attributes.push(no_link_local());
+    }
+    let (kind, data) = match &spec.kind {
+        LinkType::Macvlan { mode, bc_queue_len, .. } => {
+            let mut data = vec![InfoMacVlan::Mode(macvlan_mode(*mode))];
+            data.extend(bc_queue_len.map(InfoMacVlan::BcQueueLen));
+            (InfoKind::MacVlan, Some(InfoData::MacVlan(data)))
+        }
+        LinkType::Ipvlan { mode, .. } => {
+            (InfoKind::IpVlan, Some(InfoData::IpVlan(vec![InfoIpVlan::Mode(ipvlan_mode(*mode))])))
+        }
+        LinkType::Veth { peer, .. } => {
+            let mut far = LinkMessage::default();
+            far.attributes.push(LinkAttribute::IfName(peer.to_string()));
+            far.attributes.extend(places.peer.map(LinkAttribute::NetNsFd));
+            far.attributes.extend(spec.mtu.map(LinkAttribute::Mtu));
+            (InfoKind::Veth, Some(InfoData::Veth(InfoVeth::Peer(far))))
+        }
+        LinkType::Bridge => (InfoKind::Bridge, None),
+        LinkType::Vlan { id, .. } => (InfoKind::Vlan, Some(InfoData::Vlan(vec![InfoVlan::Id(*id)]))),
+    };
+    let info = std::iter::once(LinkInfo::Kind(kind)).chain(data.map(LinkInfo::Data)).collect();
+    message.attributes.push(LinkAttribute::LinkInfo(info));
+    (RouteNetlinkMessage::NewLink(message), NEW)
+}
+
+fn no_link_local() -> LinkAttribute {
+    let none = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
+    LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![none])])
+}
+
+fn macvlan_mode(mode: MacvlanMode) -> MacVlanMode {
+    match mode {
+        MacvlanMode::Bridge => MacVlanMode::Bridge,
+        MacvlanMode::Private => MacVlanMode::Private,
+        MacvlanMode::Vepa => MacVlanMode::Vepa,
+        MacvlanMode::Passthru => MacVlanMode::Passthrough,
+    }
+}
+
+fn ipvlan_mode(mode: IpvlanMode) -> IpVlanMode {
+    match mode {
+        IpvlanMode::L2 => IpVlanMode::L2,
+        IpvlanMode::L3 => IpVlanMode::L3,
+        IpvlanMode::L3s => IpVlanMode::L3S,
+    }
+}
+
+/// `RTM_DELLINK` by name.
+pub(crate) fn del_link(name: &str) -> Request {
+    (RouteNetlinkMessage::DelLink(named(name)), 0)
+}
+
+/// A change to a link, by name.
+pub(crate) fn set_link(name: &str, change: LinkAttribute) -> Request {
+    let mut message = named(name);
+    message.attributes.push(change);
+    (RouteNetlinkMessage::NewLink(message), 0)
+}
+
+/// Another name for a link, which has to be named by its index then, and is down.
+pub(crate) fn rename_link(index: u32, name: &str) -> Request {
+    let mut message = named(name);
+    message.header.index = index;
+    (RouteNetlinkMessage::NewLink(message), 0)
+}
+
+/// Up or down.
+pub(crate) fn set_up(name: &str, up: bool) -> Request {
+    let mut message = named(name);
+    message.header.change_mask = LinkFlags::Up;
+    message.header.flags = if up { LinkFlags::Up } else { LinkFlags::empty() };
+    (RouteNetlinkMessage::NewLink(message), 0)
+}
+
+fn named(name: &str) -> LinkMessage {
+    let mut message = LinkMessage::default();
+    message.attributes.push(LinkAttribute::IfName(name.to_owned()));
+    message
+}
+
+fn family(ip: IpAddr) -> AddressFamily {
+    if ip.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 }
+}
+
+fn address(index: u32, address: &Address) -> AddressMessage {
+    let ip = address.net.addr();
+    let mut message = AddressMessage::default();
+    message.header.family = family(ip);
+    message.header.prefix_len = address.net.prefix_len();
+    message.header.index = index;
+    if matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local()) {
+        message.header.scope = AddressScope::Link;
+    }
+    message.attributes.extend([AddressAttribute::Local(ip), AddressAttribute::Address(ip)]);
+    message
+}
+
+/// `RTM_NEWADDR`.
+pub(crate) fn add_address(index: u32, wanted: &Address) -> Request {
+    let mut message = address(index, wanted);
+    if let (IpNet::V4(net), true) = (wanted.net, wanted.has_broadcast()) {
+        message.attributes.push(AddressAttribute::Broadcast(net.broadcast()));
+    }
+    if wanted.nodad {
+        message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
+    }
+    (RouteNetlinkMessage::NewAddress(message), NEW)
+}
+
+/// `RTM_DELADDR`.
+pub(crate) fn del_address(index: u32, unwanted: &Address) -> Request {
+    (RouteNetlinkMessage::DelAddress(address(index, unwanted)), 0)
+}
+
+fn route(index: u32, route: &Route) -> RouteMessage {
+    let to = route.to.addr();
+    let mut message = RouteMessage::default();
+    message.header.address_family = family(to);
+    message.header.destination_prefix_length = route.to.prefix_len();
+    message.header.table = netlink_packet_route::route::RouteHeader::RT_TABLE_MAIN;
+    message.header.protocol = RouteProtocol::from(ROUTE_PROTOCOL);
+    message.header.kind = RouteType::Unicast;
+    // IPv4 wants a route without a next hop to say that its destination is on the link; IPv6 ignores the scope.
+    message.header.scope =
+        if route.via.is_none() && to.is_ipv4() { RouteScope::Link } else { RouteScope::Universe };
+    if route.to.prefix_len() > 0 {
+        message.attributes.push(RouteAttribute::Destination(route.to.network().into()));
+    }
+    message.attributes.extend(route.via.map(|via| RouteAttribute::Gateway(via.into())));
+    message.attributes.extend(route.src.map(|src| RouteAttribute::PrefSource(src.into())));
+    message.attributes.push(RouteAttribute::Oif(index));
+    message
+}
+
+/// `RTM_NEWROUTE`. To take the place of a route of Ashore's it is a replacement, which the kernel does by destination
+/// and metric; otherwise one that is there already is an error.
+pub(crate) fn set_route(index: u32, wanted: &Route, replace: bool) -> Request {
+    let flags = if replace { NLM_F_CREATE | NLM_F_REPLACE } else { NEW };
+    (RouteNetlinkMessage::NewRoute(route(index, wanted)), flags)
+}
+
+/// `RTM_DELROUTE`. The protocol is part of what the kernel compares, so a route of somebody else's is never meant.
+pub(crate) fn del_route(index: u32, unwanted: &Route) -> Request {
+    (RouteNetlinkMessage::DelRoute(route(index, unwanted)), 0)
+}
+
+fn neighbour(index: u32, ip: IpAddr) -> NeighbourMessage {
+    let mut message = NeighbourMessage::default();
+    message.header.family = family(ip);
+    message.header.ifindex = index;
+    message.attributes.push(NeighbourAttribute::Destination(ip.into()));
+    message
+}
+
+/// `RTM_NEWNEIGH`, permanent.
+pub(crate) fn add_neighbour(index: u32, ip: IpAddr, mac: Mac) -> Request {
+    let mut message = neighbour(index, ip);
+    message.header.state = NeighbourState::Permanent;
+    message.attributes.push(NeighbourAttribute::LinkLayerAddress(mac.0.to_vec()));
+    (RouteNetlinkMessage::NewNeighbour(message), NLM_F_CREATE | NLM_F_REPLACE)
+}
+
+/// `RTM_DELNEIGH`.
+pub(crate) fn del_neighbour(index: u32, ip: IpAddr) -> Request {
+    (RouteNetlinkMessage::DelNeighbour(neighbour(index, ip)), 0)
+}

@@ -1,0 +1,291 @@
+//! What is: dumps of links, addresses, routes and neighbours, in the words of the plan.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::IpAddr;
+
+use ashore_core::link::{IpvlanMode, MacvlanMode, Netns};
+use ashore_core::observed::{
+    Link, LinkAddress, Lower, Neighbour, Observed, ObservedKind, ObservedRoute, View,
+};
+use ashore_core::step::Route as WantedRoute;
+use ashore_wire::Mac;
+use ipnet::IpNet;
+use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
+use netlink_packet_route::link::{
+    AfSpecInet, AfSpecInet6, AfSpecUnspec, InfoData, InfoIpVlan, InfoKind, InfoMacVlan, InfoVlan, IpVlanMode,
+    LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, MacVlanMode,
+};
+use netlink_packet_route::neighbour::{
+    NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
+};
+use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteType};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+
+use crate::apply::Kernel;
+use crate::error::ObserveError;
+use crate::genetlink;
+use crate::netlink::Route;
+use crate::netns::Namespace;
+
+impl Kernel {
+    /// Reads the host's namespace and those containers' namespaces that are named. One that is gone is absent.
+    pub fn observe(&self, netns: &[Netns]) -> Result<Observed, ObserveError> {
+        let mut host = view(&self.route)?;
+        let wireless = genetlink::wireless_links(&self.host);
+        for link in &mut host.links {
+            link.wireless = wireless.contains(&link.index);
+        }
+        let mut observed = Observed { host, netns: BTreeMap::new() };
+        for netns in netns {
+            let Some(namespace) = Namespace::find(netns) else { continue };
+            let fault = |source| ObserveError { what: "a container's namespace", source };
+            let route = namespace.run(Route::open).and_then(|opened| opened).map_err(fault)?;
+            observed.netns.insert(netns.clone(), view(&route)?);
+        }
+        Ok(observed)
+    }
+}
+
+fn view(route: &Route) -> Result<View, ObserveError> {
+    let dump = |what, request: RouteNetlinkMessage| {
+        route.dump(&request).map_err(|source: io::Error| ObserveError { what, source })
+    };
+    let mut view = View::default();
+    for message in dump("links", RouteNetlinkMessage::GetLink(LinkMessage::default()))? {
+        if let RouteNetlinkMessage::NewLink(message) = message {
+            view.links.extend(link(&message));
+        }
+    }
+    for message in dump("addresses", RouteNetlinkMessage::GetAddress(AddressMessage::default()))? {
+        if let RouteNetlinkMessage::NewAddress(message) = message {
+            view.addresses.extend(address(&message));
+        }
+    }
+    for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+        let mut request = RouteMessage::default();
+        request.header.address_family = family;
+        request.header.table = RouteHeader::RT_TABLE_MAIN;
+        match dump("routes", RouteNetlinkMessage::GetRoute(request)) {
+            Ok(messages) => view.routes.extend(messages.iter().filter_map(|message| match message {
+                RouteNetlinkMessage::NewRoute(message) => observed_route(message, &view.links),
+                _ => None,
+            })),
+            // A filtered dump of a table that has never held a route (fib_table_lookup: ENOENT), or no IPv6 at all.
+            Err(error)
+                if matches!(error.source.raw_os_error(), Some(nix::libc::ENOENT | nix::libc::EOPNOTSUPP)) => {
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    for message in dump("neighbours", RouteNetlinkMessage::GetNeighbour(NeighbourMessage::default()))? {
+        if let RouteNetlinkMessage::NewNeighbour(message) = message {
+            view.neighbours.extend(neighbour(&message));
+        }
+    }
+    Ok(view)
+}
+
+fn link(message: &LinkMessage) -> Option<Link> {
+    let flags = message.header.flags;
+    let mut link = Link {
+        index: message.header.index,
+        // A name that is none of the kernel's own rules would be the first.
+        name: name_of(message)?,
+        kind: ObservedKind::Other(String::new()),
+        lower: None,
+        master: None,
+        mac: None,
+        mtu: 0,
+        up: flags.contains(LinkFlags::Up),
+        carrier: flags.contains(LinkFlags::LowerUp),
+        alias: None,
+        wireless: false,
+        arp_filter: None,
+        rp_filter: None,
+        accept_ra: None,
+        disable_ipv6: None,
+    };
+    let (mut lower, mut elsewhere, mut kind) = (None, false, None);
+    for attribute in &message.attributes {
+        match attribute {
+            LinkAttribute::Link(index) => lower = Some(*index),
+            LinkAttribute::LinkNetNsId(_) => elsewhere = true,
+            LinkAttribute::Controller(index) => link.master = Some(*index),
+            LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
+            LinkAttribute::IfAlias(alias) => link.alias = Some(alias.clone()),
+            LinkAttribute::Address(bytes) => link.mac = <[u8; 6]>::try_from(bytes.as_slice()).ok().map(Mac),
+            LinkAttribute::LinkInfo(info) => kind = kind_of(info),
+            LinkAttribute::AfSpecUnspec(specs) => sysctls(specs, &mut link),
+            _ => {}
+        }
+    }
+    // A link without one below it names itself.
+    link.lower =
+        lower.filter(|index| elsewhere || *index != link.index).map(|index| Lower { index, elsewhere });
+    link.kind = kind.unwrap_or_else(|| match message.header.link_layer_type {
+        LinkLayerType::Loopback => ObservedKind::Loopback,
+        LinkLayerType::Ether => ObservedKind::Physical,
+        other => ObservedKind::Other(format!("{other:?}").to_lowercase()),
+    });
+    Some(link)
+}
+
+fn name_of(message: &LinkMessage) -> Option<ashore_core::IfName> {
+    message.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::IfName(name) => name.parse().ok(),
+        _ => None,
+    })
+}
+
+fn kind_of(info: &[LinkInfo]) -> Option<ObservedKind> {
+    let kind = info.iter().find_map(|info| match info {
+        LinkInfo::Kind(kind) => Some(kind),
+        _ => None,
+    })?;
+    let data = info.iter().find_map(|info| match info {
+        LinkInfo::Data(data) => Some(data),
+        _ => None,
+    });
+    Some(match (kind, data) {
+        (InfoKind::MacVlan, Some(InfoData::MacVlan(data))) => macvlan(data)?,
+        (InfoKind::IpVlan, Some(InfoData::IpVlan(data))) => ipvlan(data)?,
+        (InfoKind::Vlan, Some(InfoData::Vlan(data))) => {
+            let id =
+                data.iter().find_map(|item| if let InfoVlan::Id(id) = item { Some(*id) } else { None })?;
+            ObservedKind::Vlan { id }
+        }
+        (InfoKind::Veth, _) => ObservedKind::Veth,
+        (InfoKind::Bridge, _) => ObservedKind::Bridge,
+        (other, _) => ObservedKind::Other(other.to_string()),
+    })
+}
+
+fn macvlan(data: &[InfoMacVlan]) -> Option<ObservedKind> {
+    let (mut mode, mut bc_queue_len) = (None, None);
+    for item in data {
+        match item {
+            InfoMacVlan::Mode(MacVlanMode::Bridge) => mode = Some(MacvlanMode::Bridge),
+            InfoMacVlan::Mode(MacVlanMode::Private) => mode = Some(MacvlanMode::Private),
+            InfoMacVlan::Mode(MacVlanMode::Vepa) => mode = Some(MacvlanMode::Vepa),
+            InfoMacVlan::Mode(MacVlanMode::Passthrough) => mode = Some(MacvlanMode::Passthru),
+            InfoMacVlan::BcQueueLen(length) => bc_queue_len = Some(*length),
+            _ => {}
+        }
+    }
+    Some(ObservedKind::Macvlan { mode: mode?, bc_queue_len })
+}
+
+fn ipvlan(data: &[InfoIpVlan]) -> Option<ObservedKind> {
+    data.iter().find_map(|item| {
+        let mode = match item {
+            InfoIpVlan::Mode(IpVlanMode::L2) => IpvlanMode::L2,
+            InfoIpVlan::Mode(IpVlanMode::L3) => IpvlanMode::L3,
+            InfoIpVlan::Mode(IpVlanMode::L3S) => IpvlanMode::L3s,
+            _ => return None,
+        };
+        Some(ObservedKind::Ipvlan { mode })
+    })
+}
+
+/// The link's sysctls travel with it.
+fn sysctls(specs: &[AfSpecUnspec], link: &mut Link) {
+    for spec in specs {
+        match spec {
+            AfSpecUnspec::Inet(items) => {
+                for item in items {
+                    if let AfSpecInet::DevConf(conf) = item {
+                        (link.arp_filter, link.rp_filter) = (Some(conf.arpfilter), Some(conf.rp_filter));
+                    }
+                }
+            }
+            AfSpecUnspec::Inet6(items) => {
+                for item in items {
+                    if let AfSpecInet6::DevConf(conf) = item {
+                        (link.accept_ra, link.disable_ipv6) = (Some(conf.accept_ra), Some(conf.disable_ipv6));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn address(message: &AddressMessage) -> Option<LinkAddress> {
+    let (mut address, mut local) = (None, None);
+    let mut flags = AddressFlags::from_bits_retain(u32::from(message.header.flags.bits()));
+    for attribute in &message.attributes {
+        match attribute {
+            AddressAttribute::Address(ip) => address = Some(*ip),
+            AddressAttribute::Local(ip) => local = Some(*ip),
+            AddressAttribute::Flags(all) => flags = *all,
+            _ => {}
+        }
+    }
+    let ip: IpAddr = local.or(address)?;
+    // IFA_F_SECONDARY means "another address in the same subnet" for IPv4, and "temporary" for IPv6.
+    let temporary = ip.is_ipv6() && flags.contains(AddressFlags::Secondary);
+    let unusable = AddressFlags::Tentative | AddressFlags::Dadfailed | AddressFlags::Deprecated;
+    Some(LinkAddress {
+        index: message.header.index,
+        net: IpNet::new(ip, message.header.prefix_len).ok()?,
+        permanent: flags.contains(AddressFlags::Permanent),
+        link_scope: message.header.scope == AddressScope::Link,
+        unsteady: temporary || flags.intersects(unusable),
+    })
+}
+
+fn observed_route(message: &RouteMessage, links: &[Link]) -> Option<ObservedRoute> {
+    let header = &message.header;
+    if header.kind != RouteType::Unicast || header.table != RouteHeader::RT_TABLE_MAIN {
+        return None;
+    }
+    let (mut to, mut via, mut src, mut dev, mut metric) = (None, None, None, None, 0);
+    for attribute in &message.attributes {
+        match attribute {
+            RouteAttribute::Destination(address) => to = ip_of(address),
+            RouteAttribute::Gateway(address) => via = ip_of(address),
+            RouteAttribute::PrefSource(address) => src = ip_of(address),
+            RouteAttribute::Oif(index) => dev = links.iter().find(|link| link.index == *index),
+            RouteAttribute::Priority(priority) => metric = *priority,
+            _ => {}
+        }
+    }
+    let any = match header.address_family {
+        AddressFamily::Inet => IpAddr::from([0; 4]),
+        _ => IpAddr::from([0; 16]),
+    };
+    let to = IpNet::new(to.unwrap_or(any), header.destination_prefix_length).ok()?;
+    let route = WantedRoute { to, via, dev: dev?.name.clone(), src };
+    Some(ObservedRoute { route, protocol: header.protocol.into(), metric })
+}
+
+fn ip_of(address: &RouteAddress) -> Option<IpAddr> {
+    match address {
+        RouteAddress::Inet(ip) => Some((*ip).into()),
+        RouteAddress::Inet6(ip) => Some((*ip).into()),
+        _ => None,
+    }
+}
+
+fn neighbour(message: &NeighbourMessage) -> Option<Neighbour> {
+    if message.header.state != NeighbourState::Permanent {
+        return None;
+    }
+    let (mut ip, mut mac) = (None, None);
+    for attribute in &message.attributes {
+        match attribute {
+            NeighbourAttribute::Destination(NeighbourAddress::Inet(address)) => {
+                ip = Some(IpAddr::from(*address))
+            }
+            NeighbourAttribute::Destination(NeighbourAddress::Inet6(address)) => {
+                ip = Some(IpAddr::from(*address))
+            }
+            NeighbourAttribute::LinkLayerAddress(bytes) => {
+                mac = <[u8; 6]>::try_from(bytes.as_slice()).ok().map(Mac)
+            }
+            _ => {}
+        }
+    }
+    Some(Neighbour { index: message.header.ifindex, ip: ip?, mac: mac? })
+}

@@ -1,0 +1,136 @@
+//! Packet sockets: whole Ethernet frames of one link, filtered in the kernel.
+
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+use ashore_wire::filter::Instruction;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+
+use crate::netns::Namespace;
+
+/// A socket for the frames of one link that pass a filter. It keeps the namespace in which it was opened.
+#[derive(Debug)]
+pub struct PacketSocket {
+    socket: Socket,
+}
+
+impl PacketSocket {
+    /// Opens one on a link. Frames that this host itself sends by the link are not heard.
+    ///
+    /// Fails with `ENODEV` if there is no such link, `EPERM` without `CAP_NET_RAW`.
+    pub fn open(namespace: &Namespace, link: u32, filter: &[Instruction]) -> io::Result<Self> {
+        let socket = namespace.run(|| {
+            // Protocol 0 hears nothing until the socket is bound, so no frame gets past the filter.
+            Socket::new(Domain::PACKET, Type::RAW.nonblocking().cloexec(), Some(Protocol::from(0)))
+        })??;
+        let filter: Vec<socket2::SockFilter> =
+            filter.iter().map(|i| socket2::SockFilter::new(i.code, i.jt, i.jf, i.k)).collect();
+        socket.attach_filter(&filter)?;
+        ignore_outgoing(&socket)?;
+        socket.bind(&address_of(link))?;
+        Ok(PacketSocket { socket })
+    }
+
+    /// Sends a whole frame, link-layer header included.
+    ///
+    /// Fails with `ENETDOWN` while the link is down.
+    pub fn send(&self, frame: &[u8]) -> io::Result<()> {
+        self.socket.send(frame).map(|_| ())
+    }
+
+    /// The next frame, if one has come. A longer one is cut to the buffer.
+    ///
+    /// Fails with `ENETDOWN` once after the link went down.
+    pub fn receive<'a>(&self, buffer: &'a mut [u8]) -> io::Result<Option<&'a [u8]>> {
+        match (&self.socket).read(buffer) {
+            Ok(length) => Ok(Some(&buffer[..length])),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl AsFd for PacketSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// `PACKET_IGNORE_OUTGOING` (Linux 4.20).
+fn ignore_outgoing(socket: &Socket) -> io::Result<()> {
+    use std::os::fd::AsRawFd;
+    let on: nix::libc::c_int = 1;
+    // SAFETY: the option takes an int, and its address and size are those of one that lives during the call.
+    let result = unsafe {
+        nix::libc::setsockopt(
+            socket.as_raw_fd(),
+            nix::libc::SOL_PACKET,
+            nix::libc::PACKET_IGNORE_OUTGOING,
+            (&raw const on).cast(),
+            size_of_val(&on) as nix::libc::socklen_t,
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+fn address_of(link: u32) -> SockAddr {
+    // SAFETY: sockaddr_ll fits the storage, which comes zeroed; the length says how much of it is one.
+    let made = unsafe {
+        SockAddr::try_init(|storage, length| {
+            let address = storage.cast::<nix::libc::sockaddr_ll>();
+            (*address).sll_family = nix::libc::AF_PACKET as u16;
+            (*address).sll_protocol = (nix::libc::ETH_P_ALL as u16).to_be();
+            (*address).sll_ifindex = link as i32;
+            *length = size_of::<nix::libc::sockaddr_ll>() as nix::libc::socklen_t;
+            Ok(())
+        })
+    };
+    made.expect("the initialiser never fails").1
+}
+
+/// Wakes a thread that waits in [`wait_readable`].
+#[derive(Debug)]
+pub struct Waker(EventFd);
+
+impl Waker {
+    /// Makes one.
+    pub fn new() -> io::Result<Self> {
+        Ok(Waker(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?))
+    }
+
+    /// Wakes whoever waits, or makes the next wait return at once.
+    pub fn wake(&self) {
+        // Full means that a wake-up is waiting already.
+        let _ = self.0.write(1);
+    }
+
+    /// Forgets past wake-ups.
+    pub fn clear(&self) {
+        let _ = self.0.read();
+    }
+}
+
+impl AsFd for Waker {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Waits until one of the descriptors has something to read, or failed, or the time is over. Tells for each whether it
+/// has.
+pub fn wait_readable(fds: &[BorrowedFd<'_>], most: Option<Duration>) -> io::Result<Vec<bool>> {
+    let mut polled: Vec<PollFd<'_>> = fds.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
+    // Rounded up: a wait that ends early would spin until the deadline.
+    let timeout = match most {
+        None => PollTimeout::NONE,
+        Some(most) => PollTimeout::try_from(most.as_micros().div_ceil(1000)).unwrap_or(PollTimeout::MAX),
+    };
+    match poll(&mut polled, timeout) {
+        Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+        Err(errno) => return Err(errno.into()),
+    }
+    Ok(polled.iter().map(|fd| fd.any().unwrap_or(false)).collect())
+}

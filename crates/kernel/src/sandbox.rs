@@ -1,0 +1,101 @@
+//! A place of one's own for a whole LAN: user, network and mount namespaces for the calling process.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use nix::unistd::{getegid, geteuid};
+
+/// Why there is no sandbox to be had.
+#[derive(Debug, thiserror::Error)]
+pub enum SandboxError {
+    /// An ordinary user may not make a user namespace here.
+    #[error("this system does not let an ordinary user make namespaces ({reason})")]
+    Restricted {
+        /// Which setting forbids it.
+        reason: &'static str,
+        /// The command that allows it.
+        remedy: &'static str,
+    },
+    /// The system failed.
+    #[error("namespaces could not be made ({what}): {source}")]
+    System {
+        /// What was being done.
+        what: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Moves the calling process into network and mount namespaces of its own, and as an ordinary user into a user namespace
+/// in which it is root. `/run/netns` is empty there. The process must have one thread only.
+pub fn enter_sandbox() -> Result<(), SandboxError> {
+    let (uid, gid) = (geteuid(), getegid());
+    let mut flags = CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS;
+    if !uid.is_root() {
+        flags |= CloneFlags::CLONE_NEWUSER;
+    }
+    unshare(flags).map_err(|errno| refused(errno, uid.is_root()))?;
+    if !uid.is_root() {
+        let write = |file, text: String| fs::write(file, text).map_err(system("user and group ids"));
+        write("/proc/self/setgroups", "deny".into())?;
+        write("/proc/self/uid_map", format!("0 {uid} 1"))?;
+        write("/proc/self/gid_map", format!("0 {gid} 1"))?;
+    }
+    let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+    mount(None::<&str>, "/", None::<&str>, private, None::<&str>)
+        // AppArmor on Ubuntu lets the namespace be made and then denies every capability in it.
+        .map_err(|errno| refused(errno, uid.is_root()))?;
+    empty_run_netns()
+}
+
+fn empty_run_netns() -> Result<(), SandboxError> {
+    let directory = Path::new("/run/netns");
+    // Where it is missing and cannot be made, all of /run is covered: nothing in it is needed here.
+    let target = if directory.is_dir() { directory } else { Path::new("/run") };
+    mount(Some("tmpfs"), target, Some("tmpfs"), MsFlags::empty(), Some("mode=755"))
+        .map_err(|errno| system("an empty /run/netns")(errno.into()))?;
+    fs::create_dir_all(directory).map_err(system("an empty /run/netns"))
+}
+
+fn system(what: &'static str) -> impl Fn(io::Error) -> SandboxError {
+    move |source| SandboxError::System { what, source }
+}
+
+fn refused(errno: Errno, root: bool) -> SandboxError {
+    let setting =
+        |path: &str| fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default();
+    let restricted = |reason, remedy| SandboxError::Restricted { reason, remedy };
+    match errno {
+        Errno::EPERM | Errno::EACCES if !root => {
+            if setting("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == "1" {
+                return restricted(
+                    "AppArmor: kernel.apparmor_restrict_unprivileged_userns is 1",
+                    "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, or run it with sudo",
+                );
+            }
+            if setting("/proc/sys/kernel/unprivileged_userns_clone") == "0" {
+                return restricted(
+                    "kernel.unprivileged_userns_clone is 0",
+                    "sudo sysctl -w kernel.unprivileged_userns_clone=1, or run it with sudo",
+                );
+            }
+            restricted(
+                "a seccomp filter or security module, as inside most containers",
+                "run it outside, or with sudo",
+            )
+        }
+        Errno::ENOSPC | Errno::EUSERS if !root => restricted(
+            "user.max_user_namespaces is used up or 0",
+            "sudo sysctl -w user.max_user_namespaces=10000, or run it with sudo",
+        ),
+        Errno::EPERM => SandboxError::Restricted {
+            reason: "root without CAP_SYS_ADMIN, as inside most containers",
+            remedy: "run it outside, or give the container that capability",
+        },
+        errno => system("unshare")(errno.into()),
+    }
+}

@@ -1,0 +1,72 @@
+//! Keeping an address that is in use.
+
+use std::net::IpAddr;
+use std::time::Instant;
+
+use super::{DEFEND_INTERVAL, announcement, speaks_against};
+use crate::{Heard, Mac};
+
+/// One address in use.
+#[derive(Debug, Clone)]
+pub struct Defence {
+    ip: IpAddr,
+    owner: Mac,
+    last: Option<Instant>,
+}
+
+/// What to do about something heard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Response {
+    /// It is no conflict.
+    None,
+    /// It is one: send this frame.
+    Defend(Vec<u8>),
+    /// It is one, and the last defence was a moment ago.
+    Silent,
+}
+
+impl Defence {
+    /// An address and the MAC of the endpoint that has it.
+    pub fn new(ip: IpAddr, owner: Mac) -> Self {
+        Defence { ip, owner, last: None }
+    }
+
+    /// The MAC of the endpoint that has it.
+    pub fn owner(&self) -> Mac {
+        self.owner
+    }
+
+    /// Takes in what was heard.
+    pub fn observe(&mut self, heard: &Heard, now: Instant) -> Response {
+        if !speaks_against(heard, self.ip, self.owner, false) {
+            return Response::None;
+        }
+        if self.last.is_some_and(|last| now.saturating_duration_since(last) < DEFEND_INTERVAL) {
+            return Response::Silent;
+        }
+        self.last = Some(now);
+        Response::Defend(announcement(self.owner, self.ip))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_claim_is_answered_at_most_once_in_ten_seconds_and_a_probe_is_left_to_the_kernel() {
+        let (owner, other) = (Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 2]));
+        let ip: IpAddr = "192.168.88.7".parse().unwrap();
+        let (mut defence, start) = (Defence::new(ip, owner), Instant::now());
+        let claim = Heard { sender: other, ip, claims: true };
+        let own = Heard { sender: owner, ..claim };
+        let probe = Heard { claims: false, ..claim };
+        assert_eq!(defence.observe(&own, start), Response::None);
+        assert_eq!(defence.observe(&probe, start), Response::None);
+        assert_eq!(defence.observe(&claim, start), Response::Defend(announcement(owner, ip)));
+        assert_eq!(defence.observe(&claim, start + Duration::from_secs(9)), Response::Silent);
+        let later = start + Duration::from_secs(10);
+        assert!(matches!(defence.observe(&claim, later), Response::Defend(_)));
+    }
+}

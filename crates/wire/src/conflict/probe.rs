@@ -1,0 +1,148 @@
+//! Looking for an address before it is used.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use super::{Profile, Timing, probe_frame, speaks_against};
+use crate::{Heard, Mac};
+
+/// One address being looked for.
+#[derive(Debug, Clone)]
+pub struct Probe {
+    ip: IpAddr,
+    own: Mac,
+    timing: Option<Timing>,
+    sent: u32,
+    next: Instant,
+    random: u64,
+    holder: Option<Mac>,
+}
+
+/// What to do now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Send this frame, and ask again.
+    Send(Vec<u8>),
+    /// Nothing before this moment.
+    Wait(Instant),
+    /// Nobody has the address.
+    Clear,
+    /// This machine has it, or wants it.
+    Conflict(Mac),
+}
+
+impl Probe {
+    /// Begins to look. `own` is the MAC that the probes are sent from, `random` any number: it spreads the probes of
+    /// machines that start together.
+    pub fn new(ip: IpAddr, own: Mac, profile: Profile, now: Instant, random: u64) -> Self {
+        let timing = profile.timing();
+        let mut probe = Probe { ip, own, timing, sent: 0, next: now, random, holder: None };
+        if let Some(timing) = timing {
+            probe.next = now + probe.between(Duration::ZERO, timing.wait);
+        }
+        probe
+    }
+
+    /// The address.
+    pub fn ip(&self) -> IpAddr {
+        self.ip
+    }
+
+    /// What to do at a moment.
+    pub fn poll(&mut self, now: Instant) -> Action {
+        let Some(timing) = self.timing else { return Action::Clear };
+        if let Some(holder) = self.holder {
+            return Action::Conflict(holder);
+        }
+        if now < self.next {
+            return Action::Wait(self.next);
+        }
+        if self.sent == timing.probes {
+            return Action::Clear;
+        }
+        self.sent += 1;
+        let pause =
+            if self.sent == timing.probes { timing.after } else { self.between(timing.least, timing.most) };
+        self.next = now + pause;
+        Action::Send(probe_frame(self.own, self.ip))
+    }
+
+    /// Takes in what was heard.
+    pub fn observe(&mut self, heard: &Heard) {
+        if speaks_against(heard, self.ip, self.own, true) {
+            self.holder.get_or_insert(heard.sender);
+        }
+    }
+
+    /// A time between two, by a linear congruential generator (Knuth's constants): spread is wanted here, not secrecy.
+    fn between(&mut self, least: Duration, most: Duration) -> Duration {
+        self.random =
+            self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let span = u64::try_from((most - least).as_micros()).unwrap_or(u64::MAX);
+        least + Duration::from_micros((self.random >> 33) % (span + 1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const OWN: Mac = Mac([2, 0, 0, 0, 0, 1]);
+    const OTHER: Mac = Mac([2, 0, 0, 0, 0, 2]);
+
+    fn ip() -> IpAddr {
+        "192.168.88.7".parse().unwrap()
+    }
+
+    /// Plays a probe to its end; at the moment of the `at`th action something is heard.
+    fn play(profile: Profile, random: u64, at: Option<(usize, Heard)>) -> (Action, usize, Duration) {
+        let start = Instant::now();
+        let (mut now, mut sent) = (start, 0);
+        let mut probe = Probe::new(ip(), OWN, profile, start, random);
+        for step in 0.. {
+            if let Some((_, heard)) = at.filter(|(when, _)| *when == step) {
+                probe.observe(&heard);
+            }
+            match probe.poll(now) {
+                Action::Send(_) => sent += 1,
+                Action::Wait(until) => now = until,
+                end => return (end, sent, now - start),
+            }
+        }
+        unreachable!()
+    }
+
+    proptest! {
+        #[test]
+        fn a_silent_lan_is_asked_three_times_within_the_profiles_bounds(random in any::<u64>()) {
+            let (end, sent, took) = play(Profile::Quick, random, None);
+            prop_assert_eq!((end, sent), (Action::Clear, 3));
+            prop_assert!(took <= Duration::from_millis(200), "{took:?}");
+            let (end, sent, took) = play(Profile::Full, random, None);
+            prop_assert_eq!((end, sent), (Action::Clear, 3));
+            prop_assert!(took >= Duration::from_secs(4) && took <= Duration::from_secs(7), "{took:?}");
+        }
+
+        #[test]
+        fn whoever_claims_or_probes_for_it_at_any_time_has_it(random in any::<u64>(), at in 0..6usize, claims in any::<bool>()) {
+            let heard = Heard { sender: OTHER, ip: ip(), claims };
+            let (end, sent, _) = play(Profile::Quick, random, Some((at, heard)));
+            prop_assert_eq!(end, Action::Conflict(OTHER));
+            prop_assert!(sent <= 3);
+        }
+    }
+
+    #[test]
+    fn ones_own_frames_and_other_addresses_are_no_conflict() {
+        for (sender, other) in [(OWN, ip()), (OTHER, "192.168.88.8".parse().unwrap())] {
+            let heard = Heard { sender, ip: other, claims: true };
+            assert_eq!(play(Profile::Quick, 1, Some((1, heard))).0, Action::Clear);
+        }
+    }
+
+    #[test]
+    fn the_off_profile_asks_nobody() {
+        assert_eq!(play(Profile::Off, 1, None), (Action::Clear, 0, Duration::ZERO));
+    }
+}

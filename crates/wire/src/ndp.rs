@@ -1,0 +1,157 @@
+//! The two packets of IPv6 neighbour discovery (RFC 4861) that conflict detection needs: a solicitation for an address
+//! that is not yet one's own (RFC 4862, 5.4.2), and an unsolicited advertisement.
+
+use std::net::Ipv6Addr;
+
+use crate::{ETHERNET_HEADER, ETHERTYPE_IPV6, Mac, ethernet};
+
+const ICMPV6: u8 = 58;
+const SOLICITATION: u8 = 135;
+const ADVERTISEMENT: u8 = 136;
+const IPV6_HEADER: usize = 40;
+/// Type, code, checksum, flags and target.
+const NEIGHBOUR_HEADER: usize = 24;
+const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+
+/// A neighbour packet as far as it says who has an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Neighbour {
+    /// Somebody asks for an address that it wants for itself: the source is unspecified.
+    DadProbe {
+        /// The asker's MAC, from the Ethernet header: such a packet carries no link-layer option.
+        sender: Mac,
+        /// The address.
+        target: Ipv6Addr,
+    },
+    /// Somebody has an address.
+    Advertisement {
+        /// Its MAC.
+        sender: Mac,
+        /// The address.
+        target: Ipv6Addr,
+    },
+}
+
+impl Neighbour {
+    /// The packet in a frame, if it is one and could not have come through a router (hop limit 255, RFC 4861 7.1).
+    pub fn parse(frame: &[u8]) -> Option<Self> {
+        let (_, sender, ethertype, packet) = ethernet(frame)?;
+        let (header, rest) = packet.split_at_checked(IPV6_HEADER)?;
+        let length = usize::from(u16::from_be_bytes([header[4], header[5]]));
+        let payload = rest.get(..length)?;
+        if ethertype != ETHERTYPE_IPV6 || header[0] >> 4 != 6 || header[6] != ICMPV6 || header[7] != 255 {
+            return None;
+        }
+        if payload.len() < NEIGHBOUR_HEADER || payload[1] != 0 || checksum(header, payload) != 0 {
+            return None;
+        }
+        let address = |bytes: &[u8]| -> Option<Ipv6Addr> { Some(<[u8; 16]>::try_from(bytes).ok()?.into()) };
+        let (source, target) = (address(&header[8..24])?, address(&payload[8..24])?);
+        match payload[0] {
+            SOLICITATION if source.is_unspecified() => Some(Neighbour::DadProbe { sender, target }),
+            ADVERTISEMENT => Some(Neighbour::Advertisement { sender, target }),
+            _ => None,
+        }
+    }
+}
+
+/// The frame of a duplicate address probe.
+pub fn dad_probe(sender: Mac, target: Ipv6Addr) -> Vec<u8> {
+    let t = target.octets();
+    let group = Ipv6Addr::from([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, t[13], t[14], t[15]]);
+    frame(sender, Ipv6Addr::UNSPECIFIED, group, SOLICITATION, 0, target, None)
+}
+
+/// The frame of an unsolicited advertisement that overrides caches.
+pub fn advertisement(sender: Mac, target: Ipv6Addr) -> Vec<u8> {
+    const OVERRIDE: u8 = 0x20;
+    frame(sender, target, ALL_NODES, ADVERTISEMENT, OVERRIDE, target, Some(sender))
+}
+
+fn frame(
+    sender: Mac,
+    source: Ipv6Addr,
+    destination: Ipv6Addr,
+    kind: u8,
+    flags: u8,
+    target: Ipv6Addr,
+    target_mac: Option<Mac>,
+) -> Vec<u8> {
+    let mut payload = vec![kind, 0, 0, 0, flags, 0, 0, 0];
+    payload.extend(target.octets());
+    if let Some(mac) = target_mac {
+        // Target link-layer address, one unit of eight bytes long (RFC 4861, 4.6.1).
+        payload.extend([2, 1]);
+        payload.extend(mac.0);
+    }
+    let mut header = vec![0x60, 0, 0, 0];
+    header.extend((payload.len() as u16).to_be_bytes());
+    header.extend([ICMPV6, 255]);
+    header.extend(source.octets());
+    header.extend(destination.octets());
+    let sum = checksum(&header, &payload).to_be_bytes();
+    payload[2..4].copy_from_slice(&sum);
+
+    // A multicast group's MAC is 33:33 and the last four bytes of its address (RFC 2464, 7).
+    let d = destination.octets();
+    let mut frame = Vec::with_capacity(ETHERNET_HEADER + header.len() + payload.len());
+    frame.extend([0x33, 0x33, d[12], d[13], d[14], d[15]]);
+    frame.extend(sender.0);
+    frame.extend(ETHERTYPE_IPV6.to_be_bytes());
+    frame.extend(header);
+    frame.extend(payload);
+    frame
+}
+
+/// The Internet checksum over the pseudo-header and the payload (RFC 8200, 8.1); zero over a payload that carries its own
+/// right one.
+fn checksum(header: &[u8], payload: &[u8]) -> u16 {
+    let length = (payload.len() as u32).to_be_bytes();
+    let next = [0, 0, 0, ICMPV6];
+    let words = [&header[8..40], &length, &next, payload]
+        .into_iter()
+        .flat_map(|part| part.chunks(2))
+        .map(|pair| u32::from(pair[0]) << 8 | u32::from(pair.get(1).copied().unwrap_or(0)));
+    let mut sum = words.fold(0u32, u32::wrapping_add);
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    !(sum as u16)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const MAC: Mac = Mac([2, 0, 0, 0, 0, 1]);
+
+    proptest! {
+        #[test]
+        fn both_packets_read_back(target in any::<[u8; 16]>()) {
+            let target = Ipv6Addr::from(target);
+            prop_assert_eq!(Neighbour::parse(&dad_probe(MAC, target)), Some(Neighbour::DadProbe { sender: MAC, target }));
+            let advertised = Neighbour::parse(&advertisement(MAC, target));
+            prop_assert_eq!(advertised, Some(Neighbour::Advertisement { sender: MAC, target }));
+        }
+
+        #[test]
+        fn no_bytes_make_the_parser_panic(bytes in prop::collection::vec(any::<u8>(), 0..120)) {
+            let _ = Neighbour::parse(&bytes);
+        }
+
+        #[test]
+        fn a_flipped_bit_is_noticed(at in 14 + 8..14 + 40 + 32usize, bit in 0..8u8) {
+            let mut frame = advertisement(MAC, "fd88::7".parse().unwrap());
+            frame[at] ^= 1 << bit;
+            prop_assert_eq!(Neighbour::parse(&frame), None);
+        }
+    }
+
+    #[test]
+    fn a_packet_that_came_through_a_router_is_ignored() {
+        let mut frame = dad_probe(MAC, "fd88::7".parse().unwrap());
+        frame[ETHERNET_HEADER + 7] = 254;
+        assert_eq!(Neighbour::parse(&frame), None);
+    }
+}
