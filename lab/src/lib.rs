@@ -1,1 +1,12 @@
-//! The lab.
+//! A home LAN in namespaces: a switch, a router, a laptop and NAS hosts, built by code and gone with the process.
+//!
+//! The tests and `ashore lab` build the same worlds. Nothing here touches the namespace of whoever builds one: every
+//! machine is a network namespace of its own, held open by a descriptor, so that a killed process leaves nothing.
+
+mod daemon;
+mod echo;
+mod world;
+
+pub use daemon::{Daemon, Ran};
+pub use echo::ping;
+pub use world::{Machine, World, WorldError};

@@ -41,6 +41,8 @@ pub struct WantedLink {
     pub tag: Tag,
     /// The bridge that it is a port of.
     pub master: Option<IfName>,
+    /// Whether the kernel must give it no IPv6 link-local address of its own.
+    pub no_link_local: bool,
     /// Sysctls that must be set before it goes up.
     pub sysctls: Vec<(Sysctl, i32)>,
     /// Its addresses.
@@ -109,7 +111,7 @@ fn want_endpoint(desired: &mut Desired, network: &Network, endpoint: &Endpoint, 
                 links.push(endpoint_link(network, endpoint, ifname, &observed.host));
             }
             if network.kind == LinkKind::Bridge {
-                desired.host.push(port(network, endpoint, ifname, netns));
+                desired.host.push(port(network, endpoint, ifname, netns, &observed.host));
             }
         }
         // The engine sets addresses and routes itself, once it has moved the link.
@@ -144,15 +146,10 @@ fn bare_link(network: &Network, endpoint: &Endpoint, ifname: &IfName) -> WantedL
         LinkKind::Bridge => LinkType::Veth { peer: port_name(endpoint), peer_place: Place::Host },
     };
     WantedLink {
-        spec: LinkSpec {
-            name: ifname.clone(),
-            kind,
-            mac: endpoint.mac,
-            mtu: network.mtu,
-            no_link_local: false,
-        },
+        spec: LinkSpec { name: ifname.clone(), kind, mac: endpoint.mac, mtu: network.mtu },
         tag: endpoint.tag(),
         master: None,
+        no_link_local: false,
         sysctls: Vec::new(),
         addresses: Vec::new(),
         no_other_addresses: false,
@@ -209,12 +206,14 @@ fn way_to_host(network: &Network, endpoint: &Endpoint, ifname: &IfName, host: &V
 }
 
 /// The host's end of an endpoint's veth, a port of the bridge.
-fn port(network: &Network, endpoint: &Endpoint, ifname: &IfName, netns: &Netns) -> WantedLink {
+fn port(network: &Network, endpoint: &Endpoint, ifname: &IfName, netns: &Netns, host: &View) -> WantedLink {
+    let host_has_ipv6 = host.link(&network.parent).is_some_and(|parent| parent.accept_ra.is_some());
     let kind = LinkType::Veth { peer: ifname.clone(), peer_place: Place::Netns(netns.clone()) };
     WantedLink {
-        spec: LinkSpec { name: port_name(endpoint), kind, mac: None, mtu: network.mtu, no_link_local: true },
+        spec: LinkSpec { name: port_name(endpoint), kind, mac: None, mtu: network.mtu },
         tag: Tag::Port(endpoint.network.clone(), endpoint.name.clone()),
         master: Some(network.parent.clone()),
+        no_link_local: host_has_ipv6,
         sysctls: Vec::new(),
         addresses: Vec::new(),
         no_other_addresses: false,
@@ -280,9 +279,10 @@ fn shim(state: &State, host: &View, parent: &IfName, networks: &[&Network]) -> O
         }
     };
     let mut link = WantedLink {
-        spec: LinkSpec { name: name.clone(), kind, mac, mtu: None, no_link_local: true },
+        spec: LinkSpec { name: name.clone(), kind, mac, mtu: None },
         tag,
         master: None,
+        no_link_local: parent_link.accept_ra.is_some(),
         sysctls: shim_sysctls(&name, parent_link),
         addresses: Vec::new(),
         no_other_addresses: true,

@@ -203,8 +203,6 @@ pub struct LinkSpec {
     pub mac: Option<Mac>,
     /// Its MTU in bytes; without one the parent's.
     pub mtu: Option<u32>,
-    /// Whether the kernel must give it no IPv6 link-local address of its own (`addrgenmode none`).
-    pub no_link_local: bool,
 }
 
 /// Whose a link is: the text in its `ifalias`.

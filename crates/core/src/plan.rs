@@ -87,7 +87,11 @@ pub fn plan(desired: &Desired, observed: &Observed) -> Plan {
         Diff { place, view, wanted, desired, host: &observed.host }.removals(&mut plan);
     }
     for (place, view, wanted) in &places {
-        Diff { place, view, wanted, desired, host: &observed.host }.additions(&mut plan);
+        Diff { place, view, wanted, desired, host: &observed.host }.additions(&mut plan, false);
+    }
+    // The far ends of veths exist once the containers' ends do.
+    for (place, view, wanted) in &places {
+        Diff { place, view, wanted, desired, host: &observed.host }.additions(&mut plan, true);
     }
     plan
 }
@@ -129,8 +133,8 @@ impl Diff<'_> {
         }
     }
 
-    fn additions(&self, plan: &mut Plan) {
-        for wanted in self.wanted {
+    fn additions(&self, plan: &mut Plan, far_ends: bool) {
+        for wanted in self.wanted.iter().filter(|wanted| matches!(wanted.tag, Tag::Port(..)) == far_ends) {
             let there =
                 self.view.links.iter().find(|link| {
                     self.owner(link).as_ref() == Some(&wanted.tag) && self.is_same(link, wanted)
@@ -188,6 +192,9 @@ impl Diff<'_> {
                 link: name.clone(),
                 tag: Some(wanted.tag.clone()),
             });
+        }
+        if link.is_none() && wanted.no_link_local {
+            plan.steps.push(Step::SetNoLinkLocal { place: place.clone(), link: name.clone() });
         }
         for (sysctl, value) in &wanted.sysctls {
             let was = link.and_then(|link| link.sysctl(sysctl.key));

@@ -15,7 +15,6 @@ use crate::link::LinkKind;
 use crate::name::{EndpointName, IfName, NetworkName};
 use crate::network::Network;
 use crate::range::Range;
-use crate::state::Pool;
 use crate::step::Step;
 use crate::store::Document;
 
@@ -46,8 +45,6 @@ pub enum Request {
         /// The endpoint.
         name: EndpointName,
     },
-    /// One stage of an attach by a container engine, which moves the link itself.
-    Staged(Staged),
     /// Shows what a request would change, or, without one, what the next reconciliation would.
     Plan(Option<Box<Request>>),
     /// Shows who is where.
@@ -56,89 +53,6 @@ pub enum Request {
     ExportState,
     /// Replaces the whole state. Refused while there are endpoints.
     ImportState(Document),
-}
-
-/// The stages in which a container engine makes a network and attaches a container: it asks for an address first, then
-/// for the endpoint, then for the link, which it moves, renames and configures.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Staged {
-    /// Promises a subnet to a network that is about to be made. Answered by [`Reply::Pool`].
-    OpenPool {
-        /// The LAN's subnet.
-        net: IpNet,
-        /// What is handed out of it.
-        range: Option<Range>,
-    },
-    /// Takes the promise back.
-    ClosePool {
-        /// The pool's id.
-        pool: String,
-    },
-    /// Reserves an address of a pool. Answered by [`Reply::Address`].
-    Reserve {
-        /// The pool's id.
-        pool: String,
-        /// The address asked for.
-        ip: Option<IpAddr>,
-        /// What it is for.
-        purpose: Purpose,
-        /// The container, where the engine tells it.
-        name: Option<EndpointName>,
-    },
-    /// Gives an address back.
-    Free {
-        /// The pool's id.
-        pool: String,
-        /// The address.
-        ip: IpAddr,
-    },
-    /// Makes a network on pools that were opened before, which the subnets of the spec name.
-    CreateNetwork(NetworkSpec),
-    /// Makes an endpoint on addresses reserved before. Answered by [`Reply::Prepared`].
-    Prepare {
-        /// The network.
-        network: NetworkName,
-        /// The engine's id of the endpoint.
-        id: String,
-        /// Its addresses.
-        addresses: Vec<IpNet>,
-        /// The MAC that the user chose.
-        mac: Option<Mac>,
-    },
-    /// Makes the link on the host, for the engine to move. Answered by [`Reply::Joined`].
-    Join {
-        /// The network.
-        network: NetworkName,
-        /// The engine's id of the endpoint.
-        id: String,
-    },
-    /// The container stops using the link.
-    Leave {
-        /// The network.
-        network: NetworkName,
-        /// The engine's id of the endpoint.
-        id: String,
-    },
-    /// Takes the endpoint away; its address stays reserved until it is freed.
-    Delete {
-        /// The network.
-        network: NetworkName,
-        /// The engine's id of the endpoint.
-        id: String,
-    },
-}
-
-/// What an engine wants an address for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Purpose {
-    /// A container's.
-    Endpoint,
-    /// The LAN's router has it.
-    Gateway,
-    /// It is to be handed to nobody.
-    Auxiliary,
 }
 
 /// A network to be made.
@@ -218,22 +132,6 @@ pub enum Reply {
     Networks(Vec<Network>),
     /// The endpoint is on the LAN.
     Attached(EndpointReport),
-    /// A subnet is promised.
-    Pool(Pool),
-    /// An address is reserved.
-    Address(IpNet),
-    /// The endpoint's MAC; none where the link shares the parent's.
-    Prepared {
-        /// The MAC.
-        mac: Option<Mac>,
-    },
-    /// The link is there to be moved.
-    Joined {
-        /// Its name on the host.
-        link: IfName,
-        /// The default routes that the container shall get.
-        gateways: Vec<IpAddr>,
-    },
     /// What would be changed.
     Plan(Vec<PlannedStep>),
     /// Who is where.

@@ -125,6 +125,15 @@ pub enum Step {
         /// The tag; none clears it.
         tag: Option<Tag>,
     },
+    /// Keeps the kernel from giving a link an IPv6 link-local address of its own. It is a step by itself because the kernel
+    /// refuses it while the link is being made (`EAFNOSUPPORT`, Linux 6.18), and for a link just made, so nothing is there
+    /// to take back.
+    SetNoLinkLocal {
+        /// Where.
+        place: Place,
+        /// Which link.
+        link: IfName,
+    },
     /// Makes a link a port of a bridge, or takes it out.
     SetMaster {
         /// Where.
@@ -232,6 +241,7 @@ impl Step {
             Step::AddLink { place, .. }
             | Step::DelLink { place, .. }
             | Step::SetAlias { place, .. }
+            | Step::SetNoLinkLocal { place, .. }
             | Step::SetMaster { place, .. }
             | Step::SetMtu { place, .. }
             | Step::SetUp { place, .. }
@@ -251,7 +261,9 @@ impl Step {
         Some(match self.clone() {
             Step::AddLink { place, link } => Step::DelLink { place, link: link.name },
             Step::SetAlias { place, link, tag: Some(_) } => Step::SetAlias { place, link, tag: None },
-            Step::DelLink { .. } | Step::SetAlias { tag: None, .. } => return None,
+            Step::DelLink { .. } | Step::SetNoLinkLocal { .. } | Step::SetAlias { tag: None, .. } => {
+                return None;
+            }
             Step::SetMaster { place, link, master, was } => {
                 Step::SetMaster { place, link, master: was, was: master }
             }
@@ -283,6 +295,9 @@ impl fmt::Display for Step {
             }
             Step::SetAlias { place, link, tag: None } => {
                 write!(f, "{} link set dev {link} alias ''", Ip(place))
+            }
+            Step::SetNoLinkLocal { place, link } => {
+                write!(f, "{} link set dev {link} addrgenmode none", Ip(place))
             }
             Step::SetMaster { place, link, master: Some(master), .. } => {
                 write!(f, "{} link set dev {link} master {master}", Ip(place))
@@ -402,7 +417,7 @@ struct AddLinkCommand<'a> {
 
 impl fmt::Display for AddLinkCommand<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let LinkSpec { name, kind, mac, mtu, no_link_local } = self.link;
+        let LinkSpec { name, kind, mac, mtu } = self.link;
         f.write_str("ip link add")?;
         if let LinkType::Macvlan { parent, .. }
         | LinkType::Ipvlan { parent, .. }
@@ -417,9 +432,6 @@ impl fmt::Display for AddLinkCommand<'_> {
         }
         if let Some(mtu) = mtu {
             write!(f, " mtu {mtu}")?;
-        }
-        if *no_link_local {
-            f.write_str(" addrgenmode none")?;
         }
         match kind {
             LinkType::Macvlan { mode, bc_queue_len, .. } => {

@@ -68,6 +68,13 @@ impl Kernel {
         &self.host
     }
 
+    /// Whether the caller may change the host's namespace (`CAP_NET_ADMIN` over it): asked by the deletion of a link that
+    /// cannot exist, which the kernel refuses differently with and without the privilege.
+    pub fn may_administer(&self) -> bool {
+        let asked = self.route.batch(vec![message::del_link("ashore-nobody")]);
+        asked.is_ok_and(|answers| !matches!(answers.first(), Some(Err(nack)) if nack.errno == Errno::EPERM))
+    }
+
     /// Makes steps in their order.
     pub fn apply(&self, steps: &[Step], on_error: OnError) -> Outcome {
         let mut run = Run {
@@ -237,6 +244,7 @@ impl Run<'_> {
                 let alias = tag.as_ref().map(Tag::to_string).unwrap_or_default();
                 message::set_link(link.as_str(), LinkAttribute::IfAlias(alias))
             }
+            Step::SetNoLinkLocal { link, .. } => message::set_link(link.as_str(), message::no_link_local()),
             Step::SetMaster { place, link, master, .. } => {
                 let index = match master {
                     Some(master) => self.index(place, master)?,

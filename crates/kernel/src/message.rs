@@ -36,9 +36,6 @@ pub(crate) fn add_link(spec: &LinkSpec, name: &str, parent: Option<u32>, places:
     attributes.extend(places.own.map(LinkAttribute::NetNsFd));
     attributes.extend(spec.mac.map(|mac| LinkAttribute::Address(mac.0.to_vec())));
     attributes.extend(spec.mtu.map(LinkAttribute::Mtu));
-    if spec.no_link_local {
-        attributes.push(no_link_local());
-    }
     let (kind, data) = match &spec.kind {
         LinkType::Macvlan { mode, bc_queue_len, .. } => {
             let mut data = vec![InfoMacVlan::Mode(macvlan_mode(*mode))];
@@ -63,7 +60,8 @@ pub(crate) fn add_link(spec: &LinkSpec, name: &str, parent: Option<u32>, places:
     (RouteNetlinkMessage::NewLink(message), NEW)
 }
 
-fn no_link_local() -> LinkAttribute {
+/// `addrgenmode none`.
+pub(crate) fn no_link_local() -> LinkAttribute {
     let none = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
     LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![none])])
 }

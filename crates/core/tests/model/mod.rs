@@ -128,6 +128,11 @@ impl Model {
                 let Some(link) = self.link(place, link) else { return fault("ENODEV") };
                 link.alias = tag.as_ref().map(ToString::to_string);
             }
+            Step::SetNoLinkLocal { place, link } => {
+                if self.link(place, link).is_none() {
+                    return fault("ENODEV");
+                }
+            }
             Step::SetMtu { place, link, mtu, was } => {
                 let Some(link) = self.link(place, link) else { return fault("ENODEV") };
                 assert_eq!(link.mtu, *was);

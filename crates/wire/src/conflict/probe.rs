@@ -11,6 +11,7 @@ use crate::{Heard, Mac};
 pub struct Probe {
     ip: IpAddr,
     own: Mac,
+    profile: Profile,
     timing: Option<Timing>,
     sent: u32,
     next: Instant,
@@ -36,7 +37,7 @@ impl Probe {
     /// machines that start together.
     pub fn new(ip: IpAddr, own: Mac, profile: Profile, now: Instant, random: u64) -> Self {
         let timing = profile.timing();
-        let mut probe = Probe { ip, own, timing, sent: 0, next: now, random, holder: None };
+        let mut probe = Probe { ip, own, profile, timing, sent: 0, next: now, random, holder: None };
         if let Some(timing) = timing {
             probe.next = now + probe.between(Duration::ZERO, timing.wait);
         }
@@ -46,6 +47,11 @@ impl Probe {
     /// The address.
     pub fn ip(&self) -> IpAddr {
         self.ip
+    }
+
+    /// How thoroughly it is looked for.
+    pub fn profile(&self) -> Profile {
+        self.profile
     }
 
     /// What to do at a moment.

@@ -1,0 +1,269 @@
+//! Every command, option and default, in one place: help text, manual and completions follow from it.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use ashore_core::range::Range;
+use ashore_core::{EndpointName, IfName, LinkKind, NetworkName};
+use ashore_wire::Mac;
+use ashore_wire::conflict::Profile;
+use clap::{Args, Parser, Subcommand};
+use ipnet::IpNet;
+
+/// Gives every container its own place on the home LAN.
+#[derive(Debug, Parser)]
+#[command(name = "ashore", version, max_term_width = 110, after_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done, 1 something failed, 2 the command line is wrong, 3 the request does not fit this host or network,
+4 no such network, 5 a name, address or parent is taken, 6 the kernel refused (and all was undone), 7 the state could
+not be written (and all was undone), 8 the daemon cannot be reached, 9 a privilege is missing.";
+
+/// All commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Build a whole home LAN in namespaces, show who reaches whom, and take it away: needs neither root nor Docker
+    Lab(LabArgs),
+    /// Make, list, show and remove networks
+    #[command(subcommand)]
+    Network(NetworkCommand),
+    /// Put a namespace on a network: a plain one, a container's, a process's
+    Attach(AttachArgs),
+    /// Take an endpoint off its network
+    Detach(DetachArgs),
+    /// Show what would be changed, as the commands that a person would type
+    Plan(PlanArgs),
+    /// Show who is where
+    Status(ClientArgs),
+    /// Save and restore everything that Ashore remembers
+    #[command(subcommand)]
+    State(StateCommand),
+    /// Run the daemon, which owns networks, addresses and state
+    Daemon(DaemonArgs),
+}
+
+/// How a client command reaches the daemon and prints.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ClientArgs {
+    /// The daemon's control socket
+    #[arg(long, value_name = "PATH", env = "ASHORE_SOCKET", default_value = "/run/ashore/ashore.sock")]
+    pub(crate) socket: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `ashore lab`.
+#[derive(Debug, Args)]
+pub(crate) struct LabArgs {
+    /// Leave it standing, with a shell in any machine of it
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// Print {"ok", "rows"} as JSON and nothing else
+    #[arg(long, conflicts_with = "keep")]
+    pub(crate) json: bool,
+}
+
+/// `ashore network`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum NetworkCommand {
+    /// Make a network
+    Create(Box<NetworkCreateArgs>),
+    /// List the networks
+    Ls(ClientArgs),
+    /// Show a network
+    Inspect {
+        /// Its name
+        network: NetworkName,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Remove a network that has no endpoint
+    Rm {
+        /// Its name
+        network: NetworkName,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+}
+
+/// `ashore network create`.
+#[derive(Debug, Args)]
+pub(crate) struct NetworkCreateArgs {
+    /// Its name: letters, digits, `_`, `.`, `-`; at most 63
+    pub(crate) network: NetworkName,
+    /// The host's interface that faces the LAN
+    #[arg(long, value_name = "IFNAME")]
+    pub(crate) parent: IfName,
+    /// How endpoints get onto the LAN: macvlan[:bridge|:private|:vepa|:passthru], ipvlan[:l2|:l3|:l3s], bridge
+    #[arg(long, value_name = "KIND", default_value = "macvlan:bridge")]
+    pub(crate) kind: LinkKind,
+    /// The LAN's subnet; repeat for more, of either family
+    #[arg(long = "subnet", value_name = "CIDR", required = true)]
+    pub(crate) subnets: Vec<IpNet>,
+    /// What Ashore hands out, as a CIDR or first-last; one for a subnet [default: all of it]
+    #[arg(long = "ip-range", value_name = "RANGE")]
+    pub(crate) ranges: Vec<Range>,
+    /// The LAN's router, the endpoints' default route; one for a subnet
+    #[arg(long = "gateway", value_name = "IP")]
+    pub(crate) gateways: Vec<IpAddr>,
+    /// An address never handed out; the one named `host` becomes the host's own on this network
+    #[arg(long = "aux-address", value_name = "NAME=IP", value_parser = parse_aux)]
+    pub(crate) aux: Vec<(String, IpAddr)>,
+    /// Whether host and containers reach each other: yes or no [default: yes, where the kind allows it]
+    #[arg(long, value_name = "YES|NO", value_parser = parse_yes_no)]
+    pub(crate) host_access: Option<bool>,
+    /// Give endpoints no default route
+    #[arg(long)]
+    pub(crate) internal: bool,
+    /// Conflict detection before an address is used: off, quick (200 ms) or full (RFC 5227, 4 to 7 s)
+    #[arg(long, value_name = "PROFILE", default_value = "quick")]
+    pub(crate) conflict: Profile,
+    /// MTU of the endpoints' links in bytes [default: the parent's]
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) mtu: Option<u32>,
+    /// macvlan: broadcasts that may wait for delivery, in frames [default: the kernel's, 1000]
+    #[arg(long, value_name = "FRAMES")]
+    pub(crate) bc_queue_len: Option<u32>,
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+}
+
+/// `ashore attach`.
+#[derive(Debug, Args)]
+pub(crate) struct AttachArgs {
+    /// The network
+    pub(crate) network: NetworkName,
+    #[command(flatten)]
+    pub(crate) target: Target,
+    /// Its name on the network, from which MAC and address follow [default: the namespace's own, or pid-N]
+    #[arg(long)]
+    pub(crate) name: Option<EndpointName>,
+    /// An address of its own choice, which may lie outside the range; one of each family
+    #[arg(long = "ip", value_name = "IP")]
+    pub(crate) ips: Vec<IpAddr>,
+    /// A MAC of its own choice
+    #[arg(long)]
+    pub(crate) mac: Option<Mac>,
+    /// The link's name in the namespace
+    #[arg(long, default_value = "eth0")]
+    pub(crate) ifname: IfName,
+    /// Give it no default route
+    #[arg(long)]
+    pub(crate) no_default_route: bool,
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+}
+
+/// Which namespace.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Target {
+    /// The namespace, by a path that opens it
+    #[arg(long, value_name = "PATH")]
+    pub(crate) netns: Option<PathBuf>,
+    /// The namespace of a process
+    #[arg(long)]
+    pub(crate) pid: Option<u32>,
+}
+
+/// `ashore detach`.
+#[derive(Debug, Args)]
+pub(crate) struct DetachArgs {
+    /// The network
+    pub(crate) network: NetworkName,
+    /// The endpoint's name on it
+    pub(crate) name: EndpointName,
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+}
+
+/// `ashore plan`.
+#[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    /// The change to plan; without one, what the next reconciliation would change
+    #[command(subcommand)]
+    pub(crate) change: Option<PlanCommand>,
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+}
+
+/// What can be planned.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PlanCommand {
+    /// What `ashore attach` would change
+    Attach(AttachArgs),
+    /// What `ashore detach` would change
+    Detach(DetachArgs),
+    /// What `ashore network rm` would change
+    Rm {
+        /// The network
+        network: NetworkName,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+}
+
+/// `ashore state`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum StateCommand {
+    /// Print everything as one JSON document
+    Export(ClientArgs),
+    /// Replace everything by a document from standard input; refused while there are endpoints
+    Import(ClientArgs),
+}
+
+/// `ashore daemon`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DaemonArgs {
+    /// Where the state is kept
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/ashore")]
+    pub(crate) state: PathBuf,
+    /// Where the control socket `ashore.sock` is made
+    #[arg(long, value_name = "DIR", default_value = "/run/ashore")]
+    pub(crate) run: PathBuf,
+    /// Seconds between two reconciliations without an event
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub(crate) reconcile: u64,
+}
+
+fn parse_aux(text: &str) -> Result<(String, IpAddr), String> {
+    let (name, ip) = text.split_once('=').ok_or("write it as NAME=IP, as in host=192.168.88.222")?;
+    if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) {
+        return Err(format!("`{name}` is no name: letters, digits, `-`, `_` and `.`"));
+    }
+    let ip = ip.parse().map_err(|_| format!("`{ip}` is no IP address"))?;
+    Ok((name.to_owned(), ip))
+}
+
+fn parse_yes_no(text: &str) -> Result<bool, String> {
+    match text {
+        "yes" | "true" | "on" => Ok(true),
+        "no" | "false" | "off" => Ok(false),
+        _ => Err("say yes or no".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn aux_addresses_name_what_is_wrong_with_them() {
+        assert_eq!(parse_aux("host=192.168.88.222").unwrap().0, "host");
+        assert!(parse_aux("host").unwrap_err().contains("NAME=IP"));
+        assert!(parse_aux("host=abc").unwrap_err().contains("`abc`"));
+        assert!(parse_aux("=10.0.0.1").is_err());
+    }
+}

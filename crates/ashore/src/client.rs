@@ -1,0 +1,116 @@
+//! The client's side of the control socket, and what an unsuccessful command ends with.
+
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+
+use ashore_core::request::{Refusal, RefusalKind, Reply, Request};
+
+use crate::cli::ClientArgs;
+
+/// Why a command did not do what it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// The daemon, or the command before it asked, refused.
+    #[error("{0}")]
+    Refused(#[from] Refusal),
+    /// Nobody listens.
+    #[error("the daemon cannot be reached at {socket}: {source}")]
+    Unreachable {
+        /// The control socket.
+        socket: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The socket is not for this user.
+    #[error("{0}")]
+    Privilege(String),
+    /// The system lets nobody do this here.
+    #[error("{message}")]
+    Restricted {
+        /// What is not allowed, and by which setting.
+        message: String,
+        /// The command that allows it.
+        remedy: &'static str,
+    },
+    /// The connection broke before the answer. What was asked for is either done or undone; asking again is safe.
+    #[error(
+        "the daemon went away before it answered ({0}); it finishes or undoes what it had begun, and asking again is safe"
+    )]
+    NoAnswer(io::Error),
+    /// Anything that no user can do something about.
+    #[error("{0:#}")]
+    Internal(#[from] anyhow::Error),
+    /// It was done and shown, and the result is not as it should be.
+    #[error("{0}")]
+    NotAsExpected(String),
+}
+
+impl Failure {
+    /// The exit code, as `ashore --help` lists them.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Failure::NoAnswer(_) | Failure::Internal(_) | Failure::NotAsExpected(_) => 1,
+            Failure::Refused(refusal) => match refusal.kind {
+                RefusalKind::Invalid => 3,
+                RefusalKind::NotFound => 4,
+                RefusalKind::Taken => 5,
+                RefusalKind::Kernel => 6,
+                RefusalKind::State => 7,
+            },
+            Failure::Unreachable { .. } => 8,
+            Failure::Privilege(_) | Failure::Restricted { .. } => 9,
+        }
+    }
+
+    /// What helps.
+    pub(crate) fn hint(&self) -> Option<String> {
+        match self {
+            Failure::Refused(refusal) => refusal.hint.clone(),
+            Failure::Unreachable { .. } => Some(
+                "start it with `ashore daemon` (as root), or name its socket with --socket or ASHORE_SOCKET"
+                    .into(),
+            ),
+            Failure::Restricted { remedy, .. } => Some((*remedy).to_owned()),
+            Failure::Privilege(_) => Some("run it as root, with sudo".into()),
+            Failure::NoAnswer(_) => Some("see what became of it with: ashore status".into()),
+            Failure::Internal(_) | Failure::NotAsExpected(_) => None,
+        }
+    }
+}
+
+/// Asks the daemon one thing. A refusal is an error.
+pub(crate) fn ask(client: &ClientArgs, request: &Request) -> Result<Reply, Failure> {
+    let mut stream = UnixStream::connect(&client.socket).map_err(|source| match source.kind() {
+        io::ErrorKind::PermissionDenied => {
+            Failure::Privilege(format!("{} may be used by its owner alone", client.socket.display()))
+        }
+        _ => Failure::Unreachable { socket: client.socket.clone(), source },
+    })?;
+    let mut line = serde_json::to_vec(request).map_err(anyhow::Error::from)?;
+    line.push(b'\n');
+    let mut answer = String::new();
+    stream.write_all(&line).map_err(Failure::NoAnswer)?;
+    BufReader::new(stream).read_line(&mut answer).map_err(Failure::NoAnswer)?;
+    if answer.is_empty() {
+        return Err(Failure::NoAnswer(io::ErrorKind::UnexpectedEof.into()));
+    }
+    let reply = serde_json::from_str(&answer).map_err(|error| {
+        anyhow::anyhow!("the daemon's answer does not read ({error}); is it of another version?")
+    })?;
+    match reply {
+        Reply::Refused(refusal) => Err(refusal.into()),
+        reply => Ok(reply),
+    }
+}
+
+/// The answer was of a kind that the request does not have.
+pub(crate) fn unexpected(reply: &Reply) -> Failure {
+    anyhow::anyhow!("the daemon gave an answer to another question: {reply:?}").into()
+}
+
+/// Prints a value as JSON.
+pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
+    println!("{}", serde_json::to_string_pretty(value).map_err(anyhow::Error::from)?);
+    Ok(())
+}

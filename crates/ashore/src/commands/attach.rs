@@ -1,0 +1,67 @@
+//! `ashore attach` and `ashore detach`.
+
+use std::path::PathBuf;
+
+use ashore_core::EndpointName;
+use ashore_core::request::{AttachSpec, Refusal, RefusalKind, Reply, Request};
+
+use super::network::done;
+use super::table;
+use crate::cli::{AttachArgs, DetachArgs};
+use crate::client::{Failure, ask, print_json, unexpected};
+
+pub(crate) fn attach(args: AttachArgs) -> Result<(), Failure> {
+    let client = args.client.clone();
+    match ask(&client, &attach_request(args)?)? {
+        Reply::Attached(report) if client.json => print_json(&report),
+        Reply::Attached(report) => {
+            let mac = report.mac.map_or("the parent's MAC".to_owned(), |mac| mac.to_string());
+            println!(
+                "{} is on {} as {} ({mac})",
+                report.name,
+                report.network,
+                table::joined(report.addresses.iter())
+            );
+            Ok(())
+        }
+        other => Err(unexpected(&other)),
+    }
+}
+
+pub(crate) fn detach(args: &DetachArgs) -> Result<(), Failure> {
+    let reply = ask(&args.client, &detach_request(args))?;
+    done(&args.client, &reply, &format!("{} is off {}", args.name, args.network))
+}
+
+pub(super) fn detach_request(args: &DetachArgs) -> Request {
+    Request::Detach { network: args.network.clone(), name: args.name.clone() }
+}
+
+pub(super) fn attach_request(args: AttachArgs) -> Result<Request, Failure> {
+    let (netns, own_name) = match (args.target.netns, args.target.pid) {
+        (Some(path), _) => {
+            let name = path.file_name().and_then(|name| name.to_str()).map(str::to_owned);
+            // The daemon has a working directory of its own.
+            (std::path::absolute(path).map_err(anyhow::Error::from)?, name)
+        }
+        (None, Some(pid)) => (PathBuf::from(format!("/proc/{pid}/ns/net")), Some(format!("pid-{pid}"))),
+        (None, None) => unreachable!("clap demands one of the two"),
+    };
+    let name = match args.name {
+        Some(name) => name,
+        None => own_name.and_then(|name| name.parse::<EndpointName>().ok()).ok_or_else(|| Refusal {
+            kind: RefusalKind::Invalid,
+            message: format!("no name can be made from {}", netns.display()),
+            hint: Some("give it one with --name".into()),
+        })?,
+    };
+    Ok(Request::Attach(AttachSpec {
+        network: args.network,
+        name,
+        netns,
+        ips: args.ips,
+        mac: args.mac,
+        ifname: args.ifname,
+        default_route: !args.no_default_route,
+    }))
+}

@@ -1,0 +1,313 @@
+//! `ashore lab`: a whole home LAN, before one's eyes.
+
+use std::io::{BufRead, IsTerminal, Write};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::Context;
+use ashore_core::link::{LinkSpec, LinkType, MacvlanMode, Place};
+use ashore_core::step::Step;
+use ashore_kernel::{SandboxError, enter_sandbox};
+use ashore_lab::{Daemon, Machine, World};
+use serde::Serialize;
+
+use super::table;
+use crate::cli::LabArgs;
+use crate::client::{Failure, print_json};
+
+/// Who reaches whom.
+#[derive(Debug, Serialize)]
+struct Row {
+    from: String,
+    to: String,
+    expected: bool,
+    reached: bool,
+    rtt_us: Option<u128>,
+}
+
+/// What is printed by `--json`.
+#[derive(Debug, Serialize)]
+struct Report {
+    ok: bool,
+    rows: Vec<Row>,
+}
+
+const HOST: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 168, 88, 9));
+const LAPTOP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 168, 88, 50));
+const GATEWAY: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 168, 88, 1));
+
+pub(crate) fn run(args: &LabArgs) -> Result<(), Failure> {
+    // Before anything else: a process of several threads may not change its user namespace.
+    enter_sandbox().map_err(|error| match error {
+        SandboxError::Restricted { remedy, .. } => Failure::Restricted { message: error.to_string(), remedy },
+        SandboxError::System { .. } => Failure::Internal(error.into()),
+    })?;
+    let say = |text: &str| {
+        if !args.json {
+            println!("{text}");
+        }
+    };
+    let started = Instant::now();
+    let directory = Scratch::new()?;
+    let lab = Lab::build(&directory.0).context("building the lab")?;
+    say(
+        "A home LAN in network namespaces of its own: a switch, a router (192.168.88.1), a laptop (.50), two NAS hosts",
+    );
+    say(
+        "(nas1 .9, nas2 .10), and four containers that have no network yet. Nothing outside of it is touched.\n",
+    );
+    lab.attach(&say)?;
+
+    let mut rows = lab.matrix()?;
+    say("\nWho reaches whom:\n");
+    let contrast = lab.contrast()?;
+    if !args.json {
+        show(&rows);
+        println!("\nFor contrast, a macvlan made by hand on nas1, without Ashore:\n");
+        show(&contrast);
+    }
+    rows.extend(contrast);
+    if args.keep {
+        lab.keep()?;
+    }
+    let left = lab.take_away()?;
+    let as_expected = rows.iter().all(|row| row.reached == row.expected);
+    let ok = as_expected && left.is_empty();
+    if args.json {
+        print_json(&Report { ok, rows })?;
+    } else if left.is_empty() {
+        println!("\nTaken away: not a link, route or address of Ashore's is left on nas1 and nas2.");
+        println!("All of it took {:.1} s.", started.elapsed().as_secs_f32());
+    }
+    match (left.as_slice(), as_expected) {
+        ([], true) => Ok(()),
+        ([], false) => Err(Failure::NotAsExpected("not every row is as expected".into())),
+        (left, _) => Err(Failure::NotAsExpected(format!("left behind: {}", left.join(", ")))),
+    }
+}
+
+fn show(rows: &[Row]) {
+    let cells: Vec<Vec<String>> = rows
+        .iter()
+        .map(|row| {
+            let time = row.rtt_us.map_or("no answer".into(), |us| format!("{us} µs"));
+            let verdict = if row.reached == row.expected { "as expected" } else { "NOT AS EXPECTED" };
+            vec![row.from.clone(), row.to.clone(), time, verdict.to_owned()]
+        })
+        .collect();
+    table::print(&["FROM", "TO", "ROUND TRIP", ""], &cells);
+}
+
+/// A directory for the daemons' state, removed when it goes.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> Result<Self, Failure> {
+        let path = std::env::temp_dir().join(format!("ashore-lab-{}", std::process::id()));
+        std::fs::create_dir_all(&path).with_context(|| format!("the directory {}", path.display()))?;
+        Ok(Scratch(path))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A host of containers.
+struct Nas {
+    machine: Machine,
+    daemon: Daemon,
+    containers: Vec<Machine>,
+}
+
+struct Lab {
+    laptop: Machine,
+    router: Machine,
+    nas: [Nas; 2],
+    /// Holds the switch.
+    world: World,
+}
+
+impl Lab {
+    fn build(directory: &Path) -> anyhow::Result<Self> {
+        let program = std::env::current_exe().context("this program's own path")?;
+        let world = World::new(Some("/run/netns".into()))?;
+        let router = world.machine("router", 1)?;
+        let laptop = world.machine("laptop", 50)?;
+        let nas = |name: &str, last: u8, containers: &[&str]| -> anyhow::Result<Nas> {
+            let machine = world.machine(name, last)?;
+            let daemon = Daemon::start(&program, &machine, &directory.join(name))?;
+            let containers = containers.iter().map(|name| world.container(name)).collect::<Result<_, _>>()?;
+            Ok(Nas { machine, daemon, containers })
+        };
+        let nas = [nas("nas1", 9, &["web", "media", "db"])?, nas("nas2", 10, &["backup"])?];
+        Ok(Lab { laptop, router, nas, world })
+    }
+
+    /// Makes the network on both hosts and attaches all containers, as a user would type it.
+    fn attach(&self, say: &dyn Fn(&str)) -> Result<(), Failure> {
+        for (nas, range) in self.nas.iter().zip(["192.168.88.192/28", "192.168.88.208/28"]) {
+            let create = format!(
+                "network create lan --parent eth0 --subnet 192.168.88.0/24 --ip-range {range} --gateway 192.168.88.1"
+            );
+            if nas.machine.name() == "nas1" {
+                say(&format!("nas1$ ashore {create}"));
+            }
+            nas.run(&create)?;
+        }
+        let [first, _] = &self.nas;
+        let attach = "attach lan --netns /run/netns/web";
+        say(&format!("nas1$ ashore plan {attach}"));
+        say(first.run(&format!("plan {attach}"))?.trim_end());
+        for nas in &self.nas {
+            for container in &nas.containers {
+                let command = format!("attach lan --netns /run/netns/{}", container.name());
+                let answer = nas.run(&command)?;
+                say(&format!("{}$ ashore {command}\n{}", nas.machine.name(), answer.trim_end()));
+            }
+        }
+        Ok(())
+    }
+
+    fn address(&self, name: &str) -> Result<IpAddr, Failure> {
+        for nas in &self.nas {
+            let status: serde_json::Value =
+                serde_json::from_str(&nas.run("status --json")?).context("the status")?;
+            let endpoints = status["endpoints"].as_array().into_iter().flatten();
+            for endpoint in endpoints.filter(|endpoint| endpoint["name"] == name) {
+                let net = endpoint["addresses"][0].as_str().unwrap_or_default();
+                let net: ipnet::IpNet = net.parse().with_context(|| format!("the address of {name}"))?;
+                return Ok(net.addr());
+            }
+        }
+        Err(anyhow::anyhow!("{name} has no address").into())
+    }
+
+    fn matrix(&self) -> Result<Vec<Row>, Failure> {
+        let [nas1, nas2] = &self.nas;
+        let [web, media, _] = nas1.containers.as_slice() else {
+            return Err(anyhow::anyhow!("three containers").into());
+        };
+        let [at_web, at_media, at_backup] =
+            [self.address("web")?, self.address("media")?, self.address("backup")?];
+        Ok(vec![
+            row(&self.laptop, "web", at_web, true),
+            row(&self.laptop, "backup", at_backup, true),
+            row(&self.router, "web", at_web, true),
+            row(&nas1.machine, "web (its own container)", at_web, true),
+            row(web, "nas1 (its own host)", HOST, true),
+            row(web, "media (same host)", at_media, true),
+            row(media, "backup (other host)", at_backup, true),
+            row(&nas2.containers[0], "web (other host)", at_web, true),
+            row(web, "router", GATEWAY, true),
+            row(web, "laptop", LAPTOP, true),
+            row(&self.laptop, "nas1", HOST, true),
+        ])
+    }
+
+    /// What a macvlan can do by itself, and what it cannot.
+    fn contrast(&self) -> Result<Vec<Row>, Failure> {
+        let [nas1, _] = &self.nas;
+        let plain = self.world.container("plain").context("a container")?;
+        let name = |text: &str| text.parse().expect("the lab's names are interface names");
+        let kind = LinkType::Macvlan { parent: name("eth0"), mode: MacvlanMode::Bridge, bc_queue_len: None };
+        let place = Place::Netns(plain.namespace().identity());
+        let link = LinkSpec { name: name("eth0"), kind, mac: None, mtu: None };
+        nas1.machine.apply(&[Step::AddLink { place, link }]).context("a plain macvlan")?;
+        let ip = IpAddr::from([192, 168, 88, 77]);
+        plain
+            .set_up("eth0", true)
+            .and_then(|()| plain.add_address("eth0", ipnet::IpNet::new(ip, 24).expect("24 bits fit")))
+            .context("a plain macvlan")?;
+        Ok(vec![
+            row(&self.laptop, "plain", ip, true),
+            row(&nas1.machine, "plain (its own container)", ip, false),
+            row(&plain, "nas1 (its own host)", HOST, false),
+        ])
+    }
+
+    /// Lets a person look around.
+    fn keep(&self) -> Result<(), Failure> {
+        let machines: Vec<&Machine> = [&self.laptop, &self.router]
+            .into_iter()
+            .chain(self.nas.iter().flat_map(|nas| std::iter::once(&nas.machine).chain(&nas.containers)))
+            .collect();
+        let names: Vec<&str> = machines.iter().map(|machine| machine.name()).collect();
+        println!(
+            "\nIt stays until you end this with an empty line. A shell in any machine, by its name: {}.",
+            names.join(", ")
+        );
+        let nas = &self.nas[0];
+        println!("On nas1, `ashore status` asks the daemon of that host.");
+        loop {
+            print!("machine> ");
+            std::io::stdout().flush().context("the terminal")?;
+            let mut line = String::new();
+            if std::io::stdin().lock().read_line(&mut line).context("the terminal")? == 0
+                || line.trim().is_empty()
+            {
+                return Ok(());
+            }
+            let Some(machine) = machines.iter().find(|machine| machine.name() == line.trim()) else {
+                println!("there is no `{}`", line.trim());
+                continue;
+            };
+            let owner = self.nas.iter().find(|nas| nas.machine.name() == machine.name()).unwrap_or(nas);
+            let shell = std::env::var("SHELL").unwrap_or_else(|_| "/bin/sh".into());
+            let mut command = machine.command(shell).context("a shell")?;
+            command.env("ASHORE_SOCKET", owner.daemon.socket()).env("PS1", format!("{}$ ", machine.name()));
+            if std::io::stdin().is_terminal() {
+                command.arg("-i");
+            }
+            command.status().context("a shell")?;
+        }
+    }
+
+    /// Detaches everything and removes the networks; what is left of Ashore's is the answer.
+    fn take_away(&self) -> Result<Vec<String>, Failure> {
+        let mut left = Vec::new();
+        for nas in &self.nas {
+            for container in &nas.containers {
+                nas.run(&format!("detach lan {}", container.name()))?;
+            }
+            nas.run("network rm lan")?;
+            for machine in nas.containers.iter().chain([&nas.machine]) {
+                let view = machine.kernel().observe(&[]).map_err(anyhow::Error::from)?.host;
+                let links =
+                    view.links.iter().filter(|link| link.tag().is_some()).map(|link| link.name.to_string());
+                let ours =
+                    view.routes.iter().filter(|route| route.protocol == ashore_core::step::ROUTE_PROTOCOL);
+                let found = links.chain(ours.map(|route| route.route.to_string()));
+                left.extend(found.map(|what| format!("{what} on {}", machine.name())));
+            }
+        }
+        Ok(left)
+    }
+}
+
+impl Nas {
+    fn run(&self, command: &str) -> Result<String, Failure> {
+        let words: Vec<&str> = command.split_whitespace().collect();
+        let ran = self.daemon.run(&words).context("a client")?;
+        if ran.code == Some(0) {
+            Ok(ran.stdout)
+        } else {
+            Err(anyhow::anyhow!("`ashore {command}` on {}: {}", self.machine.name(), ran.stderr.trim())
+                .into())
+        }
+    }
+}
+
+fn row(from: &Machine, to: &str, ip: IpAddr, expected: bool) -> Row {
+    let rtt = from.ping(ip);
+    Row {
+        from: from.name().to_owned(),
+        to: format!("{to} {ip}"),
+        expected,
+        reached: rtt.is_some(),
+        rtt_us: rtt.map(|rtt| rtt.as_micros()),
+    }
+}

@@ -1,0 +1,9 @@
+//! The commands: each builds a request, sends it, and prints the answer.
+
+pub(crate) mod attach;
+pub(crate) mod lab;
+pub(crate) mod network;
+pub(crate) mod plan;
+pub(crate) mod state;
+pub(crate) mod status;
+mod table;

@@ -1,0 +1,92 @@
+//! `ashore network`.
+
+use ashore_core::network::Network;
+use ashore_core::request::{NetworkSpec, Reply, Request};
+
+use super::table;
+use crate::cli::{ClientArgs, NetworkCommand, NetworkCreateArgs};
+use crate::client::{Failure, ask, print_json, unexpected};
+
+pub(crate) fn run(command: NetworkCommand) -> Result<(), Failure> {
+    match command {
+        NetworkCommand::Create(args) => create(*args),
+        NetworkCommand::Ls(client) => list(&client),
+        NetworkCommand::Inspect { network, client } => inspect(&client, &Request::InspectNetwork { network }),
+        NetworkCommand::Rm { network, client } => {
+            let reply = ask(&client, &Request::RemoveNetwork { network: network.clone() })?;
+            done(&client, &reply, &format!("network {network} is removed"))
+        }
+    }
+}
+
+fn create(args: NetworkCreateArgs) -> Result<(), Failure> {
+    let spec = NetworkSpec {
+        name: args.network,
+        title: None,
+        parent: args.parent,
+        kind: args.kind,
+        subnets: args.subnets,
+        ranges: args.ranges,
+        gateways: args.gateways,
+        aux: args.aux,
+        host_access: args.host_access,
+        internal: args.internal,
+        conflict: args.conflict,
+        mtu: args.mtu,
+        bc_queue_len: args.bc_queue_len,
+    };
+    match ask(&args.client, &Request::CreateNetwork(spec))? {
+        Reply::Network(network) if args.client.json => print_json(&network),
+        Reply::Network(network) => {
+            println!("network {} is on {} by {}", network.name, network.parent, network.kind);
+            Ok(())
+        }
+        other => Err(unexpected(&other)),
+    }
+}
+
+fn list(client: &ClientArgs) -> Result<(), Failure> {
+    match ask(client, &Request::ListNetworks)? {
+        Reply::Networks(networks) if client.json => print_json(&networks),
+        Reply::Networks(networks) => {
+            let rows: Vec<Vec<String>> = networks.iter().map(row).collect();
+            table::print(&["NETWORK", "PARENT", "KIND", "SUBNET", "RANGE", "GATEWAY", "HOST ACCESS"], &rows);
+            Ok(())
+        }
+        other => Err(unexpected(&other)),
+    }
+}
+
+fn row(network: &Network) -> Vec<String> {
+    let access = if network.host_access { "yes" } else { "no" };
+    vec![
+        network.label().to_owned(),
+        network.parent.to_string(),
+        network.kind.to_string(),
+        table::joined(network.subnets.iter().map(|subnet| subnet.net)),
+        table::joined(network.subnets.iter().map(ashore_core::network::Subnet::pool)),
+        table::joined(network.subnets.iter().filter_map(|subnet| subnet.gateway)),
+        access.to_owned(),
+    ]
+}
+
+fn inspect(client: &ClientArgs, request: &Request) -> Result<(), Failure> {
+    match ask(client, request)? {
+        // One network is a page of its own: the same JSON for people and programs.
+        Reply::Network(network) => print_json(&network),
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// Says that something is done, with its warnings.
+pub(super) fn done(client: &ClientArgs, reply: &Reply, text: &str) -> Result<(), Failure> {
+    match reply {
+        Reply::Done { warnings } if client.json => print_json(&serde_json::json!({ "warnings": warnings })),
+        Reply::Done { warnings } => {
+            println!("{text}");
+            warnings.iter().for_each(|warning| eprintln!("ashore: {warning}"));
+            Ok(())
+        }
+        other => Err(unexpected(other)),
+    }
+}

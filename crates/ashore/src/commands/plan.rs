@@ -1,0 +1,28 @@
+//! `ashore plan`.
+
+use ashore_core::request::{Reply, Request};
+
+use super::attach::{attach_request, detach_request};
+use crate::cli::{PlanArgs, PlanCommand};
+use crate::client::{Failure, ask, print_json, unexpected};
+
+pub(crate) fn run(args: PlanArgs) -> Result<(), Failure> {
+    let (client, change) = match args.change {
+        None => (args.client, None),
+        Some(PlanCommand::Attach(attach)) => (attach.client.clone(), Some(attach_request(attach)?)),
+        Some(PlanCommand::Detach(detach)) => (detach.client.clone(), Some(detach_request(&detach))),
+        Some(PlanCommand::Rm { network, client }) => (client, Some(Request::RemoveNetwork { network })),
+    };
+    match ask(&client, &Request::Plan(change.map(Box::new)))? {
+        Reply::Plan(steps) if client.json => print_json(&steps),
+        Reply::Plan(steps) if steps.is_empty() => {
+            println!("# nothing to change");
+            Ok(())
+        }
+        Reply::Plan(steps) => {
+            steps.iter().for_each(|step| println!("{}", step.command));
+            Ok(())
+        }
+        other => Err(unexpected(&other)),
+    }
+}

@@ -1,0 +1,102 @@
+//! The control socket: a line of JSON in, a line of JSON out, one thread for a connection.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use ashore_core::request::{Refusal, RefusalKind, Reply};
+
+use super::engine::Engine;
+
+/// More than any request has, in bytes; an imported state is the largest.
+const LONGEST: u64 = 16 * 1024 * 1024;
+
+/// How long a client may take over its request.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The socket's file, which goes with its owner.
+pub(super) struct Control {
+    path: PathBuf,
+    listener: UnixListener,
+}
+
+impl Control {
+    /// Makes the socket, for its owner alone. The lock on the namespace is held, so a file that is there is stale.
+    pub(super) fn bind(directory: &Path) -> anyhow::Result<Self> {
+        let make = std::fs::DirBuilder::new().recursive(true).mode(0o755).create(directory);
+        make.with_context(|| format!("the run directory {}", directory.display()))?;
+        let path = directory.join("ashore.sock");
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("the stale socket {}", path.display()));
+            }
+            _ => {}
+        }
+        // Made under another name, so that nobody finds it before it is closed to others.
+        let unfinished = directory.join(".ashore.sock.new");
+        let _ = std::fs::remove_file(&unfinished);
+        let listener =
+            UnixListener::bind(&unfinished).with_context(|| format!("the socket {}", path.display()))?;
+        std::fs::set_permissions(&unfinished, std::fs::Permissions::from_mode(0o600))?;
+        std::fs::rename(&unfinished, &path)?;
+        Ok(Control { path, listener })
+    }
+
+    /// Answers for ever.
+    pub(super) fn serve(&self, engine: &Arc<Engine>) -> io::Result<()> {
+        loop {
+            let (stream, _) = match self.listener.accept() {
+                Ok(accepted) => accepted,
+                // Out of descriptors for a moment.
+                Err(error) => {
+                    tracing::error!("control socket: {error}");
+                    std::thread::sleep(Duration::from_millis(100));
+                    continue;
+                }
+            };
+            let engine = engine.clone();
+            std::thread::Builder::new().name("control".into()).spawn(move || {
+                if let Err(error) = answer(&engine, &stream) {
+                    tracing::debug!("a client went away: {error}");
+                }
+            })?;
+        }
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// Answers all requests of a connection.
+fn answer(engine: &Engine, stream: &UnixStream) -> io::Result<()> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut reader = BufReader::new(stream);
+    loop {
+        let mut line = Vec::new();
+        reader.by_ref().take(LONGEST).read_until(b'\n', &mut line)?;
+        if line.is_empty() {
+            return Ok(());
+        }
+        let mut bytes = serde_json::to_vec(&reply(engine, &line))?;
+        bytes.push(b'\n');
+        (&mut &*stream).write_all(&bytes)?;
+    }
+}
+
+fn reply(engine: &Engine, line: &[u8]) -> Reply {
+    match serde_json::from_slice(line) {
+        Ok(request) => engine.handle(request),
+        Err(error) => Reply::Refused(Refusal {
+            kind: RefusalKind::Invalid,
+            message: format!("the request does not read: {error}"),
+            hint: Some("is the client of another version than the daemon?".into()),
+        }),
+    }
+}

@@ -1,0 +1,180 @@
+//! The way of a request through the daemon: check, reserve, plan, write down, apply, look again, record, reply.
+//!
+//! One lock holds the state and the kernel's sockets, because what one request reads the next must not change. Nothing
+//! slow happens under it: conflict detection runs outside, and what it found is asked again inside.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use ashore_core::allocate::Known;
+use ashore_core::desired::desired;
+use ashore_core::endpoint::Endpoint;
+use ashore_core::link::Netns;
+use ashore_core::observed::Observed;
+use ashore_core::plan::{Plan, plan};
+use ashore_core::request::{Refusal, Reply, Request};
+use ashore_core::state::{Change, State};
+use ashore_core::store::Store;
+use ashore_kernel::{Kernel, OnError, StepError};
+use ashore_wire::Mac;
+
+use super::lan::Lan;
+use super::refusal;
+
+mod attach;
+mod network;
+mod plans;
+mod reconcile;
+mod status;
+
+/// Owner of state, kernel and conflict detection.
+pub(crate) struct Engine {
+    inner: Mutex<Inner>,
+    lan: Lan,
+}
+
+/// What the lock holds.
+struct Inner {
+    store: Store,
+    kernel: Kernel,
+    /// Addresses that an attach is probing outside the lock.
+    held: BTreeSet<IpAddr>,
+    /// What the last reconciliation could not mend.
+    troubles: Vec<String>,
+}
+
+impl Engine {
+    pub(crate) fn new(store: Store, kernel: Kernel, lan: Lan) -> Self {
+        let inner = Inner { store, kernel, held: BTreeSet::new(), troubles: Vec::new() };
+        Engine { inner: Mutex::new(inner), lan }
+    }
+
+    /// Answers one request. This is the only way in.
+    pub(crate) fn handle(&self, request: Request) -> Reply {
+        let answer = match request {
+            Request::CreateNetwork(spec) => self.create_network(&spec),
+            Request::RemoveNetwork { network } => self.remove_network(&network),
+            Request::ListNetworks => {
+                Ok(Reply::Networks(self.lock().state().networks.values().cloned().collect()))
+            }
+            Request::InspectNetwork { network } => self.inspect_network(&network),
+            Request::Attach(spec) => self.attach(&spec),
+            Request::Detach { network, name } => self.detach(&network, &name),
+            Request::Plan(change) => self.plan(change.map(|change| *change)),
+            Request::Status => self.status(),
+            Request::ExportState => Ok(Reply::State(self.lock().store.export())),
+            Request::ImportState(document) => self.import(document),
+        };
+        answer.unwrap_or_else(|refusal| {
+            tracing::info!(kind = ?refusal.kind, "refused: {refusal}");
+            Reply::Refused(refusal)
+        })
+    }
+
+    /// A thread that panicked under the lock has left the kernel and the disk as the next reconciliation will find
+    /// them; memory was only changed after the disk.
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells conflict detection what is ours now, and which addresses will be wanted next.
+    fn follow(&self, inner: &Inner, observed: &Observed) {
+        self.lan.follow(inner.state(), &observed.host);
+        self.lan.look_ahead(inner.next_candidates(observed, &self.lan.on_lan()));
+    }
+}
+
+impl Inner {
+    fn state(&self) -> &State {
+        self.store.state()
+    }
+
+    fn commit(&mut self, changes: Vec<Change>) -> Result<(), Refusal> {
+        self.store.commit(changes).map_err(|error| refusal::state(&error))
+    }
+
+    fn observe(&self, netns: &[Netns]) -> Result<Observed, Refusal> {
+        self.kernel.observe(netns).map_err(|error| refusal::kernel(&error))
+    }
+
+    /// What the state asks for and the kernel does not have.
+    fn plan(&self, observed: &Observed) -> Plan {
+        plan(&desired(self.state(), observed), observed)
+    }
+
+    /// Brings the kernel to what the state asks for, in the places that were observed: all of it, or nothing.
+    fn carry_out(&self, observed: &Observed, netns: &[Netns]) -> Result<Observed, Refusal> {
+        let plan = self.plan(observed);
+        if let Some(blocked) = plan.blocked.first() {
+            return Err(refusal::blocked(blocked));
+        }
+        log_steps(&plan);
+        let outcome = self.kernel.apply(&plan.steps, OnError::Undo);
+        if let Some(error) = outcome.errors.first() {
+            return Err(refusal::step(error));
+        }
+        self.verify(netns)
+    }
+
+    /// The second witness: after a plan was carried out, looking again must leave nothing to plan.
+    fn verify(&self, netns: &[Netns]) -> Result<Observed, Refusal> {
+        let observed = self.observe(netns)?;
+        let left = self.plan(&observed);
+        match left.steps.first() {
+            None => Ok(observed),
+            Some(step) => Err(refusal::not_as_planned(step)),
+        }
+    }
+
+    /// Takes away what the state does not ask for any more. Goes on after an error, because what is left over is worse
+    /// than what failed; the errors come back.
+    fn sweep(&self, netns: &[Netns]) -> Result<(Observed, Vec<StepError>), Refusal> {
+        let observed = self.observe(netns)?;
+        let plan = self.plan(&observed);
+        if plan.steps.is_empty() {
+            return Ok((observed, Vec::new()));
+        }
+        log_steps(&plan);
+        let outcome = self.kernel.apply(&plan.steps, OnError::GoOn);
+        Ok((self.observe(netns)?, outcome.errors))
+    }
+
+    /// The addresses that the next attaches will get: three of each subnet, for conflict detection to look at ahead.
+    fn next_candidates(&self, observed: &Observed, on_lan: &BTreeMap<IpAddr, Mac>) -> Vec<super::lan::Ahead> {
+        const AHEAD: usize = 3;
+        let known = Known { host: &observed.host, on_lan, held: &self.held };
+        let mut ahead = Vec::new();
+        for network in self.state().networks.values() {
+            for subnet in &network.subnets {
+                let ips = self.state().candidates(network, subnet, None, &known).take(AHEAD).collect();
+                ahead.push(super::lan::Ahead {
+                    parent: network.parent.clone(),
+                    profile: network.conflict,
+                    ips,
+                });
+            }
+        }
+        ahead
+    }
+}
+
+fn log_steps(plan: &Plan) {
+    for step in &plan.steps {
+        tracing::info!(target: "ashore::step", "{step}");
+    }
+}
+
+/// The namespaces of all endpoints whose links Ashore itself put there.
+fn all_netns(state: &State) -> Vec<Netns> {
+    let mut netns: Vec<Netns> = state.endpoints.values().filter_map(Endpoint::netns).cloned().collect();
+    netns.sort();
+    netns.dedup();
+    netns
+}
+
+/// Seconds since 1970. A clock before that is a clock not set yet: zero is older than all.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

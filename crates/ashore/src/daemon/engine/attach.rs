@@ -1,0 +1,179 @@
+//! Attach and detach of a namespace.
+
+use std::net::IpAddr;
+use std::sync::MutexGuard;
+
+use ashore_core::allocate::Known;
+use ashore_core::attach::AttachError;
+use ashore_core::endpoint::{Endpoint, Stage};
+use ashore_core::link::Netns;
+use ashore_core::network::Network;
+use ashore_core::observed::Observed;
+use ashore_core::request::{AttachSpec, Refusal, Reply};
+use ashore_core::state::Change;
+use ashore_core::{EndpointName, NetworkName};
+use ashore_kernel::Namespace;
+use ashore_wire::conflict::Profile;
+use ipnet::IpNet;
+
+use super::{Engine, Inner, now};
+use crate::daemon::refusal;
+
+impl Engine {
+    pub(super) fn attach(&self, spec: &AttachSpec) -> Result<Reply, Refusal> {
+        let namespace = Namespace::open(&spec.netns).map_err(|error| refusal::namespace(&error))?;
+        let netns = namespace.identity();
+        let mut inner = self.lock();
+        if let Some(there) = inner.already_attached(spec, &netns)? {
+            return Ok(Reply::Attached(self.report(&inner, &there)));
+        }
+        let (mut inner, observed, endpoint) = self.reserve(inner, spec, &netns)?;
+
+        // From here on a crash is found at the next start: the endpoint is written down before the kernel is touched.
+        inner.commit(vec![Change::PutEndpoint(endpoint.clone())])?;
+        match inner.put_on_lan(&observed, &endpoint) {
+            Ok(observed) => {
+                self.follow(&inner, &observed);
+                self.lan.announce(inner.state(), &endpoint);
+                let endpoint = Endpoint { stage: Stage::Attached, ..endpoint };
+                Ok(Reply::Attached(self.report(&inner, &endpoint)))
+            }
+            Err(refusal) => {
+                inner.take_back(&endpoint);
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Chooses addresses that conflict detection has no objection to. It looks outside the lock, unless it has looked
+    /// already, which is the common case: the next candidates are probed ahead.
+    fn reserve<'a>(
+        &'a self,
+        mut inner: MutexGuard<'a, Inner>,
+        spec: &AttachSpec,
+        netns: &Netns,
+    ) -> Result<(MutexGuard<'a, Inner>, Observed, Endpoint), Refusal> {
+        loop {
+            let observed = inner.observe(std::slice::from_ref(netns))?;
+            let Some(inside) = observed.netns.get(netns) else {
+                return Err(refusal::namespace_gone(&spec.netns));
+            };
+            let on_lan = self.lan.on_lan();
+            let known = Known { host: &observed.host, on_lan: &on_lan, held: &inner.held };
+            let draft = inner.state().draft(spec, netns, inside, &known, now());
+            let endpoint = draft.map_err(|error| refusal::attach(&error))?;
+            let network =
+                inner.state().network_of(&endpoint).expect("a draft is made on a network of the state");
+            let network = network.clone();
+            let unclear = self.unclear(&network, &endpoint.addresses);
+            if unclear.is_empty() {
+                return Ok((inner, observed, endpoint));
+            }
+            inner = self.probe(inner, &network, &unclear);
+        }
+    }
+
+    /// The addresses that nobody has looked for on the LAN lately.
+    pub(super) fn unclear(&self, network: &Network, addresses: &[IpNet]) -> Vec<IpAddr> {
+        if network.conflict == Profile::Off {
+            return Vec::new();
+        }
+        let unclear = |ip: &IpAddr| !self.lan.is_clear(&network.parent, *ip, network.conflict);
+        addresses.iter().map(IpNet::addr).filter(unclear).collect()
+    }
+
+    /// Looks for addresses on the LAN with the lock let go, while nobody else can take them.
+    pub(super) fn probe<'a>(
+        &'a self,
+        mut inner: MutexGuard<'a, Inner>,
+        network: &Network,
+        unclear: &[IpAddr],
+    ) -> MutexGuard<'a, Inner> {
+        inner.held.extend(unclear);
+        drop(inner);
+        self.lan.probe(&network.parent, unclear, network.conflict);
+        let mut inner = self.lock();
+        inner.held.retain(|ip| !unclear.contains(ip));
+        inner
+    }
+
+    pub(super) fn detach(&self, network: &NetworkName, name: &EndpointName) -> Result<Reply, Refusal> {
+        let mut inner = self.lock();
+        if !inner.state().networks.contains_key(network) {
+            return Err(refusal::attach(&AttachError::NoNetwork(network.clone())));
+        }
+        let Some(endpoint) = inner.state().endpoints.get(&(network.clone(), name.clone())).cloned() else {
+            return Ok(Reply::Done { warnings: Vec::new() });
+        };
+        let (observed, warnings) = inner.take_off_lan(&endpoint)?;
+        self.follow(&inner, &observed);
+        Ok(Reply::Done { warnings })
+    }
+}
+
+impl Inner {
+    /// Carries out the plan for an endpoint that is written down, and records that it is done.
+    pub(super) fn put_on_lan(
+        &mut self,
+        observed: &Observed,
+        endpoint: &Endpoint,
+    ) -> Result<Observed, Refusal> {
+        let netns: Vec<Netns> = endpoint.netns().cloned().into_iter().collect();
+        let observed = self.carry_out(observed, &netns)?;
+        let attached = self.state().attached(endpoint, now());
+        self.commit(attached)?;
+        Ok(observed)
+    }
+
+    /// Takes an endpoint off the LAN. What fails stays written down as unfinished, for the next reconciliation.
+    pub(super) fn take_off_lan(&mut self, endpoint: &Endpoint) -> Result<(Observed, Vec<String>), Refusal> {
+        self.commit(vec![Change::PutEndpoint(Endpoint { stage: Stage::Detaching, ..endpoint.clone() })])?;
+        let netns: Vec<Netns> = endpoint.netns().cloned().into_iter().collect();
+        let (observed, errors) = self.sweep(&netns)?;
+        if errors.is_empty() {
+            let detached = self.state().detached(endpoint, now());
+            self.commit(detached)?;
+        }
+        Ok((
+            observed,
+            errors.iter().map(|error| format!("{error}; it is tried again every minute")).collect(),
+        ))
+    }
+
+    /// After a failed attach: nothing of the endpoint stays, in the kernel or in the state. It never was on the LAN, so
+    /// its name keeps nothing.
+    pub(super) fn take_back(&mut self, endpoint: &Endpoint) {
+        let netns: Vec<Netns> = endpoint.netns().cloned().into_iter().collect();
+        let key = (endpoint.network.clone(), endpoint.name.clone());
+        let taken = self
+            .commit(vec![Change::PutEndpoint(Endpoint { stage: Stage::Detaching, ..endpoint.clone() })])
+            .and_then(|()| self.sweep(&netns))
+            .and_then(|(_, errors)| match errors.first() {
+                None => self.commit(vec![Change::DelEndpoint(key)]),
+                Some(error) => Err(refusal::step(error)),
+            });
+        if let Err(refusal) = taken {
+            tracing::error!("{refusal}; the next reconciliation tries again");
+        }
+    }
+
+    /// The endpoint, if the very same attach was done before: a caller that lost the answer asks again. An endpoint of
+    /// that name whose namespace is gone makes room: its container was started anew.
+    fn already_attached(&mut self, spec: &AttachSpec, netns: &Netns) -> Result<Option<Endpoint>, Refusal> {
+        let key = (spec.network.clone(), spec.name.clone());
+        let Some(there) = self.state().endpoints.get(&key).cloned() else { return Ok(None) };
+        let Some(its_netns) = there.netns().cloned() else { return Ok(None) };
+        let same_wish =
+            spec.ips.iter().all(|ip| there.holds(*ip)) && (spec.mac.is_none() || spec.mac == there.mac);
+        let same_place =
+            its_netns.dev == netns.dev && its_netns.ino == netns.ino && *there.link().1 == spec.ifname;
+        if same_place && same_wish && there.stage == Stage::Attached {
+            return Ok(Some(there));
+        }
+        let observed = self.observe(std::slice::from_ref(&its_netns))?;
+        if !observed.netns.contains_key(&its_netns) {
+            self.take_off_lan(&there)?;
+        }
+        Ok(None)
+    }
+}

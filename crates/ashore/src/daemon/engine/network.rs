@@ -1,0 +1,84 @@
+//! Networks: made, shown, removed; and the state replaced.
+
+use ashore_core::NetworkName;
+use ashore_core::attach::AttachError;
+use ashore_core::endpoint::Endpoint;
+use ashore_core::request::{NetworkSpec, Refusal, RefusalKind, Reply};
+use ashore_core::state::Change;
+use ashore_core::store::Document;
+
+use super::{Engine, Inner};
+use crate::daemon::refusal;
+
+impl Engine {
+    /// Makes a network. The kernel is not touched: the shim comes with the first endpoint.
+    pub(super) fn create_network(&self, spec: &NetworkSpec) -> Result<Reply, Refusal> {
+        let network = spec.network().map_err(|error| refusal::network(&error))?;
+        let mut inner = self.lock();
+        let observed = inner.observe(&[])?;
+        inner.state().check_beside_others(&network).map_err(|error| refusal::network(&error))?;
+        network.check(&observed.host).map_err(|error| refusal::network(&error))?;
+        inner.commit(vec![Change::PutNetwork(network.clone())])?;
+        self.follow(&inner, &observed);
+        Ok(Reply::Network(network))
+    }
+
+    pub(super) fn inspect_network(&self, name: &NetworkName) -> Result<Reply, Refusal> {
+        match self.lock().state().networks.get(name) {
+            Some(network) => Ok(Reply::Network(network.clone())),
+            None => Err(no_network(name)),
+        }
+    }
+
+    pub(super) fn remove_network(&self, name: &NetworkName) -> Result<Reply, Refusal> {
+        let mut inner = self.lock();
+        inner.check_removable(name)?;
+        inner.commit(vec![Change::DelNetwork(name.clone())])?;
+        // The shim goes with the last network on its parent.
+        let (observed, errors) = inner.sweep(&[])?;
+        self.follow(&inner, &observed);
+        Ok(Reply::Done { warnings: errors.iter().map(ToString::to_string).collect() })
+    }
+
+    pub(super) fn import(&self, document: Document) -> Result<Reply, Refusal> {
+        let mut inner = self.lock();
+        if let Some(Endpoint { network, name, .. }) = inner.state().endpoints.values().next() {
+            return Err(Refusal {
+                kind: RefusalKind::Taken,
+                message: format!(
+                    "there are endpoints, such as `{name}` on `{network}`, and an import would forget them"
+                ),
+                hint: Some(format!("detach them first: ashore detach {network} {name}")),
+            });
+        }
+        inner.store.import(document).map_err(|error| refusal::import(&error))?;
+        let (observed, errors) = inner.sweep(&[])?;
+        self.follow(&inner, &observed);
+        Ok(Reply::Done { warnings: errors.iter().map(ToString::to_string).collect() })
+    }
+}
+
+impl Inner {
+    pub(super) fn check_removable(&self, name: &NetworkName) -> Result<(), Refusal> {
+        if !self.state().networks.contains_key(name) {
+            return Err(no_network(name));
+        }
+        let endpoints: Vec<&Endpoint> = self.state().endpoints_on(name).collect();
+        match endpoints.as_slice() {
+            [] => Ok(()),
+            [first, ..] => Err(Refusal {
+                kind: RefusalKind::Taken,
+                message: format!(
+                    "network `{name}` has {} endpoint(s), such as `{}`",
+                    endpoints.len(),
+                    first.name
+                ),
+                hint: Some(format!("detach them first: ashore detach {name} {}", first.name)),
+            }),
+        }
+    }
+}
+
+fn no_network(name: &NetworkName) -> Refusal {
+    refusal::attach(&AttachError::NoNetwork(name.clone()))
+}

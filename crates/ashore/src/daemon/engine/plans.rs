@@ -1,0 +1,67 @@
+//! `ashore plan`: the very plan that a request would carry out, without carrying it out.
+
+use ashore_core::allocate::Known;
+use ashore_core::desired::desired;
+use ashore_core::endpoint::{Endpoint, Stage};
+use ashore_core::link::Netns;
+use ashore_core::plan::plan;
+use ashore_core::request::{AttachSpec, PlannedStep, Refusal, RefusalKind, Reply, Request};
+use ashore_core::state::Change;
+use ashore_core::step::Step;
+use ashore_kernel::Namespace;
+
+use super::{Engine, Inner, all_netns, now};
+use crate::daemon::refusal;
+
+impl Engine {
+    pub(super) fn plan(&self, change: Option<Request>) -> Result<Reply, Refusal> {
+        let inner = self.lock();
+        let (changes, netns) = match change {
+            None => (Vec::new(), all_netns(inner.state())),
+            Some(Request::Attach(spec)) => self.planned_attach(&inner, &spec)?,
+            Some(Request::Detach { network, name }) => {
+                let there = inner.state().endpoints.get(&(network, name)).cloned();
+                let netns: Vec<Netns> = there.iter().filter_map(Endpoint::netns).cloned().collect();
+                let going = there.map(|endpoint| Endpoint { stage: Stage::Detaching, ..endpoint });
+                (going.into_iter().map(Change::PutEndpoint).collect(), netns)
+            }
+            Some(Request::RemoveNetwork { network }) => {
+                inner.check_removable(&network)?;
+                (vec![Change::DelNetwork(network)], Vec::new())
+            }
+            Some(_) => return Err(changes_nothing()),
+        };
+        let observed = inner.observe(&netns)?;
+        let plan = plan(&desired(&inner.state().with(&changes), &observed), &observed);
+        match plan.blocked.first() {
+            Some(blocked) => Err(refusal::blocked(blocked)),
+            None => Ok(Reply::Plan(shown(plan.steps))),
+        }
+    }
+
+    fn planned_attach(&self, inner: &Inner, spec: &AttachSpec) -> Result<(Vec<Change>, Vec<Netns>), Refusal> {
+        let namespace = Namespace::open(&spec.netns).map_err(|error| refusal::namespace(&error))?;
+        let netns = namespace.identity();
+        let observed = inner.observe(std::slice::from_ref(&netns))?;
+        let Some(inside) = observed.netns.get(&netns) else {
+            return Err(refusal::namespace_gone(&spec.netns));
+        };
+        let on_lan = self.lan.on_lan();
+        let known = Known { host: &observed.host, on_lan: &on_lan, held: &inner.held };
+        let draft = inner.state().draft(spec, &netns, inside, &known, now());
+        Ok((vec![Change::PutEndpoint(draft.map_err(|error| refusal::attach(&error))?)], vec![netns]))
+    }
+}
+
+/// Steps with their commands.
+pub(super) fn shown(steps: Vec<Step>) -> Vec<PlannedStep> {
+    steps.into_iter().map(|step| PlannedStep { command: step.to_string(), step }).collect()
+}
+
+fn changes_nothing() -> Refusal {
+    Refusal {
+        kind: RefusalKind::Invalid,
+        message: "that request changes nothing in the kernel, so there is nothing to plan".into(),
+        hint: None,
+    }
+}

@@ -1,0 +1,63 @@
+//! Bringing the kernel back to what the state asks for: at the start, every minute, and when the host's links or
+//! addresses change.
+
+use ashore_core::endpoint::{Endpoint, Stage};
+use ashore_core::request::Refusal;
+use ashore_core::state::Change;
+
+use super::{Engine, Inner, all_netns, now};
+
+impl Engine {
+    /// Finishes what was cut short, lets go of what is gone, and mends the rest.
+    pub(crate) fn reconcile(&self, why: &str) {
+        let mut inner = self.lock();
+        match self.try_reconcile(&mut inner) {
+            Ok(0) => tracing::debug!(why, "nothing to reconcile"),
+            Ok(changed) => tracing::info!(why, changed, "reconciled"),
+            Err(refusal) => {
+                tracing::error!(why, "could not reconcile: {refusal}");
+                inner.troubles = vec![refusal.message];
+            }
+        }
+    }
+
+    fn try_reconcile(&self, inner: &mut Inner) -> Result<usize, Refusal> {
+        let netns = all_netns(inner.state());
+        let observed = inner.observe(&netns)?;
+        // The lock is held from the first mark to the last, so what bears a mark of being on its way was cut short.
+        let going: Vec<Endpoint> = inner
+            .state()
+            .endpoints
+            .values()
+            .filter(|endpoint| {
+                let gone = endpoint.netns().is_some_and(|netns| !observed.netns.contains_key(netns));
+                gone || endpoint.is_cut_short()
+            })
+            .map(|endpoint| Endpoint { stage: Stage::Detaching, ..endpoint.clone() })
+            .collect();
+        for endpoint in &going {
+            tracing::info!(network = %endpoint.network, name = %endpoint.name, "taking away what is left of it");
+        }
+        if !going.is_empty() {
+            inner.commit(going.iter().cloned().map(Change::PutEndpoint).collect())?;
+        }
+
+        let plan = inner.plan(&observed);
+        let changed = plan.steps.len() + going.len();
+        let (observed, errors) =
+            if plan.steps.is_empty() { (observed, Vec::new()) } else { inner.sweep(&netns)? };
+        inner.troubles = errors.iter().map(ToString::to_string).collect();
+        inner.troubles.extend(inner.plan(&observed).blocked.iter().map(ToString::to_string));
+        inner.troubles.iter().for_each(|trouble| tracing::warn!("{trouble}"));
+
+        // What is left of it in the kernel, if the sweep met an error, is tried again next time.
+        let left = inner.plan(&observed).steps;
+        for endpoint in going.iter().filter(|going| !left.iter().any(|step| *step.place() == going.link().0))
+        {
+            let detached = inner.state().detached(endpoint, now());
+            inner.commit(detached)?;
+        }
+        self.follow(inner, &observed);
+        Ok(changed)
+    }
+}

@@ -1,0 +1,100 @@
+//! `ashore status`.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use ashore_core::allocate::Known;
+use ashore_core::desired::{desired, shim_name};
+use ashore_core::endpoint::{Endpoint, Home};
+use ashore_core::link::Tag;
+use ashore_core::network::Network;
+use ashore_core::observed::Observed;
+use ashore_core::plan::plan;
+use ashore_core::request::{EndpointReport, NetworkReport, Refusal, Reply, Status};
+use ipnet::IpNet;
+
+use super::plans::shown;
+use super::{Engine, Inner, all_netns};
+
+impl Engine {
+    pub(super) fn status(&self) -> Result<Reply, Refusal> {
+        let inner = self.lock();
+        let observed = inner.observe(&all_netns(inner.state()))?;
+        let wanted = desired(inner.state(), &observed);
+        let plan = plan(&wanted, &observed);
+        let endpoints: Vec<EndpointReport> =
+            inner.state().endpoints.values().map(|endpoint| self.report(&inner, endpoint)).collect();
+
+        let blocked = plan.blocked.iter().map(|blocked| format!("{blocked}; try: {}", blocked.hint()));
+        let waiting = wanted.waiting.iter().map(|waiting| {
+            format!("network `{}` waits for its parent `{}` to come back", waiting.network, waiting.parent)
+        });
+        let claimed = endpoints.iter().flat_map(|endpoint| {
+            let name = &endpoint.name;
+            endpoint
+                .conflicts
+                .keys()
+                .map(move |mac| format!("{mac} on the LAN claims the address of `{name}`, which is defended"))
+        });
+        let failed = inner.troubles.iter().filter(|_| !plan.steps.is_empty()).cloned();
+        let troubles = blocked.chain(waiting).chain(claimed).chain(failed).collect();
+        Ok(Reply::Status(Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            networks: inner
+                .state()
+                .networks
+                .values()
+                .map(|n| self.network_report(&inner, &observed, n))
+                .collect(),
+            endpoints,
+            pending: shown(plan.steps),
+            troubles,
+        }))
+    }
+
+    fn network_report(&self, inner: &Inner, observed: &Observed, network: &Network) -> NetworkReport {
+        // Counting stops where a person stops reading: nobody runs out of a /64.
+        const COUNTED: usize = 1 << 16;
+        let on_lan = self.lan.on_lan();
+        let known = Known { host: &observed.host, on_lan: &on_lan, held: &inner.held };
+        let free =
+            |subnet| inner.state().candidates(network, subnet, None, &known).take(COUNTED).count() as u64;
+        let free: BTreeMap<IpNet, u64> =
+            network.subnets.iter().map(|subnet| (subnet.net, free(subnet))).collect();
+        let shim =
+            observed.host.tagged(&Tag::Shim(network.parent.clone())).map(|_| shim_name(&network.parent));
+        NetworkReport {
+            network: network.clone(),
+            shim: shim.filter(|_| network.wants_shim()),
+            endpoints: inner.state().endpoints_on(&network.name).count(),
+            free,
+        }
+    }
+
+    /// An endpoint, for people and programs.
+    pub(super) fn report(&self, inner: &Inner, endpoint: &Endpoint) -> EndpointReport {
+        let network = inner.state().network_of(endpoint);
+        let gateway = |net: &IpNet| network?.subnet_of(net.addr())?.gateway;
+        let gateways: Vec<IpAddr> =
+            endpoint.addresses.iter().filter(|_| endpoint.default_route).filter_map(gateway).collect();
+        let (ifname, netns) = match &endpoint.home {
+            Home::Netns { netns, ifname } => (Some(ifname.clone()), Some(netns.path.clone())),
+            Home::Engine { .. } => (None, None),
+        };
+        EndpointReport {
+            network: network
+                .map_or_else(|| endpoint.network.to_string(), |network| network.label().to_owned()),
+            name: endpoint.name.clone(),
+            mac: endpoint.mac,
+            addresses: endpoint.addresses.clone(),
+            ifname,
+            netns,
+            gateways,
+            source: endpoint.source,
+            stage: endpoint.stage,
+            since: endpoint.since,
+            conflicts: self.lan.conflicts_of(endpoint),
+        }
+    }
+}

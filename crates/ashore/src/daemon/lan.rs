@@ -1,0 +1,376 @@
+//! What the daemon hears on the LAN and says there: conflict detection before an address is used, announcements when it
+//! is, defence while it is.
+//!
+//! One thread owns all sockets and clocks. It opens a packet socket on each parent in use, and one on its shim, because a
+//! sibling on the same parent is heard by the shim alone. Everything else asks it through one lock, and waits on one
+//! condition.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use ashore_core::endpoint::Endpoint;
+use ashore_core::link::Tag;
+use ashore_core::name::IfName;
+use ashore_core::observed::View;
+use ashore_core::state::State;
+use ashore_kernel::{Namespace, PacketSocket, Waker, wait_readable};
+use ashore_wire::conflict::{
+    ANNOUNCE_INTERVAL, ANNOUNCE_NUM, Action, Defence, Probe, Profile, Response, announcement,
+};
+use ashore_wire::{Mac, filter, heard};
+
+/// For how long a look at the LAN, with listening ever since, is good enough to use an address without another.
+const CLEAR_FOR: Duration = Duration::from_secs(120);
+/// An address looked at ahead is looked at again when its clearance is this old.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+/// For how long a machine that was heard is taken to have its address still.
+const HEARD_FOR: Duration = Duration::from_secs(300);
+/// For how long a claim on an endpoint's address is shown as a conflict, in seconds.
+const CONFLICT_SHOWN: u64 = 600;
+
+/// The handle by which everybody else asks.
+#[derive(Clone)]
+pub(crate) struct Lan {
+    shared: Arc<Shared>,
+}
+
+/// Addresses that will be wanted next on a parent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Ahead {
+    pub(crate) parent: IfName,
+    pub(crate) profile: Profile,
+    pub(crate) ips: Vec<IpAddr>,
+}
+
+struct Shared {
+    table: Mutex<Table>,
+    /// Rung whenever a probe has ended.
+    ended: Condvar,
+    waker: Waker,
+}
+
+/// All that is known and wanted.
+#[derive(Default)]
+struct Table {
+    /// Parents to listen on.
+    parents: BTreeMap<IfName, Ear>,
+    /// MACs that are Ashore's or the host's own.
+    own: BTreeSet<Mac>,
+    probes: BTreeMap<(IfName, IpAddr), Probe>,
+    /// Addresses that nobody was heard to have, and since when.
+    clear: BTreeMap<(IfName, IpAddr), (Instant, Profile)>,
+    /// Addresses that another machine has, and when it was last heard.
+    heard: BTreeMap<IpAddr, (Mac, Instant)>,
+    defended: BTreeMap<IpAddr, (IfName, Defence)>,
+    conflicts: BTreeMap<IpAddr, BTreeMap<Mac, u64>>,
+    announcements: Vec<Announcement>,
+    ahead: Vec<Ahead>,
+}
+
+/// Where to listen on a parent, by the kernel's numbers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Ear {
+    parent: u32,
+    mac: Mac,
+    shim: Option<u32>,
+}
+
+struct Announcement {
+    parent: IfName,
+    ip: IpAddr,
+    mac: Mac,
+    due: Instant,
+    left: u32,
+}
+
+impl Lan {
+    /// Starts the thread that listens in a namespace.
+    pub(crate) fn start(namespace: Namespace) -> std::io::Result<Self> {
+        let shared = Shared { table: Mutex::default(), ended: Condvar::new(), waker: Waker::new()? };
+        let lan = Lan { shared: Arc::new(shared) };
+        let listener = Listener { namespace, lan: lan.clone(), sockets: BTreeMap::new() };
+        std::thread::Builder::new().name("lan".into()).spawn(move || listener.run())?;
+        Ok(lan)
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.shared.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes in which parents, MACs and addresses are ours now.
+    pub(crate) fn follow(&self, state: &State, host: &View) {
+        let mut table = self.table();
+        table.own = host.links.iter().filter_map(|link| link.mac).collect();
+        table.own.extend(state.endpoints.values().filter_map(|endpoint| endpoint.mac));
+        table.parents = state
+            .networks
+            .values()
+            .filter_map(|network| {
+                let parent = host.link(&network.parent)?;
+                let shim = host.tagged(&Tag::Shim(network.parent.clone())).filter(|shim| shim.up);
+                let ear = Ear { parent: parent.index, mac: parent.mac?, shim: shim.map(|shim| shim.index) };
+                Some((network.parent.clone(), ear))
+            })
+            .collect();
+        let mut defended = BTreeMap::new();
+        for endpoint in state.endpoints.values().filter(|endpoint| endpoint.is_wanted()) {
+            let (Some(network), Some(mac)) = (state.network_of(endpoint), endpoint.mac) else { continue };
+            for net in &endpoint.addresses {
+                let ip = net.addr();
+                let before = table.defended.remove(&ip).filter(|(_, defence)| defence.owner() == mac);
+                let defence = before.map_or_else(|| Defence::new(ip, mac), |(_, defence)| defence);
+                defended.insert(ip, (network.parent.clone(), defence));
+                table.clear.remove(&(network.parent.clone(), ip));
+            }
+        }
+        table.conflicts.retain(|ip, _| defended.contains_key(ip));
+        table.defended = defended;
+        drop(table);
+        self.shared.waker.wake();
+    }
+
+    /// Keeps these addresses looked at, so that an attach need not wait.
+    pub(crate) fn look_ahead(&self, ahead: Vec<Ahead>) {
+        self.table().ahead = ahead;
+        self.shared.waker.wake();
+    }
+
+    /// Whether an address may be used without looking first.
+    pub(crate) fn is_clear(&self, parent: &IfName, ip: IpAddr, profile: Profile) -> bool {
+        let table = self.table();
+        // Without a link to look on there is nobody to meet either.
+        !table.parents.contains_key(parent) || table.is_clear(&(parent.clone(), ip), profile, CLEAR_FOR)
+    }
+
+    /// Looks for addresses, and returns when each is either clear or another's.
+    pub(crate) fn probe(&self, parent: &IfName, ips: &[IpAddr], profile: Profile) {
+        let mut table = self.table();
+        for ip in ips {
+            table.begin(parent, *ip, profile);
+        }
+        self.shared.waker.wake();
+        while ips.iter().any(|ip| table.probes.contains_key(&(parent.clone(), *ip))) {
+            table = self.shared.ended.wait(table).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Tells the LAN that an endpoint has its addresses now, so that stale caches change.
+    pub(crate) fn announce(&self, state: &State, endpoint: &Endpoint) {
+        let (Some(network), Some(mac)) = (state.network_of(endpoint), endpoint.mac) else { return };
+        let mut table = self.table();
+        for net in &endpoint.addresses {
+            let (parent, ip, due) = (network.parent.clone(), net.addr(), Instant::now());
+            table.announcements.push(Announcement { parent, ip, mac, due, left: ANNOUNCE_NUM });
+        }
+        drop(table);
+        self.shared.waker.wake();
+    }
+
+    /// Addresses that other machines have.
+    pub(crate) fn on_lan(&self) -> BTreeMap<IpAddr, Mac> {
+        let now = Instant::now();
+        let table = self.table();
+        let fresh = table.heard.iter().filter(|(_, (_, at))| now.saturating_duration_since(*at) < HEARD_FOR);
+        fresh.map(|(ip, (mac, _))| (*ip, *mac)).collect()
+    }
+
+    /// Machines that claimed an endpoint's addresses lately, and when (seconds since 1970).
+    pub(crate) fn conflicts_of(&self, endpoint: &Endpoint) -> BTreeMap<Mac, u64> {
+        let (table, now) = (self.table(), seconds());
+        let mine = endpoint.addresses.iter().filter_map(|net| table.conflicts.get(&net.addr())).flatten();
+        mine.filter(|(_, at)| now.saturating_sub(**at) < CONFLICT_SHOWN)
+            .map(|(mac, at)| (*mac, *at))
+            .collect()
+    }
+}
+
+impl Table {
+    fn is_clear(&self, key: &(IfName, IpAddr), profile: Profile, age: Duration) -> bool {
+        self.clear.get(key).is_some_and(|(since, by)| *by == profile && since.elapsed() < age)
+    }
+
+    fn begin(&mut self, parent: &IfName, ip: IpAddr, profile: Profile) {
+        let Some(ear) = self.parents.get(parent) else { return };
+        let mac = ear.mac;
+        let random = u64::from(std::process::id())
+            ^ u64::from(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.subsec_nanos()));
+        let probe = || Probe::new(ip, mac, profile, Instant::now(), random);
+        self.probes.entry((parent.clone(), ip)).or_insert_with(probe);
+        self.clear.retain(|(_, known), _| *known != ip);
+    }
+
+    /// Begins to look at the next candidates whose clearance is missing or old.
+    fn begin_ahead(&mut self) {
+        let due: Vec<(IfName, IpAddr, Profile)> = self
+            .ahead
+            .iter()
+            .filter(|ahead| ahead.profile != Profile::Off)
+            .flat_map(|ahead| ahead.ips.iter().map(|ip| (ahead.parent.clone(), *ip, ahead.profile)))
+            .filter(|(parent, ip, profile)| {
+                let key = (parent.clone(), *ip);
+                !self.is_clear(&key, *profile, LOOK_AGAIN)
+                    && !self.probes.contains_key(&key)
+                    && !self.heard.contains_key(ip)
+            })
+            .collect();
+        for (parent, ip, profile) in due {
+            self.begin(&parent, ip, profile);
+        }
+    }
+
+    /// Sends what is due. Answers when something will be due next, and whether a probe ended.
+    fn turn(&mut self, send: &mut dyn FnMut(&IfName, &[u8])) -> (Instant, bool) {
+        let (now, mut next, mut ended) = (Instant::now(), Instant::now() + LOOK_AGAIN, false);
+        self.heard.retain(|_, (_, at)| now.saturating_duration_since(*at) < HEARD_FOR);
+        let mut probes = std::mem::take(&mut self.probes);
+        probes.retain(|key, probe| {
+            loop {
+                match probe.poll(now) {
+                    Action::Send(frame) => send(&key.0, &frame),
+                    Action::Wait(until) => {
+                        next = next.min(until);
+                        return true;
+                    }
+                    Action::Clear => {
+                        self.clear.insert(key.clone(), (now, probe.profile()));
+                        break;
+                    }
+                    Action::Conflict(mac) => {
+                        tracing::warn!(ip = %key.1, %mac, parent = %key.0, "in use on the LAN, so not handed out");
+                        self.heard.insert(key.1, (mac, now));
+                        break;
+                    }
+                }
+            }
+            ended = true;
+            false
+        });
+        self.probes = probes;
+        self.announcements.retain_mut(|announcement_due| {
+            if now >= announcement_due.due {
+                send(&announcement_due.parent, &announcement(announcement_due.mac, announcement_due.ip));
+                announcement_due.left -= 1;
+                announcement_due.due = now + ANNOUNCE_INTERVAL;
+            }
+            next = next.min(announcement_due.due);
+            announcement_due.left > 0
+        });
+        (next, ended)
+    }
+
+    /// Takes in a frame. What has to be said at once goes out through `send`.
+    fn hear(&mut self, frame: &[u8], send: &mut dyn FnMut(&IfName, &[u8])) {
+        let Some(heard) = heard(frame) else { return };
+        if self.own.contains(&heard.sender) {
+            return;
+        }
+        for probe in self.probes.values_mut().filter(|probe| probe.ip() == heard.ip) {
+            probe.observe(&heard);
+        }
+        let now = Instant::now();
+        if let Some((parent, defence)) = self.defended.get_mut(&heard.ip) {
+            match defence.observe(&heard, now) {
+                Response::None => {}
+                Response::Silent => self.note_conflict(heard.ip, heard.sender),
+                Response::Defend(frame) => {
+                    tracing::warn!(ip = %heard.ip, mac = %heard.sender, "claimed by another machine, and defended");
+                    send(&parent.clone(), &frame);
+                    self.note_conflict(heard.ip, heard.sender);
+                }
+            }
+        } else if heard.claims {
+            self.clear.retain(|(_, ip), _| *ip != heard.ip);
+            self.heard.insert(heard.ip, (heard.sender, now));
+        }
+    }
+
+    fn note_conflict(&mut self, ip: IpAddr, mac: Mac) {
+        self.conflicts.entry(ip).or_default().insert(mac, seconds());
+    }
+}
+
+/// The thread.
+struct Listener {
+    namespace: Namespace,
+    lan: Lan,
+    sockets: BTreeMap<IfName, (Ear, Vec<PacketSocket>)>,
+}
+
+impl Listener {
+    fn run(mut self) {
+        loop {
+            let next = self.turn();
+            let sockets: Vec<&PacketSocket> =
+                self.sockets.values().flat_map(|(_, sockets)| sockets).collect();
+            let mut fds = vec![std::os::fd::AsFd::as_fd(&self.lan.shared.waker)];
+            fds.extend(sockets.iter().map(|socket| std::os::fd::AsFd::as_fd(*socket)));
+            let wait = next.saturating_duration_since(Instant::now());
+            if let Err(error) = wait_readable(&fds, Some(wait)) {
+                tracing::error!("waiting for the LAN: {error}");
+                std::thread::sleep(Duration::from_secs(1));
+            }
+            self.lan.shared.waker.clear();
+            self.listen();
+        }
+    }
+
+    /// Opens and closes sockets as parents come and go, and does what is due.
+    fn turn(&mut self) -> Instant {
+        let lan = self.lan.clone();
+        let mut table = lan.table();
+        self.open_sockets(&table.parents);
+        table.begin_ahead();
+        let sockets = &self.sockets;
+        let (next, ended) = table.turn(&mut |parent, frame| send(sockets, parent, frame));
+        if ended {
+            lan.shared.ended.notify_all();
+        }
+        next
+    }
+
+    fn open_sockets(&mut self, parents: &BTreeMap<IfName, Ear>) {
+        self.sockets.retain(|name, (ear, _)| parents.get(name) == Some(ear));
+        for (name, ear) in parents {
+            if self.sockets.contains_key(name) {
+                continue;
+            }
+            // The shim first: what is sent by it reaches siblings and the wire; without one the parent reaches the wire.
+            let links = ear.shim.into_iter().chain([ear.parent]);
+            let opened: Vec<PacketSocket> = links
+                .filter_map(|link| {
+                    PacketSocket::open(&self.namespace, link, &filter::arp_and_ndp())
+                        .inspect_err(|error| tracing::warn!(parent = %name, "cannot listen: {error}"))
+                        .ok()
+                })
+                .collect();
+            self.sockets.insert(name.clone(), (ear.clone(), opened));
+        }
+    }
+
+    fn listen(&self) {
+        let mut buffer = [0; 2048];
+        let mut table = self.lan.table();
+        for (_, sockets) in self.sockets.values() {
+            for socket in sockets {
+                // An error is the link going down, which the next reconciliation sees.
+                while let Ok(Some(frame)) = socket.receive(&mut buffer) {
+                    let all = &self.sockets;
+                    table.hear(frame, &mut |parent, frame| send(all, parent, frame));
+                }
+            }
+        }
+    }
+}
+
+fn send(sockets: &BTreeMap<IfName, (Ear, Vec<PacketSocket>)>, parent: &IfName, frame: &[u8]) {
+    let Some(socket) = sockets.get(parent).and_then(|(_, sockets)| sockets.first()) else { return };
+    if let Err(error) = socket.send(frame) {
+        tracing::debug!(%parent, "could not send: {error}");
+    }
+}
+
+fn seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

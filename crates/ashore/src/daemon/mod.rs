@@ -1,0 +1,107 @@
+//! The daemon: one process that owns networks, addresses and state.
+//!
+//! At its start it takes the lock on its network namespace, opens the state, brings the kernel in line with it, and only
+//! then answers. When it stops, or is killed, nothing on the LAN changes: links and routes are the kernel's.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use ashore_core::identity::Seed;
+use ashore_core::store::{Store, StoreError};
+use ashore_kernel::{Kernel, LockError, NamespaceLock, Watch, wait_readable};
+
+use crate::cli::DaemonArgs;
+use crate::client::Failure;
+
+mod control;
+mod engine;
+mod lan;
+mod refusal;
+
+use control::Control;
+use engine::Engine;
+use lan::Lan;
+
+/// Word of changes comes in bursts; a burst is one reason to reconcile.
+const SETTLE: Duration = Duration::from_millis(100);
+
+/// Runs until it is killed.
+pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
+    log();
+    let _lock = NamespaceLock::take().map_err(|error| match error {
+        LockError::Held(_) => Failure::Refused(ashore_core::request::Refusal {
+            kind: ashore_core::request::RefusalKind::Taken,
+            message: error.to_string(),
+            hint: Some("stop that one first".into()),
+        }),
+        LockError::System(_) => Failure::Internal(error.into()),
+    })?;
+    let store = Store::open(&args.state, seed()?).map_err(|error| match error {
+        StoreError::Directory { ref source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
+            Failure::Privilege(error.to_string())
+        }
+        other => Failure::Internal(other.into()),
+    })?;
+    let kernel = Kernel::here().context("the kernel's network state")?;
+    check_privilege(&kernel)?;
+    let host = kernel.host().clone();
+    let lan = Lan::start(host.clone()).context("listening to the LAN")?;
+    let watch = Watch::of(&host).context("watching links and addresses")?;
+    let engine = Arc::new(Engine::new(store, kernel, lan));
+    engine.reconcile("start");
+    let control = Control::bind(&args.run)?;
+
+    let (watcher, period) = (engine.clone(), Duration::from_secs(args.reconcile.max(1)));
+    std::thread::Builder::new()
+        .name("watch".into())
+        .spawn(move || follow_changes(&watcher, &watch, period))
+        .context("a thread")?;
+    // Without systemd there is nobody to notify, and that is no fault.
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), run = %args.run.display(), "ready");
+    control.serve(&engine).context("the control socket")?;
+    Ok(())
+}
+
+/// Reconciles when something changed, and every period in case that word of it was lost.
+fn follow_changes(engine: &Engine, watch: &Watch, period: Duration) {
+    loop {
+        let heard = wait_readable(&[watch.as_fd()], Some(period)).is_ok_and(|ready| ready[0]);
+        if heard {
+            std::thread::sleep(SETTLE);
+            if let Err(error) = watch.take() {
+                tracing::error!("watching links and addresses: {error}");
+            }
+        }
+        engine.reconcile(if heard { "links or addresses changed" } else { "time" });
+    }
+}
+
+/// A daemon that may change nothing should say so at its start, not at the first attach.
+fn check_privilege(kernel: &Kernel) -> Result<(), Failure> {
+    if kernel.may_administer() {
+        Ok(())
+    } else {
+        Err(Failure::Privilege(
+            "the daemon may not change this network namespace: CAP_NET_ADMIN is missing".into(),
+        ))
+    }
+}
+
+fn seed() -> anyhow::Result<Seed> {
+    let mut bytes = [0; 16];
+    File::open("/dev/urandom")
+        .and_then(|mut random| random.read_exact(&mut bytes))
+        .context("/dev/urandom")?;
+    Ok(Seed(bytes))
+}
+
+fn log() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("ASHORE_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+}

@@ -1,0 +1,97 @@
+//! Every error that a request can meet, as the one kind that a caller sees: what was wrong, and what helps.
+
+use std::path::Path;
+
+use ashore_core::allocate::AddressError;
+use ashore_core::attach::AttachError;
+use ashore_core::network::NetworkError;
+use ashore_core::plan::Blocked;
+use ashore_core::request::{Refusal, RefusalKind};
+use ashore_core::step::Step;
+use ashore_core::store::StoreError;
+use ashore_kernel::{NamespaceError, ObserveError, StepError};
+
+fn refusal(kind: RefusalKind, message: impl ToString, hint: Option<String>) -> Refusal {
+    Refusal { kind, message: message.to_string(), hint }
+}
+
+pub(super) fn network(error: &NetworkError) -> Refusal {
+    let kind = match error {
+        NetworkError::Exists(_)
+        | NetworkError::ParentTaken { .. }
+        | NetworkError::RangesOverlap { .. }
+        | NetworkError::AddressHeld { .. } => RefusalKind::Taken,
+        _ => RefusalKind::Invalid,
+    };
+    refusal(kind, error, error.hint())
+}
+
+pub(super) fn attach(error: &AttachError) -> Refusal {
+    let kind = match error {
+        AttachError::NoNetwork(_) => RefusalKind::NotFound,
+        AttachError::NameTaken { .. } | AttachError::PassthruTaken { .. } | AttachError::MacTaken { .. } => {
+            RefusalKind::Taken
+        }
+        AttachError::Address(address) => match address {
+            AddressError::Outside { .. } | AddressError::Never { .. } | AddressError::TwoOfFamily(..) => {
+                RefusalKind::Invalid
+            }
+            AddressError::Held { .. }
+            | AddressError::Host(_)
+            | AddressError::OnLan { .. }
+            | AddressError::BeingTaken(_)
+            | AddressError::Exhausted { .. } => RefusalKind::Taken,
+        },
+        _ => RefusalKind::Invalid,
+    };
+    refusal(kind, error, error.hint())
+}
+
+pub(super) fn namespace(error: &NamespaceError) -> Refusal {
+    let hint = match error {
+        NamespaceError::Missing(_) => {
+            Some("`ip netns` lists named ones; a process has one at /proc/PID/ns/net".into())
+        }
+        NamespaceError::Other(_) => Some("name a file such as /run/netns/NAME or /proc/PID/ns/net".into()),
+        NamespaceError::Permission(_) => Some("run the daemon as root".into()),
+        NamespaceError::System { .. } => None,
+    };
+    refusal(RefusalKind::Invalid, error, hint)
+}
+
+pub(super) fn namespace_gone(path: &Path) -> Refusal {
+    namespace(&NamespaceError::Missing(path.to_owned()))
+}
+
+pub(super) fn blocked(blocked: &Blocked) -> Refusal {
+    refusal(RefusalKind::Taken, blocked, Some(blocked.hint()))
+}
+
+pub(super) fn step(error: &StepError) -> Refusal {
+    refusal(RefusalKind::Kernel, error, error.hint())
+}
+
+pub(super) fn kernel(error: &ObserveError) -> Refusal {
+    refusal(RefusalKind::Kernel, error, None)
+}
+
+/// The kernel took every step and is not as planned: something else changes the same things at the same time.
+pub(super) fn not_as_planned(step: &Step) -> Refusal {
+    let message =
+        format!("the kernel took every step, and `{step}` is still to be done: something undoes it");
+    let hint =
+        "look for another program that manages these interfaces (NetworkManager, systemd-networkd)".into();
+    refusal(RefusalKind::Kernel, message, Some(hint))
+}
+
+pub(super) fn state(error: &StoreError) -> Refusal {
+    let hint = "nothing was changed that is not written down; free space on that disk and ask again".into();
+    refusal(RefusalKind::State, error, Some(hint))
+}
+
+pub(super) fn import(error: &StoreError) -> Refusal {
+    match error {
+        StoreError::Document { source, .. } => refusal(RefusalKind::Invalid, source, None),
+        other => state(other),
+    }
+}

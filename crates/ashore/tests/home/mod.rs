@@ -1,0 +1,117 @@
+//! What every end-to-end test begins with: a home LAN, and a daemon on a NAS of it.
+
+#![allow(dead_code, unreachable_pub, reason = "each test uses its own part of this")]
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use ashore_lab::{Daemon, Machine, Ran, World};
+
+pub struct Home {
+    pub world: World,
+    pub router: Machine,
+    pub laptop: Machine,
+    pub nas: Machine,
+    pub directory: tempfile::TempDir,
+    pub daemon: Option<Daemon>,
+}
+
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_ashore");
+pub const HOST: &str = "192.168.88.9";
+pub const HOST6: &str = "fd88::9";
+
+impl Home {
+    pub fn new() -> Home {
+        let world = World::new(None).expect("namespaces (run as root, or under `unshare -Urn`)");
+        let router = world.machine("router", 1).unwrap();
+        let laptop = world.machine("laptop", 50).unwrap();
+        let nas = world.machine("nas", 9).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let daemon = Some(Daemon::start(Path::new(PROGRAM), &nas, directory.path()).unwrap());
+        Home { world, router, laptop, nas, directory, daemon }
+    }
+
+    pub fn daemon(&self) -> &Daemon {
+        self.daemon.as_ref().expect("the daemon runs")
+    }
+
+    pub fn run(&self, command: &str) -> Ran {
+        let words: Vec<&str> = command.split_whitespace().collect();
+        self.daemon().run(&words).unwrap()
+    }
+
+    pub fn ok(&self, command: &str) -> String {
+        self.run(command).expect_success()
+    }
+
+    /// Attaches a container to a network and returns what the daemon says of it.
+    pub fn attach(&self, network: &str, container: &Machine, options: &str) -> serde_json::Value {
+        let netns = container.namespace().path().display().to_string();
+        let name = container.name();
+        let json = self.ok(&format!("attach {network} --netns {netns} --name {name} --json {options}"));
+        serde_json::from_str(&json).unwrap()
+    }
+
+    pub fn status(&self) -> serde_json::Value {
+        serde_json::from_str(&self.ok("status --json")).unwrap()
+    }
+
+    /// Makes the network that most tests use.
+    pub fn create_lan(&self) {
+        self.ok("network create lan --parent eth0 --subnet 192.168.88.0/24 --ip-range 192.168.88.192/27 --gateway 192.168.88.1");
+    }
+
+    /// Kills the daemon (`SIGKILL`) and starts it again on the same state.
+    pub fn restart(&mut self) {
+        self.daemon.take().expect("the daemon runs").kill().unwrap();
+        self.start();
+    }
+
+    pub fn start(&mut self) {
+        self.daemon = Some(Daemon::start(Path::new(PROGRAM), &self.nas, self.directory.path()).unwrap());
+    }
+
+    /// The links of the NAS that are not the lab's own.
+    pub fn made_links(&self) -> Vec<String> {
+        let observed = self.nas.kernel().observe(&[]).unwrap();
+        let names = observed.host.links.iter().map(|link| link.name.to_string());
+        names.filter(|name| name != "lo" && name != "eth0").collect()
+    }
+
+    /// The routes of the NAS that are Ashore's.
+    pub fn made_routes(&self) -> Vec<String> {
+        let observed = self.nas.kernel().observe(&[]).unwrap();
+        let ours = observed.host.routes.iter().filter(|route| route.protocol == 65);
+        ours.map(|route| route.route.to_string()).collect()
+    }
+}
+
+pub fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+/// The addresses in an endpoint's report, without their prefixes.
+pub fn addresses(report: &serde_json::Value) -> Vec<IpAddr> {
+    let nets = report["addresses"].as_array().unwrap().iter();
+    nets.map(|net| ip(net.as_str().unwrap().split('/').next().unwrap())).collect()
+}
+
+/// Waits for something that takes the daemon a moment.
+pub fn eventually(what: &str, mut is: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(15);
+    while !is() {
+        assert!(Instant::now() < end, "not within 15 s: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[track_caller]
+pub fn reaches(from: &Machine, to: IpAddr) {
+    assert!(from.ping(to).is_some(), "{} does not reach {to}", from.name());
+}
+
+#[track_caller]
+pub fn does_not_reach(from: &Machine, to: IpAddr) {
+    assert!(from.ping(to).is_none(), "{} reaches {to}", from.name());
+}

@@ -1,0 +1,136 @@
+//! Promise 1: a container answers on its own address from every LAN machine, from every container on the LAN and from its
+//! own host, and reaches them all, and the gateway.
+
+mod home;
+
+use ashore_lab::Machine;
+use home::{HOST, HOST6, Home, addresses, does_not_reach, ip, reaches};
+
+/// Two containers on the NAS, one on a second NAS with a daemon of its own.
+fn everybody_reaches_everybody(options: &str, rp_filter: i32) {
+    let home = Home::new();
+    home.nas.set_ipv4_conf("all", "rp_filter", rp_filter).unwrap();
+    home.nas.set_ipv4_conf("eth0", "rp_filter", rp_filter).unwrap();
+    home.ok(&format!(
+        "network create lan --parent eth0 --subnet 192.168.88.0/24 --subnet fd88::/64 --ip-range 192.168.88.192/27 \
+         --ip-range fd88::c0/122 --gateway 192.168.88.1 --gateway fd88::1 {options}"
+    ));
+    let (web, db) = (home.world.container("web").unwrap(), home.world.container("db").unwrap());
+    let (at_web, at_db) = (home.attach("lan", &web, ""), home.attach("lan", &db, ""));
+
+    let other = home.world.machine("nas2", 10).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let daemon = ashore_lab::Daemon::start(home::PROGRAM.as_ref(), &other, directory.path()).unwrap();
+    let run = |line: &str| daemon.run(&line.split_whitespace().collect::<Vec<_>>()).unwrap().expect_success();
+    run(
+        "network create lan --parent eth0 --subnet 192.168.88.0/24 --subnet fd88::/64 --ip-range 192.168.88.224/28 \
+         --ip-range fd88::e0/124 --gateway 192.168.88.1 --gateway fd88::1",
+    );
+    let backup = home.world.container("backup").unwrap();
+    let path = backup.namespace().path().display().to_string();
+    let at_backup: serde_json::Value =
+        serde_json::from_str(&run(&format!("attach lan --netns {path} --name backup --json"))).unwrap();
+
+    for family in [0, 1] {
+        let [web_ip, db_ip, backup_ip] =
+            [&at_web, &at_db, &at_backup].map(|report| addresses(report)[family]);
+        let host = ip([HOST, HOST6][family]);
+        let laptop = ip(["192.168.88.50", "fd88::50"][family]);
+        let gateway = ip(["192.168.88.1", "fd88::1"][family]);
+        let others: [(&Machine, &[std::net::IpAddr]); 6] = [
+            (&home.laptop, &[web_ip, db_ip, backup_ip, host]),
+            (&home.nas, &[web_ip, db_ip, backup_ip, laptop, gateway]),
+            (&home.router, &[web_ip, db_ip, backup_ip, host]),
+            (&web, &[db_ip, backup_ip, host, laptop, gateway]),
+            (&db, &[web_ip, backup_ip, host, laptop, gateway]),
+            (&backup, &[web_ip, db_ip, host, laptop, gateway]),
+        ];
+        for (from, targets) in others {
+            targets.iter().for_each(|to| reaches(from, *to));
+        }
+    }
+}
+
+#[test]
+fn by_the_unnumbered_shim() {
+    everybody_reaches_everybody("", 0);
+}
+
+#[test]
+fn by_the_unnumbered_shim_under_strict_reverse_path_filtering() {
+    everybody_reaches_everybody("", 1);
+}
+
+#[test]
+fn by_the_unnumbered_shim_under_loose_reverse_path_filtering() {
+    everybody_reaches_everybody("", 2);
+}
+
+#[test]
+fn by_a_host_address_of_its_own() {
+    everybody_reaches_everybody("--aux-address host=192.168.88.222", 1);
+}
+
+#[test]
+fn without_host_access_the_host_is_left_out_as_with_plain_macvlan() {
+    let home = Home::new();
+    home.ok("network create lan --parent eth0 --subnet 192.168.88.0/24 --host-access no");
+    let web = home.world.container("web").unwrap();
+    let at = addresses(&home.attach("lan", &web, "--ip 192.168.88.200"))[0];
+    reaches(&home.laptop, at);
+    does_not_reach(&home.nas, at);
+    assert_eq!(home.made_links(), [""; 0]);
+}
+
+#[test]
+fn the_lan_resolves_the_host_to_its_nic_and_the_container_to_its_own_mac() {
+    let home = Home::new();
+    home.create_lan();
+    let web = home.world.container("web").unwrap();
+    let report = home.attach("lan", &web, "");
+    let at = addresses(&report)[0];
+    reaches(&home.laptop, at);
+    reaches(&home.laptop, ip(HOST));
+    let nas = home.nas.kernel().observe(&[]).unwrap().host;
+    let nic = nas.link(&"eth0".parse().unwrap()).unwrap().mac.unwrap().to_string();
+    let table = home
+        .laptop
+        .namespace()
+        .run(|| std::fs::read_to_string("/proc/thread-self/net/arp"))
+        .unwrap()
+        .unwrap();
+    let mac_of = |ip: std::net::IpAddr| {
+        let line = table.lines().find(|line| line.starts_with(&format!("{ip} "))).unwrap();
+        line.split_whitespace().nth(3).unwrap().to_owned()
+    };
+    assert_eq!(mac_of(ip(HOST)), nic);
+    assert_eq!(mac_of(at), report["mac"].as_str().unwrap());
+}
+
+#[test]
+fn a_veth_into_a_bridge_that_holds_the_nic_reaches_everybody_without_a_shim() {
+    use ashore_core::link::{LinkSpec, LinkType, Place};
+    use ashore_core::step::Step;
+    let home = Home::new();
+    let br0: ashore_core::IfName = "br0".parse().unwrap();
+    let eth0: ashore_core::IfName = "eth0".parse().unwrap();
+    let bridge = LinkSpec { name: br0.clone(), kind: LinkType::Bridge, mac: None, mtu: None };
+    home.nas.del_address("eth0", "192.168.88.9/24".parse().unwrap()).unwrap();
+    home.nas
+        .apply(&[
+            Step::AddLink { place: Place::Host, link: bridge },
+            Step::SetMaster { place: Place::Host, link: eth0, master: Some(br0.clone()), was: None },
+            Step::SetUp { place: Place::Host, link: br0, up: true },
+        ])
+        .unwrap();
+    home.nas.add_address("br0", "192.168.88.9/24".parse().unwrap()).unwrap();
+    home.ok("network create lan --kind bridge --parent br0 --subnet 192.168.88.0/24 --gateway 192.168.88.1");
+    let web = home.world.container("web").unwrap();
+    let at = addresses(&home.attach("lan", &web, "--ip 192.168.88.200"))[0];
+    reaches(&home.laptop, at);
+    reaches(&home.nas, at);
+    reaches(&web, ip(HOST));
+    reaches(&web, ip("192.168.88.1"));
+    home.ok("detach lan web");
+    assert_eq!(home.made_links(), ["br0"]);
+}

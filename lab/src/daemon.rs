@@ -1,0 +1,118 @@
+//! A real daemon on a machine of the lab, and real clients of it.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use crate::world::{Machine, WorldError};
+
+/// How long a daemon may take to its first answer.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A running daemon. Dropped, it is killed; its directory stays.
+pub struct Daemon {
+    child: Child,
+    program: PathBuf,
+    directory: PathBuf,
+}
+
+/// How a client command ended.
+#[derive(Debug)]
+pub struct Ran {
+    /// The exit code; none if it was killed.
+    pub code: Option<i32>,
+    /// What it printed.
+    pub stdout: String,
+    /// What it complained of.
+    pub stderr: String,
+}
+
+impl Daemon {
+    /// Starts `program daemon` on a machine, with state, socket and log in a directory, and waits until it answers.
+    pub fn start(program: &Path, machine: &Machine, directory: &Path) -> Result<Self, WorldError> {
+        std::fs::create_dir_all(directory)?;
+        let log = File::options().create(true).append(true).open(directory.join("log"))?;
+        let mut command = machine.command(program)?;
+        command.args(["daemon", "--state"]).arg(directory.join("state")).arg("--run").arg(directory);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        let mut daemon =
+            Daemon { child: command.spawn()?, program: program.to_owned(), directory: directory.to_owned() };
+        let end = Instant::now() + PATIENCE;
+        while UnixStream::connect(daemon.socket()).is_err() {
+            if let Some(status) = daemon.child.try_wait()? {
+                let log = daemon.log();
+                return Err(io::Error::other(format!("the daemon ended ({status}): {log}")).into());
+            }
+            if Instant::now() > end {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "the daemon does not answer").into());
+            }
+            sleep(Duration::from_millis(2));
+        }
+        Ok(daemon)
+    }
+
+    /// Its control socket.
+    pub fn socket(&self) -> PathBuf {
+        self.directory.join("ashore.sock")
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it logged so far, over all its lives.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.join("log")).unwrap_or_default()
+    }
+
+    /// Runs a client command, as a user would type it.
+    pub fn run(&self, arguments: &[&str]) -> io::Result<Ran> {
+        let output = std::process::Command::new(&self.program)
+            .args(arguments)
+            .env("ASHORE_SOCKET", self.socket())
+            .stdin(Stdio::null())
+            .output()?;
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Ok(Ran { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) })
+    }
+
+    /// Kills it (`SIGKILL`), as a crash would.
+    pub fn kill(mut self) -> io::Result<()> {
+        self.child.kill()?;
+        self.child.wait().map(|_| ())
+    }
+
+    /// Waits until it has ended by itself, for at most so long; tells whether it has.
+    pub fn ended_within(&mut self, most: Duration) -> io::Result<bool> {
+        let end = Instant::now() + most;
+        loop {
+            if self.child.try_wait()?.is_some() {
+                return Ok(true);
+            }
+            if Instant::now() > end {
+                return Ok(false);
+            }
+            sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Ran {
+    /// What it printed, if it was successful.
+    pub fn expect_success(self) -> String {
+        assert_eq!(self.code, Some(0), "stdout: {}\nstderr: {}", self.stdout, self.stderr);
+        self.stdout
+    }
+}

@@ -1,0 +1,62 @@
+//! ICMP echo, as ping(8) does it: a bare machine has no ping.
+
+use std::io::Read;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// How long one try waits.
+const WAIT: Duration = Duration::from_secs(1);
+
+/// The time to an address and back from the calling thread's namespace, or nothing after so many tries of a second each.
+pub fn ping(to: IpAddr, tries: u32) -> Option<Duration> {
+    static NEXT: AtomicU16 = AtomicU16::new(1);
+    let id = NEXT.fetch_add(1, Ordering::Relaxed) ^ std::process::id() as u16;
+    (1..=tries).find_map(|sequence| try_ping(to, id, sequence as u16).ok().flatten())
+}
+
+fn try_ping(to: IpAddr, id: u16, sequence: u16) -> std::io::Result<Option<Duration>> {
+    let (domain, protocol, request, reply) = match to {
+        IpAddr::V4(_) => (Domain::IPV4, Protocol::ICMPV4, 8, 0),
+        IpAddr::V6(_) => (Domain::IPV6, Protocol::ICMPV6, 128, 129),
+    };
+    let mut socket = Socket::new(domain, Type::RAW, Some(protocol))?;
+    let mut packet = [request, 0, 0, 0, 0, 0, 0, 0];
+    packet[4..6].copy_from_slice(&id.to_be_bytes());
+    packet[6..8].copy_from_slice(&sequence.to_be_bytes());
+    if to.is_ipv4() {
+        // The kernel fills in ICMPv6's, whose pseudo-header it alone knows.
+        let sum = checksum(&packet);
+        packet[2..4].copy_from_slice(&sum.to_be_bytes());
+    }
+    let start = Instant::now();
+    // A neighbour that does not answer fails the sending (EHOSTUNREACH) or nothing at all.
+    socket.send_to(&packet, &SocketAddr::new(to, 0).into())?;
+    let mut buffer = [0; 1500];
+    loop {
+        let left = WAIT.saturating_sub(start.elapsed());
+        if left.is_zero() {
+            return Ok(None);
+        }
+        socket.set_read_timeout(Some(left))?;
+        let length = match socket.read(&mut buffer) {
+            Ok(length) => length,
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        // A raw IPv4 socket hands over the IP header too.
+        let header = if to.is_ipv4() { usize::from(buffer[0] & 0x0f) * 4 } else { 0 };
+        let answer = buffer[..length].get(header..header + 8);
+        if answer.is_some_and(|answer| answer[0] == reply && answer[4..8] == packet[4..8]) {
+            return Ok(Some(start.elapsed()));
+        }
+    }
+}
+
+fn checksum(packet: &[u8]) -> u16 {
+    let words = packet.chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]])));
+    let sum: u32 = words.sum();
+    !((sum & 0xffff) + (sum >> 16)) as u16
+}

@@ -1,0 +1,187 @@
+//! Machines on a switch.
+
+use std::io;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::Command;
+
+use ashore_core::link::{LinkSpec, LinkType, Place};
+use ashore_core::name::IfName;
+use ashore_core::step::{Address, Route, Step};
+use ashore_kernel::{InNamespace, Kernel, Namespace, NamespaceError, ObserveError, OnError, StepError};
+use ipnet::IpNet;
+
+/// Why a world cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum WorldError {
+    /// The kernel refused a step of it.
+    #[error(transparent)]
+    Step(#[from] StepError),
+    /// A namespace cannot be opened.
+    #[error(transparent)]
+    Namespace(#[from] NamespaceError),
+    /// A namespace cannot be read.
+    #[error(transparent)]
+    Observe(#[from] ObserveError),
+    /// The system failed.
+    #[error("building the lab: {0}")]
+    System(#[from] io::Error),
+}
+
+/// A LAN: machines on one switch, in 192.168.88.0/24 and fd88::/64.
+pub struct World {
+    switch: Machine,
+    /// A directory such as `/run/netns` in which namespaces get names that `ip -n` knows.
+    names: Option<PathBuf>,
+}
+
+/// One machine.
+pub struct Machine {
+    name: String,
+    namespace: Namespace,
+    kernel: Kernel,
+}
+
+impl World {
+    /// A switch with nothing plugged in. With `names`, each machine can be opened by a file of its name there, which
+    /// stays; without, it is gone with the process.
+    pub fn new(names: Option<PathBuf>) -> Result<Self, WorldError> {
+        let switch = Machine::new("switch", names.as_deref())?;
+        let world = World { switch, names };
+        let bridge = LinkSpec { name: name("br0"), kind: LinkType::Bridge, mac: None, mtu: None };
+        world.switch.apply(&[
+            Step::AddLink { place: Place::Host, link: bridge },
+            Step::SetNoLinkLocal { place: Place::Host, link: name("br0") },
+            Step::SetUp { place: Place::Host, link: name("br0"), up: true },
+        ])?;
+        Ok(world)
+    }
+
+    /// A machine on no wire: a container before it is attached.
+    pub fn container(&self, name: &str) -> Result<Machine, WorldError> {
+        Machine::new(name, self.names.as_deref())
+    }
+
+    /// A machine plugged into the switch by its `eth0`, with the last byte of its addresses: `9` gives 192.168.88.9 and
+    /// fd88::9. Its default route is by the router, `.1`.
+    pub fn machine(&self, machine_name: &str, last: u8) -> Result<Machine, WorldError> {
+        let machine = Machine::new(machine_name, self.names.as_deref())?;
+        self.plug_in(&machine)?;
+        let v4 = IpNet::new(IpAddr::from([192, 168, 88, last]), 24).expect("24 bits fit");
+        let v6: IpNet = format!("fd88::{last}/64").parse().expect("a well-formed prefix");
+        machine.add_address("eth0", v4)?;
+        machine.add_address("eth0", v6)?;
+        if last != 1 {
+            machine.add_default_route("eth0", IpAddr::from([192, 168, 88, 1]))?;
+        }
+        Ok(machine)
+    }
+
+    /// Gives a machine an `eth0` whose far end is a port of the switch, up.
+    pub fn plug_in(&self, machine: &Machine) -> Result<(), WorldError> {
+        let port = name(&format!("p-{}", machine.name));
+        let kind =
+            LinkType::Veth { peer: port.clone(), peer_place: Place::Netns(self.switch.namespace.identity()) };
+        machine.apply(&[
+            Step::AddLink {
+                place: Place::Host,
+                link: LinkSpec { name: name("eth0"), kind, mac: None, mtu: None },
+            },
+            Step::SetUp { place: Place::Host, link: name("eth0"), up: true },
+        ])?;
+        self.switch.apply(&[
+            Step::SetMaster { place: Place::Host, link: port.clone(), master: Some(name("br0")), was: None },
+            Step::SetUp { place: Place::Host, link: port, up: true },
+        ])
+    }
+
+    /// Pulls a machine's cable, or plugs it in again: its port on the switch goes down or up.
+    pub fn set_cable(&self, machine: &Machine, plugged: bool) -> Result<(), WorldError> {
+        let port = name(&format!("p-{}", machine.name));
+        self.switch.apply(&[Step::SetUp { place: Place::Host, link: port, up: plugged }])
+    }
+}
+
+impl Machine {
+    fn new(machine: &str, names: Option<&std::path::Path>) -> Result<Self, WorldError> {
+        let namespace = Namespace::new()?;
+        let namespace = match names {
+            Some(directory) => namespace.bind(&directory.join(machine))?,
+            None => namespace,
+        };
+        let kernel = Kernel::of(&namespace)?;
+        let machine = Machine { name: machine.to_owned(), namespace, kernel };
+        machine.apply(&[Step::SetUp { place: Place::Host, link: name("lo"), up: true }])?;
+        Ok(machine)
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its namespace.
+    pub fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    /// Its kernel.
+    pub fn kernel(&self) -> &Kernel {
+        &self.kernel
+    }
+
+    /// Makes steps on it, or none of them.
+    pub fn apply(&self, steps: &[Step]) -> Result<(), WorldError> {
+        match self.kernel.apply(steps, OnError::Undo).errors.into_iter().next() {
+            Some(error) => Err(error.into()),
+            None => Ok(()),
+        }
+    }
+
+    /// Adds an address.
+    pub fn add_address(&self, link: &str, net: IpNet) -> Result<(), WorldError> {
+        let address = Address { net, nodad: net.addr().is_ipv6() };
+        self.apply(&[Step::AddAddress { place: Place::Host, link: name(link), address }])
+    }
+
+    /// Removes an address.
+    pub fn del_address(&self, link: &str, net: IpNet) -> Result<(), WorldError> {
+        let address = Address { net, nodad: false };
+        self.apply(&[Step::DelAddress { place: Place::Host, link: name(link), address }])
+    }
+
+    /// Adds a default route.
+    pub fn add_default_route(&self, link: &str, via: IpAddr) -> Result<(), WorldError> {
+        let to = if via.is_ipv4() { "0.0.0.0/0" } else { "::/0" }.parse().expect("a default route");
+        let route = Route { to, via: Some(via), dev: name(link), src: None };
+        self.apply(&[Step::SetRoute { place: Place::Host, route, instead_of: None }])
+    }
+
+    /// Brings a link up or down.
+    pub fn set_up(&self, link: &str, up: bool) -> Result<(), WorldError> {
+        self.apply(&[Step::SetUp { place: Place::Host, link: name(link), up }])
+    }
+
+    /// Sets a sysctl of the IPv4 of a link, or of `all`.
+    pub fn set_ipv4_conf(&self, link: &str, key: &str, value: i32) -> Result<(), WorldError> {
+        let path = format!("/proc/sys/net/ipv4/conf/{link}/{key}");
+        Ok(self.namespace.run(|| std::fs::write(path, value.to_string()))??)
+    }
+
+    /// A command that will run on it, and dies with the thread that starts it.
+    pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Result<Command, WorldError> {
+        let mut command = Command::new(program);
+        command.in_namespace(&self.namespace)?;
+        ashore_kernel::kill_with_parent(&mut command);
+        Ok(command)
+    }
+
+    /// The time to an address and back, or nothing within a second and a second try.
+    pub fn ping(&self, to: IpAddr) -> Option<std::time::Duration> {
+        self.namespace.run(|| crate::ping(to, 2)).ok().flatten()
+    }
+}
+
+fn name(text: &str) -> IfName {
+    text.parse().expect("the lab's names are interface names")
+}
