@@ -28,7 +28,7 @@ pub enum WorldError {
     System(#[from] io::Error),
 }
 
-/// A LAN: machines on one switch, in 192.168.88.0/24 and fd88::/64.
+/// A LAN: machines on one switch, in 192.168.88.0/24 and `fd88::/64`.
 pub struct World {
     switch: Machine,
     /// A directory such as `/run/netns` in which namespaces get names that `ip -n` knows.
@@ -63,7 +63,7 @@ impl World {
     }
 
     /// A machine plugged into the switch by its `eth0`, with the last byte of its addresses: `9` gives 192.168.88.9 and
-    /// fd88::9. Its default route is by the router, `.1`.
+    /// `fd88::9`. Its default route is by the router, `.1`.
     pub fn machine(&self, machine_name: &str, last: u8) -> Result<Machine, WorldError> {
         let machine = Machine::new(machine_name, self.names.as_deref())?;
         self.plug_in(&machine)?;

@@ -46,7 +46,9 @@ fn everybody_reaches_everybody(options: &str, rp_filter: i32) {
             (&backup, &[web_ip, db_ip, host, laptop, gateway]),
         ];
         for (from, targets) in others {
-            targets.iter().for_each(|to| reaches(from, *to));
+            for to in targets {
+                reaches(from, *to);
+            }
         }
     }
 }

@@ -268,15 +268,11 @@ fn shim(state: &State, host: &View, parent: &IfName, networks: &[&Network]) -> O
         return None;
     }
     let name = shim_name(parent);
-    let (kind, mac) = match networks.first()?.kind {
-        LinkKind::Ipvlan(mode) => (LinkType::Ipvlan { parent: parent.clone(), mode }, None),
-        _ => {
-            let mode = MacvlanMode::Bridge;
-            (
-                LinkType::Macvlan { parent: parent.clone(), mode, bc_queue_len: None },
-                Some(shim_mac(parent_mac)),
-            )
-        }
+    let (kind, mac) = if let LinkKind::Ipvlan(mode) = networks.first()?.kind {
+        (LinkType::Ipvlan { parent: parent.clone(), mode }, None)
+    } else {
+        let mode = MacvlanMode::Bridge;
+        (LinkType::Macvlan { parent: parent.clone(), mode, bc_queue_len: None }, Some(shim_mac(parent_mac)))
     };
     let mut link = WantedLink {
         spec: LinkSpec { name: name.clone(), kind, mac, mtu: None },

@@ -112,7 +112,9 @@ impl Store {
             }
             Ok(())
         })?;
-        changes.into_iter().for_each(|change| self.state.apply(change));
+        for change in changes {
+            self.state.apply(change);
+        }
         Ok(())
     }
 

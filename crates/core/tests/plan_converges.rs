@@ -106,7 +106,9 @@ impl World {
     }
 
     fn commit(&mut self, changes: Vec<Change>) {
-        changes.into_iter().for_each(|change| self.state.apply(change));
+        for change in changes {
+            self.state.apply(change);
+        }
     }
 
     /// Plans and applies until `most` steps are done. Every step must be one that the kernel takes.
@@ -220,10 +222,11 @@ impl World {
         }
         // Nothing is left of what is not there any more.
         let views = self.model.observed.netns.values().chain([&self.model.observed.host]);
-        let tagged = views.flat_map(|view| &view.links).filter_map(|link| link.tag()).filter(|tag| {
-            let wanted = self.state.endpoints.values().any(|endpoint| endpoint.tag() == *tag);
-            !wanted && !matches!(tag, ashore_core::Tag::Shim(_))
-        });
+        let tagged =
+            views.flat_map(|view| &view.links).filter_map(ashore_core::observed::Link::tag).filter(|tag| {
+                let wanted = self.state.endpoints.values().any(|endpoint| endpoint.tag() == *tag);
+                !wanted && !matches!(tag, ashore_core::Tag::Shim(_))
+            });
         assert_eq!(tagged.count(), 0, "a link of nobody's");
         if self.state.networks.is_empty() {
             assert_eq!(self.model.observed.host.links.iter().filter(|link| link.alias.is_some()).count(), 0);

@@ -276,13 +276,13 @@ fn neighbour(message: &NeighbourMessage) -> Option<Neighbour> {
     for attribute in &message.attributes {
         match attribute {
             NeighbourAttribute::Destination(NeighbourAddress::Inet(address)) => {
-                ip = Some(IpAddr::from(*address))
+                ip = Some(IpAddr::from(*address));
             }
             NeighbourAttribute::Destination(NeighbourAddress::Inet6(address)) => {
-                ip = Some(IpAddr::from(*address))
+                ip = Some(IpAddr::from(*address));
             }
             NeighbourAttribute::LinkLayerAddress(bytes) => {
-                mac = <[u8; 6]>::try_from(bytes.as_slice()).ok().map(Mac)
+                mac = <[u8; 6]>::try_from(bytes.as_slice()).ok().map(Mac);
             }
             _ => {}
         }

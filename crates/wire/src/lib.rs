@@ -13,15 +13,15 @@ pub mod ndp;
 pub use heard::{Heard, heard};
 pub use mac::{Mac, MacParseError};
 
-/// EtherType of ARP (RFC 826).
+/// `EtherType` of ARP (RFC 826).
 pub const ETHERTYPE_ARP: u16 = 0x0806;
-/// EtherType of IPv6 (RFC 2464).
+/// `EtherType` of IPv6 (RFC 2464).
 pub const ETHERTYPE_IPV6: u16 = 0x86dd;
 
 /// Length in bytes of an Ethernet header without a VLAN tag.
 pub const ETHERNET_HEADER: usize = 14;
 
-/// Splits an untagged Ethernet frame into destination, source, EtherType and payload.
+/// Splits an untagged Ethernet frame into destination, source, `EtherType` and payload.
 fn ethernet(frame: &[u8]) -> Option<(Mac, Mac, u16, &[u8])> {
     let (header, payload) = frame.split_at_checked(ETHERNET_HEADER)?;
     let mac = |at: usize| -> Option<Mac> { Some(Mac(header[at..at + 6].try_into().ok()?)) };

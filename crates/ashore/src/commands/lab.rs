@@ -176,8 +176,8 @@ impl Lab {
         for nas in &self.nas {
             let status: serde_json::Value =
                 serde_json::from_str(&nas.run("status --json")?).context("the status")?;
-            let endpoints = status["endpoints"].as_array().into_iter().flatten();
-            for endpoint in endpoints.filter(|endpoint| endpoint["name"] == name) {
+            let mut endpoints = status["endpoints"].as_array().into_iter().flatten();
+            if let Some(endpoint) = endpoints.find(|endpoint| endpoint["name"] == name) {
                 let net = endpoint["addresses"][0].as_str().unwrap_or_default();
                 let net: ipnet::IpNet = net.parse().with_context(|| format!("the address of {name}"))?;
                 return Ok(net.addr());

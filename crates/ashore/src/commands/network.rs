@@ -84,7 +84,9 @@ pub(super) fn done(client: &ClientArgs, reply: &Reply, text: &str) -> Result<(),
         Reply::Done { warnings } if client.json => print_json(&serde_json::json!({ "warnings": warnings })),
         Reply::Done { warnings } => {
             println!("{text}");
-            warnings.iter().for_each(|warning| eprintln!("ashore: {warning}"));
+            for warning in warnings {
+                eprintln!("ashore: {warning}");
+            }
             Ok(())
         }
         other => Err(unexpected(other)),

@@ -20,7 +20,9 @@ pub(crate) fn run(args: PlanArgs) -> Result<(), Failure> {
             Ok(())
         }
         Reply::Plan(steps) => {
-            steps.iter().for_each(|step| println!("{}", step.command));
+            for step in steps {
+                println!("{}", step.command);
+            }
             Ok(())
         }
         other => Err(unexpected(&other)),

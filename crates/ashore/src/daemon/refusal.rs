@@ -11,7 +11,7 @@ use ashore_core::step::Step;
 use ashore_core::store::StoreError;
 use ashore_kernel::{NamespaceError, ObserveError, StepError};
 
-fn refusal(kind: RefusalKind, message: impl ToString, hint: Option<String>) -> Refusal {
+fn refusal(kind: RefusalKind, message: &(impl ToString + ?Sized), hint: Option<String>) -> Refusal {
     Refusal { kind, message: message.to_string(), hint }
 }
 
@@ -81,7 +81,7 @@ pub(super) fn not_as_planned(step: &Step) -> Refusal {
         format!("the kernel took every step, and `{step}` is still to be done: something undoes it");
     let hint =
         "look for another program that manages these interfaces (NetworkManager, systemd-networkd)".into();
-    refusal(RefusalKind::Kernel, message, Some(hint))
+    refusal(RefusalKind::Kernel, &message, Some(hint))
 }
 
 pub(super) fn state(error: &StoreError) -> Refusal {

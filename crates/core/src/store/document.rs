@@ -217,7 +217,7 @@ fn read<T: serde::de::DeserializeOwned>(key: &str, value: &Value) -> Result<T, D
 /// The seed is written as 32 hexadecimal digits.
 impl From<Seed> for String {
     fn from(seed: Seed) -> String {
-        seed.0.iter().map(|byte| format!("{byte:02x}")).collect()
+        format!("{:032x}", u128::from_be_bytes(seed.0))
     }
 }
 

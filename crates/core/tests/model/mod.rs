@@ -106,7 +106,9 @@ impl Model {
                 let below = Some(Lower { index, elsewhere });
                 let children: Vec<u32> =
                     self.view(&place).links.iter().filter(|l| l.lower == below).map(|l| l.index).collect();
-                children.into_iter().for_each(|child| self.remove(&place, child));
+                for child in children {
+                    self.remove(&place, child);
+                }
             }
         }
     }
@@ -187,7 +189,7 @@ impl Model {
                 view.neighbours.push(Neighbour { index, ip: *ip, mac: *mac });
             }
             Step::DelNeighbour { place, ip, .. } => {
-                self.view(place).neighbours.retain(|entry| entry.ip != *ip)
+                self.view(place).neighbours.retain(|entry| entry.ip != *ip);
             }
             Step::SetMaster { place, link, master, .. } => {
                 let master =

@@ -84,7 +84,7 @@ impl Probe {
     fn between(&mut self, least: Duration, most: Duration) -> Duration {
         self.random =
             self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let span = u64::try_from((most - least).as_micros()).unwrap_or(u64::MAX);
+        let span = u64::try_from(most.checked_sub(least).unwrap().as_micros()).unwrap_or(u64::MAX);
         least + Duration::from_micros((self.random >> 33) % (span + 1))
     }
 }
