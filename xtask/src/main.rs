@@ -1,2 +1,64 @@
-//! xtask
-fn main() {}
+//! The developer's one command: `cargo xtask …`.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, bail};
+use clap::Parser;
+
+mod lint;
+mod packages;
+mod test;
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", about = "Tests, benchmarks and packages of Ashore")]
+enum Task {
+    /// Check and test everything; fetches the engines that the tests need
+    Test(test::TestArgs),
+    /// Check formatting, lints, licences and sources
+    Lint,
+}
+
+fn main() -> ExitCode {
+    match perform(&Task::parse(), &root()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn perform(task: &Task, root: &Path) -> anyhow::Result<()> {
+    std::env::set_current_dir(root).with_context(|| root.display().to_string())?;
+    match task {
+        Task::Test(arguments) => test::run(root, arguments),
+        Task::Lint => lint::run(root),
+    }
+}
+
+/// The workspace's own directory.
+fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().expect("xtask lies in the workspace").to_owned()
+}
+
+/// Runs a command to its end, showing what it prints.
+fn execute(command: &mut Command) -> anyhow::Result<()> {
+    println!("$ {}", shown(command));
+    let status = command.status().with_context(|| shown(command))?;
+    if !status.success() {
+        bail!("`{}` failed: {status}", shown(command));
+    }
+    Ok(())
+}
+
+/// A command as a person would type it.
+fn shown(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+}
+
+fn cargo() -> Command {
+    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
