@@ -4,10 +4,11 @@ use std::fs::File;
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use crate::docker::Docker;
 use crate::world::{Machine, WorldError};
 
 /// How long a daemon may take to its first answer.
@@ -34,10 +35,25 @@ pub struct Ran {
 impl Daemon {
     /// Starts `program daemon` on a machine, with state, socket and log in a directory, and waits until it answers.
     pub fn start(program: &Path, machine: &Machine, directory: &Path) -> Result<Self, WorldError> {
+        Self::start_beside(program, machine, directory, None)
+    }
+
+    /// Starts it for an engine on the same machine.
+    pub fn start_beside(
+        program: &Path,
+        machine: &Machine,
+        directory: &Path,
+        engine: Option<&Docker>,
+    ) -> Result<Self, WorldError> {
         std::fs::create_dir_all(directory)?;
         let log = File::options().create(true).append(true).open(directory.join("log"))?;
         let mut command = machine.command(program)?;
         command.args(["daemon", "--state"]).arg(directory.join("state")).arg("--run").arg(directory);
+        command.arg("--docker-plugin").arg(directory.join("plugins/ashore.sock"));
+        if let Some(engine) = engine {
+            command.arg("--docker-host").arg(format!("unix://{}", engine.socket().display()));
+            command.arg("--docker-root").arg(engine.root());
+        }
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         let mut daemon =
             Daemon { child: command.spawn()?, program: program.to_owned(), directory: directory.to_owned() };
@@ -72,13 +88,8 @@ impl Daemon {
 
     /// Runs a client command, as a user would type it.
     pub fn run(&self, arguments: &[&str]) -> io::Result<Ran> {
-        let output = std::process::Command::new(&self.program)
-            .args(arguments)
-            .env("ASHORE_SOCKET", self.socket())
-            .stdin(Stdio::null())
-            .output()?;
-        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        Ok(Ran { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) })
+        let mut command = Command::new(&self.program);
+        Ran::of(command.args(arguments).env("ASHORE_SOCKET", self.socket()).stdin(Stdio::null()))
     }
 
     /// Kills it (`SIGKILL`), as a crash would.
@@ -110,6 +121,13 @@ impl Drop for Daemon {
 }
 
 impl Ran {
+    /// Runs a command to its end.
+    pub fn of(command: &mut Command) -> io::Result<Self> {
+        let output = command.output()?;
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Ok(Ran { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) })
+    }
+
     /// What it printed, if it was successful.
     pub fn expect_success(self) -> String {
         assert_eq!(self.code, Some(0), "stdout: {}\nstderr: {}", self.stdout, self.stderr);

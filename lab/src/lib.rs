@@ -4,9 +4,13 @@
 //! machine is a network namespace of its own, held open by a descriptor, so that a killed process leaves nothing.
 
 mod daemon;
+mod docker;
 mod echo;
+mod engines;
 mod world;
 
 pub use daemon::{Daemon, Ran};
+pub use docker::Docker;
 pub use echo::ping;
+pub use engines::{Engines, cannot_run};
 pub use world::{Machine, World, WorldError};

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use crate::{cargo, execute};
 
-/// cargo-deny's release that `deny.toml` is written for.
-const CARGO_DENY: &str = "0.20";
+/// cargo-deny's release that `deny.toml` was written with.
+const CARGO_DENY: &str = "0.20.2";
 
 pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
     execute(cargo().args(["fmt", "--all", "--check"]))?;

@@ -227,6 +227,15 @@ pub(crate) struct DaemonArgs {
     /// Where the control socket `ashore.sock` is made
     #[arg(long, value_name = "DIR", default_value = "/run/ashore")]
     pub(crate) run: PathBuf,
+    /// The socket by which Docker finds the plugin, whose file name is the driver's name
+    #[arg(long, value_name = "PATH", default_value = "/run/docker/plugins/ashore.sock")]
+    pub(crate) docker_plugin: PathBuf,
+    /// Where Docker's API listens
+    #[arg(long, value_name = "URL", default_value = "unix:///run/docker.sock", value_parser = parse_unix_url)]
+    pub(crate) docker_host: PathBuf,
+    /// The root of Docker's file system, where that is another than the daemon's
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    pub(crate) docker_root: PathBuf,
     /// Seconds between two reconciliations without an event
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub(crate) reconcile: u64,
@@ -241,7 +250,14 @@ fn parse_aux(text: &str) -> Result<(String, IpAddr), String> {
     Ok((name.to_owned(), ip))
 }
 
-fn parse_yes_no(text: &str) -> Result<bool, String> {
+fn parse_unix_url(text: &str) -> Result<PathBuf, String> {
+    match text.strip_prefix("unix://") {
+        Some(path) if path.starts_with('/') => Ok(path.into()),
+        _ => Err("only a Unix socket will do, as in unix:///run/docker.sock".into()),
+    }
+}
+
+pub(crate) fn parse_yes_no(text: &str) -> Result<bool, String> {
     match text {
         "yes" | "true" | "on" => Ok(true),
         "no" | "false" | "off" => Ok(false),

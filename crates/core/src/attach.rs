@@ -13,7 +13,7 @@ use crate::endpoint::{Endpoint, Home, Source, Stage};
 use crate::identity::Identity;
 use crate::link::{LinkKind, MacvlanMode, Netns};
 use crate::name::{EndpointName, IfName, NetworkName};
-use crate::network::Network;
+use crate::network::{Network, Subnet};
 use crate::observed::View;
 use crate::request::AttachSpec;
 use crate::state::{Change, State};
@@ -149,9 +149,19 @@ impl State {
         if inside.link(&spec.ifname).is_some() {
             return Err(AttachError::IfnameTaken { netns: netns.path.clone(), ifname: spec.ifname.clone() });
         }
+        self.check_room(network)?;
         let wish = Wish { name: &spec.name, ips: &spec.ips, mac: spec.mac };
-        let home = Home::Netns { netns: netns.clone(), ifname: spec.ifname.clone() };
-        Ok(Endpoint { default_route: spec.default_route, home, ..self.place_on(network, &wish, known, now)? })
+        Ok(Endpoint {
+            network: network.name.clone(),
+            name: spec.name.clone(),
+            addresses: self.choose_addresses(network, &wish, known)?,
+            mac: self.choose_mac(network, &wish, known.host)?,
+            source: if spec.ips.is_empty() { Source::Range } else { Source::Fixed },
+            default_route: spec.default_route,
+            home: Home::Netns { netns: netns.clone(), ifname: spec.ifname.clone() },
+            stage: Stage::Attaching,
+            since: now,
+        })
     }
 
     /// The network of a name, if an endpoint can be put on it now.
@@ -167,38 +177,40 @@ impl State {
         }
     }
 
-    /// Address and MAC for a name on a network; where its link will be is for the caller to fill in.
-    pub fn place_on(
+    /// macvlan passthru has room for one endpoint.
+    pub fn check_room(&self, network: &Network) -> Result<(), AttachError> {
+        if network.kind != LinkKind::Macvlan(MacvlanMode::Passthru) {
+            return Ok(());
+        }
+        let on_parent = |endpoint: &&Endpoint| {
+            self.network_of(endpoint).is_some_and(|other| other.parent == network.parent)
+        };
+        match self.endpoints.values().find(on_parent) {
+            None => Ok(()),
+            Some(holder) => Err(AttachError::PassthruTaken {
+                parent: network.parent.clone(),
+                holder: holder.name.clone(),
+            }),
+        }
+    }
+
+    /// One address for a name in one subnet: the one asked for, or the best there is.
+    pub fn choose_address(
         &self,
         network: &Network,
-        wish: &Wish<'_>,
+        subnet: &Subnet,
+        name: &EndpointName,
+        ip: Option<IpAddr>,
         known: &Known<'_>,
-        now: u64,
-    ) -> Result<Endpoint, AttachError> {
-        if network.kind == LinkKind::Macvlan(MacvlanMode::Passthru) {
-            let on_parent = |endpoint: &&Endpoint| {
-                self.network_of(endpoint).is_some_and(|other| other.parent == network.parent)
-            };
-            if let Some(holder) = self.endpoints.values().find(on_parent) {
-                let (parent, holder) = (network.parent.clone(), holder.name.clone());
-                return Err(AttachError::PassthruTaken { parent, holder });
-            }
-        }
-        let addresses = self.choose_addresses(network, wish, known)?;
-        Ok(Endpoint {
-            network: network.name.clone(),
-            name: wish.name.clone(),
-            mac: self.choose_mac(network, wish, known.host)?,
-            addresses,
-            source: if wish.ips.is_empty() { Source::Range } else { Source::Fixed },
-            default_route: true,
-            home: Home::Engine {
-                id: None,
-                ifname: crate::desired::engine_link_name(&network.name, wish.name),
-            },
-            stage: Stage::Attaching,
-            since: now,
-        })
+    ) -> Result<IpNet, AttachError> {
+        let chosen = match ip {
+            Some(ip) => self.check_address(network, name, ip, known).map(|_| ip)?,
+            None => self
+                .candidates(network, subnet, Some(name), known)
+                .next()
+                .ok_or_else(|| self.exhausted(network, subnet, known))?,
+        };
+        Ok(with_prefix(chosen, &subnet.net))
     }
 
     fn choose_addresses(
@@ -218,18 +230,18 @@ impl State {
             if chosen.contains_key(&family) {
                 continue;
             }
-            let best = subnets.iter().find_map(|subnet| {
-                let ip = self.candidates(network, subnet, Some(wish.name), known).next()?;
-                Some(with_prefix(ip, &subnet.net))
-            });
-            let last = subnets.last().expect("a family is listed because it has a subnet");
-            chosen.insert(family, best.ok_or_else(|| self.exhausted(network, last, known))?);
+            let (last, others) = subnets.split_last().expect("a family is listed because it has a subnet");
+            let best = others
+                .iter()
+                .find_map(|subnet| self.choose_address(network, subnet, wish.name, None, known).ok())
+                .map_or_else(|| self.choose_address(network, last, wish.name, None, known), Ok)?;
+            chosen.insert(family, best);
         }
         Ok(chosen.into_values().collect())
     }
 
     /// The MAC asked for, or the identity's: the one it had last, or the one that follows from its name.
-    fn choose_mac(
+    pub fn choose_mac(
         &self,
         network: &Network,
         wish: &Wish<'_>,

@@ -40,6 +40,8 @@ pub enum Source {
     Range,
     /// The user named them.
     Fixed,
+    /// The engine's own IPAM chose them.
+    Engine,
 }
 
 /// Who puts the link in its namespace.

@@ -13,6 +13,7 @@ pub mod name;
 pub mod network;
 pub mod observed;
 pub mod plan;
+pub mod pool;
 pub mod range;
 pub mod request;
 pub mod state;

@@ -23,9 +23,9 @@ pub const HOST_AUX: &str = "host";
 pub struct Network {
     /// Its name.
     pub name: NetworkName,
-    /// What an engine calls it, where that differs from the name.
+    /// The engine that it belongs to, unless it is the user's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub title: Option<String>,
+    pub engine: Option<EngineNetwork>,
     /// The host's interface that faces the LAN.
     pub parent: IfName,
     /// How endpoints get onto the LAN.
@@ -42,6 +42,15 @@ pub struct Network {
     pub mtu: Option<u32>,
     /// macvlan: broadcasts that may wait, in frames; the kernel's default (1000) without one.
     pub bc_queue_len: Option<u32>,
+}
+
+/// A network as a container engine knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EngineNetwork {
+    /// The engine's id, 64 hexadecimal digits with Docker.
+    pub id: String,
+    /// What the user called it. The engine tells no driver; it is learnt when the first container comes.
+    pub name: Option<String>,
 }
 
 /// One subnet of a network.
@@ -116,7 +125,7 @@ impl Network {
 
     /// What people call it.
     pub fn label(&self) -> &str {
-        self.title.as_deref().unwrap_or(self.name.as_str())
+        self.engine.as_ref().and_then(|engine| engine.name.as_deref()).unwrap_or(self.name.as_str())
     }
 
     /// Whether a shim can give host access: the kernel lets siblings meet only in macvlan's bridge mode and in ipvlan.
@@ -325,7 +334,7 @@ impl NetworkSpec {
         let reachable = !self.kind.hides_from_host();
         Ok(Network {
             name: self.name.clone(),
-            title: self.title.clone(),
+            engine: self.engine.clone(),
             parent: self.parent.clone(),
             kind: self.kind,
             subnets,

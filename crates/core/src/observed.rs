@@ -186,6 +186,12 @@ impl View {
             .find(|ip| subnet.contains(ip))
     }
 
+    /// The router of the host's own default route, if it lies in a subnet.
+    pub fn default_gateway(&self, subnet: &IpNet) -> Option<IpAddr> {
+        let defaults = self.routes.iter().filter(|there| there.route.to.prefix_len() == 0);
+        defaults.filter_map(|there| there.route.via).find(|via| subnet.contains(via))
+    }
+
     /// Whether any link has this address.
     pub fn has_address(&self, ip: IpAddr) -> bool {
         self.addresses.iter().any(|address| address.net.addr() == ip)

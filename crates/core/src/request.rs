@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 use crate::endpoint::{Source, Stage};
 use crate::link::LinkKind;
 use crate::name::{EndpointName, IfName, NetworkName};
-use crate::network::Network;
+use crate::network::{EngineNetwork, Network};
+use crate::pool::PoolKey;
 use crate::range::Range;
 use crate::step::Step;
 use crate::store::Document;
@@ -45,6 +46,8 @@ pub enum Request {
         /// The endpoint.
         name: EndpointName,
     },
+    /// One stage of an attach by a container engine, which moves the link itself.
+    Staged(Staged),
     /// Shows what a request would change, or, without one, what the next reconciliation would.
     Plan(Option<Box<Request>>),
     /// Shows who is where.
@@ -55,14 +58,94 @@ pub enum Request {
     ImportState(Document),
 }
 
+/// The stages in which a container engine makes a network and attaches a container: it opens a pool and reserves gateway
+/// and auxiliary addresses before the network; it reserves an address, then makes the endpoint, then asks for the link,
+/// which it moves, renames and configures itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Staged {
+    /// The engine has started anew, and will tell what it still has.
+    Begin,
+    /// Promises a subnet to a network that is about to be made.
+    OpenPool(PoolKey),
+    /// Takes the promise back.
+    ClosePool(PoolKey),
+    /// Reserves an address of a pool. Answered by [`Reply::Address`].
+    Reserve(Reservation),
+    /// Gives an address back.
+    Free {
+        /// The pool.
+        pool: PoolKey,
+        /// The address.
+        ip: IpAddr,
+    },
+    /// Makes a network of pools that were opened before, which its subnets name.
+    CreateNetwork(NetworkSpec),
+    /// Removes the network of an engine's id.
+    RemoveNetwork {
+        /// The engine's id of it.
+        id: String,
+    },
+    /// Makes an endpoint on addresses that were reserved before. Answered by [`Reply::Prepared`].
+    Prepare {
+        /// The engine's id of the network.
+        network: String,
+        /// The engine's id of the endpoint.
+        id: String,
+        /// Its addresses.
+        addresses: Vec<IpNet>,
+        /// The MAC that the user chose.
+        mac: Option<Mac>,
+    },
+    /// Makes the link on the host, for the engine to move. Answered by [`Reply::Joined`].
+    Join {
+        /// The engine's id of the endpoint.
+        id: String,
+    },
+    /// The container stops using the link.
+    Leave {
+        /// The engine's id of the endpoint.
+        id: String,
+    },
+    /// Takes the endpoint away; its addresses stay reserved until they are freed.
+    Delete {
+        /// The engine's id of the endpoint.
+        id: String,
+    },
+}
+
+/// An engine's wish for an address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reservation {
+    /// The pool.
+    pub pool: PoolKey,
+    /// The address asked for.
+    pub ip: Option<IpAddr>,
+    /// Whether it is the LAN's router that has it.
+    pub gateway: bool,
+    /// Whom it is for, where that is known.
+    pub owner: Option<Owner>,
+}
+
+/// A container as an engine's user knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    /// The engine's id of the network.
+    pub network: String,
+    /// The user's name of the network.
+    pub network_name: Option<String>,
+    /// The container's name.
+    pub name: Option<EndpointName>,
+}
+
 /// A network to be made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetworkSpec {
     /// Its name.
     pub name: NetworkName,
-    /// What an engine calls it, where that differs from the name.
+    /// The engine that it belongs to, unless it is the user's own.
     #[serde(default)]
-    pub title: Option<String>,
+    pub engine: Option<EngineNetwork>,
     /// The host's interface that faces the LAN.
     pub parent: IfName,
     /// How endpoints get onto the LAN.
@@ -132,6 +215,20 @@ pub enum Reply {
     Networks(Vec<Network>),
     /// The endpoint is on the LAN.
     Attached(EndpointReport),
+    /// An address is reserved.
+    Address(IpNet),
+    /// The endpoint's MAC; none where the link shares the parent's.
+    Prepared {
+        /// The MAC.
+        mac: Option<Mac>,
+    },
+    /// The link is there to be moved.
+    Joined {
+        /// Its name on the host.
+        link: IfName,
+        /// The default routes that the container shall get.
+        gateways: Vec<IpAddr>,
+    },
     /// What would be changed.
     Plan(Vec<PlannedStep>),
     /// Who is where.

@@ -6,14 +6,13 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ashore_wire::Mac;
-use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, Home};
 use crate::identity::{Identity, Scope, Seed};
 use crate::name::{EndpointName, NetworkName};
 use crate::network::{Network, NetworkError, Subnet};
-use crate::range::Range;
+use crate::pool::{Pool, PoolKey};
 
 /// The key of an endpoint.
 pub type EndpointKey = (NetworkName, EndpointName);
@@ -29,23 +28,8 @@ pub struct State {
     pub endpoints: BTreeMap<EndpointKey, Endpoint>,
     /// All names that ever had an address and whose address was not needed since.
     pub identities: BTreeMap<(Scope, EndpointName), Identity>,
-    /// An engine's address pools.
-    pub pools: BTreeMap<String, Pool>,
-}
-
-/// What an engine's IPAM was promised: it asks for a pool before it makes the network.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Pool {
-    /// Its id.
-    pub id: String,
-    /// The subnet.
-    pub net: IpNet,
-    /// What is handed out of it.
-    pub range: Option<Range>,
-    /// The network that was made on it.
-    pub network: Option<NetworkName>,
-    /// Addresses that the engine reserved before it made the network: gateway and auxiliary addresses.
-    pub reserved: Vec<IpAddr>,
+    /// An engine's open pools.
+    pub pools: BTreeMap<PoolKey, Pool>,
 }
 
 /// One change to the state.
@@ -63,10 +47,10 @@ pub enum Change {
     PutIdentity(Scope, EndpointName, Identity),
     /// An identity is forgotten.
     DelIdentity(Scope, EndpointName),
-    /// A pool is new, or is another than before.
+    /// A pool was opened, or has other reservations than before.
     PutPool(Pool),
-    /// A pool is gone.
-    DelPool(String),
+    /// A pool was closed, or has become a network.
+    DelPool(PoolKey),
 }
 
 /// Who holds an address.
@@ -112,10 +96,10 @@ impl State {
                 self.identities.remove(&(scope, name));
             }
             Change::PutPool(pool) => {
-                self.pools.insert(pool.id.clone(), pool);
+                self.pools.insert(pool.key, pool);
             }
-            Change::DelPool(id) => {
-                self.pools.remove(&id);
+            Change::DelPool(key) => {
+                self.pools.remove(&key);
             }
         }
     }
@@ -141,9 +125,16 @@ impl State {
     /// The endpoint that an engine knows by an id.
     pub fn endpoint_of_engine(&self, wanted: &str) -> Option<&Endpoint> {
         self.endpoints.values().find(|endpoint| match &endpoint.home {
-            crate::endpoint::Home::Engine { id, .. } => id.as_deref() == Some(wanted),
-            crate::endpoint::Home::Netns { .. } => false,
+            Home::Engine { id, .. } => id.as_deref() == Some(wanted),
+            Home::Netns { .. } => false,
         })
+    }
+
+    /// The network that an engine knows by an id.
+    pub fn network_of_engine(&self, wanted: &str) -> Option<&Network> {
+        self.networks
+            .values()
+            .find(|network| network.engine.as_ref().is_some_and(|engine| engine.id == wanted))
     }
 
     /// The endpoint that holds an address, on any network: networks may share the LAN's subnet.

@@ -22,7 +22,7 @@ pub(crate) fn run(command: NetworkCommand) -> Result<(), Failure> {
 fn create(args: NetworkCreateArgs) -> Result<(), Failure> {
     let spec = NetworkSpec {
         name: args.network,
-        title: None,
+        engine: None,
         parent: args.parent,
         kind: args.kind,
         subnets: args.subnets,

@@ -51,6 +51,7 @@ fn endpoint_row(report: &EndpointReport) -> Vec<String> {
     let source = match report.source {
         Source::Range => "range",
         Source::Fixed => "fixed",
+        Source::Engine => "engine",
     };
     let stage = match report.stage {
         Stage::Reserved => "reserved",

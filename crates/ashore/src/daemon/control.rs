@@ -1,16 +1,15 @@
 //! The control socket: a line of JSON in, a line of JSON out, one thread for a connection.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
 use ashore_core::request::{Refusal, RefusalKind, Reply};
 
 use super::engine::Engine;
+use super::socket;
 
 /// More than any request has, in bytes; an imported state is the largest.
 const LONGEST: u64 = 16 * 1024 * 1024;
@@ -25,25 +24,10 @@ pub(super) struct Control {
 }
 
 impl Control {
-    /// Makes the socket, for its owner alone. The lock on the namespace is held, so a file that is there is stale.
+    /// Makes the socket.
     pub(super) fn bind(directory: &Path) -> anyhow::Result<Self> {
-        let make = std::fs::DirBuilder::new().recursive(true).mode(0o755).create(directory);
-        make.with_context(|| format!("the run directory {}", directory.display()))?;
         let path = directory.join("ashore.sock");
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(error).with_context(|| format!("the stale socket {}", path.display()));
-            }
-            _ => {}
-        }
-        // Made under another name, so that nobody finds it before it is closed to others.
-        let unfinished = directory.join(".ashore.sock.new");
-        let _ = std::fs::remove_file(&unfinished);
-        let listener =
-            UnixListener::bind(&unfinished).with_context(|| format!("the socket {}", path.display()))?;
-        std::fs::set_permissions(&unfinished, std::fs::Permissions::from_mode(0o600))?;
-        std::fs::rename(&unfinished, &path)?;
-        Ok(Control { path, listener })
+        Ok(Control { listener: socket::bind(&path)?, path })
     }
 
     /// Answers for ever.

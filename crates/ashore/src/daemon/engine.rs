@@ -27,6 +27,7 @@ mod attach;
 mod network;
 mod plans;
 mod reconcile;
+mod staged;
 mod status;
 
 /// Owner of state, kernel and conflict detection.
@@ -41,13 +42,21 @@ struct Inner {
     kernel: Kernel,
     /// Addresses that an attach is probing outside the lock.
     held: BTreeSet<IpAddr>,
+    /// Endpoints, by the engine's id, that an engine has not spoken of since it started anew.
+    unconfirmed: BTreeSet<String>,
     /// What the last reconciliation could not mend.
     troubles: Vec<String>,
 }
 
 impl Engine {
     pub(crate) fn new(store: Store, kernel: Kernel, lan: Lan) -> Self {
-        let inner = Inner { store, kernel, held: BTreeSet::new(), troubles: Vec::new() };
+        let inner = Inner {
+            store,
+            kernel,
+            held: BTreeSet::new(),
+            unconfirmed: BTreeSet::new(),
+            troubles: Vec::new(),
+        };
         Engine { inner: Mutex::new(inner), lan }
     }
 
@@ -62,6 +71,7 @@ impl Engine {
             Request::InspectNetwork { network } => self.inspect_network(&network),
             Request::Attach(spec) => self.attach(&spec),
             Request::Detach { network, name } => self.detach(&network, &name),
+            Request::Staged(stage) => self.staged(stage),
             Request::Plan(change) => self.plan(change.map(|change| *change)),
             Request::Status => self.status(),
             Request::ExportState => Ok(Reply::State(self.lock().store.export())),

@@ -16,11 +16,13 @@ use ashore_kernel::{Kernel, LockError, NamespaceLock, Watch, wait_readable};
 
 use crate::cli::DaemonArgs;
 use crate::client::Failure;
+use crate::front::docker::server::Plugin;
 
 mod control;
 mod engine;
 mod lan;
 mod refusal;
+pub(crate) mod socket;
 
 use control::Control;
 use engine::Engine;
@@ -54,6 +56,9 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
     let engine = Arc::new(Engine::new(store, kernel, lan));
     engine.reconcile("start");
     let control = Control::bind(&args.run)?;
+    let plugin = Plugin::bind(&args.docker_plugin, &args.docker_host)?;
+    let docker = engine.clone();
+    plugin.serve(Arc::new(move |request| docker.handle(request)))?;
 
     let (watcher, period) = (engine.clone(), Duration::from_secs(args.reconcile.max(1)));
     std::thread::Builder::new()

@@ -10,7 +10,8 @@ use crate::endpoint::Endpoint;
 use crate::identity::{Identity, Scope, Seed};
 use crate::name::EndpointName;
 use crate::network::Network;
-use crate::state::{Change, Pool, State};
+use crate::pool::{Pool, PoolKey};
+use crate::state::{Change, State};
 
 /// The schema that this version writes. It goes up by one with every change that an older reader would get wrong.
 pub const SCHEMA: u32 = 1;
@@ -84,8 +85,8 @@ pub(super) fn row(change: &Change) -> Row {
             put(identity_key(scope, name), json(&IdentityRow { scope, name, identity }))
         }
         Change::DelIdentity(scope, name) => del(identity_key(scope, name)),
-        Change::PutPool(pool) => put(pool_key(&pool.id), json(pool)),
-        Change::DelPool(id) => del(pool_key(id)),
+        Change::PutPool(pool) => put(pool_key(&pool.key), json(pool)),
+        Change::DelPool(key) => del(pool_key(key)),
     }
 }
 
@@ -118,8 +119,8 @@ fn identity_key(scope: &Scope, name: &EndpointName) -> String {
     format!("identity/{}/{name}", scope.0)
 }
 
-fn pool_key(id: &str) -> String {
-    format!("pool/{id}")
+fn pool_key(key: &PoolKey) -> String {
+    format!("pool/{key}")
 }
 
 fn json(value: impl Serialize) -> Value {

@@ -23,7 +23,7 @@ fn changes() -> Vec<Change> {
     };
     let network = Network {
         name: "lan".parse().unwrap(),
-        title: None,
+        engine: None,
         parent: "eth0".parse().unwrap(),
         kind: LinkKind::default(),
         subnets: vec![subnet],

@@ -3,6 +3,8 @@
 use ashore_core::NetworkName;
 use ashore_core::attach::AttachError;
 use ashore_core::endpoint::Endpoint;
+use ashore_core::network::Network;
+use ashore_core::pool::PoolKey;
 use ashore_core::request::{NetworkSpec, Refusal, RefusalKind, Reply};
 use ashore_core::state::Change;
 use ashore_core::store::Document;
@@ -13,14 +15,21 @@ use crate::daemon::refusal;
 impl Engine {
     /// Makes a network. The kernel is not touched: the shim comes with the first endpoint.
     pub(super) fn create_network(&self, spec: &NetworkSpec) -> Result<Reply, Refusal> {
+        self.make_network(spec, Vec::new()).map(Reply::Network)
+    }
+
+    /// Makes a network of pools, which are no pools any more then.
+    pub(super) fn make_network(&self, spec: &NetworkSpec, pools: Vec<PoolKey>) -> Result<Network, Refusal> {
         let network = spec.network().map_err(|error| refusal::network(&error))?;
         let mut inner = self.lock();
         let observed = inner.observe(&[])?;
         inner.state().check_beside_others(&network).map_err(|error| refusal::network(&error))?;
         network.check(&observed.host).map_err(|error| refusal::network(&error))?;
-        inner.commit(vec![Change::PutNetwork(network.clone())])?;
+        let mut changes = vec![Change::PutNetwork(network.clone())];
+        changes.extend(pools.into_iter().map(Change::DelPool));
+        inner.commit(changes)?;
         self.follow(&inner, &observed);
-        Ok(Reply::Network(network))
+        Ok(network)
     }
 
     pub(super) fn inspect_network(&self, name: &NetworkName) -> Result<Reply, Refusal> {

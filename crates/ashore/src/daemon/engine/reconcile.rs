@@ -1,7 +1,7 @@
 //! Bringing the kernel back to what the state asks for: at the start, every minute, and when the host's links or
 //! addresses change.
 
-use ashore_core::endpoint::{Endpoint, Stage};
+use ashore_core::endpoint::{Endpoint, Home, Stage};
 use ashore_core::request::Refusal;
 use ashore_core::state::Change;
 
@@ -54,8 +54,14 @@ impl Engine {
         let left = inner.plan(&observed).steps;
         for endpoint in going.iter().filter(|going| !left.iter().any(|step| *step.place() == going.link().0))
         {
-            let detached = inner.state().detached(endpoint, now());
-            inner.commit(detached)?;
+            let record = match endpoint.home {
+                Home::Netns { .. } => inner.state().detached(endpoint, now()),
+                // Its engine met an error, and will say what becomes of the address.
+                Home::Engine { .. } => {
+                    vec![Change::PutEndpoint(Endpoint { stage: Stage::Reserved, ..endpoint.clone() })]
+                }
+            };
+            inner.commit(record)?;
         }
         self.follow(inner, &observed);
         Ok(changed)

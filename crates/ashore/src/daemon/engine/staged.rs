@@ -1,0 +1,426 @@
+//! The stages of a container engine's attach: the same reservation, plan and record as any other, spread over the calls
+//! that the engine makes.
+//!
+//! An engine repeats calls whose answers it lost, so every stage answers a second time what it answered the first.
+
+use std::net::IpAddr;
+
+use ashore_core::EndpointName;
+use ashore_core::allocate::{AddressError, Known};
+use ashore_core::attach::Wish;
+use ashore_core::desired::engine_link_name;
+use ashore_core::endpoint::{Endpoint, Home, Source, Stage};
+use ashore_core::network::{EngineNetwork, Network};
+use ashore_core::pool::{Pool, PoolKey};
+use ashore_core::request::{NetworkSpec, Owner, Refusal, RefusalKind, Reply, Reservation, Staged};
+use ashore_core::state::Change;
+use ashore_wire::Mac;
+use ipnet::IpNet;
+
+use super::{Engine, Inner, now};
+use crate::daemon::refusal;
+
+impl Engine {
+    pub(super) fn staged(&self, stage: Staged) -> Result<Reply, Refusal> {
+        match stage {
+            Staged::Begin => {
+                let mut inner = self.lock();
+                inner.unconfirmed = inner.state().endpoints.values().filter_map(of_engine).cloned().collect();
+                Ok(done())
+            }
+            Staged::OpenPool(key) => self.open_pool(key),
+            Staged::ClosePool(key) => {
+                let mut inner = self.lock();
+                let open = inner.state().pools.contains_key(&key);
+                inner.commit(open.then_some(Change::DelPool(key)).into_iter().collect())?;
+                Ok(done())
+            }
+            Staged::Reserve(wish) => self.reserve_address(&wish),
+            Staged::Free { pool, ip } => self.free_address(&pool, ip),
+            Staged::CreateNetwork(spec) => self.create_engine_network(spec),
+            Staged::RemoveNetwork { id } => self.remove_engine_network(&id),
+            Staged::Prepare { network, id, addresses, mac } => self.prepare(&network, &id, &addresses, mac),
+            Staged::Join { id } => self.join(&id),
+            Staged::Leave { id } => self.leave(&id),
+            Staged::Delete { id } => self.delete(&id),
+        }
+    }
+
+    fn open_pool(&self, key: PoolKey) -> Result<Reply, Refusal> {
+        if let Some(range) = key.range.filter(|range| !range.lies_in(&key.net)) {
+            let error = ashore_core::network::NetworkError::RangeOutside(range, key.net);
+            return Err(refusal::network(&error));
+        }
+        let mut inner = self.lock();
+        let opened = inner.state().opened(key);
+        inner.commit(vec![opened])?;
+        Ok(done())
+    }
+
+    /// Gateway and auxiliary addresses are set aside for a network to be; all others are a container's.
+    fn reserve_address(&self, wish: &Reservation) -> Result<Reply, Refusal> {
+        let mut inner = self.lock();
+        let made = inner.state().networks_of(&wish.pool).any(|(_, subnet)| match wish.ip {
+            Some(ip) => subnet.gateway == Some(ip) || subnet.aux.values().any(|aux| *aux == ip),
+            None => false,
+        });
+        let known_to_none = inner.state().networks_of(&wish.pool).next().is_none();
+        match wish.ip {
+            Some(ip) if made => Ok(Reply::Address(in_pool(&wish.pool, ip)?)),
+            Some(ip) if wish.gateway || known_to_none => {
+                let address = in_pool(&wish.pool, ip)?;
+                inner.set_aside(&wish.pool, ip)?;
+                Ok(Reply::Address(address))
+            }
+            None if wish.gateway => {
+                let observed = inner.observe(&[])?;
+                let ip =
+                    observed.host.default_gateway(&wish.pool.net).ok_or_else(|| no_gateway(&wish.pool))?;
+                inner.set_aside(&wish.pool, ip)?;
+                Ok(Reply::Address(in_pool(&wish.pool, ip)?))
+            }
+            _ => {
+                drop(inner);
+                self.reserve_for_container(wish)
+            }
+        }
+    }
+
+    fn reserve_for_container(&self, wish: &Reservation) -> Result<Reply, Refusal> {
+        let mut inner = self.lock();
+        let network = inner.network_for(wish)?;
+        if let Some(ip) = wish.ip.filter(|ip| inner.is_told_again(&network, *ip)) {
+            return Ok(Reply::Address(in_pool(&wish.pool, ip)?));
+        }
+        let name = inner.name_for(&network, wish);
+        loop {
+            let observed = inner.observe(&[])?;
+            let on_lan = self.lan.on_lan();
+            let known = Known { host: &observed.host, on_lan: &on_lan, held: &inner.held };
+            let subnet = network.subnets.iter().find(|subnet| wish.pool.is_of(subnet));
+            let subnet = subnet.expect("the network was found by this subnet");
+            let placeholder = placeholder(&wish.pool);
+            let chosen = inner.state().choose_address(
+                &network,
+                subnet,
+                name.as_ref().unwrap_or(&placeholder),
+                wish.ip,
+                &known,
+            );
+            let address = chosen.map_err(|error| refusal::attach(&error))?;
+            let unclear = self.unclear(&network, &[address]);
+            if unclear.is_empty() {
+                let reserved = inner.reserved(&network, name, address, wish.ip.is_some());
+                inner.commit(vec![Change::PutEndpoint(reserved)])?;
+                self.follow(&inner, &observed);
+                return Ok(Reply::Address(address));
+            }
+            inner = self.probe(inner, &network, &unclear);
+        }
+    }
+
+    /// Gives an address back. What an engine never had, or gave back before, is no error.
+    fn free_address(&self, pool: &PoolKey, ip: IpAddr) -> Result<Reply, Refusal> {
+        let mut inner = self.lock();
+        if let Some(open) = inner.state().pools.get(pool).filter(|pool| pool.reserved.contains(&ip)).cloned()
+        {
+            let reserved = open.reserved.iter().filter(|other| **other != ip).copied().collect();
+            inner.commit(vec![Change::PutPool(Pool { reserved, ..open })])?;
+        }
+        let holder = inner.state().holder(ip).filter(|holder| holder.netns().is_none()).cloned();
+        let Some(holder) = holder else { return Ok(done()) };
+        if holder.stage != Stage::Reserved {
+            tracing::warn!(%ip, name = %holder.name, "is given back while it is in use, and kept");
+            return Ok(done());
+        }
+        let changes = if holder.addresses.len() > 1 {
+            let addresses = holder.addresses.iter().filter(|net| net.addr() != ip).copied().collect();
+            vec![Change::PutEndpoint(Endpoint { addresses, ..holder })]
+        } else {
+            inner.state().detached(&holder, now())
+        };
+        inner.commit(changes)?;
+        let observed = inner.observe(&[])?;
+        self.follow(&inner, &observed);
+        Ok(done())
+    }
+
+    fn create_engine_network(&self, mut spec: NetworkSpec) -> Result<Reply, Refusal> {
+        let keys: Vec<PoolKey> = {
+            let inner = self.lock();
+            if let Some(there) = spec.engine.as_ref().and_then(|e| inner.state().network_of_engine(&e.id)) {
+                return Ok(Reply::Network(there.clone()));
+            }
+            spec.subnets.iter().filter_map(|net| inner.state().pool_for(net)).map(|pool| pool.key).collect()
+        };
+        spec.ranges.extend(keys.iter().filter_map(|key| key.range));
+        let network = self.make_network(&spec, keys)?;
+        Ok(Reply::Network(network))
+    }
+
+    fn remove_engine_network(&self, id: &str) -> Result<Reply, Refusal> {
+        let name = self.lock().state().network_of_engine(id).map(|network| network.name.clone());
+        match name {
+            None => Ok(done()),
+            Some(name) => self.remove_network(&name),
+        }
+    }
+
+    /// The endpoint gets the engine's id and its MAC.
+    fn prepare(
+        &self,
+        network: &str,
+        id: &str,
+        addresses: &[IpNet],
+        mac: Option<Mac>,
+    ) -> Result<Reply, Refusal> {
+        let mut inner = self.lock();
+        if let Some(there) = inner.state().endpoint_of_engine(id) {
+            return Ok(Reply::Prepared { mac: there.mac });
+        }
+        let network = inner.engine_network(network)?;
+        inner.state().check_room(&network).map_err(|error| refusal::attach(&error))?;
+        let observed = inner.observe(&[])?;
+        let mut changes = Vec::new();
+        let reserved = match addresses.first().and_then(|net| inner.state().holder(net.addr())).cloned() {
+            // Two networks on the LAN's whole subnet have one pool, and now it is known which one it is for.
+            Some(reserved) if reserved.stage == Stage::Reserved && engine_id(&reserved).is_none() => {
+                if reserved.network != network.name {
+                    changes.push(Change::DelEndpoint((reserved.network.clone(), reserved.name.clone())));
+                }
+                reserved
+            }
+            Some(holder) => {
+                let ip = addresses.first().map_or(IpAddr::from([0, 0, 0, 0]), IpNet::addr);
+                let (endpoint, network) = (holder.name.to_string(), holder.network.to_string());
+                return Err(refusal::attach(&AddressError::Held { ip, endpoint, network }.into()));
+            }
+            // Another IPAM driver chose the addresses.
+            None => {
+                let first = addresses.first().copied().unwrap_or_else(|| network.subnets[0].net);
+                let mut endpoint = inner.reserved(&network, None, first, false);
+                endpoint.source = Source::Engine;
+                endpoint
+            }
+        };
+        let wish = Wish { name: &reserved.name, ips: &[], mac };
+        let mac = inner.state().choose_mac(&network, &wish, &observed.host);
+        let mac = mac.map_err(|error| refusal::attach(&error))?;
+        let ifname = engine_link_name(&network.name, &reserved.name);
+        changes.push(Change::PutEndpoint(Endpoint {
+            network: network.name,
+            addresses: addresses.to_vec(),
+            mac,
+            home: Home::Engine { id: Some(id.to_owned()), ifname },
+            ..reserved
+        }));
+        inner.commit(changes)?;
+        Ok(Reply::Prepared { mac })
+    }
+
+    /// The link is made on the host; the engine moves it.
+    fn join(&self, id: &str) -> Result<Reply, Refusal> {
+        let mut inner = self.lock();
+        let endpoint = inner.engine_endpoint(id)?;
+        let observed = inner.observe(&[])?;
+        let network = inner.state().usable_network(&endpoint.network, &observed.host);
+        let network = network.map_err(|error| refusal::attach(&error))?.clone();
+        let endpoint = Endpoint { stage: Stage::Attaching, since: now(), ..endpoint };
+        inner.commit(vec![Change::PutEndpoint(endpoint.clone())])?;
+        match inner.put_on_lan(&observed, &endpoint) {
+            Ok(observed) => {
+                self.follow(&inner, &observed);
+                self.lan.announce(inner.state(), &endpoint);
+                let gateways = if network.internal { Vec::new() } else { gateways(&network, &endpoint) };
+                Ok(Reply::Joined { link: endpoint.link().1.clone(), gateways })
+            }
+            Err(refusal) => {
+                if let Err(left) = inner.back_to_reserved(&endpoint) {
+                    tracing::error!("{left}; the next reconciliation tries again");
+                }
+                Err(refusal)
+            }
+        }
+    }
+
+    /// The container stops; its link is still in it, and comes back to the host or dies with the container.
+    fn leave(&self, id: &str) -> Result<Reply, Refusal> {
+        let mut inner = self.lock();
+        let Some(endpoint) = inner.state().endpoint_of_engine(id).cloned() else { return Ok(done()) };
+        let warnings = inner.back_to_reserved(&endpoint)?;
+        let observed = inner.observe(&[])?;
+        self.follow(&inner, &observed);
+        Ok(Reply::Done { warnings })
+    }
+
+    fn delete(&self, id: &str) -> Result<Reply, Refusal> {
+        let mut inner = self.lock();
+        let Some(endpoint) = inner.state().endpoint_of_engine(id).cloned() else { return Ok(done()) };
+        let warnings = inner.back_to_reserved(&endpoint)?;
+        // The engine's own IPAM does not say when it lets go of an address.
+        let changes = if endpoint.source == Source::Engine {
+            inner.state().detached(&endpoint, now())
+        } else {
+            let home = Home::Engine { id: None, ifname: endpoint.link().1.clone() };
+            vec![Change::PutEndpoint(Endpoint { stage: Stage::Reserved, home, ..endpoint })]
+        };
+        inner.commit(changes)?;
+        Ok(Reply::Done { warnings })
+    }
+}
+
+impl Inner {
+    /// Keeps an address for a network that the engine is about to make.
+    fn set_aside(&mut self, key: &PoolKey, ip: IpAddr) -> Result<(), Refusal> {
+        let open = self.state().pools.get(key).cloned();
+        let Some(mut pool) = open.filter(|pool| !pool.reserved.contains(&ip)) else { return Ok(()) };
+        pool.reserved.push(ip);
+        self.commit(vec![Change::PutPool(pool)])
+    }
+
+    /// The network that a container is about to join: the one that its owner is known to be on, or the one of the pool.
+    fn network_for(&mut self, wish: &Reservation) -> Result<Network, Refusal> {
+        let named = wish.owner.as_ref().and_then(|owner| self.state().network_of_engine(&owner.network));
+        let network =
+            named.or_else(|| self.state().networks_of(&wish.pool).map(|(network, _)| network).next());
+        let network = network.cloned().ok_or_else(|| no_network(&wish.pool.to_string()))?;
+        self.learn_name(network, wish.owner.as_ref())
+    }
+
+    /// The engine tells a driver a network's id alone; what the user calls it comes with its containers.
+    fn learn_name(&mut self, network: Network, owner: Option<&Owner>) -> Result<Network, Refusal> {
+        let told =
+            owner.filter(|owner| network.engine.as_ref().is_some_and(|there| there.id == owner.network));
+        let Some(name) = told.and_then(|owner| owner.network_name.clone()) else { return Ok(network) };
+        if network.label() == name {
+            return Ok(network);
+        }
+        let engine = network.engine.clone().map(|there| EngineNetwork { name: Some(name), ..there });
+        let network = Network { engine, ..network };
+        self.commit(vec![Change::PutNetwork(network.clone())])?;
+        Ok(network)
+    }
+
+    /// After its own restart an engine reserves again what its containers have.
+    fn is_told_again(&mut self, network: &Network, ip: IpAddr) -> bool {
+        let holder = self.state().holder(ip).filter(|holder| holder.network == network.name);
+        let key = holder.and_then(|holder| engine_id(holder).map(str::to_owned));
+        key.is_some_and(|id| self.unconfirmed.remove(&id))
+    }
+
+    /// The container's name, if it is known and has no address of this family yet.
+    fn name_for(&self, network: &Network, wish: &Reservation) -> Option<EndpointName> {
+        let name = wish.owner.as_ref()?.name.clone()?;
+        match self.state().endpoints.get(&(network.name.clone(), name.clone())) {
+            None => Some(name),
+            Some(there) if there.stage == Stage::Reserved && engine_id(there).is_none() => {
+                let same_family = |net: &IpNet| net.addr().is_ipv4() == wish.pool.net.addr().is_ipv4();
+                (!there.addresses.iter().any(same_family)).then_some(name)
+            }
+            Some(_) => None,
+        }
+    }
+
+    /// The endpoint that holds a reserved address, new or with one more.
+    fn reserved(
+        &self,
+        network: &Network,
+        name: Option<EndpointName>,
+        address: IpNet,
+        fixed: bool,
+    ) -> Endpoint {
+        let name = name.unwrap_or_else(|| unnamed(address.addr()));
+        if let Some(there) = self.state().endpoints.get(&(network.name.clone(), name.clone())) {
+            let mut endpoint = there.clone();
+            endpoint.addresses.push(address);
+            return endpoint;
+        }
+        let ifname = engine_link_name(&network.name, &name);
+        Endpoint {
+            network: network.name.clone(),
+            name,
+            mac: None,
+            addresses: vec![address],
+            source: if fixed { Source::Fixed } else { Source::Range },
+            default_route: true,
+            home: Home::Engine { id: None, ifname },
+            stage: Stage::Reserved,
+            since: now(),
+        }
+    }
+
+    /// Takes an endpoint's link and routes off the host, and keeps its addresses.
+    pub(super) fn back_to_reserved(&mut self, endpoint: &Endpoint) -> Result<Vec<String>, Refusal> {
+        self.commit(vec![Change::PutEndpoint(Endpoint { stage: Stage::Reserved, ..endpoint.clone() })])?;
+        let (_, errors) = self.sweep(&[])?;
+        Ok(errors.iter().map(|error| format!("{error}; it is tried again every minute")).collect())
+    }
+
+    fn engine_network(&self, id: &str) -> Result<Network, Refusal> {
+        self.state().network_of_engine(id).cloned().ok_or_else(|| no_network(id))
+    }
+
+    fn engine_endpoint(&self, id: &str) -> Result<Endpoint, Refusal> {
+        self.state().endpoint_of_engine(id).cloned().ok_or_else(|| Refusal {
+            kind: RefusalKind::NotFound,
+            message: format!("there is no endpoint {id}"),
+            hint: Some("`ashore status` lists those there are".into()),
+        })
+    }
+}
+
+fn done() -> Reply {
+    Reply::Done { warnings: Vec::new() }
+}
+
+fn engine_id(endpoint: &Endpoint) -> Option<&str> {
+    of_engine(endpoint).map(String::as_str)
+}
+
+fn of_engine(endpoint: &Endpoint) -> Option<&String> {
+    match &endpoint.home {
+        Home::Engine { id, .. } => id.as_ref(),
+        Home::Netns { .. } => None,
+    }
+}
+
+fn gateways(network: &Network, endpoint: &Endpoint) -> Vec<IpAddr> {
+    endpoint.addresses.iter().filter_map(|net| network.subnet_of(net.addr())?.gateway).collect()
+}
+
+/// The name under which a container of unknown name has its address.
+fn unnamed(ip: IpAddr) -> EndpointName {
+    format!("at-{}", ip.to_string().replace(':', "-").trim_end_matches('-'))
+        .parse()
+        .expect("an address is made of digits, letters, dots and dashes")
+}
+
+/// A name that is nobody's: its choice of address is any that is free.
+fn placeholder(pool: &PoolKey) -> EndpointName {
+    unnamed(pool.net.addr())
+}
+
+fn in_pool(pool: &PoolKey, ip: IpAddr) -> Result<IpNet, Refusal> {
+    let address = IpNet::new(ip, pool.net.prefix_len()).ok().filter(|_| pool.net.contains(&ip));
+    address.ok_or_else(|| Refusal {
+        kind: RefusalKind::Invalid,
+        message: format!("{ip} does not lie in the subnet {}", pool.net),
+        hint: Some("choose one that does, or give the network that subnet too".into()),
+    })
+}
+
+fn no_network(what: &str) -> Refusal {
+    Refusal {
+        kind: RefusalKind::NotFound,
+        message: format!("no network of Ashore's is known as {what}"),
+        hint: Some("make it anew: docker network rm NAME; docker network create -d ashore …".into()),
+    }
+}
+
+fn no_gateway(pool: &PoolKey) -> Refusal {
+    Refusal {
+        kind: RefusalKind::Invalid,
+        message: format!("this host has no default route in {}, so the LAN's router is not known", pool.net),
+        hint: Some("name it with --gateway".into()),
+    }
+}

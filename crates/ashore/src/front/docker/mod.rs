@@ -1,0 +1,103 @@
+//! Docker's plugin protocol, version 1: HTTP POST of JSON to a Unix socket, as a network driver and an IPAM driver
+//! (moby, `libnetwork/docs/remote.md` and `ipam.md`).
+
+use ashore_core::request::{Reply, Staged};
+use serde_json::{Value, json};
+
+mod driver;
+mod ipam;
+mod options;
+pub(crate) mod owner;
+pub(crate) mod server;
+
+/// One call of the engine's, understood.
+#[derive(Debug)]
+pub struct Call {
+    /// What is asked of the daemon; some calls are answered without it.
+    pub stage: Option<Staged>,
+    /// How the answer looks.
+    shape: Shape,
+}
+
+/// The fields of an answer.
+#[derive(Debug)]
+enum Shape {
+    /// These.
+    Fixed(Value),
+    /// The reserved address.
+    Address,
+    /// The interface's fields that came empty.
+    Interface { mac_given: bool },
+    /// Where the link is and what belongs to it.
+    Join,
+}
+
+/// Understands a call.
+///
+/// # Errors
+/// A sentence for the engine's user.
+pub fn call(path: &str, body: &[u8]) -> Result<Call, String> {
+    let method = path.trim_start_matches('/');
+    match method.split_once('.') {
+        Some(("Plugin", "Activate")) => {
+            // A started engine activates its plugins anew.
+            Ok(Call { stage: Some(Staged::Begin), shape: Shape::Fixed(implements()) })
+        }
+        Some(("NetworkDriver", name)) => driver::call(name, body),
+        Some(("IpamDriver", name)) => ipam::call(name, body),
+        _ => Err(format!("`{method}` is no call that Ashore knows")),
+    }
+}
+
+fn implements() -> Value {
+    json!({ "Implements": ["NetworkDriver", "IpamDriver"] })
+}
+
+/// The answer to a call.
+pub fn answer(call: &Call, reply: Option<Reply>) -> Result<Value, String> {
+    match (&call.shape, reply) {
+        (_, Some(Reply::Refused(refusal))) => Err(match &refusal.hint {
+            None => refusal.message,
+            Some(hint) => format!("{}; try: {hint}", refusal.message),
+        }),
+        (Shape::Fixed(value), _) => Ok(value.clone()),
+        (Shape::Address, Some(Reply::Address(address))) => Ok(json!({ "Address": address, "Data": {} })),
+        // What the engine gave must not be given back.
+        (Shape::Interface { mac_given: false }, Some(Reply::Prepared { mac: Some(mac) })) => {
+            Ok(json!({ "Interface": { "MacAddress": mac } }))
+        }
+        (Shape::Interface { .. }, Some(Reply::Prepared { .. })) => Ok(json!({})),
+        (Shape::Join, Some(Reply::Joined { link, gateways })) => Ok(driver::joined(&link, &gateways)),
+        (_, other) => Err(format!("the daemon gave an answer to another question: {other:?}")),
+    }
+}
+
+/// An error as the engine reads it: its two kinds of drivers have different names for it.
+pub fn error(path: &str, message: &str) -> Value {
+    let field = if path.contains("IpamDriver") { "Error" } else { "Err" };
+    json!({ field: format!("ashore: {message}") })
+}
+
+/// A call's body. The engine leaves it out when it repeats some calls.
+fn parse<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Result<T, String> {
+    serde_json::from_slice(body).map_err(|error| match body {
+        [] => "the call has no body".to_owned(),
+        _ => format!("the call does not read: {error}"),
+    })
+}
+
+/// A value that the engine writes as text, and as an empty text where there is none.
+fn given<T: std::str::FromStr>(what: &str, text: &str) -> Result<Option<T>, String>
+where
+    T::Err: std::fmt::Display,
+{
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|error| format!("{what} {text:?}: {error}"))
+}
+
+/// An address with or without a prefix, which the engine writes now so and now so.
+fn address(what: &str, text: &str) -> Result<Option<std::net::IpAddr>, String> {
+    given(what, text.split('/').next().unwrap_or_default())
+}

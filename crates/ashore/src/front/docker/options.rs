@@ -1,0 +1,119 @@
+//! A network's options, by the names that the built-in drivers have for them, and Ashore's own.
+
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use ashore_core::link::LinkKind;
+use ashore_core::name::NetworkName;
+use ashore_core::network::EngineNetwork;
+use ashore_core::request::NetworkSpec;
+use ashore_wire::conflict::Profile;
+use serde_json::Value;
+
+use super::address;
+use super::driver::CreateNetwork;
+
+const GENERIC: &str = "com.docker.network.generic";
+const INTERNAL: &str = "com.docker.network.internal";
+
+/// All that may be given with `-o`.
+const KNOWN: [&str; 10] = [
+    "parent",
+    "kind",
+    "macvlan_mode",
+    "ipvlan_mode",
+    "host_access",
+    "conflict",
+    "mtu",
+    "com.docker.network.driver.mtu",
+    "bc_queue_len",
+    "internal",
+];
+
+/// The network that the engine asks for.
+pub(super) fn network(request: CreateNetwork) -> Result<NetworkSpec, String> {
+    let options = request.options.unwrap_or_default();
+    let given = options.get(GENERIC).and_then(Value::as_object);
+    let given: Vec<(&str, String)> = given
+        .into_iter()
+        .flatten()
+        .map(|(key, value)| (key.as_str(), value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
+        .collect();
+    let value = |wanted: &str| given.iter().find(|(key, _)| *key == wanted).map(|(_, value)| value.as_str());
+    if let Some((unknown, _)) = given.iter().find(|(key, _)| !KNOWN.contains(key)) {
+        return Err(unknown_option(unknown));
+    }
+    let parent = value("parent").ok_or(
+        "the parent is not named; try: -o parent=eth0, or whichever interface faces the LAN (ip route show default)",
+    )?;
+    let mut spec = NetworkSpec {
+        name: name(&request.id)?,
+        engine: Some(EngineNetwork { id: request.id, name: None }),
+        parent: option("parent", parent)?,
+        kind: kind(value("kind"), value("macvlan_mode"), value("ipvlan_mode"))?,
+        subnets: Vec::new(),
+        ranges: Vec::new(),
+        gateways: Vec::new(),
+        aux: Vec::new(),
+        host_access: value("host_access").map(|text| yes("host_access", text)).transpose()?,
+        internal: options.get(INTERNAL).and_then(Value::as_bool).unwrap_or(false)
+            || value("internal").map_or(Ok(false), |text| yes("internal", text))?,
+        conflict: value("conflict").map_or(Ok(Profile::default()), |text| option("conflict", text))?,
+        mtu: value("mtu")
+            .or(value("com.docker.network.driver.mtu"))
+            .map(|text| option("mtu", text))
+            .transpose()?,
+        bc_queue_len: value("bc_queue_len").map(|text| option("bc_queue_len", text)).transpose()?,
+    };
+    for data in request.ipv4.into_iter().flatten().chain(request.ipv6.into_iter().flatten()) {
+        spec.subnets.push(data.pool);
+        spec.gateways.extend(address("the gateway", &data.gateway)?);
+        for (name, text) in data.aux_addresses.into_iter().flatten() {
+            let ip: Option<IpAddr> = address(&format!("--aux-address {name}"), &text)?;
+            spec.aux.extend(ip.map(|ip| (name, ip)));
+        }
+    }
+    Ok(spec)
+}
+
+/// Twelve digits of an id, as the engine itself shortens it.
+fn name(id: &str) -> Result<NetworkName, String> {
+    id.get(..12).unwrap_or(id).parse().map_err(|error| format!("the network's id: {error}"))
+}
+
+fn option<T: FromStr>(name: &str, text: &str) -> Result<T, String>
+where
+    T::Err: std::fmt::Display,
+{
+    text.parse().map_err(|error| format!("-o {name}={text}: {error}"))
+}
+
+fn yes(name: &str, text: &str) -> Result<bool, String> {
+    crate::cli::parse_yes_no(text).map_err(|error| format!("-o {name}={text}: {error}"))
+}
+
+/// The link kind, by the built-in drivers' words or by Ashore's own.
+fn kind(kind: Option<&str>, macvlan: Option<&str>, ipvlan: Option<&str>) -> Result<LinkKind, String> {
+    match (kind, macvlan, ipvlan) {
+        (None, None, None) => Ok(LinkKind::default()),
+        (Some(kind), None, None) => option("kind", kind),
+        (None | Some("macvlan"), Some(mode), None) => {
+            format!("macvlan:{mode}").parse().map_err(|error| format!("-o macvlan_mode={mode}: {error}"))
+        }
+        (None | Some("ipvlan"), None, Some(mode)) => {
+            format!("ipvlan:{mode}").parse().map_err(|error| format!("-o ipvlan_mode={mode}: {error}"))
+        }
+        _ => Err("the link kind is given twice; keep one of -o kind=, macvlan_mode= and ipvlan_mode=".into()),
+    }
+}
+
+fn unknown_option(unknown: &str) -> String {
+    let nearest = KNOWN.into_iter().max_by(|one, other| {
+        strsim::jaro_winkler(unknown, one).total_cmp(&strsim::jaro_winkler(unknown, other))
+    });
+    format!(
+        "there is no option `{unknown}`; did you mean `{}`? There are {}",
+        nearest.unwrap_or_default(),
+        KNOWN.join(", ")
+    )
+}

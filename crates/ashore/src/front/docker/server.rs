@@ -1,0 +1,146 @@
+//! The plugin's socket.
+
+use std::convert::Infallible;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context;
+use ashore_core::request::{Owner, Reply, Request, Staged};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::service::service_fn;
+use hyper::{Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::net::{UnixListener, UnixStream};
+
+use super::{answer, call, error, owner};
+
+/// More than any call has, in bytes.
+const LONGEST: usize = 1024 * 1024;
+
+/// What answers requests: the daemon's engine.
+pub(crate) type Handle = Arc<dyn Fn(Request) -> Reply + Send + Sync>;
+
+/// The socket, bound and not yet served.
+pub(crate) struct Plugin {
+    listener: std::os::unix::net::UnixListener,
+    /// The engine's own socket.
+    engine: PathBuf,
+}
+
+impl Plugin {
+    /// Takes the socket by which the engine finds the plugin.
+    pub(crate) fn bind(path: &Path, engine: &Path) -> anyhow::Result<Self> {
+        let listener = crate::daemon::socket::bind(path)?;
+        listener.set_nonblocking(true)?;
+        Ok(Plugin { listener, engine: engine.to_owned() })
+    }
+
+    /// Answers for ever, on a thread of its own.
+    pub(crate) fn serve(self, handle: Handle) -> anyhow::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        std::thread::Builder::new()
+            .name("docker".into())
+            .spawn(move || {
+                runtime.block_on(async {
+                    match UnixListener::from_std(self.listener) {
+                        Ok(listener) => accept(&listener, &handle, &Arc::from(self.engine)).await,
+                        Err(error) => tracing::error!("the plugin's socket: {error}"),
+                    }
+                });
+            })
+            .context("a thread")?;
+        Ok(())
+    }
+}
+
+async fn accept(listener: &UnixListener, handle: &Handle, engine: &Arc<Path>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                tokio::spawn(serve_connection(stream, handle.clone(), engine.clone()));
+            }
+            // Out of descriptors for a moment.
+            Err(error) => {
+                tracing::error!("the plugin's socket: {error}");
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn serve_connection(stream: UnixStream, handle: Handle, engine: Arc<Path>) {
+    let service = service_fn(|request: hyper::Request<Incoming>| {
+        let (handle, engine) = (handle.clone(), engine.clone());
+        async move { Ok::<_, Infallible>(respond(request, handle, &engine).await) }
+    });
+    let served = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    if let Err(error) = served.await {
+        tracing::debug!("the engine went away: {error}");
+    }
+}
+
+async fn respond(request: hyper::Request<Incoming>, handle: Handle, engine: &Path) -> Response<Full<Bytes>> {
+    let path = request.uri().path().to_owned();
+    let body = Limited::new(request.into_body(), LONGEST).collect().await;
+    let result = match body {
+        Ok(body) => answer_call(&path, &body.to_bytes(), handle, engine).await,
+        Err(error) => Err(format!("the call does not read: {error}")),
+    };
+    let value = result.unwrap_or_else(|message| {
+        tracing::warn!("{path}: {message}");
+        error(&path, &message)
+    });
+    json(&value)
+}
+
+async fn answer_call(path: &str, body: &[u8], handle: Handle, engine: &Path) -> Result<Value, String> {
+    tracing::debug!("{path} {}", String::from_utf8_lossy(body));
+    let mut call = call(path, body)?;
+    let Some(mut stage) = call.stage.take() else { return answer(&call, None) };
+    if let Staged::Reserve(wish) = &mut stage
+        && !wish.gateway
+    {
+        wish.owner = find_owner(&handle, engine, wish).await;
+    }
+    // The daemon's engine blocks on its lock, the kernel and the disk.
+    let reply = tokio::task::spawn_blocking(move || handle(Request::Staged(stage)));
+    answer(&call, Some(reply.await.map_err(|error| error.to_string())?))
+}
+
+/// Looks for the container that the engine is starting, on each network that the pool serves.
+async fn find_owner(
+    handle: &Handle,
+    engine: &Path,
+    wish: &ashore_core::request::Reservation,
+) -> Option<Owner> {
+    let Reply::Networks(networks) = handle(Request::ListNetworks) else { return None };
+    let told = wish.owner.as_ref().and_then(|owner| owner.name.clone());
+    let mut found = None;
+    for network in networks.iter().filter(|network| network.subnets.iter().any(|s| wish.pool.is_of(s))) {
+        let Some(id) = network.engine.as_ref().map(|engine| engine.id.as_str()) else { continue };
+        let containers = owner::containers(engine, id).await;
+        if let Some(owner) = owner::starting(&containers, id, owner::has_shim) {
+            let known = owner.name.is_some();
+            found = Some(owner);
+            if known {
+                break;
+            }
+        }
+    }
+    match (found, told) {
+        (Some(owner), Some(name)) => Some(Owner { name: Some(name), ..owner }),
+        (found, _) => found.or_else(|| wish.owner.clone()),
+    }
+}
+
+fn json(value: &Value) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(value.to_string())));
+    *response.status_mut() = StatusCode::OK;
+    response.headers_mut().insert(
+        hyper::header::CONTENT_TYPE,
+        hyper::header::HeaderValue::from_static("application/vnd.docker.plugins.v1.1+json"),
+    );
+    response
+}

@@ -1,0 +1,45 @@
+//! The program: parses a command line, and is either a client of the daemon, the daemon, or the lab.
+//!
+//! A library only so that what it reads from outside can be tested by itself.
+
+mod cli;
+mod client;
+mod commands;
+mod daemon;
+pub mod front;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command};
+use crate::client::Failure;
+
+/// Runs the program on the process's own command line.
+pub fn run() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Lab(args) => commands::lab::run(&args),
+        Command::Network(command) => commands::network::run(command),
+        Command::Attach(args) => commands::attach::attach(args),
+        Command::Detach(args) => commands::attach::detach(&args),
+        Command::Plan(args) => commands::plan::run(args),
+        Command::Status(args) => commands::status::run(&args),
+        Command::State(command) => commands::state::run(&command),
+        Command::Daemon(args) => daemon::run(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            report(&failure);
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+/// What was wrong, and on a line of its own what helps.
+fn report(failure: &Failure) {
+    eprintln!("ashore: {failure}");
+    if let Some(hint) = failure.hint() {
+        eprintln!("  try: {hint}");
+    }
+}

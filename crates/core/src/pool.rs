@@ -1,0 +1,102 @@
+//! Address pools, which a container engine opens before it makes the network that they are for.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::network::{Network, Subnet};
+use crate::range::Range;
+use crate::state::{Change, State};
+
+/// What a pool is, which is also its id: an engine that opens it again after its own restart gets the same one, and no
+/// restart of the daemon can make an id unknown. As text, `192.168.88.0/24,192.168.88.192/27`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct PoolKey {
+    /// The LAN's subnet.
+    pub net: IpNet,
+    /// What is handed out of it; the whole subnet without one.
+    pub range: Option<Range>,
+}
+
+/// An open pool that waits for its network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pool {
+    /// What it is.
+    pub key: PoolKey,
+    /// Counts up, so that the one opened last is known.
+    pub opened: u64,
+    /// Addresses that the engine reserved for the network to be: gateway and auxiliary addresses.
+    pub reserved: Vec<IpAddr>,
+}
+
+impl PoolKey {
+    /// Whether a network's subnet was made of this pool.
+    pub fn is_of(&self, subnet: &Subnet) -> bool {
+        subnet.net == self.net && subnet.range == self.range
+    }
+}
+
+impl State {
+    /// What becomes of the state when a pool is opened, for the first time or again.
+    pub fn opened(&self, key: PoolKey) -> Change {
+        let reserved = self.pools.get(&key).map_or_else(Vec::new, |pool| pool.reserved.clone());
+        let opened = self.pools.values().map(|pool| pool.opened).max().unwrap_or(0) + 1;
+        Change::PutPool(Pool { key, opened, reserved })
+    }
+
+    /// The networks that were made of a pool, with the subnet in question. More than one where they share the LAN's
+    /// whole subnet.
+    pub fn networks_of<'a>(&'a self, key: &'a PoolKey) -> impl Iterator<Item = (&'a Network, &'a Subnet)> {
+        self.networks.values().filter_map(move |network| {
+            let subnet = network.subnets.iter().find(|subnet| key.is_of(subnet))?;
+            Some((network, subnet))
+        })
+    }
+
+    /// The pool that a new network's subnet is made of. The engine does not say which; it opened it just before.
+    pub fn pool_for(&self, net: &IpNet) -> Option<&Pool> {
+        self.pools.values().filter(|pool| pool.key.net == *net).max_by_key(|pool| pool.opened)
+    }
+}
+
+impl fmt::Display for PoolKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.range {
+            None => write!(f, "{}", self.net),
+            Some(range) => write!(f, "{},{range}", self.net),
+        }
+    }
+}
+
+impl FromStr for PoolKey {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (net, range) = match text.split_once(',') {
+            None => (text, None),
+            Some((net, range)) => (net, Some(range)),
+        };
+        let range =
+            range.map(str::parse).transpose().map_err(|error| format!("{text:?} is no pool: {error}"))?;
+        let net = net.parse().map_err(|_| format!("{text:?} is no pool: it begins with no subnet"))?;
+        Ok(PoolKey { net, range })
+    }
+}
+
+impl From<PoolKey> for String {
+    fn from(key: PoolKey) -> String {
+        key.to_string()
+    }
+}
+
+impl TryFrom<String> for PoolKey {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}

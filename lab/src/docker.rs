@@ -1,0 +1,156 @@
+//! A real Docker engine on a machine of the lab, with a mount and a process namespace of its own: its plugins, sockets
+//! and containers are nobody else's, and all end together.
+
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use crate::daemon::Ran;
+use crate::engines::Engines;
+use crate::world::{Machine, WorldError};
+
+/// How long the engine may take to its first answer.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running engine. Dropped, it is killed with all its containers.
+pub struct Docker {
+    /// Holds the namespaces open.
+    holder: Child,
+    /// The holder's first process, as this one sees it.
+    inside: u32,
+    dockerd: Option<Child>,
+    engines: Engines,
+    directory: PathBuf,
+}
+
+impl Docker {
+    /// Starts dockerd on a machine. It looks for plugins in `directory/plugins`, and has the image `box`, a busybox.
+    pub fn start(engines: Engines, machine: &Machine, directory: &Path) -> Result<Self, WorldError> {
+        let plugins = directory.join("plugins");
+        std::fs::create_dir_all(&plugins)?;
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--", "sh", "-ec"]);
+        command.arg(
+            "mount -t tmpfs tmpfs /run; mkdir -p /run/docker/plugins; mount --bind \"$1\" /run/docker/plugins; \
+             echo ready; exec sleep infinity",
+        );
+        command.arg("sh").arg(&plugins).stdin(Stdio::null()).stdout(Stdio::piped());
+        ashore_kernel::kill_with_parent(&mut command);
+        let mut holder = command.spawn()?;
+        let mut line = String::new();
+        BufReader::new(holder.stdout.take().expect("it is piped")).read_line(&mut line)?;
+        if line.trim() != "ready" {
+            let _ = holder.wait();
+            return Err(io::Error::other("no namespaces for the engine; is this root?").into());
+        }
+        let inside = only_child(holder.id())?;
+        let directory = directory.to_owned();
+        let mut docker = Docker { holder, inside, dockerd: None, engines, directory };
+        docker.start_dockerd(machine)?;
+        docker.import_box()?;
+        Ok(docker)
+    }
+
+    /// Starts dockerd, which must not be running.
+    pub fn start_dockerd(&mut self, machine: &Machine) -> Result<(), WorldError> {
+        let log =
+            std::fs::File::options().create(true).append(true).open(self.directory.join("dockerd.log"))?;
+        let mut command = machine.command("nsenter")?;
+        command.args(["--mount", "--pid", "--target", &self.inside.to_string(), "--", "dockerd"]);
+        command.arg("--data-root").arg(self.directory.join("data"));
+        command.arg("--host").arg(format!("unix://{}", self.socket().display()));
+        command.args(["--iptables=false", "--ip6tables=false", "--bridge=none", "--storage-driver=vfs"]);
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        let mut dockerd = self.engines.equip(&mut command).spawn()?;
+        let end = Instant::now() + PATIENCE;
+        while self.run(&["version"])?.code != Some(0) {
+            if dockerd.try_wait()?.is_some() || Instant::now() > end {
+                let log = self.log();
+                return Err(io::Error::other(format!("dockerd does not answer: {log}")).into());
+            }
+            sleep(Duration::from_millis(50));
+        }
+        self.dockerd = Some(dockerd);
+        Ok(())
+    }
+
+    /// Its API's socket.
+    pub fn socket(&self) -> PathBuf {
+        self.directory.join("docker.sock")
+    }
+
+    /// Its file system as this process sees it: what a daemon outside needs to find a sandbox.
+    pub fn root(&self) -> PathBuf {
+        format!("/proc/{}/root", self.inside).into()
+    }
+
+    /// What it logged so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.join("dockerd.log")).unwrap_or_default()
+    }
+
+    /// Runs `docker …`.
+    pub fn run(&self, arguments: &[&str]) -> io::Result<Ran> {
+        let mut command = self.client();
+        Ran::of(command.args(arguments).stdin(Stdio::null()))
+    }
+
+    fn client(&self) -> Command {
+        let mut command = Command::new(self.engines.path("usr/bin/docker"));
+        command.arg("--host").arg(format!("unix://{}", self.socket().display()));
+        command.env("HOME", &self.directory);
+        command
+    }
+
+    /// Makes the image `box`: a static busybox and nothing else.
+    fn import_box(&self) -> io::Result<()> {
+        let tree = self.directory.join("box");
+        let bin = tree.join("bin");
+        std::fs::create_dir_all(&bin)?;
+        std::fs::copy(self.engines.path("bin/busybox"), bin.join("busybox"))?;
+        for name in ["sh", "sleep", "ip", "ping", "nc", "cat", "ls"] {
+            std::os::unix::fs::symlink("busybox", bin.join(name))?;
+        }
+        let archive = Command::new("tar").arg("-C").arg(&tree).args(["-c", "."]).output()?;
+        let mut import = self.client();
+        import.args(["import", "-", "box"]).stdin(Stdio::piped()).stdout(Stdio::null());
+        let mut import = import.spawn()?;
+        import.stdin.take().expect("it is piped").write_all(&archive.stdout)?;
+        match import.wait()?.success() {
+            true => Ok(()),
+            false => Err(io::Error::other("the engine does not import the image")),
+        }
+    }
+
+    /// Kills dockerd (`SIGKILL`), and leaves its containers.
+    pub fn kill_dockerd(&mut self) -> io::Result<()> {
+        if let Some(mut nsenter) = self.dockerd.take() {
+            // nsenter waits for its child in the other process namespace.
+            nix::sys::signal::kill(
+                nix::unistd::Pid::from_raw(only_child(nsenter.id())?.cast_signed()),
+                nix::sys::signal::Signal::SIGKILL,
+            )?;
+            nsenter.wait()?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Docker {
+    fn drop(&mut self) {
+        let _ = self.holder.kill();
+        let _ = self.holder.wait();
+        if let Some(mut dockerd) = self.dockerd.take() {
+            let _ = dockerd.wait();
+        }
+    }
+}
+
+/// The process that another has started.
+fn only_child(parent: u32) -> io::Result<u32> {
+    let children = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"))?;
+    let first = children.split_whitespace().next().and_then(|child| child.parse().ok());
+    first.ok_or_else(|| io::Error::other("the process has not begun"))
+}

@@ -1,0 +1,53 @@
+//! Where a test finds engines and tools of the distribution, and what it says when it cannot run.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The distribution's packages, unpacked.
+#[derive(Debug, Clone)]
+pub struct Engines(PathBuf);
+
+impl Engines {
+    /// What `cargo xtask test` has unpacked, or why there is nothing.
+    pub fn find() -> Result<Self, String> {
+        if let Some(directory) = std::env::var_os("ASHORE_ENGINES") {
+            return Ok(Engines(directory.into()));
+        }
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/engines");
+        let unpacked = std::fs::read_dir(directory).into_iter().flatten().flatten();
+        let root = unpacked.map(|entry| entry.path().join("root")).find(|root| root.is_dir());
+        root.map(Engines).ok_or_else(|| {
+            std::env::var("ASHORE_NO_ENGINES").unwrap_or_else(|_| "`cargo xtask test` fetches it".to_owned())
+        })
+    }
+
+    /// A file of a package, by its path on an ordinary system.
+    pub fn path(&self, file: &str) -> PathBuf {
+        self.0.join(file.trim_start_matches('/'))
+    }
+
+    /// Makes a command find the packages' programs and libraries.
+    pub fn equip<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        let joined = |directories: &[&str], variable: &str| -> OsString {
+            let ours = directories.iter().map(|directory| self.path(directory));
+            let there = std::env::var_os(variable).unwrap_or_default();
+            let all = ours.chain(std::env::split_paths(&there).filter(|path| !path.as_os_str().is_empty()));
+            std::env::join_paths(all).expect("a build directory has no colon in its name")
+        };
+        command.env("PATH", joined(&["usr/bin", "usr/sbin", "bin", "sbin"], "PATH"));
+        let libraries = format!("usr/lib/{}-linux-gnu", std::env::consts::ARCH);
+        command.env("LD_LIBRARY_PATH", joined(&[&libraries], "LD_LIBRARY_PATH"))
+    }
+}
+
+/// Says that a test cannot run and why, where the list at the end of `cargo xtask test` finds it.
+pub fn cannot_run(test: &str, why: &str) {
+    let line = format!("cannot-run: {test}: {why}\n");
+    eprint!("{line}");
+    if let Some(list) = std::env::var_os("ASHORE_CANNOT_RUN") {
+        let file = std::fs::File::options().append(true).open(list);
+        file.and_then(|mut file| file.write_all(line.as_bytes())).expect("the list can be written");
+    }
+}
