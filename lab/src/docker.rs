@@ -118,9 +118,10 @@ impl Docker {
         import.args(["import", "-", "box"]).stdin(Stdio::piped()).stdout(Stdio::null());
         let mut import = import.spawn()?;
         import.stdin.take().expect("it is piped").write_all(&archive.stdout)?;
-        match import.wait()?.success() {
-            true => Ok(()),
-            false => Err(io::Error::other("the engine does not import the image")),
+        if import.wait()?.success() {
+            Ok(())
+        } else {
+            Err(io::Error::other("the engine does not import the image"))
         }
     }
 

@@ -11,6 +11,9 @@ use ashore_core::step::{Address, Route, Step};
 use ashore_kernel::{InNamespace, Kernel, Namespace, NamespaceError, ObserveError, OnError, StepError};
 use ipnet::IpNet;
 
+/// `RTPROT_STATIC` of `linux/rtnetlink.h`: made by an administrator.
+const RTPROT_STATIC: u8 = 4;
+
 /// Why a world cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum WorldError {
@@ -109,7 +112,8 @@ impl Machine {
             Some(directory) => namespace.bind(&directory.join(machine))?,
             None => namespace,
         };
-        let kernel = Kernel::of(&namespace)?;
+        // A machine's own routes are its administrator's, and none of Ashore's business.
+        let kernel = Kernel::of(&namespace)?.with_route_protocol(RTPROT_STATIC);
         let machine = Machine { name: machine.to_owned(), namespace, kernel };
         machine.apply(&[Step::SetUp { place: Place::Host, link: name("lo"), up: true }])?;
         Ok(machine)

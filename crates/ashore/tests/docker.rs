@@ -25,9 +25,8 @@ fn home(test: &str) -> Option<(Docker, Home)> {
 fn docker_ok(docker: &Docker, home: &Home, command: &str) -> String {
     let words: Vec<&str> = command.split_whitespace().collect();
     let ran = docker.run(&words).unwrap();
-    if ran.code != Some(0) {
-        panic!("docker {command}: {}\ndaemon: {}\nengine: {}", ran.stderr, home.daemon().log(), docker.log());
-    }
+    let logs = || format!("daemon: {}\nengine: {}", home.daemon().log(), docker.log());
+    assert_eq!(ran.code, Some(0), "docker {command}: {}\n{}", ran.stderr, logs());
     ran.stdout.trim().to_owned()
 }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use ashore_core::link::{LinkSpec, LinkType, Place, Tag};
 use ashore_core::name::IfName;
-use ashore_core::step::{Family, Step, Sysctl};
+use ashore_core::step::{Family, ROUTE_PROTOCOL, Step, Sysctl};
 use netlink_packet_route::link::LinkAttribute;
 use nix::errno::Errno;
 
@@ -30,6 +30,8 @@ const MAC_RETRY: Duration = Duration::from_millis(5);
 pub struct Kernel {
     pub(crate) host: Namespace,
     pub(crate) route: Route,
+    /// Whose routes it makes and removes.
+    route_protocol: u8,
 }
 
 /// What to do when a step fails.
@@ -60,7 +62,13 @@ impl Kernel {
     pub fn of(host: &Namespace) -> Result<Self, NamespaceError> {
         let fault = |source| NamespaceError::System { path: host.path().to_owned(), source };
         let route = host.run(Route::open).and_then(|opened| opened).map_err(fault)?;
-        Ok(Kernel { host: host.clone(), route })
+        Ok(Kernel { host: host.clone(), route, route_protocol: ROUTE_PROTOCOL })
+    }
+
+    /// The same, for routes of another `rtm_protocol` than Ashore's.
+    #[must_use]
+    pub fn with_route_protocol(self, route_protocol: u8) -> Self {
+        Kernel { route_protocol, ..self }
     }
 
     /// The namespace that holds the parents.
@@ -261,9 +269,12 @@ impl Run<'_> {
                 message::del_address(self.index(place, link)?, address)
             }
             Step::SetRoute { place, route, instead_of } => {
-                message::set_route(self.index(place, &route.dev)?, route, instead_of.is_some())
+                let index = self.index(place, &route.dev)?;
+                message::set_route(index, route, self.kernel.route_protocol, instead_of.is_some())
             }
-            Step::DelRoute { place, route } => message::del_route(self.index(place, &route.dev)?, route),
+            Step::DelRoute { place, route } => {
+                message::del_route(self.index(place, &route.dev)?, route, self.kernel.route_protocol)
+            }
             Step::AddNeighbour { place, link, ip, mac } => {
                 message::add_neighbour(self.index(place, link)?, *ip, *mac)
             }

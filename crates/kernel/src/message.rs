@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::os::fd::RawFd;
 
 use ashore_core::link::{IpvlanMode, LinkSpec, LinkType, MacvlanMode};
-use ashore_core::step::{Address, ROUTE_PROTOCOL, Route};
+use ashore_core::step::{Address, Route};
 use ashore_wire::Mac;
 use ipnet::IpNet;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
@@ -150,13 +150,13 @@ pub(crate) fn del_address(index: u32, unwanted: &Address) -> Request {
     (RouteNetlinkMessage::DelAddress(address(index, unwanted)), 0)
 }
 
-fn route(index: u32, route: &Route) -> RouteMessage {
+fn route(index: u32, route: &Route, protocol: u8) -> RouteMessage {
     let to = route.to.addr();
     let mut message = RouteMessage::default();
     message.header.address_family = family(to);
     message.header.destination_prefix_length = route.to.prefix_len();
     message.header.table = netlink_packet_route::route::RouteHeader::RT_TABLE_MAIN;
-    message.header.protocol = RouteProtocol::from(ROUTE_PROTOCOL);
+    message.header.protocol = RouteProtocol::from(protocol);
     message.header.kind = RouteType::Unicast;
     // IPv4 wants a route without a next hop to say that its destination is on the link; IPv6 ignores the scope.
     message.header.scope =
@@ -172,14 +172,14 @@ fn route(index: u32, route: &Route) -> RouteMessage {
 
 /// `RTM_NEWROUTE`. To take the place of a route of Ashore's it is a replacement, which the kernel does by destination
 /// and metric; otherwise one that is there already is an error.
-pub(crate) fn set_route(index: u32, wanted: &Route, replace: bool) -> Request {
+pub(crate) fn set_route(index: u32, wanted: &Route, protocol: u8, replace: bool) -> Request {
     let flags = if replace { NLM_F_CREATE | NLM_F_REPLACE } else { NEW };
-    (RouteNetlinkMessage::NewRoute(route(index, wanted)), flags)
+    (RouteNetlinkMessage::NewRoute(route(index, wanted, protocol)), flags)
 }
 
 /// `RTM_DELROUTE`. The protocol is part of what the kernel compares, so a route of somebody else's is never meant.
-pub(crate) fn del_route(index: u32, unwanted: &Route) -> Request {
-    (RouteNetlinkMessage::DelRoute(route(index, unwanted)), 0)
+pub(crate) fn del_route(index: u32, unwanted: &Route, protocol: u8) -> Request {
+    (RouteNetlinkMessage::DelRoute(route(index, unwanted, protocol)), 0)
 }
 
 fn neighbour(index: u32, ip: IpAddr) -> NeighbourMessage {

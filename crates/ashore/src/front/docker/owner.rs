@@ -1,8 +1,10 @@
 //! Whose address the engine is asking for. Up to Docker 28 it does not say; its list of containers tells.
 
+use std::path::Path;
 use std::time::Duration;
 
 use ashore_core::EndpointName;
+use ashore_core::network::EngineNetwork;
 use ashore_core::request::Owner;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::Request;
@@ -16,10 +18,16 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// A list of a thousand containers has about a megabyte.
 const LONGEST: usize = 16 * 1024 * 1024;
 
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Named {
+    name: String,
+}
+
 /// A container on the engine's list.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct Container {
+struct Container {
     id: String,
     #[serde(default)]
     names: Vec<String>,
@@ -35,35 +43,22 @@ struct NetworkSettings {
 
 #[derive(Debug, Clone, Deserialize)]
 struct Membership {
-    #[serde(rename = "NetworkID", default)]
-    network: String,
     #[serde(rename = "EndpointID", default)]
     endpoint: String,
 }
 
 /// The container of a network that is starting now: the only one without an endpoint, or the only such one of which a
 /// process runs already. Several at once are told apart by nothing.
-pub(super) fn starting(
-    containers: &[Container],
-    network: &str,
-    runs: impl Fn(&str) -> bool,
-) -> Option<Owner> {
-    let waiting: Vec<(&Container, &String)> = containers
-        .iter()
-        .filter_map(|container| {
-            let mut networks = container.network_settings.networks.iter();
-            let (name, _) = networks.find(|(_, m)| m.network == network && m.endpoint.is_empty())?;
-            Some((container, name))
-        })
-        .collect();
-    let network_name = waiting.first().map(|(_, name)| (*name).clone());
-    let mut running = waiting.iter().filter(|(container, _)| runs(&container.id));
-    let one = match (waiting.as_slice(), running.next(), running.next()) {
-        ([one], _, _) | (_, Some(one), None) => Some(one.0),
-        _ => None,
+fn starting(containers: &[Container], network: &str, runs: impl Fn(&str) -> bool) -> Option<EndpointName> {
+    let waits = |container: &&Container| {
+        container.network_settings.networks.get(network).is_some_and(|there| there.endpoint.is_empty())
     };
-    let name = one.and_then(|container| container.names.first()).map(|name| endpoint_name(name));
-    network_name.is_some().then(|| Owner { network: network.to_owned(), network_name, name })
+    let waiting: Vec<&Container> = containers.iter().filter(waits).collect();
+    let mut running = waiting.iter().filter(|container| runs(&container.id));
+    let (([one], _, _) | (_, Some(one), None)) = (waiting.as_slice(), running.next(), running.next()) else {
+        return None;
+    };
+    one.names.first().map(|name| endpoint_name(name))
 }
 
 /// A container's name as an endpoint's. Docker's may be longer than Ashore's.
@@ -73,27 +68,38 @@ pub(super) fn endpoint_name(name: &str) -> EndpointName {
     short.parse().or_else(|_| "unnamed".parse()).expect("a word is a name")
 }
 
-/// Asks the engine for the containers of a network; none if it does not answer at once.
-pub(super) async fn containers(socket: &std::path::Path, network: &str) -> Vec<Container> {
+/// Whom the engine is starting on a network, as far as it tells at once.
+pub(super) async fn find(socket: &Path, network: &EngineNetwork) -> Option<Owner> {
     match tokio::time::timeout(PATIENCE, ask(socket, network)).await {
-        Ok(Ok(containers)) => containers,
+        Ok(Ok(owner)) => Some(owner),
         Ok(Err(error)) => {
             tracing::warn!("the engine's list of containers: {error:#}");
-            Vec::new()
+            None
         }
         Err(_) => {
             tracing::info!("the engine does not answer yet, so the container's name is not known");
-            Vec::new()
+            None
         }
     }
 }
 
-async fn ask(socket: &std::path::Path, network: &str) -> anyhow::Result<Vec<Container>> {
+async fn ask(socket: &Path, network: &EngineNetwork) -> anyhow::Result<Owner> {
+    let network_name = match &network.name {
+        Some(name) => name.clone(),
+        None => get::<Named>(socket, &format!("/networks/{}", network.id)).await?.name,
+    };
+    // {"network":["NAME"]}, with what a URI does not allow escaped. A container that never ran is listed by the
+    // network's name alone.
+    let filter = format!("%7B%22network%22%3A%5B%22{network_name}%22%5D%7D");
+    let containers: Vec<Container> = get(socket, &format!("/containers/json?all=1&filters={filter}")).await?;
+    let name = starting(&containers, &network_name, has_shim);
+    Ok(Owner { network: network.id.clone(), network_name: Some(network_name), name })
+}
+
+async fn get<T: serde::de::DeserializeOwned>(socket: &Path, path: &str) -> anyhow::Result<T> {
     let stream = UnixStream::connect(socket).await?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let driver = tokio::spawn(connection);
-    // {"network":["ID"]}, with what a URI does not allow escaped; an id is hexadecimal.
-    let path = format!("/containers/json?all=1&filters=%7B%22network%22%3A%5B%22{network}%22%5D%7D");
     let request = Request::get(path).header("Host", "docker").body(Empty::<Bytes>::new())?;
     let response = sender.send_request(request).await?;
     anyhow::ensure!(response.status().is_success(), "it answers {}", response.status());
@@ -104,7 +110,7 @@ async fn ask(socket: &std::path::Path, network: &str) -> anyhow::Result<Vec<Cont
 }
 
 /// Whether a container has a shim process, the engine's own, which runs from before its network is made.
-pub(super) fn has_shim(id: &str) -> bool {
+fn has_shim(id: &str) -> bool {
     let Ok(processes) = std::fs::read_dir("/proc") else { return false };
     processes.flatten().any(|process| {
         let line = std::fs::read(process.path().join("cmdline")).unwrap_or_default();

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
-use ashore_core::request::{Owner, Reply, Request, Staged};
+use ashore_core::network::Network;
+use ashore_core::request::{Owner, Reply, Request, Reservation, Staged};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
@@ -110,29 +111,20 @@ async fn answer_call(path: &str, body: &[u8], handle: Handle, engine: &Path) -> 
 }
 
 /// Looks for the container that the engine is starting, on each network that the pool serves.
-async fn find_owner(
-    handle: &Handle,
-    engine: &Path,
-    wish: &ashore_core::request::Reservation,
-) -> Option<Owner> {
+async fn find_owner(handle: &Handle, engine: &Path, wish: &Reservation) -> Option<Owner> {
     let Reply::Networks(networks) = handle(Request::ListNetworks) else { return None };
     let told = wish.owner.as_ref().and_then(|owner| owner.name.clone());
+    let of_pool = |network: &&Network| network.subnets.iter().any(|subnet| wish.pool.is_of(subnet));
     let mut found = None;
-    for network in networks.iter().filter(|network| network.subnets.iter().any(|s| wish.pool.is_of(s))) {
-        let Some(id) = network.engine.as_ref().map(|engine| engine.id.as_str()) else { continue };
-        let containers = owner::containers(engine, id).await;
-        if let Some(owner) = owner::starting(&containers, id, owner::has_shim) {
-            let known = owner.name.is_some();
-            found = Some(owner);
-            if known {
-                break;
-            }
+    for network in networks.iter().filter(of_pool).filter_map(|network| network.engine.as_ref()) {
+        let Some(owner) = owner::find(engine, network).await else { continue };
+        let known = owner.name.is_some();
+        found = Some(Owner { name: told.clone().or(owner.name), ..owner });
+        if known {
+            break;
         }
     }
-    match (found, told) {
-        (Some(owner), Some(name)) => Some(Owner { name: Some(name), ..owner }),
-        (found, _) => found.or_else(|| wish.owner.clone()),
-    }
+    found.or_else(|| wish.owner.clone())
 }
 
 fn json(value: &Value) -> Response<Full<Bytes>> {
