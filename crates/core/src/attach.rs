@@ -65,6 +65,16 @@ pub enum AttachError {
         /// The name.
         ifname: IfName,
     },
+    /// The namespace has a default route by another endpoint.
+    #[error("{netns} has its default route by its endpoint `{name}` of network `{network}`")]
+    DefaultRouteTaken {
+        /// The namespace.
+        netns: PathBuf,
+        /// The endpoint that has it.
+        name: EndpointName,
+        /// The network.
+        network: String,
+    },
     /// ipvlan shares the parent's MAC.
     #[error("{0} shares the parent's MAC, so an endpoint on it cannot have one of its own")]
     MacOnIpvlan(LinkKind),
@@ -104,6 +114,7 @@ impl AttachError {
                 "make one with `ip netns add NAME`, or name a container's --pid".into()
             }
             AttachError::IfnameTaken { .. } => "choose another name with --ifname".into(),
+            AttachError::DefaultRouteTaken { .. } => "give this one none, with --no-default-route".into(),
             AttachError::MacOnIpvlan(_) => "leave --mac out, or use --kind macvlan for the network".into(),
             AttachError::MacUnfit(_) => {
                 "an address of your own begins with 02, as in 02:00:00:00:00:01".into()
@@ -151,7 +162,7 @@ impl State {
         }
         self.check_room(network)?;
         let wish = Wish { name: &spec.name, ips: &spec.ips, mac: spec.mac };
-        Ok(Endpoint {
+        let endpoint = Endpoint {
             network: network.name.clone(),
             name: spec.name.clone(),
             addresses: self.choose_addresses(network, &wish, known)?,
@@ -161,7 +172,33 @@ impl State {
             home: Home::Netns { netns: netns.clone(), ifname: spec.ifname.clone() },
             stage: Stage::Attaching,
             since: now,
-        })
+        };
+        match self.rival_for_default_route(network, &endpoint) {
+            Some((other, its_network)) => Err(AttachError::DefaultRouteTaken {
+                netns: netns.path.clone(),
+                name: other.name.clone(),
+                network: its_network.label().to_owned(),
+            }),
+            None => Ok(endpoint),
+        }
+    }
+
+    /// Another endpoint in the same namespace that has a default route of a family in which this one wants one.
+    fn rival_for_default_route(
+        &self,
+        network: &Network,
+        endpoint: &Endpoint,
+    ) -> Option<(&Endpoint, &Network)> {
+        let families = |network: &Network, endpoint: &Endpoint| -> BTreeSet<Family> {
+            network.gateways_of(endpoint).map(Family::of).collect()
+        };
+        let wanted = families(network, endpoint);
+        let here = endpoint.netns()?;
+        let others =
+            self.endpoints.values().filter(|other| other.netns().is_some_and(|there| there.is(here)));
+        others
+            .filter_map(|other| Some((other, self.network_of(other)?)))
+            .find(|(other, its_network)| !families(its_network, other).is_disjoint(&wanted))
     }
 
     /// The network of a name, if an endpoint can be put on it now.

@@ -108,7 +108,10 @@ fn want_endpoint(desired: &mut Desired, network: &Network, endpoint: &Endpoint, 
     match &endpoint.home {
         Home::Netns { netns, ifname } => {
             if let Some(links) = desired.netns.get_mut(netns) {
-                links.push(endpoint_link(network, endpoint, ifname, &observed.host));
+                let mut link = endpoint_link(network, endpoint, ifname, &observed.host);
+                // Two endpoints in one namespace need one way to the host's IPv6 address, not two that replace each other.
+                link.routes.retain(|route| links.iter().flat_map(|l| &l.routes).all(|r| r.to != route.to));
+                links.push(link);
             }
             if network.kind == LinkKind::Bridge {
                 desired.host.push(port(network, endpoint, ifname, netns, &observed.host));
@@ -127,9 +130,7 @@ fn endpoint_link(network: &Network, endpoint: &Endpoint, ifname: &IfName, host: 
     let mut link = bare_link(network, endpoint, ifname);
     link.addresses =
         endpoint.addresses.iter().map(|net| Address { net: *net, nodad: net.addr().is_ipv6() }).collect();
-    if endpoint.default_route && !network.internal {
-        link.routes.extend(default_routes(network, endpoint, ifname));
-    }
+    link.routes.extend(network.gateways_of(endpoint).map(|gateway| default_route(gateway, ifname)));
     if network.wants_shim() {
         let way = way_to_host(network, endpoint, ifname, host);
         link.routes.extend(way.routes);
@@ -158,17 +159,10 @@ fn bare_link(network: &Network, endpoint: &Endpoint, ifname: &IfName) -> WantedL
     }
 }
 
-fn default_routes<'a>(
-    network: &'a Network,
-    endpoint: &'a Endpoint,
-    ifname: &'a IfName,
-) -> impl Iterator<Item = Route> + 'a {
-    endpoint.addresses.iter().filter_map(move |net| {
-        let gateway = network.subnet_of(net.addr())?.gateway?;
-        let to = if gateway.is_ipv4() { "0.0.0.0/0" } else { "::/0" };
-        let to = to.parse().expect("the two default routes are prefixes");
-        Some(Route { to, via: Some(gateway), dev: ifname.clone(), src: None })
-    })
+fn default_route(gateway: IpAddr, ifname: &IfName) -> Route {
+    let to = if gateway.is_ipv4() { "0.0.0.0/0" } else { "::/0" };
+    let to = to.parse().expect("the two default routes are prefixes");
+    Route { to, via: Some(gateway), dev: ifname.clone(), src: None }
 }
 
 /// The container's own way to the host, where the LAN's ways do not lead there.

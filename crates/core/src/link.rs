@@ -136,6 +136,11 @@ pub struct Netns {
 }
 
 impl Netns {
+    /// Whether both are the same namespace, by whatever path.
+    pub fn is(&self, other: &Netns) -> bool {
+        (self.dev, self.ino) == (other.dev, other.ino)
+    }
+
     /// The name under which `ip -n` finds it, for a namespace in `/run/netns`.
     pub fn ip_name(&self) -> Option<&str> {
         let name =

@@ -8,6 +8,7 @@ use ashore_wire::conflict::Profile;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use crate::endpoint::Endpoint;
 use crate::link::{LinkKind, MacvlanMode};
 use crate::name::{IfName, NetworkName};
 use crate::observed::{Link, ObservedKind, View};
@@ -121,6 +122,13 @@ impl Network {
     /// The subnet that holds an address.
     pub fn subnet_of(&self, ip: IpAddr) -> Option<&Subnet> {
         self.subnets.iter().find(|subnet| subnet.net.contains(&ip))
+    }
+
+    /// The routers of an endpoint's default routes, at most one of each family.
+    pub fn gateways_of(&self, endpoint: &Endpoint) -> impl Iterator<Item = IpAddr> {
+        let wanted = endpoint.default_route && !self.internal;
+        let subnets = endpoint.addresses.iter().filter_map(|net| self.subnet_of(net.addr()));
+        subnets.filter_map(|subnet| subnet.gateway).filter(move |_| wanted)
     }
 
     /// What people call it.

@@ -29,9 +29,10 @@ pub(super) fn network(error: &NetworkError) -> Refusal {
 pub(super) fn attach(error: &AttachError) -> Refusal {
     let kind = match error {
         AttachError::NoNetwork(_) => RefusalKind::NotFound,
-        AttachError::NameTaken { .. } | AttachError::PassthruTaken { .. } | AttachError::MacTaken { .. } => {
-            RefusalKind::Taken
-        }
+        AttachError::NameTaken { .. }
+        | AttachError::PassthruTaken { .. }
+        | AttachError::DefaultRouteTaken { .. }
+        | AttachError::MacTaken { .. } => RefusalKind::Taken,
         AttachError::Address(address) => match address {
             AddressError::Outside { .. } | AddressError::Never { .. } | AddressError::TwoOfFamily(..) => {
                 RefusalKind::Invalid

@@ -24,6 +24,7 @@ impl Engine {
         let namespace = Namespace::open(&spec.netns).map_err(|error| refusal::namespace(&error))?;
         let netns = namespace.identity();
         let mut inner = self.lock();
+        inner.check_not_host(&namespace)?;
         if let Some(there) = inner.already_attached(spec, &netns)? {
             return Ok(Reply::Attached(self.report(&inner, &there)));
         }
@@ -112,6 +113,14 @@ impl Engine {
 }
 
 impl Inner {
+    /// In the parents' own namespace the shim and its routes would be taken for what the endpoint left behind.
+    pub(super) fn check_not_host(&self, namespace: &Namespace) -> Result<(), Refusal> {
+        if *namespace == *self.kernel.host() {
+            return Err(refusal::attach(&AttachError::HostNamespace(namespace.path().to_owned())));
+        }
+        Ok(())
+    }
+
     /// Carries out the plan for an endpoint that is written down, and records that it is done.
     pub(super) fn put_on_lan(
         &mut self,
@@ -165,8 +174,7 @@ impl Inner {
         let Some(its_netns) = there.netns().cloned() else { return Ok(None) };
         let same_wish =
             spec.ips.iter().all(|ip| there.holds(*ip)) && (spec.mac.is_none() || spec.mac == there.mac);
-        let same_place =
-            its_netns.dev == netns.dev && its_netns.ino == netns.ino && *there.link().1 == spec.ifname;
+        let same_place = its_netns.is(netns) && *there.link().1 == spec.ifname;
         if same_place && same_wish && there.stage == Stage::Attached {
             return Ok(Some(there));
         }

@@ -41,6 +41,7 @@ impl Engine {
 
     fn planned_attach(&self, inner: &Inner, spec: &AttachSpec) -> Result<(Vec<Change>, Vec<Netns>), Refusal> {
         let namespace = Namespace::open(&spec.netns).map_err(|error| refusal::namespace(&error))?;
+        inner.check_not_host(&namespace)?;
         let netns = namespace.identity();
         let observed = inner.observe(std::slice::from_ref(&netns))?;
         let Some(inside) = observed.netns.get(&netns) else {

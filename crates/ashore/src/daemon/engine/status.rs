@@ -75,9 +75,8 @@ impl Engine {
     /// An endpoint, for people and programs.
     pub(super) fn report(&self, inner: &Inner, endpoint: &Endpoint) -> EndpointReport {
         let network = inner.state().network_of(endpoint);
-        let gateway = |net: &IpNet| network?.subnet_of(net.addr())?.gateway;
         let gateways: Vec<IpAddr> =
-            endpoint.addresses.iter().filter(|_| endpoint.default_route).filter_map(gateway).collect();
+            network.into_iter().flat_map(|network| network.gateways_of(endpoint)).collect();
         let (ifname, netns) = match &endpoint.home {
             Home::Netns { netns, ifname } => (Some(ifname.clone()), Some(netns.path.clone())),
             Home::Engine { .. } => (None, None),
