@@ -194,8 +194,7 @@ impl State {
         };
         let wanted = families(network, endpoint);
         let here = endpoint.netns()?;
-        let others =
-            self.endpoints.values().filter(|other| other.netns().is_some_and(|there| there.is(here)));
+        let others = self.endpoints.values().filter(|other| other.netns().is_some_and(|there| there == here));
         others
             .filter_map(|other| Some((other, self.network_of(other)?)))
             .find(|(other, its_network)| !families(its_network, other).is_disjoint(&wanted))

@@ -101,17 +101,31 @@ pub fn desired(state: &State, observed: &Observed) -> Desired {
             want_endpoint(&mut desired, network, endpoint, observed);
         }
     }
+    for (netns, links) in &mut desired.netns {
+        one_way_to_each(links, &observed.netns[netns]);
+    }
     desired
+}
+
+/// Two endpoints in one namespace need one way to the host's IPv6 address, not two that replace each other. The one that
+/// is there stays.
+fn one_way_to_each(links: &mut [WantedLink], view: &View) {
+    let mut ways: BTreeMap<IpNet, Route> = BTreeMap::new();
+    let all = || links.iter().flat_map(|link| &link.routes);
+    let there = all().filter(|route| view.routes.iter().any(|seen| seen.route == **route));
+    for route in there.chain(all()) {
+        ways.entry(route.to).or_insert_with(|| route.clone());
+    }
+    for link in links {
+        link.routes.retain(|route| ways.get(&route.to) == Some(route));
+    }
 }
 
 fn want_endpoint(desired: &mut Desired, network: &Network, endpoint: &Endpoint, observed: &Observed) {
     match &endpoint.home {
         Home::Netns { netns, ifname } => {
             if let Some(links) = desired.netns.get_mut(netns) {
-                let mut link = endpoint_link(network, endpoint, ifname, &observed.host);
-                // Two endpoints in one namespace need one way to the host's IPv6 address, not two that replace each other.
-                link.routes.retain(|route| links.iter().flat_map(|l| &l.routes).all(|r| r.to != route.to));
-                links.push(link);
+                links.push(endpoint_link(network, endpoint, ifname, &observed.host));
             }
             if network.kind == LinkKind::Bridge {
                 desired.host.push(port(network, endpoint, ifname, netns, &observed.host));

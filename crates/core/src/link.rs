@@ -1,6 +1,8 @@
 //! Links: what Ashore makes, and the tag by which it knows its own again.
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -124,8 +126,9 @@ impl FromStr for LinkKind {
 /// A network namespace other than the host's: how to open it, and how to know it again.
 ///
 /// A path may come to lead elsewhere (a process id is used again, a container is made anew), so the identity of the
-/// namespace behind it is kept too. Both numbers are those of the nsfs inode.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// namespace behind it is kept too. Both numbers are those of the nsfs inode. Two are equal if they are the same
+/// namespace, by whatever paths: what is in it belongs together.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Netns {
     /// A path that opens it, such as `/run/netns/web` or `/proc/4711/ns/net`.
     pub path: PathBuf,
@@ -135,12 +138,33 @@ pub struct Netns {
     pub ino: u64,
 }
 
-impl Netns {
-    /// Whether both are the same namespace, by whatever path.
-    pub fn is(&self, other: &Netns) -> bool {
-        (self.dev, self.ino) == (other.dev, other.ino)
+impl PartialEq for Netns {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
     }
+}
 
+impl Eq for Netns {}
+
+impl PartialOrd for Netns {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Netns {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.dev, self.ino).cmp(&(other.dev, other.ino))
+    }
+}
+
+impl Hash for Netns {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.dev, self.ino).hash(state);
+    }
+}
+
+impl Netns {
     /// The name under which `ip -n` finds it, for a namespace in `/run/netns`.
     pub fn ip_name(&self) -> Option<&str> {
         let name =

@@ -111,9 +111,9 @@ impl Namespace {
     }
 
     /// The namespace that was known by an identity; none if it is gone, or its path leads elsewhere by now.
-    pub(crate) fn find(netns: &Netns) -> Option<Self> {
+    pub fn find(netns: &Netns) -> Option<Self> {
         let found = Self::open(&netns.path).ok()?;
-        found.netns.is(netns).then_some(found)
+        (found.netns == *netns).then_some(found)
     }
 
     /// Runs something inside, in a thread of its own.
@@ -143,6 +143,6 @@ impl AsFd for Namespace {
 
 impl PartialEq for Namespace {
     fn eq(&self, other: &Self) -> bool {
-        self.netns.is(&other.netns)
+        self.netns == other.netns
     }
 }

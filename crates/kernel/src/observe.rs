@@ -29,7 +29,8 @@ use crate::netlink::Route;
 use crate::netns::Namespace;
 
 impl Kernel {
-    /// Reads the host's namespace and those containers' namespaces that are named. One that is gone is absent.
+    /// Reads the host's namespace and those containers' namespaces that are named, each once. One that is gone is
+    /// absent.
     pub fn observe(&self, netns: &[Netns]) -> Result<Observed, ObserveError> {
         let mut host = view(&self.route)?;
         let wireless = genetlink::wireless_links(&self.host);
@@ -38,6 +39,9 @@ impl Kernel {
         }
         let mut observed = Observed { host, netns: BTreeMap::new() };
         for netns in netns {
+            if observed.netns.contains_key(netns) {
+                continue;
+            }
             let Some(namespace) = Namespace::find(netns) else { continue };
             let fault = |source| ObserveError { what: "a container's namespace", source };
             let route = namespace.run(Route::open).and_then(|opened| opened).map_err(fault)?;

@@ -17,7 +17,7 @@ use ashore_core::plan::{Plan, plan};
 use ashore_core::request::{Refusal, Reply, Request};
 use ashore_core::state::{Change, State};
 use ashore_core::store::Store;
-use ashore_kernel::{Kernel, OnError, StepError};
+use ashore_kernel::{Kernel, Namespace, OnError, StepError};
 use ashore_wire::Mac;
 
 use super::lan::Lan;
@@ -176,12 +176,14 @@ fn log_steps(plan: &Plan) {
     }
 }
 
-/// The namespaces of all endpoints whose links Ashore itself put there.
+/// The namespaces of all endpoints whose links Ashore itself put there, by every path: one of several may lead nowhere.
 fn all_netns(state: &State) -> Vec<Netns> {
-    let mut netns: Vec<Netns> = state.endpoints.values().filter_map(Endpoint::netns).cloned().collect();
-    netns.sort();
-    netns.dedup();
-    netns
+    state.endpoints.values().filter_map(Endpoint::netns).cloned().collect()
+}
+
+/// Whether the path by which an endpoint was attached no longer leads to its namespace.
+fn is_gone(endpoint: &Endpoint) -> bool {
+    endpoint.netns().is_some_and(|netns| Namespace::find(netns).is_none())
 }
 
 /// Seconds since 1970. A clock before that is a clock not set yet: zero is older than all.

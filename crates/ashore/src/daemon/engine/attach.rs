@@ -16,7 +16,7 @@ use ashore_kernel::Namespace;
 use ashore_wire::conflict::Profile;
 use ipnet::IpNet;
 
-use super::{Engine, Inner, now};
+use super::{Engine, Inner, is_gone, now};
 use crate::daemon::refusal;
 
 impl Engine {
@@ -166,22 +166,35 @@ impl Inner {
         }
     }
 
-    /// The endpoint, if the very same attach was done before: a caller that lost the answer asks again. An endpoint of
-    /// that name whose namespace is gone makes room: its container was started anew.
+    /// The endpoint, if the very same attach was done before: a caller that lost the answer asks again. What is missing
+    /// of it is mended first, since a namespace that was made anew may have been given the number of the old one.
     fn already_attached(&mut self, spec: &AttachSpec, netns: &Netns) -> Result<Option<Endpoint>, Refusal> {
+        self.make_room(spec, netns)?;
         let key = (spec.network.clone(), spec.name.clone());
         let Some(there) = self.state().endpoints.get(&key).cloned() else { return Ok(None) };
-        let Some(its_netns) = there.netns().cloned() else { return Ok(None) };
         let same_wish =
             spec.ips.iter().all(|ip| there.holds(*ip)) && (spec.mac.is_none() || spec.mac == there.mac);
-        let same_place = its_netns.is(netns) && *there.link().1 == spec.ifname;
-        if same_place && same_wish && there.stage == Stage::Attached {
-            return Ok(Some(there));
+        let same_place = there.netns() == Some(netns) && *there.link().1 == spec.ifname;
+        if !same_place || !same_wish || there.stage != Stage::Attached {
+            return Ok(None);
         }
-        let observed = self.observe(std::slice::from_ref(&its_netns))?;
-        if !observed.netns.contains_key(&its_netns) {
-            self.take_off_lan(&there)?;
+        let observed = self.observe(std::slice::from_ref(netns))?;
+        self.carry_out(&observed, std::slice::from_ref(netns))?;
+        Ok(Some(there))
+    }
+
+    /// Lets go of what is gone and in the way: the endpoint of that name, because its container was started anew, and
+    /// those whose namespace had the number that this one has now.
+    fn make_room(&mut self, spec: &AttachSpec, netns: &Netns) -> Result<(), Refusal> {
+        let in_the_way = |endpoint: &&Endpoint| {
+            let same_name = endpoint.network == spec.network && endpoint.name == spec.name;
+            same_name || endpoint.netns() == Some(netns)
+        };
+        let endpoints = self.state().endpoints.values().filter(in_the_way);
+        let gone: Vec<Endpoint> = endpoints.filter(|endpoint| is_gone(endpoint)).cloned().collect();
+        for endpoint in &gone {
+            self.take_off_lan(endpoint)?;
         }
-        Ok(None)
+        Ok(())
     }
 }

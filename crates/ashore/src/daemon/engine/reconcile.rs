@@ -5,7 +5,7 @@ use ashore_core::endpoint::{Endpoint, Home, Stage};
 use ashore_core::request::Refusal;
 use ashore_core::state::Change;
 
-use super::{Engine, Inner, all_netns, now};
+use super::{Engine, Inner, all_netns, is_gone, now};
 
 impl Engine {
     /// Finishes what was cut short, lets go of what is gone, and mends the rest.
@@ -29,10 +29,7 @@ impl Engine {
             .state()
             .endpoints
             .values()
-            .filter(|endpoint| {
-                let gone = endpoint.netns().is_some_and(|netns| !observed.netns.contains_key(netns));
-                gone || endpoint.is_cut_short()
-            })
+            .filter(|endpoint| is_gone(endpoint) || endpoint.is_cut_short())
             .map(|endpoint| Endpoint { stage: Stage::Detaching, ..endpoint.clone() })
             .collect();
         for endpoint in &going {
