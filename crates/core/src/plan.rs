@@ -32,7 +32,7 @@ pub enum Blocked {
         name: IfName,
     },
     /// A route to the same destination.
-    #[error("{}: there is a route `{there}` already, and it is not Ashore's", shown(.place))]
+    #[error("{}: there is a route `{}` already, and it is not Ashore's", shown(.place), .there.way())]
     Route {
         /// Where.
         place: Place,

@@ -350,23 +350,34 @@ impl Route {
     fn family_flag(&self) -> &'static str {
         if self.to.addr().is_ipv6() { " -6" } else { "" }
     }
+
+    /// The route without a word of whose it is.
+    pub fn way(&self) -> impl fmt::Display {
+        Way(self)
+    }
 }
 
 impl fmt::Display for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.to.prefix_len() == 0 {
+        write!(f, "{} proto {ROUTE_PROTOCOL}", self.way())
+    }
+}
+
+struct Way<'a>(&'a Route);
+
+impl fmt::Display for Way<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Route { to, via, dev, src } = self.0;
+        if to.prefix_len() == 0 {
             f.write_str("default")?;
         } else {
-            write!(f, "{}", self.to)?;
+            write!(f, "{to}")?;
         }
-        if let Some(via) = self.via {
+        if let Some(via) = via {
             write!(f, " via {via}")?;
         }
-        write!(f, " dev {}", self.dev)?;
-        if let Some(src) = self.src {
-            write!(f, " src {src}")?;
-        }
-        write!(f, " proto {ROUTE_PROTOCOL}")
+        write!(f, " dev {dev}")?;
+        src.map_or(Ok(()), |src| write!(f, " src {src}"))
     }
 }
 
