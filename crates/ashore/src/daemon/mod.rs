@@ -4,7 +4,7 @@
 //! then answers. When it stops, or is killed, nothing on the LAN changes: links and routes are the kernel's.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{IsTerminal, Read};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -108,5 +108,10 @@ fn seed() -> anyhow::Result<Seed> {
 fn log() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("ASHORE_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
 }
