@@ -20,9 +20,17 @@ pub(crate) struct Cli {
 }
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done, 1 something failed, 2 the command line is wrong, 3 the request does not fit this host or network,
-4 no such network, 5 a name, address or parent is taken, 6 the kernel refused (and all was undone), 7 the state could
-not be written (and all was undone), 8 the daemon cannot be reached, 9 a privilege is missing.";
+Exit codes:
+  0  done
+  1  something failed
+  2  the command line is wrong
+  3  the request does not fit this host or network
+  4  there is no such network
+  5  a name, address, MAC, parent or route is taken
+  6  the kernel refused, and all was undone
+  7  the state could not be written, and all was undone
+  8  the daemon cannot be reached
+  9  a privilege is missing";
 
 /// All commands.
 #[derive(Debug, Subcommand)]
@@ -185,6 +193,7 @@ pub(crate) struct DetachArgs {
 
 /// `ashore plan`.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct PlanArgs {
     /// The change to plan; without one, what the next reconciliation would change
     #[command(subcommand)]
