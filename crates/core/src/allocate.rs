@@ -92,9 +92,7 @@ impl AddressError {
             AddressError::Held { endpoint, network, .. } => {
                 format!("free it with: ashore detach {network} {endpoint}")
             }
-            AddressError::OnLan { .. } => {
-                "give that machine another address, or choose a free one; `ashore status` lists what was heard".into()
-            }
+            AddressError::OnLan { .. } => "give that machine another address, or choose a free one".into(),
             AddressError::Exhausted { network, subnet, .. } => format!(
                 "detach what is no longer needed (ashore status), or make the network anew with a larger --ip-range inside {subnet}: \
                  ashore network rm {network}"
