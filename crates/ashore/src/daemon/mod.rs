@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::Context;
 use ashore_core::identity::Seed;
 use ashore_core::store::{Store, StoreError};
-use ashore_kernel::{Kernel, LockError, NamespaceLock, Watch, wait_readable};
+use ashore_kernel::{Kernel, LockError, NamespaceError, NamespaceLock, Watch, wait_readable};
 
 use crate::cli::DaemonArgs;
 use crate::client::Failure;
@@ -48,7 +48,14 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
         }
         other => Failure::Internal(other.into()),
     })?;
-    let kernel = Kernel::here().context("the kernel's network state")?;
+    let kernel = Kernel::here().map_err(|error| match error {
+        NamespaceError::System { ref source, .. }
+            if source.kind() == std::io::ErrorKind::PermissionDenied =>
+        {
+            Failure::Privilege("the daemon may not enter network namespaces: CAP_SYS_ADMIN is missing".into())
+        }
+        other => Failure::Internal(anyhow::Error::new(other).context("the kernel's network state")),
+    })?;
     check_privilege(&kernel)?;
     let host = kernel.host().clone();
     let lan = Lan::start(host.clone()).context("listening to the LAN")?;
