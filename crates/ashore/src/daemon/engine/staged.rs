@@ -231,7 +231,7 @@ impl Engine {
             Ok(observed) => {
                 self.follow(&inner, &observed);
                 self.lan.announce(inner.state(), &endpoint);
-                let gateways = if network.internal { Vec::new() } else { gateways(&network, &endpoint) };
+                let gateways = network.gateways_of(&endpoint).collect();
                 Ok(Reply::Joined { link: endpoint.link().1.clone(), gateways })
             }
             Err(refusal) => {
@@ -382,10 +382,6 @@ fn of_engine(endpoint: &Endpoint) -> Option<&String> {
         Home::Engine { id, .. } => id.as_ref(),
         Home::Netns { .. } => None,
     }
-}
-
-fn gateways(network: &Network, endpoint: &Endpoint) -> Vec<IpAddr> {
-    endpoint.addresses.iter().filter_map(|net| network.subnet_of(net.addr())?.gateway).collect()
 }
 
 /// The name under which a container of unknown name has its address.
