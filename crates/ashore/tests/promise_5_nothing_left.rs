@@ -1,0 +1,229 @@
+//! Promise 5: nothing is left behind. The daemon is killed at every system call by which a request changes the kernel or
+//! the disk; after its next start all of the request is there or nothing of it, and what was there before still is.
+
+mod home;
+
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use ashore_lab::{Engines, Machine, cannot_run};
+use home::{Home, eventually, ip, reaches};
+
+/// The calls that change anything: netlink requests, sysctls and replies, the state's pages and their barriers.
+const CALLS: &str = "sendto,sendmsg,write,pwrite64,fsync,fdatasync,ftruncate,setns,unlink,rename";
+/// More than any request makes.
+const MOST: u32 = 400;
+
+/// strace, with which a call of a running process can be made its last.
+fn strace(test: &str) -> Option<Engines> {
+    Engines::find().inspect_err(|why| cannot_run(test, why)).ok()
+}
+
+/// Lets the daemon's next request die at its n-th call.
+fn arm(engines: &Engines, daemon: u32, n: u32) -> Child {
+    let mut command = Command::new(engines.path("usr/bin/strace"));
+    command.args(["-f", "-qq", "-o", "/dev/null", "-p", &daemon.to_string()]);
+    command.args(["-e", &format!("trace={CALLS}"), "-e", &format!("inject={CALLS}:signal=KILL:when={n}")]);
+    let strace = engines.equip(&mut command).stdin(Stdio::null()).spawn().unwrap();
+    let end = Instant::now() + Duration::from_secs(10);
+    while !all_traced(daemon) {
+        assert!(Instant::now() < end, "strace does not attach");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    strace
+}
+
+fn all_traced(process: u32) -> bool {
+    let Ok(tasks) = std::fs::read_dir(format!("/proc/{process}/task")) else { return false };
+    tasks.flatten().all(|task| {
+        let status = std::fs::read_to_string(task.path().join("status")).unwrap_or_default();
+        status.lines().any(|line| line.starts_with("TracerPid:") && !line.ends_with("\t0"))
+    })
+}
+
+/// Runs a command whose request dies at its n-th call, and starts the daemon anew. False if it made fewer calls.
+fn dies_at(home: &mut Home, engines: &Engines, n: u32, command: &str) -> bool {
+    assert!(n < MOST, "`{command}` does not end");
+    let mut strace = arm(engines, home.daemon().pid(), n);
+    let ran = home.run(command);
+    // A request that was answered may have been the last.
+    let patience = Duration::from_millis(if ran.code == Some(0) { 20 } else { 5000 });
+    let died = home.daemon.as_mut().unwrap().ended_within(patience).unwrap();
+    if died {
+        strace.wait().unwrap();
+        home.daemon = None;
+        home.start();
+    } else {
+        strace.kill().unwrap();
+        strace.wait().unwrap();
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    }
+    died
+}
+
+/// A request that dies at no call, or at few, was not watched.
+fn assert_many(n: u32) {
+    eprintln!("died at each of {} calls", n - 1);
+    assert!(n > 5, "{n}");
+}
+
+fn endpoint(home: &Home, name: &str) -> Option<serde_json::Value> {
+    let status = home.status();
+    status["endpoints"].as_array().unwrap().iter().find(|endpoint| endpoint["name"] == name).cloned()
+}
+
+fn address(report: &serde_json::Value) -> std::net::IpAddr {
+    home::addresses(report)[0]
+}
+
+/// All of an endpoint is there, or nothing.
+fn whole_or_nothing(home: &Home, container: &Machine) {
+    match endpoint(home, container.name()) {
+        Some(report) => {
+            assert_eq!(report["stage"], "attached");
+            reaches(&home.laptop, address(&report));
+            reaches(&home.nas, address(&report));
+        }
+        None => assert_bare(container),
+    }
+    let status = home.status();
+    assert_eq!(status["pending"].as_array().unwrap().len(), 0, "{status}");
+    assert_eq!(status["troubles"].as_array().unwrap().len(), 0, "{status}");
+}
+
+fn assert_bare(container: &Machine) {
+    let links = container.kernel().observe(&[]).unwrap().host.links;
+    assert!(links.iter().all(|link| link.name.as_str() == "lo"), "{links:?}");
+}
+
+/// Neither link nor route nor row, but for what names keep.
+fn nothing_left(home: &Home) {
+    assert_eq!(home.made_links(), [] as [&str; 0]);
+    assert_eq!(home.made_routes(), [] as [&str; 0]);
+    let state: serde_json::Value = serde_json::from_str(&home.ok("state export")).unwrap();
+    let rows = state["rows"].as_object().unwrap().keys();
+    let left: Vec<&String> = rows.filter(|key| !key.starts_with("identity/") && *key != "seed").collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+const CREATE: &str = "network create lan --parent eth0 --subnet 192.168.88.0/24 --subnet fd88::/64 --ip-range \
+                      192.168.88.192/27 --ip-range fd88::c0/122 --gateway 192.168.88.1 --gateway fd88::1";
+
+fn attach_command(container: &Machine) -> String {
+    let netns = container.namespace().path().display().to_string();
+    format!("attach lan --netns {netns} --name {}", container.name())
+}
+
+#[test]
+fn an_attach_that_dies_at_any_call_leaves_all_or_nothing() {
+    let Some(engines) = strace("promise 5, attach") else { return };
+    let mut home = Home::new();
+    for n in 1.. {
+        home.ok(CREATE);
+        let web = home.world.container("web").unwrap();
+        let died = dies_at(&mut home, &engines, n, &attach_command(&web));
+        whole_or_nothing(&home, &web);
+        // Asked again it is done, once and at the same place.
+        let report = home.attach("lan", &web, "");
+        reaches(&home.laptop, address(&report));
+        assert_eq!(address(&report), ip("192.168.88.192"));
+        home.ok("detach lan web");
+        assert_bare(&web);
+        home.ok("network rm lan");
+        nothing_left(&home);
+        if !died {
+            return assert_many(n);
+        }
+    }
+}
+
+#[test]
+fn a_second_attach_that_dies_harms_nobody_and_no_address_is_given_twice() {
+    let Some(engines) = strace("promise 5, second attach") else { return };
+    let mut home = Home::new();
+    home.ok(CREATE);
+    let db = home.world.container("db").unwrap();
+    let at_db = address(&home.attach("lan", &db, ""));
+    for n in 1.. {
+        let web = home.world.container("web").unwrap();
+        let died = dies_at(&mut home, &engines, n, &attach_command(&web));
+        reaches(&home.laptop, at_db);
+        whole_or_nothing(&home, &web);
+        let other = home.world.container("other").unwrap();
+        let at_other = address(&home.attach("lan", &other, ""));
+        let at_web = address(&home.attach("lan", &web, ""));
+        assert!(at_other != at_web && at_other != at_db && at_web != at_db);
+        reaches(&web, at_other);
+        home.ok("detach lan other");
+        home.ok("detach lan web");
+        if !died {
+            return assert_many(n);
+        }
+    }
+}
+
+#[test]
+fn a_detach_that_dies_at_any_call_is_finished_or_not_begun() {
+    let Some(engines) = strace("promise 5, detach") else { return };
+    let mut home = Home::new();
+    home.ok(CREATE);
+    let db = home.world.container("db").unwrap();
+    let at_db = address(&home.attach("lan", &db, ""));
+    for n in 1.. {
+        let web = home.world.container("web").unwrap();
+        home.attach("lan", &web, "");
+        let died = dies_at(&mut home, &engines, n, "detach lan web");
+        whole_or_nothing(&home, &web);
+        reaches(&home.laptop, at_db);
+        home.ok("detach lan web");
+        assert_bare(&web);
+        if !died {
+            assert_many(n);
+            break;
+        }
+    }
+    home.ok("detach lan db");
+    home.ok("network rm lan");
+    nothing_left(&home);
+}
+
+#[test]
+fn making_and_removing_a_network_may_die_at_any_call() {
+    let Some(engines) = strace("promise 5, networks") else { return };
+    let mut home = Home::new();
+    for n in 1.. {
+        let died = dies_at(&mut home, &engines, n, CREATE);
+        let there = !serde_json::from_str::<Vec<serde_json::Value>>(&home.ok("network ls --json"))
+            .unwrap()
+            .is_empty();
+        if !there {
+            home.ok(CREATE);
+        }
+        // With a shim, which goes with the network.
+        let web = home.world.container("web").unwrap();
+        home.attach("lan", &web, "");
+        home.ok("detach lan web");
+        home.ok("network rm lan");
+        nothing_left(&home);
+        if !died {
+            assert_many(n);
+            break;
+        }
+    }
+    for n in 1.. {
+        home.ok(CREATE);
+        let web = home.world.container("web").unwrap();
+        home.attach("lan", &web, "");
+        home.ok("detach lan web");
+        let died = dies_at(&mut home, &engines, n, "network rm lan");
+        let there = home.run("network inspect lan").code == Some(0);
+        if there {
+            home.ok("network rm lan");
+        }
+        eventually("the shim is gone", || home.made_links().is_empty());
+        nothing_left(&home);
+        if !died {
+            return assert_many(n);
+        }
+    }
+}
