@@ -6,6 +6,7 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, bail};
 use clap::Parser;
 
+mod bench;
 mod lint;
 mod packages;
 mod test;
@@ -15,6 +16,8 @@ mod test;
 enum Task {
     /// Check and test everything; fetches the engines that the tests need
     Test(test::TestArgs),
+    /// Measure beside the peers
+    Bench(bench::BenchArgs),
     /// Check formatting, lints, licences and sources
     Lint,
 }
@@ -33,6 +36,7 @@ fn perform(task: &Task, root: &Path) -> anyhow::Result<()> {
     std::env::set_current_dir(root).with_context(|| root.display().to_string())?;
     match task {
         Task::Test(arguments) => test::run(root, arguments),
+        Task::Bench(arguments) => bench::run(root, arguments),
         Task::Lint => lint::run(root),
     }
 }

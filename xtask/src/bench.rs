@@ -1,0 +1,288 @@
+//! `cargo xtask bench`: Ashore beside its peers, in one run, as ratios. Never a test: a number depends on the machine.
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use ashore_core::request::{AttachSpec, Reply, Request};
+use ashore_lab::{Daemon, Engines, Machine, World};
+use clap::{Args, Subcommand};
+
+use crate::{cargo, execute, packages};
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchArgs {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Attach and detach of a namespace: the daemon, the whole process, `ip -batch`, and CNI's macvlan with host-local
+    Attach {
+        /// How many of each, interleaved
+        #[arg(long, default_value_t = 100)]
+        rounds: usize,
+    },
+}
+
+pub(crate) fn run(root: &Path, arguments: &BenchArgs) -> anyhow::Result<()> {
+    packages::fetch(root).map_err(anyhow::Error::msg)?;
+    execute(cargo().args(["build", "--release", "--package", "ashore"]))?;
+    let What::Attach { rounds } = arguments.what;
+    attach(root, rounds)
+}
+
+/// The way of one contender.
+trait Contender {
+    fn name(&self) -> &'static str;
+    fn attach(&mut self, container: &Machine) -> anyhow::Result<()>;
+    fn detach(&mut self, container: &Machine) -> anyhow::Result<()>;
+}
+
+fn attach(root: &Path, rounds: usize) -> anyhow::Result<()> {
+    let engines = Engines::find().map_err(anyhow::Error::msg)?;
+    let world = World::new(None)?;
+    let (laptop, nas) = (world.machine("laptop", 50)?, world.machine("nas", 9)?);
+    let directory = root.join("target/bench");
+    let _ = std::fs::remove_dir_all(&directory);
+    let program = root.join("target/release/ashore");
+    let daemon = Daemon::start(&program, &nas, &directory)?;
+    for (network, range, conflict) in [("lan", "192", "quick"), ("unchecked", "160", "off")] {
+        let range = format!("192.168.88.{range}/27");
+        let create = ["network", "create", network, "--parent", "eth0", "--subnet", "192.168.88.0/24"];
+        let options = ["--ip-range", &range, "--gateway", "192.168.88.1", "--conflict", conflict];
+        daemon.run(&[&create[..], &options[..]].concat())?.expect_success();
+    }
+    // The first endpoint brings the shim; a home server has one all the time.
+    let resident = world.container("resident")?;
+    let mut first = Through { network: "lan", daemon: &daemon, name: "" };
+    first.attach(&resident)?;
+    // The next candidates are probed ahead while a home server idles.
+    std::thread::sleep(Duration::from_secs(2));
+
+    let mut contenders: Vec<Box<dyn Contender + '_>> = vec![
+        Box::new(Batch { engines: &engines, nas: &nas }),
+        Box::new(Through { network: "lan", daemon: &daemon, name: "daemon, conflict quick" }),
+        Box::new(Through { network: "unchecked", daemon: &daemon, name: "daemon, conflict off" }),
+        Box::new(Whole { daemon: &daemon }),
+        Box::new(Cni { engines: &engines, nas: &nas, directory: directory.join("cni") }),
+    ];
+    let mut times: Vec<(Vec<Duration>, Vec<Duration>)> = vec![Default::default(); contenders.len()];
+    for round in 0..rounds {
+        for (contender, (attaches, detaches)) in contenders.iter_mut().zip(&mut times) {
+            let container = world.container("web")?;
+            let begun = Instant::now();
+            contender.attach(&container)?;
+            attaches.push(begun.elapsed());
+            if round == 0 {
+                check(&laptop, &container, contender.name())?;
+            }
+            let begun = Instant::now();
+            contender.detach(&container)?;
+            detaches.push(begun.elapsed());
+        }
+    }
+    println!("\nMedian of {rounds}, interleaved, on {}:\n", machine());
+    println!("| | attach | of `ip -batch` | of CNI | detach | of `ip -batch` | of CNI |");
+    println!("|---|---|---|---|---|---|---|");
+    let medians: Vec<(f64, f64)> =
+        times.into_iter().map(|(one, other)| (median(one), median(other))).collect();
+    let (batch, cni) = (medians[0], medians[medians.len() - 1]);
+    for (contender, (attach, detach)) in contenders.iter().zip(&medians) {
+        println!(
+            "| {} | {attach:.2} ms | {:.2} | {:.2} | {detach:.2} ms | {:.2} | {:.2} |",
+            contender.name(),
+            attach / batch.0,
+            attach / cni.0,
+            detach / batch.1,
+            detach / cni.1
+        );
+    }
+    Ok(())
+}
+
+/// A contender that does not get its container onto the LAN has no time worth comparing.
+fn check(laptop: &Machine, container: &Machine, name: &str) -> anyhow::Result<()> {
+    let addresses = container.kernel().observe(&[])?.host.addresses;
+    let ip = addresses.iter().map(|address| address.net.addr()).find(|ip| ip.is_ipv4() && !ip.is_loopback());
+    let ip = ip.with_context(|| format!("{name} gave no address"))?;
+    laptop.ping(ip).with_context(|| format!("{name}: {ip} does not answer"))?;
+    Ok(())
+}
+
+/// In milliseconds.
+fn median(mut times: Vec<Duration>) -> f64 {
+    times.sort_unstable();
+    times[times.len() / 2].as_secs_f64() * 1e3
+}
+
+fn machine() -> String {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let cpu = read("/proc/cpuinfo");
+    let model =
+        cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ").map(|(_, m)| m));
+    let cores = cpu.lines().filter(|line| line.starts_with("processor")).count();
+    format!("{} ({cores} cores), Linux {}", model.unwrap_or("?"), read("/proc/sys/kernel/osrelease").trim())
+}
+
+/// Requests on the control socket, as a front end makes them.
+struct Through<'a> {
+    network: &'a str,
+    daemon: &'a Daemon,
+    name: &'static str,
+}
+
+impl Through<'_> {
+    fn ask(&self, request: &Request) -> anyhow::Result<()> {
+        let mut stream = UnixStream::connect(self.daemon.socket())?;
+        let mut line = serde_json::to_vec(request)?;
+        line.push(b'\n');
+        stream.write_all(&line)?;
+        let mut answer = String::new();
+        BufReader::new(stream).read_line(&mut answer)?;
+        match serde_json::from_str(&answer)? {
+            Reply::Refused(refusal) => bail!("{refusal}"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Contender for Through<'_> {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn attach(&mut self, container: &Machine) -> anyhow::Result<()> {
+        self.ask(&Request::Attach(AttachSpec {
+            network: self.network.parse()?,
+            name: container.name().parse()?,
+            netns: container.namespace().path().to_owned(),
+            ips: Vec::new(),
+            mac: None,
+            ifname: "eth0".parse()?,
+            default_route: true,
+        }))
+    }
+
+    fn detach(&mut self, container: &Machine) -> anyhow::Result<()> {
+        self.ask(&Request::Detach { network: self.network.parse()?, name: container.name().parse()? })
+    }
+}
+
+/// `ashore attach`, from its start to its end.
+struct Whole<'a> {
+    daemon: &'a Daemon,
+}
+
+impl Contender for Whole<'_> {
+    fn name(&self) -> &'static str {
+        "`ashore attach`, whole process"
+    }
+
+    fn attach(&mut self, container: &Machine) -> anyhow::Result<()> {
+        let netns = container.namespace().path().display().to_string();
+        self.daemon.run(&["attach", "lan", "--netns", &netns, "--name", "whole"])?.expect_success();
+        Ok(())
+    }
+
+    fn detach(&mut self, _: &Machine) -> anyhow::Result<()> {
+        self.daemon.run(&["detach", "lan", "whole"])?.expect_success();
+        Ok(())
+    }
+}
+
+/// The same netlink work by iproute2: one process for the host's side, one for the container's.
+struct Batch<'a> {
+    engines: &'a Engines,
+    nas: &'a Machine,
+}
+
+impl Batch<'_> {
+    fn ip(&self, machine: &Machine, lines: &str) -> anyhow::Result<()> {
+        let mut command = machine.command(self.engines.path("sbin/ip"))?;
+        command.args(["-batch", "-"]);
+        feed(self.engines.equip(&mut command), lines)
+    }
+}
+
+impl Contender for Batch<'_> {
+    fn name(&self) -> &'static str {
+        "`ip -batch`"
+    }
+
+    fn attach(&mut self, container: &Machine) -> anyhow::Result<()> {
+        let netns = container.namespace().path().display();
+        self.ip(
+            self.nas,
+            &format!(
+                "link add link eth0 name eth0 netns {netns} address 02:00:00:00:00:77 type macvlan mode bridge\n\
+                 route add 192.168.88.77/32 dev shim-eth0 src 192.168.88.9\n"
+            ),
+        )?;
+        self.ip(
+            container,
+            "link set dev eth0 alias bench\naddr add 192.168.88.77/24 dev eth0 brd +\nlink set dev eth0 up\n\
+             route add default via 192.168.88.1 dev eth0\n",
+        )
+    }
+
+    fn detach(&mut self, container: &Machine) -> anyhow::Result<()> {
+        self.ip(container, "link del dev eth0\n")?;
+        self.ip(self.nas, "route del 192.168.88.77/32 dev shim-eth0\n")
+    }
+}
+
+/// The CNI reference plugins, as a runtime calls them.
+struct Cni<'a> {
+    engines: &'a Engines,
+    nas: &'a Machine,
+    directory: PathBuf,
+}
+
+impl Cni<'_> {
+    fn call(&self, what: &str, container: &Machine) -> anyhow::Result<()> {
+        let plugins = self.engines.path("usr/lib/cni");
+        let mut command = self.nas.command(plugins.join("macvlan"))?;
+        command.env("CNI_COMMAND", what).env("CNI_CONTAINERID", "web").env("CNI_IFNAME", "eth0");
+        command.env("CNI_NETNS", container.namespace().path()).env("CNI_PATH", &plugins);
+        let config = serde_json::json!({
+            "cniVersion": "1.0.0", "name": "lan", "type": "macvlan", "master": "eth0",
+            "ipam": {
+                "type": "host-local",
+                "ranges": [[{ "subnet": "192.168.88.0/24", "rangeStart": "192.168.88.100",
+                              "rangeEnd": "192.168.88.120", "gateway": "192.168.88.1" }]],
+                "routes": [{ "dst": "0.0.0.0/0" }],
+                "dataDir": self.directory,
+            },
+        });
+        feed(&mut command, &config.to_string())
+    }
+}
+
+impl Contender for Cni<'_> {
+    fn name(&self) -> &'static str {
+        "CNI macvlan + host-local"
+    }
+
+    fn attach(&mut self, container: &Machine) -> anyhow::Result<()> {
+        self.call("ADD", container)
+    }
+
+    fn detach(&mut self, container: &Machine) -> anyhow::Result<()> {
+        self.call("DEL", container)
+    }
+}
+
+fn feed(command: &mut Command, input: &str) -> anyhow::Result<()> {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    child.stdin.take().expect("it is piped").write_all(input.as_bytes())?;
+    let output = child.wait_with_output()?;
+    if !output.status.success() {
+        bail!("{command:?}: {}", String::from_utf8_lossy(&output.stdout));
+    }
+    Ok(())
+}
