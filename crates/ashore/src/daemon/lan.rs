@@ -116,7 +116,9 @@ impl Lan {
             .collect();
         let mut defended = BTreeMap::new();
         for endpoint in state.endpoints.values().filter(|endpoint| endpoint.is_wanted()) {
-            let (Some(network), Some(mac)) = (state.network_of(endpoint), endpoint.mac) else { continue };
+            let Some(network) = state.network_of(endpoint) else { continue };
+            // Where the link shares the parent's MAC, the LAN knows the address by that one.
+            let Some(mac) = endpoint.mac.or_else(|| host.link(&network.parent)?.mac) else { continue };
             for net in &endpoint.addresses {
                 let ip = net.addr();
                 let before = table.defended.remove(&ip).filter(|(_, defence)| defence.owner() == mac);
@@ -158,8 +160,10 @@ impl Lan {
 
     /// Tells the LAN that an endpoint has its addresses now, so that stale caches change.
     pub(crate) fn announce(&self, state: &State, endpoint: &Endpoint) {
-        let (Some(network), Some(mac)) = (state.network_of(endpoint), endpoint.mac) else { return };
+        let Some(network) = state.network_of(endpoint) else { return };
         let mut table = self.table();
+        let parents = table.parents.get(&network.parent).map(|ear| ear.mac);
+        let Some(mac) = endpoint.mac.or(parents) else { return };
         for net in &endpoint.addresses {
             let (parent, ip, due) = (network.parent.clone(), net.addr(), Instant::now());
             table.announcements.push(Announcement { parent, ip, mac, due, left: ANNOUNCE_NUM });
