@@ -13,7 +13,7 @@ use crate::endpoint::{Endpoint, Home, Source, Stage};
 use crate::identity::Identity;
 use crate::link::{LinkKind, MacvlanMode, Netns};
 use crate::name::{EndpointName, IfName, NetworkName};
-use crate::network::{Network, Subnet};
+use crate::network::{Network, NetworkError, Subnet};
 use crate::observed::View;
 use crate::request::AttachSpec;
 use crate::state::{Change, State};
@@ -75,7 +75,10 @@ pub enum AttachError {
         /// The network.
         network: String,
     },
-    /// ipvlan shares the parent's MAC.
+    /// The host has come to use the network's parent itself.
+    #[error(transparent)]
+    CutsHost(#[from] NetworkError),
+    /// ipvlan and passthru share the parent's MAC.
     #[error("{0} shares the parent's MAC, so an endpoint on it cannot have one of its own")]
     MacOnIpvlan(LinkKind),
     /// The MAC is no station's.
@@ -123,6 +126,7 @@ impl AttachError {
                 "choose another, or leave --mac out: the name alone gives a stable one".into()
             }
             AttachError::Address(error) => return error.hint(),
+            AttachError::CutsHost(error) => return error.hint(),
             AttachError::ParentGone { .. } => return None,
         })
     }
@@ -160,7 +164,7 @@ impl State {
         if inside.link(&spec.ifname).is_some() {
             return Err(AttachError::IfnameTaken { netns: netns.path.clone(), ifname: spec.ifname.clone() });
         }
-        self.check_room(network)?;
+        self.check_room(network, known.host)?;
         let wish = Wish { name: &spec.name, ips: &spec.ips, mac: spec.mac };
         let endpoint = Endpoint {
             network: network.name.clone(),
@@ -213,13 +217,16 @@ impl State {
         }
     }
 
-    /// macvlan passthru has room for one endpoint.
-    pub fn check_room(&self, network: &Network) -> Result<(), AttachError> {
+    /// macvlan passthru has room for one endpoint, and none beside the host. An address that is only reserved takes no
+    /// room.
+    pub fn check_room(&self, network: &Network, host: &View) -> Result<(), AttachError> {
         if network.kind != LinkKind::Macvlan(MacvlanMode::Passthru) {
             return Ok(());
         }
+        network.check_host_is_not_cut(host)?;
         let on_parent = |endpoint: &&Endpoint| {
-            self.network_of(endpoint).is_some_and(|other| other.parent == network.parent)
+            let parent = self.network_of(endpoint).map(|other| &other.parent);
+            endpoint.stage != Stage::Reserved && parent == Some(&network.parent)
         };
         match self.endpoints.values().find(on_parent) {
             None => Ok(()),
@@ -284,7 +291,7 @@ impl State {
         host: &View,
     ) -> Result<Option<Mac>, AttachError> {
         let holder = |mac: Mac| self.mac_in_use(mac, host);
-        if let LinkKind::Ipvlan(_) = network.kind {
+        if network.kind.shares_parents_mac() {
             return if wish.mac.is_some() { Err(AttachError::MacOnIpvlan(network.kind)) } else { Ok(None) };
         }
         if let Some(mac) = wish.mac {

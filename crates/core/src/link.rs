@@ -63,6 +63,12 @@ impl LinkKind {
     pub fn hides_from_host(self) -> bool {
         matches!(self, LinkKind::Macvlan(MacvlanMode::Private | MacvlanMode::Vepa | MacvlanMode::Passthru))
     }
+
+    /// Whether its endpoints have the parent's MAC, whatever one asks for: the kernel gives a passthru child the
+    /// parent's, and to change it changes the parent's too.
+    pub fn shares_parents_mac(self) -> bool {
+        matches!(self, LinkKind::Ipvlan(_) | LinkKind::Macvlan(MacvlanMode::Passthru))
+    }
 }
 
 impl MacvlanMode {

@@ -290,6 +290,16 @@ pub enum NetworkError {
         /// The least, in bytes (RFC 791: 68, RFC 8200: 1280).
         least: u32,
     },
+    /// passthru takes the interface away from the host.
+    #[error(
+        "macvlan:passthru hands all of `{parent}` to its one endpoint, and would cut the host off from its {present} there"
+    )]
+    PassthruCutsHost {
+        /// The parent.
+        parent: IfName,
+        /// The host's addresses on it.
+        present: String,
+    },
     /// Host access that the kernel cannot give.
     #[error("{0} leaves the host no way to its containers")]
     NoHostAccess(LinkKind),
@@ -413,6 +423,9 @@ impl NetworkError {
             NetworkError::RangesOverlap { .. } => {
                 "choose a range beside it: ashore network ls shows those in use".into()
             }
+            NetworkError::PassthruCutsHost { .. } => {
+                "use --kind macvlan, or a NIC that the host itself does not use".into()
+            }
             NetworkError::NoHostAccess(kind) => {
                 format!("say --host-access no to go without it, or use another kind than {kind}")
             }
@@ -447,7 +460,22 @@ impl Network {
         for subnet in &self.subnets {
             self.check_subnet_of_parent(host, parent, subnet)?;
         }
+        self.check_host_is_not_cut(host)?;
         self.check_options()
+    }
+
+    /// In passthru mode the kernel hands every frame that the parent receives to the child (Linux 6.18, `macvlan.c`).
+    pub fn check_host_is_not_cut(&self, host: &View) -> Result<(), NetworkError> {
+        if self.kind != LinkKind::Macvlan(MacvlanMode::Passthru) {
+            return Ok(());
+        }
+        let Some(parent) = host.link(&self.parent) else { return Ok(()) };
+        let addresses = || host.addresses_of(parent).filter(|address| !address.link_scope);
+        if addresses().next().is_none() {
+            return Ok(());
+        }
+        let (parent, present) = (self.parent.clone(), list(addresses().map(|address| address.net.addr())));
+        Err(NetworkError::PassthruCutsHost { parent, present })
     }
 
     fn check_parent<'a>(&self, host: &'a View) -> Result<&'a Link, NetworkError> {

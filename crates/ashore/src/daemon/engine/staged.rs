@@ -179,8 +179,8 @@ impl Engine {
             return Ok(Reply::Prepared { mac: there.mac });
         }
         let network = inner.engine_network(network)?;
-        inner.state().check_room(&network).map_err(|error| refusal::attach(&error))?;
         let observed = inner.observe(&[])?;
+        inner.state().check_room(&network, &observed.host).map_err(|error| refusal::attach(&error))?;
         let mut changes = Vec::new();
         let reserved = match addresses.first().and_then(|net| inner.state().holder(net.addr())).cloned() {
             // Two networks on the LAN's whole subnet have one pool, and now it is known which one it is for.

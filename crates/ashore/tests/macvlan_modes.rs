@@ -1,0 +1,69 @@
+//! What each mode of macvlan lets through, as the LAN sees it.
+
+mod home;
+
+use ashore_lab::Daemon;
+use home::{HOST, Home, addresses, does_not_reach, ip, reaches};
+
+/// Siblings and the host are out of reach; the LAN is not.
+fn keeps_to_the_wire(mode: &str) {
+    let home = Home::new();
+    home.ok(&format!(
+        "network create lan --kind macvlan:{mode} --parent eth0 --subnet 192.168.88.0/24 \
+         --ip-range 192.168.88.192/27 --gateway 192.168.88.1"
+    ));
+    let (web, db) = (home.world.container("web").unwrap(), home.world.container("db").unwrap());
+    let [at_web, at_db] = [&web, &db].map(|container| addresses(&home.attach("lan", container, ""))[0]);
+    reaches(&home.laptop, at_web);
+    reaches(&web, ip("192.168.88.1"));
+    does_not_reach(&db, at_web);
+    does_not_reach(&web, at_db);
+    does_not_reach(&home.nas, at_web);
+    reaches(&home.laptop, ip(HOST));
+    assert_eq!(home.made_links(), [""; 0]);
+}
+
+#[test]
+fn private_keeps_siblings_apart() {
+    keeps_to_the_wire("private");
+}
+
+#[test]
+fn vepa_keeps_siblings_apart_on_a_switch_that_sends_nothing_back() {
+    keeps_to_the_wire("vepa");
+}
+
+#[test]
+fn passthru_is_refused_where_it_would_cut_the_host_off() {
+    let home = Home::new();
+    let ran = home.run("network create lan --kind macvlan:passthru --parent eth0 --subnet 192.168.88.0/24");
+    assert_eq!(ran.code, Some(3), "{}", ran.stderr);
+    assert!(ran.stderr.contains("cut the host off from its 192.168.88.9"), "{}", ran.stderr);
+    reaches(&home.laptop, ip(HOST));
+}
+
+#[test]
+fn passthru_hands_a_nic_of_its_own_to_one_endpoint_and_back() {
+    let home = Home::new();
+    // A host with a NIC on which it has no address itself.
+    let host = home.world.container("host").unwrap();
+    home.world.plug_in(&host).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(home::PROGRAM.as_ref(), &host, directory.path()).unwrap();
+    let run = |line: &str| daemon.run(&line.split_whitespace().collect::<Vec<_>>()).unwrap();
+    run("network create lan --kind macvlan:passthru --parent eth0 --subnet 192.168.88.0/24 \
+         --ip-range 192.168.88.192/27 --gateway 192.168.88.1")
+    .expect_success();
+    let web = home.world.container("web").unwrap();
+    let attach = format!("attach lan --netns {} --name web", web.namespace().path().display());
+    let refused = run(&format!("{attach} --mac 02:00:00:00:00:01"));
+    assert_eq!(refused.code, Some(3), "{}", refused.stderr);
+    // Twice: the first endpoint gives the NIC back.
+    for _ in 0..2 {
+        run(&attach).expect_success();
+        reaches(&home.laptop, ip("192.168.88.192"));
+        run("detach lan web").expect_success();
+    }
+    let links = host.kernel().observe(&[]).unwrap().host.links;
+    assert!(links.iter().all(|link| link.tag().is_none()));
+}
