@@ -137,6 +137,17 @@ impl State {
             .find(|network| network.engine.as_ref().is_some_and(|engine| engine.id == wanted))
     }
 
+    /// The names that were on a network and are not, the one that left last first.
+    pub fn left_last<'a>(&'a self, network: &Network) -> impl Iterator<Item = &'a EndpointName> + use<'a> {
+        let (scope, on) = (State::scope(network), network.name.clone());
+        let away = self.identities.iter().filter(|((of, name), _)| {
+            *of == scope && !self.endpoints.contains_key(&(on.clone(), name.clone()))
+        });
+        let mut names: Vec<_> = away.map(|((_, name), identity)| (identity.last_used, name)).collect();
+        names.sort_by_key(|(last_used, _)| std::cmp::Reverse(*last_used));
+        names.into_iter().map(|(_, name)| name)
+    }
+
     /// The endpoint that holds an address, on any network: networks may share the LAN's subnet.
     pub fn holder(&self, ip: IpAddr) -> Option<&Endpoint> {
         self.endpoints.values().find(|endpoint| endpoint.holds(ip))

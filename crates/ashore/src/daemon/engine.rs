@@ -151,14 +151,19 @@ impl Inner {
         Ok((self.observe(netns)?, outcome.errors))
     }
 
-    /// The addresses that the next attaches will get: three of each subnet, for conflict detection to look at ahead.
+    /// The addresses that the next attaches will get, for conflict detection to look at ahead: three of each subnet for
+    /// new names, and those of the names that left last.
     fn next_candidates(&self, observed: &Observed, on_lan: &BTreeMap<IpAddr, Mac>) -> Vec<super::lan::Ahead> {
         const AHEAD: usize = 3;
+        const LEFT_LAST: usize = 8;
         let known = Known { host: &observed.host, on_lan, held: &self.held };
         let mut ahead = Vec::new();
         for network in self.state().networks.values() {
+            let names = self.state().left_last(network).take(LEFT_LAST).collect::<Vec<_>>();
             for subnet in &network.subnets {
-                let ips = self.state().candidates(network, subnet, None, &known).take(AHEAD).collect();
+                let candidates = |name| self.state().candidates(network, subnet, name, &known);
+                let returning = names.iter().filter_map(|name| candidates(Some(*name)).next());
+                let ips = candidates(None).take(AHEAD).chain(returning).collect();
                 ahead.push(super::lan::Ahead {
                     parent: network.parent.clone(),
                     profile: network.conflict,

@@ -60,13 +60,21 @@ struct Table {
     own: BTreeSet<Mac>,
     probes: BTreeMap<(IfName, IpAddr), Probe>,
     /// Addresses that nobody was heard to have, and since when.
-    clear: BTreeMap<(IfName, IpAddr), (Instant, Profile)>,
+    clear: BTreeMap<(IfName, IpAddr), Clearance>,
     /// Addresses that another machine has, and when it was last heard.
     heard: BTreeMap<IpAddr, (Mac, Instant)>,
     defended: BTreeMap<IpAddr, (IfName, Defence)>,
     conflicts: BTreeMap<IpAddr, BTreeMap<Mac, u64>>,
     announcements: Vec<Announcement>,
     ahead: Vec<Ahead>,
+}
+
+/// Why an address is taken to be nobody's.
+#[derive(Debug, Clone, Copy)]
+struct Clearance {
+    since: Instant,
+    /// How thoroughly it was looked for; nothing if it was an endpoint's until then.
+    by: Option<Profile>,
 }
 
 /// Where to listen on a parent, by the kernel's numbers.
@@ -125,6 +133,13 @@ impl Lan {
                 let defence = before.map_or_else(|| Defence::new(ip, mac), |(_, defence)| defence);
                 defended.insert(ip, (network.parent.clone(), defence));
                 table.clear.remove(&(network.parent.clone(), ip));
+            }
+        }
+        // What was defended until now is as clear as anything that was looked for.
+        let now = Instant::now();
+        for (ip, (parent, _)) in std::mem::take(&mut table.defended) {
+            if !table.conflicts.contains_key(&ip) {
+                table.clear.insert((parent, ip), Clearance { since: now, by: None });
             }
         }
         table.conflicts.retain(|ip, _| defended.contains_key(ip));
@@ -192,7 +207,9 @@ impl Lan {
 
 impl Table {
     fn is_clear(&self, key: &(IfName, IpAddr), profile: Profile, age: Duration) -> bool {
-        self.clear.get(key).is_some_and(|(since, by)| *by == profile && since.elapsed() < age)
+        self.clear.get(key).is_some_and(|clearance| {
+            clearance.by.is_none_or(|by| by == profile) && clearance.since.elapsed() < age
+        })
     }
 
     fn begin(&mut self, parent: &IfName, ip: IpAddr, profile: Profile) {
@@ -238,7 +255,8 @@ impl Table {
                         return true;
                     }
                     Action::Clear => {
-                        self.clear.insert(key.clone(), (now, probe.profile()));
+                        self.clear
+                            .insert(key.clone(), Clearance { since: now, by: Some(probe.profile()) });
                         break;
                     }
                     Action::Conflict(mac) => {
