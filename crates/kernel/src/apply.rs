@@ -17,6 +17,7 @@ use netlink_packet_route::link::LinkAttribute;
 use nix::errno::Errno;
 
 use crate::error::StepError;
+use crate::genetlink;
 use crate::message::{self, Places};
 use crate::netlink::{Nack, Request, Route};
 use crate::netns::{Namespace, NamespaceError};
@@ -30,6 +31,8 @@ const MAC_RETRY: Duration = Duration::from_millis(5);
 pub struct Kernel {
     pub(crate) host: Namespace,
     pub(crate) route: Route,
+    /// Generic netlink, for what is asked of nl80211.
+    pub(crate) generic: netlink_sys::Socket,
     /// Whose routes it makes and removes.
     route_protocol: u8,
 }
@@ -61,8 +64,9 @@ impl Kernel {
     /// Opens a namespace as the host's.
     pub fn of(host: &Namespace) -> Result<Self, NamespaceError> {
         let fault = |source| NamespaceError::System { path: host.path().to_owned(), source };
-        let route = host.run(Route::open).and_then(|opened| opened).map_err(fault)?;
-        Ok(Kernel { host: host.clone(), route, route_protocol: ROUTE_PROTOCOL })
+        let open = || Ok((Route::open()?, genetlink::open()?));
+        let (route, generic) = host.run(open).and_then(|opened| opened).map_err(fault)?;
+        Ok(Kernel { host: host.clone(), route, generic, route_protocol: ROUTE_PROTOCOL })
     }
 
     /// The same, for routes of another `rtm_protocol` than Ashore's.

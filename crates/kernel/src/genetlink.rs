@@ -7,8 +7,6 @@ use std::io;
 use netlink_sys::protocols::NETLINK_GENERIC;
 use netlink_sys::{Socket, SocketAddr};
 
-use crate::netns::Namespace;
-
 const GENL_ID_CTRL: u16 = 0x10;
 const CTRL_CMD_GETFAMILY: u8 = 3;
 const CTRL_ATTR_FAMILY_ID: u16 = 1;
@@ -23,19 +21,24 @@ const NLMSG_DONE: u16 = 3;
 /// `nlmsghdr` and `genlmsghdr`.
 const HEADERS: usize = 16 + 4;
 
-/// The indices of the Wi-Fi links of a namespace: none where the kernel has no Wi-Fi at all.
-pub(crate) fn wireless_links(namespace: &Namespace) -> BTreeSet<u32> {
-    namespace.run(ask).and_then(|answer| answer).unwrap_or_default()
-}
-
-fn ask() -> io::Result<BTreeSet<u32>> {
+/// A generic netlink socket in the caller's namespace.
+pub(crate) fn open() -> io::Result<Socket> {
     let mut socket = Socket::new(NETLINK_GENERIC)?;
     socket.bind_auto()?;
     socket.connect(&SocketAddr::new(0, 0))?;
+    Ok(socket)
+}
+
+/// The indices of the Wi-Fi links of the socket's namespace: none where the kernel has no Wi-Fi at all.
+pub(crate) fn wireless_links(socket: &Socket) -> BTreeSet<u32> {
+    ask(socket).unwrap_or_default()
+}
+
+fn ask(socket: &Socket) -> io::Result<BTreeSet<u32>> {
     // All families are listed rather than the one asked for by name: asking for one that is absent makes the kernel
     // start modprobe.
     let mut family = None;
-    dump(&socket, GENL_ID_CTRL, CTRL_CMD_GETFAMILY, |attributes| {
+    dump(socket, GENL_ID_CTRL, CTRL_CMD_GETFAMILY, |attributes| {
         let name = attribute(attributes, CTRL_ATTR_FAMILY_NAME);
         if name.is_some_and(|name| name.strip_suffix(&[0]) == Some(b"nl80211")) {
             family = attribute(attributes, CTRL_ATTR_FAMILY_ID)
@@ -44,7 +47,7 @@ fn ask() -> io::Result<BTreeSet<u32>> {
     })?;
     let mut links = BTreeSet::new();
     if let Some(family) = family {
-        dump(&socket, family, NL80211_CMD_GET_INTERFACE, |attributes| {
+        dump(socket, family, NL80211_CMD_GET_INTERFACE, |attributes| {
             let index = attribute(attributes, NL80211_ATTR_IFINDEX).and_then(|bytes| bytes.try_into().ok());
             links.extend(index.map(u32::from_ne_bytes));
         })?;

@@ -33,7 +33,7 @@ impl Kernel {
     /// absent.
     pub fn observe(&self, netns: &[Netns]) -> Result<Observed, ObserveError> {
         let mut host = view(&self.route)?;
-        let wireless = genetlink::wireless_links(&self.host);
+        let wireless = genetlink::wireless_links(&self.generic);
         for link in &mut host.links {
             link.wireless = wireless.contains(&link.index);
         }
