@@ -98,6 +98,12 @@ impl Daemon {
         self.child.wait().map(|_| ())
     }
 
+    /// Asks it to stop (`SIGTERM`), as the init system does.
+    pub fn terminate(&self) -> io::Result<()> {
+        let pid = nix::unistd::Pid::from_raw(self.child.id().cast_signed());
+        Ok(nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM)?)
+    }
+
     /// Waits until it has ended by itself, for at most so long; tells whether it has.
     pub fn ended_within(&mut self, most: Duration) -> io::Result<bool> {
         let end = Instant::now() + most;

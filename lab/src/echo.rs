@@ -2,9 +2,12 @@
 
 use std::io::Read;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use ashore_kernel::Namespace;
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// How long one try waits.
@@ -15,6 +18,50 @@ pub fn ping(to: IpAddr, tries: u32) -> Option<Duration> {
     static NEXT: AtomicU16 = AtomicU16::new(1);
     let id = NEXT.fetch_add(1, Ordering::Relaxed) ^ std::process::id() as u16;
     (1..=tries).find_map(|sequence| try_ping(to, id, sequence as u16).ok().flatten())
+}
+
+/// Pings without a pause, until they are counted: what a person sees who leaves `ping` running.
+pub struct Pings {
+    stop: Arc<AtomicBool>,
+    pinger: JoinHandle<Counted>,
+}
+
+/// How a series of pings went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counted {
+    /// Requests.
+    pub sent: u32,
+    /// Requests without an answer within a second.
+    pub lost: u32,
+}
+
+/// The pause between two pings.
+const PAUSE: Duration = Duration::from_millis(5);
+
+impl Pings {
+    /// Begins to ping from a namespace.
+    pub fn begin(from: Namespace, to: IpAddr) -> Pings {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (stopped, mut counted) = (stop.clone(), Counted { sent: 0, lost: 0 });
+        let pinger = std::thread::spawn(move || {
+            let inside = from.run(|| {
+                while !stopped.load(Ordering::Relaxed) {
+                    counted.sent += 1;
+                    counted.lost += u32::from(ping(to, 1).is_none());
+                    std::thread::sleep(PAUSE);
+                }
+                counted
+            });
+            inside.expect("the lab's namespaces can be entered")
+        });
+        Pings { stop, pinger }
+    }
+
+    /// Ends it.
+    pub fn end(self) -> Counted {
+        self.stop.store(true, Ordering::Relaxed);
+        self.pinger.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
 }
 
 fn try_ping(to: IpAddr, id: u16, sequence: u16) -> std::io::Result<Option<Duration>> {

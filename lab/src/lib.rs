@@ -11,6 +11,6 @@ mod world;
 
 pub use daemon::{Daemon, Ran};
 pub use docker::Docker;
-pub use echo::ping;
+pub use echo::{Counted, Pings, ping};
 pub use engines::{Engines, cannot_run};
 pub use world::{Machine, World, WorldError};

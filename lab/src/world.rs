@@ -166,6 +166,11 @@ impl Machine {
         self.apply(&[Step::SetUp { place: Place::Host, link: name(link), up }])
     }
 
+    /// Removes a link, and with a veth the other end.
+    pub fn remove_link(&self, link: &str) -> Result<(), WorldError> {
+        self.apply(&[Step::DelLink { place: Place::Host, link: name(link) }])
+    }
+
     /// Sets a sysctl of the IPv4 of a link, or of `all`.
     pub fn set_ipv4_conf(&self, link: &str, key: &str, value: i32) -> Result<(), WorldError> {
         let path = format!("/proc/sys/net/ipv4/conf/{link}/{key}");
@@ -183,6 +188,16 @@ impl Machine {
     /// The time to an address and back, or nothing within a second and a second try.
     pub fn ping(&self, to: IpAddr) -> Option<std::time::Duration> {
         self.namespace.run(|| crate::ping(to, 2)).ok().flatten()
+    }
+
+    /// Pings an address until it is counted.
+    pub fn pings(&self, to: IpAddr) -> crate::Pings {
+        crate::Pings::begin(self.namespace.clone(), to)
+    }
+
+    /// Does something with this machine's network: sockets opened inside are the machine's.
+    pub fn inside<T: Send>(&self, act: impl FnOnce() -> T + Send) -> Result<T, WorldError> {
+        Ok(self.namespace.run(act)?)
     }
 }
 

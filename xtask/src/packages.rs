@@ -9,8 +9,8 @@ use anyhow::{Context, bail};
 use crate::execute;
 
 /// Engines and tools, by their names in Debian.
-const PACKAGES: [&str; 5] =
-    ["docker.io", "containernetworking-plugins", "iproute2", "strace", "busybox-static"];
+const PACKAGES: [&str; 6] =
+    ["docker.io", "containernetworking-plugins", "iproute2", "nftables", "strace", "busybox-static"];
 
 /// Where the packages are unpacked, or why they are not.
 pub(crate) fn fetch(root: &Path) -> Result<PathBuf, String> {

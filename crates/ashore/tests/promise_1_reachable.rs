@@ -4,7 +4,7 @@
 mod home;
 
 use ashore_lab::Machine;
-use home::{HOST, HOST6, Home, addresses, does_not_reach, ip, reaches};
+use home::{HOST, HOST6, Home, addresses, does_not_reach, ip, mac_known_to, reaches};
 
 /// Two containers on the NAS, one on a second NAS with a daemon of its own.
 fn everybody_reaches_everybody(options: &str, rp_filter: i32) {
@@ -93,20 +93,8 @@ fn the_lan_resolves_the_host_to_its_nic_and_the_container_to_its_own_mac() {
     let at = addresses(&report)[0];
     reaches(&home.laptop, at);
     reaches(&home.laptop, ip(HOST));
-    let nas = home.nas.kernel().observe(&[]).unwrap().host;
-    let nic = nas.link(&"eth0".parse().unwrap()).unwrap().mac.unwrap().to_string();
-    let table = home
-        .laptop
-        .namespace()
-        .run(|| std::fs::read_to_string("/proc/thread-self/net/arp"))
-        .unwrap()
-        .unwrap();
-    let mac_of = |ip: std::net::IpAddr| {
-        let line = table.lines().find(|line| line.starts_with(&format!("{ip} "))).unwrap();
-        line.split_whitespace().nth(3).unwrap().to_owned()
-    };
-    assert_eq!(mac_of(ip(HOST)), nic);
-    assert_eq!(mac_of(at), report["mac"].as_str().unwrap());
+    assert_eq!(mac_known_to(&home.laptop, ip(HOST)), home.nic());
+    assert_eq!(mac_known_to(&home.laptop, at), report["mac"].as_str().unwrap());
 }
 
 #[test]

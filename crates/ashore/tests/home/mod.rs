@@ -79,6 +79,12 @@ impl Home {
         names.filter(|name| name != "lo" && name != "eth0").collect()
     }
 
+    /// The MAC of the NAS's NIC.
+    pub fn nic(&self) -> String {
+        let host = self.nas.kernel().observe(&[]).unwrap().host;
+        host.link(&"eth0".parse().unwrap()).unwrap().mac.unwrap().to_string()
+    }
+
     /// The routes of the NAS that are Ashore's.
     pub fn made_routes(&self) -> Vec<String> {
         let observed = self.nas.kernel().observe(&[]).unwrap();
@@ -95,6 +101,14 @@ pub fn ip(text: &str) -> IpAddr {
 pub fn addresses(report: &serde_json::Value) -> Vec<IpAddr> {
     let nets = report["addresses"].as_array().unwrap().iter();
     nets.map(|net| ip(net.as_str().unwrap().split('/').next().unwrap())).collect()
+}
+
+/// The MAC that a machine has learnt for an IPv4 address, by ARP.
+pub fn mac_known_to(machine: &Machine, ip: IpAddr) -> String {
+    let table = machine.inside(|| std::fs::read_to_string("/proc/thread-self/net/arp")).unwrap().unwrap();
+    let line = table.lines().find(|line| line.starts_with(&format!("{ip} ")));
+    let line = line.unwrap_or_else(|| panic!("{} does not know {ip}", machine.name()));
+    line.split_whitespace().nth(3).unwrap().to_owned()
 }
 
 /// Waits for something that takes the daemon a moment.

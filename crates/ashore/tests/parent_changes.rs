@@ -1,0 +1,66 @@
+//! What happens to the parent, happens to its networks: down and up, gone and back, another address of the host's.
+
+mod home;
+
+use home::{Home, addresses, does_not_reach, eventually, ip, reaches};
+
+fn attached(home: &Home) -> (ashore_lab::Machine, std::net::IpAddr) {
+    home.create_lan();
+    let web = home.world.container("web").unwrap();
+    let at = addresses(&home.attach("lan", &web, ""))[0];
+    reaches(&home.laptop, at);
+    reaches(&home.nas, at);
+    (web, at)
+}
+
+#[test]
+fn down_and_up() {
+    let home = Home::new();
+    let (web, at) = attached(&home);
+    home.nas.set_up("eth0", false).unwrap();
+    does_not_reach(&home.laptop, at);
+    home.nas.set_up("eth0", true).unwrap();
+    // The host's own routes are its own business.
+    eventually("the LAN reaches it again", || home.laptop.ping(at).is_some());
+    eventually("the host reaches it again", || home.nas.ping(at).is_some());
+    reaches(&web, ip(home::HOST));
+}
+
+#[test]
+fn a_pulled_cable_leaves_host_and_containers_to_each_other() {
+    let home = Home::new();
+    let (_web, at) = attached(&home);
+    home.world.set_cable(&home.nas, false).unwrap();
+    does_not_reach(&home.laptop, at);
+    home.world.set_cable(&home.nas, true).unwrap();
+    eventually("the LAN reaches it again", || home.laptop.ping(at).is_some());
+    reaches(&home.nas, at);
+}
+
+#[test]
+fn gone_and_back() {
+    let home = Home::new();
+    let (web, at) = attached(&home);
+    home.nas.remove_link("eth0").unwrap();
+    eventually("status says what it waits for", || {
+        home.status()["troubles"].to_string().contains("waits for its parent `eth0`")
+    });
+    home.world.plug_in(&home.nas).unwrap();
+    home.nas.add_address("eth0", "192.168.88.9/24".parse().unwrap()).unwrap();
+    eventually("the LAN reaches it again", || home.laptop.ping(at).is_some());
+    eventually("the host reaches it again", || home.nas.ping(at).is_some());
+    reaches(&web, ip(home::HOST));
+    assert_eq!(home.status()["troubles"].as_array().unwrap().len(), 0);
+}
+
+#[test]
+fn the_shim_follows_the_hosts_address() {
+    let home = Home::new();
+    let (web, at) = attached(&home);
+    home.nas.del_address("eth0", "192.168.88.9/24".parse().unwrap()).unwrap();
+    home.nas.add_address("eth0", "192.168.88.19/24".parse().unwrap()).unwrap();
+    eventually("the host reaches it from its new address", || home.nas.ping(at).is_some());
+    eventually("it reaches the host at its new address", || web.ping(ip("192.168.88.19")).is_some());
+    reaches(&home.laptop, at);
+    assert_eq!(home.made_routes(), [format!("{at}/32 dev shim-eth0 src 192.168.88.19 proto 65")]);
+}

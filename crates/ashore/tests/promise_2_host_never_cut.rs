@@ -1,0 +1,114 @@
+//! Promise 2: the host's own connectivity is never cut, and the LAN knows the host by its NIC all the while.
+
+mod home;
+
+use ashore_lab::Pings;
+use home::{HOST, HOST6, Home, addresses, ip, mac_known_to, reaches};
+
+/// Pings in both directions, which must all be answered at the end.
+struct Watched(Vec<Pings>);
+
+impl Watched {
+    fn begin(home: &Home) -> Watched {
+        Watched(vec![
+            home.laptop.pings(ip(HOST)),
+            home.laptop.pings(ip(HOST6)),
+            home.nas.pings(ip("192.168.88.1")),
+            home.nas.pings(ip("fd88::1")),
+        ])
+    }
+
+    fn end(self) {
+        for stream in self.0 {
+            let counted = stream.end();
+            assert!(counted.sent > 5, "{counted:?}");
+            assert_eq!(counted.lost, 0, "{counted:?}");
+        }
+    }
+}
+
+/// A machine that comes to the LAN now finds the host, and finds it at its NIC.
+fn newcomer_finds_the_host(home: &Home, last: u8) {
+    let newcomer = home.world.machine(&format!("guest{last}"), last).unwrap();
+    reaches(&newcomer, ip(HOST));
+    reaches(&newcomer, ip(HOST6));
+    assert_eq!(mac_known_to(&newcomer, ip(HOST)), home.nic());
+}
+
+fn all_of_life(options: &str, rp_filter: i32) {
+    let mut home = Home::new();
+    home.nas.set_ipv4_conf("all", "rp_filter", rp_filter).unwrap();
+    home.nas.set_ipv4_conf("eth0", "rp_filter", rp_filter).unwrap();
+    let watched = Watched::begin(&home);
+    home.ok(&format!(
+        "network create lan --parent eth0 --subnet 192.168.88.0/24 --subnet fd88::/64 --ip-range 192.168.88.192/27 \
+         --ip-range fd88::c0/122 --gateway 192.168.88.1 --gateway fd88::1 {options}"
+    ));
+    let web = home.world.container("web").unwrap();
+    let at = addresses(&home.attach("lan", &web, ""));
+    reaches(&home.laptop, at[0]);
+    newcomer_finds_the_host(&home, 60);
+
+    // Failures: a namespace with an eth0, an address that is taken.
+    let netns = home.laptop.namespace().path().display().to_string();
+    assert_ne!(home.run(&format!("attach lan --netns {netns} --name laptop")).code, Some(0));
+    let other = home.world.container("other").unwrap();
+    let netns = other.namespace().path().display().to_string();
+    assert_ne!(home.run(&format!("attach lan --netns {netns} --name other --ip {HOST}")).code, Some(0));
+
+    home.restart();
+    home.ok("detach lan web");
+    home.ok("network rm lan");
+    assert!(home.made_links().is_empty());
+    newcomer_finds_the_host(&home, 61);
+    watched.end();
+}
+
+#[test]
+fn while_containers_come_fail_and_go() {
+    all_of_life("", 0);
+}
+
+#[test]
+fn under_strict_reverse_path_filtering() {
+    all_of_life("", 1);
+}
+
+#[test]
+fn with_an_address_of_its_own_on_the_shim() {
+    all_of_life("--aux-address host=192.168.88.222", 1);
+}
+
+#[test]
+fn making_a_network_touches_nothing_in_the_kernel() {
+    let home = Home::new();
+    let seen = || {
+        let mut host = home.nas.kernel().observe(&[]).unwrap().host;
+        host.neighbours.clear();
+        host
+    };
+    let before = seen();
+    home.create_lan();
+    assert_eq!(seen(), before);
+}
+
+#[test]
+fn a_daemon_that_dies_in_an_attach_leaves_the_host_reachable() {
+    let mut home = Home::new();
+    home.create_lan();
+    let watched = Watched::begin(&home);
+    for round in 0..5 {
+        let web = home.world.container("web").unwrap();
+        let (socket, netns) = (home.daemon().socket(), web.namespace().path().display().to_string());
+        let client = std::process::Command::new(home::PROGRAM)
+            .args(["attach", "lan", "--netns", &netns, "--name", "web"])
+            .env("ASHORE_SOCKET", socket)
+            .stderr(std::process::Stdio::null())
+            .stdout(std::process::Stdio::null())
+            .spawn();
+        std::thread::sleep(std::time::Duration::from_millis(2 + 3 * round));
+        home.restart();
+        client.unwrap().wait().unwrap();
+    }
+    watched.end();
+}

@@ -1,0 +1,58 @@
+//! Promise 7: the daemon can be killed, restarted and stopped with zero lost pings.
+
+mod home;
+
+use home::{HOST, Home, addresses, ip};
+
+#[test]
+fn no_ping_is_lost_while_the_daemon_dies_and_comes_back() {
+    let mut home = Home::new();
+    home.ok(
+        "network create lan --parent eth0 --subnet 192.168.88.0/24 --subnet fd88::/64 --ip-range 192.168.88.192/27 \
+         --gateway 192.168.88.1",
+    );
+    let (web, db) = (home.world.container("web").unwrap(), home.world.container("db").unwrap());
+    let (at_web, at_db) = (addresses(&home.attach("lan", &web, "")), addresses(&home.attach("lan", &db, "")));
+    home.restart();
+    let streams = [
+        home.laptop.pings(at_web[0]),
+        home.laptop.pings(at_web[1]),
+        home.nas.pings(at_web[0]),
+        home.nas.pings(at_db[1]),
+        web.pings(ip(HOST)),
+        db.pings(at_web[0]),
+        db.pings(ip("192.168.88.1")),
+    ];
+    for _ in 0..5 {
+        home.restart();
+        home.ok("status");
+    }
+    // As the init system stops it.
+    let mut daemon = home.daemon.take().unwrap();
+    daemon.terminate().unwrap();
+    assert!(daemon.ended_within(std::time::Duration::from_secs(5)).unwrap());
+    home.start();
+    home.ok("status");
+    for stream in streams {
+        let counted = stream.end();
+        assert!(counted.sent > 20, "{counted:?}");
+        assert_eq!(counted.lost, 0, "{counted:?}");
+    }
+}
+
+#[test]
+fn a_daemon_that_starts_changes_nothing_that_is_as_it_should_be() {
+    let mut home = Home::new();
+    home.create_lan();
+    let web = home.world.container("web").unwrap();
+    home.attach("lan", &web, "");
+    let seen = |home: &Home| {
+        let mut host = home.nas.kernel().observe(&[]).unwrap().host;
+        // Neighbours come and go by themselves.
+        host.neighbours.clear();
+        host
+    };
+    let before = seen(&home);
+    home.restart();
+    assert_eq!(seen(&home), before);
+}
