@@ -7,6 +7,7 @@ use anyhow::{Context, bail};
 use clap::Parser;
 
 mod bench;
+mod fuzz;
 mod lint;
 mod packages;
 mod test;
@@ -16,6 +17,8 @@ mod test;
 enum Task {
     /// Check and test everything; fetches the engines that the tests need
     Test(test::TestArgs),
+    /// Look for bytes from outside that break something
+    Fuzz(fuzz::FuzzArgs),
     /// Measure beside the peers
     Bench(bench::BenchArgs),
     /// Check formatting, lints, licences and sources
@@ -36,6 +39,7 @@ fn perform(task: &Task, root: &Path) -> anyhow::Result<()> {
     std::env::set_current_dir(root).with_context(|| root.display().to_string())?;
     match task {
         Task::Test(arguments) => test::run(root, arguments),
+        Task::Fuzz(arguments) => fuzz::run(root, arguments),
         Task::Bench(arguments) => bench::run(root, arguments),
         Task::Lint => lint::run(root),
     }

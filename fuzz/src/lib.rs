@@ -1,0 +1,71 @@
+//! What must hold for any bytes that come from outside: from the LAN, from the control socket, from an engine. Nothing may
+//! panic, and what was understood must be understood the same when it is written again.
+//!
+//! `cargo xtask fuzz` looks for bytes that break this; those it found, and what real peers send, are in `corpus/`, which
+//! the tests replay.
+
+use std::time::{Duration, Instant};
+
+use ashore_core::request::Request;
+use ashore_program::front::docker;
+use ashore_wire::arp::Arp;
+use ashore_wire::conflict::{Defence, Probe, Profile};
+use ashore_wire::{Mac, heard};
+
+const OURS: Mac = Mac([2, 0, 0, 0, 0, 1]);
+
+/// A frame from the LAN.
+pub fn neighbours(frame: &[u8]) {
+    if let Some(arp) = Arp::parse(frame) {
+        assert_eq!(Arp::parse(&arp.broadcast_frame()), Some(arp));
+    }
+    let Some(heard) = heard(frame) else { return };
+    let start = Instant::now();
+    let mut probe = Probe::new(heard.ip, OURS, Profile::Full, start, 7);
+    for step in 0..20 {
+        probe.poll(start + Duration::from_millis(500) * step);
+        probe.observe(&heard);
+    }
+    let mut defence = Defence::new(heard.ip, OURS);
+    defence.observe(&heard, start);
+    defence.observe(&heard, start + Duration::from_secs(1));
+}
+
+/// A line from the control socket.
+pub fn control(line: &[u8]) {
+    if let Ok(request) = serde_json::from_slice::<Request>(line) {
+        let again = serde_json::to_vec(&request).expect("a request that was read can be written");
+        assert_eq!(serde_json::from_slice::<Request>(&again).expect("and read again"), request);
+    }
+}
+
+/// Calls of the engine's, of which the first byte chooses one.
+const CALLS: [&str; 14] = [
+    "/Plugin.Activate",
+    "/IpamDriver.GetCapabilities",
+    "/IpamDriver.RequestPool",
+    "/IpamDriver.ReleasePool",
+    "/IpamDriver.RequestAddress",
+    "/IpamDriver.ReleaseAddress",
+    "/NetworkDriver.CreateNetwork",
+    "/NetworkDriver.DeleteNetwork",
+    "/NetworkDriver.CreateEndpoint",
+    "/NetworkDriver.Join",
+    "/NetworkDriver.Leave",
+    "/NetworkDriver.DeleteEndpoint",
+    "/NetworkDriver.EndpointOperInfo",
+    "/NetworkDriver.NoSuchCall",
+];
+
+/// A plugin call: one byte for the method, the rest its body.
+pub fn plugin(bytes: &[u8]) {
+    let Some((first, body)) = bytes.split_first() else { return };
+    let path = CALLS[usize::from(*first) % CALLS.len()];
+    match docker::call(path, body) {
+        Ok(call) => drop(docker::answer(&call, None)),
+        Err(message) => {
+            assert!(!message.is_empty());
+            docker::error(path, &message);
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! `cargo xtask fuzz`: every target for a while. libFuzzer and its instrumentation by a stable toolchain, without
+//! cargo-fuzz: all that it needs is a handful of flags.
+
+use std::path::Path;
+use std::process::Command;
+
+use clap::Args;
+
+use crate::{cargo, execute};
+
+const TARGETS: [&str; 3] = ["neighbours", "control", "plugin"];
+
+/// What cargo-fuzz 0.13 gives to the compiler, but for the address sanitizer's options: coverage of every edge, with
+/// the operands of comparisons.
+const FLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+                     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+                     -Cllvm-args=-sanitizer-coverage-trace-compares -Zsanitizer=address -Ccodegen-units=1";
+
+#[derive(Debug, Args)]
+pub(crate) struct FuzzArgs {
+    /// Only this one
+    target: Option<String>,
+    /// How long for each
+    #[arg(long, default_value_t = 60)]
+    seconds: u32,
+}
+
+pub(crate) fn run(root: &Path, arguments: &FuzzArgs) -> anyhow::Result<()> {
+    let host = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let build = root.join("target/fuzz");
+    execute(
+        cargo()
+            .args(["build", "--release", "--package", "ashore-fuzz", "--features", "fuzzer", "--bins"])
+            .args(["--target", &host, "--target-dir"])
+            .arg(&build)
+            // The flags are unstable, and stable enough for a tool of the developers' own.
+            .env("RUSTC_BOOTSTRAP", "1")
+            .env("RUSTFLAGS", FLAGS),
+    )?;
+    for target in TARGETS.into_iter().filter(|name| arguments.target.as_ref().is_none_or(|only| only == name))
+    {
+        let found = build.join("found").join(target);
+        std::fs::create_dir_all(&found)?;
+        // New inputs go to the first directory; what breaks something is kept beside it, to be added to the corpus.
+        let mut fuzzer = Command::new(build.join(&host).join("release").join(format!("fuzz-{target}")));
+        fuzzer.arg(&found).arg(root.join("fuzz/corpus").join(target));
+        fuzzer.arg(format!("-max_total_time={}", arguments.seconds)).arg("-print_final_stats=1");
+        fuzzer.arg(format!("-artifact_prefix={}/{target}-", build.display()));
+        execute(&mut fuzzer)?;
+    }
+    Ok(())
+}
