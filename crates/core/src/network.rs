@@ -173,6 +173,8 @@ pub enum NetworkError {
         parent: IfName,
         /// The bridge or bond that holds it.
         master: String,
+        /// Whether that is a bridge.
+        bridge: bool,
         /// What was asked for.
         kind: LinkKind,
     },
@@ -406,7 +408,10 @@ impl NetworkError {
             NetworkError::ParentIsNoBridge(parent) => {
                 format!("use --kind macvlan on `{parent}`, or name the bridge that holds it as the parent")
             }
-            NetworkError::ParentIsPort { master, .. } => format!("use --parent {master} --kind bridge"),
+            NetworkError::ParentIsPort { master, bridge: true, .. } => {
+                format!("use --parent {master} --kind bridge")
+            }
+            NetworkError::ParentIsPort { master, .. } => format!("use --parent {master}"),
             NetworkError::ParentIsWifi(_) => {
                 "use --kind ipvlan, whose endpoints share the client's MAC".into()
             }
@@ -495,9 +500,13 @@ impl Network {
             _ => {}
         }
         if let Some(master) = parent.master {
-            let master =
-                host.link_at(master).map_or_else(|| "another link".into(), |link| link.name.to_string());
-            return Err(NetworkError::ParentIsPort { parent: name.clone(), master, kind: self.kind });
+            let master = host.link_at(master);
+            return Err(NetworkError::ParentIsPort {
+                parent: name.clone(),
+                bridge: master.is_some_and(|master| master.kind == ObservedKind::Bridge),
+                master: master.map_or_else(|| "another link".into(), |master| master.name.to_string()),
+                kind: self.kind,
+            });
         }
         if parent.wireless && matches!(self.kind, LinkKind::Macvlan(_)) {
             return Err(NetworkError::ParentIsWifi(name.clone()));
