@@ -1,0 +1,97 @@
+//! The manual does not rot: whatever the program says that it can do is in docs/manual.md.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+const MANUAL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/manual.md");
+
+/// What `ashore … --help` prints.
+fn help(words: &[String]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_ashore")).args(words).arg("--help").output().unwrap();
+    assert!(output.status.success(), "ashore {} --help: {output:?}", words.join(" "));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The lines of a section of a help text, such as `Commands`.
+fn section<'a>(text: &'a str, heading: &str) -> impl Iterator<Item = &'a str> {
+    let heading = format!("{heading}:");
+    let lines = text.lines().skip_while(move |line| *line != heading).skip(1);
+    lines.take_while(|line| line.is_empty() || line.starts_with(' '))
+}
+
+/// The subcommands that a help text lists: each begins a line, two spaces in.
+fn subcommands(text: &str) -> Vec<String> {
+    let listed = section(text, "Commands").filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+    let names = listed.filter_map(|line| line.split_whitespace().next());
+    names.filter(|name| *name != "help").map(str::to_owned).collect()
+}
+
+/// The long options that a help text lists.
+fn options(text: &str) -> BTreeSet<String> {
+    let begins = |line: &&str| line.trim_start().starts_with('-');
+    let words = section(text, "Options").filter(begins).flat_map(str::split_whitespace);
+    let long = words.map(|word| word.trim_end_matches(',')).filter(|word| word.starts_with("--"));
+    long.map(str::to_owned).collect()
+}
+
+/// Every command with its help text, from the program's own lists.
+fn commands() -> Vec<(Vec<String>, String)> {
+    let mut found = Vec::new();
+    let mut open = vec![Vec::new()];
+    while let Some(words) = open.pop() {
+        let text = help(&words);
+        for name in subcommands(&text) {
+            open.push(words.iter().cloned().chain([name]).collect());
+        }
+        found.push((words, text));
+    }
+    found
+}
+
+/// Whether a word stands in a text by itself, and not as a part of a longer one: `--ip` is not in `--ip-range`.
+fn has_word(text: &str, word: &str) -> bool {
+    let part = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    text.match_indices(word).any(|(at, _)| {
+        let before = text[..at].chars().next_back();
+        let after = text[at + word.len()..].chars().next();
+        !before.is_some_and(part) && !after.is_some_and(part)
+    })
+}
+
+#[test]
+fn every_command_and_every_option_is_in_the_manual() {
+    let manual = std::fs::read_to_string(MANUAL).unwrap();
+    let commands = commands();
+    assert!(commands.len() > 12, "the lists of commands were not understood: {commands:?}");
+    let mut missing = Vec::new();
+    for (words, text) in &commands {
+        let command = words.iter().fold("ashore".to_owned(), |line, word| format!("{line} {word}"));
+        if !has_word(&manual, &command) {
+            missing.push(command.clone());
+        }
+        let options = options(text);
+        assert!(options.contains("--help"), "the options of `{command}` were not understood:\n{text}");
+        let absent = options.into_iter().filter(|option| !has_word(&manual, option));
+        missing.extend(absent.map(|option| format!("{command} {option}")));
+    }
+    assert!(missing.is_empty(), "docs/manual.md says nothing of: {missing:#?}");
+}
+
+#[test]
+fn every_exit_code_is_in_the_manual() {
+    let manual = std::fs::read_to_string(MANUAL).unwrap();
+    let text = help(&[]);
+    let codes: Vec<&str> =
+        section(&text, "Exit codes").filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(codes, ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]);
+    let chapter = manual.split("\n## ").find(|chapter| chapter.starts_with("Exit codes")).unwrap();
+    for code in codes {
+        assert!(chapter.contains(&format!("\n| {code} | ")), "exit code {code} is not in docs/manual.md");
+    }
+}
+
+#[test]
+fn a_part_of_a_word_is_not_the_word() {
+    assert!(has_word("give `--ip IP`", "--ip") && has_word("--ip", "--ip"));
+    assert!(!has_word("--ip-range RANGE", "--ip") && !has_word("ashore network lsof", "ashore network ls"));
+}
