@@ -64,6 +64,17 @@ impl LinkKind {
         matches!(self, LinkKind::Macvlan(MacvlanMode::Private | MacvlanMode::Vepa | MacvlanMode::Passthru))
     }
 
+    /// Whether endpoints of both kinds can be on one parent. The kernel has one `rx_handler` for an interface, so macvlan,
+    /// ipvlan and bridge exclude each other; it keeps one mode for all ipvlan children of a parent, and lets nobody
+    /// beside a passthru child. The other modes of macvlan mix.
+    pub fn stands_beside(self, other: LinkKind) -> bool {
+        let passthru = LinkKind::Macvlan(MacvlanMode::Passthru);
+        match (self, other) {
+            (LinkKind::Macvlan(_), LinkKind::Macvlan(_)) => (self == passthru) == (other == passthru),
+            _ => self == other,
+        }
+    }
+
     /// Whether its endpoints have the parent's MAC, whatever one asks for: the kernel gives a passthru child the
     /// parent's, and to change it changes the parent's too.
     pub fn shares_parents_mac(self) -> bool {
@@ -316,6 +327,20 @@ mod tests {
         for text in ["", "ashore", "ashore:", "ashore:lan", "ashore:lan:web:x", "ashore-shim:a/b", "uplink"] {
             assert!(text.parse::<Tag>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn kinds_stand_beside_each_other_where_the_kernel_allows_it() {
+        let beside = |one: &str, other: &str| {
+            let (one, other) = (one.parse::<LinkKind>().unwrap(), other.parse::<LinkKind>().unwrap());
+            assert_eq!(one.stands_beside(other), other.stands_beside(one));
+            one.stands_beside(other)
+        };
+        assert!(
+            beside("macvlan", "macvlan:private") && beside("ipvlan", "ipvlan") && beside("bridge", "bridge")
+        );
+        assert!(!beside("macvlan", "ipvlan") && !beside("macvlan", "bridge") && !beside("ipvlan", "bridge"));
+        assert!(!beside("ipvlan:l2", "ipvlan:l3") && !beside("macvlan", "macvlan:passthru"));
     }
 
     #[test]

@@ -188,11 +188,13 @@ pub enum NetworkError {
     ParentUnfit(IfName, String),
     /// Another link kind holds the parent.
     #[error(
-        "the parent `{parent}` carries {there} for network `{network}`; the kernel allows one of macvlan, ipvlan and bridge on an interface"
+        "the parent `{parent}` carries {there} for network `{network}`, and the kernel allows no {kind} beside it"
     )]
     ParentTaken {
         /// The parent.
         parent: IfName,
+        /// What was asked for.
+        kind: LinkKind,
         /// What is on it.
         there: LinkKind,
         /// Whose that is.

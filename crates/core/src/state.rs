@@ -169,11 +169,10 @@ impl State {
             return Err(NetworkError::Exists(new.name.clone()));
         }
         for other in self.networks.values() {
-            // The kernel has one rx_handler for an interface, so the kinds exclude each other; modes of macvlan do not.
-            let same_kind = std::mem::discriminant(&other.kind) == std::mem::discriminant(&new.kind);
-            if other.parent == new.parent && !same_kind {
+            if other.parent == new.parent && !new.kind.stands_beside(other.kind) {
                 return Err(NetworkError::ParentTaken {
                     parent: new.parent.clone(),
+                    kind: new.kind,
                     there: other.kind,
                     network: other.label().to_owned(),
                 });
