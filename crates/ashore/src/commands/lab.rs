@@ -259,6 +259,7 @@ impl Lab {
             let shell = std::env::var("SHELL").unwrap_or_else(|_| "/bin/sh".into());
             let mut command = machine.command(shell).context("a shell")?;
             command.env("ASHORE_SOCKET", owner.daemon.socket()).env("PS1", format!("{}$ ", machine.name()));
+            command.env("PATH", path_with_this_program()?);
             if std::io::stdin().is_terminal() {
                 command.arg("-i");
             }
@@ -299,6 +300,14 @@ impl Nas {
                 .into())
         }
     }
+}
+
+/// The search path with this program's directory first: `cargo run` puts it on none.
+fn path_with_this_program() -> anyhow::Result<std::ffi::OsString> {
+    let program = std::env::current_exe().context("this program's own path")?;
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let directories = program.parent().map(PathBuf::from).into_iter().chain(std::env::split_paths(&path));
+    std::env::join_paths(directories).context("the search path")
 }
 
 fn row(from: &Machine, to: &str, ip: IpAddr, expected: bool) -> Row {
