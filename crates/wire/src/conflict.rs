@@ -108,7 +108,7 @@ impl FromStr for Profile {
 }
 
 /// The frame that asks whether anybody has an address.
-fn probe_frame(sender: Mac, ip: IpAddr) -> Vec<u8> {
+pub fn probe_frame(sender: Mac, ip: IpAddr) -> Vec<u8> {
     match ip {
         IpAddr::V4(ip) => Arp::probe(sender, ip).broadcast_frame().to_vec(),
         IpAddr::V6(ip) => ndp::dad_probe(sender, ip),

@@ -17,7 +17,7 @@ use ashore_core::observed::View;
 use ashore_core::state::State;
 use ashore_kernel::{Namespace, PacketSocket, Waker, wait_readable};
 use ashore_wire::conflict::{
-    ANNOUNCE_INTERVAL, ANNOUNCE_NUM, Action, Defence, Probe, Profile, Response, announcement,
+    ANNOUNCE_INTERVAL, ANNOUNCE_NUM, Action, Defence, Probe, Profile, Response, announcement, probe_frame,
 };
 use ashore_wire::{Mac, filter, heard};
 
@@ -27,6 +27,8 @@ const CLEAR_FOR: Duration = Duration::from_secs(120);
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// For how long a machine that was heard is taken to have its address still.
 const HEARD_FOR: Duration = Duration::from_secs(300);
+/// For how long a machine that looked for an address is given to take it.
+const WANTED_FOR: Duration = Duration::from_secs(30);
 /// For how long a claim on an endpoint's address is shown as a conflict, in seconds.
 const CONFLICT_SHOWN: u64 = 600;
 
@@ -61,7 +63,7 @@ struct Table {
     probes: BTreeMap<(IfName, IpAddr), Probe>,
     /// Addresses that nobody was heard to have, and since when.
     clear: BTreeMap<(IfName, IpAddr), Clearance>,
-    /// Addresses that another machine has, and when it was last heard.
+    /// Addresses that another machine has or is about to take, and until when that is believed without hearing it again.
     heard: BTreeMap<IpAddr, (Mac, Instant)>,
     defended: BTreeMap<IpAddr, (IfName, Defence)>,
     conflicts: BTreeMap<IpAddr, BTreeMap<Mac, u64>>,
@@ -112,6 +114,8 @@ impl Lan {
         let mut table = self.table();
         table.own = host.links.iter().filter_map(|link| link.mac).collect();
         table.own.extend(state.endpoints.values().filter_map(|endpoint| endpoint.mac));
+        // A container that is being torn down answers for a moment longer, and is no stranger.
+        table.own.extend(state.identities.values().filter_map(|identity| identity.mac));
         table.parents = state
             .networks
             .values()
@@ -191,7 +195,7 @@ impl Lan {
     pub(crate) fn on_lan(&self) -> BTreeMap<IpAddr, Mac> {
         let now = Instant::now();
         let table = self.table();
-        let fresh = table.heard.iter().filter(|(_, (_, at))| now.saturating_duration_since(*at) < HEARD_FOR);
+        let fresh = table.heard.iter().filter(|(_, (_, until))| now < *until);
         fresh.map(|(ip, (mac, _))| (*ip, *mac)).collect()
     }
 
@@ -244,7 +248,7 @@ impl Table {
     /// Sends what is due. Answers when something will be due next, and whether a probe ended.
     fn turn(&mut self, send: &mut dyn FnMut(&IfName, &[u8])) -> (Instant, bool) {
         let (now, mut next, mut ended) = (Instant::now(), Instant::now() + LOOK_AGAIN, false);
-        self.heard.retain(|_, (_, at)| now.saturating_duration_since(*at) < HEARD_FOR);
+        self.heard.retain(|_, (_, until)| now < *until);
         let mut probes = std::mem::take(&mut self.probes);
         probes.retain(|key, probe| {
             loop {
@@ -261,7 +265,7 @@ impl Table {
                     }
                     Action::Conflict(mac) => {
                         tracing::warn!(ip = %key.1, %mac, parent = %key.0, "in use on the LAN, so not handed out");
-                        self.heard.insert(key.1, (mac, now));
+                        self.heard.insert(key.1, (mac, now + HEARD_FOR));
                         break;
                     }
                 }
@@ -272,7 +276,12 @@ impl Table {
         self.probes = probes;
         self.announcements.retain_mut(|announcement_due| {
             if now >= announcement_due.due {
-                send(&announcement_due.parent, &announcement(announcement_due.mac, announcement_due.ip));
+                let Announcement { parent, ip, mac, left, .. } = &*announcement_due;
+                // A machine that took the address in silence answers this, and is shown as a conflict.
+                if *left == ANNOUNCE_NUM {
+                    send(parent, &probe_frame(*mac, *ip));
+                }
+                send(parent, &announcement(*mac, *ip));
                 announcement_due.left -= 1;
                 announcement_due.due = now + ANNOUNCE_INTERVAL;
             }
@@ -302,9 +311,15 @@ impl Table {
                     self.note_conflict(heard.ip, heard.sender);
                 }
             }
-        } else if heard.claims {
+        } else {
+            // Whoever looks for an address wants it. Where several hosts hand out one range, the one that looked last has
+            // it, and the other looks further: both cannot have found it free without one hearing the other.
+            let until = now + if heard.claims { HEARD_FOR } else { WANTED_FOR };
             self.clear.retain(|(_, ip), _| *ip != heard.ip);
-            self.heard.insert(heard.ip, (heard.sender, now));
+            let entry = self.heard.entry(heard.ip).or_insert((heard.sender, until));
+            if heard.claims || entry.1 < until {
+                *entry = (heard.sender, until);
+            }
         }
     }
 

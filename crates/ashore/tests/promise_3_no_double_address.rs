@@ -1,0 +1,202 @@
+//! Promise 3: no address is handed out twice, nor one that another machine on the LAN holds.
+
+mod home;
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ashore_lab::{Daemon, Machine};
+use home::{HOST, Home, PROGRAM, addresses, eventually, ip, mac_known_to, reaches};
+
+fn create(home: &Home, name: &str, options: &str) {
+    home.ok(&format!("network create {name} --parent eth0 --subnet 192.168.88.0/24 {options}"));
+}
+
+/// Attaches containers of these names one after the other, and returns their addresses.
+fn attach_all(home: &Home, network: &str, names: &[&str]) -> (Vec<Machine>, Vec<IpAddr>) {
+    let containers: Vec<Machine> = names.iter().map(|name| home.world.container(name).unwrap()).collect();
+    let at = containers.iter().map(|container| addresses(&home.attach(network, container, ""))[0]).collect();
+    (containers, at)
+}
+
+/// Attaches containers to `lan`, all at the same moment.
+fn attach_at_once<'a>(attaches: impl Iterator<Item = (&'a Daemon, &'a Machine)>) -> BTreeSet<IpAddr> {
+    let attaches: Vec<(&Daemon, String)> = attaches
+        .map(|(daemon, container)| {
+            let netns = container.namespace().path().display();
+            (daemon, format!("attach lan --json --netns {netns} --name {}", container.name()))
+        })
+        .collect();
+    std::thread::scope(|scope| {
+        let run = |daemon: &Daemon, line: &str| {
+            let words: Vec<&str> = line.split(' ').collect();
+            let report = daemon.run(&words).unwrap().expect_success();
+            addresses(&serde_json::from_str(&report).unwrap())[0]
+        };
+        let running: Vec<_> =
+            attaches.iter().map(|(daemon, line)| scope.spawn(move || run(daemon, line))).collect();
+        running.into_iter().map(|attach| attach.join().unwrap()).collect()
+    })
+}
+
+fn refused(home: &Home, network: &str, options: &str) -> String {
+    let container = home.world.container("refused").unwrap();
+    let netns = container.namespace().path().display().to_string();
+    let ran = home.run(&format!("attach {network} --netns {netns} --name refused {options}"));
+    assert_eq!(ran.code, Some(5), "{}{}", ran.stdout, ran.stderr);
+    ran.stderr
+}
+
+#[test]
+fn reserved_addresses_and_the_hosts_own_are_never_handed_out() {
+    let home = Home::new();
+    // Of these seven the router has .1, the host .9; .5 and .6 are reserved, .3 is the gateway.
+    create(
+        &home,
+        "lan",
+        "--ip-range 192.168.88.1-192.168.88.7 --gateway 192.168.88.3 --aux-address a=192.168.88.5 --aux-address b=192.168.88.6",
+    );
+    let (_containers, at) = attach_all(&home, "lan", &["c1", "c2", "c3"]);
+    assert_eq!(at, [ip("192.168.88.2"), ip("192.168.88.4"), ip("192.168.88.7")]);
+    let said = refused(&home, "lan", "");
+    for words in [
+        "192.168.88.1-192.168.88.7",
+        "7 addresses",
+        "3 are held",
+        "3 are reserved",
+        "1 are in use on the LAN",
+        "--ip-range",
+    ] {
+        assert!(said.contains(words), "{words:?} is not in {said}");
+    }
+}
+
+#[test]
+fn neither_the_subnets_address_nor_its_broadcast_address() {
+    let home = Home::new();
+    create(&home, "low", "--ip-range 192.168.88.0-192.168.88.1 --conflict off");
+    let (_containers, at) = attach_all(&home, "low", &["c1"]);
+    assert_eq!(at, [ip("192.168.88.1")]);
+    create(&home, "high", "--ip-range 192.168.88.254-192.168.88.255");
+    let (_containers, at) = attach_all(&home, "high", &["c2"]);
+    assert_eq!(at, [ip("192.168.88.254")]);
+    refused(&home, "high", "");
+}
+
+#[test]
+fn an_address_that_a_machine_on_the_lan_holds_is_passed_over() {
+    let home = Home::new();
+    for squatted in ["192.168.88.192/24", "192.168.88.194/24", "fd88::c0/64"] {
+        home.laptop.add_address("eth0", squatted.parse().unwrap()).unwrap();
+    }
+    create(&home, "lan", "--ip-range 192.168.88.192/27 --subnet fd88::/64 --ip-range fd88::c0-fd88::c3");
+    let (web, db) = (home.world.container("web").unwrap(), home.world.container("db").unwrap());
+    let at_web = addresses(&home.attach("lan", &web, ""));
+    let at_db = addresses(&home.attach("lan", &db, ""));
+    assert_eq!(at_web, [ip("192.168.88.193"), ip("fd88::c1")]);
+    assert_eq!(at_db, [ip("192.168.88.195"), ip("fd88::c2")]);
+    let said = refused(&home, "lan", "--ip 192.168.88.194");
+    assert!(said.contains("in use on the LAN"), "{said}");
+    // Whoever says `off` is not asked.
+    create(&home, "unchecked", "--ip-range 192.168.88.100-192.168.88.101 --conflict off");
+    home.laptop.add_address("eth0", "192.168.88.100/24".parse().unwrap()).unwrap();
+    let (_containers, at) = attach_all(&home, "unchecked", &["c1"]);
+    assert_eq!(at, [ip("192.168.88.100")]);
+}
+
+#[test]
+fn ten_at_once_have_ten_addresses() {
+    let home = Home::new();
+    create(&home, "lan", "--ip-range 192.168.88.192/27");
+    let containers: Vec<Machine> = (0..10).map(|n| home.world.container(&format!("c{n}")).unwrap()).collect();
+    let at = attach_at_once(containers.iter().map(|container| (home.daemon(), container)));
+    assert_eq!(at.len(), 10, "{at:?}");
+    for ip in at {
+        reaches(&home.laptop, ip);
+    }
+}
+
+#[test]
+fn two_networks_on_one_subnet_never_share_an_address() {
+    let home = Home::new();
+    create(&home, "one", "--gateway 192.168.88.1");
+    create(&home, "two", "--gateway 192.168.88.1");
+    let (_one, at_one) = attach_all(&home, "one", &["a", "b"]);
+    let (_two, at_two) = attach_all(&home, "two", &["a", "b"]);
+    let all: BTreeSet<IpAddr> = at_one.iter().chain(&at_two).copied().collect();
+    assert_eq!(all.len(), 4, "{at_one:?} {at_two:?}");
+    let said = refused(&home, "two", &format!("--ip {}", at_one[0]));
+    assert!(said.contains("held by the endpoint `a` of network `one`"), "{said}");
+    assert!(refused(&home, "two", &format!("--ip {HOST}")).contains("this host's own"));
+}
+
+#[test]
+fn two_hosts_with_one_range_share_it_without_a_double() {
+    let home = Home::new();
+    let other = home.world.machine("nas2", 10).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(PROGRAM.as_ref(), &other, directory.path()).unwrap();
+    create(&home, "lan", "--ip-range 192.168.88.192/27");
+    let line = "network create lan --parent eth0 --subnet 192.168.88.0/24 --ip-range 192.168.88.192/27";
+    daemon.run(&line.split(' ').collect::<Vec<_>>()).unwrap().expect_success();
+    let containers: Vec<Machine> = (0..8).map(|n| home.world.container(&format!("c{n}")).unwrap()).collect();
+    let daemons = [home.daemon(), &daemon];
+    let at = attach_at_once(containers.iter().enumerate().map(|(n, container)| (daemons[n % 2], container)));
+    assert_eq!(at.len(), 8, "{at:?}");
+    for ip in at {
+        reaches(&home.laptop, ip);
+    }
+}
+
+#[test]
+fn the_longest_unused_address_is_given_away_first_and_a_name_gets_its_own_back() {
+    let home = Home::new();
+    create(&home, "lan", "--ip-range 192.168.88.192-192.168.88.194");
+    let (containers, at) = attach_all(&home, "lan", &["a", "b", "c"]);
+    // Times are kept in seconds.
+    for name in ["b", "a", "c"] {
+        home.ok(&format!("detach lan {name}"));
+        std::thread::sleep(Duration::from_millis(1100));
+    }
+    assert_eq!(addresses(&home.attach("lan", &containers[0], "")), [at[0]]);
+    let (_d, at_d) = attach_all(&home, "lan", &["d"]);
+    assert_eq!(at_d, [at[1]], "b went first");
+    assert_eq!(addresses(&home.attach("lan", &containers[2], "")), [at[2]]);
+    refused(&home, "lan", "");
+}
+
+#[test]
+fn a_machine_that_claims_an_address_in_use_is_answered_and_shown() {
+    let home = Home::new();
+    home.create_lan();
+    let web = home.world.container("web").unwrap();
+    let report = home.attach("lan", &web, "");
+    let at = addresses(&report)[0];
+    reaches(&home.router, at);
+    // The laptop is given the address by hand, and says so when its link comes up.
+    home.laptop.add_address("eth0", format!("{at}/24").parse().unwrap()).unwrap();
+    home.laptop.set_ipv4_conf("eth0", "arp_notify", 1).unwrap();
+    home.laptop.set_up("eth0", false).unwrap();
+    home.laptop.set_up("eth0", true).unwrap();
+    eventually("status shows the conflict", || {
+        let status = home.status();
+        status["endpoints"][0]["conflicts"].as_object().is_some_and(|conflicts| !conflicts.is_empty())
+    });
+    assert!(home.status()["troubles"].to_string().contains("claims the address of `web`"));
+    assert!(home.daemon().log().contains("defended"), "{}", home.daemon().log());
+    let mac = report["mac"].as_str().unwrap();
+    eventually("the LAN knows the container again", || mac_known_to(&home.router, at) == mac);
+}
+
+#[test]
+fn a_machine_that_took_the_address_in_silence_is_found_when_it_is_used() {
+    let home = Home::new();
+    create(&home, "lan", "--ip-range 192.168.88.192/27 --conflict off");
+    home.laptop.add_address("eth0", "192.168.88.192/24".parse().unwrap()).unwrap();
+    let (_containers, at) = attach_all(&home, "lan", &["web"]);
+    assert_eq!(at, [ip("192.168.88.192")]);
+    eventually("status shows the conflict", || {
+        home.status()["troubles"].to_string().contains("claims the address")
+    });
+}
