@@ -128,15 +128,39 @@ fn want_endpoint(desired: &mut Desired, network: &Network, endpoint: &Endpoint, 
                 links.push(endpoint_link(network, endpoint, ifname, &observed.host));
             }
             if network.kind == LinkKind::Bridge {
-                desired.host.push(port(network, endpoint, ifname, netns, &observed.host));
+                let peer_place = Place::Netns(netns.clone());
+                desired.host.push(port(network, endpoint, ifname, peer_place, &observed.host));
             }
         }
-        // The engine sets addresses and routes itself, once it has moved the link.
-        Home::Engine { ifname, .. } if endpoint.stage == Stage::Attaching => {
-            desired.host.push(bare_link(network, endpoint, ifname));
+        Home::Engine { ifname, .. } => {
+            if endpoint.stage == Stage::Attaching {
+                desired.host.push(bare_link(network, endpoint, ifname));
+            } else {
+                desired.handed_over.push(endpoint.tag());
+                for (netns, inside) in &observed.netns {
+                    if let Some(link) = moved_link(network, endpoint, inside, &observed.host) {
+                        desired.netns.entry(netns.clone()).or_default().push(link);
+                    }
+                }
+            }
+            if network.kind == LinkKind::Bridge {
+                desired.host.push(port(network, endpoint, ifname, Place::Host, &observed.host));
+            }
         }
-        Home::Engine { .. } => desired.handed_over.push(endpoint.tag()),
     }
+}
+
+/// The link after an engine has moved and renamed it. The engine sets its addresses and default routes; the way to the
+/// host is left to Ashore.
+fn moved_link(network: &Network, endpoint: &Endpoint, inside: &View, host: &View) -> Option<WantedLink> {
+    let ifname = &inside.tagged(&endpoint.tag()).filter(|link| link.up)?.name;
+    let way = if network.wants_shim() {
+        way_to_host(network, endpoint, ifname, host)
+    } else {
+        WayToHost::default()
+    };
+    let link = bare_link(network, endpoint, ifname);
+    Some(WantedLink { routes: way.routes, neighbours: way.neighbours, ..link })
 }
 
 /// The link in the container, with its addresses and routes.
@@ -214,9 +238,15 @@ fn way_to_host(network: &Network, endpoint: &Endpoint, ifname: &IfName, host: &V
 }
 
 /// The host's end of an endpoint's veth, a port of the bridge.
-fn port(network: &Network, endpoint: &Endpoint, ifname: &IfName, netns: &Netns, host: &View) -> WantedLink {
+fn port(
+    network: &Network,
+    endpoint: &Endpoint,
+    ifname: &IfName,
+    peer_place: Place,
+    host: &View,
+) -> WantedLink {
     let host_has_ipv6 = host.link(&network.parent).is_some_and(|parent| parent.accept_ra.is_some());
-    let kind = LinkType::Veth { peer: ifname.clone(), peer_place: Place::Netns(netns.clone()) };
+    let kind = LinkType::Veth { peer: ifname.clone(), peer_place };
     WantedLink {
         spec: LinkSpec { name: port_name(endpoint), kind, mac: None, mtu: network.mtu },
         tag: Tag::Port(endpoint.network.clone(), endpoint.name.clone()),

@@ -1,6 +1,7 @@
 //! An endpoint: one container's attachment to one network.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use ashore_wire::Mac;
 use ipnet::IpNet;
@@ -61,6 +62,9 @@ pub enum Home {
         id: Option<String>,
         /// The link's name on the host.
         ifname: IfName,
+        /// Where the container's namespace will be. When the engine says so, it need not be there yet.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sandbox: Option<PathBuf>,
     },
 }
 

@@ -166,8 +166,15 @@ impl Diff<'_> {
     /// Whether the container's end of this veth is wanted too: its namespace may be out of sight, and then there is
     /// nothing that this end could be made with.
     fn far_end_is_coming(&self, wanted: &WantedLink) -> bool {
-        let LinkType::Veth { peer_place: Place::Netns(netns), .. } = &wanted.spec.kind else { return false };
-        self.desired.netns.get(netns).is_some_and(|links| !links.is_empty())
+        match &wanted.spec.kind {
+            LinkType::Veth { peer_place: Place::Netns(netns), .. } => {
+                self.desired.netns.get(netns).is_some_and(|links| !links.is_empty())
+            }
+            LinkType::Veth { peer, peer_place: Place::Host } => {
+                self.desired.host.iter().any(|link| link.spec.name == *peer)
+            }
+            _ => false,
+        }
     }
 
     fn mend(&self, link: &Link, wanted: &WantedLink, plan: &mut Plan) {

@@ -101,6 +101,8 @@ pub enum Staged {
     Join {
         /// The engine's id of the endpoint.
         id: String,
+        /// A path that opens the container's namespace.
+        sandbox: Option<PathBuf>,
     },
     /// The container stops using the link.
     Leave {

@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use ashore_core::allocate::Known;
 use ashore_core::desired::desired;
-use ashore_core::endpoint::Endpoint;
+use ashore_core::endpoint::{Endpoint, Home};
 use ashore_core::link::Netns;
 use ashore_core::observed::Observed;
 use ashore_core::plan::{Plan, plan};
@@ -181,9 +181,13 @@ fn log_steps(plan: &Plan) {
     }
 }
 
-/// The namespaces of all endpoints whose links Ashore itself put there, by every path: one of several may lead nowhere.
+/// The namespaces of all endpoints, by every path: one of several may lead nowhere.
 fn all_netns(state: &State) -> Vec<Netns> {
-    state.endpoints.values().filter_map(Endpoint::netns).cloned().collect()
+    let netns = |endpoint: &Endpoint| match &endpoint.home {
+        Home::Netns { netns, .. } => Some(netns.clone()),
+        Home::Engine { sandbox, .. } => Namespace::open(sandbox.as_ref()?).ok().map(|found| found.identity()),
+    };
+    state.endpoints.values().filter_map(netns).collect()
 }
 
 /// Whether the path by which an endpoint was attached no longer leads to its namespace.

@@ -63,7 +63,7 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
     let engine = Arc::new(Engine::new(store, kernel, lan));
     engine.reconcile("start");
     let control = Control::bind(&args.run)?;
-    let plugin = Plugin::bind(&args.docker_plugin, &args.docker_host)?;
+    let plugin = Plugin::bind(&args.docker_plugin, &args.docker_host, &args.docker_root)?;
     let docker = engine.clone();
     plugin.serve(Arc::new(move |request| docker.handle(request)))?;
 
@@ -81,15 +81,17 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
 
 /// Reconciles when something changed, and every period in case that word of it was lost.
 fn follow_changes(engine: &Engine, watch: &Watch, period: Duration) {
+    let mut soon = false;
     loop {
-        let heard = wait_readable(&[watch.as_fd()], Some(period)).is_ok_and(|ready| ready[0]);
+        let wait = if soon { SETTLE } else { period };
+        let heard = wait_readable(&[watch.as_fd()], Some(wait)).is_ok_and(|ready| ready[0]);
         if heard {
             std::thread::sleep(SETTLE);
             if let Err(error) = watch.take() {
                 tracing::error!("watching links and addresses: {error}");
             }
         }
-        engine.reconcile(if heard { "links or addresses changed" } else { "time" });
+        soon = engine.reconcile(if heard { "links or addresses changed" } else { "time" });
     }
 }
 

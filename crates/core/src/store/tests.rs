@@ -40,7 +40,7 @@ fn changes() -> Vec<Change> {
         addresses: vec!["192.168.88.200/24".parse().unwrap()],
         source: Source::Range,
         default_route: true,
-        home: Home::Engine { id: Some("abc".into()), ifname: "ash0".parse().unwrap() },
+        home: Home::Engine { id: Some("abc".into()), ifname: "ash0".parse().unwrap(), sandbox: None },
         stage: Stage::Attached,
         since: 17,
     };

@@ -2,26 +2,35 @@
 //! addresses change.
 
 use ashore_core::endpoint::{Endpoint, Home, Stage};
+use ashore_core::observed::Observed;
 use ashore_core::request::Refusal;
 use ashore_core::state::Change;
 
 use super::{Engine, Inner, all_netns, is_gone, now};
 
 impl Engine {
-    /// Finishes what was cut short, lets go of what is gone, and mends the rest.
-    pub(crate) fn reconcile(&self, why: &str) {
+    /// Finishes what was cut short, lets go of what is gone, and mends the rest. Tells whether it should soon be done
+    /// again, because an engine is about to move a link, of which no word will come.
+    pub(crate) fn reconcile(&self, why: &str) -> bool {
         let mut inner = self.lock();
         match self.try_reconcile(&mut inner) {
-            Ok(0) => tracing::debug!(why, "nothing to reconcile"),
-            Ok(changed) => tracing::info!(why, changed, "reconciled"),
+            Ok((changed, observed)) => {
+                if changed == 0 {
+                    tracing::debug!(why, "nothing to reconcile")
+                } else {
+                    tracing::info!(why, changed, "reconciled")
+                }
+                inner.awaits_engine(&observed)
+            }
             Err(refusal) => {
                 tracing::error!(why, "could not reconcile: {refusal}");
                 inner.troubles = vec![refusal.message];
+                false
             }
         }
     }
 
-    fn try_reconcile(&self, inner: &mut Inner) -> Result<usize, Refusal> {
+    fn try_reconcile(&self, inner: &mut Inner) -> Result<(usize, Observed), Refusal> {
         let netns = all_netns(inner.state());
         let observed = inner.observe(&netns)?;
         // The lock is held from the first mark to the last, so what bears a mark of being on its way was cut short.
@@ -61,6 +70,22 @@ impl Engine {
             inner.commit(record)?;
         }
         self.follow(inner, &observed);
-        Ok(changed)
+        Ok((changed, observed))
+    }
+}
+
+impl Inner {
+    /// Whether a link was handed to an engine a moment ago and is not up in its container yet.
+    fn awaits_engine(&self, observed: &Observed) -> bool {
+        /// In seconds; an engine takes a fraction of one.
+        const PATIENCE: u64 = 10;
+        let now = now();
+        let fresh = |endpoint: &&Endpoint| {
+            endpoint.netns().is_none() && endpoint.is_wanted() && endpoint.since + PATIENCE > now
+        };
+        let is_up = |endpoint: &Endpoint| {
+            observed.netns.values().any(|inside| inside.tagged(&endpoint.tag()).is_some_and(|link| link.up))
+        };
+        self.state().endpoints.values().filter(fresh).any(|endpoint| !is_up(endpoint))
     }
 }

@@ -4,6 +4,7 @@
 //! An engine repeats calls whose answers it lost, so every stage answers a second time what it answered the first.
 
 use std::net::IpAddr;
+use std::path::Path;
 
 use ashore_core::EndpointName;
 use ashore_core::allocate::{AddressError, Known};
@@ -40,7 +41,7 @@ impl Engine {
             Staged::CreateNetwork(spec) => self.create_engine_network(spec),
             Staged::RemoveNetwork { id } => self.remove_engine_network(&id),
             Staged::Prepare { network, id, addresses, mac } => self.prepare(&network, &id, &addresses, mac),
-            Staged::Join { id } => self.join(&id),
+            Staged::Join { id, sandbox } => self.join(&id, sandbox.as_deref()),
             Staged::Leave { id } => self.leave(&id),
             Staged::Delete { id } => self.delete(&id),
         }
@@ -211,7 +212,7 @@ impl Engine {
             network: network.name,
             addresses: addresses.to_vec(),
             mac,
-            home: Home::Engine { id: Some(id.to_owned()), ifname },
+            home: Home::Engine { id: Some(id.to_owned()), ifname, sandbox: None },
             ..reserved
         }));
         inner.commit(changes)?;
@@ -219,13 +220,18 @@ impl Engine {
     }
 
     /// The link is made on the host; the engine moves it.
-    fn join(&self, id: &str) -> Result<Reply, Refusal> {
+    fn join(&self, id: &str, sandbox: Option<&Path>) -> Result<Reply, Refusal> {
         let mut inner = self.lock();
         let endpoint = inner.engine_endpoint(id)?;
         let observed = inner.observe(&[])?;
         let network = inner.state().usable_network(&endpoint.network, &observed.host);
         let network = network.map_err(|error| refusal::attach(&error))?.clone();
-        let endpoint = Endpoint { stage: Stage::Attaching, since: now(), ..endpoint };
+        let home = Home::Engine {
+            id: Some(id.to_owned()),
+            ifname: endpoint.link().1.clone(),
+            sandbox: sandbox.map(Path::to_owned),
+        };
+        let endpoint = Endpoint { stage: Stage::Attaching, home, since: now(), ..endpoint };
         inner.commit(vec![Change::PutEndpoint(endpoint.clone())])?;
         match inner.put_on_lan(&observed, &endpoint) {
             Ok(observed) => {
@@ -261,7 +267,7 @@ impl Engine {
         let changes = if endpoint.source == Source::Engine {
             inner.state().detached(&endpoint, now())
         } else {
-            let home = Home::Engine { id: None, ifname: endpoint.link().1.clone() };
+            let home = Home::Engine { id: None, ifname: endpoint.link().1.clone(), sandbox: None };
             vec![Change::PutEndpoint(Endpoint { stage: Stage::Reserved, home, ..endpoint })]
         };
         inner.commit(changes)?;
@@ -343,7 +349,7 @@ impl Inner {
             addresses: vec![address],
             source: if fixed { Source::Fixed } else { Source::Range },
             default_route: true,
-            home: Home::Engine { id: None, ifname },
+            home: Home::Engine { id: None, ifname, sandbox: None },
             stage: Stage::Reserved,
             since: now(),
         }
@@ -351,7 +357,13 @@ impl Inner {
 
     /// Takes an endpoint's link and routes off the host, and keeps its addresses.
     pub(super) fn back_to_reserved(&mut self, endpoint: &Endpoint) -> Result<Vec<String>, Refusal> {
-        self.commit(vec![Change::PutEndpoint(Endpoint { stage: Stage::Reserved, ..endpoint.clone() })])?;
+        let id = engine_id(endpoint).map(str::to_owned);
+        let home = Home::Engine { id, ifname: endpoint.link().1.clone(), sandbox: None };
+        self.commit(vec![Change::PutEndpoint(Endpoint {
+            stage: Stage::Reserved,
+            home,
+            ..endpoint.clone()
+        })])?;
         let (_, errors) = self.sweep(&[])?;
         Ok(errors.iter().map(|error| format!("{error}; it is tried again every minute")).collect())
     }

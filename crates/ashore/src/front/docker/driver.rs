@@ -47,6 +47,8 @@ struct Named {
     network: String,
     #[serde(rename = "EndpointID", default)]
     endpoint: String,
+    #[serde(rename = "SandboxKey", default)]
+    sandbox: String,
 }
 
 #[derive(Deserialize)]
@@ -82,7 +84,7 @@ pub(super) fn call(name: &str, body: &[u8]) -> Result<Call, String> {
             (Some(prepare(request)?), Shape::Interface { mac_given })
         }
         "EndpointOperInfo" => (None, Shape::Fixed(json!({ "Value": {} }))),
-        "Join" => (Some(Staged::Join { id: parse::<Named>(body)?.endpoint }), Shape::Join),
+        "Join" => (Some(join(parse(body)?)), Shape::Join),
         "Leave" => (Some(Staged::Leave { id: parse::<Named>(body)?.endpoint }), nothing),
         "DeleteEndpoint" => (Some(Staged::Delete { id: parse::<Named>(body)?.endpoint }), nothing),
         // Ports need no mapping here, and other nodes are found by ARP.
@@ -92,6 +94,11 @@ pub(super) fn call(name: &str, body: &[u8]) -> Result<Call, String> {
         _ => return Err(format!("`NetworkDriver.{name}` is no call that Ashore knows")),
     };
     Ok(Call { stage, shape })
+}
+
+fn join(request: Named) -> Staged {
+    let sandbox = Some(request.sandbox).filter(|key| !key.is_empty()).map(Into::into);
+    Staged::Join { id: request.endpoint, sandbox }
 }
 
 fn prepare(request: CreateEndpoint) -> Result<Staged, String> {

@@ -26,16 +26,23 @@ pub(crate) type Handle = Arc<dyn Fn(Request) -> Reply + Send + Sync>;
 /// The socket, bound and not yet served.
 pub(crate) struct Plugin {
     listener: std::os::unix::net::UnixListener,
-    /// The engine's own socket.
-    engine: PathBuf,
+    engine: Arc<Engine>,
+}
+
+/// Where the engine is.
+struct Engine {
+    /// Its own socket.
+    socket: PathBuf,
+    /// The root of its file system.
+    root: PathBuf,
 }
 
 impl Plugin {
     /// Takes the socket by which the engine finds the plugin.
-    pub(crate) fn bind(path: &Path, engine: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn bind(path: &Path, socket: &Path, root: &Path) -> anyhow::Result<Self> {
         let listener = crate::daemon::socket::bind(path)?;
         listener.set_nonblocking(true)?;
-        Ok(Plugin { listener, engine: engine.to_owned() })
+        Ok(Plugin { listener, engine: Arc::new(Engine { socket: socket.to_owned(), root: root.to_owned() }) })
     }
 
     /// Answers for ever, on a thread of its own.
@@ -46,7 +53,7 @@ impl Plugin {
             .spawn(move || {
                 runtime.block_on(async {
                     match UnixListener::from_std(self.listener) {
-                        Ok(listener) => accept(&listener, &handle, &Arc::from(self.engine)).await,
+                        Ok(listener) => accept(&listener, &handle, &self.engine).await,
                         Err(error) => tracing::error!("the plugin's socket: {error}"),
                     }
                 });
@@ -56,7 +63,17 @@ impl Plugin {
     }
 }
 
-async fn accept(listener: &UnixListener, handle: &Handle, engine: &Arc<Path>) {
+impl Engine {
+    /// A path of the engine's as this process reaches it. Its keys begin with `/var/run`, a symbolic link to `/run`
+    /// which would lead out of the engine's root.
+    fn path(&self, key: &Path) -> PathBuf {
+        let inside =
+            key.strip_prefix("/var/run").map_or_else(|_| key.to_owned(), |rest| Path::new("/run").join(rest));
+        self.root.join(inside.strip_prefix("/").unwrap_or(&inside))
+    }
+}
+
+async fn accept(listener: &UnixListener, handle: &Handle, engine: &Arc<Engine>) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
@@ -71,7 +88,7 @@ async fn accept(listener: &UnixListener, handle: &Handle, engine: &Arc<Path>) {
     }
 }
 
-async fn serve_connection(stream: UnixStream, handle: Handle, engine: Arc<Path>) {
+async fn serve_connection(stream: UnixStream, handle: Handle, engine: Arc<Engine>) {
     let service = service_fn(|request: hyper::Request<Incoming>| {
         let (handle, engine) = (handle.clone(), engine.clone());
         async move { Ok::<_, Infallible>(respond(request, handle, &engine).await) }
@@ -82,7 +99,11 @@ async fn serve_connection(stream: UnixStream, handle: Handle, engine: Arc<Path>)
     }
 }
 
-async fn respond(request: hyper::Request<Incoming>, handle: Handle, engine: &Path) -> Response<Full<Bytes>> {
+async fn respond(
+    request: hyper::Request<Incoming>,
+    handle: Handle,
+    engine: &Engine,
+) -> Response<Full<Bytes>> {
     let path = request.uri().path().to_owned();
     let body = Limited::new(request.into_body(), LONGEST).collect().await;
     let result = match body {
@@ -96,14 +117,17 @@ async fn respond(request: hyper::Request<Incoming>, handle: Handle, engine: &Pat
     json(&value)
 }
 
-async fn answer_call(path: &str, body: &[u8], handle: Handle, engine: &Path) -> Result<Value, String> {
+async fn answer_call(path: &str, body: &[u8], handle: Handle, engine: &Engine) -> Result<Value, String> {
     tracing::debug!("{path} {}", String::from_utf8_lossy(body));
     let mut call = call(path, body)?;
     let Some(mut stage) = call.stage.take() else { return answer(&call, None) };
     if let Staged::Reserve(wish) = &mut stage
         && !wish.gateway
     {
-        wish.owner = find_owner(&handle, engine, wish).await;
+        wish.owner = find_owner(&handle, &engine.socket, wish).await;
+    }
+    if let Staged::Join { sandbox: Some(key), .. } = &mut stage {
+        *key = engine.path(key);
     }
     // The daemon's engine blocks on its lock, the kernel and the disk.
     let reply = tokio::task::spawn_blocking(move || handle(Request::Staged(stage)));
