@@ -66,6 +66,15 @@ fn a_container_answers_the_lan_and_its_host_and_keeps_its_address() {
     assert_eq!(address_of(&docker, &home, "web"), (web.clone(), mac));
     reaches(&home.laptop, ip(&web));
 
+    // What is Docker's, Docker removes; it is known by the name that its user gave it.
+    for (command, remedy) in
+        [("network rm lan", "docker network rm lan"), ("detach lan web", "docker network disconnect lan web")]
+    {
+        let ran = home.run(command);
+        assert!(ran.code == Some(5) && ran.stderr.contains(remedy), "{command}: {}", ran.stderr);
+    }
+    home.ok("network inspect lan");
+
     docker_ok("rm -f web db");
     docker_ok("network rm lan");
     eventually("nothing is left", || home.made_links().is_empty() && home.made_routes().is_empty());

@@ -58,6 +58,20 @@ pub enum Request {
     ImportState(Document),
 }
 
+impl Request {
+    /// The name by which the request means a network that is there already.
+    pub fn network_mut(&mut self) -> Option<&mut NetworkName> {
+        match self {
+            Request::RemoveNetwork { network }
+            | Request::InspectNetwork { network }
+            | Request::Detach { network, .. } => Some(network),
+            Request::Attach(spec) => Some(&mut spec.network),
+            Request::Plan(change) => change.as_mut()?.network_mut(),
+            _ => None,
+        }
+    }
+}
+
 /// The stages in which a container engine makes a network and attaches a container: it opens a pool and reserves gateway
 /// and auxiliary addresses before the network; it reserves an address, then makes the endpoint, then asks for the link,
 /// which it moves, renames and configures itself.

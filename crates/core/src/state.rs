@@ -130,6 +130,12 @@ impl State {
         })
     }
 
+    /// The network of a name, which may be the one that the engine's user gave it.
+    pub fn network_called(&self, name: &NetworkName) -> Option<&Network> {
+        let labelled = || self.networks.values().find(|network| network.label() == name.as_str());
+        self.networks.get(name).or_else(labelled)
+    }
+
     /// The network that an engine knows by an id.
     pub fn network_of_engine(&self, wanted: &str) -> Option<&Network> {
         self.networks

@@ -61,10 +61,15 @@ impl Engine {
     }
 
     /// Answers one request. This is the only way in.
-    pub(crate) fn handle(&self, request: Request) -> Reply {
+    pub(crate) fn handle(&self, mut request: Request) -> Reply {
+        if let Some(name) = request.network_mut()
+            && let Some(network) = self.lock().state().network_called(name)
+        {
+            *name = network.name.clone();
+        }
         let answer = match request {
             Request::CreateNetwork(spec) => self.create_network(&spec),
-            Request::RemoveNetwork { network } => self.remove_network(&network),
+            Request::RemoveNetwork { network } => self.remove_own_network(&network),
             Request::ListNetworks => {
                 Ok(Reply::Networks(self.lock().state().networks.values().cloned().collect()))
             }

@@ -9,7 +9,7 @@ use ashore_core::endpoint::{Endpoint, Stage};
 use ashore_core::link::Netns;
 use ashore_core::network::Network;
 use ashore_core::observed::Observed;
-use ashore_core::request::{AttachSpec, Refusal, Reply};
+use ashore_core::request::{AttachSpec, Refusal, RefusalKind, Reply};
 use ashore_core::state::Change;
 use ashore_core::{EndpointName, NetworkName};
 use ashore_kernel::Namespace;
@@ -106,6 +106,14 @@ impl Engine {
         let Some(endpoint) = inner.state().endpoints.get(&(network.clone(), name.clone())).cloned() else {
             return Ok(Reply::Done { warnings: Vec::new() });
         };
+        if endpoint.netns().is_none() {
+            let label = inner.state().network_of(&endpoint).map_or(network.as_str(), Network::label);
+            return Err(Refusal {
+                kind: RefusalKind::Taken,
+                message: format!("`{name}` is a container of Docker's"),
+                hint: Some(format!("docker network disconnect {label} {name}")),
+            });
+        }
         let (observed, warnings) = inner.take_off_lan(&endpoint)?;
         self.follow(&inner, &observed);
         Ok(Reply::Done { warnings })

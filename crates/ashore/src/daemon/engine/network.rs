@@ -39,6 +39,20 @@ impl Engine {
         }
     }
 
+    /// Removes a network that is no engine's: an engine would go on using it.
+    pub(super) fn remove_own_network(&self, name: &NetworkName) -> Result<Reply, Refusal> {
+        let engines =
+            self.lock().state().networks.get(name).filter(|network| network.engine.is_some()).cloned();
+        match engines {
+            Some(network) => Err(Refusal {
+                kind: RefusalKind::Taken,
+                message: format!("network `{}` is Docker's", network.label()),
+                hint: Some(format!("docker network rm {}", network.label())),
+            }),
+            None => self.remove_network(name),
+        }
+    }
+
     pub(super) fn remove_network(&self, name: &NetworkName) -> Result<Reply, Refusal> {
         let mut inner = self.lock();
         inner.check_removable(name)?;

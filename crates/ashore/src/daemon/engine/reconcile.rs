@@ -16,9 +16,9 @@ impl Engine {
         match self.try_reconcile(&mut inner) {
             Ok((changed, observed)) => {
                 if changed == 0 {
-                    tracing::debug!(why, "nothing to reconcile")
+                    tracing::debug!(why, "nothing to reconcile");
                 } else {
-                    tracing::info!(why, changed, "reconciled")
+                    tracing::info!(why, changed, "reconciled");
                 }
                 inner.awaits_engine(&observed)
             }
