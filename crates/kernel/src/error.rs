@@ -55,7 +55,8 @@ impl StepError {
                 "an interface carries one of macvlan, ipvlan and bridge: `ip -d link` shows what is on the parent".into()
             }
             (Errno::EEXIST, Some(_)) => "a link of that name is in the way: `ip link` shows it".into(),
-            (Errno::EADDRINUSE, Some(_)) => "another link on this parent has that MAC: `ip -d link` shows it".into(),
+            // A child of a parent is told so when it goes up, not when it is made (Linux 6.18).
+            (Errno::EADDRINUSE, _) => "another link on this parent has that MAC: `ip -d link` shows it".into(),
             (Errno::ENODEV, _) => "the interface has gone meanwhile: `ip link` shows what there is".into(),
             _ => return None,
         })

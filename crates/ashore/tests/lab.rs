@@ -1,0 +1,102 @@
+//! `ashore lab`, as root and as an ordinary user: every row as expected, and nothing left.
+
+mod home;
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use ashore_lab::{Ran, cannot_run};
+use home::PROGRAM;
+
+fn is_root() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    status.lines().any(|line| line.starts_with("Uid:\t0\t"))
+}
+
+/// The program where anybody may run it.
+fn for_anybody(directory: &Path) -> std::path::PathBuf {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let program = directory.join("ashore");
+    std::fs::copy(PROGRAM, &program).unwrap();
+    program
+}
+
+/// As `nobody`, through util-linux.
+fn as_nobody(program: &Path) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "--"]).arg(program);
+    command
+}
+
+fn mounts() -> String {
+    std::fs::read_to_string("/proc/self/mounts").unwrap()
+}
+
+fn links() -> Vec<String> {
+    let kernel = ashore_kernel::Kernel::here().unwrap();
+    kernel.observe(&[]).unwrap().host.links.iter().map(|link| link.name.to_string()).collect()
+}
+
+fn assert_all_as_expected(ran: Ran) {
+    let report: serde_json::Value = serde_json::from_str(&ran.expect_success()).unwrap();
+    assert_eq!(report["ok"], true, "{report:#}");
+    let rows = report["rows"].as_array().unwrap();
+    assert!(rows.len() >= 10, "{report:#}");
+    for row in rows {
+        assert_eq!(row["reached"], row["expected"], "{row}");
+        assert_eq!(row["rtt_us"].is_u64(), row["reached"].as_bool().unwrap(), "{row}");
+    }
+    assert!(rows.iter().any(|row| row["expected"] == false), "the contrast is part of it");
+}
+
+#[test]
+fn as_root_it_touches_nothing_of_the_hosts() {
+    let before = (links(), mounts());
+    assert_all_as_expected(Ran::of(Command::new(PROGRAM).args(["lab", "--json"])).unwrap());
+    assert_eq!((links(), mounts()), before);
+}
+
+#[test]
+fn as_an_ordinary_user() {
+    if !is_root() {
+        return cannot_run("lab, ordinary user", "only root can become another user");
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let program = for_anybody(directory.path());
+    assert_all_as_expected(Ran::of(as_nobody(&program).args(["lab", "--json"])).unwrap());
+}
+
+#[test]
+fn where_namespaces_are_restricted_it_says_so_and_what_helps() {
+    if !is_root() {
+        return cannot_run("lab, restricted", "only root can become another user");
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let program = for_anybody(directory.path());
+    // In a user namespace of its own, whose limit is nobody else's, and in which it is an ordinary user.
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-user=1000", "--keep-caps", "sh", "-ec"]);
+    command.arg("echo 0 > /proc/sys/user/max_user_namespaces; exec \"$0\" lab").arg(&program);
+    let ran = Ran::of(command.stdin(Stdio::null())).unwrap();
+    assert_eq!(ran.code, Some(9), "{}{}", ran.stdout, ran.stderr);
+    assert!(
+        ran.stderr.contains("user.max_user_namespaces") && ran.stderr.contains("sysctl -w"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn kept_it_stays_until_an_empty_line() {
+    let mut command = Command::new(PROGRAM);
+    command.args(["lab", "--keep"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut lab = command.spawn().unwrap();
+    std::io::Write::write_all(lab.stdin.as_mut().unwrap(), b"nowhere\n\n").unwrap();
+    let output = lab.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}");
+    for words in ["laptop, router, nas1", "there is no `nowhere`", "Taken away"] {
+        assert!(said.contains(words), "{words:?} is not in {said}");
+    }
+}

@@ -1,0 +1,217 @@
+//! Steps on a real kernel: made, seen, undone; refused in the kernel's own words.
+
+use ashore_core::link::{LinkSpec, LinkType, MacvlanMode, Place, Tag};
+use ashore_core::name::IfName;
+use ashore_core::observed::{ObservedKind, View};
+use ashore_core::step::{Address, Family, ROUTE_PROTOCOL, Route, Step, Sysctl, SysctlKey};
+use ashore_kernel::{Kernel, Namespace, OnError};
+use ashore_wire::Mac;
+
+fn name(text: &str) -> IfName {
+    text.parse().unwrap()
+}
+
+fn link(text: &str, kind: LinkType) -> LinkSpec {
+    LinkSpec { name: name(text), kind, mac: None, mtu: None }
+}
+
+/// A host with a NIC, which is one end of a veth, and a container.
+struct Ground {
+    kernel: Kernel,
+    container: Namespace,
+}
+
+impl Ground {
+    fn new() -> Ground {
+        let host = Namespace::new().expect("namespaces (run as root, or under `unshare -Urn`)");
+        let ground = Ground { kernel: Kernel::of(&host).unwrap(), container: Namespace::new().unwrap() };
+        let wire = LinkType::Veth { peer: name("wire"), peer_place: Place::Host };
+        ground.make(&[
+            Step::AddLink { place: Place::Host, link: link("eth0", wire) },
+            Step::SetUp { place: Place::Host, link: name("wire"), up: true },
+            Step::SetUp { place: Place::Host, link: name("eth0"), up: true },
+        ]);
+        ground
+    }
+
+    fn make(&self, steps: &[Step]) {
+        let outcome = self.kernel.apply(steps, OnError::Undo);
+        assert!(outcome.errors.is_empty(), "{:?}", outcome.errors);
+    }
+
+    fn inside(&self) -> Place {
+        Place::Netns(self.container.identity())
+    }
+
+    /// Host and container, without what the kernel does by itself in its own time.
+    fn seen(&self) -> Vec<View> {
+        let netns = self.container.identity();
+        let mut observed = self.kernel.observe(std::slice::from_ref(&netns)).unwrap();
+        let inside = observed.netns.remove(&netns).unwrap();
+        [observed.host, inside]
+            .into_iter()
+            .map(|mut view| {
+                view.addresses.retain(|address| !address.link_scope);
+                view.routes.retain(|there| there.protocol == ROUTE_PROTOCOL);
+                view.links.iter_mut().for_each(|link| link.carrier = false);
+                view
+            })
+            .collect()
+    }
+}
+
+/// One of every kind of step, each of which needs those before it.
+fn all_kinds(ground: &Ground) -> Vec<Step> {
+    let mode = MacvlanMode::Bridge;
+    let child = |mac| LinkSpec {
+        mac: Some(Mac([2, 0, 0, 0, 0, mac])),
+        mtu: Some(1400),
+        ..link(
+            if mac == 1 { "shim" } else { "eth0" },
+            LinkType::Macvlan { parent: name("eth0"), mode, bc_queue_len: Some(500) },
+        )
+    };
+    let (host, inside) = (Place::Host, ground.inside());
+    let address = |text: &str| Address { net: text.parse().unwrap(), nodad: true };
+    let route = |to: &str, via: Option<&str>, dev: &str| Route {
+        to: to.parse().unwrap(),
+        via: via.map(|via| via.parse().unwrap()),
+        dev: name(dev),
+        src: None,
+    };
+    let arp_filter = Sysctl { family: Family::Ipv4, link: name("shim"), key: SysctlKey::ArpFilter };
+    vec![
+        Step::AddLink { place: host.clone(), link: child(1) },
+        Step::SetAlias { place: host.clone(), link: name("shim"), tag: Some(Tag::Shim(name("eth0"))) },
+        Step::SetNoLinkLocal { place: host.clone(), link: name("shim") },
+        Step::SetSysctl { place: host.clone(), sysctl: arp_filter, value: 1, was: Some(0) },
+        Step::AddAddress { place: host.clone(), link: name("shim"), address: address("fe80::7/64") },
+        Step::SetUp { place: host.clone(), link: name("shim"), up: true },
+        Step::SetRoute {
+            place: host.clone(),
+            route: route("192.168.88.193/32", None, "shim"),
+            instead_of: None,
+        },
+        Step::AddNeighbour {
+            place: host.clone(),
+            link: name("shim"),
+            ip: "192.168.88.193".parse().unwrap(),
+            mac: Mac([2, 0, 0, 0, 0, 2]),
+        },
+        Step::SetMtu { place: host.clone(), link: name("eth0"), mtu: 1450, was: 1500 },
+        Step::AddLink { place: host.clone(), link: link("br0", LinkType::Bridge) },
+        Step::SetMaster { place: host, link: name("wire"), master: Some(name("br0")), was: None },
+        Step::AddLink { place: inside.clone(), link: child(2) },
+        Step::AddAddress { place: inside.clone(), link: name("eth0"), address: address("192.168.88.193/24") },
+        Step::AddAddress { place: inside.clone(), link: name("eth0"), address: address("fd88::c1/64") },
+        Step::SetUp { place: inside.clone(), link: name("eth0"), up: true },
+        Step::SetRoute {
+            place: inside.clone(),
+            route: route("0.0.0.0/0", Some("192.168.88.1"), "eth0"),
+            instead_of: None,
+        },
+        Step::SetRoute { place: inside, route: route("::/0", Some("fd88::1"), "eth0"), instead_of: None },
+    ]
+}
+
+#[test]
+fn what_was_made_is_seen() {
+    let ground = Ground::new();
+    ground.make(&all_kinds(&ground));
+    let [host, inside] = &ground.seen()[..] else { unreachable!() };
+    let shim = host.link(&name("shim")).unwrap();
+    let kind = ObservedKind::Macvlan { mode: MacvlanMode::Bridge, bc_queue_len: Some(500) };
+    assert_eq!((shim.kind.clone(), shim.mtu, shim.up, shim.arp_filter), (kind, 1400, true, Some(1)));
+    assert_eq!(shim.tag(), Some(Tag::Shim(name("eth0"))));
+    assert_eq!(host.link(&name("eth0")).unwrap().mtu, 1450);
+    assert_eq!(host.link(&name("wire")).unwrap().master, host.link(&name("br0")).map(|bridge| bridge.index));
+    assert_eq!((host.routes.len(), host.neighbours.len()), (1, 1));
+    let eth0 = inside.link(&name("eth0")).unwrap();
+    assert_eq!((eth0.mac, eth0.mtu, eth0.up), (Some(Mac([2, 0, 0, 0, 0, 2])), 1400, true));
+    assert!(eth0.lower.is_some_and(|lower| lower.elsewhere));
+    assert_eq!(inside.addresses.iter().filter(|address| address.permanent).count(), 2);
+    assert_eq!(inside.routes.len(), 2);
+}
+
+#[test]
+fn a_step_that_fails_undoes_all_before_it() {
+    let ground = Ground::new();
+    let before = ground.seen();
+    let steps = all_kinds(&ground);
+    let bad = Step::SetUp { place: Place::Host, link: name("nothing"), up: true };
+    for after in 0..=steps.len() {
+        let mut plan = steps[..after].to_vec();
+        plan.push(bad.clone());
+        let outcome = ground.kernel.apply(&plan, OnError::Undo);
+        assert_eq!(outcome.errors.len(), 1, "after {after}: {:?}", outcome.errors);
+        assert_eq!(outcome.errors[0].step, bad);
+        assert!(outcome.done.is_empty());
+        assert_eq!(ground.seen(), before, "after {after} steps, the last {:?}", steps[..after].last());
+    }
+}
+
+#[test]
+fn going_on_after_an_error_makes_all_that_can_be_made() {
+    let ground = Ground::new();
+    let mut steps = all_kinds(&ground);
+    let missing = |link: &str| Step::SetUp { place: Place::Host, link: name(link), up: true };
+    steps.insert(3, missing("one"));
+    steps.insert(9, missing("two"));
+    let outcome = ground.kernel.apply(&steps, OnError::GoOn);
+    assert_eq!(outcome.errors.len(), 2, "{:?}", outcome.errors);
+    assert_eq!(outcome.done.len(), steps.len() - 2);
+}
+
+#[test]
+fn a_refusal_has_the_kernels_words_the_command_and_what_helps() {
+    let ground = Ground::new();
+    let route = Route {
+        to: "10.7.0.0/24".parse().unwrap(),
+        via: Some("10.9.9.9".parse().unwrap()),
+        dev: name("eth0"),
+        src: None,
+    };
+    let outcome =
+        ground.kernel.apply(&[Step::SetRoute { place: Place::Host, route, instead_of: None }], OnError::Undo);
+    let said = outcome.errors[0].to_string();
+    assert!(said.contains("`ip route add 10.7.0.0/24 via 10.9.9.9 dev eth0 proto 65`"), "{said}");
+    assert!(said.contains("invalid gateway"), "{said}");
+
+    let duplicate = |text: &str| Step::AddLink {
+        place: Place::Host,
+        link: LinkSpec {
+            mac: Some(Mac([2, 0, 0, 0, 0, 9])),
+            ..link(
+                text,
+                LinkType::Macvlan { parent: name("eth0"), mode: MacvlanMode::Bridge, bc_queue_len: None },
+            )
+        },
+    };
+    let up = |text: &str| Step::SetUp { place: Place::Host, link: name(text), up: true };
+    let outcome = ground.kernel.apply(&[duplicate("a"), up("a"), duplicate("b"), up("b")], OnError::Undo);
+    let error = &outcome.errors[0];
+    assert!(error.hint().is_some_and(|hint| hint.contains("MAC")), "{error}: {:?}", error.hint());
+
+    let ipvlan = LinkType::Ipvlan { parent: name("eth0"), mode: ashore_core::IpvlanMode::L2 };
+    let add = Step::AddLink { place: Place::Host, link: link("ipv", ipvlan) };
+    let outcome = ground.kernel.apply(&[add], OnError::Undo);
+    // Where the kernel has it, there is nothing to refuse.
+    if let Some(error) = outcome.errors.first() {
+        assert!(error.hint().is_some_and(|hint| hint.contains("modprobe ipvlan")), "{error}");
+    }
+}
+
+#[test]
+fn a_namespace_that_is_gone_is_not_seen_and_not_mistaken_for_another() {
+    let ground = Ground::new();
+    let gone = Namespace::new().unwrap();
+    let identity = gone.identity();
+    drop(gone);
+    // The descriptor's number is taken by another file at once.
+    let _other = Namespace::new().unwrap();
+    let observed = ground.kernel.observe(std::slice::from_ref(&identity)).unwrap();
+    assert!(!observed.netns.contains_key(&identity));
+    let place = Place::Netns(identity);
+    let outcome = ground.kernel.apply(&[Step::SetUp { place, link: name("lo"), up: true }], OnError::Undo);
+    assert_eq!(outcome.errors.len(), 1);
+}
