@@ -1,0 +1,343 @@
+//! Promise 8: bad input is refused before anything is touched, with what was wrong, why, and what to do.
+
+mod home;
+
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::Command;
+
+use ashore_core::link::{LinkSpec, LinkType, Place};
+use ashore_core::step::Step;
+use ashore_lab::{Machine, Ran, cannot_run};
+use home::Home;
+
+/// A request that must be refused: the command, its exit code, and what the refusal must say.
+type Row<'a> = (&'a str, i32, &'a [&'a str]);
+
+/// Everything that a refused request must leave as it was.
+fn all(home: &Home, container: &Machine) -> String {
+    let view = |machine: &Machine| {
+        let mut view = machine.kernel().observe(&[]).unwrap().host;
+        view.neighbours.clear();
+        format!("{view:?}")
+    };
+    let state = home.ok("state export");
+    format!("{}\n{}\n{state}", view(&home.nas), view(container))
+}
+
+fn refused(home: &Home, container: &Machine, rows: &[Row]) {
+    let netns = container.namespace().path().display().to_string();
+    let before = all(home, container);
+    for (command, code, words) in rows {
+        let ran = home.run(&command.replace("NETNS", &netns));
+        let said = format!("{command}: {}{}", ran.stdout, ran.stderr);
+        assert_eq!(ran.code, Some(*code), "{said}");
+        for word in *words {
+            assert!(ran.stderr.contains(word), "{word:?} is not in {said}");
+        }
+        assert_eq!(all(home, container), before, "{command}");
+    }
+}
+
+fn name(text: &str) -> ashore_core::IfName {
+    text.parse().unwrap()
+}
+
+#[test]
+fn networks_that_do_not_fit_the_host() {
+    let home = Home::new();
+    let bridge = LinkSpec { name: name("br9"), kind: LinkType::Bridge, mac: None, mtu: None };
+    let wire = LinkType::Veth { peer: name("down1"), peer_place: Place::Host };
+    let down = LinkSpec { name: name("down0"), kind: wire, mac: None, mtu: None };
+    home.nas
+        .apply(&[
+            Step::AddLink { place: Place::Host, link: bridge },
+            Step::SetUp { place: Place::Host, link: name("br9"), up: true },
+            Step::AddLink { place: Place::Host, link: down },
+            Step::SetMaster { place: Place::Host, link: name("down1"), master: Some(name("br9")), was: None },
+        ])
+        .unwrap();
+    let web = home.world.container("web").unwrap();
+    let lan = "--subnet 192.168.88.0/24 --gateway 192.168.88.1";
+    let create = |options: &str| format!("network create lan {options}");
+    let rows = [
+        (create(&format!("--parent eth7 {lan}")), 3, &["`eth7` does not exist", "has", "eth0", "try:"][..]),
+        (create(&format!("--parent down0 {lan}")), 3, &["`down0` is down", "ip link set dev down0 up"]),
+        (create(&format!("--parent br9 {lan}")), 3, &["`br9` is a bridge", "--kind bridge"]),
+        (
+            create(&format!("--parent eth0 --kind bridge {lan}")),
+            3,
+            &["`eth0` is no bridge", "--kind macvlan"],
+        ),
+        (create(&format!("--parent down1 {lan}")), 3, &["port of `br9`", "--parent br9"]),
+        (create(&format!("--parent lo {lan}")), 3, &["loopback", "NIC"]),
+        (
+            create("--parent eth0 --subnet 10.7.0.0/24"),
+            3,
+            &["10.7.0.0/24", "`eth0`, which has 192.168.88.9/24", "ip addr"],
+        ),
+        (
+            create(&format!("--parent eth0 {lan} --mtu 9000")),
+            3,
+            &["9000", "`eth0` has 1500", "ip link set dev eth0 mtu 9000"],
+        ),
+        (create(&format!("--parent eth0 {lan} --mtu 60")), 3, &["60", "IPv4", "68"]),
+        (
+            create(&format!("--parent eth0 {lan} --kind macvlan:private --host-access yes")),
+            3,
+            &["private", "--host-access no"],
+        ),
+    ];
+    let rows: Vec<Row> =
+        rows.iter().map(|(command, code, words)| (command.as_str(), *code, *words)).collect();
+    refused(&home, &web, &rows);
+}
+
+#[test]
+fn networks_that_are_wrong_in_themselves() {
+    let home = Home::new();
+    let web = home.world.container("web").unwrap();
+    home.ok("network create taken --parent eth0 --subnet 192.168.88.0/24 --ip-range 192.168.88.64/27");
+    let lan = "network create lan --parent eth0 --subnet 192.168.88.0/24";
+    let rows: Vec<(String, i32, &[&str])> = vec![
+        (format!("{lan} --ip-range 192.168.89.0/27"), 3, &["192.168.89.0/27", "192.168.88.0/24"]),
+        (format!("{lan} --ip-range 192.168.88.250-192.168.89.5"), 3, &["192.168.88.250-192.168.89.5"]),
+        (
+            format!("{lan} --ip-range 192.168.88.80/28"),
+            5,
+            &["overlaps 192.168.88.64/27", "network `taken`", "ashore network ls"],
+        ),
+        (format!("{lan} --ip-range 192.168.88.20-192.168.88.10"), 2, &["192.168.88.20-192.168.88.10"]),
+        (format!("{lan} --gateway 192.168.1.1"), 3, &["the gateway 192.168.1.1", "192.168.88.0/24"]),
+        (format!("{lan} --gateway 192.168.88.255"), 3, &["192.168.88.255", "broadcast"]),
+        (
+            format!("{lan} --aux-address nas=10.0.0.1"),
+            3,
+            &["--aux-address nas", "10.0.0.1", "192.168.88.0/24"],
+        ),
+        (format!("{lan} --aux-address host"), 2, &["NAME=IP"]),
+        (format!("{lan} --gateway 192.168.88.1 --aux-address a=192.168.88.1"), 3, &["192.168.88.1", "twice"]),
+        (format!("{lan} --aux-address host=192.168.88.222 --host-access no"), 3, &["--host-access no"]),
+        (format!("{lan} --subnet 192.168.88.128/25"), 3, &["192.168.88.128/25", "overlap"]),
+        (
+            "network create taken --parent eth0 --subnet 192.168.88.0/24".into(),
+            5,
+            &["`taken` already", "inspect"],
+        ),
+        ("network create a/b --parent eth0 --subnet 192.168.88.0/24".into(), 2, &["a/b", "contains '/'"]),
+        ("network create ../../etc --parent eth0 --subnet 192.168.88.0/24".into(), 2, &["../../etc"]),
+        (
+            format!("network create {} --parent eth0 --subnet 192.168.88.0/24", "n".repeat(64)),
+            2,
+            &["64", "63"],
+        ),
+        ("network create lan --parent eth0/1 --subnet 192.168.88.0/24".into(), 2, &["eth0/1"]),
+        ("network create lan --parent sixteen-bytes-xx --subnet 192.168.88.0/24".into(), 2, &["16", "15"]),
+        (format!("{lan} --kind macvlan:brige"), 2, &["brige"]),
+        ("network rm nothing".into(), 4, &["no network `nothing`", "ashore network ls"]),
+        ("network inspect nothing".into(), 4, &["no network `nothing`"]),
+    ];
+    let rows: Vec<Row> =
+        rows.iter().map(|(command, code, words)| (command.as_str(), *code, *words)).collect();
+    refused(&home, &web, &rows);
+}
+
+#[test]
+fn attaches_that_cannot_be() {
+    let home = Home::new();
+    home.ok(
+        "network create lan --parent eth0 --subnet 192.168.88.0/24 --ip-range 192.168.88.192/27 --gateway 192.168.88.1 \
+         --aux-address printer=192.168.88.200",
+    );
+    let (web, db) = (home.world.container("web").unwrap(), home.world.container("db").unwrap());
+    let report = home.attach("lan", &db, "");
+    let (at_db, mac_db) = (home::addresses(&report)[0], report["mac"].as_str().unwrap().to_owned());
+    home.laptop.add_address("eth0", "192.168.88.201/24".parse().unwrap()).unwrap();
+    let netns_db = db.namespace().path().display().to_string();
+    let attach = "attach lan --netns NETNS --name web";
+    let rows: Vec<(String, i32, &[&str])> = vec![
+        (format!("{attach} --ip {at_db}"), 5, &["held by the endpoint `db`", "ashore detach lan db"]),
+        (format!("{attach} --ip 192.168.88.201"), 5, &["192.168.88.201 is in use on the LAN by", "try:"]),
+        (format!("{attach} --ip 192.168.88.9"), 5, &["this host's own"]),
+        (format!("{attach} --ip 192.168.88.1"), 3, &["it is the gateway"]),
+        (format!("{attach} --ip 192.168.88.200"), 3, &["--aux-address printer"]),
+        (format!("{attach} --ip 192.168.88.255"), 3, &["broadcast"]),
+        (format!("{attach} --ip 10.0.0.7"), 3, &["10.0.0.7", "192.168.88.0/24"]),
+        (format!("{attach} --ip fd88::7"), 3, &["fd88::7", "192.168.88.0/24"]),
+        (format!("{attach} --ip 192.168.88.193 --ip 192.168.88.194"), 3, &["one address of each family"]),
+        (format!("{attach} --mac 01:00:5e:00:00:07"), 3, &["multicast", "02"]),
+        (format!("{attach} --mac ff:ff:ff:ff:ff:ff"), 3, &["multicast, broadcast or zero"]),
+        (format!("{attach} --mac {mac_db}"), 5, &["the endpoint `db`", "--mac out"]),
+        (format!("{attach} --mac {}", home.nic()), 5, &["this host's `eth0`"]),
+        (format!("{attach} --mac 02:00"), 2, &["02:00"]),
+        ("attach lan --netns NETNS --name a/b".into(), 2, &["a/b", "contains '/'"]),
+        (format!("attach lan --netns NETNS --name {}", "n".repeat(64)), 2, &["64", "63"]),
+        ("attach lan --netns /run/netns/no-such --name web".into(), 3, &["/run/netns/no-such", "ip netns"]),
+        ("attach lan --netns /etc/passwd --name web".into(), 3, &["/etc/passwd", "/run/netns/NAME"]),
+        ("attach lan --pid 999999999 --name web".into(), 3, &["999999999", "/proc/PID/ns/net"]),
+        (format!("attach lan --netns {netns_db} --name other"), 3, &["a link `eth0` already", "--ifname"]),
+        ("attach lan --netns NETNS --name db".into(), 5, &["`db` already", "ashore detach lan db"]),
+        ("attach nothing --netns NETNS --name web".into(), 4, &["no network `nothing`", "ashore network ls"]),
+        ("attach lan --name web".into(), 2, &["--netns", "--pid"]),
+        ("detach nothing web".into(), 4, &["no network `nothing`"]),
+        ("network rm lan".into(), 5, &["1 endpoint", "`db`", "ashore detach lan db"]),
+    ];
+    let rows: Vec<Row> =
+        rows.iter().map(|(command, code, words)| (command.as_str(), *code, *words)).collect();
+    refused(&home, &web, &rows);
+    home::reaches(&home.laptop, at_db);
+}
+
+#[test]
+fn a_parent_that_went_down_or_away() {
+    let home = Home::new();
+    home.create_lan();
+    let web = home.world.container("web").unwrap();
+    home.nas.set_up("eth0", false).unwrap();
+    let attach = "attach lan --netns NETNS --name web";
+    refused(&home, &web, &[(attach, 3, &["`eth0` is down", "ip link set dev eth0 up"])]);
+    home.nas.remove_link("eth0").unwrap();
+    refused(&home, &web, &[(attach, 3, &["the parent `eth0` of network `lan` is gone"])]);
+}
+
+#[test]
+fn without_the_privilege() {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    if !status.lines().any(|line| line.starts_with("Uid:\t0\t")) {
+        return cannot_run("promise 8, privilege", "only root can become another user");
+    }
+    let home = Home::new();
+    home.create_lan();
+    let web = home.world.container("web").unwrap();
+    let before = all(&home, &web);
+    // The program and the way to the socket are everybody's, the socket is not.
+    let directory = home.directory.path();
+    std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let program = directory.join("ashore");
+    std::fs::copy(home::PROGRAM, &program).unwrap();
+    let as_nobody = |arguments: &[&str]| {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "--"]).arg(&program);
+        Ran::of(command.args(arguments).env("ASHORE_SOCKET", home.daemon().socket())).unwrap()
+    };
+    let ran = as_nobody(&["network", "ls"]);
+    assert_eq!(ran.code, Some(9), "{}", ran.stderr);
+    assert!(ran.stderr.contains("its owner alone") && ran.stderr.contains("sudo"), "{}", ran.stderr);
+
+    let elsewhere = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(elsewhere.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+    let at = |file: &str| elsewhere.path().join(file).display().to_string();
+    let ran = as_nobody(&[
+        "daemon",
+        "--state",
+        &at("state"),
+        "--run",
+        &at("run"),
+        "--docker-plugin",
+        &at("p.sock"),
+    ]);
+    assert_eq!(ran.code, Some(9), "{}", ran.stderr);
+    assert!(ran.stderr.contains("CAP_SYS_ADMIN is missing"), "{}", ran.stderr);
+    assert_eq!(all(&home, &web), before);
+}
+
+#[test]
+fn no_daemon_and_a_second_daemon() {
+    let mut home = Home::new();
+    let second =
+        ashore_lab::Daemon::start(Path::new(home::PROGRAM), &home.nas, tempfile::tempdir().unwrap().path());
+    let said = second.err().expect("one daemon for one namespace").to_string();
+    assert!(said.contains("stop that one first"), "{said}");
+    let socket = home.daemon().socket();
+    home.daemon = None;
+    let ran = Ran::of(Command::new(home::PROGRAM).args(["status"]).env("ASHORE_SOCKET", socket)).unwrap();
+    assert_eq!(ran.code, Some(8), "{}", ran.stderr);
+    assert!(ran.stderr.contains("ashore daemon"), "{}", ran.stderr);
+}
+
+/// What the plugin answers to a call, as an engine would make it.
+fn post(home: &Home, path: &str, body: &str) -> String {
+    let mut stream = UnixStream::connect(home.directory.path().join("plugins/ashore.sock")).unwrap();
+    let length = body.len();
+    write!(
+        stream,
+        "POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+}
+
+#[test]
+fn calls_of_an_engine_that_make_no_sense() {
+    let home = Home::new();
+    let web = home.world.container("web").unwrap();
+    let before = all(&home, &web);
+    let network = |options: &str| {
+        format!(
+            r#"{{"NetworkID":"66150cdfa0c94d73","Options":{{"com.docker.network.generic":{options}}},
+                "IPv4Data":[{{"Pool":"192.168.88.0/24","Gateway":"192.168.88.1/24"}}]}}"#
+        )
+    };
+    let create = "/NetworkDriver.CreateNetwork";
+    let rows: Vec<(&str, String, &[&str])> = vec![
+        (create, String::new(), &["Err", "no body"]),
+        (create, "{\"NetworkID\":".into(), &["Err", "does not read"]),
+        (create, network(r#"{"parnet":"eth0"}"#), &["Err", "parnet", "parent"]),
+        (create, network("{}"), &["Err", "-o parent=eth0"]),
+        (create, network(r#"{"parent":"eth7"}"#), &["Err", "`eth7` does not exist"]),
+        (create, network(r#"{"parent":"eth0","mtu":"many"}"#), &["Err", "mtu=many"]),
+        (
+            create,
+            network(r#"{"parent":"eth0","host_access":"perhaps"}"#),
+            &["Err", "host_access=perhaps", "yes or no"],
+        ),
+        (
+            create,
+            network(r#"{"parent":"eth0","macvlan_mode":"bridge","ipvlan_mode":"l2"}"#),
+            &["Err", "twice"],
+        ),
+        (
+            "/IpamDriver.RequestPool",
+            r#"{"Pool":"192.168.88.0/24","SubPool":"192.168.89.0/27"}"#.into(),
+            &["Error", "192.168.89.0/27"],
+        ),
+        ("/IpamDriver.RequestPool", r#"{"Pool":"home"}"#.into(), &["Error", "home"]),
+        ("/IpamDriver.RequestAddress", r#"{"PoolID":"nonsense"}"#.into(), &["Error", "nonsense"]),
+        (
+            "/IpamDriver.RequestAddress",
+            r#"{"PoolID":"192.168.88.0/24"}"#.into(),
+            &["Error", "docker network create"],
+        ),
+        ("/NetworkDriver.Join", r#"{"NetworkID":"a","EndpointID":"b"}"#.into(), &["Err", "no endpoint b"]),
+        (
+            "/NetworkDriver.CreateEndpoint",
+            r#"{"NetworkID":"a","EndpointID":"b","Interface":{"Address":"x"}}"#.into(),
+            &["Err", "x"],
+        ),
+        ("/NetworkDriver.NoSuchCall", "{}".into(), &["Err", "NoSuchCall"]),
+        ("/Nonsense", "{}".into(), &["Err", "Nonsense"]),
+    ];
+    for (path, body, words) in rows {
+        let answer = post(&home, path, &body);
+        for word in words {
+            assert!(answer.contains(word), "{word:?} is not in the answer to {path} {body}: {answer}");
+        }
+        assert_eq!(all(&home, &web), before, "{path} {body}");
+    }
+    // What is taken away twice is no error: an engine repeats itself.
+    for (path, body) in [
+        ("/NetworkDriver.DeleteNetwork", r#"{"NetworkID":"a"}"#),
+        ("/NetworkDriver.Leave", r#"{"NetworkID":"a","EndpointID":"b"}"#),
+        ("/NetworkDriver.DeleteEndpoint", r#"{"NetworkID":"a","EndpointID":"b"}"#),
+        ("/IpamDriver.ReleasePool", r#"{"PoolID":"192.168.88.0/24"}"#),
+        ("/IpamDriver.ReleaseAddress", r#"{"PoolID":"192.168.88.0/24","Address":"192.168.88.7"}"#),
+    ] {
+        assert_eq!(post(&home, path, body), "{}", "{path}");
+    }
+    assert_eq!(all(&home, &web), before);
+}
