@@ -21,22 +21,39 @@ pub struct Docker {
     /// The holder's first process, as this one sees it.
     inside: u32,
     dockerd: Option<Child>,
-    engines: Engines,
     directory: PathBuf,
 }
 
+/// What the holder does: the tree becomes the root, with the kernel's file systems and the test's directory in it, and the
+/// plugins where the engine looks for them. A chroot would not do: what enters a container enters its mount namespace,
+/// whose root is the true one.
+const HOLD: &str = r#"
+    mount --bind "$1" "$1"
+    for kernels in proc sys dev; do mount --rbind /$kernels "$1/$kernels"; done
+    mount -t tmpfs tmpfs "$1/run"
+    mount -t tmpfs tmpfs "$1/tmp"
+    mkdir -p "$1$2" "$1/run/docker/plugins" "$1/tmp/before"
+    mount --bind "$2" "$1$2"
+    mount --bind "$2/plugins" "$1/run/docker/plugins"
+    cd "$1"
+    pivot_root . tmp/before
+    exec busybox chroot . busybox sh -ec 'busybox umount -l /tmp/before; echo ready; exec busybox sleep infinity'
+"#;
+
 impl Docker {
-    /// Starts dockerd on a machine. It looks for plugins in `directory/plugins`, and has the image `box`, a busybox.
-    pub fn start(engines: Engines, machine: &Machine, directory: &Path) -> Result<Self, WorldError> {
-        let plugins = directory.join("plugins");
-        std::fs::create_dir_all(&plugins)?;
+    /// Starts the engine of one of Debian's releases on a machine. It looks for plugins in `directory/plugins`, and has
+    /// the image `box`, a busybox.
+    pub fn start(
+        engines: &Engines,
+        suite: &str,
+        machine: &Machine,
+        directory: &Path,
+    ) -> Result<Self, WorldError> {
+        std::fs::create_dir_all(directory.join("plugins"))?;
+        let tree = engines.tree(suite);
         let mut command = Command::new("unshare");
-        command.args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--", "sh", "-ec"]);
-        command.arg(
-            "mount -t tmpfs tmpfs /run; mkdir -p /run/docker/plugins; mount --bind \"$1\" /run/docker/plugins; \
-             echo ready; exec sleep infinity",
-        );
-        command.arg("sh").arg(&plugins).stdin(Stdio::null()).stdout(Stdio::piped());
+        command.args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--", "sh", "-ec", HOLD]);
+        command.arg("sh").args([&tree, directory]).stdin(Stdio::null()).stdout(Stdio::piped());
         ashore_kernel::kill_with_parent(&mut command);
         let mut holder = command.spawn()?;
         let mut line = String::new();
@@ -47,9 +64,9 @@ impl Docker {
         }
         let inside = only_child(holder.id())?;
         let directory = directory.to_owned();
-        let mut docker = Docker { holder, inside, dockerd: None, engines, directory };
+        let mut docker = Docker { holder, inside, dockerd: None, directory };
         docker.start_dockerd(machine)?;
-        docker.import_box()?;
+        docker.import_box(&engines.path("usr/bin/busybox"))?;
         Ok(docker)
     }
 
@@ -58,12 +75,12 @@ impl Docker {
         let log =
             std::fs::File::options().create(true).append(true).open(self.directory.join("dockerd.log"))?;
         let mut command = machine.command("nsenter")?;
-        command.args(["--mount", "--pid", "--target", &self.inside.to_string(), "--", "dockerd"]);
+        self.enter(&mut command).arg("dockerd");
         command.arg("--data-root").arg(self.directory.join("data"));
         command.arg("--host").arg(format!("unix://{}", self.socket().display()));
         command.args(["--iptables=false", "--ip6tables=false", "--bridge=none", "--storage-driver=vfs"]);
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        let mut dockerd = self.engines.equip(&mut command).spawn()?;
+        let mut dockerd = command.spawn()?;
         let end = Instant::now() + PATIENCE;
         while self.run(&["version"])?.code != Some(0) {
             if dockerd.try_wait()?.is_some() || Instant::now() > end {
@@ -74,6 +91,12 @@ impl Docker {
         }
         self.dockerd = Some(dockerd);
         Ok(())
+    }
+
+    /// Makes `nsenter` go to where the engine lives.
+    fn enter<'a>(&self, nsenter: &'a mut Command) -> &'a mut Command {
+        nsenter.args(["--mount", "--pid", "--target", &self.inside.to_string(), "--"]).current_dir("/");
+        nsenter.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("HOME", &self.directory)
     }
 
     /// Its API's socket.
@@ -98,18 +121,20 @@ impl Docker {
     }
 
     fn client(&self) -> Command {
-        let mut command = Command::new(self.engines.path("usr/bin/docker"));
-        command.arg("--host").arg(format!("unix://{}", self.socket().display()));
-        command.env("HOME", &self.directory);
+        let mut command = Command::new("nsenter");
+        self.enter(&mut command)
+            .arg("docker")
+            .arg("--host")
+            .arg(format!("unix://{}", self.socket().display()));
         command
     }
 
     /// Makes the image `box`: a static busybox and nothing else.
-    fn import_box(&self) -> io::Result<()> {
+    fn import_box(&self, busybox: &Path) -> io::Result<()> {
         let tree = self.directory.join("box");
         let bin = tree.join("bin");
         std::fs::create_dir_all(&bin)?;
-        std::fs::copy(self.engines.path("bin/busybox"), bin.join("busybox"))?;
+        std::fs::copy(busybox, bin.join("busybox"))?;
         for name in ["sh", "sleep", "ip", "ping", "nc", "cat", "ls"] {
             std::os::unix::fs::symlink("busybox", bin.join(name))?;
         }

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The distribution's packages, unpacked.
+/// The distribution's packages, unpacked: tools for this machine, and trees with an engine each.
 #[derive(Debug, Clone)]
 pub struct Engines(PathBuf);
 
@@ -16,19 +16,24 @@ impl Engines {
             return Ok(Engines(directory.into()));
         }
         let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/engines");
-        let unpacked = std::fs::read_dir(directory).into_iter().flatten().flatten();
-        let root = unpacked.map(|entry| entry.path().join("root")).find(|root| root.is_dir());
-        root.map(Engines).ok_or_else(|| {
-            std::env::var("ASHORE_NO_ENGINES").unwrap_or_else(|_| "`cargo xtask test` fetches it".to_owned())
-        })
+        match directory.canonicalize() {
+            Ok(directory) if directory.join("tools/complete").exists() => Ok(Engines(directory)),
+            _ => Err(std::env::var("ASHORE_NO_ENGINES")
+                .unwrap_or_else(|_| "`cargo xtask test` fetches it".to_owned())),
+        }
     }
 
-    /// A file of a package, by its path on an ordinary system.
+    /// A file of a tool, by its path on an ordinary system.
     pub fn path(&self, file: &str) -> PathBuf {
-        self.0.join(file.trim_start_matches('/'))
+        self.0.join("tools/root").join(file.trim_start_matches('/'))
     }
 
-    /// Makes a command find the packages' programs and libraries.
+    /// The tree with the engine of one of Debian's releases.
+    pub fn tree(&self, suite: &str) -> PathBuf {
+        self.0.join(suite).join("root")
+    }
+
+    /// Makes a command find the tools' programs and libraries.
     pub fn equip<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         let joined = |directories: &[&str], variable: &str| -> OsString {
             let ours = directories.iter().map(|directory| self.path(directory));
@@ -36,7 +41,7 @@ impl Engines {
             let all = ours.chain(std::env::split_paths(&there).filter(|path| !path.as_os_str().is_empty()));
             std::env::join_paths(all).expect("a build directory has no colon in its name")
         };
-        command.env("PATH", joined(&["usr/bin", "usr/sbin", "bin", "sbin"], "PATH"));
+        command.env("PATH", joined(&["usr/bin", "usr/sbin"], "PATH"));
         let libraries = format!("usr/lib/{}-linux-gnu", std::env::consts::ARCH);
         command.env("LD_LIBRARY_PATH", joined(&[&libraries], "LD_LIBRARY_PATH"))
     }

@@ -2,30 +2,57 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
 
 use crate::execute;
 
-/// Engines and tools, by their names in Debian.
-const PACKAGES: [&str; 6] =
-    ["docker.io", "containernetworking-plugins", "iproute2", "nftables", "strace", "busybox-static"];
+/// Tools that run on this machine as it is, by their names in Debian.
+const TOOLS: [&str; 5] = ["containernetworking-plugins", "iproute2", "nftables", "strace", "busybox-static"];
+
+/// Engines, each in a tree with all that it needs down to the C library: Docker 20.10 and Docker 28.5.
+const TREES: [(&str, &[&str]); 2] =
+    [("bookworm", &["docker.io", "busybox-static"]), ("sid", &["docker.io", "docker-cli", "busybox-static"])];
 
 /// Where the packages are unpacked, or why they are not.
 pub(crate) fn fetch(root: &Path) -> Result<PathBuf, String> {
-    let codename = debian_codename().ok_or("the packages are Debian's, and this is another distribution")?;
+    let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
+    if !release.lines().any(|line| line == "ID=debian") {
+        return Err("the packages are Debian's, and this is another distribution".into());
+    }
     if !nix::unistd::geteuid().is_root() {
         return Err("apt-get downloads as root only".into());
     }
-    let directory = root.join("target/engines").join(codename);
-    unpack(&directory).map_err(|error| format!("{error:#}"))?;
-    Ok(directory.join("root"))
+    let directory = root.join("target/engines");
+    unpack_all(&directory).map_err(|error| format!("{error:#}"))?;
+    Ok(directory)
 }
 
-fn unpack(directory: &Path) -> anyhow::Result<()> {
+fn unpack_all(directory: &Path) -> anyhow::Result<()> {
+    // `--reinstall`: also what this machine happens to have, so that every machine tests with the same.
+    once(&directory.join("tools"), &TOOLS, |archives| {
+        execute(Command::new("apt-get").args(["-qq", "update"]))?;
+        execute(apt(archives).args(["--reinstall", "install"]).args(TOOLS))
+    })?;
+    for (suite, packages) in TREES {
+        once(&directory.join(suite), packages, |archives| {
+            let lists = Lists::of_suite(archives, suite)?;
+            execute(lists.command(archives).arg("update"))?;
+            execute(lists.command(archives).arg("install").args(packages))
+        })?;
+    }
+    Ok(())
+}
+
+/// Downloads and unpacks packages to `directory/root`, unless that was done before.
+fn once(
+    directory: &Path,
+    packages: &[&str],
+    download: impl FnOnce(&Path) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let complete = directory.join("complete");
-    let wanted = PACKAGES.join("\n");
+    let wanted = packages.join("\n");
     if fs::read_to_string(&complete).is_ok_and(|there| there == wanted) {
         return Ok(());
     }
@@ -34,45 +61,97 @@ fn unpack(directory: &Path) -> anyhow::Result<()> {
     }
     let archives = directory.join("archives");
     fs::create_dir_all(archives.join("partial"))?;
-    execute(Command::new("apt-get").args(["--quiet", "--quiet", "update"]))?;
-    // `--reinstall`: also what this machine happens to have, so that every machine tests with the same.
-    execute(
-        Command::new("apt-get")
-            .args([
-                "--quiet",
-                "--quiet",
-                "--yes",
-                "--no-install-recommends",
-                "--download-only",
-                "--reinstall",
-            ])
-            .args(["-o", &format!("Dir::Cache::archives={}", archives.display())])
-            .args(["-o", "APT::Sandbox::User=root", "install"])
-            .args(PACKAGES),
-    )?;
-    let unpacked = directory.join("root");
-    let mut count = 0;
-    for entry in fs::read_dir(&archives)? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "deb") {
-            let status = Command::new("dpkg-deb").arg("--extract").args([&path, &unpacked]).status();
-            if !status.context("dpkg-deb")?.success() {
-                bail!("{} does not unpack", path.display());
-            }
-            count += 1;
-        }
-    }
-    println!("{count} packages unpacked in {}", unpacked.display());
+    download(&archives)?;
+    unpack(&archives, &directory.join("root"))?;
     fs::remove_dir_all(&archives)?;
     fs::write(&complete, wanted)?;
     Ok(())
 }
 
-fn debian_codename() -> Option<String> {
-    let release = fs::read_to_string("/etc/os-release").ok()?;
-    let value = |key: &str| {
-        let line = release.lines().find_map(|line| line.strip_prefix(key))?;
-        Some(line.trim_matches('"').to_owned())
-    };
-    (value("ID=")? == "debian").then(|| value("VERSION_CODENAME=")).flatten()
+fn unpack(archives: &Path, root: &Path) -> anyhow::Result<()> {
+    for part in ["bin", "sbin", "lib", "lib64"] {
+        // Debian's merged /usr, which a package of the base system would make.
+        fs::create_dir_all(root.join("usr").join(part))?;
+        std::os::unix::fs::symlink(Path::new("usr").join(part), root.join(part))?;
+    }
+    for mount_point in ["proc", "sys", "dev", "run", "tmp", "var"] {
+        fs::create_dir_all(root.join(mount_point))?;
+    }
+    std::os::unix::fs::symlink("../run", root.join("var/run"))?;
+    let mut count = 0;
+    for entry in fs::read_dir(archives)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "deb") {
+            let mut read = Command::new("dpkg-deb");
+            let mut read = read.arg("--fsys-tarfile").arg(&path).stdout(Stdio::piped()).spawn()?;
+            let mut write = Command::new("tar");
+            write.arg("-C").arg(root).args(["--keep-directory-symlink", "-x"]);
+            write.stdin(read.stdout.take().context("it is piped")?);
+            if !write.status()?.success() || !read.wait()?.success() {
+                bail!("{} does not unpack", path.display());
+            }
+            count += 1;
+        }
+    }
+    // What the alternatives system would do for the engine's rules inside containers (its own DNS).
+    for program in ["iptables", "ip6tables"] {
+        let sbin = root.join("usr/sbin");
+        if sbin.join(format!("{program}-nft")).exists() {
+            std::os::unix::fs::symlink(format!("{program}-nft"), sbin.join(program))?;
+        }
+    }
+    println!("{count} packages unpacked in {}", root.display());
+    Ok(())
+}
+
+/// apt-get, downloading to a directory of ours.
+fn apt(archives: &Path) -> Command {
+    let mut command = Command::new("apt-get");
+    command.args(["-qq", "--yes", "--no-install-recommends", "--download-only"]);
+    command.arg("-o").arg(format!("Dir::Cache::archives={}", archives.display()));
+    command.args(["-o", "APT::Sandbox::User=root"]);
+    command
+}
+
+/// apt's view of another suite, on a machine where nothing is installed yet.
+struct Lists(PathBuf);
+
+impl Lists {
+    fn of_suite(archives: &Path, suite: &str) -> anyhow::Result<Self> {
+        let directory = archives.join("suite");
+        fs::create_dir_all(directory.join("lists/partial"))?;
+        fs::write(directory.join("status"), "")?;
+        let mirror = mirror()?;
+        let source = format!("deb [signed-by={KEYRING}] {mirror} {suite} main\n");
+        fs::write(directory.join("sources.list"), source)?;
+        Ok(Lists(directory))
+    }
+
+    fn command(&self, archives: &Path) -> Command {
+        let mut command = apt(archives);
+        let at = |file: &str| self.0.join(file).display().to_string();
+        for (option, value) in [
+            ("Dir::Etc::sourcelist", at("sources.list")),
+            ("Dir::Etc::sourceparts", "-".into()),
+            ("Dir::State::lists", at("lists")),
+            ("Dir::State::status", at("status")),
+            ("Dir::Cache::pkgcache", String::new()),
+            ("Dir::Cache::srcpkgcache", String::new()),
+            // A mirror that lags behind is as good for tests.
+            ("Acquire::Check-Valid-Until", "false".into()),
+        ] {
+            command.arg("-o").arg(format!("{option}={value}"));
+        }
+        command
+    }
+}
+
+const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
+/// Where this machine gets Debian's packages from.
+fn mirror() -> anyhow::Result<String> {
+    let targets = Command::new("apt-get").args(["indextargets", "--format", "$(SITE)"]).output()?;
+    let sites = String::from_utf8(targets.stdout)?;
+    let site = sites.lines().find(|site| site.ends_with("/debian") || site.ends_with("/debian/"));
+    site.map(str::to_owned).context("apt has no source of Debian's main archive")
 }

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test uses its own part of this")]
 
+pub mod site;
+
 use std::net::IpAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -1,0 +1,83 @@
+//! A home whose NAS runs a real Docker engine.
+
+use ashore_lab::{Daemon, Docker, Engines, Ran, cannot_run};
+
+use super::{Home, PROGRAM, eventually};
+
+pub struct Site {
+    pub docker: Docker,
+    pub home: Home,
+}
+
+impl Site {
+    pub fn new(engines: &Engines, suite: &str) -> Site {
+        let mut home = Home::new();
+        home.daemon = None;
+        let docker = Docker::start(engines, suite, &home.nas, home.directory.path()).unwrap();
+        let mut started = Site { docker, home };
+        started.start_daemon();
+        started
+    }
+
+    /// Starts the daemon, which must not be running.
+    pub fn start_daemon(&mut self) {
+        let directory = self.home.directory.path();
+        let daemon = Daemon::start_beside(PROGRAM.as_ref(), &self.home.nas, directory, Some(&self.docker));
+        self.home.daemon = Some(daemon.unwrap());
+    }
+
+    pub fn docker(&self, command: &str) -> Ran {
+        self.docker.run(&command.split_whitespace().collect::<Vec<_>>()).unwrap()
+    }
+
+    #[track_caller]
+    pub fn ok(&self, command: &str) -> String {
+        let ran = self.docker(command);
+        assert_eq!(ran.code, Some(0), "docker {command}: {}\n{}", ran.stderr, self.logs());
+        ran.stdout.trim().to_owned()
+    }
+
+    pub fn logs(&self) -> String {
+        let daemon = self.home.daemon.as_ref().map(Daemon::log).unwrap_or_default();
+        format!("daemon: {daemon}\nengine: {}", self.docker.log())
+    }
+
+    /// Makes the network that most tests use.
+    pub fn create_lan(&self) {
+        self.ok(
+            "network create -d ashore --ipam-driver ashore --subnet 192.168.88.0/24 --ip-range 192.168.88.192/27 \
+             --gateway 192.168.88.1 -o parent=eth0 lan",
+        );
+    }
+
+    /// Starts a container that does nothing.
+    pub fn start(&self, name: &str, options: &str) {
+        self.ok(&format!("run -d --init --name {name} --network lan {options} box sleep 1000"));
+    }
+
+    /// A container's IPv4 address and MAC, as the engine shows them.
+    pub fn address_of(&self, container: &str) -> (String, String) {
+        let format = "{{range.NetworkSettings.Networks}}{{.IPAddress}}|{{.MacAddress}}{{end}}";
+        let shown = self.ok(&format!("inspect --format {format} {container}"));
+        let (ip, mac) = shown.split_once('|').unwrap();
+        (ip.to_owned(), mac.to_owned())
+    }
+
+    #[track_caller]
+    pub fn assert_nothing_left(&self) {
+        let home = &self.home;
+        eventually("nothing is left", || home.made_links().is_empty() && home.made_routes().is_empty());
+        let state: serde_json::Value = serde_json::from_str(&home.ok("state export")).unwrap();
+        let rows = state["rows"].as_object().unwrap().keys();
+        let left: Vec<&String> = rows.filter(|key| !key.starts_with("identity/") && *key != "seed").collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+}
+
+/// Runs a test on every engine: Docker 20.10 and Docker 28.5.
+pub fn on_every_engine(test: &str, run: impl Fn(&mut Site)) {
+    match Engines::find() {
+        Ok(engines) => ["bookworm", "sid"].iter().for_each(|suite| run(&mut Site::new(&engines, suite))),
+        Err(why) => cannot_run(test, &why),
+    }
+}
