@@ -26,7 +26,8 @@ pub struct Docker {
 
 /// What the holder does: the tree becomes the root, with the kernel's file systems and the test's directory in it, and the
 /// plugins where the engine looks for them. A chroot would not do: what enters a container enters its mount namespace,
-/// whose root is the true one.
+/// whose root is the true one. The shell stays, and buries the dead: a containerd that nobody waited for is still running
+/// to a dockerd that starts anew.
 const HOLD: &str = r#"
     mount --bind "$1" "$1"
     for kernels in proc sys dev; do mount --rbind /$kernels "$1/$kernels"; done
@@ -37,7 +38,7 @@ const HOLD: &str = r#"
     mount --bind "$2/plugins" "$1/run/docker/plugins"
     cd "$1"
     pivot_root . tmp/before
-    exec busybox chroot . busybox sh -ec 'busybox umount -l /tmp/before; echo ready; exec busybox sleep infinity'
+    exec busybox chroot . busybox sh -ec 'busybox umount -l /tmp/before; echo ready; busybox sleep infinity & wait'
 "#;
 
 impl Docker {

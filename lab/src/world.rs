@@ -156,9 +156,13 @@ impl Machine {
 
     /// Adds a default route.
     pub fn add_default_route(&self, link: &str, via: IpAddr) -> Result<(), WorldError> {
-        let to = if via.is_ipv4() { "0.0.0.0/0" } else { "::/0" }.parse().expect("a default route");
-        let route = Route { to, via: Some(via), dev: name(link), src: None };
+        let route = default_route(link, via);
         self.apply(&[Step::SetRoute { place: Place::Host, route, instead_of: None }])
+    }
+
+    /// Removes a default route.
+    pub fn del_default_route(&self, link: &str, via: IpAddr) -> Result<(), WorldError> {
+        self.apply(&[Step::DelRoute { place: Place::Host, route: default_route(link, via) }])
     }
 
     /// Brings a link up or down.
@@ -199,6 +203,11 @@ impl Machine {
     pub fn inside<T: Send>(&self, act: impl FnOnce() -> T + Send) -> Result<T, WorldError> {
         Ok(self.namespace.run(act)?)
     }
+}
+
+fn default_route(link: &str, via: IpAddr) -> Route {
+    let to = if via.is_ipv4() { "0.0.0.0/0" } else { "::/0" }.parse().expect("a default route");
+    Route { to, via: Some(via), dev: name(link), src: None }
 }
 
 fn name(text: &str) -> IfName {

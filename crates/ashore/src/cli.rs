@@ -105,14 +105,14 @@ pub(crate) enum NetworkCommand {
 pub(crate) struct NetworkCreateArgs {
     /// Its name: letters, digits, `_`, `.`, `-`; at most 63
     pub(crate) network: NetworkName,
-    /// The host's interface that faces the LAN
+    /// The host's interface that faces the LAN [default: by the default route, or the one in the subnet]
     #[arg(long, value_name = "IFNAME")]
-    pub(crate) parent: IfName,
+    pub(crate) parent: Option<IfName>,
     /// How endpoints get onto the LAN: macvlan[:bridge|:private|:vepa|:passthru], ipvlan[:l2|:l3|:l3s], bridge
     #[arg(long, value_name = "KIND", default_value = "macvlan:bridge")]
     pub(crate) kind: LinkKind,
-    /// The LAN's subnet; repeat for more, of either family
-    #[arg(long = "subnet", value_name = "CIDR", required = true)]
+    /// The LAN's subnet; repeat for more, of either family [default: the parent's own, with its router and a free range]
+    #[arg(long = "subnet", value_name = "CIDR")]
     pub(crate) subnets: Vec<IpNet>,
     /// What Ashore hands out, as a CIDR or first-last; one for a subnet [default: all of it]
     #[arg(long = "ip-range", value_name = "RANGE")]

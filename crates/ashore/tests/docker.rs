@@ -124,8 +124,13 @@ fn what_is_wrong_with_a_network_stands_in_the_engines_own_error() {
         };
         let create = "network create -d ashore --ipam-driver ashore";
         let lan = "--subnet 192.168.88.0/24 --gateway 192.168.88.1";
-        refused(&format!("{create} lan"), &["subnet", "--subnet"]);
-        refused(&format!("{create} {lan} lan"), &["-o parent="]);
+        let router = ip("192.168.88.1");
+        site.home.nas.del_default_route("eth0", router).unwrap();
+        refused(
+            &format!("{create} lan"),
+            &["no default route", "eth0 (192.168.88.9/24", "--ipam-opt parent=eth0"],
+        );
+        site.home.nas.add_default_route("eth0", router).unwrap();
         refused(&format!("{create} {lan} -o parent=eth7 lan"), &["`eth7` does not exist", "has eth0"]);
         refused(&format!("{create} {lan} -o parnet=eth0 lan"), &["`parnet`", "did you mean `parent`"]);
         refused(&format!("{create} {lan} -o parent=eth0 -o macvlan_mode=brige lan"), &["macvlan_mode=brige"]);
@@ -136,6 +141,39 @@ fn what_is_wrong_with_a_network_stands_in_the_engines_own_error() {
         refused(&format!("{create} {lan} --ipam-opt a=b -o parent=eth0 lan"), &["--ipam-opt a"]);
         let names = site.ok("network ls --format {{.Name}}");
         assert!(!names.lines().any(|name| name == "lan"), "{names}");
+        site.assert_nothing_left();
+    });
+}
+
+#[test]
+fn a_network_needs_no_options_where_the_host_knows_the_lan() {
+    on_every_engine("docker, zero configuration", |site| {
+        // The first block from the end has a machine in it.
+        site.home.laptop.add_address("eth0", "192.168.88.240/24".parse().unwrap()).unwrap();
+        site.ok("network create -d ashore --ipam-driver ashore lan");
+        site.start("web", "");
+        let web = site.address_of("web");
+        // 20.10 turns down the first offer, since the host has a route into it, and keeps it until it has taken another.
+        let range = site.on("192.168.88.192/27", "192.168.88.160/27");
+        assert_eq!(web.0, range.trim_end_matches("/27"));
+        reaches(&site.home.laptop, ip(&web.0));
+        reaches(&site.home.nas, ip(&web.0));
+        assert!(site.home.ok("status").contains(range), "{}", site.home.ok("status"));
+        assert!(site.home.daemon().log().contains(range));
+        site.ok("exec web ping -c 1 -w 2 192.168.88.1");
+
+        // An engine that starts anew names the subnet alone, and means the same pool.
+        site.ok("stop -t 1 web");
+        site.docker.kill_dockerd().unwrap();
+        site.docker.start_dockerd(&site.home.nas).unwrap();
+        site.ok("start web");
+        assert_eq!(site.address_of("web"), web);
+        site.start("db", "");
+        let db = site.on("192.168.88.193", "192.168.88.161");
+        assert_eq!(site.address_of("db").0, db);
+        reaches(&site.home.laptop, ip(db));
+        site.ok("rm -f web db");
+        site.ok("network rm lan");
         site.assert_nothing_left();
     });
 }

@@ -96,6 +96,30 @@ fn networks_that_do_not_fit_the_host() {
 }
 
 #[test]
+fn what_is_left_out_and_cannot_be_found() {
+    let home = Home::new();
+    let web = home.world.container("web").unwrap();
+    home.nas.del_default_route("eth0", home::ip("192.168.88.1")).unwrap();
+    let rows: [Row; 4] = [
+        ("network create lan", 3, &["no default route", "eth0 (192.168.88.9/24", "--parent eth0"]),
+        ("network create lan --parent eth7", 3, &["`eth7` does not exist", "eth0"]),
+        (
+            "network create lan --subnet 10.7.0.0/24",
+            3,
+            &["no interface", "10.7.0.0/24", "eth0 (192.168.88.9/24"],
+        ),
+        ("network create lan --parent lo", 3, &["lo"]),
+    ];
+    refused(&home, &web, &rows);
+    // With the parent alone, or the subnet alone, the rest is found.
+    home.ok("network create lan --parent eth0");
+    home.ok("network create other --subnet 192.168.88.0/24 --ip-range 192.168.88.64/27");
+    let found: serde_json::Value = serde_json::from_str(&home.ok("network inspect lan --json")).unwrap();
+    assert_eq!(found["subnets"][0]["range"], "192.168.88.224/27", "{found}");
+    assert_eq!(found["subnets"][0]["gateway"], serde_json::Value::Null, "{found}");
+}
+
+#[test]
 fn networks_that_are_wrong_in_themselves() {
     let home = Home::new();
     let web = home.world.container("web").unwrap();
@@ -288,7 +312,6 @@ fn calls_of_an_engine_that_make_no_sense() {
         (create, String::new(), &["Err", "no body"]),
         (create, "{\"NetworkID\":".into(), &["Err", "does not read"]),
         (create, network(r#"{"parnet":"eth0"}"#), &["Err", "parnet", "parent"]),
-        (create, network("{}"), &["Err", "-o parent=eth0"]),
         (create, network(r#"{"parent":"eth7"}"#), &["Err", "`eth7` does not exist"]),
         (create, network(r#"{"parent":"eth0","mtu":"many"}"#), &["Err", "mtu=many"]),
         (

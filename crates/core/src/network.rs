@@ -16,6 +16,11 @@ use crate::range::Range;
 use crate::request::NetworkSpec;
 use crate::step::Family;
 
+mod complete;
+mod error;
+
+pub use error::NetworkError;
+
 /// The name of the auxiliary address that is the host's own on the network.
 pub const HOST_AUX: &str = "host";
 
@@ -65,6 +70,9 @@ pub struct Subnet {
     pub gateway: Option<IpAddr>,
     /// Addresses that are never handed out, by name; the one named `host` is put on the shim.
     pub aux: BTreeMap<String, IpAddr>,
+    /// Whether the range was Ashore's choice rather than the user's.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub chosen: bool,
 }
 
 impl Subnet {
@@ -143,192 +151,17 @@ impl Network {
     }
 }
 
-/// Why a network cannot be made. Nothing was touched.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NetworkError {
-    /// The name is taken.
-    #[error("there is a network `{0}` already")]
-    Exists(NetworkName),
-    /// No such interface.
-    #[error("the parent `{parent}` does not exist; this host has {present}")]
-    NoParent {
-        /// The parent as given.
-        parent: IfName,
-        /// What there is.
-        present: String,
-    },
-    /// The interface is down.
-    #[error("the parent `{0}` is down")]
-    ParentDown(IfName),
-    /// macvlan or ipvlan on a bridge.
-    #[error("the parent `{0}` is a bridge, which cannot carry {1}")]
-    ParentIsBridge(IfName, LinkKind),
-    /// A veth needs a bridge.
-    #[error("the parent `{0}` is no bridge, so no veth can be a port of it")]
-    ParentIsNoBridge(IfName),
-    /// The interface is itself a port.
-    #[error("the parent `{parent}` is a port of `{master}` and can carry no {kind}")]
-    ParentIsPort {
-        /// The parent.
-        parent: IfName,
-        /// The bridge or bond that holds it.
-        master: String,
-        /// Whether that is a bridge.
-        bridge: bool,
-        /// What was asked for.
-        kind: LinkKind,
-    },
-    /// Wi-Fi passes only frames of its own MAC.
-    #[error(
-        "the parent `{0}` is Wi-Fi, and an access point drops frames from any MAC but the client's own, so macvlan cannot work on it"
-    )]
-    ParentIsWifi(IfName),
-    /// The parent is a child or a shim of Ashore's, or loopback.
-    #[error("the parent `{0}` cannot face a LAN: it is {1}")]
-    ParentUnfit(IfName, String),
-    /// Another link kind holds the parent.
-    #[error(
-        "the parent `{parent}` carries {there} for network `{network}`, and the kernel allows no {kind} beside it"
-    )]
-    ParentTaken {
-        /// The parent.
-        parent: IfName,
-        /// What was asked for.
-        kind: LinkKind,
-        /// What is on it.
-        there: LinkKind,
-        /// Whose that is.
-        network: String,
-    },
-    /// No subnet.
-    #[error("a network needs at least one --subnet")]
-    NoSubnet,
-    /// A subnet with no room for an endpoint.
-    #[error("the subnet {0} has no room for an endpoint")]
-    SubnetTooSmall(IpNet),
-    /// Two subnets of the network share addresses.
-    #[error("the subnets {0} and {1} overlap")]
-    SubnetsOverlap(IpNet, IpNet),
-    /// The host is in another subnet on this parent.
-    #[error("the subnet {subnet} is not that of the parent `{parent}`, which has {present}")]
-    ForeignSubnet {
-        /// The subnet as given.
-        subnet: IpNet,
-        /// The parent.
-        parent: IfName,
-        /// The parent's addresses.
-        present: String,
-    },
-    /// The range leaves its subnet.
-    #[error("the range {0} does not lie in the subnet {1}")]
-    RangeOutside(Range, IpNet),
-    /// The range is another network's too.
-    #[error("the range {range} overlaps {other}, the range of network `{network}`")]
-    RangesOverlap {
-        /// The range as given.
-        range: Range,
-        /// The other range.
-        other: Range,
-        /// Whose that is.
-        network: String,
-    },
-    /// An address outside its subnet.
-    #[error("{what} {ip} does not lie in the subnet {subnet}")]
-    AddressOutside {
-        /// `the gateway`, or which auxiliary address.
-        what: String,
-        /// The address.
-        ip: IpAddr,
-        /// The subnet.
-        subnet: IpNet,
-    },
-    /// An address that no machine can have.
-    #[error("{what} {ip} cannot be a machine's: {why}")]
-    AddressUnfit {
-        /// `the gateway`, or which auxiliary address.
-        what: String,
-        /// The address.
-        ip: IpAddr,
-        /// The reason.
-        why: String,
-    },
-    /// An address given for two purposes.
-    #[error("{ip} is given twice: as {one} and as {other}")]
-    AddressTwice {
-        /// The address.
-        ip: IpAddr,
-        /// One purpose.
-        one: String,
-        /// The other.
-        other: String,
-    },
-    /// An address in use by an endpoint.
-    #[error("{what} {ip} is held by the endpoint `{endpoint}` of network `{network}`")]
-    AddressHeld {
-        /// `the gateway`, or which auxiliary address.
-        what: String,
-        /// The address.
-        ip: IpAddr,
-        /// Whose it is.
-        endpoint: String,
-        /// On which network.
-        network: String,
-    },
-    /// Larger frames than the parent passes.
-    #[error("an MTU of {mtu} is more than the parent's: `{parent}` has {most}")]
-    MtuTooLarge {
-        /// As given, in bytes.
-        mtu: u32,
-        /// The parent.
-        parent: IfName,
-        /// The parent's MTU in bytes.
-        most: u32,
-    },
-    /// Smaller frames than the family allows.
-    #[error("an MTU of {mtu} is too small: {family} needs at least {least}")]
-    MtuTooSmall {
-        /// As given, in bytes.
-        mtu: u32,
-        /// `IPv4` or `IPv6`.
-        family: &'static str,
-        /// The least, in bytes (RFC 791: 68, RFC 8200: 1280).
-        least: u32,
-    },
-    /// passthru takes the interface away from the host.
-    #[error(
-        "macvlan:passthru hands all of `{parent}` to its one endpoint, and would cut the host off from its {present} there"
-    )]
-    PassthruCutsHost {
-        /// The parent.
-        parent: IfName,
-        /// The host's addresses on it.
-        present: String,
-    },
-    /// Host access that the kernel cannot give.
-    #[error("{0} leaves the host no way to its containers")]
-    NoHostAccess(LinkKind),
-    /// A `host` address without host access.
-    #[error("--aux-address host= asks for host access, and --host-access no forbids it")]
-    HostAddressWithoutAccess,
-    /// Two ranges for one subnet.
-    #[error("the subnet {2} has two ranges: {0} and {1}")]
-    TwoRanges(Range, Range, IpNet),
-    /// Two gateways for one subnet.
-    #[error("the subnet {2} has two gateways: {0} and {1}")]
-    TwoGateways(IpAddr, IpAddr, IpNet),
-    /// Two auxiliary addresses of one name.
-    #[error("--aux-address {0} is given twice: {1} and {2}")]
-    TwoAux(String, IpAddr, IpAddr),
-    /// A macvlan option on another kind.
-    #[error("--bc-queue-len is macvlan's, and {0} has no such queue")]
-    NoQueue(LinkKind),
-}
-
 impl NetworkSpec {
     /// The network that is asked for: every range, gateway and auxiliary address goes to the subnet it lies in.
     pub fn network(&self) -> Result<Network, NetworkError> {
-        let bare =
-            |net: &IpNet| Subnet { net: net.trunc(), range: None, gateway: None, aux: BTreeMap::new() };
+        let parent = self.parent.clone().ok_or(NetworkError::ParentUnnamed)?;
+        let bare = |net: &IpNet| Subnet {
+            net: net.trunc(),
+            range: None,
+            gateway: None,
+            aux: BTreeMap::new(),
+            chosen: false,
+        };
         let mut subnets: Vec<Subnet> = self.subnets.iter().map(bare).collect();
         let Some(first) = subnets.first().map(|subnet| subnet.net) else {
             return Err(NetworkError::NoSubnet);
@@ -357,7 +190,7 @@ impl NetworkSpec {
         Ok(Network {
             name: self.name.clone(),
             engine: self.engine.clone(),
-            parent: self.parent.clone(),
+            parent,
             kind: self.kind,
             subnets,
             host_access: self.host_access.unwrap_or(reachable),
@@ -395,67 +228,6 @@ fn nearest(subnets: &[IpNet], ip: IpAddr) -> Option<IpNet> {
 
 fn is_link_local(ip: IpAddr) -> bool {
     matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
-}
-
-impl NetworkError {
-    /// What helps, as a command or an option to give instead.
-    pub fn hint(&self) -> Option<String> {
-        Some(match self {
-            NetworkError::Exists(name) => format!("see it with: ashore network inspect {name}"),
-            NetworkError::NoParent { .. } => {
-                "name one that faces the LAN with --parent (-o parent= in Docker)".into()
-            }
-            NetworkError::ParentDown(parent) => format!("bring it up first: ip link set dev {parent} up"),
-            NetworkError::ParentIsBridge(..) => "use --kind bridge, which makes a veth into it".into(),
-            NetworkError::ParentIsNoBridge(parent) => {
-                format!("use --kind macvlan on `{parent}`, or name the bridge that holds it as the parent")
-            }
-            NetworkError::ParentIsPort { master, bridge: true, .. } => {
-                format!("use --parent {master} --kind bridge")
-            }
-            NetworkError::ParentIsPort { master, .. } => format!("use --parent {master}"),
-            NetworkError::ParentIsWifi(_) => {
-                "use --kind ipvlan, whose endpoints share the client's MAC".into()
-            }
-            NetworkError::ParentUnfit(..) => {
-                "name the NIC, bond, bridge or VLAN interface that faces the LAN".into()
-            }
-            NetworkError::ParentTaken { there, network, .. } => {
-                format!("use --kind {there}, or remove the other first: ashore network rm {network}")
-            }
-            NetworkError::NoSubnet => "give the LAN's own, such as --subnet 192.168.88.0/24".into(),
-            NetworkError::ForeignSubnet { .. } => {
-                "give the subnet that `ip addr` shows on the parent, or a VLAN parent for another one".into()
-            }
-            NetworkError::RangesOverlap { .. } => {
-                "choose a range beside it: ashore network ls shows those in use".into()
-            }
-            NetworkError::PassthruCutsHost { .. } => {
-                "use --kind macvlan, or a NIC that the host itself does not use".into()
-            }
-            NetworkError::NoHostAccess(kind) => {
-                format!("say --host-access no to go without it, or use another kind than {kind}")
-            }
-            NetworkError::HostAddressWithoutAccess => "drop one of the two".into(),
-            NetworkError::MtuTooLarge { parent, mtu, .. } => {
-                format!("raise the parent's first: ip link set dev {parent} mtu {mtu}")
-            }
-            NetworkError::AddressHeld { network, endpoint, .. } => {
-                format!("choose another, or free it: ashore detach {network} {endpoint}")
-            }
-            NetworkError::SubnetTooSmall(_)
-            | NetworkError::SubnetsOverlap(..)
-            | NetworkError::RangeOutside(..)
-            | NetworkError::AddressOutside { .. }
-            | NetworkError::AddressUnfit { .. }
-            | NetworkError::AddressTwice { .. }
-            | NetworkError::MtuTooSmall { .. }
-            | NetworkError::TwoRanges(..)
-            | NetworkError::TwoGateways(..)
-            | NetworkError::TwoAux(..)
-            | NetworkError::NoQueue(_) => return None,
-        })
-    }
 }
 
 impl Network {

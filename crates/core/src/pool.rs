@@ -1,15 +1,20 @@
 //! Address pools, which a container engine opens before it makes the network that they are for.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use serde::{Deserialize, Serialize};
 
+use crate::name::IfName;
 use crate::network::{Network, Subnet};
 use crate::range::Range;
 use crate::state::{Change, State};
+
+/// What an engine is told instead of a subnet that it would turn down. Docker up to 26 wants no automatic pool that the
+/// host has a route into, which is what the LAN is, and makes one exception (libnetwork, `types.IsIPNetValid`).
+pub const UNTOLD: IpNet = IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0));
 
 /// What a pool is, which is also its id: an engine that opens it again after its own restart gets the same one, and no
 /// restart of the daemon can make an id unknown. As text, `192.168.88.0/24,192.168.88.192/27`.
@@ -31,6 +36,10 @@ pub struct Pool {
     pub opened: u64,
     /// Addresses that the engine reserved for the network to be: gateway and auxiliary addresses.
     pub reserved: Vec<IpAddr>,
+    /// The parent, where it was named with the pool.
+    pub parent: Option<IfName>,
+    /// Whether the range was Ashore's choice.
+    pub chosen: bool,
 }
 
 impl PoolKey {
@@ -42,10 +51,10 @@ impl PoolKey {
 
 impl State {
     /// What becomes of the state when a pool is opened, for the first time or again.
-    pub fn opened(&self, key: PoolKey) -> Change {
+    pub fn opened(&self, key: PoolKey, parent: Option<IfName>, chosen: bool) -> Change {
         let reserved = self.pools.get(&key).map_or_else(Vec::new, |pool| pool.reserved.clone());
         let opened = self.pools.values().map(|pool| pool.opened).max().unwrap_or(0) + 1;
-        Change::PutPool(Pool { key, opened, reserved })
+        Change::PutPool(Pool { key, opened, reserved, parent, chosen })
     }
 
     /// The networks that were made of a pool, with the subnet in question. More than one where they share the LAN's
@@ -57,9 +66,28 @@ impl State {
         })
     }
 
+    /// The pools of engines' networks whose range was Ashore's choice, and their parents.
+    pub fn chosen_pools(&self) -> Vec<(PoolKey, IfName)> {
+        let engines = self.networks.values().filter(|network| network.engine.is_some());
+        let subnets = engines.flat_map(|network| network.subnets.iter().map(move |subnet| (network, subnet)));
+        let chosen = subnets.filter(|(_, subnet)| subnet.chosen);
+        chosen
+            .map(|(network, subnet)| {
+                (PoolKey { net: subnet.net, range: subnet.range }, network.parent.clone())
+            })
+            .collect()
+    }
+
     /// The pool that a new network's subnet is made of. The engine does not say which; it opened it just before.
     pub fn pool_for(&self, net: &IpNet) -> Option<&Pool> {
-        self.pools.values().filter(|pool| pool.key.net == *net).max_by_key(|pool| pool.opened)
+        let fitting =
+            self.pools.values().filter(|pool| pool.key.net == *net || (*net == UNTOLD && pool.chosen));
+        fitting.max_by_key(|pool| pool.opened)
+    }
+
+    /// Whether an open pool of Ashore's choice waits for its network.
+    pub fn has_chosen_pool(&self) -> bool {
+        self.pools.values().any(|pool| pool.chosen && self.networks_of(&pool.key).next().is_none())
     }
 }
 

@@ -80,8 +80,8 @@ impl Request {
 pub enum Staged {
     /// The engine has started anew, and will tell what it still has.
     Begin,
-    /// Promises a subnet to a network that is about to be made.
-    OpenPool(PoolKey),
+    /// Promises a subnet to a network that is about to be made. Answered by [`Reply::Pool`].
+    OpenPool(PoolWish),
     /// Takes the promise back.
     ClosePool(PoolKey),
     /// Reserves an address of a pool. Answered by [`Reply::Address`].
@@ -130,6 +130,17 @@ pub enum Staged {
     },
 }
 
+/// An engine's wish for a pool. What is left out is found on the host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolWish {
+    /// The LAN's subnet.
+    pub net: Option<IpNet>,
+    /// What is handed out of it.
+    pub range: Option<Range>,
+    /// The host's interface that faces the LAN.
+    pub parent: Option<IfName>,
+}
+
 /// An engine's wish for an address.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reservation {
@@ -162,12 +173,14 @@ pub struct NetworkSpec {
     /// The engine that it belongs to, unless it is the user's own.
     #[serde(default)]
     pub engine: Option<EngineNetwork>,
-    /// The host's interface that faces the LAN.
-    pub parent: IfName,
+    /// The host's interface that faces the LAN; without one, what the default route or the subnet says.
+    #[serde(default)]
+    pub parent: Option<IfName>,
     /// How endpoints get onto the LAN.
     #[serde(default)]
     pub kind: LinkKind,
-    /// The LAN's subnets.
+    /// The LAN's subnets; without any, the parent's own.
+    #[serde(default)]
     pub subnets: Vec<IpNet>,
     /// What Ashore hands out, at most one range for a subnet.
     #[serde(default)]
@@ -231,6 +244,13 @@ pub enum Reply {
     Networks(Vec<Network>),
     /// The endpoint is on the LAN.
     Attached(EndpointReport),
+    /// A pool is open.
+    Pool {
+        /// Which one.
+        key: PoolKey,
+        /// The subnet to tell the engine, which is [`crate::pool::UNTOLD`] where it would not take the real one.
+        told: IpNet,
+    },
     /// An address is reserved.
     Address(IpNet),
     /// The endpoint's MAC; none where the link shares the parent's.

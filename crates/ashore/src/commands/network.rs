@@ -39,6 +39,10 @@ fn create(args: NetworkCreateArgs) -> Result<(), Failure> {
         Reply::Network(network) if args.client.json => print_json(&network),
         Reply::Network(network) => {
             println!("network {} is on {} by {}", network.name, network.parent, network.kind);
+            for subnet in network.subnets.iter().filter(|subnet| subnet.chosen) {
+                let gateway = subnet.gateway.map_or_else(String::new, |ip| format!(" by the router {ip}"));
+                println!("  found {}{gateway}, and chose the range {}", subnet.net, subnet.pool());
+            }
             Ok(())
         }
         other => Err(unexpected(&other)),

@@ -21,7 +21,7 @@ pub(crate) fn run(client: &ClientArgs) -> Result<(), Failure> {
 fn print(status: &Status) {
     println!("ashore {} (pid {})\n", status.version, status.pid);
     let networks: Vec<Vec<String>> = status.networks.iter().map(network_row).collect();
-    table::print(&["NETWORK", "PARENT", "KIND", "SUBNET", "FREE", "SHIM", "ENDPOINTS"], &networks);
+    table::print(&["NETWORK", "PARENT", "KIND", "SUBNET", "RANGE", "FREE", "SHIM", "ENDPOINTS"], &networks);
     println!();
     let endpoints: Vec<Vec<String>> = status.endpoints.iter().map(endpoint_row).collect();
     table::print(&["NAME", "NETWORK", "MAC", "ADDRESS", "SOURCE", "STATE", "CONFLICTS"], &endpoints);
@@ -41,6 +41,11 @@ fn network_row(report: &NetworkReport) -> Vec<String> {
         network.parent.to_string(),
         network.kind.to_string(),
         table::joined(network.subnets.iter().map(|subnet| subnet.net)),
+        table::joined(network.subnets.iter().map(|subnet| match subnet.range {
+            Some(range) if subnet.chosen => format!("{range} (chosen)"),
+            Some(range) => range.to_string(),
+            None => "all".to_owned(),
+        })),
         table::joined(report.free.values()),
         report.shim.as_ref().map_or("-".into(), ToString::to_string),
         report.endpoints.to_string(),

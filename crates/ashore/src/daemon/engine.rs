@@ -12,8 +12,10 @@ use ashore_core::allocate::Known;
 use ashore_core::desired::desired;
 use ashore_core::endpoint::{Endpoint, Home};
 use ashore_core::link::Netns;
+use ashore_core::name::IfName;
 use ashore_core::observed::Observed;
 use ashore_core::plan::{Plan, plan};
+use ashore_core::pool::PoolKey;
 use ashore_core::request::{Refusal, Reply, Request};
 use ashore_core::state::{Change, State};
 use ashore_core::store::Store;
@@ -44,6 +46,9 @@ struct Inner {
     held: BTreeSet<IpAddr>,
     /// Endpoints, by the engine's id, that an engine has not spoken of since it started anew.
     unconfirmed: BTreeSet<String>,
+    /// Pools whose range was Ashore's choice, that an engine has not opened since it started anew. It then names the
+    /// subnet alone.
+    unconfirmed_pools: Vec<(PoolKey, IfName)>,
     /// What the last reconciliation could not mend.
     troubles: Vec<String>,
 }
@@ -55,6 +60,7 @@ impl Engine {
             kernel,
             held: BTreeSet::new(),
             unconfirmed: BTreeSet::new(),
+            unconfirmed_pools: Vec::new(),
             troubles: Vec::new(),
         };
         Engine { inner: Mutex::new(inner), lan }

@@ -152,6 +152,15 @@ impl Lan {
         self.shared.waker.wake();
     }
 
+    /// Listens on a parent before there is a network on it, until the next change.
+    pub(crate) fn listen(&self, parent: &IfName, host: &View) {
+        let Some(link) = host.link(parent) else { return };
+        let Some(mac) = link.mac else { return };
+        let ear = Ear { parent: link.index, mac, shim: None };
+        self.table().parents.entry(parent.clone()).or_insert(ear);
+        self.shared.waker.wake();
+    }
+
     /// Keeps these addresses looked at, so that an attach need not wait.
     pub(crate) fn look_ahead(&self, ahead: Vec<Ahead>) {
         self.table().ahead = ahead;

@@ -20,6 +20,7 @@ fn changes() -> Vec<Change> {
         range: Some("192.168.88.200-192.168.88.210".parse().unwrap()),
         gateway: Some("192.168.88.1".parse().unwrap()),
         aux: [("host".to_owned(), "192.168.88.222".parse().unwrap())].into(),
+        chosen: false,
     };
     let network = Network {
         name: "lan".parse().unwrap(),

@@ -1,13 +1,19 @@
 //! Networks: made, shown, removed; and the state replaced.
 
-use ashore_core::NetworkName;
+use std::net::IpAddr;
+
 use ashore_core::attach::AttachError;
 use ashore_core::endpoint::Endpoint;
-use ashore_core::network::Network;
-use ashore_core::pool::PoolKey;
+use ashore_core::network::{Network, NetworkError, Subnet};
+use ashore_core::observed::View;
+use ashore_core::pool::Pool;
+use ashore_core::range::Range;
 use ashore_core::request::{NetworkSpec, Refusal, RefusalKind, Reply};
 use ashore_core::state::Change;
 use ashore_core::store::Document;
+use ashore_core::{IfName, NetworkName};
+use ashore_wire::conflict::Profile;
+use ipnet::IpNet;
 
 use super::{Engine, Inner};
 use crate::daemon::refusal;
@@ -15,21 +21,60 @@ use crate::daemon::refusal;
 impl Engine {
     /// Makes a network. The kernel is not touched: the shim comes with the first endpoint.
     pub(super) fn create_network(&self, spec: &NetworkSpec) -> Result<Reply, Refusal> {
-        self.make_network(spec, Vec::new()).map(Reply::Network)
+        self.make_network(spec, &[]).map(Reply::Network)
     }
 
-    /// Makes a network of pools, which are no pools any more then.
-    pub(super) fn make_network(&self, spec: &NetworkSpec, pools: Vec<PoolKey>) -> Result<Network, Refusal> {
-        let network = spec.network().map_err(|error| refusal::network(&error))?;
+    /// Makes a network, of pools where there are any, which are no pools any more then.
+    pub(super) fn make_network(&self, spec: &NetworkSpec, pools: &[Pool]) -> Result<Network, Refusal> {
+        let host = self.lock().observe(&[])?.host;
+        let network = self.complete(spec, &host).map_err(|error| refusal::network(&error))?;
+        let network = Network { subnets: marked(network.subnets, pools), ..network };
         let mut inner = self.lock();
         let observed = inner.observe(&[])?;
         inner.state().check_beside_others(&network).map_err(|error| refusal::network(&error))?;
         network.check(&observed.host).map_err(|error| refusal::network(&error))?;
         let mut changes = vec![Change::PutNetwork(network.clone())];
-        changes.extend(pools.into_iter().map(Change::DelPool));
+        changes.extend(pools.iter().map(|pool| Change::DelPool(pool.key)));
         inner.commit(changes)?;
         self.follow(&inner, &observed);
         Ok(network)
+    }
+
+    /// The network that is asked for, with what was left out found: parent, subnet and gateway on the host, and for a
+    /// subnet that the user did not name a range that nobody uses.
+    fn complete(&self, spec: &NetworkSpec, host: &View) -> Result<Network, NetworkError> {
+        let mut completed = spec.completed(host)?;
+        let found = spec.subnets.is_empty() && spec.ranges.is_empty();
+        if let (true, Some(parent), Some(net)) = (found, &completed.parent, completed.subnets.first()) {
+            let gateway = completed.gateways.first().copied();
+            let range = self.choose_range(parent, *net, gateway, host)?;
+            tracing::info!(%parent, subnet = %net, %range, "found on this host, and chosen");
+            completed.ranges.push(range);
+        }
+        let mut network = completed.network()?;
+        network.subnets.iter_mut().for_each(|subnet| subnet.chosen = found);
+        Ok(network)
+    }
+
+    /// A range in which no machine answers.
+    pub(super) fn choose_range(
+        &self,
+        parent: &IfName,
+        net: IpNet,
+        gateway: Option<IpAddr>,
+        host: &View,
+    ) -> Result<Range, NetworkError> {
+        /// Each look takes a fifth of a second, and somebody waits.
+        const LOOKS: usize = 8;
+        let candidates = self.lock().state().ranges_to_try(net, gateway, host);
+        self.lan.listen(parent, host);
+        let unused = candidates.into_iter().take(LOOKS).find(|range| {
+            let ips: Vec<IpAddr> = range.from_offset(0).collect();
+            self.lan.probe(parent, &ips, Profile::Quick);
+            let on_lan = self.lan.on_lan();
+            !ips.iter().any(|ip| on_lan.contains_key(ip))
+        });
+        unused.ok_or(NetworkError::NoFreeRange(net))
     }
 
     pub(super) fn inspect_network(&self, name: &NetworkName) -> Result<Reply, Refusal> {
@@ -100,6 +145,14 @@ impl Inner {
             }),
         }
     }
+}
+
+/// The subnets, those made of a pool whose range was Ashore's choice marked as such.
+fn marked(mut subnets: Vec<Subnet>, pools: &[Pool]) -> Vec<Subnet> {
+    for subnet in &mut subnets {
+        subnet.chosen |= pools.iter().any(|pool| pool.chosen && pool.key.is_of(subnet));
+    }
+    subnets
 }
 
 fn no_network(name: &NetworkName) -> Refusal {

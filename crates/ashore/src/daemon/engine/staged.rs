@@ -11,9 +11,11 @@ use ashore_core::allocate::{AddressError, Known};
 use ashore_core::attach::Wish;
 use ashore_core::desired::engine_link_name;
 use ashore_core::endpoint::{Endpoint, Home, Source, Stage};
-use ashore_core::network::{EngineNetwork, Network};
-use ashore_core::pool::{Pool, PoolKey};
-use ashore_core::request::{NetworkSpec, Owner, Refusal, RefusalKind, Reply, Reservation, Staged};
+use ashore_core::name::IfName;
+use ashore_core::network::{EngineNetwork, Network, NetworkError};
+use ashore_core::observed::View;
+use ashore_core::pool::{Pool, PoolKey, UNTOLD};
+use ashore_core::request::{NetworkSpec, Owner, PoolWish, Refusal, RefusalKind, Reply, Reservation, Staged};
 use ashore_core::state::Change;
 use ashore_wire::Mac;
 use ipnet::IpNet;
@@ -27,9 +29,10 @@ impl Engine {
             Staged::Begin => {
                 let mut inner = self.lock();
                 inner.unconfirmed = inner.state().endpoints.values().filter_map(of_engine).cloned().collect();
+                inner.unconfirmed_pools = inner.state().chosen_pools();
                 Ok(done())
             }
-            Staged::OpenPool(key) => self.open_pool(key),
+            Staged::OpenPool(wish) => self.open_pool(&wish),
             Staged::ClosePool(key) => {
                 let mut inner = self.lock();
                 let open = inner.state().pools.contains_key(&key);
@@ -47,15 +50,41 @@ impl Engine {
         }
     }
 
-    fn open_pool(&self, key: PoolKey) -> Result<Reply, Refusal> {
-        if let Some(range) = key.range.filter(|range| !range.lies_in(&key.net)) {
-            let error = ashore_core::network::NetworkError::RangeOutside(range, key.net);
-            return Err(refusal::network(&error));
-        }
+    fn open_pool(&self, wish: &PoolWish) -> Result<Reply, Refusal> {
         let mut inner = self.lock();
-        let opened = inner.state().opened(key);
+        let (key, chosen, told) = match (wish.net, wish.range) {
+            (Some(net), None) => match inner.take_unconfirmed_pool(&net, wish.parent.as_ref()) {
+                Some(key) => (key, true, net),
+                None => (PoolKey { net, range: None }, false, net),
+            },
+            (Some(net), Some(range)) if range.lies_in(&net) => {
+                (PoolKey { net, range: Some(range) }, false, net)
+            }
+            (Some(net), Some(range)) => {
+                return Err(refusal::network(&NetworkError::RangeOutside(range, net)));
+            }
+            (None, _) => {
+                // An engine that asks again, and keeps the pool it got first, did not like the subnet.
+                let turned_down = inner.state().has_chosen_pool();
+                let observed = inner.observe(&[])?;
+                drop(inner);
+                let key = self.find_pool(wish, &observed.host).map_err(|error| refusal::network(&error))?;
+                inner = self.lock();
+                (key, true, if turned_down { UNTOLD } else { key.net })
+            }
+        };
+        let opened = inner.state().opened(key, wish.parent.clone(), chosen);
         inner.commit(vec![opened])?;
-        Ok(done())
+        Ok(Reply::Pool { key, told })
+    }
+
+    /// The LAN's subnet, and a range of it that nobody uses.
+    fn find_pool(&self, wish: &PoolWish, host: &View) -> Result<PoolKey, NetworkError> {
+        let parent = wish.parent.clone().map_or_else(|| host.lan_parent(&[]), Ok)?;
+        let net = host.lan_subnet(&parent)?;
+        let range = self.choose_range(&parent, net, host.default_gateway(&net), host)?;
+        tracing::info!(%parent, subnet = %net, %range, "found on this host, and chosen");
+        Ok(PoolKey { net, range: Some(range) })
     }
 
     /// Gateway and auxiliary addresses are set aside for a network to be; all others are a container's.
@@ -147,15 +176,21 @@ impl Engine {
     }
 
     fn create_engine_network(&self, mut spec: NetworkSpec) -> Result<Reply, Refusal> {
-        let keys: Vec<PoolKey> = {
+        let pools: Vec<Pool> = {
             let inner = self.lock();
             if let Some(there) = spec.engine.as_ref().and_then(|e| inner.state().network_of_engine(&e.id)) {
                 return Ok(Reply::Network(there.clone()));
             }
-            spec.subnets.iter().filter_map(|net| inner.state().pool_for(net)).map(|pool| pool.key).collect()
+            spec.subnets.iter().filter_map(|net| inner.state().pool_for(net)).cloned().collect()
         };
-        spec.ranges.extend(keys.iter().filter_map(|key| key.range));
-        let network = self.make_network(&spec, keys)?;
+        spec.ranges.extend(pools.iter().filter_map(|pool| pool.key.range));
+        if spec.subnets == [UNTOLD] && !pools.is_empty() {
+            spec.subnets = pools.iter().map(|pool| pool.key.net).collect();
+        }
+        if spec.parent.is_none() {
+            spec.parent = pools.iter().find_map(|pool| pool.parent.clone());
+        }
+        let network = self.make_network(&spec, &pools)?;
         Ok(Reply::Network(network))
     }
 
@@ -276,6 +311,15 @@ impl Engine {
 }
 
 impl Inner {
+    /// The pool with a range of Ashore's choice that an engine means when it names the subnet alone after its restart.
+    fn take_unconfirmed_pool(&mut self, net: &IpNet, parent: Option<&IfName>) -> Option<PoolKey> {
+        let meant = |(key, on): &(PoolKey, IfName)| {
+            (key.net == *net || *net == UNTOLD) && parent.is_none_or(|parent| parent == on)
+        };
+        let at = self.unconfirmed_pools.iter().position(meant)?;
+        Some(self.unconfirmed_pools.swap_remove(at).0)
+    }
+
     /// Keeps an address for a network that the engine is about to make.
     fn set_aside(&mut self, key: &PoolKey, ip: IpAddr) -> Result<(), Refusal> {
         let open = self.state().pools.get(key).cloned();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ashore_core::pool::PoolKey;
-use ashore_core::request::{Owner, Reservation, Staged};
+use ashore_core::request::{Owner, PoolWish, Reservation, Staged};
 use ipnet::IpNet;
 use serde::Deserialize;
 use serde_json::json;
@@ -13,6 +13,8 @@ use super::{Call, Shape, address, given, parse};
 /// The option by which the engine says what an address is for (moby, `libnetwork/ipamapi`).
 const TYPE: &str = "RequestAddressType";
 const GATEWAY: &str = "com.docker.network.gateway";
+/// Where the subnet is not named, the interface that has it.
+const PARENT: &str = "parent";
 /// The container's name, from Docker 29 on.
 const NAME: &str = "com.docker.network.endpoint.name";
 
@@ -25,6 +27,8 @@ struct RequestPool {
     sub_pool: String,
     #[serde(default)]
     options: Option<BTreeMap<String, String>>,
+    #[serde(default)]
+    v6: bool,
 }
 
 #[derive(Deserialize)]
@@ -52,17 +56,13 @@ pub(super) fn call(name: &str, body: &[u8]) -> Result<Call, String> {
             (None, Shape::Fixed(capabilities))
         }
         "GetDefaultAddressSpaces" => {
-            let spaces = json!({
-                "LocalDefaultAddressSpace": "ashore-local",
-                "GlobalDefaultAddressSpace": "ashore-global",
-            });
+            // The LAN is known to all hosts on it. To Docker from 27 on it means also that a pool of the plugin's choice is
+            // not turned down for being the one that the host is on.
+            let spaces =
+                json!({ "LocalDefaultAddressSpace": "ashore", "GlobalDefaultAddressSpace": "ashore" });
             (None, Shape::Fixed(spaces))
         }
-        "RequestPool" => {
-            let key = pool(&parse::<RequestPool>(body)?)?;
-            let opened = json!({ "PoolID": key, "Pool": key.net, "Data": {} });
-            (Some(Staged::OpenPool(key)), Shape::Fixed(opened))
-        }
+        "RequestPool" => (Some(Staged::OpenPool(pool(&parse::<RequestPool>(body)?)?)), Shape::Pool),
         "ReleasePool" => {
             let PoolId { pool } = parse(body)?;
             (Some(Staged::ClosePool(pool)), Shape::Fixed(json!({})))
@@ -78,14 +78,22 @@ pub(super) fn call(name: &str, body: &[u8]) -> Result<Call, String> {
     Ok(Call { stage, shape })
 }
 
-fn pool(request: &RequestPool) -> Result<PoolKey, String> {
-    if let Some(option) = request.options.as_ref().and_then(|options| options.keys().next()) {
-        return Err(format!("there is no --ipam-opt {option}; options of the network are given with -o"));
+fn pool(request: &RequestPool) -> Result<PoolWish, String> {
+    let options = request.options.clone().unwrap_or_default();
+    if let Some(option) = options.keys().find(|option| *option != PARENT) {
+        return Err(format!(
+            "there is no --ipam-opt {option}, only parent; options of the network are given with -o"
+        ));
     }
     let net: Option<IpNet> = given("the subnet", &request.pool)?;
-    let net =
-        net.ok_or("the LAN's subnet is not named; try: --subnet 192.168.88.0/24, or whatever yours is")?;
-    Ok(PoolKey { net: net.trunc(), range: given("the range", &request.sub_pool)? })
+    if net.is_none() && request.v6 {
+        return Err("the IPv6 subnet is not named; try: --subnet fd88::/64, or whatever the LAN's is".into());
+    }
+    Ok(PoolWish {
+        net: net.map(|net| net.trunc()),
+        range: given("the range", &request.sub_pool)?,
+        parent: given("--ipam-opt parent", options.get(PARENT).map_or("", String::as_str))?,
+    })
 }
 
 fn reservation(request: AnAddress) -> Result<Reservation, String> {

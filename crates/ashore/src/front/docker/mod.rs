@@ -24,6 +24,8 @@ pub struct Call {
 enum Shape {
     /// These.
     Fixed(Value),
+    /// The pool.
+    Pool,
     /// The reserved address.
     Address,
     /// The interface's fields that came empty.
@@ -61,6 +63,9 @@ pub fn answer(call: &Call, reply: Option<Reply>) -> Result<Value, String> {
             Some(hint) => format!("{}; try: {hint}", refusal.message),
         }),
         (Shape::Fixed(value), _) => Ok(value.clone()),
+        (Shape::Pool, Some(Reply::Pool { key, told })) => {
+            Ok(json!({ "PoolID": key, "Pool": told, "Data": {} }))
+        }
         (Shape::Address, Some(Reply::Address(address))) => Ok(json!({ "Address": address, "Data": {} })),
         // What the engine gave must not be given back.
         (Shape::Interface { mac_given: false }, Some(Reply::Prepared { mac: Some(mac) })) => {

@@ -43,13 +43,10 @@ pub(super) fn network(request: CreateNetwork) -> Result<NetworkSpec, String> {
     if let Some((unknown, _)) = given.iter().find(|(key, _)| !KNOWN.contains(key)) {
         return Err(unknown_option(unknown));
     }
-    let parent = value("parent").ok_or(
-        "the parent is not named; try: -o parent=eth0, or whichever interface faces the LAN (ip route show default)",
-    )?;
     let mut spec = NetworkSpec {
         name: name(&request.id)?,
         engine: Some(EngineNetwork { id: request.id, name: None }),
-        parent: option("parent", parent)?,
+        parent: value("parent").map(|text| option("parent", text)).transpose()?,
         kind: kind(value("kind"), value("macvlan_mode"), value("ipvlan_mode"))?,
         subnets: Vec::new(),
         ranges: Vec::new(),

@@ -1,0 +1,131 @@
+//! What a user need not say, because the host knows it: the parent, the subnet, the gateway, a range.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::{NetworkError, list};
+use crate::name::IfName;
+use crate::observed::{Link, View};
+use crate::range::Range;
+use crate::request::NetworkSpec;
+use crate::state::State;
+use crate::step::Family;
+
+impl NetworkSpec {
+    /// The same, with parent, subnet and gateway found on the host where they were not given. A range is not chosen here:
+    /// whether it is free is to be seen on the LAN.
+    pub fn completed(&self, host: &View) -> Result<NetworkSpec, NetworkError> {
+        let mut spec = self.clone();
+        let parent = match &self.parent {
+            Some(parent) => parent.clone(),
+            None => host.lan_parent(&self.subnets)?,
+        };
+        if spec.subnets.is_empty() {
+            let net = host.lan_subnet(&parent)?;
+            spec.subnets.push(net);
+            if spec.gateways.is_empty() {
+                spec.gateways.extend(host.default_gateway(&net));
+            }
+        }
+        spec.parent = Some(parent);
+        Ok(spec)
+    }
+}
+
+impl View {
+    /// The interface that faces the LAN: the one with an address in the subnets, or the one of the default route.
+    pub fn lan_parent(&self, subnets: &[IpNet]) -> Result<IfName, NetworkError> {
+        let default = self.default_link().map(|link| link.name.clone());
+        if subnets.is_empty() {
+            return default.ok_or_else(|| NetworkError::NoDefaultRoute { present: self.facing_links() });
+        }
+        let in_subnet = |link: &&Link| {
+            link.tag().is_none()
+                && self
+                    .addresses_of(link)
+                    .any(|there| subnets.iter().any(|net| net.contains(&there.net.addr())))
+        };
+        let fitting: Vec<&IfName> = self.links.iter().filter(in_subnet).map(|link| &link.name).collect();
+        match fitting.as_slice() {
+            [one] => Ok((*one).clone()),
+            [] => Err(NetworkError::NobodyInSubnet {
+                subnets: list(subnets.iter()),
+                present: self.facing_links(),
+            }),
+            several => match default.filter(|default| several.contains(&default)) {
+                Some(default) => Ok(default),
+                None => Err(NetworkError::SeveralParents {
+                    subnets: list(subnets.iter()),
+                    parents: list(several.iter()),
+                }),
+            },
+        }
+    }
+
+    /// The IPv4 subnet of a parent.
+    pub fn lan_subnet(&self, parent: &IfName) -> Result<IpNet, NetworkError> {
+        let link = self.link(parent).ok_or_else(|| NetworkError::NoParent {
+            parent: parent.clone(),
+            present: list(
+                self.links.iter().filter(|link| super::could_be_parent(link)).map(|link| &link.name),
+            ),
+        })?;
+        let mut addresses =
+            self.addresses_of(link).filter(|there| !there.link_scope && there.net.addr().is_ipv4());
+        match addresses.next() {
+            Some(address) => Ok(address.net.trunc()),
+            None => Err(NetworkError::NoAddress(parent.clone())),
+        }
+    }
+
+    /// The link of the IPv4 default route, the preferred one where there are several.
+    fn default_link(&self) -> Option<&Link> {
+        let defaults = self.routes.iter().filter(|there| {
+            there.route.to.prefix_len() == 0 && there.route.to.addr().is_ipv4() && there.route.via.is_some()
+        });
+        self.link(&defaults.min_by_key(|there| there.metric)?.route.dev)
+    }
+
+    /// Interfaces that a person may choose from, with their addresses.
+    fn facing_links(&self) -> String {
+        let facing = self.links.iter().filter(|link| super::could_be_parent(link) && link.up);
+        list(facing.map(|link| {
+            let addresses = self.addresses_of(link).filter(|there| !there.link_scope).map(|there| there.net);
+            format!("{} ({})", link.name, list(addresses))
+        }))
+    }
+}
+
+impl State {
+    /// Ranges to choose from in a subnet, best first: blocks from its end, where routers' pools seldom reach, that hold
+    /// no address of the host's, no gateway, and nothing of another network's.
+    pub fn ranges_to_try(&self, net: IpNet, gateway: Option<IpAddr>, host: &View) -> Vec<Range> {
+        /// A block is an eighth of a home's /24; more addresses in larger subnets would help nobody.
+        const LONGEST: u8 = 5;
+        let bits = net.max_prefix_len() - net.prefix_len();
+        let block = bits.saturating_sub(3).clamp(1, LONGEST);
+        let whole = Range::of_net(&net);
+        let free = |range: &Range| {
+            let own = host.addresses.iter().any(|there| range.contains(there.net.addr()));
+            let theirs = self.networks.values().flat_map(|network| &network.subnets).any(|subnet| {
+                let given = subnet.gateway.iter().chain(subnet.aux.values()).any(|ip| range.contains(*ip));
+                given || subnet.range.is_some_and(|taken| taken.overlaps(range))
+            });
+            let open = self.pools.keys().filter_map(|key| key.range).any(|open| open.overlaps(range));
+            let mut held = self.endpoints.values().flat_map(|endpoint| &endpoint.addresses);
+            let held = held.any(|there| range.contains(there.addr()));
+            !own && !theirs && !open && !held && !gateway.is_some_and(|gateway| range.contains(gateway))
+        };
+        let size = 1_u128 << block;
+        let count = (whole.len() / size).min(256);
+        (1..=count)
+            .filter_map(|back| {
+                let first = whole.nth_around(whole.len() - back * size);
+                let prefix = Family::of(first).full_prefix() - block;
+                Some(Range::of_net(&IpNet::new(first, prefix).ok()?))
+            })
+            .filter(free)
+            .collect()
+    }
+}
