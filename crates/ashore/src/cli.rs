@@ -44,6 +44,10 @@ pub(crate) enum Command {
     Attach(AttachArgs),
     /// Take an endpoint off its network
     Detach(DetachArgs),
+    /// Give host access to a network of Docker's own macvlan or ipvlan driver
+    Adopt(AdoptArgs),
+    /// Drop what is remembered of a name that is not attached: its address becomes free
+    Forget(ForgetArgs),
     /// Show what would be changed, as the commands that a person would type
     Plan(PlanArgs),
     /// Show who is where
@@ -64,6 +68,33 @@ pub(crate) struct ClientArgs {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// `ashore adopt`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct AdoptArgs {
+    /// Docker's name or id of it
+    pub(crate) network: String,
+    /// Leave it to Docker alone again
+    #[arg(long, conflicts_with = "host_access")]
+    pub(crate) undo: bool,
+    /// Whether host and containers reach each other; without, their addresses are watched all the same [default: yes]
+    #[arg(long, value_name = "YES|NO", value_parser = parse_yes_no)]
+    pub(crate) host_access: Option<bool>,
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+}
+
+/// `ashore forget`.
+#[derive(Debug, Args)]
+pub(crate) struct ForgetArgs {
+    /// The name
+    pub(crate) name: EndpointName,
+    /// Only on this network
+    #[arg(long, value_name = "NETWORK")]
+    pub(crate) network: Option<String>,
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
 }
 
 /// `ashore lab`.
@@ -209,6 +240,8 @@ pub(crate) enum PlanCommand {
     Attach(AttachArgs),
     /// What `ashore detach` would change
     Detach(DetachArgs),
+    /// What `ashore adopt` would change
+    Adopt(AdoptArgs),
     /// What `ashore network rm` would change
     Rm {
         /// The network

@@ -22,6 +22,8 @@ pub fn run() -> ExitCode {
         Command::Network(command) => commands::network::run(command),
         Command::Attach(args) => commands::attach::attach(args),
         Command::Detach(args) => commands::attach::detach(&args),
+        Command::Adopt(args) => commands::adopt::run(&args),
+        Command::Forget(args) => commands::adopt::forget(&args),
         Command::Plan(args) => commands::plan::run(args),
         Command::Status(args) => commands::status::run(&args),
         Command::State(command) => commands::state::run(&command),

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use ashore_lab::{Daemon, Machine};
-use home::{HOST, Home, PROGRAM, addresses, eventually, ip, mac_known_to, reaches};
+use home::{HOST, Home, PROGRAM, addresses, eventually, ip, mac_known_to, reaches, takes};
 
 fn create(home: &Home, name: &str, options: &str) {
     home.ok(&format!("network create {name} --parent eth0 --subnet 192.168.88.0/24 {options}"));
@@ -174,11 +174,7 @@ fn a_machine_that_claims_an_address_in_use_is_answered_and_shown() {
     let report = home.attach("lan", &web, "");
     let at = addresses(&report)[0];
     reaches(&home.router, at);
-    // The laptop is given the address by hand, and says so when its link comes up.
-    home.laptop.add_address("eth0", format!("{at}/24").parse().unwrap()).unwrap();
-    home.laptop.set_ipv4_conf("eth0", "arp_notify", 1).unwrap();
-    home.laptop.set_up("eth0", false).unwrap();
-    home.laptop.set_up("eth0", true).unwrap();
+    takes(&home.laptop, at);
     eventually("status shows the conflict", || {
         let status = home.status();
         status["endpoints"][0]["conflicts"].as_object().is_some_and(|conflicts| !conflicts.is_empty())

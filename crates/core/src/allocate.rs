@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use ashore_wire::Mac;
 use ipnet::IpNet;
 
+use crate::adopt::of_engines;
 use crate::identity::Scope;
 use crate::name::EndpointName;
 use crate::network::{Network, Subnet, list};
@@ -121,11 +122,16 @@ pub struct Known<'a> {
 struct Open {
     subnet: Subnet,
     taken: BTreeSet<IpAddr>,
+    /// Ranges from which an engine's own driver hands out.
+    of_engines: Vec<Range>,
 }
 
 impl Open {
     fn has(&self, ip: IpAddr) -> bool {
-        self.subnet.net.contains(&ip) && !self.taken.contains(&ip) && self.subnet.never(ip).is_none()
+        self.subnet.net.contains(&ip)
+            && !self.taken.contains(&ip)
+            && self.subnet.never(ip).is_none()
+            && !self.of_engines.iter().any(|range| range.contains(ip))
     }
 }
 
@@ -195,7 +201,8 @@ impl State {
     ) -> impl Iterator<Item = IpAddr> + use<> {
         let scope = State::scope(network);
         let pool = subnet.pool();
-        let open = Open { subnet: subnet.clone(), taken: self.taken(subnet, known) };
+        let of_engines = of_engines(self).collect();
+        let open = Open { subnet: subnet.clone(), taken: self.taken(subnet, known), of_engines };
         let remembered = self.remembered(&pool);
 
         // An address that was asked for by name may lie outside the range; it is the identity's all the same.

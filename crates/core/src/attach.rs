@@ -10,7 +10,8 @@ use ipnet::IpNet;
 
 use crate::allocate::{AddressError, Known};
 use crate::endpoint::{Endpoint, Home, Source, Stage};
-use crate::identity::Identity;
+use crate::identity::{Identity, Scope};
+use crate::inventory::keeps_its_own;
 use crate::link::{LinkKind, MacvlanMode, Netns};
 use crate::name::{EndpointName, IfName, NetworkName};
 use crate::network::{Network, NetworkError, Subnet};
@@ -176,6 +177,7 @@ impl State {
             home: Home::Netns { netns: netns.clone(), ifname: spec.ifname.clone() },
             stage: Stage::Attaching,
             since: now,
+            tagged_as: None,
         };
         match self.rival_for_default_route(network, &endpoint) {
             Some((other, its_network)) => Err(AttachError::DefaultRouteTaken {
@@ -302,8 +304,13 @@ impl State {
             };
         }
         let scope = State::scope(network);
+        let known = |(of, name): (&Scope, &EndpointName)| *of == scope && name == wish.name;
+        let (own, others): (Vec<_>, Vec<_>) =
+            self.identities.iter().partition(|((of, name), _)| known((of, name)));
+        let others: BTreeSet<Mac> = others.iter().filter_map(|(_, identity)| identity.mac).collect();
+        let before = own.iter().filter_map(|(_, identity)| identity.mac);
         let derived = (0..=u8::MAX).map(|attempt| self.seed.mac(&scope, wish.name, attempt));
-        Ok(derived.into_iter().find(|mac| holder(*mac).is_none()))
+        Ok(before.chain(derived.filter(|mac| !others.contains(mac))).find(|mac| holder(*mac).is_none()))
     }
 
     fn mac_in_use(&self, mac: Mac, host: &View) -> Option<String> {
@@ -329,9 +336,18 @@ impl State {
     }
 
     /// An identity keeps the last address of each family that it had.
-    fn remember(&self, endpoint: &Endpoint, now: u64) -> Vec<Change> {
+    pub(crate) fn remember(&self, endpoint: &Endpoint, now: u64) -> Vec<Change> {
         let Some(network) = self.network_of(endpoint) else { return Vec::new() };
+        // The engine's own driver chooses its addresses.
+        if network.adopted {
+            return Vec::new();
+        }
         let scope = State::scope(network);
+        let before = self.identities.get(&(scope.clone(), endpoint.name.clone()));
+        if let Some(before) = before.filter(|before| keeps_its_own(endpoint, before)) {
+            let identity = Identity { last_used: now, ..before.clone() };
+            return vec![Change::PutIdentity(scope, endpoint.name.clone(), identity)];
+        }
         let addresses: BTreeSet<IpAddr> = endpoint.addresses.iter().map(IpNet::addr).collect();
         let mut changes = Vec::new();
         for ((other_scope, name), identity) in &self.identities {
@@ -351,8 +367,12 @@ impl State {
                 )
             });
         }
-        let identity =
-            Identity { mac: endpoint.mac, addresses: addresses.into_iter().collect(), last_used: now };
+        let identity = Identity {
+            mac: endpoint.mac,
+            addresses: addresses.into_iter().collect(),
+            last_used: now,
+            container: before.and_then(|identity| identity.container.clone()),
+        };
         changes.push(Change::PutIdentity(scope, endpoint.name.clone(), identity));
         changes
     }

@@ -39,6 +39,9 @@ pub struct WantedLink {
     pub spec: LinkSpec,
     /// Whose it is.
     pub tag: Tag,
+    /// Whether somebody else made it and will take it away: it gets routes and neighbour entries, and is left alone
+    /// otherwise.
+    pub borrowed: bool,
     /// The bridge that it is a port of.
     pub master: Option<IfName>,
     /// Whether the kernel must give it no IPv6 link-local address of its own.
@@ -94,6 +97,13 @@ pub fn desired(state: &State, observed: &Observed) -> Desired {
     }));
     for endpoint in state.endpoints.values() {
         let Some(network) = state.network_of(endpoint) else { continue };
+        if network.adopted {
+            for (netns, inside) in &observed.netns {
+                let link = borrowed_link(network, endpoint, inside, &observed.host);
+                desired.netns.entry(netns.clone()).or_default().extend(link);
+            }
+            continue;
+        }
         if let Some(claim) = claim(endpoint) {
             desired.claims.push(claim);
         }
@@ -154,13 +164,22 @@ fn want_endpoint(desired: &mut Desired, network: &Network, endpoint: &Endpoint, 
 /// host is left to Ashore.
 fn moved_link(network: &Network, endpoint: &Endpoint, inside: &View, host: &View) -> Option<WantedLink> {
     let ifname = &inside.tagged(&endpoint.tag()).filter(|link| link.up)?.name;
-    let way = if network.wants_shim() {
-        way_to_host(network, endpoint, ifname, host)
-    } else {
-        WayToHost::default()
-    };
+    let way = way_to_host(network, endpoint, ifname, host);
     let link = bare_link(network, endpoint, ifname);
     Some(WantedLink { routes: way.routes, neighbours: way.neighbours, ..link })
+}
+
+/// The link of an adopted network's container, which its engine has made: it is known by what the engine says of it, its
+/// MAC and its address.
+fn borrowed_link(network: &Network, endpoint: &Endpoint, inside: &View, host: &View) -> Option<WantedLink> {
+    let of_engine = |link: &&Link| {
+        let mac = endpoint.mac.is_none() || link.mac == endpoint.mac;
+        mac && inside.addresses_of(link).any(|there| endpoint.holds(there.net.addr()))
+    };
+    let ifname = &inside.links.iter().find(of_engine).filter(|link| link.up)?.name;
+    let way = way_to_host(network, endpoint, ifname, host);
+    let link = bare_link(network, endpoint, ifname);
+    Some(WantedLink { borrowed: true, routes: way.routes, neighbours: way.neighbours, ..link })
 }
 
 /// The link in the container, with its addresses and routes.
@@ -169,11 +188,9 @@ fn endpoint_link(network: &Network, endpoint: &Endpoint, ifname: &IfName, host: 
     link.addresses =
         endpoint.addresses.iter().map(|net| Address { net: *net, nodad: net.addr().is_ipv6() }).collect();
     link.routes.extend(network.gateways_of(endpoint).map(|gateway| default_route(gateway, ifname)));
-    if network.wants_shim() {
-        let way = way_to_host(network, endpoint, ifname, host);
-        link.routes.extend(way.routes);
-        link.neighbours = way.neighbours;
-    }
+    let way = way_to_host(network, endpoint, ifname, host);
+    link.routes.extend(way.routes);
+    link.neighbours = way.neighbours;
     link
 }
 
@@ -187,6 +204,7 @@ fn bare_link(network: &Network, endpoint: &Endpoint, ifname: &IfName) -> WantedL
     WantedLink {
         spec: LinkSpec { name: ifname.clone(), kind, mac: endpoint.mac, mtu: network.mtu },
         tag: endpoint.tag(),
+        borrowed: false,
         master: None,
         no_link_local: false,
         sysctls: Vec::new(),
@@ -215,7 +233,7 @@ struct WayToHost {
 /// sends to the parent's MAC to the parent itself, which a permanent entry makes it do (both seen on Linux 6.1 and 6.18).
 fn way_to_host(network: &Network, endpoint: &Endpoint, ifname: &IfName, host: &View) -> WayToHost {
     let mut way = WayToHost::default();
-    let Some(parent) = host.link(&network.parent) else { return way };
+    let Some(parent) = host.link(&network.parent).filter(|_| network.wants_shim()) else { return way };
     let Some(parent_mac) = parent.mac else { return way };
     for net in &endpoint.addresses {
         let Some(host_ip) =
@@ -249,7 +267,8 @@ fn port(
     let kind = LinkType::Veth { peer: ifname.clone(), peer_place };
     WantedLink {
         spec: LinkSpec { name: port_name(endpoint), kind, mac: None, mtu: network.mtu },
-        tag: Tag::Port(endpoint.network.clone(), endpoint.name.clone()),
+        tag: endpoint.port_tag(),
+        borrowed: false,
         master: Some(network.parent.clone()),
         no_link_local: host_has_ipv6,
         sysctls: Vec::new(),
@@ -262,7 +281,7 @@ fn port(
 
 /// A name on the host that follows from the endpoint's, fifteen bytes in all.
 pub fn port_name(endpoint: &Endpoint) -> IfName {
-    link_name("asp", &format!("{}:{}", endpoint.network, endpoint.name))
+    link_name("asp", &format!("{}:{}", endpoint.network, endpoint.tag_name()))
 }
 
 /// The name on the host of a link that an engine will move and rename: fifteen bytes that follow from the endpoint's name.
@@ -315,6 +334,7 @@ fn shim(state: &State, host: &View, parent: &IfName, networks: &[&Network]) -> O
     let mut link = WantedLink {
         spec: LinkSpec { name: name.clone(), kind, mac, mtu: None },
         tag,
+        borrowed: false,
         master: None,
         no_link_local: parent_link.accept_ra.is_some(),
         sysctls: shim_sysctls(&name, parent_link),

@@ -31,6 +31,9 @@ pub struct Endpoint {
     pub stage: Stage,
     /// When it was attached, in seconds since 1970.
     pub since: u64,
+    /// The name in its link's tag, where it got its own only after the link was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tagged_as: Option<EndpointName>,
 }
 
 /// Where an endpoint's addresses came from.
@@ -86,7 +89,17 @@ pub enum Stage {
 impl Endpoint {
     /// The tag of its link.
     pub fn tag(&self) -> Tag {
-        Tag::Endpoint(self.network.clone(), self.name.clone())
+        Tag::Endpoint(self.network.clone(), self.tag_name().clone())
+    }
+
+    /// The tag of the far end of its veth.
+    pub fn port_tag(&self) -> Tag {
+        Tag::Port(self.network.clone(), self.tag_name().clone())
+    }
+
+    /// The name under which its links were made.
+    pub fn tag_name(&self) -> &EndpointName {
+        self.tagged_as.as_ref().unwrap_or(&self.name)
     }
 
     /// The place and the name of its link when it is made.

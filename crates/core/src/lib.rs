@@ -3,11 +3,13 @@
 //! Nothing here touches the kernel or prints. The kernel crate turns the kernel's state into [`Observed`] and runs each
 //! [`Step`]; in between, everything is a pure function of values.
 
+pub mod adopt;
 pub mod allocate;
 pub mod attach;
 pub mod desired;
 pub mod endpoint;
 pub mod identity;
+pub mod inventory;
 pub mod link;
 pub mod name;
 pub mod network;

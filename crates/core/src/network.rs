@@ -48,6 +48,10 @@ pub struct Network {
     pub mtu: Option<u32>,
     /// macvlan: broadcasts that may wait, in frames; the kernel's default (1000) without one.
     pub bc_queue_len: Option<u32>,
+    /// Whether it is of the engine's own driver, which makes its links and chooses its addresses: Ashore adds host access
+    /// and keeps watch.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub adopted: bool,
 }
 
 /// A network as a container engine knows it.
@@ -55,8 +59,11 @@ pub struct Network {
 pub struct EngineNetwork {
     /// The engine's id, 64 hexadecimal digits with Docker.
     pub id: String,
-    /// What the user called it. The engine tells no driver; it is learnt when the first container comes.
+    /// What the user called it. The engine tells no driver; its list does.
     pub name: Option<String>,
+    /// The id of the engine on whose list it was seen; only that one can have forgotten it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<String>,
 }
 
 /// One subnet of a network.
@@ -198,6 +205,7 @@ impl NetworkSpec {
             conflict: self.conflict,
             mtu: self.mtu,
             bc_queue_len: self.bc_queue_len,
+            adopted: false,
         })
     }
 

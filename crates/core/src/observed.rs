@@ -144,6 +144,8 @@ pub struct Neighbour {
     pub ip: IpAddr,
     /// The neighbour's MAC.
     pub mac: Mac,
+    /// Whether it is Ashore's, by its protocol (`NDA_PROTOCOL`, since Linux 5.0).
+    pub ours: bool,
 }
 
 impl Observed {

@@ -121,6 +121,18 @@ impl Diff<'_> {
                 plan.steps.push(Step::DelLink { place: self.place.clone(), link: link.name.clone() });
             }
         }
+        for there in &self.view.neighbours {
+            let Some(link) = self.view.link_at(there.index).filter(|link| !dying.contains(&link.name)) else {
+                continue;
+            };
+            let wanted = self.wanted.iter().find(|wanted| wanted.spec.name == link.name);
+            let kept = wanted.is_some_and(|wanted| wanted.neighbours.contains(&(there.ip, there.mac)));
+            // A shim is Ashore's with all that is on it, also where the kernel keeps no protocol of neighbours.
+            if !kept && (there.ours || wanted.is_some_and(|wanted| wanted.no_other_addresses)) {
+                let (place, link) = (self.place.clone(), link.name.clone());
+                plan.steps.push(Step::DelNeighbour { place, link, ip: there.ip, mac: there.mac });
+            }
+        }
         let ours =
             self.view.routes.iter().filter(|r| r.protocol == ROUTE_PROTOCOL && !dying.contains(&r.route.dev));
         for there in ours {
@@ -135,6 +147,11 @@ impl Diff<'_> {
 
     fn additions(&self, plan: &mut Plan, far_ends: bool) {
         for wanted in self.wanted.iter().filter(|wanted| matches!(wanted.tag, Tag::Port(..)) == far_ends) {
+            if wanted.borrowed {
+                self.set_neighbours(self.view.link(&wanted.spec.name), wanted, plan);
+                wanted.routes.iter().for_each(|route| self.set_route(route, plan));
+                continue;
+            }
             let there =
                 self.view.links.iter().find(|link| {
                     self.owner(link).as_ref() == Some(&wanted.tag) && self.is_same(link, wanted)
@@ -259,12 +276,6 @@ impl Diff<'_> {
             .iter()
             .filter(|entry| link.is_some_and(|link| link.index == entry.index))
             .collect();
-        for entry in &there {
-            if wanted.no_other_addresses && !wanted.neighbours.contains(&(entry.ip, entry.mac)) {
-                let (link, ip, mac) = (name.clone(), entry.ip, entry.mac);
-                plan.steps.push(Step::DelNeighbour { place: place.clone(), link, ip, mac });
-            }
-        }
         for (ip, mac) in &wanted.neighbours {
             if !there.iter().any(|entry| entry.ip == *ip && entry.mac == *mac) {
                 let (link, ip, mac) = (name.clone(), *ip, *mac);

@@ -37,8 +37,10 @@ pub struct Pool {
     /// Addresses that the engine reserved for the network to be: gateway and auxiliary addresses.
     pub reserved: Vec<IpAddr>,
     /// The parent, where it was named with the pool.
+    #[serde(default)]
     pub parent: Option<IfName>,
     /// Whether the range was Ashore's choice.
+    #[serde(default)]
     pub chosen: bool,
 }
 

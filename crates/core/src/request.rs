@@ -11,6 +11,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::endpoint::{Source, Stage};
+use crate::inventory::{Inventory, Misplaced};
 use crate::link::LinkKind;
 use crate::name::{EndpointName, IfName, NetworkName};
 use crate::network::{EngineNetwork, Network};
@@ -46,8 +47,24 @@ pub enum Request {
         /// The endpoint.
         name: EndpointName,
     },
+    /// Gives host access to a network of an engine's own macvlan or ipvlan driver, and watches its addresses.
+    Adopt(AdoptSpec),
+    /// Leaves an adopted network to its engine again.
+    Unadopt {
+        /// Its name or id.
+        network: String,
+    },
+    /// Drops what is remembered of a name that is not attached.
+    Forget {
+        /// The network; all on which the name was, without one.
+        network: Option<String>,
+        /// The name.
+        name: EndpointName,
+    },
     /// One stage of an attach by a container engine, which moves the link itself.
     Staged(Staged),
+    /// What an engine has. Answered by [`Reply::Inventoried`].
+    TakeInventory(Inventory),
     /// Shows what a request would change, or, without one, what the next reconciliation would.
     Plan(Option<Box<Request>>),
     /// Shows who is where.
@@ -99,6 +116,13 @@ pub enum Staged {
     RemoveNetwork {
         /// The engine's id of it.
         id: String,
+    },
+    /// The engine is about to ask for an address for this container, and may not say so.
+    Expect {
+        /// The engine's id of the network.
+        network: String,
+        /// The container's name.
+        name: EndpointName,
     },
     /// Makes an endpoint on addresses that were reserved before. Answered by [`Reply::Prepared`].
     Prepare {
@@ -208,6 +232,15 @@ pub struct NetworkSpec {
     pub bc_queue_len: Option<u32>,
 }
 
+/// A network of an engine's own driver, to be given host access.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AdoptSpec {
+    /// Its name or id.
+    pub network: String,
+    /// Whether host and containers reach each other; without it only their addresses are watched.
+    pub host_access: bool,
+}
+
 /// A namespace to be put on a network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AttachSpec {
@@ -265,6 +298,15 @@ pub enum Reply {
         /// The default routes that the container shall get.
         gateways: Vec<IpAddr>,
     },
+    /// An engine's list was taken in.
+    Inventoried {
+        /// Containers that have other addresses than their own, and would get those if they were connected anew.
+        misplaced: Vec<Misplaced>,
+        /// Whether something is missing from the list that will be given up if it stays so.
+        waiting: bool,
+    },
+    /// What is no longer remembered of a name: networks, and its addresses on them.
+    Forgotten(Vec<(String, Vec<IpAddr>)>),
     /// What would be changed.
     Plan(Vec<PlannedStep>),
     /// Who is where.

@@ -327,7 +327,11 @@ impl fmt::Display for Step {
                 write!(f, "{}{} route del {route}", Ip(place), route.family_flag())
             }
             Step::AddNeighbour { place, link, ip, mac } => {
-                write!(f, "{} neigh replace {ip} lladdr {mac} dev {link} nud permanent", Ip(place))
+                write!(
+                    f,
+                    "{} neigh replace {ip} lladdr {mac} dev {link} nud permanent protocol {ROUTE_PROTOCOL}",
+                    Ip(place)
+                )
             }
             Step::DelNeighbour { place, link, ip, .. } => {
                 write!(f, "{} neigh del {ip} dev {link}", Ip(place))

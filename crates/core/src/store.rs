@@ -102,6 +102,9 @@ impl Store {
 
     /// Makes changes, all or none. When it returns they are on the disk.
     pub fn commit(&mut self, changes: Vec<Change>) -> Result<(), StoreError> {
+        if changes.is_empty() {
+            return Ok(());
+        }
         let rows: Vec<Row> = changes.iter().map(document::row).collect();
         self.write(|table| {
             for row in &rows {

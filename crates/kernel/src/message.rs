@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::os::fd::RawFd;
 
 use ashore_core::link::{IpvlanMode, LinkSpec, LinkType, MacvlanMode};
-use ashore_core::step::{Address, Route};
+use ashore_core::step::{Address, ROUTE_PROTOCOL, Route};
 use ashore_wire::Mac;
 use ipnet::IpNet;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
@@ -195,6 +195,7 @@ pub(crate) fn add_neighbour(index: u32, ip: IpAddr, mac: Mac) -> Request {
     let mut message = neighbour(index, ip);
     message.header.state = NeighbourState::Permanent;
     message.attributes.push(NeighbourAttribute::LinkLayerAddress(mac.0.to_vec()));
+    message.attributes.push(NeighbourAttribute::Protocol(ROUTE_PROTOCOL.into()));
     (RouteNetlinkMessage::NewNeighbour(message), NLM_F_CREATE | NLM_F_REPLACE)
 }
 

@@ -8,7 +8,7 @@ use ashore_core::link::{IpvlanMode, MacvlanMode, Netns};
 use ashore_core::observed::{
     Link, LinkAddress, Lower, Neighbour, Observed, ObservedKind, ObservedRoute, View,
 };
-use ashore_core::step::Route as WantedRoute;
+use ashore_core::step::{ROUTE_PROTOCOL, Route as WantedRoute};
 use ashore_wire::Mac;
 use ipnet::IpNet;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
@@ -276,9 +276,10 @@ fn neighbour(message: &NeighbourMessage) -> Option<Neighbour> {
     if message.header.state != NeighbourState::Permanent {
         return None;
     }
-    let (mut ip, mut mac) = (None, None);
+    let (mut ip, mut mac, mut ours) = (None, None, false);
     for attribute in &message.attributes {
         match attribute {
+            NeighbourAttribute::Protocol(protocol) => ours = u8::from(*protocol) == ROUTE_PROTOCOL,
             NeighbourAttribute::Destination(NeighbourAddress::Inet(address)) => {
                 ip = Some(IpAddr::from(*address));
             }
@@ -291,5 +292,5 @@ fn neighbour(message: &NeighbourMessage) -> Option<Neighbour> {
             _ => {}
         }
     }
-    Some(Neighbour { index: message.header.ifindex, ip: ip?, mac: mac? })
+    Some(Neighbour { index: message.header.ifindex, ip: ip?, mac: mac?, ours })
 }

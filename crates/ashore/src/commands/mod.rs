@@ -1,5 +1,6 @@
 //! The commands: each builds a request, sends it, and prints the answer.
 
+pub(crate) mod adopt;
 pub(crate) mod attach;
 pub(crate) mod lab;
 pub(crate) mod network;

@@ -2,6 +2,7 @@
 
 use ashore_core::request::{Reply, Request};
 
+use super::adopt::adopt_request;
 use super::attach::{attach_request, detach_request};
 use crate::cli::{PlanArgs, PlanCommand};
 use crate::client::{Failure, ask, print_json, unexpected};
@@ -11,6 +12,7 @@ pub(crate) fn run(args: PlanArgs) -> Result<(), Failure> {
         None => (args.client, None),
         Some(PlanCommand::Attach(attach)) => (attach.client.clone(), Some(attach_request(attach)?)),
         Some(PlanCommand::Detach(detach)) => (detach.client.clone(), Some(detach_request(&detach))),
+        Some(PlanCommand::Adopt(adopt)) => (adopt.client.clone(), Some(adopt_request(&adopt))),
         Some(PlanCommand::Rm { network, client }) => (client, Some(Request::RemoveNetwork { network })),
     };
     match ask(&client, &Request::Plan(change.map(Box::new)))? {

@@ -6,11 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use ashore_core::EndpointName;
 use ashore_core::allocate::Known;
 use ashore_core::desired::desired;
 use ashore_core::endpoint::{Endpoint, Home};
+use ashore_core::inventory::Inventory;
 use ashore_core::link::Netns;
 use ashore_core::name::IfName;
 use ashore_core::observed::Observed;
@@ -24,18 +26,25 @@ use ashore_wire::Mac;
 
 use super::lan::Lan;
 use super::refusal;
+use crate::front::docker::follow::Lists;
 
+mod adopt;
 mod attach;
+mod forget;
+mod inventory;
 mod network;
 mod plans;
 mod reconcile;
 mod staged;
 mod status;
 
+use inventory::Missing;
+
 /// Owner of state, kernel and conflict detection.
 pub(crate) struct Engine {
     inner: Mutex<Inner>,
     lan: Lan,
+    lists: Lists,
 }
 
 /// What the lock holds.
@@ -51,10 +60,16 @@ struct Inner {
     unconfirmed_pools: Vec<(PoolKey, IfName)>,
     /// What the last reconciliation could not mend.
     troubles: Vec<String>,
+    /// What the container engine had when it was last asked.
+    inventory: Option<Inventory>,
+    /// What its lists lack.
+    missing: Missing,
+    /// Whom the next request on a network of an engine's is for, and until when that is to be expected.
+    expected: BTreeMap<String, (EndpointName, Instant)>,
 }
 
 impl Engine {
-    pub(crate) fn new(store: Store, kernel: Kernel, lan: Lan) -> Self {
+    pub(crate) fn new(store: Store, kernel: Kernel, lan: Lan, lists: Lists) -> Self {
         let inner = Inner {
             store,
             kernel,
@@ -62,8 +77,11 @@ impl Engine {
             unconfirmed: BTreeSet::new(),
             unconfirmed_pools: Vec::new(),
             troubles: Vec::new(),
+            inventory: None,
+            missing: Missing::default(),
+            expected: BTreeMap::new(),
         };
-        Engine { inner: Mutex::new(inner), lan }
+        Engine { inner: Mutex::new(inner), lan, lists }
     }
 
     /// Answers one request. This is the only way in.
@@ -82,7 +100,11 @@ impl Engine {
             Request::InspectNetwork { network } => self.inspect_network(&network),
             Request::Attach(spec) => self.attach(&spec),
             Request::Detach { network, name } => self.detach(&network, &name),
+            Request::Adopt(spec) => self.adopt(&spec),
+            Request::Unadopt { network } => self.unadopt(&network),
+            Request::Forget { network, name } => self.forget(network.as_deref(), &name),
             Request::Staged(stage) => self.staged(stage),
+            Request::TakeInventory(inventory) => self.take_inventory(inventory),
             Request::Plan(change) => self.plan(change.map(|change| *change)),
             Request::Status => self.status(),
             Request::ExportState => Ok(Reply::State(self.lock().store.export())),

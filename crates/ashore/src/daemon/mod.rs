@@ -16,6 +16,7 @@ use ashore_kernel::{Kernel, LockError, NamespaceError, NamespaceLock, Watch, wai
 
 use crate::cli::DaemonArgs;
 use crate::client::Failure;
+use crate::front::docker::follow::Lists;
 use crate::front::docker::server::Plugin;
 
 mod control;
@@ -60,12 +61,13 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
     let host = kernel.host().clone();
     let lan = Lan::start(host.clone()).context("listening to the LAN")?;
     let watch = Watch::of(&host).context("watching links and addresses")?;
-    let engine = Arc::new(Engine::new(store, kernel, lan));
+    let lists = Lists::default();
+    let engine = Arc::new(Engine::new(store, kernel, lan, lists.clone()));
     engine.reconcile("start");
     let control = Control::bind(&args.run)?;
     let plugin = Plugin::bind(&args.docker_plugin, &args.docker_host, &args.docker_root)?;
     let docker = engine.clone();
-    plugin.serve(Arc::new(move |request| docker.handle(request)))?;
+    plugin.serve(Arc::new(move |request| docker.handle(request)), lists)?;
 
     let (watcher, period) = (engine.clone(), Duration::from_secs(args.reconcile.max(1)));
     std::thread::Builder::new()

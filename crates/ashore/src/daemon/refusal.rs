@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use ashore_core::adopt::AdoptError;
 use ashore_core::allocate::AddressError;
 use ashore_core::attach::AttachError;
 use ashore_core::network::NetworkError;
@@ -21,6 +22,15 @@ pub(super) fn network(error: &NetworkError) -> Refusal {
         | NetworkError::ParentTaken { .. }
         | NetworkError::RangesOverlap { .. }
         | NetworkError::AddressHeld { .. } => RefusalKind::Taken,
+        _ => RefusalKind::Invalid,
+    };
+    refusal(kind, error, error.hint())
+}
+
+pub(super) fn adopt(error: &AdoptError) -> Refusal {
+    let kind = match error {
+        AdoptError::Network(error) => return network(error),
+        AdoptError::NoNetwork { .. } | AdoptError::NotAdopted(_) => RefusalKind::NotFound,
         _ => RefusalKind::Invalid,
     };
     refusal(kind, error, error.hint())

@@ -113,6 +113,14 @@ pub fn mac_known_to(machine: &Machine, ip: IpAddr) -> String {
     line.split_whitespace().nth(3).unwrap().to_owned()
 }
 
+/// Gives a machine an address by hand, and has it say so, as it does when its link comes up.
+pub fn takes(machine: &Machine, ip: IpAddr) {
+    machine.add_address("eth0", format!("{ip}/24").parse().unwrap()).unwrap();
+    machine.set_ipv4_conf("eth0", "arp_notify", 1).unwrap();
+    machine.set_up("eth0", false).unwrap();
+    machine.set_up("eth0", true).unwrap();
+}
+
 /// Waits for something that takes the daemon a moment.
 pub fn eventually(what: &str, mut is: impl FnMut() -> bool) {
     let end = Instant::now() + Duration::from_secs(15);

@@ -51,10 +51,22 @@ impl Site {
 
     /// Makes the network that most tests use.
     pub fn create_lan(&self) {
-        self.ok(
-            "network create -d ashore --ipam-driver ashore --subnet 192.168.88.0/24 --ip-range 192.168.88.192/27 \
-             --gateway 192.168.88.1 -o parent=eth0 lan",
-        );
+        self.create_lan_as("lan", "192.168.88.192/27");
+    }
+
+    /// Makes another beside it.
+    pub fn create_lan_as(&self, name: &str, range: &str) {
+        self.ok(&format!(
+            "network create -d ashore --ipam-driver ashore --subnet 192.168.88.0/24 --ip-range {range} \
+             --gateway 192.168.88.1 -o parent=eth0 {name}"
+        ));
+    }
+
+    /// The exit code and the words with which the daemon refuses a command.
+    pub fn refused(&self, command: &str) -> (Option<i32>, String) {
+        let ran = self.home.run(command);
+        assert_ne!(ran.code, Some(0), "{command}");
+        (ran.code, ran.stderr)
     }
 
     /// Starts a container that does nothing.

@@ -33,6 +33,7 @@ fn changes() -> Vec<Change> {
         conflict: ashore_wire::conflict::Profile::Quick,
         mtu: None,
         bc_queue_len: None,
+        adopted: false,
     };
     let endpoint = Endpoint {
         network: "lan".parse().unwrap(),
@@ -44,9 +45,14 @@ fn changes() -> Vec<Change> {
         home: Home::Engine { id: Some("abc".into()), ifname: "ash0".parse().unwrap(), sandbox: None },
         stage: Stage::Attached,
         since: 17,
+        tagged_as: None,
     };
-    let identity =
-        Identity { mac: endpoint.mac, addresses: vec!["192.168.88.200".parse().unwrap()], last_used: 17 };
+    let identity = Identity {
+        mac: endpoint.mac,
+        addresses: vec!["192.168.88.200".parse().unwrap()],
+        last_used: 17,
+        container: None,
+    };
     vec![
         Change::PutNetwork(network),
         Change::PutEndpoint(endpoint),

@@ -186,7 +186,7 @@ impl Model {
             Step::AddNeighbour { place, link, ip, mac } => {
                 let view = self.view(place);
                 let Some(index) = view.link(link).map(|link| link.index) else { return fault("ENODEV") };
-                view.neighbours.push(Neighbour { index, ip: *ip, mac: *mac });
+                view.neighbours.push(Neighbour { index, ip: *ip, mac: *mac, ours: true });
             }
             Step::DelNeighbour { place, ip, .. } => {
                 self.view(place).neighbours.retain(|entry| entry.ip != *ip);

@@ -89,6 +89,11 @@ impl Engine {
         let engines =
             self.lock().state().networks.get(name).filter(|network| network.engine.is_some()).cloned();
         match engines {
+            Some(network) if network.adopted => Err(Refusal {
+                kind: RefusalKind::Taken,
+                message: format!("network `{}` is Docker's, and adopted", network.label()),
+                hint: Some(format!("ashore adopt --undo {}", network.label())),
+            }),
             Some(network) => Err(Refusal {
                 kind: RefusalKind::Taken,
                 message: format!("network `{}` is Docker's", network.label()),

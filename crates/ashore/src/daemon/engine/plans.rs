@@ -15,8 +15,14 @@ use crate::daemon::refusal;
 
 impl Engine {
     pub(super) fn plan(&self, change: Option<Request>) -> Result<Reply, Refusal> {
+        // What an engine has is asked for before the lock is taken.
+        let adoption = match &change {
+            Some(Request::Adopt(spec)) => Some(self.planned_adoption(spec)?),
+            _ => None,
+        };
         let inner = self.lock();
         let (changes, netns) = match change {
+            Some(Request::Adopt(_)) => adoption.unwrap_or_default(),
             None => (Vec::new(), all_netns(inner.state())),
             Some(Request::Attach(spec)) => self.planned_attach(&inner, &spec)?,
             Some(Request::Detach { network, name }) => {
@@ -28,6 +34,10 @@ impl Engine {
             Some(Request::RemoveNetwork { network }) => {
                 inner.check_removable(&network)?;
                 (vec![Change::DelNetwork(network)], Vec::new())
+            }
+            Some(Request::Unadopt { network }) => {
+                let netns = all_netns(inner.state());
+                (inner.state().unadopting(&network).map_err(|error| refusal::adopt(&error))?, netns)
             }
             Some(_) => return Err(changes_nothing()),
         };

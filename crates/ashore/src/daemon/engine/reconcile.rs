@@ -81,7 +81,10 @@ impl Inner {
         const PATIENCE: u64 = 10;
         let now = now();
         let fresh = |endpoint: &&Endpoint| {
-            endpoint.netns().is_none() && endpoint.is_wanted() && endpoint.since + PATIENCE > now
+            let handed_over = endpoint.netns().is_none() && endpoint.is_wanted();
+            handed_over
+                && endpoint.since + PATIENCE > now
+                && self.state().network_of(endpoint).is_some_and(|network| !network.adopted)
         };
         let is_up = |endpoint: &Endpoint| {
             observed.netns.values().any(|inside| inside.tagged(&endpoint.tag()).is_some_and(|link| link.up))

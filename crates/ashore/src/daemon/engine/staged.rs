@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use ashore_core::EndpointName;
 use ashore_core::allocate::{AddressError, Known};
@@ -23,6 +24,9 @@ use ipnet::IpNet;
 use super::{Engine, Inner, now};
 use crate::daemon::refusal;
 
+/// For how long a request that was announced is waited for.
+const EXPECTED_FOR: Duration = Duration::from_secs(5);
+
 impl Engine {
     pub(super) fn staged(&self, stage: Staged) -> Result<Reply, Refusal> {
         match stage {
@@ -37,6 +41,10 @@ impl Engine {
                 let mut inner = self.lock();
                 let open = inner.state().pools.contains_key(&key);
                 inner.commit(open.then_some(Change::DelPool(key)).into_iter().collect())?;
+                Ok(done())
+            }
+            Staged::Expect { network, name } => {
+                self.lock().expected.insert(network, (name, Instant::now() + EXPECTED_FOR));
                 Ok(done())
             }
             Staged::Reserve(wish) => self.reserve_address(&wish),
@@ -122,7 +130,8 @@ impl Engine {
         if let Some(ip) = wish.ip.filter(|ip| inner.is_told_again(&network, *ip)) {
             return Ok(Reply::Address(in_pool(&wish.pool, ip)?));
         }
-        let name = inner.name_for(&network, wish);
+        let expected = inner.expected_on(&network);
+        let name = inner.name_for(&network, wish, expected);
         loop {
             let observed = inner.observe(&[])?;
             let on_lan = self.lan.on_lan();
@@ -248,6 +257,8 @@ impl Engine {
             addresses: addresses.to_vec(),
             mac,
             home: Home::Engine { id: Some(id.to_owned()), ifname, sandbox: None },
+            // Its link will be made under the name that it has now.
+            tagged_as: None,
             ..reserved
         }));
         inner.commit(changes)?;
@@ -359,8 +370,13 @@ impl Inner {
     }
 
     /// The container's name, if it is known and has no address of this family yet.
-    fn name_for(&self, network: &Network, wish: &Reservation) -> Option<EndpointName> {
-        let name = wish.owner.as_ref()?.name.clone()?;
+    fn name_for(
+        &self,
+        network: &Network,
+        wish: &Reservation,
+        expected: Option<EndpointName>,
+    ) -> Option<EndpointName> {
+        let name = wish.owner.as_ref().and_then(|owner| owner.name.clone()).or(expected)?;
         match self.state().endpoints.get(&(network.name.clone(), name.clone())) {
             None => Some(name),
             Some(there) if there.stage == Stage::Reserved && engine_id(there).is_none() => {
@@ -396,6 +412,7 @@ impl Inner {
             home: Home::Engine { id: None, ifname, sandbox: None },
             stage: Stage::Reserved,
             since: now(),
+            tagged_as: None,
         }
     }
 

@@ -4,8 +4,11 @@
 use ashore_core::request::{Reply, Staged};
 use serde_json::{Value, json};
 
+mod api;
 mod driver;
+pub(crate) mod follow;
 mod ipam;
+mod lists;
 mod options;
 pub(crate) mod owner;
 pub(crate) mod server;

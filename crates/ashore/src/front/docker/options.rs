@@ -45,7 +45,7 @@ pub(super) fn network(request: CreateNetwork) -> Result<NetworkSpec, String> {
     }
     let mut spec = NetworkSpec {
         name: name(&request.id)?,
-        engine: Some(EngineNetwork { id: request.id, name: None }),
+        engine: Some(EngineNetwork { id: request.id, name: None, of: None }),
         parent: value("parent").map(|text| option("parent", text)).transpose()?,
         kind: kind(value("kind"), value("macvlan_mode"), value("ipvlan_mode"))?,
         subnets: Vec::new(),

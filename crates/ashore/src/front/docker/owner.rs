@@ -6,17 +6,12 @@ use std::time::Duration;
 use ashore_core::EndpointName;
 use ashore_core::network::EngineNetwork;
 use ashore_core::request::Owner;
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper::Request;
-use hyper::body::Bytes;
-use hyper_util::rt::TokioIo;
 use serde::Deserialize;
-use tokio::net::UnixStream;
+
+use super::api::{Api, escaped};
 
 /// The engine answers within milliseconds, or, while it boots, not at all.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// A list of a thousand containers has about a megabyte.
-const LONGEST: usize = 16 * 1024 * 1024;
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -84,29 +79,16 @@ pub(super) async fn find(socket: &Path, network: &EngineNetwork) -> Option<Owner
 }
 
 async fn ask(socket: &Path, network: &EngineNetwork) -> anyhow::Result<Owner> {
+    let api = Api::at(socket);
     let network_name = match &network.name {
         Some(name) => name.clone(),
-        None => get::<Named>(socket, &format!("/networks/{}", network.id)).await?.name,
+        None => api.get::<Named>(&format!("/networks/{}", network.id)).await?.name,
     };
-    // {"network":["NAME"]}, with what a URI does not allow escaped. A container that never ran is listed by the
-    // network's name alone.
-    let filter = format!("%7B%22network%22%3A%5B%22{network_name}%22%5D%7D");
-    let containers: Vec<Container> = get(socket, &format!("/containers/json?all=1&filters={filter}")).await?;
+    // A container that never ran is listed by the network's name alone.
+    let filter = escaped(&serde_json::json!({ "network": [network_name] }).to_string());
+    let containers: Vec<Container> = api.get(&format!("/containers/json?all=1&filters={filter}")).await?;
     let name = starting(&containers, &network_name, has_shim);
     Ok(Owner { network: network.id.clone(), network_name: Some(network_name), name })
-}
-
-async fn get<T: serde::de::DeserializeOwned>(socket: &Path, path: &str) -> anyhow::Result<T> {
-    let stream = UnixStream::connect(socket).await?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let driver = tokio::spawn(connection);
-    let request = Request::get(path).header("Host", "docker").body(Empty::<Bytes>::new())?;
-    let response = sender.send_request(request).await?;
-    anyhow::ensure!(response.status().is_success(), "it answers {}", response.status());
-    let body = Limited::new(response.into_body(), LONGEST).collect().await;
-    driver.abort();
-    let bytes = body.map_err(|error| anyhow::anyhow!("{error}"))?.to_bytes();
-    Ok(serde_json::from_slice(&bytes)?)
 }
 
 /// Whether a container has a shim process, the engine's own, which runs from before its network is made.

@@ -15,6 +15,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::{UnixListener, UnixStream};
 
+use super::follow::{Lists, follow};
 use super::{answer, call, error, owner};
 
 /// More than any call has, in bytes.
@@ -30,9 +31,9 @@ pub(crate) struct Plugin {
 }
 
 /// Where the engine is.
-struct Engine {
+pub(super) struct Engine {
     /// Its own socket.
-    socket: PathBuf,
+    pub(super) socket: PathBuf,
     /// The root of its file system.
     root: PathBuf,
 }
@@ -46,12 +47,13 @@ impl Plugin {
     }
 
     /// Answers for ever, on a thread of its own.
-    pub(crate) fn serve(self, handle: Handle) -> anyhow::Result<()> {
+    pub(crate) fn serve(self, handle: Handle, lists: Lists) -> anyhow::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         std::thread::Builder::new()
             .name("docker".into())
             .spawn(move || {
                 runtime.block_on(async {
+                    tokio::spawn(follow(self.engine.clone(), handle.clone(), lists));
                     match UnixListener::from_std(self.listener) {
                         Ok(listener) => accept(&listener, &handle, &self.engine).await,
                         Err(error) => tracing::error!("the plugin's socket: {error}"),
@@ -66,7 +68,7 @@ impl Plugin {
 impl Engine {
     /// A path of the engine's as this process reaches it. Its keys begin with `/var/run`, a symbolic link to `/run`
     /// which would lead out of the engine's root.
-    fn path(&self, key: &Path) -> PathBuf {
+    pub(super) fn path(&self, key: &Path) -> PathBuf {
         let inside =
             key.strip_prefix("/var/run").map_or_else(|_| key.to_owned(), |rest| Path::new("/run").join(rest));
         self.root.join(inside.strip_prefix("/").unwrap_or(&inside))

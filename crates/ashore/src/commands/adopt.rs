@@ -1,0 +1,46 @@
+//! `ashore adopt` and `ashore forget`.
+
+use ashore_core::request::{AdoptSpec, Reply, Request};
+
+use super::network::done;
+use super::table;
+use crate::cli::{AdoptArgs, ForgetArgs};
+use crate::client::{Failure, ask, print_json, unexpected};
+
+pub(crate) fn run(args: &AdoptArgs) -> Result<(), Failure> {
+    if args.undo {
+        let request = Request::Unadopt { network: args.network.clone() };
+        let reply = ask(&args.client, &request)?;
+        return done(&args.client, &reply, &format!("network {} is left to Docker again", args.network));
+    }
+    match ask(&args.client, &adopt_request(args))? {
+        Reply::Network(network) if args.client.json => print_json(&network),
+        Reply::Network(network) => {
+            let access = if network.host_access { "reaches" } else { "does not reach" };
+            println!("network {} is adopted: the host {access} its containers", network.label());
+            Ok(())
+        }
+        other => Err(unexpected(&other)),
+    }
+}
+
+pub(super) fn adopt_request(args: &AdoptArgs) -> Request {
+    if args.undo {
+        return Request::Unadopt { network: args.network.clone() };
+    }
+    Request::Adopt(AdoptSpec { network: args.network.clone(), host_access: args.host_access.unwrap_or(true) })
+}
+
+pub(crate) fn forget(args: &ForgetArgs) -> Result<(), Failure> {
+    let request = Request::Forget { network: args.network.clone(), name: args.name.clone() };
+    match ask(&args.client, &request)? {
+        Reply::Forgotten(dropped) if args.client.json => print_json(&dropped),
+        Reply::Forgotten(dropped) => {
+            for (network, addresses) in dropped {
+                println!("{} is forgotten on {network}: {}", args.name, table::joined(addresses.iter()));
+            }
+            Ok(())
+        }
+        other => Err(unexpected(&other)),
+    }
+}

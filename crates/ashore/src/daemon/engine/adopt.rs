@@ -1,0 +1,110 @@
+//! Networks of an engine's own macvlan and ipvlan drivers: host access and watch for them.
+
+use std::time::Duration;
+
+use ashore_core::adopt::AdoptError;
+use ashore_core::link::Netns;
+use ashore_core::network::Network;
+use ashore_core::request::{AdoptSpec, Refusal, RefusalKind, Reply};
+use ashore_core::state::Change;
+
+use super::{Engine, Inner, all_netns, now};
+use crate::daemon::refusal;
+
+/// How long an engine may take to list what it has.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+impl Engine {
+    pub(super) fn adopt(&self, spec: &AdoptSpec) -> Result<Reply, Refusal> {
+        self.relist()?;
+        let network = {
+            let mut inner = self.lock();
+            let (network, changes) = inner.adopting(spec)?;
+            let undo = inner.undoing(&changes);
+            let observed = inner.observe(&[])?;
+            inner.commit(changes)?;
+            match inner.carry_out(&observed, &[]) {
+                Ok(observed) => self.follow(&inner, &observed),
+                Err(refusal) => {
+                    inner.commit(undo)?;
+                    let (_, errors) = inner.sweep(&[])?;
+                    errors.iter().for_each(|error| tracing::error!("{error}"));
+                    return Err(refusal);
+                }
+            }
+            network
+        };
+        // Now that the network is known as adopted, the list tells where its containers' namespaces are.
+        self.relist()?;
+        Ok(Reply::Network(network))
+    }
+
+    pub(super) fn unadopt(&self, network: &str) -> Result<Reply, Refusal> {
+        let mut inner = self.lock();
+        let netns = all_netns(inner.state());
+        let changes = inner.state().unadopting(network).map_err(|error| refusal::adopt(&error))?;
+        inner.commit(changes)?;
+        let (observed, errors) = inner.sweep(&netns)?;
+        self.follow(&inner, &observed);
+        Ok(Reply::Done { warnings: errors.iter().map(ToString::to_string).collect() })
+    }
+
+    /// What an adoption would change, and in which namespaces.
+    pub(super) fn planned_adoption(&self, spec: &AdoptSpec) -> Result<(Vec<Change>, Vec<Netns>), Refusal> {
+        self.relist()?;
+        let inner = self.lock();
+        let (_, changes) = inner.adopting(spec)?;
+        let netns = all_netns(&inner.state().with(&changes));
+        Ok((changes, netns))
+    }
+
+    fn relist(&self) -> Result<(), Refusal> {
+        if self.lists.refresh(PATIENCE) {
+            return Ok(());
+        }
+        Err(Refusal {
+            kind: RefusalKind::NotFound,
+            message: "Docker does not answer, so what it has is not known".into(),
+            hint: Some(
+                "start it, or tell the daemon where its API listens: ashore daemon --docker-host".into(),
+            ),
+        })
+    }
+}
+
+impl Inner {
+    fn adopting(&self, spec: &AdoptSpec) -> Result<(Network, Vec<Change>), Refusal> {
+        let none = || refusal::adopt(&AdoptError::NotAdopted(spec.network.clone()));
+        let inventory = self.inventory.as_ref().ok_or_else(none)?;
+        let adopting = self.state().adopting(inventory, &spec.network, spec.host_access, now());
+        let (network, changes) = adopting.map_err(|error| refusal::adopt(&error))?;
+        if !self.state().networks.contains_key(&network.name) {
+            let host = self.observe(&[])?.host;
+            self.state().check_beside_others(&network).map_err(|error| refusal::network(&error))?;
+            network.check(&host).map_err(|error| refusal::network(&error))?;
+        }
+        Ok((network, changes))
+    }
+
+    /// What leads back from changes that put things.
+    fn undoing(&self, changes: &[Change]) -> Vec<Change> {
+        let undo = changes.iter().rev().filter_map(|change| match change {
+            Change::PutNetwork(network) => Some(match self.state().networks.get(&network.name) {
+                Some(before) => Change::PutNetwork(before.clone()),
+                None => Change::DelNetwork(network.name.clone()),
+            }),
+            Change::PutEndpoint(endpoint) => {
+                let key = (endpoint.network.clone(), endpoint.name.clone());
+                Some(match self.state().endpoints.get(&key) {
+                    Some(before) => Change::PutEndpoint(before.clone()),
+                    None => Change::DelEndpoint(key),
+                })
+            }
+            Change::DelEndpoint(key) => {
+                self.state().endpoints.get(key).map(|before| Change::PutEndpoint(before.clone()))
+            }
+            _ => None,
+        });
+        undo.collect()
+    }
+}

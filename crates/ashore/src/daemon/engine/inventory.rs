@@ -1,0 +1,167 @@
+//! What an engine's list tells: names, what it has forgotten, and the endpoints of adopted networks.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use ashore_core::EndpointName;
+use ashore_core::endpoint::{Endpoint, Stage};
+use ashore_core::inventory::{Inventory, Misplaced};
+use ashore_core::network::Network;
+use ashore_core::pool::PoolKey;
+use ashore_core::request::{Refusal, Reply};
+use ashore_core::state::{Change, EndpointKey};
+
+use super::{Engine, Inner, all_netns, now};
+
+/// For how long something has to be missing from the engine's lists before it is given up. A container that is starting
+/// has its endpoint before the list shows it, by seconds if a network of another driver is slow.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// How often a container is connected anew for its own address.
+const ATTEMPTS: u32 = 3;
+
+/// What an engine's list lacks, and since when.
+#[derive(Debug, Default)]
+pub(super) struct Missing {
+    since: BTreeMap<Item, Instant>,
+    /// How often a container was connected anew.
+    attempts: BTreeMap<String, u32>,
+}
+
+/// Something that the state has and an engine should have too.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Item {
+    Endpoint(EndpointKey),
+    Network(ashore_core::NetworkName),
+    Pool(PoolKey),
+}
+
+impl Missing {
+    /// Those that have been missing long enough, of those that are missing now.
+    fn given_up(&mut self, missing: &[Item]) -> Vec<Item> {
+        let now = Instant::now();
+        self.since.retain(|item, _| missing.contains(item));
+        let long =
+            |item: &&Item| now.duration_since(*self.since.entry((*item).clone()).or_insert(now)) >= GRACE;
+        missing.iter().filter(long).cloned().collect()
+    }
+}
+
+impl Engine {
+    /// Takes in what an engine has.
+    pub(super) fn take_inventory(&self, inventory: Inventory) -> Result<Reply, Refusal> {
+        let mut inner = self.lock();
+        let names = inner.state().learnt(&inventory, now());
+        inner.commit(names)?;
+        let before = all_netns(inner.state());
+        let followed = inner.follow_adopted(&inventory)?;
+        let collected = inner.collect_garbage(&inventory)?;
+        if followed || collected {
+            let mut netns = all_netns(inner.state());
+            netns.extend(before);
+            let (observed, errors) = inner.sweep(&netns)?;
+            errors.iter().for_each(|error| tracing::warn!("{error}"));
+            self.follow(&inner, &observed);
+        }
+        let on_lan = self.lan.on_lan();
+        let misplaced = inner.state().misplaced(&inventory, |ip| !on_lan.contains_key(&ip));
+        let misplaced = inner.to_be_connected_anew(misplaced);
+        let waiting = !inner.missing.since.is_empty();
+        inner.inventory = Some(inventory);
+        Ok(Reply::Inventoried { misplaced, waiting })
+    }
+}
+
+impl Inner {
+    /// The endpoints of adopted networks are those that the engine has, and a network that it removed is let go. Tells
+    /// whether something changed.
+    fn follow_adopted(&mut self, inventory: &Inventory) -> Result<bool, Refusal> {
+        let adopted: Vec<Network> =
+            self.state().networks.values().filter(|network| network.adopted).cloned().collect();
+        let mut changes = Vec::new();
+        for network in &adopted {
+            let engine = network.engine.as_ref();
+            let removed = self.state().forgotten_networks(inventory).contains(&network);
+            changes.extend(match engine.filter(|_| removed) {
+                Some(engine) => self.state().unadopting(&engine.id).unwrap_or_default(),
+                None => self.state().followed(inventory, network, now()),
+            });
+        }
+        let changed = !changes.is_empty();
+        self.commit(changes)?;
+        Ok(changed)
+    }
+
+    /// Gives up what the engine has forgotten: it says nothing when it was killed in between, or restores endpoints
+    /// under live-restore.
+    fn collect_garbage(&mut self, inventory: &Inventory) -> Result<bool, Refusal> {
+        let state = self.state();
+        let endpoints = state.forgotten_endpoints(inventory).into_iter();
+        let mut missing: Vec<Item> =
+            endpoints.map(|e| Item::Endpoint((e.network.clone(), e.name.clone()))).collect();
+        missing.extend(
+            state
+                .forgotten_networks(inventory)
+                .into_iter()
+                .map(|network| Item::Network(network.name.clone())),
+        );
+        // A pool lasts from the engine's first word of a network to its second.
+        missing.extend(state.pools.keys().copied().map(Item::Pool));
+        let given_up = self.missing.given_up(&missing);
+        for item in &given_up {
+            self.give_up(item)?;
+        }
+        Ok(!given_up.is_empty())
+    }
+
+    fn give_up(&mut self, item: &Item) -> Result<(), Refusal> {
+        match item {
+            Item::Endpoint(key) => {
+                let Some(endpoint) = self.state().endpoints.get(key).cloned() else { return Ok(()) };
+                tracing::info!(network = %key.0, name = %key.1, "no container of the engine's has it any more");
+                self.let_go(&endpoint)
+            }
+            Item::Network(name) => {
+                tracing::info!(network = %name, "the engine does not have it any more");
+                let endpoints: Vec<Endpoint> = self.state().endpoints_on(name).cloned().collect();
+                for endpoint in &endpoints {
+                    self.let_go(endpoint)?;
+                }
+                self.commit(vec![Change::DelNetwork(name.clone())])
+            }
+            Item::Pool(key) => {
+                tracing::info!(pool = %key, "no network was made of it");
+                self.commit(vec![Change::DelPool(*key)])
+            }
+        }
+    }
+
+    /// The endpoint's routes go with the next sweep; its link was the container's.
+    fn let_go(&mut self, endpoint: &Endpoint) -> Result<(), Refusal> {
+        let going = Endpoint { stage: Stage::Detaching, ..endpoint.clone() };
+        let mut changes = vec![Change::PutEndpoint(going)];
+        changes.extend(self.state().detached(endpoint, now()));
+        self.commit(changes)
+    }
+
+    /// Those of them that were not connected anew too often. What the engine asks for next on such a network is for the
+    /// container in question.
+    fn to_be_connected_anew(&mut self, misplaced: Vec<Misplaced>) -> Vec<Misplaced> {
+        let mut chosen = Vec::new();
+        for there in misplaced {
+            let attempts = self.missing.attempts.entry(there.container.clone()).or_default();
+            if *attempts < ATTEMPTS {
+                *attempts += 1;
+                chosen.push(there);
+            }
+        }
+        chosen
+    }
+
+    /// Whom the next unnamed request on an engine's network is for.
+    pub(super) fn expected_on(&mut self, network: &Network) -> Option<EndpointName> {
+        let id = network.engine.as_ref()?.id.clone();
+        let (name, until) = self.expected.remove(&id)?;
+        (Instant::now() < until).then_some(name)
+    }
+}

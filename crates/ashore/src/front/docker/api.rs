@@ -1,0 +1,131 @@
+//! The engine's own API, as far as Ashore asks: HTTP and JSON on a Unix socket (Docker Engine API 1.40 and later).
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1::SendRequest;
+use hyper::{Method, Request, Response};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::net::UnixStream;
+
+/// A list of a thousand containers has about a megabyte.
+const LONGEST: usize = 16 * 1024 * 1024;
+
+/// Where the engine listens.
+#[derive(Debug, Clone)]
+pub(super) struct Api {
+    socket: PathBuf,
+}
+
+impl Api {
+    pub(super) fn at(socket: &Path) -> Self {
+        Api { socket: socket.to_owned() }
+    }
+
+    /// What is at a path.
+    pub(super) async fn get<T: serde::de::DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
+        let bytes = self.call(Method::GET, path, None).await?;
+        Ok(serde_json::from_slice(&bytes)?)
+    }
+
+    /// Asks for something to be done.
+    pub(super) async fn post(&self, path: &str, body: &Value) -> anyhow::Result<()> {
+        self.call(Method::POST, path, Some(body)).await.map(|_| ())
+    }
+
+    async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Bytes> {
+        let (mut sender, connection) = self.connect().await?;
+        let response = send(&mut sender, method, path, body).await?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), LONGEST).collect().await;
+        connection.abort();
+        let bytes = body.map_err(|error| anyhow::anyhow!("{error}"))?.to_bytes();
+        anyhow::ensure!(status.is_success(), "{path}: {status} {}", String::from_utf8_lossy(&bytes).trim());
+        Ok(bytes)
+    }
+
+    async fn connect(&self) -> anyhow::Result<(SendRequest<Full<Bytes>>, tokio::task::JoinHandle<()>)> {
+        let stream = UnixStream::connect(&self.socket).await?;
+        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        let driver = tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!("the engine's API: {error}");
+            }
+        });
+        Ok((sender, driver))
+    }
+
+    /// Word of what happens, from now on.
+    pub(super) async fn events(&self, filters: &Value) -> anyhow::Result<Events> {
+        let (mut sender, connection) = self.connect().await?;
+        let path = format!("/events?filters={}", escaped(&filters.to_string()));
+        let response = send(&mut sender, Method::GET, &path, None).await?;
+        anyhow::ensure!(response.status().is_success(), "its events: {}", response.status());
+        Ok(Events { body: response.into_body(), _sender: sender, connection })
+    }
+}
+
+async fn send(
+    sender: &mut SendRequest<Full<Bytes>>,
+    method: Method,
+    path: &str,
+    body: Option<&Value>,
+) -> anyhow::Result<Response<Incoming>> {
+    let bytes = body.map_or_else(Bytes::new, |body| Bytes::from(body.to_string()));
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header("Host", "docker")
+        .header("Content-Type", "application/json")
+        .body(Full::new(bytes))?;
+    Ok(sender.send_request(request).await?)
+}
+
+/// The stream of events.
+pub(super) struct Events {
+    body: Incoming,
+    /// Dropped, it would end the connection.
+    _sender: SendRequest<Full<Bytes>>,
+    connection: tokio::task::JoinHandle<()>,
+}
+
+impl Events {
+    /// Waits for the next piece of news, and for those that come in the same moment. Tells whether there will be more.
+    pub(super) async fn wait(&mut self, settle: Duration) -> bool {
+        if !self.next().await {
+            return false;
+        }
+        while let Ok(more) = tokio::time::timeout(settle, self.next()).await {
+            if !more {
+                return false;
+            }
+        }
+        true
+    }
+
+    async fn next(&mut self) -> bool {
+        matches!(self.body.frame().await, Some(Ok(_)))
+    }
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        self.connection.abort();
+    }
+}
+
+/// A text as part of a URI (RFC 3986, 2.1).
+pub(super) fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            escaped.push(char::from(byte));
+        } else {
+            escaped.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    escaped
+}

@@ -1,0 +1,209 @@
+//! Follows the engine: listens to its events, lists what it has, and hands the list to the daemon. Events first, then the
+//! list, and the list again after every gap, so that nothing is missed.
+//!
+//! The engine is only spoken to while it runs: its socket may be held by the init system, which would start it.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use ashore_core::inventory::Misplaced;
+use ashore_core::request::{Reply, Request, Staged};
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+
+use super::api::{Api, escaped};
+use super::lists;
+use super::server::{Engine, Handle};
+
+/// How often it is looked whether the engine runs.
+const LOOK: Duration = Duration::from_secs(2);
+/// Events come in bursts; a burst is one reason to list.
+const SETTLE: Duration = Duration::from_millis(50);
+/// A list without a reason, in case word of something was lost.
+const PERIOD: Duration = Duration::from_secs(60);
+/// The same while something is missing.
+const SOON: Duration = Duration::from_secs(10);
+
+/// By which others have the lists taken anew.
+#[derive(Clone, Default)]
+pub(crate) struct Lists {
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    turns: Mutex<Turns>,
+    ended: Condvar,
+    asked: Notify,
+}
+
+/// Counts that only go up.
+#[derive(Default)]
+struct Turns {
+    asked: u64,
+    /// The last turn that was taken, and the last that the engine answered.
+    taken: u64,
+    answered: u64,
+}
+
+impl Lists {
+    fn turns(&self) -> MutexGuard<'_, Turns> {
+        self.shared.turns.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has the lists taken once from the beginning, and tells whether that was done.
+    pub(crate) fn refresh(&self, patience: Duration) -> bool {
+        let end = Instant::now() + patience;
+        let mut turns = self.turns();
+        turns.asked += 1;
+        let mine = turns.asked;
+        self.shared.asked.notify_one();
+        while turns.taken < mine {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            let waited = self.shared.ended.wait_timeout(turns, left);
+            turns = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        turns.answered >= mine
+    }
+
+    fn begin(&self) -> u64 {
+        self.turns().asked
+    }
+
+    fn end(&self, turn: u64, answered: bool) {
+        let mut turns = self.turns();
+        turns.taken = turn;
+        if answered {
+            turns.answered = turn;
+        }
+        self.shared.ended.notify_all();
+    }
+
+    async fn asked(&self) {
+        self.shared.asked.notified().await;
+    }
+}
+
+/// Follows for ever.
+pub(super) async fn follow(engine: Arc<Engine>, handle: Handle, lists: Lists) {
+    loop {
+        if engine_runs() {
+            if let Err(error) = session(&engine, &handle, &lists).await {
+                tracing::debug!("following the engine: {error:#}");
+            }
+        }
+        // Whoever waits learns that there is nothing to be had.
+        lists.end(lists.begin(), false);
+        tokio::select! {
+            () = tokio::time::sleep(LOOK) => {}
+            () = lists.asked() => {}
+        }
+    }
+}
+
+/// Follows until the engine ends.
+async fn session(engine: &Engine, handle: &Handle, lists: &Lists) -> anyhow::Result<()> {
+    let api = Api::at(&engine.socket);
+    let filters = json!({
+        "type": ["network", "container"],
+        "event": ["create", "destroy", "remove", "connect", "disconnect", "rename", "start", "die"],
+    });
+    let mut events = api.events(&filters).await.context("its events")?;
+    loop {
+        let turn = lists.begin();
+        let waiting = list(engine, &api, handle).await?;
+        lists.end(turn, true);
+        let period = if waiting { SOON } else { PERIOD };
+        tokio::select! {
+            more = events.wait(SETTLE) => anyhow::ensure!(more, "the engine has ended"),
+            () = lists.asked() => {}
+            () = tokio::time::sleep(period) => {}
+        }
+    }
+}
+
+/// Lists once. Tells whether the next list should come soon.
+async fn list(engine: &Engine, api: &Api, handle: &Handle) -> anyhow::Result<bool> {
+    let adopted = match asked(handle, Request::ListNetworks).await? {
+        Reply::Networks(networks) => {
+            let adopted = networks.into_iter().filter(|network| network.adopted);
+            adopted.filter_map(|network| Some(network.engine?.id)).collect()
+        }
+        _ => BTreeSet::new(),
+    };
+    let inventory = lists::inventory(api, &adopted, |key| engine.path(key)).await?;
+    match asked(handle, Request::TakeInventory(inventory)).await? {
+        Reply::Inventoried { misplaced, waiting } => {
+            for container in &misplaced {
+                if let Err(error) = connect_anew(api, handle, container).await {
+                    tracing::error!(container = %container.name, "connecting it anew: {error:#}");
+                }
+            }
+            Ok(waiting)
+        }
+        Reply::Refused(refusal) => anyhow::bail!("{refusal}"),
+        other => anyhow::bail!("the daemon gave an answer to another question: {other:?}"),
+    }
+}
+
+/// The daemon blocks on its lock, the kernel and the disk.
+async fn asked(handle: &Handle, request: Request) -> anyhow::Result<Reply> {
+    let handle = handle.clone();
+    Ok(tokio::task::spawn_blocking(move || handle(request)).await?)
+}
+
+/// Pulls a container's plug and puts it in again, now that it is known who it is, with the settings that it was connected
+/// with.
+async fn connect_anew(api: &Api, handle: &Handle, container: &Misplaced) -> anyhow::Result<()> {
+    /// What the engine adds to the settings while the container runs.
+    const RUNNING: [&str; 10] = [
+        "EndpointID",
+        "Gateway",
+        "IPAddress",
+        "IPPrefixLen",
+        "IPv6Gateway",
+        "GlobalIPv6Address",
+        "GlobalIPv6PrefixLen",
+        "MacAddress",
+        "NetworkID",
+        "DNSNames",
+    ];
+    const TRIES: u32 = 3;
+    let shown: Value = api.get(&format!("/containers/{}/json", escaped(&container.container))).await?;
+    let places = shown["NetworkSettings"]["Networks"].as_object().context("it is on no network")?;
+    let place = places.values().find(|place| place["NetworkID"] == container.network.as_str());
+    let mut settings = place.context("it has left the network")?.clone();
+    if let Some(settings) = settings.as_object_mut() {
+        settings.retain(|key, _| !RUNNING.contains(&key.as_str()));
+    }
+    tracing::info!(container = %container.name, "connecting it anew, for the address that its name had before");
+    let path = |verb: &str| format!("/networks/{}/{verb}", escaped(&container.network));
+    api.post(&path("disconnect"), &json!({ "Container": container.container })).await?;
+    let body = json!({ "Container": container.container, "EndpointConfig": settings });
+    for left in (0..TRIES).rev() {
+        let (network, name) = (container.network.clone(), container.name.clone());
+        asked(handle, Request::Staged(Staged::Expect { network, name })).await?;
+        match api.post(&path("connect"), &body).await {
+            Ok(()) => return Ok(()),
+            Err(error) if left == 0 => return Err(error),
+            Err(error) => tracing::warn!(container = %container.name, "{error:#}; trying again"),
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    Ok(())
+}
+
+/// Whether a dockerd is among the processes.
+fn engine_runs() -> bool {
+    let Ok(processes) = std::fs::read_dir("/proc") else { return false };
+    processes.flatten().any(|process| {
+        let name = process.file_name();
+        name.as_encoded_bytes().iter().all(u8::is_ascii_digit)
+            && std::fs::read(process.path().join("comm")).is_ok_and(|comm| comm == b"dockerd\n")
+    })
+}

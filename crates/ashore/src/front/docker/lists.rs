@@ -1,0 +1,171 @@
+//! The engine's lists of networks and containers, as an inventory.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ashore_core::inventory::{Inventory, ListedContainer, ListedNetwork, ListedSubnet, Membership};
+use ipnet::IpNet;
+use serde::Deserialize;
+
+use super::api::Api;
+use super::owner::endpoint_name;
+
+/// A container that is starting is shown only when it has started.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Info {
+    #[serde(rename = "ID")]
+    id: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Network {
+    id: String,
+    name: String,
+    driver: String,
+    #[serde(default)]
+    internal: bool,
+    #[serde(default)]
+    options: Option<BTreeMap<String, String>>,
+    #[serde(rename = "IPAM", default)]
+    ipam: Ipam,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "PascalCase", default)]
+struct Ipam {
+    config: Option<Vec<Subnet>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+#[derive(Default)]
+struct Subnet {
+    subnet: String,
+    #[serde(rename = "IPRange")]
+    range: String,
+    gateway: String,
+    auxiliary_addresses: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Container {
+    id: String,
+    #[serde(default)]
+    names: Vec<String>,
+    #[serde(default)]
+    network_settings: Networks,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "PascalCase", default)]
+struct Networks {
+    networks: Option<BTreeMap<String, Option<Place>>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Place {
+    #[serde(rename = "NetworkID")]
+    network: String,
+    #[serde(rename = "EndpointID")]
+    endpoint: String,
+    #[serde(rename = "IPAddress")]
+    ip: String,
+    #[serde(rename = "IPPrefixLen")]
+    prefix: u8,
+    #[serde(rename = "GlobalIPv6Address")]
+    ip6: String,
+    #[serde(rename = "GlobalIPv6PrefixLen")]
+    prefix6: u8,
+    #[serde(rename = "MacAddress")]
+    mac: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Inspected {
+    network_settings: Sandbox,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Sandbox {
+    #[serde(default)]
+    sandbox_key: String,
+}
+
+/// What the engine has. Of containers on `adopted` networks, known by the engine's ids, it is asked where their
+/// namespaces are.
+pub(super) async fn inventory(
+    api: &Api,
+    adopted: &BTreeSet<String>,
+    path: impl Fn(&std::path::Path) -> PathBuf,
+) -> anyhow::Result<Inventory> {
+    let info: Info = api.get("/info").await?;
+    let networks: Vec<Network> = api.get("/networks").await?;
+    let listed: Vec<Container> = api.get("/containers/json?all=1").await?;
+    let mut containers = Vec::with_capacity(listed.len());
+    for container in listed {
+        let Some(mut entry) = entry(container) else { continue };
+        let inside =
+            |there: &Membership| there.endpoint.is_some() && adopted.contains(there.network.as_str());
+        if entry.memberships.iter().any(inside) {
+            let path_of = format!("/containers/{}/json", entry.id);
+            if let Ok(Ok(shown)) = tokio::time::timeout(PATIENCE, api.get::<Inspected>(&path_of)).await {
+                let key = shown.network_settings.sandbox_key;
+                entry.sandbox = Some(key).filter(|key| !key.is_empty()).map(|key| path(key.as_ref()));
+            }
+        }
+        containers.push(entry);
+    }
+    Ok(Inventory { engine: info.id, networks: networks.into_iter().map(network).collect(), containers })
+}
+
+fn entry(container: Container) -> Option<ListedContainer> {
+    let places = container.network_settings.networks.unwrap_or_default();
+    // A container has a name for each container that is linked to it; its own is the one without a second slash.
+    let own = container.names.iter().find(|name| !name.trim_start_matches('/').contains('/'))?;
+    Some(ListedContainer {
+        id: container.id,
+        name: endpoint_name(own),
+        memberships: places.into_values().flatten().map(membership).collect(),
+        sandbox: None,
+    })
+}
+
+fn membership(place: Place) -> Membership {
+    let address = |ip: &str, prefix| IpNet::new(ip.parse().ok()?, prefix).ok();
+    let addresses = [address(&place.ip, place.prefix), address(&place.ip6, place.prefix6)];
+    Membership {
+        network: place.network,
+        endpoint: Some(place.endpoint).filter(|id| !id.is_empty()),
+        addresses: addresses.into_iter().flatten().collect(),
+        mac: place.mac.parse().ok(),
+    }
+}
+
+fn network(network: Network) -> ListedNetwork {
+    let subnets = network.ipam.config.unwrap_or_default().into_iter().filter_map(|subnet| {
+        let aux = subnet.auxiliary_addresses.unwrap_or_default().into_iter();
+        Some(ListedSubnet {
+            net: subnet.subnet.parse().ok()?,
+            range: subnet.range.parse().ok(),
+            gateway: subnet.gateway.split('/').next().and_then(|ip| ip.parse().ok()),
+            aux: aux.filter_map(|(name, ip)| Some((name, ip.parse().ok()?))).collect(),
+        })
+    });
+    ListedNetwork {
+        id: network.id,
+        name: network.name,
+        driver: network.driver,
+        internal: network.internal,
+        options: network.options.unwrap_or_default(),
+        subnets: subnets.collect(),
+    }
+}

@@ -1,0 +1,135 @@
+//! Networks of Docker's own macvlan driver: adopted, they get what Docker leaves to the user.
+
+mod home;
+
+use home::site::on_every_engine;
+use home::{HOST, HOST6, does_not_reach, eventually, ip, mac_known_to, reaches, takes};
+
+const MACVLAN: &str = "network create -d macvlan --subnet 192.168.88.0/24 --ip-range 192.168.88.192/27 --gateway 192.168.88.1 \
+     -o parent=eth0";
+
+#[test]
+fn an_adopted_networks_containers_and_their_host_reach_each_other() {
+    on_every_engine("docker, adopt", |site| {
+        site.ok(&format!("{MACVLAN} lan"));
+        site.start("web", "");
+        let (web, mac) = site.address_of("web");
+        reaches(&site.home.laptop, ip(&web));
+        does_not_reach(&site.home.nas, ip(&web));
+
+        // The plan is what is carried out.
+        let plan = site.home.ok("plan adopt lan");
+        assert!(plan.contains("shim-eth0") && plan.contains(&format!("ip route add {web}/32")), "{plan}");
+        does_not_reach(&site.home.nas, ip(&web));
+        assert!(site.home.ok("adopt lan").contains("adopted"));
+        reaches(&site.home.nas, ip(&web));
+        reaches(&site.home.laptop, ip(&web));
+        site.ok(&format!("exec web ping -c 1 -w 2 {HOST}"));
+        assert_eq!(site.address_of("web"), (web.clone(), mac), "nothing changed for the container");
+        // Once more changes nothing.
+        site.home.ok("adopt lan");
+
+        // Containers come and go as before.
+        site.start("db", "");
+        let (db, _) = site.address_of("db");
+        eventually("the host reaches a new container", || site.home.nas.ping(ip(&db)).is_some());
+        site.ok("rm -f db");
+        eventually("its route is gone", || !site.home.made_routes().iter().any(|route| route.contains(&db)));
+        site.ok("restart -t 1 web");
+        let (web, _) = site.address_of("web");
+        eventually("the host reaches it again", || site.home.nas.ping(ip(&web)).is_some());
+
+        // What Ashore hands out itself stays clear of what Docker hands out.
+        let (code, said) = site.refused("network rm lan");
+        assert!(code == Some(5) && said.contains("adopt --undo lan"), "{said}");
+
+        // The daemon is away while a container starts.
+        site.home.daemon = None;
+        site.start("late", "");
+        site.start_daemon();
+        let (late, _) = site.address_of("late");
+        eventually("the host reaches it", || site.home.nas.ping(ip(&late)).is_some());
+        reaches(&site.home.nas, ip(&web));
+
+        site.home.ok("adopt --undo lan");
+        does_not_reach(&site.home.nas, ip(&web));
+        reaches(&site.home.laptop, ip(&web));
+        assert!(site.home.made_routes().is_empty());
+        let (code, said) = site.refused("adopt --undo lan");
+        assert!(code == Some(4) && said.contains("not adopted"), "{said}");
+
+        // A network that Docker removes is let go of.
+        site.home.ok("adopt lan");
+        site.ok("rm -f web late");
+        site.ok("network rm lan");
+        site.assert_nothing_left();
+    });
+}
+
+#[test]
+fn by_ipv6_too_and_with_the_reserved_host_address() {
+    on_every_engine("docker, adopt, IPv6 and host=", |site| {
+        site.ok(&format!(
+            "{MACVLAN} --aux-address host=192.168.88.222 --ipv6 --subnet fd88::/64 --gateway fd88::1 lan"
+        ));
+        site.start("web", "--ip6 fd88::c5");
+        site.home.ok("adopt lan");
+        let (web, _) = site.address_of("web");
+        reaches(&site.home.nas, ip(&web));
+        site.ok("exec web ping -c 1 -w 2 192.168.88.222");
+        eventually("the host reaches it by IPv6", || site.home.nas.ping(ip("fd88::c5")).is_some());
+        site.ok(&format!("exec web ping -c 1 -w 2 {HOST6}"));
+        reaches(&site.home.laptop, ip("fd88::c5"));
+        site.home.ok("adopt --undo lan");
+        does_not_reach(&site.home.nas, ip("fd88::c5"));
+        let routes = site.ok("exec web ip -6 route");
+        assert!(!routes.contains(HOST6), "its own way to the host is gone as well: {routes}");
+        site.ok("rm -f web");
+        site.ok("network rm lan");
+        site.assert_nothing_left();
+    });
+}
+
+#[test]
+fn what_cannot_be_adopted_is_refused_with_the_reason() {
+    on_every_engine("docker, adopt, refusals", |site| {
+        site.ok("network create other");
+        site.ok(&format!("{MACVLAN} -o macvlan_mode=private apart"));
+        site.create_lan_as("own", "192.168.88.64/27");
+        for (name, code, words) in [
+            ("nothing", 4, vec!["no network `nothing`", "`apart`"]),
+            ("other", 3, vec!["driver `bridge`"]),
+            ("own", 3, vec!["Ashore's own"]),
+            ("apart", 3, vec!["macvlan:private", "--host-access no"]),
+        ] {
+            let (found, said) = site.refused(&format!("adopt {name}"));
+            assert_eq!(found, Some(code), "{name}: {said}");
+            words.iter().for_each(|word| assert!(said.contains(word), "{word:?} is not in: {said}"));
+        }
+        // Without host access its addresses are watched.
+        site.home.ok("adopt apart --host-access no");
+        site.home.ok("adopt --undo apart");
+        site.ok("network rm other apart own");
+        site.assert_nothing_left();
+    });
+}
+
+#[test]
+fn a_machine_that_takes_the_address_of_an_adopted_container_is_shown() {
+    on_every_engine("docker, adopt, conflicts", |site| {
+        site.ok(&format!("{MACVLAN} lan"));
+        site.start("web", "");
+        site.home.ok("adopt lan");
+        let (web, mac) = site.address_of("web");
+        reaches(&site.home.laptop, ip(&web));
+        let intruder = site.home.world.machine("intruder", 77).unwrap();
+        takes(&intruder, ip(&web));
+        eventually("status shows it", || site.home.ok("status").contains("claims the address of `web`"));
+        // It is defended: the laptop finds the container.
+        eventually("the laptop knows the container again", || {
+            mac_known_to(&site.home.laptop, ip(&web)) == mac
+        });
+        site.ok("rm -f web");
+        site.ok("network rm lan");
+    });
+}

@@ -1,0 +1,254 @@
+//! What a container engine has, as its own lists tell, and what Ashore learns from it: names that the engine told no
+//! driver, and what it has forgotten without a word.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use ashore_wire::Mac;
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::endpoint::{Endpoint, Home, Source};
+use crate::identity::Identity;
+use crate::name::EndpointName;
+use crate::network::{EngineNetwork, Network};
+use crate::state::{Change, EndpointKey, State};
+
+/// An engine's networks and containers at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inventory {
+    /// The engine's own id, which it keeps over its restarts.
+    pub engine: String,
+    /// Its networks, of every driver.
+    pub networks: Vec<ListedNetwork>,
+    /// Its containers, running or not.
+    pub containers: Vec<ListedContainer>,
+}
+
+/// A network on an engine's list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListedNetwork {
+    /// The engine's id of it.
+    pub id: String,
+    /// What its user calls it.
+    pub name: String,
+    /// The driver's name.
+    pub driver: String,
+    /// Without a way out of the LAN.
+    pub internal: bool,
+    /// The driver's options.
+    pub options: BTreeMap<String, String>,
+    /// Its subnets.
+    pub subnets: Vec<ListedSubnet>,
+}
+
+/// A subnet of a network on an engine's list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListedSubnet {
+    /// The subnet.
+    pub net: IpNet,
+    /// What the engine hands out of it.
+    pub range: Option<IpNet>,
+    /// The router.
+    pub gateway: Option<IpAddr>,
+    /// Auxiliary addresses.
+    pub aux: BTreeMap<String, IpAddr>,
+}
+
+/// A container on an engine's list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListedContainer {
+    /// The engine's id of it.
+    pub id: String,
+    /// Its name.
+    pub name: EndpointName,
+    /// The networks that it is on, or will be on when it runs.
+    pub memberships: Vec<Membership>,
+    /// A path that opens its namespace, where that was asked for.
+    pub sandbox: Option<PathBuf>,
+}
+
+/// A container's place on a network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Membership {
+    /// The engine's id of the network; empty with a container that never ran.
+    pub network: String,
+    /// The engine's id of the endpoint; none while the container does not run.
+    pub endpoint: Option<String>,
+    /// Its addresses.
+    pub addresses: Vec<IpNet>,
+    /// Its MAC.
+    pub mac: Option<Mac>,
+}
+
+/// A container that got an address other than its own, because the engine did not say who it was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Misplaced {
+    /// The engine's id of the network.
+    pub network: String,
+    /// The engine's id of the container.
+    pub container: String,
+    /// Its name on the network.
+    pub name: EndpointName,
+}
+
+impl Inventory {
+    /// The engine's endpoints, with the containers that have them.
+    pub fn endpoints(&self) -> impl Iterator<Item = (&ListedContainer, &Membership, &str)> {
+        self.containers.iter().flat_map(|container| {
+            let placed = container.memberships.iter();
+            placed.filter_map(move |there| Some((container, there, there.endpoint.as_deref()?)))
+        })
+    }
+
+    /// A network of the engine's by its user's name, its id, or the beginning of its id.
+    pub fn network_called(&self, name: &str) -> Option<&ListedNetwork> {
+        let begins = || {
+            let mut found = self.networks.iter().filter(|network| network.id.starts_with(name));
+            found.next().filter(|_| name.len() >= 4 && found.next().is_none())
+        };
+        self.networks.iter().find(|network| network.name == name || network.id == name).or_else(begins)
+    }
+}
+
+impl State {
+    /// What a list tells of networks and containers that Ashore knows by the engine's ids alone: what people call them.
+    pub fn learnt(&self, inventory: &Inventory, now: u64) -> Vec<Change> {
+        let mut state = self.clone();
+        let mut all = Vec::new();
+        for changes in [State::network_names, State::container_names] {
+            let changes = changes(&state, inventory, now);
+            changes.iter().cloned().for_each(|change| state.apply(change));
+            all.extend(changes);
+        }
+        all
+    }
+
+    fn network_names(&self, inventory: &Inventory, _: u64) -> Vec<Change> {
+        let of_engine = |network: &Network| {
+            let known = network.engine.as_ref()?;
+            let listed = inventory.networks.iter().find(|listed| listed.id == known.id)?;
+            let engine = EngineNetwork {
+                id: known.id.clone(),
+                name: Some(listed.name.clone()),
+                of: Some(inventory.engine.clone()),
+            };
+            (engine != *known).then(|| Network { engine: Some(engine), ..network.clone() })
+        };
+        self.networks.values().filter_map(of_engine).map(Change::PutNetwork).collect()
+    }
+
+    /// An endpoint that was called after its address gets its container's name, and one that was renamed the new one. Its
+    /// link keeps the tag that it has. A name that had an address before keeps that one, for the next time.
+    fn container_names(&self, inventory: &Inventory, now: u64) -> Vec<Change> {
+        let mut changes = Vec::new();
+        let mut taken: BTreeSet<EndpointKey> = self.endpoints.keys().cloned().collect();
+        for (container, _, id) in inventory.endpoints() {
+            let Some(endpoint) = self.endpoint_of_engine(id) else { continue };
+            let Some(network) = self.network_of(endpoint).filter(|network| !network.adopted) else {
+                continue;
+            };
+            let key = (endpoint.network.clone(), container.name.clone());
+            let scope = State::scope(network);
+            let known = self.identities.get(&(scope.clone(), container.name.clone()));
+            if endpoint.name == container.name {
+                if let Some(identity) = known.filter(|known| known.container.as_ref() != Some(&container.id))
+                {
+                    let container_id = Some(container.id.clone());
+                    let identity = Identity { container: container_id, ..identity.clone() };
+                    changes.push(Change::PutIdentity(scope, container.name.clone(), identity));
+                }
+                continue;
+            }
+            if !taken.insert(key) {
+                continue;
+            }
+            let tagged_as = endpoint.tagged_as.clone().or_else(|| Some(endpoint.name.clone()));
+            let named = Endpoint { name: container.name.clone(), tagged_as, ..endpoint.clone() };
+            changes.push(Change::DelEndpoint((endpoint.network.clone(), endpoint.name.clone())));
+            changes.push(Change::PutEndpoint(named.clone()));
+            match known {
+                Some(identity) if keeps_its_own(&named, identity) => {
+                    let container_id = Some(container.id.clone());
+                    let identity = Identity { container: container_id, ..identity.clone() };
+                    changes.push(Change::PutIdentity(scope, container.name.clone(), identity));
+                }
+                _ => changes.extend(self.remember(&named, now)),
+            }
+        }
+        changes
+    }
+
+    /// Containers that the last start gave another address than their own, which is free.
+    pub fn misplaced(&self, inventory: &Inventory, is_free: impl Fn(IpAddr) -> bool) -> Vec<Misplaced> {
+        let mut misplaced = Vec::new();
+        for (container, _, id) in inventory.endpoints() {
+            let Some(endpoint) = self.endpoint_of_engine(id) else { continue };
+            let Some(network) = self.network_of(endpoint) else { continue };
+            let chance = endpoint.tagged_as.is_some() && endpoint.source == Source::Range;
+            let own = self.identities.get(&(State::scope(network), endpoint.name.clone()));
+            let own = own.map_or(&[][..], |identity| &identity.addresses);
+            let elsewhere = own.iter().any(|ip| !endpoint.holds(*ip));
+            let free =
+                own.iter().all(|ip| endpoint.holds(*ip) || (self.holder(*ip).is_none() && is_free(*ip)));
+            if chance && elsewhere && free {
+                misplaced.push(Misplaced {
+                    network: network.engine.as_ref().map(|engine| engine.id.clone()).unwrap_or_default(),
+                    container: container.id.clone(),
+                    name: endpoint.name.clone(),
+                });
+            }
+        }
+        misplaced
+    }
+
+    /// Networks of the engine's that it does not have. One that was never seen on a list may be of another engine, or
+    /// about to be made: it is only then given up when nothing is on it.
+    pub fn forgotten_networks(&self, inventory: &Inventory) -> Vec<&Network> {
+        let listed: BTreeSet<&str> = inventory.networks.iter().map(|network| network.id.as_str()).collect();
+        let forgotten = |network: &&Network| {
+            network.engine.as_ref().is_some_and(|engine| {
+                let its_own = match &engine.of {
+                    Some(of) => *of == inventory.engine,
+                    None => self.endpoints_on(&network.name).next().is_none(),
+                };
+                its_own && !listed.contains(engine.id.as_str())
+            })
+        };
+        self.networks.values().filter(forgotten).collect()
+    }
+
+    /// Endpoints of this engine's networks that no container of its has: the engine dropped them without a word.
+    pub fn forgotten_endpoints(&self, inventory: &Inventory) -> Vec<&Endpoint> {
+        let listed: BTreeSet<&str> = inventory.endpoints().map(|(_, _, id)| id).collect();
+        let forgotten = |endpoint: &&Endpoint| {
+            let Home::Engine { id, .. } = &endpoint.home else { return false };
+            let engine = self.network_of(endpoint).and_then(|network| network.engine.as_ref());
+            engine.is_some_and(|engine| engine.of.as_ref() == Some(&inventory.engine))
+                && !id.as_ref().is_some_and(|id| listed.contains(id.as_str()))
+        };
+        self.endpoints.values().filter(forgotten).collect()
+    }
+
+    /// The names that a running container of an engine's could have, by the ids of containers that are starting now:
+    /// for the time in which the engine answers nothing because it is starting itself.
+    pub fn names_of_containers(&self, network: &Network, containers: &[String]) -> Vec<EndpointName> {
+        let scope = State::scope(network);
+        let waiting = |name: &EndpointName| {
+            let there = self.endpoints.get(&(network.name.clone(), name.clone()));
+            there.is_none_or(|endpoint| !endpoint.is_wanted())
+        };
+        let known = self.identities.iter().filter(|((of, name), identity)| {
+            *of == scope
+                && identity.container.as_ref().is_some_and(|id| containers.contains(id))
+                && waiting(name)
+        });
+        known.map(|((_, name), _)| name.clone()).collect()
+    }
+}
+
+/// Whether a name keeps the address that it had, because its container got this one only for not being known.
+pub(crate) fn keeps_its_own(endpoint: &Endpoint, identity: &Identity) -> bool {
+    endpoint.tagged_as.is_some() && endpoint.source == Source::Range && !identity.addresses.is_empty()
+}
