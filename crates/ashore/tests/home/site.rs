@@ -76,10 +76,19 @@ impl Site {
 
     /// A container's IPv4 address and MAC, as the engine shows them.
     pub fn address_of(&self, container: &str) -> (String, String) {
+        self.place_of(container).unwrap_or_else(|| panic!("{container} is on no network"))
+    }
+
+    /// The same, if it is on a network at this moment.
+    pub fn place_of(&self, container: &str) -> Option<(String, String)> {
         let format = "{{range.NetworkSettings.Networks}}{{.IPAddress}}|{{.MacAddress}}{{end}}";
         let shown = self.ok(&format!("inspect --format {format} {container}"));
-        let (ip, mac) = shown.split_once('|').unwrap();
-        (ip.to_owned(), mac.to_owned())
+        let (ip, mac) = shown.split_once('|')?;
+        Some((ip.to_owned(), mac.to_owned()))
+    }
+
+    pub fn addresses_of(&self, containers: &[&str]) -> Vec<(String, String)> {
+        containers.iter().map(|name| self.address_of(name)).collect()
     }
 
     #[track_caller]

@@ -42,18 +42,35 @@ struct Membership {
     endpoint: String,
 }
 
-/// The container of a network that is starting now: the only one without an endpoint, or the only such one of which a
-/// process runs already. Several at once are told apart by nothing.
-fn starting(containers: &[Container], network: &str, runs: impl Fn(&str) -> bool) -> Option<EndpointName> {
-    let waits = |container: &&Container| {
+/// The container of a network that is starting now. Several at once are told apart by nothing.
+async fn starting(api: &Api, containers: Vec<Container>, network: &str) -> Option<EndpointName> {
+    let waits = |container: &Container| {
         container.network_settings.networks.get(network).is_some_and(|there| there.endpoint.is_empty())
     };
-    let waiting: Vec<&Container> = containers.iter().filter(waits).collect();
-    let mut running = waiting.iter().filter(|container| runs(&container.id));
-    let (([one], _, _) | (_, Some(one), None)) = (waiting.as_slice(), running.next(), running.next()) else {
-        return None;
-    };
+    let waiting: Vec<Container> = containers.into_iter().filter(waits).collect();
+    let with_shim: Vec<&Container> = waiting.iter().filter(|container| has_shim(&container.id)).collect();
+    // Docker 20.10 makes the network before the process.
+    let busy = if with_shim.is_empty() { busy(api, &waiting).await } else { with_shim };
+    let [one] = busy.as_slice() else { return None };
     one.names.first().map(|name| endpoint_name(name))
+}
+
+/// The containers that the engine is at work on: it answers for them when it has done.
+async fn busy<'a>(api: &Api, waiting: &'a [Container]) -> Vec<&'a Container> {
+    /// A container at rest is shown within a few milliseconds.
+    const AT_REST: Duration = Duration::from_millis(60);
+    let ask = |container: &Container| {
+        let (api, path) = (api.clone(), format!("/containers/{}/json", container.id));
+        tokio::spawn(async move { tokio::time::timeout(AT_REST, api.get::<serde_json::Value>(&path)).await.is_err() })
+    };
+    let asked: Vec<_> = waiting.iter().map(ask).collect();
+    let mut busy = Vec::new();
+    for (container, answer) in waiting.iter().zip(asked) {
+        if answer.await.unwrap_or(false) {
+            busy.push(container);
+        }
+    }
+    busy
 }
 
 /// A container's name as an endpoint's. Docker's may be longer than Ashore's.
@@ -87,7 +104,7 @@ async fn ask(socket: &Path, network: &EngineNetwork) -> anyhow::Result<Owner> {
     // A container that never ran is listed by the network's name alone.
     let filter = escaped(&serde_json::json!({ "network": [network_name] }).to_string());
     let containers: Vec<Container> = api.get(&format!("/containers/json?all=1&filters={filter}")).await?;
-    let name = starting(&containers, &network_name, has_shim);
+    let name = starting(&api, containers, &network_name).await;
     Ok(Owner { network: network.id.clone(), network_name: Some(network_name), name })
 }
 
