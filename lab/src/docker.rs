@@ -50,6 +50,15 @@ impl Docker {
         machine: &Machine,
         directory: &Path,
     ) -> Result<Self, WorldError> {
+        let mut docker = Docker::at_rest(engines, suite, directory)?;
+        docker.start_dockerd(machine)?;
+        docker.import_box(&engines.path("usr/bin/busybox"))?;
+        Ok(docker)
+    }
+
+    /// The file system and the processes of an engine that is not running yet. What it had before in `directory` is there
+    /// again.
+    pub fn at_rest(engines: &Engines, suite: &str, directory: &Path) -> Result<Self, WorldError> {
         std::fs::create_dir_all(directory.join("plugins"))?;
         let tree = engines.tree(suite);
         let mut command = Command::new("unshare");
@@ -65,14 +74,16 @@ impl Docker {
         }
         let inside = only_child(holder.id())?;
         let directory = directory.to_owned();
-        let mut docker = Docker { holder, inside, dockerd: None, directory };
-        docker.start_dockerd(machine)?;
-        docker.import_box(&engines.path("usr/bin/busybox"))?;
-        Ok(docker)
+        Ok(Docker { holder, inside, dockerd: None, directory })
     }
 
     /// Starts dockerd, which must not be running.
     pub fn start_dockerd(&mut self, machine: &Machine) -> Result<(), WorldError> {
+        self.start_dockerd_with(machine, &[])
+    }
+
+    /// Starts dockerd with more options than the lab's own.
+    pub fn start_dockerd_with(&mut self, machine: &Machine, options: &[&str]) -> Result<(), WorldError> {
         let log =
             std::fs::File::options().create(true).append(true).open(self.directory.join("dockerd.log"))?;
         let mut command = machine.command("nsenter")?;
@@ -80,7 +91,7 @@ impl Docker {
         command.arg("--data-root").arg(self.directory.join("data"));
         command.arg("--host").arg(format!("unix://{}", self.socket().display()));
         command.args(["--iptables=false", "--ip6tables=false", "--bridge=none", "--storage-driver=vfs"]);
-        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        command.args(options).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let mut dockerd = command.spawn()?;
         let end = Instant::now() + PATIENCE;
         while self.run(&["version"])?.code != Some(0) {
@@ -153,11 +164,20 @@ impl Docker {
 
     /// Kills dockerd (`SIGKILL`), and leaves its containers.
     pub fn kill_dockerd(&mut self) -> io::Result<()> {
+        self.end_dockerd(nix::sys::signal::Signal::SIGKILL)
+    }
+
+    /// Stops dockerd (`SIGTERM`), as the init system does.
+    pub fn stop_dockerd(&mut self) -> io::Result<()> {
+        self.end_dockerd(nix::sys::signal::Signal::SIGTERM)
+    }
+
+    fn end_dockerd(&mut self, signal: nix::sys::signal::Signal) -> io::Result<()> {
         if let Some(mut nsenter) = self.dockerd.take() {
             // nsenter waits for its child in the other process namespace.
             nix::sys::signal::kill(
                 nix::unistd::Pid::from_raw(only_child(nsenter.id())?.cast_signed()),
-                nix::sys::signal::Signal::SIGKILL,
+                signal,
             )?;
             nsenter.wait()?;
         }

@@ -166,9 +166,7 @@ impl State {
         let listed: Vec<Endpoint> = on_it
             .map(|(container, there, endpoint)| {
                 let key = (network.name.clone(), container.name.clone());
-                let before = self.endpoints.get(&key).filter(
-                    |known| matches!(&known.home, Home::Engine { id: Some(id), .. } if id == endpoint),
-                );
+                let before = self.endpoints.get(&key).filter(|known| known.engine_id() == Some(endpoint));
                 Endpoint {
                     network: network.name.clone(),
                     name: container.name.clone(),

@@ -118,6 +118,14 @@ impl Endpoint {
         }
     }
 
+    /// The engine's id of it.
+    pub fn engine_id(&self) -> Option<&str> {
+        match &self.home {
+            Home::Engine { id, .. } => id.as_deref(),
+            Home::Netns { .. } => None,
+        }
+    }
+
     /// Whether it holds an address.
     pub fn holds(&self, ip: IpAddr) -> bool {
         self.addresses.iter().any(|net| net.addr() == ip)

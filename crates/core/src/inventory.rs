@@ -9,7 +9,7 @@ use ashore_wire::Mac;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::endpoint::{Endpoint, Home, Source};
+use crate::endpoint::{Endpoint, Source};
 use crate::identity::Identity;
 use crate::name::EndpointName;
 use crate::network::{EngineNetwork, Network};
@@ -223,10 +223,10 @@ impl State {
     pub fn forgotten_endpoints(&self, inventory: &Inventory) -> Vec<&Endpoint> {
         let listed: BTreeSet<&str> = inventory.endpoints().map(|(_, _, id)| id).collect();
         let forgotten = |endpoint: &&Endpoint| {
-            let Home::Engine { id, .. } = &endpoint.home else { return false };
             let engine = self.network_of(endpoint).and_then(|network| network.engine.as_ref());
             engine.is_some_and(|engine| engine.of.as_ref() == Some(&inventory.engine))
-                && !id.as_ref().is_some_and(|id| listed.contains(id.as_str()))
+                && endpoint.netns().is_none()
+                && !endpoint.engine_id().is_some_and(|id| listed.contains(id))
         };
         self.endpoints.values().filter(forgotten).collect()
     }

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use ashore_wire::Mac;
 use serde::{Deserialize, Serialize};
 
-use crate::endpoint::{Endpoint, Home};
+use crate::endpoint::Endpoint;
 use crate::identity::{Identity, Scope, Seed};
 use crate::name::{EndpointName, NetworkName};
 use crate::network::{Network, NetworkError, Subnet};
@@ -124,10 +124,7 @@ impl State {
 
     /// The endpoint that an engine knows by an id.
     pub fn endpoint_of_engine(&self, wanted: &str) -> Option<&Endpoint> {
-        self.endpoints.values().find(|endpoint| match &endpoint.home {
-            Home::Engine { id, .. } => id.as_deref() == Some(wanted),
-            Home::Netns { .. } => false,
-        })
+        self.endpoints.values().find(|endpoint| endpoint.engine_id() == Some(wanted))
     }
 
     /// The network of a name, which may be the one that the engine's user gave it.

@@ -21,6 +21,29 @@ impl Site {
         started
     }
 
+    /// Cuts the NAS's power, and starts all of it anew from its disk: the host, its daemon, its engine.
+    pub fn reboot(self, engines: &Engines) -> Site {
+        let Site { docker, mut home, suite } = self;
+        home.daemon = None;
+        drop(docker);
+        // The kernel takes a namespace down when nobody is left in it, and its NIC with it.
+        home.nas = home.world.container("off").unwrap();
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(15);
+        home.nas = loop {
+            match home.world.machine("nas", 9) {
+                Ok(nas) => break nas,
+                Err(error) => assert!(std::time::Instant::now() < end, "{error}"),
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        };
+        let directory = home.directory.path().to_owned();
+        let docker = Docker::at_rest(engines, &suite, &directory).unwrap();
+        let mut site = Site { docker, home, suite };
+        site.start_daemon();
+        site.docker.start_dockerd(&site.home.nas).unwrap();
+        site
+    }
+
     /// Starts the daemon, which must not be running.
     pub fn start_daemon(&mut self) {
         let directory = self.home.directory.path();
@@ -104,8 +127,15 @@ impl Site {
 
 /// Runs a test on every engine: Docker 20.10 and Docker 28.5.
 pub fn on_every_engine(test: &str, run: impl Fn(&mut Site)) {
+    at_every_site(test, |mut site, _| run(&mut site));
+}
+
+/// Runs a test that reboots on every engine.
+pub fn at_every_site(test: &str, run: impl Fn(Site, &Engines)) {
     match Engines::find() {
-        Ok(engines) => ["bookworm", "sid"].iter().for_each(|suite| run(&mut Site::new(&engines, suite))),
+        Ok(engines) => {
+            ["bookworm", "sid"].iter().for_each(|suite| run(Site::new(&engines, suite), &engines));
+        }
         Err(why) => cannot_run(test, &why),
     }
 }

@@ -28,7 +28,9 @@ impl Engine {
                 Err(refusal) => {
                     inner.commit(undo)?;
                     let (_, errors) = inner.sweep(&[])?;
-                    errors.iter().for_each(|error| tracing::error!("{error}"));
+                    for error in &errors {
+                        tracing::error!("{error}");
+                    }
                     return Err(refusal);
                 }
             }

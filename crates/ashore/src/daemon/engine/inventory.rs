@@ -31,7 +31,8 @@ pub(super) struct Missing {
 /// Something that the state has and an engine should have too.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Item {
-    Endpoint(EndpointKey),
+    /// With when it came and the engine's id of it: the next one of its name is another.
+    Endpoint(EndpointKey, u64, Option<String>),
     Network(ashore_core::NetworkName),
     Pool(PoolKey),
 }
@@ -60,12 +61,14 @@ impl Engine {
             let mut netns = all_netns(inner.state());
             netns.extend(before);
             let (observed, errors) = inner.sweep(&netns)?;
-            errors.iter().for_each(|error| tracing::warn!("{error}"));
+            for error in &errors {
+                tracing::warn!("{error}");
+            }
             self.follow(&inner, &observed);
         }
         let on_lan = self.lan.on_lan();
         let misplaced = inner.state().misplaced(&inventory, |ip| !on_lan.contains_key(&ip));
-        let misplaced = inner.to_be_connected_anew(misplaced);
+        let misplaced = inner.still_to_try(misplaced);
         let waiting = !inner.missing.since.is_empty();
         inner.inventory = Some(inventory);
         Ok(Reply::Inventoried { misplaced, waiting })
@@ -80,16 +83,15 @@ impl Inner {
             self.state().networks.values().filter(|network| network.adopted).cloned().collect();
         let mut changes = Vec::new();
         for network in &adopted {
-            let engine = network.engine.as_ref();
             let removed = self.state().forgotten_networks(inventory).contains(&network);
-            changes.extend(match engine.filter(|_| removed) {
-                Some(engine) => self.state().unadopting(&engine.id).unwrap_or_default(),
-                None => self.state().followed(inventory, network, now()),
+            changes.extend(match &network.engine {
+                Some(engine) if removed => self.state().unadopting(&engine.id).unwrap_or_default(),
+                _ => self.state().followed(inventory, network, now()),
             });
         }
-        let changed = !changes.is_empty();
+        let any = !changes.is_empty();
         self.commit(changes)?;
-        Ok(changed)
+        Ok(any)
     }
 
     /// Gives up what the engine has forgotten: it says nothing when it was killed in between, or restores endpoints
@@ -97,8 +99,12 @@ impl Inner {
     fn collect_garbage(&mut self, inventory: &Inventory) -> Result<bool, Refusal> {
         let state = self.state();
         let endpoints = state.forgotten_endpoints(inventory).into_iter();
-        let mut missing: Vec<Item> =
-            endpoints.map(|e| Item::Endpoint((e.network.clone(), e.name.clone()))).collect();
+        let mut missing: Vec<Item> = endpoints
+            .map(|endpoint| {
+                let key = (endpoint.network.clone(), endpoint.name.clone());
+                Item::Endpoint(key, endpoint.since, endpoint.engine_id().map(str::to_owned))
+            })
+            .collect();
         missing.extend(
             state
                 .forgotten_networks(inventory)
@@ -116,7 +122,7 @@ impl Inner {
 
     fn give_up(&mut self, item: &Item) -> Result<(), Refusal> {
         match item {
-            Item::Endpoint(key) => {
+            Item::Endpoint(key, ..) => {
                 let Some(endpoint) = self.state().endpoints.get(key).cloned() else { return Ok(()) };
                 tracing::info!(network = %key.0, name = %key.1, "no container of the engine's has it any more");
                 self.let_go(&endpoint)
@@ -146,7 +152,7 @@ impl Inner {
 
     /// Those of them that were not connected anew too often. What the engine asks for next on such a network is for the
     /// container in question.
-    fn to_be_connected_anew(&mut self, misplaced: Vec<Misplaced>) -> Vec<Misplaced> {
+    fn still_to_try(&mut self, misplaced: Vec<Misplaced>) -> Vec<Misplaced> {
         let mut chosen = Vec::new();
         for there in misplaced {
             let attempts = self.missing.attempts.entry(there.container.clone()).or_default();

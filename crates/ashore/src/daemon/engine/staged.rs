@@ -32,7 +32,13 @@ impl Engine {
         match stage {
             Staged::Begin => {
                 let mut inner = self.lock();
-                inner.unconfirmed = inner.state().endpoints.values().filter_map(of_engine).cloned().collect();
+                inner.unconfirmed = inner
+                    .state()
+                    .endpoints
+                    .values()
+                    .filter_map(Endpoint::engine_id)
+                    .map(str::to_owned)
+                    .collect();
                 inner.unconfirmed_pools = inner.state().chosen_pools();
                 Ok(done())
             }
@@ -229,7 +235,7 @@ impl Engine {
         let mut changes = Vec::new();
         let reserved = match addresses.first().and_then(|net| inner.state().holder(net.addr())).cloned() {
             // Two networks on the LAN's whole subnet have one pool, and now it is known which one it is for.
-            Some(reserved) if reserved.stage == Stage::Reserved && engine_id(&reserved).is_none() => {
+            Some(reserved) if reserved.stage == Stage::Reserved && reserved.engine_id().is_none() => {
                 if reserved.network != network.name {
                     changes.push(Change::DelEndpoint((reserved.network.clone(), reserved.name.clone())));
                 }
@@ -365,7 +371,7 @@ impl Inner {
     /// After its own restart an engine reserves again what its containers have.
     fn is_told_again(&mut self, network: &Network, ip: IpAddr) -> bool {
         let holder = self.state().holder(ip).filter(|holder| holder.network == network.name);
-        let key = holder.and_then(|holder| engine_id(holder).map(str::to_owned));
+        let key = holder.and_then(|holder| holder.engine_id().map(str::to_owned));
         key.is_some_and(|id| self.unconfirmed.remove(&id))
     }
 
@@ -379,7 +385,7 @@ impl Inner {
         let name = wish.owner.as_ref().and_then(|owner| owner.name.clone()).or(expected)?;
         match self.state().endpoints.get(&(network.name.clone(), name.clone())) {
             None => Some(name),
-            Some(there) if there.stage == Stage::Reserved && engine_id(there).is_none() => {
+            Some(there) if there.stage == Stage::Reserved && there.engine_id().is_none() => {
                 let same_family = |net: &IpNet| net.addr().is_ipv4() == wish.pool.net.addr().is_ipv4();
                 (!there.addresses.iter().any(same_family)).then_some(name)
             }
@@ -418,7 +424,7 @@ impl Inner {
 
     /// Takes an endpoint's link and routes off the host, and keeps its addresses.
     pub(super) fn back_to_reserved(&mut self, endpoint: &Endpoint) -> Result<Vec<String>, Refusal> {
-        let id = engine_id(endpoint).map(str::to_owned);
+        let id = endpoint.engine_id().map(str::to_owned);
         let home = Home::Engine { id, ifname: endpoint.link().1.clone(), sandbox: None };
         self.commit(vec![Change::PutEndpoint(Endpoint {
             stage: Stage::Reserved,
@@ -444,17 +450,6 @@ impl Inner {
 
 fn done() -> Reply {
     Reply::Done { warnings: Vec::new() }
-}
-
-fn engine_id(endpoint: &Endpoint) -> Option<&str> {
-    of_engine(endpoint).map(String::as_str)
-}
-
-fn of_engine(endpoint: &Endpoint) -> Option<&String> {
-    match &endpoint.home {
-        Home::Engine { id, .. } => id.as_ref(),
-        Home::Netns { .. } => None,
-    }
 }
 
 /// The name under which a container of unknown name has its address.

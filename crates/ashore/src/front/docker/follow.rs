@@ -92,10 +92,10 @@ impl Lists {
 /// Follows for ever.
 pub(super) async fn follow(engine: Arc<Engine>, handle: Handle, lists: Lists) {
     loop {
-        if engine_runs() {
-            if let Err(error) = session(&engine, &handle, &lists).await {
-                tracing::debug!("following the engine: {error:#}");
-            }
+        if engine_runs()
+            && let Err(error) = session(&engine, &handle, &lists).await
+        {
+            tracing::debug!("following the engine: {error:#}");
         }
         // Whoever waits learns that there is nothing to be had.
         lists.end(lists.begin(), false);
@@ -114,9 +114,10 @@ async fn session(engine: &Engine, handle: &Handle, lists: &Lists) -> anyhow::Res
         "event": ["create", "destroy", "remove", "connect", "disconnect", "rename", "start", "die"],
     });
     let mut events = api.events(&filters).await.context("its events")?;
+    let id = lists::engine_id(&api).await?;
     loop {
         let turn = lists.begin();
-        let waiting = list(engine, &api, handle).await?;
+        let waiting = list(engine, &id, &api, handle).await?;
         lists.end(turn, true);
         let period = if waiting { SOON } else { PERIOD };
         tokio::select! {
@@ -128,7 +129,7 @@ async fn session(engine: &Engine, handle: &Handle, lists: &Lists) -> anyhow::Res
 }
 
 /// Lists once. Tells whether the next list should come soon.
-async fn list(engine: &Engine, api: &Api, handle: &Handle) -> anyhow::Result<bool> {
+async fn list(engine: &Engine, id: &str, api: &Api, handle: &Handle) -> anyhow::Result<bool> {
     let adopted = match asked(handle, Request::ListNetworks).await? {
         Reply::Networks(networks) => {
             let adopted = networks.into_iter().filter(|network| network.adopted);
@@ -136,7 +137,7 @@ async fn list(engine: &Engine, api: &Api, handle: &Handle) -> anyhow::Result<boo
         }
         _ => BTreeSet::new(),
     };
-    let inventory = lists::inventory(api, &adopted, |key| engine.path(key)).await?;
+    let inventory = lists::inventory(api, id.to_owned(), &adopted, |key| engine.path(key)).await?;
     match asked(handle, Request::TakeInventory(inventory)).await? {
         Reply::Inventoried { misplaced, waiting } => {
             for container in &misplaced {

@@ -41,11 +41,11 @@ struct Ipam {
     config: Option<Vec<Subnet>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
 #[serde(rename_all = "PascalCase", default)]
-#[derive(Default)]
 struct Subnet {
-    subnet: String,
+    #[serde(rename = "Subnet")]
+    net: String,
     #[serde(rename = "IPRange")]
     range: String,
     gateway: String,
@@ -100,14 +100,19 @@ struct Sandbox {
     sandbox_key: String,
 }
 
+/// The engine's own id.
+pub(super) async fn engine_id(api: &Api) -> anyhow::Result<String> {
+    Ok(api.get::<Info>("/info").await?.id)
+}
+
 /// What the engine has. Of containers on `adopted` networks, known by the engine's ids, it is asked where their
 /// namespaces are.
 pub(super) async fn inventory(
     api: &Api,
+    engine: String,
     adopted: &BTreeSet<String>,
     path: impl Fn(&std::path::Path) -> PathBuf,
 ) -> anyhow::Result<Inventory> {
-    let info: Info = api.get("/info").await?;
     let networks: Vec<Network> = api.get("/networks").await?;
     let listed: Vec<Container> = api.get("/containers/json?all=1").await?;
     let mut containers = Vec::with_capacity(listed.len());
@@ -124,7 +129,7 @@ pub(super) async fn inventory(
         }
         containers.push(entry);
     }
-    Ok(Inventory { engine: info.id, networks: networks.into_iter().map(network).collect(), containers })
+    Ok(Inventory { engine, networks: networks.into_iter().map(network).collect(), containers })
 }
 
 fn entry(container: Container) -> Option<ListedContainer> {
@@ -154,7 +159,7 @@ fn network(network: Network) -> ListedNetwork {
     let subnets = network.ipam.config.unwrap_or_default().into_iter().filter_map(|subnet| {
         let aux = subnet.auxiliary_addresses.unwrap_or_default().into_iter();
         Some(ListedSubnet {
-            net: subnet.subnet.parse().ok()?,
+            net: subnet.net.parse().ok()?,
             range: subnet.range.parse().ok(),
             gateway: subnet.gateway.split('/').next().and_then(|ip| ip.parse().ok()),
             aux: aux.filter_map(|(name, ip)| Some((name, ip.parse().ok()?))).collect(),

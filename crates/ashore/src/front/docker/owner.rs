@@ -61,7 +61,9 @@ async fn busy<'a>(api: &Api, waiting: &'a [Container]) -> Vec<&'a Container> {
     const AT_REST: Duration = Duration::from_millis(60);
     let ask = |container: &Container| {
         let (api, path) = (api.clone(), format!("/containers/{}/json", container.id));
-        tokio::spawn(async move { tokio::time::timeout(AT_REST, api.get::<serde_json::Value>(&path)).await.is_err() })
+        tokio::spawn(async move {
+            tokio::time::timeout(AT_REST, api.get::<serde_json::Value>(&path)).await.is_err()
+        })
     };
     let asked: Vec<_> = waiting.iter().map(ask).collect();
     let mut busy = Vec::new();

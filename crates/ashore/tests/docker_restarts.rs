@@ -1,0 +1,144 @@
+//! Nothing is lost and nothing is left, whoever of engine, daemon and host goes and comes.
+
+mod home;
+
+use ashore_lab::Counted;
+use home::site::{Site, at_every_site, on_every_engine};
+use home::{eventually, ip};
+
+const NAMES: [&str; 3] = ["web", "db", "mail"];
+
+/// Three containers that the engine starts whenever it can.
+fn start_all(site: &Site) -> Vec<(String, String)> {
+    site.create_lan();
+    for name in NAMES {
+        site.start(name, "--restart always");
+    }
+    site.addresses_of(&NAMES)
+}
+
+/// All are there again, at their addresses, for the LAN and for the host.
+fn all_are_back(site: &Site, before: &[(String, String)]) {
+    for (name, (address, _)) in NAMES.iter().zip(before) {
+        eventually("it has its address again", || site.place_of(name).is_some_and(|now| now.0 == *address));
+        eventually("the laptop reaches it", || site.home.laptop.ping(ip(address)).is_some());
+        eventually("the host reaches it", || site.home.nas.ping(ip(address)).is_some());
+    }
+    eventually("nothing is left to do", || site.home.ok("plan").contains("nothing to change"));
+    let routes = site.home.made_routes();
+    assert_eq!(routes.len(), before.len(), "{routes:?}");
+}
+
+fn remove_all(site: &Site) {
+    site.ok("rm -f web db mail");
+    site.ok("network rm lan");
+    site.assert_nothing_left();
+}
+
+#[test]
+fn an_engine_that_stops_or_dies_and_starts_finds_everything_as_it_was() {
+    on_every_engine("docker, engine restarts", |site| {
+        let before = start_all(site);
+        site.docker.stop_dockerd().unwrap();
+        site.docker.start_dockerd(&site.home.nas).unwrap();
+        all_are_back(site, &before);
+        site.docker.kill_dockerd().unwrap();
+        site.docker.start_dockerd(&site.home.nas).unwrap();
+        all_are_back(site, &before);
+        // Both at once.
+        site.home.daemon = None;
+        site.docker.kill_dockerd().unwrap();
+        site.start_daemon();
+        site.docker.start_dockerd(&site.home.nas).unwrap();
+        all_are_back(site, &before);
+        remove_all(site);
+    });
+}
+
+#[test]
+fn under_live_restore_no_ping_is_lost_while_engine_and_daemon_die_and_come_back() {
+    on_every_engine("docker, live-restore", |site| {
+        site.docker.stop_dockerd().unwrap();
+        site.docker.start_dockerd_with(&site.home.nas, &["--live-restore"]).unwrap();
+        let before = start_all(site);
+        let pings = |machine: &ashore_lab::Machine| machine.pings(ip(&before[0].0));
+        let streams = [pings(&site.home.laptop), pings(&site.home.nas)];
+        site.docker.kill_dockerd().unwrap();
+        site.docker.start_dockerd_with(&site.home.nas, &["--live-restore"]).unwrap();
+        for _ in 0..3 {
+            // A newer version comes the same way.
+            site.home.daemon = None;
+            site.start_daemon();
+        }
+        site.ok("exec web ls /");
+        for stream in streams {
+            let Counted { sent, lost } = stream.end();
+            assert!(sent > 20 && lost == 0, "{lost} of {sent}");
+        }
+        assert_eq!(site.addresses_of(&NAMES), before);
+        all_are_back(site, &before);
+        site.start("late", "");
+        site.ok("rm -f late");
+        remove_all(site);
+    });
+}
+
+#[test]
+fn a_host_that_lost_power_comes_back_with_the_same_addresses() {
+    at_every_site("docker, reboot", |site, engines| {
+        let before = start_all(&site);
+        let site = site.reboot(engines);
+        all_are_back(&site, &before);
+        let site = site.reboot(engines);
+        all_are_back(&site, &before);
+        remove_all(&site);
+    });
+}
+
+#[test]
+fn what_the_engine_dropped_without_a_word_is_given_up() {
+    on_every_engine("docker, garbage", |site| {
+        let before = start_all(site);
+        site.create_lan_as("other", "192.168.88.64/27");
+        // A state that the engine has moved on from: it says nothing of what is gone.
+        let earlier = site.home.directory.path().join("earlier.redb");
+        save_state(site, &earlier);
+        site.ok("rm -f web");
+        site.ok("network rm other");
+        put_back_state(site, &earlier);
+        assert!(site.home.made_routes().iter().any(|route| route.contains(&before[0].0)));
+        eventually_slowly("what is gone is gone here too", || {
+            let routes = site.home.made_routes();
+            let status = site.home.ok("status");
+            !routes.iter().any(|route| route.contains(&before[0].0))
+                && !status.contains("web")
+                && !status.contains("192.168.88.64/27")
+        });
+        // The others stay as they are, and the name comes back to what it had.
+        site.home.laptop.ping(ip(&before[1].0)).expect("db answers");
+        site.start("web", "");
+        assert_eq!(site.address_of("web"), before[0]);
+        remove_all(site);
+    });
+}
+
+fn save_state(site: &mut Site, to: &std::path::Path) {
+    site.home.daemon = None;
+    std::fs::copy(site.home.directory.path().join("state/state.redb"), to).unwrap();
+    site.start_daemon();
+}
+
+fn put_back_state(site: &mut Site, from: &std::path::Path) {
+    site.home.daemon = None;
+    std::fs::copy(from, site.home.directory.path().join("state/state.redb")).unwrap();
+    site.start_daemon();
+}
+
+/// Waits longer than it takes to give something up.
+fn eventually_slowly(what: &str, mut is: impl FnMut() -> bool) {
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(90);
+    while !is() {
+        assert!(std::time::Instant::now() < end, "not within 90 s: {what}");
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+}
