@@ -134,7 +134,9 @@ pub fn on_every_engine(test: &str, run: impl Fn(&mut Site)) {
 pub fn at_every_site(test: &str, run: impl Fn(Site, &Engines)) {
     match Engines::find() {
         Ok(engines) => {
-            ["bookworm", "sid"].iter().for_each(|suite| run(Site::new(&engines, suite), &engines));
+            for suite in ["bookworm", "sid"] {
+                run(Site::new(&engines, suite), &engines);
+            }
         }
         Err(why) => cannot_run(test, &why),
     }
