@@ -104,7 +104,9 @@ fn what_cannot_be_adopted_is_refused_with_the_reason() {
         ] {
             let (found, said) = site.refused(&format!("adopt {name}"));
             assert_eq!(found, Some(code), "{name}: {said}");
-            words.iter().for_each(|word| assert!(said.contains(word), "{word:?} is not in: {said}"));
+            for word in words {
+                assert!(said.contains(word), "{word:?} is not in: {said}");
+            }
         }
         // Without host access its addresses are watched.
         site.home.ok("adopt apart --host-access no");
