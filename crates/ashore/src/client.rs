@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use ashore_core::request::{Refusal, RefusalKind, Reply, Request};
 
 use crate::cli::ClientArgs;
+use crate::out::say;
 
 /// Why a command did not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -111,6 +112,6 @@ pub(crate) fn unexpected(reply: &Reply) -> Failure {
 
 /// Prints a value as JSON.
 pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
-    println!("{}", serde_json::to_string_pretty(value).map_err(anyhow::Error::from)?);
+    say!("{}", serde_json::to_string_pretty(value).map_err(anyhow::Error::from)?);
     Ok(())
 }

@@ -7,6 +7,7 @@ mod client;
 mod commands;
 mod daemon;
 pub mod front;
+mod out;
 
 use std::process::ExitCode;
 

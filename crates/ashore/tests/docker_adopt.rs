@@ -125,8 +125,7 @@ fn a_machine_that_takes_the_address_of_an_adopted_container_is_shown() {
         let (web, mac) = site.address_of("web");
         reaches(&site.home.laptop, ip(&web));
         let intruder = site.home.world.machine("intruder", 77).unwrap();
-        takes(&intruder, ip(&web));
-        eventually("status shows it", || site.home.ok("status").contains("claims the address of `web`"));
+        takes(&intruder, ip(&web), || site.home.ok("status").contains("claims the address of `web`"));
         // It is defended: the laptop finds the container.
         eventually("the laptop knows the container again", || {
             mac_known_to(&site.home.laptop, ip(&web)) == mac

@@ -174,8 +174,7 @@ fn a_machine_that_claims_an_address_in_use_is_answered_and_shown() {
     let report = home.attach("lan", &web, "");
     let at = addresses(&report)[0];
     reaches(&home.router, at);
-    takes(&home.laptop, at);
-    eventually("status shows the conflict", || {
+    takes(&home.laptop, at, || {
         let status = home.status();
         status["endpoints"][0]["conflicts"].as_object().is_some_and(|conflicts| !conflicts.is_empty())
     });

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -51,7 +51,9 @@ impl Namespace {
 
     /// The one that a path opens.
     pub fn open(path: &Path) -> Result<Self, NamespaceError> {
-        let file = File::open(path).map_err(|source| {
+        // Whatever the path may lead to, opening it must not wait.
+        let file = File::options().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path);
+        let file = file.map_err(|source| {
             let path = path.to_owned();
             match (source.kind(), source.raw_os_error()) {
                 // A process that has ended: its directory may still be there.

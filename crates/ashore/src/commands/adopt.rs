@@ -6,6 +6,7 @@ use super::network::done;
 use super::table;
 use crate::cli::{AdoptArgs, ForgetArgs};
 use crate::client::{Failure, ask, print_json, unexpected};
+use crate::out::say;
 
 pub(crate) fn run(args: &AdoptArgs) -> Result<(), Failure> {
     if args.undo {
@@ -17,7 +18,7 @@ pub(crate) fn run(args: &AdoptArgs) -> Result<(), Failure> {
         Reply::Network(network) if args.client.json => print_json(&network),
         Reply::Network(network) => {
             let access = if network.host_access { "reaches" } else { "does not reach" };
-            println!("network {} is adopted: the host {access} its containers", network.label());
+            say!("network {} is adopted: the host {access} its containers", network.label());
             Ok(())
         }
         other => Err(unexpected(&other)),
@@ -37,7 +38,7 @@ pub(crate) fn forget(args: &ForgetArgs) -> Result<(), Failure> {
         Reply::Forgotten(dropped) if args.client.json => print_json(&dropped),
         Reply::Forgotten(dropped) => {
             for (network, addresses) in dropped {
-                println!("{} is forgotten on {network}: {}", args.name, table::joined(addresses.iter()));
+                say!("{} is forgotten on {network}: {}", args.name, table::joined(addresses.iter()));
             }
             Ok(())
         }

@@ -9,6 +9,7 @@ use super::network::done;
 use super::table;
 use crate::cli::{AttachArgs, DetachArgs};
 use crate::client::{Failure, ask, print_json, unexpected};
+use crate::out::say;
 
 pub(crate) fn attach(args: AttachArgs) -> Result<(), Failure> {
     let client = args.client.clone();
@@ -16,7 +17,7 @@ pub(crate) fn attach(args: AttachArgs) -> Result<(), Failure> {
         Reply::Attached(report) if client.json => print_json(&report),
         Reply::Attached(report) => {
             let mac = report.mac.map_or("the parent's MAC".to_owned(), |mac| mac.to_string());
-            println!(
+            say!(
                 "{} is on {} as {} ({mac})",
                 report.name,
                 report.network,

@@ -15,6 +15,7 @@ use serde::Serialize;
 use super::table;
 use crate::cli::LabArgs;
 use crate::client::{Failure, print_json};
+use crate::out::say;
 
 /// Who reaches whom.
 #[derive(Debug, Serialize)]
@@ -45,7 +46,7 @@ pub(crate) fn run(args: &LabArgs) -> Result<(), Failure> {
     })?;
     let say = |text: &str| {
         if !args.json {
-            println!("{text}");
+            say!("{text}");
         }
     };
     let started = Instant::now();
@@ -64,7 +65,7 @@ pub(crate) fn run(args: &LabArgs) -> Result<(), Failure> {
     let contrast = lab.contrast()?;
     if !args.json {
         show(&rows);
-        println!("\nFor contrast, a macvlan made by hand on nas1, without Ashore:\n");
+        say!("\nFor contrast, a macvlan made by hand on nas1, without Ashore:\n");
         show(&contrast);
     }
     rows.extend(contrast);
@@ -77,8 +78,8 @@ pub(crate) fn run(args: &LabArgs) -> Result<(), Failure> {
     if args.json {
         print_json(&Report { ok, rows })?;
     } else if left.is_empty() {
-        println!("\nTaken away: not a link, route or address of Ashore's is left on nas1 and nas2.");
-        println!("All of it took {:.1} s.", started.elapsed().as_secs_f32());
+        say!("\nTaken away: not a link, route or address of Ashore's is left on nas1 and nas2.");
+        say!("All of it took {:.1} s.", started.elapsed().as_secs_f32());
     }
     match (left.as_slice(), as_expected) {
         ([], true) => Ok(()),
@@ -236,12 +237,12 @@ impl Lab {
             .chain(self.nas.iter().flat_map(|nas| std::iter::once(&nas.machine).chain(&nas.containers)))
             .collect();
         let names: Vec<&str> = machines.iter().map(|machine| machine.name()).collect();
-        println!(
+        say!(
             "\nIt stays until you end this with an empty line. A shell in any machine, by its name: {}.",
             names.join(", ")
         );
         let nas = &self.nas[0];
-        println!("On nas1, `ashore status` asks the daemon of that host.");
+        say!("On nas1, `ashore status` asks the daemon of that host.");
         loop {
             print!("machine> ");
             std::io::stdout().flush().context("the terminal")?;
@@ -252,7 +253,7 @@ impl Lab {
                 return Ok(());
             }
             let Some(machine) = machines.iter().find(|machine| machine.name() == line.trim()) else {
-                println!("there is no `{}`", line.trim());
+                say!("there is no `{}`", line.trim());
                 continue;
             };
             let owner = self.nas.iter().find(|nas| nas.machine.name() == machine.name()).unwrap_or(nas);

@@ -6,6 +6,7 @@ use ashore_core::request::{NetworkSpec, Reply, Request};
 use super::table;
 use crate::cli::{ClientArgs, NetworkCommand, NetworkCreateArgs};
 use crate::client::{Failure, ask, print_json, unexpected};
+use crate::out::say;
 
 pub(crate) fn run(command: NetworkCommand) -> Result<(), Failure> {
     match command {
@@ -38,10 +39,10 @@ fn create(args: NetworkCreateArgs) -> Result<(), Failure> {
     match ask(&args.client, &Request::CreateNetwork(spec))? {
         Reply::Network(network) if args.client.json => print_json(&network),
         Reply::Network(network) => {
-            println!("network {} is on {} by {}", network.name, network.parent, network.kind);
+            say!("network {} is on {} by {}", network.name, network.parent, network.kind);
             for subnet in network.subnets.iter().filter(|subnet| subnet.chosen) {
                 let gateway = subnet.gateway.map_or_else(String::new, |ip| format!(" by the router {ip}"));
-                println!("  found {}{gateway}, and chose the range {}", subnet.net, subnet.pool());
+                say!("  found {}{gateway}, and chose the range {}", subnet.net, subnet.pool());
             }
             Ok(())
         }
@@ -87,7 +88,7 @@ pub(super) fn done(client: &ClientArgs, reply: &Reply, text: &str) -> Result<(),
     match reply {
         Reply::Done { warnings } if client.json => print_json(&serde_json::json!({ "warnings": warnings })),
         Reply::Done { warnings } => {
-            println!("{text}");
+            say!("{text}");
             for warning in warnings {
                 eprintln!("ashore: {warning}");
             }

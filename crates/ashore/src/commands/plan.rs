@@ -6,6 +6,7 @@ use super::adopt::adopt_request;
 use super::attach::{attach_request, detach_request};
 use crate::cli::{PlanArgs, PlanCommand};
 use crate::client::{Failure, ask, print_json, unexpected};
+use crate::out::say;
 
 pub(crate) fn run(args: PlanArgs) -> Result<(), Failure> {
     let (client, change) = match args.change {
@@ -18,12 +19,12 @@ pub(crate) fn run(args: PlanArgs) -> Result<(), Failure> {
     match ask(&client, &Request::Plan(change.map(Box::new)))? {
         Reply::Plan(steps) if client.json => print_json(&steps),
         Reply::Plan(steps) if steps.is_empty() => {
-            println!("# nothing to change");
+            say!("# nothing to change");
             Ok(())
         }
         Reply::Plan(steps) => {
             for step in steps {
-                println!("{}", step.command);
+                say!("{}", step.command);
             }
             Ok(())
         }

@@ -6,6 +6,7 @@ use ashore_core::request::{EndpointReport, NetworkReport, Reply, Request, Status
 use super::table;
 use crate::cli::ClientArgs;
 use crate::client::{Failure, ask, print_json, unexpected};
+use crate::out::say;
 
 pub(crate) fn run(client: &ClientArgs) -> Result<(), Failure> {
     match ask(client, &Request::Status)? {
@@ -19,18 +20,18 @@ pub(crate) fn run(client: &ClientArgs) -> Result<(), Failure> {
 }
 
 fn print(status: &Status) {
-    println!("ashore {} (pid {})\n", status.version, status.pid);
+    say!("ashore {} (pid {})\n", status.version, status.pid);
     let networks: Vec<Vec<String>> = status.networks.iter().map(network_row).collect();
     table::print(&["NETWORK", "PARENT", "KIND", "SUBNET", "RANGE", "FREE", "SHIM", "ENDPOINTS"], &networks);
-    println!();
+    say!("");
     let endpoints: Vec<Vec<String>> = status.endpoints.iter().map(endpoint_row).collect();
     table::print(&["NAME", "NETWORK", "MAC", "ADDRESS", "SOURCE", "STATE", "CONFLICTS"], &endpoints);
     for trouble in &status.troubles {
-        println!("\n! {trouble}");
+        say!("\n! {trouble}");
     }
     if !status.pending.is_empty() {
-        println!("\nnot yet as it should be; the next reconciliation will do:");
-        status.pending.iter().for_each(|step| println!("  {}", step.command));
+        say!("\nnot yet as it should be; the next reconciliation will do:");
+        status.pending.iter().for_each(|step| say!("  {}", step.command));
     }
 }
 

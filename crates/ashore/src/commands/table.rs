@@ -1,5 +1,7 @@
 //! Columns for people.
 
+use crate::out::say;
+
 /// Prints rows under their headings, each column as wide as its widest cell.
 pub(super) fn print(headings: &[&str], rows: &[Vec<String>]) {
     let width = |column: usize| {
@@ -9,7 +11,7 @@ pub(super) fn print(headings: &[&str], rows: &[Vec<String>]) {
     let widths: Vec<usize> = (0..headings.len()).map(width).collect();
     let line = |cells: &mut dyn Iterator<Item = &str>| {
         let padded: Vec<String> = cells.zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-        println!("{}", padded.join("  ").trim_end());
+        say!("{}", padded.join("  ").trim_end());
     };
     line(&mut headings.iter().copied());
     for row in rows {

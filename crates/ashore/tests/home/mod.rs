@@ -113,12 +113,23 @@ pub fn mac_known_to(machine: &Machine, ip: IpAddr) -> String {
     line.split_whitespace().nth(3).unwrap().to_owned()
 }
 
-/// Gives a machine an address by hand, and has it say so, as it does when its link comes up.
-pub fn takes(machine: &Machine, ip: IpAddr) {
+/// Gives a machine an address by hand, and has it say so, as it does whenever its link comes up, until it was heard: a
+/// single frame right after that may be lost.
+pub fn takes(machine: &Machine, ip: IpAddr, mut was_heard: impl FnMut() -> bool) {
     machine.add_address("eth0", format!("{ip}/24").parse().unwrap()).unwrap();
     machine.set_ipv4_conf("eth0", "arp_notify", 1).unwrap();
-    machine.set_up("eth0", false).unwrap();
-    machine.set_up("eth0", true).unwrap();
+    for _ in 0..15 {
+        machine.set_up("eth0", false).unwrap();
+        machine.set_up("eth0", true).unwrap();
+        let end = Instant::now() + Duration::from_secs(1);
+        while Instant::now() < end {
+            if was_heard() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+    panic!("nobody heard that {} takes {ip}", machine.name());
 }
 
 /// Waits for something that takes the daemon a moment.
