@@ -1,4 +1,4 @@
-//! Every command, option and default, in one place: help text, manual and completions follow from it.
+//! Every command, option and default, in one place: the help text follows from it, and a test holds the manual to it.
 
 use std::net::IpAddr;
 use std::path::PathBuf;

@@ -2,6 +2,8 @@
 
 mod home;
 
+use ashore_core::link::{LinkSpec, LinkType, Place};
+use ashore_core::step::Step;
 use ashore_lab::Pings;
 use home::{HOST, HOST6, Home, addresses, ip, mac_known_to, reaches};
 
@@ -24,6 +26,52 @@ impl Watched {
             assert!(counted.sent > 5, "{counted:?}");
             assert_eq!(counted.lost, 0, "{counted:?}");
         }
+    }
+}
+
+#[test]
+fn the_hosts_bridge_keeps_its_mtu_whatever_its_containers_have() {
+    let home = Home::new();
+    let name = |text: &str| -> ashore_core::IfName { text.parse().unwrap() };
+    let wire = LinkType::Veth { peer: name("far"), peer_place: Place::Host };
+    for (mtu, own) in [(9000, None), (1400, None), (9000, Some(1500))] {
+        let bridge = format!("br{mtu}");
+        let place = Place::Host;
+        let steps = [
+            Step::AddLink {
+                place: place.clone(),
+                link: LinkSpec { name: name(&bridge), kind: LinkType::Bridge, mac: None, mtu: None },
+            },
+            Step::AddLink {
+                place: place.clone(),
+                link: LinkSpec { name: name("nic"), kind: wire.clone(), mac: None, mtu: Some(mtu) },
+            },
+            Step::SetMaster {
+                place: place.clone(),
+                link: name("nic"),
+                master: Some(name(&bridge)),
+                was: None,
+            },
+            Step::SetUp { place: place.clone(), link: name("nic"), up: true },
+            Step::SetUp { place: place.clone(), link: name("far"), up: true },
+            Step::SetUp { place, link: name(&bridge), up: true },
+        ];
+        home.nas.apply(&steps).unwrap();
+        let own = own.map_or_else(String::new, |own: u32| format!("--mtu {own}"));
+        home.ok(&format!("network create lan --parent {bridge} --kind bridge --subnet 10.7.0.0/24 {own}"));
+        let web = home.world.container("web").unwrap();
+        home.attach("lan", &web, "");
+        let mtu_of = |machine: &ashore_lab::Machine, link: &str| {
+            machine.kernel().observe(&[]).unwrap().host.link(&name(link)).unwrap().mtu
+        };
+        assert_eq!(mtu_of(&home.nas, &bridge), mtu);
+        assert_eq!(mtu_of(&web, "eth0"), if own.is_empty() { mtu } else { 1500 });
+        assert!(home.ok("plan").contains("nothing to change"));
+        home.ok("detach lan web");
+        assert_eq!(mtu_of(&home.nas, &bridge), mtu);
+        home.ok("network rm lan");
+        home.nas.remove_link("nic").unwrap();
+        home.nas.remove_link(&bridge).unwrap();
     }
 }
 

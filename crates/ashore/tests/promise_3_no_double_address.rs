@@ -6,6 +6,8 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use ashore_core::link::{LinkSpec, LinkType, MacvlanMode, Place};
+use ashore_core::step::Step;
 use ashore_lab::{Daemon, Machine};
 use home::{HOST, Home, PROGRAM, addresses, eventually, ip, mac_known_to, reaches, takes};
 
@@ -182,6 +184,66 @@ fn a_machine_that_claims_an_address_in_use_is_answered_and_shown() {
     assert!(home.daemon().log().contains("defended"), "{}", home.daemon().log());
     let mac = report["mac"].as_str().unwrap();
     eventually("the LAN knows the container again", || mac_known_to(&home.router, at) == mac);
+}
+
+/// A macvlan on the NAS's own NIC, made by hand, with an address.
+fn made_by_hand(home: &Home, address: &str) -> Machine {
+    let plain = home.world.container("plain").unwrap();
+    let name = |text: &str| text.parse().unwrap();
+    let kind = LinkType::Macvlan { parent: name("eth0"), mode: MacvlanMode::Bridge, bc_queue_len: None };
+    let link = LinkSpec { name: name("eth0"), kind, mac: None, mtu: None };
+    let place = Place::Netns(plain.namespace().identity());
+    home.nas.apply(&[Step::AddLink { place, link }]).unwrap();
+    plain.add_address("eth0", address.parse().unwrap()).unwrap();
+    plain.set_up("eth0", true).unwrap();
+    plain
+}
+
+#[test]
+fn the_address_of_a_sibling_that_somebody_else_made_is_not_handed_out() {
+    let home = Home::new();
+    home.create_lan();
+    let plain = made_by_hand(&home, "192.168.88.192/24");
+    let (_containers, at) = attach_all(&home, "lan", &["web"]);
+    assert_eq!(at, [ip("192.168.88.193")]);
+    refused(&home, "lan", "--ip 192.168.88.192");
+    reaches(&home.laptop, ip("192.168.88.192"));
+    assert_eq!(mac_known_to(&home.laptop, ip("192.168.88.192")), mac_of(&plain));
+}
+
+#[test]
+fn an_attach_that_is_refused_takes_its_shim_along() {
+    let home = Home::new();
+    home.create_lan();
+    let _plain = made_by_hand(&home, "192.168.88.200/24");
+    refused(&home, "lan", "--ip 192.168.88.200");
+    assert!(home.made_links().is_empty(), "{:?}", home.made_links());
+}
+
+fn mac_of(machine: &Machine) -> String {
+    let host = machine.kernel().observe(&[]).unwrap().host;
+    host.link(&"eth0".parse().unwrap()).unwrap().mac.unwrap().to_string()
+}
+
+#[test]
+fn the_address_for_the_host_itself_must_be_nobodys_and_is_defended() {
+    let home = Home::new();
+    let lan = "--parent eth0 --subnet 192.168.88.0/24";
+    let ran = home.run(&format!("network create lan {lan} --aux-address host=192.168.88.50"));
+    assert_eq!(ran.code, Some(5), "{}", ran.stderr);
+    assert!(ran.stderr.contains("192.168.88.50 is in use on the LAN by"), "{}", ran.stderr);
+    // Two networks of one parent may share it.
+    for (name, range) in [("lan", "192.168.88.192/27"), ("other", "192.168.88.160/27")] {
+        home.ok(&format!("network create {name} {lan} --ip-range {range} --aux-address host=192.168.88.222"));
+    }
+    let (_web, at_web) = attach_all(&home, "lan", &["web"]);
+    let (_db, at_db) = attach_all(&home, "other", &["db"]);
+    reaches(&home.nas, at_web[0]);
+    reaches(&home.nas, at_db[0]);
+    reaches(&home.router, ip("192.168.88.222"));
+    takes(&home.laptop, ip("192.168.88.222"), || {
+        home.ok("status").contains("claims 192.168.88.222, the host's own on a shim")
+    });
 }
 
 #[test]

@@ -80,6 +80,17 @@ fn networks_that_do_not_fit_the_host() {
             3,
             &["10.7.0.0/24", "`eth0`, which has 192.168.88.9/24", "ip addr"],
         ),
+        // The host's subnet is that of its address, no wider and no narrower.
+        (create("--parent eth0 --subnet 192.168.0.0/16"), 3, &["192.168.0.0/16", "192.168.88.9/24"]),
+        (create("--parent eth0 --subnet 192.168.88.0/25"), 3, &["192.168.88.0/25", "192.168.88.9/24"]),
+        (create("--parent eth0 --subnet 0.0.0.0/0"), 3, &["0.0.0.0/0", "no LAN's"]),
+        (create("--parent eth0 --subnet 224.0.0.0/24"), 3, &["224.0.0.0/24", "no LAN's"]),
+        (create("--parent eth0 --subnet ff02::/64"), 3, &["ff02::/64", "no LAN's"]),
+        (
+            create(&format!("--parent eth0 {lan} --aux-address host=192.168.88.9")),
+            3,
+            &["host 192.168.88.9", "has it already"],
+        ),
         (
             create(&format!("--parent eth0 {lan} --mtu 9000")),
             3,

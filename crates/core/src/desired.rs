@@ -144,7 +144,7 @@ fn want_endpoint(desired: &mut Desired, network: &Network, endpoint: &Endpoint, 
         }
         Home::Engine { ifname, .. } => {
             if endpoint.stage == Stage::Attaching {
-                desired.host.push(bare_link(network, endpoint, ifname));
+                desired.host.push(bare_link(network, endpoint, ifname, &observed.host));
             } else {
                 desired.handed_over.push(endpoint.tag());
                 for (netns, inside) in &observed.netns {
@@ -165,7 +165,7 @@ fn want_endpoint(desired: &mut Desired, network: &Network, endpoint: &Endpoint, 
 fn moved_link(network: &Network, endpoint: &Endpoint, inside: &View, host: &View) -> Option<WantedLink> {
     let ifname = &inside.tagged(&endpoint.tag()).filter(|link| link.up)?.name;
     let way = way_to_host(network, endpoint, ifname, host);
-    let link = bare_link(network, endpoint, ifname);
+    let link = bare_link(network, endpoint, ifname, host);
     Some(WantedLink { routes: way.routes, neighbours: way.neighbours, ..link })
 }
 
@@ -178,13 +178,13 @@ fn borrowed_link(network: &Network, endpoint: &Endpoint, inside: &View, host: &V
     };
     let ifname = &inside.links.iter().find(of_engine).filter(|link| link.up)?.name;
     let way = way_to_host(network, endpoint, ifname, host);
-    let link = bare_link(network, endpoint, ifname);
+    let link = bare_link(network, endpoint, ifname, host);
     Some(WantedLink { borrowed: true, routes: way.routes, neighbours: way.neighbours, ..link })
 }
 
 /// The link in the container, with its addresses and routes.
 fn endpoint_link(network: &Network, endpoint: &Endpoint, ifname: &IfName, host: &View) -> WantedLink {
-    let mut link = bare_link(network, endpoint, ifname);
+    let mut link = bare_link(network, endpoint, ifname, host);
     link.addresses =
         endpoint.addresses.iter().map(|net| Address { net: *net, nodad: net.addr().is_ipv6() }).collect();
     link.routes.extend(network.gateways_of(endpoint).map(|gateway| default_route(gateway, ifname)));
@@ -194,15 +194,18 @@ fn endpoint_link(network: &Network, endpoint: &Endpoint, ifname: &IfName, host: 
     link
 }
 
-fn bare_link(network: &Network, endpoint: &Endpoint, ifname: &IfName) -> WantedLink {
+fn bare_link(network: &Network, endpoint: &Endpoint, ifname: &IfName, host: &View) -> WantedLink {
     let parent = network.parent.clone();
     let kind = match network.kind {
         LinkKind::Macvlan(mode) => LinkType::Macvlan { parent, mode, bc_queue_len: network.bc_queue_len },
         LinkKind::Ipvlan(mode) => LinkType::Ipvlan { parent, mode },
         LinkKind::Bridge => LinkType::Veth { peer: port_name(endpoint), peer_place: Place::Host },
     };
+    // A child of the parent has its MTU by itself; a veth has 1500.
+    let parents = host.link(&network.parent).filter(|_| network.kind == LinkKind::Bridge);
+    let mtu = network.mtu.or_else(|| Some(parents?.mtu));
     WantedLink {
-        spec: LinkSpec { name: ifname.clone(), kind, mac: endpoint.mac, mtu: network.mtu },
+        spec: LinkSpec { name: ifname.clone(), kind, mac: endpoint.mac, mtu },
         tag: endpoint.tag(),
         borrowed: false,
         master: None,
@@ -263,10 +266,18 @@ fn port(
     peer_place: Place,
     host: &View,
 ) -> WantedLink {
-    let host_has_ipv6 = host.link(&network.parent).is_some_and(|parent| parent.accept_ra.is_some());
+    let parent = host.link(&network.parent);
+    let host_has_ipv6 = parent.is_some_and(|parent| parent.accept_ra.is_some());
     let kind = LinkType::Veth { peer: ifname.clone(), peer_place };
+    // A bridge has the least MTU of its ports, unless it was given one (Linux 6.18, `br_mtu_auto_adjust`): a port with less
+    // than the others would change the host's own.
+    let mtu = parent.map(|parent| {
+        let others =
+            host.links.iter().filter(|link| link.master == Some(parent.index) && link.tag().is_none());
+        others.map(|link| link.mtu).min().unwrap_or(parent.mtu)
+    });
     WantedLink {
-        spec: LinkSpec { name: port_name(endpoint), kind, mac: None, mtu: network.mtu },
+        spec: LinkSpec { name: port_name(endpoint), kind, mac: None, mtu },
         tag: endpoint.port_tag(),
         borrowed: false,
         master: Some(network.parent.clone()),
@@ -380,7 +391,10 @@ fn host_side(link: &mut WantedLink, state: &State, host: &View, parent: &Link, n
         let route = |to: IpNet| Route { to, via: None, dev: shim.clone(), src };
         let mut routes = Vec::new();
         if let Some(ip) = numbered {
-            link.addresses.push(Address { net: single(ip), nodad: ip.is_ipv6() });
+            let address = Address { net: single(ip), nodad: ip.is_ipv6() };
+            if !link.addresses.contains(&address) {
+                link.addresses.push(address);
+            }
             routes.extend(numbered_range(subnet).map(route));
         }
         for endpoint in state.endpoints_on(&network.name).filter(|endpoint| endpoint.is_wanted()) {
@@ -394,7 +408,11 @@ fn host_side(link: &mut WantedLink, state: &State, host: &View, parent: &Link, n
                 }
             }
         }
-        link.routes.extend(routes);
+        for route in routes {
+            if !link.routes.contains(&route) {
+                link.routes.push(route);
+            }
+        }
     }
 }
 

@@ -248,6 +248,7 @@ impl Network {
             self.check_subnet_of_parent(host, parent, subnet)?;
         }
         self.check_host_is_not_cut(host)?;
+        self.check_host_address(host)?;
         self.check_options()
     }
 
@@ -279,6 +280,7 @@ impl Network {
             (ObservedKind::Macvlan { .. } | ObservedKind::Ipvlan { .. }, _) => {
                 return Err(unfit(name, "itself a macvlan or ipvlan child"));
             }
+            _ if parent.mac.is_none() => return Err(unfit(name, "a tunnel without Ethernet addresses")),
             _ => {}
         }
         if let Some(master) = parent.master {
@@ -320,6 +322,9 @@ impl Network {
             if let Some(range) = subnet.range.filter(|range| !range.lies_in(&subnet.net)) {
                 return Err(NetworkError::RangeOutside(range, subnet.net));
             }
+            if let Some(why) = unfit_subnet(&subnet.net) {
+                return Err(NetworkError::SubnetUnfit(subnet.net, why));
+            }
             check_given_addresses(subnet)?;
         }
         Ok(())
@@ -339,7 +344,12 @@ impl Network {
             .filter(|address| !address.link_scope && Family::of(address.net.addr()) == family)
             .map(|address| address.net)
             .collect();
-        if present.is_empty() || present.iter().any(|net| overlap(net, &subnet.net)) {
+        // An address of a single one tells nothing of the subnet: DHCPv6 gives such (RFC 8415), and so do point-to-point links.
+        let is_it = |net: &IpNet| {
+            net.trunc() == subnet.net
+                || (net.prefix_len() == net.max_prefix_len() && subnet.net.contains(net))
+        };
+        if present.is_empty() || present.iter().any(is_it) {
             return Ok(());
         }
         Err(NetworkError::ForeignSubnet {
@@ -347,6 +357,19 @@ impl Network {
             parent: self.parent.clone(),
             present: list(present.iter().map(ToString::to_string)),
         })
+    }
+
+    /// The address that is reserved for the host is one more of its own.
+    fn check_host_address(&self, host: &View) -> Result<(), NetworkError> {
+        let reserved = self.subnets.iter().filter_map(|subnet| subnet.aux.get(HOST_AUX));
+        match reserved.copied().find(|ip| host.has_foreign_address(*ip)) {
+            None => Ok(()),
+            Some(ip) => Err(NetworkError::AddressUnfit {
+                what: "--aux-address host".into(),
+                ip,
+                why: "this host has it already, and without one of its own the shim works with that".into(),
+            }),
+        }
     }
 
     fn check_options(&self) -> Result<(), NetworkError> {
@@ -390,10 +413,34 @@ fn check_given_addresses(subnet: &Subnet) -> Result<(), NetworkError> {
 fn could_be_parent(link: &Link) -> bool {
     link.tag().is_none()
         && link.master.is_none()
-        && matches!(
-            link.kind,
-            ObservedKind::Physical | ObservedKind::Bridge | ObservedKind::Vlan { .. } | ObservedKind::Veth
-        )
+        && match &link.kind {
+            ObservedKind::Physical
+            | ObservedKind::Bridge
+            | ObservedKind::Vlan { .. }
+            | ObservedKind::Veth => true,
+            ObservedKind::Other(kind) => kind == "bond" || kind == "team",
+            ObservedKind::Macvlan { .. } | ObservedKind::Ipvlan { .. } | ObservedKind::Loopback => false,
+        }
+}
+
+/// Why no machine of a LAN can have an address in a subnet (RFC 6890, RFC 4291).
+fn unfit_subnet(net: &IpNet) -> Option<&'static str> {
+    let ip = net.addr();
+    if net.prefix_len() == 0 {
+        return Some("it is all addresses that there are");
+    }
+    if ip.is_multicast() {
+        return Some("its addresses are groups");
+    }
+    if ip.is_loopback() {
+        return Some("its addresses never leave a host");
+    }
+    match ip {
+        IpAddr::V4(ip) if ip.octets()[0] == 0 => Some("its addresses name no machine"),
+        IpAddr::V4(ip) if ip.octets()[0] >= 240 => Some("its addresses are reserved"),
+        IpAddr::V6(ip) if ip.is_unicast_link_local() => Some("every link has that one of its own"),
+        _ => None,
+    }
 }
 
 fn unfit(name: &IfName, what: &str) -> NetworkError {

@@ -194,6 +194,13 @@ impl View {
         defaults.filter_map(|there| there.route.via).find(|via| subnet.contains(via))
     }
 
+    /// Whether a link that is not Ashore's has this address.
+    pub fn has_foreign_address(&self, ip: IpAddr) -> bool {
+        let ours =
+            |address: &LinkAddress| self.link_at(address.index).is_some_and(|link| link.tag().is_some());
+        self.addresses.iter().any(|address| address.net.addr() == ip && !ours(address))
+    }
+
     /// Whether any link has this address.
     pub fn has_address(&self, ip: IpAddr) -> bool {
         self.addresses.iter().any(|address| address.net.addr() == ip)

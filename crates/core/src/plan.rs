@@ -11,6 +11,9 @@ use crate::name::IfName;
 use crate::observed::{Link, Lower, Observed, ObservedKind, ObservedRoute, View};
 use crate::step::{ROUTE_PROTOCOL, Route, Step};
 
+/// What the far end of a new veth has (`ETH_DATA_LEN`), in bytes.
+const VETH_MTU: u32 = 1500;
+
 /// Steps in the order in which they must be made, and what stands in the way of others.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
@@ -176,6 +179,9 @@ impl Diff<'_> {
             plan.steps.push(Step::AddLink { place: self.place.clone(), link: wanted.spec.clone() });
         } else if !self.far_end_is_coming(wanted) {
             return;
+        } else if let Some(mtu) = wanted.spec.mtu.filter(|mtu| *mtu != VETH_MTU) {
+            let (place, link) = (self.place.clone(), name.clone());
+            plan.steps.push(Step::SetMtu { place, link, mtu, was: VETH_MTU });
         }
         self.finish(None, wanted, plan);
     }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::endpoint::Endpoint;
 use crate::identity::{Identity, Scope, Seed};
 use crate::name::{EndpointName, NetworkName};
-use crate::network::{Network, NetworkError, Subnet};
+use crate::network::{HOST_AUX, Network, NetworkError, Subnet};
 use crate::pool::{Pool, PoolKey};
 
 /// The key of an endpoint.
@@ -51,15 +51,6 @@ pub enum Change {
     PutPool(Pool),
     /// A pool was closed, or has become a network.
     DelPool(PoolKey),
-}
-
-/// Who holds an address.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Holder {
-    /// The network.
-    pub network: String,
-    /// The endpoint.
-    pub endpoint: EndpointName,
 }
 
 impl State {
@@ -182,6 +173,7 @@ impl State {
             }
             for (mine, theirs) in pairs(&new.subnets, &other.subnets) {
                 check_ranges(mine, theirs, other)?;
+                check_host_address(new, mine, theirs, other)?;
             }
         }
         self.check_given_addresses_are_free(new)
@@ -207,6 +199,26 @@ impl State {
 
 fn pairs<'a>(mine: &'a [Subnet], theirs: &'a [Subnet]) -> impl Iterator<Item = (&'a Subnet, &'a Subnet)> {
     mine.iter().flat_map(move |a| theirs.iter().map(move |b| (a, b)))
+}
+
+/// One address of the host's can be on one shim, and that is shared by the networks on a parent.
+fn check_host_address(
+    new: &Network,
+    mine: &Subnet,
+    theirs: &Subnet,
+    other: &Network,
+) -> Result<(), NetworkError> {
+    match (mine.aux.get(HOST_AUX), theirs.aux.get(HOST_AUX)) {
+        (Some(ip), Some(taken)) if ip == taken && new.parent != other.parent => {
+            Err(NetworkError::AddressHeld {
+                what: "--aux-address host".into(),
+                ip: *ip,
+                endpoint: "the host".into(),
+                network: other.label().to_owned(),
+            })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Two ranges that a user chose must not overlap. Networks without a range of their own share the subnet instead.

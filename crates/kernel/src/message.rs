@@ -49,7 +49,6 @@ pub(crate) fn add_link(spec: &LinkSpec, name: &str, parent: Option<u32>, places:
             let mut far = LinkMessage::default();
             far.attributes.push(LinkAttribute::IfName(peer.to_string()));
             far.attributes.extend(places.peer.map(LinkAttribute::NetNsFd));
-            far.attributes.extend(spec.mtu.map(LinkAttribute::Mtu));
             (InfoKind::Veth, Some(InfoData::Veth(InfoVeth::Peer(far))))
         }
         LinkType::Bridge => (InfoKind::Bridge, None),

@@ -72,6 +72,9 @@ fn endpoint_row(report: &EndpointReport) -> Vec<String> {
         table::joined(report.addresses.iter()),
         source.to_owned(),
         stage.to_owned(),
-        table::joined(report.conflicts.keys()),
+        match report.conflicts.len() {
+            0..=2 => table::joined(report.conflicts.keys()),
+            many => format!("{many} machines"),
+        },
     ]
 }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use ashore_core::endpoint::Endpoint;
 use ashore_core::link::Tag;
 use ashore_core::name::IfName;
+use ashore_core::network::{HOST_AUX, Network};
 use ashore_core::observed::View;
 use ashore_core::state::State;
 use ashore_kernel::{Namespace, PacketSocket, Waker, wait_readable};
@@ -20,6 +21,7 @@ use ashore_wire::conflict::{
     ANNOUNCE_INTERVAL, ANNOUNCE_NUM, Action, Defence, Probe, Profile, Response, announcement, probe_frame,
 };
 use ashore_wire::{Mac, filter, heard};
+use ipnet::IpNet;
 
 /// For how long a look at the LAN, with listening ever since, is good enough to use an address without another.
 const CLEAR_FOR: Duration = Duration::from_secs(120);
@@ -29,6 +31,10 @@ const LOOK_AGAIN: Duration = Duration::from_secs(60);
 const HEARD_FOR: Duration = Duration::from_secs(300);
 /// For how long a machine that looked for an address is given to take it.
 const WANTED_FOR: Duration = Duration::from_secs(30);
+/// How many of the LAN's addresses are kept in mind: more than a home has, and little memory when somebody makes them up.
+const MOST_HEARD: usize = 4096;
+/// How many machines that claim one address are kept in mind.
+const MOST_CLAIMS: usize = 8;
 /// For how long a claim on an endpoint's address is shown as a conflict, in seconds.
 const CONFLICT_SHOWN: u64 = 600;
 
@@ -66,6 +72,8 @@ struct Table {
     /// Addresses that another machine has or is about to take, and until when that is believed without hearing it again.
     heard: BTreeMap<IpAddr, (Mac, Instant)>,
     defended: BTreeMap<IpAddr, (IfName, Defence)>,
+    /// Whose addresses are of interest.
+    subnets: Vec<IpNet>,
     conflicts: BTreeMap<IpAddr, BTreeMap<Mac, u64>>,
     announcements: Vec<Announcement>,
     ahead: Vec<Ahead>,
@@ -79,7 +87,7 @@ struct Clearance {
     by: Option<Profile>,
 }
 
-/// Where to listen on a parent, by the kernel's numbers.
+/// Where to listen on a parent, by the kernel's numbers, and from which MAC to ask.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Ear {
     parent: u32,
@@ -116,16 +124,23 @@ impl Lan {
         table.own.extend(state.endpoints.values().filter_map(|endpoint| endpoint.mac));
         // A container that is being torn down answers for a moment longer, and is no stranger.
         table.own.extend(state.identities.values().filter_map(|identity| identity.mac));
+        let before = std::mem::take(&mut table.parents);
         table.parents = state
             .networks
             .values()
             .filter_map(|network| {
                 let parent = host.link(&network.parent)?;
                 let shim = host.tagged(&Tag::Shim(network.parent.clone())).filter(|shim| shim.up);
-                let ear = Ear { parent: parent.index, mac: parent.mac?, shim: shim.map(|shim| shim.index) };
+                // Siblings answer to the shim's MAC: an answer to the parent's would leave by the wire.
+                let mac = shim.and_then(|shim| shim.mac).or(parent.mac)?;
+                let ear = Ear { parent: parent.index, mac, shim: shim.map(|shim| shim.index) };
                 Some((network.parent.clone(), ear))
             })
             .collect();
+        // Who listens by another link than before has not heard what that one hears.
+        let Table { parents, clear, probes, .. } = &mut *table;
+        clear.retain(|(parent, _), _| before.get(parent) == parents.get(parent));
+        probes.retain(|(parent, _), _| before.get(parent) == parents.get(parent));
         let mut defended = BTreeMap::new();
         for endpoint in state.endpoints.values().filter(|endpoint| endpoint.is_wanted()) {
             let Some(network) = state.network_of(endpoint) else { continue };
@@ -139,6 +154,13 @@ impl Lan {
                 table.clear.remove(&(network.parent.clone(), ip));
             }
         }
+        for (parent, ip, mac) in numbered_shims(state, host) {
+            let before = table.defended.remove(&ip).filter(|(_, defence)| defence.owner() == mac);
+            let defence = before.map_or_else(|| Defence::new(ip, mac), |(_, defence)| defence);
+            defended.insert(ip, (parent, defence));
+        }
+        table.subnets =
+            state.networks.values().flat_map(|network| &network.subnets).map(|subnet| subnet.net).collect();
         // What was defended until now is as clear as anything that was looked for.
         let now = Instant::now();
         for (ip, (parent, _)) in std::mem::take(&mut table.defended) {
@@ -149,6 +171,7 @@ impl Lan {
         table.conflicts.retain(|ip, _| defended.contains_key(ip));
         table.defended = defended;
         drop(table);
+        self.shared.ended.notify_all();
         self.shared.waker.wake();
     }
 
@@ -208,14 +231,32 @@ impl Lan {
         fresh.map(|(ip, (mac, _))| (*ip, *mac)).collect()
     }
 
+    /// Machines that claimed an address of the host's on a shim lately.
+    pub(crate) fn conflicts_of_host(&self, state: &State) -> Vec<(IpAddr, Mac)> {
+        let reserved = state.networks.values().flat_map(|network| &network.subnets);
+        let reserved: BTreeSet<IpAddr> =
+            reserved.filter_map(|subnet| subnet.aux.get(HOST_AUX)).copied().collect();
+        let table = self.table();
+        let claimed = table.conflicts.iter().filter(|(ip, _)| reserved.contains(ip));
+        claimed.flat_map(|(ip, claims)| claims.keys().map(|mac| (*ip, *mac))).collect()
+    }
+
     /// Machines that claimed an endpoint's addresses lately, and when (seconds since 1970).
     pub(crate) fn conflicts_of(&self, endpoint: &Endpoint) -> BTreeMap<Mac, u64> {
-        let (table, now) = (self.table(), seconds());
+        let table = self.table();
         let mine = endpoint.addresses.iter().filter_map(|net| table.conflicts.get(&net.addr())).flatten();
-        mine.filter(|(_, at)| now.saturating_sub(**at) < CONFLICT_SHOWN)
-            .map(|(mac, at)| (*mac, *at))
-            .collect()
+        mine.map(|(mac, at)| (*mac, *at)).collect()
     }
+}
+
+/// The addresses that the host has on shims of its own, and the MACs that the LAN knows them by.
+fn numbered_shims(state: &State, host: &View) -> Vec<(IfName, IpAddr, Mac)> {
+    let of_network = |network: &Network| {
+        let shim = host.tagged(&Tag::Shim(network.parent.clone()))?.mac?;
+        let reserved = network.subnets.iter().filter_map(|subnet| subnet.aux.get(HOST_AUX));
+        Some(reserved.map(|ip| (network.parent.clone(), *ip, shim)).collect::<Vec<_>>())
+    };
+    state.networks.values().filter(|network| network.wants_shim()).filter_map(of_network).flatten().collect()
 }
 
 impl Table {
@@ -258,6 +299,11 @@ impl Table {
     fn turn(&mut self, send: &mut dyn FnMut(&IfName, &[u8])) -> (Instant, bool) {
         let (now, mut next, mut ended) = (Instant::now(), Instant::now() + LOOK_AGAIN, false);
         self.heard.retain(|_, (_, until)| now < *until);
+        let today = seconds();
+        self.conflicts.retain(|_, claims| {
+            claims.retain(|_, at| today.saturating_sub(*at) < CONFLICT_SHOWN);
+            !claims.is_empty()
+        });
         let mut probes = std::mem::take(&mut self.probes);
         probes.retain(|key, probe| {
             loop {
@@ -325,6 +371,11 @@ impl Table {
             // it, and the other looks further: both cannot have found it free without one hearing the other.
             let until = now + if heard.claims { HEARD_FOR } else { WANTED_FOR };
             self.clear.retain(|(_, ip), _| *ip != heard.ip);
+            let of_interest = self.subnets.iter().any(|net| net.contains(&heard.ip))
+                || self.probes.keys().any(|(_, ip)| *ip == heard.ip);
+            if !of_interest || (self.heard.len() >= MOST_HEARD && !self.heard.contains_key(&heard.ip)) {
+                return;
+            }
             let entry = self.heard.entry(heard.ip).or_insert((heard.sender, until));
             if heard.claims || entry.1 < until {
                 *entry = (heard.sender, until);
@@ -333,7 +384,13 @@ impl Table {
     }
 
     fn note_conflict(&mut self, ip: IpAddr, mac: Mac) {
-        self.conflicts.entry(ip).or_default().insert(mac, seconds());
+        let claims = self.conflicts.entry(ip).or_default();
+        claims.insert(mac, seconds());
+        if claims.len() > MOST_CLAIMS
+            && let Some(oldest) = claims.iter().min_by_key(|(_, at)| **at).map(|(mac, _)| *mac)
+        {
+            claims.remove(&oldest);
+        }
     }
 }
 
@@ -419,4 +476,26 @@ fn send(sockets: &BTreeMap<IfName, (Ear, Vec<PacketSocket>)>, parent: &IfName, f
 
 fn seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_that_makes_up_macs_and_addresses_costs_little_memory() {
+        let ours: IpAddr = "192.168.88.192".parse().expect("an address");
+        let mac = |n: u32| {
+            Mac([2, 0, n.to_be_bytes()[0], n.to_be_bytes()[1], n.to_be_bytes()[2], n.to_be_bytes()[3]])
+        };
+        let mut table =
+            Table { subnets: vec!["192.168.88.0/24".parse().expect("a subnet")], ..Table::default() };
+        table.defended.insert(ours, ("eth0".parse().expect("a name"), Defence::new(ours, mac(0))));
+        for n in 1..10_000_u32 {
+            table.hear(&announcement(mac(n), ours), &mut |_, _| {});
+            table.hear(&announcement(mac(n), IpAddr::from((10 << 24 | n).to_be_bytes())), &mut |_, _| {});
+        }
+        assert_eq!(table.conflicts[&ours].len(), MOST_CLAIMS);
+        assert!(table.heard.is_empty(), "no network has these");
+    }
 }

@@ -21,6 +21,7 @@ pub(super) fn network(error: &NetworkError) -> Refusal {
         NetworkError::Exists(_)
         | NetworkError::ParentTaken { .. }
         | NetworkError::RangesOverlap { .. }
+        | NetworkError::HostAddressOnLan { .. }
         | NetworkError::AddressHeld { .. } => RefusalKind::Taken,
         _ => RefusalKind::Invalid,
     };

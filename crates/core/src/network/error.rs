@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use ashore_wire::Mac;
 use ipnet::IpNet;
 
 use crate::link::LinkKind;
@@ -104,6 +105,17 @@ pub enum NetworkError {
     /// A subnet with no room for an endpoint.
     #[error("the subnet {0} has no room for an endpoint")]
     SubnetTooSmall(IpNet),
+    /// A subnet of which no machine can have an address.
+    #[error("the subnet {0} is no LAN's: {1}")]
+    SubnetUnfit(IpNet, &'static str),
+    /// The address that the host would have is another machine's.
+    #[error("--aux-address host={ip} is in use on the LAN by {mac}")]
+    HostAddressOnLan {
+        /// The address.
+        ip: IpAddr,
+        /// The machine that has it.
+        mac: Mac,
+    },
     /// Two subnets of the network share addresses.
     #[error("the subnets {0} and {1} overlap")]
     SubnetsOverlap(IpNet, IpNet),
@@ -279,7 +291,11 @@ impl NetworkError {
             NetworkError::AddressHeld { network, endpoint, .. } => {
                 format!("choose another, or free it: ashore detach {network} {endpoint}")
             }
+            NetworkError::HostAddressOnLan { .. } => {
+                "choose a free one, or leave it out: the host needs no address of its own".into()
+            }
             NetworkError::SubnetTooSmall(_)
+            | NetworkError::SubnetUnfit(..)
             | NetworkError::SubnetsOverlap(..)
             | NetworkError::RangeOutside(..)
             | NetworkError::AddressOutside { .. }

@@ -5,14 +5,17 @@ use std::sync::MutexGuard;
 
 use ashore_core::allocate::Known;
 use ashore_core::attach::AttachError;
+use ashore_core::desired::{desired, shim_name};
 use ashore_core::endpoint::{Endpoint, Stage};
-use ashore_core::link::Netns;
+use ashore_core::link::{Netns, Place, Tag};
 use ashore_core::network::Network;
 use ashore_core::observed::Observed;
+use ashore_core::plan::plan;
 use ashore_core::request::{AttachSpec, Refusal, RefusalKind, Reply};
 use ashore_core::state::Change;
-use ashore_core::{EndpointName, NetworkName};
-use ashore_kernel::Namespace;
+use ashore_core::step::Step;
+use ashore_core::{EndpointName, IfName, NetworkName};
+use ashore_kernel::{Namespace, OnError};
 use ashore_wire::conflict::Profile;
 use ipnet::IpNet;
 
@@ -54,6 +57,7 @@ impl Engine {
         spec: &AttachSpec,
         netns: &Netns,
     ) -> Result<(MutexGuard<'a, Inner>, Observed, Endpoint), Refusal> {
+        let mut made = None;
         loop {
             let observed = inner.observe(std::slice::from_ref(netns))?;
             let Some(inside) = observed.netns.get(netns) else {
@@ -61,16 +65,76 @@ impl Engine {
             };
             let on_lan = self.lan.on_lan();
             let known = Known { host: &observed.host, on_lan: &on_lan, held: &inner.held };
-            let draft = inner.state().draft(spec, netns, inside, &known, now());
-            let endpoint = draft.map_err(|error| refusal::attach(&error))?;
+            let endpoint = match inner.state().draft(spec, netns, inside, &known, now()) {
+                Ok(endpoint) => endpoint,
+                Err(error) => {
+                    self.take_shim_back(&inner, made.as_ref());
+                    return Err(refusal::attach(&error));
+                }
+            };
             let network =
                 inner.state().network_of(&endpoint).expect("a draft is made on a network of the state");
             let network = network.clone();
+            if self.brings_shim(&inner, &network, &endpoint, &observed)? {
+                made = Some(network.parent);
+                continue;
+            }
             let unclear = self.unclear(&network, &endpoint.addresses);
             if unclear.is_empty() {
                 return Ok((inner, observed, endpoint));
             }
             inner = self.probe(inner, &network, &unclear);
+        }
+    }
+
+    /// Makes the shim before the first address of a network is looked for: siblings on the parent, which Ashore need not
+    /// have made, are heard by it alone. Once it is there it stays as long as the network. Tells whether it was made.
+    pub(super) fn brings_shim(
+        &self,
+        inner: &Inner,
+        network: &Network,
+        endpoint: &Endpoint,
+        observed: &Observed,
+    ) -> Result<bool, Refusal> {
+        let there = observed.host.tagged(&Tag::Shim(network.parent.clone())).is_some();
+        if there || !network.wants_shim() || network.conflict == Profile::Off {
+            return Ok(false);
+        }
+        let coming = Endpoint { stage: Stage::Attaching, ..endpoint.clone() };
+        let host = Observed { host: observed.host.clone(), ..Observed::default() };
+        let state = inner.state().with(&[Change::PutEndpoint(coming)]);
+        let steps = of_shim(plan(&desired(&state, &host), &host).steps, &shim_name(&network.parent));
+        if steps.is_empty() {
+            return Ok(false);
+        }
+        for step in &steps {
+            tracing::info!(target: "ashore::step", "{step}");
+        }
+        if let Some(error) = inner.kernel.apply(&steps, OnError::Undo).errors.first() {
+            return Err(refusal::step(error));
+        }
+        self.follow(inner, &inner.observe(&[])?);
+        Ok(true)
+    }
+
+    /// Takes away a shim that was made for an endpoint that came to nothing.
+    pub(super) fn take_shim_back(&self, inner: &Inner, made: Option<&IfName>) {
+        let Some(parent) = made else { return };
+        let on_parent = |endpoint: &Endpoint| {
+            endpoint.is_wanted()
+                && inner.state().network_of(endpoint).is_some_and(|network| network.parent == *parent)
+        };
+        if inner.state().endpoints.values().any(on_parent) {
+            return;
+        }
+        let step = Step::DelLink { place: Place::Host, link: shim_name(parent) };
+        tracing::info!(target: "ashore::step", "{step}");
+        for error in inner.kernel.apply(&[step], OnError::GoOn).errors {
+            tracing::warn!("{error}");
+        }
+        match inner.observe(&[]) {
+            Ok(observed) => self.follow(inner, &observed),
+            Err(refusal) => tracing::warn!("{refusal}"),
         }
     }
 
@@ -205,4 +269,18 @@ impl Inner {
         }
         Ok(())
     }
+}
+
+/// The steps that make the shim itself, without the ways that lead by it.
+fn of_shim(mut steps: Vec<Step>, shim: &IfName) -> Vec<Step> {
+    steps.retain(|step| match step {
+        Step::AddLink { link, .. } => link.name == *shim,
+        Step::SetAlias { link, .. }
+        | Step::SetNoLinkLocal { link, .. }
+        | Step::AddAddress { link, .. }
+        | Step::SetUp { link, .. } => link == shim,
+        Step::SetSysctl { sysctl, .. } => sysctl.link == *shim,
+        _ => false,
+    });
+    steps
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ashore_core::attach::AttachError;
 use ashore_core::endpoint::Endpoint;
-use ashore_core::network::{Network, NetworkError, Subnet};
+use ashore_core::network::{HOST_AUX, Network, NetworkError, Subnet};
 use ashore_core::observed::View;
 use ashore_core::pool::Pool;
 use ashore_core::range::Range;
@@ -29,6 +29,8 @@ impl Engine {
         let host = self.lock().observe(&[])?.host;
         let network = self.complete(spec, &host).map_err(|error| refusal::network(&error))?;
         let network = Network { subnets: marked(network.subnets, pools), ..network };
+        network.check(&host).map_err(|error| refusal::network(&error))?;
+        self.look_for_host_addresses(&network, &host).map_err(|error| refusal::network(&error))?;
         let mut inner = self.lock();
         let observed = inner.observe(&[])?;
         inner.state().check_beside_others(&network).map_err(|error| refusal::network(&error))?;
@@ -54,6 +56,23 @@ impl Engine {
         let mut network = completed.network()?;
         network.subnets.iter_mut().for_each(|subnet| subnet.chosen = found);
         Ok(network)
+    }
+
+    /// The addresses that the host is to have on a network must be nobody's.
+    fn look_for_host_addresses(&self, network: &Network, host: &View) -> Result<(), NetworkError> {
+        let reserved: Vec<IpAddr> =
+            network.subnets.iter().filter_map(|subnet| subnet.aux.get(HOST_AUX)).copied().collect();
+        let ours = |ip: &IpAddr| host.has_address(*ip);
+        if network.conflict == Profile::Off || reserved.is_empty() || reserved.iter().all(ours) {
+            return Ok(());
+        }
+        self.lan.listen(&network.parent, host);
+        self.lan.probe(&network.parent, &reserved, network.conflict);
+        let on_lan = self.lan.on_lan();
+        match reserved.iter().find_map(|ip| Some((*ip, *on_lan.get(ip)?))) {
+            Some((ip, mac)) => Err(NetworkError::HostAddressOnLan { ip, mac }),
+            None => Ok(()),
+        }
     }
 
     /// A range in which no machine answers.

@@ -138,6 +138,7 @@ impl Engine {
         }
         let expected = inner.expected_on(&network);
         let name = inner.name_for(&network, wish, expected);
+        let mut made = None;
         loop {
             let observed = inner.observe(&[])?;
             let on_lan = self.lan.on_lan();
@@ -152,10 +153,20 @@ impl Engine {
                 wish.ip,
                 &known,
             );
-            let address = chosen.map_err(|error| refusal::attach(&error))?;
+            let address = match chosen {
+                Ok(address) => address,
+                Err(error) => {
+                    self.take_shim_back(&inner, made.as_ref());
+                    return Err(refusal::attach(&error));
+                }
+            };
+            let reserved = inner.reserved(&network, name.clone(), address, wish.ip.is_some());
+            if self.brings_shim(&inner, &network, &reserved, &observed)? {
+                made = Some(network.parent.clone());
+                continue;
+            }
             let unclear = self.unclear(&network, &[address]);
             if unclear.is_empty() {
-                let reserved = inner.reserved(&network, name, address, wish.ip.is_some());
                 inner.commit(vec![Change::PutEndpoint(reserved)])?;
                 self.follow(&inner, &observed);
                 return Ok(Reply::Address(address));

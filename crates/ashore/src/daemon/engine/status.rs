@@ -36,8 +36,12 @@ impl Engine {
                 .keys()
                 .map(move |mac| format!("{mac} on the LAN claims the address of `{name}`, which is defended"))
         });
+        let of_host = self.lan.conflicts_of_host(inner.state());
+        let of_host = of_host.into_iter().map(|(ip, mac)| {
+            format!("{mac} on the LAN claims {ip}, the host's own on a shim, which is defended")
+        });
         let failed = inner.troubles.iter().filter(|_| !plan.steps.is_empty()).cloned();
-        let troubles = blocked.chain(waiting).chain(claimed).chain(failed).collect();
+        let troubles = blocked.chain(waiting).chain(claimed).chain(of_host).chain(failed).collect();
         Ok(Reply::Status(Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
@@ -54,12 +58,9 @@ impl Engine {
     }
 
     fn network_report(&self, inner: &Inner, observed: &Observed, network: &Network) -> NetworkReport {
-        // Counting stops where a person stops reading: nobody runs out of a /64.
-        const COUNTED: usize = 1 << 16;
         let on_lan = self.lan.on_lan();
         let known = Known { host: &observed.host, on_lan: &on_lan, held: &inner.held };
-        let free =
-            |subnet| inner.state().candidates(network, subnet, None, &known).take(COUNTED).count() as u64;
+        let free = |subnet| inner.state().candidates(network, subnet, None, &known).count() as u64;
         let free: BTreeMap<IpNet, u64> =
             network.subnets.iter().map(|subnet| (subnet.net, free(subnet))).collect();
         let shim =
