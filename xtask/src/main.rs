@@ -11,6 +11,7 @@ mod fuzz;
 mod lint;
 mod packages;
 mod test;
+mod vm;
 
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", about = "Tests, benchmarks and packages of Ashore")]
@@ -21,13 +22,15 @@ enum Task {
     Fuzz(fuzz::FuzzArgs),
     /// Measure beside the peers
     Bench(bench::BenchArgs),
+    /// Run something, or the tests that need it, on a Debian kernel in a virtual machine
+    Vm(vm::VmArgs),
     /// Check formatting, lints, licences and sources
     Lint,
 }
 
 fn main() -> ExitCode {
     match perform(&Task::parse(), &root()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("xtask: {error:#}");
             ExitCode::FAILURE
@@ -35,14 +38,16 @@ fn main() -> ExitCode {
     }
 }
 
-fn perform(task: &Task, root: &Path) -> anyhow::Result<()> {
+fn perform(task: &Task, root: &Path) -> anyhow::Result<ExitCode> {
     std::env::set_current_dir(root).with_context(|| root.display().to_string())?;
     match task {
-        Task::Test(arguments) => test::run(root, arguments),
-        Task::Fuzz(arguments) => fuzz::run(root, arguments),
-        Task::Bench(arguments) => bench::run(root, arguments),
-        Task::Lint => lint::run(root),
+        Task::Test(arguments) => test::run(root, arguments)?,
+        Task::Fuzz(arguments) => fuzz::run(root, arguments)?,
+        Task::Bench(arguments) => bench::run(root, arguments)?,
+        Task::Vm(arguments) => return vm::run(root, arguments),
+        Task::Lint => lint::run(root)?,
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The workspace's own directory.

@@ -15,8 +15,30 @@ const TOOLS: [&str; 5] = ["containernetworking-plugins", "iproute2", "nftables",
 const TREES: [(&str, &[&str]); 2] =
     [("bookworm", &["docker.io", "busybox-static"]), ("sid", &["docker.io", "docker-cli", "busybox-static"])];
 
-/// Where the packages are unpacked, or why they are not.
+/// A kernel with all that the usual one may lack, and what boots it: in a tree of its own as well, so that every machine
+/// boots the same with the same.
+const VM: (&str, &[&str]) = ("bookworm", &["linux-image-cloud-amd64", "qemu-system-x86", "busybox-static"]);
+
+/// Where the engines are unpacked, or why they are not.
 pub(crate) fn fetch(root: &Path) -> Result<PathBuf, String> {
+    let directory = may_fetch(root)?;
+    unpack_all(&directory).map_err(|error| format!("{error:#}"))?;
+    Ok(directory)
+}
+
+/// Where the virtual machine's tree is unpacked, or why it is not.
+pub(crate) fn fetch_vm(root: &Path) -> Result<PathBuf, String> {
+    if std::env::consts::ARCH != "x86_64" {
+        return Err(format!("the virtual machine is an x86-64, and this is {}", std::env::consts::ARCH));
+    }
+    let directory = may_fetch(root)?.join("vm");
+    let (suite, packages) = VM;
+    unpack_tree(&directory, suite, packages).map_err(|error| format!("{error:#}"))?;
+    Ok(directory)
+}
+
+/// Where packages go, on a machine that can fetch them.
+fn may_fetch(root: &Path) -> Result<PathBuf, String> {
     let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
     if !release.lines().any(|line| line == "ID=debian") {
         return Err("the packages are Debian's, and this is another distribution".into());
@@ -24,9 +46,7 @@ pub(crate) fn fetch(root: &Path) -> Result<PathBuf, String> {
     if !nix::unistd::geteuid().is_root() {
         return Err("apt-get downloads as root only".into());
     }
-    let directory = root.join("target/engines");
-    unpack_all(&directory).map_err(|error| format!("{error:#}"))?;
-    Ok(directory)
+    Ok(root.join("target/engines"))
 }
 
 fn unpack_all(directory: &Path) -> anyhow::Result<()> {
@@ -36,13 +56,18 @@ fn unpack_all(directory: &Path) -> anyhow::Result<()> {
         execute(apt(archives).args(["--reinstall", "install"]).args(TOOLS))
     })?;
     for (suite, packages) in TREES {
-        once(&directory.join(suite), packages, |archives| {
-            let lists = Lists::of_suite(archives, suite)?;
-            execute(lists.command(archives).arg("update"))?;
-            execute(lists.command(archives).arg("install").args(packages))
-        })?;
+        unpack_tree(&directory.join(suite), suite, packages)?;
     }
     Ok(())
+}
+
+/// Packages of a suite with everything that they need, in a tree of their own.
+fn unpack_tree(directory: &Path, suite: &str, packages: &[&str]) -> anyhow::Result<()> {
+    once(directory, packages, |archives| {
+        let lists = Lists::of_suite(archives, suite)?;
+        execute(lists.command(archives).arg("update"))?;
+        execute(lists.command(archives).arg("install").args(packages))
+    })
 }
 
 /// Downloads and unpacks packages to `directory/root`, unless that was done before.

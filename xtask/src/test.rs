@@ -1,17 +1,22 @@
 //! `cargo xtask test`: everything that must hold, with one list at the end of what could not be tried.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use clap::Args;
 
+use crate::vm::{VirtualMachine, shell_line};
 use crate::{cargo, lint, packages, shown};
 
 /// A test program that takes longer hangs.
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
+
+/// How the names of test programs begin that need a kernel with more than the usual one has: they run in the virtual
+/// machine, all in one boot.
+const MARK: &str = "/vm_";
 
 #[derive(Debug, Args)]
 pub(crate) struct TestArgs {
@@ -38,6 +43,18 @@ struct Tally {
     broken: Vec<String>,
 }
 
+/// What the test programs are told of this machine.
+struct Ground<'a> {
+    /// The file for what cannot run.
+    list: PathBuf,
+    engines: Result<&'a Path, &'a String>,
+}
+
+/// Runs the marked test programs alone.
+pub(crate) fn run_marked(root: &Path) -> anyhow::Result<()> {
+    run(root, &TestArgs { only: Some(MARK.to_owned()), no_lint: true })
+}
+
 pub(crate) fn run(root: &Path, arguments: &TestArgs) -> anyhow::Result<()> {
     let started = Instant::now();
     if !arguments.no_lint {
@@ -47,13 +64,17 @@ pub(crate) fn run(root: &Path, arguments: &TestArgs) -> anyhow::Result<()> {
     std::fs::create_dir_all(root.join("target"))?;
     std::fs::write(&list, "")?;
     let engines = packages::fetch(root).inspect_err(|why| println!("the engines are not at hand: {why}"));
-    let programs = build()?;
+    let mut programs = build()?;
+    programs.retain(|program| arguments.only.as_ref().is_none_or(|only| program.name.contains(only)));
+    let (marked, plain): (Vec<Program>, Vec<Program>) =
+        programs.into_iter().partition(|program| program.name.contains(MARK));
+    let ground = Ground { list: list.clone(), engines: engines.as_deref() };
     let mut tally = Tally::default();
-    for program in &programs {
-        if arguments.only.as_ref().is_none_or(|only| program.name.contains(only.as_str())) {
-            run_program(program, &list, engines.as_deref(), &mut tally)?;
-        }
+    for program in &plain {
+        run_program(program, &ground, &mut tally)?;
     }
+    let machine =
+        if marked.is_empty() { Ok(()) } else { run_marked_ones(root, &marked, &ground, &mut tally)? };
     let cannot_run = std::fs::read_to_string(&list)?;
     println!();
     if cannot_run.is_empty() {
@@ -69,7 +90,7 @@ pub(crate) fn run(root: &Path, arguments: &TestArgs) -> anyhow::Result<()> {
     if !tally.broken.is_empty() {
         bail!("tests failed");
     }
-    if !cannot_run.is_empty() && engines.is_ok() {
+    if !cannot_run.is_empty() && engines.is_ok() && machine.is_ok() {
         bail!("on Debian as root every test can run");
     }
     Ok(())
@@ -104,14 +125,8 @@ fn crate_of(directory: &Path) -> String {
     directory.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
 }
 
-/// Runs one program in namespaces of its own: what it leaves running ends with it, and the host's network is out of reach.
-fn run_program(
-    program: &Program,
-    list: &Path,
-    engines: Result<&Path, &String>,
-    tally: &mut Tally,
-) -> anyhow::Result<()> {
-    println!("\n== {}", program.name);
+/// One program in namespaces of its own: what it leaves running ends with it, and the host's network is out of reach.
+fn confined(program: &Program, ground: &Ground) -> Command {
     let mut command = Command::new("timeout");
     command.arg("--kill-after=10").arg(PATIENCE.as_secs().to_string()).arg("unshare");
     if !nix::unistd::geteuid().is_root() {
@@ -119,28 +134,107 @@ fn run_program(
     }
     command.args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--"]);
     command.arg(&program.path).current_dir(&program.directory);
-    command.env("ASHORE_CANNOT_RUN", list).env("RUST_BACKTRACE", "0").stdin(Stdio::null());
-    match engines {
+    command.env("ASHORE_CANNOT_RUN", &ground.list).env("RUST_BACKTRACE", "0");
+    match ground.engines {
         Ok(directory) => command.env("ASHORE_ENGINES", directory),
         Err(why) => command.env("ASHORE_NO_ENGINES", why),
     };
-    let mut child = command.stdout(Stdio::piped()).spawn().context("unshare, of util-linux")?;
+    command
+}
+
+fn run_program(program: &Program, ground: &Ground, tally: &mut Tally) -> anyhow::Result<()> {
+    println!("\n== {}", program.name);
+    let mut command = confined(program, ground);
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
+    let child = child.as_mut().map_err(|error| anyhow!("unshare, of util-linux: {error}"))?;
     let mut ended = false;
     for line in BufReader::new(child.stdout.take().expect("it is piped")).lines() {
         let line = line?;
-        if let Some(result) = line.strip_prefix("test result: ") {
-            tally.passed += count(result, "passed");
-            tally.failed += count(result, "failed");
-            ended = true;
-        }
+        ended |= tally.hear(&line);
         println!("{line}");
     }
     let status = child.wait()?;
-    if !status.success() || !ended {
-        tally.broken.push(format!("{} ({status})", program.name));
-        tally.failed += usize::from(!ended);
-    }
+    tally.close(program, ended && status.success(), ended, &status.to_string());
     Ok(())
+}
+
+/// Runs the marked programs in the virtual machine, one after another in one boot. Where there is none, each is listed
+/// with the reason, which is the inner answer.
+fn run_marked_ones(
+    root: &Path,
+    programs: &[Program],
+    ground: &Ground,
+    tally: &mut Tally,
+) -> anyhow::Result<Result<(), String>> {
+    let machine = match VirtualMachine::fetch(root) {
+        Ok(machine) => machine,
+        Err(why) => {
+            for program in programs {
+                append(&ground.list, &format!("cannot-run: {}: {why}\n", program.name))?;
+            }
+            return Ok(Err(why));
+        }
+    };
+    let (mut at, mut ended) = (0, false);
+    let run = machine.run(&script_of(programs, ground), PATIENCE, &mut |line| {
+        if let (Some(status), Some(program)) = (line.strip_prefix(ENDED), programs.get(at)) {
+            tally.close(program, ended && status == "0", ended, &format!("exit status: {status}"));
+            (at, ended) = (at + 1, false);
+            return;
+        }
+        if line.starts_with("cannot-run: ") {
+            append(&ground.list, &format!("{line}\n")).unwrap_or_else(|error| println!("{error}"));
+        }
+        ended |= tally.hear(line);
+        println!("{line}");
+    });
+    if let Err(why) = run {
+        println!("{why:#}");
+    }
+    for program in programs.iter().skip(at) {
+        tally.close(program, false, false, "the virtual machine ended before it did");
+    }
+    Ok(Ok(()))
+}
+
+/// What a script says when a program has ended, before its status.
+const ENDED: &str = "== ended: ";
+
+/// Runs programs one after another, for the virtual machine.
+fn script_of(programs: &[Program], ground: &Ground) -> String {
+    // Only what is printed leaves the machine.
+    let inside = Ground { list: "/run/cannot-run".into(), engines: ground.engines };
+    let mut lines = vec![format!("list={}; : >$list", inside.list.display())];
+    for program in programs {
+        lines.push(format!("echo; echo '== {} (in the virtual machine)'", program.name));
+        lines.push(shell_line(&confined(program, &inside)));
+        lines.push(format!("echo \"{ENDED}$?\"; cat $list; : >$list"));
+    }
+    lines.push("exit 0".to_owned());
+    lines.join("\n")
+}
+
+fn append(list: &Path, text: &str) -> anyhow::Result<()> {
+    let mut file = std::fs::File::options().append(true).open(list)?;
+    Ok(file.write_all(text.as_bytes())?)
+}
+
+impl Tally {
+    /// Takes in a line of a program's, and tells whether it was the result.
+    fn hear(&mut self, line: &str) -> bool {
+        let Some(result) = line.strip_prefix("test result: ") else { return false };
+        self.passed += count(result, "passed");
+        self.failed += count(result, "failed");
+        true
+    }
+
+    /// Enters how a program ended.
+    fn close(&mut self, program: &Program, well: bool, with_result: bool, how: &str) {
+        if !well {
+            self.broken.push(format!("{} ({how})", program.name));
+            self.failed += usize::from(!with_result);
+        }
+    }
 }
 
 /// The number before a word in `ok. 7 passed; 0 failed; …`.

@@ -1,64 +1,13 @@
 //! Steps on a real kernel: made, seen, undone; refused in the kernel's own words.
 
+mod ground;
+
 use ashore_core::link::{LinkSpec, LinkType, MacvlanMode, Place, Tag};
-use ashore_core::name::IfName;
-use ashore_core::observed::{ObservedKind, View};
-use ashore_core::step::{Address, Family, ROUTE_PROTOCOL, Route, Step, Sysctl, SysctlKey};
-use ashore_kernel::{Kernel, Namespace, OnError};
+use ashore_core::observed::ObservedKind;
+use ashore_core::step::{Address, Family, Route, Step, Sysctl, SysctlKey};
+use ashore_kernel::{Namespace, OnError};
 use ashore_wire::Mac;
-
-fn name(text: &str) -> IfName {
-    text.parse().unwrap()
-}
-
-fn link(text: &str, kind: LinkType) -> LinkSpec {
-    LinkSpec { name: name(text), kind, mac: None, mtu: None }
-}
-
-/// A host with a NIC, which is one end of a veth, and a container.
-struct Ground {
-    kernel: Kernel,
-    container: Namespace,
-}
-
-impl Ground {
-    fn new() -> Ground {
-        let host = Namespace::new().expect("namespaces (run as root, or under `unshare -Urn`)");
-        let ground = Ground { kernel: Kernel::of(&host).unwrap(), container: Namespace::new().unwrap() };
-        let wire = LinkType::Veth { peer: name("wire"), peer_place: Place::Host };
-        ground.make(&[
-            Step::AddLink { place: Place::Host, link: link("eth0", wire) },
-            Step::SetUp { place: Place::Host, link: name("wire"), up: true },
-            Step::SetUp { place: Place::Host, link: name("eth0"), up: true },
-        ]);
-        ground
-    }
-
-    fn make(&self, steps: &[Step]) {
-        let outcome = self.kernel.apply(steps, OnError::Undo);
-        assert!(outcome.errors.is_empty(), "{:?}", outcome.errors);
-    }
-
-    fn inside(&self) -> Place {
-        Place::Netns(self.container.identity())
-    }
-
-    /// Host and container, without what the kernel does by itself in its own time.
-    fn seen(&self) -> Vec<View> {
-        let netns = self.container.identity();
-        let mut observed = self.kernel.observe(std::slice::from_ref(&netns)).unwrap();
-        let inside = observed.netns.remove(&netns).unwrap();
-        [observed.host, inside]
-            .into_iter()
-            .map(|mut view| {
-                view.addresses.retain(|address| !address.link_scope);
-                view.routes.retain(|there| there.protocol == ROUTE_PROTOCOL);
-                view.links.iter_mut().for_each(|link| link.carrier = false);
-                view
-            })
-            .collect()
-    }
-}
+use ground::{Ground, link, name};
 
 /// One of every kind of step, each of which needs those before it.
 fn all_kinds(ground: &Ground) -> Vec<Step> {
