@@ -8,6 +8,7 @@ use std::process::Command;
 use ashore_core::link::{LinkSpec, LinkType, Place};
 use ashore_core::name::IfName;
 use ashore_core::step::{Address, Route, Step};
+use ashore_core::vlan::Vlan;
 use ashore_kernel::{InNamespace, Kernel, Namespace, NamespaceError, ObserveError, OnError, StepError};
 use ipnet::IpNet;
 
@@ -58,6 +59,11 @@ impl World {
             Step::SetUp { place: Place::Host, link: name("br0"), up: true },
         ])?;
         Ok(world)
+    }
+
+    /// The switch, with its bridge `br0` and a port `p-NAME` for each machine.
+    pub fn switch(&self) -> &Machine {
+        &self.switch
     }
 
     /// A machine on no wire: a container before it is attached.
@@ -173,6 +179,19 @@ impl Machine {
     /// Removes a link, and with a veth the other end.
     pub fn remove_link(&self, link: &str) -> Result<(), WorldError> {
         self.apply(&[Step::DelLink { place: Place::Host, link: name(link) }])
+    }
+
+    /// Makes a VLAN interface `NIC.ID` on a link, up and with an address.
+    pub fn add_vlan(&self, link: &str, id: u16, net: IpNet) -> Result<(), WorldError> {
+        let id = id.try_into().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        let vlan = Vlan { lower: name(link), id, gvrp: false };
+        let kind = LinkType::Vlan { parent: name(link), id, gvrp: false };
+        let spec = LinkSpec { name: vlan.name(), kind, mac: None, mtu: None };
+        self.apply(&[
+            Step::AddLink { place: Place::Host, link: spec },
+            Step::SetUp { place: Place::Host, link: vlan.name(), up: true },
+        ])?;
+        self.add_address(vlan.name().as_str(), net)
     }
 
     /// Sets a sysctl of the IPv4 of a link, or of `all`.

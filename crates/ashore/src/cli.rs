@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use ashore_core::range::Range;
-use ashore_core::{EndpointName, IfName, LinkKind, NetworkName};
+use ashore_core::{EndpointName, IfName, LinkKind, NetworkName, VlanId};
 use ashore_wire::Mac;
 use ashore_wire::conflict::Profile;
 use clap::{Args, Parser, Subcommand};
@@ -139,6 +139,12 @@ pub(crate) struct NetworkCreateArgs {
     /// The host's interface that faces the LAN [default: by the default route, or the one in the subnet]
     #[arg(long, value_name = "IFNAME")]
     pub(crate) parent: Option<IfName>,
+    /// The VLAN on that interface, 1 to 4094; its own interface is made if there is none
+    #[arg(long, value_name = "ID")]
+    pub(crate) vlan: Option<VlanId>,
+    /// Tell switches of that VLAN by GVRP
+    #[arg(long)]
+    pub(crate) gvrp: bool,
     /// How endpoints get onto the LAN: macvlan[:bridge|:private|:vepa|:passthru], ipvlan[:l2|:l3|:l3s], bridge
     #[arg(long, value_name = "KIND", default_value = "macvlan:bridge")]
     pub(crate) kind: LinkKind,
@@ -236,6 +242,8 @@ pub(crate) struct PlanArgs {
 /// What can be planned.
 #[derive(Debug, Subcommand)]
 pub(crate) enum PlanCommand {
+    /// What `ashore network create` would change
+    Create(Box<NetworkCreateArgs>),
     /// What `ashore attach` would change
     Attach(AttachArgs),
     /// What `ashore detach` would change

@@ -98,6 +98,25 @@ fn networks_that_do_not_fit_the_host() {
         ),
         (create(&format!("--parent eth0 {lan} --mtu 60")), 3, &["60", "IPv4", "68"]),
         (
+            create(&format!("--parent eth0.4095 {lan}")),
+            3,
+            &["`eth0.4095` does not exist", "`4095`", "1 to 4094"],
+        ),
+        (
+            create(&format!("--parent eth0.abc {lan}")),
+            3,
+            &["`eth0.abc` does not exist", "`abc`", "1 to 4094"],
+        ),
+        (create(&format!("--parent eth7.200 {lan}")), 3, &["`eth7.200` does not exist", "has", "eth0"]),
+        (create(&format!("--parent eth7 --vlan 200 {lan}")), 3, &["`eth7` does not exist", "has", "eth0"]),
+        (create(&format!("--parent down0.200 {lan}")), 3, &["`down0` is down", "ip link set dev down0 up"]),
+        (create(&format!("--parent down1.200 {lan}")), 3, &["port of `br9`", "--parent br9 --vlan 200"]),
+        (create(&format!("--parent lo --vlan 200 {lan}")), 3, &["`lo`", "loopback"]),
+        (create("--parent eth0.200"), 3, &["`eth0.200` has no IPv4 address", "--subnet", "--gateway"]),
+        (create(&format!("--parent eth0.200 --kind bridge {lan}")), 3, &["`eth0.200` is no bridge"]),
+        (create(&format!("--parent eth0.200 --mtu 9000 {lan}")), 3, &["9000", "`eth0` has 1500"]),
+        (create(&format!("--parent eth0 --gvrp {lan}")), 3, &["--gvrp", "--vlan ID"]),
+        (
             create(&format!("--parent eth0 {lan} --kind macvlan:private --host-access yes")),
             3,
             &["private", "--host-access no"],
@@ -173,12 +192,29 @@ fn networks_that_are_wrong_in_themselves() {
         ("network create lan --parent eth0/1 --subnet 192.168.88.0/24".into(), 2, &["eth0/1"]),
         ("network create lan --parent sixteen-bytes-xx --subnet 192.168.88.0/24".into(), 2, &["16", "15"]),
         (format!("{lan} --kind macvlan:brige"), 2, &["brige"]),
+        (format!("{lan} --vlan 0"), 2, &["`0` is no VLAN", "1 to 4094"]),
+        (format!("{lan} --vlan 4095"), 2, &["`4095` is no VLAN"]),
+        (format!("{lan} --vlan abc"), 2, &["`abc` is no VLAN"]),
         ("network rm nothing".into(), 4, &["no network `nothing`", "ashore network ls"]),
         ("network inspect nothing".into(), 4, &["no network `nothing`"]),
     ];
     let rows: Vec<Row> =
         rows.iter().map(|(command, code, words)| (command.as_str(), *code, *words)).collect();
     refused(&home, &web, &rows);
+}
+
+/// That the kernel has no VLANs shows at the first step, and all is taken back.
+#[test]
+fn a_vlan_on_a_kernel_that_has_none() {
+    let home = Home::new();
+    let web = home.world.container("web").unwrap();
+    let before = all(&home, &web);
+    let ran = home.run("network create iot --parent eth0.200 --subnet 10.0.200.0/24");
+    // Where it has them there is nothing to refuse.
+    if ran.code != Some(0) {
+        assert!(ran.code == Some(6) && ran.stderr.contains("modprobe 8021q"), "{}", ran.stderr);
+        assert_eq!(all(&home, &web), before);
+    }
 }
 
 #[test]

@@ -114,6 +114,7 @@ impl ListedNetwork {
                 of: Some(engine.to_owned()),
             }),
             parent: parent.parse::<IfName>().map_err(|_| unknown("parent", parent))?,
+            vlan: None,
             kind,
             subnets: subnets.collect(),
             host_access,

@@ -209,12 +209,12 @@ impl State {
     /// The network of a name, if an endpoint can be put on it now.
     pub fn usable_network(&self, name: &NetworkName, host: &View) -> Result<&Network, AttachError> {
         let network = self.networks.get(name).ok_or_else(|| AttachError::NoNetwork(name.clone()))?;
-        match host.link(&network.parent) {
-            None => Err(AttachError::ParentGone {
-                parent: network.parent.clone(),
-                network: network.label().to_owned(),
-            }),
-            Some(parent) if !parent.up => Err(AttachError::ParentDown(network.parent.clone())),
+        let lowest = network.lowest(host);
+        match host.link(lowest) {
+            None => {
+                Err(AttachError::ParentGone { parent: lowest.clone(), network: network.label().to_owned() })
+            }
+            Some(parent) if !parent.up => Err(AttachError::ParentDown(lowest.clone())),
             Some(_) => Ok(network),
         }
     }

@@ -1,6 +1,7 @@
 //! What the kernel should hold, worked out from the state and from what only the host knows (its LAN address, the
 //! parent's MAC).
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -8,13 +9,14 @@ use ashore_wire::Mac;
 use ipnet::IpNet;
 
 use crate::endpoint::{Endpoint, Home, Stage};
-use crate::identity::shim_mac;
+use crate::identity;
 use crate::link::{IpvlanMode, LinkKind, LinkSpec, LinkType, MacvlanMode, Netns, Place, Tag};
 use crate::name::{EndpointName, IfName, NetworkName};
 use crate::network::{HOST_AUX, Network, Subnet};
-use crate::observed::{Link, Observed, View};
+use crate::observed::{Link, Lower, Observed, ObservedKind, View};
 use crate::state::State;
 use crate::step::{Address, Family, Route, Sysctl, SysctlKey};
+use crate::vlan::Vlan;
 
 /// What should be in the namespaces that were observed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -86,12 +88,17 @@ pub fn desired(state: &State, observed: &Observed) -> Desired {
     for netns in observed.netns.keys() {
         desired.netns.insert(netns.clone(), Vec::new());
     }
+    desired.host.extend(vlans(state, &observed.host));
+    let observed = &with_vlans(observed, &desired.host);
     for network in state.networks.values().filter(|network| observed.host.link(&network.parent).is_none()) {
-        desired.waiting.push(Waiting { network: network.label().to_owned(), parent: network.parent.clone() });
+        let parent = network.lowest(&observed.host).clone();
+        if observed.host.link(&parent).is_none() {
+            desired.waiting.push(Waiting { network: network.label().to_owned(), parent });
+        }
     }
     desired.host.extend(shims(state, observed));
     desired.claims.extend(observed.host.links.iter().filter_map(|parent| {
-        let mac = Some(shim_mac(parent.mac?));
+        let mac = Some(shim_mac(parent)?);
         let (ifname, tag) = (shim_name(&parent.name), Tag::Shim(parent.name.clone()));
         Some(Claim { place: Place::Host, ifname, mac, tag })
     }));
@@ -247,7 +254,7 @@ fn way_to_host(network: &Network, endpoint: &Endpoint, ifname: &IfName, host: &V
         match network.kind {
             LinkKind::Macvlan(_) if host_ip.is_ipv6() => way.routes.push(Route {
                 to: IpNet::new(host_ip, 128).expect("128 bits fit an IPv6 address"),
-                via: Some(shim_mac(parent_mac).link_local().into()),
+                via: shim_mac(parent).map(|mac| mac.link_local().into()),
                 dev: ifname.clone(),
                 src: None,
             }),
@@ -305,13 +312,79 @@ pub fn shim_name(parent: &IfName) -> IfName {
     format!("shim-{parent}").parse().unwrap_or_else(|_| link_name("shim-", parent.as_str()))
 }
 
-fn link_name(prefix: &str, text: &str) -> IfName {
+fn shim_mac(parent: &Link) -> Option<Mac> {
+    let vlan = if let ObservedKind::Vlan { id, .. } = parent.kind { Some(id) } else { None };
+    Some(identity::shim_mac(parent.mac?, vlan))
+}
+
+pub(crate) fn link_name(prefix: &str, text: &str) -> IfName {
     let digits = 15 - prefix.len();
     let hash =
         siphasher::sip128::SipHasher24::new_with_key(b"ashore link name").hash(text.as_bytes()).as_u128();
     let mut name = format!("{prefix}{hash:032x}");
     name.truncate(prefix.len() + digits);
     name.parse().expect("a short prefix and hexadecimal digits are an interface name")
+}
+
+/// The VLAN interfaces of all networks that are not on one of the user's, each once. Where the interface below is gone,
+/// so are they. A network that was made on a user's own keeps one of Ashore's that has taken its place meanwhile.
+fn vlans(state: &State, host: &View) -> Vec<WantedLink> {
+    let mut wanted: BTreeMap<&IfName, Vlan> = BTreeMap::new();
+    for network in state.networks.values() {
+        let there = || host.own_vlan(host.link(&network.parent)?);
+        if let Some(vlan) = network.vlan.clone().or_else(there) {
+            wanted.entry(&network.parent).or_insert_with(|| vlan.clone()).gvrp |= vlan.gvrp;
+        }
+    }
+    wanted.into_iter().filter_map(|(name, vlan)| vlan_link(host, name, vlan)).collect()
+}
+
+/// The host has no part in a VLAN for having its interface: it gets no address there by itself, and answers for none.
+fn vlan_link(host: &View, name: &IfName, vlan: Vlan) -> Option<WantedLink> {
+    let lower = host.link(&vlan.lower)?;
+    let tag = Tag::Vlan(name.clone());
+    if host.link(name).is_some_and(|link| link.tag().as_ref() != Some(&tag) && vlan.is(link, host)) {
+        return None;
+    }
+    let kind = LinkType::Vlan { parent: vlan.lower, id: vlan.id, gvrp: vlan.gvrp };
+    Some(WantedLink {
+        spec: LinkSpec { name: name.clone(), kind, mac: None, mtu: None },
+        tag,
+        borrowed: false,
+        master: None,
+        no_link_local: lower.accept_ra.is_some(),
+        sysctls: quiet(name, lower),
+        addresses: Vec::new(),
+        no_other_addresses: false,
+        routes: Vec::new(),
+        neighbours: Vec::new(),
+    })
+}
+
+/// The host as it will be with the VLAN interfaces that are still to be made: what stands on them is planned with them.
+/// One that somebody else's link keeps from being made is no parent.
+fn with_vlans<'a>(observed: &'a Observed, wanted: &[WantedLink]) -> Cow<'a, Observed> {
+    let mut expected = Cow::Borrowed(observed);
+    for WantedLink { spec, tag, .. } in wanted {
+        let LinkType::Vlan { parent, id, .. } = &spec.kind else { continue };
+        let there = observed.host.link(&spec.name);
+        if there.is_some_and(|link| link.tag().as_ref() == Some(tag)) {
+            continue;
+        }
+        let host = &mut expected.to_mut().host;
+        host.links.retain(|link| link.name != spec.name);
+        let vlan = Vlan { lower: parent.clone(), id: *id, gvrp: false };
+        if there.is_some() || observed.host.links.iter().any(|link| vlan.is(link, &observed.host)) {
+            continue;
+        }
+        let lower = observed.host.link(parent).expect("a VLAN is wanted where the link below it is").clone();
+        let below = Some(Lower { index: lower.index, elsewhere: false });
+        let kind = ObservedKind::Vlan { id: id.get(), gvrp: false };
+        // The kernel gives it the MAC and MTU of the link below, and keeps it down as long as that is.
+        let name = spec.name.clone();
+        host.links.push(Link { index: 0, name, kind, lower: below, master: None, alias: None, ..lower });
+    }
+    expected
 }
 
 /// One shim for each parent that has an endpoint which wants host access. It comes with the first endpoint and stays
@@ -329,7 +402,7 @@ fn shims(state: &State, observed: &Observed) -> Vec<WantedLink> {
 
 fn shim(state: &State, host: &View, parent: &IfName, networks: &[&Network]) -> Option<WantedLink> {
     let parent_link = host.link(parent)?;
-    let parent_mac = parent_link.mac?;
+    let mac = shim_mac(parent_link)?;
     let tag = Tag::Shim(parent.clone());
     let wanted = |network: &&Network| state.endpoints_on(&network.name).any(Endpoint::is_wanted);
     if host.tagged(&tag).is_none() && !networks.iter().any(wanted) {
@@ -340,7 +413,7 @@ fn shim(state: &State, host: &View, parent: &IfName, networks: &[&Network]) -> O
         (LinkType::Ipvlan { parent: parent.clone(), mode }, None)
     } else {
         let mode = MacvlanMode::Bridge;
-        (LinkType::Macvlan { parent: parent.clone(), mode, bc_queue_len: None }, Some(shim_mac(parent_mac)))
+        (LinkType::Macvlan { parent: parent.clone(), mode, bc_queue_len: None }, Some(mac))
     };
     let mut link = WantedLink {
         spec: LinkSpec { name: name.clone(), kind, mac, mtu: None },
@@ -348,7 +421,7 @@ fn shim(state: &State, host: &View, parent: &IfName, networks: &[&Network]) -> O
         borrowed: false,
         master: None,
         no_link_local: parent_link.accept_ra.is_some(),
-        sysctls: shim_sysctls(&name, parent_link),
+        sysctls: quiet(&name, parent_link),
         addresses: Vec::new(),
         no_other_addresses: true,
         routes: Vec::new(),
@@ -368,11 +441,12 @@ fn has_ipv6(networks: &[&Network]) -> bool {
     networks.iter().flat_map(|network| &network.subnets).any(|subnet| subnet.net.addr().is_ipv6())
 }
 
-/// `arp_filter`: without it the shim answers the LAN's ARP requests for the host too, and with `rp_filter=1` the host is
-/// then cut off. `accept_ra=0`: a shim that follows router advertisements gives the host a second default route.
-fn shim_sysctls(shim: &IfName, parent: &Link) -> Vec<(Sysctl, i32)> {
+/// `arp_filter`: without it a shim answers the LAN's ARP requests for the host too, and with `rp_filter=1` the host is
+/// then cut off; a VLAN interface answers for the host's addresses on other LANs. `accept_ra=0`: a link that follows
+/// router advertisements gives the host a second default route.
+fn quiet(link: &IfName, parent: &Link) -> Vec<(Sysctl, i32)> {
     let mut sysctls = Vec::new();
-    let mut set = |family, key, value| sysctls.push((Sysctl { family, link: shim.clone(), key }, value));
+    let mut set = |family, key, value| sysctls.push((Sysctl { family, link: link.clone(), key }, value));
     set(Family::Ipv4, SysctlKey::ArpFilter, 1);
     // Where the kernel has no IPv6 there is nothing to set.
     if parent.accept_ra.is_some() {
@@ -382,13 +456,14 @@ fn shim_sysctls(shim: &IfName, parent: &Link) -> Vec<(Sysctl, i32)> {
 }
 
 /// The host's way to the endpoints of one network: a reserved `host` address with a route for the range, or routes of
-/// one address each from the host's own LAN address.
+/// one address each from the host's own LAN address. A host that has neither is on another LAN, and goes by the router as
+/// everybody there: a route by the shim would lead its packets past the router, and not the answers.
 fn host_side(link: &mut WantedLink, state: &State, host: &View, parent: &Link, network: &Network) {
     let shim = link.spec.name.clone();
     for subnet in &network.subnets {
         let numbered = subnet.aux.get(HOST_AUX).copied();
-        let src = numbered.or_else(|| host.host_address(parent, &subnet.net));
-        let route = |to: IpNet| Route { to, via: None, dev: shim.clone(), src };
+        let Some(src) = numbered.or_else(|| host.host_address(parent, &subnet.net)) else { continue };
+        let route = |to: IpNet| Route { to, via: None, dev: shim.clone(), src: Some(src) };
         let mut routes = Vec::new();
         if let Some(ip) = numbered {
             let address = Address { net: single(ip), nodad: ip.is_ipv6() };

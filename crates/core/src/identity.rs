@@ -58,11 +58,15 @@ impl Seed {
     }
 }
 
-/// The MAC of the shim on a parent. It follows from the parent's alone, so that a shim that is made anew has the same
-/// link-local address, which is the next hop of the containers' IPv6 route to the host.
-pub fn shim_mac(parent: Mac) -> Mac {
+/// The MAC of the shim on a parent, which may be a VLAN and then has the MAC of the interface below. It follows from
+/// these alone, so that a shim that is made anew has the same link-local address, which is the next hop of the containers'
+/// IPv6 route to the host.
+pub fn shim_mac(parent: Mac, vlan: Option<u16>) -> Mac {
     let mut hasher = SipHasher24::new_with_key(b"ashore host shim");
     hasher.write(&parent.0);
+    if let Some(id) = vlan {
+        hasher.write(&id.to_le_bytes());
+    }
     let [a, b, c, d, e, f, ..] = hasher.finish128().as_bytes();
     Mac([a, b, c, d, e, f]).into_local_unicast()
 }
@@ -84,7 +88,8 @@ mod tests {
             seed.mac(&lan, &db, 0),
             seed.mac(&dmz, &web, 0),
             other_host.mac(&lan, &web, 0),
-            shim_mac(seed.mac(&lan, &web, 0)),
+            shim_mac(seed.mac(&lan, &web, 0), None),
+            shim_mac(seed.mac(&lan, &web, 0), Some(200)),
         ];
         for (at, mac) in all.iter().enumerate() {
             assert!(mac.is_local() && mac.is_station());

@@ -21,8 +21,10 @@ pub mod request;
 pub mod state;
 pub mod step;
 pub mod store;
+pub mod vlan;
 
 pub use link::{IpvlanMode, LinkKind, LinkSpec, LinkType, MacvlanMode, Netns, Place, Tag};
 pub use name::{EndpointName, IfName, NameError, NetworkName};
 pub use observed::{Observed, View};
 pub use step::{Address, Route, Step};
+pub use vlan::{Vlan, VlanId};

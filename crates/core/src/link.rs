@@ -10,6 +10,7 @@ use ashore_wire::Mac;
 use serde::{Deserialize, Serialize};
 
 use crate::name::{EndpointName, IfName, NetworkName};
+use crate::vlan::VlanId;
 
 /// How a macvlan child treats its siblings (`IFLA_MACVLAN_MODE`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
@@ -233,8 +234,10 @@ pub enum LinkType {
     Vlan {
         /// The link that carries the tagged frames.
         parent: IfName,
-        /// The VLAN's number, 1 to 4094.
-        id: u16,
+        /// The VLAN's number.
+        id: VlanId,
+        /// Whether switches are told of it by GVRP (`VLAN_FLAG_GVRP`).
+        gvrp: bool,
     },
 }
 
@@ -261,7 +264,7 @@ pub enum Tag {
     Port(NetworkName, EndpointName),
     /// The shim on a parent: `ashore-shim:<parent>`.
     Shim(IfName),
-    /// A VLAN sub-interface made for a network: `ashore-vlan:<name>`.
+    /// A VLAN interface made for networks: `ashore-vlan:<name>`.
     Vlan(IfName),
 }
 

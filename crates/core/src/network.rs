@@ -9,12 +9,13 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::endpoint::Endpoint;
-use crate::link::{LinkKind, MacvlanMode};
+use crate::link::{LinkKind, MacvlanMode, Tag};
 use crate::name::{IfName, NetworkName};
 use crate::observed::{Link, ObservedKind, View};
 use crate::range::Range;
 use crate::request::NetworkSpec;
 use crate::step::Family;
+use crate::vlan::Vlan;
 
 mod complete;
 mod error;
@@ -34,6 +35,9 @@ pub struct Network {
     pub engine: Option<EngineNetwork>,
     /// The host's interface that faces the LAN.
     pub parent: IfName,
+    /// The VLAN that Ashore makes the parent for; none if the parent is the user's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vlan: Option<Vlan>,
     /// How endpoints get onto the LAN.
     pub kind: LinkKind,
     /// Its subnets, any number of either family.
@@ -146,6 +150,22 @@ impl Network {
         subnets.filter_map(|subnet| subnet.gateway).filter(move |_| wanted)
     }
 
+    /// The interface that must be there, and up, for the network to be on its LAN: the parent, or what Ashore makes it on.
+    pub fn lowest(&self, host: &View) -> &IfName {
+        let users = |link: &Link| link.tag() != Some(Tag::Vlan(self.parent.clone()));
+        match &self.vlan {
+            Some(vlan) if !host.link(&self.parent).is_some_and(users) => &vlan.lower,
+            _ => &self.parent,
+        }
+    }
+
+    /// Whether the host, if it is to have access, has it only as machines of other subnets do: on a VLAN that Ashore makes
+    /// it has no address but one that is reserved for it.
+    pub fn host_goes_by_router(&self) -> bool {
+        let reserved = |subnet: &Subnet| subnet.aux.contains_key(HOST_AUX);
+        self.vlan.is_some() && self.host_access && !self.subnets.iter().any(reserved)
+    }
+
     /// What people call it.
     pub fn label(&self) -> &str {
         self.engine.as_ref().and_then(|engine| engine.name.as_deref()).unwrap_or(self.name.as_str())
@@ -161,7 +181,12 @@ impl Network {
 impl NetworkSpec {
     /// The network that is asked for: every range, gateway and auxiliary address goes to the subnet it lies in.
     pub fn network(&self) -> Result<Network, NetworkError> {
-        let parent = self.parent.clone().ok_or(NetworkError::ParentUnnamed)?;
+        let named = self.parent.clone().ok_or(NetworkError::ParentUnnamed)?;
+        let vlan = self.vlan.map(|id| Vlan { lower: named.clone(), id, gvrp: self.gvrp });
+        let parent = vlan.as_ref().map_or(named, Vlan::name);
+        if self.gvrp && vlan.is_none() {
+            return Err(NetworkError::GvrpOnForeign(parent));
+        }
         let bare = |net: &IpNet| Subnet {
             net: net.trunc(),
             range: None,
@@ -198,6 +223,7 @@ impl NetworkSpec {
             name: self.name.clone(),
             engine: self.engine.clone(),
             parent,
+            vlan,
             kind: self.kind,
             subnets,
             host_access: self.host_access.unwrap_or(reachable),
@@ -241,10 +267,13 @@ fn is_link_local(ip: IpAddr) -> bool {
 impl Network {
     /// Checks all that can be known of a network without looking at other networks.
     pub fn check(&self, host: &View) -> Result<(), NetworkError> {
-        let parent = self.check_parent(host)?;
-        self.check_mtu(parent)?;
+        let lowest = self.check_parent(host)?;
+        let parent = host.link(&self.parent);
+        self.check_mtu(parent.unwrap_or(lowest))?;
         self.check_subnets()?;
-        for subnet in &self.subnets {
+        for (parent, subnet) in
+            parent.into_iter().flat_map(|parent| self.subnets.iter().map(move |s| (parent, s)))
+        {
             self.check_subnet_of_parent(host, parent, subnet)?;
         }
         self.check_host_is_not_cut(host)?;
@@ -266,22 +295,17 @@ impl Network {
         Err(NetworkError::PassthruCutsHost { parent, present })
     }
 
+    /// The parent, or the interface that Ashore makes it on, has to be able to carry the network.
     fn check_parent<'a>(&self, host: &'a View) -> Result<&'a Link, NetworkError> {
-        let name = &self.parent;
+        let name = self.lowest(host);
         let parent = host.link(name).ok_or_else(|| NetworkError::NoParent {
             parent: name.clone(),
             present: list(host.links.iter().filter(|l| could_be_parent(l)).map(|l| l.name.as_str())),
         })?;
-        match (&parent.kind, self.kind) {
-            (ObservedKind::Bridge, LinkKind::Bridge) => {}
-            (ObservedKind::Bridge, kind) => return Err(NetworkError::ParentIsBridge(name.clone(), kind)),
-            (_, LinkKind::Bridge) => return Err(NetworkError::ParentIsNoBridge(name.clone())),
-            (ObservedKind::Loopback, _) => return Err(unfit(name, "the loopback interface")),
-            (ObservedKind::Macvlan { .. } | ObservedKind::Ipvlan { .. }, _) => {
-                return Err(unfit(name, "itself a macvlan or ipvlan child"));
-            }
-            _ if parent.mac.is_none() => return Err(unfit(name, "a tunnel without Ethernet addresses")),
-            _ => {}
+        let vlan = self.vlan.as_ref().filter(|vlan| vlan.lower == *name);
+        match vlan {
+            Some(vlan) => self.check_can_have_vlan(parent, vlan)?,
+            None => self.check_can_have_children(parent)?,
         }
         if let Some(master) = parent.master {
             let master = host.link_at(master);
@@ -290,18 +314,41 @@ impl Network {
                 bridge: master.is_some_and(|master| master.kind == ObservedKind::Bridge),
                 master: master.map_or_else(|| "another link".into(), |master| master.name.to_string()),
                 kind: self.kind,
+                vlan: vlan.map(|vlan| vlan.id),
             });
+        }
+        if parent.up { Ok(parent) } else { Err(NetworkError::ParentDown(name.clone())) }
+    }
+
+    fn check_can_have_children(&self, parent: &Link) -> Result<(), NetworkError> {
+        let name = &parent.name;
+        match (&parent.kind, self.kind) {
+            (ObservedKind::Bridge, LinkKind::Bridge) => {}
+            (ObservedKind::Bridge, kind) => return Err(NetworkError::ParentIsBridge(name.clone(), kind)),
+            (_, LinkKind::Bridge) => return Err(NetworkError::ParentIsNoBridge(name.clone())),
+            _ => check_faces_a_lan(parent)?,
         }
         if parent.wireless && matches!(self.kind, LinkKind::Macvlan(_)) {
             return Err(NetworkError::ParentIsWifi(name.clone()));
         }
-        if parent.up { Ok(parent) } else { Err(NetworkError::ParentDown(name.clone())) }
+        Ok(())
+    }
+
+    fn check_can_have_vlan(&self, lower: &Link, vlan: &Vlan) -> Result<(), NetworkError> {
+        check_faces_a_lan(lower)?;
+        if self.kind == LinkKind::Bridge {
+            return Err(NetworkError::ParentIsNoBridge(self.parent.clone()));
+        }
+        if lower.tag().is_some() {
+            return Err(unfit(&lower.name, "an interface of Ashore's own, and goes with its last network"));
+        }
+        if lower.wireless { Err(NetworkError::VlanOnWifi(vlan.clone())) } else { Ok(()) }
     }
 
     fn check_mtu(&self, parent: &Link) -> Result<(), NetworkError> {
         let Some(mtu) = self.mtu else { return Ok(()) };
         if mtu > parent.mtu {
-            return Err(NetworkError::MtuTooLarge { mtu, parent: self.parent.clone(), most: parent.mtu });
+            return Err(NetworkError::MtuTooLarge { mtu, parent: parent.name.clone(), most: parent.mtu });
         }
         let v6 = self.subnets.iter().any(|subnet| subnet.net.addr().is_ipv6());
         let (family, least) = if v6 { ("IPv6", 1280) } else { ("IPv4", 68) };
@@ -440,6 +487,17 @@ fn unfit_subnet(net: &IpNet) -> Option<&'static str> {
         IpAddr::V4(ip) if ip.octets()[0] >= 240 => Some("its addresses are reserved"),
         IpAddr::V6(ip) if ip.is_unicast_link_local() => Some("every link has that one of its own"),
         _ => None,
+    }
+}
+
+fn check_faces_a_lan(link: &Link) -> Result<(), NetworkError> {
+    match &link.kind {
+        ObservedKind::Loopback => Err(unfit(&link.name, "the loopback interface")),
+        ObservedKind::Macvlan { .. } | ObservedKind::Ipvlan { .. } => {
+            Err(unfit(&link.name, "itself a macvlan or ipvlan child"))
+        }
+        _ if link.mac.is_none() => Err(unfit(&link.name, "a tunnel without Ethernet addresses")),
+        _ => Ok(()),
     }
 }
 

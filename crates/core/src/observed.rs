@@ -99,6 +99,8 @@ pub enum ObservedKind {
     Vlan {
         /// The VLAN's number.
         id: u16,
+        /// Whether switches are told of it by GVRP.
+        gvrp: bool,
     },
     /// The loopback link.
     Loopback,

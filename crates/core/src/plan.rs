@@ -10,6 +10,7 @@ use crate::link::{LinkType, Place, Tag};
 use crate::name::IfName;
 use crate::observed::{Link, Lower, Observed, ObservedKind, ObservedRoute, View};
 use crate::step::{ROUTE_PROTOCOL, Route, Step};
+use crate::vlan::Vlan;
 
 /// What the far end of a new veth has (`ETH_DATA_LEN`), in bytes.
 const VETH_MTU: u32 = 1500;
@@ -34,6 +35,14 @@ pub enum Blocked {
         /// Its name.
         name: IfName,
     },
+    /// The same VLAN on the same link, by another name; the kernel takes no second one.
+    #[error("on this host: `{name}` is VLAN {} on `{}`, and it is not Ashore's", .vlan.id, .vlan.lower)]
+    Vlan {
+        /// What it is called.
+        name: IfName,
+        /// The VLAN.
+        vlan: Vlan,
+    },
     /// A route to the same destination.
     #[error("{}: there is a route `{}` already, and it is not Ashore's", shown(.place), .there.way())]
     Route {
@@ -52,7 +61,11 @@ impl Blocked {
                 format!("choose another name with --ifname, or remove `{name}` in that namespace")
             }
             Blocked::Link { place: Place::Host, name } => {
-                format!("rename it: ip link set dev {name} name NEW")
+                format!("rename it while it is down: ip link set dev {name} name NEW")
+            }
+            Blocked::Vlan { name, vlan } => {
+                let wanted = vlan.name();
+                format!("rename it while it is down, and it is used: ip link set dev {name} name {wanted}")
             }
             Blocked::Route { there, .. } if there.to.prefix_len() == 0 => {
                 "keep that default route and give none to this endpoint with --no-default-route, or remove it"
@@ -86,8 +99,12 @@ pub fn plan(desired: &Desired, observed: &Observed) -> Plan {
         places.push((Place::Netns(netns.clone()), view, wanted));
     }
     // Everything that goes, goes first: a MAC, a name or a passthru parent may be needed again at once.
+    // Only a VLAN's interface goes after what stands on it, which would go with it.
     for (place, view, wanted) in &places {
         Diff { place, view, wanted, desired, host: &observed.host }.removals(&mut plan);
+    }
+    for (place, view, wanted) in &places {
+        Diff { place, view, wanted, desired, host: &observed.host }.link_removals(&mut plan, true);
     }
     for (place, view, wanted) in &places {
         Diff { place, view, wanted, desired, host: &observed.host }.additions(&mut plan, false);
@@ -110,10 +127,13 @@ struct Diff<'a> {
 }
 
 impl Diff<'_> {
-    fn removals(&self, plan: &mut Plan) {
+    /// Takes away the VLAN interfaces that are not wanted, or everything else, and tells what went.
+    fn link_removals(&self, plan: &mut Plan, vlans: bool) -> BTreeSet<IfName> {
         let mut dying = BTreeSet::new();
         for link in &self.view.links {
-            let Some(tag) = self.owner(link) else { continue };
+            let Some(tag) = self.owner(link).filter(|tag| matches!(tag, Tag::Vlan(_)) == vlans) else {
+                continue;
+            };
             let stays = match self.wanted.iter().find(|wanted| wanted.tag == tag) {
                 // The far end of a veth goes and comes with its container's end.
                 Some(wanted) => self.is_same(link, wanted),
@@ -124,6 +144,11 @@ impl Diff<'_> {
                 plan.steps.push(Step::DelLink { place: self.place.clone(), link: link.name.clone() });
             }
         }
+        dying
+    }
+
+    fn removals(&self, plan: &mut Plan) {
+        let dying = self.link_removals(plan, false);
         for there in &self.view.neighbours {
             let Some(link) = self.view.link_at(there.index).filter(|link| !dying.contains(&link.name)) else {
                 continue;
@@ -173,6 +198,14 @@ impl Diff<'_> {
             plan.blocked.push(Blocked::Link { place: self.place.clone(), name: name.clone() });
             return;
         }
+        if let LinkType::Vlan { parent, id, .. } = &wanted.spec.kind {
+            let vlan = Vlan { lower: parent.clone(), id: *id, gvrp: false };
+            if let Some(there) = self.view.links.iter().find(|link| foreign(link) && vlan.is(link, self.view))
+            {
+                plan.blocked.push(Blocked::Vlan { name: there.name.clone(), vlan });
+                return;
+            }
+        }
         // A veth is made from the container's side, both ends at once.
         let is_far_end = matches!(wanted.tag, Tag::Port(..));
         if !is_far_end {
@@ -209,6 +242,12 @@ impl Diff<'_> {
                 was: link.mtu,
             });
         }
+        if let (ObservedKind::Vlan { gvrp: was, .. }, LinkType::Vlan { gvrp, .. }) =
+            (&link.kind, &wanted.spec.kind)
+            && was != gvrp
+        {
+            plan.steps.push(Step::SetGvrp { place: self.place.clone(), link: link.name.clone(), on: *gvrp });
+        }
         self.finish(Some(link), wanted, plan);
     }
 
@@ -235,12 +274,20 @@ impl Diff<'_> {
         }
         self.set_master(link, wanted, plan);
         self.set_addresses(link, wanted, plan);
-        if link.is_none_or(|link| !link.up) {
+        if self.can_go_up(wanted) && link.is_none_or(|link| !link.up) {
             plan.steps.push(Step::SetUp { place: place.clone(), link: name.clone(), up: true });
         }
         self.set_neighbours(link, wanted, plan);
         for route in &wanted.routes {
             self.set_route(route, plan);
+        }
+    }
+
+    /// A VLAN cannot while the link below it is down (`ENETDOWN`), and comes up with it by itself.
+    fn can_go_up(&self, wanted: &WantedLink) -> bool {
+        match &wanted.spec.kind {
+            LinkType::Vlan { parent, .. } => self.host.link(parent).is_some_and(|below| below.up),
+            _ => true,
         }
     }
 
@@ -343,8 +390,8 @@ impl Diff<'_> {
             (ObservedKind::Ipvlan { mode: there }, LinkType::Ipvlan { parent, mode }) => {
                 there == mode && self.is_child_of(link, parent)
             }
-            (ObservedKind::Vlan { id: there }, LinkType::Vlan { parent, id }) => {
-                there == id && self.is_child_of(link, parent)
+            (ObservedKind::Vlan { id: there, .. }, LinkType::Vlan { parent, id, .. }) => {
+                *there == id.get() && self.is_child_of(link, parent)
             }
             (ObservedKind::Bridge, LinkType::Bridge) | (ObservedKind::Veth, LinkType::Veth { .. }) => true,
             _ => false,

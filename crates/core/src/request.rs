@@ -19,6 +19,7 @@ use crate::pool::PoolKey;
 use crate::range::Range;
 use crate::step::Step;
 use crate::store::Document;
+use crate::vlan::VlanId;
 
 /// One request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -200,6 +201,12 @@ pub struct NetworkSpec {
     /// The host's interface that faces the LAN; without one, what the default route or the subnet says.
     #[serde(default)]
     pub parent: Option<IfName>,
+    /// The VLAN on that interface; its own interface is made if there is none.
+    #[serde(default)]
+    pub vlan: Option<VlanId>,
+    /// Whether switches are told of that VLAN by GVRP.
+    #[serde(default)]
+    pub gvrp: bool,
     /// How endpoints get onto the LAN.
     #[serde(default)]
     pub kind: LinkKind,

@@ -156,6 +156,15 @@ pub enum Step {
         /// What it was.
         was: u32,
     },
+    /// Tells switches of a VLAN by GVRP, or no longer.
+    SetGvrp {
+        /// Where.
+        place: Place,
+        /// Which link.
+        link: IfName,
+        /// On, or off.
+        on: bool,
+    },
     /// Brings a link up or down.
     SetUp {
         /// Where.
@@ -244,6 +253,7 @@ impl Step {
             | Step::SetNoLinkLocal { place, .. }
             | Step::SetMaster { place, .. }
             | Step::SetMtu { place, .. }
+            | Step::SetGvrp { place, .. }
             | Step::SetUp { place, .. }
             | Step::AddAddress { place, .. }
             | Step::DelAddress { place, .. }
@@ -268,6 +278,7 @@ impl Step {
                 Step::SetMaster { place, link, master: was, was: master }
             }
             Step::SetMtu { place, link, mtu, was } => Step::SetMtu { place, link, mtu: was, was: mtu },
+            Step::SetGvrp { place, link, on } => Step::SetGvrp { place, link, on: !on },
             Step::SetUp { place, link, up } => Step::SetUp { place, link, up: !up },
             Step::AddAddress { place, link, address } => Step::DelAddress { place, link, address },
             Step::DelAddress { place, link, address } => Step::AddAddress { place, link, address },
@@ -306,6 +317,9 @@ impl fmt::Display for Step {
                 write!(f, "{} link set dev {link} nomaster", Ip(place))
             }
             Step::SetMtu { place, link, mtu, .. } => write!(f, "{} link set dev {link} mtu {mtu}", Ip(place)),
+            Step::SetGvrp { place, link, on } => {
+                write!(f, "{} link set dev {link} type vlan gvrp {}", Ip(place), on_off(*on))
+            }
             Step::SetUp { place, link, up } => {
                 write!(f, "{} link set dev {link} {}", Ip(place), if *up { "up" } else { "down" })
             }
@@ -459,9 +473,16 @@ impl fmt::Display for AddLinkCommand<'_> {
                 write_netns(f, peer_place)
             }
             LinkType::Bridge => f.write_str(" type bridge"),
-            LinkType::Vlan { id, .. } => write!(f, " type vlan id {id}"),
+            LinkType::Vlan { id, gvrp, .. } => {
+                write!(f, " type vlan id {id}")?;
+                if *gvrp { f.write_str(" gvrp on") } else { Ok(()) }
+            }
         }
     }
+}
+
+fn on_off(on: bool) -> &'static str {
+    if on { "on" } else { "off" }
 }
 
 fn write_netns(f: &mut fmt::Formatter<'_>, place: &Place) -> fmt::Result {

@@ -10,16 +10,22 @@ use ashore_core::allocate::Known;
 use ashore_core::desired::desired;
 use ashore_core::endpoint::{Endpoint, Stage};
 use ashore_core::identity::Seed;
-use ashore_core::link::Netns;
+use ashore_core::link::{Netns, Tag};
 use ashore_core::plan::plan;
 use ashore_core::request::{AttachSpec, NetworkSpec};
 use ashore_core::state::{Change, State};
+use ashore_core::step::Step;
 use model::Model;
 use proptest::prelude::*;
 
 #[derive(Debug, Clone)]
 enum Event {
     CreateNetwork(u8),
+    /// The daemon dies after this many steps of making a network, and starts again.
+    CrashInCreate {
+        network: u8,
+        after: usize,
+    },
     RemoveNetwork(u8),
     Attach {
         network: u8,
@@ -38,14 +44,19 @@ enum Event {
     NamespaceDies(u8),
     Unplug,
     PlugIn,
+    NicDown,
+    NicUp,
+    UserMakesVlan,
+    VlanDeleted,
     HostAddress(u8),
     Reconcile,
 }
 
 fn event() -> impl Strategy<Value = Event> {
-    let (network, name) = (0..3u8, 0..4u8);
+    let (network, name) = (0..NETWORKS, 0..4u8);
     prop_oneof![
-        2 => network.clone().prop_map(Event::CreateNetwork),
+        3 => network.clone().prop_map(Event::CreateNetwork),
+        1 => (network.clone(), 0..8usize).prop_map(|(network, after)| Event::CrashInCreate { network, after }),
         1 => network.clone().prop_map(Event::RemoveNetwork),
         6 => (network.clone(), name.clone()).prop_map(|(network, name)| Event::Attach { network, name }),
         3 => (network.clone(), name.clone()).prop_map(|(network, name)| Event::Detach { network, name }),
@@ -54,6 +65,10 @@ fn event() -> impl Strategy<Value = Event> {
         1 => name.prop_map(Event::NamespaceDies),
         1 => Just(Event::Unplug),
         2 => Just(Event::PlugIn),
+        1 => Just(Event::NicDown),
+        2 => Just(Event::NicUp),
+        1 => Just(Event::UserMakesVlan),
+        1 => Just(Event::VlanDeleted),
         1 => (9..12u8).prop_map(Event::HostAddress),
         1 => Just(Event::Reconcile),
     ]
@@ -65,7 +80,10 @@ struct World {
     now: u64,
 }
 
-/// Three networks that share a parent and a subnet: unnumbered, numbered, and IPv4 with IPv6.
+const NETWORKS: u8 = 5;
+
+/// Three networks that share a parent and a subnet: unnumbered, numbered, and IPv4 with IPv6; and two that share a VLAN on
+/// that parent.
 fn spec(which: u8) -> NetworkSpec {
     let text = match which {
         0 => {
@@ -74,6 +92,14 @@ fn spec(which: u8) -> NetworkSpec {
         1 => {
             r#"{"name":"num","parent":"eth0","subnets":["192.168.88.0/24"],"ranges":["192.168.88.64/29"],
                 "gateways":["192.168.88.1"],"aux":[["host","192.168.88.70"]]}"#
+        }
+        3 => {
+            r#"{"name":"iot","parent":"eth0","vlan":200,"gvrp":true,"subnets":["10.0.200.0/24"],
+                "ranges":["10.0.200.32/30"]}"#
+        }
+        4 => {
+            r#"{"name":"cam","parent":"eth0.200","subnets":["10.0.200.0/24"],"ranges":["10.0.200.64/29"],
+                "aux":[["host","10.0.200.70"]]}"#
         }
         _ => {
             r#"{"name":"six","parent":"eth0","subnets":["192.168.88.0/24","fd88::/64"],"gateways":["fd88::1"],
@@ -115,7 +141,12 @@ impl World {
     fn carry_out(&mut self, most: usize) {
         let plan = plan(&desired(&self.state, &self.model.observed), &self.model.observed);
         assert_eq!(plan.blocked, [], "nothing foreign is in the way here");
-        for step in plan.steps.iter().take(most) {
+        for (at, step) in plan.steps.iter().enumerate() {
+            // On the host a link and its tag are one system call, which no death of the daemon cuts in two.
+            let tags = matches!(step, Step::SetAlias { tag: Some(Tag::Vlan(_)), .. });
+            if at >= most && !(at == most && tags) {
+                break;
+            }
             self.model.apply(step).unwrap();
         }
     }
@@ -148,6 +179,19 @@ impl World {
         }
     }
 
+    fn create(&mut self, which: u8, most: usize) {
+        let completed = spec(which).completed(&self.model.observed.host);
+        let Ok(network) = completed.and_then(|spec| spec.network()) else { return };
+        let fits = network.check(&self.model.observed.host).is_ok();
+        if fits && self.state.check_beside_others(&network).is_ok() {
+            let makes_vlan = network.vlan.is_some();
+            self.commit(vec![Change::PutNetwork(network)]);
+            if makes_vlan {
+                self.carry_out(most);
+            }
+        }
+    }
+
     fn attach(&mut self, network: u8, name: u8, most: usize) -> bool {
         let netns = netns(network, name);
         self.model.open(&netns);
@@ -167,12 +211,10 @@ impl World {
     fn play(&mut self, event: &Event) {
         self.now += 1;
         match *event {
-            Event::CreateNetwork(which) => {
-                let network = spec(which).network().unwrap();
-                let fits = network.check(&self.model.observed.host).is_ok();
-                if fits && self.state.check_beside_others(&network).is_ok() {
-                    self.commit(vec![Change::PutNetwork(network)]);
-                }
+            Event::CreateNetwork(which) => self.create(which, usize::MAX),
+            Event::CrashInCreate { network, after } => {
+                self.create(network, after);
+                self.reconcile();
             }
             Event::RemoveNetwork(which) => {
                 let name = spec(which).name;
@@ -196,9 +238,15 @@ impl World {
                     self.reconcile();
                 }
             }
-            Event::NamespaceDies(name) => (0..3).for_each(|network| self.model.close(&netns(network, name))),
+            Event::NamespaceDies(name) => {
+                (0..NETWORKS).for_each(|network| self.model.close(&netns(network, name)));
+            }
             Event::Unplug => self.model.unplug(),
             Event::PlugIn => self.model.plug_in(),
+            Event::NicDown => self.model.set_nic_up(false),
+            Event::NicUp => self.model.set_nic_up(true),
+            Event::UserMakesVlan => self.model.make_users_vlan(),
+            Event::VlanDeleted => self.model.delete_vlan(),
             Event::HostAddress(last) => self.model.set_host_address(&format!("192.168.88.{last}/24")),
             Event::Reconcile => self.reconcile(),
         }
@@ -225,13 +273,29 @@ impl World {
         let tagged =
             views.flat_map(|view| &view.links).filter_map(ashore_core::observed::Link::tag).filter(|tag| {
                 let wanted = self.state.endpoints.values().any(|endpoint| endpoint.tag() == *tag);
-                !wanted && !matches!(tag, ashore_core::Tag::Shim(_))
+                !wanted && !matches!(tag, Tag::Shim(_) | Tag::Vlan(_))
             });
         assert_eq!(tagged.count(), 0, "a link of nobody's");
+        self.check_vlan();
         if self.state.networks.is_empty() {
             assert_eq!(self.model.observed.host.links.iter().filter(|link| link.alias.is_some()).count(), 0);
             assert!(self.model.observed.host.routes.is_empty());
         }
+    }
+}
+
+impl World {
+    /// The VLAN is there as long as a network needs it and no longer, and Ashore's unless the user made one.
+    fn check_vlan(&self) {
+        let host = &self.model.observed.host;
+        let there = host.link(&Model::vlan());
+        let wanted = self.state.networks.values().any(|network| network.vlan.is_some());
+        let named = self.state.networks.values().any(|network| network.parent == Model::vlan());
+        if wanted && host.link(&Model::nic()).is_some() {
+            let vlan = there.expect("a network needs it");
+            assert_eq!(vlan.up, host.link(&Model::nic()).unwrap().up);
+        }
+        assert!(named || there.is_none_or(|vlan| vlan.alias.is_none()), "nobody needs it any more");
     }
 }
 

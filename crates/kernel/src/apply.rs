@@ -265,6 +265,7 @@ impl Run<'_> {
                 message::set_link(link.as_str(), LinkAttribute::Controller(index))
             }
             Step::SetMtu { link, mtu, .. } => message::set_link(link.as_str(), LinkAttribute::Mtu(*mtu)),
+            Step::SetGvrp { link, on, .. } => message::set_link(link.as_str(), message::set_gvrp(*on)),
             Step::SetUp { link, up, .. } => message::set_up(link.as_str(), *up),
             Step::AddAddress { place, link, address } => {
                 message::add_address(self.index(place, link)?, address)

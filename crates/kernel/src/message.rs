@@ -11,7 +11,7 @@ use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
 use netlink_packet_route::link::{
     AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoIpVlan, InfoKind, InfoMacVlan, InfoVeth,
-    InfoVlan, IpVlanMode, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, MacVlanMode,
+    InfoVlan, IpVlanMode, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, MacVlanMode, VlanFlags,
 };
 use netlink_packet_route::neighbour::{NeighbourAttribute, NeighbourMessage, NeighbourState};
 use netlink_packet_route::route::{RouteAttribute, RouteMessage, RouteProtocol, RouteScope, RouteType};
@@ -52,11 +52,26 @@ pub(crate) fn add_link(spec: &LinkSpec, name: &str, parent: Option<u32>, places:
             (InfoKind::Veth, Some(InfoData::Veth(InfoVeth::Peer(far))))
         }
         LinkType::Bridge => (InfoKind::Bridge, None),
-        LinkType::Vlan { id, .. } => (InfoKind::Vlan, Some(InfoData::Vlan(vec![InfoVlan::Id(*id)]))),
+        LinkType::Vlan { id, gvrp: on, .. } => {
+            let mut data = vec![InfoVlan::Id(id.get())];
+            data.extend(on.then(|| gvrp(true)));
+            (InfoKind::Vlan, Some(InfoData::Vlan(data)))
+        }
     };
     let info = std::iter::once(LinkInfo::Kind(kind)).chain(data.map(LinkInfo::Data)).collect();
     message.attributes.push(LinkAttribute::LinkInfo(info));
     (RouteNetlinkMessage::NewLink(message), NEW)
+}
+
+/// The flag alone, and no other.
+fn gvrp(on: bool) -> InfoVlan {
+    InfoVlan::Flags((if on { VlanFlags::Gvrp } else { VlanFlags::empty() }, VlanFlags::Gvrp))
+}
+
+/// `type vlan gvrp on`, or off.
+pub(crate) fn set_gvrp(on: bool) -> LinkAttribute {
+    let data = InfoData::Vlan(vec![gvrp(on)]);
+    LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Vlan), LinkInfo::Data(data)])
 }
 
 /// `addrgenmode none`.

@@ -14,7 +14,7 @@ use ipnet::IpNet;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
 use netlink_packet_route::link::{
     AfSpecInet, AfSpecInet6, AfSpecUnspec, InfoData, InfoIpVlan, InfoKind, InfoMacVlan, InfoVlan, IpVlanMode,
-    LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, MacVlanMode,
+    LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, MacVlanMode, VlanFlags, VlanProtocol,
 };
 use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
@@ -154,11 +154,7 @@ fn kind_of(info: &[LinkInfo]) -> Option<ObservedKind> {
     Some(match (kind, data) {
         (InfoKind::MacVlan, Some(InfoData::MacVlan(data))) => macvlan(data)?,
         (InfoKind::IpVlan, Some(InfoData::IpVlan(data))) => ipvlan(data)?,
-        (InfoKind::Vlan, Some(InfoData::Vlan(data))) => {
-            let id =
-                data.iter().find_map(|item| if let InfoVlan::Id(id) = item { Some(*id) } else { None })?;
-            ObservedKind::Vlan { id }
-        }
+        (InfoKind::Vlan, Some(InfoData::Vlan(data))) => vlan(data)?,
         (InfoKind::Veth, _) => ObservedKind::Veth,
         (InfoKind::Bridge, _) => ObservedKind::Bridge,
         (other, _) => ObservedKind::Other(other.to_string()),
@@ -190,6 +186,22 @@ fn ipvlan(data: &[InfoIpVlan]) -> Option<ObservedKind> {
         };
         Some(ObservedKind::Ipvlan { mode })
     })
+}
+
+/// A VLAN of 802.1Q. Those of 802.1ad are others with the same numbers.
+fn vlan(data: &[InfoVlan]) -> Option<ObservedKind> {
+    let (mut id, mut gvrp) = (None, false);
+    for item in data {
+        match item {
+            InfoVlan::Id(number) => id = Some(*number),
+            InfoVlan::Flags((flags, _)) => gvrp = flags.contains(VlanFlags::Gvrp),
+            InfoVlan::Protocol(VlanProtocol::Ieee8021Ad) => {
+                return Some(ObservedKind::Other("vlan of 802.1ad".into()));
+            }
+            _ => {}
+        }
+    }
+    Some(ObservedKind::Vlan { id: id?, gvrp })
 }
 
 /// The link's sysctls travel with it.

@@ -9,7 +9,11 @@ use ashore_kernel::OnError;
 use ground::{Ground, link, name};
 
 fn vlan() -> LinkSpec {
-    link("eth0.200", LinkType::Vlan { parent: name("eth0"), id: 200 })
+    link("eth0.200", LinkType::Vlan { parent: name("eth0"), id: 200.try_into().unwrap(), gvrp: false })
+}
+
+fn set_gvrp(on: bool) -> Step {
+    Step::SetGvrp { place: Place::Host, link: name("eth0.200"), on }
 }
 
 #[test]
@@ -21,13 +25,19 @@ fn a_vlan_is_made_seen_and_undone() {
     ground.make(&[add.clone(), up.clone()]);
     let host = &ground.seen()[0];
     let (made, nic) = (host.link(&name("eth0.200")).unwrap(), host.link(&name("eth0")).unwrap());
-    assert_eq!(made.kind, ObservedKind::Vlan { id: 200 });
+    assert_eq!(made.kind, ObservedKind::Vlan { id: 200, gvrp: false });
     assert_eq!(made.lower, Some(Lower { index: nic.index, elsewhere: false }));
     assert_eq!((made.mac, made.mtu, made.up), (nic.mac, nic.mtu, true));
 
+    let kind_now = || ground.seen()[0].link(&name("eth0.200")).unwrap().kind.clone();
+    ground.make(&[set_gvrp(true)]);
+    assert_eq!(kind_now(), ObservedKind::Vlan { id: 200, gvrp: true });
+    ground.make(&[set_gvrp(true).inverse().unwrap()]);
+    assert_eq!(kind_now(), ObservedKind::Vlan { id: 200, gvrp: false });
+
     ground.make(&[Step::DelLink { place: Place::Host, link: name("eth0.200") }]);
     let bad = Step::SetUp { place: Place::Host, link: name("nothing"), up: true };
-    let outcome = ground.kernel.apply(&[add, up, bad], OnError::Undo);
+    let outcome = ground.kernel.apply(&[add, up, set_gvrp(true), bad], OnError::Undo);
     assert_eq!(outcome.errors.len(), 1, "{:?}", outcome.errors);
     assert_eq!(ground.seen(), before);
 }

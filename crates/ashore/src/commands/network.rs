@@ -20,11 +20,13 @@ pub(crate) fn run(command: NetworkCommand) -> Result<(), Failure> {
     }
 }
 
-fn create(args: NetworkCreateArgs) -> Result<(), Failure> {
-    let spec = NetworkSpec {
+pub(super) fn create_request(args: NetworkCreateArgs) -> Request {
+    Request::CreateNetwork(NetworkSpec {
         name: args.network,
         engine: None,
         parent: args.parent,
+        vlan: args.vlan,
+        gvrp: args.gvrp,
         kind: args.kind,
         subnets: args.subnets,
         ranges: args.ranges,
@@ -35,14 +37,23 @@ fn create(args: NetworkCreateArgs) -> Result<(), Failure> {
         conflict: args.conflict,
         mtu: args.mtu,
         bc_queue_len: args.bc_queue_len,
-    };
-    match ask(&args.client, &Request::CreateNetwork(spec))? {
-        Reply::Network(network) if args.client.json => print_json(&network),
+    })
+}
+
+fn create(args: NetworkCreateArgs) -> Result<(), Failure> {
+    let client = args.client.clone();
+    match ask(&client, &create_request(args))? {
+        Reply::Network(network) if client.json => print_json(&network),
         Reply::Network(network) => {
             say!("network {} is on {} by {}", network.name, network.parent, network.kind);
             for subnet in network.subnets.iter().filter(|subnet| subnet.chosen) {
                 let gateway = subnet.gateway.map_or_else(String::new, |ip| format!(" by the router {ip}"));
                 say!("  found {}{gateway}, and chose the range {}", subnet.net, subnet.pool());
+            }
+            if network.host_goes_by_router() {
+                println!(
+                    "  the host has no address there and goes by the router; --aux-address host=IP gives it one"
+                );
             }
             Ok(())
         }

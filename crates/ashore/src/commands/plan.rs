@@ -4,6 +4,7 @@ use ashore_core::request::{Reply, Request};
 
 use super::adopt::adopt_request;
 use super::attach::{attach_request, detach_request};
+use super::network::create_request;
 use crate::cli::{PlanArgs, PlanCommand};
 use crate::client::{Failure, ask, print_json, unexpected};
 use crate::out::say;
@@ -11,6 +12,7 @@ use crate::out::say;
 pub(crate) fn run(args: PlanArgs) -> Result<(), Failure> {
     let (client, change) = match args.change {
         None => (args.client, None),
+        Some(PlanCommand::Create(create)) => (create.client.clone(), Some(create_request(*create))),
         Some(PlanCommand::Attach(attach)) => (attach.client.clone(), Some(attach_request(attach)?)),
         Some(PlanCommand::Detach(detach)) => (detach.client.clone(), Some(detach_request(&detach))),
         Some(PlanCommand::Adopt(adopt)) => (adopt.client.clone(), Some(adopt_request(&adopt))),

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test uses its own part of this")]
 
+pub mod frames;
 pub mod site;
 
 use std::net::IpAddr;
@@ -132,11 +133,12 @@ pub fn takes(machine: &Machine, ip: IpAddr, mut was_heard: impl FnMut() -> bool)
     panic!("nobody heard that {} takes {ip}", machine.name());
 }
 
-/// Waits for something that takes the daemon a moment.
+/// Waits for something that takes the daemon a moment, or ten in the virtual machine.
+#[track_caller]
 pub fn eventually(what: &str, mut is: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(15);
+    let end = Instant::now() + Duration::from_secs(60);
     while !is() {
-        assert!(Instant::now() < end, "not within 15 s: {what}");
+        assert!(Instant::now() < end, "not within a minute: {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }

@@ -11,24 +11,32 @@ use crate::range::Range;
 use crate::request::NetworkSpec;
 use crate::state::State;
 use crate::step::Family;
+use crate::vlan::VlanId;
 
 impl NetworkSpec {
     /// The same, with parent, subnet and gateway found on the host where they were not given. A range is not chosen here:
     /// whether it is free is to be seen on the LAN.
+    ///
+    /// The parent is the interface that a VLAN is made on if there is one to be made or shared; a VLAN of the user's is a
+    /// parent as any other.
     pub fn completed(&self, host: &View) -> Result<NetworkSpec, NetworkError> {
         let mut spec = self.clone();
-        let parent = match &self.parent {
-            Some(parent) => parent.clone(),
-            None => host.lan_parent(&self.subnets)?,
+        let named = match (&self.parent, self.vlan) {
+            (Some(parent), _) => parent.clone(),
+            (None, None) => host.lan_parent(&self.subnets)?,
+            // The VLAN's subnet is not that of any interface yet.
+            (None, Some(_)) => host.lan_parent(&[])?,
         };
+        let (parent, vlan) = host.meant(&named, self.vlan)?;
         if spec.subnets.is_empty() {
-            let net = host.lan_subnet(&parent)?;
+            let net = host.lan_subnet(&named, self.vlan)?;
             spec.subnets.push(net);
             if spec.gateways.is_empty() {
                 spec.gateways.extend(host.default_gateway(&net));
             }
         }
-        spec.parent = Some(parent);
+        spec.vlan = vlan.as_ref().map(|vlan| vlan.id);
+        spec.parent = Some(vlan.map_or(parent, |vlan| vlan.lower));
         Ok(spec)
     }
 }
@@ -63,19 +71,22 @@ impl View {
         }
     }
 
-    /// The IPv4 subnet of a parent.
-    pub fn lan_subnet(&self, parent: &IfName) -> Result<IpNet, NetworkError> {
-        let link = self.link(parent).ok_or_else(|| NetworkError::NoParent {
-            parent: parent.clone(),
-            present: list(
-                self.links.iter().filter(|link| super::could_be_parent(link)).map(|link| &link.name),
-            ),
-        })?;
+    /// The IPv4 subnet of a parent, or of a VLAN on it.
+    pub fn lan_subnet(&self, parent: &IfName, id: Option<VlanId>) -> Result<IpNet, NetworkError> {
+        let (parent, vlan) = self.meant(parent, id)?;
+        let Some(link) = self.link(&parent) else {
+            let present =
+                self.links.iter().filter(|link| super::could_be_parent(link)).map(|link| &link.name);
+            return Err(match vlan {
+                Some(_) => NetworkError::NoAddress(parent),
+                None => NetworkError::NoParent { parent, present: list(present) },
+            });
+        };
         let mut addresses =
             self.addresses_of(link).filter(|there| !there.link_scope && there.net.addr().is_ipv4());
         match addresses.next() {
             Some(address) => Ok(address.net.trunc()),
-            None => Err(NetworkError::NoAddress(parent.clone())),
+            None => Err(NetworkError::NoAddress(parent)),
         }
     }
 

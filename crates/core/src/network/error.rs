@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use crate::link::LinkKind;
 use crate::name::{IfName, NetworkName};
 use crate::range::Range;
+use crate::vlan::{Vlan, VlanId, VlanIdError};
 
 /// Why a network cannot be made. Nothing was touched.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -76,12 +77,36 @@ pub enum NetworkError {
         bridge: bool,
         /// What was asked for.
         kind: LinkKind,
+        /// The VLAN that was to be made on it.
+        vlan: Option<VlanId>,
     },
     /// Wi-Fi passes only frames of its own MAC.
     #[error(
         "the parent `{0}` is Wi-Fi, and an access point drops frames from any MAC but the client's own, so macvlan cannot work on it"
     )]
     ParentIsWifi(IfName),
+    /// Wi-Fi has no tags.
+    #[error("the interface `{}` is Wi-Fi, which carries no VLAN tags, so there is no VLAN {} on it", .0.lower, .0.id)]
+    VlanOnWifi(Vlan),
+    /// A parent such as `eth0.4095`.
+    #[error("the parent `{parent}` does not exist and names no VLAN: {error}")]
+    NoVlan {
+        /// The parent as given.
+        parent: IfName,
+        /// What is wrong with its number.
+        error: VlanIdError,
+    },
+    /// Another link has the VLAN's name.
+    #[error("there is a link `{name}` already, and it is not VLAN {} on `{}`", .vlan.id, .vlan.lower)]
+    VlanNameTaken {
+        /// The name.
+        name: IfName,
+        /// The VLAN that was asked for.
+        vlan: Vlan,
+    },
+    /// GVRP for what is not Ashore's VLAN.
+    #[error("--gvrp is for a VLAN interface that Ashore makes, and `{0}` is none")]
+    GvrpOnForeign(IfName),
     /// The parent is a child or a shim of Ashore's, or loopback.
     #[error("the parent `{0}` cannot face a LAN: it is {1}")]
     ParentUnfit(IfName, String),
@@ -258,12 +283,24 @@ impl NetworkError {
             NetworkError::ParentIsNoBridge(parent) => {
                 format!("use --kind macvlan on `{parent}`, or name the bridge that holds it as the parent")
             }
+            NetworkError::ParentIsPort { master, vlan: Some(id), .. } => {
+                format!("use --parent {master} --vlan {id}")
+            }
             NetworkError::ParentIsPort { master, bridge: true, .. } => {
                 format!("use --parent {master} --kind bridge")
             }
             NetworkError::ParentIsPort { master, .. } => format!("use --parent {master}"),
             NetworkError::ParentIsWifi(_) => {
                 "use --kind ipvlan, whose endpoints share the client's MAC".into()
+            }
+            NetworkError::VlanOnWifi(_) => {
+                "use an interface with a cable, or have the access point put a network of its own into the VLAN".into()
+            }
+            NetworkError::VlanNameTaken { name, .. } => {
+                format!("rename it while it is down: ip link set dev {name} name NEW")
+            }
+            NetworkError::GvrpOnForeign(parent) => {
+                format!("give --vlan ID with it; on a VLAN of your own: ip link set dev {parent} type vlan gvrp on")
             }
             NetworkError::ParentUnfit(..) => {
                 "name the NIC, bond, bridge or VLAN interface that faces the LAN".into()
@@ -294,7 +331,8 @@ impl NetworkError {
             NetworkError::HostAddressOnLan { .. } => {
                 "choose a free one, or leave it out: the host needs no address of its own".into()
             }
-            NetworkError::SubnetTooSmall(_)
+            NetworkError::NoVlan { .. }
+            | NetworkError::SubnetTooSmall(_)
             | NetworkError::SubnetUnfit(..)
             | NetworkError::SubnetsOverlap(..)
             | NetworkError::RangeOutside(..)

@@ -3,6 +3,7 @@ use crate::endpoint::{Endpoint, Home, Source, Stage};
 use crate::identity::{Identity, Scope};
 use crate::link::LinkKind;
 use crate::network::{Network, Subnet};
+use crate::vlan::Vlan;
 
 fn seed() -> Seed {
     Seed(*b"0123456789abcdef")
@@ -26,6 +27,7 @@ fn changes() -> Vec<Change> {
         name: "lan".parse().unwrap(),
         engine: None,
         parent: "eth0".parse().unwrap(),
+        vlan: Some(Vlan { lower: "eth0".parse().unwrap(), id: 200.try_into().unwrap(), gvrp: true }),
         kind: LinkKind::default(),
         subnets: vec![subnet],
         host_access: true,

@@ -1,7 +1,7 @@
 //! A kernel that is only data: it does to an [`Observed`] what Linux does to its network state, so that any sequence of
 //! requests can be played without one. Its oddities are the kernel's, as the end-to-end tests see them.
 
-#![expect(unreachable_pub, reason = "a test's module is nobody's interface")]
+#![allow(dead_code, unreachable_pub, reason = "each test uses its own part of this")]
 
 use ashore_core::link::{LinkSpec, LinkType, Netns, Place};
 use ashore_core::name::IfName;
@@ -69,6 +69,39 @@ impl Model {
         }
     }
 
+    /// The NIC goes down or up, and VLANs on it go with it.
+    pub fn set_nic_up(&mut self, up: bool) {
+        let Some(nic) = self.observed.host.link(&Self::nic()).map(|nic| nic.index) else { return };
+        for link in &mut self.observed.host.links {
+            let on_it = matches!(link.kind, ObservedKind::Vlan { .. })
+                && link.lower.is_some_and(|lower| lower.index == nic);
+            if link.index == nic || on_it {
+                link.up = up;
+            }
+        }
+    }
+
+    /// The user makes VLAN 200 by hand, if it is not there.
+    pub fn make_users_vlan(&mut self) {
+        let kind = LinkType::Vlan { parent: Self::nic(), id: 200.try_into().unwrap(), gvrp: false };
+        let spec = LinkSpec { name: Self::vlan(), kind, mac: None, mtu: None };
+        if self.add_link(&Place::Host, &spec).is_ok() {
+            let up = self.observed.host.link(&Self::nic()).is_some_and(|nic| nic.up);
+            self.observed.host.links.last_mut().unwrap().up = up;
+        }
+    }
+
+    /// Somebody deletes VLAN 200, whosever it is.
+    pub fn delete_vlan(&mut self) {
+        if let Some(index) = self.observed.host.link(&Self::vlan()).map(|link| link.index) {
+            self.remove(&Place::Host, index);
+        }
+    }
+
+    pub fn vlan() -> IfName {
+        "eth0.200".parse().unwrap()
+    }
+
     pub fn open(&mut self, netns: &Netns) {
         self.observed.netns.entry(netns.clone()).or_default();
     }
@@ -121,10 +154,10 @@ impl Model {
                 return self.add_link(place, link).map_err(|why| format!("{step}: {why}"));
             }
             Step::DelLink { place, link } => {
-                let Some(index) = self.view(place).link(link).map(|link| link.index) else {
-                    return fault("ENODEV");
-                };
-                self.remove(place, index);
+                let Some(there) = self.view(place).link(link).cloned() else { return fault("ENODEV") };
+                let users = there.alias.is_none() && matches!(there.kind, ObservedKind::Vlan { .. });
+                assert!(!users, "a VLAN of the user's own is taken away");
+                self.remove(place, there.index);
             }
             Step::SetAlias { place, link, tag } => {
                 let Some(link) = self.link(place, link) else { return fault("ENODEV") };
@@ -140,9 +173,18 @@ impl Model {
                 assert_eq!(link.mtu, *was);
                 link.mtu = *mtu;
             }
+            Step::SetGvrp { place, link, on } => match self.link(place, link).map(|link| &mut link.kind) {
+                Some(ObservedKind::Vlan { gvrp, .. }) => *gvrp = *on,
+                _ => return fault("ENODEV"),
+            },
             Step::SetUp { place, link, up } => {
-                let Some(link) = self.link(place, link) else { return fault("ENODEV") };
-                link.up = *up;
+                let view = self.view(place);
+                let Some(there) = view.link(link).cloned() else { return fault("ENODEV") };
+                let below = there.lower.and_then(|lower| view.link_at(lower.index));
+                if matches!(there.kind, ObservedKind::Vlan { .. }) && below.is_some_and(|below| !below.up) {
+                    return fault("ENETDOWN");
+                }
+                self.link(place, link).unwrap().up = *up;
             }
             Step::SetSysctl { place, sysctl, value, .. } => {
                 let Some(link) = self.link(place, &sysctl.link) else { return fault("ENODEV") };
@@ -216,6 +258,7 @@ impl Model {
                 (ObservedKind::Macvlan { mode: *mode, bc_queue_len }, parent)
             }
             LinkType::Ipvlan { parent, mode } => (ObservedKind::Ipvlan { mode: *mode }, parent),
+            LinkType::Vlan { parent, id, gvrp } => (ObservedKind::Vlan { id: id.get(), gvrp: *gvrp }, parent),
             other => panic!("the model makes no {other:?}"),
         };
         let parent = self.observed.host.link(parent).ok_or("ENODEV")?.clone();
@@ -225,6 +268,13 @@ impl Model {
         drop(siblings);
         if used {
             return Err("EADDRINUSE");
+        }
+        let same_vlan = |link: &Link| match (&link.kind, &kind) {
+            (ObservedKind::Vlan { id: there, .. }, ObservedKind::Vlan { id, .. }) => there == id,
+            _ => false,
+        };
+        if self.observed.host.links.iter().any(same_vlan) {
+            return Err("EEXIST");
         }
         let lower = Some(Lower { index: parent.index, elsewhere: *place != Place::Host });
         let mac = spec.mac.or(parent.mac);

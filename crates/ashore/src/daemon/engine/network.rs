@@ -1,11 +1,12 @@
 //! Networks: made, shown, removed; and the state replaced.
 
 use std::net::IpAddr;
+use std::sync::MutexGuard;
 
 use ashore_core::attach::AttachError;
 use ashore_core::endpoint::Endpoint;
 use ashore_core::network::{HOST_AUX, Network, NetworkError, Subnet};
-use ashore_core::observed::View;
+use ashore_core::observed::{Observed, View};
 use ashore_core::pool::Pool;
 use ashore_core::range::Range;
 use ashore_core::request::{NetworkSpec, Refusal, RefusalKind, Reply};
@@ -19,27 +20,48 @@ use super::{Engine, Inner};
 use crate::daemon::refusal;
 
 impl Engine {
-    /// Makes a network. The kernel is not touched: the shim comes with the first endpoint.
+    /// Makes a network. The kernel is touched only for a VLAN of its own: the shim comes with the first endpoint.
     pub(super) fn create_network(&self, spec: &NetworkSpec) -> Result<Reply, Refusal> {
         self.make_network(spec, &[]).map(Reply::Network)
     }
 
     /// Makes a network, of pools where there are any, which are no pools any more then.
     pub(super) fn make_network(&self, spec: &NetworkSpec, pools: &[Pool]) -> Result<Network, Refusal> {
-        let host = self.lock().observe(&[])?.host;
-        let network = self.complete(spec, &host).map_err(|error| refusal::network(&error))?;
+        let (mut inner, observed, network) = self.checked(spec)?;
         let network = Network { subnets: marked(network.subnets, pools), ..network };
-        network.check(&host).map_err(|error| refusal::network(&error))?;
-        self.look_for_host_addresses(&network, &host).map_err(|error| refusal::network(&error))?;
-        let mut inner = self.lock();
-        let observed = inner.observe(&[])?;
-        inner.state().check_beside_others(&network).map_err(|error| refusal::network(&error))?;
-        network.check(&observed.host).map_err(|error| refusal::network(&error))?;
         let mut changes = vec![Change::PutNetwork(network.clone())];
         changes.extend(pools.iter().map(|pool| Change::DelPool(pool.key)));
         inner.commit(changes)?;
-        self.follow(&inner, &observed);
-        Ok(network)
+        if network.vlan.is_none() {
+            self.follow(&inner, &observed);
+            return Ok(network);
+        }
+        // Its VLAN is made now, as Docker's drivers do: the LAN can be listened to before the first endpoint comes.
+        let made = inner.carry_out(&observed, &[]).and_then(|now| {
+            self.follow(&inner, &now);
+            drop(inner);
+            // On what was not there nobody could be looked for before.
+            let new = observed.host.link(&network.parent).is_none();
+            let looked = if new { self.look_for_host_addresses(&network, &now.host) } else { Ok(()) };
+            looked.map_err(|error| refusal::network(&error))
+        });
+        made.inspect_err(|_| self.lock().take_network_back(&network, pools)).map(|()| network)
+    }
+
+    /// The network that is asked for, if it can be made.
+    pub(super) fn checked(
+        &self,
+        spec: &NetworkSpec,
+    ) -> Result<(MutexGuard<'_, Inner>, Observed, Network), Refusal> {
+        let host = self.lock().observe(&[])?.host;
+        let network = self.complete(spec, &host).map_err(|error| refusal::network(&error))?;
+        network.check(&host).map_err(|error| refusal::network(&error))?;
+        self.look_for_host_addresses(&network, &host).map_err(|error| refusal::network(&error))?;
+        let inner = self.lock();
+        let observed = inner.observe(&[])?;
+        inner.state().check_beside_others(&network).map_err(|error| refusal::network(&error))?;
+        network.check(&observed.host).map_err(|error| refusal::network(&error))?;
+        Ok((inner, observed, network))
     }
 
     /// The network that is asked for, with what was left out found: parent, subnet and gateway on the host, and for a
@@ -47,9 +69,9 @@ impl Engine {
     fn complete(&self, spec: &NetworkSpec, host: &View) -> Result<Network, NetworkError> {
         let mut completed = spec.completed(host)?;
         let found = spec.subnets.is_empty() && spec.ranges.is_empty();
-        if let (true, Some(parent), Some(net)) = (found, &completed.parent, completed.subnets.first()) {
-            let gateway = completed.gateways.first().copied();
-            let range = self.choose_range(parent, *net, gateway, host)?;
+        if let (true, Some(net)) = (found, completed.subnets.first()) {
+            let (parent, gateway) = (completed.network()?.parent, completed.gateways.first().copied());
+            let range = self.choose_range(&parent, *net, gateway, host)?;
             tracing::info!(%parent, subnet = %net, %range, "found on this host, and chosen");
             completed.ranges.push(range);
         }
@@ -126,7 +148,7 @@ impl Engine {
         let mut inner = self.lock();
         inner.check_removable(name)?;
         inner.commit(vec![Change::DelNetwork(name.clone())])?;
-        // The shim goes with the last network on its parent.
+        // The shim goes with the last network on its parent, and so does a VLAN's interface.
         let (observed, errors) = inner.sweep(&[])?;
         self.follow(&inner, &observed);
         Ok(Reply::Done { warnings: errors.iter().map(ToString::to_string).collect() })
@@ -151,6 +173,18 @@ impl Engine {
 }
 
 impl Inner {
+    /// Nothing of a network stays that could not be made whole, and an engine has its pools again.
+    fn take_network_back(&mut self, network: &Network, pools: &[Pool]) {
+        if self.check_removable(&network.name).is_err() {
+            return;
+        }
+        let mut changes = vec![Change::DelNetwork(network.name.clone())];
+        changes.extend(pools.iter().cloned().map(Change::PutPool));
+        if let Err(refusal) = self.commit(changes).and_then(|()| self.sweep(&[])) {
+            tracing::error!("{refusal}; the next reconciliation tries again");
+        }
+    }
+
     pub(super) fn check_removable(&self, name: &NetworkName) -> Result<(), Refusal> {
         if !self.state().networks.contains_key(name) {
             return Err(no_network(name));

@@ -4,6 +4,7 @@ use ashore_core::allocate::Known;
 use ashore_core::desired::desired;
 use ashore_core::endpoint::{Endpoint, Stage};
 use ashore_core::link::Netns;
+use ashore_core::observed::Observed;
 use ashore_core::plan::plan;
 use ashore_core::request::{AttachSpec, PlannedStep, Refusal, RefusalKind, Reply, Request};
 use ashore_core::state::Change;
@@ -15,6 +16,10 @@ use crate::daemon::refusal;
 
 impl Engine {
     pub(super) fn plan(&self, change: Option<Request>) -> Result<Reply, Refusal> {
+        if let Some(Request::CreateNetwork(spec)) = change {
+            let (inner, observed, network) = self.checked(&spec)?;
+            return inner.planned(&[Change::PutNetwork(network)], &observed);
+        }
         // What an engine has is asked for before the lock is taken.
         let adoption = match &change {
             Some(Request::Adopt(spec)) => Some(self.planned_adoption(spec)?),
@@ -41,12 +46,7 @@ impl Engine {
             }
             Some(_) => return Err(changes_nothing()),
         };
-        let observed = inner.observe(&netns)?;
-        let plan = plan(&desired(&inner.state().with(&changes), &observed), &observed);
-        match plan.blocked.first() {
-            Some(blocked) => Err(refusal::blocked(blocked)),
-            None => Ok(Reply::Plan(shown(plan.steps))),
-        }
+        inner.planned(&changes, &inner.observe(&netns)?)
     }
 
     fn planned_attach(&self, inner: &Inner, spec: &AttachSpec) -> Result<(Vec<Change>, Vec<Netns>), Refusal> {
@@ -61,6 +61,17 @@ impl Engine {
         let known = Known { host: &observed.host, on_lan: &on_lan, held: &inner.held };
         let draft = inner.state().draft(spec, &netns, inside, &known, now());
         Ok((vec![Change::PutEndpoint(draft.map_err(|error| refusal::attach(&error))?)], vec![netns]))
+    }
+}
+
+impl Inner {
+    /// What changes of the state would change in the places that were observed.
+    fn planned(&self, changes: &[Change], observed: &Observed) -> Result<Reply, Refusal> {
+        let plan = plan(&desired(&self.state().with(changes), observed), observed);
+        match plan.blocked.first() {
+            Some(blocked) => Err(refusal::blocked(blocked)),
+            None => Ok(Reply::Plan(shown(plan.steps))),
+        }
     }
 }
 

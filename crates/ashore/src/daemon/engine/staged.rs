@@ -95,7 +95,7 @@ impl Engine {
     /// The LAN's subnet, and a range of it that nobody uses.
     fn find_pool(&self, wish: &PoolWish, host: &View) -> Result<PoolKey, NetworkError> {
         let parent = wish.parent.clone().map_or_else(|| host.lan_parent(&[]), Ok)?;
-        let net = host.lan_subnet(&parent)?;
+        let net = host.lan_subnet(&parent, None)?;
         let range = self.choose_range(&parent, net, host.default_gateway(&net), host)?;
         tracing::info!(%parent, subnet = %net, %range, "found on this host, and chosen");
         Ok(PoolKey { net, range: Some(range) })

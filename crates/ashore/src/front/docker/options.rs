@@ -17,8 +17,10 @@ const GENERIC: &str = "com.docker.network.generic";
 const INTERNAL: &str = "com.docker.network.internal";
 
 /// All that may be given with `-o`.
-const KNOWN: [&str; 10] = [
+const KNOWN: [&str; 12] = [
     "parent",
+    "vlan",
+    "gvrp",
     "kind",
     "macvlan_mode",
     "ipvlan_mode",
@@ -47,6 +49,8 @@ pub(super) fn network(request: CreateNetwork) -> Result<NetworkSpec, String> {
         name: name(&request.id)?,
         engine: Some(EngineNetwork { id: request.id, name: None, of: None }),
         parent: value("parent").map(|text| option("parent", text)).transpose()?,
+        vlan: value("vlan").map(|text| option("vlan", text)).transpose()?,
+        gvrp: value("gvrp").map_or(Ok(false), |text| yes("gvrp", text))?,
         kind: kind(value("kind"), value("macvlan_mode"), value("ipvlan_mode"))?,
         subnets: Vec::new(),
         ranges: Vec::new(),

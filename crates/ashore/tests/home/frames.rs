@@ -1,0 +1,72 @@
+//! What goes over the wire, as the switch sees it.
+
+use ashore_kernel::PacketSocket;
+use ashore_lab::{Machine, World};
+use ashore_wire::Mac;
+use ashore_wire::filter::Instruction;
+
+use super::eventually;
+
+/// Frames that come to the switch from a machine.
+pub struct Frames(PacketSocket);
+
+/// With which tag a frame has come.
+#[derive(Clone, Copy)]
+pub enum Tag {
+    None,
+    Vlan(u16),
+}
+
+impl Frames {
+    /// Begins to listen on the switch's port.
+    pub fn from(world: &World, machine: &Machine, tag: Tag) -> Frames {
+        let switch = world.switch();
+        let port = format!("p-{}", machine.name()).parse().unwrap();
+        let port = switch.kernel().observe(&[]).unwrap().host.link(&port).unwrap().index;
+        Frames(PacketSocket::open(switch.namespace(), port, &filter(tag)).unwrap())
+    }
+
+    /// Whether a frame from a MAC has come.
+    pub fn any_from(&self, mac: &str) -> bool {
+        let mac: Mac = mac.parse().unwrap();
+        self.any(|frame| frame[6..12] == mac.0)
+    }
+
+    /// Waits for a frame to a MAC.
+    #[track_caller]
+    pub fn wait_for_one_to(&self, mac: &str) {
+        let mac: Mac = mac.parse().unwrap();
+        eventually("a frame comes", || self.any(|frame| frame[..6] == mac.0));
+    }
+
+    fn any(&self, is: impl Fn(&[u8]) -> bool) -> bool {
+        let mut buffer = [0; 2048];
+        let mut found = false;
+        while let Ok(Some(frame)) = self.0.receive(&mut buffer) {
+            found |= is(frame);
+        }
+        found
+    }
+}
+
+/// Classic BPF. The kernel takes the tag out of a frame before a packet socket sees it, and knows it beside the frame
+/// (`SKF_AD_VLAN_TAG_PRESENT`, `SKF_AD_VLAN_TAG`).
+fn filter(tag: Tag) -> Vec<Instruction> {
+    const ANCILLARY: u32 = 0xffff_f000;
+    let (load, and, equal, give) = (0x30, 0x54, 0x15, 0x06);
+    let step = |code, jf, k| Instruction { code, jt: 0, jf, k };
+    match tag {
+        Tag::None => {
+            vec![step(load, 0, ANCILLARY + 48), step(equal, 1, 0), step(give, 0, 0x4_0000), step(give, 0, 0)]
+        }
+        Tag::Vlan(id) => vec![
+            step(load, 0, ANCILLARY + 48),
+            step(equal, 4, 1),
+            step(load, 0, ANCILLARY + 44),
+            step(and, 0, 0xfff),
+            step(equal, 1, u32::from(id)),
+            step(give, 0, 0x4_0000),
+            step(give, 0, 0),
+        ],
+    }
+}

@@ -1,0 +1,353 @@
+//! VLANs as parents: made for the networks that need them and for no longer, and never another's. In the virtual machine,
+//! whose kernel has them.
+
+mod home;
+
+use std::net::IpAddr;
+
+use ashore_core::observed::{Link, ObservedKind};
+use ashore_lab::{Engines, Machine};
+use home::frames::{Frames, Tag};
+use home::{HOST, Home, addresses, does_not_reach, eventually, ip, reaches};
+
+const IOT: &str = "network create iot --parent eth0 --vlan 200 --subnet 10.0.200.0/24 --ip-range 10.0.200.192/27 \
+                   --gateway 10.0.200.1";
+
+/// A home with VLAN 200 on its switch: the laptop and the router are in it too.
+fn home() -> Home {
+    let home = Home::new();
+    home.laptop.add_vlan("eth0", 200, "10.0.200.50/24".parse().unwrap()).unwrap();
+    home.router.add_vlan("eth0", 200, "10.0.200.1/24".parse().unwrap()).unwrap();
+    home
+}
+
+fn nas_link(home: &Home, name: &str) -> Option<Link> {
+    home.nas.kernel().observe(&[]).unwrap().host.link(&name.parse().unwrap()).cloned()
+}
+
+fn has_vlan(home: &Home) -> bool {
+    nas_link(home, "eth0.200").is_some_and(|link| link.up)
+}
+
+fn attached(home: &Home, network: &str, name: &str) -> (Machine, IpAddr) {
+    let container = home.world.container(name).unwrap();
+    let at = addresses(&home.attach(network, &container, ""))[0];
+    (container, at)
+}
+
+/// Types a command on a machine, with the tools that the tests have fetched.
+fn type_on(machine: &Machine, command: &str) {
+    let engines = Engines::find().expect("the packages are fetched, or there is no virtual machine");
+    let (program, words) = command.split_once(' ').unwrap();
+    let mut command = machine.command(program).unwrap();
+    let output = engines.equip(&mut command).args(words.split_whitespace()).output().unwrap();
+    assert!(output.status.success(), "{words}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// On Linux 6.1 only what is down can be renamed.
+fn rename(machine: &Machine, from: &str, to: &str) {
+    machine.set_up(from, false).unwrap();
+    type_on(machine, &format!("ip link set dev {from} name {to}"));
+    machine.set_up(to, true).unwrap();
+}
+
+#[test]
+fn made_with_its_first_network_and_removed_with_its_last() {
+    let home = home();
+    let plan = home.ok(&IOT.replace("network create", "plan create"));
+    assert!(plan.starts_with("ip link add link eth0 name eth0.200 type vlan id 200\n"), "{plan}");
+    assert_eq!(home.made_links(), [""; 0], "a plan changes nothing");
+
+    let said = home.ok(IOT);
+    assert!(said.contains("eth0.200") && said.contains("--aux-address host=IP"), "{said}");
+    let vlan = nas_link(&home, "eth0.200").unwrap();
+    assert_eq!(vlan.kind, ObservedKind::Vlan { id: 200, gvrp: false });
+    assert!(vlan.up && vlan.alias.as_deref() == Some("ashore-vlan:eth0.200"), "{vlan:?}");
+
+    home.ok("network create cam --parent eth0.200 --subnet 10.0.200.0/24 --ip-range 10.0.200.64/27");
+    assert_eq!(home.made_links(), ["eth0.200"]);
+
+    let tagged = Frames::from(&home.world, &home.nas, Tag::Vlan(200));
+    let untagged = Frames::from(&home.world, &home.nas, Tag::None);
+    let web = home.world.container("web").unwrap();
+    let report = home.attach("iot", &web, "");
+    let (at, mac) = (addresses(&report)[0], report["mac"].as_str().unwrap());
+    let (_cam, at_cam) = attached(&home, "cam", "cam");
+    for to in [at, at_cam] {
+        reaches(&home.laptop, to);
+        reaches(&home.router, to);
+    }
+    reaches(&web, at_cam);
+    assert!(tagged.any_from(mac), "its frames bear the tag");
+    assert!(!untagged.any_from(mac), "and none goes without");
+
+    home.ok("detach iot web");
+    assert!(home.ok("plan rm iot").contains("# nothing to change"));
+    home.ok("network rm iot");
+    assert!(has_vlan(&home), "another network needs it");
+    reaches(&home.laptop, at_cam);
+    home.ok("detach cam cam");
+    assert_eq!(home.ok("plan rm cam"), "ip link del dev eth0.200\n");
+    home.ok("network rm cam");
+    assert_eq!(home.made_links(), [""; 0]);
+}
+
+#[test]
+fn what_its_plan_prints_typed_into_a_shell_makes_the_same() {
+    let mut home = home();
+    let create = format!("{IOT} --gvrp");
+    let plan = home.ok(&create.replace("network create", "plan create"));
+    home.ok(&create);
+    let made = nas_link(&home, "eth0.200").unwrap();
+    // Without the daemon, which would take away what it did not make.
+    home.daemon.take().unwrap().kill().unwrap();
+    home.nas.remove_link("eth0.200").unwrap();
+    for line in plan.lines() {
+        type_on(&home.nas, line);
+    }
+    let typed = nas_link(&home, "eth0.200").unwrap();
+    assert_eq!(Link { index: made.index, ..typed }, made);
+}
+
+#[test]
+fn the_users_own_is_used_and_never_removed_or_changed() {
+    for name in ["eth0.200", "lan0"] {
+        let home = home();
+        home.nas.add_vlan("eth0", 200, "10.0.200.9/24".parse().unwrap()).unwrap();
+        if name != "eth0.200" {
+            rename(&home.nas, "eth0.200", name);
+        }
+        let before = nas_link(&home, name);
+        home.ok(IOT);
+        let (web, at) = attached(&home, "iot", "web");
+        reaches(&home.laptop, at);
+        // The host is in this VLAN, so it has the same access as on its LAN.
+        reaches(&home.nas, at);
+        reaches(&web, ip("10.0.200.9"));
+        home.ok("detach iot web");
+        home.ok("network rm iot");
+        assert_eq!(nas_link(&home, name), before);
+        assert_eq!(home.made_links(), [name]);
+
+        let ran = home.run(&format!("{IOT} --gvrp"));
+        assert!(ran.code == Some(3) && ran.stderr.contains("type vlan gvrp on"), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn two_vlans_and_the_lan_on_one_nic_meet_at_the_router_alone() {
+    let home = home();
+    home.create_lan();
+    home.nas.set_ipv4_conf("all", "rp_filter", 1).unwrap();
+    home.nas.add_vlan("eth0", 100, "10.0.100.9/24".parse().unwrap()).unwrap();
+    home.laptop.add_vlan("eth0", 100, "10.0.100.50/24".parse().unwrap()).unwrap();
+    home.router.add_vlan("eth0", 100, "10.0.100.1/24".parse().unwrap()).unwrap();
+    home.ok("network create work --parent eth0.100 --subnet 10.0.100.0/24 --ip-range 10.0.100.192/27 --gateway 10.0.100.1");
+    home.ok(&format!("{IOT} --aux-address host=10.0.200.222"));
+    let all = ["lan", "work", "iot"].map(|network| attached(&home, network, network));
+    // On the host: at its own address on the LAN and in VLAN 100, and at one reserved for it in VLAN 200.
+    let hosts = [HOST, "10.0.100.9", "10.0.200.222"].map(ip);
+    for ((container, at), host) in all.iter().zip(hosts) {
+        reaches(&home.laptop, *at);
+        reaches(&home.nas, *at);
+        reaches(container, host);
+        reaches(&home.laptop, ip(HOST));
+    }
+    let pairs = || all.iter().flat_map(|(from, _)| all.iter().map(move |(to, at)| (from, to.name(), *at)));
+    for (from, _, at) in pairs().filter(|(from, to, _)| from.name() != *to) {
+        does_not_reach(from, at);
+    }
+    home.router.set_ipv4_conf("all", "forwarding", 1).unwrap();
+    for (from, _, at) in pairs() {
+        reaches(from, at);
+    }
+}
+
+#[test]
+fn a_host_without_an_address_in_the_vlan_goes_by_the_router() {
+    let home = home();
+    home.nas.set_ipv4_conf("all", "rp_filter", 1).unwrap();
+    home.ok(IOT);
+    let (web, at) = attached(&home, "iot", "web");
+    assert_eq!(home.made_routes(), [""; 0]);
+    does_not_reach(&home.nas, at);
+    home.router.set_ipv4_conf("all", "forwarding", 1).unwrap();
+    reaches(&home.nas, at);
+    reaches(&web, ip(HOST));
+    // The host has no part in the VLAN: no address there, and no answer for those that it has elsewhere.
+    let host = home.nas.kernel().observe(&[]).unwrap().host;
+    assert_eq!(host.addresses_of(host.link(&"eth0.200".parse().unwrap()).unwrap()).count(), 0);
+    let engines = Engines::find().unwrap();
+    let mut probe = home.laptop.command(engines.path("usr/bin/busybox")).unwrap();
+    let probe = probe.args(["arping", "-c", "2", "-w", "3", "-I", "eth0.200", HOST]).output().unwrap();
+    assert!(!probe.status.success(), "{}", String::from_utf8_lossy(&probe.stdout));
+}
+
+#[test]
+fn it_outlives_the_daemon_and_comes_back_after_a_reboot() {
+    let mut home = home();
+    home.ok(&format!("{IOT} --aux-address host=10.0.200.222"));
+    let (web, at) = attached(&home, "iot", "web");
+    let pings = [home.laptop.pings(at), home.nas.pings(at), web.pings(ip("10.0.200.50"))];
+    home.restart();
+    home.ok("status");
+    for pings in pings {
+        let counted = pings.end();
+        assert!(counted.sent > 5 && counted.lost == 0, "{counted:?}");
+    }
+
+    // A reboot leaves the state and nothing of the kernel's. Containers come later; this one has stayed.
+    home.daemon.take().unwrap().kill().unwrap();
+    home.nas.remove_link("eth0").unwrap();
+    assert_eq!(home.made_links(), [""; 0]);
+    home.world.plug_in(&home.nas).unwrap();
+    home.nas.add_address("eth0", "192.168.88.9/24".parse().unwrap()).unwrap();
+    home.start();
+    assert!(has_vlan(&home), "before the first request is answered");
+    reaches(&home.laptop, at);
+    reaches(&home.nas, at);
+
+    // Nor does anything stay without the state.
+    home.daemon.take().unwrap().kill().unwrap();
+    std::fs::remove_dir_all(home.directory.path().join("state")).unwrap();
+    home.start();
+    assert_eq!(home.made_links(), [""; 0]);
+}
+
+#[test]
+fn it_follows_the_interface_below() {
+    let home = home();
+    home.ok(&format!("{IOT} --aux-address host=10.0.200.222"));
+    let (_web, at) = attached(&home, "iot", "web");
+    home.nas.set_up("eth0", false).unwrap();
+    does_not_reach(&home.laptop, at);
+    let db = home.world.container("db").unwrap();
+    let ran = home.run(&format!("attach iot --netns {} --name db", db.namespace().path().display()));
+    assert!(ran.code == Some(3) && ran.stderr.contains("ip link set dev eth0 up"), "{}", ran.stderr);
+    assert_eq!(home.status()["pending"].as_array().unwrap().len(), 0, "{}", home.status());
+    home.nas.set_up("eth0", true).unwrap();
+    eventually("the LAN reaches it again", || home.laptop.ping(at).is_some());
+    eventually("the host reaches it again", || home.nas.ping(at).is_some());
+
+    home.nas.remove_link("eth0").unwrap();
+    eventually("status says what it waits for", || {
+        home.status()["troubles"].to_string().contains("waits for its parent `eth0`")
+    });
+    home.world.plug_in(&home.nas).unwrap();
+    eventually("the LAN reaches it again", || home.laptop.ping(at).is_some());
+    eventually("the host reaches it again", || home.nas.ping(at).is_some());
+
+    // Somebody deletes it.
+    home.nas.remove_link("eth0.200").unwrap();
+    eventually("the LAN reaches it again", || home.laptop.ping(at).is_some());
+    assert_eq!(home.status()["troubles"].as_array().unwrap().len(), 0);
+}
+
+#[test]
+fn one_that_the_user_makes_meanwhile_is_used_or_named_as_what_is_in_the_way() {
+    let mut home = home();
+    home.ok(IOT);
+    home.daemon.take().unwrap().kill().unwrap();
+    home.nas.remove_link("eth0.200").unwrap();
+    home.nas.add_vlan("eth0", 200, "10.0.200.9/24".parse().unwrap()).unwrap();
+    rename(&home.nas, "eth0.200", "lan0");
+    home.start();
+    assert!(home.ok("status").contains("ip link set dev lan0 name eth0.200"), "{}", home.ok("status"));
+    let web = home.world.container("web").unwrap();
+    let ran = home.run(&format!("attach iot --netns {} --name web", web.namespace().path().display()));
+    assert!(ran.code == Some(5) && ran.stderr.contains("`lan0` is VLAN 200"), "{}", ran.stderr);
+    rename(&home.nas, "lan0", "eth0.200");
+    let at = addresses(&home.attach("iot", &web, ""))[0];
+    reaches(&home.laptop, at);
+    reaches(&home.nas, at);
+    home.ok("detach iot web");
+    home.ok("network rm iot");
+    assert_eq!(home.made_links(), ["eth0.200"]);
+}
+
+#[test]
+fn on_a_bond() {
+    let home = home();
+    type_on(&home.nas, "ip link add bond0 type bond mode active-backup miimon 100");
+    type_on(&home.nas, "ip link set dev eth0 down");
+    type_on(&home.nas, "ip link set dev eth0 master bond0");
+    type_on(&home.nas, "ip link set dev bond0 up");
+    let ran = home.run(IOT);
+    assert!(ran.code == Some(3) && ran.stderr.contains("--parent bond0 --vlan 200"), "{}", ran.stderr);
+    home.ok(&IOT.replace("eth0", "bond0"));
+    assert_eq!(home.made_links(), ["bond0", "bond0.200"]);
+    let (_web, at) = attached(&home, "iot", "web");
+    eventually("the LAN reaches it", || home.laptop.ping(at).is_some());
+    home.ok("detach iot web");
+    home.ok("network rm iot");
+    assert_eq!(home.made_links(), ["bond0"]);
+}
+
+#[test]
+fn through_a_switch_that_filters_vlans() {
+    let home = home();
+    let switch = home.world.switch();
+    type_on(switch, "ip link set dev br0 type bridge vlan_filtering 1");
+    home.ok(IOT);
+    let (_web, at) = attached(&home, "iot", "web");
+    does_not_reach(&home.router, at);
+    type_on(switch, "bridge vlan add dev p-nas vid 200");
+    type_on(switch, "bridge vlan add dev p-router vid 200");
+    reaches(&home.router, at);
+    // The laptop's port is in that VLAN alone, and the laptop knows nothing of it.
+    type_on(switch, "bridge vlan del dev p-laptop vid 1");
+    type_on(switch, "bridge vlan add dev p-laptop vid 200 pvid untagged");
+    home.laptop.remove_link("eth0.200").unwrap();
+    home.laptop.add_address("eth0", "10.0.200.50/24".parse().unwrap()).unwrap();
+    reaches(&home.laptop, at);
+    does_not_reach(&home.laptop, ip(HOST));
+}
+
+#[test]
+fn gvrp_and_mtu() {
+    const GVRP: &str = "01:80:c2:00:00:21";
+    let home = home();
+    let frames = Frames::from(&home.world, &home.nas, Tag::None);
+    let ran = home.run(&format!("{IOT} --mtu 9000"));
+    assert!(ran.code == Some(3) && ran.stderr.contains("`eth0` has 1500"), "{}", ran.stderr);
+    home.ok("network create plain --parent eth0.200 --subnet 10.0.200.0/24 --ip-range 10.0.200.64/27");
+    home.ok(&format!("{IOT} --gvrp --mtu 1400"));
+    let kind = || nas_link(&home, "eth0.200").unwrap().kind;
+    assert_eq!(kind(), ObservedKind::Vlan { id: 200, gvrp: true });
+    frames.wait_for_one_to(GVRP);
+    let (web, at) = attached(&home, "iot", "web");
+    let inside = web.kernel().observe(&[]).unwrap().host;
+    assert_eq!(inside.link(&"eth0".parse().unwrap()).unwrap().mtu, 1400);
+    reaches(&home.laptop, at);
+    home.ok("detach iot web");
+    home.ok("network rm iot");
+    assert_eq!(kind(), ObservedKind::Vlan { id: 200, gvrp: false }, "no network asks for it any more");
+}
+
+#[test]
+fn what_cannot_be_a_vlan_is_refused_and_nothing_touched() {
+    let home = home();
+    type_on(&home.nas, "ip link add eth0.300 type dummy");
+    home.ok("network create own --parent eth0 --vlan 7 --subnet 10.0.7.0/24");
+    let before = home.made_links();
+    let subnet = "--subnet 10.0.200.0/24";
+    for (options, words) in [
+        (format!("--parent eth0 --vlan 300 {subnet}"), &["`eth0.300` already", "not VLAN 300"][..]),
+        (format!("--parent eth0.7 --vlan 8 {subnet}"), &["`eth0.7`", "Ashore's own"]),
+        ("--parent eth0.200".into(), &["`eth0.200` has no IPv4 address", "--subnet"]),
+        ("--vlan 200".into(), &["`eth0.200` has no IPv4 address", "--gateway"]),
+        // That shows only when the VLAN is there to be asked, and it is taken away again.
+        (
+            format!("--vlan 200 {subnet} --aux-address host=10.0.200.50"),
+            &["10.0.200.50 is in use on the LAN"],
+        ),
+    ] {
+        let ran = home.run(&format!("network create iot {options}"));
+        assert_eq!(ran.code, Some(3), "{options}: {}", ran.stderr);
+        assert!(words.iter().all(|word| ran.stderr.contains(word)), "{options}: {}", ran.stderr);
+        assert_eq!(home.made_links(), before);
+    }
+    // The parent need not be named: the VLAN is on the LAN's interface.
+    home.ok(&format!("network create iot --vlan 200 {subnet}"));
+    assert!(has_vlan(&home));
+}

@@ -1,0 +1,73 @@
+//! Which VLAN a request means, and in which order a plan makes and removes it.
+
+mod model;
+
+use ashore_core::Vlan;
+use ashore_core::desired::desired;
+use ashore_core::identity::Seed;
+use ashore_core::network::{Network, NetworkError};
+use ashore_core::plan::{Blocked, Plan, plan};
+use ashore_core::request::NetworkSpec;
+use ashore_core::state::{Change, State};
+use model::Model;
+
+fn asked(model: &Model, options: &str) -> Result<Network, NetworkError> {
+    let json = format!(r#"{{"name":"iot","subnets":["10.0.200.0/24"],{options}}}"#);
+    let spec: NetworkSpec = serde_json::from_str(&json).unwrap();
+    let network = spec.completed(&model.observed.host)?.network()?;
+    network.check(&model.observed.host)?;
+    Ok(network)
+}
+
+fn vlan() -> Vlan {
+    Vlan { lower: Model::nic(), id: 200.try_into().unwrap(), gvrp: false }
+}
+
+/// What a state with these networks asks of the kernel.
+fn planned(model: &Model, networks: &[&Network]) -> Plan {
+    let changes: Vec<Change> =
+        networks.iter().map(|network| Change::PutNetwork((*network).clone())).collect();
+    let state = State::new(Seed([3; 16])).with(&changes);
+    plan(&desired(&state, &model.observed), &model.observed)
+}
+
+#[test]
+fn its_name_and_its_number_mean_the_same() {
+    let mut model = Model::new();
+    let made = asked(&model, r#""parent":"eth0.200""#).unwrap();
+    assert_eq!((made.parent.clone(), made.vlan.clone()), (Model::vlan(), Some(vlan())));
+    assert_eq!(asked(&model, r#""parent":"eth0","vlan":200"#).unwrap(), made);
+    for step in planned(&model, &[&made]).steps {
+        model.apply(&step).unwrap();
+    }
+    // Also when it is there.
+    assert_eq!(asked(&model, r#""parent":"eth0.200""#).unwrap(), made);
+    assert_eq!(asked(&model, r#""parent":"eth0","vlan":200"#).unwrap(), made);
+    let left = planned(&model, &[]).steps;
+    assert_eq!(left.iter().map(ToString::to_string).collect::<Vec<_>>(), ["ip link del dev eth0.200"]);
+}
+
+#[test]
+fn the_users_own_is_found_by_what_it_is_and_not_by_its_name() {
+    let mut model = Model::new();
+    model.make_users_vlan();
+    let made = vlan();
+    model.observed.host.links.last_mut().unwrap().name = "lan0".parse().unwrap();
+    for options in [r#""parent":"eth0","vlan":200"#, r#""parent":"eth0.200""#, r#""parent":"lan0""#] {
+        let used = asked(&model, options).unwrap();
+        assert_eq!((used.parent.as_str(), used.vlan), ("lan0", None), "{options}");
+    }
+    // It may come later, and is in the way then.
+    let mine = asked(&Model::new(), r#""parent":"eth0.200""#).unwrap();
+    let plan = planned(&model, &[&mine]);
+    assert_eq!(plan.blocked, [Blocked::Vlan { name: "lan0".parse().unwrap(), vlan: made }]);
+    assert_eq!(plan.steps, []);
+}
+
+#[test]
+fn wifi_carries_no_tags() {
+    let mut model = Model::new();
+    model.observed.host.links[0].wireless = true;
+    let refused = asked(&model, r#""parent":"eth0.200","kind":{"ipvlan":"l2"}"#);
+    assert_eq!(refused, Err(NetworkError::VlanOnWifi(vlan())));
+}
