@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::endpoint::Endpoint;
-use crate::link::{LinkKind, MacvlanMode, Tag};
+use crate::link::{IpvlanMode, LinkKind, MacvlanMode, Tag};
 use crate::name::{IfName, NetworkName};
 use crate::observed::{Link, ObservedKind, View};
 use crate::range::Range;
@@ -278,6 +278,9 @@ impl Network {
         }
         self.check_host_is_not_cut(host)?;
         self.check_host_address(host)?;
+        if let Some(parent) = parent {
+            self.check_answers_pass(host, parent)?;
+        }
         self.check_options()
     }
 
@@ -417,6 +420,21 @@ impl Network {
                 why: "this host has it already, and without one of its own the shim works with that".into(),
             }),
         }
+    }
+
+    /// What an ipvlan endpoint in l2 mode sends to the host comes in by the parent, while the way back is by the shim (Linux
+    /// 6.1, `ipvlan_core.c`). A host's address on the shim itself is reached there.
+    fn check_answers_pass(&self, host: &View, parent: &Link) -> Result<(), NetworkError> {
+        let l2 = self.kind == LinkKind::Ipvlan(IpvlanMode::L2) && self.host_access;
+        let by_parent = |subnet: &Subnet| {
+            subnet.net.addr().is_ipv4()
+                && !subnet.aux.contains_key(HOST_AUX)
+                && host.host_address(parent, &subnet.net).is_some()
+        };
+        if l2 && host.is_strict(parent) && self.subnets.iter().any(by_parent) {
+            return Err(NetworkError::StrictReversePath(parent.name.clone()));
+        }
+        Ok(())
     }
 
     fn check_options(&self) -> Result<(), NetworkError> {

@@ -30,6 +30,8 @@ pub struct View {
     pub routes: Vec<ObservedRoute>,
     /// Permanent neighbour entries.
     pub neighbours: Vec<Neighbour>,
+    /// `net.ipv4.conf.all.rp_filter`; read for the host alone.
+    pub rp_filter: Option<i32>,
 }
 
 /// A link as it is.
@@ -201,6 +203,12 @@ impl View {
         let ours =
             |address: &LinkAddress| self.link_at(address.index).is_some_and(|link| link.tag().is_some());
         self.addresses.iter().any(|address| address.net.addr() == ip && !ours(address))
+    }
+
+    /// Whether the kernel takes a packet by a link only if the way back leads by the same one: the larger of the link's own
+    /// `rp_filter` and that of all links is in force, and 2 is the loose check.
+    pub fn is_strict(&self, link: &Link) -> bool {
+        self.rp_filter.max(link.rp_filter) == Some(1)
     }
 
     /// Whether any link has this address.

@@ -37,6 +37,9 @@ impl Kernel {
         for link in &mut host.links {
             link.wireless = wireless.contains(&link.index);
         }
+        let all = "/proc/sys/net/ipv4/conf/all/rp_filter";
+        let rp_filter = self.host.run(|| std::fs::read_to_string(all)).and_then(|read| read);
+        host.rp_filter = rp_filter.ok().and_then(|text| text.trim().parse().ok());
         let mut observed = Observed { host, netns: BTreeMap::new() };
         for netns in netns {
             if observed.netns.contains_key(netns) {

@@ -14,7 +14,7 @@ use ashore_core::endpoint::Endpoint;
 use ashore_core::link::Tag;
 use ashore_core::name::IfName;
 use ashore_core::network::{HOST_AUX, Network};
-use ashore_core::observed::View;
+use ashore_core::observed::{Link, ObservedKind, View};
 use ashore_core::state::State;
 use ashore_kernel::{Namespace, PacketSocket, Waker, wait_readable};
 use ashore_wire::conflict::{
@@ -130,7 +130,9 @@ impl Lan {
             .values()
             .filter_map(|network| {
                 let parent = host.link(&network.parent)?;
-                let shim = host.tagged(&Tag::Shim(network.parent.clone())).filter(|shim| shim.up);
+                // An ipvlan parent hears and reaches the wire itself; a shim in l3 mode sends no ARP (Linux 6.1, `ipvlan_core.c`).
+                let hears = |shim: &&Link| shim.up && matches!(shim.kind, ObservedKind::Macvlan { .. });
+                let shim = host.tagged(&Tag::Shim(network.parent.clone())).filter(hears);
                 // Siblings answer to the shim's MAC: an answer to the parent's would leave by the wire.
                 let mac = shim.and_then(|shim| shim.mac).or(parent.mac)?;
                 let ear = Ear { parent: parent.index, mac, shim: shim.map(|shim| shim.index) };

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use ashore_lab::{Daemon, Machine, Ran, World};
+use ashore_lab::{Daemon, Engines, Machine, Ran, World};
 
 pub struct Home {
     pub world: World,
@@ -104,6 +104,14 @@ pub fn ip(text: &str) -> IpAddr {
 pub fn addresses(report: &serde_json::Value) -> Vec<IpAddr> {
     let nets = report["addresses"].as_array().unwrap().iter();
     nets.map(|net| ip(net.as_str().unwrap().split('/').next().unwrap())).collect()
+}
+
+/// Whether anybody answers a machine's ARP requests for an address.
+pub fn arp_answered(machine: &Machine, link: &str, ip: IpAddr) -> bool {
+    let busybox = Engines::find().expect("the packages are fetched").path("usr/bin/busybox");
+    let mut arping = machine.command(busybox).unwrap();
+    arping.args(["arping", "-c", "2", "-w", "3", "-I", link, &ip.to_string()]);
+    arping.output().unwrap().status.success()
 }
 
 /// The MAC that a machine has learnt for an IPv4 address, by ARP.

@@ -242,6 +242,11 @@ pub enum NetworkError {
     /// Host access that the kernel cannot give.
     #[error("{0} leaves the host no way to its containers")]
     NoHostAccess(LinkKind),
+    /// The host would drop what its containers send it.
+    #[error(
+        "rp_filter is 1 on `{0}`, and with it the host drops what ipvlan:l2 endpoints send it: that comes in by `{0}`, and the way to them is by the shim"
+    )]
+    StrictReversePath(IfName),
     /// A `host` address without host access.
     #[error("--aux-address host= asks for host access, and --host-access no forbids it")]
     HostAddressWithoutAccess,
@@ -320,6 +325,11 @@ impl NetworkError {
             }
             NetworkError::NoHostAccess(kind) => {
                 format!("say --host-access no to go without it, or use another kind than {kind}")
+            }
+            NetworkError::StrictReversePath(parent) => {
+                // sysctl(8) takes `/` for the dots that belong to an interface's own name.
+                let link = parent.as_str().replace('.', "/");
+                format!("check loosely: sysctl -w net.ipv4.conf.{link}.rp_filter=2; or --host-access no")
             }
             NetworkError::HostAddressWithoutAccess => "drop one of the two".into(),
             NetworkError::MtuTooLarge { parent, mtu, .. } => {

@@ -1,0 +1,81 @@
+//! VLANs and ipvlan as Docker's users make them, on a real engine in the virtual machine. One engine for all of it: it takes
+//! its time to start there.
+
+mod home;
+
+use ashore_lab::{Engines, cannot_run};
+use home::site::Site;
+use home::{HOST, eventually, ip, reaches};
+
+fn on_docker(test: &str, run: impl Fn(&Site)) {
+    match Engines::find() {
+        Ok(engines) => run(&Site::new(&engines, "bookworm")),
+        Err(why) => cannot_run(test, &why),
+    }
+}
+
+fn create(name: &str, options: &str, range: &str) -> String {
+    format!(
+        "network create -d ashore --ipam-driver ashore --subnet 10.0.200.0/24 --gateway 10.0.200.1 --ip-range {range} \
+         {options} {name}"
+    )
+}
+
+#[test]
+fn vlans_and_ipvlan() {
+    on_docker("docker, VLANs and ipvlan", |site| {
+        a_sub_interface_is_made_shared_and_deleted_with_its_last_network(site);
+        ipvlan_gives_the_parents_mac(site);
+    });
+}
+
+fn ipvlan_gives_the_parents_mac(site: &Site) {
+    let home = &site.home;
+    site.ok(
+        "network create -d ashore --ipam-driver ashore --subnet 192.168.88.0/24 --ip-range 192.168.88.192/27 \
+         --gateway 192.168.88.1 -o parent=eth0 -o ipvlan_mode=l2 lan",
+    );
+    site.start("web", "");
+    let (web, mac) = site.address_of("web");
+    assert_eq!(mac, "", "it is the parent's");
+    reaches(&home.laptop, ip(&web));
+    eventually("the host reaches it", || home.nas.ping(ip(&web)).is_some());
+    site.ok(&format!("exec web ping -c 1 -w 10 {HOST}"));
+    site.ok("rm -f web");
+    site.ok("network rm lan");
+}
+
+fn a_sub_interface_is_made_shared_and_deleted_with_its_last_network(site: &Site) {
+    let home = &site.home;
+    home.laptop.add_vlan("eth0", 200, "10.0.200.50/24".parse().unwrap()).unwrap();
+    site.ok(&create("vlan200", "-o parent=eth0.200", "10.0.200.192/27"));
+    assert_eq!(home.made_links(), ["eth0.200"]);
+    site.ok(&create("cameras", "-o parent=eth0 -o vlan=200 -o gvrp=yes", "10.0.200.64/27"));
+    assert_eq!(home.made_links(), ["eth0.200"]);
+    for (name, network) in [("web", "vlan200"), ("cam", "cameras")] {
+        site.ok(&format!("run -d --init --name {name} --network {network} box sleep 1000"));
+        let (at, _) = site.address_of(name);
+        eventually("the LAN reaches it", || home.laptop.ping(ip(&at)).is_some());
+    }
+    site.ok(&format!("exec cam ping -c 1 -w 10 {}", site.address_of("web").0));
+
+    site.ok("rm -f web");
+    site.ok("network rm vlan200");
+    assert_eq!(home.made_links(), ["eth0.200"]);
+    site.ok("rm -f cam");
+    site.ok("network rm cameras");
+    site.assert_nothing_left();
+
+    for (options, words) in
+        [("-o parent=eth0.4095", "from 1 to 4094"), ("-o parent=eth0 -o vlan=abc", "-o vlan=abc")]
+    {
+        let ran = site.docker(&create("bad", options, "10.0.200.64/27"));
+        assert!(ran.code != Some(0) && ran.stderr.contains(words), "{options}: {}", ran.stderr);
+    }
+
+    // One that was there before stays.
+    home.nas.add_vlan("eth0", 200, "10.0.200.9/24".parse().unwrap()).unwrap();
+    site.ok(&create("vlan200", "-o parent=eth0.200", "10.0.200.192/27"));
+    site.ok("network rm vlan200");
+    eventually("its own is all that is left", || home.made_links() == ["eth0.200"]);
+}
