@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use ashore_core::link::{LinkSpec, LinkType, MacvlanMode, Place};
 use ashore_core::step::Step;
+use ashore_kernel::PacketSocket;
 use ashore_lab::{Daemon, Machine};
+use ashore_wire::{Mac, filter, heard};
 use home::{HOST, Home, PROGRAM, addresses, eventually, ip, mac_known_to, reaches, takes};
 
 fn create(home: &Home, name: &str, options: &str) {
@@ -256,4 +258,32 @@ fn a_machine_that_took_the_address_in_silence_is_found_when_it_is_used() {
     eventually("status shows the conflict", || {
         home.status()["troubles"].to_string().contains("claims the address")
     });
+}
+
+#[test]
+fn what_has_left_is_not_announced_any_more() {
+    let home = Home::new();
+    create(&home, "lan", "--ip-range 192.168.88.192/27");
+    let at = ip("192.168.88.77");
+    let laptop = home.laptop.kernel().observe(&[]).unwrap().host;
+    let nic = laptop.link(&"eth0".parse().unwrap()).unwrap().index;
+    let ear = PacketSocket::open(home.laptop.namespace(), nic, &filter::arp_and_ndp()).unwrap();
+    let container = home.world.container("first").unwrap();
+    home.attach("lan", &container, &format!("--ip {at}"));
+    home.ok("detach lan first");
+    let container = home.world.container("second").unwrap();
+    let report = home.attach("lan", &container, &format!("--ip {at}"));
+    let second: Mac = report["mac"].as_str().unwrap().parse().unwrap();
+
+    // The first one's second announcement would come between the two of the second one.
+    let mut claims = Vec::new();
+    eventually("the second is announced twice", || {
+        let mut buffer = [0; 2048];
+        while let Some(frame) = ear.receive(&mut buffer).unwrap() {
+            claims.extend(heard(frame).filter(|heard| heard.claims && heard.ip == at));
+        }
+        claims.iter().filter(|claim| claim.sender == second).count() == 2
+    });
+    let since = claims.iter().skip_while(|claim| claim.sender != second);
+    assert!(since.clone().all(|claim| claim.sender == second), "{claims:?}, and {second} has it");
 }

@@ -163,6 +163,9 @@ impl Lan {
         }
         table.subnets =
             state.networks.values().flat_map(|network| &network.subnets).map(|subnet| subnet.net).collect();
+        // A second announcement of what has left would take the address from whoever has it now.
+        let is_so = |due: &Announcement| defended.get(&due.ip).is_some_and(|(_, own)| own.owner() == due.mac);
+        table.announcements.retain(is_so);
         // What was defended until now is as clear as anything that was looked for.
         let now = Instant::now();
         for (ip, (parent, _)) in std::mem::take(&mut table.defended) {
