@@ -20,6 +20,7 @@ use ashore_core::plan::{Plan, plan};
 use ashore_core::pool::PoolKey;
 use ashore_core::request::{Refusal, Reply, Request};
 use ashore_core::state::{Change, State};
+use ashore_core::step::Step;
 use ashore_core::store::Store;
 use ashore_kernel::{Kernel, Namespace, OnError, StepError};
 use ashore_wire::Mac;
@@ -34,6 +35,7 @@ mod forget;
 mod inventory;
 mod network;
 mod plans;
+mod prepare;
 mod reconcile;
 mod staged;
 mod status;
@@ -158,14 +160,16 @@ impl Inner {
         if let Some(error) = outcome.errors.first() {
             return Err(refusal::step(error));
         }
-        self.verify(netns)
+        self.verify(&plan, netns)
     }
 
-    /// The second witness: after a plan was carried out, looking again must leave nothing to plan.
-    fn verify(&self, netns: &[Netns]) -> Result<Observed, Refusal> {
+    /// The second witness: after a plan was carried out, looking again must leave nothing to plan. What an engine has
+    /// given back to the host meanwhile, another container's link, is the next reconciliation's.
+    fn verify(&self, done: &Plan, netns: &[Netns]) -> Result<Observed, Refusal> {
         let observed = self.observe(netns)?;
         let left = self.plan(&observed);
-        match left.steps.first() {
+        let given_back = |step: &&Step| matches!(step, Step::DelLink { .. }) && !done.steps.contains(step);
+        match left.steps.iter().find(|step| !given_back(step)) {
             None => Ok(observed),
             Some(step) => Err(refusal::not_as_planned(step)),
         }
