@@ -115,30 +115,32 @@ fn a_parent_that_is_a_bridge_takes_a_veth() {
 #[test]
 fn what_is_wrong_with_a_network_stands_in_the_engines_own_error() {
     on_every_engine("docker, refusals", |site| {
-        let refused = |command: &str, words: &[&str]| {
-            let ran = site.docker(command);
-            assert_ne!(ran.code, Some(0), "{command}");
-            for word in words {
-                assert!(ran.stderr.contains(word), "{word:?} is not in: {}", ran.stderr);
-            }
-        };
         let create = "network create -d ashore --ipam-driver ashore";
         let lan = "--subnet 192.168.88.0/24 --gateway 192.168.88.1";
         let router = ip("192.168.88.1");
         site.home.nas.del_default_route("eth0", router).unwrap();
-        refused(
+        site.engine_refuses(
             &format!("{create} lan"),
             &["no default route", "eth0 (192.168.88.9/24", "--ipam-opt parent=eth0"],
         );
         site.home.nas.add_default_route("eth0", router).unwrap();
-        refused(&format!("{create} {lan} -o parent=eth7 lan"), &["`eth7` does not exist", "has eth0"]);
-        refused(&format!("{create} {lan} -o parnet=eth0 lan"), &["`parnet`", "did you mean `parent`"]);
-        refused(&format!("{create} {lan} -o parent=eth0 -o macvlan_mode=brige lan"), &["macvlan_mode=brige"]);
-        refused(
+        site.engine_refuses(
+            &format!("{create} {lan} -o parent=eth7 lan"),
+            &["`eth7` does not exist", "has eth0"],
+        );
+        site.engine_refuses(
+            &format!("{create} {lan} -o parnet=eth0 lan"),
+            &["`parnet`", "did you mean `parent`"],
+        );
+        site.engine_refuses(
+            &format!("{create} {lan} -o parent=eth0 -o macvlan_mode=brige lan"),
+            &["macvlan_mode=brige"],
+        );
+        site.engine_refuses(
             &format!("{create} --subnet 10.7.0.0/24 --gateway 10.7.0.1 -o parent=eth0 lan"),
             &["10.7.0.0/24", "192.168.88.9/24"],
         );
-        refused(&format!("{create} {lan} --ipam-opt a=b -o parent=eth0 lan"), &["--ipam-opt a"]);
+        site.engine_refuses(&format!("{create} {lan} --ipam-opt a=b -o parent=eth0 lan"), &["--ipam-opt a"]);
         let names = site.ok("network ls --format {{.Name}}");
         assert!(!names.lines().any(|name| name == "lan"), "{names}");
         site.assert_nothing_left();

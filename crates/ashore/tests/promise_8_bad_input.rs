@@ -132,13 +132,18 @@ fn what_is_left_out_and_cannot_be_found() {
     let home = Home::new();
     let web = home.world.container("web").unwrap();
     home.nas.del_default_route("eth0", home::ip("192.168.88.1")).unwrap();
-    let rows: [Row; 4] = [
+    let rows: [Row; 5] = [
         ("network create lan", 3, &["no default route", "eth0 (192.168.88.9/24", "--parent eth0"]),
         ("network create lan --parent eth7", 3, &["`eth7` does not exist", "eth0"]),
         (
             "network create lan --subnet 10.7.0.0/24",
             3,
             &["no interface", "10.7.0.0/24", "eth0 (192.168.88.9/24"],
+        ),
+        (
+            "network create lan --internal --subnet 10.7.0.0/24",
+            3,
+            &["10.7.0.0/24", "internal network is on a LAN", "docker network create --internal"],
         ),
         ("network create lan --parent lo", 3, &["lo"]),
     ];
@@ -161,9 +166,9 @@ fn networks_that_are_wrong_in_themselves() {
         (format!("{lan} --ip-range 192.168.89.0/27"), 3, &["192.168.89.0/27", "192.168.88.0/24"]),
         (format!("{lan} --ip-range 192.168.88.250-192.168.89.5"), 3, &["192.168.88.250-192.168.89.5"]),
         (
-            format!("{lan} --ip-range 192.168.88.80/28"),
+            format!("{lan} --ip-range 192.168.88.80/28 --aux-address host=192.168.88.81"),
             5,
-            &["overlaps 192.168.88.64/27", "network `taken`", "ashore network ls"],
+            &["overlaps 192.168.88.64/27", "network `taken`", "`host` address", "ashore network ls"],
         ),
         (format!("{lan} --ip-range 192.168.88.20-192.168.88.10"), 2, &["192.168.88.20-192.168.88.10"]),
         (format!("{lan} --gateway 192.168.1.1"), 3, &["the gateway 192.168.1.1", "192.168.88.0/24"]),

@@ -271,10 +271,10 @@ impl Network {
         let parent = host.link(&self.parent);
         self.check_mtu(parent.unwrap_or(lowest))?;
         self.check_subnets()?;
-        for (parent, subnet) in
-            parent.into_iter().flat_map(|parent| self.subnets.iter().map(move |s| (parent, s)))
-        {
-            self.check_subnet_of_parent(host, parent, subnet)?;
+        if let Some(parent) = parent {
+            for family in [Family::Ipv4, Family::Ipv6] {
+                self.check_subnets_of_parent(host, parent, family)?;
+            }
         }
         self.check_host_is_not_cut(host)?;
         self.check_host_address(host)?;
@@ -380,33 +380,38 @@ impl Network {
         Ok(())
     }
 
-    /// The host has an address of the family on the parent: then the subnet has to be that one. Without any the
-    /// network is on a LAN of which the host is no part (a VLAN, say), and there is nothing to compare with.
-    fn check_subnet_of_parent(
+    /// The host has an address of the family on the parent: then one of the subnets has to be that one, and others are
+    /// further ones on the same wire. Without any address the network is on a LAN of which the host is no part (a VLAN,
+    /// say), and there is nothing to compare with.
+    fn check_subnets_of_parent(
         &self,
         host: &View,
         parent: &Link,
-        subnet: &Subnet,
+        family: Family,
     ) -> Result<(), NetworkError> {
-        let family = Family::of(subnet.net.addr());
+        let subnets = || self.subnets.iter().filter(|subnet| Family::of(subnet.net.addr()) == family);
         let present: Vec<IpNet> = host
             .addresses_of(parent)
             .filter(|address| !address.link_scope && Family::of(address.net.addr()) == family)
             .map(|address| address.net)
             .collect();
         // An address of a single one tells nothing of the subnet: DHCPv6 gives such (RFC 8415), and so do point-to-point links.
-        let is_it = |net: &IpNet| {
-            net.trunc() == subnet.net
-                || (net.prefix_len() == net.max_prefix_len() && subnet.net.contains(net))
+        let is_hosts_own = |subnet: &Subnet| {
+            present.iter().any(|net| {
+                net.trunc() == subnet.net
+                    || (net.prefix_len() == net.max_prefix_len() && subnet.net.contains(net))
+            })
         };
-        if present.is_empty() || present.iter().any(is_it) {
-            return Ok(());
+        match subnets().next() {
+            Some(foreign) if !present.is_empty() && !subnets().any(is_hosts_own) => {
+                Err(NetworkError::ForeignSubnet {
+                    subnet: foreign.net,
+                    parent: self.parent.clone(),
+                    present: list(present.iter().map(ToString::to_string)),
+                })
+            }
+            _ => Ok(()),
         }
-        Err(NetworkError::ForeignSubnet {
-            subnet: subnet.net,
-            parent: self.parent.clone(),
-            present: list(present.iter().map(ToString::to_string)),
-        })
     }
 
     /// The address that is reserved for the host is one more of its own.

@@ -221,10 +221,12 @@ fn check_host_address(
     }
 }
 
-/// Two ranges that a user chose must not overlap. Networks without a range of their own share the subnet instead.
+/// Ranges may overlap, since no address is handed out twice. A `host` address has one route for its whole range, which
+/// must then be its endpoints' alone.
 fn check_ranges(mine: &Subnet, theirs: &Subnet, other: &Network) -> Result<(), NetworkError> {
+    let numbered = [mine, theirs].iter().any(|subnet| subnet.aux.contains_key(HOST_AUX));
     match (mine.range, theirs.range) {
-        (Some(range), Some(taken)) if range.overlaps(&taken) => {
+        (Some(range), Some(taken)) if numbered && range.overlaps(&taken) => {
             Err(NetworkError::RangesOverlap { range, other: taken, network: other.label().to_owned() })
         }
         _ => Ok(()),

@@ -62,6 +62,31 @@ impl Site {
         ran.stdout.trim().to_owned()
     }
 
+    /// Runs a command that has to fail, and to say these words.
+    #[track_caller]
+    pub fn engine_refuses(&self, command: &str, words: &[&str]) {
+        let ran = self.docker(command);
+        assert_ne!(ran.code, Some(0), "docker {command}: {}\n{}", ran.stdout, self.logs());
+        for word in words {
+            assert!(ran.stderr.contains(word), "{word:?} is not in: {}", ran.stderr);
+        }
+    }
+
+    /// One ping from a container.
+    #[track_caller]
+    pub fn container_reaches(&self, container: &str, to: &str) {
+        self.ok(&format!("exec {container} ping -c 1 -w 2 {to}"));
+    }
+
+    /// What `ashore status` says of an endpoint.
+    #[track_caller]
+    pub fn endpoint(&self, name: &str) -> serde_json::Value {
+        let status = self.home.status();
+        let mut all = status["endpoints"].as_array().unwrap().iter();
+        let one = all.find(|endpoint| endpoint["name"] == name);
+        one.unwrap_or_else(|| panic!("{name} is not in {status:#}")).clone()
+    }
+
     pub fn logs(&self) -> String {
         let daemon = self.home.daemon.as_ref().map(Daemon::log).unwrap_or_default();
         format!("daemon: {daemon}\nengine: {}", self.docker.log())

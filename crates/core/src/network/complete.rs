@@ -23,7 +23,12 @@ impl NetworkSpec {
         let mut spec = self.clone();
         let named = match (&self.parent, self.vlan) {
             (Some(parent), _) => parent.clone(),
-            (None, None) => host.lan_parent(&self.subnets)?,
+            (None, None) => host.lan_parent(&self.subnets).map_err(|error| match error {
+                NetworkError::NobodyInSubnet { subnets, present } if self.internal => {
+                    NetworkError::InternalOffLan { subnets, present }
+                }
+                other => other,
+            })?,
             // The VLAN's subnet is not that of any interface yet.
             (None, Some(_)) => host.lan_parent(&[])?,
         };

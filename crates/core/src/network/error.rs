@@ -43,6 +43,16 @@ pub enum NetworkError {
         /// What there is.
         present: String,
     },
+    /// The same, of an internal network, which some take for one that is on no LAN.
+    #[error(
+        "no interface of this host has an address in {subnets}, and an internal network is on a LAN as any other; there are {present}"
+    )]
+    InternalOffLan {
+        /// The subnets as given.
+        subnets: String,
+        /// What there is.
+        present: String,
+    },
     /// The parent was not named, and several interfaces have the subnet.
     #[error("{parents} all have an address in {subnets}, and which one faces the LAN is not known")]
     SeveralParents {
@@ -157,8 +167,10 @@ pub enum NetworkError {
     /// The range leaves its subnet.
     #[error("the range {0} does not lie in the subnet {1}")]
     RangeOutside(Range, IpNet),
-    /// The range is another network's too.
-    #[error("the range {range} overlaps {other}, the range of network `{network}`")]
+    /// The range is another network's too, and one of the two has a `host` address.
+    #[error(
+        "the range {range} overlaps {other}, the range of network `{network}`, and a `host` address needs one of its own"
+    )]
     RangesOverlap {
         /// The range as given.
         range: Range,
@@ -279,6 +291,11 @@ impl NetworkError {
                 "name it: --parent eth0 (in Docker -o parent=eth0, and --ipam-opt parent=eth0 where the subnet is not named)"
                     .into()
             }
+            NetworkError::InternalOffLan { .. } => {
+                "name the LAN's interface with --parent (-o parent= in Docker); a network that no LAN sees is one of Docker's own: \
+                 docker network create --internal"
+                    .into()
+            }
             NetworkError::NoAddress(_) => {
                 "name it: --subnet 192.168.88.0/24 --gateway 192.168.88.1, or whatever the LAN's are".into()
             }
@@ -315,10 +332,13 @@ impl NetworkError {
             }
             NetworkError::NoSubnet => "give the LAN's own, such as --subnet 192.168.88.0/24".into(),
             NetworkError::ForeignSubnet { .. } => {
-                "give the subnet that `ip addr` shows on the parent, or a VLAN parent for another one".into()
+                "give the subnet that `ip addr` shows on the parent, or a VLAN parent for another one; Docker chooses one of its \
+                 own without --subnet, unless it is told --ipam-driver ashore"
+                    .into()
             }
             NetworkError::RangesOverlap { .. } => {
-                "choose a range beside it: ashore network ls shows those in use".into()
+                "choose a range beside it (ashore network ls shows those in use), or leave --aux-address host= out"
+                    .into()
             }
             NetworkError::PassthruCutsHost { .. } => {
                 "use --kind macvlan, or a NIC that the host itself does not use".into()
