@@ -5,6 +5,7 @@ use ashore_core::request::{Reply, Staged};
 use serde_json::{Value, json};
 
 mod api;
+mod busy;
 mod driver;
 pub(crate) mod follow;
 mod ipam;

@@ -1,17 +1,18 @@
 //! Whose address the engine is asking for. Up to Docker 28 it does not say; its list of containers tells.
 
+use std::net::IpAddr;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use super::api::Api;
+use super::busy::only_busy;
 use ashore_core::EndpointName;
 use ashore_core::network::EngineNetwork;
 use ashore_core::request::Owner;
 use serde::Deserialize;
 
-use super::api::{Api, escaped};
-
 /// The engine answers within milliseconds, or, while it boots, not at all.
-const PATIENCE: Duration = Duration::from_millis(500);
+pub(super) const PATIENCE: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -24,6 +25,8 @@ struct Named {
 #[serde(rename_all = "PascalCase")]
 struct Container {
     id: String,
+    #[serde(default)]
+    state: String,
     #[serde(default)]
     names: Vec<String>,
     network_settings: NetworkSettings,
@@ -40,39 +43,67 @@ struct NetworkSettings {
 struct Membership {
     #[serde(rename = "EndpointID", default)]
     endpoint: String,
+    #[serde(rename = "IPAMConfig", default)]
+    chosen: Option<Chosen>,
 }
 
-/// The container of a network that is starting now. Several at once are told apart by nothing.
-async fn starting(api: &Api, containers: Vec<Container>, network: &str) -> Option<EndpointName> {
-    let waits = |container: &Container| {
-        container.network_settings.networks.get(network).is_some_and(|there| there.endpoint.is_empty())
-    };
-    let waiting: Vec<Container> = containers.into_iter().filter(waits).collect();
-    let with_shim: Vec<&Container> = waiting.iter().filter(|container| has_shim(&container.id)).collect();
-    // Docker 20.10 makes the network before the process.
-    let busy = if with_shim.is_empty() { busy(api, &waiting).await } else { with_shim };
-    let [one] = busy.as_slice() else { return None };
-    one.names.first().map(|name| endpoint_name(name))
+/// The addresses that the user chose, as texts, which are empty where none was.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct Chosen {
+    #[serde(rename = "IPv4Address")]
+    v4: String,
+    #[serde(rename = "IPv6Address")]
+    v6: String,
 }
 
-/// The containers that the engine is at work on: it answers for them when it has done.
-async fn busy<'a>(api: &Api, waiting: &'a [Container]) -> Vec<&'a Container> {
-    /// A container at rest is shown within a few milliseconds.
-    const AT_REST: Duration = Duration::from_millis(60);
-    let ask = |container: &Container| {
-        let (api, path) = (api.clone(), format!("/containers/{}/json", container.id));
-        tokio::spawn(async move {
-            tokio::time::timeout(AT_REST, api.get::<serde_json::Value>(&path)).await.is_err()
-        })
-    };
-    let asked: Vec<_> = waiting.iter().map(ask).collect();
-    let mut busy = Vec::new();
-    for (container, answer) in waiting.iter().zip(asked) {
-        if answer.await.unwrap_or(false) {
-            busy.push(container);
-        }
+/// What is known of whom an address is for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked {
+    /// Whether it is of IPv6.
+    pub(super) v6: bool,
+    /// The address, if the engine names it.
+    pub(super) ip: Option<IpAddr>,
+}
+
+impl Container {
+    fn on(&self, network: &str) -> Option<&Membership> {
+        self.network_settings.networks.get(network)
     }
-    busy
+
+    fn endpoint_name(&self) -> Option<EndpointName> {
+        self.names.first().map(|name| endpoint_name(name))
+    }
+
+    /// Whether the user chose this address for it on a network, or none if none was named.
+    fn wants(&self, network: &str, asked: Asked) -> bool {
+        let chosen = self.on(network).and_then(|there| there.chosen.as_ref());
+        let text = chosen.map_or("", |chosen| if asked.v6 { &chosen.v6 } else { &chosen.v4 });
+        text.parse().ok() == asked.ip
+    }
+}
+
+/// The containers that an address of a network can be for: those for which it was chosen, or else those for which none was.
+fn fitting(containers: Vec<Container>, network: &str, asked: Asked) -> Vec<Container> {
+    let chosen = containers.iter().any(|container| container.wants(network, asked));
+    let asked = if chosen { asked } else { Asked { ip: None, ..asked } };
+    let fits = |one: &Container| one.on(network).is_none() || one.wants(network, asked);
+    containers.into_iter().filter(fits).collect()
+}
+
+/// The container of a network that is starting now: the only one without an endpoint of which a process runs already, as
+/// it does from Docker 28 on before its network is made. Several at once are told apart by nothing.
+fn starting<'a>(
+    containers: &'a [Container],
+    network: &str,
+    runs: impl Fn(&str) -> bool,
+) -> Option<&'a Container> {
+    let waits = |one: &&Container| one.on(network).is_some_and(|there| there.endpoint.is_empty());
+    let mut running = containers.iter().filter(waits).filter(|container| runs(&container.id));
+    match (running.next(), running.next()) {
+        (one, None) => one,
+        _ => None,
+    }
 }
 
 /// A container's name as an endpoint's. Docker's may be longer than Ashore's.
@@ -83,8 +114,8 @@ pub(super) fn endpoint_name(name: &str) -> EndpointName {
 }
 
 /// Whom the engine is starting on a network, as far as it tells at once.
-pub(super) async fn find(socket: &Path, network: &EngineNetwork) -> Option<Owner> {
-    match tokio::time::timeout(PATIENCE, ask(socket, network)).await {
+pub(super) async fn find(socket: &Path, network: &EngineNetwork, asked: Asked) -> Option<Owner> {
+    match tokio::time::timeout(PATIENCE, ask(socket, network, asked)).await {
         Ok(Ok(owner)) => Some(owner),
         Ok(Err(error)) => {
             tracing::warn!("the engine's list of containers: {error:#}");
@@ -97,17 +128,39 @@ pub(super) async fn find(socket: &Path, network: &EngineNetwork) -> Option<Owner
     }
 }
 
-async fn ask(socket: &Path, network: &EngineNetwork) -> anyhow::Result<Owner> {
+async fn ask(socket: &Path, network: &EngineNetwork, asked: Asked) -> anyhow::Result<Owner> {
     let api = Api::at(socket);
     let network_name = match &network.name {
         Some(name) => name.clone(),
         None => api.get::<Named>(&format!("/networks/{}", network.id)).await?.name,
     };
-    // A container that never ran is listed by the network's name alone.
-    let filter = escaped(&serde_json::json!({ "network": [network_name] }).to_string());
-    let containers: Vec<Container> = api.get(&format!("/containers/json?all=1&filters={filter}")).await?;
-    let name = starting(&api, containers, &network_name).await;
+    let began = Instant::now();
+    let containers: Vec<Container> = api.get("/containers/json?all=1").await?;
+    let containers = fitting(containers, &network_name, asked);
+    let name = match starting(&containers, &network_name, has_shim) {
+        Some(one) => one.endpoint_name(),
+        None => at_work_on(&api, &containers, &network_name, began.elapsed()).await,
+    };
     Ok(Owner { network: network.id.clone(), network_name: Some(network_name), name })
+}
+
+/// The container that the engine is starting, before its process runs, or that it is connecting while it runs, and then it
+/// is not listed on the network yet.
+async fn at_work_on(
+    api: &Api,
+    containers: &[Container],
+    network: &str,
+    a_list_takes: Duration,
+) -> Option<EndpointName> {
+    /// Long enough for any container but the one in question, and added to an attach.
+    const LEAST: Duration = Duration::from_millis(50);
+    let may_be = |container: &&Container| match container.on(network) {
+        Some(there) => there.endpoint.is_empty(),
+        None => container.state == "running",
+    };
+    let ids: Vec<&str> = containers.iter().filter(may_be).map(|container| container.id.as_str()).collect();
+    let id = only_busy(api, &ids, LEAST + 10 * a_list_takes).await?;
+    containers.iter().find(|container| container.id == id)?.endpoint_name()
 }
 
 /// Whether a container has a shim process, the engine's own, which runs from before its network is made.

@@ -16,6 +16,7 @@ use serde_json::Value;
 use tokio::net::{UnixListener, UnixStream};
 
 use super::follow::{Lists, follow};
+use super::owner::Asked;
 use super::{answer, call, error, owner};
 
 /// More than any call has, in bytes.
@@ -141,9 +142,10 @@ async fn find_owner(handle: &Handle, engine: &Path, wish: &Reservation) -> Optio
     let Reply::Networks(networks) = handle(Request::ListNetworks) else { return None };
     let told = wish.owner.as_ref().and_then(|owner| owner.name.clone());
     let of_pool = |network: &&Network| network.subnets.iter().any(|subnet| wish.pool.is_of(subnet));
+    let asked = Asked { v6: wish.pool.net.addr().is_ipv6(), ip: wish.ip };
     let mut found = None;
     for network in networks.iter().filter(of_pool).filter_map(|network| network.engine.as_ref()) {
-        let Some(owner) = owner::find(engine, network).await else { continue };
+        let Some(owner) = owner::find(engine, network, asked).await else { continue };
         let known = owner.name.is_some();
         found = Some(Owner { name: told.clone().or(owner.name), ..owner });
         if known {

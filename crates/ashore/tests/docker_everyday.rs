@@ -1,0 +1,132 @@
+//! What people do with containers every day, which goes on as with the built-in driver.
+
+mod home;
+
+use home::site::{Site, on_every_engine};
+use home::{HOST, eventually, ip, reaches};
+
+/// What the engine's own DNS says of a name inside a container: the answers, without the server's address.
+fn looked_up(site: &Site, container: &str, name: &str) -> Vec<String> {
+    let said = site.docker(&format!("exec {container} busybox nslookup {name} 127.0.0.11")).stdout;
+    let answers = said.lines().skip(2).filter_map(|line| line.strip_prefix("Address: "));
+    answers.map(|answer| answer.trim().to_owned()).collect()
+}
+
+#[test]
+fn the_engine_counts_inspects_and_stops_it_as_any_other() {
+    on_every_engine("docker, everyday", |site| {
+        site.create_lan();
+        let run = [
+            "run",
+            "-d",
+            "--name",
+            "web",
+            "--network",
+            "lan",
+            "--health-interval",
+            "1s",
+            "--health-cmd",
+            "ping -c 1 -w 1 192.168.88.1",
+            "box",
+            "sh",
+            "-c",
+            "echo hello; trap exit TERM; sleep 1000 & wait",
+        ];
+        site.docker.run(&run).unwrap().expect_success();
+        let (web, mac) = site.address_of("web");
+        assert_eq!(site.ok("logs web"), "hello");
+        let health = "inspect --format {{.State.Health.Status}} web";
+        eventually("it is healthy", || site.ok(health) == "healthy");
+
+        // The link's traffic is counted: 200 kilobytes either way, beside nothing much.
+        site.ok("exec web ping -q -c 200 -i 0.001 -s 1000 192.168.88.50");
+        let counted = site.ok("stats --no-stream --format {{.NetIO}} web");
+        let kilobytes = |text: &str| text.trim().strip_suffix("kB").and_then(|n| n.parse::<f64>().ok());
+        let (received, sent) = counted.split_once('/').unwrap();
+        for way in [received, sent] {
+            assert!(kilobytes(way).is_some_and(|kb| (200.0..400.0).contains(&kb)), "{counted}");
+        }
+
+        let networks: serde_json::Value = serde_json::from_str(&site.ok("network inspect lan")).unwrap();
+        let lan = &networks[0];
+        assert_eq!((&lan["Driver"], &lan["IPAM"]["Driver"]), (&"ashore".into(), &"ashore".into()));
+        assert_eq!(
+            lan["IPAM"]["Config"],
+            serde_json::json!([
+                { "Subnet": "192.168.88.0/24", "IPRange": "192.168.88.192/27", "Gateway": "192.168.88.1" }
+            ])
+        );
+        assert_eq!(lan["Options"], serde_json::json!({ "parent": "eth0" }));
+        let containers: Vec<&serde_json::Value> = lan["Containers"].as_object().unwrap().values().collect();
+        assert_eq!(containers.len(), 1);
+        assert_eq!(containers[0]["Name"], "web");
+        assert_eq!(containers[0]["IPv4Address"], format!("{web}/24"));
+        assert_eq!(containers[0]["MacAddress"], mac);
+        let inside = site.ok("exec web ip addr show dev eth0");
+        assert!(inside.contains(&mac) && inside.contains(&format!("inet {web}/24")), "{inside}");
+
+        site.ok("pause web");
+        site.ok("unpause web");
+        reaches(&site.home.laptop, ip(&web));
+        site.engine_refuses("network rm lan", &["active endpoints"]);
+
+        let once = site.ok("run --rm --init --network lan box ip route");
+        assert!(once.contains("default via 192.168.88.1 dev eth0"), "{once}");
+        site.ok("rm -f web");
+        site.ok("network rm lan");
+        site.assert_nothing_left();
+    });
+}
+
+#[test]
+fn containers_find_each_other_by_name_and_come_and_go_while_they_run() {
+    on_every_engine("docker, names and connect", |site| {
+        let home = &site.home;
+        site.create_lan();
+        site.ok("network create --subnet 10.9.0.0/24 side");
+        site.start("web", "--network-alias shop");
+        let (web, _) = site.address_of("web");
+        site.ok("run -d --init --name db --network side box sleep 1000");
+        site.ok("network connect --alias store --ip 192.168.88.99 lan db");
+        reaches(&home.laptop, ip("192.168.88.99"));
+        reaches(&home.nas, ip("192.168.88.99"));
+        for (asked_in, name, address) in [
+            ("db", "web", web.as_str()),
+            ("db", "shop", &web),
+            ("web", "db", "192.168.88.99"),
+            ("web", "store", "192.168.88.99"),
+        ] {
+            assert_eq!(looked_up(site, asked_in, name), [address], "{name} in {asked_in}");
+        }
+
+        // Beside an ordinary network, the LAN's router is the way out, and the host is still reached directly.
+        let routes = site.ok("exec db ip route");
+        assert!(routes.contains("default via 192.168.88.1 dev eth1"), "{routes}");
+        assert!(routes.contains("10.9.0.0/24 dev eth0"), "{routes}");
+        site.container_reaches("db", HOST);
+        site.container_reaches("db", "10.9.0.1");
+        assert_eq!(site.endpoint("db")["addresses"], serde_json::json!(["192.168.88.99/24"]));
+
+        site.ok("network disconnect lan db");
+        eventually("the LAN has lost it", || home.laptop.ping(ip("192.168.88.99")).is_none());
+        assert!(!site.ok("exec db ip link").contains("eth1"));
+        site.container_reaches("db", "10.9.0.1");
+
+        // Connected anew it has its own address again, and its own again after others came and went.
+        site.ok("network connect lan db");
+        let found = "inspect --format {{.NetworkSettings.Networks.lan.IPAddress}} db";
+        let own = site.ok(found);
+        reaches(&home.laptop, ip(&own));
+        site.ok("network disconnect lan db");
+        site.start("other", "");
+        site.ok("network connect lan db");
+        assert_eq!(site.ok(found), own);
+        site.ok("restart -t 1 db");
+        assert_eq!(site.ok(found), own);
+        reaches(&home.laptop, ip(&own));
+
+        site.ok("rm -f web db other");
+        site.ok("network rm lan side");
+        site.assert_nothing_left();
+    });
+}
