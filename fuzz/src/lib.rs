@@ -40,7 +40,7 @@ pub fn control(line: &[u8]) {
 }
 
 /// Calls of the engine's, of which the first byte chooses one.
-const CALLS: [&str; 14] = [
+const CALLS: [&str; 15] = [
     "/Plugin.Activate",
     "/IpamDriver.GetCapabilities",
     "/IpamDriver.RequestPool",
@@ -55,6 +55,7 @@ const CALLS: [&str; 14] = [
     "/NetworkDriver.DeleteEndpoint",
     "/NetworkDriver.EndpointOperInfo",
     "/NetworkDriver.NoSuchCall",
+    "/NetworkDriver.GwAllocCheck",
 ];
 
 /// A plugin call: one byte for the method, the rest its body.

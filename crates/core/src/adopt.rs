@@ -179,6 +179,7 @@ impl State {
                         id: Some(endpoint.to_owned()),
                         ifname: engine_link_name(&network.name, &container.name),
                         sandbox: container.sandbox.clone(),
+                        inside: None,
                     },
                     stage: Stage::Attached,
                     since: before.map_or(now, |known| known.since),

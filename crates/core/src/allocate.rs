@@ -140,7 +140,7 @@ impl State {
     pub fn check_address<'a>(
         &self,
         network: &'a Network,
-        name: &EndpointName,
+        name: Option<&EndpointName>,
         ip: IpAddr,
         known: &Known<'_>,
     ) -> Result<&'a Subnet, AddressError> {
@@ -171,7 +171,7 @@ impl State {
             return Err(AddressError::BeingTaken(ip));
         }
         match self.holder(ip) {
-            Some(holder) if holder.network != network.name || holder.name != *name => {
+            Some(holder) if holder.network != network.name || Some(&holder.name) != name => {
                 Err(AddressError::Held {
                     ip,
                     endpoint: holder.name.to_string(),

@@ -249,7 +249,7 @@ impl State {
         known: &Known<'_>,
     ) -> Result<IpNet, AttachError> {
         let chosen = match ip {
-            Some(ip) => self.check_address(network, name, ip, known).map(|_| ip)?,
+            Some(ip) => self.check_address(network, Some(name), ip, known).map(|_| ip)?,
             None => self
                 .candidates(network, subnet, Some(name), known)
                 .next()
@@ -266,7 +266,7 @@ impl State {
     ) -> Result<Vec<IpNet>, AttachError> {
         let mut chosen: BTreeMap<Family, IpNet> = BTreeMap::new();
         for ip in wish.ips {
-            let subnet = self.check_address(network, wish.name, *ip, known)?;
+            let subnet = self.check_address(network, Some(wish.name), *ip, known)?;
             if let Some(other) = chosen.insert(Family::of(*ip), with_prefix(*ip, &subnet.net)) {
                 return Err(AddressError::TwoOfFamily(other.addr(), *ip).into());
             }

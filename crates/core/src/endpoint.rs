@@ -68,6 +68,9 @@ pub enum Home {
         /// Where the container's namespace will be. When the engine says so, it need not be there yet.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         sandbox: Option<PathBuf>,
+        /// The link's name in the container, where the user chose one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        inside: Option<IfName>,
     },
 }
 
@@ -107,6 +110,14 @@ impl Endpoint {
         match &self.home {
             Home::Netns { netns, ifname } => (Place::Netns(netns.clone()), ifname),
             Home::Engine { ifname, .. } => (Place::Host, ifname),
+        }
+    }
+
+    /// The link's name in the container, where an engine's user chose one.
+    pub fn inside(&self) -> Option<&IfName> {
+        match &self.home {
+            Home::Netns { .. } => None,
+            Home::Engine { inside, .. } => inside.as_ref(),
         }
     }
 

@@ -125,17 +125,9 @@ pub enum Staged {
         /// The container's name.
         name: EndpointName,
     },
-    /// Makes an endpoint on addresses that were reserved before. Answered by [`Reply::Prepared`].
-    Prepare {
-        /// The engine's id of the network.
-        network: String,
-        /// The engine's id of the endpoint.
-        id: String,
-        /// Its addresses.
-        addresses: Vec<IpNet>,
-        /// The MAC that the user chose.
-        mac: Option<Mac>,
-    },
+    /// Makes an endpoint on addresses that were reserved before, or that the engine chose itself. Answered by
+    /// [`Reply::Prepared`], or by [`Reply::OwnerWanted`] where nobody is known to have them and no owner is named.
+    Prepare(Preparation),
     /// Makes the link on the host, for the engine to move. Answered by [`Reply::Joined`].
     Join {
         /// The engine's id of the endpoint.
@@ -176,6 +168,23 @@ pub struct Reservation {
     /// Whether it is the LAN's router that has it.
     pub gateway: bool,
     /// Whom it is for, where that is known.
+    pub owner: Option<Owner>,
+}
+
+/// An engine's wish for an endpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Preparation {
+    /// The engine's id of the network.
+    pub network: String,
+    /// The engine's id of the endpoint.
+    pub id: String,
+    /// Its addresses.
+    pub addresses: Vec<IpNet>,
+    /// The MAC that the user chose.
+    pub mac: Option<Mac>,
+    /// The link's name in the container that the user chose.
+    pub ifname: Option<IfName>,
+    /// Whom it is for, where that was looked for.
     pub owner: Option<Owner>,
 }
 
@@ -298,10 +307,14 @@ pub enum Reply {
         /// The MAC.
         mac: Option<Mac>,
     },
+    /// The engine's list of containers has to tell whom an address is for, and then the same is to be asked again.
+    OwnerWanted(EngineNetwork),
     /// The link is there to be moved.
     Joined {
         /// Its name on the host.
         link: IfName,
+        /// Its name in the container, where the user chose one.
+        ifname: Option<IfName>,
         /// The default routes that the container shall get.
         gateways: Vec<IpAddr>,
     },

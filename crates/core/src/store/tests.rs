@@ -44,7 +44,12 @@ fn changes() -> Vec<Change> {
         addresses: vec!["192.168.88.200/24".parse().unwrap()],
         source: Source::Range,
         default_route: true,
-        home: Home::Engine { id: Some("abc".into()), ifname: "ash0".parse().unwrap(), sandbox: None },
+        home: Home::Engine {
+            id: Some("abc".into()),
+            ifname: "ash0".parse().unwrap(),
+            sandbox: None,
+            inside: Some("lan0".parse().unwrap()),
+        },
         stage: Stage::Attached,
         since: 17,
         tagged_as: None,

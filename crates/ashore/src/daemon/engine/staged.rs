@@ -8,8 +8,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use ashore_core::EndpointName;
-use ashore_core::allocate::{AddressError, Known};
-use ashore_core::attach::Wish;
+use ashore_core::allocate::Known;
 use ashore_core::desired::engine_link_name;
 use ashore_core::endpoint::{Endpoint, Home, Source, Stage};
 use ashore_core::name::IfName;
@@ -18,7 +17,6 @@ use ashore_core::observed::View;
 use ashore_core::pool::{Pool, PoolKey, UNTOLD};
 use ashore_core::request::{NetworkSpec, Owner, PoolWish, Refusal, RefusalKind, Reply, Reservation, Staged};
 use ashore_core::state::Change;
-use ashore_wire::Mac;
 use ipnet::IpNet;
 
 use super::{Engine, Inner, now};
@@ -57,7 +55,7 @@ impl Engine {
             Staged::Free { pool, ip } => self.free_address(&pool, ip),
             Staged::CreateNetwork(spec) => self.create_engine_network(spec),
             Staged::RemoveNetwork { id } => self.remove_engine_network(&id),
-            Staged::Prepare { network, id, addresses, mac } => self.prepare(&network, &id, &addresses, mac),
+            Staged::Prepare(wish) => self.prepare(&wish),
             Staged::Join { id, sandbox } => self.join(&id, sandbox.as_deref()),
             Staged::Leave { id } => self.leave(&id),
             Staged::Delete { id } => self.delete(&id),
@@ -228,60 +226,6 @@ impl Engine {
         }
     }
 
-    /// The endpoint gets the engine's id and its MAC.
-    fn prepare(
-        &self,
-        network: &str,
-        id: &str,
-        addresses: &[IpNet],
-        mac: Option<Mac>,
-    ) -> Result<Reply, Refusal> {
-        let mut inner = self.lock();
-        if let Some(there) = inner.state().endpoint_of_engine(id) {
-            return Ok(Reply::Prepared { mac: there.mac });
-        }
-        let network = inner.engine_network(network)?;
-        let observed = inner.observe(&[])?;
-        inner.state().check_room(&network, &observed.host).map_err(|error| refusal::attach(&error))?;
-        let mut changes = Vec::new();
-        let reserved = match addresses.first().and_then(|net| inner.state().holder(net.addr())).cloned() {
-            // Two networks on the LAN's whole subnet have one pool, and now it is known which one it is for.
-            Some(reserved) if reserved.stage == Stage::Reserved && reserved.engine_id().is_none() => {
-                if reserved.network != network.name {
-                    changes.push(Change::DelEndpoint((reserved.network.clone(), reserved.name.clone())));
-                }
-                reserved
-            }
-            Some(holder) => {
-                let ip = addresses.first().map_or(IpAddr::from([0, 0, 0, 0]), IpNet::addr);
-                let (endpoint, network) = (holder.name.to_string(), holder.network.to_string());
-                return Err(refusal::attach(&AddressError::Held { ip, endpoint, network }.into()));
-            }
-            // Another IPAM driver chose the addresses.
-            None => {
-                let first = addresses.first().copied().unwrap_or_else(|| network.subnets[0].net);
-                let mut endpoint = inner.reserved(&network, None, first, false);
-                endpoint.source = Source::Engine;
-                endpoint
-            }
-        };
-        let wish = Wish { name: &reserved.name, ips: &[], mac };
-        let mac = inner.state().choose_mac(&network, &wish, &observed.host);
-        let mac = mac.map_err(|error| refusal::attach(&error))?;
-        let ifname = engine_link_name(&network.name, &reserved.name);
-        changes.push(Change::PutEndpoint(Endpoint {
-            network: network.name,
-            addresses: addresses.to_vec(),
-            mac,
-            home: Home::Engine { id: Some(id.to_owned()), ifname, sandbox: None },
-            // Its link will be made under the name that it has now.
-            tagged_as: None,
-            ..reserved
-        }));
-        inner.commit(changes)?;
-        Ok(Reply::Prepared { mac })
-    }
-
     /// The link is made on the host; the engine moves it.
     fn join(&self, id: &str, sandbox: Option<&Path>) -> Result<Reply, Refusal> {
         let mut inner = self.lock();
@@ -289,11 +233,7 @@ impl Engine {
         let observed = inner.observe(&[])?;
         let network = inner.state().usable_network(&endpoint.network, &observed.host);
         let network = network.map_err(|error| refusal::attach(&error))?.clone();
-        let home = Home::Engine {
-            id: Some(id.to_owned()),
-            ifname: endpoint.link().1.clone(),
-            sandbox: sandbox.map(Path::to_owned),
-        };
+        let home = in_sandbox(&endpoint, sandbox);
         let endpoint = Endpoint { stage: Stage::Attaching, home, since: now(), ..endpoint };
         inner.commit(vec![Change::PutEndpoint(endpoint.clone())])?;
         match inner.put_on_lan(&observed, &endpoint) {
@@ -301,7 +241,8 @@ impl Engine {
                 self.follow(&inner, &observed);
                 self.lan.announce(inner.state(), &endpoint);
                 let gateways = network.gateways_of(&endpoint).collect();
-                Ok(Reply::Joined { link: endpoint.link().1.clone(), gateways })
+                let (link, ifname) = (endpoint.link().1.clone(), endpoint.inside().cloned());
+                Ok(Reply::Joined { link, ifname, gateways })
             }
             Err(refusal) => {
                 if let Err(left) = inner.back_to_reserved(&endpoint) {
@@ -330,7 +271,8 @@ impl Engine {
         let changes = if endpoint.source == Source::Engine {
             inner.state().detached(&endpoint, now())
         } else {
-            let home = Home::Engine { id: None, ifname: endpoint.link().1.clone(), sandbox: None };
+            let ifname = endpoint.link().1.clone();
+            let home = Home::Engine { id: None, ifname, sandbox: None, inside: None };
             vec![Change::PutEndpoint(Endpoint { stage: Stage::Reserved, home, ..endpoint })]
         };
         inner.commit(changes)?;
@@ -366,7 +308,7 @@ impl Inner {
     }
 
     /// The engine tells a driver a network's id alone; what the user calls it comes with its containers.
-    fn learn_name(&mut self, network: Network, owner: Option<&Owner>) -> Result<Network, Refusal> {
+    pub(super) fn learn_name(&mut self, network: Network, owner: Option<&Owner>) -> Result<Network, Refusal> {
         let told =
             owner.filter(|owner| network.engine.as_ref().is_some_and(|there| there.id == owner.network));
         let Some(name) = told.and_then(|owner| owner.network_name.clone()) else { return Ok(network) };
@@ -405,7 +347,7 @@ impl Inner {
     }
 
     /// The endpoint that holds a reserved address, new or with one more.
-    fn reserved(
+    pub(super) fn reserved(
         &self,
         network: &Network,
         name: Option<EndpointName>,
@@ -426,7 +368,7 @@ impl Inner {
             addresses: vec![address],
             source: if fixed { Source::Fixed } else { Source::Range },
             default_route: true,
-            home: Home::Engine { id: None, ifname, sandbox: None },
+            home: Home::Engine { id: None, ifname, sandbox: None, inside: None },
             stage: Stage::Reserved,
             since: now(),
             tagged_as: None,
@@ -435,8 +377,7 @@ impl Inner {
 
     /// Takes an endpoint's link and routes off the host, and keeps its addresses.
     pub(super) fn back_to_reserved(&mut self, endpoint: &Endpoint) -> Result<Vec<String>, Refusal> {
-        let id = endpoint.engine_id().map(str::to_owned);
-        let home = Home::Engine { id, ifname: endpoint.link().1.clone(), sandbox: None };
+        let home = in_sandbox(endpoint, None);
         self.commit(vec![Change::PutEndpoint(Endpoint {
             stage: Stage::Reserved,
             home,
@@ -446,7 +387,7 @@ impl Inner {
         Ok(errors.iter().map(|error| format!("{error}; it is tried again every minute")).collect())
     }
 
-    fn engine_network(&self, id: &str) -> Result<Network, Refusal> {
+    pub(super) fn engine_network(&self, id: &str) -> Result<Network, Refusal> {
         self.state().network_of_engine(id).cloned().ok_or_else(|| no_network(id))
     }
 
@@ -461,6 +402,16 @@ impl Inner {
 
 fn done() -> Reply {
     Reply::Done { warnings: Vec::new() }
+}
+
+/// An engine's endpoint in another sandbox, or in none.
+fn in_sandbox(endpoint: &Endpoint, sandbox: Option<&Path>) -> Home {
+    Home::Engine {
+        id: endpoint.engine_id().map(str::to_owned),
+        ifname: endpoint.link().1.clone(),
+        sandbox: sandbox.map(Path::to_owned),
+        inside: endpoint.inside().cloned(),
+    }
 }
 
 /// The name under which a container of unknown name has its address.

@@ -41,7 +41,9 @@ impl Engine {
             format!("{mac} on the LAN claims {ip}, the host's own on a shim, which is defended")
         });
         let failed = inner.troubles.iter().filter(|_| !plan.steps.is_empty()).cloned();
-        let troubles = blocked.chain(waiting).chain(claimed).chain(of_host).chain(failed).collect();
+        let misnamed = inner.misnamed(&observed);
+        let claimed = claimed.chain(of_host);
+        let troubles = blocked.chain(waiting).chain(claimed).chain(misnamed).chain(failed).collect();
         Ok(Reply::Status(Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
@@ -96,5 +98,21 @@ impl Engine {
             since: endpoint.since,
             conflicts: self.lan.conflicts_of(endpoint),
         }
+    }
+}
+
+impl Inner {
+    /// Links that an engine gave another name than was asked for: to Docker 29.7 it numbers a plugin's links itself.
+    fn misnamed(&self, observed: &Observed) -> Vec<String> {
+        let asked = self.state().endpoints.values().filter_map(|there| Some((there, there.inside()?)));
+        let told = asked.filter_map(|(endpoint, wanted)| {
+            let mut links = observed.netns.values().filter_map(|inside| inside.tagged(&endpoint.tag()));
+            let link = links.find(|link| link.up && link.name != *wanted)?;
+            Some(format!(
+                "`{}` has {} where {wanted} was asked for: its engine chose it",
+                endpoint.name, link.name
+            ))
+        });
+        told.collect()
     }
 }

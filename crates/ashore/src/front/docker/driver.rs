@@ -4,19 +4,14 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ashore_core::name::IfName;
-use ashore_core::request::Staged;
-use ashore_wire::Mac;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use ashore_core::request::{Preparation, Staged};
 use ipnet::IpNet;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::options::network;
+use super::attachment::Attachment;
+use super::options::{is_internal, network};
 use super::{Call, Shape, given, parse};
-
-/// The MAC that the user chose, as six bytes in base64 (moby, `libnetwork/netlabel`).
-const MAC: &str = "com.docker.network.endpoint.macaddress";
 
 /// One subnet of a network, as the engine tells it.
 #[derive(Deserialize)]
@@ -39,6 +34,13 @@ pub(super) struct CreateNetwork {
     pub(super) ipv4: Option<Vec<IpamData>>,
     #[serde(rename = "IPv6Data", default)]
     pub(super) ipv6: Option<Vec<IpamData>>,
+}
+
+/// Asked by engines from 28 on: whether a network needs no address for a router.
+#[derive(Deserialize)]
+struct GwAllocCheck {
+    #[serde(rename = "Options", default)]
+    options: Option<serde_json::Map<String, Value>>,
 }
 
 #[derive(Deserialize)]
@@ -75,13 +77,23 @@ struct Interface {
 pub(super) fn call(name: &str, body: &[u8]) -> Result<Call, String> {
     let nothing = Shape::Fixed(json!({}));
     let (stage, shape) = match name {
-        "GetCapabilities" => (None, Shape::Fixed(json!({ "Scope": "local", "ConnectivityScope": "global" }))),
+        "GetCapabilities" => (
+            None,
+            Shape::Fixed(json!({ "Scope": "local", "ConnectivityScope": "global", "GwAllocChecker": true })),
+        ),
+        "GwAllocCheck" => {
+            let request: GwAllocCheck = parse(body)?;
+            let skip = is_internal(&request.options.unwrap_or_default());
+            (None, Shape::Fixed(json!({ "SkipIPv4": skip, "SkipIPv6": skip })))
+        }
         "CreateNetwork" => (Some(Staged::CreateNetwork(network(parse(body)?)?)), nothing),
         "DeleteNetwork" => (Some(Staged::RemoveNetwork { id: parse::<Named>(body)?.network }), nothing),
         "CreateEndpoint" => {
             let request: CreateEndpoint = parse(body)?;
             let mac_given = request.interface.as_ref().is_some_and(|there| !there.mac_address.is_empty());
-            (Some(prepare(request)?), Shape::Interface { mac_given })
+            let attachment = Attachment::of(&request.options.clone().unwrap_or_default())?;
+            let stage = Some(prepare(request, &attachment)?);
+            return Ok(Call { attachment, ..Call::new(stage, Shape::Interface { mac_given }) });
         }
         "EndpointOperInfo" => (None, Shape::Fixed(json!({ "Value": {} }))),
         "Join" => (Some(join(parse(body)?)), Shape::Join),
@@ -93,7 +105,7 @@ pub(super) fn call(name: &str, body: &[u8]) -> Result<Call, String> {
         }
         _ => return Err(format!("`NetworkDriver.{name}` is no call that Ashore knows")),
     };
-    Ok(Call { stage, shape })
+    Ok(Call::new(stage, shape))
 }
 
 fn join(request: Named) -> Staged {
@@ -101,33 +113,27 @@ fn join(request: Named) -> Staged {
     Staged::Join { id: request.endpoint, sandbox }
 }
 
-fn prepare(request: CreateEndpoint) -> Result<Staged, String> {
+fn prepare(request: CreateEndpoint, attachment: &Attachment) -> Result<Staged, String> {
     let interface = request.interface.unwrap_or_default();
     let v4: Option<IpNet> = given("the address", &interface.address)?;
     let v6: Option<IpNet> = given("the address", &interface.address_ipv6)?;
-    let mac = match given("the MAC", &interface.mac_address)? {
-        Some(mac) => Some(mac),
-        None => request.options.as_ref().and_then(|options| options.get(MAC)).map(mac_of).transpose()?,
-    };
-    Ok(Staged::Prepare {
+    Ok(Staged::Prepare(Preparation {
         network: request.network,
         id: request.endpoint,
         addresses: v4.into_iter().chain(v6).collect(),
-        mac,
-    })
+        mac: given("the MAC", &interface.mac_address)?.or(attachment.mac),
+        ifname: attachment.ifname.clone(),
+        owner: None,
+    }))
 }
 
-fn mac_of(value: &Value) -> Result<Mac, String> {
-    let bytes = value.as_str().and_then(|text| STANDARD.decode(text).ok());
-    let octets: Option<[u8; 6]> = bytes.and_then(|bytes| bytes.try_into().ok());
-    octets.map(Mac).ok_or_else(|| format!("{MAC} is no MAC of six bytes: {value}"))
-}
-
-/// Where the engine finds the link. It numbers the container's interfaces itself, and adds the default routes.
-pub(super) fn joined(link: &IfName, gateways: &[IpAddr]) -> Value {
+/// Where the engine finds the link. It adds the default routes itself. To 29.7 it names the link by the prefix and the
+/// first number that is free, and takes a whole name from 29.8 on (moby pull request 52866).
+pub(super) fn joined(link: &IfName, inside: Option<&IfName>, gateways: &[IpAddr]) -> Value {
+    let prefix = inside.map_or("eth", |name| name.as_str().trim_end_matches(|c: char| c.is_ascii_digit()));
     let text = |v6| gateways.iter().find(|ip| ip.is_ipv6() == v6).map_or(String::new(), ToString::to_string);
     json!({
-        "InterfaceName": { "SrcName": link, "DstPrefix": "eth" },
+        "InterfaceName": { "SrcName": link, "DstPrefix": prefix, "DstName": inside },
         "Gateway": text(false),
         "GatewayIPv6": text(true),
         "StaticRoutes": [],

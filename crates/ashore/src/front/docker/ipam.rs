@@ -75,7 +75,7 @@ pub(super) fn call(name: &str, body: &[u8]) -> Result<Call, String> {
         }
         _ => return Err(format!("`IpamDriver.{name}` is no call that Ashore knows")),
     };
-    Ok(Call { stage, shape })
+    Ok(Call::new(stage, shape))
 }
 
 fn pool(request: &RequestPool) -> Result<PoolWish, String> {

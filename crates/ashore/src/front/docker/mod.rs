@@ -5,6 +5,7 @@ use ashore_core::request::{Reply, Staged};
 use serde_json::{Value, json};
 
 mod api;
+mod attachment;
 mod busy;
 mod driver;
 pub(crate) mod follow;
@@ -13,6 +14,10 @@ mod lists;
 mod options;
 pub(crate) mod owner;
 pub(crate) mod server;
+mod version;
+
+pub use attachment::KNOWN as ATTACHMENT_OPTIONS;
+pub use options::KNOWN as NETWORK_OPTIONS;
 
 /// One call of the engine's, understood.
 #[derive(Debug)]
@@ -21,6 +26,14 @@ pub struct Call {
     pub stage: Option<Staged>,
     /// How the answer looks.
     shape: Shape,
+    /// What the user chose for the container, which not every engine lets a plugin choose.
+    attachment: attachment::Attachment,
+}
+
+impl Call {
+    fn new(stage: Option<Staged>, shape: Shape) -> Self {
+        Call { stage, shape, attachment: attachment::Attachment::default() }
+    }
 }
 
 /// The fields of an answer.
@@ -47,7 +60,7 @@ pub fn call(path: &str, body: &[u8]) -> Result<Call, String> {
     match method.split_once('.') {
         Some(("Plugin", "Activate")) => {
             // A started engine activates its plugins anew.
-            Ok(Call { stage: Some(Staged::Begin), shape: Shape::Fixed(implements()) })
+            Ok(Call::new(Some(Staged::Begin), Shape::Fixed(implements())))
         }
         Some(("NetworkDriver", name)) => driver::call(name, body),
         Some(("IpamDriver", name)) => ipam::call(name, body),
@@ -76,7 +89,9 @@ pub fn answer(call: &Call, reply: Option<Reply>) -> Result<Value, String> {
             Ok(json!({ "Interface": { "MacAddress": mac } }))
         }
         (Shape::Interface { .. }, Some(Reply::Prepared { .. })) => Ok(json!({})),
-        (Shape::Join, Some(Reply::Joined { link, gateways })) => Ok(driver::joined(&link, &gateways)),
+        (Shape::Join, Some(Reply::Joined { link, ifname, gateways })) => {
+            Ok(driver::joined(&link, ifname.as_ref(), &gateways))
+        }
         (_, other) => Err(format!("the daemon gave an answer to another question: {other:?}")),
     }
 }

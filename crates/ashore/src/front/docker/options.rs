@@ -8,7 +8,7 @@ use ashore_core::name::NetworkName;
 use ashore_core::network::EngineNetwork;
 use ashore_core::request::NetworkSpec;
 use ashore_wire::conflict::Profile;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::address;
 use super::driver::CreateNetwork;
@@ -17,19 +17,23 @@ const GENERIC: &str = "com.docker.network.generic";
 const INTERNAL: &str = "com.docker.network.internal";
 
 /// All that may be given with `-o`.
-const KNOWN: [&str; 12] = [
+pub const KNOWN: [&str; 15] = [
     "parent",
     "vlan",
     "gvrp",
     "kind",
     "macvlan_mode",
     "ipvlan_mode",
+    "ipvlan_flag",
     "host_access",
     "conflict",
     "mtu",
     "com.docker.network.driver.mtu",
     "bc_queue_len",
     "internal",
+    // How the engine itself, from 28 on, makes an address known to the LAN when a container starts.
+    "com.docker.network.advertise_addr_nmsgs",
+    "com.docker.network.advertise_addr_ms",
 ];
 
 /// The network that the engine asks for.
@@ -45,6 +49,11 @@ pub(super) fn network(request: CreateNetwork) -> Result<NetworkSpec, String> {
     if let Some((unknown, _)) = given.iter().find(|(key, _)| !KNOWN.contains(key)) {
         return Err(unknown_option(unknown));
     }
+    if let Some(flag) = value("ipvlan_flag").filter(|flag| *flag != "bridge") {
+        return Err(format!(
+            "-o ipvlan_flag={flag}: endpoints of one parent reach each other always; leave it out"
+        ));
+    }
     let mut spec = NetworkSpec {
         name: name(&request.id)?,
         engine: Some(EngineNetwork { id: request.id, name: None, of: None }),
@@ -57,7 +66,7 @@ pub(super) fn network(request: CreateNetwork) -> Result<NetworkSpec, String> {
         gateways: Vec::new(),
         aux: Vec::new(),
         host_access: value("host_access").map(|text| yes("host_access", text)).transpose()?,
-        internal: options.get(INTERNAL).and_then(Value::as_bool).unwrap_or(false)
+        internal: is_internal(&options)
             || value("internal").map_or(Ok(false), |text| yes("internal", text))?,
         conflict: value("conflict").map_or(Ok(Profile::default()), |text| option("conflict", text))?,
         mtu: value("mtu")
@@ -75,6 +84,11 @@ pub(super) fn network(request: CreateNetwork) -> Result<NetworkSpec, String> {
         }
     }
     Ok(spec)
+}
+
+/// Whether a network was made with `--internal`.
+pub(super) fn is_internal(options: &Map<String, Value>) -> bool {
+    options.get(INTERNAL).and_then(Value::as_bool).unwrap_or(false)
 }
 
 /// Twelve digits of an id, as the engine itself shortens it.
@@ -109,12 +123,15 @@ fn kind(kind: Option<&str>, macvlan: Option<&str>, ipvlan: Option<&str>) -> Resu
 }
 
 fn unknown_option(unknown: &str) -> String {
-    let nearest = KNOWN.into_iter().max_by(|one, other| {
-        strsim::jaro_winkler(unknown, one).total_cmp(&strsim::jaro_winkler(unknown, other))
-    });
     format!(
         "there is no option `{unknown}`; did you mean `{}`? There are {}",
-        nearest.unwrap_or_default(),
+        nearest(unknown, &KNOWN),
         KNOWN.join(", ")
     )
+}
+
+/// The known name that an unknown one looks most like.
+pub(super) fn nearest<'a>(unknown: &str, known: &[&'a str]) -> &'a str {
+    let likeness = |name: &str| strsim::jaro_winkler(unknown, name);
+    known.iter().max_by(|one, other| likeness(one).total_cmp(&likeness(other))).copied().unwrap_or_default()
 }

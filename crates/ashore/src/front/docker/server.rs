@@ -12,12 +12,13 @@ use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use ipnet::IpNet;
 use serde_json::Value;
 use tokio::net::{UnixListener, UnixStream};
 
 use super::follow::{Lists, follow};
 use super::owner::Asked;
-use super::{answer, call, error, owner};
+use super::{answer, call, error, owner, version};
 
 /// More than any call has, in bytes.
 const LONGEST: usize = 1024 * 1024;
@@ -123,6 +124,11 @@ async fn respond(
 async fn answer_call(path: &str, body: &[u8], handle: Handle, engine: &Engine) -> Result<Value, String> {
     tracing::debug!("{path} {}", String::from_utf8_lossy(body));
     let mut call = call(path, body)?;
+    if call.attachment.depends_on_engine()
+        && let Some(version) = version::of_engine(&engine.socket).await
+    {
+        call.attachment.check(version)?;
+    }
     let Some(mut stage) = call.stage.take() else { return answer(&call, None) };
     if let Staged::Reserve(wish) = &mut stage
         && !wish.gateway
@@ -132,9 +138,22 @@ async fn answer_call(path: &str, body: &[u8], handle: Handle, engine: &Engine) -
     if let Staged::Join { sandbox: Some(key), .. } = &mut stage {
         *key = engine.path(key);
     }
-    // The daemon's engine blocks on its lock, the kernel and the disk.
+    let mut reply = ask(&handle, stage.clone()).await?;
+    if let (Reply::OwnerWanted(network), Staged::Prepare(wish)) = (&reply, &mut stage) {
+        let address = wish.addresses.first().map(IpNet::addr);
+        let asked = Asked { v6: address.is_some_and(|ip| ip.is_ipv6()), ip: address };
+        let unknown = Owner { network: network.id.clone(), network_name: None, name: None };
+        wish.owner = Some(owner::find(&engine.socket, network, asked).await.unwrap_or(unknown));
+        reply = ask(&handle, stage).await?;
+    }
+    answer(&call, Some(reply))
+}
+
+/// The daemon's engine blocks on its lock, the kernel and the disk.
+async fn ask(handle: &Handle, stage: Staged) -> Result<Reply, String> {
+    let handle = handle.clone();
     let reply = tokio::task::spawn_blocking(move || handle(Request::Staged(stage)));
-    answer(&call, Some(reply.await.map_err(|error| error.to_string())?))
+    reply.await.map_err(|error| error.to_string())
 }
 
 /// Looks for the container that the engine is starting, on each network that the pool serves.

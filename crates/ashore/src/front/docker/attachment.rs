@@ -1,0 +1,108 @@
+//! What may be said of one container's attachment: `--driver-opt` of `docker network connect`, `driver-opt=` of `docker run
+//! --network`, `driver_opts` of a service's network in a compose file. The engine mixes them with labels of its own.
+
+use ashore_core::name::IfName;
+use ashore_wire::Mac;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Map, Value};
+
+use super::options::nearest;
+use super::version::Version;
+
+/// The labels are the engine's own (moby, `libnetwork/netlabel`). The MAC that the user chose is six bytes in base64.
+const MAC: &str = "com.docker.network.endpoint.macaddress";
+const IFNAME: &str = "com.docker.network.endpoint.ifname";
+const SYSCTLS: &str = "com.docker.network.endpoint.sysctls";
+/// All that may be given with `driver-opt`.
+pub const KNOWN: [&str; 2] = [IFNAME, SYSCTLS];
+/// What begins so and is none of these is the engine's own business: exposed ports, a port map, and what is to come.
+const RESERVED: &str = "com.docker.network.";
+
+/// The first engine that sets an interface's sysctls.
+const SETS_SYSCTLS: Version = Version(27, 0);
+/// The first engine that gives an interface the name that a plugin wants.
+const TAKES_NAMES: Version = Version(29, 8);
+
+/// What the user chose for one attachment.
+#[derive(Debug, Default)]
+pub(super) struct Attachment {
+    pub(super) mac: Option<Mac>,
+    pub(super) ifname: Option<IfName>,
+    /// The sysctls are read and set by the engine.
+    has_sysctls: bool,
+}
+
+impl Attachment {
+    pub(super) fn of(options: &Map<String, Value>) -> Result<Self, String> {
+        let text = |name: &str| options.get(name).and_then(Value::as_str);
+        let of_ours = |name: &&String| !name.starts_with(RESERVED);
+        if let Some(unknown) = options.keys().find(of_ours) {
+            return Err(format!(
+                "there is no option `{unknown}` for a container; did you mean `{}`?",
+                nearest(unknown, &KNOWN)
+            ));
+        }
+        let ifname = text(IFNAME).map(|name| name.parse().map_err(|error| format!("{IFNAME}: {error}")));
+        Ok(Attachment {
+            mac: options.get(MAC).map(mac).transpose()?,
+            ifname: ifname.transpose()?,
+            has_sysctls: text(SYSCTLS).is_some(),
+        })
+    }
+
+    /// Whether what was chosen depends on the engine's version.
+    pub(super) fn depends_on_engine(&self) -> bool {
+        self.has_sysctls || self.ifname.is_some()
+    }
+
+    /// What an engine would pass over in silence.
+    pub(super) fn check(&self, engine: Version) -> Result<(), String> {
+        if self.has_sysctls && engine < SETS_SYSCTLS {
+            return Err(format!(
+                "Docker {engine} does not know {SYSCTLS}, which came with {SETS_SYSCTLS}; try: docker run --sysctl net.ipv4.conf.eth0.…"
+            ));
+        }
+        match &self.ifname {
+            Some(name) if engine < TAKES_NAMES && !name.as_str().ends_with(|c: char| c.is_ascii_digit()) => {
+                Err(format!(
+                    "Docker {engine} numbers a plugin's interfaces itself, and takes a name without a number from {TAKES_NAMES} on; try: {IFNAME}={name}0"
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn mac(value: &Value) -> Result<Mac, String> {
+    let bytes = value.as_str().and_then(|text| STANDARD.decode(text).ok());
+    let octets: Option<[u8; 6]> = bytes.and_then(|bytes| bytes.try_into().ok());
+    octets.map(Mac).ok_or_else(|| format!("{MAC} is no MAC of six bytes: {value}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attachment(options: &[(&str, &str)]) -> Attachment {
+        let text = |(key, value): &(&str, &str)| ((*key).to_owned(), Value::from(*value));
+        Attachment::of(&options.iter().map(text).collect()).unwrap()
+    }
+
+    #[test]
+    fn what_an_engine_would_pass_over_is_refused_by_its_version() {
+        let version = |text: &str| text.parse::<Version>().unwrap();
+        let bare = attachment(&[(IFNAME, "lan")]);
+        assert!(bare.check(version("29.7.2")).unwrap_err().contains("ifname=lan0"));
+        assert!(bare.check(version("29.8.0")).is_ok() && bare.check(version("30.0.0-rc.1")).is_ok());
+        assert!(attachment(&[(IFNAME, "lan0")]).check(version("20.10.24+dfsg1")).is_ok());
+        let sysctls = attachment(&[(SYSCTLS, "net.ipv4.conf.IFNAME.forwarding=1")]);
+        assert!(sysctls.check(version("26.1.5")).is_err() && sysctls.check(version("27.0.1")).is_ok());
+    }
+
+    #[test]
+    fn labels_of_the_engines_own_are_left_to_it() {
+        let own = [("com.docker.network.portmap", ""), ("com.docker.network.endpoint.to_come", "")];
+        assert!(!attachment(&own).depends_on_engine());
+    }
+}

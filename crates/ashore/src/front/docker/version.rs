@@ -1,0 +1,47 @@
+//! Which engine this is, where an answer depends on it.
+
+use std::fmt;
+use std::path::Path;
+use std::str::FromStr;
+
+use serde::Deserialize;
+
+use super::api::Api;
+use super::owner::PATIENCE;
+
+/// An engine's version, as far as it matters: 28.5.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Version(pub(super) u32, pub(super) u32);
+
+#[derive(Debug, Deserialize)]
+struct Told {
+    #[serde(rename = "Version")]
+    version: String,
+}
+
+/// The version of the engine that listens on a socket, if it answers and its version reads.
+pub(super) async fn of_engine(socket: &Path) -> Option<Version> {
+    let api = Api::at(socket);
+    let told = tokio::time::timeout(PATIENCE, api.get::<Told>("/version")).await.ok()?.ok()?;
+    told.version.parse().ok()
+}
+
+impl FromStr for Version {
+    type Err = std::num::ParseIntError;
+
+    /// Reads `28.5.2+dfsg4`.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut numbers = text.split('.').map(str::parse);
+        let mut next = || numbers.next().unwrap_or(Ok(0));
+        Ok(Version(next()?, next()?))
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.1 {
+            0 => write!(f, "{}", self.0),
+            minor => write!(f, "{}.{minor}", self.0),
+        }
+    }
+}

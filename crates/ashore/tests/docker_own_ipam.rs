@@ -1,0 +1,80 @@
+//! A network whose driver alone was changed to Ashore: Docker's own IPAM chooses the addresses.
+
+mod home;
+
+use home::site::on_every_engine;
+use home::{HOST, eventually, ip, mac_known_to, reaches};
+
+const CREATE: &str =
+    "network create -d ashore --subnet 192.168.88.0/24 --gateway 192.168.88.1 -o parent=eth0 lan";
+
+#[test]
+fn a_container_has_its_name_its_mac_and_its_host() {
+    on_every_engine("docker's own IPAM", |site| {
+        let home = &site.home;
+        site.ok(&CREATE.replace(" -o", " --ipv6 --subnet fd88::/64 --gateway fd88::1 -o"));
+        // One that is stopped is on the network too, and not the one that starts.
+        site.start("old", "");
+        site.ok("stop -t 1 old");
+        site.start("web", "");
+        let (web, mac) = site.address_of("web");
+        assert_eq!(web, "192.168.88.2");
+        reaches(&home.laptop, ip("fd88::2"));
+        eventually("the host reaches it by IPv6", || home.nas.ping(ip("fd88::2")).is_some());
+        reaches(&home.laptop, ip(&web));
+        assert_eq!(mac_known_to(&home.laptop, ip(&web)), mac);
+        reaches(&home.nas, ip(&web));
+        site.container_reaches("web", HOST);
+        site.container_reaches("web", "192.168.88.1");
+        let shown = site.endpoint("web");
+        assert_eq!((&shown["source"], &shown["network"]), (&"engine".into(), &"lan".into()));
+
+        // The address is Docker's choice, the MAC is the name's.
+        site.ok("rm -f web");
+        site.start("db", "--ip 192.168.88.2");
+        site.start("web", "");
+        let (another, same) = site.address_of("web");
+        assert!(another != web && same == mac, "{another} {same}");
+        site.ok("restart -t 1 web");
+        assert_eq!(site.address_of("web").1, mac);
+        site.start("fixed", "--mac-address 02:00:00:00:00:07");
+        assert_eq!(site.address_of("fixed").1, "02:00:00:00:00:07");
+
+        // And so it is over a restart of the daemon, of which Docker does not know.
+        let daemon = site.home.daemon.take().unwrap();
+        daemon.kill().unwrap();
+        site.start_daemon();
+        reaches(&site.home.laptop, ip(&another));
+        site.ok("rm -f old web db fixed");
+        site.ok("network rm lan");
+        site.assert_nothing_left();
+    });
+}
+
+#[test]
+fn an_address_that_another_machine_has_is_refused_with_what_helps() {
+    on_every_engine("docker's own IPAM, conflicts", |site| {
+        site.home.laptop.add_address("eth0", "192.168.88.2/24".parse().unwrap()).unwrap();
+        site.ok(CREATE);
+        site.engine_refuses(
+            "run -d --init --name web --network lan box sleep 1000",
+            &["192.168.88.2 is in use on the LAN by", "--ipam-driver ashore"],
+        );
+        site.engine_refuses(
+            "run --rm --init --name nas --network lan --ip 192.168.88.9 box sleep 0",
+            &["this host's own address", "--ipam-driver ashore"],
+        );
+        let left = site.home.status()["endpoints"].clone();
+        assert_eq!(left, serde_json::json!([]));
+        // Docker 20.10 chooses the same one again until it is told.
+        site.ok("rm -f web nas");
+        site.ok("network rm lan");
+        site.ok(&format!("{CREATE} --aux-address laptop=192.168.88.2"));
+        site.start("web", "");
+        assert_eq!(site.address_of("web").0, "192.168.88.3");
+        reaches(&site.home.laptop, ip("192.168.88.3"));
+        site.ok("rm -f web");
+        site.ok("network rm lan");
+        site.assert_nothing_left();
+    });
+}
