@@ -132,6 +132,17 @@ impl Docker {
         Ran::of(command.args(arguments).stdin(Stdio::null()))
     }
 
+    /// Runs `docker-compose …` of the engine's release, on files in the directory that the engine was started with.
+    pub fn compose(&self, files: &[&Path], arguments: &[&str]) -> io::Result<Ran> {
+        let mut command = Command::new("nsenter");
+        self.enter(&mut command).arg("docker-compose");
+        for file in files {
+            command.arg("--file").arg(file);
+        }
+        command.env("DOCKER_HOST", format!("unix://{}", self.socket().display()));
+        Ran::of(command.args(arguments).stdin(Stdio::null()))
+    }
+
     fn client(&self) -> Command {
         let mut command = Command::new("nsenter");
         self.enter(&mut command)

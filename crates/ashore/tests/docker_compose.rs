@@ -1,0 +1,79 @@
+//! The example for Compose, on the Compose of each engine's release: 1.29 and 2.40.
+
+mod home;
+
+use std::path::PathBuf;
+
+use home::site::{Site, on_every_engine};
+use home::{HOST, eventually, ip, reaches};
+
+const EXAMPLE: &str = include_str!("../../../examples/compose/compose.yaml");
+const SERVICES: [&str; 3] = ["files", "media", "home"];
+
+/// Writes the example where the engine finds it, with the one image that there is.
+fn example(site: &Site) -> [PathBuf; 2] {
+    let directory = site.home.directory.path().join("nas");
+    std::fs::create_dir_all(&directory).unwrap();
+    let files = [directory.join("compose.yaml"), directory.join("compose.test.yaml")];
+    let service = |name| format!("  {name}: {{ image: box, init: true, command: sleep 1000 }}\n");
+    let services: String = SERVICES.iter().map(service).collect();
+    std::fs::write(&files[0], EXAMPLE).unwrap();
+    std::fs::write(&files[1], format!("services:\n{services}")).unwrap();
+    files
+}
+
+#[test]
+fn services_keep_their_addresses_and_macs_by_name_and_leave_nothing() {
+    on_every_engine("docker compose", |site| {
+        let home = &site.home;
+        let files = example(site);
+        let compose = |command: &str| {
+            let words: Vec<&str> = command.split_whitespace().collect();
+            let ran = site.docker.compose(&[&files[0], &files[1]], &words).unwrap();
+            assert_eq!(ran.code, Some(0), "compose {command}: {}\n{}", ran.stderr, site.logs());
+        };
+        let between = site.on("-", "_");
+        let container = |service: &str, number: u8| format!("nas{between}{service}{between}{number}");
+        let all = || SERVICES.map(|service| site.address_of(&container(service, 1)));
+
+        compose("up -d");
+        let first = all();
+        let [files_at, media_at, home_at] = &first;
+        assert_eq!(files_at.1, "02:00:00:00:88:01");
+        assert_eq!(media_at.0, "192.168.88.200");
+        for (service, (address, _)) in SERVICES.iter().zip(&first) {
+            reaches(&home.laptop, ip(address));
+            reaches(&home.nas, ip(address));
+            site.container_reaches(&container(service, 1), HOST);
+        }
+        site.container_reaches(&container("home", 1), "192.168.88.50");
+        site.ok(&format!("exec {} busybox nslookup media 127.0.0.11", container("home", 1)));
+
+        compose("up -d --force-recreate");
+        assert_eq!(all(), first);
+        reaches(&home.laptop, ip(&home_at.0));
+
+        // All three at the same moment, which an engine before 29 does not tell apart at once.
+        compose("restart -t 1");
+        eventually("each has its own again", || {
+            let places = SERVICES.map(|service| site.place_of(&container(service, 1)));
+            places.iter().zip(&first).all(|(place, first)| place.as_ref() == Some(first))
+        });
+
+        compose("up -d --scale home=3");
+        let scaled = [1, 2, 3].map(|number| site.address_of(&container("home", number)));
+        assert_eq!(scaled[0], *home_at);
+        for (address, _) in &scaled {
+            reaches(&home.laptop, ip(address));
+        }
+        let others = [&scaled[1], &scaled[2], &first[0], &first[1], &first[2]];
+        let distinct: std::collections::BTreeSet<_> = others.iter().map(|(address, _)| address).collect();
+        assert_eq!(distinct.len(), others.len(), "{others:?}");
+
+        // What is made anew under the same names has the same addresses.
+        compose("down -t 1");
+        site.assert_nothing_left();
+        compose("up -d");
+        assert_eq!(all(), first);
+    });
+}
