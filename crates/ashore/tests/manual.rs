@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::process::Command;
 
+use ashore_program::front::docker;
+
 const MANUAL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/manual.md");
 
 /// What `ashore … --help` prints.
@@ -75,6 +77,20 @@ fn every_command_and_every_option_is_in_the_manual() {
         missing.extend(absent.map(|option| format!("{command} {option}")));
     }
     assert!(missing.is_empty(), "docs/manual.md says nothing of: {missing:#?}");
+}
+
+#[test]
+fn every_option_of_dockers_is_in_the_manual() {
+    let manual = std::fs::read_to_string(MANUAL).unwrap();
+    for option in docker::NETWORK_OPTIONS {
+        assert!(manual.contains(&format!("`-o {option}=")), "docs/manual.md says nothing of -o {option}");
+    }
+    for option in docker::ATTACHMENT_OPTIONS {
+        assert!(
+            manual.contains(&format!("`driver-opt={option}=")),
+            "docs/manual.md says nothing of {option}"
+        );
+    }
 }
 
 #[test]
