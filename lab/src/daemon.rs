@@ -9,6 +9,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::docker::Docker;
+use crate::engines::Engines;
 use crate::world::{Machine, WorldError};
 
 /// How long a daemon may take to its first answer.
@@ -45,15 +46,37 @@ impl Daemon {
         directory: &Path,
         engine: Option<&Docker>,
     ) -> Result<Self, WorldError> {
-        std::fs::create_dir_all(directory)?;
-        let log = File::options().create(true).append(true).open(directory.join("log"))?;
         let mut command = machine.command(program)?;
-        command.args(["daemon", "--state"]).arg(directory.join("state")).arg("--run").arg(directory);
-        command.arg("--docker-plugin").arg(directory.join("plugins/ashore.sock"));
+        in_directory(&mut command, directory);
         if let Some(engine) = engine {
             command.arg("--docker-host").arg(format!("unix://{}", engine.socket().display()));
             command.arg("--docker-root").arg(engine.root());
         }
+        Self::spawn(command, program, directory)
+    }
+
+    /// Starts it on sockets that are there before it: `systemd-socket-activate` binds them and, when one is called, becomes
+    /// the daemon.
+    pub fn start_activated(
+        engines: &Engines,
+        program: &Path,
+        machine: &Machine,
+        directory: &Path,
+        sockets: &[PathBuf],
+    ) -> Result<Self, WorldError> {
+        let mut command = machine.command(engines.path("usr/bin/systemd-socket-activate"))?;
+        for socket in sockets {
+            std::fs::create_dir_all(socket.parent().unwrap_or(directory))?;
+            command.arg("--listen").arg(socket);
+        }
+        in_directory(engines.equip(&mut command).arg(program), directory);
+        Self::spawn(command, program, directory)
+    }
+
+    /// Starts the command that is, or will become, the daemon.
+    fn spawn(mut command: Command, program: &Path, directory: &Path) -> Result<Self, WorldError> {
+        std::fs::create_dir_all(directory)?;
+        let log = File::options().create(true).append(true).open(directory.join("log"))?;
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         let mut daemon =
             Daemon { child: command.spawn()?, program: program.to_owned(), directory: directory.to_owned() };
@@ -117,6 +140,12 @@ impl Daemon {
             sleep(Duration::from_millis(2));
         }
     }
+}
+
+/// The arguments of a daemon that keeps to one directory.
+fn in_directory(command: &mut Command, directory: &Path) {
+    command.args(["daemon", "--state"]).arg(directory.join("state")).arg("--run").arg(directory);
+    command.arg("--docker-plugin").arg(directory.join("plugins/ashore.sock"));
 }
 
 impl Drop for Daemon {

@@ -43,7 +43,9 @@ impl Engines {
         };
         command.env("PATH", joined(&["usr/bin", "usr/sbin"], "PATH"));
         let libraries = format!("usr/lib/{}-linux-gnu", std::env::consts::ARCH);
-        command.env("LD_LIBRARY_PATH", joined(&[&libraries], "LD_LIBRARY_PATH"))
+        // systemd's own library has a directory of its own.
+        let systemd = format!("{libraries}/systemd");
+        command.env("LD_LIBRARY_PATH", joined(&[&libraries, &systemd], "LD_LIBRARY_PATH"))
     }
 }
 

@@ -9,13 +9,14 @@ use anyhow::{Context, bail};
 use crate::execute;
 
 /// Tools that run on this machine as it is, by their names in Debian.
-const TOOLS: [&str; 5] = ["containernetworking-plugins", "iproute2", "nftables", "strace", "busybox-static"];
+const TOOLS: [&str; 6] =
+    ["containernetworking-plugins", "iproute2", "nftables", "strace", "systemd", "busybox-static"];
 
-/// Engines, each in a tree with all that it needs down to the C library: Docker 20.10 with Compose 1.29, and Docker 28.5
-/// with Compose 2.40.
+/// Engines, each in a tree with all that it needs down to the C library, and an init: Docker 20.10 with Compose 1.29, and
+/// Docker 28.5 with Compose 2.40.
 const TREES: [(&str, &[&str]); 2] = [
-    ("bookworm", &["docker.io", "docker-compose", "busybox-static"]),
-    ("sid", &["docker.io", "docker-cli", "docker-compose", "busybox-static"]),
+    ("bookworm", &["docker.io", "docker-compose", "systemd", "busybox-static"]),
+    ("sid", &["docker.io", "docker-cli", "docker-compose", "systemd", "busybox-static"]),
 ];
 
 /// A kernel with all that the usual one may lack, and what boots it: in a tree of its own as well, so that every machine

@@ -1,13 +1,19 @@
 //! The client's side of the control socket, and what an unsuccessful command ends with.
 
 use std::io::{self, BufRead, BufReader, Write};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use ashore_core::request::{Refusal, RefusalKind, Reply, Request};
+use ashore_kernel::wait_readable;
 
 use crate::cli::ClientArgs;
 use crate::out::say;
+
+/// No request takes longer: the longest asks the LAN for an address by the RFC's times.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Why a command did not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -92,6 +98,7 @@ pub(crate) fn ask(client: &ClientArgs, request: &Request) -> Result<Reply, Failu
     line.push(b'\n');
     let mut answer = String::new();
     stream.write_all(&line).map_err(Failure::NoAnswer)?;
+    wait_for_answer(client, &stream).map_err(Failure::NoAnswer)?;
     BufReader::new(stream).read_line(&mut answer).map_err(Failure::NoAnswer)?;
     if answer.is_empty() {
         return Err(Failure::NoAnswer(io::ErrorKind::UnexpectedEof.into()));
@@ -103,6 +110,16 @@ pub(crate) fn ask(client: &ClientArgs, request: &Request) -> Result<Reply, Failu
         Reply::Refused(refusal) => Err(refusal.into()),
         reply => Ok(reply),
     }
+}
+
+/// Waits for the answer to begin. An init system that holds the socket lets callers wait until there is a daemon; whoever
+/// waits should know for what.
+fn wait_for_answer(client: &ClientArgs, stream: &UnixStream) -> io::Result<()> {
+    if !wait_readable(&[stream.as_fd()], Some(PATIENCE))?[0] {
+        let socket = client.socket.display();
+        eprintln!("ashore: no answer at {socket} yet; with systemd, `systemctl status ashore` tells why");
+    }
+    Ok(())
 }
 
 /// The answer was of a kind that the request does not have.

@@ -7,6 +7,7 @@
 mod apply;
 mod error;
 mod genetlink;
+mod handed;
 mod lock;
 mod message;
 mod netlink;
@@ -19,6 +20,7 @@ mod watch;
 
 pub use apply::{Kernel, OnError, Outcome};
 pub use error::{ObserveError, StepError};
+pub use handed::{HandedError, handed_listeners};
 pub use lock::{LockError, NamespaceLock};
 pub use netns::{Namespace, NamespaceError};
 pub use packet::{PacketSocket, Waker, wait_readable};

@@ -1,15 +1,15 @@
 //! The control socket: a line of JSON in, a line of JSON out, one thread for a connection.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ashore_core::request::{Refusal, RefusalKind, Reply};
 
 use super::engine::Engine;
-use super::socket;
+use super::socket::{Handed, Socket};
 
 /// More than any request has, in bytes; an imported state is the largest.
 const LONGEST: u64 = 16 * 1024 * 1024;
@@ -17,23 +17,25 @@ const LONGEST: u64 = 16 * 1024 * 1024;
 /// How long a client may take over its request.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The socket's file, which goes with its owner.
+/// The socket. Its file goes with the daemon that made it.
 pub(super) struct Control {
     path: PathBuf,
-    listener: UnixListener,
+    socket: Socket,
 }
 
 impl Control {
-    /// Makes the socket.
-    pub(super) fn bind(directory: &Path) -> anyhow::Result<Self> {
-        let path = directory.join("ashore.sock");
-        Ok(Control { listener: socket::bind(&path)?, path })
+    /// Takes the socket at a path, or makes it.
+    pub(super) fn at(path: PathBuf, handed: &mut Handed) -> anyhow::Result<Self> {
+        let socket = handed.socket(&path)?;
+        // Whoever bound it may have wanted it otherwise.
+        socket.listener.set_nonblocking(false)?;
+        Ok(Control { path, socket })
     }
 
     /// Answers for ever.
     pub(super) fn serve(&self, engine: &Arc<Engine>) -> io::Result<()> {
         loop {
-            let (stream, _) = match self.listener.accept() {
+            let (stream, _) = match self.socket.listener.accept() {
                 Ok(accepted) => accepted,
                 // Out of descriptors for a moment.
                 Err(error) => {
@@ -54,7 +56,9 @@ impl Control {
 
 impl Drop for Control {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
+        if !self.socket.handed {
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The daemon: one process that owns networks, addresses and state.
 //!
 //! At its start it takes the lock on its network namespace, opens the state, brings the kernel in line with it, and only
-//! then answers. When it stops, or is killed, nothing on the LAN changes: links and routes are the kernel's.
+//! then answers: whoever called before waits on a socket that the init system holds, if one does. When it stops, or is killed, nothing on the LAN changes: links and routes are the kernel's.
 
 use std::fs::File;
 use std::io::{IsTerminal, Read};
@@ -28,6 +28,7 @@ pub(crate) mod socket;
 use control::Control;
 use engine::Engine;
 use lan::Lan;
+use socket::Handed;
 
 /// Word of changes comes in bursts; a burst is one reason to reconcile.
 const SETTLE: Duration = Duration::from_millis(100);
@@ -35,6 +36,8 @@ const SETTLE: Duration = Duration::from_millis(100);
 /// Runs until it is killed.
 pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
     log();
+    let control_path = args.run.join("ashore.sock");
+    let mut handed = Handed::take([&control_path, &args.docker_plugin])?;
     let _lock = NamespaceLock::take().map_err(|error| match error {
         LockError::Held(_) => Failure::Refused(ashore_core::request::Refusal {
             kind: ashore_core::request::RefusalKind::Taken,
@@ -64,8 +67,9 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
     let lists = Lists::default();
     let engine = Arc::new(Engine::new(store, kernel, lan, lists.clone()));
     engine.reconcile("start");
-    let control = Control::bind(&args.run)?;
-    let plugin = Plugin::bind(&args.docker_plugin, &args.docker_host, &args.docker_root)?;
+    let control = Control::at(control_path, &mut handed)?;
+    let plugin_socket = handed.socket(&args.docker_plugin)?;
+    let plugin = Plugin::on(plugin_socket, &args.docker_host, &args.docker_root)?;
     let docker = engine.clone();
     plugin.serve(Arc::new(move |request| docker.handle(request)), lists)?;
 

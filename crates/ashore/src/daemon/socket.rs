@@ -1,15 +1,77 @@
-//! A Unix socket in the file system, for its owner alone.
+//! The daemon's Unix sockets: handed over by the init system, which keeps them while no daemon runs, or made here, for
+//! their owner alone.
 
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use ashore_core::request::{Refusal, RefusalKind};
+use ashore_kernel::handed_listeners;
+
+use crate::client::Failure;
+
+/// A socket to accept on.
+pub(crate) struct Socket {
+    pub(crate) listener: UnixListener,
+    /// Whether it was handed over: then it outlives this process, and its file is not this process's.
+    pub(crate) handed: bool,
+}
+
+/// The sockets that were handed over, each known by the path that it is bound to.
+pub(crate) struct Handed(Vec<(Option<PathBuf>, UnixListener)>);
+
+impl Handed {
+    /// Takes them. One that is bound to none of the paths at which this daemon answers is refused: callers of it would
+    /// wait for ever.
+    pub(crate) fn take(paths: [&Path; 2]) -> Result<Self, Failure> {
+        let listeners = handed_listeners().map_err(anyhow::Error::from)?;
+        let bound = listeners.into_iter().map(|listener| {
+            let address = listener.local_addr().ok();
+            (address.and_then(|address| address.as_pathname().map(Path::to_owned)), listener)
+        });
+        let handed = Handed(bound.collect());
+        let wanted = |path: &Path| paths.iter().any(|ours| same(ours, path));
+        match handed.0.iter().find(|(path, _)| !path.as_deref().is_some_and(wanted)) {
+            None => Ok(handed),
+            Some((path, _)) => Err(not_wanted(path.as_deref(), paths).into()),
+        }
+    }
+
+    /// The socket at a path: the one that was handed over, or else a new one.
+    pub(crate) fn socket(&mut self, path: &Path) -> anyhow::Result<Socket> {
+        let found =
+            self.0.iter().position(|(bound, _)| bound.as_deref().is_some_and(|bound| same(bound, path)));
+        match found {
+            Some(at) => Ok(Socket { listener: self.0.swap_remove(at).1, handed: true }),
+            None => Ok(Socket { listener: bind(path)?, handed: false }),
+        }
+    }
+}
+
+/// Whether two paths lead to one place, such as `/var/run/x` and `/run/x`.
+fn same(one: &Path, other: &Path) -> bool {
+    let place = |path: &Path| Some((path.parent()?.canonicalize().ok()?, path.file_name()?.to_owned()));
+    one == other || place(one).is_some_and(|there| Some(there) == place(other))
+}
+
+fn not_wanted(path: Option<&Path>, ours: [&Path; 2]) -> Refusal {
+    let path = path.map_or("a socket without a path".to_owned(), |path| path.display().to_string());
+    let [control, plugin] = ours.map(Path::display);
+    Refusal {
+        kind: RefusalKind::Invalid,
+        message: format!("{path} was handed over, and this daemon answers at {control} and {plugin}"),
+        hint: Some(
+            "name these two with ListenStream= in the socket unit, or that one with --run or --docker-plugin"
+                .into(),
+        ),
+    }
+}
 
 /// Makes the socket and its directory. One that nobody listens on any more is replaced; it is made under another name,
 /// so that nobody finds it before it is closed to others.
-pub(crate) fn bind(path: &Path) -> anyhow::Result<UnixListener> {
+fn bind(path: &Path) -> anyhow::Result<UnixListener> {
     let directory = path.parent().with_context(|| format!("{} is in no directory", path.display()))?;
     let make = std::fs::DirBuilder::new().recursive(true).mode(0o755).create(directory);
     make.with_context(|| format!("the directory {}", directory.display()))?;

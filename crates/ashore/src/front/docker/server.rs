@@ -19,6 +19,7 @@ use tokio::net::{UnixListener, UnixStream};
 use super::follow::{Lists, follow};
 use super::owner::Asked;
 use super::{answer, call, error, owner, version};
+use crate::daemon::socket::Socket;
 
 /// More than any call has, in bytes.
 const LONGEST: usize = 1024 * 1024;
@@ -41,9 +42,9 @@ pub(super) struct Engine {
 }
 
 impl Plugin {
-    /// Takes the socket by which the engine finds the plugin.
-    pub(crate) fn bind(path: &Path, socket: &Path, root: &Path) -> anyhow::Result<Self> {
-        let listener = crate::daemon::socket::bind(path)?;
+    /// On the socket by which the engine finds the plugin.
+    pub(crate) fn on(plugin: Socket, socket: &Path, root: &Path) -> anyhow::Result<Self> {
+        let listener = plugin.listener;
         listener.set_nonblocking(true)?;
         Ok(Plugin { listener, engine: Arc::new(Engine { socket: socket.to_owned(), root: root.to_owned() }) })
     }

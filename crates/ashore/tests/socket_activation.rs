@@ -1,0 +1,86 @@
+//! Sockets that are there before the daemon: whoever calls them waits for it, and they stay when it goes.
+
+mod home;
+
+use std::io::{Read, Write};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ashore_lab::{Daemon, Engines, cannot_run};
+use home::{Home, PROGRAM, addresses, eventually, reaches};
+
+/// `systemd-socket-activate`, which does what the socket unit does.
+fn activation(test: &str) -> Option<Engines> {
+    Engines::find().inspect_err(|why| cannot_run(test, why)).ok()
+}
+
+/// What the plugin answers to Docker's first question.
+fn activate_plugin(socket: &Path) -> String {
+    let mut stream = UnixStream::connect(socket).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let head =
+        "POST /Plugin.Activate HTTP/1.1\r\nHost: plugin\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+fn inode(path: &Path) -> u64 {
+    std::fs::metadata(path).unwrap().ino()
+}
+
+#[test]
+fn sockets_that_were_handed_over_are_known_by_their_paths_and_left_alone() {
+    let Some(engines) = activation("socket activation") else { return };
+    let mut home = Home::new();
+    home.create_lan();
+    let web = home.world.container("web").unwrap();
+    let at_web = addresses(&home.attach("lan", &web, ""))[0];
+    home.daemon.take().unwrap().kill().unwrap();
+
+    let directory = home.directory.path();
+    let sockets: [PathBuf; 2] = [directory.join("plugins/ashore.sock"), directory.join("ashore.sock")];
+    for path in &sockets {
+        std::fs::remove_file(path).unwrap();
+    }
+    // In either order.
+    for order in [sockets.clone(), [sockets[1].clone(), sockets[0].clone()]] {
+        let mut daemon =
+            Daemon::start_activated(&engines, PROGRAM.as_ref(), &home.nas, directory, &order).unwrap();
+        let before = sockets.each_ref().map(|path| inode(path));
+        assert!(daemon.run(&["status"]).unwrap().expect_success().contains("web"));
+        assert!(activate_plugin(&sockets[0]).contains("IpamDriver"));
+        reaches(&home.laptop, at_web);
+        daemon.terminate().unwrap();
+        eventually("it ends", || daemon.ended_within(Duration::ZERO).unwrap());
+        assert_eq!(sockets.each_ref().map(|path| inode(path)), before);
+    }
+    home.start();
+    home.ok("detach lan web");
+}
+
+#[test]
+fn a_socket_that_nobody_would_answer_is_refused() {
+    let Some(engines) = activation("socket activation, refusals") else { return };
+    let home = Home::new();
+    let directory = tempfile::tempdir().unwrap();
+    let [control, other] = ["ashore.sock", "other.sock"].map(|name| directory.path().join(name));
+    let mut daemon = Daemon::start_activated(
+        &engines,
+        PROGRAM.as_ref(),
+        &home.nas,
+        directory.path(),
+        &[control, other.clone()],
+    )
+    .unwrap();
+    eventually("it ends", || daemon.ended_within(Duration::ZERO).unwrap());
+    let log = daemon.log();
+    for words in [other.to_str().unwrap(), "was handed over", "plugins/ashore.sock", "try:", "ListenStream="]
+    {
+        assert!(log.contains(words), "{words:?} is not in: {log}");
+    }
+    assert!(!directory.path().join("state").exists());
+}
