@@ -52,7 +52,7 @@ impl Docker {
     ) -> Result<Self, WorldError> {
         let mut docker = Docker::at_rest(engines, suite, directory)?;
         docker.start_dockerd(machine)?;
-        docker.import_box(&engines.path("usr/bin/busybox"))?;
+        import_box(docker.client(), engines, &docker.directory)?;
         Ok(docker)
     }
 
@@ -152,27 +152,6 @@ impl Docker {
         command
     }
 
-    /// Makes the image `box`: a static busybox and nothing else.
-    fn import_box(&self, busybox: &Path) -> io::Result<()> {
-        let tree = self.directory.join("box");
-        let bin = tree.join("bin");
-        std::fs::create_dir_all(&bin)?;
-        std::fs::copy(busybox, bin.join("busybox"))?;
-        for name in ["sh", "sleep", "ip", "ping", "nc", "cat", "ls"] {
-            std::os::unix::fs::symlink("busybox", bin.join(name))?;
-        }
-        let archive = Command::new("tar").arg("-C").arg(&tree).args(["-c", "."]).output()?;
-        let mut import = self.client();
-        import.args(["import", "-", "box"]).stdin(Stdio::piped()).stdout(Stdio::null());
-        let mut import = import.spawn()?;
-        import.stdin.take().expect("it is piped").write_all(&archive.stdout)?;
-        if import.wait()?.success() {
-            Ok(())
-        } else {
-            Err(io::Error::other("the engine does not import the image"))
-        }
-    }
-
     /// Kills dockerd (`SIGKILL`), and leaves its containers.
     pub fn kill_dockerd(&mut self) -> io::Result<()> {
         self.end_dockerd(nix::sys::signal::Signal::SIGKILL)
@@ -206,8 +185,28 @@ impl Drop for Docker {
     }
 }
 
+/// Gives an engine the image `box`, a static busybox and nothing else, by its `docker …`.
+pub(crate) fn import_box(mut docker: Command, engines: &Engines, directory: &Path) -> io::Result<()> {
+    let tree = directory.join("box");
+    let bin = tree.join("bin");
+    std::fs::create_dir_all(&bin)?;
+    std::fs::copy(engines.path("usr/bin/busybox"), bin.join("busybox"))?;
+    for name in ["sh", "sleep", "ip", "ping", "nc", "cat", "ls"] {
+        std::os::unix::fs::symlink("busybox", bin.join(name))?;
+    }
+    let archive = Command::new("tar").arg("-C").arg(&tree).args(["-c", "."]).output()?;
+    docker.args(["import", "-", "box"]).stdin(Stdio::piped()).stdout(Stdio::null());
+    let mut import = docker.spawn()?;
+    import.stdin.take().expect("it is piped").write_all(&archive.stdout)?;
+    if import.wait()?.success() {
+        Ok(())
+    } else {
+        Err(io::Error::other("the engine does not import the image"))
+    }
+}
+
 /// The process that another has started.
-fn only_child(parent: u32) -> io::Result<u32> {
+pub(crate) fn only_child(parent: u32) -> io::Result<u32> {
     let children = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"))?;
     let first = children.split_whitespace().next().and_then(|child| child.parse().ok());
     first.ok_or_else(|| io::Error::other("the process has not begun"))

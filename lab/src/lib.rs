@@ -7,10 +7,12 @@ mod daemon;
 mod docker;
 mod echo;
 mod engines;
+mod nas;
 mod world;
 
 pub use daemon::{Daemon, Ran};
 pub use docker::Docker;
 pub use echo::{Counted, Pings, ping};
 pub use engines::{Engines, cannot_run};
+pub use nas::Nas;
 pub use world::{Machine, World, WorldError};

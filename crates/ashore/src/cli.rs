@@ -10,6 +10,8 @@ use ashore_wire::conflict::Profile;
 use clap::{Args, Parser, Subcommand};
 use ipnet::IpNet;
 
+use crate::commands::install::BIN_DIR;
+
 /// Gives every container its own place on the home LAN.
 #[derive(Debug, Parser)]
 #[command(name = "ashore", version, max_term_width = 110, after_help = EXIT_CODES)]
@@ -55,6 +57,10 @@ pub(crate) enum Command {
     /// Save and restore everything that Ashore remembers
     #[command(subcommand)]
     State(StateCommand),
+    /// Install the program, and have systemd start it; prints each step
+    Install(InstallArgs),
+    /// Take away what `ashore install` wrote
+    Uninstall(UninstallArgs),
     /// Run the daemon, which owns networks, addresses and state
     Daemon(DaemonArgs),
 }
@@ -266,6 +272,43 @@ pub(crate) enum StateCommand {
     Export(ClientArgs),
     /// Replace everything by a document from standard input; refused while there are endpoints
     Import(ClientArgs),
+}
+
+/// `ashore install`.
+#[derive(Debug, Args)]
+pub(crate) struct InstallArgs {
+    /// Where the program goes
+    #[arg(long, value_name = "DIR", default_value = BIN_DIR)]
+    pub(crate) bin_dir: PathBuf,
+    /// The root of another system to install into, which is not running
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    pub(crate) root: PathBuf,
+    /// Print what would be done, as a script, and do nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// `ashore uninstall`.
+#[derive(Debug, Args)]
+pub(crate) struct UninstallArgs {
+    /// Where the program is [default: where the unit says, or /usr/local/bin]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) bin_dir: Option<PathBuf>,
+    /// The root of another system to uninstall from, which is not running
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    pub(crate) root: PathBuf,
+    /// Print what would be done, as a script, and do nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Also while endpoints are attached, or Docker has networks of this driver
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Remove also the state: networks, names and their addresses
+    #[arg(long)]
+    pub(crate) purge: bool,
+    /// The daemon's control socket
+    #[arg(long, value_name = "PATH", env = "ASHORE_SOCKET", default_value = "/run/ashore/ashore.sock")]
+    pub(crate) socket: PathBuf,
 }
 
 /// `ashore daemon`.

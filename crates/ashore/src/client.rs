@@ -45,6 +45,9 @@ pub(crate) enum Failure {
         "the daemon went away before it answered ({0}); it finishes or undoes what it had begun, and asking again is safe"
     )]
     NoAnswer(io::Error),
+    /// The init system did not do its part.
+    #[error("{0}")]
+    Service(String),
     /// Anything that no user can do something about.
     #[error("{0:#}")]
     Internal(#[from] anyhow::Error),
@@ -57,7 +60,9 @@ impl Failure {
     /// The exit code, as `ashore --help` lists them.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Failure::NoAnswer(_) | Failure::Internal(_) | Failure::NotAsExpected(_) => 1,
+            Failure::NoAnswer(_) | Failure::Service(_) | Failure::Internal(_) | Failure::NotAsExpected(_) => {
+                1
+            }
             Failure::Refused(refusal) => match refusal.kind {
                 RefusalKind::Invalid => 3,
                 RefusalKind::NotFound => 4,
@@ -80,14 +85,22 @@ impl Failure {
             ),
             Failure::Restricted { remedy, .. } => Some((*remedy).to_owned()),
             Failure::Privilege(_) => Some("run it as root, with sudo".into()),
+            Failure::Service(_) => Some("see why: journalctl --boot --unit ashore".into()),
             Failure::NoAnswer(_) => Some("see what became of it with: ashore status".into()),
             Failure::Internal(_) | Failure::NotAsExpected(_) => None,
         }
     }
 }
 
-/// Asks the daemon one thing. A refusal is an error.
+/// Asks the daemon one thing; once more, where that is the same, if the daemon dies over it. A refusal is an error.
 pub(crate) fn ask(client: &ClientArgs, request: &Request) -> Result<Reply, Failure> {
+    match ask_once(client, request) {
+        Err(Failure::NoAnswer(_)) if request.is_repeatable() => ask_once(client, request),
+        answered => answered,
+    }
+}
+
+fn ask_once(client: &ClientArgs, request: &Request) -> Result<Reply, Failure> {
     let mut stream = UnixStream::connect(&client.socket).map_err(|source| match source.kind() {
         io::ErrorKind::PermissionDenied => {
             Failure::Privilege(format!("{} may be used by its owner alone", client.socket.display()))

@@ -28,6 +28,8 @@ pub fn run() -> ExitCode {
         Command::Plan(args) => commands::plan::run(args),
         Command::Status(args) => commands::status::run(&args),
         Command::State(command) => commands::state::run(&command),
+        Command::Install(args) => commands::install::install(&args),
+        Command::Uninstall(args) => commands::install::uninstall(&args),
         Command::Daemon(args) => daemon::run(&args),
     };
     match done {

@@ -18,3 +18,8 @@ pub(crate) fn line(text: Arguments<'_>) {
         std::process::exit(1);
     }
 }
+
+/// Prints a line, if somebody reads it: for what must not stop half way.
+pub(crate) fn line_if_read(text: &impl std::fmt::Display) {
+    let _ = writeln!(io::stdout().lock(), "{text}");
+}

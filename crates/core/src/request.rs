@@ -77,6 +77,27 @@ pub enum Request {
 }
 
 impl Request {
+    /// Whether it can be asked a second time where the first answer was lost, and is then answered the same.
+    pub fn is_repeatable(&self) -> bool {
+        match self {
+            Request::ListNetworks
+            | Request::InspectNetwork { .. }
+            | Request::Attach(_)
+            | Request::Detach { .. }
+            | Request::Adopt(_)
+            | Request::Plan(_)
+            | Request::Status
+            | Request::ExportState => true,
+            Request::CreateNetwork(_)
+            | Request::RemoveNetwork { .. }
+            | Request::Unadopt { .. }
+            | Request::Forget { .. }
+            | Request::Staged(_)
+            | Request::TakeInventory(_)
+            | Request::ImportState(_) => false,
+        }
+    }
+
     /// The name by which the request means a network that is there already.
     pub fn network_mut(&mut self) -> Option<&mut NetworkName> {
         match self {

@@ -1,7 +1,8 @@
-//! The commands: each builds a request, sends it, and prints the answer.
+//! The commands: most build a request, send it, and print the answer.
 
 pub(crate) mod adopt;
 pub(crate) mod attach;
+pub(crate) mod install;
 pub(crate) mod lab;
 pub(crate) mod network;
 pub(crate) mod plan;

@@ -1,0 +1,167 @@
+//! What installing does, as plain data: it prints as the command that a person would type, and is taken back if a later
+//! one fails.
+
+use std::fmt;
+use std::fs::{self, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use super::systemctl::{Units, systemctl};
+use crate::client::Failure;
+use crate::out::{line_if_read, say};
+
+/// One change to the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Action {
+    MakeDirectory(PathBuf),
+    CopyProgram { from: PathBuf, to: PathBuf },
+    Write { path: PathBuf, text: String },
+    Link { path: PathBuf, target: PathBuf },
+    RemoveFile(PathBuf),
+    RemoveTree(PathBuf),
+    Systemctl(&'static [&'static str]),
+}
+
+/// What takes a change of a file back.
+enum Undo {
+    Nothing,
+    RemoveDirectory(PathBuf),
+    RemoveFile(PathBuf),
+    Restore { path: PathBuf, content: Vec<u8>, mode: u32 },
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Action::MakeDirectory(path) => write!(f, "mkdir -p {}", path.display()),
+            Action::CopyProgram { from, to } => {
+                write!(f, "install -m 755 {} {}", from.display(), to.display())
+            }
+            Action::Write { path, .. } => write!(f, "cat > {}", path.display()),
+            Action::Link { path, target } => write!(f, "ln -s {} {}", target.display(), path.display()),
+            Action::RemoveFile(path) => write!(f, "rm {}", path.display()),
+            Action::RemoveTree(path) => write!(f, "rm -r {}", path.display()),
+            Action::Systemctl(words) => write!(f, "systemctl {}", words.join(" ")),
+        }
+    }
+}
+
+/// Shows actions as a script that does the same.
+pub(super) fn show(actions: &[Action]) {
+    for action in actions {
+        match action {
+            Action::Write { text, .. } => say!("{action} <<'END'\n{text}END"),
+            other => say!("{other}"),
+        }
+    }
+}
+
+/// Does all of it, or nothing: at the first error files are taken back, and where systemd runs its units are as they
+/// were `before`.
+pub(super) fn all_or_nothing(actions: &[Action], before: Option<Units>) -> Result<(), Failure> {
+    let mut done = Vec::new();
+    for action in actions {
+        line_if_read(action);
+        match action.perform() {
+            Ok(undo) => done.push(undo),
+            Err(failure) => {
+                line_if_read(&"# that failed, and what was done is taken back");
+                if let Some(units) = before {
+                    units.stop_new_ones();
+                }
+                for undo in done.into_iter().rev() {
+                    if let Err(error) = undo.perform() {
+                        eprintln!("ashore: {error}");
+                    }
+                }
+                if let Some(units) = before {
+                    units.bring_back();
+                }
+                return Err(failure);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Does as much of it as can be done, and tells what could not.
+pub(super) fn as_far_as_possible(actions: &[Action]) -> Vec<Failure> {
+    let perform = |action: &Action| {
+        line_if_read(action);
+        action.perform().err()
+    };
+    actions.iter().filter_map(perform).collect()
+}
+
+impl Action {
+    fn perform(&self) -> Result<Undo, Failure> {
+        let done = match self {
+            Action::MakeDirectory(path) => {
+                fs::create_dir_all(path).map(|()| Undo::RemoveDirectory(path.clone()))
+            }
+            Action::CopyProgram { from, to } => {
+                fs::read(from).and_then(|content| replace(to, &content, 0o755))
+            }
+            Action::Write { path, text } => replace(path, text.as_bytes(), 0o644),
+            Action::Link { path, target } => {
+                std::os::unix::fs::symlink(target, path).map(|()| Undo::RemoveFile(path.clone()))
+            }
+            Action::RemoveFile(path) => gone(fs::remove_file(path)),
+            Action::RemoveTree(path) => gone(fs::remove_dir_all(path)),
+            Action::Systemctl(words) => return systemctl(words).map(|()| Undo::Nothing),
+        };
+        done.map_err(|error| self.failure(error))
+    }
+
+    fn failure(&self, error: io::Error) -> Failure {
+        match error.kind() {
+            io::ErrorKind::PermissionDenied => Failure::Privilege(format!("`{self}`: {error}")),
+            _ => Failure::Internal(anyhow::Error::new(error).context(format!("`{self}`"))),
+        }
+    }
+}
+
+/// What went by itself meanwhile, such as a socket with its unit, is as well removed.
+fn gone(removed: io::Result<()>) -> io::Result<Undo> {
+    match removed {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(Undo::Nothing),
+    }
+}
+
+impl Undo {
+    fn perform(self) -> io::Result<()> {
+        match self {
+            Undo::Nothing => Ok(()),
+            // With what somebody else has put there meanwhile it stays.
+            Undo::RemoveDirectory(path) => fs::remove_dir(path),
+            Undo::RemoveFile(path) => fs::remove_file(path),
+            Undo::Restore { path, content, mode } => replace(&path, &content, mode).map(|_| ()),
+        }
+    }
+}
+
+/// Puts a file where there is none or another one, at no moment half a file.
+fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<Undo> {
+    let undo = match fs::read(path) {
+        Ok(content) => {
+            let mode = fs::metadata(path)?.permissions().mode();
+            Undo::Restore { path: path.to_owned(), content, mode }
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Undo::RemoveFile(path.to_owned()),
+        Err(error) => return Err(error),
+    };
+    let mut unfinished = path.as_os_str().to_owned();
+    unfinished.push(".new");
+    let unfinished = PathBuf::from(unfinished);
+    let write = || {
+        let mut file = fs::File::create(&unfinished)?;
+        file.write_all(content)?;
+        file.set_permissions(Permissions::from_mode(mode))?;
+        file.sync_all()?;
+        fs::rename(&unfinished, path)
+    };
+    write().inspect_err(|_| drop(fs::remove_file(&unfinished)))?;
+    Ok(undo)
+}

@@ -1,0 +1,234 @@
+//! `ashore install` and `ashore uninstall`: the program and systemd's units for it, or what else starts a daemon.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use ashore_core::request::{Refusal, RefusalKind};
+use ashore_kernel::{LockError, NamespaceLock};
+
+use crate::cli::InstallArgs;
+use crate::client::Failure;
+use crate::out::say;
+
+mod action;
+mod init;
+mod systemctl;
+mod uninstall;
+mod unit;
+
+use action::Action;
+use init::Init;
+use systemctl::Units;
+
+pub(crate) use uninstall::uninstall;
+
+/// The program's file name.
+const NAME: &str = "ashore";
+/// Where an administrator's own programs are.
+pub(crate) const BIN_DIR: &str = "/usr/local/bin";
+
+/// A host to install on: this one, or a tree that will be one.
+struct Host {
+    root: PathBuf,
+    /// Where the program goes, as the host will know it.
+    program: PathBuf,
+    init: Init,
+    /// How the units are, where systemd runs.
+    units: Option<Units>,
+}
+
+impl Host {
+    fn new(root: &Path, bin_dir: &Path) -> Result<Self, Failure> {
+        if !bin_dir.is_absolute() {
+            return Err(invalid(
+                format!("--bin-dir {} is no absolute path", bin_dir.display()),
+                "name it from the root on, as in /usr/local/bin",
+            ));
+        }
+        let root = root.canonicalize().map_err(|error| {
+            invalid(
+                format!("--root {}: {error}", root.display()),
+                "name the directory that holds the other system",
+            )
+        })?;
+        let is_this = root == Path::new("/");
+        let init = Init::of(&root, is_this);
+        let units = (is_this && init == Init::Systemd).then(Units::now);
+        Ok(Host { root, program: bin_dir.join(NAME), init, units })
+    }
+
+    fn is_this(&self) -> bool {
+        self.root == Path::new("/")
+    }
+
+    /// A path of the host's, from here.
+    fn at(&self, path: impl AsRef<Path>) -> PathBuf {
+        let path = path.as_ref();
+        self.root.join(path.strip_prefix("/").unwrap_or(path))
+    }
+
+    fn unit(&self, name: &str) -> PathBuf {
+        self.at(unit::DIRECTORY).join(name)
+    }
+
+    /// What changes a host is root's to do, and better refused before the first half of it.
+    fn check_privilege(&self) -> Result<(), Failure> {
+        if self.is_this() && !nix::unistd::geteuid().is_root() {
+            return Err(Failure::Privilege("only root may change what this host starts".into()));
+        }
+        Ok(())
+    }
+}
+
+/// `ashore install`.
+pub(crate) fn install(args: &InstallArgs) -> Result<(), Failure> {
+    let host = Host::new(&args.root, &args.bin_dir)?;
+    if !args.dry_run {
+        host.check_privilege()?;
+    }
+    let mut actions = program_actions(&host)?;
+    if host.init == Init::Systemd {
+        refuse_other_daemon(&host)?;
+        let files = unit_actions(&host)?;
+        actions.extend(files.clone());
+        if let Some(units) = host.units {
+            actions.extend(service_actions(units, &files, !actions.is_empty()));
+        }
+    }
+    if args.dry_run {
+        action::show(&actions);
+    } else {
+        action::all_or_nothing(&actions, host.units)?;
+    }
+    conclude(&host, &actions, args.dry_run);
+    Ok(())
+}
+
+fn conclude(host: &Host, actions: &[Action], dry_run: bool) {
+    let version = env!("CARGO_PKG_VERSION");
+    let program = host.program.display();
+    match (actions.is_empty(), dry_run) {
+        (true, _) => say!("# ashore {version} is installed as {program}, and nothing is to be done"),
+        (false, true) => say!("# nothing was changed"),
+        (false, false) => say!("# ashore {version} is installed as {program}"),
+    }
+    if host.init == Init::Systemd {
+        return;
+    }
+    say!(
+        "# this host has {}, not systemd; what starts the daemon with it is for you to say:",
+        host.init.name()
+    );
+    host.init.lines(&host.program).iter().for_each(|line| say!("{line}"));
+}
+
+/// The program, unless it is there.
+fn program_actions(host: &Host) -> Result<Vec<Action>, Failure> {
+    let from = std::env::current_exe().context("this program's own file")?;
+    let to = host.at(&host.program);
+    let mut actions = Vec::new();
+    actions.extend(make_directory(to.parent().expect("a program is in a directory")));
+    if !is_same_file(&from, &to)? {
+        actions.push(Action::CopyProgram { from, to });
+    }
+    Ok(actions)
+}
+
+fn make_directory(path: &Path) -> Option<Action> {
+    (!path.is_dir()).then(|| Action::MakeDirectory(path.to_owned()))
+}
+
+fn is_same_file(one: &Path, other: &Path) -> Result<bool, Failure> {
+    match std::fs::read(other) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(anyhow::Error::new(error).context(other.display().to_string()).into()),
+        Ok(there) => Ok(there == std::fs::read(one).with_context(|| one.display().to_string())?),
+    }
+}
+
+/// The units that are missing or of another version, and in a tree that is not running also what enables them.
+fn unit_actions(host: &Host) -> Result<Vec<Action>, Failure> {
+    let mut actions = Vec::new();
+    actions.extend(make_directory(&host.at(unit::DIRECTORY)));
+    for (name, text) in unit::units(&host.program) {
+        let path = host.unit(name);
+        match std::fs::read_to_string(&path) {
+            Ok(there) if there == text => {}
+            Ok(there) if !unit::is_untouched(&there) => return Err(changed_by_hand(name, &path)),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(anyhow::Error::new(error).context(path.display().to_string()).into());
+            }
+            _ => actions.push(Action::Write { path, text }),
+        }
+    }
+    if !host.is_this() {
+        for (name, target) in unit::WANTED_BY {
+            let wants = host.unit(&format!("{target}.wants"));
+            let path = wants.join(name);
+            actions.extend(make_directory(&wants));
+            if path.symlink_metadata().is_err() {
+                actions.push(Action::Link { path, target: Path::new(unit::DIRECTORY).join(name) });
+            }
+        }
+    }
+    Ok(actions)
+}
+
+/// What systemd has to be told. A socket is made anew only where its unit is another one: calls that wait at it would be lost.
+fn service_actions(units: Units, files: &[Action], is_new: bool) -> Vec<Action> {
+    let mut actions = Vec::new();
+    if !files.is_empty() {
+        actions.push(Action::Systemctl(systemctl::RELOAD));
+    }
+    let writes =
+        |name| files.iter().any(|file| matches!(file, Action::Write { path, .. } if path.ends_with(name)));
+    if units.service_active && (writes(unit::SOCKET) || !units.socket_active) {
+        // systemd makes no socket for a service that runs.
+        actions.extend([Action::Systemctl(systemctl::STOP), Action::Systemctl(systemctl::ENABLE)]);
+    } else if !(units.enabled && units.socket_active && units.service_active) {
+        actions.push(Action::Systemctl(systemctl::ENABLE));
+    } else if is_new {
+        actions.push(Action::Systemctl(systemctl::RESTART));
+    }
+    actions
+}
+
+/// The daemon that rules this namespace, if there is one.
+fn ruling_daemon() -> Option<i32> {
+    match NamespaceLock::take() {
+        Err(LockError::Held(pid)) => Some(pid),
+        _ => None,
+    }
+}
+
+/// A daemon that somebody started by hand would keep the service from starting.
+fn refuse_other_daemon(host: &Host) -> Result<(), Failure> {
+    if !host.is_this() {
+        return Ok(());
+    }
+    match ruling_daemon() {
+        Some(pid) if systemctl::main_pid() != Some(pid) => Err(taken(
+            format!(
+                "another ashore daemon (pid {pid}) rules this network namespace, and is not systemd's service"
+            ),
+            &format!("stop that one first: kill {pid}"),
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn changed_by_hand(name: &str, path: &Path) -> Failure {
+    taken(
+        format!("{} was not written by `ashore install`, or was changed since", path.display()),
+        &format!("keep what you need of it with `systemctl edit {name}`, remove the file, and install again"),
+    )
+}
+
+fn invalid(message: String, hint: &str) -> Failure {
+    Refusal { kind: RefusalKind::Invalid, message, hint: Some(hint.to_owned()) }.into()
+}
+
+fn taken(message: String, hint: &str) -> Failure {
+    Refusal { kind: RefusalKind::Taken, message, hint: Some(hint.to_owned()) }.into()
+}

@@ -1,0 +1,237 @@
+//! `ashore uninstall`: takes away what `ashore install` wrote, and what the daemon made on the host. It goes on after an
+//! error: what is left over is worse than what failed.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use ashore_core::desired::desired;
+use ashore_core::endpoint::Stage;
+use ashore_core::identity::Seed;
+use ashore_core::plan::plan;
+use ashore_core::request::{Reply, Request, Status};
+use ashore_core::state::State;
+use ashore_core::step::Step;
+use ashore_core::store::Store;
+use ashore_kernel::{Kernel, NamespaceLock, OnError};
+
+use super::action::{self, Action};
+use super::init::Init;
+use super::{Host, NAME, is_same_file, ruling_daemon, systemctl, taken, unit};
+use crate::cli::{ClientArgs, UninstallArgs};
+use crate::client::{Failure, ask, unexpected};
+use crate::out::{line_if_read, say};
+
+/// Where the daemon keeps its state, and its sockets, unless it is told otherwise.
+const STATE: &str = "/var/lib/ashore";
+const RUN: &str = "/run/ashore";
+const PLUGIN: &str = "/run/docker/plugins/ashore.sock";
+
+/// What is not a mark of an installation, and would be idle without one.
+#[derive(Default)]
+struct InUse {
+    endpoints: Vec<String>,
+    networks: Vec<String>,
+}
+
+/// `ashore uninstall`.
+pub(crate) fn uninstall(args: &UninstallArgs) -> Result<(), Failure> {
+    let bin_dir = args.bin_dir.clone().unwrap_or_else(|| bin_dir_of_unit(&args.root));
+    let host = Host::new(&args.root, &bin_dir)?;
+    if !args.dry_run {
+        host.check_privilege()?;
+    }
+    if host.is_this() {
+        refuse_foreign_daemon(&host)?;
+        if !args.force {
+            refuse_in_use(&host, &args.socket)?;
+        }
+    }
+    let stop = stop_actions(&host);
+    let steps =
+        if host.is_this() { left_by_daemon(&Kernel::here().context("the kernel")?)? } else { Vec::new() };
+    let (remove, left) = remove_actions(&host, args.purge)?;
+    if args.dry_run {
+        action::show(&stop);
+        for step in &steps {
+            say!("{step}");
+        }
+        action::show(&remove);
+        say!("# nothing was changed");
+        return Ok(());
+    }
+    let mut failures = action::as_far_as_possible(&stop);
+    if host.is_this() {
+        failures.extend(sweep().err());
+    }
+    failures.extend(action::as_far_as_possible(&remove));
+    for what in &left {
+        line_if_read(&format!("# left: {what}"));
+    }
+    if stop.is_empty() && steps.is_empty() && remove.is_empty() {
+        line_if_read(&"# nothing of an installation is here");
+    }
+    if host.init != Init::Systemd {
+        line_if_read(&format!("# what starts the daemon with {} is for you to take out", host.init.name()));
+    }
+    finish(failures)
+}
+
+/// Where the unit says that the program is.
+fn bin_dir_of_unit(root: &Path) -> PathBuf {
+    let unit = root.join(unit::DIRECTORY.trim_start_matches('/')).join(unit::SERVICE);
+    let text = std::fs::read_to_string(unit).unwrap_or_default();
+    let program = text.lines().find_map(|line| line.strip_prefix("ExecStart=")?.strip_suffix(" daemon"));
+    let directory = program.and_then(|program| Path::new(program).parent());
+    directory.map_or_else(|| super::BIN_DIR.into(), Path::to_owned)
+}
+
+/// A daemon that is not the service's would go on without its program.
+fn refuse_foreign_daemon(host: &Host) -> Result<(), Failure> {
+    match ruling_daemon() {
+        Some(pid) if host.units.is_none() || systemctl::main_pid() != Some(pid) => {
+            Err(taken(format!("the daemon (pid {pid}) is running"), &format!("stop it first: kill {pid}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn refuse_in_use(host: &Host, socket: &Path) -> Result<(), Failure> {
+    let InUse { endpoints, networks } = in_use(host, socket)?;
+    if !endpoints.is_empty() {
+        return Err(taken(
+            format!("{} are attached", endpoints.join(", ")),
+            "detach them first (a container of Docker's: docker rm -f NAME), or --force",
+        ));
+    }
+    if !networks.is_empty() {
+        return Err(taken(
+            format!("Docker could not even remove its networks {} without their driver", networks.join(", ")),
+            &format!("docker network rm {}, or --force", networks.join(" ")),
+        ));
+    }
+    Ok(())
+}
+
+/// What is attached, by the daemon or, while none runs, by what the last one wrote down.
+fn in_use(host: &Host, socket: &Path) -> Result<InUse, Failure> {
+    if ruling_daemon().is_some() {
+        let client = ClientArgs { socket: socket.to_owned(), json: false };
+        return match ask(&client, &Request::Status)? {
+            Reply::Status(status) => Ok(InUse::of_status(&status)),
+            other => Err(unexpected(&other)),
+        };
+    }
+    let directory = host.at(STATE);
+    if !directory.exists() {
+        return Ok(InUse::default());
+    }
+    // It is there, so the seed is not used.
+    let store = Store::open(&directory, Seed([0; 16])).map_err(anyhow::Error::from)?;
+    Ok(InUse::of_state(store.state()))
+}
+
+impl InUse {
+    fn of_status(status: &Status) -> Self {
+        let attached = status.endpoints.iter().filter(|endpoint| endpoint.stage != Stage::Reserved);
+        let engines = status.networks.iter().filter(|report| report.network.engine.is_some());
+        InUse {
+            endpoints: attached
+                .map(|endpoint| format!("{} on {}", endpoint.name, endpoint.network))
+                .collect(),
+            networks: engines.map(|report| report.network.label().to_owned()).collect(),
+        }
+    }
+
+    fn of_state(state: &State) -> Self {
+        let attached = state.endpoints.values().filter(|endpoint| endpoint.stage != Stage::Reserved);
+        let label = |network| state.networks.get(network).map_or("?", |network| network.label());
+        let engines = state.networks.values().filter(|network| network.engine.is_some());
+        InUse {
+            endpoints: attached
+                .map(|endpoint| format!("{} on {}", endpoint.name, label(&endpoint.network)))
+                .collect(),
+            networks: engines.map(|network| network.label().to_owned()).collect(),
+        }
+    }
+}
+
+/// The socket first: with it goes the service, which nobody can then wake.
+fn stop_actions(host: &Host) -> Vec<Action> {
+    if host.units.is_none() {
+        return Vec::new();
+    }
+    let there = systemctl::DISABLE.iter().filter(|words| host.unit(words[2]).exists());
+    there.map(|words| Action::Systemctl(words)).collect()
+}
+
+/// What a state without networks does not ask for: all that bears Ashore's tag.
+fn left_by_daemon(kernel: &Kernel) -> Result<Vec<Step>, Failure> {
+    let observed = kernel.observe(&[]).map_err(anyhow::Error::from)?;
+    let nothing = desired(&State::new(Seed([0; 16])), &observed);
+    Ok(plan(&nothing, &observed).steps)
+}
+
+/// Takes the shims and routes off the host. No daemon may be left that would make them anew.
+fn sweep() -> Result<(), Failure> {
+    let _lock = NamespaceLock::take().map_err(anyhow::Error::from)?;
+    let kernel = Kernel::here().context("the kernel")?;
+    let steps = left_by_daemon(&kernel)?;
+    steps.iter().for_each(line_if_read);
+    match kernel.apply(&steps, OnError::GoOn).errors.into_iter().next() {
+        None => Ok(()),
+        Some(error) => Err(anyhow::Error::new(error).into()),
+    }
+}
+
+/// The files to be removed, and what is left because it is not Ashore's to remove.
+fn remove_actions(host: &Host, purge: bool) -> Result<(Vec<Action>, Vec<String>), Failure> {
+    let (mut actions, mut left) = (Vec::new(), Vec::new());
+    for (name, target) in unit::WANTED_BY {
+        let wanted = host.unit(&format!("{target}.wants")).join(name);
+        if !host.is_this() && wanted.is_symlink() {
+            actions.push(Action::RemoveFile(wanted));
+        }
+        let path = host.unit(name);
+        match std::fs::read_to_string(&path) {
+            Ok(text) if unit::is_untouched(&text) => actions.push(Action::RemoveFile(path)),
+            Ok(_) => left.push(format!("{}, which was changed since it was written", path.display())),
+            Err(_) => {}
+        }
+        let changes = host.unit(&format!("{name}.d"));
+        if changes.exists() {
+            left.push(format!("{}, which is yours", changes.display()));
+        }
+    }
+    if host.units.is_some() && !actions.is_empty() {
+        actions.push(Action::Systemctl(systemctl::RELOAD));
+    }
+    let program = host.at(&host.program);
+    if program.exists() {
+        let own = std::env::current_exe().context("this program's own file")?;
+        if is_same_file(&own, &program)? {
+            actions.push(Action::RemoveFile(program));
+        } else {
+            left.push(format!("{}, which is not this {NAME}", program.display()));
+        }
+    }
+    if host.is_this() {
+        actions.extend(Path::new(PLUGIN).exists().then(|| Action::RemoveFile(PLUGIN.into())));
+        actions.extend(Path::new(RUN).exists().then(|| Action::RemoveTree(RUN.into())));
+    }
+    let state = host.at(STATE);
+    if state.exists() {
+        if purge {
+            actions.push(Action::RemoveTree(state));
+        } else {
+            left.push(format!("{}, the state; --purge removes it", state.display()));
+        }
+    }
+    Ok((actions, left))
+}
+
+/// All that failed is said; the last of it is how the command ends.
+fn finish(mut failures: Vec<Failure>) -> Result<(), Failure> {
+    let last = failures.pop();
+    failures.iter().for_each(crate::report);
+    last.map_or(Ok(()), Err)
+}

@@ -1,0 +1,61 @@
+//! systemd's units, and how one that Ashore wrote is told from one that its user changed.
+
+use std::hash::Hasher;
+use std::path::Path;
+
+use siphasher::sip::SipHasher24;
+
+/// The socket unit's name.
+pub(super) const SOCKET: &str = "ashore.socket";
+/// The service unit's name.
+pub(super) const SERVICE: &str = "ashore.service";
+/// Where an administrator's units are.
+pub(super) const DIRECTORY: &str = "/etc/systemd/system";
+
+/// Who starts each: what their `[Install]` says.
+pub(super) const WANTED_BY: [(&str, &str); 2] = [(SOCKET, "sockets.target"), (SERVICE, "multi-user.target")];
+
+/// Each unit's name and text, for a daemon at a path.
+pub(super) fn units(program: &Path) -> [(&'static str, String); 2] {
+    let service = include_str!("ashore.service").replace("@PROGRAM@", &program.display().to_string());
+    [(SOCKET, marked(SOCKET, include_str!("ashore.socket"))), (SERVICE, marked(SERVICE, &service))]
+}
+
+/// The text under a line that says whose it is, with a number that follows from the rest.
+fn marked(name: &str, text: &str) -> String {
+    let number = number(text);
+    format!(
+        "{MARK}{number:016x}, and replaced by it: what you want otherwise goes into `systemctl edit {name}`.\n{text}"
+    )
+}
+
+const MARK: &str = "# Written by `ashore install` as ";
+
+/// Whether a unit is as some version of Ashore wrote it.
+pub(super) fn is_untouched(unit: &str) -> bool {
+    let Some((mark, text)) = unit.split_once('\n') else { return false };
+    let said = mark.strip_prefix(MARK).and_then(|rest| rest.get(..16));
+    said.and_then(|hex| u64::from_str_radix(hex, 16).ok()) == Some(number(text))
+}
+
+fn number(text: &str) -> u64 {
+    let mut hasher = SipHasher24::new_with_key(b"ashore: own unit");
+    hasher.write(text.as_bytes());
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_unit_is_known_as_its_own_until_a_byte_of_it_is_changed() {
+        for (name, unit) in units(Path::new("/opt/bin/ashore")) {
+            assert!(is_untouched(&unit), "{name}");
+            assert!(!is_untouched(&unit.replace("Ashore", "Ashorn")), "{name}");
+            assert!(!is_untouched(&format!("{unit}\n")), "{name}");
+        }
+        assert!(!is_untouched("[Service]\nExecStart=/usr/local/bin/ashore daemon\n"));
+        assert!(!is_untouched(""));
+    }
+}

@@ -1,0 +1,102 @@
+//! A NAS that has booted a real systemd, on a LAN with a laptop.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+
+use ashore_lab::{Engines, Machine, Nas, Ran, World, cannot_run};
+
+use super::{PROGRAM, eventually};
+
+pub struct Booted {
+    pub nas: Nas,
+    pub machine: Machine,
+    pub laptop: Machine,
+    _router: Machine,
+    _directory: tempfile::TempDir,
+    _world: World,
+}
+
+impl Booted {
+    pub fn new(engines: &Engines, suite: &str) -> Booted {
+        let world = World::new(None).expect("namespaces (run as root)");
+        let router = world.machine("router", 1).unwrap();
+        let (machine, laptop) = (world.machine("nas", 9).unwrap(), world.machine("laptop", 50).unwrap());
+        let directory = tempfile::tempdir().unwrap();
+        let mut nas = Nas::new(engines, suite, directory.path()).unwrap();
+        nas.give(Path::new(PROGRAM)).unwrap();
+        nas.boot(&machine).unwrap();
+        let booted = Booted { nas, machine, laptop, _router: router, _directory: directory, _world: world };
+        eventually("its engine answers", || booted.run("docker version").code == Some(0));
+        booted.nas.import_box(engines).unwrap();
+        booted
+    }
+
+    pub fn run(&self, command: &str) -> Ran {
+        self.nas.run(&command.split_whitespace().collect::<Vec<_>>()).unwrap()
+    }
+
+    #[track_caller]
+    pub fn ok(&self, command: &str) -> String {
+        let ran = self.run(command);
+        let said = format!("{command}: {}{}", ran.stdout, ran.stderr);
+        assert_eq!(ran.code, Some(0), "{said}\n{}", self.nas.journal("ashore*"));
+        ran.stdout.trim_end().to_owned()
+    }
+
+    #[track_caller]
+    pub fn install(&self) {
+        self.ok("/root/ashore install");
+    }
+
+    /// The service's process, as the NAS numbers it.
+    pub fn pid(&self) -> u32 {
+        self.ok("systemctl show --property=MainPID --value ashore.service").parse().unwrap()
+    }
+
+    /// A path of the NAS's as this process reaches it.
+    pub fn at(&self, path: &str) -> PathBuf {
+        self.nas.root().join(path.trim_start_matches('/'))
+    }
+
+    /// A daemon that systemd knows nothing of, until it is dropped.
+    pub fn start_by_hand(&self) -> ByHand {
+        let mut command = self.nas.command();
+        command
+            .args(["/root/ashore", "daemon"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let nsenter = command.spawn().unwrap();
+        eventually("it answers", || self.run("/root/ashore status").code == Some(0));
+        ByHand(nsenter)
+    }
+
+    /// The links of the NAS that are not the lab's own.
+    pub fn made_links(&self) -> Vec<String> {
+        let observed = self.machine.kernel().observe(&[]).unwrap();
+        let names = observed.host.links.iter().map(|link| link.name.to_string());
+        names.filter(|name| name != "lo" && name != "eth0").collect()
+    }
+}
+
+pub struct ByHand(Child);
+
+impl Drop for ByHand {
+    fn drop(&mut self) {
+        // nsenter has not forked: its child is in the other process namespace.
+        let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.0.id())).unwrap();
+        for child in children.split_whitespace() {
+            let pid = nix::unistd::Pid::from_raw(child.parse().unwrap());
+            nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+        }
+        self.0.wait().unwrap();
+    }
+}
+
+/// Runs a test under systemd 252 with Docker 20.10, and under the newest with Docker 28.5.
+pub fn on_every_systemd(test: &str, run: impl Fn(&mut Booted)) {
+    match Engines::find() {
+        Ok(engines) => ["bookworm", "sid"].iter().for_each(|suite| run(&mut Booted::new(&engines, suite))),
+        Err(why) => cannot_run(test, &why),
+    }
+}

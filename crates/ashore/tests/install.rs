@@ -1,0 +1,322 @@
+//! `ashore install` and `ashore uninstall` into trees that are not running, output and files as a whole.
+
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_ashore");
+
+/// A tree with what shows whose it is.
+struct Tree(tempfile::TempDir);
+
+impl Tree {
+    fn with(files: &[&str]) -> Tree {
+        let tree = Tree(tempfile::tempdir().unwrap());
+        for file in files {
+            tree.write(file, "");
+        }
+        tree
+    }
+
+    fn at(&self, path: &str) -> PathBuf {
+        self.0.path().join(path)
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        std::fs::create_dir_all(self.at(path).parent().unwrap()).unwrap();
+        std::fs::write(self.at(path), text).unwrap();
+    }
+
+    fn read(&self, path: &str) -> String {
+        std::fs::read_to_string(self.at(path)).unwrap()
+    }
+
+    /// Runs a command on it, and gives what was said, with its own paths called ROOT and PROGRAM, and the exit code.
+    fn run(&self, command: &str) -> (String, i32) {
+        let mut program = Command::new(PROGRAM);
+        program.args(command.split_whitespace()).arg("--root").arg(self.0.path());
+        let output = program.output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8(said).unwrap().replace(self.0.path().to_str().unwrap(), "ROOT");
+        (
+            said.replace(PROGRAM, "PROGRAM").replace(env!("CARGO_PKG_VERSION"), "VERSION"),
+            output.status.code().unwrap(),
+        )
+    }
+
+    /// All files and links in it, with `->` where one leads elsewhere.
+    fn files(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut open = vec![self.0.path().to_owned()];
+        while let Some(directory) = open.pop() {
+            for entry in std::fs::read_dir(directory).unwrap() {
+                let path = entry.unwrap().path();
+                let name = path.strip_prefix(self.0.path()).unwrap().display().to_string();
+                match path.read_link() {
+                    Ok(target) => found.push(format!("{name} -> {}", target.display())),
+                    Err(_) if path.is_dir() => open.push(path),
+                    Err(_) => found.push(name),
+                }
+            }
+        }
+        found.sort();
+        found
+    }
+}
+
+const SYSTEMD: &str = "usr/lib/systemd/systemd";
+const UNITS: &str = "etc/systemd/system";
+
+#[test]
+fn into_an_image_with_systemd_and_out_of_it_again() {
+    let tree = Tree::with(&[SYSTEMD]);
+    let installed = "\
+mkdir -p ROOT/usr/local/bin
+install -m 755 PROGRAM ROOT/usr/local/bin/ashore
+mkdir -p ROOT/etc/systemd/system
+cat > ROOT/etc/systemd/system/ashore.socket
+cat > ROOT/etc/systemd/system/ashore.service
+mkdir -p ROOT/etc/systemd/system/sockets.target.wants
+ln -s /etc/systemd/system/ashore.socket ROOT/etc/systemd/system/sockets.target.wants/ashore.socket
+mkdir -p ROOT/etc/systemd/system/multi-user.target.wants
+ln -s /etc/systemd/system/ashore.service ROOT/etc/systemd/system/multi-user.target.wants/ashore.service
+# ashore VERSION is installed as /usr/local/bin/ashore
+";
+    assert_eq!(tree.run("install"), (installed.to_owned(), 0));
+    let files = [
+        "etc/systemd/system/ashore.service",
+        "etc/systemd/system/ashore.socket",
+        "etc/systemd/system/multi-user.target.wants/ashore.service -> /etc/systemd/system/ashore.service",
+        "etc/systemd/system/sockets.target.wants/ashore.socket -> /etc/systemd/system/ashore.socket",
+        SYSTEMD,
+        "usr/local/bin/ashore",
+    ];
+    assert_eq!(tree.files(), files);
+    let mode = |path: &str| std::fs::metadata(tree.at(path)).unwrap().permissions().mode() & 0o7777;
+    assert_eq!((mode("usr/local/bin/ashore"), mode(files[0])), (0o755, 0o644));
+    assert!(tree.read(files[0]).contains("\nExecStart=/usr/local/bin/ashore daemon\n"));
+
+    let again = "# ashore VERSION is installed as /usr/local/bin/ashore, and nothing is to be done\n";
+    assert_eq!(tree.run("install"), (again.to_owned(), 0));
+
+    tree.write("var/lib/ashore/state.redb", "");
+    let uninstalled = "\
+rm ROOT/etc/systemd/system/sockets.target.wants/ashore.socket
+rm ROOT/etc/systemd/system/ashore.socket
+rm ROOT/etc/systemd/system/multi-user.target.wants/ashore.service
+rm ROOT/etc/systemd/system/ashore.service
+rm ROOT/usr/local/bin/ashore
+";
+    let left = "# left: ROOT/var/lib/ashore, the state; --purge removes it\n";
+    assert_eq!(tree.run("uninstall --dry-run"), (format!("{uninstalled}# nothing was changed\n"), 0));
+    assert_eq!(tree.run("uninstall"), (format!("{uninstalled}{left}"), 0));
+    assert_eq!(tree.files(), [SYSTEMD, "var/lib/ashore/state.redb"]);
+    assert_eq!(tree.run("uninstall --purge"), ("rm -r ROOT/var/lib/ashore\n".to_owned(), 0));
+    assert_eq!(tree.run("uninstall"), ("# nothing of an installation is here\n".to_owned(), 0));
+    assert_eq!(tree.files(), [SYSTEMD]);
+}
+
+#[test]
+fn a_dry_run_is_a_script_that_does_the_same() {
+    let (dry, real) = (Tree::with(&[SYSTEMD]), Tree::with(&[SYSTEMD]));
+    let mut command = Command::new(PROGRAM);
+    let output =
+        command.args(["install", "--dry-run", "--bin-dir", "/opt/bin", "--root"]).arg(dry.0.path()).output();
+    let script = String::from_utf8(output.unwrap().stdout).unwrap();
+    assert!(script.ends_with("# nothing was changed\n"), "{script}");
+    assert_eq!(dry.files(), [SYSTEMD]);
+    assert_eq!(real.run("install --bin-dir /opt/bin").1, 0);
+    assert!(Command::new("sh").arg("-ec").arg(script).status().unwrap().success());
+    assert_eq!(dry.files(), real.files());
+    for file in dry.files().iter().filter(|file| !file.contains("->")) {
+        assert_eq!(std::fs::read(dry.at(file)).unwrap(), std::fs::read(real.at(file)).unwrap(), "{file}");
+    }
+    assert!(real.read(&format!("{UNITS}/ashore.service")).contains("\nExecStart=/opt/bin/ashore daemon\n"));
+    // The unit remembers where the program went.
+    assert_eq!(real.run("uninstall").1, 0);
+    assert_eq!(real.files(), [SYSTEMD]);
+}
+
+#[test]
+fn what_its_user_changed_is_neither_replaced_nor_removed() {
+    let tree = Tree::with(&[SYSTEMD]);
+    let unit = format!("{UNITS}/ashore.service");
+    assert_eq!(tree.run("install").1, 0);
+    tree.write(&unit, &tree.read(&unit).replace("RestartSec=1", "RestartSec=9"));
+    let refused = "\
+ashore: ROOT/etc/systemd/system/ashore.service was not written by `ashore install`, or was changed since
+  try: keep what you need of it with `systemctl edit ashore.service`, remove the file, and install again
+";
+    assert_eq!(tree.run("install"), (refused.to_owned(), 5));
+    tree.write(&format!("{UNITS}/ashore.socket.d/group.conf"), "[Socket]\nSocketGroup=ashore\n");
+    tree.write("usr/local/bin/ashore", "another program");
+    let left = "\
+rm ROOT/etc/systemd/system/sockets.target.wants/ashore.socket
+rm ROOT/etc/systemd/system/ashore.socket
+rm ROOT/etc/systemd/system/multi-user.target.wants/ashore.service
+# left: ROOT/etc/systemd/system/ashore.socket.d, which is yours
+# left: ROOT/etc/systemd/system/ashore.service, which was changed since it was written
+# left: ROOT/usr/local/bin/ashore, which is not this ashore
+";
+    assert_eq!(tree.run("uninstall"), (left.to_owned(), 0));
+    assert!(tree.read(&unit).contains("RestartSec=9"));
+}
+
+#[test]
+fn an_older_versions_units_are_replaced() {
+    let tree = Tree::with(&[SYSTEMD]);
+    assert_eq!(tree.run("install --bin-dir /usr/bin").1, 0);
+    let said = "\
+mkdir -p ROOT/usr/local/bin
+install -m 755 PROGRAM ROOT/usr/local/bin/ashore
+cat > ROOT/etc/systemd/system/ashore.service
+# ashore VERSION is installed as /usr/local/bin/ashore
+";
+    assert_eq!(tree.run("install"), (said.to_owned(), 0));
+}
+
+#[test]
+fn what_fails_half_way_is_taken_back() {
+    let tree = Tree::with(&[SYSTEMD]);
+    // No unit can be written under a name that is a directory's.
+    std::fs::create_dir_all(tree.at(&format!("{UNITS}/ashore.service.new"))).unwrap();
+    let (said, code) = tree.run("install");
+    assert_eq!(code, 1, "{said}");
+    for words in ["cat > ROOT/etc/systemd/system/ashore.service\n", "is taken back\n", "ashore: `cat > "] {
+        assert!(said.contains(words), "{words:?} is not in: {said}");
+    }
+    assert_eq!(tree.files(), [SYSTEMD]);
+}
+
+/// What follows the installation where no systemd is.
+fn lines_for(tree: &Tree) -> String {
+    let (said, code) = tree.run("install");
+    assert_eq!(code, 0, "{said}");
+    let begin = "\
+mkdir -p ROOT/usr/local/bin
+install -m 755 PROGRAM ROOT/usr/local/bin/ashore
+# ashore VERSION is installed as /usr/local/bin/ashore
+";
+    let lines = said.strip_prefix(begin).unwrap_or_else(|| panic!("{said}")).to_owned();
+    let again = "# ashore VERSION is installed as /usr/local/bin/ashore, and nothing is to be done\n";
+    assert_eq!(tree.run("install"), (format!("{again}{lines}"), 0));
+    lines
+}
+
+#[test]
+fn without_systemd_it_says_what_starts_the_daemon() {
+    let busybox = Tree::with(&["etc/inittab"]);
+    std::fs::create_dir(busybox.at("sbin")).unwrap();
+    symlink("/bin/busybox", busybox.at("sbin/init")).unwrap();
+    for (tree, name, lines) in [
+        (
+            Tree::with(&["sbin/openrc-run", "etc/inittab"]),
+            "OpenRC",
+            "\
+printf '%s\\n' '#!/sbin/openrc-run' 'supervisor=supervise-daemon' 'command=/usr/local/bin/ashore' 'command_args=daemon' 'depend() { need localmount; before docker; }' > /etc/init.d/ashore
+chmod 755 /etc/init.d/ashore
+rc-update add ashore default
+rc-service ashore start
+",
+        ),
+        (
+            Tree::with(&["etc/runit/1"]),
+            "runit",
+            "\
+mkdir -p /etc/sv/ashore
+printf '%s\\n' '#!/bin/sh' 'exec /usr/local/bin/ashore daemon 2>&1' > /etc/sv/ashore/run
+chmod 755 /etc/sv/ashore/run
+ln -s /etc/sv/ashore /var/service/    # or wherever runsvdir looks
+",
+        ),
+        (
+            Tree::with(&["etc/s6/rc"]),
+            "s6",
+            "\
+mkdir -p /run/service/ashore    # or wherever s6-svscan looks
+printf '%s\\n' '#!/bin/sh' 'exec /usr/local/bin/ashore daemon 2>&1' > /run/service/ashore/run
+chmod 755 /run/service/ashore/run
+s6-svscanctl -a /run/service
+",
+        ),
+        (busybox, "BusyBox init", "echo '::respawn:/usr/local/bin/ashore daemon' >> /etc/inittab\nkill -HUP 1\n"),
+        (
+            Tree::with(&["etc/inittab"]),
+            "sysvinit",
+            "echo 'ash:2345:respawn:/usr/local/bin/ashore daemon' >> /etc/inittab\ntelinit q\n",
+        ),
+        (
+            Tree::with(&["etc/synoinfo.conf", "etc/inittab"]),
+            "DSM's rc.d",
+            "\
+printf '%s\\n' '#!/bin/sh' '[ \"$1\" = start ] && /usr/local/bin/ashore daemon >>/var/log/ashore.log 2>&1 &' > /usr/local/etc/rc.d/ashore.sh
+chmod 755 /usr/local/etc/rc.d/ashore.sh
+/usr/local/etc/rc.d/ashore.sh start
+",
+        ),
+        (
+            Tree::with(&["boot/config/go", "etc/inittab"]),
+            "Unraid's go file",
+            "\
+cp /usr/local/bin/ashore /boot/config/ashore
+echo 'install -m 755 /boot/config/ashore /usr/local/bin/ashore' >> /boot/config/go
+echo '(until mountpoint -q /mnt/user; do sleep 1; done; exec /usr/local/bin/ashore daemon --state /mnt/user/system/ashore) >>/var/log/ashore.log 2>&1 &' >> /boot/config/go
+",
+        ),
+        (
+            Tree::with(&[]),
+            "no init that is known",
+            "echo '/usr/local/bin/ashore daemon >>/var/log/ashore.log 2>&1 &' >> /etc/rc.local    # or wherever this host starts its services\n",
+        ),
+    ] {
+        let heading = format!("# this host has {name}, not systemd; what starts the daemon with it is for you to say:\n");
+        assert_eq!(lines_for(&tree), format!("{heading}{lines}"));
+        let removed = format!(
+            "rm ROOT/usr/local/bin/ashore\n# what starts the daemon with {name} is for you to take out\n"
+        );
+        assert_eq!(tree.run("uninstall"), (removed, 0));
+    }
+}
+
+#[test]
+fn who_may_not_is_told_before_anything_is_touched() {
+    // Where nobody can read the build directory, nobody can run what is in it.
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let program = directory.path().join("ashore");
+    std::fs::copy(PROGRAM, &program).unwrap();
+    let as_nobody = |arguments: &[&str], root: &Path| {
+        let mut command = Command::new(&program);
+        command.args(arguments).arg("--root").arg(root);
+        if nix::unistd::geteuid().is_root() {
+            command.uid(65534).gid(65534);
+        }
+        let output = command.output().unwrap();
+        (String::from_utf8(output.stderr).unwrap(), output.status.code().unwrap())
+    };
+    for command in ["install", "uninstall"] {
+        let refused = "\
+ashore: only root may change what this host starts
+  try: run it as root, with sudo
+";
+        assert_eq!(as_nobody(&[command], Path::new("/")), (refused.to_owned(), 9));
+    }
+    let tree = Tree::with(&[SYSTEMD]);
+    std::fs::set_permissions(tree.0.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let (said, code) = as_nobody(&["install"], tree.0.path());
+    assert!(code == 9 && said.contains("mkdir -p") && said.contains("with sudo"), "{code}: {said}");
+    assert_eq!(tree.files(), [SYSTEMD]);
+}
+
+#[test]
+fn a_place_that_is_none_is_refused() {
+    let tree = Tree::with(&[SYSTEMD]);
+    let (said, code) = tree.run("install --bin-dir bin");
+    assert!(code == 3 && said.contains("--bin-dir bin is no absolute path"), "{code}: {said}");
+    let output = Command::new(PROGRAM).args(["install", "--root", "/nowhere"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("--root /nowhere") && said.contains("try:"), "{said}");
+    assert_eq!(tree.files(), [SYSTEMD]);
+}

@@ -1,0 +1,155 @@
+//! Under a real systemd: `ashore install` on a NAS that has booted, its units, and a daemon that comes back by itself.
+
+mod home;
+
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+
+use home::booted::on_every_systemd;
+use home::{HOST, PROGRAM, eventually, ip, reaches};
+
+#[test]
+fn it_installs_itself_once_and_its_units_are_sound() {
+    on_every_systemd("install, systemd", |booted| {
+        let installed = "\
+mkdir -p /usr/local/bin
+install -m 755 /root/ashore /usr/local/bin/ashore
+cat > /etc/systemd/system/ashore.socket
+cat > /etc/systemd/system/ashore.service
+systemctl daemon-reload
+systemctl enable --now ashore.socket ashore.service
+";
+        let version = env!("CARGO_PKG_VERSION");
+        let done = format!("# ashore {version} is installed as /usr/local/bin/ashore");
+        assert_eq!(booted.ok("/root/ashore install"), format!("{installed}{done}"));
+        assert_eq!(booted.ok("/root/ashore install"), format!("{done}, and nothing is to be done"));
+        for path in
+            ["/run/ashore/ashore.sock", "/run/docker/plugins/ashore.sock", "/var/lib/ashore/state.redb"]
+        {
+            let mode = std::fs::metadata(booted.at(path)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o7777, 0o600, "{path}");
+        }
+
+        let verified = booted.run("systemd-analyze verify ashore.service ashore.socket");
+        assert_eq!((verified.stderr.as_str(), verified.code), ("", Some(0)));
+        // Docker's own unit names a program that this NAS does not have.
+        let beside_docker = booted.run("systemd-analyze verify docker.service").stderr;
+        assert!(!beside_docker.contains("ashore") && !beside_docker.contains("cycle"), "{beside_docker}");
+        // In tenths; an ordinary service of root's has 96.
+        booted.ok("systemd-analyze security --no-pager --threshold=30 ashore.service");
+
+        // A newer version takes the place of this one, and only the daemon starts anew.
+        let before = booted.pid();
+        let newer = [std::fs::read(PROGRAM).unwrap(), b"newer".to_vec()].concat();
+        std::fs::write(booted.at("/root/newer"), newer).unwrap();
+        std::fs::set_permissions(booted.at("/root/newer"), Permissions::from_mode(0o755)).unwrap();
+        let upgraded = booted.ok("/root/newer install");
+        assert_eq!(
+            upgraded,
+            format!(
+                "install -m 755 /root/newer /usr/local/bin/ashore\nsystemctl restart ashore.service\n{done}"
+            )
+        );
+        assert_ne!(booted.pid(), before);
+
+        // What cannot start is taken back.
+        booted.ok("ashore uninstall --purge");
+        std::fs::write(booted.at("/var/lib/ashore"), "in the way").unwrap();
+        let failed = booted.run("/root/ashore install");
+        assert_eq!(failed.code, Some(1), "{}", failed.stdout);
+        assert!(failed.stderr.contains("try: see why: journalctl"), "{}", failed.stderr);
+        for gone in ["/usr/local/bin/ashore", "/etc/systemd/system/ashore.service", "/run/ashore/ashore.sock"]
+        {
+            assert!(!booted.at(gone).exists(), "{gone}");
+        }
+        assert_ne!(booted.run("systemctl is-enabled ashore.socket").code, Some(0));
+    });
+}
+
+#[test]
+fn in_its_confinement_it_can_do_all_of_its_work() {
+    on_every_systemd("systemd, confinement", |booted| {
+        booted.install();
+        booted.ok(
+            "docker network create -d ashore --ipam-driver ashore --subnet 192.168.88.0/24 --ip-range 192.168.88.192/27 \
+             --gateway 192.168.88.1 --ipv6 --subnet fd88::/64 --ip-range fd88::c0/124 --gateway fd88::1 -o parent=eth0 lan",
+        );
+        booted.ok("docker run -d --init --name web --network lan box sleep 1000");
+        for address in ["192.168.88.192", "fd88::c0"] {
+            reaches(&booted.laptop, ip(address));
+            eventually("the host reaches it", || booted.machine.ping(ip(address)).is_some());
+        }
+        booted.ok(&format!("docker exec web ping -c 1 -w 2 {HOST}"));
+        // The route to it is set inside the container, which the daemon finds by a mount made after its own start.
+        booted.ok("docker exec web ping -c 1 -w 2 fd88::9");
+
+        booted.ok("docker run -d --init --name plain --network none box sleep 1000");
+        let pid = booted.ok("docker inspect --format {{.State.Pid}} plain");
+        booted.ok("ashore network create other --subnet 192.168.88.0/24 --ip-range 192.168.88.224/27");
+        assert!(
+            booted.ok(&format!("ashore attach other --pid {pid} --name plain")).contains("192.168.88.224")
+        );
+        reaches(&booted.laptop, ip("192.168.88.224"));
+
+        let refused = booted.run("ashore uninstall");
+        assert_eq!(refused.code, Some(5));
+        assert!(refused.stderr.contains("web on lan, plain on other are attached"), "{}", refused.stderr);
+        booted.ok("ashore detach other plain");
+        booted.ok("docker rm -f web plain");
+        let refused = booted.run("ashore uninstall");
+        assert!(refused.stderr.contains("try: docker network rm lan, or --force"), "{}", refused.stderr);
+        booted.ok("docker network rm lan");
+        let said = booted.ok("ashore uninstall");
+        assert!(said.contains("ip link del dev shim-eth0"), "{said}");
+        assert!(said.ends_with("# left: /var/lib/ashore, the state; --purge removes it"), "{said}");
+        assert_eq!(booted.made_links(), [] as [&str; 0]);
+        for gone in ["/usr/local/bin/ashore", "/run/ashore", "/run/docker/plugins/ashore.sock"] {
+            assert!(!booted.at(gone).exists(), "{gone}");
+        }
+        assert_ne!(booted.run("systemctl cat ashore.service ashore.socket").code, Some(0));
+        assert_eq!(booted.ok("/root/ashore uninstall --purge"), "rm -r /var/lib/ashore");
+    });
+}
+
+#[test]
+fn a_daemon_that_was_killed_comes_back_and_no_caller_is_turned_away() {
+    on_every_systemd("systemd, kills", |booted| {
+        booted.install();
+        booted.ok("ashore network create lan --ip-range 192.168.88.192/27");
+        booted.ok("docker run -d --init --name plain --network none box sleep 1000");
+        let pid = booted.ok("docker inspect --format {{.State.Pid}} plain");
+        booted.ok(&format!("ashore attach lan --pid {pid} --name plain"));
+        let stream = booted.laptop.pings(ip("192.168.88.192"));
+        // More often than systemd would start a service that does not say otherwise.
+        for _ in 0..8 {
+            let before = booted.pid();
+            booted.ok("systemctl kill --signal=KILL ashore.service");
+            assert!(booted.ok("ashore status").contains("plain"));
+            assert_ne!(booted.pid(), before);
+        }
+        // As its administrator stops it: whoever calls wakes it again.
+        booted.ok("systemctl stop ashore.service");
+        assert!(booted.ok("ashore status").contains("plain"));
+        let counted = stream.end();
+        assert_eq!(counted.lost, 0, "{counted:?}");
+        booted.ok("ashore detach lan plain");
+    });
+}
+
+#[test]
+fn a_daemon_started_by_hand_keeps_its_place() {
+    on_every_systemd("systemd, by hand", |booted| {
+        let by_hand = booted.start_by_hand();
+        for command in ["install", "uninstall"] {
+            let refused = booted.run(&format!("/root/ashore {command}"));
+            assert_eq!(refused.code, Some(5), "{command}");
+            assert!(
+                refused.stderr.contains("try: stop") && refused.stderr.contains("kill "),
+                "{}",
+                refused.stderr
+            );
+        }
+        drop(by_hand);
+        booted.install();
+    });
+}

@@ -1,0 +1,274 @@
+//! A NAS that boots: systemd is its first process and Docker one of its services, in namespaces of their own around a
+//! machine of the lab. Its disk outlives its boots.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use crate::daemon::Ran;
+use crate::docker::{import_box, only_child};
+use crate::engines::Engines;
+use crate::world::{Machine, WorldError};
+
+/// How long a boot, or its end, may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How the control groups of these are called.
+const OWN: &str = "ashore-lab-";
+
+/// A NAS. Dropped, its power is cut.
+pub struct Nas {
+    tree: PathBuf,
+    directory: PathBuf,
+    cgroup: PathBuf,
+    power: Option<Power>,
+}
+
+/// What runs from a boot to its end.
+struct Power {
+    holder: Child,
+    /// systemd, as this process sees it.
+    init: u32,
+}
+
+/// What comes before systemd: the disk, which is the tree under what this NAS has changed of it, and the kernel's file
+/// systems. `container=` tells systemd that devices and the clock are not its business; then it leaves to others also that
+/// mounts are seen by its services, as on a host they are.
+const BOOT: &str = r#"
+    tree=$1 disk=$2
+    mount -t overlay -o "lowerdir=$tree,upperdir=$disk/changed,workdir=$disk/work" overlay "$disk/root"
+    cd "$disk/root"
+    mount -t proc proc proc
+    mount -t sysfs sysfs sys
+    mount -t cgroup2 cgroup2 sys/fs/cgroup
+    mount -t tmpfs -o mode=755 tmpfs dev
+    for device in null zero full random urandom tty; do touch dev/$device; mount --bind /dev/$device dev/$device; done
+    mkdir dev/pts dev/shm
+    mount -t devpts -o newinstance,ptmxmode=0666 devpts dev/pts
+    ln -s pts/ptmx dev/ptmx
+    ln -s /proc/self/fd dev/fd
+    mount -t tmpfs tmpfs dev/shm
+    mount -t tmpfs -o mode=755 tmpfs run
+    mount -t tmpfs tmpfs tmp
+    mkdir tmp/before
+    pivot_root . tmp/before
+    exec busybox chroot . busybox sh -ec \
+        'busybox umount -l /tmp/before; busybox mount --make-rshared /
+         exec busybox env -i container=lab /usr/lib/systemd/systemd --unit=multi-user.target'
+"#;
+
+/// Puts itself in a group of its own, which is the whole tree of groups to what runs inside.
+const IN_CGROUP: &str = r#"
+    echo $$ > "$1/cgroup.procs"; shift
+    exec unshare --mount --pid --cgroup --uts --ipc --fork --kill-child -- sh -ec "$@"
+"#;
+
+/// Units that ask for what namespaces do not give, or that only cost time.
+const MASKED: [&str; 6] = [
+    "dev-hugepages.mount",
+    "ldconfig.service",
+    "network-online.target",
+    "systemd-networkd.service",
+    "systemd-networkd.socket",
+    "console-getty.service",
+];
+
+impl Nas {
+    /// Makes a NAS with the packages of one of Debian's releases. It has not booted yet.
+    pub fn new(engines: &Engines, suite: &str, directory: &Path) -> Result<Self, WorldError> {
+        for part in ["changed/etc/systemd/system", "changed/etc/default", "work", "root"] {
+            fs::create_dir_all(directory.join(part))?;
+        }
+        let etc = directory.join("changed/etc");
+        for (file, text) in [
+            ("passwd", "root:x:0:0:root:/root:/bin/sh\n"),
+            ("group", "root:x:0:\ndocker:x:101:\n"),
+            ("hostname", "nas\n"),
+            // An empty one would make this a first boot, in which systemd enables all that it has.
+            ("machine-id", "a5403e000000000000000000000000a5\n"),
+            (
+                "default/docker",
+                "DOCKER_OPTS=\"--iptables=false --ip6tables=false --bridge=none --storage-driver=vfs\"\n",
+            ),
+        ] {
+            fs::write(etc.join(file), text)?;
+        }
+        for unit in MASKED {
+            symlink("/dev/null", etc.join("systemd/system").join(unit))?;
+        }
+        for (unit, target) in [("docker.socket", "sockets"), ("docker.service", "multi-user")] {
+            let wants = etc.join(format!("systemd/system/{target}.target.wants"));
+            fs::create_dir_all(&wants)?;
+            symlink(Path::new("/usr/lib/systemd/system").join(unit), wants.join(unit))?;
+        }
+        let cgroup = own_cgroup()?;
+        Ok(Nas { tree: engines.tree(suite), directory: directory.to_owned(), cgroup, power: None })
+    }
+
+    /// Puts a program on its disk, in root's home. It must be off.
+    pub fn give(&self, program: &Path) -> io::Result<()> {
+        let home = self.directory.join("changed/root");
+        fs::create_dir_all(&home)?;
+        let name = program.file_name().expect("a program has a name");
+        fs::copy(program, home.join(name)).map(|_| ())
+    }
+
+    /// Boots on a machine, and waits until systemd answers; its services may still be starting.
+    pub fn boot(&mut self, machine: &Machine) -> Result<(), WorldError> {
+        let log = fs::File::create(self.directory.join("console"))?;
+        let mut command = machine.command("sh")?;
+        command.args(["-ec", IN_CGROUP, "sh"]).arg(&self.cgroup).args([BOOT, "sh"]);
+        command.args([&self.tree, &self.directory]);
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        let mut holder = command.spawn()?;
+        let end = Instant::now() + PATIENCE;
+        loop {
+            if holder.try_wait()?.is_some() || Instant::now() > end {
+                let _ = holder.kill();
+                let console = fs::read_to_string(self.directory.join("console"))?;
+                return Err(io::Error::other(format!("systemd does not boot: {console}")).into());
+            }
+            if let Ok(init) = only_child(holder.id())
+                && fs::read_to_string(format!("/proc/{init}/comm")).is_ok_and(|name| {
+                    name == "systemd
+"
+                })
+                && in_namespaces_of(init).args(["systemctl", "show-environment"]).output()?.status.success()
+            {
+                self.power = Some(Power { holder, init });
+                return Ok(());
+            }
+            sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Runs a command on it, as its administrator would.
+    pub fn run(&self, words: &[&str]) -> io::Result<Ran> {
+        Ran::of(self.command().args(words).stdin(Stdio::null()))
+    }
+
+    /// A command that will run on it.
+    pub fn command(&self) -> Command {
+        in_namespaces_of(self.power.as_ref().expect("it has booted").init)
+    }
+
+    /// Gives its engine the image `box`, a busybox.
+    pub fn import_box(&self, engines: &Engines) -> io::Result<()> {
+        let mut docker = self.command();
+        docker.arg("docker");
+        import_box(docker, engines, &self.directory)
+    }
+
+    /// Its file system while it runs, as this process sees it.
+    pub fn root(&self) -> PathBuf {
+        format!("/proc/{}/root", self.power.as_ref().expect("it has booted").init).into()
+    }
+
+    /// What it logged of a unit since it booted.
+    pub fn journal(&self, unit: &str) -> String {
+        let shown =
+            self.run(&["journalctl", "--no-pager", "--boot", "--output=short-monotonic", "--unit", unit]);
+        shown.map_or_else(|error| error.to_string(), |ran| ran.stdout)
+    }
+
+    /// Shuts it down in good order.
+    pub fn shut_down(&mut self) -> io::Result<()> {
+        self.run(&["systemctl", "poweroff"])?;
+        let mut power = self.power.take().expect("it has booted");
+        let end = Instant::now() + PATIENCE;
+        while power.holder.try_wait()?.is_none() {
+            if Instant::now() > end {
+                power.holder.kill()?;
+                power.holder.wait()?;
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "it does not shut down"));
+            }
+            sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    /// Cuts its power.
+    pub fn cut_power(&mut self) -> io::Result<()> {
+        if let Some(mut power) = self.power.take() {
+            power.holder.kill()?;
+            power.holder.wait()?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Nas {
+    fn drop(&mut self) {
+        let _ = self.cut_power();
+        let end = Instant::now() + Duration::from_secs(5);
+        while remove_groups(&self.cgroup).is_err() && Instant::now() < end {
+            sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+/// A command in all namespaces of a NAS's first process.
+fn in_namespaces_of(init: u32) -> Command {
+    let mut command = Command::new("nsenter");
+    command.args([
+        "--mount",
+        "--pid",
+        "--net",
+        "--cgroup",
+        "--uts",
+        "--ipc",
+        "--target",
+        &init.to_string(),
+        "--",
+    ]);
+    command
+        .current_dir("/")
+        .env_clear()
+        .env("PATH", "/usr/local/bin:/usr/sbin:/usr/bin")
+        .env("HOME", "/root");
+    command
+}
+
+/// A control group below which a systemd can rule alone. What a killed test left long ago is taken away first.
+fn own_cgroup() -> io::Result<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mounts")?;
+    let unified =
+        mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>()).find(|words| words[2] == "cgroup2");
+    let unified = unified.ok_or_else(|| io::Error::other("no cgroup2 file system is mounted"))?;
+    let mount = Path::new(unified[1]);
+    for entry in fs::read_dir(mount)?.flatten() {
+        if entry.file_name().to_string_lossy().starts_with(OWN) && is_forgotten(&entry.path()) {
+            let _ = remove_groups(&entry.path());
+        }
+    }
+    let mut names = (0..).map(|number| mount.join(format!("{OWN}{number}")));
+    loop {
+        let group = names.next().expect("numbers do not end");
+        match fs::create_dir(&group) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => return made.map(|()| group),
+        }
+    }
+}
+
+/// Whether no process is in a group, nor was for an hour.
+fn is_forgotten(group: &Path) -> bool {
+    let events = fs::read_to_string(group.join("cgroup.events")).unwrap_or_default();
+    let changed = fs::metadata(group.join("cgroup.events")).and_then(|events| events.modified());
+    let age = changed.ok().and_then(|changed| changed.elapsed().ok()).unwrap_or_default();
+    events.contains("populated 0") && age > Duration::from_secs(3600)
+}
+
+/// Removes a control group and those below it, which have no process any more.
+fn remove_groups(group: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(group)?.flatten() {
+        if entry.file_type()?.is_dir() {
+            remove_groups(&entry.path())?;
+        }
+    }
+    fs::remove_dir(group)
+}
