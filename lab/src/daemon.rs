@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,17 @@ pub struct Daemon {
     directory: PathBuf,
 }
 
+/// What runs on the same machine.
+#[derive(Clone, Copy)]
+pub enum Beside<'a> {
+    /// Nothing that matters.
+    Nobody,
+    /// A container engine.
+    Engine(&'a Docker),
+    /// One whose API the daemon cannot reach.
+    SilentEngine(&'a Docker),
+}
+
 /// How a client command ended.
 #[derive(Debug)]
 pub struct Ran {
@@ -36,7 +47,7 @@ pub struct Ran {
 impl Daemon {
     /// Starts `program daemon` on a machine, with state, socket and log in a directory, and waits until it answers.
     pub fn start(program: &Path, machine: &Machine, directory: &Path) -> Result<Self, WorldError> {
-        Self::start_beside(program, machine, directory, None)
+        Self::start_beside(program, machine, directory, Beside::Nobody)
     }
 
     /// Starts it for an engine on the same machine.
@@ -44,12 +55,17 @@ impl Daemon {
         program: &Path,
         machine: &Machine,
         directory: &Path,
-        engine: Option<&Docker>,
+        beside: Beside<'_>,
     ) -> Result<Self, WorldError> {
         let mut command = machine.command(program)?;
         in_directory(&mut command, directory);
-        if let Some(engine) = engine {
-            command.arg("--docker-host").arg(format!("unix://{}", engine.socket().display()));
+        let (engine, api) = match beside {
+            Beside::Nobody => (None, None),
+            Beside::Engine(engine) => (Some(engine), Some(engine.socket())),
+            Beside::SilentEngine(engine) => (Some(engine), Some(directory.join("nobody.sock"))),
+        };
+        if let (Some(engine), Some(api)) = (engine, api) {
+            command.arg("--docker-host").arg(format!("unix://{}", api.display()));
             command.arg("--docker-root").arg(engine.root());
         }
         Self::spawn(command, program, directory)
@@ -158,9 +174,13 @@ impl Drop for Daemon {
 impl Ran {
     /// Runs a command to its end.
     pub fn of(command: &mut Command) -> io::Result<Self> {
-        let output = command.output()?;
+        Ok(Self::of_output(command.output()?))
+    }
+
+    /// The same of one that has ended.
+    pub fn of_output(output: Output) -> Self {
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        Ok(Ran { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) })
+        Ran { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
     }
 
     /// What it printed, if it was successful.

@@ -7,6 +7,9 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 use crate::daemon::Ran;
 use crate::engines::Engines;
 use crate::world::{Machine, WorldError};
@@ -143,6 +146,12 @@ impl Docker {
         Ran::of(command.args(arguments).stdin(Stdio::null()))
     }
 
+    /// Begins `docker …`, to be waited for.
+    pub fn begin(&self, arguments: &[&str]) -> io::Result<Child> {
+        let mut command = self.client();
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
+    }
+
     fn client(&self) -> Command {
         let mut command = Command::new("nsenter");
         self.enter(&mut command)
@@ -154,24 +163,38 @@ impl Docker {
 
     /// Kills dockerd (`SIGKILL`), and leaves its containers.
     pub fn kill_dockerd(&mut self) -> io::Result<()> {
-        self.end_dockerd(nix::sys::signal::Signal::SIGKILL)
+        self.end_dockerd(Signal::SIGKILL)
     }
 
     /// Stops dockerd (`SIGTERM`), as the init system does.
     pub fn stop_dockerd(&mut self) -> io::Result<()> {
-        self.end_dockerd(nix::sys::signal::Signal::SIGTERM)
+        self.end_dockerd(Signal::SIGTERM)
     }
 
-    fn end_dockerd(&mut self, signal: nix::sys::signal::Signal) -> io::Result<()> {
+    fn end_dockerd(&mut self, signal: Signal) -> io::Result<()> {
+        self.signal(signal)?;
         if let Some(mut nsenter) = self.dockerd.take() {
-            // nsenter waits for its child in the other process namespace.
-            nix::sys::signal::kill(
-                nix::unistd::Pid::from_raw(only_child(nsenter.id())?.cast_signed()),
-                signal,
-            )?;
             nsenter.wait()?;
         }
         Ok(())
+    }
+
+    /// Has dockerd stand still, or go on.
+    pub fn stand_still(&self, still: bool) -> io::Result<()> {
+        if still {
+            return self.signal(Signal::SIGSTOP);
+        }
+        // nsenter stands still with its child, and wakes it when it goes on.
+        match &self.dockerd {
+            Some(nsenter) => Ok(kill(Pid::from_raw(nsenter.id().cast_signed()), Signal::SIGCONT)?),
+            None => Ok(()),
+        }
+    }
+
+    /// nsenter waits for dockerd, its child in the other process namespace.
+    fn signal(&self, signal: Signal) -> io::Result<()> {
+        let Some(nsenter) = &self.dockerd else { return Ok(()) };
+        Ok(kill(Pid::from_raw(only_child(nsenter.id())?.cast_signed()), signal)?)
     }
 }
 

@@ -10,7 +10,7 @@ mod engines;
 mod nas;
 mod world;
 
-pub use daemon::{Daemon, Ran};
+pub use daemon::{Beside, Daemon, Ran};
 pub use docker::Docker;
 pub use echo::{Counted, Pings, ping};
 pub use engines::{Engines, cannot_run};

@@ -3,10 +3,10 @@
 
 mod home;
 
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use ashore_lab::{Engines, Machine, cannot_run};
+use ashore_lab::Machine;
+use home::strace::Strace;
 use home::{Home, eventually, ip, reaches};
 
 /// The calls that change anything: netlink requests, sysctls and replies, the state's pages and their barriers.
@@ -14,37 +14,10 @@ const CALLS: &str = "sendto,sendmsg,write,pwrite64,fsync,fdatasync,ftruncate,set
 /// More than any request makes.
 const MOST: u32 = 400;
 
-/// strace, with which a call of a running process can be made its last.
-fn strace(test: &str) -> Option<Engines> {
-    Engines::find().inspect_err(|why| cannot_run(test, why)).ok()
-}
-
-/// Lets the daemon's next request die at its n-th call.
-fn arm(engines: &Engines, daemon: u32, n: u32) -> Child {
-    let mut command = Command::new(engines.path("usr/bin/strace"));
-    command.args(["-f", "-qq", "-o", "/dev/null", "-p", &daemon.to_string()]);
-    command.args(["-e", &format!("trace={CALLS}"), "-e", &format!("inject={CALLS}:signal=KILL:when={n}")]);
-    let strace = engines.equip(&mut command).stdin(Stdio::null()).spawn().unwrap();
-    let end = Instant::now() + Duration::from_secs(10);
-    while !all_traced(daemon) {
-        assert!(Instant::now() < end, "strace does not attach");
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    strace
-}
-
-fn all_traced(process: u32) -> bool {
-    let Ok(tasks) = std::fs::read_dir(format!("/proc/{process}/task")) else { return false };
-    tasks.flatten().all(|task| {
-        let status = std::fs::read_to_string(task.path().join("status")).unwrap_or_default();
-        status.lines().any(|line| line.starts_with("TracerPid:") && !line.ends_with("\t0"))
-    })
-}
-
 /// Runs a command whose request dies at its n-th call, and starts the daemon anew. False if it made fewer calls.
-fn dies_at(home: &mut Home, engines: &Engines, n: u32, command: &str) -> bool {
+fn dies_at(home: &mut Home, strace: &Strace, n: u32, command: &str) -> bool {
     assert!(n < MOST, "`{command}` does not end");
-    let mut strace = arm(engines, home.daemon().pid(), n);
+    let mut strace = strace.kill_at(home.daemon().pid(), CALLS, n);
     let ran = home.run(command);
     // A request that was answered may have been the last.
     let patience = Duration::from_millis(if ran.code == Some(0) { 20 } else { 5000 });
@@ -116,12 +89,12 @@ fn attach_command(container: &Machine) -> String {
 
 #[test]
 fn an_attach_that_dies_at_any_call_leaves_all_or_nothing() {
-    let Some(engines) = strace("promise 5, attach") else { return };
+    let Some(strace) = Strace::find("promise 5, attach") else { return };
     let mut home = Home::new();
     for n in 1.. {
         home.ok(CREATE);
         let web = home.world.container("web").unwrap();
-        let died = dies_at(&mut home, &engines, n, &attach_command(&web));
+        let died = dies_at(&mut home, &strace, n, &attach_command(&web));
         whole_or_nothing(&home, &web);
         // Asked again it is done, once and at the same place.
         let report = home.attach("lan", &web, "");
@@ -139,14 +112,14 @@ fn an_attach_that_dies_at_any_call_leaves_all_or_nothing() {
 
 #[test]
 fn a_second_attach_that_dies_harms_nobody_and_no_address_is_given_twice() {
-    let Some(engines) = strace("promise 5, second attach") else { return };
+    let Some(strace) = Strace::find("promise 5, second attach") else { return };
     let mut home = Home::new();
     home.ok(CREATE);
     let db = home.world.container("db").unwrap();
     let at_db = address(&home.attach("lan", &db, ""));
     for n in 1.. {
         let web = home.world.container("web").unwrap();
-        let died = dies_at(&mut home, &engines, n, &attach_command(&web));
+        let died = dies_at(&mut home, &strace, n, &attach_command(&web));
         reaches(&home.laptop, at_db);
         whole_or_nothing(&home, &web);
         let other = home.world.container("other").unwrap();
@@ -164,7 +137,7 @@ fn a_second_attach_that_dies_harms_nobody_and_no_address_is_given_twice() {
 
 #[test]
 fn a_detach_that_dies_at_any_call_is_finished_or_not_begun() {
-    let Some(engines) = strace("promise 5, detach") else { return };
+    let Some(strace) = Strace::find("promise 5, detach") else { return };
     let mut home = Home::new();
     home.ok(CREATE);
     let db = home.world.container("db").unwrap();
@@ -172,7 +145,7 @@ fn a_detach_that_dies_at_any_call_is_finished_or_not_begun() {
     for n in 1.. {
         let web = home.world.container("web").unwrap();
         home.attach("lan", &web, "");
-        let died = dies_at(&mut home, &engines, n, "detach lan web");
+        let died = dies_at(&mut home, &strace, n, "detach lan web");
         whole_or_nothing(&home, &web);
         reaches(&home.laptop, at_db);
         home.ok("detach lan web");
@@ -189,10 +162,10 @@ fn a_detach_that_dies_at_any_call_is_finished_or_not_begun() {
 
 #[test]
 fn making_and_removing_a_network_may_die_at_any_call() {
-    let Some(engines) = strace("promise 5, networks") else { return };
+    let Some(strace) = Strace::find("promise 5, networks") else { return };
     let mut home = Home::new();
     for n in 1.. {
-        let died = dies_at(&mut home, &engines, n, CREATE);
+        let died = dies_at(&mut home, &strace, n, CREATE);
         let there = !serde_json::from_str::<Vec<serde_json::Value>>(&home.ok("network ls --json"))
             .unwrap()
             .is_empty();
@@ -215,7 +188,7 @@ fn making_and_removing_a_network_may_die_at_any_call() {
         let web = home.world.container("web").unwrap();
         home.attach("lan", &web, "");
         home.ok("detach lan web");
-        let died = dies_at(&mut home, &engines, n, "network rm lan");
+        let died = dies_at(&mut home, &strace, n, "network rm lan");
         let there = home.run("network inspect lan").code == Some(0);
         if there {
             home.ok("network rm lan");

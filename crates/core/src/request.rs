@@ -171,6 +171,9 @@ pub enum Staged {
 /// An engine's wish for a pool. What is left out is found on the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PoolWish {
+    /// Whether it was asked for before, and the answer lost.
+    #[serde(default)]
+    pub repeated: bool,
     /// The LAN's subnet.
     pub net: Option<IpNet>,
     /// What is handed out of it.
@@ -182,6 +185,10 @@ pub struct PoolWish {
 /// An engine's wish for an address.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reservation {
+    /// When it was asked for before, in seconds since 1970, if the answer was lost: what was reserved since and is
+    /// nobody's is this one's.
+    #[serde(default)]
+    pub asked_before: Option<u64>,
     /// The pool.
     pub pool: PoolKey,
     /// The address asked for.

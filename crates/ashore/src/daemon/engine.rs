@@ -72,7 +72,7 @@ struct Inner {
 
 impl Engine {
     pub(crate) fn new(store: Store, kernel: Kernel, lan: Lan, lists: Lists) -> Self {
-        let inner = Inner {
+        let mut inner = Inner {
             store,
             kernel,
             held: BTreeSet::new(),
@@ -83,6 +83,8 @@ impl Engine {
             missing: Missing::default(),
             expected: BTreeMap::new(),
         };
+        // An engine may be in the middle of its start, in which the last daemon was killed.
+        inner.begin();
         Engine { inner: Mutex::new(inner), lan, lists }
     }
 
@@ -233,6 +235,6 @@ fn is_gone(endpoint: &Endpoint) -> bool {
 }
 
 /// Seconds since 1970. A clock before that is a clock not set yet: zero is older than all.
-fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

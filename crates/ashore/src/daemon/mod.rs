@@ -30,6 +30,8 @@ use engine::Engine;
 use lan::Lan;
 use socket::Handed;
 
+pub(crate) use engine::now;
+
 /// Word of changes comes in bursts; a burst is one reason to reconcile.
 const SETTLE: Duration = Duration::from_millis(100);
 
@@ -69,7 +71,7 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
     engine.reconcile("start");
     let control = Control::at(control_path, &mut handed)?;
     let plugin_socket = handed.socket(&args.docker_plugin)?;
-    let plugin = Plugin::on(plugin_socket, &args.docker_host, &args.docker_root)?;
+    let plugin = Plugin::on(plugin_socket, &args.run, &args.docker_host, &args.docker_root)?;
     let docker = engine.clone();
     plugin.serve(Arc::new(move |request| docker.handle(request)), lists)?;
 

@@ -5,6 +5,7 @@
 pub mod booted;
 pub mod frames;
 pub mod site;
+pub mod strace;
 
 use std::net::IpAddr;
 use std::path::Path;

@@ -1,6 +1,6 @@
 //! A home whose NAS runs a real Docker engine.
 
-use ashore_lab::{Daemon, Docker, Engines, Ran, cannot_run};
+use ashore_lab::{Beside, Daemon, Docker, Engines, Ran, cannot_run};
 
 use super::{Home, PROGRAM, eventually};
 
@@ -9,6 +9,8 @@ pub struct Site {
     pub home: Home,
     /// Debian's release that the engine is of.
     pub suite: String,
+    /// Whether the engine's API is out of the daemon's reach.
+    pub silent: bool,
 }
 
 impl Site {
@@ -16,14 +18,14 @@ impl Site {
         let mut home = Home::new();
         home.daemon = None;
         let docker = Docker::start(engines, suite, &home.nas, home.directory.path()).unwrap();
-        let mut started = Site { docker, home, suite: suite.to_owned() };
+        let mut started = Site { docker, home, suite: suite.to_owned(), silent: false };
         started.start_daemon();
         started
     }
 
     /// Cuts the NAS's power, and starts all of it anew from its disk: the host, its daemon, its engine.
     pub fn reboot(self, engines: &Engines) -> Site {
-        let Site { docker, mut home, suite } = self;
+        let Site { docker, mut home, suite, silent } = self;
         home.daemon = None;
         drop(docker);
         // The kernel takes a namespace down when nobody is left in it, and its NIC with it.
@@ -38,7 +40,7 @@ impl Site {
         };
         let directory = home.directory.path().to_owned();
         let docker = Docker::at_rest(engines, &suite, &directory).unwrap();
-        let mut site = Site { docker, home, suite };
+        let mut site = Site { docker, home, suite, silent };
         site.start_daemon();
         site.docker.start_dockerd(&site.home.nas).unwrap();
         site
@@ -47,7 +49,9 @@ impl Site {
     /// Starts the daemon, which must not be running.
     pub fn start_daemon(&mut self) {
         let directory = self.home.directory.path();
-        let daemon = Daemon::start_beside(PROGRAM.as_ref(), &self.home.nas, directory, Some(&self.docker));
+        let beside =
+            if self.silent { Beside::SilentEngine(&self.docker) } else { Beside::Engine(&self.docker) };
+        let daemon = Daemon::start_beside(PROGRAM.as_ref(), &self.home.nas, directory, beside);
         self.home.daemon = Some(daemon.unwrap());
     }
 

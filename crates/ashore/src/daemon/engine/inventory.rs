@@ -52,6 +52,9 @@ impl Engine {
     /// Takes in what an engine has.
     pub(super) fn take_inventory(&self, inventory: Inventory) -> Result<Reply, Refusal> {
         let mut inner = self.lock();
+        // An engine that lists has told what it still has.
+        inner.unconfirmed.clear();
+        inner.unconfirmed_pools.clear();
         let names = inner.state().learnt(&inventory, now());
         inner.commit(names)?;
         let before = all_netns(inner.state());

@@ -48,6 +48,13 @@ impl Engine {
                 Endpoint { source: Source::Engine, ..reserved }
             }
         };
+        // A container whose name is not known has an entry for each of its addresses until now.
+        for net in wish.addresses.iter().skip(1) {
+            let other = inner.state().holder(net.addr()).filter(|other| is_reserved(other));
+            let other = other.filter(|other| other.name != reserved.name);
+            changes
+                .extend(other.map(|other| Change::DelEndpoint((other.network.clone(), other.name.clone()))));
+        }
         // What was learnt of the network while it waited.
         let network = inner.engine_network(&wish.network)?;
         let mac = Wish { name: &reserved.name, ips: &[], mac: wish.mac };

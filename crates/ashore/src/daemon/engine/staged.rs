@@ -29,15 +29,7 @@ impl Engine {
     pub(super) fn staged(&self, stage: Staged) -> Result<Reply, Refusal> {
         match stage {
             Staged::Begin => {
-                let mut inner = self.lock();
-                inner.unconfirmed = inner
-                    .state()
-                    .endpoints
-                    .values()
-                    .filter_map(Endpoint::engine_id)
-                    .map(str::to_owned)
-                    .collect();
-                inner.unconfirmed_pools = inner.state().chosen_pools();
+                self.lock().begin();
                 Ok(done())
             }
             Staged::OpenPool(wish) => self.open_pool(&wish),
@@ -64,6 +56,9 @@ impl Engine {
 
     fn open_pool(&self, wish: &PoolWish) -> Result<Reply, Refusal> {
         let mut inner = self.lock();
+        if let Some(reply) = inner.opened_before(wish) {
+            return Ok(reply);
+        }
         let (key, chosen, told) = match (wish.net, wish.range) {
             (Some(net), None) => match inner.take_unconfirmed_pool(&net, wish.parent.as_ref()) {
                 Some(key) => (key, true, net),
@@ -130,6 +125,9 @@ impl Engine {
 
     fn reserve_for_container(&self, wish: &Reservation) -> Result<Reply, Refusal> {
         let mut inner = self.lock();
+        if let Some(address) = inner.reserved_before(wish) {
+            return Ok(Reply::Address(address));
+        }
         let network = inner.network_for(wish)?;
         if let Some(ip) = wish.ip.filter(|ip| inner.is_told_again(&network, *ip)) {
             return Ok(Reply::Address(in_pool(&wish.pool, ip)?));
@@ -281,6 +279,44 @@ impl Engine {
 }
 
 impl Inner {
+    /// An engine that starts anew tells what it still has, before it answers anybody.
+    pub(super) fn begin(&mut self) {
+        let endpoints = self.state().endpoints.values();
+        self.unconfirmed = endpoints.filter_map(Endpoint::engine_id).map(str::to_owned).collect();
+        self.unconfirmed_pools = self.state().chosen_pools();
+    }
+
+    /// The pool that a call opened whose answer was lost. Where the engine had turned one down before, it is told of none.
+    fn opened_before(&self, wish: &PoolWish) -> Option<Reply> {
+        if !wish.repeated || wish.net.is_some() {
+            return None;
+        }
+        let waiting = |pool: &&Pool| pool.chosen && self.state().networks_of(&pool.key).next().is_none();
+        let waiting: Vec<&Pool> = self.state().pools.values().filter(waiting).collect();
+        let key = waiting.iter().max_by_key(|pool| pool.opened)?.key;
+        Some(Reply::Pool { key, told: if waiting.len() > 1 { UNTOLD } else { key.net } })
+    }
+
+    /// The address that a call reserved whose answer was lost. The engine asks for one address of a network at a time, and
+    /// makes the endpoint before it asks for the next.
+    fn reserved_before(&self, wish: &Reservation) -> Option<IpNet> {
+        let began = wish.asked_before?;
+        let of_pool = |endpoint: &&Endpoint| {
+            let network = self.state().network_of(endpoint);
+            network.is_some_and(|network| network.subnets.iter().any(|subnet| wish.pool.is_of(subnet)))
+        };
+        let nobodys = |endpoint: &&Endpoint| {
+            endpoint.stage == Stage::Reserved
+                && endpoint.netns().is_none()
+                && endpoint.engine_id().is_none()
+                && endpoint.since >= began
+        };
+        let endpoints = self.state().endpoints.values().filter(of_pool).filter(nobodys);
+        let fits =
+            |net: &&IpNet| wish.pool.net.contains(&net.addr()) && wish.ip.is_none_or(|ip| ip == net.addr());
+        endpoints.flat_map(|endpoint| &endpoint.addresses).find(fits).copied()
+    }
+
     /// The pool with a range of Ashore's choice that an engine means when it names the subnet alone after its restart.
     fn take_unconfirmed_pool(&mut self, net: &IpNet, parent: Option<&IfName>) -> Option<PoolKey> {
         let meant = |(key, on): &(PoolKey, IfName)| {
@@ -358,6 +394,7 @@ impl Inner {
         if let Some(there) = self.state().endpoints.get(&(network.name.clone(), name.clone())) {
             let mut endpoint = there.clone();
             endpoint.addresses.push(address);
+            endpoint.since = now();
             return endpoint;
         }
         let ifname = engine_link_name(&network.name, &name);

@@ -90,6 +90,7 @@ fn pool(request: &RequestPool) -> Result<PoolWish, String> {
         return Err("the IPv6 subnet is not named; try: --subnet fd88::/64, or whatever the LAN's is".into());
     }
     Ok(PoolWish {
+        repeated: false,
         net: net.map(|net| net.trunc()),
         range: given("the range", &request.sub_pool)?,
         parent: given("--ipam-opt parent", options.get(PARENT).map_or("", String::as_str))?,
@@ -100,6 +101,7 @@ fn reservation(request: AnAddress) -> Result<Reservation, String> {
     let options = request.options.unwrap_or_default();
     let name = options.get(NAME).map(|name| super::owner::endpoint_name(name));
     Ok(Reservation {
+        asked_before: None,
         pool: request.pool,
         ip: address("the address", &request.address)?,
         gateway: options.get(TYPE).is_some_and(|kind| kind == GATEWAY),

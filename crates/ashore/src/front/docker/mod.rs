@@ -14,6 +14,7 @@ mod lists;
 mod options;
 pub(crate) mod owner;
 pub(crate) mod server;
+mod unanswered;
 mod version;
 
 pub use attachment::KNOWN as ATTACHMENT_OPTIONS;
@@ -49,6 +50,18 @@ enum Shape {
     Interface { mac_given: bool },
     /// Where the link is and what belongs to it.
     Join,
+}
+
+impl Call {
+    /// Says that it was made before, in seconds since 1970, and its answer lost. All but these two answer a second time
+    /// what they answered the first.
+    fn is_repeated(&mut self, began: u64) {
+        match &mut self.stage {
+            Some(Staged::Reserve(wish)) => wish.asked_before = Some(began),
+            Some(Staged::OpenPool(wish)) => wish.repeated = true,
+            _ => {}
+        }
+    }
 }
 
 /// Understands a call.

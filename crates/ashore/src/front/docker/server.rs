@@ -2,7 +2,8 @@
 
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::Context;
 use ashore_core::network::Network;
@@ -15,22 +16,60 @@ use hyper_util::rt::TokioIo;
 use ipnet::IpNet;
 use serde_json::Value;
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::follow::{Lists, follow};
 use super::owner::Asked;
+use super::unanswered::{Note, Unanswered};
 use super::{answer, call, error, owner, version};
 use crate::daemon::socket::Socket;
 
 /// More than any call has, in bytes.
 const LONGEST: usize = 1024 * 1024;
 
+/// The engine looks again for a plugin for at most 30 s.
+const REPEATS: Duration = Duration::from_secs(60);
+/// At a socket that outlives the daemon its repetition waits for as long as there is none.
+const REPEATS_AT_HANDED: Duration = Duration::from_secs(10 * 60);
+
 /// What answers requests: the daemon's engine.
 pub(crate) type Handle = Arc<dyn Fn(Request) -> Reply + Send + Sync>;
 
 /// The socket, bound and not yet served.
 pub(crate) struct Plugin {
-    listener: std::os::unix::net::UnixListener,
+    socket: Socket,
     engine: Arc<Engine>,
+    unanswered: Arc<Unanswered>,
+}
+
+/// What a call is answered with.
+#[derive(Clone)]
+struct Answering {
+    handle: Handle,
+    engine: Arc<Engine>,
+    unanswered: Arc<Unanswered>,
+}
+
+/// What a call has until it is answered: the right to be read, and its note.
+///
+/// Where the socket outlives the daemon, one call at a time is read: those that are not wait in the socket and come whole
+/// to the next daemon, and of those that were read at most one of a kind is cut short.
+struct Visit {
+    turn: Mutex<Option<OwnedSemaphorePermit>>,
+    note: Mutex<Option<Note>>,
+}
+
+impl Visit {
+    /// A call that takes longer lets the next one come.
+    const LONGEST: Duration = Duration::from_secs(2);
+
+    fn next_please(&self) {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    fn keep(&self, note: Note) {
+        *self.note.lock().unwrap_or_else(PoisonError::into_inner) = Some(note);
+    }
 }
 
 /// Where the engine is.
@@ -42,23 +81,28 @@ pub(super) struct Engine {
 }
 
 impl Plugin {
-    /// On the socket by which the engine finds the plugin.
-    pub(crate) fn on(plugin: Socket, socket: &Path, root: &Path) -> anyhow::Result<Self> {
-        let listener = plugin.listener;
-        listener.set_nonblocking(true)?;
-        Ok(Plugin { listener, engine: Arc::new(Engine { socket: socket.to_owned(), root: root.to_owned() }) })
+    /// On the socket by which the engine finds the plugin. Calls are noted in `run`.
+    pub(crate) fn on(socket: Socket, run: &Path, engine: &Path, root: &Path) -> anyhow::Result<Self> {
+        socket.listener.set_nonblocking(true)?;
+        let patience = if socket.handed { REPEATS_AT_HANDED } else { REPEATS };
+        let unanswered = Arc::new(Unanswered::in_directory(run.join("calls"), patience));
+        let engine = Arc::new(Engine { socket: engine.to_owned(), root: root.to_owned() });
+        Ok(Plugin { socket, engine, unanswered })
     }
 
     /// Answers for ever, on a thread of its own.
     pub(crate) fn serve(self, handle: Handle, lists: Lists) -> anyhow::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let Plugin { socket: Socket { listener, handed }, engine, unanswered } = self;
         std::thread::Builder::new()
             .name("docker".into())
             .spawn(move || {
                 runtime.block_on(async {
-                    tokio::spawn(follow(self.engine.clone(), handle.clone(), lists));
-                    match UnixListener::from_std(self.listener) {
-                        Ok(listener) => accept(&listener, &handle, &self.engine).await,
+                    tokio::spawn(follow(engine.clone(), handle.clone(), lists));
+                    match UnixListener::from_std(listener) {
+                        Ok(listener) => {
+                            accept(&listener, handed, &Answering { handle, engine, unanswered }).await;
+                        }
                         Err(error) => tracing::error!("the plugin's socket: {error}"),
                     }
                 });
@@ -78,41 +122,57 @@ impl Engine {
     }
 }
 
-async fn accept(listener: &UnixListener, handle: &Handle, engine: &Arc<Engine>) {
+async fn accept(listener: &UnixListener, one_by_one: bool, answering: &Answering) {
+    let turns = Arc::new(Semaphore::new(if one_by_one { 1 } else { Semaphore::MAX_PERMITS }));
     loop {
+        let permit = turns.clone().acquire_owned().await.expect("it is never closed");
         match listener.accept().await {
             Ok((stream, _)) => {
-                tokio::spawn(serve_connection(stream, handle.clone(), engine.clone()));
+                let visit = Visit { turn: Mutex::new(Some(permit)), note: Mutex::default() };
+                tokio::spawn(serve_connection(stream, Arc::new(visit), answering.clone()));
             }
             // Out of descriptors for a moment.
             Err(error) => {
                 tracing::error!("the plugin's socket: {error}");
-                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
     }
 }
 
-async fn serve_connection(stream: UnixStream, handle: Handle, engine: Arc<Engine>) {
+/// Answers one call. The engine makes a new connection for the next one, so that this one ends when the answer is out,
+/// and with it the call's note.
+async fn serve_connection(stream: UnixStream, visit: Arc<Visit>, answering: Answering) {
+    let caller = stream.peer_cred().ok().and_then(|peer| peer.pid());
     let service = service_fn(|request: hyper::Request<Incoming>| {
-        let (handle, engine) = (handle.clone(), engine.clone());
-        async move { Ok::<_, Infallible>(respond(request, handle, &engine).await) }
+        let (visit, answering) = (visit.clone(), answering.clone());
+        async move { Ok::<_, Infallible>(respond(request, caller, &visit, &answering).await) }
     });
-    let served = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-    if let Err(error) = served.await {
+    let mut http = hyper::server::conn::http1::Builder::new();
+    let serving = http.keep_alive(false).serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(serving);
+    let served = tokio::select! {
+        served = &mut serving => served,
+        () = tokio::time::sleep(Visit::LONGEST) => {
+            visit.next_please();
+            serving.await
+        }
+    };
+    if let Err(error) = served {
         tracing::debug!("the engine went away: {error}");
     }
 }
 
 async fn respond(
     request: hyper::Request<Incoming>,
-    handle: Handle,
-    engine: &Engine,
+    caller: Option<i32>,
+    visit: &Visit,
+    answering: &Answering,
 ) -> Response<Full<Bytes>> {
     let path = request.uri().path().to_owned();
     let body = Limited::new(request.into_body(), LONGEST).collect().await;
     let result = match body {
-        Ok(body) => answer_call(&path, &body.to_bytes(), handle, engine).await,
+        Ok(body) => answer_call(&path, &body.to_bytes(), caller, visit, answering).await,
         Err(error) => Err(format!("the call does not read: {error}")),
     };
     let value = result.unwrap_or_else(|message| {
@@ -122,30 +182,55 @@ async fn respond(
     json(&value)
 }
 
-async fn answer_call(path: &str, body: &[u8], handle: Handle, engine: &Engine) -> Result<Value, String> {
+async fn answer_call(
+    path: &str,
+    body: &[u8],
+    caller: Option<i32>,
+    visit: &Visit,
+    answering: &Answering,
+) -> Result<Value, String> {
     tracing::debug!("{path} {}", String::from_utf8_lossy(body));
-    let mut call = call(path, body)?;
+    let Answering { handle, engine, unanswered } = answering;
+    let method = path.trim_start_matches('/');
+    let read = call(path, body);
+    let mut call = if read.is_err() && body.is_empty() {
+        let lost = unanswered.repeated(method, caller)?;
+        tracing::info!("{method} is repeated: its answer was lost");
+        visit.keep(lost.note);
+        let mut call = call(path, &lost.body)?;
+        call.is_repeated(lost.began);
+        call
+    } else {
+        read?
+    };
+    if call.stage.is_some() && !body.is_empty() {
+        visit.keep(unanswered.note(method, body, caller));
+    }
     if call.attachment.depends_on_engine()
         && let Some(version) = version::of_engine(&engine.socket).await
     {
         call.attachment.check(version)?;
     }
     let Some(mut stage) = call.stage.take() else { return answer(&call, None) };
+    // These may ask the LAN.
+    if matches!(stage, Staged::Reserve(_) | Staged::OpenPool(_) | Staged::CreateNetwork(_)) {
+        visit.next_please();
+    }
     if let Staged::Reserve(wish) = &mut stage
         && !wish.gateway
     {
-        wish.owner = find_owner(&handle, &engine.socket, wish).await;
+        wish.owner = find_owner(handle, &engine.socket, wish).await;
     }
     if let Staged::Join { sandbox: Some(key), .. } = &mut stage {
         *key = engine.path(key);
     }
-    let mut reply = ask(&handle, stage.clone()).await?;
+    let mut reply = ask(handle, stage.clone()).await?;
     if let (Reply::OwnerWanted(network), Staged::Prepare(wish)) = (&reply, &mut stage) {
         let address = wish.addresses.first().map(IpNet::addr);
         let asked = Asked { v6: address.is_some_and(|ip| ip.is_ipv6()), ip: address };
         let unknown = Owner { network: network.id.clone(), network_name: None, name: None };
         wish.owner = Some(owner::find(&engine.socket, network, asked).await.unwrap_or(unknown));
-        reply = ask(&handle, stage).await?;
+        reply = ask(handle, stage).await?;
     }
     answer(&call, Some(reply))
 }

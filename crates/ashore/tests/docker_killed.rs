@@ -1,0 +1,221 @@
+//! The daemon is killed while Docker waits for its answer. Docker repeats the call without its body; what was asked for
+//! is done all the same.
+
+mod home;
+
+use std::net::IpAddr;
+use std::process::Child;
+use std::time::Duration;
+
+use ashore_lab::Ran;
+use home::site::{Site, on_every_engine};
+use home::strace::Strace;
+use home::{eventually, ip, reaches};
+
+/// The call by which the daemon has noted what it was asked, and the one by which it answers.
+const NOTED: &str = "close";
+const ANSWER: &str = "writev";
+
+const CREATE: &str = "network create -d ashore --ipam-driver ashore --subnet 192.168.88.0/24 --ip-range 192.168.88.192/27 \
+                      --gateway 192.168.88.1 -o parent=eth0";
+const RUN: &str = "run -d --init --name web --network lan box sleep 1000";
+const ADDRESS: &str = "IpamDriver.RequestAddress";
+
+fn has_died(site: &mut Site) -> bool {
+    site.home.daemon.as_mut().unwrap().ended_within(Duration::ZERO).unwrap()
+}
+
+/// Starts the daemon again, to die as `next` says, while Docker stands still.
+fn come_back<T>(site: &mut Site, mut traced: Child, next: impl FnOnce(&Site) -> T) -> T {
+    site.docker.stand_still(true).unwrap();
+    traced.wait().unwrap();
+    site.home.daemon = None;
+    site.start_daemon();
+    let next = next(site);
+    site.docker.stand_still(false).unwrap();
+    next
+}
+
+fn begin(site: &Site, command: &str) -> Child {
+    site.docker.begin(&command.split_whitespace().collect::<Vec<_>>()).unwrap()
+}
+
+/// Runs a command during which the daemon is killed when it has noted each of these calls.
+fn dies_with_notes(site: &mut Site, strace: &Strace, command: &str, methods: &[&str]) -> Ran {
+    let arm = |site: &Site, method: &str| {
+        let note = site.home.directory.path().join(format!("calls/{method}.0"));
+        strace.kill_at_file(site.home.daemon().pid(), NOTED, note.to_str().unwrap())
+    };
+    let mut traced = Some(arm(site, methods[0]));
+    let client = begin(site, command);
+    for (at, method) in methods.iter().enumerate() {
+        eventually(&format!("the daemon dies over {method}: {command}"), || has_died(site));
+        let next = methods.get(at + 1);
+        traced = come_back(site, traced.take().unwrap(), |site| next.map(|method| arm(site, method)));
+    }
+    Ran::of_output(client.wait_with_output().unwrap())
+}
+
+/// Runs a command during which the daemon is killed over every answer, once or twice, and lets the next one pass. Gives
+/// also how often.
+fn dies_over_answers(site: &mut Site, strace: &Strace, command: &str, times: u32) -> (Ran, u32) {
+    let arm = |site: &Site, n| strace.kill_at(site.home.daemon().pid(), ANSWER, n);
+    let mut traced = arm(site, 1);
+    let mut client = begin(site, command);
+    for killed in 1.. {
+        eventually(&format!("the daemon dies, or Docker is done: {command}"), || {
+            has_died(site) || client.try_wait().unwrap().is_some()
+        });
+        if !has_died(site) {
+            traced.kill().unwrap();
+            traced.wait().unwrap();
+            return (Ran::of_output(client.wait_with_output().unwrap()), killed - 1);
+        }
+        let n = if killed % times == 0 { 2 } else { 1 };
+        traced = come_back(site, traced, |site| arm(site, n));
+    }
+    unreachable!("a command has an end")
+}
+
+#[track_caller]
+fn done(site: &Site, ran: &Ran) {
+    assert_eq!(ran.code, Some(0), "{}{}\n{}", ran.stdout, ran.stderr, site.logs());
+}
+
+/// It is on the LAN at these addresses, and nothing else is.
+#[track_caller]
+fn web_is_there(site: &Site, wanted: &[&str]) {
+    let status = site.home.status();
+    let endpoints = status["endpoints"].as_array().unwrap();
+    let wanted: Vec<IpAddr> = wanted.iter().map(|text| ip(text)).collect();
+    assert!(
+        endpoints.len() == 1 && home::addresses(&endpoints[0]) == wanted,
+        "{wanted:?}: {status}\n{}",
+        site.logs()
+    );
+    for address in wanted {
+        reaches(&site.home.laptop, address);
+        eventually("its host reaches it", || site.home.nas.ping(address).is_some());
+    }
+}
+
+/// No note outlives its call.
+fn assert_no_notes(site: &Site) {
+    let notes = std::fs::read_dir(site.home.directory.path().join("calls")).unwrap();
+    assert_eq!(notes.count(), 0);
+}
+
+#[test]
+fn what_it_was_asked_before_it_died_is_done() {
+    let Some(strace) = Strace::find("docker, killed with a note") else { return };
+    on_every_engine("docker, killed with a note", |site| {
+        for (command, methods) in [
+            (&*format!("{CREATE} lan"), ["IpamDriver.RequestPool", ADDRESS, "NetworkDriver.CreateNetwork"]),
+            (RUN, [ADDRESS, "NetworkDriver.CreateEndpoint", "NetworkDriver.Join"]),
+            (
+                "rm -f web",
+                ["NetworkDriver.Leave", "NetworkDriver.DeleteEndpoint", "IpamDriver.ReleaseAddress"],
+            ),
+            (
+                "network rm lan",
+                ["IpamDriver.ReleaseAddress", "IpamDriver.ReleasePool", "NetworkDriver.DeleteNetwork"],
+            ),
+        ] {
+            let ran = dies_with_notes(site, &strace, command, &methods);
+            done(site, &ran);
+            if command == RUN {
+                web_is_there(site, &["192.168.88.192"]);
+            }
+        }
+        site.assert_nothing_left();
+        assert_no_notes(site);
+    });
+}
+
+#[test]
+fn what_it_had_done_when_it_died_is_not_done_twice() {
+    let Some(strace) = Strace::find("docker, killed over answers") else { return };
+    on_every_engine("docker, killed over answers", |site| {
+        // Docker does not repeat its first call, by which it gets to know the driver.
+        site.create_lan();
+        site.ok("network rm lan");
+        // An answer is the only thing that a daemon writes by this call if it cannot ask the engine.
+        site.silent = true;
+        site.home.daemon = None;
+        site.start_daemon();
+        // What it chose the first time is what it answers in the end: no second range, no second address.
+        let create = "network create -d ashore --ipam-driver ashore lan";
+        for (command, times, at_least) in
+            [(create, 1, 3), (RUN, 2, 6), ("rm -f web", 1, 3), ("network rm lan", 1, 3)]
+        {
+            let (ran, killed) = dies_over_answers(site, &strace, command, times);
+            done(site, &ran);
+            assert!(killed >= at_least, "{command}: {killed}");
+            if command == RUN {
+                // 20.10 turns down the first offer.
+                web_is_there(site, &[site.on("192.168.88.224", "192.168.88.192")]);
+            }
+        }
+        site.assert_nothing_left();
+
+        // One call for each family.
+        site.ok(
+            "network create -d ashore --ipam-driver ashore --subnet 192.168.88.0/24 --ip-range 192.168.88.128/27 --gateway \
+             192.168.88.1 --ipv6 --subnet fd88::/64 --ip-range fd88::c0/124 --gateway fd88::1 -o parent=eth0 dual",
+        );
+        let (ran, _) = dies_over_answers(site, &strace, &RUN.replace("lan", "dual"), 1);
+        done(site, &ran);
+        web_is_there(site, &["192.168.88.128", "fd88::c0"]);
+        site.ok("rm -f web");
+        site.ok("network rm dual");
+        site.assert_nothing_left();
+        assert_no_notes(site);
+    });
+}
+
+#[test]
+fn wherever_it_dies_a_container_starts_or_fails_clearly_and_nothing_is_left() {
+    /// The calls that change or answer anything.
+    const CALLS: &str = "sendto,sendmsg,write,writev,pwrite64,fsync,fdatasync,setns,?unlink,unlinkat";
+    let Some(strace) = Strace::find("docker, kills anywhere") else { return };
+    on_every_engine("docker, kills anywhere", |site| {
+        site.ok(&format!("{CREATE} lan"));
+        let (mut started, mut failed) = (0, 0);
+        for n in (1..).step_by(5) {
+            let mut traced = strace.kill_at(site.home.daemon().pid(), CALLS, n);
+            let mut client = begin(site, RUN);
+            eventually("the daemon dies, or Docker has what it wants", || {
+                has_died(site) || client.try_wait().unwrap().is_some()
+            });
+            if !has_died(site) {
+                traced.kill().unwrap();
+                traced.wait().unwrap();
+                done(site, &Ran::of_output(client.wait_with_output().unwrap()));
+                site.ok("rm -f web");
+                break;
+            }
+            traced.wait().unwrap();
+            site.home.daemon = None;
+            site.start_daemon();
+            let ran = Ran::of_output(client.wait_with_output().unwrap());
+            if ran.code == Some(0) {
+                started += 1;
+                web_is_there(site, &["192.168.88.192"]);
+            } else {
+                failed += 1;
+                eprintln!("at {n}: {}", ran.stderr);
+                assert!(
+                    ran.stderr.contains("ashore: the call has no body"),
+                    "{}\n{}",
+                    ran.stderr,
+                    site.logs()
+                );
+            }
+            site.ok("rm -f web");
+        }
+        eprintln!("{started} started all the same, {failed} failed");
+        assert!(started > 3 * failed, "{started} started, {failed} failed");
+        site.ok("network rm lan");
+        site.assert_nothing_left();
+    });
+}
