@@ -43,6 +43,35 @@ impl Booted {
         ran.stdout.trim_end().to_owned()
     }
 
+    pub fn shut_down(&mut self) {
+        self.nas.shut_down().unwrap();
+        self.forget();
+    }
+
+    pub fn cut_power(&mut self) {
+        self.nas.cut_power().unwrap();
+        self.forget();
+    }
+
+    /// What a kernel has, it has until it is off.
+    fn forget(&self) {
+        for link in self.made_links() {
+            self.machine.remove_link(&link).unwrap();
+        }
+    }
+
+    pub fn boot(&mut self) {
+        self.nas.boot(&self.machine).unwrap();
+    }
+
+    /// Kills the daemon at once (`SIGKILL`). False if there is none.
+    pub fn kill_daemon(&self) -> bool {
+        let group = self.at("/sys/fs/cgroup/system.slice/ashore.service/cgroup.procs");
+        let pids = std::fs::read_to_string(group).unwrap_or_default();
+        pids.lines().for_each(kill);
+        !pids.is_empty()
+    }
+
     #[track_caller]
     pub fn install(&self) {
         self.ok("/root/ashore install");
@@ -85,12 +114,15 @@ impl Drop for ByHand {
     fn drop(&mut self) {
         // nsenter has not forked: its child is in the other process namespace.
         let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.0.id())).unwrap();
-        for child in children.split_whitespace() {
-            let pid = nix::unistd::Pid::from_raw(child.parse().unwrap());
-            nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
-        }
+        children.split_whitespace().for_each(kill);
         self.0.wait().unwrap();
     }
+}
+
+fn kill(pid: &str) {
+    let pid = nix::unistd::Pid::from_raw(pid.parse().unwrap());
+    // It may have ended meanwhile.
+    let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
 }
 
 /// Runs a test under systemd 252 with Docker 20.10, and under the newest with Docker 28.5.

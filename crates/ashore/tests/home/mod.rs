@@ -145,12 +145,26 @@ pub fn takes(machine: &Machine, ip: IpAddr, mut was_heard: impl FnMut() -> bool)
 
 /// Waits for something that takes the daemon a moment, or ten in the virtual machine.
 #[track_caller]
-pub fn eventually(what: &str, mut is: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(60);
+pub fn eventually(what: &str, is: impl FnMut() -> bool) {
+    eventually_within(Duration::from_secs(60), what, is);
+}
+
+/// Waits for something that takes longer.
+#[track_caller]
+pub fn eventually_within(patience: Duration, what: &str, is: impl FnMut() -> bool) {
+    assert!(comes_true(patience, is), "not within {} s: {what}", patience.as_secs());
+}
+
+/// Whether something becomes so.
+pub fn comes_true(patience: Duration, mut is: impl FnMut() -> bool) -> bool {
+    let end = Instant::now() + patience;
     while !is() {
-        assert!(Instant::now() < end, "not within a minute: {what}");
+        if Instant::now() > end {
+            return false;
+        }
         std::thread::sleep(Duration::from_millis(20));
     }
+    true
 }
 
 #[track_caller]

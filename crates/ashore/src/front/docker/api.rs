@@ -31,6 +31,11 @@ impl Api {
         Ok(serde_json::from_slice(&bytes)?)
     }
 
+    /// Waits for any answer.
+    pub(super) async fn ping(&self) -> anyhow::Result<()> {
+        self.call(Method::GET, "/_ping", None).await.map(|_| ())
+    }
+
     /// Asks for something to be done.
     pub(super) async fn post(&self, path: &str, body: &Value) -> anyhow::Result<()> {
         self.call(Method::POST, path, Some(body)).await.map(|_| ())

@@ -14,6 +14,7 @@ mod lists;
 mod options;
 pub(crate) mod owner;
 pub(crate) mod server;
+mod silence;
 mod unanswered;
 mod version;
 

@@ -1,18 +1,16 @@
 //! Whose address the engine is asking for. Up to Docker 28 it does not say; its list of containers tells.
 
 use std::net::IpAddr;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::api::Api;
-use super::busy::only_busy;
 use ashore_core::EndpointName;
 use ashore_core::network::EngineNetwork;
 use ashore_core::request::Owner;
 use serde::Deserialize;
 
-/// The engine answers within milliseconds, or, while it boots, not at all.
-pub(super) const PATIENCE: Duration = Duration::from_millis(500);
+use super::api::Api;
+use super::busy::only_busy;
+use super::server::Engine;
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -114,22 +112,12 @@ pub(super) fn endpoint_name(name: &str) -> EndpointName {
 }
 
 /// Whom the engine is starting on a network, as far as it tells at once.
-pub(super) async fn find(socket: &Path, network: &EngineNetwork, asked: Asked) -> Option<Owner> {
-    match tokio::time::timeout(PATIENCE, ask(socket, network, asked)).await {
-        Ok(Ok(owner)) => Some(owner),
-        Ok(Err(error)) => {
-            tracing::warn!("the engine's list of containers: {error:#}");
-            None
-        }
-        Err(_) => {
-            tracing::info!("the engine does not answer yet, so the container's name is not known");
-            None
-        }
-    }
+pub(super) async fn find(engine: &Engine, network: &EngineNetwork, asked: Asked) -> Option<Owner> {
+    let api = Api::at(&engine.socket);
+    engine.silence.unless_it_lasts(&api, ask(&api, network, asked)).await
 }
 
-async fn ask(socket: &Path, network: &EngineNetwork, asked: Asked) -> anyhow::Result<Owner> {
-    let api = Api::at(socket);
+async fn ask(api: &Api, network: &EngineNetwork, asked: Asked) -> anyhow::Result<Owner> {
     let network_name = match &network.name {
         Some(name) => name.clone(),
         None => api.get::<Named>(&format!("/networks/{}", network.id)).await?.name,
@@ -139,7 +127,7 @@ async fn ask(socket: &Path, network: &EngineNetwork, asked: Asked) -> anyhow::Re
     let containers = fitting(containers, &network_name, asked);
     let name = match starting(&containers, &network_name, has_shim) {
         Some(one) => one.endpoint_name(),
-        None => at_work_on(&api, &containers, &network_name, began.elapsed()).await,
+        None => at_work_on(api, &containers, &network_name, began.elapsed()).await,
     };
     Ok(Owner { network: network.id.clone(), network_name: Some(network_name), name })
 }

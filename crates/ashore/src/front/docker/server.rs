@@ -20,6 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::follow::{Lists, follow};
 use super::owner::Asked;
+use super::silence::Silence;
 use super::unanswered::{Note, Unanswered};
 use super::{answer, call, error, owner, version};
 use crate::daemon::socket::Socket;
@@ -78,6 +79,7 @@ pub(super) struct Engine {
     pub(super) socket: PathBuf,
     /// The root of its file system.
     root: PathBuf,
+    pub(super) silence: Silence,
 }
 
 impl Plugin {
@@ -86,7 +88,8 @@ impl Plugin {
         socket.listener.set_nonblocking(true)?;
         let patience = if socket.handed { REPEATS_AT_HANDED } else { REPEATS };
         let unanswered = Arc::new(Unanswered::in_directory(run.join("calls"), patience));
-        let engine = Arc::new(Engine { socket: engine.to_owned(), root: root.to_owned() });
+        let (engine, root, silence) = (engine.to_owned(), root.to_owned(), Silence::default());
+        let engine = Arc::new(Engine { socket: engine, root, silence });
         Ok(Plugin { socket, engine, unanswered })
     }
 
@@ -207,7 +210,7 @@ async fn answer_call(
         visit.keep(unanswered.note(method, body, caller));
     }
     if call.attachment.depends_on_engine()
-        && let Some(version) = version::of_engine(&engine.socket).await
+        && let Some(version) = version::of_engine(engine).await
     {
         call.attachment.check(version)?;
     }
@@ -219,7 +222,7 @@ async fn answer_call(
     if let Staged::Reserve(wish) = &mut stage
         && !wish.gateway
     {
-        wish.owner = find_owner(handle, &engine.socket, wish).await;
+        wish.owner = find_owner(handle, engine, wish).await;
     }
     if let Staged::Join { sandbox: Some(key), .. } = &mut stage {
         *key = engine.path(key);
@@ -229,7 +232,7 @@ async fn answer_call(
         let address = wish.addresses.first().map(IpNet::addr);
         let asked = Asked { v6: address.is_some_and(|ip| ip.is_ipv6()), ip: address };
         let unknown = Owner { network: network.id.clone(), network_name: None, name: None };
-        wish.owner = Some(owner::find(&engine.socket, network, asked).await.unwrap_or(unknown));
+        wish.owner = Some(owner::find(engine, network, asked).await.unwrap_or(unknown));
         reply = ask(handle, stage).await?;
     }
     answer(&call, Some(reply))
@@ -243,7 +246,7 @@ async fn ask(handle: &Handle, stage: Staged) -> Result<Reply, String> {
 }
 
 /// Looks for the container that the engine is starting, on each network that the pool serves.
-async fn find_owner(handle: &Handle, engine: &Path, wish: &Reservation) -> Option<Owner> {
+async fn find_owner(handle: &Handle, engine: &Engine, wish: &Reservation) -> Option<Owner> {
     let Reply::Networks(networks) = handle(Request::ListNetworks) else { return None };
     let told = wish.owner.as_ref().and_then(|owner| owner.name.clone());
     let of_pool = |network: &&Network| network.subnets.iter().any(|subnet| wish.pool.is_of(subnet));

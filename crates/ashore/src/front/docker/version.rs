@@ -1,13 +1,12 @@
 //! Which engine this is, where an answer depends on it.
 
 use std::fmt;
-use std::path::Path;
 use std::str::FromStr;
 
 use serde::Deserialize;
 
 use super::api::Api;
-use super::owner::PATIENCE;
+use super::server::Engine;
 
 /// An engine's version, as far as it matters: 28.5.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,10 +18,10 @@ struct Told {
     version: String,
 }
 
-/// The version of the engine that listens on a socket, if it answers and its version reads.
-pub(super) async fn of_engine(socket: &Path) -> Option<Version> {
-    let api = Api::at(socket);
-    let told = tokio::time::timeout(PATIENCE, api.get::<Told>("/version")).await.ok()?.ok()?;
+/// The version of an engine, if it answers and its version reads.
+pub(super) async fn of_engine(engine: &Engine) -> Option<Version> {
+    let api = Api::at(&engine.socket);
+    let told = engine.silence.unless_it_lasts(&api, api.get::<Told>("/version")).await?;
     told.version.parse().ok()
 }
 
