@@ -367,8 +367,10 @@ impl State {
                 )
             });
         }
+        let kept =
+            before.and_then(|before| before.mac).filter(|_| self.has_placeholders_mac(network, endpoint));
         let identity = Identity {
-            mac: endpoint.mac,
+            mac: kept.or(endpoint.mac),
             addresses: addresses.into_iter().collect(),
             last_used: now,
             container: before.and_then(|identity| identity.container.clone()),

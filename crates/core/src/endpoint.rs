@@ -89,6 +89,15 @@ pub enum Stage {
     Detaching,
 }
 
+impl EndpointName {
+    /// The name under which a container of unknown name has its address.
+    pub fn of_unnamed(ip: IpAddr) -> Self {
+        format!("at-{}", ip.to_string().replace(':', "-").trim_end_matches('-'))
+            .parse()
+            .expect("an address is made of digits, letters, dots and dashes")
+    }
+}
+
 impl Endpoint {
     /// The tag of its link.
     pub fn tag(&self) -> Tag {
@@ -127,6 +136,14 @@ impl Endpoint {
             Home::Netns { netns, .. } => Some(netns),
             Home::Engine { .. } => None,
         }
+    }
+
+    /// Whether it was made for a container whose name was not known at the time.
+    pub fn was_unnamed(&self) -> bool {
+        let placeholder = |name: &EndpointName| {
+            self.addresses.iter().any(|net| EndpointName::of_unnamed(net.addr()) == *name)
+        };
+        self.tagged_as.as_ref().is_some_and(placeholder)
     }
 
     /// The engine's id of it.

@@ -91,6 +91,8 @@ pub struct Misplaced {
     pub container: String,
     /// Its name on the network.
     pub name: EndpointName,
+    /// The MAC that its user chose, which it has.
+    pub mac: Option<Mac>,
 }
 
 impl Inventory {
@@ -180,27 +182,43 @@ impl State {
         changes
     }
 
-    /// Containers that the last start gave another address than their own, which is free.
+    /// Containers that the last start gave another address than their own, which is free, or another MAC.
     pub fn misplaced(&self, inventory: &Inventory, is_free: impl Fn(IpAddr) -> bool) -> Vec<Misplaced> {
         let mut misplaced = Vec::new();
         for (container, _, id) in inventory.endpoints() {
             let Some(endpoint) = self.endpoint_of_engine(id) else { continue };
             let Some(network) = self.network_of(endpoint) else { continue };
-            let chance = endpoint.tagged_as.is_some() && endpoint.source == Source::Range;
-            let own = self.identities.get(&(State::scope(network), endpoint.name.clone()));
-            let own = own.map_or(&[][..], |identity| &identity.addresses);
-            let elsewhere = own.iter().any(|ip| !endpoint.holds(*ip));
-            let free =
-                own.iter().all(|ip| endpoint.holds(*ip) || (self.holder(*ip).is_none() && is_free(*ip)));
-            if chance && elsewhere && free {
+            let Some(own) = self.identities.get(&(State::scope(network), endpoint.name.clone())) else {
+                continue;
+            };
+            let elsewhere = own.addresses.iter().any(|ip| !endpoint.holds(*ip));
+            let held = |ip: &IpAddr| endpoint.holds(*ip) || (self.holder(*ip).is_none() && is_free(*ip));
+            let other_address =
+                endpoint.source == Source::Range && elsewhere && own.addresses.iter().all(held);
+            let made_up = self.has_placeholders_mac(network, endpoint);
+            let other_mac = made_up && own.mac.is_some() && own.mac != endpoint.mac;
+            if endpoint.was_unnamed() && (other_address || other_mac) {
                 misplaced.push(Misplaced {
                     network: network.engine.as_ref().map(|engine| engine.id.clone()).unwrap_or_default(),
                     container: container.id.clone(),
                     name: endpoint.name.clone(),
+                    mac: endpoint.mac.filter(|_| !made_up && own.mac != endpoint.mac),
                 });
             }
         }
         misplaced
+    }
+
+    /// Whether an endpoint's MAC follows from the name that it had for want of its own.
+    pub(crate) fn has_placeholders_mac(&self, network: &Network, endpoint: &Endpoint) -> bool {
+        let scope = State::scope(network);
+        let derived = |name| (0..=u8::MAX).map(move |attempt| self.seed.mac(&scope, name, attempt));
+        match (&endpoint.tagged_as, endpoint.mac) {
+            (Some(name), Some(mac)) if endpoint.was_unnamed() => {
+                derived(name).take(4).any(|derived| derived == mac)
+            }
+            _ => false,
+        }
     }
 
     /// Networks of the engine's that it does not have. One that was never seen on a list may be of another engine, or
@@ -250,5 +268,5 @@ impl State {
 
 /// Whether a name keeps the address that it had, because its container got this one only for not being known.
 pub(crate) fn keeps_its_own(endpoint: &Endpoint, identity: &Identity) -> bool {
-    endpoint.tagged_as.is_some() && endpoint.source == Source::Range && !identity.addresses.is_empty()
+    endpoint.was_unnamed() && endpoint.source == Source::Range && !identity.addresses.is_empty()
 }

@@ -390,7 +390,7 @@ impl Inner {
         address: IpNet,
         fixed: bool,
     ) -> Endpoint {
-        let name = name.unwrap_or_else(|| unnamed(address.addr()));
+        let name = name.unwrap_or_else(|| EndpointName::of_unnamed(address.addr()));
         if let Some(there) = self.state().endpoints.get(&(network.name.clone(), name.clone())) {
             let mut endpoint = there.clone();
             endpoint.addresses.push(address);
@@ -451,16 +451,9 @@ fn in_sandbox(endpoint: &Endpoint, sandbox: Option<&Path>) -> Home {
     }
 }
 
-/// The name under which a container of unknown name has its address.
-fn unnamed(ip: IpAddr) -> EndpointName {
-    format!("at-{}", ip.to_string().replace(':', "-").trim_end_matches('-'))
-        .parse()
-        .expect("an address is made of digits, letters, dots and dashes")
-}
-
 /// A name that is nobody's: its choice of address is any that is free.
 fn placeholder(pool: &PoolKey) -> EndpointName {
-    unnamed(pool.net.addr())
+    EndpointName::of_unnamed(pool.net.addr())
 }
 
 fn in_pool(pool: &PoolKey, ip: IpAddr) -> Result<IpNet, Refusal> {

@@ -181,6 +181,7 @@ async fn connect_anew(api: &Api, handle: &Handle, container: &Misplaced) -> anyh
     let mut settings = place.context("it has left the network")?.clone();
     if let Some(settings) = settings.as_object_mut() {
         settings.retain(|key, _| !RUNNING.contains(&key.as_str()));
+        settings.extend(container.mac.map(|mac| ("MacAddress".to_owned(), json!(mac))));
     }
     tracing::info!(container = %container.name, "connecting it anew, for the address that its name had before");
     let path = |verb: &str| format!("/networks/{}/{verb}", escaped(&container.network));
