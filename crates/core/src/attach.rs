@@ -373,7 +373,6 @@ impl State {
             mac: kept.or(endpoint.mac),
             addresses: addresses.into_iter().collect(),
             last_used: now,
-            container: before.and_then(|identity| identity.container.clone()),
         };
         changes.push(Change::PutIdentity(scope, endpoint.name.clone(), identity));
         changes

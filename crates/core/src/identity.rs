@@ -24,9 +24,6 @@ pub struct Identity {
     pub addresses: Vec<IpAddr>,
     /// When it last had them, in seconds since 1970.
     pub last_used: u64,
-    /// The engine's id of the container that had the name last, by which it is known while the engine answers nothing.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub container: Option<String>,
 }
 
 /// A network as identities know it: by the name that people give it, which outlives the network itself.

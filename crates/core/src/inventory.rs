@@ -148,36 +148,16 @@ impl State {
         let mut taken: BTreeSet<EndpointKey> = self.endpoints.keys().cloned().collect();
         for (container, _, id) in inventory.endpoints() {
             let Some(endpoint) = self.endpoint_of_engine(id) else { continue };
-            let Some(network) = self.network_of(endpoint).filter(|network| !network.adopted) else {
-                continue;
-            };
+            let adopted = self.network_of(endpoint).is_none_or(|network| network.adopted);
             let key = (endpoint.network.clone(), container.name.clone());
-            let scope = State::scope(network);
-            let known = self.identities.get(&(scope.clone(), container.name.clone()));
-            if endpoint.name == container.name {
-                if let Some(identity) = known.filter(|known| known.container.as_ref() != Some(&container.id))
-                {
-                    let container_id = Some(container.id.clone());
-                    let identity = Identity { container: container_id, ..identity.clone() };
-                    changes.push(Change::PutIdentity(scope, container.name.clone(), identity));
-                }
-                continue;
-            }
-            if !taken.insert(key) {
+            if adopted || endpoint.name == container.name || !taken.insert(key) {
                 continue;
             }
             let tagged_as = endpoint.tagged_as.clone().or_else(|| Some(endpoint.name.clone()));
             let named = Endpoint { name: container.name.clone(), tagged_as, ..endpoint.clone() };
             changes.push(Change::DelEndpoint((endpoint.network.clone(), endpoint.name.clone())));
             changes.push(Change::PutEndpoint(named.clone()));
-            match known {
-                Some(identity) if keeps_its_own(&named, identity) => {
-                    let container_id = Some(container.id.clone());
-                    let identity = Identity { container: container_id, ..identity.clone() };
-                    changes.push(Change::PutIdentity(scope, container.name.clone(), identity));
-                }
-                _ => changes.extend(self.remember(&named, now)),
-            }
+            changes.extend(self.remember(&named, now));
         }
         changes
     }
@@ -247,22 +227,6 @@ impl State {
                 && !endpoint.engine_id().is_some_and(|id| listed.contains(id))
         };
         self.endpoints.values().filter(forgotten).collect()
-    }
-
-    /// The names that a running container of an engine's could have, by the ids of containers that are starting now:
-    /// for the time in which the engine answers nothing because it is starting itself.
-    pub fn names_of_containers(&self, network: &Network, containers: &[String]) -> Vec<EndpointName> {
-        let scope = State::scope(network);
-        let waiting = |name: &EndpointName| {
-            let there = self.endpoints.get(&(network.name.clone(), name.clone()));
-            there.is_none_or(|endpoint| !endpoint.is_wanted())
-        };
-        let known = self.identities.iter().filter(|((of, name), identity)| {
-            *of == scope
-                && identity.container.as_ref().is_some_and(|id| containers.contains(id))
-                && waiting(name)
-        });
-        known.map(|((_, name), _)| name.clone()).collect()
     }
 }
 

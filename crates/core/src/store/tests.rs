@@ -54,12 +54,8 @@ fn changes() -> Vec<Change> {
         since: 17,
         tagged_as: None,
     };
-    let identity = Identity {
-        mac: endpoint.mac,
-        addresses: vec!["192.168.88.200".parse().unwrap()],
-        last_used: 17,
-        container: None,
-    };
+    let identity =
+        Identity { mac: endpoint.mac, addresses: vec!["192.168.88.200".parse().unwrap()], last_used: 17 };
     vec![
         Change::PutNetwork(network),
         Change::PutEndpoint(endpoint),
