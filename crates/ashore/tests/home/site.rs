@@ -126,9 +126,15 @@ impl Site {
         self.ok(&format!("run -d --init --name {name} --network lan {options} box sleep 1000"));
     }
 
-    /// A container's IPv4 address and MAC, as the engine shows them.
+    /// A container's IPv4 address and MAC, as the engine shows them, once it is on a network: where its name was not known
+    /// at its start, it may be on its way to its own address.
     pub fn address_of(&self, container: &str) -> (String, String) {
-        self.place_of(container).unwrap_or_else(|| panic!("{container} is on no network"))
+        let mut place = None;
+        eventually(&format!("{container} is on a network"), || {
+            place = self.place_of(container);
+            place.is_some()
+        });
+        place.expect("it was waited for")
     }
 
     /// The same, if it is on a network at this moment.

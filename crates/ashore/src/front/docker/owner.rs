@@ -142,12 +142,14 @@ async fn at_work_on(
 ) -> Option<EndpointName> {
     /// Long enough for any container but the one in question, and added to an attach.
     const LEAST: Duration = Duration::from_millis(50);
+    /// What is left of the patience after a list that took long.
+    const MOST: Duration = Duration::from_millis(250);
     let may_be = |container: &&Container| match container.on(network) {
         Some(there) => there.endpoint.is_empty(),
         None => container.state == "running",
     };
     let ids: Vec<&str> = containers.iter().filter(may_be).map(|container| container.id.as_str()).collect();
-    let id = only_busy(api, &ids, LEAST + 10 * a_list_takes).await?;
+    let id = only_busy(api, &ids, (LEAST + 10 * a_list_takes).min(MOST)).await?;
     containers.iter().find(|container| container.id == id)?.endpoint_name()
 }
 
