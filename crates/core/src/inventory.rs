@@ -117,17 +117,20 @@ impl Inventory {
 impl State {
     /// What a list tells of networks and containers that Ashore knows by the engine's ids alone: what people call them.
     pub fn learnt(&self, inventory: &Inventory, now: u64) -> Vec<Change> {
-        let mut state = self.clone();
-        let mut all = Vec::new();
-        for changes in [State::network_names, State::container_names] {
-            let changes = changes(&state, inventory, now);
-            changes.iter().cloned().for_each(|change| state.apply(change));
+        let mut all = self.network_names(inventory);
+        let mut state = self.with(&all);
+        // A name that one endpoint gives up may be another's.
+        loop {
+            let changes = state.container_names(inventory, now);
+            if changes.is_empty() {
+                return all;
+            }
+            state = state.with(&changes);
             all.extend(changes);
         }
-        all
     }
 
-    fn network_names(&self, inventory: &Inventory, _: u64) -> Vec<Change> {
+    fn network_names(&self, inventory: &Inventory) -> Vec<Change> {
         let of_engine = |network: &Network| {
             let known = network.engine.as_ref()?;
             let listed = inventory.networks.iter().find(|listed| listed.id == known.id)?;

@@ -371,7 +371,12 @@ impl Inner {
         wish: &Reservation,
         expected: Option<EndpointName>,
     ) -> Option<EndpointName> {
-        let name = wish.owner.as_ref().and_then(|owner| owner.name.clone()).or(expected)?;
+        // An engine that was asked and could not tell is starting several, and the expected one is but one of them: a wrong
+        // name would cost two containers their addresses.
+        let name = match &wish.owner {
+            Some(owner) => owner.name.clone()?,
+            None => expected?,
+        };
         match self.state().endpoints.get(&(network.name.clone(), name.clone())) {
             None => Some(name),
             Some(there) if there.stage == Stage::Reserved && there.engine_id().is_none() => {

@@ -89,21 +89,6 @@ fn fitting(containers: Vec<Container>, network: &str, asked: Asked) -> Vec<Conta
     containers.into_iter().filter(fits).collect()
 }
 
-/// The container of a network that is starting now: the only one without an endpoint of which a process runs already, as
-/// it does from Docker 28 on before its network is made. Several at once are told apart by nothing.
-fn starting<'a>(
-    containers: &'a [Container],
-    network: &str,
-    runs: impl Fn(&str) -> bool,
-) -> Option<&'a Container> {
-    let waits = |one: &&Container| one.on(network).is_some_and(|there| there.endpoint.is_empty());
-    let mut running = containers.iter().filter(waits).filter(|container| runs(&container.id));
-    match (running.next(), running.next()) {
-        (one, None) => one,
-        _ => None,
-    }
-}
-
 /// A container's name as an endpoint's. Docker's may be longer than Ashore's.
 pub(super) fn endpoint_name(name: &str) -> EndpointName {
     let name = name.trim_start_matches('/');
@@ -125,15 +110,12 @@ async fn ask(api: &Api, network: &EngineNetwork, asked: Asked) -> anyhow::Result
     let began = Instant::now();
     let containers: Vec<Container> = api.get("/containers/json?all=1").await?;
     let containers = fitting(containers, &network_name, asked);
-    let name = match starting(&containers, &network_name, has_shim) {
-        Some(one) => one.endpoint_name(),
-        None => at_work_on(api, &containers, &network_name, began.elapsed()).await,
-    };
+    let name = at_work_on(api, &containers, &network_name, began.elapsed()).await;
     Ok(Owner { network: network.id.clone(), network_name: Some(network_name), name })
 }
 
-/// The container that the engine is starting, before its process runs, or that it is connecting while it runs, and then it
-/// is not listed on the network yet.
+/// The container that the engine is starting or connecting. One that it starts has no endpoint yet, and one that it connects
+/// runs and is not listed on the network. Several at once are told apart by nothing.
 async fn at_work_on(
     api: &Api,
     containers: &[Container],
@@ -141,19 +123,26 @@ async fn at_work_on(
     a_list_takes: Duration,
 ) -> Option<EndpointName> {
     /// Long enough for any container but the one in question, and added to an attach.
-    const LEAST: Duration = Duration::from_millis(50);
+    const LEAST: Duration = Duration::from_millis(20);
     /// What is left of the patience after a list that took long.
     const MOST: Duration = Duration::from_millis(250);
     let may_be = |container: &&Container| match container.on(network) {
         Some(there) => there.endpoint.is_empty(),
         None => container.state == "running",
     };
-    let ids: Vec<&str> = containers.iter().filter(may_be).map(|container| container.id.as_str()).collect();
-    let id = only_busy(api, &ids, (LEAST + 10 * a_list_takes).min(MOST)).await?;
-    containers.iter().find(|container| container.id == id)?.endpoint_name()
+    let candidates: Vec<&Container> = containers.iter().filter(may_be).collect();
+    let one = match candidates.as_slice() {
+        [one] if has_shim(&one.id) => one,
+        several => {
+            let ids: Vec<&str> = several.iter().map(|container| container.id.as_str()).collect();
+            let id = only_busy(api, &ids, (LEAST + 10 * a_list_takes).min(MOST)).await?;
+            several.iter().find(|container| container.id == id)?
+        }
+    };
+    one.endpoint_name()
 }
 
-/// Whether a container has a shim process, the engine's own, which runs from before its network is made.
+/// Whether a container has a shim process, the engine's own, which from Docker 28 on runs before its network is made.
 fn has_shim(id: &str) -> bool {
     let Ok(processes) = std::fs::read_dir("/proc") else { return false };
     processes.flatten().any(|process| {
