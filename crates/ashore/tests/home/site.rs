@@ -165,6 +165,14 @@ pub fn on_every_engine(test: &str, run: impl Fn(&mut Site)) {
     at_every_site(test, |mut site, _| run(&mut site));
 }
 
+/// Runs a test on one engine: where it takes long, and all engines are alike in what it is about.
+pub fn on_engine(suite: &str, test: &str, run: impl Fn(&Site)) {
+    match Engines::find() {
+        Ok(engines) => run(&Site::new(&engines, suite)),
+        Err(why) => cannot_run(test, &why),
+    }
+}
+
 /// Runs a test that reboots on every engine.
 pub fn at_every_site(test: &str, run: impl Fn(Site, &Engines)) {
     match Engines::find() {

@@ -1,6 +1,6 @@
 //! What an engine's list tells: names, what it has forgotten, and the endpoints of adopted networks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use ashore_core::EndpointName;
@@ -24,6 +24,9 @@ const ATTEMPTS: u32 = 3;
 #[derive(Debug, Default)]
 pub(super) struct Missing {
     since: BTreeMap<Item, Instant>,
+    /// Endpoints, by the engine's id, whose links were handed to the engine and that no list has shown since: their
+    /// containers are starting, for as long as that takes. An engine that starts anew has forgotten such.
+    starting: BTreeSet<String>,
     /// How often a container was connected anew.
     attempts: BTreeMap<String, u32>,
 }
@@ -38,6 +41,16 @@ enum Item {
 }
 
 impl Missing {
+    /// A link was handed to the engine.
+    pub(super) fn starts(&mut self, endpoint: &str) {
+        self.starting.insert(endpoint.to_owned());
+    }
+
+    /// The engine has started anew.
+    pub(super) fn none_starts(&mut self) {
+        self.starting.clear();
+    }
+
     /// Those that have been missing long enough, of those that are missing now.
     fn given_up(&mut self, missing: &[Item]) -> Vec<Item> {
         let now = Instant::now();
@@ -100,9 +113,13 @@ impl Inner {
     /// Gives up what the engine has forgotten: it says nothing when it was killed in between, or restores endpoints
     /// under live-restore.
     fn collect_garbage(&mut self, inventory: &Inventory) -> Result<bool, Refusal> {
-        let state = self.state();
+        let state = self.store.state();
+        let starting = &mut self.missing.starting;
+        inventory.endpoints().for_each(|(_, _, id)| _ = starting.remove(id));
+        starting.retain(|id| state.endpoint_of_engine(id).is_some());
         let endpoints = state.forgotten_endpoints(inventory).into_iter();
         let mut missing: Vec<Item> = endpoints
+            .filter(|endpoint| !endpoint.engine_id().is_some_and(|id| starting.contains(id)))
             .map(|endpoint| {
                 let key = (endpoint.network.clone(), endpoint.name.clone());
                 Item::Endpoint(key, endpoint.since, endpoint.engine_id().map(str::to_owned))

@@ -239,6 +239,7 @@ impl Engine {
                 self.follow(&inner, &observed);
                 self.lan.announce(inner.state(), &endpoint);
                 let gateways = network.gateways_of(&endpoint).collect();
+                inner.missing.starts(id);
                 let (link, ifname) = (endpoint.link().1.clone(), endpoint.inside().cloned());
                 Ok(Reply::Joined { link, ifname, gateways })
             }
@@ -284,6 +285,7 @@ impl Inner {
         let endpoints = self.state().endpoints.values();
         self.unconfirmed = endpoints.filter_map(Endpoint::engine_id).map(str::to_owned).collect();
         self.unconfirmed_pools = self.state().chosen_pools();
+        self.missing.none_starts();
     }
 
     /// The pool that a call opened whose answer was lost. Where the engine had turned one down before, it is told of none.
