@@ -18,13 +18,14 @@ pub mod plan;
 pub mod pool;
 pub mod range;
 pub mod request;
+pub mod router;
 pub mod state;
 pub mod step;
 pub mod store;
 pub mod vlan;
 
 pub use link::{IpvlanMode, LinkKind, LinkSpec, LinkType, MacvlanMode, Netns, Place, Tag};
-pub use name::{EndpointName, IfName, NameError, NetworkName};
+pub use name::{EndpointName, IfName, NameError, NetworkName, PortName};
 pub use observed::{Observed, View};
 pub use step::{Address, Route, Step};
 pub use vlan::{Vlan, VlanId};

@@ -108,6 +108,12 @@ checked_name! {
     IfName, check_ifname
 }
 
+checked_name! {
+    /// An interface or port as a router or switch calls it (`ether2`, `br-lan`, `ge-0/0/1`, `gi1/0/2`): 1 to 31 letters,
+    /// digits, `.`, `_`, `-`, `/` and `:`. It stands in commands that people paste, so nothing in it may mean anything to a shell.
+    PortName, check_port
+}
+
 fn check_network(text: &str) -> Result<(), NameError> {
     check_label("network name", text)
 }
@@ -117,17 +123,27 @@ fn check_endpoint(text: &str) -> Result<(), NameError> {
 }
 
 fn check_label(what: &'static str, text: &str) -> Result<(), NameError> {
-    const MOST: usize = 63;
     const ALLOWED: &str = "allowed are letters, digits, `_`, `.` and `-`, the first being a letter or digit";
-    check_length(what, text, MOST)?;
-    let at_fault = text.char_indices().find(|&(at, c)| {
-        let inner = at > 0 && matches!(c, '_' | '.' | '-');
-        !(c.is_ascii_alphanumeric() || inner)
-    });
-    match at_fault {
-        Some((_, character)) => {
-            Err(NameError::Character { what, name: text.to_owned(), character, allowed: ALLOWED })
-        }
+    check_word(what, text, 63, "_.-", ALLOWED)
+}
+
+fn check_port(text: &str) -> Result<(), NameError> {
+    const ALLOWED: &str =
+        "allowed are letters, digits, `.`, `_`, `-`, `/` and `:`, the first being a letter or digit";
+    check_word("name of an interface or port", text, 31, "._-/:", ALLOWED)
+}
+
+fn check_word(
+    what: &'static str,
+    text: &str,
+    most: usize,
+    inner: &str,
+    allowed: &'static str,
+) -> Result<(), NameError> {
+    check_length(what, text, most)?;
+    let fits = |&(at, c): &(usize, char)| c.is_ascii_alphanumeric() || (at > 0 && inner.contains(c));
+    match text.char_indices().find(|place| !fits(place)) {
+        Some((_, character)) => Err(NameError::Character { what, name: text.to_owned(), character, allowed }),
         None => Ok(()),
     }
 }
@@ -176,6 +192,18 @@ mod tests {
         }
         for text in ["eth0", "eth0.200", "br-lan", "fifteen-bytes-x", "lan@home"] {
             assert!(text.parse::<IfName>().is_ok(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_routers_port_is_a_word_that_a_shell_leaves_alone() {
+        for text in
+            ["", "-x", "/etc", "a b", "a;b", "$(id)", "`id`", "a'b", "a\"b", "#x", "ä", "\n", &"x".repeat(32)]
+        {
+            assert!(text.parse::<PortName>().is_err(), "{text:?}");
+        }
+        for text in ["ether2", "br-lan", "sfp-sfpplus1", "gi1/0/2", "ge-0/0/1:0", "24"] {
+            assert!(text.parse::<PortName>().is_ok(), "{text:?}");
         }
     }
 }

@@ -260,7 +260,7 @@ fn nearest(subnets: &[IpNet], ip: IpAddr) -> Option<IpNet> {
     subnets.iter().find(same).or(subnets.first()).copied()
 }
 
-fn is_link_local(ip: IpAddr) -> bool {
+pub(crate) fn is_link_local(ip: IpAddr) -> bool {
     matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
 }
 
@@ -358,7 +358,7 @@ impl Network {
         if mtu < least { Err(NetworkError::MtuTooSmall { mtu, family, least }) } else { Ok(()) }
     }
 
-    fn check_subnets(&self) -> Result<(), NetworkError> {
+    pub(crate) fn check_subnets(&self) -> Result<(), NetworkError> {
         if self.subnets.is_empty() {
             return Err(NetworkError::NoSubnet);
         }

@@ -70,6 +70,19 @@ impl Range {
         net.contains(&self.first) && net.contains(&self.last)
     }
 
+    /// What is left of it without another: nothing, one run or two.
+    #[must_use]
+    pub fn without(&self, other: &Range) -> Vec<Range> {
+        if !self.overlaps(other) {
+            return vec![*self];
+        }
+        let before = (self.first < other.first)
+            .then(|| Range { first: self.first, last: address(self.first, number(other.first) - 1) });
+        let after = (other.last < self.last)
+            .then(|| Range { first: address(self.first, number(other.last) + 1), last: self.last });
+        before.into_iter().chain(after).collect()
+    }
+
     /// How many addresses it has; a whole IPv6 space counts as `u128::MAX`.
     pub fn len(&self) -> u128 {
         (number(self.last) - number(self.first)).saturating_add(1)
@@ -83,11 +96,12 @@ impl Range {
     /// The address `offset` places after the first, going round at the end.
     #[must_use]
     pub fn nth_around(&self, offset: u128) -> IpAddr {
-        let at = number(self.first) + offset % self.len();
-        match self.first {
-            IpAddr::V4(_) => Ipv4Addr::from(at as u32).into(),
-            IpAddr::V6(_) => Ipv6Addr::from(at).into(),
-        }
+        address(self.first, number(self.first) + offset % self.len())
+    }
+
+    /// How many places after the first an address of it stands.
+    pub fn offset_of(&self, ip: IpAddr) -> Option<u128> {
+        self.contains(ip).then(|| number(ip) - number(self.first))
     }
 
     /// The addresses in order, beginning `start` places after the first and going round once.
@@ -113,6 +127,14 @@ fn number(ip: IpAddr) -> u128 {
     match ip {
         IpAddr::V4(ip) => u128::from(u32::from(ip)),
         IpAddr::V6(ip) => u128::from(ip),
+    }
+}
+
+/// The address of a number, of the same family as another.
+fn address(like: IpAddr, number: u128) -> IpAddr {
+    match like {
+        IpAddr::V4(_) => Ipv4Addr::from(number as u32).into(),
+        IpAddr::V6(_) => Ipv6Addr::from(number).into(),
     }
 }
 
@@ -143,6 +165,13 @@ impl fmt::Display for Range {
             [net] => write!(f, "{net}"),
             _ => write!(f, "{}-{}", self.first, self.last),
         }
+    }
+}
+
+impl From<IpAddr> for Range {
+    /// The range of one address.
+    fn from(ip: IpAddr) -> Self {
+        Range { first: ip, last: ip }
     }
 }
 
@@ -214,5 +243,22 @@ mod tests {
         let (a, b, c) = (range("10.0.0.0/28"), range("10.0.0.15-10.0.0.20"), range("10.0.0.16/28"));
         assert!(a.overlaps(&b) && b.overlaps(&a) && b.overlaps(&c) && !a.overlaps(&c));
         assert!(!a.overlaps(&range("fd00::/64")));
+    }
+
+    #[test]
+    fn what_is_left_without_another_has_none_of_it() {
+        let all = range("192.168.88.0/24");
+        for (other, left) in [
+            ("192.168.88.192/27", "192.168.88.0-192.168.88.191 192.168.88.224/27"),
+            ("192.168.88.0/25", "192.168.88.128/25"),
+            ("192.168.87.0-192.168.88.9", "192.168.88.10-192.168.88.255"),
+            ("192.168.88.255-192.168.89.3", "192.168.88.0-192.168.88.254"),
+            ("192.168.0.0/16", ""),
+            ("10.0.0.0/8", "192.168.88.0/24"),
+            ("::/0", "192.168.88.0/24"),
+        ] {
+            let shown: Vec<String> = all.without(&range(other)).iter().map(ToString::to_string).collect();
+            assert_eq!(shown.join(" "), left, "without {other}");
+        }
     }
 }

@@ -1,0 +1,68 @@
+//! A Linux router whose interfaces systemd-networkd makes.
+
+use super::page::Page;
+use super::{RouterPlan, linux};
+
+pub(super) fn render(plan: &RouterPlan, page: &mut Page) {
+    let Some(vlan) = plan.vlan else {
+        linux::untagged(plan, page);
+        for subnet in plan.v4() {
+            let Some(pool) = subnet.largest_pool() else { continue };
+            let before = crate::range::Range::of_net(&subnet.net).offset_of(pool.first()).unwrap_or_default();
+            page.note(&format!(
+                "With the DHCP server of systemd-networkd itself, which takes one pool: PoolOffset={before} and PoolSize={} \
+                 in the section [DHCPServer] of the LAN's .network file, then networkctl reload.",
+                pool.len()
+            ));
+        }
+        return;
+    };
+    let lan = plan.lan_or("eth1");
+    let interface = format!("{lan}.{vlan}");
+    page.gap();
+    page.note(&format!(
+        "As root. {lan} is the interface that carries the LAN; --lan-interface names another."
+    ));
+    let mut netdev = Page::default();
+    netdev.line("[NetDev]");
+    netdev.line(format_args!("Name={interface}"));
+    netdev.line("Kind=vlan");
+    netdev.gap();
+    netdev.line("[VLAN]");
+    netdev.line(format_args!("Id={vlan}"));
+    page.file(&format!("/etc/systemd/network/20-{interface}.netdev"), &netdev);
+    page.file(&format!("/etc/systemd/network/20-{interface}.network"), &network_file(plan, &interface));
+    page.gap();
+    page.note(&format!("{lan} learns of the VLAN by a drop-in beside the file that configures it."));
+    page.line(format_args!("file=$(networkctl status {lan} --no-pager | sed -n 's/^ *Network File: *//p')"));
+    page.line(format_args!(
+        "dropin=/etc/systemd/network/$(basename \"${{file:?{lan} is not configured by systemd-networkd}}\").d"
+    ));
+    page.line("mkdir -p \"$dropin\"");
+    page.line(format_args!("printf '[Network]\\nVLAN={interface}\\n' > \"$dropin/{}.conf\"", plan.name));
+    page.line("networkctl reload");
+    page.line(format_args!("networkctl reconfigure {lan}"));
+    linux::services(plan, lan, &interface, page);
+}
+
+fn network_file(plan: &RouterPlan, interface: &str) -> Page {
+    let mut file = Page::default();
+    file.line("[Match]");
+    file.line(format_args!("Name={interface}"));
+    file.gap();
+    file.line("[Network]");
+    for subnet in &plan.subnets {
+        file.line(format_args!("Address={}", subnet.interface_address()));
+    }
+    file.note(
+        "From systemd 256 on, and before it; each version passes over the other's word with a warning.",
+    );
+    if plan.v4().next().is_some() {
+        file.line("IPv4Forwarding=yes");
+    }
+    if plan.v6().next().is_some() {
+        file.line("IPv6Forwarding=yes");
+    }
+    file.line("IPForward=yes");
+    file
+}
