@@ -4,9 +4,11 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use ashore_core::range::Range;
-use ashore_core::{EndpointName, IfName, LinkKind, NetworkName, VlanId};
+use ashore_core::router::{Policy, System};
+use ashore_core::{EndpointName, IfName, LinkKind, NetworkName, PortName, VlanId};
 use ashore_wire::Mac;
 use ashore_wire::conflict::Profile;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use ipnet::IpNet;
 
@@ -52,6 +54,8 @@ pub(crate) enum Command {
     Forget(ForgetArgs),
     /// Show what would be changed, as the commands that a person would type
     Plan(PlanArgs),
+    /// Print what the LAN's router or switch needs for a network: VLAN, DHCP pool, firewall
+    RouterConfig(Box<RouterConfigArgs>),
     /// Show who is where
     Status(ClientArgs),
     /// Save and restore everything that Ashore remembers
@@ -263,6 +267,65 @@ pub(crate) enum PlanCommand {
         #[command(flatten)]
         client: ClientArgs,
     },
+}
+
+/// `ashore router-config`.
+#[derive(Debug, Args)]
+pub(crate) struct RouterConfigArgs {
+    /// A network that there is; without one the options say all, and no daemon is asked
+    #[arg(conflicts_with_all = ["subnets", "ranges"])]
+    pub(crate) network: Option<NetworkName>,
+    /// The router or switch; without one, or with `list`, they are listed
+    #[arg(long = "for", value_name = "SYSTEM", value_parser = system_parser())]
+    pub(crate) system: Option<Wanted>,
+    /// The VLAN's number [default: that of a parent such as eth0.200; else none]
+    #[arg(long, value_name = "ID")]
+    pub(crate) vlan: Option<VlanId>,
+    /// A subnet of a network that is yet to be made; repeat for more
+    #[arg(long = "subnet", value_name = "CIDR")]
+    pub(crate) subnets: Vec<IpNet>,
+    /// What Ashore shall hand out, as a CIDR or first-last; one for a subnet [default: all of it]
+    #[arg(long = "ip-range", value_name = "RANGE")]
+    pub(crate) ranges: Vec<Range>,
+    /// The router's address; one for a subnet [default: the network's gateway, or the subnet's first]
+    #[arg(long = "gateway", value_name = "IP")]
+    pub(crate) gateways: Vec<IpAddr>,
+    /// What the router's DHCP server shall hand out; repeat for more [default: all that is left]
+    #[arg(long = "pool", value_name = "RANGE")]
+    pub(crate) pools: Vec<Range>,
+    /// The router's interface that carries the LAN [default: what it is usually called there]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) lan_interface: Option<PortName>,
+    /// A port of the router or switch that leads to the NAS; repeat for more
+    #[arg(long = "port", value_name = "NAME")]
+    pub(crate) ports: Vec<PortName>,
+    /// What may pass between VLAN and LAN: open, one-way (from the LAN), closed [default: one-way]
+    #[arg(long, value_name = "POLICY", value_parser = policy_parser(), hide_possible_values = true)]
+    pub(crate) firewall: Option<Policy>,
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+}
+
+/// What `--for` says.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Wanted {
+    /// The systems that there are.
+    List,
+    /// One of them.
+    For(System),
+}
+
+/// A parser that knows the nearest name to a wrong one.
+fn system_parser() -> impl TypedValueParser<Value = Wanted> {
+    let names = System::ALL.map(System::name).into_iter().chain(["list"]);
+    PossibleValuesParser::new(names).try_map(|name| match name.as_str() {
+        "list" => Ok(Wanted::List),
+        name => name.parse().map(Wanted::For),
+    })
+}
+
+fn policy_parser() -> impl TypedValueParser<Value = Policy> {
+    PossibleValuesParser::new(Policy::ALL.map(Policy::name)).try_map(|name| name.parse::<Policy>())
 }
 
 /// `ashore state`.

@@ -26,6 +26,7 @@ pub fn run() -> ExitCode {
         Command::Adopt(args) => commands::adopt::run(&args),
         Command::Forget(args) => commands::adopt::forget(&args),
         Command::Plan(args) => commands::plan::run(args),
+        Command::RouterConfig(args) => commands::router_config::run(*args),
         Command::Status(args) => commands::status::run(&args),
         Command::State(command) => commands::state::run(&command),
         Command::Install(args) => commands::install::install(&args),

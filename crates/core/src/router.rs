@@ -16,6 +16,7 @@ use crate::name::{IfName, NetworkName, PortName};
 use crate::network::{Network, NetworkError, Subnet, is_link_local};
 use crate::range::Range;
 use crate::request::NetworkSpec;
+use crate::vlan::VlanId;
 
 mod error;
 mod ifupdown;
@@ -40,7 +41,7 @@ pub struct RouterPlan {
     /// Ashore's network, if there is one yet.
     pub network: Option<NetworkName>,
     /// The VLAN; none if the network is the untagged LAN itself.
-    pub vlan: Option<u16>,
+    pub vlan: Option<VlanId>,
     /// Its subnets.
     pub subnets: Vec<RouterSubnet>,
     /// The router's interface that carries the LAN, and the VLAN beside it.
@@ -109,7 +110,7 @@ pub enum System {
 #[derive(Debug, Clone, Default)]
 pub struct RouterWish {
     /// The VLAN's number, where the parent's name does not tell it.
-    pub vlan: Option<u16>,
+    pub vlan: Option<VlanId>,
     /// The router's addresses, where the network does not tell them.
     pub gateways: Vec<IpAddr>,
     /// What the router's DHCP server hands out; without a word all that is free for it.
@@ -206,6 +207,15 @@ impl Policy {
     }
 }
 
+impl FromStr for Policy {
+    type Err = RouterError;
+
+    fn from_str(text: &str) -> Result<Self, RouterError> {
+        let named = Policy::ALL.into_iter().find(|policy| policy.name() == text);
+        named.ok_or_else(|| RouterError::UnknownPolicy(text.to_owned()))
+    }
+}
+
 impl fmt::Display for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
@@ -277,6 +287,8 @@ impl RouterPlan {
             name: fixed("new"),
             engine: None,
             parent: Some(IfName::from_str("eth0").expect("a name")),
+            vlan: None,
+            gvrp: false,
             kind: LinkKind::default(),
             subnets: subnets.to_vec(),
             ranges: ranges.to_vec(),
@@ -298,7 +310,7 @@ impl RouterPlan {
     /// Every subnet has its router by now.
     fn build(network: &Network, wish: RouterWish) -> Result<Self, RouterError> {
         network.check_subnets()?;
-        let vlan = vlan_of(&network.parent, wish.vlan)?;
+        let vlan = vlan_of(network, wish.vlan)?;
         if vlan.is_none() && wish.policy.is_some() {
             return Err(RouterError::NothingBetween);
         }
@@ -379,7 +391,7 @@ impl RouterPlan {
         if self.network.is_some() {
             return;
         }
-        let parent = self.vlan.map_or_else(|| "eth0".to_owned(), |id| format!("eth0.{id}"));
+        let vlan = self.vlan.map_or_else(String::new, |id| format!(" --vlan {id}"));
         let subnet = |subnet: &RouterSubnet| {
             let range = Some(subnet.range).filter(|range| *range != Range::of_net(&subnet.net));
             let range = range.map_or_else(String::new, |range| format!(" --ip-range {range}"));
@@ -389,7 +401,7 @@ impl RouterPlan {
         page.gap();
         page.note("On the NAS, if eth0 is its interface:");
         page.line(format_args!(
-            "# ashore network create {} --parent {parent}{}",
+            "# ashore network create {} --parent eth0{vlan}{}",
             self.name,
             subnets.concat()
         ));
@@ -440,17 +452,16 @@ fn fixed(text: &str) -> NetworkName {
     text.parse().expect("a name")
 }
 
-/// The VLAN that an interface such as `eth0.200` is, unless a number was given.
-fn vlan_of(parent: &IfName, given: Option<u16>) -> Result<Option<u16>, RouterError> {
-    if let Some(id) = given.filter(|id| !(1..=4094).contains(id)) {
-        return Err(RouterError::NoVlan(id));
-    }
-    let named = parent.as_str().rsplit_once('.').and_then(|(_, id)| id.parse::<u16>().ok());
-    match (named.filter(|id| (1..=4094).contains(id)), given) {
-        (Some(named), Some(given)) if named != given => {
+/// The VLAN that Ashore makes, or that a parent such as `eth0.200` is, or that was given.
+fn vlan_of(network: &Network, given: Option<VlanId>) -> Result<Option<VlanId>, RouterError> {
+    let parent = &network.parent;
+    let named = parent.as_str().rsplit_once('.').and_then(|(_, id)| id.parse::<VlanId>().ok());
+    let known = network.vlan.as_ref().map(|vlan| vlan.id).or(named);
+    match given {
+        Some(given) if known.is_some_and(|known| known != given) => {
             Err(RouterError::OtherVlan { parent: parent.clone(), given })
         }
-        (named, given) => Ok(given.or(named)),
+        _ => Ok(given.or(known)),
     }
 }
 

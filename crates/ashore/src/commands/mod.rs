@@ -6,6 +6,7 @@ pub(crate) mod install;
 pub(crate) mod lab;
 pub(crate) mod network;
 pub(crate) mod plan;
+pub(crate) mod router_config;
 pub(crate) mod state;
 pub(crate) mod status;
 mod table;

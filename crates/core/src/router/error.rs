@@ -4,10 +4,11 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::{System, joined};
+use super::{Policy, System, joined};
 use crate::name::{IfName, NetworkName};
 use crate::network::NetworkError;
 use crate::range::Range;
+use crate::vlan::VlanId;
 
 /// Why there is no plan for a router.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -21,16 +22,16 @@ pub enum RouterError {
     /// No such system.
     #[error("`{0}` is no system whose configuration is known")]
     UnknownSystem(String),
-    /// No VLAN's number.
-    #[error("`{0}` is no VLAN: they are numbered from 1 to 4094")]
-    NoVlan(u16),
+    /// No such policy.
+    #[error("`{0}` is no policy between VLAN and LAN")]
+    UnknownPolicy(String),
     /// The parent is another VLAN.
     #[error("the parent `{parent}` is not VLAN {given}")]
     OtherVlan {
         /// The network's parent.
         parent: IfName,
         /// The VLAN as given.
-        given: u16,
+        given: VlanId,
     },
     /// The network has another gateway.
     #[error("network `{network}` sends by {known}, not by {given}")]
@@ -108,7 +109,7 @@ impl RouterError {
             RouterError::UnknownSystem(_) => {
                 format!("one of {}", System::ALL.map(System::name).join(", "))
             }
-            RouterError::NoVlan(_) => "--vlan 200, or whichever is free".into(),
+            RouterError::UnknownPolicy(_) => format!("one of {}", Policy::ALL.map(Policy::name).join(", ")),
             RouterError::OtherVlan { .. } => "leave --vlan out: the parent's name tells it".into(),
             RouterError::OtherGateway { network, .. } => {
                 format!(

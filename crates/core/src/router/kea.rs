@@ -2,6 +2,7 @@
 
 use super::page::Page;
 use super::{RouterPlan, RouterSubnet};
+use crate::vlan::VlanId;
 
 pub(super) fn render(plan: &RouterPlan, page: &mut Page) {
     page.gap();
@@ -21,7 +22,7 @@ pub(super) fn render(plan: &RouterPlan, page: &mut Page) {
     }
     let last = served.len().saturating_sub(1);
     for (at, subnet) in served.into_iter().enumerate() {
-        entry(subnet, usize::from(plan.vlan.unwrap_or(1)) + 10_000 * at, at < last, page);
+        entry(subnet, usize::from(plan.vlan.map_or(1, VlanId::get)) + 10_000 * at, at < last, page);
     }
 }
 

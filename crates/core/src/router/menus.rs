@@ -3,6 +3,7 @@
 use super::linux::PRIVATE;
 use super::page::Page;
 use super::{Policy, RouterPlan, RouterSubnet, joined, span};
+use crate::vlan::VlanId;
 
 /// Whose menus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +38,7 @@ pub(super) fn render(plan: &RouterPlan, menus: Menus, page: &mut Page) {
     }
 }
 
-fn interface(plan: &RouterPlan, menus: Menus, vlan: u16, steps: &mut Steps<'_>) {
+fn interface(plan: &RouterPlan, menus: Menus, vlan: VlanId, steps: &mut Steps<'_>) {
     let name = plan.name.to_uppercase();
     let parent = plan.lan_interface.as_ref().map_or_else(
         || "the port of LAN (Interfaces > Assignments tells which, such as igc1)".to_owned(),

@@ -2,6 +2,7 @@
 
 use super::page::Page;
 use super::{Policy, RouterPlan, RouterSubnet, joined};
+use crate::vlan::VlanId;
 
 pub(super) fn render(plan: &RouterPlan, page: &mut Page) {
     page.gap();
@@ -49,7 +50,7 @@ fn lan_stays(bridge: &str, page: &mut Page) {
     page.line("fi");
 }
 
-fn bridge_vlan(plan: &RouterPlan, bridge: &str, vlan: u16, ports: &[&str], page: &mut Page) {
+fn bridge_vlan(plan: &RouterPlan, bridge: &str, vlan: VlanId, ports: &[&str], page: &mut Page) {
     let name = &plan.name;
     page.gap();
     page.note(&format!("VLAN {vlan}, tagged towards the NAS, and the router's address in it."));
@@ -168,7 +169,7 @@ fn rule(plan: &RouterPlan, what: &str, options: &[(&str, &str)], page: &mut Page
     page.line(format_args!("uci set firewall.{name}_{what}.target='ACCEPT'"));
 }
 
-fn clicks(plan: &RouterPlan, bridge: &str, vlan: u16, ports: &[&str], page: &mut Page) {
+fn clicks(plan: &RouterPlan, bridge: &str, vlan: VlanId, ports: &[&str], page: &mut Page) {
     let name = &plan.name;
     let addresses: Vec<String> =
         plan.subnets.iter().map(|subnet| subnet.interface_address().to_string()).collect();

@@ -3,6 +3,7 @@
 use super::linux::PRIVATE;
 use super::page::Page;
 use super::{Policy, RouterPlan, RouterSubnet};
+use crate::vlan::VlanId;
 
 pub(super) fn render(plan: &RouterPlan, page: &mut Page) {
     page.gap();
@@ -18,7 +19,7 @@ pub(super) fn render(plan: &RouterPlan, page: &mut Page) {
     page.line("exit");
 }
 
-fn with_vlan(plan: &RouterPlan, vlan: u16, page: &mut Page) {
+fn with_vlan(plan: &RouterPlan, vlan: VlanId, page: &mut Page) {
     let lan = plan.lan_or("eth1");
     interface(plan, lan, vlan, page);
     dhcp(plan, vlan, page);
@@ -35,7 +36,7 @@ fn with_vlan(plan: &RouterPlan, vlan: u16, page: &mut Page) {
     }
 }
 
-fn interface(plan: &RouterPlan, lan: &str, vlan: u16, page: &mut Page) {
+fn interface(plan: &RouterPlan, lan: &str, vlan: VlanId, page: &mut Page) {
     page.gap();
     let kind = ["br", "bond"].into_iter().find(|kind| lan.starts_with(kind));
     let kind = match kind {
@@ -70,7 +71,7 @@ fn interface(plan: &RouterPlan, lan: &str, vlan: u16, page: &mut Page) {
     }
 }
 
-fn dhcp(plan: &RouterPlan, vlan: u16, page: &mut Page) {
+fn dhcp(plan: &RouterPlan, vlan: VlanId, page: &mut Page) {
     let served = plan.served();
     if served.is_empty() {
         return;
@@ -84,7 +85,7 @@ fn dhcp(plan: &RouterPlan, vlan: u16, page: &mut Page) {
         let at_subnet =
             format!("set service dhcp-server shared-network-name {} subnet {}", plan.name, subnet.net);
         // A number for each subnet of the whole configuration: the VLAN's own is nobody else's.
-        page.line(format_args!("{at_subnet} subnet-id '{}'", usize::from(vlan) + 10_000 * at));
+        page.line(format_args!("{at_subnet} subnet-id '{}'", usize::from(vlan.get()) + 10_000 * at));
         page.line(format_args!("{at_subnet} option default-router '{}'", subnet.router));
         page.line(format_args!("{at_subnet} option name-server '{}'", subnet.router));
         page.line(format_args!("{at_subnet} lease '43200'"));
@@ -108,7 +109,7 @@ fn dns(plan: &RouterPlan, page: &mut Page) {
     }
 }
 
-fn firewall(plan: &RouterPlan, lan: &str, vlan: u16, page: &mut Page) {
+fn firewall(plan: &RouterPlan, lan: &str, vlan: VlanId, page: &mut Page) {
     page.gap();
     if plan.policy == Some(Policy::Open) {
         page.note("No rule: VyOS forwards what no rule forbids. With a default-action of drop, accept the VLAN as the LAN.");
