@@ -9,8 +9,18 @@ use anyhow::{Context, bail};
 use crate::execute;
 
 /// Tools that run on this machine as it is, by their names in Debian.
-const TOOLS: [&str; 6] =
-    ["containernetworking-plugins", "iproute2", "nftables", "strace", "systemd", "busybox-static"];
+const TOOLS: [&str; 9] = [
+    "containernetworking-plugins",
+    "iproute2",
+    "nftables",
+    "strace",
+    "systemd",
+    "busybox-static",
+    // What `ashore router-config` prints configuration for, beside nftables and systemd.
+    "dnsmasq-base",
+    "ifupdown",
+    "kea-dhcp4-server",
+];
 
 /// Engines, each in a tree with all that it needs down to the C library, and an init: Docker 20.10 with Compose 1.29, and
 /// Docker 28.5 with Compose 2.40.

@@ -6,6 +6,7 @@ pub mod booted;
 pub mod frames;
 pub mod site;
 pub mod strace;
+pub mod typed;
 
 use std::net::IpAddr;
 use std::path::Path;

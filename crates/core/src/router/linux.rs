@@ -14,7 +14,7 @@ pub(super) fn services(plan: &RouterPlan, lan: &str, interface: &str, page: &mut
         "DHCP and DNS by dnsmasq. If its configuration names its interfaces (interface=), name this one too.",
     );
     page.file(&format!("/etc/dnsmasq.d/{name}.conf"), &dnsmasq_file(plan, interface));
-    page.line("dnsmasq --test && systemctl restart dnsmasq");
+    page.line(format_args!("dnsmasq --test -C /etc/dnsmasq.d/{name}.conf && systemctl restart dnsmasq"));
     page.gap();
     page.note(&format!(
         "The policy by nftables, in a table of its own, which only forbids: what passes here still has to pass the tables \
