@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use crate::execute;
 
 /// Tools that run on this machine as it is, by their names in Debian.
-const TOOLS: [&str; 9] = [
+const TOOLS: [&str; 10] = [
     "containernetworking-plugins",
     "iproute2",
     "nftables",
@@ -20,6 +20,7 @@ const TOOLS: [&str; 9] = [
     "dnsmasq-base",
     "ifupdown",
     "kea-dhcp4-server",
+    "dbus-daemon",
 ];
 
 /// Engines, each in a tree with all that it needs down to the C library, and an init: Docker 20.10 with Compose 1.29, and

@@ -9,11 +9,9 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use ashore_core::link::{LinkSpec, LinkType, Place};
-use ashore_core::step::Step;
 use ashore_lab::{Engines, Machine, Ran, World, cannot_run};
-use home::typed::{Typed, dhcp_gives};
-use home::{Home, PROGRAM, does_not_reach, eventually, ip, reaches};
+use home::typed::{INTERNET, Typed, all_reach, dhcp_gives, internet, none_reach, wire};
+use home::{Home, PROGRAM, ip, reaches};
 
 const ROUTED: &str = "router-config --vlan 200 --subnet 10.0.200.0/24 --ip-range 10.0.200.192/27 --subnet fd88:200::/64 \
                       --ip-range fd88:200::c0/122 --lan-interface eth0";
@@ -39,22 +37,6 @@ struct Routed {
     directory: tempfile::TempDir,
 }
 
-/// Plugs a machine's `eth0` into a link of the router's of its own.
-fn wire(router: &Machine, link: &str, machine: &Machine, addresses: [&str; 2], routers: [&str; 2]) {
-    let peer_place = Place::Netns(machine.namespace().identity());
-    let kind = LinkType::Veth { peer: "eth0".parse().unwrap(), peer_place };
-    let spec = LinkSpec { name: link.parse().unwrap(), kind, mac: None, mtu: None };
-    router.apply(&[Step::AddLink { place: Place::Host, link: spec }]).unwrap();
-    router.set_up(link, true).unwrap();
-    machine.set_up("eth0", true).unwrap();
-    for net in addresses {
-        machine.add_address("eth0", net.parse().unwrap()).unwrap();
-    }
-    for via in routers {
-        machine.add_default_route("eth0", ip(via)).unwrap();
-    }
-}
-
 impl Routed {
     fn new() -> Routed {
         let world = World::new(None).expect("namespaces (run as root, or under `unshare -Urn`)");
@@ -62,7 +44,7 @@ impl Routed {
         let laptop = world.machine("laptop", 50).unwrap();
         laptop.add_default_route("eth0", ip("fd88::1")).unwrap();
         let container = world.container("container").unwrap();
-        let internet = world.container("internet").unwrap();
+        let internet = internet(&world, &router);
         wire(
             &router,
             "eth0.200",
@@ -70,10 +52,6 @@ impl Routed {
             ["10.0.200.200/24", "fd88:200::c8/64"],
             ["10.0.200.1", "fd88:200::1"],
         );
-        wire(&router, "wan", &internet, ["203.0.113.9/24", "2001:db8::9/64"], ["203.0.113.1", "2001:db8::1"]);
-        for net in ["203.0.113.1/24", "2001:db8::1/64"] {
-            router.add_address("wan", net.parse().unwrap()).unwrap();
-        }
         let directory = tempfile::tempdir().unwrap();
         Routed { _world: world, router, laptop, container, internet, directory }
     }
@@ -100,22 +78,6 @@ impl Routed {
 
 const CONTAINER: [&str; 2] = ["10.0.200.200", "fd88:200::c8"];
 const LAPTOP: [&str; 2] = ["192.168.88.50", "fd88::50"];
-const INTERNET: [&str; 2] = ["203.0.113.9", "2001:db8::9"];
-
-/// A link that has just come up resolves nobody by IPv6 until its own address is known to be nobody else's.
-#[track_caller]
-fn all_reach(from: &Machine, to: [&str; 2]) {
-    for to in to {
-        eventually(&format!("{} reaches {to}", from.name()), || from.ping(ip(to)).is_some());
-    }
-}
-
-#[track_caller]
-fn none_reach(from: &Machine, to: [&str; 2]) {
-    for to in to {
-        does_not_reach(from, ip(to));
-    }
-}
 
 #[test]
 fn one_way_the_lan_reaches_the_vlan_and_not_the_other_way_round() {
@@ -132,8 +94,7 @@ fn one_way_the_lan_reaches_the_vlan_and_not_the_other_way_round() {
         // Of the router itself, DNS and DHCP.
         let _web = routed.router.inside(|| TcpListener::bind("0.0.0.0:8080")).unwrap().unwrap();
         assert!(routed.opens(53) && !routed.opens(8080));
-        let gives =
-            |wanted: &str| dhcp_gives(&routed.container, engines, routed.directory.path(), ip(wanted));
+        let gives = |wanted| dhcp_gives(&routed.container, "eth0", engines, wanted);
         assert_eq!(gives("10.0.200.191"), ip("10.0.200.191"));
         assert_ne!(gives("10.0.200.192"), ip("10.0.200.192"), "that is Ashore's");
 
@@ -183,7 +144,7 @@ fn the_routers_dhcp_server_keeps_clear_of_a_network_that_is_there() {
         );
         let directory = home.directory.path();
         let _typed = Typed::on(&home.router, engines, directory, "", &write);
-        let gives = |wanted: &str| dhcp_gives(&home.laptop, engines, directory, ip(wanted));
+        let gives = |wanted| dhcp_gives(&home.laptop, "eth0", engines, wanted);
         for free in ["192.168.88.191", "192.168.88.224"] {
             assert_eq!(gives(free), ip(free));
         }

@@ -6,7 +6,11 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use ashore_lab::{Engines, Machine};
+use ashore_core::link::{LinkSpec, LinkType, Place};
+use ashore_core::step::Step;
+use ashore_lab::{Engines, Machine, World};
+
+use super::{does_not_reach, eventually, ip};
 
 /// A router on which something was typed, with its DHCP server running. Dropped, all of it ends; what the kernel was told
 /// stays with the machine.
@@ -15,12 +19,13 @@ pub struct Typed {
 }
 
 /// What an installed Debian has, and a namespace has not: a directory `/etc` of its own with what the packages bring, a
-/// `/run` and a `/sys` of its own, and an init system, whose part the test has.
+/// `/run` of its own, a `/sys` that says by being read-only that there is no udev, and an init system, whose part the test
+/// has.
 const INSTALLED: &str = r#"
 mount -t tmpfs tmpfs "$OWN"
 mkdir "$OWN/upper" "$OWN/work" "$OWN/bin"
 mount -t overlay overlay -o "lowerdir=$TOOLS/etc:/etc,upperdir=$OWN/upper,workdir=$OWN/work" /etc
-mount -t sysfs sysfs /sys
+mount -t sysfs -o ro sysfs /sys
 mount -t tmpfs tmpfs /run
 mkdir -p /etc/network/interfaces.d /etc/dnsmasq.d
 echo 'source /etc/network/interfaces.d/*' > /etc/network/interfaces
@@ -33,6 +38,31 @@ PATH="$OWN/bin:$PATH"
 /// takes three seconds for each.
 const DNSMASQ: &str = "exec dnsmasq --keep-in-foreground --conf-dir=/etc/dnsmasq.d --no-ping --user=root --group=root \
                        --dhcp-leasefile=\"$OWN/leases\" --pid-file=\"$OWN/pid\" --no-resolv";
+
+/// A router whose LAN systemd-networkd configures: the bus on which networkctl speaks to it, and the daemon.
+pub const NETWORKD: &str = r#"
+export LD_LIBRARY_PATH="$LD_LIBRARY_PATH:$TOOLS/usr/lib/$(uname -m)-linux-gnu/systemd"
+grep -q '^systemd-network:' /etc/group || echo 'systemd-network:x:998:' >> /etc/group
+grep -q '^systemd-network:' /etc/passwd || echo 'systemd-network:x:998:998::/:/usr/sbin/nologin' >> /etc/passwd
+mkdir -p /run/dbus /run/systemd/netif /etc/systemd/network
+chown -R systemd-network:systemd-network /run/systemd/netif
+cat > "$OWN/bus.conf" <<'END'
+<busconfig><type>system</type><listen>unix:path=/run/dbus/system_bus_socket</listen><auth>EXTERNAL</auth>
+<policy context="default"><allow user="*"/><allow own="*"/><allow send_destination="*" eavesdrop="true"/>
+<allow eavesdrop="true"/></policy></busconfig>
+END
+dbus-daemon --config-file="$OWN/bus.conf" --fork
+cat > /etc/systemd/network/10-lan.network <<'END'
+[Match]
+Name=eth0
+
+[Network]
+Address=192.168.88.1/24
+Address=fd88::1/64
+END
+"$TOOLS/usr/lib/systemd/systemd-networkd" >&2 &
+until networkctl status eth0 --no-pager | grep -q 10-lan.network; do sleep 0.2; done
+"#;
 
 impl Typed {
     /// Types a script on a machine, each line of which has to succeed, and starts the DHCP server. `before` is what the
@@ -74,15 +104,61 @@ impl Drop for Typed {
     }
 }
 
-/// Asks the DHCP server of a machine's LAN for one address, each time as another client, and returns what it gives.
-pub fn dhcp_gives(machine: &Machine, engines: &Engines, directory: &Path, wanted: IpAddr) -> IpAddr {
+/// Plugs a machine's `eth0` into a link of a router's of its own.
+pub fn wire(router: &Machine, link: &str, machine: &Machine, addresses: [&str; 2], routers: [&str; 2]) {
+    let peer_place = Place::Netns(machine.namespace().identity());
+    let kind = LinkType::Veth { peer: "eth0".parse().unwrap(), peer_place };
+    let spec = LinkSpec { name: link.parse().unwrap(), kind, mac: None, mtu: None };
+    router.apply(&[Step::AddLink { place: Place::Host, link: spec }]).unwrap();
+    router.set_up(link, true).unwrap();
+    machine.set_up("eth0", true).unwrap();
+    for net in addresses {
+        machine.add_address("eth0", net.parse().unwrap()).unwrap();
+    }
+    for via in routers {
+        machine.add_default_route("eth0", ip(via)).unwrap();
+    }
+}
+
+pub const INTERNET: [&str; 2] = ["203.0.113.9", "2001:db8::9"];
+
+/// A machine on the other side of a router's `wan`.
+pub fn internet(world: &World, router: &Machine) -> Machine {
+    let internet = world.container("internet").unwrap();
+    wire(router, "wan", &internet, ["203.0.113.9/24", "2001:db8::9/64"], ["203.0.113.1", "2001:db8::1"]);
+    for net in ["203.0.113.1/24", "2001:db8::1/64"] {
+        router.add_address("wan", net.parse().unwrap()).unwrap();
+    }
+    internet
+}
+
+/// A link that has just come up resolves nobody by IPv6 until its own address is known to be nobody else's.
+#[track_caller]
+pub fn all_reach(from: &Machine, to: [&str; 2]) {
+    for to in to {
+        eventually(&format!("{} reaches {to}", from.name()), || from.ping(ip(to)).is_some());
+    }
+}
+
+#[track_caller]
+pub fn none_reach(from: &Machine, to: [&str; 2]) {
+    for to in to {
+        does_not_reach(from, ip(to));
+    }
+}
+
+/// Asks the DHCP server on a link of a machine's for one address, each time as another client, and returns what it gives.
+pub fn dhcp_gives(machine: &Machine, link: &str, engines: &Engines, wanted: &str) -> IpAddr {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    let wanted = ip(wanted);
     let script = directory.join("bound");
     std::fs::write(&script, "#!/bin/sh\n[ \"$1\" != bound ] || echo \"$ip\"\n").unwrap();
     let mut chmod = Command::new("chmod");
     assert!(chmod.arg("+x").arg(&script).status().unwrap().success());
     let IpAddr::V4(number) = wanted else { panic!("{wanted} is no address of DHCP's") };
     let mut udhcpc = machine.command(engines.path("usr/bin/busybox")).unwrap();
-    udhcpc.args(["udhcpc", "-i", "eth0", "-f", "-q", "-n", "-t", "10", "-T", "2", "-C"]);
+    udhcpc.args(["udhcpc", "-i", link, "-f", "-q", "-n", "-t", "10", "-T", "2", "-C"]);
     udhcpc.args(["-x", &format!("0x3d:00{:08x}", u32::from(number)), "-r", &wanted.to_string(), "-s"]);
     let output = udhcpc.arg(&script).stdin(Stdio::null()).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);

@@ -35,11 +35,13 @@ pub(super) fn render(plan: &RouterPlan, page: &mut Page) {
     page.gap();
     page.note(&format!("{lan} learns of the VLAN by a drop-in beside the file that configures it."));
     page.line(format_args!("file=$(networkctl status {lan} --no-pager | sed -n 's/^ *Network File: *//p')"));
+    page.line("if [ -n \"$file\" ]; then");
+    page.line("  mkdir -p \"/etc/systemd/network/${file##*/}.d\"");
     page.line(format_args!(
-        "dropin=/etc/systemd/network/$(basename \"${{file:?{lan} is not configured by systemd-networkd}}\").d"
+        "  printf '[Network]\\nVLAN={interface}\\n' > \"/etc/systemd/network/${{file##*/}}.d/{}.conf\"",
+        plan.name
     ));
-    page.line("mkdir -p \"$dropin\"");
-    page.line(format_args!("printf '[Network]\\nVLAN={interface}\\n' > \"$dropin/{}.conf\"", plan.name));
+    page.line(format_args!("else echo '{lan} is not configured by systemd-networkd' >&2; fi"));
     page.line("networkctl reload");
     page.line(format_args!("networkctl reconfigure {lan}"));
     linux::services(plan, lan, &interface, page);
