@@ -167,11 +167,11 @@ impl System {
             System::Vyos => "VyOS 1.5 and 1.4: commands for its configuration mode",
             System::OpnSense => "OPNsense: the steps in its menus",
             System::PfSense => "pfSense 2.7 and later: the steps in its menus",
-            System::Networkd => "a Linux router with systemd-networkd, dnsmasq and nftables: a shell script",
-            System::Ifupdown => "a Linux router with ifupdown, dnsmasq and nftables: a shell script",
+            System::Networkd => "A Linux router with systemd-networkd, dnsmasq and nftables: a shell script",
+            System::Ifupdown => "A Linux router with ifupdown, dnsmasq and nftables: a shell script",
             System::Dnsmasq => "dnsmasq as the DHCP server, also inside Pi-hole: lines of its configuration",
             System::Kea => "Kea as the DHCP server: an entry of its configuration",
-            System::Switch => "a managed switch, in general terms",
+            System::Switch => "A managed switch, in general terms",
         }
     }
 }

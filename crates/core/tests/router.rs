@@ -173,6 +173,12 @@ fn what_is_not_said_is_filled_in() {
     assert_eq!(plan.policy, Some(Policy::OneWay));
     assert_eq!(plan.subnets[0].router, "10.0.200.2".parse::<IpAddr>().unwrap(), "the first is reserved");
 
+    // A VLAN that Ashore makes may have a name that does not tell it.
+    let made = serde_json::json!({ "name": "iot", "parent": "enx001122334455", "vlan": 200,
+        "subnets": ["10.0.200.0/24"], "gateways": ["10.0.200.1"] });
+    let made = serde_json::from_value::<NetworkSpec>(made).unwrap().network().unwrap();
+    assert_eq!(RouterPlan::of_network(&made, RouterWish::default()).unwrap().name, "vlan200");
+
     // A dot in a name does not make a VLAN.
     for parent in ["eth0", "eth0.x", "eth0.4095", "eth0.0", "lan.home"] {
         let lan = network(parent, "192.168.88.0/24", "192.168.88.192/27", "192.168.88.1", &[]);

@@ -36,11 +36,12 @@ pub(super) fn render(plan: &RouterPlan, page: &mut Page) {
     page.note(&format!("{lan} learns of the VLAN by a drop-in beside the file that configures it."));
     page.line(format_args!("file=$(networkctl status {lan} --no-pager | sed -n 's/^ *Network File: *//p')"));
     page.line("if [ -n \"$file\" ]; then");
-    page.line("  mkdir -p \"/etc/systemd/network/${file##*/}.d\"");
-    page.line(format_args!(
-        "  printf '[Network]\\nVLAN={interface}\\n' > \"/etc/systemd/network/${{file##*/}}.d/{}.conf\"",
-        plan.name
-    ));
+    page.line("mkdir -p \"/etc/systemd/network/${file##*/}.d\"");
+    let mut dropin = Page::default();
+    dropin.line("[Network]");
+    dropin.line(format_args!("VLAN={interface}"));
+    forwarding(plan, &mut dropin);
+    page.file(&format!("\"/etc/systemd/network/${{file##*/}}.d/{}.conf\"", plan.name), &dropin);
     page.line(format_args!("else echo '{lan} is not configured by systemd-networkd' >&2; fi"));
     page.line("networkctl reload");
     page.line(format_args!("networkctl reconfigure {lan}"));
@@ -56,6 +57,11 @@ fn network_file(plan: &RouterPlan, interface: &str) -> Page {
     for subnet in &plan.subnets {
         file.line(format_args!("Address={}", subnet.interface_address()));
     }
+    forwarding(plan, &mut file);
+    file
+}
+
+fn forwarding(plan: &RouterPlan, file: &mut Page) {
     file.note(
         "From systemd 256 on, and before it; each version passes over the other's word with a warning.",
     );
@@ -66,5 +72,4 @@ fn network_file(plan: &RouterPlan, interface: &str) -> Page {
         file.line("IPv6Forwarding=yes");
     }
     file.line("IPForward=yes");
-    file
 }
