@@ -1,5 +1,5 @@
 //! What `ashore router-config` prints does what it says, typed into a real router: Debian's ifupdown, dnsmasq, nftables and
-//! Kea. The VLAN itself needs a kernel that has them (vm_router_config.rs); here a plain wire stands for it.
+//! Kea. The VLAN itself needs a kernel that has them (`vm_router_config.rs`); here a plain wire stands for it.
 
 mod home;
 

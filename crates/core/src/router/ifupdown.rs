@@ -8,12 +8,7 @@ pub(super) fn render(plan: &RouterPlan, page: &mut Page) {
         linux::untagged(plan, page);
         return;
     };
-    let lan = plan.lan_or("eth1");
-    let interface = format!("{lan}.{vlan}");
-    page.gap();
-    page.note(&format!(
-        "As root. {lan} is the interface that carries the LAN; --lan-interface names another."
-    ));
+    let (lan, interface) = linux::interfaces(plan, vlan, page);
     let mut stanzas = Page::default();
     stanzas.line(format_args!("auto {interface}"));
     for subnet in &plan.subnets {

@@ -2,9 +2,20 @@
 
 use super::page::Page;
 use super::{Policy, RouterPlan, RouterSubnet};
+use crate::vlan::VlanId;
 
 /// What is not the internet (RFC 1918, RFC 4193).
 pub(super) const PRIVATE: [&str; 4] = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"];
+
+/// The LAN's interface and the VLAN's on it, with the words that begin the script.
+pub(super) fn interfaces<'a>(plan: &'a RouterPlan, vlan: VlanId, page: &mut Page) -> (&'a str, String) {
+    let lan = plan.lan_or("eth1");
+    page.gap();
+    page.note(&format!(
+        "As root. {lan} is the interface that carries the LAN; --lan-interface names another."
+    ));
+    (lan, format!("{lan}.{vlan}"))
+}
 
 /// DHCP and the policy for the VLAN's interface, files and commands.
 pub(super) fn services(plan: &RouterPlan, lan: &str, interface: &str, page: &mut Page) {

@@ -17,12 +17,7 @@ pub(super) fn render(plan: &RouterPlan, page: &mut Page) {
         }
         return;
     };
-    let lan = plan.lan_or("eth1");
-    let interface = format!("{lan}.{vlan}");
-    page.gap();
-    page.note(&format!(
-        "As root. {lan} is the interface that carries the LAN; --lan-interface names another."
-    ));
+    let (lan, interface) = linux::interfaces(plan, vlan, page);
     let mut netdev = Page::default();
     netdev.line("[NetDev]");
     netdev.line(format_args!("Name={interface}"));
