@@ -89,6 +89,19 @@ impl Daemon {
         Self::spawn(command, program, directory)
     }
 
+    /// Starts it by another command, such as `setpriv`, which becomes it.
+    pub fn start_by(
+        launcher: &[&str],
+        program: &Path,
+        machine: &Machine,
+        directory: &Path,
+    ) -> Result<Self, WorldError> {
+        let [launcher, arguments @ ..] = launcher else { return Self::start(program, machine, directory) };
+        let mut command = machine.command(launcher)?;
+        in_directory(command.args(arguments).arg(program), directory);
+        Self::spawn(command, program, directory)
+    }
+
     /// Starts the command that is, or will become, the daemon.
     fn spawn(mut command: Command, program: &Path, directory: &Path) -> Result<Self, WorldError> {
         std::fs::create_dir_all(directory)?;

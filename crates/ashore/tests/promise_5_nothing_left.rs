@@ -3,9 +3,11 @@
 
 mod home;
 
+use std::io::Write;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use ashore_lab::Machine;
+use ashore_lab::{Machine, Ran};
 use home::strace::Strace;
 use home::{Home, eventually, ip, reaches};
 
@@ -199,4 +201,119 @@ fn making_and_removing_a_network_may_die_at_any_call() {
             return assert_many(n);
         }
     }
+}
+
+/// A daemon whose state is on a disk of its own, which can be filled.
+struct SmallDisk(Home);
+
+impl SmallDisk {
+    fn new() -> Self {
+        let mut home = Home::new();
+        home.daemon = None;
+        let state = home.directory.path().join("state");
+        let mount = r#"mount -t tmpfs -o size=1200k none "$0"; exec "$@""#;
+        home.start_by(&["unshare", "--mount", "sh", "-ec", mount, state.to_str().unwrap()]);
+        SmallDisk(home)
+    }
+
+    fn filler(&self) -> PathBuf {
+        // The mount is in the daemon's own namespace.
+        let directory = self.0.directory.path().display();
+        format!("/proc/{}/root{directory}/state/filler", self.0.daemon().pid()).into()
+    }
+
+    fn fill(&self) {
+        let mut filler = std::fs::File::create(self.filler()).unwrap();
+        let full = std::iter::repeat_with(|| filler.write_all(&[0; 4096])).find_map(Result::err);
+        assert_eq!(full.map(|error| error.kind()), Some(std::io::ErrorKind::StorageFull));
+    }
+
+    fn free(&self) {
+        std::fs::remove_file(self.filler()).unwrap();
+    }
+}
+
+/// What the state could not take was refused, and nothing of it is there. Tells whether something was left for later.
+fn refused_and_undone(home: &Home, ran: &Ran, web: &Machine) -> bool {
+    assert_eq!(ran.code, Some(7), "{}", ran.stderr);
+    assert!(ran.stderr.contains("free space on that disk"), "{}", ran.stderr);
+    assert_bare(web);
+    assert!(!home.made_routes().iter().any(|route| route.starts_with("192.168.88.193")));
+    reaches(&home.laptop, ip("192.168.88.192"));
+    reaches(&home.nas, ip("192.168.88.192"));
+    let left = endpoint(home, web.name()).is_some();
+    if left {
+        let status = home.status();
+        assert!(status["troubles"].to_string().contains("state.redb"), "{status}");
+        assert!(!status["pending"].to_string().contains("add"), "{status}");
+    }
+    left
+}
+
+fn in_order(home: &Home) {
+    let status = home.status();
+    assert_eq!(status["pending"].as_array().unwrap().len(), 0, "{status}");
+    assert_eq!(status["troubles"].as_array().unwrap().len(), 0, "{status}");
+}
+
+#[test]
+fn a_full_disk_refuses_and_undoes_and_is_no_hindrance_once_there_is_space() {
+    let disk = SmallDisk::new();
+    let home = &disk.0;
+    home.create_lan();
+    let (db, web) = (home.world.container("db").unwrap(), home.world.container("web").unwrap());
+    home.attach("lan", &db, "");
+    disk.fill();
+    let ran = home.run(&attach_command(&web));
+    assert!(ran.stderr.contains("No space left"), "{}", ran.stderr);
+    refused_and_undone(home, &ran, &web);
+    // The daemon stays as it is, and so does the file.
+    home.run("detach lan web");
+    reaches(&home.laptop, ip("192.168.88.192"));
+
+    disk.free();
+    reaches(&home.laptop, address(&home.attach("lan", &web, "")));
+    in_order(home);
+    home.ok("detach lan web");
+    home.ok("detach lan db");
+    home.ok("network rm lan");
+    nothing_left(home);
+}
+
+#[test]
+fn a_disk_that_fails_at_any_write_refuses_and_undoes_and_is_no_hindrance_once_it_works() {
+    let Some(strace) = Strace::find("promise 5, disk") else { return };
+    let home = Home::new();
+    home.create_lan();
+    let db = home.world.container("db").unwrap();
+    home.attach("lan", &db, "");
+    let mut left_for_later = 0;
+    for (calls, error) in [("pwrite64", "ENOSPC"), ("fdatasync", "EIO")] {
+        for n in 1.. {
+            let web = home.world.container("web").unwrap();
+            let faults = strace.inject(home.daemon().pid(), calls, &format!("error={error}:when={n}+"));
+            let ran = home.run(&attach_command(&web));
+            if ran.code == Some(0) {
+                assert!(n > 1, "{calls} is not among its calls");
+                drop(faults);
+                home.ok("detach lan web");
+                break;
+            }
+            left_for_later += u32::from(refused_and_undone(&home, &ran, &web));
+            drop(faults);
+            // Asked again, with nothing between, it is done, whatever was left of it; also its end may have to wait.
+            reaches(&home.laptop, address(&home.attach("lan", &web, "")));
+            let faults = strace.inject(home.daemon().pid(), calls, &format!("error={error}:when={n}+"));
+            home.run("detach lan web");
+            reaches(&home.laptop, ip("192.168.88.192"));
+            drop(faults);
+            home.ok("detach lan web");
+            assert_bare(&web);
+            in_order(&home);
+        }
+    }
+    assert!(left_for_later > 0);
+    home.ok("detach lan db");
+    home.ok("network rm lan");
+    nothing_left(&home);
 }

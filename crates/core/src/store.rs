@@ -1,7 +1,8 @@
 //! The state on disk: one redb file, written before anything is answered.
 //!
 //! Every row is JSON under its key, so that an export is the same rows and a migration is a function from document to
-//! document. A commit is one durable transaction; memory changes only after it.
+//! document. A commit is one durable transaction; memory changes only after it, and after an error of the disk it is memory
+//! that tells what was committed.
 
 use std::fs;
 use std::io;
@@ -60,7 +61,8 @@ pub enum StoreError {
 /// The open file and what it holds.
 #[derive(Debug)]
 pub struct Store {
-    database: Database,
+    /// None while it cannot be opened. After an I/O error redb takes no more until the file is opened anew.
+    database: Option<Database>,
     path: PathBuf,
     state: State,
 }
@@ -81,14 +83,13 @@ impl Store {
         if !path.exists() {
             create(directory, &path, seed)?;
         }
-        let fault = |source| database_error(&path, source);
-        let database = Database::open(&path).map_err(|error| fault(error.into()))?;
-        let document = read(&database).map_err(fault)?;
+        let database = open(&path)?;
+        let document = read(&database).map_err(|source| database_error(&path, source))?;
         let outdated = document.schema != SCHEMA;
         let document_fault = |source| StoreError::Document { path: path.clone(), source };
         let document = document.migrated().map_err(document_fault)?;
         let state = document.to_state().map_err(document_fault)?;
-        let store = Store { database, path, state };
+        let mut store = Store { database: Some(database), path, state };
         if outdated {
             store.rewrite(&document)?;
         }
@@ -136,19 +137,49 @@ impl Store {
         Ok(())
     }
 
-    fn rewrite(&self, document: &Document) -> Result<(), StoreError> {
-        self.write(|table| {
-            table.retain(|_, _| false)?;
-            write_document(table, document)
-        })
+    fn rewrite(&mut self, document: &Document) -> Result<(), StoreError> {
+        self.write(|table| replace(table, document))
     }
 
     fn write(
-        &self,
-        change: impl FnOnce(&mut redb::Table<'_, &'static str, &'static str>) -> Result<(), redb::Error>,
+        &mut self,
+        change: impl FnOnce(&mut Rows<'_>) -> Result<(), redb::Error>,
     ) -> Result<(), StoreError> {
-        write(&self.database, change).map_err(|source| database_error(&self.path, source))
+        let database = match self.database.take() {
+            Some(database) => database,
+            None => self.reopened()?,
+        };
+        match write(&database, change) {
+            Ok(()) => {
+                self.database = Some(database);
+                Ok(())
+            }
+            Err(source) => {
+                drop(database);
+                // At once, so that the file stays in use. If it cannot be, the next write tries again.
+                self.database = self.reopened().ok();
+                Err(database_error(&self.path, source))
+            }
+        }
     }
+
+    /// Opens the file again after an error. A commit that failed may be on the disk all the same, and its caller was told
+    /// that it is not.
+    fn reopened(&self) -> Result<Database, StoreError> {
+        let database = open(&self.path)?;
+        let fault = |source| database_error(&self.path, source);
+        let answered_for = self.export();
+        if read(&database).map_err(fault)? != answered_for {
+            write(&database, |table| replace(table, &answered_for)).map_err(fault)?;
+        }
+        Ok(database)
+    }
+}
+
+type Rows<'a> = redb::Table<'a, &'static str, &'static str>;
+
+fn open(path: &Path) -> Result<Database, StoreError> {
+    Database::open(path).map_err(|error| database_error(path, error.into()))
 }
 
 /// Made under another name and renamed when it is whole: a crash in between leaves no half a file.
@@ -170,10 +201,12 @@ fn create(directory: &Path, path: &Path, seed: Seed) -> Result<(), StoreError> {
     fs::File::open(directory).and_then(|directory| directory.sync_all()).map_err(at)
 }
 
-fn write_document(
-    table: &mut redb::Table<'_, &'static str, &'static str>,
-    document: &Document,
-) -> Result<(), redb::Error> {
+fn replace(table: &mut Rows<'_>, document: &Document) -> Result<(), redb::Error> {
+    table.retain(|_, _| false)?;
+    write_document(table, document)
+}
+
+fn write_document(table: &mut Rows<'_>, document: &Document) -> Result<(), redb::Error> {
     for (key, value) in document.to_rows() {
         table.insert(key.as_str(), value.as_str())?;
     }
@@ -182,7 +215,7 @@ fn write_document(
 
 fn write(
     database: &Database,
-    change: impl FnOnce(&mut redb::Table<'_, &'static str, &'static str>) -> Result<(), redb::Error>,
+    change: impl FnOnce(&mut Rows<'_>) -> Result<(), redb::Error>,
 ) -> Result<(), redb::Error> {
     let transaction = database.begin_write()?;
     change(&mut transaction.open_table(ROWS)?)?;

@@ -60,8 +60,10 @@ struct Inner {
     /// Pools whose range was Ashore's choice, that an engine has not opened since it started anew. It then names the
     /// subnet alone.
     unconfirmed_pools: Vec<(PoolKey, IfName)>,
-    /// What the last reconciliation could not mend.
-    troubles: Vec<String>,
+    /// The steps that failed when the kernel was last reconciled.
+    failed: Vec<StepError>,
+    /// Why the last reconciliation did not come to its end, or what it did or another request wanted is not written down.
+    stopped: Option<Refusal>,
     /// What the container engine had when it was last asked.
     inventory: Option<Inventory>,
     /// What its lists lack.
@@ -78,7 +80,8 @@ impl Engine {
             held: BTreeSet::new(),
             unconfirmed: BTreeSet::new(),
             unconfirmed_pools: Vec::new(),
-            troubles: Vec::new(),
+            failed: Vec::new(),
+            stopped: None,
             inventory: None,
             missing: Missing::default(),
             expected: BTreeMap::new(),
@@ -94,6 +97,9 @@ impl Engine {
             && let Some(network) = self.lock().state().network_called(name)
         {
             *name = network.name.clone();
+        }
+        if !only_looks(&request) {
+            self.finish_what_was_cut_short();
         }
         let answer = match request {
             Request::CreateNetwork(spec) => self.create_network(&spec),
@@ -138,8 +144,14 @@ impl Inner {
         self.store.state()
     }
 
+    /// Writes changes down. That it failed is shown until it works again.
     fn commit(&mut self, changes: Vec<Change>) -> Result<(), Refusal> {
-        self.store.commit(changes).map_err(|error| refusal::state(&error))
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let written = self.store.commit(changes).map_err(|error| refusal::state(&error));
+        self.stopped = written.as_ref().err().cloned();
+        written
     }
 
     fn observe(&self, netns: &[Netns]) -> Result<Observed, Refusal> {
@@ -180,8 +192,13 @@ impl Inner {
     /// Takes away what the state does not ask for any more. Goes on after an error, because what is left over is worse
     /// than what failed; the errors come back.
     fn sweep(&self, netns: &[Netns]) -> Result<(Observed, Vec<StepError>), Refusal> {
+        self.sweep_to(self.state(), netns)
+    }
+
+    /// The same for a state that may not be written down: nothing stays in the kernel because a disk is full.
+    fn sweep_to(&self, wanted: &State, netns: &[Netns]) -> Result<(Observed, Vec<StepError>), Refusal> {
         let observed = self.observe(netns)?;
-        let plan = self.plan(&observed);
+        let plan = plan(&desired(wanted, &observed), &observed);
         if plan.steps.is_empty() {
             return Ok((observed, Vec::new()));
         }
@@ -212,6 +229,11 @@ impl Inner {
         }
         ahead
     }
+}
+
+fn only_looks(request: &Request) -> bool {
+    use Request::{ExportState, InspectNetwork, ListNetworks, Plan, Status};
+    matches!(request, ListNetworks | InspectNetwork { .. } | Plan(_) | Status | ExportState)
 }
 
 fn log_steps(plan: &Plan) {

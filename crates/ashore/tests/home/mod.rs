@@ -78,6 +78,12 @@ impl Home {
         self.daemon = Some(Daemon::start(Path::new(PROGRAM), &self.nas, self.directory.path()).unwrap());
     }
 
+    /// Starts the daemon by another command, which becomes it.
+    pub fn start_by(&mut self, launcher: &[&str]) {
+        let daemon = Daemon::start_by(launcher, Path::new(PROGRAM), &self.nas, self.directory.path());
+        self.daemon = Some(daemon.unwrap());
+    }
+
     /// The links of the NAS that are not the lab's own.
     pub fn made_links(&self) -> Vec<String> {
         let observed = self.nas.kernel().observe(&[]).unwrap();

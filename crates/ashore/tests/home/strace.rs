@@ -1,4 +1,4 @@
-//! strace, with which a call of a running daemon can be made its last.
+//! strace, by which a call of a running daemon fails, or is its last.
 
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -7,6 +7,9 @@ use ashore_lab::{Engines, cannot_run};
 
 pub struct Strace(Engines);
 
+/// Faults in a running process. Dropped, its calls work again.
+pub struct Faults(Child);
+
 impl Strace {
     pub fn find(test: &str) -> Option<Self> {
         Engines::find().inspect_err(|why| cannot_run(test, why)).ok().map(Strace)
@@ -14,30 +17,46 @@ impl Strace {
 
     /// Lets the daemon die at the n-th of the calls that are named.
     pub fn kill_at(&self, daemon: u32, calls: &str, n: u32) -> Child {
-        self.attach(daemon, calls, n, &[])
+        self.attach(daemon, calls, &format!("signal=KILL:when={n}"), &[])
     }
 
     /// Lets the daemon die at the first of the calls that are named and concern a file.
     pub fn kill_at_file(&self, daemon: u32, calls: &str, file: &str) -> Child {
-        self.attach(daemon, calls, 1, &["-P", file])
+        self.attach(daemon, calls, "signal=KILL:when=1", &["-P", file])
     }
 
-    fn attach(&self, daemon: u32, calls: &str, n: u32, more: &[&str]) -> Child {
+    /// Makes calls of a running process meet a fault. strace counts them for each thread alone (`when=`).
+    pub fn inject(&self, process: u32, calls: &str, fault: &str) -> Faults {
+        Faults(self.attach(process, calls, fault, &[]))
+    }
+
+    /// Starts a program whose calls, and those of what it starts, meet a fault.
+    pub fn command(&self, calls: &str, fault: &str) -> Command {
         let mut command = Command::new(self.0.path("usr/bin/strace"));
-        command.args(["-f", "-qq", "-o", "/dev/null", "-p", &daemon.to_string()]).args(more);
-        command.args([
-            "-e",
-            &format!("trace={calls}"),
-            "-e",
-            &format!("inject={calls}:signal=KILL:when={n}"),
-        ]);
-        let strace = self.0.equip(&mut command).stdin(Stdio::null()).spawn().unwrap();
+        command.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={calls}")]);
+        command.args(["-e", &format!("inject={calls}:{fault}")]);
+        self.0.equip(&mut command).stdin(Stdio::null());
+        command
+    }
+
+    fn attach(&self, process: u32, calls: &str, fault: &str, more: &[&str]) -> Child {
+        let mut command = self.command(calls, fault);
+        let strace = command.args(["-p", &process.to_string()]).args(more).spawn().unwrap();
         let end = Instant::now() + Duration::from_secs(10);
-        while !all_traced(daemon) {
+        while !all_traced(process) {
             assert!(Instant::now() < end, "strace does not attach");
             std::thread::sleep(Duration::from_millis(1));
         }
         strace
+    }
+}
+
+impl Drop for Faults {
+    fn drop(&mut self) {
+        // Asked to end, it lets go of the process first; killed, it would leave a call half injected.
+        let strace = nix::unistd::Pid::from_raw(self.0.id().cast_signed());
+        let _ = nix::sys::signal::kill(strace, nix::sys::signal::Signal::SIGTERM);
+        let _ = self.0.wait();
     }
 }
 

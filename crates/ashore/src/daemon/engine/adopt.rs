@@ -26,11 +26,11 @@ impl Engine {
             match inner.carry_out(&observed, &[]) {
                 Ok(observed) => self.follow(&inner, &observed),
                 Err(refusal) => {
-                    inner.commit(undo)?;
-                    let (_, errors) = inner.sweep(&[])?;
+                    let (_, errors) = inner.sweep_to(&inner.state().with(&undo), &[])?;
                     for error in &errors {
                         tracing::error!("{error}");
                     }
+                    inner.commit(undo)?;
                     return Err(refusal);
                 }
             }

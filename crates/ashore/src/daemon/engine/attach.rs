@@ -43,7 +43,9 @@ impl Engine {
                 Ok(Reply::Attached(self.report(&inner, &endpoint)))
             }
             Err(refusal) => {
-                inner.take_back(&endpoint);
+                // It never was on the LAN, so its name keeps nothing.
+                let key = (endpoint.network.clone(), endpoint.name.clone());
+                inner.take_back(&endpoint, Change::DelEndpoint(key));
                 Err(refusal)
             }
         }
@@ -221,18 +223,16 @@ impl Inner {
         ))
     }
 
-    /// After a failed attach: nothing of the endpoint stays, in the kernel or in the state. It never was on the LAN, so
-    /// its name keeps nothing.
-    pub(super) fn take_back(&mut self, endpoint: &Endpoint) {
+    /// After a failed attach: nothing of the endpoint stays in the kernel, and `record` is written down of it. What of this
+    /// fails is seen to by the next reconciliation, which finds the endpoint `attaching`.
+    pub(super) fn take_back(&mut self, endpoint: &Endpoint, record: Change) {
         let netns: Vec<Netns> = endpoint.netns().cloned().into_iter().collect();
-        let key = (endpoint.network.clone(), endpoint.name.clone());
-        let taken = self
-            .commit(vec![Change::PutEndpoint(Endpoint { stage: Stage::Detaching, ..endpoint.clone() })])
-            .and_then(|()| self.sweep(&netns))
-            .and_then(|(_, errors)| match errors.first() {
-                None => self.commit(vec![Change::DelEndpoint(key)]),
-                Some(error) => Err(refusal::step(error)),
-            });
+        let going = Change::PutEndpoint(Endpoint { stage: Stage::Detaching, ..endpoint.clone() });
+        let without = self.state().with(std::slice::from_ref(&going));
+        let taken = self.sweep_to(&without, &netns).and_then(|(_, errors)| match errors.first() {
+            None => self.commit(vec![record]),
+            Some(error) => self.commit(vec![going]).and(Err(refusal::step(error))),
+        });
         if let Err(refusal) = taken {
             tracing::error!("{refusal}; the next reconciliation tries again");
         }

@@ -180,8 +180,10 @@ impl Inner {
         }
         let mut changes = vec![Change::DelNetwork(network.name.clone())];
         changes.extend(pools.iter().cloned().map(Change::PutPool));
-        if let Err(refusal) = self.commit(changes).and_then(|()| self.sweep(&[])) {
-            tracing::error!("{refusal}; the next reconciliation tries again");
+        // Also if that cannot be written down: the network is there then, and has its VLAN made by the next reconciliation.
+        let swept = self.sweep_to(&self.state().with(&changes), &[]);
+        if let Err(refusal) = swept.and_then(|_| self.commit(changes)) {
+            tracing::error!("{refusal}; the network stays");
         }
     }
 

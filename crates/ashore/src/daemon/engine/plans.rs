@@ -7,7 +7,7 @@ use ashore_core::link::Netns;
 use ashore_core::observed::Observed;
 use ashore_core::plan::plan;
 use ashore_core::request::{AttachSpec, PlannedStep, Refusal, RefusalKind, Reply, Request};
-use ashore_core::state::Change;
+use ashore_core::state::{Change, State};
 use ashore_core::step::Step;
 use ashore_kernel::Namespace;
 
@@ -18,7 +18,7 @@ impl Engine {
     pub(super) fn plan(&self, change: Option<Request>) -> Result<Reply, Refusal> {
         if let Some(Request::CreateNetwork(spec)) = change {
             let (inner, observed, network) = self.checked(&spec)?;
-            return inner.planned(&[Change::PutNetwork(network)], &observed);
+            return planned(&inner.state().with(&[Change::PutNetwork(network)]), &observed);
         }
         // What an engine has is asked for before the lock is taken.
         let adoption = match &change {
@@ -26,6 +26,7 @@ impl Engine {
             _ => None,
         };
         let inner = self.lock();
+        let state = if change.is_some() { inner.state().clone() } else { inner.state_to_come() };
         let (changes, netns) = match change {
             Some(Request::Adopt(_)) => adoption.unwrap_or_default(),
             None => (Vec::new(), all_netns(inner.state())),
@@ -46,7 +47,7 @@ impl Engine {
             }
             Some(_) => return Err(changes_nothing()),
         };
-        inner.planned(&changes, &inner.observe(&netns)?)
+        planned(&state.with(&changes), &inner.observe(&netns)?)
     }
 
     fn planned_attach(&self, inner: &Inner, spec: &AttachSpec) -> Result<(Vec<Change>, Vec<Netns>), Refusal> {
@@ -64,14 +65,12 @@ impl Engine {
     }
 }
 
-impl Inner {
-    /// What changes of the state would change in the places that were observed.
-    fn planned(&self, changes: &[Change], observed: &Observed) -> Result<Reply, Refusal> {
-        let plan = plan(&desired(&self.state().with(changes), observed), observed);
-        match plan.blocked.first() {
-            Some(blocked) => Err(refusal::blocked(blocked)),
-            None => Ok(Reply::Plan(shown(plan.steps))),
-        }
+/// What a state would change in the places that were observed.
+fn planned(wanted: &State, observed: &Observed) -> Result<Reply, Refusal> {
+    let plan = plan(&desired(wanted, observed), observed);
+    match plan.blocked.first() {
+        Some(blocked) => Err(refusal::blocked(blocked)),
+        None => Ok(Reply::Plan(shown(plan.steps))),
     }
 }
 

@@ -1,10 +1,12 @@
 //! Bringing the kernel back to what the state asks for: at the start, every minute, and when the host's links or
 //! addresses change.
 
+use ashore_core::desired::desired;
 use ashore_core::endpoint::{Endpoint, Home, Stage};
 use ashore_core::observed::Observed;
+use ashore_core::plan::plan;
 use ashore_core::request::Refusal;
-use ashore_core::state::Change;
+use ashore_core::state::{Change, State};
 
 use super::{Engine, Inner, all_netns, is_gone, now};
 
@@ -24,57 +26,88 @@ impl Engine {
             }
             Err(refusal) => {
                 tracing::error!(why, "could not reconcile: {refusal}");
-                inner.troubles = vec![refusal.message];
+                inner.stopped = Some(refusal);
                 false
             }
+        }
+    }
+
+    /// What a request began and could not finish, for want of a disk that takes writes, is finished before the next one
+    /// begins, and does not stand in its way.
+    pub(super) fn finish_what_was_cut_short(&self) {
+        if self.lock().state().endpoints.values().any(Endpoint::is_cut_short) {
+            self.reconcile("a request was cut short");
         }
     }
 
     fn try_reconcile(&self, inner: &mut Inner) -> Result<(usize, Observed), Refusal> {
         let netns = all_netns(inner.state());
         let observed = inner.observe(&netns)?;
-        // The lock is held from the first mark to the last, so what bears a mark of being on its way was cut short.
-        let going: Vec<Endpoint> = inner
-            .state()
-            .endpoints
-            .values()
-            .filter(|endpoint| is_gone(endpoint) || endpoint.is_cut_short())
-            .map(|endpoint| Endpoint { stage: Stage::Detaching, ..endpoint.clone() })
-            .collect();
+        let going = inner.going();
         for endpoint in &going {
             tracing::info!(network = %endpoint.network, name = %endpoint.name, "taking away what is left of it");
         }
-        if !going.is_empty() {
-            inner.commit(going.iter().cloned().map(Change::PutEndpoint).collect())?;
-        }
+        // They are taken away also if that cannot be written down: what is written down will have them taken away again.
+        let wanted = inner.state_without(&going);
+        let marked = inner.commit(going.iter().cloned().map(Change::PutEndpoint).collect());
 
-        let plan = inner.plan(&observed);
-        let changed = plan.steps.len() + going.len();
-        let (observed, errors) =
-            if plan.steps.is_empty() { (observed, Vec::new()) } else { inner.sweep(&netns)? };
-        inner.troubles = errors.iter().map(ToString::to_string).collect();
-        inner.troubles.extend(inner.plan(&observed).blocked.iter().map(ToString::to_string));
-        inner.troubles.iter().for_each(|trouble| tracing::warn!("{trouble}"));
+        let planned = plan(&desired(&wanted, &observed), &observed).steps;
+        let changed = planned.len() + going.len();
+        let (observed, failed) =
+            if planned.is_empty() { (observed, Vec::new()) } else { inner.sweep_to(&wanted, &netns)? };
+        let left = plan(&desired(&wanted, &observed), &observed);
+        for error in &failed {
+            tracing::warn!("{error}");
+        }
+        for blocked in &left.blocked {
+            tracing::warn!("{blocked}");
+        }
+        inner.failed = failed;
 
         // What is left of it in the kernel, if the sweep met an error, is tried again next time.
-        let left = inner.plan(&observed).steps;
-        for endpoint in going.iter().filter(|going| !left.iter().any(|step| *step.place() == going.link().0))
-        {
-            let record = match endpoint.home {
-                Home::Netns { .. } => inner.state().detached(endpoint, now()),
-                // Its engine met an error, and will say what becomes of the address.
-                Home::Engine { .. } => {
-                    vec![Change::PutEndpoint(Endpoint { stage: Stage::Reserved, ..endpoint.clone() })]
-                }
-            };
-            inner.commit(record)?;
-        }
+        let is_left = |going: &&Endpoint| left.steps.iter().any(|step| *step.place() == going.link().0);
+        let recorded = marked.and_then(|()| inner.record_gone(going.iter().filter(|going| !is_left(going))));
         self.follow(inner, &observed);
+        recorded?;
+        inner.stopped = None;
         Ok((changed, observed))
     }
 }
 
 impl Inner {
+    /// The endpoints that will be taken away: those that are gone, and those that bear a mark of being on their way. The
+    /// lock is held from the first mark to the last, so whoever sees one sees what was cut short.
+    fn going(&self) -> Vec<Endpoint> {
+        let endpoints = self.state().endpoints.values();
+        endpoints
+            .filter(|endpoint| is_gone(endpoint) || endpoint.is_cut_short())
+            .map(|endpoint| Endpoint { stage: Stage::Detaching, ..endpoint.clone() })
+            .collect()
+    }
+
+    /// The state to which the next reconciliation will bring the kernel.
+    pub(super) fn state_to_come(&self) -> State {
+        self.state_without(&self.going())
+    }
+
+    fn state_without(&self, going: &[Endpoint]) -> State {
+        self.state().with(&going.iter().cloned().map(Change::PutEndpoint).collect::<Vec<_>>())
+    }
+
+    fn record_gone<'a>(&mut self, gone: impl Iterator<Item = &'a Endpoint>) -> Result<(), Refusal> {
+        for endpoint in gone {
+            let record = match endpoint.home {
+                Home::Netns { .. } => self.state().detached(endpoint, now()),
+                // Its engine met an error, and will say what becomes of the address.
+                Home::Engine { .. } => {
+                    vec![Change::PutEndpoint(Endpoint { stage: Stage::Reserved, ..endpoint.clone() })]
+                }
+            };
+            self.commit(record)?;
+        }
+        Ok(())
+    }
+
     /// Whether a link was handed to an engine a moment ago and is not up in its container yet.
     fn awaits_engine(&self, observed: &Observed) -> bool {
         /// In seconds; an engine takes a fraction of one.

@@ -244,9 +244,8 @@ impl Engine {
                 Ok(Reply::Joined { link, ifname, gateways })
             }
             Err(refusal) => {
-                if let Err(left) = inner.back_to_reserved(&endpoint) {
-                    tracing::error!("{left}; the next reconciliation tries again");
-                }
+                let reserved = as_reserved(&endpoint);
+                inner.take_back(&endpoint, Change::PutEndpoint(reserved));
                 Err(refusal)
             }
         }
@@ -421,12 +420,7 @@ impl Inner {
 
     /// Takes an endpoint's link and routes off the host, and keeps its addresses.
     pub(super) fn back_to_reserved(&mut self, endpoint: &Endpoint) -> Result<Vec<String>, Refusal> {
-        let home = in_sandbox(endpoint, None);
-        self.commit(vec![Change::PutEndpoint(Endpoint {
-            stage: Stage::Reserved,
-            home,
-            ..endpoint.clone()
-        })])?;
+        self.commit(vec![Change::PutEndpoint(as_reserved(endpoint))])?;
         let (_, errors) = self.sweep(&[])?;
         Ok(errors.iter().map(|error| format!("{error}; it is tried again every minute")).collect())
     }
@@ -442,6 +436,11 @@ impl Inner {
             hint: Some("`ashore status` lists those there are".into()),
         })
     }
+}
+
+/// An engine's endpoint with its addresses and no link.
+fn as_reserved(endpoint: &Endpoint) -> Endpoint {
+    Endpoint { stage: Stage::Reserved, home: in_sandbox(endpoint, None), ..endpoint.clone() }
 }
 
 fn done() -> Reply {

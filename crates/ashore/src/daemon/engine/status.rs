@@ -20,7 +20,7 @@ impl Engine {
     pub(super) fn status(&self) -> Result<Reply, Refusal> {
         let inner = self.lock();
         let observed = inner.observe(&all_netns(inner.state()))?;
-        let wanted = desired(inner.state(), &observed);
+        let wanted = desired(&inner.state_to_come(), &observed);
         let plan = plan(&wanted, &observed);
         let endpoints: Vec<EndpointReport> =
             inner.state().endpoints.values().map(|endpoint| self.report(&inner, endpoint)).collect();
@@ -40,10 +40,17 @@ impl Engine {
         let of_host = of_host.into_iter().map(|(ip, mac)| {
             format!("{mac} on the LAN claims {ip}, the host's own on a shim, which is defended")
         });
-        let failed = inner.troubles.iter().filter(|_| !plan.steps.is_empty()).cloned();
-        let misnamed = inner.misnamed(&observed);
         let claimed = claimed.chain(of_host);
-        let troubles = blocked.chain(waiting).chain(claimed).chain(misnamed).chain(failed).collect();
+        let misnamed = inner.misnamed(&observed);
+        // One that is not planned any more is mended.
+        let failed = inner.failed.iter().filter(|error| plan.steps.contains(&error.step));
+        let failed = failed.map(ToString::to_string);
+        let stopped = inner.stopped.iter().map(|refusal| match &refusal.hint {
+            Some(hint) => format!("{refusal}; try: {hint}"),
+            None => refusal.to_string(),
+        });
+        let troubles = blocked.chain(waiting).chain(claimed).chain(misnamed).chain(failed).chain(stopped);
+        let troubles = troubles.collect();
         Ok(Reply::Status(Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
