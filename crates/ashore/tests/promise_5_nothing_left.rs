@@ -1,45 +1,44 @@
 //! Promise 5: nothing is left behind. The daemon is killed at every system call by which a request changes the kernel or
-//! the disk; after its next start all of the request is there or nothing of it, and what was there before still is.
+//! the disk, or answers; after its next start all of the request is there or nothing of it, and what was there before
+//! still is.
 
 mod home;
 
-use std::io::Write;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use ashore_lab::{Machine, Ran};
 use home::strace::Strace;
+use home::tracer::Call::{self, Answer, Netlink, Sync, Sysctl, Write};
+use home::tracer::{self, Tracer};
 use home::{Home, eventually, ip, reaches};
 
-/// The calls that change anything: netlink requests, sysctls and replies, the state's pages and their barriers.
-const CALLS: &str = "sendto,sendmsg,write,pwrite64,fsync,fdatasync,ftruncate,setns,unlink,rename";
 /// More than any request makes.
-const MOST: u32 = 400;
+const MOST: usize = 200;
 
-/// Runs a command whose request dies at its n-th call, and starts the daemon anew. False if it made fewer calls.
-fn dies_at(home: &mut Home, strace: &Strace, n: u32, command: &str) -> bool {
+/// Runs a command whose request dies at its n-th call that matters, and starts the daemon anew. Gives the calls up to
+/// that one; all of them if there are fewer.
+fn dies_at(home: &mut Home, n: usize, command: &str) -> Vec<Call> {
     assert!(n < MOST, "`{command}` does not end");
-    let mut strace = strace.kill_at(home.daemon().pid(), CALLS, n);
+    let tracer = Tracer::kill_at(home.daemon().pid(), n);
     let ran = home.run(command);
-    // A request that was answered may have been the last.
-    let patience = Duration::from_millis(if ran.code == Some(0) { 20 } else { 5000 });
-    let died = home.daemon.as_mut().unwrap().ended_within(patience).unwrap();
-    if died {
-        strace.wait().unwrap();
+    let calls = tracer.end();
+    if calls.len() < n {
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    } else {
+        assert!(home.daemon.as_mut().unwrap().ended_within(Duration::from_secs(10)).unwrap());
         home.daemon = None;
         home.start();
-    } else {
-        strace.kill().unwrap();
-        strace.wait().unwrap();
-        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     }
-    died
+    calls
 }
 
-/// A request that dies at no call, or at few, was not watched.
-fn assert_many(n: u32) {
-    eprintln!("died at each of {} calls", n - 1);
-    assert!(n > 5, "{n}");
+/// A request that was watched makes at least these.
+fn assert_watched(what: &str, calls: &[Call], kinds: &[Call]) {
+    let counted = tracer::counted(calls);
+    eprintln!("{what} died at each of {} calls: {counted:?}", calls.len());
+    assert!(kinds.iter().all(|kind| counted.contains_key(kind)), "{counted:?}");
 }
 
 fn endpoint(home: &Home, name: &str) -> Option<serde_json::Value> {
@@ -91,12 +90,11 @@ fn attach_command(container: &Machine) -> String {
 
 #[test]
 fn an_attach_that_dies_at_any_call_leaves_all_or_nothing() {
-    let Some(strace) = Strace::find("promise 5, attach") else { return };
     let mut home = Home::new();
     for n in 1.. {
         home.ok(CREATE);
         let web = home.world.container("web").unwrap();
-        let died = dies_at(&mut home, &strace, n, &attach_command(&web));
+        let calls = dies_at(&mut home, n, &attach_command(&web));
         whole_or_nothing(&home, &web);
         // Asked again it is done, once and at the same place.
         let report = home.attach("lan", &web, "");
@@ -106,22 +104,21 @@ fn an_attach_that_dies_at_any_call_leaves_all_or_nothing() {
         assert_bare(&web);
         home.ok("network rm lan");
         nothing_left(&home);
-        if !died {
-            return assert_many(n);
+        if calls.len() < n {
+            return assert_watched("an attach", &calls, &[Netlink, Sysctl, Write, Sync, Answer]);
         }
     }
 }
 
 #[test]
 fn a_second_attach_that_dies_harms_nobody_and_no_address_is_given_twice() {
-    let Some(strace) = Strace::find("promise 5, second attach") else { return };
     let mut home = Home::new();
     home.ok(CREATE);
     let db = home.world.container("db").unwrap();
     let at_db = address(&home.attach("lan", &db, ""));
     for n in 1.. {
         let web = home.world.container("web").unwrap();
-        let died = dies_at(&mut home, &strace, n, &attach_command(&web));
+        let calls = dies_at(&mut home, n, &attach_command(&web));
         reaches(&home.laptop, at_db);
         whole_or_nothing(&home, &web);
         let other = home.world.container("other").unwrap();
@@ -131,15 +128,14 @@ fn a_second_attach_that_dies_harms_nobody_and_no_address_is_given_twice() {
         reaches(&web, at_other);
         home.ok("detach lan other");
         home.ok("detach lan web");
-        if !died {
-            return assert_many(n);
+        if calls.len() < n {
+            return assert_watched("a second attach", &calls, &[Netlink, Write, Sync, Answer]);
         }
     }
 }
 
 #[test]
 fn a_detach_that_dies_at_any_call_is_finished_or_not_begun() {
-    let Some(strace) = Strace::find("promise 5, detach") else { return };
     let mut home = Home::new();
     home.ok(CREATE);
     let db = home.world.container("db").unwrap();
@@ -147,13 +143,13 @@ fn a_detach_that_dies_at_any_call_is_finished_or_not_begun() {
     for n in 1.. {
         let web = home.world.container("web").unwrap();
         home.attach("lan", &web, "");
-        let died = dies_at(&mut home, &strace, n, "detach lan web");
+        let calls = dies_at(&mut home, n, "detach lan web");
         whole_or_nothing(&home, &web);
         reaches(&home.laptop, at_db);
         home.ok("detach lan web");
         assert_bare(&web);
-        if !died {
-            assert_many(n);
+        if calls.len() < n {
+            assert_watched("a detach", &calls, &[Netlink, Write, Sync, Answer]);
             break;
         }
     }
@@ -164,10 +160,9 @@ fn a_detach_that_dies_at_any_call_is_finished_or_not_begun() {
 
 #[test]
 fn making_and_removing_a_network_may_die_at_any_call() {
-    let Some(strace) = Strace::find("promise 5, networks") else { return };
     let mut home = Home::new();
     for n in 1.. {
-        let died = dies_at(&mut home, &strace, n, CREATE);
+        let calls = dies_at(&mut home, n, CREATE);
         let there = !serde_json::from_str::<Vec<serde_json::Value>>(&home.ok("network ls --json"))
             .unwrap()
             .is_empty();
@@ -180,8 +175,8 @@ fn making_and_removing_a_network_may_die_at_any_call() {
         home.ok("detach lan web");
         home.ok("network rm lan");
         nothing_left(&home);
-        if !died {
-            assert_many(n);
+        if calls.len() < n {
+            assert_watched("making a network", &calls, &[Write, Sync, Answer]);
             break;
         }
     }
@@ -190,15 +185,15 @@ fn making_and_removing_a_network_may_die_at_any_call() {
         let web = home.world.container("web").unwrap();
         home.attach("lan", &web, "");
         home.ok("detach lan web");
-        let died = dies_at(&mut home, &strace, n, "network rm lan");
+        let calls = dies_at(&mut home, n, "network rm lan");
         let there = home.run("network inspect lan").code == Some(0);
         if there {
             home.ok("network rm lan");
         }
         eventually("the shim is gone", || home.made_links().is_empty());
         nothing_left(&home);
-        if !died {
-            return assert_many(n);
+        if calls.len() < n {
+            return assert_watched("removing a network", &calls, &[Netlink, Write, Sync, Answer]);
         }
     }
 }

@@ -7,6 +7,7 @@ pub mod frames;
 pub mod site;
 pub mod strace;
 pub mod typed;
+pub mod tracer;
 
 use std::net::IpAddr;
 use std::path::Path;
