@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 
 use ashore_lab::{Ran, cannot_run};
 use home::PROGRAM;
+use home::strace::Strace;
 
 fn is_root() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
@@ -85,6 +86,31 @@ fn where_namespaces_are_restricted_it_says_so_and_what_helps() {
         "{}",
         ran.stderr
     );
+}
+
+/// What Ubuntu 24.04 does: the namespace can be made, and then its ids or its mounts are refused.
+#[test]
+fn where_the_namespace_may_be_made_and_not_used_it_says_so_too() {
+    if !is_root() {
+        return cannot_run("lab, restricted later", "only root can become another user");
+    }
+    let Some(strace) = Strace::find("lab, restricted later") else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let program = for_anybody(directory.path());
+    let nth_write = |n| ("write", format!("error=EPERM:when={n}"));
+    let faults = [nth_write(1), nth_write(2), nth_write(3), ("mount", "error=EACCES:when=1".into())];
+    for (call, fault) in faults {
+        let mut command = strace.command(call, &fault);
+        command.args(["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--"]);
+        let ran = Ran::of(command.arg(&program).arg("lab")).unwrap();
+        assert_eq!(ran.code, Some(9), "{call} {fault}: {}{}", ran.stdout, ran.stderr);
+        assert!(
+            ran.stderr.contains("does not let an ordinary user make namespaces")
+                && ran.stderr.contains("try: "),
+            "{call} {fault}: {}",
+            ran.stderr
+        );
+    }
 }
 
 #[test]

@@ -38,17 +38,21 @@ pub fn enter_sandbox() -> Result<(), SandboxError> {
     if !uid.is_root() {
         flags |= CloneFlags::CLONE_NEWUSER;
     }
-    unshare(flags).map_err(|errno| refused(errno, uid.is_root()))?;
+    unshare(flags).map_err(refused("unshare", uid.is_root()))?;
     if !uid.is_root() {
-        let write = |file, text: String| fs::write(file, text).map_err(system("user and group ids"));
+        // Ubuntu 24.04 lets everybody make the namespace, and its AppArmor profile for whoever did (`unprivileged_userns`)
+        // denies what comes next: the ids here, or the first mount.
+        let write = |file, text: String| {
+            let errno = |error: io::Error| Errno::from_raw(error.raw_os_error().unwrap_or(nix::libc::EIO));
+            fs::write(file, text).map_err(errno).map_err(refused("user and group ids", false))
+        };
         write("/proc/self/setgroups", "deny".into())?;
         write("/proc/self/uid_map", format!("0 {uid} 1"))?;
         write("/proc/self/gid_map", format!("0 {gid} 1"))?;
     }
     let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
     mount(None::<&str>, "/", None::<&str>, private, None::<&str>)
-        // AppArmor on Ubuntu lets the namespace be made and then denies every capability in it.
-        .map_err(|errno| refused(errno, uid.is_root()))?;
+        .map_err(refused("mounts of its own", uid.is_root()))?;
     empty_run_netns()
 }
 
@@ -65,37 +69,41 @@ fn system(what: &'static str) -> impl Fn(io::Error) -> SandboxError {
     move |source| SandboxError::System { what, source }
 }
 
-fn refused(errno: Errno, root: bool) -> SandboxError {
+fn refused(what: &'static str, root: bool) -> impl Fn(Errno) -> SandboxError {
+    move |errno| match restriction(errno, root) {
+        Some((reason, remedy)) => SandboxError::Restricted { reason, remedy },
+        None => system(what)(errno.into()),
+    }
+}
+
+/// The setting that stands behind an error, and what allows it.
+fn restriction(errno: Errno, root: bool) -> Option<(&'static str, &'static str)> {
     let setting =
         |path: &str| fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default();
-    let restricted = |reason, remedy| SandboxError::Restricted { reason, remedy };
-    match errno {
+    Some(match errno {
         Errno::EPERM | Errno::EACCES if !root => {
             if setting("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == "1" {
-                return restricted(
+                return Some((
                     "AppArmor: kernel.apparmor_restrict_unprivileged_userns is 1",
                     "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, or run it with sudo",
-                );
+                ));
             }
             if setting("/proc/sys/kernel/unprivileged_userns_clone") == "0" {
-                return restricted(
+                return Some((
                     "kernel.unprivileged_userns_clone is 0",
                     "sudo sysctl -w kernel.unprivileged_userns_clone=1, or run it with sudo",
-                );
+                ));
             }
-            restricted(
-                "a seccomp filter or security module, as inside most containers",
-                "run it outside, or with sudo",
-            )
+            ("a seccomp filter or security module, as inside most containers", "run it outside, or with sudo")
         }
-        Errno::ENOSPC | Errno::EUSERS if !root => restricted(
+        Errno::ENOSPC | Errno::EUSERS if !root => (
             "user.max_user_namespaces is used up or 0",
             "sudo sysctl -w user.max_user_namespaces=10000, or run it with sudo",
         ),
-        Errno::EPERM => SandboxError::Restricted {
-            reason: "root without CAP_SYS_ADMIN, as inside most containers",
-            remedy: "run it outside, or give the container that capability",
-        },
-        errno => system("unshare")(errno.into()),
-    }
+        Errno::EPERM => (
+            "root without CAP_SYS_ADMIN, as inside most containers",
+            "run it outside, or give the container that capability",
+        ),
+        _ => return None,
+    })
 }
