@@ -2,12 +2,15 @@
 
 mod home;
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use ashore_lab::{Ran, cannot_run};
-use home::PROGRAM;
 use home::strace::Strace;
+use home::{PROGRAM, eventually};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 fn is_root() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
@@ -125,4 +128,38 @@ fn kept_it_stays_until_an_empty_line() {
     for words in ["laptop, router, nas1", "there is no `nowhere`", "Taken away"] {
         assert!(said.contains(words), "{words:?} is not in {said}");
     }
+}
+
+/// The processes that a process has started, and those that they have.
+fn descendants(process: u32) -> Vec<u32> {
+    let tasks = std::fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    let lists = tasks.flatten().filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
+    let children: Vec<u32> = lists
+        .flat_map(|list| list.split_whitespace().map(|id| id.parse().unwrap()).collect::<Vec<_>>())
+        .collect();
+    children.iter().flat_map(|child| std::iter::once(*child).chain(descendants(*child))).collect()
+}
+
+#[test]
+fn kept_and_ended_by_a_signal_it_leaves_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let before = mounts();
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGKILL] {
+        let mut command = Command::new(PROGRAM);
+        command.args(["lab", "--keep"]).env("TMPDIR", directory.path());
+        let mut lab = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let said = BufReader::new(lab.stdout.take().unwrap()).lines().map_while(Result::ok);
+        assert!(said.into_iter().any(|line| line.contains("It stays until")), "it does not come up");
+        let processes = descendants(lab.id());
+        assert!(processes.len() >= 2, "two daemons: {processes:?}");
+        kill(Pid::from_raw(lab.id().cast_signed()), signal).unwrap();
+        lab.wait().unwrap();
+        let lives = |process: &u32| {
+            std::fs::read_to_string(format!("/proc/{process}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+        };
+        eventually("its daemons are gone", || !processes.iter().any(lives));
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "{signal}");
+        assert!(!Path::new("/run/lab").exists(), "{signal}");
+    }
+    assert_eq!(mounts(), before);
 }

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
 
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
@@ -31,7 +30,8 @@ pub enum SandboxError {
 }
 
 /// Moves the calling process into network and mount namespaces of its own, and as an ordinary user into a user namespace
-/// in which it is root. `/run/netns` is empty there. The process must have one thread only.
+/// in which it is root. `/run` is empty there but for `/run/netns`, and what is put in it is gone with the last process
+/// inside, however that ends. The process must have one thread only.
 pub fn enter_sandbox() -> Result<(), SandboxError> {
     let (uid, gid) = (geteuid(), getegid());
     let mut flags = CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS;
@@ -53,16 +53,13 @@ pub fn enter_sandbox() -> Result<(), SandboxError> {
     let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
     mount(None::<&str>, "/", None::<&str>, private, None::<&str>)
         .map_err(refused("mounts of its own", uid.is_root()))?;
-    empty_run_netns()
+    cover_run().map_err(system("an empty /run"))
 }
 
-fn empty_run_netns() -> Result<(), SandboxError> {
-    let directory = Path::new("/run/netns");
-    // Where it is missing and cannot be made, all of /run is covered: nothing in it is needed here.
-    let target = if directory.is_dir() { directory } else { Path::new("/run") };
-    mount(Some("tmpfs"), target, Some("tmpfs"), MsFlags::empty(), Some("mode=755"))
-        .map_err(|errno| system("an empty /run/netns")(errno.into()))?;
-    fs::create_dir_all(directory).map_err(system("an empty /run/netns"))
+/// All of it: where `/run/netns` is missing, an ordinary user cannot make it, and root would leave it behind.
+fn cover_run() -> io::Result<()> {
+    mount(Some("tmpfs"), "/run", Some("tmpfs"), MsFlags::empty(), Some("mode=755"))?;
+    fs::create_dir("/run/netns")
 }
 
 fn system(what: &'static str) -> impl Fn(io::Error) -> SandboxError {

@@ -34,6 +34,9 @@ struct Report {
     rows: Vec<Row>,
 }
 
+/// The daemons' state and sockets. It is in the sandbox's own `/run`, so nothing has to remove it.
+const DIRECTORY: &str = "/run/lab";
+
 const HOST: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 168, 88, 9));
 const LAPTOP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 168, 88, 50));
 const GATEWAY: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 168, 88, 1));
@@ -50,8 +53,7 @@ pub(crate) fn run(args: &LabArgs) -> Result<(), Failure> {
         }
     };
     let started = Instant::now();
-    let directory = Scratch::new()?;
-    let lab = Lab::build(&directory.0).context("building the lab")?;
+    let lab = Lab::build(Path::new(DIRECTORY)).context("building the lab")?;
     say(
         "A home LAN in network namespaces of its own: a switch, a router (192.168.88.1), a laptop (.50), two NAS hosts",
     );
@@ -98,23 +100,6 @@ fn show(rows: &[Row]) {
         })
         .collect();
     table::print(&["FROM", "TO", "ROUND TRIP", ""], &cells);
-}
-
-/// A directory for the daemons' state, removed when it goes.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new() -> Result<Self, Failure> {
-        let path = std::env::temp_dir().join(format!("ashore-lab-{}", std::process::id()));
-        std::fs::create_dir_all(&path).with_context(|| format!("the directory {}", path.display()))?;
-        Ok(Scratch(path))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }
 
 /// A host of containers.
@@ -257,7 +242,9 @@ impl Lab {
                 continue;
             };
             let owner = self.nas.iter().find(|nas| nas.machine.name() == machine.name()).unwrap_or(nas);
-            let shell = std::env::var("SHELL").unwrap_or_else(|_| "/bin/sh".into());
+            // One below /run, as on NixOS, is out of sight here.
+            let shell = std::env::var("SHELL").ok().filter(|shell| Path::new(shell).exists());
+            let shell = shell.unwrap_or_else(|| "/bin/sh".into());
             let mut command = machine.command(shell).context("a shell")?;
             command.env("ASHORE_SOCKET", owner.daemon.socket()).env("PS1", format!("{}$ ", machine.name()));
             command.env("PATH", path_with_this_program()?);
