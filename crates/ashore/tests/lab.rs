@@ -8,14 +8,9 @@ use std::process::{Command, Stdio};
 
 use ashore_lab::{Ran, cannot_run};
 use home::strace::Strace;
-use home::{PROGRAM, eventually};
+use home::{PROGRAM, eventually, is_root};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-
-fn is_root() -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    status.lines().any(|line| line.starts_with("Uid:\t0\t"))
-}
 
 /// The program where anybody may run it.
 fn for_anybody(directory: &Path) -> std::path::PathBuf {

@@ -1,7 +1,8 @@
 //! The daemon: one process that owns networks, addresses and state.
 //!
-//! At its start it takes the lock on its network namespace, opens the state, brings the kernel in line with it, and only
-//! then answers: whoever called before waits on a socket that the init system holds, if one does. When it stops, or is killed, nothing on the LAN changes: links and routes are the kernel's.
+//! At its start it looks whether it has the privileges, takes the lock on its network namespace, opens the state, brings the
+//! kernel in line with it, and only then answers: whoever called before waits on a socket that the init system holds, if
+//! one does. When it stops, or is killed, nothing on the LAN changes: links and routes are the kernel's.
 
 use std::fs::File;
 use std::io::{IsTerminal, Read};
@@ -40,20 +41,6 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
     log();
     let control_path = args.run.join("ashore.sock");
     let mut handed = Handed::take([&control_path, &args.docker_plugin])?;
-    let _lock = NamespaceLock::take().map_err(|error| match error {
-        LockError::Held(_) => Failure::Refused(ashore_core::request::Refusal {
-            kind: ashore_core::request::RefusalKind::Taken,
-            message: error.to_string(),
-            hint: Some("stop that one first".into()),
-        }),
-        LockError::System(_) => Failure::Internal(error.into()),
-    })?;
-    let store = Store::open(&args.state, seed()?).map_err(|error| match error {
-        StoreError::Directory { ref source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
-            Failure::Privilege(error.to_string())
-        }
-        other => Failure::Internal(other.into()),
-    })?;
     let kernel = Kernel::here().map_err(|error| match error {
         NamespaceError::System { ref source, .. }
             if source.kind() == std::io::ErrorKind::PermissionDenied =>
@@ -63,6 +50,21 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
         other => Failure::Internal(anyhow::Error::new(other).context("the kernel's network state")),
     })?;
     check_privilege(&kernel)?;
+    let _lock = NamespaceLock::take().map_err(|error| match error {
+        LockError::Held(_) => Failure::Refused(ashore_core::request::Refusal {
+            kind: ashore_core::request::RefusalKind::Taken,
+            message: error.to_string(),
+            hint: Some("stop that one first".into()),
+        }),
+        LockError::Permission => Failure::Privilege(error.to_string()),
+        LockError::System(_) => Failure::Internal(error.into()),
+    })?;
+    let store = Store::open(&args.state, seed()?).map_err(|error| match error {
+        StoreError::Directory { ref source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
+            Failure::Privilege(error.to_string())
+        }
+        other => Failure::Internal(other.into()),
+    })?;
     let host = kernel.host().clone();
     let lan = Lan::start(host.clone()).context("listening to the LAN")?;
     let watch = Watch::of(&host).context("watching links and addresses")?;

@@ -194,10 +194,10 @@ fn service_actions(units: Units, files: &[Action], is_new: bool) -> Vec<Action> 
     actions
 }
 
-/// The daemon that rules this namespace, if there is one.
+/// The daemon that rules this namespace, if there is one, and it is in sight.
 fn ruling_daemon() -> Option<i32> {
     match NamespaceLock::take() {
-        Err(LockError::Held(pid)) => Some(pid),
+        Err(LockError::Held(pid)) => pid,
         _ => None,
     }
 }

@@ -1,0 +1,75 @@
+//! The daemon itself: that there is one for each namespace, what it needs at its start, and what does not end it.
+
+mod home;
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::Stdio;
+
+use ashore_lab::{Daemon, Ran, cannot_run};
+use home::{Home, PROGRAM, ip, is_root, reaches};
+
+/// What a daemon that does not come up says, started by another command on a machine and in a directory of its own.
+fn refused(home: &Home, launcher: &[&str]) -> String {
+    let directory = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start_by(launcher, Path::new(PROGRAM), &home.nas, directory.path());
+    daemon.err().expect("it does not come up").to_string()
+}
+
+const NOBODY: [&str; 7] = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--"];
+
+#[test]
+fn there_is_one_for_each_namespace_whatever_its_directories() {
+    let home = Home::new();
+    let first = format!("another ashore daemon (pid {}) rules this network namespace", home.daemon().pid());
+    let said = refused(&home, &[]);
+    assert!(said.contains("exit status: 5") && said.contains(&first), "{said}");
+    // On another machine it is no second one.
+    let other = home.world.machine("nas2", 10).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    Daemon::start(Path::new(PROGRAM), &other, directory.path()).unwrap();
+}
+
+#[test]
+fn one_in_a_container_that_shares_the_hosts_network_is_a_second_one_too() {
+    let home = Home::new();
+    let contained = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--"];
+    let said = refused(&home, &contained);
+    assert!(said.contains("exit status: 5") && said.contains("another ashore daemon rules this"), "{said}");
+}
+
+#[test]
+fn no_ordinary_user_can_keep_it_from_starting() {
+    if !is_root() {
+        return cannot_run("daemon, ordinary user", "only root can become another user");
+    }
+    let mut home = Home::new();
+    home.daemon = None;
+    let [become_nobody, nobody @ ..] = NOBODY;
+    let as_nobody = |program: &str| {
+        let mut command = home.nas.command(become_nobody).unwrap();
+        command.args(nobody).arg(program);
+        command
+    };
+    let lock = "/proc/sys/net/ipv4/tcp_fastopen_key";
+    let ran = Ran::of(as_nobody("flock").args(["--nonblock", lock, "true"])).unwrap();
+    assert!(ran.stderr.contains("Permission denied"), "{}{}", ran.stdout, ran.stderr);
+
+    // The name that a daemon in a container would see can be had by anybody, who may also let callers wait.
+    let squat = r#"socket(S, PF_UNIX, SOCK_STREAM, 0); bind(S, "\1\0\0ashore") or die $!; listen(S, 0); $| = 1; print "bound\n"; sleep"#;
+    let mut squatter =
+        as_nobody("perl").args(["-MSocket", "-e", squat]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(squatter.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "bound\n");
+    home.start();
+    home.create_lan();
+    // And it keeps its lock.
+    let said = refused(&home, &[]);
+    assert!(said.contains(&format!("(pid {})", home.daemon().pid())), "{said}");
+    squatter.kill().unwrap();
+    squatter.wait().unwrap();
+    let web = home.world.container("web").unwrap();
+    home.attach("lan", &web, "");
+    reaches(&home.laptop, ip("192.168.88.192"));
+}
