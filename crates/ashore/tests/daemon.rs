@@ -73,3 +73,16 @@ fn no_ordinary_user_can_keep_it_from_starting() {
     home.attach("lan", &web, "");
     reaches(&home.laptop, ip("192.168.88.192"));
 }
+
+#[test]
+fn without_a_capability_that_it_needs_it_does_not_come_up_and_says_which() {
+    let home = Home::new();
+    for (capability, name) in
+        [("net_raw", "CAP_NET_RAW"), ("net_admin", "CAP_NET_ADMIN"), ("sys_admin", "CAP_SYS_ADMIN")]
+    {
+        let [bounding, inheritable] =
+            ["bounding-set", "inh-caps"].map(|set| format!("--{set}=-{capability}"));
+        let said = refused(&home, &["setpriv", &bounding, &inheritable, "--"]);
+        assert!(said.contains("exit status: 9") && said.contains(&format!("{name} is missing")), "{said}");
+    }
+}

@@ -9,7 +9,7 @@ use std::time::Duration;
 use ashore_core::link::{LinkSpec, LinkType, MacvlanMode, Place};
 use ashore_core::step::Step;
 use ashore_kernel::PacketSocket;
-use ashore_lab::{Daemon, Machine};
+use ashore_lab::{Daemon, Engines, Machine, Ran, cannot_run};
 use ashore_wire::{Mac, filter, heard};
 use home::{HOST, Home, PROGRAM, addresses, eventually, ip, mac_known_to, reaches, takes};
 
@@ -286,4 +286,68 @@ fn what_has_left_is_not_announced_any_more() {
     });
     let since = claims.iter().skip_while(|claim| claim.sender != second);
     assert!(since.clone().all(|claim| claim.sender == second), "{claims:?}, and {second} has it");
+}
+
+/// A rule of the host's own that lets nothing out of its NIC, or none any more.
+fn mute(engines: &Engines, home: &Home, muted: bool) {
+    let rules = if muted {
+        "add table netdev mute; add chain netdev mute out { type filter hook egress device eth0 priority 0; policy drop; }"
+    } else {
+        "delete table netdev mute"
+    };
+    let mut nft = home.nas.command(engines.path("usr/sbin/nft")).unwrap();
+    Ran::of(engines.equip(&mut nft).arg(rules)).unwrap().expect_success();
+}
+
+#[test]
+fn an_address_that_cannot_be_looked_for_is_not_handed_out() {
+    let engines = match Engines::find() {
+        Ok(engines) => engines,
+        Err(why) => return cannot_run("promise 3, muted", &why),
+    };
+    let home = Home::new();
+    mute(&engines, &home, true);
+    let web = home.world.container("web").unwrap();
+    let attach = |network: &str| {
+        home.run(&format!("attach {network} --netns {} --name web", web.namespace().path().display()))
+    };
+    let unanswered = |ran: &Ran, hint: &str| {
+        assert_eq!(ran.code, Some(6), "{}{}", ran.stdout, ran.stderr);
+        let words = ["could not be looked for on the LAN by `eth0`", hint];
+        assert!(words.iter().all(|word| ran.stderr.contains(word)), "{}", ran.stderr);
+    };
+    create(&home, "lan", "--ip-range 192.168.88.192/29");
+    for _ in 0..2 {
+        unanswered(&attach("lan"), "--conflict off");
+    }
+    unanswered(&home.run("network create found"), "--ip-range");
+    assert!(home.status()["troubles"].to_string().contains("cannot be asked for addresses by `eth0`"));
+    assert_eq!((home.made_links(), home.made_routes()), (vec![], vec![]));
+    // Who wants nobody to be asked is not kept waiting.
+    create(&home, "blind", "--ip-range 192.168.88.200/29 --conflict off");
+    assert_eq!(attach("blind").code, Some(0));
+    home.ok("detach blind web");
+
+    mute(&engines, &home, false);
+    let at = addresses(&home.attach("lan", &web, ""))[0];
+    reaches(&home.laptop, at);
+    assert_eq!(home.status()["troubles"].as_array().unwrap().len(), 0);
+}
+
+#[test]
+fn a_range_is_looked_for_whatever_changes_meanwhile() {
+    let home = Home::new();
+    // One machine in each of the two blocks that are tried first.
+    let _machines = [200, 230].map(|last| home.world.machine(&format!("m{last}"), last).unwrap());
+    let daemon = home.daemon();
+    let created = std::thread::scope(|scope| {
+        let create = scope.spawn(|| daemon.run(&["network", "create", "lan", "--json"]).unwrap());
+        while !create.is_finished() {
+            home.nas.add_address("lo", "10.0.0.1/32".parse().unwrap()).unwrap();
+            home.nas.del_address("lo", "10.0.0.1/32".parse().unwrap()).unwrap();
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        create.join().unwrap().expect_success()
+    });
+    assert!(created.contains("192.168.88.160/27"), "{created}");
 }

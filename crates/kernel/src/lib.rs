@@ -23,6 +23,7 @@ pub use error::{ObserveError, StepError};
 pub use handed::{HandedError, handed_listeners};
 pub use lock::{LockError, NamespaceLock};
 pub use netns::{Namespace, NamespaceError};
+pub use nix::errno::Errno;
 pub use packet::{PacketSocket, Waker, wait_readable};
 pub use process::{InNamespace, kill_with_parent};
 pub use sandbox::{SandboxError, enter_sandbox};

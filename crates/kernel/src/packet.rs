@@ -22,10 +22,7 @@ impl PacketSocket {
     ///
     /// Fails with `ENODEV` if there is no such link, `EPERM` without `CAP_NET_RAW`.
     pub fn open(namespace: &Namespace, link: u32, filter: &[Instruction]) -> io::Result<Self> {
-        let socket = namespace.run(|| {
-            // Protocol 0 hears nothing until the socket is bound, so no frame gets past the filter.
-            Socket::new(Domain::PACKET, Type::RAW.nonblocking().cloexec(), Some(Protocol::from(0)))
-        })??;
+        let socket = unbound(namespace)?;
         let filter: Vec<socket2::SockFilter> =
             filter.iter().map(|i| socket2::SockFilter::new(i.code, i.jt, i.jf, i.k)).collect();
         socket.attach_filter(&filter)?;
@@ -34,11 +31,17 @@ impl PacketSocket {
         Ok(PacketSocket { socket })
     }
 
+    /// Whether the caller may open one in a namespace: without `CAP_NET_RAW` over it the LAN cannot be heard.
+    pub fn may_open(namespace: &Namespace) -> bool {
+        !unbound(namespace).is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+    }
+
     /// Sends a whole frame, link-layer header included.
     ///
     /// Fails with `ENETDOWN` while the link is down.
     pub fn send(&self, frame: &[u8]) -> io::Result<()> {
-        self.socket.send(frame).map(|_| ())
+        // An error of the past, such as that the link was down, is told once.
+        self.socket.send(frame).or_else(|_| self.socket.send(frame)).map(|_| ())
     }
 
     /// The next frame, if one has come. A longer one is cut to the buffer.
@@ -57,6 +60,12 @@ impl AsFd for PacketSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
+}
+
+/// Protocol 0 hears nothing until the socket is bound, so no frame gets past the filter.
+fn unbound(namespace: &Namespace) -> io::Result<Socket> {
+    namespace
+        .run(|| Socket::new(Domain::PACKET, Type::RAW.nonblocking().cloexec(), Some(Protocol::from(0))))?
 }
 
 /// `PACKET_IGNORE_OUTGOING` (Linux 4.20).

@@ -6,6 +6,7 @@
 //! condition.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::net::IpAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -16,11 +17,11 @@ use ashore_core::name::IfName;
 use ashore_core::network::{HOST_AUX, Network};
 use ashore_core::observed::{Link, ObservedKind, View};
 use ashore_core::state::State;
-use ashore_kernel::{Namespace, PacketSocket, Waker, wait_readable};
+use ashore_kernel::{Namespace, Waker};
 use ashore_wire::conflict::{
     ANNOUNCE_INTERVAL, ANNOUNCE_NUM, Action, Defence, Probe, Profile, Response, announcement, probe_frame,
 };
-use ashore_wire::{Mac, filter, heard};
+use ashore_wire::{Mac, heard};
 use ipnet::IpNet;
 
 /// For how long a look at the LAN, with listening ever since, is good enough to use an address without another.
@@ -35,8 +36,14 @@ const WANTED_FOR: Duration = Duration::from_secs(30);
 const MOST_HEARD: usize = 4096;
 /// How many machines that claim one address are kept in mind.
 const MOST_CLAIMS: usize = 8;
+/// After this time a parent by which the LAN could not be asked is tried again.
+const DEAF_FOR: Duration = Duration::from_secs(10);
 /// For how long a claim on an endpoint's address is shown as a conflict, in seconds.
 const CONFLICT_SHOWN: u64 = 600;
+
+mod listener;
+
+use listener::Listener;
 
 /// The handle by which everybody else asks.
 #[derive(Clone)]
@@ -52,6 +59,15 @@ pub(crate) struct Ahead {
     pub(crate) ips: Vec<IpAddr>,
 }
 
+/// Why the LAN cannot be asked by a parent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Deaf {
+    pub(crate) parent: IfName,
+    pub(crate) why: String,
+    /// The kernel's error number, where it was the kernel.
+    pub(crate) errno: Option<i32>,
+}
+
 struct Shared {
     table: Mutex<Table>,
     /// Rung whenever a probe has ended.
@@ -64,6 +80,10 @@ struct Shared {
 struct Table {
     /// Parents to listen on.
     parents: BTreeMap<IfName, Ear>,
+    /// Parents of networks that are being made, and how many of these there are.
+    guests: BTreeMap<IfName, (Ear, usize)>,
+    /// Parents by which the LAN could not be asked, and since when.
+    deaf: BTreeMap<IfName, (Deaf, Instant)>,
     /// MACs that are Ashore's or the host's own.
     own: BTreeSet<Mac>,
     probes: BTreeMap<(IfName, IpAddr), Probe>,
@@ -105,10 +125,10 @@ struct Announcement {
 
 impl Lan {
     /// Starts the thread that listens in a namespace.
-    pub(crate) fn start(namespace: Namespace) -> std::io::Result<Self> {
+    pub(crate) fn start(namespace: Namespace) -> io::Result<Self> {
         let shared = Shared { table: Mutex::default(), ended: Condvar::new(), waker: Waker::new()? };
         let lan = Lan { shared: Arc::new(shared) };
-        let listener = Listener { namespace, lan: lan.clone(), sockets: BTreeMap::new() };
+        let listener = Listener::new(namespace, lan.clone());
         std::thread::Builder::new().name("lan".into()).spawn(move || listener.run())?;
         Ok(lan)
     }
@@ -139,6 +159,12 @@ impl Lan {
                 Some((network.parent.clone(), ear))
             })
             .collect();
+        let guests = table.guests.clone();
+        for (parent, (ear, _)) in guests {
+            table.parents.entry(parent).or_insert(ear);
+        }
+        // Something has changed, so it is worth another try.
+        table.deaf.clear();
         // Who listens by another link than before has not heard what that one hears.
         let Table { parents, clear, probes, .. } = &mut *table;
         clear.retain(|(parent, _), _| before.get(parent) == parents.get(parent));
@@ -180,13 +206,18 @@ impl Lan {
         self.shared.waker.wake();
     }
 
-    /// Listens on a parent before there is a network on it, until the next change.
-    pub(crate) fn listen(&self, parent: &IfName, host: &View) {
-        let Some(link) = host.link(parent) else { return };
-        let Some(mac) = link.mac else { return };
+    /// Listens on a parent before there is a network on it, for as long as what this returns lives.
+    pub(crate) fn listen(&self, parent: &IfName, host: &View) -> Listening<'_> {
+        let listening = Listening { lan: self, parent: parent.clone() };
+        let Some(link) = host.link(parent) else { return listening };
+        let Some(mac) = link.mac else { return listening };
         let ear = Ear { parent: link.index, mac, shim: None };
-        self.table().parents.entry(parent.clone()).or_insert(ear);
+        let mut table = self.table();
+        table.guests.entry(parent.clone()).or_insert((ear.clone(), 0)).1 += 1;
+        table.parents.entry(parent.clone()).or_insert(ear);
+        drop(table);
         self.shared.waker.wake();
+        listening
     }
 
     /// Keeps these addresses looked at, so that an attach need not wait.
@@ -197,14 +228,16 @@ impl Lan {
 
     /// Whether an address may be used without looking first.
     pub(crate) fn is_clear(&self, parent: &IfName, ip: IpAddr, profile: Profile) -> bool {
-        let table = self.table();
-        // Without a link to look on there is nobody to meet either.
-        !table.parents.contains_key(parent) || table.is_clear(&(parent.clone(), ip), profile, CLEAR_FOR)
+        self.table().is_clear(&(parent.clone(), ip), profile, CLEAR_FOR)
     }
 
-    /// Looks for addresses, and returns when each is either clear or another's.
-    pub(crate) fn probe(&self, parent: &IfName, ips: &[IpAddr], profile: Profile) {
+    /// Looks for addresses, and returns when each is either clear or another's. Who cannot be asked has not answered.
+    pub(crate) fn probe(&self, parent: &IfName, ips: &[IpAddr], profile: Profile) -> Result<(), Deaf> {
         let mut table = self.table();
+        if !table.parents.contains_key(parent) {
+            let why = "it is gone, or has no MAC".to_owned();
+            return Err(Deaf { parent: parent.clone(), why, errno: None });
+        }
         for ip in ips {
             table.begin(parent, *ip, profile);
         }
@@ -212,6 +245,15 @@ impl Lan {
         while ips.iter().any(|ip| table.probes.contains_key(&(parent.clone(), *ip))) {
             table = self.shared.ended.wait(table).unwrap_or_else(PoisonError::into_inner);
         }
+        match table.deaf.get(parent) {
+            Some((deaf, _)) if !ips.iter().all(|ip| table.is_settled(parent, *ip)) => Err(deaf.clone()),
+            _ => Ok(()),
+        }
+    }
+
+    /// The parents by which the LAN cannot be asked at present.
+    pub(crate) fn deaf(&self) -> Vec<Deaf> {
+        self.table().deaf.values().map(|(deaf, _)| deaf.clone()).collect()
     }
 
     /// Tells the LAN that an endpoint has its addresses now, so that stale caches change.
@@ -264,7 +306,29 @@ fn numbered_shims(state: &State, host: &View) -> Vec<(IfName, IpAddr, Mac)> {
     state.networks.values().filter(|network| network.wants_shim()).filter_map(of_network).flatten().collect()
 }
 
+/// Listening on a parent before there is a network on it.
+pub(crate) struct Listening<'a> {
+    lan: &'a Lan,
+    parent: IfName,
+}
+
+impl Drop for Listening<'_> {
+    /// The parent itself goes with the next change, if there is still no network on it then.
+    fn drop(&mut self) {
+        let mut table = self.lan.table();
+        if let Some((_, count)) = table.guests.get_mut(&self.parent) {
+            *count -= 1;
+        }
+        table.guests.retain(|_, (_, count)| *count > 0);
+    }
+}
+
 impl Table {
+    /// Whether a look for an address has come to a result.
+    fn is_settled(&self, parent: &IfName, ip: IpAddr) -> bool {
+        self.clear.contains_key(&(parent.clone(), ip)) || self.heard.contains_key(&ip)
+    }
+
     fn is_clear(&self, key: &(IfName, IpAddr), profile: Profile, age: Duration) -> bool {
         self.clear.get(key).is_some_and(|clearance| {
             clearance.by.is_none_or(|by| by == profile) && clearance.since.elapsed() < age
@@ -290,7 +354,8 @@ impl Table {
             .flat_map(|ahead| ahead.ips.iter().map(|ip| (ahead.parent.clone(), *ip, ahead.profile)))
             .filter(|(parent, ip, profile)| {
                 let key = (parent.clone(), *ip);
-                !self.is_clear(&key, *profile, LOOK_AGAIN)
+                self.deaf.get(parent).is_none_or(|(_, since)| since.elapsed() >= DEAF_FOR)
+                    && !self.is_clear(&key, *profile, LOOK_AGAIN)
                     && !self.probes.contains_key(&key)
                     && !self.heard.contains_key(ip)
             })
@@ -301,8 +366,9 @@ impl Table {
     }
 
     /// Sends what is due. Answers when something will be due next, and whether a probe ended.
-    fn turn(&mut self, send: &mut dyn FnMut(&IfName, &[u8])) -> (Instant, bool) {
+    fn turn(&mut self, send: &Send) -> (Instant, bool) {
         let (now, mut next, mut ended) = (Instant::now(), Instant::now() + LOOK_AGAIN, false);
+        let deaf = &mut self.deaf;
         self.heard.retain(|_, (_, until)| now < *until);
         let today = seconds();
         self.conflicts.retain(|_, claims| {
@@ -313,7 +379,9 @@ impl Table {
         probes.retain(|key, probe| {
             loop {
                 match probe.poll(now) {
-                    Action::Send(frame) => send(&key.0, &frame),
+                    // What nobody was asked, nobody has answered: it is neither clear nor another's.
+                    Action::Send(frame) if !said(deaf, &key.0, send(&key.0, &frame)) => break,
+                    Action::Send(_) => {}
                     Action::Wait(until) => {
                         next = next.min(until);
                         return true;
@@ -339,20 +407,22 @@ impl Table {
                 let Announcement { parent, ip, mac, left, .. } = &*announcement_due;
                 // A machine that took the address in silence answers this, and is shown as a conflict.
                 if *left == ANNOUNCE_NUM {
-                    send(parent, &probe_frame(*mac, *ip));
+                    said(deaf, parent, send(parent, &probe_frame(*mac, *ip)));
                 }
-                send(parent, &announcement(*mac, *ip));
+                said(deaf, parent, send(parent, &announcement(*mac, *ip)));
                 announcement_due.left -= 1;
                 announcement_due.due = now + ANNOUNCE_INTERVAL;
             }
             next = next.min(announcement_due.due);
             announcement_due.left > 0
         });
+        let again = deaf.values().map(|(_, since)| *since + DEAF_FOR).filter(|again| *again > now);
+        next = again.chain([next]).min().unwrap_or(next);
         (next, ended)
     }
 
     /// Takes in a frame. What has to be said at once goes out through `send`.
-    fn hear(&mut self, frame: &[u8], send: &mut dyn FnMut(&IfName, &[u8])) {
+    fn hear(&mut self, frame: &[u8], send: &Send) {
         let Some(heard) = heard(frame) else { return };
         if self.own.contains(&heard.sender) {
             return;
@@ -367,7 +437,7 @@ impl Table {
                 Response::Silent => self.note_conflict(heard.ip, heard.sender),
                 Response::Defend(frame) => {
                     tracing::warn!(ip = %heard.ip, mac = %heard.sender, "claimed by another machine, and defended");
-                    send(&parent.clone(), &frame);
+                    said(&mut self.deaf, parent, send(parent, &frame));
                     self.note_conflict(heard.ip, heard.sender);
                 }
             }
@@ -399,83 +469,29 @@ impl Table {
     }
 }
 
-/// The thread.
-struct Listener {
-    namespace: Namespace,
-    lan: Lan,
-    sockets: BTreeMap<IfName, (Ear, Vec<PacketSocket>)>,
-}
+/// Says something on the LAN by a parent.
+type Send<'a> = dyn Fn(&IfName, &[u8]) -> io::Result<()> + 'a;
 
-impl Listener {
-    fn run(mut self) {
-        loop {
-            let next = self.turn();
-            let sockets: Vec<&PacketSocket> =
-                self.sockets.values().flat_map(|(_, sockets)| sockets).collect();
-            let mut fds = vec![std::os::fd::AsFd::as_fd(&self.lan.shared.waker)];
-            fds.extend(sockets.iter().map(|socket| std::os::fd::AsFd::as_fd(*socket)));
-            let wait = next.saturating_duration_since(Instant::now());
-            if let Err(error) = wait_readable(&fds, Some(wait)) {
-                tracing::error!("waiting for the LAN: {error}");
-                std::thread::sleep(Duration::from_secs(1));
+/// Enters whether something could be said by a parent. Why it cannot be listened to stands, if nothing can be said for
+/// that reason.
+fn said(deaf: &mut BTreeMap<IfName, (Deaf, Instant)>, parent: &IfName, sent: io::Result<()>) -> bool {
+    match sent {
+        Ok(()) => {
+            deaf.remove(parent);
+            true
+        }
+        Err(error) => {
+            let errno = error.raw_os_error();
+            let now = Deaf { parent: parent.clone(), why: error.to_string(), errno };
+            let known = deaf.get(parent).is_some_and(|(known, _)| *known == now || errno.is_none());
+            if !known {
+                tracing::warn!(%parent, "the LAN cannot be asked: {error}");
+                deaf.insert(parent.clone(), (now, Instant::now()));
+            } else if let Some((_, since)) = deaf.get_mut(parent) {
+                *since = Instant::now();
             }
-            self.lan.shared.waker.clear();
-            self.listen();
+            false
         }
-    }
-
-    /// Opens and closes sockets as parents come and go, and does what is due.
-    fn turn(&mut self) -> Instant {
-        let lan = self.lan.clone();
-        let mut table = lan.table();
-        self.open_sockets(&table.parents);
-        table.begin_ahead();
-        let sockets = &self.sockets;
-        let (next, ended) = table.turn(&mut |parent, frame| send(sockets, parent, frame));
-        if ended {
-            lan.shared.ended.notify_all();
-        }
-        next
-    }
-
-    fn open_sockets(&mut self, parents: &BTreeMap<IfName, Ear>) {
-        self.sockets.retain(|name, (ear, _)| parents.get(name) == Some(ear));
-        for (name, ear) in parents {
-            if self.sockets.contains_key(name) {
-                continue;
-            }
-            // The shim first: what is sent by it reaches siblings and the wire; without one the parent reaches the wire.
-            let links = ear.shim.into_iter().chain([ear.parent]);
-            let opened: Vec<PacketSocket> = links
-                .filter_map(|link| {
-                    PacketSocket::open(&self.namespace, link, &filter::arp_and_ndp())
-                        .inspect_err(|error| tracing::warn!(parent = %name, "cannot listen: {error}"))
-                        .ok()
-                })
-                .collect();
-            self.sockets.insert(name.clone(), (ear.clone(), opened));
-        }
-    }
-
-    fn listen(&self) {
-        let mut buffer = [0; 2048];
-        let mut table = self.lan.table();
-        for (_, sockets) in self.sockets.values() {
-            for socket in sockets {
-                // An error is the link going down, which the next reconciliation sees.
-                while let Ok(Some(frame)) = socket.receive(&mut buffer) {
-                    let all = &self.sockets;
-                    table.hear(frame, &mut |parent, frame| send(all, parent, frame));
-                }
-            }
-        }
-    }
-}
-
-fn send(sockets: &BTreeMap<IfName, (Ear, Vec<PacketSocket>)>, parent: &IfName, frame: &[u8]) {
-    let Some(socket) = sockets.get(parent).and_then(|(_, sockets)| sockets.first()) else { return };
-    if let Err(error) = socket.send(frame) {
-        tracing::debug!(%parent, "could not send: {error}");
     }
 }
 
@@ -497,8 +513,8 @@ mod tests {
             Table { subnets: vec!["192.168.88.0/24".parse().expect("a subnet")], ..Table::default() };
         table.defended.insert(ours, ("eth0".parse().expect("a name"), Defence::new(ours, mac(0))));
         for n in 1..10_000_u32 {
-            table.hear(&announcement(mac(n), ours), &mut |_, _| {});
-            table.hear(&announcement(mac(n), IpAddr::from((10 << 24 | n).to_be_bytes())), &mut |_, _| {});
+            table.hear(&announcement(mac(n), ours), &|_, _| Ok(()));
+            table.hear(&announcement(mac(n), IpAddr::from((10 << 24 | n).to_be_bytes())), &|_, _| Ok(()));
         }
         assert_eq!(table.conflicts[&ours].len(), MOST_CLAIMS);
         assert!(table.heard.is_empty(), "no network has these");

@@ -13,7 +13,7 @@ use std::time::Duration;
 use anyhow::Context;
 use ashore_core::identity::Seed;
 use ashore_core::store::{Store, StoreError};
-use ashore_kernel::{Kernel, LockError, NamespaceError, NamespaceLock, Watch, wait_readable};
+use ashore_kernel::{Kernel, LockError, NamespaceError, NamespaceLock, PacketSocket, Watch, wait_readable};
 
 use crate::cli::DaemonArgs;
 use crate::client::Failure;
@@ -107,13 +107,14 @@ fn follow_changes(engine: &Engine, watch: &Watch, period: Duration) {
 
 /// A daemon that may change nothing should say so at its start, not at the first attach.
 fn check_privilege(kernel: &Kernel) -> Result<(), Failure> {
-    if kernel.may_administer() {
-        Ok(())
+    let missing = if !kernel.may_administer() {
+        "the daemon may not change this network namespace: CAP_NET_ADMIN is missing"
+    } else if !PacketSocket::may_open(kernel.host()) {
+        "the daemon may not look for addresses on the LAN: CAP_NET_RAW is missing"
     } else {
-        Err(Failure::Privilege(
-            "the daemon may not change this network namespace: CAP_NET_ADMIN is missing".into(),
-        ))
-    }
+        return Ok(());
+    };
+    Err(Failure::Privilege(missing.into()))
 }
 
 fn seed() -> anyhow::Result<Seed> {

@@ -1,5 +1,6 @@
 //! Every error that a request can meet, as the one kind that a caller sees: what was wrong, and what helps.
 
+use std::net::IpAddr;
 use std::path::Path;
 
 use ashore_core::adopt::AdoptError;
@@ -10,7 +11,9 @@ use ashore_core::plan::Blocked;
 use ashore_core::request::{Refusal, RefusalKind};
 use ashore_core::step::Step;
 use ashore_core::store::StoreError;
-use ashore_kernel::{NamespaceError, ObserveError, StepError};
+use ashore_kernel::{Errno, NamespaceError, ObserveError, StepError};
+
+use super::lan::Deaf;
 
 fn refusal(kind: RefusalKind, message: &(impl ToString + ?Sized), hint: Option<String>) -> Refusal {
     Refusal { kind, message: message.to_string(), hint }
@@ -85,6 +88,27 @@ pub(super) fn step(error: &StepError) -> Refusal {
 
 pub(super) fn kernel(error: &ObserveError) -> Refusal {
     refusal(RefusalKind::Kernel, error, None)
+}
+
+pub(super) const CONFLICT_OFF: &str = "a network made with --conflict off looks for nobody";
+
+/// Addresses that could not be looked for on the LAN are not handed out. Something else may do `without` the look.
+pub(super) fn deaf(ips: &[IpAddr], deaf: &Deaf, without: &str) -> Refusal {
+    let Deaf { parent, why, errno } = deaf;
+    let ips = match ips {
+        [ip] => ip.to_string(),
+        [first, .., last] => format!("{first} to {last}"),
+        [] => "an address".to_owned(),
+    };
+    let message = format!("{ips} could not be looked for on the LAN by `{parent}`: {why}");
+    let hint = match errno.map(Errno::from_raw) {
+        Some(Errno::ENETDOWN) => format!("ip link set dev {parent} up"),
+        Some(Errno::ENODEV | Errno::ENXIO) => {
+            "the interface has gone meanwhile: `ip link` shows what there is".into()
+        }
+        _ => format!("ask again; {without}"),
+    };
+    refusal(RefusalKind::Kernel, &message, Some(hint))
 }
 
 /// The kernel took every step and is not as planned: something else changes the same things at the same time.

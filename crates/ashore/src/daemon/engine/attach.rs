@@ -85,7 +85,7 @@ impl Engine {
             if unclear.is_empty() {
                 return Ok((inner, observed, endpoint));
             }
-            inner = self.probe(inner, &network, &unclear);
+            inner = self.probe(inner, &network, &unclear)?;
         }
     }
 
@@ -155,13 +155,16 @@ impl Engine {
         mut inner: MutexGuard<'a, Inner>,
         network: &Network,
         unclear: &[IpAddr],
-    ) -> MutexGuard<'a, Inner> {
+    ) -> Result<MutexGuard<'a, Inner>, Refusal> {
+        // The parent may have come back a moment ago.
+        self.lan.follow(inner.state(), &inner.observe(&[])?.host);
         inner.held.extend(unclear);
         drop(inner);
-        self.lan.probe(&network.parent, unclear, network.conflict);
+        let probed = self.lan.probe(&network.parent, unclear, network.conflict);
         let mut inner = self.lock();
         inner.held.retain(|ip| !unclear.contains(ip));
-        inner
+        probed.map_err(|deaf| refusal::deaf(unclear, &deaf, refusal::CONFLICT_OFF))?;
+        Ok(inner)
     }
 
     pub(super) fn detach(&self, network: &NetworkName, name: &EndpointName) -> Result<Reply, Refusal> {

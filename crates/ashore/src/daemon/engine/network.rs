@@ -42,8 +42,7 @@ impl Engine {
             drop(inner);
             // On what was not there nobody could be looked for before.
             let new = observed.host.link(&network.parent).is_none();
-            let looked = if new { self.look_for_host_addresses(&network, &now.host) } else { Ok(()) };
-            looked.map_err(|error| refusal::network(&error))
+            if new { self.look_for_host_addresses(&network, &now.host) } else { Ok(()) }
         });
         made.inspect_err(|_| self.lock().take_network_back(&network, pools)).map(|()| network)
     }
@@ -54,9 +53,9 @@ impl Engine {
         spec: &NetworkSpec,
     ) -> Result<(MutexGuard<'_, Inner>, Observed, Network), Refusal> {
         let host = self.lock().observe(&[])?.host;
-        let network = self.complete(spec, &host).map_err(|error| refusal::network(&error))?;
+        let network = self.complete(spec, &host)?;
         network.check(&host).map_err(|error| refusal::network(&error))?;
-        self.look_for_host_addresses(&network, &host).map_err(|error| refusal::network(&error))?;
+        self.look_for_host_addresses(&network, &host)?;
         let inner = self.lock();
         let observed = inner.observe(&[])?;
         inner.state().check_beside_others(&network).map_err(|error| refusal::network(&error))?;
@@ -66,33 +65,36 @@ impl Engine {
 
     /// The network that is asked for, with what was left out found: parent, subnet and gateway on the host, and for a
     /// subnet that the user did not name a range that nobody uses.
-    fn complete(&self, spec: &NetworkSpec, host: &View) -> Result<Network, NetworkError> {
-        let mut completed = spec.completed(host)?;
+    fn complete(&self, spec: &NetworkSpec, host: &View) -> Result<Network, Refusal> {
+        let mut completed = spec.completed(host).map_err(|error| refusal::network(&error))?;
         let found = spec.subnets.is_empty() && spec.ranges.is_empty();
         if let (true, Some(net)) = (found, completed.subnets.first()) {
-            let (parent, gateway) = (completed.network()?.parent, completed.gateways.first().copied());
+            let network = completed.network().map_err(|error| refusal::network(&error))?;
+            let (parent, gateway) = (network.parent, completed.gateways.first().copied());
             let range = self.choose_range(&parent, *net, gateway, host)?;
             tracing::info!(%parent, subnet = %net, %range, "found on this host, and chosen");
             completed.ranges.push(range);
         }
-        let mut network = completed.network()?;
+        let mut network = completed.network().map_err(|error| refusal::network(&error))?;
         network.subnets.iter_mut().for_each(|subnet| subnet.chosen = found);
         Ok(network)
     }
 
     /// The addresses that the host is to have on a network must be nobody's.
-    fn look_for_host_addresses(&self, network: &Network, host: &View) -> Result<(), NetworkError> {
+    fn look_for_host_addresses(&self, network: &Network, host: &View) -> Result<(), Refusal> {
         let reserved: Vec<IpAddr> =
             network.subnets.iter().filter_map(|subnet| subnet.aux.get(HOST_AUX)).copied().collect();
         let ours = |ip: &IpAddr| host.has_address(*ip);
-        if network.conflict == Profile::Off || reserved.is_empty() || reserved.iter().all(ours) {
+        let there = host.link(&network.parent).is_some();
+        if network.conflict == Profile::Off || !there || reserved.is_empty() || reserved.iter().all(ours) {
             return Ok(());
         }
-        self.lan.listen(&network.parent, host);
-        self.lan.probe(&network.parent, &reserved, network.conflict);
+        let _listening = self.lan.listen(&network.parent, host);
+        let probed = self.lan.probe(&network.parent, &reserved, network.conflict);
+        probed.map_err(|deaf| refusal::deaf(&reserved, &deaf, refusal::CONFLICT_OFF))?;
         let on_lan = self.lan.on_lan();
         match reserved.iter().find_map(|ip| Some((*ip, *on_lan.get(ip)?))) {
-            Some((ip, mac)) => Err(NetworkError::HostAddressOnLan { ip, mac }),
+            Some((ip, mac)) => Err(refusal::network(&NetworkError::HostAddressOnLan { ip, mac })),
             None => Ok(()),
         }
     }
@@ -104,18 +106,22 @@ impl Engine {
         net: IpNet,
         gateway: Option<IpAddr>,
         host: &View,
-    ) -> Result<Range, NetworkError> {
+    ) -> Result<Range, Refusal> {
         /// Each look takes a fifth of a second, and somebody waits.
         const LOOKS: usize = 8;
         let candidates = self.lock().state().ranges_to_try(net, gateway, host);
-        self.lan.listen(parent, host);
-        let unused = candidates.into_iter().take(LOOKS).find(|range| {
+        let _listening = self.lan.listen(parent, host);
+        for range in candidates.into_iter().take(LOOKS) {
             let ips: Vec<IpAddr> = range.from_offset(0).collect();
-            self.lan.probe(parent, &ips, Profile::Quick);
+            let probed = self.lan.probe(parent, &ips, Profile::Quick);
+            let without = "with --subnet and --ip-range nobody is looked for";
+            probed.map_err(|deaf| refusal::deaf(&ips, &deaf, without))?;
             let on_lan = self.lan.on_lan();
-            !ips.iter().any(|ip| on_lan.contains_key(ip))
-        });
-        unused.ok_or(NetworkError::NoFreeRange(net))
+            if !ips.iter().any(|ip| on_lan.contains_key(ip)) {
+                return Ok(range);
+            }
+        }
+        Err(refusal::network(&NetworkError::NoFreeRange(net)))
     }
 
     pub(super) fn inspect_network(&self, name: &NetworkName) -> Result<Reply, Refusal> {

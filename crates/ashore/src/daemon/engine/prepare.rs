@@ -89,7 +89,7 @@ impl Engine {
             if unclear.is_empty() {
                 return Ok(inner);
             }
-            inner = self.probe(inner, network, &unclear);
+            inner = self.probe(inner, network, &unclear)?;
         }
     }
 }

@@ -75,7 +75,7 @@ impl Engine {
                 let turned_down = inner.state().has_chosen_pool();
                 let observed = inner.observe(&[])?;
                 drop(inner);
-                let key = self.find_pool(wish, &observed.host).map_err(|error| refusal::network(&error))?;
+                let key = self.find_pool(wish, &observed.host)?;
                 inner = self.lock();
                 (key, true, if turned_down { UNTOLD } else { key.net })
             }
@@ -86,9 +86,10 @@ impl Engine {
     }
 
     /// The LAN's subnet, and a range of it that nobody uses.
-    fn find_pool(&self, wish: &PoolWish, host: &View) -> Result<PoolKey, NetworkError> {
-        let parent = wish.parent.clone().map_or_else(|| host.lan_parent(&[]), Ok)?;
-        let net = host.lan_subnet(&parent, None)?;
+    fn find_pool(&self, wish: &PoolWish, host: &View) -> Result<PoolKey, Refusal> {
+        let found = wish.parent.clone().map_or_else(|| host.lan_parent(&[]), Ok);
+        let found = found.and_then(|parent| host.lan_subnet(&parent, None).map(|net| (parent, net)));
+        let (parent, net) = found.map_err(|error| refusal::network(&error))?;
         let range = self.choose_range(&parent, net, host.default_gateway(&net), host)?;
         tracing::info!(%parent, subnet = %net, %range, "found on this host, and chosen");
         Ok(PoolKey { net, range: Some(range) })
@@ -167,7 +168,9 @@ impl Engine {
                 self.follow(&inner, &observed);
                 return Ok(Reply::Address(address));
             }
-            inner = self.probe(inner, &network, &unclear);
+            let usable = inner.state().usable_network(&network.name, &observed.host);
+            usable.map_err(|error| refusal::attach(&error))?;
+            inner = self.probe(inner, &network, &unclear)?;
         }
     }
 

@@ -49,8 +49,12 @@ impl Engine {
             Some(hint) => format!("{refusal}; try: {hint}"),
             None => refusal.to_string(),
         });
-        let troubles = blocked.chain(waiting).chain(claimed).chain(misnamed).chain(failed).chain(stopped);
-        let troubles = troubles.collect();
+        let deaf =
+            self.lan.deaf().into_iter().map(|deaf| {
+                format!("the LAN cannot be asked for addresses by `{}`: {}", deaf.parent, deaf.why)
+            });
+        let troubles = blocked.chain(waiting).chain(claimed).chain(deaf).chain(misnamed);
+        let troubles = troubles.chain(failed).chain(stopped).collect();
         Ok(Reply::Status(Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
