@@ -281,6 +281,11 @@ fn a_disk_that_fails_at_any_write_refuses_and_undoes_and_is_no_hindrance_once_it
     let home = Home::new();
     home.create_lan();
     let db = home.world.container("db").unwrap();
+    // The first one brings the shim, which goes with it.
+    let faults = strace.inject(home.daemon().pid(), "fdatasync", "error=EIO");
+    assert_eq!(home.run(&attach_command(&db)).code, Some(7));
+    assert!(home.made_links().is_empty(), "{:?}", home.made_links());
+    drop(faults);
     home.attach("lan", &db, "");
     let mut left_for_later = 0;
     for (calls, error) in [("pwrite64", "ENOSPC"), ("fdatasync", "EIO")] {

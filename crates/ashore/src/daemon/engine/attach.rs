@@ -24,6 +24,16 @@ use crate::daemon::refusal;
 
 impl Engine {
     pub(super) fn attach(&self, spec: &AttachSpec) -> Result<Reply, Refusal> {
+        let mut shim = None;
+        let attached = self.attach_with(spec, &mut shim);
+        if attached.is_err() {
+            self.take_shim_back(&self.lock(), shim.as_ref());
+        }
+        attached
+    }
+
+    /// The attach itself. A shim that it had to make is noted by its parent.
+    fn attach_with(&self, spec: &AttachSpec, shim: &mut Option<IfName>) -> Result<Reply, Refusal> {
         let namespace = Namespace::open(&spec.netns).map_err(|error| refusal::namespace(&error))?;
         let netns = namespace.identity();
         let mut inner = self.lock();
@@ -31,7 +41,7 @@ impl Engine {
         if let Some(there) = inner.already_attached(spec, &netns)? {
             return Ok(Reply::Attached(self.report(&inner, &there)));
         }
-        let (mut inner, observed, endpoint) = self.reserve(inner, spec, &netns)?;
+        let (mut inner, observed, endpoint) = self.reserve(inner, spec, &netns, shim)?;
 
         // From here on a crash is found at the next start: the endpoint is written down before the kernel is touched.
         inner.commit(vec![Change::PutEndpoint(endpoint.clone())])?;
@@ -58,8 +68,8 @@ impl Engine {
         mut inner: MutexGuard<'a, Inner>,
         spec: &AttachSpec,
         netns: &Netns,
+        shim: &mut Option<IfName>,
     ) -> Result<(MutexGuard<'a, Inner>, Observed, Endpoint), Refusal> {
-        let mut made = None;
         loop {
             let observed = inner.observe(std::slice::from_ref(netns))?;
             let Some(inside) = observed.netns.get(netns) else {
@@ -67,18 +77,13 @@ impl Engine {
             };
             let on_lan = self.lan.on_lan();
             let known = Known { host: &observed.host, on_lan: &on_lan, held: &inner.held };
-            let endpoint = match inner.state().draft(spec, netns, inside, &known, now()) {
-                Ok(endpoint) => endpoint,
-                Err(error) => {
-                    self.take_shim_back(&inner, made.as_ref());
-                    return Err(refusal::attach(&error));
-                }
-            };
+            let draft = inner.state().draft(spec, netns, inside, &known, now());
+            let endpoint = draft.map_err(|error| refusal::attach(&error))?;
             let network =
                 inner.state().network_of(&endpoint).expect("a draft is made on a network of the state");
             let network = network.clone();
             if self.brings_shim(&inner, &network, &endpoint, &observed)? {
-                made = Some(network.parent);
+                *shim = Some(network.parent);
                 continue;
             }
             let unclear = self.unclear(&network, &endpoint.addresses);
@@ -123,7 +128,7 @@ impl Engine {
     pub(super) fn take_shim_back(&self, inner: &Inner, made: Option<&IfName>) {
         let Some(parent) = made else { return };
         let on_parent = |endpoint: &Endpoint| {
-            endpoint.is_wanted()
+            endpoint.stage == Stage::Attached
                 && inner.state().network_of(endpoint).is_some_and(|network| network.parent == *parent)
         };
         if inner.state().endpoints.values().any(on_parent) {

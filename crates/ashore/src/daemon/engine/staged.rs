@@ -125,6 +125,16 @@ impl Engine {
     }
 
     fn reserve_for_container(&self, wish: &Reservation) -> Result<Reply, Refusal> {
+        let mut shim = None;
+        let reserved = self.reserve_with(wish, &mut shim);
+        if reserved.is_err() {
+            self.take_shim_back(&self.lock(), shim.as_ref());
+        }
+        reserved
+    }
+
+    /// The reservation itself. A shim that it had to make is noted by its parent.
+    fn reserve_with(&self, wish: &Reservation, shim: &mut Option<IfName>) -> Result<Reply, Refusal> {
         let mut inner = self.lock();
         if let Some(address) = inner.reserved_before(wish) {
             return Ok(Reply::Address(address));
@@ -135,7 +145,6 @@ impl Engine {
         }
         let expected = inner.expected_on(&network);
         let name = inner.name_for(&network, wish, expected);
-        let mut made = None;
         loop {
             let observed = inner.observe(&[])?;
             let on_lan = self.lan.on_lan();
@@ -150,16 +159,10 @@ impl Engine {
                 wish.ip,
                 &known,
             );
-            let address = match chosen {
-                Ok(address) => address,
-                Err(error) => {
-                    self.take_shim_back(&inner, made.as_ref());
-                    return Err(refusal::attach(&error));
-                }
-            };
+            let address = chosen.map_err(|error| refusal::attach(&error))?;
             let reserved = inner.reserved(&network, name.clone(), address, wish.ip.is_some());
             if self.brings_shim(&inner, &network, &reserved, &observed)? {
-                made = Some(network.parent.clone());
+                *shim = Some(network.parent.clone());
                 continue;
             }
             let unclear = self.unclear(&network, &[address]);
