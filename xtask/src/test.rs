@@ -41,6 +41,8 @@ struct Tally {
     failed: usize,
     /// Programs that ended badly.
     broken: Vec<String>,
+    /// Whether the program that is heard has tests and ran none of them.
+    idle: bool,
 }
 
 /// What the test programs are told of this machine.
@@ -63,9 +65,8 @@ pub(crate) fn run(root: &Path, arguments: &TestArgs) -> anyhow::Result<()> {
     let list = root.join("target/cannot-run");
     std::fs::create_dir_all(root.join("target"))?;
     std::fs::write(&list, "")?;
+    let programs = chosen(build()?, arguments.only.as_deref())?;
     let engines = packages::fetch(root).inspect_err(|why| println!("the engines are not at hand: {why}"));
-    let mut programs = build()?;
-    programs.retain(|program| arguments.only.as_ref().is_none_or(|only| program.name.contains(only)));
     let (marked, plain): (Vec<Program>, Vec<Program>) =
         programs.into_iter().partition(|program| program.name.contains(MARK));
     let ground = Ground { list: list.clone(), engines: engines.as_deref() };
@@ -118,6 +119,17 @@ fn build() -> anyhow::Result<Vec<Program>> {
         bail!("the tests do not build");
     }
     programs.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(programs)
+}
+
+/// The programs whose names contain something. One that none contains is a slip, and no success.
+fn chosen(mut programs: Vec<Program>, only: Option<&str>) -> anyhow::Result<Vec<Program>> {
+    let Some(only) = only else { return Ok(programs) };
+    let names: Vec<String> = programs.iter().map(|program| program.name.clone()).collect();
+    programs.retain(|program| program.name.contains(only));
+    if programs.is_empty() {
+        bail!("no test program's name contains `{only}`; there are:\n  {}", names.join("\n  "));
+    }
     Ok(programs)
 }
 
@@ -225,6 +237,9 @@ impl Tally {
         let Some(result) = line.strip_prefix("test result: ") else { return false };
         self.passed += count(result, "passed");
         self.failed += count(result, "failed");
+        let [ran, not] = [["passed", "failed"], ["ignored", "filtered"]]
+            .map(|kinds| kinds.iter().map(|kind| count(result, kind)).sum::<usize>());
+        self.idle = ran == 0 && not > 0;
         true
     }
 
@@ -233,7 +248,10 @@ impl Tally {
         if !well {
             self.broken.push(format!("{} ({how})", program.name));
             self.failed += usize::from(!with_result);
+        } else if self.idle {
+            self.broken.push(format!("{} (it has tests, and ran none)", program.name));
         }
+        self.idle = false;
     }
 }
 
@@ -242,4 +260,37 @@ fn count(result: &str, what: &str) -> usize {
     let words: Vec<&str> = result.split([' ', ';']).collect();
     let found = words.windows(2).find(|pair| pair[1] == what);
     found.and_then(|pair| pair[0].parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn program(name: &str) -> Program {
+        Program { name: name.to_owned(), path: PathBuf::new(), directory: PathBuf::new() }
+    }
+
+    #[test]
+    fn a_filter_that_matches_nothing_is_refused_with_what_there_is() {
+        let programs = || vec![program("ashore/promise_1"), program("core/model")];
+        assert_eq!(chosen(programs(), None).unwrap().len(), 2);
+        assert_eq!(chosen(programs(), Some("promise")).unwrap().len(), 1);
+        let refused = chosen(programs(), Some("typo")).err().unwrap().to_string();
+        assert!(refused.contains("`typo`") && refused.contains("ashore/promise_1"), "{refused}");
+    }
+
+    #[test]
+    fn a_program_that_has_tests_and_runs_none_is_no_success() {
+        let mut tally = Tally::default();
+        for (counts, broken) in [
+            ("2 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out", 0),
+            ("0 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out", 0),
+            ("0 passed; 0 failed; 3 ignored; 0 measured; 0 filtered out", 1),
+        ] {
+            assert!(tally.hear(&format!("test result: ok. {counts}; finished in 0.00s")));
+            tally.close(&program("ashore/some"), true, true, "exit status: 0");
+            assert_eq!(tally.broken.len(), broken, "{counts}");
+        }
+        assert_eq!((tally.passed, tally.failed), (2, 0));
+    }
 }
