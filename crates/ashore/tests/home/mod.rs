@@ -6,8 +6,8 @@ pub mod booted;
 pub mod frames;
 pub mod site;
 pub mod strace;
-pub mod typed;
 pub mod tracer;
+pub mod typed;
 
 use std::net::IpAddr;
 use std::path::Path;
