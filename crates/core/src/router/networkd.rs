@@ -35,11 +35,13 @@ pub(super) fn render(plan: &RouterPlan, page: &mut Page) {
     let mut dropin = Page::default();
     dropin.line("[Network]");
     dropin.line(format_args!("VLAN={interface}"));
-    forwarding(plan, &mut dropin);
     page.file(&format!("\"/etc/systemd/network/${{file##*/}}.d/{}.conf\"", plan.name), &dropin);
     page.line(format_args!("else echo '{lan} is not configured by systemd-networkd' >&2; fi"));
     page.line("networkctl reload");
     page.line(format_args!("networkctl reconfigure {lan}"));
+    // systemd has changed its own word for it (IPForward= until 255, IPv4Forwarding= since), and for IPv6 a link's own
+    // setting does nothing without the one for all links (Linux 6.1, `ip6_forward`).
+    linux::forwarding(plan, page);
     linux::services(plan, lan, &interface, page);
 }
 
@@ -52,19 +54,5 @@ fn network_file(plan: &RouterPlan, interface: &str) -> Page {
     for subnet in &plan.subnets {
         file.line(format_args!("Address={}", subnet.interface_address()));
     }
-    forwarding(plan, &mut file);
     file
-}
-
-fn forwarding(plan: &RouterPlan, file: &mut Page) {
-    file.note(
-        "From systemd 256 on, and before it; each version passes over the other's word with a warning.",
-    );
-    if plan.v4().next().is_some() {
-        file.line("IPv4Forwarding=yes");
-    }
-    if plan.v6().next().is_some() {
-        file.line("IPv6Forwarding=yes");
-    }
-    file.line("IPForward=yes");
 }
