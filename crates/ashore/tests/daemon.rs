@@ -5,8 +5,10 @@ mod home;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::Stdio;
+use std::time::Duration;
 
 use ashore_lab::{Daemon, Ran, cannot_run};
+use home::strace::Strace;
 use home::{Home, PROGRAM, ip, is_root, reaches};
 
 /// What a daemon that does not come up says, started by another command on a machine and in a directory of its own.
@@ -85,4 +87,18 @@ fn without_a_capability_that_it_needs_it_does_not_come_up_and_says_which() {
         let said = refused(&home, &["setpriv", &bounding, &inheritable, "--"]);
         assert!(said.contains("exit status: 9") && said.contains(&format!("{name} is missing")), "{said}");
     }
+}
+
+#[test]
+fn a_client_for_whom_there_is_no_thread_is_sent_away_and_the_next_one_answered() {
+    let Some(strace) = Strace::find("daemon, threads") else { return };
+    let mut home = Home::new();
+    home.create_lan();
+    let faults = strace.inject(home.daemon().pid(), "clone,clone3", "error=EAGAIN");
+    let ran = home.run("status");
+    assert_eq!(ran.code, Some(1), "{}{}", ran.stdout, ran.stderr);
+    assert!(ran.stderr.contains("went away before it answered"), "{}", ran.stderr);
+    drop(faults);
+    assert!(home.ok("status").contains("lan"));
+    assert!(!home.daemon.as_mut().unwrap().ended_within(Duration::ZERO).unwrap());
 }

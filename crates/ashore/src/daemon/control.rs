@@ -33,7 +33,7 @@ impl Control {
     }
 
     /// Answers for ever.
-    pub(super) fn serve(&self, engine: &Arc<Engine>) -> io::Result<()> {
+    pub(super) fn serve(&self, engine: &Arc<Engine>) -> ! {
         loop {
             let (stream, _) = match self.socket.listener.accept() {
                 Ok(accepted) => accepted,
@@ -45,11 +45,15 @@ impl Control {
                 }
             };
             let engine = engine.clone();
-            std::thread::Builder::new().name("control".into()).spawn(move || {
+            let thread = std::thread::Builder::new().name("control".into()).spawn(move || {
                 if let Err(error) = answer(&engine, &stream) {
                     tracing::debug!("a client went away: {error}");
                 }
-            })?;
+            });
+            // Out of threads or memory for a moment: this client is told by the end of its connection.
+            if let Err(error) = thread {
+                tracing::error!("no thread for a client: {error}");
+            }
         }
     }
 }

@@ -85,8 +85,7 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
     // Without systemd there is nobody to notify, and that is no fault.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), run = %args.run.display(), "ready");
-    control.serve(&engine).context("the control socket")?;
-    Ok(())
+    control.serve(&engine)
 }
 
 /// Reconciles when something changed, and every period in case that word of it was lost.
