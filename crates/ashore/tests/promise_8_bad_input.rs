@@ -251,6 +251,8 @@ fn attaches_that_cannot_be() {
         (format!("{attach} --mac {}", home.nic()), 5, &["this host's `eth0`"]),
         (format!("{attach} --mac 02:00"), 2, &["02:00"]),
         ("attach lan --netns NETNS --name a/b".into(), 2, &["a/b", "contains '/'"]),
+        (format!("{attach} --ifname all"), 2, &["no interface may be called `all`"]),
+        (format!("{attach} --ifname default"), 2, &["no interface may be called `default`"]),
         (format!("attach lan --netns NETNS --name {}", "n".repeat(64)), 2, &["64", "63"]),
         ("attach lan --netns /run/netns/no-such --name web".into(), 3, &["/run/netns/no-such", "ip netns"]),
         ("attach lan --netns /etc/passwd --name web".into(), 3, &["/etc/passwd", "/run/netns/NAME"]),
@@ -278,6 +280,26 @@ fn a_parent_that_went_down_or_away() {
     refused(&home, &web, &[(attach, 3, &["`eth0` is down", "ip link set dev eth0 up"])]);
     home.nas.remove_link("eth0").unwrap();
     refused(&home, &web, &[(attach, 3, &["the parent `eth0` of network `lan` is gone"])]);
+}
+
+#[test]
+fn an_ipv6_address_where_ipv6_is_off() {
+    let home = Home::new();
+    home.ok("network create lan --parent eth0 --subnet 192.168.88.0/24 --subnet fd88::/64");
+    let web = home.world.container("web").unwrap();
+    let off = |value: &str| {
+        let write = || std::fs::write("/proc/sys/net/ipv6/conf/all/disable_ipv6", value);
+        web.inside(write).unwrap().unwrap();
+    };
+    off("1");
+    let words = ["IPv6 is off there: nsenter --net=", "sysctl -w net.ipv6.conf.all.disable_ipv6=0"];
+    refused(&home, &web, &[("attach lan --netns NETNS --name web", 6, &words)]);
+    off("0");
+    let at = home::addresses(&home.attach("lan", &web, ""));
+    assert_eq!(at.len(), 2);
+    for at in at {
+        home::reaches(&home.laptop, at);
+    }
 }
 
 #[test]

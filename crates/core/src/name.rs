@@ -26,6 +26,11 @@ pub enum NameError {
         /// The limit in bytes.
         most: usize,
     },
+    /// A name that the kernel keeps for itself.
+    #[error(
+        "no interface may be called `{0}`: in sysctl's names, as in `net.ipv4.conf.{0}`, it stands for more than one"
+    )]
+    Reserved(String),
     /// A character that has a meaning of its own in a path, a tag or a shell.
     #[error("{what} `{name}` contains {character:?}; {allowed}")]
     Character {
@@ -104,7 +109,8 @@ checked_name! {
 
 checked_name! {
     /// An interface's name as the kernel accepts it: 1 to 15 bytes (`IFNAMSIZ` less the zero), no `/`, no white space,
-    /// no `:` (which `ifconfig` aliases claim), neither `.` nor `..`, and no `%`, which the kernel takes for a template.
+    /// no `:` (which `ifconfig` aliases claim), neither `.` nor `..`, and no `%`, which the kernel takes for a template;
+    /// and neither `all` nor `default`, which it refuses (`EINVAL`, Linux 6.18) for the sake of the sysctls of that name.
     IfName, check_ifname
 }
 
@@ -152,6 +158,9 @@ fn check_ifname(text: &str) -> Result<(), NameError> {
     const WHAT: &str = "interface name";
     const ALLOWED: &str = "the kernel allows neither `/`, `:`, `%`, white space nor `.` and `..` alone";
     check_length(WHAT, text, 15)?;
+    if matches!(text, "all" | "default") {
+        return Err(NameError::Reserved(text.to_owned()));
+    }
     let at_fault = match text {
         "." | ".." => Some('.'),
         _ => text.chars().find(|c| matches!(c, '/' | ':' | '%') || c.is_whitespace() || c.is_control()),
@@ -187,7 +196,9 @@ mod tests {
 
     #[test]
     fn an_interface_name_is_what_the_kernel_takes() {
-        for text in ["", ".", "..", "a/b", "eth0:1", "with space", "eth%d", "sixteen-bytes-xx"] {
+        for text in
+            ["", ".", "..", "a/b", "eth0:1", "with space", "eth%d", "sixteen-bytes-xx", "all", "default"]
+        {
             assert!(text.parse::<IfName>().is_err(), "{text:?}");
         }
         for text in ["eth0", "eth0.200", "br-lan", "fifteen-bytes-x", "lan@home"] {

@@ -411,7 +411,13 @@ impl fmt::Display for Sysctl {
     }
 }
 
-/// What stands before a command that must run in a place.
+impl Place {
+    /// What stands before a command that is to run there, with a space after it; nothing for the host.
+    pub fn enter(&self) -> impl fmt::Display {
+        Enter(self)
+    }
+}
+
 struct Enter<'a>(&'a Place);
 
 impl fmt::Display for Enter<'_> {

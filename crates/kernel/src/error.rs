@@ -50,6 +50,9 @@ impl StepError {
             (Errno::EOPNOTSUPP, Some(module)) => {
                 format!("this kernel has no {module} or has not loaded it: modprobe {module}")
             }
+            (Errno::EACCES, _) if is_ipv6(&self.step) => {
+                format!("IPv6 is off there: {}sysctl -w net.ipv6.conf.all.disable_ipv6=0", self.step.place().enter())
+            }
             (Errno::EPERM | Errno::EACCES, _) => "run the daemon as root, or with CAP_NET_ADMIN and CAP_SYS_ADMIN".into(),
             (Errno::EBUSY, Some(_)) => {
                 "an interface carries one of macvlan, ipvlan and bridge: `ip -d link` shows what is on the parent".into()
@@ -60,6 +63,16 @@ impl StepError {
             (Errno::ENODEV, _) => "the interface has gone meanwhile: `ip link` shows what there is".into(),
             _ => return None,
         })
+    }
+}
+
+/// Whether a step gives a link an IPv6 address or route, which the kernel refuses with `EACCES` where IPv6 is disabled, and
+/// for want of a privilege with `EPERM`.
+fn is_ipv6(step: &Step) -> bool {
+    match step {
+        Step::AddAddress { address, .. } => address.net.addr().is_ipv6(),
+        Step::SetRoute { route, .. } => route.to.addr().is_ipv6(),
+        _ => false,
     }
 }
 
