@@ -3,8 +3,9 @@
 mod home;
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use ashore_lab::{Daemon, Ran, cannot_run};
@@ -101,4 +102,28 @@ fn a_client_for_whom_there_is_no_thread_is_sent_away_and_the_next_one_answered()
     drop(faults);
     assert!(home.ok("status").contains("lan"));
     assert!(!home.daemon.as_mut().unwrap().ended_within(Duration::ZERO).unwrap());
+}
+
+#[test]
+fn it_says_that_it_is_ready_when_its_sockets_answer() {
+    let mut home = Home::new();
+    home.daemon = None;
+    let at = |file: &str| home.directory.path().join(file);
+    let (path, socket, plugin) = (at("notify"), at("ashore.sock"), at("plugins/ashore.sock"));
+    let init = UnixDatagram::bind(&path).unwrap();
+    init.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let (said, status, called) = std::thread::scope(|scope| {
+        // What an init system would do at that word: start those that wait for it.
+        let told = scope.spawn(|| {
+            let mut word = [0; 64];
+            let length = init.recv(&mut word).unwrap();
+            let status = Ran::of(Command::new(PROGRAM).arg("status").env("ASHORE_SOCKET", &socket)).unwrap();
+            (word[..length].to_vec(), status, UnixStream::connect(&plugin))
+        });
+        home.start_by(&["env", &format!("NOTIFY_SOCKET={}", path.display())]);
+        told.join().unwrap()
+    });
+    assert!(said.starts_with(b"READY=1"), "{}", String::from_utf8_lossy(&said));
+    assert_eq!(status.code, Some(0), "{}", status.stderr);
+    called.unwrap();
 }

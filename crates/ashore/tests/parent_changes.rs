@@ -69,3 +69,23 @@ fn the_shim_follows_the_hosts_address() {
     reaches(&home.laptop, at);
     assert_eq!(home.made_routes(), [format!("{at}/32 dev shim-eth0 src 192.168.88.19 proto 65")]);
 }
+
+#[test]
+fn the_ways_by_ipv6_follow_the_hosts_address() {
+    let home = Home::new();
+    home.ok("network create six --parent eth0 --subnet fd88::/64 --ip-range fd88::c0/122 --gateway fd88::1");
+    let web = home.world.container("web").unwrap();
+    let at = addresses(&home.attach("six", &web, ""))[0];
+    reaches(&home.nas, at);
+    reaches(&web, ip(home::HOST6));
+    home.nas.del_address("eth0", "fd88::9/64".parse().unwrap()).unwrap();
+    home.nas.add_address("eth0", "fd88::19/64".parse().unwrap()).unwrap();
+    eventually("the host reaches it from its new address", || home.nas.ping(at).is_some());
+    eventually("it reaches the host at its new address", || web.ping(ip("fd88::19")).is_some());
+    reaches(&home.laptop, at);
+    assert_eq!(home.made_routes(), [format!("{at}/128 dev shim-eth0 src fd88::19 proto 65")]);
+    let routes = web.kernel().observe(&[]).unwrap().host.routes;
+    let ways: Vec<String> = routes.iter().map(|route| route.route.to_string()).collect();
+    assert!(ways.iter().any(|way| way.starts_with("fd88::19/128 via fe80::")), "{ways:?}");
+    assert!(!ways.iter().any(|way| way.starts_with("fd88::9/128")), "{ways:?}");
+}
