@@ -186,7 +186,20 @@ pub(crate) struct NetworkCreateArgs {
     #[arg(long, value_name = "FRAMES")]
     pub(crate) bc_queue_len: Option<u32>,
     #[command(flatten)]
+    pub(crate) port: PortArgs,
+    #[command(flatten)]
     pub(crate) client: ClientArgs,
+}
+
+/// What the endpoints' ports on a bridge do.
+#[derive(Debug, Args)]
+pub(crate) struct PortArgs {
+    /// bridge: keep the endpoints apart; the LAN and the host reach them, and they it
+    #[arg(long)]
+    pub(crate) isolated: bool,
+    /// bridge: send back to an endpoint what it sends to itself by the bridge
+    #[arg(long)]
+    pub(crate) hairpin: bool,
 }
 
 /// `ashore attach`.

@@ -121,6 +121,8 @@ fn networks_that_do_not_fit_the_host() {
             3,
             &["private", "--host-access no"],
         ),
+        (create(&format!("--parent eth0 {lan} --isolated")), 3, &["--isolated", "macvlan:private"]),
+        (create(&format!("--parent eth0 {lan} --kind ipvlan --hairpin")), 3, &["--hairpin", "--kind bridge"]),
     ];
     let rows: Vec<Row> =
         rows.iter().map(|(command, code, words)| (command.as_str(), *code, *words)).collect();

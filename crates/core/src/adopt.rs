@@ -122,6 +122,7 @@ impl ListedNetwork {
             conflict: Profile::Off,
             mtu: None,
             bc_queue_len: None,
+            port: std::collections::BTreeSet::new(),
             adopted: true,
         })
     }

@@ -2,7 +2,7 @@
 //! parent's MAC).
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ashore_wire::Mac;
@@ -10,7 +10,7 @@ use ipnet::IpNet;
 
 use crate::endpoint::{Endpoint, Home, Stage};
 use crate::identity;
-use crate::link::{IpvlanMode, LinkKind, LinkSpec, LinkType, MacvlanMode, Netns, Place, Tag};
+use crate::link::{IpvlanMode, LinkKind, LinkSpec, LinkType, MacvlanMode, Netns, Place, PortOption, Tag};
 use crate::name::{EndpointName, IfName, NetworkName};
 use crate::network::{HOST_AUX, Network, Subnet};
 use crate::observed::{Link, Lower, Observed, ObservedKind, View};
@@ -46,6 +46,8 @@ pub struct WantedLink {
     pub borrowed: bool,
     /// The bridge that it is a port of.
     pub master: Option<IfName>,
+    /// What it does there, of what not every port does.
+    pub port: BTreeSet<PortOption>,
     /// Whether the kernel must give it no IPv6 link-local address of its own.
     pub no_link_local: bool,
     /// Sysctls that must be set before it goes up.
@@ -216,6 +218,7 @@ fn bare_link(network: &Network, endpoint: &Endpoint, ifname: &IfName, host: &Vie
         tag: endpoint.tag(),
         borrowed: false,
         master: None,
+        port: BTreeSet::new(),
         no_link_local: false,
         sysctls: Vec::new(),
         addresses: Vec::new(),
@@ -288,6 +291,7 @@ fn port(
         tag: endpoint.port_tag(),
         borrowed: false,
         master: Some(network.parent.clone()),
+        port: network.port.clone(),
         no_link_local: host_has_ipv6,
         sysctls: Vec::new(),
         addresses: Vec::new(),
@@ -352,6 +356,7 @@ fn vlan_link(host: &View, name: &IfName, vlan: Vlan) -> Option<WantedLink> {
         tag,
         borrowed: false,
         master: None,
+        port: BTreeSet::new(),
         no_link_local: lower.accept_ra.is_some(),
         sysctls: quiet(name, lower),
         addresses: Vec::new(),
@@ -420,6 +425,7 @@ fn shim(state: &State, host: &View, parent: &IfName, networks: &[&Network]) -> O
         tag,
         borrowed: false,
         master: None,
+        port: BTreeSet::new(),
         no_link_local: parent_link.accept_ra.is_some(),
         sysctls: quiet(&name, parent_link),
         addresses: Vec::new(),

@@ -83,6 +83,31 @@ impl LinkKind {
     }
 }
 
+/// What a port of a bridge does that not every port does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PortOption {
+    /// Passes no frame to another isolated port (`IFLA_BRPORT_ISOLATED`, Linux 4.18).
+    Isolated,
+    /// Sends a frame back by the port that it came from (`IFLA_BRPORT_MODE`): 802.1Qbg's reflective relay.
+    Hairpin,
+}
+
+impl PortOption {
+    /// All of them.
+    pub const ALL: [PortOption; 2] = [PortOption::Isolated, PortOption::Hairpin];
+}
+
+/// By its name in `bridge link`, which is that of Ashore's option.
+impl fmt::Display for PortOption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            PortOption::Isolated => "isolated",
+            PortOption::Hairpin => "hairpin",
+        })
+    }
+}
+
 impl MacvlanMode {
     /// The mode's name in `ip link` and in Docker's `macvlan_mode`.
     pub fn as_str(self) -> &'static str {

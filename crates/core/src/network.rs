@@ -1,6 +1,6 @@
 //! A network, and everything that is checked before one is made.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 
@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::endpoint::Endpoint;
-use crate::link::{IpvlanMode, LinkKind, MacvlanMode, Tag};
+use crate::link::{IpvlanMode, LinkKind, MacvlanMode, PortOption, Tag};
 use crate::name::{IfName, NetworkName};
 use crate::observed::{Link, ObservedKind, View};
 use crate::range::Range;
@@ -52,6 +52,9 @@ pub struct Network {
     pub mtu: Option<u32>,
     /// macvlan: broadcasts that may wait, in frames; the kernel's default (1000) without one.
     pub bc_queue_len: Option<u32>,
+    /// bridge: what the endpoints' ports do that not every port does.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub port: BTreeSet<PortOption>,
     /// Whether it is of the engine's own driver, which makes its links and chooses its addresses: Ashore adds host access
     /// and keeps watch.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -231,6 +234,7 @@ impl NetworkSpec {
             conflict: self.conflict,
             mtu: self.mtu,
             bc_queue_len: self.bc_queue_len,
+            port: self.port.clone(),
             adopted: false,
         })
     }
@@ -445,6 +449,9 @@ impl Network {
     fn check_options(&self) -> Result<(), NetworkError> {
         if self.bc_queue_len.is_some() && !matches!(self.kind, LinkKind::Macvlan(_)) {
             return Err(NetworkError::NoQueue(self.kind));
+        }
+        if let Some(option) = self.port.first().filter(|_| self.kind != LinkKind::Bridge) {
+            return Err(NetworkError::NoPorts(*option, self.kind));
         }
         let host_address = self.subnets.iter().any(|subnet| subnet.aux.contains_key(HOST_AUX));
         if host_address && !self.host_access {

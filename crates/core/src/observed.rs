@@ -1,12 +1,12 @@
 //! What is: the kernel's network state as the kernel crate reads it, in the words in which the plan compares it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ashore_wire::Mac;
 use ipnet::IpNet;
 
-use crate::link::{IpvlanMode, MacvlanMode, Netns, Place, Tag};
+use crate::link::{IpvlanMode, MacvlanMode, Netns, Place, PortOption, Tag};
 use crate::name::IfName;
 use crate::step::{Route, SysctlKey};
 
@@ -47,6 +47,8 @@ pub struct Link {
     pub lower: Option<Lower>,
     /// The index of the bridge or bond that it is a port of.
     pub master: Option<u32>,
+    /// What it does as a port of a bridge, of what not every port does.
+    pub port: BTreeSet<PortOption>,
     /// Its MAC; none for links without one (tunnels).
     pub mac: Option<Mac>,
     /// In bytes.

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use crate::desired::{Claim, Desired, WantedLink};
-use crate::link::{LinkType, Place, Tag};
+use crate::link::{LinkType, Place, PortOption, Tag};
 use crate::name::IfName;
 use crate::observed::{Link, Lower, Observed, ObservedKind, ObservedRoute, View};
 use crate::step::{ROUTE_PROTOCOL, Route, Step};
@@ -296,6 +296,20 @@ impl Diff<'_> {
         if wanted.master.is_some() && was != wanted.master {
             let (link, master) = (wanted.spec.name.clone(), wanted.master.clone());
             plan.steps.push(Step::SetMaster { place: self.place.clone(), link, master, was });
+            // A new port has none of them (Linux 6.18, `new_nbp`).
+            self.set_port(None, wanted, plan);
+        } else if wanted.master.is_some() {
+            self.set_port(link, wanted, plan);
+        }
+    }
+
+    fn set_port(&self, there: Option<&Link>, wanted: &WantedLink, plan: &mut Plan) {
+        for option in PortOption::ALL {
+            let on = wanted.port.contains(&option);
+            if on != there.is_some_and(|there| there.port.contains(&option)) {
+                let (place, link) = (self.place.clone(), wanted.spec.name.clone());
+                plan.steps.push(Step::SetPort { place, link, option, on });
+            }
         }
     }
 

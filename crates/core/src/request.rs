@@ -1,7 +1,7 @@
 //! What can be asked of the daemon, and what it answers: the one way in, whichever front end turned its protocol into
 //! this.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::endpoint::{Source, Stage};
 use crate::inventory::{Inventory, Misplaced};
-use crate::link::LinkKind;
+use crate::link::{LinkKind, PortOption};
 use crate::name::{EndpointName, IfName, NetworkName};
 use crate::network::{EngineNetwork, Network};
 use crate::pool::PoolKey;
@@ -274,6 +274,9 @@ pub struct NetworkSpec {
     /// macvlan: broadcasts that may wait, in frames.
     #[serde(default)]
     pub bc_queue_len: Option<u32>,
+    /// bridge: what the endpoints' ports do that not every port does.
+    #[serde(default)]
+    pub port: BTreeSet<PortOption>,
 }
 
 /// A network of an engine's own driver, to be given host access.
@@ -313,6 +316,13 @@ pub enum Reply {
     /// It is done, and there is nothing to say.
     Done {
         /// What did not go as it should and does no harm.
+        warnings: Vec<String>,
+    },
+    /// The network is made.
+    Created {
+        /// It.
+        network: Network,
+        /// What will keep it from working as it should.
         warnings: Vec<String>,
     },
     /// One network.
@@ -399,6 +409,9 @@ pub struct EndpointReport {
     pub since: u64,
     /// Machines on the LAN that claimed its address, and when last (seconds since 1970).
     pub conflicts: BTreeMap<Mac, u64>,
+    /// What will keep it from working as it should; said once, when it is attached.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// Who is where.

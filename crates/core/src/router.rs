@@ -2,7 +2,7 @@
 //! range that Ashore hands out. A plan, checked once, and a renderer for each system, without I/O: nobody but a person at
 //! the router carries it out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -299,6 +299,7 @@ impl RouterPlan {
             conflict: Profile::default(),
             mtu: None,
             bc_queue_len: None,
+            port: BTreeSet::new(),
         };
         let mut network = spec.network()?;
         for subnet in &mut network.subnets {

@@ -10,7 +10,7 @@ use ashore_wire::Mac;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::link::{LinkSpec, LinkType, Place, Tag};
+use crate::link::{LinkSpec, LinkType, Place, PortOption, Tag};
 use crate::name::IfName;
 
 /// The `rtm_protocol` of every route that Ashore makes: a number that no routing daemon in iproute2's
@@ -145,6 +145,17 @@ pub enum Step {
         /// The bridge that it was a port of.
         was: Option<IfName>,
     },
+    /// Changes what a port of a bridge does.
+    SetPort {
+        /// Where.
+        place: Place,
+        /// Which port.
+        link: IfName,
+        /// What.
+        option: PortOption,
+        /// Whether it does so.
+        on: bool,
+    },
     /// Changes the MTU.
     SetMtu {
         /// Where.
@@ -252,6 +263,7 @@ impl Step {
             | Step::SetAlias { place, .. }
             | Step::SetNoLinkLocal { place, .. }
             | Step::SetMaster { place, .. }
+            | Step::SetPort { place, .. }
             | Step::SetMtu { place, .. }
             | Step::SetGvrp { place, .. }
             | Step::SetUp { place, .. }
@@ -277,6 +289,7 @@ impl Step {
             Step::SetMaster { place, link, master, was } => {
                 Step::SetMaster { place, link, master: was, was: master }
             }
+            Step::SetPort { place, link, option, on } => Step::SetPort { place, link, option, on: !on },
             Step::SetMtu { place, link, mtu, was } => Step::SetMtu { place, link, mtu: was, was: mtu },
             Step::SetGvrp { place, link, on } => Step::SetGvrp { place, link, on: !on },
             Step::SetUp { place, link, up } => Step::SetUp { place, link, up: !up },
@@ -315,6 +328,10 @@ impl fmt::Display for Step {
             }
             Step::SetMaster { place, link, master: None, .. } => {
                 write!(f, "{} link set dev {link} nomaster", Ip(place))
+            }
+            Step::SetPort { place, link, option, on } => {
+                let on = if *on { "on" } else { "off" };
+                write!(f, "{} link set dev {link} {option} {on}", Tool("bridge", place))
             }
             Step::SetMtu { place, link, mtu, .. } => write!(f, "{} link set dev {link} mtu {mtu}", Ip(place)),
             Step::SetGvrp { place, link, on } => {
@@ -434,12 +451,22 @@ struct Ip<'a>(&'a Place);
 
 impl fmt::Display for Ip<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
+        Tool("ip", self.0).fmt(f)
+    }
+}
+
+/// A program of iproute2, told where to act.
+struct Tool<'a>(&'a str, &'a Place);
+
+impl fmt::Display for Tool<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Tool(program, place) = self;
+        match place {
             Place::Netns(netns) => match netns.ip_name() {
-                Some(name) => write!(f, "ip -n {name}"),
-                None => write!(f, "{}ip", Enter(self.0)),
+                Some(name) => write!(f, "{program} -n {name}"),
+                None => write!(f, "{}{program}", Enter(place)),
             },
-            Place::Host => f.write_str("ip"),
+            Place::Host => f.write_str(program),
         }
     }
 }

@@ -264,6 +264,9 @@ impl Run<'_> {
                 };
                 message::set_link(link.as_str(), LinkAttribute::Controller(index))
             }
+            Step::SetPort { link, option, on, .. } => {
+                message::set_link(link.as_str(), message::port_option(*option, *on))
+            }
             Step::SetMtu { link, mtu, .. } => message::set_link(link.as_str(), LinkAttribute::Mtu(*mtu)),
             Step::SetGvrp { link, on, .. } => message::set_link(link.as_str(), message::set_gvrp(*on)),
             Step::SetUp { link, up, .. } => message::set_up(link.as_str(), *up),

@@ -18,7 +18,7 @@ const NLM_F_REQUEST: u16 = 1;
 const NLM_F_DUMP: u16 = 0x300;
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
-/// `nlmsghdr` and `genlmsghdr`.
+/// `nlmsghdr`, and the four bytes that follow it in most protocols: `genlmsghdr`, `nfgenmsg`.
 const HEADERS: usize = 16 + 4;
 
 /// A generic netlink socket in the caller's namespace.
@@ -38,7 +38,7 @@ fn ask(socket: &Socket) -> io::Result<BTreeSet<u32>> {
     // All families are listed rather than the one asked for by name: asking for one that is absent makes the kernel
     // start modprobe.
     let mut family = None;
-    dump(socket, GENL_ID_CTRL, CTRL_CMD_GETFAMILY, |attributes| {
+    dump(socket, GENL_ID_CTRL, [CTRL_CMD_GETFAMILY, 1, 0, 0], |_, attributes| {
         let name = attribute(attributes, CTRL_ATTR_FAMILY_NAME);
         if name.is_some_and(|name| name.strip_suffix(&[0]) == Some(b"nl80211")) {
             family = attribute(attributes, CTRL_ATTR_FAMILY_ID)
@@ -47,7 +47,7 @@ fn ask(socket: &Socket) -> io::Result<BTreeSet<u32>> {
     })?;
     let mut links = BTreeSet::new();
     if let Some(family) = family {
-        dump(socket, family, NL80211_CMD_GET_INTERFACE, |attributes| {
+        dump(socket, family, [NL80211_CMD_GET_INTERFACE, 1, 0, 0], |_, attributes| {
             let index = attribute(attributes, NL80211_ATTR_IFINDEX).and_then(|bytes| bytes.try_into().ok());
             links.extend(index.map(u32::from_ne_bytes));
         })?;
@@ -55,13 +55,19 @@ fn ask(socket: &Socket) -> io::Result<BTreeSet<u32>> {
     Ok(links)
 }
 
-fn dump(socket: &Socket, family: u16, command: u8, mut each: impl FnMut(&[u8])) -> io::Result<()> {
+/// Asks for all objects of a kind, by a type of message and its header. Each comes as the same header and attributes.
+pub(crate) fn dump(
+    socket: &Socket,
+    kind: u16,
+    header: [u8; 4],
+    mut each: impl FnMut(&[u8], &[u8]),
+) -> io::Result<()> {
     let mut request = Vec::with_capacity(HEADERS);
     request.extend((HEADERS as u32).to_ne_bytes());
-    request.extend(family.to_ne_bytes());
+    request.extend(kind.to_ne_bytes());
     request.extend((NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes());
     request.extend([0; 8]);
-    request.extend([command, 1, 0, 0]);
+    request.extend(header);
     socket.send(&request, 0)?;
     let mut buffer = Vec::with_capacity(64 * 1024);
     loop {
@@ -74,7 +80,11 @@ fn dump(socket: &Socket, family: u16, command: u8, mut each: impl FnMut(&[u8])) 
             match u16::from_ne_bytes([message[4], message[5]]) {
                 NLMSG_DONE => return Ok(()),
                 NLMSG_ERROR => return Err(io::ErrorKind::Unsupported.into()),
-                _ => each(message.get(HEADERS..).unwrap_or_default()),
+                _ => {
+                    let (header, attributes) =
+                        message.split_at_checked(HEADERS).ok_or(io::ErrorKind::InvalidData)?;
+                    each(&header[16..], attributes);
+                }
             }
             rest = &rest[length.next_multiple_of(4).min(rest.len())..];
         }
@@ -82,7 +92,7 @@ fn dump(socket: &Socket, family: u16, command: u8, mut each: impl FnMut(&[u8])) 
 }
 
 /// The value of an attribute.
-fn attribute(mut rest: &[u8], wanted: u16) -> Option<&[u8]> {
+pub(crate) fn attribute(mut rest: &[u8], wanted: u16) -> Option<&[u8]> {
     while rest.len() >= 4 {
         let length = usize::from(u16::from_ne_bytes([rest[0], rest[1]]));
         let kind = u16::from_ne_bytes([rest[2], rest[3]]) & 0x3fff;

@@ -6,6 +6,7 @@
 
 mod apply;
 mod error;
+mod firewall;
 mod genetlink;
 mod handed;
 mod lock;

@@ -3,15 +3,16 @@
 use std::net::IpAddr;
 use std::os::fd::RawFd;
 
-use ashore_core::link::{IpvlanMode, LinkSpec, LinkType, MacvlanMode};
+use ashore_core::link::{IpvlanMode, LinkSpec, LinkType, MacvlanMode, PortOption};
 use ashore_core::step::{Address, ROUTE_PROTOCOL, Route};
 use ashore_wire::Mac;
 use ipnet::IpNet;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
 use netlink_packet_route::link::{
-    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoIpVlan, InfoKind, InfoMacVlan, InfoVeth,
-    InfoVlan, IpVlanMode, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, MacVlanMode, VlanFlags,
+    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoBridgePort, InfoData, InfoIpVlan, InfoKind, InfoMacVlan,
+    InfoPortData, InfoPortKind, InfoVeth, InfoVlan, IpVlanMode, LinkAttribute, LinkFlags, LinkInfo,
+    LinkMessage, MacVlanMode, VlanFlags,
 };
 use netlink_packet_route::neighbour::{NeighbourAttribute, NeighbourMessage, NeighbourState};
 use netlink_packet_route::route::{RouteAttribute, RouteMessage, RouteProtocol, RouteScope, RouteType};
@@ -78,6 +79,17 @@ pub(crate) fn set_gvrp(on: bool) -> LinkAttribute {
 pub(crate) fn no_link_local() -> LinkAttribute {
     let none = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
     LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![none])])
+}
+
+/// What a port of a bridge does: the same as `bridge link set`, in the words of `ip link set … type bridge_slave`, which
+/// take the port by its name.
+pub(crate) fn port_option(option: PortOption, on: bool) -> LinkAttribute {
+    let option = match option {
+        PortOption::Isolated => InfoBridgePort::Isolated(on),
+        PortOption::Hairpin => InfoBridgePort::HairpinMode(on),
+    };
+    let data = InfoPortData::BridgePort(vec![option]);
+    LinkAttribute::LinkInfo(vec![LinkInfo::PortKind(InfoPortKind::Bridge), LinkInfo::PortData(data)])
 }
 
 fn macvlan_mode(mode: MacvlanMode) -> MacVlanMode {

@@ -1,10 +1,10 @@
 //! What is: dumps of links, addresses, routes and neighbours, in the words of the plan.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
 
-use ashore_core::link::{IpvlanMode, MacvlanMode, Netns};
+use ashore_core::link::{IpvlanMode, MacvlanMode, Netns, PortOption};
 use ashore_core::observed::{
     Link, LinkAddress, Lower, Neighbour, Observed, ObservedKind, ObservedRoute, View,
 };
@@ -13,8 +13,9 @@ use ashore_wire::Mac;
 use ipnet::IpNet;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
 use netlink_packet_route::link::{
-    AfSpecInet, AfSpecInet6, AfSpecUnspec, InfoData, InfoIpVlan, InfoKind, InfoMacVlan, InfoVlan, IpVlanMode,
-    LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, MacVlanMode, VlanFlags, VlanProtocol,
+    AfSpecInet, AfSpecInet6, AfSpecUnspec, InfoBridgePort, InfoData, InfoIpVlan, InfoKind, InfoMacVlan,
+    InfoPortData, InfoVlan, IpVlanMode, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage,
+    MacVlanMode, VlanFlags, VlanProtocol,
 };
 use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
@@ -102,6 +103,7 @@ fn link(message: &LinkMessage) -> Option<Link> {
         kind: ObservedKind::Other(String::new()),
         lower: None,
         master: None,
+        port: BTreeSet::new(),
         mac: None,
         mtu: 0,
         up: flags.contains(LinkFlags::Up),
@@ -122,7 +124,7 @@ fn link(message: &LinkMessage) -> Option<Link> {
             LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
             LinkAttribute::IfAlias(alias) => link.alias = Some(alias.clone()),
             LinkAttribute::Address(bytes) => link.mac = <[u8; 6]>::try_from(bytes.as_slice()).ok().map(Mac),
-            LinkAttribute::LinkInfo(info) => kind = kind_of(info),
+            LinkAttribute::LinkInfo(info) => (kind, link.port) = (kind_of(info), port_options(info)),
             LinkAttribute::AfSpecUnspec(specs) => sysctls(specs, &mut link),
             _ => {}
         }
@@ -162,6 +164,19 @@ fn kind_of(info: &[LinkInfo]) -> Option<ObservedKind> {
         (InfoKind::Bridge, _) => ObservedKind::Bridge,
         (other, _) => ObservedKind::Other(other.to_string()),
     })
+}
+
+fn port_options(info: &[LinkInfo]) -> BTreeSet<PortOption> {
+    let ports = info.iter().filter_map(|info| match info {
+        LinkInfo::PortData(InfoPortData::BridgePort(data)) => Some(data),
+        _ => None,
+    });
+    let on = ports.flatten().filter_map(|option| match option {
+        InfoBridgePort::Isolated(true) => Some(PortOption::Isolated),
+        InfoBridgePort::HairpinMode(true) => Some(PortOption::Hairpin),
+        _ => None,
+    });
+    on.collect()
 }
 
 fn macvlan(data: &[InfoMacVlan]) -> Option<ObservedKind> {

@@ -2,7 +2,7 @@
 
 mod ground;
 
-use ashore_core::link::{LinkSpec, LinkType, MacvlanMode, Place, Tag};
+use ashore_core::link::{LinkSpec, LinkType, MacvlanMode, Place, PortOption, Tag};
 use ashore_core::observed::ObservedKind;
 use ashore_core::step::{Address, Family, Route, Step, Sysctl, SysctlKey};
 use ashore_kernel::{Namespace, OnError};
@@ -49,7 +49,9 @@ fn all_kinds(ground: &Ground) -> Vec<Step> {
         },
         Step::SetMtu { place: host.clone(), link: name("eth0"), mtu: 1450, was: 1500 },
         Step::AddLink { place: host.clone(), link: link("br0", LinkType::Bridge) },
-        Step::SetMaster { place: host, link: name("wire"), master: Some(name("br0")), was: None },
+        Step::SetMaster { place: host.clone(), link: name("wire"), master: Some(name("br0")), was: None },
+        Step::SetPort { place: host.clone(), link: name("wire"), option: PortOption::Isolated, on: true },
+        Step::SetPort { place: host, link: name("wire"), option: PortOption::Hairpin, on: true },
         Step::AddLink { place: inside.clone(), link: child(2) },
         Step::AddAddress { place: inside.clone(), link: name("eth0"), address: address("192.168.88.193/24") },
         Step::AddAddress { place: inside.clone(), link: name("eth0"), address: address("fd88::c1/64") },
@@ -74,6 +76,7 @@ fn what_was_made_is_seen() {
     assert_eq!(shim.tag(), Some(Tag::Shim(name("eth0"))));
     assert_eq!(host.link(&name("eth0")).unwrap().mtu, 1450);
     assert_eq!(host.link(&name("wire")).unwrap().master, host.link(&name("br0")).map(|bridge| bridge.index));
+    assert_eq!(host.link(&name("wire")).unwrap().port, PortOption::ALL.into());
     assert_eq!((host.routes.len(), host.neighbours.len()), (1, 1));
     let eth0 = inside.link(&name("eth0")).unwrap();
     assert_eq!((eth0.mac, eth0.mtu, eth0.up), (Some(Mac([2, 0, 0, 0, 0, 2])), 1400, true));

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use ashore_core::EndpointName;
 use ashore_core::request::{AttachSpec, Refusal, RefusalKind, Reply, Request};
 
-use super::network::done;
+use super::network::{done, warn};
 use super::table;
 use crate::cli::{AttachArgs, DetachArgs};
 use crate::client::{Failure, ask, print_json, unexpected};
@@ -23,6 +23,7 @@ pub(crate) fn attach(args: AttachArgs) -> Result<(), Failure> {
                 report.network,
                 table::joined(report.addresses.iter())
             );
+            warn(&report.warnings);
             Ok(())
         }
         other => Err(unexpected(&other)),

@@ -1,10 +1,13 @@
 //! `ashore network`.
 
+use std::collections::BTreeSet;
+
+use ashore_core::link::PortOption;
 use ashore_core::network::Network;
 use ashore_core::request::{NetworkSpec, Reply, Request};
 
 use super::table;
-use crate::cli::{ClientArgs, NetworkCommand, NetworkCreateArgs};
+use crate::cli::{ClientArgs, NetworkCommand, NetworkCreateArgs, PortArgs};
 use crate::client::{Failure, ask, print_json, unexpected};
 use crate::out::say;
 
@@ -37,14 +40,23 @@ pub(super) fn create_request(args: NetworkCreateArgs) -> Request {
         conflict: args.conflict,
         mtu: args.mtu,
         bc_queue_len: args.bc_queue_len,
+        port: port(&args.port),
     })
+}
+
+fn port(args: &PortArgs) -> BTreeSet<PortOption> {
+    let isolated = args.isolated.then_some(PortOption::Isolated);
+    isolated.into_iter().chain(args.hairpin.then_some(PortOption::Hairpin)).collect()
 }
 
 fn create(args: NetworkCreateArgs) -> Result<(), Failure> {
     let client = args.client.clone();
     match ask(&client, &create_request(args))? {
-        Reply::Network(network) if client.json => print_json(&network),
-        Reply::Network(network) => {
+        Reply::Created { network, warnings } if client.json => {
+            warn(&warnings);
+            print_json(&network)
+        }
+        Reply::Created { network, warnings } => {
             say!("network {} is on {} by {}", network.name, network.parent, network.kind);
             for subnet in network.subnets.iter().filter(|subnet| subnet.chosen) {
                 let gateway = subnet.gateway.map_or_else(String::new, |ip| format!(" by the router {ip}"));
@@ -55,6 +67,7 @@ fn create(args: NetworkCreateArgs) -> Result<(), Failure> {
                     "  the host has no address there and goes by the router; --aux-address host=IP gives it one"
                 );
             }
+            warn(&warnings);
             Ok(())
         }
         other => Err(unexpected(&other)),
@@ -100,11 +113,16 @@ pub(super) fn done(client: &ClientArgs, reply: &Reply, text: &str) -> Result<(),
         Reply::Done { warnings } if client.json => print_json(&serde_json::json!({ "warnings": warnings })),
         Reply::Done { warnings } => {
             say!("{text}");
-            for warning in warnings {
-                eprintln!("ashore: {warning}");
-            }
+            warn(warnings);
             Ok(())
         }
         other => Err(unexpected(other)),
+    }
+}
+
+/// What is not as it should be, although what was asked for is done.
+pub(super) fn warn(warnings: &[String]) {
+    for warning in warnings {
+        eprintln!("ashore: {warning}");
     }
 }

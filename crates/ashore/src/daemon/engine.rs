@@ -31,6 +31,7 @@ use crate::front::docker::follow::Lists;
 
 mod adopt;
 mod attach;
+mod firewall;
 mod forget;
 mod inventory;
 mod network;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ashore_wire::Mac;
 use ipnet::IpNet;
 
-use crate::link::LinkKind;
+use crate::link::{LinkKind, PortOption};
 use crate::name::{IfName, NetworkName};
 use crate::range::Range;
 use crate::vlan::{Vlan, VlanId, VlanIdError};
@@ -274,6 +274,9 @@ pub enum NetworkError {
     /// A macvlan option on another kind.
     #[error("--bc-queue-len is macvlan's, and {0} has no such queue")]
     NoQueue(LinkKind),
+    /// An option of bridge ports on another kind.
+    #[error("--{0} is for ports of a bridge, and {1} has none")]
+    NoPorts(PortOption, LinkKind),
 }
 
 impl NetworkError {
@@ -361,6 +364,10 @@ impl NetworkError {
             NetworkError::HostAddressOnLan { .. } => {
                 "choose a free one, or leave it out: the host needs no address of its own".into()
             }
+            NetworkError::NoPorts(PortOption::Isolated, LinkKind::Macvlan(_)) => {
+                "use --kind macvlan:private, which keeps endpoints apart".into()
+            }
+            NetworkError::NoPorts(..) => "use --kind bridge on a bridge that holds the NIC".into(),
             NetworkError::NoVlan { .. }
             | NetworkError::SubnetTooSmall(_)
             | NetworkError::SubnetUnfit(..)

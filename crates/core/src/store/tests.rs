@@ -35,6 +35,7 @@ fn changes() -> Vec<Change> {
         conflict: ashore_wire::conflict::Profile::Quick,
         mtu: None,
         bc_queue_len: None,
+        port: std::collections::BTreeSet::new(),
         adopted: false,
     };
     let endpoint = Endpoint {

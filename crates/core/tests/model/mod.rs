@@ -239,6 +239,7 @@ impl Model {
                 let Some(link) = self.link(place, link) else { return fault("ENODEV") };
                 link.master = master;
             }
+            Step::SetPort { .. } => panic!("the model has no bridges"),
         }
         Ok(())
     }
@@ -315,6 +316,7 @@ fn link(index: u32, name: IfName, kind: ObservedKind, mac: Option<Mac>) -> Link 
         kind,
         lower: None,
         master: None,
+        port: std::collections::BTreeSet::new(),
         mac,
         mtu: 1500,
         up: false,

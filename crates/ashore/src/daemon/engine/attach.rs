@@ -11,7 +11,7 @@ use ashore_core::link::{Netns, Place, Tag};
 use ashore_core::network::Network;
 use ashore_core::observed::Observed;
 use ashore_core::plan::plan;
-use ashore_core::request::{AttachSpec, Refusal, RefusalKind, Reply};
+use ashore_core::request::{AttachSpec, EndpointReport, Refusal, RefusalKind, Reply};
 use ashore_core::state::Change;
 use ashore_core::step::Step;
 use ashore_core::{EndpointName, IfName, NetworkName};
@@ -50,7 +50,9 @@ impl Engine {
                 self.follow(&inner, &observed);
                 self.lan.announce(inner.state(), &endpoint);
                 let endpoint = Endpoint { stage: Stage::Attached, ..endpoint };
-                Ok(Reply::Attached(self.report(&inner, &endpoint)))
+                let warnings = inner.cut_by_firewall(inner.state().network_of(&endpoint));
+                let report = self.report(&inner, &endpoint);
+                Ok(Reply::Attached(EndpointReport { warnings, ..report }))
             }
             Err(refusal) => {
                 // It never was on the LAN, so its name keeps nothing.

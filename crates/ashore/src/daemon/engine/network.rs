@@ -22,19 +22,28 @@ use crate::daemon::refusal;
 impl Engine {
     /// Makes a network. The kernel is touched only for a VLAN of its own: the shim comes with the first endpoint.
     pub(super) fn create_network(&self, spec: &NetworkSpec) -> Result<Reply, Refusal> {
-        self.make_network(spec, &[]).map(Reply::Network)
+        let (network, warnings) = self.make_network(spec, &[])?;
+        Ok(Reply::Created { network, warnings })
     }
 
     /// Makes a network, of pools where there are any, which are no pools any more then.
-    pub(super) fn make_network(&self, spec: &NetworkSpec, pools: &[Pool]) -> Result<Network, Refusal> {
+    pub(super) fn make_network(
+        &self,
+        spec: &NetworkSpec,
+        pools: &[Pool],
+    ) -> Result<(Network, Vec<String>), Refusal> {
         let (mut inner, observed, network) = self.checked(spec)?;
         let network = Network { subnets: marked(network.subnets, pools), ..network };
         let mut changes = vec![Change::PutNetwork(network.clone())];
         changes.extend(pools.iter().map(|pool| Change::DelPool(pool.key)));
         inner.commit(changes)?;
+        let warnings = inner.cut_by_firewall([&network]);
+        for warning in &warnings {
+            tracing::warn!("{warning}");
+        }
         if network.vlan.is_none() {
             self.follow(&inner, &observed);
-            return Ok(network);
+            return Ok((network, warnings));
         }
         // Its VLAN is made now, as Docker's drivers do: the LAN can be listened to before the first endpoint comes.
         let made = inner.carry_out(&observed, &[]).and_then(|now| {
@@ -44,7 +53,13 @@ impl Engine {
             let new = observed.host.link(&network.parent).is_none();
             if new { self.look_for_host_addresses(&network, &now.host) } else { Ok(()) }
         });
-        made.inspect_err(|_| self.lock().take_network_back(&network, pools)).map(|()| network)
+        match made {
+            Ok(()) => Ok((network, warnings)),
+            Err(refusal) => {
+                self.lock().take_network_back(&network, pools);
+                Err(refusal)
+            }
+        }
     }
 
     /// The network that is asked for, if it can be made.

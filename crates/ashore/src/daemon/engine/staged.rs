@@ -218,7 +218,8 @@ impl Engine {
         if spec.parent.is_none() {
             spec.parent = pools.iter().find_map(|pool| pool.parent.clone());
         }
-        let network = self.make_network(&spec, &pools)?;
+        // An engine has no place for warnings; they are in the log, and in the status.
+        let (network, _) = self.make_network(&spec, &pools)?;
         Ok(Reply::Network(network))
     }
 

@@ -53,7 +53,8 @@ impl Engine {
             self.lan.deaf().into_iter().map(|deaf| {
                 format!("the LAN cannot be asked for addresses by `{}`: {}", deaf.parent, deaf.why)
             });
-        let troubles = blocked.chain(waiting).chain(claimed).chain(deaf).chain(misnamed);
+        let cut = inner.cut_by_firewall(inner.state().networks.values());
+        let troubles = blocked.chain(waiting).chain(cut).chain(claimed).chain(deaf).chain(misnamed);
         let troubles = troubles.chain(failed).chain(stopped).collect();
         Ok(Reply::Status(Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -108,6 +109,7 @@ impl Engine {
             stage: endpoint.stage,
             since: endpoint.since,
             conflicts: self.lan.conflicts_of(endpoint),
+            warnings: Vec::new(),
         }
     }
 }

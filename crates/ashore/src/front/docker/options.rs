@@ -1,9 +1,10 @@
 //! A network's options, by the names that the built-in drivers have for them, and Ashore's own.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use ashore_core::link::LinkKind;
+use ashore_core::link::{LinkKind, PortOption};
 use ashore_core::name::NetworkName;
 use ashore_core::network::EngineNetwork;
 use ashore_core::request::NetworkSpec;
@@ -17,7 +18,7 @@ const GENERIC: &str = "com.docker.network.generic";
 const INTERNAL: &str = "com.docker.network.internal";
 
 /// All that may be given with `-o`.
-pub const KNOWN: [&str; 15] = [
+pub const KNOWN: [&str; 17] = [
     "parent",
     "vlan",
     "gvrp",
@@ -30,6 +31,8 @@ pub const KNOWN: [&str; 15] = [
     "mtu",
     "com.docker.network.driver.mtu",
     "bc_queue_len",
+    "isolated",
+    "hairpin",
     "internal",
     // How the engine itself, from 28 on, makes an address known to the LAN when a container starts.
     "com.docker.network.advertise_addr_nmsgs",
@@ -54,6 +57,7 @@ pub(super) fn network(request: CreateNetwork) -> Result<NetworkSpec, String> {
             "-o ipvlan_flag={flag}: endpoints of one parent reach each other always; leave it out"
         ));
     }
+    let flag = |name: &str| value(name).map_or(Ok(false), |text| yes(name, text));
     let mut spec = NetworkSpec {
         name: name(&request.id)?,
         engine: Some(EngineNetwork { id: request.id, name: None, of: None }),
@@ -66,15 +70,20 @@ pub(super) fn network(request: CreateNetwork) -> Result<NetworkSpec, String> {
         gateways: Vec::new(),
         aux: Vec::new(),
         host_access: value("host_access").map(|text| yes("host_access", text)).transpose()?,
-        internal: is_internal(&options)
-            || value("internal").map_or(Ok(false), |text| yes("internal", text))?,
+        internal: is_internal(&options) || flag("internal")?,
         conflict: value("conflict").map_or(Ok(Profile::default()), |text| option("conflict", text))?,
         mtu: value("mtu")
             .or(value("com.docker.network.driver.mtu"))
             .map(|text| option("mtu", text))
             .transpose()?,
         bc_queue_len: value("bc_queue_len").map(|text| option("bc_queue_len", text)).transpose()?,
+        port: BTreeSet::new(),
     };
+    for option in PortOption::ALL {
+        if flag(&option.to_string())? {
+            spec.port.insert(option);
+        }
+    }
     for data in request.ipv4.into_iter().flatten().chain(request.ipv6.into_iter().flatten()) {
         spec.subnets.push(data.pool);
         spec.gateways.extend(address("the gateway", &data.gateway)?);

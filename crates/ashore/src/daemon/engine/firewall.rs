@@ -1,0 +1,40 @@
+//! What the host's own firewall does to networks on a bridge: said, and left to whoever made its rules.
+
+use ashore_core::link::LinkKind;
+use ashore_core::network::Network;
+use ashore_core::step::Family;
+
+use super::Inner;
+
+impl Inner {
+    /// What the host's firewall keeps from the endpoints of these networks, with what helps.
+    pub(super) fn cut_by_firewall<'a>(&self, networks: impl IntoIterator<Item = &'a Network>) -> Vec<String> {
+        let mut on_bridges =
+            networks.into_iter().filter(|network| network.kind == LinkKind::Bridge).peekable();
+        if on_bridges.peek().is_none() {
+            return Vec::new();
+        }
+        let dropping = self.kernel.drops_bridged();
+        let of_network = |network: &'a Network| {
+            let has = |family: &&Family| {
+                network.subnets.iter().any(|subnet| Family::of(subnet.net.addr()) == **family)
+            };
+            dropping.iter().filter(has).map(|family| cut(network, *family)).collect::<Vec<_>>()
+        };
+        on_bridges.flat_map(of_network).collect()
+    }
+}
+
+fn cut(network: &Network, family: Family) -> String {
+    let tables = match family {
+        Family::Ipv4 => "iptables",
+        Family::Ipv6 => "ip6tables",
+    };
+    format!(
+        "network `{}` is on the bridge `{}`, and this host's firewall drops what only crosses a bridge, unless one of its rules \
+         lets it pass: net.bridge.bridge-nf-call-{tables} is 1, and the policy of FORWARD is DROP; try: \
+         sysctl -w net.bridge.bridge-nf-call-{tables}=0, or {tables} -I FORWARD -m physdev --physdev-is-bridged -j ACCEPT",
+        network.label(),
+        network.parent
+    )
+}

@@ -1,0 +1,254 @@
+//! Networks of kind `bridge`: what their ports let through, and what the host's own firewall does to them.
+
+mod home;
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use ashore_core::link::{LinkSpec, LinkType, MacvlanMode, Place, PortOption};
+use ashore_core::step::Step;
+use ashore_lab::{Engines, Machine, Ran, cannot_run};
+use home::{HOST, Home, addresses, does_not_reach, eventually, ip, reaches};
+
+const ON_BRIDGE: &str =
+    "--parent br0 --kind bridge --subnet 192.168.88.0/24 --gateway 192.168.88.1 --ip-range";
+
+fn name(text: &str) -> ashore_core::IfName {
+    text.parse().unwrap()
+}
+
+/// A NAS whose NIC is in a bridge, as its administrator has made it.
+fn bridged() -> Home {
+    let home = Home::new();
+    let (place, bridge, nic) = (Place::Host, name("br0"), name("eth0"));
+    let spec = LinkSpec { name: bridge.clone(), kind: LinkType::Bridge, mac: None, mtu: None };
+    home.nas.del_default_route("eth0", ip("192.168.88.1")).unwrap();
+    home.nas.del_address("eth0", "192.168.88.9/24".parse().unwrap()).unwrap();
+    home.nas
+        .apply(&[
+            Step::AddLink { place: place.clone(), link: spec },
+            Step::SetMaster { place: place.clone(), link: nic, master: Some(bridge.clone()), was: None },
+            Step::SetUp { place, link: bridge, up: true },
+        ])
+        .unwrap();
+    home.nas.add_address("br0", "192.168.88.9/24".parse().unwrap()).unwrap();
+    home.nas.add_default_route("br0", ip("192.168.88.1")).unwrap();
+    home
+}
+
+fn attached(home: &Home, network: &str, container: &str) -> (Machine, IpAddr) {
+    let container = home.world.container(container).unwrap();
+    let at = addresses(&home.attach(network, &container, ""))[0];
+    (container, at)
+}
+
+/// The ports of the NAS that are endpoints', with what they do.
+fn ports(home: &Home) -> Vec<(String, BTreeSet<PortOption>)> {
+    let links = home.nas.kernel().observe(&[]).unwrap().host.links;
+    let ours = links.into_iter().filter(|link| link.tag().is_some());
+    ours.map(|link| (link.name.to_string(), link.port)).collect()
+}
+
+#[test]
+fn isolated_endpoints_reach_the_lan_and_the_host_and_not_each_other() {
+    let home = bridged();
+    home.ok(&format!("network create apart --isolated {ON_BRIDGE} 192.168.88.192/28"));
+    home.ok(&format!("network create open {ON_BRIDGE} 192.168.88.208/28"));
+    let (web, at_web) = attached(&home, "apart", "web");
+    let (db, at_db) = attached(&home, "apart", "db");
+    let (media, at_media) = attached(&home, "open", "media");
+    let (tv, at_tv) = attached(&home, "open", "tv");
+    for (container, at) in [(&web, at_web), (&db, at_db), (&media, at_media), (&tv, at_tv)] {
+        reaches(&home.laptop, at);
+        reaches(&home.nas, at);
+        reaches(container, ip("192.168.88.1"));
+        reaches(container, ip(HOST));
+    }
+    does_not_reach(&web, at_db);
+    does_not_reach(&db, at_web);
+    // Isolation is between isolated ports.
+    reaches(&media, at_tv);
+    reaches(&web, at_media);
+    reaches(&tv, at_db);
+    home.ok("detach apart web");
+    home.ok("detach apart db");
+    home.ok("detach open media");
+    home.ok("detach open tv");
+    assert_eq!(home.made_links(), ["br0"]);
+}
+
+#[test]
+fn what_a_port_does_is_mended_when_somebody_changes_it() {
+    let home = bridged();
+    home.ok(&format!("network create lan --isolated --hairpin {ON_BRIDGE} 192.168.88.192/28"));
+    let (_web, _) = attached(&home, "lan", "web");
+    let wanted = ports(&home);
+    assert!(matches!(&wanted[..], [(_, options)] if options.len() == 2), "{wanted:?}");
+    let port = name(&wanted[0].0);
+    let off = |option| Step::SetPort { place: Place::Host, link: port.clone(), option, on: false };
+    home.nas.apply(&[off(PortOption::Isolated), off(PortOption::Hairpin)]).unwrap();
+    eventually("the port is as before", || ports(&home) == wanted);
+
+    home.ok("network create plain --parent br0 --kind bridge --subnet 192.168.88.0/24 --ip-range 192.168.88.208/28");
+    let (_db, _) = attached(&home, "plain", "db");
+    let (plain, _) = ports(&home).into_iter().find(|(port, _)| *port != wanted[0].0).unwrap();
+    let (link, option) = (name(&plain), PortOption::Isolated);
+    home.nas.apply(&[Step::SetPort { place: Place::Host, link, option, on: true }]).unwrap();
+    eventually("no port does what nobody asked for", || ports(&home).iter().any(|(_, on)| on.is_empty()));
+}
+
+#[test]
+fn the_planned_command_is_the_one_that_a_person_types() {
+    let engines = match Engines::find() {
+        Ok(engines) => engines,
+        Err(why) => return cannot_run("the options of bridge ports, typed", &why),
+    };
+    let mut home = bridged();
+    home.ok(&format!("network create lan --isolated --hairpin {ON_BRIDGE} 192.168.88.192/28"));
+    let (web, _) = attached(&home, "lan", "web");
+    let netns = web.namespace().path().display().to_string();
+    let wanted = ports(&home);
+    let port = wanted[0].0.clone();
+    home.ok("detach lan web");
+    let planned = home.ok(&format!("plan attach lan --netns {netns} --name web"));
+    let lines = [
+        format!("ip link set dev {port} master br0\n"),
+        format!("bridge link set dev {port} isolated on\nbridge link set dev {port} hairpin on\n"),
+    ];
+    assert!(lines.iter().all(|line| planned.contains(line)), "{planned}");
+    home.daemon = None;
+    let typed = |line: &str| {
+        let mut shell = home.nas.command("sh").unwrap();
+        Ran::of(engines.equip(shell.args(["-ec", line]))).unwrap().expect_success()
+    };
+    typed(&planned);
+    assert_eq!(ports(&home), wanted);
+    typed(&format!("bridge link set dev {port} isolated off"));
+    assert_ne!(ports(&home), wanted);
+}
+
+#[test]
+fn what_an_endpoint_sends_to_itself_by_the_bridge_comes_back_through_a_hairpin() {
+    for (options, comes_back) in [("--hairpin", true), ("", false)] {
+        let home = bridged();
+        home.ok(&format!("network create lan {options} {ON_BRIDGE} 192.168.88.192/28"));
+        let (web, _) = attached(&home, "lan", "web");
+        // Machines behind one port, whose every frame leaves by it: children of the container's link, in vepa mode.
+        let behind = [("one", "10.7.0.1"), ("two", "10.7.0.2")].map(|(guest, at)| {
+            let machine = home.world.container(guest).unwrap();
+            let kind =
+                LinkType::Macvlan { parent: name("eth0"), mode: MacvlanMode::Vepa, bc_queue_len: None };
+            let place = Place::Netns(machine.namespace().identity());
+            let link = LinkSpec { name: name("eth0"), kind, mac: None, mtu: None };
+            web.apply(&[Step::AddLink { place, link }]).unwrap();
+            machine.add_address("eth0", format!("{at}/24").parse().unwrap()).unwrap();
+            machine.set_up("eth0", true).unwrap();
+            machine
+        });
+        assert_eq!(behind[0].ping(ip("10.7.0.2")).is_some(), comes_back, "{options}");
+    }
+}
+
+/// What the daemon says of a firewall that drops bridged packets.
+fn troubles(home: &Home) -> String {
+    home.status()["troubles"].to_string()
+}
+
+/// A policy of FORWARD that drops is found, said with what helps, and true; and nothing is said once that is done.
+fn firewall(test: &str, drop: &str, undo: &str, tree: Option<&str>) {
+    let home = bridged();
+    let sysctl = "/proc/sys/net/bridge/bridge-nf-call-iptables";
+    if home.nas.inside(|| std::fs::read_to_string(sysctl)).unwrap().is_err() {
+        return cannot_run(test, "this kernel has no br_netfilter");
+    }
+    let engines = match Engines::find() {
+        Ok(engines) => engines,
+        Err(why) => return cannot_run(test, &why),
+    };
+    let typed = |line: &str| {
+        let mut command = match tree {
+            None => {
+                let mut shell = home.nas.command("sh").unwrap();
+                engines.equip(shell.args(["-ec", line]));
+                shell
+            }
+            Some(suite) => {
+                let mut chroot = home.nas.command("chroot").unwrap();
+                chroot.arg(engines.tree(suite)).args(line.split_whitespace());
+                chroot
+            }
+        };
+        Ran::of(&mut command).unwrap().expect_success();
+    };
+    let create = format!("network create lan {ON_BRIDGE} 192.168.88.192/28");
+    let made = home.run(&create);
+    assert_eq!((made.code, made.stderr.as_str()), (Some(0), ""), "a policy of ACCEPT cuts nothing");
+    assert_eq!(troubles(&home), "[]");
+    home.ok("network rm lan");
+
+    typed(drop);
+    let made = home.run(&create);
+    assert_eq!(made.code, Some(0), "{}", made.stderr);
+    assert!(made.stderr.contains("sysctl -w net.bridge.bridge-nf-call-iptables=0"), "{}", made.stderr);
+    assert!(troubles(&home).contains("the policy of FORWARD is DROP"), "{}", troubles(&home));
+    let (web, at) = attached(&home, "lan", "web");
+    does_not_reach(&home.laptop, at);
+    reaches(&home.nas, at);
+
+    let set = |value| home.nas.inside(|| std::fs::write(sysctl, value)).unwrap().unwrap();
+    set("0");
+    reaches(&home.laptop, at);
+    reaches(&web, ip("192.168.88.1"));
+    assert_eq!(troubles(&home), "[]");
+    set("1");
+    assert_ne!(troubles(&home), "[]");
+    typed(undo);
+    reaches(&home.laptop, at);
+    assert_eq!(troubles(&home), "[]");
+}
+
+#[test]
+fn a_policy_of_nftables_that_cuts_bridged_traffic_is_named() {
+    firewall(
+        "FORWARD of nftables",
+        "nft 'add table ip filter; add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }'",
+        "nft 'add chain ip filter FORWARD { policy accept; }'",
+        None,
+    );
+}
+
+#[test]
+fn a_policy_of_legacy_iptables_that_cuts_bridged_traffic_is_named() {
+    firewall(
+        "FORWARD of iptables-legacy",
+        "/usr/sbin/iptables-legacy -P FORWARD DROP",
+        "/usr/sbin/iptables-legacy -P FORWARD ACCEPT",
+        Some("sid"),
+    );
+}
+
+#[test]
+fn docker_hands_the_options_on() {
+    home::site::on_every_engine("the options of bridge ports, by Docker", |site| {
+        let refused = site.docker(
+            "network create -d ashore --ipam-driver ashore --subnet 192.168.88.0/24 -o parent=eth0 -o isolated=yes lan",
+        );
+        assert_ne!(refused.code, Some(0));
+        assert!(refused.stderr.contains("--isolated is for ports of a bridge"), "{}", refused.stderr);
+        let (place, bridge) = (Place::Host, name("br0"));
+        let spec = LinkSpec { name: bridge.clone(), kind: LinkType::Bridge, mac: None, mtu: None };
+        let up = Step::SetUp { place: place.clone(), link: bridge, up: true };
+        site.home.nas.apply(&[Step::AddLink { place, link: spec }, up]).unwrap();
+        site.ok(
+            "network create -d ashore --ipam-driver ashore --subnet 10.7.0.0/24 --gateway 10.7.0.1 -o parent=br0 -o kind=bridge \
+             -o isolated=true -o hairpin=true lan",
+        );
+        site.start("web", "");
+        let there = ports(&site.home);
+        assert!(matches!(&there[..], [(_, options)] if options.len() == 2), "{there:?}");
+        site.ok("rm -f web");
+        site.ok("network rm lan");
+        site.home.nas.remove_link("br0").unwrap();
+        site.assert_nothing_left();
+    });
+}
