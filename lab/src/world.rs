@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::Command;
 
-use ashore_core::link::{LinkSpec, LinkType, Place};
+use ashore_core::link::{LinkSpec, LinkType, Place, PortOption};
 use ashore_core::name::IfName;
 use ashore_core::step::{Address, Route, Step};
 use ashore_core::vlan::Vlan;
@@ -108,6 +108,12 @@ impl World {
     pub fn set_cable(&self, machine: &Machine, plugged: bool) -> Result<(), WorldError> {
         let port = name(&format!("p-{}", machine.name));
         self.switch.apply(&[Step::SetUp { place: Place::Host, link: port, up: plugged }])
+    }
+
+    /// Has the switch send frames back by a machine's port, or not: most do not.
+    pub fn set_hairpin(&self, machine: &Machine, on: bool) -> Result<(), WorldError> {
+        let (link, option) = (name(&format!("p-{}", machine.name)), PortOption::Hairpin);
+        self.switch.apply(&[Step::SetPort { place: Place::Host, link, option, on }])
     }
 }
 

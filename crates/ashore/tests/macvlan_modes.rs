@@ -34,6 +34,26 @@ fn vepa_keeps_siblings_apart_on_a_switch_that_sends_nothing_back() {
 }
 
 #[test]
+fn vepa_siblings_meet_by_a_switch_that_sends_frames_back() {
+    let home = Home::new();
+    home.ok(
+        "network create lan --kind macvlan:vepa --parent eth0 --subnet 192.168.88.0/24 --ip-range 192.168.88.192/27",
+    );
+    let (web, db) = (home.world.container("web").unwrap(), home.world.container("db").unwrap());
+    let [at_web, at_db] = [&web, &db].map(|container| addresses(&home.attach("lan", container, ""))[0]);
+    does_not_reach(&web, at_db);
+    home.world.set_hairpin(&home.nas, true).unwrap();
+    reaches(&web, at_db);
+    reaches(&db, at_web);
+    // The host too: what it sends leaves by the wire, and comes back to the child.
+    reaches(&home.nas, at_web);
+    reaches(&web, ip(HOST));
+    reaches(&home.laptop, at_web);
+    home.world.set_hairpin(&home.nas, false).unwrap();
+    does_not_reach(&db, at_web);
+}
+
+#[test]
 fn passthru_is_refused_where_it_would_cut_the_host_off() {
     let home = Home::new();
     let ran = home.run("network create lan --kind macvlan:passthru --parent eth0 --subnet 192.168.88.0/24");
