@@ -52,6 +52,9 @@ pub(crate) enum Command {
     Adopt(AdoptArgs),
     /// Drop what is remembered of a name that is not attached: its address becomes free
     Forget(ForgetArgs),
+    /// Put the host's NIC into a bridge, under confirm-or-rollback
+    #[command(subcommand)]
+    Bridge(BridgeCommand),
     /// Show what would be changed, as the commands that a person would type
     Plan(PlanArgs),
     /// Print what the LAN's router or switch needs for a network: VLAN, DHCP pool, firewall
@@ -67,6 +70,12 @@ pub(crate) enum Command {
     Uninstall(UninstallArgs),
     /// Run the daemon, which owns networks, addresses and state
     Daemon(DaemonArgs),
+    /// Put a NIC's move on trial back when its time is over: started by the daemon
+    #[command(hide = true)]
+    Guard {
+        /// The trial's file
+        trial: PathBuf,
+    },
 }
 
 /// How a client command reaches the daemon and prints.
@@ -91,6 +100,39 @@ pub(crate) struct AdoptArgs {
     /// Whether host and containers reach each other; without, their addresses are watched all the same [default: yes]
     #[arg(long, value_name = "YES|NO", value_parser = parse_yes_no)]
     pub(crate) host_access: Option<bool>,
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+}
+
+/// `ashore bridge`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum BridgeCommand {
+    /// Move a NIC, with the host's addresses and routes on it, into a new bridge; it is put back unless confirmed
+    Adopt(BridgeAdoptArgs),
+    /// Keep the move that is on trial
+    Confirm(BridgeConfirmArgs),
+}
+
+/// `ashore bridge adopt`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct BridgeAdoptArgs {
+    /// The host's interface that faces the LAN
+    pub(crate) nic: IfName,
+    /// The bridge's name
+    pub(crate) bridge: IfName,
+    /// Move it out of the bridge again, and remove that
+    #[arg(long)]
+    pub(crate) undo: bool,
+    /// Put everything back after so many seconds without `ashore bridge confirm`
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub(crate) timeout: u32,
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+}
+
+/// `ashore bridge confirm`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct BridgeConfirmArgs {
     #[command(flatten)]
     pub(crate) client: ClientArgs,
 }
@@ -273,6 +315,9 @@ pub(crate) enum PlanCommand {
     Detach(DetachArgs),
     /// What `ashore adopt` would change
     Adopt(AdoptArgs),
+    /// What `ashore bridge` would change
+    #[command(subcommand)]
+    Bridge(PlanBridgeCommand),
     /// What `ashore network rm` would change
     Rm {
         /// The network
@@ -339,6 +384,13 @@ fn system_parser() -> impl TypedValueParser<Value = Wanted> {
 
 fn policy_parser() -> impl TypedValueParser<Value = Policy> {
     PossibleValuesParser::new(Policy::ALL.map(Policy::name)).try_map(|name| name.parse::<Policy>())
+}
+
+/// What of `ashore bridge` can be planned.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PlanBridgeCommand {
+    /// What `ashore bridge adopt` would change
+    Adopt(BridgeAdoptArgs),
 }
 
 /// `ashore state`.

@@ -8,6 +8,7 @@ mod commands;
 mod daemon;
 pub mod front;
 mod out;
+mod trial;
 
 use std::process::ExitCode;
 
@@ -27,6 +28,8 @@ pub fn run() -> ExitCode {
         Command::Forget(args) => commands::adopt::forget(&args),
         Command::Plan(args) => commands::plan::run(args),
         Command::RouterConfig(args) => commands::router_config::run(*args),
+        Command::Bridge(command) => commands::bridge::run(&command),
+        Command::Guard { trial } => daemon::guard(&trial),
         Command::Status(args) => commands::status::run(&args),
         Command::State(command) => commands::state::run(&command),
         Command::Install(args) => commands::install::install(&args),

@@ -21,7 +21,7 @@ fn seen(home: &Home, container: &Machine) -> Vec<String> {
                 link.mtu, link.up
             ));
             for address in view.addresses_of(link) {
-                lines.push(format!("  {} {}", address.net, address.permanent));
+                lines.push(format!("  {} {}", address.net, address.life.is_none()));
             }
         }
         lines.extend(

@@ -6,6 +6,7 @@
 pub mod adopt;
 pub mod allocate;
 pub mod attach;
+pub mod bridge;
 pub mod desired;
 pub mod endpoint;
 pub mod identity;

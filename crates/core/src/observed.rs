@@ -1,14 +1,14 @@
 //! What is: the kernel's network state as the kernel crate reads it, in the words in which the plan compares it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use ashore_wire::Mac;
 use ipnet::IpNet;
 
 use crate::link::{IpvlanMode, MacvlanMode, Netns, Place, PortOption, Tag};
 use crate::name::IfName;
-use crate::step::{Route, SysctlKey};
+use crate::step::{Life, Route, SysctlKey};
 
 /// The host's namespace, and those containers' namespaces that were asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -55,7 +55,7 @@ pub struct Link {
     pub mtu: u32,
     /// Whether it is administratively up (`IFF_UP`).
     pub up: bool,
-    /// Whether it can pass frames (`IFF_LOWER_UP`).
+    /// Whether it can pass frames (`IFF_RUNNING`).
     pub carrier: bool,
     /// Its `ifalias`.
     pub alias: Option<String>,
@@ -121,8 +121,14 @@ pub struct LinkAddress {
     pub index: u32,
     /// The address with the length of its prefix.
     pub net: IpNet,
-    /// Whether it has no end of life (`IFA_F_PERMANENT`).
-    pub permanent: bool,
+    /// IPv4: the broadcast address that goes with it.
+    pub broadcast: Option<Ipv4Addr>,
+    /// How long it stays; for ever without (`IFA_F_PERMANENT`).
+    pub life: Option<Life>,
+    /// Whether the kernel made no route of its prefix (`IFA_F_NOPREFIXROUTE`).
+    pub noprefixroute: bool,
+    /// The other end, where it is one of a line between two machines; the prefix is that one's.
+    pub peer: Option<IpAddr>,
     /// Whether it is valid on the link only: `fe80::/10`, `169.254.0.0/16`.
     pub link_scope: bool,
     /// IPv6: not yet usable, or found to be a duplicate (`IFA_F_TENTATIVE`, `IFA_F_DADFAILED`), or about to go (`IFA_F_DEPRECATED`,
@@ -139,6 +145,8 @@ pub struct ObservedRoute {
     pub protocol: u8,
     /// Its priority; the lowest wins.
     pub metric: u32,
+    /// Whether the next hop is taken to be on the link, whatever its address (`RTNH_F_ONLINK`).
+    pub onlink: bool,
 }
 
 /// A permanent neighbour entry.
@@ -231,6 +239,7 @@ impl Link {
             SysctlKey::ArpFilter => self.arp_filter,
             SysctlKey::RpFilter => self.rp_filter,
             SysctlKey::AcceptRa => self.accept_ra,
+            SysctlKey::DisableIpv6 => self.disable_ipv6,
         }
     }
 }

@@ -317,7 +317,7 @@ impl Diff<'_> {
         let (place, name) = (self.place, &wanted.spec.name);
         let there: Vec<_> = link.into_iter().flat_map(|link| self.view.addresses_of(link)).collect();
         if wanted.no_other_addresses {
-            for other in there.iter().filter(|there| there.permanent) {
+            for other in there.iter().filter(|there| there.life.is_none()) {
                 if !wanted.addresses.iter().any(|address| address.net == other.net) {
                     let address = crate::step::Address { net: other.net, nodad: false };
                     plan.steps.push(Step::DelAddress { place: place.clone(), link: name.clone(), address });

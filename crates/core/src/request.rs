@@ -10,6 +10,7 @@ use ashore_wire::conflict::Profile;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use crate::bridge::{Direction, Move};
 use crate::endpoint::{Source, Stage};
 use crate::inventory::{Inventory, Misplaced};
 use crate::link::{LinkKind, PortOption};
@@ -66,6 +67,10 @@ pub enum Request {
     Staged(Staged),
     /// What an engine has. Answered by [`Reply::Inventoried`].
     TakeInventory(Inventory),
+    /// Moves the host's NIC into a bridge or out of it, on trial. Answered by [`Reply::OnTrial`].
+    MoveNic(MoveSpec),
+    /// Keeps a move that is on trial. Answered by [`Reply::Kept`].
+    KeepMove,
     /// Shows what a request would change, or, without one, what the next reconciliation would.
     Plan(Option<Box<Request>>),
     /// Shows who is where.
@@ -85,6 +90,7 @@ impl Request {
             | Request::Attach(_)
             | Request::Detach { .. }
             | Request::Adopt(_)
+            | Request::KeepMove
             | Request::Plan(_)
             | Request::Status
             | Request::ExportState => true,
@@ -94,6 +100,7 @@ impl Request {
             | Request::Forget { .. }
             | Request::Staged(_)
             | Request::TakeInventory(_)
+            | Request::MoveNic(_)
             | Request::ImportState(_) => false,
         }
     }
@@ -288,6 +295,19 @@ pub struct AdoptSpec {
     pub host_access: bool,
 }
 
+/// A NIC's move into a bridge or out of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MoveSpec {
+    /// Which way.
+    pub direction: Direction,
+    /// The NIC.
+    pub nic: IfName,
+    /// The bridge.
+    pub bridge: IfName,
+    /// For how long the move is on trial, in seconds.
+    pub seconds: u32,
+}
+
 /// A namespace to be put on a network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AttachSpec {
@@ -365,6 +385,20 @@ pub enum Reply {
     },
     /// What is no longer remembered of a name: networks, and its addresses on them.
     Forgotten(Vec<(String, Vec<IpAddr>)>),
+    /// The NIC has moved, and moves back unless that is confirmed.
+    OnTrial {
+        /// The move.
+        moved: Move,
+        /// In how many seconds.
+        seconds: u64,
+    },
+    /// The move stays.
+    Kept {
+        /// The move.
+        moved: Move,
+        /// What did not go as it should and does no harm.
+        warnings: Vec<String>,
+    },
     /// What would be changed.
     Plan(Vec<PlannedStep>),
     /// Who is where.

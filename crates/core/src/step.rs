@@ -13,6 +13,11 @@ use serde::{Deserialize, Serialize};
 use crate::link::{LinkSpec, LinkType, Place, PortOption, Tag};
 use crate::name::IfName;
 
+mod host;
+
+use host::Manner;
+pub use host::{HostAddress, HostRoute, Life};
+
 /// The `rtm_protocol` of every route that Ashore makes: a number that no routing daemon in iproute2's
 /// `rt_protos` has, so that `ip route show proto 65` lists exactly Ashore's.
 pub const ROUTE_PROTOCOL: u8 = 65;
@@ -85,6 +90,8 @@ pub enum SysctlKey {
     RpFilter,
     /// Whether router advertisements are followed: a shim must not, or the host gets a second default route.
     AcceptRa,
+    /// Whether the link has no IPv6 at all: a bridge's port needs none.
+    DisableIpv6,
 }
 
 impl SysctlKey {
@@ -94,6 +101,7 @@ impl SysctlKey {
             SysctlKey::ArpFilter => "arp_filter",
             SysctlKey::RpFilter => "rp_filter",
             SysctlKey::AcceptRa => "accept_ra",
+            SysctlKey::DisableIpv6 => "disable_ipv6",
         }
     }
 }
@@ -241,6 +249,33 @@ pub enum Step {
         /// The neighbour's MAC.
         mac: Mac,
     },
+    /// Gives a link an address of the host's own, or makes the one that it has so.
+    PutHostAddress {
+        /// Where.
+        place: Place,
+        /// To which link.
+        link: IfName,
+        /// Which.
+        address: HostAddress,
+    },
+    /// Takes an address of the host's own from a link.
+    DelHostAddress {
+        /// Where.
+        place: Place,
+        /// From which link.
+        link: IfName,
+        /// Which.
+        address: HostAddress,
+    },
+    /// Has a route of the host's own lead by another link than before.
+    Reroute {
+        /// Where.
+        place: Place,
+        /// The route as it shall be.
+        route: HostRoute,
+        /// The link by which it led.
+        was: IfName,
+    },
     /// Sets a sysctl.
     SetSysctl {
         /// Where.
@@ -273,6 +308,9 @@ impl Step {
             | Step::DelRoute { place, .. }
             | Step::AddNeighbour { place, .. }
             | Step::DelNeighbour { place, .. }
+            | Step::PutHostAddress { place, .. }
+            | Step::DelHostAddress { place, .. }
+            | Step::Reroute { place, .. }
             | Step::SetSysctl { place, .. } => place,
         }
     }
@@ -302,6 +340,13 @@ impl Step {
             Step::DelRoute { place, route } => Step::SetRoute { place, route, instead_of: None },
             Step::AddNeighbour { place, link, ip, mac } => Step::DelNeighbour { place, link, ip, mac },
             Step::DelNeighbour { place, link, ip, mac } => Step::AddNeighbour { place, link, ip, mac },
+            Step::PutHostAddress { place, link, address } => Step::DelHostAddress { place, link, address },
+            Step::DelHostAddress { place, link, address } => Step::PutHostAddress { place, link, address },
+            Step::Reroute { place, route, was } => {
+                let now = route.route.dev.clone();
+                let route = HostRoute { route: Route { dev: was, ..route.route }, ..route };
+                Step::Reroute { place, route, was: now }
+            }
             Step::SetSysctl { place, sysctl, value, was } => {
                 Step::SetSysctl { place, sysctl, value: was?, was: Some(value) }
             }
@@ -366,6 +411,15 @@ impl fmt::Display for Step {
             }
             Step::DelNeighbour { place, link, ip, .. } => {
                 write!(f, "{} neigh del {ip} dev {link}", Ip(place))
+            }
+            Step::PutHostAddress { place, link, address } => {
+                write!(f, "{} addr replace {address} dev {link}{}", Ip(place), Manner(address))
+            }
+            Step::DelHostAddress { place, link, address } => {
+                write!(f, "{} addr del {address} dev {link}", Ip(place))
+            }
+            Step::Reroute { place, route, .. } => {
+                write!(f, "{}{} route replace {route}", Ip(place), route.route.family_flag())
             }
             Step::SetSysctl { place, sysctl, value, .. } => {
                 write!(f, "{}sysctl -w {sysctl}={value}", Enter(place))

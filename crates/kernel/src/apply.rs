@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use ashore_core::link::{LinkSpec, LinkType, Place, Tag};
 use ashore_core::name::IfName;
-use ashore_core::step::{Family, ROUTE_PROTOCOL, Step, Sysctl};
+use ashore_core::step::{Address, Family, ROUTE_PROTOCOL, Step, Sysctl};
 use netlink_packet_route::link::LinkAttribute;
 use nix::errno::Errno;
 
@@ -289,6 +289,16 @@ impl Run<'_> {
             Step::DelNeighbour { place, link, ip, .. } => {
                 message::del_neighbour(self.index(place, link)?, *ip)
             }
+            Step::PutHostAddress { place, link, address } => {
+                message::put_host_address(self.index(place, link)?, address)
+            }
+            Step::DelHostAddress { place, link, address } => {
+                let address = Address { net: address.net, nodad: false };
+                message::del_address(self.index(place, link)?, &address)
+            }
+            Step::Reroute { place, route, .. } => {
+                message::reroute(self.index(place, &route.route.dev)?, route)
+            }
             Step::SetSysctl { .. } => unreachable!("a sysctl is a file"),
         })
     }
@@ -374,7 +384,10 @@ fn index_needed(step: &Step) -> Option<&IfName> {
         Step::AddAddress { link, .. }
         | Step::DelAddress { link, .. }
         | Step::AddNeighbour { link, .. }
-        | Step::DelNeighbour { link, .. } => Some(link),
+        | Step::DelNeighbour { link, .. }
+        | Step::PutHostAddress { link, .. }
+        | Step::DelHostAddress { link, .. } => Some(link),
+        Step::Reroute { route, .. } => Some(&route.route.dev),
         Step::SetRoute { route, .. } | Step::DelRoute { route, .. } => Some(&route.dev),
         Step::SetMaster { master, .. } => master.as_ref(),
         _ => None,
@@ -386,6 +399,7 @@ fn is_removal(step: &Step) -> bool {
         step,
         Step::DelLink { .. }
             | Step::DelAddress { .. }
+            | Step::DelHostAddress { .. }
             | Step::DelRoute { .. }
             | Step::DelNeighbour { .. }
             | Step::SetAlias { tag: None, .. }

@@ -4,18 +4,22 @@ use std::net::IpAddr;
 use std::os::fd::RawFd;
 
 use ashore_core::link::{IpvlanMode, LinkSpec, LinkType, MacvlanMode, PortOption};
-use ashore_core::step::{Address, ROUTE_PROTOCOL, Route};
+use ashore_core::step::{Address, HostAddress, HostRoute, ROUTE_PROTOCOL, Route};
 use ashore_wire::Mac;
 use ipnet::IpNet;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
-use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
+use netlink_packet_route::address::{
+    AddressAttribute, AddressFlags, AddressMessage, AddressScope, CacheInfo,
+};
 use netlink_packet_route::link::{
     AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoBridgePort, InfoData, InfoIpVlan, InfoKind, InfoMacVlan,
     InfoPortData, InfoPortKind, InfoVeth, InfoVlan, IpVlanMode, LinkAttribute, LinkFlags, LinkInfo,
     LinkMessage, MacVlanMode, VlanFlags,
 };
 use netlink_packet_route::neighbour::{NeighbourAttribute, NeighbourMessage, NeighbourState};
-use netlink_packet_route::route::{RouteAttribute, RouteMessage, RouteProtocol, RouteScope, RouteType};
+use netlink_packet_route::route::{
+    RouteAttribute, RouteFlags, RouteMessage, RouteProtocol, RouteScope, RouteType,
+};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use crate::netlink::Request;
@@ -171,6 +175,23 @@ pub(crate) fn add_address(index: u32, wanted: &Address) -> Request {
     (RouteNetlinkMessage::NewAddress(message), NEW)
 }
 
+/// `RTM_NEWADDR` for an address that the host has already, here or on another link.
+pub(crate) fn put_host_address(index: u32, wanted: &HostAddress) -> Request {
+    let (plain, replace) = (Address { net: wanted.net, nodad: true }, NLM_F_CREATE | NLM_F_REPLACE);
+    let mut message = address(index, &plain);
+    message.attributes.extend(wanted.broadcast.map(AddressAttribute::Broadcast));
+    let mut flags = AddressFlags::empty();
+    flags.set(AddressFlags::Nodad, wanted.net.addr().is_ipv6());
+    flags.set(AddressFlags::Noprefixroute, wanted.noprefixroute);
+    message.attributes.push(AddressAttribute::Flags(flags));
+    if let Some(life) = wanted.life {
+        let mut info = CacheInfo::default();
+        (info.ifa_valid, info.ifa_preferred) = (life.valid, life.preferred);
+        message.attributes.push(AddressAttribute::CacheInfo(info));
+    }
+    (RouteNetlinkMessage::NewAddress(message), replace)
+}
+
 /// `RTM_DELADDR`.
 pub(crate) fn del_address(index: u32, unwanted: &Address) -> Request {
     (RouteNetlinkMessage::DelAddress(address(index, unwanted)), 0)
@@ -201,6 +222,14 @@ fn route(index: u32, route: &Route, protocol: u8) -> RouteMessage {
 pub(crate) fn set_route(index: u32, wanted: &Route, protocol: u8, replace: bool) -> Request {
     let flags = if replace { NLM_F_CREATE | NLM_F_REPLACE } else { NEW };
     (RouteNetlinkMessage::NewRoute(route(index, wanted, protocol)), flags)
+}
+
+/// `RTM_NEWROUTE` in the place of the same route by another link. The kernel finds that by destination and metric.
+pub(crate) fn reroute(index: u32, wanted: &HostRoute) -> Request {
+    let mut message = route(index, &wanted.route, wanted.protocol);
+    message.attributes.push(RouteAttribute::Priority(wanted.metric));
+    message.header.flags.set(RouteFlags::Onlink, wanted.onlink);
+    (RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_REPLACE)
 }
 
 /// `RTM_DELROUTE`. The protocol is part of what the kernel compares, so a route of somebody else's is never meant.

@@ -8,7 +8,7 @@ use ashore_core::link::{IpvlanMode, MacvlanMode, Netns, PortOption};
 use ashore_core::observed::{
     Link, LinkAddress, Lower, Neighbour, Observed, ObservedKind, ObservedRoute, View,
 };
-use ashore_core::step::{ROUTE_PROTOCOL, Route as WantedRoute};
+use ashore_core::step::{Life, ROUTE_PROTOCOL, Route as WantedRoute};
 use ashore_wire::Mac;
 use ipnet::IpNet;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
@@ -20,7 +20,9 @@ use netlink_packet_route::link::{
 use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
 };
-use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteType};
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteType,
+};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use crate::apply::Kernel;
@@ -107,7 +109,7 @@ fn link(message: &LinkMessage) -> Option<Link> {
         mac: None,
         mtu: 0,
         up: flags.contains(LinkFlags::Up),
-        carrier: flags.contains(LinkFlags::LowerUp),
+        carrier: flags.contains(LinkFlags::Running),
         alias: None,
         wireless: false,
         arp_filter: None,
@@ -246,13 +248,17 @@ fn sysctls(specs: &[AfSpecUnspec], link: &mut Link) {
 }
 
 fn address(message: &AddressMessage) -> Option<LinkAddress> {
-    let (mut address, mut local) = (None, None);
+    let (mut address, mut local, mut broadcast, mut life) = (None, None, None, None);
     let mut flags = AddressFlags::from_bits_retain(u32::from(message.header.flags.bits()));
     for attribute in &message.attributes {
         match attribute {
             AddressAttribute::Address(ip) => address = Some(*ip),
             AddressAttribute::Local(ip) => local = Some(*ip),
+            AddressAttribute::Broadcast(ip) => broadcast = Some(*ip),
             AddressAttribute::Flags(all) => flags = *all,
+            AddressAttribute::CacheInfo(info) => {
+                life = Some(Life { valid: info.ifa_valid, preferred: info.ifa_preferred });
+            }
             _ => {}
         }
     }
@@ -263,7 +269,10 @@ fn address(message: &AddressMessage) -> Option<LinkAddress> {
     Some(LinkAddress {
         index: message.header.index,
         net: IpNet::new(ip, message.header.prefix_len).ok()?,
-        permanent: flags.contains(AddressFlags::Permanent),
+        broadcast,
+        life: life.filter(|_| !flags.contains(AddressFlags::Permanent)),
+        noprefixroute: flags.contains(AddressFlags::Noprefixroute),
+        peer: address.filter(|peer| *peer != ip),
         link_scope: message.header.scope == AddressScope::Link,
         unsteady: temporary || flags.intersects(unusable),
     })
@@ -291,10 +300,11 @@ fn observed_route(message: &RouteMessage, links: &[Link]) -> Option<ObservedRout
     };
     let to = IpNet::new(to.unwrap_or(any), header.destination_prefix_length).ok()?;
     let route = WantedRoute { to, via, dev: dev?.name.clone(), src };
-    Some(ObservedRoute { route, protocol: header.protocol.into(), metric })
+    let onlink = header.flags.contains(RouteFlags::Onlink);
+    Some(ObservedRoute { route, protocol: header.protocol.into(), metric, onlink })
 }
 
-fn ip_of(address: &RouteAddress) -> Option<IpAddr> {
+pub(crate) fn ip_of(address: &RouteAddress) -> Option<IpAddr> {
     match address {
         RouteAddress::Inet(ip) => Some((*ip).into()),
         RouteAddress::Inet6(ip) => Some((*ip).into()),

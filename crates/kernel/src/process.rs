@@ -1,12 +1,13 @@
-//! Processes in namespaces, and processes that do not outlive their parent.
+//! Processes in namespaces, processes that do not outlive their parent or that do, and how a process is asked to end.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::time::Duration;
 
 use nix::sched::CloneFlags;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigSet, Signal};
 
 use crate::netns::Namespace;
 
@@ -42,5 +43,41 @@ pub fn kill_with_parent(command: &mut Command) -> &mut Command {
             // It may have died before it could be noticed.
             if nix::unistd::getppid() == parent { Ok(()) } else { Err(io::ErrorKind::BrokenPipe.into()) }
         })
+    }
+}
+
+/// Makes the command the first of a session of its own, so that no terminal's end is its end.
+pub fn in_own_session(command: &mut Command) -> &mut Command {
+    // SAFETY: between fork and exec the closure makes one system call and allocates nothing.
+    unsafe {
+        command.pre_exec(|| {
+            nix::unistd::setsid()?;
+            Ok(())
+        })
+    }
+}
+
+/// The signals by which an init system, a terminal or a person asks a process to end, held back until it asks for them.
+#[derive(Debug)]
+pub struct EndSignals(SigSet);
+
+impl EndSignals {
+    /// Holds them back from the calling thread and from those that it starts.
+    pub fn hold() -> io::Result<Self> {
+        let signals = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP]);
+        signals.thread_block()?;
+        Ok(EndSignals(signals))
+    }
+
+    /// Waits for one for at most so long, and tells whether it came.
+    pub fn come_within(&self, most: Duration) -> io::Result<bool> {
+        let most = nix::sys::time::TimeSpec::from_duration(most);
+        // SAFETY: both pointers are to values that live during the call; nothing is written without a siginfo.
+        let signal = unsafe { nix::libc::sigtimedwait(self.0.as_ref(), std::ptr::null_mut(), most.as_ref()) };
+        match nix::errno::Errno::result(signal) {
+            Ok(_) => Ok(true),
+            Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EINTR) => Ok(false),
+            Err(errno) => Err(errno.into()),
+        }
     }
 }

@@ -81,7 +81,7 @@ fn what_was_made_is_seen() {
     let eth0 = inside.link(&name("eth0")).unwrap();
     assert_eq!((eth0.mac, eth0.mtu, eth0.up), (Some(Mac([2, 0, 0, 0, 0, 2])), 1400, true));
     assert!(eth0.lower.is_some_and(|lower| lower.elsewhere));
-    assert_eq!(inside.addresses.iter().filter(|address| address.permanent).count(), 2);
+    assert_eq!(inside.addresses.iter().filter(|address| address.life.is_none()).count(), 2);
     assert_eq!(inside.routes.len(), 2);
 }
 

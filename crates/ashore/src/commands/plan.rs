@@ -4,8 +4,9 @@ use ashore_core::request::{Reply, Request};
 
 use super::adopt::adopt_request;
 use super::attach::{attach_request, detach_request};
+use super::bridge::move_request;
 use super::network::create_request;
-use crate::cli::{PlanArgs, PlanCommand};
+use crate::cli::{PlanArgs, PlanBridgeCommand, PlanCommand};
 use crate::client::{Failure, ask, print_json, unexpected};
 use crate::out::say;
 
@@ -16,6 +17,9 @@ pub(crate) fn run(args: PlanArgs) -> Result<(), Failure> {
         Some(PlanCommand::Attach(attach)) => (attach.client.clone(), Some(attach_request(attach)?)),
         Some(PlanCommand::Detach(detach)) => (detach.client.clone(), Some(detach_request(&detach))),
         Some(PlanCommand::Adopt(adopt)) => (adopt.client.clone(), Some(adopt_request(&adopt))),
+        Some(PlanCommand::Bridge(PlanBridgeCommand::Adopt(adopt))) => {
+            (adopt.client.clone(), Some(move_request(&adopt)))
+        }
         Some(PlanCommand::Rm { network, client }) => (client, Some(Request::RemoveNetwork { network })),
     };
     match ask(&client, &Request::Plan(change.map(Box::new)))? {

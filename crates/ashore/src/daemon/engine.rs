@@ -28,9 +28,11 @@ use ashore_wire::Mac;
 use super::lan::Lan;
 use super::refusal;
 use crate::front::docker::follow::Lists;
+use crate::trial::TrialFile;
 
 mod adopt;
 mod attach;
+mod bridge;
 mod firewall;
 mod forget;
 mod inventory;
@@ -48,6 +50,8 @@ pub(crate) struct Engine {
     inner: Mutex<Inner>,
     lan: Lan,
     lists: Lists,
+    /// A NIC's move on trial, if there is one.
+    trial: TrialFile,
 }
 
 /// What the lock holds.
@@ -74,7 +78,7 @@ struct Inner {
 }
 
 impl Engine {
-    pub(crate) fn new(store: Store, kernel: Kernel, lan: Lan, lists: Lists) -> Self {
+    pub(crate) fn new(store: Store, kernel: Kernel, lan: Lan, lists: Lists, trial: TrialFile) -> Self {
         let mut inner = Inner {
             store,
             kernel,
@@ -89,7 +93,7 @@ impl Engine {
         };
         // An engine may be in the middle of its start, in which the last daemon was killed.
         inner.begin();
-        Engine { inner: Mutex::new(inner), lan, lists }
+        Engine { inner: Mutex::new(inner), lan, lists, trial }
     }
 
     /// Answers one request. This is the only way in.
@@ -116,6 +120,8 @@ impl Engine {
             Request::Forget { network, name } => self.forget(network.as_deref(), &name),
             Request::Staged(stage) => self.staged(stage),
             Request::TakeInventory(inventory) => self.take_inventory(inventory),
+            Request::MoveNic(spec) => self.move_nic(&spec),
+            Request::KeepMove => self.keep_move(),
             Request::Plan(change) => self.plan(change.map(|change| *change)),
             Request::Status => self.status(),
             Request::ExportState => Ok(Reply::State(self.lock().store.export())),

@@ -19,15 +19,19 @@ use crate::cli::DaemonArgs;
 use crate::client::Failure;
 use crate::front::docker::follow::Lists;
 use crate::front::docker::server::Plugin;
+use crate::trial::TrialFile;
 
 mod control;
 mod engine;
+mod guard;
 mod lan;
 mod refusal;
 pub(crate) mod socket;
+mod witness;
 
 use control::Control;
 use engine::Engine;
+pub(crate) use guard::run as guard;
 use lan::Lan;
 use socket::Handed;
 
@@ -69,7 +73,9 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
     let lan = Lan::start(host.clone()).context("listening to the LAN")?;
     let watch = Watch::of(&host).context("watching links and addresses")?;
     let lists = Lists::default();
-    let engine = Arc::new(Engine::new(store, kernel, lan, lists.clone()));
+    let trial = TrialFile::of(&args.run);
+    let engine = Arc::new(Engine::new(store, kernel, lan, lists.clone(), trial));
+    engine.resume_trial();
     engine.reconcile("start");
     let control = Control::at(control_path, &mut handed)?;
     let plugin_socket = handed.socket(&args.docker_plugin)?;

@@ -6,6 +6,7 @@ use std::path::Path;
 use ashore_core::adopt::AdoptError;
 use ashore_core::allocate::AddressError;
 use ashore_core::attach::AttachError;
+use ashore_core::bridge::BridgeError;
 use ashore_core::network::NetworkError;
 use ashore_core::plan::Blocked;
 use ashore_core::request::{Refusal, RefusalKind};
@@ -35,6 +36,18 @@ pub(super) fn adopt(error: &AdoptError) -> Refusal {
     let kind = match error {
         AdoptError::Network(error) => return network(error),
         AdoptError::NoNetwork { .. } | AdoptError::NotAdopted(_) => RefusalKind::NotFound,
+        _ => RefusalKind::Invalid,
+    };
+    refusal(kind, error, error.hint())
+}
+
+pub(super) fn bridge(error: &BridgeError) -> Refusal {
+    let kind = match error {
+        BridgeError::NicIsPort { .. }
+        | BridgeError::Carries { .. }
+        | BridgeError::HasUpper { .. }
+        | BridgeError::BridgeExists(_)
+        | BridgeError::OtherPorts { .. } => RefusalKind::Taken,
         _ => RefusalKind::Invalid,
     };
     refusal(kind, error, error.hint())

@@ -49,13 +49,7 @@ impl Model {
         // Routes whose preferred source is gone go with it (fib_sync_down_addr).
         for net in [v4, "fd88::9/64"] {
             let net = net.parse().unwrap();
-            self.observed.host.addresses.push(LinkAddress {
-                index,
-                net,
-                permanent: true,
-                link_scope: false,
-                unsteady: false,
-            });
+            self.observed.host.addresses.push(address(index, net));
         }
         let View { routes, addresses, .. } = &mut self.observed.host;
         routes
@@ -192,18 +186,11 @@ impl Model {
                     SysctlKey::ArpFilter => &mut link.arp_filter,
                     SysctlKey::RpFilter => &mut link.rp_filter,
                     SysctlKey::AcceptRa => &mut link.accept_ra,
+                    SysctlKey::DisableIpv6 => &mut link.disable_ipv6,
                 } = Some(*value);
             }
             Step::AddAddress { place, link, address } => {
-                let view = self.view(place);
-                let Some(index) = view.link(link).map(|link| link.index) else { return fault("ENODEV") };
-                if view.addresses.iter().any(|there| there.index == index && there.net == address.net) {
-                    return fault("EEXIST");
-                }
-                let link_scope =
-                    matches!(address.net.addr(), std::net::IpAddr::V6(ip) if ip.is_unicast_link_local());
-                let net = address.net;
-                view.addresses.push(LinkAddress { index, net, permanent: true, link_scope, unsteady: false });
+                return self.add_address(place, link, address.net).map_err(|why| format!("{step}: {why}"));
             }
             Step::DelAddress { place, link, address } => {
                 let view = self.view(place);
@@ -239,13 +226,27 @@ impl Model {
                 let Some(link) = self.link(place, link) else { return fault("ENODEV") };
                 link.master = master;
             }
-            Step::SetPort { .. } => panic!("the model has no bridges"),
+            Step::SetPort { .. }
+            | Step::PutHostAddress { .. }
+            | Step::DelHostAddress { .. }
+            | Step::Reroute { .. } => panic!("the model has no bridges"),
         }
         Ok(())
     }
 
     fn link(&mut self, place: &Place, name: &IfName) -> Option<&mut Link> {
         self.view(place).links.iter_mut().find(|link| link.name == *name)
+    }
+
+    fn add_address(&mut self, place: &Place, link: &IfName, net: ipnet::IpNet) -> Result<(), &'static str> {
+        let view = self.view(place);
+        let index = view.link(link).map(|link| link.index).ok_or("ENODEV")?;
+        if view.addresses.iter().any(|there| there.index == index && there.net == net) {
+            return Err("EEXIST");
+        }
+        let link_scope = matches!(net.addr(), std::net::IpAddr::V6(ip) if ip.is_unicast_link_local());
+        view.addresses.push(LinkAddress { link_scope, ..address(index, net) });
+        Ok(())
     }
 
     fn add_link(&mut self, place: &Place, spec: &LinkSpec) -> Result<(), &'static str> {
@@ -304,7 +305,12 @@ impl Model {
             None if view.routes.iter().any(|there| there.route.to == route.to) => return Err("EEXIST"),
             None => {}
         }
-        view.routes.push(ObservedRoute { route: route.clone(), protocol: ROUTE_PROTOCOL, metric: 0 });
+        view.routes.push(ObservedRoute {
+            route: route.clone(),
+            protocol: ROUTE_PROTOCOL,
+            metric: 0,
+            onlink: false,
+        });
         Ok(())
     }
 }
@@ -327,5 +333,18 @@ fn link(index: u32, name: IfName, kind: ObservedKind, mac: Option<Mac>) -> Link 
         rp_filter: Some(0),
         accept_ra: Some(1),
         disable_ipv6: Some(0),
+    }
+}
+
+fn address(index: u32, net: ipnet::IpNet) -> LinkAddress {
+    LinkAddress {
+        index,
+        net,
+        broadcast: None,
+        life: None,
+        noprefixroute: false,
+        peer: None,
+        link_scope: false,
+        unsteady: false,
     }
 }

@@ -75,6 +75,7 @@ impl Engine {
         let observed = inner.observe(&[])?;
         inner.state().check_beside_others(&network).map_err(|error| refusal::network(&error))?;
         network.check(&observed.host).map_err(|error| refusal::network(&error))?;
+        self.check_not_on_trial(network.lowest(&observed.host))?;
         Ok((inner, observed, network))
     }
 

@@ -45,6 +45,10 @@ impl Engine {
                 let netns = all_netns(inner.state());
                 (inner.state().unadopting(&network).map_err(|error| refusal::adopt(&error))?, netns)
             }
+            Some(Request::MoveNic(spec)) => {
+                let planned = inner.planned_move(&spec)?;
+                return Ok(Reply::Plan(shown(planned.steps().cloned().collect())));
+            }
             Some(_) => return Err(changes_nothing()),
         };
         planned(&state.with(&changes), &inner.observe(&netns)?)

@@ -54,7 +54,15 @@ impl Engine {
                 format!("the LAN cannot be asked for addresses by `{}`: {}", deaf.parent, deaf.why)
             });
         let cut = inner.cut_by_firewall(inner.state().networks.values());
-        let troubles = blocked.chain(waiting).chain(cut).chain(claimed).chain(deaf).chain(misnamed);
+        let troubles = self
+            .on_trial()
+            .into_iter()
+            .chain(blocked)
+            .chain(waiting)
+            .chain(cut)
+            .chain(claimed)
+            .chain(deaf)
+            .chain(misnamed);
         let troubles = troubles.chain(failed).chain(stopped).collect();
         Ok(Reply::Status(Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
