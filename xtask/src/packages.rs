@@ -26,7 +26,21 @@ const TOOLS: [&str; 10] = [
 /// Engines, each in a tree with all that it needs down to the C library, and an init: Docker 20.10 with Compose 1.29, and
 /// Docker 28.5 with Compose 2.40.
 const TREES: [(&str, &[&str]); 2] = [
-    ("bookworm", &["docker.io", "docker-compose", "systemd", "busybox-static"]),
+    (
+        "bookworm",
+        &[
+            "docker.io",
+            "docker-compose",
+            "systemd",
+            "ifupdown",
+            "debianutils",
+            "coreutils",
+            "netplan.io",
+            "network-manager",
+            "dbus",
+            "busybox-static",
+        ],
+    ),
     ("sid", &["docker.io", "docker-cli", "docker-compose", "systemd", "busybox-static"]),
 ];
 

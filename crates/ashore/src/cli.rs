@@ -31,7 +31,7 @@ Exit codes:
   3  the request does not fit this host or network
   4  there is no such network
   5  a name, address, MAC, parent or route is taken
-  6  the kernel refused, and all was undone
+  6  the kernel refused, or the router did not answer, and all was undone
   7  the state could not be written, and all was undone
   8  the daemon cannot be reached
   9  a privilege is missing";
@@ -126,6 +126,9 @@ pub(crate) struct BridgeAdoptArgs {
     /// Put everything back after so many seconds without `ashore bridge confirm`
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub(crate) timeout: u32,
+    /// The host's root directory, below which its network's configuration is looked for
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    pub(crate) root: PathBuf,
     #[command(flatten)]
     pub(crate) client: ClientArgs,
 }
@@ -133,6 +136,9 @@ pub(crate) struct BridgeAdoptArgs {
 /// `ashore bridge confirm`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct BridgeConfirmArgs {
+    /// The host's root directory, below which its network's configuration is written
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    pub(crate) root: PathBuf,
     #[command(flatten)]
     pub(crate) client: ClientArgs,
 }

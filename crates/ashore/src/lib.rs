@@ -8,6 +8,7 @@ mod commands;
 mod daemon;
 pub mod front;
 mod out;
+mod persist;
 mod trial;
 
 use std::process::ExitCode;

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use ashore_core::link::{LinkSpec, LinkType, MacvlanMode, Place};
 use ashore_core::step::Step;
-use ashore_lab::{Engines, Machine, Pings, Ran, cannot_run};
+use ashore_lab::{Engines, Machine, Ran, cannot_run};
 use ashore_wire::Mac;
-use home::{HOST, HOST6, Home, addresses, eventually, ip, mac_known_to, reaches};
+use home::{HOST, HOST6, Home, Watched, addresses, eventually, ip, mac_known_to, reaches};
 
 fn name(text: &str) -> ashore_core::IfName {
     text.parse().unwrap()
@@ -36,33 +36,15 @@ fn seen(home: &Home) -> Vec<String> {
     lines
 }
 
+/// A command that leaves this machine's own configuration alone.
+fn rooted(home: &Home, command: &str) -> String {
+    format!("{command} --root {}", home.directory.path().display())
+}
+
 fn in_bridge(home: &Home) -> bool {
     let host = home.nas.kernel().observe(&[]).unwrap().host;
     let Some(bridge) = host.link(&name("br0")) else { return false };
     host.link(&name("eth0")).unwrap().master == Some(bridge.index)
-}
-
-/// Pings in all directions, of which a move may cost a few.
-struct Watched(Vec<Pings>);
-
-impl Watched {
-    fn begin(home: &Home) -> Watched {
-        Watched(vec![
-            home.laptop.pings(ip(HOST)),
-            home.laptop.pings(ip(HOST6)),
-            home.nas.pings(ip("192.168.88.1")),
-            home.nas.pings(ip("fd88::1")),
-        ])
-    }
-
-    /// A move may cost one: it is on its way when the link under it changes.
-    fn end(self, moves: u32) {
-        for stream in self.0 {
-            let counted = stream.end();
-            assert!(counted.sent > 5, "{counted:?}");
-            assert!(counted.lost <= moves, "{counted:?}");
-        }
-    }
 }
 
 /// A connection from the laptop to the host, on which bytes go to and fro until it is asked for.
@@ -124,14 +106,15 @@ fn the_host_moves_with_all_that_it_has_and_stays_reachable() {
     let nic = home.nic();
     reaches(&home.laptop, ip(HOST));
     let mut connection = Connection::begin(&home);
+    // A move may cost the ping that is on its way when the link under it changes.
     let watched = Watched::begin(&home);
-    let said = home.ok("bridge adopt eth0 br0");
+    let said = home.ok(&rooted(&home, "bridge adopt eth0 br0"));
     assert!(said.contains("the router 192.168.88.1 answers there"), "{said}");
     assert!(home.status()["troubles"].to_string().contains("ashore bridge confirm"));
     connection.is_alive();
-    let kept = home.ok("bridge confirm");
+    let kept = home.ok(&rooted(&home, "bridge confirm"));
     assert!(kept.contains("eth0 is in the bridge br0"), "{kept}");
-    assert_eq!(home.ok("bridge confirm"), kept, "a client that lost the answer asks again");
+    assert_eq!(home.ok(&rooted(&home, "bridge confirm")), kept, "a client that lost the answer asks again");
     assert_eq!(home.status()["troubles"], serde_json::json!([]));
     eventually("the guard has ended", || !home.directory.path().join("bridge-trial").exists());
 
@@ -150,18 +133,18 @@ fn the_host_moves_with_all_that_it_has_and_stays_reachable() {
     reaches(&home.laptop, at);
     reaches(&home.nas, at);
     reaches(&web, ip(HOST));
-    let refused = home.run("bridge adopt eth0 br0 --undo");
+    let refused = home.run(&rooted(&home, "bridge adopt eth0 br0 --undo"));
     assert_eq!(refused.code, Some(5), "{}", refused.stderr);
     assert!(refused.stderr.contains("ashore network rm lan"), "{}", refused.stderr);
     home.ok("detach lan web");
     home.ok("network rm lan");
 
     // And out again, with all that it has.
-    home.ok("bridge adopt eth0 br0 --undo");
+    home.ok(&rooted(&home, "bridge adopt eth0 br0 --undo"));
     connection.is_alive();
-    home.ok("bridge confirm");
+    home.ok(&rooted(&home, "bridge confirm"));
     connection.is_alive();
-    watched.end(2);
+    watched.end_with_lost(2);
     assert_eq!(seen(&home), before);
 }
 
@@ -183,23 +166,23 @@ fn put_back_unconfirmed(rp_filter: i32) {
     let before = seen(&home);
     let mut connection = Connection::begin(&home);
     let watched = Watched::begin(&home);
-    home.ok("bridge adopt eth0 br0 --timeout 2");
+    home.ok(&rooted(&home, "bridge adopt eth0 br0 --timeout 2"));
     connection.is_alive();
     eventually("the NIC is put back", || seen(&home) == before);
     connection.is_alive();
-    let late = home.run("bridge confirm");
+    let late = home.run(&rooted(&home, "bridge confirm"));
     assert_eq!(late.code, Some(4), "{}", late.stderr);
     assert!(late.stderr.contains("not confirmed in time is put back"), "{}", late.stderr);
 
     // So is the way out.
-    home.ok("bridge adopt eth0 br0");
-    home.ok("bridge confirm");
+    home.ok(&rooted(&home, "bridge adopt eth0 br0"));
+    home.ok(&rooted(&home, "bridge confirm"));
     let inside = seen(&home);
-    home.ok("bridge adopt eth0 br0 --undo --timeout 2");
+    home.ok(&rooted(&home, "bridge adopt eth0 br0 --undo --timeout 2"));
     assert_ne!(seen(&home), inside);
     eventually("the NIC is in the bridge again", || seen(&home) == inside);
     connection.is_alive();
-    watched.end(5);
+    watched.end_with_lost(5);
 }
 
 #[test]
@@ -250,7 +233,7 @@ fn addresses_keep_their_ends_and_routes_their_ways() {
         lines
     };
     let (before, all) = (shown("eth0"), seen(&home));
-    home.ok("bridge adopt eth0 br0 --timeout 3");
+    home.ok(&rooted(&home, "bridge adopt eth0 br0 --timeout 3"));
     assert_eq!(shown("br0"), before);
     assert_eq!(shown("eth0"), [""; 0]);
     assert_eq!(typed("sysctl -n net.ipv4.conf.br0.rp_filter").trim(), "2");
@@ -291,8 +274,8 @@ sysctl -w net.ipv6.conf.eth0.disable_ipv6=1
     );
     assert_eq!(plan, expected);
     assert_eq!(seen(&home), before, "a plan changes nothing");
-    home.ok("bridge adopt eth0 br0");
-    home.ok("bridge confirm");
+    home.ok(&rooted(&home, "bridge adopt eth0 br0"));
+    home.ok(&rooted(&home, "bridge confirm"));
     let adopted = seen(&home);
     let undo = home.ok("plan bridge adopt eth0 br0 --undo");
     home.daemon = None;
@@ -311,7 +294,7 @@ sysctl -w net.ipv6.conf.eth0.disable_ipv6=1
 fn with_killed(kill_all: impl FnOnce(&mut Home)) {
     let mut home = Home::new();
     let before = seen(&home);
-    home.ok("bridge adopt eth0 br0 --timeout 3");
+    home.ok(&rooted(&home, "bridge adopt eth0 br0 --timeout 3"));
     assert!(in_bridge(&home));
     kill_all(&mut home);
     eventually("the host is put back", || seen(&home) == before);
@@ -344,7 +327,7 @@ fn a_daemon_that_was_started_anew_goes_on_with_the_trial() {
 fn a_guard_that_is_asked_to_end_puts_the_host_back_at_once() {
     let home = Home::new();
     let before = seen(&home);
-    home.ok("bridge adopt eth0 br0 --timeout 3600");
+    home.ok(&rooted(&home, "bridge adopt eth0 br0 --timeout 3600"));
     let pid = guard_of(&home).to_string();
     Ran::of(std::process::Command::new("kill").arg(pid)).unwrap().expect_success();
     eventually("the host is put back", || seen(&home) == before);
@@ -355,7 +338,7 @@ fn a_client_that_is_killed_changes_nothing() {
     let home = Home::new();
     let before = seen(&home);
     let mut client = std::process::Command::new(home::PROGRAM)
-        .args(["bridge", "adopt", "eth0", "br0", "--timeout", "3"])
+        .args(["bridge", "adopt", "eth0", "br0", "--timeout", "3", "--root", "/nowhere"])
         .env("ASHORE_SOCKET", home.daemon().socket())
         .stdout(Stdio::null())
         .spawn()
@@ -374,7 +357,7 @@ fn a_daemon_that_dies_in_the_change_leaves_the_guard_to_mend_it() {
         let mut home = Home::new();
         let before = seen(&home);
         let mut client = std::process::Command::new(home::PROGRAM)
-            .args(["bridge", "adopt", "eth0", "br0", "--timeout", "2"])
+            .args(["bridge", "adopt", "eth0", "br0", "--timeout", "2", "--root", "/nowhere"])
             .env("ASHORE_SOCKET", home.daemon().socket())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -403,7 +386,7 @@ fn a_router_that_is_out_of_reach_then_has_everything_put_back_at_once() {
     let line = "nft 'add table bridge none; add chain bridge none in0 { type filter hook prerouting priority 0; policy drop; }'";
     Ran::of(engines.equip(shell.args(["-ec", line]))).unwrap().expect_success();
     let before = seen(&home);
-    let refused = home.run("bridge adopt eth0 br0 --timeout 3600");
+    let refused = home.run(&rooted(&home, "bridge adopt eth0 br0 --timeout 3600"));
     assert_eq!(refused.code, Some(6), "{}", refused.stderr);
     assert!(refused.stderr.contains("192.168.88.1 did not answer on `br0`"), "{}", refused.stderr);
     assert_eq!(seen(&home), before);
@@ -413,7 +396,7 @@ fn a_router_that_is_out_of_reach_then_has_everything_put_back_at_once() {
 #[test]
 fn after_a_reboot_nothing_is_left_of_a_trial() {
     let mut home = Home::new();
-    home.ok("bridge adopt eth0 br0 --timeout 3600");
+    home.ok(&rooted(&home, "bridge adopt eth0 br0 --timeout 3600"));
     home.daemon.take().unwrap().kill().unwrap();
     kill(guard_of(&home));
     home.nas = home.world.container("off").unwrap();
@@ -422,7 +405,7 @@ fn after_a_reboot_nothing_is_left_of_a_trial() {
     home.nas.add_address("eth0", format!("{HOST}/24").parse().unwrap()).unwrap();
     let before = seen(&home);
     home.start();
-    assert_eq!(home.run("bridge confirm").code, Some(4));
+    assert_eq!(home.run(&rooted(&home, "bridge confirm")).code, Some(4));
     assert_eq!(home.status()["troubles"], serde_json::json!([]));
     assert_eq!(seen(&home), before);
 }
@@ -462,7 +445,7 @@ fn what_does_not_fit_is_refused_before_anything_is_touched() {
     let (home, web) = crowded();
     let before = seen(&home);
     let refused = |command: &str, code: i32, words: &[&str]| {
-        let ran = home.run(command);
+        let ran = home.run(&rooted(&home, command));
         assert_eq!(ran.code, Some(code), "{command}: {}{}", ran.stdout, ran.stderr);
         for word in words {
             assert!(ran.stderr.contains(word), "{command}: {word:?} is not in {}", ran.stderr);
@@ -497,13 +480,14 @@ fn what_does_not_fit_is_refused_before_anything_is_touched() {
     home.world.set_cable(&home.nas, false).unwrap();
     refused("bridge adopt eth0 br0", 3, &["its cable is out"]);
     home.world.set_cable(&home.nas, true).unwrap();
+    eventually("the cable is in", || home.nas.ping(ip("192.168.88.1")).is_some());
 
-    home.ok("bridge adopt eth0 br0");
-    let ran = home.run("bridge adopt uplink br1");
+    home.ok(&rooted(&home, "bridge adopt eth0 br0"));
+    let ran = home.run(&rooted(&home, "bridge adopt uplink br1"));
     assert_eq!((ran.code, ran.stderr.contains("on trial")), (Some(5), true), "{}", ran.stderr);
     let ran = home.run("network create lan --parent br0 --kind bridge --subnet 192.168.88.0/24");
     assert_eq!((ran.code, ran.stderr.contains("on trial")), (Some(5), true), "{}", ran.stderr);
-    home.ok("bridge confirm");
+    home.ok(&rooted(&home, "bridge confirm"));
 }
 
 #[test]
@@ -541,10 +525,10 @@ fn routes_and_rules_that_no_step_moves_are_named() {
         ),
     ] {
         typed(make);
-        let ran = home.run("bridge adopt eth0 br0");
+        let ran = home.run(&rooted(&home, "bridge adopt eth0 br0"));
         assert_eq!((ran.code, ran.stderr.contains(word)), (Some(3), true), "{make}: {}", ran.stderr);
         typed(undo);
     }
-    home.ok("bridge adopt eth0 br0");
-    home.ok("bridge confirm");
+    home.ok(&rooted(&home, "bridge adopt eth0 br0"));
+    home.ok(&rooted(&home, "bridge confirm"));
 }

@@ -4,30 +4,7 @@ mod home;
 
 use ashore_core::link::{LinkSpec, LinkType, Place};
 use ashore_core::step::Step;
-use ashore_lab::Pings;
-use home::{HOST, HOST6, Home, addresses, ip, mac_known_to, reaches};
-
-/// Pings in both directions, which must all be answered at the end.
-struct Watched(Vec<Pings>);
-
-impl Watched {
-    fn begin(home: &Home) -> Watched {
-        Watched(vec![
-            home.laptop.pings(ip(HOST)),
-            home.laptop.pings(ip(HOST6)),
-            home.nas.pings(ip("192.168.88.1")),
-            home.nas.pings(ip("fd88::1")),
-        ])
-    }
-
-    fn end(self) {
-        for stream in self.0 {
-            let counted = stream.end();
-            assert!(counted.sent > 5, "{counted:?}");
-            assert_eq!(counted.lost, 0, "{counted:?}");
-        }
-    }
-}
+use home::{HOST, HOST6, Home, Watched, addresses, ip, mac_known_to, reaches};
 
 #[test]
 fn the_hosts_bridge_keeps_its_mtu_whatever_its_containers_have() {
@@ -109,7 +86,7 @@ fn all_of_life(options: &str, rp_filter: i32) {
     home.ok("network rm lan");
     assert!(home.made_links().is_empty());
     newcomer_finds_the_host(&home, 61);
-    watched.end();
+    watched.end_with_lost(0);
 }
 
 #[test]
@@ -158,5 +135,5 @@ fn a_daemon_that_dies_in_an_attach_leaves_the_host_reachable() {
         home.restart();
         client.unwrap().wait().unwrap();
     }
-    watched.end();
+    watched.end_with_lost(0);
 }

@@ -1,12 +1,16 @@
 //! `ashore bridge`.
 
+use std::path::Path;
+
 use ashore_core::bridge::{Direction, Move};
 use ashore_core::request::{MoveSpec, Reply, Request};
 
 use super::network::warn;
+use super::table;
 use crate::cli::{BridgeAdoptArgs, BridgeCommand, BridgeConfirmArgs};
 use crate::client::{Failure, ask, print_json, unexpected};
 use crate::out::say;
+use crate::persist::{ConfigFile, Configuration, check_release, configuration};
 
 pub(crate) fn run(command: &BridgeCommand) -> Result<(), Failure> {
     match command {
@@ -16,6 +20,9 @@ pub(crate) fn run(command: &BridgeCommand) -> Result<(), Failure> {
 }
 
 fn adopt(args: &BridgeAdoptArgs) -> Result<(), Failure> {
+    if args.undo {
+        check_release(&args.root, &args.nic, &args.bridge)?;
+    }
     match ask(&args.client, &move_request(args))? {
         Reply::OnTrial { moved, seconds } if args.client.json => {
             print_json(&serde_json::json!({ "moved": moved, "seconds": seconds }))
@@ -25,6 +32,7 @@ fn adopt(args: &BridgeAdoptArgs) -> Result<(), Failure> {
             if let Some(router) = moved.router {
                 say!("  the router {router} answers there");
             }
+            foretell(&args.root, &moved);
             say!(
                 "  it is put back in {seconds} s unless you still reach this host, and say: ashore bridge confirm"
             );
@@ -34,18 +42,69 @@ fn adopt(args: &BridgeAdoptArgs) -> Result<(), Failure> {
     }
 }
 
+/// What a confirmation will write.
+fn foretell(root: &Path, moved: &Move) {
+    match configuration(root, moved) {
+        Ok(Some(Configuration { system, files, .. })) => {
+            say!("  to confirm it writes {} ({system})", paths(&files));
+        }
+        Ok(None) => say!("  {}", until_next_start(moved)),
+        Err(refusal) => {
+            warn(&[refusal.message]);
+            if let Some(hint) = refusal.hint {
+                eprintln!("  try: {hint}");
+            }
+        }
+    }
+}
+
+/// The daemon ends the trial; what makes the move last is written here, since a confined daemon sees `/etc` read-only. In
+/// this order the worst that can come between is a host that starts as it did before.
 fn confirm(args: &BridgeConfirmArgs) -> Result<(), Failure> {
-    match ask(&args.client, &Request::KeepMove)? {
-        Reply::Kept { moved, warnings } if args.client.json => {
-            warn(&warnings);
-            print_json(&moved)
+    let (moved, warnings) = match ask(&args.client, &Request::KeepMove)? {
+        Reply::Kept { moved, warnings } => (moved, warnings),
+        other => return Err(unexpected(&other)),
+    };
+    warn(&warnings);
+    let lasting = configuration(&args.root, &moved)?;
+    if let Some(lasting) = &lasting {
+        lasting.write(&args.root, &moved.bridge)?;
+    }
+    if args.client.json {
+        let files = lasting.iter().flat_map(|lasting| &lasting.files).map(|file| &file.path);
+        let system = lasting.as_ref().map(|lasting| lasting.system);
+        let files = files.collect::<Vec<_>>();
+        return print_json(&serde_json::json!({ "moved": moved, "system": system, "files": files }));
+    }
+    say!("{}, to stay", told(&moved));
+    let Some(lasting) = lasting else {
+        say!("  {}", until_next_start(&moved));
+        return Ok(());
+    };
+    for file in &lasting.files {
+        let done = if file.text.is_some() { "wrote" } else { "removed" };
+        say!("  {done} {}", file.path.display());
+    }
+    if moved.leased && !lasting.now.is_empty() {
+        say!(
+            "  {} takes it up at the host's next start; to hand it the lease before: {}",
+            lasting.system,
+            lasting.now
+        );
+    }
+    Ok(())
+}
+
+fn paths(files: &[ConfigFile]) -> String {
+    table::joined(files.iter().map(|file| file.path.display()))
+}
+
+fn until_next_start(moved: &Move) -> &'static str {
+    match moved.direction {
+        Direction::Adopt => {
+            "nobody whom Ashore knows runs this host's network, so that it lasts until the host's next start"
         }
-        Reply::Kept { moved, warnings } => {
-            say!("{}, to stay", told(&moved));
-            warn(&warnings);
-            Ok(())
-        }
-        other => Err(unexpected(&other)),
+        Direction::Release => "nothing is written of the bridge, so that nothing is to be taken back",
     }
 }
 

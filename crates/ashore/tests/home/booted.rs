@@ -11,7 +11,7 @@ pub struct Booted {
     pub nas: Nas,
     pub machine: Machine,
     pub laptop: Machine,
-    _router: Machine,
+    pub router: Machine,
     _directory: tempfile::TempDir,
     _world: World,
 }
@@ -25,7 +25,7 @@ impl Booted {
         let mut nas = Nas::new(engines, suite, directory.path()).unwrap();
         nas.give(Path::new(PROGRAM)).unwrap();
         nas.boot(&machine).unwrap();
-        let booted = Booted { nas, machine, laptop, _router: router, _directory: directory, _world: world };
+        let booted = Booted { nas, machine, laptop, router, _directory: directory, _world: world };
         eventually("its engine answers", || booted.run("docker version").code == Some(0));
         booted.nas.import_box(engines).unwrap();
         booted

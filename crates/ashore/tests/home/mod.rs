@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use ashore_lab::{Daemon, Engines, Machine, Ran, World};
+use ashore_lab::{Daemon, Engines, Machine, Pings, Ran, World};
 
 pub struct Home {
     pub world: World,
@@ -113,6 +113,29 @@ pub fn is_root() -> bool {
 
 pub fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
+}
+
+/// Pings in both directions, until they are counted.
+pub struct Watched(Vec<Pings>);
+
+impl Watched {
+    pub fn begin(home: &Home) -> Watched {
+        Watched(vec![
+            home.laptop.pings(ip(HOST)),
+            home.laptop.pings(ip(HOST6)),
+            home.nas.pings(ip("192.168.88.1")),
+            home.nas.pings(ip("fd88::1")),
+        ])
+    }
+
+    /// All of them were answered, but for so many of each at most.
+    pub fn end_with_lost(self, most: u32) {
+        for stream in self.0 {
+            let counted = stream.end();
+            assert!(counted.sent > 5, "{counted:?}");
+            assert!(counted.lost <= most, "{counted:?}");
+        }
+    }
 }
 
 /// The addresses in an endpoint's report, without their prefixes.
