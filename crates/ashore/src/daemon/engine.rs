@@ -60,8 +60,8 @@ struct Inner {
     kernel: Kernel,
     /// Addresses that an attach is probing outside the lock.
     held: BTreeSet<IpAddr>,
-    /// Endpoints, by the engine's id, that an engine has not spoken of since it started anew.
-    unconfirmed: BTreeSet<String>,
+    /// Addresses of endpoints that an engine has not spoken of since it started anew.
+    unconfirmed: BTreeSet<IpAddr>,
     /// Pools whose range was Ashore's choice, that an engine has not opened since it started anew. It then names the
     /// subnet alone.
     unconfirmed_pools: Vec<(PoolKey, IfName)>,

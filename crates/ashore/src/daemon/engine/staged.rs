@@ -288,8 +288,8 @@ impl Engine {
 impl Inner {
     /// An engine that starts anew tells what it still has, before it answers anybody.
     pub(super) fn begin(&mut self) {
-        let endpoints = self.state().endpoints.values();
-        self.unconfirmed = endpoints.filter_map(Endpoint::engine_id).map(str::to_owned).collect();
+        let of_engine = self.state().endpoints.values().filter(|there| there.engine_id().is_some());
+        self.unconfirmed = of_engine.flat_map(|there| &there.addresses).map(IpNet::addr).collect();
         self.unconfirmed_pools = self.state().chosen_pools();
         self.missing.none_starts();
     }
@@ -367,9 +367,8 @@ impl Inner {
 
     /// After its own restart an engine reserves again what its containers have.
     fn is_told_again(&mut self, network: &Network, ip: IpAddr) -> bool {
-        let holder = self.state().holder(ip).filter(|holder| holder.network == network.name);
-        let key = holder.and_then(|holder| holder.engine_id().map(str::to_owned));
-        key.is_some_and(|id| self.unconfirmed.remove(&id))
+        let held = self.state().holder(ip).is_some_and(|holder| holder.network == network.name);
+        held && self.unconfirmed.remove(&ip)
     }
 
     /// The container's name, if it is known and has no address of this family yet.

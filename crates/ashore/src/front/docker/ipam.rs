@@ -51,9 +51,10 @@ pub(super) fn call(name: &str, body: &[u8]) -> Result<Call, String> {
     let (stage, shape) = match name {
         "GetCapabilities" => {
             // With RequiresMACAddress the engine would invent a MAC at every start. With the replay it tells after its
-            // own restart what its containers have.
+            // own restart what its containers have. A managed plugin is not activated by a call: this is the first that it
+            // hears of an engine that has started.
             let capabilities = json!({ "RequiresMACAddress": false, "RequiresRequestReplay": true });
-            (None, Shape::Fixed(capabilities))
+            (Some(Staged::Begin), Shape::Fixed(capabilities))
         }
         "GetDefaultAddressSpaces" => {
             // The LAN is known to all hosts on it. To Docker from 27 on it means also that a pool of the plugin's choice is

@@ -69,6 +69,12 @@ impl Container {
         self.network_settings.networks.get(network)
     }
 
+    /// Whether it is on a network and has no endpoint there. An engine that was killed shows those that its containers had
+    /// before (seen on 20.10).
+    fn waits_on(&self, network: &str) -> bool {
+        self.on(network).is_some_and(|there| there.endpoint.is_empty() || self.state != "running")
+    }
+
     fn endpoint_name(&self) -> Option<EndpointName> {
         self.names.first().map(|name| endpoint_name(name))
     }
@@ -126,9 +132,8 @@ async fn at_work_on(
     const LEAST: Duration = Duration::from_millis(20);
     /// What is left of the patience after a list that took long.
     const MOST: Duration = Duration::from_millis(250);
-    let may_be = |container: &&Container| match container.on(network) {
-        Some(there) => there.endpoint.is_empty(),
-        None => container.state == "running",
+    let may_be = |one: &&Container| {
+        one.waits_on(network) || (one.on(network).is_none() && one.state == "running")
     };
     let candidates: Vec<&Container> = containers.iter().filter(may_be).collect();
     let one = match candidates.as_slice() {
