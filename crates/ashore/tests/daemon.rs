@@ -91,14 +91,14 @@ fn without_a_capability_that_it_needs_it_does_not_come_up_and_says_which() {
 }
 
 #[test]
-fn a_client_for_whom_there_is_no_thread_is_sent_away_and_the_next_one_answered() {
+fn without_another_thread_one_client_is_answered_after_the_other() {
     let Some(strace) = Strace::find("daemon, threads") else { return };
     let mut home = Home::new();
     home.create_lan();
     let faults = strace.inject(home.daemon().pid(), "clone,clone3", "error=EAGAIN");
-    let ran = home.run("status");
-    assert_eq!(ran.code, Some(1), "{}{}", ran.stdout, ran.stderr);
-    assert!(ran.stderr.contains("went away before it answered"), "{}", ran.stderr);
+    for _ in 0..3 {
+        assert!(home.ok("status").contains("lan"));
+    }
     drop(faults);
     assert!(home.ok("status").contains("lan"));
     assert!(!home.daemon.as_mut().unwrap().ended_within(Duration::ZERO).unwrap());

@@ -80,4 +80,9 @@ impl EndSignals {
             Err(errno) => Err(errno.into()),
         }
     }
+
+    /// Waits for one.
+    pub fn wait(&self) -> io::Result<()> {
+        Ok(self.0.wait().map(|_| ())?)
+    }
 }

@@ -1,7 +1,7 @@
 //! The control socket: a line of JSON in, a line of JSON out, one thread for a connection.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,39 +20,53 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The socket. Its file goes with the daemon that made it.
 pub(super) struct Control {
     path: PathBuf,
-    socket: Socket,
+    listener: Arc<UnixListener>,
+    /// Whether it was there before the daemon.
+    handed: bool,
 }
 
 impl Control {
     /// Takes the socket at a path, or makes it.
     pub(super) fn at(path: PathBuf, handed: &mut Handed) -> anyhow::Result<Self> {
-        let socket = handed.socket(&path)?;
+        let Socket { listener, handed } = handed.socket(&path)?;
         // Whoever bound it may have wanted it otherwise.
-        socket.listener.set_nonblocking(false)?;
-        Ok(Control { path, socket })
+        listener.set_nonblocking(false)?;
+        Ok(Control { path, listener: Arc::new(listener), handed })
     }
 
-    /// Answers for ever.
-    pub(super) fn serve(&self, engine: &Arc<Engine>) -> ! {
+    /// Begins to answer.
+    pub(super) fn serve(&self, engine: &Arc<Engine>) -> io::Result<()> {
+        await_client(self.listener.clone(), engine.clone())
+    }
+}
+
+/// Starts a thread for the next client. Once there is one, the thread leaves the socket to a successor and answers itself,
+/// so that nobody waits for a thread to begin. Without a successor, out of threads or memory for a moment, it is its own.
+fn await_client(listener: Arc<UnixListener>, engine: Arc<Engine>) -> io::Result<()> {
+    std::thread::Builder::new().name("control".into()).spawn(move || {
         loop {
-            let (stream, _) = match self.socket.listener.accept() {
-                Ok(accepted) => accepted,
-                // Out of descriptors for a moment.
-                Err(error) => {
-                    tracing::error!("control socket: {error}");
-                    std::thread::sleep(Duration::from_millis(100));
-                    continue;
-                }
-            };
-            let engine = engine.clone();
-            let thread = std::thread::Builder::new().name("control".into()).spawn(move || {
-                if let Err(error) = answer(&engine, &stream) {
-                    tracing::debug!("a client went away: {error}");
-                }
-            });
-            // Out of threads or memory for a moment: this client is told by the end of its connection.
-            if let Err(error) = thread {
-                tracing::error!("no thread for a client: {error}");
+            let stream = accept(&listener);
+            let successor = await_client(listener.clone(), engine.clone());
+            if let Err(error) = answer(&engine, &stream) {
+                tracing::debug!("a client went away: {error}");
+            }
+            match successor {
+                Ok(()) => return,
+                Err(error) => tracing::error!("no thread for the next client: {error}"),
+            }
+        }
+    })?;
+    Ok(())
+}
+
+fn accept(listener: &UnixListener) -> UnixStream {
+    loop {
+        match listener.accept() {
+            Ok((stream, _)) => return stream,
+            // Out of descriptors for a moment.
+            Err(error) => {
+                tracing::error!("control socket: {error}");
+                std::thread::sleep(Duration::from_millis(100));
             }
         }
     }
@@ -60,7 +74,7 @@ impl Control {
 
 impl Drop for Control {
     fn drop(&mut self) {
-        if !self.socket.handed {
+        if !self.handed {
             let _ = std::fs::remove_file(&self.path);
         }
     }

@@ -133,6 +133,11 @@ impl Engine {
         })
     }
 
+    /// Waits for the request that is under way. No other begins after it.
+    pub(crate) fn finish(&self) {
+        std::mem::forget(self.lock());
+    }
+
     /// A thread that panicked under the lock has left the kernel and the disk as the next reconciliation will find
     /// them; memory was only changed after the disk.
     fn lock(&self) -> MutexGuard<'_, Inner> {

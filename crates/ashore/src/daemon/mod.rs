@@ -13,7 +13,9 @@ use std::time::Duration;
 use anyhow::Context;
 use ashore_core::identity::Seed;
 use ashore_core::store::{Store, StoreError};
-use ashore_kernel::{Kernel, LockError, NamespaceError, NamespaceLock, PacketSocket, Watch, wait_readable};
+use ashore_kernel::{
+    EndSignals, Kernel, LockError, NamespaceError, NamespaceLock, PacketSocket, Watch, wait_readable,
+};
 
 use crate::cli::DaemonArgs;
 use crate::client::Failure;
@@ -40,9 +42,11 @@ pub(crate) use engine::now;
 /// Word of changes comes in bursts; a burst is one reason to reconcile.
 const SETTLE: Duration = Duration::from_millis(100);
 
-/// Runs until it is killed.
+/// Runs until it is asked to end, or killed, which differs in what is left of the control socket alone.
 pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
     log();
+    // Before there is a second thread, which would not hold them back.
+    let asked_to_end = EndSignals::hold().context("signals")?;
     let control_path = args.run.join("ashore.sock");
     let mut handed = Handed::take([&control_path, &args.docker_plugin])?;
     let kernel = Kernel::here().map_err(|error| match error {
@@ -91,7 +95,11 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
     // Without systemd there is nobody to notify, and that is no fault.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), run = %args.run.display(), "ready");
-    control.serve(&engine)
+    control.serve(&engine).context("the control socket")?;
+    asked_to_end.wait().context("signals")?;
+    engine.finish();
+    tracing::info!("asked to end");
+    Ok(())
 }
 
 /// Reconciles when something changed, and every period in case that word of it was lost.

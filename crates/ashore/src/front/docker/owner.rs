@@ -72,7 +72,7 @@ impl Container {
     /// Whether it is on a network and has no endpoint there. An engine that was killed shows those that its containers had
     /// before (seen on 20.10).
     fn waits_on(&self, network: &str) -> bool {
-        self.on(network).is_some_and(|there| there.endpoint.is_empty() || self.state != "running")
+        self.on(network).is_some_and(|there| there.endpoint.is_empty() || self.state == "exited")
     }
 
     fn endpoint_name(&self) -> Option<EndpointName> {
