@@ -15,6 +15,8 @@ use ashore_core::name::IfName;
 use ashore_core::step::{Address, Family, ROUTE_PROTOCOL, Step, Sysctl};
 use netlink_packet_route::link::LinkAttribute;
 use nix::errno::Errno;
+use nix::mount::MsFlags;
+use nix::sched::CloneFlags;
 
 use crate::error::StepError;
 use crate::genetlink;
@@ -362,7 +364,13 @@ impl Run<'_> {
             Family::Ipv6 => "ipv6",
         };
         let path = format!("/proc/sys/net/{family}/conf/{}/{}", sysctl.link, sysctl.key.as_str());
-        let write = || std::fs::write(&path, value.to_string());
+        let write = || match std::fs::write(&path, value.to_string()) {
+            Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+                make_sysctls_writable()?;
+                std::fs::write(&path, value.to_string())
+            }
+            written => written,
+        };
         match place {
             Place::Host => self.kernel.host.run(write)?,
             Place::Netns(_) => match self.inside(place) {
@@ -371,6 +379,15 @@ impl Run<'_> {
             },
         }
     }
+}
+
+/// Docker mounts `/proc/sys` read-only for a managed plugin (moby, `oci/defaults.go`), whatever its capabilities. The
+/// calling thread, which is about to end, gets a mount namespace of its own in which it is not.
+fn make_sysctls_writable() -> io::Result<()> {
+    nix::sched::unshare(CloneFlags::CLONE_NEWNS)?;
+    let again =
+        MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    Ok(nix::mount::mount(None::<&str>, "/proc/sys", None::<&str>, again, None::<&str>)?)
 }
 
 /// The namespace whose socket a step goes through.
