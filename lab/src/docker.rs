@@ -29,9 +29,11 @@ pub struct Docker {
 
 /// What the holder does: the tree becomes the root, with the kernel's file systems and the test's directory in it, and the
 /// plugins where the engine looks for them. A chroot would not do: what enters a container enters its mount namespace,
-/// whose root is the true one. The shell stays, and buries the dead: a containerd that nobody waited for is still running
-/// to a dockerd that starts anew.
+/// whose root is the true one. Mounts are shared, as init systems make them, and /etc has the two files that the engine
+/// hands to managed plugins. The shell stays, and buries the dead: a containerd that nobody waited for is still running to
+/// a dockerd that starts anew.
 const HOLD: &str = r#"
+    touch "$1/etc/hosts" "$1/etc/resolv.conf"
     mount --bind "$1" "$1"
     for kernels in proc sys dev; do mount --rbind /$kernels "$1/$kernels"; done
     mount -t tmpfs tmpfs "$1/run"
@@ -41,7 +43,11 @@ const HOLD: &str = r#"
     mount --bind "$2/plugins" "$1/run/docker/plugins"
     cd "$1"
     pivot_root . tmp/before
-    exec busybox chroot . busybox sh -ec 'busybox umount -l /tmp/before; echo ready; busybox sleep infinity & wait'
+    exec busybox chroot . busybox sh -ec '
+        busybox umount -l /tmp/before
+        busybox mount --make-rshared /
+        echo ready
+        busybox sleep infinity & wait'
 "#;
 
 impl Docker {
@@ -93,6 +99,8 @@ impl Docker {
         self.enter(&mut command).arg("dockerd");
         command.arg("--data-root").arg(self.directory.join("data"));
         command.arg("--host").arg(format!("unix://{}", self.socket().display()));
+        // Where a managed plugin finds it.
+        command.args(["--host", "unix:///run/docker.sock"]);
         command.args(["--iptables=false", "--ip6tables=false", "--bridge=none", "--storage-driver=vfs"]);
         command.args(options).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let mut dockerd = command.spawn()?;
@@ -129,6 +137,13 @@ impl Docker {
         std::fs::read_to_string(self.directory.join("dockerd.log")).unwrap_or_default()
     }
 
+    /// A command of the engine's own tree, where the engine lives.
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = Command::new("nsenter");
+        self.enter(&mut command).arg(program);
+        command
+    }
+
     /// Runs `docker …`.
     pub fn run(&self, arguments: &[&str]) -> io::Result<Ran> {
         let mut command = self.client();
@@ -153,11 +168,8 @@ impl Docker {
     }
 
     fn client(&self) -> Command {
-        let mut command = Command::new("nsenter");
-        self.enter(&mut command)
-            .arg("docker")
-            .arg("--host")
-            .arg(format!("unix://{}", self.socket().display()));
+        let mut command = self.command("docker");
+        command.arg("--host").arg(format!("unix://{}", self.socket().display()));
         command
     }
 
@@ -166,7 +178,7 @@ impl Docker {
         self.end_dockerd(Signal::SIGKILL)
     }
 
-    /// Stops dockerd (`SIGTERM`), as the init system does.
+    /// Stops dockerd (`SIGTERM`) as the init system does, and with it its containers.
     pub fn stop_dockerd(&mut self) -> io::Result<()> {
         self.end_dockerd(Signal::SIGTERM)
     }

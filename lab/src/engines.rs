@@ -49,6 +49,14 @@ impl Engines {
     }
 }
 
+/// The tree of the managed plugin, which `docker plugin create` takes, or why there is none.
+pub fn plugin_tree() -> Result<PathBuf, String> {
+    std::env::var_os("ASHORE_PLUGIN").map(PathBuf::from).ok_or_else(|| {
+        std::env::var("ASHORE_NO_PLUGIN")
+            .unwrap_or_else(|_| "`cargo xtask test docker_plugin` makes it".to_owned())
+    })
+}
+
 /// Says that a test cannot run and why, where the list at the end of `cargo xtask test` finds it.
 pub fn cannot_run(test: &str, why: &str) {
     let line = format!("cannot-run: {test}: {why}\n");

@@ -13,6 +13,6 @@ mod world;
 pub use daemon::{Beside, Daemon, Ran};
 pub use docker::Docker;
 pub use echo::{Counted, Pings, ping};
-pub use engines::{Engines, cannot_run};
+pub use engines::{Engines, cannot_run, plugin_tree};
 pub use nas::Nas;
 pub use world::{Machine, World, WorldError};

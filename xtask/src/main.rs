@@ -1,7 +1,8 @@
 //! The developer's one command: `cargo xtask …`.
 
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, bail};
 use clap::Parser;
@@ -10,6 +11,7 @@ mod bench;
 mod fuzz;
 mod lint;
 mod packages;
+mod plugin;
 mod test;
 mod vm;
 
@@ -24,6 +26,8 @@ enum Task {
     Bench(bench::BenchArgs),
     /// Run something, or the tests that need it, on a Debian kernel in a virtual machine
     Vm(vm::VmArgs),
+    /// Make what `docker plugin create` makes a managed plugin of
+    Plugin(plugin::PluginArgs),
     /// Check formatting, lints, licences and sources
     Lint,
 }
@@ -44,6 +48,7 @@ fn perform(task: &Task, root: &Path) -> anyhow::Result<ExitCode> {
         Task::Test(arguments) => test::run(root, arguments)?,
         Task::Fuzz(arguments) => fuzz::run(root, arguments)?,
         Task::Bench(arguments) => bench::run(root, arguments)?,
+        Task::Plugin(arguments) => plugin::run(root, arguments)?,
         Task::Vm(arguments) => return vm::run(root, arguments),
         Task::Lint => lint::run(root)?,
     }
@@ -64,6 +69,23 @@ fn execute(command: &mut Command) -> anyhow::Result<()> {
         bail!("`{}` failed: {status}", shown(command));
     }
     Ok(())
+}
+
+/// Runs a build that reports what it made, one JSON message a line, and gathers what it says of each artifact.
+fn artifacts(build: &mut Command) -> anyhow::Result<Vec<serde_json::Value>> {
+    println!("$ {}", shown(build));
+    let mut child = build.stdout(Stdio::piped()).spawn().context("cargo")?;
+    let mut made = Vec::new();
+    for line in BufReader::new(child.stdout.take().expect("it is piped")).lines() {
+        let message: serde_json::Value = serde_json::from_str(&line?)?;
+        if message["reason"] == "compiler-artifact" {
+            made.push(message);
+        }
+    }
+    if !child.wait()?.success() {
+        bail!("it does not build");
+    }
+    Ok(made)
 }
 
 /// A command as a person would type it.

@@ -9,7 +9,10 @@ use anyhow::{Context, anyhow, bail};
 use clap::Args;
 
 use crate::vm::{VirtualMachine, shell_line};
-use crate::{cargo, lint, packages, shown};
+use crate::{artifacts, cargo, lint, packages, plugin};
+
+/// The test program that needs the managed plugin.
+const PLUGIN_TEST: &str = "ashore/docker_plugin";
 
 /// A test program that takes longer hangs.
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
@@ -49,7 +52,27 @@ struct Tally {
 struct Ground<'a> {
     /// The file for what cannot run.
     list: PathBuf,
-    engines: Result<&'a Path, &'a String>,
+    provided: &'a Provided,
+}
+
+/// What they find in their environment, or why it is not there.
+struct Provided {
+    engines: Result<PathBuf, String>,
+    plugin: Result<PathBuf, String>,
+}
+
+impl Provided {
+    fn equip(&self, command: &mut Command) {
+        for (there, absent, provided) in [
+            ("ASHORE_ENGINES", "ASHORE_NO_ENGINES", &self.engines),
+            ("ASHORE_PLUGIN", "ASHORE_NO_PLUGIN", &self.plugin),
+        ] {
+            match provided {
+                Ok(directory) => command.env(there, directory),
+                Err(why) => command.env(absent, why),
+            };
+        }
+    }
 }
 
 /// Runs the marked test programs alone.
@@ -65,11 +88,14 @@ pub(crate) fn run(root: &Path, arguments: &TestArgs) -> anyhow::Result<()> {
     let list = root.join("target/cannot-run");
     std::fs::create_dir_all(root.join("target"))?;
     std::fs::write(&list, "")?;
+    // First, since it leaves the program linked otherwise than the tests' own build does.
+    let plugin = make_plugin(root, arguments);
     let programs = chosen(build()?, arguments.only.as_deref())?;
     let engines = packages::fetch(root).inspect_err(|why| println!("the engines are not at hand: {why}"));
+    let provided = Provided { engines, plugin };
     let (marked, plain): (Vec<Program>, Vec<Program>) =
         programs.into_iter().partition(|program| program.name.contains(MARK));
-    let ground = Ground { list: list.clone(), engines: engines.as_deref() };
+    let ground = Ground { list: list.clone(), provided: &provided };
     let mut tally = Tally::default();
     for program in &plain {
         run_program(program, &ground, &mut tally)?;
@@ -91,22 +117,24 @@ pub(crate) fn run(root: &Path, arguments: &TestArgs) -> anyhow::Result<()> {
     if !tally.broken.is_empty() {
         bail!("tests failed");
     }
-    if !cannot_run.is_empty() && engines.is_ok() && machine.is_ok() {
+    if !cannot_run.is_empty() && provided.engines.is_ok() && machine.is_ok() {
         bail!("on Debian as root every test can run");
     }
     Ok(())
+}
+
+/// Makes the managed plugin, if the test that needs it is to run.
+fn make_plugin(root: &Path, arguments: &TestArgs) -> Result<PathBuf, String> {
+    let wanted = arguments.only.as_ref().is_none_or(|only| PLUGIN_TEST.contains(only));
+    if wanted { plugin::make_for_tests(root) } else { Err("it was not asked for".into()) }
 }
 
 /// Builds all test programs once, and says where they are.
 fn build() -> anyhow::Result<Vec<Program>> {
     let mut command = cargo();
     command.args(["test", "--workspace", "--no-run", "--message-format", "json-render-diagnostics"]);
-    println!("$ {}", shown(&command));
-    let mut child = command.stdout(Stdio::piped()).spawn().context("cargo")?;
-    let messages = BufReader::new(child.stdout.take().expect("it is piped"));
     let mut programs = Vec::new();
-    for line in messages.lines() {
-        let message: serde_json::Value = serde_json::from_str(&line?)?;
+    for message in artifacts(&mut command)? {
         let Some(path) = message["executable"].as_str().filter(|_| message["profile"]["test"] == true) else {
             continue;
         };
@@ -114,9 +142,6 @@ fn build() -> anyhow::Result<Vec<Program>> {
         let directory = manifest.parent().context("a crate's directory")?.to_owned();
         let name = format!("{}/{}", crate_of(&directory), message["target"]["name"].as_str().unwrap_or("?"));
         programs.push(Program { name, path: path.into(), directory });
-    }
-    if !child.wait()?.success() {
-        bail!("the tests do not build");
     }
     programs.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(programs)
@@ -147,10 +172,7 @@ fn confined(program: &Program, ground: &Ground) -> Command {
     command.args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--"]);
     command.arg(&program.path).current_dir(&program.directory);
     command.env("ASHORE_CANNOT_RUN", &ground.list).env("RUST_BACKTRACE", "0");
-    match ground.engines {
-        Ok(directory) => command.env("ASHORE_ENGINES", directory),
-        Err(why) => command.env("ASHORE_NO_ENGINES", why),
-    };
+    ground.provided.equip(&mut command);
     command
 }
 
@@ -215,7 +237,7 @@ const ENDED: &str = "== ended: ";
 /// Runs programs one after another, for the virtual machine.
 fn script_of(programs: &[Program], ground: &Ground) -> String {
     // Only what is printed leaves the machine.
-    let inside = Ground { list: "/run/cannot-run".into(), engines: ground.engines };
+    let inside = Ground { list: "/run/cannot-run".into(), provided: ground.provided };
     let mut lines = vec![format!("list={}; : >$list", inside.list.display())];
     for program in programs {
         lines.push(format!("echo; echo '== {} (in the virtual machine)'", program.name));

@@ -445,8 +445,9 @@ pub(crate) struct UninstallArgs {
     pub(crate) socket: PathBuf,
 }
 
-/// `ashore daemon`.
+/// `ashore daemon`. What is added to a command line that stands elsewhere, as a managed plugin's does, overrides it.
 #[derive(Debug, Clone, Args)]
+#[command(args_override_self = true)]
 pub(crate) struct DaemonArgs {
     /// Where the state is kept
     #[arg(long, value_name = "DIR", default_value = "/var/lib/ashore")]

@@ -15,12 +15,16 @@ pub struct Site {
 
 impl Site {
     pub fn new(engines: &Engines, suite: &str) -> Site {
+        let mut started = Site::without_daemon(engines, suite);
+        started.start_daemon();
+        started
+    }
+
+    pub fn without_daemon(engines: &Engines, suite: &str) -> Site {
         let mut home = Home::new();
         home.daemon = None;
         let docker = Docker::start(engines, suite, &home.nas, home.directory.path()).unwrap();
-        let mut started = Site { docker, home, suite: suite.to_owned(), silent: false };
-        started.start_daemon();
-        started
+        Site { docker, home, suite: suite.to_owned(), silent: false }
     }
 
     /// Cuts the NAS's power, and starts all of it anew from its disk: the host, its daemon, its engine.
@@ -175,10 +179,15 @@ pub fn on_engine(suite: &str, test: &str, run: impl Fn(&Site)) {
 
 /// Runs a test that reboots on every engine.
 pub fn at_every_site(test: &str, run: impl Fn(Site, &Engines)) {
+    on_every(test, Site::new, run);
+}
+
+/// Runs a test on every engine, at a site that is begun otherwise.
+pub fn on_every(test: &str, begin: impl Fn(&Engines, &str) -> Site, run: impl Fn(Site, &Engines)) {
     match Engines::find() {
         Ok(engines) => {
             for suite in ["bookworm", "sid"] {
-                run(Site::new(&engines, suite), &engines);
+                run(begin(&engines, suite), &engines);
             }
         }
         Err(why) => cannot_run(test, &why),

@@ -132,9 +132,8 @@ async fn at_work_on(
     const LEAST: Duration = Duration::from_millis(20);
     /// What is left of the patience after a list that took long.
     const MOST: Duration = Duration::from_millis(250);
-    let may_be = |one: &&Container| {
-        one.waits_on(network) || (one.on(network).is_none() && one.state == "running")
-    };
+    let may_be =
+        |one: &&Container| one.waits_on(network) || (one.on(network).is_none() && one.state == "running");
     let candidates: Vec<&Container> = containers.iter().filter(may_be).collect();
     let one = match candidates.as_slice() {
         [one] if has_shim(&one.id) => one,
