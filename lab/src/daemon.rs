@@ -29,6 +29,8 @@ pub enum Beside<'a> {
     Nobody,
     /// A container engine.
     Engine(&'a Docker),
+    /// One, and the daemon logs how long it takes over each of the engine's calls.
+    TimedEngine(&'a Docker),
     /// One whose API the daemon cannot reach.
     SilentEngine(&'a Docker),
 }
@@ -62,6 +64,10 @@ impl Daemon {
         let (engine, api) = match beside {
             Beside::Nobody => (None, None),
             Beside::Engine(engine) => (Some(engine), Some(engine.socket())),
+            Beside::TimedEngine(engine) => {
+                command.env("ASHORE_LOG", "info,ashore::call=debug");
+                (Some(engine), Some(engine.socket()))
+            }
             Beside::SilentEngine(engine) => (Some(engine), Some(directory.join("nobody.sock"))),
         };
         if let (Some(engine), Some(api)) = (engine, api) {

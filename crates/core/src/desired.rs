@@ -41,9 +41,8 @@ pub struct WantedLink {
     pub spec: LinkSpec,
     /// Whose it is.
     pub tag: Tag,
-    /// Whether somebody else made it and will take it away: it gets routes and neighbour entries, and is left alone
-    /// otherwise.
-    pub borrowed: bool,
+    /// Who else has a hand in it.
+    pub share: Share,
     /// The bridge that it is a port of.
     pub master: Option<IfName>,
     /// What it does there, of what not every port does.
@@ -60,6 +59,18 @@ pub struct WantedLink {
     pub routes: Vec<Route>,
     /// Permanent neighbour entries on it.
     pub neighbours: Vec<(IpAddr, Mac)>,
+}
+
+/// Who has a hand in a link beside Ashore.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Share {
+    /// Nobody.
+    Own,
+    /// An engine is about to move it, and brings it up then. The kernel takes some 20 ms longer to move a link that is up
+    /// (seen on Linux 6.18).
+    HandedOver,
+    /// Somebody else made it and will take it away: it gets routes and neighbour entries, and is left alone otherwise.
+    Borrowed,
 }
 
 /// How to know a link that was made and not yet tagged.
@@ -153,7 +164,8 @@ fn want_endpoint(desired: &mut Desired, network: &Network, endpoint: &Endpoint, 
         }
         Home::Engine { ifname, .. } => {
             if endpoint.stage == Stage::Attaching {
-                desired.host.push(bare_link(network, endpoint, ifname, &observed.host));
+                let link = bare_link(network, endpoint, ifname, &observed.host);
+                desired.host.push(WantedLink { share: Share::HandedOver, ..link });
             } else {
                 desired.handed_over.push(endpoint.tag());
                 for (netns, inside) in &observed.netns {
@@ -188,7 +200,7 @@ fn borrowed_link(network: &Network, endpoint: &Endpoint, inside: &View, host: &V
     let ifname = &inside.links.iter().find(of_engine).filter(|link| link.up)?.name;
     let way = way_to_host(network, endpoint, ifname, host);
     let link = bare_link(network, endpoint, ifname, host);
-    Some(WantedLink { borrowed: true, routes: way.routes, neighbours: way.neighbours, ..link })
+    Some(WantedLink { share: Share::Borrowed, routes: way.routes, neighbours: way.neighbours, ..link })
 }
 
 /// The link in the container, with its addresses and routes.
@@ -216,7 +228,7 @@ fn bare_link(network: &Network, endpoint: &Endpoint, ifname: &IfName, host: &Vie
     WantedLink {
         spec: LinkSpec { name: ifname.clone(), kind, mac: endpoint.mac, mtu },
         tag: endpoint.tag(),
-        borrowed: false,
+        share: Share::Own,
         master: None,
         port: BTreeSet::new(),
         no_link_local: false,
@@ -289,7 +301,7 @@ fn port(
     WantedLink {
         spec: LinkSpec { name: port_name(endpoint), kind, mac: None, mtu },
         tag: endpoint.port_tag(),
-        borrowed: false,
+        share: Share::Own,
         master: Some(network.parent.clone()),
         port: network.port.clone(),
         no_link_local: host_has_ipv6,
@@ -354,7 +366,7 @@ fn vlan_link(host: &View, name: &IfName, vlan: Vlan) -> Option<WantedLink> {
     Some(WantedLink {
         spec: LinkSpec { name: name.clone(), kind, mac: None, mtu: None },
         tag,
-        borrowed: false,
+        share: Share::Own,
         master: None,
         port: BTreeSet::new(),
         no_link_local: lower.accept_ra.is_some(),
@@ -423,7 +435,7 @@ fn shim(state: &State, host: &View, parent: &IfName, networks: &[&Network]) -> O
     let mut link = WantedLink {
         spec: LinkSpec { name: name.clone(), kind, mac, mtu: None },
         tag,
-        borrowed: false,
+        share: Share::Own,
         master: None,
         port: BTreeSet::new(),
         no_link_local: parent_link.accept_ra.is_some(),

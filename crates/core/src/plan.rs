@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::desired::{Claim, Desired, WantedLink};
+use crate::desired::{Claim, Desired, Share, WantedLink};
 use crate::link::{LinkType, Place, PortOption, Tag};
 use crate::name::IfName;
 use crate::observed::{Link, Lower, Observed, ObservedKind, ObservedRoute, View};
@@ -175,7 +175,7 @@ impl Diff<'_> {
 
     fn additions(&self, plan: &mut Plan, far_ends: bool) {
         for wanted in self.wanted.iter().filter(|wanted| matches!(wanted.tag, Tag::Port(..)) == far_ends) {
-            if wanted.borrowed {
+            if wanted.share == Share::Borrowed {
                 self.set_neighbours(self.view.link(&wanted.spec.name), wanted, plan);
                 wanted.routes.iter().for_each(|route| self.set_route(route, plan));
                 continue;
@@ -274,7 +274,8 @@ impl Diff<'_> {
         }
         self.set_master(link, wanted, plan);
         self.set_addresses(link, wanted, plan);
-        if self.can_go_up(wanted) && link.is_none_or(|link| !link.up) {
+        let up = wanted.share == Share::Own && self.can_go_up(wanted);
+        if up && link.is_none_or(|link| !link.up) {
             plan.steps.push(Step::SetUp { place: place.clone(), link: name.clone(), up: true });
         }
         self.set_neighbours(link, wanted, plan);

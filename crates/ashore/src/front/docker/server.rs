@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use ashore_core::network::Network;
@@ -172,7 +172,7 @@ async fn respond(
     visit: &Visit,
     answering: &Answering,
 ) -> Response<Full<Bytes>> {
-    let path = request.uri().path().to_owned();
+    let (path, begun) = (request.uri().path().to_owned(), Instant::now());
     let body = Limited::new(request.into_body(), LONGEST).collect().await;
     let result = match body {
         Ok(body) => answer_call(&path, &body.to_bytes(), caller, visit, answering).await,
@@ -182,6 +182,7 @@ async fn respond(
         tracing::warn!("{path}: {message}");
         error(&path, &message)
     });
+    tracing::debug!(target: "ashore::call", micros = begun.elapsed().as_micros(), "{path} is answered");
     json(&value)
 }
 

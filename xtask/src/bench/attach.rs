@@ -1,40 +1,16 @@
-//! `cargo xtask bench`: Ashore beside its peers, in one run, as ratios. Never a test: a number depends on the machine.
+//! `cargo xtask bench attach`.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use ashore_core::request::{AttachSpec, Reply, Request};
 use ashore_lab::{Daemon, Engines, Machine, World};
-use clap::{Args, Subcommand};
 
-use crate::{cargo, execute, packages};
-
-#[derive(Debug, Args)]
-pub(crate) struct BenchArgs {
-    #[command(subcommand)]
-    what: What,
-}
-
-#[derive(Debug, Subcommand)]
-enum What {
-    /// Attach and detach of a namespace: the daemon, the whole process, `ip -batch`, and CNI's macvlan with host-local
-    Attach {
-        /// How many of each, interleaved
-        #[arg(long, default_value_t = 100)]
-        rounds: usize,
-    },
-}
-
-pub(crate) fn run(root: &Path, arguments: &BenchArgs) -> anyhow::Result<()> {
-    packages::fetch(root).map_err(anyhow::Error::msg)?;
-    execute(cargo().args(["build", "--release", "--package", "ashore"]))?;
-    let What::Attach { rounds } = arguments.what;
-    attach(root, rounds)
-}
+use super::{Bench, machine, median};
 
 /// The way of one contender.
 trait Contender {
@@ -43,14 +19,12 @@ trait Contender {
     fn detach(&mut self, container: &Machine) -> anyhow::Result<()>;
 }
 
-fn attach(root: &Path, rounds: usize) -> anyhow::Result<()> {
+pub(super) fn run(bench: &Bench, rounds: usize) -> anyhow::Result<()> {
     let engines = Engines::find().map_err(anyhow::Error::msg)?;
     let world = World::new(None)?;
     let (laptop, nas) = (world.machine("laptop", 50)?, world.machine("nas", 9)?);
-    let directory = root.join("target/bench");
-    let _ = std::fs::remove_dir_all(&directory);
-    let program = root.join("target/release/ashore");
-    let daemon = Daemon::start(&program, &nas, &directory)?;
+    let directory = bench.fresh("attach");
+    let daemon = Daemon::start(&bench.program, &nas, &directory)?;
     for (network, range, conflict) in [("lan", "192", "quick"), ("unchecked", "160", "off")] {
         let range = format!("192.168.88.{range}/27");
         let create = ["network", "create", network, "--parent", "eth0", "--subnet", "192.168.88.0/24"];
@@ -112,21 +86,6 @@ fn check(laptop: &Machine, container: &Machine, name: &str) -> anyhow::Result<()
     let ip = ip.with_context(|| format!("{name} gave no address"))?;
     laptop.ping(ip).with_context(|| format!("{name}: {ip} does not answer"))?;
     Ok(())
-}
-
-/// In milliseconds.
-fn median(mut times: Vec<Duration>) -> f64 {
-    times.sort_unstable();
-    times[times.len() / 2].as_secs_f64() * 1e3
-}
-
-fn machine() -> String {
-    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let cpu = read("/proc/cpuinfo");
-    let model =
-        cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ").map(|(_, m)| m));
-    let cores = cpu.lines().filter(|line| line.starts_with("processor")).count();
-    format!("{} ({cores} cores), Linux {}", model.unwrap_or("?"), read("/proc/sys/kernel/osrelease").trim())
 }
 
 /// Requests on the control socket, as a front end makes them.
