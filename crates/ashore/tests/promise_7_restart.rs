@@ -56,3 +56,30 @@ fn a_daemon_that_starts_changes_nothing_that_is_as_it_should_be() {
     home.restart();
     assert_eq!(seen(&home), before);
 }
+
+#[test]
+fn what_was_answered_outlives_a_daemon_that_dies_in_the_next_moment() {
+    let mut home = Home::new();
+    home.create_lan();
+    let db = home.world.container("db").unwrap();
+    home.attach("lan", &db, "");
+    let web = home.world.container("web").unwrap();
+    for _ in 0..5 {
+        let before = home.attach("lan", &web, "");
+        let pings = home.laptop.pings(addresses(&before)[0]);
+        home.restart();
+        let status = home.status();
+        let after = status["endpoints"].as_array().unwrap().iter().find(|there| there["name"] == "web");
+        for known in ["mac", "addresses", "stage", "since"] {
+            assert_eq!(after.unwrap()[known], before[known], "{status}");
+        }
+        let counted = pings.end();
+        assert!(counted.sent > 0 && counted.lost == 0, "{counted:?}");
+
+        home.ok("detach lan web");
+        home.restart();
+        let status = home.status();
+        assert_eq!(status["endpoints"].as_array().unwrap().len(), 1, "{status}");
+        assert_eq!(home.made_routes().len(), 1);
+    }
+}

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::link::{Netns, Place, Tag};
 use crate::name::{EndpointName, IfName, NetworkName};
+use crate::observed::Observed;
 
 /// One container's attachment to one network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -162,6 +163,15 @@ impl Endpoint {
     /// Whether a crash left it on its way up or down, if nobody is at work on it now.
     pub fn is_cut_short(&self) -> bool {
         matches!(self.stage, Stage::Attaching | Stage::Detaching)
+    }
+
+    /// Whether it is whole in the kernel, though its record says that it is on its way: its link is up, which comes after
+    /// tag and addresses. What comes after that, routes, can be mended. An engine's link is up only once the engine has
+    /// brought it up.
+    pub fn is_whole(&self, observed: &Observed) -> bool {
+        let inside = self.netns().and_then(|netns| observed.netns.get(netns));
+        self.stage == Stage::Attaching
+            && inside.and_then(|view| view.tagged(&self.tag())).is_some_and(|link| link.up)
     }
 
     /// Whether the kernel should have its link and routes.

@@ -2,7 +2,8 @@
 //!
 //! Every row is JSON under its key, so that an export is the same rows and a migration is a function from document to
 //! document. A commit is one durable transaction; memory changes only after it, and after an error of the disk it is memory
-//! that tells what was committed.
+//! that tells what was committed. What the kernel would tell anyway can be deferred: it is in memory at once, and on the
+//! disk with the next transaction.
 
 use std::fs;
 use std::io;
@@ -65,6 +66,8 @@ pub struct Store {
     database: Option<Database>,
     path: PathBuf,
     state: State,
+    /// Rows that memory has and the disk has not.
+    deferred: Vec<Row>,
 }
 
 /// A row that holds one thing of the state.
@@ -89,7 +92,7 @@ impl Store {
         let document_fault = |source| StoreError::Document { path: path.clone(), source };
         let document = document.migrated().map_err(document_fault)?;
         let state = document.to_state().map_err(document_fault)?;
-        let mut store = Store { database: Some(database), path, state };
+        let mut store = Store { database: Some(database), path, state, deferred: Vec::new() };
         if outdated {
             store.rewrite(&document)?;
         }
@@ -103,12 +106,30 @@ impl Store {
 
     /// Makes changes, all or none. When it returns they are on the disk.
     pub fn commit(&mut self, changes: Vec<Change>) -> Result<(), StoreError> {
-        if changes.is_empty() {
-            return Ok(());
+        let rows: Vec<Row> = self.deferred.iter().cloned().chain(changes.iter().map(document::row)).collect();
+        self.write_rows(&rows)?;
+        for change in changes {
+            self.state.apply(change);
         }
-        let rows: Vec<Row> = changes.iter().map(document::row).collect();
+        Ok(())
+    }
+
+    /// Makes changes that get to the disk with the next commit, or by [`Store::flush`].
+    pub fn defer(&mut self, changes: Vec<Change>) {
+        self.deferred.extend(changes.iter().map(document::row));
+        for change in changes {
+            self.state.apply(change);
+        }
+    }
+
+    /// Writes what was deferred. If that fails it is kept, and tried again with the next commit.
+    pub fn flush(&mut self) -> Result<(), StoreError> {
+        if self.deferred.is_empty() { Ok(()) } else { self.write_rows(&self.deferred.clone()) }
+    }
+
+    fn write_rows(&mut self, rows: &[Row]) -> Result<(), StoreError> {
         self.write(|table| {
-            for row in &rows {
+            for row in rows {
                 match &row.value {
                     Some(value) => table.insert(row.key.as_str(), value.as_str())?,
                     None => table.remove(row.key.as_str())?,
@@ -116,9 +137,7 @@ impl Store {
             }
             Ok(())
         })?;
-        for change in changes {
-            self.state.apply(change);
-        }
+        self.deferred.clear();
         Ok(())
     }
 
@@ -133,6 +152,7 @@ impl Store {
         let document = document.migrated().map_err(fault)?;
         let state = document.to_state().map_err(fault)?;
         self.rewrite(&document)?;
+        self.deferred.clear();
         self.state = state;
         Ok(())
     }

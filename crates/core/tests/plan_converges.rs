@@ -153,6 +153,12 @@ impl World {
 
     /// What the daemon does at its start and every minute.
     fn reconcile(&mut self) {
+        let whole: Vec<Endpoint> =
+            self.state.endpoints.values().filter(|e| e.is_whole(&self.model.observed)).cloned().collect();
+        for endpoint in whole {
+            let changes = self.state.attached(&endpoint, self.now);
+            self.commit(changes);
+        }
         let undone: Vec<Endpoint> =
             self.state.endpoints.values().filter(|e| e.is_cut_short()).cloned().collect();
         for endpoint in undone {

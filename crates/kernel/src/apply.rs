@@ -4,13 +4,15 @@
 //! tag. Three things cut a batch: another namespace, a sysctl (which is a file), and a link whose index is needed and
 //! which the batch itself makes.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use ashore_core::link::{LinkSpec, LinkType, Place, Tag};
+use ashore_core::link::{LinkSpec, LinkType, Netns, Place, Tag};
 use ashore_core::name::IfName;
 use ashore_core::step::{Address, Family, ROUTE_PROTOCOL, Step, Sysctl};
 use netlink_packet_route::link::LinkAttribute;
@@ -19,7 +21,7 @@ use nix::mount::MsFlags;
 use nix::sched::CloneFlags;
 
 use crate::error::StepError;
-use crate::genetlink;
+use crate::genetlink::Wireless;
 use crate::message::{self, Places};
 use crate::netlink::{Nack, Request, Route};
 use crate::netns::{Namespace, NamespaceError};
@@ -33,8 +35,11 @@ const MAC_RETRY: Duration = Duration::from_millis(5);
 pub struct Kernel {
     pub(crate) host: Namespace,
     pub(crate) route: Route,
-    /// Generic netlink, for what is asked of nl80211.
-    pub(crate) generic: netlink_sys::Socket,
+    pub(crate) wireless: Wireless,
+    /// `net.ipv4.conf.all.rp_filter`: an open sysctl is that of the namespace in which it was opened.
+    pub(crate) rp_filter: Option<File>,
+    /// Containers' namespaces that were entered, where they are kept open.
+    inside: RefCell<Option<HashMap<Netns, Inside>>>,
     /// Whose routes it makes and removes.
     route_protocol: u8,
 }
@@ -66,9 +71,11 @@ impl Kernel {
     /// Opens a namespace as the host's.
     pub fn of(host: &Namespace) -> Result<Self, NamespaceError> {
         let fault = |source| NamespaceError::System { path: host.path().to_owned(), source };
-        let open = || Ok((Route::open()?, genetlink::open()?));
-        let (route, generic) = host.run(open).and_then(|opened| opened).map_err(fault)?;
-        Ok(Kernel { host: host.clone(), route, generic, route_protocol: ROUTE_PROTOCOL })
+        let rp_filter = || File::open("/proc/sys/net/ipv4/conf/all/rp_filter").ok();
+        let open = || Ok((Route::open()?, Wireless::open()?, rp_filter()));
+        let (route, wireless, rp_filter) = host.run(open).and_then(|opened| opened).map_err(fault)?;
+        let inside = RefCell::new(None);
+        Ok(Kernel { host: host.clone(), route, wireless, rp_filter, inside, route_protocol: ROUTE_PROTOCOL })
     }
 
     /// The same, for routes of another `rtm_protocol` than Ashore's.
@@ -89,6 +96,35 @@ impl Kernel {
         asked.is_ok_and(|answers| !matches!(answers.first(), Some(Err(nack)) if nack.errno == Errno::EPERM))
     }
 
+    /// Keeps containers' namespaces open from one observation or plan to the next, until [`Kernel::leave`]: to enter one
+    /// takes a thread. What is kept open does not end with its container, so it must not be for long.
+    pub fn stay(&self) {
+        self.inside.borrow_mut().get_or_insert_default();
+    }
+
+    /// Lets go of containers' namespaces.
+    pub fn leave(&self) {
+        self.inside.take();
+    }
+
+    /// A container's namespace, entered; none if it is gone.
+    pub(crate) fn enter(&self, netns: &Netns) -> io::Result<Option<Inside>> {
+        let kept = self.inside.borrow_mut().as_mut().and_then(|inside| inside.remove(netns));
+        let Some(namespace) = Namespace::find(netns) else { return Ok(None) };
+        if kept.is_some() {
+            return Ok(kept);
+        }
+        let route = namespace.run(Route::open).and_then(|opened| opened)?;
+        Ok(Some(Inside { namespace, route }))
+    }
+
+    /// Keeps it for the next who enters, if that is wanted.
+    pub(crate) fn keep(&self, inside: Inside) {
+        if let Some(kept) = self.inside.borrow_mut().as_mut() {
+            kept.insert(inside.namespace.identity(), inside);
+        }
+    }
+
     /// Makes steps in their order.
     pub fn apply(&self, steps: &[Step], on_error: OnError) -> Outcome {
         let mut run = Run {
@@ -105,6 +141,9 @@ impl Kernel {
             }
         }
         run.flush();
+        for inside in run.places.drain().filter_map(|(_, inside)| inside) {
+            self.keep(inside);
+        }
         if on_error == OnError::Undo && !run.outcome.errors.is_empty() {
             let back: Vec<Step> = run.outcome.done.iter().rev().filter_map(Step::inverse).collect();
             let undone = self.apply(&back, OnError::GoOn);
@@ -115,10 +154,10 @@ impl Kernel {
     }
 }
 
-/// A container's namespace and a socket in it, for the time of one plan: a socket keeps its namespace alive.
-struct Inside {
+/// A container's namespace and a socket in it, for a short time: both keep the namespace alive.
+pub(crate) struct Inside {
     namespace: Namespace,
-    route: Route,
+    pub(crate) route: Route,
 }
 
 /// Steps on their way to one namespace in one call.
@@ -230,14 +269,7 @@ impl Run<'_> {
     /// The namespace of a place, opened once for the plan; none if it is gone.
     fn inside(&mut self, place: &Place) -> Option<&Inside> {
         let Place::Netns(netns) = place else { return None };
-        self.places
-            .entry(place.clone())
-            .or_insert_with(|| {
-                let namespace = Namespace::find(netns)?;
-                let route = namespace.run(Route::open).and_then(|opened| opened).ok()?;
-                Some(Inside { namespace, route })
-            })
-            .as_ref()
+        self.places.entry(place.clone()).or_insert_with(|| self.kernel.enter(netns).ok()?).as_ref()
     }
 
     fn index(&mut self, place: &Place, link: &IfName) -> Result<u32, Nack> {

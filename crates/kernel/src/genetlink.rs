@@ -1,9 +1,11 @@
 //! Which links are Wi-Fi, asked of nl80211 over generic netlink. Sysfs would say so too, but shows the namespace in which
 //! it was mounted, not the caller's.
 
-use std::collections::BTreeSet;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
+use ashore_core::observed::{Link, ObservedKind};
 use netlink_sys::protocols::NETLINK_GENERIC;
 use netlink_sys::{Socket, SocketAddr};
 
@@ -21,17 +23,37 @@ const NLMSG_DONE: u16 = 3;
 /// `nlmsghdr`, and the four bytes that follow it in most protocols: `genlmsghdr`, `nfgenmsg`.
 const HEADERS: usize = 16 + 4;
 
-/// A generic netlink socket in the caller's namespace.
-pub(crate) fn open() -> io::Result<Socket> {
-    let mut socket = Socket::new(NETLINK_GENERIC)?;
-    socket.bind_auto()?;
-    socket.connect(&SocketAddr::new(0, 0))?;
-    Ok(socket)
+/// Tells Wi-Fi links from others.
+pub(crate) struct Wireless {
+    socket: Socket,
+    /// The indices of the links that were asked about, and whether they are Wi-Fi: that does not change.
+    known: RefCell<BTreeMap<u32, bool>>,
 }
 
-/// The indices of the Wi-Fi links of the socket's namespace: none where the kernel has no Wi-Fi at all.
-pub(crate) fn wireless_links(socket: &Socket) -> BTreeSet<u32> {
-    ask(socket).unwrap_or_default()
+impl Wireless {
+    /// Opens a socket in the calling thread's namespace.
+    pub(crate) fn open() -> io::Result<Self> {
+        let mut socket = Socket::new(NETLINK_GENERIC)?;
+        socket.bind_auto()?;
+        socket.connect(&SocketAddr::new(0, 0))?;
+        Ok(Wireless { socket, known: RefCell::default() })
+    }
+
+    /// Marks the Wi-Fi links of all the namespace's links. The kernel is asked if there is one that it was not asked about.
+    pub(crate) fn mark(&self, links: &mut [Link]) {
+        let mut known = self.known.borrow_mut();
+        // Wi-Fi links are of no kind of rtnetlink's.
+        let may_be = |link: &&Link| link.kind == ObservedKind::Physical;
+        let indices: BTreeSet<u32> = links.iter().filter(may_be).map(|link| link.index).collect();
+        if !indices.iter().copied().eq(known.keys().copied()) {
+            // None where the kernel has no Wi-Fi at all.
+            let wireless = ask(&self.socket).unwrap_or_default();
+            *known = indices.into_iter().map(|index| (index, wireless.contains(&index))).collect();
+        }
+        for link in links {
+            link.wireless = known.get(&link.index).copied().unwrap_or(false);
+        }
+    }
 }
 
 fn ask(socket: &Socket) -> io::Result<BTreeSet<u32>> {

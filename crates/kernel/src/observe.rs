@@ -1,8 +1,10 @@
 //! What is: dumps of links, addresses, routes and neighbours, in the words of the plan.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::io;
 use std::net::IpAddr;
+use std::os::unix::fs::FileExt;
 
 use ashore_core::link::{IpvlanMode, MacvlanMode, Netns, PortOption};
 use ashore_core::observed::{
@@ -14,8 +16,8 @@ use ipnet::IpNet;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
 use netlink_packet_route::link::{
     AfSpecInet, AfSpecInet6, AfSpecUnspec, InfoBridgePort, InfoData, InfoIpVlan, InfoKind, InfoMacVlan,
-    InfoPortData, InfoVlan, IpVlanMode, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage,
-    MacVlanMode, VlanFlags, VlanProtocol,
+    InfoPortData, InfoVlan, IpVlanMode, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkLayerType,
+    LinkMessage, MacVlanMode, VlanFlags, VlanProtocol,
 };
 use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
@@ -27,34 +29,33 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use crate::apply::Kernel;
 use crate::error::ObserveError;
-use crate::genetlink;
 use crate::netlink::Route;
-use crate::netns::Namespace;
 
 impl Kernel {
     /// Reads the host's namespace and those containers' namespaces that are named, each once. One that is gone is
     /// absent.
     pub fn observe(&self, netns: &[Netns]) -> Result<Observed, ObserveError> {
         let mut host = view(&self.route)?;
-        let wireless = genetlink::wireless_links(&self.generic);
-        for link in &mut host.links {
-            link.wireless = wireless.contains(&link.index);
-        }
-        let all = "/proc/sys/net/ipv4/conf/all/rp_filter";
-        let rp_filter = self.host.run(|| std::fs::read_to_string(all)).and_then(|read| read);
-        host.rp_filter = rp_filter.ok().and_then(|text| text.trim().parse().ok());
+        self.wireless.mark(&mut host.links);
+        host.rp_filter = self.rp_filter.as_ref().and_then(read_number);
         let mut observed = Observed { host, netns: BTreeMap::new() };
         for netns in netns {
             if observed.netns.contains_key(netns) {
                 continue;
             }
-            let Some(namespace) = Namespace::find(netns) else { continue };
             let fault = |source| ObserveError { what: "a container's namespace", source };
-            let route = namespace.run(Route::open).and_then(|opened| opened).map_err(fault)?;
-            observed.netns.insert(netns.clone(), view(&route)?);
+            let Some(inside) = self.enter(netns).map_err(fault)? else { continue };
+            observed.netns.insert(netns.clone(), view(&inside.route)?);
+            self.keep(inside);
         }
         Ok(observed)
     }
+}
+
+fn read_number(sysctl: &File) -> Option<i32> {
+    let mut text = [0; 16];
+    let length = sysctl.read_at(&mut text, 0).ok()?;
+    std::str::from_utf8(&text[..length]).ok()?.trim().parse().ok()
 }
 
 fn view(route: &Route) -> Result<View, ObserveError> {
@@ -62,7 +63,9 @@ fn view(route: &Route) -> Result<View, ObserveError> {
         route.dump(&request).map_err(|source: io::Error| ObserveError { what, source })
     };
     let mut view = View::default();
-    for message in dump("links", RouteNetlinkMessage::GetLink(LinkMessage::default()))? {
+    let mut links = LinkMessage::default();
+    links.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+    for message in dump("links", RouteNetlinkMessage::GetLink(links))? {
         if let RouteNetlinkMessage::NewLink(message) = message {
             view.links.extend(link(&message));
         }

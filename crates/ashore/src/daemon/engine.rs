@@ -5,6 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::ops::{Deref, DerefMut};
+use std::sync::mpsc::Sender;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -36,6 +38,7 @@ mod bridge;
 mod firewall;
 mod forget;
 mod inventory;
+mod later;
 mod network;
 mod plans;
 mod prepare;
@@ -52,12 +55,19 @@ pub(crate) struct Engine {
     lists: Lists,
     /// A NIC's move on trial, if there is one.
     trial: TrialFile,
+    /// Wakes the thread that does what need not be waited for.
+    later: Sender<()>,
 }
+
+/// The lock, held. Containers' namespaces stay open for as long.
+struct Locked<'a>(MutexGuard<'a, Inner>);
 
 /// What the lock holds.
 struct Inner {
     store: Store,
     kernel: Kernel,
+    /// Whether something that nobody asks for any more may still be in the kernel, or the next candidates have changed.
+    leftovers: bool,
     /// Addresses that an attach is probing outside the lock.
     held: BTreeSet<IpAddr>,
     /// Addresses of endpoints that an engine has not spoken of since it started anew.
@@ -78,10 +88,18 @@ struct Inner {
 }
 
 impl Engine {
-    pub(crate) fn new(store: Store, kernel: Kernel, lan: Lan, lists: Lists, trial: TrialFile) -> Self {
+    pub(crate) fn new(
+        store: Store,
+        kernel: Kernel,
+        lan: Lan,
+        lists: Lists,
+        trial: TrialFile,
+        later: Sender<()>,
+    ) -> Self {
         let mut inner = Inner {
             store,
             kernel,
+            leftovers: false,
             held: BTreeSet::new(),
             unconfirmed: BTreeSet::new(),
             unconfirmed_pools: Vec::new(),
@@ -93,7 +111,7 @@ impl Engine {
         };
         // An engine may be in the middle of its start, in which the last daemon was killed.
         inner.begin();
-        Engine { inner: Mutex::new(inner), lan, lists, trial }
+        Engine { inner: Mutex::new(inner), lan, lists, trial, later }
     }
 
     /// Answers one request. This is the only way in.
@@ -133,21 +151,38 @@ impl Engine {
         })
     }
 
-    /// Waits for the request that is under way. No other begins after it.
-    pub(crate) fn finish(&self) {
-        std::mem::forget(self.lock());
-    }
-
     /// A thread that panicked under the lock has left the kernel and the disk as the next reconciliation will find
     /// them; memory was only changed after the disk.
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> Locked<'_> {
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.kernel.stay();
+        Locked(inner)
     }
 
     /// Tells conflict detection what is ours now, and which addresses will be wanted next.
     fn follow(&self, inner: &Inner, observed: &Observed) {
         self.lan.follow(inner.state(), &observed.host);
         self.lan.look_ahead(inner.next_candidates(observed, &self.lan.on_lan()));
+    }
+}
+
+impl Deref for Locked<'_> {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut Inner {
+        &mut self.0
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        self.0.kernel.leave();
     }
 }
 
@@ -164,6 +199,13 @@ impl Inner {
         let written = self.store.commit(changes).map_err(|error| refusal::state(&error));
         self.stopped = written.as_ref().err().cloned();
         written
+    }
+
+    /// Writes what was put off.
+    fn flush(&mut self) {
+        if let Err(error) = self.store.flush() {
+            tracing::error!("{error}; it is tried again with the next change");
+        }
     }
 
     fn observe(&self, netns: &[Netns]) -> Result<Observed, Refusal> {

@@ -78,8 +78,10 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
     let watch = Watch::of(&host).context("watching links and addresses")?;
     let lists = Lists::default();
     let trial = TrialFile::of(&args.run);
-    let engine = Arc::new(Engine::new(store, kernel, lan, lists.clone(), trial));
+    let (later, words) = std::sync::mpsc::channel();
+    let engine = Arc::new(Engine::new(store, kernel, lan, lists.clone(), trial, later));
     engine.resume_trial();
+    engine.recover();
     engine.reconcile("start");
     let control = Control::at(control_path, &mut handed)?;
     let plugin_socket = handed.socket(&args.docker_plugin)?;
@@ -87,6 +89,11 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
     let docker = engine.clone();
     plugin.serve(Arc::new(move |request| docker.handle(request)), lists)?;
 
+    let putting_off = engine.clone();
+    std::thread::Builder::new()
+        .name("later".into())
+        .spawn(move || putting_off.do_later(&words))
+        .context("a thread")?;
     let (watcher, period) = (engine.clone(), Duration::from_secs(args.reconcile.max(1)));
     std::thread::Builder::new()
         .name("watch".into())

@@ -78,6 +78,33 @@ fn what_was_committed_is_there_after_opening_again() {
 }
 
 #[test]
+fn what_was_deferred_is_in_memory_at_once_and_on_the_disk_with_the_next_commit() {
+    let directory = directory("deferred");
+    let mut store = Store::open(&directory, seed()).unwrap();
+    let [first, rest @ ..] = &changes()[..] else { panic!("there are changes") };
+    store.defer(vec![first.clone()]);
+    let mut expected = State::new(seed());
+    expected.apply(first.clone());
+    assert_eq!(*store.state(), expected);
+    drop(store);
+    // As after a kill.
+    let mut store = Store::open(&directory, seed()).unwrap();
+    assert_eq!(*store.state(), State::new(seed()));
+    store.defer(vec![first.clone()]);
+    store.commit(rest.to_vec()).unwrap();
+    let before = store.state().clone();
+    drop(store);
+    let mut store = Store::open(&directory, seed()).unwrap();
+    assert_eq!(*store.state(), before);
+    let gone = Change::DelEndpoint(before.endpoints.keys().next().unwrap().clone());
+    store.defer(vec![gone]);
+    store.flush().unwrap();
+    drop(store);
+    assert!(Store::open(&directory, seed()).unwrap().state().endpoints.is_empty());
+    fs::remove_dir_all(directory).unwrap();
+}
+
+#[test]
 fn an_export_imported_elsewhere_is_the_same_state() {
     let (one, other) = (directory("export"), directory("import"));
     let mut store = Store::open(&one, seed()).unwrap();

@@ -1,7 +1,6 @@
 //! Attach and detach of a namespace.
 
 use std::net::IpAddr;
-use std::sync::MutexGuard;
 
 use ashore_core::allocate::Known;
 use ashore_core::attach::AttachError;
@@ -19,7 +18,7 @@ use ashore_kernel::{Namespace, OnError};
 use ashore_wire::conflict::Profile;
 use ipnet::IpNet;
 
-use super::{Engine, Inner, is_gone, now};
+use super::{Engine, Inner, Locked, is_gone, now};
 use crate::daemon::refusal;
 
 impl Engine {
@@ -45,8 +44,11 @@ impl Engine {
 
         // From here on a crash is found at the next start: the endpoint is written down before the kernel is touched.
         inner.commit(vec![Change::PutEndpoint(endpoint.clone())])?;
-        match inner.put_on_lan(&observed, &endpoint) {
+        match inner.carry_out(&observed, std::slice::from_ref(&netns)) {
             Ok(observed) => {
+                let attached = inner.state().attached(&endpoint, now());
+                inner.store.defer(attached);
+                self.soon();
                 self.follow(&inner, &observed);
                 self.lan.announce(inner.state(), &endpoint);
                 let endpoint = Endpoint { stage: Stage::Attached, ..endpoint };
@@ -67,11 +69,11 @@ impl Engine {
     /// already, which is the common case: the next candidates are probed ahead.
     fn reserve<'a>(
         &'a self,
-        mut inner: MutexGuard<'a, Inner>,
+        mut inner: Locked<'a>,
         spec: &AttachSpec,
         netns: &Netns,
         shim: &mut Option<IfName>,
-    ) -> Result<(MutexGuard<'a, Inner>, Observed, Endpoint), Refusal> {
+    ) -> Result<(Locked<'a>, Observed, Endpoint), Refusal> {
         loop {
             let observed = inner.observe(std::slice::from_ref(netns))?;
             let Some(inside) = observed.netns.get(netns) else {
@@ -159,10 +161,10 @@ impl Engine {
     /// Looks for addresses on the LAN with the lock let go, while nobody else can take them.
     pub(super) fn probe<'a>(
         &'a self,
-        mut inner: MutexGuard<'a, Inner>,
+        mut inner: Locked<'a>,
         network: &Network,
         unclear: &[IpAddr],
-    ) -> Result<MutexGuard<'a, Inner>, Refusal> {
+    ) -> Result<Locked<'a>, Refusal> {
         // The parent may have come back a moment ago.
         self.lan.follow(inner.state(), &inner.observe(&[])?.host);
         inner.held.extend(unclear);
@@ -191,6 +193,7 @@ impl Engine {
             });
         }
         let (observed, warnings) = inner.take_off_lan(&endpoint)?;
+        self.soon();
         self.follow(&inner, &observed);
         Ok(Reply::Done { warnings })
     }
@@ -205,27 +208,15 @@ impl Inner {
         Ok(())
     }
 
-    /// Carries out the plan for an endpoint that is written down, and records that it is done.
-    pub(super) fn put_on_lan(
-        &mut self,
-        observed: &Observed,
-        endpoint: &Endpoint,
-    ) -> Result<Observed, Refusal> {
-        let netns: Vec<Netns> = endpoint.netns().cloned().into_iter().collect();
-        let observed = self.carry_out(observed, &netns)?;
-        let attached = self.state().attached(endpoint, now());
-        self.commit(attached)?;
-        Ok(observed)
-    }
-
-    /// Takes an endpoint off the LAN. What fails stays written down as unfinished, for the next reconciliation.
+    /// Takes an endpoint off the LAN. The record that it is off can wait: until then it is known to be going. What fails
+    /// stays written down as unfinished, for the next reconciliation.
     pub(super) fn take_off_lan(&mut self, endpoint: &Endpoint) -> Result<(Observed, Vec<String>), Refusal> {
         self.commit(vec![Change::PutEndpoint(Endpoint { stage: Stage::Detaching, ..endpoint.clone() })])?;
         let netns: Vec<Netns> = endpoint.netns().cloned().into_iter().collect();
         let (observed, errors) = self.sweep(&netns)?;
         if errors.is_empty() {
             let detached = self.state().detached(endpoint, now());
-            self.commit(detached)?;
+            self.store.defer(detached);
         }
         Ok((
             observed,

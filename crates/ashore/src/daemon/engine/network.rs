@@ -1,7 +1,6 @@
 //! Networks: made, shown, removed; and the state replaced.
 
 use std::net::IpAddr;
-use std::sync::MutexGuard;
 
 use ashore_core::attach::AttachError;
 use ashore_core::endpoint::Endpoint;
@@ -16,7 +15,7 @@ use ashore_core::{IfName, NetworkName};
 use ashore_wire::conflict::Profile;
 use ipnet::IpNet;
 
-use super::{Engine, Inner};
+use super::{Engine, Inner, Locked};
 use crate::daemon::refusal;
 
 impl Engine {
@@ -63,10 +62,7 @@ impl Engine {
     }
 
     /// The network that is asked for, if it can be made.
-    pub(super) fn checked(
-        &self,
-        spec: &NetworkSpec,
-    ) -> Result<(MutexGuard<'_, Inner>, Observed, Network), Refusal> {
+    pub(super) fn checked(&self, spec: &NetworkSpec) -> Result<(Locked<'_>, Observed, Network), Refusal> {
         let host = self.lock().observe(&[])?.host;
         let network = self.complete(spec, &host)?;
         network.check(&host).map_err(|error| refusal::network(&error))?;

@@ -2,7 +2,6 @@
 //! engine chose itself.
 
 use std::net::IpAddr;
-use std::sync::MutexGuard;
 
 use ashore_core::EndpointName;
 use ashore_core::allocate::{AddressError, Known};
@@ -14,7 +13,7 @@ use ashore_core::request::{Preparation, Refusal, Reply};
 use ashore_core::state::Change;
 use ipnet::IpNet;
 
-use super::{Engine, Inner};
+use super::{Engine, Inner, Locked};
 use crate::daemon::refusal;
 
 impl Engine {
@@ -78,11 +77,11 @@ impl Engine {
     /// Addresses that another IPAM driver chose, which looks at no LAN, are looked for as Ashore's own would be.
     fn look_for<'a>(
         &'a self,
-        mut inner: MutexGuard<'a, Inner>,
+        mut inner: Locked<'a>,
         network: &Network,
         name: Option<&EndpointName>,
         addresses: &[IpNet],
-    ) -> Result<MutexGuard<'a, Inner>, Refusal> {
+    ) -> Result<Locked<'a>, Refusal> {
         loop {
             inner.check_foreign(self, network, name, addresses)?;
             let unclear = self.unclear(network, addresses);

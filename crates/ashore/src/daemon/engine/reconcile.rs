@@ -32,6 +32,19 @@ impl Engine {
         }
     }
 
+    /// At the start: what a kill has left whole has only lost its record.
+    pub(crate) fn recover(&self) {
+        let mut inner = self.lock();
+        let recovered = inner.observe(&all_netns(inner.state())).and_then(|observed| {
+            let whole = inner.state().endpoints.values().filter(|endpoint| endpoint.is_whole(&observed));
+            let records = whole.flat_map(|endpoint| inner.state().attached(endpoint, now())).collect();
+            inner.commit(records)
+        });
+        if let Err(refusal) = recovered {
+            tracing::error!("{refusal}");
+        }
+    }
+
     /// What a request began and could not finish, for want of a disk that takes writes, is finished before the next one
     /// begins, and does not stand in its way.
     pub(super) fn finish_what_was_cut_short(&self) {
@@ -41,6 +54,7 @@ impl Engine {
     }
 
     fn try_reconcile(&self, inner: &mut Inner) -> Result<(usize, Observed), Refusal> {
+        inner.flush();
         let netns = all_netns(inner.state());
         let observed = inner.observe(&netns)?;
         let going = inner.going();

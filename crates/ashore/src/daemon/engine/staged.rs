@@ -13,7 +13,7 @@ use ashore_core::desired::engine_link_name;
 use ashore_core::endpoint::{Endpoint, Home, Source, Stage};
 use ashore_core::name::IfName;
 use ashore_core::network::{EngineNetwork, Network, NetworkError};
-use ashore_core::observed::View;
+use ashore_core::observed::{Observed, View};
 use ashore_core::pool::{Pool, PoolKey, UNTOLD};
 use ashore_core::request::{NetworkSpec, Owner, PoolWish, Refusal, RefusalKind, Reply, Reservation, Staged};
 use ashore_core::state::Change;
@@ -198,8 +198,8 @@ impl Engine {
             inner.state().detached(&holder, now())
         };
         inner.commit(changes)?;
-        let observed = inner.observe(&[])?;
-        self.follow(&inner, &observed);
+        inner.leftovers = true;
+        self.soon();
         Ok(done())
     }
 
@@ -241,7 +241,12 @@ impl Engine {
         let home = in_sandbox(&endpoint, sandbox);
         let endpoint = Endpoint { stage: Stage::Attaching, home, since: now(), ..endpoint };
         inner.commit(vec![Change::PutEndpoint(endpoint.clone())])?;
-        match inner.put_on_lan(&observed, &endpoint) {
+        let done = inner.carry_out(&observed, &[]).and_then(|observed| {
+            // At once: the kernel would not tell, since the engine moves the link.
+            let attached = inner.state().attached(&endpoint, now());
+            inner.commit(attached).map(|()| observed)
+        });
+        match done {
             Ok(observed) => {
                 self.follow(&inner, &observed);
                 self.lan.announce(inner.state(), &endpoint);
@@ -262,16 +267,15 @@ impl Engine {
     fn leave(&self, id: &str) -> Result<Reply, Refusal> {
         let mut inner = self.lock();
         let Some(endpoint) = inner.state().endpoint_of_engine(id).cloned() else { return Ok(done()) };
-        let warnings = inner.back_to_reserved(&endpoint)?;
-        let observed = inner.observe(&[])?;
+        let (observed, warnings) = inner.back_to_reserved(&endpoint)?;
         self.follow(&inner, &observed);
         Ok(Reply::Done { warnings })
     }
 
+    /// What has left the container takes the kernel 20 ms to delete, and nobody waits for it.
     fn delete(&self, id: &str) -> Result<Reply, Refusal> {
         let mut inner = self.lock();
         let Some(endpoint) = inner.state().endpoint_of_engine(id).cloned() else { return Ok(done()) };
-        let warnings = inner.back_to_reserved(&endpoint)?;
         // The engine's own IPAM does not say when it lets go of an address.
         let changes = if endpoint.source == Source::Engine {
             inner.state().detached(&endpoint, now())
@@ -281,7 +285,9 @@ impl Engine {
             vec![Change::PutEndpoint(Endpoint { stage: Stage::Reserved, home, ..endpoint })]
         };
         inner.commit(changes)?;
-        Ok(Reply::Done { warnings })
+        inner.leftovers = true;
+        self.soon();
+        Ok(done())
     }
 }
 
@@ -425,10 +431,11 @@ impl Inner {
     }
 
     /// Takes an endpoint's link and routes off the host, and keeps its addresses.
-    pub(super) fn back_to_reserved(&mut self, endpoint: &Endpoint) -> Result<Vec<String>, Refusal> {
+    fn back_to_reserved(&mut self, endpoint: &Endpoint) -> Result<(Observed, Vec<String>), Refusal> {
         self.commit(vec![Change::PutEndpoint(as_reserved(endpoint))])?;
-        let (_, errors) = self.sweep(&[])?;
-        Ok(errors.iter().map(|error| format!("{error}; it is tried again every minute")).collect())
+        let (observed, errors) = self.sweep(&[])?;
+        let left = errors.iter().map(|error| format!("{error}; it is tried again every minute"));
+        Ok((observed, left.collect()))
     }
 
     pub(super) fn engine_network(&self, id: &str) -> Result<Network, Refusal> {

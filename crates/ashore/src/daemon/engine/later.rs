@@ -1,0 +1,54 @@
+//! What need not be waited for: records that the kernel would make up for, and links that an engine has given back. It is
+//! done once nobody has asked for anything for a moment, so that what comes in a row is done at once, and a container that
+//! starts again finds its link.
+
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
+
+use super::Engine;
+
+/// A row of requests is over when there was none for so long.
+const QUIET: Duration = Duration::from_millis(50);
+/// But it is not waited for longer than this.
+const MOST: Duration = Duration::from_secs(1);
+
+impl Engine {
+    /// Has it done.
+    pub(super) fn soon(&self) {
+        // The thread ends with the daemon alone.
+        let _ = self.later.send(());
+    }
+
+    /// Does it for ever.
+    pub(crate) fn do_later(&self, words: &Receiver<()>) {
+        while words.recv().is_ok() {
+            let end = Instant::now() + MOST;
+            while Instant::now() < end && words.recv_timeout(QUIET).is_ok() {}
+            self.catch_up();
+        }
+    }
+
+    fn catch_up(&self) {
+        let mut inner = self.lock();
+        inner.flush();
+        if !std::mem::take(&mut inner.leftovers) {
+            return;
+        }
+        match inner.sweep(&[]) {
+            Ok((observed, errors)) => {
+                for error in &errors {
+                    tracing::warn!("{error}; it is tried again every minute");
+                }
+                self.follow(&inner, &observed);
+            }
+            Err(refusal) => tracing::error!("{refusal}; the next reconciliation tries again"),
+        }
+    }
+
+    /// Waits for the request that is under way, and writes what was put off. No other request begins after it.
+    pub(crate) fn finish(&self) {
+        let mut inner = self.lock();
+        inner.flush();
+        std::mem::forget(inner);
+    }
+}
