@@ -106,6 +106,9 @@ impl Store {
 
     /// Makes changes, all or none. When it returns they are on the disk.
     pub fn commit(&mut self, changes: Vec<Change>) -> Result<(), StoreError> {
+        if changes.is_empty() {
+            return Ok(());
+        }
         let rows: Vec<Row> = self.deferred.iter().cloned().chain(changes.iter().map(document::row)).collect();
         self.write_rows(&rows)?;
         for change in changes {
