@@ -9,9 +9,18 @@ use tokio::task::JoinSet;
 
 use super::api::Api;
 
-/// The only one of these containers, by id, for which the engine does not answer within a time that it needs for no other.
-/// Once it has answered for all others, how long that took tells how quick it is, and a few times as long is enough.
-pub(super) async fn only_busy<'a>(api: &Api, ids: &[&'a str], patience: Duration) -> Option<&'a str> {
+/// Too little time for an engine, however quick it was before.
+const LEAST: Duration = Duration::from_millis(5);
+
+/// The only one of these containers, by id, for which the engine does not answer. Once it has answered for all others, how
+/// long that took tells how quick it is, and a few times as long is enough; none at all for one that `starts` by another
+/// sign.
+pub(super) async fn only_busy<'a>(
+    api: &Api,
+    ids: &[&'a str],
+    patience: Duration,
+    starts: impl Fn(&str) -> bool,
+) -> Option<&'a str> {
     let begun = Instant::now();
     let mut asked = JoinSet::new();
     for (at, id) in ids.iter().enumerate() {
@@ -26,15 +35,21 @@ pub(super) async fn only_busy<'a>(api: &Api, ids: &[&'a str], patience: Duration
     let mut wait = patience;
     while let Ok(Some(answered)) = tokio::time::timeout(wait, asked.join_next()).await {
         busy[answered.ok()?] = false;
-        if asked.len() == 1 {
-            wait = (patience / 4).max(3 * begun.elapsed()).min(patience);
+        if let [last] = left(ids, &busy).as_slice() {
+            if starts(last) {
+                break;
+            }
+            wait = (3 * begun.elapsed()).max(LEAST).min(patience);
         }
     }
     // An engine that finds nobody to answer any more complains in its log.
     asked.detach_all();
-    let mut left = ids.iter().zip(busy).filter(|(_, busy)| *busy);
-    match (left.next(), left.next()) {
-        (Some((id, _)), None) => Some(id),
+    match left(ids, &busy).as_slice() {
+        [one] => Some(one),
         _ => None,
     }
+}
+
+fn left<'a>(ids: &[&'a str], busy: &[bool]) -> Vec<&'a str> {
+    ids.iter().zip(busy).filter(|(_, busy)| **busy).map(|(id, _)| *id).collect()
 }

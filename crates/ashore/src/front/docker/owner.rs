@@ -135,11 +135,13 @@ async fn at_work_on(
     let may_be =
         |one: &&Container| one.waits_on(network) || (one.on(network).is_none() && one.state == "running");
     let candidates: Vec<&Container> = containers.iter().filter(may_be).collect();
+    let is_starting =
+        |id: &str| has_shim(id) && candidates.iter().any(|one| one.id == id && one.state != "running");
     let one = match candidates.as_slice() {
         [one] if has_shim(&one.id) => one,
         several => {
             let ids: Vec<&str> = several.iter().map(|container| container.id.as_str()).collect();
-            let id = only_busy(api, &ids, (LEAST + 10 * a_list_takes).min(MOST)).await?;
+            let id = only_busy(api, &ids, (LEAST + 10 * a_list_takes).min(MOST), is_starting).await?;
             several.iter().find(|container| container.id == id)?
         }
     };
