@@ -201,11 +201,14 @@ impl Inner {
         written
     }
 
-    /// Writes what was put off.
-    fn flush(&mut self) {
-        if let Err(error) = self.store.flush() {
-            tracing::error!("{error}; it is tried again with the next change");
+    /// Writes what was put off. What cannot be written is tried again with the next change.
+    fn flush(&mut self) -> Result<(), Refusal> {
+        let written = self.store.flush().map_err(|error| refusal::state(&error));
+        if let Err(refusal) = &written {
+            tracing::error!("{refusal}");
+            self.stopped = Some(refusal.clone());
         }
+        written
     }
 
     fn observe(&self, netns: &[Netns]) -> Result<Observed, Refusal> {

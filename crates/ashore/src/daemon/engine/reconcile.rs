@@ -54,7 +54,7 @@ impl Engine {
     }
 
     fn try_reconcile(&self, inner: &mut Inner) -> Result<(usize, Observed), Refusal> {
-        inner.flush();
+        let flushed = inner.flush();
         let netns = all_netns(inner.state());
         let observed = inner.observe(&netns)?;
         let going = inner.going();
@@ -82,6 +82,7 @@ impl Engine {
         let is_left = |going: &&Endpoint| left.steps.iter().any(|step| *step.place() == going.link().0);
         let recorded = marked.and_then(|()| inner.record_gone(going.iter().filter(|going| !is_left(going))));
         self.follow(inner, &observed);
+        flushed?;
         recorded?;
         inner.stopped = None;
         Ok((changed, observed))
