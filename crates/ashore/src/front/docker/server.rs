@@ -207,7 +207,8 @@ async fn answer_call(
     } else {
         read?
     };
-    if call.stage.is_some() && !body.is_empty() {
+    // One that does without a body can be repeated without it.
+    if !body.is_empty() && super::call(path, &[]).is_err() {
         visit.keep(unanswered.note(method, body, caller));
     }
     if call.attachment.depends_on_engine()
