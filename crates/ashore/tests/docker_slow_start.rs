@@ -1,0 +1,48 @@
+//! A container that takes its time to start is not taken for one that the engine has forgotten.
+
+mod home;
+
+use std::time::Duration;
+
+use home::site::on_engine;
+use home::{eventually, ip, reaches};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// The processes of a name; this program is in a process namespace of its own.
+fn processes(name: &str) -> Vec<Pid> {
+    let numbers = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
+        let pid: i32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
+        let comm = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+        (comm.trim() == name).then_some(Pid::from_raw(pid))
+    });
+    numbers.collect()
+}
+
+/// Its link lies on the host for longer than the daemon waits for anything else that is missing from the engine's list.
+#[test]
+fn its_link_waits_for_it() {
+    on_engine("sid", "docker, slow start", |site| {
+        site.create_lan();
+        // From the list that shows it the daemon learns which engine the network is of.
+        site.start("first", "");
+        let (home, docker) = (&site.home, &site.docker);
+        std::thread::scope(|scope| {
+            let run = ["run", "-d", "--init", "--name", "web", "--network", "lan", "box", "sleep", "1000"];
+            let run = scope.spawn(move || docker.run(&run).unwrap());
+            eventually("its link is made", || home.made_links().iter().any(|link| link.starts_with("ash")));
+            let containerd = processes("containerd");
+            assert!(!containerd.is_empty());
+            containerd.iter().for_each(|pid| kill(*pid, Signal::SIGSTOP).unwrap());
+            std::thread::sleep(Duration::from_secs(45));
+            containerd.iter().for_each(|pid| kill(*pid, Signal::SIGCONT).unwrap());
+            let ran = run.join().unwrap();
+            assert_eq!(ran.code, Some(0), "{}\n{}", ran.stderr, site.logs());
+        });
+        reaches(&home.laptop, ip(&site.address_of("web").0));
+        reaches(&home.nas, ip(&site.address_of("web").0));
+        site.ok("rm -f web first");
+        site.ok("network rm lan");
+        site.assert_nothing_left();
+    });
+}
