@@ -23,6 +23,8 @@ fn all(home: &Home, container: &Machine) -> String {
         view.neighbours.clear();
         // The kernel ends its own duplicate address detection when it pleases.
         view.addresses.iter_mut().for_each(|address| address.unsteady = false);
+        // The kernel takes its time to see that a bridge without ports has none.
+        view.links.iter_mut().for_each(|link| link.carrier = false);
         format!("{view:?}")
     };
     let state = home.ok("state export");
