@@ -33,9 +33,13 @@ fn its_link_waits_for_it() {
             eventually("its link is made", || home.made_links().iter().any(|link| link.starts_with("ash")));
             let containerd = processes("containerd");
             assert!(!containerd.is_empty());
-            containerd.iter().for_each(|pid| kill(*pid, Signal::SIGSTOP).unwrap());
+            for pid in &containerd {
+                kill(*pid, Signal::SIGSTOP).unwrap();
+            }
             std::thread::sleep(Duration::from_secs(45));
-            containerd.iter().for_each(|pid| kill(*pid, Signal::SIGCONT).unwrap());
+            for pid in &containerd {
+                kill(*pid, Signal::SIGCONT).unwrap();
+            }
             let ran = run.join().unwrap();
             assert_eq!(ran.code, Some(0), "{}\n{}", ran.stderr, site.logs());
         });

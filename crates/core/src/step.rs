@@ -315,6 +315,30 @@ impl Step {
         }
     }
 
+    /// The link that it is about.
+    pub fn link(&self) -> &IfName {
+        match self {
+            Step::AddLink { link, .. } => &link.name,
+            Step::DelLink { link, .. }
+            | Step::SetAlias { link, .. }
+            | Step::SetNoLinkLocal { link, .. }
+            | Step::SetMaster { link, .. }
+            | Step::SetPort { link, .. }
+            | Step::SetMtu { link, .. }
+            | Step::SetGvrp { link, .. }
+            | Step::SetUp { link, .. }
+            | Step::AddAddress { link, .. }
+            | Step::DelAddress { link, .. }
+            | Step::AddNeighbour { link, .. }
+            | Step::DelNeighbour { link, .. }
+            | Step::PutHostAddress { link, .. }
+            | Step::DelHostAddress { link, .. } => link,
+            Step::SetRoute { route, .. } | Step::DelRoute { route, .. } => &route.dev,
+            Step::Reroute { route, .. } => &route.route.dev,
+            Step::SetSysctl { sysctl, .. } => &sysctl.link,
+        }
+    }
+
     /// The step that takes this one back. Nothing takes back the deletion of a link, which planning again makes anew, or a
     /// sysctl of unknown former value.
     pub fn inverse(&self) -> Option<Step> {

@@ -132,6 +132,7 @@ impl Kernel {
             on_error,
             places: HashMap::new(),
             batch: Batch::default(),
+            refused: Vec::new(),
             outcome: Outcome::default(),
         };
         for step in steps {
@@ -176,6 +177,8 @@ struct Run<'a> {
     on_error: OnError,
     places: HashMap<Place, Option<Inside>>,
     batch: Batch,
+    /// Links that could not be made. Whatever has such a name is somebody else's.
+    refused: Vec<(Place, IfName)>,
     outcome: Outcome,
 }
 
@@ -195,6 +198,9 @@ impl Run<'_> {
             if self.must_stop() {
                 return;
             }
+        }
+        if self.is_refused(step) {
+            return;
         }
         let added = match step {
             Step::SetSysctl { place, sysctl, value, .. } => {
@@ -230,10 +236,30 @@ impl Run<'_> {
         match answers {
             Ok(answers) => {
                 for (step, answer) in steps.iter().zip(answers) {
-                    self.settle(step, answer);
+                    if self.is_refused(step) {
+                        self.untag(step, &answer);
+                    } else {
+                        self.settle(step, answer);
+                    }
                 }
             }
             Err(error) => self.settle(&steps[0], Err(nack_of(&error))),
+        }
+    }
+
+    /// Whether a step was meant for a link that could not be made.
+    fn is_refused(&self, step: &Step) -> bool {
+        self.refused.iter().any(|(place, link)| place == step.place() && link == step.link())
+    }
+
+    /// What followed the making of a link in the same call has met whoever was quicker to take its name. By the tag alone
+    /// it would be taken for Ashore's.
+    fn untag(&mut self, step: &Step, answer: &Result<(), Nack>) {
+        if let Step::SetAlias { place, link, .. } = step
+            && answer.is_ok()
+        {
+            let none = message::set_link(link.as_str(), LinkAttribute::IfAlias(String::new()));
+            let _ = self.send(place, vec![none]);
         }
     }
 
@@ -252,6 +278,9 @@ impl Run<'_> {
             // What was to be taken away is not there: so it is done, and nothing has to be put back.
             Err(nack) if is_removal(step) && is_absence(nack.errno) => {}
             Err(nack) => {
+                if let Step::AddLink { place, link } = step {
+                    self.refused.push((place.clone(), link.name.clone()));
+                }
                 if !self.must_stop() {
                     self.outcome.errors.push(StepError::new(step, nack));
                 }

@@ -115,6 +115,33 @@ fn going_on_after_an_error_makes_all_that_can_be_made() {
 }
 
 #[test]
+fn a_link_whose_name_somebody_else_was_quicker_to_take_is_left_alone() {
+    let ground = Ground::new();
+    let theirs = link("br9", LinkType::Bridge);
+    let add = Step::AddLink { place: Place::Host, link: theirs };
+    assert!(ground.kernel.apply(std::slice::from_ref(&add), OnError::Undo).errors.is_empty());
+    let before = ground.kernel.observe(&[]).unwrap().host;
+    let tag = Some(Tag::Vlan(name("br9")));
+    let steps = [
+        add,
+        Step::SetAlias { place: Place::Host, link: name("br9"), tag },
+        Step::SetUp { place: Place::Host, link: name("br9"), up: true },
+        Step::AddAddress {
+            place: Place::Host,
+            link: name("br9"),
+            address: Address { net: "10.7.0.1/24".parse().unwrap(), nodad: false },
+        },
+    ];
+    for on_error in [OnError::GoOn, OnError::Undo] {
+        let outcome = ground.kernel.apply(&steps, on_error);
+        assert_eq!((outcome.errors.len(), outcome.done.len()), (1, 0), "{outcome:?}");
+        let after = ground.kernel.observe(&[]).unwrap().host;
+        assert_eq!(after.link(&name("br9")).unwrap().alias, before.link(&name("br9")).unwrap().alias);
+        assert!(after.addresses.iter().all(|address| address.net.addr().is_ipv6()), "{:?}", after.addresses);
+    }
+}
+
+#[test]
 fn a_refusal_has_the_kernels_words_the_command_and_what_helps() {
     let ground = Ground::new();
     let route = Route {

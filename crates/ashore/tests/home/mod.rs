@@ -20,8 +20,9 @@ pub struct Home {
     pub router: Machine,
     pub laptop: Machine,
     pub nas: Machine,
-    pub directory: tempfile::TempDir,
+    /// Dropped before the directory that has its log.
     pub daemon: Option<Daemon>,
+    pub directory: tempfile::TempDir,
 }
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_ashore");

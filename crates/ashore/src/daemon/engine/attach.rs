@@ -86,6 +86,9 @@ impl Engine {
             let network =
                 inner.state().network_of(&endpoint).expect("a draft is made on a network of the state");
             let network = network.clone();
+            if inner.brings_parent(&network, &observed)? {
+                continue;
+            }
             if self.brings_shim(&inner, &network, &endpoint, &observed)? {
                 *shim = Some(network.parent);
                 continue;
@@ -200,6 +203,16 @@ impl Engine {
 }
 
 impl Inner {
+    /// Makes a VLAN that is missing, or says what is in its way: without it nobody can be looked for. Tells whether it was
+    /// made.
+    pub(super) fn brings_parent(&self, network: &Network, observed: &Observed) -> Result<bool, Refusal> {
+        if network.conflict == Profile::Off || observed.host.link(&network.parent).is_some() {
+            return Ok(false);
+        }
+        let observed = self.carry_out(observed, &[])?;
+        Ok(observed.host.link(&network.parent).is_some())
+    }
+
     /// In the parents' own namespace the shim and its routes would be taken for what the endpoint left behind.
     pub(super) fn check_not_host(&self, namespace: &Namespace) -> Result<(), Refusal> {
         if *namespace == *self.kernel.host() {

@@ -160,6 +160,9 @@ impl Engine {
                 &known,
             );
             let address = chosen.map_err(|error| refusal::attach(&error))?;
+            if inner.brings_parent(&network, &observed)? {
+                continue;
+            }
             let reserved = inner.reserved(&network, name.clone(), address, wish.ip.is_some());
             if self.brings_shim(&inner, &network, &reserved, &observed)? {
                 *shim = Some(network.parent.clone());
