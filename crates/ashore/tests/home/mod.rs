@@ -37,7 +37,7 @@ impl Home {
         let nas = world.machine("nas", 9).unwrap();
         let directory = tempfile::tempdir().unwrap();
         let daemon = Some(Daemon::start(Path::new(PROGRAM), &nas, directory.path()).unwrap());
-        Home { world, router, laptop, nas, directory, daemon }
+        Home { world, router, laptop, nas, daemon, directory }
     }
 
     pub fn daemon(&self) -> &Daemon {
