@@ -1,5 +1,6 @@
 //! strace, by which a call of a running daemon fails, or is its last.
 
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -30,10 +31,28 @@ impl Strace {
         Faults(self.attach(process, calls, fault, &[]))
     }
 
+    /// The same for its thread of a name alone.
+    pub fn inject_in_thread(&self, process: u32, name: &str, calls: &str, fault: &str) -> Faults {
+        let tasks = std::fs::read_dir(format!("/proc/{process}/task")).unwrap().flatten();
+        let called =
+            |task: &PathBuf| std::fs::read_to_string(task.join("comm")).is_ok_and(|comm| comm.trim() == name);
+        let task = tasks.map(|task| task.path()).find(called).unwrap();
+        let mut command = self.own_command(calls, fault);
+        let strace = command.arg("-p").arg(task.file_name().unwrap()).spawn().unwrap();
+        wait_until(|| is_traced(&task));
+        Faults(strace)
+    }
+
     /// Starts a program whose calls, and those of what it starts, meet a fault.
     pub fn command(&self, calls: &str, fault: &str) -> Command {
+        let mut command = self.own_command(calls, fault);
+        command.arg("-f");
+        command
+    }
+
+    fn own_command(&self, calls: &str, fault: &str) -> Command {
         let mut command = Command::new(self.0.path("usr/bin/strace"));
-        command.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={calls}")]);
+        command.args(["-qq", "-o", "/dev/null", "-e", &format!("trace={calls}")]);
         command.args(["-e", &format!("inject={calls}:{fault}")]);
         self.0.equip(&mut command).stdin(Stdio::null());
         command
@@ -42,12 +61,16 @@ impl Strace {
     fn attach(&self, process: u32, calls: &str, fault: &str, more: &[&str]) -> Child {
         let mut command = self.command(calls, fault);
         let strace = command.args(["-p", &process.to_string()]).args(more).spawn().unwrap();
-        let end = Instant::now() + Duration::from_secs(10);
-        while !all_traced(process) {
-            assert!(Instant::now() < end, "strace does not attach");
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        wait_until(|| all_traced(process));
         strace
+    }
+}
+
+fn wait_until(traced: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(10);
+    while !traced() {
+        assert!(Instant::now() < end, "strace does not attach");
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 
@@ -62,8 +85,10 @@ impl Drop for Faults {
 
 fn all_traced(process: u32) -> bool {
     let Ok(tasks) = std::fs::read_dir(format!("/proc/{process}/task")) else { return false };
-    tasks.flatten().all(|task| {
-        let status = std::fs::read_to_string(task.path().join("status")).unwrap_or_default();
-        status.lines().any(|line| line.starts_with("TracerPid:") && !line.ends_with("\t0"))
-    })
+    tasks.flatten().all(|task| is_traced(&task.path()))
+}
+
+fn is_traced(task: &Path) -> bool {
+    let status = std::fs::read_to_string(task.join("status")).unwrap_or_default();
+    status.lines().any(|line| line.starts_with("TracerPid:") && !line.ends_with("\t0"))
 }
