@@ -161,6 +161,9 @@ pub(crate) struct LabArgs {
     /// Leave it standing, with a shell in any machine of it
     #[arg(long)]
     pub(crate) keep: bool,
+    /// Show a VLAN as well: 200, on the same cables and behind the same router
+    #[arg(long)]
+    pub(crate) vlan: bool,
     /// Print {"ok", "rows"} as JSON and nothing else
     #[arg(long, conflicts_with = "keep")]
     pub(crate) json: bool,

@@ -7,26 +7,11 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use ashore_lab::{Ran, cannot_run};
+use home::demonstration::{all_as_expected, as_nobody, for_anybody, refused_without_8021q};
 use home::strace::Strace;
 use home::{PROGRAM, eventually, is_root};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-
-/// The program where anybody may run it.
-fn for_anybody(directory: &Path) -> std::path::PathBuf {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let program = directory.join("ashore");
-    std::fs::copy(PROGRAM, &program).unwrap();
-    program
-}
-
-/// As `nobody`, through util-linux.
-fn as_nobody(program: &Path) -> Command {
-    let mut command = Command::new("setpriv");
-    command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "--"]).arg(program);
-    command
-}
 
 fn mounts() -> String {
     std::fs::read_to_string("/proc/self/mounts").unwrap()
@@ -37,22 +22,10 @@ fn links() -> Vec<String> {
     kernel.observe(&[]).unwrap().host.links.iter().map(|link| link.name.to_string()).collect()
 }
 
-fn assert_all_as_expected(ran: Ran) {
-    let report: serde_json::Value = serde_json::from_str(&ran.expect_success()).unwrap();
-    assert_eq!(report["ok"], true, "{report:#}");
-    let rows = report["rows"].as_array().unwrap();
-    assert!(rows.len() >= 10, "{report:#}");
-    for row in rows {
-        assert_eq!(row["reached"], row["expected"], "{row}");
-        assert_eq!(row["rtt_us"].is_u64(), row["reached"].as_bool().unwrap(), "{row}");
-    }
-    assert!(rows.iter().any(|row| row["expected"] == false), "the contrast is part of it");
-}
-
 #[test]
 fn as_root_it_touches_nothing_of_the_hosts() {
     let before = (links(), mounts());
-    assert_all_as_expected(Ran::of(Command::new(PROGRAM).args(["lab", "--json"])).unwrap());
+    all_as_expected(Ran::of(Command::new(PROGRAM).args(["lab", "--json"])).unwrap());
     assert_eq!((links(), mounts()), before);
 }
 
@@ -63,7 +36,19 @@ fn as_an_ordinary_user() {
     }
     let directory = tempfile::tempdir().unwrap();
     let program = for_anybody(directory.path());
-    assert_all_as_expected(Ran::of(as_nobody(&program).args(["lab", "--json"])).unwrap());
+    all_as_expected(Ran::of(as_nobody(&program).args(["lab", "--json"])).unwrap());
+}
+
+/// A kernel that has no VLANs refuses before anything is built. One that has them is `vm_lab`'s.
+#[test]
+fn a_vlan_on_a_kernel_that_has_none() {
+    let ran = Ran::of(Command::new(PROGRAM).args(["lab", "--vlan", "--json"])).unwrap();
+    // Where it has them there is nothing to refuse.
+    if ran.code == Some(0) {
+        all_as_expected(ran);
+    } else {
+        refused_without_8021q(&ran);
+    }
 }
 
 #[test]

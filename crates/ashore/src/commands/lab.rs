@@ -7,15 +7,20 @@ use std::time::Instant;
 
 use anyhow::Context;
 use ashore_core::link::{LinkSpec, LinkType, MacvlanMode, Place};
+use ashore_core::observed::{Link, ObservedKind};
 use ashore_core::step::Step;
 use ashore_kernel::{SandboxError, enter_sandbox};
-use ashore_lab::{Daemon, Machine, World};
+use ashore_lab::{Daemon, Machine, World, WorldError};
 use serde::Serialize;
 
 use super::table;
 use crate::cli::LabArgs;
 use crate::client::{Failure, print_json};
 use crate::out::say;
+
+mod vlan;
+
+use vlan::Vlan;
 
 /// Who reaches whom.
 #[derive(Debug, Serialize)]
@@ -47,30 +52,42 @@ pub(crate) fn run(args: &LabArgs) -> Result<(), Failure> {
         SandboxError::Restricted { remedy, .. } => Failure::Restricted { message: error.to_string(), remedy },
         SandboxError::System { .. } => Failure::Internal(error.into()),
     })?;
+    if args.vlan {
+        vlan::check_kernel()?;
+    }
     let say = |text: &str| {
         if !args.json {
             say!("{text}");
         }
     };
     let started = Instant::now();
-    let lab = Lab::build(Path::new(DIRECTORY)).context("building the lab")?;
+    let lab = Lab::build(Path::new(DIRECTORY), args.vlan).context("building the lab")?;
     say(
         "A home LAN in network namespaces of its own: a switch, a router (192.168.88.1), a laptop (.50), two NAS hosts",
     );
     say(
-        "(nas1 .9, nas2 .10), and four containers that have no network yet. Nothing outside of it is touched.\n",
+        "(nas1 .9, nas2 .10), and four containers that have no network yet. Nothing outside of it is touched.",
     );
+    if args.vlan {
+        say(vlan::INTRODUCTION);
+    }
+    say("");
     lab.attach(&say)?;
 
-    let mut rows = lab.matrix()?;
-    say("\nWho reaches whom:\n");
-    let contrast = lab.contrast()?;
-    if !args.json {
-        show(&rows);
-        say!("\nFor contrast, a macvlan made by hand on nas1, without Ashore:\n");
-        show(&contrast);
+    let mut rows = Vec::new();
+    let mut tell = |heading: &str, answers: Vec<Row>| {
+        if !args.json {
+            say!("\n{heading}\n");
+            show(&answers);
+        }
+        rows.extend(answers);
+    };
+    tell("Who reaches whom:", lab.matrix()?);
+    tell("For contrast, a macvlan made by hand on nas1, without Ashore:", lab.contrast()?);
+    if let Some(vlan) = &lab.vlan {
+        tell("VLAN 200, by the same cables:", vlan.matrix(&lab)?);
+        tell("For contrast, while the router forwards nothing:", vlan.contrast(&lab)?);
     }
-    rows.extend(contrast);
     if args.keep {
         lab.keep()?;
     }
@@ -81,6 +98,9 @@ pub(crate) fn run(args: &LabArgs) -> Result<(), Failure> {
         print_json(&Report { ok, rows })?;
     } else if left.is_empty() {
         say!("\nTaken away: not a link, route or address of Ashore's is left on nas1 and nas2.");
+        if args.vlan {
+            say!("nas1 has no eth0.200 any more, which came with the network and went with it.");
+        }
         say!("All of it took {:.1} s.", started.elapsed().as_secs_f32());
     }
     match (left.as_slice(), as_expected) {
@@ -106,6 +126,14 @@ fn show(rows: &[Row]) {
 struct Nas {
     machine: Machine,
     daemon: Daemon,
+    networks: Vec<Network>,
+}
+
+/// A network of a host's, with those of its containers that are to be on it.
+struct Network {
+    name: &'static str,
+    /// The options with which it is made.
+    options: String,
     containers: Vec<Machine>,
 }
 
@@ -113,32 +141,37 @@ struct Lab {
     laptop: Machine,
     router: Machine,
     nas: [Nas; 2],
+    vlan: Option<Vlan>,
     /// Holds the switch.
     world: World,
 }
 
 impl Lab {
-    fn build(directory: &Path) -> anyhow::Result<Self> {
+    fn build(directory: &Path, with_vlan: bool) -> anyhow::Result<Self> {
         let program = std::env::current_exe().context("this program's own path")?;
         let world = World::new(Some("/run/netns".into()))?;
         let router = world.machine("router", 1)?;
         let laptop = world.machine("laptop", 50)?;
-        let nas = |name: &str, last: u8, containers: &[&str]| -> anyhow::Result<Nas> {
+        let nas = |name: &str, last: u8, range: &str, containers: &[&str]| -> anyhow::Result<Nas> {
             let machine = world.machine(name, last)?;
             let daemon = Daemon::start(&program, &machine, &directory.join(name))?;
-            let containers = containers.iter().map(|name| world.container(name)).collect::<Result<_, _>>()?;
-            Ok(Nas { machine, daemon, containers })
+            let options =
+                format!("--parent eth0 --subnet 192.168.88.0/24 --ip-range {range} --gateway 192.168.88.1");
+            let lan = Network::new(&world, "lan", options, containers)?;
+            Ok(Nas { machine, daemon, networks: vec![lan] })
         };
-        let nas = [nas("nas1", 9, &["web", "media", "db"])?, nas("nas2", 10, &["backup"])?];
-        Ok(Lab { laptop, router, nas, world })
+        let mut nas = [
+            nas("nas1", 9, "192.168.88.192/28", &["web", "media", "db"])?,
+            nas("nas2", 10, "192.168.88.208/28", &["backup"])?,
+        ];
+        let vlan = with_vlan.then(|| Vlan::build(&world, &router, &mut nas[0])).transpose()?;
+        Ok(Lab { laptop, router, nas, vlan, world })
     }
 
-    /// Makes the network on both hosts and attaches all containers, as a user would type it.
+    /// Makes the networks of both hosts and attaches all containers, as a user would type it.
     fn attach(&self, say: &dyn Fn(&str)) -> Result<(), Failure> {
-        for (nas, range) in self.nas.iter().zip(["192.168.88.192/28", "192.168.88.208/28"]) {
-            let create = format!(
-                "network create lan --parent eth0 --subnet 192.168.88.0/24 --ip-range {range} --gateway 192.168.88.1"
-            );
+        for (nas, network) in self.networks() {
+            let create = format!("network create {} {}", network.name, network.options);
             if nas.machine.name() == "nas1" {
                 say(&format!("nas1$ ashore {create}"));
             }
@@ -148,14 +181,30 @@ impl Lab {
         let attach = "attach lan --netns /run/netns/web";
         say(&format!("nas1$ ashore plan {attach}"));
         say(first.run(&format!("plan {attach}"))?.trim_end());
-        for nas in &self.nas {
-            for container in &nas.containers {
-                let command = format!("attach lan --netns /run/netns/{}", container.name());
+        for (nas, network) in self.networks() {
+            for container in &network.containers {
+                let command = format!("attach {} --netns /run/netns/{}", network.name, container.name());
                 let answer = nas.run(&command)?;
                 say(&format!("{}$ ashore {command}\n{}", nas.machine.name(), answer.trim_end()));
             }
         }
         Ok(())
+    }
+
+    /// All networks, each with its host.
+    fn networks(&self) -> impl Iterator<Item = (&Nas, &Network)> {
+        self.nas.iter().flat_map(|nas| nas.networks.iter().map(move |network| (nas, network)))
+    }
+
+    /// All machines and containers.
+    fn machines(&self) -> impl Iterator<Item = &Machine> {
+        let hosts = self.nas.iter().flat_map(|nas| std::iter::once(&nas.machine).chain(nas.containers()));
+        [&self.laptop, &self.router].into_iter().chain(hosts).chain(self.vlan.iter().map(Vlan::camera))
+    }
+
+    fn machine(&self, name: &str) -> Result<&Machine, Failure> {
+        let found = self.machines().find(|machine| machine.name() == name);
+        found.ok_or_else(|| anyhow::anyhow!("there is no `{name}`").into())
     }
 
     fn address(&self, name: &str) -> Result<IpAddr, Failure> {
@@ -173,10 +222,8 @@ impl Lab {
     }
 
     fn matrix(&self) -> Result<Vec<Row>, Failure> {
-        let [nas1, nas2] = &self.nas;
-        let [web, media, _] = nas1.containers.as_slice() else {
-            return Err(anyhow::anyhow!("three containers").into());
-        };
+        let [nas1, _] = &self.nas;
+        let (web, media, backup) = (self.machine("web")?, self.machine("media")?, self.machine("backup")?);
         let [at_web, at_media, at_backup] =
             [self.address("web")?, self.address("media")?, self.address("backup")?];
         Ok(vec![
@@ -187,7 +234,7 @@ impl Lab {
             row(web, "nas1 (its own host)", HOST, true),
             row(web, "media (same host)", at_media, true),
             row(media, "backup (other host)", at_backup, true),
-            row(&nas2.containers[0], "web (other host)", at_web, true),
+            row(backup, "web (other host)", at_web, true),
             row(web, "router", GATEWAY, true),
             row(web, "laptop", LAPTOP, true),
             row(&self.laptop, "nas1", HOST, true),
@@ -217,11 +264,7 @@ impl Lab {
 
     /// Lets a person look around.
     fn keep(&self) -> Result<(), Failure> {
-        let machines: Vec<&Machine> = [&self.laptop, &self.router]
-            .into_iter()
-            .chain(self.nas.iter().flat_map(|nas| std::iter::once(&nas.machine).chain(&nas.containers)))
-            .collect();
-        let names: Vec<&str> = machines.iter().map(|machine| machine.name()).collect();
+        let names: Vec<&str> = self.machines().map(Machine::name).collect();
         say!(
             "\nIt stays until you end this with an empty line. A shell in any machine, by its name: {}.",
             names.join(", ")
@@ -237,7 +280,7 @@ impl Lab {
             {
                 return Ok(());
             }
-            let Some(machine) = machines.iter().find(|machine| machine.name() == line.trim()) else {
+            let Some(machine) = self.machines().find(|machine| machine.name() == line.trim()) else {
                 say!("there is no `{}`", line.trim());
                 continue;
             };
@@ -257,27 +300,44 @@ impl Lab {
 
     /// Detaches everything and removes the networks; what is left of Ashore's is the answer.
     fn take_away(&self) -> Result<Vec<String>, Failure> {
+        for (nas, network) in self.networks() {
+            for container in &network.containers {
+                nas.run(&format!("detach {} {}", network.name, container.name()))?;
+            }
+            nas.run(&format!("network rm {}", network.name))?;
+        }
         let mut left = Vec::new();
-        for nas in &self.nas {
-            for container in &nas.containers {
-                nas.run(&format!("detach lan {}", container.name()))?;
-            }
-            nas.run("network rm lan")?;
-            for machine in nas.containers.iter().chain([&nas.machine]) {
-                let view = machine.kernel().observe(&[]).map_err(anyhow::Error::from)?.host;
-                let links =
-                    view.links.iter().filter(|link| link.tag().is_some()).map(|link| link.name.to_string());
-                let ours =
-                    view.routes.iter().filter(|route| route.protocol == ashore_core::step::ROUTE_PROTOCOL);
-                let found = links.chain(ours.map(|route| route.route.to_string()));
-                left.extend(found.map(|what| format!("{what} on {}", machine.name())));
-            }
+        for machine in self.nas.iter().flat_map(|nas| nas.containers().chain([&nas.machine])) {
+            let view = machine.kernel().observe(&[]).map_err(anyhow::Error::from)?.host;
+            // No machine here has a VLAN's interface by itself.
+            let ours = |link: &&Link| link.tag().is_some() || matches!(link.kind, ObservedKind::Vlan { .. });
+            let links = view.links.iter().filter(ours).map(|link| link.name.to_string());
+            let routes =
+                view.routes.iter().filter(|route| route.protocol == ashore_core::step::ROUTE_PROTOCOL);
+            let found = links.chain(routes.map(|route| route.route.to_string()));
+            left.extend(found.map(|what| format!("{what} on {}", machine.name())));
         }
         Ok(left)
     }
 }
 
+impl Network {
+    fn new(
+        world: &World,
+        name: &'static str,
+        options: String,
+        containers: &[&str],
+    ) -> Result<Self, WorldError> {
+        let containers = containers.iter().map(|name| world.container(name)).collect::<Result<_, _>>()?;
+        Ok(Network { name, options, containers })
+    }
+}
+
 impl Nas {
+    fn containers(&self) -> impl Iterator<Item = &Machine> {
+        self.networks.iter().flat_map(|network| &network.containers)
+    }
+
     fn run(&self, command: &str) -> Result<String, Failure> {
         let words: Vec<&str> = command.split_whitespace().collect();
         let ran = self.daemon.run(&words).context("a client")?;

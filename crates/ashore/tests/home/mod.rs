@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test uses its own part of this")]
 
 pub mod booted;
+pub mod demonstration;
 pub mod frames;
 pub mod site;
 pub mod strace;

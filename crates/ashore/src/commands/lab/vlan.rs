@@ -1,0 +1,117 @@
+//! `ashore lab --vlan`: the same home with VLAN 200 on its cables, and a router on a stick between it and the LAN.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use anyhow::Context;
+use ashore_core::request::{Refusal, RefusalKind};
+use ashore_lab::{Machine, World, WorldError};
+use ipnet::IpNet;
+use nix::errno::Errno;
+
+use super::{LAPTOP, Lab, Nas, Network, Row, row};
+use crate::client::Failure;
+
+pub(super) const INTRODUCTION: &str = "On the same cables is VLAN 200: the router is 10.0.200.1 in it, and a camera (.50) and a fifth container are in it alone.";
+
+const ID: u16 = 200;
+const ROUTER: IpAddr = address(1);
+/// What the network reserves for its host.
+const HOST: IpAddr = address(9);
+const CAMERA: IpAddr = address(50);
+
+const fn address(last: u8) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::new(10, 0, 200, last))
+}
+
+fn in_subnet(ip: IpAddr) -> IpNet {
+    IpNet::new(ip, 24).expect("24 bits fit")
+}
+
+/// What the lab has besides with a VLAN.
+pub(super) struct Vlan {
+    /// Plugged into the switch like all, and without an address that is not the VLAN's.
+    camera: Machine,
+}
+
+/// Refuses where the kernel has no VLANs. That shows on a switch that nobody is plugged into, so nothing is built yet.
+pub(super) fn check_kernel() -> Result<(), Failure> {
+    let switch = World::new(None).context("a switch")?;
+    match switch.switch().add_vlan("br0", ID, in_subnet(ROUTER)) {
+        Err(WorldError::Step(error)) if error.errno == Errno::EOPNOTSUPP => Err(Refusal {
+            kind: RefusalKind::Kernel,
+            message: format!("this kernel has no VLANs, its module 8021q is missing or not loaded: {error}"),
+            hint: Some(
+                "sudo modprobe 8021q; where there is no such module, a kernel that has it, or the lab without --vlan"
+                    .into(),
+            ),
+        }
+        .into()),
+        tried => Ok(tried.context("a VLAN")?),
+    }
+}
+
+impl Vlan {
+    /// Adds the VLAN to the router, a camera to the switch, and a network with a container to a host.
+    pub(super) fn build(world: &World, router: &Machine, nas: &mut Nas) -> anyhow::Result<Self> {
+        router.add_vlan("eth0", ID, in_subnet(ROUTER))?;
+        route(router, true)?;
+        let camera = world.container("camera")?;
+        world.plug_in(&camera)?;
+        camera.add_vlan("eth0", ID, in_subnet(CAMERA))?;
+        camera.add_default_route("eth0.200", ROUTER)?;
+        let options = format!(
+            "--parent eth0 --vlan {ID} --subnet {} --ip-range 10.0.200.192/27 --gateway {ROUTER} --aux-address host={HOST}",
+            in_subnet(ROUTER).trunc()
+        );
+        nas.networks.push(Network::new(world, "vlan200", options, &["sensor"])?);
+        Ok(Vlan { camera })
+    }
+
+    pub(super) fn camera(&self) -> &Machine {
+        &self.camera
+    }
+
+    /// Within the VLAN, and by the router between it and the LAN.
+    pub(super) fn matrix(&self, lab: &Lab) -> Result<Vec<Row>, Failure> {
+        let at_sensor = lab.address("sensor")?;
+        let mut rows = self.within(lab)?;
+        rows.push(row(lab.machine("sensor")?, "router", ROUTER, true));
+        rows.extend(across(lab, true)?);
+        rows.push(row(&lab.router, "sensor", at_sensor, true));
+        Ok(rows)
+    }
+
+    /// Who needs the router, and who does not.
+    pub(super) fn contrast(&self, lab: &Lab) -> Result<Vec<Row>, Failure> {
+        route(&lab.router, false).context("the router")?;
+        let mut rows = self.within(lab)?;
+        rows.extend(across(lab, false)?);
+        route(&lab.router, true).context("the router")?;
+        Ok(rows)
+    }
+
+    /// What stays in the VLAN.
+    fn within(&self, lab: &Lab) -> Result<Vec<Row>, Failure> {
+        let (sensor, at_sensor) = (lab.machine("sensor")?, lab.address("sensor")?);
+        Ok(vec![
+            row(&self.camera, "sensor", at_sensor, true),
+            row(sensor, "camera", CAMERA, true),
+            row(&lab.nas[0].machine, "sensor (its own container)", at_sensor, true),
+            row(sensor, "nas1 (its own host)", HOST, true),
+        ])
+    }
+}
+
+/// What goes from the LAN to the VLAN or back.
+fn across(lab: &Lab, expected: bool) -> Result<Vec<Row>, Failure> {
+    let (sensor, at_sensor) = (lab.machine("sensor")?, lab.address("sensor")?);
+    Ok(vec![
+        row(&lab.laptop, "sensor (LAN to VLAN)", at_sensor, expected),
+        row(sensor, "laptop (VLAN to LAN)", LAPTOP, expected),
+        row(lab.machine("web")?, "sensor (same host, LAN to VLAN)", at_sensor, expected),
+    ])
+}
+
+fn route(router: &Machine, on: bool) -> Result<(), WorldError> {
+    router.set_ipv4_conf("all", "forwarding", i32::from(on))
+}

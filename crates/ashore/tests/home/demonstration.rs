@@ -1,0 +1,46 @@
+//! What `ashore lab` shows, and to whom.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use ashore_lab::Ran;
+use serde_json::Value;
+
+use super::PROGRAM;
+
+/// The program where anybody may run it.
+pub fn for_anybody(directory: &Path) -> PathBuf {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let program = directory.join("ashore");
+    std::fs::copy(PROGRAM, &program).unwrap();
+    program
+}
+
+/// As `nobody`, through util-linux.
+pub fn as_nobody(program: &Path) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "--"]).arg(program);
+    command
+}
+
+/// The rows of `ashore lab --json`, each as expected.
+pub fn all_as_expected(ran: Ran) -> Vec<Value> {
+    let report: Value = serde_json::from_str(&ran.expect_success()).unwrap();
+    assert_eq!(report["ok"], true, "{report:#}");
+    let rows = report["rows"].as_array().unwrap();
+    assert!(rows.len() >= 10, "{report:#}");
+    for row in rows {
+        assert_eq!(row["reached"], row["expected"], "{row}");
+        assert_eq!(row["rtt_us"].is_u64(), row["reached"].as_bool().unwrap(), "{row}");
+    }
+    assert!(rows.iter().any(|row| row["expected"] == false), "the contrast is part of it");
+    rows.clone()
+}
+
+/// What `ashore lab --vlan` says on a kernel without VLANs.
+pub fn refused_without_8021q(ran: &Ran) {
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(6), ""), "{}", ran.stderr);
+    let words = ["module 8021q", "  try: sudo modprobe 8021q", "without --vlan"];
+    assert!(words.iter().all(|word| ran.stderr.contains(word)), "{}", ran.stderr);
+}

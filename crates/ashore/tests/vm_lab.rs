@@ -1,0 +1,85 @@
+//! `ashore lab --vlan`: VLAN 200 beside the LAN. In the virtual machine, whose kernel has VLANs, and can be left without.
+
+mod home;
+
+use std::fs;
+use std::process::Command;
+use std::sync::Mutex;
+
+use ashore_lab::{Engines, Ran};
+use home::PROGRAM;
+use home::demonstration::{all_as_expected, as_nobody, for_anybody, refused_without_8021q};
+
+/// Modules are the whole kernel's, and so is who loads them.
+static MODULES: Mutex<()> = Mutex::new(());
+
+/// Without the router's forwarding, only what needs no router goes on.
+#[test]
+fn vlan_200_meets_the_lan_at_the_router_alone() {
+    let _modules = MODULES.lock();
+    let directory = tempfile::tempdir().unwrap();
+    let program = for_anybody(directory.path());
+    for mut command in [Command::new(PROGRAM), as_nobody(&program)] {
+        let rows = all_as_expected(Ran::of(command.args(["lab", "--vlan", "--json"])).unwrap());
+        let reached = |from: &str, to: &str| -> Vec<bool> {
+            let named = |row: &&serde_json::Value| {
+                row["from"] == from && row["to"].as_str().unwrap().starts_with(&format!("{to} "))
+            };
+            rows.iter().filter(named).map(|row| row["reached"].as_bool().unwrap()).collect()
+        };
+        for (from, to) in [("laptop", "sensor"), ("web", "sensor"), ("sensor", "laptop")] {
+            assert_eq!(reached(from, to), [true, false], "{from} to {to}");
+        }
+        for (from, to) in [("camera", "sensor"), ("sensor", "camera"), ("nas1", "sensor"), ("sensor", "nas1")]
+        {
+            assert_eq!(reached(from, to), [true, true], "{from} to {to}");
+        }
+        assert_eq!(reached("laptop", "web"), [true], "the LAN is as without a VLAN");
+    }
+}
+
+#[test]
+fn it_shows_the_commands_and_that_the_vlan_is_gone() {
+    let _modules = MODULES.lock();
+    let said = Ran::of(Command::new(PROGRAM).args(["lab", "--vlan"])).unwrap().expect_success();
+    for words in [
+        "nas1$ ashore network create vlan200 --parent eth0 --vlan 200 ",
+        "nas1$ ashore attach vlan200 --netns /run/netns/sensor",
+        "nas1 has no eth0.200 any more",
+    ] {
+        assert!(said.contains(words), "{words:?} is not in {said}");
+    }
+}
+
+/// The kernel's way to modprobe. Dropped, it is as it was.
+struct Modprobe(String);
+
+const MODPROBE: &str = "/proc/sys/kernel/modprobe";
+
+impl Modprobe {
+    /// The kernel loads a module for whoever asks for what is in it; no longer.
+    fn hidden() -> Self {
+        let path = fs::read_to_string(MODPROBE).unwrap();
+        fs::write(MODPROBE, "/nowhere").unwrap();
+        Modprobe(path)
+    }
+}
+
+impl Drop for Modprobe {
+    fn drop(&mut self) {
+        fs::write(MODPROBE, &self.0).unwrap();
+    }
+}
+
+#[test]
+fn without_the_module_it_is_refused_before_anything_is_built() {
+    let _modules = MODULES.lock();
+    let _hidden = Modprobe::hidden();
+    if fs::exists("/sys/module/8021q").unwrap() {
+        let busybox = Engines::find().expect("the packages are fetched").path("usr/bin/busybox");
+        Ran::of(Command::new(busybox).args(["rmmod", "8021q"])).unwrap().expect_success();
+    }
+    for json in [&["--json"][..], &[]] {
+        refused_without_8021q(&Ran::of(Command::new(PROGRAM).args(["lab", "--vlan"]).args(json)).unwrap());
+    }
+}
