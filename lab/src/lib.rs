@@ -8,6 +8,7 @@ mod docker;
 mod echo;
 mod engines;
 mod nas;
+mod wifi;
 mod world;
 
 pub use daemon::{Beside, Daemon, Ran};
@@ -15,4 +16,5 @@ pub use docker::Docker;
 pub use echo::{Counted, Pings, ping};
 pub use engines::{Engines, cannot_run, plugin_tree};
 pub use nas::Nas;
+pub use wifi::Wifi;
 pub use world::{Machine, World, WorldError};

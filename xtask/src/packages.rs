@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use crate::execute;
 
 /// Tools that run on this machine as it is, by their names in Debian.
-const TOOLS: [&str; 10] = [
+const TOOLS: [&str; 12] = [
     "containernetworking-plugins",
     "iproute2",
     "nftables",
@@ -21,6 +21,9 @@ const TOOLS: [&str; 10] = [
     "ifupdown",
     "kea-dhcp4-server",
     "dbus-daemon",
+    // Wi-Fi.
+    "hostapd",
+    "iw",
 ];
 
 /// Engines, each in a tree with all that it needs down to the C library, and an init: Docker 20.10 with Compose 1.29, and
@@ -44,9 +47,9 @@ const TREES: [(&str, &[&str]); 2] = [
     ("sid", &["docker.io", "docker-cli", "docker-compose", "systemd", "busybox-static"]),
 ];
 
-/// A kernel with all that the usual one may lack, and what boots it: in a tree of its own as well, so that every machine
+/// A kernel with all that the usual one may lack (Wi-Fi is not in Debian's cloud kernel), and what boots it: in a tree of its own as well, so that every machine
 /// boots the same with the same.
-const VM: (&str, &[&str]) = ("bookworm", &["linux-image-cloud-amd64", "qemu-system-x86", "busybox-static"]);
+const VM: (&str, &[&str]) = ("bookworm", &["linux-image-amd64", "qemu-system-x86", "busybox-static"]);
 
 /// Where the engines are unpacked, or why they are not.
 pub(crate) fn fetch(root: &Path) -> Result<PathBuf, String> {

@@ -206,9 +206,10 @@ pub(crate) struct NetworkCreateArgs {
     /// Tell switches of that VLAN by GVRP
     #[arg(long)]
     pub(crate) gvrp: bool,
-    /// How endpoints get onto the LAN: macvlan[:bridge|:private|:vepa|:passthru], ipvlan[:l2|:l3|:l3s], bridge
-    #[arg(long, value_name = "KIND", default_value = "macvlan:bridge")]
-    pub(crate) kind: LinkKind,
+    /// How endpoints get onto the LAN: macvlan[:bridge|:private|:vepa|:passthru], ipvlan[:l2|:l3|:l3s], bridge [default:
+    /// macvlan:bridge; ipvlan:l2 on Wi-Fi]
+    #[arg(long, value_name = "KIND")]
+    pub(crate) kind: Option<LinkKind>,
     /// The LAN's subnet; repeat for more, of either family [default: the parent's own, with its router and a free range]
     #[arg(long = "subnet", value_name = "CIDR")]
     pub(crate) subnets: Vec<IpNet>,

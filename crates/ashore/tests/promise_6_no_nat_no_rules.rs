@@ -3,12 +3,10 @@
 mod home;
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 
 use ashore_lab::{Engines, Machine, Ran, cannot_run};
-use home::{Home, addresses, ip};
+use home::{Home, addresses, ip, seen_as};
 
 /// A home with a rule of the host's own, and what `nft` shows of a machine.
 fn ruleset(engines: &Engines, machine: &Machine) -> String {
@@ -78,24 +76,6 @@ fn no_switch_of_the_hosts_is_turned() {
     home.ok("detach lan web");
     home.ok("network rm lan");
     assert_eq!(sysctls(&home.nas, ""), before);
-}
-
-/// The address from which `from` is seen to come by `to`.
-fn seen_as(from: &Machine, to: &Machine, at: IpAddr) -> IpAddr {
-    let listener = to.inside(|| TcpListener::bind(SocketAddr::new(at, 0))).unwrap().unwrap();
-    let target = listener.local_addr().unwrap();
-    std::thread::scope(|scope| {
-        let accepted = scope.spawn(|| {
-            let (mut stream, peer) = listener.accept().unwrap();
-            stream.write_all(b"hello").unwrap();
-            peer.ip()
-        });
-        let mut stream = from.inside(|| TcpStream::connect(target)).unwrap().unwrap();
-        let mut hello = String::new();
-        stream.read_to_string(&mut hello).unwrap();
-        assert_eq!(hello, "hello");
-        accepted.join().unwrap()
-    })
 }
 
 #[test]

@@ -221,15 +221,15 @@ impl NetworkSpec {
                 return Err(NetworkError::TwoAux(name.clone(), other, *ip));
             }
         }
-        let reachable = !self.kind.hides_from_host();
+        let kind = self.kind.unwrap_or_default();
         Ok(Network {
             name: self.name.clone(),
             engine: self.engine.clone(),
             parent,
             vlan,
-            kind: self.kind,
+            kind,
             subnets,
-            host_access: self.host_access.unwrap_or(reachable),
+            host_access: self.host_access.unwrap_or(!kind.hides_from_host()),
             internal: self.internal,
             conflict: self.conflict,
             mtu: self.mtu,
@@ -329,14 +329,14 @@ impl Network {
 
     fn check_can_have_children(&self, parent: &Link) -> Result<(), NetworkError> {
         let name = &parent.name;
+        if parent.wireless && !matches!(self.kind, LinkKind::Ipvlan(_)) {
+            return Err(NetworkError::ParentIsWifi(name.clone(), self.kind));
+        }
         match (&parent.kind, self.kind) {
             (ObservedKind::Bridge, LinkKind::Bridge) => {}
             (ObservedKind::Bridge, kind) => return Err(NetworkError::ParentIsBridge(name.clone(), kind)),
             (_, LinkKind::Bridge) => return Err(NetworkError::ParentIsNoBridge(name.clone())),
             _ => check_faces_a_lan(parent)?,
-        }
-        if parent.wireless && matches!(self.kind, LinkKind::Macvlan(_)) {
-            return Err(NetworkError::ParentIsWifi(name.clone()));
         }
         Ok(())
     }

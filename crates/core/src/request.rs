@@ -251,9 +251,9 @@ pub struct NetworkSpec {
     /// Whether switches are told of that VLAN by GVRP.
     #[serde(default)]
     pub gvrp: bool,
-    /// How endpoints get onto the LAN.
+    /// How endpoints get onto the LAN; without a word, as fits the parent.
     #[serde(default)]
-    pub kind: LinkKind,
+    pub kind: Option<LinkKind>,
     /// The LAN's subnets; without any, the parent's own.
     #[serde(default)]
     pub subnets: Vec<IpNet>,

@@ -11,7 +11,6 @@ use ashore_wire::conflict::Profile;
 use ipnet::IpNet;
 use serde::Serialize;
 
-use crate::link::LinkKind;
 use crate::name::{IfName, NetworkName, PortName};
 use crate::network::{Network, NetworkError, Subnet, is_link_local};
 use crate::range::Range;
@@ -289,7 +288,7 @@ impl RouterPlan {
             parent: Some(IfName::from_str("eth0").expect("a name")),
             vlan: None,
             gvrp: false,
-            kind: LinkKind::default(),
+            kind: None,
             subnets: subnets.to_vec(),
             ranges: ranges.to_vec(),
             gateways,

@@ -1,5 +1,5 @@
-//! Which links are Wi-Fi, asked of nl80211 over generic netlink. Sysfs would say so too, but shows the namespace in which
-//! it was mounted, not the caller's.
+//! Generic netlink: which links are Wi-Fi, asked of nl80211. Sysfs would say so too, but shows the namespace in which it
+//! was mounted, not the caller's.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +17,7 @@ const NL80211_CMD_GET_INTERFACE: u8 = 5;
 const NL80211_ATTR_IFINDEX: u16 = 3;
 
 const NLM_F_REQUEST: u16 = 1;
+const NLM_F_ACK: u16 = 4;
 const NLM_F_DUMP: u16 = 0x300;
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
@@ -33,10 +34,7 @@ pub(crate) struct Wireless {
 impl Wireless {
     /// Opens a socket in the calling thread's namespace.
     pub(crate) fn open() -> io::Result<Self> {
-        let mut socket = Socket::new(NETLINK_GENERIC)?;
-        socket.bind_auto()?;
-        socket.connect(&SocketAddr::new(0, 0))?;
-        Ok(Wireless { socket, known: RefCell::default() })
+        Ok(Wireless { socket: open()?, known: RefCell::default() })
     }
 
     /// Marks the Wi-Fi links of all the namespace's links. The kernel is asked if there is one that it was not asked about.
@@ -56,19 +54,46 @@ impl Wireless {
     }
 }
 
-fn ask(socket: &Socket) -> io::Result<BTreeSet<u32>> {
-    // All families are listed rather than the one asked for by name: asking for one that is absent makes the kernel
-    // start modprobe.
+/// A generic netlink socket in the calling thread's namespace.
+fn open() -> io::Result<Socket> {
+    let mut socket = Socket::new(NETLINK_GENERIC)?;
+    socket.bind_auto()?;
+    socket.connect(&SocketAddr::new(0, 0))?;
+    Ok(socket)
+}
+
+/// Sends a command without attributes to a family, from the caller's namespace, and waits until the kernel has done it.
+pub fn generic_command(family: &str, command: u8) -> io::Result<()> {
+    let socket = open()?;
+    let family = family_id(&socket, family)?.ok_or(io::ErrorKind::NotFound)?;
+    send(&socket, family, NLM_F_ACK, [command, 1, 0, 0])?;
+    let mut answer = Vec::with_capacity(4096);
+    socket.recv(&mut answer, 0)?;
+    let code = answer.get(16..20).and_then(|code| code.try_into().ok()).map(i32::from_ne_bytes);
+    // What some commands have made has a number, and that is no error.
+    match code.ok_or(io::ErrorKind::InvalidData)? {
+        code if code < 0 => Err(io::Error::from_raw_os_error(-code)),
+        _ => Ok(()),
+    }
+}
+
+/// The number of a family, if the kernel has it. All are listed rather than the one asked for by name: asking for one that
+/// is absent makes the kernel start modprobe.
+fn family_id(socket: &Socket, wanted: &str) -> io::Result<Option<u16>> {
     let mut family = None;
     dump(socket, GENL_ID_CTRL, [CTRL_CMD_GETFAMILY, 1, 0, 0], |_, attributes| {
         let name = attribute(attributes, CTRL_ATTR_FAMILY_NAME);
-        if name.is_some_and(|name| name.strip_suffix(&[0]) == Some(b"nl80211")) {
+        if name.is_some_and(|name| name.strip_suffix(&[0]) == Some(wanted.as_bytes())) {
             family = attribute(attributes, CTRL_ATTR_FAMILY_ID)
                 .and_then(|id| Some(u16::from_ne_bytes(id.try_into().ok()?)));
         }
     })?;
+    Ok(family)
+}
+
+fn ask(socket: &Socket) -> io::Result<BTreeSet<u32>> {
     let mut links = BTreeSet::new();
-    if let Some(family) = family {
+    if let Some(family) = family_id(socket, "nl80211")? {
         dump(socket, family, [NL80211_CMD_GET_INTERFACE, 1, 0, 0], |_, attributes| {
             let index = attribute(attributes, NL80211_ATTR_IFINDEX).and_then(|bytes| bytes.try_into().ok());
             links.extend(index.map(u32::from_ne_bytes));
@@ -84,13 +109,7 @@ pub(crate) fn dump(
     header: [u8; 4],
     mut each: impl FnMut(&[u8], &[u8]),
 ) -> io::Result<()> {
-    let mut request = Vec::with_capacity(HEADERS);
-    request.extend((HEADERS as u32).to_ne_bytes());
-    request.extend(kind.to_ne_bytes());
-    request.extend((NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes());
-    request.extend([0; 8]);
-    request.extend(header);
-    socket.send(&request, 0)?;
+    send(socket, kind, NLM_F_DUMP, header)?;
     let mut buffer = Vec::with_capacity(64 * 1024);
     loop {
         buffer.clear();
@@ -111,6 +130,16 @@ pub(crate) fn dump(
             rest = &rest[length.next_multiple_of(4).min(rest.len())..];
         }
     }
+}
+
+fn send(socket: &Socket, kind: u16, flags: u16, header: [u8; 4]) -> io::Result<()> {
+    let mut request = Vec::with_capacity(HEADERS);
+    request.extend((HEADERS as u32).to_ne_bytes());
+    request.extend(kind.to_ne_bytes());
+    request.extend((NLM_F_REQUEST | flags).to_ne_bytes());
+    request.extend([0; 8]);
+    request.extend(header);
+    socket.send(&request, 0).map(|_| ())
 }
 
 /// The value of an attribute.

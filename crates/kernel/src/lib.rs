@@ -22,6 +22,7 @@ mod watch;
 
 pub use apply::{Kernel, OnError, Outcome};
 pub use error::{ObserveError, StepError};
+pub use genetlink::generic_command;
 pub use handed::{HandedError, handed_listeners};
 pub use lock::{LockError, NamespaceLock};
 pub use netns::{Namespace, NamespaceError};

@@ -27,7 +27,7 @@ const CORES: &str = "2";
 /// What the kernel is told. Without address randomisation a new program begins four times as quickly under emulation, and
 /// expedited grace periods halve the time that a link takes to go.
 const KERNEL_OPTIONS: &str = "console=ttyS0 quiet panic=-1 nokaslr norandmaps mitigations=off random.trust_cpu=on \
-     cryptomgr.notests rcupdate.rcu_expedited=1 bonding.max_bonds=0 dummy.numdummies=0";
+     cryptomgr.notests rcupdate.rcu_expedited=1 bonding.max_bonds=0 dummy.numdummies=0 mac80211_hwsim.radios=0";
 
 /// How long virtiofsd may take until it listens.
 const PATIENCE: Duration = Duration::from_secs(20);

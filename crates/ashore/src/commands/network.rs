@@ -50,7 +50,7 @@ fn port(args: &PortArgs) -> BTreeSet<PortOption> {
 }
 
 fn create(args: NetworkCreateArgs) -> Result<(), Failure> {
-    let client = args.client.clone();
+    let (client, unsaid) = (args.client.clone(), args.kind.is_none());
     match ask(&client, &create_request(args))? {
         Reply::Created { network, warnings } if client.json => {
             warn(&warnings);
@@ -58,6 +58,12 @@ fn create(args: NetworkCreateArgs) -> Result<(), Failure> {
         }
         Reply::Created { network, warnings } => {
             say!("network {} is on {} by {}", network.name, network.parent, network.kind);
+            if unsaid && network.kind.shares_parents_mac() {
+                println!(
+                    "  {} is Wi-Fi: its access point takes frames from one MAC alone, which endpoints share",
+                    network.parent
+                );
+            }
             for subnet in network.subnets.iter().filter(|subnet| subnet.chosen) {
                 let gateway = subnet.gateway.map_or_else(String::new, |ip| format!(" by the router {ip}"));
                 say!("  found {}{gateway}, and chose the range {}", subnet.net, subnet.pool());

@@ -1,5 +1,7 @@
 //! What goes over the wire, as the switch sees it.
 
+use std::collections::BTreeSet;
+
 use ashore_kernel::PacketSocket;
 use ashore_lab::{Machine, World};
 use ashore_wire::Mac;
@@ -20,8 +22,12 @@ pub enum Tag {
 impl Frames {
     /// Begins to listen on the switch's port.
     pub fn from(world: &World, machine: &Machine, tag: Tag) -> Frames {
-        let switch = world.switch();
-        let port = format!("p-{}", machine.name()).parse().unwrap();
+        Frames::at(world, &format!("p-{}", machine.name()), tag)
+    }
+
+    /// The same, at a port by its name.
+    pub fn at(world: &World, port: &str, tag: Tag) -> Frames {
+        let (switch, port) = (world.switch(), port.parse().unwrap());
         let port = switch.kernel().observe(&[]).unwrap().host.link(&port).unwrap().index;
         Frames(PacketSocket::open(switch.namespace(), port, &filter(tag)).unwrap())
     }
@@ -32,6 +38,13 @@ impl Frames {
         self.any(|frame| frame[6..12] == mac.0)
     }
 
+    /// The MACs from which frames have come.
+    pub fn sources(&self) -> BTreeSet<String> {
+        let mut found = BTreeSet::new();
+        self.any(|frame| found.insert(Mac(frame[6..12].try_into().unwrap()).to_string()));
+        found
+    }
+
     /// Waits for a frame to a MAC.
     #[track_caller]
     pub fn wait_for_one_to(&self, mac: &str) {
@@ -39,7 +52,7 @@ impl Frames {
         eventually("a frame comes", || self.any(|frame| frame[..6] == mac.0));
     }
 
-    fn any(&self, is: impl Fn(&[u8]) -> bool) -> bool {
+    fn any(&self, mut is: impl FnMut(&[u8]) -> bool) -> bool {
         let mut buffer = [0; 2048];
         let mut found = false;
         while let Ok(Some(frame)) = self.0.receive(&mut buffer) {

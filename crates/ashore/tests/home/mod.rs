@@ -10,7 +10,8 @@ pub mod strace;
 pub mod tracer;
 pub mod typed;
 
-use std::net::IpAddr;
+use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -160,6 +161,24 @@ pub fn mac_known_to(machine: &Machine, ip: IpAddr) -> String {
     let line = table.lines().find(|line| line.starts_with(&format!("{ip} ")));
     let line = line.unwrap_or_else(|| panic!("{} does not know {ip}", machine.name()));
     line.split_whitespace().nth(3).unwrap().to_owned()
+}
+
+/// Connects by TCP; the address from which `from` is seen to come by `to`.
+pub fn seen_as(from: &Machine, to: &Machine, at: IpAddr) -> IpAddr {
+    let listener = to.inside(|| TcpListener::bind(SocketAddr::new(at, 0))).unwrap().unwrap();
+    let target = listener.local_addr().unwrap();
+    std::thread::scope(|scope| {
+        let accepted = scope.spawn(|| {
+            let (mut stream, peer) = listener.accept().unwrap();
+            stream.write_all(b"hello").unwrap();
+            peer.ip()
+        });
+        let mut stream = from.inside(|| TcpStream::connect(target)).unwrap().unwrap();
+        let mut hello = String::new();
+        stream.read_to_string(&mut hello).unwrap();
+        assert_eq!(hello, "hello");
+        accepted.join().unwrap()
+    })
 }
 
 /// Gives a machine an address by hand, and has it say so, as it does whenever its link comes up, until it was heard: a

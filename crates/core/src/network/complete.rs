@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::{NetworkError, list};
+use crate::link::{IpvlanMode, LinkKind};
 use crate::name::IfName;
 use crate::observed::{Link, View};
 use crate::range::Range;
@@ -14,7 +15,7 @@ use crate::step::Family;
 use crate::vlan::VlanId;
 
 impl NetworkSpec {
-    /// The same, with parent, subnet and gateway found on the host where they were not given. A range is not chosen here:
+    /// The same, with parent, kind, subnet and gateway found on the host where they were not given. A range is not chosen here:
     /// whether it is free is to be seen on the LAN.
     ///
     /// The parent is the interface that a VLAN is made on if there is one to be made or shared; a VLAN of the user's is a
@@ -40,10 +41,17 @@ impl NetworkSpec {
                 spec.gateways.extend(host.default_gateway(&net));
             }
         }
+        spec.kind = spec.kind.or_else(|| host.link(&parent).map(kind_by));
         spec.vlan = vlan.as_ref().map(|vlan| vlan.id);
         spec.parent = Some(vlan.map_or(parent, |vlan| vlan.lower));
         Ok(spec)
     }
+}
+
+/// How endpoints get onto the LAN by a parent if the user does not say. By Wi-Fi there is one way alone: an access point
+/// drops frames from any MAC but its client's, and that is the one that ipvlan's endpoints have.
+fn kind_by(parent: &Link) -> LinkKind {
+    if parent.wireless { LinkKind::Ipvlan(IpvlanMode::L2) } else { LinkKind::default() }
 }
 
 impl View {

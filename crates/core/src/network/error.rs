@@ -92,9 +92,9 @@ pub enum NetworkError {
     },
     /// Wi-Fi passes only frames of its own MAC.
     #[error(
-        "the parent `{0}` is Wi-Fi, and an access point drops frames from any MAC but the client's own, so macvlan cannot work on it"
+        "the parent `{0}` is Wi-Fi, and an access point drops frames from any MAC but the client's own, so {1} cannot work on it"
     )]
-    ParentIsWifi(IfName),
+    ParentIsWifi(IfName, LinkKind),
     /// Wi-Fi has no tags.
     #[error("the interface `{}` is Wi-Fi, which carries no VLAN tags, so there is no VLAN {} on it", .0.lower, .0.id)]
     VlanOnWifi(Vlan),
@@ -315,7 +315,7 @@ impl NetworkError {
                 format!("use --parent {master} --kind bridge")
             }
             NetworkError::ParentIsPort { master, .. } => format!("use --parent {master}"),
-            NetworkError::ParentIsWifi(_) => {
+            NetworkError::ParentIsWifi(..) => {
                 "use --kind ipvlan, whose endpoints share the client's MAC".into()
             }
             NetworkError::VlanOnWifi(_) => {

@@ -88,6 +88,9 @@ impl Engine {
             completed.ranges.push(range);
         }
         let mut network = completed.network().map_err(|error| refusal::network(&error))?;
+        if spec.kind.is_none() && host.link(&network.parent).is_some_and(|parent| parent.wireless) {
+            tracing::info!(parent = %network.parent, kind = %network.kind, "Wi-Fi, so this kind is chosen");
+        }
         network.subnets.iter_mut().for_each(|subnet| subnet.chosen = found);
         Ok(network)
     }

@@ -116,16 +116,18 @@ fn yes(name: &str, text: &str) -> Result<bool, String> {
     crate::cli::parse_yes_no(text).map_err(|error| format!("-o {name}={text}: {error}"))
 }
 
-/// The link kind, by the built-in drivers' words or by Ashore's own.
-fn kind(kind: Option<&str>, macvlan: Option<&str>, ipvlan: Option<&str>) -> Result<LinkKind, String> {
+/// The link kind, if there is a word of it: by the built-in drivers' words or by Ashore's own.
+fn kind(kind: Option<&str>, macvlan: Option<&str>, ipvlan: Option<&str>) -> Result<Option<LinkKind>, String> {
     match (kind, macvlan, ipvlan) {
-        (None, None, None) => Ok(LinkKind::default()),
-        (Some(kind), None, None) => option("kind", kind),
+        (None, None, None) => Ok(None),
+        (Some(kind), None, None) => option("kind", kind).map(Some),
         (None | Some("macvlan"), Some(mode), None) => {
-            format!("macvlan:{mode}").parse().map_err(|error| format!("-o macvlan_mode={mode}: {error}"))
+            let parsed = format!("macvlan:{mode}").parse();
+            parsed.map(Some).map_err(|error| format!("-o macvlan_mode={mode}: {error}"))
         }
         (None | Some("ipvlan"), None, Some(mode)) => {
-            format!("ipvlan:{mode}").parse().map_err(|error| format!("-o ipvlan_mode={mode}: {error}"))
+            let parsed = format!("ipvlan:{mode}").parse();
+            parsed.map(Some).map_err(|error| format!("-o ipvlan_mode={mode}: {error}"))
         }
         _ => Err("the link kind is given twice; keep one of -o kind=, macvlan_mode= and ipvlan_mode=".into()),
     }
