@@ -282,6 +282,34 @@ fn on_a_bond() {
 }
 
 #[test]
+fn on_a_bridge_of_the_hosts_also_one_that_filters_vlans() {
+    let home = home();
+    type_on(&home.nas, "ip link add br0 type bridge");
+    type_on(&home.nas, "ip link set dev eth0 master br0");
+    type_on(&home.nas, "ip link set dev br0 up");
+    let create = IOT.replace("eth0", "br0");
+    let reached = || {
+        home.ok(&create);
+        let (_web, at) = attached(&home, "iot", "web");
+        eventually("the LAN reaches it", || home.laptop.ping(at).is_some());
+        home.ok("detach iot web");
+        home.ok("network rm iot");
+        assert_eq!(home.made_links(), ["br0"]);
+    };
+    reached();
+    type_on(&home.nas, "ip link set dev br0 type bridge vlan_filtering 1");
+    let ran = home.run(&create);
+    assert!(ran.code == Some(3) && ran.stderr.contains("does not let VLAN 200 through"), "{}", ran.stderr);
+    assert_eq!(home.made_links(), ["br0"]);
+    // The lab's NIC is a veth, and could as well be a container's.
+    let hint = ran.stderr.lines().find_map(|line| line.strip_prefix("  try: ")).unwrap();
+    for command in hint.replace("PORT", "eth0").split("; ") {
+        type_on(&home.nas, command);
+    }
+    reached();
+}
+
+#[test]
 fn through_a_switch_that_filters_vlans() {
     let home = home();
     let switch = home.world.switch();

@@ -311,7 +311,10 @@ impl Network {
         })?;
         let vlan = self.vlan.as_ref().filter(|vlan| vlan.lower == *name);
         match vlan {
-            Some(vlan) => self.check_can_have_vlan(parent, vlan)?,
+            Some(vlan) => {
+                self.check_can_have_vlan(parent, vlan)?;
+                check_bridge_lets_through(host, parent, vlan)?;
+            }
             None => self.check_can_have_children(parent)?,
         }
         if let Some(master) = parent.master {
@@ -529,6 +532,27 @@ fn check_faces_a_lan(link: &Link) -> Result<(), NetworkError> {
         _ if link.mac.is_none() => Err(unfit(&link.name, "a tunnel without Ethernet addresses")),
         _ => Ok(()),
     }
+}
+
+/// A bridge that filters VLANs drops the frames of those that it does not know, on their way to the host as to a port, and
+/// says nothing: its own interface for the VLAN can be made, and is deaf.
+fn check_bridge_lets_through(host: &View, lower: &Link, vlan: &Vlan) -> Result<(), NetworkError> {
+    let lets_through = |link: &Link| link.vlans.as_ref().is_none_or(|vlans| vlans.contains(&vlan.id.get()));
+    let mut ports = host.links.iter().filter(|port| port.master == Some(lower.index));
+    let (itself, a_port) = (lets_through(lower), ports.clone().any(lets_through));
+    if lower.vlans.is_none() || (itself && a_port) {
+        return Ok(());
+    }
+    // The one that faces the LAN, as far as can be seen: containers' are veths.
+    let facing = ports.find(|port| port.kind != ObservedKind::Veth).map(|port| port.name.to_string());
+    let mut missing = Vec::new();
+    if !itself {
+        missing.push(format!("bridge vlan add dev {} vid {} self", lower.name, vlan.id));
+    }
+    if !a_port {
+        missing.push(format!("bridge vlan add dev {} vid {}", facing.as_deref().unwrap_or("PORT"), vlan.id));
+    }
+    Err(NetworkError::BridgeFilters { vlan: vlan.clone(), missing })
 }
 
 fn unfit(name: &IfName, what: &str) -> NetworkError {

@@ -49,6 +49,8 @@ pub struct Link {
     pub master: Option<u32>,
     /// What it does as a port of a bridge, of what not every port does.
     pub port: BTreeSet<PortOption>,
+    /// On a bridge that filters VLANs: those that it lets through to a port, or to the host by the bridge itself.
+    pub vlans: Option<BTreeSet<u16>>,
     /// Its MAC; none for links without one (tunnels).
     pub mac: Option<Mac>,
     /// In bytes.

@@ -6,6 +6,7 @@ use ashore_core::Vlan;
 use ashore_core::desired::desired;
 use ashore_core::identity::Seed;
 use ashore_core::network::{Network, NetworkError};
+use ashore_core::observed::{Link, ObservedKind};
 use ashore_core::plan::{Blocked, Plan, plan};
 use ashore_core::request::NetworkSpec;
 use ashore_core::state::{Change, State};
@@ -62,6 +63,30 @@ fn the_users_own_is_found_by_what_it_is_and_not_by_its_name() {
     let plan = planned(&model, &[&mine]);
     assert_eq!(plan.blocked, [Blocked::Vlan { name: "lan0".parse().unwrap(), vlan: made }]);
     assert_eq!(plan.steps, []);
+}
+
+#[test]
+fn a_bridge_that_filters_has_to_know_it_itself_and_by_a_port() {
+    let refused = |itself: &[u16], port: &[u16]| {
+        let mut model = Model::new();
+        let vlans = |ids: &[u16]| Some(ids.iter().copied().collect());
+        let nic = model.observed.host.links[0].clone();
+        model.observed.host.links[0].kind = ObservedKind::Bridge;
+        model.observed.host.links[0].vlans = vlans(itself);
+        model.observed.host.links.push(Link {
+            index: nic.index + 100,
+            name: "enp1s0".parse().unwrap(),
+            master: Some(nic.index),
+            vlans: vlans(port),
+            ..nic
+        });
+        asked(&model, r#""parent":"eth0","vlan":200"#).err().and_then(|error| error.hint())
+    };
+    let (itself, port) = ("bridge vlan add dev eth0 vid 200 self", "bridge vlan add dev enp1s0 vid 200");
+    assert_eq!(refused(&[1, 200], &[1, 200]), None);
+    assert_eq!(refused(&[1], &[1, 200]).unwrap(), itself);
+    assert_eq!(refused(&[1, 200], &[1]).unwrap(), port);
+    assert_eq!(refused(&[1], &[1]).unwrap(), format!("{itself}; {port}"));
 }
 
 #[test]

@@ -15,9 +15,9 @@ use ashore_wire::Mac;
 use ipnet::IpNet;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
 use netlink_packet_route::link::{
-    AfSpecInet, AfSpecInet6, AfSpecUnspec, InfoBridgePort, InfoData, InfoIpVlan, InfoKind, InfoMacVlan,
-    InfoPortData, InfoVlan, IpVlanMode, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkLayerType,
-    LinkMessage, MacVlanMode, VlanFlags, VlanProtocol,
+    AfSpecBridge, AfSpecInet, AfSpecInet6, AfSpecUnspec, InfoBridge, InfoBridgePort, InfoData, InfoIpVlan,
+    InfoKind, InfoMacVlan, InfoPortData, InfoVlan, IpVlanMode, LinkAttribute, LinkExtentMask, LinkFlags,
+    LinkInfo, LinkLayerType, LinkMessage, MacVlanMode, VlanFlags, VlanProtocol,
 };
 use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
@@ -70,6 +70,20 @@ fn view(route: &Route) -> Result<View, ObserveError> {
             view.links.extend(link(&message));
         }
     }
+    // Bridges that filter VLANs were given an empty set.
+    let filtering: BTreeSet<u32> =
+        view.links.iter().filter(|link| link.vlans.is_some()).map(|link| link.index).collect();
+    if !filtering.is_empty() {
+        for message in dump("bridges' VLANs", RouteNetlinkMessage::GetLink(bridges_vlans()))? {
+            let RouteNetlinkMessage::NewLink(message) = message else { continue };
+            let concerned = |link: &&mut Link| {
+                link.index == message.header.index && filtering.contains(&link.master.unwrap_or(link.index))
+            };
+            if let Some(link) = view.links.iter_mut().find(concerned) {
+                link.vlans = Some(vlans_let_through(&message));
+            }
+        }
+    }
     for message in dump("addresses", RouteNetlinkMessage::GetAddress(AddressMessage::default()))? {
         if let RouteNetlinkMessage::NewAddress(message) = message {
             view.addresses.extend(address(&message));
@@ -109,6 +123,7 @@ fn link(message: &LinkMessage) -> Option<Link> {
         lower: None,
         master: None,
         port: BTreeSet::new(),
+        vlans: None,
         mac: None,
         mtu: 0,
         up: flags.contains(LinkFlags::Up),
@@ -129,7 +144,10 @@ fn link(message: &LinkMessage) -> Option<Link> {
             LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
             LinkAttribute::IfAlias(alias) => link.alias = Some(alias.clone()),
             LinkAttribute::Address(bytes) => link.mac = <[u8; 6]>::try_from(bytes.as_slice()).ok().map(Mac),
-            LinkAttribute::LinkInfo(info) => (kind, link.port) = (kind_of(info), port_options(info)),
+            LinkAttribute::LinkInfo(info) => {
+                (kind, link.port) = (kind_of(info), port_options(info));
+                link.vlans = filters_vlans(info).then(BTreeSet::new);
+            }
             LinkAttribute::AfSpecUnspec(specs) => sysctls(specs, &mut link),
             _ => {}
         }
@@ -182,6 +200,33 @@ fn port_options(info: &[LinkInfo]) -> BTreeSet<PortOption> {
         _ => None,
     });
     on.collect()
+}
+
+fn filters_vlans(info: &[LinkInfo]) -> bool {
+    info.iter().any(|info| match info {
+        LinkInfo::Data(InfoData::Bridge(data)) => data.contains(&InfoBridge::VlanFiltering(true)),
+        _ => false,
+    })
+}
+
+/// Asks for the VLANs of all bridges and their ports, also of those that do not filter.
+fn bridges_vlans() -> LinkMessage {
+    let mut request = LinkMessage::default();
+    request.header.interface_family = AddressFamily::Bridge;
+    request.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::Brvlan]));
+    request
+}
+
+fn vlans_let_through(message: &LinkMessage) -> BTreeSet<u16> {
+    let specs = message.attributes.iter().filter_map(|attribute| match attribute {
+        LinkAttribute::AfSpecBridge(specs) => Some(specs),
+        _ => None,
+    });
+    let vlans = specs.flatten().filter_map(|spec| match spec {
+        AfSpecBridge::VlanInfo(info) => Some(info.vid),
+        _ => None,
+    });
+    vlans.collect()
 }
 
 fn macvlan(data: &[InfoMacVlan]) -> Option<ObservedKind> {

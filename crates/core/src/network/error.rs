@@ -98,6 +98,14 @@ pub enum NetworkError {
     /// Wi-Fi has no tags.
     #[error("the interface `{}` is Wi-Fi, which carries no VLAN tags, so there is no VLAN {} on it", .0.lower, .0.id)]
     VlanOnWifi(Vlan),
+    /// A bridge that drops the VLAN's frames.
+    #[error("the bridge `{}` filters VLANs and does not let VLAN {} through", .vlan.lower, .vlan.id)]
+    BridgeFilters {
+        /// The VLAN.
+        vlan: Vlan,
+        /// The commands by which it would.
+        missing: Vec<String>,
+    },
     /// A parent such as `eth0.4095`.
     #[error("the parent `{parent}` does not exist and names no VLAN: {error}")]
     NoVlan {
@@ -321,6 +329,7 @@ impl NetworkError {
             NetworkError::VlanOnWifi(_) => {
                 "use an interface with a cable, or have the access point put a network of its own into the VLAN".into()
             }
+            NetworkError::BridgeFilters { missing, .. } => missing.join("; "),
             NetworkError::VlanNameTaken { name, .. } => {
                 format!("rename it while it is down: ip link set dev {name} name NEW")
             }

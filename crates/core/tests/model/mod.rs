@@ -323,6 +323,7 @@ fn link(index: u32, name: IfName, kind: ObservedKind, mac: Option<Mac>) -> Link 
         lower: None,
         master: None,
         port: std::collections::BTreeSet::new(),
+        vlans: None,
         mac,
         mtu: 1500,
         up: false,
