@@ -263,6 +263,17 @@ fn one_that_the_user_makes_meanwhile_is_used_or_named_as_what_is_in_the_way() {
     assert_eq!(home.made_links(), ["eth0.200"]);
 }
 
+/// The network in the VLAN on an interface of the NAS's, from its making to its end.
+fn made_reached_and_gone(home: &Home, lower: &str) {
+    home.ok(&IOT.replace("eth0", lower));
+    assert_eq!(home.made_links(), [lower.to_owned(), format!("{lower}.200")]);
+    let (_web, at) = attached(home, "iot", "web");
+    eventually("the LAN reaches it", || home.laptop.ping(at).is_some());
+    home.ok("detach iot web");
+    home.ok("network rm iot");
+    assert_eq!(home.made_links(), [lower]);
+}
+
 #[test]
 fn on_a_bond() {
     let home = home();
@@ -272,13 +283,7 @@ fn on_a_bond() {
     type_on(&home.nas, "ip link set dev bond0 up");
     let ran = home.run(IOT);
     assert!(ran.code == Some(3) && ran.stderr.contains("--parent bond0 --vlan 200"), "{}", ran.stderr);
-    home.ok(&IOT.replace("eth0", "bond0"));
-    assert_eq!(home.made_links(), ["bond0", "bond0.200"]);
-    let (_web, at) = attached(&home, "iot", "web");
-    eventually("the LAN reaches it", || home.laptop.ping(at).is_some());
-    home.ok("detach iot web");
-    home.ok("network rm iot");
-    assert_eq!(home.made_links(), ["bond0"]);
+    made_reached_and_gone(&home, "bond0");
 }
 
 #[test]
@@ -287,18 +292,9 @@ fn on_a_bridge_of_the_hosts_also_one_that_filters_vlans() {
     type_on(&home.nas, "ip link add br0 type bridge");
     type_on(&home.nas, "ip link set dev eth0 master br0");
     type_on(&home.nas, "ip link set dev br0 up");
-    let create = IOT.replace("eth0", "br0");
-    let reached = || {
-        home.ok(&create);
-        let (_web, at) = attached(&home, "iot", "web");
-        eventually("the LAN reaches it", || home.laptop.ping(at).is_some());
-        home.ok("detach iot web");
-        home.ok("network rm iot");
-        assert_eq!(home.made_links(), ["br0"]);
-    };
-    reached();
+    made_reached_and_gone(&home, "br0");
     type_on(&home.nas, "ip link set dev br0 type bridge vlan_filtering 1");
-    let ran = home.run(&create);
+    let ran = home.run(&IOT.replace("eth0", "br0"));
     assert!(ran.code == Some(3) && ran.stderr.contains("does not let VLAN 200 through"), "{}", ran.stderr);
     assert_eq!(home.made_links(), ["br0"]);
     // The lab's NIC is a veth, and could as well be a container's.
@@ -306,7 +302,7 @@ fn on_a_bridge_of_the_hosts_also_one_that_filters_vlans() {
     for command in hint.replace("PORT", "eth0").split("; ") {
         type_on(&home.nas, command);
     }
-    reached();
+    made_reached_and_gone(&home, "br0");
 }
 
 #[test]
