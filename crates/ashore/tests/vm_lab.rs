@@ -9,6 +9,7 @@ use std::sync::Mutex;
 use ashore_lab::{Engines, Ran};
 use home::PROGRAM;
 use home::demonstration::{all_as_expected, as_nobody, for_anybody, refused_without_8021q};
+use serde_json::Value;
 
 /// Modules are the whole kernel's, and so is who loads them.
 static MODULES: Mutex<()> = Mutex::new(());
@@ -17,31 +18,27 @@ static MODULES: Mutex<()> = Mutex::new(());
 #[test]
 fn vlan_200_meets_the_lan_at_the_router_alone() {
     let _modules = MODULES.lock();
-    let directory = tempfile::tempdir().unwrap();
-    let program = for_anybody(directory.path());
-    for mut command in [Command::new(PROGRAM), as_nobody(&program)] {
-        let rows = all_as_expected(Ran::of(command.args(["lab", "--vlan", "--json"])).unwrap());
-        let reached = |from: &str, to: &str| -> Vec<bool> {
-            let named = |row: &&serde_json::Value| {
-                row["from"] == from && row["to"].as_str().unwrap().starts_with(&format!("{to} "))
-            };
-            rows.iter().filter(named).map(|row| row["reached"].as_bool().unwrap()).collect()
-        };
-        for (from, to) in [("laptop", "sensor"), ("web", "sensor"), ("sensor", "laptop")] {
-            assert_eq!(reached(from, to), [true, false], "{from} to {to}");
-        }
-        for (from, to) in [("camera", "sensor"), ("sensor", "camera"), ("nas1", "sensor"), ("sensor", "nas1")]
-        {
-            assert_eq!(reached(from, to), [true, true], "{from} to {to}");
-        }
-        assert_eq!(reached("laptop", "web"), [true], "the LAN is as without a VLAN");
+    let rows = all_as_expected(Ran::of(Command::new(PROGRAM).args(["lab", "--vlan", "--json"])).unwrap());
+    let reached = |from: &str, to: &str| -> Vec<bool> {
+        let to = format!("{to} ");
+        let named = |row: &&Value| row["from"] == from && row["to"].as_str().unwrap().starts_with(&to);
+        rows.iter().filter(named).map(|row| row["reached"].as_bool().unwrap()).collect()
+    };
+    for (from, to) in [("laptop", "sensor"), ("web", "sensor"), ("sensor", "laptop")] {
+        assert_eq!(reached(from, to), [true, false], "{from} to {to}");
     }
+    for (from, to) in [("camera", "sensor"), ("sensor", "camera"), ("nas1", "sensor"), ("sensor", "nas1")] {
+        assert_eq!(reached(from, to), [true, true], "{from} to {to}");
+    }
+    assert_eq!(reached("laptop", "web"), [true], "the LAN is as without a VLAN");
 }
 
 #[test]
-fn it_shows_the_commands_and_that_the_vlan_is_gone() {
+fn an_ordinary_user_sees_the_commands_and_that_the_vlan_is_gone() {
     let _modules = MODULES.lock();
-    let said = Ran::of(Command::new(PROGRAM).args(["lab", "--vlan"])).unwrap().expect_success();
+    let directory = tempfile::tempdir().unwrap();
+    let program = for_anybody(directory.path());
+    let said = Ran::of(as_nobody(&program).args(["lab", "--vlan"])).unwrap().expect_success();
     for words in [
         "nas1$ ashore network create vlan200 --parent eth0 --vlan 200 ",
         "nas1$ ashore attach vlan200 --netns /run/netns/sensor",
