@@ -82,7 +82,7 @@ impl Drop for Wifi {
 }
 
 /// Has the kernel load the simulator, from where it finds its modules: somebody with `CAP_SYS_MODULE` who asks for an
-/// interface that there is not is answered after a module of that name was looked for (Linux 6.18, `dev_ioctl.c`).
+/// interface that there is not is answered after a module of that name was looked for (Linux 6.1, `dev_load`).
 fn load_simulator(engines: &Engines) -> io::Result<()> {
     Command::new(engines.path("usr/bin/busybox")).args(["ifconfig", "mac80211_hwsim"]).output()?;
     if fs::exists("/sys/module/mac80211_hwsim")? {

@@ -5,6 +5,7 @@ mod home;
 use std::collections::BTreeSet;
 
 use ashore_core::link::{LinkSpec, LinkType, MacvlanMode, Place};
+use ashore_core::name::IfName;
 use ashore_core::step::Step;
 use ashore_lab::{Engines, Machine, Wifi};
 use home::frames::{Frames, Tag};
@@ -99,9 +100,10 @@ fn what_needs_a_second_mac_is_refused_and_nothing_touched() {
     reaches(&home.laptop, ip(HOST));
 }
 
-/// Why they are refused: the kernel makes such a link, and the access point takes nothing from it.
+/// Why they are refused: the kernel makes a macvlan, and the access point takes nothing from it; a bridge it does not let
+/// have the NIC at all.
 #[test]
-fn a_macvlan_made_by_hand_reaches_nobody() {
+fn a_macvlan_made_by_hand_reaches_nobody_and_a_bridge_gets_no_port() {
     let (home, _wifi) = home();
     let plain = home.world.container("plain").unwrap();
     let kind =
@@ -113,4 +115,12 @@ fn a_macvlan_made_by_hand_reaches_nobody() {
     plain.add_address("eth0", "192.168.88.77/24".parse().unwrap()).unwrap();
     does_not_reach(&plain, ip("192.168.88.50"));
     does_not_reach(&home.laptop, ip("192.168.88.77"));
+
+    plain.remove_link("eth0").unwrap();
+    let (place, br0) = (Place::Host, "br0".parse::<IfName>().unwrap());
+    let bridge = LinkSpec { name: br0.clone(), kind: LinkType::Bridge, mac: None, mtu: None };
+    home.nas.apply(&[Step::AddLink { place: place.clone(), link: bridge }]).unwrap();
+    let port = Step::SetMaster { place, link: "wlan0".parse().unwrap(), master: Some(br0), was: None };
+    let refused = home.nas.apply(&[port]).unwrap_err().to_string();
+    assert!(refused.contains("EOPNOTSUPP"), "{refused}");
 }
