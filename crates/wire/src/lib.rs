@@ -4,11 +4,13 @@
 //! should happen on the wire goes out as a value. That is what makes every transition testable.
 
 pub mod arp;
+mod checksum;
 pub mod conflict;
 pub mod filter;
 mod heard;
 mod mac;
 pub mod ndp;
+mod random;
 
 pub use heard::{Heard, heard};
 pub use mac::{Mac, MacParseError};

@@ -103,20 +103,10 @@ fn frame(
     frame
 }
 
-/// The Internet checksum over the pseudo-header and the payload (RFC 8200, 8.1); zero over a payload that carries its own
-/// right one.
+/// The checksum over the pseudo-header and the payload (RFC 8200, 8.1).
 fn checksum(header: &[u8], payload: &[u8]) -> u16 {
     let length = (payload.len() as u32).to_be_bytes();
-    let next = [0, 0, 0, ICMPV6];
-    let words = [&header[8..40], &length, &next, payload]
-        .into_iter()
-        .flat_map(|part| part.chunks(2))
-        .map(|pair| u32::from(pair[0]) << 8 | u32::from(pair.get(1).copied().unwrap_or(0)));
-    let mut sum = words.fold(0u32, u32::wrapping_add);
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    !(sum as u16)
+    crate::checksum::checksum(&[&header[8..40], &length, &[0, 0, 0, ICMPV6], payload])
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::{Profile, Timing, probe_frame, speaks_against};
+use crate::random::Random;
 use crate::{Heard, Mac};
 
 /// One address being looked for.
@@ -15,7 +16,7 @@ pub struct Probe {
     timing: Option<Timing>,
     sent: u32,
     next: Instant,
-    random: u64,
+    random: Random,
     holder: Option<Mac>,
 }
 
@@ -37,9 +38,10 @@ impl Probe {
     /// machines that start together.
     pub fn new(ip: IpAddr, own: Mac, profile: Profile, now: Instant, random: u64) -> Self {
         let timing = profile.timing();
+        let random = Random(random);
         let mut probe = Probe { ip, own, profile, timing, sent: 0, next: now, random, holder: None };
         if let Some(timing) = timing {
-            probe.next = now + probe.between(Duration::ZERO, timing.wait);
+            probe.next = now + probe.random.between(Duration::ZERO, timing.wait);
         }
         probe
     }
@@ -67,8 +69,11 @@ impl Probe {
             return Action::Clear;
         }
         self.sent += 1;
-        let pause =
-            if self.sent == timing.probes { timing.after } else { self.between(timing.least, timing.most) };
+        let pause = if self.sent == timing.probes {
+            timing.after
+        } else {
+            self.random.between(timing.least, timing.most)
+        };
         self.next = now + pause;
         Action::Send(probe_frame(self.own, self.ip))
     }
@@ -78,14 +83,6 @@ impl Probe {
         if speaks_against(heard, self.ip, self.own, true) {
             self.holder.get_or_insert(heard.sender);
         }
-    }
-
-    /// A time between two, by a linear congruential generator (Knuth's constants): spread is wanted here, not secrecy.
-    fn between(&mut self, least: Duration, most: Duration) -> Duration {
-        self.random =
-            self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let span = u64::try_from(most.checked_sub(least).unwrap().as_micros()).unwrap_or(u64::MAX);
-        least + Duration::from_micros((self.random >> 33) % (span + 1))
     }
 }
 
