@@ -1,4 +1,7 @@
-//! The packet filter that lets ARP and neighbour discovery through, as classic BPF.
+//! The packet filters, as classic BPF: one lets ARP and neighbour discovery through, one a DHCP client's answers.
+
+use crate::dhcp4::{CLIENT_PORT, FRAGMENT, UDP};
+use crate::{ETHERNET_HEADER, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6};
 
 /// One instruction of classic BPF (`struct sock_filter`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,7 +22,12 @@ const fn instruction(code: u16, jt: u8, jf: u8, k: u32) -> Instruction {
 
 const LOAD_HALF: u16 = 0x28;
 const LOAD_BYTE: u16 = 0x30;
+/// At an offset from the index register.
+const LOAD_HALF_INDEXED: u16 = 0x48;
+/// Into the index register, the length that the low half of a byte gives in words of four: that of an IPv4 header.
+const INDEX_BY_HEADER: u16 = 0xb1;
 const JUMP_IF_EQUAL: u16 = 0x15;
+const JUMP_IF_SET: u16 = 0x45;
 const RETURN: u16 = 0x06;
 /// `SKF_AD_OFF + SKF_AD_VLAN_TAG_PRESENT`: the kernel strips a VLAN's tag before a packet socket sees the frame, and the
 /// untagged parent must not take another VLAN's ARP for its own.
@@ -33,8 +41,8 @@ pub fn arp_and_ndp() -> [Instruction; 10] {
         instruction(LOAD_BYTE, 0, 0, VLAN_TAG_PRESENT),
         instruction(JUMP_IF_EQUAL, 0, 7, 0),
         instruction(LOAD_HALF, 0, 0, 12),
-        instruction(JUMP_IF_EQUAL, 4, 0, u32::from(crate::ETHERTYPE_ARP)),
-        instruction(JUMP_IF_EQUAL, 0, 4, u32::from(crate::ETHERTYPE_IPV6)),
+        instruction(JUMP_IF_EQUAL, 4, 0, u32::from(ETHERTYPE_ARP)),
+        instruction(JUMP_IF_EQUAL, 0, 4, u32::from(ETHERTYPE_IPV6)),
         instruction(LOAD_BYTE, 0, 0, 14 + 40),
         instruction(JUMP_IF_EQUAL, 1, 0, 135),
         instruction(JUMP_IF_EQUAL, 0, 1, 136),
@@ -43,14 +51,41 @@ pub fn arp_and_ndp() -> [Instruction; 10] {
     ]
 }
 
+/// Lets pass untagged IPv4 datagrams that are whole and for the port of DHCP clients. Whether they are what they say is for
+/// [`Datagram::to_client`](crate::dhcp4::Datagram::to_client) to see.
+pub fn dhcp4_to_client() -> [Instruction; 13] {
+    const HEADER: u32 = ETHERNET_HEADER as u32;
+    [
+        instruction(LOAD_BYTE, 0, 0, VLAN_TAG_PRESENT),
+        instruction(JUMP_IF_EQUAL, 0, 10, 0),
+        instruction(LOAD_HALF, 0, 0, 12),
+        instruction(JUMP_IF_EQUAL, 0, 8, u32::from(ETHERTYPE_IPV4)),
+        instruction(LOAD_BYTE, 0, 0, HEADER + 9),
+        instruction(JUMP_IF_EQUAL, 0, 6, u32::from(UDP)),
+        instruction(LOAD_HALF, 0, 0, HEADER + 6),
+        instruction(JUMP_IF_SET, 4, 0, u32::from(FRAGMENT)),
+        instruction(INDEX_BY_HEADER, 0, 0, HEADER),
+        instruction(LOAD_HALF_INDEXED, 0, 0, HEADER + 2),
+        instruction(JUMP_IF_EQUAL, 0, 1, u32::from(CLIENT_PORT)),
+        instruction(RETURN, 0, 0, WHOLE),
+        instruction(RETURN, 0, 0, 0),
+    ]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dhcp4::{Checksum, Datagram, reply_frame};
     use crate::{Mac, arp::Arp, ndp};
+    use proptest::prelude::*;
 
-    /// The instructions that the filter uses, as the kernel runs them.
     fn passes(frame: &[u8], tagged: bool) -> bool {
-        let (mut a, mut at, filter) = (0u32, 0, arp_and_ndp());
+        runs(&arp_and_ndp(), frame, tagged)
+    }
+
+    /// The instructions that the filters use, as the kernel runs them.
+    fn runs(filter: &[Instruction], frame: &[u8], tagged: bool) -> bool {
+        let (mut a, mut x, mut at) = (0u32, 0, 0);
         let byte = |offset: u32| frame.get(offset as usize).copied().map(u32::from);
         loop {
             let i = filter[at];
@@ -62,10 +97,18 @@ mod tests {
                     Some(value) => a = value,
                     None => return false,
                 },
-                LOAD_HALF => match byte(i.k).zip(byte(i.k + 1)) {
-                    Some((high, low)) => a = high << 8 | low,
+                LOAD_HALF | LOAD_HALF_INDEXED => {
+                    let offset = i.k + if i.code == LOAD_HALF { 0 } else { x };
+                    match byte(offset).zip(byte(offset + 1)) {
+                        Some((high, low)) => a = high << 8 | low,
+                        None => return false,
+                    }
+                }
+                INDEX_BY_HEADER => match byte(i.k) {
+                    Some(first) => x = (first & 0x0f) * 4,
                     None => return false,
                 },
+                JUMP_IF_SET => at += usize::from(if a & i.k != 0 { i.jt } else { i.jf }),
                 JUMP_IF_EQUAL => at += usize::from(if a == i.k { i.jt } else { i.jf }),
                 RETURN => return i.k > 0,
                 other => panic!("{other:#x}"),
@@ -85,5 +128,36 @@ mod tests {
         let mut v4 = arp;
         v4[12..14].copy_from_slice(&[8, 0]);
         assert!(!passes(&echo, false) && !passes(&v4, false) && !passes(&arp[..12], false));
+    }
+
+    #[test]
+    fn a_dhcp_clients_answers_pass_and_what_it_asks_does_not() {
+        let filter = dhcp4_to_client();
+        let answer = reply_frame(b"message");
+        assert!(runs(&filter, &answer, false));
+        assert!(!runs(&filter, &answer, true), "another VLAN's");
+        let asked = Datagram::to_client(&answer, Checksum::Whole).unwrap().to_server();
+        assert!(!runs(&filter, &asked, false));
+        // TCP, IPv6, fragments, and a frame that ends before the port.
+        for (at, value) in [(14 + 9, 6), (12, 0x86), (14 + 6, 0x20), (14 + 7, 1)] {
+            let mut frame = answer.clone();
+            frame[at] = value;
+            assert!(!runs(&filter, &frame, false), "{at}");
+        }
+        assert!(!runs(&filter, &answer[..14 + 20 + 3], false));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_the_parser_takes_has_passed_the_filter(flips in prop::collection::vec((12..50usize, any::<u8>()), 0..4)) {
+            let mut frame = reply_frame(b"message");
+            for (at, value) in flips {
+                if let Some(byte) = frame.get_mut(at) {
+                    *byte = value;
+                }
+            }
+            let taken = Datagram::to_client(&frame, Checksum::Partial).is_some();
+            prop_assert!(!taken || runs(&dhcp4_to_client(), &frame, false));
+        }
     }
 }

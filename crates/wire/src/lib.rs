@@ -1,4 +1,5 @@
-//! Bytes and meaning for a host on a LAN: MAC addresses, ARP, neighbour discovery, conflict detection.
+//! Bytes and meaning for a host on a LAN: MAC addresses, ARP, neighbour discovery, conflict detection, and
+//! a DHCPv4 client.
 //!
 //! Nothing here does I/O, reads a clock or starts a thread: frames come in as slices, time is an argument, and what
 //! should happen on the wire goes out as a value. That is what makes every transition testable.
@@ -6,6 +7,7 @@
 pub mod arp;
 mod checksum;
 pub mod conflict;
+pub mod dhcp4;
 pub mod filter;
 mod heard;
 mod mac;
@@ -15,6 +17,8 @@ mod random;
 pub use heard::{Heard, heard};
 pub use mac::{Mac, MacParseError};
 
+/// `EtherType` of IPv4 (RFC 894).
+pub const ETHERTYPE_IPV4: u16 = 0x0800;
 /// `EtherType` of ARP (RFC 826).
 pub const ETHERTYPE_ARP: u16 = 0x0806;
 /// `EtherType` of IPv6 (RFC 2464).

@@ -1,0 +1,133 @@
+//! What a client makes of what it hears.
+
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+use super::exchange::{Exchange, pause};
+use super::{Client, Ignored, Loss, Phase, code};
+use crate::dhcp4::options::is_host;
+use crate::dhcp4::{Held, Kind, Lease, Message, Op};
+
+impl Client {
+    /// Takes in a message, and the address that its datagram came from, if that is known. What to do about it is asked for by
+    /// [`Client::poll`].
+    pub fn receive(
+        &mut self,
+        now: Instant,
+        message: &Message,
+        source: Option<Ipv4Addr>,
+    ) -> Result<(), Ignored> {
+        self.expire(now);
+        let kind = message.options.kind();
+        if message.op != Op::Reply {
+            return Err(Ignored::NoReply);
+        }
+        let id = message.options.get(code::CLIENT_ID);
+        if message.chaddr != self.config.mac || id.is_some_and(|id| id != self.config.id.bytes()) {
+            return Err(Ignored::OtherClient);
+        }
+        let exchange = self.exchange().filter(|exchange| exchange.first.is_some());
+        let xid = exchange.ok_or(Ignored::NotAwaited(kind))?.xid;
+        if message.xid != xid {
+            return Err(Ignored::OtherExchange);
+        }
+        let server = server(message, source);
+        if let Some(server) = server.filter(|server| !self.config.servers.accept(*server)) {
+            return Err(Ignored::OtherServer(server));
+        }
+        match (kind, &self.phase) {
+            (Some(Kind::Offer), Phase::Selecting(_)) => {
+                self.offered(now, message, server.ok_or(Ignored::NoServer)?)
+            }
+            (_, Phase::Selecting(_)) => Err(Ignored::NotAwaited(kind)),
+            (Some(Kind::Ack), _) => self.acknowledged(now, message, server),
+            (Some(Kind::Nak), _) => self.refused(now, message, server),
+            _ => Err(Ignored::NotAwaited(kind)),
+        }
+    }
+
+    fn exchange(&self) -> Option<&Exchange> {
+        match &self.phase {
+            Phase::Selecting(exchange)
+            | Phase::Requesting { exchange, .. }
+            | Phase::Renewing(exchange)
+            | Phase::Rebinding(exchange)
+            | Phase::Rebooting { exchange, .. } => Some(exchange),
+            Phase::Init { .. } | Phase::Probing { .. } | Phase::Bound | Phase::Down | Phase::Released => None,
+        }
+    }
+
+    /// The server that was asked, where it was one alone.
+    fn asked(&self) -> Option<Ipv4Addr> {
+        match &self.phase {
+            Phase::Requesting { offer, .. } => Some(offer.server),
+            Phase::Renewing(_) => self.held.as_ref().map(|held| held.lease.server),
+            _ => None,
+        }
+    }
+
+    /// The first offer that can be taken is.
+    fn offered(&mut self, now: Instant, message: &Message, server: Ipv4Addr) -> Result<(), Ignored> {
+        let offer = Lease::read(message, server, None, &mut self.random)?;
+        if let Phase::Selecting(exchange) = &self.phase {
+            self.phase = Phase::Requesting { exchange: exchange.follow(now), offer };
+        }
+        Ok(())
+    }
+
+    fn acknowledged(
+        &mut self,
+        now: Instant,
+        message: &Message,
+        server: Option<Ipv4Addr>,
+    ) -> Result<(), Ignored> {
+        let before = match &self.phase {
+            Phase::Requesting { offer, .. } => Some(offer),
+            _ => self.held.as_ref().map(|held| &held.lease),
+        };
+        let server = server.or(self.asked()).ok_or(Ignored::NoServer)?;
+        // Whom a renewal is sent to may by now have another name for itself; of offers only one was taken.
+        if let Phase::Requesting { offer, .. } = &self.phase
+            && offer.server != server
+        {
+            return Err(Ignored::OtherServer(server));
+        }
+        let lease = Lease::read(message, server, before, &mut self.random)?;
+        let since = self.exchange().and_then(|exchange| exchange.first).unwrap_or(now);
+        let new = Held { lease, since };
+        if !new.is_good(now) {
+            return Err(Ignored::Lifetime);
+        }
+        let same = self.held.as_ref().is_some_and(|held| held.ip() == new.ip());
+        if same && (self.in_use || self.news.is_some()) {
+            self.bind(new);
+        } else {
+            // It may be looked for already.
+            let asked = same && matches!(self.phase, Phase::Rebooting { asked: true, .. });
+            self.phase = Phase::Probing { candidate: new, asked };
+        }
+        Ok(())
+    }
+
+    /// Begins anew: at once, but ever later if nothing else comes, or client and server would keep each other busy.
+    fn refused(&mut self, now: Instant, message: &Message, server: Option<Ipv4Addr>) -> Result<(), Ignored> {
+        let server = server.or(self.asked()).ok_or(Ignored::NoServer)?;
+        if self.asked().is_some_and(|asked| asked != server) {
+            return Err(Ignored::OtherServer(server));
+        }
+        self.lose(Loss::Refused(message.options.message()));
+        self.wish = None;
+        let wait = if self.refused == 0 { Duration::ZERO } else { pause(self.refused, &mut self.random) };
+        self.refused = self.refused.saturating_add(1);
+        self.init(now, wait);
+        Ok(())
+    }
+}
+
+/// Who sent a message: who it says, or else who its datagram came from. The RFC wants the option in every answer (table 3),
+/// but some routers leave it out, and without a relay between the two are the same machine.
+fn server(message: &Message, source: Option<Ipv4Addr>) -> Option<Ipv4Addr> {
+    let said = message.options.address(code::SERVER_ID).ok().flatten();
+    let source = source.filter(|_| message.giaddr.is_unspecified());
+    said.filter(|ip| is_host(*ip)).or(source.filter(|ip| is_host(*ip)))
+}

@@ -1,0 +1,192 @@
+//! When the client asks, and until when it believes.
+
+use super::*;
+
+#[test]
+fn a_silent_lan_is_asked_after_4_8_16_32_and_then_every_64_seconds_give_or_take_one() {
+    let mut bench = Bench::start();
+    bench.poll();
+    for middle in [4, 8, 16, 32, 64, 64, 64] {
+        let before = bench.now;
+        bench.wait();
+        let pause = bench.now - before;
+        assert!(pause >= seconds(middle - 1) && pause <= seconds(middle + 1), "{pause:?} for {middle}");
+    }
+}
+
+#[test]
+fn a_server_that_offers_and_then_is_silent_is_asked_four_times() {
+    let mut bench = Bench::start();
+    bench.poll();
+    let xid = bench.sent.as_ref().unwrap().xid;
+    bench.answer(Kind::Offer).unwrap();
+    let (asked, mut actions) = (bench.now, bench.poll());
+    actions.extend(bench.wait_until(State::Selecting));
+    let said: Vec<_> = actions.iter().map(words).collect();
+    assert_eq!(
+        said,
+        ["Request to all", "Request to all", "Request to all", "Request to all", "Discover to all"]
+    );
+    assert!(bench.now - asked >= seconds(56) && bench.now - asked <= seconds(64));
+    assert_ne!(bench.sent.unwrap().xid, xid, "another exchange");
+}
+
+#[test]
+fn a_renewal_is_repeated_after_half_of_the_time_left_and_no_sooner_than_in_a_minute() {
+    let mut bench = Bench::bound();
+    let start = bench.now;
+    let mut sent = Vec::new();
+    while bench.client.state() != State::Selecting {
+        if !bench.wait().is_empty() {
+            sent.push((bench.now - start).as_secs());
+        }
+    }
+    // T1 is 500, T2 800, and the end 1000.
+    assert_eq!(sent, [500, 650, 725, 785, 800, 900, 960, 1000]);
+}
+
+#[test]
+fn an_answer_to_an_earlier_attempt_at_renewing_is_ignored() {
+    let mut bench = Bench::bound();
+    bench.wait();
+    let late = bench.reply(Kind::Ack, IP);
+    bench.wait();
+    assert_eq!(
+        bench.hear(&late),
+        Err(Ignored::OtherExchange),
+        "the lease would seem to run longer than it does"
+    );
+    assert_eq!(bench.answer(Kind::Ack), Ok(()));
+}
+
+#[test]
+fn a_lease_runs_from_when_it_was_asked_for() {
+    let mut bench = Bench::requesting();
+    let asked = bench.now;
+    bench.wait();
+    bench.answer(Kind::Ack).unwrap();
+    bench.now += seconds(5);
+    bench.poll();
+    bench.client.clear(IP);
+    let [Action::Bound(held, Change::New)] = &bench.poll()[..] else { panic!("there is no lease") };
+    assert_eq!((held.since, held.expires()), (asked, Some(asked + seconds(1000))));
+}
+
+#[test]
+fn an_answer_that_comes_after_the_end_of_what_it_gives_gives_nothing() {
+    let mut bench = Bench::requesting();
+    bench.now += seconds(20);
+    let mut ack = bench.reply(Kind::Ack, IP);
+    ack.options.set(code::LEASE_TIME, 20u32.to_be_bytes());
+    assert_eq!(bench.hear(&ack), Err(Ignored::Lifetime));
+}
+
+#[test]
+fn a_lease_that_ends_before_anybody_was_told_of_it_is_not_lost() {
+    let mut bench = Bench::probing();
+    bench.client.clear(IP);
+    bench.now += seconds(1000);
+    assert_eq!(bench.poll().iter().map(words).collect::<Vec<_>>(), ["Discover to all"]);
+}
+
+#[test]
+fn a_server_that_always_refuses_is_asked_ever_less_often() {
+    let mut bench = Bench::start();
+    let (start, mut discovers) = (bench.now, 0);
+    bench.poll();
+    while bench.now - start < seconds(3600) {
+        discovers += 1;
+        bench.answer(Kind::Offer).unwrap();
+        bench.poll();
+        bench.answer(Kind::Nak).unwrap();
+        if bench.poll().is_empty() {
+            bench.wait();
+        }
+    }
+    assert!((50..70).contains(&discovers), "{discovers} in an hour");
+}
+
+#[test]
+fn after_a_conflict_the_client_pauses_and_does_not_wish_for_that_address_again() {
+    let mut bench = Bench::bound();
+    bench.client.taken(IP, bench.now);
+    let before = bench.now;
+    bench.poll();
+    bench.wait();
+    assert_eq!(bench.now - before, seconds(10));
+    let discover = bench.sent.as_ref().unwrap();
+    assert_eq!(
+        (discover.options.kind(), discover.options.get(code::REQUESTED_ADDRESS)),
+        (Some(Kind::Discover), None)
+    );
+}
+
+#[test]
+fn an_endless_lease_is_never_renewed() {
+    let mut bench = Bench::requesting();
+    let mut ack = bench.reply(Kind::Ack, IP);
+    ack.options.set(code::LEASE_TIME, [255; 4]);
+    bench.hear(&ack).unwrap();
+    bench.poll();
+    bench.client.clear(IP);
+    bench.poll();
+    bench.now += seconds(1_000_000_000);
+    assert!(bench.poll().is_empty());
+    assert_eq!((bench.until, bench.client.state()), (None, State::Bound));
+}
+
+#[test]
+fn a_machine_that_slept_asks_whom_its_lease_says_by_then() {
+    for (slept, state, said) in [
+        (600, State::Renewing, &["Request to its server"][..]),
+        (900, State::Rebinding, &["Request to all"]),
+        (1000, State::Selecting, &["lost Expired", "Discover to all"]),
+    ] {
+        let mut bench = Bench::bound();
+        bench.now += seconds(slept);
+        assert_eq!(bench.poll().iter().map(words).collect::<Vec<_>>(), said);
+        assert_eq!(bench.client.state(), state);
+    }
+}
+
+#[test]
+fn a_lease_from_before_is_confirmed_in_one_round_trip() {
+    let mut bench = Bench::resumed(100, true);
+    bench.poll();
+    bench.answer(Kind::Ack).unwrap();
+    assert_eq!(bench.poll().iter().map(words).collect::<Vec<_>>(), ["bound 7 Renewed([])"]);
+    assert_eq!(bench.client.held(bench.now).unwrap().since, bench.now, "it runs anew");
+}
+
+#[test]
+fn a_lease_from_before_that_nobody_confirms_is_used_and_renewed_when_that_is_due() {
+    for in_use in [true, false] {
+        let mut bench = Bench::resumed(100, in_use);
+        let start = bench.now;
+        let mut said: Vec<_> = bench.poll().iter().map(words).collect();
+        while bench.client.state() != State::Renewing {
+            said.extend(bench.wait().iter().map(words));
+            assert!(said.len() < 100, "{said:?}");
+            if said.last().is_some_and(|last| last == "probe 7") {
+                assert_eq!(bench.now - start, seconds(2));
+                bench.client.clear(IP);
+            }
+        }
+        let mut expected = vec!["Request to all", "unconfirmed 7"];
+        expected.extend(["Request to all"; 3]);
+        expected.push("Request to its server");
+        said.retain(|word| word != "probe 7");
+        assert_eq!(said, expected);
+        assert_eq!(bench.now - start, seconds(400), "T1 of the lease, which was 100 s old");
+    }
+}
+
+#[test]
+fn a_lease_from_before_that_is_over_or_of_unknown_age_is_a_wish() {
+    for age in [seconds(1000), Duration::MAX] {
+        let recorded = Recorded { lease: lease(), age, in_use: true };
+        let mut bench = Bench::with(|now| Client::resume(config(), recorded, now, 1));
+        assert_eq!(bench.poll().iter().map(words).collect::<Vec<_>>(), ["Discover to all"]);
+        assert_eq!(bench.sent.unwrap().options.address(code::REQUESTED_ADDRESS), Ok(Some(IP)));
+    }
+}

@@ -1,0 +1,196 @@
+//! Who a client is, and what it wants.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use super::domain::DomainName;
+use super::{Options, code};
+use crate::Mac;
+
+/// Who a client is to its servers, which keep its address under this.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ClientId(Vec<u8>);
+
+/// Why bytes are not a client's identifier.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("an identifier of {0} bytes: a DHCP client's has 2 to 255")]
+pub struct ClientIdError(usize);
+
+impl ClientId {
+    /// From the MAC alone, as clients did before RFC 4361.
+    pub fn mac(mac: Mac) -> Self {
+        ClientId([&[1][..], &mac.0].concat())
+    }
+
+    /// From the number of the interface and the identifier of the host (RFC 4361, 6.1), which has up to 130 bytes.
+    pub fn duid(iaid: u32, duid: &[u8]) -> Result<Self, ClientIdError> {
+        ClientId::try_from([&[255][..], &iaid.to_be_bytes(), duid].concat())
+    }
+
+    /// As the option carries it.
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl TryFrom<Vec<u8>> for ClientId {
+    type Error = ClientIdError;
+
+    fn try_from(bytes: Vec<u8>) -> Result<Self, ClientIdError> {
+        // The least is RFC 2132's (9.14), the most what no server needs to join.
+        if (2..=255).contains(&bytes.len()) { Ok(ClientId(bytes)) } else { Err(ClientIdError(bytes.len())) }
+    }
+}
+
+/// Who is to write the client's address into the DNS (RFC 4702, 2.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Update {
+    /// The server: the flag S.
+    Server,
+    /// The client itself: no flag.
+    Client,
+    /// Nobody: the flag N.
+    Nobody,
+}
+
+/// The name under which the server may know the client. It gets one of the two options, never both (RFC 4702, 3.1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Name {
+    /// The old option, which every router knows.
+    Host(DomainName),
+    /// The one that says who updates the DNS.
+    Fqdn(DomainName, Update),
+}
+
+impl Name {
+    /// The flag E: the name is in labels.
+    const ENCODED: u8 = 4;
+
+    pub(super) fn option(&self) -> (u8, Vec<u8>) {
+        match self {
+            Name::Host(name) => (code::HOST_NAME, name.as_str().as_bytes().to_vec()),
+            Name::Fqdn(name, update) => {
+                let flag = match update {
+                    Update::Server => 1,
+                    Update::Client => 0,
+                    Update::Nobody => 8,
+                };
+                // Two bytes of results, which only a server fills.
+                (code::FQDN, [&[Self::ENCODED | flag, 0, 0][..], &name.labels()].concat())
+            }
+        }
+    }
+}
+
+/// Whose answers count.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Servers {
+    /// These alone; all if there are none.
+    pub allow: Vec<Ipv4Addr>,
+    /// Never these.
+    pub deny: Vec<Ipv4Addr>,
+}
+
+impl Servers {
+    pub(super) fn accept(&self, server: Ipv4Addr) -> bool {
+        (self.allow.is_empty() || self.allow.contains(&server)) && !self.deny.contains(&server)
+    }
+}
+
+/// What a client is made with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Its MAC.
+    pub mac: Mac,
+    /// Its identifier. It must stay the same for as long as a lease is to.
+    pub id: ClientId,
+    /// Whether answers must be broadcast: where the link does not see frames for an address that it does not have yet, as with
+    /// ipvlan, whose children share their parent's MAC.
+    pub broadcast: bool,
+    /// Its name.
+    pub name: Option<Name>,
+    /// Its make, for servers that sort clients by it.
+    pub vendor_class: Option<Vec<u8>>,
+    /// Whose answers count.
+    pub servers: Servers,
+    /// The address that it would like.
+    pub wish: Option<Ipv4Addr>,
+    /// How long a recorded lease waits for its confirmation before it is used without.
+    pub confirm: Duration,
+}
+
+impl Config {
+    /// A client that says who it is and wants nothing more.
+    pub fn new(mac: Mac, id: ClientId) -> Self {
+        let (broadcast, name, vendor_class, wish) = (false, None, None, None);
+        let (servers, confirm) = (Servers::default(), Duration::from_secs(2));
+        Config { mac, id, broadcast, name, vendor_class, servers, wish, confirm }
+    }
+
+    /// Puts in what goes with every message in which the client asks for something (RFC 2131, table 5).
+    pub(super) fn describe(&self, options: &mut Options) {
+        options.set(code::PARAMETER_LIST, WANTED);
+        options.set(code::MAX_SIZE, MAX_SIZE.to_be_bytes());
+        if let Some(class) = self.vendor_class.as_ref().filter(|class| !class.is_empty()) {
+            options.set(code::VENDOR_CLASS, class.clone());
+        }
+        if let Some((code, bytes)) = self.name.as_ref().map(Name::option) {
+            options.set(code, bytes);
+        }
+    }
+}
+
+/// What the client wants to know: classless routes before the router, whose place they take (RFC 3442).
+const WANTED: [u8; 12] = [
+    code::SUBNET_MASK,
+    code::CLASSLESS_ROUTES,
+    code::ROUTER,
+    code::DNS,
+    code::DOMAIN_NAME,
+    code::DOMAIN_SEARCH,
+    code::MTU,
+    code::BROADCAST,
+    code::NTP,
+    code::RENEWAL_TIME,
+    code::REBINDING_TIME,
+    code::CLASSLESS_ROUTES_MICROSOFT,
+];
+
+/// The longest message that comes whole over Ethernet.
+const MAX_SIZE: u16 = 1472;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identifier_is_of_rfc_4361s_form_or_any_bytes_that_an_option_holds() {
+        let id = ClientId::duid(0x0102_0304, &[0, 3, 0, 1, 2, 0, 0, 0, 0, 1]).unwrap();
+        assert_eq!(id.bytes(), [255, 1, 2, 3, 4, 0, 3, 0, 1, 2, 0, 0, 0, 0, 1]);
+        assert_eq!(ClientId::mac(Mac([2, 0, 0, 0, 0, 1])).bytes(), [1, 2, 0, 0, 0, 0, 1]);
+        for length in [0, 1, 256] {
+            assert_eq!(ClientId::try_from(vec![0; length]), Err(ClientIdError(length)));
+        }
+    }
+
+    #[test]
+    fn a_name_goes_by_the_old_option_or_by_rfc_4702s() {
+        let name: DomainName = "web.lan".parse().unwrap();
+        assert_eq!(Name::Host(name.clone()).option(), (12, b"web.lan".to_vec()));
+        let labels = b"\x03web\x03lan\x00";
+        for (update, flags) in [(Update::Server, 5), (Update::Client, 4), (Update::Nobody, 12)] {
+            let bytes = [&[flags, 0, 0][..], labels].concat();
+            assert_eq!(Name::Fqdn(name.clone(), update).option(), (81, bytes));
+        }
+    }
+
+    #[test]
+    fn a_server_is_heard_if_it_is_allowed_and_not_denied() {
+        let [one, two] = [1, 2].map(|last| Ipv4Addr::new(192, 168, 88, last));
+        assert!(Servers::default().accept(one));
+        let allowing = Servers { allow: vec![one], deny: vec![] };
+        assert!(allowing.accept(one) && !allowing.accept(two));
+        let denying = Servers { allow: vec![one, two], deny: vec![one] };
+        assert!(!denying.accept(one) && denying.accept(two));
+    }
+}

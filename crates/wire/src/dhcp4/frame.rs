@@ -1,0 +1,181 @@
+//! The frame around a message: Ethernet, IPv4 and UDP. A client without an address can use no UDP socket, so it reads and
+//! writes whole frames.
+
+use std::net::Ipv4Addr;
+
+use crate::checksum::checksum;
+use crate::{ETHERNET_HEADER, ETHERTYPE_IPV4, Mac, ethernet};
+
+/// The port at which clients listen.
+pub const CLIENT_PORT: u16 = 68;
+/// The port at which servers and relays listen.
+pub const SERVER_PORT: u16 = 67;
+
+pub(crate) const UDP: u8 = 17;
+const IPV4_HEADER: usize = 20;
+const UDP_HEADER: usize = 8;
+/// Of the IPv4 header's flags and offset: more fragments follow, or this is not the first.
+pub(crate) const FRAGMENT: u16 = 0x3fff;
+
+/// Whether a frame's UDP checksum is filled in. A virtual NIC hands over frames of the same machine without it, and the packet
+/// socket says so (`TP_STATUS_CSUMNOTREADY` of `PACKET_AUXDATA`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Checksum {
+    /// It is, and is verified.
+    Whole,
+    /// It is not.
+    Partial,
+}
+
+/// A message on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Datagram<'a> {
+    /// Who sent the frame: the server, or the router between.
+    pub source_mac: Mac,
+    /// Who gets it.
+    pub destination_mac: Mac,
+    /// The sender's address.
+    pub source: Ipv4Addr,
+    /// The receiver's.
+    pub destination: Ipv4Addr,
+    /// The message's bytes.
+    pub payload: &'a [u8],
+}
+
+impl<'a> Datagram<'a> {
+    /// Reads a frame, if it is a whole datagram for a client's port.
+    pub fn to_client(frame: &'a [u8], sum: Checksum) -> Option<Self> {
+        let (destination_mac, source_mac, ethertype, packet) = ethernet(frame)?;
+        let first = *packet.first()?;
+        let (header, _) = packet.split_at_checked(usize::from(first & 0x0f) * 4)?;
+        if ethertype != ETHERTYPE_IPV4
+            || first >> 4 != 4
+            || header.len() < IPV4_HEADER
+            || checksum(&[header]) != 0
+        {
+            return None;
+        }
+        let short = |bytes: &[u8], at: usize| u16::from_be_bytes([bytes[at], bytes[at + 1]]);
+        // What is behind it pads the frame to Ethernet's least.
+        let body = packet.get(header.len()..usize::from(short(header, 2)))?;
+        if header[9] != UDP || short(header, 6) & FRAGMENT != 0 || body.len() < UDP_HEADER {
+            return None;
+        }
+        let datagram = body.get(..usize::from(short(body, 4)))?;
+        let payload = datagram.get(UDP_HEADER..)?;
+        let unverified = sum == Checksum::Partial || short(datagram, 6) == 0;
+        let ip = |at: usize| Ipv4Addr::new(header[at], header[at + 1], header[at + 2], header[at + 3]);
+        let read = Datagram { source_mac, destination_mac, source: ip(12), destination: ip(16), payload };
+        let good = short(datagram, 2) == CLIENT_PORT && (unverified || read.udp_checksum(datagram) == 0);
+        good.then_some(read)
+    }
+
+    /// The frame that carries it to a server.
+    pub fn to_server(&self) -> Vec<u8> {
+        self.frame(CLIENT_PORT, SERVER_PORT)
+    }
+
+    fn frame(&self, from: u16, to: u16) -> Vec<u8> {
+        let length = (UDP_HEADER + self.payload.len()) as u16;
+        let mut datagram = Vec::with_capacity(usize::from(length));
+        for number in [from, to, length, 0] {
+            datagram.extend(number.to_be_bytes());
+        }
+        datagram.extend(self.payload);
+        // A sum of zero would say that there is none (RFC 768).
+        let sum = Some(self.udp_checksum(&datagram)).filter(|sum| *sum != 0).unwrap_or(0xffff);
+        datagram[6..8].copy_from_slice(&sum.to_be_bytes());
+
+        let mut header = vec![0x45, 0];
+        header.extend((IPV4_HEADER as u16 + length).to_be_bytes());
+        header.extend([0, 0, 0, 0, 64, UDP, 0, 0]);
+        header.extend(self.source.octets());
+        header.extend(self.destination.octets());
+        let sum = checksum(&[&header]).to_be_bytes();
+        header[10..12].copy_from_slice(&sum);
+
+        let mut frame = Vec::with_capacity(ETHERNET_HEADER + IPV4_HEADER + datagram.len());
+        frame.extend(self.destination_mac.0);
+        frame.extend(self.source_mac.0);
+        frame.extend(ETHERTYPE_IPV4.to_be_bytes());
+        frame.extend(header);
+        frame.extend(datagram);
+        frame
+    }
+
+    fn udp_checksum(&self, datagram: &[u8]) -> u16 {
+        let length = (datagram.len() as u16).to_be_bytes();
+        checksum(&[&self.source.octets(), &self.destination.octets(), &[0, UDP], &length, datagram])
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const CLIENT: Mac = Mac([2, 0, 0, 0, 0, 1]);
+
+    /// What a server sends.
+    pub(crate) fn reply(payload: &[u8]) -> Vec<u8> {
+        let (source, destination) = (Ipv4Addr::new(192, 168, 88, 1), Ipv4Addr::BROADCAST);
+        let source_mac = Mac([2, 0, 0, 0, 0, 2]);
+        let datagram = Datagram { source_mac, destination_mac: CLIENT, source, destination, payload };
+        datagram.frame(SERVER_PORT, CLIENT_PORT)
+    }
+
+    proptest! {
+        #[test]
+        fn a_datagram_reads_back_with_and_without_ethernets_padding(
+            payload in prop::collection::vec(any::<u8>(), 0..600), padding in 0..50usize,
+        ) {
+            let mut frame = reply(&payload);
+            frame.resize(frame.len() + padding, 0xee);
+            let read = Datagram::to_client(&frame, Checksum::Whole).unwrap();
+            prop_assert_eq!((read.payload, read.destination_mac), (payload.as_slice(), CLIENT));
+            prop_assert_eq!(read.source, Ipv4Addr::new(192, 168, 88, 1));
+        }
+
+        #[test]
+        fn no_bytes_make_the_parser_panic(bytes in prop::collection::vec(any::<u8>(), 0..80), behind in any::<bool>()) {
+            let mut frame = if behind { reply(b"message")[..16].to_vec() } else { Vec::new() };
+            frame.extend(bytes);
+            let _ = Datagram::to_client(&frame, Checksum::Partial);
+        }
+
+        #[test]
+        fn a_flipped_bit_is_noticed(at in 12..14 + 20 + 8 + 7usize, bit in 0..8u8) {
+            let mut frame = reply(b"message");
+            frame[at] ^= 1 << bit;
+            prop_assert_eq!(Datagram::to_client(&frame, Checksum::Whole), None);
+        }
+    }
+
+    #[test]
+    fn a_checksum_that_is_not_there_or_not_ready_is_not_asked_for() {
+        let mut frame = reply(b"message");
+        frame[14 + 20 + 6..][..2].copy_from_slice(&[0, 0]);
+        assert!(Datagram::to_client(&frame, Checksum::Whole).is_some());
+        frame[14 + 20 + 6] = 1;
+        assert!(Datagram::to_client(&frame, Checksum::Whole).is_none());
+        assert!(Datagram::to_client(&frame, Checksum::Partial).is_some());
+    }
+
+    #[test]
+    fn fragments_other_ports_and_what_is_cut_off_are_none_of_ours() {
+        let whole = reply(b"message");
+        for flags in [[0x20, 0], [0, 1]] {
+            let mut frame = whole.clone();
+            frame[14 + 6..][..2].copy_from_slice(&flags);
+            frame[14 + 10..][..2].fill(0);
+            let sum = checksum(&[&frame[14..34]]).to_be_bytes();
+            frame[14 + 10..][..2].copy_from_slice(&sum);
+            assert_eq!(Datagram::to_client(&frame, Checksum::Whole), None);
+        }
+        let asked = Datagram::to_client(&whole, Checksum::Whole).unwrap().to_server();
+        assert_eq!(Datagram::to_client(&asked, Checksum::Whole), None, "for a server");
+        for length in 0..whole.len() {
+            assert_eq!(Datagram::to_client(&whole[..length], Checksum::Whole), None, "{length}");
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! What a client says, with the fields and options that RFC 2131, table 5, gives each message.
+
+use std::net::Ipv4Addr;
+
+use super::frame::Datagram;
+use super::lease::Held;
+use super::{Config, Kind, Lease, Message, code};
+use crate::Mac;
+
+/// A message to be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outgoing {
+    /// The payload of its datagram.
+    pub payload: Vec<u8>,
+    /// The client's address, or `0.0.0.0` while it has none.
+    pub from: Ipv4Addr,
+    /// A server, or `255.255.255.255`.
+    pub to: Ipv4Addr,
+}
+
+impl Outgoing {
+    /// The whole frame, to `Mac::BROADCAST` if the address is everybody's.
+    pub fn frame(&self, from: Mac, to: Mac) -> Vec<u8> {
+        let (source_mac, destination_mac) = (from, to);
+        Datagram {
+            source_mac,
+            destination_mac,
+            source: self.from,
+            destination: self.to,
+            payload: &self.payload,
+        }
+        .to_server()
+    }
+
+    fn broadcast(message: &Message) -> Self {
+        Outgoing { payload: message.encode(), from: message.ciaddr, to: Ipv4Addr::BROADCAST }
+    }
+
+    fn unicast(message: &Message, to: Ipv4Addr) -> Self {
+        Outgoing { payload: message.encode(), from: message.ciaddr, to }
+    }
+}
+
+fn message(config: &Config, kind: Kind, xid: u32) -> Message {
+    let mut message = Message::request(xid, config.mac);
+    message.options.set(code::MESSAGE_TYPE, [kind as u8]);
+    message.options.set(code::CLIENT_ID, config.id.bytes());
+    message
+}
+
+/// A message that asks for something while the client has no address to answer at.
+fn question(config: &Config, kind: Kind, xid: u32, secs: u16) -> Message {
+    let mut message = message(config, kind, xid);
+    (message.secs, message.broadcast) = (secs, config.broadcast);
+    config.describe(&mut message.options);
+    message
+}
+
+/// To all servers: who has an address? If it can be, this one.
+pub(super) fn discover(config: &Config, xid: u32, secs: u16, wish: Option<Ipv4Addr>) -> Outgoing {
+    let mut message = question(config, Kind::Discover, xid, secs);
+    if let Some(wish) = wish {
+        message.options.set(code::REQUESTED_ADDRESS, wish.octets());
+    }
+    Outgoing::broadcast(&message)
+}
+
+/// To all servers: this offer is taken, and no other. Number and seconds are those of the DISCOVER (RFC 2131, 3.1 (3)).
+pub(super) fn select(config: &Config, xid: u32, secs: u16, offer: &Lease) -> Outgoing {
+    let mut message = question(config, Kind::Request, xid, secs);
+    message.options.set(code::REQUESTED_ADDRESS, offer.address.addr().octets());
+    message.options.set(code::SERVER_ID, offer.server.octets());
+    Outgoing::broadcast(&message)
+}
+
+/// To all servers: is this address still ours, here?
+pub(super) fn reboot(config: &Config, xid: u32, secs: u16, ip: Ipv4Addr) -> Outgoing {
+    let mut message = question(config, Kind::Request, xid, secs);
+    message.options.set(code::REQUESTED_ADDRESS, ip.octets());
+    Outgoing::broadcast(&message)
+}
+
+/// To the lease's server, or to all: may it go on? The client has its address now, so no answer needs to be broadcast.
+pub(super) fn extend(config: &Config, xid: u32, secs: u16, held: &Held, to: Ipv4Addr) -> Outgoing {
+    let mut message = question(config, Kind::Request, xid, secs);
+    (message.ciaddr, message.broadcast) = (held.ip(), false);
+    Outgoing::unicast(&message, to)
+}
+
+/// To all servers: what this one gave is somebody else's already.
+pub(super) fn decline(config: &Config, xid: u32, lease: &Lease) -> Outgoing {
+    let mut message = message(config, Kind::Decline, xid);
+    message.options.set(code::REQUESTED_ADDRESS, lease.address.addr().octets());
+    message.options.set(code::SERVER_ID, lease.server.octets());
+    message.options.set(code::MESSAGE, *b"another machine has this address");
+    Outgoing::broadcast(&message)
+}
+
+/// To the lease's server: it is not needed any longer.
+pub(super) fn release(config: &Config, xid: u32, lease: &Lease) -> Outgoing {
+    let mut message = message(config, Kind::Release, xid);
+    message.ciaddr = lease.address.addr();
+    message.options.set(code::SERVER_ID, lease.server.octets());
+    message.options.set(code::MESSAGE, *b"not needed any longer");
+    Outgoing::unicast(&message, lease.server)
+}
