@@ -18,6 +18,11 @@ fn frames_from_the_lan() {
 }
 
 #[test]
+fn answers_of_dhcp_servers() {
+    replay("dhcp4", ashore_fuzz::dhcp4);
+}
+
+#[test]
 fn lines_from_the_control_socket() {
     replay("control", ashore_fuzz::control);
 }
