@@ -216,6 +216,9 @@ pub(crate) struct NetworkCreateArgs {
     /// What Ashore hands out, as a CIDR or first-last; one for a subnet [default: all of it]
     #[arg(long = "ip-range", value_name = "RANGE")]
     pub(crate) ranges: Vec<Range>,
+    /// Let the LAN's DHCP server hand out the IPv4 addresses
+    #[arg(long)]
+    pub(crate) dhcp: bool,
     /// The LAN's router, the endpoints' default route; one for a subnet
     #[arg(long = "gateway", value_name = "IP")]
     pub(crate) gateways: Vec<IpAddr>,

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use crate::desired::engine_link_name;
 use crate::endpoint::{Endpoint, Home, Source, Stage};
 use crate::inventory::{Inventory, ListedNetwork};
+use crate::lease::Addressing;
 use crate::link::{IpvlanMode, LinkKind, MacvlanMode};
 use crate::name::{IfName, NetworkName};
 use crate::network::{EngineNetwork, Network, NetworkError, Subnet, list};
@@ -117,6 +118,7 @@ impl ListedNetwork {
             vlan: None,
             kind,
             subnets: subnets.collect(),
+            addressing: Addressing::default(),
             host_access,
             internal: self.internal,
             conflict: Profile::Off,
@@ -175,6 +177,8 @@ impl State {
                     mac: there.mac.filter(|_| !network.kind.shares_parents_mac()),
                     addresses: there.addresses.clone(),
                     source: Source::Engine,
+                    lease: None,
+                    lost: Vec::new(),
                     default_route: false,
                     home: Home::Engine {
                         id: Some(endpoint.to_owned()),

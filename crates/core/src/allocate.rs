@@ -64,6 +64,16 @@ pub enum AddressError {
         /// The machine that has it.
         mac: Mac,
     },
+    /// The LAN's server gives out another one.
+    #[error("the LAN's DHCP server gives it {got} and not {ip}")]
+    NotLeased {
+        /// As asked for.
+        ip: IpAddr,
+        /// What it offers.
+        got: IpAddr,
+        /// The container's MAC.
+        mac: Mac,
+    },
     /// Another attach is about to take it.
     #[error("{0} is being taken by another attach at this moment")]
     BeingTaken(IpAddr),
@@ -98,6 +108,11 @@ impl AddressError {
                 "detach what is no longer needed (ashore status), or make the network anew with a larger --ip-range inside {subnet}: \
                  ashore network rm {network}"
             ),
+            AddressError::NotLeased { ip, mac, .. } => {
+                format!(
+                    "on the router reserve {ip} for the MAC {mac}, or make a network with a range of its own for fixed addresses"
+                )
+            }
             AddressError::BeingTaken(_) => "try again in a second".into(),
             AddressError::Outside { .. }
             | AddressError::Never { .. }

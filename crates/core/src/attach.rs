@@ -12,6 +12,7 @@ use crate::allocate::{AddressError, Known};
 use crate::endpoint::{Endpoint, Home, Source, Stage};
 use crate::identity::{Identity, Scope};
 use crate::inventory::keeps_its_own;
+use crate::lease::{Addressing, LeaseRecord};
 use crate::link::{LinkKind, MacvlanMode, Netns};
 use crate::name::{EndpointName, IfName, NetworkName};
 use crate::network::{Network, NetworkError, Subnet};
@@ -142,6 +143,8 @@ pub struct Wish<'a> {
     pub ips: &'a [IpAddr],
     /// The MAC asked for.
     pub mac: Option<Mac>,
+    /// The lease that it has got, where addresses are leased. Without one it is only seen whether all else fits.
+    pub lease: Option<&'a LeaseRecord>,
 }
 
 impl State {
@@ -152,6 +155,7 @@ impl State {
         netns: &Netns,
         inside: &View,
         known: &Known<'_>,
+        lease: Option<&LeaseRecord>,
         now: u64,
     ) -> Result<Endpoint, AttachError> {
         let network = self.usable_network(&spec.network, known.host)?;
@@ -166,13 +170,20 @@ impl State {
             return Err(AttachError::IfnameTaken { netns: netns.path.clone(), ifname: spec.ifname.clone() });
         }
         self.check_room(network, known.host)?;
-        let wish = Wish { name: &spec.name, ips: &spec.ips, mac: spec.mac };
+        let wish = Wish { name: &spec.name, ips: &spec.ips, mac: spec.mac, lease };
+        let source = match network.addressing {
+            Addressing::Dhcp => Source::Lease,
+            Addressing::Range if spec.ips.is_empty() => Source::Range,
+            Addressing::Range => Source::Fixed,
+        };
         let endpoint = Endpoint {
             network: network.name.clone(),
             name: spec.name.clone(),
             addresses: self.choose_addresses(network, &wish, known)?,
             mac: self.choose_mac(network, &wish, known.host)?,
-            source: if spec.ips.is_empty() { Source::Range } else { Source::Fixed },
+            source,
+            lease: lease.cloned().map(Box::new),
+            lost: Vec::new(),
             default_route: spec.default_route,
             home: Home::Netns { netns: netns.clone(), ifname: spec.ifname.clone() },
             stage: Stage::Attaching,
@@ -265,14 +276,18 @@ impl State {
         known: &Known<'_>,
     ) -> Result<Vec<IpNet>, AttachError> {
         let mut chosen: BTreeMap<Family, IpNet> = BTreeMap::new();
-        for ip in wish.ips {
+        let leased = |ip: &IpAddr| network.leases(Family::of(*ip));
+        if let Some(record) = wish.lease {
+            chosen.insert(Family::Ipv4, record.lease.address.into());
+        }
+        for ip in wish.ips.iter().filter(|ip| !leased(ip)) {
             let subnet = self.check_address(network, Some(wish.name), *ip, known)?;
             if let Some(other) = chosen.insert(Family::of(*ip), with_prefix(*ip, &subnet.net)) {
                 return Err(AddressError::TwoOfFamily(other.addr(), *ip).into());
             }
         }
         for (family, subnets) in State::subnets_by_family(network) {
-            if chosen.contains_key(&family) {
+            if chosen.contains_key(&family) || network.leases(family) {
                 continue;
             }
             let (last, others) = subnets.split_last().expect("a family is listed because it has a subnet");
@@ -372,6 +387,7 @@ impl State {
         let identity = Identity {
             mac: kept.or(endpoint.mac),
             addresses: addresses.into_iter().collect(),
+            lease: endpoint.lease.clone(),
             last_used: now,
         };
         changes.push(Change::PutIdentity(scope, endpoint.name.clone(), identity));

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use ashore_wire::Mac;
 use ipnet::IpNet;
 
-use crate::endpoint::{Endpoint, Home, Stage};
+use crate::endpoint::{Endpoint, Home, Source, Stage};
 use crate::identity;
 use crate::link::{IpvlanMode, LinkKind, LinkSpec, LinkType, MacvlanMode, Netns, Place, PortOption, Tag};
 use crate::name::{EndpointName, IfName, NetworkName};
@@ -53,6 +53,8 @@ pub struct WantedLink {
     pub sysctls: Vec<(Sysctl, i32)>,
     /// Its addresses.
     pub addresses: Vec<Address>,
+    /// Addresses that must not be on it.
+    pub lost: Vec<IpNet>,
     /// Whether lasting addresses beside those are taken off: on the shim they would draw the LAN's packets.
     pub no_other_addresses: bool,
     /// Routes by it.
@@ -182,9 +184,12 @@ fn want_endpoint(desired: &mut Desired, network: &Network, endpoint: &Endpoint, 
 }
 
 /// The link after an engine has moved and renamed it. The engine sets its addresses and default routes; the way to the
-/// host is left to Ashore.
+/// host is left to Ashore, and so is what has changed of a lease since.
 fn moved_link(network: &Network, endpoint: &Endpoint, inside: &View, host: &View) -> Option<WantedLink> {
     let ifname = &inside.tagged(&endpoint.tag()).filter(|link| link.up)?.name;
+    if endpoint.source == Source::Lease {
+        return Some(endpoint_link(network, endpoint, ifname, host));
+    }
     let way = way_to_host(network, endpoint, ifname, host);
     let link = bare_link(network, endpoint, ifname, host);
     Some(WantedLink { routes: way.routes, neighbours: way.neighbours, ..link })
@@ -208,7 +213,9 @@ fn endpoint_link(network: &Network, endpoint: &Endpoint, ifname: &IfName, host: 
     let mut link = bare_link(network, endpoint, ifname, host);
     link.addresses =
         endpoint.addresses.iter().map(|net| Address { net: *net, nodad: net.addr().is_ipv6() }).collect();
+    link.lost.clone_from(&endpoint.lost);
     link.routes.extend(network.gateways_of(endpoint).map(|gateway| default_route(gateway, ifname)));
+    link.routes.extend(leased_routes(endpoint, ifname));
     let way = way_to_host(network, endpoint, ifname, host);
     link.routes.extend(way.routes);
     link.neighbours = way.neighbours;
@@ -224,7 +231,10 @@ fn bare_link(network: &Network, endpoint: &Endpoint, ifname: &IfName, host: &Vie
     };
     // A child of the parent has its MTU by itself; a veth has 1500.
     let parents = host.link(&network.parent).filter(|_| network.kind == LinkKind::Bridge);
-    let mtu = network.mtu.or_else(|| Some(parents?.mtu));
+    let leased = endpoint.lease.as_ref().and_then(|record| record.lease.mtu).map(u32::from);
+    let most = host.link(&network.parent).map(|parent| parent.mtu);
+    let mtu = network.mtu.or(leased.filter(|leased| most.is_some_and(|most| *leased <= most)));
+    let mtu = mtu.or_else(|| Some(parents?.mtu));
     WantedLink {
         spec: LinkSpec { name: ifname.clone(), kind, mac: endpoint.mac, mtu },
         tag: endpoint.tag(),
@@ -234,10 +244,23 @@ fn bare_link(network: &Network, endpoint: &Endpoint, ifname: &IfName, host: &Vie
         no_link_local: false,
         sysctls: Vec::new(),
         addresses: Vec::new(),
+        lost: Vec::new(),
         no_other_addresses: false,
         routes: Vec::new(),
         neighbours: Vec::new(),
     }
+}
+
+/// The routes of a lease beside the default one.
+fn leased_routes(endpoint: &Endpoint, ifname: &IfName) -> impl Iterator<Item = Route> {
+    let lease = endpoint.lease.as_ref().filter(|_| endpoint.default_route).map(|record| &record.lease);
+    let routes = lease.into_iter().flat_map(|lease| &lease.routes).filter(|route| !route.is_default());
+    routes.map(|route| Route {
+        to: route.to.into(),
+        via: route.via.map(IpAddr::V4),
+        dev: ifname.clone(),
+        src: None,
+    })
 }
 
 fn default_route(gateway: IpAddr, ifname: &IfName) -> Route {
@@ -307,6 +330,7 @@ fn port(
         no_link_local: host_has_ipv6,
         sysctls: Vec::new(),
         addresses: Vec::new(),
+        lost: Vec::new(),
         no_other_addresses: false,
         routes: Vec::new(),
         neighbours: Vec::new(),
@@ -372,6 +396,7 @@ fn vlan_link(host: &View, name: &IfName, vlan: Vlan) -> Option<WantedLink> {
         no_link_local: lower.accept_ra.is_some(),
         sysctls: quiet(name, lower),
         addresses: Vec::new(),
+        lost: Vec::new(),
         no_other_addresses: false,
         routes: Vec::new(),
         neighbours: Vec::new(),
@@ -441,6 +466,7 @@ fn shim(state: &State, host: &View, parent: &IfName, networks: &[&Network]) -> O
         no_link_local: parent_link.accept_ra.is_some(),
         sysctls: quiet(&name, parent_link),
         addresses: Vec::new(),
+        lost: Vec::new(),
         no_other_addresses: true,
         routes: Vec::new(),
         neighbours: Vec::new(),

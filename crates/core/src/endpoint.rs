@@ -7,6 +7,7 @@ use ashore_wire::Mac;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use crate::lease::LeaseRecord;
 use crate::link::{Netns, Place, Tag};
 use crate::name::{EndpointName, IfName, NetworkName};
 use crate::observed::Observed;
@@ -24,6 +25,12 @@ pub struct Endpoint {
     pub addresses: Vec<IpNet>,
     /// Where the addresses came from.
     pub source: Source,
+    /// The lease of its IPv4 address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<Box<LeaseRecord>>,
+    /// Addresses of leases that it has lost: they must not stay on its link, whoever put them there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lost: Vec<IpNet>,
     /// Whether it gets a default route by the subnet's gateway.
     pub default_route: bool,
     /// Where its link is, and under which name.
@@ -47,6 +54,8 @@ pub enum Source {
     Fixed,
     /// The engine's own IPAM chose them.
     Engine,
+    /// The LAN's DHCP server handed out the IPv4 one; an IPv6 one is from a range.
+    Lease,
 }
 
 /// Who puts the link in its namespace.

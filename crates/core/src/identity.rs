@@ -4,9 +4,11 @@ use std::hash::Hasher;
 use std::net::IpAddr;
 
 use ashore_wire::Mac;
+use ashore_wire::dhcp4::ClientId;
 use serde::{Deserialize, Serialize};
 use siphasher::sip128::{Hasher128, SipHasher24};
 
+use crate::lease::LeaseRecord;
 use crate::name::EndpointName;
 
 /// Sixteen random bytes, drawn when the state is made and kept with it, so that containers of one name on two hosts of
@@ -22,6 +24,9 @@ pub struct Identity {
     pub mac: Option<Mac>,
     /// The addresses that it had last.
     pub addresses: Vec<IpAddr>,
+    /// The lease of its IPv4 address, which it asks for first when it comes back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<Box<LeaseRecord>>,
     /// When it last had them, in seconds since 1970.
     pub last_used: u64,
 }
@@ -37,6 +42,14 @@ impl Seed {
         let hash = self.hash(&[b"mac", scope.0.as_bytes(), name.as_str().as_bytes(), &[attempt]]);
         let [a, b, c, d, e, f, ..] = hash;
         Mac([a, b, c, d, e, f]).into_local_unicast()
+    }
+
+    /// The DHCP client identifier of a name on a network, in the form of RFC 4361: the interface is the only one of a machine
+    /// whose identifier is a UUID (RFC 6355). It is the same whatever MAC the user chooses, and another on every host.
+    pub fn client_id(&self, scope: &Scope, name: &EndpointName) -> ClientId {
+        const DUID_UUID: [u8; 2] = [0, 4];
+        let uuid = self.hash(&[b"client-id", scope.0.as_bytes(), name.as_str().as_bytes()]);
+        ClientId::duid(1, &[&DUID_UUID[..], &uuid].concat()).expect("18 bytes are fewer than 130")
     }
 
     /// Where in a large range a name begins to look for an address.

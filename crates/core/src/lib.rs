@@ -11,6 +11,7 @@ pub mod desired;
 pub mod endpoint;
 pub mod identity;
 pub mod inventory;
+pub mod lease;
 pub mod link;
 pub mod name;
 pub mod network;

@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::endpoint::Endpoint;
+use crate::lease::Addressing;
 use crate::link::{IpvlanMode, LinkKind, MacvlanMode, PortOption, Tag};
 use crate::name::{IfName, NetworkName};
 use crate::observed::{Link, ObservedKind, View};
@@ -42,6 +43,9 @@ pub struct Network {
     pub kind: LinkKind,
     /// Its subnets, any number of either family.
     pub subnets: Vec<Subnet>,
+    /// Where its IPv4 addresses come from.
+    #[serde(default, skip_serializing_if = "Addressing::is_range")]
+    pub addressing: Addressing,
     /// Whether host and containers reach each other.
     pub host_access: bool,
     /// No default route for endpoints.
@@ -146,11 +150,24 @@ impl Network {
         self.subnets.iter().find(|subnet| subnet.net.contains(&ip))
     }
 
-    /// The routers of an endpoint's default routes, at most one of each family.
+    /// The routers of an endpoint's default routes, at most one of each family: that of its lease, or the subnet's.
     pub fn gateways_of(&self, endpoint: &Endpoint) -> impl Iterator<Item = IpAddr> {
         let wanted = endpoint.default_route && !self.internal;
-        let subnets = endpoint.addresses.iter().filter_map(|net| self.subnet_of(net.addr()));
-        subnets.filter_map(|subnet| subnet.gateway).filter(move |_| wanted)
+        let gateway = |net: &IpNet| match &endpoint.lease {
+            Some(record) if net.addr().is_ipv4() => record.lease.router().map(IpAddr::V4),
+            _ => self.subnet_of(net.addr())?.gateway,
+        };
+        endpoint.addresses.iter().filter_map(gateway).filter(move |_| wanted)
+    }
+
+    /// The subnets out of which Ashore itself hands out addresses.
+    pub fn handed_out(&self) -> impl Iterator<Item = &Subnet> {
+        self.subnets.iter().filter(|subnet| !self.leases(Family::of(subnet.net.addr())))
+    }
+
+    /// Whether addresses of a family come from the LAN's DHCP server.
+    pub fn leases(&self, family: Family) -> bool {
+        self.addressing == Addressing::Dhcp && family == Family::Ipv4
     }
 
     /// The interface that must be there, and up, for the network to be on its LAN: the parent, or what Ashore makes it on.
@@ -229,6 +246,7 @@ impl NetworkSpec {
             vlan,
             kind,
             subnets,
+            addressing: self.addressing,
             host_access: self.host_access.unwrap_or(!kind.hides_from_host()),
             internal: self.internal,
             conflict: self.conflict,
@@ -450,6 +468,7 @@ impl Network {
     }
 
     fn check_options(&self) -> Result<(), NetworkError> {
+        self.check_addressing()?;
         if self.bc_queue_len.is_some() && !matches!(self.kind, LinkKind::Macvlan(_)) {
             return Err(NetworkError::NoQueue(self.kind));
         }

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use crate::desired::{Claim, Desired, Share, WantedLink};
 use crate::link::{LinkType, Place, PortOption, Tag};
 use crate::name::IfName;
-use crate::observed::{Link, Lower, Observed, ObservedKind, ObservedRoute, View};
+use crate::observed::{Link, LinkAddress, Lower, Observed, ObservedKind, ObservedRoute, View};
 use crate::step::{ROUTE_PROTOCOL, Route, Step};
 use crate::vlan::Vlan;
 
@@ -317,12 +317,13 @@ impl Diff<'_> {
     fn set_addresses(&self, link: Option<&Link>, wanted: &WantedLink, plan: &mut Plan) {
         let (place, name) = (self.place, &wanted.spec.name);
         let there: Vec<_> = link.into_iter().flat_map(|link| self.view.addresses_of(link)).collect();
-        if wanted.no_other_addresses {
-            for other in there.iter().filter(|there| there.life.is_none()) {
-                if !wanted.addresses.iter().any(|address| address.net == other.net) {
-                    let address = crate::step::Address { net: other.net, nodad: false };
-                    plan.steps.push(Step::DelAddress { place: place.clone(), link: name.clone(), address });
-                }
+        let off = |there: &LinkAddress| {
+            wanted.lost.contains(&there.net) || (wanted.no_other_addresses && there.life.is_none())
+        };
+        for other in there.iter().filter(|there| off(there)) {
+            if !wanted.addresses.iter().any(|address| address.net == other.net) {
+                let address = crate::step::Address { net: other.net, nodad: false };
+                plan.steps.push(Step::DelAddress { place: place.clone(), link: name.clone(), address });
             }
         }
         for address in &wanted.addresses {

@@ -7,9 +7,11 @@ use std::str::FromStr;
 use ipnet::{IpNet, Ipv4Net};
 use serde::{Deserialize, Serialize};
 
+use crate::lease::Addressing;
 use crate::name::IfName;
 use crate::network::{Network, Subnet};
 use crate::range::Range;
+use crate::request::PoolWish;
 use crate::state::{Change, State};
 
 /// What an engine is told instead of a subnet that it would turn down. Docker up to 26 wants no automatic pool that the
@@ -39,6 +41,9 @@ pub struct Pool {
     /// The parent, where it was named with the pool.
     #[serde(default)]
     pub parent: Option<IfName>,
+    /// Where the network's addresses come from.
+    #[serde(default, skip_serializing_if = "Addressing::is_range")]
+    pub addressing: Addressing,
     /// Whether the range was Ashore's choice.
     #[serde(default)]
     pub chosen: bool,
@@ -53,10 +58,11 @@ impl PoolKey {
 
 impl State {
     /// What becomes of the state when a pool is opened, for the first time or again.
-    pub fn opened(&self, key: PoolKey, parent: Option<IfName>, chosen: bool) -> Change {
+    pub fn opened(&self, key: PoolKey, wish: &PoolWish, chosen: bool) -> Change {
         let reserved = self.pools.get(&key).map_or_else(Vec::new, |pool| pool.reserved.clone());
         let opened = self.pools.values().map(|pool| pool.opened).max().unwrap_or(0) + 1;
-        Change::PutPool(Pool { key, opened, reserved, parent, chosen })
+        let (parent, addressing) = (wish.parent.clone(), wish.addressing);
+        Change::PutPool(Pool { key, opened, reserved, parent, addressing, chosen })
     }
 
     /// The networks that were made of a pool, with the subnet in question. More than one where they share the LAN's

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::bridge::{Direction, Move};
 use crate::endpoint::{Source, Stage};
 use crate::inventory::{Inventory, Misplaced};
+use crate::lease::{Addressing, LeaseRecord};
 use crate::link::{LinkKind, PortOption};
 use crate::name::{EndpointName, IfName, NetworkName};
 use crate::network::{EngineNetwork, Network};
@@ -187,6 +188,9 @@ pub struct PoolWish {
     pub range: Option<Range>,
     /// The host's interface that faces the LAN.
     pub parent: Option<IfName>,
+    /// Where its addresses come from.
+    #[serde(default)]
+    pub addressing: Addressing,
 }
 
 /// An engine's wish for an address.
@@ -266,6 +270,9 @@ pub struct NetworkSpec {
     /// Addresses never handed out, with their names.
     #[serde(default)]
     pub aux: Vec<(String, IpAddr)>,
+    /// Where IPv4 addresses come from.
+    #[serde(default)]
+    pub addressing: Addressing,
     /// Whether host and containers reach each other; without a word, wherever the link kind allows it.
     #[serde(default)]
     pub host_access: Option<bool>,
@@ -437,6 +444,9 @@ pub struct EndpointReport {
     pub gateways: Vec<IpAddr>,
     /// Where its addresses came from.
     pub source: Source,
+    /// The lease of its IPv4 address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<Box<LeaseRecord>>,
     /// How far it is.
     pub stage: Stage,
     /// Since when, in seconds since 1970.

@@ -11,6 +11,7 @@ use ashore_wire::conflict::Profile;
 use ipnet::IpNet;
 use serde::Serialize;
 
+use crate::lease::Addressing;
 use crate::name::{IfName, NetworkName, PortName};
 use crate::network::{Network, NetworkError, Subnet, is_link_local};
 use crate::range::Range;
@@ -293,6 +294,7 @@ impl RouterPlan {
             ranges: ranges.to_vec(),
             gateways,
             aux: Vec::new(),
+            addressing: Addressing::default(),
             host_access: None,
             internal: false,
             conflict: Profile::default(),

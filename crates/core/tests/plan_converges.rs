@@ -204,7 +204,9 @@ impl World {
         let (spec, on_lan, held) = (attach_spec(network, name), BTreeMap::new(), BTreeSet::new());
         let known = Known { host: &self.model.observed.host, on_lan: &on_lan, held: &held };
         let inside = &self.model.observed.netns[&netns];
-        let Ok(endpoint) = self.state.draft(&spec, &netns, inside, &known, self.now) else { return false };
+        let Ok(endpoint) = self.state.draft(&spec, &netns, inside, &known, None, self.now) else {
+            return false;
+        };
         self.commit(vec![Change::PutEndpoint(endpoint.clone())]);
         self.carry_out(most);
         if most == usize::MAX {

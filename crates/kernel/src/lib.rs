@@ -5,6 +5,7 @@
 //! so that the caller's own never changes; a socket keeps the namespace that it was opened in.
 
 mod apply;
+mod clock;
 mod error;
 mod firewall;
 mod genetlink;
@@ -21,6 +22,7 @@ mod sandbox;
 mod watch;
 
 pub use apply::{Kernel, OnError, Outcome};
+pub use clock::boottime;
 pub use error::{ObserveError, StepError};
 pub use genetlink::generic_command;
 pub use handed::{HandedError, handed_listeners};

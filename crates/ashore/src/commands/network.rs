@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use ashore_core::lease::Addressing;
 use ashore_core::link::PortOption;
 use ashore_core::network::Network;
 use ashore_core::request::{NetworkSpec, Reply, Request};
+use ashore_core::step::Family;
 
 use super::table;
 use crate::cli::{ClientArgs, NetworkCommand, NetworkCreateArgs, PortArgs};
@@ -35,6 +37,7 @@ pub(super) fn create_request(args: NetworkCreateArgs) -> Request {
         ranges: args.ranges,
         gateways: args.gateways,
         aux: args.aux,
+        addressing: if args.dhcp { Addressing::Dhcp } else { Addressing::Range },
         host_access: args.host_access,
         internal: args.internal,
         conflict: args.conflict,
@@ -66,7 +69,11 @@ fn create(args: NetworkCreateArgs) -> Result<(), Failure> {
             }
             for subnet in network.subnets.iter().filter(|subnet| subnet.chosen) {
                 let gateway = subnet.gateway.map_or_else(String::new, |ip| format!(" by the router {ip}"));
-                say!("  found {}{gateway}, and chose the range {}", subnet.net, subnet.pool());
+                if network.leases(Family::of(subnet.net.addr())) {
+                    say!("  found {}{gateway}, whose DHCP server hands out the addresses", subnet.net);
+                } else {
+                    say!("  found {}{gateway}, and chose the range {}", subnet.net, subnet.pool());
+                }
             }
             if network.host_goes_by_router() {
                 println!(
@@ -99,7 +106,13 @@ fn row(network: &Network) -> Vec<String> {
         network.parent.to_string(),
         network.kind.to_string(),
         table::joined(network.subnets.iter().map(|subnet| subnet.net)),
-        table::joined(network.subnets.iter().map(ashore_core::network::Subnet::pool)),
+        table::joined(network.subnets.iter().map(|subnet| {
+            if network.leases(Family::of(subnet.net.addr())) {
+                "by DHCP".to_owned()
+            } else {
+                subnet.pool().to_string()
+            }
+        })),
         table::joined(network.subnets.iter().filter_map(|subnet| subnet.gateway)),
         access.to_owned(),
     ]

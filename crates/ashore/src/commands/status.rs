@@ -2,10 +2,12 @@
 
 use ashore_core::endpoint::{Source, Stage};
 use ashore_core::request::{EndpointReport, NetworkReport, Reply, Request, Status};
+use ashore_core::step::Family;
 
 use super::table;
 use crate::cli::ClientArgs;
 use crate::client::{Failure, ask, print_json, unexpected};
+use crate::daemon::now;
 use crate::out::say;
 
 pub(crate) fn run(client: &ClientArgs) -> Result<(), Failure> {
@@ -43,6 +45,7 @@ fn network_row(report: &NetworkReport) -> Vec<String> {
         network.kind.to_string(),
         table::joined(network.subnets.iter().map(|subnet| subnet.net)),
         table::joined(network.subnets.iter().map(|subnet| match subnet.range {
+            None if network.leases(Family::of(subnet.net.addr())) => "by DHCP".to_owned(),
             Some(range) if subnet.chosen => format!("{range} (chosen)"),
             Some(range) => range.to_string(),
             None => "all".to_owned(),
@@ -53,11 +56,26 @@ fn network_row(report: &NetworkReport) -> Vec<String> {
     ]
 }
 
+/// A time as people say it, rounded down.
+fn span(seconds: u64) -> String {
+    match seconds {
+        0..=119 => format!("{seconds} s"),
+        120..=7199 => format!("{} min", seconds / 60),
+        7200..=172_799 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86400),
+    }
+}
+
 fn endpoint_row(report: &EndpointReport) -> Vec<String> {
-    let source = match report.source {
-        Source::Range => "range",
-        Source::Fixed => "fixed",
-        Source::Engine => "engine",
+    let source = match (report.source, &report.lease) {
+        (Source::Range, _) => "range".to_owned(),
+        (Source::Fixed, _) => "fixed".to_owned(),
+        (Source::Engine, _) => "engine".to_owned(),
+        (Source::Lease, None) => "no lease".to_owned(),
+        (Source::Lease, Some(lease)) => match lease.left(now()) {
+            Some(seconds) => format!("lease, {} left", span(seconds)),
+            None => "lease".to_owned(),
+        },
     };
     let stage = match report.stage {
         Stage::Reserved => "reserved",
@@ -70,7 +88,7 @@ fn endpoint_row(report: &EndpointReport) -> Vec<String> {
         report.network.clone(),
         report.mac.map_or("(parent's)".into(), |mac| mac.to_string()),
         table::joined(report.addresses.iter()),
-        source.to_owned(),
+        source,
         stage.to_owned(),
         match report.conflicts.len() {
             0..=2 => table::joined(report.conflicts.keys()),

@@ -39,6 +39,7 @@ mod firewall;
 mod forget;
 mod inventory;
 mod later;
+mod leases;
 mod network;
 mod plans;
 mod prepare;
@@ -273,7 +274,7 @@ impl Inner {
         let mut ahead = Vec::new();
         for network in self.state().networks.values() {
             let names = self.state().left_last(network).take(LEFT_LAST).collect::<Vec<_>>();
-            for subnet in &network.subnets {
+            for subnet in network.handed_out() {
                 let candidates = |name| self.state().candidates(network, subnet, name, &known);
                 let returning = names.iter().filter_map(|name| candidates(Some(*name)).next());
                 let ips = candidates(None).take(AHEAD).chain(returning).collect();

@@ -1,5 +1,5 @@
 //! What the daemon hears on the LAN and says there: conflict detection before an address is used, announcements when it
-//! is, defence while it is.
+//! is, defence while it is, and leases of the LAN's DHCP servers.
 //!
 //! One thread owns all sockets and clocks. It opens a packet socket on each parent in use, and one on its shim, because a
 //! sibling on the same parent is heard by the shim alone. Everything else asks it through one lock, and waits on one
@@ -24,6 +24,8 @@ use ashore_wire::conflict::{
 use ashore_wire::{Mac, heard};
 use ipnet::IpNet;
 
+use super::random;
+
 /// For how long a look at the LAN, with listening ever since, is good enough to use an address without another.
 const CLEAR_FOR: Duration = Duration::from_secs(120);
 /// An address looked at ahead is looked at again when its clearance is this old.
@@ -41,8 +43,11 @@ const DEAF_FOR: Duration = Duration::from_secs(10);
 /// For how long a claim on an endpoint's address is shown as a conflict, in seconds.
 const CONFLICT_SHOWN: u64 = 600;
 
+mod leases;
 mod listener;
 
+use leases::Leases;
+pub(crate) use leases::{Acquired, NoLease, Wanted, Word, Words};
 use listener::Listener;
 
 /// The handle by which everybody else asks.
@@ -97,6 +102,7 @@ struct Table {
     conflicts: BTreeMap<IpAddr, BTreeMap<Mac, u64>>,
     announcements: Vec<Announcement>,
     ahead: Vec<Ahead>,
+    leases: Leases,
 }
 
 /// Why an address is taken to be nobody's.
@@ -201,6 +207,7 @@ impl Lan {
         }
         table.conflicts.retain(|ip, _| defended.contains_key(ip));
         table.defended = defended;
+        table.leases.follow(state, host);
         drop(table);
         self.shared.ended.notify_all();
         self.shared.waker.wake();
@@ -338,9 +345,7 @@ impl Table {
     fn begin(&mut self, parent: &IfName, ip: IpAddr, profile: Profile) {
         let Some(ear) = self.parents.get(parent) else { return };
         let mac = ear.mac;
-        let random = u64::from(std::process::id())
-            ^ u64::from(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.subsec_nanos()));
-        let probe = || Probe::new(ip, mac, profile, Instant::now(), random);
+        let probe = || Probe::new(ip, mac, profile, Instant::now(), random());
         self.probes.entry((parent.clone(), ip)).or_insert_with(probe);
         self.clear.retain(|(_, known), _| *known != ip);
     }
@@ -416,6 +421,9 @@ impl Table {
             next = next.min(announcement_due.due);
             announcement_due.left > 0
         });
+        let (wait, heard) = self.leases.turn(send);
+        next = wait.map(|wait| now + wait).into_iter().chain([next]).min().unwrap_or(next);
+        ended |= heard;
         let again = deaf.values().map(|(_, since)| *since + DEAF_FOR).filter(|again| *again > now);
         next = again.chain([next]).min().unwrap_or(next);
         (next, ended)

@@ -5,6 +5,7 @@
 //! one does. When it stops, or is killed, nothing on the LAN changes: links and routes are the kernel's.
 
 use std::fs::File;
+use std::hash::{BuildHasher, RandomState};
 use std::io::{IsTerminal, Read};
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -82,6 +83,8 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
     let engine = Arc::new(Engine::new(store, kernel, lan, lists.clone(), trial, later));
     engine.resume_trial();
     engine.recover();
+    let (tell, leases) = std::sync::mpsc::channel();
+    engine.hear_of_leases(tell);
     engine.reconcile("start");
     let control = Control::at(control_path, &mut handed)?;
     let plugin_socket = handed.socket(&args.docker_plugin)?;
@@ -89,6 +92,11 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
     let docker = engine.clone();
     plugin.serve(Arc::new(move |request| docker.handle(request)), lists)?;
 
+    let leasing = engine.clone();
+    std::thread::Builder::new()
+        .name("leases".into())
+        .spawn(move || leasing.follow_leases(&leases))
+        .context("a thread")?;
     let putting_off = engine.clone();
     std::thread::Builder::new()
         .name("later".into())
@@ -143,6 +151,11 @@ fn seed() -> anyhow::Result<Seed> {
         .and_then(|mut random| random.read_exact(&mut bytes))
         .context("/dev/urandom")?;
     Ok(Seed(bytes))
+}
+
+/// A number that another daemon, or this one a moment ago, would hardly have drawn. It keeps nobody out.
+fn random() -> u64 {
+    RandomState::new().hash_one(0)
 }
 
 fn log() {

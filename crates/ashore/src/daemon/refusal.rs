@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::path::Path;
 
+use ashore_core::IfName;
 use ashore_core::adopt::AdoptError;
 use ashore_core::allocate::AddressError;
 use ashore_core::attach::AttachError;
@@ -14,7 +15,7 @@ use ashore_core::step::Step;
 use ashore_core::store::StoreError;
 use ashore_kernel::{Errno, NamespaceError, ObserveError, StepError};
 
-use super::lan::Deaf;
+use super::lan::{Deaf, NoLease};
 
 fn refusal(kind: RefusalKind, message: &(impl ToString + ?Sized), hint: Option<String>) -> Refusal {
     Refusal { kind, message: message.to_string(), hint }
@@ -65,6 +66,7 @@ pub(super) fn attach(error: &AttachError) -> Refusal {
                 RefusalKind::Invalid
             }
             AddressError::Held { .. }
+            | AddressError::NotLeased { .. }
             | AddressError::Host(_)
             | AddressError::OnLan { .. }
             | AddressError::BeingTaken(_)
@@ -122,6 +124,30 @@ pub(super) fn deaf(ips: &[IpAddr], deaf: &Deaf, without: &str) -> Refusal {
         _ => format!("ask again; {without}"),
     };
     refusal(RefusalKind::Kernel, &message, Some(hint))
+}
+
+/// A parent without a MAC, in whose stead nobody can ask a server.
+pub(super) fn no_mac(parent: &IfName) -> Refusal {
+    refusal(
+        RefusalKind::Invalid,
+        &format!("`{parent}` is gone, or has no MAC to ask a DHCP server from"),
+        None,
+    )
+}
+
+impl From<NoLease> for Refusal {
+    fn from(error: NoLease) -> Self {
+        let hint = match &error {
+            NoLease::Silent { .. } => {
+                "see whether the router's DHCP server is on and has addresses left; a network without --dhcp needs none"
+            }
+            NoLease::Taken { .. } => {
+                "give that machine another address, or take it out of the router's pool; then ask again"
+            }
+            NoLease::Busy(_) => "ask again in a few seconds",
+        };
+        refusal(RefusalKind::Kernel, &error, Some(hint.to_owned()))
+    }
 }
 
 /// The kernel took every step and is not as planned: something else changes the same things at the same time.

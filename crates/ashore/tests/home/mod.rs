@@ -4,6 +4,7 @@
 
 pub mod booted;
 pub mod demonstration;
+pub mod dhcp;
 pub mod frames;
 pub mod site;
 pub mod strace;

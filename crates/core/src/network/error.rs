@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use ashore_wire::Mac;
 use ipnet::IpNet;
 
+use crate::lease::LeaseError;
 use crate::link::{LinkKind, PortOption};
 use crate::name::{IfName, NetworkName};
 use crate::range::Range;
@@ -285,6 +286,9 @@ pub enum NetworkError {
     /// An option of bridge ports on another kind.
     #[error("--{0} is for ports of a bridge, and {1} has none")]
     NoPorts(PortOption, LinkKind),
+    /// Leases that cannot be.
+    #[error(transparent)]
+    Leases(#[from] LeaseError),
 }
 
 impl NetworkError {
@@ -323,9 +327,7 @@ impl NetworkError {
                 format!("use --parent {master} --kind bridge")
             }
             NetworkError::ParentIsPort { master, .. } => format!("use --parent {master}"),
-            NetworkError::ParentIsWifi(..) => {
-                "use --kind ipvlan, whose endpoints share the client's MAC".into()
-            }
+            NetworkError::ParentIsWifi(..) => "use --kind ipvlan, which shares the client's MAC".into(),
             NetworkError::VlanOnWifi(_) => {
                 "use an interface with a cable, or have the access point put a network of its own into the VLAN".into()
             }
@@ -390,6 +392,8 @@ impl NetworkError {
             | NetworkError::TwoGateways(..)
             | NetworkError::TwoAux(..)
             | NetworkError::NoQueue(_) => return None,
+            NetworkError::Leases(error) => error.hint().into(),
+
         })
     }
 }

@@ -1,6 +1,7 @@
 use super::*;
 use crate::endpoint::{Endpoint, Home, Source, Stage};
 use crate::identity::{Identity, Scope};
+use crate::lease::Addressing;
 use crate::link::LinkKind;
 use crate::network::{Network, Subnet};
 use crate::vlan::Vlan;
@@ -30,6 +31,7 @@ fn changes() -> Vec<Change> {
         vlan: Some(Vlan { lower: "eth0".parse().unwrap(), id: 200.try_into().unwrap(), gvrp: true }),
         kind: LinkKind::default(),
         subnets: vec![subnet],
+        addressing: Addressing::default(),
         host_access: true,
         internal: false,
         conflict: ashore_wire::conflict::Profile::Quick,
@@ -44,6 +46,8 @@ fn changes() -> Vec<Change> {
         mac: Some("02:00:00:00:00:01".parse().unwrap()),
         addresses: vec!["192.168.88.200/24".parse().unwrap()],
         source: Source::Range,
+        lease: None,
+        lost: Vec::new(),
         default_route: true,
         home: Home::Engine {
             id: Some("abc".into()),
@@ -55,8 +59,12 @@ fn changes() -> Vec<Change> {
         since: 17,
         tagged_as: None,
     };
-    let identity =
-        Identity { mac: endpoint.mac, addresses: vec!["192.168.88.200".parse().unwrap()], last_used: 17 };
+    let identity = Identity {
+        mac: endpoint.mac,
+        addresses: vec!["192.168.88.200".parse().unwrap()],
+        lease: None,
+        last_used: 17,
+    };
     vec![
         Change::PutNetwork(network),
         Change::PutEndpoint(endpoint),

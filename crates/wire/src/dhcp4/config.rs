@@ -1,20 +1,31 @@
 //! Who a client is, and what it wants.
 
+use std::fmt;
 use std::net::Ipv4Addr;
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use super::domain::DomainName;
 use super::{Options, code};
 use crate::Mac;
 
-/// Who a client is to its servers, which keep its address under this.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+/// Who a client is to its servers, which keep its address under this. As text, its bytes in hexadecimal with colons between,
+/// as servers show it and take it in a reservation.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct ClientId(Vec<u8>);
 
-/// Why bytes are not a client's identifier.
+/// Why bytes or a text are not a client's identifier.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("an identifier of {0} bytes: a DHCP client's has 2 to 255")]
-pub struct ClientIdError(usize);
+pub enum ClientIdError {
+    /// It is too short or too long.
+    #[error("an identifier of {0} bytes: a DHCP client's has 2 to 255")]
+    Length(usize),
+    /// It is no bytes.
+    #[error("`{0}` is no identifier: that is bytes in hexadecimal with colons between")]
+    Text(String),
+}
 
 impl ClientId {
     /// From the MAC alone, as clients did before RFC 4361.
@@ -38,7 +49,40 @@ impl TryFrom<Vec<u8>> for ClientId {
 
     fn try_from(bytes: Vec<u8>) -> Result<Self, ClientIdError> {
         // The least is RFC 2132's (9.14), the most what no server needs to join.
-        if (2..=255).contains(&bytes.len()) { Ok(ClientId(bytes)) } else { Err(ClientIdError(bytes.len())) }
+        if (2..=255).contains(&bytes.len()) {
+            Ok(ClientId(bytes))
+        } else {
+            Err(ClientIdError::Length(bytes.len()))
+        }
+    }
+}
+
+impl fmt::Display for ClientId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, byte) in self.0.iter().enumerate() {
+            write!(f, "{}{byte:02x}", if at == 0 { "" } else { ":" })?;
+        }
+        Ok(())
+    }
+}
+
+impl From<ClientId> for String {
+    fn from(id: ClientId) -> String {
+        id.to_string()
+    }
+}
+
+impl TryFrom<String> for ClientId {
+    type Error = ClientIdError;
+
+    fn try_from(text: String) -> Result<Self, ClientIdError> {
+        let is_byte =
+            |digits: &&str| digits.len() == 2 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+        let byte = |digits: &str| u8::from_str_radix(Some(digits).filter(is_byte)?, 16).ok();
+        match text.split(':').map(byte).collect::<Option<Vec<u8>>>() {
+            Some(bytes) => ClientId::try_from(bytes),
+            None => Err(ClientIdError::Text(text)),
+        }
     }
 }
 
@@ -169,7 +213,13 @@ mod tests {
         assert_eq!(id.bytes(), [255, 1, 2, 3, 4, 0, 3, 0, 1, 2, 0, 0, 0, 0, 1]);
         assert_eq!(ClientId::mac(Mac([2, 0, 0, 0, 0, 1])).bytes(), [1, 2, 0, 0, 0, 0, 1]);
         for length in [0, 1, 256] {
-            assert_eq!(ClientId::try_from(vec![0; length]), Err(ClientIdError(length)));
+            assert_eq!(ClientId::try_from(vec![0; length]), Err(ClientIdError::Length(length)));
+        }
+        let text = String::from(id.clone());
+        assert_eq!(text, "ff:01:02:03:04:00:03:00:01:02:00:00:00:00:01");
+        assert_eq!(ClientId::try_from(text), Ok(id));
+        for text in ["", "ff", "ff:1", "ff:+1", "ff:100", "zz:00"] {
+            assert!(ClientId::try_from(text.to_owned()).is_err(), "{text}");
         }
     }
 

@@ -6,20 +6,31 @@ use ashore_core::allocate::Known;
 use ashore_core::attach::AttachError;
 use ashore_core::desired::{desired, shim_name};
 use ashore_core::endpoint::{Endpoint, Stage};
+use ashore_core::lease::Addressing;
 use ashore_core::link::{Netns, Place, Tag};
 use ashore_core::network::Network;
 use ashore_core::observed::Observed;
 use ashore_core::plan::plan;
 use ashore_core::request::{AttachSpec, EndpointReport, Refusal, RefusalKind, Reply};
 use ashore_core::state::Change;
-use ashore_core::step::Step;
+use ashore_core::step::{Family, Step};
 use ashore_core::{EndpointName, IfName, NetworkName};
 use ashore_kernel::{Namespace, OnError};
 use ashore_wire::conflict::Profile;
 use ipnet::IpNet;
 
 use super::{Engine, Inner, Locked, is_gone, now};
+use crate::daemon::lan::Acquired;
 use crate::daemon::refusal;
+
+/// An endpoint that may be written down, and the lock under which it may.
+struct Reserved<'a> {
+    /// Dropped before the lease, whose thread is asked for other things under the lock.
+    inner: Locked<'a>,
+    observed: Observed,
+    endpoint: Endpoint,
+    lease: Option<Acquired<'a>>,
+}
 
 impl Engine {
     pub(super) fn attach(&self, spec: &AttachSpec) -> Result<Reply, Refusal> {
@@ -40,7 +51,7 @@ impl Engine {
         if let Some(there) = inner.already_attached(spec, &netns)? {
             return Ok(Reply::Attached(self.report(&inner, &there)));
         }
-        let (mut inner, observed, endpoint) = self.reserve(inner, spec, &netns, shim)?;
+        let Reserved { mut inner, observed, endpoint, lease } = self.reserve(inner, spec, &netns, shim)?;
 
         // From here on a crash is found at the next start: the endpoint is written down before the kernel is touched.
         inner.commit(vec![Change::PutEndpoint(endpoint.clone())])?;
@@ -48,6 +59,9 @@ impl Engine {
             Ok(observed) => {
                 let attached = inner.state().attached(&endpoint, now());
                 inner.store.defer(attached);
+                if let Some(lease) = lease {
+                    lease.keep(endpoint.name.clone());
+                }
                 self.soon();
                 self.follow(&inner, &observed);
                 self.lan.announce(inner.state(), &endpoint);
@@ -73,7 +87,8 @@ impl Engine {
         spec: &AttachSpec,
         netns: &Netns,
         shim: &mut Option<IfName>,
-    ) -> Result<(Locked<'a>, Observed, Endpoint), Refusal> {
+    ) -> Result<Reserved<'a>, Refusal> {
+        let mut lease: Option<Acquired<'a>> = None;
         loop {
             let observed = inner.observe(std::slice::from_ref(netns))?;
             let Some(inside) = observed.netns.get(netns) else {
@@ -81,7 +96,8 @@ impl Engine {
             };
             let on_lan = self.lan.on_lan();
             let known = Known { host: &observed.host, on_lan: &on_lan, held: &inner.held };
-            let draft = inner.state().draft(spec, netns, inside, &known, now());
+            let record = lease.as_ref().map(Acquired::record);
+            let draft = inner.state().draft(spec, netns, inside, &known, record, now());
             let endpoint = draft.map_err(|error| refusal::attach(&error))?;
             let network =
                 inner.state().network_of(&endpoint).expect("a draft is made on a network of the state");
@@ -93,9 +109,15 @@ impl Engine {
                 *shim = Some(network.parent);
                 continue;
             }
+            if network.addressing == Addressing::Dhcp && lease.is_none() {
+                let wish = Inner::wished(&network, &spec.ips);
+                let (again, acquired) = self.acquire(inner, &network, &endpoint, wish, &observed.host)?;
+                (inner, lease) = (again, Some(acquired));
+                continue;
+            }
             let unclear = self.unclear(&network, &endpoint.addresses);
             if unclear.is_empty() {
-                return Ok((inner, observed, endpoint));
+                return Ok(Reserved { inner, observed, endpoint, lease });
             }
             inner = self.probe(inner, &network, &unclear)?;
         }
@@ -157,8 +179,10 @@ impl Engine {
         if network.conflict == Profile::Off {
             return Vec::new();
         }
+        // What a server handed out was looked for then.
+        let leased = |net: &&IpNet| network.leases(Family::of(net.addr()));
         let unclear = |ip: &IpAddr| !self.lan.is_clear(&network.parent, *ip, network.conflict);
-        addresses.iter().map(IpNet::addr).filter(unclear).collect()
+        addresses.iter().filter(|net| !leased(net)).map(IpNet::addr).filter(unclear).collect()
     }
 
     /// Looks for addresses on the LAN with the lock let go, while nobody else can take them.
@@ -206,7 +230,8 @@ impl Inner {
     /// Makes a VLAN that is missing, or says what is in its way: without it nobody can be looked for. Tells whether it was
     /// made.
     pub(super) fn brings_parent(&self, network: &Network, observed: &Observed) -> Result<bool, Refusal> {
-        if network.conflict == Profile::Off || observed.host.link(&network.parent).is_some() {
+        let asked = network.conflict != Profile::Off || network.addressing == Addressing::Dhcp;
+        if !asked || observed.host.link(&network.parent).is_some() {
             return Ok(false);
         }
         let observed = self.carry_out(observed, &[])?;

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use ashore_core::attach::AttachError;
 use ashore_core::endpoint::Endpoint;
+use ashore_core::lease::Addressing;
 use ashore_core::network::{HOST_AUX, Network, NetworkError, Subnet};
 use ashore_core::observed::{Observed, View};
 use ashore_core::pool::Pool;
@@ -80,7 +81,8 @@ impl Engine {
     fn complete(&self, spec: &NetworkSpec, host: &View) -> Result<Network, Refusal> {
         let mut completed = spec.completed(host).map_err(|error| refusal::network(&error))?;
         let found = spec.subnets.is_empty() && spec.ranges.is_empty();
-        if let (true, Some(net)) = (found, completed.subnets.first()) {
+        let chooses = found && spec.addressing == Addressing::Range;
+        if let (true, Some(net)) = (chooses, completed.subnets.first()) {
             let network = completed.network().map_err(|error| refusal::network(&error))?;
             let (parent, gateway) = (network.parent, completed.gateways.first().copied());
             let range = self.choose_range(&parent, *net, gateway, host)?;

@@ -64,7 +64,7 @@ impl Engine {
         };
         let on_lan = self.lan.on_lan();
         let known = Known { host: &observed.host, on_lan: &on_lan, held: &inner.held };
-        let draft = inner.state().draft(spec, &netns, inside, &known, now());
+        let draft = inner.state().draft(spec, &netns, inside, &known, None, now());
         Ok((vec![Change::PutEndpoint(draft.map_err(|error| refusal::attach(&error))?)], vec![netns]))
     }
 }

@@ -56,9 +56,14 @@ impl Engine {
         }
         // What was learnt of the network while it waited.
         let network = inner.engine_network(&wish.network)?;
-        let mac = Wish { name: &reserved.name, ips: &[], mac: wish.mac };
-        let mac = inner.state().choose_mac(&network, &mac, &observed.host);
-        let mac = mac.map_err(|error| refusal::attach(&error))?;
+        // A lease was asked for with a MAC already.
+        let mac = if let (Some(mac), None) = (reserved.mac, wish.mac) {
+            Some(mac)
+        } else {
+            let mac = Wish { name: &reserved.name, ips: &[], mac: wish.mac, lease: None };
+            let mac = inner.state().choose_mac(&network, &mac, &observed.host);
+            mac.map_err(|error| refusal::attach(&error))?
+        };
         let ifname = engine_link_name(&network.name, &reserved.name);
         let inside = wish.ifname.clone();
         changes.push(Change::PutEndpoint(Endpoint {

@@ -11,12 +11,14 @@ use ashore_core::EndpointName;
 use ashore_core::allocate::Known;
 use ashore_core::desired::engine_link_name;
 use ashore_core::endpoint::{Endpoint, Home, Source, Stage};
+use ashore_core::lease::Addressing;
 use ashore_core::name::IfName;
 use ashore_core::network::{EngineNetwork, Network, NetworkError};
 use ashore_core::observed::{Observed, View};
 use ashore_core::pool::{Pool, PoolKey, UNTOLD};
 use ashore_core::request::{NetworkSpec, Owner, PoolWish, Refusal, RefusalKind, Reply, Reservation, Staged};
 use ashore_core::state::Change;
+use ashore_core::step::Family;
 use ipnet::IpNet;
 
 use super::{Engine, Inner, now};
@@ -80,7 +82,7 @@ impl Engine {
                 (key, true, if turned_down { UNTOLD } else { key.net })
             }
         };
-        let opened = inner.state().opened(key, wish.parent.clone(), chosen);
+        let opened = inner.state().opened(key, wish, chosen);
         inner.commit(vec![opened])?;
         Ok(Reply::Pool { key, told })
     }
@@ -90,6 +92,10 @@ impl Engine {
         let found = wish.parent.clone().map_or_else(|| host.lan_parent(&[]), Ok);
         let found = found.and_then(|parent| host.lan_subnet(&parent, None).map(|net| (parent, net)));
         let (parent, net) = found.map_err(|error| refusal::network(&error))?;
+        if wish.addressing == Addressing::Dhcp {
+            tracing::info!(%parent, subnet = %net, "found on this host; its DHCP server hands out the addresses");
+            return Ok(PoolKey { net, range: None });
+        }
         let range = self.choose_range(&parent, net, host.default_gateway(&net), host)?;
         tracing::info!(%parent, subnet = %net, %range, "found on this host, and chosen");
         Ok(PoolKey { net, range: Some(range) })
@@ -145,6 +151,9 @@ impl Engine {
         }
         let expected = inner.expected_on(&network);
         let name = inner.name_for(&network, wish, expected);
+        if network.leases(Family::of(wish.pool.net.addr())) {
+            return self.reserve_lease(inner, wish, &network, name, shim);
+        }
         loop {
             let observed = inner.observe(&[])?;
             let on_lan = self.lan.on_lan();
@@ -217,6 +226,9 @@ impl Engine {
         spec.ranges.extend(pools.iter().filter_map(|pool| pool.key.range));
         if spec.subnets == [UNTOLD] && !pools.is_empty() {
             spec.subnets = pools.iter().map(|pool| pool.key.net).collect();
+        }
+        if pools.iter().any(|pool| pool.addressing == Addressing::Dhcp) {
+            spec.addressing = Addressing::Dhcp;
         }
         if spec.parent.is_none() {
             spec.parent = pools.iter().find_map(|pool| pool.parent.clone());
@@ -425,6 +437,8 @@ impl Inner {
             mac: None,
             addresses: vec![address],
             source: if fixed { Source::Fixed } else { Source::Range },
+            lease: None,
+            lost: Vec::new(),
             default_route: true,
             home: Home::Engine { id: None, ifname, sandbox: None, inside: None },
             stage: Stage::Reserved,

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use ashore_core::allocate::Known;
 use ashore_core::desired::{desired, shim_name};
-use ashore_core::endpoint::{Endpoint, Home};
+use ashore_core::endpoint::{Endpoint, Home, Source};
 use ashore_core::link::Tag;
 use ashore_core::network::Network;
 use ashore_core::observed::Observed;
@@ -41,6 +41,10 @@ impl Engine {
             format!("{mac} on the LAN claims {ip}, the host's own on a shim, which is defended")
         });
         let claimed = claimed.chain(of_host);
+        let unleased = endpoints.iter().filter(|one| one.source == Source::Lease && one.lease.is_none());
+        let unleased = unleased.map(|one| {
+            format!("`{}` has no IPv4 address: the LAN's DHCP server has given it no other since its lease was lost", one.name)
+        });
         let misnamed = inner.misnamed(&observed);
         // One that is not planned any more is mended.
         let failed = inner.failed.iter().filter(|error| plan.steps.contains(&error.step));
@@ -58,6 +62,7 @@ impl Engine {
             .on_trial()
             .into_iter()
             .chain(blocked)
+            .chain(unleased)
             .chain(waiting)
             .chain(cut)
             .chain(claimed)
@@ -84,7 +89,7 @@ impl Engine {
         let known = Known { host: &observed.host, on_lan: &on_lan, held: &inner.held };
         let free = |subnet| inner.state().candidates(network, subnet, None, &known).count() as u64;
         let free: BTreeMap<IpNet, u64> =
-            network.subnets.iter().map(|subnet| (subnet.net, free(subnet))).collect();
+            network.handed_out().map(|subnet| (subnet.net, free(subnet))).collect();
         let shim =
             observed.host.tagged(&Tag::Shim(network.parent.clone())).map(|_| shim_name(&network.parent));
         NetworkReport {
@@ -114,6 +119,7 @@ impl Engine {
             netns,
             gateways,
             source: endpoint.source,
+            lease: endpoint.lease.clone(),
             stage: endpoint.stage,
             since: endpoint.since,
             conflicts: self.lan.conflicts_of(endpoint),

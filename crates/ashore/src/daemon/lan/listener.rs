@@ -1,42 +1,53 @@
 //! The thread that listens to the LAN by every parent in use, and says what is due.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use ashore_core::name::IfName;
 use ashore_kernel::{Namespace, PacketSocket, wait_readable};
-use ashore_wire::filter;
+use ashore_wire::filter::{self, Instruction};
 
-use super::{Ear, Lan, Table, said};
+use super::{Deaf, Ear, Lan, Table, said};
 
 /// The thread that owns all packet sockets.
 pub(super) struct Listener {
     namespace: Namespace,
     lan: Lan,
-    sockets: BTreeMap<IfName, (Ear, Vec<PacketSocket>)>,
+    sockets: Sockets,
+    /// Those that hear what DHCP servers answer, by parents where one is asked.
+    answers: Sockets,
 }
+
+/// By each parent, one on the parent and one on its shim.
+type Sockets = BTreeMap<IfName, (Ear, Vec<PacketSocket>)>;
 
 impl Listener {
     pub(super) fn new(namespace: Namespace, lan: Lan) -> Self {
-        Listener { namespace, lan, sockets: BTreeMap::new() }
+        Listener { namespace, lan, sockets: Sockets::new(), answers: Sockets::new() }
     }
 
     pub(super) fn run(mut self) {
         loop {
             let next = self.turn();
-            let sockets: Vec<&PacketSocket> =
-                self.sockets.values().flat_map(|(_, sockets)| sockets).collect();
-            let mut fds = vec![self.lan.shared.waker.as_fd()];
-            fds.extend(sockets.iter().map(|socket| socket.as_fd()));
-            let wait = next.saturating_duration_since(Instant::now());
-            if let Err(error) = wait_readable(&fds, Some(wait)) {
-                tracing::error!("waiting for the LAN: {error}");
-                std::thread::sleep(Duration::from_secs(1));
-            }
+            self.wait(next);
             self.lan.shared.waker.clear();
             self.listen();
+        }
+    }
+
+    fn wait(&self, until: Instant) {
+        let all = self.sockets.values().chain(self.answers.values());
+        let sockets = all.flat_map(|(_, sockets)| sockets).map(AsFd::as_fd);
+        // Only this thread opens and closes those in containers.
+        let inside = self.lan.table().leases.open_inside();
+        let mut fds = vec![self.lan.shared.waker.as_fd()];
+        fds.extend(sockets.chain(inside.iter().map(AsFd::as_fd)));
+        let wait = until.saturating_duration_since(Instant::now());
+        if let Err(error) = wait_readable(&fds, Some(wait)) {
+            tracing::error!("waiting for the LAN: {error}");
+            std::thread::sleep(Duration::from_secs(1));
         }
     }
 
@@ -54,24 +65,11 @@ impl Listener {
     }
 
     fn open_sockets(&mut self, table: &mut Table) {
-        self.sockets.retain(|name, (ear, _)| table.parents.get(name) == Some(ear));
-        for (name, ear) in &table.parents {
-            if self.sockets.contains_key(name) {
-                continue;
-            }
-            // The shim first: what is sent by it reaches siblings and the wire; without one the parent reaches the wire.
-            let links = ear.shim.into_iter().chain([ear.parent]);
-            let open = |link| PacketSocket::open(&self.namespace, link, &filter::arp_and_ndp());
-            match links.map(open).collect() {
-                Ok(opened) => {
-                    self.sockets.insert(name.clone(), (ear.clone(), opened));
-                }
-                // The next turn tries again.
-                Err(error) => {
-                    said(&mut table.deaf, name, Err(error));
-                }
-            }
-        }
+        let Table { parents, deaf, leases, .. } = table;
+        let leased: BTreeSet<&IfName> = leases.parents().collect();
+        let asked = parents.iter().filter(|(parent, _)| leased.contains(parent));
+        open(&self.namespace, &mut self.sockets, parents.iter(), &filter::arp_and_ndp(), deaf);
+        open(&self.namespace, &mut self.answers, asked, &filter::dhcp4_to_client(), deaf);
     }
 
     fn listen(&self) {
@@ -85,14 +83,46 @@ impl Listener {
                 }
             }
         }
+        for (parent, (_, sockets)) in &self.answers {
+            for socket in sockets {
+                while let Ok(Some(frame)) = socket.receive(&mut buffer) {
+                    table.leases.hear(parent, frame);
+                }
+            }
+        }
+        table.leases.hear_inside();
     }
 }
 
-fn send(
-    sockets: &BTreeMap<IfName, (Ear, Vec<PacketSocket>)>,
-    parent: &IfName,
-    frame: &[u8],
-) -> io::Result<()> {
+/// Opens sockets by parents that have none, and closes those of parents that are no more, or have another shim.
+fn open<'a>(
+    namespace: &Namespace,
+    sockets: &mut Sockets,
+    parents: impl Iterator<Item = (&'a IfName, &'a Ear)>,
+    filter: &[Instruction],
+    deaf: &mut BTreeMap<IfName, (Deaf, Instant)>,
+) {
+    let mut before = std::mem::take(sockets);
+    for (name, ear) in parents {
+        if let Some(there) = before.remove(name).filter(|(there, _)| there == ear) {
+            sockets.insert(name.clone(), there);
+            continue;
+        }
+        // The shim first: what is sent by it reaches siblings and the wire; without one the parent reaches the wire.
+        let links = ear.shim.into_iter().chain([ear.parent]);
+        match links.map(|link| PacketSocket::open(namespace, link, filter)).collect() {
+            Ok(opened) => {
+                sockets.insert(name.clone(), (ear.clone(), opened));
+            }
+            // The next turn tries again.
+            Err(error) => {
+                said(deaf, name, Err(error));
+            }
+        }
+    }
+}
+
+fn send(sockets: &Sockets, parent: &IfName, frame: &[u8]) -> io::Result<()> {
     match sockets.get(parent).and_then(|(_, sockets)| sockets.first()) {
         Some(socket) => socket.send(frame),
         None => Err(io::Error::new(io::ErrorKind::NotConnected, "it cannot be listened to")),

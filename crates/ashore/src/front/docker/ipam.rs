@@ -15,6 +15,8 @@ const TYPE: &str = "RequestAddressType";
 const GATEWAY: &str = "com.docker.network.gateway";
 /// Where the subnet is not named, the interface that has it.
 const PARENT: &str = "parent";
+/// Where the network's addresses come from: `range` or `dhcp`.
+const ADDRESSING: &str = "addressing";
 /// The container's name, from Docker 29 on.
 const NAME: &str = "com.docker.network.endpoint.name";
 
@@ -81,11 +83,12 @@ pub(super) fn call(name: &str, body: &[u8]) -> Result<Call, String> {
 
 fn pool(request: &RequestPool) -> Result<PoolWish, String> {
     let options = request.options.clone().unwrap_or_default();
-    if let Some(option) = options.keys().find(|option| *option != PARENT) {
+    if let Some(option) = options.keys().find(|option| ![PARENT, ADDRESSING].contains(&option.as_str())) {
         return Err(format!(
-            "there is no --ipam-opt {option}, only parent; options of the network are given with -o"
+            "there is no --ipam-opt {option}, only parent and addressing; options of the network are given with -o"
         ));
     }
+    let option = |name: &str| options.get(name).map_or("", String::as_str);
     let net: Option<IpNet> = given("the subnet", &request.pool)?;
     if net.is_none() && request.v6 {
         return Err("the IPv6 subnet is not named; try: --subnet fd88::/64, or whatever the LAN's is".into());
@@ -94,7 +97,8 @@ fn pool(request: &RequestPool) -> Result<PoolWish, String> {
         repeated: false,
         net: net.map(|net| net.trunc()),
         range: given("the range", &request.sub_pool)?,
-        parent: given("--ipam-opt parent", options.get(PARENT).map_or("", String::as_str))?,
+        parent: given("--ipam-opt parent", option(PARENT))?,
+        addressing: given("--ipam-opt addressing", option(ADDRESSING))?.unwrap_or_default(),
     })
 }
 

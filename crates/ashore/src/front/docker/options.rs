@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::str::FromStr;
 
+use ashore_core::lease::Addressing;
 use ashore_core::link::{LinkKind, PortOption};
 use ashore_core::name::NetworkName;
 use ashore_core::network::EngineNetwork;
@@ -69,6 +70,8 @@ pub(super) fn network(request: CreateNetwork) -> Result<NetworkSpec, String> {
         ranges: Vec::new(),
         gateways: Vec::new(),
         aux: Vec::new(),
+        // It is the pools' to say.
+        addressing: Addressing::default(),
         host_access: value("host_access").map(|text| yes("host_access", text)).transpose()?,
         internal: is_internal(&options) || flag("internal")?,
         conflict: value("conflict").map_or(Ok(Profile::default()), |text| option("conflict", text))?,

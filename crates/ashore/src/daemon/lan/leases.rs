@@ -1,0 +1,453 @@
+//! Leases: one DHCP client for each endpoint that has one, all on the thread that owns the sockets.
+//!
+//! What a client broadcasts goes out by the parent, from the container's MAC, and so it can before the container has a link.
+//! What it asks of its lease's own server (T1), and of all servers when that one is silent (T2), goes by a socket in the
+//! container, where the answer comes to, and is open for that long only: an open socket keeps a namespace alive, and with it
+//! the link of a container that has ended.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use ashore_core::endpoint::{Endpoint, Home, Source};
+use ashore_core::lease::LeaseRecord;
+use ashore_core::name::{EndpointName, IfName};
+use ashore_core::network::Network;
+use ashore_core::observed::View;
+use ashore_core::state::{EndpointKey, State};
+use ashore_kernel::{Namespace, boottime};
+use ashore_wire::Mac;
+use ashore_wire::dhcp4::{
+    Action, CLIENT_PORT, Checksum, Client, ClientId, Config, Datagram, Held, Loss, Message, Name, Outgoing,
+    Recorded, SERVER_PORT, State as Phase,
+};
+
+use super::{Lan, Send, seconds};
+use crate::daemon::random;
+
+/// For how long an answer is waited for in a container; a server that pings the address first takes three seconds.
+const LISTEN_FOR: Duration = Duration::from_secs(5);
+/// A message fits an Ethernet frame.
+const LONGEST: usize = 1500;
+
+/// What a client has to say.
+#[derive(Debug, Clone)]
+pub(crate) enum Word {
+    /// It has a lease: a new one, a renewed one, or one from before that no server has confirmed yet.
+    Good(LeaseRecord),
+    /// It wants to know whether anybody has this address.
+    Probe(Ipv4Addr),
+    /// It has none any more.
+    Lost(Loss),
+}
+
+/// Where words go that nobody waits for.
+pub(crate) type Words = Sender<(EndpointKey, Word)>;
+
+/// A client to be.
+#[derive(Debug, Clone)]
+pub(crate) struct Wanted {
+    pub(crate) key: EndpointKey,
+    pub(crate) parent: IfName,
+    pub(crate) id: ClientId,
+    pub(crate) mac: Mac,
+    /// The address asked for.
+    pub(crate) wish: Option<Ipv4Addr>,
+    /// The lease from before.
+    pub(crate) record: Option<LeaseRecord>,
+}
+
+impl Wanted {
+    /// The client of an endpoint on a network.
+    pub(crate) fn of(state: &State, network: &Network, endpoint: &Endpoint, host: &View) -> Option<Self> {
+        let scope = State::scope(network);
+        let before = || state.identities.get(&(scope.clone(), endpoint.name.clone()))?.lease.clone();
+        let record = endpoint.lease.clone().or_else(before).map(|record| *record);
+        let own = endpoint.mac.or_else(|| host.link(&network.parent)?.mac)?;
+        let id = || state.seed.client_id(&scope, &endpoint.name);
+        Some(Wanted {
+            key: (endpoint.network.clone(), endpoint.name.clone()),
+            parent: network.parent.clone(),
+            id: record.as_ref().map_or_else(id, |record| record.id.clone()),
+            // A server that has given the address to another MAC would not know this one.
+            mac: record.as_ref().filter(|_| endpoint.lease.is_some()).map_or(own, |record| record.mac),
+            wish: None,
+            record,
+        })
+    }
+
+    fn client(&self, in_use: bool) -> Client {
+        let name = self.key.1.as_str().replace(['_', '.'], "-");
+        let config = Config {
+            // The link may not be there yet, and the NIC lets no frame through that is for its MAC alone.
+            broadcast: true,
+            name: name.parse().ok().map(Name::Host),
+            wish: self.wish,
+            ..Config::new(self.mac, self.id.clone())
+        };
+        let (now, random) = (boottime(), random());
+        match &self.record {
+            Some(record) => {
+                let (lease, age) = (record.lease.clone(), record.age(seconds()));
+                Client::resume(config, Recorded { lease, age, in_use }, now, random)
+            }
+            None => Client::new(config, now, random),
+        }
+    }
+}
+
+/// One client, and what it takes to drive it.
+struct Leasing {
+    wanted: Wanted,
+    client: Client,
+    /// Where its container is, once it is.
+    home: Option<Home>,
+    /// Who brought the last answer: the server, or the router on the way to it.
+    from: Option<Mac>,
+    /// A socket in the container, and since when. The parent may have brought the answer before the container's own stack
+    /// has it, and that should find the socket open.
+    inside: Option<(Arc<UdpSocket>, Instant)>,
+    /// What it has said to somebody who waits for it; none if nobody does.
+    awaited: Option<VecDeque<Word>>,
+}
+
+/// Why there is no lease.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NoLease {
+    /// No server has given one in time.
+    #[error("no DHCP server on the LAN of `{parent}` gave it an address within {} seconds", patience.as_secs())]
+    Silent { parent: IfName, patience: Duration },
+    /// Every address that was offered is another machine's.
+    #[error("the DHCP server on the LAN of `{parent}` gave it {ip}, which another machine has")]
+    Taken { parent: IfName, ip: Ipv4Addr },
+    /// Somebody else is about to get one under the same name.
+    #[error("a lease for `{0}` is being got at this moment")]
+    Busy(EndpointName),
+}
+
+/// A lease for an endpoint that is not written down yet. Dropped, it is given back.
+pub(crate) struct Acquired<'a> {
+    lan: &'a Lan,
+    key: EndpointKey,
+    record: LeaseRecord,
+    kept: Option<EndpointName>,
+}
+
+impl Acquired<'_> {
+    pub(crate) fn record(&self) -> &LeaseRecord {
+        &self.record
+    }
+
+    /// The endpoint is written down, and called so: from now on the lease is kept alive for as long as it is there.
+    pub(crate) fn keep(mut self, name: EndpointName) {
+        self.kept = Some(name);
+    }
+}
+
+impl Drop for Acquired<'_> {
+    fn drop(&mut self) {
+        let mut table = self.lan.table();
+        match self.kept.take() {
+            Some(name) => table.leases.let_go(&self.key, name),
+            None => table.leases.give_back(&self.key),
+        }
+        drop(table);
+        self.lan.shared.waker.wake();
+    }
+}
+
+impl Lan {
+    /// Says where the words of clients go that nobody waits for.
+    pub(crate) fn tell(&self, words: Words) {
+        self.table().leases.words = Some(words);
+    }
+
+    /// Gets a lease within some time. Whether an address may be used is asked of `is_free`.
+    pub(crate) fn acquire<E: From<NoLease>>(
+        &self,
+        wanted: Wanted,
+        patience: Duration,
+        mut is_free: impl FnMut(Ipv4Addr) -> Result<bool, E>,
+    ) -> Result<Acquired<'_>, E> {
+        let (key, parent, end) = (wanted.key.clone(), wanted.parent.clone(), Instant::now() + patience);
+        if !self.table().leases.begin(wanted) {
+            return Err(NoLease::Busy(key.1).into());
+        }
+        // Whatever happens from here on, nothing of it stays.
+        let mut began = Began { lan: self, key: Some(key.clone()) };
+        self.shared.waker.wake();
+        let mut none = NoLease::Silent { parent: parent.clone(), patience };
+        loop {
+            match self.next_word(&key, end) {
+                None => return Err(none.into()),
+                Some(Word::Lost(_)) => {}
+                Some(Word::Probe(ip)) => {
+                    let free = is_free(ip)?;
+                    if !free {
+                        none = NoLease::Taken { parent: parent.clone(), ip };
+                    }
+                    self.settle(&key, ip, free);
+                }
+                Some(Word::Good(record)) => {
+                    began.key = None;
+                    return Ok(Acquired { lan: self, key, record, kept: None });
+                }
+            }
+        }
+    }
+
+    fn next_word(&self, key: &EndpointKey, end: Instant) -> Option<Word> {
+        let mut table = self.table();
+        loop {
+            if let Some(word) = table.leases.word(key) {
+                return Some(word);
+            }
+            let left = end.checked_duration_since(Instant::now())?;
+            let waited = self.shared.ended.wait_timeout(table, left);
+            table = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Tells a client whether it may use an address.
+    pub(crate) fn settle(&self, key: &EndpointKey, ip: Ipv4Addr, free: bool) {
+        self.table().leases.settle(key, ip, free);
+        self.shared.waker.wake();
+    }
+}
+
+/// A client that may come to nothing.
+struct Began<'a> {
+    lan: &'a Lan,
+    key: Option<EndpointKey>,
+}
+
+impl Drop for Began<'_> {
+    fn drop(&mut self) {
+        if let Some(key) = self.key.take() {
+            self.lan.table().leases.give_back(&key);
+            self.lan.shared.waker.wake();
+        }
+    }
+}
+
+/// All clients.
+#[derive(Default)]
+pub(super) struct Leases {
+    clients: BTreeMap<EndpointKey, Leasing>,
+    /// Clients that have something to give back.
+    parting: Vec<Leasing>,
+    words: Option<Words>,
+}
+
+impl Leases {
+    /// Begins a client whose words are waited for, unless there is one of that name.
+    pub(super) fn begin(&mut self, wanted: Wanted) -> bool {
+        if self.clients.contains_key(&wanted.key) {
+            return false;
+        }
+        let leasing = Leasing { awaited: Some(VecDeque::new()), ..Leasing::of(wanted, false, None) };
+        self.clients.insert(leasing.wanted.key.clone(), leasing);
+        true
+    }
+
+    /// The next word of a client, for somebody who waits for it.
+    pub(super) fn word(&mut self, key: &EndpointKey) -> Option<Word> {
+        self.clients.get_mut(key)?.awaited.as_mut()?.pop_front()
+    }
+
+    /// Nobody waits for its words any more, and its endpoint is called so.
+    fn let_go(&mut self, key: &EndpointKey, name: EndpointName) {
+        if let Some(mut leasing) = self.clients.remove(key) {
+            leasing.awaited = None;
+            leasing.wanted.key.1 = name;
+            self.clients.insert(leasing.wanted.key.clone(), leasing);
+        }
+    }
+
+    /// Ends a client; its lease is given back with the next turn.
+    fn give_back(&mut self, key: &EndpointKey) {
+        if let Some(mut leasing) = self.clients.remove(key) {
+            leasing.client.release(boottime());
+            self.parting.push(leasing);
+        }
+    }
+
+    /// What became of a look for an address.
+    pub(super) fn settle(&mut self, key: &EndpointKey, ip: Ipv4Addr, free: bool) {
+        let Some(leasing) = self.clients.get_mut(key) else { return };
+        if free {
+            leasing.client.clear(ip);
+        } else {
+            leasing.client.taken(ip, boottime());
+        }
+    }
+
+    /// Takes in which endpoints have leases, and which parents are up.
+    pub(super) fn follow(&mut self, state: &State, host: &View) {
+        let leased = |endpoint: &&Endpoint| endpoint.source == Source::Lease;
+        let of = |endpoint: &Endpoint| (endpoint.network.clone(), endpoint.name.clone());
+        self.clients.retain(|key, leasing| {
+            leasing.awaited.is_some() || state.endpoints.get(key).as_ref().is_some_and(leased)
+        });
+        for endpoint in state.endpoints.values().filter(leased) {
+            let Some(network) = state.network_of(endpoint) else { continue };
+            let there = self.clients.get_mut(&of(endpoint));
+            if let Some(leasing) = there {
+                leasing.home = Some(endpoint.home.clone());
+            } else if let Some(wanted) = Wanted::of(state, network, endpoint, host) {
+                let leasing = Leasing::of(wanted, endpoint.is_wanted(), Some(endpoint.home.clone()));
+                self.clients.insert(of(endpoint), leasing);
+            }
+        }
+        for leasing in self.clients.values_mut() {
+            let up = host.link(&leasing.wanted.parent).is_some_and(|parent| parent.up && parent.carrier);
+            match (up, leasing.client.state()) {
+                (true, Phase::Down) => leasing.client.link_up(boottime()),
+                (false, phase) if phase != Phase::Down => leasing.client.link_down(),
+                _ => {}
+            }
+        }
+    }
+
+    /// The parents by which answers come.
+    pub(super) fn parents(&self) -> impl Iterator<Item = &IfName> {
+        self.clients.values().chain(&self.parting).map(|leasing| &leasing.wanted.parent)
+    }
+
+    /// The sockets in containers.
+    pub(super) fn open_inside(&self) -> Vec<Arc<UdpSocket>> {
+        self.clients.values().filter_map(|leasing| Some(leasing.inside.as_ref()?.0.clone())).collect()
+    }
+
+    /// Does what is due. Answers how long nothing will be, and whether somebody who waits has something to hear.
+    pub(super) fn turn(&mut self, send: &Send) -> (Option<Duration>, bool) {
+        let (mut wait, mut heard): (Option<Duration>, bool) = (None, false);
+        for mut leasing in std::mem::take(&mut self.parting) {
+            while let Action::Send(outgoing) = leasing.client.poll(boottime()) {
+                leasing.say_on_lan(&outgoing, send);
+            }
+        }
+        for (key, leasing) in &mut self.clients {
+            let now = boottime();
+            let until = loop {
+                let word = match leasing.client.poll(now) {
+                    Action::Wait(until) => break until,
+                    Action::Send(outgoing) => {
+                        leasing.say(&outgoing, send);
+                        continue;
+                    }
+                    Action::Probe(ip) => Word::Probe(ip),
+                    Action::Bound(held, _) | Action::Unconfirmed(held) => {
+                        Word::Good(leasing.wanted.record_of(&held))
+                    }
+                    Action::Lost(loss) => Word::Lost(loss),
+                };
+                if let Some(waiting) = &mut leasing.awaited {
+                    waiting.push_back(word);
+                    heard = true;
+                } else if let Some(words) = &self.words {
+                    // The thread that listens ends with the daemon alone.
+                    let _ = words.send((key.clone(), word));
+                }
+            };
+            leasing.inside.take_if(|(_, since)| now.saturating_duration_since(*since) >= LISTEN_FOR);
+            let closes = leasing.inside.as_ref().map(|(_, since)| *since + LISTEN_FOR);
+            let next = until.into_iter().chain(closes).map(|at| at.saturating_duration_since(now));
+            wait = wait.into_iter().chain(next).min();
+        }
+        (wait, heard)
+    }
+
+    /// Takes in a frame that came by a parent.
+    pub(super) fn hear(&mut self, parent: &IfName, frame: &[u8]) {
+        // What comes over a wire bears Ethernet's own checksum, and what comes from a neighbour on the same machine has none of
+        // UDP's yet.
+        let Some(datagram) = Datagram::to_client(frame, Checksum::Partial) else { return };
+        let Some(message) = Message::decode(datagram.payload) else { return };
+        let of =
+            |leasing: &&mut Leasing| leasing.wanted.parent == *parent && leasing.wanted.mac == message.chaddr;
+        for leasing in self.clients.values_mut().filter(of) {
+            leasing.take(&message, datagram.source, Some(datagram.source_mac));
+        }
+    }
+
+    /// Takes in what came to sockets in containers.
+    pub(super) fn hear_inside(&mut self) {
+        let mut buffer = [0; LONGEST];
+        for leasing in self.clients.values_mut() {
+            let mut heard = Vec::new();
+            if let Some((socket, _)) = &leasing.inside {
+                while let Ok((length, std::net::SocketAddr::V4(from))) = socket.recv_from(&mut buffer) {
+                    heard.extend(Message::decode(&buffer[..length]).map(|message| (message, *from.ip())));
+                }
+            }
+            for (message, from) in heard {
+                leasing.take(&message, from, None);
+            }
+        }
+    }
+}
+
+impl Leasing {
+    fn of(wanted: Wanted, in_use: bool, home: Option<Home>) -> Self {
+        let client = wanted.client(in_use);
+        Leasing { wanted, client, home, from: None, inside: None, awaited: None }
+    }
+
+    fn take(&mut self, message: &Message, source: Ipv4Addr, mac: Option<Mac>) {
+        match self.client.receive(boottime(), message, Some(source)) {
+            Ok(()) => self.from = mac.or(self.from),
+            Err(ignored) => {
+                tracing::debug!(name = %self.wanted.key.1, from = %source, "a DHCP message is ignored: {ignored}");
+            }
+        }
+    }
+
+    fn say(&mut self, outgoing: &Outgoing, send: &Send) {
+        if matches!(self.client.state(), Phase::Renewing | Phase::Rebinding) {
+            match self.say_inside(outgoing) {
+                Ok(()) => return,
+                Err(error) => {
+                    tracing::debug!(name = %self.wanted.key.1, "no renewal from the container itself: {error}");
+                }
+            }
+        }
+        self.say_on_lan(outgoing, send);
+    }
+
+    /// Says it from the container, which knows the way to the server.
+    fn say_inside(&mut self, outgoing: &Outgoing) -> io::Result<()> {
+        let home = self.home.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        let namespace = match home {
+            Home::Netns { netns, .. } => Namespace::find(netns),
+            Home::Engine { sandbox, .. } => sandbox.as_ref().and_then(|path| Namespace::open(path).ok()),
+        };
+        // A broadcast leaves by the link that has the address which the socket is bound to.
+        let bind = || UdpSocket::bind(SocketAddrV4::new(outgoing.from, CLIENT_PORT));
+        let socket = namespace.ok_or(io::ErrorKind::NotFound)?.run(bind)??;
+        socket.set_nonblocking(true)?;
+        socket.set_broadcast(true)?;
+        socket.send_to(&outgoing.payload, SocketAddrV4::new(outgoing.to, SERVER_PORT))?;
+        self.inside = Some((Arc::new(socket), boottime()));
+        Ok(())
+    }
+
+    fn say_on_lan(&self, outgoing: &Outgoing, send: &Send) {
+        // Nobody there to ask who has a server's address: whoever brought its last answer knows, or all may hear it.
+        let to = self.from.filter(|_| !outgoing.to.is_broadcast()).unwrap_or(Mac::BROADCAST);
+        if let Err(error) = send(&self.wanted.parent, &outgoing.frame(self.wanted.mac, to)) {
+            tracing::debug!(parent = %self.wanted.parent, "nothing can be asked of a DHCP server: {error}");
+        }
+    }
+}
+
+impl Wanted {
+    fn record_of(&self, held: &Held) -> LeaseRecord {
+        let age = boottime().saturating_duration_since(held.since).as_secs();
+        let since = seconds().saturating_sub(age);
+        LeaseRecord { lease: held.lease.clone(), since, id: self.id.clone(), mac: self.mac }
+    }
+}

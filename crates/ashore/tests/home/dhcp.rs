@@ -1,0 +1,116 @@
+//! The LAN's DHCP server: real ones, on the lab's router or on another machine.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+
+use ashore_lab::{Engines, Machine};
+
+/// A server that runs until it is dropped.
+pub struct Server {
+    child: Child,
+    leases: PathBuf,
+    log: PathBuf,
+}
+
+/// What a server has handed out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    pub mac: String,
+    pub ip: String,
+    pub name: String,
+    pub client_id: String,
+}
+
+impl Server {
+    /// dnsmasq with a pool, and whatever else it is told. It does not ping before it offers, which takes three seconds.
+    pub fn dnsmasq(
+        engines: &Engines,
+        on: &Machine,
+        directory: &Path,
+        pool: &str,
+        options: &[&str],
+    ) -> Server {
+        let at = |file: &str| directory.join(format!("dnsmasq-{}.{file}", on.name()));
+        let (leases, log) = (at("leases"), at("log"));
+        let mut command = on.command(engines.path("usr/sbin/dnsmasq")).unwrap();
+        engines.equip(&mut command).args([
+            "--keep-in-foreground",
+            "--conf-file=/dev/null",
+            "--port=0",
+            "--no-ping",
+            "--no-resolv",
+            "--no-hosts",
+            "--user=root",
+            "--group=root",
+            "--dhcp-authoritative",
+            "--log-dhcp",
+            "--interface=eth0",
+            "--bind-interfaces",
+        ]);
+        command.arg(format!("--log-facility={}", log.display()));
+        command.arg(format!("--pid-file={}", at("pid").display()));
+        command.arg(format!("--dhcp-leasefile={}", leases.display()));
+        command.arg(format!("--dhcp-range={pool}")).args(options);
+        Server { child: command.stdin(Stdio::null()).spawn().unwrap(), leases, log }
+    }
+
+    /// busybox's, whose leases may be as short as ten seconds.
+    pub fn udhcpd(
+        engines: &Engines,
+        on: &Machine,
+        directory: &Path,
+        pool: (&str, &str),
+        seconds: u32,
+    ) -> Server {
+        let at = |file: &str| directory.join(format!("udhcpd-{}.{file}", on.name()));
+        let (leases, log, conf) = (at("leases"), at("log"), at("conf"));
+        std::fs::write(&leases, "").unwrap();
+        let text = format!(
+            "start {}\nend {}\ninterface eth0\nlease_file {}\nmin_lease 10\nauto_time 1\noption subnet 255.255.255.0\n\
+             option router 192.168.88.1\noption lease {seconds}\n",
+            pool.0,
+            pool.1,
+            leases.display()
+        );
+        std::fs::write(&conf, text).unwrap();
+        let mut command = on.command(engines.path("bin/busybox")).unwrap();
+        let said = std::fs::File::create(&log).unwrap();
+        let command = command.args(["udhcpd", "-f"]).arg(conf).stdin(Stdio::null()).stdout(Stdio::null());
+        Server { child: command.stderr(said).spawn().unwrap(), leases, log }
+    }
+
+    /// A lease is renewed within the time that it lasts.
+    pub fn renews(&self, when: &str) {
+        let acks = || std::fs::read_to_string(&self.log).unwrap().matches("sending ACK").count();
+        let before = acks();
+        super::eventually(&format!("it is renewed {when}"), || acks() > before + 1);
+    }
+
+    /// The server's own table.
+    pub fn rows(&self) -> Vec<Row> {
+        let text = std::fs::read_to_string(&self.leases).unwrap_or_default();
+        let row = |line: &str| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let [_, mac, ip, name, client_id] = words.as_slice() else { return None };
+            let [mac, ip, name, client_id] = [mac, ip, name, client_id].map(|word| (*word).to_owned());
+            Some(Row { mac, ip, name, client_id })
+        };
+        text.lines().filter_map(row).collect()
+    }
+
+    /// How often it has heard or said a message.
+    pub fn count(&self, message: &str) -> usize {
+        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+        log.lines().filter(|line| line.contains(&format!(" {message}("))).count()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("the server's log:\n{}", std::fs::read_to_string(&self.log).unwrap_or_default());
+        }
+    }
+}
