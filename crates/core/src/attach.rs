@@ -387,7 +387,7 @@ impl State {
         let identity = Identity {
             mac: kept.or(endpoint.mac),
             addresses: addresses.into_iter().collect(),
-            lease: endpoint.lease.clone(),
+            lease: endpoint.lease.clone().filter(|_| !endpoint.is_unnamed()),
             last_used: now,
         };
         changes.push(Change::PutIdentity(scope, endpoint.name.clone(), identity));

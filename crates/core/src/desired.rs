@@ -188,7 +188,12 @@ fn want_endpoint(desired: &mut Desired, network: &Network, endpoint: &Endpoint, 
 fn moved_link(network: &Network, endpoint: &Endpoint, inside: &View, host: &View) -> Option<WantedLink> {
     let ifname = &inside.tagged(&endpoint.tag()).filter(|link| link.up)?.name;
     if endpoint.source == Source::Lease {
-        return Some(endpoint_link(network, endpoint, ifname, host));
+        let mut link = endpoint_link(network, endpoint, ifname, host);
+        // The engine brings the link up before it sets the default route, and fails if there is one. It goes with a lost address.
+        if endpoint.lost.is_empty() {
+            link.routes.retain(|route| route.to.prefix_len() > 0);
+        }
+        return Some(link);
     }
     let way = way_to_host(network, endpoint, ifname, host);
     let link = bare_link(network, endpoint, ifname, host);

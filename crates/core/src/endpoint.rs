@@ -58,6 +58,13 @@ pub enum Source {
     Lease,
 }
 
+impl Source {
+    /// Whether somebody chose them by the name that it had: another name would have others.
+    pub(crate) fn is_choosing(self) -> bool {
+        matches!(self, Source::Range | Source::Lease)
+    }
+}
+
 /// Who puts the link in its namespace.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -150,10 +157,16 @@ impl Endpoint {
 
     /// Whether it was made for a container whose name was not known at the time.
     pub fn was_unnamed(&self) -> bool {
-        let placeholder = |name: &EndpointName| {
-            self.addresses.iter().any(|net| EndpointName::of_unnamed(net.addr()) == *name)
-        };
-        self.tagged_as.as_ref().is_some_and(placeholder)
+        self.tagged_as.as_ref().is_some_and(|name| self.is_placeholder(name))
+    }
+
+    /// Whether its container's name is not known yet.
+    pub fn is_unnamed(&self) -> bool {
+        self.is_placeholder(&self.name)
+    }
+
+    fn is_placeholder(&self, name: &EndpointName) -> bool {
+        self.addresses.iter().any(|net| EndpointName::of_unnamed(net.addr()) == *name)
     }
 
     /// The engine's id of it.

@@ -176,8 +176,7 @@ impl State {
             };
             let elsewhere = own.addresses.iter().any(|ip| !endpoint.holds(*ip));
             let held = |ip: &IpAddr| endpoint.holds(*ip) || (self.holder(*ip).is_none() && is_free(*ip));
-            let other_address =
-                endpoint.source == Source::Range && elsewhere && own.addresses.iter().all(held);
+            let other_address = endpoint.source.is_choosing() && elsewhere && own.addresses.iter().all(held);
             let made_up = self.has_placeholders_mac(network, endpoint);
             let other_mac = made_up && own.mac.is_some() && own.mac != endpoint.mac;
             if endpoint.was_unnamed() && (other_address || other_mac) {
@@ -235,5 +234,5 @@ impl State {
 
 /// Whether a name keeps the address that it had, because its container got this one only for not being known.
 pub(crate) fn keeps_its_own(endpoint: &Endpoint, identity: &Identity) -> bool {
-    endpoint.was_unnamed() && endpoint.source == Source::Range && !identity.addresses.is_empty()
+    endpoint.was_unnamed() && endpoint.source.is_choosing() && !identity.addresses.is_empty()
 }

@@ -8,7 +8,7 @@ use ashore_wire::dhcp4::{ClientId, Lease};
 use serde::{Deserialize, Serialize};
 
 use crate::link::{IpvlanMode, LinkKind};
-use crate::network::Network;
+use crate::network::{Network, Subnet};
 use crate::range::Range;
 
 /// Where a network's IPv4 addresses come from.
@@ -72,8 +72,10 @@ impl Network {
         if matches!(self.kind, LinkKind::Ipvlan(IpvlanMode::L3 | IpvlanMode::L3s)) {
             return Err(LeaseError::Unheard(self.kind));
         }
+        // The whole subnet is as good as no range.
+        let part = |subnet: &Subnet| subnet.range.filter(|range| *range != Range::of_net(&subnet.net));
         let mut v4 = self.subnets.iter().filter(|subnet| subnet.net.addr().is_ipv4());
-        v4.find_map(|subnet| subnet.range).map_or(Ok(()), |range| Err(LeaseError::Range(range)))
+        v4.find_map(part).map_or(Ok(()), |range| Err(LeaseError::Range(range)))
     }
 }
 

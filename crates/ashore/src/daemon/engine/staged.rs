@@ -16,6 +16,7 @@ use ashore_core::name::IfName;
 use ashore_core::network::{EngineNetwork, Network, NetworkError};
 use ashore_core::observed::{Observed, View};
 use ashore_core::pool::{Pool, PoolKey, UNTOLD};
+use ashore_core::range::Range;
 use ashore_core::request::{NetworkSpec, Owner, PoolWish, Refusal, RefusalKind, Reply, Reservation, Staged};
 use ashore_core::state::Change;
 use ashore_core::step::Family;
@@ -77,7 +78,7 @@ impl Engine {
                 let turned_down = inner.state().has_chosen_pool();
                 let observed = inner.observe(&[])?;
                 drop(inner);
-                let key = self.find_pool(wish, &observed.host)?;
+                let key = self.find_pool(wish, turned_down, &observed.host)?;
                 inner = self.lock();
                 (key, true, if turned_down { UNTOLD } else { key.net })
             }
@@ -88,13 +89,14 @@ impl Engine {
     }
 
     /// The LAN's subnet, and a range of it that nobody uses.
-    fn find_pool(&self, wish: &PoolWish, host: &View) -> Result<PoolKey, Refusal> {
+    fn find_pool(&self, wish: &PoolWish, turned_down: bool, host: &View) -> Result<PoolKey, Refusal> {
         let found = wish.parent.clone().map_or_else(|| host.lan_parent(&[]), Ok);
         let found = found.and_then(|parent| host.lan_subnet(&parent, None).map(|net| (parent, net)));
         let (parent, net) = found.map_err(|error| refusal::network(&error))?;
         if wish.addressing == Addressing::Dhcp {
             tracing::info!(%parent, subnet = %net, "found on this host; its DHCP server hands out the addresses");
-            return Ok(PoolKey { net, range: None });
+            // The engine gives the one that it turned down back by its id, which must not be this one's.
+            return Ok(PoolKey { net, range: turned_down.then(|| Range::of_net(&net)) });
         }
         let range = self.choose_range(&parent, net, host.default_gateway(&net), host)?;
         tracing::info!(%parent, subnet = %net, %range, "found on this host, and chosen");

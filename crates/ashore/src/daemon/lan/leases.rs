@@ -5,7 +5,7 @@
 //! container, where the answer comes to, and is open for that long only: an open socket keeps a namespace alive, and with it
 //! the link of a container that has ended.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::sync::mpsc::Sender;
@@ -237,6 +237,8 @@ impl Drop for Began<'_> {
 #[derive(Default)]
 pub(super) struct Leases {
     clients: BTreeMap<EndpointKey, Leasing>,
+    /// What endpoints and identities have a lease of, and how to ask for it.
+    known: HashMap<ClientId, Wanted>,
     /// Clients that have something to give back.
     parting: Vec<Leasing>,
     words: Option<Words>,
@@ -302,6 +304,7 @@ impl Leases {
                 self.clients.insert(of(endpoint), leasing);
             }
         }
+        self.give_back_forgotten(state, host);
         for leasing in self.clients.values_mut() {
             let up = host.link(&leasing.wanted.parent).is_some_and(|parent| parent.up && parent.carrier);
             match (up, leasing.client.state()) {
@@ -310,6 +313,38 @@ impl Leases {
                 _ => {}
             }
         }
+    }
+
+    /// A lease that nobody remembers any more is given back: that of a forgotten name, or of a container that only had it for
+    /// want of its own.
+    fn give_back_forgotten(&mut self, state: &State, host: &View) {
+        let leased = state.endpoints.values().filter(|endpoint| endpoint.lease.is_some());
+        let of_endpoints =
+            leased.filter_map(|endpoint| Wanted::of(state, state.network_of(endpoint)?, endpoint, host));
+        let of_identities = state.identities.iter().filter_map(|((scope, name), identity)| {
+            let network = state.networks.values().find(|network| State::scope(network) == *scope)?;
+            let record = identity.lease.as_deref()?.clone();
+            Some(Wanted {
+                key: (network.name.clone(), name.clone()),
+                parent: network.parent.clone(),
+                id: record.id.clone(),
+                mac: record.mac,
+                wish: None,
+                record: Some(record),
+            })
+        });
+        let known = of_identities.chain(of_endpoints).map(|wanted| (wanted.id.clone(), wanted)).collect();
+        let before = std::mem::replace(&mut self.known, known);
+        let awaited = |id: &ClientId| {
+            self.clients.values().any(|leasing| leasing.awaited.is_some() && leasing.wanted.id == *id)
+        };
+        let forgotten = before.into_iter().filter(|(id, _)| !self.known.contains_key(id) && !awaited(id));
+        let parting = forgotten.map(|(_, wanted)| {
+            let mut leasing = Leasing::of(wanted, true, None);
+            leasing.client.release(boottime());
+            leasing
+        });
+        self.parting.extend(parting);
     }
 
     /// The parents by which answers come.

@@ -1,0 +1,117 @@
+//! Docker's containers with addresses of the LAN's own DHCP server.
+
+mod home;
+
+use ashore_lab::Engines;
+use home::dhcp::Server;
+use home::site::{Site, on_every_engine};
+use home::{eventually, ip, reaches};
+
+const POOL: &str = "192.168.88.100,192.168.88.120,255.255.255.0,2m";
+
+fn serve(site: &Site) -> Server {
+    serve_with(site, "")
+}
+
+fn serve_with(site: &Site, options: &str) -> Server {
+    let (engines, directory) = (Engines::find().unwrap(), site.home.directory.path());
+    let server = Server::dnsmasq(&engines, &site.home.router, directory, POOL, &[]);
+    site.ok(&format!(
+        "network create -d ashore --ipam-driver ashore --ipam-opt addressing=dhcp {options} lan"
+    ));
+    server
+}
+
+/// The addresses that the server has for a name.
+fn rows(server: &Server, name: &str) -> Vec<String> {
+    server.rows().into_iter().filter(|row| row.name == name).map(|row| row.ip).collect()
+}
+
+#[test]
+fn a_container_has_the_routers_address_for_life() {
+    on_every_engine("docker, leases", |site| {
+        let server = serve(site);
+        site.start("web", "");
+        site.start("db", "");
+        let before = site.address_of("web");
+        assert_eq!(rows(&server, "web"), [before.0.clone()]);
+        for machine in [&site.home.laptop, &site.home.nas, &site.home.router] {
+            reaches(machine, ip(&before.0));
+        }
+        for to in ["192.168.88.1", "192.168.88.9", &site.address_of("db").0] {
+            site.container_reaches("web", to);
+        }
+        assert_eq!(site.endpoint("web")["source"], "lease");
+
+        let discovers = server.count("DHCPDISCOVER");
+        site.ok("restart -t 0 web");
+        assert_eq!(site.address_of("web"), before);
+        site.ok("rm -f web");
+        site.start("web", "");
+        assert_eq!(site.address_of("web"), before);
+        assert_eq!(server.count("DHCPDISCOVER"), discovers, "it asks for what it had");
+        reaches(&site.home.laptop, ip(&before.0));
+
+        site.ok("rm -f web db");
+        site.ok("network rm lan");
+        site.assert_nothing_left();
+    });
+}
+
+#[test]
+fn it_keeps_it_when_engine_and_daemon_are_killed() {
+    on_every_engine("docker, leases, killed", |site| {
+        let server = serve(site);
+        site.start("web", "--restart always");
+        let before = site.address_of("web");
+        site.home.daemon = None;
+        site.start_daemon();
+        reaches(&site.home.laptop, ip(&before.0));
+        site.docker.kill_dockerd().unwrap();
+        site.docker.start_dockerd(&site.home.nas).unwrap();
+        // The engine does not say whom the first address is for, and the container gets its own as soon as it is known.
+        eventually("it is back", || site.home.laptop.ping(ip(&before.0)).is_some());
+        assert_eq!(site.address_of("web"), before);
+        eventually("the server has one lease", || server.rows().len() == 1);
+    });
+}
+
+#[test]
+fn an_address_asked_for_is_the_servers_to_give() {
+    on_every_engine("docker, leases, asked for", |site| {
+        // Docker takes an address for a container on a subnet that its user named alone.
+        let _server = serve_with(site, "--subnet 192.168.88.0/24 --gateway 192.168.88.1 -o parent=eth0");
+        site.start("web", "--ip 192.168.88.110");
+        assert_eq!(site.address_of("web").0, "192.168.88.110");
+        site.engine_refuses(
+            "run -d --network lan --name db --ip 192.168.88.50 box sleep 1",
+            &["and not 192.168.88.50", "reserve 192.168.88.50 for the MAC"],
+        );
+        site.ok("rm -f web db");
+        site.ok("network rm lan");
+        site.assert_nothing_left();
+    });
+}
+
+#[test]
+fn ten_at_once_get_an_address_each() {
+    on_every_engine("docker, leases, ten at once", |site| {
+        let server = serve(site);
+        let names: Vec<String> = (0..10).map(|n| format!("c{n}")).collect();
+        std::thread::scope(|scope| {
+            for name in &names {
+                let docker = &site.docker;
+                let run = ["run", "-d", "--init", "--name", name, "--network", "lan", "box", "sleep", "1000"];
+                scope.spawn(move || docker.run(&run).unwrap().expect_success());
+            }
+        });
+        let mut all: Vec<String> = names.iter().map(|name| site.address_of(name).0).collect();
+        for address in &all {
+            reaches(&site.home.laptop, ip(address));
+        }
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), 10, "{all:?}");
+        assert!(server.rows().len() >= 10);
+    });
+}
