@@ -17,25 +17,6 @@ fn name(text: &str) -> ashore_core::IfName {
     text.parse().unwrap()
 }
 
-/// A NAS whose NIC is in a bridge, as its administrator has made it.
-fn bridged() -> Home {
-    let home = Home::new();
-    let (place, bridge, nic) = (Place::Host, name("br0"), name("eth0"));
-    let spec = LinkSpec { name: bridge.clone(), kind: LinkType::Bridge, mac: None, mtu: None };
-    home.nas.del_default_route("eth0", ip("192.168.88.1")).unwrap();
-    home.nas.del_address("eth0", "192.168.88.9/24".parse().unwrap()).unwrap();
-    home.nas
-        .apply(&[
-            Step::AddLink { place: place.clone(), link: spec },
-            Step::SetMaster { place: place.clone(), link: nic, master: Some(bridge.clone()), was: None },
-            Step::SetUp { place, link: bridge, up: true },
-        ])
-        .unwrap();
-    home.nas.add_address("br0", "192.168.88.9/24".parse().unwrap()).unwrap();
-    home.nas.add_default_route("br0", ip("192.168.88.1")).unwrap();
-    home
-}
-
 fn attached(home: &Home, network: &str, container: &str) -> (Machine, IpAddr) {
     let container = home.world.container(container).unwrap();
     let at = addresses(&home.attach(network, &container, ""))[0];
@@ -51,7 +32,7 @@ fn ports(home: &Home) -> Vec<(String, BTreeSet<PortOption>)> {
 
 #[test]
 fn isolated_endpoints_reach_the_lan_and_the_host_and_not_each_other() {
-    let home = bridged();
+    let home = Home::bridged();
     home.ok(&format!("network create apart --isolated {ON_BRIDGE} 192.168.88.192/28"));
     home.ok(&format!("network create open {ON_BRIDGE} 192.168.88.208/28"));
     let (web, at_web) = attached(&home, "apart", "web");
@@ -79,7 +60,7 @@ fn isolated_endpoints_reach_the_lan_and_the_host_and_not_each_other() {
 
 #[test]
 fn what_a_port_does_is_mended_when_somebody_changes_it() {
-    let home = bridged();
+    let home = Home::bridged();
     home.ok(&format!("network create lan --isolated --hairpin {ON_BRIDGE} 192.168.88.192/28"));
     let (_web, _) = attached(&home, "lan", "web");
     let wanted = ports(&home);
@@ -103,7 +84,7 @@ fn the_planned_command_is_the_one_that_a_person_types() {
         Ok(engines) => engines,
         Err(why) => return cannot_run("the options of bridge ports, typed", &why),
     };
-    let mut home = bridged();
+    let mut home = Home::bridged();
     home.ok(&format!("network create lan --isolated --hairpin {ON_BRIDGE} 192.168.88.192/28"));
     let (web, _) = attached(&home, "lan", "web");
     let netns = web.namespace().path().display().to_string();
@@ -130,7 +111,7 @@ fn the_planned_command_is_the_one_that_a_person_types() {
 #[test]
 fn what_an_endpoint_sends_to_itself_by_the_bridge_comes_back_through_a_hairpin() {
     for (options, comes_back) in [("--hairpin", true), ("", false)] {
-        let home = bridged();
+        let home = Home::bridged();
         home.ok(&format!("network create lan {options} {ON_BRIDGE} 192.168.88.192/28"));
         let (web, _) = attached(&home, "lan", "web");
         // Machines behind one port, whose every frame leaves by it: children of the container's link, in vepa mode.
@@ -156,7 +137,7 @@ fn troubles(home: &Home) -> String {
 
 /// A policy of FORWARD that drops is found, said with what helps, and true; and nothing is said once that is done.
 fn firewall(test: &str, drop: &str, undo: &str, tree: Option<&str>) {
-    let home = bridged();
+    let home = Home::bridged();
     let sysctl = "/proc/sys/net/bridge/bridge-nf-call-iptables";
     if home.nas.inside(|| std::fs::read_to_string(sysctl)).unwrap().is_err() {
         return cannot_run(test, "this kernel has no br_netfilter");

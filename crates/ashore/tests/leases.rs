@@ -4,37 +4,48 @@ mod home;
 
 use std::net::IpAddr;
 
-use ashore_lab::{Engines, cannot_run};
+use ashore_lab::{Daemon, Engines, Machine, cannot_run};
 use home::dhcp::Server;
 use home::{Home, does_not_reach, eventually, ip, is_root, reaches};
 
 const POOL: &str = "192.168.88.100,192.168.88.120,255.255.255.0,2m";
 
-fn with_server(test: &str, options: &[&str], run: impl FnOnce(Home, Server)) {
+/// Runs a test on a network whose addresses a server hands out.
+fn with(
+    test: &str,
+    home: impl FnOnce() -> Home,
+    create: &str,
+    serve: impl FnOnce(&Engines, &Home) -> Server,
+    run: impl FnOnce(Home, Server),
+) {
     match Engines::find() {
         Err(why) => cannot_run(test, &why),
         Ok(_) if !is_root() => cannot_run(test, "a DHCP server needs root"),
         Ok(engines) => {
-            let home = Home::new();
-            let server = Server::dnsmasq(&engines, &home.router, home.directory.path(), POOL, options);
-            home.ok("network create lan --parent eth0 --dhcp");
+            let home = home();
+            let server = serve(&engines, &home);
+            home.ok(&format!("network create lan --dhcp {create}"));
             run(home, server);
         }
     }
 }
 
-fn with_short_leases(test: &str, run: impl FnOnce(Home, Server)) {
-    match Engines::find() {
-        Err(why) => cannot_run(test, &why),
-        Ok(_) if !is_root() => cannot_run(test, "a DHCP server needs root"),
-        Ok(engines) => {
-            let home = Home::new();
-            let pool = ("192.168.88.100", "192.168.88.120");
-            let server = Server::udhcpd(&engines, &home.router, home.directory.path(), pool, 10);
-            home.ok("network create lan --parent eth0 --dhcp");
-            run(home, server);
-        }
-    }
+fn with_server(test: &str, options: &[&str], run: impl FnOnce(Home, Server)) {
+    let serve = |engines: &Engines, home: &Home| dnsmasq(engines, home, POOL, options);
+    with(test, Home::new, "--parent eth0", serve, run);
+}
+
+fn dnsmasq(engines: &Engines, home: &Home, pool: &str, options: &[&str]) -> Server {
+    Server::dnsmasq(engines, &home.router, home.directory.path(), pool, options)
+}
+
+/// Leases of ten seconds.
+fn with_short_leases(test: &str, home: impl FnOnce() -> Home, create: &str, run: impl FnOnce(Home, Server)) {
+    let pool = ("192.168.88.100", "192.168.88.120");
+    let serve = |engines: &Engines, home: &Home| {
+        Server::udhcpd(engines, &home.router, home.directory.path(), pool, 10)
+    };
+    with(test, home, create, serve, run);
 }
 
 fn v4(report: &serde_json::Value) -> IpAddr {
@@ -76,7 +87,7 @@ fn a_container_that_comes_back_asks_for_the_lease_that_it_had() {
 
 #[test]
 fn a_lease_is_renewed_by_its_server_also_after_the_daemon_was_killed() {
-    with_short_leases("leases, renewed", |mut home, server| {
+    with_short_leases("leases, renewed", Home::new, "--parent eth0", |mut home, server| {
         let web = home.world.container("web").unwrap();
         let at = v4(&home.attach("lan", &web, ""));
         let pings = home.laptop.pings(at);
@@ -130,7 +141,7 @@ fn a_known_container_starts_while_the_server_is_silent_and_its_lease_lasts() {
 
 #[test]
 fn a_lease_that_ends_is_used_no_longer_and_a_new_one_is() {
-    with_short_leases("leases, renumbered", |home, server| {
+    with_short_leases("leases, renumbered", Home::new, "--parent eth0", |home, server| {
         let web = home.world.container("web").unwrap();
         let at = v4(&home.attach("lan", &web, ""));
         drop(server);
@@ -144,4 +155,100 @@ fn a_lease_that_ends_is_used_no_longer_and_a_new_one_is() {
         reaches(&home.router, now());
         does_not_reach(&home.laptop, at);
     });
+}
+
+fn is_renewed_and_no_ping_is_lost(home: &Home, server: &Server) {
+    let web = home.world.container("web").unwrap();
+    let at = v4(&home.attach("lan", &web, ""));
+    reaches(&home.router, at);
+    let pings = home.laptop.pings(at);
+    server.renews("by its server");
+    let counted = pings.end();
+    assert_eq!(counted.lost, 0, "{counted:?}");
+}
+
+#[test]
+fn behind_a_bridge_and_among_private_siblings_it_is_renewed_too() {
+    with_short_leases("leases, bridge", Home::bridged, "--parent br0 --kind bridge", |home, server| {
+        is_renewed_and_no_ping_is_lost(&home, &server);
+        reaches(&home.nas, v4(&home.status()["endpoints"][0]));
+    });
+    let create = "--parent eth0 --kind macvlan:private --host-access no";
+    with_short_leases("leases, private", Home::new, create, |home, server| {
+        is_renewed_and_no_ping_is_lost(&home, &server);
+    });
+}
+
+#[test]
+fn what_is_forgotten_is_given_back_and_what_is_detached_is_not() {
+    with_server("leases, forgotten", &[], |home, server| {
+        let web = home.world.container("web").unwrap();
+        home.attach("lan", &web, "");
+        home.ok("detach lan web");
+        assert_eq!(server.rows().len(), 1);
+        home.ok("forget web");
+        eventually("the server has it back", || server.rows().is_empty());
+        assert_eq!(server.count("DHCPRELEASE"), 1);
+    });
+}
+
+#[test]
+fn a_reservation_by_client_identifier_or_by_mac_is_followed() {
+    with_server("leases, reserved", &[], |home, server| {
+        let (web, db) = (home.world.container("web").unwrap(), home.world.container("db").unwrap());
+        let by_id = home.attach("lan", &web, "")["lease"]["id"].as_str().unwrap().to_owned();
+        let by_mac = home.attach("lan", &db, "")["mac"].as_str().unwrap().to_owned();
+        home.ok("detach lan web");
+        home.ok("detach lan db");
+        drop(server);
+        let reserved =
+            [format!("--dhcp-host=id:{by_id},192.168.88.66"), format!("--dhcp-host={by_mac},192.168.88.67")];
+        let options: Vec<&str> = reserved.iter().map(String::as_str).collect();
+        let _server = dnsmasq(&Engines::find().unwrap(), &home, POOL, &options);
+        for (container, wanted) in [(&web, "192.168.88.66"), (&db, "192.168.88.67")] {
+            // The server says that the old address is no longer the container's, and it begins anew.
+            assert_eq!(v4(&home.attach("lan", container, "")), ip(wanted));
+            reaches(&home.laptop, ip(wanted));
+        }
+    });
+}
+
+#[test]
+fn ten_at_once_get_an_address_each_and_an_empty_pool_is_said() {
+    with_server("leases, ten at once", &[], |home, server| {
+        let names: Vec<String> = (0..10).map(|n| format!("c{n}")).collect();
+        let containers: Vec<_> = names.iter().map(|name| home.world.container(name).unwrap()).collect();
+        let mut all: Vec<IpAddr> = std::thread::scope(|scope| {
+            let begin = |container| {
+                let daemon = home.daemon();
+                scope.spawn(move || attach(daemon, container))
+            };
+            let attaching: Vec<_> = containers.iter().map(begin).collect();
+            attaching.into_iter().map(|attach| attach.join().unwrap()).collect()
+        });
+        for at in &all {
+            reaches(&home.laptop, *at);
+        }
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!((all.len(), server.rows().len()), (10, 10), "{all:?}");
+    });
+    let serve = |engines: &Engines, home: &Home| {
+        dnsmasq(engines, home, "192.168.88.100,192.168.88.100,255.255.255.0,2m", &[])
+    };
+    with("leases, empty pool", Home::new, "--parent eth0", serve, |home, _server| {
+        let (web, db) = (home.world.container("web").unwrap(), home.world.container("db").unwrap());
+        home.attach("lan", &web, "");
+        let ran = home.run(&format!("attach lan --netns {} --name db", db.namespace().path().display()));
+        assert_eq!(ran.code, Some(6), "{}{}", ran.stdout, ran.stderr);
+        assert!(ran.stderr.contains("has addresses left"), "{}", ran.stderr);
+        assert_eq!(home.status()["endpoints"].as_array().unwrap().len(), 1);
+    });
+}
+
+fn attach(daemon: &Daemon, container: &Machine) -> IpAddr {
+    let netns = container.namespace().path().display().to_string();
+    let words = ["attach", "lan", "--netns", &netns, "--name", container.name(), "--json"];
+    let json = daemon.run(&words).unwrap().expect_success();
+    v4(&serde_json::from_str(&json).unwrap())
 }

@@ -16,6 +16,8 @@ use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use ashore_core::link::{LinkSpec, LinkType, Place};
+use ashore_core::step::Step;
 use ashore_lab::{Daemon, Engines, Machine, Pings, Ran, World};
 
 pub struct Home {
@@ -41,6 +43,26 @@ impl Home {
         let directory = tempfile::tempdir().unwrap();
         let daemon = Some(Daemon::start(Path::new(PROGRAM), &nas, directory.path()).unwrap());
         Home { world, router, laptop, nas, daemon, directory }
+    }
+
+    /// A home whose NAS has its NIC in a bridge, as its administrator has made it.
+    pub fn bridged() -> Home {
+        let home = Home::new();
+        let name = |text: &str| text.parse::<ashore_core::IfName>().unwrap();
+        let (place, bridge, nic) = (Place::Host, name("br0"), name("eth0"));
+        let spec = LinkSpec { name: bridge.clone(), kind: LinkType::Bridge, mac: None, mtu: None };
+        home.nas.del_default_route("eth0", ip("192.168.88.1")).unwrap();
+        home.nas.del_address("eth0", "192.168.88.9/24".parse().unwrap()).unwrap();
+        home.nas
+            .apply(&[
+                Step::AddLink { place: place.clone(), link: spec },
+                Step::SetMaster { place: place.clone(), link: nic, master: Some(bridge.clone()), was: None },
+                Step::SetUp { place, link: bridge, up: true },
+            ])
+            .unwrap();
+        home.nas.add_address("br0", "192.168.88.9/24".parse().unwrap()).unwrap();
+        home.nas.add_default_route("br0", ip("192.168.88.1")).unwrap();
+        home
     }
 
     pub fn daemon(&self) -> &Daemon {
