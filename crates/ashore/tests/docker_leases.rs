@@ -34,7 +34,7 @@ fn a_container_has_the_routers_address_for_life() {
         site.start("web", "");
         site.start("db", "");
         let before = site.address_of("web");
-        assert_eq!(rows(&server, "web"), [before.0.clone()]);
+        assert_eq!(rows(&server, "web"), std::slice::from_ref(&before.0));
         for machine in [&site.home.laptop, &site.home.nas, &site.home.router] {
             reaches(machine, ip(&before.0));
         }

@@ -157,6 +157,24 @@ fn a_lease_that_ends_is_used_no_longer_and_a_new_one_is() {
     });
 }
 
+#[test]
+fn a_lease_that_ended_while_no_daemon_ran_is_used_no_longer() {
+    with_short_leases("leases, ended", Home::new, "--parent eth0", |mut home, server| {
+        let web = home.world.container("web").unwrap();
+        let at = v4(&home.attach("lan", &web, ""));
+        home.daemon.take().unwrap().kill().unwrap();
+        drop(server);
+        reaches(&home.laptop, at);
+        // Its ten seconds, and the second that the record does not count.
+        std::thread::sleep(std::time::Duration::from_secs(11));
+        home.start();
+        eventually("status says so", || {
+            home.status()["troubles"].to_string().contains("`web` has no IPv4 address")
+        });
+        does_not_reach(&home.laptop, at);
+    });
+}
+
 fn is_renewed_and_no_ping_is_lost(home: &Home, server: &Server) {
     let web = home.world.container("web").unwrap();
     let at = v4(&home.attach("lan", &web, ""));
@@ -219,9 +237,11 @@ fn ten_at_once_get_an_address_each_and_an_empty_pool_is_said() {
         let names: Vec<String> = (0..10).map(|n| format!("c{n}")).collect();
         let containers: Vec<_> = names.iter().map(|name| home.world.container(name).unwrap()).collect();
         let mut all: Vec<IpAddr> = std::thread::scope(|scope| {
-            let begin = |container| {
-                let daemon = home.daemon();
-                scope.spawn(move || attach(daemon, container))
+            let daemon = home.daemon();
+            let begin = |container: &Machine| {
+                let netns = container.namespace().path().display().to_string();
+                let name = container.name().to_owned();
+                scope.spawn(move || attach(daemon, &netns, &name))
             };
             let attaching: Vec<_> = containers.iter().map(begin).collect();
             attaching.into_iter().map(|attach| attach.join().unwrap()).collect()
@@ -246,9 +266,8 @@ fn ten_at_once_get_an_address_each_and_an_empty_pool_is_said() {
     });
 }
 
-fn attach(daemon: &Daemon, container: &Machine) -> IpAddr {
-    let netns = container.namespace().path().display().to_string();
-    let words = ["attach", "lan", "--netns", &netns, "--name", container.name(), "--json"];
+fn attach(daemon: &Daemon, netns: &str, name: &str) -> IpAddr {
+    let words = ["attach", "lan", "--netns", netns, "--name", name, "--json"];
     let json = daemon.run(&words).unwrap().expect_success();
     v4(&serde_json::from_str(&json).unwrap())
 }

@@ -363,7 +363,13 @@ impl State {
             let identity = Identity { last_used: now, ..before.clone() };
             return vec![Change::PutIdentity(scope, endpoint.name.clone(), identity)];
         }
-        let addresses: BTreeSet<IpAddr> = endpoint.addresses.iter().map(IpNet::addr).collect();
+        let mut addresses: BTreeSet<IpAddr> = endpoint.addresses.iter().map(IpNet::addr).collect();
+        // An engine gives back one address after the other.
+        let kept = before.into_iter().flat_map(|before| &before.addresses).filter(|ip| {
+            !endpoint.addresses.iter().any(|net| net.addr().is_ipv4() == ip.is_ipv4())
+                && self.holder(**ip).is_none()
+        });
+        addresses.extend(kept);
         let mut changes = Vec::new();
         for ((other_scope, name), identity) in &self.identities {
             let own = *other_scope == scope && *name == endpoint.name;

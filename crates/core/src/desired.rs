@@ -238,7 +238,10 @@ fn bare_link(network: &Network, endpoint: &Endpoint, ifname: &IfName, host: &Vie
     let parents = host.link(&network.parent).filter(|_| network.kind == LinkKind::Bridge);
     let leased = endpoint.lease.as_ref().and_then(|record| record.lease.mtu).map(u32::from);
     let most = host.link(&network.parent).map(|parent| parent.mtu);
-    let mtu = network.mtu.or(leased.filter(|leased| most.is_some_and(|most| *leased <= most)));
+    // A link with less has no IPv6 (RFC 8200, 5); old routers say 576.
+    let least = if endpoint.addresses.iter().any(|net| net.addr().is_ipv6()) { 1280 } else { 68 };
+    let fits = |leased: &u32| most.is_some_and(|most| (least..=most).contains(leased));
+    let mtu = network.mtu.or(leased.filter(fits));
     let mtu = mtu.or_else(|| Some(parents?.mtu));
     WantedLink {
         spec: LinkSpec { name: ifname.clone(), kind, mac: endpoint.mac, mtu },

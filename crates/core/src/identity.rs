@@ -46,9 +46,10 @@ impl Seed {
 
     /// The DHCP client identifier of a name on a network, in the form of RFC 4361: the interface is the only one of a machine
     /// whose identifier is a UUID (RFC 6355). It is the same whatever MAC the user chooses, and another on every host.
-    pub fn client_id(&self, scope: &Scope, name: &EndpointName) -> ClientId {
+    /// `attempt` counts as for the MAC.
+    pub fn client_id(&self, scope: &Scope, name: &EndpointName, attempt: u8) -> ClientId {
         const DUID_UUID: [u8; 2] = [0, 4];
-        let uuid = self.hash(&[b"client-id", scope.0.as_bytes(), name.as_str().as_bytes()]);
+        let uuid = self.hash(&[b"client-id", scope.0.as_bytes(), name.as_str().as_bytes(), &[attempt]]);
         ClientId::duid(1, &[&DUID_UUID[..], &uuid].concat()).expect("18 bytes are fewer than 130")
     }
 

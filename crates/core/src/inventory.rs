@@ -9,7 +9,7 @@ use ashore_wire::Mac;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::endpoint::{Endpoint, Source};
+use crate::endpoint::Endpoint;
 use crate::identity::Identity;
 use crate::name::EndpointName;
 use crate::network::{EngineNetwork, Network};
@@ -193,6 +193,9 @@ impl State {
 
     /// Whether an endpoint's MAC follows from the name that it had for want of its own.
     pub(crate) fn has_placeholders_mac(&self, network: &Network, endpoint: &Endpoint) -> bool {
+        if let Some(record) = endpoint.lease.as_ref().filter(|_| endpoint.was_unnamed()) {
+            return endpoint.mac == Some(record.mac);
+        }
         let scope = State::scope(network);
         let derived = |name| (0..=u8::MAX).map(move |attempt| self.seed.mac(&scope, name, attempt));
         match (&endpoint.tagged_as, endpoint.mac) {

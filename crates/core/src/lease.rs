@@ -8,8 +8,10 @@ use ashore_wire::dhcp4::{ClientId, Lease};
 use serde::{Deserialize, Serialize};
 
 use crate::link::{IpvlanMode, LinkKind};
+use crate::name::EndpointName;
 use crate::network::{Network, Subnet};
 use crate::range::Range;
+use crate::state::State;
 
 /// Where a network's IPv4 addresses come from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,6 +81,23 @@ impl Network {
     }
 }
 
+impl State {
+    /// As whom a name's lease is asked for: nobody else's may be asked for so, and a container that was renamed keeps what it had.
+    pub fn client_id(&self, network: &Network, name: &EndpointName) -> ClientId {
+        let scope = State::scope(network);
+        let of_identity =
+            self.identities.get(&(scope.clone(), name.clone())).and_then(|own| own.lease.as_ref());
+        if let Some(record) = of_identity {
+            return record.id.clone();
+        }
+        let endpoints = self.endpoints.values().filter_map(|endpoint| endpoint.lease.as_ref());
+        let identities = self.identities.values().filter_map(|identity| identity.lease.as_ref());
+        let taken: Vec<&ClientId> = endpoints.chain(identities).map(|record| &record.id).collect();
+        let mut derived = (0..=u8::MAX).map(|attempt| self.seed.client_id(&scope, name, attempt));
+        derived.find(|id| !taken.contains(&id)).unwrap_or_else(|| self.seed.client_id(&scope, name, 0))
+    }
+}
+
 /// A lease, and since when it runs by the time of day.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeaseRecord {
@@ -106,6 +125,6 @@ impl LeaseRecord {
 
     /// When it ends, in seconds since 1970; none if never.
     pub fn ends(&self) -> Option<u64> {
-        self.lease.term.map(|term| self.since + u64::from(term.end))
+        self.lease.term.map(|term| self.since.saturating_add(term.end.into()))
     }
 }

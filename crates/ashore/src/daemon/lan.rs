@@ -47,7 +47,7 @@ mod leases;
 mod listener;
 
 use leases::Leases;
-pub(crate) use leases::{Acquired, NoLease, Wanted, Word, Words};
+pub(crate) use leases::{Acquired, Changed, NoLease, Standing, Wanted};
 use listener::Listener;
 
 /// The handle by which everybody else asks.

@@ -129,6 +129,9 @@ fn follow_changes(engine: &Engine, watch: &Watch, period: Duration) {
                 tracing::error!("watching links and addresses: {error}");
             }
         }
+        if !heard && !soon {
+            engine.look_at_leases();
+        }
         soon = engine.reconcile(if heard { "links or addresses changed" } else { "time" });
     }
 }

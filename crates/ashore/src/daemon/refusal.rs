@@ -8,6 +8,7 @@ use ashore_core::adopt::AdoptError;
 use ashore_core::allocate::AddressError;
 use ashore_core::attach::AttachError;
 use ashore_core::bridge::BridgeError;
+use ashore_core::endpoint::Endpoint;
 use ashore_core::network::NetworkError;
 use ashore_core::plan::Blocked;
 use ashore_core::request::{Refusal, RefusalKind};
@@ -133,6 +134,16 @@ pub(super) fn no_mac(parent: &IfName) -> Refusal {
         &format!("`{parent}` is gone, or has no MAC to ask a DHCP server from"),
         None,
     )
+}
+
+/// A server that cannot tell endpoints apart which share their parent's MAC.
+pub(super) fn by_mac_alone(ip: IpAddr, holder: &Endpoint) -> Refusal {
+    let message = format!(
+        "the LAN's DHCP server gives it {ip}, which `{}` has: it tells machines apart by their MAC alone, and these share one",
+        holder.name
+    );
+    let hint = "use --kind macvlan, or a DHCP server that goes by client identifiers, such as dnsmasq or Kea";
+    refusal(RefusalKind::Invalid, &message, Some(hint.into()))
 }
 
 impl From<NoLease> for Refusal {

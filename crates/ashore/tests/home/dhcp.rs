@@ -62,15 +62,29 @@ impl Server {
         pool: (&str, &str),
         seconds: u32,
     ) -> Server {
-        let at = |file: &str| directory.join(format!("udhcpd-{}.{file}", on.name()));
+        Self::udhcpd_on("eth0", engines, on, directory, pool, seconds)
+    }
+
+    /// The same by another interface. The router is the first address of the pool's subnet.
+    pub fn udhcpd_on(
+        interface: &str,
+        engines: &Engines,
+        on: &Machine,
+        directory: &Path,
+        pool: (&str, &str),
+        seconds: u32,
+    ) -> Server {
+        let at = |file: &str| directory.join(format!("udhcpd-{}-{interface}.{file}", on.name()));
+        let (subnet, _) = pool.0.rsplit_once('.').unwrap();
         let (leases, log, conf) = (at("leases"), at("log"), at("conf"));
         std::fs::write(&leases, "").unwrap();
         let text = format!(
-            "start {}\nend {}\ninterface eth0\nlease_file {}\nmin_lease 10\nauto_time 1\noption subnet 255.255.255.0\n\
-             option router 192.168.88.1\noption lease {seconds}\n",
+            "start {}\nend {}\ninterface {interface}\nlease_file {}\nmin_lease 10\nauto_time 1\npidfile {}\n\
+             option subnet 255.255.255.0\noption router {subnet}.1\noption lease {seconds}\n",
             pool.0,
             pool.1,
-            leases.display()
+            leases.display(),
+            at("pid").display()
         );
         std::fs::write(&conf, text).unwrap();
         let mut command = on.command(engines.path("bin/busybox")).unwrap();

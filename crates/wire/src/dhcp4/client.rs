@@ -165,6 +165,8 @@ impl Client {
         if let Some(held) = held.filter(|held| held.is_good(now)) {
             (client.held, client.in_use) = (Some(held), in_use);
             client.reboot(now);
+        } else if in_use {
+            client.lost = Some(Loss::Expired);
         }
         client
     }

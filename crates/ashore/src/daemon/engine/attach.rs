@@ -133,7 +133,8 @@ impl Engine {
         observed: &Observed,
     ) -> Result<bool, Refusal> {
         let there = observed.host.tagged(&Tag::Shim(network.parent.clone())).is_some();
-        if there || !network.wants_shim() || network.conflict == Profile::Off {
+        let asks = network.conflict != Profile::Off || network.addressing == Addressing::Dhcp;
+        if there || !network.wants_shim() || !asks {
             return Ok(false);
         }
         let coming = Endpoint { stage: Stage::Attaching, ..endpoint.clone() };

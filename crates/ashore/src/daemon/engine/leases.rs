@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ashore_core::allocate::AddressError;
 use ashore_core::attach::Wish;
-use ashore_core::endpoint::{Endpoint, Source};
+use ashore_core::endpoint::{Endpoint, Source, Stage};
 use ashore_core::lease::LeaseRecord;
 use ashore_core::network::Network;
 use ashore_core::observed::View;
@@ -15,11 +15,10 @@ use ashore_core::state::{Change, EndpointKey};
 use ashore_core::step::Family;
 use ashore_core::{EndpointName, IfName};
 use ashore_wire::conflict::Profile;
-use ashore_wire::dhcp4::Loss;
 use ipnet::IpNet;
 
 use super::{Engine, Inner, Locked, all_netns};
-use crate::daemon::lan::{Acquired, Wanted, Word, Words};
+use crate::daemon::lan::{Acquired, Changed, NoLease, Standing, Wanted};
 use crate::daemon::{random, refusal};
 
 /// How long somebody waits for a lease: DISCOVERs after 0 and 4 s, a server that pings for 3 s before it offers, and a pause of
@@ -36,15 +35,19 @@ impl Engine {
         wish: Option<Ipv4Addr>,
         host: &View,
     ) -> Result<(Locked<'a>, Acquired<'a>), Refusal> {
-        let wanted = Wanted::of(inner.state(), network, endpoint, host);
+        let wanted = Wanted::of_draft(inner.state(), network, endpoint, wish, host);
         let wanted = wanted.ok_or_else(|| refusal::no_mac(&network.parent))?;
         self.lan.follow(inner.state(), host);
         drop(inner);
         let is_free = |ip| self.is_free(network, &wanted.key, ip);
-        let acquired = self.lan.acquire(Wanted { wish, ..wanted.clone() }, PATIENCE, is_free)?;
+        let acquired = self.lan.acquire(wanted.clone(), PATIENCE, is_free)?;
         let got = acquired.record().lease.address.addr();
+        let inner = self.lock();
+        if inner.is_anothers(&wanted.key, got.into()) {
+            return Err(NoLease::Taken { parent: wanted.parent, ip: got }.into());
+        }
         match wish.filter(|wish| *wish != got) {
-            None => Ok((self.lock(), acquired)),
+            None => Ok((inner, acquired)),
             Some(ip) => {
                 let (got, mac) = (got.into(), wanted.mac);
                 Err(refusal::attach(&AddressError::NotLeased { ip: ip.into(), got, mac }.into()))
@@ -84,6 +87,11 @@ impl Engine {
         };
         let asked = wish.ip.and_then(as_v4);
         let (mut inner, acquired) = self.acquire(inner, network, &draft, asked, &observed.host)?;
+        // The network may have gone meanwhile.
+        inner
+            .state()
+            .usable_network(&network.name, &observed.host)
+            .map_err(|error| refusal::attach(&error))?;
         let record = acquired.record().clone();
         let address = IpNet::from(record.lease.address);
         let reserved = Endpoint {
@@ -101,73 +109,108 @@ impl Engine {
 
     /// Whether an address that a server gave is nobody's: no other endpoint's, not the host's, no other machine's.
     fn is_free(&self, network: &Network, key: &EndpointKey, ip: Ipv4Addr) -> Result<bool, Refusal> {
+        /// A look comes to nothing where the parent or the shim is made anew meanwhile.
+        const LOOKS: usize = 3;
         let ip = IpAddr::from(ip);
         let taken = {
             let inner = self.lock();
-            let holder = inner.state().holder(ip);
-            let others = holder.is_some_and(|holder| (&holder.network, &holder.name) != (&key.0, &key.1));
-            others || inner.held.contains(&ip) || inner.observe(&[])?.host.has_address(ip)
+            if let Some(holder) = inner.another(key, ip).filter(|_| network.kind.shares_parents_mac()) {
+                // A DECLINE, or giving it back, would take the address from whoever has it.
+                self.lan.abandon(key);
+                return Err(refusal::by_mac_alone(ip, holder));
+            }
+            inner.is_anothers(key, ip) || inner.held.contains(&ip) || inner.observe(&[])?.host.has_address(ip)
         };
         if taken || network.conflict == Profile::Off {
             return Ok(!taken);
         }
-        let probed = self.lan.probe(&network.parent, &[ip], network.conflict);
-        probed.map_err(|deaf| refusal::deaf(&[ip], &deaf, refusal::CONFLICT_OFF))?;
-        Ok(!self.lan.on_lan().contains_key(&ip))
+        for _ in 0..LOOKS {
+            let probed = self.lan.probe(&network.parent, &[ip], network.conflict);
+            probed.map_err(|deaf| refusal::deaf(&[ip], &deaf, refusal::CONFLICT_OFF))?;
+            if self.lan.is_clear(&network.parent, ip, network.conflict) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
-    /// Says where the words of leases go that nobody waits for.
-    pub(crate) fn hear_of_leases(&self, words: Words) {
-        self.lan.tell(words);
+    /// Says where it is told of which lease something has changed.
+    pub(crate) fn hear_of_leases(&self, changed: Changed) {
+        self.lan.tell(changed);
+    }
+
+    /// Looks at all leases again, in case that word of one was lost, or could not be acted on then.
+    pub(crate) fn look_at_leases(&self) {
+        self.lan.tell_all();
     }
 
     /// Follows leases for ever.
-    pub(crate) fn follow_leases(&self, words: &Receiver<(EndpointKey, Word)>) {
-        while let Ok((key, word)) = words.recv() {
-            let done = match word {
-                Word::Good(record) => self.has_lease(&key, Some(record)),
-                Word::Lost(loss) => {
-                    tracing::warn!(network = %key.0, name = %key.1, "its lease is lost: {}", said(&loss));
-                    self.has_lease(&key, None)
-                }
-                Word::Probe(ip) => self.look_for_leased(&key, ip),
-            };
-            if let Err(refusal) = done {
-                tracing::error!(network = %key.0, name = %key.1, "{refusal}");
-            }
+    pub(crate) fn follow_leases(&self, changed: &Receiver<EndpointKey>) {
+        while let Ok(key) = changed.recv() {
+            self.follow_lease(&key);
         }
     }
 
-    /// The server has given it another address. One that cannot be looked for now is not used.
-    fn look_for_leased(&self, key: &EndpointKey, ip: Ipv4Addr) -> Result<(), Refusal> {
-        let Some(network) = self.lock().state().networks.get(&key.0).cloned() else { return Ok(()) };
-        let free = self.is_free(&network, key, ip);
-        self.lan.settle(key, ip, *free.as_ref().unwrap_or(&false));
-        free.map(|_| ())
+    fn follow_lease(&self, key: &EndpointKey) {
+        let Some(standing) = self.lan.standing(key) else { return };
+        let done = self.has_lease(key).and_then(|()| match standing.asks {
+            Some(ip) => self.look_for_leased(key, ip),
+            None => Ok(()),
+        });
+        if let Err(refusal) = done {
+            tracing::error!(network = %key.0, name = %key.1, "{refusal}");
+        }
     }
 
-    /// Writes down what became of a lease, and brings the container's link in line.
-    fn has_lease(&self, key: &EndpointKey, record: Option<LeaseRecord>) -> Result<(), Refusal> {
+    /// The server has given it another address. While that cannot be looked for, it is not used.
+    fn look_for_leased(&self, key: &EndpointKey, ip: Ipv4Addr) -> Result<(), Refusal> {
+        let Some(network) = self.lock().state().networks.get(&key.0).cloned() else { return Ok(()) };
+        let free = self.is_free(&network, key, ip)?;
+        self.lan.settle(key, ip, free);
+        Ok(())
+    }
+
+    /// Writes down how a lease stands, and brings the container's link in line. What cannot be written down is done all the same,
+    /// and tried again: an address whose lease is lost is somebody else's to have.
+    fn has_lease(&self, key: &EndpointKey) -> Result<(), Refusal> {
         let mut inner = self.lock();
+        // Under the lock: the endpoint may be another by now.
+        let Some(Standing { lease, .. }) = self.lan.standing(key) else { return Ok(()) };
         let Some(before) = inner.state().endpoints.get(key).cloned() else { return Ok(()) };
-        let endpoint = with_lease(&before, record);
-        inner.commit(vec![Change::PutEndpoint(endpoint.clone())])?;
+        if lease == before.lease.as_deref().cloned() {
+            return Ok(());
+        }
+        let address = lease.as_ref().map(|record| record.lease.address.addr());
+        if let Some(ip) = address.filter(|ip| inner.is_anothers(key, (*ip).into())) {
+            tracing::warn!(%ip, name = %key.1, "is another container's here, and declined");
+            self.lan.settle(key, ip, false);
+            return Ok(());
+        }
+        let endpoint = with_lease(&before, lease);
+        let change = Change::PutEndpoint(endpoint.clone());
+        let written = inner.commit(vec![change.clone()]);
         let on_link = |endpoint: &Endpoint| {
             let lease = endpoint.lease.as_ref().map(|record| &record.lease);
             lease.map(|lease| (lease.address, lease.routes.clone(), lease.mtu))
         };
-        if on_link(&before) == on_link(&endpoint) {
-            return Ok(());
+        if on_link(&before) == on_link(&endpoint) || endpoint.stage == Stage::Reserved {
+            return written;
         }
         tracing::info!(network = %key.0, name = %key.1, addresses = ?endpoint.addresses, "its lease has changed");
-        let netns = all_netns(inner.state());
-        let observed = inner.observe(&netns)?;
-        let observed = inner.carry_out(&observed, &netns)?;
-        self.follow(&inner, &observed);
-        if before.addresses != endpoint.addresses {
-            self.lan.announce(inner.state(), &endpoint);
+        let wanted = inner.state().with(&[change]);
+        let netns = all_netns(&wanted);
+        // With a link's last address its routes go, which only then can be seen.
+        for _ in 0..2 {
+            let (observed, errors) = inner.sweep_to(&wanted, &netns)?;
+            for error in errors {
+                tracing::warn!("{error}");
+            }
+            self.follow(&inner, &observed);
         }
-        Ok(())
+        if before.addresses != endpoint.addresses {
+            self.lan.announce(&wanted, &endpoint);
+        }
+        written
     }
 }
 
@@ -175,6 +218,15 @@ impl Inner {
     /// The address that is asked of a server.
     pub(super) fn wished(network: &Network, ips: &[IpAddr]) -> Option<Ipv4Addr> {
         ips.iter().copied().find_map(as_v4).filter(|_| network.leases(Family::Ipv4))
+    }
+
+    fn is_anothers(&self, key: &EndpointKey, ip: IpAddr) -> bool {
+        self.another(key, ip).is_some()
+    }
+
+    /// Another endpoint that has an address.
+    fn another(&self, key: &EndpointKey, ip: IpAddr) -> Option<&Endpoint> {
+        self.state().holder(ip).filter(|holder| (&holder.network, &holder.name) != (&key.0, &key.1))
     }
 }
 
@@ -198,14 +250,4 @@ fn with_lease(before: &Endpoint, record: Option<LeaseRecord>) -> Endpoint {
     lost.sort_unstable();
     lost.dedup();
     Endpoint { addresses, lost, lease: record.map(Box::new), ..before.clone() }
-}
-
-fn said(loss: &Loss) -> String {
-    match loss {
-        Loss::Refused(None) => "its server says that it is void".into(),
-        Loss::Refused(Some(why)) => format!("its server says that it is void ({why:?})"),
-        Loss::Expired => "it ended, and no server renewed it".into(),
-        Loss::Taken => "another machine has the address".into(),
-        Loss::Released => "it was given back".into(),
-    }
 }

@@ -199,7 +199,13 @@ impl Engine {
             let reserved = open.reserved.iter().filter(|other| **other != ip).copied().collect();
             inner.commit(vec![Change::PutPool(Pool { reserved, ..open })])?;
         }
-        let holder = inner.state().holder(ip).filter(|holder| holder.netns().is_none()).cloned();
+        // What an engine gives back may be of a lease that was lost while it had it.
+        let had = |endpoint: &&Endpoint| {
+            let free = endpoint.stage == Stage::Reserved && endpoint.engine_id().is_none();
+            free && endpoint.lost.iter().any(|net| net.addr() == ip)
+        };
+        let holder = inner.state().holder(ip).or_else(|| inner.state().endpoints.values().find(had));
+        let holder = holder.filter(|holder| holder.netns().is_none()).cloned();
         let Some(holder) = holder else { return Ok(done()) };
         if holder.stage != Stage::Reserved {
             tracing::warn!(%ip, name = %holder.name, "is given back while it is in use, and kept");
@@ -312,7 +318,8 @@ impl Inner {
     /// An engine that starts anew tells what it still has, before it answers anybody.
     pub(super) fn begin(&mut self) {
         let of_engine = self.state().endpoints.values().filter(|there| there.engine_id().is_some());
-        self.unconfirmed = of_engine.flat_map(|there| &there.addresses).map(IpNet::addr).collect();
+        let addresses = of_engine.flat_map(|there| there.addresses.iter().chain(&there.lost));
+        self.unconfirmed = addresses.map(IpNet::addr).collect();
         self.unconfirmed_pools = self.state().chosen_pools();
         self.missing.none_starts();
     }
@@ -390,7 +397,8 @@ impl Inner {
 
     /// After its own restart an engine reserves again what its containers have.
     fn is_told_again(&mut self, network: &Network, ip: IpAddr) -> bool {
-        let held = self.state().holder(ip).is_some_and(|holder| holder.network == network.name);
+        let had = |there: &Endpoint| there.holds(ip) || there.lost.iter().any(|net| net.addr() == ip);
+        let held = self.state().endpoints_on(&network.name).any(had);
         held && self.unconfirmed.remove(&ip)
     }
 

@@ -5,7 +5,7 @@
 //! container, where the answer comes to, and is open for that long only: an open socket keeps a namespace alive, and with it
 //! the link of a container that has ended.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::sync::mpsc::Sender;
@@ -33,19 +33,18 @@ const LISTEN_FOR: Duration = Duration::from_secs(5);
 /// A message fits an Ethernet frame.
 const LONGEST: usize = 1500;
 
-/// What a client has to say.
-#[derive(Debug, Clone)]
-pub(crate) enum Word {
-    /// It has a lease: a new one, a renewed one, or one from before that no server has confirmed yet.
-    Good(LeaseRecord),
-    /// It wants to know whether anybody has this address.
-    Probe(Ipv4Addr),
-    /// It has none any more.
-    Lost(Loss),
+/// How a client stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// Its lease: a new one, a renewed one, or one from before that no server has confirmed yet.
+    pub(crate) lease: Option<LeaseRecord>,
+    /// The address of which it wants to know whether anybody has it.
+    pub(crate) asks: Option<Ipv4Addr>,
 }
 
-/// Where words go that nobody waits for.
-pub(crate) type Words = Sender<(EndpointKey, Word)>;
+/// Where it is said of which client something has changed that nobody waits for. How it stands is to be looked up: whoever is
+/// late must not act on what it was.
+pub(crate) type Changed = Sender<EndpointKey>;
 
 /// A client to be.
 #[derive(Debug, Clone)]
@@ -63,24 +62,40 @@ pub(crate) struct Wanted {
 impl Wanted {
     /// The client of an endpoint on a network.
     pub(crate) fn of(state: &State, network: &Network, endpoint: &Endpoint, host: &View) -> Option<Self> {
-        let scope = State::scope(network);
-        let before = || state.identities.get(&(scope.clone(), endpoint.name.clone()))?.lease.clone();
-        let record = endpoint.lease.clone().or_else(before).map(|record| *record);
         let own = endpoint.mac.or_else(|| host.link(&network.parent)?.mac)?;
-        let id = || state.seed.client_id(&scope, &endpoint.name);
+        let record = endpoint.lease.as_deref().cloned();
         Some(Wanted {
             key: (endpoint.network.clone(), endpoint.name.clone()),
             parent: network.parent.clone(),
-            id: record.as_ref().map_or_else(id, |record| record.id.clone()),
+            id: match &record {
+                Some(record) => record.id.clone(),
+                None => state.client_id(network, &endpoint.name),
+            },
             // A server that has given the address to another MAC would not know this one.
-            mac: record.as_ref().filter(|_| endpoint.lease.is_some()).map_or(own, |record| record.mac),
+            mac: record.as_ref().map_or(own, |record| record.mac),
             wish: None,
             record,
         })
     }
 
+    /// The client of an endpoint to be, which asks for the lease that its name had before, unless another address is wanted.
+    pub(crate) fn of_draft(
+        state: &State,
+        network: &Network,
+        draft: &Endpoint,
+        wish: Option<Ipv4Addr>,
+        host: &View,
+    ) -> Option<Self> {
+        let identity = state.identities.get(&(State::scope(network), draft.name.clone()));
+        let record = identity.and_then(|identity| identity.lease.as_deref()).cloned();
+        let fits = |record: &LeaseRecord| wish.is_none_or(|wish| wish == record.lease.address.addr());
+        let bare = Wanted::of(state, network, draft, host)?;
+        Some(Wanted { wish, record: record.filter(fits), ..bare })
+    }
+
     fn client(&self, in_use: bool) -> Client {
         let name = self.key.1.as_str().replace(['_', '.'], "-");
+        let name = name.trim_matches('-');
         let config = Config {
             // The link may not be there yet, and the NIC lets no frame through that is for its MAC alone.
             broadcast: true,
@@ -110,8 +125,12 @@ struct Leasing {
     /// A socket in the container, and since when. The parent may have brought the answer before the container's own stack
     /// has it, and that should find the socket open.
     inside: Option<(Arc<UdpSocket>, Instant)>,
-    /// What it has said to somebody who waits for it; none if nobody does.
-    awaited: Option<VecDeque<Word>>,
+    /// The address of which it wants to know whether anybody has it.
+    asks: Option<Ipv4Addr>,
+    /// Whether its lease may be used.
+    good: bool,
+    /// Whether somebody waits for it.
+    awaited: bool,
 }
 
 /// Why there is no lease.
@@ -160,9 +179,21 @@ impl Drop for Acquired<'_> {
 }
 
 impl Lan {
-    /// Says where the words of clients go that nobody waits for.
-    pub(crate) fn tell(&self, words: Words) {
-        self.table().leases.words = Some(words);
+    /// Says where it is told of which client something has changed.
+    pub(crate) fn tell(&self, changed: Changed) {
+        self.table().leases.changed = Some(changed);
+    }
+
+    /// Tells of all clients as if they had changed.
+    pub(crate) fn tell_all(&self) {
+        let table = self.table();
+        let unawaited = table.leases.clients.iter().filter(|(_, leasing)| !leasing.awaited);
+        unawaited.for_each(|(key, _)| table.leases.say_changed(key.clone()));
+    }
+
+    /// How a client stands, if there is one.
+    pub(crate) fn standing(&self, key: &EndpointKey) -> Option<Standing> {
+        self.table().leases.clients.get(key).map(Leasing::standing)
     }
 
     /// Gets a lease within some time. Whether an address may be used is asked of `is_free`.
@@ -181,34 +212,41 @@ impl Lan {
         self.shared.waker.wake();
         let mut none = NoLease::Silent { parent: parent.clone(), patience };
         loop {
-            match self.next_word(&key, end) {
+            match self.next(&key, end) {
                 None => return Err(none.into()),
-                Some(Word::Lost(_)) => {}
-                Some(Word::Probe(ip)) => {
+                Some(Standing { lease: Some(record), .. }) => {
+                    began.key = None;
+                    return Ok(Acquired { lan: self, key, record, kept: None });
+                }
+                Some(Standing { asks: Some(ip), .. }) => {
                     let free = is_free(ip)?;
                     if !free {
                         none = NoLease::Taken { parent: parent.clone(), ip };
                     }
                     self.settle(&key, ip, free);
                 }
-                Some(Word::Good(record)) => {
-                    began.key = None;
-                    return Ok(Acquired { lan: self, key, record, kept: None });
-                }
+                Some(_) => {}
             }
         }
     }
 
-    fn next_word(&self, key: &EndpointKey, end: Instant) -> Option<Word> {
+    /// How a client stands once there is something to do about it.
+    fn next(&self, key: &EndpointKey, end: Instant) -> Option<Standing> {
         let mut table = self.table();
         loop {
-            if let Some(word) = table.leases.word(key) {
-                return Some(word);
+            let standing = table.leases.clients.get(key)?.standing();
+            if standing != Standing::default() {
+                return Some(standing);
             }
             let left = end.checked_duration_since(Instant::now())?;
             let waited = self.shared.ended.wait_timeout(table, left);
             table = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
+    }
+
+    /// Ends a client without a word to its server.
+    pub(crate) fn abandon(&self, key: &EndpointKey) {
+        self.table().leases.clients.remove(key);
     }
 
     /// Tells a client whether it may use an address.
@@ -241,37 +279,43 @@ pub(super) struct Leases {
     known: HashMap<ClientId, Wanted>,
     /// Clients that have something to give back.
     parting: Vec<Leasing>,
-    words: Option<Words>,
+    changed: Option<Changed>,
 }
 
 impl Leases {
     /// Begins a client whose words are waited for, unless there is one of that name.
     pub(super) fn begin(&mut self, wanted: Wanted) -> bool {
-        if self.clients.contains_key(&wanted.key) {
+        if self.clients.get(&wanted.key).is_some_and(|there| there.awaited) {
             return false;
         }
-        let leasing = Leasing { awaited: Some(VecDeque::new()), ..Leasing::of(wanted, false, None) };
+        let leasing = Leasing { awaited: true, ..Leasing::of(wanted, false, None) };
         self.clients.insert(leasing.wanted.key.clone(), leasing);
         true
     }
 
-    /// The next word of a client, for somebody who waits for it.
-    pub(super) fn word(&mut self, key: &EndpointKey) -> Option<Word> {
-        self.clients.get_mut(key)?.awaited.as_mut()?.pop_front()
-    }
-
-    /// Nobody waits for its words any more, and its endpoint is called so.
+    /// Nobody waits for it any more, and its endpoint is called so. It may stand otherwise than a moment ago.
     fn let_go(&mut self, key: &EndpointKey, name: EndpointName) {
         if let Some(mut leasing) = self.clients.remove(key) {
-            leasing.awaited = None;
+            leasing.awaited = false;
             leasing.wanted.key.1 = name;
-            self.clients.insert(leasing.wanted.key.clone(), leasing);
+            let key = leasing.wanted.key.clone();
+            self.clients.insert(key.clone(), leasing);
+            self.say_changed(key);
         }
     }
 
-    /// Ends a client; its lease is given back with the next turn.
+    fn say_changed(&self, key: EndpointKey) {
+        if let Some(changed) = &self.changed {
+            // The thread that listens ends with the daemon alone.
+            let _ = changed.send(key);
+        }
+    }
+
+    /// Ends a client. Its lease is given back with the next turn, unless it is one from before, which its name remembers.
     fn give_back(&mut self, key: &EndpointKey) {
-        if let Some(mut leasing) = self.clients.remove(key) {
+        if let Some(mut leasing) = self.clients.remove(key)
+            && !leasing.has_remembered()
+        {
             leasing.client.release(boottime());
             self.parting.push(leasing);
         }
@@ -280,6 +324,7 @@ impl Leases {
     /// What became of a look for an address.
     pub(super) fn settle(&mut self, key: &EndpointKey, ip: Ipv4Addr, free: bool) {
         let Some(leasing) = self.clients.get_mut(key) else { return };
+        leasing.asks.take_if(|asked| *asked == ip);
         if free {
             leasing.client.clear(ip);
         } else {
@@ -291,16 +336,16 @@ impl Leases {
     pub(super) fn follow(&mut self, state: &State, host: &View) {
         let leased = |endpoint: &&Endpoint| endpoint.source == Source::Lease;
         let of = |endpoint: &Endpoint| (endpoint.network.clone(), endpoint.name.clone());
-        self.clients.retain(|key, leasing| {
-            leasing.awaited.is_some() || state.endpoints.get(key).as_ref().is_some_and(leased)
-        });
+        self.clients
+            .retain(|key, leasing| leasing.awaited || state.endpoints.get(key).as_ref().is_some_and(leased));
         for endpoint in state.endpoints.values().filter(leased) {
             let Some(network) = state.network_of(endpoint) else { continue };
             let there = self.clients.get_mut(&of(endpoint));
             if let Some(leasing) = there {
                 leasing.home = Some(endpoint.home.clone());
             } else if let Some(wanted) = Wanted::of(state, network, endpoint, host) {
-                let leasing = Leasing::of(wanted, endpoint.is_wanted(), Some(endpoint.home.clone()));
+                let in_use = endpoint.is_wanted() && endpoint.lease.is_some();
+                let leasing = Leasing::of(wanted, in_use, Some(endpoint.home.clone()));
                 self.clients.insert(of(endpoint), leasing);
             }
         }
@@ -335,10 +380,8 @@ impl Leases {
         });
         let known = of_identities.chain(of_endpoints).map(|wanted| (wanted.id.clone(), wanted)).collect();
         let before = std::mem::replace(&mut self.known, known);
-        let awaited = |id: &ClientId| {
-            self.clients.values().any(|leasing| leasing.awaited.is_some() && leasing.wanted.id == *id)
-        };
-        let forgotten = before.into_iter().filter(|(id, _)| !self.known.contains_key(id) && !awaited(id));
+        let in_hand = |id: &ClientId| self.clients.values().any(|leasing| leasing.wanted.id == *id);
+        let forgotten = before.into_iter().filter(|(id, _)| !self.known.contains_key(id) && !in_hand(id));
         let parting = forgotten.map(|(_, wanted)| {
             let mut leasing = Leasing::of(wanted, true, None);
             leasing.client.release(boottime());
@@ -359,7 +402,8 @@ impl Leases {
 
     /// Does what is due. Answers how long nothing will be, and whether somebody who waits has something to hear.
     pub(super) fn turn(&mut self, send: &Send) -> (Option<Duration>, bool) {
-        let (mut wait, mut heard): (Option<Duration>, bool) = (None, false);
+        let (mut wait, mut heard, mut changed): (Option<Duration>, bool, Vec<EndpointKey>) =
+            (None, false, Vec::new());
         for mut leasing in std::mem::take(&mut self.parting) {
             while let Action::Send(outgoing) = leasing.client.poll(boottime()) {
                 leasing.say_on_lan(&outgoing, send);
@@ -367,31 +411,19 @@ impl Leases {
         }
         for (key, leasing) in &mut self.clients {
             let now = boottime();
-            let until = loop {
-                let word = match leasing.client.poll(now) {
-                    Action::Wait(until) => break until,
-                    Action::Send(outgoing) => {
-                        leasing.say(&outgoing, send);
-                        continue;
-                    }
-                    Action::Probe(ip) => Word::Probe(ip),
-                    Action::Bound(held, _) | Action::Unconfirmed(held) => {
-                        Word::Good(leasing.wanted.record_of(&held))
-                    }
-                    Action::Lost(loss) => Word::Lost(loss),
-                };
-                if let Some(waiting) = &mut leasing.awaited {
-                    waiting.push_back(word);
-                    heard = true;
-                } else if let Some(words) = &self.words {
-                    // The thread that listens ends with the daemon alone.
-                    let _ = words.send((key.clone(), word));
-                }
-            };
+            let (until, news) = leasing.drive(now, send);
+            if news && leasing.awaited {
+                heard = true;
+            } else if news {
+                changed.push(key.clone());
+            }
             leasing.inside.take_if(|(_, since)| now.saturating_duration_since(*since) >= LISTEN_FOR);
             let closes = leasing.inside.as_ref().map(|(_, since)| *since + LISTEN_FOR);
             let next = until.into_iter().chain(closes).map(|at| at.saturating_duration_since(now));
             wait = wait.into_iter().chain(next).min();
+        }
+        for key in changed {
+            self.say_changed(key);
         }
         (wait, heard)
     }
@@ -429,7 +461,41 @@ impl Leases {
 impl Leasing {
     fn of(wanted: Wanted, in_use: bool, home: Option<Home>) -> Self {
         let client = wanted.client(in_use);
-        Leasing { wanted, client, home, from: None, inside: None, awaited: None }
+        let good = in_use && client.held(boottime()).is_some();
+        Leasing { wanted, client, home, from: None, inside: None, asks: None, good, awaited: false }
+    }
+
+    fn standing(&self) -> Standing {
+        let held = self.client.held(boottime()).filter(|_| self.good);
+        Standing { lease: held.map(|held| self.wanted.record_of(held)), asks: self.asks }
+    }
+
+    /// Whether it has the lease that its name had before.
+    fn has_remembered(&self) -> bool {
+        let before = self.wanted.record.as_ref().map(|record| record.lease.address.addr());
+        before.is_some() && self.client.held(boottime()).map(Held::ip) == before
+    }
+
+    /// Does what is due at a moment. Answers when something will be next, and whether it stands otherwise than before.
+    fn drive(&mut self, now: Instant, send: &Send) -> (Option<Instant>, bool) {
+        let mut news = false;
+        loop {
+            match self.client.poll(now) {
+                Action::Wait(until) => return (until, news),
+                Action::Send(outgoing) => {
+                    self.say(&outgoing, send);
+                    continue;
+                }
+                Action::Probe(ip) => self.asks = Some(ip),
+                Action::Bound(..) | Action::Unconfirmed(_) => (self.good, self.asks) = (true, None),
+                Action::Lost(loss) => {
+                    let name = &self.wanted.key.1;
+                    tracing::warn!(network = %self.wanted.key.0, %name, "its lease is lost: {}", said(&loss));
+                    (self.good, self.asks) = (false, None);
+                }
+            }
+            news = true;
+        }
     }
 
     fn take(&mut self, message: &Message, source: Ipv4Addr, mac: Option<Mac>) {
@@ -476,6 +542,16 @@ impl Leasing {
         if let Err(error) = send(&self.wanted.parent, &outgoing.frame(self.wanted.mac, to)) {
             tracing::debug!(parent = %self.wanted.parent, "nothing can be asked of a DHCP server: {error}");
         }
+    }
+}
+
+fn said(loss: &Loss) -> String {
+    match loss {
+        Loss::Refused(None) => "its server says that it is void".into(),
+        Loss::Refused(Some(why)) => format!("its server says that it is void ({why:?})"),
+        Loss::Expired => "it ended, and no server renewed it".into(),
+        Loss::Taken => "another machine has the address".into(),
+        Loss::Released => "it was given back".into(),
     }
 }
 
