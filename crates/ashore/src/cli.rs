@@ -59,6 +59,8 @@ pub(crate) enum Command {
     Plan(PlanArgs),
     /// Print what the LAN's router or switch needs for a network: VLAN, DHCP pool, firewall
     RouterConfig(Box<RouterConfigArgs>),
+    /// Ask the LAN's DHCP servers whether they hand out addresses of a range; nothing is taken
+    PoolCheck(PoolCheckArgs),
     /// Show who is where
     Status(ClientArgs),
     /// Save and restore everything that Ashore remembers
@@ -373,6 +375,25 @@ pub(crate) struct RouterConfigArgs {
     /// What may pass between VLAN and LAN: open, one-way (from the LAN), closed [default: one-way]
     #[arg(long, value_name = "POLICY", value_parser = policy_parser(), hide_possible_values = true)]
     pub(crate) firewall: Option<Policy>,
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+}
+
+/// `ashore pool-check`.
+#[derive(Debug, Args)]
+pub(crate) struct PoolCheckArgs {
+    /// A network, whose range is meant
+    #[arg(conflicts_with_all = ["parent", "vlan", "range"])]
+    pub(crate) network: Option<NetworkName>,
+    /// The interface that faces the LAN [default: as for a network to be made]
+    #[arg(long, value_name = "IFNAME")]
+    pub(crate) parent: Option<IfName>,
+    /// The VLAN on that interface
+    #[arg(long, value_name = "ID")]
+    pub(crate) vlan: Option<VlanId>,
+    /// The range, as a CIDR or first-last; without one the parent's subnet is looked at, and no range is judged
+    #[arg(long = "ip-range", alias = "range", value_name = "RANGE")]
+    pub(crate) range: Option<Range>,
     #[command(flatten)]
     pub(crate) client: ClientArgs,
 }

@@ -31,6 +31,7 @@ pub fn run() -> ExitCode {
         Command::RouterConfig(args) => commands::router_config::run(*args),
         Command::Bridge(command) => commands::bridge::run(&command),
         Command::Guard { trial } => daemon::guard(&trial),
+        Command::PoolCheck(args) => commands::pool_check::run(args),
         Command::Status(args) => commands::status::run(&args),
         Command::State(command) => commands::state::run(&command),
         Command::Install(args) => commands::install::install(&args),

@@ -24,6 +24,7 @@ pub mod router;
 pub mod state;
 pub mod step;
 pub mod store;
+pub mod survey;
 pub mod vlan;
 
 pub use link::{IpvlanMode, LinkKind, LinkSpec, LinkType, MacvlanMode, Netns, Place, Tag};

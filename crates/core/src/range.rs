@@ -43,6 +43,11 @@ impl Range {
         Range { first, last }
     }
 
+    /// The range from one address to another; none if they are of two families or the wrong way round.
+    pub fn between(first: IpAddr, last: IpAddr) -> Option<Self> {
+        (Family::of(first) == Family::of(last) && first <= last).then_some(Range { first, last })
+    }
+
     /// The first address.
     pub fn first(&self) -> IpAddr {
         self.first

@@ -21,6 +21,7 @@ use crate::pool::PoolKey;
 use crate::range::Range;
 use crate::step::Step;
 use crate::store::Document;
+use crate::survey::PoolReport;
 use crate::vlan::VlanId;
 
 /// One request.
@@ -74,6 +75,8 @@ pub enum Request {
     KeepMove,
     /// Shows what a request would change, or, without one, what the next reconciliation would.
     Plan(Option<Box<Request>>),
+    /// Asks the LAN's DHCP servers for addresses, without taking any. Answered by [`Reply::Pools`].
+    CheckPool(PoolQuestion),
     /// Shows who is where.
     Status,
     /// Gives out the whole state.
@@ -93,6 +96,7 @@ impl Request {
             | Request::Adopt(_)
             | Request::KeepMove
             | Request::Plan(_)
+            | Request::CheckPool(_)
             | Request::Status
             | Request::ExportState => true,
             Request::CreateNetwork(_)
@@ -113,6 +117,7 @@ impl Request {
             | Request::InspectNetwork { network }
             | Request::Detach { network, .. } => Some(network),
             Request::Attach(spec) => Some(&mut spec.network),
+            Request::CheckPool(question) => question.network.as_mut(),
             Request::Plan(change) => change.as_mut()?.network_mut(),
             _ => None,
         }
@@ -315,6 +320,19 @@ pub struct MoveSpec {
     pub seconds: u32,
 }
 
+/// Whose addresses DHCP servers are asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolQuestion {
+    /// Those of a network.
+    pub network: Option<NetworkName>,
+    /// By which interface; without one by that of the network, the range or the default route.
+    pub parent: Option<IfName>,
+    /// The VLAN on that interface.
+    pub vlan: Option<VlanId>,
+    /// Those of a range; without one and without a network those of the parent's subnet.
+    pub range: Option<Range>,
+}
+
 /// A namespace to be put on a network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AttachSpec {
@@ -408,6 +426,8 @@ pub enum Reply {
     },
     /// What would be changed.
     Plan(Vec<PlannedStep>),
+    /// What DHCP servers offered, for each range that was asked about.
+    Pools(Vec<PoolReport>),
     /// Who is where.
     Status(Status),
     /// The whole state.

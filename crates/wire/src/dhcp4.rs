@@ -36,6 +36,7 @@ mod message;
 mod options;
 mod request;
 mod route;
+mod survey;
 
 pub use client::{Action, Change, Client, Loss, Recorded, State};
 pub use config::{ClientId, ClientIdError, Config, Name, Servers, Update};
@@ -49,6 +50,7 @@ pub use message::{Message, Op};
 pub use options::{Kind, Malformed, Options, code};
 pub use request::Outgoing;
 pub use route::Route;
+pub use survey::{Next, Offers, QUIET, Survey};
 
 /// Why a message was not for this client, or is of no use to it. Nothing needs to be done about it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -7,6 +7,7 @@ pub(crate) mod install;
 pub(crate) mod lab;
 pub(crate) mod network;
 pub(crate) mod plan;
+pub(crate) mod pool_check;
 pub(crate) mod router_config;
 pub(crate) mod state;
 pub(crate) mod status;

@@ -42,6 +42,7 @@ mod later;
 mod leases;
 mod network;
 mod plans;
+mod pool;
 mod prepare;
 mod reconcile;
 mod staged;
@@ -142,6 +143,7 @@ impl Engine {
             Request::MoveNic(spec) => self.move_nic(&spec),
             Request::KeepMove => self.keep_move(),
             Request::Plan(change) => self.plan(change.map(|change| *change)),
+            Request::CheckPool(question) => self.check_pool(&question),
             Request::Status => self.status(),
             Request::ExportState => Ok(Reply::State(self.lock().store.export())),
             Request::ImportState(document) => self.import(document),
@@ -290,8 +292,8 @@ impl Inner {
 }
 
 fn only_looks(request: &Request) -> bool {
-    use Request::{ExportState, InspectNetwork, ListNetworks, Plan, Status};
-    matches!(request, ListNetworks | InspectNetwork { .. } | Plan(_) | Status | ExportState)
+    use Request::{CheckPool, ExportState, InspectNetwork, ListNetworks, Plan, Status};
+    matches!(request, ListNetworks | InspectNetwork { .. } | Plan(_) | CheckPool(_) | Status | ExportState)
 }
 
 fn log_steps(plan: &Plan) {

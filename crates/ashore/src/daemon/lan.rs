@@ -1,5 +1,5 @@
 //! What the daemon hears on the LAN and says there: conflict detection before an address is used, announcements when it
-//! is, defence while it is, and leases of the LAN's DHCP servers.
+//! is, defence while it is, leases of the LAN's DHCP servers, and looks for their pools.
 //!
 //! One thread owns all sockets and clocks. It opens a packet socket on each parent in use, and one on its shim, because a
 //! sibling on the same parent is heard by the shim alone. Everything else asks it through one lock, and waits on one
@@ -45,10 +45,13 @@ const CONFLICT_SHOWN: u64 = 600;
 
 mod leases;
 mod listener;
+mod pool;
 
 use leases::Leases;
 pub(crate) use leases::{Acquired, Changed, NoLease, Standing, Wanted};
 use listener::Listener;
+pub(crate) use pool::Patience;
+use pool::Surveys;
 
 /// The handle by which everybody else asks.
 #[derive(Clone)]
@@ -103,6 +106,7 @@ struct Table {
     announcements: Vec<Announcement>,
     ahead: Vec<Ahead>,
     leases: Leases,
+    surveys: Surveys,
 }
 
 /// Why an address is taken to be nobody's.
@@ -172,9 +176,10 @@ impl Lan {
         // Something has changed, so it is worth another try.
         table.deaf.clear();
         // Who listens by another link than before has not heard what that one hears.
-        let Table { parents, clear, probes, .. } = &mut *table;
+        let Table { parents, clear, probes, surveys, .. } = &mut *table;
         clear.retain(|(parent, _), _| before.get(parent) == parents.get(parent));
         probes.retain(|(parent, _), _| before.get(parent) == parents.get(parent));
+        surveys.follow(parents);
         let mut defended = BTreeMap::new();
         for endpoint in state.endpoints.values().filter(|endpoint| endpoint.is_wanted()) {
             let Some(network) = state.network_of(endpoint) else { continue };
@@ -424,6 +429,9 @@ impl Table {
         let (wait, heard) = self.leases.turn(send);
         next = wait.map(|wait| now + wait).into_iter().chain([next]).min().unwrap_or(next);
         ended |= heard;
+        let (wait, failed) = self.surveys.turn(&self.parents, send, deaf);
+        next = wait.into_iter().chain([next]).min().unwrap_or(next);
+        ended |= failed;
         let again = deaf.values().map(|(_, since)| *since + DEAF_FOR).filter(|again| *again > now);
         next = again.chain([next]).min().unwrap_or(next);
         (next, ended)

@@ -27,6 +27,8 @@ pub(super) fn network(error: &NetworkError) -> Refusal {
         NetworkError::Exists(_)
         | NetworkError::ParentTaken { .. }
         | NetworkError::RangesOverlap { .. }
+        | NetworkError::RangeInPool { .. }
+        | NetworkError::NoRangeBesidePool { .. }
         | NetworkError::HostAddressOnLan { .. }
         | NetworkError::AddressHeld { .. } => RefusalKind::Taken,
         _ => RefusalKind::Invalid,

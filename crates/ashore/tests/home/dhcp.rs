@@ -30,6 +30,18 @@ impl Server {
         pool: &str,
         options: &[&str],
     ) -> Server {
+        let options = [&["--no-ping"], options].concat();
+        Server::dnsmasq_that_pings(engines, on, directory, pool, &options)
+    }
+
+    /// The same, as it is by itself.
+    pub fn dnsmasq_that_pings(
+        engines: &Engines,
+        on: &Machine,
+        directory: &Path,
+        pool: &str,
+        options: &[&str],
+    ) -> Server {
         let at = |file: &str| directory.join(format!("dnsmasq-{}.{file}", on.name()));
         let (leases, log) = (at("leases"), at("log"));
         let mut command = on.command(engines.path("usr/sbin/dnsmasq")).unwrap();
@@ -37,7 +49,6 @@ impl Server {
             "--keep-in-foreground",
             "--conf-file=/dev/null",
             "--port=0",
-            "--no-ping",
             "--no-resolv",
             "--no-hosts",
             "--user=root",
@@ -93,6 +104,24 @@ impl Server {
         Server { child: command.stderr(said).spawn().unwrap(), leases, log }
     }
 
+    /// Kea, without whatever else its Debian package configures.
+    pub fn kea(engines: &Engines, on: &Machine, directory: &Path, pool: &str) -> Server {
+        let at = |file: &str| directory.join(format!("kea-{}.{file}", on.name()));
+        let (leases, log, conf) = (at("leases"), at("log"), at("conf"));
+        let config = serde_json::json!({ "Dhcp4": {
+            "interfaces-config": { "interfaces": ["eth0"] },
+            "lease-database": { "type": "memfile", "name": leases },
+            "subnet4": [{ "id": 1, "subnet": "192.168.88.0/24", "pools": [{ "pool": pool }] }],
+            "loggers": [{ "name": "kea-dhcp4", "severity": "DEBUG", "output_options": [{ "output": log }] }],
+        }});
+        std::fs::write(&conf, config.to_string()).unwrap();
+        let mut command = on.command(engines.path("usr/sbin/kea-dhcp4")).unwrap();
+        let command = engines.equip(&mut command).arg("-c").arg(conf).stdout(Stdio::null());
+        command.env("KEA_LOCKFILE_DIR", "none").env("KEA_PIDFILE_DIR", directory);
+        command.env("KEA_LOG_FILE_DIR", directory).env("KEA_DHCP_DATA_DIR", directory);
+        Server { child: command.stdin(Stdio::null()).spawn().unwrap(), leases, log }
+    }
+
     /// A lease is renewed within the time that it lasts.
     pub fn renews(&self, when: &str) {
         let acks = || std::fs::read_to_string(&self.log).unwrap().matches("sending ACK").count();
@@ -110,6 +139,16 @@ impl Server {
             Some(Row { mac, ip, name, client_id })
         };
         text.lines().filter_map(row).collect()
+    }
+
+    /// The same as it is written.
+    pub fn table(&self) -> String {
+        std::fs::read_to_string(&self.leases).unwrap()
+    }
+
+    /// Whether it has said that it is there.
+    pub fn is_ready(&self) -> bool {
+        std::fs::read_to_string(&self.log).unwrap_or_default().contains("DHCP, IP range")
     }
 
     /// How often it has heard or said a message.

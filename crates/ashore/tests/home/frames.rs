@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use ashore_kernel::PacketSocket;
 use ashore_lab::{Machine, World};
 use ashore_wire::Mac;
+use ashore_wire::dhcp4::Message;
 use ashore_wire::filter::Instruction;
 
 use super::eventually;
@@ -50,6 +51,20 @@ impl Frames {
     pub fn wait_for_one_to(&self, mac: &str) {
         let mac: Mac = mac.parse().unwrap();
         eventually("a frame comes", || self.any(|frame| frame[..6] == mac.0));
+    }
+
+    /// What DHCP clients have said.
+    pub fn dhcp(&self) -> Vec<Message> {
+        /// Ethernet, IPv4 and UDP, without options.
+        const HEADERS: usize = 14 + 20 + 8;
+        let mut said = Vec::new();
+        self.any(|frame| {
+            if frame.len() > HEADERS && frame[12..14] == [8, 0] && frame[34..38] == [0, 68, 0, 67] {
+                said.extend(Message::decode(&frame[HEADERS..]));
+            }
+            false
+        });
+        said
     }
 
     fn any(&self, mut is: impl FnMut(&[u8]) -> bool) -> bool {

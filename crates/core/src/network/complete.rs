@@ -1,15 +1,16 @@
 //! What a user need not say, because the host knows it: the parent, the subnet, the gateway, a range.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::{NetworkError, list};
+use super::{NetworkError, Subnet, list};
 use crate::link::{IpvlanMode, LinkKind};
 use crate::name::IfName;
 use crate::observed::{Link, View};
 use crate::range::Range;
-use crate::request::NetworkSpec;
+use crate::request::{NetworkSpec, PoolQuestion};
 use crate::state::State;
 use crate::step::Family;
 use crate::vlan::VlanId;
@@ -45,6 +46,29 @@ impl NetworkSpec {
         spec.vlan = vlan.as_ref().map(|vlan| vlan.id);
         spec.parent = Some(vlan.map_or(parent, |vlan| vlan.lower));
         Ok(spec)
+    }
+}
+
+impl PoolQuestion {
+    /// The interface, the range, and the subnet that it is of where the host is in that, of a question about no network.
+    pub fn completed(&self, host: &View) -> Result<(IfName, Range, Option<Subnet>), NetworkError> {
+        let named = self.parent.clone().map_or_else(|| host.lan_parent(&[]), Ok)?;
+        let net = host.lan_subnet(&named, self.vlan);
+        let range = match (self.range, &net) {
+            (Some(range), _) => range,
+            (None, Ok(net)) => Range::of_net(net),
+            (None, Err(error)) => return Err(error.clone()),
+        };
+        let (parent, _) = host.meant(&named, self.vlan)?;
+        let net = net.ok().filter(|net| range.lies_in(net));
+        Ok((parent, range, net.map(|net| Subnet::whole(net, host.default_gateway(&net)))))
+    }
+}
+
+impl Subnet {
+    /// All of a subnet.
+    pub fn whole(net: IpNet, gateway: Option<IpAddr>) -> Self {
+        Subnet { net, range: None, gateway, aux: BTreeMap::new(), chosen: false }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Every refusal that a network can meet, with what helps.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use ashore_wire::Mac;
 use ipnet::IpNet;
@@ -9,6 +9,7 @@ use crate::lease::LeaseError;
 use crate::link::{LinkKind, PortOption};
 use crate::name::{IfName, NetworkName};
 use crate::range::Range;
+use crate::survey::PoolSeen;
 use crate::vlan::{Vlan, VlanId, VlanIdError};
 
 /// Why a network cannot be made. Nothing was touched.
@@ -68,6 +69,26 @@ pub enum NetworkError {
     /// The range was not named, and no block of addresses is free.
     #[error("no block of addresses in {0} is free for a range")]
     NoFreeRange(IpNet),
+    /// The same, because a DHCP server hands out the rest.
+    #[error("no block of addresses in {net} is free for a range: the DHCP server {pool}")]
+    NoRangeBesidePool {
+        /// The subnet.
+        net: IpNet,
+        /// What its server offered.
+        pool: PoolSeen,
+    },
+    /// A DHCP server hands out addresses of the range.
+    #[error("the range {range} overlaps the pool of the DHCP server {server}, which offers {offered}")]
+    RangeInPool {
+        /// The range.
+        range: Range,
+        /// The server.
+        server: Ipv4Addr,
+        /// An address of both.
+        offered: Ipv4Addr,
+        /// A range beside the pool.
+        beside: Option<Range>,
+    },
     /// The interface is down.
     #[error("the parent `{0}` is down")]
     ParentDown(IfName),
@@ -315,6 +336,14 @@ impl NetworkError {
                 "name it: --subnet 192.168.88.0/24 --gateway 192.168.88.1, or whatever the LAN's are".into()
             }
             NetworkError::NoFreeRange(_) => "name one: --ip-range FIRST-LAST".into(),
+            NetworkError::NoRangeBesidePool { net, .. } => format!(
+                "take addresses out of its pool (ashore router-config --subnet {net} --ip-range RANGE --for SYSTEM prints how) \
+                 and name them with --ip-range; or leave all to that server with --dhcp"
+            ),
+            NetworkError::RangeInPool { range, beside, .. } => {
+                let other = beside.map_or_else(String::new, |beside| format!("--ip-range {beside}, which lies beside it; or "));
+                format!("{other}take {range} out of the pool: ashore router-config prints how; ashore pool-check --range {range} looks again")
+            }
             NetworkError::ParentDown(parent) => format!("bring it up first: ip link set dev {parent} up"),
             NetworkError::ParentIsBridge(..) => "use --kind bridge, which makes a veth into it".into(),
             NetworkError::ParentIsNoBridge(parent) => {

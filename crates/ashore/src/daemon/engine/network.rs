@@ -2,19 +2,17 @@
 
 use std::net::IpAddr;
 
+use ashore_core::NetworkName;
 use ashore_core::attach::AttachError;
 use ashore_core::endpoint::Endpoint;
 use ashore_core::lease::Addressing;
 use ashore_core::network::{HOST_AUX, Network, NetworkError, Subnet};
 use ashore_core::observed::{Observed, View};
 use ashore_core::pool::Pool;
-use ashore_core::range::Range;
 use ashore_core::request::{NetworkSpec, Refusal, RefusalKind, Reply};
 use ashore_core::state::Change;
 use ashore_core::store::Document;
-use ashore_core::{IfName, NetworkName};
 use ashore_wire::conflict::Profile;
-use ipnet::IpNet;
 
 use super::{Engine, Inner, Locked};
 use crate::daemon::refusal;
@@ -32,12 +30,12 @@ impl Engine {
         spec: &NetworkSpec,
         pools: &[Pool],
     ) -> Result<(Network, Vec<String>), Refusal> {
-        let (mut inner, observed, network) = self.checked(spec)?;
+        let (mut inner, observed, network, mut warnings) = self.checked(spec)?;
         let network = Network { subnets: marked(network.subnets, pools), ..network };
         let mut changes = vec![Change::PutNetwork(network.clone())];
         changes.extend(pools.iter().map(|pool| Change::DelPool(pool.key)));
         inner.commit(changes)?;
-        let warnings = inner.cut_by_firewall([&network]);
+        warnings.extend(inner.cut_by_firewall([&network]));
         for warning in &warnings {
             tracing::warn!("{warning}");
         }
@@ -51,10 +49,13 @@ impl Engine {
             drop(inner);
             // On what was not there nobody could be looked for before.
             let new = observed.host.link(&network.parent).is_none();
-            if new { self.look_for_host_addresses(&network, &now.host) } else { Ok(()) }
+            if new { self.look_on_lan(&network, &now.host) } else { Ok(Vec::new()) }
         });
         match made {
-            Ok(()) => Ok((network, warnings)),
+            Ok(more) => {
+                warnings.extend(more);
+                Ok((network, warnings))
+            }
             Err(refusal) => {
                 self.lock().take_network_back(&network, pools);
                 Err(refusal)
@@ -62,18 +63,29 @@ impl Engine {
         }
     }
 
-    /// The network that is asked for, if it can be made.
-    pub(super) fn checked(&self, spec: &NetworkSpec) -> Result<(Locked<'_>, Observed, Network), Refusal> {
+    /// The network that is asked for, if it can be made, and what does not keep it from that.
+    pub(super) fn checked(
+        &self,
+        spec: &NetworkSpec,
+    ) -> Result<(Locked<'_>, Observed, Network, Vec<String>), Refusal> {
         let host = self.lock().observe(&[])?.host;
         let network = self.complete(spec, &host)?;
         network.check(&host).map_err(|error| refusal::network(&error))?;
-        self.look_for_host_addresses(&network, &host)?;
+        // What is refused without asking the LAN is refused first.
+        self.lock().state().check_beside_others(&network).map_err(|error| refusal::network(&error))?;
+        let warnings = self.look_on_lan(&network, &host)?;
         let inner = self.lock();
         let observed = inner.observe(&[])?;
         inner.state().check_beside_others(&network).map_err(|error| refusal::network(&error))?;
         network.check(&observed.host).map_err(|error| refusal::network(&error))?;
         self.check_not_on_trial(network.lowest(&observed.host))?;
-        Ok((inner, observed, network))
+        Ok((inner, observed, network, warnings))
+    }
+
+    /// What the LAN has to say to a network.
+    fn look_on_lan(&self, network: &Network, host: &View) -> Result<Vec<String>, Refusal> {
+        self.look_for_host_addresses(network, host)?;
+        self.clear_of_pools(network, host)
     }
 
     /// The network that is asked for, with what was left out found: parent, subnet and gateway on the host, and for a
@@ -85,7 +97,7 @@ impl Engine {
         if let (true, Some(net)) = (chooses, completed.subnets.first()) {
             let network = completed.network().map_err(|error| refusal::network(&error))?;
             let (parent, gateway) = (network.parent, completed.gateways.first().copied());
-            let range = self.choose_range(&parent, *net, gateway, host)?;
+            let range = self.choose_range(&parent, *net, gateway, host, Vec::new())?;
             tracing::info!(%parent, subnet = %net, %range, "found on this host, and chosen");
             completed.ranges.push(range);
         }
@@ -114,31 +126,6 @@ impl Engine {
             Some((ip, mac)) => Err(refusal::network(&NetworkError::HostAddressOnLan { ip, mac })),
             None => Ok(()),
         }
-    }
-
-    /// A range in which no machine answers.
-    pub(super) fn choose_range(
-        &self,
-        parent: &IfName,
-        net: IpNet,
-        gateway: Option<IpAddr>,
-        host: &View,
-    ) -> Result<Range, Refusal> {
-        /// Each look takes a fifth of a second, and somebody waits.
-        const LOOKS: usize = 8;
-        let candidates = self.lock().state().ranges_to_try(net, gateway, host);
-        let _listening = self.lan.listen(parent, host);
-        for range in candidates.into_iter().take(LOOKS) {
-            let ips: Vec<IpAddr> = range.from_offset(0).collect();
-            let probed = self.lan.probe(parent, &ips, Profile::Quick);
-            let without = "with --subnet and --ip-range nobody is looked for";
-            probed.map_err(|deaf| refusal::deaf(&ips, &deaf, without))?;
-            let on_lan = self.lan.on_lan();
-            if !ips.iter().any(|ip| on_lan.contains_key(ip)) {
-                return Ok(range);
-            }
-        }
-        Err(refusal::network(&NetworkError::NoFreeRange(net)))
     }
 
     pub(super) fn inspect_network(&self, name: &NetworkName) -> Result<Reply, Refusal> {
@@ -238,6 +225,6 @@ fn marked(mut subnets: Vec<Subnet>, pools: &[Pool]) -> Vec<Subnet> {
     subnets
 }
 
-fn no_network(name: &NetworkName) -> Refusal {
+pub(super) fn no_network(name: &NetworkName) -> Refusal {
     refusal::attach(&AttachError::NoNetwork(name.clone()))
 }

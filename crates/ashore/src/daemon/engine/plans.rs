@@ -17,7 +17,7 @@ use crate::daemon::refusal;
 impl Engine {
     pub(super) fn plan(&self, change: Option<Request>) -> Result<Reply, Refusal> {
         if let Some(Request::CreateNetwork(spec)) = change {
-            let (inner, observed, network) = self.checked(&spec)?;
+            let (inner, observed, network, _) = self.checked(&spec)?;
             return planned(&inner.state().with(&[Change::PutNetwork(network)]), &observed);
         }
         // What an engine has is asked for before the lock is taken.

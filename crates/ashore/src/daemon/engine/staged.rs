@@ -98,7 +98,7 @@ impl Engine {
             // The engine gives the one that it turned down back by its id, which must not be this one's.
             return Ok(PoolKey { net, range: turned_down.then(|| Range::of_net(&net)) });
         }
-        let range = self.choose_range(&parent, net, host.default_gateway(&net), host)?;
+        let range = self.choose_range(&parent, net, host.default_gateway(&net), host, Vec::new())?;
         tracing::info!(%parent, subnet = %net, %range, "found on this host, and chosen");
         Ok(PoolKey { net, range: Some(range) })
     }

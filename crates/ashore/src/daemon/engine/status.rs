@@ -57,6 +57,7 @@ impl Engine {
             self.lan.deaf().into_iter().map(|deaf| {
                 format!("the LAN cannot be asked for addresses by `{}`: {}", deaf.parent, deaf.why)
             });
+        let pools = self.pool_troubles(inner.state());
         let cut = inner.cut_by_firewall(inner.state().networks.values());
         let troubles = self
             .on_trial()
@@ -65,6 +66,7 @@ impl Engine {
             .chain(unleased)
             .chain(waiting)
             .chain(cut)
+            .chain(pools)
             .chain(claimed)
             .chain(deaf)
             .chain(misnamed);

@@ -65,9 +65,9 @@ impl Listener {
     }
 
     fn open_sockets(&mut self, table: &mut Table) {
-        let Table { parents, deaf, leases, .. } = table;
-        let leased: BTreeSet<&IfName> = leases.parents().collect();
-        let asked = parents.iter().filter(|(parent, _)| leased.contains(parent));
+        let Table { parents, deaf, leases, surveys, .. } = table;
+        let wanted: BTreeSet<&IfName> = leases.parents().chain(surveys.parents()).collect();
+        let asked = parents.iter().filter(|(parent, _)| wanted.contains(parent));
         open(&self.namespace, &mut self.sockets, parents.iter(), &filter::arp_and_ndp(), deaf);
         open(&self.namespace, &mut self.answers, asked, &filter::dhcp4_to_client(), deaf);
     }
@@ -83,12 +83,17 @@ impl Listener {
                 }
             }
         }
+        let mut awaited = false;
         for (parent, (_, sockets)) in &self.answers {
             for socket in sockets {
                 while let Ok(Some(frame)) = socket.receive(&mut buffer) {
                     table.leases.hear(parent, frame);
+                    awaited |= table.surveys.hear(parent, frame);
                 }
             }
+        }
+        if awaited {
+            self.lan.shared.ended.notify_all();
         }
         table.leases.hear_inside();
     }

@@ -1,0 +1,243 @@
+//! The pools of the LAN's DHCP servers: a network stays clear of them, and whoever asks is told where they are.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
+
+use ashore_core::IfName;
+use ashore_core::network::{Network, NetworkError, Subnet};
+use ashore_core::observed::View;
+use ashore_core::range::Range;
+use ashore_core::request::{PoolQuestion, Refusal, RefusalKind, Reply};
+use ashore_core::state::State;
+use ashore_core::survey::{PoolReport, PoolSeen, samples};
+use ashore_wire::conflict::Profile;
+use ipnet::IpNet;
+
+use super::{Engine, Inner};
+use crate::daemon::lan::Patience;
+use crate::daemon::refusal;
+
+/// What a question comes down to: by which interface, about which ranges, and of which subnets these are.
+struct Asked {
+    parent: IfName,
+    ranges: Vec<(Range, Option<Subnet>)>,
+}
+
+impl Engine {
+    /// Answers `ashore pool-check`.
+    pub(super) fn check_pool(&self, question: &PoolQuestion) -> Result<Reply, Refusal> {
+        let (host, asked) = {
+            let inner = self.lock();
+            let host = inner.observe(&[])?.host;
+            let asked = inner.asked(question, &host)?;
+            (host, asked)
+        };
+        check_carrier(&asked.parent, &host)?;
+        let _listening = self.lan.listen(&asked.parent, &host);
+        let reports = asked.ranges.into_iter().map(|(range, subnet)| {
+            let asked_for = self.samples(&range, subnet.as_ref(), &host);
+            let answers = self.lan.survey(&asked.parent, &range, &asked_for).answers(Patience::LONG);
+            let servers = answers.map_err(|deaf| {
+                refusal::deaf(
+                    &[range.first(), range.last()],
+                    &deaf,
+                    "`ashore status` shows what else is wrong",
+                )
+            })?;
+            let beside = subnet
+                .filter(|_| !servers.is_empty())
+                .and_then(|subnet| self.range_beside(&asked.parent, &subnet, &host, servers.clone()));
+            Ok(PoolReport { parent: asked.parent.clone(), range, asked: asked_for, servers, beside })
+        });
+        Ok(Reply::Pools(reports.collect::<Result<_, Refusal>>()?))
+    }
+
+    /// Whether a DHCP server hands out addresses of a network to be. A range that was named is refused then; a whole subnet is
+    /// not, since that says nothing of a range: with Docker's own IPAM it is all that a driver is told.
+    pub(super) fn clear_of_pools(&self, network: &Network, host: &View) -> Result<Vec<String>, Refusal> {
+        if network.conflict == Profile::Off || check_carrier(&network.parent, host).is_err() {
+            return Ok(Vec::new());
+        }
+        let _listening = self.lan.listen(&network.parent, host);
+        let mut warnings = Vec::new();
+        // A range that Ashore chose was looked at when it was.
+        for subnet in network.handed_out().filter(|subnet| !subnet.chosen && subnet.net.addr().is_ipv4()) {
+            let (parent, range) = (network.parent.clone(), subnet.pool());
+            let asked = self.samples(&range, Some(subnet), host);
+            // Whoever cannot be asked now is in no position to hand out addresses either.
+            let answers = self.lan.survey(&parent, &range, &asked).answers(Patience::SHORT);
+            let servers = answers.unwrap_or_default();
+            let mut report = PoolReport { parent, range, asked, servers, beside: None };
+            if report.check().is_err() {
+                report.beside = self.range_beside(&network.parent, subnet, host, report.servers.clone());
+            }
+            match report.check() {
+                Err(error) if subnet.range.is_some() => return Err(refusal::network(&error)),
+                Err(error) => warnings.push(with_hint(&error)),
+                Ok(()) => {}
+            }
+        }
+        warnings.extend(self.several_servers(&network.parent));
+        Ok(warnings)
+    }
+
+    /// A range in which no machine answers, and of which no DHCP server was seen to hand out addresses.
+    pub(super) fn choose_range(
+        &self,
+        parent: &IfName,
+        net: IpNet,
+        gateway: Option<IpAddr>,
+        host: &View,
+        mut pools: Vec<PoolSeen>,
+    ) -> Result<Range, Refusal> {
+        /// Each look takes a third of a second, and somebody waits.
+        const LOOKS: usize = 8;
+        let candidates = self.lock().state().ranges_to_try(net, gateway, host);
+        let _listening = self.lan.listen(parent, host);
+        let (subnet, mut looks) = (Subnet::whole(net, gateway), 0);
+        for range in candidates {
+            let within = |pool: &PoolSeen| pool.span().is_some_and(|span| span.overlaps(&range));
+            if pools.iter().any(within) {
+                continue;
+            }
+            if looks == LOOKS {
+                break;
+            }
+            looks += 1;
+            let ips: Vec<IpAddr> = range.from_offset(0).collect();
+            let asked = self.lan.survey(parent, &range, &self.samples(&range, Some(&subnet), host));
+            let probed = self.lan.probe(parent, &ips, Profile::Quick);
+            let without = "with --subnet and --ip-range nobody is looked for";
+            probed.map_err(|deaf| refusal::deaf(&ips, &deaf, without))?;
+            PoolSeen::gather(&mut pools, asked.answers(Patience::SHORT).unwrap_or_default());
+            let on_lan = self.lan.on_lan();
+            let taken = pools.iter().any(|pool| pool.hands_out_of(&range).is_some())
+                || ips.iter().any(|ip| on_lan.contains_key(ip));
+            if !taken {
+                return Ok(range);
+            }
+        }
+        Err(refusal::network(&match pools.into_iter().next() {
+            Some(pool) => NetworkError::NoRangeBesidePool { net, pool },
+            None => NetworkError::NoFreeRange(net),
+        }))
+    }
+
+    fn range_beside(
+        &self,
+        parent: &IfName,
+        subnet: &Subnet,
+        host: &View,
+        pools: Vec<PoolSeen>,
+    ) -> Option<Range> {
+        let gateway = subnet.gateway.or_else(|| host.default_gateway(&subnet.net));
+        self.choose_range(parent, subnet.net, gateway, host, pools).ok()
+    }
+
+    /// What to ask for of a range. What somebody has is offered to nobody.
+    fn samples(&self, range: &Range, subnet: Option<&Subnet>, host: &View) -> Vec<Ipv4Addr> {
+        let on_lan = self.lan.on_lan();
+        let inner = self.lock();
+        let endpoints = inner.state().endpoints.values().flat_map(|endpoint| &endpoint.addresses);
+        let held: BTreeSet<IpAddr> = endpoints.map(IpNet::addr).collect();
+        samples(range, |ip| {
+            held.contains(&ip)
+                || on_lan.contains_key(&ip)
+                || host.has_address(ip)
+                || subnet.is_some_and(|subnet| subnet.never(ip).is_some())
+        })
+    }
+
+    /// What DHCP servers were seen to offer that is wrong: addresses of a network's range, and that there are two.
+    pub(super) fn pool_troubles(&self, state: &State) -> Vec<String> {
+        let mut troubles = Vec::new();
+        for network in state.networks.values().filter(|network| network.conflict != Profile::Off) {
+            let servers = self.lan.dhcp_servers(&network.parent);
+            for range in network.handed_out().map(Subnet::pool) {
+                let found = servers.iter().find_map(|seen| Some((seen.server, seen.hands_out_of(&range)?)));
+                troubles.extend(found.map(|(server, offered)| {
+                    format!(
+                        "network `{name}` hands out {range}, and the DHCP server {server} offers {offered} of it; \
+                         try: ashore pool-check {name}",
+                        name = network.label()
+                    )
+                }));
+            }
+        }
+        let parents: BTreeSet<&IfName> = state.networks.values().map(|network| &network.parent).collect();
+        troubles.extend(parents.into_iter().filter_map(|parent| self.several_servers(parent)));
+        troubles
+    }
+
+    fn several_servers(&self, parent: &IfName) -> Option<String> {
+        let servers: Vec<String> =
+            self.lan.dhcp_servers(parent).iter().map(|seen| seen.server.to_string()).collect();
+        (servers.len() > 1).then(|| {
+            format!(
+                "{} DHCP servers answer on the LAN of `{parent}`: {}; unless they share their leases, turn all off but one",
+                servers.len(),
+                servers.join(", ")
+            )
+        })
+    }
+}
+
+impl Inner {
+    fn asked(&self, question: &PoolQuestion, host: &View) -> Result<Asked, Refusal> {
+        let Some(name) = &question.network else { return asked_of_host(question, host) };
+        let Some(network) = self.state().networks.get(name) else {
+            return Err(super::network::no_network(name));
+        };
+        let subnets = network.handed_out().filter(|subnet| subnet.net.addr().is_ipv4());
+        let ranges: Vec<_> = subnets.map(|subnet| (subnet.pool(), Some(subnet.clone()))).collect();
+        if ranges.is_empty() {
+            return Err(Refusal {
+                kind: RefusalKind::Invalid,
+                message: format!("network `{}` hands out no IPv4 addresses of its own", network.label()),
+                hint: Some("without a network the LAN's pool is looked for: ashore pool-check".into()),
+            });
+        }
+        Ok(Asked { parent: network.parent.clone(), ranges })
+    }
+}
+
+fn asked_of_host(question: &PoolQuestion, host: &View) -> Result<Asked, Refusal> {
+    if question.range.is_some_and(|range| range.first().is_ipv6()) {
+        return Err(Refusal {
+            kind: RefusalKind::Invalid,
+            message: "an IPv6 range lies in no pool of DHCPv4's, and IPv6 hosts choose their own addresses"
+                .into(),
+            hint: None,
+        });
+    }
+    let (parent, range, subnet) = question.completed(host).map_err(|error| refusal::network(&error))?;
+    Ok(Asked { parent, ranges: vec![(range, subnet)] })
+}
+
+/// Nobody can be asked by an interface that leads nowhere.
+fn check_carrier(parent: &IfName, host: &View) -> Result<(), Refusal> {
+    let refusal =
+        |message: String, hint: Option<String>| Err(Refusal { kind: RefusalKind::Invalid, message, hint });
+    match host.link(parent) {
+        None => refusal(
+            format!("`{parent}` is not there, so nobody can be asked by it"),
+            Some(
+                "`ip link` shows what there is; a VLAN that Ashore makes is asked when its network is made"
+                    .into(),
+            ),
+        ),
+        Some(link) if !link.up => {
+            refusal(format!("`{parent}` is down"), Some(format!("ip link set dev {parent} up")))
+        }
+        Some(link) if !link.carrier => refusal(format!("`{parent}` has no carrier: its cable is out"), None),
+        Some(link) if link.mac.is_none() => Err(refusal::no_mac(parent)),
+        Some(_) => Ok(()),
+    }
+}
+
+fn with_hint(error: &NetworkError) -> String {
+    match error.hint() {
+        Some(hint) => format!("{error}; try: {hint}"),
+        None => error.to_string(),
+    }
+}

@@ -1,0 +1,223 @@
+//! Looks for the pools of the LAN's DHCP servers. Whoever asked waits for as long as it likes, and the look goes on behind it:
+//! a server that pings an address before it offers it is heard seconds later.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
+
+use ashore_core::name::IfName;
+use ashore_core::range::Range;
+use ashore_core::survey::PoolSeen;
+use ashore_wire::Mac;
+use ashore_wire::dhcp4::{Checksum, Datagram, Message, Next, QUIET, Survey};
+
+use super::{Deaf, Ear, Lan, Send, said};
+use crate::daemon::random;
+
+/// For how long offers are waited for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// Since the last one, or the beginning.
+    quiet: Duration,
+    /// Since the beginning, also if a server has answered for all samples: there may be another.
+    least: Duration,
+    /// Since the beginning, however many come.
+    most: Duration,
+}
+
+impl Patience {
+    /// A server that pings first is not waited for. Others answer within milliseconds, and a LAN that has none costs this.
+    pub(crate) const SHORT: Patience = Patience {
+        quiet: Duration::from_millis(300),
+        least: Duration::from_millis(200),
+        most: Duration::from_secs(2),
+    };
+    /// A server that pings first is heard, and of its answers the first few.
+    pub(crate) const LONG: Patience = Patience { quiet: QUIET, least: QUIET, most: Duration::from_secs(12) };
+
+    /// Until when, as things are.
+    fn end(self, survey: &Survey) -> Instant {
+        let most = survey.began() + self.most;
+        if survey.is_answered() {
+            return most.min(survey.began() + self.least);
+        }
+        most.min(survey.heard() + self.quiet)
+    }
+}
+
+/// All looks, and what they have shown.
+#[derive(Default)]
+pub(super) struct Surveys {
+    next: u64,
+    open: BTreeMap<u64, Surveying>,
+    /// The servers of each parent's LAN, and what they offered, as the last looks by it showed.
+    seen: BTreeMap<IfName, BTreeMap<Ipv4Addr, Server>>,
+}
+
+struct Surveying {
+    parent: IfName,
+    range: Range,
+    survey: Survey,
+    /// Whether whoever asked still waits.
+    attended: bool,
+}
+
+struct Server {
+    heard: Instant,
+    pool: PoolSeen,
+}
+
+impl Lan {
+    /// Asks DHCP servers for addresses of a range.
+    pub(crate) fn survey(&self, parent: &IfName, range: &Range, samples: &[Ipv4Addr]) -> Asked<'_> {
+        let mut table = self.table();
+        // Why it could not be asked before may have passed.
+        table.deaf.remove(parent);
+        let id = table.surveys.begin(parent, *range, samples);
+        drop(table);
+        self.shared.waker.wake();
+        Asked { lan: self, id }
+    }
+
+    /// The DHCP servers of a parent's LAN, as far as they were seen.
+    pub(crate) fn dhcp_servers(&self, parent: &IfName) -> Vec<PoolSeen> {
+        let table = self.table();
+        let seen = table.surveys.seen.get(parent).into_iter().flat_map(BTreeMap::values);
+        seen.map(|server| server.pool.clone()).collect()
+    }
+}
+
+/// A look for which somebody waits, or will.
+pub(crate) struct Asked<'a> {
+    lan: &'a Lan,
+    id: u64,
+}
+
+impl Asked<'_> {
+    /// What was offered. Who cannot be asked has not answered.
+    pub(crate) fn answers(self, patience: Patience) -> Result<Vec<PoolSeen>, Deaf> {
+        let mut table = self.lan.table();
+        loop {
+            let Some(there) = table.surveys.open.get(&self.id) else { return Ok(Vec::new()) };
+            if let Some((deaf, _)) = table.deaf.get(&there.parent) {
+                return Err(deaf.clone());
+            }
+            let left = patience.end(&there.survey).saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(there.pools());
+            }
+            let waited = self.lan.shared.ended.wait_timeout(table, left);
+            table = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+impl Drop for Asked<'_> {
+    /// The look goes on without being waited for.
+    fn drop(&mut self) {
+        if let Some(there) = self.lan.table().surveys.open.get_mut(&self.id) {
+            there.attended = false;
+        }
+        self.lan.shared.waker.wake();
+    }
+}
+
+impl Surveys {
+    fn begin(&mut self, parent: &IfName, range: Range, samples: &[Ipv4Addr]) -> u64 {
+        // What was offered of the range before may have been taken out of the pool.
+        for server in self.seen.get_mut(parent).into_iter().flat_map(BTreeMap::values_mut) {
+            server.pool.offers.retain(|_, offered| !range.contains((*offered).into()));
+        }
+        let survey = Survey::new(samples, Instant::now(), random());
+        self.next += 1;
+        self.open.insert(self.next, Surveying { parent: parent.clone(), range, survey, attended: true });
+        self.next
+    }
+
+    /// The parents by which offers come.
+    pub(super) fn parents(&self) -> impl Iterator<Item = &IfName> {
+        self.open.values().map(|there| &there.parent)
+    }
+
+    /// Forgets parents by which nothing is heard any more.
+    pub(super) fn follow(&mut self, parents: &BTreeMap<IfName, Ear>) {
+        self.seen.retain(|parent, _| parents.contains_key(parent));
+        self.open.retain(|_, there| there.attended || parents.contains_key(&there.parent));
+    }
+
+    /// Sends what is due. Answers when something will be due next, and whether something could not be sent.
+    pub(super) fn turn(
+        &mut self,
+        parents: &BTreeMap<IfName, Ear>,
+        send: &Send,
+        deaf: &mut BTreeMap<IfName, (Deaf, Instant)>,
+    ) -> (Option<Instant>, bool) {
+        let now = Instant::now();
+        let (mut next, mut failed): (Option<Instant>, bool) = (None, false);
+        let seen = &mut self.seen;
+        self.open.retain(|_, there| {
+            loop {
+                match there.survey.poll(now) {
+                    Next::Send(outgoing) => {
+                        // From the parent's own MAC: an access point lets no other through. Offers are broadcast, since it is
+                        // the message that names the client that there is not.
+                        let Some(ear) = parents.get(&there.parent) else { return there.attended };
+                        let frame = outgoing.frame(ear.mac, Mac::BROADCAST);
+                        if !said(deaf, &there.parent, send(&there.parent, &frame)) {
+                            failed = true;
+                            return there.attended;
+                        }
+                    }
+                    Next::Wait(until) => {
+                        next = next.into_iter().chain([until]).min();
+                        return true;
+                    }
+                    Next::End => {
+                        // Who did not answer this time is no more.
+                        if let Some(servers) = seen.get_mut(&there.parent) {
+                            servers.retain(|_, server| server.heard >= there.survey.began());
+                        }
+                        return there.attended;
+                    }
+                }
+            }
+        });
+        (next, failed)
+    }
+
+    /// Takes in a frame that came by a parent. Answers whether somebody who waits has something to hear.
+    pub(super) fn hear(&mut self, parent: &IfName, frame: &[u8]) -> bool {
+        let Some(datagram) = Datagram::to_client(frame, Checksum::Partial) else { return false };
+        let Some(message) = Message::decode(datagram.payload) else { return false };
+        let now = Instant::now();
+        for there in self.open.values_mut().filter(|there| there.parent == *parent) {
+            let Some(id) = there.survey.receive(now, &message, datagram.source) else { continue };
+            let servers = self.seen.entry(parent.clone()).or_default();
+            let server = servers.entry(id).or_insert_with(|| Server {
+                heard: now,
+                pool: PoolSeen { server: id, offers: BTreeMap::new() },
+            });
+            server.heard = now;
+            server.pool.offers.extend(there.survey.servers().get(&id).into_iter().flatten());
+            if !there.attended && there.range.contains(message.yiaddr.into()) {
+                tracing::warn!(
+                    %parent, server = %id, ip = %message.yiaddr, range = %there.range,
+                    "a DHCP server offers an address of this range"
+                );
+            }
+            return there.attended;
+        }
+        false
+    }
+}
+
+impl Surveying {
+    fn pools(&self) -> Vec<PoolSeen> {
+        let of = |(server, offers): (&Ipv4Addr, &BTreeMap<_, _>)| PoolSeen {
+            server: *server,
+            offers: offers.clone(),
+        };
+        self.survey.servers().iter().map(of).collect()
+    }
+}
