@@ -1,8 +1,9 @@
 //! What DHCP servers tell of their pools without giving anything: to a DISCOVER that wishes for an address (option 50) a server
 //! offers that address if it lies in its pool and is free, and another one of its pool if not (RFC 2131, 4.3.1).
 //!
-//! All samples are asked for side by side, each for a client of its own that there is not, since a server that pings first takes
-//! seconds for each. Nothing is ever requested, so nothing is given: an offer lapses by itself.
+//! Samples are asked for side by side, each for a client of its own that there is not, and never more than three without an
+//! answer: dnsmasq pings for three seconds before each offer, one after the other, and all others who ask it wait meanwhile.
+//! Nothing is ever requested, so nothing is given: an offer lapses by itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -14,9 +15,11 @@ use super::{Message, Op};
 use crate::Mac;
 use crate::random::Random;
 
+/// How many samples may wait for an answer.
+const WINDOW: usize = 3;
 /// When what has got no offer is asked for once more, in case the frame was lost.
 const AGAIN: Duration = Duration::from_secs(1);
-/// An offer may come so long after the last one. dnsmasq pings for three seconds before each, one after the other.
+/// An offer may come so long after the last one.
 pub const QUIET: Duration = Duration::from_secs(4);
 /// However long offers go on to come.
 const LONGEST: Duration = Duration::from_secs(30);
@@ -44,8 +47,8 @@ struct Sample {
     wish: Ipv4Addr,
     mac: Mac,
     xid: u32,
-    due: Option<Instant>,
-    asked: bool,
+    /// When it was asked for, for the first time and once more.
+    asked: [Option<Instant>; 2],
 }
 
 /// What is to be done next.
@@ -67,7 +70,7 @@ impl Survey {
             let (first, second, xid) = (random.number(), random.number(), random.number());
             let [[a, b, c, d], [e, f, ..]] = [first.to_be_bytes(), second.to_be_bytes()];
             let mac = Mac([a, b, c, d, e, f]).into_local_unicast();
-            Sample { wish: *wish, mac, xid, due: Some(now), asked: false }
+            Sample { wish: *wish, mac, xid, asked: [None, None] }
         };
         let samples = wishes.iter().map(&mut sample).collect();
         Survey { samples, began: now, heard: now, servers: BTreeMap::new() }
@@ -80,19 +83,39 @@ impl Survey {
             return Next::End;
         }
         let answered: BTreeSet<Ipv4Addr> = self.answered().collect();
-        for sample in &mut self.samples {
-            if !sample.due.is_some_and(|due| due <= now) {
-                continue;
-            }
-            let again = !std::mem::replace(&mut sample.asked, true);
-            sample.due = again.then_some(now + AGAIN);
-            if !answered.contains(&sample.wish) {
-                let secs = now.saturating_duration_since(self.began).as_secs() as u16;
+        let secs = now.saturating_duration_since(self.began).as_secs() as u16;
+        let (mut waiting, mut next) = (0, end);
+        for sample in self.samples.iter_mut().filter(|sample| !answered.contains(&sample.wish)) {
+            waiting += 1;
+            let due = match sample.asked {
+                [None, _] if waiting > WINDOW => break,
+                [None, _] => now,
+                [Some(first), None] => first + AGAIN,
+                [Some(_), Some(_)] => continue,
+            };
+            if due <= now {
+                let [first, again] = &mut sample.asked;
+                *(if first.is_none() { first } else { again }) = Some(now);
                 return Next::Send(sample.discover(secs));
             }
+            next = next.min(due);
         }
-        let due = self.samples.iter().filter_map(|sample| sample.due);
-        Next::Wait(due.chain([end]).min().unwrap_or(end))
+        Next::Wait(next)
+    }
+
+    /// Asks for nothing more, and goes on to hear.
+    pub fn ask_no_more(&mut self) {
+        self.samples.retain(|sample| sample.asked[0].is_some());
+    }
+
+    /// A server is busy with another look, and this one's turn comes after it.
+    pub fn await_turn(&mut self, now: Instant) {
+        self.heard = now;
+    }
+
+    /// What was asked for.
+    pub fn asked(&self) -> impl Iterator<Item = Ipv4Addr> {
+        self.samples.iter().filter(|sample| sample.asked[0].is_some()).map(|sample| sample.wish)
     }
 
     /// Takes in a message that has come from an address. Answers the server, if it is an offer to one of the samples.
@@ -211,6 +234,22 @@ mod tests {
         assert_eq!(survey.poll(late), Next::Wait(late + QUIET));
         assert_eq!(survey.poll(late + QUIET), Next::End);
         assert_eq!(survey.servers()[&ip(1)], Offers::from([(ip(192), ip(192)), (ip(223), ip(100))]));
+    }
+
+    #[test]
+    fn no_more_than_three_wait_for_an_answer_and_each_answer_lets_the_next_be_asked() {
+        let now = Instant::now();
+        let wishes: Vec<_> = (192..200).map(ip).collect();
+        let mut survey = Survey::new(&wishes, now, 7);
+        let mut waiting = said(&mut survey, now);
+        assert_eq!(waiting.len(), WINDOW);
+        survey.receive(now, &offer(&waiting.remove(0), ip(1), ip(100)), ip(1));
+        waiting.extend(said(&mut survey, now));
+        assert_eq!(waiting.len(), WINDOW);
+        assert_eq!(survey.asked().collect::<Vec<_>>(), wishes[..4]);
+        survey.ask_no_more();
+        survey.receive(now, &offer(&waiting.remove(0), ip(1), ip(100)), ip(1));
+        assert_eq!(said(&mut survey, now), []);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use ashore_core::range::Range;
 use ashore_core::request::{PoolQuestion, Refusal, RefusalKind, Reply};
 use ashore_core::state::State;
 use ashore_core::survey::{PoolReport, PoolSeen, samples};
+use ashore_wire::Mac;
 use ashore_wire::conflict::Profile;
 use ipnet::IpNet;
 
@@ -35,14 +36,11 @@ impl Engine {
         check_carrier(&asked.parent, &host)?;
         let _listening = self.lan.listen(&asked.parent, &host);
         let reports = asked.ranges.into_iter().map(|(range, subnet)| {
-            let asked_for = self.samples(&range, subnet.as_ref(), &host);
-            let answers = self.lan.survey(&asked.parent, &range, &asked_for).answers(Patience::LONG);
-            let servers = answers.map_err(|deaf| {
-                refusal::deaf(
-                    &[range.first(), range.last()],
-                    &deaf,
-                    "`ashore status` shows what else is wrong",
-                )
+            let wanted = self.samples(&range, subnet.as_ref(), &host);
+            let answers = self.lan.survey(&asked.parent, &range, &wanted).answers(Patience::LONG);
+            let (asked_for, servers) = answers.map_err(|deaf| {
+                let ends = [range.first(), range.last()];
+                refusal::deaf(&ends, &deaf, "`ashore status` shows what else is wrong")
             })?;
             let beside = subnet
                 .filter(|_| !servers.is_empty())
@@ -63,10 +61,10 @@ impl Engine {
         // A range that Ashore chose was looked at when it was.
         for subnet in network.handed_out().filter(|subnet| !subnet.chosen && subnet.net.addr().is_ipv4()) {
             let (parent, range) = (network.parent.clone(), subnet.pool());
-            let asked = self.samples(&range, Some(subnet), host);
+            let wanted = self.samples(&range, Some(subnet), host);
             // Whoever cannot be asked now is in no position to hand out addresses either.
-            let answers = self.lan.survey(&parent, &range, &asked).answers(Patience::SHORT);
-            let servers = answers.unwrap_or_default();
+            let answers = self.lan.survey(&parent, &range, &wanted).answers(Patience::SHORT);
+            let (asked, servers) = answers.unwrap_or_default();
             let mut report = PoolReport { parent, range, asked, servers, beside: None };
             if report.check().is_err() {
                 report.beside = self.range_beside(&network.parent, subnet, host, report.servers.clone());
@@ -109,7 +107,8 @@ impl Engine {
             let probed = self.lan.probe(parent, &ips, Profile::Quick);
             let without = "with --subnet and --ip-range nobody is looked for";
             probed.map_err(|deaf| refusal::deaf(&ips, &deaf, without))?;
-            PoolSeen::gather(&mut pools, asked.answers(Patience::SHORT).unwrap_or_default());
+            let (_, servers) = asked.answers(Patience::SHORT).unwrap_or_default();
+            PoolSeen::gather(&mut pools, servers);
             let on_lan = self.lan.on_lan();
             let taken = pools.iter().any(|pool| pool.hands_out_of(&range).is_some())
                 || ips.iter().any(|ip| on_lan.contains_key(ip));
@@ -230,7 +229,7 @@ fn check_carrier(parent: &IfName, host: &View) -> Result<(), Refusal> {
             refusal(format!("`{parent}` is down"), Some(format!("ip link set dev {parent} up")))
         }
         Some(link) if !link.carrier => refusal(format!("`{parent}` has no carrier: its cable is out"), None),
-        Some(link) if link.mac.is_none() => Err(refusal::no_mac(parent)),
+        Some(link) if !link.mac.is_some_and(Mac::is_station) => Err(refusal::no_mac(parent)),
         Some(_) => Ok(()),
     }
 }

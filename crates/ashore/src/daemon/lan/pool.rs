@@ -12,7 +12,7 @@ use ashore_core::survey::PoolSeen;
 use ashore_wire::Mac;
 use ashore_wire::dhcp4::{Checksum, Datagram, Message, Next, QUIET, Survey};
 
-use super::{Deaf, Ear, Lan, Send, said};
+use super::{Deaf, Ear, Lan, Send, Table, said};
 use crate::daemon::random;
 
 /// For how long offers are waited for.
@@ -61,6 +61,8 @@ struct Surveying {
     survey: Survey,
     /// Whether whoever asked still waits.
     attended: bool,
+    /// Whether nobody else tells what is heard from now on.
+    warns: bool,
 }
 
 struct Server {
@@ -95,17 +97,20 @@ pub(crate) struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    /// What was offered. Who cannot be asked has not answered.
-    pub(crate) fn answers(self, patience: Patience) -> Result<Vec<PoolSeen>, Deaf> {
+    /// What was asked for and what was offered. Who cannot be asked has not answered.
+    pub(crate) fn answers(self, patience: Patience) -> Result<(Vec<Ipv4Addr>, Vec<PoolSeen>), Deaf> {
         let mut table = self.lan.table();
         loop {
-            let Some(there) = table.surveys.open.get(&self.id) else { return Ok(Vec::new()) };
-            if let Some((deaf, _)) = table.deaf.get(&there.parent) {
+            let Table { surveys, deaf, .. } = &mut *table;
+            let Some(there) = surveys.open.get_mut(&self.id) else { return Ok((Vec::new(), Vec::new())) };
+            if let Some((deaf, _)) = deaf.get(&there.parent) {
                 return Err(deaf.clone());
             }
             let left = patience.end(&there.survey).saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Ok(there.pools());
+                // What a server that pings first has to say comes after this.
+                there.warns = patience.quiet < QUIET;
+                return Ok((there.survey.asked().collect(), there.pools()));
             }
             let waited = self.lan.shared.ended.wait_timeout(table, left);
             table = waited.unwrap_or_else(PoisonError::into_inner).0;
@@ -114,10 +119,11 @@ impl Asked<'_> {
 }
 
 impl Drop for Asked<'_> {
-    /// The look goes on without being waited for.
+    /// What was asked for is still heard.
     fn drop(&mut self) {
         if let Some(there) = self.lan.table().surveys.open.get_mut(&self.id) {
             there.attended = false;
+            there.survey.ask_no_more();
         }
         self.lan.shared.waker.wake();
     }
@@ -131,7 +137,10 @@ impl Surveys {
         }
         let survey = Survey::new(samples, Instant::now(), random());
         self.next += 1;
-        self.open.insert(self.next, Surveying { parent: parent.clone(), range, survey, attended: true });
+        self.open.insert(
+            self.next,
+            Surveying { parent: parent.clone(), range, survey, attended: true, warns: false },
+        );
         self.next
     }
 
@@ -191,24 +200,30 @@ impl Surveys {
         let Some(datagram) = Datagram::to_client(frame, Checksum::Partial) else { return false };
         let Some(message) = Message::decode(datagram.payload) else { return false };
         let now = Instant::now();
-        for there in self.open.values_mut().filter(|there| there.parent == *parent) {
-            let Some(id) = there.survey.receive(now, &message, datagram.source) else { continue };
-            let servers = self.seen.entry(parent.clone()).or_default();
-            let server = servers.entry(id).or_insert_with(|| Server {
-                heard: now,
-                pool: PoolSeen { server: id, offers: BTreeMap::new() },
-            });
-            server.heard = now;
-            server.pool.offers.extend(there.survey.servers().get(&id).into_iter().flatten());
-            if !there.attended && there.range.contains(message.yiaddr.into()) {
-                tracing::warn!(
-                    %parent, server = %id, ip = %message.yiaddr, range = %there.range,
-                    "a DHCP server offers an address of this range"
-                );
-            }
-            return there.attended;
+        let mut by_parent: Vec<&mut Surveying> =
+            self.open.values_mut().filter(|there| there.parent == *parent).collect();
+        let take = |there: &mut &mut Surveying| there.survey.receive(now, &message, datagram.source);
+        let Some((at, id)) =
+            by_parent.iter_mut().enumerate().find_map(|(at, there)| Some((at, take(there)?)))
+        else {
+            return false;
+        };
+        // A server that works off one question after another has not come to the others yet.
+        by_parent.iter_mut().for_each(|there| there.survey.await_turn(now));
+        let there = &mut by_parent[at];
+        let server = self.seen.entry(parent.clone()).or_default().entry(id);
+        let server = server
+            .or_insert_with(|| Server { heard: now, pool: PoolSeen { server: id, offers: BTreeMap::new() } });
+        server.heard = now;
+        server.pool.offers.extend(there.survey.servers().get(&id).into_iter().flatten());
+        if there.warns && there.range.contains(message.yiaddr.into()) {
+            there.warns = false;
+            tracing::warn!(
+                %parent, server = %id, ip = %message.yiaddr, range = %there.range,
+                "a DHCP server offers an address of this range"
+            );
         }
-        false
+        true
     }
 }
 
