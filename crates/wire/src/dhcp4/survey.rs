@@ -106,6 +106,9 @@ impl Survey {
     /// Asks for nothing more, and goes on to hear.
     pub fn ask_no_more(&mut self) {
         self.samples.retain(|sample| sample.asked[0].is_some());
+        for sample in &mut self.samples {
+            sample.asked[1] = sample.asked[0];
+        }
     }
 
     /// A server is busy with another look, and this one's turn comes after it.
