@@ -104,13 +104,13 @@ impl Server {
         Server { child: command.stderr(said).spawn().unwrap(), leases, log }
     }
 
-    /// Kea, without whatever else its Debian package configures.
+    /// Kea. Without `lfc-interval` it ends where its cleaner, `/usr/sbin/kea-lfc`, is not installed (2.2).
     pub fn kea(engines: &Engines, on: &Machine, directory: &Path, pool: &str) -> Server {
         let at = |file: &str| directory.join(format!("kea-{}.{file}", on.name()));
         let (leases, log, conf) = (at("leases"), at("log"), at("conf"));
         let config = serde_json::json!({ "Dhcp4": {
             "interfaces-config": { "interfaces": ["eth0"] },
-            "lease-database": { "type": "memfile", "name": leases },
+            "lease-database": { "type": "memfile", "name": leases, "lfc-interval": 0 },
             "subnet4": [{ "id": 1, "subnet": "192.168.88.0/24", "pools": [{ "pool": pool }] }],
             "loggers": [{ "name": "kea-dhcp4", "severity": "DEBUG", "output_options": [{ "output": log }] }],
         }});

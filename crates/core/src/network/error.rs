@@ -336,14 +336,8 @@ impl NetworkError {
                 "name it: --subnet 192.168.88.0/24 --gateway 192.168.88.1, or whatever the LAN's are".into()
             }
             NetworkError::NoFreeRange(_) => "name one: --ip-range FIRST-LAST".into(),
-            NetworkError::NoRangeBesidePool { net, .. } => format!(
-                "take addresses out of its pool (ashore router-config --subnet {net} --ip-range RANGE --for SYSTEM prints how) \
-                 and name them with --ip-range; or leave all to that server with --dhcp"
-            ),
-            NetworkError::RangeInPool { range, beside, .. } => {
-                let other = beside.map_or_else(String::new, |beside| format!("--ip-range {beside}, which lies beside it; or "));
-                format!("{other}take {range} out of the pool: ashore router-config prints how; ashore pool-check --range {range} looks again")
-            }
+            NetworkError::NoRangeBesidePool { net, .. } => no_range_beside(net),
+            NetworkError::RangeInPool { range, beside, .. } => out_of_pool(range, beside.as_ref()),
             NetworkError::ParentDown(parent) => format!("bring it up first: ip link set dev {parent} up"),
             NetworkError::ParentIsBridge(..) => "use --kind bridge, which makes a veth into it".into(),
             NetworkError::ParentIsNoBridge(parent) => {
@@ -425,4 +419,19 @@ impl NetworkError {
 
         })
     }
+}
+
+fn no_range_beside(net: &IpNet) -> String {
+    format!(
+        "take addresses out of its pool (ashore router-config --subnet {net} --ip-range RANGE --for SYSTEM prints how) and \
+         name them with --ip-range; or leave all to that server with --dhcp"
+    )
+}
+
+fn out_of_pool(range: &Range, beside: Option<&Range>) -> String {
+    let other =
+        beside.map_or_else(String::new, |beside| format!("--ip-range {beside}, which lies beside it; or "));
+    format!(
+        "{other}take {range} out of the pool, as ashore router-config prints, and look again: ashore pool-check --ip-range {range}"
+    )
 }
