@@ -373,10 +373,7 @@ impl NetworkError {
                  own without --subnet, unless it is told --ipam-driver ashore"
                     .into()
             }
-            NetworkError::RangesOverlap { .. } => {
-                "choose a range beside it (ashore network ls shows those in use), or leave --aux-address host= out"
-                    .into()
-            }
+            NetworkError::RangesOverlap { .. } => BESIDE_OTHERS.into(),
             NetworkError::PassthruCutsHost { .. } => {
                 "use --kind macvlan, or a NIC that the host itself does not use".into()
             }
@@ -420,6 +417,9 @@ impl NetworkError {
         })
     }
 }
+
+const BESIDE_OTHERS: &str =
+    "choose a range beside it (ashore network ls shows those in use), or leave --aux-address host= out";
 
 fn no_range_beside(net: &IpNet) -> String {
     format!(
