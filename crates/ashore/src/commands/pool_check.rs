@@ -16,7 +16,9 @@ pub(crate) fn run(args: PoolCheckArgs) -> Result<(), Failure> {
             if client.json {
                 print_json(&reports)?;
             } else {
-                reports.iter().for_each(|report| print(report, judged));
+                for report in &reports {
+                    print(report, judged);
+                }
             }
             reports.iter().filter(|_| judged).try_for_each(verdict)
         }
@@ -27,7 +29,9 @@ pub(crate) fn run(args: PoolCheckArgs) -> Result<(), Failure> {
 fn print(report: &PoolReport, judged: bool) {
     let PoolReport { parent, range, asked, servers, beside } = report;
     say!("asked by {parent} for {} addresses of {range}", asked.len());
-    servers.iter().for_each(|seen| say!("  the DHCP server {seen}"));
+    for seen in servers {
+        say!("  the DHCP server {seen}");
+    }
     match servers.as_slice() {
         [] => say!(
             "  no DHCP server offered any: there is none, or it has none left, or gives none to whom it does not know"

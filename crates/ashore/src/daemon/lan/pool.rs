@@ -202,15 +202,16 @@ impl Surveys {
         let now = Instant::now();
         let mut by_parent: Vec<&mut Surveying> =
             self.open.values_mut().filter(|there| there.parent == *parent).collect();
-        let take = |there: &mut &mut Surveying| there.survey.receive(now, &message, datagram.source);
-        let Some((at, id)) =
-            by_parent.iter_mut().enumerate().find_map(|(at, there)| Some((at, take(there)?)))
-        else {
-            return false;
-        };
+        let mut answered = None;
+        for (at, there) in by_parent.iter_mut().enumerate() {
+            answered = answered.or_else(|| Some((at, there.survey.receive(now, &message, datagram.source)?)));
+        }
+        let Some((at, id)) = answered else { return false };
         // A server that works off one question after another has not come to the others yet.
-        by_parent.iter_mut().for_each(|there| there.survey.await_turn(now));
-        let there = &mut by_parent[at];
+        for there in &mut by_parent {
+            there.survey.await_turn(now);
+        }
+        let there = &mut *by_parent[at];
         let server = self.seen.entry(parent.clone()).or_default().entry(id);
         let server = server
             .or_insert_with(|| Server { heard: now, pool: PoolSeen { server: id, offers: BTreeMap::new() } });
