@@ -50,6 +50,19 @@ fn all_are_back(booted: &Booted, before: &[(String, String)]) {
     }
 }
 
+/// The engine repeats a call that was cut short without its body. Two of a kind cannot be told apart then, and one that the
+/// daemon had not taken note of is not known: the container's start fails, says so, and can be asked for again.
+fn start_again_what_could_not_be_told(booted: &Booted) {
+    home::eventually_within(PATIENCE, "the engine answers", || booted.run("docker ps").code == Some(0));
+    for name in NAMES {
+        let error = booted.run(&format!("docker inspect --format {{{{.State.Error}}}} {name}")).stdout;
+        if error.contains("the call has no body") {
+            eprintln!("{name} is started again: {error}");
+            booted.ok(&format!("docker start {name}"));
+        }
+    }
+}
+
 /// Kills the daemon as soon as it is at work on a call. False if it never is.
 fn dies_over(booted: &Booted, method: &str) -> bool {
     let note = booted.at("/run/ashore/calls").join(format!("{method}.0"));
@@ -121,6 +134,7 @@ fn a_daemon_that_is_killed_while_the_engine_boots_costs_no_container() {
         .iter()
         .filter(|method| dies_over(booted, method))
         .count();
+        start_again_what_could_not_be_told(booted);
         all_are_back(booted, &before);
         eprintln!("killed {killed} times");
         assert!(killed > 1);

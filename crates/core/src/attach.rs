@@ -13,10 +13,10 @@ use crate::endpoint::{Endpoint, Home, Source, Stage};
 use crate::identity::{Identity, Scope};
 use crate::inventory::keeps_its_own;
 use crate::lease::{Addressing, LeaseRecord};
-use crate::link::{LinkKind, MacvlanMode, Netns};
+use crate::link::{LinkKind, MacvlanMode, Netns, Tag};
 use crate::name::{EndpointName, IfName, NetworkName};
 use crate::network::{Network, NetworkError, Subnet};
-use crate::observed::View;
+use crate::observed::{Link, View};
 use crate::request::AttachSpec;
 use crate::state::{Change, State};
 use crate::step::Family;
@@ -331,7 +331,9 @@ impl State {
     fn mac_in_use(&self, mac: Mac, host: &View) -> Option<String> {
         let endpoint =
             self.mac_holder(mac).map(|e| format!("the endpoint `{}` of network `{}`", e.name, e.network));
-        let link = host.links.iter().find(|link| link.mac == Some(mac));
+        // What an engine has given back is deleted a moment later, or with the next plan, and until then has its MAC.
+        let ours = |link: &&Link| matches!(link.tag(), Some(Tag::Endpoint(..)));
+        let link = host.links.iter().filter(|link| !ours(link)).find(|link| link.mac == Some(mac));
         endpoint.or_else(|| link.map(|link| format!("this host's `{}`", link.name)))
     }
 

@@ -57,7 +57,8 @@ impl Engine {
         // What was learnt of the network while it waited.
         let network = inner.engine_network(&wish.network)?;
         // A lease was asked for with a MAC already.
-        let mac = if let (Some(mac), None) = (reserved.mac, wish.mac) {
+        let leased = reserved.mac.filter(|_| reserved.source == Source::Lease);
+        let mac = if let (Some(mac), None) = (leased, wish.mac) {
             Some(mac)
         } else {
             let mac = Wish { name: &reserved.name, ips: &[], mac: wish.mac, lease: None };
