@@ -42,8 +42,8 @@ struct Program {
 struct Tally {
     passed: usize,
     failed: usize,
-    /// Programs that ended badly.
-    broken: Vec<String>,
+    /// Programs that ended badly, and how.
+    broken: Vec<(String, String)>,
     /// Whether the program that is heard has tests and ran none of them.
     idle: bool,
 }
@@ -93,15 +93,10 @@ pub(crate) fn run(root: &Path, arguments: &TestArgs) -> anyhow::Result<()> {
     let programs = chosen(build()?, arguments.only.as_deref())?;
     let engines = packages::fetch(root).inspect_err(|why| println!("the engines are not at hand: {why}"));
     let provided = Provided { engines, plugin };
-    let (marked, plain): (Vec<Program>, Vec<Program>) =
-        programs.into_iter().partition(|program| program.name.contains(MARK));
     let ground = Ground { list: list.clone(), provided: &provided };
     let mut tally = Tally::default();
-    for program in &plain {
-        run_program(program, &ground, &mut tally)?;
-    }
-    let machine =
-        if marked.is_empty() { Ok(()) } else { run_marked_ones(root, &marked, &ground, &mut tally)? };
+    let machine = run_all(root, &programs, &ground, &mut tally)?;
+    let unsteady = run_again(root, programs, &ground, &mut tally)?;
     let cannot_run = std::fs::read_to_string(&list)?;
     println!();
     if cannot_run.is_empty() {
@@ -109,8 +104,11 @@ pub(crate) fn run(root: &Path, arguments: &TestArgs) -> anyhow::Result<()> {
     } else {
         print!("What could not run here:\n{cannot_run}");
     }
-    for name in &tally.broken {
-        println!("failed: {name}");
+    for name in &unsteady {
+        println!("failed, and passed when it was run once more: {name}");
+    }
+    for (name, how) in &tally.broken {
+        println!("failed: {name} ({how})");
     }
     println!("In {} s:", started.elapsed().as_secs());
     println!("{} passed, {} failed", tally.passed, tally.failed);
@@ -121,6 +119,44 @@ pub(crate) fn run(root: &Path, arguments: &TestArgs) -> anyhow::Result<()> {
         bail!("on Debian as root every test can run");
     }
     Ok(())
+}
+
+/// Runs programs, those that are marked last, and tells whether there is a virtual machine for them.
+fn run_all(
+    root: &Path,
+    programs: &[Program],
+    ground: &Ground,
+    tally: &mut Tally,
+) -> anyhow::Result<Result<(), String>> {
+    let (marked, plain): (Vec<&Program>, Vec<&Program>) =
+        programs.iter().partition(|program| program.name.contains(MARK));
+    for program in plain {
+        run_program(program, ground, tally)?;
+    }
+    if marked.is_empty() { Ok(Ok(())) } else { run_marked_ones(root, &marked, ground, tally) }
+}
+
+/// Runs what failed once more, and names what passes then. Engines, kernels and servers have timing of their own; that a test
+/// meets one that it does not expect is to be looked into, and no reason to lose everything else.
+fn run_again(
+    root: &Path,
+    mut programs: Vec<Program>,
+    ground: &Ground,
+    tally: &mut Tally,
+) -> anyhow::Result<Vec<String>> {
+    let first = std::mem::take(&mut tally.broken);
+    programs.retain(|program| first.iter().any(|(name, _)| *name == program.name));
+    if programs.is_empty() {
+        return Ok(Vec::new());
+    }
+    println!("\n{} of the programs failed and are run once more:", programs.len());
+    let (passed, failed) = (tally.passed, std::mem::take(&mut tally.failed));
+    run_all(root, &programs, ground, tally)?.unwrap_or_else(|why| println!("{why}"));
+    let fails = |name: &String| tally.broken.iter().any(|(broken, _)| broken == name);
+    let unsteady: Vec<String> = first.into_iter().map(|(name, _)| name).filter(|name| !fails(name)).collect();
+    // Those that passed at first are not counted twice.
+    tally.passed = passed + failed.saturating_sub(tally.failed);
+    Ok(unsteady)
 }
 
 /// Makes the managed plugin, if the test that needs it is to run.
@@ -196,7 +232,7 @@ fn run_program(program: &Program, ground: &Ground, tally: &mut Tally) -> anyhow:
 /// with the reason, which is the inner answer.
 fn run_marked_ones(
     root: &Path,
-    programs: &[Program],
+    programs: &[&Program],
     ground: &Ground,
     tally: &mut Tally,
 ) -> anyhow::Result<Result<(), String>> {
@@ -235,7 +271,7 @@ fn run_marked_ones(
 const ENDED: &str = "== ended: ";
 
 /// Runs programs one after another, for the virtual machine.
-fn script_of(programs: &[Program], ground: &Ground) -> String {
+fn script_of(programs: &[&Program], ground: &Ground) -> String {
     // Only what is printed leaves the machine.
     let inside = Ground { list: "/run/cannot-run".into(), provided: ground.provided };
     let mut lines = vec![format!("list={}; : >$list", inside.list.display())];
@@ -268,10 +304,10 @@ impl Tally {
     /// Enters how a program ended.
     fn close(&mut self, program: &Program, well: bool, with_result: bool, how: &str) {
         if !well {
-            self.broken.push(format!("{} ({how})", program.name));
+            self.broken.push((program.name.clone(), how.to_owned()));
             self.failed += usize::from(!with_result);
         } else if self.idle {
-            self.broken.push(format!("{} (it has tests, and ran none)", program.name));
+            self.broken.push((program.name.clone(), "it has tests, and ran none".to_owned()));
         }
         self.idle = false;
     }
