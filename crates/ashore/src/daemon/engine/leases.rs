@@ -175,7 +175,7 @@ impl Engine {
     fn has_lease(&self, key: &EndpointKey) -> Result<(), Refusal> {
         let mut inner = self.lock();
         // Under the lock: the endpoint may be another by now.
-        let Some(Standing { lease, .. }) = self.lan.standing(key) else { return Ok(()) };
+        let Some(Standing { lease, unclear: false, .. }) = self.lan.standing(key) else { return Ok(()) };
         let Some(before) = inner.state().endpoints.get(key).cloned() else { return Ok(()) };
         if lease == before.lease.as_deref().cloned() {
             return Ok(());

@@ -36,8 +36,10 @@ const LONGEST: usize = 1500;
 /// How a client stands.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Standing {
-    /// Its lease: a new one, a renewed one, or one from before that no server has confirmed yet.
+    /// Its lease: a new one, a renewed one, or one from before that may be used.
     pub(crate) lease: Option<LeaseRecord>,
+    /// Whether it has one of which it is still to be seen whether it may be used.
+    pub(crate) unclear: bool,
     /// The address of which it wants to know whether anybody has it.
     pub(crate) asks: Option<Ipv4Addr>,
 }
@@ -235,7 +237,7 @@ impl Lan {
         let mut table = self.table();
         loop {
             let standing = table.leases.clients.get(key)?.standing();
-            if standing != Standing::default() {
+            if standing.lease.is_some() || standing.asks.is_some() {
                 return Some(standing);
             }
             let left = end.checked_duration_since(Instant::now())?;
@@ -344,7 +346,8 @@ impl Leases {
             if let Some(leasing) = there {
                 leasing.home = Some(endpoint.home.clone());
             } else if let Some(wanted) = Wanted::of(state, network, endpoint, host) {
-                let in_use = endpoint.is_wanted() && endpoint.lease.is_some();
+                // What is written down is the endpoint's, also while it has no link.
+                let in_use = endpoint.lease.is_some();
                 let leasing = Leasing::of(wanted, in_use, Some(endpoint.home.clone()));
                 self.clients.insert(of(endpoint), leasing);
             }
@@ -466,8 +469,9 @@ impl Leasing {
     }
 
     fn standing(&self) -> Standing {
-        let held = self.client.held(boottime()).filter(|_| self.good);
-        Standing { lease: held.map(|held| self.wanted.record_of(held)), asks: self.asks }
+        let held = self.client.held(boottime());
+        let lease = held.filter(|_| self.good).map(|held| self.wanted.record_of(held));
+        Standing { lease, unclear: held.is_some() && !self.good, asks: self.asks }
     }
 
     /// Whether it has the lease that its name had before.
