@@ -14,7 +14,7 @@ use crate::pool::{Pool, PoolKey};
 use crate::state::{Change, State};
 
 /// The schema that this version writes. It goes up by one with every change that an older reader would get wrong.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// What leads from schema `n + 1` to the next: the first entry reads schema 1. Each is frozen once released, and works
 /// on the document alone, never on today's types.

@@ -183,10 +183,12 @@ fn a_lease_from_before_that_nobody_confirms_is_used_and_renewed_when_that_is_due
 
 #[test]
 fn a_lease_from_before_that_is_over_or_of_unknown_age_is_a_wish() {
-    for age in [seconds(1000), Duration::MAX] {
-        let recorded = Recorded { lease: lease(), age, in_use: true };
+    for (age, in_use) in [(seconds(1000), false), (seconds(1000), true), (Duration::MAX, true)] {
+        let recorded = Recorded { lease: lease(), age, in_use };
         let mut bench = Bench::with(|now| Client::resume(config(), recorded, now, 1));
-        assert_eq!(bench.poll().iter().map(words).collect::<Vec<_>>(), ["Discover to all"]);
+        // Whoever uses its address is told to stop.
+        let expected = if in_use { &["lost Expired", "Discover to all"][..] } else { &["Discover to all"] };
+        assert_eq!(bench.poll().iter().map(words).collect::<Vec<_>>(), expected);
         assert_eq!(bench.sent.unwrap().options.address(code::REQUESTED_ADDRESS), Ok(Some(IP)));
     }
 }
