@@ -19,6 +19,7 @@ use ashore_kernel::{Namespace, OnError};
 use ashore_wire::conflict::Profile;
 use ipnet::IpNet;
 
+use super::leases::as_v4;
 use super::{Engine, Inner, Locked, is_gone, now};
 use crate::daemon::lan::Acquired;
 use crate::daemon::refusal;
@@ -110,7 +111,7 @@ impl Engine {
                 continue;
             }
             if network.addressing == Addressing::Dhcp && lease.is_none() {
-                let wish = Inner::wished(&network, &spec.ips);
+                let wish = spec.ips.iter().copied().find_map(as_v4);
                 let (again, acquired) = self.acquire(inner, &network, &endpoint, wish, &observed.host)?;
                 (inner, lease) = (again, Some(acquired));
                 continue;

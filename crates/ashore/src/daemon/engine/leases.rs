@@ -12,9 +12,9 @@ use ashore_core::network::Network;
 use ashore_core::observed::View;
 use ashore_core::request::{Refusal, Reply, Reservation};
 use ashore_core::state::{Change, EndpointKey};
-use ashore_core::step::Family;
 use ashore_core::{EndpointName, IfName};
 use ashore_wire::conflict::Profile;
+use ashore_wire::dhcp4::Part;
 use ipnet::IpNet;
 
 use super::{Engine, Inner, Locked, all_netns};
@@ -43,7 +43,7 @@ impl Engine {
         let acquired = self.lan.acquire(wanted.clone(), PATIENCE, is_free)?;
         let got = acquired.record().lease.address.addr();
         let inner = self.lock();
-        if inner.is_anothers(&wanted.key, got.into()) {
+        if inner.another(&wanted.key, got.into()).is_some() {
             return Err(NoLease::Taken { parent: wanted.parent, ip: got }.into());
         }
         match wish.filter(|wish| *wish != got) {
@@ -114,12 +114,13 @@ impl Engine {
         let ip = IpAddr::from(ip);
         let taken = {
             let inner = self.lock();
-            if let Some(holder) = inner.another(key, ip).filter(|_| network.kind.shares_parents_mac()) {
+            let holder = inner.another(key, ip);
+            if let Some(holder) = holder.filter(|_| network.kind.shares_parents_mac()) {
                 // A DECLINE, or giving it back, would take the address from whoever has it.
                 self.lan.abandon(key);
                 return Err(refusal::by_mac_alone(ip, holder));
             }
-            inner.is_anothers(key, ip) || inner.held.contains(&ip) || inner.observe(&[])?.host.has_address(ip)
+            holder.is_some() || inner.held.contains(&ip) || inner.observe(&[])?.host.has_address(ip)
         };
         if taken || network.conflict == Profile::Off {
             return Ok(!taken);
@@ -181,7 +182,7 @@ impl Engine {
             return Ok(());
         }
         let address = lease.as_ref().map(|record| record.lease.address.addr());
-        if let Some(ip) = address.filter(|ip| inner.is_anothers(key, (*ip).into())) {
+        if let Some(ip) = address.filter(|ip| inner.another(key, (*ip).into()).is_some()) {
             tracing::warn!(%ip, name = %key.1, "is another container's here, and declined");
             self.lan.settle(key, ip, false);
             return Ok(());
@@ -189,11 +190,12 @@ impl Engine {
         let endpoint = with_lease(&before, lease);
         let change = Change::PutEndpoint(endpoint.clone());
         let written = inner.commit(vec![change.clone()]);
-        let on_link = |endpoint: &Endpoint| {
-            let lease = endpoint.lease.as_ref().map(|record| &record.lease);
-            lease.map(|lease| (lease.address, lease.routes.clone(), lease.mtu))
+        let on_link = |part: &Part| matches!(part, Part::Address | Part::Routes | Part::Mtu);
+        let same = match (&before.lease, &endpoint.lease) {
+            (Some(before), Some(now)) => !now.lease.changes(&before.lease).iter().any(on_link),
+            _ => false,
         };
-        if on_link(&before) == on_link(&endpoint) || endpoint.stage == Stage::Reserved {
+        if same || endpoint.stage == Stage::Reserved {
             return written;
         }
         tracing::info!(network = %key.0, name = %key.1, addresses = ?endpoint.addresses, "its lease has changed");
@@ -215,22 +217,13 @@ impl Engine {
 }
 
 impl Inner {
-    /// The address that is asked of a server.
-    pub(super) fn wished(network: &Network, ips: &[IpAddr]) -> Option<Ipv4Addr> {
-        ips.iter().copied().find_map(as_v4).filter(|_| network.leases(Family::Ipv4))
-    }
-
-    fn is_anothers(&self, key: &EndpointKey, ip: IpAddr) -> bool {
-        self.another(key, ip).is_some()
-    }
-
     /// Another endpoint that has an address.
     fn another(&self, key: &EndpointKey, ip: IpAddr) -> Option<&Endpoint> {
         self.state().holder(ip).filter(|holder| (&holder.network, &holder.name) != (&key.0, &key.1))
     }
 }
 
-fn as_v4(ip: IpAddr) -> Option<Ipv4Addr> {
+pub(super) fn as_v4(ip: IpAddr) -> Option<Ipv4Addr> {
     match ip {
         IpAddr::V4(ip) => Some(ip),
         IpAddr::V6(_) => None,

@@ -17,6 +17,7 @@ use ashore_core::lease::LeaseRecord;
 use ashore_core::name::{EndpointName, IfName};
 use ashore_core::network::Network;
 use ashore_core::observed::View;
+use ashore_core::request::Refusal;
 use ashore_core::state::{EndpointKey, State};
 use ashore_kernel::{Namespace, boottime};
 use ashore_wire::Mac;
@@ -34,7 +35,7 @@ const LISTEN_FOR: Duration = Duration::from_secs(5);
 const LONGEST: usize = 1500;
 
 /// How a client stands.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Standing {
     /// Its lease: a new one, a renewed one, or one from before that may be used.
     pub(crate) lease: Option<LeaseRecord>,
@@ -129,8 +130,8 @@ struct Leasing {
     inside: Option<(Arc<UdpSocket>, Instant)>,
     /// The address of which it wants to know whether anybody has it.
     asks: Option<Ipv4Addr>,
-    /// Whether its lease may be used.
-    good: bool,
+    /// Its lease as it is written down, once it may be used.
+    lease: Option<LeaseRecord>,
     /// Whether somebody waits for it.
     awaited: bool,
 }
@@ -199,37 +200,49 @@ impl Lan {
     }
 
     /// Gets a lease within some time. Whether an address may be used is asked of `is_free`.
-    pub(crate) fn acquire<E: From<NoLease>>(
+    pub(crate) fn acquire(
         &self,
         wanted: Wanted,
         patience: Duration,
-        mut is_free: impl FnMut(Ipv4Addr) -> Result<bool, E>,
-    ) -> Result<Acquired<'_>, E> {
-        let (key, parent, end) = (wanted.key.clone(), wanted.parent.clone(), Instant::now() + patience);
+        is_free: impl Fn(Ipv4Addr) -> Result<bool, Refusal>,
+    ) -> Result<Acquired<'_>, Refusal> {
+        let (key, parent) = (wanted.key.clone(), wanted.parent.clone());
         if !self.table().leases.begin(wanted) {
             return Err(NoLease::Busy(key.1).into());
         }
-        // Whatever happens from here on, nothing of it stays.
-        let mut began = Began { lan: self, key: Some(key.clone()) };
         self.shared.waker.wake();
-        let mut none = NoLease::Silent { parent: parent.clone(), patience };
-        loop {
-            match self.next(&key, end) {
-                None => return Err(none.into()),
-                Some(Standing { lease: Some(record), .. }) => {
-                    began.key = None;
-                    return Ok(Acquired { lan: self, key, record, kept: None });
-                }
-                Some(Standing { asks: Some(ip), .. }) => {
-                    let free = is_free(ip)?;
-                    if !free {
-                        none = NoLease::Taken { parent: parent.clone(), ip };
-                    }
-                    self.settle(&key, ip, free);
-                }
-                Some(_) => {}
+        match self.wait_for_lease(&key, parent, patience, is_free) {
+            Ok(record) => Ok(Acquired { lan: self, key, record, kept: None }),
+            Err(refusal) => {
+                self.table().leases.give_back(&key);
+                self.shared.waker.wake();
+                Err(refusal)
             }
         }
+    }
+
+    fn wait_for_lease(
+        &self,
+        key: &EndpointKey,
+        parent: IfName,
+        patience: Duration,
+        is_free: impl Fn(Ipv4Addr) -> Result<bool, Refusal>,
+    ) -> Result<LeaseRecord, Refusal> {
+        let (end, mut taken) = (Instant::now() + patience, None);
+        while let Some(standing) = self.next(key, end) {
+            if let Some(record) = standing.lease {
+                return Ok(record);
+            }
+            if let Some(ip) = standing.asks {
+                let free = is_free(ip)?;
+                taken = Some(ip).filter(|_| !free);
+                self.settle(key, ip, free);
+            }
+        }
+        Err(match taken {
+            Some(ip) => NoLease::Taken { parent, ip }.into(),
+            None => NoLease::Silent { parent, patience }.into(),
+        })
     }
 
     /// How a client stands once there is something to do about it.
@@ -258,21 +271,6 @@ impl Lan {
     }
 }
 
-/// A client that may come to nothing.
-struct Began<'a> {
-    lan: &'a Lan,
-    key: Option<EndpointKey>,
-}
-
-impl Drop for Began<'_> {
-    fn drop(&mut self) {
-        if let Some(key) = self.key.take() {
-            self.lan.table().leases.give_back(&key);
-            self.lan.shared.waker.wake();
-        }
-    }
-}
-
 /// All clients.
 #[derive(Default)]
 pub(super) struct Leases {
@@ -285,7 +283,7 @@ pub(super) struct Leases {
 }
 
 impl Leases {
-    /// Begins a client whose words are waited for, unless there is one of that name.
+    /// Begins a client for somebody who waits for it, unless somebody waits for one of that name already.
     pub(super) fn begin(&mut self, wanted: Wanted) -> bool {
         if self.clients.get(&wanted.key).is_some_and(|there| there.awaited) {
             return false;
@@ -370,8 +368,9 @@ impl Leases {
         let of_endpoints =
             leased.filter_map(|endpoint| Wanted::of(state, state.network_of(endpoint)?, endpoint, host));
         let of_identities = state.identities.iter().filter_map(|((scope, name), identity)| {
-            let network = state.networks.values().find(|network| State::scope(network) == *scope)?;
+            // First, since every attach comes by here, and on most hosts nobody has any.
             let record = identity.lease.as_deref()?.clone();
+            let network = state.networks.values().find(|network| State::scope(network) == *scope)?;
             Some(Wanted {
                 key: (network.name.clone(), name.clone()),
                 parent: network.parent.clone(),
@@ -464,14 +463,14 @@ impl Leases {
 impl Leasing {
     fn of(wanted: Wanted, in_use: bool, home: Option<Home>) -> Self {
         let client = wanted.client(in_use);
-        let good = in_use && client.held(boottime()).is_some();
-        Leasing { wanted, client, home, from: None, inside: None, asks: None, good, awaited: false }
+        let lease = wanted.record.clone().filter(|_| in_use);
+        Leasing { wanted, client, home, from: None, inside: None, asks: None, lease, awaited: false }
     }
 
     fn standing(&self) -> Standing {
-        let held = self.client.held(boottime());
-        let lease = held.filter(|_| self.good).map(|held| self.wanted.record_of(held));
-        Standing { lease, unclear: held.is_some() && !self.good, asks: self.asks }
+        let holds = self.client.held(boottime()).is_some();
+        let lease = self.lease.clone().filter(|_| holds);
+        Standing { unclear: holds && lease.is_none(), lease, asks: self.asks }
     }
 
     /// Whether it has the lease that its name had before.
@@ -491,11 +490,17 @@ impl Leasing {
                     continue;
                 }
                 Action::Probe(ip) => self.asks = Some(ip),
-                Action::Bound(..) | Action::Unconfirmed(_) => (self.good, self.asks) = (true, None),
+                Action::Bound(held, _) => {
+                    (self.lease, self.asks) = (Some(self.wanted.record_of(&held)), None);
+                }
+                Action::Unconfirmed(held) => {
+                    self.lease.get_or_insert_with(|| self.wanted.record_of(&held));
+                    self.asks = None;
+                }
                 Action::Lost(loss) => {
                     let name = &self.wanted.key.1;
                     tracing::warn!(network = %self.wanted.key.0, %name, "its lease is lost: {}", said(&loss));
-                    (self.good, self.asks) = (false, None);
+                    (self.lease, self.asks) = (None, None);
                 }
             }
             news = true;
