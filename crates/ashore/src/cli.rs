@@ -1,8 +1,9 @@
 //! Every command, option and default, in one place: the help text follows from it, and a test holds the manual to it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
+use ashore_core::lease::{Fallback, Release};
 use ashore_core::range::Range;
 use ashore_core::router::{Policy, System};
 use ashore_core::{EndpointName, IfName, LinkKind, NetworkName, PortName, VlanId};
@@ -195,6 +196,29 @@ pub(crate) enum NetworkCommand {
 }
 
 /// `ashore network create`.
+/// How addresses are leased.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct LeaseArgs {
+    /// When a lease is given back: `never`, `on_stop`, or `on_remove:SECONDS` after its container has gone
+    #[arg(
+        long,
+        requires = "dhcp",
+        default_value = "on_remove",
+        hide_default_value = true,
+        value_name = "WHEN"
+    )]
+    pub(crate) release: Release,
+    /// Where no DHCP server gives an address: `range` takes one of the --ip-range
+    #[arg(long, requires = "dhcp", default_value = "none", value_name = "HOW")]
+    pub(crate) fallback: Fallback,
+    /// Heed this DHCP server alone; repeat for more
+    #[arg(long = "dhcp-allow", requires = "dhcp", value_name = "IP")]
+    pub(crate) allow: Vec<Ipv4Addr>,
+    /// Never heed this DHCP server; repeat for more
+    #[arg(long = "dhcp-deny", requires = "dhcp", value_name = "IP")]
+    pub(crate) deny: Vec<Ipv4Addr>,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct NetworkCreateArgs {
     /// Its name: letters, digits, `_`, `.`, `-`; at most 63
@@ -221,6 +245,8 @@ pub(crate) struct NetworkCreateArgs {
     /// Let the LAN's DHCP server hand out the IPv4 addresses
     #[arg(long)]
     pub(crate) dhcp: bool,
+    #[command(flatten)]
+    pub(crate) leasing: LeaseArgs,
     /// The LAN's router, the endpoints' default route; one for a subnet
     #[arg(long = "gateway", value_name = "IP")]
     pub(crate) gateways: Vec<IpAddr>,

@@ -4,7 +4,7 @@ mod home;
 
 use ashore_lab::Engines;
 use home::dhcp::Server;
-use home::site::{Site, on_every_engine};
+use home::site::{Site, on_engine, on_every_engine};
 use home::{eventually, ip, reaches};
 
 const POOL: &str = "192.168.88.100,192.168.88.120,255.255.255.0,2m";
@@ -113,5 +113,63 @@ fn ten_at_once_get_an_address_each() {
         all.dedup();
         assert_eq!(all.len(), 10, "{all:?}");
         assert!(server.rows().len() >= 10);
+    });
+}
+
+#[test]
+fn a_mac_that_its_user_chose_is_the_one_that_the_server_sees_where_the_engine_tells() {
+    on_every_engine("docker, leases, own MAC", |site| {
+        let server = serve(site);
+        site.start("web", "--mac-address 02:42:aa:00:00:01");
+        let (at, mac) = site.address_of("web");
+        assert_eq!(mac, "02:42:aa:00:00:01");
+        let rows = server.rows();
+        assert_eq!((rows[0].ip.as_str(), rows.len()), (at.as_str(), 1));
+        // The list of Docker 20.10 does not tell a MAC before the container runs.
+        assert_eq!(rows[0].mac, site.on(&mac, &rows[0].mac));
+        site.ok("restart -t 0 web");
+        assert_eq!(site.address_of("web"), (at.clone(), mac));
+        reaches(&site.home.laptop, ip(&at));
+    });
+}
+
+#[test]
+fn a_leased_and_a_chosen_network_share_the_whole_subnet() {
+    on_every_engine("docker, leases, beside", |site| {
+        let whole = "--subnet 192.168.88.0/24 --gateway 192.168.88.1 -o parent=eth0";
+        site.ok(&format!("network create -d ashore --ipam-driver ashore {whole} own"));
+        let server = serve_with(site, &format!("{whole} --ipam-opt release=on_stop"));
+        site.start("web", "");
+        site.ok("run -d --init --network own --name db box sleep 1000");
+        assert_eq!(site.endpoint("web")["source"], "lease");
+        assert_eq!(site.endpoint("db")["source"], "range");
+        assert_eq!(rows(&server, "web"), [site.address_of("web").0]);
+        assert_eq!(rows(&server, "db"), [""; 0]);
+        site.ok("stop -t 0 web");
+        eventually("the lease is given back", || server.rows().is_empty());
+        site.ok("rm -f web db");
+        site.ok("network rm lan own");
+        site.assert_nothing_left();
+    });
+}
+
+#[test]
+fn a_lease_is_given_back_when_its_container_is_removed_and_not_when_it_stops() {
+    on_engine("sid", "docker, leases, removed", |site| {
+        let server = serve_with(site, "--ipam-opt release=on_remove:1");
+        site.start("web", "");
+        let before = site.address_of("web");
+        site.ok("stop -t 0 web");
+        for _ in 0..5 {
+            site.home.nudge();
+        }
+        assert_eq!((server.rows().len(), server.count("DHCPRELEASE")), (1, 0));
+        site.ok("rm web");
+        eventually("it is given back", || {
+            site.home.nudge();
+            server.rows().is_empty()
+        });
+        site.start("web", "");
+        assert_eq!(site.address_of("web"), before);
     });
 }

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use crate::desired::engine_link_name;
 use crate::endpoint::{Endpoint, Home, Source, Stage};
 use crate::inventory::{Inventory, ListedNetwork};
-use crate::lease::Addressing;
+use crate::lease::{Addressing, LeaseOptions};
 use crate::link::{IpvlanMode, LinkKind, MacvlanMode};
 use crate::name::{IfName, NetworkName};
 use crate::network::{EngineNetwork, Network, NetworkError, Subnet, list};
@@ -119,6 +119,7 @@ impl ListedNetwork {
             kind,
             subnets: subnets.collect(),
             addressing: Addressing::default(),
+            leasing: LeaseOptions::default(),
             host_access,
             internal: self.internal,
             conflict: Profile::Off,

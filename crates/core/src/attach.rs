@@ -12,7 +12,7 @@ use crate::allocate::{AddressError, Known};
 use crate::endpoint::{Endpoint, Home, Source, Stage};
 use crate::identity::{Identity, Scope};
 use crate::inventory::keeps_its_own;
-use crate::lease::{Addressing, LeaseRecord};
+use crate::lease::{Addressing, LeaseRecord, Leased, Release};
 use crate::link::{LinkKind, MacvlanMode, Netns, Tag};
 use crate::name::{EndpointName, IfName, NetworkName};
 use crate::network::{Network, NetworkError, Subnet};
@@ -143,8 +143,8 @@ pub struct Wish<'a> {
     pub ips: &'a [IpAddr],
     /// The MAC asked for.
     pub mac: Option<Mac>,
-    /// The lease that it has got, where addresses are leased. Without one it is only seen whether all else fits.
-    pub lease: Option<&'a LeaseRecord>,
+    /// Its lease, where addresses are leased.
+    pub lease: Leased<'a>,
 }
 
 impl State {
@@ -155,7 +155,7 @@ impl State {
         netns: &Netns,
         inside: &View,
         known: &Known<'_>,
-        lease: Option<&LeaseRecord>,
+        lease: Leased<'_>,
         now: u64,
     ) -> Result<Endpoint, AttachError> {
         let network = self.usable_network(&spec.network, known.host)?;
@@ -171,10 +171,14 @@ impl State {
         }
         self.check_room(network, known.host)?;
         let wish = Wish { name: &spec.name, ips: &spec.ips, mac: spec.mac, lease };
-        let source = match network.addressing {
-            Addressing::Dhcp => Source::Lease,
-            Addressing::Range if spec.ips.is_empty() => Source::Range,
-            Addressing::Range => Source::Fixed,
+        let source = match (network.addressing, lease) {
+            (Addressing::Dhcp, Leased::NotYet | Leased::Got(_)) => Source::Lease,
+            _ if spec.ips.is_empty() => Source::Range,
+            _ => Source::Fixed,
+        };
+        let record = match lease {
+            Leased::Got(record) => Some(Box::new(record.clone())),
+            Leased::NotYet | Leased::Instead => None,
         };
         let endpoint = Endpoint {
             network: network.name.clone(),
@@ -182,7 +186,7 @@ impl State {
             addresses: self.choose_addresses(network, &wish, known)?,
             mac: self.choose_mac(network, &wish, known.host)?,
             source,
-            lease: lease.cloned().map(Box::new),
+            lease: record,
             lost: Vec::new(),
             default_route: spec.default_route,
             home: Home::Netns { netns: netns.clone(), ifname: spec.ifname.clone() },
@@ -276,18 +280,19 @@ impl State {
         known: &Known<'_>,
     ) -> Result<Vec<IpNet>, AttachError> {
         let mut chosen: BTreeMap<Family, IpNet> = BTreeMap::new();
-        let leased = |ip: &IpAddr| network.leases(Family::of(*ip));
-        if let Some(record) = wish.lease {
+        let instead = matches!(wish.lease, Leased::Instead);
+        let leased = |family: Family| network.leases(family) && !instead;
+        if let Leased::Got(record) = wish.lease {
             chosen.insert(Family::Ipv4, record.lease.address.into());
         }
-        for ip in wish.ips.iter().filter(|ip| !leased(ip)) {
+        for ip in wish.ips.iter().filter(|ip| !leased(Family::of(**ip))) {
             let subnet = self.check_address(network, Some(wish.name), *ip, known)?;
             if let Some(other) = chosen.insert(Family::of(*ip), with_prefix(*ip, &subnet.net)) {
                 return Err(AddressError::TwoOfFamily(other.addr(), *ip).into());
             }
         }
         for (family, subnets) in State::subnets_by_family(network) {
-            if chosen.contains_key(&family) || network.leases(family) {
+            if chosen.contains_key(&family) || leased(family) {
                 continue;
             }
             let (last, others) = subnets.split_last().expect("a family is listed because it has a subnet");
@@ -395,11 +400,24 @@ impl State {
         let identity = Identity {
             mac: kept.or(endpoint.mac),
             addresses: addresses.into_iter().collect(),
-            lease: endpoint.lease.clone().filter(|_| !endpoint.is_unnamed()),
+            lease: self.lease_to_remember(endpoint, before),
             last_used: now,
         };
         changes.push(Change::PutIdentity(scope, endpoint.name.clone(), identity));
         changes
+    }
+
+    /// The lease that a name asks for first when it comes back: that of its endpoint, or the one from before, if there was
+    /// no server to give it this time.
+    fn lease_to_remember(&self, endpoint: &Endpoint, before: Option<&Identity>) -> Option<Box<LeaseRecord>> {
+        let leases = self.network_of(endpoint).is_some_and(|network| network.leases(Family::Ipv4));
+        let record = match endpoint.source {
+            Source::Lease => endpoint.lease.clone(),
+            _ if leases => before?.lease.clone(),
+            _ => None,
+        };
+        // What is given back when the container stops is its endpoint's alone.
+        record.filter(|record| !endpoint.is_unnamed() && record.release != Release::OnStop)
     }
 }
 

@@ -126,6 +126,12 @@ impl Endpoint {
         Tag::Port(self.network.clone(), self.tag_name().clone())
     }
 
+    /// Its addresses that no server gave.
+    pub fn chosen_addresses(&self) -> impl Iterator<Item = IpAddr> {
+        let leased = self.lease.as_ref().map(|record| IpAddr::V4(record.lease.address.addr()));
+        self.addresses.iter().map(IpNet::addr).filter(move |ip| Some(*ip) != leased)
+    }
+
     /// The name under which its links were made.
     pub fn tag_name(&self) -> &EndpointName {
         self.tagged_as.as_ref().unwrap_or(&self.name)

@@ -1,20 +1,26 @@
 //! Leases: addresses that the LAN's DHCP server hands out, which Ashore keeps alive for as long as their endpoints need them.
 
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::Ipv4Addr;
 use std::str::FromStr;
 use std::time::Duration;
 
 use ashore_wire::Mac;
-use ashore_wire::dhcp4::{ClientId, Lease};
+use ashore_wire::dhcp4::{ClientId, Lease, Servers};
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use crate::identity::{Identity, Scope};
+use crate::inventory::Inventory;
 use crate::link::{IpvlanMode, LinkKind};
 use crate::name::EndpointName;
 use crate::network::{Network, Subnet};
 use crate::range::Range;
-use crate::state::State;
+use crate::state::{Change, State};
 
 /// Where a network's IPv4 addresses come from.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Addressing {
     /// Ashore chooses them from the network's ranges.
@@ -44,6 +50,126 @@ impl FromStr for Addressing {
     }
 }
 
+/// How a network's addresses are leased.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LeaseOptions {
+    /// What becomes of a lease whose container has gone.
+    pub release: Release,
+    /// What does where no server gives an address.
+    pub fallback: Fallback,
+    /// Whose answers count.
+    pub servers: Servers,
+}
+
+impl LeaseOptions {
+    /// Whether it is the default, which is not written down.
+    pub(crate) fn is_plain(&self) -> bool {
+        *self == LeaseOptions::default()
+    }
+}
+
+/// When a lease is given back to its server. It never is because a daemon ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub enum Release {
+    /// Never: it runs out. `ashore forget` gives it back all the same.
+    Never,
+    /// When its container stops or is detached.
+    OnStop,
+    /// When its container has been gone for some seconds, and not only stopped.
+    OnRemove(u32),
+}
+
+impl Release {
+    /// An hour: long enough for `docker rm` and `docker run` with a new image between, and no router's pool is so small.
+    const AFTER: u32 = 3600;
+
+    /// Whether it is the default, which is not written down.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+    pub(crate) fn is_default(&self) -> bool {
+        *self == Release::default()
+    }
+}
+
+impl Default for Release {
+    fn default() -> Self {
+        Release::OnRemove(Release::AFTER)
+    }
+}
+
+impl fmt::Display for Release {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Release::Never => f.write_str("never"),
+            Release::OnStop => f.write_str("on_stop"),
+            Release::OnRemove(after) => write!(f, "on_remove:{after}"),
+        }
+    }
+}
+
+impl From<Release> for String {
+    fn from(release: Release) -> String {
+        release.to_string()
+    }
+}
+
+impl FromStr for Release {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match (text, text.strip_prefix("on_remove:").map(str::parse)) {
+            ("never", _) => Ok(Release::Never),
+            ("on_stop", _) => Ok(Release::OnStop),
+            ("on_remove", _) => Ok(Release::default()),
+            (_, Some(Ok(seconds))) => Ok(Release::OnRemove(seconds)),
+            _ => Err(format!("`{text}` is none of never, on_stop, on_remove and on_remove:SECONDS")),
+        }
+    }
+}
+
+impl TryFrom<String> for Release {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+/// What does where no server gives an address.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Fallback {
+    /// Nothing: the attach is refused.
+    #[default]
+    None,
+    /// An address of the network's range, until the container starts again.
+    Range,
+}
+
+impl FromStr for Fallback {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "none" => Ok(Fallback::None),
+            "range" => Ok(Fallback::Range),
+            _ => Err(format!("`{text}` is neither none nor range")),
+        }
+    }
+}
+
+/// What became of an endpoint's lease, where its network's addresses are leased.
+#[derive(Debug, Clone, Copy)]
+pub enum Leased<'a> {
+    /// It is still to be asked for: it is only seen whether all else fits.
+    NotYet,
+    /// It was got.
+    Got(&'a LeaseRecord),
+    /// No server gave one, and an address of the range does.
+    Instead,
+}
+
 /// Why a network's addresses cannot be leased.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum LeaseError {
@@ -53,6 +179,18 @@ pub enum LeaseError {
     /// There is a range, and it is the server that chooses.
     #[error("with --dhcp the LAN's server chooses among its own addresses, and not in {0}")]
     Range(Range),
+    /// There is no range to fall back on.
+    #[error("there is no range in {0} to fall back on where no DHCP server answers")]
+    NoRange(IpNet),
+    /// How to lease is said, and that nothing is leased.
+    #[error("{0} is for addresses of a DHCP server, and this network has its own")]
+    NotLeasing(&'static str),
+    /// That is no machine's address.
+    #[error("{0} is no DHCP server's address")]
+    NoServer(Ipv4Addr),
+    /// A server's answers are to count, and not.
+    #[error("the answers of {0} are both to count and not to")]
+    Both(Ipv4Addr),
 }
 
 impl LeaseError {
@@ -60,24 +198,49 @@ impl LeaseError {
     pub fn hint(&self) -> &'static str {
         match self {
             LeaseError::Unheard(_) => "use --kind macvlan or ipvlan:l2, or leave --dhcp away",
-            LeaseError::Range(_) => "leave one of the two away",
+            LeaseError::Range(_) => "leave one of the two away, or say --fallback range",
+            LeaseError::NoRange(_) => "name one that the server does not hand out, with --ip-range",
+            LeaseError::NotLeasing(_) => "say --dhcp too (Docker: --ipam-opt addressing=dhcp)",
+            LeaseError::NoServer(_) => "`ashore pool-check` shows the servers there are",
+            LeaseError::Both(_) => "name it with one of --dhcp-allow and --dhcp-deny",
         }
     }
 }
 
 impl Network {
-    /// Checks that addresses can be leased where they are to be.
+    /// Checks that addresses can be leased where they are to be, and as they are to be.
     pub(crate) fn check_addressing(&self) -> Result<(), LeaseError> {
+        let LeaseOptions { release, fallback, servers } = &self.leasing;
         if self.addressing == Addressing::Range {
-            return Ok(());
+            let said = [
+                ("--release", !release.is_default()),
+                ("--fallback", *fallback != Fallback::None),
+                ("--dhcp-allow", !servers.allow.is_empty()),
+                ("--dhcp-deny", !servers.deny.is_empty()),
+            ];
+            let option = said.iter().find_map(|(option, said)| said.then_some(*option));
+            return option.map_or(Ok(()), |option| Err(LeaseError::NotLeasing(option)));
         }
         if matches!(self.kind, LinkKind::Ipvlan(IpvlanMode::L3 | IpvlanMode::L3s)) {
             return Err(LeaseError::Unheard(self.kind));
         }
+        let nobodys = |ip: &&Ipv4Addr| ip.is_unspecified() || ip.is_multicast() || ip.is_broadcast();
+        if let Some(ip) = servers.allow.iter().chain(&servers.deny).find(nobodys) {
+            return Err(LeaseError::NoServer(*ip));
+        }
+        if let Some(ip) = servers.allow.iter().find(|ip| servers.deny.contains(ip)) {
+            return Err(LeaseError::Both(*ip));
+        }
         // The whole subnet is as good as no range.
         let part = |subnet: &Subnet| subnet.range.filter(|range| *range != Range::of_net(&subnet.net));
-        let mut v4 = self.subnets.iter().filter(|subnet| subnet.net.addr().is_ipv4());
-        v4.find_map(part).map_or(Ok(()), |range| Err(LeaseError::Range(range)))
+        for subnet in self.subnets.iter().filter(|subnet| subnet.net.addr().is_ipv4()) {
+            match (part(subnet), fallback) {
+                (Some(range), Fallback::None) => return Err(LeaseError::Range(range)),
+                (None, Fallback::Range) => return Err(LeaseError::NoRange(subnet.net)),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 }
 
@@ -96,6 +259,36 @@ impl State {
         let mut derived = (0..=u8::MAX).map(|attempt| self.seed.client_id(&scope, name, attempt));
         derived.find(|id| !taken.contains(&id)).unwrap_or_else(|| self.seed.client_id(&scope, name, 0))
     }
+
+    /// Names that are remembered with a lease and whose containers are gone, with the seconds after which theirs is to be given
+    /// back. A container of an engine's that has stopped is not gone, and while no list tells, none is.
+    pub fn gone_with_lease(
+        &self,
+        inventory: Option<&Inventory>,
+    ) -> impl Iterator<Item = (&(Scope, EndpointName), u32)> {
+        let attached: BTreeSet<(Scope, &EndpointName)> = self
+            .endpoints
+            .values()
+            .filter_map(|endpoint| Some((State::scope(self.network_of(endpoint)?), &endpoint.name)))
+            .collect();
+        self.identities.iter().filter_map(move |(key, identity)| {
+            let Release::OnRemove(after) = identity.lease.as_ref()?.release else { return None };
+            let (scope, name) = key;
+            let mut of_engines =
+                self.networks.values().filter(|network| network.engine.is_some()).map(State::scope);
+            let stopped = match inventory {
+                Some(listed) => listed.containers.iter().any(|container| container.name == *name),
+                None => of_engines.any(|of| of == *scope),
+            };
+            (!stopped && !attached.contains(&(scope.clone(), name))).then_some((key, after))
+        })
+    }
+
+    /// A lease is given back: its name remembers the address, and would like it again.
+    pub fn without_lease(&self, (scope, name): &(Scope, EndpointName)) -> Option<Change> {
+        let identity = self.identities.get(&(scope.clone(), name.clone()))?;
+        Some(Change::PutIdentity(scope.clone(), name.clone(), Identity { lease: None, ..identity.clone() }))
+    }
 }
 
 /// A lease, and since when it runs by the time of day.
@@ -110,6 +303,9 @@ pub struct LeaseRecord {
     pub id: ClientId,
     /// The MAC that it was asked for with.
     pub mac: Mac,
+    /// When it is given back.
+    #[serde(default, skip_serializing_if = "Release::is_default")]
+    pub release: Release,
 }
 
 impl LeaseRecord {

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::endpoint::Endpoint;
-use crate::lease::Addressing;
+use crate::lease::{Addressing, Fallback, LeaseOptions};
 use crate::link::{IpvlanMode, LinkKind, MacvlanMode, PortOption, Tag};
 use crate::name::{IfName, NetworkName};
 use crate::observed::{Link, ObservedKind, View};
@@ -46,6 +46,9 @@ pub struct Network {
     /// Where its IPv4 addresses come from.
     #[serde(default, skip_serializing_if = "Addressing::is_range")]
     pub addressing: Addressing,
+    /// How they are leased, where they are.
+    #[serde(default, skip_serializing_if = "LeaseOptions::is_plain")]
+    pub leasing: LeaseOptions,
     /// Whether host and containers reach each other.
     pub host_access: bool,
     /// No default route for endpoints.
@@ -160,14 +163,29 @@ impl Network {
         endpoint.addresses.iter().filter_map(gateway).filter(move |_| wanted)
     }
 
-    /// The subnets out of which Ashore itself hands out addresses.
+    /// The subnets out of which Ashore itself hands out addresses, if only for want of a DHCP server.
     pub fn handed_out(&self) -> impl Iterator<Item = &Subnet> {
-        self.subnets.iter().filter(|subnet| !self.leases(Family::of(subnet.net.addr())))
+        let fallback = self.leasing.fallback == Fallback::Range;
+        self.subnets.iter().filter(move |subnet| fallback || !self.leases(Family::of(subnet.net.addr())))
     }
 
     /// Whether addresses of a family come from the LAN's DHCP server.
     pub fn leases(&self, family: Family) -> bool {
         self.addressing == Addressing::Dhcp && family == Family::Ipv4
+    }
+
+    /// How a subnet's addresses come about, for people.
+    pub fn source_of(&self, subnet: &Subnet) -> String {
+        let range = match subnet.range {
+            Some(range) if subnet.chosen => format!("{range} (chosen)"),
+            Some(range) => range.to_string(),
+            None => "all".to_owned(),
+        };
+        match (self.leases(Family::of(subnet.net.addr())), self.leasing.fallback) {
+            (false, _) => range,
+            (true, Fallback::None) => "by DHCP".to_owned(),
+            (true, Fallback::Range) => format!("by DHCP, or {range}"),
+        }
     }
 
     /// The interface that must be there, and up, for the network to be on its LAN: the parent, or what Ashore makes it on.
@@ -247,6 +265,7 @@ impl NetworkSpec {
             kind,
             subnets,
             addressing: self.addressing,
+            leasing: self.leasing.clone(),
             host_access: self.host_access.unwrap_or(!kind.hides_from_host()),
             internal: self.internal,
             conflict: self.conflict,

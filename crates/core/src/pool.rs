@@ -7,7 +7,7 @@ use std::str::FromStr;
 use ipnet::{IpNet, Ipv4Net};
 use serde::{Deserialize, Serialize};
 
-use crate::lease::Addressing;
+use crate::lease::{Addressing, LeaseOptions};
 use crate::name::IfName;
 use crate::network::{Network, Subnet};
 use crate::range::Range;
@@ -18,8 +18,12 @@ use crate::state::{Change, State};
 /// host has a route into, which is what the LAN is, and makes one exception (libnetwork, `types.IsIPNetValid`).
 pub const UNTOLD: IpNet = IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0));
 
+/// What the text of a pool ends with whose addresses are leased.
+const LEASED: &str = ",dhcp";
+
 /// What a pool is, which is also its id: an engine that opens it again after its own restart gets the same one, and no
-/// restart of the daemon can make an id unknown. As text, `192.168.88.0/24,192.168.88.192/27`.
+/// restart of the daemon can make an id unknown. As text, `192.168.88.0/24,192.168.88.192/27`, and with `,dhcp` at the end if
+/// its addresses are leased.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct PoolKey {
@@ -27,6 +31,8 @@ pub struct PoolKey {
     pub net: IpNet,
     /// What is handed out of it; the whole subnet without one.
     pub range: Option<Range>,
+    /// Where addresses come from: networks may share the LAN's whole subnet, and an engine asks for an address of a pool.
+    pub addressing: Addressing,
 }
 
 /// An open pool that waits for its network.
@@ -41,18 +47,23 @@ pub struct Pool {
     /// The parent, where it was named with the pool.
     #[serde(default)]
     pub parent: Option<IfName>,
-    /// Where the network's addresses come from.
-    #[serde(default, skip_serializing_if = "Addressing::is_range")]
-    pub addressing: Addressing,
+    /// How its addresses are leased, where they are.
+    #[serde(default, skip_serializing_if = "LeaseOptions::is_plain")]
+    pub leasing: LeaseOptions,
     /// Whether the range was Ashore's choice.
     #[serde(default)]
     pub chosen: bool,
 }
 
 impl PoolKey {
-    /// Whether a network's subnet was made of this pool.
-    pub fn is_of(&self, subnet: &Subnet) -> bool {
-        subnet.net == self.net && subnet.range == self.range
+    /// A pool of a network's.
+    pub fn of(network: &Network, subnet: &Subnet) -> Self {
+        PoolKey { net: subnet.net, range: subnet.range, addressing: network.addressing }
+    }
+
+    /// The subnet of a network that was made of this pool.
+    pub fn find_in<'a>(&self, network: &'a Network) -> Option<&'a Subnet> {
+        network.subnets.iter().find(|subnet| PoolKey::of(network, subnet) == *self)
     }
 }
 
@@ -61,17 +72,14 @@ impl State {
     pub fn opened(&self, key: PoolKey, wish: &PoolWish, chosen: bool) -> Change {
         let reserved = self.pools.get(&key).map_or_else(Vec::new, |pool| pool.reserved.clone());
         let opened = self.pools.values().map(|pool| pool.opened).max().unwrap_or(0) + 1;
-        let (parent, addressing) = (wish.parent.clone(), wish.addressing);
-        Change::PutPool(Pool { key, opened, reserved, parent, addressing, chosen })
+        let (parent, leasing) = (wish.parent.clone(), wish.leasing.clone());
+        Change::PutPool(Pool { key, opened, reserved, parent, leasing, chosen })
     }
 
     /// The networks that were made of a pool, with the subnet in question. More than one where they share the LAN's
     /// whole subnet.
     pub fn networks_of<'a>(&'a self, key: &'a PoolKey) -> impl Iterator<Item = (&'a Network, &'a Subnet)> {
-        self.networks.values().filter_map(move |network| {
-            let subnet = network.subnets.iter().find(|subnet| key.is_of(subnet))?;
-            Some((network, subnet))
-        })
+        self.networks.values().filter_map(move |network| Some((network, key.find_in(network)?)))
     }
 
     /// The pools of engines' networks whose range was Ashore's choice, and their parents.
@@ -79,11 +87,7 @@ impl State {
         let engines = self.networks.values().filter(|network| network.engine.is_some());
         let subnets = engines.flat_map(|network| network.subnets.iter().map(move |subnet| (network, subnet)));
         let chosen = subnets.filter(|(_, subnet)| subnet.chosen);
-        chosen
-            .map(|(network, subnet)| {
-                (PoolKey { net: subnet.net, range: subnet.range }, network.parent.clone())
-            })
-            .collect()
+        chosen.map(|(network, subnet)| (PoolKey::of(network, subnet), network.parent.clone())).collect()
     }
 
     /// The pool that a new network's subnet is made of. The engine does not say which; it opened it just before.
@@ -101,9 +105,13 @@ impl State {
 
 impl fmt::Display for PoolKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.range {
-            None => write!(f, "{}", self.net),
-            Some(range) => write!(f, "{},{range}", self.net),
+        write!(f, "{}", self.net)?;
+        if let Some(range) = self.range {
+            write!(f, ",{range}")?;
+        }
+        match self.addressing {
+            Addressing::Range => Ok(()),
+            Addressing::Dhcp => f.write_str(LEASED),
         }
     }
 }
@@ -112,14 +120,18 @@ impl FromStr for PoolKey {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (net, range) = match text.split_once(',') {
-            None => (text, None),
+        let (parts, addressing) = match text.strip_suffix(LEASED) {
+            None => (text, Addressing::Range),
+            Some(parts) => (parts, Addressing::Dhcp),
+        };
+        let (net, range) = match parts.split_once(',') {
+            None => (parts, None),
             Some((net, range)) => (net, Some(range)),
         };
         let range =
             range.map(str::parse).transpose().map_err(|error| format!("{text:?} is no pool: {error}"))?;
         let net = net.parse().map_err(|_| format!("{text:?} is no pool: it begins with no subnet"))?;
-        Ok(PoolKey { net, range })
+        Ok(PoolKey { net, range, addressing })
     }
 }
 
@@ -134,5 +146,26 @@ impl TryFrom<String> for PoolKey {
 
     fn try_from(text: String) -> Result<Self, String> {
         text.parse()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pool_reads_as_it_is_written() {
+        for text in [
+            "192.168.88.0/24",
+            "192.168.88.0/24,192.168.88.192/27",
+            "192.168.88.0/24,dhcp",
+            "192.168.88.0/24,192.168.88.192/27,dhcp",
+            "fd88::/64",
+        ] {
+            assert_eq!(text.parse::<PoolKey>().map(|key| key.to_string()), Ok(text.to_owned()));
+        }
+        for text in ["", ",dhcp", "192.168.88.0/24,lease", "dhcp"] {
+            assert!(text.parse::<PoolKey>().is_err(), "{text}");
+        }
     }
 }

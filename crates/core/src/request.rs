@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::bridge::{Direction, Move};
 use crate::endpoint::{Source, Stage};
 use crate::inventory::{Inventory, Misplaced};
-use crate::lease::{Addressing, LeaseRecord};
+use crate::lease::{Addressing, LeaseOptions, LeaseRecord};
 use crate::link::{LinkKind, PortOption};
 use crate::name::{EndpointName, IfName, NetworkName};
 use crate::network::{EngineNetwork, Network};
@@ -196,6 +196,9 @@ pub struct PoolWish {
     /// Where its addresses come from.
     #[serde(default)]
     pub addressing: Addressing,
+    /// How they are leased, where they are.
+    #[serde(default)]
+    pub leasing: LeaseOptions,
 }
 
 /// An engine's wish for an address.
@@ -241,6 +244,9 @@ pub struct Owner {
     pub network_name: Option<String>,
     /// The container's name.
     pub name: Option<EndpointName>,
+    /// The MAC that its user chose.
+    #[serde(default)]
+    pub mac: Option<Mac>,
 }
 
 /// A network to be made.
@@ -278,6 +284,9 @@ pub struct NetworkSpec {
     /// Where IPv4 addresses come from.
     #[serde(default)]
     pub addressing: Addressing,
+    /// How they are leased, where they are.
+    #[serde(default)]
+    pub leasing: LeaseOptions,
     /// Whether host and containers reach each other; without a word, wherever the link kind allows it.
     #[serde(default)]
     pub host_access: Option<bool>,

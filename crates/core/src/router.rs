@@ -11,7 +11,7 @@ use ashore_wire::conflict::Profile;
 use ipnet::IpNet;
 use serde::Serialize;
 
-use crate::lease::Addressing;
+use crate::lease::{Addressing, LeaseOptions};
 use crate::name::{IfName, NetworkName, PortName};
 use crate::network::{Network, NetworkError, Subnet, is_link_local};
 use crate::range::Range;
@@ -295,6 +295,7 @@ impl RouterPlan {
             gateways,
             aux: Vec::new(),
             addressing: Addressing::default(),
+            leasing: LeaseOptions::default(),
             host_access: None,
             internal: false,
             conflict: Profile::default(),

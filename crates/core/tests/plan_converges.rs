@@ -10,6 +10,7 @@ use ashore_core::allocate::Known;
 use ashore_core::desired::desired;
 use ashore_core::endpoint::{Endpoint, Stage};
 use ashore_core::identity::Seed;
+use ashore_core::lease::Leased;
 use ashore_core::link::{Netns, Tag};
 use ashore_core::plan::plan;
 use ashore_core::request::{AttachSpec, NetworkSpec};
@@ -204,7 +205,7 @@ impl World {
         let (spec, on_lan, held) = (attach_spec(network, name), BTreeMap::new(), BTreeSet::new());
         let known = Known { host: &self.model.observed.host, on_lan: &on_lan, held: &held };
         let inside = &self.model.observed.netns[&netns];
-        let Ok(endpoint) = self.state.draft(&spec, &netns, inside, &known, None, self.now) else {
+        let Ok(endpoint) = self.state.draft(&spec, &netns, inside, &known, Leased::NotYet, self.now) else {
             return false;
         };
         self.commit(vec![Change::PutEndpoint(endpoint.clone())]);

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use ashore_core::lease::Addressing;
+use ashore_core::lease::{Addressing, LeaseOptions};
 use ashore_core::link::PortOption;
 use ashore_core::network::Network;
 use ashore_core::request::{NetworkSpec, Reply, Request};
 use ashore_core::step::Family;
+use ashore_wire::dhcp4::Servers;
 
 use super::table;
 use crate::cli::{ClientArgs, NetworkCommand, NetworkCreateArgs, PortArgs};
@@ -38,6 +39,11 @@ pub(super) fn create_request(args: NetworkCreateArgs) -> Request {
         gateways: args.gateways,
         aux: args.aux,
         addressing: if args.dhcp { Addressing::Dhcp } else { Addressing::Range },
+        leasing: LeaseOptions {
+            release: args.leasing.release,
+            fallback: args.leasing.fallback,
+            servers: Servers { allow: args.leasing.allow, deny: args.leasing.deny },
+        },
         host_access: args.host_access,
         internal: args.internal,
         conflict: args.conflict,
@@ -71,7 +77,8 @@ fn create(args: NetworkCreateArgs) -> Result<(), Failure> {
                 let gateway = subnet.gateway.map_or_else(String::new, |ip| format!(" by the router {ip}"));
                 if network.leases(Family::of(subnet.net.addr())) {
                     say!("  found {}{gateway}, whose DHCP server hands out the addresses", subnet.net);
-                } else {
+                }
+                if network.handed_out().any(|handed_out| handed_out == subnet) {
                     say!("  found {}{gateway}, and chose the range {}", subnet.net, subnet.pool());
                 }
             }
@@ -106,13 +113,7 @@ fn row(network: &Network) -> Vec<String> {
         network.parent.to_string(),
         network.kind.to_string(),
         table::joined(network.subnets.iter().map(|subnet| subnet.net)),
-        table::joined(network.subnets.iter().map(|subnet| {
-            if network.leases(Family::of(subnet.net.addr())) {
-                "by DHCP".to_owned()
-            } else {
-                subnet.pool().to_string()
-            }
-        })),
+        table::joined(network.subnets.iter().map(|subnet| network.source_of(subnet))),
         table::joined(network.subnets.iter().filter_map(|subnet| subnet.gateway)),
         access.to_owned(),
     ]

@@ -2,7 +2,6 @@
 
 use ashore_core::endpoint::{Source, Stage};
 use ashore_core::request::{EndpointReport, NetworkReport, Reply, Request, Status};
-use ashore_core::step::Family;
 
 use super::table;
 use crate::cli::ClientArgs;
@@ -44,12 +43,7 @@ fn network_row(report: &NetworkReport) -> Vec<String> {
         network.parent.to_string(),
         network.kind.to_string(),
         table::joined(network.subnets.iter().map(|subnet| subnet.net)),
-        table::joined(network.subnets.iter().map(|subnet| match subnet.range {
-            None if network.leases(Family::of(subnet.net.addr())) => "by DHCP".to_owned(),
-            Some(range) if subnet.chosen => format!("{range} (chosen)"),
-            Some(range) => range.to_string(),
-            None => "all".to_owned(),
-        })),
+        table::joined(network.subnets.iter().map(|subnet| network.source_of(subnet))),
         table::joined(report.free.values()),
         report.shim.as_ref().map_or("-".into(), ToString::to_string),
         report.endpoints.to_string(),

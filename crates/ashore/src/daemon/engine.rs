@@ -49,6 +49,7 @@ mod staged;
 mod status;
 
 use inventory::Missing;
+use leases::Departed;
 
 /// Owner of state, kernel and conflict detection.
 pub(crate) struct Engine {
@@ -85,6 +86,8 @@ struct Inner {
     inventory: Option<Inventory>,
     /// What its lists lack.
     missing: Missing,
+    /// Since when names are gone whose leases are to be given back.
+    departed: Departed,
     /// Whom the next request on a network of an engine's is for, and until when that is to be expected.
     expected: BTreeMap<String, (EndpointName, Instant)>,
 }
@@ -109,6 +112,7 @@ impl Engine {
             stopped: None,
             inventory: None,
             missing: Missing::default(),
+            departed: Departed::default(),
             expected: BTreeMap::new(),
         };
         // An engine may be in the middle of its start, in which the last daemon was killed.

@@ -154,10 +154,14 @@ impl From<NoLease> for Refusal {
             NoLease::Silent { .. } => {
                 "see whether the router's DHCP server is on and has addresses left; a network without --dhcp needs none"
             }
+            NoLease::Unheeded { .. } => {
+                "see whether the router's DHCP server is on; which servers count was said with --dhcp-allow and --dhcp-deny"
+            }
             NoLease::Taken { .. } => {
                 "give that machine another address, or take it out of the router's pool; then ask again"
             }
             NoLease::Busy(_) => "ask again in a few seconds",
+            NoLease::Refused(refusal) => return refusal.clone(),
         };
         refusal(RefusalKind::Kernel, &error, Some(hint.to_owned()))
     }

@@ -90,6 +90,16 @@ impl Home {
         serde_json::from_str(&self.ok("status --json")).unwrap()
     }
 
+    /// Changes something on the host, so that the daemon looks at it, which it does every minute otherwise.
+    pub fn nudge(&self) {
+        let elsewhere = "192.168.77.1/32".parse().unwrap();
+        let settle = || std::thread::sleep(Duration::from_millis(300));
+        self.nas.add_address("eth0", elsewhere).unwrap();
+        settle();
+        self.nas.del_address("eth0", elsewhere).unwrap();
+        settle();
+    }
+
     /// Makes the network that most tests use.
     pub fn create_lan(&self) {
         self.ok("network create lan --parent eth0 --subnet 192.168.88.0/24 --ip-range 192.168.88.192/27 --gateway 192.168.88.1");

@@ -1,7 +1,7 @@
 use super::*;
 use crate::endpoint::{Endpoint, Home, Source, Stage};
 use crate::identity::{Identity, Scope};
-use crate::lease::Addressing;
+use crate::lease::{Addressing, LeaseOptions};
 use crate::link::LinkKind;
 use crate::network::{Network, Subnet};
 use crate::vlan::Vlan;
@@ -32,6 +32,7 @@ fn changes() -> Vec<Change> {
         kind: LinkKind::default(),
         subnets: vec![subnet],
         addressing: Addressing::default(),
+        leasing: LeaseOptions::default(),
         host_access: true,
         internal: false,
         conflict: ashore_wire::conflict::Profile::Quick,

@@ -127,7 +127,7 @@ impl Name {
 }
 
 /// Whose answers count.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Servers {
     /// These alone; all if there are none.
     pub allow: Vec<Ipv4Addr>,
@@ -136,7 +136,8 @@ pub struct Servers {
 }
 
 impl Servers {
-    pub(super) fn accept(&self, server: Ipv4Addr) -> bool {
+    /// Whether a server's do.
+    pub fn accept(&self, server: Ipv4Addr) -> bool {
         (self.allow.is_empty() || self.allow.contains(&server)) && !self.deny.contains(&server)
     }
 }

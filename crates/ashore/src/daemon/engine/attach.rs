@@ -6,18 +6,17 @@ use ashore_core::allocate::Known;
 use ashore_core::attach::AttachError;
 use ashore_core::desired::{desired, shim_name};
 use ashore_core::endpoint::{Endpoint, Stage};
-use ashore_core::lease::Addressing;
+use ashore_core::lease::{Addressing, Leased};
 use ashore_core::link::{Netns, Place, Tag};
 use ashore_core::network::Network;
 use ashore_core::observed::Observed;
 use ashore_core::plan::plan;
 use ashore_core::request::{AttachSpec, EndpointReport, Refusal, RefusalKind, Reply};
 use ashore_core::state::Change;
-use ashore_core::step::{Family, Step};
+use ashore_core::step::Step;
 use ashore_core::{EndpointName, IfName, NetworkName};
 use ashore_kernel::{Namespace, OnError};
 use ashore_wire::conflict::Profile;
-use ipnet::IpNet;
 
 use super::leases::as_v4;
 use super::{Engine, Inner, Locked, is_gone, now};
@@ -31,6 +30,14 @@ struct Reserved<'a> {
     observed: Observed,
     endpoint: Endpoint,
     lease: Option<Acquired<'a>>,
+}
+
+/// How far a lease is that an attach wants.
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it is given on whole")]
+enum Asked<'a> {
+    Not,
+    Got(Acquired<'a>),
+    InVain,
 }
 
 impl Engine {
@@ -89,7 +96,7 @@ impl Engine {
         netns: &Netns,
         shim: &mut Option<IfName>,
     ) -> Result<Reserved<'a>, Refusal> {
-        let mut lease: Option<Acquired<'a>> = None;
+        let mut asked = Asked::Not;
         loop {
             let observed = inner.observe(std::slice::from_ref(netns))?;
             let Some(inside) = observed.netns.get(netns) else {
@@ -97,8 +104,12 @@ impl Engine {
             };
             let on_lan = self.lan.on_lan();
             let known = Known { host: &observed.host, on_lan: &on_lan, held: &inner.held };
-            let record = lease.as_ref().map(Acquired::record);
-            let draft = inner.state().draft(spec, netns, inside, &known, record, now());
+            let leased = match &asked {
+                Asked::Not => Leased::NotYet,
+                Asked::Got(lease) => Leased::Got(lease.record()),
+                Asked::InVain => Leased::Instead,
+            };
+            let draft = inner.state().draft(spec, netns, inside, &known, leased, now());
             let endpoint = draft.map_err(|error| refusal::attach(&error))?;
             let network =
                 inner.state().network_of(&endpoint).expect("a draft is made on a network of the state");
@@ -110,14 +121,18 @@ impl Engine {
                 *shim = Some(network.parent);
                 continue;
             }
-            if network.addressing == Addressing::Dhcp && lease.is_none() {
+            if network.addressing == Addressing::Dhcp && matches!(asked, Asked::Not) {
                 let wish = spec.ips.iter().copied().find_map(as_v4);
                 let (again, acquired) = self.acquire(inner, &network, &endpoint, wish, &observed.host)?;
-                (inner, lease) = (again, Some(acquired));
+                (inner, asked) = (again, acquired.map_or(Asked::InVain, Asked::Got));
                 continue;
             }
-            let unclear = self.unclear(&network, &endpoint.addresses);
+            let unclear = self.unclear(&network, endpoint.chosen_addresses());
             if unclear.is_empty() {
+                let lease = match asked {
+                    Asked::Got(lease) => Some(lease),
+                    Asked::Not | Asked::InVain => None,
+                };
                 return Ok(Reserved { inner, observed, endpoint, lease });
             }
             inner = self.probe(inner, &network, &unclear)?;
@@ -177,14 +192,16 @@ impl Engine {
     }
 
     /// The addresses that nobody has looked for on the LAN lately.
-    pub(super) fn unclear(&self, network: &Network, addresses: &[IpNet]) -> Vec<IpAddr> {
+    pub(super) fn unclear(
+        &self,
+        network: &Network,
+        addresses: impl IntoIterator<Item = IpAddr>,
+    ) -> Vec<IpAddr> {
         if network.conflict == Profile::Off {
             return Vec::new();
         }
-        // What a server handed out was looked for then.
-        let leased = |net: &&IpNet| network.leases(Family::of(net.addr()));
         let unclear = |ip: &IpAddr| !self.lan.is_clear(&network.parent, *ip, network.conflict);
-        addresses.iter().filter(|net| !leased(net)).map(IpNet::addr).filter(unclear).collect()
+        addresses.into_iter().filter(unclear).collect()
     }
 
     /// Looks for addresses on the LAN with the lock let go, while nobody else can take them.

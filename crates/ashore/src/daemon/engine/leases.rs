@@ -1,16 +1,18 @@
 //! Leases: got for an endpoint that is about to be, and followed for as long as it is there.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::mpsc::Receiver;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ashore_core::allocate::AddressError;
 use ashore_core::attach::Wish;
 use ashore_core::endpoint::{Endpoint, Source, Stage};
-use ashore_core::lease::LeaseRecord;
+use ashore_core::identity::Scope;
+use ashore_core::lease::{Fallback, LeaseRecord, Leased};
 use ashore_core::network::Network;
 use ashore_core::observed::View;
-use ashore_core::request::{Refusal, Reply, Reservation};
+use ashore_core::request::{Refusal, Reservation};
 use ashore_core::state::{Change, EndpointKey};
 use ashore_core::{EndpointName, IfName};
 use ashore_wire::conflict::Profile;
@@ -24,9 +26,12 @@ use crate::daemon::{random, refusal};
 /// How long somebody waits for a lease: DISCOVERs after 0 and 4 s, a server that pings for 3 s before it offers, and a pause of
 /// 10 s after an address that turned out to be another's.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// The same where an address of the range does instead: two DISCOVERs, and a server that pings.
+const PATIENCE_WITH_FALLBACK: Duration = Duration::from_secs(8);
 
 impl Engine {
-    /// Gets a lease for an endpoint to be, with the lock let go.
+    /// Gets a lease for an endpoint to be, with the lock let go. Without one, where no server gives any, an address of the
+    /// network's range does instead.
     pub(super) fn acquire<'a>(
         &'a self,
         inner: Locked<'a>,
@@ -34,20 +39,32 @@ impl Engine {
         endpoint: &Endpoint,
         wish: Option<Ipv4Addr>,
         host: &View,
-    ) -> Result<(Locked<'a>, Acquired<'a>), Refusal> {
+    ) -> Result<(Locked<'a>, Option<Acquired<'a>>), Refusal> {
         let wanted = Wanted::of_draft(inner.state(), network, endpoint, wish, host);
         let wanted = wanted.ok_or_else(|| refusal::no_mac(&network.parent))?;
         self.lan.follow(inner.state(), host);
         drop(inner);
         let is_free = |ip| self.is_free(network, &wanted.key, ip);
-        let acquired = self.lan.acquire(wanted.clone(), PATIENCE, is_free)?;
+        let fallback = network.leasing.fallback == Fallback::Range;
+        let patience = if fallback { PATIENCE_WITH_FALLBACK } else { PATIENCE };
+        let acquired = match self.lan.acquire(wanted.clone(), patience, is_free) {
+            Ok(acquired) => acquired,
+            Err(error @ (NoLease::Silent { .. } | NoLease::Unheeded { .. } | NoLease::Taken { .. }))
+                if fallback =>
+            {
+                let name = &wanted.key.1;
+                tracing::warn!(network = network.label(), %name, "{error}; it gets one of the range instead");
+                return Ok((self.lock(), None));
+            }
+            Err(error) => return Err(error.into()),
+        };
         let got = acquired.record().lease.address.addr();
         let inner = self.lock();
         if inner.another(&wanted.key, got.into()).is_some() {
             return Err(NoLease::Taken { parent: wanted.parent, ip: got }.into());
         }
         match wish.filter(|wish| *wish != got) {
-            None => Ok((inner, acquired)),
+            None => Ok((inner, Some(acquired))),
             Some(ip) => {
                 let (got, mac) = (got.into(), wanted.mac);
                 Err(refusal::attach(&AddressError::NotLeased { ip: ip.into(), got, mac }.into()))
@@ -55,15 +72,15 @@ impl Engine {
         }
     }
 
-    /// Reserves an address of the LAN's DHCP server for a container of an engine's.
-    pub(super) fn reserve_lease(
-        &self,
-        inner: Locked<'_>,
+    /// Reserves an address of the LAN's DHCP server for a container of an engine's; none, as for [`Engine::acquire`].
+    pub(super) fn reserve_lease<'a>(
+        &'a self,
+        inner: Locked<'a>,
         wish: &Reservation,
         network: &Network,
         name: Option<EndpointName>,
         shim: &mut Option<IfName>,
-    ) -> Result<Reply, Refusal> {
+    ) -> Result<(Locked<'a>, Option<IpNet>), Refusal> {
         // A server knows a container whose name is not known by an identity of its own.
         let nobody =
             || format!("unnamed-{:08x}", random() as u32).parse().expect("letters and digits are a name");
@@ -75,7 +92,8 @@ impl Engine {
             if inner.brings_parent(network, &observed)? {
                 continue;
             }
-            let mac = Wish { name: &asked_as, ips: &[], mac: None, lease: None };
+            let mac = wish.owner.as_ref().and_then(|owner| owner.mac);
+            let mac = Wish { name: &asked_as, ips: &[], mac, lease: Leased::NotYet };
             let mac = inner.state().choose_mac(network, &mac, &observed.host);
             let mac = mac.map_err(|error| refusal::attach(&error))?;
             let draft = inner.reserved(network, Some(asked_as.clone()), wish.pool.net, false);
@@ -87,6 +105,7 @@ impl Engine {
         };
         let asked = wish.ip.and_then(as_v4);
         let (mut inner, acquired) = self.acquire(inner, network, &draft, asked, &observed.host)?;
+        let Some(acquired) = acquired else { return Ok((inner, None)) };
         // The network may have gone meanwhile.
         inner
             .state()
@@ -104,7 +123,7 @@ impl Engine {
         inner.commit(vec![Change::PutEndpoint(reserved)])?;
         acquired.keep(name);
         self.follow(&inner, &observed);
-        Ok(Reply::Address(address))
+        Ok((inner, Some(address)))
     }
 
     /// Whether an address that a server gave is nobody's: no other endpoint's, not the host's, no other machine's.
@@ -216,7 +235,27 @@ impl Engine {
     }
 }
 
+/// Since when names are gone that are remembered with a lease. A daemon that starts anew counts from then.
+pub(super) type Departed = BTreeMap<(Scope, EndpointName), Instant>;
+
 impl Inner {
+    /// Gives back the leases of containers that have been gone for long enough: with the next look at the state, in which
+    /// nobody remembers them.
+    pub(super) fn give_back_departed(&mut self) -> Result<(), Refusal> {
+        let gone = self.store.state().gone_with_lease(self.inventory.as_ref());
+        let gone: BTreeMap<_, u32> = gone.map(|(key, after)| (key.clone(), after)).collect();
+        self.departed.retain(|key, _| gone.contains_key(key));
+        let mut changes = Vec::new();
+        for (key, after) in gone {
+            let since = self.departed.entry(key.clone()).or_insert_with(Instant::now);
+            if since.elapsed().as_secs() >= after.into() {
+                tracing::info!(network = %key.0.0, name = %key.1, "is gone, and its lease given back");
+                changes.extend(self.store.state().without_lease(&key));
+            }
+        }
+        self.commit(changes)
+    }
+
     /// Another endpoint that has an address.
     fn another(&self, key: &EndpointKey, ip: IpAddr) -> Option<&Endpoint> {
         self.state().holder(ip).filter(|holder| (&holder.network, &holder.name) != (&key.0, &key.1))

@@ -5,10 +5,10 @@ use std::net::IpAddr;
 use ashore_core::NetworkName;
 use ashore_core::attach::AttachError;
 use ashore_core::endpoint::Endpoint;
-use ashore_core::lease::Addressing;
+use ashore_core::lease::{Addressing, Fallback};
 use ashore_core::network::{HOST_AUX, Network, NetworkError, Subnet};
 use ashore_core::observed::{Observed, View};
-use ashore_core::pool::Pool;
+use ashore_core::pool::{Pool, PoolKey};
 use ashore_core::request::{NetworkSpec, Refusal, RefusalKind, Reply};
 use ashore_core::state::Change;
 use ashore_core::store::Document;
@@ -31,7 +31,7 @@ impl Engine {
         pools: &[Pool],
     ) -> Result<(Network, Vec<String>), Refusal> {
         let (mut inner, observed, network, mut warnings) = self.checked(spec)?;
-        let network = Network { subnets: marked(network.subnets, pools), ..network };
+        let network = marked(network, pools);
         let mut changes = vec![Change::PutNetwork(network.clone())];
         changes.extend(pools.iter().map(|pool| Change::DelPool(pool.key)));
         inner.commit(changes)?;
@@ -93,7 +93,8 @@ impl Engine {
     fn complete(&self, spec: &NetworkSpec, host: &View) -> Result<Network, Refusal> {
         let mut completed = spec.completed(host).map_err(|error| refusal::network(&error))?;
         let found = spec.subnets.is_empty() && spec.ranges.is_empty();
-        let chooses = found && spec.addressing == Addressing::Range;
+        let leases_alone = spec.addressing == Addressing::Dhcp && spec.leasing.fallback == Fallback::None;
+        let chooses = found && !leases_alone;
         if let (true, Some(net)) = (chooses, completed.subnets.first()) {
             let network = completed.network().map_err(|error| refusal::network(&error))?;
             let (parent, gateway) = (network.parent, completed.gateways.first().copied());
@@ -217,12 +218,15 @@ impl Inner {
     }
 }
 
-/// The subnets, those made of a pool whose range was Ashore's choice marked as such.
-fn marked(mut subnets: Vec<Subnet>, pools: &[Pool]) -> Vec<Subnet> {
-    for subnet in &mut subnets {
-        subnet.chosen |= pools.iter().any(|pool| pool.chosen && pool.key.is_of(subnet));
-    }
-    subnets
+/// The network, its subnets that were made of a pool whose range was Ashore's choice marked as such.
+fn marked(mut network: Network, pools: &[Pool]) -> Network {
+    let chosen = |subnet: &Subnet| {
+        let key = PoolKey::of(&network, subnet);
+        subnet.chosen || pools.iter().any(|pool| pool.chosen && pool.key == key)
+    };
+    let chosen: Vec<bool> = network.subnets.iter().map(chosen).collect();
+    network.subnets.iter_mut().zip(chosen).for_each(|(subnet, chosen)| subnet.chosen = chosen);
+    network
 }
 
 pub(super) fn no_network(name: &NetworkName) -> Refusal {

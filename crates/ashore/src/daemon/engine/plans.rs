@@ -3,6 +3,7 @@
 use ashore_core::allocate::Known;
 use ashore_core::desired::desired;
 use ashore_core::endpoint::{Endpoint, Stage};
+use ashore_core::lease::Leased;
 use ashore_core::link::Netns;
 use ashore_core::observed::Observed;
 use ashore_core::plan::plan;
@@ -64,7 +65,7 @@ impl Engine {
         };
         let on_lan = self.lan.on_lan();
         let known = Known { host: &observed.host, on_lan: &on_lan, held: &inner.held };
-        let draft = inner.state().draft(spec, &netns, inside, &known, None, now());
+        let draft = inner.state().draft(spec, &netns, inside, &known, Leased::NotYet, now());
         Ok((vec![Change::PutEndpoint(draft.map_err(|error| refusal::attach(&error))?)], vec![netns]))
     }
 }

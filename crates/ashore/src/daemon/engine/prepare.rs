@@ -8,6 +8,7 @@ use ashore_core::allocate::{AddressError, Known};
 use ashore_core::attach::Wish;
 use ashore_core::desired::engine_link_name;
 use ashore_core::endpoint::{Endpoint, Home, Source, Stage};
+use ashore_core::lease::Leased;
 use ashore_core::network::Network;
 use ashore_core::request::{Preparation, Refusal, Reply};
 use ashore_core::state::Change;
@@ -58,10 +59,10 @@ impl Engine {
         let network = inner.engine_network(&wish.network)?;
         // A lease was asked for with a MAC already.
         let leased = reserved.mac.filter(|_| reserved.source == Source::Lease);
-        let mac = if let (Some(mac), None) = (leased, wish.mac) {
+        let mac = if let Some(mac) = leased.filter(|mac| wish.mac.is_none_or(|wanted| wanted == *mac)) {
             Some(mac)
         } else {
-            let mac = Wish { name: &reserved.name, ips: &[], mac: wish.mac, lease: None };
+            let mac = Wish { name: &reserved.name, ips: &[], mac: wish.mac, lease: Leased::NotYet };
             let mac = inner.state().choose_mac(&network, &mac, &observed.host);
             mac.map_err(|error| refusal::attach(&error))?
         };
@@ -90,7 +91,7 @@ impl Engine {
     ) -> Result<Locked<'a>, Refusal> {
         loop {
             inner.check_foreign(self, network, name, addresses)?;
-            let unclear = self.unclear(network, addresses);
+            let unclear = self.unclear(network, addresses.iter().map(IpNet::addr));
             if unclear.is_empty() {
                 return Ok(inner);
             }

@@ -55,6 +55,7 @@ impl Engine {
 
     fn try_reconcile(&self, inner: &mut Inner) -> Result<(usize, Observed), Refusal> {
         let flushed = inner.flush();
+        let given_back = inner.give_back_departed();
         let netns = all_netns(inner.state());
         let observed = inner.observe(&netns)?;
         let going = inner.going();
@@ -83,6 +84,7 @@ impl Engine {
         let recorded = marked.and_then(|()| inner.record_gone(going.iter().filter(|going| !is_left(going))));
         self.follow(inner, &observed);
         flushed?;
+        given_back?;
         recorded?;
         inner.stopped = None;
         Ok((changed, observed))

@@ -11,7 +11,7 @@ use ashore_core::EndpointName;
 use ashore_core::allocate::Known;
 use ashore_core::desired::engine_link_name;
 use ashore_core::endpoint::{Endpoint, Home, Source, Stage};
-use ashore_core::lease::Addressing;
+use ashore_core::lease::{Addressing, Fallback};
 use ashore_core::name::IfName;
 use ashore_core::network::{EngineNetwork, Network, NetworkError};
 use ashore_core::observed::{Observed, View};
@@ -62,13 +62,14 @@ impl Engine {
         if let Some(reply) = inner.opened_before(wish) {
             return Ok(reply);
         }
+        let addressing = wish.addressing;
         let (key, chosen, told) = match (wish.net, wish.range) {
             (Some(net), None) => match inner.take_unconfirmed_pool(&net, wish.parent.as_ref()) {
                 Some(key) => (key, true, net),
-                None => (PoolKey { net, range: None }, false, net),
+                None => (PoolKey { net, range: None, addressing }, false, net),
             },
             (Some(net), Some(range)) if range.lies_in(&net) => {
-                (PoolKey { net, range: Some(range) }, false, net)
+                (PoolKey { net, range: Some(range), addressing }, false, net)
             }
             (Some(net), Some(range)) => {
                 return Err(refusal::network(&NetworkError::RangeOutside(range, net)));
@@ -93,14 +94,15 @@ impl Engine {
         let found = wish.parent.clone().map_or_else(|| host.lan_parent(&[]), Ok);
         let found = found.and_then(|parent| host.lan_subnet(&parent, None).map(|net| (parent, net)));
         let (parent, net) = found.map_err(|error| refusal::network(&error))?;
-        if wish.addressing == Addressing::Dhcp {
+        if wish.addressing == Addressing::Dhcp && wish.leasing.fallback == Fallback::None {
             tracing::info!(%parent, subnet = %net, "found on this host; its DHCP server hands out the addresses");
             // The engine gives the one that it turned down back by its id, which must not be this one's.
-            return Ok(PoolKey { net, range: turned_down.then(|| Range::of_net(&net)) });
+            let range = turned_down.then(|| Range::of_net(&net));
+            return Ok(PoolKey { net, range, addressing: wish.addressing });
         }
         let range = self.choose_range(&parent, net, host.default_gateway(&net), host, Vec::new())?;
         tracing::info!(%parent, subnet = %net, %range, "found on this host, and chosen");
-        Ok(PoolKey { net, range: Some(range) })
+        Ok(PoolKey { net, range: Some(range), addressing: wish.addressing })
     }
 
     /// Gateway and auxiliary addresses are set aside for a network to be; all others are a container's.
@@ -154,14 +156,17 @@ impl Engine {
         let expected = inner.expected_on(&network);
         let name = inner.name_for(&network, wish, expected);
         if network.leases(Family::of(wish.pool.net.addr())) {
-            return self.reserve_lease(inner, wish, &network, name, shim);
+            let (again, leased) = self.reserve_lease(inner, wish, &network, name.clone(), shim)?;
+            if let Some(address) = leased {
+                return Ok(Reply::Address(address));
+            }
+            inner = again;
         }
         loop {
             let observed = inner.observe(&[])?;
             let on_lan = self.lan.on_lan();
             let known = Known { host: &observed.host, on_lan: &on_lan, held: &inner.held };
-            let subnet = network.subnets.iter().find(|subnet| wish.pool.is_of(subnet));
-            let subnet = subnet.expect("the network was found by this subnet");
+            let subnet = wish.pool.find_in(&network).expect("the network was found by this subnet");
             let placeholder = placeholder(&wish.pool);
             let chosen = inner.state().choose_address(
                 &network,
@@ -179,7 +184,7 @@ impl Engine {
                 *shim = Some(network.parent.clone());
                 continue;
             }
-            let unclear = self.unclear(&network, &[address]);
+            let unclear = self.unclear(&network, [address.addr()]);
             if unclear.is_empty() {
                 inner.commit(vec![Change::PutEndpoint(reserved)])?;
                 self.follow(&inner, &observed);
@@ -235,8 +240,8 @@ impl Engine {
         if spec.subnets == [UNTOLD] && !pools.is_empty() {
             spec.subnets = pools.iter().map(|pool| pool.key.net).collect();
         }
-        if pools.iter().any(|pool| pool.addressing == Addressing::Dhcp) {
-            spec.addressing = Addressing::Dhcp;
+        if let Some(pool) = pools.iter().find(|pool| pool.key.addressing == Addressing::Dhcp) {
+            (spec.addressing, spec.leasing) = (Addressing::Dhcp, pool.leasing.clone());
         }
         if spec.parent.is_none() {
             spec.parent = pools.iter().find_map(|pool| pool.parent.clone());
@@ -340,8 +345,7 @@ impl Inner {
     fn reserved_before(&self, wish: &Reservation) -> Option<IpNet> {
         let began = wish.asked_before?;
         let of_pool = |endpoint: &&Endpoint| {
-            let network = self.state().network_of(endpoint);
-            network.is_some_and(|network| network.subnets.iter().any(|subnet| wish.pool.is_of(subnet)))
+            self.state().network_of(endpoint).is_some_and(|network| wish.pool.find_in(network).is_some())
         };
         let nobodys = |endpoint: &&Endpoint| {
             endpoint.stage == Stage::Reserved

@@ -7,13 +7,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use ashore_core::endpoint::{Endpoint, Home, Source};
-use ashore_core::lease::LeaseRecord;
+use ashore_core::lease::{LeaseOptions, LeaseRecord};
 use ashore_core::name::{EndpointName, IfName};
 use ashore_core::network::Network;
 use ashore_core::observed::View;
@@ -22,8 +22,8 @@ use ashore_core::state::{EndpointKey, State};
 use ashore_kernel::{Namespace, boottime};
 use ashore_wire::Mac;
 use ashore_wire::dhcp4::{
-    Action, CLIENT_PORT, Checksum, Client, ClientId, Config, Datagram, Held, Loss, Message, Name, Outgoing,
-    Recorded, SERVER_PORT, State as Phase,
+    Action, CLIENT_PORT, Checksum, Client, ClientId, Config, Datagram, Held, Ignored, Loss, Message, Name,
+    Outgoing, Recorded, SERVER_PORT, State as Phase,
 };
 
 use super::{Lan, Send, seconds};
@@ -60,6 +60,8 @@ pub(crate) struct Wanted {
     pub(crate) wish: Option<Ipv4Addr>,
     /// The lease from before.
     pub(crate) record: Option<LeaseRecord>,
+    /// How it is leased.
+    pub(crate) leasing: LeaseOptions,
 }
 
 impl Wanted {
@@ -78,10 +80,12 @@ impl Wanted {
             mac: record.as_ref().map_or(own, |record| record.mac),
             wish: None,
             record,
+            leasing: network.leasing.clone(),
         })
     }
 
-    /// The client of an endpoint to be, which asks for the lease that its name had before, unless another address is wanted.
+    /// The client of an endpoint to be, which asks for the lease or the address that its name had before, unless another
+    /// address is wanted.
     pub(crate) fn of_draft(
         state: &State,
         network: &Network,
@@ -93,7 +97,12 @@ impl Wanted {
         let record = identity.and_then(|identity| identity.lease.as_deref()).cloned();
         let fits = |record: &LeaseRecord| wish.is_none_or(|wish| wish == record.lease.address.addr());
         let bare = Wanted::of(state, network, draft, host)?;
-        Some(Wanted { wish, record: record.filter(fits), ..bare })
+        let addresses = identity.into_iter().flat_map(|identity| &identity.addresses);
+        let before = addresses.copied().find_map(|ip| match ip {
+            IpAddr::V4(ip) => Some(ip),
+            IpAddr::V6(_) => None,
+        });
+        Some(Wanted { wish: wish.or(before), record: record.filter(fits), ..bare })
     }
 
     fn client(&self, in_use: bool) -> Client {
@@ -104,6 +113,7 @@ impl Wanted {
             broadcast: true,
             name: name.parse().ok().map(Name::Host),
             wish: self.wish,
+            servers: self.leasing.servers.clone(),
             ..Config::new(self.mac, self.id.clone())
         };
         let (now, random) = (boottime(), random());
@@ -132,6 +142,8 @@ struct Leasing {
     asks: Option<Ipv4Addr>,
     /// Its lease as it is written down, once it may be used.
     lease: Option<LeaseRecord>,
+    /// A server whose answer does not count.
+    unheeded: Option<Ipv4Addr>,
     /// Whether somebody waits for it.
     awaited: bool,
 }
@@ -142,12 +154,18 @@ pub(crate) enum NoLease {
     /// No server has given one in time.
     #[error("no DHCP server on the LAN of `{parent}` gave it an address within {} seconds", patience.as_secs())]
     Silent { parent: IfName, patience: Duration },
+    /// Only a server that does not count has.
+    #[error("of the DHCP servers on the LAN of `{parent}` only {server} answered, which is not to be heeded")]
+    Unheeded { parent: IfName, server: Ipv4Addr },
     /// Every address that was offered is another machine's.
     #[error("the DHCP server on the LAN of `{parent}` gave it {ip}, which another machine has")]
     Taken { parent: IfName, ip: Ipv4Addr },
     /// Somebody else is about to get one under the same name.
     #[error("a lease for `{0}` is being got at this moment")]
     Busy(EndpointName),
+    /// What was offered could not be looked for.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
 }
 
 /// A lease for an endpoint that is not written down yet. Dropped, it is given back.
@@ -205,18 +223,18 @@ impl Lan {
         wanted: Wanted,
         patience: Duration,
         is_free: impl Fn(Ipv4Addr) -> Result<bool, Refusal>,
-    ) -> Result<Acquired<'_>, Refusal> {
+    ) -> Result<Acquired<'_>, NoLease> {
         let (key, parent) = (wanted.key.clone(), wanted.parent.clone());
         if !self.table().leases.begin(wanted) {
-            return Err(NoLease::Busy(key.1).into());
+            return Err(NoLease::Busy(key.1));
         }
         self.shared.waker.wake();
         match self.wait_for_lease(&key, parent, patience, is_free) {
             Ok(record) => Ok(Acquired { lan: self, key, record, kept: None }),
-            Err(refusal) => {
+            Err(error) => {
                 self.table().leases.give_back(&key);
                 self.shared.waker.wake();
-                Err(refusal)
+                Err(error)
             }
         }
     }
@@ -227,7 +245,7 @@ impl Lan {
         parent: IfName,
         patience: Duration,
         is_free: impl Fn(Ipv4Addr) -> Result<bool, Refusal>,
-    ) -> Result<LeaseRecord, Refusal> {
+    ) -> Result<LeaseRecord, NoLease> {
         let (end, mut taken) = (Instant::now() + patience, None);
         while let Some(standing) = self.next(key, end) {
             if let Some(record) = standing.lease {
@@ -240,8 +258,11 @@ impl Lan {
             }
         }
         Err(match taken {
-            Some(ip) => NoLease::Taken { parent, ip }.into(),
-            None => NoLease::Silent { parent, patience }.into(),
+            Some(ip) => NoLease::Taken { parent, ip },
+            None => match self.table().leases.clients.get(key).and_then(|leasing| leasing.unheeded) {
+                Some(server) => NoLease::Unheeded { parent, server },
+                None => NoLease::Silent { parent, patience },
+            },
         })
     }
 
@@ -378,9 +399,16 @@ impl Leases {
                 mac: record.mac,
                 wish: None,
                 record: Some(record),
+                leasing: network.leasing.clone(),
             })
         });
-        let known = of_identities.chain(of_endpoints).map(|wanted| (wanted.id.clone(), wanted)).collect();
+        let by_id = |wanted: Wanted| (wanted.id.clone(), wanted);
+        let mut known: HashMap<ClientId, Wanted> = of_identities.chain(of_endpoints).map(by_id).collect();
+        // A name outlives its network, which may be made anew at once.
+        let records = state.identities.values().filter_map(|identity| identity.lease.as_deref());
+        for record in records.filter(|record| !known.contains_key(&record.id)).collect::<Vec<_>>() {
+            known.extend(self.known.remove(&record.id).map(by_id));
+        }
         let before = std::mem::replace(&mut self.known, known);
         let in_hand = |id: &ClientId| self.clients.values().any(|leasing| leasing.wanted.id == *id);
         let forgotten = before.into_iter().filter(|(id, _)| !self.known.contains_key(id) && !in_hand(id));
@@ -464,7 +492,8 @@ impl Leasing {
     fn of(wanted: Wanted, in_use: bool, home: Option<Home>) -> Self {
         let client = wanted.client(in_use);
         let lease = wanted.record.clone().filter(|_| in_use);
-        Leasing { wanted, client, home, from: None, inside: None, asks: None, lease, awaited: false }
+        let (from, inside, asks, unheeded, awaited) = (None, None, None, None, false);
+        Leasing { wanted, client, home, from, inside, asks, lease, unheeded, awaited }
     }
 
     fn standing(&self) -> Standing {
@@ -511,6 +540,11 @@ impl Leasing {
         match self.client.receive(boottime(), message, Some(source)) {
             Ok(()) => self.from = mac.or(self.from),
             Err(ignored) => {
+                if let Ignored::OtherServer(server) = ignored
+                    && !self.wanted.leasing.servers.accept(server)
+                {
+                    self.unheeded = Some(server);
+                }
                 tracing::debug!(name = %self.wanted.key.1, from = %source, "a DHCP message is ignored: {ignored}");
             }
         }
@@ -568,6 +602,7 @@ impl Wanted {
     fn record_of(&self, held: &Held) -> LeaseRecord {
         let age = boottime().saturating_duration_since(held.since).as_secs();
         let since = seconds().saturating_sub(age);
-        LeaseRecord { lease: held.lease.clone(), since, id: self.id.clone(), mac: self.mac }
+        let release = self.leasing.release;
+        LeaseRecord { lease: held.lease.clone(), since, id: self.id.clone(), mac: self.mac, release }
     }
 }

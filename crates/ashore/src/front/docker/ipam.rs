@@ -1,9 +1,12 @@
 //! The calls of the IPAM driver.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
+use ashore_core::lease::LeaseOptions;
 use ashore_core::pool::PoolKey;
 use ashore_core::request::{Owner, PoolWish, Reservation, Staged};
+use ashore_wire::dhcp4::Servers;
 use ipnet::IpNet;
 use serde::Deserialize;
 use serde_json::json;
@@ -17,6 +20,12 @@ const GATEWAY: &str = "com.docker.network.gateway";
 const PARENT: &str = "parent";
 /// Where the network's addresses come from: `range` or `dhcp`.
 const ADDRESSING: &str = "addressing";
+/// How they are leased.
+const RELEASE: &str = "release";
+const FALLBACK: &str = "fallback";
+const ALLOW: &str = "dhcp_allow";
+const DENY: &str = "dhcp_deny";
+const KNOWN: [&str; 6] = [PARENT, ADDRESSING, RELEASE, FALLBACK, ALLOW, DENY];
 /// The container's name, from Docker 29 on.
 const NAME: &str = "com.docker.network.endpoint.name";
 
@@ -83,9 +92,10 @@ pub(super) fn call(name: &str, body: &[u8]) -> Result<Call, String> {
 
 fn pool(request: &RequestPool) -> Result<PoolWish, String> {
     let options = request.options.clone().unwrap_or_default();
-    if let Some(option) = options.keys().find(|option| ![PARENT, ADDRESSING].contains(&option.as_str())) {
+    if let Some(option) = options.keys().find(|option| !KNOWN.contains(&option.as_str())) {
+        let known = KNOWN.join(", ");
         return Err(format!(
-            "there is no --ipam-opt {option}, only parent and addressing; options of the network are given with -o"
+            "there is no --ipam-opt {option}, only {known}; options of the network are given with -o"
         ));
     }
     let option = |name: &str| options.get(name).map_or("", String::as_str);
@@ -99,7 +109,20 @@ fn pool(request: &RequestPool) -> Result<PoolWish, String> {
         range: given("the range", &request.sub_pool)?,
         parent: given("--ipam-opt parent", option(PARENT))?,
         addressing: given("--ipam-opt addressing", option(ADDRESSING))?.unwrap_or_default(),
+        leasing: LeaseOptions {
+            release: given("--ipam-opt release", option(RELEASE))?.unwrap_or_default(),
+            fallback: given("--ipam-opt fallback", option(FALLBACK))?.unwrap_or_default(),
+            servers: Servers {
+                allow: servers("--ipam-opt dhcp_allow", option(ALLOW))?,
+                deny: servers("--ipam-opt dhcp_deny", option(DENY))?,
+            },
+        },
     })
+}
+
+/// Addresses with commas between.
+fn servers(what: &str, text: &str) -> Result<Vec<Ipv4Addr>, String> {
+    text.split(',').filter_map(|part| given(what, part.trim()).transpose()).collect()
 }
 
 fn reservation(request: AnAddress) -> Result<Reservation, String> {
@@ -110,6 +133,11 @@ fn reservation(request: AnAddress) -> Result<Reservation, String> {
         pool: request.pool,
         ip: address("the address", &request.address)?,
         gateway: options.get(TYPE).is_some_and(|kind| kind == GATEWAY),
-        owner: name.map(|name| Owner { network: String::new(), network_name: None, name: Some(name) }),
+        owner: name.map(|name| Owner {
+            network: String::new(),
+            network_name: None,
+            name: Some(name),
+            mac: None,
+        }),
     })
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use ashore_core::lease::Addressing;
+use ashore_core::lease::{Addressing, LeaseOptions};
 use ashore_core::link::{LinkKind, PortOption};
 use ashore_core::name::NetworkName;
 use ashore_core::network::EngineNetwork;
@@ -72,6 +72,7 @@ pub(super) fn network(request: CreateNetwork) -> Result<NetworkSpec, String> {
         aux: Vec::new(),
         // It is the pools' to say.
         addressing: Addressing::default(),
+        leasing: LeaseOptions::default(),
         host_access: value("host_access").map(|text| yes("host_access", text)).transpose()?,
         internal: is_internal(&options) || flag("internal")?,
         conflict: value("conflict").map_or(Ok(Profile::default()), |text| option("conflict", text))?,

@@ -43,6 +43,9 @@ struct Membership {
     endpoint: String,
     #[serde(rename = "IPAMConfig", default)]
     chosen: Option<Chosen>,
+    /// Of a container that does not run, the one that its user chose.
+    #[serde(rename = "MacAddress", default)]
+    mac: String,
 }
 
 /// The addresses that the user chose, as texts, which are empty where none was.
@@ -116,18 +119,20 @@ async fn ask(api: &Api, network: &EngineNetwork, asked: Asked) -> anyhow::Result
     let began = Instant::now();
     let containers: Vec<Container> = api.get("/containers/json?all=1").await?;
     let containers = fitting(containers, &network_name, asked);
-    let name = at_work_on(api, &containers, &network_name, began.elapsed()).await;
-    Ok(Owner { network: network.id.clone(), network_name: Some(network_name), name })
+    let one = at_work_on(api, &containers, &network_name, began.elapsed()).await;
+    let mac = one.and_then(|one| one.on(&network_name)?.mac.parse().ok());
+    let name = one.and_then(Container::endpoint_name);
+    Ok(Owner { network: network.id.clone(), network_name: Some(network_name), name, mac })
 }
 
 /// The container that the engine is starting or connecting. One that it starts has no endpoint yet, and one that it connects
 /// runs and is not listed on the network. Several at once are told apart by nothing.
-async fn at_work_on(
+async fn at_work_on<'a>(
     api: &Api,
-    containers: &[Container],
+    containers: &'a [Container],
     network: &str,
     a_list_takes: Duration,
-) -> Option<EndpointName> {
+) -> Option<&'a Container> {
     /// Long enough for any container but the one in question, and added to an attach.
     const LEAST: Duration = Duration::from_millis(20);
     /// What is left of the patience after a list that took long.
@@ -137,15 +142,14 @@ async fn at_work_on(
     let candidates: Vec<&Container> = containers.iter().filter(may_be).collect();
     let is_starting =
         |id: &str| has_shim(id) && candidates.iter().any(|one| one.id == id && one.state != "running");
-    let one = match candidates.as_slice() {
-        [one] if has_shim(&one.id) => one,
+    match candidates.as_slice() {
+        [one] if has_shim(&one.id) => Some(*one),
         several => {
             let ids: Vec<&str> = several.iter().map(|container| container.id.as_str()).collect();
             let id = only_busy(api, &ids, (LEAST + 10 * a_list_takes).min(MOST), is_starting).await?;
-            several.iter().find(|container| container.id == id)?
+            several.iter().find(|container| container.id == id).copied()
         }
-    };
-    one.endpoint_name()
+    }
 }
 
 /// Whether a container has a shim process, the engine's own, which from Docker 28 on runs before its network is made.

@@ -233,7 +233,7 @@ async fn answer_call(
     if let (Reply::OwnerWanted(network), Staged::Prepare(wish)) = (&reply, &mut stage) {
         let address = wish.addresses.first().map(IpNet::addr);
         let asked = Asked { v6: address.is_some_and(|ip| ip.is_ipv6()), ip: address };
-        let unknown = Owner { network: network.id.clone(), network_name: None, name: None };
+        let unknown = Owner { network: network.id.clone(), network_name: None, name: None, mac: None };
         wish.owner = Some(owner::find(engine, network, asked).await.unwrap_or(unknown));
         reply = ask(handle, stage).await?;
     }
@@ -251,7 +251,7 @@ async fn ask(handle: &Handle, stage: Staged) -> Result<Reply, String> {
 async fn find_owner(handle: &Handle, engine: &Engine, wish: &Reservation) -> Option<Owner> {
     let Reply::Networks(networks) = handle(Request::ListNetworks) else { return None };
     let told = wish.owner.as_ref().and_then(|owner| owner.name.clone());
-    let of_pool = |network: &&Network| network.subnets.iter().any(|subnet| wish.pool.is_of(subnet));
+    let of_pool = |network: &&Network| wish.pool.find_in(network).is_some();
     let asked = Asked { v6: wish.pool.net.addr().is_ipv6(), ip: wish.ip };
     let mut found = None;
     for network in networks.iter().filter(of_pool).filter_map(|network| network.engine.as_ref()) {

@@ -1,0 +1,167 @@
+//! When a lease is given back, whose offers count, and what does where no server offers anything.
+
+mod home;
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ashore_lab::{Engines, Machine, cannot_run};
+use home::dhcp::Server;
+use home::{Home, does_not_reach, eventually, eventually_within, ip, is_root, reaches};
+
+const POOL: &str = "192.168.88.100,192.168.88.120,255.255.255.0,1h";
+
+/// Runs a test on a LAN that has no DHCP server yet.
+fn on_lan(test: &str, run: impl FnOnce(&Engines, Home)) {
+    match Engines::find() {
+        Err(why) => cannot_run(test, &why),
+        Ok(_) if !is_root() => cannot_run(test, "a DHCP server needs root"),
+        Ok(engines) => run(&engines, Home::new()),
+    }
+}
+
+fn serve(engines: &Engines, home: &Home, on: &Machine, pool: &str) -> Server {
+    let server = Server::dnsmasq(engines, on, home.directory.path(), pool, &[]);
+    eventually("the server is there", || server.is_ready());
+    server
+}
+
+fn v4(report: &serde_json::Value) -> IpAddr {
+    let text = report["addresses"][0].as_str().unwrap();
+    text.split('/').next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_lease_is_given_back_when_its_network_says() {
+    on_lan("leases, given back", |engines, home| {
+        let server = serve(engines, &home, &home.router, POOL);
+        for (name, when) in
+            [("stop", "on_stop"), ("remove", "on_remove:2"), ("grace", "on_remove"), ("never", "never")]
+        {
+            home.ok(&format!("network create {name} --parent eth0 --dhcp --release {when}"));
+        }
+        let held = |name: &str| server.rows().iter().any(|row| row.name == name);
+        let mut had = Vec::new();
+        for network in ["stop", "remove", "grace", "never"] {
+            let container = home.world.container(network).unwrap();
+            let at = v4(&home.attach(network, &container, ""));
+            assert!(held(network), "{:?}", server.rows());
+            home.ok(&format!("detach {network} {network}"));
+            had.push((network, container, at));
+        }
+        eventually("one is given back at once", || !held("stop"));
+        assert!(["grace", "never"].into_iter().all(held), "{:?}", server.rows());
+        eventually_within(Duration::from_secs(120), "one is given back after two seconds", || {
+            home.nudge();
+            !held("remove")
+        });
+        assert!(["grace", "never"].into_iter().all(held), "{:?}", server.rows());
+        assert_eq!(server.count("DHCPRELEASE"), 2);
+        // Given back or not, it gets the address that it had.
+        for (network, container, at) in &had {
+            assert_eq!(v4(&home.attach(network, container, "")), *at, "{network}");
+            reaches(&home.laptop, *at);
+        }
+    });
+}
+
+#[test]
+fn a_lease_outlives_its_network_as_its_name_does() {
+    on_lan("leases, network anew", |engines, mut home| {
+        let server = serve(engines, &home, &home.router, POOL);
+        let web = home.world.container("web").unwrap();
+        home.ok("network create lan --parent eth0 --dhcp");
+        let at = v4(&home.attach("lan", &web, ""));
+        home.ok("detach lan web");
+        home.ok("network rm lan");
+        home.nudge();
+        home.restart();
+        assert_eq!((server.rows().len(), server.count("DHCPRELEASE")), (1, 0));
+        home.ok("network create lan --parent eth0 --dhcp");
+        assert_eq!(v4(&home.attach("lan", &web, "")), at);
+        assert_eq!(server.count("DHCPDISCOVER"), 1);
+    });
+}
+
+#[test]
+fn a_server_that_is_not_to_be_heeded_gives_no_address() {
+    on_lan("leases, rogue", |engines, home| {
+        // The one that answers first is the one nearby.
+        let rogue = serve(engines, &home, &home.laptop, "192.168.88.200,192.168.88.210,255.255.255.0,1h");
+        home.ok("network create denying --parent eth0 --dhcp --dhcp-deny 192.168.88.50");
+        home.ok("network create allowing --parent eth0 --dhcp --dhcp-allow 192.168.88.1");
+        let web = home.world.container("web").unwrap();
+        let netns = web.namespace().path().display().to_string();
+        for network in ["denying", "allowing"] {
+            let ran = home.run(&format!("attach {network} --netns {netns} --name web"));
+            assert_eq!(ran.code, Some(6), "{}{}", ran.stdout, ran.stderr);
+            assert!(ran.stderr.contains("only 192.168.88.50 answered"), "{}", ran.stderr);
+        }
+        assert_eq!(rogue.rows(), []);
+        let server = serve(engines, &home, &home.router, POOL);
+        for network in ["denying", "allowing"] {
+            let at = v4(&home.attach(network, &web, ""));
+            reaches(&home.laptop, at);
+            assert_eq!(server.rows()[0].ip, at.to_string());
+            home.ok(&format!("detach {network} web"));
+        }
+        assert_eq!((rogue.rows(), rogue.count("DHCPACK")), (Vec::new(), 0));
+    });
+}
+
+#[test]
+fn where_no_server_answers_the_range_does_until_one_does() {
+    on_lan("leases, fallback", |engines, home| {
+        home.ok("network create lan --parent eth0 --subnet 192.168.88.0/24 --gateway 192.168.88.1 \
+                 --ip-range 192.168.88.192/28 --dhcp --fallback range");
+        let web = home.world.container("web").unwrap();
+        let without = home.attach("lan", &web, "");
+        assert_eq!(without["source"], "range");
+        assert_eq!(v4(&without), ip("192.168.88.192"));
+        for machine in [&home.laptop, &home.nas, &home.router] {
+            reaches(machine, ip("192.168.88.192"));
+        }
+        reaches(&web, ip("192.168.88.1"));
+        let server = serve(engines, &home, &home.router, POOL);
+        home.ok("detach lan web");
+        let leased = home.attach("lan", &web, "");
+        assert_eq!(leased["source"], "lease");
+        assert_eq!(server.rows()[0].ip, v4(&leased).to_string());
+        reaches(&home.laptop, v4(&leased));
+        does_not_reach(&home.laptop, ip("192.168.88.192"));
+        // A range is chosen too, clear of the server's pool, and the lease outlives the network.
+        home.ok("detach lan web");
+        home.ok("network rm lan");
+        home.ok("network create lan --parent eth0 --dhcp --fallback range");
+        assert!(home.ok("network ls").contains("by DHCP, or 192.168.88."), "{}", home.ok("network ls"));
+        let discovers = server.count("DHCPDISCOVER");
+        assert_eq!(v4(&home.attach("lan", &web, "")), v4(&leased));
+        assert_eq!(server.count("DHCPDISCOVER"), discovers, "it asks for what it had");
+    });
+}
+
+#[test]
+fn what_makes_no_sense_is_refused() {
+    on_lan("leases, bad options", |_, home| {
+        for (options, code, says) in [
+            ("--dhcp --release soon", 2, "`soon` is none of never, on_stop, on_remove and on_remove:SECONDS"),
+            ("--release never", 2, "--dhcp"),
+            (
+                "--dhcp --fallback range --subnet 192.168.88.0/24",
+                3,
+                "no range in 192.168.88.0/24 to fall back on",
+            ),
+            ("--dhcp --dhcp-deny 224.0.0.1", 3, "224.0.0.1 is no DHCP server's address"),
+            (
+                "--dhcp --dhcp-allow 192.168.88.1 --dhcp-deny 192.168.88.1",
+                3,
+                "the answers of 192.168.88.1 are both to count and not to",
+            ),
+            ("--dhcp --ip-range 192.168.88.192/28 --subnet 192.168.88.0/24", 3, "or say --fallback range"),
+        ] {
+            let ran = home.run(&format!("network create lan --parent eth0 {options}"));
+            assert_eq!(ran.code, Some(code), "{options}: {}{}", ran.stdout, ran.stderr);
+            assert!(ran.stderr.contains(says), "{options}: {}", ran.stderr);
+        }
+    });
+}
