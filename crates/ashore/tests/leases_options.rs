@@ -3,6 +3,7 @@
 mod home;
 
 use std::net::IpAddr;
+use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use ashore_lab::{Engines, Machine, cannot_run};
@@ -137,6 +138,36 @@ fn where_no_server_answers_the_range_does_until_one_does() {
         let discovers = server.count("DHCPDISCOVER");
         assert_eq!(v4(&home.attach("lan", &web, "")), v4(&leased));
         assert_eq!(server.count("DHCPDISCOVER"), discovers, "it asks for what it had");
+    });
+}
+
+#[test]
+fn the_name_servers_of_a_lease_can_be_mounted_and_follow_it() {
+    on_lan("leases, DNS", |engines, mut home| {
+        let serving = |home: &Home, dns: &str| {
+            let options = [format!("--dhcp-option=6,{dns}"), "--domain=lan".to_owned()];
+            let options: Vec<&str> = options.iter().map(String::as_str).collect();
+            let directory = home.directory.path();
+            Server::dnsmasq(engines, &home.router, directory, POOL, &options)
+        };
+        let server = serving(&home, "192.168.88.1");
+        home.ok("network create lan --parent eth0 --dhcp");
+        let web = home.world.container("web").unwrap();
+        home.attach("lan", &web, "");
+        let path = home.daemon().socket().with_file_name("resolv").join("lan/web.conf");
+        let text = || std::fs::read_to_string(&path).unwrap_or_default();
+        assert_eq!(text(), "nameserver 192.168.88.1\nsearch lan\n");
+        let inode = || std::fs::metadata(&path).unwrap().ino();
+        let before = inode();
+        // The router's settings change, and a daemon that starts anew has the lease confirmed.
+        drop(server);
+        let _server = serving(&home, "192.168.88.53,192.168.88.54");
+        home.restart();
+        let both = "nameserver 192.168.88.53\nnameserver 192.168.88.54\nsearch lan\n";
+        eventually("the file follows", || text() == both);
+        assert_eq!(inode(), before);
+        home.ok("detach lan web");
+        assert!(!path.parent().unwrap().exists());
     });
 }
 

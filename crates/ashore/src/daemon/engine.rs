@@ -29,6 +29,7 @@ use ashore_wire::Mac;
 
 use super::lan::Lan;
 use super::refusal;
+use super::resolv::Resolv;
 use crate::front::docker::follow::Lists;
 use crate::trial::TrialFile;
 
@@ -58,6 +59,8 @@ pub(crate) struct Engine {
     lists: Lists,
     /// A NIC's move on trial, if there is one.
     trial: TrialFile,
+    /// The name servers of leases.
+    resolv: Resolv,
     /// Wakes the thread that does what need not be waited for.
     later: Sender<()>,
 }
@@ -99,6 +102,7 @@ impl Engine {
         lan: Lan,
         lists: Lists,
         trial: TrialFile,
+        resolv: Resolv,
         later: Sender<()>,
     ) -> Self {
         let mut inner = Inner {
@@ -117,7 +121,7 @@ impl Engine {
         };
         // An engine may be in the middle of its start, in which the last daemon was killed.
         inner.begin();
-        Engine { inner: Mutex::new(inner), lan, lists, trial, later }
+        Engine { inner: Mutex::new(inner), lan, lists, trial, resolv, later }
     }
 
     /// Answers one request. This is the only way in.
@@ -169,6 +173,7 @@ impl Engine {
     /// Tells conflict detection what is ours now, and which addresses will be wanted next.
     fn follow(&self, inner: &Inner, observed: &Observed) {
         self.lan.follow(inner.state(), &observed.host);
+        self.resolv.follow(inner.state());
         self.lan.look_ahead(inner.next_candidates(observed, &self.lan.on_lan()));
     }
 }

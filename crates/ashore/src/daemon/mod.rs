@@ -29,6 +29,7 @@ mod engine;
 mod guard;
 mod lan;
 mod refusal;
+mod resolv;
 pub(crate) mod socket;
 mod witness;
 
@@ -36,6 +37,7 @@ use control::Control;
 use engine::Engine;
 pub(crate) use guard::run as guard;
 use lan::Lan;
+use resolv::Resolv;
 use socket::Handed;
 
 pub(crate) use engine::now;
@@ -78,9 +80,9 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
     let lan = Lan::start(host.clone()).context("listening to the LAN")?;
     let watch = Watch::of(&host).context("watching links and addresses")?;
     let lists = Lists::default();
-    let trial = TrialFile::of(&args.run);
+    let (trial, resolv) = (TrialFile::of(&args.run), Resolv::of(&args.run));
     let (later, words) = std::sync::mpsc::channel();
-    let engine = Arc::new(Engine::new(store, kernel, lan, lists.clone(), trial, later));
+    let engine = Arc::new(Engine::new(store, kernel, lan, lists.clone(), trial, resolv, later));
     engine.resume_trial();
     engine.recover();
     let (tell, leases) = std::sync::mpsc::channel();

@@ -209,6 +209,7 @@ impl Engine {
         let endpoint = with_lease(&before, lease);
         let change = Change::PutEndpoint(endpoint.clone());
         let written = inner.commit(vec![change.clone()]);
+        self.resolv.follow(inner.state());
         let on_link = |part: &Part| matches!(part, Part::Address | Part::Routes | Part::Mtu);
         let same = match (&before.lease, &endpoint.lease) {
             (Some(before), Some(now)) => !now.lease.changes(&before.lease).iter().any(on_link),
