@@ -14,7 +14,8 @@ use ashore_wire::conflict::{Defence, Probe, Profile};
 use ashore_wire::dhcp4::{
     Action, Checksum, Client, ClientId, Config, Datagram, Kind, Lease, Message, Op, code,
 };
-use ashore_wire::{Mac, heard};
+use ashore_wire::ndp::RouterAdvertisement;
+use ashore_wire::{Mac, heard, slaac};
 
 const OURS: Mac = Mac([2, 0, 0, 0, 0, 1]);
 
@@ -23,6 +24,7 @@ pub fn neighbours(frame: &[u8]) {
     if let Some(arp) = Arp::parse(frame) {
         assert_eq!(Arp::parse(&arp.broadcast_frame()), Some(arp));
     }
+    routers(frame);
     let Some(heard) = heard(frame) else { return };
     let start = Instant::now();
     let mut probe = Probe::new(heard.ip, OURS, Profile::Full, start, 7);
@@ -33,6 +35,24 @@ pub fn neighbours(frame: &[u8]) {
     let mut defence = Defence::new(heard.ip, OURS);
     defence.observe(&heard, start);
     defence.observe(&heard, start + Duration::from_secs(1));
+}
+
+/// What a router says, from time to time, to a link that asks.
+fn routers(frame: &[u8]) {
+    let Some(said) = RouterAdvertisement::parse(frame) else { return };
+    let mut now = Instant::now();
+    let mut link = slaac::Link::new(now, 7);
+    for _ in 0..20 {
+        link.receive(&said, now);
+        for _ in 0..4 {
+            if let slaac::Action::Wait(until) = link.poll(now) {
+                assert!(until.is_none_or(|until| until > now));
+            }
+        }
+        let offer = link.offer(now);
+        assert!(offer.prefixes.iter().all(|prefix| prefix.net.prefix_len() == 64 && prefix.valid.holds(now)));
+        now += Duration::from_secs(1000);
+    }
 }
 
 /// A line from the control socket.

@@ -35,15 +35,17 @@ const VLAN_TAG_PRESENT: u32 = 0xffff_f000 + 48;
 /// How much of a frame is handed over, in bytes: more than any frame has.
 const WHOLE: u32 = 0x4_0000;
 
-/// Lets pass untagged ARP frames, and neighbour solicitations and advertisements directly behind an IPv6 header.
-pub fn arp_and_ndp() -> [Instruction; 10] {
+/// Lets pass untagged ARP frames, and router advertisements and neighbour solicitations and advertisements directly behind
+/// an IPv6 header.
+pub fn arp_and_ndp() -> [Instruction; 11] {
     [
         instruction(LOAD_BYTE, 0, 0, VLAN_TAG_PRESENT),
-        instruction(JUMP_IF_EQUAL, 0, 7, 0),
+        instruction(JUMP_IF_EQUAL, 0, 8, 0),
         instruction(LOAD_HALF, 0, 0, 12),
-        instruction(JUMP_IF_EQUAL, 4, 0, u32::from(ETHERTYPE_ARP)),
-        instruction(JUMP_IF_EQUAL, 0, 4, u32::from(ETHERTYPE_IPV6)),
+        instruction(JUMP_IF_EQUAL, 5, 0, u32::from(ETHERTYPE_ARP)),
+        instruction(JUMP_IF_EQUAL, 0, 5, u32::from(ETHERTYPE_IPV6)),
         instruction(LOAD_BYTE, 0, 0, 14 + 40),
+        instruction(JUMP_IF_EQUAL, 2, 0, 134),
         instruction(JUMP_IF_EQUAL, 1, 0, 135),
         instruction(JUMP_IF_EQUAL, 0, 1, 136),
         instruction(RETURN, 0, 0, WHOLE),
@@ -125,6 +127,9 @@ mod tests {
         assert!(passes(&ndp::dad_probe(mac, ip), false) && passes(&ndp::advertisement(mac, ip), false));
         let mut echo = ndp::dad_probe(mac, ip);
         echo[14 + 40] = 128;
+        let mut router = echo.clone();
+        router[14 + 40] = 134;
+        assert!(passes(&router, false) && !passes(&ndp::router_solicitation(mac), false));
         let mut v4 = arp;
         v4[12..14].copy_from_slice(&[8, 0]);
         assert!(!passes(&echo, false) && !passes(&v4, false) && !passes(&arp[..12], false));

@@ -1,5 +1,5 @@
-//! Bytes and meaning for a host on a LAN: MAC addresses, ARP, neighbour discovery, conflict detection, and
-//! a DHCPv4 client.
+//! Bytes and meaning for a host on a LAN: MAC addresses, ARP, neighbour discovery, conflict detection, what IPv6
+//! routers advertise, and a DHCPv4 client.
 //!
 //! Nothing here does I/O, reads a clock or starts a thread: frames come in as slices, time is an argument, and what
 //! should happen on the wire goes out as a value. That is what makes every transition testable.
@@ -13,6 +13,7 @@ mod heard;
 mod mac;
 pub mod ndp;
 mod random;
+pub mod slaac;
 
 pub use heard::{Heard, heard};
 pub use mac::{Mac, MacParseError};

@@ -1,9 +1,13 @@
-//! The two packets of IPv6 neighbour discovery (RFC 4861) that conflict detection needs: a solicitation for an address
-//! that is not yet one's own (RFC 4862, 5.4.2), and an unsolicited advertisement.
+//! IPv6 neighbour discovery (RFC 4861), as far as it is needed: for conflict detection a solicitation for an address that is
+//! not yet one's own (RFC 4862, 5.4.2) and an unsolicited advertisement; and what routers are asked and say.
 
 use std::net::Ipv6Addr;
 
 use crate::{ETHERNET_HEADER, ETHERTYPE_IPV6, Mac, ethernet};
+
+mod router;
+
+pub use router::{Preference, PrefixInformation, RouteInformation, RouterAdvertisement, router_solicitation};
 
 const ICMPV6: u8 = 58;
 const SOLICITATION: u8 = 135;
@@ -35,18 +39,9 @@ pub enum Neighbour {
 impl Neighbour {
     /// The packet in a frame, if it is one and could not have come through a router (hop limit 255, RFC 4861 7.1).
     pub fn parse(frame: &[u8]) -> Option<Self> {
-        let (_, sender, ethertype, packet) = ethernet(frame)?;
-        let (header, rest) = packet.split_at_checked(IPV6_HEADER)?;
-        let length = usize::from(u16::from_be_bytes([header[4], header[5]]));
-        let payload = rest.get(..length)?;
-        if ethertype != ETHERTYPE_IPV6 || header[0] >> 4 != 6 || header[6] != ICMPV6 || header[7] != 255 {
-            return None;
-        }
-        if payload.len() < NEIGHBOUR_HEADER || payload[1] != 0 || checksum(header, payload) != 0 {
-            return None;
-        }
-        let address = |bytes: &[u8]| -> Option<Ipv6Addr> { Some(<[u8; 16]>::try_from(bytes).ok()?.into()) };
-        let (source, target) = (address(&header[8..24])?, address(&payload[8..24])?);
+        let Packet { sender, source, payload } = Packet::parse(frame)?;
+        let target: [u8; 16] = payload.get(8..NEIGHBOUR_HEADER)?.try_into().ok()?;
+        let target = Ipv6Addr::from(target);
         match payload[0] {
             SOLICITATION if source.is_unspecified() => Some(Neighbour::DadProbe { sender, target }),
             ADVERTISEMENT => Some(Neighbour::Advertisement { sender, target }),
@@ -55,28 +50,49 @@ impl Neighbour {
     }
 }
 
+/// A packet of neighbour discovery's, of any type.
+struct Packet<'a> {
+    sender: Mac,
+    source: Ipv6Addr,
+    /// From the type on.
+    payload: &'a [u8],
+}
+
+impl<'a> Packet<'a> {
+    /// The packet in a frame, if it is whole and could not have come through a router: what all types have in common of
+    /// RFC 4861, 6.1 and 7.1.
+    fn parse(frame: &'a [u8]) -> Option<Self> {
+        let (_, sender, ethertype, packet) = ethernet(frame)?;
+        let (header, rest) = packet.split_at_checked(IPV6_HEADER)?;
+        let length = usize::from(u16::from_be_bytes([header[4], header[5]]));
+        let payload = rest.get(..length)?;
+        if ethertype != ETHERTYPE_IPV6 || header[0] >> 4 != 6 || header[6] != ICMPV6 || header[7] != 255 {
+            return None;
+        }
+        // Type, code and checksum come first, and no type has another code than 0.
+        if payload.len() < 4 || payload[1] != 0 || checksum(header, payload) != 0 {
+            return None;
+        }
+        let source: [u8; 16] = header[8..24].try_into().ok()?;
+        Some(Packet { sender, source: source.into(), payload })
+    }
+}
+
 /// The frame of a duplicate address probe.
 pub fn dad_probe(sender: Mac, target: Ipv6Addr) -> Vec<u8> {
     let t = target.octets();
     let group = Ipv6Addr::from([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, t[13], t[14], t[15]]);
-    frame(sender, Ipv6Addr::UNSPECIFIED, group, SOLICITATION, 0, target, None)
+    frame(sender, Ipv6Addr::UNSPECIFIED, group, &neighbour(SOLICITATION, 0, target, None))
 }
 
 /// The frame of an unsolicited advertisement that overrides caches.
 pub fn advertisement(sender: Mac, target: Ipv6Addr) -> Vec<u8> {
     const OVERRIDE: u8 = 0x20;
-    frame(sender, target, ALL_NODES, ADVERTISEMENT, OVERRIDE, target, Some(sender))
+    frame(sender, target, ALL_NODES, &neighbour(ADVERTISEMENT, OVERRIDE, target, Some(sender)))
 }
 
-fn frame(
-    sender: Mac,
-    source: Ipv6Addr,
-    destination: Ipv6Addr,
-    kind: u8,
-    flags: u8,
-    target: Ipv6Addr,
-    target_mac: Option<Mac>,
-) -> Vec<u8> {
+/// A solicitation or an advertisement of a neighbour's, with its checksum still to come.
+fn neighbour(kind: u8, flags: u8, target: Ipv6Addr, target_mac: Option<Mac>) -> Vec<u8> {
     let mut payload = vec![kind, 0, 0, 0, flags, 0, 0, 0];
     payload.extend(target.octets());
     if let Some(mac) = target_mac {
@@ -84,6 +100,12 @@ fn frame(
         payload.extend([2, 1]);
         payload.extend(mac.0);
     }
+    payload
+}
+
+/// The frame of a packet to a group.
+fn frame(sender: Mac, source: Ipv6Addr, destination: Ipv6Addr, payload: &[u8]) -> Vec<u8> {
+    let mut payload = payload.to_vec();
     let mut header = vec![0x60, 0, 0, 0];
     header.extend((payload.len() as u16).to_be_bytes());
     header.extend([ICMPV6, 255]);

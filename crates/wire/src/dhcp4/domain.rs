@@ -42,7 +42,7 @@ impl DomainName {
     }
 
     /// The names of a search list (RFC 3397), in which a name may end with a pointer to the end of an earlier one.
-    pub(super) fn list(bytes: &[u8]) -> Option<Vec<Self>> {
+    pub(crate) fn list(bytes: &[u8]) -> Option<Vec<Self>> {
         let (mut names, mut at) = (Vec::new(), 0);
         while at < bytes.len() && names.len() < MOST {
             let (name, end) = read(bytes, at)?;

@@ -1,0 +1,334 @@
+//! What routers are asked and say (RFC 4861, 4.1 and 4.2), with the options that concern a host's addresses and routes.
+
+use std::net::Ipv6Addr;
+
+use ipnet::Ipv6Net;
+
+use super::{Packet, frame};
+use crate::Mac;
+use crate::dhcp4::DomainName;
+
+const ROUTER_SOLICITATION: u8 = 133;
+const ROUTER_ADVERTISEMENT: u8 = 134;
+const ALL_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
+/// From the type to the retransmission timer.
+const HEADER: usize = 16;
+/// How many of each option are read: more than any router of a home has to say.
+const MOST: usize = 16;
+
+/// What a router says of itself and of the link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouterAdvertisement {
+    /// The router's link-local address, by which it is the next hop.
+    pub router: Ipv6Addr,
+    /// Its MAC: that of the option if there is one, else the frame's.
+    pub mac: Mac,
+    /// Whether addresses are to be had by DHCPv6 (M).
+    pub managed: bool,
+    /// Whether other settings are to be had by DHCPv6 (O).
+    pub other: bool,
+    /// Which of several routers is taken (RFC 4191, 2.2).
+    pub preference: Preference,
+    /// For how long it is a default router, in seconds; 0 if it is none.
+    pub lifetime: u16,
+    /// The MTU of the link (option 5).
+    pub mtu: Option<u32>,
+    /// Prefixes of the link (option 3).
+    pub prefixes: Vec<PrefixInformation>,
+    /// Where else it leads (option 24, RFC 4191).
+    pub routes: Vec<RouteInformation>,
+    /// Name servers, and for how many seconds they are (option 25, RFC 8106).
+    pub dns: Vec<(Ipv6Addr, u32)>,
+    /// Domains in which names are looked for, and for how many seconds (option 31, RFC 8106).
+    pub search: Vec<(DomainName, u32)>,
+}
+
+/// Which of several is taken.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Preference {
+    /// If there is no other.
+    Low,
+    /// As any.
+    #[default]
+    Medium,
+    /// Before others.
+    High,
+}
+
+/// A prefix of the link (RFC 4861, 4.6.2). Lifetimes are in seconds, [`u32::MAX`] is for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PrefixInformation {
+    /// The prefix.
+    pub net: Ipv6Net,
+    /// Whether its addresses are on the link (L).
+    pub on_link: bool,
+    /// Whether hosts make addresses of it (A).
+    pub autonomous: bool,
+    /// For how long it is on the link, and its addresses last.
+    pub valid: u32,
+    /// For how long something new is begun from its addresses.
+    pub preferred: u32,
+}
+
+/// A route by the router (RFC 4191, 2.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RouteInformation {
+    /// Where it leads.
+    pub to: Ipv6Net,
+    /// Which of several is taken.
+    pub preference: Preference,
+    /// For how many seconds; [`u32::MAX`] is for ever.
+    pub lifetime: u32,
+}
+
+/// The frame that asks the link's routers to speak. It comes from no address, so it bears no link-layer option either, and
+/// the answer goes to all.
+pub fn router_solicitation(sender: Mac) -> Vec<u8> {
+    frame(sender, Ipv6Addr::UNSPECIFIED, ALL_ROUTERS, &[ROUTER_SOLICITATION, 0, 0, 0, 0, 0, 0, 0])
+}
+
+impl RouterAdvertisement {
+    /// The advertisement in a frame, if it is one and holds to RFC 4861, 6.1.2: hop limit 255, from a link-local address, whole, its
+    /// checksum right, and no option without a length. An option that makes no sense in itself spoils no other.
+    pub fn parse(frame: &[u8]) -> Option<Self> {
+        let Packet { sender, source, payload } = Packet::parse(frame)?;
+        if payload.len() < HEADER || payload[0] != ROUTER_ADVERTISEMENT || !source.is_unicast_link_local() {
+            return None;
+        }
+        let mut said = RouterAdvertisement {
+            router: source,
+            mac: sender,
+            managed: payload[5] & 0x80 != 0,
+            other: payload[5] & 0x40 != 0,
+            preference: Preference::Medium,
+            lifetime: u16::from_be_bytes([payload[6], payload[7]]),
+            mtu: None,
+            prefixes: Vec::new(),
+            routes: Vec::new(),
+            dns: Vec::new(),
+            search: Vec::new(),
+        };
+        // A reserved value is as good as medium, and no default router has another (RFC 4191, 2.2).
+        if said.lifetime > 0 {
+            said.preference = Preference::of(payload[5]).unwrap_or_default();
+        }
+        let mut rest = &payload[HEADER..];
+        while !rest.is_empty() {
+            let length = 8 * usize::from(*rest.get(1)?);
+            if length == 0 {
+                return None;
+            }
+            let (option, after) = rest.split_at_checked(length)?;
+            said.take(option);
+            rest = after;
+        }
+        Some(said)
+    }
+
+    fn take(&mut self, option: &[u8]) {
+        match option[0] {
+            1 if option.len() == 8 => {
+                self.mac = Mac([option[2], option[3], option[4], option[5], option[6], option[7]]);
+            }
+            3 if self.prefixes.len() < MOST => self.prefixes.extend(PrefixInformation::read(option)),
+            5 if option.len() == 8 => self.mtu = Some(number(option, 4)),
+            24 if self.routes.len() < MOST => self.routes.extend(RouteInformation::read(option)),
+            25 if option.len() >= 24 => {
+                let lifetime = number(option, 4);
+                let servers = option[8..].chunks_exact(16).filter_map(address);
+                let room = MOST - self.dns.len();
+                self.dns.extend(servers.map(|ip| (ip, lifetime)).take(room));
+            }
+            31 if option.len() >= 16 => {
+                let lifetime = number(option, 4);
+                // The last name is followed by zeros, of which the first is its own end.
+                let end = option.iter().rposition(|byte| *byte != 0).map_or(8, |last| last + 2);
+                let names = DomainName::list(option.get(8..end).unwrap_or_default()).unwrap_or_default();
+                let room = MOST - self.search.len();
+                self.search.extend(names.into_iter().map(|name| (name, lifetime)).take(room));
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Preference {
+    /// In the fourth and fifth bit of a byte; none for the reserved value.
+    fn of(flags: u8) -> Option<Self> {
+        match flags >> 3 & 3 {
+            0 => Some(Preference::Medium),
+            1 => Some(Preference::High),
+            3 => Some(Preference::Low),
+            _ => None,
+        }
+    }
+}
+
+impl PrefixInformation {
+    fn read(option: &[u8]) -> Option<Self> {
+        let bytes: &[u8; 32] = option.try_into().ok()?;
+        Some(PrefixInformation {
+            net: Ipv6Net::new(address(&bytes[16..])?, bytes[2]).ok()?.trunc(),
+            on_link: bytes[3] & 0x80 != 0,
+            autonomous: bytes[3] & 0x40 != 0,
+            valid: number(option, 4),
+            preferred: number(option, 8),
+        })
+    }
+}
+
+impl RouteInformation {
+    fn read(option: &[u8]) -> Option<Self> {
+        // Only as much of the prefix as it has bits need be there.
+        let (length, held) = (option[2], option.len() - 8);
+        if held > 16 || usize::from(length).div_ceil(8) > held {
+            return None;
+        }
+        let mut prefix = [0; 16];
+        prefix[..held].copy_from_slice(&option[8..]);
+        let to = Ipv6Net::new(prefix.into(), length).ok()?.trunc();
+        // One of a reserved preference must be ignored (RFC 4191, 2.3).
+        Some(RouteInformation { to, preference: Preference::of(option[3])?, lifetime: number(option, 4) })
+    }
+}
+
+fn number(option: &[u8], at: usize) -> u32 {
+    u32::from_be_bytes([option[at], option[at + 1], option[at + 2], option[at + 3]])
+}
+
+fn address(bytes: &[u8]) -> Option<Ipv6Addr> {
+    Some(<[u8; 16]>::try_from(bytes).ok()?.into())
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::ETHERNET_HEADER;
+    use proptest::prelude::*;
+
+    const MAC: Mac = Mac([2, 0, 0, 0, 0, 1]);
+
+    /// The frame of an advertisement from `fe80::1`, of flags, a lifetime and options.
+    pub(crate) fn advertisement(flags: u8, lifetime: u16, options: &[Vec<u8>]) -> Vec<u8> {
+        let mut payload = vec![ROUTER_ADVERTISEMENT, 0, 0, 0, 64, flags];
+        payload.extend(lifetime.to_be_bytes());
+        payload.extend([0; 8]);
+        payload.extend(options.concat());
+        frame(MAC, "fe80::1".parse().unwrap(), super::super::ALL_NODES, &payload)
+    }
+
+    pub(crate) fn prefix(net: &str, flags: u8, valid: u32, preferred: u32) -> Vec<u8> {
+        let net: Ipv6Net = net.parse().unwrap();
+        let mut option = vec![3, 4, net.prefix_len(), flags];
+        option.extend(valid.to_be_bytes());
+        option.extend(preferred.to_be_bytes());
+        option.extend([0; 4]);
+        option.extend(net.addr().octets());
+        option
+    }
+
+    fn with(kind: u8, after_length: &[u8]) -> Vec<u8> {
+        let units = (after_length.len() + 2).div_ceil(8);
+        let mut option = vec![kind, units as u8];
+        option.extend(after_length);
+        option.resize(8 * units, 0);
+        option
+    }
+
+    fn read(options: &[Vec<u8>]) -> RouterAdvertisement {
+        RouterAdvertisement::parse(&advertisement(0, 1800, options)).unwrap()
+    }
+
+    #[test]
+    fn flags_lifetime_and_preference() {
+        let said = |flags| RouterAdvertisement::parse(&advertisement(flags, 1800, &[])).unwrap();
+        assert_eq!((said(0x80).managed, said(0x80).other), (true, false));
+        assert_eq!((said(0x40).managed, said(0x40).other), (false, true));
+        let preferences = [
+            (0, Preference::Medium),
+            (0x08, Preference::High),
+            (0x18, Preference::Low),
+            (0x10, Preference::Medium),
+        ];
+        for (flags, preference) in preferences {
+            assert_eq!(said(flags).preference, preference);
+        }
+        let none = RouterAdvertisement::parse(&advertisement(0x08, 0, &[])).unwrap();
+        assert_eq!((none.lifetime, none.preference), (0, Preference::Medium));
+        assert_eq!(none.router, "fe80::1".parse::<Ipv6Addr>().unwrap());
+    }
+
+    #[test]
+    fn every_option_is_read_and_unknown_ones_are_passed_over() {
+        let mut dns = vec![0, 0, 0, 0, 2, 88];
+        dns.extend("fd88::1".parse::<Ipv6Addr>().unwrap().octets());
+        let said = read(&[
+            with(1, &[2, 9, 9, 9, 9, 9]),
+            prefix("fd88::5/64", 0xc0, 7200, 3600),
+            with(5, &[0, 0, 0, 0, 5, 0xd4]),
+            with(24, &[48, 0x08, 0, 0, 1, 0, 0xfd, 0, 0, 1, 0, 2]),
+            with(25, &dns),
+            with(31, &[0, 0, 0, 0, 1, 0, 4, b'h', b'o', b'm', b'e', 0, 3, b'l', b'a', b'n', 0]),
+            with(200, &[1, 2, 3]),
+        ]);
+        assert_eq!(said.mac, Mac([2, 9, 9, 9, 9, 9]));
+        assert_eq!(said.mtu, Some(1492));
+        let net = "fd88::/64".parse().unwrap();
+        assert_eq!(
+            said.prefixes,
+            [PrefixInformation { net, on_link: true, autonomous: true, valid: 7200, preferred: 3600 }]
+        );
+        let to = "fd00:1:2::/48".parse().unwrap();
+        assert_eq!(said.routes, [RouteInformation { to, preference: Preference::High, lifetime: 256 }]);
+        assert_eq!(said.dns, [("fd88::1".parse().unwrap(), 600)]);
+        assert_eq!(said.search, [("home".parse().unwrap(), 256), ("lan".parse().unwrap(), 256)]);
+    }
+
+    #[test]
+    fn what_rfc_4861_forbids_is_no_advertisement() {
+        let good = advertisement(0, 1800, &[prefix("fd88::/64", 0xc0, 7200, 3600)]);
+        assert!(RouterAdvertisement::parse(&good).is_some());
+        let mut through_a_router = good.clone();
+        through_a_router[ETHERNET_HEADER + 7] = 254;
+        let global =
+            frame(MAC, "fd88::1".parse().unwrap(), super::super::ALL_NODES, &good[ETHERNET_HEADER + 40..]);
+        let short = advertisement(0, 1800, &[]);
+        let option_without_length = advertisement(0, 1800, &[vec![3, 0, 0, 0, 0, 0, 0, 0]]);
+        let option_cut = advertisement(0, 1800, &[vec![3, 4, 0, 0, 0, 0, 0, 0]]);
+        let cases =
+            [&through_a_router[..], &global, &short[..short.len() - 1], &option_without_length, &option_cut];
+        for (at, case) in cases.iter().enumerate() {
+            assert_eq!(RouterAdvertisement::parse(case), None, "case {at}");
+        }
+    }
+
+    #[test]
+    fn an_option_that_makes_no_sense_spoils_no_other() {
+        let good = prefix("fd88::/64", 0xc0, 7200, 3600);
+        let mut long = good.clone();
+        long[2] = 129;
+        let said = read(&[
+            long,
+            with(24, &[64, 0, 0, 0, 0, 1]),
+            with(24, &[0, 0x10, 0, 0, 0, 1]),
+            with(31, &[9; 20]),
+            good,
+        ]);
+        assert_eq!((said.prefixes.len(), said.routes.len(), said.search.len()), (1, 0, 0));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_parser_panic(options in prop::collection::vec(any::<u8>(), 0..120), lifetime in any::<u16>()) {
+            let _ = RouterAdvertisement::parse(&options);
+            let _ = RouterAdvertisement::parse(&advertisement(0, lifetime, &[options]));
+        }
+
+        #[test]
+        fn a_flipped_bit_is_noticed(at in 14 + 8..14 + 40 + 48usize, bit in 0..8u8) {
+            let mut frame = advertisement(0, 1800, &[prefix("fd88::/64", 0xc0, 7200, 3600)]);
+            frame[at] ^= 1 << bit;
+            prop_assert_eq!(RouterAdvertisement::parse(&frame), None);
+        }
+    }
+}

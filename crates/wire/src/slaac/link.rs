@@ -1,0 +1,326 @@
+//! One link and its routers, without I/O and without a clock.
+
+use std::net::Ipv6Addr;
+use std::time::{Duration, Instant};
+
+use ipnet::Ipv6Net;
+
+use crate::ndp::{Preference, PrefixInformation, RouterAdvertisement};
+use crate::random::Random;
+
+/// A valid lifetime is not cut below this by an advertisement (RFC 4862, 5.5.3 (e)).
+const TWO_HOURS: Duration = Duration::from_secs(2 * 60 * 60);
+/// The first pause between solicitations (`IRT`, RFC 7559, 2).
+const FIRST_PAUSE: Duration = Duration::from_secs(4);
+/// The longest pause (`MRT`).
+const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
+/// How many of each are kept: more than a home has, and little memory when somebody makes them up.
+const MOST: usize = 16;
+
+/// Until when something holds; without an end it is for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lasting(pub Option<Instant>);
+
+impl Lasting {
+    /// So many seconds from a moment on; [`u32::MAX`] is for ever (RFC 4861, 4.6.2).
+    fn of(seconds: u32, now: Instant) -> Self {
+        Lasting((seconds != u32::MAX).then(|| now + Duration::from_secs(seconds.into())))
+    }
+
+    /// Whether it holds at a moment.
+    pub fn holds(self, now: Instant) -> bool {
+        self.0.is_none_or(|end| now < end)
+    }
+
+    /// How much is left of it; none if it is for ever.
+    pub fn left(self, now: Instant) -> Option<Duration> {
+        self.0.map(|end| end.saturating_duration_since(now))
+    }
+}
+
+/// A default router.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Router {
+    /// Its link-local address.
+    pub ip: Ipv6Addr,
+    /// Which of several is taken.
+    pub preference: Preference,
+    /// Until when it is one.
+    pub until: Lasting,
+}
+
+/// A prefix of which addresses are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Prefix {
+    /// The prefix, of 64 bits.
+    pub net: Ipv6Net,
+    /// Whether its addresses are on the link.
+    pub on_link: bool,
+    /// Until when something new is begun from its addresses.
+    pub preferred: Lasting,
+    /// Until when its addresses last.
+    pub valid: Lasting,
+}
+
+/// A route by a router.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Route {
+    /// Where it leads.
+    pub to: Ipv6Net,
+    /// By which router.
+    pub via: Ipv6Addr,
+    /// Which of several is taken.
+    pub preference: Preference,
+    /// Until when.
+    pub until: Lasting,
+}
+
+/// What the routers of a link have to offer at a moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Offer {
+    /// Default routers, the one to take first.
+    pub routers: Vec<Router>,
+    /// Prefixes of which addresses are made, deprecated ones among them.
+    pub prefixes: Vec<Prefix>,
+    /// Routes to elsewhere, the one to take first.
+    pub routes: Vec<Route>,
+    /// Whether a router says that addresses are to be had by DHCPv6 (M).
+    pub managed: bool,
+    /// Whether a router says that other settings are (O).
+    pub other: bool,
+}
+
+/// What to do now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Ask the link's routers to speak ([`router_solicitation`](crate::ndp::router_solicitation)), and ask again.
+    Solicit,
+    /// The offer is another than before, and ask again.
+    News,
+    /// Nothing before this moment; never without one.
+    Wait(Option<Instant>),
+}
+
+/// One link.
+#[derive(Debug, Clone)]
+pub struct Link {
+    routers: Vec<Router>,
+    prefixes: Vec<Prefix>,
+    routes: Vec<Route>,
+    /// The flags M and O of each router that was heard.
+    flags: Vec<(Ipv6Addr, bool, bool)>,
+    solicit: Option<Solicit>,
+    /// What was told last, and when.
+    told: (Offer, Instant),
+    heard: bool,
+    random: Random,
+}
+
+/// Solicitations until a router speaks.
+#[derive(Debug, Clone, Copy)]
+struct Solicit {
+    next: Instant,
+    pause: Duration,
+}
+
+impl Link {
+    /// Begins to ask for routers. `random` is any number: it spreads the questions of machines that start together.
+    pub fn new(now: Instant, random: u64) -> Self {
+        Link {
+            routers: Vec::new(),
+            prefixes: Vec::new(),
+            routes: Vec::new(),
+            flags: Vec::new(),
+            solicit: Some(Solicit::at(now)),
+            told: (Offer::default(), now),
+            heard: false,
+            random: Random(random),
+        }
+    }
+
+    /// What was known before the program started, which is believed until it ends or a router says otherwise. It is no news.
+    pub fn recall(&mut self, known: Offer, now: Instant) {
+        for prefix in known.prefixes.into_iter().filter(|prefix| prefix.valid.holds(now)) {
+            if self.prefixes.iter().all(|there| there.net != prefix.net) && self.prefixes.len() < MOST {
+                self.prefixes.push(prefix);
+            }
+        }
+        for router in known.routers.into_iter().filter(|router| router.until.holds(now)) {
+            if self.routers.iter().all(|there| there.ip != router.ip) && self.routers.len() < MOST {
+                self.routers.push(router);
+            }
+        }
+        for route in known.routes.into_iter().filter(|route| route.until.holds(now)) {
+            if self.routes.iter().all(|there| there.to != route.to) && self.routes.len() < MOST {
+                self.routes.push(route);
+            }
+        }
+        self.told = (self.offer(now), now);
+    }
+
+    /// Whether a router has spoken since it began to ask.
+    pub fn has_heard(&self) -> bool {
+        self.heard
+    }
+
+    /// The link has come back, perhaps to other routers.
+    pub fn link_up(&mut self, now: Instant) {
+        self.heard = false;
+        self.solicit = Some(Solicit::at(now));
+    }
+
+    /// Takes in what a router says.
+    pub fn receive(&mut self, said: &RouterAdvertisement, now: Instant) {
+        self.heard = true;
+        self.routers.retain(|there| there.ip != said.router);
+        if said.lifetime > 0 && self.routers.len() < MOST {
+            let until = Lasting::of(said.lifetime.into(), now);
+            self.routers.push(Router { ip: said.router, preference: said.preference, until });
+            // Only a default router ends the search for one (RFC 7559, 2.1).
+            self.solicit = None;
+        }
+        self.flags.retain(|(router, ..)| *router != said.router);
+        self.flags.truncate(MOST - 1);
+        self.flags.push((said.router, said.managed, said.other));
+        for prefix in &said.prefixes {
+            self.take_prefix(prefix, now);
+        }
+        for route in &said.routes {
+            // The default route is told by the lifetime; a router that says both has the same there (RFC 4191, 3.1).
+            if route.to.prefix_len() == 0 || unfit(&route.to) {
+                continue;
+            }
+            self.routes.retain(|there| there.to != route.to || there.via != said.router);
+            if route.lifetime > 0 && self.routes.len() < MOST {
+                let until = Lasting::of(route.lifetime, now);
+                let (to, via, preference) = (route.to, said.router, route.preference);
+                self.routes.push(Route { to, via, preference, until });
+            }
+        }
+    }
+
+    /// RFC 4862, 5.5.3.
+    fn take_prefix(&mut self, said: &PrefixInformation, now: Instant) {
+        if !said.autonomous || said.preferred > said.valid || said.net.prefix_len() != 64 || unfit(&said.net)
+        {
+            return;
+        }
+        let (preferred, valid) = (Lasting::of(said.preferred, now), Lasting::of(said.valid, now));
+        let Some(there) = self.prefixes.iter_mut().find(|there| there.net == said.net) else {
+            if said.valid > 0 && self.prefixes.len() < MOST {
+                self.prefixes.push(Prefix { net: said.net, on_link: said.on_link, preferred, valid });
+            }
+            return;
+        };
+        // Whoever says nothing of it says nothing against it (RFC 4861, 6.3.4).
+        there.on_link |= said.on_link;
+        let left = there.valid.left(now);
+        let longer = match (valid.left(now), left) {
+            (None, _) => true,
+            (Some(said), left) => said > TWO_HOURS || left.is_some_and(|left| said > left),
+        };
+        if longer {
+            there.valid = valid;
+        } else if left.is_none_or(|left| left > TWO_HOURS) {
+            there.valid = Lasting(Some(now + TWO_HOURS));
+        }
+        there.preferred = preferred;
+    }
+
+    /// What there is at a moment.
+    pub fn offer(&self, now: Instant) -> Offer {
+        let mut routers = self.routers.clone();
+        routers.retain(|router| router.until.holds(now));
+        // The one that was there first stays first: sorting keeps the order of equals, so that of two routers neither takes the
+        // other's place with every word.
+        routers.sort_by_key(|router| {
+            let before = self.told.0.routers.iter().position(|told| told.ip == router.ip);
+            (std::cmp::Reverse(router.preference), before.unwrap_or(usize::MAX))
+        });
+        let mut prefixes = self.prefixes.clone();
+        prefixes.retain(|prefix| prefix.valid.holds(now));
+        prefixes.sort_by_key(|prefix| prefix.net);
+        let mut ways = self.routes.clone();
+        ways.retain(|route| route.until.holds(now));
+        ways.sort_by_key(|route| (route.to, std::cmp::Reverse(route.preference), route.via));
+        let managed = self.flags.iter().any(|(_, managed, _)| *managed);
+        let other = self.flags.iter().any(|(_, _, other)| *other);
+        Offer { routers, prefixes, routes: ways, managed, other }
+    }
+
+    /// What to do at a moment.
+    pub fn poll(&mut self, now: Instant) -> Action {
+        self.prefixes.retain(|prefix| prefix.valid.holds(now));
+        self.routes.retain(|route| route.until.holds(now));
+        let had_router = !self.routers.is_empty();
+        self.routers.retain(|router| router.until.holds(now));
+        if had_router && self.routers.is_empty() && self.solicit.is_none() {
+            self.solicit = Some(Solicit::at(now));
+        }
+        let offer = self.offer(now);
+        if offer.differs(now, &self.told) {
+            self.told = (offer, now);
+            return Action::News;
+        }
+        if let Some(solicit) = &mut self.solicit
+            && now >= solicit.next
+        {
+            // Between 0.9 and 1.1 of the pause, which doubles (RFC 8415, 15).
+            let (least, most) = (solicit.pause * 9 / 10, solicit.pause * 11 / 10);
+            solicit.next = now + self.random.between(least, most);
+            solicit.pause = (solicit.pause * 2).min(LONGEST_PAUSE);
+            return Action::Solicit;
+        }
+        let ends = offer.ends().filter(|end| *end > now);
+        Action::Wait(ends.chain(self.solicit.map(|solicit| solicit.next)).min())
+    }
+}
+
+impl Solicit {
+    fn at(now: Instant) -> Self {
+        Solicit { next: now, pause: FIRST_PAUSE }
+    }
+}
+
+impl Offer {
+    /// The moments at which something of it ends.
+    fn ends(&self) -> impl Iterator<Item = Instant> {
+        let routers = self.routers.iter().map(|router| router.until);
+        let prefixes = self.prefixes.iter().flat_map(|prefix| [prefix.preferred, prefix.valid]);
+        let ways = self.routes.iter().map(|route| route.until);
+        routers.chain(prefixes).chain(ways).filter_map(|lasting| lasting.0)
+    }
+
+    /// Whether somebody who was told of another offer should know. That everything lasts on, as every advertisement says, is
+    /// told when less than half is left of what was told.
+    fn differs(&self, now: Instant, (told, then): &(Offer, Instant)) -> bool {
+        let shape = |offer: &Offer, at: Instant| {
+            let routers: Vec<_> = offer.routers.iter().map(|router| (router.ip, router.preference)).collect();
+            let prefix = |prefix: &Prefix| (prefix.net, prefix.on_link, prefix.preferred.holds(at));
+            let prefixes: Vec<_> = offer.prefixes.iter().map(prefix).collect();
+            let ways: Vec<_> = offer.routes.iter().map(|route| (route.to, route.via)).collect();
+            (routers, prefixes, ways, offer.managed, offer.other)
+        };
+        if shape(self, now) != shape(told, *then) {
+            return true;
+        }
+        let ends = |offer: &Offer| -> Vec<Lasting> {
+            let routers = offer.routers.iter().map(|router| router.until);
+            routers.chain(offer.prefixes.iter().flat_map(|prefix| [prefix.preferred, prefix.valid])).collect()
+        };
+        ends(self).into_iter().zip(ends(told)).any(|(new, old)| match (new.left(now), old.left(now)) {
+            (None, None) => false,
+            (None, Some(_)) | (Some(_), None) => true,
+            (Some(new), Some(old)) => new + Duration::from_secs(1) < old || old < new / 2,
+        })
+    }
+}
+
+/// Whether a prefix is no LAN's: groups, the loopback address, and what every link has of its own.
+fn unfit(net: &Ipv6Net) -> bool {
+    let ip = net.addr();
+    ip.is_multicast() || ip.is_unicast_link_local() || ip.is_unspecified() || ip.to_ipv4_mapped().is_some()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,245 @@
+use super::*;
+use crate::Mac;
+use crate::ndp::RouteInformation;
+use proptest::prelude::*;
+
+const HOUR: u32 = 3600;
+
+fn ip(text: &str) -> Ipv6Addr {
+    text.parse().unwrap()
+}
+
+fn said(router: &str, lifetime: u16, prefixes: &[PrefixInformation]) -> RouterAdvertisement {
+    RouterAdvertisement {
+        router: ip(router),
+        mac: Mac([2, 0, 0, 0, 0, 1]),
+        managed: false,
+        other: false,
+        preference: Preference::Medium,
+        lifetime,
+        mtu: None,
+        prefixes: prefixes.to_vec(),
+        routes: Vec::new(),
+        dns: Vec::new(),
+        search: Vec::new(),
+    }
+}
+
+fn prefix(net: &str, valid: u32, preferred: u32) -> PrefixInformation {
+    PrefixInformation { net: net.parse().unwrap(), on_link: true, autonomous: true, valid, preferred }
+}
+
+fn seconds(number: u64) -> Duration {
+    Duration::from_secs(number)
+}
+
+/// What is left of the valid and of the preferred lifetime of the only prefix.
+fn left(link: &Link, now: Instant) -> Option<(u64, u64)> {
+    let left = |lasting: Lasting| lasting.left(now).map_or(u64::MAX, |left| left.as_secs());
+    let offer = link.offer(now);
+    assert!(offer.prefixes.len() < 2);
+    offer.prefixes.first().map(|prefix| (left(prefix.valid), left(prefix.preferred)))
+}
+
+#[test]
+fn lifetimes_follow_the_table_at_the_head() {
+    let two_hours = u64::from(2 * HOUR);
+    // Known for so long, said anew, and what is left then.
+    let cases = [
+        ("a new one", None, (HOUR, 60), Some((3600, 60))),
+        ("nothing to know", None, (0, 0), None),
+        ("preferred beyond valid", None, (60, 61), None),
+        ("longer than what is left", Some(60), (HOUR, 60), Some((3600, 60))),
+        ("above two hours, and shorter", Some(10 * HOUR), (3 * HOUR, 60), Some((3 * 3600, 60))),
+        ("taken back", Some(10 * HOUR), (0, 0), Some((two_hours, 0))),
+        ("shorter than two hours", Some(10 * HOUR), (HOUR, HOUR), Some((two_hours, 3600))),
+        ("taken back with less left", Some(HOUR), (0, 0), Some((3600, 0))),
+        ("for ever, then taken back", Some(u32::MAX), (0, 0), Some((two_hours, 0))),
+        ("for ever", Some(60), (u32::MAX, u32::MAX), Some((u64::MAX, u64::MAX))),
+    ];
+    for (what, known, (valid, preferred), wanted) in cases {
+        let now = Instant::now();
+        let mut link = Link::new(now, 7);
+        if let Some(known) = known {
+            link.receive(&said("fe80::1", 1800, &[prefix("fd88::/64", known, known)]), now);
+        }
+        link.receive(&said("fe80::1", 1800, &[prefix("fd88::/64", valid, preferred)]), now);
+        assert_eq!(left(&link, now), wanted, "{what}");
+    }
+}
+
+#[test]
+fn of_what_is_no_lans_or_not_autonomous_no_address_is_made() {
+    let now = Instant::now();
+    let mut link = Link::new(now, 7);
+    let unfit = ["fe80::/64", "ff02::/64", "::/64", "fd88::/63", "fd88::/96"];
+    let mut prefixes: Vec<_> = unfit.iter().map(|net| prefix(net, HOUR, HOUR)).collect();
+    prefixes.push(PrefixInformation { autonomous: false, ..prefix("fd89::/64", HOUR, HOUR) });
+    link.receive(&said("fe80::1", 1800, &prefixes), now);
+    assert_eq!(link.offer(now).prefixes, []);
+}
+
+/// Polls until there is nothing to do; how much was sent, and whether there was news.
+fn settle(link: &mut Link, now: Instant) -> (usize, bool) {
+    let (mut sent, mut news) = (0, false);
+    loop {
+        match link.poll(now) {
+            Action::Solicit => sent += 1,
+            Action::News => news = true,
+            Action::Wait(until) => {
+                assert!(until.is_none_or(|until| until > now));
+                return (sent, news);
+            }
+        }
+    }
+}
+
+#[test]
+fn it_asks_ever_less_often_until_a_default_router_speaks() {
+    let (mut now, mut sent) = (Instant::now(), Vec::new());
+    let begin = now;
+    let mut link = Link::new(now, 7);
+    while now < begin + seconds(4 * 3600) {
+        match link.poll(now) {
+            Action::Solicit => sent.push(now - begin),
+            Action::Wait(until) => now = until.unwrap(),
+            Action::News => panic!("nobody has spoken"),
+        }
+    }
+    assert_eq!(sent[0], Duration::ZERO);
+    assert!((seconds(3)..seconds(5)).contains(&sent[1]), "{sent:?}");
+    assert!(sent.len() < 16, "{sent:?}");
+    settle(&mut link, now);
+    link.receive(&said("fe80::1", 0, &[]), now);
+    assert!(matches!(link.poll(now), Action::Wait(Some(_))), "a router that is no default one");
+    assert!(link.has_heard());
+    link.receive(&said("fe80::1", 1800, &[]), now);
+    assert_eq!(link.poll(now), Action::News);
+    assert_eq!(link.poll(now), Action::Wait(Some(now + seconds(1800))));
+}
+
+#[test]
+fn a_router_that_ends_or_says_so_is_none_and_is_asked_for_again() {
+    let now = Instant::now();
+    let mut link = Link::new(now, 7);
+    link.receive(&said("fe80::1", 1800, &[prefix("fd88::/64", 86400, 14400)]), now);
+    assert_eq!(settle(&mut link, now), (0, true));
+    let later = now + seconds(1800);
+    assert_eq!(settle(&mut link, later), (1, true), "its time is over");
+    assert_eq!(link.offer(later).routers, []);
+    assert_eq!(link.offer(later).prefixes.len(), 1, "addresses last on without it");
+
+    let mut link = Link::new(now, 7);
+    link.receive(&said("fe80::1", 1800, &[]), now);
+    settle(&mut link, now);
+    link.receive(&said("fe80::1", 0, &[]), now);
+    assert_eq!(link.offer(now).routers, []);
+    assert!(settle(&mut link, now).1);
+}
+
+#[test]
+fn the_preferred_router_comes_first_and_of_equals_the_one_that_was_first() {
+    let now = Instant::now();
+    let mut link = Link::new(now, 7);
+    let first = |link: &Link| link.offer(now).routers[0].ip;
+    for router in ["fe80::2", "fe80::1", "fe80::2"] {
+        link.receive(&said(router, 1800, &[]), now);
+        settle(&mut link, now);
+        assert_eq!(first(&link), ip("fe80::2"));
+    }
+    link.receive(&RouterAdvertisement { preference: Preference::High, ..said("fe80::1", 1800, &[]) }, now);
+    settle(&mut link, now);
+    assert_eq!(first(&link), ip("fe80::1"));
+    link.receive(&RouterAdvertisement { preference: Preference::Low, ..said("fe80::1", 1800, &[]) }, now);
+    assert_eq!(first(&link), ip("fe80::2"));
+}
+
+#[test]
+fn news_are_what_is_deprecated_ends_or_is_half_over() {
+    let now = Instant::now();
+    let mut link = Link::new(now, 7);
+    let said = said("fe80::1", 1800, &[prefix("fd88::/64", 1000, 600)]);
+    link.receive(&said, now);
+    assert!(settle(&mut link, now).1);
+    for after in [1, 100, 299] {
+        link.receive(&said, now + seconds(after));
+        assert!(!settle(&mut link, now + seconds(after)).1, "the same as {after} s ago");
+    }
+    link.receive(&said, now + seconds(301));
+    assert!(settle(&mut link, now + seconds(301)).1, "half over");
+    assert!(!settle(&mut link, now + seconds(900)).1);
+    assert!(settle(&mut link, now + seconds(902)).1, "deprecated");
+    assert!(settle(&mut link, now + seconds(1302)).1, "over");
+    assert_eq!(left(&link, now + seconds(1302)), None);
+}
+
+#[test]
+fn what_was_known_before_a_start_is_no_news_and_cannot_be_cut_short_either() {
+    let now = Instant::now();
+    let mut link = Link::new(now, 7);
+    let net = "fd88::/64".parse().unwrap();
+    let lasting = |number| Lasting(Some(now + seconds(number)));
+    let known = Prefix { net, on_link: true, preferred: lasting(60), valid: lasting(36000) };
+    let router = Router { ip: ip("fe80::1"), preference: Preference::Medium, until: lasting(1800) };
+    let known = Offer { routers: vec![router], prefixes: vec![known], ..Offer::default() };
+    link.recall(known, now);
+    assert_eq!(settle(&mut link, now), (1, false));
+    assert!(!link.has_heard());
+    link.receive(&said("fe80::1", 1800, &[prefix("fd88::/64", 0, 0)]), now);
+    assert_eq!(left(&link, now), Some((7200, 0)));
+}
+
+#[test]
+fn routes_and_flags_are_those_of_the_last_word() {
+    let now = Instant::now();
+    let mut link = Link::new(now, 7);
+    let route = |to: &str, lifetime| RouteInformation {
+        to: to.parse().unwrap(),
+        preference: Preference::Medium,
+        lifetime,
+    };
+    let with = |routes: &[RouteInformation], managed| RouterAdvertisement {
+        routes: routes.to_vec(),
+        managed,
+        ..said("fe80::1", 0, &[])
+    };
+    link.receive(&with(&[route("fd00::/48", 600), route("::/0", 600), route("fe80::/64", 600)], true), now);
+    let offer = link.offer(now);
+    assert_eq!((offer.routes.len(), offer.managed, offer.other), (1, true, false));
+    link.receive(&with(&[route("fd00::/48", 0)], false), now);
+    assert_eq!((link.offer(now).routes.len(), link.offer(now).managed), (0, false));
+}
+
+proptest! {
+    #[test]
+    fn whatever_routers_say_in_whatever_order(
+        words in prop::collection::vec(
+            (0..3000u64, 0..40u16, prop_oneof![Just(0u16), any::<u16>()], 0..40u16,
+             prop_oneof![0..20_000u32, Just(u32::MAX)], any::<bool>()),
+            0..60,
+        ),
+    ) {
+        let (mut now, mut sent, begin) = (Instant::now(), 0, Instant::now());
+        let mut link = Link::new(now, 7);
+        for (pause, router, lifetime, net, valid, deprecated) in words {
+            now += seconds(pause);
+            sent += settle(&mut link, now).0;
+            let before = link.offer(now);
+            let net = format!("fd00:0:0:{net:x}::/64");
+            let preferred = if deprecated { 0 } else { valid };
+            link.receive(&said(&format!("fe80::{:x}", router + 1), lifetime, &[prefix(&net, valid, preferred)]), now);
+            let offer = link.offer(now);
+            prop_assert!(offer.prefixes.len() <= MOST && offer.routers.len() <= MOST);
+            for there in &before.prefixes {
+                let after = offer.prefixes.iter().find(|after| after.net == there.net).expect("none goes by a word");
+                let least = there.valid.left(now).map_or(TWO_HOURS, |left| left.min(TWO_HOURS));
+                prop_assert!(after.valid.left(now).is_none_or(|left| left >= least));
+            }
+            settle(&mut link, now);
+            prop_assert!(link.offer(now).routers.iter().all(|router| router.until.holds(now)));
+        }
+        // Each word may end the last router, and its search begins anew.
+        let elapsed = (now - begin).as_secs();
+        prop_assert!(sent <= 60 * 2 + elapsed as usize / 4, "{sent} in {elapsed} s");
+    }
+}
