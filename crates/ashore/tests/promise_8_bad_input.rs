@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::Command;
 
 use ashore_core::link::{LinkSpec, LinkType, Place};
+use ashore_core::observed::Standing;
 use ashore_core::step::Step;
 use ashore_lab::{Machine, Ran, cannot_run};
 use home::Home;
@@ -22,7 +23,7 @@ fn all(home: &Home, container: &Machine) -> String {
         let mut view = machine.kernel().observe(&[]).unwrap().host;
         view.neighbours.clear();
         // The kernel ends its own duplicate address detection when it pleases.
-        view.addresses.iter_mut().for_each(|address| address.unsteady = false);
+        view.addresses.iter_mut().for_each(|address| address.standing = Standing::Steady);
         // The kernel takes its time to see that a bridge without ports has none.
         view.links.iter_mut().for_each(|link| link.carrier = false);
         format!("{view:?}")

@@ -53,6 +53,8 @@ pub struct WantedLink {
     pub sysctls: Vec<(Sysctl, i32)>,
     /// Its addresses.
     pub addresses: Vec<Address>,
+    /// Those of its addresses from which nothing new is begun.
+    pub deprecated: Vec<IpNet>,
     /// Addresses that must not be on it.
     pub lost: Vec<IpNet>,
     /// Whether lasting addresses beside those are taken off: on the shim they would draw the LAN's packets.
@@ -252,6 +254,7 @@ fn bare_link(network: &Network, endpoint: &Endpoint, ifname: &IfName, host: &Vie
         no_link_local: false,
         sysctls: Vec::new(),
         addresses: Vec::new(),
+        deprecated: Vec::new(),
         lost: Vec::new(),
         no_other_addresses: false,
         routes: Vec::new(),
@@ -338,6 +341,7 @@ fn port(
         no_link_local: host_has_ipv6,
         sysctls: Vec::new(),
         addresses: Vec::new(),
+        deprecated: Vec::new(),
         lost: Vec::new(),
         no_other_addresses: false,
         routes: Vec::new(),
@@ -404,6 +408,7 @@ fn vlan_link(host: &View, name: &IfName, vlan: Vlan) -> Option<WantedLink> {
         no_link_local: lower.accept_ra.is_some(),
         sysctls: quiet(name, lower),
         addresses: Vec::new(),
+        deprecated: Vec::new(),
         lost: Vec::new(),
         no_other_addresses: false,
         routes: Vec::new(),
@@ -474,6 +479,7 @@ fn shim(state: &State, host: &View, parent: &IfName, networks: &[&Network]) -> O
         no_link_local: parent_link.accept_ra.is_some(),
         sysctls: quiet(&name, parent_link),
         addresses: Vec::new(),
+        deprecated: Vec::new(),
         lost: Vec::new(),
         no_other_addresses: true,
         routes: Vec::new(),

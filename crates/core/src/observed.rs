@@ -133,9 +133,21 @@ pub struct LinkAddress {
     pub peer: Option<IpAddr>,
     /// Whether it is valid on the link only: `fe80::/10`, `169.254.0.0/16`.
     pub link_scope: bool,
-    /// IPv6: not yet usable, or found to be a duplicate (`IFA_F_TENTATIVE`, `IFA_F_DADFAILED`), or about to go (`IFA_F_DEPRECATED`,
-    /// `IFA_F_TEMPORARY`): nothing to name the host by.
-    pub unsteady: bool,
+    /// Whether somebody can be named by it.
+    pub standing: Standing,
+}
+
+/// How far an address is to be counted upon.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Standing {
+    /// It is there to stay.
+    #[default]
+    Steady,
+    /// IPv6: nothing new is begun from it (`IFA_F_DEPRECATED`).
+    Deprecated,
+    /// IPv6: it is not yet usable, or found to be a duplicate (`IFA_F_TENTATIVE`, `IFA_F_DADFAILED`), or one of a few hours
+    /// (`IFA_F_TEMPORARY`).
+    Unsteady,
 }
 
 /// A route.
@@ -196,12 +208,19 @@ impl View {
         self.addresses.iter().filter(move |address| address.index == index)
     }
 
-    /// The address by which the host is known on a link in a subnet: the first lasting one that lies in it.
+    /// The address by which the host is known on a link in a subnet.
     pub fn host_address(&self, link: &Link, subnet: &IpNet) -> Option<IpAddr> {
-        self.addresses_of(link)
-            .filter(|address| !address.link_scope && !address.unsteady)
-            .map(|address| address.net.addr())
-            .find(|ip| subnet.contains(ip))
+        self.host_addresses(link, subnet).first().copied()
+    }
+
+    /// The steady addresses that the host has on a link in a subnet, first those that are for ever: of IPv6 the kernel has the one that
+    /// is made of the newest prefix before all others (Linux 6.18).
+    pub fn host_addresses(&self, link: &Link, subnet: &IpNet) -> Vec<IpAddr> {
+        let steady = |there: &&LinkAddress| !there.link_scope && there.standing == Standing::Steady;
+        let mut all: Vec<&LinkAddress> = self.addresses_of(link).filter(steady).collect();
+        all.retain(|there| subnet.contains(&there.net.addr()));
+        all.sort_by_key(|there| there.life.is_some());
+        all.into_iter().map(|there| there.net.addr()).collect()
     }
 
     /// The router of the host's own default route, if it lies in a subnet.

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use crate::desired::{Claim, Desired, Share, WantedLink};
 use crate::link::{LinkType, Place, PortOption, Tag};
 use crate::name::IfName;
-use crate::observed::{Link, LinkAddress, Lower, Observed, ObservedKind, ObservedRoute, View};
+use crate::observed::{Link, LinkAddress, Lower, Observed, ObservedKind, ObservedRoute, Standing, View};
 use crate::step::{ROUTE_PROTOCOL, Route, Step};
 use crate::vlan::Vlan;
 
@@ -333,6 +333,13 @@ impl Diff<'_> {
                     link: name.clone(),
                     address: *address,
                 });
+            }
+            let on = wanted.deprecated.contains(&address.net);
+            let was =
+                there.iter().any(|there| there.net == address.net && there.standing == Standing::Deprecated);
+            if address.net.addr().is_ipv6() && on != was {
+                let (place, link, net) = (place.clone(), name.clone(), address.net);
+                plan.steps.push(Step::SetDeprecated { place, link, net, on });
             }
         }
     }

@@ -210,6 +210,17 @@ pub enum Step {
         /// Which.
         address: Address,
     },
+    /// Has nothing new begun from an IPv6 address that is there, or again (its preferred lifetime, RFC 4862, 5.5.4).
+    SetDeprecated {
+        /// Where.
+        place: Place,
+        /// On which link.
+        link: IfName,
+        /// The address with the length of its subnet's prefix.
+        net: IpNet,
+        /// Nothing new, or again.
+        on: bool,
+    },
     /// Adds a route, or puts it in the place of one to the same destination that is Ashore's as well.
     SetRoute {
         /// Where.
@@ -303,6 +314,7 @@ impl Step {
             | Step::SetUp { place, .. }
             | Step::AddAddress { place, .. }
             | Step::DelAddress { place, .. }
+            | Step::SetDeprecated { place, .. }
             | Step::SetRoute { place, .. }
             | Step::DelRoute { place, .. }
             | Step::AddNeighbour { place, .. }
@@ -328,6 +340,7 @@ impl Step {
             | Step::SetUp { link, .. }
             | Step::AddAddress { link, .. }
             | Step::DelAddress { link, .. }
+            | Step::SetDeprecated { link, .. }
             | Step::AddNeighbour { link, .. }
             | Step::DelNeighbour { link, .. }
             | Step::PutHostAddress { link, .. }
@@ -356,6 +369,7 @@ impl Step {
             Step::SetUp { place, link, up } => Step::SetUp { place, link, up: !up },
             Step::AddAddress { place, link, address } => Step::DelAddress { place, link, address },
             Step::DelAddress { place, link, address } => Step::AddAddress { place, link, address },
+            Step::SetDeprecated { place, link, net, on } => Step::SetDeprecated { place, link, net, on: !on },
             Step::SetRoute { place, route, instead_of: None } => Step::DelRoute { place, route },
             Step::SetRoute { place, route, instead_of: Some(old) } => {
                 Step::SetRoute { place, route: old, instead_of: Some(route) }

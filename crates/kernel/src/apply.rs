@@ -339,6 +339,9 @@ impl Run<'_> {
             Step::DelAddress { place, link, address } => {
                 message::del_address(self.index(place, link)?, address)
             }
+            Step::SetDeprecated { place, link, net, on } => {
+                message::set_deprecated(self.index(place, link)?, *net, *on)
+            }
             Step::SetRoute { place, route, instead_of } => {
                 let index = self.index(place, &route.dev)?;
                 message::set_route(index, route, self.kernel.route_protocol, instead_of.is_some())
@@ -461,6 +464,7 @@ fn index_needed(step: &Step) -> Option<&IfName> {
     match step {
         Step::AddAddress { link, .. }
         | Step::DelAddress { link, .. }
+        | Step::SetDeprecated { link, .. }
         | Step::AddNeighbour { link, .. }
         | Step::DelNeighbour { link, .. }
         | Step::PutHostAddress { link, .. }

@@ -192,6 +192,17 @@ pub(crate) fn put_host_address(index: u32, wanted: &HostAddress) -> Request {
     (RouteNetlinkMessage::NewAddress(message), replace)
 }
 
+/// `RTM_NEWADDR` for an address that is there, which stays for ever and is preferred for ever or not at all.
+pub(crate) fn set_deprecated(index: u32, net: IpNet, on: bool) -> Request {
+    let mut message = address(index, &Address { net, nodad: true });
+    // Without the flag the kernel would forget that the address needs no look of its own.
+    message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
+    let mut info = CacheInfo::default();
+    (info.ifa_valid, info.ifa_preferred) = (u32::MAX, if on { 0 } else { u32::MAX });
+    message.attributes.push(AddressAttribute::CacheInfo(info));
+    (RouteNetlinkMessage::NewAddress(message), NLM_F_REPLACE)
+}
+
 /// `RTM_DELADDR`.
 pub(crate) fn del_address(index: u32, unwanted: &Address) -> Request {
     (RouteNetlinkMessage::DelAddress(address(index, unwanted)), 0)

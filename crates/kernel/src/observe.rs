@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt;
 
 use ashore_core::link::{IpvlanMode, MacvlanMode, Netns, PortOption};
 use ashore_core::observed::{
-    Link, LinkAddress, Lower, Neighbour, Observed, ObservedKind, ObservedRoute, View,
+    Link, LinkAddress, Lower, Neighbour, Observed, ObservedKind, ObservedRoute, Standing, View,
 };
 use ashore_core::step::{Life, ROUTE_PROTOCOL, Route as WantedRoute};
 use ashore_wire::Mac;
@@ -313,7 +313,13 @@ fn address(message: &AddressMessage) -> Option<LinkAddress> {
     let ip: IpAddr = local.or(address)?;
     // IFA_F_SECONDARY means "another address in the same subnet" for IPv4, and "temporary" for IPv6.
     let temporary = ip.is_ipv6() && flags.contains(AddressFlags::Secondary);
-    let unusable = AddressFlags::Tentative | AddressFlags::Dadfailed | AddressFlags::Deprecated;
+    let standing = if flags.contains(AddressFlags::Deprecated) {
+        Standing::Deprecated
+    } else if temporary || flags.intersects(AddressFlags::Tentative | AddressFlags::Dadfailed) {
+        Standing::Unsteady
+    } else {
+        Standing::Steady
+    };
     Some(LinkAddress {
         index: message.header.index,
         net: IpNet::new(ip, message.header.prefix_len).ok()?,
@@ -322,7 +328,7 @@ fn address(message: &AddressMessage) -> Option<LinkAddress> {
         noprefixroute: flags.contains(AddressFlags::Noprefixroute),
         peer: address.filter(|peer| *peer != ip),
         link_scope: message.header.scope == AddressScope::Link,
-        unsteady: temporary || flags.intersects(unusable),
+        standing,
     })
 }
 

@@ -3,7 +3,7 @@
 mod ground;
 
 use ashore_core::link::{LinkSpec, LinkType, MacvlanMode, Place, PortOption, Tag};
-use ashore_core::observed::ObservedKind;
+use ashore_core::observed::{ObservedKind, Standing};
 use ashore_core::step::{Address, Family, Route, Step, Sysctl, SysctlKey};
 use ashore_kernel::{Namespace, OnError};
 use ashore_wire::Mac;
@@ -55,6 +55,12 @@ fn all_kinds(ground: &Ground) -> Vec<Step> {
         Step::AddLink { place: inside.clone(), link: child(2) },
         Step::AddAddress { place: inside.clone(), link: name("eth0"), address: address("192.168.88.193/24") },
         Step::AddAddress { place: inside.clone(), link: name("eth0"), address: address("fd88::c1/64") },
+        Step::SetDeprecated {
+            place: inside.clone(),
+            link: name("eth0"),
+            net: "fd88::c1/64".parse().unwrap(),
+            on: true,
+        },
         Step::SetUp { place: inside.clone(), link: name("eth0"), up: true },
         Step::SetRoute {
             place: inside.clone(),
@@ -78,6 +84,9 @@ fn what_was_made_is_seen() {
     assert_eq!(host.link(&name("wire")).unwrap().master, host.link(&name("br0")).map(|bridge| bridge.index));
     assert_eq!(host.link(&name("wire")).unwrap().port, PortOption::ALL.into());
     assert_eq!((host.routes.len(), host.neighbours.len()), (1, 1));
+    let deprecated: Vec<_> =
+        inside.addresses.iter().filter(|there| there.standing == Standing::Deprecated).collect();
+    assert_eq!((deprecated.len(), deprecated[0].life), (1, None), "it stays for ever");
     let eth0 = inside.link(&name("eth0")).unwrap();
     assert_eq!((eth0.mac, eth0.mtu, eth0.up), (Some(Mac([2, 0, 0, 0, 0, 2])), 1400, true));
     assert!(eth0.lower.is_some_and(|lower| lower.elsewhere));

@@ -46,6 +46,10 @@ impl fmt::Display for Step {
             Step::DelAddress { place, link, address } => {
                 write!(f, "{} addr del {} dev {link}", Ip(place), address.net)
             }
+            Step::SetDeprecated { place, link, net, on } => {
+                let preferred = if *on { "0" } else { "forever" };
+                write!(f, "{} addr change {net} dev {link} nodad preferred_lft {preferred}", Ip(place))
+            }
             Step::SetRoute { place, route, instead_of } => {
                 let verb = if instead_of.is_some() { "replace" } else { "add" };
                 write!(f, "{}{} route {verb} {route}", Ip(place), route.family_flag())

@@ -6,7 +6,7 @@
 use ashore_core::link::{LinkSpec, LinkType, Netns, Place};
 use ashore_core::name::IfName;
 use ashore_core::observed::{
-    Link, LinkAddress, Lower, Neighbour, Observed, ObservedKind, ObservedRoute, View,
+    Link, LinkAddress, Lower, Neighbour, Observed, ObservedKind, ObservedRoute, Standing, View,
 };
 use ashore_core::step::{ROUTE_PROTOCOL, Route, Step, SysctlKey};
 use ashore_wire::Mac;
@@ -199,6 +199,13 @@ impl Model {
                 let gone = address.net.addr();
                 view.routes.retain(|there| there.route.src != Some(gone));
             }
+            Step::SetDeprecated { place, link, net, on } => {
+                let view = self.view(place);
+                let Some(index) = view.link(link).map(|link| link.index) else { return fault("ENODEV") };
+                let there = view.addresses.iter_mut().find(|there| there.index == index && there.net == *net);
+                let Some(there) = there else { return fault("EADDRNOTAVAIL") };
+                there.standing = if *on { Standing::Deprecated } else { Standing::Steady };
+            }
             Step::SetRoute { place, route, instead_of } => {
                 return self
                     .set_route(place, route, instead_of.as_ref())
@@ -346,6 +353,6 @@ fn address(index: u32, net: ipnet::IpNet) -> LinkAddress {
         noprefixroute: false,
         peer: None,
         link_scope: false,
-        unsteady: false,
+        standing: Standing::Steady,
     }
 }
