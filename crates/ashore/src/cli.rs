@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
+use ashore_core::ipv6::Ipv6Mode;
 use ashore_core::lease::{Fallback, Release};
 use ashore_core::range::Range;
 use ashore_core::router::{Policy, System};
@@ -247,6 +248,10 @@ pub(crate) struct NetworkCreateArgs {
     pub(crate) dhcp: bool,
     #[command(flatten)]
     pub(crate) leasing: LeaseArgs,
+    /// Where IPv6 addresses come from: auto (where the routers say), slaac (the prefixes that they advertise), dhcp, range (of
+    /// the IPv6 subnets), off (no IPv6 at all)
+    #[arg(long, value_name = "MODE", default_value = "range")]
+    pub(crate) ipv6: Ipv6Mode,
     /// The LAN's router, the endpoints' default route; one for a subnet
     #[arg(long = "gateway", value_name = "IP")]
     pub(crate) gateways: Vec<IpAddr>,

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use crate::desired::engine_link_name;
 use crate::endpoint::{Endpoint, Home, Source, Stage};
 use crate::inventory::{Inventory, ListedNetwork};
+use crate::ipv6::Ipv6Mode;
 use crate::lease::{Addressing, LeaseOptions};
 use crate::link::{IpvlanMode, LinkKind, MacvlanMode};
 use crate::name::{IfName, NetworkName};
@@ -120,6 +121,7 @@ impl ListedNetwork {
             subnets: subnets.collect(),
             addressing: Addressing::default(),
             leasing: LeaseOptions::default(),
+            ipv6: Ipv6Mode::default(),
             host_access,
             internal: self.internal,
             conflict: Profile::Off,
@@ -179,6 +181,7 @@ impl State {
                     addresses: there.addresses.clone(),
                     source: Source::Engine,
                     lease: None,
+                    learned: None,
                     lost: Vec::new(),
                     default_route: false,
                     home: Home::Engine {

@@ -12,6 +12,7 @@ use crate::allocate::{AddressError, Known};
 use crate::endpoint::{Endpoint, Home, Source, Stage};
 use crate::identity::{Identity, Scope};
 use crate::inventory::keeps_its_own;
+use crate::ipv6::Learned;
 use crate::lease::{Addressing, LeaseRecord, Leased, Release};
 use crate::link::{LinkKind, MacvlanMode, Netns, Tag};
 use crate::name::{EndpointName, IfName, NetworkName};
@@ -147,6 +148,15 @@ pub struct Wish<'a> {
     pub lease: Leased<'a>,
 }
 
+/// What the LAN itself has given for an endpoint to be.
+#[derive(Debug, Clone)]
+pub struct FromLan<'a> {
+    /// The lease of a DHCP server's.
+    pub leased: Leased<'a>,
+    /// Addresses and routes by the routers' advertisements.
+    pub learned: Option<Box<Learned>>,
+}
+
 impl State {
     /// The endpoint that an attach would make.
     pub fn draft(
@@ -155,7 +165,7 @@ impl State {
         netns: &Netns,
         inside: &View,
         known: &Known<'_>,
-        lease: Leased<'_>,
+        from_lan: FromLan<'_>,
         now: u64,
     ) -> Result<Endpoint, AttachError> {
         let network = self.usable_network(&spec.network, known.host)?;
@@ -170,6 +180,7 @@ impl State {
             return Err(AttachError::IfnameTaken { netns: netns.path.clone(), ifname: spec.ifname.clone() });
         }
         self.check_room(network, known.host)?;
+        let FromLan { leased: lease, learned } = from_lan;
         let wish = Wish { name: &spec.name, ips: &spec.ips, mac: spec.mac, lease };
         let source = match (network.addressing, lease) {
             (Addressing::Dhcp, Leased::NotYet | Leased::Got(_)) => Source::Lease,
@@ -187,6 +198,7 @@ impl State {
             mac: self.choose_mac(network, &wish, known.host)?,
             source,
             lease: record,
+            learned: None,
             lost: Vec::new(),
             default_route: spec.default_route,
             home: Home::Netns { netns: netns.clone(), ifname: spec.ifname.clone() },
@@ -194,6 +206,7 @@ impl State {
             since: now,
             tagged_as: None,
         };
+        let endpoint = endpoint.with_learned(learned);
         match self.rival_for_default_route(network, &endpoint) {
             Some((other, its_network)) => Err(AttachError::DefaultRouteTaken {
                 netns: netns.path.clone(),
@@ -370,11 +383,10 @@ impl State {
             let identity = Identity { last_used: now, ..before.clone() };
             return vec![Change::PutIdentity(scope, endpoint.name.clone(), identity)];
         }
-        let mut addresses: BTreeSet<IpAddr> = endpoint.addresses.iter().map(IpNet::addr).collect();
+        let mut addresses: BTreeSet<IpAddr> = endpoint.given().map(IpNet::addr).collect();
         // An engine gives back one address after the other.
         let kept = before.into_iter().flat_map(|before| &before.addresses).filter(|ip| {
-            !endpoint.addresses.iter().any(|net| net.addr().is_ipv4() == ip.is_ipv4())
-                && self.holder(**ip).is_none()
+            !endpoint.given().any(|net| net.addr().is_ipv4() == ip.is_ipv4()) && self.holder(**ip).is_none()
         });
         addresses.extend(kept);
         let mut changes = Vec::new();
@@ -400,6 +412,7 @@ impl State {
         let identity = Identity {
             mac: kept.or(endpoint.mac),
             addresses: addresses.into_iter().collect(),
+            made: State::made(endpoint, before.map_or(&[][..], |before| &before.made)),
             lease: self.lease_to_remember(endpoint, before),
             last_used: now,
         };

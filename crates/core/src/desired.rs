@@ -10,6 +10,7 @@ use ipnet::IpNet;
 
 use crate::endpoint::{Endpoint, Home, Source, Stage};
 use crate::identity;
+use crate::ipv6::{Ipv6Mode, LearnedAddress};
 use crate::link::{IpvlanMode, LinkKind, LinkSpec, LinkType, MacvlanMode, Netns, Place, PortOption, Tag};
 use crate::name::{EndpointName, IfName, NetworkName};
 use crate::network::{HOST_AUX, Network, Subnet};
@@ -186,20 +187,22 @@ fn want_endpoint(desired: &mut Desired, network: &Network, endpoint: &Endpoint, 
 }
 
 /// The link after an engine has moved and renamed it. The engine sets its addresses and default routes; the way to the
-/// host is left to Ashore, and so is what has changed of a lease since.
+/// host is left to Ashore, and so is what has changed of a lease since, and what routers advertise.
 fn moved_link(network: &Network, endpoint: &Endpoint, inside: &View, host: &View) -> Option<WantedLink> {
     let ifname = &inside.tagged(&endpoint.tag()).filter(|link| link.up)?.name;
-    if endpoint.source == Source::Lease {
-        let mut link = endpoint_link(network, endpoint, ifname, host);
-        // The engine brings the link up before it sets the default route, and fails if there is one. It goes with a lost address.
-        if endpoint.lost.is_empty() {
-            link.routes.retain(|route| route.to.prefix_len() > 0);
-        }
-        return Some(link);
+    let mut link = endpoint_link(network, endpoint, ifname, host);
+    let leased = endpoint.source == Source::Lease;
+    if !leased {
+        link.addresses.retain(|address| endpoint.learned_address(address.net.addr()).is_some());
     }
-    let way = way_to_host(network, endpoint, ifname, host);
-    let link = bare_link(network, endpoint, ifname, host);
-    Some(WantedLink { routes: way.routes, neighbours: way.neighbours, ..link })
+    // The engine brings the link up before it sets its default routes, and fails if there is one. A lease's goes with a lost
+    // address. It knows of no router that advertises itself.
+    let lost = leased && endpoint.lost.iter().any(|net| net.addr().is_ipv4());
+    let by_advertisement = network.follows_routers();
+    link.routes.retain(|route| {
+        route.to.prefix_len() > 0 || if route.to.addr().is_ipv4() { lost } else { by_advertisement }
+    });
+    Some(link)
 }
 
 /// The link of an adopted network's container, which its engine has made: it is known by what the engine says of it, its
@@ -220,9 +223,13 @@ fn endpoint_link(network: &Network, endpoint: &Endpoint, ifname: &IfName, host: 
     let mut link = bare_link(network, endpoint, ifname, host);
     link.addresses =
         endpoint.addresses.iter().map(|net| Address { net: *net, nodad: net.addr().is_ipv6() }).collect();
+    let learned = || endpoint.learned.iter().flat_map(|learned| &learned.addresses);
+    link.deprecated = learned().filter(|there| there.deprecated).map(LearnedAddress::net).collect();
     link.lost.clone_from(&endpoint.lost);
+    link.sysctls = by_itself(network, ifname, host);
     link.routes.extend(network.gateways_of(endpoint).map(|gateway| default_route(gateway, ifname)));
     link.routes.extend(leased_routes(endpoint, ifname));
+    link.routes.extend(advertised_routes(endpoint, ifname));
     let way = way_to_host(network, endpoint, ifname, host);
     link.routes.extend(way.routes);
     link.neighbours = way.neighbours;
@@ -274,6 +281,33 @@ fn leased_routes(endpoint: &Endpoint, ifname: &IfName) -> impl Iterator<Item = R
     })
 }
 
+/// The routes that routers advertise beside the default one.
+fn advertised_routes(endpoint: &Endpoint, ifname: &IfName) -> impl Iterator<Item = Route> {
+    let learned = endpoint.learned.as_ref().filter(|_| endpoint.default_route);
+    learned.into_iter().flat_map(|learned| &learned.routes).map(|(to, via)| Route {
+        to: (*to).into(),
+        via: Some(IpAddr::V6(*via)),
+        dev: ifname.clone(),
+        src: None,
+    })
+}
+
+/// What the container's kernel does by itself about IPv6: where Ashore follows the routers it must not as well, and an engine that
+/// gave the link no IPv6 address has switched IPv6 off.
+fn by_itself(network: &Network, ifname: &IfName, host: &View) -> Vec<(Sysctl, i32)> {
+    let kernel_has_ipv6 = host.link(&network.parent).is_some_and(|parent| parent.accept_ra.is_some());
+    let set = |key, value| (Sysctl { family: Family::Ipv6, link: ifname.clone(), key }, value);
+    match network.ipv6 {
+        _ if !kernel_has_ipv6 => Vec::new(),
+        Ipv6Mode::Range => Vec::new(),
+        Ipv6Mode::Off => vec![set(SysctlKey::DisableIpv6, 1)],
+        // First, or the kernel would ask for routers when it has its link-local address.
+        Ipv6Mode::Auto | Ipv6Mode::Slaac | Ipv6Mode::Dhcp => {
+            vec![set(SysctlKey::AcceptRa, 0), set(SysctlKey::DisableIpv6, 0)]
+        }
+    }
+}
+
 fn default_route(gateway: IpAddr, ifname: &IfName) -> Route {
     let to = if gateway.is_ipv4() { "0.0.0.0/0" } else { "::/0" };
     let to = to.parse().expect("the two default routes are prefixes");
@@ -294,12 +328,11 @@ fn way_to_host(network: &Network, endpoint: &Endpoint, ifname: &IfName, host: &V
     let mut way = WayToHost::default();
     let Some(parent) = host.link(&network.parent).filter(|_| network.wants_shim()) else { return way };
     let Some(parent_mac) = parent.mac else { return way };
-    for net in &endpoint.addresses {
-        let Some(host_ip) =
-            network.subnet_of(net.addr()).and_then(|subnet| host.host_address(parent, &subnet.net))
-        else {
-            continue;
-        };
+    let nets = endpoint.addresses.iter().filter_map(|net| {
+        let prefix = || endpoint.learned_address(net.addr()).map(|there| there.prefix.into());
+        network.subnet_of(net.addr()).map(|subnet| subnet.net).or_else(prefix)
+    });
+    for host_ip in nets.flat_map(|net| host.host_addresses(parent, &net)) {
         match network.kind {
             LinkKind::Macvlan(_) if host_ip.is_ipv6() => way.routes.push(Route {
                 to: IpNet::new(host_ip, 128).expect("128 bits fit an IPv6 address"),
@@ -485,7 +518,7 @@ fn shim(state: &State, host: &View, parent: &IfName, networks: &[&Network]) -> O
         routes: Vec::new(),
         neighbours: Vec::new(),
     };
-    if let Some(mac) = mac.filter(|_| has_ipv6(networks)) {
+    if let Some(mac) = mac.filter(|_| networks.iter().any(|network| network.has_ipv6())) {
         let net = IpNet::new(mac.link_local().into(), 64).expect("64 bits fit an IPv6 address");
         link.addresses.push(Address { net, nodad: true });
     }
@@ -493,10 +526,6 @@ fn shim(state: &State, host: &View, parent: &IfName, networks: &[&Network]) -> O
         host_side(&mut link, state, host, parent_link, network);
     }
     Some(link)
-}
-
-fn has_ipv6(networks: &[&Network]) -> bool {
-    networks.iter().flat_map(|network| &network.subnets).any(|subnet| subnet.net.addr().is_ipv6())
 }
 
 /// `arp_filter`: without it a shim answers the LAN's ARP requests for the host too, and with `rp_filter=1` the host is
@@ -518,9 +547,15 @@ fn quiet(link: &IfName, parent: &Link) -> Vec<(Sysctl, i32)> {
 /// everybody there: a route by the shim would lead its packets past the router, and not the answers.
 fn host_side(link: &mut WantedLink, state: &State, host: &View, parent: &Link, network: &Network) {
     let shim = link.spec.name.clone();
-    for subnet in &network.subnets {
-        let numbered = subnet.aux.get(HOST_AUX).copied();
-        let Some(src) = numbered.or_else(|| host.host_address(parent, &subnet.net)) else { continue };
+    let mut nets: Vec<(IpNet, Option<&Subnet>)> =
+        network.subnets.iter().map(|subnet| (subnet.net, Some(subnet))).collect();
+    let learned = state.endpoints_on(&network.name).filter_map(|endpoint| endpoint.learned.as_ref());
+    let prefixes: BTreeSet<IpNet> =
+        learned.flat_map(|learned| &learned.addresses).map(|there| there.prefix.into()).collect();
+    nets.extend(prefixes.into_iter().map(|net| (net, None)));
+    for (net, subnet) in nets {
+        let numbered = subnet.and_then(|subnet| subnet.aux.get(HOST_AUX)).copied();
+        let Some(src) = numbered.or_else(|| host.host_address(parent, &net)) else { continue };
         let route = |to: IpNet| Route { to, via: None, dev: shim.clone(), src: Some(src) };
         let mut routes = Vec::new();
         if let Some(ip) = numbered {
@@ -528,16 +563,16 @@ fn host_side(link: &mut WantedLink, state: &State, host: &View, parent: &Link, n
             if !link.addresses.contains(&address) {
                 link.addresses.push(address);
             }
-            routes.extend(numbered_range(subnet).map(route));
+            routes.extend(subnet.into_iter().flat_map(numbered_range).map(route));
         }
         for endpoint in state.endpoints_on(&network.name).filter(|endpoint| endpoint.is_wanted()) {
-            for net in endpoint.addresses.iter().filter(|net| subnet.net.contains(&net.addr())) {
-                let covered = routes.iter().any(|route| route.to.contains(&net.addr()));
+            for ip in endpoint.addresses.iter().map(IpNet::addr).filter(|ip| net.contains(ip)) {
+                let covered = routes.iter().any(|route| route.to.contains(&ip));
                 if !covered {
-                    routes.push(route(single(net.addr())));
+                    routes.push(route(single(ip)));
                 }
                 if let (LinkKind::Ipvlan(IpvlanMode::L2), Some(mac)) = (network.kind, parent.mac) {
-                    link.neighbours.push((net.addr(), mac));
+                    link.neighbours.push((ip, mac));
                 }
             }
         }

@@ -7,6 +7,7 @@ use ashore_wire::Mac;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use crate::ipv6::Learned;
 use crate::lease::LeaseRecord;
 use crate::link::{Netns, Place, Tag};
 use crate::name::{EndpointName, IfName, NetworkName};
@@ -21,14 +22,18 @@ pub struct Endpoint {
     pub name: EndpointName,
     /// Its MAC; none where the link shares the parent's (ipvlan).
     pub mac: Option<Mac>,
-    /// Its addresses, each with its subnet's prefix: at most one of each family.
+    /// Its addresses, each with its subnet's prefix: at most one of each family that somebody gave it, and those that were
+    /// made of advertised prefixes.
     pub addresses: Vec<IpNet>,
     /// Where the addresses came from.
     pub source: Source,
     /// The lease of its IPv4 address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<Box<LeaseRecord>>,
-    /// Addresses of leases that it has lost: they must not stay on its link, whoever put them there.
+    /// What it has of what the LAN's routers advertise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub learned: Option<Box<Learned>>,
+    /// Addresses that it has lost, of leases and of prefixes: they must not stay on its link, whoever put them there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lost: Vec<IpNet>,
     /// Whether it gets a default route by the subnet's gateway.

@@ -1,10 +1,11 @@
 //! What a container keeps for life: from its name on its network follow its MAC and, while it is free, its address.
 
 use std::hash::Hasher;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use ashore_wire::Mac;
 use ashore_wire::dhcp4::ClientId;
+use ipnet::Ipv6Net;
 use serde::{Deserialize, Serialize};
 use siphasher::sip128::{Hasher128, SipHasher24};
 
@@ -24,6 +25,9 @@ pub struct Identity {
     pub mac: Option<Mac>,
     /// The addresses that it had last.
     pub addresses: Vec<IpAddr>,
+    /// The addresses that it made of advertised prefixes, the latest first: it has them again wherever the prefixes are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub made: Vec<Ipv6Addr>,
     /// The lease of its IPv4 address, which it asks for first when it comes back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<Box<LeaseRecord>>,
@@ -51,6 +55,21 @@ impl Seed {
         const DUID_UUID: [u8; 2] = [0, 4];
         let uuid = self.hash(&[b"client-id", scope.0.as_bytes(), name.as_str().as_bytes(), &[attempt]]);
         ClientId::duid(1, &[&DUID_UUID[..], &uuid].concat()).expect("18 bytes are fewer than 130")
+    }
+
+    /// The interface identifier of a name in a prefix (RFC 7217, 5).
+    pub(crate) fn interface_id(
+        &self,
+        scope: &Scope,
+        name: &EndpointName,
+        prefix: Ipv6Net,
+        counter: u8,
+    ) -> u64 {
+        let network = prefix.network().octets();
+        let parts: [&[u8]; 5] =
+            [b"interface-id", &network, scope.0.as_bytes(), name.as_str().as_bytes(), &[counter]];
+        let [a, b, c, d, e, f, g, h, ..] = self.hash(&parts);
+        u64::from_be_bytes([a, b, c, d, e, f, g, h])
     }
 
     /// Where in a large range a name begins to look for an address.

@@ -11,6 +11,7 @@ pub mod desired;
 pub mod endpoint;
 pub mod identity;
 pub mod inventory;
+pub mod ipv6;
 pub mod lease;
 pub mod link;
 pub mod name;

@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::endpoint::Endpoint;
+use crate::ipv6::Ipv6Mode;
 use crate::lease::{Addressing, Fallback, LeaseOptions};
 use crate::link::{IpvlanMode, LinkKind, MacvlanMode, PortOption, Tag};
 use crate::name::{IfName, NetworkName};
@@ -49,6 +50,9 @@ pub struct Network {
     /// How they are leased, where they are.
     #[serde(default, skip_serializing_if = "LeaseOptions::is_plain")]
     pub leasing: LeaseOptions,
+    /// Where its IPv6 addresses come from.
+    #[serde(default, skip_serializing_if = "Ipv6Mode::is_range")]
+    pub ipv6: Ipv6Mode,
     /// Whether host and containers reach each other.
     pub host_access: bool,
     /// No default route for endpoints.
@@ -153,14 +157,17 @@ impl Network {
         self.subnets.iter().find(|subnet| subnet.net.contains(&ip))
     }
 
-    /// The routers of an endpoint's default routes, at most one of each family: that of its lease, or the subnet's.
+    /// The routers of an endpoint's default routes, at most one of each family: that of its lease, the subnet's, or the one that
+    /// advertises itself.
     pub fn gateways_of(&self, endpoint: &Endpoint) -> impl Iterator<Item = IpAddr> {
         let wanted = endpoint.default_route && !self.internal;
         let gateway = |net: &IpNet| match &endpoint.lease {
             Some(record) if net.addr().is_ipv4() => record.lease.router().map(IpAddr::V4),
             _ => self.subnet_of(net.addr())?.gateway,
         };
-        endpoint.addresses.iter().filter_map(gateway).filter(move |_| wanted)
+        let learned = endpoint.learned.as_ref().and_then(|learned| learned.router);
+        let learned = learned.map(|router| IpAddr::V6(router.ip));
+        endpoint.addresses.iter().filter_map(gateway).chain(learned).filter(move |_| wanted)
     }
 
     /// The subnets out of which Ashore itself hands out addresses, if only for want of a DHCP server.
@@ -186,6 +193,11 @@ impl Network {
             (true, Fallback::None) => "by DHCP".to_owned(),
             (true, Fallback::Range) => format!("by DHCP, or {range}"),
         }
+    }
+
+    /// Whether the LAN itself has a say in its addresses: a DHCP server, or routers.
+    pub fn listens(&self) -> bool {
+        self.addressing == Addressing::Dhcp || self.follows_routers()
     }
 
     /// The interface that must be there, and up, for the network to be on its LAN: the parent, or what Ashore makes it on.
@@ -266,6 +278,7 @@ impl NetworkSpec {
             subnets,
             addressing: self.addressing,
             leasing: self.leasing.clone(),
+            ipv6: self.ipv6,
             host_access: self.host_access.unwrap_or(!kind.hides_from_host()),
             internal: self.internal,
             conflict: self.conflict,
@@ -397,7 +410,7 @@ impl Network {
         if mtu > parent.mtu {
             return Err(NetworkError::MtuTooLarge { mtu, parent: parent.name.clone(), most: parent.mtu });
         }
-        let v6 = self.subnets.iter().any(|subnet| subnet.net.addr().is_ipv6());
+        let v6 = self.has_ipv6();
         let (family, least) = if v6 { ("IPv6", 1280) } else { ("IPv4", 68) };
         if mtu < least { Err(NetworkError::MtuTooSmall { mtu, family, least }) } else { Ok(()) }
     }
@@ -488,6 +501,7 @@ impl Network {
 
     fn check_options(&self) -> Result<(), NetworkError> {
         self.check_addressing()?;
+        self.check_ipv6()?;
         if self.bc_queue_len.is_some() && !matches!(self.kind, LinkKind::Macvlan(_)) {
             return Err(NetworkError::NoQueue(self.kind));
         }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::bridge::{Direction, Move};
 use crate::endpoint::{Source, Stage};
 use crate::inventory::{Inventory, Misplaced};
+use crate::ipv6::{Ipv6Mode, Learned};
 use crate::lease::{Addressing, LeaseOptions, LeaseRecord};
 use crate::link::{LinkKind, PortOption};
 use crate::name::{EndpointName, IfName, NetworkName};
@@ -287,6 +288,9 @@ pub struct NetworkSpec {
     /// How they are leased, where they are.
     #[serde(default)]
     pub leasing: LeaseOptions,
+    /// Where IPv6 addresses come from.
+    #[serde(default)]
+    pub ipv6: Ipv6Mode,
     /// Whether host and containers reach each other; without a word, wherever the link kind allows it.
     #[serde(default)]
     pub host_access: Option<bool>,
@@ -473,6 +477,9 @@ pub struct EndpointReport {
     pub gateways: Vec<IpAddr>,
     /// Where its addresses came from.
     pub source: Source,
+    /// What it has of what the LAN's routers advertise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub learned: Option<Box<Learned>>,
     /// The lease of its IPv4 address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<Box<LeaseRecord>>,

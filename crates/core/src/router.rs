@@ -11,6 +11,7 @@ use ashore_wire::conflict::Profile;
 use ipnet::IpNet;
 use serde::Serialize;
 
+use crate::ipv6::Ipv6Mode;
 use crate::lease::{Addressing, LeaseOptions};
 use crate::name::{IfName, NetworkName, PortName};
 use crate::network::{Network, NetworkError, Subnet, is_link_local};
@@ -296,6 +297,7 @@ impl RouterPlan {
             aux: Vec::new(),
             addressing: Addressing::default(),
             leasing: LeaseOptions::default(),
+            ipv6: Ipv6Mode::default(),
             host_access: None,
             internal: false,
             conflict: Profile::default(),

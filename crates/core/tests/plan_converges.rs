@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ashore_core::allocate::Known;
+use ashore_core::attach::FromLan;
 use ashore_core::desired::desired;
 use ashore_core::endpoint::{Endpoint, Stage};
 use ashore_core::identity::Seed;
@@ -205,7 +206,8 @@ impl World {
         let (spec, on_lan, held) = (attach_spec(network, name), BTreeMap::new(), BTreeSet::new());
         let known = Known { host: &self.model.observed.host, on_lan: &on_lan, held: &held };
         let inside = &self.model.observed.netns[&netns];
-        let Ok(endpoint) = self.state.draft(&spec, &netns, inside, &known, Leased::NotYet, self.now) else {
+        let from_lan = FromLan { leased: Leased::NotYet, learned: None };
+        let Ok(endpoint) = self.state.draft(&spec, &netns, inside, &known, from_lan, self.now) else {
             return false;
         };
         self.commit(vec![Change::PutEndpoint(endpoint.clone())]);

@@ -38,6 +38,7 @@ pub(super) fn create_request(args: NetworkCreateArgs) -> Request {
         ranges: args.ranges,
         gateways: args.gateways,
         aux: args.aux,
+        ipv6: args.ipv6,
         addressing: if args.dhcp { Addressing::Dhcp } else { Addressing::Range },
         leasing: LeaseOptions {
             release: args.leasing.release,

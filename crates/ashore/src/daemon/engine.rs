@@ -25,7 +25,6 @@ use ashore_core::state::{Change, State};
 use ashore_core::step::Step;
 use ashore_core::store::Store;
 use ashore_kernel::{Kernel, Namespace, OnError, StepError};
-use ashore_wire::Mac;
 
 use super::lan::Lan;
 use super::refusal;
@@ -46,6 +45,7 @@ mod plans;
 mod pool;
 mod prepare;
 mod reconcile;
+mod routers;
 mod staged;
 mod status;
 
@@ -174,7 +174,32 @@ impl Engine {
     fn follow(&self, inner: &Inner, observed: &Observed) {
         self.lan.follow(inner.state(), &observed.host);
         self.resolv.follow(inner.state());
-        self.lan.look_ahead(inner.next_candidates(observed, &self.lan.on_lan()));
+        self.lan.look_ahead(self.next_candidates(inner, observed));
+    }
+
+    /// The addresses that the next attaches will get, for conflict detection to look at ahead: three of each subnet for
+    /// new names, and those of the names that left last.
+    fn next_candidates(&self, inner: &Inner, observed: &Observed) -> Vec<super::lan::Ahead> {
+        const AHEAD: usize = 3;
+        const LEFT_LAST: usize = 8;
+        let on_lan = self.lan.on_lan();
+        let known = Known { host: &observed.host, on_lan: &on_lan, held: &inner.held };
+        let state = inner.state();
+        let mut ahead = Vec::new();
+        for network in state.networks.values() {
+            let mut say = |ips: Vec<IpAddr>| {
+                let (parent, profile) = (network.parent.clone(), network.conflict);
+                ahead.push(super::lan::Ahead { parent, profile, ips });
+            };
+            let names = state.left_last(network).take(LEFT_LAST).collect::<Vec<_>>();
+            for subnet in network.handed_out() {
+                let candidates = |name| state.candidates(network, subnet, name, &known);
+                let returning = names.iter().filter_map(|name| candidates(Some(*name)).next());
+                say(candidates(None).take(AHEAD).chain(returning).collect());
+            }
+            say(self.likely(state, network, names.into_iter()));
+        }
+        ahead
     }
 }
 
@@ -274,29 +299,6 @@ impl Inner {
         log_steps(&plan);
         let outcome = self.kernel.apply(&plan.steps, OnError::GoOn);
         Ok((self.observe(netns)?, outcome.errors))
-    }
-
-    /// The addresses that the next attaches will get, for conflict detection to look at ahead: three of each subnet for
-    /// new names, and those of the names that left last.
-    fn next_candidates(&self, observed: &Observed, on_lan: &BTreeMap<IpAddr, Mac>) -> Vec<super::lan::Ahead> {
-        const AHEAD: usize = 3;
-        const LEFT_LAST: usize = 8;
-        let known = Known { host: &observed.host, on_lan, held: &self.held };
-        let mut ahead = Vec::new();
-        for network in self.state().networks.values() {
-            let names = self.state().left_last(network).take(LEFT_LAST).collect::<Vec<_>>();
-            for subnet in network.handed_out() {
-                let candidates = |name| self.state().candidates(network, subnet, name, &known);
-                let returning = names.iter().filter_map(|name| candidates(Some(*name)).next());
-                let ips = candidates(None).take(AHEAD).chain(returning).collect();
-                ahead.push(super::lan::Ahead {
-                    parent: network.parent.clone(),
-                    profile: network.conflict,
-                    ips,
-                });
-            }
-        }
-        ahead
     }
 }
 

@@ -1,5 +1,5 @@
 //! What the daemon hears on the LAN and says there: conflict detection before an address is used, announcements when it
-//! is, defence while it is, leases of the LAN's DHCP servers, and looks for their pools.
+//! is, defence while it is, leases of the LAN's DHCP servers, looks for their pools, and what IPv6 routers advertise.
 //!
 //! One thread owns all sockets and clocks. It opens a packet socket on each parent in use, and one on its shim, because a
 //! sibling on the same parent is heard by the shim alone. Everything else asks it through one lock, and waits on one
@@ -46,12 +46,15 @@ const CONFLICT_SHOWN: u64 = 600;
 mod leases;
 mod listener;
 mod pool;
+mod routers;
 
 use leases::Leases;
 pub(crate) use leases::{Acquired, Changed, NoLease, Standing, Wanted};
 use listener::Listener;
 pub(crate) use pool::Patience;
 use pool::Surveys;
+use routers::Routers;
+pub(crate) use routers::moment;
 
 /// The handle by which everybody else asks.
 #[derive(Clone)]
@@ -107,6 +110,7 @@ struct Table {
     ahead: Vec<Ahead>,
     leases: Leases,
     surveys: Surveys,
+    routers: Routers,
 }
 
 /// Why an address is taken to be nobody's.
@@ -200,6 +204,10 @@ impl Lan {
         }
         table.subnets =
             state.networks.values().flat_map(|network| &network.subnets).map(|subnet| subnet.net).collect();
+        let learned = state.endpoints.values().filter_map(|endpoint| endpoint.learned.as_ref());
+        let prefixes: BTreeSet<IpNet> =
+            learned.flat_map(|learned| &learned.addresses).map(|there| there.prefix.into()).collect();
+        table.subnets.extend(prefixes);
         // A second announcement of what has left would take the address from whoever has it now.
         let is_so = |due: &Announcement| defended.get(&due.ip).is_some_and(|(_, own)| own.owner() == due.mac);
         table.announcements.retain(is_so);
@@ -213,6 +221,7 @@ impl Lan {
         table.conflicts.retain(|ip, _| defended.contains_key(ip));
         table.defended = defended;
         table.leases.follow(state, host);
+        table.routers.follow(state, host);
         drop(table);
         self.shared.ended.notify_all();
         self.shared.waker.wake();
@@ -432,6 +441,8 @@ impl Table {
         let (wait, failed) = self.surveys.turn(&self.parents, send, deaf);
         next = wait.into_iter().chain([next]).min().unwrap_or(next);
         ended |= failed;
+        let wait = self.routers.turn(&self.parents, send);
+        next = wait.map(|wait| now + wait).into_iter().chain([next]).min().unwrap_or(next);
         let again = deaf.values().map(|(_, since)| *since + DEAF_FOR).filter(|again| *again > now);
         next = again.chain([next]).min().unwrap_or(next);
         (next, ended)

@@ -87,7 +87,9 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
     engine.recover();
     let (tell, leases) = std::sync::mpsc::channel();
     engine.hear_of_leases(tell);
+    let (tell, routers) = std::sync::mpsc::channel();
     engine.reconcile("start");
+    engine.hear_of_routers(tell);
     let control = Control::at(control_path, &mut handed)?;
     let plugin_socket = handed.socket(&args.docker_plugin)?;
     let plugin = Plugin::on(plugin_socket, &args.run, &args.docker_host, &args.docker_root)?;
@@ -98,6 +100,11 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
     std::thread::Builder::new()
         .name("leases".into())
         .spawn(move || leasing.follow_leases(&leases))
+        .context("a thread")?;
+    let following = engine.clone();
+    std::thread::Builder::new()
+        .name("routers".into())
+        .spawn(move || following.follow_routers(&routers))
         .context("a thread")?;
     let putting_off = engine.clone();
     std::thread::Builder::new()
@@ -133,6 +140,7 @@ fn follow_changes(engine: &Engine, watch: &Watch, period: Duration) {
         }
         if !heard && !soon {
             engine.look_at_leases();
+            engine.look_at_routers();
         }
         soon = engine.reconcile(if heard { "links or addresses changed" } else { "time" });
     }

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use ashore_wire::Mac;
 use ipnet::IpNet;
 
+use crate::ipv6::Ipv6Error;
 use crate::lease::LeaseError;
 use crate::link::{LinkKind, PortOption};
 use crate::name::{IfName, NetworkName};
@@ -310,6 +311,9 @@ pub enum NetworkError {
     /// Leases that cannot be.
     #[error(transparent)]
     Leases(#[from] LeaseError),
+    /// IPv6 addresses that cannot come from there.
+    #[error(transparent)]
+    Ipv6(#[from] Ipv6Error),
 }
 
 impl NetworkError {
@@ -413,6 +417,7 @@ impl NetworkError {
             | NetworkError::TwoAux(..)
             | NetworkError::NoQueue(_) => return None,
             NetworkError::Leases(error) => error.hint().into(),
+            NetworkError::Ipv6(error) => error.hint().into(),
 
         })
     }

@@ -1,6 +1,7 @@
 use super::*;
 use crate::endpoint::{Endpoint, Home, Source, Stage};
 use crate::identity::{Identity, Scope};
+use crate::ipv6::Ipv6Mode;
 use crate::lease::{Addressing, LeaseOptions};
 use crate::link::LinkKind;
 use crate::network::{Network, Subnet};
@@ -33,6 +34,7 @@ fn changes() -> Vec<Change> {
         subnets: vec![subnet],
         addressing: Addressing::default(),
         leasing: LeaseOptions::default(),
+        ipv6: Ipv6Mode::default(),
         host_access: true,
         internal: false,
         conflict: ashore_wire::conflict::Profile::Quick,
@@ -48,6 +50,7 @@ fn changes() -> Vec<Change> {
         addresses: vec!["192.168.88.200/24".parse().unwrap()],
         source: Source::Range,
         lease: None,
+        learned: None,
         lost: Vec::new(),
         default_route: true,
         home: Home::Engine {
@@ -61,6 +64,7 @@ fn changes() -> Vec<Change> {
         tagged_as: None,
     };
     let identity = Identity {
+        made: Vec::new(),
         mac: endpoint.mac,
         addresses: vec!["192.168.88.200".parse().unwrap()],
         lease: None,

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use ashore_core::allocate::Known;
-use ashore_core::attach::AttachError;
+use ashore_core::attach::{AttachError, FromLan};
 use ashore_core::desired::{desired, shim_name};
 use ashore_core::endpoint::{Endpoint, Stage};
 use ashore_core::lease::{Addressing, Leased};
@@ -96,7 +96,7 @@ impl Engine {
         netns: &Netns,
         shim: &mut Option<IfName>,
     ) -> Result<Reserved<'a>, Refusal> {
-        let mut asked = Asked::Not;
+        let (mut asked, mut awaited) = (Asked::Not, false);
         loop {
             let observed = inner.observe(std::slice::from_ref(netns))?;
             let Some(inside) = observed.netns.get(netns) else {
@@ -109,7 +109,10 @@ impl Engine {
                 Asked::Got(lease) => Leased::Got(lease.record()),
                 Asked::InVain => Leased::Instead,
             };
-            let draft = inner.state().draft(spec, netns, inside, &known, leased, now());
+            let network = inner.state().networks.get(&spec.network);
+            let learned = network.and_then(|network| self.learn(&inner, network, &spec.name, &known));
+            let from_lan = FromLan { leased, learned };
+            let draft = inner.state().draft(spec, netns, inside, &known, from_lan, now());
             let endpoint = draft.map_err(|error| refusal::attach(&error))?;
             let network =
                 inner.state().network_of(&endpoint).expect("a draft is made on a network of the state");
@@ -119,6 +122,12 @@ impl Engine {
             }
             if self.brings_shim(&inner, &network, &endpoint, &observed)? {
                 *shim = Some(network.parent);
+                continue;
+            }
+            // Without a router it goes on, and gets its IPv6 addresses when one speaks.
+            if network.follows_routers() && !awaited {
+                inner = self.await_router(inner, &network);
+                awaited = true;
                 continue;
             }
             if network.addressing == Addressing::Dhcp && matches!(asked, Asked::Not) {
@@ -149,7 +158,7 @@ impl Engine {
         observed: &Observed,
     ) -> Result<bool, Refusal> {
         let there = observed.host.tagged(&Tag::Shim(network.parent.clone())).is_some();
-        let asks = network.conflict != Profile::Off || network.addressing == Addressing::Dhcp;
+        let asks = network.conflict != Profile::Off || network.listens();
         if there || !network.wants_shim() || !asks {
             return Ok(false);
         }
@@ -249,7 +258,7 @@ impl Inner {
     /// Makes a VLAN that is missing, or says what is in its way: without it nobody can be looked for. Tells whether it was
     /// made.
     pub(super) fn brings_parent(&self, network: &Network, observed: &Observed) -> Result<bool, Refusal> {
-        let asked = network.conflict != Profile::Off || network.addressing == Addressing::Dhcp;
+        let asked = network.conflict != Profile::Off || network.listens();
         if !asked || observed.host.link(&network.parent).is_some() {
             return Ok(false);
         }

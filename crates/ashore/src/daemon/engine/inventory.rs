@@ -69,7 +69,11 @@ impl Engine {
         inner.unconfirmed.clear();
         inner.unconfirmed_pools.clear();
         let names = inner.state().learnt(&inventory, now());
-        inner.commit(names)?;
+        if !names.is_empty() {
+            inner.commit(names)?;
+            // A container's addresses in advertised prefixes follow from its name.
+            self.look_at_routers();
+        }
         let before = all_netns(inner.state());
         let followed = inner.follow_adopted(&inventory)?;
         let collected = inner.collect_garbage(&inventory)?;

@@ -1,6 +1,7 @@
 //! `ashore plan`: the very plan that a request would carry out, without carrying it out.
 
 use ashore_core::allocate::Known;
+use ashore_core::attach::FromLan;
 use ashore_core::desired::desired;
 use ashore_core::endpoint::{Endpoint, Stage};
 use ashore_core::lease::Leased;
@@ -65,7 +66,10 @@ impl Engine {
         };
         let on_lan = self.lan.on_lan();
         let known = Known { host: &observed.host, on_lan: &on_lan, held: &inner.held };
-        let draft = inner.state().draft(spec, &netns, inside, &known, Leased::NotYet, now());
+        let network = inner.state().networks.get(&spec.network);
+        let learned = network.and_then(|network| self.learn(inner, network, &spec.name, &known));
+        let from_lan = FromLan { leased: Leased::NotYet, learned };
+        let draft = inner.state().draft(spec, &netns, inside, &known, from_lan, now());
         Ok((vec![Change::PutEndpoint(draft.map_err(|error| refusal::attach(&error))?)], vec![netns]))
     }
 }

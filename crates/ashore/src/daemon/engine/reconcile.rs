@@ -117,7 +117,8 @@ impl Inner {
                 Home::Netns { .. } => self.state().detached(endpoint, now()),
                 // Its engine met an error, and will say what becomes of the address.
                 Home::Engine { .. } => {
-                    vec![Change::PutEndpoint(Endpoint { stage: Stage::Reserved, ..endpoint.clone() })]
+                    let endpoint = endpoint.clone().without_learned();
+                    vec![Change::PutEndpoint(Endpoint { stage: Stage::Reserved, ..endpoint })]
                 }
             };
             self.commit(record)?;

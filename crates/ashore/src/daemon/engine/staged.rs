@@ -278,6 +278,8 @@ impl Engine {
             Ok(observed) => {
                 self.follow(&inner, &observed);
                 self.lan.announce(inner.state(), &endpoint);
+                // An engine is not told of these addresses, and its next answer need not wait for them.
+                self.lan.look_at_routers(Some(&network.parent));
                 let gateways = network.gateways_of(&endpoint).collect();
                 inner.missing.starts(id);
                 let (link, ifname) = (endpoint.link().1.clone(), endpoint.inside().cloned());
@@ -310,6 +312,7 @@ impl Engine {
         } else {
             let ifname = endpoint.link().1.clone();
             let home = Home::Engine { id: None, ifname, sandbox: None, inside: None };
+            let endpoint = endpoint.without_learned();
             vec![Change::PutEndpoint(Endpoint { stage: Stage::Reserved, home, ..endpoint })]
         };
         inner.commit(changes)?;
@@ -452,6 +455,7 @@ impl Inner {
             addresses: vec![address],
             source: if fixed { Source::Fixed } else { Source::Range },
             lease: None,
+            learned: None,
             lost: Vec::new(),
             default_route: true,
             home: Home::Engine { id: None, ifname, sandbox: None, inside: None },
@@ -484,7 +488,8 @@ impl Inner {
 
 /// An engine's endpoint with its addresses and no link.
 fn as_reserved(endpoint: &Endpoint) -> Endpoint {
-    Endpoint { stage: Stage::Reserved, home: in_sandbox(endpoint, None), ..endpoint.clone() }
+    let home = in_sandbox(endpoint, None);
+    Endpoint { stage: Stage::Reserved, home, ..endpoint.clone().without_learned() }
 }
 
 fn done() -> Reply {

@@ -122,6 +122,7 @@ impl Engine {
             gateways,
             source: endpoint.source,
             lease: endpoint.lease.clone(),
+            learned: endpoint.learned.clone(),
             stage: endpoint.stage,
             since: endpoint.since,
             conflicts: self.lan.conflicts_of(endpoint),

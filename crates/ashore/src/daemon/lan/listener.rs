@@ -75,15 +75,16 @@ impl Listener {
     fn listen(&self) {
         let mut buffer = [0; 2048];
         let mut table = self.lan.table();
-        for (_, sockets) in self.sockets.values() {
+        let mut awaited = false;
+        for (parent, (_, sockets)) in &self.sockets {
             for socket in sockets {
                 // An error is the link going down, which the next reconciliation sees.
                 while let Ok(Some(frame)) = socket.receive(&mut buffer) {
                     table.hear(frame, &|parent, frame| send(&self.sockets, parent, frame));
+                    awaited |= table.routers.hear(parent, frame);
                 }
             }
         }
-        let mut awaited = false;
         for (parent, (_, sockets)) in &self.answers {
             for socket in sockets {
                 while let Ok(Some(frame)) = socket.receive(&mut buffer) {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::str::FromStr;
 
+use ashore_core::ipv6::Ipv6Mode;
 use ashore_core::lease::{Addressing, LeaseOptions};
 use ashore_core::link::{LinkKind, PortOption};
 use ashore_core::name::NetworkName;
@@ -19,7 +20,7 @@ const GENERIC: &str = "com.docker.network.generic";
 const INTERNAL: &str = "com.docker.network.internal";
 
 /// All that may be given with `-o`.
-pub const KNOWN: [&str; 17] = [
+pub const KNOWN: [&str; 18] = [
     "parent",
     "vlan",
     "gvrp",
@@ -29,6 +30,7 @@ pub const KNOWN: [&str; 17] = [
     "ipvlan_flag",
     "host_access",
     "conflict",
+    "ipv6",
     "mtu",
     "com.docker.network.driver.mtu",
     "bc_queue_len",
@@ -73,6 +75,7 @@ pub(super) fn network(request: CreateNetwork) -> Result<NetworkSpec, String> {
         // It is the pools' to say.
         addressing: Addressing::default(),
         leasing: LeaseOptions::default(),
+        ipv6: value("ipv6").map_or(Ok(Ipv6Mode::default()), |text| option("ipv6", text))?,
         host_access: value("host_access").map(|text| yes("host_access", text)).transpose()?,
         internal: is_internal(&options) || flag("internal")?,
         conflict: value("conflict").map_or(Ok(Profile::default()), |text| option("conflict", text))?,

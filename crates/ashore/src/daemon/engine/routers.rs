@@ -1,0 +1,179 @@
+//! What the LAN's routers advertise: learnt for an endpoint that is about to be, and followed for as long as it is there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::mpsc::{Receiver, Sender};
+
+use ashore_core::allocate::Known;
+use ashore_core::endpoint::{Endpoint, Stage};
+use ashore_core::ipv6::Learned;
+use ashore_core::network::Network;
+use ashore_core::observed::Observed;
+use ashore_core::request::Refusal;
+use ashore_core::state::State;
+use ashore_core::{EndpointName, IfName, NetworkName};
+use ipnet::IpNet;
+
+use super::{Engine, Inner, Locked, all_netns, now};
+use crate::daemon::lan::moment;
+
+/// How often addresses are looked for of which some turn out to be another's. The next word of a router begins anew.
+const LOOKS: usize = 4;
+/// For how long a container whose name is not known waits for it, in seconds: its addresses follow from that.
+const NAMED_WITHIN: u64 = 5;
+
+impl Engine {
+    /// Waits with the lock let go until a router of the network's link has spoken, if one was asked a moment ago.
+    pub(super) fn await_router<'a>(&'a self, inner: Locked<'a>, network: &Network) -> Locked<'a> {
+        drop(inner);
+        self.lan.await_router(&network.parent);
+        self.lock()
+    }
+
+    /// What an endpoint of a name has of what the routers offer now.
+    pub(super) fn learn(
+        &self,
+        inner: &Inner,
+        network: &Network,
+        name: &EndpointName,
+        known: &Known<'_>,
+    ) -> Option<Box<Learned>> {
+        inner.state().learn(network, name, &self.lan.offer(&network.parent), known, moment())
+    }
+
+    /// The addresses that names which were on a network will most likely have there again.
+    pub(super) fn likely<'a>(
+        &self,
+        state: &State,
+        network: &Network,
+        names: impl Iterator<Item = &'a EndpointName>,
+    ) -> Vec<IpAddr> {
+        if !network.follows_routers() {
+            return Vec::new();
+        }
+        let (offer, at) = (self.lan.offer(&network.parent), moment());
+        names.flat_map(|name| state.likely(network, name, &offer, at)).collect()
+    }
+
+    /// Says where it is told by which parent routers offer something else.
+    pub(crate) fn hear_of_routers(&self, changed: Sender<IfName>) {
+        self.lan.tell_of_routers(changed);
+        self.look_at_routers();
+    }
+
+    /// Looks at what all routers offer again, in case that word of it was lost, or could not be acted on then.
+    pub(crate) fn look_at_routers(&self) {
+        self.lan.look_at_routers(None);
+    }
+
+    /// Follows routers for ever.
+    pub(crate) fn follow_routers(&self, changed: &Receiver<IfName>) {
+        while let Ok(first) = changed.recv() {
+            // Whatever was said meanwhile is looked up together.
+            let parents: BTreeSet<IfName> = std::iter::once(first).chain(changed.try_iter()).collect();
+            for parent in parents {
+                let all = |network: &&Network| network.parent == parent && network.follows_routers();
+                let networks: Vec<NetworkName> = {
+                    let inner = self.lock();
+                    inner.state().networks.values().filter(all).map(|network| network.name.clone()).collect()
+                };
+                for name in networks {
+                    if let Err(refusal) = self.follow_routers_of(&name) {
+                        tracing::error!(network = %name, "{refusal}");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Brings the endpoints of a network in line with what its routers offer. An address is looked for before it is used.
+    fn follow_routers_of(&self, name: &NetworkName) -> Result<(), Refusal> {
+        for _ in 0..LOOKS {
+            let mut inner = self.lock();
+            let Some(network) = inner.state().networks.get(name).cloned() else { return Ok(()) };
+            let observed = inner.observe(&[])?;
+            let changed = self.learnt_anew(&inner, &network, &observed);
+            let fresh = changed.iter().flat_map(Learnt::fresh).map(|net| net.addr());
+            let unclear = self.unclear(&network, fresh);
+            if unclear.is_empty() {
+                return self.has_learnt(&mut inner, &changed);
+            }
+            drop(self.probe(inner, &network, &unclear)?);
+        }
+        Ok(())
+    }
+
+    /// The endpoints of a network that have something else of the routers' advertisements now, as they were and as they are.
+    fn learnt_anew(&self, inner: &Inner, network: &Network, observed: &Observed) -> Vec<Learnt> {
+        let on_lan = self.lan.on_lan();
+        let known = Known { host: &observed.host, on_lan: &on_lan, held: &inner.held };
+        let (offer, at) = (self.lan.offer(&network.parent), moment());
+        let is_due = |endpoint: &&Endpoint| {
+            let named = !endpoint.is_unnamed() || endpoint.since + NAMED_WITHIN <= now();
+            endpoint.stage == Stage::Attached && named
+        };
+        let endpoints = inner.state().endpoints_on(&network.name).filter(is_due);
+        let changed = endpoints.filter_map(|before| {
+            let learned = inner.state().learn(network, &before.name, &offer, &known, at);
+            let same = match (&learned, &before.learned) {
+                (Some(new), Some(old)) => new.is_as_good_as(old, at.today),
+                (new, old) => new == old,
+            };
+            (!same).then(|| Learnt { before: before.clone(), now: before.clone().with_learned(learned) })
+        });
+        changed.collect()
+    }
+
+    /// Writes down what endpoints have now, and brings their links in line. What cannot be written down is done all the same, and
+    /// tried again.
+    fn has_learnt(&self, inner: &mut Inner, all: &[Learnt]) -> Result<(), Refusal> {
+        let mut changes = Vec::new();
+        for one in all {
+            changes.extend(inner.state().with(&changes).attached(&one.now, now()));
+        }
+        let wanted = inner.state().with(&changes);
+        let written = inner.commit(changes);
+        let on_links: Vec<&Learnt> = all.iter().filter(|one| one.is_on_link()).collect();
+        if on_links.is_empty() {
+            return written;
+        }
+        for Learnt { now, .. } in &on_links {
+            tracing::info!(network = %now.network, name = %now.name, addresses = ?now.addresses, "follows its routers");
+        }
+        let netns = all_netns(&wanted);
+        let (observed, errors) = inner.sweep_to(&wanted, &netns)?;
+        for error in errors {
+            tracing::warn!("{error}");
+        }
+        self.follow(inner, &observed);
+        for one in on_links {
+            let addresses = one.fresh().collect();
+            self.lan.announce(&wanted, &Endpoint { addresses, ..one.now.clone() });
+        }
+        written
+    }
+}
+
+/// An endpoint that has something else of the routers' advertisements than before.
+struct Learnt {
+    before: Endpoint,
+    now: Endpoint,
+}
+
+impl Learnt {
+    /// The addresses that it did not have before.
+    fn fresh(&self) -> impl Iterator<Item = IpNet> {
+        self.now.addresses.iter().filter(|net| !self.before.holds(net.addr())).copied()
+    }
+
+    /// Whether it is anything but times.
+    fn is_on_link(&self) -> bool {
+        let shape = |endpoint: &Endpoint| {
+            let learned = endpoint.learned.as_deref().cloned().unwrap_or_default();
+            let deprecated: BTreeMap<_, _> =
+                learned.addresses.iter().map(|there| (there.ip, there.deprecated)).collect();
+            (endpoint.addresses.clone(), deprecated, learned.router.map(|router| router.ip), learned.routes)
+        };
+        shape(&self.before) != shape(&self.now)
+    }
+}

@@ -1,0 +1,189 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use ashore_wire::Mac;
+
+use super::*;
+use crate::endpoint::{Home, Source, Stage};
+use crate::observed::View;
+use crate::request::NetworkSpec;
+use crate::state::Change;
+
+fn network(ipv6: &str) -> Network {
+    let text = format!(r#"{{"name":"lan","parent":"eth0","subnets":["192.168.88.0/24"],"ipv6":"{ipv6}"}}"#);
+    serde_json::from_str::<NetworkSpec>(&text).unwrap().network().unwrap()
+}
+
+fn endpoint(name: &str) -> Endpoint {
+    Endpoint {
+        network: "lan".parse().unwrap(),
+        name: name.parse().unwrap(),
+        mac: None,
+        addresses: vec!["192.168.88.32/24".parse().unwrap()],
+        source: Source::Range,
+        lease: None,
+        learned: None,
+        lost: Vec::new(),
+        default_route: true,
+        home: Home::Engine { id: None, ifname: "ash0".parse().unwrap(), sandbox: None, inside: None },
+        stage: Stage::Attached,
+        since: 1,
+        tagged_as: None,
+    }
+}
+
+struct Lan {
+    state: State,
+    squatters: BTreeMap<IpAddr, Mac>,
+    at: Moment,
+}
+
+impl Lan {
+    fn new() -> Self {
+        let mut state = State::new(Seed([7; 16]));
+        state.apply(Change::PutNetwork(network("auto")));
+        Lan { state, squatters: BTreeMap::new(), at: Moment { now: Instant::now(), today: 1000 } }
+    }
+
+    /// Prefixes, and for how many seconds they are preferred.
+    fn offer(&self, prefixes: &[(&str, u64)]) -> Offer {
+        let lasting = |seconds| Lasting(Some(self.at.now + Duration::from_secs(seconds)));
+        let prefix = |(net, preferred): &(&str, u64)| Prefix {
+            net: net.parse().unwrap(),
+            on_link: true,
+            preferred: lasting(*preferred),
+            valid: lasting(7200),
+        };
+        let ip = "fe80::1".parse().unwrap();
+        let router = Router { ip, preference: ashore_wire::ndp::Preference::Medium, until: lasting(1800) };
+        Offer { routers: vec![router], prefixes: prefixes.iter().map(prefix).collect(), ..Offer::default() }
+    }
+
+    fn learn(&self, name: &str, offer: &Offer) -> Option<Box<Learned>> {
+        let (host, held) = (View::default(), BTreeSet::new());
+        let known = Known { host: &host, on_lan: &self.squatters, held: &held };
+        self.state.learn(
+            &self.state.networks[&"lan".parse().unwrap()],
+            &name.parse().unwrap(),
+            offer,
+            &known,
+            self.at,
+        )
+    }
+
+    fn attach(&mut self, name: &str, offer: &Offer) -> Endpoint {
+        let learned = self.learn(name, offer);
+        let endpoint = endpoint(name).with_learned(learned);
+        for change in self.state.attached(&endpoint, 1) {
+            self.state.apply(change);
+        }
+        endpoint
+    }
+
+    fn detach(&mut self, name: &str) {
+        let endpoint = self.state.endpoints[&("lan".parse().unwrap(), name.parse().unwrap())].clone();
+        for change in self.state.detached(&endpoint, 2) {
+            self.state.apply(change);
+        }
+    }
+}
+
+fn v6(endpoint: &Endpoint) -> Vec<IpNet> {
+    endpoint.addresses.iter().filter(|net| net.addr().is_ipv6()).copied().collect()
+}
+
+#[test]
+fn a_name_has_one_address_in_a_prefix_for_life_and_every_name_and_prefix_another() {
+    let (seed, other_host) = (Seed([7; 16]), Seed([8; 16]));
+    let (lan, dmz) = (Scope("lan".into()), Scope("dmz".into()));
+    let (web, db) = ("web".parse().unwrap(), "db".parse().unwrap());
+    let (one, two): (Ipv6Net, Ipv6Net) = ("fd88::/64".parse().unwrap(), "fd89::/64".parse().unwrap());
+    let first = |seed: &Seed, scope, name, prefix| seed.addresses(scope, name, prefix).next().unwrap();
+    // Written down: if this changes, every container out there changes its address at the next upgrade.
+    assert_eq!(first(&seed, &lan, &web, one).to_string(), "fd88::c7a:e572:a08e:34e6");
+    let mut all: Vec<Ipv6Addr> = seed.addresses(&lan, &web, one).collect();
+    assert_eq!(all.len(), TRIES);
+    all.extend([
+        first(&seed, &lan, &web, two),
+        first(&seed, &lan, &db, one),
+        first(&seed, &dmz, &web, one),
+        first(&other_host, &lan, &web, one),
+    ]);
+    let ids: BTreeSet<u64> = all.iter().map(|ip| u128::from(*ip) as u64).collect();
+    assert_eq!(ids.len(), all.len(), "no identifier tells who somebody is elsewhere");
+}
+
+#[test]
+fn a_name_comes_back_to_the_address_that_it_had_also_if_that_was_not_its_first() {
+    let mut lan = Lan::new();
+    let offer = lan.offer(&[("fd88::/64", 600)]);
+    let first = v6(&lan.attach("web", &offer));
+    lan.detach("web");
+    assert_eq!(v6(&lan.attach("web", &offer)), first);
+    lan.detach("web");
+    lan.squatters.insert(first[0].addr(), Mac([2; 6]));
+    let second = v6(&lan.attach("web", &offer));
+    assert_ne!(second, first);
+    lan.detach("web");
+    lan.squatters.clear();
+    assert_eq!(v6(&lan.attach("web", &offer)), second, "the squatter is gone, and it keeps what it has");
+    let elsewhere = lan.offer(&[("fd89::/64", 600)]);
+    lan.detach("web");
+    lan.attach("web", &elsewhere);
+    lan.detach("web");
+    assert_eq!(v6(&lan.attach("web", &offer)), second, "after some time with another prefix");
+}
+
+#[test]
+fn what_is_deprecated_is_kept_and_not_begun_and_what_ends_must_go() {
+    let mut lan = Lan::new();
+    let old = v6(&lan.attach("web", &lan.offer(&[("fd88::/64", 600)])));
+    let both = lan.offer(&[("fd88::/64", 0), ("fd89::/64", 600)]);
+    let web = lan.attach("web", &both);
+    assert_eq!(v6(&web)[0], old[0]);
+    let learned = web.learned.as_ref().unwrap();
+    assert!(learned.addresses[0].deprecated && !learned.addresses[1].deprecated);
+    assert_eq!((learned.addresses[1].valid, learned.router.unwrap().until), (Some(8200), Some(2800)));
+    let db = lan.attach("db", &both);
+    assert_eq!(v6(&db).len(), 1, "no new address of a deprecated prefix");
+    let learned = lan.learn("web", &lan.offer(&[("fd89::/64", 600)]));
+    let web = web.with_learned(learned);
+    assert_eq!((web.addresses.len(), &web.lost), (2, &old));
+    let back = lan.learn("web", &both);
+    assert!(web.clone().with_learned(back).lost.is_empty());
+    let bare = web.without_learned();
+    assert_eq!((bare.addresses.len(), bare.lost.len(), bare.learned), (1, 0, None));
+}
+
+#[test]
+fn what_was_written_down_is_recalled_as_far_as_it_lasts() {
+    let lan = Lan::new();
+    let offer = lan.offer(&[("fd88::/64", 600)]);
+    let learned = lan.learn("web", &offer).unwrap();
+    let text = serde_json::to_string(&learned).unwrap();
+    assert_eq!(serde_json::from_str::<Learned>(&text).unwrap(), *learned);
+    let later = Moment { now: lan.at.now, today: 1700 };
+    let Offer { routers, prefixes, .. } = learned.recalled(later);
+    assert_eq!(routers[0].until.left(later.now), Some(Duration::from_secs(1100)));
+    let left =
+        [prefixes[0].preferred, prefixes[0].valid].map(|lasting| lasting.left(later.now).unwrap().as_secs());
+    assert_eq!(left, [0, 6500]);
+}
+
+#[test]
+fn modes_read_back_and_what_cannot_be_is_refused() {
+    for mode in Ipv6Mode::ALL {
+        assert_eq!(mode.to_string().parse(), Ok(mode));
+    }
+    assert!("on".parse::<Ipv6Mode>().is_err());
+    let check = |change: fn(&mut Network)| {
+        let mut network = network("auto");
+        change(&mut network);
+        network.check_ipv6()
+    };
+    assert_eq!(check(|_| {}), Ok(()));
+    assert_eq!(check(|network| network.ipv6 = Ipv6Mode::Dhcp), Err(Ipv6Error::NoDhcp));
+    let l3 = LinkKind::Ipvlan(IpvlanMode::L3);
+    assert_eq!(check(|network| network.kind = LinkKind::Ipvlan(IpvlanMode::L3)), Err(Ipv6Error::Unheard(l3)));
+    let subnet = |network: &mut Network| network.subnets[0].net = "fd88::/64".parse().unwrap();
+    assert!(matches!(check(subnet), Err(Ipv6Error::Subnet(Ipv6Mode::Auto, _))));
+}
