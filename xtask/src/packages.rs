@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use crate::execute;
 
 /// Tools that run on this machine as it is, by their names in Debian.
-const TOOLS: [&str; 12] = [
+const TOOLS: [&str; 13] = [
     "containernetworking-plugins",
     "iproute2",
     "nftables",
@@ -21,6 +21,8 @@ const TOOLS: [&str; 12] = [
     "ifupdown",
     "kea-dhcp4-server",
     "dbus-daemon",
+    // A router's IPv6.
+    "radvd",
     // Wi-Fi.
     "hostapd",
     "iw",

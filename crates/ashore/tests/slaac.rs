@@ -1,0 +1,209 @@
+//! IPv6 addresses and routes by what the LAN's routers advertise.
+
+mod home;
+
+use std::net::IpAddr;
+
+use ashore_core::observed::{LinkAddress, Standing};
+use ashore_lab::{Engines, Machine, cannot_run};
+use home::dhcp::Server;
+use home::router::Router;
+use home::{Home, addresses, does_not_reach, eventually, ip, is_root, reaches};
+
+const CREATE: &str = "network create lan --parent eth0 --subnet 192.168.88.0/24 --ip-range 192.168.88.192/27 \
+                      --gateway 192.168.88.1";
+const PREFIX: &str = "prefix fd88::/64 { AdvValidLifetime 7200; AdvPreferredLifetime 3600; };";
+
+/// Runs a test where routers' programs can run.
+fn with(test: &str, run: impl FnOnce(Home, &Engines)) {
+    match Engines::find() {
+        Err(why) => cannot_run(test, &why),
+        Ok(_) if !is_root() => cannot_run(test, "a router needs root"),
+        Ok(engines) => run(Home::new(), &engines),
+    }
+}
+
+fn router(engines: &Engines, home: &Home, says: &str) -> Router {
+    Router::start(engines, &home.router, home.directory.path(), says)
+}
+
+/// Runs a test on a network that follows a router.
+fn with_router(test: &str, run: impl FnOnce(Home, Router)) {
+    with(test, |home, engines| {
+        let router = router(engines, &home, PREFIX);
+        home.ok(&format!("{CREATE} --ipv6 auto"));
+        run(home, router);
+    });
+}
+
+/// The IPv6 addresses of an endpoint by its daemon, once it has one in a prefix.
+fn in_prefix(home: &Home, name: &str, prefix: &str) -> IpAddr {
+    let mut found = None;
+    eventually(&format!("{name} has an address in {prefix}"), || {
+        found = all_of(home, name).into_iter().find(|ip| ip.to_string().starts_with(prefix));
+        found.is_some()
+    });
+    found.unwrap()
+}
+
+fn all_of(home: &Home, name: &str) -> Vec<IpAddr> {
+    let status = home.status();
+    let all = status["endpoints"].as_array().unwrap();
+    addresses(all.iter().find(|endpoint| endpoint["name"] == name).unwrap())
+}
+
+/// What a container's kernel has of IPv6, but for what is of the link alone.
+fn global(container: &Machine) -> Vec<LinkAddress> {
+    let all = container.kernel().observe(&[]).unwrap().host.addresses.into_iter();
+    all.filter(|there| there.net.addr().is_ipv6() && !there.link_scope && !there.net.addr().is_loopback())
+        .collect()
+}
+
+fn default_router(container: &Machine) -> Option<IpAddr> {
+    let routes = container.kernel().observe(&[]).unwrap().host.routes;
+    routes.into_iter().find(|there| there.route.to == "::/0".parse().unwrap())?.route.via
+}
+
+#[test]
+fn everybody_reaches_the_address_that_a_container_makes_of_the_routers_prefix() {
+    with("slaac, dnsmasq", |home, engines| {
+        let directory = home.directory.path();
+        let _dnsmasq = Server::dnsmasq(engines, &home.router, directory, "fd88::,ra-only", &["--enable-ra"]);
+        home.ok(&format!("{CREATE} --ipv6 slaac"));
+        let web = home.world.container("web").unwrap();
+        home.attach("lan", &web, "");
+        let at = in_prefix(&home, "web", "fd88::");
+        for machine in [&home.laptop, &home.router, &home.nas] {
+            reaches(machine, at);
+        }
+        for to in ["fd88::50", "fd88::1", home::HOST6] {
+            reaches(&web, ip(to));
+        }
+        let there: Vec<IpAddr> = global(&web).iter().map(|there| there.net.addr()).collect();
+        assert_eq!(there, [at], "and none that its kernel made beside");
+        assert!(default_router(&web).is_some_and(|via| via.to_string().starts_with("fe80:")));
+        assert_eq!(home.status()["pending"].as_array().unwrap().len(), 0, "{}", home.status());
+    });
+}
+
+#[test]
+fn a_name_keeps_its_address_and_no_ping_is_lost_while_the_daemon_is_killed() {
+    with_router("slaac, identity", |mut home, _router| {
+        let (db, web) = (home.world.container("db").unwrap(), home.world.container("web").unwrap());
+        home.attach("lan", &db, "");
+        in_prefix(&home, "db", "fd88::");
+        let report = home.attach("lan", &web, "");
+        let at = in_prefix(&home, "web", "fd88::");
+        assert!(addresses(&report).contains(&at), "it is got at once of a router that has spoken: {report}");
+        reaches(&home.laptop, at);
+        let pings = [home.laptop.pings(at), home.nas.pings(at)];
+        home.restart();
+        // The router speaks at least once.
+        std::thread::sleep(std::time::Duration::from_secs(5));
+        for pings in pings {
+            let counted = pings.end();
+            assert_eq!(counted.lost, 0, "{counted:?}");
+        }
+        home.ok("detach lan web");
+        does_not_reach(&home.laptop, at);
+        let again = home.world.container("again").unwrap();
+        let netns = again.namespace().path().display().to_string();
+        home.ok(&format!("attach lan --netns {netns} --name web"));
+        assert_eq!(in_prefix(&home, "web", "fd88::"), at);
+        reaches(&home.laptop, at);
+        assert_eq!(home.status()["pending"].as_array().unwrap().len(), 0, "{}", home.status());
+    });
+}
+
+#[test]
+fn a_new_prefix_is_taken_up_and_the_old_one_ends_when_its_time_comes() {
+    with("slaac, renumbered", |home, engines| {
+        let prefix = |net: &str, valid, preferred| {
+            format!("prefix {net}::/64 {{ AdvValidLifetime {valid}; AdvPreferredLifetime {preferred}; }};")
+        };
+        let router = router(engines, &home, &prefix("fd88", 20, 20));
+        home.ok(&format!("{CREATE} --ipv6 auto"));
+        let web = home.world.container("web").unwrap();
+        home.attach("lan", &web, "");
+        let old = in_prefix(&home, "web", "fd88::");
+        reaches(&home.laptop, old);
+        router.says(&(prefix("fd88", 20, 0) + &prefix("fd99", 7200, 3600)));
+        let new = in_prefix(&home, "web", "fd99::");
+        eventually("the old one is deprecated, the new one is not", || {
+            let standing =
+                |ip| global(&web).iter().find(|there| there.net.addr() == ip).map(|there| there.standing);
+            standing(old) == Some(Standing::Deprecated) && standing(new) == Some(Standing::Steady)
+        });
+        eventually("both answer", || home.laptop.ping(old).is_some() && home.laptop.ping(new).is_some());
+        router.says(&prefix("fd99", 7200, 3600));
+        eventually("the old one has gone", || global(&web).iter().all(|there| there.net.addr() != old));
+        assert_eq!(all_of(&home, "web").len(), 2);
+        reaches(&home.laptop, new);
+    });
+}
+
+#[test]
+fn a_router_that_goes_is_no_default_route_and_is_one_again_when_it_is_back() {
+    with_router("slaac, router gone", |home, router| {
+        let web = home.world.container("web").unwrap();
+        home.attach("lan", &web, "");
+        let at = in_prefix(&home, "web", "fd88::");
+        eventually("it has a default route", || default_router(&web).is_some());
+        router.shut_down();
+        eventually("it has none", || default_router(&web).is_none());
+        reaches(&home.laptop, at);
+        let _again = Router::start(&Engines::find().unwrap(), &home.router, home.directory.path(), PREFIX);
+        eventually("it has one again", || default_router(&web).is_some());
+        assert_eq!(in_prefix(&home, "web", "fd88::"), at);
+    });
+}
+
+#[test]
+fn an_address_that_a_machine_has_taken_is_not_used() {
+    with_router("slaac, squatter", |mut home, _router| {
+        let web = home.world.container("web").unwrap();
+        home.attach("lan", &web, "");
+        let first = in_prefix(&home, "web", "fd88::");
+        home.ok("detach lan web");
+        home.laptop.add_address("eth0", format!("{first}/64").parse().unwrap()).unwrap();
+        // What an endpoint has given up is taken to be clear for two minutes. A daemon that has just started knows nothing of that.
+        home.restart();
+        home.attach("lan", &web, "");
+        let second = in_prefix(&home, "web", "fd88::");
+        assert_ne!(second, first);
+        reaches(&home.router, second);
+        home.ok("detach lan web");
+        home.laptop.del_address("eth0", format!("{first}/64").parse().unwrap()).unwrap();
+        home.restart();
+        home.attach("lan", &web, "");
+        assert_eq!(in_prefix(&home, "web", "fd88::"), second, "it keeps what it has");
+    });
+}
+
+#[test]
+fn without_a_router_it_has_ipv4_and_gets_its_addresses_when_one_speaks() {
+    with("slaac, late", |home, engines| {
+        home.ok(&format!("{CREATE} --ipv6 auto"));
+        let web = home.world.container("web").unwrap();
+        home.attach("lan", &web, "");
+        assert_eq!(all_of(&home, "web").len(), 1);
+        let _router = router(engines, &home, PREFIX);
+        let at = in_prefix(&home, "web", "fd88::");
+        eventually("it answers", || home.laptop.ping(at).is_some());
+    });
+}
+
+#[test]
+fn off_is_no_ipv6_at_all() {
+    with("slaac, off", |home, engines| {
+        let _router = router(engines, &home, PREFIX);
+        home.ok(&format!("{CREATE} --ipv6 off"));
+        let web = home.world.container("web").unwrap();
+        home.attach("lan", &web, "");
+        reaches(&home.laptop, ip("192.168.88.192"));
+        std::thread::sleep(std::time::Duration::from_secs(5));
+        let view = web.kernel().observe(&[]).unwrap().host;
+        let v6: Vec<_> = view.addresses.iter().filter(|there| there.net.addr().is_ipv6()).collect();
+        assert!(v6.iter().all(|there| there.net.addr().is_loopback()), "{v6:?}");
+    });
+}
