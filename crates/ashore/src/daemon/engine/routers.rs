@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, Sender};
 
 use ashore_core::allocate::Known;
 use ashore_core::endpoint::{Endpoint, Stage};
-use ashore_core::ipv6::Learned;
+use ashore_core::ipv6::{Ipv6Mode, Learned};
 use ashore_core::network::Network;
 use ashore_core::observed::Observed;
 use ashore_core::request::Refusal;
@@ -84,6 +84,32 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// Endpoints without the IPv6 address that they are to have of a router's prefix, and why.
+    pub(super) fn unadvertised(&self, state: &State) -> Vec<String> {
+        let networks = state.networks.values().filter(|network| network.follows_routers());
+        let mut troubles = Vec::new();
+        for network in networks {
+            let managed = self.lan.offer(&network.parent).managed;
+            let why = match network.ipv6 {
+                _ if managed => {
+                    "hands out IPv6 addresses by DHCPv6 alone, which Ashore does not ask for any yet"
+                }
+                Ipv6Mode::Slaac => "advertises no prefix to make one of, or there is none",
+                // From where the routers say, and they say nothing.
+                _ => continue,
+            };
+            let without = state.endpoints_on(&network.name);
+            let without = without.filter(|one| one.stage == Stage::Attached && one.learned.is_none());
+            troubles.extend(without.map(|one| {
+                format!(
+                    "`{}` has no IPv6 address: the router on the LAN of `{}` {why}",
+                    one.name, network.parent
+                )
+            }));
+        }
+        troubles
     }
 
     /// Brings the endpoints of a network in line with what its routers offer. An address is looked for before it is used.

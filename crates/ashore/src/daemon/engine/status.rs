@@ -64,6 +64,7 @@ impl Engine {
             .into_iter()
             .chain(blocked)
             .chain(unleased)
+            .chain(self.unadvertised(inner.state()))
             .chain(waiting)
             .chain(cut)
             .chain(pools)
