@@ -41,7 +41,7 @@ fn a_container_has_one_address_of_the_routers_prefix_for_life() {
         for machine in [&site.home.nas, &site.home.router] {
             reaches(machine, web);
         }
-        for to in ["fd88::50", "fd88::1", "fd88::9", &db.to_string()] {
+        for to in ["fd88::50", "fd88::1", "fd88::9", &db.to_string(), &web.to_string()] {
             site.container_reaches("web", to);
         }
         let shown = site.ok("exec web ip -6 addr show dev eth0 scope global");

@@ -16,10 +16,14 @@ const PREFIX: &str = "prefix fd88::/64 { AdvValidLifetime 7200; AdvPreferredLife
 
 /// Runs a test where routers' programs can run.
 fn with(test: &str, run: impl FnOnce(Home, &Engines)) {
+    with_home(test, Home::new, run);
+}
+
+fn with_home(test: &str, home: impl FnOnce() -> Home, run: impl FnOnce(Home, &Engines)) {
     match Engines::find() {
         Err(why) => cannot_run(test, &why),
         Ok(_) if !is_root() => cannot_run(test, "a router needs root"),
-        Ok(engines) => run(Home::new(), &engines),
+        Ok(engines) => run(home(), &engines),
     }
 }
 
@@ -190,6 +194,95 @@ fn without_a_router_it_has_ipv4_and_gets_its_addresses_when_one_speaks() {
         let _router = router(engines, &home, PREFIX);
         let at = in_prefix(&home, "web", "fd88::");
         eventually("it answers", || home.laptop.ping(at).is_some());
+    });
+}
+
+#[test]
+fn a_prefix_that_ended_while_no_daemon_ran_is_used_no_longer() {
+    with("slaac, ended", |mut home, engines| {
+        let short = "prefix fd88::/64 { AdvValidLifetime 10; AdvPreferredLifetime 10; };";
+        let router = router(engines, &home, short);
+        home.ok(&format!("{CREATE} --ipv6 auto"));
+        let web = home.world.container("web").unwrap();
+        home.attach("lan", &web, "");
+        let at = in_prefix(&home, "web", "fd88::");
+        home.daemon.take().unwrap().kill().unwrap();
+        drop(router);
+        std::thread::sleep(std::time::Duration::from_secs(11));
+        assert_eq!(global(&web).len(), 1, "a daemon that is stopped takes nothing away");
+        home.start();
+        eventually("it is taken away", || global(&web).is_empty());
+        assert!(!all_of(&home, "web").contains(&at));
+    });
+}
+
+#[test]
+fn behind_a_bridge_and_among_private_siblings_it_is_the_same() {
+    for (test, home, create) in [
+        ("slaac, bridge", Home::bridged as fn() -> Home, "--parent br0 --kind bridge"),
+        ("slaac, private", Home::new, "--parent eth0 --kind macvlan:private --host-access no"),
+    ] {
+        with_home(test, home, |home, engines| {
+            let _router = router(engines, &home, PREFIX);
+            home.ok(&format!("network create lan --subnet 192.168.88.0/24 --ipv6 slaac {create}"));
+            let web = home.world.container("web").unwrap();
+            home.attach("lan", &web, "");
+            let at = in_prefix(&home, "web", "fd88::");
+            eventually("it answers", || home.laptop.ping(at).is_some());
+            reaches(&web, ip("fd88::50"));
+            assert_eq!(global(&web).len(), 1);
+        });
+    }
+}
+
+#[test]
+fn routes_to_elsewhere_and_the_preferred_router_are_taken() {
+    with("slaac, routes", |home, engines| {
+        let says = format!("{PREFIX} AdvDefaultPreference low; route fd00:1::/48 {{ }};");
+        let _first = router(engines, &home, &says);
+        home.ok(&format!("{CREATE} --ipv6 auto"));
+        let web = home.world.container("web").unwrap();
+        home.attach("lan", &web, "");
+        in_prefix(&home, "web", "fd88::");
+        let via = |to: &str| {
+            let routes = web.kernel().observe(&[]).unwrap().host.routes;
+            routes.into_iter().find(|there| there.route.to == to.parse().unwrap())?.route.via
+        };
+        eventually("it has both routes", || via("::/0").is_some() && via("::/0") == via("fd00:1::/48"));
+        let _second =
+            Router::start(engines, &home.laptop, home.directory.path(), "AdvDefaultPreference high;");
+        eventually("the default route is the better one's", || via("::/0") != via("fd00:1::/48"));
+        assert_eq!(home.status()["pending"].as_array().unwrap().len(), 0, "{}", home.status());
+    });
+}
+
+#[test]
+fn what_cannot_be_is_refused_before_anything_is_touched() {
+    let home = Home::new();
+    for (options, words) in [
+        ("--ipv6 on", "none of auto"),
+        ("--ipv6 dhcp", "asks no DHCPv6 server yet"),
+        ("--ipv6 slaac --subnet fd88::/64", "with --ipv6 slaac no address is chosen from fd88::/64"),
+        ("--ipv6 off --subnet fd88::/64", "leave one of the two away"),
+        ("--ipv6 auto --kind ipvlan:l3", "routers speak to all, which ipvlan:l3 does not hand on"),
+    ] {
+        let ran = home.run(&format!("network create lan --parent eth0 --subnet 192.168.88.0/24 {options}"));
+        assert!(ran.code.is_some_and(|code| code != 0), "{options}");
+        assert!(ran.stderr.contains(words), "{options}: {}", ran.stderr);
+    }
+    assert_eq!(home.ok("network ls").lines().count(), 1);
+}
+
+#[test]
+fn without_a_prefix_status_says_so() {
+    with("slaac, none", |home, engines| {
+        let _router = router(engines, &home, "AdvManagedFlag on;");
+        home.ok(&format!("{CREATE} --ipv6 auto"));
+        let web = home.world.container("web").unwrap();
+        home.attach("lan", &web, "");
+        eventually("status says so", || {
+            home.status()["troubles"].to_string().contains("`web` has no IPv6 address")
+        });
     });
 }
 

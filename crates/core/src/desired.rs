@@ -233,7 +233,7 @@ fn endpoint_link(network: &Network, endpoint: &Endpoint, ifname: &IfName, host: 
     link.sysctls = by_itself(network, ifname, host);
     link.routes.extend(network.gateways_of(endpoint).map(|gateway| default_route(gateway, ifname)));
     link.routes.extend(leased_routes(endpoint, ifname));
-    link.routes.extend(advertised_routes(endpoint, ifname));
+    link.routes.extend(advertised_routes(network, endpoint, ifname));
     let way = way_to_host(network, endpoint, ifname, host);
     link.routes.extend(way.routes);
     link.neighbours = way.neighbours;
@@ -286,8 +286,9 @@ fn leased_routes(endpoint: &Endpoint, ifname: &IfName) -> impl Iterator<Item = R
 }
 
 /// The routes that routers advertise beside the default one.
-fn advertised_routes(endpoint: &Endpoint, ifname: &IfName) -> impl Iterator<Item = Route> {
-    let learned = endpoint.learned.as_ref().filter(|_| endpoint.default_route);
+fn advertised_routes(network: &Network, endpoint: &Endpoint, ifname: &IfName) -> impl Iterator<Item = Route> {
+    let wanted = endpoint.default_route && !network.internal;
+    let learned = endpoint.learned.as_ref().filter(|_| wanted);
     learned.into_iter().flat_map(|learned| &learned.routes).map(|(to, via)| Route {
         to: (*to).into(),
         via: Some(IpAddr::V6(*via)),
@@ -300,14 +301,21 @@ fn advertised_routes(endpoint: &Endpoint, ifname: &IfName) -> impl Iterator<Item
 /// gave the link no IPv6 address has switched IPv6 off.
 fn by_itself(network: &Network, ifname: &IfName, host: &View) -> Vec<(Sysctl, i32)> {
     let kernel_has_ipv6 = host.link(&network.parent).is_some_and(|parent| parent.accept_ra.is_some());
-    let set = |key, value| (Sysctl { family: Family::Ipv6, link: ifname.clone(), key }, value);
+    let set_on = |link, key, value| (Sysctl { family: Family::Ipv6, link, key }, value);
+    let set = |key, value| set_on(ifname.clone(), key, value);
     match network.ipv6 {
         _ if !kernel_has_ipv6 => Vec::new(),
         Ipv6Mode::Range => Vec::new(),
         Ipv6Mode::Off => vec![set(SysctlKey::DisableIpv6, 1)],
         // First, or the kernel would ask for routers when it has its link-local address.
         Ipv6Mode::Auto | Ipv6Mode::Slaac | Ipv6Mode::Dhcp => {
-            vec![set(SysctlKey::AcceptRa, 0), set(SysctlKey::DisableIpv6, 0)]
+            // By its loopback link a container reaches its own address.
+            let loopback = "lo".parse().expect("it is an interface name");
+            vec![
+                set(SysctlKey::AcceptRa, 0),
+                set(SysctlKey::DisableIpv6, 0),
+                set_on(loopback, SysctlKey::DisableIpv6, 0),
+            ]
         }
     }
 }

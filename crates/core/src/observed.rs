@@ -213,13 +213,14 @@ impl View {
         self.host_addresses(link, subnet).first().copied()
     }
 
-    /// The steady addresses that the host has on a link in a subnet, first those that are for ever: of IPv6 the kernel has the one that
-    /// is made of the newest prefix before all others (Linux 6.18).
+    /// The addresses that the host has on a link in a subnet and is to be reached by: first those that are for ever, since of IPv6 the
+    /// kernel lists the one that was made last before all others (Linux 6.18); at the end what is deprecated, from which connections
+    /// may live on.
     pub fn host_addresses(&self, link: &Link, subnet: &IpNet) -> Vec<IpAddr> {
-        let steady = |there: &&LinkAddress| !there.link_scope && there.standing == Standing::Steady;
+        let steady = |there: &&LinkAddress| !there.link_scope && there.standing != Standing::Unsteady;
         let mut all: Vec<&LinkAddress> = self.addresses_of(link).filter(steady).collect();
         all.retain(|there| subnet.contains(&there.net.addr()));
-        all.sort_by_key(|there| there.life.is_some());
+        all.sort_by_key(|there| (there.standing == Standing::Deprecated, there.life.is_some()));
         all.into_iter().map(|there| there.net.addr()).collect()
     }
 

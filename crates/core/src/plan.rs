@@ -266,7 +266,12 @@ impl Diff<'_> {
             plan.steps.push(Step::SetNoLinkLocal { place: place.clone(), link: name.clone() });
         }
         for (sysctl, value) in &wanted.sysctls {
-            let was = link.and_then(|link| link.sysctl(sysctl.key));
+            // One of another link, which is there or is none of its business.
+            let other = (sysctl.link != *name).then(|| self.view.link(&sysctl.link));
+            if other.is_some_and(|other| other.is_none()) {
+                continue;
+            }
+            let was = other.unwrap_or(link).and_then(|link| link.sysctl(sysctl.key));
             if was != Some(*value) {
                 let (sysctl, value) = (sysctl.clone(), *value);
                 plan.steps.push(Step::SetSysctl { place: place.clone(), sysctl, value, was });

@@ -5,18 +5,22 @@ mod model;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
 use ashore_core::allocate::Known;
 use ashore_core::attach::FromLan;
 use ashore_core::desired::desired;
 use ashore_core::endpoint::{Endpoint, Stage};
 use ashore_core::identity::Seed;
+use ashore_core::ipv6::Moment;
 use ashore_core::lease::Leased;
 use ashore_core::link::{Netns, Tag};
 use ashore_core::plan::plan;
 use ashore_core::request::{AttachSpec, NetworkSpec};
 use ashore_core::state::{Change, State};
 use ashore_core::step::Step;
+use ashore_wire::ndp::Preference;
+use ashore_wire::slaac::{Lasting, Offer, Prefix, Router};
 use model::Model;
 use proptest::prelude::*;
 
@@ -51,6 +55,14 @@ enum Event {
     UserMakesVlan,
     VlanDeleted,
     HostAddress(u8),
+    /// The routers of the LAN offer something else, and the daemon dies after this many steps of following that.
+    Offer {
+        /// Of each of two prefixes: not, preferred, or deprecated.
+        prefixes: [u8; 2],
+        /// None, or one of two.
+        router: u8,
+        after: usize,
+    },
     Reconcile,
 }
 
@@ -72,6 +84,8 @@ fn event() -> impl Strategy<Value = Event> {
         1 => Just(Event::UserMakesVlan),
         1 => Just(Event::VlanDeleted),
         1 => (9..12u8).prop_map(Event::HostAddress),
+        3 => ([0..3u8, 0..3u8], 0..3u8, prop_oneof![0..6usize, Just(usize::MAX)])
+            .prop_map(|(prefixes, router, after)| Event::Offer { prefixes, router, after }),
         1 => Just(Event::Reconcile),
     ]
 }
@@ -80,12 +94,14 @@ struct World {
     state: State,
     model: Model,
     now: u64,
+    offer: Offer,
+    start: Instant,
 }
 
-const NETWORKS: u8 = 5;
+const NETWORKS: u8 = 6;
 
-/// Three networks that share a parent and a subnet: unnumbered, numbered, and IPv4 with IPv6; and two that share a VLAN on
-/// that parent.
+/// Four networks that share a parent and a subnet: unnumbered, numbered, IPv4 with IPv6, and one that follows routers; and two
+/// that share a VLAN on that parent.
 fn spec(which: u8) -> NetworkSpec {
     let text = match which {
         0 => {
@@ -102,6 +118,9 @@ fn spec(which: u8) -> NetworkSpec {
         4 => {
             r#"{"name":"cam","parent":"eth0.200","subnets":["10.0.200.0/24"],"ranges":["10.0.200.64/29"],
                 "aux":[["host","10.0.200.70"]]}"#
+        }
+        5 => {
+            r#"{"name":"adv","parent":"eth0","subnets":["192.168.88.0/24"],"ranges":["192.168.88.128/29"],"ipv6":"auto"}"#
         }
         _ => {
             r#"{"name":"six","parent":"eth0","subnets":["192.168.88.0/24","fd88::/64"],"gateways":["fd88::1"],
@@ -130,7 +149,8 @@ fn attach_spec(network: u8, name: u8) -> AttachSpec {
 
 impl World {
     fn new() -> Self {
-        World { state: State::new(Seed([3; 16])), model: Model::new(), now: 1 }
+        let (state, start) = (State::new(Seed([3; 16])), Instant::now());
+        World { state, model: Model::new(), now: 1, offer: Offer::default(), start }
     }
 
     fn commit(&mut self, changes: Vec<Change>) {
@@ -206,7 +226,11 @@ impl World {
         let (spec, on_lan, held) = (attach_spec(network, name), BTreeMap::new(), BTreeSet::new());
         let known = Known { host: &self.model.observed.host, on_lan: &on_lan, held: &held };
         let inside = &self.model.observed.netns[&netns];
-        let from_lan = FromLan { leased: Leased::NotYet, learned: None };
+        let of_name = self.state.networks.get(&spec.network);
+        let at = Moment { now: self.start, today: self.now };
+        let learned =
+            of_name.and_then(|network| self.state.learn(network, &spec.name, &self.offer, &known, at));
+        let from_lan = FromLan { leased: Leased::NotYet, learned };
         let Ok(endpoint) = self.state.draft(&spec, &netns, inside, &known, from_lan, self.now) else {
             return false;
         };
@@ -217,6 +241,37 @@ impl World {
             self.commit(changes);
         }
         true
+    }
+
+    /// What routers advertise from now on.
+    fn offer(&self, prefixes: [u8; 2], router: u8) -> Offer {
+        let lasting = |seconds| Lasting(Some(self.start + Duration::from_secs(seconds)));
+        let prefix = |(net, standing): (&str, u8)| {
+            let (preferred, valid) = (lasting(if standing == 1 { 60 } else { 0 }), lasting(7200));
+            (standing > 0).then(|| Prefix { net: net.parse().unwrap(), on_link: true, preferred, valid })
+        };
+        let ip = std::net::Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, router.into());
+        let there = Router { ip, preference: Preference::Medium, until: lasting(1800) };
+        Offer {
+            routers: (router > 0).then_some(there).into_iter().collect(),
+            prefixes: ["fd88::/64", "fd99::/64"].into_iter().zip(prefixes).filter_map(prefix).collect(),
+            ..Offer::default()
+        }
+    }
+
+    /// What the daemon does when routers offer something else.
+    fn follow_routers(&mut self, most: usize) {
+        let Some(network) = self.state.networks.get(&spec(5).name).cloned() else { return };
+        let (on_lan, held) = (BTreeMap::new(), BTreeSet::new());
+        let known = Known { host: &self.model.observed.host, on_lan: &on_lan, held: &held };
+        let at = Moment { now: self.start, today: self.now };
+        let mut changes = Vec::new();
+        for there in self.state.endpoints_on(&network.name).filter(|there| there.stage == Stage::Attached) {
+            let learned = self.state.learn(&network, &there.name, &self.offer, &known, at);
+            changes.extend(self.state.attached(&there.clone().with_learned(learned), self.now));
+        }
+        self.commit(changes);
+        self.carry_out(most);
     }
 
     fn play(&mut self, event: &Event) {
@@ -258,6 +313,13 @@ impl World {
             Event::NicUp => self.model.set_nic_up(true),
             Event::UserMakesVlan => self.model.make_users_vlan(),
             Event::VlanDeleted => self.model.delete_vlan(),
+            Event::Offer { prefixes, router, after } => {
+                self.offer = self.offer(prefixes, router);
+                self.follow_routers(after);
+                if after < usize::MAX {
+                    self.reconcile();
+                }
+            }
             Event::HostAddress(last) => self.model.set_host_address(&format!("192.168.88.{last}/24")),
             Event::Reconcile => self.reconcile(),
         }

@@ -313,10 +313,10 @@ fn address(message: &AddressMessage) -> Option<LinkAddress> {
     let ip: IpAddr = local.or(address)?;
     // IFA_F_SECONDARY means "another address in the same subnet" for IPv4, and "temporary" for IPv6.
     let temporary = ip.is_ipv6() && flags.contains(AddressFlags::Secondary);
-    let standing = if flags.contains(AddressFlags::Deprecated) {
-        Standing::Deprecated
-    } else if temporary || flags.intersects(AddressFlags::Tentative | AddressFlags::Dadfailed) {
+    let standing = if temporary || flags.intersects(AddressFlags::Tentative | AddressFlags::Dadfailed) {
         Standing::Unsteady
+    } else if flags.contains(AddressFlags::Deprecated) {
+        Standing::Deprecated
     } else {
         Standing::Steady
     };
