@@ -16,8 +16,9 @@ impl Inner {
         }
         let dropping = self.kernel.drops_bridged();
         let of_network = |network: &'a Network| {
-            let has = |family: &&Family| {
-                network.subnets.iter().any(|subnet| Family::of(subnet.net.addr()) == **family)
+            let has = |family: &&Family| match family {
+                Family::Ipv4 => network.subnets.iter().any(|subnet| subnet.net.addr().is_ipv4()),
+                Family::Ipv6 => network.has_ipv6(),
             };
             dropping.iter().filter(has).map(|family| cut(network, *family)).collect::<Vec<_>>()
         };

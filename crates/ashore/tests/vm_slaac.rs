@@ -1,0 +1,68 @@
+//! IPv6 by router advertisements where the kernel has to have ipvlan and VLANs. In the virtual machine, whose kernel has both.
+
+mod home;
+
+use std::net::IpAddr;
+
+use ashore_lab::{Engines, cannot_run};
+use home::dhcp::Server;
+use home::router::Router;
+use home::{Home, addresses, eventually, ip, reaches};
+
+/// The address of an endpoint in a prefix, once it has one.
+fn in_prefix(home: &Home, name: &str, prefix: &str) -> IpAddr {
+    let mut found = None;
+    eventually(&format!("{name} has an address in {prefix}"), || {
+        let status = home.status();
+        let all = status["endpoints"].as_array().unwrap();
+        let report = all.iter().find(|endpoint| endpoint["name"] == name).unwrap();
+        found = addresses(report).into_iter().find(|ip| ip.to_string().starts_with(prefix));
+        found.is_some()
+    });
+    found.unwrap()
+}
+
+/// They share a MAC, and an address follows from none.
+#[test]
+fn ipvlan_endpoints_have_an_address_each() {
+    let Ok(engines) = Engines::find().inspect_err(|why| cannot_run("slaac, ipvlan", why)) else { return };
+    let home = Home::new();
+    for link in ["all", "eth0"] {
+        home.nas.set_ipv4_conf(link, "rp_filter", 2).unwrap();
+    }
+    let prefix = "prefix fd88::/64 { AdvValidLifetime 7200; AdvPreferredLifetime 3600; };";
+    let _router = Router::start(&engines, &home.router, home.directory.path(), prefix);
+    home.ok("network create lan --parent eth0 --subnet 192.168.88.0/24 --kind ipvlan:l2 --ipv6 slaac");
+    let (web, db) = (home.world.container("web").unwrap(), home.world.container("db").unwrap());
+    home.attach("lan", &web, "");
+    home.attach("lan", &db, "");
+    let (to_web, to_db) = (in_prefix(&home, "web", "fd88::"), in_prefix(&home, "db", "fd88::"));
+    assert_ne!(to_web, to_db);
+    eventually("it answers", || home.laptop.ping(to_db).is_some());
+    for machine in [&home.laptop, &home.router, &home.nas, &db] {
+        reaches(machine, to_web);
+    }
+    for to in ["fd88::50", "fd88::1", home::HOST6] {
+        reaches(&web, ip(to));
+    }
+}
+
+#[test]
+fn in_a_vlan_its_own_router_is_followed() {
+    let Ok(engines) = Engines::find().inspect_err(|why| cannot_run("slaac, VLAN", why)) else { return };
+    let home = Home::new();
+    home.router.add_vlan("eth0", 200, "10.0.200.1/24".parse().unwrap()).unwrap();
+    home.router.add_address("eth0.200", "fd20::1/64".parse().unwrap()).unwrap();
+    let options = ["--enable-ra", "--interface=eth0.200"];
+    let _dnsmasq = Server::dnsmasq(&engines, &home.router, home.directory.path(), "fd20::,ra-only", &options);
+    // The LAN has another.
+    let prefix = "prefix fd88::/64 { };";
+    let _lan = Router::start(&engines, &home.laptop, home.directory.path(), prefix);
+    home.ok("network create iot --parent eth0.200 --subnet 10.0.200.0/24 --ipv6 auto");
+    let cam = home.world.container("cam").unwrap();
+    home.attach("iot", &cam, "");
+    let at = in_prefix(&home, "cam", "fd20::");
+    eventually("it answers", || home.router.ping(at).is_some());
+    let status = home.status();
+    assert_eq!(addresses(&status["endpoints"][0]).len(), 2, "{status}");
+}
