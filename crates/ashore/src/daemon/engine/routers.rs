@@ -126,6 +126,7 @@ impl Engine {
             }
             drop(self.probe(inner, &network, &unclear)?);
         }
+        tracing::warn!(network = %name, "no address was made of a prefix: {LOOKS} in turn are other machines'");
         Ok(())
     }
 
