@@ -185,6 +185,29 @@ fn an_address_that_a_machine_has_taken_is_not_used() {
 }
 
 #[test]
+fn what_comes_later_is_looked_for_as_well() {
+    with("slaac, squatter of what comes later", |mut home, engines| {
+        let first = router(engines, &home, PREFIX);
+        home.ok(&format!("{CREATE} --ipv6 auto"));
+        let web = home.world.container("web").unwrap();
+        home.attach("lan", &web, "");
+        let taken = in_prefix(&home, "web", "fd88::");
+        home.ok("detach lan web");
+        drop(first);
+        home.laptop.add_address("eth0", format!("{taken}/64").parse().unwrap()).unwrap();
+        home.restart();
+        home.attach("lan", &web, "");
+        assert_eq!(all_of(&home, "web").len(), 1, "no router has spoken to this daemon");
+        let _again = router(engines, &home, PREFIX);
+        let at = in_prefix(&home, "web", "fd88::");
+        assert_ne!(at, taken);
+        eventually("it answers", || home.router.ping(at).is_some());
+        let there: Vec<IpAddr> = global(&web).iter().map(|there| there.net.addr()).collect();
+        assert_eq!(there, [at]);
+    });
+}
+
+#[test]
 fn without_a_router_it_has_ipv4_and_gets_its_addresses_when_one_speaks() {
     with("slaac, late", |home, engines| {
         home.ok(&format!("{CREATE} --ipv6 auto"));
