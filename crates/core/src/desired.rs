@@ -1,7 +1,6 @@
 //! What the kernel should hold, worked out from the state and from what only the host knows (its LAN address, the
 //! parent's MAC).
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -14,14 +13,15 @@ use crate::ipv6::{Ipv6Mode, LearnedAddress};
 use crate::link::{IpvlanMode, LinkKind, LinkSpec, LinkType, Netns, Place, PortOption, Tag};
 use crate::name::{EndpointName, IfName, NetworkName};
 use crate::network::Network;
-use crate::observed::{Link, Lower, Observed, ObservedKind, View};
+use crate::observed::{Link, Observed, ObservedKind, View};
 use crate::state::State;
 use crate::step::{Address, Family, Route, Sysctl, SysctlKey};
-use crate::vlan::Vlan;
 
 mod shim;
+mod vlans;
 
 use shim::{quiet, shims};
+use vlans::{vlans, with_vlans};
 
 /// What should be in the namespaces that were observed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -68,6 +68,27 @@ pub struct WantedLink {
     pub routes: Vec<Route>,
     /// Permanent neighbour entries on it.
     pub neighbours: Vec<(IpAddr, Mac)>,
+}
+
+impl WantedLink {
+    /// The link alone.
+    fn bare(spec: LinkSpec, tag: Tag) -> Self {
+        WantedLink {
+            spec,
+            tag,
+            share: Share::Own,
+            master: None,
+            port: BTreeSet::new(),
+            no_link_local: false,
+            sysctls: Vec::new(),
+            addresses: Vec::new(),
+            deprecated: Vec::new(),
+            lost: Vec::new(),
+            no_other_addresses: false,
+            routes: Vec::new(),
+            neighbours: Vec::new(),
+        }
+    }
 }
 
 /// Who has a hand in a link beside Ashore.
@@ -256,21 +277,7 @@ fn bare_link(network: &Network, endpoint: &Endpoint, ifname: &IfName, host: &Vie
     let fits = |leased: &u32| most.is_some_and(|most| (least..=most).contains(leased));
     let mtu = network.mtu.or(leased.filter(fits));
     let mtu = mtu.or_else(|| Some(parents?.mtu));
-    WantedLink {
-        spec: LinkSpec { name: ifname.clone(), kind, mac: endpoint.mac, mtu },
-        tag: endpoint.tag(),
-        share: Share::Own,
-        master: None,
-        port: BTreeSet::new(),
-        no_link_local: false,
-        sysctls: Vec::new(),
-        addresses: Vec::new(),
-        deprecated: Vec::new(),
-        lost: Vec::new(),
-        no_other_addresses: false,
-        routes: Vec::new(),
-        neighbours: Vec::new(),
-    }
+    WantedLink::bare(LinkSpec { name: ifname.clone(), kind, mac: endpoint.mac, mtu }, endpoint.tag())
 }
 
 /// The routes of a lease beside the default one.
@@ -378,19 +385,10 @@ fn port(
         others.map(|link| link.mtu).min().unwrap_or(parent.mtu)
     });
     WantedLink {
-        spec: LinkSpec { name: port_name(endpoint), kind, mac: None, mtu },
-        tag: endpoint.port_tag(),
-        share: Share::Own,
         master: Some(network.parent.clone()),
         port: network.port.clone(),
         no_link_local: host_has_ipv6,
-        sysctls: Vec::new(),
-        addresses: Vec::new(),
-        deprecated: Vec::new(),
-        lost: Vec::new(),
-        no_other_addresses: false,
-        routes: Vec::new(),
-        neighbours: Vec::new(),
+        ..WantedLink::bare(LinkSpec { name: port_name(endpoint), kind, mac: None, mtu }, endpoint.port_tag())
     }
 }
 
@@ -421,70 +419,6 @@ pub(crate) fn link_name(prefix: &str, text: &str) -> IfName {
     let mut name = format!("{prefix}{hash:032x}");
     name.truncate(prefix.len() + digits);
     name.parse().expect("a short prefix and hexadecimal digits are an interface name")
-}
-
-/// The VLAN interfaces of all networks that are not on one of the user's, each once. Where the interface below is gone,
-/// so are they. A network that was made on a user's own keeps one of Ashore's that has taken its place meanwhile.
-fn vlans(state: &State, host: &View) -> Vec<WantedLink> {
-    let mut wanted: BTreeMap<&IfName, Vlan> = BTreeMap::new();
-    for network in state.networks.values() {
-        let there = || host.own_vlan(host.link(&network.parent)?);
-        if let Some(vlan) = network.vlan.clone().or_else(there) {
-            wanted.entry(&network.parent).or_insert_with(|| vlan.clone()).gvrp |= vlan.gvrp;
-        }
-    }
-    wanted.into_iter().filter_map(|(name, vlan)| vlan_link(host, name, vlan)).collect()
-}
-
-/// The host has no part in a VLAN for having its interface: it gets no address there by itself, and answers for none.
-fn vlan_link(host: &View, name: &IfName, vlan: Vlan) -> Option<WantedLink> {
-    let lower = host.link(&vlan.lower)?;
-    let tag = Tag::Vlan(name.clone());
-    if host.link(name).is_some_and(|link| link.tag().as_ref() != Some(&tag) && vlan.is(link, host)) {
-        return None;
-    }
-    let kind = LinkType::Vlan { parent: vlan.lower, id: vlan.id, gvrp: vlan.gvrp };
-    Some(WantedLink {
-        spec: LinkSpec { name: name.clone(), kind, mac: None, mtu: None },
-        tag,
-        share: Share::Own,
-        master: None,
-        port: BTreeSet::new(),
-        no_link_local: lower.accept_ra.is_some(),
-        sysctls: quiet(name, lower),
-        addresses: Vec::new(),
-        deprecated: Vec::new(),
-        lost: Vec::new(),
-        no_other_addresses: false,
-        routes: Vec::new(),
-        neighbours: Vec::new(),
-    })
-}
-
-/// The host as it will be with the VLAN interfaces that are still to be made: what stands on them is planned with them.
-/// One that somebody else's link keeps from being made is no parent.
-fn with_vlans<'a>(observed: &'a Observed, wanted: &[WantedLink]) -> Cow<'a, Observed> {
-    let mut expected = Cow::Borrowed(observed);
-    for WantedLink { spec, tag, .. } in wanted {
-        let LinkType::Vlan { parent, id, .. } = &spec.kind else { continue };
-        let there = observed.host.link(&spec.name);
-        if there.is_some_and(|link| link.tag().as_ref() == Some(tag)) {
-            continue;
-        }
-        let host = &mut expected.to_mut().host;
-        host.links.retain(|link| link.name != spec.name);
-        let vlan = Vlan { lower: parent.clone(), id: *id, gvrp: false };
-        if there.is_some() || observed.host.links.iter().any(|link| vlan.is(link, &observed.host)) {
-            continue;
-        }
-        let lower = observed.host.link(parent).expect("a VLAN is wanted where the link below it is").clone();
-        let below = Some(Lower { index: lower.index, elsewhere: false });
-        let kind = ObservedKind::Vlan { id: id.get(), gvrp: false };
-        // The kernel gives it the MAC and MTU of the link below, and keeps it down as long as that is.
-        let name = spec.name.clone();
-        host.links.push(Link { index: 0, name, kind, lower: below, master: None, alias: None, ..lower });
-    }
-    expected
 }
 
 /// A MAC of Ashore's own is proof enough. Where there is none the name has to do, and then only while an attach or

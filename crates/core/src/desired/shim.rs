@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::{Share, WantedLink, shim_mac, shim_name};
+use super::{WantedLink, shim_mac, shim_name};
 use crate::endpoint::Endpoint;
 use crate::link::{IpvlanMode, LinkKind, LinkSpec, LinkType, MacvlanMode, Tag};
 use crate::name::IfName;
@@ -44,19 +44,10 @@ fn shim(state: &State, host: &View, parent: &IfName, networks: &[&Network]) -> O
         (LinkType::Macvlan { parent: parent.clone(), mode, bc_queue_len: None }, Some(mac))
     };
     let mut link = WantedLink {
-        spec: LinkSpec { name: name.clone(), kind, mac, mtu: None },
-        tag,
-        share: Share::Own,
-        master: None,
-        port: BTreeSet::new(),
         no_link_local: parent_link.accept_ra.is_some(),
         sysctls: quiet(&name, parent_link),
-        addresses: Vec::new(),
-        deprecated: Vec::new(),
-        lost: Vec::new(),
         no_other_addresses: true,
-        routes: Vec::new(),
-        neighbours: Vec::new(),
+        ..WantedLink::bare(LinkSpec { name: name.clone(), kind, mac, mtu: None }, tag)
     };
     if let Some(mac) = mac.filter(|_| networks.iter().any(|network| network.has_ipv6())) {
         let net = IpNet::new(mac.link_local().into(), 64).expect("64 bits fit an IPv6 address");
