@@ -89,8 +89,11 @@ impl World {
     /// Gives a machine an `eth0` whose far end is a port of the switch, up.
     pub fn plug_in(&self, machine: &Machine) -> Result<(), WorldError> {
         let port = name(&format!("p-{}", machine.name));
-        let kind =
-            LinkType::Veth { peer: port.clone(), peer_place: Place::Netns(self.switch.namespace.identity()) };
+        let kind = LinkType::Veth {
+            peer: port.clone(),
+            peer_place: Place::Netns(self.switch.namespace.identity()),
+            peer_mac: None,
+        };
         machine.apply(&[
             Step::AddLink {
                 place: Place::Host,

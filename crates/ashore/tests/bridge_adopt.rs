@@ -420,7 +420,7 @@ fn crowded() -> (Home, Machine) {
         Step::AddLink { place: place(), link: LinkSpec { name: name(link), kind, mac, mtu: None } }
     };
     let up = |link: &str| Step::SetUp { place: place(), link: name(link), up: true };
-    let wire = |far: &str| LinkType::Veth { peer: name(far), peer_place: place() };
+    let wire = |far: &str| LinkType::Veth { peer: name(far), peer_place: place(), peer_mac: None };
     let macvlan = LinkType::Macvlan { parent: name("uplink"), mode: MacvlanMode::Bridge, bc_queue_len: None };
     home.nas
         .apply(&[

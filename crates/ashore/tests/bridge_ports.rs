@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use ashore_core::link::{LinkSpec, LinkType, MacvlanMode, Place, PortOption};
 use ashore_core::step::Step;
 use ashore_lab::{Engines, Machine, Ran, cannot_run};
-use home::{HOST, Home, addresses, does_not_reach, eventually, ip, reaches};
+use home::{HOST, Home, addresses, does_not_reach, eventually, ip, reaches, type_on};
 
 const ON_BRIDGE: &str =
     "--parent br0 --kind bridge --subnet 192.168.88.0/24 --gateway 192.168.88.1 --ip-range";
@@ -56,6 +56,22 @@ fn isolated_endpoints_reach_the_lan_and_the_host_and_not_each_other() {
     home.ok("detach open media");
     home.ok("detach open tv");
     assert_eq!(home.made_links(), ["br0"]);
+}
+
+/// A bridge that was given no MAC takes the lowest one of its ports.
+#[test]
+fn the_host_keeps_its_mac_on_the_lan() {
+    let Ok(_engines) = Engines::find().inspect_err(|why| cannot_run("the bridge's MAC", why)) else { return };
+    let home = Home::bridged();
+    type_on(&home.nas, "ip link set dev eth0 address fc:00:00:00:00:09");
+    let mac = || home.nas.kernel().observe(&[]).unwrap().host.link(&name("br0")).unwrap().mac;
+    let before = mac();
+    assert_eq!(before.unwrap().to_string(), "fc:00:00:00:00:09");
+    home.ok(&format!("network create lan {ON_BRIDGE} 192.168.88.192/28"));
+    for container in ["web", "db", "media"] {
+        let _ = attached(&home, "lan", container);
+        assert_eq!(mac(), before);
+    }
 }
 
 #[test]

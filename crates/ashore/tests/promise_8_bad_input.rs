@@ -54,7 +54,7 @@ fn name(text: &str) -> ashore_core::IfName {
 fn networks_that_do_not_fit_the_host() {
     let home = Home::new();
     let bridge = LinkSpec { name: name("br9"), kind: LinkType::Bridge, mac: None, mtu: None };
-    let wire = LinkType::Veth { peer: name("down1"), peer_place: Place::Host };
+    let wire = LinkType::Veth { peer: name("down1"), peer_place: Place::Host, peer_mac: None };
     let down = LinkSpec { name: name("down0"), kind: wire, mac: None, mtu: None };
     home.nas
         .apply(&[

@@ -6,9 +6,9 @@ mod home;
 use std::net::IpAddr;
 
 use ashore_core::observed::{Link, ObservedKind};
-use ashore_lab::{Engines, Machine};
+use ashore_lab::Machine;
 use home::frames::{Frames, Tag};
-use home::{HOST, Home, addresses, arp_answered, does_not_reach, eventually, ip, reaches};
+use home::{HOST, Home, addresses, arp_answered, does_not_reach, eventually, ip, reaches, type_on};
 
 const IOT: &str = "network create iot --parent eth0 --vlan 200 --subnet 10.0.200.0/24 --ip-range 10.0.200.192/27 \
                    --gateway 10.0.200.1";
@@ -33,15 +33,6 @@ fn attached(home: &Home, network: &str, name: &str) -> (Machine, IpAddr) {
     let container = home.world.container(name).unwrap();
     let at = addresses(&home.attach(network, &container, ""))[0];
     (container, at)
-}
-
-/// Types a command on a machine, with the tools that the tests have fetched.
-fn type_on(machine: &Machine, command: &str) {
-    let engines = Engines::find().expect("the packages are fetched, or there is no virtual machine");
-    let (program, words) = command.split_once(' ').unwrap();
-    let mut command = machine.command(program).unwrap();
-    let output = engines.equip(&mut command).args(words.split_whitespace()).output().unwrap();
-    assert!(output.status.success(), "{words}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// On Linux 6.1 only what is down can be renamed.

@@ -266,7 +266,7 @@ fn bare_link(network: &Network, endpoint: &Endpoint, ifname: &IfName, host: &Vie
     let kind = match network.kind {
         LinkKind::Macvlan(mode) => LinkType::Macvlan { parent, mode, bc_queue_len: network.bc_queue_len },
         LinkKind::Ipvlan(mode) => LinkType::Ipvlan { parent, mode },
-        LinkKind::Bridge => LinkType::Veth { peer: port_name(endpoint), peer_place: Place::Host },
+        LinkKind::Bridge => veth_into_bridge(port_name(endpoint)),
     };
     // A child of the parent has its MTU by itself; a veth has 1500.
     let parents = host.link(&network.parent).filter(|_| network.kind == LinkKind::Bridge);
@@ -376,7 +376,7 @@ fn port(
 ) -> WantedLink {
     let parent = host.link(&network.parent);
     let host_has_ipv6 = parent.is_some_and(|parent| parent.accept_ra.is_some());
-    let kind = LinkType::Veth { peer: ifname.clone(), peer_place };
+    let kind = LinkType::Veth { peer: ifname.clone(), peer_place, peer_mac: None };
     // A bridge has the least MTU of its ports, unless it was given one (Linux 6.18, `br_mtu_auto_adjust`): a port with less
     // than the others would change the host's own.
     let mtu = parent.map(|parent| {
@@ -390,6 +390,13 @@ fn port(
         no_link_local: host_has_ipv6,
         ..WantedLink::bare(LinkSpec { name: port_name(endpoint), kind, mac: None, mtu }, endpoint.port_tag())
     }
+}
+
+/// A veth whose other end is a port on the host. A bridge has the lowest MAC of its ports, unless it was given one (Linux
+/// 6.18, `br_stp_recalculate_bridge_id`), and that is the host's own on the LAN: so no port's is lower than a NIC's.
+fn veth_into_bridge(port: IfName) -> LinkType {
+    let peer_mac = Some(identity::port_mac(&port));
+    LinkType::Veth { peer: port, peer_place: Place::Host, peer_mac }
 }
 
 /// A name on the host that follows from the endpoint's, fifteen bytes in all.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use siphasher::sip128::{Hasher128, SipHasher24};
 
 use crate::lease::LeaseRecord;
-use crate::name::EndpointName;
+use crate::name::{EndpointName, IfName};
 
 /// Sixteen random bytes, drawn when the state is made and kept with it, so that containers of one name on two hosts of
 /// a LAN get two MACs.
@@ -99,6 +99,15 @@ pub fn shim_mac(parent: Mac, vlan: Option<u16>) -> Mac {
     }
     let [a, b, c, d, e, f, ..] = hasher.finish128().as_bytes();
     Mac([a, b, c, d, e, f]).into_local_unicast()
+}
+
+/// The MAC of a port on a bridge, by its name. No NIC has a higher one: those of manufacturers are not locally administered, and
+/// fe is the last first byte of a station's.
+pub fn port_mac(port: &IfName) -> Mac {
+    let mut hasher = SipHasher24::new_with_key(b"ashore host port");
+    hasher.write(port.as_str().as_bytes());
+    let [a, b, c, d, ..] = hasher.finish128().as_bytes();
+    Mac([0xfe, 0xff, a, b, c, d])
 }
 
 #[cfg(test)]

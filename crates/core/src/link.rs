@@ -252,6 +252,9 @@ pub enum LinkType {
         peer: IfName,
         /// Where the other end is made.
         peer_place: Place,
+        /// The other end's MAC; without one the kernel invents one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        peer_mac: Option<Mac>,
     },
     /// A bridge.
     Bridge,

@@ -226,7 +226,7 @@ impl Diff<'_> {
             LinkType::Veth { peer_place: Place::Netns(netns), .. } => {
                 self.desired.netns.get(netns).is_some_and(|links| !links.is_empty())
             }
-            LinkType::Veth { peer, peer_place: Place::Host } => {
+            LinkType::Veth { peer, peer_place: Place::Host, .. } => {
                 self.desired.host.iter().any(|link| link.spec.name == *peer)
             }
             _ => false,

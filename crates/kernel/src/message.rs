@@ -50,10 +50,11 @@ pub(crate) fn add_link(spec: &LinkSpec, name: &str, parent: Option<u32>, places:
         LinkType::Ipvlan { mode, .. } => {
             (InfoKind::IpVlan, Some(InfoData::IpVlan(vec![InfoIpVlan::Mode(ipvlan_mode(*mode))])))
         }
-        LinkType::Veth { peer, .. } => {
+        LinkType::Veth { peer, peer_mac, .. } => {
             let mut far = LinkMessage::default();
             far.attributes.push(LinkAttribute::IfName(peer.to_string()));
             far.attributes.extend(places.peer.map(LinkAttribute::NetNsFd));
+            far.attributes.extend(peer_mac.map(|mac| LinkAttribute::Address(mac.0.to_vec())));
             (InfoKind::Veth, Some(InfoData::Veth(InfoVeth::Peer(far))))
         }
         LinkType::Bridge => (InfoKind::Bridge, None),

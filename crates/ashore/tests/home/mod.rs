@@ -152,6 +152,15 @@ pub fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
+/// Types a command on a machine, with the tools that the tests have fetched.
+pub fn type_on(machine: &Machine, command: &str) {
+    let engines = Engines::find().expect("the packages are fetched, or there is no virtual machine");
+    let (program, words) = command.split_once(' ').unwrap();
+    let mut command = machine.command(program).unwrap();
+    let output = engines.equip(&mut command).args(words.split_whitespace()).output().unwrap();
+    assert!(output.status.success(), "{words}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
 /// Pings in both directions, until they are counted.
 pub struct Watched(Vec<Pings>);
 

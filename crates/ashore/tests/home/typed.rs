@@ -107,7 +107,7 @@ impl Drop for Typed {
 /// Plugs a machine's `eth0` into a link of a router's of its own.
 pub fn wire(router: &Machine, link: &str, machine: &Machine, addresses: [&str; 2], routers: [&str; 2]) {
     let peer_place = Place::Netns(machine.namespace().identity());
-    let kind = LinkType::Veth { peer: "eth0".parse().unwrap(), peer_place };
+    let kind = LinkType::Veth { peer: "eth0".parse().unwrap(), peer_place, peer_mac: None };
     let spec = LinkSpec { name: link.parse().unwrap(), kind, mac: None, mtu: None };
     router.apply(&[Step::AddLink { place: Place::Host, link: spec }]).unwrap();
     router.set_up(link, true).unwrap();

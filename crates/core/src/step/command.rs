@@ -203,9 +203,10 @@ impl fmt::Display for AddLinkCommand<'_> {
                 bc_queue_len.map_or(Ok(()), |length| write!(f, " bcqueuelen {length}"))
             }
             LinkType::Ipvlan { mode, .. } => write!(f, " type ipvlan mode {}", mode.as_str()),
-            LinkType::Veth { peer, peer_place } => {
+            LinkType::Veth { peer, peer_place, peer_mac } => {
                 write!(f, " type veth peer name {peer}")?;
-                write_netns(f, peer_place)
+                write_netns(f, peer_place)?;
+                peer_mac.map_or(Ok(()), |mac| write!(f, " address {mac}"))
             }
             LinkType::Bridge => f.write_str(" type bridge"),
             LinkType::Vlan { id, gvrp, .. } => {

@@ -26,7 +26,7 @@ impl Ground {
     pub fn new() -> Ground {
         let host = Namespace::new().expect("namespaces (run as root, or under `unshare -Urn`)");
         let ground = Ground { kernel: Kernel::of(&host).unwrap(), container: Namespace::new().unwrap() };
-        let wire = LinkType::Veth { peer: name("wire"), peer_place: Place::Host };
+        let wire = LinkType::Veth { peer: name("wire"), peer_place: Place::Host, peer_mac: None };
         ground.make(&[
             Step::AddLink { place: Place::Host, link: link("eth0", wire) },
             Step::SetUp { place: Place::Host, link: name("wire"), up: true },
