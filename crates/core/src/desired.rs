@@ -154,8 +154,9 @@ pub fn desired(state: &State, observed: &Observed) -> Desired {
             }
             continue;
         }
-        if let Some(claim) = claim(endpoint) {
-            desired.claims.push(claim);
+        desired.claims.extend(claim(endpoint));
+        if network.kind == LinkKind::Bridge {
+            desired.claims.push(far_end_claim(port_name(endpoint), endpoint.port_tag()));
         }
         if endpoint.is_wanted() && observed.host.link(&network.parent).is_some() {
             want_endpoint(&mut desired, network, endpoint, observed);
@@ -426,6 +427,12 @@ pub(crate) fn link_name(prefix: &str, text: &str) -> IfName {
     let mut name = format!("{prefix}{hash:032x}");
     name.truncate(prefix.len() + digits);
     name.parse().expect("a short prefix and hexadecimal digits are an interface name")
+}
+
+/// The far end of a veth is tagged after the other one may be up already, and an endpoint whose link is up is whole. Its name
+/// is a hash, which nobody else chooses.
+fn far_end_claim(ifname: IfName, tag: Tag) -> Claim {
+    Claim { place: Place::Host, ifname, mac: None, tag }
 }
 
 /// A MAC of Ashore's own is proof enough. Where there is none the name has to do, and then only while an attach or
