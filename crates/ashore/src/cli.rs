@@ -227,7 +227,8 @@ pub(crate) struct NetworkCreateArgs {
     /// The host's interface that faces the LAN [default: by the default route, or the one in the subnet]
     #[arg(long, value_name = "IFNAME")]
     pub(crate) parent: Option<IfName>,
-    /// The VLAN on that interface, 1 to 4094; its own interface is made if there is none
+    /// The VLAN on that interface, 1 to 4094; its own interface is made if there is none. With kind bridge the endpoints' ports
+    /// are in it, on a bridge that filters VLANs
     #[arg(long, value_name = "ID")]
     pub(crate) vlan: Option<VlanId>,
     /// Tell switches of that VLAN by GVRP
@@ -288,6 +289,9 @@ pub(crate) struct PortArgs {
     /// bridge: send back to an endpoint what it sends to itself by the bridge
     #[arg(long)]
     pub(crate) hairpin: bool,
+    /// bridge, in a VLAN: leave its tag on what the endpoints send and get, for containers that speak 802.1Q
+    #[arg(long)]
+    pub(crate) tagged: bool,
 }
 
 /// `ashore attach`.

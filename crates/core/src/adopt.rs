@@ -14,6 +14,7 @@ use crate::name::{IfName, NetworkName};
 use crate::network::{EngineNetwork, Network, NetworkError, Subnet, list};
 use crate::range::Range;
 use crate::state::{Change, State};
+use crate::vlan::Membership;
 
 /// Why a network cannot be adopted. Nothing was touched.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -128,6 +129,7 @@ impl ListedNetwork {
             mtu: None,
             bc_queue_len: None,
             port: std::collections::BTreeSet::new(),
+            membership: Membership::default(),
             adopted: true,
         })
     }

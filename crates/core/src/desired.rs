@@ -16,12 +16,13 @@ use crate::network::Network;
 use crate::observed::{Link, Observed, ObservedKind, View};
 use crate::state::State;
 use crate::step::{Address, Family, Route, Sysctl, SysctlKey};
+use crate::vlan::{Membership, VlanId};
 
 mod shim;
 mod vlans;
 
-use shim::{quiet, shims};
-use vlans::{vlans, with_vlans};
+use shim::shims;
+use vlans::{own_port_name, vlans, with_vlans};
 
 /// What should be in the namespaces that were observed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -52,6 +53,8 @@ pub struct WantedLink {
     pub master: Option<IfName>,
     /// What it does there, of what not every port does.
     pub port: BTreeSet<PortOption>,
+    /// The one VLAN there that it is in, where that is not left to the bridge.
+    pub vlan: Option<PortVlan>,
     /// Whether the kernel must give it no IPv6 link-local address of its own.
     pub no_link_local: bool,
     /// Sysctls that must be set before it goes up.
@@ -79,6 +82,7 @@ impl WantedLink {
             share: Share::Own,
             master: None,
             port: BTreeSet::new(),
+            vlan: None,
             no_link_local: false,
             sysctls: Vec::new(),
             addresses: Vec::new(),
@@ -89,6 +93,15 @@ impl WantedLink {
             neighbours: Vec::new(),
         }
     }
+}
+
+/// The VLAN of a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PortVlan {
+    /// Its number.
+    pub id: VlanId,
+    /// As what the port is in it.
+    pub membership: Membership,
 }
 
 /// Who has a hand in a link beside Ashore.
@@ -145,6 +158,12 @@ pub fn desired(state: &State, observed: &Observed) -> Desired {
         let (ifname, tag) = (shim_name(&parent.name), Tag::Shim(parent.name.clone()));
         Some(Claim { place: Place::Host, ifname, mac, tag })
     }));
+    let own_ports = state.networks.values().filter(|network| network.bridge_vlan().is_some());
+    desired.claims.extend(
+        own_ports.map(|network| {
+            far_end_claim(own_port_name(&network.parent), Tag::VlanPort(network.parent.clone()))
+        }),
+    );
     for endpoint in state.endpoints.values() {
         let Some(network) = state.network_of(endpoint) else { continue };
         if network.adopted {
@@ -247,6 +266,10 @@ fn borrowed_link(network: &Network, endpoint: &Endpoint, inside: &View, host: &V
 /// The link in the container, with its addresses and routes.
 fn endpoint_link(network: &Network, endpoint: &Endpoint, ifname: &IfName, host: &View) -> WantedLink {
     let mut link = bare_link(network, endpoint, ifname, host);
+    if network.membership == Membership::TAGGED {
+        // What it sends by this link itself has no tag, and belongs nowhere.
+        return link;
+    }
     link.addresses =
         endpoint.addresses.iter().map(|net| Address { net: *net, nodad: net.addr().is_ipv6() }).collect();
     let learned = || endpoint.learned.iter().flat_map(|learned| &learned.addresses);
@@ -270,7 +293,7 @@ fn bare_link(network: &Network, endpoint: &Endpoint, ifname: &IfName, host: &Vie
         LinkKind::Bridge => veth_into_bridge(port_name(endpoint)),
     };
     // A child of the parent has its MTU by itself; a veth has 1500.
-    let parents = host.link(&network.parent).filter(|_| network.kind == LinkKind::Bridge);
+    let parents = host.link(network.bridge()).filter(|_| network.kind == LinkKind::Bridge);
     let leased = endpoint.lease.as_ref().and_then(|record| record.lease.mtu).map(u32::from);
     let most = host.link(&network.parent).map(|parent| parent.mtu);
     // A link with less has no IPv6 (RFC 8200, 5); old routers say 576.
@@ -375,19 +398,14 @@ fn port(
     peer_place: Place,
     host: &View,
 ) -> WantedLink {
-    let parent = host.link(&network.parent);
-    let host_has_ipv6 = parent.is_some_and(|parent| parent.accept_ra.is_some());
+    let bridge = host.link(network.bridge());
+    let host_has_ipv6 = bridge.is_some_and(|bridge| bridge.accept_ra.is_some());
     let kind = LinkType::Veth { peer: ifname.clone(), peer_place, peer_mac: None };
-    // A bridge has the least MTU of its ports, unless it was given one (Linux 6.18, `br_mtu_auto_adjust`): a port with less
-    // than the others would change the host's own.
-    let mtu = parent.map(|parent| {
-        let others =
-            host.links.iter().filter(|link| link.master == Some(parent.index) && link.tag().is_none());
-        others.map(|link| link.mtu).min().unwrap_or(parent.mtu)
-    });
+    let mtu = bridge.map(|bridge| least_mtu_of_ports(host, bridge));
     WantedLink {
-        master: Some(network.parent.clone()),
+        master: Some(network.bridge().clone()),
         port: network.port.clone(),
+        vlan: network.bridge_vlan().map(|vlan| PortVlan { id: vlan.id, membership: network.membership }),
         no_link_local: host_has_ipv6,
         ..WantedLink::bare(LinkSpec { name: port_name(endpoint), kind, mac: None, mtu }, endpoint.port_tag())
     }
@@ -398,6 +416,13 @@ fn port(
 fn veth_into_bridge(port: IfName) -> LinkType {
     let peer_mac = Some(identity::port_mac(&port));
     LinkType::Veth { peer: port, peer_place: Place::Host, peer_mac }
+}
+
+/// A bridge has the least MTU of its ports, unless it was given one (Linux 6.18, `br_mtu_auto_adjust`): a port with less
+/// than the others would change the host's own.
+fn least_mtu_of_ports(host: &View, bridge: &Link) -> u32 {
+    let others = host.links.iter().filter(|link| link.master == Some(bridge.index) && link.tag().is_none());
+    others.map(|link| link.mtu).min().unwrap_or(bridge.mtu)
 }
 
 /// A name on the host that follows from the endpoint's, fifteen bytes in all.

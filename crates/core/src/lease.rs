@@ -18,6 +18,7 @@ use crate::name::EndpointName;
 use crate::network::{Network, Subnet};
 use crate::range::Range;
 use crate::state::{Change, State};
+use crate::vlan::Membership;
 
 /// Where a network's IPv4 addresses come from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -191,6 +192,11 @@ pub enum LeaseError {
     /// A server's answers are to count, and not.
     #[error("the answers of {0} are both to count and not to")]
     Both(Ipv4Addr),
+    /// There would be nothing untagged to ask by, or to have the address on.
+    #[error(
+        "with --tagged the containers have their addresses on VLAN interfaces of their own, and Ashore can lease none for them"
+    )]
+    Tagged,
 }
 
 impl LeaseError {
@@ -203,6 +209,7 @@ impl LeaseError {
             LeaseError::NotLeasing(_) => "say --dhcp too (Docker: --ipam-opt addressing=dhcp)",
             LeaseError::NoServer(_) => "`ashore pool-check` shows the servers there are",
             LeaseError::Both(_) => "name it with one of --dhcp-allow and --dhcp-deny",
+            LeaseError::Tagged => "leave --dhcp away, and let the containers ask for leases themselves",
         }
     }
 }
@@ -220,6 +227,9 @@ impl Network {
             ];
             let option = said.iter().find_map(|(option, said)| said.then_some(*option));
             return option.map_or(Ok(()), |option| Err(LeaseError::NotLeasing(option)));
+        }
+        if self.membership == Membership::TAGGED {
+            return Err(LeaseError::Tagged);
         }
         if matches!(self.kind, LinkKind::Ipvlan(IpvlanMode::L3 | IpvlanMode::L3s)) {
             return Err(LeaseError::Unheard(self.kind));

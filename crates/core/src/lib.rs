@@ -32,4 +32,4 @@ pub use link::{IpvlanMode, LinkKind, LinkSpec, LinkType, MacvlanMode, Netns, Pla
 pub use name::{EndpointName, IfName, NameError, NetworkName, PortName};
 pub use observed::{Observed, View};
 pub use step::{Address, Route, Step};
-pub use vlan::{Vlan, VlanId};
+pub use vlan::{Membership, Vlan, VlanId};

@@ -91,19 +91,33 @@ pub enum PortOption {
     Isolated,
     /// Sends a frame back by the port that it came from (`IFLA_BRPORT_MODE`): 802.1Qbg's reflective relay.
     Hairpin,
+    /// Has the bridge learn no MAC from what comes in by it (`IFLA_BRPORT_LEARNING`, off).
+    Unlearning,
 }
 
 impl PortOption {
     /// All of them.
-    pub const ALL: [PortOption; 2] = [PortOption::Isolated, PortOption::Hairpin];
+    pub const ALL: [PortOption; 3] = [PortOption::Isolated, PortOption::Hairpin, PortOption::Unlearning];
+    /// Those that a user may choose for endpoints.
+    pub const CHOICES: [PortOption; 2] = [PortOption::Isolated, PortOption::Hairpin];
+
+    /// What is said of it to `bridge link set`, for a port that does so or does not.
+    pub fn setting(self, does: bool) -> (&'static str, bool) {
+        match self {
+            PortOption::Isolated => ("isolated", does),
+            PortOption::Hairpin => ("hairpin", does),
+            PortOption::Unlearning => ("learning", !does),
+        }
+    }
 }
 
-/// By its name in `bridge link`, which is that of Ashore's option.
+/// By the name of Ashore's option.
 impl fmt::Display for PortOption {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             PortOption::Isolated => "isolated",
             PortOption::Hairpin => "hairpin",
+            PortOption::Unlearning => "unlearning",
         })
     }
 }
@@ -294,6 +308,15 @@ pub enum Tag {
     Shim(IfName),
     /// A VLAN interface made for networks: `ashore-vlan:<name>`.
     Vlan(IfName),
+    /// The far end of Ashore's own port in a VLAN of a bridge: `ashore-vlan-port:<name>`.
+    VlanPort(IfName),
+}
+
+impl Tag {
+    /// Whether it is that of a veth's end that comes and goes with the other one.
+    pub fn is_far_end(&self) -> bool {
+        matches!(self, Tag::Port(..) | Tag::VlanPort(_))
+    }
 }
 
 impl fmt::Display for Tag {
@@ -303,6 +326,7 @@ impl fmt::Display for Tag {
             Tag::Port(network, endpoint) => write!(f, "ashore-port:{network}:{endpoint}"),
             Tag::Shim(parent) => write!(f, "ashore-shim:{parent}"),
             Tag::Vlan(name) => write!(f, "ashore-vlan:{name}"),
+            Tag::VlanPort(name) => write!(f, "ashore-vlan-port:{name}"),
         }
     }
 }
@@ -326,6 +350,7 @@ impl FromStr for Tag {
             "ashore-port" => pair().map(|(n, e)| Tag::Port(n, e)),
             "ashore-shim" => rest.parse().ok().map(Tag::Shim),
             "ashore-vlan" => rest.parse().ok().map(Tag::Vlan),
+            "ashore-vlan-port" => rest.parse().ok().map(Tag::VlanPort),
             _ => None,
         };
         tag.ok_or(NotATag)
@@ -352,7 +377,13 @@ mod tests {
 
     #[test]
     fn every_tag_reads_back_and_foreign_aliases_are_nobodys() {
-        for text in ["ashore:lan:web", "ashore-port:lan:web", "ashore-shim:eth0", "ashore-vlan:eth0.200"] {
+        for text in [
+            "ashore:lan:web",
+            "ashore-port:lan:web",
+            "ashore-shim:eth0",
+            "ashore-vlan:eth0.200",
+            "ashore-vlan-port:br0-vlan200",
+        ] {
             assert_eq!(text.parse::<Tag>().unwrap().to_string(), text);
         }
         for text in ["", "ashore", "ashore:", "ashore:lan", "ashore:lan:web:x", "ashore-shim:a/b", "uplink"] {

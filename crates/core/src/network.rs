@@ -11,13 +11,13 @@ use serde::{Deserialize, Serialize};
 use crate::endpoint::Endpoint;
 use crate::ipv6::Ipv6Mode;
 use crate::lease::{Addressing, Fallback, LeaseOptions};
-use crate::link::{IpvlanMode, LinkKind, MacvlanMode, PortOption, Tag};
+use crate::link::{IpvlanMode, LinkKind, MacvlanMode, PortOption};
 use crate::name::{IfName, NetworkName};
 use crate::observed::{Link, ObservedKind, View};
 use crate::range::Range;
 use crate::request::NetworkSpec;
 use crate::step::Family;
-use crate::vlan::Vlan;
+use crate::vlan::{Membership, Vlan};
 
 mod complete;
 mod error;
@@ -37,7 +37,8 @@ pub struct Network {
     pub engine: Option<EngineNetwork>,
     /// The host's interface that faces the LAN.
     pub parent: IfName,
-    /// The VLAN that Ashore makes the parent for; none if the parent is the user's.
+    /// The VLAN that Ashore makes the parent for; none if the parent is the user's. With kind `bridge` that is one of a
+    /// bridge that filters VLANs, and the parent is Ashore's own port in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vlan: Option<Vlan>,
     /// How endpoints get onto the LAN.
@@ -66,6 +67,9 @@ pub struct Network {
     /// bridge: what the endpoints' ports do that not every port does.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub port: BTreeSet<PortOption>,
+    /// In a bridge's VLAN: as what the endpoints' ports are in it.
+    #[serde(default, skip_serializing_if = "Membership::is_untagged")]
+    pub membership: Membership,
     /// Whether it is of the engine's own driver, which makes its links and chooses its addresses: Ashore adds host access
     /// and keeps watch.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -200,22 +204,6 @@ impl Network {
         self.addressing == Addressing::Dhcp || self.follows_routers()
     }
 
-    /// The interface that must be there, and up, for the network to be on its LAN: the parent, or what Ashore makes it on.
-    pub fn lowest(&self, host: &View) -> &IfName {
-        let users = |link: &Link| link.tag() != Some(Tag::Vlan(self.parent.clone()));
-        match &self.vlan {
-            Some(vlan) if !host.link(&self.parent).is_some_and(users) => &vlan.lower,
-            _ => &self.parent,
-        }
-    }
-
-    /// Whether the host, if it is to have access, has it only as machines of other subnets do: on a VLAN that Ashore makes
-    /// it has no address but one that is reserved for it.
-    pub fn host_goes_by_router(&self) -> bool {
-        let reserved = |subnet: &Subnet| subnet.aux.contains_key(HOST_AUX);
-        self.vlan.is_some() && self.host_access && !self.subnets.iter().any(reserved)
-    }
-
     /// What people call it.
     pub fn label(&self) -> &str {
         self.engine.as_ref().and_then(|engine| engine.name.as_deref()).unwrap_or(self.name.as_str())
@@ -233,9 +221,16 @@ impl NetworkSpec {
     pub fn network(&self) -> Result<Network, NetworkError> {
         let named = self.parent.clone().ok_or(NetworkError::ParentUnnamed)?;
         let vlan = self.vlan.map(|id| Vlan { lower: named.clone(), id, gvrp: self.gvrp });
-        let parent = vlan.as_ref().map_or(named, Vlan::name);
-        if self.gvrp && vlan.is_none() {
-            return Err(NetworkError::GvrpOnForeign(parent));
+        let kind = self.kind.unwrap_or_default();
+        let parent = vlan.as_ref().map_or(named, |vlan| vlan.interface(kind));
+        match (&vlan, kind) {
+            (None, _) if self.gvrp => return Err(NetworkError::GvrpOnForeign(parent)),
+            (Some(vlan), LinkKind::Bridge) if self.gvrp => {
+                return Err(NetworkError::GvrpOnBridge(vlan.clone()));
+            }
+            (Some(_), LinkKind::Bridge) => {}
+            _ if self.tagged => return Err(NetworkError::TaggedWithoutVlan),
+            _ => {}
         }
         let bare = |net: &IpNet| Subnet {
             net: net.trunc(),
@@ -268,7 +263,6 @@ impl NetworkSpec {
                 return Err(NetworkError::TwoAux(name.clone(), other, *ip));
             }
         }
-        let kind = self.kind.unwrap_or_default();
         Ok(Network {
             name: self.name.clone(),
             engine: self.engine.clone(),
@@ -285,6 +279,7 @@ impl NetworkSpec {
             mtu: self.mtu,
             bc_queue_len: self.bc_queue_len,
             port: self.port.clone(),
+            membership: if self.tagged { Membership::TAGGED } else { Membership::UNTAGGED },
             adopted: false,
         })
     }
@@ -322,8 +317,8 @@ impl Network {
     /// Checks all that can be known of a network without looking at other networks.
     pub fn check(&self, host: &View) -> Result<(), NetworkError> {
         let lowest = self.check_parent(host)?;
-        let parent = host.link(&self.parent);
-        self.check_mtu(parent.unwrap_or(lowest))?;
+        self.check_mtu(host.link(&self.parent).unwrap_or(lowest))?;
+        let parent = self.hosts_own(host);
         self.check_subnets()?;
         if let Some(parent) = parent {
             for family in [Family::Ipv4, Family::Ipv6] {
@@ -361,11 +356,15 @@ impl Network {
         })?;
         let vlan = self.vlan.as_ref().filter(|vlan| vlan.lower == *name);
         match vlan {
+            Some(vlan) if self.kind == LinkKind::Bridge => vlan.check_takes_ports(host, parent)?,
             Some(vlan) => {
-                self.check_can_have_vlan(parent, vlan)?;
-                check_bridge_lets_through(host, parent, vlan)?;
+                check_can_have_vlan(parent, vlan)?;
+                vlan.check_reaches_host(host, parent)?;
             }
-            None => self.check_can_have_children(parent)?,
+            None => {
+                self.check_can_have_children(parent)?;
+                host.check_not_deaf(parent)?;
+            }
         }
         if let Some(master) = parent.master {
             let master = host.link_at(master);
@@ -382,6 +381,9 @@ impl Network {
 
     fn check_can_have_children(&self, parent: &Link) -> Result<(), NetworkError> {
         let name = &parent.name;
+        if parent.tag().is_some() {
+            return Err(of_ashore(name));
+        }
         if parent.wireless && !matches!(self.kind, LinkKind::Ipvlan(_)) {
             return Err(NetworkError::ParentIsWifi(name.clone(), self.kind));
         }
@@ -392,17 +394,6 @@ impl Network {
             _ => check_faces_a_lan(parent)?,
         }
         Ok(())
-    }
-
-    fn check_can_have_vlan(&self, lower: &Link, vlan: &Vlan) -> Result<(), NetworkError> {
-        check_faces_a_lan(lower)?;
-        if self.kind == LinkKind::Bridge {
-            return Err(NetworkError::ParentIsNoBridge(self.parent.clone()));
-        }
-        if lower.tag().is_some() {
-            return Err(unfit(&lower.name, "an interface of Ashore's own, and goes with its last network"));
-        }
-        if lower.wireless { Err(NetworkError::VlanOnWifi(vlan.clone())) } else { Ok(()) }
     }
 
     fn check_mtu(&self, parent: &Link) -> Result<(), NetworkError> {
@@ -463,7 +454,7 @@ impl Network {
             Some(foreign) if !present.is_empty() && !subnets().any(is_hosts_own) => {
                 Err(NetworkError::ForeignSubnet {
                     subnet: foreign.net,
-                    parent: self.parent.clone(),
+                    parent: parent.name.clone(),
                     present: list(present.iter().map(ToString::to_string)),
                 })
             }
@@ -575,6 +566,14 @@ fn unfit_subnet(net: &IpNet) -> Option<&'static str> {
     }
 }
 
+fn check_can_have_vlan(lower: &Link, vlan: &Vlan) -> Result<(), NetworkError> {
+    check_faces_a_lan(lower)?;
+    if lower.tag().is_some() {
+        return Err(of_ashore(&lower.name));
+    }
+    if lower.wireless { Err(NetworkError::VlanOnWifi(vlan.clone())) } else { Ok(()) }
+}
+
 fn check_faces_a_lan(link: &Link) -> Result<(), NetworkError> {
     match &link.kind {
         ObservedKind::Loopback => Err(unfit(&link.name, "the loopback interface")),
@@ -586,25 +585,8 @@ fn check_faces_a_lan(link: &Link) -> Result<(), NetworkError> {
     }
 }
 
-/// A bridge that filters VLANs drops the frames of those that it does not know, on their way to the host as to a port, and
-/// says nothing: its own interface for the VLAN can be made, and is deaf.
-fn check_bridge_lets_through(host: &View, lower: &Link, vlan: &Vlan) -> Result<(), NetworkError> {
-    let lets_through = |link: &Link| link.vlans.as_ref().is_none_or(|vlans| vlans.contains(&vlan.id.get()));
-    let mut ports = host.links.iter().filter(|port| port.master == Some(lower.index));
-    let (itself, a_port) = (lets_through(lower), ports.clone().any(lets_through));
-    if lower.vlans.is_none() || (itself && a_port) {
-        return Ok(());
-    }
-    // The one that faces the LAN, as far as can be seen: containers' are veths.
-    let facing = ports.find(|port| port.kind != ObservedKind::Veth).map(|port| port.name.to_string());
-    let mut missing = Vec::new();
-    if !itself {
-        missing.push(format!("bridge vlan add dev {} vid {} self", lower.name, vlan.id));
-    }
-    if !a_port {
-        missing.push(format!("bridge vlan add dev {} vid {}", facing.as_deref().unwrap_or("PORT"), vlan.id));
-    }
-    Err(NetworkError::BridgeFilters { vlan: vlan.clone(), missing })
+fn of_ashore(name: &IfName) -> NetworkError {
+    unfit(name, "an interface of Ashore's own, and goes with its last network")
 }
 
 fn unfit(name: &IfName, what: &str) -> NetworkError {

@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use crate::link::{IpvlanMode, MacvlanMode, Netns, Place, PortOption, Tag};
 use crate::name::IfName;
 use crate::step::{Life, Route, SysctlKey};
+use crate::vlan::{Membership, VlanId};
 
 /// The host's namespace, and those containers' namespaces that were asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -50,7 +51,9 @@ pub struct Link {
     /// What it does as a port of a bridge, of what not every port does.
     pub port: BTreeSet<PortOption>,
     /// On a bridge that filters VLANs: those that it lets through to a port, or to the host by the bridge itself.
-    pub vlans: Option<BTreeSet<u16>>,
+    pub vlans: Option<BTreeMap<VlanId, Membership>>,
+    /// On a bridge that filters VLANs: the one that a port is put into when it joins (`IFLA_BR_VLAN_DEFAULT_PVID`).
+    pub default_pvid: Option<VlanId>,
     /// Its MAC; none for links without one (tunnels).
     pub mac: Option<Mac>,
     /// In bytes.

@@ -5,12 +5,12 @@
 
 use std::collections::BTreeSet;
 
-use crate::desired::{Claim, Desired, Share, WantedLink};
+use crate::desired::{Claim, Desired, PortVlan, Share, WantedLink};
 use crate::link::{LinkType, Place, PortOption, Tag};
 use crate::name::IfName;
 use crate::observed::{Link, LinkAddress, Lower, Observed, ObservedKind, ObservedRoute, Standing, View};
 use crate::step::{ROUTE_PROTOCOL, Route, Step};
-use crate::vlan::Vlan;
+use crate::vlan::{Membership, Vlan, VlanId};
 
 /// What the far end of a new veth has (`ETH_DATA_LEN`), in bytes.
 const VETH_MTU: u32 = 1500;
@@ -43,6 +43,16 @@ pub enum Blocked {
         /// The VLAN.
         vlan: Vlan,
     },
+    /// A bridge that would put a port on another LAN than its network's.
+    #[error(
+        "on this host: the bridge `{bridge}` does not filter VLANs any more, so nothing can be kept in VLAN {vlan}"
+    )]
+    Unfiltered {
+        /// The bridge.
+        bridge: IfName,
+        /// The VLAN.
+        vlan: VlanId,
+    },
     /// A route to the same destination.
     #[error("{}: there is a route `{}` already, and it is not Ashore's", shown(.place), .there.way())]
     Route {
@@ -66,6 +76,9 @@ impl Blocked {
             Blocked::Vlan { name, vlan } => {
                 let wanted = vlan.name();
                 format!("rename it while it is down, and it is used: ip link set dev {name} name {wanted}")
+            }
+            Blocked::Unfiltered { bridge, .. } => {
+                format!("ip link set dev {bridge} type bridge vlan_filtering 1")
             }
             Blocked::Route { there, .. } if there.to.prefix_len() == 0 => {
                 "keep that default route and give none to this endpoint with --no-default-route, or remove it"
@@ -131,20 +144,29 @@ impl Diff<'_> {
     fn link_removals(&self, plan: &mut Plan, vlans: bool) -> BTreeSet<IfName> {
         let mut dying = BTreeSet::new();
         for link in &self.view.links {
-            let Some(tag) = self.owner(link).filter(|tag| matches!(tag, Tag::Vlan(_)) == vlans) else {
+            let of_vlan = |tag: &Tag| matches!(tag, Tag::Vlan(_) | Tag::VlanPort(_));
+            let Some(tag) = self.owner(link).filter(|tag| of_vlan(tag) == vlans) else {
                 continue;
             };
-            let stays = match self.wanted.iter().find(|wanted| wanted.tag == tag) {
-                // The far end of a veth goes and comes with its container's end.
-                Some(wanted) => self.is_same(link, wanted),
-                None => self.desired.handed_over.contains(&tag),
-            };
-            if !stays {
+            // Both ends of one veth are here, and either takes the other along.
+            let near = link.lower.and_then(|near| self.view.link_at(near.index));
+            let goes_along = matches!(tag, Tag::VlanPort(_)) && near.is_some_and(|near| !self.stays(near));
+            if !goes_along && !self.stays(link) {
                 dying.insert(link.name.clone());
                 plan.steps.push(Step::DelLink { place: self.place.clone(), link: link.name.clone() });
             }
         }
         dying
+    }
+
+    /// Whether a link is left as it is, or changed, but neither taken away nor made anew.
+    fn stays(&self, link: &Link) -> bool {
+        let Some(tag) = self.owner(link) else { return true };
+        match self.wanted.iter().find(|wanted| wanted.tag == tag) {
+            // The far end of a veth goes and comes with its container's end.
+            Some(wanted) => self.is_same(link, wanted),
+            None => self.desired.handed_over.contains(&tag),
+        }
     }
 
     fn removals(&self, plan: &mut Plan) {
@@ -174,7 +196,7 @@ impl Diff<'_> {
     }
 
     fn additions(&self, plan: &mut Plan, far_ends: bool) {
-        for wanted in self.wanted.iter().filter(|wanted| matches!(wanted.tag, Tag::Port(..)) == far_ends) {
+        for wanted in self.wanted.iter().filter(|wanted| wanted.tag.is_far_end() == far_ends) {
             if wanted.share == Share::Borrowed {
                 self.set_neighbours(self.view.link(&wanted.spec.name), wanted, plan);
                 wanted.routes.iter().for_each(|route| self.set_route(route, plan));
@@ -207,7 +229,7 @@ impl Diff<'_> {
             }
         }
         // A veth is made from the container's side, both ends at once.
-        let is_far_end = matches!(wanted.tag, Tag::Port(..));
+        let is_far_end = wanted.tag.is_far_end();
         if !is_far_end {
             plan.steps.push(Step::AddLink { place: self.place.clone(), link: wanted.spec.clone() });
         } else if !self.far_end_is_coming(wanted) {
@@ -298,14 +320,49 @@ impl Diff<'_> {
     }
 
     fn set_master(&self, link: Option<&Link>, wanted: &WantedLink, plan: &mut Plan) {
+        let Some(master) = &wanted.master else { return };
+        let bridge = self.view.link(master);
+        if let Some(vlan) = &wanted.vlan
+            && bridge.is_none_or(|bridge| bridge.vlans.is_none())
+        {
+            // As a port it would be on the LAN that the bridge is on, of which it is to be kept out.
+            plan.blocked.push(Blocked::Unfiltered { bridge: master.clone(), vlan: vlan.id });
+            return;
+        }
         let was = link.and_then(|link| self.view.link_at(link.master?)).map(|master| master.name.clone());
-        if wanted.master.is_some() && was != wanted.master {
+        // A new port has no options (Linux 6.18, `new_nbp`).
+        let as_port = link.filter(|_| was.as_ref() == Some(master));
+        if as_port.is_none() {
             let (link, master) = (wanted.spec.name.clone(), wanted.master.clone());
             plan.steps.push(Step::SetMaster { place: self.place.clone(), link, master, was });
-            // A new port has none of them (Linux 6.18, `new_nbp`).
-            self.set_port(None, wanted, plan);
-        } else if wanted.master.is_some() {
-            self.set_port(link, wanted, plan);
+        }
+        self.set_port(as_port, wanted, plan);
+        self.set_port_vlan(as_port, bridge, wanted, plan);
+    }
+
+    /// First what it is in and should not be: there is no moment in which it is in two.
+    fn set_port_vlan(
+        &self,
+        there: Option<&Link>,
+        bridge: Option<&Link>,
+        wanted: &WantedLink,
+        plan: &mut Plan,
+    ) {
+        let Some(PortVlan { id: vlan, membership }) = wanted.vlan else { return };
+        let (place, link) = (self.place, &wanted.spec.name);
+        let joins = bridge.and_then(|bridge| bridge.default_pvid).map(|id| (id, Membership::UNTAGGED));
+        let member_of = match there {
+            Some(port) => port.vlans.clone().unwrap_or_default(),
+            None => joins.into_iter().collect(),
+        };
+        for (other, was) in member_of.iter().filter(|(id, _)| **id != vlan) {
+            let (place, link) = (place.clone(), link.clone());
+            plan.steps.push(Step::DelPortVlan { place, link, vlan: *other, was: *was });
+        }
+        let was = member_of.get(&vlan).copied();
+        if was != Some(membership) {
+            let (place, link) = (place.clone(), link.clone());
+            plan.steps.push(Step::SetPortVlan { place, link, vlan, membership, was });
         }
     }
 

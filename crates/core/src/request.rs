@@ -309,6 +309,9 @@ pub struct NetworkSpec {
     /// bridge: what the endpoints' ports do that not every port does.
     #[serde(default)]
     pub port: BTreeSet<PortOption>,
+    /// bridge, in a VLAN: whether the endpoints speak 802.1Q themselves.
+    #[serde(default)]
+    pub tagged: bool,
 }
 
 /// A network of an engine's own driver, to be given host access.

@@ -304,6 +304,7 @@ impl RouterPlan {
             mtu: None,
             bc_queue_len: None,
             port: BTreeSet::new(),
+            tagged: false,
         };
         let mut network = spec.network()?;
         for subnet in &mut network.subnets {

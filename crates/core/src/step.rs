@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::link::{LinkSpec, Place, PortOption, Tag};
 use crate::name::IfName;
+use crate::vlan::{Membership, VlanId};
 
 mod command;
 mod host;
@@ -163,6 +164,30 @@ pub enum Step {
         /// Whether it does so.
         on: bool,
     },
+    /// Makes a port of a bridge a member of a VLAN, or another kind of member.
+    SetPortVlan {
+        /// Where.
+        place: Place,
+        /// Which port.
+        link: IfName,
+        /// The VLAN.
+        vlan: VlanId,
+        /// As what.
+        membership: Membership,
+        /// As what it was before, if it was.
+        was: Option<Membership>,
+    },
+    /// Takes a port of a bridge out of a VLAN.
+    DelPortVlan {
+        /// Where.
+        place: Place,
+        /// Which port.
+        link: IfName,
+        /// The VLAN.
+        vlan: VlanId,
+        /// As what it was a member.
+        was: Membership,
+    },
     /// Changes the MTU.
     SetMtu {
         /// Where.
@@ -309,6 +334,8 @@ impl Step {
             | Step::SetNoLinkLocal { place, .. }
             | Step::SetMaster { place, .. }
             | Step::SetPort { place, .. }
+            | Step::SetPortVlan { place, .. }
+            | Step::DelPortVlan { place, .. }
             | Step::SetMtu { place, .. }
             | Step::SetGvrp { place, .. }
             | Step::SetUp { place, .. }
@@ -335,6 +362,8 @@ impl Step {
             | Step::SetNoLinkLocal { link, .. }
             | Step::SetMaster { link, .. }
             | Step::SetPort { link, .. }
+            | Step::SetPortVlan { link, .. }
+            | Step::DelPortVlan { link, .. }
             | Step::SetMtu { link, .. }
             | Step::SetGvrp { link, .. }
             | Step::SetUp { link, .. }
@@ -364,6 +393,15 @@ impl Step {
                 Step::SetMaster { place, link, master: was, was: master }
             }
             Step::SetPort { place, link, option, on } => Step::SetPort { place, link, option, on: !on },
+            Step::SetPortVlan { place, link, vlan, membership, was: None } => {
+                Step::DelPortVlan { place, link, vlan, was: membership }
+            }
+            Step::SetPortVlan { place, link, vlan, membership, was: Some(was) } => {
+                Step::SetPortVlan { place, link, vlan, membership: was, was: Some(membership) }
+            }
+            Step::DelPortVlan { place, link, vlan, was } => {
+                Step::SetPortVlan { place, link, vlan, membership: was, was: None }
+            }
             Step::SetMtu { place, link, mtu, was } => Step::SetMtu { place, link, mtu: was, was: mtu },
             Step::SetGvrp { place, link, on } => Step::SetGvrp { place, link, on: !on },
             Step::SetUp { place, link, up } => Step::SetUp { place, link, up: !up },

@@ -15,10 +15,12 @@ use ashore_core::identity::Seed;
 use ashore_core::ipv6::Moment;
 use ashore_core::lease::Leased;
 use ashore_core::link::{Netns, Tag};
-use ashore_core::plan::plan;
+use ashore_core::name::IfName;
+use ashore_core::plan::{Blocked, Plan, plan};
 use ashore_core::request::{AttachSpec, NetworkSpec};
 use ashore_core::state::{Change, State};
 use ashore_core::step::Step;
+use ashore_core::vlan::Membership;
 use ashore_wire::ndp::Preference;
 use ashore_wire::slaac::{Lasting, Offer, Prefix, Router};
 use model::Model;
@@ -54,6 +56,11 @@ enum Event {
     NicUp,
     UserMakesVlan,
     VlanDeleted,
+    BridgeDeleted,
+    BridgeMade,
+    BridgeFilters(bool),
+    MembershipsChanged,
+    OwnPortDeleted,
     HostAddress(u8),
     /// The routers of the LAN offer something else, and the daemon dies after this many steps of following that.
     Offer {
@@ -83,6 +90,11 @@ fn event() -> impl Strategy<Value = Event> {
         2 => Just(Event::NicUp),
         1 => Just(Event::UserMakesVlan),
         1 => Just(Event::VlanDeleted),
+        1 => Just(Event::BridgeDeleted),
+        2 => Just(Event::BridgeMade),
+        2 => any::<bool>().prop_map(Event::BridgeFilters),
+        1 => Just(Event::MembershipsChanged),
+        1 => Just(Event::OwnPortDeleted),
         1 => (9..12u8).prop_map(Event::HostAddress),
         3 => ([0..3u8, 0..3u8], 0..3u8, prop_oneof![0..6usize, Just(usize::MAX)])
             .prop_map(|(prefixes, router, after)| Event::Offer { prefixes, router, after }),
@@ -98,10 +110,11 @@ struct World {
     start: Instant,
 }
 
-const NETWORKS: u8 = 6;
+const NETWORKS: u8 = 8;
 
-/// Four networks that share a parent and a subnet: unnumbered, numbered, IPv4 with IPv6, and one that follows routers; and two
-/// that share a VLAN on that parent.
+/// Four networks that share a parent and a subnet: unnumbered, numbered, IPv4 with IPv6, and one that follows routers; two that
+/// share a VLAN on that parent; and two in one VLAN of a bridge, one of them with an address for the host, the other for
+/// containers that speak 802.1Q.
 fn spec(which: u8) -> NetworkSpec {
     let text = match which {
         0 => {
@@ -121,6 +134,14 @@ fn spec(which: u8) -> NetworkSpec {
         }
         5 => {
             r#"{"name":"adv","parent":"eth0","subnets":["192.168.88.0/24"],"ranges":["192.168.88.128/29"],"ipv6":"auto"}"#
+        }
+        6 => {
+            r#"{"name":"tv","parent":"br0","vlan":20,"kind":"bridge","subnets":["10.0.20.0/24"],
+                "ranges":["10.0.20.32/29"],"aux":[["host","10.0.20.38"]]}"#
+        }
+        7 => {
+            r#"{"name":"pbx","parent":"br0.20","kind":"bridge","tagged":true,"port":["isolated"],
+                "subnets":["10.0.20.0/24"],"ranges":["10.0.20.64/29"]}"#
         }
         _ => {
             r#"{"name":"six","parent":"eth0","subnets":["192.168.88.0/24","fd88::/64"],"gateways":["fd88::1"],
@@ -150,7 +171,9 @@ fn attach_spec(network: u8, name: u8) -> AttachSpec {
 impl World {
     fn new() -> Self {
         let (state, start) = (State::new(Seed([3; 16])), Instant::now());
-        World { state, model: Model::new(), now: 1, offer: Offer::default(), start }
+        let mut model = Model::new();
+        model.add_bridge();
+        World { state, model, now: 1, offer: Offer::default(), start }
     }
 
     fn commit(&mut self, changes: Vec<Change>) {
@@ -162,7 +185,7 @@ impl World {
     /// Plans and applies until `most` steps are done. Every step must be one that the kernel takes.
     fn carry_out(&mut self, most: usize) {
         let plan = plan(&desired(&self.state, &self.model.observed), &self.model.observed);
-        assert_eq!(plan.blocked, [], "nothing foreign is in the way here");
+        self.assert_not_blocked(&plan);
         for (at, step) in plan.steps.iter().enumerate() {
             // On the host a link and its tag are one system call, which no death of the daemon cuts in two.
             let tags = matches!(step, Step::SetAlias { tag: Some(Tag::Vlan(_)), .. });
@@ -171,6 +194,12 @@ impl World {
             }
             self.model.apply(step).unwrap();
         }
+    }
+
+    /// Nothing foreign is in the way here, but for a bridge that would put endpoints on another LAN.
+    fn assert_not_blocked(&self, plan: &Plan) {
+        let mixes = |blocked: &Blocked| matches!(blocked, Blocked::Unfiltered { .. });
+        assert!(plan.blocked.iter().all(|it| mixes(it) && !self.model.filters()), "{:?}", plan.blocked);
     }
 
     /// What the daemon does at its start and every minute.
@@ -320,6 +349,11 @@ impl World {
                     self.reconcile();
                 }
             }
+            Event::BridgeDeleted => self.model.delete_bridge(),
+            Event::BridgeMade => self.model.add_bridge(),
+            Event::BridgeFilters(on) => self.model.set_filtering(on),
+            Event::MembershipsChanged => self.model.change_memberships(),
+            Event::OwnPortDeleted => self.model.delete(&own_port()),
             Event::HostAddress(last) => self.model.set_host_address(&format!("192.168.88.{last}/24")),
             Event::Reconcile => self.reconcile(),
         }
@@ -327,7 +361,8 @@ impl World {
 
     fn check(&self) {
         let left = plan(&desired(&self.state, &self.model.observed), &self.model.observed);
-        assert!(left.is_empty(), "still to do: {left:#?}");
+        assert_eq!(left.steps, [], "still to do");
+        self.assert_not_blocked(&left);
 
         let mut held = BTreeSet::new();
         let reserved: Vec<IpAddr> =
@@ -345,11 +380,13 @@ impl World {
         let views = self.model.observed.netns.values().chain([&self.model.observed.host]);
         let tagged =
             views.flat_map(|view| &view.links).filter_map(ashore_core::observed::Link::tag).filter(|tag| {
-                let wanted = self.state.endpoints.values().any(|endpoint| endpoint.tag() == *tag);
-                !wanted && !matches!(tag, Tag::Shim(_) | Tag::Vlan(_))
+                let mut endpoints = self.state.endpoints.values();
+                let wanted = endpoints.any(|endpoint| endpoint.tag() == *tag || endpoint.port_tag() == *tag);
+                !wanted && !matches!(tag, Tag::Shim(_) | Tag::Vlan(_) | Tag::VlanPort(_))
             });
         assert_eq!(tagged.count(), 0, "a link of nobody's");
         self.check_vlan();
+        self.check_bridge_vlan();
         if self.state.networks.is_empty() {
             assert_eq!(self.model.observed.host.links.iter().filter(|link| link.alias.is_some()).count(), 0);
             assert!(self.model.observed.host.routes.is_empty());
@@ -362,7 +399,7 @@ impl World {
     fn check_vlan(&self) {
         let host = &self.model.observed.host;
         let there = host.link(&Model::vlan());
-        let wanted = self.state.networks.values().any(|network| network.vlan.is_some());
+        let wanted = self.state.networks.values().any(|it| it.vlan.is_some() && it.bridge_vlan().is_none());
         let named = self.state.networks.values().any(|network| network.parent == Model::vlan());
         if wanted && host.link(&Model::nic()).is_some() {
             let vlan = there.expect("a network needs it");
@@ -370,6 +407,28 @@ impl World {
         }
         assert!(named || there.is_none_or(|vlan| vlan.alias.is_none()), "nobody needs it any more");
     }
+}
+
+impl World {
+    /// Ashore's own port is there as long as a network needs it and no longer, and every port is in its VLAN alone.
+    fn check_bridge_vlan(&self) {
+        let host = &self.model.observed.host;
+        let networks = || self.state.networks.values().filter(|network| network.bridge_vlan().is_some());
+        let wanted = networks().next().is_some() && host.link(&Model::bridge()).is_some();
+        assert_eq!(host.link(&own_port()).is_some(), wanted);
+        for port in host.links.iter().filter(|link| link.tag().is_some_and(|tag| tag.is_far_end())) {
+            let tagged = matches!(port.tag(), Some(Tag::Port(network, _)) if self.state.networks[&network].membership == Membership::TAGGED);
+            let membership = if tagged { Membership::TAGGED } else { Membership::UNTAGGED };
+            if self.model.filters() {
+                assert_eq!(port.vlans, Some([(Model::bridge_vlan(), membership)].into()), "{}", port.name);
+                assert!(port.up && port.master.is_some());
+            }
+        }
+    }
+}
+
+fn own_port() -> IfName {
+    "br0-vlan20".parse().unwrap()
 }
 
 proptest! {

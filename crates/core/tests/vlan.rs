@@ -10,6 +10,8 @@ use ashore_core::observed::{Link, ObservedKind};
 use ashore_core::plan::{Blocked, Plan, plan};
 use ashore_core::request::NetworkSpec;
 use ashore_core::state::{Change, State};
+use ashore_core::step::Step;
+use ashore_core::vlan::Membership;
 use model::Model;
 
 fn asked(model: &Model, options: &str) -> Result<Network, NetworkError> {
@@ -69,7 +71,8 @@ fn the_users_own_is_found_by_what_it_is_and_not_by_its_name() {
 fn a_bridge_that_filters_has_to_know_it_itself_and_by_a_port() {
     let refused = |itself: &[u16], port: &[u16]| {
         let mut model = Model::new();
-        let vlans = |ids: &[u16]| Some(ids.iter().copied().collect());
+        let member = |id: &u16| ((*id).try_into().unwrap(), Membership::TAGGED);
+        let vlans = |ids: &[u16]| Some(ids.iter().map(member).collect());
         let nic = model.observed.host.links[0].clone();
         model.observed.host.links[0].kind = ObservedKind::Bridge;
         model.observed.host.links[0].vlans = vlans(itself);
@@ -87,6 +90,46 @@ fn a_bridge_that_filters_has_to_know_it_itself_and_by_a_port() {
     assert_eq!(refused(&[1], &[1, 200]).unwrap(), itself);
     assert_eq!(refused(&[1, 200], &[1]).unwrap(), port);
     assert_eq!(refused(&[1], &[1]).unwrap(), format!("{itself}; {port}"));
+}
+
+#[test]
+fn on_a_bridge_its_name_and_its_number_mean_ashores_own_port() {
+    let mut model = Model::new();
+    model.add_bridge();
+    let made = asked(&model, r#""parent":"br0","vlan":20,"kind":"bridge""#).unwrap();
+    assert_eq!((made.parent.as_str(), made.bridge().as_str()), ("br0-vlan20", "br0"));
+    assert_eq!(asked(&model, r#""parent":"br0.20","kind":"bridge""#).unwrap(), made);
+    for step in planned(&model, &[&made]).steps {
+        model.apply(&step).unwrap();
+    }
+    assert!(planned(&model, &[&made]).is_empty());
+    assert_eq!(asked(&model, r#""parent":"br0","vlan":20,"kind":"bridge""#).unwrap(), made);
+    // It is no parent for others.
+    for kind in [r#""bridge""#, r#"{"macvlan":"bridge"}"#] {
+        let refused = asked(&model, &format!(r#""parent":"br0-vlan20","kind":{kind}"#)).unwrap_err();
+        assert!(matches!(refused, NetworkError::ParentUnfit(..)), "{refused}");
+    }
+    let left = planned(&model, &[]).steps;
+    assert_eq!(left.iter().map(ToString::to_string).collect::<Vec<_>>(), ["ip link del dev br0-vlan20"]);
+}
+
+#[test]
+fn endpoints_are_kept_off_a_bridge_that_would_put_them_on_another_lan() {
+    let mut model = Model::new();
+    model.add_bridge();
+    let made = asked(&model, r#""parent":"br0.20","kind":"bridge""#).unwrap();
+    model.set_filtering(false);
+    let refused = asked(&model, r#""parent":"br0.20","kind":"bridge""#).unwrap_err();
+    let hint = refused.hint().unwrap();
+    assert!(
+        hint.starts_with(
+            "ip link set dev br0 type bridge vlan_filtering 1; bridge vlan add dev eth1 vid 20 ("
+        )
+    );
+    let plan = planned(&model, &[&made]);
+    let (bridge, vlan) = (Model::bridge(), Model::bridge_vlan());
+    assert_eq!(plan.blocked, [Blocked::Unfiltered { bridge, vlan }]);
+    assert!(!plan.steps.iter().any(|step| matches!(step, Step::SetMaster { .. })), "{:?}", plan.steps);
 }
 
 #[test]

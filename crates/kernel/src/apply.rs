@@ -220,6 +220,9 @@ impl Run<'_> {
                 self.batch.place = Some(sender(step).clone());
                 if let Step::AddLink { link, .. } = step {
                     self.batch.new.push(link.name.clone());
+                    if let LinkType::Veth { peer, .. } = &link.kind {
+                        self.batch.new.push(peer.clone());
+                    }
                 }
                 self.batch.steps.push(step.clone());
                 self.batch.requests.push(request);
@@ -329,6 +332,12 @@ impl Run<'_> {
             }
             Step::SetPort { link, option, on, .. } => {
                 message::set_link(link.as_str(), message::port_option(*option, *on))
+            }
+            Step::SetPortVlan { place, link, vlan, membership, .. } => {
+                message::set_port_vlan(self.index(place, link)?, *vlan, *membership)
+            }
+            Step::DelPortVlan { place, link, vlan, .. } => {
+                message::del_port_vlan(self.index(place, link)?, *vlan)
             }
             Step::SetMtu { link, mtu, .. } => message::set_link(link.as_str(), LinkAttribute::Mtu(*mtu)),
             Step::SetGvrp { link, on, .. } => message::set_link(link.as_str(), message::set_gvrp(*on)),
@@ -468,7 +477,9 @@ fn index_needed(step: &Step) -> Option<&IfName> {
         | Step::AddNeighbour { link, .. }
         | Step::DelNeighbour { link, .. }
         | Step::PutHostAddress { link, .. }
-        | Step::DelHostAddress { link, .. } => Some(link),
+        | Step::DelHostAddress { link, .. }
+        | Step::SetPortVlan { link, .. }
+        | Step::DelPortVlan { link, .. } => Some(link),
         Step::Reroute { route, .. } => Some(&route.route.dev),
         Step::SetRoute { route, .. } | Step::DelRoute { route, .. } => Some(&route.dev),
         Step::SetMaster { master, .. } => master.as_ref(),
@@ -484,6 +495,7 @@ fn is_removal(step: &Step) -> bool {
             | Step::DelHostAddress { .. }
             | Step::DelRoute { .. }
             | Step::DelNeighbour { .. }
+            | Step::DelPortVlan { .. }
             | Step::SetAlias { tag: None, .. }
             | Step::SetUp { up: false, .. }
     )

@@ -5,6 +5,7 @@ use std::os::fd::RawFd;
 
 use ashore_core::link::{IpvlanMode, LinkSpec, LinkType, MacvlanMode, PortOption};
 use ashore_core::step::{Address, HostAddress, HostRoute, ROUTE_PROTOCOL, Route};
+use ashore_core::vlan::{Membership, VlanId};
 use ashore_wire::Mac;
 use ipnet::IpNet;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
@@ -12,9 +13,9 @@ use netlink_packet_route::address::{
     AddressAttribute, AddressFlags, AddressMessage, AddressScope, CacheInfo,
 };
 use netlink_packet_route::link::{
-    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoBridgePort, InfoData, InfoIpVlan, InfoKind, InfoMacVlan,
-    InfoPortData, InfoPortKind, InfoVeth, InfoVlan, IpVlanMode, LinkAttribute, LinkFlags, LinkInfo,
-    LinkMessage, MacVlanMode, VlanFlags,
+    AfSpecBridge, AfSpecInet6, AfSpecUnspec, BridgeVlanInfo, BridgeVlanInfoFlags, In6AddrGenMode,
+    InfoBridgePort, InfoData, InfoIpVlan, InfoKind, InfoMacVlan, InfoPortData, InfoPortKind, InfoVeth,
+    InfoVlan, IpVlanMode, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, MacVlanMode, VlanFlags,
 };
 use netlink_packet_route::neighbour::{NeighbourAttribute, NeighbourMessage, NeighbourState};
 use netlink_packet_route::route::{
@@ -92,9 +93,32 @@ pub(crate) fn port_option(option: PortOption, on: bool) -> LinkAttribute {
     let option = match option {
         PortOption::Isolated => InfoBridgePort::Isolated(on),
         PortOption::Hairpin => InfoBridgePort::HairpinMode(on),
+        PortOption::Unlearning => InfoBridgePort::Learning(!on),
     };
     let data = InfoPortData::BridgePort(vec![option]);
     LinkAttribute::LinkInfo(vec![LinkInfo::PortKind(InfoPortKind::Bridge), LinkInfo::PortData(data)])
+}
+
+/// `RTM_SETLINK` of `AF_BRIDGE`, which takes a port by its index alone (Linux 6.18, `rtnl_bridge_setlink`).
+pub(crate) fn set_port_vlan(index: u32, vlan: VlanId, membership: Membership) -> Request {
+    (RouteNetlinkMessage::SetLink(port_vlan(index, vlan, membership)), 0)
+}
+
+/// `RTM_DELLINK` of `AF_BRIDGE`: the VLAN goes, the link stays.
+pub(crate) fn del_port_vlan(index: u32, vlan: VlanId) -> Request {
+    (RouteNetlinkMessage::DelLink(port_vlan(index, vlan, Membership::TAGGED)), 0)
+}
+
+fn port_vlan(index: u32, vlan: VlanId, membership: Membership) -> LinkMessage {
+    let mut flags = BridgeVlanInfoFlags::empty();
+    flags.set(BridgeVlanInfoFlags::Pvid, membership.pvid);
+    flags.set(BridgeVlanInfoFlags::Untagged, membership.untagged);
+    let info = AfSpecBridge::VlanInfo(BridgeVlanInfo { flags, vid: vlan.get() });
+    let mut message = LinkMessage::default();
+    message.header.interface_family = AddressFamily::Bridge;
+    message.header.index = index;
+    message.attributes.push(LinkAttribute::AfSpecBridge(vec![info]));
+    message
 }
 
 fn macvlan_mode(mode: MacvlanMode) -> MacVlanMode {

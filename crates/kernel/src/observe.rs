@@ -11,13 +11,14 @@ use ashore_core::observed::{
     Link, LinkAddress, Lower, Neighbour, Observed, ObservedKind, ObservedRoute, Standing, View,
 };
 use ashore_core::step::{Life, ROUTE_PROTOCOL, Route as WantedRoute};
+use ashore_core::vlan::{Membership, VlanId};
 use ashore_wire::Mac;
 use ipnet::IpNet;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
 use netlink_packet_route::link::{
-    AfSpecBridge, AfSpecInet, AfSpecInet6, AfSpecUnspec, InfoBridge, InfoBridgePort, InfoData, InfoIpVlan,
-    InfoKind, InfoMacVlan, InfoPortData, InfoVlan, IpVlanMode, LinkAttribute, LinkExtentMask, LinkFlags,
-    LinkInfo, LinkLayerType, LinkMessage, MacVlanMode, VlanFlags, VlanProtocol,
+    AfSpecBridge, AfSpecInet, AfSpecInet6, AfSpecUnspec, BridgeVlanInfoFlags, InfoBridge, InfoBridgePort,
+    InfoData, InfoIpVlan, InfoKind, InfoMacVlan, InfoPortData, InfoVlan, IpVlanMode, LinkAttribute,
+    LinkExtentMask, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, MacVlanMode, VlanFlags, VlanProtocol,
 };
 use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
@@ -124,6 +125,7 @@ fn link(message: &LinkMessage) -> Option<Link> {
         master: None,
         port: BTreeSet::new(),
         vlans: None,
+        default_pvid: None,
         mac: None,
         mtu: 0,
         up: flags.contains(LinkFlags::Up),
@@ -146,7 +148,9 @@ fn link(message: &LinkMessage) -> Option<Link> {
             LinkAttribute::Address(bytes) => link.mac = <[u8; 6]>::try_from(bytes.as_slice()).ok().map(Mac),
             LinkAttribute::LinkInfo(info) => {
                 (kind, link.port) = (kind_of(info), port_options(info));
-                link.vlans = filters_vlans(info).then(BTreeSet::new);
+                if let Some(bridge) = filtering(info) {
+                    (link.vlans, link.default_pvid) = (Some(BTreeMap::new()), default_pvid(bridge));
+                }
             }
             LinkAttribute::AfSpecUnspec(specs) => sysctls(specs, &mut link),
             _ => {}
@@ -197,15 +201,26 @@ fn port_options(info: &[LinkInfo]) -> BTreeSet<PortOption> {
     let on = ports.flatten().filter_map(|option| match option {
         InfoBridgePort::Isolated(true) => Some(PortOption::Isolated),
         InfoBridgePort::HairpinMode(true) => Some(PortOption::Hairpin),
+        InfoBridgePort::Learning(false) => Some(PortOption::Unlearning),
         _ => None,
     });
     on.collect()
 }
 
-fn filters_vlans(info: &[LinkInfo]) -> bool {
-    info.iter().any(|info| match info {
-        LinkInfo::Data(InfoData::Bridge(data)) => data.contains(&InfoBridge::VlanFiltering(true)),
-        _ => false,
+/// What a bridge that filters VLANs says of itself.
+fn filtering(info: &[LinkInfo]) -> Option<&[InfoBridge]> {
+    let data = info.iter().find_map(|info| match info {
+        LinkInfo::Data(InfoData::Bridge(data)) => Some(data.as_slice()),
+        _ => None,
+    });
+    data.filter(|data| data.contains(&InfoBridge::VlanFiltering(true)))
+}
+
+/// There is none if it is 0.
+fn default_pvid(data: &[InfoBridge]) -> Option<VlanId> {
+    data.iter().find_map(|item| match item {
+        InfoBridge::VlanDefaultPvid(id) => (*id).try_into().ok(),
+        _ => None,
     })
 }
 
@@ -217,13 +232,18 @@ fn bridges_vlans() -> LinkMessage {
     request
 }
 
-fn vlans_let_through(message: &LinkMessage) -> BTreeSet<u16> {
+fn vlans_let_through(message: &LinkMessage) -> BTreeMap<VlanId, Membership> {
     let specs = message.attributes.iter().filter_map(|attribute| match attribute {
         LinkAttribute::AfSpecBridge(specs) => Some(specs),
         _ => None,
     });
     let vlans = specs.flatten().filter_map(|spec| match spec {
-        AfSpecBridge::VlanInfo(info) => Some(info.vid),
+        AfSpecBridge::VlanInfo(info) => {
+            let (pvid, untagged) = (BridgeVlanInfoFlags::Pvid, BridgeVlanInfoFlags::Untagged);
+            let membership =
+                Membership { pvid: info.flags.contains(pvid), untagged: info.flags.contains(untagged) };
+            Some((info.vid.try_into().ok()?, membership))
+        }
         _ => None,
     });
     vlans.collect()

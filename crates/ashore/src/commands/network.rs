@@ -7,6 +7,7 @@ use ashore_core::link::PortOption;
 use ashore_core::network::Network;
 use ashore_core::request::{NetworkSpec, Reply, Request};
 use ashore_core::step::Family;
+use ashore_core::vlan::Vlan;
 use ashore_wire::dhcp4::Servers;
 
 use super::table;
@@ -51,6 +52,7 @@ pub(super) fn create_request(args: NetworkCreateArgs) -> Request {
         mtu: args.mtu,
         bc_queue_len: args.bc_queue_len,
         port: port(&args.port),
+        tagged: args.port.tagged,
     })
 }
 
@@ -83,10 +85,18 @@ fn create(args: NetworkCreateArgs) -> Result<(), Failure> {
                     say!("  found {}{gateway}, and chose the range {}", subnet.net, subnet.pool());
                 }
             }
-            if network.host_goes_by_router() {
-                println!(
+            if let Some(vlan) = network.bridge_vlan() {
+                println!("  {} is Ashore's own port in VLAN {} of {}", network.parent, vlan.id, vlan.lower);
+            }
+            match network.bridge_vlan().map(Vlan::name) {
+                _ if !network.host_goes_by_router() => {}
+                Some(interface) => println!(
+                    "  unless the host has an address there, on {interface} for one, it goes by the router; --aux-address \
+                     host=IP gives it one"
+                ),
+                None => println!(
                     "  the host has no address there and goes by the router; --aux-address host=IP gives it one"
-                );
+                ),
             }
             warn(&warnings);
             Ok(())

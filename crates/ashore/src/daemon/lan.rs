@@ -162,6 +162,7 @@ impl Lan {
         table.parents = state
             .networks
             .values()
+            .filter(|network| network.is_passing(host))
             .filter_map(|network| {
                 let parent = host.link(&network.parent)?;
                 // An ipvlan parent hears and reaches the wire itself; a shim in l3 mode sends no ARP (Linux 6.1, `ipvlan_core.c`).
@@ -317,14 +318,18 @@ impl Lan {
     }
 }
 
-/// The addresses that the host has on shims of its own, and the MACs that the LAN knows them by.
+/// The addresses that the host has on links of Ashore's, and the MACs that the LAN knows them by.
 fn numbered_shims(state: &State, host: &View) -> Vec<(IfName, IpAddr, Mac)> {
     let of_network = |network: &Network| {
-        let shim = host.tagged(&Tag::Shim(network.parent.clone()))?.mac?;
+        let parent = network.parent.clone();
+        let tag = if network.wants_shim() { Tag::Shim(parent) } else { Tag::Vlan(parent) };
+        let mac = host.tagged(&tag)?.mac?;
         let reserved = network.subnets.iter().filter_map(|subnet| subnet.aux.get(HOST_AUX));
-        Some(reserved.map(|ip| (network.parent.clone(), *ip, shim)).collect::<Vec<_>>())
+        Some(reserved.map(|ip| (network.parent.clone(), *ip, mac)).collect::<Vec<_>>())
     };
-    state.networks.values().filter(|network| network.wants_shim()).filter_map(of_network).flatten().collect()
+    let numbered =
+        |network: &&Network| network.wants_shim() || (network.host_access && network.bridge_vlan().is_some());
+    state.networks.values().filter(numbered).filter_map(of_network).flatten().collect()
 }
 
 /// Listening on a parent before there is a network on it.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use ashore_wire::Mac;
 use ipnet::IpNet;
 
 use super::{WantedLink, shim_mac, shim_name};
@@ -54,7 +55,8 @@ fn shim(state: &State, host: &View, parent: &IfName, networks: &[&Network]) -> O
         link.addresses.push(Address { net, nodad: true });
     }
     for network in networks {
-        host_side(&mut link, state, host, parent_link, network);
+        let own = |net: &IpNet| host.host_address(parent_link, net);
+        host_side(&mut link, state, own, parent_link.mac, network);
     }
     Some(link)
 }
@@ -76,7 +78,13 @@ pub(super) fn quiet(link: &IfName, parent: &Link) -> Vec<(Sysctl, i32)> {
 /// The host's way to the endpoints of one network: a reserved `host` address with a route for the range, or routes of
 /// one address each from the host's own LAN address. A host that has neither is on another LAN, and goes by the router as
 /// everybody there: a route by the shim would lead its packets past the router, and not the answers.
-fn host_side(link: &mut WantedLink, state: &State, host: &View, parent: &Link, network: &Network) {
+pub(super) fn host_side(
+    link: &mut WantedLink,
+    state: &State,
+    own: impl Fn(&IpNet) -> Option<IpAddr>,
+    parent_mac: Option<Mac>,
+    network: &Network,
+) {
     let shim = link.spec.name.clone();
     let mut nets: Vec<(IpNet, Option<&Subnet>)> =
         network.subnets.iter().map(|subnet| (subnet.net, Some(subnet))).collect();
@@ -86,7 +94,7 @@ fn host_side(link: &mut WantedLink, state: &State, host: &View, parent: &Link, n
     nets.extend(prefixes.into_iter().map(|net| (net, None)));
     for (net, subnet) in nets {
         let numbered = subnet.and_then(|subnet| subnet.aux.get(HOST_AUX)).copied();
-        let Some(src) = numbered.or_else(|| host.host_address(parent, &net)) else { continue };
+        let Some(src) = numbered.or_else(|| own(&net)) else { continue };
         let route = |to: IpNet| Route { to, via: None, dev: shim.clone(), src: Some(src) };
         let mut routes = Vec::new();
         if let Some(ip) = numbered {
@@ -102,7 +110,7 @@ fn host_side(link: &mut WantedLink, state: &State, host: &View, parent: &Link, n
                 if !covered {
                     routes.push(route(single(ip)));
                 }
-                if let (LinkKind::Ipvlan(IpvlanMode::L2), Some(mac)) = (network.kind, parent.mac) {
+                if let (LinkKind::Ipvlan(IpvlanMode::L2), Some(mac)) = (network.kind, parent_mac) {
                     link.neighbours.push((ip, mac));
                 }
             }

@@ -34,7 +34,11 @@ impl NetworkSpec {
             // The VLAN's subnet is not that of any interface yet.
             (None, Some(_)) => host.lan_parent(&[])?,
         };
-        let (parent, vlan) = host.meant(&named, self.vlan)?;
+        let (parent, vlan) = if self.kind == Some(LinkKind::Bridge) {
+            host.meant_on_bridge(&named, self.vlan)?
+        } else {
+            host.meant(&named, self.vlan)?
+        };
         if spec.subnets.is_empty() {
             let net = host.lan_subnet(&named, self.vlan)?;
             spec.subnets.push(net);

@@ -129,6 +129,20 @@ pub enum NetworkError {
         /// The commands by which it would.
         missing: Vec<String>,
     },
+    /// A bridge that knows no VLANs.
+    #[error("the bridge `{}` does not filter VLANs, so it cannot keep endpoints in VLAN {}", .vlan.lower, .vlan.id)]
+    BridgeMixes {
+        /// The VLAN.
+        vlan: Vlan,
+        /// The commands by which it would.
+        missing: Vec<String>,
+    },
+    /// GVRP where no interface speaks it.
+    #[error("--gvrp is for a VLAN's interface, and endpoints of kind bridge are in VLAN {} of `{}` without one", .0.id, .0.lower)]
+    GvrpOnBridge(Vlan),
+    /// Tagged ports of no VLAN.
+    #[error("--tagged is for ports in a VLAN of a bridge, and there is none")]
+    TaggedWithoutVlan,
     /// A parent such as `eth0.4095`.
     #[error("the parent `{parent}` does not exist and names no VLAN: {error}")]
     NoVlan {
@@ -355,16 +369,13 @@ impl NetworkError {
             }
             NetworkError::ParentIsPort { master, .. } => format!("use --parent {master}"),
             NetworkError::ParentIsWifi(..) => "use --kind ipvlan, which shares the client's MAC".into(),
-            NetworkError::VlanOnWifi(_) => {
-                "use an interface with a cable, or have the access point put a network of its own into the VLAN".into()
-            }
-            NetworkError::BridgeFilters { missing, .. } => missing.join("; "),
-            NetworkError::VlanNameTaken { name, .. } => {
-                format!("rename it while it is down: ip link set dev {name} name NEW")
-            }
-            NetworkError::GvrpOnForeign(parent) => {
-                format!("give --vlan ID with it; on a VLAN of your own: ip link set dev {parent} type vlan gvrp on")
-            }
+            NetworkError::VlanOnWifi(_)
+            | NetworkError::BridgeFilters { .. }
+            | NetworkError::BridgeMixes { .. }
+            | NetworkError::GvrpOnBridge(_)
+            | NetworkError::GvrpOnForeign(_)
+            | NetworkError::TaggedWithoutVlan
+            | NetworkError::VlanNameTaken { .. } => return self.hint_of_vlan(),
             NetworkError::ParentUnfit(..) => {
                 "name the NIC, bond, bridge or VLAN interface that faces the LAN".into()
             }
@@ -419,6 +430,32 @@ impl NetworkError {
             NetworkError::Leases(error) => error.hint().into(),
             NetworkError::Ipv6(error) => error.hint().into(),
 
+        })
+    }
+
+    fn hint_of_vlan(&self) -> Option<String> {
+        Some(match self {
+            NetworkError::VlanOnWifi(_) => {
+                "use an interface with a cable, or have the access point put a network of its own into the VLAN".into()
+            }
+            NetworkError::BridgeFilters { missing, .. } => missing.join("; "),
+            NetworkError::BridgeMixes { vlan, missing } => format!(
+                "{} (from then on it drops tagged frames of VLANs that its ports are not in); or leave --kind bridge out, for \
+                 macvlan on `{}`",
+                missing.join("; "),
+                vlan.name()
+            ),
+            NetworkError::GvrpOnBridge(_) => {
+                "leave it out, and put the switch's port into the VLAN there".into()
+            }
+            NetworkError::TaggedWithoutVlan => "give --kind bridge and --vlan ID with it".into(),
+            NetworkError::VlanNameTaken { name, .. } => {
+                format!("rename it while it is down: ip link set dev {name} name NEW")
+            }
+            NetworkError::GvrpOnForeign(parent) => {
+                format!("give --vlan ID with it; on a VLAN of your own: ip link set dev {parent} type vlan gvrp on")
+            }
+            _ => return None,
         })
     }
 }

@@ -27,7 +27,14 @@ impl fmt::Display for Step {
                 write!(f, "{} link set dev {link} nomaster", Ip(place))
             }
             Step::SetPort { place, link, option, on } => {
-                write!(f, "{} link set dev {link} {option} {}", Tool("bridge", place), on_off(*on))
+                let (setting, on) = option.setting(*on);
+                write!(f, "{} link set dev {link} {setting} {}", Tool("bridge", place), on_off(on))
+            }
+            Step::SetPortVlan { place, link, vlan, membership, .. } => {
+                write!(f, "{} vlan add dev {link} vid {vlan}{membership}", Tool("bridge", place))
+            }
+            Step::DelPortVlan { place, link, vlan, .. } => {
+                write!(f, "{} vlan del dev {link} vid {vlan}", Tool("bridge", place))
             }
             Step::SetMtu { place, link, mtu, .. } => write!(f, "{} link set dev {link} mtu {mtu}", Ip(place)),
             Step::SetGvrp { place, link, on } => {

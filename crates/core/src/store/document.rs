@@ -14,14 +14,15 @@ use crate::pool::{Pool, PoolKey};
 use crate::state::{Change, State};
 
 /// The schema that this version writes. It goes up by one with every change that an older reader would get wrong.
-pub const SCHEMA: u32 = 3;
+pub const SCHEMA: u32 = 4;
 
 /// What leads from schema `n + 1` to the next: the first entry reads schema 1. Each is frozen once released, and works
 /// on the document alone, never on today's types.
 ///
 /// Schema 2 has leases. Nothing is changed for it, but a daemon that knows none of them would hand out whatever it likes. Schema 3
 /// has addresses of advertised prefixes, which a daemon that knows of no lifetimes would keep for ever.
-const MIGRATIONS: &[fn(&mut Rows)] = &[|_| {}, |_| {}];
+/// Schema 4 has networks in VLANs of bridges: a daemon that knows none would put their endpoints on another LAN.
+const MIGRATIONS: &[fn(&mut Rows)] = &[|_| {}, |_| {}, |_| {}];
 
 type Rows = BTreeMap<String, Value>;
 

@@ -5,7 +5,7 @@ use crate::ipv6::Ipv6Mode;
 use crate::lease::{Addressing, LeaseOptions};
 use crate::link::LinkKind;
 use crate::network::{Network, Subnet};
-use crate::vlan::Vlan;
+use crate::vlan::{Membership, Vlan};
 
 fn seed() -> Seed {
     Seed(*b"0123456789abcdef")
@@ -41,6 +41,7 @@ fn changes() -> Vec<Change> {
         mtu: None,
         bc_queue_len: None,
         port: std::collections::BTreeSet::new(),
+        membership: Membership::default(),
         adopted: false,
     };
     let endpoint = Endpoint {

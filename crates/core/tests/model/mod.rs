@@ -3,18 +3,27 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test uses its own part of this")]
 
+mod bridge;
+
+use std::collections::{BTreeMap, BTreeSet};
+
 use ashore_core::link::{LinkSpec, LinkType, Netns, Place};
 use ashore_core::name::IfName;
 use ashore_core::observed::{
     Link, LinkAddress, Lower, Neighbour, Observed, ObservedKind, ObservedRoute, Standing, View,
 };
 use ashore_core::step::{ROUTE_PROTOCOL, Route, Step, SysctlKey};
+use ashore_core::vlan::{Membership, VlanId};
 use ashore_wire::Mac;
 
 #[derive(Default)]
 pub struct Model {
     pub observed: Observed,
     next_index: u32,
+    /// What a bridge keeps of its ports' VLANs while it does not filter them, and does not show.
+    hidden: BTreeMap<IfName, BTreeMap<VlanId, Membership>>,
+    /// Ends of veths that have gone with the other one. To delete them again does no harm.
+    gone_along: BTreeSet<IfName>,
 }
 
 pub const NIC: Mac = Mac([0x52, 0x54, 0, 0, 0, 1]);
@@ -96,12 +105,23 @@ impl Model {
         "eth0.200".parse().unwrap()
     }
 
+    /// Somebody deletes a link on the host.
+    pub fn delete(&mut self, name: &IfName) {
+        if let Some(index) = self.observed.host.link(name).map(|link| link.index) {
+            self.remove(&Place::Host, index);
+        }
+    }
+
     pub fn open(&mut self, netns: &Netns) {
         self.observed.netns.entry(netns.clone()).or_default();
     }
 
     /// A namespace dies, and its links with it.
     pub fn close(&mut self, netns: &Netns) {
+        let links = self.observed.netns.get(netns).map(|view| view.links.clone()).unwrap_or_default();
+        for link in links {
+            self.remove(&Place::Netns(netns.clone()), link.index);
+        }
         self.observed.netns.remove(netns);
     }
 
@@ -126,6 +146,14 @@ impl Model {
         view.addresses.retain(|address| address.index != index);
         view.neighbours.retain(|entry| entry.index != index);
         view.routes.retain(|there| there.route.dev != link.name);
+        self.hidden.remove(&link.name);
+        if link.kind == ObservedKind::Veth {
+            self.gone_along.insert(link.name.clone());
+        }
+        // The other end of a veth, seen from there, is elsewhere.
+        if let (ObservedKind::Veth, Some(peer), Place::Netns(_)) = (&link.kind, link.lower, place) {
+            self.remove(&Place::Host, peer.index);
+        }
         if *place == Place::Host {
             let netns: Vec<Place> = self.observed.netns.keys().cloned().map(Place::Netns).collect();
             for place in std::iter::once(Place::Host).chain(netns) {
@@ -148,7 +176,9 @@ impl Model {
                 return self.add_link(place, link).map_err(|why| format!("{step}: {why}"));
             }
             Step::DelLink { place, link } => {
-                let Some(there) = self.view(place).link(link).cloned() else { return fault("ENODEV") };
+                let Some(there) = self.view(place).link(link).cloned() else {
+                    return if self.gone_along.contains(link) { Ok(()) } else { fault("ENODEV") };
+                };
                 let users = there.alias.is_none() && matches!(there.kind, ObservedKind::Vlan { .. });
                 assert!(!users, "a VLAN of the user's own is taken away");
                 self.remove(place, there.index);
@@ -227,16 +257,15 @@ impl Model {
             Step::DelNeighbour { place, ip, .. } => {
                 self.view(place).neighbours.retain(|entry| entry.ip != *ip);
             }
-            Step::SetMaster { place, link, master, .. } => {
-                let master =
-                    master.as_ref().and_then(|master| self.observed.host.link(master)).map(|link| link.index);
-                let Some(link) = self.link(place, link) else { return fault("ENODEV") };
-                link.master = master;
+            Step::SetMaster { .. }
+            | Step::SetPort { .. }
+            | Step::SetPortVlan { .. }
+            | Step::DelPortVlan { .. } => {
+                return self.change_port(step).map_err(|why| format!("{step}: {why}"));
             }
-            Step::SetPort { .. }
-            | Step::PutHostAddress { .. }
-            | Step::DelHostAddress { .. }
-            | Step::Reroute { .. } => panic!("the model has no bridges"),
+            Step::PutHostAddress { .. } | Step::DelHostAddress { .. } | Step::Reroute { .. } => {
+                panic!("the model's host does not move")
+            }
         }
         Ok(())
     }
@@ -259,6 +288,9 @@ impl Model {
     fn add_link(&mut self, place: &Place, spec: &LinkSpec) -> Result<(), &'static str> {
         if self.view(place).link(&spec.name).is_some() {
             return Err("EEXIST");
+        }
+        if let LinkType::Veth { peer, peer_place, .. } = &spec.kind {
+            return self.add_veth(place, spec, peer, peer_place);
         }
         let index = self.index();
         let (kind, parent) = match &spec.kind {
@@ -290,6 +322,28 @@ impl Model {
         let mtu = spec.mtu.unwrap_or(parent.mtu);
         let link = Link { lower, mtu, ..link(index, spec.name.clone(), kind, mac) };
         self.view(place).links.push(link);
+        Ok(())
+    }
+
+    fn add_veth(
+        &mut self,
+        place: &Place,
+        spec: &LinkSpec,
+        peer: &IfName,
+        peer_place: &Place,
+    ) -> Result<(), &'static str> {
+        if self.view(peer_place).link(peer).is_some() {
+            return Err("EEXIST");
+        }
+        let (far, near) = (self.index(), self.index());
+        let below = |index| Some(Lower { index, elsewhere: place != peer_place });
+        let mac = |index: u32| Some(Mac([2, 1, 0, 0, index.to_be_bytes()[2], index.to_be_bytes()[3]]));
+        let veth = |index, name: &IfName, mac| link(index, name.clone(), ObservedKind::Veth, mac);
+        let far_end = Link { lower: below(near), ..veth(far, peer, mac(far)) };
+        self.view(peer_place).links.push(far_end);
+        let mtu = spec.mtu.unwrap_or(1500);
+        let near_end = Link { lower: below(far), mtu, ..veth(near, &spec.name, spec.mac.or(mac(near))) };
+        self.view(place).links.push(near_end);
         Ok(())
     }
 
@@ -329,8 +383,9 @@ fn link(index: u32, name: IfName, kind: ObservedKind, mac: Option<Mac>) -> Link 
         kind,
         lower: None,
         master: None,
-        port: std::collections::BTreeSet::new(),
+        port: BTreeSet::new(),
         vlans: None,
+        default_pvid: None,
         mac,
         mtu: 1500,
         up: false,

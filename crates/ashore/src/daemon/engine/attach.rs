@@ -1,6 +1,7 @@
 //! Attach and detach of a namespace.
 
 use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
 use ashore_core::allocate::Known;
 use ashore_core::attach::{AttachError, FromLan};
@@ -9,7 +10,7 @@ use ashore_core::endpoint::{Endpoint, Stage};
 use ashore_core::lease::{Addressing, Leased};
 use ashore_core::link::{Netns, Place, Tag};
 use ashore_core::network::Network;
-use ashore_core::observed::Observed;
+use ashore_core::observed::{Observed, View};
 use ashore_core::plan::plan;
 use ashore_core::request::{AttachSpec, EndpointReport, Refusal, RefusalKind, Reply};
 use ashore_core::state::Change;
@@ -255,15 +256,31 @@ impl Engine {
 }
 
 impl Inner {
-    /// Makes a VLAN that is missing, or says what is in its way: without it nobody can be looked for. Tells whether it was
-    /// made.
+    /// Makes a VLAN that is missing, or waits for one that has just come, or says what is in its way: without it nobody can be
+    /// looked for. Tells whether it is there now.
     pub(super) fn brings_parent(&self, network: &Network, observed: &Observed) -> Result<bool, Refusal> {
         let asked = network.conflict != Profile::Off || network.listens();
-        if !asked || observed.host.link(&network.parent).is_some() {
+        let there = |host: &View| host.link(&network.parent).is_some() && network.is_passing(host);
+        if !asked || there(&observed.host) {
             return Ok(false);
         }
-        let observed = self.carry_out(observed, &[])?;
-        Ok(observed.host.link(&network.parent).is_some())
+        Ok(there(&self.make_parent(network, observed)?.host))
+    }
+
+    /// Makes what VLANs need, and waits until the LAN can be asked by what was made: what is sent earlier is lost in silence.
+    pub(super) fn make_parent(&self, network: &Network, observed: &Observed) -> Result<Observed, Refusal> {
+        /// The link watch looks at once at links whose other end is not themselves, and else once a second.
+        const LINK_WATCH: Duration = Duration::from_secs(2);
+        let mut now = self.carry_out(observed, &[])?;
+        let end = Instant::now() + LINK_WATCH;
+        while now.host.link(&network.parent).is_some()
+            && !network.is_passing(&now.host)
+            && Instant::now() < end
+        {
+            std::thread::sleep(Duration::from_millis(1));
+            now = self.observe(&[])?;
+        }
+        Ok(now)
     }
 
     /// In the parents' own namespace the shim and its routes would be taken for what the endpoint left behind.

@@ -36,6 +36,6 @@ fn cut(network: &Network, family: Family) -> String {
          lets it pass: net.bridge.bridge-nf-call-{tables} is 1, and the policy of FORWARD is DROP; try: \
          sysctl -w net.bridge.bridge-nf-call-{tables}=0, or {tables} -I FORWARD -m physdev --physdev-is-bridged -j ACCEPT",
         network.label(),
-        network.parent
+        network.bridge()
     )
 }

@@ -44,7 +44,7 @@ impl Engine {
             return Ok((network, warnings));
         }
         // Its VLAN is made now, as Docker's drivers do: the LAN can be listened to before the first endpoint comes.
-        let made = inner.carry_out(&observed, &[]).and_then(|now| {
+        let made = inner.make_parent(&network, &observed).and_then(|now| {
             self.follow(&inner, &now);
             drop(inner);
             // On what was not there nobody could be looked for before.
@@ -97,7 +97,9 @@ impl Engine {
         let chooses = found && !leases_alone;
         if let (true, Some(net)) = (chooses, completed.subnets.first()) {
             let network = completed.network().map_err(|error| refusal::network(&error))?;
-            let (parent, gateway) = (network.parent, completed.gateways.first().copied());
+            // What Ashore makes for the network is not there yet.
+            let asked_by = network.hosts_own(host).map_or(&network.parent, |link| &link.name);
+            let (parent, gateway) = (asked_by.clone(), completed.gateways.first().copied());
             let range = self.choose_range(&parent, *net, gateway, host, Vec::new())?;
             tracing::info!(%parent, subnet = %net, %range, "found on this host, and chosen");
             completed.ranges.push(range);

@@ -20,7 +20,7 @@ const GENERIC: &str = "com.docker.network.generic";
 const INTERNAL: &str = "com.docker.network.internal";
 
 /// All that may be given with `-o`.
-pub const KNOWN: [&str; 18] = [
+pub const KNOWN: [&str; 19] = [
     "parent",
     "vlan",
     "gvrp",
@@ -36,6 +36,7 @@ pub const KNOWN: [&str; 18] = [
     "bc_queue_len",
     "isolated",
     "hairpin",
+    "tagged",
     "internal",
     // How the engine itself, from 28 on, makes an address known to the LAN when a container starts.
     "com.docker.network.advertise_addr_nmsgs",
@@ -85,8 +86,9 @@ pub(super) fn network(request: CreateNetwork) -> Result<NetworkSpec, String> {
             .transpose()?,
         bc_queue_len: value("bc_queue_len").map(|text| option("bc_queue_len", text)).transpose()?,
         port: BTreeSet::new(),
+        tagged: flag("tagged")?,
     };
-    for option in PortOption::ALL {
+    for option in PortOption::CHOICES {
         if flag(&option.to_string())? {
             spec.port.insert(option);
         }
