@@ -3,8 +3,10 @@
 
 mod home;
 
+use ashore_core::Membership;
+use ashore_core::link::Tag;
 use home::site::{Site, on_engine};
-use home::{HOST, eventually, ip, reaches};
+use home::{HOST, does_not_reach, eventually, ip, reaches, type_on};
 
 fn create(name: &str, options: &str, range: &str) -> String {
     format!(
@@ -16,9 +18,45 @@ fn create(name: &str, options: &str, range: &str) -> String {
 #[test]
 fn vlans_and_ipvlan() {
     on_engine("bookworm", "docker, VLANs and ipvlan", |site| {
+        a_bridges_vlan_is_named_as_any_other(site);
         a_sub_interface_is_made_shared_and_deleted_with_its_last_network(site);
         ipvlan_gives_the_parents_mac(site);
     });
+}
+
+/// On a bridge that leads nowhere: the host has an address in the VLAN, and sees who else is there.
+fn a_bridges_vlan_is_named_as_any_other(site: &Site) {
+    let nas = &site.home.nas;
+    for line in [
+        "ip link add br0 type bridge vlan_filtering 1",
+        "ip link add up0 type dummy",
+        "ip link set dev up0 master br0",
+        "ip link set dev br0 up",
+        "bridge vlan add dev up0 vid 20",
+    ] {
+        type_on(nas, line);
+    }
+    for options in ["-o parent=br0 -o vlan=20", "-o parent=br0.20 -o tagged=yes"] {
+        let tagged = options.contains("tagged");
+        let options = format!("{options} -o kind=bridge --aux-address host=10.0.200.222");
+        site.ok(&create("lan", &options, "10.0.200.192/28"));
+        site.start("web", "");
+        let (at, _) = site.address_of("web");
+        let host = nas.kernel().observe(&[]).unwrap().host;
+        let port = host.links.iter().find(|link| matches!(link.tag(), Some(Tag::Port(..)))).unwrap();
+        let membership = if tagged { Membership::TAGGED } else { Membership::UNTAGGED };
+        assert_eq!(port.vlans, Some([(20.try_into().unwrap(), membership)].into()));
+        if tagged {
+            does_not_reach(nas, ip(&at));
+        } else {
+            eventually("the host reaches it", || nas.ping(ip(&at)).is_some());
+        }
+        site.ok("rm -f web");
+        site.ok("network rm lan");
+    }
+    nas.remove_link("br0").unwrap();
+    nas.remove_link("up0").unwrap();
+    site.assert_nothing_left();
 }
 
 fn ipvlan_gives_the_parents_mac(site: &Site) {
