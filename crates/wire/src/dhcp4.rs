@@ -29,7 +29,6 @@ use std::net::Ipv4Addr;
 
 mod client;
 mod config;
-mod domain;
 mod frame;
 mod lease;
 mod message;
@@ -38,14 +37,16 @@ mod request;
 mod route;
 mod survey;
 
-pub use client::{Action, Change, Client, Loss, Recorded, State};
-pub use config::{ClientId, ClientIdError, Config, Name, Servers, Update};
-pub use domain::{DomainName, DomainNameError};
+pub use crate::dhcp::{Loss, SHORTEST, Update};
+pub use crate::domain::{DomainName, DomainNameError};
+pub use crate::udp::Checksum;
+pub use client::{Action, Change, Client, Recorded, State};
+pub use config::{ClientId, ClientIdError, Config, Name, Servers};
+pub(crate) use frame::FRAGMENT;
 #[cfg(test)]
 pub(crate) use frame::tests::reply as reply_frame;
-pub use frame::{CLIENT_PORT, Checksum, Datagram, SERVER_PORT};
-pub(crate) use frame::{FRAGMENT, UDP};
-pub use lease::{Held, Lease, Part, SHORTEST, Term, UNSAID};
+pub use frame::{CLIENT_PORT, Datagram, SERVER_PORT};
+pub use lease::{Held, Lease, Part, Term, UNSAID};
 pub use message::{Message, Op};
 pub use options::{Kind, Malformed, Options, code};
 pub use request::Outgoing;

@@ -1,6 +1,7 @@
 //! The packet filters, as classic BPF: one lets ARP and neighbour discovery through, one a DHCP client's answers.
 
-use crate::dhcp4::{CLIENT_PORT, FRAGMENT, UDP};
+use crate::dhcp4::{CLIENT_PORT, FRAGMENT};
+use crate::udp::UDP;
 use crate::{ETHERNET_HEADER, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6};
 
 /// One instruction of classic BPF (`struct sock_filter`).

@@ -7,13 +7,17 @@
 pub mod arp;
 mod checksum;
 pub mod conflict;
+mod dhcp;
 pub mod dhcp4;
+mod domain;
 pub mod filter;
 mod heard;
+mod ipv6;
 mod mac;
 pub mod ndp;
 mod random;
 pub mod slaac;
+mod udp;
 
 pub use heard::{Heard, heard};
 pub use mac::{Mac, MacParseError};

@@ -3,7 +3,8 @@
 
 use std::net::Ipv6Addr;
 
-use crate::{ETHERNET_HEADER, ETHERTYPE_IPV6, Mac, ethernet};
+use crate::Mac;
+use crate::ipv6::{self, group_mac};
 
 mod router;
 
@@ -12,7 +13,6 @@ pub use router::{Preference, PrefixInformation, RouteInformation, RouterAdvertis
 const ICMPV6: u8 = 58;
 const SOLICITATION: u8 = 135;
 const ADVERTISEMENT: u8 = 136;
-const IPV6_HEADER: usize = 40;
 /// Type, code, checksum, flags and target.
 const NEIGHBOUR_HEADER: usize = 24;
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
@@ -62,19 +62,16 @@ impl<'a> Packet<'a> {
     /// The packet in a frame, if it is whole and could not have come through a router: what all types have in common of
     /// RFC 4861, 6.1 and 7.1.
     fn parse(frame: &'a [u8]) -> Option<Self> {
-        let (_, sender, ethertype, packet) = ethernet(frame)?;
-        let (header, rest) = packet.split_at_checked(IPV6_HEADER)?;
-        let length = usize::from(u16::from_be_bytes([header[4], header[5]]));
-        let payload = rest.get(..length)?;
-        if ethertype != ETHERTYPE_IPV6 || header[0] >> 4 != 6 || header[6] != ICMPV6 || header[7] != 255 {
+        let packet = ipv6::Packet::parse(frame)?;
+        let ipv6::Packet { source_mac: sender, source, payload, .. } = packet;
+        if packet.next_header != ICMPV6 || packet.hop_limit != 255 {
             return None;
         }
         // Type, code and checksum come first, and no type has another code than 0.
-        if payload.len() < 4 || payload[1] != 0 || checksum(header, payload) != 0 {
+        if payload.len() < 4 || payload[1] != 0 || checksum(&packet) != 0 {
             return None;
         }
-        let source: [u8; 16] = header[8..24].try_into().ok()?;
-        Some(Packet { sender, source: source.into(), payload })
+        Some(Packet { sender, source, payload })
     }
 }
 
@@ -106,34 +103,31 @@ fn neighbour(kind: u8, flags: u8, target: Ipv6Addr, target_mac: Option<Mac>) -> 
 /// The frame of a packet to a group.
 fn frame(sender: Mac, source: Ipv6Addr, destination: Ipv6Addr, payload: &[u8]) -> Vec<u8> {
     let mut payload = payload.to_vec();
-    let mut header = vec![0x60, 0, 0, 0];
-    header.extend((payload.len() as u16).to_be_bytes());
-    header.extend([ICMPV6, 255]);
-    header.extend(source.octets());
-    header.extend(destination.octets());
-    let sum = checksum(&header, &payload).to_be_bytes();
+    let empty = ipv6::Packet {
+        source_mac: sender,
+        destination_mac: group_mac(destination),
+        source,
+        destination,
+        next_header: ICMPV6,
+        hop_limit: 255,
+        payload: &[],
+    };
+    let sum = checksum(&ipv6::Packet { payload: &payload, ..empty }).to_be_bytes();
     payload[2..4].copy_from_slice(&sum);
-
-    // A multicast group's MAC is 33:33 and the last four bytes of its address (RFC 2464, 7).
-    let d = destination.octets();
-    let mut frame = Vec::with_capacity(ETHERNET_HEADER + header.len() + payload.len());
-    frame.extend([0x33, 0x33, d[12], d[13], d[14], d[15]]);
-    frame.extend(sender.0);
-    frame.extend(ETHERTYPE_IPV6.to_be_bytes());
-    frame.extend(header);
-    frame.extend(payload);
-    frame
+    ipv6::Packet { payload: &payload, ..empty }.frame()
 }
 
 /// The checksum over the pseudo-header and the payload (RFC 8200, 8.1).
-fn checksum(header: &[u8], payload: &[u8]) -> u16 {
-    let length = (payload.len() as u32).to_be_bytes();
-    crate::checksum::checksum(&[&header[8..40], &length, &[0, 0, 0, ICMPV6], payload])
+fn checksum(packet: &ipv6::Packet<'_>) -> u16 {
+    let length = (packet.payload.len() as u32).to_be_bytes();
+    let (source, destination) = (packet.source.octets(), packet.destination.octets());
+    crate::checksum::checksum(&[&source, &destination, &length, &[0, 0, 0, ICMPV6], packet.payload])
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ETHERNET_HEADER;
     use proptest::prelude::*;
 
     const MAC: Mac = Mac([2, 0, 0, 0, 0, 1]);

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::lease::{Held, Lease, Part};
 use super::request::{self, Outgoing};
-use super::{Config, Ignored, code};
+use super::{Config, Ignored, Loss, code};
+use crate::dhcp::AFTER_DECLINE;
 use crate::random::Random;
 
 mod exchange;
@@ -15,8 +16,6 @@ use exchange::Exchange;
 
 /// REQUESTs that go unanswered before the client gives up: about a minute's (RFC 2131, 3.1 (5)).
 const REQUESTS: u32 = 4;
-/// The least between a DECLINE and the next DISCOVER (RFC 2131, 3.1 (5)).
-const AFTER_DECLINE: Duration = Duration::from_secs(10);
 
 /// What to do now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,19 +42,6 @@ pub enum Change {
     New,
     /// It goes on, and this of it is not as it was.
     Renewed(Vec<Part>),
-}
-
-/// Why a lease is lost.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Loss {
-    /// A server says that it is void, and perhaps why.
-    Refused(Option<String>),
-    /// It ended, and nobody renewed it.
-    Expired,
-    /// Another machine has the address.
-    Taken,
-    /// It was given back.
-    Released,
 }
 
 /// Where a client is.

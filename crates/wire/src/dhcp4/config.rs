@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::domain::DomainName;
-use super::{Options, code};
+use super::{Options, Update, code};
 use crate::Mac;
+use crate::dhcp::{self, hexadecimal};
+use crate::domain::DomainName;
 
 /// Who a client is to its servers, which keep its address under this. As text, its bytes in hexadecimal with colons between,
 /// as servers show it and take it in a reservation.
@@ -59,10 +60,7 @@ impl TryFrom<Vec<u8>> for ClientId {
 
 impl fmt::Display for ClientId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, byte) in self.0.iter().enumerate() {
-            write!(f, "{}{byte:02x}", if at == 0 { "" } else { ":" })?;
-        }
-        Ok(())
+        hexadecimal::write(&self.0, f)
     }
 }
 
@@ -76,25 +74,11 @@ impl TryFrom<String> for ClientId {
     type Error = ClientIdError;
 
     fn try_from(text: String) -> Result<Self, ClientIdError> {
-        let is_byte =
-            |digits: &&str| digits.len() == 2 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
-        let byte = |digits: &str| u8::from_str_radix(Some(digits).filter(is_byte)?, 16).ok();
-        match text.split(':').map(byte).collect::<Option<Vec<u8>>>() {
+        match hexadecimal::read(&text) {
             Some(bytes) => ClientId::try_from(bytes),
             None => Err(ClientIdError::Text(text)),
         }
     }
-}
-
-/// Who is to write the client's address into the DNS (RFC 4702, 2.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Update {
-    /// The server: the flag S.
-    Server,
-    /// The client itself: no flag.
-    Client,
-    /// Nobody: the flag N.
-    Nobody,
 }
 
 /// The name under which the server may know the client. It gets one of the two options, never both (RFC 4702, 3.1).
@@ -126,21 +110,8 @@ impl Name {
     }
 }
 
-/// Whose answers count.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Servers {
-    /// These alone; all if there are none.
-    pub allow: Vec<Ipv4Addr>,
-    /// Never these.
-    pub deny: Vec<Ipv4Addr>,
-}
-
-impl Servers {
-    /// Whether a server's do.
-    pub fn accept(&self, server: Ipv4Addr) -> bool {
-        (self.allow.is_empty() || self.allow.contains(&server)) && !self.deny.contains(&server)
-    }
-}
+/// Whose answers count, by the servers' addresses.
+pub type Servers = dhcp::Servers<Ipv4Addr>;
 
 /// What a client is made with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -233,15 +204,5 @@ mod tests {
             let bytes = [&[flags, 0, 0][..], labels].concat();
             assert_eq!(Name::Fqdn(name.clone(), update).option(), (81, bytes));
         }
-    }
-
-    #[test]
-    fn a_server_is_heard_if_it_is_allowed_and_not_denied() {
-        let [one, two] = [1, 2].map(|last| Ipv4Addr::new(192, 168, 88, last));
-        assert!(Servers::default().accept(one));
-        let allowing = Servers { allow: vec![one], deny: vec![] };
-        assert!(allowing.accept(one) && !allowing.accept(two));
-        let denying = Servers { allow: vec![one, two], deny: vec![one] };
-        assert!(!denying.accept(one) && denying.accept(two));
     }
 }

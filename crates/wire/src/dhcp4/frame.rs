@@ -4,6 +4,7 @@
 use std::net::Ipv4Addr;
 
 use crate::checksum::checksum;
+use crate::udp::{self, Checksum, UDP};
 use crate::{ETHERNET_HEADER, ETHERTYPE_IPV4, Mac, ethernet};
 
 /// The port at which clients listen.
@@ -11,21 +12,9 @@ pub const CLIENT_PORT: u16 = 68;
 /// The port at which servers and relays listen.
 pub const SERVER_PORT: u16 = 67;
 
-pub(crate) const UDP: u8 = 17;
 const IPV4_HEADER: usize = 20;
-const UDP_HEADER: usize = 8;
 /// Of the IPv4 header's flags and offset: more fragments follow, or this is not the first.
 pub(crate) const FRAGMENT: u16 = 0x3fff;
-
-/// Whether a frame's UDP checksum is filled in. A virtual NIC hands over frames of the same machine without it, and the packet
-/// socket says so (`TP_STATUS_CSUMNOTREADY` of `PACKET_AUXDATA`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Checksum {
-    /// It is, and is verified.
-    Whole,
-    /// It is not.
-    Partial,
-}
 
 /// A message on its way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,16 +47,12 @@ impl<'a> Datagram<'a> {
         let short = |bytes: &[u8], at: usize| u16::from_be_bytes([bytes[at], bytes[at + 1]]);
         // What is behind it pads the frame to Ethernet's least.
         let body = packet.get(header.len()..usize::from(short(header, 2)))?;
-        if header[9] != UDP || short(header, 6) & FRAGMENT != 0 || body.len() < UDP_HEADER {
+        if header[9] != UDP || short(header, 6) & FRAGMENT != 0 {
             return None;
         }
-        let datagram = body.get(..usize::from(short(body, 4)))?;
-        let payload = datagram.get(UDP_HEADER..)?;
-        let unverified = sum == Checksum::Partial || short(datagram, 6) == 0;
+        let payload = udp::read(&header[12..16], &header[16..20], body, CLIENT_PORT, sum)?;
         let ip = |at: usize| Ipv4Addr::new(header[at], header[at + 1], header[at + 2], header[at + 3]);
-        let read = Datagram { source_mac, destination_mac, source: ip(12), destination: ip(16), payload };
-        let good = short(datagram, 2) == CLIENT_PORT && (unverified || read.udp_checksum(datagram) == 0);
-        good.then_some(read)
+        Some(Datagram { source_mac, destination_mac, source: ip(12), destination: ip(16), payload })
     }
 
     /// The frame that carries it to a server.
@@ -76,21 +61,14 @@ impl<'a> Datagram<'a> {
     }
 
     fn frame(&self, from: u16, to: u16) -> Vec<u8> {
-        let length = (UDP_HEADER + self.payload.len()) as u16;
-        let mut datagram = Vec::with_capacity(usize::from(length));
-        for number in [from, to, length, 0] {
-            datagram.extend(number.to_be_bytes());
-        }
-        datagram.extend(self.payload);
-        // A sum of zero would say that there is none (RFC 768).
-        let sum = Some(self.udp_checksum(&datagram)).filter(|sum| *sum != 0).unwrap_or(0xffff);
-        datagram[6..8].copy_from_slice(&sum.to_be_bytes());
+        let (source, destination) = (self.source.octets(), self.destination.octets());
+        let datagram = udp::write(&source, &destination, [from, to], self.payload);
 
         let mut header = vec![0x45, 0];
-        header.extend((IPV4_HEADER as u16 + length).to_be_bytes());
+        header.extend(((IPV4_HEADER + datagram.len()) as u16).to_be_bytes());
         header.extend([0, 0, 0, 0, 64, UDP, 0, 0]);
-        header.extend(self.source.octets());
-        header.extend(self.destination.octets());
+        header.extend(source);
+        header.extend(destination);
         let sum = checksum(&[&header]).to_be_bytes();
         header[10..12].copy_from_slice(&sum);
 
@@ -101,11 +79,6 @@ impl<'a> Datagram<'a> {
         frame.extend(header);
         frame.extend(datagram);
         frame
-    }
-
-    fn udp_checksum(&self, datagram: &[u8]) -> u16 {
-        let length = (datagram.len() as u16).to_be_bytes();
-        checksum(&[&self.source.octets(), &self.destination.octets(), &[0, UDP], &length, datagram])
     }
 }
 

@@ -6,14 +6,12 @@ use std::time::{Duration, Instant};
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
-use super::domain::DomainName;
 use super::options::is_host;
 use super::route::Route;
-use super::{Ignored, Message, code};
+use super::{Ignored, Message, SHORTEST, code};
+use crate::domain::DomainName;
 use crate::random::Random;
 
-/// The shortest lease that is taken, in seconds: one that is shorter would be spent on renewing it.
-pub const SHORTEST: u32 = 10;
 /// How long a lease lasts of which the server says nothing, though it must (RFC 2131, table 3): as udhcpc has it.
 pub const UNSAID: u32 = 3600;
 

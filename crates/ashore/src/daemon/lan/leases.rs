@@ -541,7 +541,7 @@ impl Leasing {
             Ok(()) => self.from = mac.or(self.from),
             Err(ignored) => {
                 if let Ignored::OtherServer(server) = ignored
-                    && !self.wanted.leasing.servers.accept(server)
+                    && !self.wanted.leasing.servers.accept(&server)
                 {
                     self.unheeded = Some(server);
                 }

@@ -32,7 +32,7 @@ impl Client {
             return Err(Ignored::OtherExchange);
         }
         let server = server(message, source);
-        if let Some(server) = server.filter(|server| !self.config.servers.accept(*server)) {
+        if let Some(server) = server.filter(|server| !self.config.servers.accept(server)) {
             return Err(Ignored::OtherServer(server));
         }
         match (kind, &self.phase) {

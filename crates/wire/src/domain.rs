@@ -29,7 +29,7 @@ impl DomainName {
 
     /// As labels, each behind its length. A name of one label is not a whole one, and gets no root at its end (RFC 4702,
     /// 2.3.1).
-    pub(super) fn labels(&self) -> Vec<u8> {
+    pub(crate) fn labels(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(self.0.len() + 2);
         for label in self.0.split('.') {
             bytes.push(label.len() as u8);

@@ -1,0 +1,70 @@
+//! IPv6 packets in Ethernet frames, as far as nothing stands between IPv6's header and the payload.
+
+use std::net::Ipv6Addr;
+
+use crate::{ETHERNET_HEADER, ETHERTYPE_IPV6, Mac, ethernet};
+
+/// Length in bytes of the header.
+pub(crate) const HEADER: usize = 40;
+
+/// One packet on a LAN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Packet<'a> {
+    /// Who sent the frame.
+    pub(crate) source_mac: Mac,
+    /// Who gets it.
+    pub(crate) destination_mac: Mac,
+    /// The sender's address.
+    pub(crate) source: Ipv6Addr,
+    /// The receiver's.
+    pub(crate) destination: Ipv6Addr,
+    /// What the payload is.
+    pub(crate) next_header: u8,
+    /// How many routers it may still pass; 255 says that it has passed none.
+    pub(crate) hop_limit: u8,
+    /// Everything behind the header.
+    pub(crate) payload: &'a [u8],
+}
+
+impl<'a> Packet<'a> {
+    /// The packet in a frame, if it is whole.
+    pub(crate) fn parse(frame: &'a [u8]) -> Option<Self> {
+        let (destination_mac, source_mac, ethertype, packet) = ethernet(frame)?;
+        let (header, rest) = packet.split_at_checked(HEADER)?;
+        if ethertype != ETHERTYPE_IPV6 || header[0] >> 4 != 6 {
+            return None;
+        }
+        let payload = rest.get(..usize::from(u16::from_be_bytes([header[4], header[5]])))?;
+        let address = |at: usize| Some(Ipv6Addr::from(*header[at..].first_chunk::<16>()?));
+        Some(Packet {
+            source_mac,
+            destination_mac,
+            source: address(8)?,
+            destination: address(24)?,
+            next_header: header[6],
+            hop_limit: header[7],
+            payload,
+        })
+    }
+
+    /// The frame that carries it.
+    pub(crate) fn frame(&self) -> Vec<u8> {
+        let mut frame = Vec::with_capacity(ETHERNET_HEADER + HEADER + self.payload.len());
+        frame.extend(self.destination_mac.0);
+        frame.extend(self.source_mac.0);
+        frame.extend(ETHERTYPE_IPV6.to_be_bytes());
+        frame.extend([0x60, 0, 0, 0]);
+        frame.extend((self.payload.len() as u16).to_be_bytes());
+        frame.extend([self.next_header, self.hop_limit]);
+        frame.extend(self.source.octets());
+        frame.extend(self.destination.octets());
+        frame.extend(self.payload);
+        frame
+    }
+}
+
+/// A multicast group's MAC: 33:33 and the last four bytes of its address (RFC 2464, 7).
+pub(crate) fn group_mac(group: Ipv6Addr) -> Mac {
+    let [.., a, b, c, d] = group.octets();
+    Mac([0x33, 0x33, a, b, c, d])
+}
