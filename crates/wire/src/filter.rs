@@ -1,6 +1,8 @@
-//! The packet filters, as classic BPF: one lets ARP and neighbour discovery through, one a DHCP client's answers.
+//! The packet filters, as classic BPF: one lets ARP and neighbour discovery through, one each the answers that clients of
+//! DHCPv4 and DHCPv6 get.
 
 use crate::dhcp4::{CLIENT_PORT, FRAGMENT};
+use crate::dhcp6;
 use crate::udp::UDP;
 use crate::{ETHERNET_HEADER, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6};
 
@@ -70,6 +72,25 @@ pub fn dhcp4_to_client() -> [Instruction; 13] {
         instruction(INDEX_BY_HEADER, 0, 0, HEADER),
         instruction(LOAD_HALF_INDEXED, 0, 0, HEADER + 2),
         instruction(JUMP_IF_EQUAL, 0, 1, u32::from(CLIENT_PORT)),
+        instruction(RETURN, 0, 0, WHOLE),
+        instruction(RETURN, 0, 0, 0),
+    ]
+}
+
+/// The same of IPv6, of which [`dhcp6::Datagram::to_client`] sees whether it is what it says. UDP is looked for directly behind
+/// the header: no server's answer has anything between.
+pub fn dhcp6_to_client() -> [Instruction; 10] {
+    const HEADER: u32 = ETHERNET_HEADER as u32;
+    const UDP_HEADER: u32 = HEADER + 40;
+    [
+        instruction(LOAD_BYTE, 0, 0, VLAN_TAG_PRESENT),
+        instruction(JUMP_IF_EQUAL, 0, 7, 0),
+        instruction(LOAD_HALF, 0, 0, 12),
+        instruction(JUMP_IF_EQUAL, 0, 5, u32::from(ETHERTYPE_IPV6)),
+        instruction(LOAD_BYTE, 0, 0, HEADER + 6),
+        instruction(JUMP_IF_EQUAL, 0, 3, u32::from(UDP)),
+        instruction(LOAD_HALF, 0, 0, UDP_HEADER + 2),
+        instruction(JUMP_IF_EQUAL, 0, 1, u32::from(dhcp6::CLIENT_PORT)),
         instruction(RETURN, 0, 0, WHOLE),
         instruction(RETURN, 0, 0, 0),
     ]
@@ -153,7 +174,36 @@ mod tests {
         assert!(!runs(&filter, &answer[..14 + 20 + 3], false));
     }
 
+    #[test]
+    fn a_dhcpv6_clients_answers_pass_and_what_it_asks_does_not() {
+        let filter = dhcp6_to_client();
+        let answer = dhcp6::reply_frame(b"message");
+        assert!(runs(&filter, &answer, false));
+        assert!(!runs(&filter, &answer, true), "another VLAN's");
+        assert!(!runs(&filter, &dhcp6::question_frame(b"message"), false));
+        assert!(!runs(&filter, &reply_frame(b"message"), false) && !runs(&dhcp4_to_client(), &answer, false));
+        // TCP, IPv4, and a frame that ends before the port.
+        for (at, value) in [(14 + 6, 6), (12, 8)] {
+            let mut frame = answer.clone();
+            frame[at] = value;
+            assert!(!runs(&filter, &frame, false), "{at}");
+        }
+        assert!(!runs(&filter, &answer[..14 + 40 + 3], false));
+    }
+
     proptest! {
+        #[test]
+        fn whatever_the_parser_of_dhcpv6_takes_has_passed_the_filter(flips in prop::collection::vec((12..70usize, any::<u8>()), 0..4)) {
+            let mut frame = dhcp6::reply_frame(b"message");
+            for (at, value) in flips {
+                if let Some(byte) = frame.get_mut(at) {
+                    *byte = value;
+                }
+            }
+            let taken = dhcp6::Datagram::to_client(&frame, Checksum::Partial).is_some();
+            prop_assert!(!taken || runs(&dhcp6_to_client(), &frame, false));
+        }
+
         #[test]
         fn whatever_the_parser_takes_has_passed_the_filter(flips in prop::collection::vec((12..50usize, any::<u8>()), 0..4)) {
             let mut frame = reply_frame(b"message");

@@ -1,5 +1,5 @@
 //! Bytes and meaning for a host on a LAN: MAC addresses, ARP, neighbour discovery, conflict detection, what IPv6
-//! routers advertise, and a DHCPv4 client.
+//! routers advertise, and clients of DHCPv4 and DHCPv6.
 //!
 //! Nothing here does I/O, reads a clock or starts a thread: frames come in as slices, time is an argument, and what
 //! should happen on the wire goes out as a value. That is what makes every transition testable.
@@ -9,6 +9,7 @@ mod checksum;
 pub mod conflict;
 mod dhcp;
 pub mod dhcp4;
+pub mod dhcp6;
 mod domain;
 pub mod filter;
 mod heard;

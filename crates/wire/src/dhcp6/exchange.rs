@@ -1,0 +1,189 @@
+//! When a question is asked again (RFC 8415, 15), and what counts as its answer (16).
+
+use std::time::{Duration, Instant};
+
+use super::{Config, Duid, Ignored, Kind, Message, Options, code};
+use crate::random::Random;
+
+/// How often and for how long a message is repeated: `IRT`, `MRT`, `MRC` and `MRD`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Retry {
+    first: Duration,
+    most: Duration,
+    times: Option<u32>,
+    span: Option<Duration>,
+}
+
+const fn retry(first: u64, most: u64) -> Retry {
+    Retry { first: Duration::from_secs(first), most: Duration::from_secs(most), times: None, span: None }
+}
+
+// The numbers are those of RFC 8415, 7.6.
+pub(super) const SOLICIT: Retry = retry(1, 3600);
+pub(super) const REQUEST: Retry = Retry { times: Some(10), ..retry(1, 30) };
+pub(super) const CONFIRM: Retry = Retry { span: Some(Duration::from_secs(10)), ..retry(1, 4) };
+pub(super) const RENEW: Retry = retry(10, 600);
+/// DECLINE and RELEASE, which have no longest pause but few repetitions.
+pub(super) const PART: Retry = Retry { times: Some(4), ..retry(1, 3600) };
+pub(super) const INFORM: Retry = retry(1, 3600);
+/// Between refusals. It is no message's, but ours.
+pub(super) const REFUSED: Retry = retry(1, 120);
+
+impl Retry {
+    /// With the longest pause that a server wants, as an option says, if it is one that the RFC allows (21.24).
+    pub(super) fn bounded(self, options: &Options, code: u16) -> Self {
+        let said = options.number(code).filter(|seconds| (60..=86_400).contains(seconds));
+        Retry { most: said.map_or(self.most, |seconds| Duration::from_secs(seconds.into())), ..self }
+    }
+
+    /// The pause that follows on one before, or the first: twice as long, give or take a tenth. The first is never shorter than
+    /// is written, which the RFC wants of a SOLICIT's, and leaves open for others.
+    pub(super) fn pause(&self, before: Duration, random: &mut Random) -> Duration {
+        if before.is_zero() {
+            return random.between(self.first, self.first * 11 / 10);
+        }
+        let mut about = |middle: Duration| random.between(middle * 9 / 10, middle * 11 / 10);
+        // RT is twice the pause before, and a tenth of *that* more or less.
+        let pause = before + about(before);
+        if pause > self.most { about(self.most) } else { pause }
+    }
+}
+
+/// An answer is not later than this. It is long beyond any LAN.
+const LATE: Duration = Duration::from_secs(10);
+
+/// A question, and how often it was asked.
+#[derive(Debug, Clone)]
+pub(super) struct Exchange {
+    /// Its number, which the answer bears.
+    pub(super) xid: u32,
+    /// When it was asked first; none if it was not.
+    first: Option<Instant>,
+    /// When it was asked last, and when before that.
+    last: [Option<Instant>; 2],
+    /// How often.
+    pub(super) times: u32,
+    pause: Duration,
+    /// When it is to be asked next.
+    pub(super) next: Instant,
+}
+
+impl Exchange {
+    pub(super) fn new(random: &mut Random, now: Instant) -> Self {
+        let xid = random.number() >> 8;
+        Exchange { xid, first: None, last: [None; 2], times: 0, pause: Duration::ZERO, next: now }
+    }
+
+    /// It is asked now.
+    pub(super) fn sent(&mut self, now: Instant, retry: &Retry, random: &mut Random) {
+        let first = *self.first.get_or_insert(now);
+        self.last = [Some(now), self.last[0]];
+        self.times = self.times.saturating_add(1);
+        self.pause = retry.pause(self.pause, random);
+        let end = retry.span.map(|span| first + span);
+        self.next = end.into_iter().chain([now + self.pause]).min().unwrap_or(now);
+    }
+
+    /// Whether it was asked often or long enough, and the last answer waited for.
+    pub(super) fn is_over(&self, now: Instant, retry: &Retry) -> bool {
+        let often = retry.times.is_some_and(|most| self.times >= most);
+        let long = retry.span.zip(self.first).is_some_and(|(span, first)| first + span <= now);
+        now >= self.next && (often || long)
+    }
+
+    /// What the message tells of the time since it was asked first, in hundredths of a second (RFC 8415, 21.9).
+    pub(super) fn elapsed(&self) -> u16 {
+        let elapsed = self.first.zip(self.last[0]).map(|(first, last)| last.saturating_duration_since(first));
+        u16::try_from(elapsed.unwrap_or_default().as_millis() / 10).unwrap_or(u16::MAX)
+    }
+
+    /// When what an answer answers was asked at the earliest. All repetitions have one number (RFC 8415, 16.1), so it may be
+    /// the last or the one before, unless that is too long ago.
+    pub(super) fn asked(&self, now: Instant) -> Instant {
+        let [last, before] = self.last;
+        before.filter(|before| now.saturating_duration_since(*before) <= LATE).or(last).unwrap_or(now)
+    }
+
+    /// The server whose answer to this a message is.
+    pub(super) fn answer(
+        exchange: Option<&Exchange>,
+        config: &Config,
+        message: &Message,
+    ) -> Result<Duid, Ignored> {
+        match message.kind {
+            Kind::Advertise | Kind::Reply => {}
+            Kind::Reconfigure => return Err(Ignored::Unauthenticated),
+            _ => return Err(Ignored::NoReply),
+        }
+        if message.options.get(code::CLIENT_ID) != Some(config.duid.bytes()) {
+            return Err(Ignored::OtherClient);
+        }
+        let exchange = exchange.filter(|exchange| exchange.times > 0);
+        if exchange.ok_or(Ignored::NotAwaited(message.kind))?.xid != message.xid {
+            return Err(Ignored::OtherExchange);
+        }
+        let server = message.options.server().ok_or(Ignored::NoServer)?;
+        if config.servers.accept(&server) { Ok(server) } else { Err(Ignored::OtherServer(server)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seconds(number: u64) -> Duration {
+        Duration::from_secs(number)
+    }
+
+    #[test]
+    fn pauses_double_give_or_take_a_tenth_up_to_the_longest() {
+        for seed in 0..200 {
+            let (mut random, mut before) = (Random(seed), Duration::ZERO);
+            for (times, most) in [11, 21, 21, 21, 21, 21].into_iter().enumerate() {
+                let pause = REQUEST.pause(before, &mut random);
+                let middle = if times == 0 { seconds(1) } else { before };
+                let least = if times == 0 { middle } else { middle * 19 / 10 };
+                let cut = seconds(27)..=seconds(33);
+                assert!((least..=middle * most / 10).contains(&pause) || times == 5 && cut.contains(&pause));
+                before = pause;
+            }
+            for _ in 0..4 {
+                before = REQUEST.pause(before, &mut random);
+            }
+            assert!((27..=33).contains(&before.as_secs()), "{before:?}");
+        }
+    }
+
+    #[test]
+    fn a_server_may_bound_pauses_within_what_the_rfc_allows() {
+        for (said, most) in [(59, 3600), (60, 60), (86_400, 86_400), (86_401, 3600)] {
+            let mut options = Options::default();
+            options.push(code::SOL_MAX_RT, u32::to_be_bytes(said));
+            assert_eq!(SOLICIT.bounded(&options, code::SOL_MAX_RT).most, seconds(most));
+        }
+    }
+
+    #[test]
+    fn time_counts_in_hundredths_and_no_further_than_the_option_can_tell() {
+        let (now, mut random) = (Instant::now(), Random(1));
+        let mut exchange = Exchange::new(&mut random, now);
+        for (at, told) in [(0, 0), (1, 100), (655, 65_500), (656, 65_535), (100_000, 65_535)] {
+            exchange.sent(now + seconds(at), &RENEW, &mut random);
+            assert_eq!(exchange.elapsed(), told);
+        }
+        assert!(exchange.xid <= Message::LAST_XID);
+    }
+
+    #[test]
+    fn an_answer_may_be_one_to_the_last_question_but_one() {
+        let (now, mut random) = (Instant::now(), Random(1));
+        let mut exchange = Exchange::new(&mut random, now);
+        exchange.sent(now, &SOLICIT, &mut random);
+        assert_eq!(exchange.asked(now + seconds(5)), now);
+        exchange.sent(now + seconds(5), &SOLICIT, &mut random);
+        assert_eq!(exchange.asked(now + seconds(6)), now);
+        assert_eq!(exchange.asked(now + seconds(11)), now + seconds(5), "that would have been too late");
+        exchange.sent(now + seconds(6), &SOLICIT, &mut random);
+        assert_eq!(exchange.asked(now + seconds(7)), now + seconds(5));
+    }
+}

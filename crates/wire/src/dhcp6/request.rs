@@ -1,0 +1,91 @@
+//! What a client says, with the options that RFC 8415, 18.2 and appendix B, give each message.
+
+use std::net::Ipv6Addr;
+
+use super::config::codes;
+use super::exchange::Exchange;
+use super::frame::to_servers;
+use super::lease::Association;
+use super::{Config, Kind, Lease, Message, Options, code};
+use crate::Mac;
+
+/// A message to be sent: always to all servers, of which the one that it names, if it names one, takes it for itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outgoing {
+    /// The payload of its datagram.
+    pub payload: Vec<u8>,
+}
+
+impl Outgoing {
+    /// The whole frame, from an address of the client's link-local ones, at which it is answered (RFC 8415, 13).
+    pub fn frame(&self, from: Mac, source: Ipv6Addr) -> Vec<u8> {
+        to_servers(from, source, &self.payload)
+    }
+}
+
+/// What every message of an exchange has, and its address, where it is about one.
+fn message(config: &Config, kind: Kind, exchange: &Exchange) -> Message {
+    let mut options = Options::default();
+    options.push(code::CLIENT_ID, config.duid.bytes());
+    options.push(code::ELAPSED_TIME, exchange.elapsed().to_be_bytes());
+    Message { kind, xid: exchange.xid, options }
+}
+
+fn about(config: &Config, kind: Kind, exchange: &Exchange, ip: Option<Ipv6Addr>) -> Message {
+    let mut message = message(config, kind, exchange);
+    message.options.push(code::IA_NA, Association::ask(config.iaid, ip));
+    message
+}
+
+/// To the lease's server alone.
+fn to_its_server(config: &Config, kind: Kind, exchange: &Exchange, lease: &Lease) -> Message {
+    let mut message = about(config, kind, exchange, Some(lease.address));
+    message.options.push(code::SERVER_ID, lease.server.bytes());
+    message
+}
+
+fn outgoing(message: &Message) -> Outgoing {
+    Outgoing { payload: message.encode() }
+}
+
+/// Who has an address? If it can be, this one.
+pub(super) fn solicit(config: &Config, exchange: &Exchange, wish: Option<Ipv6Addr>) -> Outgoing {
+    let mut message = about(config, Kind::Solicit, exchange, wish);
+    if config.rapid_commit {
+        message.options.push(code::RAPID_COMMIT, []);
+    }
+    config.describe(&mut message.options);
+    outgoing(&message)
+}
+
+/// This offer is taken; or, of its server: may it go on?
+pub(super) fn extend(config: &Config, kind: Kind, exchange: &Exchange, lease: &Lease) -> Outgoing {
+    let mut message = to_its_server(config, kind, exchange, lease);
+    config.describe(&mut message.options);
+    outgoing(&message)
+}
+
+/// Of any server: may it go on?
+pub(super) fn rebind(config: &Config, exchange: &Exchange, lease: &Lease) -> Outgoing {
+    let mut message = about(config, Kind::Rebind, exchange, Some(lease.address));
+    config.describe(&mut message.options);
+    outgoing(&message)
+}
+
+/// Does this address belong to the link?
+pub(super) fn confirm(config: &Config, exchange: &Exchange, lease: &Lease) -> Outgoing {
+    outgoing(&about(config, Kind::Confirm, exchange, Some(lease.address)))
+}
+
+/// It is somebody else's already, or it is not needed any longer.
+pub(super) fn part(config: &Config, kind: Kind, exchange: &Exchange, lease: &Lease) -> Outgoing {
+    outgoing(&to_its_server(config, kind, exchange, lease))
+}
+
+/// What else is there to know?
+pub(super) fn inform(config: &Config, exchange: &Exchange) -> Outgoing {
+    const WANTED: [u16; 4] = [code::DNS, code::DOMAIN_SEARCH, code::REFRESH_TIME, code::INF_MAX_RT];
+    let mut message = message(config, Kind::InformationRequest, exchange);
+    message.options.push(code::OPTION_REQUEST, codes(&WANTED));
+    outgoing(&message)
+}
