@@ -15,7 +15,7 @@ use ashore_wire::dhcp4::{
     Action, Checksum, Client, ClientId, Config, Datagram, Kind, Lease, Message, Op, code,
 };
 use ashore_wire::ndp::RouterAdvertisement;
-use ashore_wire::{Mac, heard, slaac};
+use ashore_wire::{Mac, dhcp6, heard, slaac};
 
 const OURS: Mac = Mac([2, 0, 0, 0, 0, 1]);
 
@@ -126,6 +126,51 @@ pub fn dhcp4(bytes: &[u8]) {
                 assert_eq!(serde_json::from_str::<Lease>(&written).expect("and read again"), held.lease);
             }
             Action::Lost(_) => {}
+        }
+    }
+}
+
+/// A frame for a DHCPv6 client, or the payload of one.
+pub fn dhcp6(bytes: &[u8]) {
+    use dhcp6::{Action, Client, Config, Datagram, Duid, Inquiry, Kind, Lease, Message, Told, code};
+
+    let payload = Datagram::to_client(bytes, Checksum::Partial).map_or(bytes, |datagram| datagram.payload);
+    let Some(message) = Message::decode(payload) else { return };
+    assert_eq!(Message::decode(&message.encode()).as_ref(), Some(&message));
+
+    // It is the answer to whatever a client asks, in its whole life, and to who asks for no address.
+    let mut now = Instant::now();
+    let duid = Duid::try_from(vec![0, 4, 7]).expect("three bytes are enough");
+    let config = Config::new(duid.clone(), 1);
+    let (mut client, mut inquiry) = (Client::new(config.clone(), now, 7), Inquiry::new(config, now, 7));
+    let mut answer = message;
+    answer.options.set(code::CLIENT_ID, duid.bytes());
+    for step in 0..40u8 {
+        match client.poll(now) {
+            Action::Send(outgoing) => {
+                let asked = Message::decode(&outgoing.payload).expect("a client's message reads");
+                answer.xid = asked.xid;
+                // A server says one thing, and a fuzzer finds one message: it is an offer first, and then whatever else.
+                let rapid = answer.options.get(code::RAPID_COMMIT).is_some();
+                let offer = asked.kind == Kind::Solicit && !rapid;
+                answer.kind = if offer { Kind::Advertise } else { Kind::Reply };
+                if step % 8 != 7 {
+                    let _ = client.receive(now, &answer);
+                }
+            }
+            Action::Wait(until) => now = until.unwrap_or(now + Duration::from_secs(1)),
+            Action::Probe(ip) => client.clear(ip),
+            Action::Bound(held, _) | Action::Unconfirmed(held) => {
+                assert!(held.is_good(now));
+                let written = serde_json::to_string(&held.lease).expect("a lease can be recorded");
+                assert_eq!(serde_json::from_str::<Lease>(&written).expect("and read again"), held.lease);
+            }
+            Action::Lost(_) => {}
+        }
+        if let Told::Send(outgoing) = inquiry.poll(now) {
+            let asked = Message::decode(&outgoing.payload).expect("a client's message reads");
+            (answer.xid, answer.kind) = (asked.xid, Kind::Reply);
+            let _ = inquiry.receive(now, &answer);
         }
     }
 }

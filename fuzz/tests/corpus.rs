@@ -43,6 +43,11 @@ fn answers_of_dhcp_servers() {
 }
 
 #[test]
+fn answers_of_dhcpv6_servers() {
+    replay("dhcp6", ashore_fuzz::dhcp6);
+}
+
+#[test]
 fn lines_from_the_control_socket() {
     replay("control", ashore_fuzz::control);
 }

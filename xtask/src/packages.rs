@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use crate::execute;
 
 /// Tools that run on this machine as it is, by their names in Debian.
-const TOOLS: [&str; 13] = [
+const TOOLS: [&str; 14] = [
     "containernetworking-plugins",
     "iproute2",
     "nftables",
@@ -20,6 +20,7 @@ const TOOLS: [&str; 13] = [
     "dnsmasq-base",
     "ifupdown",
     "kea-dhcp4-server",
+    "kea-dhcp6-server",
     "dbus-daemon",
     // A router's IPv6.
     "radvd",
