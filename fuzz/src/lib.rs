@@ -141,7 +141,7 @@ pub fn dhcp6(bytes: &[u8]) {
     // It is the answer to whatever a client asks, in its whole life, and to who asks for no address.
     let mut now = Instant::now();
     let duid = Duid::try_from(vec![0, 4, 7]).expect("three bytes are enough");
-    let config = Config::new(duid.clone(), 1);
+    let config = Config::new(duid.clone(), 7);
     let (mut client, mut inquiry) = (Client::new(config.clone(), now, 7), Inquiry::new(config, now, 7));
     let mut answer = message;
     answer.options.set(code::CLIENT_ID, duid.bytes());

@@ -104,22 +104,60 @@ impl Server {
         Server { child: command.stderr(said).spawn().unwrap(), leases, log }
     }
 
-    /// Kea. Without `lfc-interval` it ends where its cleaner, `/usr/sbin/kea-lfc`, is not installed (2.2).
+    /// Kea.
     pub fn kea(engines: &Engines, on: &Machine, directory: &Path, pool: &str) -> Server {
-        let at = |file: &str| directory.join(format!("kea-{}.{file}", on.name()));
+        let subnet = serde_json::json!({ "id": 1, "subnet": "192.168.88.0/24", "pools": [{ "pool": pool }] });
+        Server::kea_of(4, engines, on, directory, &serde_json::json!({ "subnet4": [subnet] }))
+    }
+
+    /// Kea's DHCPv6 server, with leases of two minutes.
+    pub fn kea6(engines: &Engines, on: &Machine, directory: &Path, pool: &str) -> Server {
+        let subnet = serde_json::json!({
+            "id": 1, "subnet": "fd88::/64", "interface": "eth0", "pools": [{ "pool": pool }],
+        });
+        let more = serde_json::json!({
+            "subnet6": [subnet], "preferred-lifetime": 60, "valid-lifetime": 120,
+            "renew-timer": 30, "rebind-timer": 48,
+            // Where it keeps its DUID.
+            "data-directory": directory,
+        });
+        Server::kea_of(6, engines, on, directory, &more)
+    }
+
+    /// Without `lfc-interval` it ends where its cleaner, `/usr/sbin/kea-lfc`, is not installed (2.2).
+    fn kea_of(
+        version: u8,
+        engines: &Engines,
+        on: &Machine,
+        directory: &Path,
+        more: &serde_json::Value,
+    ) -> Server {
+        let at = |file: &str| directory.join(format!("kea{version}-{}.{file}", on.name()));
         let (leases, log, conf) = (at("leases"), at("log"), at("conf"));
-        let config = serde_json::json!({ "Dhcp4": {
-            "interfaces-config": { "interfaces": ["eth0"] },
+        let logger = format!("kea-dhcp{version}");
+        let mut config = serde_json::json!({
+            // A link-local address cannot be listened at while the kernel is still looking whether it is another's.
+            "interfaces-config": {
+                "interfaces": ["eth0"], "service-sockets-max-retries": 100, "service-sockets-retry-wait-time": 100,
+            },
             "lease-database": { "type": "memfile", "name": leases, "lfc-interval": 0 },
-            "subnet4": [{ "id": 1, "subnet": "192.168.88.0/24", "pools": [{ "pool": pool }] }],
-            "loggers": [{ "name": "kea-dhcp4", "severity": "DEBUG", "output_options": [{ "output": log }] }],
-        }});
+            "loggers": [{ "name": logger, "severity": "DEBUG", "output_options": [{ "output": log }] }],
+        });
+        config.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let config = serde_json::json!({ format!("Dhcp{version}"): config });
         std::fs::write(&conf, config.to_string()).unwrap();
-        let mut command = on.command(engines.path("usr/sbin/kea-dhcp4")).unwrap();
+        let mut command = on.command(engines.path(&format!("usr/sbin/{logger}"))).unwrap();
         let command = engines.equip(&mut command).arg("-c").arg(conf).stdout(Stdio::null());
         command.env("KEA_LOCKFILE_DIR", "none").env("KEA_PIDFILE_DIR", directory);
         command.env("KEA_LOG_FILE_DIR", directory).env("KEA_DHCP_DATA_DIR", directory);
         Server { child: command.stdin(Stdio::null()).spawn().unwrap(), leases, log }
+    }
+
+    /// Ends it, and what it has written down is gone.
+    pub fn forget(self) {
+        let leases = self.leases.clone();
+        drop(self);
+        std::fs::remove_file(leases).unwrap();
     }
 
     /// A lease is renewed within the time that it lasts.
