@@ -183,6 +183,7 @@ impl State {
                     addresses: there.addresses.clone(),
                     source: Source::Engine,
                     lease: None,
+                    lease6: None,
                     learned: None,
                     lost: Vec::new(),
                     default_route: false,

@@ -13,7 +13,7 @@ use crate::endpoint::{Endpoint, Home, Source, Stage};
 use crate::identity::{Identity, Scope};
 use crate::inventory::keeps_its_own;
 use crate::ipv6::Learned;
-use crate::lease::{Addressing, LeaseRecord, Leased, Release};
+use crate::lease::{Addressing, LeaseRecord, LeaseRecord6, Leased, Release};
 use crate::link::{LinkKind, MacvlanMode, Netns, Tag};
 use crate::name::{EndpointName, IfName, NetworkName};
 use crate::network::{Network, NetworkError, Subnet};
@@ -198,6 +198,7 @@ impl State {
             mac: self.choose_mac(network, &wish, known.host)?,
             source,
             lease: record,
+            lease6: None,
             learned: None,
             lost: Vec::new(),
             default_route: spec.default_route,
@@ -414,6 +415,7 @@ impl State {
             addresses: addresses.into_iter().collect(),
             made: State::made(endpoint, before.map_or(&[][..], |before| &before.made)),
             lease: self.lease_to_remember(endpoint, before),
+            lease6: self.lease6_to_remember(endpoint, before),
             last_used: now,
         };
         changes.push(Change::PutIdentity(scope, endpoint.name.clone(), identity));
@@ -430,6 +432,18 @@ impl State {
             _ => None,
         };
         // What is given back when the container stops is its endpoint's alone.
+        record.filter(|record| !endpoint.is_unnamed() && record.release != Release::OnStop)
+    }
+
+    /// The same of a DHCPv6 server's.
+    fn lease6_to_remember(
+        &self,
+        endpoint: &Endpoint,
+        before: Option<&Identity>,
+    ) -> Option<Box<LeaseRecord6>> {
+        let asks = self.network_of(endpoint).is_some_and(Network::may_ask_dhcp6);
+        let before = before.and_then(|before| before.lease6.clone());
+        let record = endpoint.lease6.clone().or(before).filter(|_| asks);
         record.filter(|record| !endpoint.is_unnamed() && record.release != Release::OnStop)
     }
 }

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::ipv6::Learned;
-use crate::lease::LeaseRecord;
+use crate::lease::{LeaseRecord, LeaseRecord6};
 use crate::link::{Netns, Place, Tag};
 use crate::name::{EndpointName, IfName, NetworkName};
 use crate::observed::Observed;
@@ -30,6 +30,9 @@ pub struct Endpoint {
     /// The lease of its IPv4 address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<Box<LeaseRecord>>,
+    /// What it has of a DHCPv6 server's. Its address is among those learned, as it is known for how long that is good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease6: Option<Box<LeaseRecord6>>,
     /// What it has of what the LAN's routers advertise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub learned: Option<Box<Learned>>,

@@ -9,7 +9,7 @@ use ipnet::Ipv6Net;
 use serde::{Deserialize, Serialize};
 use siphasher::sip128::{Hasher128, SipHasher24};
 
-use crate::lease::LeaseRecord;
+use crate::lease::{LeaseRecord, LeaseRecord6};
 use crate::name::{EndpointName, IfName};
 
 /// Sixteen random bytes, drawn when the state is made and kept with it, so that containers of one name on two hosts of
@@ -31,6 +31,9 @@ pub struct Identity {
     /// The lease of its IPv4 address, which it asks for first when it comes back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<Box<LeaseRecord>>,
+    /// The same of a DHCPv6 server's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease6: Option<Box<LeaseRecord6>>,
     /// When it last had them, in seconds since 1970.
     pub last_used: u64,
 }

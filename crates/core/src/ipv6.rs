@@ -7,13 +7,14 @@ use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use ashore_wire::ndp::Preference;
-use ashore_wire::slaac::{Lasting, Offer, Prefix, Route, Router, is_reserved};
+use ashore_wire::slaac::{Lasting, Offer, OnLink, Prefix, Route, Router, is_reserved};
 use ipnet::{IpNet, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
 use crate::allocate::Known;
 use crate::endpoint::Endpoint;
 use crate::identity::{Scope, Seed};
+use crate::lease::LeaseRecord6;
 use crate::link::{IpvlanMode, LinkKind};
 use crate::name::EndpointName;
 use crate::network::Network;
@@ -88,9 +89,11 @@ pub enum Ipv6Error {
     /// There is a subnet to choose from.
     #[error("with --ipv6 {0} no address is chosen from {1}")]
     Subnet(Ipv6Mode, IpNet),
-    /// There is no client yet.
-    #[error("Ashore asks no DHCPv6 server yet")]
-    NoDhcp,
+    /// The link kind has one link-local address for all.
+    #[error(
+        "a DHCPv6 server answers endpoints at addresses of their own on the link, and those of {0} share one MAC"
+    )]
+    OneMac(LinkKind),
 }
 
 impl Ipv6Error {
@@ -99,8 +102,8 @@ impl Ipv6Error {
         match self {
             Ipv6Error::Unheard(_) => "use --kind macvlan or ipvlan:l2, or a --subnet to choose from",
             Ipv6Error::Subnet(..) => "leave one of the two away",
-            Ipv6Error::NoDhcp => {
-                "use --ipv6 slaac if the router advertises a prefix, or a --subnet to choose from"
+            Ipv6Error::OneMac(_) => {
+                "use --kind macvlan, or --ipv6 slaac if the router advertises a prefix, or a --subnet to choose from"
             }
         }
     }
@@ -109,7 +112,22 @@ impl Ipv6Error {
 impl Network {
     /// Whether endpoints have addresses and routes by what the LAN's routers advertise.
     pub fn follows_routers(&self) -> bool {
+        matches!(self.ipv6, Ipv6Mode::Auto | Ipv6Mode::Slaac | Ipv6Mode::Dhcp)
+    }
+
+    /// Whether endpoints make addresses of advertised prefixes.
+    fn makes_addresses(&self) -> bool {
         matches!(self.ipv6, Ipv6Mode::Auto | Ipv6Mode::Slaac)
+    }
+
+    /// Whether endpoints may have addresses of a DHCPv6 server's.
+    pub fn may_ask_dhcp6(&self) -> bool {
+        matches!(self.ipv6, Ipv6Mode::Auto | Ipv6Mode::Dhcp) && !self.kind.shares_parents_mac()
+    }
+
+    /// Whether they ask one, by what the routers say.
+    pub fn asks_dhcp6(&self, offer: &Offer) -> bool {
+        self.may_ask_dhcp6() && (self.ipv6 == Ipv6Mode::Dhcp || offer.managed)
     }
 
     /// Whether its endpoints have IPv6 addresses by Ashore.
@@ -119,11 +137,11 @@ impl Network {
 
     /// Checks that IPv6 addresses can come from where they are to.
     pub(crate) fn check_ipv6(&self) -> Result<(), Ipv6Error> {
-        if self.ipv6 == Ipv6Mode::Dhcp {
-            return Err(Ipv6Error::NoDhcp);
-        }
         if self.follows_routers() && matches!(self.kind, LinkKind::Ipvlan(IpvlanMode::L3 | IpvlanMode::L3s)) {
             return Err(Ipv6Error::Unheard(self.kind));
+        }
+        if self.ipv6 == Ipv6Mode::Dhcp && self.kind.shares_parents_mac() {
+            return Err(Ipv6Error::OneMac(self.kind));
         }
         let mut v6 = self.subnets.iter().map(|subnet| subnet.net).filter(|net| net.addr().is_ipv6());
         match v6.next() {
@@ -136,7 +154,7 @@ impl Network {
 /// What an endpoint has of what the LAN's routers advertise.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Learned {
-    /// The addresses that were made of prefixes, one of each.
+    /// The addresses that were made of prefixes, one of each, and that of a DHCPv6 server's.
     pub addresses: Vec<LearnedAddress>,
     /// The router of the default route.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -146,7 +164,7 @@ pub struct Learned {
     pub routes: Vec<(Ipv6Net, Ipv6Addr)>,
 }
 
-/// An address that was made of a prefix.
+/// An address that was made of a prefix, or that a DHCPv6 server gave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LearnedAddress {
     /// The address.
@@ -155,6 +173,9 @@ pub struct LearnedAddress {
     pub prefix: Ipv6Net,
     /// Whether the prefix is on the link.
     pub on_link: bool,
+    /// Whether a DHCPv6 server gave it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub leased: bool,
     /// Whether nothing new is begun from it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub deprecated: bool,
@@ -194,6 +215,17 @@ impl Moment {
 }
 
 impl LearnedAddress {
+    /// The address of a lease. A server says nothing of prefixes: what is on the link, routers do.
+    fn leased(record: &LeaseRecord6, offer: &Offer, at: Moment) -> Option<Self> {
+        let over = |end: Option<u64>| end.is_some_and(|end| end <= at.today);
+        let (ip, preferred, valid) = (record.lease.address, record.preferred_until(), record.ends());
+        let on_link = offer.on_link(ip);
+        let prefix = on_link.unwrap_or(Ipv6Net::from(ip));
+        let (deprecated, on_link) = (over(preferred), on_link.is_some());
+        let address = LearnedAddress { ip, prefix, on_link, leased: true, deprecated, preferred, valid };
+        (!over(valid)).then_some(address)
+    }
+
     /// The address as it is on the link: by its prefix its neighbours are, if they are on the link.
     pub fn net(&self) -> IpNet {
         let length = if self.on_link { self.prefix.prefix_len() } else { 128 };
@@ -214,12 +246,14 @@ impl Learned {
             preferred: at.read(there.preferred),
             valid: at.read(there.valid),
         };
+        let on_link = |there: &LearnedAddress| OnLink { net: there.prefix, until: at.read(there.valid) };
         let as_long = self.router.as_ref().map_or(Lasting(Some(at.now)), until);
         let route =
             |(to, via): &(Ipv6Net, Ipv6Addr)| Route { to: *to, via: *via, preference, until: as_long };
         Offer {
             routers: self.router.iter().map(router).collect(),
-            prefixes: self.addresses.iter().map(prefix).collect(),
+            prefixes: self.addresses.iter().filter(|there| !there.leased).map(prefix).collect(),
+            on_link: self.addresses.iter().filter(|there| there.on_link).map(on_link).collect(),
             routes: self.routes.iter().map(route).collect(),
             ..Offer::default()
         }
@@ -315,6 +349,7 @@ impl State {
         network: &Network,
         name: &EndpointName,
         offer: &Offer,
+        lease: Option<&LeaseRecord6>,
         known: &Known<'_>,
         at: Moment,
     ) -> Option<Box<Learned>> {
@@ -337,7 +372,8 @@ impl State {
                 self.holder(ip).is_some_and(|holder| (&holder.network, &holder.name) != (&key.0, &key.1));
             !others && !known.host.has_address(ip) && !known.on_lan.contains_key(&ip)
         };
-        let addresses = offer.prefixes.iter().filter_map(|prefix| {
+        let of_prefixes = offer.prefixes.iter().filter(|_| network.makes_addresses());
+        let addresses = of_prefixes.filter_map(|prefix| {
             let made: Vec<Ipv6Addr> = self.seed.addresses(&scope, name, prefix.net).collect();
             let preferred = prefix.preferred.holds(at.now);
             let kept = made.iter().find(|ip| has.contains(ip));
@@ -347,12 +383,14 @@ impl State {
                 ip: *kept.or_else(new)?,
                 prefix: prefix.net,
                 on_link: prefix.on_link,
+                leased: false,
                 deprecated: !preferred,
                 preferred: at.written(prefix.preferred),
                 valid: at.written(prefix.valid),
             })
         });
-        let addresses: Vec<LearnedAddress> = addresses.collect();
+        let addresses: Vec<LearnedAddress> =
+            addresses.chain(lease.and_then(|record| LearnedAddress::leased(record, offer, at))).collect();
         if addresses.is_empty() {
             return None;
         }
@@ -377,7 +415,10 @@ impl State {
     ) -> Vec<IpAddr> {
         let scope = State::scope(network);
         let remembered = self.identities.get(&(scope.clone(), name.clone()));
-        let prefixes = offer.prefixes.iter().filter(|prefix| prefix.preferred.holds(at.now));
+        let prefixes = offer
+            .prefixes
+            .iter()
+            .filter(|prefix| network.makes_addresses() && prefix.preferred.holds(at.now));
         let likely = prefixes.filter_map(|prefix| {
             let made: Vec<Ipv6Addr> = self.seed.addresses(&scope, name, prefix.net).collect();
             let had = |ip: &&Ipv6Addr| remembered.is_some_and(|identity| identity.made.contains(ip));
@@ -389,7 +430,8 @@ impl State {
     /// The addresses that an endpoint's name made of prefixes, its latest first.
     pub(crate) fn made(endpoint: &Endpoint, before: &[Ipv6Addr]) -> Vec<Ipv6Addr> {
         let learned = endpoint.learned.iter().flat_map(|learned| &learned.addresses);
-        let mut made: Vec<Ipv6Addr> = learned.map(|there| there.ip).collect();
+        let made = learned.filter(|there| !there.leased).map(|there| there.ip);
+        let mut made: Vec<Ipv6Addr> = made.collect();
         let prefix = |ip: &Ipv6Addr| u128::from(*ip) >> 64;
         let others = before.iter().filter(|ip| !made.iter().any(|new| prefix(new) == prefix(ip)));
         let others: Vec<Ipv6Addr> = others.copied().collect();

@@ -7,7 +7,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use ashore_wire::Mac;
-use ashore_wire::dhcp4::{ClientId, DomainName, Lease, Servers};
+use ashore_wire::dhcp4::{self, ClientId, DomainName, Servers};
+use ashore_wire::dhcp6;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
@@ -258,16 +259,20 @@ impl State {
     /// As whom a name's lease is asked for: nobody else's may be asked for so, and a container that was renamed keeps what it had.
     pub fn client_id(&self, network: &Network, name: &EndpointName) -> ClientId {
         let scope = State::scope(network);
-        let of_identity =
-            self.identities.get(&(scope.clone(), name.clone())).and_then(|own| own.lease.as_ref());
-        if let Some(record) = of_identity {
-            return record.id.clone();
+        // Both kinds of servers know it as one machine (RFC 4361, 6.1).
+        let ids = |lease: &'_ Option<Box<LeaseRecord>>, lease6: &'_ Option<Box<LeaseRecord6>>| {
+            let lease = lease.as_ref().map(|record| record.id.clone());
+            lease.into_iter().chain(lease6.as_ref().map(|record| record.id.clone()))
+        };
+        let own = self.identities.get(&(scope.clone(), name.clone()));
+        if let Some(id) = own.and_then(|own| ids(&own.lease, &own.lease6).next()) {
+            return id;
         }
-        let endpoints = self.endpoints.values().filter_map(|endpoint| endpoint.lease.as_ref());
-        let identities = self.identities.values().filter_map(|identity| identity.lease.as_ref());
-        let taken: Vec<&ClientId> = endpoints.chain(identities).map(|record| &record.id).collect();
+        let endpoints = self.endpoints.values().flat_map(|endpoint| ids(&endpoint.lease, &endpoint.lease6));
+        let identities = self.identities.values().flat_map(|identity| ids(&identity.lease, &identity.lease6));
+        let taken: Vec<ClientId> = endpoints.chain(identities).collect();
         let mut derived = (0..=u8::MAX).map(|attempt| self.seed.client_id(&scope, name, attempt));
-        derived.find(|id| !taken.contains(&id)).unwrap_or_else(|| self.seed.client_id(&scope, name, 0))
+        derived.find(|id| !taken.contains(id)).unwrap_or_else(|| self.seed.client_id(&scope, name, 0))
     }
 
     /// Names that are remembered with a lease and whose containers are gone, with the seconds after which theirs is to be given
@@ -282,7 +287,9 @@ impl State {
             .filter_map(|endpoint| Some((State::scope(self.network_of(endpoint)?), &endpoint.name)))
             .collect();
         self.identities.iter().filter_map(move |(key, identity)| {
-            let Release::OnRemove(after) = identity.lease.as_ref()?.release else { return None };
+            let release = identity.lease.as_ref().map(|record| record.release);
+            let release = release.or(identity.lease6.as_ref().map(|record| record.release));
+            let Release::OnRemove(after) = release? else { return None };
             let (scope, name) = key;
             let mut of_engines =
                 self.networks.values().filter(|network| network.engine.is_some()).map(State::scope);
@@ -294,16 +301,20 @@ impl State {
         })
     }
 
-    /// A lease is given back: its name remembers the address, and would like it again.
+    /// Leases are given back: their name remembers the addresses, and would like them again.
     pub fn without_lease(&self, (scope, name): &(Scope, EndpointName)) -> Option<Change> {
         let identity = self.identities.get(&(scope.clone(), name.clone()))?;
-        Some(Change::PutIdentity(scope.clone(), name.clone(), Identity { lease: None, ..identity.clone() }))
+        Some(Change::PutIdentity(
+            scope.clone(),
+            name.clone(),
+            Identity { lease: None, lease6: None, ..identity.clone() },
+        ))
     }
 }
 
 /// A lease, and since when it runs by the time of day.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LeaseRecord {
+pub struct LeaseRecord<Lease = dhcp4::Lease> {
     /// What the server said.
     #[serde(flatten)]
     pub lease: Lease,
@@ -318,12 +329,33 @@ pub struct LeaseRecord {
     pub release: Release,
 }
 
-impl LeaseRecord {
+/// The same of a DHCPv6 server's.
+pub type LeaseRecord6 = LeaseRecord<dhcp6::Lease>;
+
+impl<Lease> LeaseRecord<Lease> {
     /// How long it has run. If the clock was set back it is not known, which counts as longer than any lease lasts.
     pub fn age(&self, now: u64) -> Duration {
         now.checked_sub(self.since).map_or(Duration::MAX, Duration::from_secs)
     }
 
+    fn after(&self, seconds: u32) -> u64 {
+        self.since.saturating_add(seconds.into())
+    }
+}
+
+impl LeaseRecord6 {
+    /// Until when something new is begun from its address, in seconds since 1970; for ever without.
+    pub fn preferred_until(&self) -> Option<u64> {
+        self.lease.term.map(|term| self.after(term.preferred))
+    }
+
+    /// When it ends, in seconds since 1970; none if never.
+    pub fn ends(&self) -> Option<u64> {
+        self.lease.term.and_then(|term| term.end).map(|end| self.after(end))
+    }
+}
+
+impl LeaseRecord {
     /// For how long it lasts yet, in seconds; none if for ever.
     pub fn left(&self, now: u64) -> Option<u64> {
         self.ends().map(|end| end.saturating_sub(now))
@@ -345,6 +377,6 @@ impl LeaseRecord {
 
     /// When it ends, in seconds since 1970; none if never.
     pub fn ends(&self) -> Option<u64> {
-        self.lease.term.map(|term| self.since.saturating_add(term.end.into()))
+        self.lease.term.map(|term| self.after(term.end))
     }
 }

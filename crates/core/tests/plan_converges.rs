@@ -258,7 +258,7 @@ impl World {
         let of_name = self.state.networks.get(&spec.network);
         let at = Moment { now: self.start, today: self.now };
         let learned =
-            of_name.and_then(|network| self.state.learn(network, &spec.name, &self.offer, &known, at));
+            of_name.and_then(|network| self.state.learn(network, &spec.name, &self.offer, None, &known, at));
         let from_lan = FromLan { leased: Leased::NotYet, learned };
         let Ok(endpoint) = self.state.draft(&spec, &netns, inside, &known, from_lan, self.now) else {
             return false;
@@ -296,7 +296,7 @@ impl World {
         let at = Moment { now: self.start, today: self.now };
         let mut changes = Vec::new();
         for there in self.state.endpoints_on(&network.name).filter(|there| there.stage == Stage::Attached) {
-            let learned = self.state.learn(&network, &there.name, &self.offer, &known, at);
+            let learned = self.state.learn(&network, &there.name, &self.offer, None, &known, at);
             changes.extend(self.state.attached(&there.clone().with_learned(learned), self.now));
         }
         self.commit(changes);

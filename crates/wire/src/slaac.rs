@@ -14,4 +14,4 @@ mod interface_id;
 mod link;
 
 pub use interface_id::is_reserved;
-pub use link::{Action, Lasting, Link, Offer, Prefix, Route, Router};
+pub use link::{Action, Lasting, Link, Offer, OnLink, Prefix, Route, Router};

@@ -21,6 +21,7 @@ fn endpoint(name: &str) -> Endpoint {
         addresses: vec!["192.168.88.32/24".parse().unwrap()],
         source: Source::Range,
         lease: None,
+        lease6: None,
         learned: None,
         lost: Vec::new(),
         default_route: true,
@@ -59,12 +60,17 @@ impl Lan {
     }
 
     fn learn(&self, name: &str, offer: &Offer) -> Option<Box<Learned>> {
+        self.learn_with(name, offer, None)
+    }
+
+    fn learn_with(&self, name: &str, offer: &Offer, lease: Option<&LeaseRecord6>) -> Option<Box<Learned>> {
         let (host, held) = (View::default(), BTreeSet::new());
         let known = Known { host: &host, on_lan: &self.squatters, held: &held };
         self.state.learn(
             &self.state.networks[&"lan".parse().unwrap()],
             &name.parse().unwrap(),
             offer,
+            lease,
             &known,
             self.at,
         )
@@ -181,9 +187,78 @@ fn modes_read_back_and_what_cannot_be_is_refused() {
         network.check_ipv6()
     };
     assert_eq!(check(|_| {}), Ok(()));
-    assert_eq!(check(|network| network.ipv6 = Ipv6Mode::Dhcp), Err(Ipv6Error::NoDhcp));
+    assert_eq!(check(|network| network.ipv6 = Ipv6Mode::Dhcp), Ok(()));
+    let one_mac = |network: &mut Network| {
+        (network.ipv6, network.kind) = (Ipv6Mode::Dhcp, LinkKind::Ipvlan(IpvlanMode::L2));
+    };
+    assert_eq!(check(one_mac), Err(Ipv6Error::OneMac(LinkKind::Ipvlan(IpvlanMode::L2))));
     let l3 = LinkKind::Ipvlan(IpvlanMode::L3);
     assert_eq!(check(|network| network.kind = LinkKind::Ipvlan(IpvlanMode::L3)), Err(Ipv6Error::Unheard(l3)));
     let subnet = |network: &mut Network| network.subnets[0].net = "fd88::/64".parse().unwrap();
     assert!(matches!(check(subnet), Err(Ipv6Error::Subnet(Ipv6Mode::Auto, _))));
+}
+
+fn lease(ip: &str, since: u64) -> LeaseRecord6 {
+    let lease = serde_json::json!({
+        "address": ip,
+        "server": "00:03:00:01:02:00:00:00:00:01",
+        "term": { "renew": 30, "rebind": 48, "preferred": 60, "end": 120 },
+        "dns": { "servers": [], "search": [] },
+        "since": since,
+        "id": "ff:00:00:00:01:00:04:01:02:03:04",
+        "mac": "02:00:00:00:00:01",
+    });
+    serde_json::from_value(lease).unwrap()
+}
+
+#[test]
+fn a_lease_is_an_address_beside_those_of_prefixes_and_by_the_prefix_that_a_router_says_is_on_the_link() {
+    let lan = Lan::new();
+    let mut offer = lan.offer(&[("fd88::/64", 600)]);
+    let net = "fd99::/64".parse().unwrap();
+    offer.on_link.push(OnLink { net, until: Lasting(None) });
+    let record = lease("fd99::7", 990);
+    let learned = lan.learn_with("web", &offer, Some(&record)).unwrap();
+    assert_eq!(learned.addresses.len(), 2);
+    let leased = learned.addresses[1];
+    assert_eq!(
+        (leased.net().to_string().as_str(), leased.leased, leased.deprecated),
+        ("fd99::7/64", true, false)
+    );
+    assert_eq!((leased.preferred, leased.valid), (Some(1050), Some(1110)));
+    assert_eq!(learned.recalled(lan.at).prefixes.len(), 1, "of a leased one no address is made");
+    assert_eq!(learned.recalled(lan.at).on_link("fd99::7".parse().unwrap()), Some(net));
+
+    offer.on_link.clear();
+    let elsewhere = lan.learn_with("web", &offer, Some(&record)).unwrap().addresses[1];
+    assert_eq!(elsewhere.net().to_string(), "fd99::7/128");
+    let old = lan.learn_with("web", &offer, Some(&lease("fd99::7", 940))).unwrap().addresses[1];
+    assert!(old.deprecated, "it is valid for another minute");
+    assert_eq!(lan.learn_with("web", &offer, Some(&lease("fd99::7", 880))).unwrap().addresses.len(), 1);
+}
+
+#[test]
+fn where_all_is_leased_no_address_is_made_and_a_router_is_asked_which_it_is() {
+    let mut lan = Lan::new();
+    let offer = lan.offer(&[("fd88::/64", 600)]);
+    let managed = Offer { managed: true, ..offer.clone() };
+    let network = |mode| network(mode);
+    assert!(network("auto").asks_dhcp6(&managed) && !network("auto").asks_dhcp6(&offer));
+    assert!(network("dhcp").asks_dhcp6(&offer) && !network("slaac").asks_dhcp6(&managed));
+    lan.state.apply(Change::PutNetwork(network("dhcp")));
+    assert_eq!(lan.learn("web", &offer), None);
+    let learned = lan.learn_with("web", &offer, Some(&lease("fd88::7", 990))).unwrap();
+    assert_eq!((learned.addresses.len(), learned.router.is_some()), (1, true));
+    // The name keeps it when its container goes, and asks for it again under the identifier that it had.
+    let endpoint = Endpoint { lease6: Some(Box::new(lease("fd88::7", 990))), ..endpoint("web") };
+    for change in lan.state.attached(&endpoint.with_learned(Some(learned)), 1) {
+        lan.state.apply(change);
+    }
+    lan.detach("web");
+    let (scope, web) = (Scope("lan".into()), "web".parse().unwrap());
+    let identity = &lan.state.identities[&(scope, web)];
+    assert!(identity.made.is_empty());
+    assert_eq!(identity.lease6.as_deref(), Some(&lease("fd88::7", 990)));
+    let id = lan.state.client_id(&network("dhcp"), &"web".parse().unwrap());
+    assert_eq!(id.to_string(), "ff:00:00:00:01:00:04:01:02:03:04");
 }

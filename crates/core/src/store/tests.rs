@@ -51,6 +51,7 @@ fn changes() -> Vec<Change> {
         addresses: vec!["192.168.88.200/24".parse().unwrap()],
         source: Source::Range,
         lease: None,
+        lease6: None,
         learned: None,
         lost: Vec::new(),
         default_route: true,
@@ -69,6 +70,7 @@ fn changes() -> Vec<Change> {
         mac: endpoint.mac,
         addresses: vec!["192.168.88.200".parse().unwrap()],
         lease: None,
+        lease6: None,
         last_used: 17,
     };
     vec![

@@ -62,6 +62,15 @@ pub struct Prefix {
     pub valid: Lasting,
 }
 
+/// A prefix whose addresses are reached on the link itself, wherever they come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OnLink {
+    /// The prefix, of any length.
+    pub net: Ipv6Net,
+    /// Until when that is so.
+    pub until: Lasting,
+}
+
 /// A route by a router.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Route {
@@ -82,6 +91,8 @@ pub struct Offer {
     pub routers: Vec<Router>,
     /// Prefixes of which addresses are made, deprecated ones among them.
     pub prefixes: Vec<Prefix>,
+    /// Prefixes whose addresses are on the link, the longest first.
+    pub on_link: Vec<OnLink>,
     /// Routes to elsewhere, the one to take first.
     pub routes: Vec<Route>,
     /// Whether a router says that addresses are to be had by DHCPv6 (M).
@@ -106,6 +117,7 @@ pub enum Action {
 pub struct Link {
     routers: Vec<Router>,
     prefixes: Vec<Prefix>,
+    on_link: Vec<OnLink>,
     routes: Vec<Route>,
     /// The flags M and O of each router that was heard.
     flags: Vec<(Ipv6Addr, bool, bool)>,
@@ -129,6 +141,7 @@ impl Link {
         Link {
             routers: Vec::new(),
             prefixes: Vec::new(),
+            on_link: Vec::new(),
             routes: Vec::new(),
             flags: Vec::new(),
             solicit: Some(Solicit::at(now)),
@@ -143,6 +156,11 @@ impl Link {
         for prefix in known.prefixes.into_iter().filter(|prefix| prefix.valid.holds(now)) {
             if self.prefixes.iter().all(|there| there.net != prefix.net) && self.prefixes.len() < MOST {
                 self.prefixes.push(prefix);
+            }
+        }
+        for there in known.on_link.into_iter().filter(|there| there.until.holds(now)) {
+            if self.on_link.iter().all(|known| known.net != there.net) && self.on_link.len() < MOST {
+                self.on_link.push(there);
             }
         }
         for router in known.routers.into_iter().filter(|router| router.until.holds(now)) {
@@ -183,6 +201,7 @@ impl Link {
         self.flags.truncate(MOST - 1);
         self.flags.push((said.router, said.managed, said.other));
         for prefix in &said.prefixes {
+            self.take_on_link(prefix, now);
             self.take_prefix(prefix, now);
         }
         for route in &said.routes {
@@ -196,6 +215,17 @@ impl Link {
                 let (to, via, preference) = (route.to, said.router, route.preference);
                 self.routes.push(Route { to, via, preference, until });
             }
+        }
+    }
+
+    /// RFC 4861, 6.3.4: whoever says nothing of it says nothing against it.
+    fn take_on_link(&mut self, said: &PrefixInformation, now: Instant) {
+        if !said.on_link || said.net.prefix_len() == 0 || unfit(&said.net) {
+            return;
+        }
+        self.on_link.retain(|there| there.net != said.net);
+        if said.valid > 0 && self.on_link.len() < MOST {
+            self.on_link.push(OnLink { net: said.net, until: Lasting::of(said.valid, now) });
         }
     }
 
@@ -240,17 +270,21 @@ impl Link {
         let mut prefixes = self.prefixes.clone();
         prefixes.retain(|prefix| prefix.valid.holds(now));
         prefixes.sort_by_key(|prefix| prefix.net);
+        let mut on_link = self.on_link.clone();
+        on_link.retain(|there| there.until.holds(now));
+        on_link.sort_by_key(|there| (std::cmp::Reverse(there.net.prefix_len()), there.net));
         let mut ways = self.routes.clone();
         ways.retain(|route| route.until.holds(now));
         ways.sort_by_key(|route| (route.to, std::cmp::Reverse(route.preference), route.via));
         let managed = self.flags.iter().any(|(_, managed, _)| *managed);
         let other = self.flags.iter().any(|(_, _, other)| *other);
-        Offer { routers, prefixes, routes: ways, managed, other }
+        Offer { routers, prefixes, on_link, routes: ways, managed, other }
     }
 
     /// What to do at a moment.
     pub fn poll(&mut self, now: Instant) -> Action {
         self.prefixes.retain(|prefix| prefix.valid.holds(now));
+        self.on_link.retain(|there| there.until.holds(now));
         self.routes.retain(|route| route.until.holds(now));
         let had_router = !self.routers.is_empty();
         self.routers.retain(|router| router.until.holds(now));
@@ -283,12 +317,18 @@ impl Solicit {
 }
 
 impl Offer {
+    /// The prefix on the link to which an address belongs.
+    pub fn on_link(&self, ip: Ipv6Addr) -> Option<Ipv6Net> {
+        self.on_link.iter().map(|there| there.net).find(|net| net.contains(&ip))
+    }
+
     /// The moments at which something of it ends.
     fn ends(&self) -> impl Iterator<Item = Instant> {
         let routers = self.routers.iter().map(|router| router.until);
         let prefixes = self.prefixes.iter().flat_map(|prefix| [prefix.preferred, prefix.valid]);
+        let on_link = self.on_link.iter().map(|there| there.until);
         let ways = self.routes.iter().map(|route| route.until);
-        routers.chain(prefixes).chain(ways).filter_map(|lasting| lasting.0)
+        routers.chain(prefixes).chain(on_link).chain(ways).filter_map(|lasting| lasting.0)
     }
 
     /// Whether somebody who was told of another offer should know. That everything lasts on, as every advertisement says, is
@@ -298,8 +338,9 @@ impl Offer {
             let routers: Vec<_> = offer.routers.iter().map(|router| (router.ip, router.preference)).collect();
             let prefix = |prefix: &Prefix| (prefix.net, prefix.on_link, prefix.preferred.holds(at));
             let prefixes: Vec<_> = offer.prefixes.iter().map(prefix).collect();
+            let on_link: Vec<_> = offer.on_link.iter().map(|there| there.net).collect();
             let ways: Vec<_> = offer.routes.iter().map(|route| (route.to, route.via)).collect();
-            (routers, prefixes, ways, offer.managed, offer.other)
+            (routers, prefixes, on_link, ways, offer.managed, offer.other)
         };
         if shape(self, now) != shape(told, *then) {
             return true;

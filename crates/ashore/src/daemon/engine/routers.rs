@@ -38,7 +38,7 @@ impl Engine {
         name: &EndpointName,
         known: &Known<'_>,
     ) -> Option<Box<Learned>> {
-        inner.state().learn(network, name, &self.lan.offer(&network.parent), known, moment())
+        inner.state().learn(network, name, &self.lan.offer(&network.parent), None, known, moment())
     }
 
     /// The addresses that names which were on a network will most likely have there again.
@@ -141,7 +141,7 @@ impl Engine {
         };
         let endpoints = inner.state().endpoints_on(&network.name).filter(is_due);
         let changed = endpoints.filter_map(|before| {
-            let learned = inner.state().learn(network, &before.name, &offer, &known, at);
+            let learned = inner.state().learn(network, &before.name, &offer, None, &known, at);
             let same = match (&learned, &before.learned) {
                 (Some(new), Some(old)) => new.is_as_good_as(old, at.today),
                 (new, old) => new == old,

@@ -455,6 +455,7 @@ impl Inner {
             addresses: vec![address],
             source: if fixed { Source::Fixed } else { Source::Range },
             lease: None,
+            lease6: None,
             learned: None,
             lost: Vec::new(),
             default_route: true,

@@ -243,3 +243,25 @@ proptest! {
         prop_assert!(sent <= 60 * 2 + elapsed as usize / 4, "{sent} in {elapsed} s");
     }
 }
+
+#[test]
+fn what_is_on_the_link_is_told_also_of_prefixes_of_which_no_address_is_made() {
+    let now = Instant::now();
+    let mut link = Link::new(now, 7);
+    let managed = |net, valid| PrefixInformation { autonomous: false, ..prefix(net, valid, 60) };
+    let elsewhere = PrefixInformation { on_link: false, ..managed("fd77::/64", HOUR) };
+    link.receive(
+        &said("fe80::1", 1800, &[managed("fd88::/64", HOUR), managed("fd88::/48", 60), elsewhere]),
+        now,
+    );
+    let offer = link.offer(now);
+    assert!(offer.prefixes.is_empty());
+    assert_eq!(offer.on_link(ip("fd88::7")), Some("fd88::/64".parse().unwrap()), "the longest");
+    assert_eq!(offer.on_link(ip("fd88:0:0:1::7")), Some("fd88::/48".parse().unwrap()));
+    assert_eq!(offer.on_link(ip("fd77::7")), None);
+    assert_eq!(link.poll(now), Action::News);
+    let later = now + seconds(60);
+    assert_eq!(link.offer(later).on_link(ip("fd88:0:0:1::7")), None, "its time is over");
+    link.receive(&said("fe80::1", 1800, &[managed("fd88::/64", 0)]), later);
+    assert!(link.offer(later).on_link.is_empty(), "it is taken back");
+}
