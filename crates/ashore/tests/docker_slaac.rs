@@ -78,7 +78,10 @@ fn off_is_no_ipv6_at_all_and_what_cannot_be_is_refused() {
         assert!(!shown.contains("inet6"), "{shown}");
         let create = "network create -d ashore --subnet 192.168.88.0/24 -o parent=eth0";
         site.engine_refuses(&format!("{create} -o ipv6=on two"), &["ipv6=on", "none of auto"]);
-        site.engine_refuses(&format!("{create} -o ipv6=dhcp two"), &["DHCPv6", "slaac"]);
+        site.engine_refuses(
+            &format!("{create} -o ipvlan_mode=l2 -o ipv6=dhcp two"),
+            &["share one MAC", "slaac"],
+        );
         site.engine_refuses(
             &format!("{create} --ipv6 --subnet fd88::/64 -o ipv6=auto two"),
             &["--ipv6 auto", "fd88::/64", "leave one of the two away"],

@@ -284,7 +284,7 @@ fn what_cannot_be_is_refused_before_anything_is_touched() {
     let home = Home::new();
     for (options, words) in [
         ("--ipv6 on", "none of auto"),
-        ("--ipv6 dhcp", "asks no DHCPv6 server yet"),
+        ("--ipv6 dhcp --kind ipvlan", "those of ipvlan:l2 share one MAC"),
         ("--ipv6 slaac --subnet fd88::/64", "with --ipv6 slaac no address is chosen from fd88::/64"),
         ("--ipv6 off --subnet fd88::/64", "leave one of the two away"),
         ("--ipv6 auto --kind ipvlan:l3", "routers speak to all, which ipvlan:l3 does not hand on"),

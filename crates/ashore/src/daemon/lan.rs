@@ -44,12 +44,15 @@ const DEAF_FOR: Duration = Duration::from_secs(10);
 const CONFLICT_SHOWN: u64 = 600;
 
 mod leases;
+mod leases6;
 mod listener;
 mod pool;
 mod routers;
 
 use leases::Leases;
 pub(crate) use leases::{Acquired, Changed, NoLease, Standing, Wanted};
+use leases6::Leases6;
+pub(crate) use leases6::Standing6;
 use listener::Listener;
 pub(crate) use pool::Patience;
 use pool::Surveys;
@@ -109,6 +112,7 @@ struct Table {
     announcements: Vec<Announcement>,
     ahead: Vec<Ahead>,
     leases: Leases,
+    leases6: Leases6,
     surveys: Surveys,
     routers: Routers,
 }
@@ -223,6 +227,8 @@ impl Lan {
         table.defended = defended;
         table.leases.follow(state, host);
         table.routers.follow(state, host);
+        let Table { leases6, routers, .. } = &mut *table;
+        leases6.follow(state, host, |parent| routers.offer(parent));
         drop(table);
         self.shared.ended.notify_all();
         self.shared.waker.wake();
@@ -443,6 +449,12 @@ impl Table {
         let (wait, heard) = self.leases.turn(send);
         next = wait.map(|wait| now + wait).into_iter().chain([next]).min().unwrap_or(next);
         ended |= heard;
+        let (wait, news) = self.leases6.turn(send);
+        next = wait.map(|wait| now + wait).into_iter().chain([next]).min().unwrap_or(next);
+        // What they have is used with what routers offer.
+        for parent in news {
+            self.routers.say_changed(&parent);
+        }
         let (wait, failed) = self.surveys.turn(&self.parents, send, deaf);
         next = wait.into_iter().chain([next]).min().unwrap_or(next);
         ended |= failed;

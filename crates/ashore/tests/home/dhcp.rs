@@ -112,12 +112,23 @@ impl Server {
 
     /// Kea's DHCPv6 server, with leases of two minutes.
     pub fn kea6(engines: &Engines, on: &Machine, directory: &Path, pool: &str) -> Server {
+        Server::kea6_with(engines, on, directory, pool, [30, 48, 60, 120])
+    }
+
+    /// The same with other times: T1, T2, the preferred lifetime, and the valid one.
+    pub fn kea6_with(
+        engines: &Engines,
+        on: &Machine,
+        directory: &Path,
+        pool: &str,
+        [renew, rebind, preferred, valid]: [u32; 4],
+    ) -> Server {
         let subnet = serde_json::json!({
             "id": 1, "subnet": "fd88::/64", "interface": "eth0", "pools": [{ "pool": pool }],
         });
         let more = serde_json::json!({
-            "subnet6": [subnet], "preferred-lifetime": 60, "valid-lifetime": 120,
-            "renew-timer": 30, "rebind-timer": 48,
+            "subnet6": [subnet], "preferred-lifetime": preferred, "valid-lifetime": valid,
+            "renew-timer": renew, "rebind-timer": rebind,
             // Where it keeps its DUID.
             "data-directory": directory,
         });

@@ -117,7 +117,7 @@ pub enum Action {
 pub struct Link {
     routers: Vec<Router>,
     prefixes: Vec<Prefix>,
-    on_link: Vec<OnLink>,
+    direct: Vec<OnLink>,
     routes: Vec<Route>,
     /// The flags M and O of each router that was heard.
     flags: Vec<(Ipv6Addr, bool, bool)>,
@@ -141,7 +141,7 @@ impl Link {
         Link {
             routers: Vec::new(),
             prefixes: Vec::new(),
-            on_link: Vec::new(),
+            direct: Vec::new(),
             routes: Vec::new(),
             flags: Vec::new(),
             solicit: Some(Solicit::at(now)),
@@ -159,8 +159,8 @@ impl Link {
             }
         }
         for there in known.on_link.into_iter().filter(|there| there.until.holds(now)) {
-            if self.on_link.iter().all(|known| known.net != there.net) && self.on_link.len() < MOST {
-                self.on_link.push(there);
+            if self.direct.iter().all(|known| known.net != there.net) && self.direct.len() < MOST {
+                self.direct.push(there);
             }
         }
         for router in known.routers.into_iter().filter(|router| router.until.holds(now)) {
@@ -223,9 +223,9 @@ impl Link {
         if !said.on_link || said.net.prefix_len() == 0 || unfit(&said.net) {
             return;
         }
-        self.on_link.retain(|there| there.net != said.net);
-        if said.valid > 0 && self.on_link.len() < MOST {
-            self.on_link.push(OnLink { net: said.net, until: Lasting::of(said.valid, now) });
+        self.direct.retain(|there| there.net != said.net);
+        if said.valid > 0 && self.direct.len() < MOST {
+            self.direct.push(OnLink { net: said.net, until: Lasting::of(said.valid, now) });
         }
     }
 
@@ -270,7 +270,7 @@ impl Link {
         let mut prefixes = self.prefixes.clone();
         prefixes.retain(|prefix| prefix.valid.holds(now));
         prefixes.sort_by_key(|prefix| prefix.net);
-        let mut on_link = self.on_link.clone();
+        let mut on_link = self.direct.clone();
         on_link.retain(|there| there.until.holds(now));
         on_link.sort_by_key(|there| (std::cmp::Reverse(there.net.prefix_len()), there.net));
         let mut ways = self.routes.clone();
@@ -284,7 +284,7 @@ impl Link {
     /// What to do at a moment.
     pub fn poll(&mut self, now: Instant) -> Action {
         self.prefixes.retain(|prefix| prefix.valid.holds(now));
-        self.on_link.retain(|there| there.until.holds(now));
+        self.direct.retain(|there| there.until.holds(now));
         self.routes.retain(|route| route.until.holds(now));
         let had_router = !self.routers.is_empty();
         self.routers.retain(|router| router.until.holds(now));

@@ -44,7 +44,7 @@ impl Engine {
         let wanted = wanted.ok_or_else(|| refusal::no_mac(&network.parent))?;
         self.lan.follow(inner.state(), host);
         drop(inner);
-        let is_free = |ip| self.is_free(network, &wanted.key, ip);
+        let is_free = |ip: Ipv4Addr| self.is_free(network, &wanted.key, ip.into());
         let fallback = network.leasing.fallback == Fallback::Range;
         let patience = if fallback { PATIENCE_WITH_FALLBACK } else { PATIENCE };
         let acquired = match self.lan.acquire(wanted.clone(), patience, is_free) {
@@ -127,10 +127,9 @@ impl Engine {
     }
 
     /// Whether an address that a server gave is nobody's: no other endpoint's, not the host's, no other machine's.
-    fn is_free(&self, network: &Network, key: &EndpointKey, ip: Ipv4Addr) -> Result<bool, Refusal> {
+    pub(super) fn is_free(&self, network: &Network, key: &EndpointKey, ip: IpAddr) -> Result<bool, Refusal> {
         /// A look comes to nothing where the parent or the shim is made anew meanwhile.
         const LOOKS: usize = 3;
-        let ip = IpAddr::from(ip);
         let taken = {
             let inner = self.lock();
             let holder = inner.another(key, ip);
@@ -185,7 +184,7 @@ impl Engine {
     /// The server has given it another address. While that cannot be looked for, it is not used.
     fn look_for_leased(&self, key: &EndpointKey, ip: Ipv4Addr) -> Result<(), Refusal> {
         let Some(network) = self.lock().state().networks.get(&key.0).cloned() else { return Ok(()) };
-        let free = self.is_free(&network, key, ip)?;
+        let free = self.is_free(&network, key, ip.into())?;
         self.lan.settle(key, ip, free);
         Ok(())
     }

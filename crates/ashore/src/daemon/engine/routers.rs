@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, Sender};
 use ashore_core::allocate::Known;
 use ashore_core::endpoint::{Endpoint, Stage};
 use ashore_core::ipv6::{Ipv6Mode, Learned};
+use ashore_core::lease::LeaseRecord6;
 use ashore_core::network::Network;
 use ashore_core::observed::Observed;
 use ashore_core::request::Refusal;
@@ -15,7 +16,7 @@ use ashore_core::{EndpointName, IfName, NetworkName};
 use ipnet::IpNet;
 
 use super::{Engine, Inner, Locked, all_netns, now};
-use crate::daemon::lan::moment;
+use crate::daemon::lan::{Standing6, moment};
 
 /// How often addresses are looked for of which some turn out to be another's. The next word of a router begins anew.
 const LOOKS: usize = 4;
@@ -86,27 +87,25 @@ impl Engine {
         }
     }
 
-    /// Endpoints without the IPv6 address that they are to have of a router's prefix, and why.
+    /// Endpoints without the IPv6 address that they are to have of a router's prefix or a server's pool, and why.
     pub(super) fn unadvertised(&self, state: &State) -> Vec<String> {
         let networks = state.networks.values().filter(|network| network.follows_routers());
         let mut troubles = Vec::new();
         for network in networks {
-            let managed = self.lan.offer(&network.parent).managed;
+            let offer = self.lan.offer(&network.parent);
             let why = match network.ipv6 {
-                _ if managed => {
-                    "hands out IPv6 addresses by DHCPv6 alone, which Ashore does not ask for any yet"
+                _ if network.asks_dhcp6(&offer) => "no DHCPv6 server has given it one",
+                _ if offer.managed => {
+                    "the router hands out IPv6 addresses by DHCPv6 alone, which this network does not ask for"
                 }
-                Ipv6Mode::Slaac => "advertises no prefix to make one of, or there is none",
+                Ipv6Mode::Slaac => "the router advertises no prefix to make one of, or there is none",
                 // From where the routers say, and they say nothing.
                 _ => continue,
             };
             let without = state.endpoints_on(&network.name);
             let without = without.filter(|one| one.stage == Stage::Attached && one.learned.is_none());
             troubles.extend(without.map(|one| {
-                format!(
-                    "`{}` has no IPv6 address: the router on the LAN of `{}` {why}",
-                    one.name, network.parent
-                )
+                format!("`{}` has no IPv6 address: on the LAN of `{}` {why}", one.name, network.parent)
             }));
         }
         troubles
@@ -114,10 +113,13 @@ impl Engine {
 
     /// Brings the endpoints of a network in line with what its routers offer. An address is looked for before it is used.
     fn follow_routers_of(&self, name: &NetworkName) -> Result<(), Refusal> {
+        self.look_for_leased6(name)?;
         for _ in 0..LOOKS {
             let mut inner = self.lock();
             let Some(network) = inner.state().networks.get(name).cloned() else { return Ok(()) };
             let observed = inner.observe(&[])?;
+            // Whom a router has just told to ask a DHCPv6 server, does.
+            self.lan.follow(inner.state(), &observed.host);
             let changed = self.learnt_anew(&inner, &network, &observed);
             let fresh = changed.iter().flat_map(Learnt::fresh).map(|net| net.addr());
             let unclear = self.unclear(&network, fresh);
@@ -128,6 +130,27 @@ impl Engine {
         }
         tracing::warn!(network = %name, "no address was made of a prefix: {LOOKS} in turn are other machines'");
         Ok(())
+    }
+
+    /// Looks for the addresses that DHCPv6 servers have given to endpoints of a network.
+    fn look_for_leased6(&self, name: &NetworkName) -> Result<(), Refusal> {
+        let Some(network) = self.lock().state().networks.get(name).cloned() else { return Ok(()) };
+        for (key, ip) in self.lan.asked6(name) {
+            let free = self.is_free(&network, &key, ip.into())?;
+            self.lan.settle6(&key, ip, free);
+        }
+        Ok(())
+    }
+
+    /// The lease that an endpoint has of a DHCPv6 server's, and whether its address may be used. While that is still to be seen, or
+    /// nobody asks, it is as it was.
+    fn leased6(&self, endpoint: &Endpoint) -> (Option<Box<LeaseRecord6>>, bool) {
+        let key = (endpoint.network.clone(), endpoint.name.clone());
+        if let Some(Standing6 { lease, unclear: false }) = self.lan.standing6(&key) {
+            return (lease.map(Box::new), true);
+        }
+        let address = endpoint.lease6.as_ref().map(|record| record.lease.address);
+        (endpoint.lease6.clone(), address.is_some_and(|ip| endpoint.holds(ip.into())))
     }
 
     /// The endpoints of a network that have something else of the routers' advertisements now, as they were and as they are.
@@ -141,12 +164,17 @@ impl Engine {
         };
         let endpoints = inner.state().endpoints_on(&network.name).filter(is_due);
         let changed = endpoints.filter_map(|before| {
-            let learned = inner.state().learn(network, &before.name, &offer, None, &known, at);
+            let (lease6, usable) = self.leased6(before);
+            let usable = lease6.as_deref().filter(|_| usable);
+            let learned = inner.state().learn(network, &before.name, &offer, usable, &known, at);
             let same = match (&learned, &before.learned) {
                 (Some(new), Some(old)) => new.is_as_good_as(old, at.today),
                 (new, old) => new == old,
             };
-            (!same).then(|| Learnt { before: before.clone(), now: before.clone().with_learned(learned) })
+            (!same || lease6 != before.lease6).then(|| Learnt {
+                before: before.clone(),
+                now: Endpoint { lease6, ..before.clone() }.with_learned(learned),
+            })
         });
         changed.collect()
     }

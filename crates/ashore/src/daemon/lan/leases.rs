@@ -22,8 +22,8 @@ use ashore_core::state::{EndpointKey, State};
 use ashore_kernel::{Namespace, boottime};
 use ashore_wire::Mac;
 use ashore_wire::dhcp4::{
-    Action, CLIENT_PORT, Checksum, Client, ClientId, Config, Datagram, Held, Ignored, Loss, Message, Name,
-    Outgoing, Recorded, SERVER_PORT, State as Phase,
+    Action, CLIENT_PORT, Checksum, Client, ClientId, Config, Datagram, DomainName, Held, Ignored, Loss,
+    Message, Name, Outgoing, Recorded, SERVER_PORT, State as Phase,
 };
 
 use super::{Lan, Send, seconds};
@@ -106,12 +106,10 @@ impl Wanted {
     }
 
     fn client(&self, in_use: bool) -> Client {
-        let name = self.key.1.as_str().replace(['_', '.'], "-");
-        let name = name.trim_matches('-');
         let config = Config {
             // The link may not be there yet, and the NIC lets no frame through that is for its MAC alone.
             broadcast: true,
-            name: name.parse().ok().map(Name::Host),
+            name: dns_name(&self.key.1).map(Name::Host),
             wish: self.wish,
             servers: self.leasing.servers.clone(),
             ..Config::new(self.mac, self.id.clone())
@@ -565,13 +563,9 @@ impl Leasing {
     /// Says it from the container, which knows the way to the server.
     fn say_inside(&mut self, outgoing: &Outgoing) -> io::Result<()> {
         let home = self.home.as_ref().ok_or(io::ErrorKind::NotFound)?;
-        let namespace = match home {
-            Home::Netns { netns, .. } => Namespace::find(netns),
-            Home::Engine { sandbox, .. } => sandbox.as_ref().and_then(|path| Namespace::open(path).ok()),
-        };
         // A broadcast leaves by the link that has the address which the socket is bound to.
         let bind = || UdpSocket::bind(SocketAddrV4::new(outgoing.from, CLIENT_PORT));
-        let socket = namespace.ok_or(io::ErrorKind::NotFound)?.run(bind)??;
+        let socket = namespace_of(home).ok_or(io::ErrorKind::NotFound)?.run(bind)??;
         socket.set_nonblocking(true)?;
         socket.set_broadcast(true)?;
         socket.send_to(&outgoing.payload, SocketAddrV4::new(outgoing.to, SERVER_PORT))?;
@@ -588,7 +582,20 @@ impl Leasing {
     }
 }
 
-fn said(loss: &Loss) -> String {
+/// The name under which a DHCP server may know a container.
+pub(super) fn dns_name(name: &EndpointName) -> Option<DomainName> {
+    name.as_str().replace(['_', '.'], "-").trim_matches('-').parse().ok()
+}
+
+/// The namespace of a container that is there.
+pub(super) fn namespace_of(home: &Home) -> Option<Namespace> {
+    match home {
+        Home::Netns { netns, .. } => Namespace::find(netns),
+        Home::Engine { sandbox, .. } => sandbox.as_ref().and_then(|path| Namespace::open(path).ok()),
+    }
+}
+
+pub(super) fn said(loss: &Loss) -> String {
     match loss {
         Loss::Refused(None) => "its server says that it is void".into(),
         Loss::Refused(Some(why)) => format!("its server says that it is void ({why:?})"),

@@ -18,6 +18,8 @@ pub(super) struct Listener {
     sockets: Sockets,
     /// Those that hear what DHCP servers answer, by parents where one is asked.
     answers: Sockets,
+    /// The same of DHCPv6 servers.
+    answers6: Sockets,
 }
 
 /// By each parent, one on the parent and one on its shim.
@@ -25,7 +27,13 @@ type Sockets = BTreeMap<IfName, (Ear, Vec<PacketSocket>)>;
 
 impl Listener {
     pub(super) fn new(namespace: Namespace, lan: Lan) -> Self {
-        Listener { namespace, lan, sockets: Sockets::new(), answers: Sockets::new() }
+        Listener {
+            namespace,
+            lan,
+            sockets: Sockets::new(),
+            answers: Sockets::new(),
+            answers6: Sockets::new(),
+        }
     }
 
     pub(super) fn run(mut self) {
@@ -38,7 +46,7 @@ impl Listener {
     }
 
     fn wait(&self, until: Instant) {
-        let all = self.sockets.values().chain(self.answers.values());
+        let all = self.sockets.values().chain(self.answers.values()).chain(self.answers6.values());
         let sockets = all.flat_map(|(_, sockets)| sockets).map(AsFd::as_fd);
         // Only this thread opens and closes those in containers.
         let inside = self.lan.table().leases.open_inside();
@@ -65,11 +73,14 @@ impl Listener {
     }
 
     fn open_sockets(&mut self, table: &mut Table) {
-        let Table { parents, deaf, leases, surveys, .. } = table;
+        let Table { parents, deaf, leases, leases6, surveys, .. } = table;
         let wanted: BTreeSet<&IfName> = leases.parents().chain(surveys.parents()).collect();
+        let wanted6: BTreeSet<&IfName> = leases6.parents().collect();
+        let asked6 = parents.iter().filter(|(parent, _)| wanted6.contains(parent));
         let asked = parents.iter().filter(|(parent, _)| wanted.contains(parent));
         open(&self.namespace, &mut self.sockets, parents.iter(), &filter::arp_and_ndp(), deaf);
         open(&self.namespace, &mut self.answers, asked, &filter::dhcp4_to_client(), deaf);
+        open(&self.namespace, &mut self.answers6, asked6, &filter::dhcp6_to_client(), deaf);
     }
 
     fn listen(&self) {
@@ -90,6 +101,13 @@ impl Listener {
                 while let Ok(Some(frame)) = socket.receive(&mut buffer) {
                     table.leases.hear(parent, frame);
                     awaited |= table.surveys.hear(parent, frame);
+                }
+            }
+        }
+        for (parent, (_, sockets)) in &self.answers6 {
+            for socket in sockets {
+                while let Ok(Some(frame)) = socket.receive(&mut buffer) {
+                    table.leases6.hear(parent, frame);
                 }
             }
         }

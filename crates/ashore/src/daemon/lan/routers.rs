@@ -56,8 +56,7 @@ impl Lan {
 
     /// What the routers by a parent offer.
     pub(crate) fn offer(&self, parent: &IfName) -> Offer {
-        let table = self.table();
-        table.routers.links.get(parent).map(|followed| followed.link.offer(boottime())).unwrap_or_default()
+        self.table().routers.offer(parent)
     }
 
     /// Waits until a router has spoken by a parent, for as long as that is to be expected.
@@ -77,7 +76,12 @@ impl Lan {
 }
 
 impl Routers {
-    fn say_changed(&self, parent: &IfName) {
+    /// What the routers by a parent offer.
+    pub(super) fn offer(&self, parent: &IfName) -> Offer {
+        self.links.get(parent).map(|followed| followed.link.offer(boottime())).unwrap_or_default()
+    }
+
+    pub(super) fn say_changed(&self, parent: &IfName) {
         if let Some(changed) = &self.changed {
             // The thread that listens ends with the daemon alone.
             let _ = changed.send(parent.clone());
