@@ -301,7 +301,7 @@ impl State {
         })
     }
 
-    /// Leases are given back: their name remembers the addresses, and would like them again.
+    /// Leases are given back: their name remembers the IPv4 address, and would like it again.
     pub fn without_lease(&self, (scope, name): &(Scope, EndpointName)) -> Option<Change> {
         let identity = self.identities.get(&(scope.clone(), name.clone()))?;
         Some(Change::PutIdentity(
