@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use crate::execute;
 
 /// Tools that run on this machine as it is, by their names in Debian.
-const TOOLS: [&str; 14] = [
+const TOOLS: [&str; 16] = [
     "containernetworking-plugins",
     "iproute2",
     "nftables",
@@ -21,6 +21,8 @@ const TOOLS: [&str; 14] = [
     "ifupdown",
     "kea-dhcp4-server",
     "kea-dhcp6-server",
+    "isc-dhcp-server",
+    "isc-dhcp-relay",
     "dbus-daemon",
     // A router's IPv6.
     "radvd",

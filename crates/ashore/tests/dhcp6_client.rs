@@ -168,7 +168,7 @@ fn a_server_that_has_forgotten_a_lease_takes_it_up_again() {
         let server = dnsmasq(engines, home, &[]);
         let mut client = web.client();
         let (held, _) = web.bound(&mut client, "there is a lease");
-        server.forget();
+        server.lose_table();
         let server = dnsmasq(engines, home, &[]);
         assert_eq!(server.rows(), []);
         web.ahead = held.renews().unwrap() - boottime();

@@ -1,15 +1,24 @@
 //! The LAN's DHCP server: real ones, on the lab's router or on another machine.
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use ashore_lab::{Engines, Machine};
 
-/// A server that runs until it is dropped.
+mod dnsmasq;
+mod isc;
+mod kea;
+mod kea6;
+pub mod relay;
+mod udhcpd;
+
+/// A server that runs until it is dropped. Its table stays, for the next one of its kind on the same machine.
 pub struct Server {
     child: Child,
     leases: PathBuf,
     log: PathBuf,
+    rows: fn(&[u8]) -> Vec<Row>,
 }
 
 /// What a server has handed out.
@@ -17,193 +26,120 @@ pub struct Server {
 pub struct Row {
     pub mac: String,
     pub ip: String,
+    /// Empty if the client has told none.
     pub name: String,
+    /// Empty where the server goes by the MAC alone.
     pub client_id: String,
 }
 
+/// Whose server it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Brand {
+    Dnsmasq,
+    Kea,
+    Isc,
+    Udhcpd,
+}
+
+/// What a server is told, in the words that all of them have.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// First and last address, in a subnet of 24 bits whose first address is the router.
+    pub pool: (Ipv4Addr, Ipv4Addr),
+    /// How long a lease lasts; with dnsmasq two minutes at least, and with busybox's ten seconds.
+    pub seconds: u32,
+    /// T1 and T2, where they are not what follows from that.
+    pub renewal: Option<(u32, u32)>,
+    /// Who gets which address, by MAC.
+    pub reserved: Vec<(String, Ipv4Addr)>,
+    /// The server's own subnet, where a relay stands between it and the pool's.
+    pub beyond_relay: Option<Ipv4Addr>,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Setup {
+            pool: ([192, 168, 88, 100].into(), [192, 168, 88, 120].into()),
+            seconds: 120,
+            renewal: None,
+            reserved: Vec::new(),
+            beyond_relay: None,
+        }
+    }
+}
+
+impl Setup {
+    fn subnet(&self) -> Ipv4Addr {
+        subnet_of(self.pool.0)
+    }
+
+    fn router(&self) -> Ipv4Addr {
+        let [a, b, c, _] = self.pool.0.octets();
+        [a, b, c, 1].into()
+    }
+}
+
+fn subnet_of(ip: Ipv4Addr) -> Ipv4Addr {
+    let [a, b, c, _] = ip.octets();
+    [a, b, c, 0].into()
+}
+
+impl Brand {
+    pub const ALL: [Brand; 4] = [Brand::Dnsmasq, Brand::Kea, Brand::Isc, Brand::Udhcpd];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Brand::Dnsmasq => "dnsmasq",
+            Brand::Kea => "Kea",
+            Brand::Isc => "ISC dhcpd",
+            Brand::Udhcpd => "udhcpd",
+        }
+    }
+
+    /// Starts one by a machine's `eth0`.
+    pub fn serve(self, engines: &Engines, on: &Machine, directory: &Path, setup: &Setup) -> Server {
+        match self {
+            Brand::Dnsmasq => dnsmasq::serve(engines, on, directory, setup),
+            Brand::Kea => kea::serve(engines, on, directory, setup),
+            Brand::Isc => isc::serve(engines, on, directory, setup),
+            Brand::Udhcpd => udhcpd::serve(engines, on, directory, setup),
+        }
+    }
+}
+
 impl Server {
-    /// dnsmasq with a pool, and whatever else it is told. It does not ping before it offers, which takes three seconds.
-    pub fn dnsmasq(
-        engines: &Engines,
+    /// Starts it, and waits until it hears.
+    fn start(
+        mut command: Command,
         on: &Machine,
-        directory: &Path,
-        pool: &str,
-        options: &[&str],
+        leases: PathBuf,
+        log: PathBuf,
+        rows: fn(&[u8]) -> Vec<Row>,
     ) -> Server {
-        let options = [&["--no-ping"], options].concat();
-        Server::dnsmasq_that_pings(engines, on, directory, pool, &options)
-    }
-
-    /// The same, as it is by itself.
-    pub fn dnsmasq_that_pings(
-        engines: &Engines,
-        on: &Machine,
-        directory: &Path,
-        pool: &str,
-        options: &[&str],
-    ) -> Server {
-        let at = |file: &str| directory.join(format!("dnsmasq-{}.{file}", on.name()));
-        let (leases, log) = (at("leases"), at("log"));
-        let mut command = on.command(engines.path("usr/sbin/dnsmasq")).unwrap();
-        engines.equip(&mut command).args([
-            "--keep-in-foreground",
-            "--conf-file=/dev/null",
-            "--port=0",
-            "--no-resolv",
-            "--no-hosts",
-            "--user=root",
-            "--group=root",
-            "--dhcp-authoritative",
-            "--log-dhcp",
-            "--interface=eth0",
-            "--bind-interfaces",
-        ]);
-        command.arg(format!("--log-facility={}", log.display()));
-        command.arg(format!("--pid-file={}", at("pid").display()));
-        command.arg(format!("--dhcp-leasefile={}", leases.display()));
-        command.arg(format!("--dhcp-range={pool}")).args(options);
-        Server { child: command.stdin(Stdio::null()).spawn().unwrap(), leases, log }
-    }
-
-    /// busybox's, whose leases may be as short as ten seconds.
-    pub fn udhcpd(
-        engines: &Engines,
-        on: &Machine,
-        directory: &Path,
-        pool: (&str, &str),
-        seconds: u32,
-    ) -> Server {
-        Self::udhcpd_on("eth0", engines, on, directory, pool, seconds)
-    }
-
-    /// The same by another interface. The router is the first address of the pool's subnet.
-    pub fn udhcpd_on(
-        interface: &str,
-        engines: &Engines,
-        on: &Machine,
-        directory: &Path,
-        pool: (&str, &str),
-        seconds: u32,
-    ) -> Server {
-        let at = |file: &str| directory.join(format!("udhcpd-{}-{interface}.{file}", on.name()));
-        let (subnet, _) = pool.0.rsplit_once('.').unwrap();
-        let (leases, log, conf) = (at("leases"), at("log"), at("conf"));
-        std::fs::write(&leases, "").unwrap();
-        let text = format!(
-            "start {}\nend {}\ninterface {interface}\nlease_file {}\nmin_lease 10\nauto_time 1\npidfile {}\n\
-             option subnet 255.255.255.0\noption router {subnet}.1\noption lease {seconds}\n",
-            pool.0,
-            pool.1,
-            leases.display(),
-            at("pid").display()
-        );
-        std::fs::write(&conf, text).unwrap();
-        let mut command = on.command(engines.path("bin/busybox")).unwrap();
-        let said = std::fs::File::create(&log).unwrap();
-        let command = command.args(["udhcpd", "-f"]).arg(conf).stdin(Stdio::null()).stdout(Stdio::null());
-        Server { child: command.stderr(said).spawn().unwrap(), leases, log }
-    }
-
-    /// Kea.
-    pub fn kea(engines: &Engines, on: &Machine, directory: &Path, pool: &str) -> Server {
-        let subnet = serde_json::json!({ "id": 1, "subnet": "192.168.88.0/24", "pools": [{ "pool": pool }] });
-        Server::kea_of(4, engines, on, directory, &serde_json::json!({ "subnet4": [subnet] }))
-    }
-
-    /// Kea's DHCPv6 server, with leases of two minutes.
-    pub fn kea6(engines: &Engines, on: &Machine, directory: &Path, pool: &str) -> Server {
-        Server::kea6_with(engines, on, directory, pool, [30, 48, 60, 120])
-    }
-
-    /// The same with other times: T1, T2, the preferred lifetime, and the valid one.
-    pub fn kea6_with(
-        engines: &Engines,
-        on: &Machine,
-        directory: &Path,
-        pool: &str,
-        [renew, rebind, preferred, valid]: [u32; 4],
-    ) -> Server {
-        let subnet = serde_json::json!({
-            "id": 1, "subnet": "fd88::/64", "interface": "eth0", "pools": [{ "pool": pool }],
+        let child = command.stdin(Stdio::null()).spawn().unwrap();
+        let mut server = Server { child, leases, log, rows };
+        crate::home::eventually("the server hears", || {
+            assert_eq!(server.child.try_wait().unwrap(), None, "the server has ended");
+            has_server_port(on)
         });
-        let more = serde_json::json!({
-            "subnet6": [subnet], "preferred-lifetime": preferred, "valid-lifetime": valid,
-            "renew-timer": renew, "rebind-timer": rebind,
-            // Where it keeps its DUID.
-            "data-directory": directory,
-        });
-        Server::kea_of(6, engines, on, directory, &more)
-    }
-
-    /// Without `lfc-interval` it ends where its cleaner, `/usr/sbin/kea-lfc`, is not installed (2.2).
-    fn kea_of(
-        version: u8,
-        engines: &Engines,
-        on: &Machine,
-        directory: &Path,
-        more: &serde_json::Value,
-    ) -> Server {
-        let at = |file: &str| directory.join(format!("kea{version}-{}.{file}", on.name()));
-        let (leases, log, conf) = (at("leases"), at("log"), at("conf"));
-        let logger = format!("kea-dhcp{version}");
-        let mut config = serde_json::json!({
-            // A link-local address cannot be listened at while the kernel is still looking whether it is another's.
-            "interfaces-config": {
-                "interfaces": ["eth0"], "service-sockets-max-retries": 100, "service-sockets-retry-wait-time": 100,
-            },
-            "lease-database": { "type": "memfile", "name": leases, "lfc-interval": 0 },
-            "loggers": [{ "name": logger, "severity": "DEBUG", "output_options": [{ "output": log }] }],
-        });
-        config.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        let config = serde_json::json!({ format!("Dhcp{version}"): config });
-        std::fs::write(&conf, config.to_string()).unwrap();
-        let mut command = on.command(engines.path(&format!("usr/sbin/{logger}"))).unwrap();
-        let command = engines.equip(&mut command).arg("-c").arg(conf).stdout(Stdio::null());
-        command.env("KEA_LOCKFILE_DIR", "none").env("KEA_PIDFILE_DIR", directory);
-        command.env("KEA_LOG_FILE_DIR", directory).env("KEA_DHCP_DATA_DIR", directory);
-        Server { child: command.stdin(Stdio::null()).spawn().unwrap(), leases, log }
-    }
-
-    /// Ends it, and what it has written down is gone.
-    pub fn forget(self) {
-        let leases = self.leases.clone();
-        drop(self);
-        std::fs::remove_file(leases).unwrap();
-    }
-
-    /// A lease is renewed within the time that it lasts.
-    pub fn renews(&self, when: &str) {
-        let acks = || std::fs::read_to_string(&self.log).unwrap().matches("sending ACK").count();
-        let before = acks();
-        super::eventually(&format!("it is renewed {when}"), || acks() > before + 1);
+        server
     }
 
     /// The server's own table.
     pub fn rows(&self) -> Vec<Row> {
-        let text = std::fs::read_to_string(&self.leases).unwrap_or_default();
-        let row = |line: &str| {
-            let words: Vec<&str> = line.split_whitespace().collect();
-            let [_, mac, ip, name, client_id] = words.as_slice() else { return None };
-            let [mac, ip, name, client_id] = [mac, ip, name, client_id].map(|word| (*word).to_owned());
-            Some(Row { mac, ip, name, client_id })
-        };
-        text.lines().filter_map(row).collect()
+        (self.rows)(&std::fs::read(&self.leases).unwrap_or_default())
     }
 
-    /// The same as it is written.
-    pub fn table(&self) -> String {
-        std::fs::read_to_string(&self.leases).unwrap()
+    /// The rows of a client that told its name.
+    pub fn rows_of(&self, name: &str) -> Vec<Row> {
+        self.rows().into_iter().filter(|row| row.name == name).collect()
     }
 
-    /// Whether it has said that it is there.
-    pub fn is_ready(&self) -> bool {
-        std::fs::read_to_string(&self.log).unwrap_or_default().contains("DHCP, IP range")
-    }
-
-    /// How often it has heard or said a message.
-    pub fn count(&self, message: &str) -> usize {
-        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
-        log.lines().filter(|line| line.contains(&format!(" {message}("))).count()
+    /// Kills it, and loses its table as well.
+    pub fn lose_table(self) {
+        let leases = self.leases.clone();
+        drop(self);
+        std::fs::remove_file(leases).unwrap();
     }
 }
 
@@ -215,4 +151,25 @@ impl Drop for Server {
             eprintln!("the server's log:\n{}", std::fs::read_to_string(&self.log).unwrap_or_default());
         }
     }
+}
+
+/// Whether somebody on a machine has the port of DHCP servers.
+fn has_server_port(on: &Machine) -> bool {
+    let sockets = on.inside(|| std::fs::read_to_string("/proc/thread-self/net/udp")).unwrap().unwrap();
+    sockets.lines().any(|line| line.split_whitespace().nth(1).is_some_and(|own| own.ends_with(":0043")))
+}
+
+/// The files of a server on a machine, by their endings.
+fn files<'a>(directory: &'a Path, server: &str, on: &Machine) -> impl Fn(&str) -> PathBuf + use<'a> {
+    let name = format!("{server}-{}", on.name());
+    move |ending| directory.join(format!("{name}.{ending}"))
+}
+
+/// Rows of which the last one of an address holds: how servers write that only ever append.
+fn last_of_each(rows: impl IntoIterator<Item = (Row, bool)>) -> Vec<Row> {
+    let mut last = std::collections::BTreeMap::new();
+    for (row, holds) in rows {
+        last.insert(row.ip.clone(), Some(row).filter(|_| holds));
+    }
+    last.into_values().flatten().collect()
 }

@@ -1,11 +1,13 @@
 //! What goes over the wire, as the switch sees it.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 
 use ashore_kernel::PacketSocket;
 use ashore_lab::{Machine, World};
 use ashore_wire::Mac;
-use ashore_wire::dhcp4::Message;
+use ashore_wire::dhcp4::{Kind, Message, Op, code};
 use ashore_wire::filter::Instruction;
 
 use super::eventually;
@@ -28,9 +30,13 @@ impl Frames {
 
     /// The same, at a port by its name.
     pub fn at(world: &World, port: &str, tag: Tag) -> Frames {
+        Frames::open(world, port, &filter(tag))
+    }
+
+    fn open(world: &World, port: &str, filter: &[Instruction]) -> Frames {
         let (switch, port) = (world.switch(), port.parse().unwrap());
         let port = switch.kernel().observe(&[]).unwrap().host.link(&port).unwrap().index;
-        Frames(PacketSocket::open(switch.namespace(), port, &filter(tag)).unwrap())
+        Frames(PacketSocket::open(switch.namespace(), port, filter).unwrap())
     }
 
     /// Whether a frame from a MAC has come.
@@ -53,15 +59,16 @@ impl Frames {
         eventually("a frame comes", || self.any(|frame| frame[..6] == mac.0));
     }
 
-    /// What DHCP clients have said.
-    pub fn dhcp(&self) -> Vec<Message> {
-        /// Ethernet, IPv4 and UDP, without options.
-        const HEADERS: usize = 14 + 20 + 8;
+    /// Those of DHCP alone, that is of its ports: whatever else comes meanwhile fills no buffer.
+    pub fn dhcp_from(world: &World, machine: &Machine) -> Frames {
+        Frames::open(world, &format!("p-{}", machine.name()), &dhcp())
+    }
+
+    /// What DHCP's clients and servers have said since it was asked last.
+    pub fn dhcp(&self) -> Vec<Said> {
         let mut said = Vec::new();
         self.any(|frame| {
-            if frame.len() > HEADERS && frame[12..14] == [8, 0] && frame[34..38] == [0, 68, 0, 67] {
-                said.extend(Message::decode(&frame[HEADERS..]));
-            }
+            said.extend(Said::read(frame));
             false
         });
         said
@@ -75,6 +82,136 @@ impl Frames {
         }
         found
     }
+}
+
+/// A DHCP message as it went by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    pub what: What,
+    pub message: Message,
+    /// Who sent the frame.
+    pub mac: Mac,
+    pub from: Ipv4Addr,
+    pub to: Ipv4Addr,
+}
+
+/// What a message is. REQUESTs are told apart by RFC 2131, 4.3.2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum What {
+    Discover,
+    Offer,
+    /// A REQUEST that takes an offer.
+    Select,
+    /// A REQUEST for a lease from before.
+    Reboot,
+    /// A REQUEST to the lease's own server (T1).
+    Renew,
+    /// The same to all (T2).
+    Rebind,
+    Ack,
+    Nak,
+    Decline,
+    Release,
+    Other,
+}
+
+impl What {
+    pub fn of(message: &Message, to: Ipv4Addr) -> What {
+        match message.options.kind() {
+            Some(Kind::Discover) => What::Discover,
+            Some(Kind::Offer) => What::Offer,
+            Some(Kind::Ack) => What::Ack,
+            Some(Kind::Nak) => What::Nak,
+            Some(Kind::Decline) => What::Decline,
+            Some(Kind::Release) => What::Release,
+            Some(Kind::Request) if message.options.get(code::SERVER_ID).is_some() => What::Select,
+            Some(Kind::Request) if message.ciaddr.is_unspecified() => What::Reboot,
+            Some(Kind::Request) if to.is_broadcast() => What::Rebind,
+            Some(Kind::Request) => What::Renew,
+            _ => What::Other,
+        }
+    }
+}
+
+impl Said {
+    fn read(frame: &[u8]) -> Option<Said> {
+        /// Ethernet, IPv4 and UDP, without options.
+        const HEADERS: usize = 14 + 20 + 8;
+        let message = Message::decode(frame.get(HEADERS..)?)?;
+        let ip = |at: usize| Ipv4Addr::from(*frame[at..].first_chunk::<4>().expect("the header is there"));
+        let (mac, from, to) = (Mac(*frame[6..].first_chunk()?), ip(26), ip(30));
+        Some(Said { what: What::of(&message, to), message, mac, from, to })
+    }
+
+    /// The address that is asked for or given.
+    pub fn ip(&self) -> Ipv4Addr {
+        let asked = self.message.options.address(code::REQUESTED_ADDRESS).ok().flatten();
+        match self.message.op {
+            Op::Reply => self.message.yiaddr,
+            Op::Request => asked.unwrap_or(self.message.ciaddr),
+        }
+    }
+}
+
+/// All that DHCP's clients on one machine and its servers on another have said, in the order of each.
+pub struct Wire {
+    clients: (Frames, RefCell<Vec<Said>>),
+    servers: (Frames, RefCell<Vec<Said>>),
+}
+
+impl Wire {
+    /// Begins to listen.
+    pub fn between(world: &World, clients: &Machine, servers: &Machine) -> Wire {
+        let begin = |machine| (Frames::dhcp_from(world, machine), RefCell::default());
+        Wire { clients: begin(clients), servers: begin(servers) }
+    }
+
+    pub fn asked(&self) -> Vec<Said> {
+        all_of(&self.clients)
+    }
+
+    pub fn answered(&self) -> Vec<Said> {
+        all_of(&self.servers)
+    }
+
+    /// How often clients have said something.
+    pub fn count(&self, what: What) -> usize {
+        self.asked().iter().filter(|said| said.what == what).count()
+    }
+
+    /// How often servers have.
+    pub fn answers(&self, what: What) -> usize {
+        self.answered().iter().filter(|said| said.what == what).count()
+    }
+
+    /// Waits until clients have said something more often than before.
+    #[track_caller]
+    pub fn wait_for(&self, what: What) {
+        let before = self.count(what);
+        eventually(&format!("{what:?} is seen on the wire"), || self.count(what) > before);
+    }
+}
+
+fn all_of((frames, said): &(Frames, RefCell<Vec<Said>>)) -> Vec<Said> {
+    said.borrow_mut().extend(frames.dhcp());
+    said.borrow().clone()
+}
+
+/// Classic BPF: UDP to a port of DHCP's, behind an IPv4 header without options.
+fn dhcp() -> Vec<Instruction> {
+    let (half, byte, equal, give) = (0x28, 0x30, 0x15, 0x06);
+    let step = |code, jt, jf, k| Instruction { code, jt, jf, k };
+    vec![
+        step(half, 0, 0, 12),
+        step(equal, 0, 6, 0x0800),
+        step(byte, 0, 0, 14 + 9),
+        step(equal, 0, 4, 17),
+        step(half, 0, 0, 14 + 20 + 2),
+        step(equal, 1, 0, 67),
+        step(equal, 0, 1, 68),
+        step(give, 0, 0, 0x4_0000),
+        step(give, 0, 0, 0),
+    ]
 }
 
 /// Classic BPF. The kernel takes the tag out of a frame before a packet socket sees it, and knows it beside the frame

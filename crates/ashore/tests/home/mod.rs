@@ -112,6 +112,20 @@ impl Home {
         self.start();
     }
 
+    /// Cuts the NAS's power, and starts it anew, without its daemon. No container may be left on it.
+    pub fn restart_nas(&mut self) {
+        self.daemon = None;
+        // The kernel takes a namespace down when nobody is left in it, and its NIC with it.
+        self.nas = self.world.container("off").unwrap();
+        eventually("the NAS is back", || match self.world.machine("nas", 9) {
+            Ok(nas) => {
+                self.nas = nas;
+                true
+            }
+            Err(_) => false,
+        });
+    }
+
     pub fn start(&mut self) {
         self.daemon = Some(Daemon::start(Path::new(PROGRAM), &self.nas, self.directory.path()).unwrap());
     }

@@ -32,16 +32,7 @@ impl Site {
         let Site { docker, mut home, suite, silent } = self;
         home.daemon = None;
         drop(docker);
-        // The kernel takes a namespace down when nobody is left in it, and its NIC with it.
-        home.nas = home.world.container("off").unwrap();
-        let end = std::time::Instant::now() + std::time::Duration::from_secs(15);
-        home.nas = loop {
-            match home.world.machine("nas", 9) {
-                Ok(nas) => break nas,
-                Err(error) => assert!(std::time::Instant::now() < end, "{error}"),
-            }
-            std::thread::sleep(std::time::Duration::from_millis(50));
-        };
+        home.restart_nas();
         let directory = home.directory.path().to_owned();
         let docker = Docker::at_rest(engines, &suite, &directory).unwrap();
         let mut site = Site { docker, home, suite, silent };

@@ -1,0 +1,26 @@
+//! A relay (RFC 1542): ISC's.
+
+use std::net::Ipv4Addr;
+use std::process::{Child, Stdio};
+
+use ashore_lab::{Engines, Machine};
+
+/// A relay between the LAN by a router's `eth0` and a server beyond its `eth1`, until it is dropped.
+pub struct Relay(Child);
+
+impl Relay {
+    pub fn start(engines: &Engines, on: &Machine, server: Ipv4Addr) -> Relay {
+        let mut command = on.command(engines.path("usr/sbin/dhcrelay")).unwrap();
+        command.args(["-4", "-d", "--no-pid", "-id", "eth0", "-iu", "eth1", &server.to_string()]);
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        crate::home::eventually("the relay hears", || super::has_server_port(on));
+        Relay(child)
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
