@@ -29,6 +29,8 @@ use ashore_wire::dhcp4::{
 use super::{Lan, Send, seconds};
 use crate::daemon::random;
 
+mod turn;
+
 /// For how long an answer is waited for in a container; a server that pings the address first takes three seconds.
 const LISTEN_FOR: Duration = Duration::from_secs(5);
 /// A message fits an Ethernet frame.
@@ -144,6 +146,8 @@ struct Leasing {
     unheeded: Option<Ipv4Addr>,
     /// Whether somebody waits for it.
     awaited: bool,
+    /// Since when it may ask, if it may.
+    turn: Option<Instant>,
 }
 
 /// Why there is no lease.
@@ -244,8 +248,8 @@ impl Lan {
         patience: Duration,
         is_free: impl Fn(Ipv4Addr) -> Result<bool, Refusal>,
     ) -> Result<LeaseRecord, NoLease> {
-        let (end, mut taken) = (Instant::now() + patience, None);
-        while let Some(standing) = self.next(key, end) {
+        let (queued, mut taken) = (boottime(), None);
+        while let Some(standing) = self.next(key, queued, patience) {
             if let Some(record) = standing.lease {
                 return Ok(record);
             }
@@ -264,15 +268,17 @@ impl Lan {
         })
     }
 
-    /// How a client stands once there is something to do about it.
-    fn next(&self, key: &EndpointKey, end: Instant) -> Option<Standing> {
+    /// How a client stands once there is something to do about it. It has some time from when it may ask.
+    fn next(&self, key: &EndpointKey, queued: Instant, patience: Duration) -> Option<Standing> {
         let mut table = self.table();
         loop {
-            let standing = table.leases.clients.get(key)?.standing();
+            let leasing = table.leases.clients.get(key)?;
+            let standing = leasing.standing();
             if standing.lease.is_some() || standing.asks.is_some() {
                 return Some(standing);
             }
-            let left = end.checked_duration_since(Instant::now())?;
+            let end = leasing.turn.map_or(queued + turn::QUEUE, |turn| turn + patience);
+            let left = end.checked_duration_since(boottime())?;
             let waited = self.shared.ended.wait_timeout(table, left);
             table = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -437,8 +443,13 @@ impl Leases {
                 leasing.say_on_lan(&outgoing, send);
             }
         }
+        let mut asking = self.asking();
         for (key, leasing) in &mut self.clients {
             let now = boottime();
+            if !leasing.may_ask(now, &mut asking) {
+                wait = wait.into_iter().chain([turn::LOOK_AGAIN]).min();
+                continue;
+            }
             let (until, news) = leasing.drive(now, send);
             if news && leasing.awaited {
                 heard = true;
@@ -490,8 +501,8 @@ impl Leasing {
     fn of(wanted: Wanted, in_use: bool, home: Option<Home>) -> Self {
         let client = wanted.client(in_use);
         let lease = wanted.record.clone().filter(|_| in_use);
-        let (from, inside, asks, unheeded, awaited) = (None, None, None, None, false);
-        Leasing { wanted, client, home, from, inside, asks, lease, unheeded, awaited }
+        let (from, inside, asks, unheeded, turn) = (None, None, None, None, None);
+        Leasing { wanted, client, home, from, inside, asks, lease, unheeded, awaited: false, turn }
     }
 
     fn standing(&self) -> Standing {
