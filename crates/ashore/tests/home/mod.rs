@@ -6,6 +6,7 @@ pub mod booted;
 pub mod demonstration;
 pub mod dhcp;
 pub mod frames;
+pub mod leasing;
 pub mod router;
 pub mod site;
 pub mod strace;
