@@ -8,6 +8,7 @@ pub mod dhcp;
 pub mod frames;
 pub mod leasing;
 pub mod router;
+pub mod scripted;
 pub mod site;
 pub mod strace;
 pub mod tracer;
