@@ -144,10 +144,16 @@ impl Daemon {
         std::fs::read_to_string(self.directory.join("log")).unwrap_or_default()
     }
 
+    /// A client of it, to be given its arguments.
+    pub fn client(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command.env("ASHORE_SOCKET", self.socket()).stdin(Stdio::null());
+        command
+    }
+
     /// Runs a client command, as a user would type it.
     pub fn run(&self, arguments: &[&str]) -> io::Result<Ran> {
-        let mut command = Command::new(&self.program);
-        Ran::of(command.args(arguments).env("ASHORE_SOCKET", self.socket()).stdin(Stdio::null()))
+        Ran::of(self.client().args(arguments))
     }
 
     /// Kills it (`SIGKILL`), as a crash would.

@@ -56,6 +56,9 @@ const TREES: [(&str, &[&str]); 2] = [
 /// boots the same with the same.
 const VM: (&str, &[&str]) = ("bookworm", &["linux-image-amd64", "qemu-system-x86", "busybox-static"]);
 
+/// Peers that the benchmarks alone need, which Debian had not before.
+const PEERS: (&str, &[&str]) = ("trixie", &["netavark", "coreutils"]);
+
 /// Where the engines are unpacked, or why they are not.
 pub(crate) fn fetch(root: &Path) -> Result<PathBuf, String> {
     let directory = may_fetch(root)?;
@@ -72,6 +75,14 @@ pub(crate) fn fetch_vm(root: &Path) -> Result<PathBuf, String> {
     let (suite, packages) = VM;
     unpack_tree(&directory, suite, packages).map_err(|error| format!("{error:#}"))?;
     Ok(directory)
+}
+
+/// Where the benchmarks' peers are unpacked, or why they are not.
+pub(crate) fn fetch_peers(root: &Path) -> Result<PathBuf, String> {
+    let directory = may_fetch(root)?.join("peers");
+    let (suite, packages) = PEERS;
+    unpack_tree(&directory, suite, packages).map_err(|error| format!("{error:#}"))?;
+    Ok(directory.join("root"))
 }
 
 /// Where packages go, on a machine that can fetch them.

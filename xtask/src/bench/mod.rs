@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 use crate::{cargo, execute, packages};
 
 mod attach;
+mod dhcp;
 mod docker;
 
 #[derive(Debug, Args)]
@@ -24,6 +25,15 @@ enum What {
         #[arg(long, default_value_t = 100)]
         rounds: usize,
     },
+    /// Leases of the LAN's DHCP server: time to an address, memory and processor; beside CNI's dhcp and netavark's dhcp-proxy
+    Dhcp {
+        /// How many of each, interleaved
+        #[arg(long, default_value_t = 10)]
+        rounds: usize,
+        /// How many leases are kept while memory and processor are measured
+        #[arg(long, default_value_t = 1000)]
+        leases: u32,
+    },
     /// Containers of Docker's on a network of Ashore's, and on one of the engine's own macvlan driver
     Docker {
         /// How many of each, interleaved
@@ -38,6 +48,7 @@ pub(crate) fn run(root: &Path, arguments: &BenchArgs) -> anyhow::Result<()> {
     let bench = Bench { program: root.join("target/release/ashore"), directory: root.join("target/bench") };
     match arguments.what {
         What::Attach { rounds } => attach::run(&bench, rounds),
+        What::Dhcp { rounds, leases } => dhcp::run(&bench, root, rounds, leases),
         What::Docker { rounds } => docker::run(&bench, rounds),
     }
 }
