@@ -4,7 +4,7 @@ mod home;
 
 use std::net::IpAddr;
 
-use ashore_lab::{Daemon, Engines, Machine, cannot_run};
+use ashore_lab::{Engines, cannot_run};
 use home::dhcp::Server;
 use home::{Home, does_not_reach, eventually, ip, is_root, reaches};
 
@@ -72,49 +72,6 @@ fn the_routers_page_shows_the_container_by_its_name() {
 }
 
 #[test]
-fn a_container_that_comes_back_asks_for_the_lease_that_it_had() {
-    with_server("leases, back", &[], |mut home, server| {
-        let web = home.world.container("web").unwrap();
-        let at = v4(&home.attach("lan", &web, ""));
-        assert_eq!(server.count("DHCPDISCOVER"), 1);
-        home.ok("detach lan web");
-        home.restart();
-        assert_eq!(v4(&home.attach("lan", &web, "")), at);
-        reaches(&home.laptop, at);
-        assert_eq!((server.count("DHCPDISCOVER"), server.count("DHCPACK")), (1, 2));
-    });
-}
-
-#[test]
-fn a_lease_is_renewed_by_its_server_also_after_the_daemon_was_killed() {
-    with_short_leases("leases, renewed", Home::new, "--parent eth0", |mut home, server| {
-        let web = home.world.container("web").unwrap();
-        let at = v4(&home.attach("lan", &web, ""));
-        let pings = home.laptop.pings(at);
-        server.renews("before");
-        home.restart();
-        server.renews("after");
-        let counted = pings.end();
-        assert_eq!(counted.lost, 0, "{counted:?}");
-    });
-}
-
-#[test]
-fn an_address_that_a_machine_has_taken_is_declined() {
-    with_server("leases, squatter", &[], |home, server| {
-        let web = home.world.container("web").unwrap();
-        let first = v4(&home.attach("lan", &web, ""));
-        home.ok("detach lan web");
-        home.ok("forget web");
-        home.laptop.add_address("eth0", format!("{first}/24").parse().unwrap()).unwrap();
-        let at = v4(&home.attach("lan", &web, ""));
-        assert_ne!(at, first);
-        reaches(&home.router, at);
-        assert_eq!(server.count("DHCPDECLINE"), 1);
-    });
-}
-
-#[test]
 fn without_a_server_it_is_refused_and_nothing_is_left() {
     with_server("leases, silence", &[], |home, server| {
         drop(server);
@@ -136,24 +93,6 @@ fn a_known_container_starts_while_the_server_is_silent_and_its_lease_lasts() {
         drop(server);
         assert_eq!(v4(&home.attach("lan", &web, "")), at);
         reaches(&home.laptop, at);
-    });
-}
-
-#[test]
-fn a_lease_that_ends_is_used_no_longer_and_a_new_one_is() {
-    with_short_leases("leases, renumbered", Home::new, "--parent eth0", |home, server| {
-        let web = home.world.container("web").unwrap();
-        let at = v4(&home.attach("lan", &web, ""));
-        drop(server);
-        let (engines, directory) = (Engines::find().unwrap(), home.directory.path());
-        let _again =
-            Server::udhcpd(&engines, &home.laptop, directory, ("192.168.88.60", "192.168.88.70"), 3600);
-        let now = || v4(&home.status()["endpoints"][0]);
-        eventually("it has an address of the new pool", || {
-            !home.status()["endpoints"][0]["addresses"][0].is_null() && now() != at
-        });
-        reaches(&home.router, now());
-        does_not_reach(&home.laptop, at);
     });
 }
 
@@ -229,45 +168,4 @@ fn a_reservation_by_client_identifier_or_by_mac_is_followed() {
             reaches(&home.laptop, ip(wanted));
         }
     });
-}
-
-#[test]
-fn ten_at_once_get_an_address_each_and_an_empty_pool_is_said() {
-    with_server("leases, ten at once", &[], |home, server| {
-        let names: Vec<String> = (0..10).map(|n| format!("c{n}")).collect();
-        let containers: Vec<_> = names.iter().map(|name| home.world.container(name).unwrap()).collect();
-        let mut all: Vec<IpAddr> = std::thread::scope(|scope| {
-            let daemon = home.daemon();
-            let begin = |container: &Machine| {
-                let netns = container.namespace().path().display().to_string();
-                let name = container.name().to_owned();
-                scope.spawn(move || attach(daemon, &netns, &name))
-            };
-            let attaching: Vec<_> = containers.iter().map(begin).collect();
-            attaching.into_iter().map(|attach| attach.join().unwrap()).collect()
-        });
-        for at in &all {
-            reaches(&home.laptop, *at);
-        }
-        all.sort_unstable();
-        all.dedup();
-        assert_eq!((all.len(), server.rows().len()), (10, 10), "{all:?}");
-    });
-    let serve = |engines: &Engines, home: &Home| {
-        dnsmasq(engines, home, "192.168.88.100,192.168.88.100,255.255.255.0,2m", &[])
-    };
-    with("leases, empty pool", Home::new, "--parent eth0", serve, |home, _server| {
-        let (web, db) = (home.world.container("web").unwrap(), home.world.container("db").unwrap());
-        home.attach("lan", &web, "");
-        let ran = home.run(&format!("attach lan --netns {} --name db", db.namespace().path().display()));
-        assert_eq!(ran.code, Some(6), "{}{}", ran.stdout, ran.stderr);
-        assert!(ran.stderr.contains("has addresses left"), "{}", ran.stderr);
-        assert_eq!(home.status()["endpoints"].as_array().unwrap().len(), 1);
-    });
-}
-
-fn attach(daemon: &Daemon, netns: &str, name: &str) -> IpAddr {
-    let words = ["attach", "lan", "--netns", netns, "--name", name, "--json"];
-    let json = daemon.run(&words).unwrap().expect_success();
-    v4(&serde_json::from_str(&json).unwrap())
 }

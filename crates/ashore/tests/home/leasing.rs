@@ -13,6 +13,7 @@ use ashore_lab::{Engines, Machine, cannot_run};
 use super::dhcp::relay::Relay;
 use super::dhcp::{Brand, Row, Server, Setup};
 use super::frames::{Said, What, Wire};
+use super::site::Site;
 use super::{Home, arp_answered, comes_true, eventually, eventually_within, mac_known_to, reaches, takes};
 
 /// What takes as long as leases last, and longer where the servers have only two processors between them.
@@ -20,8 +21,6 @@ const PATIENCE: Duration = Duration::from_secs(240);
 
 /// Where containers come from.
 pub trait Place {
-    /// A home with the network `lan`, whose addresses a server hands out.
-    fn begin(engines: &Engines) -> Self;
     fn home(&self) -> &Home;
     /// Starts a container on it: its address.
     fn start(&mut self, name: &str) -> Ipv4Addr;
@@ -35,6 +34,8 @@ pub trait Place {
     fn kill_daemon(&mut self);
     /// Cuts the NAS's power, and starts it and this container on it.
     fn reboot(&mut self, engines: &Engines, name: &str) -> Ipv4Addr;
+    /// Where a container's default route leads to.
+    fn router_of(&self, name: &str) -> Option<Ipv4Addr>;
 }
 
 /// Containers of nobody's: namespaces, and `ashore attach`.
@@ -44,6 +45,13 @@ pub struct Engineless {
 }
 
 impl Engineless {
+    /// A home with the network `lan`, whose addresses a server hands out.
+    pub fn begin(_: &Engines) -> Self {
+        let home = Home::new();
+        home.ok("network create lan --parent eth0 --dhcp");
+        Engineless { home, containers: BTreeMap::new() }
+    }
+
     fn attach(&self, name: &str) -> ashore_lab::Ran {
         let netns = self.containers[name].namespace().path().display();
         self.home.run(&format!("attach lan --netns {netns} --name {name}"))
@@ -56,12 +64,6 @@ impl Engineless {
 }
 
 impl Place for Engineless {
-    fn begin(_: &Engines) -> Self {
-        let home = Home::new();
-        home.ok("network create lan --parent eth0 --dhcp");
-        Engineless { home, containers: BTreeMap::new() }
-    }
-
     fn home(&self) -> &Home {
         &self.home
     }
@@ -111,6 +113,75 @@ impl Place for Engineless {
         self.home.start();
         self.start(name)
     }
+
+    fn router_of(&self, name: &str) -> Option<Ipv4Addr> {
+        let routes = self.containers[name].kernel().observe(&[]).unwrap().host.routes;
+        let default = routes.into_iter().find(|route| route.route.to.to_string() == "0.0.0.0/0")?;
+        default.route.via?.to_string().parse().ok()
+    }
+}
+
+/// Docker's containers.
+pub struct Engined(Option<Site>);
+
+impl Engined {
+    /// The same, on the engine of one of Debian's releases.
+    pub fn begin(engines: &Engines, suite: &str) -> Self {
+        let place = Engined(Some(Site::new(engines, suite)));
+        place.site().ok("network create -d ashore --ipam-driver ashore --ipam-opt addressing=dhcp lan");
+        place
+    }
+
+    fn site(&self) -> &Site {
+        self.0.as_ref().expect("its power is on")
+    }
+
+    fn address(&self, name: &str) -> Ipv4Addr {
+        self.site().address_of(name).0.parse().unwrap()
+    }
+}
+
+impl Place for Engined {
+    fn home(&self) -> &Home {
+        &self.site().home
+    }
+
+    fn start(&mut self, name: &str) -> Ipv4Addr {
+        self.site().start(name, "");
+        self.address(name)
+    }
+
+    fn start_all(&mut self, names: &[String]) -> Vec<Ipv4Addr> {
+        names.iter().map(|name| self.start(name)).collect()
+    }
+
+    fn is_refused(&mut self, name: &str) -> String {
+        let ran = self.site().docker(&format!("run -d --name {name} --network lan box sleep 1"));
+        assert_ne!(ran.code, Some(0), "{}", ran.stdout);
+        self.site().ok(&format!("rm -f {name}"));
+        ran.stderr
+    }
+
+    fn stop(&mut self, name: &str) {
+        self.site().ok(&format!("rm -f {name}"));
+    }
+
+    fn kill_daemon(&mut self) {
+        let site = self.0.as_mut().expect("its power is on");
+        site.home.daemon = None;
+        site.start_daemon();
+    }
+
+    fn reboot(&mut self, engines: &Engines, name: &str) -> Ipv4Addr {
+        self.0 = self.0.take().map(|site| site.reboot(engines));
+        self.site().ok(&format!("start {name}"));
+        self.address(name)
+    }
+
+    fn router_of(&self, name: &str) -> Option<Ipv4Addr> {
+        let routes = self.site().ok(&format!("exec {name} ip route"));
+        routes.lines().find_map(|line| line.strip_prefix("default via ")?.split(' ').next()?.parse().ok())
+    }
 }
 
 fn endpoint(home: &Home, name: &str) -> Option<serde_json::Value> {
@@ -134,37 +205,52 @@ pub struct Leasing<P> {
 }
 
 /// Plays a scenario with every server, side by side, each in a home of its own.
-pub fn with_every_server<P: Place>(test: &str, setup: &Setup, scenario: fn(&mut Leasing<P>)) {
-    with_servers(test, &Brand::ALL, setup, scenario);
+pub fn with_every_server(test: &str, setup: &Setup, scenario: fn(&mut Leasing<Engineless>)) {
+    let grounds = Brand::ALL.map(|brand| (brand.name(), brand));
+    play(test, &grounds, setup, |_, engines| Engineless::begin(engines), scenario);
 }
 
-pub fn with_servers<P: Place>(test: &str, brands: &[Brand], setup: &Setup, scenario: fn(&mut Leasing<P>)) {
+/// Plays a scenario with one server on every engine, side by side.
+pub fn on_every_engine(test: &str, brand: Brand, setup: &Setup, scenario: fn(&mut Leasing<Engined>)) {
+    let grounds = [("bookworm", brand), ("sid", brand)];
+    play(test, &grounds, setup, |suite, engines| Engined::begin(engines, suite), scenario);
+}
+
+fn play<P: Place>(
+    test: &str,
+    grounds: &[(&'static str, Brand)],
+    setup: &Setup,
+    begin: fn(&str, &Engines) -> P,
+    scenario: fn(&mut Leasing<P>),
+) {
     let engines = match Engines::find() {
         Err(why) => return cannot_run(test, &why),
         Ok(_) if !super::is_root() => return cannot_run(test, "a DHCP server needs root"),
         Ok(engines) => engines,
     };
     std::thread::scope(|scope| {
-        let begin = |brand: Brand| {
+        let play = |(name, brand): (&'static str, Brand)| {
             let (engines, setup) = (engines.clone(), setup.clone());
             // What fails bears the thread's name.
-            let thread = std::thread::Builder::new().name(format!("{test}, {}", brand.name()));
-            let play = move || scenario(&mut Leasing::begin(brand, engines, setup));
-            (brand, thread.spawn_scoped(scope, play).unwrap())
+            let thread = std::thread::Builder::new().name(format!("{test}, {name}"));
+            let play = move || {
+                let place = begin(name, &engines);
+                scenario(&mut Leasing::begin(brand, place, engines, setup));
+            };
+            (name, thread.spawn_scoped(scope, play).unwrap())
         };
-        let playing: Vec<_> = brands.iter().copied().map(begin).collect();
-        let ended = playing.into_iter().map(|(brand, playing)| (brand.name(), playing.join().is_ok()));
-        let failed: Vec<_> = ended.filter(|(_, good)| !good).map(|(brand, _)| brand).collect();
+        let playing: Vec<_> = grounds.iter().copied().map(play).collect();
+        let ended = playing.into_iter().map(|(name, playing)| (name, playing.join().is_ok()));
+        let failed: Vec<_> = ended.filter(|(_, good)| !good).map(|(name, _)| name).collect();
         assert!(failed.is_empty(), "{test} fails with {}", failed.join(", "));
     });
 }
 
 impl<P: Place> Leasing<P> {
-    fn begin(brand: Brand, engines: Engines, mut setup: Setup) -> Self {
+    fn begin(brand: Brand, place: P, engines: Engines, mut setup: Setup) -> Self {
         if brand == Brand::Dnsmasq {
             setup.seconds = setup.seconds.max(120);
         }
-        let place = P::begin(&engines);
         let home = place.home();
         let wire = Wire::between(&home.world, &home.nas, &home.router);
         let mut leasing = Leasing { place, setup, server: None, wire, brand, engines };
@@ -370,6 +456,9 @@ pub fn renumbered<P: Place>(on: &mut Leasing<P>) {
     assert_eq!(now.octets()[..3], [10, 77, 0]);
     on.is_listed("web", now);
     on.leaves_the_lan(at);
+    eventually("its default route is by the new router", || {
+        on.place.router_of("web") == Some([10, 77, 0, 1].into())
+    });
 }
 
 /// Of a pool of one the second is refused, with a reason, and the first is not disturbed.
