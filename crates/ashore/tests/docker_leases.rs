@@ -3,7 +3,9 @@
 mod home;
 
 use ashore_lab::Engines;
+use ashore_wire::dhcp4::code;
 use home::dhcp::Server;
+use home::scripted::{Question, Reply, Scripted};
 use home::site::{Site, on_engine, on_every_engine};
 use home::{eventually, ip, reaches};
 
@@ -171,5 +173,25 @@ fn a_lease_is_given_back_when_its_container_is_removed_and_not_when_it_stops() {
         });
         site.start("web", "");
         assert_eq!(site.address_of("web"), before);
+    });
+}
+
+#[test]
+fn another_router_at_the_renewal_is_the_containers_too() {
+    on_every_engine("docker, leases, another router", |site| {
+        let (at, other) = ([192, 168, 88, 100].into(), [192, 168, 88, 50]);
+        let good = move |question: &Question| question.good(at, 10).map(Reply::now).into_iter().collect();
+        let server = Scripted::on(&site.home.router, good);
+        site.ok("network create -d ashore --ipam-driver ashore --ipam-opt addressing=dhcp lan");
+        site.start("web", "");
+        let routes = || site.ok("exec web ip route");
+        assert!(routes().contains("default via 192.168.88.1 "), "{}", routes());
+        server.now_answers(move |question| {
+            let moved = question.good(at, 10).map(|reply| reply.with(code::ROUTER, other));
+            moved.map(Reply::now).into_iter().collect()
+        });
+        eventually("its default route is by the new one", || routes().contains("default via 192.168.88.50 "));
+        assert_eq!(routes().matches("default").count(), 1, "{}", routes());
+        reaches(&site.home.laptop, at.into());
     });
 }

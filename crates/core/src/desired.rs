@@ -112,6 +112,8 @@ pub enum Share {
     /// An engine is about to move it, and brings it up then. The kernel takes some 20 ms longer to move a link that is up
     /// (seen on Linux 6.18).
     HandedOver,
+    /// An engine has moved it and made its default route, which is replaced where the lease has another router by now.
+    Moved,
     /// Somebody else made it and will take it away: it gets routes and neighbour entries, and is left alone otherwise.
     Borrowed,
 }
@@ -241,13 +243,18 @@ fn moved_link(network: &Network, endpoint: &Endpoint, inside: &View, host: &View
         link.addresses.retain(|address| endpoint.learned_address(address.net.addr()).is_some());
     }
     // The engine brings the link up before it sets its default routes, and fails if there is one. A lease's goes with a lost
-    // address. It knows of no router that advertises itself.
+    // address, and is replaced once there is one. It knows of no router that advertises itself.
     let lost = leased && endpoint.lost.iter().any(|net| net.addr().is_ipv4());
+    let made =
+        |to: IpNet| inside.routes.iter().any(|there| there.route.to == to && there.route.dev == *ifname);
     let by_advertisement = network.follows_routers();
-    link.routes.retain(|route| {
-        route.to.prefix_len() > 0 || if route.to.addr().is_ipv4() { lost } else { by_advertisement }
+    link.routes.retain(|route| match route.to.addr() {
+        _ if route.to.prefix_len() > 0 => true,
+        IpAddr::V4(_) => leased && (lost || made(route.to)),
+        IpAddr::V6(_) => by_advertisement,
     });
-    Some(link)
+    let share = if leased { Share::Moved } else { link.share };
+    Some(WantedLink { share, ..link })
 }
 
 /// The link of an adopted network's container, which its engine has made: it is known by what the engine says of it, its

@@ -199,7 +199,7 @@ impl Diff<'_> {
         for wanted in self.wanted.iter().filter(|wanted| wanted.tag.is_far_end() == far_ends) {
             if wanted.share == Share::Borrowed {
                 self.set_neighbours(self.view.link(&wanted.spec.name), wanted, plan);
-                wanted.routes.iter().for_each(|route| self.set_route(route, plan));
+                wanted.routes.iter().for_each(|route| self.set_route(route, wanted.share, plan));
                 continue;
             }
             let there =
@@ -301,13 +301,13 @@ impl Diff<'_> {
         }
         self.set_master(link, wanted, plan);
         self.set_addresses(link, wanted, plan);
-        let up = wanted.share == Share::Own && self.can_go_up(wanted);
+        let up = wanted.share != Share::HandedOver && self.can_go_up(wanted);
         if up && link.is_none_or(|link| !link.up) {
             plan.steps.push(Step::SetUp { place: place.clone(), link: name.clone(), up: true });
         }
         self.set_neighbours(link, wanted, plan);
         for route in &wanted.routes {
-            self.set_route(route, plan);
+            self.set_route(route, wanted.share, plan);
         }
     }
 
@@ -422,14 +422,17 @@ impl Diff<'_> {
         }
     }
 
-    fn set_route(&self, route: &Route, plan: &mut Plan) {
+    fn set_route(&self, route: &Route, share: Share, plan: &mut Plan) {
         let same_destination: Vec<&ObservedRoute> =
             self.view.routes.iter().filter(|there| there.route.to == route.to).collect();
         if same_destination.iter().any(|there| there.route == *route) {
             return;
         }
         let place = self.place.clone();
-        let ours = same_destination.iter().find(|there| there.protocol == ROUTE_PROTOCOL);
+        let engines = |there: &ObservedRoute| {
+            share == Share::Moved && there.metric == 0 && there.route.dev == route.dev
+        };
+        let ours = same_destination.iter().find(|there| there.protocol == ROUTE_PROTOCOL || engines(there));
         if ours.is_none() && route.to.addr().is_ipv4() {
             // IPv6 keeps several routes to one destination side by side; IPv4 refuses a second of the same metric.
             if let Some(foreign) = same_destination.iter().find(|there| there.metric == 0) {

@@ -150,8 +150,12 @@ pub(super) fn run(bench: &Bench, root: &Path, rounds: usize, leases: u32) -> any
         &cni,
         &netavark,
     ];
-    times(&ground, &contenders, rounds)?;
-    costs(&ground, &[contenders[0], contenders[2], contenders[3]], leases)
+    if rounds > 0 {
+        times(&ground, &contenders, rounds)?;
+    }
+    // Of the others so many would take all day, and a lease of theirs costs what it costs. Of several hundred siblings that ask
+    // about their addresses at once the kernel drops broadcasts (`ENOBUFS`, Linux 6.18), so nobody does.
+    costs(&ground, &[(contenders[1], leases), (contenders[2], leases / 10), (contenders[3], leases / 10)])
 }
 
 /// Medians of the time until all of so many containers have their address.
@@ -244,13 +248,13 @@ fn check(laptop: &Machine, containers: &[Machine], name: &str) -> anyhow::Result
 }
 
 /// What so many leases cost those who keep them: memory, and the processor's time while nothing happens.
-fn costs(ground: &Ground, contenders: &[&dyn Contender], leases: u32) -> anyhow::Result<()> {
+fn costs(ground: &Ground, contenders: &[(&dyn Contender, u32)]) -> anyhow::Result<()> {
     const AT_REST: Duration = Duration::from_secs(60);
-    const AT_ONCE: usize = 50;
-    println!("\n{leases} leases of an hour, and a minute in which nothing happens:\n");
-    println!("| | memory before | grown by | for each lease | processor |");
-    println!("|---|---|---|---|---|");
-    for contender in contenders {
+    const AT_ONCE: usize = 10;
+    println!("\nLeases of an hour, and a minute in which nothing happens:\n");
+    println!("| | leases | memory before | grown by | for each lease | processor |");
+    println!("|---|---|---|---|---|---|");
+    for (contender, leases) in contenders.iter().copied() {
         let before = resident(contender.keeper())?;
         let named = |n: u32| ground.world.container(&format!("m{n}"));
         let containers: Vec<Machine> = (0..leases).map(named).collect::<Result<_, _>>()?;
@@ -264,7 +268,7 @@ fn costs(ground: &Ground, contenders: &[&dyn Contender], leases: u32) -> anyhow:
         std::thread::sleep(AT_REST);
         let worked = processor(contender.keeper())?.saturating_sub(worked);
         println!(
-            "| {} | {:.1} MB | {:.1} MB | {:.1} kB | {} ms |",
+            "| {} | {leases} | {:.1} MB | {:.1} MB | {:.1} kB | {} ms |",
             contender.name(),
             f64::from(before) / 1024.0,
             f64::from(grown) / 1024.0,

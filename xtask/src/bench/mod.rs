@@ -27,10 +27,10 @@ enum What {
     },
     /// Leases of the LAN's DHCP server: time to an address, memory and processor; beside CNI's dhcp and netavark's dhcp-proxy
     Dhcp {
-        /// How many of each, interleaved
+        /// How many of each, interleaved; none leaves the times out
         #[arg(long, default_value_t = 10)]
         rounds: usize,
-        /// How many leases are kept while memory and processor are measured
+        /// How many leases Ashore keeps while memory and processor are measured; the others keep a tenth
         #[arg(long, default_value_t = 1000)]
         leases: u32,
     },
