@@ -130,6 +130,11 @@ impl Server {
         (self.rows)(&std::fs::read(&self.leases).unwrap_or_default())
     }
 
+    /// The same as it is written.
+    pub fn table(&self) -> String {
+        std::fs::read_to_string(&self.leases).unwrap()
+    }
+
     /// The rows of a client that told its name.
     pub fn rows_of(&self, name: &str) -> Vec<Row> {
         self.rows().into_iter().filter(|row| row.name == name).collect()
