@@ -158,10 +158,14 @@ impl Drop for Server {
     }
 }
 
-/// Whether somebody on a machine has the port of DHCP servers.
+/// Whether somebody on a machine has a port of DHCP servers, 67 or 547, or hears what routers are asked (ICMPv6, 58).
 fn has_server_port(on: &Machine) -> bool {
-    let sockets = on.inside(|| std::fs::read_to_string("/proc/thread-self/net/udp")).unwrap().unwrap();
-    sockets.lines().any(|line| line.split_whitespace().nth(1).is_some_and(|own| own.ends_with(":0043")))
+    let has = |table: &str, port: &str| {
+        let path = format!("/proc/thread-self/net/{table}");
+        let sockets = on.inside(|| std::fs::read_to_string(path)).unwrap().unwrap_or_default();
+        sockets.lines().any(|line| line.split_whitespace().nth(1).is_some_and(|own| own.ends_with(port)))
+    };
+    has("udp", ":0043") || has("udp6", ":0223") || has("raw6", ":003A")
 }
 
 /// The files of a server on a machine, by their endings.
