@@ -92,6 +92,23 @@ fn everybody_reaches_the_address_and_the_server_knows_the_container_by_its_name(
 }
 
 #[test]
+fn behind_a_bridge_it_is_the_same() {
+    with("leases6, bridge", |home, engines| {
+        drop(home);
+        let home = Home::bridged();
+        let server = dnsmasq(engines, &home, POOL);
+        home.ok("network create lan --parent br0 --kind bridge --subnet 192.168.88.0/24 --ipv6 dhcp");
+        let web = home.world.container("web").unwrap();
+        home.attach("lan", &web, "");
+        let at = leased(&home, "web");
+        for machine in [&home.laptop, &home.router, &home.nas] {
+            reaches(machine, at);
+        }
+        assert_eq!(server.rows().len(), 1, "{:?}", server.rows());
+    });
+}
+
+#[test]
 fn a_server_of_both_kinds_knows_the_container_as_one_machine() {
     with("leases6, both kinds", |home, engines| {
         let range = format!("--dhcp-range={POOL}");

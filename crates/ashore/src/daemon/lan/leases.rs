@@ -34,7 +34,7 @@ mod turn;
 /// For how long an answer is waited for in a container; a server that pings the address first takes three seconds.
 const LISTEN_FOR: Duration = Duration::from_secs(5);
 /// A message fits an Ethernet frame.
-const LONGEST: usize = 1500;
+pub(super) const LONGEST: usize = 1500;
 
 /// How a client stands.
 #[derive(Debug, Clone)]

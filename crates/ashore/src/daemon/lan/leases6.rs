@@ -2,12 +2,14 @@
 //!
 //! Everything is sent by the parent, from the container's MAC and the link-local address that its kernel makes of it, and answers are
 //! heard there: a packet socket on the parent sees them before its children do. The container answers the server's question who has
-//! that address, so a client begins once the container is on the LAN. A socket in the container, which nobody reads, keeps its kernel
-//! from answering the server that nobody listens; it is open only while an answer is to be expected, since it would keep the
-//! namespace alive.
+//! that address, so a client begins once the container is on the LAN. A socket in the container keeps its kernel from answering the
+//! server that nobody listens, and hears what never comes by the parent: a bridge hands it to the container's port alone. It is open
+//! only while an answer is to be expected, since it would keep the namespace alive.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::{Ipv6Addr, UdpSocket};
+use std::io;
+use std::net::{Ipv6Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ashore_core::endpoint::{Endpoint, Home, Stage};
@@ -25,7 +27,7 @@ use ashore_wire::dhcp6::{
 };
 use ashore_wire::slaac::Offer;
 
-use super::leases::{dns_name, namespace_of, said};
+use super::leases::{LONGEST, dns_name, namespace_of, said};
 use super::{Lan, Send, seconds};
 use crate::daemon::random;
 
@@ -111,7 +113,7 @@ struct Leasing6 {
     /// Where its container is.
     home: Option<Home>,
     /// A socket in the container, and since when.
-    inside: Option<(UdpSocket, Instant)>,
+    inside: Option<(Arc<UdpSocket>, Instant)>,
     /// The address of which it wants to know whether anybody has it.
     asks: Option<Ipv6Addr>,
     /// Its lease as it is written down, once it may be used.
@@ -228,6 +230,11 @@ impl Leases6 {
         self.clients.values().chain(&self.parting).map(|leasing| &leasing.wanted.parent)
     }
 
+    /// The sockets in containers.
+    pub(super) fn open_inside(&self) -> Vec<Arc<UdpSocket>> {
+        self.clients.values().filter_map(|leasing| Some(leasing.inside.as_ref()?.0.clone())).collect()
+    }
+
     /// Does what is due. Answers how long nothing will be, and by which parents something stands otherwise than before.
     pub(super) fn turn(&mut self, send: &Send) -> (Option<Duration>, BTreeSet<IfName>) {
         let (mut wait, mut news): (Option<Duration>, BTreeSet<IfName>) = (None, BTreeSet::new());
@@ -262,8 +269,22 @@ impl Leases6 {
             leasing.wanted.parent == *parent && leasing.wanted.mac == datagram.destination_mac
         };
         for leasing in self.clients.values_mut().chain(&mut self.parting).filter(of) {
-            if let Err(ignored) = leasing.client.receive(boottime(), &message) {
-                tracing::debug!(name = %leasing.wanted.key.1, from = %datagram.source, "a DHCPv6 message is ignored: {ignored}");
+            leasing.take(&message, datagram.source);
+        }
+    }
+
+    /// Takes in what came to sockets in containers. What also came by the parent is ignored the second time.
+    pub(super) fn hear_inside(&mut self) {
+        let mut buffer = [0; LONGEST];
+        for leasing in self.clients.values_mut() {
+            let mut heard = Vec::new();
+            if let Some((socket, _)) = &leasing.inside {
+                while let Ok((length, SocketAddr::V6(from))) = socket.recv_from(&mut buffer) {
+                    heard.extend(Message::decode(&buffer[..length]).map(|message| (message, *from.ip())));
+                }
+            }
+            for (message, from) in heard {
+                leasing.take(&message, from);
             }
         }
     }
@@ -316,6 +337,12 @@ impl Leasing6 {
         (until.into_iter().chain(preferred_until.filter(|at| *at > now)).min(), news)
     }
 
+    fn take(&mut self, message: &Message, from: Ipv6Addr) {
+        if let Err(ignored) = self.client.receive(boottime(), message) {
+            tracing::debug!(name = %self.wanted.key.1, %from, "a DHCPv6 message is ignored: {ignored}");
+        }
+    }
+
     fn say(&mut self, outgoing: &Outgoing, send: &Send) {
         self.listen_inside();
         let mac = self.wanted.mac;
@@ -327,7 +354,11 @@ impl Leasing6 {
     /// Has a port open in the container, if it has a client of its own on it not already.
     fn listen_inside(&mut self) {
         let namespace = self.home.as_ref().and_then(namespace_of);
-        let bind = || UdpSocket::bind((Ipv6Addr::UNSPECIFIED, CLIENT_PORT));
+        let bind = || {
+            let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, CLIENT_PORT))?;
+            socket.set_nonblocking(true)?;
+            io::Result::Ok(Arc::new(socket))
+        };
         // It is closed first, or the port would be taken.
         self.inside = None;
         if let Some(Ok(Ok(socket))) = namespace.map(|namespace| namespace.run(bind)) {

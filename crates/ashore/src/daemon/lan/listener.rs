@@ -49,7 +49,10 @@ impl Listener {
         let all = self.sockets.values().chain(self.answers.values()).chain(self.answers6.values());
         let sockets = all.flat_map(|(_, sockets)| sockets).map(AsFd::as_fd);
         // Only this thread opens and closes those in containers.
-        let inside = self.lan.table().leases.open_inside();
+        let inside = {
+            let table = self.lan.table();
+            [table.leases.open_inside(), table.leases6.open_inside()].concat()
+        };
         let mut fds = vec![self.lan.shared.waker.as_fd()];
         fds.extend(sockets.chain(inside.iter().map(AsFd::as_fd)));
         let wait = until.saturating_duration_since(Instant::now());
@@ -115,6 +118,7 @@ impl Listener {
             self.lan.shared.ended.notify_all();
         }
         table.leases.hear_inside();
+        table.leases6.hear_inside();
     }
 }
 
