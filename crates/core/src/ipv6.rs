@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
+use ashore_wire::dhcp6::Held;
 use ashore_wire::ndp::Preference;
 use ashore_wire::slaac::{Lasting, Offer, OnLink, Prefix, Route, Router, is_reserved};
 use ipnet::{IpNet, Ipv6Net};
@@ -14,7 +15,6 @@ use serde::{Deserialize, Serialize};
 use crate::allocate::Known;
 use crate::endpoint::Endpoint;
 use crate::identity::{Scope, Seed};
-use crate::lease::LeaseRecord6;
 use crate::link::{IpvlanMode, LinkKind};
 use crate::name::EndpointName;
 use crate::network::Network;
@@ -216,14 +216,15 @@ impl Moment {
 
 impl LearnedAddress {
     /// The address of a lease. A server says nothing of prefixes: what is on the link, routers do.
-    fn leased(record: &LeaseRecord6, offer: &Offer, at: Moment) -> Option<Self> {
-        let over = |end: Option<u64>| end.is_some_and(|end| end <= at.today);
-        let (ip, preferred, valid) = (record.lease.address, record.preferred_until(), record.ends());
+    /// It ends by the clock that the lease runs by: the time of day may be set meanwhile.
+    fn leased(held: &Held, offer: &Offer, at: Moment) -> Option<Self> {
+        let (ip, preferred, valid) = (held.ip(), Lasting(held.deprecates()), Lasting(held.expires()));
         let on_link = offer.on_link(ip);
         let prefix = on_link.unwrap_or(Ipv6Net::from(ip));
-        let (deprecated, on_link) = (over(preferred), on_link.is_some());
+        let (deprecated, on_link) = (!preferred.holds(at.now), on_link.is_some());
+        let (preferred, valid) = (at.written(preferred), at.written(valid));
         let address = LearnedAddress { ip, prefix, on_link, leased: true, deprecated, preferred, valid };
-        (!over(valid)).then_some(address)
+        held.is_good(at.now).then_some(address)
     }
 
     /// The address as it is on the link: by its prefix its neighbours are, if they are on the link.
@@ -349,7 +350,7 @@ impl State {
         network: &Network,
         name: &EndpointName,
         offer: &Offer,
-        lease: Option<&LeaseRecord6>,
+        lease: Option<&Held>,
         known: &Known<'_>,
         at: Moment,
     ) -> Option<Box<Learned>> {
@@ -390,7 +391,7 @@ impl State {
             })
         });
         let addresses: Vec<LearnedAddress> =
-            addresses.chain(lease.and_then(|record| LearnedAddress::leased(record, offer, at))).collect();
+            addresses.chain(lease.and_then(|held| LearnedAddress::leased(held, offer, at))).collect();
         if addresses.is_empty() {
             return None;
         }

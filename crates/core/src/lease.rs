@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::identity::{Identity, Scope};
 use crate::inventory::Inventory;
+use crate::ipv6::Moment;
 use crate::link::{IpvlanMode, LinkKind};
 use crate::name::EndpointName;
 use crate::network::{Network, Subnet};
@@ -344,14 +345,10 @@ impl<Lease> LeaseRecord<Lease> {
 }
 
 impl LeaseRecord6 {
-    /// Until when something new is begun from its address, in seconds since 1970; for ever without.
-    pub fn preferred_until(&self) -> Option<u64> {
-        self.lease.term.map(|term| self.after(term.preferred))
-    }
-
-    /// When it ends, in seconds since 1970; none if never.
-    pub fn ends(&self) -> Option<u64> {
-        self.lease.term.and_then(|term| term.end).map(|end| self.after(end))
+    /// The lease by the clock that lifetimes run by; none if it cannot be told how long it has run.
+    pub fn held(&self, at: Moment) -> Option<dhcp6::Held> {
+        let since = at.now.checked_sub(self.age(at.today))?;
+        Some(dhcp6::Held { lease: self.lease.clone(), since })
     }
 }
 

@@ -4,6 +4,7 @@ use ashore_wire::Mac;
 
 use super::*;
 use crate::endpoint::{Home, Source, Stage};
+use crate::lease::LeaseRecord6;
 use crate::observed::View;
 use crate::request::NetworkSpec;
 use crate::state::Change;
@@ -70,7 +71,7 @@ impl Lan {
             &self.state.networks[&"lan".parse().unwrap()],
             &name.parse().unwrap(),
             offer,
-            lease,
+            lease.and_then(|record| record.held(self.at)).as_ref(),
             &known,
             self.at,
         )
@@ -235,6 +236,24 @@ fn a_lease_is_an_address_beside_those_of_prefixes_and_by_the_prefix_that_a_route
     let old = lan.learn_with("web", &offer, Some(&lease("fd99::7", 940))).unwrap().addresses[1];
     assert!(old.deprecated, "it is valid for another minute");
     assert_eq!(lan.learn_with("web", &offer, Some(&lease("fd99::7", 880))).unwrap().addresses.len(), 1);
+}
+
+#[test]
+fn a_step_of_the_time_of_day_takes_no_leased_address_off() {
+    let mut lan = Lan::new();
+    let offer = lan.offer(&[]);
+    let held = lease("fd88::7", 990).held(lan.at).unwrap();
+    let (host, none) = (View::default(), BTreeSet::new());
+    for today in [1, 1000, 100_000] {
+        lan.at.today = today;
+        let known = Known { host: &host, on_lan: &lan.squatters, held: &none };
+        let network = &lan.state.networks[&"lan".parse().unwrap()];
+        let web = "web".parse().unwrap();
+        let learned = lan.state.learn(network, &web, &offer, Some(&held), &known, lan.at).unwrap();
+        let leased = learned.addresses[0];
+        assert!(!leased.deprecated, "{today}");
+        assert_eq!((leased.preferred, leased.valid), (Some(today + 50), Some(today + 110)));
+    }
 }
 
 #[test]

@@ -6,13 +6,14 @@ use std::sync::mpsc::{Receiver, Sender};
 
 use ashore_core::allocate::Known;
 use ashore_core::endpoint::{Endpoint, Stage};
-use ashore_core::ipv6::{Ipv6Mode, Learned};
+use ashore_core::ipv6::{Ipv6Mode, Learned, Moment};
 use ashore_core::lease::LeaseRecord6;
 use ashore_core::network::Network;
 use ashore_core::observed::Observed;
 use ashore_core::request::Refusal;
 use ashore_core::state::State;
 use ashore_core::{EndpointName, IfName, NetworkName};
+use ashore_wire::dhcp6::Held;
 use ipnet::IpNet;
 
 use super::{Engine, Inner, Locked, all_netns, now};
@@ -142,15 +143,16 @@ impl Engine {
         Ok(())
     }
 
-    /// The lease that an endpoint has of a DHCPv6 server's, and whether its address may be used. While that is still to be seen, or
+    /// The lease that an endpoint has of a DHCPv6 server's, and the same as it runs if its address may be used. While that is still to be seen, or
     /// nobody asks, it is as it was.
-    fn leased6(&self, endpoint: &Endpoint) -> (Option<Box<LeaseRecord6>>, bool) {
+    fn leased6(&self, endpoint: &Endpoint, at: Moment) -> (Option<Box<LeaseRecord6>>, Option<Held>) {
         let key = (endpoint.network.clone(), endpoint.name.clone());
         if let Some(Standing6 { lease, unclear: false }) = self.lan.standing6(&key) {
-            return (lease.map(Box::new), true);
+            let (record, held) = lease.unzip();
+            return (record.map(Box::new), held);
         }
-        let address = endpoint.lease6.as_ref().map(|record| record.lease.address);
-        (endpoint.lease6.clone(), address.is_some_and(|ip| endpoint.holds(ip.into())))
+        let used = endpoint.lease6.as_ref().filter(|record| endpoint.holds(record.lease.address.into()));
+        (endpoint.lease6.clone(), used.and_then(|record| record.held(at)))
     }
 
     /// The endpoints of a network that have something else of the routers' advertisements now, as they were and as they are.
@@ -164,9 +166,8 @@ impl Engine {
         };
         let endpoints = inner.state().endpoints_on(&network.name).filter(is_due);
         let changed = endpoints.filter_map(|before| {
-            let (lease6, usable) = self.leased6(before);
-            let usable = lease6.as_deref().filter(|_| usable);
-            let learned = inner.state().learn(network, &before.name, &offer, usable, &known, at);
+            let (lease6, held) = self.leased6(before, at);
+            let learned = inner.state().learn(network, &before.name, &offer, held.as_ref(), &known, at);
             let same = match (&learned, &before.learned) {
                 (Some(new), Some(old)) => new.is_as_good_as(old, at.today),
                 (new, old) => new == old,

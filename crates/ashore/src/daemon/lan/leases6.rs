@@ -34,11 +34,14 @@ use crate::daemon::random;
 /// For how long an answer is expected in a container.
 const LISTEN_FOR: Duration = Duration::from_secs(5);
 
+/// By how much a lease as it is written down may differ from the clock that it runs by, in seconds: more is a step of the time of day.
+const CLOSE: u64 = 5;
+
 /// How a client stands.
 #[derive(Debug, Clone)]
 pub(crate) struct Standing6 {
-    /// Its lease, if it may be used.
-    pub(crate) lease: Option<LeaseRecord6>,
+    /// Its lease, if it may be used: as it is written down, and as it runs.
+    pub(crate) lease: Option<(LeaseRecord6, Held)>,
     /// Whether it has one of which it is still to be seen whether it may be used.
     pub(crate) unclear: bool,
 }
@@ -298,9 +301,15 @@ impl Leasing6 {
     }
 
     fn standing(&self) -> Standing6 {
-        let holds = self.client.held(boottime()).is_some();
-        let lease = self.lease.clone().filter(|_| holds);
-        Standing6 { unclear: holds && lease.is_none(), lease }
+        let held = self.client.held(boottime());
+        let lease = held.and_then(|held| {
+            let record = self.lease.as_ref().filter(|record| record.lease.address == held.ip())?;
+            // By the time of day as it is now, or a daemon that starts anew would take it for older or younger than it is.
+            let anew = LeaseRecord { since: self.wanted.record_of(held).since, ..record.clone() };
+            let stepped = anew.since.abs_diff(record.since) > CLOSE && record.lease == held.lease;
+            Some((if stepped { anew } else { record.clone() }, held.clone()))
+        });
+        Standing6 { unclear: held.is_some() && lease.is_none(), lease }
     }
 
     /// Does what is due at a moment. Answers when something will be next, and whether it stands otherwise than before.
