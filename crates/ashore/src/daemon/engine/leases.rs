@@ -257,7 +257,7 @@ impl Inner {
     }
 
     /// Another endpoint that has an address.
-    fn another(&self, key: &EndpointKey, ip: IpAddr) -> Option<&Endpoint> {
+    pub(super) fn another(&self, key: &EndpointKey, ip: IpAddr) -> Option<&Endpoint> {
         self.state().holder(ip).filter(|holder| (&holder.network, &holder.name) != (&key.0, &key.1))
     }
 }

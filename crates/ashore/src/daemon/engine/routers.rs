@@ -11,7 +11,7 @@ use ashore_core::lease::LeaseRecord6;
 use ashore_core::network::Network;
 use ashore_core::observed::Observed;
 use ashore_core::request::Refusal;
-use ashore_core::state::State;
+use ashore_core::state::{EndpointKey, State};
 use ashore_core::{EndpointName, IfName, NetworkName};
 use ashore_wire::dhcp6::Held;
 use ipnet::IpNet;
@@ -160,13 +160,25 @@ impl Engine {
         let on_lan = self.lan.on_lan();
         let known = Known { host: &observed.host, on_lan: &on_lan, held: &inner.held };
         let (offer, at) = (self.lan.offer(&network.parent), moment());
+        let is_anothers = |key: &EndpointKey, ip: IpAddr| {
+            inner.another(key, ip).is_some() || observed.host.has_address(ip) || on_lan.contains_key(&ip)
+        };
         let is_due = |endpoint: &&Endpoint| {
             let named = !endpoint.is_unnamed() || endpoint.since + NAMED_WITHIN <= now();
             endpoint.stage == Stage::Attached && named
         };
         let endpoints = inner.state().endpoints_on(&network.name).filter(is_due);
         let changed = endpoints.filter_map(|before| {
-            let (lease6, held) = self.leased6(before, at);
+            let (mut lease6, mut held) = self.leased6(before, at);
+            // It was looked for before, with the lock let go.
+            if let Some(ip) = held.as_ref().map(Held::ip).filter(|ip| !before.holds((*ip).into())) {
+                let key = (before.network.clone(), before.name.clone());
+                if is_anothers(&key, ip.into()) {
+                    tracing::warn!(%ip, name = %key.1, "is another's, and declined");
+                    self.lan.settle6(&key, ip, false);
+                    (lease6, held) = (None, None);
+                }
+            }
             let learned = inner.state().learn(network, &before.name, &offer, held.as_ref(), &known, at);
             let same = match (&learned, &before.learned) {
                 (Some(new), Some(old)) => new.is_as_good_as(old, at.today),
