@@ -114,7 +114,7 @@ impl Engine {
 
     /// Brings the endpoints of a network in line with what its routers offer. An address is looked for before it is used.
     fn follow_routers_of(&self, name: &NetworkName) -> Result<(), Refusal> {
-        self.look_for_leased6(name)?;
+        self.look_for_leased6(name);
         for _ in 0..LOOKS {
             let mut inner = self.lock();
             let Some(network) = inner.state().networks.get(name).cloned() else { return Ok(()) };
@@ -133,14 +133,16 @@ impl Engine {
         Ok(())
     }
 
-    /// Looks for the addresses that DHCPv6 servers have given to endpoints of a network.
-    fn look_for_leased6(&self, name: &NetworkName) -> Result<(), Refusal> {
-        let Some(network) = self.lock().state().networks.get(name).cloned() else { return Ok(()) };
+    /// Looks for the addresses that DHCPv6 servers have given to endpoints of a network. One that cannot be looked for is not used
+    /// until it can, which is no reason not to follow the routers.
+    fn look_for_leased6(&self, name: &NetworkName) {
+        let Some(network) = self.lock().state().networks.get(name).cloned() else { return };
         for (key, ip) in self.lan.asked6(name) {
-            let free = self.is_free(&network, &key, ip.into())?;
-            self.lan.settle6(&key, ip, free);
+            match self.is_free(&network, &key, ip.into()) {
+                Ok(free) => self.lan.settle6(&key, ip, free),
+                Err(refusal) => tracing::error!(network = %key.0, name = %key.1, "{refusal}"),
+            }
         }
-        Ok(())
     }
 
     /// The lease that an endpoint has of a DHCPv6 server's, and the same as it runs if its address may be used. While that is still to be seen, or
