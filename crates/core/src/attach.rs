@@ -435,14 +435,16 @@ impl State {
         record.filter(|record| !endpoint.is_unnamed() && record.release != Release::OnStop)
     }
 
-    /// The same of a DHCPv6 server's.
+    /// The same of a DHCPv6 server's. One that its endpoint had and has lost is not asked for again.
     fn lease6_to_remember(
         &self,
         endpoint: &Endpoint,
         before: Option<&Identity>,
     ) -> Option<Box<LeaseRecord6>> {
         let asks = self.network_of(endpoint).is_some_and(Network::may_ask_dhcp6);
-        let before = before.and_then(|before| before.lease6.clone());
+        let key = (endpoint.network.clone(), endpoint.name.clone());
+        let had = self.endpoints.get(&key).is_some_and(|there| there.lease6.is_some());
+        let before = before.filter(|_| !had).and_then(|before| before.lease6.clone());
         let record = endpoint.lease6.clone().or(before).filter(|_| asks);
         record.filter(|record| !endpoint.is_unnamed() && record.release != Release::OnStop)
     }

@@ -269,15 +269,25 @@ fn where_all_is_leased_no_address_is_made_and_a_router_is_asked_which_it_is() {
     let learned = lan.learn_with("web", &offer, Some(&lease("fd88::7", 990))).unwrap();
     assert_eq!((learned.addresses.len(), learned.router.is_some()), (1, true));
     // The name keeps it when its container goes, and asks for it again under the identifier that it had.
-    let endpoint = Endpoint { lease6: Some(Box::new(lease("fd88::7", 990))), ..endpoint("web") };
-    for change in lan.state.attached(&endpoint.with_learned(Some(learned)), 1) {
+    let leased = Endpoint { lease6: Some(Box::new(lease("fd88::7", 990))), ..endpoint("web") };
+    let leased = leased.with_learned(Some(learned));
+    for change in lan.state.attached(&leased, 1) {
         lan.state.apply(change);
     }
     lan.detach("web");
-    let (scope, web) = (Scope("lan".into()), "web".parse().unwrap());
-    let identity = &lan.state.identities[&(scope, web)];
+    let of_web = (Scope("lan".into()), "web".parse().unwrap());
+    let identity = &lan.state.identities[&of_web];
     assert!(identity.made.is_empty());
     assert_eq!(identity.lease6.as_deref(), Some(&lease("fd88::7", 990)));
     let id = lan.state.client_id(&network("dhcp"), &"web".parse().unwrap());
     assert_eq!(id.to_string(), "ff:00:00:00:01:00:04:01:02:03:04");
+    // While it has none yet, the name has its old one. One that it has lost is nobody's.
+    let mut remembers = |endpoint: &Endpoint| {
+        for change in lan.state.attached(endpoint, 3) {
+            lan.state.apply(change);
+        }
+        lan.state.identities[&of_web].lease6.is_some()
+    };
+    assert!(remembers(&endpoint("web")) && remembers(&leased));
+    assert!(!remembers(&endpoint("web")) && !remembers(&endpoint("web")));
 }
