@@ -22,7 +22,7 @@ use ashore_kernel::boottime;
 use ashore_wire::Mac;
 use ashore_wire::dhcp4::ClientId;
 use ashore_wire::dhcp6::{
-    Action, CLIENT_PORT, Checksum, Client, Config, Datagram, Held, Message, Outgoing, Recorded,
+    Action, CLIENT_PORT, Checksum, Client, Config, Datagram, Held, Loss, Message, Outgoing, Recorded,
     State as Phase, Update,
 };
 use ashore_wire::slaac::Offer;
@@ -331,8 +331,12 @@ impl Leasing6 {
                     self.asks = None;
                 }
                 Action::Lost(loss) => {
-                    let name = &self.wanted.key.1;
-                    tracing::warn!(network = %self.wanted.key.0, %name, "its DHCPv6 lease is lost: {}", said(&loss));
+                    let (network, name) = &self.wanted.key;
+                    if loss == Loss::Released {
+                        tracing::debug!(%network, %name, "its DHCPv6 lease is given back");
+                    } else {
+                        tracing::warn!(%network, %name, "its DHCPv6 lease is lost: {}", said(&loss));
+                    }
                     (self.lease, self.asks) = (None, None);
                 }
             }
