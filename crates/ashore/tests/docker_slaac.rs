@@ -55,6 +55,13 @@ fn a_container_has_one_address_of_the_routers_prefix_for_life() {
         site.start("web", "");
         assert_eq!(address6(site, "web"), web);
 
+        site.ok("rename web www");
+        eventually("status knows the new name", || site.home.ok("status").contains("www"));
+        assert_eq!(address6(site, "www"), web);
+        site.ok("rename www web");
+        eventually("status knows the old name", || !site.home.ok("status").contains("www"));
+        assert_eq!(address6(site, "web"), web);
+
         let pings = site.home.laptop.pings(web);
         site.home.daemon = None;
         site.start_daemon();

@@ -1,6 +1,5 @@
 //! Where a network's IPv6 addresses come from, and what an endpoint has of what the LAN's routers advertise.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
@@ -360,10 +359,10 @@ impl State {
         let scope = State::scope(network);
         let key = (network.name.clone(), name.clone());
         let before = self.endpoints.get(&key);
-        let has: BTreeSet<Ipv6Addr> = before
+        let has: Vec<&LearnedAddress> = before
             .and_then(|endpoint| endpoint.learned.as_ref())
             .into_iter()
-            .flat_map(|learned| learned.addresses.iter().map(|there| there.ip))
+            .flat_map(|learned| learned.addresses.iter().filter(|there| !there.leased))
             .collect();
         let remembered = self.identities.get(&(scope.clone(), name.clone()));
         let remembered = remembered.map_or(&[][..], |identity| &identity.made);
@@ -377,8 +376,9 @@ impl State {
         let addresses = of_prefixes.filter_map(|prefix| {
             let made: Vec<Ipv6Addr> = self.seed.addresses(&scope, name, prefix.net).collect();
             let preferred = prefix.preferred.holds(at.now);
-            let kept = made.iter().find(|ip| has.contains(ip));
-            let known = || made.iter().find(|ip| remembered.contains(ip) && is_free(ip));
+            // Whatever name it was made of: a container that is renamed keeps its address.
+            let kept = has.iter().find(|there| there.prefix == prefix.net).map(|there| &there.ip);
+            let known = || remembered.iter().find(|ip| prefix.net.contains(*ip) && is_free(ip));
             let new = || known().or_else(|| made.iter().find(|ip| is_free(ip))).filter(|_| preferred);
             Some(LearnedAddress {
                 ip: *kept.or_else(new)?,
@@ -422,8 +422,9 @@ impl State {
             .filter(|prefix| network.makes_addresses() && prefix.preferred.holds(at.now));
         let likely = prefixes.filter_map(|prefix| {
             let made: Vec<Ipv6Addr> = self.seed.addresses(&scope, name, prefix.net).collect();
-            let had = |ip: &&Ipv6Addr| remembered.is_some_and(|identity| identity.made.contains(ip));
-            made.iter().find(had).or(made.first()).copied().map(IpAddr::V6)
+            let remembered = remembered.map_or(&[][..], |identity| &identity.made);
+            let had = remembered.iter().find(|ip| prefix.net.contains(*ip));
+            had.or(made.first()).copied().map(IpAddr::V6)
         });
         likely.collect()
     }

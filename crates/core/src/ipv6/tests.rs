@@ -141,6 +141,24 @@ fn a_name_comes_back_to_the_address_that_it_had_also_if_that_was_not_its_first()
 }
 
 #[test]
+fn a_container_that_is_renamed_takes_its_address_along() {
+    let mut lan = Lan::new();
+    let offer = lan.offer(&[("fd88::/64", 600)]);
+    let web = lan.attach("web", &offer);
+    let renamed = Endpoint { name: "www".parse().unwrap(), ..web.clone() };
+    lan.state.apply(Change::DelEndpoint((web.network.clone(), web.name.clone())));
+    for change in lan.state.attached(&renamed, 2) {
+        lan.state.apply(change);
+    }
+    assert_eq!(v6(&lan.attach("www", &offer)), v6(&web), "while it runs");
+    lan.detach("www");
+    let likely = lan.state.likely(&network("auto"), &renamed.name, &offer, lan.at);
+    assert_eq!(likely, [v6(&web)[0].addr()]);
+    assert_eq!(v6(&lan.attach("www", &offer)), v6(&web), "and when it comes back");
+    assert_ne!(v6(&lan.attach("web", &offer)), v6(&web), "whoever has the old name has another");
+}
+
+#[test]
 fn what_is_deprecated_is_kept_and_not_begun_and_what_ends_must_go() {
     let mut lan = Lan::new();
     let old = v6(&lan.attach("web", &lan.offer(&[("fd88::/64", 600)])));
