@@ -15,7 +15,7 @@ use crate::name::{EndpointName, IfName, NetworkName};
 use crate::network::Network;
 use crate::observed::{Link, Observed, ObservedKind, View};
 use crate::state::State;
-use crate::step::{Address, Family, Route, Sysctl, SysctlKey};
+use crate::step::{Address, Family, ROUTE_PROTOCOL, Route, Sysctl, SysctlKey};
 use crate::vlan::{Membership, VlanId};
 
 mod shim;
@@ -23,6 +23,11 @@ mod vlans;
 
 use shim::shims;
 use vlans::{own_port_name, vlans, with_vlans};
+
+/// The `rtm_protocol` of routes that the kernel makes of router advertisements (`RTPROT_RA`).
+const BY_ADVERTISEMENT: u8 = 9;
+/// The metric of an IPv6 route that was made without one (Linux 6.18, `IP6_RT_PRIO_USER`).
+const IPV6_METRIC: u32 = 1024;
 
 /// What should be in the namespaces that were observed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -207,7 +212,9 @@ fn want_endpoint(desired: &mut Desired, network: &Network, endpoint: &Endpoint, 
     match &endpoint.home {
         Home::Netns { netns, ifname } => {
             if let Some(links) = desired.netns.get_mut(netns) {
-                links.push(endpoint_link(network, endpoint, ifname, &observed.host));
+                let mut link = endpoint_link(network, endpoint, ifname, &observed.host);
+                yield_default_route(&mut link, network, &observed.netns[netns]);
+                links.push(link);
             }
             if network.kind == LinkKind::Bridge {
                 let peer_place = Place::Netns(netns.clone());
@@ -253,8 +260,24 @@ fn moved_link(network: &Network, endpoint: &Endpoint, inside: &View, host: &View
         IpAddr::V4(_) => leased && (lost || made(route.to)),
         IpAddr::V6(_) => by_advertisement,
     });
+    yield_default_route(&mut link, network, inside);
     let share = if leased { Share::Moved } else { link.share };
     Some(WantedLink { share, ..link })
+}
+
+/// A router that advertises itself is not asked for where somebody else has set an IPv6 default route, such as an engine for its
+/// own bridge: the kernel refuses a second of the same metric, and never uses one of a higher. What the kernel itself once
+/// heard on the link does not count, since it hears no more there.
+fn yield_default_route(link: &mut WantedLink, network: &Network, inside: &View) {
+    let default = |route: &Route| route.to.addr().is_ipv6() && route.to.prefix_len() == 0;
+    let others = inside.routes.iter().any(|there| {
+        let heard = there.protocol == BY_ADVERTISEMENT && there.route.dev == link.spec.name;
+        let first = there.metric <= IPV6_METRIC && there.protocol != ROUTE_PROTOCOL;
+        default(&there.route) && first && !heard
+    });
+    if others && network.follows_routers() {
+        link.routes.retain(|route| !default(route));
+    }
 }
 
 /// The link of an adopted network's container, which its engine has made: it is known by what the engine says of it, its

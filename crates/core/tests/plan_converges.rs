@@ -10,16 +10,17 @@ use std::time::{Duration, Instant};
 use ashore_core::allocate::Known;
 use ashore_core::attach::FromLan;
 use ashore_core::desired::desired;
-use ashore_core::endpoint::{Endpoint, Stage};
+use ashore_core::endpoint::{Endpoint, Home, Stage};
 use ashore_core::identity::Seed;
 use ashore_core::ipv6::Moment;
 use ashore_core::lease::Leased;
 use ashore_core::link::{Netns, Tag};
 use ashore_core::name::IfName;
+use ashore_core::observed::ObservedRoute;
 use ashore_core::plan::{Blocked, Plan, plan};
 use ashore_core::request::{AttachSpec, NetworkSpec};
 use ashore_core::state::{Change, State};
-use ashore_core::step::Step;
+use ashore_core::step::{Route, Step};
 use ashore_core::vlan::Membership;
 use ashore_wire::ndp::Preference;
 use ashore_wire::slaac::{Lasting, Offer, Prefix, Router};
@@ -464,4 +465,56 @@ fn a_container_gets_its_address_back_and_a_let_go_one_is_taken_last() {
     world.play(&Event::Attach { network: 0, name: 2 });
     world.play(&Event::Attach { network: 0, name: 3 });
     assert_eq!((ip_of(&world, 2), ip_of(&world, 3)), ("192.168.88.34".into(), "192.168.88.32".into()));
+}
+
+#[test]
+fn of_ipv6_default_routes_in_a_container_there_is_one_and_somebody_elses_comes_first() {
+    let mut world = World::new();
+    world.play(&Event::CreateNetwork(5));
+    world.offer = world.offer([1, 0], 1);
+    let inside = netns(5, 0);
+    world.model.open(&inside);
+    let there = |dev: &str| ObservedRoute {
+        route: Route {
+            to: "::/0".parse().unwrap(),
+            via: Some("fe80::99".parse().unwrap()),
+            dev: dev.parse().unwrap(),
+            src: None,
+        },
+        protocol: 3,
+        metric: 1024,
+        onlink: false,
+    };
+    let defaults = |world: &World| -> Vec<Route> {
+        let routes = world.model.observed.netns[&netns(5, 0)].routes.iter().map(|there| there.route.clone());
+        routes.filter(|route| route.to == "::/0".parse().unwrap()).collect()
+    };
+    let bridge = there("br-eth1");
+    world.model.observed.netns.get_mut(&inside).unwrap().routes.push(bridge.clone());
+    world.play(&Event::Attach { network: 5, name: 0 });
+    world.reconcile();
+    world.check();
+    assert_eq!(defaults(&world), [bridge.route]);
+
+    world.model.observed.netns.get_mut(&inside).unwrap().routes.retain(|there| there.protocol != 3);
+    world.reconcile();
+    world.check();
+    let by_router = defaults(&world);
+    assert_eq!((by_router.len(), by_router[0].dev.as_str()), (1, "eth0"));
+
+    // One before it in order, which does not take its place.
+    let first = world.state.endpoints[&(spec(5).name, attach_spec(5, 0).name)].clone();
+    let second = Endpoint {
+        name: "a".parse().unwrap(),
+        mac: Some(ashore_wire::Mac([2, 0, 0, 0, 0, 9])),
+        addresses: vec!["192.168.88.135/24".parse().unwrap(), "fd88::9:9/64".parse().unwrap()],
+        home: Home::Netns { netns: inside, ifname: "eth1".parse().unwrap() },
+        ..first
+    };
+    world.commit(vec![Change::PutEndpoint(second)]);
+    for _ in 0..3 {
+        world.reconcile();
+        world.check();
+        assert_eq!(defaults(&world), by_router);
+    }
 }
