@@ -127,6 +127,9 @@ impl Engine {
             if unclear.is_empty() {
                 return self.has_learnt(&mut inner, &changed);
             }
+            // What ends need not wait for what begins.
+            let at_once: Vec<Learnt> = changed.iter().filter_map(|one| one.without(&unclear)).collect();
+            self.has_learnt(&mut inner, &at_once)?;
             drop(self.probe(inner, &network, &unclear)?);
         }
         tracing::warn!(network = %name, "no address was made of a prefix: {LOOKS} in turn are other machines'");
@@ -234,6 +237,19 @@ impl Learnt {
     /// The addresses that it did not have before.
     fn fresh(&self) -> impl Iterator<Item = IpNet> {
         self.now.addresses.iter().filter(|net| !self.before.holds(net.addr())).copied()
+    }
+
+    /// The same without addresses that are still to be looked for, if that is anything new. What is leased is as it was until then.
+    fn without(&self, unclear: &[IpAddr]) -> Option<Learnt> {
+        let mut learned = self.now.learned.as_deref().cloned().unwrap_or_default();
+        let is_unclear = |ip: IpAddr| unclear.contains(&ip);
+        let waits = learned.addresses.iter().any(|there| there.leased && is_unclear(there.ip.into()));
+        learned.addresses.retain(|there| !is_unclear(there.ip.into()));
+        let learned = (!learned.addresses.is_empty()).then(|| Box::new(learned));
+        let lease6 = if waits { &self.before } else { &self.now }.lease6.clone();
+        let now = Endpoint { lease6, ..self.before.clone() }.with_learned(learned);
+        let one = Learnt { before: self.before.clone(), now };
+        one.is_on_link().then_some(one)
     }
 
     /// Whether it is anything but times.
