@@ -234,8 +234,8 @@ impl LearnedAddress {
 }
 
 impl Learned {
-    /// What was known before a start, to be believed until it ends. A route lasts as long as the router, since it is not written down for
-    /// how long.
+    /// What was known before a start, to be believed until it ends. A route lasts as long as the router, or without one as the
+    /// addresses, since it is not written down for how long.
     pub fn recalled(&self, at: Moment) -> Offer {
         let until = |there: &LearnedRouter| at.read(there.until);
         let preference = Preference::Medium;
@@ -247,7 +247,9 @@ impl Learned {
             valid: at.read(there.valid),
         };
         let on_link = |there: &LearnedAddress| OnLink { net: there.prefix, until: at.read(there.valid) };
-        let as_long = self.router.as_ref().map_or(Lasting(Some(at.now)), until);
+        let longest =
+            self.addresses.iter().map(|there| there.valid).max_by_key(|end| end.unwrap_or(u64::MAX));
+        let as_long = self.router.as_ref().map_or(at.read(longest.unwrap_or(Some(at.today))), until);
         let route =
             |(to, via): &(Ipv6Net, Ipv6Addr)| Route { to: *to, via: *via, preference, until: as_long };
         Offer {

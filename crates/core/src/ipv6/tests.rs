@@ -192,6 +192,10 @@ fn what_was_written_down_is_recalled_as_far_as_it_lasts() {
     let left =
         [prefixes[0].preferred, prefixes[0].valid].map(|lasting| lasting.left(later.now).unwrap().as_secs());
     assert_eq!(left, [0, 6500]);
+    // A router may lead elsewhere and not everywhere.
+    let routes = vec![("fd77::/48".parse().unwrap(), "fe80::2".parse().unwrap())];
+    let elsewhere = Learned { router: None, routes, ..*learned };
+    assert_eq!(elsewhere.recalled(later).routes[0].until.left(later.now), Some(Duration::from_secs(6500)));
 }
 
 #[test]
