@@ -280,7 +280,8 @@ impl Engine {
                 self.lan.announce(inner.state(), &endpoint);
                 // An engine is not told of these addresses, and its next answer need not wait for them.
                 self.lan.look_at_routers(Some(&network.parent));
-                let gateways = network.gateways_of(&endpoint).collect();
+                // Nor of their routers, which it would set beside: this may be a question that is asked again.
+                let gateways = network.gateways_of(&endpoint.clone().without_learned()).collect();
                 inner.missing.starts(id);
                 let (link, ifname) = (endpoint.link().1.clone(), endpoint.inside().cloned());
                 Ok(Reply::Joined { link, ifname, gateways })
