@@ -119,13 +119,22 @@ pub struct Link {
     prefixes: Vec<Prefix>,
     direct: Vec<OnLink>,
     routes: Vec<Route>,
-    /// The flags M and O of each router that was heard.
-    flags: Vec<(Ipv6Addr, bool, bool)>,
+    /// What each router that was heard says of DHCPv6.
+    flags: Vec<Flags>,
     solicit: Option<Solicit>,
     /// What was told last, and when.
     told: (Offer, Instant),
     heard: bool,
     random: Random,
+}
+
+/// The flags of a router, until it is none any more.
+#[derive(Debug, Clone, Copy)]
+struct Flags {
+    router: Ipv6Addr,
+    managed: bool,
+    other: bool,
+    until: Lasting,
 }
 
 /// Solicitations until a router speaks.
@@ -197,9 +206,7 @@ impl Link {
             // Only a default router ends the search for one (RFC 7559, 2.1).
             self.solicit = None;
         }
-        self.flags.retain(|(router, ..)| *router != said.router);
-        self.flags.truncate(MOST - 1);
-        self.flags.push((said.router, said.managed, said.other));
+        self.take_flags(said, now);
         for prefix in &said.prefixes {
             self.take_on_link(prefix, now);
             self.take_prefix(prefix, now);
@@ -216,6 +223,23 @@ impl Link {
                 self.routes.push(Route { to, via, preference, until });
             }
         }
+    }
+
+    /// Flags have no lifetime of their own: they last as long as the router, or that of what else it says if it is no default router.
+    fn take_flags(&mut self, said: &RouterAdvertisement, now: Instant) {
+        self.flags.retain(|there| there.router != said.router);
+        if !said.managed && !said.other {
+            return;
+        }
+        if self.flags.len() == MOST {
+            // The one that has not spoken for the longest time.
+            self.flags.remove(0);
+        }
+        let prefixes = said.prefixes.iter().map(|prefix| prefix.valid);
+        let else_said = prefixes.chain(said.routes.iter().map(|route| route.lifetime)).max().unwrap_or(0);
+        let lifetime = if said.lifetime > 0 { said.lifetime.into() } else { else_said };
+        let until = Lasting::of(lifetime, now);
+        self.flags.push(Flags { router: said.router, managed: said.managed, other: said.other, until });
     }
 
     /// RFC 4861, 6.3.4: whoever says nothing of it says nothing against it.
@@ -276,8 +300,9 @@ impl Link {
         let mut ways = self.routes.clone();
         ways.retain(|route| route.until.holds(now));
         ways.sort_by_key(|route| (route.to, std::cmp::Reverse(route.preference), route.via));
-        let managed = self.flags.iter().any(|(_, managed, _)| *managed);
-        let other = self.flags.iter().any(|(_, _, other)| *other);
+        let flags = || self.flags.iter().filter(|there| there.until.holds(now));
+        let managed = flags().any(|there| there.managed);
+        let other = flags().any(|there| there.other);
         Offer { routers, prefixes, on_link, routes: ways, managed, other }
     }
 
@@ -286,6 +311,7 @@ impl Link {
         self.prefixes.retain(|prefix| prefix.valid.holds(now));
         self.direct.retain(|there| there.until.holds(now));
         self.routes.retain(|route| route.until.holds(now));
+        self.flags.retain(|there| there.until.holds(now));
         let had_router = !self.routers.is_empty();
         self.routers.retain(|router| router.until.holds(now));
         if had_router && self.routers.is_empty() && self.solicit.is_none() {
@@ -305,7 +331,8 @@ impl Link {
             solicit.pause = (solicit.pause * 2).min(LONGEST_PAUSE);
             return Action::Solicit;
         }
-        let ends = offer.ends().filter(|end| *end > now);
+        let flags = self.flags.iter().filter_map(|there| there.until.0);
+        let ends = offer.ends().chain(flags).filter(|end| *end > now);
         Action::Wait(ends.chain(self.solicit.map(|solicit| solicit.next)).min())
     }
 }

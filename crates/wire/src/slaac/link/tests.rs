@@ -210,6 +210,26 @@ fn routes_and_flags_are_those_of_the_last_word() {
     assert_eq!((link.offer(now).routes.len(), link.offer(now).managed), (0, false));
 }
 
+#[test]
+fn flags_end_with_their_router_and_those_of_many_do_not_keep_a_new_one_out() {
+    let now = Instant::now();
+    let mut link = Link::new(now, 7);
+    let flagged = |router: &str, lifetime, prefixes: &[PrefixInformation]| RouterAdvertisement {
+        managed: true,
+        ..said(router, lifetime, prefixes)
+    };
+    link.receive(&flagged("fe80::1", 60, &[]), now);
+    link.receive(&flagged("fe80::2", 0, &[prefix("fd88::/64", 90, 90)]), now);
+    assert!(link.offer(now + seconds(89)).managed, "as long as its prefix, since it is no default router");
+    assert!(!link.offer(now + seconds(90)).managed);
+
+    for router in 0..MOST {
+        link.receive(&flagged(&format!("fe80::1:{router:x}"), 1800, &[]), now);
+    }
+    link.receive(&RouterAdvertisement { other: true, ..said("fe80::9", 1800, &[]) }, now);
+    assert!(link.offer(now).other);
+}
+
 proptest! {
     #[test]
     fn whatever_routers_say_in_whatever_order(
