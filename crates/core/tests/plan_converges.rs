@@ -12,7 +12,7 @@ use ashore_core::attach::FromLan;
 use ashore_core::desired::desired;
 use ashore_core::endpoint::{Endpoint, Home, Stage};
 use ashore_core::identity::Seed;
-use ashore_core::ipv6::Moment;
+use ashore_core::ipv6::{LearnedAddress, Moment};
 use ashore_core::lease::Leased;
 use ashore_core::link::{Netns, Tag};
 use ashore_core::name::IfName;
@@ -517,4 +517,23 @@ fn of_ipv6_default_routes_in_a_container_there_is_one_and_somebody_elses_comes_f
         world.check();
         assert_eq!(defaults(&world), by_router);
     }
+}
+
+#[test]
+fn no_router_has_the_host_send_to_an_endpoint_what_is_not_on_the_hosts_link() {
+    let mut world = World::new();
+    world.play(&Event::CreateNetwork(5));
+    world.offer = world.offer([1, 0], 1);
+    world.play(&Event::Attach { network: 5, name: 0 });
+    let there = world.state.endpoints.values().next().unwrap().clone();
+    let mut learned = there.learned.clone().unwrap();
+    let (ip, prefix) = ("fd99::7".parse().unwrap(), "fd00::/8".parse().unwrap());
+    learned.addresses.push(LearnedAddress { ip, prefix, leased: true, ..learned.addresses[0] });
+    let near = learned.addresses[0].ip;
+    world.commit(vec![Change::PutEndpoint(there.with_learned(Some(learned)))]);
+    world.reconcile();
+    world.check();
+    let routes = &world.model.observed.host.routes;
+    let leads = |ip| routes.iter().any(|there| there.route.to.addr() == IpAddr::V6(ip));
+    assert!(leads(near) && !leads(ip), "{routes:?}");
 }

@@ -56,9 +56,21 @@ fn shim(state: &State, host: &View, parent: &IfName, networks: &[&Network]) -> O
     }
     for network in networks {
         let own = |net: &IpNet| host.host_address(parent_link, net);
-        host_side(&mut link, state, own, parent_link.mac, network);
+        let near = |ip| reaches_directly(host, parent_link, ip);
+        host_side(&mut link, state, own, near, parent_link.mac, network);
     }
     Some(link)
+}
+
+/// Whether the host itself knows an address to be on a link, by an address of its own there or a route. What routers and DHCPv6
+/// servers say to endpoints does not make it so: they could have the host send to an endpoint what is for somebody else.
+fn reaches_directly(host: &View, link: &Link, ip: IpAddr) -> bool {
+    let by_address = host.addresses_of(link).any(|there| !there.link_scope && there.net.contains(&ip));
+    let by_route = host.routes.iter().any(|there| {
+        let Route { to, via, dev, .. } = &there.route;
+        *dev == link.name && via.is_none() && to.prefix_len() > 0 && to.contains(&ip)
+    });
+    by_address || by_route
 }
 
 /// `arp_filter`: without it a shim answers the LAN's ARP requests for the host too, and with `rp_filter=1` the host is
@@ -82,6 +94,7 @@ pub(super) fn host_side(
     link: &mut WantedLink,
     state: &State,
     own: impl Fn(&IpNet) -> Option<IpAddr>,
+    near: impl Fn(IpAddr) -> bool,
     parent_mac: Option<Mac>,
     network: &Network,
 ) {
@@ -106,6 +119,9 @@ pub(super) fn host_side(
         }
         for endpoint in state.endpoints_on(&network.name).filter(|endpoint| endpoint.is_wanted()) {
             for ip in endpoint.addresses.iter().map(IpNet::addr).filter(|ip| net.contains(ip)) {
+                if subnet.is_none() && !near(ip) {
+                    continue;
+                }
                 let covered = routes.iter().any(|route| route.to.contains(&ip));
                 if !covered {
                     routes.push(route(single(ip)));

@@ -72,7 +72,7 @@ fn own_port(
         ..WantedLink::bare(near, Tag::Vlan(name.clone()))
     };
     for network in networks.iter().filter(|network| network.host_access) {
-        host_side(&mut near, state, |_| None, None, network);
+        host_side(&mut near, state, |_| None, |_| false, None, network);
     }
     let kind = LinkType::Veth { peer: name.clone(), peer_place: Place::Host, peer_mac: None };
     let spec = LinkSpec { name: far, kind, mac: None, mtu };

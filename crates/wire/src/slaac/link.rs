@@ -16,6 +16,9 @@ const FIRST_PAUSE: Duration = Duration::from_secs(4);
 const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
 /// How many of each are kept: more than a home has, and little memory when somebody makes them up.
 const MOST: usize = 16;
+/// A prefix that is shorter is not believed to be on the link: it is more than any site has, and who says so wants to be spoken to in
+/// place of others.
+const SHORTEST_ON_LINK: u8 = 32;
 
 /// Until when something holds; without an end it is for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -244,7 +247,7 @@ impl Link {
 
     /// RFC 4861, 6.3.4: whoever says nothing of it says nothing against it.
     fn take_on_link(&mut self, said: &PrefixInformation, now: Instant) {
-        if !said.on_link || said.net.prefix_len() == 0 || unfit(&said.net) {
+        if !said.on_link || said.net.prefix_len() < SHORTEST_ON_LINK || unfit(&said.net) {
             return;
         }
         self.direct.retain(|there| there.net != said.net);

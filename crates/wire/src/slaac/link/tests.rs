@@ -284,4 +284,6 @@ fn what_is_on_the_link_is_told_also_of_prefixes_of_which_no_address_is_made() {
     assert_eq!(link.offer(later).on_link(ip("fd88:0:0:1::7")), None, "its time is over");
     link.receive(&said("fe80::1", 1800, &[managed("fd88::/64", 0)]), later);
     assert!(link.offer(later).on_link.is_empty(), "it is taken back");
+    link.receive(&said("fe80::1", 1800, &[managed("2000::/3", HOUR)]), later);
+    assert!(link.offer(later).on_link.is_empty(), "all the world is not");
 }
