@@ -263,3 +263,58 @@ impl Learnt {
         shape(&self.before) != shape(&self.now)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ashore_core::endpoint::{Home, Source};
+    use ashore_core::ipv6::LearnedAddress;
+
+    use super::*;
+
+    fn endpoint() -> Endpoint {
+        Endpoint {
+            network: "lan".parse().unwrap(),
+            name: "web".parse().unwrap(),
+            mac: None,
+            addresses: vec!["192.168.88.32/24".parse().unwrap()],
+            source: Source::Range,
+            lease: None,
+            lease6: None,
+            learned: None,
+            lost: Vec::new(),
+            default_route: true,
+            home: Home::Engine { id: None, ifname: "ash0".parse().unwrap(), sandbox: None, inside: None },
+            stage: Stage::Attached,
+            since: 1,
+            tagged_as: None,
+        }
+    }
+
+    fn learned(prefixes: &[&str]) -> Learned {
+        let address = |prefix: &&str| LearnedAddress {
+            ip: format!("{prefix}::7").parse().unwrap(),
+            prefix: format!("{prefix}::/64").parse().unwrap(),
+            on_link: true,
+            leased: false,
+            deprecated: false,
+            preferred: None,
+            valid: None,
+        };
+        Learned { addresses: prefixes.iter().map(address).collect(), ..Learned::default() }
+    }
+
+    #[test]
+    fn what_ends_does_not_wait_for_what_is_looked_for() {
+        let without = |now: Option<Box<Learned>>| {
+            let before = endpoint().with_learned(Some(Box::new(learned(&["fd88", "fd99"]))));
+            let one = Learnt { before: before.clone(), now: before.with_learned(now) };
+            one.without(&["fd77::7".parse().unwrap()]).map(|one| one.now)
+        };
+        let ended = without(Some(Box::new(learned(&["fd77", "fd99"])))).unwrap();
+        assert_eq!(ended.learned, Some(Box::new(learned(&["fd99"]))));
+        assert_eq!(ended.lost, ["fd88::7/64".parse().unwrap()]);
+        assert_eq!(without(Some(Box::new(learned(&["fd77"])))).unwrap().learned, None);
+        assert_eq!(without(None).unwrap().learned, None);
+        assert_eq!(without(Some(Box::new(learned(&["fd88", "fd99", "fd77"])))), None, "nothing to do yet");
+    }
+}
