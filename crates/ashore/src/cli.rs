@@ -196,7 +196,6 @@ pub(crate) enum NetworkCommand {
     },
 }
 
-/// `ashore network create`.
 /// How addresses are leased.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct LeaseArgs {
@@ -220,6 +219,7 @@ pub(crate) struct LeaseArgs {
     pub(crate) deny: Vec<Ipv4Addr>,
 }
 
+/// `ashore network create`.
 #[derive(Debug, Args)]
 pub(crate) struct NetworkCreateArgs {
     /// Its name: letters, digits, `_`, `.`, `-`; at most 63
