@@ -158,7 +158,7 @@ impl Drop for Server {
     }
 }
 
-/// Whether somebody on a machine has a port of DHCP servers, 67 or 547, or hears what routers are asked (ICMPv6, 58).
+/// Whether somebody on a machine has a port of DHCP servers, 67 or 547, or hears what routers are asked (`ICMPv6`, 58).
 fn has_server_port(on: &Machine) -> bool {
     let has = |table: &str, port: &str| {
         let path = format!("/proc/thread-self/net/{table}");
