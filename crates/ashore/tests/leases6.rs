@@ -46,12 +46,13 @@ fn is_in_pool(ip: &IpAddr) -> bool {
     matches!(ip, IpAddr::V6(v6) if v6.segments()[0] == 0xfd88 && (0x100..=0x1ff).contains(&v6.segments()[7]) && v6.segments()[4..7] == [0; 3])
 }
 
-/// The address that an endpoint has of the pool, once it has one.
+/// The address that an endpoint has of the pool, once it has one and is reached: a server may answer before a router has said what is
+/// on the link.
 fn leased(home: &Home, name: &str) -> IpAddr {
     let mut found = None;
     eventually(&format!("{name} has an address of the pool"), || {
         found = all_of(home, name).into_iter().find(is_in_pool);
-        found.is_some()
+        found.is_some_and(|at| home.laptop.ping(at).is_some())
     });
     found.unwrap()
 }
@@ -101,7 +102,8 @@ fn behind_a_bridge_it_is_the_same() {
         let web = home.world.container("web").unwrap();
         home.attach("lan", &web, "");
         let at = leased(&home, "web");
-        for machine in [&home.laptop, &home.router, &home.nas] {
+        // The host's own IPv6 address is on the NIC still, which is the bridge's port now.
+        for machine in [&home.laptop, &home.router] {
             reaches(machine, at);
         }
         assert_eq!(server.rows().len(), 1, "{:?}", server.rows());
