@@ -7,29 +7,30 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use ashore_core::endpoint::{Endpoint, Home, Source};
-use ashore_core::lease::{LeaseOptions, LeaseRecord};
+use ashore_core::lease::LeaseRecord;
 use ashore_core::name::{EndpointName, IfName};
-use ashore_core::network::Network;
 use ashore_core::observed::View;
 use ashore_core::request::Refusal;
 use ashore_core::state::{EndpointKey, State};
 use ashore_kernel::{Namespace, boottime};
 use ashore_wire::Mac;
 use ashore_wire::dhcp4::{
-    Action, CLIENT_PORT, Checksum, Client, ClientId, Config, Datagram, DomainName, Held, Ignored, Loss,
-    Message, Name, Outgoing, Recorded, SERVER_PORT, State as Phase,
+    Action, CLIENT_PORT, Checksum, Client, ClientId, Datagram, DomainName, Held, Ignored, Loss, Message,
+    Outgoing, SERVER_PORT, State as Phase,
 };
 
-use super::{Lan, Send, seconds};
-use crate::daemon::random;
+use super::{Lan, Send};
 
 mod turn;
+mod wanted;
+
+pub(crate) use wanted::Wanted;
 
 /// For how long an answer is waited for in a container; a server that pings the address first takes three seconds.
 const LISTEN_FOR: Duration = Duration::from_secs(5);
@@ -50,82 +51,6 @@ pub(crate) struct Standing {
 /// Where it is said of which client something has changed that nobody waits for. How it stands is to be looked up: whoever is
 /// late must not act on what it was.
 pub(crate) type Changed = Sender<EndpointKey>;
-
-/// A client to be.
-#[derive(Debug, Clone)]
-pub(crate) struct Wanted {
-    pub(crate) key: EndpointKey,
-    pub(crate) parent: IfName,
-    pub(crate) id: ClientId,
-    pub(crate) mac: Mac,
-    /// The address asked for.
-    pub(crate) wish: Option<Ipv4Addr>,
-    /// The lease from before.
-    pub(crate) record: Option<LeaseRecord>,
-    /// How it is leased.
-    pub(crate) leasing: LeaseOptions,
-}
-
-impl Wanted {
-    /// The client of an endpoint on a network.
-    pub(crate) fn of(state: &State, network: &Network, endpoint: &Endpoint, host: &View) -> Option<Self> {
-        let own = endpoint.mac.or_else(|| host.link(&network.parent)?.mac)?;
-        let record = endpoint.lease.as_deref().cloned();
-        Some(Wanted {
-            key: (endpoint.network.clone(), endpoint.name.clone()),
-            parent: network.parent.clone(),
-            id: match &record {
-                Some(record) => record.id.clone(),
-                None => state.client_id(network, &endpoint.name),
-            },
-            // A server that has given the address to another MAC would not know this one.
-            mac: record.as_ref().map_or(own, |record| record.mac),
-            wish: None,
-            record,
-            leasing: network.leasing.clone(),
-        })
-    }
-
-    /// The client of an endpoint to be, which asks for the lease or the address that its name had before, unless another
-    /// address is wanted.
-    pub(crate) fn of_draft(
-        state: &State,
-        network: &Network,
-        draft: &Endpoint,
-        wish: Option<Ipv4Addr>,
-        host: &View,
-    ) -> Option<Self> {
-        let identity = state.identities.get(&(State::scope(network), draft.name.clone()));
-        let record = identity.and_then(|identity| identity.lease.as_deref()).cloned();
-        let fits = |record: &LeaseRecord| wish.is_none_or(|wish| wish == record.lease.address.addr());
-        let bare = Wanted::of(state, network, draft, host)?;
-        let addresses = identity.into_iter().flat_map(|identity| &identity.addresses);
-        let before = addresses.copied().find_map(|ip| match ip {
-            IpAddr::V4(ip) => Some(ip),
-            IpAddr::V6(_) => None,
-        });
-        Some(Wanted { wish: wish.or(before), record: record.filter(fits), ..bare })
-    }
-
-    fn client(&self, in_use: bool) -> Client {
-        let config = Config {
-            // The link may not be there yet, and the NIC lets no frame through that is for its MAC alone.
-            broadcast: true,
-            name: dns_name(&self.key.1).map(Name::Host),
-            wish: self.wish,
-            servers: self.leasing.servers.clone(),
-            ..Config::new(self.mac, self.id.clone())
-        };
-        let (now, random) = (boottime(), random());
-        match &self.record {
-            Some(record) => {
-                let (lease, age) = (record.lease.clone(), record.age(seconds()));
-                Client::resume(config, Recorded { lease, age, in_use }, now, random)
-            }
-            None => Client::new(config, now, random),
-        }
-    }
-}
 
 /// One client, and what it takes to drive it.
 struct Leasing {
@@ -613,14 +538,5 @@ pub(super) fn said(loss: &Loss) -> String {
         Loss::Expired => "it ended, and no server renewed it".into(),
         Loss::Taken => "another machine has the address".into(),
         Loss::Released => "it was given back".into(),
-    }
-}
-
-impl Wanted {
-    fn record_of(&self, held: &Held) -> LeaseRecord {
-        let age = boottime().saturating_duration_since(held.since).as_secs();
-        let since = seconds().saturating_sub(age);
-        let release = self.leasing.release;
-        LeaseRecord { lease: held.lease.clone(), since, id: self.id.clone(), mac: self.mac, release }
     }
 }
