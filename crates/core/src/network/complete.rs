@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use super::check::could_be_parent;
 use super::{NetworkError, Subnet, list};
 use crate::link::{IpvlanMode, LinkKind};
 use crate::name::IfName;
@@ -116,8 +117,7 @@ impl View {
     pub fn lan_subnet(&self, parent: &IfName, id: Option<VlanId>) -> Result<IpNet, NetworkError> {
         let (parent, vlan) = self.meant(parent, id)?;
         let Some(link) = self.link(&parent) else {
-            let present =
-                self.links.iter().filter(|link| super::could_be_parent(link)).map(|link| &link.name);
+            let present = self.links.iter().filter(|link| could_be_parent(link)).map(|link| &link.name);
             return Err(match vlan {
                 Some(_) => NetworkError::NoAddress(parent),
                 None => NetworkError::NoParent { parent, present: list(present) },
@@ -141,7 +141,7 @@ impl View {
 
     /// Interfaces that a person may choose from, with their addresses.
     fn facing_links(&self) -> String {
-        let facing = self.links.iter().filter(|link| super::could_be_parent(link) && link.up);
+        let facing = self.links.iter().filter(|link| could_be_parent(link) && link.up);
         list(facing.map(|link| {
             let addresses = self.addresses_of(link).filter(|there| !there.link_scope).map(|there| there.net);
             format!("{} ({})", link.name, list(addresses))

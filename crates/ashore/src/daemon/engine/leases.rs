@@ -249,7 +249,7 @@ impl Inner {
         for (key, after) in gone {
             let since = self.departed.entry(key.clone()).or_insert_with(Instant::now);
             if since.elapsed().as_secs() >= after.into() {
-                tracing::info!(network = %key.0.0, name = %key.1, "is gone, and its lease given back");
+                tracing::info!(network = %key.0.0, name = %key.1, "is gone, and its lease remembered no longer");
                 changes.extend(self.store.state().without_lease(&key));
             }
         }
