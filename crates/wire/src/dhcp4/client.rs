@@ -216,10 +216,15 @@ impl Client {
             Phase::Down => false,
             _ => ended,
         };
-        match (idle, &self.held) {
-            (false, _) => {}
-            (true, None) => self.init(now, Duration::ZERO),
-            (true, Some(_)) => self.phase = Phase::Bound,
+        if !idle {
+            return;
+        }
+        if self.in_use {
+            self.phase = Phase::Bound;
+        } else {
+            // A lease from before whose address was not in use yet was replaced by the one that has run out.
+            self.lose(Loss::Expired);
+            self.init(now, Duration::ZERO);
         }
     }
 

@@ -223,10 +223,15 @@ impl Client {
             Phase::Requesting { .. } | Phase::Down => false,
             _ => ended,
         };
-        match (idle, &self.held) {
-            (false, _) => {}
-            (true, None) => self.phase = Phase::Init { at: now },
-            (true, Some(_)) => self.phase = Phase::Bound,
+        if !idle {
+            return;
+        }
+        if self.in_use {
+            self.phase = Phase::Bound;
+        } else {
+            // A lease from before whose address was not in use yet was replaced by the one that has run out.
+            self.lose(Loss::Expired);
+            self.phase = Phase::Init { at: now };
         }
     }
 

@@ -182,6 +182,19 @@ fn a_lease_from_before_that_nobody_confirms_is_used_and_renewed_when_that_is_due
 }
 
 #[test]
+fn a_lease_from_before_is_not_used_when_what_replaced_it_has_run_out() {
+    let mut bench = Bench::resumed(100, false);
+    bench.poll();
+    let mut answer = bench.reply(Kind::Ack, IP);
+    answer.options.set(code::LEASE_TIME, 219u32.to_be_bytes());
+    bench.hear(&answer).unwrap();
+    bench.poll();
+    // Whoever was to look for the address never said a word.
+    let said: Vec<String> = bench.wait().iter().map(words).collect();
+    assert_eq!(said, ["lost Expired", "Discover to all"]);
+}
+
+#[test]
 fn a_lease_from_before_that_is_over_or_of_unknown_age_is_a_wish() {
     for (age, in_use) in [(seconds(1000), false), (seconds(1000), true), (Duration::MAX, true)] {
         let recorded = Recorded { lease: lease(), age, in_use };
