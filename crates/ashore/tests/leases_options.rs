@@ -45,8 +45,11 @@ fn a_lease_is_given_back_when_its_network_says() {
             let container = home.world.container(network).unwrap();
             let at = v4(&home.attach(network, &container, ""));
             assert!(held(network), "{:?}", server.rows());
-            home.ok(&format!("detach {network} {network}"));
             had.push((network, container, at));
+        }
+        // Not before all of them are there: to the server, what one has given back is free for the next.
+        for (network, ..) in &had {
+            home.ok(&format!("detach {network} {network}"));
         }
         eventually("one is given back at once", || !held("stop"));
         assert!(["grace", "never"].into_iter().all(held), "{:?}", server.rows());
