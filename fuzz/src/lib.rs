@@ -11,6 +11,7 @@ use ashore_core::request::Request;
 use ashore_program::front::docker;
 use ashore_wire::arp::Arp;
 use ashore_wire::conflict::{Defence, Probe, Profile};
+use ashore_wire::dhcp::Client as _;
 use ashore_wire::dhcp4::{
     Action, Checksum, Client, ClientId, Config, Datagram, Kind, Lease, Message, Op, code,
 };

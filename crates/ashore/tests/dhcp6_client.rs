@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use ashore_kernel::{PacketSocket, boottime};
 use ashore_lab::{Engines, Machine, cannot_run};
 use ashore_wire::Mac;
+use ashore_wire::dhcp::Client as _;
 use ashore_wire::dhcp6::{
     Action, Change, Checksum, Client, Config, Datagram, Duid, Held, Inquiry, Loss, Message, Recorded, State,
     Told,

@@ -1,6 +1,69 @@
 //! What DHCP for IPv4 and for IPv6 have in common.
 
+use std::time::{Duration, Instant};
+
 use serde::{Deserialize, Serialize};
+
+mod tenure;
+
+pub(crate) use tenure::Tenure;
+pub use tenure::{Change, Held, Lease, Recorded};
+
+/// A client of either, as whoever drives it sees it: who does what [`Client::poll`] says until it says [`Action::Wait`], tells what
+/// comes meanwhile, and polls again.
+///
+/// The times given must never go back, and must count those in which the machine sleeps (`CLOCK_BOOTTIME`, as an offset from some
+/// `Instant`): a lease runs out meanwhile.
+pub trait Client {
+    /// What it gets.
+    type Lease: Lease;
+    /// What it sends.
+    type Outgoing;
+
+    /// What to do at a moment.
+    fn poll(&mut self, now: Instant) -> Action<Self::Lease, Self::Outgoing>;
+
+    /// The lease, if it is good at this moment. One from the record is so before any server has confirmed it.
+    fn held(&self, now: Instant) -> Option<&Held<Self::Lease>>;
+
+    /// Nobody has the address. Another than what was asked about changes nothing.
+    fn clear(&mut self, ip: <Self::Lease as Lease>::Ip);
+
+    /// Another machine has the address: it is declined, also if the lease was good until now.
+    fn taken(&mut self, ip: <Self::Lease as Lease>::Ip, now: Instant);
+
+    /// Whether the link has no carrier, as far as it was told.
+    fn is_down(&self) -> bool;
+
+    /// The link has no carrier: nothing is sent, and the lease runs on.
+    fn link_down(&mut self);
+
+    /// The link has a carrier, perhaps to another LAN (RFC 2131, 3.7; RFC 8415, 18.2.12).
+    fn link_up(&mut self, now: Instant);
+
+    /// Gives the lease back. What is to be told and sent is asked for as ever; then nothing more comes. A client that is to find its
+    /// lease again is not released but dropped.
+    fn release(&mut self, now: Instant);
+}
+
+/// What to do now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action<L: Lease, Outgoing> {
+    /// Send this, and ask again.
+    Send(Outgoing),
+    /// Nothing before this moment, if any, unless something is heard.
+    Wait(Option<Instant>),
+    /// Find out whether anybody has this address (RFC 2131, 2.2; RFC 8415, 18.2.10.1), and say so by [`Client::clear`] or
+    /// [`Client::taken`]. It is asked once.
+    Probe(L::Ip),
+    /// The lease is good: put on the link, or change there, what it says.
+    Bound(Held<L>, Change<L::Part>),
+    /// The recorded lease may be used, since it has not ended and no server has answered (RFC 2131, 3.2 (4); RFC 8415, 18.2.3). The
+    /// client goes on asking.
+    Unconfirmed(Held<L>),
+    /// The address must be used no longer, and no lease is on record.
+    Lost(Loss),
+}
 
 /// Whose answers count.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,7 +116,7 @@ pub const SHORTEST: u32 = 10;
 
 /// The least between a DECLINE and the next attempt to get an address: RFC 2131, 3.1 (5), has it, and RFC 8415 has nothing that
 /// would keep a server and its client from going in a circle.
-pub(crate) const AFTER_DECLINE: std::time::Duration = std::time::Duration::from_secs(10);
+pub(crate) const AFTER_DECLINE: Duration = Duration::from_secs(10);
 
 /// A server's words. They end in logs: what is not printable is left out.
 pub(crate) fn words(bytes: &[u8]) -> Option<String> {

@@ -18,10 +18,7 @@
 //! | any        | the lease ends                              | the lease is lost                            | init       |
 //! | any        | the link is back                            | REQUEST for the lease, broadcast             | rebooting  |
 //!
-//! Time is an argument, and so is randomness. Whoever drives a [`Client`] does what [`Client::poll`] says until it says
-//! [`Action::Wait`], tells what comes meanwhile ([`Client::receive`] and the others), and polls again. The times given must
-//! never go back, and must count those in which the machine sleeps (`CLOCK_BOOTTIME`, as an offset from some `Instant`): a
-//! lease runs out meanwhile.
+//! Time is an argument, and so is randomness. A [`Client`] is driven as [`dhcp::Client`](crate::dhcp::Client) says.
 //!
 //! What a state does not await is ignored in it, and so is every unauthenticated FORCERENEW (RFC 3203).
 
@@ -40,13 +37,13 @@ mod survey;
 pub use crate::dhcp::{Loss, SHORTEST, Update};
 pub use crate::domain::{DomainName, DomainNameError};
 pub use crate::udp::Checksum;
-pub use client::{Action, Change, Client, Recorded, State};
+pub use client::{Action, Client, State};
 pub use config::{ClientId, ClientIdError, Config, Name, Servers};
 pub(crate) use frame::FRAGMENT;
 #[cfg(test)]
 pub(crate) use frame::tests::reply as reply_frame;
 pub use frame::{CLIENT_PORT, Datagram, SERVER_PORT};
-pub use lease::{Held, Lease, Part, Term, UNSAID};
+pub use lease::{Change, Held, Lease, Part, Recorded, Term, UNSAID};
 pub use message::{Message, Op};
 pub use options::{Kind, Malformed, Options, code};
 pub use request::Outgoing;

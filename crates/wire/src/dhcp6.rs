@@ -24,10 +24,7 @@
 //! | any        | it is to give the lease back                | the lease is lost, RELEASE                   | releasing  |
 //! | releasing  | REPLY, or four RELEASEs without one         |                                              | released   |
 //!
-//! Time is an argument, and so is randomness. Whoever drives a [`Client`] does what [`Client::poll`] says until it says
-//! [`Action::Wait`], tells what comes meanwhile ([`Client::receive`] and the others), and polls again. The times given must
-//! never go back, and must count those in which the machine sleeps (`CLOCK_BOOTTIME`, as an offset from some `Instant`): a
-//! lease runs out meanwhile.
+//! Time is an argument, and so is randomness. A [`Client`] is driven as [`dhcp::Client`](crate::dhcp::Client) says.
 //!
 //! What a state does not await is ignored in it, and so is a REPLY that says that something went wrong for no reason that the
 //! table names: what it answers is repeated in its time. Everything is sent by multicast, so that `UseMulticast` has nothing to
@@ -51,13 +48,13 @@ mod request;
 pub use crate::dhcp::{Loss, SHORTEST, Update};
 pub use crate::domain::{DomainName, DomainNameError};
 pub use crate::udp::Checksum;
-pub use client::{Action, Change, Client, Recorded, State};
+pub use client::{Action, Client, State};
 pub use config::{Config, Duid, DuidError, Servers};
 #[cfg(test)]
 pub(crate) use frame::tests::{question as question_frame, reply as reply_frame};
 pub use frame::{ALL_SERVERS, CLIENT_PORT, Datagram, SERVER_PORT};
 pub use inquiry::{Inquiry, Told};
-pub use lease::{Dns, Held, Lease, Part, Term};
+pub use lease::{Change, Dns, Held, Lease, Part, Recorded, Term};
 pub use message::{Kind, Message};
 pub use options::{Options, Status, code};
 pub use request::Outgoing;

@@ -7,7 +7,7 @@
 pub mod arp;
 mod checksum;
 pub mod conflict;
-mod dhcp;
+pub mod dhcp;
 pub mod dhcp4;
 pub mod dhcp6;
 mod domain;

@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 use std::time::Instant;
 
 use ashore_wire::Mac;
+use ashore_wire::dhcp::Client as _;
 use ashore_wire::dhcp4::{
     Action, Client, ClientId, Config, DomainName, Kind, Lease, Message, Name, Options, Route, Update, code,
 };

@@ -3,6 +3,7 @@
 use std::net::Ipv6Addr;
 use std::time::Instant;
 
+use ashore_wire::dhcp::Client as _;
 use ashore_wire::dhcp6::{
     Action, Client, Config, Duid, Inquiry, Kind, Lease, Message, Term, Told, Update, code,
 };

@@ -1,7 +1,7 @@
 //! What a server gives: an address for a while, and what a machine on its LAN needs to know.
 
 use std::net::Ipv4Addr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::options::is_host;
 use super::route::Route;
 use super::{Ignored, Message, SHORTEST, code};
+use crate::dhcp;
 use crate::domain::DomainName;
 use crate::random::Random;
 
@@ -95,23 +96,6 @@ impl Lease {
         self.routes.iter().find(|route| route.is_default())?.via
     }
 
-    /// In what it differs from an earlier one; its times are not looked at.
-    pub fn changes(&self, before: &Lease) -> Vec<Part> {
-        let dns = |lease: &Lease| (lease.dns.clone(), lease.domain.clone(), lease.search.clone());
-        [
-            (Part::Address, self.address != before.address),
-            (Part::Routes, self.routes != before.routes),
-            (Part::Dns, dns(self) != dns(before)),
-            (Part::Ntp, self.ntp != before.ntp),
-            (Part::Mtu, self.mtu != before.mtu),
-            (Part::Broadcast, self.broadcast != before.broadcast),
-            (Part::Server, self.server != before.server),
-        ]
-        .into_iter()
-        .filter_map(|(part, differs)| differs.then_some(part))
-        .collect()
-    }
-
     /// Reads an offer, or an acknowledgement with what it follows on: what it leaves out is as before. It rests on its address,
     /// mask and times, which must make sense if they are there; of the rest, what does not is left out.
     pub(super) fn read(
@@ -167,43 +151,53 @@ fn class(ip: Ipv4Addr) -> u8 {
     }
 }
 
-/// A lease, and since when it runs: since it was asked for, which is never later than the server's own beginning.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Held {
-    /// The lease.
-    pub lease: Lease,
-    /// Since when.
-    pub since: Instant,
+impl dhcp::Lease for Lease {
+    type Ip = Ipv4Addr;
+    type Part = Part;
+
+    fn ip(&self) -> Ipv4Addr {
+        self.address.addr()
+    }
+
+    fn end(&self) -> Option<u32> {
+        self.term.map(|term| term.end)
+    }
+
+    fn changes(&self, before: &Lease) -> Vec<Part> {
+        let dns = |lease: &Lease| (lease.dns.clone(), lease.domain.clone(), lease.search.clone());
+        [
+            (Part::Address, self.address != before.address),
+            (Part::Routes, self.routes != before.routes),
+            (Part::Dns, dns(self) != dns(before)),
+            (Part::Ntp, self.ntp != before.ntp),
+            (Part::Mtu, self.mtu != before.mtu),
+            (Part::Broadcast, self.broadcast != before.broadcast),
+            (Part::Server, self.server != before.server),
+        ]
+        .into_iter()
+        .filter_map(|(part, differs)| differs.then_some(part))
+        .collect()
+    }
 }
 
+/// A lease, and since when it runs.
+pub type Held = dhcp::Held<Lease>;
+
+/// A lease from the record.
+pub type Recorded = dhcp::Recorded<Lease>;
+
+/// How a lease became good.
+pub type Change = dhcp::Change<Part>;
+
 impl Held {
-    /// The address without its prefix.
-    pub fn ip(&self) -> Ipv4Addr {
-        self.lease.address.addr()
-    }
-
-    /// When it ends; none if never.
-    pub fn expires(&self) -> Option<Instant> {
-        self.after(|term| term.end)
-    }
-
     /// When it is to be renewed; none if never.
     pub fn renews(&self) -> Option<Instant> {
-        self.after(|term| term.renew)
+        Some(self.after(self.lease.term?.renew))
     }
 
     /// When any server is asked to renew it; none if never.
     pub fn rebinds(&self) -> Option<Instant> {
-        self.after(|term| term.rebind)
-    }
-
-    fn after(&self, time: fn(Term) -> u32) -> Option<Instant> {
-        self.lease.term.map(|term| self.since + Duration::from_secs(time(term).into()))
-    }
-
-    /// Whether it still runs.
-    pub fn is_good(&self, now: Instant) -> bool {
-        self.expires().is_none_or(|end| now < end)
+        Some(self.after(self.lease.term?.rebind))
     }
 }
 

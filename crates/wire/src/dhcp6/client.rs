@@ -4,41 +4,16 @@ use std::net::Ipv6Addr;
 use std::time::{Duration, Instant};
 
 use super::exchange::{self, Exchange, Retry};
-use super::lease::{Held, Lease, Part};
+use super::lease::{Held, Lease, Recorded};
 use super::request::{self, Outgoing};
 use super::{Config, Ignored, Kind, Loss};
-use crate::dhcp::AFTER_DECLINE;
+use crate::dhcp::{self, AFTER_DECLINE, Lease as _, Tenure};
 use crate::random::Random;
 
 mod receive;
 
 /// What to do now.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
-    /// Send this, and ask again.
-    Send(Outgoing),
-    /// Nothing before this moment, if any, unless something is heard.
-    Wait(Option<Instant>),
-    /// Find out whether anybody has this address (RFC 8415, 18.2.10.1), and say so by [`Client::clear`] or [`Client::taken`]. It
-    /// is asked once.
-    Probe(Ipv6Addr),
-    /// The lease is good: put on the link, or change there, what it says.
-    Bound(Held, Change),
-    /// The recorded lease may be used, since it has not ended and no server has answered (RFC 8415, 18.2.3). The client goes on
-    /// asking.
-    Unconfirmed(Held),
-    /// The address must be used no longer, and no lease is on record.
-    Lost(Loss),
-}
-
-/// How a lease became good.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
-    /// Its address was not in use before.
-    New,
-    /// It goes on, and this of it is not as it was.
-    Renewed(Vec<Part>),
-}
+pub type Action = dhcp::Action<Lease, Outgoing>;
 
 /// Where a client is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -69,17 +44,6 @@ pub enum State {
     Released,
 }
 
-/// A lease from the record.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Recorded {
-    /// The lease.
-    pub lease: Lease,
-    /// How long ago it was obtained, by a clock that nobody has set back; if that is unknown, `Duration::MAX`.
-    pub age: Duration,
-    /// Whether its address is on the link already.
-    pub in_use: bool,
-}
-
 #[derive(Debug, Clone)]
 enum Phase {
     Init { at: Instant },
@@ -103,25 +67,13 @@ struct Offer {
     preference: u8,
 }
 
-/// What is still to be told about the lease that is held.
-#[derive(Debug, Clone)]
-enum News {
-    Bound(Change),
-    Unconfirmed,
-}
-
 /// One client, for one address of one link.
 #[derive(Debug, Clone)]
 pub struct Client {
     config: Config,
     random: Random,
     phase: Phase,
-    /// The lease that is good, whether or not it has been told of.
-    held: Option<Held>,
-    /// Whether its address is in use: that it may be has been told.
-    in_use: bool,
-    news: Option<News>,
-    lost: Option<Loss>,
+    tenure: Tenure<Lease>,
     wish: Option<Ipv6Addr>,
     /// How a SOLICIT is repeated: a server may say how seldom.
     solicit: Retry,
@@ -138,10 +90,7 @@ impl Client {
             config,
             random: Random(random),
             phase: Phase::Init { at: now },
-            held: None,
-            in_use: false,
-            news: None,
-            lost: None,
+            tenure: Tenure::none(),
             wish,
             solicit: exchange::SOLICIT,
             refused: None,
@@ -150,15 +99,11 @@ impl Client {
 
     /// A client that has a lease from before. If it has ended, its address is a wish.
     pub fn resume(config: Config, recorded: Recorded, now: Instant, random: u64) -> Self {
-        let Recorded { lease, age, in_use } = recorded;
         let mut client = Client::new(config, now, random);
-        client.wish = Some(lease.address);
-        let held = now.checked_sub(age).map(|since| Held { lease, since });
-        if let Some(held) = held.filter(|held| held.is_good(now)) {
-            (client.held, client.in_use) = (Some(held), in_use);
+        client.wish = Some(recorded.lease.ip());
+        client.tenure = Tenure::resumed(recorded, now);
+        if client.tenure.held().is_some() {
             client.confirm(now);
-        } else if in_use {
-            client.lost = Some(Loss::Expired);
         }
         client
     }
@@ -181,67 +126,26 @@ impl Client {
         }
     }
 
-    /// The lease, if it is good at this moment. One from the record is so before any server has confirmed it.
-    pub fn held(&self, now: Instant) -> Option<&Held> {
-        self.held.as_ref().filter(|held| held.is_good(now))
-    }
-
-    /// What to do at a moment.
-    pub fn poll(&mut self, now: Instant) -> Action {
-        self.expire(now);
-        // Before a lease is declined or given back, its address is used no longer (RFC 8415, 18.2.7 and 18.2.8).
-        if let Some(loss) = self.lost.take() {
-            return Action::Lost(loss);
-        }
-        loop {
-            if let Some(action) = self.news().or_else(|| self.due(now)) {
-                return action;
-            }
-        }
-    }
-
-    fn news(&mut self) -> Option<Action> {
-        let (held, news) = (self.held.clone()?, self.news.take()?);
-        self.in_use = true;
-        Some(match news {
-            News::Bound(change) => Action::Bound(held, change),
-            News::Unconfirmed => Action::Unconfirmed(held),
-        })
-    }
-
     /// Gives up what has ended.
     fn expire(&mut self, now: Instant) {
-        let over = |held: &Held| !held.is_good(now);
-        let ended = self.held.as_ref().is_some_and(over);
-        if ended {
-            self.wish = self.held.as_ref().map(Held::ip);
-            self.lose(Loss::Expired);
-        }
+        let ended = self.tenure.expire(now);
+        self.wish = ended.or(self.wish);
         let idle = match &self.phase {
-            Phase::Probing { candidate, .. } => over(candidate),
+            Phase::Probing { candidate, .. } => !candidate.is_good(now),
             // What is asked for comes in the place of what has ended.
             Phase::Requesting { .. } | Phase::Down => false,
-            _ => ended,
+            _ => ended.is_some(),
         };
         if !idle {
             return;
         }
-        if self.in_use {
+        if self.tenure.is_in_use() {
             self.phase = Phase::Bound;
         } else {
             // A lease from before whose address was not in use yet was replaced by the one that has run out.
-            self.lose(Loss::Expired);
+            self.tenure.lose(Loss::Expired);
             self.phase = Phase::Init { at: now };
         }
-    }
-
-    /// The lease is no more. One of which nobody has been told is not worth a word.
-    fn lose(&mut self, loss: Loss) {
-        let untold = matches!(self.news.take(), Some(News::Bound(Change::New)));
-        if self.held.take().is_some() && !untold {
-            self.lost = Some(loss);
-        }
-        self.in_use = false;
     }
 
     /// Asks whether the lease that is held still belongs to the link.
@@ -257,8 +161,8 @@ impl Client {
 
     /// What the phase wants now; none if it has moved on to another.
     fn due(&mut self, now: Instant) -> Option<Action> {
-        let Client { config, random, phase, held, solicit, .. } = self;
-        let ends = held.as_ref().and_then(Held::expires);
+        let Client { config, random, phase, tenure, solicit, .. } = self;
+        let ends = tenure.held().and_then(Held::expires);
         let wait = |until: Option<Instant>| Some(Action::Wait(until.into_iter().chain(ends).min()));
         match phase {
             Phase::Init { at } if now < *at => wait(Some(*at)),
@@ -284,7 +188,7 @@ impl Client {
             }
             Phase::Requesting { exchange, offer } => {
                 if exchange.is_over(now, &exchange::REQUEST) {
-                    self.lose(Loss::Refused(None));
+                    self.tenure.lose(Loss::Refused(None));
                     self.phase = Phase::Init { at: now };
                     return None;
                 }
@@ -322,8 +226,8 @@ impl Client {
 
     /// The same of a lease that runs: T1 and T2, which may come long past after the machine has slept.
     fn due_renewal(&mut self, now: Instant) -> Option<Action> {
-        let Client { config, random, phase, held, .. } = self;
-        let held = held.as_ref().expect("a lease is held while it is renewed");
+        let Client { config, random, phase, tenure, .. } = self;
+        let held = tenure.held().expect("a lease is held while it is renewed");
         let (Some(renews), Some(rebinds)) = (held.renews(), held.rebinds()) else {
             return Some(Action::Wait(None));
         };
@@ -353,13 +257,13 @@ impl Client {
 
     /// The same of a lease from before.
     fn due_confirmation(&mut self, now: Instant) -> Option<Action> {
-        let Client { config, random, phase, held, in_use, news, .. } = self;
-        let held = held.as_ref().expect("a lease is held while it is asked for");
+        let Client { config, random, phase, tenure, .. } = self;
+        let held = tenure.held().expect("a lease is held while it is asked for");
         let Phase::Confirming { exchange, confirm_by, asked } = phase else { return None };
         if confirm_by.is_some_and(|by| by <= now) {
             *confirm_by = None;
-            if *in_use {
-                *news = Some(News::Unconfirmed);
+            if tenure.is_in_use() {
+                tenure.use_unconfirmed();
                 return None;
             }
             *asked = true;
@@ -367,7 +271,7 @@ impl Client {
         }
         let over = exchange.is_over(now, &exchange::CONFIRM);
         // Until it is known whether the address may be used, there is nothing else to do.
-        let next = Some(exchange.next).filter(|_| !over || *in_use);
+        let next = Some(exchange.next).filter(|_| !over || tenure.is_in_use());
         if next.is_none_or(|next| now < next) {
             return Some(Action::Wait([next, *confirm_by, held.expires()].into_iter().flatten().min()));
         }
@@ -377,77 +281,6 @@ impl Client {
         }
         exchange.sent(now, &exchange::CONFIRM, random);
         Some(Action::Send(request::confirm(config, exchange, &held.lease)))
-    }
-
-    /// Nobody has the address. Another than what was asked about changes nothing.
-    pub fn clear(&mut self, ip: Ipv6Addr) {
-        match &mut self.phase {
-            Phase::Probing { candidate, asked: true } if candidate.ip() == ip => {
-                let candidate = candidate.clone();
-                self.bind(candidate);
-            }
-            Phase::Confirming { asked: asked @ true, .. }
-                if self.held.as_ref().is_some_and(|held| held.ip() == ip) =>
-            {
-                *asked = false;
-                self.news = Some(News::Unconfirmed);
-            }
-            _ => {}
-        }
-    }
-
-    /// Another machine has the address: it is declined, also if the lease was good until now.
-    pub fn taken(&mut self, ip: Ipv6Addr, now: Instant) {
-        let candidate = match &self.phase {
-            Phase::Down => return,
-            Phase::Probing { candidate, .. } => Some(candidate),
-            _ => None,
-        };
-        let declined = candidate.into_iter().chain(&self.held).find(|held| held.ip() == ip);
-        let Some(lease) = declined.map(|held| held.lease.clone()) else { return };
-        // Of two the server means the newer, so the older has gone with it.
-        self.lose(Loss::Taken);
-        self.wish = None;
-        self.phase = Phase::Declining { exchange: Exchange::new(&mut self.random, now), lease, since: now };
-    }
-
-    /// The link has no carrier: nothing is sent, and the lease runs on.
-    pub fn link_down(&mut self) {
-        if let Phase::Probing { candidate, .. } = &self.phase {
-            self.wish = Some(candidate.ip());
-        }
-        self.phase = match self.phase {
-            Phase::Releasing { .. } | Phase::Released => Phase::Released,
-            _ => Phase::Down,
-        };
-    }
-
-    /// The link has a carrier, perhaps to another LAN (RFC 8415, 18.2.12).
-    pub fn link_up(&mut self, now: Instant) {
-        self.link_down();
-        self.refused = None;
-        if matches!(self.phase, Phase::Released) {
-            return;
-        }
-        self.expire(now);
-        if self.held.is_some() { self.confirm(now) } else { self.phase = Phase::Init { at: now } }
-    }
-
-    /// Gives the lease back. What is to be told and sent is asked for as ever, until the server has answered or was asked often
-    /// enough; then nothing more comes. A client that is to find its lease again is not released but dropped.
-    pub fn release(&mut self, now: Instant) {
-        self.expire(now);
-        let given = match &self.phase {
-            Phase::Down | Phase::Released => None,
-            Phase::Probing { candidate, .. } => Some(candidate.lease.clone()),
-            Phase::Releasing { .. } => return,
-            _ => self.held.as_ref().map(|held| held.lease.clone()),
-        };
-        self.lose(Loss::Released);
-        self.phase = match given {
-            Some(lease) => Phase::Releasing { exchange: Exchange::new(&mut self.random, now), lease },
-            None => Phase::Released,
-        };
     }
 
     /// The server knows that the lease is declined or given back, or has been told often enough.
@@ -460,14 +293,100 @@ impl Client {
 
     /// A lease is good from now on.
     fn bind(&mut self, new: Held) {
-        let change = match &self.held {
-            Some(before) if self.in_use => Change::Renewed(new.lease.changes(&before.lease)),
-            _ => Change::New,
-        };
-        self.wish = Some(new.ip());
-        (self.held, self.refused) = (Some(new), None);
-        self.news = Some(News::Bound(change));
+        (self.wish, self.refused) = (Some(new.ip()), None);
+        self.tenure.bind(new);
         self.phase = Phase::Bound;
+    }
+}
+
+impl dhcp::Client for Client {
+    type Lease = Lease;
+    type Outgoing = Outgoing;
+
+    fn poll(&mut self, now: Instant) -> Action {
+        self.expire(now);
+        // Before a lease is declined or given back, its address is used no longer (RFC 8415, 18.2.7 and 18.2.8).
+        if let Some(loss) = self.tenure.loss() {
+            return Action::Lost(loss);
+        }
+        loop {
+            if let Some(action) = self.tenure.news().or_else(|| self.due(now)) {
+                return action;
+            }
+        }
+    }
+
+    fn held(&self, now: Instant) -> Option<&Held> {
+        self.tenure.held().filter(|held| held.is_good(now))
+    }
+
+    fn clear(&mut self, ip: Ipv6Addr) {
+        match &mut self.phase {
+            Phase::Probing { candidate, asked: true } if candidate.ip() == ip => {
+                let candidate = candidate.clone();
+                self.bind(candidate);
+            }
+            Phase::Confirming { asked: asked @ true, .. }
+                if self.tenure.held().is_some_and(|held| held.ip() == ip) =>
+            {
+                *asked = false;
+                self.tenure.use_unconfirmed();
+            }
+            _ => {}
+        }
+    }
+
+    fn taken(&mut self, ip: Ipv6Addr, now: Instant) {
+        let candidate = match &self.phase {
+            Phase::Down => return,
+            Phase::Probing { candidate, .. } => Some(candidate),
+            _ => None,
+        };
+        let declined = candidate.into_iter().chain(self.tenure.held()).find(|held| held.ip() == ip);
+        let Some(lease) = declined.map(|held| held.lease.clone()) else { return };
+        // Of two the server means the newer, so the older has gone with it.
+        self.tenure.lose(Loss::Taken);
+        self.wish = None;
+        self.phase = Phase::Declining { exchange: Exchange::new(&mut self.random, now), lease, since: now };
+    }
+
+    fn is_down(&self) -> bool {
+        matches!(self.phase, Phase::Down)
+    }
+
+    fn link_down(&mut self) {
+        if let Phase::Probing { candidate, .. } = &self.phase {
+            self.wish = Some(candidate.ip());
+        }
+        self.phase = match self.phase {
+            Phase::Releasing { .. } | Phase::Released => Phase::Released,
+            _ => Phase::Down,
+        };
+    }
+
+    fn link_up(&mut self, now: Instant) {
+        self.link_down();
+        self.refused = None;
+        if matches!(self.phase, Phase::Released) {
+            return;
+        }
+        self.expire(now);
+        if self.tenure.held().is_some() { self.confirm(now) } else { self.phase = Phase::Init { at: now } }
+    }
+
+    fn release(&mut self, now: Instant) {
+        self.expire(now);
+        let given = match &self.phase {
+            Phase::Down | Phase::Released => None,
+            Phase::Probing { candidate, .. } => Some(candidate.lease.clone()),
+            Phase::Releasing { .. } => return,
+            _ => self.tenure.held().map(|held| held.lease.clone()),
+        };
+        self.tenure.lose(Loss::Released);
+        self.phase = match given {
+            Some(lease) => Phase::Releasing { exchange: Exchange::new(&mut self.random, now), lease },
+            None => Phase::Released,
+        };
     }
 }
 

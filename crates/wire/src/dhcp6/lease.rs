@@ -2,12 +2,13 @@
 //! DHCPv6's: routers advertise them.
 
 use std::net::Ipv6Addr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
 use super::options::is_lease;
 use super::{Duid, Ignored, Message, Options, SHORTEST, Status, code};
+use crate::dhcp;
 use crate::domain::DomainName;
 use crate::random::Random;
 
@@ -169,18 +170,6 @@ impl Address {
 }
 
 impl Lease {
-    /// In what it differs from an earlier one; its times are not looked at.
-    pub fn changes(&self, before: &Lease) -> Vec<Part> {
-        [
-            (Part::Address, self.address != before.address),
-            (Part::Dns, self.dns != before.dns),
-            (Part::Server, self.server != before.server),
-        ]
-        .into_iter()
-        .filter_map(|(part, differs)| differs.then_some(part))
-        .collect()
-    }
-
     /// Reads an offer or what was given: of several addresses the favourite one, or else the first that can be taken.
     pub(super) fn read(
         message: &Message,
@@ -213,48 +202,53 @@ impl Lease {
     }
 }
 
-/// A lease, and since when it runs: since it was asked for, which is not later than the server's own beginning.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Held {
-    /// The lease.
-    pub lease: Lease,
-    /// Since when.
-    pub since: Instant,
+impl dhcp::Lease for Lease {
+    type Ip = Ipv6Addr;
+    type Part = Part;
+
+    fn ip(&self) -> Ipv6Addr {
+        self.address
+    }
+
+    fn end(&self) -> Option<u32> {
+        self.term?.end
+    }
+
+    fn changes(&self, before: &Lease) -> Vec<Part> {
+        [
+            (Part::Address, self.address != before.address),
+            (Part::Dns, self.dns != before.dns),
+            (Part::Server, self.server != before.server),
+        ]
+        .into_iter()
+        .filter_map(|(part, differs)| differs.then_some(part))
+        .collect()
+    }
 }
 
+/// A lease, and since when it runs.
+pub type Held = dhcp::Held<Lease>;
+
+/// A lease from the record.
+pub type Recorded = dhcp::Recorded<Lease>;
+
+/// How a lease became good.
+pub type Change = dhcp::Change<Part>;
+
 impl Held {
-    /// The address.
-    pub fn ip(&self) -> Ipv6Addr {
-        self.lease.address
-    }
-
-    /// When it ends; none if never.
-    pub fn expires(&self) -> Option<Instant> {
-        self.after(|term| term.end)
-    }
-
     /// When no new connection is to begin from it any longer (`preferred_lft`); none if never.
     pub fn deprecates(&self) -> Option<Instant> {
-        self.after(|term| Some(term.preferred))
+        Some(self.after(self.lease.term?.preferred))
     }
 
     /// When it is to be renewed; none if never.
     pub fn renews(&self) -> Option<Instant> {
-        self.after(|term| Some(term.renew))
+        Some(self.after(self.lease.term?.renew))
     }
 
     /// When any server is asked to renew it; none if never.
     pub fn rebinds(&self) -> Option<Instant> {
-        self.after(|term| Some(term.rebind))
-    }
-
-    fn after(&self, time: fn(Term) -> Option<u32>) -> Option<Instant> {
-        Some(self.since + Duration::from_secs(self.lease.term.and_then(time)?.into()))
-    }
-
-    /// Whether it still runs.
-    pub fn is_good(&self, now: Instant) -> bool {
-        self.expires().is_none_or(|end| now < end)
+        Some(self.after(self.lease.term?.rebind))
     }
 }
 

@@ -16,6 +16,7 @@ use ashore_core::request::{Refusal, Reservation};
 use ashore_core::state::{Change, EndpointKey};
 use ashore_core::{EndpointName, IfName};
 use ashore_wire::conflict::Profile;
+use ashore_wire::dhcp::Lease as _;
 use ashore_wire::dhcp4::Part;
 use ipnet::IpNet;
 

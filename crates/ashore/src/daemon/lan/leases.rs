@@ -20,6 +20,7 @@ use ashore_core::request::Refusal;
 use ashore_core::state::{EndpointKey, State};
 use ashore_kernel::{Namespace, boottime};
 use ashore_wire::Mac;
+use ashore_wire::dhcp::Client as _;
 use ashore_wire::dhcp4::{
     Action, CLIENT_PORT, Checksum, Client, ClientId, Datagram, DomainName, Held, Ignored, Loss, Message,
     Outgoing, SERVER_PORT, State as Phase,

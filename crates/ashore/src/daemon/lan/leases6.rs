@@ -20,6 +20,7 @@ use ashore_core::observed::View;
 use ashore_core::state::{EndpointKey, State};
 use ashore_kernel::boottime;
 use ashore_wire::Mac;
+use ashore_wire::dhcp::Client as _;
 use ashore_wire::dhcp4::ClientId;
 use ashore_wire::dhcp6::{
     Action, CLIENT_PORT, Checksum, Client, Config, Datagram, Held, Loss, Message, Outgoing, Recorded,

@@ -61,7 +61,7 @@ impl Client {
     fn asked(&self) -> Option<Ipv4Addr> {
         match &self.phase {
             Phase::Requesting { offer, .. } => Some(offer.server),
-            Phase::Renewing(_) => self.held.as_ref().map(|held| held.lease.server),
+            Phase::Renewing(_) => self.tenure.held().map(|held| held.lease.server),
             _ => None,
         }
     }
@@ -83,7 +83,7 @@ impl Client {
     ) -> Result<(), Ignored> {
         let before = match &self.phase {
             Phase::Requesting { offer, .. } => Some(offer),
-            _ => self.held.as_ref().map(|held| &held.lease),
+            _ => self.tenure.held().map(|held| &held.lease),
         };
         let server = server.or(self.asked()).ok_or(Ignored::NoServer)?;
         // Whom a renewal is sent to may by now have another name for itself; of offers only one was taken.
@@ -98,8 +98,8 @@ impl Client {
         if !new.is_good(now) {
             return Err(Ignored::Lifetime);
         }
-        let same = self.held.as_ref().is_some_and(|held| held.ip() == new.ip());
-        if same && (self.in_use || self.news.is_some()) {
+        let same = self.tenure.held().is_some_and(|held| held.ip() == new.ip());
+        if same && (self.tenure.is_vouched_for()) {
             self.bind(new);
         } else {
             // It may be looked for already.
@@ -115,7 +115,7 @@ impl Client {
         if self.asked().is_some_and(|asked| asked != server) {
             return Err(Ignored::OtherServer(server));
         }
-        self.lose(Loss::Refused(message.options.message()));
+        self.tenure.lose(Loss::Refused(message.options.message()));
         self.wish = None;
         let wait = if self.refused == 0 { Duration::ZERO } else { pause(self.refused, &mut self.random) };
         self.refused = self.refused.saturating_add(1);

@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::Mac;
+use crate::dhcp::Client as _;
+use crate::dhcp4::Change;
 use crate::dhcp4::{ClientId, Kind, Message, Op};
 
 mod any_order;

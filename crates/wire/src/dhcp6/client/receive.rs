@@ -57,7 +57,7 @@ impl Client {
     fn asked(&self) -> Option<&Duid> {
         match &self.phase {
             Phase::Requesting { offer, .. } => Some(&offer.server),
-            Phase::Renewing(_) => self.held.as_ref().map(|held| &held.lease.server),
+            Phase::Renewing(_) => self.tenure.held().map(|held| &held.lease.server),
             Phase::Declining { lease, .. } | Phase::Releasing { lease, .. } => Some(&lease.server),
             _ => None,
         }
@@ -94,7 +94,7 @@ impl Client {
             (Status::Success, _) => {}
             // The server has forgotten the lease, and may take it up again.
             (Status::NoBinding, Phase::Renewing(_) | Phase::Rebinding(_)) => {
-                if let Some(held) = &self.held {
+                if let Some(held) = self.tenure.held() {
                     let offer = Lease { server, ..held.lease.clone() };
                     self.request(now, offer);
                 }
@@ -109,7 +109,7 @@ impl Client {
             // is asked by multicast anyway.
             _ => return Err(Ignored::Failed(status, words)),
         }
-        let (held, wish) = (self.held.as_ref().map(Held::ip), self.wish);
+        let (held, wish) = (self.tenure.held().map(Held::ip), self.wish);
         let withdrawn = held.is_some_and(|ip| association.withdraws(ip));
         let lease = Lease::read(message, &association, server, held.or(wish), &mut self.random);
         let since = self.exchange().map_or(now, |exchange| exchange.asked(now));
@@ -123,9 +123,9 @@ impl Client {
             new => new?,
         };
         if withdrawn {
-            self.lose(Loss::Refused(words));
+            self.tenure.lose(Loss::Refused(words));
         }
-        if held == Some(new.ip()) && (self.in_use || self.news.is_some()) {
+        if held == Some(new.ip()) && (self.tenure.is_vouched_for()) {
             self.bind(new);
         } else {
             self.phase = Phase::Probing { candidate: new, asked: false };
@@ -144,8 +144,8 @@ impl Client {
             }
             _ => return Err(Ignored::Failed(status, words)),
         }
-        let Some(held) = self.held.clone() else { return Ok(()) };
-        if self.in_use || self.news.is_some() {
+        let Some(held) = self.tenure.held().cloned() else { return Ok(()) };
+        if self.tenure.is_vouched_for() {
             self.bind(held);
         } else {
             // It may be looked for already.
@@ -157,7 +157,7 @@ impl Client {
 
     /// Begins anew: at once, but ever later if nothing else comes, or client and server would keep each other busy.
     fn refused(&mut self, now: Instant, words: Option<String>) {
-        self.lose(Loss::Refused(words));
+        self.tenure.lose(Loss::Refused(words));
         self.wish = None;
         let pause = self.refused.map(|before| exchange::REFUSED.pause(before, &mut self.random));
         let pause = pause.unwrap_or(Duration::ZERO);

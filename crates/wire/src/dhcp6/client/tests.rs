@@ -3,6 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::dhcp::Client as _;
+use crate::dhcp6::Change;
 use crate::dhcp6::{Dns, Duid, Message, Options, Term, code};
 
 mod any_order;

@@ -1,6 +1,7 @@
 //! What the client says, word for word, and whom it believes.
 
 use super::*;
+use crate::dhcp4::Part;
 use crate::dhcp4::{Checksum, Datagram, Name, Servers};
 
 const ASKING: [u8; 3] = [code::PARAMETER_LIST, code::MAX_SIZE, code::CLIENT_ID];

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::Mac;
+use crate::dhcp6::Part;
 use crate::dhcp6::{Servers, Status, Update};
 
 /// Asserts that the last message has these options, with those that every one has, and no others.
