@@ -43,14 +43,15 @@ const DEAF_FOR: Duration = Duration::from_secs(10);
 /// For how long a claim on an endpoint's address is shown as a conflict, in seconds.
 const CONFLICT_SHOWN: u64 = 600;
 
+mod clients;
 mod leases;
 mod leases6;
 mod listener;
 mod pool;
 mod routers;
 
-use leases::Leases;
 pub(crate) use leases::{Acquired, Changed, NoLease, Standing, Wanted};
+use leases::{Changes, Leases};
 use leases6::Leases6;
 pub(crate) use leases6::Standing6;
 use listener::Listener;
@@ -112,6 +113,8 @@ struct Table {
     announcements: Vec<Announcement>,
     ahead: Vec<Ahead>,
     leases: Leases,
+    /// Who is told whose IPv4 lease stands otherwise than before.
+    changes: Changes,
     leases6: Leases6,
     surveys: Surveys,
     routers: Routers,
@@ -225,10 +228,10 @@ impl Lan {
         }
         table.conflicts.retain(|ip, _| defended.contains_key(ip));
         table.defended = defended;
-        table.leases.follow(state, host);
+        table.leases.follow_leased(state, host);
         table.routers.follow(state, host);
         let Table { leases6, routers, .. } = &mut *table;
-        leases6.follow(state, host, |parent| routers.offer(parent));
+        leases6.follow_asking(state, host, |parent| routers.offer(parent));
         drop(table);
         self.shared.ended.notify_all();
         self.shared.waker.wake();
@@ -446,14 +449,18 @@ impl Table {
             next = next.min(announcement_due.due);
             announcement_due.left > 0
         });
-        let (wait, heard) = self.leases.turn(send);
+        let (wait, heard, changed) = self.leases.turn_by_turn(send);
         next = wait.map(|wait| now + wait).into_iter().chain([next]).min().unwrap_or(next);
         ended |= heard;
-        let (wait, news) = self.leases6.turn(send);
+        for key in changed {
+            self.changes.say(key);
+        }
+        let (wait, changed) = self.leases6.turn(send, |_, _| true);
         next = wait.map(|wait| now + wait).into_iter().chain([next]).min().unwrap_or(next);
         // What they have is used with what routers offer.
-        for parent in news {
-            self.routers.say_changed(&parent);
+        let parents: BTreeSet<_> = changed.iter().filter_map(|key| self.leases6.parent_of(key)).collect();
+        for parent in parents {
+            self.routers.say_changed(parent);
         }
         let (wait, failed) = self.surveys.turn(&self.parents, send, deaf);
         next = wait.into_iter().chain([next]).min().unwrap_or(next);

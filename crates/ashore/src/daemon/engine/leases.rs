@@ -196,6 +196,7 @@ impl Engine {
         let mut inner = self.lock();
         // Under the lock: the endpoint may be another by now.
         let Some(Standing { lease, unclear: false, .. }) = self.lan.standing(key) else { return Ok(()) };
+        let lease = lease.map(|(record, _)| record);
         let Some(before) = inner.state().endpoints.get(key).cloned() else { return Ok(()) };
         if lease == before.lease.as_deref().cloned() {
             return Ok(());

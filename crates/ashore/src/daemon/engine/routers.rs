@@ -152,7 +152,7 @@ impl Engine {
     /// nobody asks, it is as it was.
     fn leased6(&self, endpoint: &Endpoint, at: Moment) -> (Option<Box<LeaseRecord6>>, Option<Held>) {
         let key = (endpoint.network.clone(), endpoint.name.clone());
-        if let Some(Standing6 { lease, unclear: false }) = self.lan.standing6(&key) {
+        if let Some(Standing6 { lease, unclear: false, .. }) = self.lan.standing6(&key) {
             let (record, held) = lease.unzip();
             return (record.map(Box::new), held);
         }

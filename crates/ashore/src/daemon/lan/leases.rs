@@ -1,79 +1,59 @@
-//! Leases: one DHCP client for each endpoint that has one, all on the thread that owns the sockets.
+//! Leases of IPv4 addresses, and how one is got.
 //!
 //! What a client broadcasts goes out by the parent, from the container's MAC, and so it can before the container has a link.
 //! What it asks of its lease's own server (T1), and of all servers when that one is silent (T2), goes by a socket in the
 //! container, where the answer comes to, and is open for that long only: an open socket keeps a namespace alive, and with it
 //! the link of a container that has ended.
 
-use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
+use std::sync::PoisonError;
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use ashore_core::endpoint::{Endpoint, Home, Source};
+use ashore_core::endpoint::{Endpoint, Source};
+use ashore_core::identity::Identity;
 use ashore_core::lease::LeaseRecord;
 use ashore_core::name::{EndpointName, IfName};
+use ashore_core::network::Network;
 use ashore_core::observed::View;
 use ashore_core::request::Refusal;
 use ashore_core::state::{EndpointKey, State};
-use ashore_kernel::{Namespace, boottime};
+use ashore_kernel::boottime;
 use ashore_wire::Mac;
-use ashore_wire::dhcp::Client as _;
+use ashore_wire::dhcp::{Client as _, Lease as _};
 use ashore_wire::dhcp4::{
-    Action, CLIENT_PORT, Checksum, Client, ClientId, Datagram, DomainName, Held, Ignored, Loss, Message,
-    Outgoing, SERVER_PORT, State as Phase,
+    CLIENT_PORT, Checksum, Client, Config, Datagram, Held, Ignored, Lease, Message, Name, Outgoing,
+    SERVER_PORT, State as Phase,
 };
 
+use super::clients::{self, Clients, Protocol, dns_name};
 use super::{Lan, Send};
+use crate::daemon::random;
 
 mod turn;
 mod wanted;
 
 pub(crate) use wanted::Wanted;
 
-/// For how long an answer is waited for in a container; a server that pings the address first takes three seconds.
-const LISTEN_FOR: Duration = Duration::from_secs(5);
-/// A message fits an Ethernet frame.
-pub(super) const LONGEST: usize = 1500;
-
 /// How a client stands.
-#[derive(Debug, Clone)]
-pub(crate) struct Standing {
-    /// Its lease: a new one, a renewed one, or one from before that may be used.
-    pub(crate) lease: Option<LeaseRecord>,
-    /// Whether it has one of which it is still to be seen whether it may be used.
-    pub(crate) unclear: bool,
-    /// The address of which it wants to know whether anybody has it.
-    pub(crate) asks: Option<Ipv4Addr>,
-}
+pub(crate) type Standing = clients::Standing<Lease>;
 
 /// Where it is said of which client something has changed that nobody waits for. How it stands is to be looked up: whoever is
 /// late must not act on what it was.
 pub(crate) type Changed = Sender<EndpointKey>;
 
-/// One client, and what it takes to drive it.
-struct Leasing {
-    wanted: Wanted,
-    client: Client,
-    /// Where its container is, once it is.
-    home: Option<Home>,
-    /// Who brought the last answer: the server, or the router on the way to it.
-    from: Option<Mac>,
-    /// A socket in the container, and since when. The parent may have brought the answer before the container's own stack
-    /// has it, and that should find the socket open.
-    inside: Option<(Arc<UdpSocket>, Instant)>,
-    /// The address of which it wants to know whether anybody has it.
-    asks: Option<Ipv4Addr>,
-    /// Its lease as it is written down, once it may be used.
-    lease: Option<LeaseRecord>,
-    /// A server whose answer does not count.
-    unheeded: Option<Ipv4Addr>,
-    /// Whether somebody waits for it.
-    awaited: bool,
-    /// Since when it may ask, if it may.
-    turn: Option<Instant>,
+/// Who is told so, once there is somebody.
+#[derive(Default)]
+pub(super) struct Changes(Option<Changed>);
+
+impl Changes {
+    pub(super) fn say(&self, key: EndpointKey) {
+        if let Some(changed) = &self.0 {
+            // The thread that listens ends with the daemon alone.
+            let _ = changed.send(key);
+        }
+    }
 }
 
 /// Why there is no lease.
@@ -119,7 +99,12 @@ impl Drop for Acquired<'_> {
     fn drop(&mut self) {
         let mut table = self.lan.table();
         match self.kept.take() {
-            Some(name) => table.leases.let_go(&self.key, name),
+            // It may stand otherwise than a moment ago.
+            Some(name) => {
+                if let Some(key) = table.leases.let_go(&self.key, name) {
+                    table.changes.say(key);
+                }
+            }
             None => table.leases.give_back(&self.key),
         }
         drop(table);
@@ -130,19 +115,19 @@ impl Drop for Acquired<'_> {
 impl Lan {
     /// Says where it is told of which client something has changed.
     pub(crate) fn tell(&self, changed: Changed) {
-        self.table().leases.changed = Some(changed);
+        self.table().changes = Changes(Some(changed));
     }
 
     /// Tells of all clients as if they had changed.
     pub(crate) fn tell_all(&self) {
         let table = self.table();
-        let unawaited = table.leases.clients.iter().filter(|(_, leasing)| !leasing.awaited);
-        unawaited.for_each(|(key, _)| table.leases.say_changed(key.clone()));
+        let unawaited = table.leases.active.iter().filter(|(_, leasing)| !leasing.own.awaited);
+        unawaited.for_each(|(key, _)| table.changes.say(key.clone()));
     }
 
     /// How a client stands, if there is one.
     pub(crate) fn standing(&self, key: &EndpointKey) -> Option<Standing> {
-        self.table().leases.clients.get(key).map(Leasing::standing)
+        self.table().leases.standing(key)
     }
 
     /// Gets a lease within some time. Whether an address may be used is asked of `is_free`.
@@ -176,7 +161,7 @@ impl Lan {
     ) -> Result<LeaseRecord, NoLease> {
         let (queued, mut taken) = (boottime(), None);
         while let Some(standing) = self.next(key, queued, patience) {
-            if let Some(record) = standing.lease {
+            if let Some((record, _)) = standing.lease {
                 return Ok(record);
             }
             if let Some(ip) = standing.asks {
@@ -187,7 +172,7 @@ impl Lan {
         }
         Err(match taken {
             Some(ip) => NoLease::Taken { parent, ip },
-            None => match self.table().leases.clients.get(key).and_then(|leasing| leasing.unheeded) {
+            None => match self.table().leases.active.get(key).and_then(|leasing| leasing.own.unheeded) {
                 Some(server) => NoLease::Unheeded { parent, server },
                 None => NoLease::Silent { parent, patience },
             },
@@ -198,12 +183,12 @@ impl Lan {
     fn next(&self, key: &EndpointKey, queued: Instant, patience: Duration) -> Option<Standing> {
         let mut table = self.table();
         loop {
-            let leasing = table.leases.clients.get(key)?;
+            let leasing = table.leases.active.get(key)?;
             let standing = leasing.standing();
             if standing.lease.is_some() || standing.asks.is_some() {
                 return Some(standing);
             }
-            let end = leasing.turn.map_or(queued + turn::QUEUE, |turn| turn + patience);
+            let end = leasing.own.turn.map_or(queued + turn::QUEUE, |turn| turn + patience);
             let left = end.checked_duration_since(boottime())?;
             let waited = self.shared.ended.wait_timeout(table, left);
             table = waited.unwrap_or_else(PoisonError::into_inner).0;
@@ -212,7 +197,7 @@ impl Lan {
 
     /// Ends a client without a word to its server.
     pub(crate) fn abandon(&self, key: &EndpointKey) {
-        self.table().leases.clients.remove(key);
+        self.table().leases.active.remove(key);
     }
 
     /// Tells a client whether it may use an address.
@@ -222,175 +207,136 @@ impl Lan {
     }
 }
 
-/// All clients.
+/// Leases of IPv4 addresses.
+pub(super) enum Dhcp4 {}
+
+/// What a client of DHCPv4's has beside what any has.
 #[derive(Default)]
-pub(super) struct Leases {
-    clients: BTreeMap<EndpointKey, Leasing>,
-    /// What endpoints and identities have a lease of, and how to ask for it.
-    known: HashMap<ClientId, Wanted>,
-    /// Clients that have something to give back.
-    parting: Vec<Leasing>,
-    changed: Option<Changed>,
+pub(super) struct Own {
+    /// Who brought the last answer: the server, or the router on the way to it.
+    from: Option<Mac>,
+    /// A server whose answer does not count.
+    unheeded: Option<Ipv4Addr>,
+    /// Whether somebody waits for it.
+    awaited: bool,
+    /// Since when it may ask, if it may.
+    turn: Option<Instant>,
+}
+
+type Leasing = clients::Leasing<Dhcp4>;
+
+/// All clients.
+pub(super) type Leases = Clients<Dhcp4>;
+
+impl Protocol for Dhcp4 {
+    type Client = Client;
+    type Own = Own;
+    const NAME: &str = "DHCP";
+
+    fn client(wanted: &Wanted, in_use: bool) -> Option<Client> {
+        let config = Config {
+            // The link may not be there yet, and the NIC lets no frame through that is for its MAC alone.
+            broadcast: true,
+            name: dns_name(&wanted.key.1).map(Name::Host),
+            wish: wanted.wish,
+            servers: wanted.leasing.servers.clone(),
+            ..Config::new(wanted.mac, wanted.id.clone())
+        };
+        let (now, random) = (boottime(), random());
+        Some(match wanted.recorded(in_use) {
+            Some(recorded) => Client::resume(config, recorded, now, random),
+            None => Client::new(config, now, random),
+        })
+    }
+
+    fn wanted(state: &State, network: &Network, endpoint: &Endpoint, host: &View) -> Option<Wanted> {
+        Wanted::of(state, network, endpoint, host)
+    }
+
+    fn of_endpoint(endpoint: &Endpoint) -> Option<&LeaseRecord> {
+        endpoint.lease.as_deref()
+    }
+
+    fn of_identity(identity: &Identity) -> Option<&LeaseRecord> {
+        identity.lease.as_deref()
+    }
+
+    fn is_awaited(own: &Own) -> bool {
+        own.awaited
+    }
+
+    fn say(leasing: &mut Leasing, outgoing: &Outgoing, send: &Send) {
+        if matches!(leasing.client.state(), Phase::Renewing | Phase::Rebinding) {
+            match leasing.say_inside(outgoing) {
+                Ok(()) => return,
+                Err(error) => {
+                    tracing::debug!(name = %leasing.wanted.key.1, "no renewal from the container itself: {error}");
+                }
+            }
+        }
+        // Nobody there to ask who has a server's address: whoever brought its last answer knows, or all may hear it.
+        let to = leasing.own.from.filter(|_| !outgoing.to.is_broadcast()).unwrap_or(Mac::BROADCAST);
+        if let Err(error) = send(&leasing.wanted.parent, &outgoing.frame(leasing.wanted.mac, to)) {
+            tracing::debug!(parent = %leasing.wanted.parent, "nothing can be asked of a DHCP server: {error}");
+        }
+    }
+
+    fn take(leasing: &mut Leasing, message: &[u8], from: SocketAddr) {
+        if let (Some(message), SocketAddr::V4(from)) = (Message::decode(message), from) {
+            leasing.take(&message, *from.ip(), None);
+        }
+    }
 }
 
 impl Leases {
     /// Begins a client for somebody who waits for it, unless somebody waits for one of that name already.
-    pub(super) fn begin(&mut self, wanted: Wanted) -> bool {
-        if self.clients.get(&wanted.key).is_some_and(|there| there.awaited) {
+    fn begin(&mut self, wanted: Wanted) -> bool {
+        let key = wanted.key.clone();
+        if self.active.get(&key).is_some_and(|there| there.own.awaited) {
             return false;
         }
-        let leasing = Leasing { awaited: true, ..Leasing::of(wanted, false, None) };
-        self.clients.insert(leasing.wanted.key.clone(), leasing);
+        let Some(mut leasing) = Leasing::of(wanted, false, None) else { return false };
+        leasing.own.awaited = true;
+        self.active.insert(key, leasing);
         true
     }
 
-    /// Nobody waits for it any more, and its endpoint is called so. It may stand otherwise than a moment ago.
-    fn let_go(&mut self, key: &EndpointKey, name: EndpointName) {
-        if let Some(mut leasing) = self.clients.remove(key) {
-            leasing.awaited = false;
-            leasing.wanted.key.1 = name;
-            let key = leasing.wanted.key.clone();
-            self.clients.insert(key.clone(), leasing);
-            self.say_changed(key);
-        }
+    /// Nobody waits for it any more, and its endpoint is called so.
+    fn let_go(&mut self, key: &EndpointKey, name: EndpointName) -> Option<EndpointKey> {
+        let mut leasing = self.active.remove(key)?;
+        leasing.own.awaited = false;
+        leasing.wanted.key.1 = name;
+        let key = leasing.wanted.key.clone();
+        self.active.insert(key.clone(), leasing);
+        Some(key)
     }
 
-    fn say_changed(&self, key: EndpointKey) {
-        if let Some(changed) = &self.changed {
-            // The thread that listens ends with the daemon alone.
-            let _ = changed.send(key);
-        }
-    }
-
-    /// Ends a client. Its lease is given back with the next turn, unless it is one from before, which its name remembers.
+    /// Ends a client. Its lease is given back, unless it is one from before, which its name remembers.
     fn give_back(&mut self, key: &EndpointKey) {
-        if let Some(mut leasing) = self.clients.remove(key)
+        if let Some(leasing) = self.active.remove(key)
             && !leasing.has_remembered()
         {
-            leasing.client.release(boottime());
-            self.parting.push(leasing);
-        }
-    }
-
-    /// What became of a look for an address.
-    pub(super) fn settle(&mut self, key: &EndpointKey, ip: Ipv4Addr, free: bool) {
-        let Some(leasing) = self.clients.get_mut(key) else { return };
-        leasing.asks.take_if(|asked| *asked == ip);
-        if free {
-            leasing.client.clear(ip);
-        } else {
-            leasing.client.taken(ip, boottime());
+            self.part(leasing);
         }
     }
 
     /// Takes in which endpoints have leases, and which parents are up.
-    pub(super) fn follow(&mut self, state: &State, host: &View) {
-        let leased = |endpoint: &&Endpoint| endpoint.source == Source::Lease;
-        let of = |endpoint: &Endpoint| (endpoint.network.clone(), endpoint.name.clone());
-        self.clients
-            .retain(|key, leasing| leasing.awaited || state.endpoints.get(key).as_ref().is_some_and(leased));
-        for endpoint in state.endpoints.values().filter(leased) {
-            let Some(network) = state.network_of(endpoint) else { continue };
-            let there = self.clients.get_mut(&of(endpoint));
-            if let Some(leasing) = there {
-                leasing.home = Some(endpoint.home.clone());
-            } else if let Some(wanted) = Wanted::of(state, network, endpoint, host) {
-                // What is written down is the endpoint's, also while it has no link.
-                let in_use = endpoint.lease.is_some();
-                let leasing = Leasing::of(wanted, in_use, Some(endpoint.home.clone()));
-                self.clients.insert(of(endpoint), leasing);
-            }
-        }
-        self.give_back_forgotten(state, host);
-        for leasing in self.clients.values_mut() {
-            let up = host.link(&leasing.wanted.parent).is_some_and(|parent| parent.up && parent.carrier);
-            match (up, leasing.client.state()) {
-                (true, Phase::Down) => leasing.client.link_up(boottime()),
-                (false, phase) if phase != Phase::Down => leasing.client.link_down(),
-                _ => {}
-            }
-        }
+    pub(super) fn follow_leased(&mut self, state: &State, host: &View) {
+        self.follow(state, host, |endpoint, _| endpoint.source == Source::Lease);
     }
 
-    /// A lease that nobody remembers any more is given back: that of a forgotten name, or of a container that only had it for
-    /// want of its own.
-    fn give_back_forgotten(&mut self, state: &State, host: &View) {
-        let leased = state.endpoints.values().filter(|endpoint| endpoint.lease.is_some());
-        let of_endpoints =
-            leased.filter_map(|endpoint| Wanted::of(state, state.network_of(endpoint)?, endpoint, host));
-        let of_identities = state.identities.iter().filter_map(|((scope, name), identity)| {
-            // First, since every attach comes by here, and on most hosts nobody has any.
-            let record = identity.lease.as_deref()?.clone();
-            let network = state.networks.values().find(|network| State::scope(network) == *scope)?;
-            Some(Wanted {
-                key: (network.name.clone(), name.clone()),
-                parent: network.parent.clone(),
-                id: record.id.clone(),
-                mac: record.mac,
-                wish: None,
-                record: Some(record),
-                leasing: network.leasing.clone(),
-            })
+    /// Does what is due, of those whose turn it is. Answers how long nothing will be, and who stand otherwise than before: whether
+    /// some for whom somebody waits, and which others.
+    pub(super) fn turn_by_turn(&mut self, send: &Send) -> (Option<Duration>, bool, Vec<EndpointKey>) {
+        let (mut asking, mut queued) = (self.asking(), None);
+        let (wait, news) = self.turn(send, |leasing, now| {
+            let may = leasing.may_ask(now, &mut asking);
+            queued = queued.or((!may).then_some(turn::LOOK_AGAIN));
+            may
         });
-        let by_id = |wanted: Wanted| (wanted.id.clone(), wanted);
-        let mut known: HashMap<ClientId, Wanted> = of_identities.chain(of_endpoints).map(by_id).collect();
-        // A name outlives its network, which may be made anew at once.
-        let records = state.identities.values().filter_map(|identity| identity.lease.as_deref());
-        for record in records.filter(|record| !known.contains_key(&record.id)).collect::<Vec<_>>() {
-            known.extend(self.known.remove(&record.id).map(by_id));
-        }
-        let before = std::mem::replace(&mut self.known, known);
-        let in_hand = |id: &ClientId| self.clients.values().any(|leasing| leasing.wanted.id == *id);
-        let forgotten = before.into_iter().filter(|(id, _)| !self.known.contains_key(id) && !in_hand(id));
-        let parting = forgotten.map(|(_, wanted)| {
-            let mut leasing = Leasing::of(wanted, true, None);
-            leasing.client.release(boottime());
-            leasing
-        });
-        self.parting.extend(parting);
-    }
-
-    /// The parents by which answers come.
-    pub(super) fn parents(&self) -> impl Iterator<Item = &IfName> {
-        self.clients.values().chain(&self.parting).map(|leasing| &leasing.wanted.parent)
-    }
-
-    /// The sockets in containers.
-    pub(super) fn open_inside(&self) -> Vec<Arc<UdpSocket>> {
-        self.clients.values().filter_map(|leasing| Some(leasing.inside.as_ref()?.0.clone())).collect()
-    }
-
-    /// Does what is due. Answers how long nothing will be, and whether somebody who waits has something to hear.
-    pub(super) fn turn(&mut self, send: &Send) -> (Option<Duration>, bool) {
-        let (mut wait, mut heard, mut changed): (Option<Duration>, bool, Vec<EndpointKey>) =
-            (None, false, Vec::new());
-        for mut leasing in std::mem::take(&mut self.parting) {
-            while let Action::Send(outgoing) = leasing.client.poll(boottime()) {
-                leasing.say_on_lan(&outgoing, send);
-            }
-        }
-        let mut asking = self.asking();
-        for (key, leasing) in &mut self.clients {
-            let now = boottime();
-            if !leasing.may_ask(now, &mut asking) {
-                wait = wait.into_iter().chain([turn::LOOK_AGAIN]).min();
-                continue;
-            }
-            let (until, news) = leasing.drive(now, send);
-            if news && leasing.awaited {
-                heard = true;
-            } else if news {
-                changed.push(key.clone());
-            }
-            leasing.inside.take_if(|(_, since)| now.saturating_duration_since(*since) >= LISTEN_FOR);
-            let closes = leasing.inside.as_ref().map(|(_, since)| *since + LISTEN_FOR);
-            let next = until.into_iter().chain(closes).map(|at| at.saturating_duration_since(now));
-            wait = wait.into_iter().chain(next).min();
-        }
-        for key in changed {
-            self.say_changed(key);
-        }
-        (wait, heard)
+        let awaited = |key: &EndpointKey| self.active.get(key).is_some_and(|leasing| leasing.own.awaited);
+        let (heard, changed): (Vec<_>, Vec<_>) = news.into_iter().partition(awaited);
+        (wait.into_iter().chain(queued).min(), !heard.is_empty(), changed)
     }
 
     /// Takes in a frame that came by a parent.
@@ -399,145 +345,40 @@ impl Leases {
         // UDP's yet.
         let Some(datagram) = Datagram::to_client(frame, Checksum::Partial) else { return };
         let Some(message) = Message::decode(datagram.payload) else { return };
-        let of =
-            |leasing: &&mut Leasing| leasing.wanted.parent == *parent && leasing.wanted.mac == message.chaddr;
-        for leasing in self.clients.values_mut().filter(of) {
+        for leasing in self.on(parent).filter(|leasing| leasing.wanted.mac == message.chaddr) {
             leasing.take(&message, datagram.source, Some(datagram.source_mac));
-        }
-    }
-
-    /// Takes in what came to sockets in containers.
-    pub(super) fn hear_inside(&mut self) {
-        let mut buffer = [0; LONGEST];
-        for leasing in self.clients.values_mut() {
-            let mut heard = Vec::new();
-            if let Some((socket, _)) = &leasing.inside {
-                while let Ok((length, std::net::SocketAddr::V4(from))) = socket.recv_from(&mut buffer) {
-                    heard.extend(Message::decode(&buffer[..length]).map(|message| (message, *from.ip())));
-                }
-            }
-            for (message, from) in heard {
-                leasing.take(&message, from, None);
-            }
         }
     }
 }
 
 impl Leasing {
-    fn of(wanted: Wanted, in_use: bool, home: Option<Home>) -> Self {
-        let client = wanted.client(in_use);
-        let lease = wanted.record.clone().filter(|_| in_use);
-        let (from, inside, asks, unheeded, turn) = (None, None, None, None, None);
-        Leasing { wanted, client, home, from, inside, asks, lease, unheeded, awaited: false, turn }
-    }
-
-    fn standing(&self) -> Standing {
-        let holds = self.client.held(boottime()).is_some();
-        let lease = self.lease.clone().filter(|_| holds);
-        Standing { unclear: holds && lease.is_none(), lease, asks: self.asks }
-    }
-
     /// Whether it has the lease that its name had before.
     fn has_remembered(&self) -> bool {
-        let before = self.wanted.record.as_ref().map(|record| record.lease.address.addr());
+        let before = self.wanted.record.as_ref().map(|record| record.lease.ip());
         before.is_some() && self.client.held(boottime()).map(Held::ip) == before
-    }
-
-    /// Does what is due at a moment. Answers when something will be next, and whether it stands otherwise than before.
-    fn drive(&mut self, now: Instant, send: &Send) -> (Option<Instant>, bool) {
-        let mut news = false;
-        loop {
-            match self.client.poll(now) {
-                Action::Wait(until) => return (until, news),
-                Action::Send(outgoing) => {
-                    self.say(&outgoing, send);
-                    continue;
-                }
-                Action::Probe(ip) => self.asks = Some(ip),
-                Action::Bound(held, _) => {
-                    (self.lease, self.asks) = (Some(self.wanted.record_of(&held)), None);
-                }
-                Action::Unconfirmed(held) => {
-                    self.lease.get_or_insert_with(|| self.wanted.record_of(&held));
-                    self.asks = None;
-                }
-                Action::Lost(loss) => {
-                    let name = &self.wanted.key.1;
-                    tracing::warn!(network = %self.wanted.key.0, %name, "its lease is lost: {}", said(&loss));
-                    (self.lease, self.asks) = (None, None);
-                }
-            }
-            news = true;
-        }
     }
 
     fn take(&mut self, message: &Message, source: Ipv4Addr, mac: Option<Mac>) {
         match self.client.receive(boottime(), message, Some(source)) {
-            Ok(()) => self.from = mac.or(self.from),
+            Ok(()) => self.own.from = mac.or(self.own.from),
             Err(ignored) => {
                 if let Ignored::OtherServer(server) = ignored
                     && !self.wanted.leasing.servers.accept(&server)
                 {
-                    self.unheeded = Some(server);
+                    self.own.unheeded = Some(server);
                 }
                 tracing::debug!(name = %self.wanted.key.1, from = %source, "a DHCP message is ignored: {ignored}");
             }
         }
     }
 
-    fn say(&mut self, outgoing: &Outgoing, send: &Send) {
-        if matches!(self.client.state(), Phase::Renewing | Phase::Rebinding) {
-            match self.say_inside(outgoing) {
-                Ok(()) => return,
-                Err(error) => {
-                    tracing::debug!(name = %self.wanted.key.1, "no renewal from the container itself: {error}");
-                }
-            }
-        }
-        self.say_on_lan(outgoing, send);
-    }
-
     /// Says it from the container, which knows the way to the server.
     fn say_inside(&mut self, outgoing: &Outgoing) -> io::Result<()> {
-        let home = self.home.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        let from = outgoing.from;
         // A broadcast leaves by the link that has the address which the socket is bound to.
-        let bind = || UdpSocket::bind(SocketAddrV4::new(outgoing.from, CLIENT_PORT));
-        let socket = namespace_of(home).ok_or(io::ErrorKind::NotFound)?.run(bind)??;
-        socket.set_nonblocking(true)?;
+        let socket = self.listen_inside(move || UdpSocket::bind(SocketAddrV4::new(from, CLIENT_PORT)))?;
         socket.set_broadcast(true)?;
         socket.send_to(&outgoing.payload, SocketAddrV4::new(outgoing.to, SERVER_PORT))?;
-        self.inside = Some((Arc::new(socket), boottime()));
         Ok(())
-    }
-
-    fn say_on_lan(&self, outgoing: &Outgoing, send: &Send) {
-        // Nobody there to ask who has a server's address: whoever brought its last answer knows, or all may hear it.
-        let to = self.from.filter(|_| !outgoing.to.is_broadcast()).unwrap_or(Mac::BROADCAST);
-        if let Err(error) = send(&self.wanted.parent, &outgoing.frame(self.wanted.mac, to)) {
-            tracing::debug!(parent = %self.wanted.parent, "nothing can be asked of a DHCP server: {error}");
-        }
-    }
-}
-
-/// The name under which a DHCP server may know a container.
-pub(super) fn dns_name(name: &EndpointName) -> Option<DomainName> {
-    name.as_str().replace(['_', '.'], "-").trim_matches('-').parse().ok()
-}
-
-/// The namespace of a container that is there.
-pub(super) fn namespace_of(home: &Home) -> Option<Namespace> {
-    match home {
-        Home::Netns { netns, .. } => Namespace::find(netns),
-        Home::Engine { sandbox, .. } => sandbox.as_ref().and_then(|path| Namespace::open(path).ok()),
-    }
-}
-
-pub(super) fn said(loss: &Loss) -> String {
-    match loss {
-        Loss::Refused(None) => "its server says that it is void".into(),
-        Loss::Refused(Some(why)) => format!("its server says that it is void ({why:?})"),
-        Loss::Expired => "it ended, and no server renewed it".into(),
-        Loss::Taken => "another machine has the address".into(),
-        Loss::Released => "it was given back".into(),
     }
 }

@@ -25,7 +25,7 @@ impl Leases {
     /// How many are asking, by parent.
     pub(super) fn asking(&self) -> HashMap<IfName, usize> {
         let (now, mut asking) = (boottime(), HashMap::new());
-        for leasing in self.clients.values().filter(|leasing| leasing.is_asking(now)) {
+        for leasing in self.active.values().filter(|leasing| leasing.is_asking(now)) {
             *asking.entry(leasing.wanted.parent.clone()).or_default() += 1;
         }
         asking
@@ -35,21 +35,21 @@ impl Leases {
 impl Leasing {
     /// Whether it keeps others waiting.
     fn is_asking(&self, now: Instant) -> bool {
-        let begun = self.turn.is_some_and(|turn| now.saturating_duration_since(turn) < TURN);
+        let begun = self.own.turn.is_some_and(|turn| now.saturating_duration_since(turn) < TURN);
         let unanswered = matches!(self.client.state(), Phase::Init | Phase::Selecting | Phase::Requesting);
-        self.awaited && begun && unanswered
+        self.own.awaited && begun && unanswered
     }
 
     /// Whether it is its turn. Who asks for a lease from before is answered at once, and whom nobody waits for has time.
     pub(super) fn may_ask(&mut self, now: Instant, asking: &mut HashMap<IfName, usize>) -> bool {
-        if self.awaited && self.turn.is_none() && self.client.state() == Phase::Init {
+        if self.own.awaited && self.own.turn.is_none() && self.client.state() == Phase::Init {
             let others = asking.entry(self.wanted.parent.clone()).or_default();
             if *others >= WINDOW {
                 return false;
             }
             *others += 1;
         }
-        self.turn.get_or_insert(now);
+        self.own.turn.get_or_insert(now);
         true
     }
 }

@@ -3,33 +3,16 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use ashore_core::endpoint::Endpoint;
-use ashore_core::lease::{LeaseOptions, LeaseRecord};
-use ashore_core::name::IfName;
+use ashore_core::lease::LeaseRecord;
 use ashore_core::network::Network;
 use ashore_core::observed::View;
-use ashore_core::state::{EndpointKey, State};
-use ashore_kernel::boottime;
-use ashore_wire::Mac;
-use ashore_wire::dhcp4::{Client, ClientId, Config, Held, Name, Recorded};
+use ashore_core::state::State;
+use ashore_wire::dhcp4::Lease;
 
-use super::dns_name;
-use crate::daemon::lan::seconds;
-use crate::daemon::random;
+use crate::daemon::lan::clients;
 
 /// A client to be.
-#[derive(Debug, Clone)]
-pub(crate) struct Wanted {
-    pub(crate) key: EndpointKey,
-    pub(crate) parent: IfName,
-    pub(crate) id: ClientId,
-    pub(crate) mac: Mac,
-    /// The address asked for.
-    pub(crate) wish: Option<Ipv4Addr>,
-    /// The lease from before.
-    pub(crate) record: Option<LeaseRecord>,
-    /// How it is leased.
-    pub(crate) leasing: LeaseOptions,
-}
+pub(crate) type Wanted = clients::Wanted<Lease>;
 
 impl Wanted {
     /// The client of an endpoint on a network.
@@ -70,33 +53,5 @@ impl Wanted {
             IpAddr::V6(_) => None,
         });
         Some(Wanted { wish: wish.or(before), record: record.filter(fits), ..bare })
-    }
-
-    /// The client itself, in whose hands a lease from before may be.
-    pub(super) fn client(&self, in_use: bool) -> Client {
-        let config = Config {
-            // The link may not be there yet, and the NIC lets no frame through that is for its MAC alone.
-            broadcast: true,
-            name: dns_name(&self.key.1).map(Name::Host),
-            wish: self.wish,
-            servers: self.leasing.servers.clone(),
-            ..Config::new(self.mac, self.id.clone())
-        };
-        let (now, random) = (boottime(), random());
-        match &self.record {
-            Some(record) => {
-                let (lease, age) = (record.lease.clone(), record.age(seconds()));
-                Client::resume(config, Recorded { lease, age, in_use }, now, random)
-            }
-            None => Client::new(config, now, random),
-        }
-    }
-
-    /// A lease of its, as it is written down.
-    pub(super) fn record_of(&self, held: &Held) -> LeaseRecord {
-        let age = boottime().saturating_duration_since(held.since).as_secs();
-        let since = seconds().saturating_sub(age);
-        let release = self.leasing.release;
-        LeaseRecord { lease: held.lease.clone(), since, id: self.id.clone(), mac: self.mac, release }
     }
 }

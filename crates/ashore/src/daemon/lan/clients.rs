@@ -1,0 +1,415 @@
+//! Clients of the LAN's DHCP servers: one for each endpoint that has a lease or is to get one, all on the thread that owns the
+//! sockets. What of it is DHCPv4's alone is in [`leases`](super::leases), and DHCPv6's in [`leases6`](super::leases6).
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ashore_core::endpoint::{Endpoint, Home};
+use ashore_core::identity::Identity;
+use ashore_core::lease::{LeaseOptions, LeaseRecord};
+use ashore_core::name::{EndpointName, IfName};
+use ashore_core::network::Network;
+use ashore_core::observed::View;
+use ashore_core::state::{EndpointKey, State};
+use ashore_kernel::{Namespace, boottime};
+use ashore_wire::Mac;
+use ashore_wire::dhcp::{Action, Client, Held, Lease, Loss, Recorded};
+use ashore_wire::dhcp4::{ClientId, DomainName};
+
+use super::{Send, seconds};
+
+/// For how long an answer is waited for in a container; a server that pings the address first takes three seconds.
+const LISTEN_FOR: Duration = Duration::from_secs(5);
+/// A message fits an Ethernet frame.
+pub(super) const LONGEST: usize = 1500;
+/// By how much a lease as it is written down may differ from the clock that it runs by, in seconds: more is a step of the time of day.
+const CLOSE: u64 = 5;
+
+/// A protocol by which addresses are leased, as far as it has its own way.
+pub(super) trait Protocol: Sized {
+    /// What goes by its rules.
+    type Client: Client<Lease: Lease<Ip: Into<IpAddr>>>;
+    /// What is known of a client beside what is known of any.
+    type Own: Default;
+    /// What it is called in a log.
+    const NAME: &str;
+
+    /// A client for what is wanted. What it has on record may be in its hands already.
+    fn client(wanted: &Wanted<LeaseOf<Self>>, in_use: bool) -> Option<Self::Client>;
+
+    /// The client of an endpoint on a network.
+    fn wanted(
+        state: &State,
+        network: &Network,
+        endpoint: &Endpoint,
+        host: &View,
+    ) -> Option<Wanted<LeaseOf<Self>>>;
+
+    /// The lease that an endpoint has.
+    fn of_endpoint(endpoint: &Endpoint) -> Option<&RecordOf<Self>>;
+
+    /// The lease that a name is remembered with.
+    fn of_identity(identity: &Identity) -> Option<&RecordOf<Self>>;
+
+    /// Whether somebody waits for a client whose endpoint may not be there yet.
+    fn is_awaited(_own: &Self::Own) -> bool {
+        false
+    }
+
+    /// Says something to its servers.
+    fn say(leasing: &mut Leasing<Self>, outgoing: &<Self::Client as Client>::Outgoing, send: &Send);
+
+    /// Takes in what came to a client's socket in its container.
+    fn take(leasing: &mut Leasing<Self>, message: &[u8], from: SocketAddr);
+
+    /// What is due of its own: when it will be, and whether something stands otherwise than before.
+    fn also_due(_leasing: &mut Leasing<Self>, _now: Instant) -> (Option<Instant>, bool) {
+        (None, false)
+    }
+}
+
+pub(super) type LeaseOf<P> = <<P as Protocol>::Client as Client>::Lease;
+pub(super) type RecordOf<P> = LeaseRecord<LeaseOf<P>>;
+type IpOf<P> = <LeaseOf<P> as Lease>::Ip;
+
+/// A client to be.
+#[derive(Debug, Clone)]
+pub(crate) struct Wanted<L: Lease> {
+    pub(crate) key: EndpointKey,
+    pub(crate) parent: IfName,
+    pub(crate) id: ClientId,
+    pub(crate) mac: Mac,
+    /// The address asked for.
+    pub(crate) wish: Option<L::Ip>,
+    /// The lease from before.
+    pub(crate) record: Option<LeaseRecord<L>>,
+    /// How it is leased.
+    pub(crate) leasing: LeaseOptions,
+}
+
+impl<L: Lease> Wanted<L> {
+    /// The client that gives back a lease of a network's.
+    fn of_record(network: &Network, name: &EndpointName, record: &LeaseRecord<L>) -> Self {
+        Wanted {
+            key: (network.name.clone(), name.clone()),
+            parent: network.parent.clone(),
+            id: record.id.clone(),
+            mac: record.mac,
+            wish: None,
+            record: Some(record.clone()),
+            leasing: network.leasing.clone(),
+        }
+    }
+
+    /// The lease from before, as a client has it.
+    pub(super) fn recorded(&self, in_use: bool) -> Option<Recorded<L>> {
+        let record = self.record.as_ref()?;
+        Some(Recorded { lease: record.lease.clone(), age: record.age(seconds()), in_use })
+    }
+
+    /// A lease of its, as it is written down.
+    fn record_of(&self, held: &Held<L>) -> LeaseRecord<L> {
+        let age = boottime().saturating_duration_since(held.since).as_secs();
+        let since = seconds().saturating_sub(age);
+        let release = self.leasing.release;
+        LeaseRecord { lease: held.lease.clone(), since, id: self.id.clone(), mac: self.mac, release }
+    }
+}
+
+/// How a client stands.
+#[derive(Debug, Clone)]
+pub(crate) struct Standing<L: Lease> {
+    /// Its lease, if it may be used, be it a new one, a renewed one, or one from before: as it is written down, and as it runs.
+    pub(crate) lease: Option<(LeaseRecord<L>, Held<L>)>,
+    /// Whether it has one of which it is still to be seen whether it may be used.
+    pub(crate) unclear: bool,
+    /// The address of which it wants to know whether anybody has it.
+    pub(crate) asks: Option<L::Ip>,
+}
+
+/// One client, and what it takes to drive it.
+pub(super) struct Leasing<P: Protocol> {
+    pub(super) wanted: Wanted<LeaseOf<P>>,
+    pub(super) client: P::Client,
+    /// Where its container is, once it is.
+    pub(super) home: Option<Home>,
+    /// A socket in the container, and since when. The parent may have brought the answer before the container's own stack
+    /// has it, and that should find the socket open.
+    inside: Option<(Arc<UdpSocket>, Instant)>,
+    /// The address of which it wants to know whether anybody has it.
+    asks: Option<IpOf<P>>,
+    /// Its lease as it is written down, once it may be used.
+    lease: Option<RecordOf<P>>,
+    /// What the protocol alone knows.
+    pub(super) own: P::Own,
+}
+
+impl<P: Protocol> Leasing<P> {
+    pub(super) fn of(wanted: Wanted<LeaseOf<P>>, in_use: bool, home: Option<Home>) -> Option<Self> {
+        let client = P::client(&wanted, in_use)?;
+        let lease = wanted.record.clone().filter(|_| in_use);
+        Some(Leasing { wanted, client, home, inside: None, asks: None, lease, own: P::Own::default() })
+    }
+
+    fn of_endpoint(state: &State, endpoint: &Endpoint, host: &View) -> Option<Self> {
+        let wanted = P::wanted(state, state.network_of(endpoint)?, endpoint, host)?;
+        // What is written down is the endpoint's, also while it has no link.
+        let in_use = wanted.record.as_ref().is_some_and(|record| endpoint.holds(record.lease.ip().into()));
+        Leasing::of(wanted, in_use, Some(endpoint.home.clone()))
+    }
+
+    pub(super) fn standing(&self) -> Standing<LeaseOf<P>> {
+        let held = self.client.held(boottime());
+        let lease = held.and_then(|held| {
+            let record = self.lease.as_ref().filter(|record| record.lease.ip() == held.ip())?;
+            // By the time of day as it is now, or a daemon that starts anew would take it for older or younger than it is.
+            let anew = LeaseRecord { since: self.wanted.record_of(held).since, ..record.clone() };
+            let stepped = anew.since.abs_diff(record.since) > CLOSE && record.lease == held.lease;
+            Some((if stepped { anew } else { record.clone() }, held.clone()))
+        });
+        Standing { unclear: held.is_some() && lease.is_none(), lease, asks: self.asks }
+    }
+
+    fn settle(&mut self, ip: IpOf<P>, free: bool) {
+        self.asks.take_if(|asked| *asked == ip);
+        if free {
+            self.client.clear(ip);
+        } else {
+            self.client.taken(ip, boottime());
+        }
+    }
+
+    /// Does what is due at a moment. Answers when something will be next, and whether it stands otherwise than before.
+    fn drive(&mut self, now: Instant, send: &Send) -> (Option<Instant>, bool) {
+        let mut news = false;
+        let until = loop {
+            match self.client.poll(now) {
+                Action::Wait(until) => break until,
+                Action::Send(outgoing) => {
+                    P::say(self, &outgoing, send);
+                    continue;
+                }
+                Action::Probe(ip) => self.asks = Some(ip),
+                Action::Bound(held, _) => {
+                    (self.lease, self.asks) = (Some(self.wanted.record_of(&held)), None);
+                }
+                Action::Unconfirmed(held) => {
+                    self.lease.get_or_insert_with(|| self.wanted.record_of(&held));
+                    self.asks = None;
+                }
+                Action::Lost(loss) => {
+                    let (network, name) = &self.wanted.key;
+                    if loss == Loss::Released {
+                        tracing::debug!(%network, %name, "its {} lease is given back", P::NAME);
+                    } else {
+                        tracing::warn!(%network, %name, "its {} lease is lost: {}", P::NAME, said(&loss));
+                    }
+                    (self.lease, self.asks) = (None, None);
+                }
+            }
+            news = true;
+        };
+        let (also, stands_otherwise) = P::also_due(self, now);
+        (until.into_iter().chain(also).min(), news || stands_otherwise)
+    }
+
+    /// Listens by a socket in the container for a while, instead of one that it had.
+    pub(super) fn listen_inside(
+        &mut self,
+        bind: impl FnOnce() -> io::Result<UdpSocket> + std::marker::Send,
+    ) -> io::Result<Arc<UdpSocket>> {
+        // It is closed first, or the port would be taken.
+        self.inside = None;
+        let namespace = self.home.as_ref().and_then(namespace_of).ok_or(io::ErrorKind::NotFound)?;
+        let socket = Arc::new(namespace.run(bind)??);
+        socket.set_nonblocking(true)?;
+        self.inside = Some((socket.clone(), boottime()));
+        Ok(socket)
+    }
+}
+
+/// All clients of a protocol.
+pub(super) struct Clients<P: Protocol> {
+    pub(super) active: BTreeMap<EndpointKey, Leasing<P>>,
+    /// What endpoints and identities have a lease of, and how to give it back.
+    known: HashMap<ClientId, Wanted<LeaseOf<P>>>,
+    /// Clients that have something to give back.
+    parting: Vec<Leasing<P>>,
+}
+
+impl<P: Protocol> Default for Clients<P> {
+    fn default() -> Self {
+        Clients { active: BTreeMap::new(), known: HashMap::new(), parting: Vec::new() }
+    }
+}
+
+impl<P: Protocol> Clients<P> {
+    pub(super) fn standing(&self, key: &EndpointKey) -> Option<Standing<LeaseOf<P>>> {
+        self.active.get(key).map(Leasing::standing)
+    }
+
+    /// What became of a look for an address.
+    pub(super) fn settle(&mut self, key: &EndpointKey, ip: IpOf<P>, free: bool) {
+        if let Some(leasing) = self.active.get_mut(key) {
+            leasing.settle(ip, free);
+        }
+    }
+
+    /// A client's lease is given back with the next turns.
+    pub(super) fn part(&mut self, mut leasing: Leasing<P>) {
+        leasing.client.release(boottime());
+        self.parting.push(leasing);
+    }
+
+    /// Takes in which endpoints have clients, what they and names have leases of, and which parents are up.
+    pub(super) fn follow(
+        &mut self,
+        state: &State,
+        host: &View,
+        has_one: impl Fn(&Endpoint, &Network) -> bool,
+    ) {
+        let has_one = |endpoint: &Endpoint| {
+            state.network_of(endpoint).is_some_and(|network| has_one(endpoint, network))
+        };
+        self.active.retain(|key, leasing| {
+            P::is_awaited(&leasing.own) || state.endpoints.get(key).is_some_and(has_one)
+        });
+        for (key, endpoint) in state.endpoints.iter().filter(|(_, endpoint)| has_one(endpoint)) {
+            if let Some(leasing) = self.active.get_mut(key) {
+                leasing.home = Some(endpoint.home.clone());
+            } else if let Some(leasing) = Leasing::of_endpoint(state, endpoint, host) {
+                self.active.insert(key.clone(), leasing);
+            }
+        }
+        self.give_back_forgotten(state);
+        for leasing in self.active.values_mut() {
+            let up = host.link(&leasing.wanted.parent).is_some_and(|parent| parent.up && parent.carrier);
+            match (up, leasing.client.is_down()) {
+                (true, true) => leasing.client.link_up(boottime()),
+                (false, false) => leasing.client.link_down(),
+                _ => {}
+            }
+        }
+    }
+
+    /// A lease that nobody remembers any more is given back: that of a forgotten name, or of a container that only had it for
+    /// want of its own.
+    fn give_back_forgotten(&mut self, state: &State) {
+        let of_endpoints = state.endpoints.values().filter_map(|endpoint| {
+            let record = P::of_endpoint(endpoint)?;
+            Some(Wanted::of_record(state.network_of(endpoint)?, &endpoint.name, record))
+        });
+        let of_identities = state.identities.iter().filter_map(|((scope, name), identity)| {
+            // First, since every attach comes by here, and on most hosts nobody has any.
+            let record = P::of_identity(identity)?;
+            let network = state.networks.values().find(|network| State::scope(network) == *scope)?;
+            Some(Wanted::of_record(network, name, record))
+        });
+        let by_id = |wanted: Wanted<_>| (wanted.id.clone(), wanted);
+        let mut known: HashMap<_, _> = of_identities.chain(of_endpoints).map(by_id).collect();
+        // A name outlives its network, which may be made anew at once.
+        let records = state.identities.values().filter_map(P::of_identity);
+        for record in records.filter(|record| !known.contains_key(&record.id)).collect::<Vec<_>>() {
+            known.extend(self.known.remove(&record.id).map(by_id));
+        }
+        let before = std::mem::replace(&mut self.known, known);
+        let in_hand = |id: &ClientId| self.active.values().any(|leasing| leasing.wanted.id == *id);
+        let forgotten = before.into_iter().filter(|(id, _)| !self.known.contains_key(id) && !in_hand(id));
+        let parting: Vec<_> = forgotten.filter_map(|(_, wanted)| Leasing::of(wanted, true, None)).collect();
+        for leasing in parting {
+            self.part(leasing);
+        }
+    }
+
+    /// The parents by which answers come.
+    pub(super) fn parents(&self) -> impl Iterator<Item = &IfName> {
+        self.active.values().chain(&self.parting).map(|leasing| &leasing.wanted.parent)
+    }
+
+    /// The parent of an endpoint's.
+    pub(super) fn parent_of(&self, key: &EndpointKey) -> Option<&IfName> {
+        self.active.get(key).map(|leasing| &leasing.wanted.parent)
+    }
+
+    /// The sockets in containers.
+    pub(super) fn open_inside(&self) -> Vec<Arc<UdpSocket>> {
+        self.active.values().filter_map(|leasing| Some(leasing.inside.as_ref()?.0.clone())).collect()
+    }
+
+    /// Does what is due of those that may go on. Answers how long nothing will be, and whose stand otherwise than before.
+    pub(super) fn turn(
+        &mut self,
+        send: &Send,
+        mut may: impl FnMut(&mut Leasing<P>, Instant) -> bool,
+    ) -> (Option<Duration>, Vec<EndpointKey>) {
+        let (mut wait, mut news): (Option<Duration>, Vec<EndpointKey>) = (None, Vec::new());
+        let mut until = |at: Option<Instant>, now: Instant| {
+            let next = at.map(|at| at.saturating_duration_since(now));
+            wait = wait.into_iter().chain(next).min();
+        };
+        self.parting.retain_mut(|leasing| {
+            let now = boottime();
+            let next = leasing.drive(now, send).0;
+            until(next, now);
+            next.is_some()
+        });
+        for (key, leasing) in &mut self.active {
+            // Since the one before, a moment may have passed.
+            let now = boottime();
+            if !may(leasing, now) {
+                continue;
+            }
+            let (next, changed) = leasing.drive(now, send);
+            if changed {
+                news.push(key.clone());
+            }
+            leasing.inside.take_if(|(_, since)| now.saturating_duration_since(*since) >= LISTEN_FOR);
+            until(next, now);
+            until(leasing.inside.as_ref().map(|(_, since)| *since + LISTEN_FOR), now);
+        }
+        (wait, news)
+    }
+
+    /// The clients whom a message by a parent may be for.
+    pub(super) fn on(&mut self, parent: &IfName) -> impl Iterator<Item = &mut Leasing<P>> {
+        let all = self.active.values_mut().chain(&mut self.parting);
+        all.filter(move |leasing| leasing.wanted.parent == *parent)
+    }
+
+    /// Takes in what came to sockets in containers. What also came by the parent is ignored the second time.
+    pub(super) fn hear_inside(&mut self) {
+        let mut buffer = [0; LONGEST];
+        for leasing in self.active.values_mut() {
+            let Some((socket, _)) = leasing.inside.clone() else { continue };
+            while let Ok((length, from)) = socket.recv_from(&mut buffer) {
+                P::take(leasing, &buffer[..length], from);
+            }
+        }
+    }
+}
+
+/// The name under which a DHCP server may know a container.
+pub(super) fn dns_name(name: &EndpointName) -> Option<DomainName> {
+    name.as_str().replace(['_', '.'], "-").trim_matches('-').parse().ok()
+}
+
+/// The namespace of a container that is there.
+fn namespace_of(home: &Home) -> Option<Namespace> {
+    match home {
+        Home::Netns { netns, .. } => Namespace::find(netns),
+        Home::Engine { sandbox, .. } => sandbox.as_ref().and_then(|path| Namespace::open(path).ok()),
+    }
+}
+
+fn said(loss: &Loss) -> String {
+    match loss {
+        Loss::Refused(None) => "its server says that it is void".into(),
+        Loss::Refused(Some(why)) => format!("its server says that it is void ({why:?})"),
+        Loss::Expired => "it ended, and no server renewed it".into(),
+        Loss::Taken => "another machine has the address".into(),
+        Loss::Released => "it was given back".into(),
+    }
+}
