@@ -248,6 +248,7 @@ fn behind_a_bridge_and_among_private_siblings_it_is_the_same() {
         with_home(test, home, |home, engines| {
             let _router = router(engines, &home, PREFIX);
             home.ok(&format!("network create lan --subnet 192.168.88.0/24 --ipv6 slaac {create}"));
+            assert!(home.ok("network ls").contains(" ipv6:slaac "), "{}", home.ok("network ls"));
             let web = home.world.container("web").unwrap();
             home.attach("lan", &web, "");
             let at = in_prefix(&home, "web", "fd88::");

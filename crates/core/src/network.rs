@@ -185,8 +185,13 @@ impl Network {
         self.addressing == Addressing::Dhcp && family == Family::Ipv4
     }
 
-    /// How a subnet's addresses come about, for people.
-    pub fn source_of(&self, subnet: &Subnet) -> String {
+    /// How addresses come about, for people: those of each subnet, and those that are of no subnet of the network's own.
+    pub fn sources(&self) -> impl Iterator<Item = String> {
+        let advertised = self.follows_routers().then(|| format!("ipv6:{}", self.ipv6));
+        self.subnets.iter().map(|subnet| self.source_of(subnet)).chain(advertised)
+    }
+
+    fn source_of(&self, subnet: &Subnet) -> String {
         let range = match subnet.range {
             Some(range) if subnet.chosen => format!("{range} (chosen)"),
             Some(range) => range.to_string(),

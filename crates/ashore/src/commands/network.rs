@@ -124,7 +124,7 @@ fn row(network: &Network) -> Vec<String> {
         network.parent.to_string(),
         network.kind.to_string(),
         table::joined(network.subnets.iter().map(|subnet| subnet.net)),
-        table::joined(network.subnets.iter().map(|subnet| network.source_of(subnet))),
+        table::joined(network.sources()),
         table::joined(network.subnets.iter().filter_map(|subnet| subnet.gateway)),
         access.to_owned(),
     ]

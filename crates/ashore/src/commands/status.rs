@@ -43,7 +43,7 @@ fn network_row(report: &NetworkReport) -> Vec<String> {
         network.parent.to_string(),
         network.kind.to_string(),
         table::joined(network.subnets.iter().map(|subnet| subnet.net)),
-        table::joined(network.subnets.iter().map(|subnet| network.source_of(subnet))),
+        table::joined(network.sources()),
         table::joined(report.free.values()),
         report.shim.as_ref().map_or("-".into(), ToString::to_string),
         report.endpoints.to_string(),
