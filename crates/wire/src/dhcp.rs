@@ -29,7 +29,8 @@ pub trait Client {
     /// Nobody has the address. Another than what was asked about changes nothing.
     fn clear(&mut self, ip: <Self::Lease as Lease>::Ip);
 
-    /// Another machine has the address: it is declined, also if the lease was good until now.
+    /// Another machine has the address: it is declined, also if the lease was good until now. While the link has no carrier nobody
+    /// can have been heard to have it, and nothing changes.
     fn taken(&mut self, ip: <Self::Lease as Lease>::Ip, now: Instant);
 
     /// Whether the link has no carrier, as far as it was told.

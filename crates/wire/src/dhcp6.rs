@@ -5,7 +5,8 @@
 //! | init       | the pause is over                           | SOLICIT                                      | soliciting |
 //! | soliciting | an ADVERTISE of preference 255, or one after the first second, or that second is over and there was one | REQUEST to the best | requesting |
 //! | soliciting, requesting | REPLY with an address           | ask whether anybody has the address          | probing    |
-//! | requesting | `NoAddrsAvail`, `NotOnLink`, `NoBinding`, or ten REQUESTs without an answer | a lease, if any, is lost | init |
+//! | requesting | `NoAddrsAvail`, `NotOnLink` or `NoBinding` | a lease, if any, is lost                         | init       |
+//! | requesting | ten REQUESTs without an answer              | a lease, if any, runs on                     | init, bound |
 //! | probing    | nobody has it                               | the lease may be used                        | bound      |
 //! | probing    | somebody has it                             | DECLINE                                      | declining  |
 //! | declining  | REPLY, or four DECLINEs without one         | ten seconds' pause since the first           | init       |

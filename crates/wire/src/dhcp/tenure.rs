@@ -100,7 +100,9 @@ impl<L: Lease> Tenure<L> {
     /// One from before, unless it has ended, or nobody knows whether it has.
     pub(crate) fn resumed(recorded: Recorded<L>, now: Instant) -> Self {
         let Recorded { lease, age, in_use } = recorded;
-        let held = now.checked_sub(age).map(|since| Held { lease, since });
+        // Of one that never ends it does not matter.
+        let since = now.checked_sub(age).or(lease.end().is_none().then_some(now));
+        let held = since.map(|since| Held { lease, since });
         match held.filter(|held| held.is_good(now)) {
             Some(held) => Tenure { held: Some(held), in_use, ..Tenure::none() },
             None => Tenure { lost: in_use.then_some(Loss::Expired), ..Tenure::none() },
@@ -142,7 +144,7 @@ impl<L: Lease> Tenure<L> {
         Some(ended)
     }
 
-    /// It is no more. One of which nobody has been told is not worth a word.
+    /// It is no more. A new one of which nobody has been told is not worth a word.
     pub(crate) fn lose(&mut self, loss: Loss) {
         let untold = matches!(self.news.take(), Some(News::Bound(Change::New)));
         if self.held.take().is_some() && !untold {

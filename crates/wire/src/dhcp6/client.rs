@@ -188,8 +188,9 @@ impl Client {
             }
             Phase::Requesting { exchange, offer } => {
                 if exchange.is_over(now, &exchange::REQUEST) {
-                    self.tenure.lose(Loss::Refused(None));
-                    self.phase = Phase::Init { at: now };
+                    // The server said that it forgot the lease, and no more. That ends when it ends (RFC 8415, 18.2.2).
+                    let runs = self.tenure.is_in_use();
+                    self.phase = if runs { Phase::Bound } else { Phase::Init { at: now } };
                     return None;
                 }
                 exchange.sent(now, &exchange::REQUEST, random);

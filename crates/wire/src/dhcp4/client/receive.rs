@@ -10,7 +10,7 @@ use crate::dhcp4::{Held, Kind, Lease, Message, Op};
 
 impl Client {
     /// Takes in a message, and the address that its datagram came from, if that is known. What to do about it is asked for by
-    /// [`Client::poll`].
+    /// [`poll`](crate::dhcp::Client::poll).
     pub fn receive(
         &mut self,
         now: Instant,
@@ -99,7 +99,7 @@ impl Client {
             return Err(Ignored::Lifetime);
         }
         let same = self.tenure.held().is_some_and(|held| held.ip() == new.ip());
-        if same && (self.tenure.is_vouched_for()) {
+        if same && self.tenure.is_vouched_for() {
             self.bind(new);
         } else {
             // It may be looked for already.

@@ -11,7 +11,7 @@ use crate::dhcp6::{Duid, Held, Kind, Lease, Message, Status, code};
 const AT_ONCE: u8 = 255;
 
 impl Client {
-    /// Takes in a message. What to do about it is asked for by [`Client::poll`].
+    /// Takes in a message. What to do about it is asked for by [`poll`](crate::dhcp::Client::poll).
     pub fn receive(&mut self, now: Instant, message: &Message) -> Result<(), Ignored> {
         self.expire(now);
         let server = Exchange::answer(self.exchange(), &self.config, message)?;
@@ -125,7 +125,7 @@ impl Client {
         if withdrawn {
             self.tenure.lose(Loss::Refused(words));
         }
-        if held == Some(new.ip()) && (self.tenure.is_vouched_for()) {
+        if held == Some(new.ip()) && self.tenure.is_vouched_for() {
             self.bind(new);
         } else {
             self.phase = Phase::Probing { candidate: new, asked: false };

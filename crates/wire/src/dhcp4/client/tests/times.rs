@@ -205,3 +205,12 @@ fn a_lease_from_before_that_is_over_or_of_unknown_age_is_a_wish() {
         assert_eq!(bench.sent.unwrap().options.address(code::REQUESTED_ADDRESS), Ok(Some(IP)));
     }
 }
+
+#[test]
+fn a_lease_from_before_that_never_ends_is_good_however_old_it_is() {
+    let lease = Lease { term: None, ..lease() };
+    let recorded = Recorded { lease, age: Duration::MAX, in_use: true };
+    let mut bench = Bench::with(|now| Client::resume(config(), recorded, now, 1));
+    assert_eq!(bench.poll().iter().map(words).collect::<Vec<_>>(), ["Request to all"]);
+    assert!(bench.client.held(bench.now).is_some());
+}

@@ -273,3 +273,24 @@ fn a_lease_from_before_that_is_over_or_of_unknown_age_is_a_wish() {
         assert_eq!(bench.sent.unwrap().options.get(code::IA_NA), Some(wish.as_slice()));
     }
 }
+
+#[test]
+fn a_lease_from_before_that_never_ends_is_good_however_old_it_is() {
+    let lease = Lease { term: None, ..lease() };
+    let recorded = Recorded { lease, age: Duration::MAX, in_use: true };
+    let mut bench = Bench::with(|now| Client::resume(config(), recorded, now, 1));
+    assert_eq!(bench.said(), ["Confirm"]);
+    assert!(bench.client.held(bench.now).is_some());
+}
+
+#[test]
+fn a_server_that_forgot_a_lease_and_then_is_silent_does_not_end_it() {
+    let mut bench = Bench::bound();
+    bench.wait_until(State::Renewing);
+    let status = (code::STATUS, 3u16.to_be_bytes().to_vec());
+    bench.answer(Kind::Reply, &[status]).unwrap();
+    let mut said = bench.said();
+    said.extend(bench.wait_until(State::Renewing).iter().map(words));
+    assert_eq!(said, [["Request"; 10].as_slice(), &["Renew"]].concat());
+    assert!(bench.client.held(bench.now).is_some());
+}
