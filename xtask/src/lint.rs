@@ -1,4 +1,5 @@
-//! What can be told without running anything: format, lints, licences and sources of the dependencies.
+//! What can be told without running anything: format, lints, links in the documents of the code, licences and sources of the
+//! dependencies.
 
 use std::path::Path;
 
@@ -10,6 +11,8 @@ const CARGO_DENY: &str = "0.20.2";
 pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
     execute(cargo().args(["fmt", "--all", "--check"]))?;
     execute(cargo().args(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]))?;
+    let doc = ["doc", "--quiet", "--workspace", "--no-deps", "--document-private-items"];
+    execute(cargo().args(doc).env("RUSTDOCFLAGS", "--deny warnings"))?;
     let tools = root.join("target/tools");
     let deny = tools.join("bin/cargo-deny");
     if !deny.exists() {
