@@ -86,6 +86,27 @@ fn a_lease_outlives_its_network_as_its_name_does() {
 }
 
 #[test]
+fn a_lease_is_given_back_also_when_its_network_has_gone() {
+    on_lan("leases, network gone", |engines, mut home| {
+        let server = serve(engines, &home, &home.router, POOL);
+        for (name, restarted) in [("web", false), ("db", true)] {
+            home.ok("network create lan --parent eth0 --dhcp");
+            let container = home.world.container(name).unwrap();
+            home.attach("lan", &container, "");
+            home.ok(&format!("detach lan {name}"));
+            home.ok("network rm lan");
+            if restarted {
+                home.restart();
+            }
+            assert_eq!(server.rows().len(), 1);
+            home.ok(&format!("forget {name}"));
+            eventually("the server has it back", || server.rows().is_empty());
+        }
+        assert_eq!(server.count("DHCPRELEASE"), 2);
+    });
+}
+
+#[test]
 fn a_server_that_is_not_to_be_heeded_gives_no_address() {
     on_lan("leases, rogue", |engines, home| {
         // The one that answers first is the one nearby.

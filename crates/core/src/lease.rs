@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use ashore_wire::Mac;
+use ashore_wire::dhcp::Lease as _;
 use ashore_wire::dhcp4::{self, ClientId, DomainName, Servers};
 use ashore_wire::dhcp6;
 use ipnet::IpNet;
@@ -16,7 +17,7 @@ use crate::identity::{Identity, Scope};
 use crate::inventory::Inventory;
 use crate::ipv6::Moment;
 use crate::link::{IpvlanMode, LinkKind};
-use crate::name::EndpointName;
+use crate::name::{EndpointName, IfName};
 use crate::network::{Network, Subnet};
 use crate::range::Range;
 use crate::state::{Change, State};
@@ -325,6 +326,12 @@ pub struct LeaseRecord<Lease = dhcp4::Lease> {
     pub id: ClientId,
     /// The MAC that it was asked for with.
     pub mac: Mac,
+    /// By which parent, where it may be given back when its network is no more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<IfName>,
+    /// Who brought it: its server, or the router on the way to that. None of DHCPv6, which speaks to all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Mac>,
     /// When it is given back.
     #[serde(default, skip_serializing_if = "Release::is_default")]
     pub release: Release,
@@ -347,7 +354,9 @@ impl<Lease> LeaseRecord<Lease> {
 impl LeaseRecord6 {
     /// The lease by the clock that lifetimes run by; none if it cannot be told how long it has run.
     pub fn held(&self, at: Moment) -> Option<dhcp6::Held> {
-        let since = at.now.checked_sub(self.age(at.today))?;
+        // Of one that never ends it does not matter.
+        let endless = self.lease.end().is_none().then_some(at.now);
+        let since = at.now.checked_sub(self.age(at.today)).or(endless)?;
         Some(dhcp6::Held { lease: self.lease.clone(), since })
     }
 }

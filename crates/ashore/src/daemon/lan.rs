@@ -36,6 +36,8 @@ const HEARD_FOR: Duration = Duration::from_secs(300);
 const WANTED_FOR: Duration = Duration::from_secs(30);
 /// How many of the LAN's addresses are kept in mind: more than a home has, and little memory when somebody makes them up.
 const MOST_HEARD: usize = 4096;
+/// How much is taken in from one socket before others have their turn, and what is due is done.
+const MOST_AT_ONCE: usize = 256;
 /// How many machines that claim one address are kept in mind.
 const MOST_CLAIMS: usize = 8;
 /// After this time a parent by which the LAN could not be asked is tried again.
@@ -232,6 +234,14 @@ impl Lan {
         table.routers.follow(state, host);
         let Table { leases6, routers, .. } = &mut *table;
         leases6.follow_asking(state, host, |parent| routers.offer(parent));
+        // What is given back by a parent that has no network any more is still to be said.
+        let Table { leases, leases6, parents, .. } = &mut *table;
+        for parent in leases.parting().chain(leases6.parting()) {
+            if let Some((link, mac)) = host.link(parent).and_then(|link| Some((link.index, link.mac?))) {
+                let ear = Ear { parent: link, mac, shim: None };
+                parents.entry(parent.clone()).or_insert(ear);
+            }
+        }
         drop(table);
         self.shared.ended.notify_all();
         self.shared.waker.wake();

@@ -397,6 +397,10 @@ pub fn renewed_at_t1<P: Place>(on: &mut Leasing<P>) {
     let counted = pings.end();
     assert_eq!(counted.lost, 0, "{counted:?}");
     on.is_listed("web", at);
+    // Also for a client that is no more, the router is the way to the server.
+    on.place.stop("web");
+    on.home().ok("forget web");
+    eventually("the server has it back", || on.rows().is_empty());
 }
 
 /// The server is down at T1 and back for T2: the LAN notices nothing.

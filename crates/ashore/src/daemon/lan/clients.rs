@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ashore_core::endpoint::{Endpoint, Home};
-use ashore_core::identity::Identity;
+use ashore_core::identity::{Identity, Scope};
 use ashore_core::lease::{LeaseOptions, LeaseRecord};
 use ashore_core::name::{EndpointName, IfName};
 use ashore_core::network::Network;
@@ -19,12 +19,12 @@ use ashore_wire::Mac;
 use ashore_wire::dhcp::{Action, Client, Held, Lease, Loss, Recorded};
 use ashore_wire::dhcp4::{ClientId, DomainName};
 
-use super::{Send, seconds};
+use super::{MOST_AT_ONCE, Send, seconds};
 
 /// For how long an answer is waited for in a container; a server that pings the address first takes three seconds.
 const LISTEN_FOR: Duration = Duration::from_secs(5);
 /// A message fits an Ethernet frame.
-pub(super) const LONGEST: usize = 1500;
+const LONGEST: usize = 1500;
 /// By how much a lease as it is written down may differ from the clock that it runs by, in seconds: more is a step of the time of day.
 const CLOSE: u64 = 5;
 
@@ -91,17 +91,19 @@ pub(crate) struct Wanted<L: Lease> {
 }
 
 impl<L: Lease> Wanted<L> {
-    /// The client that gives back a lease of a network's.
-    fn of_record(network: &Network, name: &EndpointName, record: &LeaseRecord<L>) -> Self {
-        Wanted {
-            key: (network.name.clone(), name.clone()),
-            parent: network.parent.clone(),
-            id: record.id.clone(),
-            mac: record.mac,
-            wish: None,
-            record: Some(record.clone()),
-            leasing: network.leasing.clone(),
-        }
+    /// The client that gives back a lease, also if its network is no more.
+    fn of_record(
+        network: Option<&Network>,
+        scope: &Scope,
+        name: &EndpointName,
+        record: &LeaseRecord<L>,
+    ) -> Option<Self> {
+        let (label, parent, leasing) = match network {
+            Some(network) => (network.name.clone(), network.parent.clone(), network.leasing.clone()),
+            None => (scope.0.parse().ok()?, record.parent.clone()?, LeaseOptions::default()),
+        };
+        let (id, mac, record) = (record.id.clone(), record.mac, Some(record.clone()));
+        Some(Wanted { key: (label, name.clone()), parent, id, mac, wish: None, record, leasing })
     }
 
     /// The lease from before, as a client has it.
@@ -111,11 +113,16 @@ impl<L: Lease> Wanted<L> {
     }
 
     /// A lease of its, as it is written down.
-    fn record_of(&self, held: &Held<L>) -> LeaseRecord<L> {
-        let age = boottime().saturating_duration_since(held.since).as_secs();
-        let since = seconds().saturating_sub(age);
-        let release = self.leasing.release;
-        LeaseRecord { lease: held.lease.clone(), since, id: self.id.clone(), mac: self.mac, release }
+    fn record_of(&self, held: &Held<L>, from: Option<Mac>) -> LeaseRecord<L> {
+        LeaseRecord {
+            lease: held.lease.clone(),
+            since: began(held),
+            id: self.id.clone(),
+            mac: self.mac,
+            parent: Some(self.parent.clone()),
+            from,
+            release: self.leasing.release,
+        }
     }
 }
 
@@ -134,6 +141,8 @@ pub(crate) struct Standing<L: Lease> {
 pub(super) struct Leasing<P: Protocol> {
     pub(super) wanted: Wanted<LeaseOf<P>>,
     pub(super) client: P::Client,
+    /// Who brought the last answer: the server, or the router on the way to it.
+    pub(super) from: Option<Mac>,
     /// Where its container is, once it is.
     pub(super) home: Option<Home>,
     /// A socket in the container, and since when. The parent may have brought the answer before the container's own stack
@@ -151,7 +160,9 @@ impl<P: Protocol> Leasing<P> {
     pub(super) fn of(wanted: Wanted<LeaseOf<P>>, in_use: bool, home: Option<Home>) -> Option<Self> {
         let client = P::client(&wanted, in_use)?;
         let lease = wanted.record.clone().filter(|_| in_use);
-        Some(Leasing { wanted, client, home, inside: None, asks: None, lease, own: P::Own::default() })
+        let from = wanted.record.as_ref().and_then(|record| record.from);
+        let own = P::Own::default();
+        Some(Leasing { wanted, client, from, home, inside: None, asks: None, lease, own })
     }
 
     fn of_endpoint(state: &State, endpoint: &Endpoint, host: &View) -> Option<Self> {
@@ -161,14 +172,16 @@ impl<P: Protocol> Leasing<P> {
         Leasing::of(wanted, in_use, Some(endpoint.home.clone()))
     }
 
-    pub(super) fn standing(&self) -> Standing<LeaseOf<P>> {
+    pub(super) fn standing(&mut self) -> Standing<LeaseOf<P>> {
         let held = self.client.held(boottime());
         let lease = held.and_then(|held| {
-            let record = self.lease.as_ref().filter(|record| record.lease.ip() == held.ip())?;
+            let record = self.lease.as_mut().filter(|record| record.lease.ip() == held.ip())?;
             // By the time of day as it is now, or a daemon that starts anew would take it for older or younger than it is.
-            let anew = LeaseRecord { since: self.wanted.record_of(held).since, ..record.clone() };
-            let stepped = anew.since.abs_diff(record.since) > CLOSE && record.lease == held.lease;
-            Some((if stepped { anew } else { record.clone() }, held.clone()))
+            let since = began(held);
+            if since.abs_diff(record.since) > CLOSE && record.lease == held.lease {
+                record.since = since;
+            }
+            Some((record.clone(), held.clone()))
         });
         Standing { unclear: held.is_some() && lease.is_none(), lease, asks: self.asks }
     }
@@ -194,10 +207,10 @@ impl<P: Protocol> Leasing<P> {
                 }
                 Action::Probe(ip) => self.asks = Some(ip),
                 Action::Bound(held, _) => {
-                    (self.lease, self.asks) = (Some(self.wanted.record_of(&held)), None);
+                    (self.lease, self.asks) = (Some(self.wanted.record_of(&held, self.from)), None);
                 }
                 Action::Unconfirmed(held) => {
-                    self.lease.get_or_insert_with(|| self.wanted.record_of(&held));
+                    self.lease.get_or_insert_with(|| self.wanted.record_of(&held, self.from));
                     self.asks = None;
                 }
                 Action::Lost(loss) => {
@@ -219,15 +232,15 @@ impl<P: Protocol> Leasing<P> {
     /// Listens by a socket in the container for a while, instead of one that it had.
     pub(super) fn listen_inside(
         &mut self,
-        bind: impl FnOnce() -> io::Result<UdpSocket> + std::marker::Send,
-    ) -> io::Result<Arc<UdpSocket>> {
+        open: impl FnOnce() -> io::Result<UdpSocket> + std::marker::Send,
+    ) -> io::Result<()> {
         // It is closed first, or the port would be taken.
         self.inside = None;
         let namespace = self.home.as_ref().and_then(namespace_of).ok_or(io::ErrorKind::NotFound)?;
-        let socket = Arc::new(namespace.run(bind)??);
+        let socket = namespace.run(open)??;
         socket.set_nonblocking(true)?;
-        self.inside = Some((socket.clone(), boottime()));
-        Ok(socket)
+        self.inside = Some((Arc::new(socket), boottime()));
+        Ok(())
     }
 }
 
@@ -247,8 +260,8 @@ impl<P: Protocol> Default for Clients<P> {
 }
 
 impl<P: Protocol> Clients<P> {
-    pub(super) fn standing(&self, key: &EndpointKey) -> Option<Standing<LeaseOf<P>>> {
-        self.active.get(key).map(Leasing::standing)
+    pub(super) fn standing(&mut self, key: &EndpointKey) -> Option<Standing<LeaseOf<P>>> {
+        self.active.get_mut(key).map(Leasing::standing)
     }
 
     /// What became of a look for an address.
@@ -300,25 +313,24 @@ impl<P: Protocol> Clients<P> {
     fn give_back_forgotten(&mut self, state: &State) {
         let of_endpoints = state.endpoints.values().filter_map(|endpoint| {
             let record = P::of_endpoint(endpoint)?;
-            Some(Wanted::of_record(state.network_of(endpoint)?, &endpoint.name, record))
+            let network = state.network_of(endpoint)?;
+            Wanted::of_record(Some(network), &State::scope(network), &endpoint.name, record)
         });
         let of_identities = state.identities.iter().filter_map(|((scope, name), identity)| {
             // First, since every attach comes by here, and on most hosts nobody has any.
             let record = P::of_identity(identity)?;
-            let network = state.networks.values().find(|network| State::scope(network) == *scope)?;
-            Some(Wanted::of_record(network, name, record))
+            // A name outlives its network, which may be made anew at once.
+            let network = state.networks.values().find(|network| State::scope(network) == *scope);
+            Wanted::of_record(network, scope, name, record)
         });
         let by_id = |wanted: Wanted<_>| (wanted.id.clone(), wanted);
-        let mut known: HashMap<_, _> = of_identities.chain(of_endpoints).map(by_id).collect();
-        // A name outlives its network, which may be made anew at once.
-        let records = state.identities.values().filter_map(P::of_identity);
-        for record in records.filter(|record| !known.contains_key(&record.id)).collect::<Vec<_>>() {
-            known.extend(self.known.remove(&record.id).map(by_id));
-        }
+        let known = of_identities.chain(of_endpoints).map(by_id).collect();
         let before = std::mem::replace(&mut self.known, known);
         let in_hand = |id: &ClientId| self.active.values().any(|leasing| leasing.wanted.id == *id);
         let forgotten = before.into_iter().filter(|(id, _)| !self.known.contains_key(id) && !in_hand(id));
-        let parting: Vec<_> = forgotten.filter_map(|(_, wanted)| Leasing::of(wanted, true, None)).collect();
+        let leasings = forgotten.filter_map(|(_, wanted)| Leasing::<P>::of(wanted, true, None));
+        // One that has run out is nobody's to give back.
+        let parting: Vec<_> = leasings.filter(|leasing| leasing.client.held(boottime()).is_some()).collect();
         for leasing in parting {
             self.part(leasing);
         }
@@ -327,6 +339,11 @@ impl<P: Protocol> Clients<P> {
     /// The parents by which answers come.
     pub(super) fn parents(&self) -> impl Iterator<Item = &IfName> {
         self.active.values().chain(&self.parting).map(|leasing| &leasing.wanted.parent)
+    }
+
+    /// The parents by which something is still to be given back.
+    pub(super) fn parting(&self) -> impl Iterator<Item = &IfName> {
+        self.parting.iter().map(|leasing| &leasing.wanted.parent)
     }
 
     /// The parent of an endpoint's.
@@ -379,16 +396,23 @@ impl<P: Protocol> Clients<P> {
         all.filter(move |leasing| leasing.wanted.parent == *parent)
     }
 
-    /// Takes in what came to sockets in containers. What also came by the parent is ignored the second time.
+    /// Takes in what came to sockets in containers. What also came by the parent is ignored the second time, and what comes in floods
+    /// has to wait: the thread has others to serve.
     pub(super) fn hear_inside(&mut self) {
         let mut buffer = [0; LONGEST];
         for leasing in self.active.values_mut() {
             let Some((socket, _)) = leasing.inside.clone() else { continue };
-            while let Ok((length, from)) = socket.recv_from(&mut buffer) {
+            for _ in 0..MOST_AT_ONCE {
+                let Ok((length, from)) = socket.recv_from(&mut buffer) else { break };
                 P::take(leasing, &buffer[..length], from);
             }
         }
     }
+}
+
+/// Since when a lease runs, in seconds since 1970.
+fn began<L>(held: &Held<L>) -> u64 {
+    seconds().saturating_sub(boottime().saturating_duration_since(held.since).as_secs())
 }
 
 /// The name under which a DHCP server may know a container.

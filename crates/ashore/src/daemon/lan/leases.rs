@@ -183,7 +183,7 @@ impl Lan {
     fn next(&self, key: &EndpointKey, queued: Instant, patience: Duration) -> Option<Standing> {
         let mut table = self.table();
         loop {
-            let leasing = table.leases.active.get(key)?;
+            let leasing = table.leases.active.get_mut(key)?;
             let standing = leasing.standing();
             if standing.lease.is_some() || standing.asks.is_some() {
                 return Some(standing);
@@ -213,8 +213,6 @@ pub(super) enum Dhcp4 {}
 /// What a client of DHCPv4's has beside what any has.
 #[derive(Default)]
 pub(super) struct Own {
-    /// Who brought the last answer: the server, or the router on the way to it.
-    from: Option<Mac>,
     /// A server whose answer does not count.
     unheeded: Option<Ipv4Addr>,
     /// Whether somebody waits for it.
@@ -275,7 +273,7 @@ impl Protocol for Dhcp4 {
             }
         }
         // Nobody there to ask who has a server's address: whoever brought its last answer knows, or all may hear it.
-        let to = leasing.own.from.filter(|_| !outgoing.to.is_broadcast()).unwrap_or(Mac::BROADCAST);
+        let to = leasing.from.filter(|_| !outgoing.to.is_broadcast()).unwrap_or(Mac::BROADCAST);
         if let Err(error) = send(&leasing.wanted.parent, &outgoing.frame(leasing.wanted.mac, to)) {
             tracing::debug!(parent = %leasing.wanted.parent, "nothing can be asked of a DHCP server: {error}");
         }
@@ -360,7 +358,7 @@ impl Leasing {
 
     fn take(&mut self, message: &Message, source: Ipv4Addr, mac: Option<Mac>) {
         match self.client.receive(boottime(), message, Some(source)) {
-            Ok(()) => self.own.from = mac.or(self.own.from),
+            Ok(()) => self.from = mac.or(self.from),
             Err(ignored) => {
                 if let Ignored::OtherServer(server) = ignored
                     && !self.wanted.leasing.servers.accept(&server)
@@ -376,9 +374,12 @@ impl Leasing {
     fn say_inside(&mut self, outgoing: &Outgoing) -> io::Result<()> {
         let from = outgoing.from;
         // A broadcast leaves by the link that has the address which the socket is bound to.
-        let socket = self.listen_inside(move || UdpSocket::bind(SocketAddrV4::new(from, CLIENT_PORT)))?;
-        socket.set_broadcast(true)?;
-        socket.send_to(&outgoing.payload, SocketAddrV4::new(outgoing.to, SERVER_PORT))?;
-        Ok(())
+        let to = SocketAddrV4::new(outgoing.to, SERVER_PORT);
+        self.listen_inside(|| {
+            let socket = UdpSocket::bind(SocketAddrV4::new(from, CLIENT_PORT))?;
+            socket.set_broadcast(true)?;
+            socket.send_to(&outgoing.payload, to)?;
+            Ok(socket)
+        })
     }
 }

@@ -52,8 +52,8 @@ impl Lan {
 
     /// The addresses of a network's clients of which they want to know whether anybody has them.
     pub(crate) fn asked6(&self, network: &NetworkName) -> Vec<(EndpointKey, Ipv6Addr)> {
-        let table = self.table();
-        let all = table.leases6.active.iter().filter(|(key, _)| key.0 == *network);
+        let mut table = self.table();
+        let all = table.leases6.active.iter_mut().filter(|(key, _)| key.0 == *network);
         all.filter_map(|(key, leasing)| Some((key.clone(), leasing.standing().asks?))).collect()
     }
 
@@ -108,7 +108,7 @@ impl Protocol for Dhcp6 {
     fn say(leasing: &mut Leasing, outgoing: &Outgoing, send: &Send) {
         let bind = || UdpSocket::bind((Ipv6Addr::UNSPECIFIED, CLIENT_PORT));
         if let Err(error) = leasing.listen_inside(bind) {
-            // A client of the container's own may be on that port.
+            // A client of the container's own may be on that port, or the container be gone.
             tracing::debug!(name = %leasing.wanted.key.1, "answers are heard by the parent alone: {error}");
         }
         let (parent, mac) = (&leasing.wanted.parent, leasing.wanted.mac);

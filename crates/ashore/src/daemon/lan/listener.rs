@@ -9,7 +9,7 @@ use ashore_core::name::IfName;
 use ashore_kernel::{Namespace, PacketSocket, wait_readable};
 use ashore_wire::filter::{self, Instruction};
 
-use super::{Deaf, Ear, Lan, Table, said};
+use super::{Deaf, Ear, Lan, MOST_AT_ONCE, Table, said};
 
 /// The thread that owns all packet sockets.
 pub(super) struct Listener {
@@ -92,8 +92,9 @@ impl Listener {
         let mut awaited = false;
         for (parent, (_, sockets)) in &self.sockets {
             for socket in sockets {
-                // An error is the link going down, which the next reconciliation sees.
-                while let Ok(Some(frame)) = socket.receive(&mut buffer) {
+                for _ in 0..MOST_AT_ONCE {
+                    // An error is the link going down, which the next reconciliation sees.
+                    let Ok(Some(frame)) = socket.receive(&mut buffer) else { break };
                     table.hear(frame, &|parent, frame| send(&self.sockets, parent, frame));
                     awaited |= table.routers.hear(parent, frame);
                 }
@@ -101,7 +102,8 @@ impl Listener {
         }
         for (parent, (_, sockets)) in &self.answers {
             for socket in sockets {
-                while let Ok(Some(frame)) = socket.receive(&mut buffer) {
+                for _ in 0..MOST_AT_ONCE {
+                    let Ok(Some(frame)) = socket.receive(&mut buffer) else { break };
                     table.leases.hear(parent, frame);
                     awaited |= table.surveys.hear(parent, frame);
                 }
@@ -109,7 +111,8 @@ impl Listener {
         }
         for (parent, (_, sockets)) in &self.answers6 {
             for socket in sockets {
-                while let Ok(Some(frame)) = socket.receive(&mut buffer) {
+                for _ in 0..MOST_AT_ONCE {
+                    let Ok(Some(frame)) = socket.receive(&mut buffer) else { break };
                     table.leases6.hear(parent, frame);
                 }
             }
