@@ -31,9 +31,9 @@ Exit codes:
   1  something failed
   2  the command line is wrong
   3  the request does not fit this host or network
-  4  there is no such network
-  5  a name, address, MAC, parent or route is taken
-  6  the kernel refused, or the router did not answer, and all was undone
+  4  there is no such network or name
+  5  a name, address, range, MAC, parent or route is taken
+  6  the kernel refused, or nobody on the LAN answered, and all was undone
   7  the state could not be written, and all was undone
   8  the daemon cannot be reached
   9  a privilege is missing";
@@ -200,13 +200,7 @@ pub(crate) enum NetworkCommand {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct LeaseArgs {
     /// When a lease is given back: `never`, `on_stop`, or `on_remove:SECONDS` after its container has gone
-    #[arg(
-        long,
-        requires = "dhcp",
-        default_value = "on_remove",
-        hide_default_value = true,
-        value_name = "WHEN"
-    )]
+    #[arg(long, requires = "dhcp", default_value = "on_remove:3600", value_name = "WHEN")]
     pub(crate) release: Release,
     /// Where no DHCP server gives an address: `range` takes one of the --ip-range
     #[arg(long, requires = "dhcp", default_value = "none", value_name = "HOW")]
@@ -528,7 +522,7 @@ pub(crate) struct DaemonArgs {
     #[arg(long, value_name = "DIR", default_value = "/")]
     pub(crate) docker_root: PathBuf,
     /// Seconds between two reconciliations without an event
-    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) reconcile: u64,
 }
 

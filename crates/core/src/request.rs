@@ -14,7 +14,7 @@ use crate::bridge::{Direction, Move};
 use crate::endpoint::{Source, Stage};
 use crate::inventory::{Inventory, Misplaced};
 use crate::ipv6::{Ipv6Mode, Learned};
-use crate::lease::{Addressing, LeaseOptions, LeaseRecord};
+use crate::lease::{Addressing, LeaseOptions, LeaseRecord, LeaseRecord6};
 use crate::link::{LinkKind, PortOption};
 use crate::name::{EndpointName, IfName, NetworkName};
 use crate::network::{EngineNetwork, Network};
@@ -486,6 +486,9 @@ pub struct EndpointReport {
     /// The lease of its IPv4 address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<Box<LeaseRecord>>,
+    /// The lease of an IPv6 address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease6: Option<Box<LeaseRecord6>>,
     /// How far it is.
     pub stage: Stage,
     /// Since when, in seconds since 1970.

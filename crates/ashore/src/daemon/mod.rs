@@ -111,7 +111,7 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
         .name("later".into())
         .spawn(move || putting_off.do_later(&words))
         .context("a thread")?;
-    let (watcher, period) = (engine.clone(), Duration::from_secs(args.reconcile.max(1)));
+    let (watcher, period) = (engine.clone(), Duration::from_secs(args.reconcile));
     std::thread::Builder::new()
         .name("watch".into())
         .spawn(move || follow_changes(&watcher, &watch, period))

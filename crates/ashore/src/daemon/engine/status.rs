@@ -123,6 +123,7 @@ impl Engine {
             gateways,
             source: endpoint.source,
             lease: endpoint.lease.clone(),
+            lease6: endpoint.lease6.clone(),
             learned: endpoint.learned.clone(),
             stage: endpoint.stage,
             since: endpoint.since,
