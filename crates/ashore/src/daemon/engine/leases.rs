@@ -1,6 +1,6 @@
 //! Leases: got for an endpoint that is about to be, and followed for as long as it is there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
@@ -166,27 +166,52 @@ impl Engine {
 
     /// Follows leases for ever.
     pub(crate) fn follow_leases(&self, changed: &Receiver<EndpointKey>) {
-        while let Ok(key) = changed.recv() {
-            self.follow_lease(&key);
+        while let Ok(first) = changed.recv() {
+            // Whatever was said meanwhile is looked up together, and what has changed comes before what is to be looked for: that
+            // takes its time.
+            let keys: BTreeSet<EndpointKey> = std::iter::once(first).chain(changed.try_iter()).collect();
+            let asked: Vec<_> = keys.into_iter().filter_map(|key| self.follow_lease(key)).collect();
+            self.look_for_leased(&asked);
         }
     }
 
-    fn follow_lease(&self, key: &EndpointKey) {
-        let Some(standing) = self.lan.standing(key) else { return };
-        let done = self.has_lease(key).and_then(|()| match standing.asks {
-            Some(ip) => self.look_for_leased(key, ip),
-            None => Ok(()),
-        });
-        if let Err(refusal) = done {
+    /// Brings an endpoint in line with its lease. Answers for which address its server has given it is to be looked.
+    fn follow_lease(&self, key: EndpointKey) -> Option<(EndpointKey, IpAddr)> {
+        let standing = self.lan.standing(&key)?;
+        if let Err(refusal) = self.has_lease(&key) {
             tracing::error!(network = %key.0, name = %key.1, "{refusal}");
+            return None;
+        }
+        standing.asks.map(|ip| (key, ip.into()))
+    }
+
+    /// Looks for addresses that servers have given to endpoints, side by side: one look takes up to seconds. While one cannot be
+    /// looked for, it is not used, and its client asks again until it can.
+    pub(super) fn look_for_leased(&self, asked: &[(EndpointKey, IpAddr)]) {
+        /// As many are looked for at once.
+        const SIDE_BY_SIDE: usize = 16;
+        for some in asked.chunks(SIDE_BY_SIDE) {
+            std::thread::scope(|scope| {
+                for (key, ip) in some {
+                    let look = || {
+                        if let Err(refusal) = self.look_and_settle(key, *ip) {
+                            tracing::error!(network = %key.0, name = %key.1, "{refusal}");
+                        }
+                    };
+                    // For want of a thread it is for the next time.
+                    let _ = std::thread::Builder::new().spawn_scoped(scope, look);
+                }
+            });
         }
     }
 
-    /// The server has given it another address. While that cannot be looked for, it is not used.
-    fn look_for_leased(&self, key: &EndpointKey, ip: Ipv4Addr) -> Result<(), Refusal> {
+    fn look_and_settle(&self, key: &EndpointKey, ip: IpAddr) -> Result<(), Refusal> {
         let Some(network) = self.lock().state().networks.get(&key.0).cloned() else { return Ok(()) };
-        let free = self.is_free(&network, key, ip.into())?;
-        self.lan.settle(key, ip, free);
+        let free = self.is_free(&network, key, ip)?;
+        match ip {
+            IpAddr::V4(ip) => self.lan.settle(key, ip, free),
+            IpAddr::V6(ip) => self.lan.settle6(key, ip, free),
+        }
         Ok(())
     }
 

@@ -114,7 +114,8 @@ impl Engine {
 
     /// Brings the endpoints of a network in line with what its routers offer. An address is looked for before it is used.
     fn follow_routers_of(&self, name: &NetworkName) -> Result<(), Refusal> {
-        self.look_for_leased6(name);
+        // One that cannot be looked for is not used until it can, which is no reason not to follow the routers.
+        self.look_for_leased(&self.lan.asked6(name));
         for _ in 0..LOOKS {
             let mut inner = self.lock();
             let Some(network) = inner.state().networks.get(name).cloned() else { return Ok(()) };
@@ -134,18 +135,6 @@ impl Engine {
         }
         tracing::warn!(network = %name, "no address was made of a prefix: {LOOKS} in turn are other machines'");
         Ok(())
-    }
-
-    /// Looks for the addresses that DHCPv6 servers have given to endpoints of a network. One that cannot be looked for is not used
-    /// until it can, which is no reason not to follow the routers.
-    fn look_for_leased6(&self, name: &NetworkName) {
-        let Some(network) = self.lock().state().networks.get(name).cloned() else { return };
-        for (key, ip) in self.lan.asked6(name) {
-            match self.is_free(&network, &key, ip.into()) {
-                Ok(free) => self.lan.settle6(&key, ip, free),
-                Err(refusal) => tracing::error!(network = %key.0, name = %key.1, "{refusal}"),
-            }
-        }
     }
 
     /// The lease that an endpoint has of a DHCPv6 server's, and the same as it runs if its address may be used. While that is still to be seen, or

@@ -6,7 +6,7 @@
 //! server that nobody listens, and hears what never comes by the parent: a bridge hands it to the container's port alone. It is open
 //! only while an answer is to be expected, since it would keep the namespace alive.
 
-use std::net::{Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::Instant;
 
 use ashore_core::endpoint::{Endpoint, Stage};
@@ -51,10 +51,10 @@ impl Lan {
     }
 
     /// The addresses of a network's clients of which they want to know whether anybody has them.
-    pub(crate) fn asked6(&self, network: &NetworkName) -> Vec<(EndpointKey, Ipv6Addr)> {
+    pub(crate) fn asked6(&self, network: &NetworkName) -> Vec<(EndpointKey, IpAddr)> {
         let mut table = self.table();
         let all = table.leases6.active.iter_mut().filter(|(key, _)| key.0 == *network);
-        all.filter_map(|(key, leasing)| Some((key.clone(), leasing.standing().asks?))).collect()
+        all.filter_map(|(key, leasing)| Some((key.clone(), leasing.standing().asks?.into()))).collect()
     }
 
     /// Tells a client whether it may use an address.
