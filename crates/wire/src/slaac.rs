@@ -12,6 +12,8 @@
 
 mod interface_id;
 mod link;
+mod offer;
 
 pub use interface_id::is_reserved;
-pub use link::{Action, Lasting, Link, Offer, OnLink, Prefix, Route, Router};
+pub use link::{Action, Link};
+pub use offer::{Lasting, Offer, OnLink, Prefix, Route, Router};

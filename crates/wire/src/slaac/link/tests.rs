@@ -1,6 +1,6 @@
 use super::*;
 use crate::Mac;
-use crate::ndp::RouteInformation;
+use crate::ndp::{Preference, RouteInformation};
 use proptest::prelude::*;
 
 const HOUR: u32 = 3600;
