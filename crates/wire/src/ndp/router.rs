@@ -27,9 +27,9 @@ pub struct RouterAdvertisement {
     pub managed: bool,
     /// Whether other settings are to be had by DHCPv6 (O).
     pub other: bool,
-    /// Which of several routers is taken (RFC 4191, 2.2).
+    /// Which of several routers is taken, by its header (RFC 4191, 2.2).
     pub preference: Preference,
-    /// For how long it is a default router, in seconds; 0 if it is none.
+    /// For how long it is a default router by its header, in seconds; 0 if it is none. See [`Self::as_default`].
     pub lifetime: u16,
     /// The MTU of the link (option 5).
     pub mtu: Option<u32>,
@@ -125,6 +125,13 @@ impl RouterAdvertisement {
         Some(said)
     }
 
+    /// For how many seconds it is a default router, 0 if it is none, and which of several is taken. What a route to everywhere says
+    /// of that counts, also against the header (RFC 4191, 3.1); without one the header does.
+    pub fn as_default(&self) -> (u32, Preference) {
+        let said = self.routes.iter().rev().find(|route| route.is_default());
+        said.map_or((self.lifetime.into(), self.preference), |route| (route.lifetime, route.preference))
+    }
+
     fn take(&mut self, option: &[u8]) {
         match option[0] {
             1 if option.len() == 8 => {
@@ -178,6 +185,11 @@ impl PrefixInformation {
 }
 
 impl RouteInformation {
+    /// Whether it leads everywhere.
+    pub(crate) fn is_default(&self) -> bool {
+        self.to.prefix_len() == 0
+    }
+
     fn read(option: &[u8]) -> Option<Self> {
         // Only as much of the prefix as it has bits need be there.
         let (length, held) = (option[2], option.len() - 8);

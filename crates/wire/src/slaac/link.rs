@@ -120,9 +120,10 @@ impl Link {
     pub fn receive(&mut self, said: &RouterAdvertisement, now: Instant) {
         self.heard = true;
         self.routers.retain(|there| there.ip != said.router);
-        if said.lifetime > 0 && self.routers.len() < MOST {
-            let until = Lasting::of(said.lifetime.into(), now);
-            self.routers.push(Router { ip: said.router, preference: said.preference, until });
+        let (lifetime, preference) = said.as_default();
+        if lifetime > 0 && self.routers.len() < MOST {
+            let until = Lasting::of(lifetime, now);
+            self.routers.push(Router { ip: said.router, preference, until });
             // Only a default router ends the search for one (RFC 7559, 2.1).
             self.solicit = None;
         }
@@ -132,8 +133,7 @@ impl Link {
             self.take_prefix(prefix, now);
         }
         for route in &said.routes {
-            // The default route is told by the lifetime; a router that says both has the same there (RFC 4191, 3.1).
-            if route.to.prefix_len() == 0 || unfit(&route.to) {
+            if route.is_default() || unfit(&route.to) {
                 continue;
             }
             self.routes.retain(|there| there.to != route.to || there.via != said.router);
@@ -157,7 +157,8 @@ impl Link {
         }
         let prefixes = said.prefixes.iter().map(|prefix| prefix.valid);
         let else_said = prefixes.chain(said.routes.iter().map(|route| route.lifetime)).max().unwrap_or(0);
-        let lifetime = if said.lifetime > 0 { said.lifetime.into() } else { else_said };
+        let (lifetime, _) = said.as_default();
+        let lifetime = if lifetime > 0 { lifetime } else { else_said };
         let until = Lasting::of(lifetime, now);
         self.flags.push(Flags { router: said.router, managed: said.managed, other: said.other, until });
     }

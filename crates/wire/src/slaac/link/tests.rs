@@ -189,25 +189,56 @@ fn what_was_known_before_a_start_is_no_news_and_cannot_be_cut_short_either() {
     assert_eq!(left(&link, now), Some((7200, 0)));
 }
 
+fn route(to: &str, preference: Preference, lifetime: u32) -> RouteInformation {
+    RouteInformation { to: to.parse().unwrap(), preference, lifetime }
+}
+
 #[test]
 fn routes_and_flags_are_those_of_the_last_word() {
     let now = Instant::now();
     let mut link = Link::new(now, 7);
-    let route = |to: &str, lifetime| RouteInformation {
-        to: to.parse().unwrap(),
-        preference: Preference::Medium,
-        lifetime,
-    };
-    let with = |routes: &[RouteInformation], managed| RouterAdvertisement {
-        routes: routes.to_vec(),
+    let with = |routes: &[(&str, u32)], managed| RouterAdvertisement {
+        routes: routes.iter().map(|(to, lifetime)| route(to, Preference::Medium, *lifetime)).collect(),
         managed,
         ..said("fe80::1", 0, &[])
     };
-    link.receive(&with(&[route("fd00::/48", 600), route("::/0", 600), route("fe80::/64", 600)], true), now);
+    link.receive(&with(&[("fd00::/48", 600), ("fe80::/64", 600)], true), now);
     let offer = link.offer(now);
     assert_eq!((offer.routes.len(), offer.managed, offer.other), (1, true, false));
-    link.receive(&with(&[route("fd00::/48", 0)], false), now);
+    link.receive(&with(&[("fd00::/48", 0)], false), now);
     assert_eq!((link.offer(now).routes.len(), link.offer(now).managed), (0, false));
+}
+
+#[test]
+fn what_a_route_to_everywhere_says_of_the_default_router_counts_against_the_header() {
+    use Preference::{High, Low, Medium};
+    let now = Instant::now();
+    let until = |seconds: Option<u64>| Lasting(seconds.map(|seconds| now + Duration::from_secs(seconds)));
+    for (header, routes, expected) in [
+        ((1800, High), &[][..], Some((High, until(Some(1800))))),
+        ((1800, High), &[("::/0", Low, 60)][..], Some((Low, until(Some(60))))),
+        ((0, Medium), &[("::/0", High, 600)][..], Some((High, until(Some(600))))),
+        ((1800, High), &[("::/0", Low, 0)][..], None),
+        ((60, Low), &[("::/0", High, u32::MAX)][..], Some((High, until(None)))),
+        // The last of them, as each is worked off in its turn.
+        (
+            (60, Low),
+            &[("::/0", High, 9), ("fd00::/48", Low, 9), ("::/0", Low, 90)][..],
+            Some((Low, until(Some(90)))),
+        ),
+    ] {
+        let mut link = Link::new(now, 7);
+        link.receive(&said("fe80::1", 1800, &[]), now);
+        let (lifetime, preference) = header;
+        let routes: Vec<_> =
+            routes.iter().map(|(to, preference, life)| route(to, *preference, *life)).collect();
+        let elsewhere = routes.iter().filter(|route| !route.is_default()).count();
+        link.receive(&RouterAdvertisement { preference, routes, ..said("fe80::1", lifetime, &[]) }, now);
+        let offer = link.offer(now);
+        let default = offer.routers.first().map(|router| (router.preference, router.until));
+        assert_eq!(default, expected);
+        assert_eq!(offer.routes.len(), elsewhere, "it is no route beside");
+    }
 }
 
 #[test]
