@@ -13,6 +13,7 @@
 mod interface_id;
 mod link;
 mod offer;
+mod pace;
 
 pub use interface_id::is_reserved;
 pub use link::{Action, Link};

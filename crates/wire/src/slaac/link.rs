@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use ipnet::Ipv6Net;
 
 use super::offer::{Lasting, Offer, OnLink, Prefix, Route, Router};
+use super::pace::Pace;
 use crate::ndp::{PrefixInformation, RouterAdvertisement};
 use crate::random::Random;
 
@@ -15,6 +16,11 @@ const TWO_HOURS: Duration = Duration::from_secs(2 * 60 * 60);
 const FIRST_PAUSE: Duration = Duration::from_secs(4);
 /// The longest pause (`MRT`).
 const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
+/// How often news are told at once: more than there are in a home where all routers start together.
+const NEWS_AT_ONCE: u32 = 12;
+/// How much later there is one more. Whoever is told changes every container, which routers that say ever something else could have it do
+/// without end.
+const NEWS_EVERY: Duration = Duration::from_secs(10);
 /// How many of each are kept: more than a home has, and little memory when somebody makes them up.
 const MOST: usize = 16;
 /// A prefix that is shorter is not believed to be on the link: it is more than any site has, and who says so wants to be spoken to in
@@ -26,7 +32,7 @@ const SHORTEST_ON_LINK: u8 = 32;
 pub enum Action {
     /// Ask the link's routers to speak ([`router_solicitation`](crate::ndp::router_solicitation)), and ask again.
     Solicit,
-    /// The offer is another than before, and ask again.
+    /// The offer is another than before, and ask again. Of one that changes all the time it is told now and then.
     News,
     /// Nothing before this moment; never without one.
     Wait(Option<Instant>),
@@ -42,8 +48,12 @@ pub struct Link {
     /// What each router that was heard says of DHCPv6.
     flags: Vec<Flags>,
     solicit: Option<Solicit>,
+    /// When routers were asked last.
+    asked: Option<Instant>,
     /// What was told last, and when.
     told: (Offer, Instant),
+    /// How often news are told.
+    pace: Pace,
     heard: bool,
     random: Random,
 }
@@ -74,7 +84,9 @@ impl Link {
             routes: Vec::new(),
             flags: Vec::new(),
             solicit: Some(Solicit::at(now)),
+            asked: None,
             told: (Offer::default(), now),
+            pace: Pace::new(NEWS_AT_ONCE, NEWS_EVERY, now),
             heard: false,
             random: Random(random),
         }
@@ -236,12 +248,20 @@ impl Link {
         let had_router = !self.routers.is_empty();
         self.routers.retain(|router| router.until.holds(now));
         if had_router && self.routers.is_empty() && self.solicit.is_none() {
-            self.solicit = Some(Solicit::at(now));
+            // One that comes and goes with every word is not asked as often.
+            let earliest = self.asked.map(|asked| asked + FIRST_PAUSE);
+            self.solicit = Some(Solicit::at(earliest.unwrap_or(now).max(now)));
         }
         let offer = self.offer(now);
+        let mut news = None;
         if offer.differs(now, &self.told) {
-            self.told = (offer, now);
-            return Action::News;
+            match self.pace.take(now) {
+                Ok(()) => {
+                    self.told = (offer, now);
+                    return Action::News;
+                }
+                Err(due) => news = Some(due),
+            }
         }
         if let Some(solicit) = &mut self.solicit
             && now >= solicit.next
@@ -250,11 +270,12 @@ impl Link {
             let (least, most) = (solicit.pause * 9 / 10, solicit.pause * 11 / 10);
             solicit.next = now + self.random.between(least, most);
             solicit.pause = (solicit.pause * 2).min(LONGEST_PAUSE);
+            self.asked = Some(now);
             return Action::Solicit;
         }
         let flags = self.flags.iter().filter_map(|there| there.until.0);
         let ends = offer.ends().chain(flags).filter(|end| *end > now);
-        Action::Wait(ends.chain(self.solicit.map(|solicit| solicit.next)).min())
+        Action::Wait(ends.chain(self.solicit.map(|solicit| solicit.next)).chain(news).min())
     }
 }
 

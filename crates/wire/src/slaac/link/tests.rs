@@ -138,6 +138,45 @@ fn a_router_that_ends_or_says_so_is_none_and_is_asked_for_again() {
 }
 
 #[test]
+fn routers_that_never_say_the_same_twice_are_followed_now_and_then_and_kept_within_bounds() {
+    let begin = Instant::now();
+    let (mut now, mut told, mut asked, mut number) = (begin, Vec::new(), 0, 0u32);
+    let mut link = Link::new(now, 7);
+    let hour = begin + seconds(3600);
+    while now < hour {
+        number += 1;
+        // Ever new prefixes that last a second or a day, routes and routers; one of these comes and goes.
+        let net = |kind: &str| format!("fd00:{kind}:{:x}:{:x}::/64", number >> 16, number & 0xffff);
+        let elsewhere = vec![route(&net("1"), Preference::Medium, HOUR)];
+        let prefixes = [prefix(&net("2"), 1, 1), prefix(&net("3"), 86_400, 1)];
+        let router =
+            if number % 2 == 0 { "fe80::1".to_owned() } else { format!("fe80::2:{:x}", number & 0xffff) };
+        let lifetime = u16::from(number % 4 != 0);
+        link.receive(&RouterAdvertisement { routes: elsewhere, ..said(&router, lifetime, &prefixes) }, now);
+        let offer = link.offer(now);
+        let most = [offer.routers.len(), offer.prefixes.len(), offer.on_link.len(), offer.routes.len()];
+        assert!(most.iter().all(|number| *number <= MOST), "{most:?}");
+        let (sent, news) = settle(&mut link, now);
+        asked += sent;
+        told.extend(news.then_some(now));
+        now += Duration::from_millis(300);
+    }
+    assert!(told.len() <= 12 + 360 && told.len() > 300, "{}", told.len());
+    assert!(told[20..].windows(2).all(|pair| pair[1] - pair[0] >= seconds(9)), "and evenly");
+    assert!(asked <= 1 + 3600 / 4, "{asked} solicitations");
+    // Once they are silent, what they said is over in its time, and it is told that it is.
+    let mut last = now;
+    while now < hour + seconds(2 * 86_400) {
+        match link.poll(now) {
+            Action::Wait(until) => now = until.unwrap(),
+            Action::News => last = now,
+            Action::Solicit => {}
+        }
+    }
+    assert!(last >= hour + seconds(82_000) && link.offer(now) == Offer::default());
+}
+
+#[test]
 fn the_preferred_router_comes_first_and_of_equals_the_one_that_was_first() {
     let now = Instant::now();
     let mut link = Link::new(now, 7);
