@@ -413,6 +413,7 @@ impl Table {
         let (now, mut next, mut ended) = (Instant::now(), Instant::now() + LOOK_AGAIN, false);
         let deaf = &mut self.deaf;
         self.heard.retain(|_, (_, until)| now < *until);
+        self.clear.retain(|_, clearance| now.saturating_duration_since(clearance.since) < CLEAR_FOR);
         let today = seconds();
         self.conflicts.retain(|_, claims| {
             claims.retain(|_, at| today.saturating_sub(*at) < CONFLICT_SHOWN);
@@ -579,5 +580,19 @@ mod tests {
         }
         assert_eq!(table.conflicts[&ours].len(), MOST_CLAIMS);
         assert!(table.heard.is_empty(), "no network has these");
+    }
+
+    #[test]
+    fn what_was_clear_is_forgotten_once_it_is_of_no_use() {
+        let key = |n: u16| ("eth0".parse().expect("a name"), IpAddr::from([0xfd88, 0, 0, n, 0, 0, 0, 7]));
+        let mut table = Table::default();
+        let now = Instant::now();
+        let long_ago = now.checked_sub(CLEAR_FOR).expect("the machine runs for longer");
+        for n in 0..1000 {
+            table.clear.insert(key(n), Clearance { since: long_ago, by: None });
+        }
+        table.clear.insert(key(1000), Clearance { since: now, by: None });
+        table.turn(&|_, _| Ok(()));
+        assert_eq!(table.clear.keys().collect::<Vec<_>>(), [&key(1000)]);
     }
 }
