@@ -68,3 +68,8 @@ pub(crate) fn group_mac(group: Ipv6Addr) -> Mac {
     let [.., a, b, c, d] = group.octets();
     Mac([0x33, 0x33, a, b, c, d])
 }
+
+/// Whether an address can be that of one machine. A name server's may be link-local.
+pub(crate) fn is_host(ip: Ipv6Addr) -> bool {
+    !ip.is_unspecified() && !ip.is_loopback() && !ip.is_multicast() && ip.to_ipv4_mapped().is_none()
+}

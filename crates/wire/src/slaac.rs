@@ -1,5 +1,5 @@
 //! What IPv6 routers advertise on a link, followed: default routers, prefixes of which addresses are made (RFC 4862), routes
-//! (RFC 4191), and solicitations until a router speaks (RFC 7559).
+//! (RFC 4191), name servers (RFC 8106), and solicitations until a router speaks (RFC 7559).
 //!
 //! | known of a prefix | its advertisement says                     | then                                             |
 //! |-------------------|--------------------------------------------|--------------------------------------------------|

@@ -6,6 +6,7 @@ use std::net::Ipv6Addr;
 use super::Duid;
 use crate::dhcp::words;
 use crate::domain::DomainName;
+use crate::ipv6::is_host;
 
 /// The codes of the options that have a meaning here (RFC 8415, 21, unless another is named).
 pub mod code {
@@ -162,12 +163,6 @@ impl Options {
     pub fn search(&self) -> Vec<DomainName> {
         self.get(code::DOMAIN_SEARCH).and_then(DomainName::list).unwrap_or_default()
     }
-}
-
-/// Whether an address can be that of one machine. A name server's may be link-local; a lease's may not, see
-/// [`is_lease`].
-fn is_host(ip: Ipv6Addr) -> bool {
-    !ip.is_unspecified() && !ip.is_loopback() && !ip.is_multicast() && ip.to_ipv4_mapped().is_none()
 }
 
 /// Whether an address is one that a server can give.

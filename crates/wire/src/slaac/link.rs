@@ -7,6 +7,8 @@ use ipnet::Ipv6Net;
 
 use super::offer::{Lasting, Offer, OnLink, Prefix, Route, Router};
 use super::pace::Pace;
+use crate::domain::DomainName;
+use crate::ipv6::is_host;
 use crate::ndp::{PrefixInformation, RouterAdvertisement};
 use crate::random::Random;
 
@@ -45,6 +47,8 @@ pub struct Link {
     prefixes: Vec<Prefix>,
     direct: Vec<OnLink>,
     routes: Vec<Route>,
+    dns: Vec<(Ipv6Addr, Lasting)>,
+    search: Vec<(DomainName, Lasting)>,
     /// What each router that was heard says of DHCPv6.
     flags: Vec<Flags>,
     solicit: Option<Solicit>,
@@ -82,6 +86,8 @@ impl Link {
             prefixes: Vec::new(),
             direct: Vec::new(),
             routes: Vec::new(),
+            dns: Vec::new(),
+            search: Vec::new(),
             flags: Vec::new(),
             solicit: Some(Solicit::at(now)),
             asked: None,
@@ -114,6 +120,8 @@ impl Link {
                 self.routes.push(route);
             }
         }
+        recall(&mut self.dns, known.dns, now);
+        recall(&mut self.search, known.search, now);
         self.told = (self.offer(now), now);
     }
 
@@ -144,6 +152,8 @@ impl Link {
             self.take_on_link(prefix, now);
             self.take_prefix(prefix, now);
         }
+        take_names(&mut self.dns, said.dns.iter().filter(|(ip, _)| is_host(*ip)), now);
+        take_names(&mut self.search, said.search.iter(), now);
         for route in &said.routes {
             if route.is_default() || unfit(&route.to) {
                 continue;
@@ -233,10 +243,13 @@ impl Link {
         let mut ways = self.routes.clone();
         ways.retain(|route| route.until.holds(now));
         ways.sort_by_key(|route| (route.to, std::cmp::Reverse(route.preference), route.via));
+        let (mut dns, mut search) = (self.dns.clone(), self.search.clone());
+        dns.retain(|there| there.1.holds(now));
+        search.retain(|there| there.1.holds(now));
         let flags = || self.flags.iter().filter(|there| there.until.holds(now));
         let managed = flags().any(|there| there.managed);
         let other = flags().any(|there| there.other);
-        Offer { routers, prefixes, on_link, routes: ways, managed, other }
+        Offer { routers, prefixes, on_link, routes: ways, dns, search, managed, other }
     }
 
     /// What to do at a moment.
@@ -244,6 +257,8 @@ impl Link {
         self.prefixes.retain(|prefix| prefix.valid.holds(now));
         self.direct.retain(|there| there.until.holds(now));
         self.routes.retain(|route| route.until.holds(now));
+        self.dns.retain(|there| there.1.holds(now));
+        self.search.retain(|there| there.1.holds(now));
         self.flags.retain(|there| there.until.holds(now));
         let had_router = !self.routers.is_empty();
         self.routers.retain(|router| router.until.holds(now));
@@ -282,6 +297,33 @@ impl Link {
 impl Solicit {
     fn at(now: Instant) -> Self {
         Solicit { next: now, pause: FIRST_PAUSE }
+    }
+}
+
+/// Takes in what a router says of how names are looked up (RFC 8106, 5.3.1). What is known stays in its place, or two routers would take
+/// turns in being asked first.
+fn take_names<'a, Name: Clone + PartialEq + 'a>(
+    known: &mut Vec<(Name, Lasting)>,
+    said: impl Iterator<Item = &'a (Name, u32)>,
+    now: Instant,
+) {
+    for (name, lifetime) in said {
+        let until = Lasting::of(*lifetime, now);
+        if let Some(there) = known.iter_mut().find(|there| there.0 == *name) {
+            there.1 = until;
+        } else if known.len() < MOST {
+            known.push((name.clone(), until));
+        }
+    }
+    // A lifetime of zero takes it back.
+    known.retain(|there| there.1.holds(now));
+}
+
+fn recall<Name: PartialEq>(known: &mut Vec<(Name, Lasting)>, before: Vec<(Name, Lasting)>, now: Instant) {
+    for name in before.into_iter().filter(|there| there.1.holds(now)) {
+        if known.iter().all(|there| there.0 != name.0) && known.len() < MOST {
+            known.push(name);
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use ipnet::Ipv6Net;
 
+use crate::domain::DomainName;
 use crate::ndp::Preference;
 
 /// Until when something holds; without an end it is for ever.
@@ -85,6 +86,10 @@ pub struct Offer {
     pub on_link: Vec<OnLink>,
     /// Routes to elsewhere, the one to take first.
     pub routes: Vec<Route>,
+    /// Name servers (RFC 8106), the one to ask first, and until when.
+    pub dns: Vec<(Ipv6Addr, Lasting)>,
+    /// Domains in which names are looked for, and until when.
+    pub search: Vec<(DomainName, Lasting)>,
     /// Whether a router says that addresses are to be had by DHCPv6 (M).
     pub managed: bool,
     /// Whether a router says that other settings are (O).
@@ -103,7 +108,8 @@ impl Offer {
         let prefixes = self.prefixes.iter().flat_map(|prefix| [prefix.preferred, prefix.valid]);
         let on_link = self.on_link.iter().map(|there| there.until);
         let ways = self.routes.iter().map(|route| route.until);
-        routers.chain(prefixes).chain(on_link).chain(ways).filter_map(|lasting| lasting.0)
+        let dns = self.dns.iter().map(|there| there.1).chain(self.search.iter().map(|there| there.1));
+        routers.chain(prefixes).chain(on_link).chain(ways).chain(dns).filter_map(|lasting| lasting.0)
     }
 
     /// Whether somebody who was told of another offer should know. That everything lasts on, as every advertisement says, is
@@ -115,7 +121,9 @@ impl Offer {
             let prefixes: Vec<_> = offer.prefixes.iter().map(prefix).collect();
             let on_link: Vec<_> = offer.on_link.iter().map(|there| there.net).collect();
             let ways: Vec<_> = offer.routes.iter().map(|route| (route.to, route.via)).collect();
-            (routers, prefixes, on_link, ways, offer.managed, offer.other)
+            let dns: Vec<_> = offer.dns.iter().map(|there| there.0).collect();
+            let search: Vec<_> = offer.search.iter().map(|there| there.0.clone()).collect();
+            (routers, prefixes, on_link, ways, dns, search, [offer.managed, offer.other])
         };
         if shape(self, now) != shape(told, *then) {
             return true;

@@ -148,13 +148,19 @@ fn routers_that_never_say_the_same_twice_are_followed_now_and_then_and_kept_with
         // Ever new prefixes that last a second or a day, routes and routers; one of these comes and goes.
         let net = |kind: &str| format!("fd00:{kind}:{:x}:{:x}::/64", number >> 16, number & 0xffff);
         let elsewhere = vec![route(&net("1"), Preference::Medium, HOUR)];
+        let dns = vec![(ip(&format!("fd88::{number:x}")), HOUR)];
+        let search = vec![(format!("lan{number}").parse().unwrap(), 1)];
         let prefixes = [prefix(&net("2"), 1, 1), prefix(&net("3"), 86_400, 1)];
         let router =
             if number % 2 == 0 { "fe80::1".to_owned() } else { format!("fe80::2:{:x}", number & 0xffff) };
         let lifetime = u16::from(number % 4 != 0);
-        link.receive(&RouterAdvertisement { routes: elsewhere, ..said(&router, lifetime, &prefixes) }, now);
+        link.receive(
+            &RouterAdvertisement { routes: elsewhere, dns, search, ..said(&router, lifetime, &prefixes) },
+            now,
+        );
         let offer = link.offer(now);
         let most = [offer.routers.len(), offer.prefixes.len(), offer.on_link.len(), offer.routes.len()];
+        assert!(offer.dns.len() <= MOST && offer.search.len() <= MOST);
         assert!(most.iter().all(|number| *number <= MOST), "{most:?}");
         let (sent, news) = settle(&mut link, now);
         asked += sent;
@@ -278,6 +284,57 @@ fn what_a_route_to_everywhere_says_of_the_default_router_counts_against_the_head
         assert_eq!(default, expected);
         assert_eq!(offer.routes.len(), elsewhere, "it is no route beside");
     }
+}
+
+#[test]
+fn name_servers_last_as_long_as_is_said_and_keep_their_places() {
+    let now = Instant::now();
+    let mut link = Link::new(now, 7);
+    let with = |router: &str, dns: &[(&str, u32)], search: &[(&str, u32)]| RouterAdvertisement {
+        dns: dns.iter().map(|(server, lifetime)| (ip(server), *lifetime)).collect(),
+        search: search.iter().map(|(name, lifetime)| (name.parse().unwrap(), *lifetime)).collect(),
+        ..said(router, 1800, &[])
+    };
+    let names = |link: &Link, now| {
+        let Offer { dns, search, .. } = link.offer(now);
+        let dns: Vec<String> = dns.iter().map(|(server, _)| server.to_string()).collect();
+        (dns.join(" "), search.iter().map(|(name, _)| name.to_string()).collect::<Vec<_>>().join(" "))
+    };
+    let is = |dns: &str, search: &str| (dns.to_owned(), search.to_owned());
+    link.receive(
+        &with(
+            "fe80::1",
+            &[("fd88::2", 600), ("fe80::1", u32::MAX), ("::", 600), ("ff02::1", 600)],
+            &[("lan", 60)],
+        ),
+        now,
+    );
+    assert_eq!(names(&link, now), is("fd88::2 fe80::1", "lan"));
+    assert!(settle(&mut link, now).1);
+    // Two routers speak in turn, and neither's server takes the other's place.
+    let mut now = now;
+    for (router, server, news) in [("2", "3", true), ("1", "2", false), ("2", "3", false), ("1", "2", false)]
+    {
+        now += seconds(10);
+        let server = [(format!("fd88::{server}"), 600)];
+        let server = server.each_ref().map(|(server, lifetime)| (server.as_str(), *lifetime));
+        link.receive(&with(&format!("fe80::{router}"), &server, &[("lan", 60)]), now);
+        assert_eq!(settle(&mut link, now).1, news);
+        assert_eq!(names(&link, now), is("fd88::2 fe80::1 fd88::3", "lan"));
+    }
+    link.receive(&with("fe80::1", &[("fe80::1", 0)], &[]), now);
+    assert_eq!(names(&link, now), is("fd88::2 fd88::3", "lan"), "it is taken back");
+    settle(&mut link, now);
+    let known = link.offer(now);
+    assert_eq!(link.poll(now), Action::Wait(Some(now + seconds(60))), "when the domain ends");
+    assert!(settle(&mut link, now + seconds(60)).1);
+    assert_eq!(names(&link, now + seconds(60)), is("fd88::2 fd88::3", ""));
+
+    // A program that starts anew believes what it knew.
+    let mut link = Link::new(now, 7);
+    link.recall(known, now);
+    assert_eq!(names(&link, now), is("fd88::2 fd88::3", "lan"));
+    assert!(!settle(&mut link, now).1);
 }
 
 #[test]
