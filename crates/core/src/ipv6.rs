@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
-use ashore_wire::dhcp6::Held;
+use ashore_wire::dhcp6::{Dns, Held};
 use ashore_wire::ndp::Preference;
 use ashore_wire::slaac::{Lasting, Offer, OnLink, Prefix, Route, Router, is_reserved};
 use ipnet::{IpNet, Ipv6Net};
@@ -17,6 +17,7 @@ use crate::identity::{Scope, Seed};
 use crate::link::{IpvlanMode, LinkKind};
 use crate::name::EndpointName;
 use crate::network::Network;
+use crate::resolv;
 use crate::state::State;
 
 /// How many addresses of one prefix are tried (`IDGEN_RETRIES` of RFC 7217, and a few more: that all of them are another's is a sign of
@@ -161,6 +162,9 @@ pub struct Learned {
     /// Routes to elsewhere, and the routers that they lead by.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub routes: Vec<(Ipv6Net, Ipv6Addr)>,
+    /// How names are looked up.
+    #[serde(default, skip_serializing_if = "Dns::is_empty")]
+    pub dns: Dns,
 }
 
 /// An address that was made of a prefix, or that a DHCPv6 server gave.
@@ -234,8 +238,8 @@ impl LearnedAddress {
 }
 
 impl Learned {
-    /// What was known before a start, to be believed until it ends. A route lasts as long as the router, or without one as the
-    /// addresses, since it is not written down for how long.
+    /// What was known before a start, to be believed until it ends. A route or a name server lasts as long as the router, or without one
+    /// as the addresses, since it is not written down for how long.
     pub fn recalled(&self, at: Moment) -> Offer {
         let until = |there: &LearnedRouter| at.read(there.until);
         let preference = Preference::Medium;
@@ -257,6 +261,8 @@ impl Learned {
             prefixes: self.addresses.iter().filter(|there| !there.leased).map(prefix).collect(),
             on_link: self.addresses.iter().filter(|there| there.on_link).map(on_link).collect(),
             routes: self.routes.iter().map(route).collect(),
+            dns: self.dns.servers.iter().map(|server| (*server, as_long)).collect(),
+            search: self.dns.search.iter().map(|domain| (domain.clone(), as_long)).collect(),
             ..Offer::default()
         }
     }
@@ -272,6 +278,7 @@ impl Learned {
                 .collect(),
             router: learned.router.map(|router| LearnedRouter { until: None, ..router }),
             routes: learned.routes.clone(),
+            dns: learned.dns.clone(),
         };
         let ends = |learned: &Learned| -> Vec<Option<u64>> {
             let addresses = learned.addresses.iter().flat_map(|there| [there.preferred, there.valid]);
@@ -405,7 +412,7 @@ impl State {
         ways.dedup_by_key(|(to, _)| *to);
         // What is on the link is reached on the link.
         ways.retain(|(to, _)| !addresses.iter().any(|there| there.on_link && there.prefix == *to));
-        Some(Box::new(Learned { addresses, router, routes: ways }))
+        Some(Box::new(Learned { addresses, router, routes: ways, dns: resolv::names(offer) }))
     }
 
     /// The addresses that a name will most likely make of what is offered, to be looked for ahead.

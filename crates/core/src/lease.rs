@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ashore_wire::Mac;
 use ashore_wire::dhcp::Lease as _;
-use ashore_wire::dhcp4::{self, ClientId, DomainName, Servers};
+use ashore_wire::dhcp4::{self, ClientId, Servers};
 use ashore_wire::dhcp6;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -365,20 +365,6 @@ impl LeaseRecord {
     /// For how long it lasts yet, in seconds; none if for ever.
     pub fn left(&self, now: u64) -> Option<u64> {
         self.ends().map(|end| end.saturating_sub(now))
-    }
-
-    /// The name servers and domains that came with it, as in resolv.conf(5): three and six, since glibc up to 2.26 heeds no
-    /// more. None if no name server came.
-    pub fn resolv_conf(&self) -> Option<String> {
-        let servers = self.lease.dns.iter().take(3);
-        let mut lines: Vec<String> = servers.map(|server| format!("nameserver {server}\n")).collect();
-        let domains =
-            if self.lease.search.is_empty() { self.lease.domain.as_slice() } else { &self.lease.search };
-        let search: Vec<&str> = domains.iter().take(6).map(DomainName::as_str).collect();
-        if !lines.is_empty() && !search.is_empty() {
-            lines.push(format!("search {}\n", search.join(" ")));
-        }
-        (!lines.is_empty()).then(|| lines.concat())
     }
 
     /// When it ends, in seconds since 1970; none if never.

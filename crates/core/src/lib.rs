@@ -21,6 +21,7 @@ pub mod plan;
 pub mod pool;
 pub mod range;
 pub mod request;
+mod resolv;
 pub mod router;
 pub mod state;
 pub mod step;

@@ -59,7 +59,7 @@ pub(crate) struct Engine {
     lists: Lists,
     /// A NIC's move on trial, if there is one.
     trial: TrialFile,
-    /// The name servers of leases.
+    /// The files with endpoints' name servers.
     resolv: Resolv,
     /// Wakes the thread that does what need not be waited for.
     later: Sender<()>,

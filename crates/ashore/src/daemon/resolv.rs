@@ -1,5 +1,6 @@
-//! The name servers that came with leases, as a file for each endpoint that whoever runs the container may mount as its
-//! `/etc/resolv.conf`. A file keeps its inode while its lease changes, so that what is mounted follows.
+//! The name servers that the LAN tells of, as a file for each endpoint that whoever runs the container may mount as its
+//! `/etc/resolv.conf`. A file keeps its inode for as long as its endpoint is there, so that what is mounted follows: when there is no name
+//! server any more, it is empty.
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
@@ -9,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use ashore_core::NetworkName;
+use ashore_core::endpoint::Endpoint;
 use ashore_core::state::State;
 
 /// The files.
@@ -26,10 +28,15 @@ impl Resolv {
         Resolv { directory, written }
     }
 
-    /// Brings the files in line with the leases. What cannot be written is said, and tried again with the next change.
+    /// Brings the files in line with what endpoints know. What cannot be written is said, and tried again with the next change.
     pub(crate) fn follow(&self, state: &State) {
-        let wanted = self.wanted(state);
+        let told = self.told(state);
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let wanted: BTreeMap<PathBuf, String> = told
+            .into_iter()
+            .filter(|(path, text)| text.is_some() || written.contains_key(path))
+            .map(|(path, text)| (path, text.unwrap_or_default()))
+            .collect();
         if *written == wanted {
             return;
         }
@@ -41,13 +48,13 @@ impl Resolv {
         }
     }
 
-    fn wanted(&self, state: &State) -> BTreeMap<PathBuf, String> {
-        let of = |endpoint: &ashore_core::endpoint::Endpoint| {
-            let text = endpoint.lease.as_ref()?.resolv_conf()?;
+    /// What there is to say to each endpoint, by its file.
+    fn told(&self, state: &State) -> BTreeMap<PathBuf, Option<String>> {
+        let of = |endpoint: &Endpoint| {
             let label = state.network_of(endpoint)?.label();
             // What an engine calls its network is a file's name only if Ashore's networks may be called so.
             let network = label.parse().unwrap_or_else(|_| endpoint.network.clone());
-            Some((self.file(&network, endpoint.name.as_str()), text))
+            Some((self.file(&network, endpoint.name.as_str()), endpoint.resolv_conf()))
         };
         state.endpoints.values().filter_map(of).collect()
     }
@@ -86,7 +93,7 @@ fn remove(path: &Path) -> io::Result<()> {
 
 fn said(path: &Path, done: &io::Result<()>) -> bool {
     if let Err(error) = done {
-        tracing::warn!(path = %path.display(), "name servers of a lease: {error}");
+        tracing::warn!(path = %path.display(), "name servers: {error}");
     }
     done.is_ok()
 }

@@ -313,3 +313,16 @@ fn where_all_is_leased_no_address_is_made_and_a_router_is_asked_which_it_is() {
     assert!(remembers(&endpoint("web")) && remembers(&leased));
     assert!(!remembers(&endpoint("web")) && !remembers(&endpoint("web")));
 }
+
+#[test]
+fn name_servers_are_known_again_after_a_start_for_as_long_as_the_router() {
+    let lan = Lan::new();
+    let dns = vec![("fd88::1".parse().unwrap(), Lasting(None))];
+    let offer = Offer { dns, ..lan.offer(&[("fd88::/64", 600)]) };
+    let learned = lan.learn("web", &offer).unwrap();
+    assert_eq!(learned.dns.servers, ["fd88::1".parse::<Ipv6Addr>().unwrap()]);
+    let [(_, until)] = learned.recalled(lan.at).dns[..] else { panic!("{learned:?}") };
+    assert_eq!(until.left(lan.at.now), Some(Duration::from_secs(1800)));
+    let without = lan.learn("web", &lan.offer(&[("fd88::/64", 600)])).unwrap();
+    assert!(!without.is_as_good_as(&learned, lan.at.today), "what is told no more is to be written down");
+}

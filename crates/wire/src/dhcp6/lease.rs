@@ -41,6 +41,11 @@ pub struct Dns {
 }
 
 impl Dns {
+    /// Whether nothing is said of it.
+    pub fn is_empty(&self) -> bool {
+        self.servers.is_empty() && self.search.is_empty()
+    }
+
     pub(super) fn read(options: &Options) -> Self {
         Dns { servers: options.dns(), search: options.search() }
     }

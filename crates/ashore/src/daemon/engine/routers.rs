@@ -195,6 +195,7 @@ impl Engine {
         }
         let wanted = inner.state().with(&changes);
         let written = inner.commit(changes);
+        self.resolv.follow(inner.state());
         let on_links: Vec<&Learnt> = all.iter().filter(|one| one.is_on_link()).collect();
         if on_links.is_empty() {
             return written;
