@@ -118,6 +118,54 @@ fn a_container_finds_names_by_the_name_servers_that_routers_advertise() {
 }
 
 #[test]
+fn a_server_without_addresses_is_asked_once_for_all_containers() {
+    with("name servers, stateless", |mut home, engines| {
+        let server = dnsmasq(engines, &home, STATELESS, "[fd88::1]");
+        let _router =
+            router(engines, &home, &format!("{PREFIX} AdvOtherConfigFlag on; RDNSS fd88::53 {{ }};"));
+        home.ok(&format!("{CREATE} --ipv6 auto"));
+        let containers = ["web", "db", "app"].map(|name| home.world.container(name).unwrap());
+        for container in &containers {
+            home.attach("lan", container, "");
+            // DHCPv6 comes before what the router advertises.
+            becomes(&file(&home, container.name()), "nameserver fd88::1\nnameserver fd88::53\nsearch home\n");
+        }
+        assert!(finds(&containers[0], &file(&home, "web"), "nas"));
+        assert_eq!(server.count("DHCPINFORMATION-REQUEST"), 1);
+        drop(server);
+        let server = dnsmasq(engines, &home, STATELESS, "[fd88::54]");
+        home.restart();
+        becomes(
+            &file(&home, "web"),
+            "nameserver fd88::54\nnameserver fd88::1\nnameserver fd88::53\nsearch home\n",
+        );
+        assert_eq!(server.count("DHCPINFORMATION-REQUEST"), 2, "and once by a daemon that starts anew");
+        for plugged in [false, true] {
+            home.world.set_cable(&home.nas, plugged).unwrap();
+            std::thread::sleep(std::time::Duration::from_secs(1));
+        }
+        eventually("the host may be on another LAN", || server.count("DHCPINFORMATION-REQUEST") == 3);
+    });
+}
+
+#[test]
+fn behind_a_bridge_and_where_addresses_are_the_servers_too_it_is_asked_by_those_who_make_their_own() {
+    with("name servers, bridge", |home, engines| {
+        drop(home);
+        let home = Home::bridged();
+        let pool = "fd88::100,fd88::1ff,64,2m";
+        let server = dnsmasq(engines, &home, pool, "[fd88::1]");
+        let _router = router(engines, &home, &format!("{PREFIX} AdvManagedFlag on;"));
+        home.ok("network create lan --parent br0 --kind bridge --subnet 192.168.88.0/24 --ipv6 slaac");
+        let web = home.world.container("web").unwrap();
+        home.attach("lan", &web, "");
+        becomes(&file(&home, "web"), "nameserver fd88::1\nsearch home\n");
+        eventually("it finds a name", || finds(&web, &file(&home, "web"), "nas"));
+        assert_eq!((server.count("DHCPINFORMATION-REQUEST"), server.count("DHCPSOLICIT")), (1, 0));
+    });
+}
+
+#[test]
 fn those_of_a_dhcpv6_lease_are_its_containers() {
     with("name servers, leased", |home, engines| {
         let server = dnsmasq(engines, &home, "fd88::100,fd88::1ff,64,2m", "[fd88::1]");

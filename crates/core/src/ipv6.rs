@@ -130,6 +130,12 @@ impl Network {
         self.may_ask_dhcp6() && (self.ipv6 == Ipv6Mode::Dhcp || offer.managed)
     }
 
+    /// Whether a DHCPv6 server is asked for its endpoints what there is to know beside addresses. A router that says that addresses are
+    /// to be had there says the same of all else (RFC 4861, 4.2), and who has a lease is told with it.
+    pub fn inquires(&self, offer: &Offer) -> bool {
+        self.follows_routers() && (offer.managed || offer.other) && !self.asks_dhcp6(offer)
+    }
+
     /// Whether its endpoints have IPv6 addresses by Ashore.
     pub fn has_ipv6(&self) -> bool {
         self.follows_routers() || self.subnets.iter().any(|subnet| subnet.net.addr().is_ipv6())

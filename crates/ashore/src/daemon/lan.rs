@@ -46,12 +46,14 @@ const DEAF_FOR: Duration = Duration::from_secs(10);
 const CONFLICT_SHOWN: u64 = 600;
 
 mod clients;
+mod inquiries;
 mod leases;
 mod leases6;
 mod listener;
 mod pool;
 mod routers;
 
+use inquiries::Inquiries;
 pub(crate) use leases::{Acquired, Changed, NoLease, Standing, Wanted};
 use leases::{Changes, Leases};
 use leases6::Leases6;
@@ -118,6 +120,7 @@ struct Table {
     /// Who is told whose IPv4 lease stands otherwise than before.
     changes: Changes,
     leases6: Leases6,
+    inquiries: Inquiries,
     surveys: Surveys,
     routers: Routers,
 }
@@ -232,10 +235,10 @@ impl Lan {
         table.defended = defended;
         table.leases.follow_leased(state, host);
         table.routers.follow(state, host);
-        let Table { leases6, routers, .. } = &mut *table;
+        let Table { parents, leases, leases6, inquiries, routers, .. } = &mut *table;
         leases6.follow_asking(state, host, |parent| routers.offer(parent));
+        inquiries.follow(state, host, parents, |parent| routers.offer(parent));
         // What is given back by a parent that has no network any more is still to be said.
-        let Table { leases, leases6, parents, .. } = &mut *table;
         for parent in leases.parting().chain(leases6.parting()) {
             if let Some((link, mac)) = host.link(parent).and_then(|link| Some((link.index, link.mac?))) {
                 let ear = Ear { parent: link, mac, shim: None };
@@ -468,8 +471,11 @@ impl Table {
         }
         let (wait, changed) = self.leases6.turn(send, |_, _| true);
         next = wait.map(|wait| now + wait).into_iter().chain([next]).min().unwrap_or(next);
+        let (wait, told) = self.inquiries.turn(send);
+        next = wait.map(|wait| now + wait).into_iter().chain([next]).min().unwrap_or(next);
         // What they have is used with what routers offer.
-        let parents: BTreeSet<_> = changed.iter().filter_map(|key| self.leases6.parent_of(key)).collect();
+        let of_leases = changed.iter().filter_map(|key| self.leases6.parent_of(key));
+        let parents: BTreeSet<_> = of_leases.chain(&told).collect();
         for parent in parents {
             self.routers.say_changed(parent);
         }

@@ -326,3 +326,20 @@ fn name_servers_are_known_again_after_a_start_for_as_long_as_the_router() {
     let without = lan.learn("web", &lan.offer(&[("fd88::/64", 600)])).unwrap();
     assert!(!without.is_as_good_as(&learned, lan.at.today), "what is told no more is to be written down");
 }
+
+#[test]
+fn a_server_is_asked_for_all_else_where_it_is_not_for_addresses() {
+    let offer = |managed, other| Offer { managed, other, ..Offer::default() };
+    for (mode, managed, other, inquires) in [
+        ("auto", false, false, false),
+        ("auto", false, true, true),
+        ("auto", true, true, false),
+        ("slaac", true, false, true),
+        ("slaac", false, true, true),
+        ("dhcp", false, true, false),
+        ("range", true, true, false),
+        ("off", true, true, false),
+    ] {
+        assert_eq!(network(mode).inquires(&offer(managed, other)), inquires, "{mode} {managed} {other}");
+    }
+}

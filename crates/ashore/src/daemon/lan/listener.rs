@@ -76,9 +76,9 @@ impl Listener {
     }
 
     fn open_sockets(&mut self, table: &mut Table) {
-        let Table { parents, deaf, leases, leases6, surveys, .. } = table;
+        let Table { parents, deaf, leases, leases6, inquiries, surveys, .. } = table;
         let wanted: BTreeSet<&IfName> = leases.parents().chain(surveys.parents()).collect();
-        let wanted6: BTreeSet<&IfName> = leases6.parents().collect();
+        let wanted6: BTreeSet<&IfName> = leases6.parents().chain(inquiries.parents()).collect();
         let asked6 = parents.iter().filter(|(parent, _)| wanted6.contains(parent));
         let asked = parents.iter().filter(|(parent, _)| wanted.contains(parent));
         open(&self.namespace, &mut self.sockets, parents.iter(), &filter::arp_and_ndp(), deaf);
@@ -114,6 +114,7 @@ impl Listener {
                 for _ in 0..MOST_AT_ONCE {
                     let Ok(Some(frame)) = socket.receive(&mut buffer) else { break };
                     table.leases6.hear(parent, frame);
+                    table.inquiries.hear(parent, frame);
                 }
             }
         }

@@ -54,9 +54,10 @@ impl Lan {
         all.for_each(|parent| table.routers.say_changed(parent));
     }
 
-    /// What the routers by a parent offer.
+    /// What the routers by a parent offer, with what else is told there.
     pub(crate) fn offer(&self, parent: &IfName) -> Offer {
-        self.table().routers.offer(parent)
+        let table = self.table();
+        table.inquiries.add_to(parent, table.routers.offer(parent))
     }
 
     /// Waits until a router has spoken by a parent, for as long as that is to be expected.
