@@ -2,13 +2,15 @@
 
 mod home;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 
 use ashore_core::observed::{LinkAddress, Standing};
 use ashore_lab::{Engines, Machine, cannot_run};
 use home::dhcp::Server;
 use home::router::Router;
 use home::{Home, addresses, does_not_reach, eventually, ip, is_root, reaches};
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::TcpMaxSeg;
 
 const CREATE: &str = "network create lan --parent eth0 --subnet 192.168.88.0/24 --ip-range 192.168.88.192/27 \
                       --gateway 192.168.88.1";
@@ -277,6 +279,38 @@ fn routes_to_elsewhere_and_the_preferred_router_are_taken() {
             Router::start(engines, &home.laptop, home.directory.path(), "AdvDefaultPreference high;");
         eventually("the default route is the better one's", || via("::/0") != via("fd00:1::/48"));
         assert_eq!(home.status()["pending"].as_array().unwrap().len(), 0, "{}", home.status());
+    });
+}
+
+/// How much a machine sends at once to a container that has connected to it, in bytes.
+fn longest_segment(container: &Machine, to: &Machine, at: IpAddr) -> u32 {
+    let listener = to.inside(|| TcpListener::bind(SocketAddr::new(at, 0))).unwrap().unwrap();
+    let there = listener.local_addr().unwrap();
+    let _from = container.inside(move || TcpStream::connect(there)).unwrap().unwrap();
+    let (heard, _) = listener.accept().unwrap();
+    getsockopt(&heard, TcpMaxSeg).unwrap()
+}
+
+#[test]
+fn packets_are_as_long_as_the_router_says() {
+    with("slaac, MTU", |home, engines| {
+        // It is the container that is looked at, and a kernel that has heard of an MTU does not forget it.
+        let deaf = || std::fs::write("/proc/sys/net/ipv6/conf/eth0/accept_ra", "0");
+        home.laptop.inside(deaf).unwrap().unwrap();
+        let router = router(engines, &home, &format!("{PREFIX} AdvLinkMTU 1492;"));
+        home.ok(&format!("{CREATE} --ipv6 auto"));
+        let web = home.world.container("web").unwrap();
+        home.attach("lan", &web, "");
+        let at = in_prefix(&home, "web", "fd88::");
+        eventually("the laptop reaches it", || home.laptop.ping(at).is_some());
+        // What it tells the laptop, without the headers of IPv6 and TCP, and its time stamps.
+        assert_eq!(longest_segment(&web, &home.laptop, ip("fd88::50")), 1492 - 40 - 20 - 12);
+        assert_eq!(longest_segment(&web, &home.laptop, ip("192.168.88.50")), 1500 - 20 - 20 - 12);
+        assert_eq!(home.status()["pending"].as_array().unwrap().len(), 0, "{}", home.status());
+        router.says(PREFIX);
+        eventually("they are as long as the link takes", || {
+            longest_segment(&web, &home.laptop, ip("fd88::50")) == 1500 - 40 - 20 - 12
+        });
     });
 }
 

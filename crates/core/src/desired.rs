@@ -64,6 +64,8 @@ pub struct WantedLink {
     pub no_link_local: bool,
     /// Sysctls that must be set before it goes up.
     pub sysctls: Vec<(Sysctl, i32)>,
+    /// The most bytes that an IPv6 packet on it may have; with none that is left as it is, and above the link's own MTU it is that.
+    pub ipv6_mtu: Option<u32>,
     /// Its addresses.
     pub addresses: Vec<Address>,
     /// Those of its addresses from which nothing new is begun.
@@ -90,6 +92,7 @@ impl WantedLink {
             vlan: None,
             no_link_local: false,
             sysctls: Vec::new(),
+            ipv6_mtu: None,
             addresses: Vec::new(),
             deprecated: Vec::new(),
             lost: Vec::new(),
@@ -306,6 +309,10 @@ fn endpoint_link(network: &Network, endpoint: &Endpoint, ifname: &IfName, host: 
     link.deprecated = learned().filter(|there| there.deprecated).map(LearnedAddress::net).collect();
     link.lost.clone_from(&endpoint.lost);
     link.sysctls = by_itself(network, ifname, host);
+    // Its kernel would heed the routers in this, and is kept from it.
+    let said = endpoint.learned.as_ref().and_then(|learned| learned.mtu);
+    let follows = network.follows_routers() && kernel_has_ipv6(network, host);
+    link.ipv6_mtu = follows.then(|| said.unwrap_or(u32::MAX));
     link.routes.extend(network.gateways_of(endpoint).map(|gateway| default_route(gateway, ifname)));
     link.routes.extend(leased_routes(endpoint, ifname));
     link.routes.extend(advertised_routes(network, endpoint, ifname));
@@ -361,11 +368,10 @@ fn advertised_routes(network: &Network, endpoint: &Endpoint, ifname: &IfName) ->
 /// What the container's kernel does by itself about IPv6: where Ashore follows the routers it must not as well, and an engine that
 /// gave the link no IPv6 address has switched IPv6 off.
 fn by_itself(network: &Network, ifname: &IfName, host: &View) -> Vec<(Sysctl, i32)> {
-    let kernel_has_ipv6 = host.link(&network.parent).is_some_and(|parent| parent.accept_ra.is_some());
     let set_on = |link, key, value| (Sysctl { family: Family::Ipv6, link, key }, value);
     let set = |key, value| set_on(ifname.clone(), key, value);
     match network.ipv6 {
-        _ if !kernel_has_ipv6 => Vec::new(),
+        _ if !kernel_has_ipv6(network, host) => Vec::new(),
         Ipv6Mode::Range => Vec::new(),
         Ipv6Mode::Off => vec![set(SysctlKey::DisableIpv6, 1)],
         // First, or the kernel would ask for routers when it has its link-local address.
@@ -379,6 +385,10 @@ fn by_itself(network: &Network, ifname: &IfName, host: &View) -> Vec<(Sysctl, i3
             ]
         }
     }
+}
+
+fn kernel_has_ipv6(network: &Network, host: &View) -> bool {
+    host.link(&network.parent).is_some_and(|parent| parent.accept_ra.is_some())
 }
 
 fn default_route(gateway: IpAddr, ifname: &IfName) -> Route {

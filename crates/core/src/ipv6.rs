@@ -168,6 +168,9 @@ pub struct Learned {
     /// Routes to elsewhere, and the routers that they lead by.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub routes: Vec<(Ipv6Net, Ipv6Addr)>,
+    /// The most bytes that a packet may have, as routers say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mtu: Option<u32>,
     /// How names are looked up.
     #[serde(default, skip_serializing_if = "Dns::is_empty")]
     pub dns: Dns,
@@ -269,6 +272,7 @@ impl Learned {
             routes: self.routes.iter().map(route).collect(),
             dns: self.dns.servers.iter().map(|server| (*server, as_long)).collect(),
             search: self.dns.search.iter().map(|domain| (domain.clone(), as_long)).collect(),
+            mtu: self.mtu,
             ..Offer::default()
         }
     }
@@ -284,6 +288,7 @@ impl Learned {
                 .collect(),
             router: learned.router.map(|router| LearnedRouter { until: None, ..router }),
             routes: learned.routes.clone(),
+            mtu: learned.mtu,
             dns: learned.dns.clone(),
         };
         let ends = |learned: &Learned| -> Vec<Option<u64>> {
@@ -418,7 +423,8 @@ impl State {
         ways.dedup_by_key(|(to, _)| *to);
         // What is on the link is reached on the link.
         ways.retain(|(to, _)| !addresses.iter().any(|there| there.on_link && there.prefix == *to));
-        Some(Box::new(Learned { addresses, router, routes: ways, dns: resolv::names(offer) }))
+        let (mtu, dns) = (offer.mtu, resolv::names(offer));
+        Some(Box::new(Learned { addresses, router, routes: ways, mtu, dns }))
     }
 
     /// The addresses that a name will most likely make of what is offered, to be looked for ahead.

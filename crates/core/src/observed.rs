@@ -74,6 +74,8 @@ pub struct Link {
     pub accept_ra: Option<i32>,
     /// `net.ipv6.conf.<link>.disable_ipv6`, where the kernel has IPv6.
     pub disable_ipv6: Option<i32>,
+    /// `net.ipv6.conf.<link>.mtu`, where the link has IPv6.
+    pub ipv6_mtu: Option<i32>,
 }
 
 /// The link below another.
@@ -265,6 +267,7 @@ impl Link {
             SysctlKey::RpFilter => self.rp_filter,
             SysctlKey::AcceptRa => self.accept_ra,
             SysctlKey::DisableIpv6 => self.disable_ipv6,
+            SysctlKey::Mtu => self.ipv6_mtu,
         }
     }
 }

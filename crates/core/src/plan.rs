@@ -9,7 +9,7 @@ use crate::desired::{Claim, Desired, PortVlan, Share, WantedLink};
 use crate::link::{LinkType, Place, PortOption, Tag};
 use crate::name::IfName;
 use crate::observed::{Link, LinkAddress, Lower, Observed, ObservedKind, ObservedRoute, Standing, View};
-use crate::step::{ROUTE_PROTOCOL, Route, Step};
+use crate::step::{Family, ROUTE_PROTOCOL, Route, Step, Sysctl, SysctlKey};
 use crate::vlan::{Membership, Vlan, VlanId};
 
 /// What the far end of a new veth has (`ETH_DATA_LEN`), in bytes.
@@ -305,9 +305,33 @@ impl Diff<'_> {
         if up && link.is_none_or(|link| !link.up) {
             plan.steps.push(Step::SetUp { place: place.clone(), link: name.clone(), up: true });
         }
+        if up {
+            self.set_ipv6_mtu(link, wanted, plan);
+        }
         self.set_neighbours(link, wanted, plan);
         for route in &wanted.routes {
             self.set_route(route, wanted.share, plan);
+        }
+    }
+
+    /// Once the link is up and has its own MTU: whenever one of these changes, the kernel takes the other to it (Linux 6.18,
+    /// `addrconf_notify`).
+    fn set_ipv6_mtu(&self, link: Option<&Link>, wanted: &WantedLink, plan: &mut Plan) {
+        let Some(most) = wanted.ipv6_mtu else { return };
+        let parents = match &wanted.spec.kind {
+            LinkType::Macvlan { parent, .. } | LinkType::Ipvlan { parent, .. } => self.host.link(parent),
+            _ => None,
+        };
+        // A child of the parent begins with its MTU.
+        let Some(mtu) = wanted.spec.mtu.or(link.or(parents).map(|link| link.mtu)) else { return };
+        let stays = link.filter(|link| link.up && link.mtu == mtu);
+        // A link that had no IPv6 until now begins with its own.
+        let was = stays.and_then(|link| link.ipv6_mtu).unwrap_or(mtu.cast_signed());
+        let value = most.min(mtu).cast_signed();
+        // The kernel has none on a link with less (RFC 8200, 5).
+        if value != was && mtu >= 1280 {
+            let sysctl = Sysctl { family: Family::Ipv6, link: wanted.spec.name.clone(), key: SysctlKey::Mtu };
+            plan.steps.push(Step::SetSysctl { place: self.place.clone(), sysctl, value, was: Some(was) });
         }
     }
 

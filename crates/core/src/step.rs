@@ -92,6 +92,8 @@ pub enum SysctlKey {
     AcceptRa,
     /// Whether the link has no IPv6 at all: a bridge's port needs none.
     DisableIpv6,
+    /// The most bytes of an IPv6 packet. The kernel takes it back to the link's own whenever that changes or the link comes up.
+    Mtu,
 }
 
 impl SysctlKey {
@@ -102,6 +104,7 @@ impl SysctlKey {
             SysctlKey::RpFilter => "rp_filter",
             SysctlKey::AcceptRa => "accept_ra",
             SysctlKey::DisableIpv6 => "disable_ipv6",
+            SysctlKey::Mtu => "mtu",
         }
     }
 }

@@ -67,7 +67,7 @@ enum Event {
     Offer {
         /// Of each of two prefixes: not, preferred, or deprecated.
         prefixes: [u8; 2],
-        /// None, or one of two.
+        /// None, or one of two, of which the second says how long packets may be.
         router: u8,
         after: usize,
     },
@@ -285,6 +285,7 @@ impl World {
         Offer {
             routers: (router > 0).then_some(there).into_iter().collect(),
             prefixes: ["fd88::/64", "fd99::/64"].into_iter().zip(prefixes).filter_map(prefix).collect(),
+            mtu: (router == 2).then_some(1492),
             ..Offer::default()
         }
     }
@@ -375,6 +376,14 @@ impl World {
             for net in &endpoint.addresses {
                 assert!(held.insert(net.addr()), "{} is held twice", net.addr());
                 assert!(!reserved.contains(&net.addr()), "{} was reserved", net.addr());
+            }
+        }
+        // Packets are as long as the router says, and the link takes if it says nothing.
+        for endpoint in self.state.endpoints.values() {
+            let Some(learned) = &endpoint.learned else { continue };
+            let inside = self.model.observed.netns.values().filter_map(|view| view.tagged(&endpoint.tag()));
+            for link in inside.filter(|link| link.up) {
+                assert_eq!(link.ipv6_mtu, Some(learned.mtu.unwrap_or(1500).cast_signed()));
             }
         }
         // Nothing is left of what is not there any more.

@@ -136,6 +136,7 @@ fn link(message: &LinkMessage) -> Option<Link> {
         rp_filter: None,
         accept_ra: None,
         disable_ipv6: None,
+        ipv6_mtu: None,
     };
     let (mut lower, mut elsewhere, mut kind) = (None, false, None);
     for attribute in &message.attributes {
@@ -307,6 +308,7 @@ fn sysctls(specs: &[AfSpecUnspec], link: &mut Link) {
                 for item in items {
                     if let AfSpecInet6::DevConf(conf) = item {
                         (link.accept_ra, link.disable_ipv6) = (Some(conf.accept_ra), Some(conf.disable_ipv6));
+                        link.ipv6_mtu = Some(conf.mtu6);
                     }
                 }
             }

@@ -12,7 +12,7 @@ use ashore_core::name::IfName;
 use ashore_core::observed::{
     Link, LinkAddress, Lower, Neighbour, Observed, ObservedKind, ObservedRoute, Standing, View,
 };
-use ashore_core::step::{ROUTE_PROTOCOL, Route, Step, SysctlKey};
+use ashore_core::step::{ROUTE_PROTOCOL, Route, Step, Sysctl, SysctlKey};
 use ashore_core::vlan::{Membership, VlanId};
 use ashore_wire::Mac;
 
@@ -168,6 +168,21 @@ impl Model {
         }
     }
 
+    fn set_sysctl(&mut self, place: &Place, sysctl: &Sysctl, value: i32) -> Result<(), &'static str> {
+        let Some(link) = self.link(place, &sysctl.link) else { return Err("ENODEV") };
+        if sysctl.key == SysctlKey::Mtu && !(1280..=link.mtu.cast_signed()).contains(&value) {
+            return Err("EINVAL");
+        }
+        *match sysctl.key {
+            SysctlKey::ArpFilter => &mut link.arp_filter,
+            SysctlKey::RpFilter => &mut link.rp_filter,
+            SysctlKey::AcceptRa => &mut link.accept_ra,
+            SysctlKey::DisableIpv6 => &mut link.disable_ipv6,
+            SysctlKey::Mtu => &mut link.ipv6_mtu,
+        } = Some(value);
+        Ok(())
+    }
+
     /// Does one step, or says why the kernel would not.
     pub fn apply(&mut self, step: &Step) -> Result<(), String> {
         let fault = |why: &str| Err(format!("{step}: {why}"));
@@ -195,7 +210,7 @@ impl Model {
             Step::SetMtu { place, link, mtu, was } => {
                 let Some(link) = self.link(place, link) else { return fault("ENODEV") };
                 assert_eq!(link.mtu, *was);
-                link.mtu = *mtu;
+                (link.mtu, link.ipv6_mtu) = (*mtu, Some(mtu.cast_signed()));
             }
             Step::SetGvrp { place, link, on } => match self.link(place, link).map(|link| &mut link.kind) {
                 Some(ObservedKind::Vlan { gvrp, .. }) => *gvrp = *on,
@@ -208,16 +223,11 @@ impl Model {
                 if matches!(there.kind, ObservedKind::Vlan { .. }) && below.is_some_and(|below| !below.up) {
                     return fault("ENETDOWN");
                 }
-                self.link(place, link).unwrap().up = *up;
+                let link = self.link(place, link).unwrap();
+                (link.up, link.ipv6_mtu) = (*up, Some(link.mtu.cast_signed()));
             }
             Step::SetSysctl { place, sysctl, value, .. } => {
-                let Some(link) = self.link(place, &sysctl.link) else { return fault("ENODEV") };
-                *match sysctl.key {
-                    SysctlKey::ArpFilter => &mut link.arp_filter,
-                    SysctlKey::RpFilter => &mut link.rp_filter,
-                    SysctlKey::AcceptRa => &mut link.accept_ra,
-                    SysctlKey::DisableIpv6 => &mut link.disable_ipv6,
-                } = Some(*value);
+                return self.set_sysctl(place, sysctl, *value).map_err(|why| format!("{step}: {why}"));
             }
             Step::AddAddress { place, link, address } => {
                 return self.add_address(place, link, address.net).map_err(|why| format!("{step}: {why}"));
@@ -396,6 +406,7 @@ fn link(index: u32, name: IfName, kind: ObservedKind, mac: Option<Mac>) -> Link 
         rp_filter: Some(0),
         accept_ra: Some(1),
         disable_ipv6: Some(0),
+        ipv6_mtu: Some(1500),
     }
 }
 

@@ -23,6 +23,8 @@ const NEWS_AT_ONCE: u32 = 12;
 /// How much later there is one more. Whoever is told changes every container, which routers that say ever something else could have it do
 /// without end.
 const NEWS_EVERY: Duration = Duration::from_secs(10);
+/// What every link takes that has IPv6 (RFC 8200, 5).
+const LEAST_MTU: u32 = 1280;
 /// How many of each are kept: more than a home has, and little memory when somebody makes them up.
 const MOST: usize = 16;
 /// A prefix that is shorter is not believed to be on the link: it is more than any site has, and who says so wants to be spoken to in
@@ -49,8 +51,8 @@ pub struct Link {
     routes: Vec<Route>,
     dns: Vec<(Ipv6Addr, Lasting)>,
     search: Vec<(DomainName, Lasting)>,
-    /// What each router that was heard says of DHCPv6.
-    flags: Vec<Flags>,
+    /// What each router that was heard says of the link as a whole.
+    settings: Vec<Settings>,
     solicit: Option<Solicit>,
     /// When routers were asked last.
     asked: Option<Instant>,
@@ -62,12 +64,13 @@ pub struct Link {
     random: Random,
 }
 
-/// The flags of a router, until it is none any more.
+/// What a router says of DHCPv6 and of packets, until it is none any more.
 #[derive(Debug, Clone, Copy)]
-struct Flags {
+struct Settings {
     router: Ipv6Addr,
     managed: bool,
     other: bool,
+    mtu: Option<u32>,
     until: Lasting,
 }
 
@@ -88,7 +91,7 @@ impl Link {
             routes: Vec::new(),
             dns: Vec::new(),
             search: Vec::new(),
-            flags: Vec::new(),
+            settings: Vec::new(),
             solicit: Some(Solicit::at(now)),
             asked: None,
             told: (Offer::default(), now),
@@ -120,6 +123,10 @@ impl Link {
                 self.routes.push(route);
             }
         }
+        if let Some(router) = self.routers.first().filter(|_| known.mtu.is_some()) {
+            let (router, until) = (router.ip, router.until);
+            self.settings.push(Settings { router, managed: false, other: false, mtu: known.mtu, until });
+        }
         recall(&mut self.dns, known.dns, now);
         recall(&mut self.search, known.search, now);
         self.told = (self.offer(now), now);
@@ -147,7 +154,7 @@ impl Link {
             // Only a default router ends the search for one (RFC 7559, 2.1).
             self.solicit = None;
         }
-        self.take_flags(said, now);
+        self.take_settings(said, now);
         for prefix in &said.prefixes {
             self.take_on_link(prefix, now);
             self.take_prefix(prefix, now);
@@ -167,22 +174,23 @@ impl Link {
         }
     }
 
-    /// Flags have no lifetime of their own: they last as long as the router, or that of what else it says if it is no default router.
-    fn take_flags(&mut self, said: &RouterAdvertisement, now: Instant) {
-        self.flags.retain(|there| there.router != said.router);
-        if !said.managed && !said.other {
+    /// They have no lifetime of their own: they last as long as the router, or that of what else it says if it is no default router.
+    fn take_settings(&mut self, said: &RouterAdvertisement, now: Instant) {
+        self.settings.retain(|there| there.router != said.router);
+        let mtu = said.mtu.filter(|mtu| *mtu >= LEAST_MTU);
+        if !said.managed && !said.other && mtu.is_none() {
             return;
         }
-        if self.flags.len() == MOST {
+        if self.settings.len() == MOST {
             // The one that has not spoken for the longest time.
-            self.flags.remove(0);
+            self.settings.remove(0);
         }
         let prefixes = said.prefixes.iter().map(|prefix| prefix.valid);
         let else_said = prefixes.chain(said.routes.iter().map(|route| route.lifetime)).max().unwrap_or(0);
         let (lifetime, _) = said.as_default();
         let lifetime = if lifetime > 0 { lifetime } else { else_said };
-        let until = Lasting::of(lifetime, now);
-        self.flags.push(Flags { router: said.router, managed: said.managed, other: said.other, until });
+        let (router, until) = (said.router, Lasting::of(lifetime, now));
+        self.settings.push(Settings { router, managed: said.managed, other: said.other, mtu, until });
     }
 
     /// RFC 4861, 6.3.4: whoever says nothing of it says nothing against it.
@@ -246,10 +254,11 @@ impl Link {
         let (mut dns, mut search) = (self.dns.clone(), self.search.clone());
         dns.retain(|there| there.1.holds(now));
         search.retain(|there| there.1.holds(now));
-        let flags = || self.flags.iter().filter(|there| there.until.holds(now));
-        let managed = flags().any(|there| there.managed);
-        let other = flags().any(|there| there.other);
-        Offer { routers, prefixes, on_link, routes: ways, dns, search, managed, other }
+        let settings = || self.settings.iter().filter(|there| there.until.holds(now));
+        let managed = settings().any(|there| there.managed);
+        let other = settings().any(|there| there.other);
+        let mtu = settings().filter_map(|there| there.mtu).min();
+        Offer { routers, prefixes, on_link, routes: ways, dns, search, mtu, managed, other }
     }
 
     /// What to do at a moment.
@@ -259,7 +268,7 @@ impl Link {
         self.routes.retain(|route| route.until.holds(now));
         self.dns.retain(|there| there.1.holds(now));
         self.search.retain(|there| there.1.holds(now));
-        self.flags.retain(|there| there.until.holds(now));
+        self.settings.retain(|there| there.until.holds(now));
         let had_router = !self.routers.is_empty();
         self.routers.retain(|router| router.until.holds(now));
         if had_router && self.routers.is_empty() && self.solicit.is_none() {
@@ -288,8 +297,8 @@ impl Link {
             self.asked = Some(now);
             return Action::Solicit;
         }
-        let flags = self.flags.iter().filter_map(|there| there.until.0);
-        let ends = offer.ends().chain(flags).filter(|end| *end > now);
+        let settings = self.settings.iter().filter_map(|there| there.until.0);
+        let ends = offer.ends().chain(settings).filter(|end| *end > now);
         Action::Wait(ends.chain(self.solicit.map(|solicit| solicit.next)).chain(news).min())
     }
 }

@@ -90,6 +90,8 @@ pub struct Offer {
     pub dns: Vec<(Ipv6Addr, Lasting)>,
     /// Domains in which names are looked for, and until when.
     pub search: Vec<(DomainName, Lasting)>,
+    /// The most bytes that an IPv6 packet on the link has, as routers say: of several the least, and none below what IPv6 needs.
+    pub mtu: Option<u32>,
     /// Whether a router says that addresses are to be had by DHCPv6 (M).
     pub managed: bool,
     /// Whether a router says that other settings are (O).
@@ -123,7 +125,7 @@ impl Offer {
             let ways: Vec<_> = offer.routes.iter().map(|route| (route.to, route.via)).collect();
             let dns: Vec<_> = offer.dns.iter().map(|there| there.0).collect();
             let search: Vec<_> = offer.search.iter().map(|there| there.0.clone()).collect();
-            (routers, prefixes, on_link, ways, dns, search, [offer.managed, offer.other])
+            (routers, prefixes, on_link, ways, dns, search, offer.mtu, [offer.managed, offer.other])
         };
         if shape(self, now) != shape(told, *then) {
             return true;

@@ -248,7 +248,8 @@ impl Learnt {
             let learned = endpoint.learned.as_deref().cloned().unwrap_or_default();
             let deprecated: BTreeMap<_, _> =
                 learned.addresses.iter().map(|there| (there.ip, there.deprecated)).collect();
-            (endpoint.addresses.clone(), deprecated, learned.router.map(|router| router.ip), learned.routes)
+            let router = learned.router.map(|router| router.ip);
+            (endpoint.addresses.clone(), deprecated, router, learned.routes, learned.mtu)
         };
         shape(&self.before) != shape(&self.now)
     }

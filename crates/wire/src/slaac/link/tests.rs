@@ -357,6 +357,29 @@ fn flags_end_with_their_router_and_those_of_many_do_not_keep_a_new_one_out() {
     assert!(link.offer(now).other);
 }
 
+#[test]
+fn of_several_routers_the_least_packet_counts_for_as_long_as_they_are_there() {
+    let now = Instant::now();
+    let mut link = Link::new(now, 7);
+    let with = |router: &str, lifetime, mtu| RouterAdvertisement { mtu, ..said(router, lifetime, &[]) };
+    link.receive(&with("fe80::1", 1800, Some(1492)), now);
+    assert!(settle(&mut link, now).1);
+    link.receive(&with("fe80::2", 60, Some(1400)), now);
+    link.receive(&with("fe80::3", 1800, Some(1279)), now);
+    assert_eq!(link.offer(now).mtu, Some(1400), "less than 1280 is none");
+    settle(&mut link, now);
+    assert_eq!(link.poll(now), Action::Wait(Some(now + seconds(60))));
+    let later = now + seconds(60);
+    assert!(settle(&mut link, later).1);
+    assert_eq!(link.offer(later).mtu, Some(1492));
+    let known = link.offer(later);
+    let mut again = Link::new(later, 7);
+    again.recall(known, later);
+    assert_eq!((again.offer(later).mtu, settle(&mut again, later).1), (Some(1492), false));
+    again.receive(&with("fe80::1", 1800, None), later);
+    assert_eq!(again.offer(later).mtu, None);
+}
+
 proptest! {
     #[test]
     fn whatever_routers_say_in_whatever_order(
