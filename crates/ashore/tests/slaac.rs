@@ -3,9 +3,11 @@
 mod home;
 
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
 
 use ashore_core::observed::{LinkAddress, Standing};
 use ashore_lab::{Engines, Machine, cannot_run};
+use home::advertiser::Advertiser;
 use home::dhcp::Server;
 use home::router::Router;
 use home::{Home, addresses, does_not_reach, eventually, ip, is_root, reaches};
@@ -65,6 +67,12 @@ fn global(container: &Machine) -> Vec<LinkAddress> {
         .collect()
 }
 
+/// The address that a machine has on the link alone.
+fn link_local(machine: &Machine) -> Option<IpAddr> {
+    let all = machine.kernel().observe(&[]).unwrap().host.addresses.into_iter();
+    all.map(|there| there.net.addr()).find(|ip| ip.to_string().starts_with("fe80:"))
+}
+
 fn default_router(container: &Machine) -> Option<IpAddr> {
     let routes = container.kernel().observe(&[]).unwrap().host.routes;
     routes.into_iter().find(|there| there.route.to == "::/0".parse().unwrap())?.route.via
@@ -105,7 +113,7 @@ fn a_name_keeps_its_address_and_no_ping_is_lost_while_the_daemon_is_killed() {
         let pings = [home.laptop.pings(at), home.nas.pings(at)];
         home.restart();
         // The router speaks at least once.
-        std::thread::sleep(std::time::Duration::from_secs(5));
+        std::thread::sleep(Duration::from_secs(5));
         for pings in pings {
             let counted = pings.end();
             assert_eq!(counted.lost, 0, "{counted:?}");
@@ -233,7 +241,7 @@ fn a_prefix_that_ended_while_no_daemon_ran_is_used_no_longer() {
         let at = in_prefix(&home, "web", "fd88::");
         home.daemon.take().unwrap().kill().unwrap();
         drop(router);
-        std::thread::sleep(std::time::Duration::from_secs(11));
+        std::thread::sleep(Duration::from_secs(11));
         assert_eq!(global(&web).len(), 1, "a daemon that is stopped takes nothing away");
         home.start();
         eventually("it is taken away", || global(&web).is_empty());
@@ -315,6 +323,32 @@ fn packets_are_as_long_as_the_router_says() {
 }
 
 #[test]
+fn a_machine_that_advertises_ever_something_else_is_followed_now_and_then() {
+    with_router("slaac, churn", |home, _router| {
+        let web = home.world.container("web").unwrap();
+        home.attach("lan", &web, "");
+        let at = in_prefix(&home, "web", "fd88::");
+        eventually("it answers", || home.router.ping(at).is_some());
+        let changes = || home.daemon().log().matches("follows its routers").count();
+        let before = changes();
+        let pings = home.router.pings(at);
+        let advertiser = Advertiser::start(&home.laptop);
+        std::thread::sleep(Duration::from_secs(25));
+        let spoken = advertiser.end();
+        let counted = pings.end();
+        assert_eq!(counted.lost, 0, "{counted:?}");
+        // Twelve at once and three later, each in two steps at the most: what ends does not wait for what begins.
+        let times = changes() - before;
+        assert!(spoken > 200 && (8..=2 * 15).contains(&times), "{times} of {spoken}");
+        eventually("only what lasts is left", || {
+            global(&web).len() == 1 && default_router(&web) != link_local(&home.laptop)
+        });
+        reaches(&home.router, at);
+        assert_eq!(home.status()["pending"].as_array().unwrap().len(), 0, "{}", home.status());
+    });
+}
+
+#[test]
 fn what_cannot_be_is_refused_before_anything_is_touched() {
     let home = Home::new();
     for (options, words) in [
@@ -352,7 +386,7 @@ fn off_is_no_ipv6_at_all() {
         let web = home.world.container("web").unwrap();
         home.attach("lan", &web, "");
         reaches(&home.laptop, ip("192.168.88.192"));
-        std::thread::sleep(std::time::Duration::from_secs(5));
+        std::thread::sleep(Duration::from_secs(5));
         let view = web.kernel().observe(&[]).unwrap().host;
         let v6: Vec<_> = view.addresses.iter().filter(|there| there.net.addr().is_ipv6()).collect();
         assert!(v6.iter().all(|there| there.net.addr().is_loopback()), "{v6:?}");

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test uses its own part of this")]
 
+pub mod advertiser;
 pub mod booted;
 pub mod demonstration;
 pub mod dhcp;
