@@ -30,8 +30,11 @@ fn ipvlan_endpoints_have_an_address_each() {
     for link in ["all", "eth0"] {
         home.nas.set_ipv4_conf(link, "rp_filter", 2).unwrap();
     }
-    let prefix = "prefix fd88::/64 { AdvValidLifetime 7200; AdvPreferredLifetime 3600; };";
-    let _router = Router::start(&engines, &home.router, home.directory.path(), prefix);
+    let says = "AdvOtherConfigFlag on; AdvLinkMTU 1492; prefix fd88::/64 { AdvValidLifetime 7200; AdvPreferredLifetime 3600; };";
+    let _router = Router::start(&engines, &home.router, home.directory.path(), says);
+    let directory = home.directory.path();
+    let dns = ["--dhcp-option=option6:dns-server,[fd88::1]"];
+    let _server = Server::dnsmasq(&engines, &home.router, directory, "fd88::,static", &dns);
     home.ok("network create lan --parent eth0 --subnet 192.168.88.0/24 --kind ipvlan:l2 --ipv6 slaac");
     let (web, db) = (home.world.container("web").unwrap(), home.world.container("db").unwrap());
     home.attach("lan", &web, "");
@@ -45,6 +48,15 @@ fn ipvlan_endpoints_have_an_address_each() {
     for to in ["fd88::50", "fd88::1", home::HOST6] {
         reaches(&web, ip(to));
     }
+    // What a DHCPv6 server tells beside addresses the parent itself has asked for.
+    for name in ["web", "db"] {
+        let file = home.daemon().socket().with_file_name("resolv").join(format!("lan/{name}.conf"));
+        let text = || std::fs::read_to_string(&file).unwrap_or_default();
+        eventually("it is told of a name server", || text() == "nameserver fd88::1\n");
+    }
+    let mtu = || std::fs::read_to_string("/proc/sys/net/ipv6/conf/eth0/mtu");
+    assert_eq!(web.inside(mtu).unwrap().unwrap(), "1492\n");
+    assert_eq!(home.status()["pending"].as_array().unwrap().len(), 0, "{}", home.status());
 }
 
 #[test]
