@@ -4,7 +4,7 @@ mod home;
 
 use std::net::IpAddr;
 
-use ashore_lab::{Engines, cannot_run};
+use ashore_lab::{Engines, Machine, cannot_run};
 use home::dhcp::Server;
 use home::{Home, does_not_reach, eventually, ip, is_root, reaches};
 
@@ -114,7 +114,8 @@ fn a_lease_that_ended_while_no_daemon_ran_is_used_no_longer() {
     });
 }
 
-fn is_renewed_and_no_ping_is_lost(home: &Home, server: &Server) {
+/// Answers the container, which is there for as long as that is kept.
+fn is_renewed_and_no_ping_is_lost(home: &Home, server: &Server) -> Machine {
     let web = home.world.container("web").unwrap();
     let at = v4(&home.attach("lan", &web, ""));
     reaches(&home.router, at);
@@ -122,12 +123,13 @@ fn is_renewed_and_no_ping_is_lost(home: &Home, server: &Server) {
     server.renews("by its server");
     let counted = pings.end();
     assert_eq!(counted.lost, 0, "{counted:?}");
+    web
 }
 
 #[test]
 fn behind_a_bridge_and_among_private_siblings_it_is_renewed_too() {
     with_short_leases("leases, bridge", Home::bridged, "--parent br0 --kind bridge", |home, server| {
-        is_renewed_and_no_ping_is_lost(&home, &server);
+        let _web = is_renewed_and_no_ping_is_lost(&home, &server);
         reaches(&home.nas, v4(&home.status()["endpoints"][0]));
     });
     let create = "--parent eth0 --kind macvlan:private --host-access no";
