@@ -16,6 +16,11 @@ fn the_servers_table_has_the_container_by_name_and_mac() {
 }
 
 #[test]
+fn the_routers_dns_answers_for_the_container() {
+    on_every_engine("docker, servers, DNS", Brand::Dnsmasq, &Setup::default(), leasing::answered_by_dns);
+}
+
+#[test]
 fn a_container_that_comes_back_asks_for_what_it_had() {
     on_every_engine("docker, servers, back", Brand::Isc, &Setup::default(), leasing::comes_back);
 }

@@ -2,8 +2,8 @@
 
 mod home;
 
-use home::dhcp::Setup;
-use home::leasing::{self, with_every_server};
+use home::dhcp::{Brand, Setup};
+use home::leasing::{self, with_every_server, with_server};
 
 /// T1 comes soon, T2 a while after it, and the end so late that a server has all the time to come back.
 fn renewed_soon() -> Setup {
@@ -13,6 +13,12 @@ fn renewed_soon() -> Setup {
 #[test]
 fn the_servers_table_has_the_container_by_name_and_mac() {
     with_every_server("servers, first", &Setup::default(), leasing::first_lease);
+}
+
+#[test]
+fn the_routers_dns_answers_for_the_container() {
+    // Of the four it is the one that is a DNS server itself.
+    with_server("servers, DNS", Brand::Dnsmasq, &Setup::default(), leasing::answered_by_dns);
 }
 
 #[test]

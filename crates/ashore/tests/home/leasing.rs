@@ -12,6 +12,7 @@ use ashore_lab::{Engines, Machine, cannot_run};
 
 use super::dhcp::relay::Relay;
 use super::dhcp::{Brand, Row, Server, Setup};
+use super::dns;
 use super::frames::{Said, What, Wire};
 use super::site::Site;
 use super::{Home, arp_answered, comes_true, eventually, eventually_within, mac_known_to, reaches, takes};
@@ -210,6 +211,11 @@ pub fn with_every_server(test: &str, setup: &Setup, scenario: fn(&mut Leasing<En
     play(test, &grounds, setup, |_, engines| Engineless::begin(engines), scenario);
 }
 
+/// Plays a scenario with one server.
+pub fn with_server(test: &str, brand: Brand, setup: &Setup, scenario: fn(&mut Leasing<Engineless>)) {
+    play(test, &[(brand.name(), brand)], setup, |_, engines| Engineless::begin(engines), scenario);
+}
+
 /// Plays a scenario with one server on every engine, side by side.
 pub fn on_every_engine(test: &str, brand: Brand, setup: &Setup, scenario: fn(&mut Leasing<Engined>)) {
     let grounds = [("bookworm", brand), ("sid", brand)];
@@ -289,6 +295,16 @@ impl<P: Place> Leasing<P> {
         assert!(is, "{name} with {mac} at {at} is not listed once: {:?}", self.rows());
     }
 
+    /// The router's DNS tells a machine of the LAN where a container is, and who is there.
+    #[track_caller]
+    fn dns_knows(&self, name: &str, at: Ipv4Addr) {
+        let (name, at, asker) = (format!("{name}.lan"), IpAddr::from(at), &self.home().laptop);
+        let told =
+            || (dns::addresses_of(&self.engines, asker, &name), dns::names_of(&self.engines, asker, at));
+        let wanted = (vec![at], vec![name.clone()]);
+        assert!(comes_true(Duration::from_secs(60), || told() == wanted), "{:?} and not {wanted:?}", told());
+    }
+
     /// The container has an address that another machine reaches it at, and the server knows of it.
     #[track_caller]
     fn comes_to_have_another(&self, name: &str, than: Ipv4Addr) -> Ipv4Addr {
@@ -326,6 +342,24 @@ pub fn first_lease<P: Place>(on: &mut Leasing<P>) {
     assert_eq!(whats, [What::Discover, What::Select]);
     let acks = on.wire.answered().into_iter().filter(|said| said.what == What::Ack);
     assert_eq!(acks.map(|ack| ack.ip()).collect::<Vec<_>>(), [at]);
+}
+
+/// The router's DNS answers for the container, whatever becomes of the daemon, of the container, and of what the router knew.
+pub fn answered_by_dns<P: Place>(on: &mut Leasing<P>) {
+    let (web, db) = (on.place.start("web"), on.place.start("shop_db_1"));
+    on.dns_knows("web", web);
+    // What Compose has called so until its second version is no host's name (RFC 1123, 2.1).
+    on.dns_knows("shop-db-1", db);
+    on.place.stop("web");
+    assert_eq!(on.place.start("web"), web);
+    on.dns_knows("web", web);
+    // The router starts anew and knows nobody: it is told by the daemon that has the lease confirmed.
+    on.server.take().expect("it runs").lose_table();
+    on.serve();
+    assert!(dns::addresses_of(&on.engines, &on.home().laptop, "web.lan").is_empty());
+    on.place.kill_daemon();
+    on.dns_knows("web", web);
+    on.dns_knows("shop-db-1", db);
 }
 
 /// A container that comes back confirms what it had in one exchange.

@@ -6,6 +6,7 @@ pub mod advertiser;
 pub mod booted;
 pub mod demonstration;
 pub mod dhcp;
+pub mod dns;
 pub mod frames;
 pub mod leasing;
 pub mod router;

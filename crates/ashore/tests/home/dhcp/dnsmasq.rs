@@ -1,4 +1,4 @@
-//! dnsmasq, as most home routers have it.
+//! dnsmasq, as most home routers have it: the LAN's DNS server as well.
 
 use std::path::Path;
 
@@ -64,6 +64,8 @@ pub(super) fn serve(engines: &Engines, on: &Machine, directory: &Path, setup: &S
     let (first, last) = setup.pool;
     let pool = format!("{first},{last},255.255.255.0,{}", setup.seconds);
     let mut options = vec![format!("--dhcp-option=option:router,{}", setup.router())];
+    // As whom its DNS knows its clients.
+    options.extend(["--domain=lan", "--local=/lan/"].map(str::to_owned));
     if let Some((renew, rebind)) = setup.renewal {
         options.extend([format!("--dhcp-option=58,{renew}"), format!("--dhcp-option=59,{rebind}")]);
     }
