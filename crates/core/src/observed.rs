@@ -60,7 +60,7 @@ pub struct Link {
     pub mtu: u32,
     /// Whether it is administratively up (`IFF_UP`).
     pub up: bool,
-    /// Whether it can pass frames (`IFF_RUNNING`).
+    /// Whether it can pass frames (`IFF_RUNNING` and `IFF_LOWER_UP`).
     pub carrier: bool,
     /// Its `ifalias`.
     pub alias: Option<String>,

@@ -129,7 +129,8 @@ fn link(message: &LinkMessage) -> Option<Link> {
         mac: None,
         mtu: 0,
         up: flags.contains(LinkFlags::Up),
-        carrier: flags.contains(LinkFlags::Running),
+        // The first alone follows a cable that is pulled up to a second late.
+        carrier: flags.contains(LinkFlags::Running | LinkFlags::LowerUp),
         alias: None,
         wireless: false,
         arp_filter: None,
