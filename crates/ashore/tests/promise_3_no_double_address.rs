@@ -11,7 +11,7 @@ use ashore_core::step::Step;
 use ashore_kernel::PacketSocket;
 use ashore_lab::{Daemon, Engines, Machine, Ran, cannot_run};
 use ashore_wire::{Mac, filter, heard};
-use home::{HOST, Home, PROGRAM, addresses, eventually, ip, mac_known_to, reaches, takes};
+use home::{HOST, Home, PROGRAM, addresses, eventually, ip, is_defended, mac_known_to, reaches, takes};
 
 fn create(home: &Home, name: &str, options: &str) {
     home.ok(&format!("network create {name} --parent eth0 --subnet 192.168.88.0/24 {options}"));
@@ -185,7 +185,7 @@ fn a_machine_that_claims_an_address_in_use_is_answered_and_shown() {
     assert!(home.status()["troubles"].to_string().contains("claims the address of `web`"));
     assert!(home.daemon().log().contains("defended"), "{}", home.daemon().log());
     let mac = report["mac"].as_str().unwrap();
-    eventually("the LAN knows the container again", || mac_known_to(&home.router, at) == mac);
+    is_defended(&home.router, at, mac, &home.laptop);
 }
 
 /// A macvlan on the NAS's own NIC, made by hand, with an address.

@@ -15,7 +15,9 @@ use super::dhcp::{Brand, Row, Server, Setup};
 use super::dns;
 use super::frames::{Said, What, Wire};
 use super::site::Site;
-use super::{Home, arp_answered, comes_true, eventually, eventually_within, mac_known_to, reaches, takes};
+use super::{
+    Home, arp_answered, comes_true, eventually, eventually_within, is_defended, mac_known_to, reaches, takes,
+};
 
 /// What takes as long as leases last, and longer where the servers have only two processors between them.
 const PATIENCE: Duration = Duration::from_secs(240);
@@ -532,7 +534,7 @@ pub fn squatter_after<P: Place>(on: &mut Leasing<P>) {
     reaches(&on.home().router, at.into());
     let shown = || on.home().status()["troubles"].to_string().contains("claims the address of `web`");
     takes(&on.home().laptop, at.into(), shown);
-    eventually("the LAN knows the container again", || mac_known_to(&on.home().router, at.into()) == mac);
+    is_defended(&on.home().router, at.into(), &mac, &on.home().laptop);
     on.wire.wait_for(What::Renew);
     on.is_listed("web", at);
 }

@@ -31,15 +31,29 @@ impl Strace {
         Faults(self.attach(process, calls, fault, &[]))
     }
 
-    /// The same for its thread of a name alone.
-    pub fn inject_in_thread(&self, process: u32, name: &str, calls: &str, fault: &str) -> Faults {
-        let tasks = std::fs::read_dir(format!("/proc/{process}/task")).unwrap().flatten();
-        let called =
-            |task: &PathBuf| std::fs::read_to_string(task.join("comm")).is_ok_and(|comm| comm.trim() == name);
-        let task = tasks.map(|task| task.path()).find(called).unwrap();
+    /// The same for its threads of some names alone.
+    pub fn inject_in_threads<const N: usize>(
+        &self,
+        process: u32,
+        names: [&str; N],
+        calls: &str,
+        fault: &str,
+    ) -> Faults {
         let mut command = self.own_command(calls, fault);
-        let strace = command.arg("-p").arg(task.file_name().unwrap()).spawn().unwrap();
-        wait_until(|| is_traced(&task));
+        let tasks = names.map(|name| {
+            let mut task = None;
+            // A thread names itself, once it has come to run.
+            wait_until(|| {
+                task = task_called(process, name);
+                task.is_some()
+            });
+            task.expect("it was waited for")
+        });
+        for task in &tasks {
+            command.arg("-p").arg(task.file_name().unwrap());
+        }
+        let strace = command.spawn().unwrap();
+        wait_until(|| tasks.iter().all(|task| is_traced(task)));
         Faults(strace)
     }
 
@@ -66,8 +80,8 @@ impl Strace {
     }
 }
 
-fn wait_until(traced: impl Fn() -> bool) {
-    let end = Instant::now() + Duration::from_secs(10);
+fn wait_until(mut traced: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(30);
     while !traced() {
         assert!(Instant::now() < end, "strace does not attach");
         std::thread::sleep(Duration::from_millis(1));
@@ -81,6 +95,14 @@ impl Drop for Faults {
         let _ = nix::sys::signal::kill(strace, nix::sys::signal::Signal::SIGTERM);
         let _ = self.0.wait();
     }
+}
+
+/// A process' thread of a name.
+fn task_called(process: u32, name: &str) -> Option<PathBuf> {
+    let tasks = std::fs::read_dir(format!("/proc/{process}/task")).ok()?.flatten();
+    let called =
+        |task: &PathBuf| std::fs::read_to_string(task.join("comm")).is_ok_and(|comm| comm.trim() == name);
+    tasks.map(|task| task.path()).find(called)
 }
 
 fn all_traced(process: u32) -> bool {
