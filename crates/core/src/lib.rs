@@ -20,6 +20,7 @@ pub mod observed;
 pub mod plan;
 pub mod pool;
 pub mod range;
+mod remember;
 pub mod request;
 mod resolv;
 pub mod router;
