@@ -326,15 +326,18 @@ impl Leases {
     /// Does what is due, of those whose turn it is. Answers how long nothing will be, and who stand otherwise than before: whether
     /// some for whom somebody waits, and which others.
     pub(super) fn turn_by_turn(&mut self, send: &Send) -> (Option<Duration>, bool, Vec<EndpointKey>) {
-        let (mut asking, mut queued) = (self.asking(), None);
+        let (mut asking, mut queued, mut begun) = (self.asking(), None, false);
         let (wait, news) = self.turn(send, |leasing, now| {
+            let waits = leasing.own.awaited && leasing.own.turn.is_none();
             let may = leasing.may_ask(now, &mut asking);
+            // Whoever waits for it has some time from now on.
+            begun |= waits && may;
             queued = queued.or((!may).then_some(turn::LOOK_AGAIN));
             may
         });
         let awaited = |key: &EndpointKey| self.active.get(key).is_some_and(|leasing| leasing.own.awaited);
         let (heard, changed): (Vec<_>, Vec<_>) = news.into_iter().partition(awaited);
-        (wait.into_iter().chain(queued).min(), !heard.is_empty(), changed)
+        (wait.into_iter().chain(queued).min(), begun || !heard.is_empty(), changed)
     }
 
     /// Takes in a frame that came by a parent.
