@@ -177,6 +177,41 @@ fn a_lease_is_given_back_when_its_container_is_removed_and_not_when_it_stops() {
 }
 
 #[test]
+fn without_a_server_it_has_an_address_of_the_range_and_afterwards_the_routers_again() {
+    on_every_engine("docker, leases, fallback in between", |site| {
+        let network =
+            "--subnet 192.168.88.0/24 --gateway 192.168.88.1 --ip-range 192.168.88.192/28 -o parent=eth0";
+        let server =
+            serve_with(site, &format!("{network} --ipam-opt fallback=range --ipam-opt release=on_stop"));
+        site.start("web", "");
+        let leased = site.address_of("web").0;
+        site.ok("stop -t 0 web");
+        eventually("it is given back", || server.rows().is_empty());
+        drop(server);
+        site.ok("start web");
+        let stand_in = site.address_of("web").0;
+        assert!(stand_in.starts_with("192.168.88.19") || stand_in.starts_with("192.168.88.20"), "{stand_in}");
+        reaches(&site.home.laptop, ip(&stand_in));
+        assert_eq!(site.endpoint("web")["source"], "range");
+        site.ok("restart -t 0 web");
+        // The engine does not say whom the first address is for, and the container gets its own as soon as it is known.
+        eventually("it has the same as before", || {
+            site.place_of("web").is_some_and(|place| place.0 == stand_in)
+        });
+        reaches(&site.home.laptop, ip(&stand_in));
+        let (engines, directory) = (Engines::find().unwrap(), site.home.directory.path());
+        let other_pool = "192.168.88.60,192.168.88.120,255.255.255.0,2m";
+        let _server = Server::dnsmasq(&engines, &site.home.router, directory, other_pool, &[]);
+        site.ok("restart -t 0 web");
+        eventually("it has the router's again", || {
+            site.place_of("web").is_some_and(|place| place.0 == leased)
+        });
+        assert_eq!(site.endpoint("web")["source"], "lease");
+        reaches(&site.home.laptop, ip(&leased));
+    });
+}
+
+#[test]
 fn another_router_at_the_renewal_is_the_containers_too() {
     on_every_engine("docker, leases, another router", |site| {
         let (at, other) = ([192, 168, 88, 100].into(), [192, 168, 88, 50]);

@@ -4,7 +4,7 @@ mod home;
 
 use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ashore_lab::{Engines, Machine, cannot_run};
 use home::dhcp::Server;
@@ -160,6 +160,35 @@ fn where_no_server_answers_the_range_does_until_one_does() {
         let discovers = server.count("DHCPDISCOVER");
         assert_eq!(v4(&home.attach("lan", &web, "")), v4(&leased));
         assert_eq!(server.count("DHCPDISCOVER"), discovers, "it asks for what it had");
+    });
+}
+
+#[test]
+fn an_address_that_did_for_want_of_a_server_is_not_what_the_server_is_asked_for() {
+    on_lan("leases, fallback in between", |engines, home| {
+        let server = serve(engines, &home, &home.router, POOL);
+        home.ok("network create lan --parent eth0 --subnet 192.168.88.0/24 --gateway 192.168.88.1 \
+                 --ip-range 192.168.88.192/28 --dhcp --fallback range --release on_stop");
+        let web = home.world.container("web").unwrap();
+        let leased = v4(&home.attach("lan", &web, ""));
+        home.ok("detach lan web");
+        eventually("it is given back", || server.rows().is_empty());
+        drop(server);
+        // The server may give to anybody now what it gave to this one.
+        for _ in 0..2 {
+            let begun = Instant::now();
+            let without = home.attach("lan", &web, "");
+            assert!(begun.elapsed() < Duration::from_secs(30), "it takes {:?}", begun.elapsed());
+            assert_eq!((without["source"].as_str(), v4(&without)), (Some("range"), ip("192.168.88.192")));
+            reaches(&home.laptop, ip("192.168.88.192"));
+            does_not_reach(&home.laptop, leased);
+            home.ok("detach lan web");
+        }
+        // By itself, one with another pool would choose another address.
+        let _server = serve(engines, &home, &home.router, "192.168.88.60,192.168.88.120,255.255.255.0,1h");
+        let again = home.attach("lan", &web, "");
+        assert_eq!((again["source"].as_str(), v4(&again)), (Some("lease"), leased));
+        reaches(&home.laptop, leased);
     });
 }
 

@@ -25,6 +25,9 @@ pub struct Identity {
     pub mac: Option<Mac>,
     /// The addresses that it had last.
     pub addresses: Vec<IpAddr>,
+    /// The address of the range that it had last where no DHCP server gave it one: it is none of those that a server is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stand_in: Option<IpAddr>,
     /// The addresses that it made of advertised prefixes, the latest first: it has them again wherever the prefixes are.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub made: Vec<Ipv6Addr>,

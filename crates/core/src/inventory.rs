@@ -10,7 +10,6 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::endpoint::Endpoint;
-use crate::identity::Identity;
 use crate::name::EndpointName;
 use crate::network::{EngineNetwork, Network};
 use crate::state::{Change, EndpointKey, State};
@@ -174,9 +173,10 @@ impl State {
             let Some(own) = self.identities.get(&(State::scope(network), endpoint.name.clone())) else {
                 continue;
             };
-            let elsewhere = own.addresses.iter().any(|ip| !endpoint.holds(*ip));
+            let own_addresses = own.own_beside(network.stand_in(endpoint));
+            let elsewhere = own_addresses.iter().any(|ip| !endpoint.holds(*ip));
             let held = |ip: &IpAddr| endpoint.holds(*ip) || (self.holder(*ip).is_none() && is_free(*ip));
-            let other_address = endpoint.source.is_choosing() && elsewhere && own.addresses.iter().all(held);
+            let other_address = endpoint.source.is_choosing() && elsewhere && own_addresses.iter().all(held);
             let made_up = self.has_placeholders_mac(network, endpoint);
             let other_mac = made_up && own.mac.is_some() && own.mac != endpoint.mac;
             if endpoint.was_unnamed() && (other_address || other_mac) {
@@ -233,9 +233,4 @@ impl State {
         };
         self.endpoints.values().filter(forgotten).collect()
     }
-}
-
-/// Whether a name keeps the address that it had, because its container got this one only for not being known.
-pub(crate) fn keeps_its_own(endpoint: &Endpoint, identity: &Identity) -> bool {
-    endpoint.was_unnamed() && endpoint.source.is_choosing() && !identity.addresses.is_empty()
 }

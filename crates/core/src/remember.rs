@@ -7,7 +7,6 @@ use ipnet::IpNet;
 
 use crate::endpoint::{Endpoint, Source};
 use crate::identity::Identity;
-use crate::inventory::keeps_its_own;
 use crate::lease::{LeaseRecord, LeaseRecord6, Release};
 use crate::network::Network;
 use crate::state::{Change, State};
@@ -23,32 +22,37 @@ impl State {
         }
         let scope = State::scope(network);
         let before = self.identities.get(&(scope.clone(), endpoint.name.clone()));
-        if let Some(before) = before.filter(|before| keeps_its_own(endpoint, before)) {
-            let identity = Identity { last_used: now, ..before.clone() };
+        let stand_in = network.stand_in(endpoint);
+        if let Some(before) = before.filter(|before| before.is_kept_beside(endpoint, stand_in)) {
+            let stand_in = before.stand_in.or(stand_in);
+            let identity = Identity { stand_in, last_used: now, ..before.clone() };
             return vec![Change::PutIdentity(scope, endpoint.name.clone(), identity)];
         }
-        let mut addresses: BTreeSet<IpAddr> = endpoint.given().map(IpNet::addr).collect();
-        // An engine gives back one address after the other.
-        let kept = before.into_iter().flat_map(|before| &before.addresses).filter(|ip| {
-            !endpoint.given().any(|net| net.addr().is_ipv4() == ip.is_ipv4()) && self.holder(**ip).is_none()
-        });
+        let given = endpoint.given().map(IpNet::addr).filter(|ip| Some(*ip) != stand_in);
+        let mut addresses: BTreeSet<IpAddr> = given.collect();
+        // An engine gives back one address after the other, and a server that is silent now may give the one that it gave.
+        let other_family = |ip: &IpAddr| !addresses.iter().any(|new| new.is_ipv4() == ip.is_ipv4());
+        let is_free = |ip: &IpAddr| self.holder(*ip).is_none();
+        let before_addresses = before.into_iter().flat_map(|before| &before.addresses).copied();
+        let kept: Vec<IpAddr> = before_addresses.filter(other_family).filter(is_free).collect();
         addresses.extend(kept);
+        let stand_in = stand_in.or(before.and_then(|before| before.stand_in).filter(is_free));
         let mut changes = Vec::new();
         for ((other_scope, name), identity) in &self.identities {
             let own = *other_scope == scope && *name == endpoint.name;
-            if own || !identity.addresses.iter().any(|ip| addresses.contains(ip)) {
+            let is_left = |ip: &IpAddr| !addresses.contains(ip) && stand_in != Some(*ip);
+            if own || identity.all_addresses().all(|ip| is_left(&ip)) {
                 continue;
             }
-            let left: Vec<IpAddr> =
-                identity.addresses.iter().filter(|ip| !addresses.contains(ip)).copied().collect();
-            changes.push(if left.is_empty() {
+            let left = Identity {
+                addresses: identity.addresses.iter().copied().filter(is_left).collect(),
+                stand_in: identity.stand_in.filter(is_left),
+                ..identity.clone()
+            };
+            changes.push(if left.all_addresses().next().is_none() {
                 Change::DelIdentity(other_scope.clone(), name.clone())
             } else {
-                Change::PutIdentity(
-                    other_scope.clone(),
-                    name.clone(),
-                    Identity { addresses: left, ..identity.clone() },
-                )
+                Change::PutIdentity(other_scope.clone(), name.clone(), left)
             });
         }
         let kept =
@@ -56,6 +60,7 @@ impl State {
         let identity = Identity {
             mac: kept.or(endpoint.mac),
             addresses: addresses.into_iter().collect(),
+            stand_in,
             made: State::made(endpoint, before.map_or(&[][..], |before| &before.made)),
             lease: self.lease_to_remember(endpoint, before),
             lease6: self.lease6_to_remember(endpoint, before),
@@ -90,5 +95,35 @@ impl State {
         let before = before.filter(|_| !had).and_then(|before| before.lease6.clone());
         let record = endpoint.lease6.clone().or(before).filter(|_| asks);
         record.filter(|record| !endpoint.is_unnamed() && record.release != Release::OnStop)
+    }
+}
+
+impl Network {
+    /// An endpoint's address that does where no server gave one.
+    pub(crate) fn stand_in(&self, endpoint: &Endpoint) -> Option<IpAddr> {
+        let leases = self.leases(Family::Ipv4) && endpoint.source != Source::Lease;
+        endpoint.given().map(IpNet::addr).find(|ip| leases && ip.is_ipv4())
+    }
+}
+
+impl Identity {
+    /// The addresses that are kept for a name, whoever gave them.
+    pub(crate) fn all_addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.addresses.iter().copied().chain(self.stand_in)
+    }
+
+    /// The addresses that a name would have instead of those of its endpoint, if that had been made under it.
+    pub(crate) fn own_beside(&self, stand_in: Option<IpAddr>) -> Vec<IpAddr> {
+        match stand_in {
+            // No server gives it the other one.
+            Some(_) => self.all_addresses().filter(|ip| ip.is_ipv6() || Some(*ip) == self.stand_in).collect(),
+            None => self.addresses.clone(),
+        }
+    }
+
+    /// Whether a name keeps the address that it had, because its container got this one only for not being known.
+    fn is_kept_beside(&self, endpoint: &Endpoint, stand_in: Option<IpAddr>) -> bool {
+        let has_own = !self.addresses.is_empty() || (stand_in.is_some() && self.stand_in.is_some());
+        endpoint.was_unnamed() && endpoint.source.is_choosing() && has_own
     }
 }
