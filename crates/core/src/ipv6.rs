@@ -399,7 +399,8 @@ impl State {
             // Whatever name it was made of: a container that is renamed keeps its address.
             let kept = has.iter().find(|there| there.prefix == prefix.net).map(|there| &there.ip);
             let known = || remembered.iter().find(|ip| prefix.net.contains(*ip) && is_free(ip));
-            let new = || known().or_else(|| made.iter().find(|ip| is_free(ip))).filter(|_| preferred);
+            let next = || made.iter().find(|ip| is_free(ip) && !self.has_made(&scope, name, **ip));
+            let new = || known().or_else(next).filter(|_| preferred);
             Some(LearnedAddress {
                 ip: *kept.or_else(new)?,
                 prefix: prefix.net,
@@ -445,9 +446,16 @@ impl State {
             let made: Vec<Ipv6Addr> = self.seed.addresses(&scope, name, prefix.net).collect();
             let remembered = remembered.map_or(&[][..], |identity| &identity.made);
             let had = remembered.iter().find(|ip| prefix.net.contains(*ip));
-            had.or(made.first()).copied().map(IpAddr::V6)
+            let next = || made.iter().find(|ip| !self.has_made(&scope, name, **ip));
+            had.or_else(next).copied().map(IpAddr::V6)
         });
         likely.collect()
+    }
+
+    /// Whether another name has made an address of a prefix: a container that was called so then has it again when it comes back.
+    fn has_made(&self, scope: &Scope, name: &EndpointName, ip: Ipv6Addr) -> bool {
+        let others = self.identities.iter().filter(|((of, other), _)| (of, other) != (scope, name));
+        others.into_iter().any(|(_, identity)| identity.made.contains(&ip))
     }
 
     /// The addresses that an endpoint's name made of prefixes, its latest first.

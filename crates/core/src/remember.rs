@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use ashore_wire::dhcp4::ClientId;
 use ipnet::IpNet;
 
 use crate::endpoint::{Endpoint, Source};
@@ -13,7 +14,8 @@ use crate::state::{Change, State};
 use crate::step::Family;
 
 impl State {
-    /// An identity keeps the last address of each family that it had.
+    /// An identity keeps the last address of each family that it had. Whoever had something of that before has lost it: that was
+    /// this container under another name, or one that has been gone for long.
     pub(crate) fn remember(&self, endpoint: &Endpoint, now: u64) -> Vec<Change> {
         let Some(network) = self.network_of(endpoint) else { return Vec::new() };
         // The engine's own driver chooses its addresses.
@@ -37,24 +39,6 @@ impl State {
         let kept: Vec<IpAddr> = before_addresses.filter(other_family).filter(is_free).collect();
         addresses.extend(kept);
         let stand_in = stand_in.or(before.and_then(|before| before.stand_in).filter(is_free));
-        let mut changes = Vec::new();
-        for ((other_scope, name), identity) in &self.identities {
-            let own = *other_scope == scope && *name == endpoint.name;
-            let is_left = |ip: &IpAddr| !addresses.contains(ip) && stand_in != Some(*ip);
-            if own || identity.all_addresses().all(|ip| is_left(&ip)) {
-                continue;
-            }
-            let left = Identity {
-                addresses: identity.addresses.iter().copied().filter(is_left).collect(),
-                stand_in: identity.stand_in.filter(is_left),
-                ..identity.clone()
-            };
-            changes.push(if left.all_addresses().next().is_none() {
-                Change::DelIdentity(other_scope.clone(), name.clone())
-            } else {
-                Change::PutIdentity(other_scope.clone(), name.clone(), left)
-            });
-        }
         let kept =
             before.and_then(|before| before.mac).filter(|_| self.has_placeholders_mac(network, endpoint));
         let identity = Identity {
@@ -66,7 +50,19 @@ impl State {
             lease6: self.lease6_to_remember(endpoint, before),
             last_used: now,
         };
-        changes.push(Change::PutIdentity(scope, endpoint.name.clone(), identity));
+        let key = (scope, endpoint.name.clone());
+        let others = self.identities.iter().filter(|(other, _)| **other != key);
+        let lost = others.filter_map(|((scope, name), other)| {
+            let left = other.without(&identity)?;
+            Some(if left.is_bare() {
+                Change::DelIdentity(scope.clone(), name.clone())
+            } else {
+                Change::PutIdentity(scope.clone(), name.clone(), left)
+            })
+        });
+        let mut changes: Vec<Change> = lost.collect();
+        let (scope, name) = key;
+        changes.push(Change::PutIdentity(scope, name, identity));
         changes
     }
 
@@ -119,6 +115,39 @@ impl Identity {
             Some(_) => self.all_addresses().filter(|ip| ip.is_ipv6() || Some(*ip) == self.stand_in).collect(),
             None => self.addresses.clone(),
         }
+    }
+
+    /// What is left of a name's once another has become who it was, in part or in all; none if that has nothing of its.
+    fn without(&self, other: &Identity) -> Option<Identity> {
+        let is_left = |ip: &IpAddr| !other.all_addresses().any(|its| its == *ip);
+        let ids = || {
+            let id = other.lease.as_ref().map(|record| &record.id);
+            id.into_iter().chain(other.lease6.as_ref().map(|record| &record.id))
+        };
+        let is_its = |id: &ClientId| ids().any(|its| its == id);
+        let has_of_its = other.mac.is_some() && self.mac == other.mac
+            || !self.all_addresses().all(|ip| is_left(&ip))
+            || self.made.iter().any(|ip| other.made.contains(ip))
+            || self.lease.as_ref().is_some_and(|record| is_its(&record.id))
+            || self.lease6.as_ref().is_some_and(|record| is_its(&record.id));
+        has_of_its.then(|| {
+            let leased = |record: &LeaseRecord| IpAddr::V4(record.lease.address.addr());
+            Identity {
+                mac: self.mac.filter(|mac| other.mac != Some(*mac)),
+                addresses: self.addresses.iter().copied().filter(is_left).collect(),
+                stand_in: self.stand_in.filter(is_left),
+                made: self.made.iter().copied().filter(|ip| !other.made.contains(ip)).collect(),
+                lease: self.lease.clone().filter(|record| !is_its(&record.id) && is_left(&leased(record))),
+                lease6: self.lease6.clone().filter(|record| !is_its(&record.id)),
+                last_used: self.last_used,
+            }
+        })
+    }
+
+    /// Whether a name would have the same without it, but for a MAC that its user chose.
+    fn is_bare(&self) -> bool {
+        let leases = self.lease.is_some() || self.lease6.is_some();
+        self.all_addresses().next().is_none() && self.made.is_empty() && !leases
     }
 
     /// Whether a name keeps the address that it had, because its container got this one only for not being known.

@@ -154,8 +154,35 @@ fn a_container_that_is_renamed_takes_its_address_along() {
     lan.detach("www");
     let likely = lan.state.likely(&network("auto"), &renamed.name, &offer, lan.at);
     assert_eq!(likely, [v6(&web)[0].addr()]);
+    // Whoever has the old name has another, also while that one is away.
+    let likely = lan.state.likely(&network("auto"), &web.name, &offer, lan.at);
+    let next = v6(&lan.attach("web", &offer));
+    assert_ne!(next, v6(&web));
+    assert_eq!(likely, [next[0].addr()]);
+    lan.detach("web");
     assert_eq!(v6(&lan.attach("www", &offer)), v6(&web), "and when it comes back");
-    assert_ne!(v6(&lan.attach("web", &offer)), v6(&web), "whoever has the old name has another");
+    assert_eq!(v6(&lan.attach("web", &offer)), next);
+}
+
+#[test]
+fn a_name_whose_ipv4_address_has_become_anothers_has_its_ipv6_address_all_the_same() {
+    let mut lan = Lan::new();
+    let offer = lan.offer(&[("fd88::/64", 600)]);
+    let web = lan.attach("web", &offer);
+    lan.detach("web");
+    lan.attach("db", &offer);
+    let of = |lan: &Lan, name: &str| {
+        lan.state.identities.get(&(Scope("lan".into()), name.parse().unwrap())).cloned()
+    };
+    let identity = of(&lan, "web").unwrap();
+    assert!(identity.addresses.is_empty());
+    assert_eq!(identity.made.iter().map(|ip| IpAddr::V6(*ip)).collect::<Vec<_>>(), [v6(&web)[0].addr()]);
+    // One that has nothing else is forgotten: names come and go.
+    lan.detach("db");
+    lan.attach("cache", &Offer::default());
+    lan.detach("cache");
+    lan.attach("api", &Offer::default());
+    assert_eq!((of(&lan, "cache"), of(&lan, "db").is_some()), (None, true));
 }
 
 #[test]
