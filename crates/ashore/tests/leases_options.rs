@@ -164,6 +164,40 @@ fn where_no_server_answers_the_range_does_until_one_does() {
 }
 
 #[test]
+fn what_is_to_be_given_back_is_by_the_next_daemon_and_once_the_cable_is_in() {
+    on_lan("leases, given back later", |engines, mut home| {
+        let server = serve(engines, &home, &home.router, POOL);
+        for (name, when) in [("stop", "on_stop"), ("remove", "on_remove:3")] {
+            home.ok(&format!("network create {name} --parent eth0 --dhcp --release {when}"));
+        }
+        let names = || {
+            let mut names: Vec<String> = server.rows().into_iter().map(|row| row.name).collect();
+            names.sort_unstable();
+            names
+        };
+        let containers = ["stop", "remove"].map(|name| home.world.container(name).unwrap());
+        for container in &containers {
+            home.attach(container.name(), container, "");
+        }
+        home.ok("detach remove remove");
+        home.restart();
+        eventually_within(Duration::from_secs(120), "one is given back by another daemon", || {
+            home.nudge();
+            names() == ["stop"]
+        });
+        home.world.set_cable(&home.nas, false).unwrap();
+        home.ok("detach stop stop");
+        home.nudge();
+        home.restart();
+        home.nudge();
+        assert_eq!(names(), ["stop"]);
+        home.world.set_cable(&home.nas, true).unwrap();
+        eventually("the other is, by way of the cable", || names().is_empty());
+        assert_eq!(server.count("DHCPRELEASE"), 2);
+    });
+}
+
+#[test]
 fn an_address_that_did_for_want_of_a_server_is_not_what_the_server_is_asked_for() {
     on_lan("leases, fallback in between", |engines, home| {
         let server = serve(engines, &home, &home.router, POOL);

@@ -19,6 +19,7 @@ use crate::ipv6::Moment;
 use crate::link::{IpvlanMode, LinkKind};
 use crate::name::{EndpointName, IfName};
 use crate::network::{Network, Subnet};
+use crate::observed::View;
 use crate::range::Range;
 use crate::state::{Change, State};
 use crate::vlan::Membership;
@@ -278,7 +279,8 @@ impl State {
     }
 
     /// Names that are remembered with a lease and whose containers are gone, with the seconds after which theirs is to be given
-    /// back. A container of an engine's that has stopped is not gone, and while no list tells, none is.
+    /// back. A container of an engine's that has stopped is not gone, and while no list tells, none is; where a lease is given
+    /// back when its container stops, it is gone then.
     pub fn gone_with_lease(
         &self,
         inventory: Option<&Inventory>,
@@ -291,7 +293,11 @@ impl State {
         self.identities.iter().filter_map(move |(key, identity)| {
             let release = identity.lease.as_ref().map(|record| record.release);
             let release = release.or(identity.lease6.as_ref().map(|record| record.release));
-            let Release::OnRemove(after) = release? else { return None };
+            let (after, may_stop) = match release? {
+                Release::Never => return None,
+                Release::OnStop => (0, false),
+                Release::OnRemove(after) => (after, true),
+            };
             let (scope, name) = key;
             let mut of_engines =
                 self.networks.values().filter(|network| network.engine.is_some()).map(State::scope);
@@ -299,8 +305,22 @@ impl State {
                 Some(listed) => listed.containers.iter().any(|container| container.name == *name),
                 None => of_engines.any(|of| of == *scope),
             };
+            let stopped = may_stop && stopped;
             (!stopped && !attached.contains(&(scope.clone(), name))).then_some((key, after))
         })
+    }
+
+    /// Whether a server hears what is said for a name now, as far as this host can tell: its network's parent, or that by which its
+    /// lease came, is up and has its cable in.
+    pub fn is_heard(&self, key: &(Scope, EndpointName), host: &View) -> bool {
+        let network = self.networks.values().find(|network| State::scope(network) == key.0);
+        let of_lease = || {
+            let identity = self.identities.get(key)?;
+            let parent = identity.lease.as_ref().and_then(|record| record.parent.as_ref());
+            parent.or_else(|| identity.lease6.as_ref().and_then(|record| record.parent.as_ref()))
+        };
+        let parent = network.map(|network| &network.parent).or_else(of_lease);
+        parent.is_none_or(|parent| host.link(parent).is_some_and(|parent| parent.up && parent.carrier))
     }
 
     /// Leases are given back: their name remembers the IPv4 address, and would like it again.

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use crate::endpoint::{Endpoint, Source};
 use crate::identity::Identity;
-use crate::lease::{LeaseRecord, LeaseRecord6, Release};
+use crate::lease::{LeaseRecord, LeaseRecord6};
 use crate::network::Network;
 use crate::state::{Change, State};
 use crate::step::Family;
@@ -75,8 +75,7 @@ impl State {
             _ if leases => before?.lease.clone(),
             _ => None,
         };
-        // What is given back when the container stops is its endpoint's alone.
-        record.filter(|record| !endpoint.is_unnamed() && record.release != Release::OnStop)
+        record.filter(|_| !endpoint.is_unnamed())
     }
 
     /// The same of a DHCPv6 server's. One that its endpoint had and has lost is not asked for again.
@@ -89,8 +88,7 @@ impl State {
         let key = (endpoint.network.clone(), endpoint.name.clone());
         let had = self.endpoints.get(&key).is_some_and(|there| there.lease6.is_some());
         let before = before.filter(|_| !had).and_then(|before| before.lease6.clone());
-        let record = endpoint.lease6.clone().or(before).filter(|_| asks);
-        record.filter(|record| !endpoint.is_unnamed() && record.release != Release::OnStop)
+        endpoint.lease6.clone().or(before).filter(|_| asks && !endpoint.is_unnamed())
     }
 }
 

@@ -85,6 +85,7 @@ impl Engine {
                 tracing::warn!("{error}");
             }
             self.follow(&inner, &observed);
+            self.soon();
         }
         let on_lan = self.lan.on_lan();
         let misplaced = inner.state().misplaced(&inventory, |ip| !on_lan.contains_key(&ip));

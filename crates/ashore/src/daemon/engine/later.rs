@@ -1,4 +1,5 @@
-//! What need not be waited for: records that the kernel would make up for, and links that an engine has given back. It is
+//! What need not be waited for: records that the kernel would make up for, leases of containers that have gone, and links
+//! that an engine has given back. It is
 //! done once nobody has asked for anything for a moment, so that what comes in a row is done at once, and a container that
 //! starts again finds its link.
 
@@ -32,7 +33,11 @@ impl Engine {
         let mut inner = self.lock();
         // Nobody waits for it: status tells of an error.
         let _ = inner.flush();
-        if !std::mem::take(&mut inner.leftovers) {
+        let given_back = self.give_back_departed(&mut inner).unwrap_or_else(|refusal| {
+            tracing::error!("{refusal}; the next reconciliation tries again");
+            false
+        });
+        if !std::mem::take(&mut inner.leftovers) && !given_back {
             return;
         }
         match inner.sweep(&[]) {

@@ -262,27 +262,40 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// Gives back the leases of containers that have been gone for long enough: with the next look at the state, in which
+    /// nobody remembers them. Tells whether there are any.
+    pub(super) fn give_back_departed(&self, inner: &mut Inner) -> Result<bool, Refusal> {
+        let gone = inner.state().gone_with_lease(inner.inventory.as_ref());
+        let gone: BTreeMap<_, u32> = gone.map(|(key, after)| (key.clone(), after)).collect();
+        inner.departed.retain(|key, _| gone.contains_key(key));
+        let mut due = Vec::new();
+        for (key, after) in gone {
+            let since = inner.departed.entry(key.clone()).or_insert_with(Instant::now);
+            if since.elapsed().as_secs() >= after.into() {
+                due.push(key);
+            }
+        }
+        if due.is_empty() {
+            return Ok(false);
+        }
+        let host = inner.observe(&[])?.host;
+        due.retain(|key| inner.state().is_heard(key, &host));
+        // A daemon that has just begun is to know them before it sees that they are remembered no longer.
+        self.lan.follow(inner.state(), &host);
+        for (scope, name) in &due {
+            tracing::info!(network = %scope.0, %name, "is gone, and its lease remembered no longer");
+        }
+        let changes: Vec<Change> = due.iter().filter_map(|key| inner.state().without_lease(key)).collect();
+        inner.commit(changes)?;
+        Ok(!due.is_empty())
+    }
+}
+
 /// Since when names are gone that are remembered with a lease. A daemon that starts anew counts from then.
 pub(super) type Departed = BTreeMap<(Scope, EndpointName), Instant>;
 
 impl Inner {
-    /// Gives back the leases of containers that have been gone for long enough: with the next look at the state, in which
-    /// nobody remembers them.
-    pub(super) fn give_back_departed(&mut self) -> Result<(), Refusal> {
-        let gone = self.store.state().gone_with_lease(self.inventory.as_ref());
-        let gone: BTreeMap<_, u32> = gone.map(|(key, after)| (key.clone(), after)).collect();
-        self.departed.retain(|key, _| gone.contains_key(key));
-        let mut changes = Vec::new();
-        for (key, after) in gone {
-            let since = self.departed.entry(key.clone()).or_insert_with(Instant::now);
-            if since.elapsed().as_secs() >= after.into() {
-                tracing::info!(network = %key.0.0, name = %key.1, "is gone, and its lease remembered no longer");
-                changes.extend(self.store.state().without_lease(&key));
-            }
-        }
-        self.commit(changes)
-    }
-
     /// Another endpoint that has an address.
     pub(super) fn another(&self, key: &EndpointKey, ip: IpAddr) -> Option<&Endpoint> {
         self.state().holder(ip).filter(|holder| (&holder.network, &holder.name) != (&key.0, &key.1))

@@ -55,7 +55,7 @@ impl Engine {
 
     fn try_reconcile(&self, inner: &mut Inner) -> Result<(usize, Observed), Refusal> {
         let flushed = inner.flush();
-        let given_back = inner.give_back_departed();
+        let given_back = self.give_back_departed(inner);
         let netns = all_netns(inner.state());
         let observed = inner.observe(&netns)?;
         let going = inner.going();
