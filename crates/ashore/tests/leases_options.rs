@@ -223,6 +223,11 @@ fn an_address_that_did_for_want_of_a_server_is_not_what_the_server_is_asked_for(
         let again = home.attach("lan", &web, "");
         assert_eq!((again["source"].as_str(), v4(&again)), (Some("lease"), leased));
         reaches(&home.laptop, leased);
+        // Nor is it what a network chooses that has a range instead.
+        home.ok("detach lan web");
+        home.ok("network rm lan");
+        home.ok("network create lan --parent eth0 --subnet 192.168.88.0/24 --ip-range 192.168.88.192/28");
+        assert_eq!(v4(&home.attach("lan", &web, "")), ip("192.168.88.192"));
     });
 }
 

@@ -7,7 +7,7 @@ use ashore_wire::Mac;
 use ipnet::IpNet;
 
 use crate::adopt::of_engines;
-use crate::identity::{Identity, Scope};
+use crate::identity::Scope;
 use crate::name::EndpointName;
 use crate::network::{Network, Subnet, list};
 use crate::observed::View;
@@ -222,12 +222,11 @@ impl State {
 
         // An address that was asked for by name may lie outside the range; it is the identity's all the same.
         let own = name.and_then(|name| self.identities.get(&(scope.clone(), name.clone())));
-        let leases = network.leases(Family::of(subnet.net.addr()));
-        let before = own.into_iter().flat_map(Identity::all_addresses);
-        let before: Vec<IpAddr> = before
-            .filter(|ip| open.has(*ip))
-            // What a server gave is the server's to give again.
-            .filter(|ip| !leases || own.and_then(|identity| identity.stand_in) == Some(*ip))
+        let before: Vec<IpAddr> = own
+            .into_iter()
+            .flat_map(|identity| &identity.addresses)
+            .filter(|ip| open.has(**ip))
+            .copied()
             .collect();
         let mut let_go: Vec<(u64, IpAddr)> = remembered
             .iter()

@@ -1,7 +1,7 @@
 //! What a container keeps for life: from its name on its network follow its MAC and, while it is free, its address.
 
 use std::hash::Hasher;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ashore_wire::Mac;
 use ashore_wire::dhcp4::ClientId;
@@ -23,11 +23,11 @@ pub struct Seed(pub [u8; 16]);
 pub struct Identity {
     /// The MAC that it had last.
     pub mac: Option<Mac>,
-    /// The addresses that it had last.
+    /// The addresses that it had last, as Ashore or its user chose them.
     pub addresses: Vec<IpAddr>,
-    /// The address of the range that it had last where no DHCP server gave it one: it is none of those that a server is asked for.
+    /// The address that a DHCP server gave it last, which is that server's to give again and nobody's to choose.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stand_in: Option<IpAddr>,
+    pub leased: Option<Ipv4Addr>,
     /// The addresses that it made of advertised prefixes, the latest first: it has them again wherever the prefixes are.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub made: Vec<Ipv6Addr>,

@@ -173,7 +173,7 @@ impl State {
             let Some(own) = self.identities.get(&(State::scope(network), endpoint.name.clone())) else {
                 continue;
             };
-            let own_addresses = own.own_beside(network.stand_in(endpoint));
+            let own_addresses = own.own_beside(endpoint);
             let elsewhere = own_addresses.iter().any(|ip| !endpoint.holds(*ip));
             let held = |ip: &IpAddr| endpoint.holds(*ip) || (self.holder(*ip).is_none() && is_free(*ip));
             let other_address = endpoint.source.is_choosing() && elsewhere && own_addresses.iter().all(held);

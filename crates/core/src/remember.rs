@@ -24,27 +24,27 @@ impl State {
         }
         let scope = State::scope(network);
         let before = self.identities.get(&(scope.clone(), endpoint.name.clone()));
-        let stand_in = network.stand_in(endpoint);
-        if let Some(before) = before.filter(|before| before.is_kept_beside(endpoint, stand_in)) {
-            let stand_in = before.stand_in.or(stand_in);
-            let identity = Identity { stand_in, last_used: now, ..before.clone() };
+        if let Some(before) = before.filter(|before| before.is_kept_beside(endpoint)) {
+            let identity = Identity { last_used: now, ..before.clone() };
             return vec![Change::PutIdentity(scope, endpoint.name.clone(), identity)];
         }
-        let given = endpoint.given().map(IpNet::addr).filter(|ip| Some(*ip) != stand_in);
+        let leased = endpoint.lease.as_ref().map(|record| record.lease.address.addr());
+        let given = endpoint.given().map(IpNet::addr).filter(|ip| leased.is_none_or(|leased| *ip != leased));
         let mut addresses: BTreeSet<IpAddr> = given.collect();
-        // An engine gives back one address after the other, and a server that is silent now may give the one that it gave.
+        // An engine gives back one address after the other, and one of a range does again where no server gives any.
         let other_family = |ip: &IpAddr| !addresses.iter().any(|new| new.is_ipv4() == ip.is_ipv4());
-        let is_free = |ip: &IpAddr| self.holder(*ip).is_none();
-        let before_addresses = before.into_iter().flat_map(|before| &before.addresses).copied();
-        let kept: Vec<IpAddr> = before_addresses.filter(other_family).filter(is_free).collect();
+        let is_free = |ip: IpAddr| self.holder(ip).is_none();
+        let had = before.into_iter().flat_map(|before| &before.addresses).copied();
+        let kept: Vec<IpAddr> = had.filter(other_family).filter(|ip| is_free(*ip)).collect();
         addresses.extend(kept);
-        let stand_in = stand_in.or(before.and_then(|before| before.stand_in).filter(is_free));
+        let had = before.and_then(|before| before.leased);
+        let leased = leased.or(had.filter(|ip| is_free((*ip).into())));
         let kept =
             before.and_then(|before| before.mac).filter(|_| self.has_placeholders_mac(network, endpoint));
         let identity = Identity {
             mac: kept.or(endpoint.mac),
             addresses: addresses.into_iter().collect(),
-            stand_in,
+            leased,
             made: State::made(endpoint, before.map_or(&[][..], |before| &before.made)),
             lease: self.lease_to_remember(endpoint, before),
             lease6: self.lease6_to_remember(endpoint, before),
@@ -92,27 +92,22 @@ impl State {
     }
 }
 
-impl Network {
-    /// An endpoint's address that does where no server gave one.
-    pub(crate) fn stand_in(&self, endpoint: &Endpoint) -> Option<IpAddr> {
-        let leases = self.leases(Family::Ipv4) && endpoint.source != Source::Lease;
-        endpoint.given().map(IpNet::addr).find(|ip| leases && ip.is_ipv4())
-    }
-}
-
 impl Identity {
     /// The addresses that are kept for a name, whoever gave them.
-    pub(crate) fn all_addresses(&self) -> impl Iterator<Item = IpAddr> {
-        self.addresses.iter().copied().chain(self.stand_in)
+    pub fn all_addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.addresses.iter().copied().chain(self.leased.map(IpAddr::V4))
     }
 
     /// The addresses that a name would have instead of those of its endpoint, if that had been made under it.
-    pub(crate) fn own_beside(&self, stand_in: Option<IpAddr>) -> Vec<IpAddr> {
-        match stand_in {
-            // No server gives it the other one.
-            Some(_) => self.all_addresses().filter(|ip| ip.is_ipv6() || Some(*ip) == self.stand_in).collect(),
-            None => self.addresses.clone(),
-        }
+    pub(crate) fn own_beside(&self, endpoint: &Endpoint) -> Vec<IpAddr> {
+        let leased = endpoint.source == Source::Lease;
+        let chosen = self.addresses.iter().copied().filter(|ip| !leased || ip.is_ipv6());
+        chosen.chain(self.leased.filter(|_| leased).map(IpAddr::V4)).collect()
+    }
+
+    /// Whether a name keeps the address that it had, because its container got this one only for not being known.
+    fn is_kept_beside(&self, endpoint: &Endpoint) -> bool {
+        endpoint.was_unnamed() && endpoint.source.is_choosing() && !self.own_beside(endpoint).is_empty()
     }
 
     /// What is left of a name's once another has become who it was, in part or in all; none if that has nothing of its.
@@ -133,7 +128,7 @@ impl Identity {
             Identity {
                 mac: self.mac.filter(|mac| other.mac != Some(*mac)),
                 addresses: self.addresses.iter().copied().filter(is_left).collect(),
-                stand_in: self.stand_in.filter(is_left),
+                leased: self.leased.filter(|ip| is_left(&IpAddr::V4(*ip))),
                 made: self.made.iter().copied().filter(|ip| !other.made.contains(ip)).collect(),
                 lease: self.lease.clone().filter(|record| !is_its(&record.id) && is_left(&leased(record))),
                 lease6: self.lease6.clone().filter(|record| !is_its(&record.id)),
@@ -146,11 +141,5 @@ impl Identity {
     fn is_bare(&self) -> bool {
         let leases = self.lease.is_some() || self.lease6.is_some();
         self.all_addresses().next().is_none() && self.made.is_empty() && !leases
-    }
-
-    /// Whether a name keeps the address that it had, because its container got this one only for not being known.
-    fn is_kept_beside(&self, endpoint: &Endpoint, stand_in: Option<IpAddr>) -> bool {
-        let has_own = !self.addresses.is_empty() || (stand_in.is_some() && self.stand_in.is_some());
-        endpoint.was_unnamed() && endpoint.source.is_choosing() && has_own
     }
 }

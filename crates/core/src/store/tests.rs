@@ -69,7 +69,7 @@ fn changes() -> Vec<Change> {
         made: Vec::new(),
         mac: endpoint.mac,
         addresses: vec!["192.168.88.200".parse().unwrap()],
-        stand_in: None,
+        leased: None,
         lease: None,
         lease6: None,
         last_used: 17,

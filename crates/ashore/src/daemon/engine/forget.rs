@@ -32,7 +32,7 @@ impl Engine {
         let (mut changes, mut dropped) = (Vec::new(), Vec::new());
         for ((scope, name), identity) in known {
             changes.push(Change::DelIdentity(scope.clone(), name.clone()));
-            dropped.push((scope.0.clone(), identity.addresses.clone()));
+            dropped.push((scope.0.clone(), identity.all_addresses().collect()));
         }
         if dropped.is_empty() {
             return Err(Refusal {

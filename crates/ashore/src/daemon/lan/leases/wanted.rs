@@ -1,6 +1,6 @@
 //! Whose lease is to be had, and how it is asked for.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 
 use ashore_core::endpoint::Endpoint;
 use ashore_core::lease::LeaseRecord;
@@ -47,11 +47,7 @@ impl Wanted {
         let record = identity.and_then(|identity| identity.lease.as_deref()).cloned();
         let fits = |record: &LeaseRecord| wish.is_none_or(|wish| wish == record.lease.address.addr());
         let bare = Wanted::of(state, network, draft, host)?;
-        let addresses = identity.into_iter().flat_map(|identity| &identity.addresses);
-        let before = addresses.copied().find_map(|ip| match ip {
-            IpAddr::V4(ip) => Some(ip),
-            IpAddr::V6(_) => None,
-        });
+        let before = identity.and_then(|identity| identity.leased);
         Some(Wanted { wish: wish.or(before), record: record.filter(fits), ..bare })
     }
 }
