@@ -119,16 +119,17 @@ impl View {
         let Some(link) = self.link(&parent) else {
             let present = self.links.iter().filter(|link| could_be_parent(link)).map(|link| &link.name);
             return Err(match vlan {
-                Some(_) => NetworkError::NoAddress(parent),
+                Some(_) => NetworkError::NoAddress { parent, ipv6: None },
                 None => NetworkError::NoParent { parent, present: list(present) },
             });
         };
-        let mut addresses =
-            self.addresses_of(link).filter(|there| !there.link_scope && there.net.addr().is_ipv4());
-        match addresses.next() {
-            Some(address) => Ok(address.net.trunc()),
-            None => Err(NetworkError::NoAddress(parent)),
-        }
+        let (ipv4, ipv6): (Vec<IpNet>, Vec<IpNet>) = self
+            .addresses_of(link)
+            .filter(|there| !there.link_scope)
+            .map(|there| there.net.trunc())
+            .partition(|net| net.addr().is_ipv4());
+        let none = || NetworkError::NoAddress { parent, ipv6: ipv6.first().copied() };
+        ipv4.first().copied().ok_or_else(none)
     }
 
     /// The link of the IPv4 default route, the preferred one where there are several.

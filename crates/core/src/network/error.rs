@@ -65,8 +65,13 @@ pub enum NetworkError {
         parents: String,
     },
     /// The subnet was not named, and the parent has none.
-    #[error("the parent `{0}` has no IPv4 address, so the LAN's subnet is not known")]
-    NoAddress(IfName),
+    #[error("the parent `{parent}` has no IPv4 address, so the LAN's subnet is not known")]
+    NoAddress {
+        /// The parent.
+        parent: IfName,
+        /// The IPv6 subnet that it has.
+        ipv6: Option<IpNet>,
+    },
     /// The range was not named, and no block of addresses is free.
     #[error("no block of addresses in {0} is free for a range")]
     NoFreeRange(IpNet),
@@ -350,8 +355,12 @@ impl NetworkError {
                  docker network create --internal"
                     .into()
             }
-            NetworkError::NoAddress(_) => {
-                "name it: --subnet 192.168.88.0/24 --gateway 192.168.88.1, or whatever the LAN's are".into()
+            NetworkError::NoAddress { ipv6, .. } => {
+                let named = "name it: --subnet 192.168.88.0/24 --gateway 192.168.88.1, or whatever the LAN's are";
+                match ipv6 {
+                    Some(net) => format!("{named}; or, for IPv6 alone, --subnet {net}"),
+                    None => named.into(),
+                }
             }
             NetworkError::NoFreeRange(_) => "name one: --ip-range FIRST-LAST".into(),
             NetworkError::NoRangeBesidePool { net, .. } => no_range_beside(net),
