@@ -2,9 +2,9 @@
 
 mod home;
 
-use ashore_lab::Machine;
+use ashore_lab::{Engines, Machine, cannot_run};
 use home::site::on_engine;
-use home::{HOST6, Home, addresses, ip, reaches};
+use home::{HOST6, Home, addresses, ip, reaches, type_on};
 
 /// Every machine of the LAN reaches a container by IPv6, and it all of them; it has nothing of IPv4.
 fn is_on_the_lan(home: &Home, container: &Machine, report: &serde_json::Value) {
@@ -70,6 +70,41 @@ fn a_host_without_ipv4_has_such_networks_and_is_told_so() {
     home.ok("network create lan --parent eth0 --subnet fd88::/64");
     let web = home.world.container("web").unwrap();
     is_on_the_lan(&home, &web, &home.attach("lan", &web, ""));
+}
+
+#[test]
+fn a_default_route_of_somebody_elses_in_the_container_is_named_and_left_alone() {
+    if let Err(why) = Engines::find() {
+        return cannot_run("IPv6 default route of somebody else's", &why);
+    }
+    let home = Home::new();
+    home.ok(CREATE);
+    let web = home.world.container("web").unwrap();
+    for command in [
+        "ip link add other0 type veth peer name other1",
+        "ip link set other1 up",
+        "ip link set other0 up",
+        "ip -6 route add default via fe80::1 dev other0",
+    ] {
+        type_on(&web, command);
+    }
+    let before = web.kernel().observe(&[]).unwrap().host.links.len();
+    let netns = web.namespace().path().display();
+    let ran = home.run(&format!("attach lan --netns {netns} --name web"));
+    assert_eq!(ran.code, Some(5), "{}", ran.stderr);
+    for words in ["default via fe80::1 dev other0", "--no-default-route"] {
+        assert!(ran.stderr.contains(words), "{words}: {}", ran.stderr);
+    }
+    assert_eq!(web.kernel().observe(&[]).unwrap().host.links.len(), before);
+    let report = home.attach("lan", &web, "--no-default-route");
+    is_on_the_lan(&home, &web, &report);
+    // Once that is gone it gets one.
+    home.ok("detach lan web");
+    type_on(&web, "ip link del other0");
+    home.attach("lan", &web, "");
+    let routes = web.kernel().observe(&[]).unwrap().host.routes;
+    let default = routes.iter().find(|there| there.route.to.to_string() == "::/0").unwrap();
+    assert_eq!(default.route.via, Some(ip("fd88::1")));
 }
 
 #[test]

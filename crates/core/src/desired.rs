@@ -13,7 +13,7 @@ use crate::ipv6::{Ipv6Mode, LearnedAddress};
 use crate::link::{IpvlanMode, LinkKind, LinkSpec, LinkType, Netns, Place, PortOption, Tag};
 use crate::name::{EndpointName, IfName, NetworkName};
 use crate::network::Network;
-use crate::observed::{Link, Observed, ObservedKind, View};
+use crate::observed::{IPV6_METRIC, Link, Observed, ObservedKind, View};
 use crate::state::State;
 use crate::step::{Address, Family, ROUTE_PROTOCOL, Route, Sysctl, SysctlKey};
 use crate::vlan::{Membership, VlanId};
@@ -23,11 +23,6 @@ mod vlans;
 
 use shim::shims;
 use vlans::{own_port_name, vlans, with_vlans};
-
-/// The `rtm_protocol` of routes that the kernel makes of router advertisements (`RTPROT_RA`).
-const BY_ADVERTISEMENT: u8 = 9;
-/// The metric of an IPv6 route that was made without one (Linux 6.18, `IP6_RT_PRIO_USER`).
-const IPV6_METRIC: u32 = 1024;
 
 /// What should be in the namespaces that were observed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -274,9 +269,8 @@ fn moved_link(network: &Network, endpoint: &Endpoint, inside: &View, host: &View
 fn yield_default_route(link: &mut WantedLink, network: &Network, inside: &View) {
     let default = |route: &Route| route.to.addr().is_ipv6() && route.to.prefix_len() == 0;
     let others = inside.routes.iter().any(|there| {
-        let heard = there.protocol == BY_ADVERTISEMENT && there.route.dev == link.spec.name;
         let first = there.metric <= IPV6_METRIC && there.protocol != ROUTE_PROTOCOL;
-        default(&there.route) && first && !heard
+        default(&there.route) && first && !there.is_heard_by(&link.spec.name)
     });
     if others && network.follows_routers() {
         link.routes.retain(|route| !default(route));

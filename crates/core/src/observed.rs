@@ -168,6 +168,18 @@ pub struct ObservedRoute {
     pub onlink: bool,
 }
 
+/// The metric of an IPv6 route that was made without one (Linux 6.18, `IP6_RT_PRIO_USER`).
+pub(crate) const IPV6_METRIC: u32 = 1024;
+
+impl ObservedRoute {
+    /// Whether the kernel has made it of a router's advertisement that came by a link.
+    pub(crate) fn is_heard_by(&self, link: &IfName) -> bool {
+        /// `RTPROT_RA`.
+        const BY_ADVERTISEMENT: u8 = 9;
+        self.protocol == BY_ADVERTISEMENT && self.route.dev == *link
+    }
+}
+
 /// A permanent neighbour entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Neighbour {

@@ -8,7 +8,9 @@ use std::collections::BTreeSet;
 use crate::desired::{Claim, Desired, PortVlan, Share, WantedLink};
 use crate::link::{LinkType, Place, PortOption, Tag};
 use crate::name::IfName;
-use crate::observed::{Link, LinkAddress, Lower, Observed, ObservedKind, ObservedRoute, Standing, View};
+use crate::observed::{
+    IPV6_METRIC, Link, LinkAddress, Lower, Observed, ObservedKind, ObservedRoute, Standing, View,
+};
 use crate::step::{Family, ROUTE_PROTOCOL, Route, Step, Sysctl, SysctlKey};
 use crate::vlan::{Membership, Vlan, VlanId};
 
@@ -457,12 +459,12 @@ impl Diff<'_> {
             share == Share::Moved && there.metric == 0 && there.route.dev == route.dev
         };
         let ours = same_destination.iter().find(|there| there.protocol == ROUTE_PROTOCOL || engines(there));
-        if ours.is_none() && route.to.addr().is_ipv4() {
-            // IPv6 keeps several routes to one destination side by side; IPv4 refuses a second of the same metric.
-            if let Some(foreign) = same_destination.iter().find(|there| there.metric == 0) {
-                plan.blocked.push(Blocked::Route { place, there: foreign.route.clone() });
-                return;
-            }
+        // The kernel refuses a second one of the same metric.
+        let metric = if route.to.addr().is_ipv4() { 0 } else { IPV6_METRIC };
+        let in_the_way = |there: &&&ObservedRoute| there.metric == metric && !there.is_heard_by(&route.dev);
+        if let Some(foreign) = same_destination.iter().find(in_the_way).filter(|_| ours.is_none()) {
+            plan.blocked.push(Blocked::Route { place, there: foreign.route.clone() });
+            return;
         }
         let instead_of = ours.map(|there| there.route.clone());
         plan.steps.push(Step::SetRoute { place, route: route.clone(), instead_of });
