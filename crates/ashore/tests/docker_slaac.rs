@@ -58,6 +58,16 @@ fn a_container_has_one_address_of_the_routers_prefix_for_life() {
         site.ok("rename web www");
         eventually("status knows the new name", || site.home.ok("status").contains("www"));
         assert_eq!(address6(site, "www"), web);
+        // While it is stopped, whoever has its old name has nothing of its.
+        let (at, mac) = site.address_of("www");
+        site.ok("stop -t 0 www");
+        site.start("web", "");
+        assert_ne!(address6(site, "web"), web);
+        let other = site.address_of("web");
+        assert!(other.0 != at && other.1 != mac, "{other:?}");
+        site.ok("start www");
+        assert_eq!((address6(site, "www"), site.address_of("www")), (web, (at, mac)));
+        site.ok("rm -f web");
         site.ok("rename www web");
         eventually("status knows the old name", || !site.home.ok("status").contains("www"));
         assert_eq!(address6(site, "web"), web);
