@@ -99,7 +99,17 @@ impl State {
 
     /// Whether an open pool of Ashore's choice waits for its network.
     pub fn has_chosen_pool(&self) -> bool {
-        self.pools.values().any(|pool| pool.chosen && self.networks_of(&pool.key).next().is_none())
+        self.waiting_pools().next().is_some()
+    }
+
+    fn waiting_pools(&self) -> impl Iterator<Item = &Pool> {
+        self.pools.values().filter(|pool| pool.chosen && self.networks_of(&pool.key).next().is_none())
+    }
+
+    /// The range of such a pool in a subnet, without its last address: to an engine that keeps the pool, this is another.
+    pub fn chosen_range_again(&self, net: &IpNet) -> Option<Range> {
+        let range = self.waiting_pools().find(|pool| pool.key.net == *net)?.key.range?;
+        Range::between(range.first(), range.nth_around(range.len().checked_sub(2)?))
     }
 }
 

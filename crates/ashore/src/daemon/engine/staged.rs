@@ -100,7 +100,10 @@ impl Engine {
             let range = turned_down.then(|| Range::of_net(&net));
             return Ok(PoolKey { net, range, addressing: wish.addressing });
         }
-        let range = self.choose_range(&parent, net, host.default_gateway(&net), host, Vec::new())?;
+        let chosen = self.choose_range(&parent, net, host.default_gateway(&net), host, Vec::new());
+        // Where there is no other, the one that it turned down with the subnet is as free as it was.
+        let again = || self.lock().state().chosen_range_again(&net).filter(|_| turned_down);
+        let range = chosen.or_else(|refusal| again().ok_or(refusal))?;
         tracing::info!(%parent, subnet = %net, %range, "found on this host, and chosen");
         Ok(PoolKey { net, range: Some(range), addressing: wish.addressing })
     }
