@@ -196,7 +196,8 @@ impl Watched {
     pub fn end_with_lost(self, most: u32) {
         for stream in self.0 {
             let counted = stream.end();
-            assert!(counted.sent > 5, "{counted:?}");
+            // While one is waited for that is lost, which takes a second, no other is sent.
+            assert!(counted.sent > counted.lost, "{counted:?}");
             assert!(counted.lost <= most, "{counted:?}");
         }
     }
