@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use ashore_lab::{Engines, Machine, cannot_run};
 use home::dhcp::Server;
+use home::frames::Frames;
 use home::{Home, does_not_reach, eventually, ip, is_root, reaches};
 
 const POOL: &str = "192.168.88.100,192.168.88.120,255.255.255.0,2m";
@@ -111,6 +112,41 @@ fn a_lease_that_ended_while_no_daemon_ran_is_used_no_longer() {
             home.status()["troubles"].to_string().contains("`web` has no IPv4 address")
         });
         does_not_reach(&home.laptop, at);
+    });
+}
+
+#[test]
+fn what_is_leased_is_looked_for_ahead_and_a_last_time_when_it_is_used() {
+    with_server("leases, ahead", &[], |mut home, server| {
+        let web = home.world.container("web").unwrap();
+        let report = home.attach("lan", &web, "");
+        let (at, mac) = (v4(&report), report["mac"].as_str().unwrap().parse().unwrap());
+        home.ok("detach lan web");
+        let wire = Frames::addresses_from(&home.world, &home.nas);
+        // The container's own is that with which it is announced.
+        let probes =
+            || wire.heard().iter().filter(|one| one.ip == at && !one.claims && one.sender != mac).count();
+        // It has not heard what was on the LAN before.
+        home.restart();
+        let mut ahead = 0;
+        eventually("it is looked for", || {
+            ahead += probes();
+            ahead == 3
+        });
+        // Of what was asked for a moment ago it is not asked again.
+        std::thread::sleep(std::time::Duration::from_millis(1200));
+        assert_eq!(v4(&home.attach("lan", &web, "")), at);
+        assert_eq!(probes(), 1, "more take longer");
+        reaches(&home.laptop, at);
+
+        home.ok("detach lan web");
+        home.laptop.add_address("eth0", ipnet::IpNet::new(at, 24).unwrap()).unwrap();
+        let now = v4(&home.attach("lan", &web, ""));
+        assert_ne!(now, at);
+        assert_eq!(server.count("DHCPDECLINE"), 1);
+        for at in [at, now] {
+            reaches(&home.router, at);
+        }
     });
 }
 

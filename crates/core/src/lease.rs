@@ -323,6 +323,17 @@ impl State {
         parent.is_none_or(|parent| host.link(parent).is_some_and(|parent| parent.up && parent.carrier))
     }
 
+    /// The addresses of leases that names which are not on a network have there still, the one that left last first. What has ended may be
+    /// another machine's to look for, which would hear a look for it and give it up.
+    pub fn still_leased(&self, network: &Network, now: u64) -> impl Iterator<Item = Ipv4Addr> {
+        let scope = State::scope(network);
+        let lease = move |name: &EndpointName| {
+            self.identities.get(&(scope.clone(), name.clone())).and_then(|identity| identity.lease.as_deref())
+        };
+        let records = self.left_last(network).filter_map(lease);
+        records.filter(move |record| record.left(now) != Some(0)).map(|record| record.lease.address.addr())
+    }
+
     /// Leases are given back: their name remembers the IPv4 address, and would like it again.
     pub fn without_lease(&self, (scope, name): &(Scope, EndpointName)) -> Option<Change> {
         let identity = self.identities.get(&(scope.clone(), name.clone()))?;

@@ -178,10 +178,12 @@ impl Engine {
     }
 
     /// The addresses that the next attaches will get, for conflict detection to look at ahead: three of each subnet for
-    /// new names, and those of the names that left last.
+    /// new names, and those of the names that left last, leased ones included.
     fn next_candidates(&self, inner: &Inner, observed: &Observed) -> Vec<super::lan::Ahead> {
         const AHEAD: usize = 3;
         const LEFT_LAST: usize = 8;
+        /// A host's containers come back together, when it starts.
+        const LEASED: usize = 32;
         let on_lan = self.lan.on_lan();
         let known = Known { host: &observed.host, on_lan: &on_lan, held: &inner.held };
         let state = inner.state();
@@ -197,6 +199,7 @@ impl Engine {
                 let returning = names.iter().filter_map(|name| candidates(Some(*name)).next());
                 say(candidates(None).take(AHEAD).chain(returning).collect());
             }
+            say(state.still_leased(network, now()).take(LEASED).map(IpAddr::from).collect());
             say(self.likely(state, network, names.into_iter()));
         }
         ahead

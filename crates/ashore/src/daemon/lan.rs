@@ -28,6 +28,8 @@ use super::random;
 
 /// For how long a look at the LAN, with listening ever since, is good enough to use an address without another.
 const CLEAR_FOR: Duration = Duration::from_secs(120);
+/// An address of which the LAN was asked so lately needs no last look.
+const ASKED_LATELY: Duration = Duration::from_secs(1);
 /// An address looked at ahead is looked at again when its clearance is this old.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// For how long a machine that was heard is taken to have its address still.
@@ -131,6 +133,8 @@ struct Clearance {
     since: Instant,
     /// How thoroughly it was looked for; nothing if it was an endpoint's until then.
     by: Option<Profile>,
+    /// When the LAN was last asked for it.
+    asked: Option<Instant>,
 }
 
 /// Where to listen on a parent, by the kernel's numbers, and from which MAC to ask.
@@ -228,7 +232,7 @@ impl Lan {
         let now = Instant::now();
         for (ip, (parent, _)) in std::mem::take(&mut table.defended) {
             if !table.conflicts.contains_key(&ip) {
-                table.clear.insert((parent, ip), Clearance { since: now, by: None });
+                table.clear.insert((parent, ip), Clearance { since: now, by: None, asked: None });
             }
         }
         table.conflicts.retain(|ip, _| defended.contains_key(ip));
@@ -278,12 +282,36 @@ impl Lan {
     /// Looks for addresses, and returns when each is either clear or another's. Who cannot be asked has not answered.
     pub(crate) fn probe(&self, parent: &IfName, ips: &[IpAddr], profile: Profile) -> Result<(), Deaf> {
         let mut table = self.table();
+        for ip in ips {
+            table.begin(parent, *ip, profile);
+        }
+        self.ended(table, parent, ips).map(drop)
+    }
+
+    /// Begins to look for an address of which it will be asked in a moment whether it is free.
+    pub(crate) fn begin_look(&self, parent: &IfName, ip: IpAddr, profile: Profile) {
+        self.table().begin_last(parent, ip, profile);
+        self.shared.waker.wake();
+    }
+
+    /// Whether an address is nobody's at this moment. One that has been clear until now takes one probe to tell.
+    pub(crate) fn is_free(&self, parent: &IfName, ip: IpAddr, profile: Profile) -> Result<bool, Deaf> {
+        let mut table = self.table();
+        table.begin_last(parent, ip, profile);
+        let table = self.ended(table, parent, &[ip])?;
+        Ok(table.is_clear(&(parent.clone(), ip), profile, CLEAR_FOR))
+    }
+
+    /// Waits until the probes for some addresses have ended.
+    fn ended<'a>(
+        &'a self,
+        mut table: MutexGuard<'a, Table>,
+        parent: &IfName,
+        ips: &[IpAddr],
+    ) -> Result<MutexGuard<'a, Table>, Deaf> {
         if !table.parents.contains_key(parent) {
             let why = "it is gone, or has no MAC".to_owned();
             return Err(Deaf { parent: parent.clone(), why, errno: None });
-        }
-        for ip in ips {
-            table.begin(parent, *ip, profile);
         }
         self.shared.waker.wake();
         while ips.iter().any(|ip| table.probes.contains_key(&(parent.clone(), *ip))) {
@@ -291,7 +319,7 @@ impl Lan {
         }
         match table.deaf.get(parent) {
             Some((deaf, _)) if !ips.iter().all(|ip| table.is_settled(parent, *ip)) => Err(deaf.clone()),
-            _ => Ok(()),
+            _ => Ok(table),
         }
     }
 
@@ -391,6 +419,20 @@ impl Table {
         self.clear.retain(|(_, known), _| *known != ip);
     }
 
+    /// The same where it may have been clear until now, and then a last look does.
+    fn begin_last(&mut self, parent: &IfName, ip: IpAddr, profile: Profile) {
+        let key = (parent.clone(), ip);
+        if !self.is_clear(&key, profile, CLEAR_FOR) {
+            return self.begin(parent, ip, profile);
+        }
+        let asked = self.clear.get(&key).and_then(|clearance| clearance.asked);
+        let Some(ear) = self.parents.get(parent) else { return };
+        if asked.is_none_or(|asked| asked.elapsed() >= ASKED_LATELY) {
+            let mac = ear.mac;
+            self.probes.entry(key).or_insert_with(|| Probe::last(ip, mac, profile, Instant::now()));
+        }
+    }
+
     /// Begins to look at the next candidates whose clearance is missing or old.
     fn begin_ahead(&mut self) {
         let due: Vec<(IfName, IpAddr, Profile)> = self
@@ -433,9 +475,15 @@ impl Table {
                         next = next.min(until);
                         return true;
                     }
+                    Action::Clear if probe.is_last() => {
+                        if let Some(clearance) = self.clear.get_mut(key) {
+                            clearance.asked = Some(now);
+                        }
+                        break;
+                    }
                     Action::Clear => {
-                        self.clear
-                            .insert(key.clone(), Clearance { since: now, by: Some(probe.profile()) });
+                        let by = Some(probe.profile());
+                        self.clear.insert(key.clone(), Clearance { since: now, by, asked: Some(now) });
                         break;
                     }
                     Action::Conflict(mac) => {
@@ -595,9 +643,9 @@ mod tests {
         let now = Instant::now();
         let long_ago = now.checked_sub(CLEAR_FOR).expect("the machine runs for longer");
         for n in 0..1000 {
-            table.clear.insert(key(n), Clearance { since: long_ago, by: None });
+            table.clear.insert(key(n), Clearance { since: long_ago, by: None, asked: None });
         }
-        table.clear.insert(key(1000), Clearance { since: now, by: None });
+        table.clear.insert(key(1000), Clearance { since: now, by: None, asked: None });
         table.turn(&|_, _| Ok(()));
         assert_eq!(table.clear.keys().collect::<Vec<_>>(), [&key(1000)]);
     }

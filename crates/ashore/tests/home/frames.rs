@@ -6,9 +6,9 @@ use std::net::Ipv4Addr;
 
 use ashore_kernel::PacketSocket;
 use ashore_lab::{Machine, World};
-use ashore_wire::Mac;
 use ashore_wire::dhcp4::{Kind, Message, Op, code};
-use ashore_wire::filter::Instruction;
+use ashore_wire::filter::{self, Instruction};
+use ashore_wire::{Heard, Mac, heard};
 
 use super::eventually;
 
@@ -62,6 +62,21 @@ impl Frames {
     /// Those of DHCP alone, that is of its ports: whatever else comes meanwhile fills no buffer.
     pub fn dhcp_from(world: &World, machine: &Machine) -> Frames {
         Frames::open(world, &format!("p-{}", machine.name()), &dhcp())
+    }
+
+    /// Those that say who has an address, or ask, alone.
+    pub fn addresses_from(world: &World, machine: &Machine) -> Frames {
+        Frames::open(world, &format!("p-{}", machine.name()), &filter::arp_and_ndp())
+    }
+
+    /// What was said of addresses since it was asked last.
+    pub fn heard(&self) -> Vec<Heard> {
+        let mut all = Vec::new();
+        self.any(|frame| {
+            all.extend(heard(frame));
+            false
+        });
+        all
     }
 
     /// What DHCP's clients and servers have said since it was asked last.

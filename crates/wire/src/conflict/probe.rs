@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::{Profile, Timing, probe_frame, speaks_against};
+use super::{LAST_LOOK, Profile, Timing, probe_frame, speaks_against};
 use crate::random::Random;
 use crate::{Heard, Mac};
 
@@ -37,13 +37,21 @@ impl Probe {
     /// Begins to look. `own` is the MAC that the probes are sent from, `random` any number: it spreads the probes of
     /// machines that start together.
     pub fn new(ip: IpAddr, own: Mac, profile: Profile, now: Instant, random: u64) -> Self {
-        let timing = profile.timing();
-        let random = Random(random);
-        let mut probe = Probe { ip, own, profile, timing, sent: 0, next: now, random, holder: None };
-        if let Some(timing) = timing {
-            probe.next = now + probe.random.between(Duration::ZERO, timing.wait);
-        }
-        probe
+        let (timing, mut random) = (profile.timing(), Random(random));
+        let wait = timing.map_or(Duration::ZERO, |timing| random.between(Duration::ZERO, timing.wait));
+        Probe { ip, own, profile, timing, sent: 0, next: now + wait, random, holder: None }
+    }
+
+    /// Begins a last look at an address that a profile has found clear before, and that is about to be used: one probe, and
+    /// 25 ms for the answer.
+    pub fn last(ip: IpAddr, own: Mac, profile: Profile, now: Instant) -> Self {
+        let timing = profile.timing().map(|_| LAST_LOOK);
+        Probe { ip, own, profile, timing, sent: 0, next: now, random: Random(0), holder: None }
+    }
+
+    /// Whether it is no more than a last look.
+    pub fn is_last(&self) -> bool {
+        self.timing == Some(LAST_LOOK)
     }
 
     /// The address.
@@ -99,10 +107,8 @@ mod tests {
     }
 
     /// Plays a probe to its end; at the moment of the `at`th action something is heard.
-    fn play(profile: Profile, random: u64, at: Option<(usize, Heard)>) -> (Action, usize, Duration) {
-        let start = Instant::now();
+    fn play(mut probe: Probe, start: Instant, at: Option<(usize, Heard)>) -> (Action, usize, Duration) {
         let (mut now, mut sent) = (start, 0);
-        let mut probe = Probe::new(ip(), OWN, profile, start, random);
         for step in 0.. {
             if let Some((_, heard)) = at.filter(|(when, _)| *when == step) {
                 probe.observe(&heard);
@@ -116,13 +122,19 @@ mod tests {
         unreachable!()
     }
 
+    /// The same of a look with a profile's times.
+    fn play_new(profile: Profile, random: u64, at: Option<(usize, Heard)>) -> (Action, usize, Duration) {
+        let start = Instant::now();
+        play(Probe::new(ip(), OWN, profile, start, random), start, at)
+    }
+
     proptest! {
         #[test]
         fn a_silent_lan_is_asked_three_times_within_the_profiles_bounds(random in any::<u64>()) {
-            let (end, sent, took) = play(Profile::Quick, random, None);
+            let (end, sent, took) = play_new(Profile::Quick, random, None);
             prop_assert_eq!((end, sent), (Action::Clear, 3));
             prop_assert!(took <= Duration::from_millis(200), "{took:?}");
-            let (end, sent, took) = play(Profile::Full, random, None);
+            let (end, sent, took) = play_new(Profile::Full, random, None);
             prop_assert_eq!((end, sent), (Action::Clear, 3));
             prop_assert!(took >= Duration::from_secs(4) && took <= Duration::from_secs(7), "{took:?}");
         }
@@ -130,7 +142,7 @@ mod tests {
         #[test]
         fn whoever_claims_or_probes_for_it_at_any_time_has_it(random in any::<u64>(), at in 0..6usize, claims in any::<bool>()) {
             let heard = Heard { sender: OTHER, ip: ip(), claims };
-            let (end, sent, _) = play(Profile::Quick, random, Some((at, heard)));
+            let (end, sent, _) = play_new(Profile::Quick, random, Some((at, heard)));
             prop_assert_eq!(end, Action::Conflict(OTHER));
             prop_assert!(sent <= 3);
         }
@@ -140,12 +152,26 @@ mod tests {
     fn ones_own_frames_and_other_addresses_are_no_conflict() {
         for (sender, other) in [(OWN, ip()), (OTHER, "192.168.88.8".parse().unwrap())] {
             let heard = Heard { sender, ip: other, claims: true };
-            assert_eq!(play(Profile::Quick, 1, Some((1, heard))).0, Action::Clear);
+            assert_eq!(play_new(Profile::Quick, 1, Some((1, heard))).0, Action::Clear);
         }
     }
 
     #[test]
+    fn a_last_look_is_one_probe_and_short() {
+        let start = Instant::now();
+        let look = |profile| Probe::last(ip(), OWN, profile, start);
+        for profile in [Profile::Quick, Profile::Full] {
+            assert_eq!(play(look(profile), start, None), (Action::Clear, 1, Duration::from_millis(25)));
+            for at in [0, 1] {
+                let heard = Heard { sender: OTHER, ip: ip(), claims: true };
+                assert_eq!(play(look(profile), start, Some((at, heard))).0, Action::Conflict(OTHER));
+            }
+        }
+        assert_eq!(play(look(Profile::Off), start, None), (Action::Clear, 0, Duration::ZERO));
+    }
+
+    #[test]
     fn the_off_profile_asks_nobody() {
-        assert_eq!(play(Profile::Off, 1, None), (Action::Clear, 0, Duration::ZERO));
+        assert_eq!(play_new(Profile::Off, 1, None), (Action::Clear, 0, Duration::ZERO));
     }
 }

@@ -45,6 +45,11 @@ impl Engine {
         let wanted = wanted.ok_or_else(|| refusal::no_mac(&network.parent))?;
         self.lan.follow(inner.state(), host);
         drop(inner);
+        // What it had before it most likely gets again, and that is looked for while the server is asked.
+        if let Some(record) = wanted.record.as_ref().filter(|_| network.conflict != Profile::Off) {
+            let ip = record.lease.address.addr();
+            self.lan.begin_look(&network.parent, ip.into(), network.conflict);
+        }
         let is_free = |ip: Ipv4Addr| self.is_free(network, &wanted.key, ip.into());
         let fallback = network.leasing.fallback == Fallback::Range;
         let patience = if fallback { PATIENCE_WITH_FALLBACK } else { PATIENCE };
@@ -145,9 +150,8 @@ impl Engine {
             return Ok(!taken);
         }
         for _ in 0..LOOKS {
-            let probed = self.lan.probe(&network.parent, &[ip], network.conflict);
-            probed.map_err(|deaf| refusal::deaf(&[ip], &deaf, refusal::CONFLICT_OFF))?;
-            if self.lan.is_clear(&network.parent, ip, network.conflict) {
+            let free = self.lan.is_free(&network.parent, ip, network.conflict);
+            if free.map_err(|deaf| refusal::deaf(&[ip], &deaf, refusal::CONFLICT_OFF))? {
                 return Ok(true);
             }
         }
