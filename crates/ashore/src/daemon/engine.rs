@@ -21,7 +21,7 @@ use ashore_core::observed::Observed;
 use ashore_core::plan::{Plan, plan};
 use ashore_core::pool::PoolKey;
 use ashore_core::request::{Refusal, Reply, Request};
-use ashore_core::state::{Change, State};
+use ashore_core::state::{Change, EndpointKey, State};
 use ashore_core::step::Step;
 use ashore_core::store::Store;
 use ashore_kernel::{Kernel, Namespace, OnError, StepError};
@@ -51,6 +51,7 @@ mod status;
 
 use inventory::Missing;
 use leases::Departed;
+pub(crate) use reconcile::Cause;
 
 /// Owner of state, kernel and conflict detection.
 pub(crate) struct Engine {
@@ -81,6 +82,8 @@ struct Inner {
     /// Pools whose range was Ashore's choice, that an engine has not opened since it started anew. It then names the
     /// subnet alone.
     unconfirmed_pools: Vec<(PoolKey, IfName)>,
+    /// The last endpoint that was looked into in its turn.
+    looked_into: Option<EndpointKey>,
     /// The steps that failed when the kernel was last reconciled.
     failed: Vec<StepError>,
     /// Why the last reconciliation did not come to its end, or what it did or another request wanted is not written down.
@@ -112,6 +115,7 @@ impl Engine {
             held: BTreeSet::new(),
             unconfirmed: BTreeSet::new(),
             unconfirmed_pools: Vec::new(),
+            looked_into: None,
             failed: Vec::new(),
             stopped: None,
             inventory: None,
@@ -318,11 +322,16 @@ fn log_steps(plan: &Plan) {
 
 /// The namespaces of all endpoints, by every path: one of several may lead nowhere.
 fn all_netns(state: &State) -> Vec<Netns> {
+    netns_of(state.endpoints.values()).collect()
+}
+
+/// The namespaces of some endpoints.
+fn netns_of<'a>(endpoints: impl Iterator<Item = &'a Endpoint>) -> impl Iterator<Item = Netns> {
     let netns = |endpoint: &Endpoint| match &endpoint.home {
         Home::Netns { netns, .. } => Some(netns.clone()),
         Home::Engine { sandbox, .. } => Namespace::open(sandbox.as_ref()?).ok().map(|found| found.identity()),
     };
-    state.endpoints.values().filter_map(netns).collect()
+    endpoints.filter_map(netns)
 }
 
 /// Whether the path by which an endpoint was attached no longer leads to its namespace.

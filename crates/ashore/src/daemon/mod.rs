@@ -34,7 +34,7 @@ pub(crate) mod socket;
 mod witness;
 
 use control::Control;
-use engine::Engine;
+use engine::{Cause, Engine};
 pub(crate) use guard::run as guard;
 use lan::Lan;
 use resolv::Resolv;
@@ -88,7 +88,7 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
     let (tell, leases) = std::sync::mpsc::channel();
     engine.hear_of_leases(tell);
     let (tell, routers) = std::sync::mpsc::channel();
-    engine.reconcile("start");
+    engine.reconcile(Cause::Start);
     engine.hear_of_routers(tell);
     let control = Control::at(control_path, &mut handed)?;
     let plugin_socket = handed.socket(&args.docker_plugin)?;
@@ -142,7 +142,7 @@ fn follow_changes(engine: &Engine, watch: &Watch, period: Duration) {
             engine.look_at_leases();
             engine.look_at_routers();
         }
-        soon = engine.reconcile(if heard { "links or addresses changed" } else { "time" });
+        soon = engine.reconcile(if heard { Cause::Change } else { Cause::Time });
     }
 }
 

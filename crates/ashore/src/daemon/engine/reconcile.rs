@@ -1,31 +1,64 @@
 //! Bringing the kernel back to what the state asks for: at the start, every minute, and when the host's links or
 //! addresses change.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::ops::Bound;
+
 use ashore_core::desired::desired;
 use ashore_core::endpoint::{Endpoint, Home, Stage};
+use ashore_core::link::{Netns, Place};
 use ashore_core::observed::Observed;
 use ashore_core::plan::plan;
 use ashore_core::request::Refusal;
-use ashore_core::state::{Change, State};
+use ashore_core::state::{Change, EndpointKey, State};
 
-use super::{Engine, Inner, all_netns, is_gone, now};
+use super::{Engine, Inner, all_netns, is_gone, netns_of, now};
+
+/// Into how many containers it is looked when nothing else than time tells it to: more of them have their turn later. To look
+/// into a thousand takes a sixth of a second of the processor's time.
+const IN_TURN: usize = 64;
+/// For how long an engine is given to move a link, in seconds; it takes a fraction of one.
+const ENGINES_PATIENCE: u64 = 10;
+
+/// Why it is looked whether the kernel has what the state asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cause {
+    Start,
+    /// The host's links or addresses are others.
+    Change,
+    /// Word of a change may have been lost, and of what happens inside a container none comes.
+    Time,
+    CutShort,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Cause::Start => "start",
+            Cause::Change => "links or addresses changed",
+            Cause::Time => "time",
+            Cause::CutShort => "a request was cut short",
+        })
+    }
+}
 
 impl Engine {
     /// Finishes what was cut short, lets go of what is gone, and mends the rest. Tells whether it should soon be done
     /// again, because an engine is about to move a link, of which no word will come.
-    pub(crate) fn reconcile(&self, why: &str) -> bool {
+    pub(crate) fn reconcile(&self, why: Cause) -> bool {
         let mut inner = self.lock();
-        match self.try_reconcile(&mut inner) {
+        match self.try_reconcile(&mut inner, why) {
             Ok((changed, observed)) => {
                 if changed == 0 {
-                    tracing::debug!(why, "nothing to reconcile");
+                    tracing::debug!(%why, "nothing to reconcile");
                 } else {
-                    tracing::info!(why, changed, "reconciled");
+                    tracing::info!(%why, changed, "reconciled");
                 }
                 inner.awaits_engine(&observed)
             }
             Err(refusal) => {
-                tracing::error!(why, "could not reconcile: {refusal}");
+                tracing::error!(%why, "could not reconcile: {refusal}");
                 inner.stopped = Some(refusal);
                 false
             }
@@ -49,16 +82,16 @@ impl Engine {
     /// begins, and does not stand in its way.
     pub(super) fn finish_what_was_cut_short(&self) {
         if self.lock().state().endpoints.values().any(Endpoint::is_cut_short) {
-            self.reconcile("a request was cut short");
+            self.reconcile(Cause::CutShort);
         }
     }
 
-    fn try_reconcile(&self, inner: &mut Inner) -> Result<(usize, Observed), Refusal> {
+    fn try_reconcile(&self, inner: &mut Inner, why: Cause) -> Result<(usize, Observed), Refusal> {
         let flushed = inner.flush();
         let given_back = self.give_back_departed(inner);
-        let netns = all_netns(inner.state());
-        let observed = inner.observe(&netns)?;
         let going = inner.going();
+        let netns = if why == Cause::Time { inner.due(&going) } else { all_netns(inner.state()) };
+        let observed = inner.observe(&netns)?;
         for endpoint in &going {
             tracing::info!(network = %endpoint.network, name = %endpoint.name, "taking away what is left of it");
         }
@@ -126,20 +159,69 @@ impl Inner {
         Ok(())
     }
 
+    /// The containers to look into as time goes by: the next ones in turn, and those where there is more to be seen than that nothing
+    /// has changed.
+    fn due(&mut self, going: &[Endpoint]) -> Vec<Netns> {
+        let keys = |endpoint: &Endpoint| (endpoint.network.clone(), endpoint.name.clone());
+        let mut due: BTreeSet<EndpointKey> = going.iter().map(keys).collect();
+        let endpoints = &self.store.state().endpoints;
+        due.extend(endpoints.values().filter(|endpoint| self.is_fresh(endpoint)).map(keys));
+        let next = in_turn(endpoints, self.looked_into.as_ref());
+        self.looked_into = next.last().cloned();
+        due.extend(next);
+        let failed = self.failed.iter().filter_map(|error| match error.step.place() {
+            Place::Host => None,
+            Place::Netns(netns) => Some(netns.clone()),
+        });
+        netns_of(due.iter().filter_map(|key| endpoints.get(key))).chain(failed).collect()
+    }
+
     /// Whether a link was handed to an engine a moment ago and is not up in its container yet.
     fn awaits_engine(&self, observed: &Observed) -> bool {
-        /// In seconds; an engine takes a fraction of one.
-        const PATIENCE: u64 = 10;
-        let now = now();
-        let fresh = |endpoint: &&Endpoint| {
-            let handed_over = endpoint.netns().is_none() && endpoint.is_wanted();
-            handed_over
-                && endpoint.since + PATIENCE > now
-                && self.state().network_of(endpoint).is_some_and(|network| !network.adopted)
-        };
         let is_up = |endpoint: &Endpoint| {
             observed.netns.values().any(|inside| inside.tagged(&endpoint.tag()).is_some_and(|link| link.up))
         };
-        self.state().endpoints.values().filter(fresh).any(|endpoint| !is_up(endpoint))
+        self.state().endpoints.values().filter(|one| self.is_fresh(one)).any(|endpoint| !is_up(endpoint))
+    }
+
+    /// Whether its link was handed to an engine a moment ago.
+    fn is_fresh(&self, endpoint: &Endpoint) -> bool {
+        let handed_over = endpoint.netns().is_none() && endpoint.is_wanted();
+        handed_over
+            && endpoint.since + ENGINES_PATIENCE > now()
+            && self.state().network_of(endpoint).is_some_and(|network| !network.adopted)
+    }
+}
+
+/// Those whose turn it is after somebody: all of them, where there are few.
+fn in_turn<T>(all: &BTreeMap<EndpointKey, T>, after: Option<&EndpointKey>) -> Vec<EndpointKey> {
+    let after = after.map_or(Bound::Unbounded, Bound::Excluded);
+    let later = all.range((after, Bound::Unbounded));
+    later.chain(all).take(IN_TURN.min(all.len())).map(|(key, _)| key.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everybody_has_a_turn_and_few_have_one_each_time() {
+        let named = |n| ("lan".parse().unwrap(), format!("c{n}").parse().unwrap());
+        let few: BTreeMap<EndpointKey, usize> = (0..IN_TURN).map(|n| (named(n), n)).collect();
+        let seen: BTreeSet<EndpointKey> = in_turn(&few, Some(&named(7))).into_iter().collect();
+        assert!(seen.iter().eq(few.keys()));
+
+        let mut many: BTreeMap<EndpointKey, usize> = (0..3 * IN_TURN).map(|n| (named(n), n)).collect();
+        let (mut after, mut seen) = (Some(named(50)), BTreeSet::new());
+        for _ in 0..3 {
+            let next = in_turn(&many, after.as_ref());
+            assert_eq!(next.len(), IN_TURN);
+            // Whoever was last may have gone since.
+            many.remove(&named(IN_TURN));
+            after = next.last().cloned();
+            seen.extend(next);
+        }
+        assert!(many.keys().all(|key| seen.contains(key)));
+        assert_eq!(in_turn(&BTreeMap::<EndpointKey, usize>::new(), after.as_ref()), []);
     }
 }

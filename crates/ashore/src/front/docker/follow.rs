@@ -92,7 +92,8 @@ impl Lists {
 /// Follows for ever.
 pub(super) async fn follow(engine: Arc<Engine>, handle: Handle, lists: Lists) {
     loop {
-        if engine_runs()
+        if engine.socket.exists()
+            && engine_runs()
             && let Err(error) = session(&engine, &handle, &lists).await
         {
             tracing::debug!("following the engine: {error:#}");
@@ -200,7 +201,7 @@ async fn connect_anew(api: &Api, handle: &Handle, container: &Misplaced) -> anyh
     Ok(())
 }
 
-/// Whether a dockerd is among the processes.
+/// Whether a dockerd is among the processes. To look through them takes milliseconds.
 fn engine_runs() -> bool {
     let Ok(processes) = std::fs::read_dir("/proc") else { return false };
     processes.flatten().any(|process| {
