@@ -1,0 +1,188 @@
+//! Looking for addresses before they are used: when somebody asks, and ahead of need.
+
+use std::net::IpAddr;
+use std::sync::{MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use ashore_core::name::IfName;
+use ashore_wire::conflict::{Action, Probe, Profile};
+
+use super::{DEAF_FOR, Deaf, HEARD_FOR, Lan, Send, Table, said};
+use crate::daemon::random;
+
+/// For how long a look at the LAN, with listening ever since, is good enough to use an address without another.
+pub(super) const CLEAR_FOR: Duration = Duration::from_secs(120);
+/// An address of which the LAN was asked so lately needs no last look.
+const ASKED_LATELY: Duration = Duration::from_secs(1);
+/// An address looked at ahead is looked at again when its clearance is this old.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
+/// Addresses that will be wanted next on a parent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Ahead {
+    pub(crate) parent: IfName,
+    pub(crate) profile: Profile,
+    pub(crate) ips: Vec<IpAddr>,
+}
+
+/// Why an address is taken to be nobody's.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Clearance {
+    pub(super) since: Instant,
+    /// How thoroughly it was looked for; nothing if it was an endpoint's until then.
+    pub(super) by: Option<Profile>,
+    /// When the LAN was last asked for it.
+    pub(super) asked: Option<Instant>,
+}
+
+impl Lan {
+    /// Keeps these addresses looked at, so that an attach need not wait.
+    pub(crate) fn look_ahead(&self, ahead: Vec<Ahead>) {
+        self.table().ahead = ahead;
+        self.shared.waker.wake();
+    }
+
+    /// Whether an address may be used without looking first.
+    pub(crate) fn is_clear(&self, parent: &IfName, ip: IpAddr, profile: Profile) -> bool {
+        self.table().is_clear(&(parent.clone(), ip), profile, CLEAR_FOR)
+    }
+
+    /// Looks for addresses, and returns when each is either clear or another's. Who cannot be asked has not answered.
+    pub(crate) fn probe(&self, parent: &IfName, ips: &[IpAddr], profile: Profile) -> Result<(), Deaf> {
+        let mut table = self.table();
+        for ip in ips {
+            table.begin(parent, *ip, profile);
+        }
+        self.ended(table, parent, ips).map(drop)
+    }
+
+    /// Begins to look for an address of which it will be asked in a moment whether it is free.
+    pub(crate) fn begin_look(&self, parent: &IfName, ip: IpAddr, profile: Profile) {
+        self.table().begin_last(parent, ip, profile);
+        self.shared.waker.wake();
+    }
+
+    /// Whether an address is nobody's at this moment. One that has been clear until now takes one probe to tell.
+    pub(crate) fn is_free(&self, parent: &IfName, ip: IpAddr, profile: Profile) -> Result<bool, Deaf> {
+        let mut table = self.table();
+        table.begin_last(parent, ip, profile);
+        let table = self.ended(table, parent, &[ip])?;
+        Ok(table.is_clear(&(parent.clone(), ip), profile, CLEAR_FOR))
+    }
+
+    /// Waits until the probes for some addresses have ended.
+    fn ended<'a>(
+        &'a self,
+        mut table: MutexGuard<'a, Table>,
+        parent: &IfName,
+        ips: &[IpAddr],
+    ) -> Result<MutexGuard<'a, Table>, Deaf> {
+        if !table.parents.contains_key(parent) {
+            let why = "it is gone, or has no MAC".to_owned();
+            return Err(Deaf { parent: parent.clone(), why, errno: None });
+        }
+        self.shared.waker.wake();
+        while ips.iter().any(|ip| table.probes.contains_key(&(parent.clone(), *ip))) {
+            table = self.shared.ended.wait(table).unwrap_or_else(PoisonError::into_inner);
+        }
+        match table.deaf.get(parent) {
+            Some((deaf, _)) if !ips.iter().all(|ip| table.is_settled(parent, *ip)) => Err(deaf.clone()),
+            _ => Ok(table),
+        }
+    }
+}
+
+impl Table {
+    /// Whether a look for an address has come to a result.
+    fn is_settled(&self, parent: &IfName, ip: IpAddr) -> bool {
+        self.clear.contains_key(&(parent.clone(), ip)) || self.heard.contains_key(&ip)
+    }
+
+    fn is_clear(&self, key: &(IfName, IpAddr), profile: Profile, age: Duration) -> bool {
+        self.clear.get(key).is_some_and(|clearance| {
+            clearance.by.is_none_or(|by| by == profile) && clearance.since.elapsed() < age
+        })
+    }
+
+    fn begin(&mut self, parent: &IfName, ip: IpAddr, profile: Profile) {
+        let Some(ear) = self.parents.get(parent) else { return };
+        let mac = ear.mac;
+        let probe = || Probe::new(ip, mac, profile, Instant::now(), random());
+        self.probes.entry((parent.clone(), ip)).or_insert_with(probe);
+        self.clear.retain(|(_, known), _| *known != ip);
+    }
+
+    /// The same where it may have been clear until now, and then a last look does.
+    fn begin_last(&mut self, parent: &IfName, ip: IpAddr, profile: Profile) {
+        let key = (parent.clone(), ip);
+        if !self.is_clear(&key, profile, CLEAR_FOR) {
+            return self.begin(parent, ip, profile);
+        }
+        let asked = self.clear.get(&key).and_then(|clearance| clearance.asked);
+        let Some(ear) = self.parents.get(parent) else { return };
+        if asked.is_none_or(|asked| asked.elapsed() >= ASKED_LATELY) {
+            let mac = ear.mac;
+            self.probes.entry(key).or_insert_with(|| Probe::last(ip, mac, profile, Instant::now()));
+        }
+    }
+
+    /// Begins to look at the next candidates whose clearance is missing or old.
+    pub(super) fn begin_ahead(&mut self) {
+        let due: Vec<(IfName, IpAddr, Profile)> = self
+            .ahead
+            .iter()
+            .filter(|ahead| ahead.profile != Profile::Off)
+            .flat_map(|ahead| ahead.ips.iter().map(|ip| (ahead.parent.clone(), *ip, ahead.profile)))
+            .filter(|(parent, ip, profile)| {
+                let key = (parent.clone(), *ip);
+                self.deaf.get(parent).is_none_or(|(_, since)| since.elapsed() >= DEAF_FOR)
+                    && !self.is_clear(&key, *profile, LOOK_AGAIN)
+                    && !self.probes.contains_key(&key)
+                    && !self.heard.contains_key(ip)
+            })
+            .collect();
+        for (parent, ip, profile) in due {
+            self.begin(&parent, ip, profile);
+        }
+    }
+
+    /// Looks further where it is time to. Answers when it will be next, and whether a look ended.
+    pub(super) fn look(&mut self, now: Instant, send: &Send) -> (Instant, bool) {
+        let (mut next, mut ended) = (now + LOOK_AGAIN, false);
+        let deaf = &mut self.deaf;
+        let mut probes = std::mem::take(&mut self.probes);
+        probes.retain(|key, probe| {
+            loop {
+                match probe.poll(now) {
+                    // What nobody was asked, nobody has answered: it is neither clear nor another's.
+                    Action::Send(frame) if !said(deaf, &key.0, send(&key.0, &frame)) => break,
+                    Action::Send(_) => {}
+                    Action::Wait(until) => {
+                        next = next.min(until);
+                        return true;
+                    }
+                    Action::Clear if probe.is_last() => {
+                        if let Some(clearance) = self.clear.get_mut(key) {
+                            clearance.asked = Some(now);
+                        }
+                        break;
+                    }
+                    Action::Clear => {
+                        let by = Some(probe.profile());
+                        self.clear.insert(key.clone(), Clearance { since: now, by, asked: Some(now) });
+                        break;
+                    }
+                    Action::Conflict(mac) => {
+                        tracing::warn!(ip = %key.1, %mac, parent = %key.0, "in use on the LAN, so not handed out");
+                        self.heard.insert(key.1, (mac, now + HEARD_FOR));
+                        break;
+                    }
+                }
+            }
+            ended = true;
+            false
+        });
+        self.probes = probes;
+        (next, ended)
+    }
+}
