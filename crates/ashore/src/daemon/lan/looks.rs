@@ -139,6 +139,8 @@ impl Table {
                     && !self.is_clear(&key, *profile, LOOK_AGAIN)
                     && !self.probes.contains_key(&key)
                     && !self.heard.contains_key(ip)
+                    // It has come into use, and what will be wanted next has not been said again yet.
+                    && !self.defended.contains_key(ip)
             })
             .collect();
         for (parent, ip, profile) in due {
