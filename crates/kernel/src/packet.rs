@@ -38,10 +38,14 @@ impl PacketSocket {
 
     /// Sends a whole frame, link-layer header included.
     ///
-    /// Fails with `ENETDOWN` while the link is down.
+    /// Fails with `ENETDOWN` while the link is down, `ENOBUFS` while a queue on its way is full.
     pub fn send(&self, frame: &[u8]) -> io::Result<()> {
-        // An error of the past, such as that the link was down, is told once.
-        self.socket.send(frame).or_else(|_| self.socket.send(frame)).map(|_| ())
+        // An error of the past, such as that the link was down, is told once. A full queue is none of the past.
+        let sent = self.socket.send(frame).or_else(|error| match error.raw_os_error() {
+            Some(nix::libc::ENOBUFS) => Err(error),
+            _ => self.socket.send(frame),
+        });
+        sent.map(|_| ())
     }
 
     /// The next frame, if one has come. A longer one is cut to the buffer.

@@ -3,6 +3,7 @@
 //! | state       | event                                       | action                                | next      |
 //! |-------------|---------------------------------------------|---------------------------------------|-----------|
 //! | probing     | time for the next probe                     | send it                               | probing   |
+//! | probing     | a probe could not be sent yet               | send it a little later                | probing   |
 //! | probing     | another claims the address, or probes for it | give it up                            | conflict  |
 //! | probing     | the wait after the last probe is over       | the address may be used, announce it  | clear     |
 //! | clear       | it was so a while ago, and is to be used    | send one more probe                   | probing   |

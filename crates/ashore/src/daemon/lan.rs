@@ -5,6 +5,7 @@
 //! sibling on the same parent is heard by the shim alone. Everything else asks it through one lock, and waits on one
 //! condition.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
@@ -45,6 +46,7 @@ mod leases;
 mod leases6;
 mod listener;
 mod looks;
+mod outbox;
 mod pool;
 mod routers;
 
@@ -56,6 +58,7 @@ pub(crate) use leases6::Standing6;
 use listener::Listener;
 pub(crate) use looks::Ahead;
 use looks::{CLEAR_FOR, Clearance};
+use outbox::Outbox;
 pub(crate) use pool::Patience;
 use pool::Surveys;
 use routers::Routers;
@@ -104,6 +107,7 @@ struct Table {
     subnets: Vec<IpNet>,
     conflicts: BTreeMap<IpAddr, BTreeMap<Mac, u64>>,
     announcements: Vec<Announcement>,
+    outbox: RefCell<Outbox>,
     ahead: Vec<Ahead>,
     leases: Leases,
     /// Who is told whose IPv4 lease stands otherwise than before.
@@ -332,8 +336,12 @@ impl Table {
             claims.retain(|_, at| today.saturating_sub(*at) < CONFLICT_SHOWN);
             !claims.is_empty()
         });
+        for (parent, error) in self.outbox.get_mut().turn(now, send) {
+            said(&mut self.deaf, &parent, Err(error));
+        }
         let (mut next, mut ended) = self.look(now, send);
-        let deaf = &mut self.deaf;
+        let (deaf, outbox) = (&mut self.deaf, &self.outbox);
+        let send = &|parent: &IfName, frame: &[u8]| outbox.borrow_mut().send(parent, frame, now, send);
         self.announcements.retain_mut(|announcement_due| {
             if now >= announcement_due.due {
                 let Announcement { parent, ip, mac, left, .. } = &*announcement_due;
@@ -371,6 +379,7 @@ impl Table {
         next = wait.map(|wait| now + wait).into_iter().chain([next]).min().unwrap_or(next);
         let again = deaf.values().map(|(_, since)| *since + DEAF_FOR).filter(|again| *again > now);
         next = again.chain([next]).min().unwrap_or(next);
+        next = outbox.borrow().next().into_iter().chain([next]).min().unwrap_or(next);
         (next, ended)
     }
 
@@ -390,7 +399,8 @@ impl Table {
                 Response::Silent => self.note_conflict(heard.ip, heard.sender),
                 Response::Defend(frame) => {
                     tracing::warn!(ip = %heard.ip, mac = %heard.sender, "claimed by another machine, and defended");
-                    said(&mut self.deaf, parent, send(parent, &frame));
+                    let defended = self.outbox.get_mut().send(parent, &frame, now, send);
+                    said(&mut self.deaf, parent, defended);
                     self.note_conflict(heard.ip, heard.sender);
                 }
             }

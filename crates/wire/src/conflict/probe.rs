@@ -86,6 +86,12 @@ impl Probe {
         Action::Send(probe_frame(self.own, self.ip))
     }
 
+    /// What it said to send could not be sent yet, and is said again at another moment.
+    pub fn unsent(&mut self, again: Instant) {
+        self.sent = self.sent.saturating_sub(1);
+        self.next = again;
+    }
+
     /// Takes in what was heard.
     pub fn observe(&mut self, heard: &Heard) {
         if speaks_against(heard, self.ip, self.own, true) {
@@ -154,6 +160,18 @@ mod tests {
             let heard = Heard { sender, ip: other, claims: true };
             assert_eq!(play_new(Profile::Quick, 1, Some((1, heard))).0, Action::Clear);
         }
+    }
+
+    #[test]
+    fn what_could_not_be_sent_is_sent_later_and_the_wait_begins_then() {
+        let (start, late) = (Instant::now(), Duration::from_millis(30));
+        let mut probe = Probe::last(ip(), OWN, Profile::Quick, start);
+        let frame = probe.poll(start);
+        probe.unsent(start + late);
+        assert_eq!(probe.poll(start), Action::Wait(start + late));
+        assert_eq!(probe.poll(start + late), frame);
+        let end = start + late + Duration::from_millis(25);
+        assert_eq!((probe.poll(start + late), probe.poll(end)), (Action::Wait(end), Action::Clear));
     }
 
     #[test]

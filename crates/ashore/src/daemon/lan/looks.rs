@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use ashore_core::name::IfName;
 use ashore_wire::conflict::{Action, Probe, Profile};
 
+use super::outbox::Unsent;
 use super::{DEAF_FOR, Deaf, HEARD_FOR, Lan, Send, Table, said};
 use crate::daemon::random;
 
@@ -151,14 +152,27 @@ impl Table {
     /// Looks further where it is time to. Answers when it will be next, and whether a look ended.
     pub(super) fn look(&mut self, now: Instant, send: &Send) -> (Instant, bool) {
         let (mut next, mut ended) = (now + LOOK_AGAIN, false);
-        let deaf = &mut self.deaf;
+        let (deaf, outbox) = (&mut self.deaf, self.outbox.get_mut());
         let mut probes = std::mem::take(&mut self.probes);
         probes.retain(|key, probe| {
             loop {
                 match probe.poll(now) {
-                    // What nobody was asked, nobody has answered: it is neither clear nor another's.
-                    Action::Send(frame) if !said(deaf, &key.0, send(&key.0, &frame)) => break,
-                    Action::Send(_) => {}
+                    Action::Send(frame) => match outbox.send_now(&key.0, &frame, now, send) {
+                        Ok(()) => {
+                            said(deaf, &key.0, Ok(()));
+                        }
+                        // Its time runs from when it is asked.
+                        Err(Unsent::Full(again)) => {
+                            probe.unsent(again);
+                            next = next.min(again);
+                            return true;
+                        }
+                        // What nobody was asked, nobody has answered: it is neither clear nor another's.
+                        Err(Unsent::Failed(error)) => {
+                            said(deaf, &key.0, Err(error));
+                            break;
+                        }
+                    },
                     Action::Wait(until) => {
                         next = next.min(until);
                         return true;
@@ -186,5 +200,69 @@ impl Table {
         });
         self.probes = probes;
         (next, ended)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::{Cell, RefCell};
+    use std::collections::BTreeMap;
+    use std::io;
+
+    use ashore_wire::{Mac, heard};
+
+    use super::super::Ear;
+    use super::*;
+
+    fn eth0() -> IfName {
+        "eth0".parse().unwrap()
+    }
+
+    fn full() -> io::Error {
+        io::Error::from_raw_os_error(nix::libc::ENOBUFS)
+    }
+
+    /// Looks for so many addresses by a sender, to the end.
+    fn look_for(count: u8, send: &Send) -> Table {
+        let ear = Ear { parent: 2, mac: Mac([2, 0, 0, 0, 0, 1]), shim: None };
+        let mut table = Table { parents: BTreeMap::from([(eth0(), ear)]), ..Table::default() };
+        for last in 1..=count {
+            table.begin(&eth0(), IpAddr::from([192, 168, 88, last]), Profile::Quick);
+        }
+        while !table.probes.is_empty() {
+            let (next, _) = table.turn(send);
+            std::thread::sleep(next.saturating_duration_since(Instant::now()).min(Duration::from_millis(50)));
+        }
+        table
+    }
+
+    #[test]
+    fn a_probe_for_which_there_is_no_room_is_sent_a_little_later() {
+        // Two frames find room, and two others some milliseconds later.
+        let (room, emptied) = (Cell::new(2_u8), Cell::new(Instant::now()));
+        let asked: RefCell<BTreeMap<IpAddr, Vec<Instant>>> = RefCell::default();
+        let table = look_for(50, &|_, frame| {
+            if emptied.get().elapsed() >= Duration::from_millis(2) {
+                room.set(2);
+                emptied.set(Instant::now());
+            }
+            room.set(room.get().checked_sub(1).ok_or_else(full)?);
+            asked.borrow_mut().entry(heard(frame).unwrap().ip).or_default().push(Instant::now());
+            Ok(())
+        });
+        assert!(table.deaf.is_empty());
+        assert_eq!(asked.borrow().len(), 50);
+        for (ip, probes) in asked.borrow().iter() {
+            assert_eq!(probes.len(), 3);
+            let clearance = table.clear[&(eth0(), *ip)];
+            assert!(clearance.since - probes[0] >= Duration::from_millis(50 + 50 + 70), "as long as always");
+        }
+    }
+
+    #[test]
+    fn where_there_is_never_room_nobody_was_asked() {
+        let table = look_for(3, &|_, _| Err(full()));
+        assert!(table.clear.is_empty());
+        assert_eq!(table.deaf[&eth0()].0.errno, Some(nix::libc::ENOBUFS));
     }
 }
