@@ -30,6 +30,6 @@ pub use lock::{LockError, NamespaceLock};
 pub use netns::{Namespace, NamespaceError};
 pub use nix::errno::Errno;
 pub use packet::{PacketSocket, Waker, wait_readable};
-pub use process::{EndSignals, InNamespace, in_own_session, kill_with_parent};
+pub use process::{EndSignals, InNamespace, in_own_session, kill_with_parent, share_memory};
 pub use sandbox::{SandboxError, enter_sandbox};
 pub use watch::Watch;

@@ -48,6 +48,8 @@ const SETTLE: Duration = Duration::from_millis(100);
 /// Runs until it is asked to end, or killed, which differs in what is left of the control socket alone.
 pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
     log();
+    // Each request has a thread of its own, and there is one at a time that does much.
+    ashore_kernel::share_memory();
     // Before there is a second thread, which would not hold them back.
     let asked_to_end = EndSignals::hold().context("signals")?;
     let control_path = args.run.join("ashore.sock");
