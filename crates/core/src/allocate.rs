@@ -228,9 +228,12 @@ impl State {
             .filter(|ip| open.has(**ip))
             .copied()
             .collect();
+        // What a server gave is that server's to give again.
+        let leased: BTreeSet<IpAddr> =
+            self.identities.values().filter_map(|identity| identity.leased.map(IpAddr::V4)).collect();
         let mut let_go: Vec<(u64, IpAddr)> = remembered
             .iter()
-            .filter(|(ip, _)| open.has(**ip) && !before.contains(ip))
+            .filter(|(ip, _)| open.has(**ip) && !before.contains(ip) && !leased.contains(ip))
             .map(|(ip, used)| (*used, *ip))
             .collect();
         let_go.sort_unstable();

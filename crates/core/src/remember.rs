@@ -28,17 +28,17 @@ impl State {
             let identity = Identity { last_used: now, ..before.clone() };
             return vec![Change::PutIdentity(scope, endpoint.name.clone(), identity)];
         }
-        let leased = endpoint.lease.as_ref().map(|record| record.lease.address.addr());
-        let given = endpoint.given().map(IpNet::addr).filter(|ip| leased.is_none_or(|leased| *ip != leased));
-        let mut addresses: BTreeSet<IpAddr> = given.collect();
-        // An engine gives back one address after the other, and one of a range does again where no server gives any.
-        let other_family = |ip: &IpAddr| !addresses.iter().any(|new| new.is_ipv4() == ip.is_ipv4());
         let is_free = |ip: IpAddr| self.holder(ip).is_none();
-        let had = before.into_iter().flat_map(|before| &before.addresses).copied();
-        let kept: Vec<IpAddr> = had.filter(other_family).filter(|ip| is_free(*ip)).collect();
-        addresses.extend(kept);
+        let leased = endpoint.lease.as_ref().map(|record| record.lease.address.addr());
         let had = before.and_then(|before| before.leased);
         let leased = leased.or(had.filter(|ip| is_free((*ip).into())));
+        let is_chosen = |ip: &IpAddr| leased.is_none_or(|leased| *ip != leased);
+        let mut addresses: BTreeSet<IpAddr> = endpoint.given().map(IpNet::addr).filter(is_chosen).collect();
+        // An engine gives back one address after the other, and one of a range does again where no server gives any.
+        let other_family = |ip: &IpAddr| !addresses.iter().any(|new| new.is_ipv4() == ip.is_ipv4());
+        let had = before.into_iter().flat_map(|before| &before.addresses).copied().filter(is_chosen);
+        let kept: Vec<IpAddr> = had.filter(other_family).filter(|ip| is_free(*ip)).collect();
+        addresses.extend(kept);
         let kept =
             before.and_then(|before| before.mac).filter(|_| self.has_placeholders_mac(network, endpoint));
         let identity = Identity {
@@ -52,8 +52,10 @@ impl State {
         };
         let key = (scope, endpoint.name.clone());
         let others = self.identities.iter().filter(|(other, _)| **other != key);
+        // One whose name is not known yet may be the very one whose MAC its user chose.
+        let shown = Identity { mac: identity.mac.filter(|_| !endpoint.is_unnamed()), ..identity.clone() };
         let lost = others.filter_map(|((scope, name), other)| {
-            let left = other.without(&identity)?;
+            let left = other.without(&shown)?;
             Some(if left.is_bare() {
                 Change::DelIdentity(scope.clone(), name.clone())
             } else {
@@ -141,5 +143,63 @@ impl Identity {
     fn is_bare(&self) -> bool {
         let leases = self.lease.is_some() || self.lease6.is_some();
         self.all_addresses().next().is_none() && self.made.is_empty() && !leases
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::endpoint::{Home, Stage};
+    use crate::identity::{Scope, Seed};
+    use crate::name::EndpointName;
+    use crate::request::NetworkSpec;
+
+    fn state() -> State {
+        let network = r#"{"name":"lan","parent":"eth0","subnets":["192.168.88.0/24"]}"#;
+        let network = serde_json::from_str::<NetworkSpec>(network).unwrap().network().unwrap();
+        let mut state = State::new(Seed([7; 16]));
+        state.apply(Change::PutNetwork(network));
+        state
+    }
+
+    fn endpoint(name: EndpointName, address: &str, mac: &str) -> Endpoint {
+        Endpoint {
+            network: "lan".parse().unwrap(),
+            name,
+            mac: Some(mac.parse().unwrap()),
+            addresses: vec![address.parse().unwrap()],
+            source: Source::Range,
+            lease: None,
+            lease6: None,
+            learned: None,
+            lost: Vec::new(),
+            default_route: true,
+            home: Home::Engine { id: None, ifname: "ash0".parse().unwrap(), sandbox: None, inside: None },
+            stage: Stage::Attached,
+            since: 1,
+            tagged_as: None,
+        }
+    }
+
+    #[test]
+    fn a_container_whose_name_is_not_known_yet_takes_no_names_mac() {
+        let mut state = state();
+        let files = endpoint("files".parse().unwrap(), "192.168.88.192/24", "02:00:00:00:88:01");
+        let key = (Scope("lan".into()), files.name.clone());
+        let all =
+            |state: &mut State, changes: Vec<Change>| changes.into_iter().for_each(|one| state.apply(one));
+        let changes = state.remember(&files, 1);
+        all(&mut state, changes);
+        // The very container, started again together with others: its user's MAC is the same.
+        let ip: IpAddr = "192.168.88.194".parse().unwrap();
+        let unnamed = endpoint(EndpointName::of_unnamed(ip), "192.168.88.194/24", "02:00:00:00:88:01");
+        let changes = state.remember(&unnamed, 2);
+        all(&mut state, changes);
+        assert_eq!(state.identities[&key].mac, files.mac);
+        // A known one with that MAC is who it was.
+        let other = endpoint("other".parse().unwrap(), "192.168.88.195/24", "02:00:00:00:88:01");
+        let changes = state.remember(&other, 3);
+        all(&mut state, changes);
+        assert_eq!(state.identities[&key].mac, None);
     }
 }
