@@ -341,21 +341,22 @@ impl Table {
         }
         let (mut next, mut ended) = self.look(now, send);
         let (deaf, outbox) = (&mut self.deaf, &self.outbox);
-        let send = &|parent: &IfName, frame: &[u8]| outbox.borrow_mut().send(parent, frame, now, send);
+        let send_soon = &|parent: &IfName, frame: &[u8]| outbox.borrow_mut().send(parent, frame, now, send);
         self.announcements.retain_mut(|announcement_due| {
             if now >= announcement_due.due {
                 let Announcement { parent, ip, mac, left, .. } = &*announcement_due;
                 // A machine that took the address in silence answers this, and is shown as a conflict.
                 if *left == ANNOUNCE_NUM {
-                    said(deaf, parent, send(parent, &probe_frame(*mac, *ip)));
+                    said_or_waits(deaf, parent, send_soon(parent, &probe_frame(*mac, *ip)));
                 }
-                said(deaf, parent, send(parent, &announcement(*mac, *ip)));
+                said_or_waits(deaf, parent, send_soon(parent, &announcement(*mac, *ip)));
                 announcement_due.left -= 1;
                 announcement_due.due = now + ANNOUNCE_INTERVAL;
             }
             next = next.min(announcement_due.due);
             announcement_due.left > 0
         });
+        let send = &|parent: &IfName, frame: &[u8]| send_soon(parent, frame).map(drop);
         let (wait, heard, changed) = self.leases.turn_by_turn(send);
         next = wait.map(|wait| now + wait).into_iter().chain([next]).min().unwrap_or(next);
         ended |= heard;
@@ -400,7 +401,7 @@ impl Table {
                 Response::Defend(frame) => {
                     tracing::warn!(ip = %heard.ip, mac = %heard.sender, "claimed by another machine, and defended");
                     let defended = self.outbox.get_mut().send(parent, &frame, now, send);
-                    said(&mut self.deaf, parent, defended);
+                    said_or_waits(&mut self.deaf, parent, defended);
                     self.note_conflict(heard.ip, heard.sender);
                 }
             }
@@ -455,6 +456,13 @@ fn said(deaf: &mut BTreeMap<IfName, (Deaf, Instant)>, parent: &IfName, sent: io:
             }
             false
         }
+    }
+}
+
+/// The same of what may wait for room, of which nothing is known yet.
+fn said_or_waits(deaf: &mut BTreeMap<IfName, (Deaf, Instant)>, parent: &IfName, sent: io::Result<bool>) {
+    if !matches!(sent, Ok(false)) {
+        said(deaf, parent, sent.map(drop));
     }
 }
 

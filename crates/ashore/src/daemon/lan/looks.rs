@@ -113,13 +113,16 @@ impl Table {
         self.clear.retain(|(_, known), _| *known != ip);
     }
 
-    /// The same where it may have been clear until now, and then a last look does.
+    /// The same where it may have been clear until now, and then a last look does: not if who wants the whole one has not had it.
     fn begin_last(&mut self, parent: &IfName, ip: IpAddr, profile: Profile) {
         let key = (parent.clone(), ip);
-        if !self.is_clear(&key, profile, CLEAR_FOR) {
+        let clearance = self.clear.get(&key).filter(|_| self.is_clear(&key, profile, CLEAR_FOR));
+        let Some(clearance) =
+            clearance.filter(|clearance| profile != Profile::Full || clearance.by.is_some())
+        else {
             return self.begin(parent, ip, profile);
-        }
-        let asked = self.clear.get(&key).and_then(|clearance| clearance.asked);
+        };
+        let asked = clearance.asked;
         let Some(ear) = self.parents.get(parent) else { return };
         if asked.is_none_or(|asked| asked.elapsed() >= ASKED_LATELY) {
             let mac = ear.mac;
@@ -170,6 +173,7 @@ impl Table {
                         // What nobody was asked, nobody has answered: it is neither clear nor another's.
                         Err(Unsent::Failed(error)) => {
                             said(deaf, &key.0, Err(error));
+                            self.clear.remove(key);
                             break;
                         }
                     },
@@ -264,5 +268,31 @@ mod tests {
         let table = look_for(3, &|_, _| Err(full()));
         assert!(table.clear.is_empty());
         assert_eq!(table.deaf[&eth0()].0.errno, Some(nix::libc::ENOBUFS));
+    }
+
+    #[test]
+    fn what_was_clear_is_so_no_more_if_the_lan_cannot_be_asked_at_last() {
+        let mut table = look_for(1, &|_, _| Ok(()));
+        let ip = IpAddr::from([192, 168, 88, 1]);
+        let key = (eth0(), ip);
+        table.clear.get_mut(&key).unwrap().asked = None;
+        table.begin_last(&eth0(), ip, Profile::Quick);
+        assert!(table.probes[&key].is_last());
+        table.turn(&|_, _| Err(io::ErrorKind::NetworkDown.into()));
+        assert!(!table.is_settled(&eth0(), ip) && table.deaf.contains_key(&eth0()));
+    }
+
+    #[test]
+    fn who_wants_the_whole_look_has_it_where_nobody_has_looked() {
+        let mut table = look_for(0, &|_, _| Ok(()));
+        let ip = IpAddr::from([192, 168, 88, 1]);
+        let key = (eth0(), ip);
+        for (profile, is_last) in [(Profile::Quick, true), (Profile::Full, false)] {
+            table.probes.clear();
+            // As an endpoint leaves it.
+            table.clear.insert(key.clone(), Clearance { since: Instant::now(), by: None, asked: None });
+            table.begin_last(&eth0(), ip, profile);
+            assert_eq!(table.probes[&key].is_last(), is_last);
+        }
     }
 }

@@ -41,22 +41,22 @@ pub(super) enum Unsent {
 }
 
 impl Outbox {
-    /// Sends a frame, now or a little later, behind those that wait.
+    /// Sends a frame, now or a little later, behind those that wait. Answers whether it is sent.
     pub(super) fn send(
         &mut self,
         parent: &IfName,
         frame: &[u8],
         now: Instant,
         send: &Send,
-    ) -> io::Result<()> {
+    ) -> io::Result<bool> {
         match self.send_now(parent, frame, now, send) {
-            Ok(()) => Ok(()),
+            Ok(()) => Ok(true),
             Err(Unsent::Failed(error)) => Err(error),
             Err(Unsent::Full(_)) => {
                 let waiting = self.0.get_mut(parent).map(|full| &mut full.waiting);
                 let room = waiting.filter(|waiting| waiting.len() < MOST);
                 room.ok_or_else(no_room)?.push_back(frame.to_vec());
-                Ok(())
+                Ok(false)
             }
         }
     }
@@ -94,6 +94,7 @@ impl Outbox {
     pub(super) fn turn(&mut self, now: Instant, send: &Send) -> Vec<(IfName, io::Error)> {
         let mut failed = Vec::new();
         self.0.retain(|parent, full| {
+            let waited = !full.waiting.is_empty();
             while now >= full.again
                 && let Some(frame) = full.waiting.front()
             {
@@ -112,8 +113,9 @@ impl Outbox {
                     }
                 }
             }
+            let has_room = waited && full.waiting.is_empty();
             // Others keep their frames themselves, and try again if they still want to.
-            !full.waiting.is_empty() || now < full.again + FULL_FOR
+            !full.waiting.is_empty() || !has_room && now < full.again + FULL_FOR
         });
         failed
     }
