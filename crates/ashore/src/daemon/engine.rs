@@ -3,6 +3,7 @@
 //! One lock holds the state and the kernel's sockets, because what one request reads the next must not change. Nothing
 //! slow happens under it: conflict detection runs outside, and what it found is asked again inside.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::ops::{Deref, DerefMut};
@@ -86,6 +87,8 @@ struct Inner {
     looked_into: Option<EndpointKey>,
     /// The steps that failed when the kernel was last reconciled.
     failed: Vec<StepError>,
+    /// Whether something could not be brought in line since.
+    unfinished: Cell<bool>,
     /// Why the last reconciliation did not come to its end, or what it did or another request wanted is not written down.
     stopped: Option<Refusal>,
     /// What the container engine had when it was last asked.
@@ -117,6 +120,7 @@ impl Engine {
             unconfirmed_pools: Vec::new(),
             looked_into: None,
             failed: Vec::new(),
+            unfinished: Cell::new(false),
             stopped: None,
             inventory: None,
             missing: Missing::default(),
@@ -298,6 +302,13 @@ impl Inner {
 
     /// The same for a state that may not be written down: nothing stays in the kernel because a disk is full.
     fn sweep_to(&self, wanted: &State, netns: &[Netns]) -> Result<(Observed, Vec<StepError>), Refusal> {
+        let swept = self.try_sweep_to(wanted, netns);
+        let is_whole = swept.as_ref().is_ok_and(|(_, errors)| errors.is_empty());
+        self.unfinished.set(self.unfinished.get() || !is_whole);
+        swept
+    }
+
+    fn try_sweep_to(&self, wanted: &State, netns: &[Netns]) -> Result<(Observed, Vec<StepError>), Refusal> {
         let observed = self.observe(netns)?;
         let plan = plan(&desired(wanted, &observed), &observed);
         if plan.steps.is_empty() {

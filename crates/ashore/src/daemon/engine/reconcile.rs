@@ -90,7 +90,8 @@ impl Engine {
         let flushed = inner.flush();
         let given_back = self.give_back_departed(inner);
         let going = inner.going();
-        let netns = if why == Cause::Time { inner.due(&going) } else { all_netns(inner.state()) };
+        let in_turn = why == Cause::Time && !inner.unfinished.get();
+        let netns = if in_turn { inner.due(&going) } else { all_netns(inner.state()) };
         let observed = inner.observe(&netns)?;
         for endpoint in &going {
             tracing::info!(network = %endpoint.network, name = %endpoint.name, "taking away what is left of it");
@@ -111,10 +112,15 @@ impl Engine {
             tracing::warn!("{blocked}");
         }
         inner.failed = failed;
+        inner.unfinished.set(false);
 
         // What is left of it in the kernel, if the sweep met an error, is tried again next time.
         let is_left = |going: &&Endpoint| left.steps.iter().any(|step| *step.place() == going.link().0);
         let recorded = marked.and_then(|()| inner.record_gone(going.iter().filter(|going| !is_left(going))));
+        if !going.is_empty() {
+            // They may have leases to be given back.
+            self.soon();
+        }
         self.follow(inner, &observed);
         flushed?;
         given_back?;
