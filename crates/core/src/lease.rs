@@ -22,6 +22,7 @@ use crate::network::{Network, Subnet};
 use crate::observed::View;
 use crate::range::Range;
 use crate::state::{Change, State};
+use crate::step::Family;
 use crate::vlan::Membership;
 
 /// Where a network's IPv4 addresses come from.
@@ -330,7 +331,10 @@ impl State {
         let lease = move |name: &EndpointName| {
             self.identities.get(&(scope.clone(), name.clone())).and_then(|identity| identity.lease.as_deref())
         };
-        let records = self.left_last(network).filter_map(lease);
+        let leases = network.leases(Family::Ipv4);
+        let here =
+            |record: &&LeaseRecord| record.parent.as_ref().is_none_or(|parent| *parent == network.parent);
+        let records = self.left_last(network).filter(move |_| leases).filter_map(lease).filter(here);
         records.filter(move |record| record.left(now) != Some(0)).map(|record| record.lease.address.addr())
     }
 

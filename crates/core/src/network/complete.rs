@@ -128,7 +128,9 @@ impl View {
             .filter(|there| !there.link_scope)
             .map(|there| there.net.trunc())
             .partition(|net| net.addr().is_ipv4());
-        let none = || NetworkError::NoAddress { parent, ipv6: ipv6.first().copied() };
+        // One of a single address (DHCPv6) has none for anybody else.
+        let ipv6 = ipv6.into_iter().find(|net| net.prefix_len() <= 64);
+        let none = || NetworkError::NoAddress { parent, ipv6 };
         ipv4.first().copied().ok_or_else(none)
     }
 

@@ -13,14 +13,14 @@ use ashore_core::lease::{Fallback, LeaseRecord, Leased};
 use ashore_core::network::Network;
 use ashore_core::observed::View;
 use ashore_core::request::{Refusal, Reservation};
-use ashore_core::state::{Change, EndpointKey};
+use ashore_core::state::{Change, EndpointKey, State};
 use ashore_core::{EndpointName, IfName};
 use ashore_wire::conflict::Profile;
 use ashore_wire::dhcp::Lease as _;
 use ashore_wire::dhcp4::Part;
 use ipnet::IpNet;
 
-use super::{Engine, Inner, Locked, all_netns};
+use super::{Engine, Inner, Locked, all_netns, now};
 use crate::daemon::lan::{Acquired, Changed, NoLease, Standing, Wanted};
 use crate::daemon::{random, refusal};
 
@@ -46,7 +46,10 @@ impl Engine {
         self.lan.follow(inner.state(), host);
         drop(inner);
         // What it had before it most likely gets again, and that is looked for while the server is asked.
-        if let Some(record) = wanted.record.as_ref().filter(|_| network.conflict != Profile::Off) {
+        let lasts = |record: &&LeaseRecord| record.left(now()) != Some(0);
+        if let Some(record) =
+            wanted.record.as_ref().filter(lasts).filter(|_| network.conflict != Profile::Off)
+        {
             let ip = record.lease.address.addr();
             self.lan.begin_look(&network.parent, ip.into(), network.conflict);
         }
@@ -284,7 +287,7 @@ impl Engine {
             return Ok(false);
         }
         let host = inner.observe(&[])?.host;
-        due.retain(|key| inner.state().is_heard(key, &host));
+        due.retain(|key| inner.state().is_heard(key, &host) && !self.is_awaited(inner.state(), key));
         // A daemon that has just begun is to know them before it sees that they are remembered no longer.
         self.lan.follow(inner.state(), &host);
         for (scope, name) in &due {
@@ -293,6 +296,12 @@ impl Engine {
         let changes: Vec<Change> = due.iter().filter_map(|key| inner.state().without_lease(key)).collect();
         inner.commit(changes)?;
         Ok(!due.is_empty())
+    }
+
+    /// Whether somebody is about to get the lease of a name, which has no endpoint yet.
+    fn is_awaited(&self, state: &State, (scope, name): &(Scope, EndpointName)) -> bool {
+        let mut of_name = state.networks.values().filter(|network| State::scope(network) == *scope);
+        of_name.any(|network| self.lan.awaits_lease(&(network.name.clone(), name.clone())))
     }
 }
 

@@ -264,6 +264,11 @@ impl<P: Protocol> Clients<P> {
         self.active.get_mut(key).map(Leasing::standing)
     }
 
+    /// Whether somebody waits for a client.
+    pub(super) fn is_awaited(&self, key: &EndpointKey) -> bool {
+        self.active.get(key).is_some_and(|leasing| P::is_awaited(&leasing.own))
+    }
+
     /// What became of a look for an address.
     pub(super) fn settle(&mut self, key: &EndpointKey, ip: IpOf<P>, free: bool) {
         if let Some(leasing) = self.active.get_mut(key) {
@@ -327,7 +332,16 @@ impl<P: Protocol> Clients<P> {
         let known = of_identities.chain(of_endpoints).map(by_id).collect();
         let before = std::mem::replace(&mut self.known, known);
         let in_hand = |id: &ClientId| self.active.values().any(|leasing| leasing.wanted.id == *id);
-        let forgotten = before.into_iter().filter(|(id, _)| !self.known.contains_key(id) && !in_hand(id));
+        // To a server that goes by MACs alone it may be the lease of whoever has the address now.
+        let is_anothers = |wanted: &Wanted<LeaseOf<P>>| {
+            let ip = wanted.record.as_ref().map(|record| record.lease.ip());
+            let known = self.known.values().filter_map(|known| known.record.as_ref());
+            ip.is_some_and(|ip| state.holder(ip.into()).is_some())
+                || known.map(|record| record.lease.ip()).any(|its| Some(its) == ip)
+        };
+        let forgotten = before
+            .into_iter()
+            .filter(|(id, wanted)| !self.known.contains_key(id) && !in_hand(id) && !is_anothers(wanted));
         let leasings = forgotten.filter_map(|(_, wanted)| Leasing::<P>::of(wanted, true, None));
         // One that has run out is nobody's to give back.
         let parting: Vec<_> = leasings.filter(|leasing| leasing.client.held(boottime()).is_some()).collect();

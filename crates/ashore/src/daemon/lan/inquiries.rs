@@ -46,11 +46,11 @@ impl Inquiries {
         let parents: BTreeSet<&IfName> = asking.map(|network| &network.parent).collect();
         self.links.retain(|parent, _| parents.contains(parent));
         for parent in parents {
-            let Some(link) = host.link(parent) else { continue };
-            let ear = ears.get(parent).filter(|_| link.up && link.carrier);
+            let link = host.link(parent);
+            let ear = ears.get(parent).filter(|_| link.is_some_and(|link| link.up && link.carrier));
             let from = ear.and_then(|ear| Some((ear.mac, link_local(host, ear.shim.unwrap_or(ear.parent))?)));
             let Some(inquiring) = self.links.get_mut(parent) else {
-                let inquiring = from.and_then(|_| Some(Inquiring::new(link.mac?, from)));
+                let inquiring = from.and_then(|_| Some(Inquiring::new(link?.mac?, from)));
                 self.links.extend(inquiring.map(|inquiring| (parent.clone(), inquiring)));
                 continue;
             };

@@ -130,6 +130,11 @@ impl Lan {
         self.table().leases.standing(key)
     }
 
+    /// Whether somebody waits for a lease.
+    pub(crate) fn awaits_lease(&self, key: &EndpointKey) -> bool {
+        self.table().leases.is_awaited(key)
+    }
+
     /// Gets a lease within some time. Whether an address may be used is asked of `is_free`.
     pub(crate) fn acquire(
         &self,
@@ -290,7 +295,7 @@ impl Leases {
     /// Begins a client for somebody who waits for it, unless somebody waits for one of that name already.
     fn begin(&mut self, wanted: Wanted) -> bool {
         let key = wanted.key.clone();
-        if self.active.get(&key).is_some_and(|there| there.own.awaited) {
+        if self.is_awaited(&key) {
             return false;
         }
         let Some(mut leasing) = Leasing::of(wanted, false, None) else { return false };
@@ -335,7 +340,7 @@ impl Leases {
             queued = queued.or((!may).then_some(turn::LOOK_AGAIN));
             may
         });
-        let awaited = |key: &EndpointKey| self.active.get(key).is_some_and(|leasing| leasing.own.awaited);
+        let awaited = |key: &EndpointKey| self.is_awaited(key);
         let (heard, changed): (Vec<_>, Vec<_>) = news.into_iter().partition(awaited);
         (wait.into_iter().chain(queued).min(), begun || !heard.is_empty(), changed)
     }
