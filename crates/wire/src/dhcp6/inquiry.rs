@@ -1,5 +1,5 @@
-//! What servers tell without giving an address: for LANs whose routers say that there is more to know (the flag O) and that
-//! addresses are had otherwise (no flag M; RFC 8415, 18.2.6).
+//! What servers tell without giving an address: for LANs whose routers say that there is more to know (the flag O, or M, which says so
+//! as well), where addresses are had otherwise (RFC 8415, 18.2.6).
 
 use std::time::{Duration, Instant};
 

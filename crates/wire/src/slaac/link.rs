@@ -320,7 +320,17 @@ fn take_names<'a, Name: Clone + PartialEq + 'a>(
         let until = Lasting::of(*lifetime, now);
         if let Some(there) = known.iter_mut().find(|there| there.0 == *name) {
             there.1 = until;
-        } else if known.len() < MOST {
+            continue;
+        }
+        // Who is known already and ends first makes room.
+        let ends = |there: &Lasting| there.0.map_or((1, now), |at| (0, at));
+        let first = known.iter().enumerate().min_by_key(|(_, there)| ends(&there.1)).map(|(at, _)| at);
+        if known.len() >= MOST
+            && let Some(first) = first.filter(|at| ends(&known[*at].1) <= ends(&until))
+        {
+            known.remove(first);
+        }
+        if known.len() < MOST {
             known.push((name.clone(), until));
         }
     }

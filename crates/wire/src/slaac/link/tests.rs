@@ -287,6 +287,25 @@ fn what_a_route_to_everywhere_says_of_the_default_router_counts_against_the_head
 }
 
 #[test]
+fn a_new_name_server_takes_the_place_of_the_one_that_ends_first() {
+    let now = Instant::now();
+    let mut link = Link::new(now, 7);
+    let with = |number: u8, lifetime: u32| RouterAdvertisement {
+        dns: vec![(ip(&format!("fd88::{number:x}")), lifetime)],
+        ..said("fe80::1", 1800, &[])
+    };
+    for number in 1..=u8::try_from(MOST).unwrap() {
+        link.receive(&with(number, 600 + u32::from(number)), now);
+    }
+    link.receive(&with(0xaa, 1200), now);
+    link.receive(&with(0xbb, 10), now);
+    let servers: Vec<Ipv6Addr> = link.offer(now).dns.iter().map(|(server, _)| *server).collect();
+    assert_eq!(servers.len(), MOST);
+    assert!(servers.contains(&ip("fd88::aa")) && !servers.contains(&ip("fd88::1")));
+    assert!(!servers.contains(&ip("fd88::bb")), "it would end before all others");
+}
+
+#[test]
 fn name_servers_last_as_long_as_is_said_and_keep_their_places() {
     let now = Instant::now();
     let mut link = Link::new(now, 7);
