@@ -35,12 +35,8 @@ fn router(engines: &Engines, home: &Home, says: &str) -> Router {
 /// dnsmasq on the router that answers who `nas.home` is, and tells of name servers and a domain.
 fn dnsmasq(engines: &Engines, home: &Home, pool: &str, servers: &str) -> Server {
     let servers = format!("--dhcp-option=option6:dns-server,{servers}");
-    let options = [
-        &servers,
-        "--dhcp-option=option6:domain-search,home",
-        "--port=53",
-        "--host-record=nas.home,192.168.88.9",
-    ];
+    let options =
+        [&servers, "--dhcp-option=option6:domain-search,home", "--host-record=nas.home,192.168.88.9"];
     Server::dnsmasq(engines, &home.router, home.directory.path(), pool, &options)
 }
 

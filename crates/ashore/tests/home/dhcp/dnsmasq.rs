@@ -45,10 +45,6 @@ impl Server {
         command.arg(format!("--log-facility={}", log.display()));
         command.arg(format!("--pid-file={}", at("pid").display()));
         command.arg(format!("--dhcp-leasefile={}", leases.display()));
-        if !options.iter().any(|option| option.starts_with("--port=")) {
-            // It is asked for no names.
-            command.arg("--port=0");
-        }
         command.arg(format!("--dhcp-range={pool}")).args(options);
         Server::start(command, on, leases, log, rows)
     }
