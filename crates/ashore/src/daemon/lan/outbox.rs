@@ -94,14 +94,14 @@ impl Outbox {
     pub(super) fn turn(&mut self, now: Instant, send: &Send) -> Vec<(IfName, io::Error)> {
         let mut failed = Vec::new();
         self.0.retain(|parent, full| {
-            let waited = !full.waiting.is_empty();
+            let mut has_room = false;
             while now >= full.again
                 && let Some(frame) = full.waiting.front()
             {
                 match send(parent, frame) {
                     Ok(()) => {
                         full.waiting.pop_front();
-                        full.since = now;
+                        (full.since, has_room) = (now, full.waiting.is_empty());
                     }
                     Err(error) => {
                         full.again = now + AGAIN;
@@ -113,7 +113,6 @@ impl Outbox {
                     }
                 }
             }
-            let has_room = waited && full.waiting.is_empty();
             // Others keep their frames themselves, and try again if they still want to.
             !full.waiting.is_empty() || !has_room && now < full.again + FULL_FOR
         });
