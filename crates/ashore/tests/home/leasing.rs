@@ -547,7 +547,12 @@ pub fn reservation<P: Place>(on: &mut Leasing<P>) {
     on.server = None;
     on.setup.reserved = vec![(mac, reserved)];
     on.serve();
-    assert_eq!(on.place.start("web"), reserved, "and not {at}");
+    let mut now = on.place.start("web");
+    if now == at {
+        // The server took more than two seconds to answer, and what was on record was used until it did.
+        now = on.comes_to_have_another("web", at);
+    }
+    assert_eq!(now, reserved);
     reaches(&on.home().laptop, reserved.into());
     let answered = on.wire.answered();
     assert_eq!(answered.iter().rfind(|said| said.what == What::Ack).map(Said::ip), Some(reserved));
