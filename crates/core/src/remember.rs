@@ -149,42 +149,20 @@ impl Identity {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::endpoint::{Home, Stage};
     use crate::identity::{Scope, Seed};
+    use crate::ipv6::tests::{endpoint, network};
     use crate::name::EndpointName;
-    use crate::request::NetworkSpec;
-
-    fn state() -> State {
-        let network = r#"{"name":"lan","parent":"eth0","subnets":["192.168.88.0/24"]}"#;
-        let network = serde_json::from_str::<NetworkSpec>(network).unwrap().network().unwrap();
-        let mut state = State::new(Seed([7; 16]));
-        state.apply(Change::PutNetwork(network));
-        state
-    }
-
-    fn endpoint(name: EndpointName, address: &str, mac: &str) -> Endpoint {
-        Endpoint {
-            network: "lan".parse().unwrap(),
-            name,
-            mac: Some(mac.parse().unwrap()),
-            addresses: vec![address.parse().unwrap()],
-            source: Source::Range,
-            lease: None,
-            lease6: None,
-            learned: None,
-            lost: Vec::new(),
-            default_route: true,
-            home: Home::Engine { id: None, ifname: "ash0".parse().unwrap(), sandbox: None, inside: None },
-            stage: Stage::Attached,
-            since: 1,
-            tagged_as: None,
-        }
-    }
 
     #[test]
     fn a_container_whose_name_is_not_known_yet_takes_no_names_mac() {
-        let mut state = state();
-        let files = endpoint("files".parse().unwrap(), "192.168.88.192/24", "02:00:00:00:88:01");
+        let mut state = State::new(Seed([7; 16]));
+        state.apply(Change::PutNetwork(network("range")));
+        let named = |name: &str, address: &str| Endpoint {
+            mac: Some("02:00:00:00:88:01".parse().unwrap()),
+            addresses: vec![address.parse().unwrap()],
+            ..endpoint(name)
+        };
+        let files = named("files", "192.168.88.192/24");
         let key = (Scope("lan".into()), files.name.clone());
         let all =
             |state: &mut State, changes: Vec<Change>| changes.into_iter().for_each(|one| state.apply(one));
@@ -192,12 +170,12 @@ mod tests {
         all(&mut state, changes);
         // The very container, started again together with others: its user's MAC is the same.
         let ip: IpAddr = "192.168.88.194".parse().unwrap();
-        let unnamed = endpoint(EndpointName::of_unnamed(ip), "192.168.88.194/24", "02:00:00:00:88:01");
+        let unnamed = named(EndpointName::of_unnamed(ip).as_str(), "192.168.88.194/24");
         let changes = state.remember(&unnamed, 2);
         all(&mut state, changes);
         assert_eq!(state.identities[&key].mac, files.mac);
         // A known one with that MAC is who it was.
-        let other = endpoint("other".parse().unwrap(), "192.168.88.195/24", "02:00:00:00:88:01");
+        let other = named("other", "192.168.88.195/24");
         let changes = state.remember(&other, 3);
         all(&mut state, changes);
         assert_eq!(state.identities[&key].mac, None);

@@ -9,12 +9,12 @@ use crate::observed::View;
 use crate::request::NetworkSpec;
 use crate::state::Change;
 
-fn network(ipv6: &str) -> Network {
+pub(crate) fn network(ipv6: &str) -> Network {
     let text = format!(r#"{{"name":"lan","parent":"eth0","subnets":["192.168.88.0/24"],"ipv6":"{ipv6}"}}"#);
     serde_json::from_str::<NetworkSpec>(&text).unwrap().network().unwrap()
 }
 
-fn endpoint(name: &str) -> Endpoint {
+pub(crate) fn endpoint(name: &str) -> Endpoint {
     Endpoint {
         network: "lan".parse().unwrap(),
         name: name.parse().unwrap(),

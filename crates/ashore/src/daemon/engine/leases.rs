@@ -182,7 +182,7 @@ impl Engine {
         }
     }
 
-    /// Brings an endpoint in line with its lease. Answers for which address its server has given it is to be looked.
+    /// Brings an endpoint in line with its lease. Answers the address that its server has given it, if that is still to be looked for.
     fn follow_lease(&self, key: EndpointKey) -> Option<(EndpointKey, IpAddr)> {
         let standing = self.lan.standing(&key)?;
         if let Err(refusal) = self.has_lease(&key) {

@@ -149,7 +149,7 @@ pub(super) struct Leasing<P: Protocol> {
     /// has it, and that should find the socket open.
     inside: Option<(Arc<UdpSocket>, Instant)>,
     /// The address of which it wants to know whether anybody has it.
-    asks: Option<IpOf<P>>,
+    pub(super) asks: Option<IpOf<P>>,
     /// Its lease as it is written down, once it may be used.
     lease: Option<RecordOf<P>>,
     /// What the protocol alone knows.

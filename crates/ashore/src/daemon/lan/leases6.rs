@@ -52,9 +52,9 @@ impl Lan {
 
     /// The addresses of a network's clients of which they want to know whether anybody has them.
     pub(crate) fn asked6(&self, network: &NetworkName) -> Vec<(EndpointKey, IpAddr)> {
-        let mut table = self.table();
-        let all = table.leases6.active.iter_mut().filter(|(key, _)| key.0 == *network);
-        all.filter_map(|(key, leasing)| Some((key.clone(), leasing.standing().asks?.into()))).collect()
+        let table = self.table();
+        let all = table.leases6.active.iter().filter(|(key, _)| key.0 == *network);
+        all.filter_map(|(key, leasing)| Some((key.clone(), leasing.asks?.into()))).collect()
     }
 
     /// Tells a client whether it may use an address.
