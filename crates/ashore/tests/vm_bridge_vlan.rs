@@ -27,6 +27,9 @@ fn home() -> Home {
     type_on(&home.nas, "ip link set dev br0 type bridge vlan_filtering 1");
     type_on(&home.nas, "bridge vlan add dev eth0 vid 20");
     eventually("the bridge passes frames", || home.nas.ping(ip("192.168.88.1")).is_some());
+    // The kernel notices that a moment later, and what is compared at the end has it.
+    let bridge = "br0".parse().unwrap();
+    eventually("the bridge has carrier", || nas(&home).link(&bridge).unwrap().carrier);
     home
 }
 

@@ -1,0 +1,95 @@
+//! Test programs that need a kernel with more than the usual one has: they run in the virtual machine, all in one boot.
+
+use std::io::Write;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::Ground;
+use super::program::{PATIENCE, Program};
+use super::tally::Ended;
+use crate::vm::{VirtualMachine, shell_line};
+
+/// How their names begin.
+pub(super) const MARK: &str = "/vm_";
+
+/// For how long the machine may run: its programs share it, and its processors with all that runs beside it.
+const MOST: Duration = Duration::from_secs(2 * PATIENCE.as_secs());
+
+/// What a script says when a program has ended, before its status.
+const ENDED: &str = "== ended: ";
+
+/// The virtual machine.
+pub(super) struct Machine(VirtualMachine);
+
+pub(super) fn is_marked(program: &Program) -> bool {
+    program.name.contains(MARK)
+}
+
+/// The machine for those of the programs that are marked, or why there is none, with which each of them is listed.
+pub(super) fn machine_for(
+    root: &Path,
+    programs: &[Program],
+    ground: &Ground,
+) -> anyhow::Result<Result<Machine, String>> {
+    let mut marked = programs.iter().filter(|program| is_marked(program)).peekable();
+    if marked.peek().is_none() {
+        return Ok(Err("no program needs it".into()));
+    }
+    let machine = VirtualMachine::fetch(root);
+    if let Err(why) = &machine {
+        for program in marked {
+            append(&ground.list, &format!("cannot-run: {}: {why}\n", program.name))?;
+        }
+    }
+    Ok(machine.map(Machine))
+}
+
+impl Machine {
+    /// Runs programs one after another in one boot, and tells of each that has ended.
+    pub(super) fn run(&self, programs: &[&Program], ground: &Ground, tell: &mut dyn FnMut(Ended)) {
+        let mut left = programs.iter();
+        let (mut output, mut began) = (String::new(), Instant::now());
+        let run = self.0.run(&script_of(programs, ground), MOST, &mut |line| {
+            if let Some(status) = line.strip_prefix(ENDED)
+                && let Some(program) = left.next()
+            {
+                let (well, how) = (status == "0", format!("exit status: {status}"));
+                let output = std::mem::take(&mut output);
+                tell(Ended { name: program.name.clone(), output, well, how, took: began.elapsed() });
+                began = Instant::now();
+                return;
+            }
+            if line.starts_with("cannot-run: ") {
+                append(&ground.list, &format!("{line}\n")).unwrap_or_else(|error| println!("{error}"));
+            }
+            output.push_str(line);
+            output.push('\n');
+        });
+        if let Err(why) = run {
+            output = format!("{output}{why:#}");
+        }
+        for program in left {
+            let how = "the virtual machine ended before it did".to_owned();
+            let output = std::mem::take(&mut output);
+            tell(Ended { name: program.name.clone(), output, well: false, how, took: began.elapsed() });
+        }
+    }
+}
+
+/// Runs programs one after another, for the virtual machine.
+fn script_of(programs: &[&Program], ground: &Ground) -> String {
+    // Only what is printed leaves the machine.
+    let inside = Ground { list: "/run/cannot-run".into(), ..*ground };
+    let mut lines = vec![format!("list={}; : >$list", inside.list.display())];
+    for program in programs {
+        lines.push(shell_line(&program.command(&inside)));
+        lines.push(format!("echo \"{ENDED}$?\"; cat $list; : >$list"));
+    }
+    lines.push("exit 0".to_owned());
+    lines.join("\n")
+}
+
+fn append(list: &Path, text: &str) -> anyhow::Result<()> {
+    let mut file = std::fs::File::options().append(true).open(list)?;
+    Ok(file.write_all(text.as_bytes())?)
+}

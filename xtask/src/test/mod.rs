@@ -1,0 +1,155 @@
+//! `cargo xtask test`: everything that must hold, with one list at the end of what could not be tried.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::bail;
+use clap::Args;
+
+use crate::{lint, packages, plugin};
+
+mod marked;
+mod program;
+mod side_by_side;
+mod tally;
+
+use program::Program;
+use tally::Tally;
+
+/// The test program that needs the managed plugin.
+const PLUGIN_TEST: &str = "ashore/docker_plugin";
+
+#[derive(Debug, Args)]
+pub(crate) struct TestArgs {
+    /// Run only test programs whose names contain this
+    only: Option<String>,
+    /// Leave out formatting, lints and licences
+    #[arg(long)]
+    no_lint: bool,
+    /// Run also what takes too long for every change: all products of scenarios, servers and engines
+    #[arg(long)]
+    all: bool,
+}
+
+/// What the test programs are told of this machine.
+struct Ground<'a> {
+    /// The file for what cannot run.
+    list: PathBuf,
+    provided: &'a Provided,
+    /// Whether long products of scenarios run in full.
+    all: bool,
+}
+
+/// What they find in their environment, or why it is not there.
+struct Provided {
+    engines: Result<PathBuf, String>,
+    plugin: Result<PathBuf, String>,
+}
+
+impl Ground<'_> {
+    fn equip(&self, command: &mut Command) {
+        for (there, absent, provided) in [
+            ("ASHORE_ENGINES", "ASHORE_NO_ENGINES", &self.provided.engines),
+            ("ASHORE_PLUGIN", "ASHORE_NO_PLUGIN", &self.provided.plugin),
+        ] {
+            match provided {
+                Ok(directory) => command.env(there, directory),
+                Err(why) => command.env(absent, why),
+            };
+        }
+        if self.all {
+            command.env("ASHORE_TEST_ALL", "1");
+        }
+    }
+}
+
+/// Runs the marked test programs alone.
+pub(crate) fn run_marked(root: &Path) -> anyhow::Result<()> {
+    run(root, &TestArgs { only: Some(marked::MARK.to_owned()), no_lint: true, all: false })
+}
+
+pub(crate) fn run(root: &Path, arguments: &TestArgs) -> anyhow::Result<()> {
+    let started = Instant::now();
+    if !arguments.no_lint {
+        lint::run(root)?;
+    }
+    let list = root.join("target/cannot-run");
+    std::fs::create_dir_all(root.join("target"))?;
+    std::fs::write(&list, "")?;
+    // First, since it leaves the program linked otherwise than the tests' own build does.
+    let plugin = make_plugin(root, arguments);
+    let programs = program::chosen(program::build()?, arguments.only.as_deref())?;
+    let engines = packages::fetch(root).inspect_err(|why| println!("the engines are not at hand: {why}"));
+    let provided = Provided { engines, plugin };
+    let ground = Ground { list: list.clone(), provided: &provided, all: arguments.all };
+    let machine = marked::machine_for(root, &programs, &ground)?;
+    let built = started.elapsed().as_secs();
+    println!("Test programs run side by side; each one's output comes when it has ended.");
+    let mut tally = Tally::default();
+    side_by_side::run(&programs, &ground, machine.as_ref().ok(), &mut tally)?;
+    let unsteady = diagnose(&programs, &ground, machine.as_ref().ok(), &mut tally)?;
+    let cannot_run = std::fs::read_to_string(&list)?;
+    println!("\nThe longest:\n{}", tally.longest());
+    if cannot_run.is_empty() {
+        println!("Everything could run here.");
+    } else {
+        print!("What could not run here:\n{cannot_run}");
+    }
+    for (name, how) in &unsteady {
+        println!("unsteady, a fault to be found: {name} failed beside others ({how}), and passed alone");
+    }
+    for broken in &tally.broken {
+        println!("failed: {broken}");
+    }
+    println!("In {} s, of which {built} s before the first test:", started.elapsed().as_secs());
+    println!("{} passed, {} failed", tally.passed, tally.failed);
+    if !tally.broken.is_empty() {
+        bail!("tests failed");
+    }
+    if !cannot_run.is_empty() && provided.engines.is_ok() && machine.is_ok() {
+        bail!("on Debian as root every test can run");
+    }
+    Ok(())
+}
+
+/// Runs what failed beside others once more alone, and names what passes then: whatever load disturbs is a fault of the test
+/// or of Ashore.
+fn diagnose(
+    programs: &[Program],
+    ground: &Ground,
+    machine: Option<&marked::Machine>,
+    tally: &mut Tally,
+) -> anyhow::Result<Vec<(String, String)>> {
+    let first = std::mem::take(&mut tally.broken);
+    if first.is_empty() {
+        return Ok(Vec::new());
+    }
+    println!("\n{} of the programs failed; what failed in them is run once more, alone:", first.len());
+    let mut unsteady = Vec::new();
+    for broken in first {
+        let program = programs.iter().find(|program| program.name == broken.name);
+        let again = program.expect("what failed is one of them").only(&broken.tests);
+        let mut alone = Tally::default();
+        if marked::is_marked(&again) {
+            let Some(machine) = machine else { continue };
+            machine.run(&[&again], ground, &mut |ended| alone.take(ended));
+        } else {
+            alone.take(side_by_side::run_one(&again, ground)?);
+        }
+        if let Some(still) = alone.broken.pop() {
+            tally.broken.push(still);
+        } else {
+            tally.passed += alone.passed;
+            tally.failed = tally.failed.saturating_sub(broken.tests.len().max(1));
+            unsteady.push((broken.name, broken.how));
+        }
+    }
+    Ok(unsteady)
+}
+
+/// Makes the managed plugin, if the test that needs it is to run.
+fn make_plugin(root: &Path, arguments: &TestArgs) -> Result<PathBuf, String> {
+    let wanted = arguments.only.as_ref().is_none_or(|only| PLUGIN_TEST.contains(only));
+    if wanted { plugin::make_for_tests(root) } else { Err("it was not asked for".into()) }
+}

@@ -1,0 +1,127 @@
+//! Test programs: built once, chosen by name, and run in namespaces of their own.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+
+use super::Ground;
+use crate::{artifacts, cargo};
+
+/// A test program that takes longer hangs.
+pub(super) const PATIENCE: Duration = Duration::from_secs(15 * 60);
+
+/// How long programs take, in seconds, seen on two cores beside others; all others take less. It decides the order alone:
+/// the longest begin first, or the last ones would run by themselves.
+const LONG: [(&str, u32); 14] = [
+    ("ashore/leases_servers", 225),
+    ("ashore/docker_leases_servers", 150),
+    ("ashore/leases_misbehaving", 150),
+    ("ashore/chaos", 145),
+    ("ashore/docker_boot", 130),
+    ("ashore/docker_restarts", 130),
+    ("ashore/docker_networks", 115),
+    ("ashore/docker_options", 105),
+    ("ashore/docker_compose", 105),
+    ("ashore/docker_leases", 100),
+    ("ashore/docker_killed", 95),
+    ("ashore/docker_plugin", 70),
+    ("ashore/bridge_persist", 70),
+    ("ashore/pool_check", 70),
+];
+
+/// A test program.
+#[derive(Debug, Clone)]
+pub(super) struct Program {
+    /// `CRATE/NAME`.
+    pub(super) name: String,
+    pub(super) path: PathBuf,
+    /// Its crate's directory, in which cargo would run it.
+    pub(super) directory: PathBuf,
+    /// The tests of it to run; all, if none is named.
+    pub(super) tests: Vec<String>,
+}
+
+impl Program {
+    /// The same, to run some of its tests.
+    pub(super) fn only(&self, tests: &[String]) -> Program {
+        Program { tests: tests.to_owned(), ..self.clone() }
+    }
+
+    /// For about how long it runs, in seconds.
+    pub(super) fn seconds(&self) -> u32 {
+        LONG.iter().find(|(name, _)| self.name == *name).map_or(0, |(_, seconds)| *seconds)
+    }
+
+    /// It runs in namespaces of its own: what it leaves running ends with it, and the host's network is out of reach.
+    pub(super) fn command(&self, ground: &Ground) -> Command {
+        let mut command = Command::new("timeout");
+        command.arg("--kill-after=10").arg(PATIENCE.as_secs().to_string()).arg("unshare");
+        if !nix::unistd::geteuid().is_root() {
+            command.args(["--user", "--map-root-user"]);
+        }
+        command.args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--"]);
+        command.arg(&self.path).current_dir(&self.directory);
+        // In the virtual machine they write to a terminal.
+        command.args(["--color", "never"]);
+        if !self.tests.is_empty() {
+            command.arg("--exact").args(&self.tests);
+        }
+        command.env("ASHORE_CANNOT_RUN", &ground.list).env("RUST_BACKTRACE", "0");
+        ground.equip(&mut command);
+        command
+    }
+}
+
+/// Builds all test programs once, and says where they are.
+pub(super) fn build() -> anyhow::Result<Vec<Program>> {
+    let mut command = cargo();
+    command.args(["test", "--workspace", "--no-run", "--message-format", "json-render-diagnostics"]);
+    let mut programs = Vec::new();
+    for message in artifacts(&mut command)? {
+        let Some(path) = message["executable"].as_str().filter(|_| message["profile"]["test"] == true) else {
+            continue;
+        };
+        let manifest = Path::new(message["manifest_path"].as_str().context("a manifest")?);
+        let directory = manifest.parent().context("a crate's directory")?.to_owned();
+        let name = format!("{}/{}", crate_of(&directory), message["target"]["name"].as_str().unwrap_or("?"));
+        programs.push(Program { name, path: path.into(), directory, tests: Vec::new() });
+    }
+    programs.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(programs)
+}
+
+fn crate_of(directory: &Path) -> String {
+    directory.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+}
+
+/// The programs whose names contain something. One that none contains is a slip, and no success.
+pub(super) fn chosen(mut programs: Vec<Program>, only: Option<&str>) -> anyhow::Result<Vec<Program>> {
+    let Some(only) = only else { return Ok(programs) };
+    let names: Vec<String> = programs.iter().map(|program| program.name.clone()).collect();
+    programs.retain(|program| program.name.contains(only));
+    if programs.is_empty() {
+        bail!("no test program's name contains `{only}`; there are:\n  {}", names.join("\n  "));
+    }
+    Ok(programs)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    pub(in super::super) fn program(name: &str) -> Program {
+        let (path, directory) = (PathBuf::new(), PathBuf::new());
+        Program { name: name.to_owned(), path, directory, tests: Vec::new() }
+    }
+
+    #[test]
+    fn a_filter_that_matches_nothing_is_refused_with_what_there_is() {
+        let programs = || vec![program("ashore/promise_1"), program("core/model")];
+        assert_eq!(chosen(programs(), None).unwrap().len(), 2);
+        assert_eq!(chosen(programs(), Some("promise")).unwrap().len(), 1);
+        let refused = chosen(programs(), Some("typo")).err().unwrap().to_string();
+        assert!(refused.contains("`typo`") && refused.contains("ashore/promise_1"), "{refused}");
+    }
+}

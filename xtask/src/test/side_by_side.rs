@@ -1,0 +1,149 @@
+//! Test programs at the same time: as many as processors and memory allow. Most of what they do is waiting.
+
+use std::collections::VecDeque;
+use std::io::Read;
+use std::process::Stdio;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+
+use super::Ground;
+use super::marked::{Machine, is_marked};
+use super::program::Program;
+use super::tally::{Ended, Tally};
+
+/// From one look at the processors to the next.
+const LOOK: Duration = Duration::from_millis(700);
+/// Another program begins while the processors are idle for this share of the time, in percent.
+const IDLE: u64 = 25;
+/// How many programs there are for each processor at most.
+const MOST: usize = 5;
+/// What has to be free for another one: two engines with their containers, in bytes.
+const MEMORY: u64 = 2 << 30;
+
+/// Runs programs, the longest first, and the marked ones of them in the virtual machine beside all others.
+pub(super) fn run(
+    programs: &[Program],
+    ground: &Ground,
+    machine: Option<&Machine>,
+    tally: &mut Tally,
+) -> anyhow::Result<()> {
+    let (marked, mut plain): (Vec<&Program>, Vec<&Program>) =
+        programs.iter().partition(|program| is_marked(program));
+    plain.sort_by_key(|program| std::cmp::Reverse(program.seconds()));
+    let mut waiting = VecDeque::from(plain);
+    let (tell, ended) = channel();
+    std::thread::scope(|scope| {
+        let mut running = 0;
+        if let Some(machine) = machine.filter(|_| !marked.is_empty()) {
+            let tell = tell.clone();
+            running += 1;
+            scope.spawn(move || {
+                machine.run(&marked, ground, &mut |one| _ = tell.send((Ok(one), false)));
+                // The last word of it: there is room for one more.
+                let last = "the virtual machine".to_owned();
+                _ = tell.send((Err(anyhow::anyhow!(last)), true));
+            });
+        }
+        let mut load = Load::begin();
+        while running > 0 || !waiting.is_empty() {
+            while load.has_room(running)
+                && let Some(program) = waiting.pop_front()
+            {
+                let tell = tell.clone();
+                running += 1;
+                scope.spawn(move || _ = tell.send((run_one(program, ground), true)));
+            }
+            match ended.recv_timeout(LOOK) {
+                Ok((one, was_last)) => {
+                    running -= usize::from(was_last);
+                    match one {
+                        Ok(one) => tally.take(one),
+                        Err(error) => println!("{error:#}"),
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => unreachable!("this thread can tell, too"),
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Runs one program to its end.
+pub(super) fn run_one(program: &Program, ground: &Ground) -> anyhow::Result<Ended> {
+    let began = Instant::now();
+    let (mut read, write) = std::io::pipe()?;
+    let mut command = program.command(ground);
+    command.stdin(Stdio::null()).stdout(write.try_clone()?).stderr(write);
+    let mut child = command.spawn().context("timeout, of coreutils")?;
+    // It holds the ends by which the child writes.
+    drop(command);
+    let mut output = Vec::new();
+    read.read_to_end(&mut output)?;
+    let status = child.wait()?;
+    let output = String::from_utf8_lossy(&output).into_owned();
+    let (name, how) = (program.name.clone(), status.to_string());
+    Ok(Ended { name, output, well: status.success(), how, took: began.elapsed() })
+}
+
+/// How busy the machine is.
+struct Load {
+    processors: usize,
+    at: Instant,
+    before: Times,
+}
+
+/// What the processors have done since the machine's start, in ticks.
+#[derive(Clone, Copy, Default)]
+struct Times {
+    idle: u64,
+    all: u64,
+}
+
+impl Load {
+    fn begin() -> Load {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        Load { processors, at: Instant::now(), before: Times::now() }
+    }
+
+    /// Whether another program may begin beside those that run. What has just begun is given time to show how much it does.
+    fn has_room(&mut self, running: usize) -> bool {
+        if running <= self.processors {
+            self.begin_anew();
+            return true;
+        }
+        if running >= self.processors * MOST || self.at.elapsed() < LOOK {
+            return false;
+        }
+        let (before, now) = (self.before, Times::now());
+        self.begin_anew();
+        let is_idle = (now.idle - before.idle) * 100 >= (now.all - before.all) * IDLE;
+        is_idle && free_memory() >= MEMORY
+    }
+
+    fn begin_anew(&mut self) {
+        (self.at, self.before) = (Instant::now(), Times::now());
+    }
+}
+
+impl Times {
+    /// None where the kernel does not tell: then nothing is ever idle.
+    fn now() -> Times {
+        let text = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+        let Some(line) = text.lines().next() else { return Times::default() };
+        let ticks: Vec<u64> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+        // user, nice, system, idle, iowait, …
+        let idle = ticks.iter().skip(3).take(2).sum();
+        Times { idle, all: ticks.iter().take(8).sum() }
+    }
+}
+
+/// `MemAvailable`, in bytes.
+fn free_memory() -> u64 {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    kib.unwrap_or(0) * 1024
+}

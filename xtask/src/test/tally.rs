@@ -1,0 +1,129 @@
+//! What came of the test programs.
+
+use std::fmt;
+use std::time::Duration;
+
+/// A program that has ended.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) name: String,
+    /// All that it printed.
+    pub(super) output: String,
+    pub(super) well: bool,
+    /// How, in words.
+    pub(super) how: String,
+    pub(super) took: Duration,
+}
+
+/// A program that failed.
+#[derive(Debug)]
+pub(super) struct Broken {
+    pub(super) name: String,
+    pub(super) how: String,
+    /// Its tests that failed; none if it did not say.
+    pub(super) tests: Vec<String>,
+}
+
+/// The sum of all.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    pub(super) passed: usize,
+    pub(super) failed: usize,
+    pub(super) broken: Vec<Broken>,
+    took: Vec<(Duration, String)>,
+}
+
+impl Tally {
+    /// Prints what a program printed, and counts it.
+    pub(super) fn take(&mut self, ended: Ended) {
+        println!("\n== {} ({} s)\n{}", ended.name, ended.took.as_secs(), ended.output.trim_end());
+        let (mut with_result, mut idle) = (false, false);
+        for result in ended.output.lines().filter_map(|line| line.strip_prefix("test result: ")) {
+            self.passed += count(result, "passed");
+            self.failed += count(result, "failed");
+            let [ran, not] = [["passed", "failed"], ["ignored", "filtered"]]
+                .map(|kinds| kinds.iter().map(|kind| count(result, kind)).sum::<usize>());
+            (with_result, idle) = (true, ran == 0 && not > 0);
+        }
+        let how = match (ended.well && with_result, idle) {
+            (true, false) => None,
+            (true, true) => Some("it has tests, and ran none".to_owned()),
+            (false, _) => Some(ended.how),
+        };
+        if let Some(how) = how {
+            self.failed += usize::from(!with_result);
+            self.broken.push(Broken { name: ended.name.clone(), how, tests: failures(&ended.output) });
+        }
+        self.took.push((ended.took, ended.name));
+    }
+
+    /// The ten programs that took longest, a line each.
+    pub(super) fn longest(&mut self) -> String {
+        self.took.sort();
+        let longest = self.took.iter().rev().take(10);
+        let lines: Vec<String> =
+            longest.map(|(took, name)| format!("  {:>4} s  {name}", took.as_secs())).collect();
+        lines.join("\n")
+    }
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.name, self.how)?;
+        self.tests.iter().try_for_each(|test| write!(f, "\n  {test}"))
+    }
+}
+
+/// The tests that failed: `test NAME ... FAILED`.
+fn failures(output: &str) -> Vec<String> {
+    let failed = |line: &str| {
+        let name = line.strip_prefix("test ")?.strip_suffix(" ... FAILED")?;
+        // `test NAME - should panic ... FAILED`.
+        name.split(' ').next().map(str::to_owned)
+    };
+    output.lines().filter_map(failed).collect()
+}
+
+/// The number before a word in `ok. 7 passed; 0 failed; …`.
+fn count(result: &str, what: &str) -> usize {
+    let words: Vec<&str> = result.split([' ', ';']).collect();
+    let found = words.windows(2).find(|pair| pair[1] == what);
+    found.and_then(|pair| pair[0].parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ended(output: &str, well: bool) -> Ended {
+        let how = "exit status: 101".to_owned();
+        Ended { name: "ashore/some".into(), output: output.into(), well, how, took: Duration::ZERO }
+    }
+
+    #[test]
+    fn a_program_that_has_tests_and_runs_none_is_no_success() {
+        let mut tally = Tally::default();
+        for (counts, broken) in [
+            ("2 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out", 0),
+            ("0 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out", 0),
+            ("0 passed; 0 failed; 3 ignored; 0 measured; 0 filtered out", 1),
+        ] {
+            tally.take(ended(&format!("test result: ok. {counts}; finished in 0.00s\n"), true));
+            assert_eq!(tally.broken.len(), broken, "{counts}");
+        }
+        assert_eq!((tally.passed, tally.failed), (2, 0));
+    }
+
+    #[test]
+    fn what_failed_is_named_also_where_a_program_does_not_come_to_its_end() {
+        let mut tally = Tally::default();
+        let output = "test a::b ... ok\ntest a::c ... FAILED\ntest d - should panic ... FAILED\n\
+                      test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out\n";
+        tally.take(ended(output, false));
+        assert_eq!((tally.passed, tally.failed), (1, 2));
+        assert_eq!(tally.broken[0].tests, ["a::c", "d"]);
+        tally.take(ended("test a::b ... ok\ntest a::c ... FAILED\n", false));
+        assert_eq!((tally.passed, tally.failed), (1, 3));
+        assert_eq!(tally.broken[1].tests, ["a::c"]);
+    }
+}
