@@ -28,8 +28,8 @@ use ashore_core::store::Store;
 use ashore_kernel::{Kernel, Namespace, OnError, StepError};
 
 use super::lan::Lan;
-use super::refusal;
 use super::resolv::Resolv;
+use super::{refusal, supervise};
 use crate::front::docker::follow::Lists;
 use crate::trial::TrialFile;
 
@@ -133,7 +133,20 @@ impl Engine {
     }
 
     /// Answers one request. This is the only way in.
-    pub(crate) fn handle(&self, mut request: Request) -> Reply {
+    pub(crate) fn handle(&self, request: Request) -> Reply {
+        let answer = supervise::contained(|| self.answer(request)).and_then(|answer| answer);
+        answer.unwrap_or_else(|refusal| {
+            tracing::info!(kind = ?refusal.kind, "refused: {refusal}");
+            Reply::Refused(refusal)
+        })
+    }
+
+    fn answer(&self, mut request: Request) -> Result<Reply, Refusal> {
+        #[cfg(debug_assertions)]
+        {
+            let _under_the_lock = self.lock();
+            supervise::fault("request");
+        }
         if let Some(name) = request.network_mut()
             && let Some(network) = self.lock().state().network_called(name)
         {
@@ -142,7 +155,7 @@ impl Engine {
         if !only_looks(&request) {
             self.finish_what_was_cut_short();
         }
-        let answer = match request {
+        match request {
             Request::CreateNetwork(spec) => self.create_network(&spec),
             Request::RemoveNetwork { network } => self.remove_own_network(&network),
             Request::ListNetworks => {
@@ -163,11 +176,7 @@ impl Engine {
             Request::Status => self.status(),
             Request::ExportState => Ok(Reply::State(self.lock().store.export())),
             Request::ImportState(document) => self.import(document),
-        };
-        answer.unwrap_or_else(|refusal| {
-            tracing::info!(kind = ?refusal.kind, "refused: {refusal}");
-            Reply::Refused(refusal)
-        })
+        }
     }
 
     /// A thread that panicked under the lock has left the kernel and the disk as the next reconciliation will find
