@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use ashore_lab::{Daemon, Ran, cannot_run};
 use home::strace::Strace;
-use home::{Home, PROGRAM, addresses, ip, is_root, reaches};
+use home::{Home, PROGRAM, addresses, eventually, ip, is_root, reaches};
 
 /// What a daemon that does not come up says, started by another command on a machine and in a directory of its own.
 fn refused(home: &Home, launcher: &[&str]) -> String {
@@ -177,6 +177,27 @@ fn without_another_thread_one_client_is_answered_after_the_other() {
     drop(faults);
     assert!(home.ok("status").contains("lan"));
     assert!(!home.daemon.as_mut().unwrap().ended_within(Duration::ZERO).unwrap());
+}
+
+#[test]
+fn a_reconciliation_that_failed_is_shown_until_one_succeeds() {
+    let Some(strace) = Strace::find("daemon, reconciliation") else { return };
+    let home = Home::new();
+    home.create_lan();
+    let troubled = || home.status()["troubles"].to_string().contains("could not reconcile");
+    let faults = strace.inject_in_threads(home.daemon().pid(), ["watch"], "sendto", "error=EIO");
+    home.nudge();
+    eventually("it is shown", troubled);
+    // What others write down meanwhile says nothing of it.
+    for name in ["web", "db"] {
+        let container = home.world.container(name).unwrap();
+        reaches(&home.laptop, addresses(&home.attach("lan", &container, ""))[0]);
+        assert!(troubled());
+        home.ok(&format!("detach lan {name}"));
+    }
+    drop(faults);
+    home.nudge();
+    eventually("all is in line", || home.status()["troubles"].as_array().unwrap().is_empty());
 }
 
 #[test]
