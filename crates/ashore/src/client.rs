@@ -69,6 +69,7 @@ impl Failure {
                 RefusalKind::Taken => 5,
                 RefusalKind::Kernel => 6,
                 RefusalKind::State => 7,
+                RefusalKind::Internal => 1,
             },
             Failure::Unreachable { .. } => 8,
             Failure::Privilege(_) | Failure::Restricted { .. } => 9,

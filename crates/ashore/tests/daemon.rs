@@ -2,7 +2,7 @@
 
 mod home;
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use ashore_lab::{Daemon, Ran, cannot_run};
 use home::strace::Strace;
-use home::{Home, PROGRAM, ip, is_root, reaches};
+use home::{Home, PROGRAM, addresses, eventually, ip, is_root, reaches};
 
 /// What a daemon that does not come up says, started by another command on a machine and in a directory of its own.
 fn refused(home: &Home, launcher: &[&str]) -> String {
@@ -90,6 +90,81 @@ fn without_a_capability_that_it_needs_it_does_not_come_up_and_says_which() {
     }
 }
 
+/// A daemon that meets a panic, asked for by a variable that debug builds know alone.
+fn with_fault(home: &mut Home, at: &str) {
+    home.start_by(&["env", &format!("ASHORE_FAULT={at}")]);
+}
+
+#[test]
+fn a_panic_in_a_thread_that_it_needs_ends_it_and_the_next_start_loses_nothing() {
+    let mut home = Home::new();
+    home.create_lan();
+    let web = home.world.container("web").unwrap();
+    let at = addresses(&home.attach("lan", &web, ""))[0];
+    let pings = [home.laptop.pings(at), home.nas.pings(at), web.pings(ip(home::HOST))];
+    for thread in ["lan", "docker", "control", "leases", "routers", "later", "watch"] {
+        home.daemon = None;
+        let mut daemon = home.nas.command(PROGRAM).unwrap();
+        let directory = home.directory.path();
+        daemon.arg("daemon").arg("--state").arg(directory.join("state")).arg("--run").arg(directory);
+        daemon.arg("--docker-plugin").arg(directory.join("plugins/ashore.sock"));
+        let ended = Ran::of(daemon.env("ASHORE_FAULT", thread)).unwrap();
+        // By a signal, which an init system takes for a failure.
+        assert_eq!(ended.code, None, "{}", ended.stderr);
+        for said in [format!("thread '{thread}'"), format!("ASHORE_FAULT={thread}"), "and ends".to_owned()] {
+            assert!(ended.stderr.contains(&said), "{}", ended.stderr);
+        }
+        home.start();
+        let status = home.status();
+        assert_eq!(status["troubles"].as_array().unwrap().len(), 0, "{status}");
+        assert_eq!(status["endpoints"][0]["stage"], "attached", "{status}");
+    }
+    for stream in pings {
+        let counted = stream.end();
+        assert!(counted.sent > 0 && counted.lost == 0, "{counted:?}");
+    }
+}
+
+#[test]
+fn a_panic_over_one_request_stays_with_it() {
+    let mut home = Home::new();
+    home.create_lan();
+    home.daemon = None;
+    with_fault(&mut home, "request");
+    let pid = home.daemon().pid();
+    let web = home.world.container("web").unwrap();
+    let attach = format!("attach lan --netns {} --name web", web.namespace().path().display());
+    let ran = home.run(&attach);
+    assert_eq!(ran.code, Some(1), "{}", ran.stderr);
+    assert!(ran.stderr.contains("a fault of its own: ASHORE_FAULT=request"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("try: "), "{}", ran.stderr);
+    home.ok(&attach);
+    reaches(&home.laptop, ip("192.168.88.192"));
+    assert_eq!(home.status()["pid"], pid);
+}
+
+#[test]
+fn a_panic_over_one_of_dockers_calls_stays_with_it() {
+    let mut home = Home::new();
+    home.daemon = None;
+    with_fault(&mut home, "call");
+    let plugin = home.directory.path().join("plugins/ashore.sock");
+    let call = || {
+        let mut stream = UnixStream::connect(&plugin).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        stream
+            .write_all(b"POST /Plugin.Activate HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")
+            .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    let first = call();
+    assert!(first.contains("a fault of its own: ASHORE_FAULT=call"), "{first}");
+    let second = call();
+    assert!(second.contains("NetworkDriver"), "{second}");
+}
+
 #[test]
 fn without_another_thread_one_client_is_answered_after_the_other() {
     let Some(strace) = Strace::find("daemon, threads") else { return };
@@ -102,6 +177,27 @@ fn without_another_thread_one_client_is_answered_after_the_other() {
     drop(faults);
     assert!(home.ok("status").contains("lan"));
     assert!(!home.daemon.as_mut().unwrap().ended_within(Duration::ZERO).unwrap());
+}
+
+#[test]
+fn a_reconciliation_that_failed_is_shown_until_one_succeeds() {
+    let Some(strace) = Strace::find("daemon, reconciliation") else { return };
+    let home = Home::new();
+    home.create_lan();
+    let troubled = || home.status()["troubles"].to_string().contains("could not reconcile");
+    let faults = strace.inject_in_threads(home.daemon().pid(), ["watch"], "sendto", "error=EIO");
+    home.nudge();
+    eventually("it is shown", troubled);
+    // What others write down meanwhile says nothing of it.
+    for name in ["web", "db"] {
+        let container = home.world.container(name).unwrap();
+        reaches(&home.laptop, addresses(&home.attach("lan", &container, ""))[0]);
+        assert!(troubled());
+        home.ok(&format!("detach lan {name}"));
+    }
+    drop(faults);
+    home.nudge();
+    eventually("all is in line", || home.status()["troubles"].as_array().unwrap().is_empty());
 }
 
 #[test]

@@ -281,7 +281,11 @@ fn a_full_disk_refuses_and_undoes_and_is_no_hindrance_once_there_is_space() {
     home.run("detach lan web");
     reaches(&home.laptop, ip("192.168.88.192"));
 
+    assert!(home.status()["troubles"].to_string().contains("state.redb"));
     disk.free();
+    // Also if nobody has anything to be written.
+    home.nudge();
+    eventually("all is in order", || home.status()["troubles"].as_array().unwrap().is_empty());
     reaches(&home.laptop, address(&home.attach("lan", &web, "")));
     in_order(home);
     home.ok("detach lan web");

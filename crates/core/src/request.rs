@@ -556,4 +556,6 @@ pub enum RefusalKind {
     Kernel,
     /// The state could not be written; what was done was undone.
     State,
+    /// The daemon met a fault of its own. What the request had begun is finished or undone by the next reconciliation.
+    Internal,
 }

@@ -130,6 +130,13 @@ impl Store {
         if self.deferred.is_empty() { Ok(()) } else { self.write_rows(&self.deferred.clone()) }
     }
 
+    /// Writes all of it anew, which tells whether a disk that took no writes does so again.
+    pub fn write_anew(&mut self) -> Result<(), StoreError> {
+        self.rewrite(&self.export())?;
+        self.deferred.clear();
+        Ok(())
+    }
+
     fn write_rows(&mut self, rows: &[Row]) -> Result<(), StoreError> {
         self.write(|table| {
             for row in rows {

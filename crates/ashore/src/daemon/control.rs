@@ -1,26 +1,34 @@
 //! The control socket: a line of JSON in, a line of JSON out, one thread for a connection.
+//!
+//! Only so many clients are there at once, so that the daemon keeps threads and descriptors for its own work; more wait in the
+//! socket's queue. A client has some time for a whole request, and some for reading the whole answer.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ashore_core::request::{Refusal, RefusalKind, Reply};
 
 use super::engine::Engine;
 use super::socket::{Handed, Socket};
+use super::supervise::{contained, needed};
+
+mod clients;
+
+use clients::{Client, Clients};
 
 /// More than any request has, in bytes; an imported state is the largest.
 const LONGEST: u64 = 16 * 1024 * 1024;
 
-/// How long a client may take over its request.
+/// How long a client may take to send a request, and to read the answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The socket. Its file goes with the daemon that made it.
 pub(super) struct Control {
     path: PathBuf,
-    listener: Arc<UnixListener>,
+    clients: Arc<Clients>,
     /// Whether it was there before the daemon.
     handed: bool,
 }
@@ -31,24 +39,28 @@ impl Control {
         let Socket { listener, handed } = handed.socket(&path)?;
         // Whoever bound it may have wanted it otherwise.
         listener.set_nonblocking(false)?;
-        Ok(Control { path, listener: Arc::new(listener), handed })
+        Ok(Control { path, clients: Arc::new(Clients::of(listener)), handed })
     }
 
     /// Begins to answer.
     pub(super) fn serve(&self, engine: &Arc<Engine>) -> io::Result<()> {
-        await_client(self.listener.clone(), engine.clone())
+        await_client(self.clients.clone(), engine.clone())
     }
 }
 
 /// Starts a thread for the next client. Once there is one, the thread leaves the socket to a successor and answers itself,
 /// so that nobody waits for a thread to begin. Without a successor, out of threads or memory for a moment, it is its own.
-fn await_client(listener: Arc<UnixListener>, engine: Arc<Engine>) -> io::Result<()> {
+fn await_client(clients: Arc<Clients>, engine: Arc<Engine>) -> io::Result<()> {
     std::thread::Builder::new().name("control".into()).spawn(move || {
         loop {
-            let stream = accept(&listener);
-            let successor = await_client(listener.clone(), engine.clone());
-            if let Err(error) = answer(&engine, &stream) {
-                tracing::debug!("a client went away: {error}");
+            let (client, successor) = needed(|| {
+                let client = clients.accept();
+                (client, await_client(clients.clone(), engine.clone()))
+            });
+            match contained(|| answer(&engine, &client)) {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::debug!("a client went away: {error}"),
+                Err(fault) => tracing::error!("a client: {fault}"),
             }
             match successor {
                 Ok(()) => return,
@@ -57,19 +69,6 @@ fn await_client(listener: Arc<UnixListener>, engine: Arc<Engine>) -> io::Result<
         }
     })?;
     Ok(())
-}
-
-fn accept(listener: &UnixListener) -> UnixStream {
-    loop {
-        match listener.accept() {
-            Ok((stream, _)) => return stream,
-            // Out of descriptors for a moment.
-            Err(error) => {
-                tracing::error!("control socket: {error}");
-                std::thread::sleep(Duration::from_millis(100));
-            }
-        }
-    }
 }
 
 impl Drop for Control {
@@ -81,18 +80,56 @@ impl Drop for Control {
 }
 
 /// Answers all requests of a connection.
-fn answer(engine: &Engine, stream: &UnixStream) -> io::Result<()> {
-    stream.set_read_timeout(Some(PATIENCE))?;
-    let mut reader = BufReader::new(stream);
+fn answer(engine: &Engine, client: &Client<'_>) -> io::Result<()> {
+    let mut reader = BufReader::new(Until::soon(client.stream()));
     loop {
         let mut line = Vec::new();
         reader.by_ref().take(LONGEST).read_until(b'\n', &mut line)?;
         if line.is_empty() {
             return Ok(());
         }
-        let mut bytes = serde_json::to_vec(&reply(engine, &line))?;
+        client.is_served();
+        let reply = contained(|| reply(engine, &line)).unwrap_or_else(Reply::Refused);
+        let mut bytes = serde_json::to_vec(&reply)?;
         bytes.push(b'\n');
-        (&mut &*stream).write_all(&bytes)?;
+        client.is_waited_for();
+        Until::soon(client.stream()).write_all(&bytes)?;
+        *reader.get_mut() = Until::soon(client.stream());
+    }
+}
+
+/// A stream that is read or written until some moment, however little comes or goes at a time.
+struct Until<'a> {
+    stream: &'a UnixStream,
+    end: Instant,
+}
+
+impl<'a> Until<'a> {
+    fn soon(stream: &'a UnixStream) -> Self {
+        Until { stream, end: Instant::now() + PATIENCE }
+    }
+
+    fn left(&self) -> io::Result<Option<Duration>> {
+        let left = self.end.saturating_duration_since(Instant::now());
+        if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(Some(left)) }
+    }
+}
+
+impl Read for Until<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.stream.set_read_timeout(self.left()?)?;
+        self.stream.read(buffer)
+    }
+}
+
+impl Write for Until<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.set_write_timeout(self.left()?)?;
+        self.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -28,8 +28,8 @@ use ashore_core::store::Store;
 use ashore_kernel::{Kernel, Namespace, OnError, StepError};
 
 use super::lan::Lan;
-use super::refusal;
 use super::resolv::Resolv;
+use super::{refusal, supervise};
 use crate::front::docker::follow::Lists;
 use crate::trial::TrialFile;
 
@@ -89,8 +89,10 @@ struct Inner {
     failed: Vec<StepError>,
     /// Whether something could not be brought in line since.
     unfinished: Cell<bool>,
-    /// Why the last reconciliation did not come to its end, or what it did or another request wanted is not written down.
-    stopped: Option<Refusal>,
+    /// Why the last reconciliation did not come to its end.
+    unreconciled: Option<Refusal>,
+    /// Why the state could not be written when that was last tried.
+    unwritten: Option<Refusal>,
     /// What the container engine had when it was last asked.
     inventory: Option<Inventory>,
     /// What its lists lack.
@@ -121,7 +123,8 @@ impl Engine {
             looked_into: None,
             failed: Vec::new(),
             unfinished: Cell::new(false),
-            stopped: None,
+            unreconciled: None,
+            unwritten: None,
             inventory: None,
             missing: Missing::default(),
             departed: Departed::default(),
@@ -133,7 +136,20 @@ impl Engine {
     }
 
     /// Answers one request. This is the only way in.
-    pub(crate) fn handle(&self, mut request: Request) -> Reply {
+    pub(crate) fn handle(&self, request: Request) -> Reply {
+        let answer = supervise::contained(|| self.answer(request)).and_then(|answer| answer);
+        answer.unwrap_or_else(|refusal| {
+            tracing::info!(kind = ?refusal.kind, "refused: {refusal}");
+            Reply::Refused(refusal)
+        })
+    }
+
+    fn answer(&self, mut request: Request) -> Result<Reply, Refusal> {
+        #[cfg(debug_assertions)]
+        {
+            let _under_the_lock = self.lock();
+            supervise::fault("request");
+        }
         if let Some(name) = request.network_mut()
             && let Some(network) = self.lock().state().network_called(name)
         {
@@ -142,7 +158,7 @@ impl Engine {
         if !only_looks(&request) {
             self.finish_what_was_cut_short();
         }
-        let answer = match request {
+        match request {
             Request::CreateNetwork(spec) => self.create_network(&spec),
             Request::RemoveNetwork { network } => self.remove_own_network(&network),
             Request::ListNetworks => {
@@ -163,11 +179,7 @@ impl Engine {
             Request::Status => self.status(),
             Request::ExportState => Ok(Reply::State(self.lock().store.export())),
             Request::ImportState(document) => self.import(document),
-        };
-        answer.unwrap_or_else(|refusal| {
-            tracing::info!(kind = ?refusal.kind, "refused: {refusal}");
-            Reply::Refused(refusal)
-        })
+        }
     }
 
     /// A thread that panicked under the lock has left the kernel and the disk as the next reconciliation will find
@@ -239,23 +251,25 @@ impl Inner {
         self.store.state()
     }
 
-    /// Writes changes down. That it failed is shown until it works again.
+    /// Writes changes down. That it failed is shown until a write succeeds.
     fn commit(&mut self, changes: Vec<Change>) -> Result<(), Refusal> {
         if changes.is_empty() {
             return Ok(());
         }
         let written = self.store.commit(changes).map_err(|error| refusal::state(&error));
-        self.stopped = written.as_ref().err().cloned();
+        self.unwritten = written.as_ref().err().cloned();
         written
     }
 
-    /// Writes what was put off. What cannot be written is tried again with the next change.
+    /// Writes what was put off. What cannot be written is tried again with the next change, and at every reconciliation.
     fn flush(&mut self) -> Result<(), Refusal> {
-        let written = self.store.flush().map_err(|error| refusal::state(&error));
+        let failed = self.unwritten.is_some();
+        let written = if failed { self.store.write_anew() } else { self.store.flush() };
+        let written = written.map_err(|error| refusal::state(&error));
         if let Err(refusal) = &written {
             tracing::error!("{refusal}");
-            self.stopped = Some(refusal.clone());
         }
+        self.unwritten = written.as_ref().err().cloned();
         written
     }
 

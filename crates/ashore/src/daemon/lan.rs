@@ -25,6 +25,8 @@ use ashore_wire::conflict::{
 use ashore_wire::{Mac, heard};
 use ipnet::IpNet;
 
+use crate::daemon::supervise::spawn_needed;
+
 /// For how long a machine that was heard is taken to have its address still.
 const HEARD_FOR: Duration = Duration::from_secs(300);
 /// For how long a machine that looked for an address is given to take it.
@@ -140,7 +142,7 @@ impl Lan {
         let shared = Shared { table: Mutex::default(), ended: Condvar::new(), waker: Waker::new()? };
         let lan = Lan { shared: Arc::new(shared) };
         let listener = Listener::new(namespace, lan.clone());
-        std::thread::Builder::new().name("lan".into()).spawn(move || listener.run())?;
+        spawn_needed("lan", move || listener.run())?;
         Ok(lan)
     }
 

@@ -31,6 +31,7 @@ mod lan;
 mod refusal;
 mod resolv;
 pub(crate) mod socket;
+pub(crate) mod supervise;
 mod witness;
 
 use control::Control;
@@ -39,6 +40,7 @@ pub(crate) use guard::run as guard;
 use lan::Lan;
 use resolv::Resolv;
 use socket::Handed;
+use supervise::spawn_needed;
 
 pub(crate) use engine::now;
 
@@ -99,25 +101,13 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
     plugin.serve(Arc::new(move |request| docker.handle(request)), lists)?;
 
     let leasing = engine.clone();
-    std::thread::Builder::new()
-        .name("leases".into())
-        .spawn(move || leasing.follow_leases(&leases))
-        .context("a thread")?;
+    spawn_needed("leases", move || leasing.follow_leases(&leases)).context("a thread")?;
     let following = engine.clone();
-    std::thread::Builder::new()
-        .name("routers".into())
-        .spawn(move || following.follow_routers(&routers))
-        .context("a thread")?;
+    spawn_needed("routers", move || following.follow_routers(&routers)).context("a thread")?;
     let putting_off = engine.clone();
-    std::thread::Builder::new()
-        .name("later".into())
-        .spawn(move || putting_off.do_later(&words))
-        .context("a thread")?;
+    spawn_needed("later", move || putting_off.do_later(&words)).context("a thread")?;
     let (watcher, period) = (engine.clone(), Duration::from_secs(args.reconcile));
-    std::thread::Builder::new()
-        .name("watch".into())
-        .spawn(move || follow_changes(&watcher, &watch, period))
-        .context("a thread")?;
+    spawn_needed("watch", move || follow_changes(&watcher, &watch, period)).context("a thread")?;
     // Without systemd there is nobody to notify, and that is no fault.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), run = %args.run.display(), "ready");

@@ -22,7 +22,7 @@ use ashore_wire::conflict::Profile;
 use super::leases::as_v4;
 use super::{Engine, Inner, Locked, is_gone, now};
 use crate::daemon::lan::Acquired;
-use crate::daemon::refusal;
+use crate::daemon::{refusal, supervise};
 
 /// An endpoint that may be written down, and the lock under which it may.
 struct Reserved<'a> {
@@ -225,9 +225,10 @@ impl Engine {
         self.lan.follow(inner.state(), &inner.observe(&[])?.host);
         inner.held.extend(unclear);
         drop(inner);
-        let probed = self.lan.probe(&network.parent, unclear, network.conflict);
+        let probed = supervise::contained(|| self.lan.probe(&network.parent, unclear, network.conflict));
         let mut inner = self.lock();
         inner.held.retain(|ip| !unclear.contains(ip));
+        let probed = probed?;
         probed.map_err(|deaf| refusal::deaf(unclear, &deaf, refusal::CONFLICT_OFF))?;
         Ok(inner)
     }

@@ -10,7 +10,7 @@ use ashore_core::endpoint::{Endpoint, Home, Stage};
 use ashore_core::link::{Netns, Place};
 use ashore_core::observed::Observed;
 use ashore_core::plan::plan;
-use ashore_core::request::Refusal;
+use ashore_core::request::{Refusal, RefusalKind};
 use ashore_core::state::{Change, EndpointKey, State};
 
 use super::{Engine, Inner, all_netns, is_gone, netns_of, now};
@@ -48,7 +48,11 @@ impl Engine {
     /// again, because an engine is about to move a link, of which no word will come.
     pub(crate) fn reconcile(&self, why: Cause) -> bool {
         let mut inner = self.lock();
-        match self.try_reconcile(&mut inner, why) {
+        let reconciled = self.try_reconcile(&mut inner, why);
+        // What could not be written down is known to whoever writes, and the kernel is in line.
+        let is_of_kernel = |refusal: &&Refusal| refusal.kind != RefusalKind::State;
+        inner.unreconciled = reconciled.as_ref().err().filter(is_of_kernel).cloned();
+        match reconciled {
             Ok((changed, observed)) => {
                 if changed == 0 {
                     tracing::debug!(%why, "nothing to reconcile");
@@ -59,7 +63,6 @@ impl Engine {
             }
             Err(refusal) => {
                 tracing::error!(%why, "could not reconcile: {refusal}");
-                inner.stopped = Some(refusal);
                 false
             }
         }
@@ -125,7 +128,6 @@ impl Engine {
         flushed?;
         given_back?;
         recorded?;
-        inner.stopped = None;
         Ok((changed, observed))
     }
 }

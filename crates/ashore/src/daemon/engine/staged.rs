@@ -43,7 +43,10 @@ impl Engine {
                 Ok(done())
             }
             Staged::Expect { network, name } => {
-                self.lock().expected.insert(network, (name, Instant::now() + EXPECTED_FOR));
+                let now = Instant::now();
+                let expected = &mut self.lock().expected;
+                expected.retain(|_, (_, until)| now < *until);
+                expected.insert(network, (name, now + EXPECTED_FOR));
                 Ok(done())
             }
             Staged::Reserve(wish) => self.reserve_address(&wish),

@@ -49,9 +49,11 @@ impl Engine {
         // One that is not planned any more is mended.
         let failed = inner.failed.iter().filter(|error| plan.steps.contains(&error.step));
         let failed = failed.map(ToString::to_string);
-        let stopped = inner.stopped.iter().map(|refusal| match &refusal.hint {
-            Some(hint) => format!("{refusal}; try: {hint}"),
-            None => refusal.to_string(),
+        let unreconciled = inner.unreconciled.iter().map(|refusal| ("could not reconcile: ", refusal));
+        let stopped = unreconciled.chain(inner.unwritten.iter().map(|refusal| ("", refusal)));
+        let stopped = stopped.map(|(what, refusal)| match &refusal.hint {
+            Some(hint) => format!("{what}{refusal}; try: {hint}"),
+            None => format!("{what}{refusal}"),
         });
         let deaf =
             self.lan.deaf().into_iter().map(|deaf| {

@@ -78,9 +78,14 @@ pub(crate) enum NoLease {
 
 /// A lease for an endpoint that is not written down yet. Dropped, it is given back.
 pub(crate) struct Acquired<'a> {
+    client: Awaited<'a>,
+    record: LeaseRecord,
+}
+
+/// A client for whose lease a request waits. Dropped, it ends and gives back what it has, unless its endpoint is written down.
+struct Awaited<'a> {
     lan: &'a Lan,
     key: EndpointKey,
-    record: LeaseRecord,
     kept: Option<EndpointName>,
 }
 
@@ -91,11 +96,11 @@ impl Acquired<'_> {
 
     /// The endpoint is written down, and called so: from now on the lease is kept alive for as long as it is there.
     pub(crate) fn keep(mut self, name: EndpointName) {
-        self.kept = Some(name);
+        self.client.kept = Some(name);
     }
 }
 
-impl Drop for Acquired<'_> {
+impl Drop for Awaited<'_> {
     fn drop(&mut self) {
         let mut table = self.lan.table();
         match self.kept.take() {
@@ -147,14 +152,9 @@ impl Lan {
             return Err(NoLease::Busy(key.1));
         }
         self.shared.waker.wake();
-        match self.wait_for_lease(&key, parent, patience, is_free) {
-            Ok(record) => Ok(Acquired { lan: self, key, record, kept: None }),
-            Err(error) => {
-                self.table().leases.give_back(&key);
-                self.shared.waker.wake();
-                Err(error)
-            }
-        }
+        let client = Awaited { lan: self, key, kept: None };
+        let record = self.wait_for_lease(&client.key, parent, patience, is_free)?;
+        Ok(Acquired { client, record })
     }
 
     fn wait_for_lease(

@@ -13,6 +13,8 @@ use crate::daemon::random;
 
 /// For how long a look at the LAN, with listening ever since, is good enough to use an address without another.
 pub(super) const CLEAR_FOR: Duration = Duration::from_secs(120);
+/// No look takes longer: by the RFC's times one takes seven seconds, and a second more where there is no room for its probes.
+const LONGEST: Duration = Duration::from_secs(30);
 /// An address of which the LAN was asked so lately needs no last look.
 const ASKED_LATELY: Duration = Duration::from_secs(1);
 /// An address looked at ahead is looked at again when its clearance is this old.
@@ -74,7 +76,7 @@ impl Lan {
     /// Waits until the probes for some addresses have ended.
     fn ended<'a>(
         &'a self,
-        mut table: MutexGuard<'a, Table>,
+        table: MutexGuard<'a, Table>,
         parent: &IfName,
         ips: &[IpAddr],
     ) -> Result<MutexGuard<'a, Table>, Deaf> {
@@ -83,8 +85,14 @@ impl Lan {
             return Err(Deaf { parent: parent.clone(), why, errno: None });
         }
         self.shared.waker.wake();
-        while ips.iter().any(|ip| table.probes.contains_key(&(parent.clone(), *ip))) {
-            table = self.shared.ended.wait(table).unwrap_or_else(PoisonError::into_inner);
+        let looks =
+            |table: &mut Table| ips.iter().any(|ip| table.probes.contains_key(&(parent.clone(), *ip)));
+        let waited = self.shared.ended.wait_timeout_while(table, LONGEST, looks);
+        let (mut table, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        if waited.timed_out() {
+            table.probes.retain(|(by, ip), _| by != parent || !ips.contains(ip));
+            let why = format!("no look for an address has ended within {} s", LONGEST.as_secs());
+            return Err(Deaf { parent: parent.clone(), why, errno: None });
         }
         match table.deaf.get(parent) {
             Some((deaf, _)) if !ips.iter().all(|ip| table.is_settled(parent, *ip)) => Err(deaf.clone()),

@@ -24,6 +24,7 @@ use super::silence::Silence;
 use super::unanswered::{Note, Unanswered};
 use super::{answer, call, error, owner, version};
 use crate::daemon::socket::Socket;
+use crate::daemon::supervise::{contained_async, fault, spawn_needed};
 
 /// More than any call has, in bytes.
 const LONGEST: usize = 1024 * 1024;
@@ -97,21 +98,24 @@ impl Plugin {
     pub(crate) fn serve(self, handle: Handle, lists: Lists) -> anyhow::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let Plugin { socket: Socket { listener, handed }, engine, unanswered } = self;
-        std::thread::Builder::new()
-            .name("docker".into())
-            .spawn(move || {
-                runtime.block_on(async {
-                    tokio::spawn(follow(engine.clone(), handle.clone(), lists));
-                    match UnixListener::from_std(listener) {
-                        Ok(listener) => {
-                            accept(&listener, handed, &Answering { handle, engine, unanswered }).await;
-                        }
-                        Err(error) => tracing::error!("the plugin's socket: {error}"),
-                    }
-                });
-            })
-            .context("a thread")?;
-        Ok(())
+        let serve = async move {
+            tokio::spawn(go_on_following(engine.clone(), handle.clone(), lists));
+            match UnixListener::from_std(listener) {
+                Ok(listener) => accept(&listener, handed, &Answering { handle, engine, unanswered }).await,
+                Err(error) => tracing::error!("the plugin's socket: {error}"),
+            }
+        };
+        spawn_needed("docker", move || runtime.block_on(serve)).context("a thread")
+    }
+}
+
+/// What an engine lists may be what nobody has thought of. It is then listed again, and containers are served meanwhile.
+async fn go_on_following(engine: Arc<Engine>, handle: Handle, lists: Lists) {
+    loop {
+        if let Err(fault) = contained_async(follow(engine.clone(), handle.clone(), lists.clone())).await {
+            tracing::error!("following the engine: {fault}");
+        }
+        tokio::time::sleep(Duration::from_secs(10)).await;
     }
 }
 
@@ -175,7 +179,11 @@ async fn respond(
     let (path, begun) = (request.uri().path().to_owned(), Instant::now());
     let body = Limited::new(request.into_body(), LONGEST).collect().await;
     let result = match body {
-        Ok(body) => answer_call(&path, &body.to_bytes(), caller, visit, answering).await,
+        Ok(body) => {
+            let body = body.to_bytes();
+            let answer = answer_call(&path, &body, caller, visit, answering);
+            contained_async(answer).await.unwrap_or_else(|fault| Err(fault.to_string()))
+        }
         Err(error) => Err(format!("the call does not read: {error}")),
     };
     let value = result.unwrap_or_else(|message| {
@@ -194,6 +202,7 @@ async fn answer_call(
     answering: &Answering,
 ) -> Result<Value, String> {
     tracing::debug!("{path} {}", String::from_utf8_lossy(body));
+    fault("call");
     let Answering { handle, engine, unanswered } = answering;
     let method = path.trim_start_matches('/');
     let read = call(path, body);
