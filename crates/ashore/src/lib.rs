@@ -6,6 +6,7 @@ mod cli;
 mod client;
 mod commands;
 mod daemon;
+mod files;
 pub mod front;
 mod out;
 mod persist;

@@ -69,6 +69,27 @@ const SYSTEMD: &str = "usr/lib/systemd/systemd";
 const UNITS: &str = "etc/systemd/system";
 
 #[test]
+fn what_is_installed_has_the_same_modes_under_any_umask() {
+    for umask in ["000", "0077"] {
+        let tree = Tree::with(&[SYSTEMD]);
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("umask {umask}; exec \"$@\""), "sh", PROGRAM, "install", "--root"]);
+        assert!(shell.arg(tree.0.path()).stdout(std::process::Stdio::null()).status().unwrap().success());
+        for (path, wanted) in [
+            ("usr/local", 0o755),
+            ("usr/local/bin", 0o755),
+            ("usr/local/bin/ashore", 0o755),
+            ("etc/systemd/system", 0o755),
+            ("etc/systemd/system/ashore.service", 0o644),
+            ("etc/systemd/system/sockets.target.wants", 0o755),
+        ] {
+            let mode = std::fs::metadata(tree.at(path)).unwrap().permissions().mode() & 0o7777;
+            assert_eq!(mode, wanted, "{path} under the umask {umask}");
+        }
+    }
+}
+
+#[test]
 fn into_an_image_with_systemd_and_out_of_it_again() {
     let tree = Tree::with(&[SYSTEMD]);
     let installed = "\
@@ -180,7 +201,7 @@ cat > ROOT/etc/systemd/system/ashore.service
 fn what_fails_half_way_is_taken_back() {
     let tree = Tree::with(&[SYSTEMD]);
     // No unit can be written under a name that is a directory's.
-    std::fs::create_dir_all(tree.at(&format!("{UNITS}/ashore.service.new"))).unwrap();
+    std::fs::create_dir_all(tree.at(&format!("{UNITS}/.ashore.service.new"))).unwrap();
     let (said, code) = tree.run("install");
     assert_eq!(code, 1, "{said}");
     for words in ["cat > ROOT/etc/systemd/system/ashore.service\n", "is taken back\n", "ashore: `cat > "] {

@@ -7,7 +7,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
@@ -222,11 +222,13 @@ fn create(directory: &Path, path: &Path, seed: Seed) -> Result<(), StoreError> {
         _ => {}
     }
     {
+        // Nobody else may open it at any moment, whatever the umask.
+        let file = fs::File::options().write(true).create_new(true).mode(0o600).open(&unfinished);
+        file.and_then(|file| file.set_permissions(fs::Permissions::from_mode(0o600))).map_err(at)?;
         let database = Database::create(&unfinished).map_err(|error| fault(error.into()))?;
         let document = Document::of_state(&State::new(seed));
         write(&database, |table| write_document(table, &document)).map_err(fault)?;
     }
-    fs::set_permissions(&unfinished, fs::Permissions::from_mode(0o600)).map_err(at)?;
     fs::rename(&unfinished, path).map_err(at)?;
     fs::File::open(directory).and_then(|directory| directory.sync_all()).map_err(at)
 }

@@ -8,15 +8,20 @@ use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{IsTerminal, Read};
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use ashore_core::identity::Seed;
+use ashore_core::request::{Refusal, RefusalKind};
 use ashore_core::store::{Store, StoreError};
 use ashore_kernel::{
     EndSignals, Kernel, LockError, NamespaceError, NamespaceLock, PacketSocket, Watch, wait_readable,
 };
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::geteuid;
 
 use crate::cli::DaemonArgs;
 use crate::client::Failure;
@@ -50,10 +55,13 @@ const SETTLE: Duration = Duration::from_millis(100);
 /// Runs until it is asked to end, or killed, which differs in what is left of the control socket alone.
 pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
     log();
+    // What is not given a mode of its own is the daemon's alone, at every moment.
+    umask(Mode::S_IRWXG | Mode::S_IRWXO);
     // Each request has a thread of its own, and there is one at a time that does much.
     ashore_kernel::share_memory();
     // Before there is a second thread, which would not hold them back.
     let asked_to_end = EndSignals::hold().context("signals")?;
+    check_run_directory(&args.run)?;
     let control_path = args.run.join("ashore.sock");
     let mut handed = Handed::take([&control_path, &args.docker_plugin])?;
     let kernel = Kernel::here().map_err(|error| match error {
@@ -66,8 +74,8 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
     })?;
     check_privilege(&kernel)?;
     let _lock = NamespaceLock::take().map_err(|error| match error {
-        LockError::Held(_) => Failure::Refused(ashore_core::request::Refusal {
-            kind: ashore_core::request::RefusalKind::Taken,
+        LockError::Held(_) => Failure::Refused(Refusal {
+            kind: RefusalKind::Taken,
             message: error.to_string(),
             hint: Some("stop that one first".into()),
         }),
@@ -136,6 +144,23 @@ fn follow_changes(engine: &Engine, watch: &Watch, period: Duration) {
         }
         soon = engine.reconcile(if heard { Cause::Change } else { Cause::Time });
     }
+}
+
+/// What is in the run directory is believed: a NIC's move that is to be taken back, and calls that were not answered.
+fn check_run_directory(run: &Path) -> Result<(), Failure> {
+    let Ok(there) = std::fs::metadata(run) else { return Ok(()) };
+    let writable = there.mode() & 0o002 != 0;
+    if !writable && [0, geteuid().as_raw()].contains(&there.uid()) {
+        return Ok(());
+    }
+    let others = if writable { "everybody".to_owned() } else { format!("the user {}", there.uid()) };
+    Err(Failure::Refused(Refusal {
+        kind: RefusalKind::Invalid,
+        message: format!("the run directory {} may be written by {others}", run.display()),
+        hint: Some(
+            "name one with --run that root alone may write; the daemon makes it if it is missing".into(),
+        ),
+    }))
 }
 
 /// A daemon that may change nothing should say so at its start, not at the first attach.

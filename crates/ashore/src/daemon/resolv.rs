@@ -1,36 +1,58 @@
 //! The name servers that the LAN tells of, as a file for each endpoint that whoever runs the container may mount as its
 //! `/etc/resolv.conf`. A file keeps its inode for as long as its endpoint is there, so that what is mounted follows: when there is no name
 //! server any more, it is empty.
+//!
+//! Everybody may read them, whatever the umask, and the daemon alone writes them: a link or a directory that another user has put in
+//! their place is neither followed nor written.
 
 use std::collections::BTreeMap;
-use std::fs::{self, OpenOptions};
+use std::ffi::OsStr;
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use ashore_core::NetworkName;
 use ashore_core::endpoint::Endpoint;
 use ashore_core::state::State;
 
+use crate::files::Directory;
+
+const DIRECTORY: &str = "resolv";
+const DIRECTORY_MODE: u32 = 0o755;
+const FILE_MODE: u32 = 0o644;
+/// More than a file of Ashore's has, in bytes.
+const LONGEST: u64 = 64 * 1024;
+
 /// The files.
 pub(crate) struct Resolv {
-    directory: PathBuf,
-    /// What is in them.
+    run: PathBuf,
+    /// What is in them, by `NETWORK/NAME.conf`.
     written: Mutex<BTreeMap<PathBuf, String>>,
 }
 
 impl Resolv {
     /// Below a daemon's run directory. What another daemon left there is of endpoints that may be gone.
     pub(crate) fn of(run: &Path) -> Self {
-        let directory = run.join("resolv");
-        let written = Mutex::new(found(&directory));
-        Resolv { directory, written }
+        let mut written = BTreeMap::new();
+        if let Ok(directory) =
+            Directory::at(run).and_then(|run| run.existing(DIRECTORY.as_ref(), DIRECTORY_MODE))
+        {
+            for network in directory.names().unwrap_or_default() {
+                // What is not Ashore's is left alone.
+                let Ok(files) = directory.existing(&network, DIRECTORY_MODE) else { continue };
+                for name in files.names().unwrap_or_default() {
+                    let Ok(text) = files.read(&name, FILE_MODE, LONGEST) else { continue };
+                    let text = String::from_utf8_lossy(&text).into_owned();
+                    written.insert(Path::new(&network).join(name), text);
+                }
+            }
+        }
+        Resolv { run: run.to_owned(), written: Mutex::new(written) }
     }
 
     /// Brings the files in line with what endpoints know. What cannot be written is said, and tried again with the next change.
     pub(crate) fn follow(&self, state: &State) {
-        let told = self.told(state);
+        let told = told(state);
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         let wanted: BTreeMap<PathBuf, String> = told
             .into_iter()
@@ -40,60 +62,60 @@ impl Resolv {
         if *written == wanted {
             return;
         }
-        written.retain(|path, _| wanted.contains_key(path) || !said(path, &remove(path)));
+        written.retain(|path, _| wanted.contains_key(path) || !self.said(path, &self.remove(path)));
         for (path, text) in wanted {
-            if written.get(&path) != Some(&text) && said(&path, &put(&path, &text)) {
+            if written.get(&path) != Some(&text) && self.said(&path, &self.put(&path, &text)) {
                 written.insert(path, text);
             }
         }
     }
 
-    /// What there is to say to each endpoint, by its file.
-    fn told(&self, state: &State) -> BTreeMap<PathBuf, Option<String>> {
-        let of = |endpoint: &Endpoint| {
-            let label = state.network_of(endpoint)?.label();
-            // What an engine calls its network is a file's name only if Ashore's networks may be called so.
-            let network = label.parse().unwrap_or_else(|_| endpoint.network.clone());
-            Some((self.file(&network, endpoint.name.as_str()), endpoint.resolv_conf()))
+    /// In place, and shortened last: whoever reads meanwhile finds lines of both.
+    fn put(&self, path: &Path, text: &str) -> io::Result<()> {
+        let (network, name) = parts(path)?;
+        let directory = Directory::at(&self.run)?.inside(DIRECTORY.as_ref(), DIRECTORY_MODE)?;
+        let file = directory.inside(network, DIRECTORY_MODE)?.file(name, FILE_MODE)?;
+        file.write_all_at(text.as_bytes(), 0)?;
+        file.set_len(text.len() as u64)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let (network, name) = parts(path)?;
+        let remove = || {
+            let directory = Directory::at(&self.run)?.existing(DIRECTORY.as_ref(), DIRECTORY_MODE)?;
+            directory.existing(network, DIRECTORY_MODE)?.remove(name)?;
+            // With its last file a network's directory goes.
+            let _ = directory.remove_directory(network);
+            io::Result::Ok(())
         };
-        state.endpoints.values().filter_map(of).collect()
+        match remove() {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
     }
 
-    fn file(&self, network: &NetworkName, name: &str) -> PathBuf {
-        self.directory.join(network.as_str()).join(format!("{name}.conf"))
+    fn said(&self, path: &Path, done: &io::Result<()>) -> bool {
+        if let Err(error) = done {
+            let path = self.run.join(DIRECTORY).join(path);
+            tracing::warn!(path = %path.display(), "name servers: {error}");
+        }
+        done.is_ok()
     }
 }
 
-/// The files that there are.
-fn found(directory: &Path) -> BTreeMap<PathBuf, String> {
-    let entries = |path: &Path| fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
-    let files = entries(directory).flat_map(|network| entries(&network).collect::<Vec<_>>());
-    files.filter_map(|path| Some((path.clone(), fs::read_to_string(path).ok()?))).collect()
+/// What there is to say to each endpoint, by its file.
+fn told(state: &State) -> BTreeMap<PathBuf, Option<String>> {
+    let of = |endpoint: &Endpoint| {
+        let label = state.network_of(endpoint)?.label();
+        // What an engine calls its network is a file's name only if Ashore's networks may be called so.
+        let network = label.parse().unwrap_or_else(|_| endpoint.network.clone());
+        let path = Path::new(network.as_str()).join(format!("{}.conf", endpoint.name));
+        Some((path, endpoint.resolv_conf()))
+    };
+    state.endpoints.values().filter_map(of).collect()
 }
 
-/// In place, and shortened last: whoever reads meanwhile finds lines of both.
-fn put(path: &Path, text: &str) -> io::Result<()> {
-    if let Some(directory) = path.parent() {
-        fs::create_dir_all(directory)?;
-    }
-    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o644).open(path)?;
-    file.write_all_at(text.as_bytes(), 0)?;
-    file.set_len(text.len() as u64)
-}
-
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    // With its last file a network's directory goes.
-    path.parent().map(fs::remove_dir);
-    Ok(())
-}
-
-fn said(path: &Path, done: &io::Result<()>) -> bool {
-    if let Err(error) = done {
-        tracing::warn!(path = %path.display(), "name servers: {error}");
-    }
-    done.is_ok()
+fn parts(path: &Path) -> io::Result<(&OsStr, &OsStr)> {
+    let network = path.parent().map(Path::as_os_str);
+    network.zip(path.file_name()).ok_or_else(|| io::ErrorKind::InvalidInput.into())
 }

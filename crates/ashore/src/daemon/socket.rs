@@ -2,7 +2,7 @@
 //! their owner alone.
 
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
@@ -11,6 +11,7 @@ use ashore_core::request::{Refusal, RefusalKind};
 use ashore_kernel::handed_listeners;
 
 use crate::client::Failure;
+use crate::files;
 
 /// A socket to accept on.
 pub(crate) struct Socket {
@@ -73,7 +74,7 @@ fn not_wanted(path: Option<&Path>, ours: [&Path; 2]) -> Refusal {
 /// so that nobody finds it before it is closed to others.
 fn bind(path: &Path) -> anyhow::Result<UnixListener> {
     let directory = path.parent().with_context(|| format!("{} is in no directory", path.display()))?;
-    let make = std::fs::DirBuilder::new().recursive(true).mode(0o755).create(directory);
+    let make = files::make_directories(directory, 0o755);
     make.with_context(|| format!("the directory {}", directory.display()))?;
     if UnixStream::connect(path).is_ok() {
         bail!("another program listens on {}; stop it, or choose another path", path.display());

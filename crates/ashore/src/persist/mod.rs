@@ -5,8 +5,8 @@
 //! and restores exactly those, whichever system it was.
 
 use std::fs;
-use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use ashore_core::bridge::{Direction, Move};
@@ -15,6 +15,8 @@ use ashore_core::name::IfName;
 use ashore_core::request::{Refusal, RefusalKind};
 use ashore_core::step::Step;
 use ashore_wire::Mac;
+
+use crate::files;
 
 mod ifupdown;
 mod netplan;
@@ -243,16 +245,9 @@ impl Configuration {
 /// Whole or not at all. A file that is there keeps its mode.
 fn put(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let directory = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
-    fs::create_dir_all(directory)?;
+    files::make_directories(directory, 0o755)?;
     let mode = fs::metadata(path).map_or(mode, |there| there.permissions().mode() & 0o7777);
-    // Programs that read whole directories pass over names such as this.
-    let unfinished = directory.join(".ashore.new");
-    let _ = fs::remove_file(&unfinished);
-    let mut file = fs::File::options().write(true).create_new(true).mode(mode).open(&unfinished)?;
-    file.write_all(bytes)?;
-    file.set_permissions(fs::Permissions::from_mode(mode))?;
-    file.sync_all()?;
-    fs::rename(&unfinished, path)
+    files::replace(path, bytes, mode)
 }
 
 /// A directory of drop-ins goes with its last file.

@@ -2,13 +2,14 @@
 //! one fails.
 
 use std::fmt;
-use std::fs::{self, Permissions};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::systemctl::{Units, systemctl};
 use crate::client::Failure;
+use crate::files;
 use crate::out::{line_if_read, say};
 
 /// One change to the host.
@@ -98,7 +99,7 @@ impl Action {
     fn perform(&self) -> Result<Undo, Failure> {
         let done = match self {
             Action::MakeDirectory(path) => {
-                fs::create_dir_all(path).map(|()| Undo::RemoveDirectory(path.clone()))
+                files::make_directories(path, 0o755).map(|()| Undo::RemoveDirectory(path.clone()))
             }
             Action::CopyProgram { from, to } => {
                 fs::read(from).and_then(|content| replace(to, &content, 0o755))
@@ -142,7 +143,7 @@ impl Undo {
     }
 }
 
-/// Puts a file where there is none or another one, at no moment half a file.
+/// Puts a file where there is none or another one, and tells what takes that back.
 fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<Undo> {
     let undo = match fs::read(path) {
         Ok(content) => {
@@ -152,16 +153,6 @@ fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<Undo> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Undo::RemoveFile(path.to_owned()),
         Err(error) => return Err(error),
     };
-    let mut unfinished = path.as_os_str().to_owned();
-    unfinished.push(".new");
-    let unfinished = PathBuf::from(unfinished);
-    let write = || {
-        let mut file = fs::File::create(&unfinished)?;
-        file.write_all(content)?;
-        file.set_permissions(Permissions::from_mode(mode))?;
-        file.sync_all()?;
-        fs::rename(&unfinished, path)
-    };
-    write().inspect_err(|_| drop(fs::remove_file(&unfinished)))?;
+    files::replace(path, content, mode)?;
     Ok(undo)
 }

@@ -7,7 +7,7 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -15,6 +15,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::daemon::now;
+use crate::files::{self, Directory};
 
 /// More than an engine ever has under way of one kind.
 const MOST: usize = 64;
@@ -35,7 +36,8 @@ struct Noted {
 
 /// The notes of this daemon and of those before it.
 pub(super) struct Unanswered {
-    directory: PathBuf,
+    /// None if it cannot be used.
+    directory: Option<PathBuf>,
     boot: String,
     /// How old a note may be whose call may still be repeated.
     patience: Duration,
@@ -60,12 +62,12 @@ impl Unanswered {
     pub(super) fn in_directory(directory: PathBuf, patience: Duration) -> Self {
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         let boot = boot.trim().to_owned();
-        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory);
-        if let Err(error) = made {
+        let usable = made(&directory).inspect_err(|error| {
             tracing::warn!("calls are not noted, in {}: {error}", directory.display());
-        }
+        });
+        let directory = usable.is_ok().then_some(directory);
         let mut left = Vec::new();
-        for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
+        for entry in directory.iter().flat_map(fs::read_dir).flatten().flatten() {
             let path = entry.path();
             match read(&path) {
                 Some(noted) if noted.boot == boot && is_fresh(&noted, patience) => left.push((path, noted)),
@@ -96,9 +98,10 @@ impl Unanswered {
 
     /// The file needs no fsync: a kill leaves what was written, and after a crash of the machine no engine asks again.
     fn write(&self, noted: &Noted) -> io::Result<PathBuf> {
+        let directory = self.directory.as_ref().ok_or(io::ErrorKind::NotADirectory)?;
         let text = serde_json::to_vec(noted)?;
         for number in 0..MOST {
-            let path = self.directory.join(format!("{}.{number}", noted.method));
+            let path = directory.join(format!("{}.{number}", noted.method));
             match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),
@@ -139,6 +142,13 @@ impl Drop for Note {
             let _ = fs::remove_file(path);
         }
     }
+}
+
+/// Makes it for this user alone. Notes that another user has written are calls that nobody made.
+fn made(directory: &Path) -> io::Result<()> {
+    let (above, name) = directory.parent().zip(directory.file_name()).ok_or(io::ErrorKind::InvalidInput)?;
+    files::make_directories(above, 0o755)?;
+    Directory::at(above)?.inside(name, 0o700).map(drop)
 }
 
 fn read(path: &Path) -> Option<Noted> {

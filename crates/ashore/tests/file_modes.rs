@@ -1,0 +1,179 @@
+//! What is written has the same modes under any umask, and nothing that others have put in its place is followed.
+
+mod home;
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use ashore_lab::{Daemon, Engines, Ran, cannot_run};
+use home::dhcp::Server;
+use home::{Home, PROGRAM, eventually, is_root, reaches};
+
+const CREATE: &str = "network create lan --parent eth0 --subnet 192.168.88.0/24 --dhcp";
+const UMASKS: [&str; 3] = ["000", "022", "0077"];
+const TOLD: &str = "nameserver 192.168.88.1\n";
+
+/// Runs a test with a DHCP server, which tells of a name server.
+fn with(test: &str, run: impl FnOnce(Home, Server)) {
+    match Engines::find() {
+        Err(why) => cannot_run(test, &why),
+        Ok(_) if !is_root() => cannot_run(test, "a DHCP server needs root"),
+        Ok(engines) => {
+            let mut home = Home::new();
+            home.daemon = None;
+            let options = ["--dhcp-option=option:dns-server,192.168.88.1"];
+            let pool = "192.168.88.100,192.168.88.150,2m";
+            let server = Server::dnsmasq(&engines, &home.router, home.directory.path(), pool, &options);
+            run(home, server);
+        }
+    }
+}
+
+/// A daemon under an umask, in a directory of its own.
+fn start_in(home: &mut Home, name: &str, umask: &str) -> PathBuf {
+    let run = home.directory.path().join(format!("run-{name}"));
+    fs::create_dir(&run).unwrap();
+    fs::set_permissions(&run, Permissions::from_mode(0o755)).unwrap();
+    let under = format!("umask {umask}; exec \"$@\"");
+    let launcher = ["sh", "-c", &under, "sh"];
+    home.daemon = Some(Daemon::start_by(&launcher, Path::new(PROGRAM), &home.nas, &run).unwrap());
+    run
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::symlink_metadata(path).unwrap().mode() & 0o7777
+}
+
+/// What an ordinary user reads whose `/etc/resolv.conf` a file is.
+fn read_by_nobody(file: &Path) -> String {
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-ec", "mount --bind \"$1\" /etc/resolv.conf; shift; exec \"$@\"", "sh"]);
+    command.arg(file).args(["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]);
+    Ran::of(command.args(["cat", "/etc/resolv.conf"])).unwrap().expect_success()
+}
+
+#[test]
+fn of_the_daemon_under_any_umask() {
+    with("file modes, daemon", |mut home, _server| {
+        for umask in UMASKS {
+            let run = start_in(&mut home, umask, umask);
+            home.ok(CREATE);
+            let web = home.world.container("web").unwrap();
+            home.attach("lan", &web, "");
+            let file = run.join("resolv/lan/web.conf");
+            eventually("it is told", || fs::read_to_string(&file).is_ok_and(|text| text == TOLD));
+            assert_eq!(read_by_nobody(&file), TOLD, "umask {umask}");
+            for (path, wanted) in [
+                ("resolv", 0o755),
+                ("resolv/lan", 0o755),
+                ("resolv/lan/web.conf", 0o644),
+                ("calls", 0o700),
+                ("ashore.sock", 0o600),
+                ("plugins", 0o755),
+                ("plugins/ashore.sock", 0o600),
+                ("state", 0o700),
+                ("state/state.redb", 0o600),
+            ] {
+                assert_eq!(mode(&run.join(path)), wanted, "{path} under the umask {umask}");
+            }
+            home.ok("detach lan web");
+            home.ok("network rm lan");
+            home.daemon = None;
+        }
+    });
+}
+
+#[test]
+fn of_a_run_directory_that_the_daemon_makes_itself() {
+    let mut home = Home::new();
+    home.daemon = None;
+    for umask in UMASKS {
+        let run = home.directory.path().join(format!("above-{umask}/run"));
+        let mut daemon = home.nas.command("sh").unwrap();
+        daemon.args(["-c", &format!("umask {umask}; exec \"$@\""), "sh", PROGRAM, "daemon"]);
+        let state = home.directory.path().join(format!("state-{umask}"));
+        daemon.arg("--state").arg(state).arg("--run").arg(&run);
+        let mut daemon = daemon.arg("--docker-plugin").arg(run.join("plugin.sock")).spawn().unwrap();
+        eventually("it answers", || run.join("ashore.sock").exists());
+        assert_eq!((mode(&run), mode(run.parent().unwrap())), (0o755, 0o755), "umask {umask}");
+        daemon.kill().unwrap();
+        daemon.wait().unwrap();
+    }
+}
+
+/// Puts something in the place of the file that the daemon writes for an endpoint.
+type Plant = fn(victim: &Path, resolv: &Path);
+
+#[test]
+fn what_others_have_put_in_its_place_is_neither_followed_nor_written() {
+    with("file modes, planted", |mut home, _server| {
+        let plants: [(&str, Plant); 5] = [
+            ("link", |victim, resolv| {
+                fs::create_dir(resolv.join("lan")).unwrap();
+                symlink(victim, resolv.join("lan/web.conf")).unwrap();
+            }),
+            ("second-name", |victim, resolv| {
+                fs::create_dir(resolv.join("lan")).unwrap();
+                fs::hard_link(victim, resolv.join("lan/web.conf")).unwrap();
+            }),
+            ("linked-directory", |victim, resolv| {
+                fs::rename(victim, victim.with_file_name("web.conf")).unwrap();
+                symlink(victim.parent().unwrap(), resolv.join("lan")).unwrap();
+            }),
+            ("foreign-directory", |victim, resolv| {
+                fs::create_dir(resolv.join("lan")).unwrap();
+                fs::hard_link(victim, resolv.join("lan/web.conf")).unwrap();
+                std::os::unix::fs::chown(resolv.join("lan"), Some(65534), Some(65534)).unwrap();
+            }),
+            ("foreign-file", |_, resolv| {
+                fs::create_dir(resolv.join("lan")).unwrap();
+                let file = resolv.join("lan/web.conf");
+                fs::write(&file, "precious").unwrap();
+                std::os::unix::fs::chown(file, Some(65534), Some(65534)).unwrap();
+            }),
+        ];
+        for (name, plant) in plants {
+            let elsewhere = home.directory.path().join(format!("elsewhere-{name}"));
+            fs::create_dir(&elsewhere).unwrap();
+            let victim = elsewhere.join("victim");
+            fs::write(&victim, "precious").unwrap();
+            let run = start_in(&mut home, name, "022");
+            // As a daemon under an umask of 0 used to leave it.
+            let resolv = run.join("resolv");
+            fs::create_dir(&resolv).unwrap();
+            fs::set_permissions(&resolv, Permissions::from_mode(0o777)).unwrap();
+            plant(&victim, &resolv);
+            // Also for a daemon that finds it at its start.
+            for _ in 0..2 {
+                home.ok(CREATE);
+                let web = home.world.container("web").unwrap();
+                let at = home::addresses(&home.attach("lan", &web, ""))[0];
+                reaches(&home.laptop, at);
+                eventually("it is said", || home.daemon().log().contains("name servers: "));
+                let all = [victim.clone(), elsewhere.join("web.conf"), resolv.join("lan/web.conf")];
+                for file in all.iter().filter(|file| file.exists()) {
+                    assert_eq!(fs::read_to_string(file).unwrap(), "precious", "{name}: {}", file.display());
+                }
+                assert_eq!(mode(&resolv), 0o755, "{name}");
+                home.ok("detach lan web");
+                home.ok("network rm lan");
+                home.daemon = None;
+                fs::remove_file(run.join("log")).unwrap();
+                home.daemon = Some(Daemon::start(Path::new(PROGRAM), &home.nas, &run).unwrap());
+            }
+            home.daemon = None;
+        }
+    });
+}
+
+#[test]
+fn a_run_directory_that_everybody_may_write_is_refused() {
+    let mut home = Home::new();
+    home.daemon = None;
+    let run = tempfile::tempdir().unwrap();
+    fs::set_permissions(run.path(), Permissions::from_mode(0o1777)).unwrap();
+    let refused = Daemon::start(Path::new(PROGRAM), &home.nas, run.path()).err().unwrap().to_string();
+    assert!(refused.contains("may be written by everybody") && refused.contains("--run"), "{refused}");
+}
