@@ -36,6 +36,9 @@ pub struct ListedNetwork {
     pub driver: String,
     /// Without a way out of the LAN.
     pub internal: bool,
+    /// Whether it has its addresses from Ashore, though its driver is another.
+    #[serde(default)]
+    pub misuses_ipam: bool,
     /// The driver's options.
     pub options: BTreeMap<String, String>,
     /// Its subnets.

@@ -137,7 +137,7 @@ pub enum Staged {
     OpenPool(PoolWish),
     /// Takes the promise back.
     ClosePool(PoolKey),
-    /// Reserves an address of a pool. Answered by [`Reply::Address`].
+    /// Reserves an address of a pool. Answered by [`Reply::Address`], or by [`Reply::Gateway`] if it is a router's.
     Reserve(Reservation),
     /// Gives an address back.
     Free {
@@ -188,6 +188,9 @@ pub struct PoolWish {
     /// Whether it was asked for before, and the answer lost.
     #[serde(default)]
     pub repeated: bool,
+    /// Whether the engine opens it for a network of another driver, as far as it lets know.
+    #[serde(default)]
+    pub others: bool,
     /// The LAN's subnet.
     pub net: Option<IpNet>,
     /// What is handed out of it.
@@ -401,6 +404,13 @@ pub enum Reply {
     },
     /// An address is reserved.
     Address(IpNet),
+    /// A router's address is kept for a network.
+    Gateway {
+        /// The address.
+        address: IpNet,
+        /// Whether no other driver than Ashore's must be able to put it on this host.
+        guarded: bool,
+    },
     /// The endpoint's MAC; none where the link shares the parent's.
     Prepared {
         /// The MAC.

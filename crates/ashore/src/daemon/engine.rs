@@ -49,10 +49,12 @@ mod reconcile;
 mod routers;
 mod staged;
 mod status;
+mod strangers;
 
 use inventory::Missing;
 use leases::Departed;
 pub(crate) use reconcile::Cause;
+use strangers::Strangers;
 
 /// Owner of state, kernel and conflict detection.
 pub(crate) struct Engine {
@@ -97,6 +99,8 @@ struct Inner {
     inventory: Option<Inventory>,
     /// What its lists lack.
     missing: Missing,
+    /// What is asked for networks of other drivers.
+    strangers: Strangers,
     /// Since when names are gone whose leases are to be given back.
     departed: Departed,
     /// Whom the next request on a network of an engine's is for, and until when that is to be expected.
@@ -127,6 +131,7 @@ impl Engine {
             unwritten: None,
             inventory: None,
             missing: Missing::default(),
+            strangers: Strangers::default(),
             departed: Departed::default(),
             expected: BTreeMap::new(),
         };

@@ -16,6 +16,7 @@ pub mod strace;
 pub mod tracer;
 pub mod typed;
 
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
@@ -211,10 +212,18 @@ pub fn addresses(report: &serde_json::Value) -> Vec<IpAddr> {
 
 /// Whether anybody answers a machine's ARP requests for an address.
 pub fn arp_answered(machine: &Machine, link: &str, ip: IpAddr) -> bool {
+    !who_answers(machine, link, ip).is_empty()
+}
+
+/// The MACs of all that answer a machine's ARP requests for an address.
+pub fn who_answers(machine: &Machine, link: &str, ip: IpAddr) -> BTreeSet<String> {
     let busybox = Engines::find().expect("the packages are fetched").path("usr/bin/busybox");
     let mut arping = machine.command(busybox).unwrap();
-    arping.args(["arping", "-c", "2", "-w", "3", "-I", link, &ip.to_string()]);
-    arping.output().unwrap().status.success()
+    // To all each time: it would go on with the first one that answers.
+    arping.args(["arping", "-b", "-c", "2", "-w", "3", "-I", link, &ip.to_string()]);
+    let shown = String::from_utf8(arping.output().unwrap().stdout).unwrap();
+    let macs = shown.lines().filter_map(|line| Some(line.split_once('[')?.1.split_once(']')?.0.to_owned()));
+    macs.collect()
 }
 
 /// The MAC that a machine has learnt for an IPv4 address, by ARP.

@@ -91,6 +91,7 @@ impl Engine {
         let misplaced = inner.state().misplaced(&inventory, |ip| !on_lan.contains_key(&ip));
         let misplaced = inner.still_to_try(misplaced);
         let waiting = !inner.missing.since.is_empty();
+        inner.note_strangers(&inventory);
         inner.inventory = Some(inventory);
         Ok(Reply::Inventoried { misplaced, waiting })
     }

@@ -13,7 +13,7 @@ use ashore_core::desired::engine_link_name;
 use ashore_core::endpoint::{Endpoint, Home, Source, Stage};
 use ashore_core::lease::{Addressing, Fallback};
 use ashore_core::name::IfName;
-use ashore_core::network::{EngineNetwork, Network, NetworkError};
+use ashore_core::network::{EngineNetwork, Network, NetworkError, Subnet};
 use ashore_core::observed::{Observed, View};
 use ashore_core::pool::{Pool, PoolKey, UNTOLD};
 use ashore_core::range::Range;
@@ -22,6 +22,7 @@ use ashore_core::state::Change;
 use ashore_core::step::Family;
 use ipnet::IpNet;
 
+use super::strangers::not_own;
 use super::{Engine, Inner, now};
 use crate::daemon::refusal;
 
@@ -38,6 +39,7 @@ impl Engine {
             Staged::OpenPool(wish) => self.open_pool(&wish),
             Staged::ClosePool(key) => {
                 let mut inner = self.lock();
+                inner.strangers.closes(&key);
                 let open = inner.state().pools.contains_key(&key);
                 inner.commit(open.then_some(Change::DelPool(key)).into_iter().collect())?;
                 Ok(done())
@@ -65,6 +67,9 @@ impl Engine {
         if let Some(reply) = inner.opened_before(wish) {
             return Ok(reply);
         }
+        if wish.others {
+            return Err(not_own());
+        }
         let addressing = wish.addressing;
         let (key, chosen, told) = match (wish.net, wish.range) {
             (Some(net), None) => match inner.take_unconfirmed_pool(&net, wish.parent.as_ref()) {
@@ -88,6 +93,7 @@ impl Engine {
             }
         };
         let opened = inner.state().opened(key, wish, chosen);
+        inner.strangers.opens(key);
         inner.commit(vec![opened])?;
         Ok(Reply::Pool { key, told })
     }
@@ -113,30 +119,21 @@ impl Engine {
 
     /// Gateway and auxiliary addresses are set aside for a network to be; all others are a container's.
     fn reserve_address(&self, wish: &Reservation) -> Result<Reply, Refusal> {
-        let mut inner = self.lock();
-        let made = inner.state().networks_of(&wish.pool).any(|(_, subnet)| match wish.ip {
-            Some(ip) => subnet.gateway == Some(ip) || subnet.aux.values().any(|aux| *aux == ip),
-            None => false,
-        });
-        let known_to_none = inner.state().networks_of(&wish.pool).next().is_none();
+        if wish.gateway {
+            return self.reserve_gateway(wish);
+        }
+        let subnets: Vec<Subnet> = {
+            let inner = self.lock();
+            inner.state().networks_of(&wish.pool).map(|(_, subnet)| subnet.clone()).collect()
+        };
+        let keeps =
+            |subnet: &Subnet, ip| subnet.gateway == Some(ip) || subnet.aux.values().any(|aux| *aux == ip);
         match wish.ip {
-            Some(ip) if made => Ok(Reply::Address(in_pool(&wish.pool, ip)?)),
-            Some(ip) if wish.gateway || known_to_none => {
-                let address = in_pool(&wish.pool, ip)?;
-                inner.set_aside(&wish.pool, ip)?;
-                Ok(Reply::Address(address))
-            }
-            None if wish.gateway => {
-                let observed = inner.observe(&[])?;
-                let ip =
-                    observed.host.default_gateway(&wish.pool.net).ok_or_else(|| no_gateway(&wish.pool))?;
-                inner.set_aside(&wish.pool, ip)?;
+            Some(ip) if subnets.iter().any(|subnet| keeps(subnet, ip)) => {
                 Ok(Reply::Address(in_pool(&wish.pool, ip)?))
             }
-            _ => {
-                drop(inner);
-                self.reserve_for_container(wish)
-            }
+            _ if subnets.is_empty() => self.reserve_beside(wish),
+            _ => self.reserve_for_container(wish),
         }
     }
 
@@ -236,11 +233,14 @@ impl Engine {
 
     fn create_engine_network(&self, mut spec: NetworkSpec) -> Result<Reply, Refusal> {
         let pools: Vec<Pool> = {
-            let inner = self.lock();
+            let mut inner = self.lock();
             if let Some(there) = spec.engine.as_ref().and_then(|e| inner.state().network_of_engine(&e.id)) {
                 return Ok(Reply::Network(there.clone()));
             }
-            spec.subnets.iter().filter_map(|net| inner.state().pool_for(net)).cloned().collect()
+            let pools: Vec<Pool> =
+                spec.subnets.iter().filter_map(|net| inner.state().pool_for(net)).cloned().collect();
+            inner.strangers.are_own(pools.iter().map(|pool| &pool.key));
+            pools
         };
         spec.ranges.extend(pools.iter().filter_map(|pool| pool.key.range));
         if spec.subnets == [UNTOLD] && !pools.is_empty() {
@@ -379,7 +379,7 @@ impl Inner {
     }
 
     /// Keeps an address for a network that the engine is about to make.
-    fn set_aside(&mut self, key: &PoolKey, ip: IpAddr) -> Result<(), Refusal> {
+    pub(super) fn set_aside(&mut self, key: &PoolKey, ip: IpAddr) -> Result<(), Refusal> {
         let open = self.state().pools.get(key).cloned();
         let Some(mut pool) = open.filter(|pool| !pool.reserved.contains(&ip)) else { return Ok(()) };
         pool.reserved.push(ip);
@@ -519,7 +519,7 @@ fn placeholder(pool: &PoolKey) -> EndpointName {
     EndpointName::of_unnamed(pool.net.addr())
 }
 
-fn in_pool(pool: &PoolKey, ip: IpAddr) -> Result<IpNet, Refusal> {
+pub(super) fn in_pool(pool: &PoolKey, ip: IpAddr) -> Result<IpNet, Refusal> {
     let address = IpNet::new(ip, pool.net.prefix_len()).ok().filter(|_| pool.net.contains(&ip));
     address.ok_or_else(|| Refusal {
         kind: RefusalKind::Invalid,
@@ -528,7 +528,7 @@ fn in_pool(pool: &PoolKey, ip: IpAddr) -> Result<IpNet, Refusal> {
     })
 }
 
-fn no_network(what: &str) -> Refusal {
+pub(super) fn no_network(what: &str) -> Refusal {
     Refusal {
         kind: RefusalKind::NotFound,
         message: format!("no network of Ashore's is known as {what}"),
@@ -536,7 +536,7 @@ fn no_network(what: &str) -> Refusal {
     }
 }
 
-fn no_gateway(pool: &PoolKey) -> Refusal {
+pub(super) fn no_gateway(pool: &PoolKey) -> Refusal {
     Refusal {
         kind: RefusalKind::Invalid,
         message: format!("this host has no default route in {}, so the LAN's router is not known", pool.net),

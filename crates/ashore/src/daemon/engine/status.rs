@@ -65,6 +65,7 @@ impl Engine {
             .on_trial()
             .into_iter()
             .chain(blocked)
+            .chain(inner.stranger_troubles())
             .chain(unleased)
             .chain(self.unadvertised(inner.state()))
             .chain(waiting)

@@ -3,7 +3,6 @@
 //!
 //! The engine is only spoken to while it runs: its socket may be held by the init system, which would start it.
 
-use std::collections::BTreeSet;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 use super::api::{Api, escaped};
-use super::lists;
+use super::lists::{self, Known};
 use super::server::{Engine, Handle};
 
 /// How often it is looked whether the engine runs.
@@ -131,14 +130,14 @@ async fn session(engine: &Engine, handle: &Handle, lists: &Lists) -> anyhow::Res
 
 /// Lists once. Tells whether the next list should come soon.
 async fn list(engine: &Engine, id: &str, api: &Api, handle: &Handle) -> anyhow::Result<bool> {
-    let adopted = match asked(handle, Request::ListNetworks).await? {
-        Reply::Networks(networks) => {
-            let adopted = networks.into_iter().filter(|network| network.adopted);
-            adopted.filter_map(|network| Some(network.engine?.id)).collect()
+    let mut known = Known::default();
+    if let Reply::Networks(networks) = asked(handle, Request::ListNetworks).await? {
+        for network in networks {
+            let ids = if network.adopted { &mut known.adopted } else { &mut known.own };
+            ids.extend(network.engine.map(|engine| engine.id));
         }
-        _ => BTreeSet::new(),
-    };
-    let inventory = lists::inventory(api, id.to_owned(), &adopted, |key| engine.path(key)).await?;
+    }
+    let inventory = lists::inventory(api, id.to_owned(), engine, &known).await?;
     match asked(handle, Request::TakeInventory(inventory)).await? {
         Reply::Inventoried { misplaced, waiting } => {
             for container in &misplaced {

@@ -90,6 +90,18 @@ pub(super) fn call(name: &str, body: &[u8]) -> Result<Call, String> {
     Ok(Call::new(stage, shape))
 }
 
+/// A router's address as an engine is told it. A bridge of the engine's would put it on this host, and the host would answer
+/// for the LAN's router. Engines before 28 do not tell for which driver they ask, so one that is guarded is told as an
+/// IPv4-mapped address with the prefix of that, `::ffff:192.168.88.1/120`. The engine shows it, and tells it network
+/// drivers, as it tells 192.168.88.1/24; but a prefix of 120 is refused by the kernel when it is to be put on a link, so that
+/// such a network is not made (seen on Docker 20.10 and 28.5; moby is the same in between).
+pub(super) fn gateway(address: IpNet, guarded: bool) -> String {
+    match address {
+        IpNet::V4(net) if guarded => format!("::ffff:{}/{}", net.addr(), 96 + net.prefix_len()),
+        _ => address.to_string(),
+    }
+}
+
 fn pool(request: &RequestPool) -> Result<PoolWish, String> {
     let options = request.options.clone().unwrap_or_default();
     if let Some(option) = options.keys().find(|option| !KNOWN.contains(&option.as_str())) {
@@ -105,6 +117,7 @@ fn pool(request: &RequestPool) -> Result<PoolWish, String> {
     }
     Ok(PoolWish {
         repeated: false,
+        others: false,
         net: net.map(|net| net.trunc()),
         range: given("the range", &request.sub_pool)?,
         parent: given("--ipam-opt parent", option(PARENT))?,

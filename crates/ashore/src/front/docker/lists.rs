@@ -1,7 +1,6 @@
 //! The engine's lists of networks and containers, as an inventory.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use ashore_core::inventory::{Inventory, ListedContainer, ListedNetwork, ListedSubnet, Membership};
@@ -10,6 +9,7 @@ use serde::Deserialize;
 
 use super::api::Api;
 use super::owner::endpoint_name;
+use super::server::Engine;
 
 /// A container that is starting is shown only when it has started.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -29,6 +29,9 @@ struct Network {
     driver: String,
     #[serde(default)]
     internal: bool,
+    /// It is but a template for networks of any driver.
+    #[serde(default)]
+    config_only: bool,
     #[serde(default)]
     options: Option<BTreeMap<String, String>>,
     #[serde(rename = "IPAM", default)]
@@ -38,6 +41,7 @@ struct Network {
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "PascalCase", default)]
 struct Ipam {
+    driver: String,
     config: Option<Vec<Subnet>>,
 }
 
@@ -105,15 +109,22 @@ pub(super) async fn engine_id(api: &Api) -> anyhow::Result<String> {
     Ok(api.get::<Info>("/info").await?.id)
 }
 
-/// What the engine has. Of containers on `adopted` networks, known by the engine's ids, it is asked where their
-/// namespaces are.
+/// Networks that the daemon knows, by the engine's ids.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    pub(super) own: BTreeSet<String>,
+    pub(super) adopted: BTreeSet<String>,
+}
+
+/// What the engine has. Of containers on adopted networks it is asked where their namespaces are.
 pub(super) async fn inventory(
     api: &Api,
-    engine: String,
-    adopted: &BTreeSet<String>,
-    path: impl Fn(&std::path::Path) -> PathBuf,
+    id: String,
+    engine: &Engine,
+    Known { own, adopted }: &Known,
 ) -> anyhow::Result<Inventory> {
     let networks: Vec<Network> = api.get("/networks").await?;
+    let drivers = Drivers::of(engine, networks.iter().filter(|network| own.contains(&network.id)));
     let listed: Vec<Container> = api.get("/containers/json?all=1").await?;
     let mut containers = Vec::with_capacity(listed.len());
     for container in listed {
@@ -124,12 +135,32 @@ pub(super) async fn inventory(
             let path_of = format!("/containers/{}/json", entry.id);
             if let Ok(Ok(shown)) = tokio::time::timeout(PATIENCE, api.get::<Inspected>(&path_of)).await {
                 let key = shown.network_settings.sandbox_key;
-                entry.sandbox = Some(key).filter(|key| !key.is_empty()).map(|key| path(key.as_ref()));
+                entry.sandbox = Some(key).filter(|key| !key.is_empty()).map(|key| engine.path(key.as_ref()));
             }
         }
         containers.push(entry);
     }
-    Ok(Inventory { engine, networks: networks.into_iter().map(network).collect(), containers })
+    let networks = networks.into_iter().map(|one| network(one, &drivers)).collect();
+    Ok(Inventory { engine: id, networks, containers })
+}
+
+/// The names by which the engine knows Ashore's drivers.
+struct Drivers<'a> {
+    plain: &'a str,
+    /// A managed plugin may have any name.
+    seen: BTreeSet<String>,
+}
+
+impl<'a> Drivers<'a> {
+    fn of<'b>(engine: &'a Engine, own: impl Iterator<Item = &'b Network>) -> Self {
+        Drivers { plain: &engine.driver, seen: own.map(|network| network.driver.clone()).collect() }
+    }
+
+    fn has(&self, name: &str) -> bool {
+        let within_registry = name.rsplit('/').next().unwrap_or(name);
+        let untagged = within_registry.split(':').next().unwrap_or(within_registry);
+        untagged == self.plain || self.seen.contains(name)
+    }
 }
 
 fn entry(container: Container) -> Option<ListedContainer> {
@@ -155,7 +186,9 @@ fn membership(place: Place) -> Membership {
     }
 }
 
-fn network(network: Network) -> ListedNetwork {
+fn network(network: Network, drivers: &Drivers<'_>) -> ListedNetwork {
+    let others = !drivers.has(&network.driver) && !network.config_only;
+    let misuses_ipam = others && drivers.has(&network.ipam.driver);
     let subnets = network.ipam.config.unwrap_or_default().into_iter().filter_map(|subnet| {
         let aux = subnet.auxiliary_addresses.unwrap_or_default().into_iter();
         Some(ListedSubnet {
@@ -170,6 +203,7 @@ fn network(network: Network) -> ListedNetwork {
         name: network.name,
         driver: network.driver,
         internal: network.internal,
+        misuses_ipam,
         options: network.options.unwrap_or_default(),
         subnets: subnets.collect(),
     }

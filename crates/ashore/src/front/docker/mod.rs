@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 mod api;
 mod attachment;
 mod busy;
+mod creations;
 mod driver;
 pub(crate) mod follow;
 mod ipam;
@@ -98,6 +99,9 @@ pub fn answer(call: &Call, reply: Option<Reply>) -> Result<Value, String> {
             Ok(json!({ "PoolID": key, "Pool": told, "Data": {} }))
         }
         (Shape::Address, Some(Reply::Address(address))) => Ok(json!({ "Address": address, "Data": {} })),
+        (Shape::Address, Some(Reply::Gateway { address, guarded })) => {
+            Ok(json!({ "Address": ipam::gateway(address, guarded), "Data": {} }))
+        }
         // What the engine gave must not be given back.
         (Shape::Interface { mac_given: false }, Some(Reply::Prepared { mac: Some(mac) })) => {
             Ok(json!({ "Interface": { "MacAddress": mac } }))

@@ -18,12 +18,14 @@ use serde_json::Value;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::creations::Creations;
 use super::follow::{Lists, follow};
 use super::owner::Asked;
 use super::silence::Silence;
 use super::unanswered::{Note, Unanswered};
 use super::{answer, call, error, owner, version};
-use crate::daemon::socket::Socket;
+use crate::cli::DaemonArgs;
+use crate::daemon::socket::{Handed, Socket};
 use crate::daemon::supervise::{contained_async, fault, spawn_needed};
 
 /// More than any call has, in bytes.
@@ -50,6 +52,7 @@ struct Answering {
     handle: Handle,
     engine: Arc<Engine>,
     unanswered: Arc<Unanswered>,
+    creations: Arc<Creations>,
 }
 
 /// What a call has until it is answered: the right to be read, and its note.
@@ -80,17 +83,22 @@ pub(super) struct Engine {
     pub(super) socket: PathBuf,
     /// The root of its file system.
     root: PathBuf,
+    /// The driver's name to it, without the registry and the tag that a managed plugin's has besides.
+    pub(super) driver: String,
     pub(super) silence: Silence,
 }
 
 impl Plugin {
-    /// On the socket by which the engine finds the plugin. Calls are noted in `run`.
-    pub(crate) fn on(socket: Socket, run: &Path, engine: &Path, root: &Path) -> anyhow::Result<Self> {
+    /// On the socket by which the engine finds the plugin. Calls are noted beside the control socket.
+    pub(crate) fn of(args: &DaemonArgs, handed: &mut Handed) -> anyhow::Result<Self> {
+        let socket = handed.socket(&args.docker_plugin)?;
         socket.listener.set_nonblocking(true)?;
         let patience = if socket.handed { REPEATS_AT_HANDED } else { REPEATS };
-        let unanswered = Arc::new(Unanswered::in_directory(run.join("calls"), patience));
-        let (engine, root, silence) = (engine.to_owned(), root.to_owned(), Silence::default());
-        let engine = Arc::new(Engine { socket: engine, root, silence });
+        let unanswered = Arc::new(Unanswered::in_directory(args.run.join("calls"), patience));
+        let driver = args.docker_plugin.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let (socket_of_engine, root) = (args.docker_host.clone(), args.docker_root.clone());
+        let silence = Silence::default();
+        let engine = Arc::new(Engine { socket: socket_of_engine, root, driver, silence });
         Ok(Plugin { socket, engine, unanswered })
     }
 
@@ -98,10 +106,13 @@ impl Plugin {
     pub(crate) fn serve(self, handle: Handle, lists: Lists) -> anyhow::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let Plugin { socket: Socket { listener, handed }, engine, unanswered } = self;
+        let creations = Arc::new(Creations::new(unanswered.clone()));
         let serve = async move {
             tokio::spawn(go_on_following(engine.clone(), handle.clone(), lists));
             match UnixListener::from_std(listener) {
-                Ok(listener) => accept(&listener, handed, &Answering { handle, engine, unanswered }).await,
+                Ok(listener) => {
+                    accept(&listener, handed, &Answering { handle, engine, unanswered, creations }).await;
+                }
                 Err(error) => tracing::error!("the plugin's socket: {error}"),
             }
         };
@@ -186,6 +197,7 @@ async fn respond(
         }
         Err(error) => Err(format!("the call does not read: {error}")),
     };
+    answering.creations.take_in(path.trim_start_matches('/'), result.is_ok());
     let value = result.unwrap_or_else(|message| {
         tracing::warn!("{path}: {message}");
         error(&path, &message)
@@ -203,7 +215,7 @@ async fn answer_call(
 ) -> Result<Value, String> {
     tracing::debug!("{path} {}", String::from_utf8_lossy(body));
     fault("call");
-    let Answering { handle, engine, unanswered } = answering;
+    let Answering { handle, engine, unanswered, creations } = answering;
     let method = path.trim_start_matches('/');
     let read = call(path, body);
     let mut call = if read.is_err() && body.is_empty() {
@@ -230,10 +242,10 @@ async fn answer_call(
     if matches!(stage, Staged::Reserve(_) | Staged::OpenPool(_) | Staged::CreateNetwork(_)) {
         visit.next_please();
     }
-    if let Staged::Reserve(wish) = &mut stage
-        && !wish.gateway
-    {
-        wish.owner = find_owner(handle, engine, wish).await;
+    match &mut stage {
+        Staged::OpenPool(wish) => wish.others = creations.is_others(engine).await,
+        Staged::Reserve(wish) if !wish.gateway => wish.owner = find_owner(handle, engine, wish).await,
+        _ => {}
     }
     if let Staged::Join { sandbox: Some(key), .. } = &mut stage {
         *key = engine.path(key);

@@ -111,6 +111,13 @@ impl Unanswered {
         Err(io::Error::other(format!("{MOST} of its kind are under way")))
     }
 
+    /// What daemons before this one have left of one kind.
+    pub(super) fn left_of(&self, method: &str) -> Vec<Note> {
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_kind = left.extract_if(.., |(_, noted)| noted.method == method);
+        of_kind.map(|(path, _)| Note(Some(path))).collect()
+    }
+
     /// The call that an empty one of a method repeats. Those with equal bodies are as good as one.
     pub(super) fn repeated(&self, method: &str, caller: Option<i32>) -> Result<Lost, String> {
         let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
