@@ -186,6 +186,7 @@ impl State {
                     lease6: None,
                     learned: None,
                     lost: Vec::new(),
+                    stand_ins: Vec::new(),
                     default_route: false,
                     home: Home::Engine {
                         id: Some(endpoint.to_owned()),

@@ -1,13 +1,16 @@
 //! Which address an endpoint gets: the rules by which one is refused, and the order in which they are tried.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use ashore_wire::Mac;
 use ipnet::IpNet;
 
 use crate::adopt::of_engines;
-use crate::identity::Scope;
+use crate::identity::{Identity, Scope};
 use crate::name::EndpointName;
 use crate::network::{Network, Subnet, list};
 use crate::observed::View;
@@ -21,6 +24,16 @@ const SMALL: u128 = 1 << 16;
 
 /// How many addresses of a large range are tried. That all of them are taken is a sign of a fault elsewhere.
 const TRIES: usize = 1 << 12;
+
+/// After so many answers a request asks for no more addresses of which it is only heard that somebody has them: most of what
+/// is heard is true then.
+const DOUBTS: usize = 8;
+
+/// After so many answers a request gives up: something answers for every address.
+const MOST_ANSWERS: usize = 256;
+
+/// How many of the machines that have addresses are named.
+const NAMED: usize = 3;
 
 /// Why no address can be had.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -56,13 +69,13 @@ pub enum AddressError {
     /// The address asked for is the host's own.
     #[error("{0} is this host's own address")]
     Host(IpAddr),
-    /// Another machine on the LAN answers for it.
-    #[error("{ip} is in use on the LAN by {mac}")]
+    /// A machine on the LAN answers for it.
+    #[error("{ip} is in use on the LAN by {claimant}")]
     OnLan {
         /// As asked for.
         ip: IpAddr,
         /// The machine that has it.
-        mac: Mac,
+        claimant: Claimant,
     },
     /// The LAN's server gives out another one.
     #[error("the LAN's DHCP server gives it {got} and not {ip}")]
@@ -103,7 +116,10 @@ impl AddressError {
             AddressError::Held { endpoint, network, .. } => {
                 format!("free it with: ashore detach {network} {endpoint}")
             }
-            AddressError::OnLan { .. } => "give that machine another address, or choose a free one".into(),
+            AddressError::OnLan { claimant, .. } => match &claimant.known_as {
+                Some(known_as) => format!("take the address off {known_as}, or choose a free one"),
+                None => "give that machine another address, or choose a free one".into(),
+            },
             AddressError::Exhausted { network, subnet, .. } => format!(
                 "detach what is no longer needed (ashore status), or make the network anew with a larger --ip-range inside {subnet}: \
                  ashore network rm {network}"
@@ -127,10 +143,47 @@ impl AddressError {
 pub struct Known<'a> {
     /// The host's links and addresses.
     pub host: &'a View,
-    /// Addresses that other machines on the LAN hold, and who holds them.
-    pub on_lan: &'a BTreeMap<IpAddr, Mac>,
+    /// Addresses of which it was heard that somebody has them. Anybody on the LAN can say so: it is a reason to ask before
+    /// such an address is used and to prefer others, and no reason to refuse one.
+    pub heard: &'a BTreeMap<IpAddr, Hearsay>,
+    /// The machines that answered when this request asked the LAN for addresses.
+    pub answered: &'a BTreeMap<IpAddr, Mac>,
     /// Addresses that another attach is about to take.
     pub held: &'a BTreeSet<IpAddr>,
+}
+
+impl Known<'_> {
+    /// Whether so many machines answered that asking for more addresses would not end.
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.answered.len() >= MOST_ANSWERS
+    }
+}
+
+/// What was heard of an address without asking.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hearsay {
+    /// The machine that has it, as was heard.
+    pub mac: Mac,
+    /// How long ago that was.
+    pub age: Duration,
+}
+
+/// A machine that claims an address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claimant {
+    /// Its MAC.
+    pub mac: Mac,
+    /// What it is, where this host knows it.
+    pub known_as: Option<String>,
+}
+
+impl fmt::Display for Claimant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.known_as {
+            Some(known_as) => write!(f, "{} ({known_as})", self.mac),
+            None => self.mac.fmt(f),
+        }
+    }
 }
 
 /// A subnet and what is taken of it.
@@ -179,8 +232,8 @@ impl State {
         if known.host.has_address(ip) {
             return Err(AddressError::Host(ip));
         }
-        if let Some(mac) = known.on_lan.get(&ip) {
-            return Err(AddressError::OnLan { ip, mac: *mac });
+        if let Some(mac) = known.answered.get(&ip) {
+            return Err(AddressError::OnLan { ip, claimant: self.claimant(*mac, known.host) });
         }
         if known.held.contains(&ip) {
             return Err(AddressError::BeingTaken(ip));
@@ -205,8 +258,9 @@ impl State {
         })
     }
 
-    /// The addresses to try for a name in a subnet, best first: the one that it had before; then those that nobody ever
-    /// had; then those that were let go, the one longest unused first.
+    /// The addresses to try for a name in a subnet, best first: those that it had before; then those that no name ever had;
+    /// then those that were let go, the one longest unused first. An address of which it is heard that somebody has it comes
+    /// after the others of its sort, unless it is the name's own.
     pub fn candidates(
         &self,
         network: &Network,
@@ -222,26 +276,33 @@ impl State {
 
         // An address that was asked for by name may lie outside the range; it is the identity's all the same.
         let own = name.and_then(|name| self.identities.get(&(scope.clone(), name.clone())));
-        let before: Vec<IpAddr> = own
-            .into_iter()
-            .flat_map(|identity| &identity.addresses)
-            .filter(|ip| open.has(**ip))
-            .copied()
-            .collect();
+        let own = own.into_iter().flat_map(Identity::own_first);
+        let before: Vec<IpAddr> = own.filter(|ip| open.has(*ip)).collect();
         // What a server gave is that server's to give again.
         let leased: BTreeSet<IpAddr> =
             self.identities.values().filter_map(|identity| identity.leased.map(IpAddr::V4)).collect();
-        let mut let_go: Vec<(u64, IpAddr)> = remembered
+        let mut let_go: Vec<(bool, u64, IpAddr)> = remembered
             .iter()
             .filter(|(ip, _)| open.has(**ip) && !before.contains(ip) && !leased.contains(ip))
-            .map(|(ip, used)| (*used, *ip))
+            .map(|(ip, used)| (known.heard.contains_key(ip), *used, *ip))
             .collect();
         let_go.sort_unstable();
+        let asks = known.answered.len() < DOUBTS;
+        let let_go = let_go.into_iter().filter(move |(heard, ..)| asks || !heard).map(|(_, _, ip)| ip);
 
+        // What was said once and long ago is least likely to be so still.
+        let mut doubtful: Vec<(Reverse<Duration>, IpAddr)> = known
+            .heard
+            .iter()
+            .filter(|(ip, _)| asks && pool.contains(**ip) && open.has(**ip) && !remembered.contains_key(ip))
+            .map(|(ip, hearsay)| (Reverse(hearsay.age), *ip))
+            .collect();
+        doubtful.sort_unstable();
+        let heard: BTreeSet<IpAddr> = known.heard.keys().copied().collect();
         let fresh = self
             .search_order(&pool, &scope, name)
-            .filter(move |ip| open.has(*ip) && !remembered.contains_key(ip));
-        before.into_iter().chain(fresh).chain(let_go.into_iter().map(|(_, ip)| ip))
+            .filter(move |ip| open.has(*ip) && !remembered.contains_key(ip) && !heard.contains(ip));
+        before.into_iter().chain(fresh).chain(doubtful.into_iter().map(|(_, ip)| ip)).chain(let_go)
     }
 
     fn search_order(
@@ -259,8 +320,20 @@ impl State {
         pool.from_offset(start).take(most)
     }
 
+    /// Whether a name may have an address of a network again, as far as networks and endpoints go.
+    pub(crate) fn may_have_again(&self, network: &Network, name: &EndpointName, ip: IpAddr) -> bool {
+        let others =
+            self.holder(ip).is_some_and(|holder| (&holder.network, &holder.name) != (&network.name, name));
+        network.subnet_of(ip).is_some() && self.never_elsewhere(ip).is_none() && !others
+    }
+
+    /// A machine by its MAC.
+    pub fn claimant(&self, mac: Mac, host: &View) -> Claimant {
+        Claimant { mac, known_as: self.known_as(mac, host) }
+    }
+
     /// All that can be no endpoint's at present: endpoints' addresses and the reserved ones of every network on the
-    /// subnet, the host's own, and what the LAN holds.
+    /// subnet, the host's own, and those for which machines answered.
     fn taken(&self, subnet: &Subnet, known: &Known<'_>) -> BTreeSet<IpAddr> {
         let endpoints =
             self.endpoints.values().flat_map(|endpoint| endpoint.addresses.iter().map(IpNet::addr));
@@ -275,7 +348,7 @@ impl State {
             .chain(reserved)
             .chain(promised)
             .chain(host)
-            .chain(known.on_lan.keys().copied())
+            .chain(known.answered.keys().copied())
             .chain(known.held.iter().copied())
             .filter(|ip| subnet.net.contains(ip))
             .collect()
@@ -309,12 +382,16 @@ impl State {
             .take(SMALL as usize)
             .filter(|ip| subnet.never(*ip).is_some() || known.host.has_address(*ip))
             .count();
-        let on_lan = known.on_lan.keys().filter(|ip| range.contains(**ip)).count();
+        let heard = known.heard.iter().map(|(ip, hearsay)| (*ip, hearsay.mac));
+        let on_lan: BTreeMap<IpAddr, Mac> = heard
+            .chain(known.answered.iter().map(|(ip, mac)| (*ip, *mac)))
+            .filter(|(ip, _)| range.contains(*ip))
+            .collect();
         let parts = holders
             .into_iter()
             .map(|(who, count)| format!("{count} are held by endpoints of {who}"))
             .chain((reserved > 0).then(|| format!("{reserved} are reserved")))
-            .chain((on_lan > 0).then(|| format!("{on_lan} are in use on the LAN")));
+            .chain((!on_lan.is_empty()).then(|| self.in_use(&on_lan, known.host)));
         AddressError::Exhausted {
             range,
             network: network.label().to_owned(),
@@ -322,6 +399,14 @@ impl State {
             holders: list(parts),
             subnet: subnet.net,
         }
+    }
+
+    /// How many addresses are in use on the LAN, and by whom: a few of many.
+    fn in_use(&self, on_lan: &BTreeMap<IpAddr, Mac>, host: &View) -> String {
+        let macs: BTreeSet<Mac> = on_lan.values().copied().collect();
+        let more = (macs.len() > NAMED).then(|| format!("{} more", macs.len() - NAMED));
+        let named = macs.iter().take(NAMED).map(|mac| self.claimant(*mac, host).to_string());
+        format!("{} are in use on the LAN by {}", on_lan.len(), list(named.chain(more)))
     }
 
     /// The subnets from which an endpoint gets an address when it asks for none: the first of each family that has one

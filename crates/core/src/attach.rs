@@ -190,10 +190,12 @@ impl State {
             Leased::Got(record) => Some(Box::new(record.clone())),
             Leased::NotYet | Leased::Instead => None,
         };
+        let addresses = self.choose_addresses(network, &wish, known)?;
         let endpoint = Endpoint {
             network: network.name.clone(),
             name: spec.name.clone(),
-            addresses: self.choose_addresses(network, &wish, known)?,
+            stand_ins: self.stand_ins(network, &wish, &addresses, known),
+            addresses,
             mac: self.choose_mac(network, &wish, known.host)?,
             source,
             lease: record,
@@ -281,6 +283,7 @@ impl State {
             None => self
                 .candidates(network, subnet, Some(name), known)
                 .next()
+                .filter(|_| !known.is_given_up())
                 .ok_or_else(|| self.exhausted(network, subnet, known))?,
         };
         Ok(with_prefix(chosen, &subnet.net))
@@ -318,6 +321,27 @@ impl State {
         Ok(chosen.into_values().collect())
     }
 
+    /// Those of the chosen addresses for which nobody asked, and which the name would not have if a machine on the LAN had not
+    /// answered for its own.
+    fn stand_ins(
+        &self,
+        network: &Network,
+        wish: &Wish<'_>,
+        addresses: &[IpNet],
+        known: &Known<'_>,
+    ) -> Vec<IpAddr> {
+        let chosen = addresses.iter().map(IpNet::addr).filter(|ip| !wish.ips.contains(ip));
+        chosen.filter(|ip| self.stands_in(network, wish.name, *ip, known)).collect()
+    }
+
+    /// Whether an address that was chosen for a name is in place of its own, for which a machine on the LAN answered.
+    pub fn stands_in(&self, network: &Network, name: &EndpointName, ip: IpAddr, known: &Known<'_>) -> bool {
+        let identity = self.identities.get(&(State::scope(network), name.clone()));
+        let own = identity.into_iter().flat_map(|identity| &identity.addresses);
+        let mut others = own.filter(|own| own.is_ipv4() == ip.is_ipv4() && **own != ip);
+        others.any(|own| known.answered.contains_key(own))
+    }
+
     /// The MAC asked for, or the identity's: the one it had last, or the one that follows from its name.
     pub fn choose_mac(
         &self,
@@ -325,7 +349,7 @@ impl State {
         wish: &Wish<'_>,
         host: &View,
     ) -> Result<Option<Mac>, AttachError> {
-        let holder = |mac: Mac| self.mac_in_use(mac, host);
+        let holder = |mac: Mac| self.known_as(mac, host);
         if network.kind.shares_parents_mac() {
             return if wish.mac.is_some() { Err(AttachError::MacOnIpvlan(network.kind)) } else { Ok(None) };
         }
@@ -346,7 +370,16 @@ impl State {
         Ok(before.chain(derived.filter(|mac| !others.contains(mac))).find(|mac| holder(*mac).is_none()))
     }
 
-    fn mac_in_use(&self, mac: Mac, host: &View) -> Option<String> {
+    /// The MAC that an endpoint of a name will have, unless something else has it by then.
+    pub fn likely_mac(&self, network: &Network, name: &EndpointName) -> Option<Mac> {
+        let scope = State::scope(network);
+        let own = self.identities.get(&(scope.clone(), name.clone())).and_then(|identity| identity.mac);
+        let has_one = !network.kind.shares_parents_mac();
+        has_one.then(|| own.unwrap_or_else(|| self.seed.mac(&scope, name, 0)))
+    }
+
+    /// What a MAC is of, if it is an endpoint's or this host's.
+    pub(crate) fn known_as(&self, mac: Mac, host: &View) -> Option<String> {
         let endpoint =
             self.mac_holder(mac).map(|e| format!("the endpoint `{}` of network `{}`", e.name, e.network));
         // What an engine has given back is deleted a moment later, or with the next plan, and until then has its MAC.

@@ -159,7 +159,9 @@ impl State {
                 continue;
             }
             let tagged_as = endpoint.tagged_as.clone().or_else(|| Some(endpoint.name.clone()));
-            let named = Endpoint { name: container.name.clone(), tagged_as, ..endpoint.clone() };
+            // What its former name had in place of its own is no stand-in for the new one's.
+            let (name, stand_ins) = (container.name.clone(), Vec::new());
+            let named = Endpoint { name, stand_ins, tagged_as, ..endpoint.clone() };
             changes.push(Change::DelEndpoint((endpoint.network.clone(), endpoint.name.clone())));
             changes.push(Change::PutEndpoint(named.clone()));
             changes.extend(self.remember(&named, now));

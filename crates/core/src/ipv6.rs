@@ -390,7 +390,7 @@ impl State {
             let ip = IpAddr::V6(*ip);
             let others =
                 self.holder(ip).is_some_and(|holder| (&holder.network, &holder.name) != (&key.0, &key.1));
-            !others && !known.host.has_address(ip) && !known.on_lan.contains_key(&ip)
+            !others && !known.host.has_address(ip) && !known.answered.contains_key(&ip)
         };
         let of_prefixes = offer.prefixes.iter().filter(|_| network.makes_addresses());
         let addresses = of_prefixes.filter_map(|prefix| {

@@ -15,7 +15,8 @@ use crate::step::Family;
 
 impl State {
     /// An identity keeps the last address of each family that it had. Whoever had something of that before has lost it: that was
-    /// this container under another name, or one that has been gone for long.
+    /// this container under another name, or one that has been gone for long. An address that was chosen because a machine on
+    /// the LAN had the name's own does not take its place.
     pub(crate) fn remember(&self, endpoint: &Endpoint, now: u64) -> Vec<Change> {
         let Some(network) = self.network_of(endpoint) else { return Vec::new() };
         // The engine's own driver chooses its addresses.
@@ -33,16 +34,26 @@ impl State {
         let had = before.and_then(|before| before.leased);
         let leased = leased.or(had.filter(|ip| is_free((*ip).into())));
         let is_chosen = |ip: &IpAddr| leased.is_none_or(|leased| *ip != leased);
-        let mut addresses: BTreeSet<IpAddr> = endpoint.given().map(IpNet::addr).filter(is_chosen).collect();
-        // An engine gives back one address after the other, and one of a range does again where no server gives any.
-        let other_family = |ip: &IpAddr| !addresses.iter().any(|new| new.is_ipv4() == ip.is_ipv4());
+        let given: Vec<IpAddr> = endpoint.given().map(IpNet::addr).filter(is_chosen).collect();
+        let of_family = |all: &[IpAddr], ip: &IpAddr| all.iter().any(|one| one.is_ipv4() == ip.is_ipv4());
         let had = before.into_iter().flat_map(|before| &before.addresses).copied().filter(is_chosen);
-        let kept: Vec<IpAddr> = had.filter(other_family).filter(|ip| is_free(*ip)).collect();
-        addresses.extend(kept);
+        // An engine gives back one address after the other, and one of a range does again where no server gives any.
+        let is_kept = |ip: &IpAddr| match of_family(&given, ip) {
+            true => of_family(&endpoint.stand_ins, ip) && self.may_have_again(network, &endpoint.name, *ip),
+            false => is_free(*ip),
+        };
+        let own: Vec<IpAddr> = had.filter(is_kept).collect();
+        let (stand_ins, given): (Vec<IpAddr>, Vec<IpAddr>) =
+            given.iter().partition(|ip| endpoint.stand_ins.contains(ip) && of_family(&own, ip));
+        let addresses: BTreeSet<IpAddr> = given.into_iter().chain(own).collect();
+        let had = before.into_iter().flat_map(|before| &before.meanwhile).copied();
+        let had = had.filter(|ip| endpoint.given().all(|net| net.addr().is_ipv4() != ip.is_ipv4()));
+        let meanwhile = had.filter(|ip| is_free(*ip)).chain(stand_ins);
         let kept =
             before.and_then(|before| before.mac).filter(|_| self.has_placeholders_mac(network, endpoint));
         let identity = Identity {
             mac: kept.or(endpoint.mac),
+            meanwhile: meanwhile.collect(),
             addresses: addresses.into_iter().collect(),
             leased,
             made: State::made(endpoint, before.map_or(&[][..], |before| &before.made)),
@@ -66,6 +77,14 @@ impl State {
         let (scope, name) = key;
         changes.push(Change::PutIdentity(scope, name, identity));
         changes
+    }
+
+    /// The address of its own that an endpoint would have instead of one that it was given in its place.
+    pub fn own_beside_stand_in(&self, endpoint: &Endpoint, stand_in: IpAddr) -> Option<IpAddr> {
+        let identity =
+            self.identities.get(&(State::scope(self.network_of(endpoint)?), endpoint.name.clone()))?;
+        let is_own = |ip: &&IpAddr| ip.is_ipv4() == stand_in.is_ipv4() && **ip != stand_in;
+        identity.addresses.iter().find(is_own).copied()
     }
 
     /// The lease that a name asks for first when it comes back: that of its endpoint, or the one from before, if there was
@@ -97,7 +116,12 @@ impl State {
 impl Identity {
     /// The addresses that are kept for a name, whoever gave them.
     pub fn all_addresses(&self) -> impl Iterator<Item = IpAddr> {
-        self.addresses.iter().copied().chain(self.leased.map(IpAddr::V4))
+        self.own_first().chain(self.leased.map(IpAddr::V4))
+    }
+
+    /// The addresses that a name is to have, its own before those that it was given in their place.
+    pub(crate) fn own_first(&self) -> impl Iterator<Item = IpAddr> {
+        self.addresses.iter().chain(&self.meanwhile).copied()
     }
 
     /// The addresses that a name would have instead of those of its endpoint, if that had been made under it.
@@ -130,6 +154,7 @@ impl Identity {
             Identity {
                 mac: self.mac.filter(|mac| other.mac != Some(*mac)),
                 addresses: self.addresses.iter().copied().filter(is_left).collect(),
+                meanwhile: self.meanwhile.iter().copied().filter(is_left).collect(),
                 leased: self.leased.filter(|ip| is_left(&IpAddr::V4(*ip))),
                 made: self.made.iter().copied().filter(|ip| !other.made.contains(ip)).collect(),
                 lease: self.lease.clone().filter(|record| !is_its(&record.id) && is_left(&leased(record))),

@@ -253,8 +253,10 @@ impl World {
     fn attach(&mut self, network: u8, name: u8, most: usize) -> bool {
         let netns = netns(network, name);
         self.model.open(&netns);
-        let (spec, on_lan, held) = (attach_spec(network, name), BTreeMap::new(), BTreeSet::new());
-        let known = Known { host: &self.model.observed.host, on_lan: &on_lan, held: &held };
+        let (spec, held) = (attach_spec(network, name), BTreeSet::new());
+        let (heard, answered) = (BTreeMap::new(), BTreeMap::new());
+        let host = &self.model.observed.host;
+        let known = Known { host, heard: &heard, answered: &answered, held: &held };
         let inside = &self.model.observed.netns[&netns];
         let of_name = self.state.networks.get(&spec.network);
         let at = Moment { now: self.start, today: self.now };
@@ -293,8 +295,9 @@ impl World {
     /// What the daemon does when routers offer something else.
     fn follow_routers(&mut self, most: usize) {
         let Some(network) = self.state.networks.get(&spec(5).name).cloned() else { return };
-        let (on_lan, held) = (BTreeMap::new(), BTreeSet::new());
-        let known = Known { host: &self.model.observed.host, on_lan: &on_lan, held: &held };
+        let (heard, answered, held) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+        let host = &self.model.observed.host;
+        let known = Known { host, heard: &heard, answered: &answered, held: &held };
         let at = Moment { now: self.start, today: self.now };
         let mut changes = Vec::new();
         for there in self.state.endpoints_on(&network.name).filter(|there| there.stage == Stage::Attached) {

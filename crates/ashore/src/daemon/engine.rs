@@ -34,6 +34,7 @@ use crate::front::docker::follow::Lists;
 use crate::trial::TrialFile;
 
 mod adopt;
+mod ask;
 mod attach;
 mod bridge;
 mod firewall;
@@ -209,8 +210,8 @@ impl Engine {
         const LEFT_LAST: usize = 8;
         /// A host's containers come back together, when it starts.
         const LEASED: usize = 32;
-        let on_lan = self.lan.on_lan();
-        let known = Known { host: &observed.host, on_lan: &on_lan, held: &inner.held };
+        let (hearsay, none) = (self.lan.hearsay(), BTreeMap::new());
+        let known = Known { host: &observed.host, heard: &hearsay, answered: &none, held: &inner.held };
         let state = inner.state();
         let mut ahead = Vec::new();
         for network in state.networks.values() {

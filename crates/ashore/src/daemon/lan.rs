@@ -12,6 +12,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use ashore_core::allocate;
 use ashore_core::endpoint::Endpoint;
 use ashore_core::link::Tag;
 use ashore_core::name::IfName;
@@ -27,12 +28,6 @@ use ipnet::IpNet;
 
 use crate::daemon::supervise::spawn_needed;
 
-/// For how long a machine that was heard is taken to have its address still.
-const HEARD_FOR: Duration = Duration::from_secs(300);
-/// For how long a machine that looked for an address is given to take it.
-const WANTED_FOR: Duration = Duration::from_secs(30);
-/// How many of the LAN's addresses are kept in mind: more than a home has, and little memory when somebody makes them up.
-const MOST_HEARD: usize = 4096;
 /// How much is taken in from one socket before others have their turn, and what is due is done.
 const MOST_AT_ONCE: usize = 256;
 /// How many machines that claim one address are kept in mind.
@@ -43,24 +38,28 @@ const DEAF_FOR: Duration = Duration::from_secs(10);
 const CONFLICT_SHOWN: u64 = 600;
 
 mod clients;
+mod hearsay;
 mod inquiries;
 mod leases;
 mod leases6;
 mod listener;
 mod looks;
 mod outbox;
+mod own;
 mod pool;
 mod routers;
 
+use hearsay::Hearsay;
 use inquiries::Inquiries;
 pub(crate) use leases::{Acquired, Changed, NoLease, Standing, Wanted};
 use leases::{Changes, Leases};
 use leases6::Leases6;
 pub(crate) use leases6::Standing6;
 use listener::Listener;
-pub(crate) use looks::Ahead;
-use looks::{CLEAR_FOR, Clearance};
+pub(crate) use looks::{Ahead, Sought};
+use looks::{CLEAR_FOR, Clearance, Coming};
 use outbox::Outbox;
+use own::{Own, mac_on_lan};
 pub(crate) use pool::Patience;
 use pool::Surveys;
 use routers::Routers;
@@ -97,13 +96,15 @@ struct Table {
     guests: BTreeMap<IfName, (Ear, usize)>,
     /// Parents by which the LAN could not be asked, and since when.
     deaf: BTreeMap<IfName, (Deaf, Instant)>,
-    /// MACs that are Ashore's or the host's own.
-    own: BTreeSet<Mac>,
+    /// Who of this machine may speak for which addresses.
+    own: Own,
     probes: BTreeMap<(IfName, IpAddr), Probe>,
     /// Addresses that nobody was heard to have, and since when.
     clear: BTreeMap<(IfName, IpAddr), Clearance>,
-    /// Addresses that another machine has or is about to take, and until when that is believed without hearing it again.
-    heard: BTreeMap<IpAddr, (Mac, Instant)>,
+    /// Addresses that were taken for endpoints a moment ago.
+    coming: BTreeMap<IpAddr, Coming>,
+    /// What was heard of addresses that no endpoint has.
+    hearsay: Hearsay,
     defended: BTreeMap<IpAddr, (IfName, Defence)>,
     /// Whose addresses are of interest.
     subnets: Vec<IpNet>,
@@ -153,10 +154,7 @@ impl Lan {
     /// Takes in which parents, MACs and addresses are ours now.
     pub(crate) fn follow(&self, state: &State, host: &View) {
         let mut table = self.table();
-        table.own = host.links.iter().filter_map(|link| link.mac).collect();
-        table.own.extend(state.endpoints.values().filter_map(|endpoint| endpoint.mac));
-        // A container that is being torn down answers for a moment longer, and is no stranger.
-        table.own.extend(state.identities.values().filter_map(|identity| identity.mac));
+        let now = Instant::now();
         let before = std::mem::take(&mut table.parents);
         table.parents = state
             .networks
@@ -180,15 +178,17 @@ impl Lan {
         // Something has changed, so it is worth another try.
         table.deaf.clear();
         // Who listens by another link than before has not heard what that one hears.
-        let Table { parents, clear, probes, surveys, .. } = &mut *table;
+        let Table { parents, clear, probes, surveys, own, hearsay, .. } = &mut *table;
         clear.retain(|(parent, _), _| before.get(parent) == parents.get(parent));
         probes.retain(|(parent, _), _| before.get(parent) == parents.get(parent));
         surveys.follow(parents);
+        own.follow(state, host, parents, now);
+        // An endpoint may speak before it is told of.
+        hearsay.forget(|ip, mac| own.may_have(ip, mac, now), now);
         let mut defended = BTreeMap::new();
         for endpoint in state.endpoints.values().filter(|endpoint| endpoint.is_wanted()) {
             let Some(network) = state.network_of(endpoint) else { continue };
-            // Where the link shares the parent's MAC, the LAN knows the address by that one.
-            let Some(mac) = endpoint.mac.or_else(|| host.link(&network.parent)?.mac) else { continue };
+            let Some(mac) = mac_on_lan(state, endpoint, host) else { continue };
             for net in &endpoint.addresses {
                 let ip = net.addr();
                 let before = table.defended.remove(&ip).filter(|(_, defence)| defence.owner() == mac);
@@ -212,13 +212,16 @@ impl Lan {
         let is_so = |due: &Announcement| defended.get(&due.ip).is_some_and(|(_, own)| own.owner() == due.mac);
         table.announcements.retain(is_so);
         // What was defended until now is as clear as anything that was looked for.
-        let now = Instant::now();
         for (ip, (parent, _)) in std::mem::take(&mut table.defended) {
             if !table.conflicts.contains_key(&ip) {
                 table.clear.insert((parent, ip), Clearance { since: now, by: None, asked: None });
             }
         }
-        table.conflicts.retain(|ip, _| defended.contains_key(ip));
+        let Table { conflicts, own, .. } = &mut *table;
+        conflicts.retain(|ip, claims| {
+            claims.retain(|mac, _| !own.may_have(*ip, *mac, now));
+            defended.contains_key(ip) && !claims.is_empty()
+        });
         table.defended = defended;
         table.leases.follow_leased(state, host);
         table.routers.follow(state, host);
@@ -270,12 +273,19 @@ impl Lan {
         self.shared.waker.wake();
     }
 
-    /// Addresses that other machines have.
-    pub(crate) fn on_lan(&self) -> BTreeMap<IpAddr, Mac> {
-        let now = Instant::now();
-        let table = self.table();
-        let fresh = table.heard.iter().filter(|(_, (_, until))| now < *until);
-        fresh.map(|(ip, (mac, _))| (*ip, *mac)).collect()
+    /// Addresses of which it was heard that other machines have them or are about to take them.
+    pub(crate) fn hearsay(&self) -> BTreeMap<IpAddr, allocate::Hearsay> {
+        self.table().hearsay.all(Instant::now())
+    }
+
+    /// Who was heard of an address last.
+    pub(crate) fn said_of(&self, ip: IpAddr) -> Option<Mac> {
+        self.table().hearsay.said_of(ip)
+    }
+
+    /// Whether a machine answered when the LAN was asked for an address lately.
+    pub(crate) fn has_answered(&self, ip: IpAddr) -> bool {
+        self.table().hearsay.answered_since(ip, None).is_some()
     }
 
     /// Machines that claimed an address of the host's on a shim lately.
@@ -331,7 +341,8 @@ impl Table {
     /// Sends what is due. Answers when something will be due next, and whether a probe ended.
     fn turn(&mut self, send: &Send) -> (Instant, bool) {
         let now = Instant::now();
-        self.heard.retain(|_, (_, until)| now < *until);
+        self.hearsay.forget(|_, _| false, now);
+        self.coming.retain(|_, coming| now < coming.until);
         self.clear.retain(|_, clearance| now.saturating_duration_since(clearance.since) < CLEAR_FOR);
         let today = seconds();
         self.conflicts.retain(|_, claims| {
@@ -389,13 +400,16 @@ impl Table {
     /// Takes in a frame. What has to be said at once goes out through `send`.
     fn hear(&mut self, frame: &[u8], send: &Send) {
         let Some(heard) = heard(frame) else { return };
-        if self.own.contains(&heard.sender) {
+        let now = Instant::now();
+        if self.own.may_say(&heard, now) {
             return;
         }
         for probe in self.probes.values_mut().filter(|probe| probe.ip() == heard.ip) {
             probe.observe(&heard);
         }
-        let now = Instant::now();
+        if !heard.claims {
+            self.tell_who_looks(heard.ip, now, send);
+        }
         if let Some((parent, defence)) = self.defended.get_mut(&heard.ip) {
             match defence.observe(&heard, now) {
                 Response::None => {}
@@ -410,16 +424,13 @@ impl Table {
         } else {
             // Whoever looks for an address wants it. Where several hosts hand out one range, the one that looked last has
             // it, and the other looks further: both cannot have found it free without one hearing the other.
-            let until = now + if heard.claims { HEARD_FOR } else { WANTED_FOR };
+            let cleared = self.clear.iter().filter(|((_, ip), _)| *ip == heard.ip);
+            let asked = cleared.map(|(_, clearance)| clearance.asked.unwrap_or(clearance.since)).max();
             self.clear.retain(|(_, ip), _| *ip != heard.ip);
             let of_interest = self.subnets.iter().any(|net| net.contains(&heard.ip))
                 || self.probes.keys().any(|(_, ip)| *ip == heard.ip);
-            if !of_interest || (self.heard.len() >= MOST_HEARD && !self.heard.contains_key(&heard.ip)) {
-                return;
-            }
-            let entry = self.heard.entry(heard.ip).or_insert((heard.sender, until));
-            if heard.claims || entry.1 < until {
-                *entry = (heard.sender, until);
+            if of_interest {
+                self.hearsay.overhear(&heard, asked, now);
             }
         }
     }
@@ -490,7 +501,7 @@ mod tests {
             table.hear(&announcement(mac(n), IpAddr::from((10 << 24 | n).to_be_bytes())), &|_, _| Ok(()));
         }
         assert_eq!(table.conflicts[&ours].len(), MOST_CLAIMS);
-        assert!(table.heard.is_empty(), "no network has these");
+        assert!(table.hearsay.all(Instant::now()).is_empty(), "no network has these");
     }
 
     #[test]

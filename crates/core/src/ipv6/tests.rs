@@ -25,6 +25,7 @@ pub(crate) fn endpoint(name: &str) -> Endpoint {
         lease6: None,
         learned: None,
         lost: Vec::new(),
+        stand_ins: Vec::new(),
         default_route: true,
         home: Home::Engine { id: None, ifname: "ash0".parse().unwrap(), sandbox: None, inside: None },
         stage: Stage::Attached,
@@ -65,8 +66,8 @@ impl Lan {
     }
 
     fn learn_with(&self, name: &str, offer: &Offer, lease: Option<&LeaseRecord6>) -> Option<Box<Learned>> {
-        let (host, held) = (View::default(), BTreeSet::new());
-        let known = Known { host: &host, on_lan: &self.squatters, held: &held };
+        let (host, heard, held) = (View::default(), BTreeMap::new(), BTreeSet::new());
+        let known = Known { host: &host, heard: &heard, answered: &self.squatters, held: &held };
         self.state.learn(
             &self.state.networks[&"lan".parse().unwrap()],
             &name.parse().unwrap(),
@@ -292,10 +293,10 @@ fn a_step_of_the_time_of_day_takes_no_leased_address_off() {
     let mut lan = Lan::new();
     let offer = lan.offer(&[]);
     let held = lease("fd88::7", 990).held(lan.at).unwrap();
-    let (host, none) = (View::default(), BTreeSet::new());
+    let (host, heard, none) = (View::default(), BTreeMap::new(), BTreeSet::new());
     for today in [1, 1000, 100_000] {
         lan.at.today = today;
-        let known = Known { host: &host, on_lan: &lan.squatters, held: &none };
+        let known = Known { host: &host, heard: &heard, answered: &lan.squatters, held: &none };
         let network = &lan.state.networks[&"lan".parse().unwrap()];
         let web = "web".parse().unwrap();
         let learned = lan.state.learn(network, &web, &offer, Some(&held), &known, lan.at).unwrap();

@@ -54,6 +54,7 @@ fn changes() -> Vec<Change> {
         lease6: None,
         learned: None,
         lost: Vec::new(),
+        stand_ins: Vec::new(),
         default_route: true,
         home: Home::Engine {
             id: Some("abc".into()),
@@ -69,6 +70,7 @@ fn changes() -> Vec<Change> {
         made: Vec::new(),
         mac: endpoint.mac,
         addresses: vec!["192.168.88.200".parse().unwrap()],
+        meanwhile: Vec::new(),
         leased: None,
         lease: None,
         lease6: None,

@@ -1,6 +1,5 @@
 //! Attach and detach of a namespace.
 
-use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use ashore_core::allocate::Known;
@@ -19,10 +18,11 @@ use ashore_core::{EndpointName, IfName, NetworkName};
 use ashore_kernel::{Namespace, OnError};
 use ashore_wire::conflict::Profile;
 
+use super::ask::Answers;
 use super::leases::as_v4;
 use super::{Engine, Inner, Locked, is_gone, now};
 use crate::daemon::lan::Acquired;
-use crate::daemon::{refusal, supervise};
+use crate::daemon::refusal;
 
 /// An endpoint that may be written down, and the lock under which it may.
 struct Reserved<'a> {
@@ -97,20 +97,21 @@ impl Engine {
         netns: &Netns,
         shim: &mut Option<IfName>,
     ) -> Result<Reserved<'a>, Refusal> {
-        let (mut asked, mut awaited) = (Asked::Not, false);
+        let (mut asked, mut awaited, mut answers) = (Asked::Not, false, Answers::default());
         loop {
             let observed = inner.observe(std::slice::from_ref(netns))?;
             let Some(inside) = observed.netns.get(netns) else {
                 return Err(refusal::namespace_gone(&spec.netns));
             };
-            let on_lan = self.lan.on_lan();
-            let known = Known { host: &observed.host, on_lan: &on_lan, held: &inner.held };
+            let network = inner.state().networks.get(&spec.network);
+            let heard = network.map(|network| self.heard_on(network)).unwrap_or_default();
+            let known =
+                Known { host: &observed.host, heard: &heard, answered: answers.by(), held: &inner.held };
             let leased = match &asked {
                 Asked::Not => Leased::NotYet,
                 Asked::Got(lease) => Leased::Got(lease.record()),
                 Asked::InVain => Leased::Instead,
             };
-            let network = inner.state().networks.get(&spec.network);
             let learned = network.and_then(|network| self.learn(&inner, network, &spec.name, &known));
             let from_lan = FromLan { leased, learned };
             let draft = inner.state().draft(spec, netns, inside, &known, from_lan, now());
@@ -137,7 +138,8 @@ impl Engine {
                 (inner, asked) = (again, acquired.map_or(Asked::InVain, Asked::Got));
                 continue;
             }
-            let unclear = self.unclear(&network, endpoint.chosen_addresses());
+            let mac = endpoint.mac;
+            let unclear = self.take(&network, endpoint.chosen_addresses().map(|ip| (ip, mac)));
             if unclear.is_empty() {
                 let lease = match asked {
                     Asked::Got(lease) => Some(lease),
@@ -145,7 +147,7 @@ impl Engine {
                 };
                 return Ok(Reserved { inner, observed, endpoint, lease });
             }
-            inner = self.probe(inner, &network, &unclear)?;
+            inner = self.ask(inner, &network, &unclear, &mut answers)?;
         }
     }
 
@@ -199,38 +201,6 @@ impl Engine {
             Ok(observed) => self.follow(inner, &observed),
             Err(refusal) => tracing::warn!("{refusal}"),
         }
-    }
-
-    /// The addresses that nobody has looked for on the LAN lately.
-    pub(super) fn unclear(
-        &self,
-        network: &Network,
-        addresses: impl IntoIterator<Item = IpAddr>,
-    ) -> Vec<IpAddr> {
-        if network.conflict == Profile::Off {
-            return Vec::new();
-        }
-        let unclear = |ip: &IpAddr| !self.lan.is_clear(&network.parent, *ip, network.conflict);
-        addresses.into_iter().filter(unclear).collect()
-    }
-
-    /// Looks for addresses on the LAN with the lock let go, while nobody else can take them.
-    pub(super) fn probe<'a>(
-        &'a self,
-        mut inner: Locked<'a>,
-        network: &Network,
-        unclear: &[IpAddr],
-    ) -> Result<Locked<'a>, Refusal> {
-        // The parent may have come back a moment ago.
-        self.lan.follow(inner.state(), &inner.observe(&[])?.host);
-        inner.held.extend(unclear);
-        drop(inner);
-        let probed = supervise::contained(|| self.lan.probe(&network.parent, unclear, network.conflict));
-        let mut inner = self.lock();
-        inner.held.retain(|ip| !unclear.contains(ip));
-        let probed = probed?;
-        probed.map_err(|deaf| refusal::deaf(unclear, &deaf, refusal::CONFLICT_OFF))?;
-        Ok(inner)
     }
 
     pub(super) fn detach(&self, network: &NetworkName, name: &EndpointName) -> Result<Reply, Refusal> {

@@ -87,8 +87,7 @@ impl Engine {
             self.follow(&inner, &observed);
             self.soon();
         }
-        let on_lan = self.lan.on_lan();
-        let misplaced = inner.state().misplaced(&inventory, |ip| !on_lan.contains_key(&ip));
+        let misplaced = inner.state().misplaced(&inventory, |ip| !self.lan.has_answered(ip));
         let misplaced = inner.still_to_try(misplaced);
         let waiting = !inner.missing.since.is_empty();
         inner.note_strangers(&inventory);

@@ -21,7 +21,7 @@ use ashore_wire::dhcp4::Part;
 use ipnet::IpNet;
 
 use super::{Engine, Inner, Locked, all_netns, now};
-use crate::daemon::lan::{Acquired, Changed, NoLease, Standing, Wanted};
+use crate::daemon::lan::{Acquired, Changed, NoLease, Sought, Standing, Wanted};
 use crate::daemon::{random, refusal};
 
 /// How long somebody waits for a lease: DISCOVERs after 0 and 4 s, a server that pings for 3 s before it offers, and a pause of
@@ -51,9 +51,9 @@ impl Engine {
             wanted.record.as_ref().filter(lasts).filter(|_| network.conflict != Profile::Off)
         {
             let ip = record.lease.address.addr();
-            self.lan.begin_look(&network.parent, ip.into(), network.conflict);
+            self.lan.begin_look(&network.parent, (ip.into(), Some(wanted.mac)), network.conflict);
         }
-        let is_free = |ip: Ipv4Addr| self.is_free(network, &wanted.key, ip.into());
+        let is_free = |ip: Ipv4Addr| self.is_free(network, &wanted.key, (ip.into(), Some(wanted.mac)));
         let fallback = network.leasing.fallback == Fallback::Range;
         let patience = if fallback { PATIENCE_WITH_FALLBACK } else { PATIENCE };
         let acquired = match self.lan.acquire(wanted.clone(), patience, is_free) {
@@ -136,9 +136,15 @@ impl Engine {
     }
 
     /// Whether an address that a server gave is nobody's: no other endpoint's, not the host's, no other machine's.
-    pub(super) fn is_free(&self, network: &Network, key: &EndpointKey, ip: IpAddr) -> Result<bool, Refusal> {
+    pub(super) fn is_free(
+        &self,
+        network: &Network,
+        key: &EndpointKey,
+        sought: Sought,
+    ) -> Result<bool, Refusal> {
         /// A look comes to nothing where the parent or the shim is made anew meanwhile.
         const LOOKS: usize = 3;
+        let ip = sought.0;
         let taken = {
             let inner = self.lock();
             let holder = inner.another(key, ip);
@@ -153,7 +159,7 @@ impl Engine {
             return Ok(!taken);
         }
         for _ in 0..LOOKS {
-            let free = self.lan.is_free(&network.parent, ip, network.conflict);
+            let free = self.lan.is_free(&network.parent, sought, network.conflict);
             if free.map_err(|deaf| refusal::deaf(&[ip], &deaf, refusal::CONFLICT_OFF))? {
                 return Ok(true);
             }
@@ -214,7 +220,8 @@ impl Engine {
 
     fn look_and_settle(&self, key: &EndpointKey, ip: IpAddr) -> Result<(), Refusal> {
         let Some(network) = self.lock().state().networks.get(&key.0).cloned() else { return Ok(()) };
-        let free = self.is_free(&network, key, ip)?;
+        let mac = self.lan.mac_of_client(key, ip);
+        let free = self.is_free(&network, key, (ip, mac))?;
         match ip {
             IpAddr::V4(ip) => self.lan.settle(key, ip, free),
             IpAddr::V6(ip) => self.lan.settle6(key, ip, free),

@@ -15,6 +15,7 @@ use ashore_core::store::Document;
 use ashore_wire::conflict::Profile;
 
 use super::{Engine, Inner, Locked};
+use crate::daemon::lan::Sought;
 use crate::daemon::refusal;
 
 impl Engine {
@@ -122,10 +123,10 @@ impl Engine {
             return Ok(());
         }
         let _listening = self.lan.listen(&network.parent, host);
-        let probed = self.lan.probe(&network.parent, &reserved, network.conflict);
-        probed.map_err(|deaf| refusal::deaf(&reserved, &deaf, refusal::CONFLICT_OFF))?;
-        let on_lan = self.lan.on_lan();
-        match reserved.iter().find_map(|ip| Some((*ip, *on_lan.get(ip)?))) {
+        let sought: Vec<Sought> = reserved.iter().map(|ip| (*ip, None)).collect();
+        let probed = self.lan.probe(&network.parent, &sought, network.conflict);
+        let answered = probed.map_err(|deaf| refusal::deaf(&reserved, &deaf, refusal::CONFLICT_OFF))?;
+        match answered.into_iter().next() {
             Some((ip, mac)) => Err(refusal::network(&NetworkError::HostAddressOnLan { ip, mac })),
             None => Ok(()),
         }

@@ -1,5 +1,7 @@
 //! `ashore plan`: the very plan that a request would carry out, without carrying it out.
 
+use std::collections::BTreeMap;
+
 use ashore_core::allocate::Known;
 use ashore_core::attach::FromLan;
 use ashore_core::desired::desired;
@@ -64,9 +66,10 @@ impl Engine {
         let Some(inside) = observed.netns.get(&netns) else {
             return Err(refusal::namespace_gone(&spec.netns));
         };
-        let on_lan = self.lan.on_lan();
-        let known = Known { host: &observed.host, on_lan: &on_lan, held: &inner.held };
         let network = inner.state().networks.get(&spec.network);
+        let heard = network.map(|network| self.heard_on(network)).unwrap_or_default();
+        let none = BTreeMap::new();
+        let known = Known { host: &observed.host, heard: &heard, answered: &none, held: &inner.held };
         let learned = network.and_then(|network| self.learn(inner, network, &spec.name, &known));
         let from_lan = FromLan { leased: Leased::NotYet, learned };
         let draft = inner.state().draft(spec, &netns, inside, &known, from_lan, now());

@@ -15,7 +15,7 @@ use ashore_wire::conflict::Profile;
 use ipnet::IpNet;
 
 use super::{Engine, Inner};
-use crate::daemon::lan::Patience;
+use crate::daemon::lan::{Patience, Sought};
 use crate::daemon::refusal;
 
 /// What a question comes down to: by which interface, about which ranges, and of which subnets these are.
@@ -90,7 +90,10 @@ impl Engine {
     ) -> Result<Range, Refusal> {
         /// Each look takes a third of a second, and somebody waits.
         const LOOKS: usize = 8;
-        let candidates = self.lock().state().ranges_to_try(net, gateway, host);
+        let mut candidates = self.lock().state().ranges_to_try(net, gateway, host);
+        // A machine that was heard and does not answer may be asleep.
+        let heard = self.lan.hearsay();
+        candidates.sort_by_key(|range| heard.keys().any(|ip| range.contains(*ip)));
         let _listening = self.lan.listen(parent, host);
         let (subnet, mut looks) = (Subnet::whole(net, gateway), 0);
         for range in candidates {
@@ -104,15 +107,14 @@ impl Engine {
             looks += 1;
             let ips: Vec<IpAddr> = range.from_offset(0).collect();
             let asked = self.lan.survey(parent, &range, &self.samples(&range, Some(&subnet), host));
-            let probed = self.lan.probe(parent, &ips, Profile::Quick);
+            let sought: Vec<Sought> = ips.iter().map(|ip| (*ip, None)).collect();
+            let probed = self.lan.probe(parent, &sought, Profile::Quick);
             let without = "with --subnet and --ip-range nobody is looked for";
-            probed.map_err(|deaf| refusal::deaf(&ips, &deaf, without))?;
+            let answered = probed.map_err(|deaf| refusal::deaf(&ips, &deaf, without))?;
             let (_, servers) = asked.answers(Patience::SHORT).unwrap_or_default();
             PoolSeen::gather(&mut pools, servers);
-            let on_lan = self.lan.on_lan();
-            let taken = pools.iter().any(|pool| pool.hands_out_of(&range).is_some())
-                || ips.iter().any(|ip| on_lan.contains_key(ip));
-            if !taken {
+            let taken = pools.iter().any(|pool| pool.hands_out_of(&range).is_some());
+            if !taken && answered.is_empty() {
                 return Ok(range);
             }
         }
@@ -135,13 +137,13 @@ impl Engine {
 
     /// What to ask for of a range. What somebody has is offered to nobody.
     fn samples(&self, range: &Range, subnet: Option<&Subnet>, host: &View) -> Vec<Ipv4Addr> {
-        let on_lan = self.lan.on_lan();
+        let heard = self.lan.hearsay();
         let inner = self.lock();
         let endpoints = inner.state().endpoints.values().flat_map(|endpoint| &endpoint.addresses);
         let held: BTreeSet<IpAddr> = endpoints.map(IpNet::addr).collect();
         samples(range, |ip| {
             held.contains(&ip)
-                || on_lan.contains_key(&ip)
+                || heard.contains_key(&ip)
                 || host.has_address(ip)
                 || subnet.is_some_and(|subnet| subnet.never(ip).is_some())
         })

@@ -1,6 +1,7 @@
 //! An engine's endpoint gets its name, its MAC, and its id: on addresses that were reserved before, or on some that the
 //! engine chose itself.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ashore_core::EndpointName;
@@ -12,8 +13,10 @@ use ashore_core::lease::Leased;
 use ashore_core::network::Network;
 use ashore_core::request::{Preparation, Refusal, Reply};
 use ashore_core::state::Change;
+use ashore_wire::Mac;
 use ipnet::IpNet;
 
+use super::ask::Answers;
 use super::{Engine, Inner, Locked};
 use crate::daemon::refusal;
 
@@ -42,7 +45,8 @@ impl Engine {
                 let network = inner.learn_name(network.clone(), owner.as_ref())?;
                 let name = owner.as_ref().and_then(|owner| owner.name.clone());
                 let name = name.filter(|name| !inner.has_endpoint(&network, name));
-                inner = self.look_for(inner, &network, name.as_ref(), &wish.addresses)?;
+                let mac = wish.mac.or_else(|| inner.state().likely_mac(&network, name.as_ref()?));
+                inner = self.look_for(inner, &network, name.as_ref(), &wish.addresses, mac)?;
                 let first = wish.addresses.first().copied().unwrap_or_else(|| network.subnets[0].net);
                 let reserved = inner.reserved(&network, name, first, false);
                 Endpoint { source: Source::Engine, ..reserved }
@@ -88,14 +92,16 @@ impl Engine {
         network: &Network,
         name: Option<&EndpointName>,
         addresses: &[IpNet],
+        mac: Option<Mac>,
     ) -> Result<Locked<'a>, Refusal> {
+        let mut answers = Answers::default();
         loop {
-            inner.check_foreign(self, network, name, addresses)?;
-            let unclear = self.unclear(network, addresses.iter().map(IpNet::addr));
+            inner.check_foreign(network, name, addresses, &answers)?;
+            let unclear = self.take(network, addresses.iter().map(|net| (net.addr(), mac)));
             if unclear.is_empty() {
                 return Ok(inner);
             }
-            inner = self.probe(inner, network, &unclear)?;
+            inner = self.ask(inner, network, &unclear, &mut answers)?;
         }
     }
 }
@@ -103,14 +109,13 @@ impl Engine {
 impl Inner {
     fn check_foreign(
         &self,
-        engine: &Engine,
         network: &Network,
         name: Option<&EndpointName>,
         addresses: &[IpNet],
+        answers: &Answers,
     ) -> Result<(), Refusal> {
-        let observed = self.observe(&[])?;
-        let on_lan = engine.lan.on_lan();
-        let known = Known { host: &observed.host, on_lan: &on_lan, held: &self.held };
+        let (observed, none) = (self.observe(&[])?, BTreeMap::new());
+        let known = Known { host: &observed.host, heard: &none, answered: answers.by(), held: &self.held };
         for net in addresses {
             let checked = self.state().check_address(network, name, net.addr(), &known);
             checked.map_err(|error| {

@@ -16,6 +16,7 @@ use ashore_core::{EndpointName, IfName, NetworkName};
 use ashore_wire::dhcp6::Held;
 use ipnet::IpNet;
 
+use super::ask::Answers;
 use super::{Engine, Inner, Locked, all_netns, now};
 use crate::daemon::lan::{Standing6, moment};
 
@@ -116,22 +117,27 @@ impl Engine {
     fn follow_routers_of(&self, name: &NetworkName) -> Result<(), Refusal> {
         // One that cannot be looked for is not used until it can, which is no reason not to follow the routers.
         self.look_for_leased(&self.lan.asked6(name));
+        let mut answers = Answers::default();
         for _ in 0..LOOKS {
             let mut inner = self.lock();
             let Some(network) = inner.state().networks.get(name).cloned() else { return Ok(()) };
             let observed = inner.observe(&[])?;
             // Whom a router has just told to ask a DHCPv6 server, does.
             self.lan.follow(inner.state(), &observed.host);
-            let changed = self.learnt_anew(&inner, &network, &observed);
-            let fresh = changed.iter().flat_map(Learnt::fresh).map(|net| net.addr());
-            let unclear = self.unclear(&network, fresh);
+            let changed = self.learnt_anew(&inner, &network, &observed, &answers);
+            let fresh = changed.iter().flat_map(|one| {
+                let mac = one.now.mac;
+                one.fresh().map(move |net| (net.addr(), mac))
+            });
+            let unclear = self.take(&network, fresh);
             if unclear.is_empty() {
                 return self.has_learnt(&mut inner, &changed);
             }
             // What ends need not wait for what begins.
-            let at_once: Vec<Learnt> = changed.iter().filter_map(|one| one.without(&unclear)).collect();
+            let unclear_ips: Vec<IpAddr> = unclear.iter().map(|(ip, _)| *ip).collect();
+            let at_once: Vec<Learnt> = changed.iter().filter_map(|one| one.without(&unclear_ips)).collect();
             self.has_learnt(&mut inner, &at_once)?;
-            drop(self.probe(inner, &network, &unclear)?);
+            drop(self.ask(inner, &network, &unclear, &mut answers)?);
         }
         tracing::warn!(network = %name, "no address was made of a prefix: {LOOKS} in turn are other machines'");
         Ok(())
@@ -150,12 +156,18 @@ impl Engine {
     }
 
     /// The endpoints of a network that have something else of the routers' advertisements now, as they were and as they are.
-    fn learnt_anew(&self, inner: &Inner, network: &Network, observed: &Observed) -> Vec<Learnt> {
-        let on_lan = self.lan.on_lan();
-        let known = Known { host: &observed.host, on_lan: &on_lan, held: &inner.held };
+    fn learnt_anew(
+        &self,
+        inner: &Inner,
+        network: &Network,
+        observed: &Observed,
+        answers: &Answers,
+    ) -> Vec<Learnt> {
+        let (none, answered) = (BTreeMap::new(), answers.by());
+        let known = Known { host: &observed.host, heard: &none, answered, held: &inner.held };
         let (offer, at) = (self.lan.offer(&network.parent), moment());
         let is_anothers = |key: &EndpointKey, ip: IpAddr| {
-            inner.another(key, ip).is_some() || observed.host.has_address(ip) || on_lan.contains_key(&ip)
+            inner.another(key, ip).is_some() || observed.host.has_address(ip) || answered.contains_key(&ip)
         };
         let is_due = |endpoint: &&Endpoint| {
             let named = !endpoint.is_unnamed() || endpoint.since + NAMED_WITHIN <= now();
@@ -273,6 +285,7 @@ mod tests {
             lease6: None,
             learned: None,
             lost: Vec::new(),
+            stand_ins: Vec::new(),
             default_route: true,
             home: Home::Engine { id: None, ifname: "ash0".parse().unwrap(), sandbox: None, inside: None },
             stage: Stage::Attached,

@@ -22,6 +22,7 @@ use ashore_core::state::Change;
 use ashore_core::step::Family;
 use ipnet::IpNet;
 
+use super::ask::Answers;
 use super::strangers::not_own;
 use super::{Engine, Inner, now};
 use crate::daemon::refusal;
@@ -165,29 +166,31 @@ impl Engine {
             }
             inner = again;
         }
+        let mut answers = Answers::default();
         loop {
             let observed = inner.observe(&[])?;
-            let on_lan = self.lan.on_lan();
-            let known = Known { host: &observed.host, on_lan: &on_lan, held: &inner.held };
+            let heard = self.heard_on(&network);
+            let known =
+                Known { host: &observed.host, heard: &heard, answered: answers.by(), held: &inner.held };
             let subnet = wish.pool.find_in(&network).expect("the network was found by this subnet");
             let placeholder = placeholder(&wish.pool);
-            let chosen = inner.state().choose_address(
-                &network,
-                subnet,
-                name.as_ref().unwrap_or(&placeholder),
-                wish.ip,
-                &known,
-            );
+            let named = name.as_ref().unwrap_or(&placeholder);
+            let chosen = inner.state().choose_address(&network, subnet, named, wish.ip, &known);
             let address = chosen.map_err(|error| refusal::attach(&error))?;
+            let stands_in =
+                wish.ip.is_none() && inner.state().stands_in(&network, named, address.addr(), &known);
             if inner.brings_parent(&network, &observed)? {
                 continue;
             }
-            let reserved = inner.reserved(&network, name.clone(), address, wish.ip.is_some());
+            let mut reserved = inner.reserved(&network, name.clone(), address, wish.ip.is_some());
+            reserved.stand_ins.extend(stands_in.then_some(address.addr()));
             if self.brings_shim(&inner, &network, &reserved, &observed)? {
                 *shim = Some(network.parent.clone());
                 continue;
             }
-            let unclear = self.unclear(&network, [address.addr()]);
+            let chosen = wish.owner.as_ref().and_then(|owner| owner.mac);
+            let mac = chosen.or_else(|| inner.state().likely_mac(&network, name.as_ref()?));
+            let unclear = self.take(&network, [(address.addr(), mac)]);
             if unclear.is_empty() {
                 inner.commit(vec![Change::PutEndpoint(reserved)])?;
                 self.follow(&inner, &observed);
@@ -195,7 +198,7 @@ impl Engine {
             }
             let usable = inner.state().usable_network(&network.name, &observed.host);
             usable.map_err(|error| refusal::attach(&error))?;
-            inner = self.probe(inner, &network, &unclear)?;
+            inner = self.ask(inner, &network, &unclear, &mut answers)?;
         }
     }
 
@@ -465,6 +468,7 @@ impl Inner {
             lease6: None,
             learned: None,
             lost: Vec::new(),
+            stand_ins: Vec::new(),
             default_route: true,
             home: Home::Engine { id: None, ifname, sandbox: None, inside: None },
             stage: Stage::Reserved,

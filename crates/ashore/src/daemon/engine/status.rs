@@ -29,18 +29,7 @@ impl Engine {
         let waiting = wanted.waiting.iter().map(|waiting| {
             format!("network `{}` waits for its parent `{}` to come back", waiting.network, waiting.parent)
         });
-        let claimed = endpoints.iter().flat_map(|endpoint| {
-            let name = &endpoint.name;
-            endpoint
-                .conflicts
-                .keys()
-                .map(move |mac| format!("{mac} on the LAN claims the address of `{name}`, which is defended"))
-        });
-        let of_host = self.lan.conflicts_of_host(inner.state());
-        let of_host = of_host.into_iter().map(|(ip, mac)| {
-            format!("{mac} on the LAN claims {ip}, the host's own on a shim, which is defended")
-        });
-        let claimed = claimed.chain(of_host);
+        let claimed = self.claimed(&inner, &observed, &endpoints);
         let unleased = endpoints.iter().filter(|one| one.source == Source::Lease && one.lease.is_none());
         let unleased = unleased.map(|one| {
             format!("`{}` has no IPv4 address: the LAN's DHCP server has given it no other since its lease was lost", one.name)
@@ -90,10 +79,37 @@ impl Engine {
         }))
     }
 
+    /// Addresses in use that other machines claim, and those that endpoints have because others had theirs.
+    fn claimed(&self, inner: &Inner, observed: &Observed, endpoints: &[EndpointReport]) -> Vec<String> {
+        let state = inner.state();
+        let mut told = Vec::new();
+        for endpoint in endpoints {
+            told.extend(endpoint.conflicts.keys().map(|mac| {
+                let claimant = state.claimant(*mac, &observed.host);
+                format!("{claimant} on the LAN claims the address of `{}`, which is defended", endpoint.name)
+            }));
+        }
+        told.extend(self.lan.conflicts_of_host(state).into_iter().map(|(ip, mac)| {
+            let claimant = state.claimant(mac, &observed.host);
+            format!("{claimant} on the LAN claims {ip}, the host's own on a shim, which is defended")
+        }));
+        for endpoint in state.endpoints.values() {
+            told.extend(endpoint.stand_ins.iter().filter_map(|ip| {
+                let own = state.own_beside_stand_in(endpoint, *ip)?;
+                let name = &endpoint.name;
+                Some(format!("`{name}` has {ip}: another machine had its own {own} when it was attached"))
+            }));
+        }
+        told
+    }
+
     fn network_report(&self, inner: &Inner, observed: &Observed, network: &Network) -> NetworkReport {
-        let on_lan = self.lan.on_lan();
-        let known = Known { host: &observed.host, on_lan: &on_lan, held: &inner.held };
-        let free = |subnet| inner.state().candidates(network, subnet, None, &known).count() as u64;
+        let (heard, none) = (self.heard_on(network), BTreeMap::new());
+        let known = Known { host: &observed.host, heard: &heard, answered: &none, held: &inner.held };
+        let free = |subnet| {
+            let candidates = inner.state().candidates(network, subnet, None, &known);
+            candidates.filter(|ip| !heard.contains_key(ip)).count() as u64
+        };
         let free: BTreeMap<IpNet, u64> =
             network.handed_out().map(|subnet| (subnet.net, free(subnet))).collect();
         let shim =

@@ -19,7 +19,7 @@ use ashore_wire::Mac;
 use ashore_wire::dhcp::{Action, Client, Held, Lease, Loss, Recorded};
 use ashore_wire::dhcp4::{ClientId, DomainName};
 
-use super::{MOST_AT_ONCE, Send, seconds};
+use super::{Lan, MOST_AT_ONCE, Send, seconds};
 
 /// For how long an answer is waited for in a container; a server that pings the address first takes three seconds.
 const LISTEN_FOR: Duration = Duration::from_secs(5);
@@ -156,6 +156,14 @@ pub(super) struct Leasing<P: Protocol> {
     pub(super) own: P::Own,
 }
 
+impl Lan {
+    /// The MAC under which an endpoint's client asks for an address.
+    pub(crate) fn mac_of_client(&self, key: &EndpointKey, ip: IpAddr) -> Option<Mac> {
+        let table = self.table();
+        if ip.is_ipv4() { table.leases.mac_of(key) } else { table.leases6.mac_of(key) }
+    }
+}
+
 impl<P: Protocol> Leasing<P> {
     pub(super) fn of(wanted: Wanted<LeaseOf<P>>, in_use: bool, home: Option<Home>) -> Option<Self> {
         let client = P::client(&wanted, in_use)?;
@@ -267,6 +275,11 @@ impl<P: Protocol> Clients<P> {
     /// Whether somebody waits for a client.
     pub(super) fn is_awaited(&self, key: &EndpointKey) -> bool {
         self.active.get(key).is_some_and(|leasing| P::is_awaited(&leasing.own))
+    }
+
+    /// The MAC under which a client asks its servers.
+    pub(super) fn mac_of(&self, key: &EndpointKey) -> Option<Mac> {
+        self.active.get(key).map(|leasing| leasing.wanted.mac)
     }
 
     /// What became of a look for an address.

@@ -1,14 +1,17 @@
 //! Looking for addresses before they are used: when somebody asks, and ahead of need.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ashore_core::name::IfName;
-use ashore_wire::conflict::{Action, Probe, Profile};
+use ashore_wire::Mac;
+use ashore_wire::conflict::{Action, Probe, Profile, probe_frame};
 
+use super::hearsay::WANTED_FOR;
 use super::outbox::Unsent;
-use super::{DEAF_FOR, Deaf, HEARD_FOR, Lan, Send, Table, said};
+use super::{DEAF_FOR, Deaf, Lan, Send, Table, said, said_or_waits};
 use crate::daemon::random;
 
 /// For how long a look at the LAN, with listening ever since, is good enough to use an address without another.
@@ -19,6 +22,12 @@ const LONGEST: Duration = Duration::from_secs(30);
 const ASKED_LATELY: Duration = Duration::from_secs(1);
 /// An address looked at ahead is looked at again when its clearance is this old.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
+/// How often it is said that an address was taken a moment ago: two who both think so would not stop.
+const MOST_TOLD: u32 = 8;
+
+/// An address, and the MAC of the endpoint that is to have it, if it has one of its own.
+pub(crate) type Sought = (IpAddr, Option<Mac>);
 
 /// Addresses that will be wanted next on a parent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +47,15 @@ pub(super) struct Clearance {
     pub(super) asked: Option<Instant>,
 }
 
+/// An address that was taken for an endpoint, whose link need not be up yet.
+#[derive(Debug, Clone)]
+pub(super) struct Coming {
+    parent: IfName,
+    pub(super) until: Instant,
+    /// How often it may still be said.
+    left: u32,
+}
+
 impl Lan {
     /// Keeps these addresses looked at, so that an attach need not wait.
     pub(crate) fn look_ahead(&self, ahead: Vec<Ahead>) {
@@ -45,32 +63,51 @@ impl Lan {
         self.shared.waker.wake();
     }
 
-    /// Whether an address may be used without looking first.
-    pub(crate) fn is_clear(&self, parent: &IfName, ip: IpAddr, profile: Profile) -> bool {
-        self.table().is_clear(&(parent.clone(), ip), profile, CLEAR_FOR)
+    /// Takes addresses for endpoints, if all of them are clear. Answers those that are to be looked for first; then none is
+    /// taken.
+    pub(crate) fn take(&self, parent: &IfName, sought: &[Sought], profile: Profile) -> Vec<Sought> {
+        let mut table = self.table();
+        let is_clear = |ip: IpAddr| table.is_clear(&(parent.clone(), ip), profile, CLEAR_FOR);
+        let unclear: Vec<Sought> = sought.iter().copied().filter(|(ip, _)| !is_clear(*ip)).collect();
+        if unclear.is_empty() {
+            let coming =
+                Coming { parent: parent.clone(), until: Instant::now() + WANTED_FOR, left: MOST_TOLD };
+            table.coming.extend(sought.iter().map(|(ip, _)| (*ip, coming.clone())));
+        }
+        unclear
     }
 
-    /// Looks for addresses, and returns when each is either clear or another's. Who cannot be asked has not answered.
-    pub(crate) fn probe(&self, parent: &IfName, ips: &[IpAddr], profile: Profile) -> Result<(), Deaf> {
+    /// Looks for addresses, and returns when each is either clear or another's, which are answered. Who cannot be asked has not
+    /// answered.
+    pub(crate) fn probe(
+        &self,
+        parent: &IfName,
+        sought: &[Sought],
+        profile: Profile,
+    ) -> Result<BTreeMap<IpAddr, Mac>, Deaf> {
+        let began = Instant::now();
         let mut table = self.table();
-        for ip in ips {
-            table.begin(parent, *ip, profile);
+        for one in sought {
+            table.begin(parent, *one, profile);
         }
-        self.ended(table, parent, ips).map(drop)
+        let table = self.ended(table, parent, sought, began)?;
+        let answered = |(ip, _): &Sought| Some((*ip, table.hearsay.answered_since(*ip, Some(began))?));
+        Ok(sought.iter().filter_map(answered).collect())
     }
 
     /// Begins to look for an address of which it will be asked in a moment whether it is free.
-    pub(crate) fn begin_look(&self, parent: &IfName, ip: IpAddr, profile: Profile) {
-        self.table().begin_last(parent, ip, profile);
+    pub(crate) fn begin_look(&self, parent: &IfName, sought: Sought, profile: Profile) {
+        self.table().begin_last(parent, sought, profile);
         self.shared.waker.wake();
     }
 
     /// Whether an address is nobody's at this moment. One that has been clear until now takes one probe to tell.
-    pub(crate) fn is_free(&self, parent: &IfName, ip: IpAddr, profile: Profile) -> Result<bool, Deaf> {
+    pub(crate) fn is_free(&self, parent: &IfName, sought: Sought, profile: Profile) -> Result<bool, Deaf> {
+        let began = Instant::now();
         let mut table = self.table();
-        table.begin_last(parent, ip, profile);
-        let table = self.ended(table, parent, &[ip])?;
-        Ok(table.is_clear(&(parent.clone(), ip), profile, CLEAR_FOR))
+        table.begin_last(parent, sought, profile);
+        let table = self.ended(table, parent, &[sought], began)?;
+        Ok(table.is_clear(&(parent.clone(), sought.0), profile, CLEAR_FOR))
     }
 
     /// Waits until the probes for some addresses have ended.
@@ -78,33 +115,38 @@ impl Lan {
         &'a self,
         table: MutexGuard<'a, Table>,
         parent: &IfName,
-        ips: &[IpAddr],
+        sought: &[Sought],
+        began: Instant,
     ) -> Result<MutexGuard<'a, Table>, Deaf> {
         if !table.parents.contains_key(parent) {
             let why = "it is gone, or has no MAC".to_owned();
             return Err(Deaf { parent: parent.clone(), why, errno: None });
         }
         self.shared.waker.wake();
-        let looks =
-            |table: &mut Table| ips.iter().any(|ip| table.probes.contains_key(&(parent.clone(), *ip)));
+        let looks = |table: &mut Table| {
+            sought.iter().any(|(ip, _)| table.probes.contains_key(&(parent.clone(), *ip)))
+        };
         let waited = self.shared.ended.wait_timeout_while(table, LONGEST, looks);
         let (mut table, waited) = waited.unwrap_or_else(PoisonError::into_inner);
         if waited.timed_out() {
-            table.probes.retain(|(by, ip), _| by != parent || !ips.contains(ip));
+            table.probes.retain(|(by, ip), _| by != parent || !sought.iter().any(|(wanted, _)| wanted == ip));
             let why = format!("no look for an address has ended within {} s", LONGEST.as_secs());
             return Err(Deaf { parent: parent.clone(), why, errno: None });
         }
         match table.deaf.get(parent) {
-            Some((deaf, _)) if !ips.iter().all(|ip| table.is_settled(parent, *ip)) => Err(deaf.clone()),
+            Some((deaf, _)) if !sought.iter().all(|(ip, _)| table.is_settled(parent, *ip, began)) => {
+                Err(deaf.clone())
+            }
             _ => Ok(table),
         }
     }
 }
 
 impl Table {
-    /// Whether a look for an address has come to a result.
-    fn is_settled(&self, parent: &IfName, ip: IpAddr) -> bool {
-        self.clear.contains_key(&(parent.clone(), ip)) || self.heard.contains_key(&ip)
+    /// Whether a look for an address that began at some time has come to a result.
+    fn is_settled(&self, parent: &IfName, ip: IpAddr, began: Instant) -> bool {
+        self.clear.contains_key(&(parent.clone(), ip))
+            || self.hearsay.answered_since(ip, Some(began)).is_some()
     }
 
     fn is_clear(&self, key: &(IfName, IpAddr), profile: Profile, age: Duration) -> bool {
@@ -113,33 +155,41 @@ impl Table {
         })
     }
 
-    fn begin(&mut self, parent: &IfName, ip: IpAddr, profile: Profile) {
+    fn begin(&mut self, parent: &IfName, (ip, of): Sought, profile: Profile) {
         let Some(ear) = self.parents.get(parent) else { return };
-        let mac = ear.mac;
-        let probe = || Probe::new(ip, mac, profile, Instant::now(), random());
+        let (mac, now) = (ear.mac, Instant::now());
+        if let Some(of) = of {
+            self.own.comes(ip, of, now);
+        }
+        let probe = || Probe::new(ip, mac, profile, now, random());
         self.probes.entry((parent.clone(), ip)).or_insert_with(probe);
         self.clear.retain(|(_, known), _| *known != ip);
     }
 
     /// The same where it may have been clear until now, and then a last look does: not if who wants the whole one has not had it.
-    fn begin_last(&mut self, parent: &IfName, ip: IpAddr, profile: Profile) {
+    fn begin_last(&mut self, parent: &IfName, sought: Sought, profile: Profile) {
+        let (ip, of) = sought;
         let key = (parent.clone(), ip);
         let clearance = self.clear.get(&key).filter(|_| self.is_clear(&key, profile, CLEAR_FOR));
         let Some(clearance) =
             clearance.filter(|clearance| profile != Profile::Full || clearance.by.is_some())
         else {
-            return self.begin(parent, ip, profile);
+            return self.begin(parent, sought, profile);
         };
         let asked = clearance.asked;
         let Some(ear) = self.parents.get(parent) else { return };
         if asked.is_none_or(|asked| asked.elapsed() >= ASKED_LATELY) {
             let mac = ear.mac;
+            if let Some(of) = of {
+                self.own.comes(ip, of, Instant::now());
+            }
             self.probes.entry(key).or_insert_with(|| Probe::last(ip, mac, profile, Instant::now()));
         }
     }
 
     /// Begins to look at the next candidates whose clearance is missing or old.
     pub(super) fn begin_ahead(&mut self) {
+        let now = Instant::now();
         let due: Vec<(IfName, IpAddr, Profile)> = self
             .ahead
             .iter()
@@ -150,14 +200,27 @@ impl Table {
                 self.deaf.get(parent).is_none_or(|(_, since)| since.elapsed() >= DEAF_FOR)
                     && !self.is_clear(&key, *profile, LOOK_AGAIN)
                     && !self.probes.contains_key(&key)
-                    && !self.heard.contains_key(ip)
+                    && self.hearsay.may_be_asked(*ip, LOOK_AGAIN, now)
                     // It has come into use, and what will be wanted next has not been said again yet.
                     && !self.defended.contains_key(ip)
             })
             .collect();
         for (parent, ip, profile) in due {
-            self.begin(&parent, ip, profile);
+            self.begin(&parent, (ip, None), profile);
         }
+    }
+
+    /// Tells whoever looks for an address that was taken a moment ago, of which no kernel speaks yet. Another's probe says so
+    /// to who looks as well (RFC 5227, 2.1.1; RFC 4862, 5.4.3), and changes nobody's cache.
+    pub(super) fn tell_who_looks(&mut self, ip: IpAddr, now: Instant, send: &Send) {
+        let Some(coming) = self.coming.get_mut(&ip).filter(|coming| now < coming.until && coming.left > 0)
+        else {
+            return;
+        };
+        let Some(ear) = self.parents.get(&coming.parent) else { return };
+        coming.left -= 1;
+        let told = self.outbox.get_mut().send(&coming.parent, &probe_frame(ear.mac, ip), now, send);
+        said_or_waits(&mut self.deaf, &coming.parent, told);
     }
 
     /// Looks further where it is time to. Answers when it will be next, and whether a look ended.
@@ -196,13 +259,14 @@ impl Table {
                         break;
                     }
                     Action::Clear => {
+                        self.hearsay.refute(key.1);
                         let by = Some(probe.profile());
                         self.clear.insert(key.clone(), Clearance { since: now, by, asked: Some(now) });
                         break;
                     }
                     Action::Conflict(mac) => {
                         tracing::warn!(ip = %key.1, %mac, parent = %key.0, "in use on the LAN, so not handed out");
-                        self.heard.insert(key.1, (mac, now + HEARD_FOR));
+                        self.hearsay.confirm(key.1, mac, now);
                         break;
                     }
                 }
@@ -239,7 +303,7 @@ mod tests {
         let ear = Ear { parent: 2, mac: Mac([2, 0, 0, 0, 0, 1]), shim: None };
         let mut table = Table { parents: BTreeMap::from([(eth0(), ear)]), ..Table::default() };
         for last in 1..=count {
-            table.begin(&eth0(), IpAddr::from([192, 168, 88, last]), Profile::Quick);
+            table.begin(&eth0(), (IpAddr::from([192, 168, 88, last]), None), Profile::Quick);
         }
         while !table.probes.is_empty() {
             let (next, _) = table.turn(send);
@@ -284,10 +348,10 @@ mod tests {
         let ip = IpAddr::from([192, 168, 88, 1]);
         let key = (eth0(), ip);
         table.clear.get_mut(&key).unwrap().asked = None;
-        table.begin_last(&eth0(), ip, Profile::Quick);
+        table.begin_last(&eth0(), (ip, None), Profile::Quick);
         assert!(table.probes[&key].is_last());
         table.turn(&|_, _| Err(io::ErrorKind::NetworkDown.into()));
-        assert!(!table.is_settled(&eth0(), ip) && table.deaf.contains_key(&eth0()));
+        assert!(!table.is_settled(&eth0(), ip, Instant::now()) && table.deaf.contains_key(&eth0()));
     }
 
     #[test]
@@ -299,7 +363,7 @@ mod tests {
             table.probes.clear();
             // As an endpoint leaves it.
             table.clear.insert(key.clone(), Clearance { since: Instant::now(), by: None, asked: None });
-            table.begin_last(&eth0(), ip, profile);
+            table.begin_last(&eth0(), (ip, None), profile);
             assert_eq!(table.probes[&key].is_last(), is_last);
         }
     }

@@ -46,6 +46,11 @@ impl Patience {
     }
 }
 
+/// How many servers of a LAN are kept in mind, and how many offers of each: more than a LAN has, and little memory when somebody
+/// makes them up or ranges are looked at for years.
+const MOST_SERVERS: usize = 16;
+const MOST_OFFERS: usize = 256;
+
 /// All looks, and what they have shown.
 #[derive(Default)]
 pub(super) struct Surveys {
@@ -212,11 +217,22 @@ impl Surveys {
             there.survey.await_turn(now);
         }
         let there = &mut *by_parent[at];
-        let server = self.seen.entry(parent.clone()).or_default().entry(id);
-        let server = server
-            .or_insert_with(|| Server { heard: now, pool: PoolSeen { server: id, offers: BTreeMap::new() } });
+        let servers = self.seen.entry(parent.clone()).or_default();
+        let new = || Server { heard: now, pool: PoolSeen { server: id, offers: BTreeMap::new() } };
+        let server = servers.entry(id).or_insert_with(new);
         server.heard = now;
         server.pool.offers.extend(there.survey.servers().get(&id).into_iter().flatten());
+        let range = there.range;
+        while server.pool.offers.len() > MOST_OFFERS
+            && let Some(other) = server.pool.offers.keys().find(|ip| !range.contains((**ip).into())).copied()
+        {
+            server.pool.offers.remove(&other);
+        }
+        if servers.len() > MOST_SERVERS
+            && let Some(oldest) = servers.iter().min_by_key(|(_, server)| server.heard).map(|(id, _)| *id)
+        {
+            servers.remove(&oldest);
+        }
         if there.warns && there.range.contains(message.yiaddr.into()) {
             there.warns = false;
             tracing::warn!(

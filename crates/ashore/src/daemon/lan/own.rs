@@ -1,0 +1,88 @@
+//! Which of this machine's own MACs may speak for which addresses.
+//!
+//! An endpoint speaks for the addresses that it holds, and the host for its own. Whatever else they say is heard like any
+//! other machine's: a container that may change its link can take any address.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use ashore_core::endpoint::Endpoint;
+use ashore_core::name::IfName;
+use ashore_core::observed::View;
+use ashore_core::state::State;
+use ashore_wire::{Heard, Mac};
+
+use super::Ear;
+
+/// For how long an endpoint may speak for its addresses before it holds them and after: they are looked for first, and a
+/// container that is being torn down answers for a moment longer.
+const BEFORE_AND_AFTER: Duration = Duration::from_secs(10);
+
+#[derive(Default)]
+pub(super) struct Own {
+    /// The addresses of endpoints, and the MACs by which the LAN knows them.
+    held: BTreeSet<(IpAddr, Mac)>,
+    /// The same of endpoints that are about to come or have left, and until when.
+    briefly: BTreeMap<(IpAddr, Mac), Instant>,
+    /// The host's MACs and its addresses: its kernel answers for each address on any link.
+    host: (BTreeSet<Mac>, BTreeSet<IpAddr>),
+    /// The MACs from which Ashore looks for addresses. A switch may send a question back.
+    asking: BTreeSet<Mac>,
+}
+
+impl Own {
+    /// Takes in who holds which addresses now, and from which MACs Ashore asks.
+    pub(super) fn follow(
+        &mut self,
+        state: &State,
+        host: &View,
+        parents: &BTreeMap<IfName, Ear>,
+        now: Instant,
+    ) {
+        let addresses_of = |endpoint: &Endpoint| -> Vec<(IpAddr, Mac)> {
+            let mac = mac_on_lan(state, endpoint, host);
+            mac.map_or_else(Vec::new, |mac| endpoint.addresses.iter().map(|net| (net.addr(), mac)).collect())
+        };
+        let held = state.endpoints.values().flat_map(addresses_of).collect();
+        let before = std::mem::replace(&mut self.held, held);
+        self.briefly.retain(|pair, until| now < *until && !self.held.contains(pair));
+        let left = before.difference(&self.held);
+        self.briefly.extend(left.map(|pair| (*pair, now + BEFORE_AND_AFTER)));
+
+        let of_endpoints: BTreeSet<Mac> =
+            state.endpoints.values().filter_map(|endpoint| endpoint.mac).collect();
+        // An engine has its containers' links on the host for a moment.
+        let is_hosts = |mac: &Mac| mac.is_station() && !of_endpoints.contains(mac);
+        self.host.0 = host.links.iter().filter_map(|link| link.mac).filter(is_hosts).collect();
+        self.host.1 = host.addresses.iter().map(|there| there.net.addr()).collect();
+        let of_parents = parents.keys().filter_map(|parent| host.link(parent)?.mac);
+        self.asking = of_parents.chain(parents.values().map(|ear| ear.mac)).collect();
+    }
+
+    /// An endpoint to be is looked for an address. Some routers and access points answer for a client with its own MAC, and
+    /// one's own is no conflict (RFC 5227, 2.1.1).
+    pub(super) fn comes(&mut self, ip: IpAddr, mac: Mac, now: Instant) {
+        self.briefly.insert((ip, mac), now + BEFORE_AND_AFTER);
+    }
+
+    /// Whether who says something of an address may do so.
+    pub(super) fn may_say(&self, heard: &Heard, now: Instant) -> bool {
+        self.may_have(heard.ip, heard.sender, now) || (!heard.claims && self.asking.contains(&heard.sender))
+    }
+
+    /// Whether a MAC may have an address.
+    pub(super) fn may_have(&self, ip: IpAddr, mac: Mac, now: Instant) -> bool {
+        let (host_macs, host_addresses) = &self.host;
+        self.held.contains(&(ip, mac))
+            || self.briefly.get(&(ip, mac)).is_some_and(|until| now < *until)
+            || (host_macs.contains(&mac) && host_addresses.contains(&ip))
+    }
+}
+
+/// The MAC by which the LAN knows an endpoint: its own, or the parent's where its link shares that.
+pub(super) fn mac_on_lan(state: &State, endpoint: &Endpoint, host: &View) -> Option<Mac> {
+    let network = state.network_of(endpoint)?;
+    let shared = || host.link(&network.parent).filter(|_| network.kind.shares_parents_mac())?.mac;
+    endpoint.mac.or_else(shared)
+}
