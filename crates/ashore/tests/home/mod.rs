@@ -15,6 +15,7 @@ pub mod site;
 pub mod strace;
 pub mod tracer;
 pub mod typed;
+pub mod voice;
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use ashore_core::name::IfName;
 use ashore_wire::Mac;
-use ashore_wire::conflict::{Action, Probe, Profile, probe_frame};
+use ashore_wire::conflict::{Action, BRIEF_LOOK, LAST_LOOK, Probe, Profile, probe_frame};
 
 use super::hearsay::WANTED_FOR;
 use super::outbox::Unsent;
@@ -62,7 +62,7 @@ impl Lan {
     }
 
     /// Takes addresses for endpoints, if all of them are clear. Answers those that are to be looked for first; then none is
-    /// taken.
+    /// taken. Whether those that are taken are [still clear](Lan::are_still_clear) shows a moment later.
     pub(crate) fn take(&self, parent: &IfName, sought: &[Sought], profile: Profile) -> Vec<Sought> {
         let mut table = self.table();
         let is_clear = |ip: IpAddr| table.is_clear(&(parent.clone(), ip), profile, CLEAR_FOR);
@@ -71,8 +71,22 @@ impl Lan {
             let coming =
                 Coming { parent: parent.clone(), until: Instant::now() + WANTED_FOR, left: MOST_TOLD };
             table.coming.extend(sought.iter().map(|(ip, _)| (*ip, coming.clone())));
+            sought.iter().for_each(|one| table.begin_last(parent, *one, profile, BRIEF_LOOK));
+            drop(table);
+            self.shared.waker.wake();
         }
         unclear
+    }
+
+    /// Whether addresses that were taken are clear also after a last look at them, which goes on while other things are done:
+    /// most of who takes an address in silence is on this host, or by cable.
+    pub(crate) fn are_still_clear(&self, parent: &IfName, sought: &[Sought], profile: Profile) -> bool {
+        let mut table = self.table();
+        let is_looked_for = |table: &Table, ip: IpAddr| table.probes.contains_key(&(parent.clone(), ip));
+        while sought.iter().any(|(ip, _)| is_looked_for(&table, *ip)) {
+            table = self.shared.ended.wait(table).unwrap_or_else(PoisonError::into_inner);
+        }
+        sought.iter().all(|(ip, _)| table.is_clear(&(parent.clone(), *ip), profile, CLEAR_FOR))
     }
 
     /// Looks for addresses, and returns when each is either clear or another's, which are answered. Who cannot be asked has not
@@ -95,7 +109,7 @@ impl Lan {
 
     /// Begins to look for an address of which it will be asked in a moment whether it is free.
     pub(crate) fn begin_look(&self, parent: &IfName, sought: Sought, profile: Profile) {
-        self.table().begin_last(parent, sought, profile);
+        self.table().begin_last(parent, sought, profile, LAST_LOOK);
         self.shared.waker.wake();
     }
 
@@ -103,7 +117,7 @@ impl Lan {
     pub(crate) fn is_free(&self, parent: &IfName, sought: Sought, profile: Profile) -> Result<bool, Deaf> {
         let began = Instant::now();
         let mut table = self.table();
-        table.begin_last(parent, sought, profile);
+        table.begin_last(parent, sought, profile, LAST_LOOK);
         let table = self.ended(table, parent, &[sought], began)?;
         Ok(table.is_clear(&(parent.clone(), sought.0), profile, CLEAR_FOR))
     }
@@ -158,7 +172,7 @@ impl Table {
     }
 
     /// The same where it may have been clear until now, and then a last look does: not if who wants the whole one has not had it.
-    fn begin_last(&mut self, parent: &IfName, sought: Sought, profile: Profile) {
+    fn begin_last(&mut self, parent: &IfName, sought: Sought, profile: Profile, after: Duration) {
         let (ip, of) = sought;
         let key = (parent.clone(), ip);
         let clearance = self.clear.get(&key).filter(|_| self.is_clear(&key, profile, CLEAR_FOR));
@@ -169,12 +183,12 @@ impl Table {
         };
         let asked = clearance.asked;
         let Some(ear) = self.parents.get(parent) else { return };
-        if asked.is_none_or(|asked| asked.elapsed() >= ASKED_LATELY) {
+        if after == BRIEF_LOOK || asked.is_none_or(|asked| asked.elapsed() >= ASKED_LATELY) {
             let mac = ear.mac;
             if let Some(of) = of {
                 self.own.comes(ip, of, Instant::now());
             }
-            self.probes.entry(key).or_insert_with(|| Probe::last(ip, mac, profile, Instant::now()));
+            self.probes.entry(key).or_insert_with(|| Probe::last(ip, mac, profile, Instant::now(), after));
         }
     }
 
@@ -226,6 +240,8 @@ impl Table {
                         Ok(()) => {
                             said(deaf, &key.0, Ok(()));
                         }
+                        // Somebody waits for it who has no time.
+                        Err(Unsent::Full(_)) if probe.is_brief() => break,
                         // Its time runs from when it is asked.
                         Err(Unsent::Full(again)) => {
                             probe.unsent(again);
@@ -339,7 +355,7 @@ mod tests {
         let ip = IpAddr::from([192, 168, 88, 1]);
         let key = (eth0(), ip);
         table.clear.get_mut(&key).unwrap().asked = None;
-        table.begin_last(&eth0(), (ip, None), Profile::Quick);
+        table.begin_last(&eth0(), (ip, None), Profile::Quick, LAST_LOOK);
         assert!(table.probes[&key].is_last());
         table.turn(&|_, _| Err(io::ErrorKind::NetworkDown.into()));
         assert!(!table.is_settled(&eth0(), ip, Instant::now()) && table.deaf.contains_key(&eth0()));
@@ -354,7 +370,7 @@ mod tests {
             table.probes.clear();
             // As an endpoint leaves it.
             table.clear.insert(key.clone(), Clearance { since: Instant::now(), by: None, asked: None });
-            table.begin_last(&eth0(), (ip, None), profile);
+            table.begin_last(&eth0(), (ip, None), profile, LAST_LOOK);
             assert_eq!(table.probes[&key].is_last(), is_last);
         }
     }
