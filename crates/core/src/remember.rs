@@ -42,7 +42,7 @@ impl State {
             true => of_family(&endpoint.stand_ins, ip) && self.may_have_again(network, &endpoint.name, *ip),
             false => is_free(*ip),
         };
-        let own: Vec<IpAddr> = had.filter(is_kept).collect();
+        let own: Vec<IpAddr> = had.filter(is_kept).filter(|ip| !given.contains(ip)).collect();
         let (stand_ins, given): (Vec<IpAddr>, Vec<IpAddr>) =
             given.iter().partition(|ip| endpoint.stand_ins.contains(ip) && of_family(&own, ip));
         let addresses: BTreeSet<IpAddr> = given.into_iter().chain(own).collect();
