@@ -22,7 +22,7 @@ const ASKED_LATELY: Duration = Duration::from_secs(1);
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 /// How often it is said that an address was taken a moment ago: two who both think so would not stop.
-const MOST_TOLD: u32 = 8;
+pub(super) const MOST_TOLD: u32 = 8;
 
 /// An address, and the MAC of the endpoint that is to have it, if it has one of its own.
 pub(crate) type Sought = (IpAddr, Option<Mac>);
@@ -54,6 +54,12 @@ pub(super) struct Coming {
     left: u32,
 }
 
+impl Coming {
+    pub(super) fn new(parent: &IfName, until: Instant) -> Self {
+        Coming { parent: parent.clone(), until, left: MOST_TOLD }
+    }
+}
+
 impl Lan {
     /// Keeps these addresses looked at, so that an attach need not wait.
     pub(crate) fn look_ahead(&self, ahead: Vec<Ahead>) {
@@ -68,8 +74,7 @@ impl Lan {
         let is_clear = |ip: IpAddr| table.is_clear(&(parent.clone(), ip), profile, CLEAR_FOR);
         let unclear: Vec<Sought> = sought.iter().copied().filter(|(ip, _)| !is_clear(*ip)).collect();
         if unclear.is_empty() {
-            let coming =
-                Coming { parent: parent.clone(), until: Instant::now() + WANTED_FOR, left: MOST_TOLD };
+            let coming = Coming::new(parent, Instant::now() + WANTED_FOR);
             table.coming.extend(sought.iter().map(|(ip, _)| (*ip, coming.clone())));
             sought.iter().for_each(|one| table.begin_last(parent, *one, profile, BRIEF_LOOK));
             drop(table);
