@@ -41,8 +41,9 @@ fn an_address_that_a_container_takes_beside_its_own_is_not_handed_out() {
     home.create_lan();
     let (web, at_web, mac_of_web) = attached(&home, "web", "");
     assert_eq!(at_web, ip("192.168.88.192"));
-    let more = ["192.168.88.193/24", "192.168.88.200/24"];
-    more.iter().for_each(|net| web.add_address("eth0", net.parse().unwrap()).unwrap());
+    for net in ["192.168.88.193/24", "192.168.88.200/24"] {
+        web.add_address("eth0", net.parse().unwrap()).unwrap();
+    }
     let (_db, at_db, _) = attached(&home, "db", "");
     assert_eq!(at_db, ip("192.168.88.194"));
     reaches(&home.laptop, ip("192.168.88.193"));

@@ -76,7 +76,9 @@ impl Lan {
         if unclear.is_empty() {
             let coming = Coming::new(parent, Instant::now() + WANTED_FOR);
             table.coming.extend(sought.iter().map(|(ip, _)| (*ip, coming.clone())));
-            sought.iter().for_each(|one| table.begin_last(parent, *one, profile, BRIEF_LOOK));
+            for one in sought {
+                table.begin_last(parent, *one, profile, BRIEF_LOOK);
+            }
             drop(table);
             self.shared.waker.wake();
         }
