@@ -83,3 +83,36 @@ fn over_a_move_of_the_state_to_a_new_machine() {
     assert!(import.unwrap().success());
     assert_eq!(attach(&home, "web"), web);
 }
+
+#[test]
+fn over_a_machine_that_has_its_address_meanwhile() {
+    let mut home = Home::new();
+    home.ok(CREATE);
+    let web = attach(&home, "web");
+    let nets = |at: &[std::net::IpAddr]| [format!("{}/24", at[0]), format!("{}/64", at[1])];
+    for net in nets(&web.1) {
+        home.laptop.add_address("eth0", net.parse().unwrap()).unwrap();
+    }
+    let container = home.world.container("web").unwrap();
+    let meanwhile = addresses(&home.attach("lan", &container, ""));
+    assert!(meanwhile.iter().all(|ip| !web.1.contains(ip)), "{meanwhile:?}");
+    let said = format!("`web` has {}: another machine had its own {}", meanwhile[0], web.1[0]);
+    assert!(home.status()["troubles"].to_string().contains(&said), "{}", home.status()["troubles"]);
+    // It goes on to have what it has in place of its own, which nobody else gets either.
+    home.ok("detach lan web");
+    let other = home.world.container("other").unwrap();
+    let at_other = addresses(&home.attach("lan", &other, ""));
+    home.restart();
+    assert_eq!(addresses(&home.attach("lan", &container, "")), meanwhile);
+    home.ok("detach lan web");
+    assert!(at_other.iter().all(|ip| !meanwhile.contains(ip) && !web.1.contains(ip)), "{at_other:?}");
+    // Until it can have its own again.
+    for net in nets(&web.1) {
+        home.laptop.del_address("eth0", net.parse().unwrap()).unwrap();
+    }
+    assert_eq!(attach(&home, "web"), web);
+    // What its user chooses takes its place.
+    home.attach("lan", &container, "--ip 192.168.88.77");
+    home.ok("detach lan web");
+    assert_eq!(attach(&home, "web").1, ["192.168.88.77".parse::<std::net::IpAddr>().unwrap(), web.1[1]]);
+}

@@ -419,3 +419,6 @@ impl State {
         families
     }
 }
+
+#[cfg(test)]
+mod tests;

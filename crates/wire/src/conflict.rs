@@ -4,7 +4,7 @@
 //! |-------------|---------------------------------------------|---------------------------------------|-----------|
 //! | probing     | time for the next probe                     | send it                               | probing   |
 //! | probing     | a probe could not be sent yet               | send it a little later                | probing   |
-//! | probing     | another claims the address, or probes for it | give it up                            | conflict  |
+//! | probing     | another claims it or probes for it, after the first probe | give it up              | conflict  |
 //! | probing     | the wait after the last probe is over       | the address may be used, announce it  | clear     |
 //! | clear       | it was so a while ago, and is to be used    | send one more probe                   | probing   |
 //! | in use      | another claims it, none did for a while     | announce once more (defend)           | in use    |
@@ -56,15 +56,12 @@ pub struct Timing {
     pub after: Duration,
 }
 
-/// Of a last look at an address that was looked for a while ago: who has taken it since without a word answers at once. Who is slow to answer was to be
-/// heard before.
-const LAST_LOOK: Timing = Timing {
-    wait: Duration::ZERO,
-    probes: 1,
-    least: Duration::ZERO,
-    most: Duration::ZERO,
-    after: Duration::from_millis(25),
-};
+/// How long an answer is waited for in a last look at an address that was looked for a while ago: who has taken it since without
+/// a word answers at once. Who is slow to answer was to be heard before.
+pub const LAST_LOOK: Duration = Duration::from_millis(25);
+/// The same where hardly any time is: a container of this very host answers within microseconds, and a machine at the other end
+/// of a cable within one millisecond.
+pub const BRIEF_LOOK: Duration = Duration::from_millis(2);
 /// From one announcement to the second (`ANNOUNCE_INTERVAL`).
 pub const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(2);
 /// How many announcements there are (`ANNOUNCE_NUM`).

@@ -15,6 +15,7 @@ pub mod site;
 pub mod strace;
 pub mod tracer;
 pub mod typed;
+pub mod voice;
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::{LAST_LOOK, Profile, Timing, probe_frame, speaks_against};
+use super::{BRIEF_LOOK, Profile, Timing, probe_frame, speaks_against};
 use crate::random::Random;
 use crate::{Heard, Mac};
 
@@ -43,15 +43,22 @@ impl Probe {
     }
 
     /// Begins a last look at an address that a profile has found clear before, and that is about to be used: one probe, and
-    /// 25 ms for the answer.
-    pub fn last(ip: IpAddr, own: Mac, profile: Profile, now: Instant) -> Self {
-        let timing = profile.timing().map(|_| LAST_LOOK);
+    /// some time for the answer.
+    pub fn last(ip: IpAddr, own: Mac, profile: Profile, now: Instant, after: Duration) -> Self {
+        let none = Duration::ZERO;
+        let last = Timing { wait: none, probes: 1, least: none, most: none, after };
+        let timing = profile.timing().map(|_| last);
         Probe { ip, own, profile, timing, sent: 0, next: now, random: Random(0), holder: None }
     }
 
     /// Whether it is no more than a last look.
     pub fn is_last(&self) -> bool {
-        self.timing == Some(LAST_LOOK)
+        self.timing.is_some_and(|timing| timing.probes == 1)
+    }
+
+    /// Whether it is a last look for which there is hardly any time.
+    pub fn is_brief(&self) -> bool {
+        self.timing.is_some_and(|timing| timing.probes == 1 && timing.after == BRIEF_LOOK)
     }
 
     /// The address.
@@ -92,9 +99,10 @@ impl Probe {
         self.next = again;
     }
 
-    /// Takes in what was heard.
+    /// Takes in what was heard. Before the first probe was sent nobody was asked: who has the address will answer, and who looks for
+    /// it will hear that probe and give it up.
     pub fn observe(&mut self, heard: &Heard) {
-        if speaks_against(heard, self.ip, self.own, true) {
+        if self.sent > 0 && speaks_against(heard, self.ip, self.own, true) {
             self.holder.get_or_insert(heard.sender);
         }
     }
@@ -102,6 +110,7 @@ impl Probe {
 
 #[cfg(test)]
 mod tests {
+    use super::super::LAST_LOOK;
     use super::*;
     use proptest::prelude::*;
 
@@ -146,11 +155,19 @@ mod tests {
         }
 
         #[test]
-        fn whoever_claims_or_probes_for_it_at_any_time_has_it(random in any::<u64>(), at in 0..6usize, claims in any::<bool>()) {
+        fn whoever_claims_or_probes_for_it_once_it_was_asked_for_has_it(random in any::<u64>(), at in 1..6usize, claims in any::<bool>()) {
             let heard = Heard { sender: OTHER, ip: ip(), claims };
             let (end, sent, _) = play_new(Profile::Quick, random, Some((at, heard)));
             prop_assert_eq!(end, Action::Conflict(OTHER));
             prop_assert!(sent <= 3);
+        }
+    }
+
+    #[test]
+    fn what_is_said_before_anybody_was_asked_is_no_answer() {
+        for claims in [true, false] {
+            let heard = Heard { sender: OTHER, ip: ip(), claims };
+            assert_eq!(play_new(Profile::Quick, 1, Some((0, heard))).0, Action::Clear);
         }
     }
 
@@ -165,7 +182,7 @@ mod tests {
     #[test]
     fn what_could_not_be_sent_is_sent_later_and_the_wait_begins_then() {
         let (start, late) = (Instant::now(), Duration::from_millis(30));
-        let mut probe = Probe::last(ip(), OWN, Profile::Quick, start);
+        let mut probe = Probe::last(ip(), OWN, Profile::Quick, start, LAST_LOOK);
         let frame = probe.poll(start);
         probe.unsent(start + late);
         assert_eq!(probe.poll(start), Action::Wait(start + late));
@@ -177,13 +194,11 @@ mod tests {
     #[test]
     fn a_last_look_is_one_probe_and_short() {
         let start = Instant::now();
-        let look = |profile| Probe::last(ip(), OWN, profile, start);
+        let look = |profile| Probe::last(ip(), OWN, profile, start, LAST_LOOK);
         for profile in [Profile::Quick, Profile::Full] {
             assert_eq!(play(look(profile), start, None), (Action::Clear, 1, Duration::from_millis(25)));
-            for at in [0, 1] {
-                let heard = Heard { sender: OTHER, ip: ip(), claims: true };
-                assert_eq!(play(look(profile), start, Some((at, heard))).0, Action::Conflict(OTHER));
-            }
+            let heard = Heard { sender: OTHER, ip: ip(), claims: true };
+            assert_eq!(play(look(profile), start, Some((1, heard))).0, Action::Conflict(OTHER));
         }
         assert_eq!(play(look(Profile::Off), start, None), (Action::Clear, 0, Duration::ZERO));
     }

@@ -39,12 +39,16 @@ impl Engine {
 
     /// Takes addresses for endpoints, if nobody on the LAN has them. Answers those that are to be looked for first; then none
     /// is taken.
-    pub(super) fn take(&self, network: &Network, addresses: impl IntoIterator<Item = Sought>) -> Vec<Sought> {
+    pub(super) fn take(&self, network: &Network, sought: &[Sought]) -> Vec<Sought> {
         if network.conflict == Profile::Off {
             return Vec::new();
         }
-        let sought: Vec<Sought> = addresses.into_iter().collect();
-        self.lan.take(&network.parent, &sought, network.conflict)
+        self.lan.take(&network.parent, sought, network.conflict)
+    }
+
+    /// Whether addresses that were taken are still nobody else's.
+    pub(super) fn keeps(&self, network: &Network, taken: &[Sought]) -> bool {
+        network.conflict == Profile::Off || self.lan.are_still_clear(&network.parent, taken, network.conflict)
     }
 
     /// Looks for addresses on the LAN with the lock let go, while nobody else can take them.

@@ -21,10 +21,10 @@ use ashore_wire::conflict::Profile;
 use super::ask::Answers;
 use super::leases::as_v4;
 use super::{Engine, Inner, Locked, is_gone, now};
-use crate::daemon::lan::Acquired;
+use crate::daemon::lan::{Acquired, Sought};
 use crate::daemon::refusal;
 
-/// An endpoint that may be written down, and the lock under which it may.
+/// An endpoint that is written down, and the lock under which it was.
 struct Reserved<'a> {
     /// Dropped before the lease, whose thread is asked for other things under the lock.
     inner: Locked<'a>,
@@ -61,9 +61,6 @@ impl Engine {
             return Ok(Reply::Attached(self.report(&inner, &there)));
         }
         let Reserved { mut inner, observed, endpoint, lease } = self.reserve(inner, spec, &netns, shim)?;
-
-        // From here on a crash is found at the next start: the endpoint is written down before the kernel is touched.
-        inner.commit(vec![Change::PutEndpoint(endpoint.clone())])?;
         match inner.carry_out(&observed, std::slice::from_ref(&netns)) {
             Ok(observed) => {
                 let attached = inner.state().attached(&endpoint, now());
@@ -88,8 +85,9 @@ impl Engine {
         }
     }
 
-    /// Chooses addresses that conflict detection has no objection to. It looks outside the lock, unless it has looked
-    /// already, which is the common case: the next candidates are probed ahead.
+    /// Chooses addresses that conflict detection has no objection to, and writes the endpoint down before the kernel is touched:
+    /// from then on a crash is found at the next start. It looks outside the lock, unless it has looked already, which is the
+    /// common case: the next candidates are probed ahead, and looked at once more while the endpoint is written down.
     fn reserve<'a>(
         &'a self,
         mut inner: Locked<'a>,
@@ -138,9 +136,15 @@ impl Engine {
                 (inner, asked) = (again, acquired.map_or(Asked::InVain, Asked::Got));
                 continue;
             }
-            let mac = endpoint.mac;
-            let unclear = self.take(&network, endpoint.chosen_addresses().map(|ip| (ip, mac)));
+            let chosen: Vec<Sought> = endpoint.chosen_addresses().map(|ip| (ip, endpoint.mac)).collect();
+            let unclear = self.take(&network, &chosen);
             if unclear.is_empty() {
+                let key = (endpoint.network.clone(), endpoint.name.clone());
+                inner.commit(vec![Change::PutEndpoint(endpoint.clone())])?;
+                if !self.keeps(&network, &chosen) {
+                    inner.commit(vec![Change::DelEndpoint(key)])?;
+                    continue;
+                }
                 let lease = match asked {
                     Asked::Got(lease) => Some(lease),
                     Asked::Not | Asked::InVain => None,

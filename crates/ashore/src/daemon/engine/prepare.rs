@@ -18,6 +18,7 @@ use ipnet::IpNet;
 
 use super::ask::Answers;
 use super::{Engine, Inner, Locked};
+use crate::daemon::lan::Sought;
 use crate::daemon::refusal;
 
 impl Engine {
@@ -95,11 +96,15 @@ impl Engine {
         mac: Option<Mac>,
     ) -> Result<Locked<'a>, Refusal> {
         let mut answers = Answers::default();
+        let sought: Vec<Sought> = addresses.iter().map(|net| (net.addr(), mac)).collect();
         loop {
             inner.check_foreign(network, name, addresses, &answers)?;
-            let unclear = self.take(network, addresses.iter().map(|net| (net.addr(), mac)));
+            let unclear = self.take(network, &sought);
             if unclear.is_empty() {
-                return Ok(inner);
+                if self.keeps(network, &sought) {
+                    return Ok(inner);
+                }
+                continue;
             }
             inner = self.ask(inner, network, &unclear, &mut answers)?;
         }

@@ -18,7 +18,7 @@ use ipnet::IpNet;
 
 use super::ask::Answers;
 use super::{Engine, Inner, Locked, all_netns, now};
-use crate::daemon::lan::{Standing6, moment};
+use crate::daemon::lan::{Sought, Standing6, moment};
 
 /// How often addresses are looked for of which some turn out to be another's. The next word of a router begins anew.
 const LOOKS: usize = 4;
@@ -125,13 +125,14 @@ impl Engine {
             // Whom a router has just told to ask a DHCPv6 server, does.
             self.lan.follow(inner.state(), &observed.host);
             let changed = self.learnt_anew(&inner, &network, &observed, &answers);
-            let fresh = changed.iter().flat_map(|one| {
-                let mac = one.now.mac;
-                one.fresh().map(move |net| (net.addr(), mac))
-            });
-            let unclear = self.take(&network, fresh);
+            let fresh = changed.iter().flat_map(|one| one.fresh().map(|net| (net.addr(), one.now.mac)));
+            let fresh: Vec<Sought> = fresh.collect();
+            let unclear = self.take(&network, &fresh);
             if unclear.is_empty() {
-                return self.has_learnt(&mut inner, &changed);
+                if self.keeps(&network, &fresh) {
+                    return self.has_learnt(&mut inner, &changed);
+                }
+                continue;
             }
             // What ends need not wait for what begins.
             let unclear_ips: Vec<IpAddr> = unclear.iter().map(|(ip, _)| *ip).collect();

@@ -190,9 +190,16 @@ impl Engine {
             }
             let chosen = wish.owner.as_ref().and_then(|owner| owner.mac);
             let mac = chosen.or_else(|| inner.state().likely_mac(&network, name.as_ref()?));
-            let unclear = self.take(&network, [(address.addr(), mac)]);
+            let sought = [(address.addr(), mac)];
+            let unclear = self.take(&network, &sought);
             if unclear.is_empty() {
+                let key = (reserved.network.clone(), reserved.name.clone());
+                let before = inner.state().endpoints.get(&key).cloned();
                 inner.commit(vec![Change::PutEndpoint(reserved)])?;
+                if !self.keeps(&network, &sought) {
+                    inner.commit(vec![before.map_or(Change::DelEndpoint(key), Change::PutEndpoint)])?;
+                    continue;
+                }
                 self.follow(&inner, &observed);
                 return Ok(Reply::Address(address));
             }

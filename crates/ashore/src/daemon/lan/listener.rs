@@ -1,6 +1,7 @@
 //! The thread that listens to the LAN by every parent in use, and says what is due.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -20,6 +21,7 @@ pub(super) struct Listener {
     answers: Sockets,
     /// The same of DHCPv6 servers.
     answers6: Sockets,
+    copies: Copies,
 }
 
 /// By each parent, one on the parent and one on its shim.
@@ -33,6 +35,7 @@ impl Listener {
             sockets: Sockets::new(),
             answers: Sockets::new(),
             answers6: Sockets::new(),
+            copies: Copies::default(),
         }
     }
 
@@ -86,16 +89,19 @@ impl Listener {
         open(&self.namespace, &mut self.answers6, asked6, &filter::dhcp6_to_client(), deaf);
     }
 
-    fn listen(&self) {
+    fn listen(&mut self) {
+        let now = Instant::now();
         let mut buffer = [0; 2048];
         let mut table = self.lan.table();
         let mut awaited = false;
-        for (parent, (_, sockets)) in &self.sockets {
-            for socket in sockets {
+        for (parent, (ear, sockets)) in &self.sockets {
+            for (socket, of_parent) in sockets.iter().rev().zip([true, false]) {
                 for _ in 0..MOST_AT_ONCE {
                     // An error is the link going down, which the next reconciliation sees.
                     let Ok(Some(frame)) = socket.receive(&mut buffer) else { break };
-                    table.hear(frame, &|parent, frame| send(&self.sockets, parent, frame));
+                    if ear.shim.is_none() || !self.copies.is_one(ear.parent, of_parent, frame, now) {
+                        table.hear(frame, &|parent, frame| send(&self.sockets, parent, frame));
+                    }
                     awaited |= table.routers.hear(parent, frame);
                 }
             }
@@ -123,6 +129,37 @@ impl Listener {
         }
         table.leases.hear_inside();
         table.leases6.hear_inside();
+    }
+}
+
+/// Frames that were heard by a parent or its shim. What comes over the wire is heard by both, by the shim up to some milliseconds
+/// later: the kernel hands broadcasts on from a queue. A word from before a question must not be taken for the answer.
+#[derive(Default)]
+struct Copies(VecDeque<(Instant, u32, bool, u64)>);
+
+impl Copies {
+    /// So late a copy comes at most.
+    const LATEST: Duration = Duration::from_secs(1);
+    /// As many frames are kept in mind.
+    const MOST: usize = 512;
+
+    /// Whether a frame is the copy of one that was heard by the other.
+    fn is_one(&mut self, parent: u32, of_parent: bool, frame: &[u8], now: Instant) -> bool {
+        let mut hasher = DefaultHasher::new();
+        frame.hash(&mut hasher);
+        let hash = hasher.finish();
+        self.0.retain(|(at, ..)| now.saturating_duration_since(*at) < Self::LATEST);
+        let is_first =
+            |(_, on, by, heard): &(_, u32, bool, u64)| (*on, *by, *heard) == (parent, !of_parent, hash);
+        if let Some(at) = self.0.iter().position(is_first) {
+            self.0.remove(at);
+            return true;
+        }
+        if self.0.len() == Self::MOST {
+            self.0.pop_front();
+        }
+        self.0.push_back((now, parent, of_parent, hash));
+        false
     }
 }
 
@@ -158,5 +195,41 @@ fn send(sockets: &Sockets, parent: &IfName, frame: &[u8]) -> io::Result<()> {
     match sockets.get(parent).and_then(|(_, sockets)| sockets.first()) {
         Some(socket) => socket.send(frame),
         None => Err(io::Error::new(io::ErrorKind::NotConnected, "it cannot be listened to")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_over_the_wire_is_heard_once_and_what_is_said_twice_is_heard_twice() {
+        let start = Instant::now();
+        let late = start + Copies::LATEST;
+        // By which interface, by its parent or its shim, what, and when; and whether it is a copy.
+        let (parent, shim) = (true, false);
+        let cases: &[(u32, bool, &[u8], Instant, bool)] = &[
+            (2, parent, b"one", start, false),
+            (2, shim, b"one", start, true),
+            (2, shim, b"one", start, false),
+            (2, parent, b"one", start, true),
+            (2, parent, b"two", start, false),
+            (2, parent, b"two", start, false),
+            (2, shim, b"two", start, true),
+            (2, shim, b"two", start, true),
+            (2, shim, b"of a sibling", start, false),
+            (2, shim, b"of a sibling", start, false),
+            (2, parent, b"late", start, false),
+            (3, shim, b"late", start, false),
+            (2, shim, b"late", late, false),
+        ];
+        let mut copies = Copies::default();
+        for (at, (link, by, frame, now, is_copy)) in cases.iter().enumerate() {
+            assert_eq!(copies.is_one(*link, *by, frame, *now), *is_copy, "{at}");
+        }
+        for n in 0..10_000_u32 {
+            copies.is_one(2, parent, &n.to_be_bytes(), late);
+        }
+        assert_eq!(copies.0.len(), Copies::MOST);
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use ashore_core::name::IfName;
 use ashore_wire::Mac;
-use ashore_wire::conflict::{Action, Probe, Profile, probe_frame};
+use ashore_wire::conflict::{Action, BRIEF_LOOK, LAST_LOOK, Probe, Profile, probe_frame};
 
 use super::hearsay::WANTED_FOR;
 use super::outbox::Unsent;
@@ -24,7 +24,7 @@ const ASKED_LATELY: Duration = Duration::from_secs(1);
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 /// How often it is said that an address was taken a moment ago: two who both think so would not stop.
-const MOST_TOLD: u32 = 8;
+pub(super) const MOST_TOLD: u32 = 8;
 
 /// An address, and the MAC of the endpoint that is to have it, if it has one of its own.
 pub(crate) type Sought = (IpAddr, Option<Mac>);
@@ -56,6 +56,12 @@ pub(super) struct Coming {
     left: u32,
 }
 
+impl Coming {
+    pub(super) fn new(parent: &IfName, until: Instant) -> Self {
+        Coming { parent: parent.clone(), until, left: MOST_TOLD }
+    }
+}
+
 impl Lan {
     /// Keeps these addresses looked at, so that an attach need not wait.
     pub(crate) fn look_ahead(&self, ahead: Vec<Ahead>) {
@@ -64,17 +70,32 @@ impl Lan {
     }
 
     /// Takes addresses for endpoints, if all of them are clear. Answers those that are to be looked for first; then none is
-    /// taken.
+    /// taken. Whether those that are taken are [still clear](Lan::are_still_clear) shows a moment later.
     pub(crate) fn take(&self, parent: &IfName, sought: &[Sought], profile: Profile) -> Vec<Sought> {
         let mut table = self.table();
         let is_clear = |ip: IpAddr| table.is_clear(&(parent.clone(), ip), profile, CLEAR_FOR);
         let unclear: Vec<Sought> = sought.iter().copied().filter(|(ip, _)| !is_clear(*ip)).collect();
         if unclear.is_empty() {
-            let coming =
-                Coming { parent: parent.clone(), until: Instant::now() + WANTED_FOR, left: MOST_TOLD };
+            let coming = Coming::new(parent, Instant::now() + WANTED_FOR);
             table.coming.extend(sought.iter().map(|(ip, _)| (*ip, coming.clone())));
+            for one in sought {
+                table.begin_once(parent, *one, profile, BRIEF_LOOK);
+            }
+            drop(table);
+            self.shared.waker.wake();
         }
         unclear
+    }
+
+    /// Whether addresses that were taken are clear also after a last look at them, which goes on while other things are done:
+    /// most of who takes an address in silence is on this host, or by cable.
+    pub(crate) fn are_still_clear(&self, parent: &IfName, sought: &[Sought], profile: Profile) -> bool {
+        let mut table = self.table();
+        let is_looked_for = |table: &Table, ip: IpAddr| table.probes.contains_key(&(parent.clone(), ip));
+        while sought.iter().any(|(ip, _)| is_looked_for(&table, *ip)) {
+            table = self.shared.ended.wait(table).unwrap_or_else(PoisonError::into_inner);
+        }
+        sought.iter().all(|(ip, _)| table.is_clear(&(parent.clone(), *ip), profile, CLEAR_FOR))
     }
 
     /// Looks for addresses, and returns when each is either clear or another's, which are answered. Who cannot be asked has not
@@ -168,23 +189,27 @@ impl Table {
 
     /// The same where it may have been clear until now, and then a last look does: not if who wants the whole one has not had it.
     fn begin_last(&mut self, parent: &IfName, sought: Sought, profile: Profile) {
-        let (ip, of) = sought;
-        let key = (parent.clone(), ip);
+        let key = (parent.clone(), sought.0);
         let clearance = self.clear.get(&key).filter(|_| self.is_clear(&key, profile, CLEAR_FOR));
         let Some(clearance) =
             clearance.filter(|clearance| profile != Profile::Full || clearance.by.is_some())
         else {
             return self.begin(parent, sought, profile);
         };
-        let asked = clearance.asked;
-        let Some(ear) = self.parents.get(parent) else { return };
-        if asked.is_none_or(|asked| asked.elapsed() >= ASKED_LATELY) {
-            let mac = ear.mac;
-            if let Some(of) = of {
-                self.own.comes(ip, of, Instant::now());
-            }
-            self.probes.entry(key).or_insert_with(|| Probe::last(ip, mac, profile, Instant::now()));
+        if clearance.asked.is_none_or(|asked| asked.elapsed() >= ASKED_LATELY) {
+            self.begin_once(parent, sought, profile, LAST_LOOK);
         }
+    }
+
+    /// Begins to look with one probe.
+    fn begin_once(&mut self, parent: &IfName, (ip, of): Sought, profile: Profile, after: Duration) {
+        let Some(ear) = self.parents.get(parent) else { return };
+        let (mac, now) = (ear.mac, Instant::now());
+        if let Some(of) = of {
+            self.own.comes(ip, of, now);
+        }
+        let probe = || Probe::last(ip, mac, profile, now, after);
+        self.probes.entry((parent.clone(), ip)).or_insert_with(probe);
     }
 
     /// Begins to look at the next candidates whose clearance is missing or old.
@@ -235,6 +260,8 @@ impl Table {
                         Ok(()) => {
                             said(deaf, &key.0, Ok(()));
                         }
+                        // Somebody waits for it who has no time.
+                        Err(Unsent::Full(_)) if probe.is_brief() => break,
                         // Its time runs from when it is asked.
                         Err(Unsent::Full(again)) => {
                             probe.unsent(again);
@@ -352,6 +379,21 @@ mod tests {
         assert!(table.probes[&key].is_last());
         table.turn(&|_, _| Err(io::ErrorKind::NetworkDown.into()));
         assert!(!table.is_settled(&eth0(), ip, Instant::now()) && table.deaf.contains_key(&eth0()));
+    }
+
+    #[test]
+    fn a_look_for_which_there_is_hardly_time_is_left_out_where_there_is_no_room() {
+        let (sought, down) = ((IpAddr::from([192, 168, 88, 1]), None), || io::ErrorKind::NetworkDown.into());
+        let cases: [(Option<fn() -> io::Error>, bool); 3] =
+            [(None, true), (Some(full), true), (Some(down), false)];
+        for (error, is_clear) in cases {
+            let mut table = look_for(1, &|_, _| Ok(()));
+            table.begin_once(&eth0(), sought, Profile::Quick, BRIEF_LOOK);
+            while !table.probes.is_empty() {
+                table.turn(&|_, _| error.map_or(Ok(()), |error| Err(error())));
+            }
+            assert_eq!(table.is_clear(&(eth0(), sought.0), Profile::Quick, CLEAR_FOR), is_clear, "{error:?}");
+        }
     }
 
     #[test]

@@ -1,0 +1,228 @@
+//! Who says on the LAN that he has an address: containers are believed for their own alone, and what nobody was asked for is no
+//! reason to refuse an address.
+
+mod home;
+
+use std::net::IpAddr;
+
+use ashore_lab::{Machine, Ran};
+use ashore_wire::Mac;
+use home::frames::Frames;
+use home::voice::{Answering, Voice};
+use home::{Home, addresses, eventually, ip, mac_known_to, reaches};
+
+/// A range with two addresses.
+const FEW: &str = "network create lan --parent eth0 --subnet 192.168.88.0/24 --ip-range 192.168.88.192/31 --gateway 192.168.88.1";
+
+fn attached(home: &Home, name: &str, options: &str) -> (Machine, IpAddr, Mac) {
+    let container = home.world.container(name).unwrap();
+    let report = home.attach("lan", &container, options);
+    (container, addresses(&report)[0], report["mac"].as_str().unwrap().parse().unwrap())
+}
+
+fn try_attach(home: &Home, container: &Machine, options: &str) -> Ran {
+    let (netns, name) = (container.namespace().path().display(), container.name());
+    home.run(&format!("attach lan --netns {netns} --name {name} {options}"))
+}
+
+#[track_caller]
+fn is_refused(ran: &Ran, words: &[&str]) {
+    assert_eq!(ran.code, Some(5), "{}{}", ran.stdout, ran.stderr);
+    assert!(words.iter().all(|word| ran.stderr.contains(word)), "{}", ran.stderr);
+}
+
+fn mac(last: u8) -> Mac {
+    Mac([2, 0, 0, 0, 0, last])
+}
+
+#[test]
+fn an_address_that_a_container_takes_beside_its_own_is_not_handed_out() {
+    let home = Home::new();
+    home.create_lan();
+    let (web, at_web, mac_of_web) = attached(&home, "web", "");
+    assert_eq!(at_web, ip("192.168.88.192"));
+    for net in ["192.168.88.193/24", "192.168.88.200/24"] {
+        web.add_address("eth0", net.parse().unwrap()).unwrap();
+    }
+    let (_db, at_db, _) = attached(&home, "db", "");
+    assert_eq!(at_db, ip("192.168.88.194"));
+    reaches(&home.laptop, ip("192.168.88.193"));
+    assert_eq!(mac_known_to(&home.laptop, ip("192.168.88.193")), mac_of_web.to_string());
+    let cache = home.world.container("cache").unwrap();
+    let said = format!("in use on the LAN by {mac_of_web} (the endpoint `web` of network `lan`)");
+    is_refused(&try_attach(&home, &cache, "--ip 192.168.88.200"), &["192.168.88.200", &said]);
+    // It has left, and so has what it took.
+    web.del_address("eth0", "192.168.88.200/24".parse().unwrap()).unwrap();
+    assert_eq!(attached(&home, "cache", "--ip 192.168.88.200").1, ip("192.168.88.200"));
+}
+
+#[test]
+fn an_address_of_a_container_that_a_sibling_claims_is_defended_and_shown() {
+    let home = Home::new();
+    home.ok("network create lan --parent eth0 --subnet 192.168.88.0/24 --subnet fd88::/64 --ip-range 192.168.88.192/27 --gateway 192.168.88.1");
+    let web = home.world.container("web").unwrap();
+    let report = home.attach("lan", &web, "");
+    let (at, mac_of_web) = (addresses(&report), report["mac"].as_str().unwrap().to_owned());
+    let (db, _, mac_of_db) = attached(&home, "db", "");
+    for ip in &at {
+        reaches(&home.laptop, *ip);
+    }
+    let frames = Frames::addresses_from(&home.world, &home.nas);
+    let voice = Voice::of(&db);
+    for ip in &at {
+        voice.claims(mac_of_db, *ip);
+        let mut claims = Vec::new();
+        eventually("it is defended", || {
+            claims.extend(frames.heard().into_iter().filter(|heard| heard.claims && heard.ip == *ip));
+            claims.iter().any(|heard| heard.sender == mac_of_db)
+                && claims.last().is_some_and(|heard| heard.sender.to_string() == mac_of_web)
+        });
+        reaches(&home.laptop, *ip);
+    }
+    assert_eq!(mac_known_to(&home.laptop, at[0]), mac_of_web);
+    let status = home.status();
+    let of_web = status["endpoints"].as_array().unwrap().iter().find(|one| one["name"] == "web").unwrap();
+    assert!(of_web["conflicts"].get(mac_of_db.to_string()).is_some(), "{of_web}");
+    let said =
+        format!("{mac_of_db} (the endpoint `db` of network `lan`) on the LAN claims the address of `web`");
+    assert!(status["troubles"].to_string().contains(&said), "{}", status["troubles"]);
+}
+
+#[test]
+fn what_a_switch_sends_back_is_no_conflict() {
+    let home = Home::new();
+    home.ok("network create lan --parent eth0 --subnet 192.168.88.0/24 --subnet fd88::/64 --ip-range 192.168.88.192/27 --gateway 192.168.88.1");
+    let echo = Answering::echo_of(&home.world, &home.nas);
+    let (_web, at_web, _) = attached(&home, "web", "");
+    let (_db, at_db, _) = attached(&home, "db", "");
+    assert_eq!([at_web, at_db], ["192.168.88.192", "192.168.88.193"].map(ip));
+    home.ok("detach lan web");
+    let (_web, at_web, _) = attached(&home, "web", "");
+    assert_eq!(at_web, ip("192.168.88.192"));
+    drop(echo);
+    reaches(&home.laptop, at_web);
+    let status = home.status();
+    assert!(!status["troubles"].to_string().contains("claims"), "{}", status["troubles"]);
+}
+
+#[test]
+fn a_claim_that_nobody_was_asked_for_takes_no_address_from_a_name() {
+    let home = Home::new();
+    home.create_lan();
+    let (web, at, _) = attached(&home, "web", "");
+    let voice = Voice::of(&home.laptop);
+    home.ok("detach lan web");
+    voice.claims(mac(1), at);
+    assert_eq!(addresses(&home.attach("lan", &web, "")), [at]);
+    home.ok("detach lan web");
+    voice.looks_for(mac(1), at);
+    assert_eq!(addresses(&home.attach("lan", &web, "")), [at]);
+    reaches(&home.laptop, at);
+}
+
+#[test]
+fn a_range_is_not_used_up_by_what_was_said_of_it() {
+    let home = Home::new();
+    home.create_lan();
+    let voice = Voice::of(&home.laptop);
+    for last in 192..=223 {
+        voice.claims(mac(last), IpAddr::from([192, 168, 88, last]));
+    }
+    // Some are really another machine's.
+    let had: Vec<IpAddr> = (196..=200).map(|last| IpAddr::from([192, 168, 88, last])).collect();
+    for ip in &had {
+        home.laptop.add_address("eth0", format!("{ip}/24").parse().unwrap()).unwrap();
+    }
+    for name in ["web", "db", "cache"] {
+        let (_container, at, _) = attached(&home, name, "");
+        assert!(!had.contains(&at), "{at}");
+        reaches(&home.router, at);
+    }
+}
+
+#[test]
+fn an_address_that_was_asked_for_is_looked_for_and_not_refused_from_memory() {
+    let home = Home::new();
+    home.create_lan();
+    let (at, voice) = (ip("192.168.88.200"), Voice::of(&home.laptop));
+    home.laptop.add_address("eth0", "192.168.88.200/24".parse().unwrap()).unwrap();
+    let web = home.world.container("web").unwrap();
+    for _ in 0..2 {
+        is_refused(&try_attach(&home, &web, &format!("--ip {at}")), &["is in use on the LAN by"]);
+    }
+    home.laptop.del_address("eth0", "192.168.88.200/24".parse().unwrap()).unwrap();
+    voice.claims(mac(1), at);
+    assert_eq!(addresses(&home.attach("lan", &web, &format!("--ip {at}"))), [at]);
+    reaches(&home.router, at);
+}
+
+#[test]
+fn whoever_answers_for_every_address_is_named() {
+    let home = Home::new();
+    home.create_lan();
+    let router = mac(7);
+    let web = home.world.container("web").unwrap();
+    let in_range = |ip: IpAddr| ip >= home::ip("192.168.88.192") && ip <= home::ip("192.168.88.223");
+    let answering = Answering::that_has(&home.laptop, router, in_range);
+    is_refused(&try_attach(&home, &web, ""), &["used up", "32 are in use on the LAN by 02:00:00:00:00:07"]);
+    is_refused(&try_attach(&home, &web, "--ip 192.168.88.200"), &["in use on the LAN by 02:00:00:00:00:07"]);
+    // Where the LAN does not count, neither does what was heard.
+    home.ok("network create blind --parent eth0 --subnet 192.168.88.0/24 --ip-range 192.168.88.192/27 --conflict off");
+    let report = home.attach("blind", &web, "--ip 192.168.88.200");
+    assert_eq!(addresses(&report), [ip("192.168.88.200")]);
+    home.ok("detach blind web");
+    drop(answering);
+    assert!(in_range(addresses(&home.attach("lan", &web, ""))[0]));
+}
+
+#[test]
+fn ones_own_mac_is_no_conflict() {
+    let home = Home::new();
+    home.create_lan();
+    // As an access point answers for its stations.
+    let (own, at) = (mac(9), ip("192.168.88.200"));
+    let other = ip("192.168.88.201");
+    let _answering = Answering::that_has(&home.laptop, own, move |ip| ip == at || ip == other);
+    let (_web, at_web, _) = attached(&home, "web", &format!("--ip {at} --mac {own}"));
+    assert_eq!(at_web, at);
+    let db = home.world.container("db").unwrap();
+    is_refused(
+        &try_attach(&home, &db, &format!("--ip {other} --mac {}", mac(8))),
+        &["is in use on the LAN by"],
+    );
+}
+
+#[test]
+fn an_address_that_another_looks_for_at_the_same_time_is_given_up() {
+    let home = Home::new();
+    home.ok(FEW);
+    // As another host does that hands out the same range: it looks for what is looked for.
+    let other = mac(9);
+    let first = ip("192.168.88.192");
+    let looking = Answering::by(&home.laptop, "eth0", move |frame| {
+        let heard = ashore_wire::heard(frame).filter(|heard| !heard.claims && heard.ip == first)?;
+        Some(ashore_wire::conflict::probe_frame(other, heard.ip))
+    });
+    let (_web, at, _) = attached(&home, "web", "");
+    assert_eq!(at, ip("192.168.88.193"));
+    let db = home.world.container("db").unwrap();
+    is_refused(&try_attach(&home, &db, ""), &["used up", "1 are in use on the LAN by 02:00:00:00:00:09"]);
+    drop(looking);
+    assert_eq!(addresses(&home.attach("lan", &db, "")), [first]);
+}
+
+#[test]
+fn who_looks_for_an_address_that_was_taken_a_moment_ago_is_told() {
+    let home = Home::new();
+    home.create_lan();
+    let (_web, at, mac_of_web) = attached(&home, "web", "");
+    let frames = Frames::addresses_from(&home.world, &home.nas);
+    Voice::of(&home.laptop).looks_for(mac(1), at);
+    // By the container's kernel, once its link is up, and until then by a probe.
+    let mut heard = Vec::new();
+    eventually("both answer", || {
+        heard.extend(frames.heard().into_iter().filter(|heard| heard.ip == at));
+        let kernel = heard.iter().any(|heard| heard.claims && heard.sender == mac_of_web);
+        kernel && heard.iter().any(|heard| !heard.claims && heard.sender != mac_of_web)
+    });
+}

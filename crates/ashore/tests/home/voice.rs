@@ -1,0 +1,104 @@
+//! What a machine says of addresses on the LAN, as a test makes it up.
+
+use std::net::IpAddr;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use ashore_kernel::{PacketSocket, wait_readable};
+use ashore_lab::{Machine, World};
+use ashore_wire::arp::{Arp, Operation};
+use ashore_wire::conflict::{announcement, probe_frame};
+use ashore_wire::{Mac, filter};
+
+/// A machine's NIC.
+pub struct Voice(PacketSocket);
+
+impl Voice {
+    pub fn of(machine: &Machine) -> Voice {
+        Voice(socket(machine, "eth0"))
+    }
+
+    /// That a MAC has an address.
+    pub fn claims(&self, mac: Mac, ip: IpAddr) {
+        self.0.send(&announcement(mac, ip)).unwrap();
+    }
+
+    /// That a MAC would like an address.
+    pub fn looks_for(&self, mac: Mac, ip: IpAddr) {
+        self.0.send(&probe_frame(mac, ip)).unwrap();
+    }
+}
+
+/// A machine that answers what it hears, until this is dropped.
+pub struct Answering {
+    over: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Answering {
+    /// Answers each frame of ARP or neighbour discovery with another, or with none.
+    pub fn by(
+        machine: &Machine,
+        link: &str,
+        answer: impl Fn(&[u8]) -> Option<Vec<u8>> + Send + 'static,
+    ) -> Answering {
+        let (over, socket) = (Arc::new(AtomicBool::new(false)), socket(machine, link));
+        let is_over = Arc::clone(&over);
+        let thread = std::thread::spawn(move || {
+            let mut buffer = [0; 2048];
+            while !is_over.load(Ordering::Relaxed) {
+                wait_readable(&[socket.as_fd()], Some(Duration::from_millis(20))).unwrap();
+                while let Ok(Some(frame)) = socket.receive(&mut buffer) {
+                    if let Some(answer) = answer(frame) {
+                        socket.send(&answer).unwrap();
+                    }
+                }
+            }
+        });
+        Answering { over, thread: Some(thread) }
+    }
+
+    /// Says that a MAC has each IPv4 address that somebody looks for and that `is_had`.
+    pub fn that_has(
+        machine: &Machine,
+        mac: Mac,
+        is_had: impl Fn(IpAddr) -> bool + Send + 'static,
+    ) -> Answering {
+        Answering::by(machine, "eth0", move |frame| {
+            let asked = Arp::parse(frame).filter(|arp| {
+                let is_question = arp.operation == Operation::Request;
+                is_question && arp.sender_ip != arp.target_ip && is_had(arp.target_ip.into())
+            })?;
+            let answer = Arp {
+                operation: Operation::Reply,
+                sender_mac: mac,
+                sender_ip: asked.target_ip,
+                target_mac: asked.sender_mac,
+                target_ip: asked.sender_ip,
+            };
+            Some(answer.broadcast_frame().to_vec())
+        })
+    }
+
+    /// A switch that sends back what a machine says.
+    pub fn echo_of(world: &World, machine: &Machine) -> Answering {
+        Answering::by(world.switch(), &format!("p-{}", machine.name()), |frame| Some(frame.to_vec()))
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+        let ended = self.thread.take().map(JoinHandle::join);
+        assert!(std::thread::panicking() || ended.is_none_or(|ended| ended.is_ok()));
+    }
+}
+
+fn socket(machine: &Machine, link: &str) -> PacketSocket {
+    let host = machine.kernel().observe(&[]).unwrap().host;
+    let link = host.link(&link.parse().unwrap()).unwrap().index;
+    PacketSocket::open(machine.namespace(), link, &filter::arp_and_ndp()).unwrap()
+}

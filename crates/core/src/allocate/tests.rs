@@ -1,0 +1,304 @@
+use super::*;
+use crate::endpoint::{Endpoint, Source, Stage};
+use crate::identity::Seed;
+use crate::ipv6::tests::endpoint;
+use crate::name::NetworkName;
+use crate::observed::{LinkAddress, Standing};
+use crate::request::NetworkSpec;
+use crate::state::Change;
+
+/// The last bytes of IPv4 addresses.
+type Lasts<'a> = &'a [u8];
+
+fn ip(last: u8) -> IpAddr {
+    IpAddr::from([192, 168, 88, last])
+}
+
+fn mac(last: u8) -> Mac {
+    Mac([2, 0, 0, 0, 0, last])
+}
+
+/// A network whose range has four addresses, .192 to .195, and what is known of it.
+struct Range4 {
+    state: State,
+    host: View,
+    heard: BTreeMap<IpAddr, Hearsay>,
+    answered: BTreeMap<IpAddr, Mac>,
+    held: BTreeSet<IpAddr>,
+    now: u64,
+}
+
+impl Range4 {
+    fn new() -> Self {
+        let mut all = Range4 {
+            state: State::new(Seed([7; 16])),
+            host: View::default(),
+            heard: BTreeMap::new(),
+            answered: BTreeMap::new(),
+            held: BTreeSet::new(),
+            now: 0,
+        };
+        all.make("lan", r#""ranges":["192.168.88.192/30"],"gateways":["192.168.88.1"]"#);
+        all
+    }
+
+    fn make(&mut self, name: &str, options: &str) {
+        let text = format!(r#"{{"name":"{name}","parent":"eth0","subnets":["192.168.88.0/24"],{options}}}"#);
+        let network = serde_json::from_str::<NetworkSpec>(&text).unwrap().network().unwrap();
+        self.state.apply(Change::PutNetwork(network));
+    }
+
+    fn known(&self) -> Known<'_> {
+        Known { host: &self.host, heard: &self.heard, answered: &self.answered, held: &self.held }
+    }
+
+    fn host_has(&mut self, last: u8) {
+        self.host.addresses.push(LinkAddress {
+            index: 2,
+            net: format!("{}/24", ip(last)).parse().unwrap(),
+            broadcast: None,
+            life: None,
+            noprefixroute: false,
+            peer: None,
+            link_scope: false,
+            standing: Standing::Steady,
+        });
+    }
+
+    fn hear(&mut self, lasts: Lasts<'_>) {
+        let hearsay = |last: u8| Hearsay { mac: mac(last), age: Duration::from_secs(u64::from(last) % 192) };
+        self.heard.extend(lasts.iter().map(|last| (ip(*last), hearsay(*last))));
+    }
+
+    fn answer(&mut self, lasts: Lasts<'_>) {
+        self.answered.extend(lasts.iter().map(|last| (ip(*last), mac(*last))));
+    }
+
+    /// Attaches a name at an address, which may be in place of its own, and detaches it if it does not stay.
+    fn had(&mut self, name: &str, last: u8, source: Source, stand_in: bool, stays: bool) {
+        self.now += 1;
+        let there = Endpoint {
+            addresses: vec![format!("{}/24", ip(last)).parse().unwrap()],
+            stand_ins: stand_in.then_some(ip(last)).into_iter().collect(),
+            source,
+            stage: Stage::Attached,
+            ..endpoint(name)
+        };
+        let mut changes = self.state.attached(&there, self.now);
+        if !stays {
+            changes = self.state.with(&changes).detached(&there, self.now);
+        }
+        for change in changes {
+            self.state.apply(change);
+        }
+    }
+
+    fn candidates(&self, name: Option<&str>) -> Vec<u8> {
+        let network = &self.state.networks[&"lan".parse().unwrap()];
+        let name = name.map(|name| name.parse().unwrap());
+        let found = self.state.candidates(network, &network.subnets[0], name.as_ref(), &self.known());
+        found.map(|ip| ip.to_string().rsplit('.').next().unwrap().parse().unwrap()).collect()
+    }
+
+    fn check(&self, last: u8) -> Result<(), AddressError> {
+        let network = &self.state.networks[&"lan".parse().unwrap()];
+        self.state.check_address(network, Some(&"web".parse().unwrap()), ip(last), &self.known()).map(drop)
+    }
+
+    fn addresses_of(&self, name: &str) -> (Vec<IpAddr>, Vec<IpAddr>) {
+        let identity = &self.state.identities[&(Scope("lan".into()), name.parse().unwrap())];
+        (identity.addresses.clone(), identity.meanwhile.clone())
+    }
+}
+
+#[test]
+fn a_new_name_gets_what_no_name_had_then_what_is_only_heard_of_then_what_was_let_go() {
+    /// Names that hold an address, names that have let one go (in this order), what is heard of, what answered, and what another
+    /// attach holds; and the candidates in their order.
+    type Case<'a> = (Lasts<'a>, Lasts<'a>, Lasts<'a>, Lasts<'a>, Lasts<'a>, Lasts<'a>);
+    let cases: [Case<'_>; 12] = [
+        (&[], &[], &[], &[], &[], &[192, 193, 194, 195]),
+        (&[192], &[], &[], &[], &[193], &[194, 195]),
+        (&[], &[], &[], &[192], &[], &[193, 194, 195]),
+        // What was heard longest ago first.
+        (&[], &[], &[192, 194, 193], &[], &[], &[195, 194, 193, 192]),
+        (&[], &[193, 192], &[], &[], &[], &[194, 195, 193, 192]),
+        (&[], &[193, 192], &[194], &[], &[], &[195, 194, 193, 192]),
+        (&[], &[193, 192], &[193], &[], &[], &[194, 195, 192, 193]),
+        (&[195], &[192], &[193], &[194], &[], &[193, 192]),
+        (&[192, 193, 194, 195], &[], &[], &[], &[], &[]),
+        (&[192, 193], &[], &[], &[194, 195], &[], &[]),
+        (&[192, 193], &[], &[194, 195], &[], &[], &[195, 194]),
+        (&[], &[], &[200, 50], &[201], &[], &[192, 193, 194, 195]),
+    ];
+    for (holds, let_go, heard, answered, held, expected) in cases {
+        let mut all = Range4::new();
+        for last in holds {
+            all.had(&format!("on-{last}"), *last, Source::Range, false, true);
+        }
+        for last in let_go {
+            all.had(&format!("off-{last}"), *last, Source::Range, false, false);
+        }
+        all.hear(heard);
+        all.answer(answered);
+        all.held.extend(held.iter().map(|last| ip(*last)));
+        let case = (holds, let_go, heard, answered, held);
+        assert_eq!(all.candidates(None), expected, "{case:?}");
+        assert_eq!(all.candidates(Some("new")), expected, "{case:?}");
+    }
+}
+
+#[test]
+fn a_name_is_asked_for_its_own_first_whatever_is_heard_of_it() {
+    let mut all = Range4::new();
+    all.had("web", 194, Source::Range, false, false);
+    all.had("far", 77, Source::Fixed, false, false);
+    all.hear(&[194, 77, 192]);
+    assert_eq!(all.candidates(Some("web")), [194, 193, 195, 192]);
+    // It was chosen outside of the range.
+    assert_eq!(all.candidates(Some("far")), [77, 193, 195, 192, 194]);
+    // Somebody answers for it.
+    all.answer(&[194]);
+    assert_eq!(all.candidates(Some("web")), [193, 195, 192]);
+    all.answered.clear();
+    all.had("other", 194, Source::Fixed, false, true);
+    assert_eq!(all.candidates(Some("web")), [193, 195, 192]);
+}
+
+#[test]
+fn what_must_never_be_handed_out_is_no_candidate() {
+    let mut all = Range4::new();
+    all.make(
+        "two",
+        r#""gateways":["192.168.88.193"],"aux":[["nas","192.168.88.194"]],"ranges":["192.168.88.8/29"]"#,
+    );
+    all.host_has(192);
+    assert_eq!(all.candidates(None), [195]);
+    // Nor what an engine's own driver hands out.
+    let lan: NetworkName = "lan".parse().unwrap();
+    let adopted = Network {
+        name: "engines".parse().unwrap(),
+        adopted: true,
+        subnets: vec![Subnet {
+            range: Some("192.168.88.195-192.168.88.200".parse().unwrap()),
+            ..all.state.networks[&lan].subnets[0].clone()
+        }],
+        ..all.state.networks[&lan].clone()
+    };
+    all.state.apply(Change::PutNetwork(adopted));
+    assert!(all.candidates(None).is_empty());
+}
+
+#[test]
+fn an_address_asked_for_by_name_is_refused_for_what_is_known_and_not_for_what_is_heard() {
+    let mut all = Range4::new();
+    all.make(
+        "two",
+        r#""gateways":["192.168.88.2"],"aux":[["nas","192.168.88.3"]],"ranges":["192.168.88.8/29"]"#,
+    );
+    all.host_has(9);
+    all.had("db", 10, Source::Fixed, false, true);
+    all.had("web", 11, Source::Fixed, false, true);
+    all.had("gone", 12, Source::Fixed, false, false);
+    all.held.insert(ip(13));
+    all.hear(&[14, 15]);
+    all.answer(&[15]);
+    let words = [
+        (0, "192.168.88.0 cannot be handed out"),
+        (255, "192.168.88.255 cannot be handed out"),
+        (1, "192.168.88.1 cannot be handed out"),
+        (2, "on network `two`"),
+        (3, "on network `two`"),
+        (9, "this host's own"),
+        (10, "held by the endpoint `db`"),
+        (13, "being taken by another attach"),
+        (15, "is in use on the LAN by 02:00:00:00:00:0f"),
+    ];
+    for (last, words) in words {
+        let said = all.check(last).unwrap_err().to_string();
+        assert!(said.contains(words), "{said}");
+    }
+    // Outside of the range, its own, another's that has left, and what somebody said.
+    for last in [50, 11, 12, 14, 192] {
+        assert_eq!(all.check(last), Ok(()), "{last}");
+    }
+    let network = &all.state.networks[&"lan".parse().unwrap()];
+    let elsewhere = all.state.check_address(network, None, IpAddr::from([10, 0, 0, 7]), &all.known());
+    assert!(elsewhere.unwrap_err().to_string().contains("lies in no subnet"));
+}
+
+#[test]
+fn of_a_machine_that_claims_an_address_it_is_said_what_it_is() {
+    let mut all = Range4::new();
+    let mut web = Endpoint { mac: Some(mac(15)), stage: Stage::Attached, ..endpoint("web") };
+    web.addresses.clear();
+    all.state.apply(Change::PutEndpoint(web));
+    all.answer(&[15]);
+    let error = all.check(15).unwrap_err();
+    let known_as = "the endpoint `web` of network `lan`";
+    assert_eq!(error.to_string(), format!("192.168.88.15 is in use on the LAN by {} ({known_as})", mac(15)));
+    assert!(error.hint().unwrap().contains(known_as));
+}
+
+#[test]
+fn a_range_that_is_used_up_is_told_with_who_has_how_much() {
+    let mut all = Range4::new();
+    all.had("web", 192, Source::Range, false, true);
+    all.answer(&[194, 195, 7]);
+    all.hear(&[194, 50]);
+    all.host_has(193);
+    let network = &all.state.networks[&"lan".parse().unwrap()];
+    let name = "db".parse().unwrap();
+    let error = all.state.choose_address(network, &network.subnets[0], &name, None, &all.known());
+    let said = error.unwrap_err().to_string();
+    let words = "of its 4 addresses, 1 are held by endpoints of network `lan`, 1 are reserved and 2 are in use on the LAN by \
+                 02:00:00:00:00:c2 and 02:00:00:00:00:c3";
+    assert!(said.contains(words), "{said}");
+}
+
+#[test]
+fn after_some_answers_hearsay_is_believed_and_after_many_nobody_is_asked() {
+    let mut all = Range4::new();
+    all.make("lan", r#""ranges":["192.168.88.128/25"]"#);
+    all.had("web", 130, Source::Range, false, false);
+    all.hear(&(128..=254).collect::<Vec<u8>>());
+    let first = all.candidates(Some("web"));
+    assert_eq!((first.len(), first[0]), (127, 130));
+    let others = |all: &Range4| all.candidates(None).len();
+    assert_eq!(others(&all), 127);
+    all.answer(&[201, 202, 203, 204, 205, 206, 207]);
+    assert_eq!(others(&all), 120);
+    all.answer(&[208]);
+    assert_eq!(others(&all), 0);
+    assert_eq!(all.candidates(Some("web")), [130], "its own is asked for all the same");
+    all.heard.clear();
+    assert_eq!(others(&all), 119);
+    assert!(!all.known().is_given_up());
+    all.answered = (0..256).map(|n: u32| (IpAddr::from((10 << 24 | n).to_be_bytes()), mac(1))).collect();
+    assert!(all.known().is_given_up());
+}
+
+#[test]
+fn a_name_keeps_its_own_beside_what_stands_in_for_it() {
+    let mut all = Range4::new();
+    let lasts = |lasts: Lasts<'_>| lasts.iter().map(|last| ip(*last)).collect::<Vec<_>>();
+    all.had("web", 192, Source::Range, false, false);
+    all.had("web", 193, Source::Range, true, true);
+    assert_eq!(all.addresses_of("web"), (lasts(&[192]), lasts(&[193])));
+    assert_eq!(all.candidates(Some("new")), [194, 195, 192], "both are its");
+    all.had("web", 193, Source::Range, true, false);
+    assert_eq!(all.candidates(Some("web")), [192, 193, 194, 195]);
+    // Another one instead, when somebody has that one too.
+    all.had("web", 195, Source::Range, true, false);
+    assert_eq!(all.addresses_of("web"), (lasts(&[192]), lasts(&[195])));
+    // Its own again.
+    all.had("web", 192, Source::Range, false, false);
+    assert_eq!(all.addresses_of("web"), (lasts(&[192]), vec![]));
+    // What its user chose takes its place, and so does what was chosen once its own is not to be had any more.
+    all.had("web", 193, Source::Range, true, false);
+    all.had("web", 77, Source::Fixed, false, false);
+    assert_eq!(all.addresses_of("web"), (lasts(&[77]), vec![]));
+    all.had("other", 77, Source::Fixed, false, true);
+    all.had("web", 194, Source::Range, true, false);
+    assert_eq!(all.addresses_of("web"), (lasts(&[194]), vec![]));
+}
