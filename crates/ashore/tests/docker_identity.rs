@@ -94,3 +94,65 @@ fn what_is_forgotten_is_free_again() {
         assert!(code == Some(4) && said.contains("nothing is remembered"), "{said}");
     });
 }
+
+/// Names that are alike for longer than an endpoint's name can be.
+fn alike() -> [String; 2] {
+    let begin = "a-project-with-a-long-name-and-a-service-that-has-one-too";
+    ["web-1", "web-2"].map(|end| format!("{begin}-{begin}-{end}"))
+}
+
+#[test]
+fn names_that_begin_alike_keep_what_each_had() {
+    on_every_engine("docker, long names", |site| {
+        site.create_lan();
+        let [one, other] = &alike();
+        for name in [one, other] {
+            site.start(name, "");
+        }
+        let before = site.addresses_of(&[one, other]);
+        assert!(before[0].0 != before[1].0 && before[0].1 != before[1].1, "{before:?}");
+        site.ok(&format!("restart -t 0 {one} {other}"));
+        assert_eq!(site.addresses_of(&[one, other]), before);
+        site.ok(&format!("rm -f {one} {other}"));
+        for name in [other, one] {
+            site.start(name, "");
+        }
+        assert_eq!(site.addresses_of(&[one, other]), before);
+        for (address, _) in &before {
+            reaches(&site.home.laptop, ip(address));
+        }
+    });
+}
+
+#[test]
+fn a_long_name_keeps_what_an_earlier_version_gave_it() {
+    on_every_engine("docker, long names of an earlier version", |site| {
+        site.create_lan();
+        let [one, other] = &alike();
+        // Others have had addresses, so that a new name would not get the same by chance.
+        site.start("first", "");
+        site.start(one, "");
+        let before = site.address_of(one);
+        site.ok(&format!("rm -f first {one}"));
+        // As an earlier version has written it down: the name cut short.
+        let state: serde_json::Value = serde_json::from_str(&site.home.ok("state export")).unwrap();
+        let known = state["rows"].as_object().unwrap().keys().find(|key| key.contains("a-project")).unwrap();
+        let name = known.rsplit('/').next().unwrap();
+        let earlier = state.to_string().replace(name, &one[..63]);
+        let file = site.home.directory.path().join("earlier.json");
+        std::fs::write(&file, earlier).unwrap();
+        let mut import = site.home.daemon().client();
+        import.args(["state", "import"]).stdin(std::fs::File::open(file).unwrap());
+        assert!(import.status().unwrap().success());
+        site.start(one, "");
+        assert_eq!(site.address_of(one), before);
+        reaches(&site.home.laptop, ip(&before.0));
+        // Another one is not taken for it.
+        site.start(other, "");
+        assert_ne!(site.address_of(other), before);
+        site.ok(&format!("rm -f {one} {other}"));
+        site.start(other, "");
+        site.start(one, "");
+        assert_eq!(site.address_of(one), before);
+    });
+}

@@ -5,8 +5,10 @@ mod home;
 
 use std::collections::BTreeSet;
 
+use home::fake_engine::FakeEngine;
 use home::site::{Site, on_engine, on_every_engine};
 use home::{eventually, ip, mac_known_to, reaches, who_answers};
+use serde_json::json;
 
 const ROUTER: &str = "192.168.88.1";
 const NAMED: &str = "--subnet 192.168.88.0/24 --gateway 192.168.88.1";
@@ -158,4 +160,35 @@ fn a_template_with_ashores_ipam_is_no_mistake() {
         let (status, log) = (site.home.ok("status"), site.home.daemon().log());
         assert!(!status.contains("template") && !log.contains("ERROR"), "{status}\n{log}");
     });
+}
+
+/// What of this depends on the engine's version, and what holds if that is not known.
+#[test]
+fn the_engines_version_matters_only_where_it_is_known() {
+    let pool = json!({ "Pool": "192.168.88.0/24" });
+    for (version, is_refused) in
+        [(Some("20.10.24+dfsg1"), false), (Some("28.0.0-rc.1"), true), (Some("29.7.2"), true), (None, false)]
+    {
+        let engine = FakeEngine::new();
+        let answer = version.map(|version| ("/version", json!({ "Version": version })));
+        engine.answers(answer.into_iter().collect());
+        let opened = engine.try_call("IpamDriver.RequestPool", &pool);
+        assert_eq!(
+            opened.as_ref().is_err_and(|error| error.contains("-d ashore")),
+            is_refused,
+            "{version:?}: {opened:?}"
+        );
+        if let Ok(opened) = opened {
+            // No link of the host's takes it in this form.
+            let options = json!({ "RequestAddressType": "com.docker.network.gateway" });
+            let asked = json!({ "PoolID": opened["PoolID"], "Address": ROUTER, "Options": options });
+            assert_eq!(
+                engine.call("IpamDriver.RequestAddress", &asked)["Address"],
+                "::ffff:192.168.88.1/120"
+            );
+        }
+        // One that was announced is Ashore's own.
+        engine.create_network("66150cdfa0c94d73", &pool);
+        assert!(engine.home.ok("network ls").contains("192.168.88.0/24"));
+    }
 }

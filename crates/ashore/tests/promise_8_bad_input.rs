@@ -2,9 +2,7 @@
 
 mod home;
 
-use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
 
@@ -13,6 +11,7 @@ use ashore_core::observed::Standing;
 use ashore_core::step::Step;
 use ashore_lab::{Machine, Ran, cannot_run};
 use home::Home;
+use home::fake_engine::plugin_call;
 
 /// A request that must be refused: the command, its exit code, and what the refusal must say.
 type Row<'a> = (&'a str, i32, &'a [&'a str]);
@@ -361,21 +360,6 @@ fn no_daemon_and_a_second_daemon() {
     assert!(ran.stderr.contains("ashore daemon"), "{}", ran.stderr);
 }
 
-/// What the plugin answers to a call, as an engine would make it.
-fn post(home: &Home, path: &str, body: &str) -> String {
-    let mut stream = UnixStream::connect(home.directory.path().join("plugins/ashore.sock")).unwrap();
-    let length = body.len();
-    write!(
-        stream,
-        "POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
-    )
-    .unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    answer.split_once("\r\n\r\n").unwrap().1.to_owned()
-}
-
 #[test]
 fn calls_of_an_engine_that_make_no_sense() {
     let home = Home::new();
@@ -426,7 +410,7 @@ fn calls_of_an_engine_that_make_no_sense() {
         ("/Nonsense", "{}".into(), &["Err", "Nonsense"]),
     ];
     for (path, body, words) in rows {
-        let answer = post(&home, path, &body);
+        let answer = plugin_call(&home, path, &body);
         for word in words {
             assert!(answer.contains(word), "{word:?} is not in the answer to {path} {body}: {answer}");
         }
@@ -440,7 +424,7 @@ fn calls_of_an_engine_that_make_no_sense() {
         ("/IpamDriver.ReleasePool", r#"{"PoolID":"192.168.88.0/24"}"#),
         ("/IpamDriver.ReleaseAddress", r#"{"PoolID":"192.168.88.0/24","Address":"192.168.88.7"}"#),
     ] {
-        assert_eq!(post(&home, path, body), "{}", "{path}");
+        assert_eq!(plugin_call(&home, path, body), "{}", "{path}");
     }
     assert_eq!(all(&home, &web), before);
 }

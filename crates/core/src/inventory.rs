@@ -65,6 +65,9 @@ pub struct ListedContainer {
     pub id: String,
     /// Its name.
     pub name: EndpointName,
+    /// The name under which earlier versions knew it, if its own is too long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub formerly: Option<EndpointName>,
     /// The networks that it is on, or will be on when it runs.
     pub memberships: Vec<Membership>,
     /// A path that opens its namespace, where that was asked for.
@@ -120,6 +123,7 @@ impl State {
     /// What a list tells of networks and containers that Ashore knows by the engine's ids alone: what people call them.
     pub fn learnt(&self, inventory: &Inventory, now: u64) -> Vec<Change> {
         let mut all = self.network_names(inventory);
+        all.extend(self.with(&all).inherited(inventory));
         let mut state = self.with(&all);
         // A name that one endpoint gives up may be another's.
         loop {

@@ -7,6 +7,7 @@ pub mod adopt;
 pub mod allocate;
 pub mod attach;
 pub mod bridge;
+mod container;
 pub mod desired;
 pub mod endpoint;
 pub mod identity;

@@ -240,7 +240,7 @@ pub struct Preparation {
 }
 
 /// A container as an engine's user knows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Owner {
     /// The engine's id of the network.
     pub network: String,
@@ -248,6 +248,9 @@ pub struct Owner {
     pub network_name: Option<String>,
     /// The container's name.
     pub name: Option<EndpointName>,
+    /// The name under which earlier versions knew it, if its own is too long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub formerly: Option<EndpointName>,
     /// The MAC that its user chose.
     #[serde(default)]
     pub mac: Option<Mac>,

@@ -405,17 +405,28 @@ impl Inner {
         self.learn_name(network, wish.owner.as_ref())
     }
 
-    /// The engine tells a driver a network's id alone; what the user calls it comes with its containers.
+    /// The engine tells a driver a network's id alone; what the user calls it comes with its containers. So does what a
+    /// container was called by earlier versions.
     pub(super) fn learn_name(&mut self, network: Network, owner: Option<&Owner>) -> Result<Network, Refusal> {
         let told =
             owner.filter(|owner| network.engine.as_ref().is_some_and(|there| there.id == owner.network));
-        let Some(name) = told.and_then(|owner| owner.network_name.clone()) else { return Ok(network) };
-        if network.label() == name {
-            return Ok(network);
+        let Some(owner) = told else { return Ok(network) };
+        let mut changes = Vec::new();
+        let network = match &owner.network_name {
+            Some(name) if network.label() != name => {
+                let engine =
+                    network.engine.clone().map(|there| EngineNetwork { name: Some(name.clone()), ..there });
+                let network = Network { engine, ..network };
+                changes.push(Change::PutNetwork(network.clone()));
+                network
+            }
+            _ => network,
+        };
+        if let (Some(name), Some(formerly)) = (&owner.name, &owner.formerly) {
+            let inventory = self.inventory.as_ref();
+            changes.extend(self.state().inherits(&network, name, formerly, inventory));
         }
-        let engine = network.engine.clone().map(|there| EngineNetwork { name: Some(name), ..there });
-        let network = Network { engine, ..network };
-        self.commit(vec![Change::PutNetwork(network.clone())])?;
+        self.commit(changes)?;
         Ok(network)
     }
 

@@ -8,6 +8,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::SendRequest;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
+use serde::Deserialize as _;
 use serde_json::Value;
 use tokio::net::UnixStream;
 
@@ -120,6 +121,15 @@ impl Drop for Events {
     fn drop(&mut self) {
         self.connection.abort();
     }
+}
+
+/// A value that the engine, as Go does, may write as `null` where there is none.
+pub(super) fn or_null<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+where
+    T: serde::Deserialize<'de> + Default,
+    D: serde::Deserializer<'de>,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 /// A text as part of a URI (RFC 3986, 2.1).

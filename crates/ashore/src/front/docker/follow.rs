@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 
 use super::api::{Api, escaped};
 use super::lists::{self, Known};
-use super::server::{Engine, Handle};
+use super::server::{Engine, Handle, ask};
 
 /// How often it is looked whether the engine runs.
 const LOOK: Duration = Duration::from_secs(2);
@@ -92,7 +92,7 @@ impl Lists {
 pub(super) async fn follow(engine: Arc<Engine>, handle: Handle, lists: Lists) {
     loop {
         if engine.socket.exists()
-            && engine_runs()
+            && tokio::task::spawn_blocking(engine_runs).await.unwrap_or(false)
             && let Err(error) = session(&engine, &handle, &lists).await
         {
             tracing::debug!("following the engine: {error:#}");
@@ -131,14 +131,14 @@ async fn session(engine: &Engine, handle: &Handle, lists: &Lists) -> anyhow::Res
 /// Lists once. Tells whether the next list should come soon.
 async fn list(engine: &Engine, id: &str, api: &Api, handle: &Handle) -> anyhow::Result<bool> {
     let mut known = Known::default();
-    if let Reply::Networks(networks) = asked(handle, Request::ListNetworks).await? {
+    if let Reply::Networks(networks) = ask(handle, Request::ListNetworks).await? {
         for network in networks {
             let ids = if network.adopted { &mut known.adopted } else { &mut known.own };
             ids.extend(network.engine.map(|engine| engine.id));
         }
     }
     let inventory = lists::inventory(api, id.to_owned(), engine, &known).await?;
-    match asked(handle, Request::TakeInventory(inventory)).await? {
+    match ask(handle, Request::TakeInventory(inventory)).await? {
         Reply::Inventoried { misplaced, waiting } => {
             for container in &misplaced {
                 if let Err(error) = connect_anew(api, handle, container).await {
@@ -150,12 +150,6 @@ async fn list(engine: &Engine, id: &str, api: &Api, handle: &Handle) -> anyhow::
         Reply::Refused(refusal) => anyhow::bail!("{refusal}"),
         other => anyhow::bail!("the daemon gave an answer to another question: {other:?}"),
     }
-}
-
-/// The daemon blocks on its lock, the kernel and the disk.
-async fn asked(handle: &Handle, request: Request) -> anyhow::Result<Reply> {
-    let handle = handle.clone();
-    Ok(tokio::task::spawn_blocking(move || handle(request)).await?)
 }
 
 /// Pulls a container's plug and puts it in again, now that it is known who it is, with the settings that it was connected
@@ -189,7 +183,7 @@ async fn connect_anew(api: &Api, handle: &Handle, container: &Misplaced) -> anyh
     let body = json!({ "Container": container.container, "EndpointConfig": settings });
     for left in (0..TRIES).rev() {
         let (network, name) = (container.network.clone(), container.name.clone());
-        asked(handle, Request::Staged(Staged::Expect { network, name })).await?;
+        ask(handle, Request::Staged(Staged::Expect { network, name })).await?;
         match api.post(&path("connect"), &body).await {
             Ok(()) => return Ok(()),
             Err(error) if left == 0 => return Err(error),

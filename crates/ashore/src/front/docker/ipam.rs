@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
+use ashore_core::EndpointName;
 use ashore_core::lease::LeaseOptions;
 use ashore_core::pool::PoolKey;
 use ashore_core::request::{Owner, PoolWish, Reservation, Staged};
@@ -140,17 +141,16 @@ fn servers(what: &str, text: &str) -> Result<Vec<Ipv4Addr>, String> {
 
 fn reservation(request: AnAddress) -> Result<Reservation, String> {
     let options = request.options.unwrap_or_default();
-    let name = options.get(NAME).map(|name| super::owner::endpoint_name(name));
+    let name = options.get(NAME);
     Ok(Reservation {
         asked_before: None,
         pool: request.pool,
         ip: address("the address", &request.address)?,
         gateway: options.get(TYPE).is_some_and(|kind| kind == GATEWAY),
         owner: name.map(|name| Owner {
-            network: String::new(),
-            network_name: None,
-            name: Some(name),
-            mac: None,
+            name: Some(EndpointName::of_container(name)),
+            formerly: EndpointName::formerly_of_container(name),
+            ..Owner::default()
         }),
     })
 }

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use ashore_core::EndpointName;
 use ashore_core::inventory::{Inventory, ListedContainer, ListedNetwork, ListedSubnet, Membership};
 use ipnet::IpNet;
 use serde::Deserialize;
 
-use super::api::Api;
-use super::owner::endpoint_name;
+use super::api::{Api, or_null};
 use super::server::Engine;
 
 /// A container that is starting is shown only when it has started.
@@ -60,9 +60,9 @@ struct Subnet {
 #[serde(rename_all = "PascalCase")]
 struct Container {
     id: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_null")]
     names: Vec<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_null")]
     network_settings: Networks,
 }
 
@@ -169,7 +169,8 @@ fn entry(container: Container) -> Option<ListedContainer> {
     let own = container.names.iter().find(|name| !name.trim_start_matches('/').contains('/'))?;
     Some(ListedContainer {
         id: container.id,
-        name: endpoint_name(own),
+        name: EndpointName::of_container(own),
+        formerly: EndpointName::formerly_of_container(own),
         memberships: places.into_values().flatten().map(membership).collect(),
         sandbox: None,
     })

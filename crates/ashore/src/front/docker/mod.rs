@@ -1,6 +1,8 @@
 //! Docker's plugin protocol, version 1: HTTP POST of JSON to a Unix socket, as a network driver and an IPAM driver
 //! (moby, `libnetwork/docs/remote.md` and `ipam.md`).
 
+use std::net::IpAddr;
+
 use ashore_core::request::{Reply, Staged};
 use serde_json::{Value, json};
 
@@ -139,7 +141,8 @@ where
     text.parse().map(Some).map_err(|error| format!("{what} {text:?}: {error}"))
 }
 
-/// An address with or without a prefix, which the engine writes now so and now so.
-fn address(what: &str, text: &str) -> Result<Option<std::net::IpAddr>, String> {
-    given(what, text.split('/').next().unwrap_or_default())
+/// An address with or without a prefix, which the engine writes now so and now so; a router's may come as it was told.
+fn address(what: &str, text: &str) -> Result<Option<IpAddr>, String> {
+    let ip: Option<IpAddr> = given(what, text.split('/').next().unwrap_or_default())?;
+    Ok(ip.map(|ip| ip.to_canonical()))
 }

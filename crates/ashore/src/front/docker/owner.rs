@@ -1,5 +1,6 @@
 //! Whose address the engine is asking for. Up to Docker 28 it does not say; its list of containers tells.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -7,8 +8,9 @@ use ashore_core::EndpointName;
 use ashore_core::network::EngineNetwork;
 use ashore_core::request::Owner;
 use serde::Deserialize;
+use serde_json::json;
 
-use super::api::Api;
+use super::api::{Api, escaped, or_null};
 use super::busy::only_busy;
 use super::server::Engine;
 
@@ -25,16 +27,17 @@ struct Container {
     id: String,
     #[serde(default)]
     state: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_null")]
     names: Vec<String>,
+    #[serde(default, deserialize_with = "or_null")]
     network_settings: NetworkSettings,
 }
 
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
 struct NetworkSettings {
-    #[serde(default)]
-    networks: std::collections::BTreeMap<String, Membership>,
+    #[serde(deserialize_with = "or_null")]
+    networks: BTreeMap<String, Membership>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -65,6 +68,16 @@ pub(super) struct Asked {
     pub(super) v6: bool,
     /// The address, if the engine names it.
     pub(super) ip: Option<IpAddr>,
+    /// Whether it is for a container of this very network, and neither an auxiliary address nor for another network of the
+    /// pool.
+    pub(super) is_sure: bool,
+}
+
+/// Containers that an address can be for.
+struct Candidates {
+    all: Vec<Container>,
+    /// Whether the one that it is for is among them for certain.
+    are_complete: bool,
 }
 
 impl Container {
@@ -78,8 +91,17 @@ impl Container {
         self.on(network).is_some_and(|there| there.endpoint.is_empty() || self.state == "exited")
     }
 
-    fn endpoint_name(&self) -> Option<EndpointName> {
-        self.names.first().map(|name| endpoint_name(name))
+    /// Its own name is the one without a second slash: it has one more for each container that is linked to it.
+    fn own_name(&self) -> Option<&str> {
+        let mut names = self.names.iter().map(|name| name.trim_start_matches('/'));
+        names.find(|name| !name.is_empty() && !name.contains('/'))
+    }
+
+    /// Whether an engine may be starting it on a network, or connecting it. One that it starts has no endpoint there yet, and
+    /// one that it connects runs and is not listed there.
+    fn may_come_to(&self, network: &str) -> bool {
+        const RUNS: [&str; 3] = ["running", "paused", "restarting"];
+        self.waits_on(network) || (self.on(network).is_none() && RUNS.contains(&self.state.as_str()))
     }
 
     /// Whether the user chose this address for it on a network, or none if none was named.
@@ -90,19 +112,16 @@ impl Container {
     }
 }
 
-/// The containers that an address of a network can be for: those for which it was chosen, or else those for which none was.
-fn fitting(containers: Vec<Container>, network: &str, asked: Asked) -> Vec<Container> {
-    let chosen = containers.iter().any(|container| container.wants(network, asked));
-    let asked = if chosen { asked } else { Asked { ip: None, ..asked } };
-    let fits = |one: &Container| one.on(network).is_none() || one.wants(network, asked);
-    containers.into_iter().filter(fits).collect()
-}
-
-/// A container's name as an endpoint's. Docker's may be longer than Ashore's.
-pub(super) fn endpoint_name(name: &str) -> EndpointName {
-    let name = name.trim_start_matches('/');
-    let short: String = name.chars().take(63).collect();
-    short.parse().or_else(|_| "unnamed".parse()).expect("a word is a name")
+impl Candidates {
+    /// Those for which the address was chosen, or else those for which none was.
+    fn of(containers: Vec<Container>, network: &str, asked: Asked) -> Self {
+        let chosen = asked.ip.is_some() && containers.iter().any(|container| container.wants(network, asked));
+        let wanted = if chosen { asked } else { Asked { ip: None, ..asked } };
+        let fits = |one: &Container| one.on(network).is_none() || one.wants(network, wanted);
+        let all = containers.into_iter().filter(|one| one.may_come_to(network) && fits(one));
+        // Another IPAM may have given to one what the user of another chose.
+        Candidates { all: all.collect(), are_complete: asked.is_sure && !chosen }
+    }
 }
 
 /// Whom the engine is starting on a network, as far as it tells at once.
@@ -112,53 +131,108 @@ pub(super) async fn find(engine: &Engine, network: &EngineNetwork, asked: Asked)
 }
 
 async fn ask(api: &Api, network: &EngineNetwork, asked: Asked) -> anyhow::Result<Owner> {
-    let network_name = match &network.name {
-        Some(name) => name.clone(),
-        None => api.get::<Named>(&format!("/networks/{}", network.id)).await?.name,
-    };
+    let network_name = name_of(api, network).await?;
     let began = Instant::now();
+    // Whom it is asked for is listed by now: the address is asked for after it was made or started.
     let containers: Vec<Container> = api.get("/containers/json?all=1").await?;
-    let containers = fitting(containers, &network_name, asked);
-    let one = at_work_on(api, &containers, &network_name, began.elapsed()).await;
-    let mac = one.and_then(|one| one.on(&network_name)?.mac.parse().ok());
-    let name = one.and_then(Container::endpoint_name);
-    Ok(Owner { network: network.id.clone(), network_name: Some(network_name), name, mac })
+    let candidates = Candidates::of(containers, &network_name, asked);
+    let one = at_work_on(api, &candidates, began.elapsed()).await;
+    let name = one.and_then(Container::own_name);
+    Ok(Owner {
+        network: network.id.clone(),
+        name: name.map(EndpointName::of_container),
+        formerly: name.and_then(EndpointName::formerly_of_container),
+        mac: one.and_then(|one| one.on(&network_name)?.mac.parse().ok()),
+        network_name: Some(network_name),
+    })
 }
 
-/// The container that the engine is starting or connecting. One that it starts has no endpoint yet, and one that it connects
-/// runs and is not listed on the network. Several at once are told apart by nothing.
+/// A container that the engine has named: its network, of those that it may be on, and the MAC that its user chose.
+pub(super) async fn called(engine: &Engine, networks: &[&EngineNetwork], told: &Owner) -> Option<Owner> {
+    let api = Api::at(&engine.socket);
+    engine.silence.unless_it_lasts(&api, ask_by_name(&api, networks, told)).await?
+}
+
+async fn ask_by_name(api: &Api, networks: &[&EngineNetwork], told: &Owner) -> anyhow::Result<Option<Owner>> {
+    let Some(name) = &told.name else { return Ok(None) };
+    // Of a long name the beginning is enough. Nothing else in a name means more to a regular expression than itself.
+    let (begins, end) = told.formerly.as_ref().map_or((name, "$"), |begins| (begins, ""));
+    let pattern = format!("^/?{}{end}", begins.as_str().replace('.', "[.]"));
+    let filters = escaped(&json!({ "name": [pattern] }).to_string());
+    let listed: Vec<Container> = api.get(&format!("/containers/json?all=1&filters={filters}")).await?;
+    let mut named = listed
+        .iter()
+        .filter(|one| one.own_name().is_some_and(|own| EndpointName::of_container(own) == *name));
+    let container = named.next();
+    let mut first = None;
+    for network in networks {
+        let network_name = name_of(api, network).await?;
+        let there = container.and_then(|one| one.on(&network_name));
+        let mac = there.and_then(|there| there.mac.parse().ok());
+        let owner =
+            Owner { network: network.id.clone(), network_name: Some(network_name), mac, ..told.clone() };
+        if there.is_some() {
+            return Ok(Some(owner));
+        }
+        first.get_or_insert(owner);
+    }
+    Ok(first)
+}
+
+/// What the user calls a network, which the engine tells no driver.
+async fn name_of(api: &Api, network: &EngineNetwork) -> anyhow::Result<String> {
+    match &network.name {
+        Some(name) => Ok(name.clone()),
+        None => Ok(api.get::<Named>(&format!("/networks/{}", network.id)).await?.name),
+    }
+}
+
+/// The container that the engine is starting or connecting. Several at once are told apart by nothing.
 async fn at_work_on<'a>(
     api: &Api,
-    containers: &'a [Container],
-    network: &str,
+    candidates: &'a Candidates,
     a_list_takes: Duration,
 ) -> Option<&'a Container> {
     /// Long enough for any container but the one in question, and added to an attach.
     const LEAST: Duration = Duration::from_millis(20);
     /// What is left of the patience after a list that took long.
     const MOST: Duration = Duration::from_millis(250);
-    let may_be =
-        |one: &&Container| one.waits_on(network) || (one.on(network).is_none() && one.state == "running");
-    let candidates: Vec<&Container> = containers.iter().filter(may_be).collect();
-    let is_starting =
-        |id: &str| has_shim(id) && candidates.iter().any(|one| one.id == id && one.state != "running");
-    match candidates.as_slice() {
-        [one] if has_shim(&one.id) => Some(*one),
-        several => {
-            let ids: Vec<&str> = several.iter().map(|container| container.id.as_str()).collect();
-            let id = only_busy(api, &ids, (LEAST + 10 * a_list_takes).min(MOST), is_starting).await?;
-            several.iter().find(|container| container.id == id).copied()
-        }
+    let Candidates { all, are_complete } = candidates;
+    if let ([one], true) = (all.as_slice(), are_complete) {
+        return Some(one);
     }
+    // Where the one in question is surely among them, it is the last that is left. Otherwise one that is left may just be
+    // slow, unless it has not been started and has a process.
+    let starts: BTreeSet<String> = if *are_complete {
+        all.iter().map(|one| one.id.clone()).collect()
+    } else {
+        let waiting = all.iter().filter(|one| one.state != "running");
+        with_shim(waiting.map(|one| one.id.clone()).collect()).await
+    };
+    if let [one] = all.as_slice()
+        && starts.contains(&one.id)
+    {
+        return Some(one);
+    }
+    let ids: Vec<&str> = all.iter().map(|container| container.id.as_str()).collect();
+    let patience = (LEAST + 10 * a_list_takes).min(MOST);
+    let id = only_busy(api, &ids, patience, |id| starts.contains(id)).await?;
+    all.iter().find(|container| container.id == id)
 }
 
-/// Whether a container has a shim process, the engine's own, which from Docker 28 on runs before its network is made.
-fn has_shim(id: &str) -> bool {
-    let Ok(processes) = std::fs::read_dir("/proc") else { return false };
-    processes.flatten().any(|process| {
-        let line = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
-        let mut words = line.split(|byte| *byte == 0);
-        words.next().is_some_and(|program| program.windows(15).any(|word| word == b"containerd-shim"))
-            && words.any(|word| word == id.as_bytes())
-    })
+/// Those of some containers that have a shim process, the engine's own, which from Docker 28 on runs before a container's
+/// network is made. To look through the processes takes milliseconds.
+async fn with_shim(ids: BTreeSet<String>) -> BTreeSet<String> {
+    let look = tokio::task::spawn_blocking(move || {
+        let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+        let of_process = |process: std::fs::DirEntry| {
+            let line = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
+            let mut words = line.split(|byte| *byte == 0);
+            let is_shim = |program: &[u8]| program.windows(15).any(|word| word == b"containerd-shim");
+            words.next().filter(|program| is_shim(program))?;
+            words.find_map(|word| ids.get(std::str::from_utf8(word).ok()?)).cloned()
+        };
+        processes.filter_map(of_process).collect()
+    });
+    look.await.unwrap_or_default()
 }

@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use ashore_core::network::Network;
+use ashore_core::network::{EngineNetwork, Network};
 use ashore_core::request::{Owner, Reply, Request, Reservation, Staged};
+use ashore_core::step::Family;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
@@ -250,40 +251,58 @@ async fn answer_call(
     if let Staged::Join { sandbox: Some(key), .. } = &mut stage {
         *key = engine.path(key);
     }
-    let mut reply = ask(handle, stage.clone()).await?;
+    let asked =
+        |stage| async { ask(handle, Request::Staged(stage)).await.map_err(|error| error.to_string()) };
+    let mut reply = asked(stage.clone()).await?;
     if let (Reply::OwnerWanted(network), Staged::Prepare(wish)) = (&reply, &mut stage) {
         let address = wish.addresses.first().map(IpNet::addr);
-        let asked = Asked { v6: address.is_some_and(|ip| ip.is_ipv6()), ip: address };
-        let unknown = Owner { network: network.id.clone(), network_name: None, name: None, mac: None };
-        wish.owner = Some(owner::find(engine, network, asked).await.unwrap_or(unknown));
-        reply = ask(handle, stage).await?;
+        let whom = Asked { v6: address.is_some_and(|ip| ip.is_ipv6()), ip: address, is_sure: true };
+        let unknown = Owner { network: network.id.clone(), ..Owner::default() };
+        wish.owner = Some(owner::find(engine, network, whom).await.unwrap_or(unknown));
+        reply = asked(stage).await?;
     }
     answer(&call, Some(reply))
 }
 
 /// The daemon's engine blocks on its lock, the kernel and the disk.
-async fn ask(handle: &Handle, stage: Staged) -> Result<Reply, String> {
+pub(super) async fn ask(handle: &Handle, request: Request) -> anyhow::Result<Reply> {
     let handle = handle.clone();
-    let reply = tokio::task::spawn_blocking(move || handle(Request::Staged(stage)));
-    reply.await.map_err(|error| error.to_string())
+    Ok(tokio::task::spawn_blocking(move || handle(request)).await?)
 }
 
-/// Looks for the container that the engine is starting, on each network that the pool serves.
+/// Looks for the container that the engine is starting, on each network that the pool serves. One that the engine has named
+/// is looked for only if more than its name matters.
 async fn find_owner(handle: &Handle, engine: &Engine, wish: &Reservation) -> Option<Owner> {
-    let Reply::Networks(networks) = handle(Request::ListNetworks) else { return None };
-    let told = wish.owner.as_ref().and_then(|owner| owner.name.clone());
-    let of_pool = |network: &&Network| wish.pool.find_in(network).is_some();
-    let asked = Asked { v6: wish.pool.net.addr().is_ipv6(), ip: wish.ip };
+    let networks = match ask(handle, Request::ListNetworks).await {
+        Ok(Reply::Networks(networks)) => networks,
+        _ => Vec::new(),
+    };
+    let of_pool: Vec<&Network> =
+        networks.iter().filter(|network| wish.pool.find_in(network).is_some()).collect();
+    let known: Vec<&EngineNetwork> = of_pool.iter().filter_map(|network| network.engine.as_ref()).collect();
+    let net = wish.pool.net.addr();
+    if let Some(told) = &wish.owner {
+        // A server is asked with the container's MAC, and a name is one of a network.
+        let leases = of_pool.iter().any(|network| network.leases(Family::of(net)));
+        return match known.as_slice() {
+            [EngineNetwork { id, name: Some(label), .. }] if !leases => {
+                Some(Owner { network: id.clone(), network_name: Some(label.clone()), ..told.clone() })
+            }
+            several => owner::called(engine, several, told).await.or_else(|| Some(told.clone())),
+        };
+    }
+    let is_sure = wish.ip.is_none() && of_pool.len() == 1;
+    let asked = Asked { v6: net.is_ipv6(), ip: wish.ip, is_sure };
     let mut found = None;
-    for network in networks.iter().filter(of_pool).filter_map(|network| network.engine.as_ref()) {
+    for network in known {
         let Some(owner) = owner::find(engine, network, asked).await else { continue };
-        let known = owner.name.is_some();
-        found = Some(Owner { name: told.clone().or(owner.name), ..owner });
-        if known {
+        let is_known = owner.name.is_some();
+        found = Some(owner);
+        if is_known {
             break;
         }
     }
-    found.or_else(|| wish.owner.clone())
+    found
 }
 
 fn json(value: &Value) -> Response<Full<Bytes>> {

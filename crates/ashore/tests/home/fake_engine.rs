@@ -1,0 +1,148 @@
+//! An engine of which there is nothing but what the test says: calls of its own making at the plugin's socket, and an API that
+//! answers as it is told and remembers what it was asked.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use ashore_lab::Daemon;
+use serde_json::{Value, json};
+
+use super::{Home, PROGRAM};
+
+/// What the API answers, by the beginning of the path; it does not answer for anything else.
+pub type Answers = BTreeMap<&'static str, Value>;
+
+pub struct FakeEngine {
+    pub home: Home,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    answers: Mutex<Answers>,
+    asked: Mutex<Vec<String>>,
+}
+
+impl FakeEngine {
+    /// Starts the daemon of a home beside it.
+    pub fn new() -> FakeEngine {
+        let mut home = Home::new();
+        home.daemon = None;
+        let shared = Arc::new(Shared::default());
+        let socket = home.directory.path().join("api.sock");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let served = shared.clone();
+        // It ends with the test's process.
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let served = served.clone();
+                std::thread::spawn(move || served.answer(stream));
+            }
+        });
+        let with_api = format!("exec \"$0\" \"$@\" --docker-host unix://{}", socket.display());
+        let launcher = ["sh", "-c", with_api.as_str()];
+        let daemon = Daemon::start_by(&launcher, Path::new(PROGRAM), &home.nas, home.directory.path());
+        home.daemon = Some(daemon.unwrap());
+        FakeEngine { home, shared }
+    }
+
+    pub fn answers(&self, answers: Answers) {
+        *self.shared.answers.lock().unwrap() = answers;
+    }
+
+    /// What its API was asked since this was last asked.
+    pub fn was_asked(&self) -> Vec<String> {
+        std::mem::take(&mut self.shared.asked.lock().unwrap())
+    }
+
+    /// A call, which has to succeed.
+    #[track_caller]
+    pub fn call(&self, method: &str, body: &Value) -> Value {
+        self.try_call(method, body).unwrap_or_else(|error| panic!("{method} {body}: {error}"))
+    }
+
+    /// A call, or the error that it is answered with.
+    pub fn try_call(&self, method: &str, body: &Value) -> Result<Value, String> {
+        let answer = plugin_call(&self.home, &format!("/{method}"), &body.to_string());
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        match answer.get("Err").or(answer.get("Error")) {
+            Some(error) => Err(error.to_string()),
+            None => Ok(answer),
+        }
+    }
+
+    /// Makes a network of a pool: its id. These are the calls of `docker network create -d ashore --ipam-driver ashore`.
+    pub fn create_network(&self, id: &str, pool: &Value) -> String {
+        self.call("NetworkDriver.GwAllocCheck", &json!({ "Options": {} }));
+        let opened = self.call("IpamDriver.RequestPool", pool);
+        let gateway = json!({
+            "PoolID": opened["PoolID"],
+            "Options": { "RequestAddressType": "com.docker.network.gateway" },
+        });
+        let gateway = self.call("IpamDriver.RequestAddress", &gateway)["Address"].clone();
+        let options = json!({ "com.docker.network.generic": { "parent": "eth0" } });
+        let data = json!([{ "Pool": opened["Pool"], "Gateway": gateway }]);
+        self.call(
+            "NetworkDriver.CreateNetwork",
+            &json!({ "NetworkID": id, "Options": options, "IPv4Data": data }),
+        );
+        opened["PoolID"].as_str().unwrap().to_owned()
+    }
+
+    /// Asks for an address as Docker does from 29 on, with the container's name.
+    #[track_caller]
+    pub fn address_for(&self, pool: &str, name: &str) -> String {
+        let options = json!({ "com.docker.network.endpoint.name": name });
+        let asked = json!({ "PoolID": pool, "Address": "", "Options": options });
+        let answer = self.call("IpamDriver.RequestAddress", &asked);
+        answer["Address"].as_str().unwrap().to_owned()
+    }
+}
+
+impl Shared {
+    fn answer(&self, mut stream: UnixStream) {
+        let mut lines = BufReader::new(&stream).lines();
+        let Some(Ok(first)) = lines.next() else { return };
+        let path = first.split(' ').nth(1).unwrap_or_default().to_owned();
+        while lines.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
+        let answers = self.answers.lock().unwrap().clone();
+        let found = answers
+            .iter()
+            .find(|(begins, _)| path.starts_with(*begins))
+            .map(|(_, answer)| answer.to_string());
+        self.asked.lock().unwrap().push(path);
+        let Some(body) = found else {
+            // It keeps whoever asks waiting.
+            std::thread::sleep(Duration::from_secs(600));
+            return;
+        };
+        let length = body.len();
+        let _ = write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}");
+        let _ = stream.shutdown(Shutdown::Write);
+    }
+}
+
+/// The socket by which an engine finds the plugin.
+pub fn plugin_socket(home: &Home) -> PathBuf {
+    home.directory.path().join("plugins/ashore.sock")
+}
+
+/// What the plugin answers to a call, as an engine would make it.
+pub fn plugin_call(home: &Home, path: &str, body: &str) -> String {
+    let mut stream = UnixStream::connect(plugin_socket(home)).unwrap();
+    let length = body.len();
+    write!(
+        stream,
+        "POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+}
