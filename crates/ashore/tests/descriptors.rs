@@ -1,14 +1,102 @@
-//! A daemon that has no file descriptor left sees nothing of its containers, and takes that for nothing else.
+//! File descriptors: containers take none for long, however many there are, and a daemon that has none left sees nothing of its
+//! containers, and takes that for nothing else.
 
 mod home;
 
+use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use ashore_core::request::{Reply, Request};
-use home::{Home, Watched, addresses, does_not_reach, eventually, reaches};
+use ashore_kernel::Namespace;
+use ashore_lab::Ran;
+use home::{Home, Watched, addresses, does_not_reach, eventually, eventually_within, ip, reaches};
 
 const MOST: usize = 64;
+
+/// What an init system gives to a service of which nothing is said.
+const USUAL: usize = 1024;
+
+#[test]
+fn containers_take_none_however_many_there_are() {
+    // The larger number takes minutes.
+    let all = std::env::var_os("ASHORE_TEST_ALL").is_some();
+    let count = if all { 2000 } else { 700 };
+    ashore_kernel::raise_descriptor_limit().unwrap();
+    let limit = format!("--nofile={USUAL}:{USUAL}");
+    let mut home = Home::new();
+    home.daemon = None;
+    home.start_by(&["prlimit", &limit]);
+    home.nas.add_address("eth0", "10.66.0.9/16".parse().unwrap()).unwrap();
+    home.laptop.add_address("eth0", "10.66.0.50/16".parse().unwrap()).unwrap();
+    home.ok(
+        "network create big --parent eth0 --subnet 10.66.0.0/16 --ip-range 10.66.16.0/20 --gateway 10.66.0.1 --conflict off",
+    );
+    let namespaces: Vec<Namespace> = (0..count).map(|_| Namespace::new().unwrap()).collect();
+    populate(&home, &namespaces);
+
+    let patience = Duration::from_secs(if all { 600 } else { 120 });
+    let addresses_at = |n: usize| ip(&format!("10.66.{}.{}", 16 + n / 256, n % 256));
+    home.nudge();
+    eventually_within(patience, "all are on the LAN", || home.made_routes().len() == count);
+    for round in 0..2 {
+        let status = home.status();
+        assert_eq!(status["endpoints"].as_array().unwrap().len(), count);
+        assert_eq!(
+            (&status["troubles"], &status["pending"]),
+            (&serde_json::json!([]), &serde_json::json!([]))
+        );
+        assert_eq!(home.ok("plan").trim(), "# nothing to change");
+        assert!(open_descriptors(&home) < 100, "{}", open_descriptors(&home));
+        for ip in [0, count / 2, count - 1].map(addresses_at) {
+            // A broadcast is copied to every child of the parent, and a processor's queue takes 1,000 (`netdev_max_backlog`):
+            // no more are asked by ARP.
+            if !all {
+                reaches(&home.laptop, ip);
+                reaches(&home.nas, ip);
+            }
+        }
+        home.nudge();
+        if round == 0 {
+            home.daemon.take().unwrap().kill().unwrap();
+            home.start_by(&["prlimit", &limit]);
+        }
+    }
+    let log = home.daemon().log();
+    assert!(!log.contains("Too many open files") && !log.contains("could not reconcile"), "{log}");
+
+    let next = home.world.container("next").unwrap();
+    let at = addresses(&home.attach("big", &next, ""))[0];
+    assert_eq!(at, addresses_at(count));
+    for n in [0, count / 2, count - 1] {
+        home.ok(&format!("detach big c{n}"));
+        does_not_reach(&home.laptop, addresses_at(n));
+    }
+}
+
+/// Has the daemon know containers, which it is still to put on the LAN: it does so for all in one plan.
+fn populate(home: &Home, namespaces: &[Namespace]) {
+    let model = home.world.container("model").unwrap();
+    home.attach("big", &model, "");
+    let mut state: serde_json::Value = serde_json::from_str(&home.ok("state export")).unwrap();
+    let rows = state["rows"].as_object_mut().unwrap();
+    rows.retain(|key, _| !key.starts_with("identity/"));
+    let row = rows.remove("endpoint/big/model").unwrap();
+    for (n, namespace) in namespaces.iter().enumerate() {
+        let (mut row, netns) = (row.clone(), namespace.identity());
+        row["name"] = format!("c{n}").into();
+        row["mac"] = format!("02:00:00:00:{:02x}:{:02x}", n / 256, n % 256).into();
+        row["addresses"] = serde_json::json!([format!("10.66.{}.{}/16", 16 + n / 256, n % 256)]);
+        row["home"]["netns"]["netns"] = serde_json::to_value(netns).unwrap();
+        rows.insert(format!("endpoint/big/c{n}"), row);
+    }
+    let file = home.directory.path().join("many.json");
+    std::fs::write(&file, state.to_string()).unwrap();
+    home.ok("detach big model");
+    let mut import = home.daemon().client();
+    Ran::of(import.args(["state", "import"]).stdin(File::open(file).unwrap())).unwrap().expect_success();
+}
 
 fn open_descriptors(home: &Home) -> usize {
     std::fs::read_dir(format!("/proc/{}/fd", home.daemon().pid())).unwrap().count()
@@ -18,6 +106,16 @@ fn open_descriptors(home: &Home) -> usize {
 fn idle_clients(home: &Home) -> Vec<UnixStream> {
     // As many as wait in the socket's queue, and some.
     (0..MOST + 100).map(|_| UnixStream::connect(home.daemon().socket()).unwrap()).collect()
+}
+
+#[test]
+fn it_takes_as_many_as_it_may_have() {
+    let mut home = Home::new();
+    home.daemon = None;
+    home.start_by(&["prlimit", "--nofile=256:512"]);
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", home.daemon().pid())).unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    assert_eq!(line.split_whitespace().nth(3), Some("512"), "{line}");
 }
 
 #[test]

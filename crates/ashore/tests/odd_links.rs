@@ -113,6 +113,28 @@ fn a_nic_of_such_a_name_is_refused_before_anything_is_touched() {
     assert_eq!(home.ok("network ls --json").trim(), "[]");
 }
 
+/// It would have to be read by whoever looks into all containers.
+#[test]
+fn a_container_of_no_end_of_routes_keeps_nobody_waiting_and_goes_when_it_is_told_to() {
+    let home = Home::new();
+    home.create_lan();
+    let (web, db) = (home.world.container("web").unwrap(), home.world.container("db").unwrap());
+    let at = addresses(&home.attach("lan", &web, ""))[0];
+    let at_db = addresses(&home.attach("lan", &db, ""))[0];
+    let routes = home.directory.path().join("routes");
+    let lines = (0..200_000)
+        .map(|n: u32| format!("route add blackhole {}/32\n", std::net::Ipv4Addr::from(n + (11 << 24))));
+    std::fs::write(&routes, lines.collect::<String>()).unwrap();
+    assert!(type_ip(web.namespace(), &[b"-batch", routes.as_os_str().as_encoded_bytes()]));
+    all_is_well(&home, &db, at_db);
+    let troubles = home.status()["troubles"].to_string();
+    assert!(troubles.contains("`web` cannot be looked into, and is left as it is"), "{troubles}");
+    reaches(&home.laptop, at);
+    home.ok("detach lan web");
+    does_not_reach(&home.laptop, at);
+    assert_eq!(home.status()["troubles"], serde_json::json!([]));
+}
+
 /// A link of so many other names that what the kernel says of it is longer than anything it says otherwise.
 #[test]
 fn a_link_of_many_names_is_read_whole() {

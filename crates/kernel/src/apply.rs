@@ -122,7 +122,7 @@ impl Kernel {
         if kept.is_some() {
             return Ok(kept);
         }
-        let opened = namespace.run(Route::open_inside).and_then(|opened| opened);
+        let opened = namespace.run(Route::open).and_then(|opened| opened);
         let route = opened.map_err(InsideError::Enter)?;
         Ok(Some(Inside { namespace, route }))
     }

@@ -32,6 +32,8 @@ pub use lock::{LockError, NamespaceLock};
 pub use netns::{Found, Namespace, NamespaceError};
 pub use nix::errno::Errno;
 pub use packet::{PacketSocket, Waker, wait_readable};
-pub use process::{EndSignals, InNamespace, in_own_session, kill_with_parent, share_memory};
+pub use process::{
+    EndSignals, InNamespace, in_own_session, kill_with_parent, raise_descriptor_limit, share_memory,
+};
 pub use sandbox::{SandboxError, enter_sandbox};
 pub use watch::Watch;

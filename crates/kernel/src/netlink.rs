@@ -35,8 +35,27 @@ const BATCH: usize = 96 * 1024;
 /// How often a dump is begun anew when the kernel says that it changed meanwhile.
 const DUMP_TRIES: u32 = 20;
 
-/// How much is read in one container, in bytes. Whoever lives there decides how much there is, and others wait meanwhile.
-const MOST_INSIDE: usize = 8 * 1024 * 1024;
+/// How closely a namespace is looked at.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Look {
+    /// All there is: the host's own.
+    Whole,
+    /// In passing, at one of many containers. Whoever lives there decides how much there is, and the others wait meanwhile.
+    Passing,
+    /// At a container that is to be changed, and that may be kept from it neither by much nor by changing all the time.
+    Close,
+}
+
+impl Look {
+    /// How much is read, in bytes.
+    fn most(self) -> usize {
+        match self {
+            Look::Whole => usize::MAX,
+            Look::Passing => 8 * 1024 * 1024,
+            Look::Close => 256 * 1024 * 1024,
+        }
+    }
+}
 
 /// The kernel's refusal of one message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,23 +80,14 @@ pub(crate) struct Route {
     sequence: Cell<u32>,
     /// The room for what the kernel sends at once, in bytes.
     room: Cell<usize>,
-    /// How much one look may read, in bytes, and what is left of that.
-    most: usize,
+    look: Cell<Look>,
+    /// How much the look may still read, in bytes.
     left: Cell<usize>,
 }
 
 impl Route {
     /// Opens one in the calling thread's namespace.
     pub(crate) fn open() -> io::Result<Self> {
-        Self::open_for(usize::MAX)
-    }
-
-    /// Opens one in the calling thread's namespace, which is a container's.
-    pub(crate) fn open_inside() -> io::Result<Self> {
-        Self::open_for(MOST_INSIDE)
-    }
-
-    fn open_for(most: usize) -> io::Result<Self> {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
         socket.bind_auto()?;
         socket.connect(&SocketAddr::new(0, 0))?;
@@ -86,13 +96,15 @@ impl Route {
         socket.set_cap_ack(true)?;
         socket.set_netlink_get_strict_chk(true)?;
         socket.set_rx_buf_sz(RECEIVE_BUFFER)?;
-        let (sequence, room, left) = (Cell::new(0), Cell::new(PIECE), Cell::new(most));
-        Ok(Route { socket, sequence, room, most, left })
+        let (sequence, room) = (Cell::new(0), Cell::new(PIECE));
+        let (look, left) = (Cell::new(Look::Whole), Cell::new(usize::MAX));
+        Ok(Route { socket, sequence, room, look, left })
     }
 
-    /// Begins a look, which may read as much as any other.
-    pub(crate) fn look_anew(&self) {
-        self.left.set(self.most);
+    /// Begins a look.
+    pub(crate) fn look(&self, how: Look) {
+        self.look.set(how);
+        self.left.set(how.most());
     }
 
     /// Sends messages in as few calls as possible and gathers one answer for each. The kernel goes on after one that it
@@ -152,16 +164,20 @@ impl Route {
     /// of the dump, and answers `EBUSY` to the next one: it is of no more use for dumps.
     pub(crate) fn dump(&self, request: &Dump) -> io::Result<Vec<u8>> {
         for _ in 0..DUMP_TRIES {
-            if let Some(objects) = self.try_dump(request)? {
+            if let Some(objects) = self.try_dump(request, false)? {
                 return Ok(objects);
             }
+        }
+        if let (Look::Close, Some(objects)) = (self.look.get(), self.try_dump(request, true)?) {
+            return Ok(objects);
         }
         let changing = "the kernel's tables changed during every try to read them";
         Err(io::Error::new(io::ErrorKind::ResourceBusy, changing))
     }
 
-    /// None if the tables changed meanwhile (`NLM_F_DUMP_INTR`), or a message was longer than there was room.
-    fn try_dump(&self, request: &Dump) -> io::Result<Option<Vec<u8>>> {
+    /// None if the tables changed meanwhile (`NLM_F_DUMP_INTR`), unless that is put up with, or a message was longer than there
+    /// was room.
+    fn try_dump(&self, request: &Dump, changing: bool) -> io::Result<Option<Vec<u8>>> {
         let sequence = self.next();
         self.socket.send(&request.message(sequence), 0)?;
         let (mut objects, mut whole) = (Vec::new(), true);
@@ -174,7 +190,7 @@ impl Route {
             }
             let mut messages = Messages::of(&piece.bytes);
             for message in messages.by_ref().filter(|message| message.sequence == sequence) {
-                whole &= message.flags & NLM_F_DUMP_INTR == 0;
+                whole &= changing || message.flags & NLM_F_DUMP_INTR == 0;
                 let ends = message.kind == NLMSG_DONE;
                 if ends || message.kind == NLMSG_ERROR {
                     // Either tells of an error by its number.
@@ -198,7 +214,7 @@ impl Route {
 
     fn spend(&self, length: usize) -> io::Result<()> {
         let Some(left) = self.left.get().checked_sub(length) else {
-            let much = format!("there is more than {} MiB to be read", self.most / 1024 / 1024);
+            let much = format!("there is more than {} MiB to be read", self.look.get().most() >> 20);
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, much));
         };
         self.left.set(left);

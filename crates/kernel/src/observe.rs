@@ -11,7 +11,7 @@ use nix::libc;
 
 use crate::apply::Kernel;
 use crate::error::{InsideError, ObserveError};
-use crate::netlink::{Dump, Route};
+use crate::netlink::{Dump, Look, Route};
 use crate::read::{
     AF_BRIDGE, AF_INET, AF_INET6, RT_TABLE_MAIN, RTM_NEWADDR, RTM_NEWLINK, RTM_NEWNEIGH, RTM_NEWNEXTHOP,
     RTM_NEWROUTE, Reader,
@@ -21,7 +21,16 @@ impl Kernel {
     /// Reads the host's namespace and those containers' namespaces that are named, each once. One that is gone is absent, and
     /// one that cannot be read is told of: it is no reason not to see the others.
     pub fn observe(&self, netns: &[Netns]) -> Result<Observed, ObserveError> {
-        let mut host = self.on_host(view)?;
+        self.observe_by(Look::Passing, netns)
+    }
+
+    /// The same for containers that are to be changed: what may be had of one that holds out is had.
+    pub fn observe_closely(&self, netns: &[Netns]) -> Result<Observed, ObserveError> {
+        self.observe_by(Look::Close, netns)
+    }
+
+    fn observe_by(&self, look: Look, netns: &[Netns]) -> Result<Observed, ObserveError> {
+        let mut host = self.on_host(|route| view(route, Look::Whole))?;
         self.wireless.mark(&mut host.links, &self.host);
         host.rp_filter = self.rp_filter.as_ref().and_then(read_number);
         let mut observed = Observed { host, netns: BTreeMap::new(), unreadable: BTreeMap::new() };
@@ -29,7 +38,7 @@ impl Kernel {
             if observed.netns.contains_key(netns) {
                 continue;
             }
-            match self.look_into(netns) {
+            match self.look_into(netns, look) {
                 Ok(Some(view)) => _ = observed.netns.insert(netns.clone(), view),
                 Ok(None) => {}
                 Err(error) => _ = observed.unreadable.insert(netns.clone(), error.to_string()),
@@ -52,9 +61,9 @@ impl Kernel {
         answer
     }
 
-    fn look_into(&self, netns: &Netns) -> Result<Option<View>, InsideError> {
+    fn look_into(&self, netns: &Netns, look: Look) -> Result<Option<View>, InsideError> {
         let Some(inside) = self.enter(netns)? else { return Ok(None) };
-        let view = view(&inside.route)?;
+        let view = view(&inside.route, look)?;
         self.keep(inside);
         Ok(Some(view))
     }
@@ -66,8 +75,8 @@ fn read_number(sysctl: &File) -> Option<i32> {
     std::str::from_utf8(&text[..length]).ok()?.trim().parse().ok()
 }
 
-fn view(route: &Route) -> Result<View, ObserveError> {
-    route.look_anew();
+fn view(route: &Route, look: Look) -> Result<View, ObserveError> {
+    route.look(look);
     let mut reader = Reader::default();
     let take = |reader: &mut Reader, what, request: &Dump| {
         reader.take(&route.dump(request).map_err(|source| ObserveError { what, source })?);

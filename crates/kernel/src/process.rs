@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use nix::sched::CloneFlags;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 
 use crate::netns::Namespace;
@@ -65,6 +66,16 @@ pub fn share_memory() {
     unsafe {
         nix::libc::mallopt(nix::libc::M_ARENA_MAX, 2);
     }
+}
+
+/// Lets the process open as many files as its hard limit allows: the soft one is 1,024 by custom, for the sake of programs that
+/// call `select(2)`.
+pub fn raise_descriptor_limit() -> io::Result<()> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    if soft < hard {
+        setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    }
+    Ok(())
 }
 
 /// The signals by which an init system, a terminal or a person asks a process to end, held back until it asks for them.

@@ -286,7 +286,7 @@ impl Inner {
 
     /// The same for a request about these very namespaces: nothing is decided on one that cannot be read.
     fn observe_these(&self, netns: &[Netns]) -> Result<Observed, Refusal> {
-        let observed = self.observe(netns)?;
+        let observed = self.kernel.observe_closely(netns).map_err(|error| refusal::kernel(&error))?;
         match observed.unreadable.first_key_value() {
             Some((netns, why)) => Err(refusal::unreadable(&netns.path, why)),
             None => Ok(observed),

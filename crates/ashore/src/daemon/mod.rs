@@ -59,6 +59,10 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
     umask(Mode::S_IRWXG | Mode::S_IRWXO);
     // Each request has a thread of its own, and there is one at a time that does much.
     ashore_kernel::share_memory();
+    // Callers, leases that are being renewed and containers that are looked into take one or two each.
+    if let Err(error) = ashore_kernel::raise_descriptor_limit() {
+        tracing::warn!("the limit of open files stays as it is: {error}");
+    }
     // Before there is a second thread, which would not hold them back.
     let asked_to_end = EndSignals::hold().context("signals")?;
     check_run_directory(&args.run)?;
