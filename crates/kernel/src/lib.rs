@@ -6,6 +6,7 @@
 
 mod apply;
 mod clock;
+mod cookie;
 mod error;
 mod firewall;
 mod genetlink;
@@ -24,6 +25,7 @@ mod watch;
 
 pub use apply::{Kernel, OnError, Outcome};
 pub use clock::boottime;
+pub use cookie::this_boot;
 pub use error::{ObserveError, StepError};
 pub use genetlink::generic_command;
 pub use handed::{HandedError, handed_listeners};

@@ -72,7 +72,7 @@ impl Namespace {
             return Err(NamespaceError::Other(path));
         }
         let meta = file.metadata().map_err(|source| NamespaceError::System { path: path.clone(), source })?;
-        let netns = Netns { path, dev: meta.dev(), ino: meta.ino() };
+        let netns = Netns::new(path, meta.dev(), meta.ino());
         Ok(Namespace { file: Arc::new(file), netns })
     }
 
