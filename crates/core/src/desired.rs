@@ -14,7 +14,7 @@ use crate::link::{IpvlanMode, LinkKind, LinkSpec, LinkType, Netns, Place, PortOp
 use crate::name::{EndpointName, IfName, NetworkName};
 use crate::network::Network;
 use crate::observed::{IPV6_METRIC, Link, Observed, ObservedKind, View};
-use crate::state::State;
+use crate::state::{Change, State};
 use crate::step::{Address, Family, ROUTE_PROTOCOL, Route, Sysctl, SysctlKey};
 use crate::vlan::{Membership, VlanId};
 
@@ -143,8 +143,23 @@ pub struct Waiting {
     pub parent: IfName,
 }
 
-/// What should be, given the state and what was observed. Containers' namespaces that were not observed are left out.
+/// What should be, given the state and what was observed. Containers' namespaces that were not observed are left out, and
+/// endpoints in those that could not be read keep what they have on the host, also if they are to go.
 pub fn desired(state: &State, observed: &Observed) -> Desired {
+    let kept;
+    let unseen = |endpoint: &&Endpoint| !endpoint.is_wanted() && observed.unreadable(endpoint).is_some();
+    let as_they_are = state
+        .endpoints
+        .values()
+        .filter(unseen)
+        .map(|endpoint| Change::PutEndpoint(Endpoint { stage: Stage::Attached, ..endpoint.clone() }));
+    let as_they_are: Vec<Change> = as_they_are.collect();
+    let state = if as_they_are.is_empty() {
+        state
+    } else {
+        kept = state.with(&as_they_are);
+        &kept
+    };
     let mut desired = Desired::default();
     for netns in observed.netns.keys() {
         desired.netns.insert(netns.clone(), Vec::new());

@@ -28,6 +28,7 @@ pub mod state;
 pub mod step;
 pub mod store;
 pub mod survey;
+pub mod text;
 pub mod vlan;
 
 pub use link::{IpvlanMode, LinkKind, LinkSpec, LinkType, MacvlanMode, Netns, Place, Tag};

@@ -1,9 +1,12 @@
 //! Names, each checked once when it is made, so that nothing later has to ask.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+
+use crate::text;
 
 /// Why a name was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -47,6 +50,9 @@ pub enum NameError {
 
 macro_rules! checked_name {
     ($(#[$doc:meta])* $name:ident, $check:path) => {
+        checked_name!($(#[$doc])* $name, $check, str::parse);
+    };
+    ($(#[$doc:meta])* $name:ident, $check:path, $recorded:path) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(into = "String", try_from = "String")]
@@ -72,7 +78,7 @@ macro_rules! checked_name {
             type Error = NameError;
 
             fn try_from(text: String) -> Result<Self, NameError> {
-                text.parse()
+                $recorded(&text)
             }
         }
 
@@ -108,10 +114,63 @@ checked_name! {
 }
 
 checked_name! {
-    /// An interface's name as the kernel accepts it: 1 to 15 bytes (`IFNAMSIZ` less the zero), no `/`, no white space,
-    /// no `:` (which `ifconfig` aliases claim), neither `.` nor `..`, and no `%`, which the kernel takes for a template;
-    /// and neither `all` nor `default`, which it refuses (`EINVAL`, Linux 6.18) for the sake of the sysctls of that name.
-    IfName, check_ifname
+    /// An interface's name. To be chosen by a user it has to be one that the kernel accepts, and text: 1 to 15 bytes
+    /// (`IFNAMSIZ` less the zero), no `/`, no white space, no `:` (which `ifconfig` aliases claim), neither `.` nor `..`,
+    /// and no `%`, which the kernel takes for a template; neither `all` nor `default`, which it refuses (`EINVAL`, Linux
+    /// 6.18) for the sake of the sysctls of that name; and no `\`.
+    ///
+    /// A link that is there may have any other name, since to the kernel it is bytes: a container can call its own so.
+    /// [`IfName::seen`] takes these as well, and writes what is no text as `\xff`.
+    IfName, check_ifname, recorded_ifname
+}
+
+impl IfName {
+    /// The name of a link that is there; none if no link can be called so.
+    pub fn seen(bytes: &[u8]) -> Option<Self> {
+        if !(1..=15).contains(&bytes.len()) || bytes.iter().any(|byte| matches!(byte, 0 | b'/')) {
+            return None;
+        }
+        if matches!(bytes, b"." | b"..") {
+            return None;
+        }
+        if let Some(name) = str::from_utf8(bytes).ok().and_then(|text| text.parse().ok()) {
+            return Some(name);
+        }
+        let mut text = String::new();
+        text::escape(&mut text, bytes, is_of_ifname).expect("a string takes all text");
+        // A word that the kernel keeps for itself has nothing else to be told by.
+        Some(IfName(if text.contains('\\') { text } else { format!("\\x{:02x}{}", bytes[0], &text[1..]) }))
+    }
+
+    /// Whether a user could have chosen it: only such a link can carry a network.
+    pub fn is_plain(&self) -> bool {
+        !self.0.contains('\\')
+    }
+
+    /// The name as the kernel has it.
+    pub fn bytes(&self) -> Cow<'_, [u8]> {
+        if self.is_plain() { Cow::Borrowed(self.0.as_bytes()) } else { Cow::Owned(unescaped(&self.0)) }
+    }
+}
+
+/// What was written down or sent is any name that a link may have.
+fn recorded_ifname(text: &str) -> Result<IfName, NameError> {
+    text.parse().or_else(|error| IfName::seen(&unescaped(text)).ok_or(error))
+}
+
+/// The bytes that [`text::escape`] was given.
+fn unescaped(text: &str) -> Vec<u8> {
+    let (mut bytes, mut rest) = (Vec::with_capacity(text.len()), text.as_bytes());
+    let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
+    while let [first, others @ ..] = rest {
+        let escaped = match rest {
+            [b'\\', b'x', high, low, ..] => digit(*high).zip(digit(*low)).map(|(high, low)| high << 4 | low),
+            _ => None,
+        };
+        bytes.push(escaped.unwrap_or(*first));
+        rest = if escaped.is_some() { &rest[4..] } else { others };
+    }
+    bytes
 }
 
 checked_name! {
@@ -154,16 +213,22 @@ fn check_word(
     }
 }
 
+/// Whether a character may be in an interface's name that is text.
+fn is_of_ifname(c: char) -> bool {
+    !matches!(c, '/' | ':' | '%' | '\\') && !c.is_whitespace() && text::is_printable(c)
+}
+
 fn check_ifname(text: &str) -> Result<(), NameError> {
     const WHAT: &str = "interface name";
-    const ALLOWED: &str = "the kernel allows neither `/`, `:`, `%`, white space nor `.` and `..` alone";
+    const ALLOWED: &str =
+        "an interface's name has neither `/`, `:`, `%`, `\\` nor white space, and is not `.` or `..` alone";
     check_length(WHAT, text, 15)?;
     if matches!(text, "all" | "default") {
         return Err(NameError::Reserved(text.to_owned()));
     }
     let at_fault = match text {
         "." | ".." => Some('.'),
-        _ => text.chars().find(|c| matches!(c, '/' | ':' | '%') || c.is_whitespace() || c.is_control()),
+        _ => text.chars().find(|c| !is_of_ifname(*c)),
     };
     match at_fault {
         Some(character) => {
@@ -196,14 +261,46 @@ mod tests {
 
     #[test]
     fn an_interface_name_is_what_the_kernel_takes() {
-        for text in
-            ["", ".", "..", "a/b", "eth0:1", "with space", "eth%d", "sixteen-bytes-xx", "all", "default"]
-        {
+        for text in [
+            "",
+            ".",
+            "..",
+            "a/b",
+            r"a\b",
+            "eth0:1",
+            "with space",
+            "eth%d",
+            "sixteen-bytes-xx",
+            "all",
+            "default",
+        ] {
             assert!(text.parse::<IfName>().is_err(), "{text:?}");
         }
         for text in ["eth0", "eth0.200", "br-lan", "fifteen-bytes-x", "lan@home"] {
             assert!(text.parse::<IfName>().is_ok(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_link_may_be_called_anything_and_is_known_again() {
+        for (bytes, text) in [
+            (&b"eth0"[..], "eth0"),
+            (b"x\xffy", r"x\xffy"),
+            (br"x\xffy", r"x\x5cxffy"),
+            (b"a\x1b[2J", r"a\x1b[2J"),
+            (b"all", r"\x61ll"),
+            ("k\u{fc}che".as_bytes(), "k\u{fc}che"),
+            (b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", &r"\xff".repeat(15)),
+        ] {
+            let name = IfName::seen(bytes).unwrap();
+            assert_eq!((name.as_str(), &*name.bytes()), (text, bytes));
+            assert_eq!(name.is_plain(), text.parse::<IfName>().is_ok(), "{text}");
+            assert_eq!(IfName::try_from(String::from(name.clone())), Ok(name));
+        }
+        for bytes in [&b""[..], b".", b"..", b"a/b", b"a\0b", b"sixteen-bytes-xx"] {
+            assert_eq!(IfName::seen(bytes), None);
+        }
+        assert!(IfName::try_from("sixteen-bytes-xx".to_owned()).is_err());
     }
 
     #[test]

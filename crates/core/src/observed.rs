@@ -6,9 +6,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use ashore_wire::Mac;
 use ipnet::IpNet;
 
+use crate::endpoint::Endpoint;
 use crate::link::{IpvlanMode, MacvlanMode, Netns, Place, PortOption, Tag};
 use crate::name::IfName;
-use crate::step::{Life, Route, SysctlKey};
+use crate::step::{Life, ROUTE_PROTOCOL, Route, SysctlKey};
 use crate::vlan::{Membership, VlanId};
 
 /// The host's namespace, and those containers' namespaces that were asked for.
@@ -18,6 +19,8 @@ pub struct Observed {
     pub host: View,
     /// Containers' namespaces; one that is gone, or whose path leads to another by now, is absent.
     pub netns: BTreeMap<Netns, View>,
+    /// Containers' namespaces that could not be opened, entered or read, and why. They may be there, with all that is in them.
+    pub unreadable: BTreeMap<Netns, String>,
 }
 
 /// One namespace.
@@ -27,7 +30,7 @@ pub struct View {
     pub links: Vec<Link>,
     /// All addresses, in the kernel's order: the first of a link's addresses in a subnet is its primary one.
     pub addresses: Vec<LinkAddress>,
-    /// Unicast routes of the main table, whoever made them.
+    /// Routes of the main table, whoever made them.
     pub routes: Vec<ObservedRoute>,
     /// Permanent neighbour entries.
     pub neighbours: Vec<Neighbour>,
@@ -155,7 +158,7 @@ pub enum Standing {
     Unsteady,
 }
 
-/// A route.
+/// A route, or one of the ways of a route that has several.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObservedRoute {
     /// Where it leads and how.
@@ -166,6 +169,21 @@ pub struct ObservedRoute {
     pub metric: u32,
     /// Whether the next hop is taken to be on the link, whatever its address (`RTNH_F_ONLINK`).
     pub onlink: bool,
+    /// How many ways the route has.
+    pub ways: Ways,
+}
+
+/// How many ways a route has, by each of which packets may leave.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Ways {
+    /// One.
+    #[default]
+    One,
+    /// Several, of which this is one, or those of a next hop that other routes share (`nhid`). Ashore makes no such route.
+    Several,
+    /// None, which is said to be by `lo`: packets are dropped. The word for it is `blackhole`, `unreachable`, `prohibit` or
+    /// `throw`.
+    None(&'static str),
 }
 
 /// The metric of an IPv6 route that was made without one (Linux 6.18, `IP6_RT_PRIO_USER`).
@@ -177,6 +195,21 @@ impl ObservedRoute {
         /// `RTPROT_RA`.
         const BY_ADVERTISEMENT: u8 = 9;
         self.protocol == BY_ADVERTISEMENT && self.route.dev == *link
+    }
+
+    /// Whether it can be one of Ashore's.
+    pub fn is_ours(&self) -> bool {
+        self.protocol == ROUTE_PROTOCOL && self.ways == Ways::One
+    }
+
+    /// The route as a person would type it, without a word of whose it is.
+    pub fn way(&self) -> String {
+        let (to, way) = (self.route.destination(), self.route.way().to_string());
+        match self.ways {
+            Ways::One => way,
+            Ways::Several => format!("{to} nexthop{}", way.strip_prefix(&to).unwrap_or_default()),
+            Ways::None(how) => format!("{how} {to}"),
+        }
     }
 }
 
@@ -200,6 +233,11 @@ impl Observed {
             Place::Host => Some(&self.host),
             Place::Netns(netns) => self.netns.get(netns),
         }
+    }
+
+    /// Why the namespace of an endpoint cannot be seen, if it can not. Until it can, the endpoint is left as it is.
+    pub fn unreadable(&self, endpoint: &Endpoint) -> Option<&str> {
+        self.unreadable.get(endpoint.netns()?).map(String::as_str)
     }
 }
 

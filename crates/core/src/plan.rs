@@ -9,9 +9,9 @@ use crate::desired::{Claim, Desired, PortVlan, Share, WantedLink};
 use crate::link::{LinkType, Place, PortOption, Tag};
 use crate::name::IfName;
 use crate::observed::{
-    IPV6_METRIC, Link, LinkAddress, Lower, Observed, ObservedKind, ObservedRoute, Standing, View,
+    IPV6_METRIC, Link, LinkAddress, Lower, Observed, ObservedKind, ObservedRoute, Standing, View, Ways,
 };
-use crate::step::{Family, ROUTE_PROTOCOL, Route, Step, Sysctl, SysctlKey};
+use crate::step::{Family, Route, Step, Sysctl, SysctlKey};
 use crate::vlan::{Membership, Vlan, VlanId};
 
 /// What the far end of a new veth has (`ETH_DATA_LEN`), in bytes.
@@ -61,7 +61,7 @@ pub enum Blocked {
         /// Where.
         place: Place,
         /// The route in the way.
-        there: Route,
+        there: ObservedRoute,
     },
 }
 
@@ -82,11 +82,18 @@ impl Blocked {
             Blocked::Unfiltered { bridge, .. } => {
                 format!("ip link set dev {bridge} type bridge vlan_filtering 1")
             }
-            Blocked::Route { there, .. } if there.to.prefix_len() == 0 => {
+            Blocked::Route { there, .. } if there.route.to.prefix_len() == 0 => {
                 "keep that default route and give none to this endpoint with --no-default-route, or remove it"
                     .into()
             }
-            Blocked::Route { there, .. } => format!("remove it: ip route del {}", there.to),
+            Blocked::Route { there, .. } => {
+                let how = if let Ways::None(how) = there.ways { how } else { "" };
+                format!(
+                    "remove it: ip route del {how}{}{}",
+                    if how.is_empty() { "" } else { " " },
+                    there.route.to
+                )
+            }
         }
     }
 }
@@ -186,7 +193,7 @@ impl Diff<'_> {
             }
         }
         let ours =
-            self.view.routes.iter().filter(|r| r.protocol == ROUTE_PROTOCOL && !dying.contains(&r.route.dev));
+            self.view.routes.iter().filter(|there| there.is_ours() && !dying.contains(&there.route.dev));
         for there in ours {
             let kept =
                 self.wanted.iter().flat_map(|link| &link.routes).any(|route| route.to == there.route.to);
@@ -451,19 +458,19 @@ impl Diff<'_> {
     fn set_route(&self, route: &Route, share: Share, plan: &mut Plan) {
         let same_destination: Vec<&ObservedRoute> =
             self.view.routes.iter().filter(|there| there.route.to == route.to).collect();
-        if same_destination.iter().any(|there| there.route == *route) {
+        if same_destination.iter().any(|there| there.route == *route && there.ways == Ways::One) {
             return;
         }
         let place = self.place.clone();
         let engines = |there: &ObservedRoute| {
             share == Share::Moved && there.metric == 0 && there.route.dev == route.dev
         };
-        let ours = same_destination.iter().find(|there| there.protocol == ROUTE_PROTOCOL || engines(there));
+        let ours = same_destination.iter().find(|there| there.is_ours() || engines(there));
         // The kernel refuses a second one of the same metric.
         let metric = if route.to.addr().is_ipv4() { 0 } else { IPV6_METRIC };
         let in_the_way = |there: &&&ObservedRoute| there.metric == metric && !there.is_heard_by(&route.dev);
         if let Some(foreign) = same_destination.iter().find(in_the_way).filter(|_| ours.is_none()) {
-            plan.blocked.push(Blocked::Route { place, there: foreign.route.clone() });
+            plan.blocked.push(Blocked::Route { place, there: (**foreign).clone() });
             return;
         }
         let instead_of = ours.map(|there| there.route.clone());
@@ -475,7 +482,8 @@ impl Diff<'_> {
         link.tag().or_else(|| {
             let claims = |claim: &&Claim| {
                 claim.place == *self.place
-                    && link.alias.is_none()
+                    // Whoever lives in the container may have written something else there.
+                    && (link.alias.is_none() || claim.mac.is_some())
                     && matches!(
                         link.kind,
                         ObservedKind::Macvlan { .. } | ObservedKind::Ipvlan { .. } | ObservedKind::Veth

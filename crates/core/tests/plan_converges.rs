@@ -16,7 +16,7 @@ use ashore_core::ipv6::{LearnedAddress, Moment};
 use ashore_core::lease::Leased;
 use ashore_core::link::{Netns, Tag};
 use ashore_core::name::IfName;
-use ashore_core::observed::ObservedRoute;
+use ashore_core::observed::{ObservedRoute, Ways};
 use ashore_core::plan::{Blocked, Plan, plan};
 use ashore_core::request::{AttachSpec, NetworkSpec};
 use ashore_core::state::{Change, State};
@@ -493,6 +493,7 @@ fn of_ipv6_default_routes_in_a_container_there_is_one_and_somebody_elses_comes_f
         protocol: 3,
         metric: 1024,
         onlink: false,
+        ways: Ways::One,
     };
     let defaults = |world: &World| -> Vec<Route> {
         let routes = world.model.observed.netns[&netns(5, 0)].routes.iter().map(|there| there.route.clone());

@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -20,21 +20,24 @@ use nix::errno::Errno;
 use nix::mount::MsFlags;
 use nix::sched::CloneFlags;
 
-use crate::error::StepError;
+use crate::error::{InsideError, StepError};
 use crate::genetlink::Wireless;
 use crate::message::{self, Places};
 use crate::netlink::{Nack, Request, Route};
-use crate::netns::{Namespace, NamespaceError};
+use crate::netns::{Found, Namespace, NamespaceError};
 
 /// A macvlan that was deleted gives its MAC free only when the kernel is done with it (`EADDRINUSE` until then, seen on
 /// Linux 6.1 and 6.18 for some ten milliseconds).
 const MAC_IN_USE: Duration = Duration::from_secs(1);
 const MAC_RETRY: Duration = Duration::from_millis(5);
 
+/// How many containers' namespaces are open at once, each by two descriptors.
+const MOST_OPEN: usize = 8;
+
 /// The kernel's network state, seen from the namespace that holds the parents.
 pub struct Kernel {
     pub(crate) host: Namespace,
-    pub(crate) route: Route,
+    pub(crate) route: RefCell<Route>,
     pub(crate) wireless: Wireless,
     /// `net.ipv4.conf.all.rp_filter`: an open sysctl is that of the namespace in which it was opened.
     pub(crate) rp_filter: Option<File>,
@@ -74,7 +77,7 @@ impl Kernel {
         let rp_filter = || File::open("/proc/sys/net/ipv4/conf/all/rp_filter").ok();
         let open = || Ok((Route::open()?, Wireless::open()?, rp_filter()));
         let (route, wireless, rp_filter) = host.run(open).and_then(|opened| opened).map_err(fault)?;
-        let inside = RefCell::new(None);
+        let (route, inside) = (RefCell::new(route), RefCell::new(None));
         Ok(Kernel { host: host.clone(), route, wireless, rp_filter, inside, route_protocol: ROUTE_PROTOCOL })
     }
 
@@ -92,11 +95,12 @@ impl Kernel {
     /// Whether the caller may change the host's namespace (`CAP_NET_ADMIN` over it): asked by the deletion of a link that
     /// cannot exist, which the kernel refuses differently with and without the privilege.
     pub fn may_administer(&self) -> bool {
-        let asked = self.route.batch(vec![message::del_link("ashore-nobody")]);
+        let Some(nobody) = IfName::seen(b"ashore-nobody") else { return false };
+        let asked = self.route.borrow().batch(vec![message::del_link(&nobody)]);
         asked.is_ok_and(|answers| !matches!(answers.first(), Some(Err(nack)) if nack.errno == Errno::EPERM))
     }
 
-    /// Keeps containers' namespaces open from one observation or plan to the next, until [`Kernel::leave`]: to enter one
+    /// Keeps a few containers' namespaces open from one observation or plan to the next, until [`Kernel::leave`]: to enter one
     /// takes a thread. What is kept open does not end with its container, so it must not be for long.
     pub fn stay(&self) {
         self.inside.borrow_mut().get_or_insert_default();
@@ -108,19 +112,24 @@ impl Kernel {
     }
 
     /// A container's namespace, entered; none if it is gone.
-    pub(crate) fn enter(&self, netns: &Netns) -> io::Result<Option<Inside>> {
+    pub(crate) fn enter(&self, netns: &Netns) -> Result<Option<Inside>, InsideError> {
         let kept = self.inside.borrow_mut().as_mut().and_then(|inside| inside.remove(netns));
-        let Some(namespace) = Namespace::find(netns) else { return Ok(None) };
+        let namespace = match Namespace::find(netns) {
+            Found::There(namespace) => namespace,
+            Found::Gone => return Ok(None),
+            Found::Unclear(error) => return Err(InsideError::Open(error)),
+        };
         if kept.is_some() {
             return Ok(kept);
         }
-        let route = namespace.run(Route::open).and_then(|opened| opened)?;
+        let opened = namespace.run(Route::open_inside).and_then(|opened| opened);
+        let route = opened.map_err(InsideError::Enter)?;
         Ok(Some(Inside { namespace, route }))
     }
 
     /// Keeps it for the next who enters, if that is wanted.
     pub(crate) fn keep(&self, inside: Inside) {
-        if let Some(kept) = self.inside.borrow_mut().as_mut() {
+        if let Some(kept) = self.inside.borrow_mut().as_mut().filter(|kept| kept.len() < MOST_OPEN) {
             kept.insert(inside.namespace.identity(), inside);
         }
     }
@@ -142,9 +151,7 @@ impl Kernel {
             }
         }
         run.flush();
-        for inside in run.places.drain().filter_map(|(_, inside)| inside) {
-            self.keep(inside);
-        }
+        run.let_go();
         if on_error == OnError::Undo && !run.outcome.errors.is_empty() {
             let back: Vec<Step> = run.outcome.done.iter().rev().filter_map(Step::inverse).collect();
             let undone = self.apply(&back, OnError::GoOn);
@@ -169,13 +176,15 @@ struct Batch {
     requests: Vec<Request>,
     /// Links that the batch makes: they have no index yet.
     new: Vec<IfName>,
+    /// Namespaces that the requests name by their descriptors.
+    peers: Vec<Namespace>,
 }
 
 /// One plan on its way.
 struct Run<'a> {
     kernel: &'a Kernel,
     on_error: OnError,
-    places: HashMap<Place, Option<Inside>>,
+    places: HashMap<Netns, Inside>,
     batch: Batch,
     /// Links that could not be made. Whatever has such a name is somebody else's.
     refused: Vec<(Place, IfName)>,
@@ -205,11 +214,11 @@ impl Run<'_> {
         let added = match step {
             Step::SetSysctl { place, sysctl, value, .. } => {
                 let written = self.write_sysctl(place, sysctl, *value);
-                self.settle(step, written.map_err(|error| nack_of(&error)));
+                self.settle(step, written);
                 return;
             }
-            Step::AddLink { place: Place::Netns(_), link } => {
-                let made = self.make_inside(step, link);
+            Step::AddLink { place: Place::Netns(netns), link } => {
+                let made = self.make_inside(step, netns, link);
                 self.settle(step, made);
                 return;
             }
@@ -232,7 +241,7 @@ impl Run<'_> {
     }
 
     fn flush(&mut self) {
-        let Batch { place, steps, requests, .. } = std::mem::take(&mut self.batch);
+        let Batch { place, steps, requests, peers: _peers, .. } = std::mem::take(&mut self.batch);
         let Some(place) = place else { return };
         let makes_link = matches!(steps.first(), Some(Step::AddLink { .. }));
         let answers = retry_while_mac_in_use(makes_link, || self.send(&place, requests.clone()));
@@ -261,17 +270,14 @@ impl Run<'_> {
         if let Step::SetAlias { place, link, .. } = step
             && answer.is_ok()
         {
-            let none = message::set_link(link.as_str(), LinkAttribute::IfAlias(String::new()));
+            let none = message::set_link(link, LinkAttribute::IfAlias(String::new()));
             let _ = self.send(place, vec![none]);
         }
     }
 
     fn send(&mut self, place: &Place, requests: Vec<Request>) -> io::Result<Vec<Result<(), Nack>>> {
         let count = requests.len();
-        match self.route(place) {
-            Some(route) => route.batch(requests),
-            None => Ok(vec![Err(gone()); count]),
-        }
+        self.by_route(place, |route| route.batch(requests)).unwrap_or_else(|nack| Ok(vec![Err(nack); count]))
     }
 
     /// Enters what became of a step.
@@ -291,22 +297,32 @@ impl Run<'_> {
         }
     }
 
-    fn route(&mut self, place: &Place) -> Option<&Route> {
-        match place {
-            Place::Host => Some(&self.kernel.route),
-            Place::Netns(_) => self.inside(place).map(|inside| &inside.route),
-        }
+    fn by_route<T>(&mut self, place: &Place, act: impl FnOnce(&Route) -> T) -> Result<T, Nack> {
+        Ok(match place {
+            Place::Host => act(&self.kernel.route.borrow()),
+            Place::Netns(netns) => act(&self.inside(netns)?.route),
+        })
     }
 
-    /// The namespace of a place, opened once for the plan; none if it is gone.
-    fn inside(&mut self, place: &Place) -> Option<&Inside> {
-        let Place::Netns(netns) = place else { return None };
-        self.places.entry(place.clone()).or_insert_with(|| self.kernel.enter(netns).ok()?).as_ref()
+    /// A container's namespace, kept open for the steps that follow.
+    fn inside(&mut self, netns: &Netns) -> Result<&Inside, Nack> {
+        if !self.places.contains_key(netns) {
+            if self.places.len() >= MOST_OPEN {
+                self.let_go();
+            }
+            let entered = self.kernel.enter(netns).map_err(|error| Nack::of_inside(&error))?;
+            self.places.insert(netns.clone(), entered.ok_or_else(gone)?);
+        }
+        Ok(&self.places[netns])
+    }
+
+    fn let_go(&mut self) {
+        self.places.drain().for_each(|(_, inside)| self.kernel.keep(inside));
     }
 
     fn index(&mut self, place: &Place, link: &IfName) -> Result<u32, Nack> {
-        let route = self.route(place).ok_or_else(gone)?;
-        route.index_of(link).map_err(|error| nack_of(&error))?.ok_or_else(|| no_link(link))
+        let index = self.by_route(place, |route| route.index_of(link))?;
+        index.map_err(|error| nack_of(&error))?.ok_or_else(|| no_link(link))
     }
 
     /// The message for a step that is a message.
@@ -314,24 +330,26 @@ impl Run<'_> {
         Ok(match step {
             Step::AddLink { link, .. } => {
                 let parent = self.parent_index(link)?;
-                let peer = self.peer_fd(link)?;
-                message::add_link(link, link.name.as_str(), parent, &Places { own: None, peer })
+                let peer = self.peer_namespace(link)?;
+                let places = Places { own: None, peer: peer.as_ref().map(descriptor) };
+                self.batch.peers.extend(peer);
+                message::add_link(link, &link.name, parent, &places)
             }
-            Step::DelLink { link, .. } => message::del_link(link.as_str()),
+            Step::DelLink { link, .. } => message::del_link(link),
             Step::SetAlias { link, tag, .. } => {
                 let alias = tag.as_ref().map(Tag::to_string).unwrap_or_default();
-                message::set_link(link.as_str(), LinkAttribute::IfAlias(alias))
+                message::set_link(link, LinkAttribute::IfAlias(alias))
             }
-            Step::SetNoLinkLocal { link, .. } => message::set_link(link.as_str(), message::no_link_local()),
+            Step::SetNoLinkLocal { link, .. } => message::set_link(link, message::no_link_local()),
             Step::SetMaster { place, link, master, .. } => {
                 let index = match master {
                     Some(master) => self.index(place, master)?,
                     None => 0,
                 };
-                message::set_link(link.as_str(), LinkAttribute::Controller(index))
+                message::set_link(link, LinkAttribute::Controller(index))
             }
             Step::SetPort { link, option, on, .. } => {
-                message::set_link(link.as_str(), message::port_option(*option, *on))
+                message::set_link(link, message::port_option(*option, *on))
             }
             Step::SetPortVlan { place, link, vlan, membership, .. } => {
                 message::set_port_vlan(self.index(place, link)?, *vlan, *membership)
@@ -339,9 +357,9 @@ impl Run<'_> {
             Step::DelPortVlan { place, link, vlan, .. } => {
                 message::del_port_vlan(self.index(place, link)?, *vlan)
             }
-            Step::SetMtu { link, mtu, .. } => message::set_link(link.as_str(), LinkAttribute::Mtu(*mtu)),
-            Step::SetGvrp { link, on, .. } => message::set_link(link.as_str(), message::set_gvrp(*on)),
-            Step::SetUp { link, up, .. } => message::set_up(link.as_str(), *up),
+            Step::SetMtu { link, mtu, .. } => message::set_link(link, LinkAttribute::Mtu(*mtu)),
+            Step::SetGvrp { link, on, .. } => message::set_link(link, message::set_gvrp(*on)),
+            Step::SetUp { link, up, .. } => message::set_up(link, *up),
             Step::AddAddress { place, link, address } => {
                 message::add_address(self.index(place, link)?, address)
             }
@@ -387,11 +405,10 @@ impl Run<'_> {
         }
     }
 
-    fn peer_fd(&mut self, link: &LinkSpec) -> Result<Option<i32>, Nack> {
+    fn peer_namespace(&mut self, link: &LinkSpec) -> Result<Option<Namespace>, Nack> {
         match &link.kind {
-            LinkType::Veth { peer_place: place @ Place::Netns(_), .. } => {
-                let inside = self.inside(place).ok_or_else(gone)?;
-                Ok(Some(inside.namespace.as_fd().as_raw_fd()))
+            LinkType::Veth { peer_place: Place::Netns(netns), .. } => {
+                Ok(Some(self.inside(netns)?.namespace.clone()))
             }
             _ => Ok(None),
         }
@@ -400,38 +417,38 @@ impl Run<'_> {
     /// Makes a link in a container's namespace from the host's, which knows the parent. Up to Linux 6.1 the kernel looks
     /// for the name in the sender's namespace, so a container's `eth0` collides with the host's: then the link is made
     /// under a name that is nobody's, and renamed where it is.
-    fn make_inside(&mut self, step: &Step, link: &LinkSpec) -> Result<(), Nack> {
+    fn make_inside(&mut self, step: &Step, netns: &Netns, link: &LinkSpec) -> Result<(), Nack> {
         let place = step.place();
-        let own = Some(self.inside(place).ok_or_else(gone)?.namespace.as_fd().as_raw_fd());
-        let places = Places { own, peer: self.peer_fd(link)? };
+        let (own, peer) = (self.inside(netns)?.namespace.clone(), self.peer_namespace(link)?);
+        let places = Places { own: Some(descriptor(&own)), peer: peer.as_ref().map(descriptor) };
         let parent = self.parent_index(link)?;
-        let host = &self.kernel.route;
-        let add = |name: &str| {
+        let host = self.kernel.route.borrow();
+        let add = |name: &IfName| {
             retry_while_mac_in_use(true, || host.batch(vec![message::add_link(link, name, parent, &places)]))
                 .map_err(|error| nack_of(&error))
                 .and_then(|mut answers| answers.remove(0))
         };
-        match add(link.name.as_str()) {
+        match add(&link.name) {
             Err(nack) if nack.errno == Errno::EEXIST => {
-                if self.route(place).ok_or_else(gone)?.index_of(&link.name).ok().flatten().is_some() {
+                if self.index(place, &link.name).is_ok() {
                     return Err(nack);
                 }
                 let unused = unused_name();
-                add(unused.as_str())?;
+                add(&unused)?;
                 let index = self.index(place, &unused)?;
-                let rename = vec![message::rename_link(index, link.name.as_str())];
+                let rename = vec![message::rename_link(index, &link.name)];
                 let renamed =
                     self.send(place, rename).map_err(|error| nack_of(&error)).and_then(|mut a| a.remove(0));
                 renamed.inspect_err(|_| {
                     // The name was taken a moment ago; what is under the other one is ours alone.
-                    let _ = self.send(place, vec![message::del_link(unused.as_str())]);
+                    let _ = self.send(place, vec![message::del_link(&unused)]);
                 })
             }
             answer => answer,
         }
     }
 
-    fn write_sysctl(&mut self, place: &Place, sysctl: &Sysctl, value: i32) -> io::Result<()> {
+    fn write_sysctl(&mut self, place: &Place, sysctl: &Sysctl, value: i32) -> Result<(), Nack> {
         let family = match sysctl.family {
             Family::Ipv4 => "ipv4",
             Family::Ipv6 => "ipv6",
@@ -444,13 +461,11 @@ impl Run<'_> {
             }
             written => written,
         };
-        match place {
-            Place::Host => self.kernel.host.run(write)?,
-            Place::Netns(_) => match self.inside(place) {
-                Some(inside) => inside.namespace.run(write)?,
-                None => Err(Errno::ENODEV.into()),
-            },
-        }
+        let written = match place {
+            Place::Host => self.kernel.host.run(write),
+            Place::Netns(netns) => self.inside(netns)?.namespace.run(write),
+        };
+        written.and_then(|written| written).map_err(|error| nack_of(&error))
     }
 }
 
@@ -520,6 +535,10 @@ fn retry_while_mac_in_use(
     }
 }
 
+fn descriptor(namespace: &Namespace) -> RawFd {
+    namespace.as_fd().as_raw_fd()
+}
+
 fn unused_name() -> IfName {
     use std::sync::atomic::{AtomicU32, Ordering};
     static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -535,6 +554,13 @@ fn gone() -> Nack {
 
 fn no_link(link: &IfName) -> Nack {
     Nack { errno: Errno::ENODEV, says: Some(format!("there is no `{link}`")) }
+}
+
+impl Nack {
+    /// A namespace that may be there and cannot be entered: what was to be done there is not done.
+    fn of_inside(error: &InsideError) -> Self {
+        Nack { errno: error.errno(), says: Some(error.to_string()) }
+    }
 }
 
 fn nack_of(error: &io::Error) -> Nack {

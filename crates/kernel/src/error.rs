@@ -7,6 +7,7 @@ use ashore_core::step::Step;
 use nix::errno::Errno;
 
 use crate::netlink::Nack;
+use crate::netns::NamespaceError;
 
 /// The kernel's state could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +17,38 @@ pub struct ObserveError {
     pub what: &'static str,
     /// What the system said.
     pub source: io::Error,
+}
+
+/// A container's namespace could not be opened, entered or read: it may be there.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum InsideError {
+    #[error("it cannot be opened: {}", without_path(.0))]
+    Open(NamespaceError),
+    #[error("it cannot be entered: {0}")]
+    Enter(io::Error),
+    #[error("{what} cannot be read: {source}", what = .0.what, source = .0.source)]
+    Read(#[from] ObserveError),
+}
+
+/// Whoever shows it says where it is.
+fn without_path(error: &NamespaceError) -> String {
+    match error {
+        NamespaceError::System { source, .. } => source.to_string(),
+        NamespaceError::Permission(_) => "this user may not".into(),
+        NamespaceError::Missing(_) | NamespaceError::Other(_) => "it is not there".into(),
+    }
+}
+
+impl InsideError {
+    pub(crate) fn errno(&self) -> Errno {
+        let source = match self {
+            InsideError::Open(NamespaceError::System { source, .. })
+            | InsideError::Enter(source)
+            | InsideError::Read(ObserveError { source, .. }) => source,
+            InsideError::Open(_) => return Errno::EACCES,
+        };
+        source.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
+    }
 }
 
 /// A step that the kernel refused.

@@ -13,7 +13,8 @@ use netlink_sys::{Socket, SocketAddr};
 use socket2::{Domain, Protocol, Type};
 
 use crate::apply::Kernel;
-use crate::genetlink::{attribute, dump};
+use crate::bytes::u8_at;
+use crate::genetlink::dump;
 
 /// `NFNL_SUBSYS_NFTABLES` and `NFT_MSG_GETCHAIN`.
 const GET_CHAIN: u16 = 10 << 8 | 4;
@@ -60,11 +61,10 @@ fn nftables() -> io::Result<Vec<Family>> {
     let mut dropping = Vec::new();
     let number = |value: &[u8]| Some(u32::from_be_bytes(value.try_into().ok()?));
     dump(&socket, GET_CHAIN, [0; 4], |header, attributes| {
-        let hook = attribute(attributes, NFTA_CHAIN_HOOK)
-            .and_then(|hook| attribute(hook, NFTA_HOOK_HOOKNUM).and_then(number));
-        let policy = attribute(attributes, NFTA_CHAIN_POLICY).and_then(number);
+        let hook = attributes.within(NFTA_CHAIN_HOOK).get(NFTA_HOOK_HOOKNUM).and_then(number);
+        let policy = attributes.get(NFTA_CHAIN_POLICY).and_then(number);
         if hook == Some(NF_INET_FORWARD) && policy == Some(NF_DROP) {
-            dropping.extend(match header[0] {
+            dropping.extend(match u8_at(header, 0).unwrap_or_default() {
                 NFPROTO_INET => &[Family::Ipv4, Family::Ipv6][..],
                 NFPROTO_IPV4 => &[Family::Ipv4],
                 NFPROTO_IPV6 => &[Family::Ipv6],

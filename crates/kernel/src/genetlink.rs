@@ -9,6 +9,9 @@ use ashore_core::observed::{Link, ObservedKind};
 use netlink_sys::protocols::NETLINK_GENERIC;
 use netlink_sys::{Socket, SocketAddr};
 
+use crate::bytes::{Attributes, HEADER, Messages, i32_at, u16_at, u32_at};
+use crate::netns::Namespace;
+
 const GENL_ID_CTRL: u16 = 0x10;
 const CTRL_CMD_GETFAMILY: u8 = 3;
 const CTRL_ATTR_FAMILY_ID: u16 = 1;
@@ -21,12 +24,12 @@ const NLM_F_ACK: u16 = 4;
 const NLM_F_DUMP: u16 = 0x300;
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
-/// `nlmsghdr`, and the four bytes that follow it in most protocols: `genlmsghdr`, `nfgenmsg`.
-const HEADERS: usize = 16 + 4;
+/// What follows a message's header in most protocols: `genlmsghdr`, `nfgenmsg`.
+const OWN_HEADER: usize = 4;
 
 /// Tells Wi-Fi links from others.
 pub(crate) struct Wireless {
-    socket: Socket,
+    socket: RefCell<Socket>,
     /// The indices of the links that were asked about, and whether they are Wi-Fi: that does not change.
     known: RefCell<BTreeMap<u32, bool>>,
 }
@@ -34,19 +37,29 @@ pub(crate) struct Wireless {
 impl Wireless {
     /// Opens a socket in the calling thread's namespace.
     pub(crate) fn open() -> io::Result<Self> {
-        Ok(Wireless { socket: open()?, known: RefCell::default() })
+        Ok(Wireless { socket: RefCell::new(open()?), known: RefCell::default() })
     }
 
-    /// Marks the Wi-Fi links of all the namespace's links. The kernel is asked if there is one that it was not asked about.
-    pub(crate) fn mark(&self, links: &mut [Link]) {
+    /// Marks the Wi-Fi links of all the namespace's links. The kernel is asked if there is one that it was not asked about; a
+    /// socket that was left in the middle of its answer is of no more use.
+    pub(crate) fn mark(&self, links: &mut [Link], namespace: &Namespace) {
         let mut known = self.known.borrow_mut();
         // Wi-Fi links are of no kind of rtnetlink's.
         let may_be = |link: &&Link| link.kind == ObservedKind::Physical;
         let indices: BTreeSet<u32> = links.iter().filter(may_be).map(|link| link.index).collect();
         if !indices.iter().copied().eq(known.keys().copied()) {
-            // None where the kernel has no Wi-Fi at all.
-            let wireless = ask(&self.socket).unwrap_or_default();
-            *known = indices.into_iter().map(|index| (index, wireless.contains(&index))).collect();
+            let answer = ask(&self.socket.borrow());
+            match answer {
+                Ok(wireless) => {
+                    *known = indices.into_iter().map(|index| (index, wireless.contains(&index))).collect();
+                }
+                Err(error) => {
+                    tracing::warn!("which links are Wi-Fi cannot be seen: {error}");
+                    if let Ok(Ok(fresh)) = namespace.run(open) {
+                        self.socket.replace(fresh);
+                    }
+                }
+            }
         }
         for link in links {
             link.wireless = known.get(&link.index).copied().unwrap_or(false);
@@ -69,10 +82,9 @@ pub fn generic_command(family: &str, command: u8) -> io::Result<()> {
     send(&socket, family, NLM_F_ACK, [command, 1, 0, 0])?;
     let mut answer = Vec::with_capacity(4096);
     socket.recv(&mut answer, 0)?;
-    let code = answer.get(16..20).and_then(|code| code.try_into().ok()).map(i32::from_ne_bytes);
     // What some commands have made has a number, and that is no error.
-    match code.ok_or(io::ErrorKind::InvalidData)? {
-        code if code < 0 => Err(io::Error::from_raw_os_error(-code)),
+    match i32_at(&answer, HEADER).ok_or(io::ErrorKind::InvalidData)? {
+        code if code < 0 => Err(io::Error::from_raw_os_error(code.saturating_neg())),
         _ => Ok(()),
     }
 }
@@ -82,21 +94,20 @@ pub fn generic_command(family: &str, command: u8) -> io::Result<()> {
 fn family_id(socket: &Socket, wanted: &str) -> io::Result<Option<u16>> {
     let mut family = None;
     dump(socket, GENL_ID_CTRL, [CTRL_CMD_GETFAMILY, 1, 0, 0], |_, attributes| {
-        let name = attribute(attributes, CTRL_ATTR_FAMILY_NAME);
+        let name = attributes.get(CTRL_ATTR_FAMILY_NAME);
         if name.is_some_and(|name| name.strip_suffix(&[0]) == Some(wanted.as_bytes())) {
-            family = attribute(attributes, CTRL_ATTR_FAMILY_ID)
-                .and_then(|id| Some(u16::from_ne_bytes(id.try_into().ok()?)));
+            family = attributes.get(CTRL_ATTR_FAMILY_ID).and_then(|id| u16_at(id, 0));
         }
     })?;
     Ok(family)
 }
 
+/// None where the kernel has no Wi-Fi at all.
 fn ask(socket: &Socket) -> io::Result<BTreeSet<u32>> {
     let mut links = BTreeSet::new();
     if let Some(family) = family_id(socket, "nl80211")? {
         dump(socket, family, [NL80211_CMD_GET_INTERFACE, 1, 0, 0], |_, attributes| {
-            let index = attribute(attributes, NL80211_ATTR_IFINDEX).and_then(|bytes| bytes.try_into().ok());
-            links.extend(index.map(u32::from_ne_bytes));
+            links.extend(attributes.get(NL80211_ATTR_IFINDEX).and_then(|index| u32_at(index, 0)));
         })?;
     }
     Ok(links)
@@ -107,51 +118,33 @@ pub(crate) fn dump(
     socket: &Socket,
     kind: u16,
     header: [u8; 4],
-    mut each: impl FnMut(&[u8], &[u8]),
+    mut each: impl FnMut(&[u8], &Attributes<'_>),
 ) -> io::Result<()> {
     send(socket, kind, NLM_F_DUMP, header)?;
     let mut buffer = Vec::with_capacity(64 * 1024);
     loop {
         buffer.clear();
         socket.recv(&mut buffer, 0)?;
-        let mut rest = buffer.as_slice();
-        while rest.len() >= 16 {
-            let length = u32::from_ne_bytes([rest[0], rest[1], rest[2], rest[3]]) as usize;
-            let message = rest.get(..length).filter(|m| m.len() >= 16).ok_or(io::ErrorKind::InvalidData)?;
-            match u16::from_ne_bytes([message[4], message[5]]) {
-                NLMSG_DONE => return Ok(()),
+        let mut messages = Messages::of(&buffer);
+        for message in messages.by_ref() {
+            match message.kind {
+                NLMSG_DONE => return Ok(message.code()?),
                 NLMSG_ERROR => return Err(io::ErrorKind::Unsupported.into()),
-                _ => {
-                    let (header, attributes) =
-                        message.split_at_checked(HEADERS).ok_or(io::ErrorKind::InvalidData)?;
-                    each(&header[16..], attributes);
-                }
+                _ => each(message.body, &Attributes::after(OWN_HEADER, message.body)),
             }
-            rest = &rest[length.next_multiple_of(4).min(rest.len())..];
+        }
+        if messages.is_cut_off() {
+            return Err(io::ErrorKind::InvalidData.into());
         }
     }
 }
 
 fn send(socket: &Socket, kind: u16, flags: u16, header: [u8; 4]) -> io::Result<()> {
-    let mut request = Vec::with_capacity(HEADERS);
-    request.extend((HEADERS as u32).to_ne_bytes());
+    let mut request = Vec::with_capacity(HEADER + OWN_HEADER);
+    request.extend(((HEADER + OWN_HEADER) as u32).to_ne_bytes());
     request.extend(kind.to_ne_bytes());
     request.extend((NLM_F_REQUEST | flags).to_ne_bytes());
     request.extend([0; 8]);
     request.extend(header);
     socket.send(&request, 0).map(|_| ())
-}
-
-/// The value of an attribute.
-pub(crate) fn attribute(mut rest: &[u8], wanted: u16) -> Option<&[u8]> {
-    while rest.len() >= 4 {
-        let length = usize::from(u16::from_ne_bytes([rest[0], rest[1]]));
-        let kind = u16::from_ne_bytes([rest[2], rest[3]]) & 0x3fff;
-        let value = rest.get(4..length)?;
-        if kind == wanted {
-            return Some(value);
-        }
-        rest = rest.get(length.next_multiple_of(4)..)?;
-    }
-    None
 }

@@ -1,94 +1,78 @@
 //! What hangs on a link and no [`View`](ashore_core::View) tells in full: routes of other tables, over several links or with
 //! settings of their own, and rules that name the link.
 
+use std::net::IpAddr;
+
 use ashore_core::name::IfName;
-use netlink_packet_route::route::{RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteType};
-use netlink_packet_route::rule::{RuleAttribute, RuleMessage};
-use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
-use nix::libc;
 
 use crate::apply::Kernel;
+use crate::bytes::{Attributes, Messages, text, u8_at, u32_at};
 use crate::error::ObserveError;
+use crate::netlink::Dump;
+use crate::observe::{GET, is_nothing, routes};
+use crate::read::{AF_INET, AF_INET6, RT_TABLE_MAIN, ip, links_of, rta};
+
+const RTM_NEWRULE: u16 = 32;
+/// `struct rtmsg`, and `struct fib_rule_hdr`.
+const HEADER: usize = 12;
 
 impl Kernel {
     /// What there is of that kind on a link of the host's namespace, in words.
     pub fn intricate(&self, link: &IfName) -> Result<Vec<String>, ObserveError> {
         let fault = |source| ObserveError { what: "routes", source };
-        let Some(index) = self.route.index_of(link).map_err(fault)? else { return Ok(Vec::new()) };
+        let index = self.on_host(|route| route.index_of(link)).map_err(fault)?;
+        let Some(index) = index else { return Ok(Vec::new()) };
         let mut found = Vec::new();
-        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
-            let mut request = RouteMessage::default();
-            request.header.address_family = family;
-            for message in self.all(&RouteNetlinkMessage::GetRoute(request))? {
-                if let RouteNetlinkMessage::NewRoute(route) = message {
-                    found.extend(intricate_route(&route, index));
-                }
-            }
-            let mut request = RuleMessage::default();
-            request.header.family = family;
-            for message in self.all(&RouteNetlinkMessage::GetRule(request))? {
-                if let RouteNetlinkMessage::NewRule(rule) = message {
-                    found.extend(rule_naming(&rule, link));
-                }
-            }
+        for family in [AF_INET, AF_INET6] {
+            let all = self.all(&routes(family, 0))?;
+            found.extend(Messages::of(&all).filter_map(|route| intricate_route(route.body, index)));
+            let mut body = vec![0; HEADER];
+            body[0] = family;
+            let all = self.all(&Dump { kind: RTM_NEWRULE + GET, body })?;
+            found.extend(Messages::of(&all).filter_map(|rule| rule_naming(rule.body, link)));
         }
         Ok(found)
     }
 
-    fn all(&self, request: &RouteNetlinkMessage) -> Result<Vec<RouteNetlinkMessage>, ObserveError> {
-        match self.route.dump(request) {
-            Ok(messages) => Ok(messages),
-            // A family or a kind of rules that this kernel does not have.
-            Err(error)
-                if matches!(
-                    error.raw_os_error(),
-                    Some(libc::EOPNOTSUPP | libc::EAFNOSUPPORT | libc::ENOENT)
-                ) =>
-            {
-                Ok(Vec::new())
-            }
-            Err(source) => Err(ObserveError { what: "routes and rules", source }),
+    fn all(&self, request: &Dump) -> Result<Vec<u8>, ObserveError> {
+        match self.on_host(|route| route.dump(request)) {
+            Err(error) if is_nothing(&error) => Ok(Vec::new()),
+            dumped => dumped.map_err(|source| ObserveError { what: "routes and rules", source }),
         }
     }
 }
 
-fn intricate_route(message: &RouteMessage, index: u32) -> Option<String> {
-    let header = &message.header;
-    // The kernel's own, which come and go with addresses.
-    let of_address = matches!(
-        header.kind,
-        RouteType::Local | RouteType::Broadcast | RouteType::Anycast | RouteType::Multicast
-    );
-    let on_link = message.attributes.iter().any(|attribute| match attribute {
-        RouteAttribute::Oif(oif) => *oif == index,
-        RouteAttribute::MultiPath(hops) => hops.iter().any(|hop| hop.interface_index == index),
-        _ => false,
-    });
-    if of_address || !on_link {
+fn intricate_route(body: &[u8], index: u32) -> Option<String> {
+    const RTPROT_RA: u8 = 9;
+    const RTN_UNICAST: u8 = 1;
+    /// Local, broadcast, anycast and multicast: the kernel's own, which come and go with addresses.
+    const OF_ADDRESSES: [u8; 4] = [2, 3, 4, 5];
+    let (prefix_length, tos, protocol, kind) =
+        (u8_at(body, 1)?, u8_at(body, 3)?, u8_at(body, 5)?, u8_at(body, 7)?);
+    let attributes = Attributes::after(HEADER, body);
+    // One of which only a number is told may lead anywhere.
+    let by_number = attributes.get(rta::NH_ID).is_some() && links_of(&attributes).next().is_none();
+    let on_link = by_number || links_of(&attributes).any(|link| link == index);
+    if OF_ADDRESSES.contains(&kind) || !on_link {
         return None;
     }
-    let mut table = u32::from(header.table);
+    let mut table = u32::from(u8_at(body, 4)?);
     let mut to = "default".to_owned();
-    let mut plain = header.kind == RouteType::Unicast && header.tos == 0;
-    for attribute in &message.attributes {
-        match attribute {
-            RouteAttribute::Table(number) => table = *number,
-            RouteAttribute::Destination(address) => {
-                let ip = crate::observe::ip_of(address).map_or_else(String::new, |ip| ip.to_string());
-                to = format!("{ip}/{}", header.destination_prefix_length);
+    let mut plain = kind == RTN_UNICAST && tos == 0;
+    for (kind, value) in attributes {
+        match kind {
+            rta::TABLE => table = u32_at(value, 0)?,
+            rta::DST => {
+                let ip: IpAddr = ip(value)?;
+                to = format!("{ip}/{prefix_length}");
             }
-            RouteAttribute::Gateway(_)
-            | RouteAttribute::PrefSource(_)
-            | RouteAttribute::Oif(_)
-            | RouteAttribute::Priority(_)
-            | RouteAttribute::CacheInfo(_)
-            | RouteAttribute::Preference(_) => {}
+            rta::GATEWAY | rta::PREFSRC | rta::OIF | rta::PRIORITY | rta::CACHEINFO | rta::PREF => {}
             // Router advertisements bring hop limit and MTU along, and will again.
-            RouteAttribute::Metrics(_) => plain &= header.protocol == RouteProtocol::Ra,
+            rta::METRICS => plain &= protocol == RTPROT_RA,
             _ => plain = false,
         }
     }
-    let main = table == u32::from(RouteHeader::RT_TABLE_MAIN);
+    let main = table == u32::from(RT_TABLE_MAIN);
     if main && plain {
         return None;
     }
@@ -96,13 +80,12 @@ fn intricate_route(message: &RouteMessage, index: u32) -> Option<String> {
     Some(format!("a route to {to}{table}"))
 }
 
-fn rule_naming(message: &RuleMessage, link: &IfName) -> Option<String> {
-    let names = message.attributes.iter().any(|attribute| {
-        matches!(attribute, RuleAttribute::Iifname(name) | RuleAttribute::Oifname(name) if name == link.as_str())
-    });
-    let priority = message.attributes.iter().find_map(|attribute| match attribute {
-        RuleAttribute::Priority(priority) => Some(*priority),
-        _ => None,
-    });
-    names.then(|| format!("the routing rule {}", priority.unwrap_or_default()))
+fn rule_naming(body: &[u8], link: &IfName) -> Option<String> {
+    const FRA_IIFNAME: u16 = 3;
+    const FRA_PRIORITY: u16 = 6;
+    const FRA_OIFNAME: u16 = 17;
+    let attributes = Attributes::after(HEADER, body);
+    let names = |kind| attributes.get(kind).map(text) == Some(&*link.bytes());
+    let priority = attributes.get(FRA_PRIORITY).and_then(|value| u32_at(value, 0)).unwrap_or_default();
+    (names(FRA_IIFNAME) || names(FRA_OIFNAME)).then(|| format!("the routing rule {priority}"))
 }

@@ -5,6 +5,7 @@
 //! so that the caller's own never changes; a socket keeps the namespace that it was opened in.
 
 mod apply;
+mod bytes;
 mod clock;
 mod cookie;
 mod error;
@@ -20,6 +21,7 @@ mod netns;
 mod observe;
 mod packet;
 mod process;
+pub mod read;
 mod sandbox;
 mod watch;
 
@@ -31,7 +33,7 @@ pub use genetlink::generic_command;
 pub use handed::{HandedError, handed_listeners};
 pub use holders::Holders;
 pub use lock::{LockError, NamespaceLock};
-pub use netns::{Namespace, NamespaceError};
+pub use netns::{Found, Namespace, NamespaceError};
 pub use nix::errno::Errno;
 pub use packet::{PacketSocket, Waker, wait_readable};
 pub use process::{EndSignals, InNamespace, in_own_session, kill_with_parent, share_memory};

@@ -4,11 +4,12 @@ use std::net::IpAddr;
 use std::os::fd::RawFd;
 
 use ashore_core::link::{IpvlanMode, LinkSpec, LinkType, MacvlanMode, PortOption};
+use ashore_core::name::IfName;
 use ashore_core::step::{Address, HostAddress, HostRoute, ROUTE_PROTOCOL, Route};
 use ashore_core::vlan::{Membership, VlanId};
 use ashore_wire::Mac;
 use ipnet::IpNet;
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
+use netlink_packet_core::{DefaultNla, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::address::{
     AddressAttribute, AddressFlags, AddressMessage, AddressScope, CacheInfo,
 };
@@ -34,10 +35,9 @@ pub(crate) struct Places {
 }
 
 /// `RTM_NEWLINK` that makes a link. `parent` is the index of the link below it.
-pub(crate) fn add_link(spec: &LinkSpec, name: &str, parent: Option<u32>, places: &Places) -> Request {
-    let mut message = LinkMessage::default();
+pub(crate) fn add_link(spec: &LinkSpec, name: &IfName, parent: Option<u32>, places: &Places) -> Request {
+    let mut message = named(name);
     let attributes = &mut message.attributes;
-    attributes.push(LinkAttribute::IfName(name.to_owned()));
     attributes.extend(parent.map(LinkAttribute::Link));
     attributes.extend(places.own.map(LinkAttribute::NetNsFd));
     attributes.extend(spec.mac.map(|mac| LinkAttribute::Address(mac.0.to_vec())));
@@ -52,8 +52,7 @@ pub(crate) fn add_link(spec: &LinkSpec, name: &str, parent: Option<u32>, places:
             (InfoKind::IpVlan, Some(InfoData::IpVlan(vec![InfoIpVlan::Mode(ipvlan_mode(*mode))])))
         }
         LinkType::Veth { peer, peer_mac, .. } => {
-            let mut far = LinkMessage::default();
-            far.attributes.push(LinkAttribute::IfName(peer.to_string()));
+            let mut far = named(peer);
             far.attributes.extend(places.peer.map(LinkAttribute::NetNsFd));
             far.attributes.extend(peer_mac.map(|mac| LinkAttribute::Address(mac.0.to_vec())));
             (InfoKind::Veth, Some(InfoData::Veth(InfoVeth::Peer(far))))
@@ -139,35 +138,43 @@ fn ipvlan_mode(mode: IpvlanMode) -> IpVlanMode {
 }
 
 /// `RTM_DELLINK` by name.
-pub(crate) fn del_link(name: &str) -> Request {
+pub(crate) fn del_link(name: &IfName) -> Request {
     (RouteNetlinkMessage::DelLink(named(name)), 0)
 }
 
 /// A change to a link, by name.
-pub(crate) fn set_link(name: &str, change: LinkAttribute) -> Request {
+pub(crate) fn set_link(name: &IfName, change: LinkAttribute) -> Request {
     let mut message = named(name);
     message.attributes.push(change);
     (RouteNetlinkMessage::NewLink(message), 0)
 }
 
 /// Another name for a link, which has to be named by its index then, and is down.
-pub(crate) fn rename_link(index: u32, name: &str) -> Request {
+pub(crate) fn rename_link(index: u32, name: &IfName) -> Request {
     let mut message = named(name);
     message.header.index = index;
     (RouteNetlinkMessage::NewLink(message), 0)
 }
 
 /// Up or down.
-pub(crate) fn set_up(name: &str, up: bool) -> Request {
+pub(crate) fn set_up(name: &IfName, up: bool) -> Request {
     let mut message = named(name);
     message.header.change_mask = LinkFlags::Up;
     message.header.flags = if up { LinkFlags::Up } else { LinkFlags::empty() };
     (RouteNetlinkMessage::NewLink(message), 0)
 }
 
-fn named(name: &str) -> LinkMessage {
+/// `IFLA_IFNAME`: bytes, which need not be text.
+pub(crate) fn ifname(name: &IfName) -> LinkAttribute {
+    const IFLA_IFNAME: u16 = 3;
+    let mut value = name.bytes().into_owned();
+    value.push(0);
+    LinkAttribute::Other(DefaultNla::new(IFLA_IFNAME, value))
+}
+
+fn named(name: &IfName) -> LinkMessage {
     let mut message = LinkMessage::default();
-    message.attributes.push(LinkAttribute::IfName(name.to_owned()));
+    message.attributes.push(ifname(name));
     message
 }
 
@@ -247,7 +254,11 @@ fn route(index: u32, route: &Route, protocol: u8) -> RouteMessage {
     if route.to.prefix_len() > 0 {
         message.attributes.push(RouteAttribute::Destination(route.to.network().into()));
     }
-    message.attributes.extend(route.via.map(|via| RouteAttribute::Gateway(via.into())));
+    let next_hop = |via: IpAddr| {
+        let same_family = via.is_ipv4() == to.is_ipv4();
+        if same_family { RouteAttribute::Gateway(via.into()) } else { RouteAttribute::Via(via.into()) }
+    };
+    message.attributes.extend(route.via.map(next_hop));
     message.attributes.extend(route.src.map(|src| RouteAttribute::PrefSource(src.into())));
     message.attributes.push(RouteAttribute::Oif(index));
     message

@@ -4,16 +4,26 @@ use std::cell::Cell;
 use std::io;
 
 use ashore_core::name::IfName;
-use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
-};
+use netlink_packet_core::{NLM_F_ACK, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::link::{LinkAttribute, LinkMessage};
+use netlink_packet_route::link::LinkMessage;
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
 use nix::errno::Errno;
+use nix::libc;
 
-/// The kernel hands out dumps in pieces of at most this size (`NLMSG_GOODSIZE` grows up to 32 KiB), in bytes.
+use crate::bytes::{Attributes, HEADER, Message, Messages, text, u16_at, u32_at};
+use crate::message;
+
+const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
+const NLM_F_DUMP: u16 = 0x300;
+const NLM_F_DUMP_INTR: u16 = 0x10;
+const NLM_F_ACK_TLVS: u16 = 0x200;
+const RTM_NEWLINK: u16 = 16;
+
+/// The kernel hands out dumps in pieces of at most this size (`NLMSG_GOODSIZE` grows up to 32 KiB), in bytes, unless a single
+/// message is longer.
 const PIECE: usize = 64 * 1024;
 
 /// What the acknowledgements of a full batch may take up, in bytes.
@@ -24,6 +34,9 @@ const BATCH: usize = 96 * 1024;
 
 /// How often a dump is begun anew when the kernel says that it changed meanwhile.
 const DUMP_TRIES: u32 = 20;
+
+/// How much is read in one container, in bytes. Whoever lives there decides how much there is, and others wait meanwhile.
+const MOST_INSIDE: usize = 8 * 1024 * 1024;
 
 /// The kernel's refusal of one message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,15 +49,35 @@ pub(crate) struct Nack {
 /// A message with its flags beside `NLM_F_REQUEST` and `NLM_F_ACK`.
 pub(crate) type Request = (RouteNetlinkMessage, u16);
 
+/// A question for all objects of a kind: the type of message, and its header with whatever follows it.
+pub(crate) struct Dump {
+    pub(crate) kind: u16,
+    pub(crate) body: Vec<u8>,
+}
+
 /// A route netlink socket in the namespace in which it was opened.
 pub(crate) struct Route {
     socket: Socket,
     sequence: Cell<u32>,
+    /// The room for what the kernel sends at once, in bytes.
+    room: Cell<usize>,
+    /// How much one look may read, in bytes, and what is left of that.
+    most: usize,
+    left: Cell<usize>,
 }
 
 impl Route {
     /// Opens one in the calling thread's namespace.
     pub(crate) fn open() -> io::Result<Self> {
+        Self::open_for(usize::MAX)
+    }
+
+    /// Opens one in the calling thread's namespace, which is a container's.
+    pub(crate) fn open_inside() -> io::Result<Self> {
+        Self::open_for(MOST_INSIDE)
+    }
+
+    fn open_for(most: usize) -> io::Result<Self> {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
         socket.bind_auto()?;
         socket.connect(&SocketAddr::new(0, 0))?;
@@ -53,7 +86,13 @@ impl Route {
         socket.set_cap_ack(true)?;
         socket.set_netlink_get_strict_chk(true)?;
         socket.set_rx_buf_sz(RECEIVE_BUFFER)?;
-        Ok(Route { socket, sequence: Cell::new(0) })
+        let (sequence, room, left) = (Cell::new(0), Cell::new(PIECE), Cell::new(most));
+        Ok(Route { socket, sequence, room, most, left })
+    }
+
+    /// Begins a look, which may read as much as any other.
+    pub(crate) fn look_anew(&self) {
+        self.left.set(self.most);
     }
 
     /// Sends messages in as few calls as possible and gathers one answer for each. The kernel goes on after one that it
@@ -78,10 +117,9 @@ impl Route {
     }
 
     fn emit(&self, message: RouteNetlinkMessage, flags: u16, bytes: &mut Vec<u8>) {
-        self.sequence.set(self.sequence.get().wrapping_add(1));
         let mut header = NetlinkHeader::default();
         header.flags = NLM_F_REQUEST | flags;
-        header.sequence_number = self.sequence.get();
+        header.sequence_number = self.next();
         let mut message = NetlinkMessage::new(header, NetlinkPayload::from(message));
         message.finalize();
         // NLMSG_ALIGNTO is 4.
@@ -90,134 +128,166 @@ impl Route {
         message.serialize(&mut bytes[start..]);
     }
 
+    fn next(&self) -> u32 {
+        self.sequence.set(self.sequence.get().wrapping_add(1));
+        self.sequence.get()
+    }
+
     fn exchange(&self, bytes: &[u8], first: u32, count: usize) -> io::Result<Vec<Result<(), Nack>>> {
         self.socket.send(bytes, 0)?;
         let mut answers: Vec<Option<Result<(), Nack>>> = vec![None; count];
         while answers.iter().any(Option::is_none) {
-            for message in self.receive()? {
-                let NetlinkPayload::Error(error) = message.payload else { continue };
-                let at = message.header.sequence_number.wrapping_sub(first) as usize;
+            let piece = self.receive(0)?;
+            for message in Messages::of(&piece.bytes).filter(|message| message.kind == NLMSG_ERROR) {
+                let at = message.sequence.wrapping_sub(first) as usize;
                 if let Some(answer) = answers.get_mut(at) {
-                    *answer = Some(match error.code {
-                        None => Ok(()),
-                        Some(code) => Err(Nack {
-                            errno: Errno::from_raw(code.get().abs()),
-                            says: extended_text(&error.header, message.header.flags),
-                        }),
-                    });
+                    *answer = Some(answer_in(&message));
                 }
             }
         }
         Ok(answers.into_iter().flatten().collect())
     }
 
-    /// All objects that a dump lists.
-    pub(crate) fn dump(&self, request: &RouteNetlinkMessage) -> io::Result<Vec<RouteNetlinkMessage>> {
+    /// All objects that a dump lists: their messages, one after another. After an error the socket may still be in the middle
+    /// of the dump, and answers `EBUSY` to the next one: it is of no more use for dumps.
+    pub(crate) fn dump(&self, request: &Dump) -> io::Result<Vec<u8>> {
         for _ in 0..DUMP_TRIES {
-            if let Some(objects) = self.try_dump(request.clone())? {
+            if let Some(objects) = self.try_dump(request)? {
                 return Ok(objects);
             }
         }
-        Err(io::Error::new(
-            io::ErrorKind::ResourceBusy,
-            "the kernel's tables changed during every try to read them",
-        ))
+        let changing = "the kernel's tables changed during every try to read them";
+        Err(io::Error::new(io::ErrorKind::ResourceBusy, changing))
     }
 
-    /// None if the tables changed meanwhile (`NLM_F_DUMP_INTR`).
-    fn try_dump(&self, request: RouteNetlinkMessage) -> io::Result<Option<Vec<RouteNetlinkMessage>>> {
-        let mut bytes = Vec::new();
-        self.emit(request, NLM_F_DUMP, &mut bytes);
-        self.socket.send(&bytes, 0)?;
+    /// None if the tables changed meanwhile (`NLM_F_DUMP_INTR`), or a message was longer than there was room.
+    fn try_dump(&self, request: &Dump) -> io::Result<Option<Vec<u8>>> {
+        let sequence = self.next();
+        self.socket.send(&request.message(sequence), 0)?;
         let (mut objects, mut whole) = (Vec::new(), true);
         loop {
-            for message in self.receive()? {
-                if message.header.sequence_number != self.sequence.get() {
-                    continue;
+            let piece = self.receive(0)?;
+            self.spend(piece.bytes.len())?;
+            if piece.is_cut_off {
+                self.drain()?;
+                return Ok(None);
+            }
+            let mut messages = Messages::of(&piece.bytes);
+            for message in messages.by_ref().filter(|message| message.sequence == sequence) {
+                whole &= message.flags & NLM_F_DUMP_INTR == 0;
+                let ends = message.kind == NLMSG_DONE;
+                if ends || message.kind == NLMSG_ERROR {
+                    // Either tells of an error by its number.
+                    message.code()?;
+                } else {
+                    objects.extend_from_slice(message.whole);
+                    objects.resize(objects.len().next_multiple_of(4), 0);
                 }
-                whole &= message.header.flags & NLM_F_DUMP_INTR == 0;
-                match message.payload {
-                    NetlinkPayload::InnerMessage(object) => objects.push(object),
-                    NetlinkPayload::Done(_) => return Ok(whole.then_some(objects)),
-                    NetlinkPayload::Error(error) => return Err(error.to_io()),
-                    _ => {}
+                if ends {
+                    return Ok(whole.then_some(objects));
                 }
+            }
+            if messages.is_cut_off() {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "a netlink message of impossible length",
+                ));
+            }
+        }
+    }
+
+    fn spend(&self, length: usize) -> io::Result<()> {
+        let Some(left) = self.left.get().checked_sub(length) else {
+            let much = format!("there is more than {} MiB to be read", self.most / 1024 / 1024);
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, much));
+        };
+        self.left.set(left);
+        Ok(())
+    }
+
+    /// Takes what is left of a dump. The kernel makes the next piece when one is taken, so there is nothing to wait for.
+    fn drain(&self) -> io::Result<()> {
+        loop {
+            match self.receive(libc::MSG_DONTWAIT) {
+                Ok(piece) => self.spend(piece.bytes.len())?,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
             }
         }
     }
 
     /// The index of a link, or none if there is no such link.
     pub(crate) fn index_of(&self, name: &IfName) -> io::Result<Option<u32>> {
-        let mut link = LinkMessage::default();
-        link.attributes.push(LinkAttribute::IfName(name.to_string()));
+        let mut question = LinkMessage::default();
+        question.attributes.push(message::ifname(name));
         let mut bytes = Vec::new();
-        self.emit(RouteNetlinkMessage::GetLink(link), 0, &mut bytes);
+        self.emit(RouteNetlinkMessage::GetLink(question), 0, &mut bytes);
         self.socket.send(&bytes, 0)?;
         loop {
-            for message in self.receive()? {
-                if message.header.sequence_number != self.sequence.get() {
-                    continue;
-                }
-                match message.payload {
-                    NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => {
-                        return Ok(Some(link.header.index));
-                    }
-                    NetlinkPayload::Error(error) if error.raw_code().abs() == Errno::ENODEV as i32 => {
-                        return Ok(None);
-                    }
-                    NetlinkPayload::Error(error) => return Err(error.to_io()),
-                    _ => {}
-                }
+            let Piece { bytes, .. } = self.receive(0)?;
+            // Of a link with many other names not all may fit, and what counts stands at the beginning.
+            let is_answer = u32_at(&bytes, 8) == Some(self.sequence.get());
+            let answer = Messages::of(&bytes).next().filter(|_| is_answer);
+            match (u16_at(&bytes, 4).filter(|_| is_answer), answer) {
+                (Some(RTM_NEWLINK), _) => return Ok(u32_at(&bytes, HEADER + 4)),
+                (Some(NLMSG_ERROR), Some(answer)) => match answer.code() {
+                    Ok(()) => {}
+                    Err(Errno::ENODEV) => return Ok(None),
+                    Err(errno) => return Err(errno.into()),
+                },
+                _ => {}
             }
         }
     }
 
-    fn receive(&self) -> io::Result<Vec<NetlinkMessage<RouteNetlinkMessage>>> {
-        let mut buffer = Vec::with_capacity(PIECE);
+    /// Takes what the kernel sends at once. What did not fit has room the next time.
+    fn receive(&self, flags: i32) -> io::Result<Piece> {
+        let mut bytes = Vec::with_capacity(self.room.get());
         loop {
-            match self.socket.recv(&mut buffer, 0) {
+            match self.socket.recv(&mut bytes, flags | libc::MSG_TRUNC) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
-                Ok(_) => break,
+                Ok(length) => {
+                    let is_cut_off = length > bytes.len();
+                    if is_cut_off {
+                        self.room.set(length.next_multiple_of(PIECE));
+                    }
+                    return Ok(Piece { bytes, is_cut_off });
+                }
             }
         }
-        let mut messages = Vec::new();
-        let mut rest = buffer.as_slice();
-        while rest.len() >= 16 {
-            let length = u32::from_ne_bytes([rest[0], rest[1], rest[2], rest[3]]) as usize;
-            if length < 16 || length > rest.len() {
-                return Err(io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    "a netlink message of impossible length",
-                ));
-            }
-            let message = NetlinkMessage::deserialize(&rest[..length])
-                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-            messages.push(message);
-            rest = &rest[length.next_multiple_of(4).min(rest.len())..];
-        }
-        Ok(messages)
     }
 }
 
+impl Dump {
+    fn message(&self, sequence: u32) -> Vec<u8> {
+        let mut bytes = ((HEADER + self.body.len()) as u32).to_ne_bytes().to_vec();
+        bytes.extend(self.kind.to_ne_bytes());
+        bytes.extend((NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes());
+        bytes.extend(sequence.to_ne_bytes());
+        bytes.extend([0; 4]);
+        bytes.extend(&self.body);
+        bytes
+    }
+}
+
+/// What the kernel has sent at once.
+struct Piece {
+    bytes: Vec<u8>,
+    /// Whether it is longer.
+    is_cut_off: bool,
+}
+
+fn answer_in(message: &Message<'_>) -> Result<(), Nack> {
+    message.code().map_err(|errno| Nack { errno, says: extended_text(message) })
+}
+
 /// The text in an acknowledgement (`NLMSGERR_ATTR_MSG`, Linux 4.12): attributes follow the refused message's header.
-fn extended_text(after_code: &[u8], flags: u16) -> Option<String> {
-    const NLM_F_ACK_TLVS: u16 = 0x200;
+fn extended_text(message: &Message<'_>) -> Option<String> {
     const NLMSGERR_ATTR_MSG: u16 = 1;
-    const HEADER: usize = 16;
-    if flags & NLM_F_ACK_TLVS == 0 {
+    if message.flags & NLM_F_ACK_TLVS == 0 {
         return None;
     }
-    let mut rest = after_code.get(HEADER..)?;
-    while rest.len() >= 4 {
-        let length = usize::from(u16::from_ne_bytes([rest[0], rest[1]]));
-        let kind = u16::from_ne_bytes([rest[2], rest[3]]);
-        let value = rest.get(4..length)?;
-        if kind == NLMSGERR_ATTR_MSG {
-            let text = value.split(|byte| *byte == 0).next()?;
-            return Some(String::from_utf8_lossy(text).into_owned());
-        }
-        rest = rest.get(length.next_multiple_of(4)..)?;
-    }
-    None
+    let said = Attributes::after(4 + HEADER, message.body).get(NLMSGERR_ATTR_MSG)?;
+    Some(String::from_utf8_lossy(text(said)).into_owned())
 }

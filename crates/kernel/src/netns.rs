@@ -12,13 +12,24 @@ use nix::mount::{MntFlags, MsFlags};
 use nix::sched::CloneFlags;
 
 /// `ioctl(NS_GET_NSTYPE)` (Linux 4.11): `_IO(0xb7, 0x3)`.
-const NS_GET_NSTYPE: nix::libc::c_ulong = 0xb703;
+const NS_GET_NSTYPE: nix::libc::Ioctl = 0xb703;
 
 /// An open network namespace. It lives at least as long as the handle.
 #[derive(Debug, Clone)]
 pub struct Namespace {
     file: Arc<File>,
     netns: Netns,
+}
+
+/// What has become of a namespace, as far as the path tells by which it was known.
+#[derive(Debug)]
+pub enum Found {
+    /// The path still leads there.
+    There(Namespace),
+    /// The path leads nowhere, or elsewhere.
+    Gone,
+    /// What the path leads to could not be seen, which tells nothing of the namespace: it may be there.
+    Unclear(NamespaceError),
 }
 
 /// Why a path does not lead to a network namespace.
@@ -43,6 +54,13 @@ pub enum NamespaceError {
     },
 }
 
+impl NamespaceError {
+    /// Whether it tells that the path leads to no namespace. Any other error tells nothing.
+    pub fn leads_nowhere(&self) -> bool {
+        matches!(self, NamespaceError::Missing(_) | NamespaceError::Other(_))
+    }
+}
+
 impl Namespace {
     /// The calling thread's own.
     pub fn current() -> Result<Self, NamespaceError> {
@@ -57,7 +75,9 @@ impl Namespace {
             let path = path.to_owned();
             match (source.kind(), source.raw_os_error()) {
                 // A process that has ended: its directory may still be there.
-                (io::ErrorKind::NotFound, _) | (_, Some(nix::libc::ESRCH)) => NamespaceError::Missing(path),
+                (io::ErrorKind::NotFound | io::ErrorKind::NotADirectory, _) | (_, Some(nix::libc::ESRCH)) => {
+                    NamespaceError::Missing(path)
+                }
                 (io::ErrorKind::PermissionDenied, _) => NamespaceError::Permission(path),
                 _ => NamespaceError::System { path, source },
             }
@@ -112,10 +132,14 @@ impl Namespace {
         &self.netns.path
     }
 
-    /// The namespace that was known by an identity; none if it is gone, or its path leads elsewhere by now.
-    pub fn find(netns: &Netns) -> Option<Self> {
-        let found = Self::open(&netns.path).ok()?;
-        (found.netns == *netns).then_some(found)
+    /// The namespace that was known by an identity.
+    pub fn find(netns: &Netns) -> Found {
+        match Self::open(&netns.path) {
+            Ok(found) if found.netns == *netns => Found::There(found),
+            Ok(_) => Found::Gone,
+            Err(error) if error.leads_nowhere() => Found::Gone,
+            Err(error) => Found::Unclear(error),
+        }
     }
 
     /// Runs something inside, in a thread of its own.

@@ -1,55 +1,62 @@
-//! What is: dumps of links, addresses, routes and neighbours, in the words of the plan.
+//! What is: a namespace's dumps of links, addresses, routes and neighbours, asked for and put together.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
-use std::net::IpAddr;
 use std::os::unix::fs::FileExt;
 
-use ashore_core::link::{IpvlanMode, MacvlanMode, Netns, PortOption};
-use ashore_core::observed::{
-    Link, LinkAddress, Lower, Neighbour, Observed, ObservedKind, ObservedRoute, Standing, View,
-};
-use ashore_core::step::{Life, ROUTE_PROTOCOL, Route as WantedRoute};
-use ashore_core::vlan::{Membership, VlanId};
-use ashore_wire::Mac;
-use ipnet::IpNet;
-use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
-use netlink_packet_route::link::{
-    AfSpecBridge, AfSpecInet, AfSpecInet6, AfSpecUnspec, BridgeVlanInfoFlags, InfoBridge, InfoBridgePort,
-    InfoData, InfoIpVlan, InfoKind, InfoMacVlan, InfoPortData, InfoVlan, IpVlanMode, LinkAttribute,
-    LinkExtentMask, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, MacVlanMode, VlanFlags, VlanProtocol,
-};
-use netlink_packet_route::neighbour::{
-    NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
-};
-use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteType,
-};
-use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use ashore_core::link::Netns;
+use ashore_core::observed::{Observed, View};
+use nix::libc;
 
 use crate::apply::Kernel;
-use crate::error::ObserveError;
-use crate::netlink::Route;
+use crate::error::{InsideError, ObserveError};
+use crate::netlink::{Dump, Route};
+use crate::read::{
+    AF_BRIDGE, AF_INET, AF_INET6, RT_TABLE_MAIN, RTM_NEWADDR, RTM_NEWLINK, RTM_NEWNEIGH, RTM_NEWNEXTHOP,
+    RTM_NEWROUTE, Reader,
+};
 
 impl Kernel {
-    /// Reads the host's namespace and those containers' namespaces that are named, each once. One that is gone is
-    /// absent.
+    /// Reads the host's namespace and those containers' namespaces that are named, each once. One that is gone is absent, and
+    /// one that cannot be read is told of: it is no reason not to see the others.
     pub fn observe(&self, netns: &[Netns]) -> Result<Observed, ObserveError> {
-        let mut host = view(&self.route)?;
-        self.wireless.mark(&mut host.links);
+        let mut host = self.on_host(view)?;
+        self.wireless.mark(&mut host.links, &self.host);
         host.rp_filter = self.rp_filter.as_ref().and_then(read_number);
-        let mut observed = Observed { host, netns: BTreeMap::new() };
+        let mut observed = Observed { host, netns: BTreeMap::new(), unreadable: BTreeMap::new() };
         for netns in netns {
             if observed.netns.contains_key(netns) {
                 continue;
             }
-            let fault = |source| ObserveError { what: "a container's namespace", source };
-            let Some(inside) = self.enter(netns).map_err(fault)? else { continue };
-            observed.netns.insert(netns.clone(), view(&inside.route)?);
-            self.keep(inside);
+            match self.look_into(netns) {
+                Ok(Some(view)) => _ = observed.netns.insert(netns.clone(), view),
+                Ok(None) => {}
+                Err(error) => _ = observed.unreadable.insert(netns.clone(), error.to_string()),
+            }
         }
+        // The same namespace by another path.
+        observed.unreadable.retain(|netns, _| !observed.netns.contains_key(netns));
         Ok(observed)
+    }
+
+    /// Asks something of the host's namespace. A socket that was left in the middle of a dump answers `EBUSY` for good, and this
+    /// one is to last: after an error it is replaced.
+    pub(crate) fn on_host<T, E>(&self, ask: impl FnOnce(&Route) -> Result<T, E>) -> Result<T, E> {
+        let answer = ask(&self.route.borrow());
+        if answer.is_err()
+            && let Ok(Ok(fresh)) = self.host.run(Route::open)
+        {
+            self.route.replace(fresh);
+        }
+        answer
+    }
+
+    fn look_into(&self, netns: &Netns) -> Result<Option<View>, InsideError> {
+        let Some(inside) = self.enter(netns)? else { return Ok(None) };
+        let view = view(&inside.route)?;
+        self.keep(inside);
+        Ok(Some(view))
     }
 }
 
@@ -60,354 +67,65 @@ fn read_number(sysctl: &File) -> Option<i32> {
 }
 
 fn view(route: &Route) -> Result<View, ObserveError> {
-    let dump = |what, request: RouteNetlinkMessage| {
-        route.dump(&request).map_err(|source: io::Error| ObserveError { what, source })
+    route.look_anew();
+    let mut reader = Reader::default();
+    let take = |reader: &mut Reader, what, request: &Dump| {
+        reader.take(&route.dump(request).map_err(|source| ObserveError { what, source })?);
+        Ok(())
     };
-    let mut view = View::default();
-    let mut links = LinkMessage::default();
-    links.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
-    for message in dump("links", RouteNetlinkMessage::GetLink(links))? {
-        if let RouteNetlinkMessage::NewLink(message) = message {
-            view.links.extend(link(&message));
+    take(&mut reader, "links", &links())?;
+    if reader.has_filtering_bridge() {
+        take(&mut reader, "bridges' VLANs", &bridges_vlans())?;
+    }
+    take(&mut reader, "addresses", &Dump { kind: RTM_NEWADDR + GET, body: vec![0; 8] })?;
+    for family in [AF_INET, AF_INET6] {
+        match take(&mut reader, "routes", &routes(family, RT_TABLE_MAIN)) {
+            Err(error) if is_nothing(&error.source) => {}
+            taken => taken?,
         }
     }
-    // Bridges that filter VLANs were given an empty set.
-    let filtering: BTreeSet<u32> =
-        view.links.iter().filter(|link| link.vlans.is_some()).map(|link| link.index).collect();
-    if !filtering.is_empty() {
-        for message in dump("bridges' VLANs", RouteNetlinkMessage::GetLink(bridges_vlans()))? {
-            let RouteNetlinkMessage::NewLink(message) = message else { continue };
-            let concerned = |link: &&mut Link| {
-                link.index == message.header.index && filtering.contains(&link.master.unwrap_or(link.index))
-            };
-            if let Some(link) = view.links.iter_mut().find(concerned) {
-                link.vlans = Some(vlans_let_through(&message));
-            }
-        }
+    if reader.needs_next_hops() {
+        take(&mut reader, "next hops", &Dump { kind: RTM_NEWNEXTHOP + GET, body: vec![0; 8] })?;
     }
-    for message in dump("addresses", RouteNetlinkMessage::GetAddress(AddressMessage::default()))? {
-        if let RouteNetlinkMessage::NewAddress(message) = message {
-            view.addresses.extend(address(&message));
-        }
-    }
-    for family in [AddressFamily::Inet, AddressFamily::Inet6] {
-        let mut request = RouteMessage::default();
-        request.header.address_family = family;
-        request.header.table = RouteHeader::RT_TABLE_MAIN;
-        match dump("routes", RouteNetlinkMessage::GetRoute(request)) {
-            Ok(messages) => view.routes.extend(messages.iter().filter_map(|message| match message {
-                RouteNetlinkMessage::NewRoute(message) => observed_route(message, &view.links),
-                _ => None,
-            })),
-            // A filtered dump of a table that has never held a route (fib_table_lookup: ENOENT), or no IPv6 at all.
-            Err(error)
-                if matches!(error.source.raw_os_error(), Some(nix::libc::ENOENT | nix::libc::EOPNOTSUPP)) => {
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    for message in dump("neighbours", RouteNetlinkMessage::GetNeighbour(NeighbourMessage::default()))? {
-        if let RouteNetlinkMessage::NewNeighbour(message) = message {
-            view.neighbours.extend(neighbour(&message));
-        }
-    }
-    Ok(view)
+    take(&mut reader, "neighbours", &Dump { kind: RTM_NEWNEIGH + GET, body: vec![0; 12] })?;
+    Ok(reader.view())
 }
 
-fn link(message: &LinkMessage) -> Option<Link> {
-    let flags = message.header.flags;
-    let mut link = Link {
-        index: message.header.index,
-        // A name that is none of the kernel's own rules would be the first.
-        name: name_of(message)?,
-        kind: ObservedKind::Other(String::new()),
-        lower: None,
-        master: None,
-        port: BTreeSet::new(),
-        vlans: None,
-        default_pvid: None,
-        mac: None,
-        mtu: 0,
-        up: flags.contains(LinkFlags::Up),
-        // The first alone follows a cable that is pulled up to a second late.
-        carrier: flags.contains(LinkFlags::Running | LinkFlags::LowerUp),
-        alias: None,
-        wireless: false,
-        arp_filter: None,
-        rp_filter: None,
-        accept_ra: None,
-        disable_ipv6: None,
-        ipv6_mtu: None,
-    };
-    let (mut lower, mut elsewhere, mut kind) = (None, false, None);
-    for attribute in &message.attributes {
-        match attribute {
-            LinkAttribute::Link(index) => lower = Some(*index),
-            LinkAttribute::LinkNetNsId(_) => elsewhere = true,
-            LinkAttribute::Controller(index) => link.master = Some(*index),
-            LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
-            LinkAttribute::IfAlias(alias) => link.alias = Some(alias.clone()),
-            LinkAttribute::Address(bytes) => link.mac = <[u8; 6]>::try_from(bytes.as_slice()).ok().map(Mac),
-            LinkAttribute::LinkInfo(info) => {
-                (kind, link.port) = (kind_of(info), port_options(info));
-                if let Some(bridge) = filtering(info) {
-                    (link.vlans, link.default_pvid) = (Some(BTreeMap::new()), default_pvid(bridge));
-                }
-            }
-            LinkAttribute::AfSpecUnspec(specs) => sysctls(specs, &mut link),
-            _ => {}
-        }
-    }
-    // A link without one below it names itself.
-    link.lower =
-        lower.filter(|index| elsewhere || *index != link.index).map(|index| Lower { index, elsewhere });
-    link.kind = kind.unwrap_or_else(|| match message.header.link_layer_type {
-        LinkLayerType::Loopback => ObservedKind::Loopback,
-        LinkLayerType::Ether => ObservedKind::Physical,
-        other => ObservedKind::Other(format!("{other:?}").to_lowercase()),
-    });
-    Some(link)
-}
+/// Each kind of message that tells of something stands two before the one that asks for it (`linux/rtnetlink.h`).
+pub(crate) const GET: u16 = 2;
 
-fn name_of(message: &LinkMessage) -> Option<ashore_core::IfName> {
-    message.attributes.iter().find_map(|attribute| match attribute {
-        LinkAttribute::IfName(name) => name.parse().ok(),
-        _ => None,
-    })
-}
-
-fn kind_of(info: &[LinkInfo]) -> Option<ObservedKind> {
-    let kind = info.iter().find_map(|info| match info {
-        LinkInfo::Kind(kind) => Some(kind),
-        _ => None,
-    })?;
-    let data = info.iter().find_map(|info| match info {
-        LinkInfo::Data(data) => Some(data),
-        _ => None,
-    });
-    Some(match (kind, data) {
-        (InfoKind::MacVlan, Some(InfoData::MacVlan(data))) => macvlan(data)?,
-        (InfoKind::IpVlan, Some(InfoData::IpVlan(data))) => ipvlan(data)?,
-        (InfoKind::Vlan, Some(InfoData::Vlan(data))) => vlan(data)?,
-        (InfoKind::Veth, _) => ObservedKind::Veth,
-        (InfoKind::Bridge, _) => ObservedKind::Bridge,
-        (other, _) => ObservedKind::Other(other.to_string()),
-    })
-}
-
-fn port_options(info: &[LinkInfo]) -> BTreeSet<PortOption> {
-    let ports = info.iter().filter_map(|info| match info {
-        LinkInfo::PortData(InfoPortData::BridgePort(data)) => Some(data),
-        _ => None,
-    });
-    let on = ports.flatten().filter_map(|option| match option {
-        InfoBridgePort::Isolated(true) => Some(PortOption::Isolated),
-        InfoBridgePort::HairpinMode(true) => Some(PortOption::Hairpin),
-        InfoBridgePort::Learning(false) => Some(PortOption::Unlearning),
-        _ => None,
-    });
-    on.collect()
-}
-
-/// What a bridge that filters VLANs says of itself.
-fn filtering(info: &[LinkInfo]) -> Option<&[InfoBridge]> {
-    let data = info.iter().find_map(|info| match info {
-        LinkInfo::Data(InfoData::Bridge(data)) => Some(data.as_slice()),
-        _ => None,
-    });
-    data.filter(|data| data.contains(&InfoBridge::VlanFiltering(true)))
-}
-
-/// There is none if it is 0.
-fn default_pvid(data: &[InfoBridge]) -> Option<VlanId> {
-    data.iter().find_map(|item| match item {
-        InfoBridge::VlanDefaultPvid(id) => (*id).try_into().ok(),
-        _ => None,
-    })
+fn links() -> Dump {
+    const RTEXT_FILTER_SKIP_STATS: u32 = 8;
+    links_of(0, RTEXT_FILTER_SKIP_STATS)
 }
 
 /// Asks for the VLANs of all bridges and their ports, also of those that do not filter.
-fn bridges_vlans() -> LinkMessage {
-    let mut request = LinkMessage::default();
-    request.header.interface_family = AddressFamily::Bridge;
-    request.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::Brvlan]));
-    request
+fn bridges_vlans() -> Dump {
+    const RTEXT_FILTER_BRVLAN: u32 = 2;
+    links_of(AF_BRIDGE, RTEXT_FILTER_BRVLAN)
 }
 
-fn vlans_let_through(message: &LinkMessage) -> BTreeMap<VlanId, Membership> {
-    let specs = message.attributes.iter().filter_map(|attribute| match attribute {
-        LinkAttribute::AfSpecBridge(specs) => Some(specs),
-        _ => None,
-    });
-    let vlans = specs.flatten().filter_map(|spec| match spec {
-        AfSpecBridge::VlanInfo(info) => {
-            let (pvid, untagged) = (BridgeVlanInfoFlags::Pvid, BridgeVlanInfoFlags::Untagged);
-            let membership =
-                Membership { pvid: info.flags.contains(pvid), untagged: info.flags.contains(untagged) };
-            Some((info.vid.try_into().ok()?, membership))
-        }
-        _ => None,
-    });
-    vlans.collect()
+fn links_of(family: u8, what: u32) -> Dump {
+    const IFLA_EXT_MASK: u16 = 29;
+    // `struct ifinfomsg`, and one attribute of eight bytes.
+    let mut body = vec![0; 16];
+    body[0] = family;
+    body.extend(8_u16.to_ne_bytes());
+    body.extend(IFLA_EXT_MASK.to_ne_bytes());
+    body.extend(what.to_ne_bytes());
+    Dump { kind: RTM_NEWLINK + GET, body }
 }
 
-fn macvlan(data: &[InfoMacVlan]) -> Option<ObservedKind> {
-    let (mut mode, mut bc_queue_len) = (None, None);
-    for item in data {
-        match item {
-            InfoMacVlan::Mode(MacVlanMode::Bridge) => mode = Some(MacvlanMode::Bridge),
-            InfoMacVlan::Mode(MacVlanMode::Private) => mode = Some(MacvlanMode::Private),
-            InfoMacVlan::Mode(MacVlanMode::Vepa) => mode = Some(MacvlanMode::Vepa),
-            InfoMacVlan::Mode(MacVlanMode::Passthrough) => mode = Some(MacvlanMode::Passthru),
-            InfoMacVlan::BcQueueLen(length) => bc_queue_len = Some(*length),
-            _ => {}
-        }
-    }
-    Some(ObservedKind::Macvlan { mode: mode?, bc_queue_len })
+/// Asks for the routes of a table, or of all for 0.
+pub(crate) fn routes(family: u8, table: u8) -> Dump {
+    // `struct rtmsg`.
+    let mut body = vec![0; 12];
+    (body[0], body[4]) = (family, table);
+    Dump { kind: RTM_NEWROUTE + GET, body }
 }
 
-fn ipvlan(data: &[InfoIpVlan]) -> Option<ObservedKind> {
-    data.iter().find_map(|item| {
-        let mode = match item {
-            InfoIpVlan::Mode(IpVlanMode::L2) => IpvlanMode::L2,
-            InfoIpVlan::Mode(IpVlanMode::L3) => IpvlanMode::L3,
-            InfoIpVlan::Mode(IpVlanMode::L3S) => IpvlanMode::L3s,
-            _ => return None,
-        };
-        Some(ObservedKind::Ipvlan { mode })
-    })
-}
-
-/// A VLAN of 802.1Q. Those of 802.1ad are others with the same numbers.
-fn vlan(data: &[InfoVlan]) -> Option<ObservedKind> {
-    let (mut id, mut gvrp) = (None, false);
-    for item in data {
-        match item {
-            InfoVlan::Id(number) => id = Some(*number),
-            InfoVlan::Flags((flags, _)) => gvrp = flags.contains(VlanFlags::Gvrp),
-            InfoVlan::Protocol(VlanProtocol::Ieee8021Ad) => {
-                return Some(ObservedKind::Other("vlan of 802.1ad".into()));
-            }
-            _ => {}
-        }
-    }
-    Some(ObservedKind::Vlan { id: id?, gvrp })
-}
-
-/// The link's sysctls travel with it.
-fn sysctls(specs: &[AfSpecUnspec], link: &mut Link) {
-    for spec in specs {
-        match spec {
-            AfSpecUnspec::Inet(items) => {
-                for item in items {
-                    if let AfSpecInet::DevConf(conf) = item {
-                        (link.arp_filter, link.rp_filter) = (Some(conf.arpfilter), Some(conf.rp_filter));
-                    }
-                }
-            }
-            AfSpecUnspec::Inet6(items) => {
-                for item in items {
-                    if let AfSpecInet6::DevConf(conf) = item {
-                        (link.accept_ra, link.disable_ipv6) = (Some(conf.accept_ra), Some(conf.disable_ipv6));
-                        link.ipv6_mtu = Some(conf.mtu6);
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
-}
-
-fn address(message: &AddressMessage) -> Option<LinkAddress> {
-    let (mut address, mut local, mut broadcast, mut life) = (None, None, None, None);
-    let mut flags = AddressFlags::from_bits_retain(u32::from(message.header.flags.bits()));
-    for attribute in &message.attributes {
-        match attribute {
-            AddressAttribute::Address(ip) => address = Some(*ip),
-            AddressAttribute::Local(ip) => local = Some(*ip),
-            AddressAttribute::Broadcast(ip) => broadcast = Some(*ip),
-            AddressAttribute::Flags(all) => flags = *all,
-            AddressAttribute::CacheInfo(info) => {
-                life = Some(Life { valid: info.ifa_valid, preferred: info.ifa_preferred });
-            }
-            _ => {}
-        }
-    }
-    let ip: IpAddr = local.or(address)?;
-    // IFA_F_SECONDARY means "another address in the same subnet" for IPv4, and "temporary" for IPv6.
-    let temporary = ip.is_ipv6() && flags.contains(AddressFlags::Secondary);
-    let standing = if temporary || flags.intersects(AddressFlags::Tentative | AddressFlags::Dadfailed) {
-        Standing::Unsteady
-    } else if flags.contains(AddressFlags::Deprecated) {
-        Standing::Deprecated
-    } else {
-        Standing::Steady
-    };
-    Some(LinkAddress {
-        index: message.header.index,
-        net: IpNet::new(ip, message.header.prefix_len).ok()?,
-        broadcast,
-        life: life.filter(|_| !flags.contains(AddressFlags::Permanent)),
-        noprefixroute: flags.contains(AddressFlags::Noprefixroute),
-        peer: address.filter(|peer| *peer != ip),
-        link_scope: message.header.scope == AddressScope::Link,
-        standing,
-    })
-}
-
-fn observed_route(message: &RouteMessage, links: &[Link]) -> Option<ObservedRoute> {
-    let header = &message.header;
-    if header.kind != RouteType::Unicast || header.table != RouteHeader::RT_TABLE_MAIN {
-        return None;
-    }
-    let (mut to, mut via, mut src, mut dev, mut metric) = (None, None, None, None, 0);
-    for attribute in &message.attributes {
-        match attribute {
-            RouteAttribute::Destination(address) => to = ip_of(address),
-            RouteAttribute::Gateway(address) => via = ip_of(address),
-            RouteAttribute::PrefSource(address) => src = ip_of(address),
-            RouteAttribute::Oif(index) => dev = links.iter().find(|link| link.index == *index),
-            RouteAttribute::Priority(priority) => metric = *priority,
-            _ => {}
-        }
-    }
-    let any = match header.address_family {
-        AddressFamily::Inet => IpAddr::from([0; 4]),
-        _ => IpAddr::from([0; 16]),
-    };
-    let to = IpNet::new(to.unwrap_or(any), header.destination_prefix_length).ok()?;
-    let route = WantedRoute { to, via, dev: dev?.name.clone(), src };
-    let onlink = header.flags.contains(RouteFlags::Onlink);
-    Some(ObservedRoute { route, protocol: header.protocol.into(), metric, onlink })
-}
-
-pub(crate) fn ip_of(address: &RouteAddress) -> Option<IpAddr> {
-    match address {
-        RouteAddress::Inet(ip) => Some((*ip).into()),
-        RouteAddress::Inet6(ip) => Some((*ip).into()),
-        _ => None,
-    }
-}
-
-fn neighbour(message: &NeighbourMessage) -> Option<Neighbour> {
-    if message.header.state != NeighbourState::Permanent {
-        return None;
-    }
-    let (mut ip, mut mac, mut ours) = (None, None, false);
-    for attribute in &message.attributes {
-        match attribute {
-            NeighbourAttribute::Protocol(protocol) => ours = u8::from(*protocol) == ROUTE_PROTOCOL,
-            NeighbourAttribute::Destination(NeighbourAddress::Inet(address)) => {
-                ip = Some(IpAddr::from(*address));
-            }
-            NeighbourAttribute::Destination(NeighbourAddress::Inet6(address)) => {
-                ip = Some(IpAddr::from(*address));
-            }
-            NeighbourAttribute::LinkLayerAddress(bytes) => {
-                mac = <[u8; 6]>::try_from(bytes.as_slice()).ok().map(Mac);
-            }
-            _ => {}
-        }
-    }
-    Some(Neighbour { index: message.header.ifindex, ip: ip?, mac: mac?, ours })
+/// What a dump ends with where there is nothing: a table that never held a route (`fib_table_lookup`), a family or a kind of
+/// rules that the kernel does not have.
+pub(crate) fn is_nothing(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EOPNOTSUPP | libc::EAFNOSUPPORT))
 }

@@ -2,10 +2,11 @@
 
 mod ground;
 
-use ashore_core::link::{LinkSpec, LinkType, MacvlanMode, Place, PortOption, Tag};
+use ashore_core::link::{LinkSpec, LinkType, MacvlanMode, Netns, Place, PortOption, Tag};
+use ashore_core::name::IfName;
 use ashore_core::observed::{ObservedKind, Standing};
 use ashore_core::step::{Address, Family, Route, Step, Sysctl, SysctlKey};
-use ashore_kernel::{Namespace, OnError};
+use ashore_kernel::{Found, Namespace, OnError};
 use ashore_wire::Mac;
 use ground::{Ground, link, name};
 
@@ -191,6 +192,59 @@ fn a_refusal_has_the_kernels_words_the_command_and_what_helps() {
 }
 
 #[test]
+fn a_link_of_any_name_is_seen_and_taken_away() {
+    let ground = Ground::new();
+    let before = ground.seen();
+    for bytes in [&b"x\xffy"[..], b"\x1b[2J", b"\xff\xff", br"a\b", b"a'b", b"-x", b"if2"] {
+        let odd = IfName::seen(bytes).unwrap();
+        for place in [Place::Host, ground.inside()] {
+            let spec = LinkSpec { name: odd.clone(), kind: LinkType::Bridge, mac: None, mtu: None };
+            let address = Address { net: "10.7.0.1/24".parse().unwrap(), nodad: false };
+            let route = Route { to: "10.8.0.0/24".parse().unwrap(), via: None, dev: odd.clone(), src: None };
+            let (place, link) = (place.clone(), odd.clone());
+            ground.make(&[
+                Step::AddLink { place: place.clone(), link: spec },
+                Step::AddAddress { place: place.clone(), link: link.clone(), address },
+                Step::SetUp { place: place.clone(), link: link.clone(), up: true },
+                Step::SetRoute { place: place.clone(), route: route.clone(), instead_of: None },
+            ]);
+            let seen = ground.seen();
+            let view = &seen[usize::from(place != Place::Host)];
+            let made = view.link(&odd).unwrap_or_else(|| panic!("{odd}: {:?}", view.links));
+            assert_eq!((made.kind.clone(), &*made.name.bytes()), (ObservedKind::Bridge, bytes));
+            assert!(view.routes.iter().any(|there| there.route == route), "{:?}", view.routes);
+            ground.make(&[Step::DelLink { place, link }]);
+        }
+        assert_eq!(ground.seen(), before, "{odd}");
+    }
+}
+
+#[test]
+fn a_namespace_that_cannot_be_seen_is_neither_gone_nor_in_the_way() {
+    let ground = Ground::new();
+    let netns = ground.container.identity();
+    let at = |path: &str| Netns { path: path.into(), ..netns.clone() };
+    for nowhere in ["/proc/self/ns/nothing", "/proc/self/stat/net", "/proc/self/stat", "/proc/self/ns/net"] {
+        assert!(matches!(Namespace::find(&at(nowhere)), Found::Gone), "{nowhere}");
+    }
+    // The system says neither that it is there nor that it is not (`ENAMETOOLONG`).
+    let unclear = at(&format!("/run/{}", "x".repeat(300)));
+    assert!(matches!(Namespace::find(&unclear), Found::Unclear(_)));
+
+    let observed = ground.kernel.observe(std::slice::from_ref(&unclear)).unwrap();
+    assert!(observed.netns.is_empty() && observed.unreadable.contains_key(&netns));
+    // It is known by another path.
+    let observed = ground.kernel.observe(&[unclear.clone(), netns.clone()]).unwrap();
+    assert!(observed.netns.contains_key(&netns) && observed.unreadable.is_empty());
+
+    // Nothing was taken away there, and nobody is told that it was.
+    let place = Place::Netns(unclear);
+    let step = Step::DelLink { place, link: name("eth0") };
+    let outcome = ground.kernel.apply(&[step], OnError::GoOn);
+    assert_eq!((outcome.errors.len(), outcome.done.len()), (1, 0), "{:?}", outcome.errors);
+}
+
+#[test]
 fn a_namespace_that_is_gone_is_not_seen_and_not_mistaken_for_another() {
     let ground = Ground::new();
     let gone = Namespace::new().unwrap();
@@ -199,7 +253,7 @@ fn a_namespace_that_is_gone_is_not_seen_and_not_mistaken_for_another() {
     // The descriptor's number is taken by another file at once.
     let _other = Namespace::new().unwrap();
     let observed = ground.kernel.observe(std::slice::from_ref(&identity)).unwrap();
-    assert!(!observed.netns.contains_key(&identity));
+    assert!(!observed.netns.contains_key(&identity) && observed.unreadable.is_empty());
     let place = Place::Netns(identity);
     let outcome = ground.kernel.apply(&[Step::SetUp { place, link: name("lo"), up: true }], OnError::Undo);
     assert_eq!(outcome.errors.len(), 1);

@@ -25,7 +25,7 @@ use ashore_core::request::{Refusal, Reply, Request};
 use ashore_core::state::{Change, EndpointKey, State};
 use ashore_core::step::Step;
 use ashore_core::store::Store;
-use ashore_kernel::{Kernel, Namespace, OnError, StepError};
+use ashore_kernel::{Found, Kernel, Namespace, OnError, StepError};
 
 use super::lan::Lan;
 use super::resolv::Resolv;
@@ -273,8 +273,18 @@ impl Inner {
         written
     }
 
+    /// Containers' namespaces that cannot be read are told of in what is observed, and left alone.
     fn observe(&self, netns: &[Netns]) -> Result<Observed, Refusal> {
         self.kernel.observe(netns).map_err(|error| refusal::kernel(&error))
+    }
+
+    /// The same for a request about these very namespaces: nothing is decided on one that cannot be read.
+    fn observe_these(&self, netns: &[Netns]) -> Result<Observed, Refusal> {
+        let observed = self.observe(netns)?;
+        match observed.unreadable.first_key_value() {
+            Some((netns, why)) => Err(refusal::unreadable(&netns.path, why)),
+            None => Ok(observed),
+        }
     }
 
     /// What the state asks for and the kernel does not have.
@@ -299,7 +309,7 @@ impl Inner {
     /// The second witness: after a plan was carried out, looking again must leave nothing to plan. What an engine has
     /// given back to the host meanwhile, another container's link, is the next reconciliation's.
     fn verify(&self, done: &Plan, netns: &[Netns]) -> Result<Observed, Refusal> {
-        let observed = self.observe(netns)?;
+        let observed = self.observe_these(netns)?;
         let left = self.plan(&observed);
         let given_back = |step: &&Step| matches!(step, Step::DelLink { .. }) && !done.steps.contains(step);
         match left.steps.iter().find(|step| !given_back(step)) {
@@ -323,7 +333,15 @@ impl Inner {
     }
 
     fn try_sweep_to(&self, wanted: &State, netns: &[Netns]) -> Result<(Observed, Vec<StepError>), Refusal> {
-        let observed = self.observe(netns)?;
+        self.sweep_from(self.observe(netns)?, wanted, netns)
+    }
+
+    fn sweep_from(
+        &self,
+        observed: Observed,
+        wanted: &State,
+        netns: &[Netns],
+    ) -> Result<(Observed, Vec<StepError>), Refusal> {
         let plan = plan(&desired(wanted, &observed), &observed);
         if plan.steps.is_empty() {
             return Ok((observed, Vec::new()));
@@ -350,7 +368,7 @@ fn all_netns(state: &State) -> Vec<Netns> {
     netns_of(state.endpoints.values()).collect()
 }
 
-/// The namespaces of some endpoints.
+/// The namespaces of some endpoints. An engine's that cannot be opened is not among them; nothing follows from that.
 fn netns_of<'a>(endpoints: impl Iterator<Item = &'a Endpoint>) -> impl Iterator<Item = Netns> {
     let netns = |endpoint: &Endpoint| match &endpoint.home {
         Home::Netns { netns, .. } => Some(netns.clone()),
@@ -359,9 +377,10 @@ fn netns_of<'a>(endpoints: impl Iterator<Item = &'a Endpoint>) -> impl Iterator<
     endpoints.filter_map(netns)
 }
 
-/// Whether the path by which an endpoint was attached no longer leads to its namespace.
+/// Whether the path by which an endpoint was attached no longer leads to its namespace. That it cannot be seen where the path
+/// leads is no answer.
 fn is_gone(endpoint: &Endpoint) -> bool {
-    endpoint.netns().is_some_and(|netns| Namespace::find(netns).is_none())
+    endpoint.netns().is_some_and(|netns| matches!(Namespace::find(netns), Found::Gone))
 }
 
 /// Seconds since 1970. A clock before that is a clock not set yet: zero is older than all.

@@ -81,6 +81,8 @@ pub(super) fn attach(error: &AttachError) -> Refusal {
 }
 
 pub(super) fn namespace(error: &NamespaceError) -> Refusal {
+    let kind =
+        if let NamespaceError::System { .. } = error { RefusalKind::Kernel } else { RefusalKind::Invalid };
     let hint = match error {
         NamespaceError::Missing(_) => {
             Some("`ip netns` lists named ones; a process has one at /proc/PID/ns/net".into())
@@ -89,7 +91,13 @@ pub(super) fn namespace(error: &NamespaceError) -> Refusal {
         NamespaceError::Permission(_) => Some("run the daemon as root".into()),
         NamespaceError::System { .. } => None,
     };
-    refusal(RefusalKind::Invalid, error, hint)
+    refusal(kind, error, hint)
+}
+
+/// A namespace that may be there and cannot be seen: neither what is in it nor that it is gone is known.
+pub(super) fn unreadable(path: &Path, why: &str) -> Refusal {
+    let message = format!("the network namespace at {} cannot be looked into: {why}", path.display());
+    refusal(RefusalKind::Kernel, &message, Some("it is left as it is: ask again once it can be".into()))
 }
 
 pub(super) fn namespace_gone(path: &Path) -> Refusal {

@@ -16,13 +16,16 @@ pub mod strace;
 pub mod tracer;
 pub mod typed;
 
+use std::ffi::OsStr;
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use ashore_core::link::{LinkSpec, LinkType, Place};
 use ashore_core::step::Step;
+use ashore_kernel::{InNamespace, Namespace};
 use ashore_lab::{Daemon, Engines, Machine, Pings, Ran, World};
 
 pub struct Home {
@@ -177,6 +180,15 @@ pub fn type_on(machine: &Machine, command: &str) {
     let mut command = machine.command(program).unwrap();
     let output = engines.equip(&mut command).args(words.split_whitespace()).output().unwrap();
     assert!(output.status.success(), "{words}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Types `ip` with words that need not be text in a namespace, and tells whether the kernel did it.
+pub fn type_ip(namespace: &Namespace, words: &[&[u8]]) -> bool {
+    let engines = Engines::find().expect("the packages are fetched, or there is no virtual machine");
+    let mut command = std::process::Command::new(engines.path("usr/sbin/ip"));
+    command.in_namespace(namespace).unwrap();
+    let words = words.iter().map(|word| OsStr::from_bytes(word));
+    engines.equip(&mut command).args(words).output().unwrap().status.success()
 }
 
 /// Pings in both directions, until they are counted.

@@ -53,6 +53,9 @@ impl Network {
             parent: name.clone(),
             present: list(host.links.iter().filter(|l| could_be_parent(l)).map(|l| l.name.as_str())),
         })?;
+        if !name.is_plain() {
+            return Err(unfit(name, "an interface whose name is not plain text; rename it while it is down"));
+        }
         let vlan = self.vlan.as_ref().filter(|vlan| vlan.lower == *name);
         match vlan {
             Some(vlan) if self.kind == LinkKind::Bridge => vlan.check_takes_ports(host, parent)?,
@@ -234,6 +237,7 @@ fn check_given_addresses(subnet: &Subnet) -> Result<(), NetworkError> {
 
 pub(super) fn could_be_parent(link: &Link) -> bool {
     link.tag().is_none()
+        && link.name.is_plain()
         && link.master.is_none()
         && match &link.kind {
             ObservedKind::Physical

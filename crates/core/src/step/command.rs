@@ -1,98 +1,105 @@
 //! A step as the one command that a person would type for it.
 
 use std::fmt;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use super::host::Manner;
 use super::{Family, ROUTE_PROTOCOL, Route, Step, Sysctl};
 use crate::link::{LinkSpec, LinkType, Place};
+use crate::name::IfName;
+use crate::text::Word;
 
+/// Names and paths are quoted, since they may come from a container, and what is printed is made for a shell.
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let link = self.link().word();
+        let ip = Ip(self.place());
+        let bridge = Tool("bridge", self.place());
         match self {
             Step::AddLink { place, link } => write!(f, "{}", AddLinkCommand { place, link }),
-            Step::DelLink { place, link } => write!(f, "{} link del dev {link}", Ip(place)),
-            Step::SetAlias { place, link, tag: Some(tag) } => {
-                write!(f, "{} link set dev {link} alias {tag}", Ip(place))
+            Step::DelLink { .. } => write!(f, "{ip} link del dev {link}"),
+            Step::SetAlias { tag: Some(tag), .. } => {
+                write!(f, "{ip} link set dev {link} alias {}", Word(tag.to_string().as_bytes()))
             }
-            Step::SetAlias { place, link, tag: None } => {
-                write!(f, "{} link set dev {link} alias ''", Ip(place))
+            Step::SetAlias { tag: None, .. } => write!(f, "{ip} link set dev {link} alias ''"),
+            Step::SetNoLinkLocal { .. } => write!(f, "{ip} link set dev {link} addrgenmode none"),
+            Step::SetMaster { master: Some(master), .. } => {
+                write!(f, "{ip} link set dev {link} master {}", master.word())
             }
-            Step::SetNoLinkLocal { place, link } => {
-                write!(f, "{} link set dev {link} addrgenmode none", Ip(place))
-            }
-            Step::SetMaster { place, link, master: Some(master), .. } => {
-                write!(f, "{} link set dev {link} master {master}", Ip(place))
-            }
-            Step::SetMaster { place, link, master: None, .. } => {
-                write!(f, "{} link set dev {link} nomaster", Ip(place))
-            }
-            Step::SetPort { place, link, option, on } => {
+            Step::SetMaster { master: None, .. } => write!(f, "{ip} link set dev {link} nomaster"),
+            Step::SetPort { option, on, .. } => {
                 let (setting, on) = option.setting(*on);
-                write!(f, "{} link set dev {link} {setting} {}", Tool("bridge", place), on_off(on))
+                write!(f, "{bridge} link set dev {link} {setting} {}", on_off(on))
             }
-            Step::SetPortVlan { place, link, vlan, membership, .. } => {
-                write!(f, "{} vlan add dev {link} vid {vlan}{membership}", Tool("bridge", place))
+            Step::SetPortVlan { vlan, membership, .. } => {
+                write!(f, "{bridge} vlan add dev {link} vid {vlan}{membership}")
             }
-            Step::DelPortVlan { place, link, vlan, .. } => {
-                write!(f, "{} vlan del dev {link} vid {vlan}", Tool("bridge", place))
+            Step::DelPortVlan { vlan, .. } => write!(f, "{bridge} vlan del dev {link} vid {vlan}"),
+            Step::SetMtu { mtu, .. } => write!(f, "{ip} link set dev {link} mtu {mtu}"),
+            Step::SetGvrp { on, .. } => write!(f, "{ip} link set dev {link} type vlan gvrp {}", on_off(*on)),
+            Step::SetUp { up, .. } => {
+                write!(f, "{ip} link set dev {link} {}", if *up { "up" } else { "down" })
             }
-            Step::SetMtu { place, link, mtu, .. } => write!(f, "{} link set dev {link} mtu {mtu}", Ip(place)),
-            Step::SetGvrp { place, link, on } => {
-                write!(f, "{} link set dev {link} type vlan gvrp {}", Ip(place), on_off(*on))
-            }
-            Step::SetUp { place, link, up } => {
-                write!(f, "{} link set dev {link} {}", Ip(place), if *up { "up" } else { "down" })
-            }
-            Step::AddAddress { place, link, address } => {
-                write!(f, "{} addr add {} dev {link}", Ip(place), address.net)?;
+            Step::AddAddress { address, .. } => {
+                write!(f, "{ip} addr add {} dev {link}", address.net)?;
                 if address.has_broadcast() {
                     f.write_str(" brd +")?;
                 }
                 if address.nodad { f.write_str(" nodad") } else { Ok(()) }
             }
-            Step::DelAddress { place, link, address } => {
-                write!(f, "{} addr del {} dev {link}", Ip(place), address.net)
-            }
-            Step::SetDeprecated { place, link, net, on } => {
+            Step::DelAddress { address, .. } => write!(f, "{ip} addr del {} dev {link}", address.net),
+            Step::SetDeprecated { net, on, .. } => {
                 let preferred = if *on { "0" } else { "forever" };
-                write!(f, "{} addr change {net} dev {link} nodad preferred_lft {preferred}", Ip(place))
+                write!(f, "{ip} addr change {net} dev {link} nodad preferred_lft {preferred}")
             }
-            Step::SetRoute { place, route, instead_of } => {
+            Step::SetRoute { route, instead_of, .. } => {
                 let verb = if instead_of.is_some() { "replace" } else { "add" };
-                write!(f, "{}{} route {verb} {route}", Ip(place), route.family_flag())
+                write!(f, "{ip}{} route {verb} {route}", route.family_flag())
             }
-            Step::DelRoute { place, route } => {
-                write!(f, "{}{} route del {route}", Ip(place), route.family_flag())
-            }
-            Step::AddNeighbour { place, link, ip, mac } => {
+            Step::DelRoute { route, .. } => write!(f, "{ip}{} route del {route}", route.family_flag()),
+            Step::AddNeighbour { ip: to, mac, .. } => {
                 write!(
                     f,
-                    "{} neigh replace {ip} lladdr {mac} dev {link} nud permanent protocol {ROUTE_PROTOCOL}",
-                    Ip(place)
+                    "{ip} neigh replace {to} lladdr {mac} dev {link} nud permanent protocol {ROUTE_PROTOCOL}"
                 )
             }
-            Step::DelNeighbour { place, link, ip, .. } => {
-                write!(f, "{} neigh del {ip} dev {link}", Ip(place))
+            Step::DelNeighbour { ip: to, .. } => write!(f, "{ip} neigh del {to} dev {link}"),
+            Step::PutHostAddress { address, .. } => {
+                write!(f, "{ip} addr replace {address} dev {link}{}", Manner(address))
             }
-            Step::PutHostAddress { place, link, address } => {
-                write!(f, "{} addr replace {address} dev {link}{}", Ip(place), Manner(address))
-            }
-            Step::DelHostAddress { place, link, address } => {
-                write!(f, "{} addr del {address} dev {link}", Ip(place))
-            }
-            Step::Reroute { place, route, .. } => {
-                write!(f, "{}{} route replace {route}", Ip(place), route.route.family_flag())
+            Step::DelHostAddress { address, .. } => write!(f, "{ip} addr del {address} dev {link}"),
+            Step::Reroute { route, .. } => {
+                write!(f, "{ip}{} route replace {route}", route.route.family_flag())
             }
             Step::SetSysctl { place, sysctl, value, .. } => {
-                write!(f, "{}sysctl -w {sysctl}={value}", Enter(place))
+                let setting = format!("{sysctl}={value}");
+                write!(f, "{}sysctl -w {}", Enter(place), Word(setting.as_bytes()))
             }
         }
     }
 }
 
+impl IfName {
+    /// As a word for a shell.
+    pub(crate) fn word(&self) -> String {
+        Word(&self.bytes()).to_string()
+    }
+}
+
+/// A path as a word for a shell.
+fn path(path: &Path) -> String {
+    Word(path.as_os_str().as_bytes()).to_string()
+}
+
 impl Route {
     fn family_flag(&self) -> &'static str {
         if self.to.addr().is_ipv6() { " -6" } else { "" }
+    }
+
+    /// Where it leads.
+    pub(crate) fn destination(&self) -> String {
+        if self.to.prefix_len() == 0 { "default".into() } else { self.to.to_string() }
     }
 
     /// The route without a word of whose it is.
@@ -112,15 +119,12 @@ struct Way<'a>(&'a Route);
 impl fmt::Display for Way<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Route { to, via, dev, src } = self.0;
-        if to.prefix_len() == 0 {
-            f.write_str("default")?;
-        } else {
-            write!(f, "{to}")?;
-        }
+        f.write_str(&self.0.destination())?;
         if let Some(via) = via {
-            write!(f, " via {via}")?;
+            let family = if via.is_ipv6() && to.addr().is_ipv4() { "inet6 " } else { "" };
+            write!(f, " via {family}{via}")?;
         }
-        write!(f, " dev {dev}")?;
+        write!(f, " dev {}", dev.word())?;
         src.map_or(Ok(()), |src| write!(f, " src {src}"))
     }
 }
@@ -150,7 +154,7 @@ impl fmt::Display for Enter<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Place::Host => Ok(()),
-            Place::Netns(netns) => write!(f, "nsenter --net={} ", netns.path.display()),
+            Place::Netns(netns) => write!(f, "nsenter --net={} ", path(&netns.path)),
         }
     }
 }
@@ -172,7 +176,7 @@ impl fmt::Display for Tool<'_> {
         let Tool(program, place) = self;
         match place {
             Place::Netns(netns) => match netns.ip_name() {
-                Some(name) => write!(f, "{program} -n {name}"),
+                Some(name) => write!(f, "{program} -n {}", Word(name.as_bytes())),
                 None => write!(f, "{}{program}", Enter(place)),
             },
             Place::Host => f.write_str(program),
@@ -194,9 +198,9 @@ impl fmt::Display for AddLinkCommand<'_> {
         | LinkType::Ipvlan { parent, .. }
         | LinkType::Vlan { parent, .. } = kind
         {
-            write!(f, " link {parent}")?;
+            write!(f, " link {}", parent.word())?;
         }
-        write!(f, " name {name}")?;
+        write!(f, " name {}", name.word())?;
         write_netns(f, self.place)?;
         if let Some(mac) = mac {
             write!(f, " address {mac}")?;
@@ -211,7 +215,7 @@ impl fmt::Display for AddLinkCommand<'_> {
             }
             LinkType::Ipvlan { mode, .. } => write!(f, " type ipvlan mode {}", mode.as_str()),
             LinkType::Veth { peer, peer_place, peer_mac } => {
-                write!(f, " type veth peer name {peer}")?;
+                write!(f, " type veth peer name {}", peer.word())?;
                 write_netns(f, peer_place)?;
                 peer_mac.map_or(Ok(()), |mac| write!(f, " address {mac}"))
             }
@@ -232,8 +236,37 @@ fn write_netns(f: &mut fmt::Formatter<'_>, place: &Place) -> fmt::Result {
     match place {
         Place::Host => Ok(()),
         Place::Netns(netns) => match netns.ip_name() {
-            Some(name) => write!(f, " netns {name}"),
-            None => write!(f, " netns {}", netns.path.display()),
+            Some(name) => write!(f, " netns {}", Word(name.as_bytes())),
+            None => write!(f, " netns {}", path(&netns.path)),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::Netns;
+
+    #[test]
+    fn whoever_chooses_a_name_chooses_no_command() {
+        let place = |path: &str| Place::Netns(Netns { path: path.into(), dev: 4, ino: 7 });
+        let del = |bytes: &[u8], path: &str| {
+            Step::DelLink { place: place(path), link: IfName::seen(bytes).unwrap() }.to_string()
+        };
+        assert_eq!(del(b"eth0", "/run/netns/web"), "ip -n web link del dev eth0");
+        assert_eq!(del(b"$(id)", "/run/netns/a b"), "ip -n 'a b' link del dev '$(id)'");
+        assert_eq!(del(b";id", "/tmp/$x"), "nsenter --net='/tmp/$x' ip link del dev ';id'");
+        assert_eq!(
+            del(b"x\xffy\n", "/proc/7/ns/net"),
+            r"nsenter --net=/proc/7/ns/net ip link del dev $'x\xffy\x0a'"
+        );
+
+        let dev = IfName::seen(b"`id`").unwrap();
+        let route = Route { to: "0.0.0.0/0".parse().unwrap(), via: None, dev: dev.clone(), src: None };
+        let removed = Step::DelRoute { place: Place::Host, route }.to_string();
+        assert_eq!(removed, "ip route del default dev '`id`' proto 65");
+        let sysctl = Sysctl { family: Family::Ipv6, link: dev, key: crate::step::SysctlKey::Mtu };
+        let set = Step::SetSysctl { place: Place::Host, sysctl, value: 1400, was: None }.to_string();
+        assert_eq!(set, "sysctl -w 'net.ipv6.conf.`id`.mtu=1400'");
     }
 }

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ashore_core::link::{LinkSpec, LinkType, Netns, Place};
 use ashore_core::name::IfName;
 use ashore_core::observed::{
-    Link, LinkAddress, Lower, Neighbour, Observed, ObservedKind, ObservedRoute, Standing, View,
+    Link, LinkAddress, Lower, Neighbour, Observed, ObservedKind, ObservedRoute, Standing, View, Ways,
 };
 use ashore_core::step::{ROUTE_PROTOCOL, Route, Step, Sysctl, SysctlKey};
 use ashore_core::vlan::{Membership, VlanId};
@@ -381,6 +381,7 @@ impl Model {
             protocol: ROUTE_PROTOCOL,
             metric: 0,
             onlink: false,
+            ways: Ways::One,
         });
         Ok(())
     }

@@ -99,7 +99,7 @@ impl Engine {
     ) -> Result<Reserved<'a>, Refusal> {
         let (mut asked, mut awaited) = (Asked::Not, false);
         loop {
-            let observed = inner.observe(std::slice::from_ref(netns))?;
+            let observed = inner.observe_these(std::slice::from_ref(netns))?;
             let Some(inside) = observed.netns.get(netns) else {
                 return Err(refusal::namespace_gone(&spec.netns));
             };
@@ -295,9 +295,10 @@ impl Inner {
     /// Takes an endpoint off the LAN. The record that it is off can wait: until then it is known to be going. What fails
     /// stays written down as unfinished, for the next reconciliation.
     pub(super) fn take_off_lan(&mut self, endpoint: &Endpoint) -> Result<(Observed, Vec<String>), Refusal> {
-        self.commit(vec![Change::PutEndpoint(Endpoint { stage: Stage::Detaching, ..endpoint.clone() })])?;
         let netns: Vec<Netns> = endpoint.netns().cloned().into_iter().collect();
-        let (observed, errors) = self.sweep(&netns)?;
+        let before = self.observe_these(&netns)?;
+        self.commit(vec![Change::PutEndpoint(Endpoint { stage: Stage::Detaching, ..endpoint.clone() })])?;
+        let (observed, errors) = self.sweep_from(before, self.state(), &netns)?;
         if errors.is_empty() {
             let detached = self.state().detached(endpoint, now());
             self.store.defer(detached);
@@ -314,7 +315,8 @@ impl Inner {
         let netns: Vec<Netns> = endpoint.netns().cloned().into_iter().collect();
         let going = Change::PutEndpoint(Endpoint { stage: Stage::Detaching, ..endpoint.clone() });
         let without = self.state().with(std::slice::from_ref(&going));
-        let taken = self.sweep_to(&without, &netns).and_then(|(_, errors)| match errors.first() {
+        let swept = self.observe_these(&netns).and_then(|before| self.sweep_from(before, &without, &netns));
+        let taken = swept.and_then(|(_, errors)| match errors.first() {
             None => self.commit(vec![record]),
             Some(error) => self.commit(vec![going]).and(Err(refusal::step(error))),
         });
@@ -335,7 +337,7 @@ impl Inner {
         if !same_place || !same_wish || there.stage != Stage::Attached {
             return Ok(None);
         }
-        let observed = self.observe(std::slice::from_ref(netns))?;
+        let observed = self.observe_these(std::slice::from_ref(netns))?;
         self.carry_out(&observed, std::slice::from_ref(netns))?;
         Ok(Some(there))
     }

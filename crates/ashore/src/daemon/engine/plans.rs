@@ -28,14 +28,17 @@ impl Engine {
             _ => None,
         };
         let inner = self.lock();
-        let state = if change.is_some() { inner.state().clone() } else { inner.state_to_come() };
         let (changes, netns) = match change {
+            None => {
+                let observed = inner.observe(&all_netns(inner.state()))?;
+                return planned(&inner.state_to_come(&observed), &observed);
+            }
             Some(Request::Adopt(_)) => adoption.unwrap_or_default(),
-            None => (Vec::new(), all_netns(inner.state())),
             Some(Request::Attach(spec)) => self.planned_attach(&inner, &spec)?,
             Some(Request::Detach { network, name }) => {
                 let there = inner.state().endpoints.get(&(network, name)).cloned();
                 let netns: Vec<Netns> = there.iter().filter_map(Endpoint::netns).cloned().collect();
+                inner.observe_these(&netns)?;
                 let going = there.map(|endpoint| Endpoint { stage: Stage::Detaching, ..endpoint });
                 (going.into_iter().map(Change::PutEndpoint).collect(), netns)
             }
@@ -53,14 +56,14 @@ impl Engine {
             }
             Some(_) => return Err(changes_nothing()),
         };
-        planned(&state.with(&changes), &inner.observe(&netns)?)
+        planned(&inner.state().with(&changes), &inner.observe(&netns)?)
     }
 
     fn planned_attach(&self, inner: &Inner, spec: &AttachSpec) -> Result<(Vec<Change>, Vec<Netns>), Refusal> {
         let namespace = Namespace::open(&spec.netns).map_err(|error| refusal::namespace(&error))?;
         inner.check_not_host(&namespace)?;
         let netns = namespace.identity();
-        let observed = inner.observe(std::slice::from_ref(&netns))?;
+        let observed = inner.observe_these(std::slice::from_ref(&netns))?;
         let Some(inside) = observed.netns.get(&netns) else {
             return Err(refusal::namespace_gone(&spec.netns));
         };

@@ -92,10 +92,14 @@ impl Engine {
     fn try_reconcile(&self, inner: &mut Inner, why: Cause) -> Result<(usize, Observed), Refusal> {
         let flushed = inner.flush();
         let given_back = self.give_back_departed(inner);
-        let going = inner.going();
+        let mut going = inner.going();
         let in_turn = why == Cause::Time && !inner.unfinished.get();
         let netns = if in_turn { inner.due(&going) } else { all_netns(inner.state()) };
         let observed = inner.observe(&netns)?;
+        going.retain(|endpoint| observed.unreadable(endpoint).is_none());
+        for (netns, why) in &observed.unreadable {
+            tracing::warn!(netns = %netns.path.display(), "is left as it is, and cannot be looked into: {why}");
+        }
         for endpoint in &going {
             tracing::info!(network = %endpoint.network, name = %endpoint.name, "taking away what is left of it");
         }
@@ -118,7 +122,10 @@ impl Engine {
         inner.unfinished.set(false);
 
         // What is left of it in the kernel, if the sweep met an error, is tried again next time.
-        let is_left = |going: &&Endpoint| left.steps.iter().any(|step| *step.place() == going.link().0);
+        let is_left = |going: &&Endpoint| {
+            observed.unreadable(going).is_some()
+                || left.steps.iter().any(|step| *step.place() == going.link().0)
+        };
         let recorded = marked.and_then(|()| inner.record_gone(going.iter().filter(|going| !is_left(going))));
         if !going.is_empty() {
             // They may have leases to be given back.
@@ -143,9 +150,11 @@ impl Inner {
             .collect()
     }
 
-    /// The state to which the next reconciliation will bring the kernel.
-    pub(super) fn state_to_come(&self) -> State {
-        self.state_without(&self.going())
+    /// The state to which the next reconciliation will bring the kernel, if it sees the same.
+    pub(super) fn state_to_come(&self, observed: &Observed) -> State {
+        let mut going = self.going();
+        going.retain(|endpoint| observed.unreadable(endpoint).is_none());
+        self.state_without(&going)
     }
 
     fn state_without(&self, going: &[Endpoint]) -> State {

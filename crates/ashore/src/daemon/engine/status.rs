@@ -11,6 +11,7 @@ use ashore_core::network::Network;
 use ashore_core::observed::Observed;
 use ashore_core::plan::plan;
 use ashore_core::request::{EndpointReport, NetworkReport, Refusal, Reply, Status};
+use ashore_kernel::Namespace;
 use ipnet::IpNet;
 
 use super::plans::shown;
@@ -20,7 +21,7 @@ impl Engine {
     pub(super) fn status(&self) -> Result<Reply, Refusal> {
         let inner = self.lock();
         let observed = inner.observe(&all_netns(inner.state()))?;
-        let wanted = desired(&inner.state_to_come(), &observed);
+        let wanted = desired(&inner.state_to_come(&observed), &observed);
         let plan = plan(&wanted, &observed);
         let endpoints: Vec<EndpointReport> =
             inner.state().endpoints.values().map(|endpoint| self.report(&inner, endpoint)).collect();
@@ -64,6 +65,7 @@ impl Engine {
         let troubles = self
             .on_trial()
             .into_iter()
+            .chain(inner.unreadable(&observed))
             .chain(blocked)
             .chain(unleased)
             .chain(self.unadvertised(inner.state()))
@@ -136,6 +138,22 @@ impl Engine {
 }
 
 impl Inner {
+    /// Containers that cannot be looked into, and why.
+    fn unreadable(&self, observed: &Observed) -> Vec<String> {
+        let why = |endpoint: &Endpoint| match &endpoint.home {
+            Home::Netns { .. } => observed.unreadable(endpoint).map(str::to_owned),
+            Home::Engine { sandbox, .. } => {
+                let error = Namespace::open(sandbox.as_ref()?).err()?;
+                (!error.leads_nowhere()).then(|| error.to_string())
+            }
+        };
+        let told = self.state().endpoints.values().filter_map(|endpoint| Some((endpoint, why(endpoint)?)));
+        let told = told.map(|(endpoint, why)| {
+            format!("`{}` cannot be looked into, and is left as it is: {why}", endpoint.name)
+        });
+        told.collect()
+    }
+
     /// Links that an engine gave another name than was asked for: to Docker 29.7 it numbers a plugin's links itself.
     fn misnamed(&self, observed: &Observed) -> Vec<String> {
         let asked = self.state().endpoints.values().filter_map(|there| Some((there, there.inside()?)));

@@ -14,7 +14,7 @@ use ashore_core::name::{EndpointName, IfName};
 use ashore_core::network::Network;
 use ashore_core::observed::View;
 use ashore_core::state::{EndpointKey, State};
-use ashore_kernel::{Namespace, boottime};
+use ashore_kernel::{Found, Namespace, boottime};
 use ashore_wire::Mac;
 use ashore_wire::dhcp::{Action, Client, Held, Lease, Loss, Recorded};
 use ashore_wire::dhcp4::{ClientId, DomainName};
@@ -437,7 +437,10 @@ pub(super) fn dns_name(name: &EndpointName) -> Option<DomainName> {
 /// The namespace of a container that is there.
 fn namespace_of(home: &Home) -> Option<Namespace> {
     match home {
-        Home::Netns { netns, .. } => Namespace::find(netns),
+        Home::Netns { netns, .. } => match Namespace::find(netns) {
+            Found::There(namespace) => Some(namespace),
+            Found::Gone | Found::Unclear(_) => None,
+        },
         Home::Engine { sandbox, .. } => sandbox.as_ref().and_then(|path| Namespace::open(path).ok()),
     }
 }

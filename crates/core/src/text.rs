@@ -1,0 +1,88 @@
+//! Bytes and text that come from outside: shown so that a terminal or a log reads them as text, and quoted so that a shell
+//! takes them for one word.
+
+use std::fmt::{self, Write as _};
+
+/// Whether a character may be shown as it is: it is no control character, and nothing that cannot be seen or that changes
+/// how its neighbours look.
+pub fn is_printable(c: char) -> bool {
+    // `escape_debug` knows the tables of Unicode; beside what they tell it escapes these three.
+    matches!(c, '\'' | '"' | '\\') || c.escape_debug().len() == 1
+}
+
+/// Bytes from outside, shown as text. What is not UTF-8 or cannot be printed appears as `\xff`.
+pub struct Shown<'a>(pub &'a [u8]);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        escape(f, self.0, is_printable)
+    }
+}
+
+/// Writes bytes as text. What is not UTF-8, or not to be kept, becomes `\x` and two hexadecimal digits for each byte.
+pub(crate) fn escape(to: &mut dyn fmt::Write, bytes: &[u8], is_kept: impl Fn(char) -> bool) -> fmt::Result {
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            if is_kept(c) {
+                to.write_char(c)?;
+            } else {
+                hexadecimal(to, c.encode_utf8(&mut [0; 4]).as_bytes())?;
+            }
+        }
+        hexadecimal(to, chunk.invalid())?;
+    }
+    Ok(())
+}
+
+fn hexadecimal(to: &mut dyn fmt::Write, bytes: &[u8]) -> fmt::Result {
+    bytes.iter().try_for_each(|byte| write!(to, "\\x{byte:02x}"))
+}
+
+/// One word of a command for a POSIX shell, quoted where it has to be.
+pub struct Word<'a>(pub &'a [u8]);
+
+impl fmt::Display for Word<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"_./:@%+,=-".contains(byte);
+        let text = str::from_utf8(self.0).ok().filter(|text| text.chars().all(is_printable));
+        match text {
+            Some(text) if !text.is_empty() && self.0.iter().all(is_plain) => f.write_str(text),
+            Some(text) => write!(f, "'{}'", text.replace('\'', r"'\''")),
+            // POSIX.1-2024, 2.2.4; older shells than that know it as well.
+            None => {
+                f.write_str("$'")?;
+                let is_kept = |c: char| is_printable(c) && !matches!(c, '\'' | '\\');
+                escape(f, self.0, is_kept)?;
+                f.write_char('\'')
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_moves_a_cursor_or_ends_a_line_is_shown_as_it_is() {
+        let shown = |bytes: &[u8]| Shown(bytes).to_string();
+        assert_eq!(shown("Küche’s \"NAS\" \\o/".as_bytes()), "Küche’s \"NAS\" \\o/");
+        assert_eq!(shown(b"a\xffb"), r"a\xffb");
+        assert_eq!(shown(b"a\n\x1b[2Jb\x7f"), r"a\x0a\x1b[2Jb\x7f");
+        // One of the control characters above ASCII, and one that turns the rest of the line around.
+        assert_eq!(shown("a\u{9b}b\u{202e}c".as_bytes()), r"a\xc2\x9bb\xe2\x80\xaec");
+    }
+
+    #[test]
+    fn a_word_is_one_word() {
+        let word = |bytes: &[u8]| Word(bytes).to_string();
+        assert_eq!(word(b"eth0.200"), "eth0.200");
+        assert_eq!(word(b"/proc/7/ns/net"), "/proc/7/ns/net");
+        assert_eq!(word(b""), "''");
+        assert_eq!(word(b"a;b"), "'a;b'");
+        assert_eq!(word(b"$(id)"), "'$(id)'");
+        assert_eq!(word(b"it's"), r"'it'\''s'");
+        assert_eq!(word(br"a\b"), r"'a\b'");
+        assert_eq!(word(b"x\xff'\\\n"), r"$'x\xff\x27\x5c\x0a'");
+    }
+}

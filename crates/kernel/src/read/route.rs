@@ -1,0 +1,185 @@
+//! Routes of the main table, and the next hops that some name by a number (`linux/rtnetlink.h`, `linux/nexthop.h`).
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use ashore_core::name::IfName;
+use ashore_core::observed::{ObservedRoute, Ways};
+use ashore_core::step::Route;
+use ipnet::IpNet;
+
+use super::{AF_INET, AF_INET6, ip};
+use crate::bytes::{Attributes, u8_at, u16_at, u32_at};
+
+/// `struct rtmsg`.
+const HEADER: usize = 12;
+pub(crate) const RT_TABLE_MAIN: u8 = 254;
+const RTN_UNICAST: u8 = 1;
+const RTNH_F_ONLINK: u32 = 4;
+
+/// `RTA_…`.
+pub(crate) mod rta {
+    pub(crate) const DST: u16 = 1;
+    pub(crate) const OIF: u16 = 4;
+    pub(crate) const GATEWAY: u16 = 5;
+    pub(crate) const PRIORITY: u16 = 6;
+    pub(crate) const PREFSRC: u16 = 7;
+    pub(crate) const METRICS: u16 = 8;
+    pub(crate) const MULTIPATH: u16 = 9;
+    pub(crate) const CACHEINFO: u16 = 12;
+    pub(crate) const TABLE: u16 = 15;
+    pub(crate) const VIA: u16 = 18;
+    pub(crate) const PREF: u16 = 20;
+    pub(crate) const NH_ID: u16 = 30;
+}
+
+/// A route as the kernel numbers it.
+pub(super) struct RawRoute {
+    to: IpNet,
+    src: Option<IpAddr>,
+    protocol: u8,
+    metric: u32,
+    dropped: Option<&'static str>,
+    hops: Vec<Hop>,
+    /// The number of a next hop, or of a group of them.
+    next_hop: Option<u32>,
+}
+
+/// One way that a route leads.
+#[derive(Debug, Clone, Copy)]
+struct Hop {
+    index: u32,
+    via: Option<IpAddr>,
+    onlink: bool,
+}
+
+/// What a number means.
+#[derive(Debug, Clone, Default)]
+pub(super) struct NextHop {
+    hop: Option<Hop>,
+    members: Vec<u32>,
+}
+
+/// None for a route of another table, or one that leads to nobody else: those of the host's own addresses and of groups.
+pub(super) fn route(body: &[u8]) -> Option<RawRoute> {
+    let (family, prefix_length) = (u8_at(body, 0)?, u8_at(body, 1)?);
+    let (table, protocol, kind) = (u8_at(body, 4)?, u8_at(body, 5)?, u8_at(body, 7)?);
+    let flags = u32_at(body, 8)?;
+    let dropped = match kind {
+        RTN_UNICAST => None,
+        6 => Some("blackhole"),
+        7 => Some("unreachable"),
+        8 => Some("prohibit"),
+        9 => Some("throw"),
+        _ => return None,
+    };
+    if table != RT_TABLE_MAIN {
+        return None;
+    }
+    let attributes = Attributes::after(HEADER, body);
+    let [to, dev, metric, src, several, next_hop] =
+        attributes.pick([rta::DST, rta::OIF, rta::PRIORITY, rta::PREFSRC, rta::MULTIPATH, rta::NH_ID]);
+    let number = |value: Option<&[u8]>| value.and_then(|value| u32_at(value, 0));
+    let to = match (to, family) {
+        (Some(value), _) => ip(value)?,
+        (None, AF_INET) => IpAddr::from([0; 4]),
+        (None, AF_INET6) => IpAddr::from([0; 16]),
+        _ => return None,
+    };
+    let via = next_hops_address(&attributes);
+    let single = number(dev).map(|index| Hop { index, via, onlink: flags & RTNH_F_ONLINK != 0 });
+    let mut hops: Vec<Hop> = single.into_iter().collect();
+    hops.extend(ways_in(several.unwrap_or_default()));
+    Some(RawRoute {
+        to: IpNet::new(to, prefix_length).ok()?,
+        src: src.and_then(ip),
+        protocol,
+        metric: number(metric).unwrap_or_default(),
+        dropped,
+        hops,
+        next_hop: number(next_hop),
+    })
+}
+
+fn next_hops_address(attributes: &Attributes<'_>) -> Option<IpAddr> {
+    // `struct rtvia` begins with the family.
+    let [gateway, via] = attributes.pick([rta::GATEWAY, rta::VIA]);
+    let of_other_family = || ip(via?.get(2..)?);
+    gateway.and_then(ip).or_else(of_other_family)
+}
+
+/// The indices of the links by which a route leads.
+pub(crate) fn links_of(attributes: &Attributes<'_>) -> impl Iterator<Item = u32> {
+    let single = attributes.get(rta::OIF).and_then(|value| u32_at(value, 0));
+    let several = ways_in(attributes.get(rta::MULTIPATH).unwrap_or_default());
+    single.into_iter().chain(several.into_iter().map(|hop| hop.index))
+}
+
+/// `struct rtnexthop`, each followed by its attributes.
+fn ways_in(mut rest: &[u8]) -> Vec<Hop> {
+    const HEADER: usize = 8;
+    let mut hops = Vec::new();
+    while let (Some(length), Some(flags), Some(index)) = (u16_at(rest, 0), u8_at(rest, 2), u32_at(rest, 4)) {
+        let length = usize::from(length);
+        let Some(whole) = rest.get(..length).filter(|whole| whole.len() >= HEADER) else { break };
+        let via = next_hops_address(&Attributes::after(HEADER, whole));
+        hops.push(Hop { index, via, onlink: u32::from(flags) & RTNH_F_ONLINK != 0 });
+        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+    }
+    hops
+}
+
+/// The number that a message tells the meaning of.
+pub(super) fn next_hop(body: &[u8]) -> Option<(u32, NextHop)> {
+    /// `struct nhmsg`.
+    const HEADER: usize = 8;
+    /// `struct nexthop_grp`.
+    const MEMBER: usize = 8;
+    const NHA_ID: u16 = 1;
+    const NHA_GROUP: u16 = 2;
+    const NHA_OIF: u16 = 5;
+    const NHA_GATEWAY: u16 = 6;
+    let [id, group, dev, gateway] =
+        Attributes::after(HEADER, body).pick([NHA_ID, NHA_GROUP, NHA_OIF, NHA_GATEWAY]);
+    let number = |value: Option<&[u8]>| value.and_then(|value| u32_at(value, 0));
+    let (via, onlink) = (gateway.and_then(ip), u32_at(body, 4)? & RTNH_F_ONLINK != 0);
+    let members = group.unwrap_or_default().chunks_exact(MEMBER).filter_map(|member| u32_at(member, 0));
+    let hop = number(dev).map(|index| Hop { index, via, onlink });
+    Some((number(id)?, NextHop { hop, members: members.collect() }))
+}
+
+impl RawRoute {
+    /// Whether nothing but a number tells where it leads (`net.ipv4.nexthop_compat_mode=0`).
+    pub(super) fn is_by_number_alone(&self) -> bool {
+        self.next_hop.is_some() && self.hops.is_empty() && self.dropped.is_none()
+    }
+
+    /// The same in words: one for each way. A route whose packets are dropped leads nowhere, and is said to be `lo`'s, as the
+    /// kernel does of IPv6.
+    pub(super) fn observed(
+        &self,
+        next_hops: &BTreeMap<u32, NextHop>,
+        name_of: &impl Fn(u32) -> Option<IfName>,
+    ) -> Vec<ObservedRoute> {
+        let named = |hop: &Hop| Some((name_of(hop.index)?, hop.via, hop.onlink));
+        let mut hops = self.hops.clone();
+        if self.is_by_number_alone() {
+            let of = |id: &u32| next_hops.get(id);
+            let asked = self.next_hop.iter().filter_map(of);
+            let members = asked.clone().flat_map(|group| &group.members).filter_map(of);
+            hops.extend(asked.chain(members).filter_map(|next_hop| next_hop.hop));
+        }
+        let ways = match self.dropped {
+            Some(how) => Ways::None(how),
+            None if hops.len() > 1 || self.next_hop.is_some() => Ways::Several,
+            None => Ways::One,
+        };
+        let observed = |(dev, via, onlink)| {
+            let route = Route { to: self.to, via, dev, src: self.src };
+            ObservedRoute { route, protocol: self.protocol, metric: self.metric, onlink, ways }
+        };
+        let nowhere = self.dropped.map(|_| ("lo".parse().expect("it is an interface's name"), None, false));
+        let hops = hops.iter().filter(|_| nowhere.is_none()).filter_map(named);
+        hops.chain(nowhere.clone()).map(observed).collect()
+    }
+}
