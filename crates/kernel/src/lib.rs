@@ -23,6 +23,7 @@ mod packet;
 mod process;
 pub mod read;
 mod sandbox;
+mod taken_in;
 mod watch;
 
 pub use apply::{Kernel, OnError, Outcome};
