@@ -4,14 +4,17 @@
 //! a namespace, and a descriptor that is on its way from one process to another, keep it too, and cannot be seen from here.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsStr;
+use std::ffi::{CString, OsStr};
 use std::fs;
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use ashore_core::link::Netns;
+use nix::errno::Errno;
+use nix::libc;
 
 /// As often is it looked for processes that have come since, and may hold what one held that has gone.
 const ROUNDS: usize = 20;
@@ -46,7 +49,8 @@ enum Kind {
 impl Holders {
     /// Looks at all processes but this one, and at the mounts that this one sees. To look at some hundreds takes milliseconds.
     pub fn look() -> Self {
-        let mut look = Look::default();
+        let device = fs::metadata("/proc/self/ns/net").map_or(0, |own| own.dev());
+        let mut look = Look { device, ..Look::default() };
         look.mounts(Path::new("/proc/self"), true);
         let own = std::process::id();
         let all = look.all_new(Path::new("/proc"), |look, process| {
@@ -65,9 +69,9 @@ impl Holders {
         self.paths_to(netns.ino)
     }
 
-    /// The same of every namespace that somebody holds, each by its inode.
-    pub fn all(&self) -> impl Iterator<Item = (u64, impl Iterator<Item = &Path>)> {
-        self.paths.keys().map(|ino| (*ino, self.paths_to(*ino)))
+    /// The same of every namespace that somebody holds.
+    pub fn all(&self) -> impl Iterator<Item = impl Iterator<Item = &Path>> {
+        self.paths.keys().map(|ino| self.paths_to(*ino))
     }
 
     fn paths_to(&self, ino: u64) -> impl Iterator<Item = &Path> {
@@ -89,6 +93,8 @@ impl Holders {
 #[derive(Default)]
 struct Look {
     holders: Holders,
+    /// The device that all namespaces' files are on.
+    device: u64,
     /// Mount namespaces that were looked into, each with the root from which that was.
     mounts: BTreeSet<(u64, u64, u64)>,
 }
@@ -133,11 +139,12 @@ impl Look {
         };
         // One that has ended, and is only waited for, is in none, and has no files.
         let inside = fs::read_link(at("ns/net")).map_err(fault("ns/net"))?;
-        self.found(&inside, if first { Kind::Process } else { Kind::Thread }, at("ns/net"));
+        let kind = if first { Kind::Process } else { Kind::Thread };
+        self.found(number(inside.as_os_str()), kind, at("ns/net"));
         for entry in fs::read_dir(at("fd")).map_err(fault("fd"))? {
             let file = entry.map_err(fault("fd"))?.path();
-            match fs::read_link(&file) {
-                Ok(opened) => self.found(&opened, Kind::OpenFile, file),
+            match fs::read_link(&file).and_then(|opened| self.number_of(&opened, &file)) {
+                Ok(number) => self.found(number, Kind::OpenFile, file),
                 Err(error) if has_gone(&error) => {}
                 Err(error) => return Err((file, error)),
             }
@@ -149,9 +156,8 @@ impl Look {
     /// Looks at the mounts that a thread sees, if nobody was looked at who sees the same.
     fn mounts(&mut self, thread: &Path, own: bool) {
         let read = || {
-            let (namespace, root) =
-                (fs::metadata(thread.join("ns/mnt"))?, fs::metadata(thread.join("root"))?);
-            io::Result::Ok((namespace.ino(), root.dev(), root.ino()))
+            let (namespace, root) = (fs::metadata(thread.join("ns/mnt"))?, numbers_of(&thread.join("root"))?);
+            io::Result::Ok((namespace.ino(), root.0, root.1))
         };
         let text = match read() {
             Ok(view) if !self.mounts.insert(view) => return,
@@ -173,15 +179,22 @@ impl Look {
                     let below = point.strip_prefix("/").unwrap_or(&point);
                     (Kind::MountElsewhere, thread.join("root").join(below))
                 };
-                self.found(Path::new(OsStr::from_bytes(of)), kind, path);
+                self.found(number(OsStr::from_bytes(of)), kind, path);
             }
         }
     }
 
-    /// Enters a path, if it opens a network namespace.
-    fn found(&mut self, what: &Path, kind: Kind, path: PathBuf) {
-        let number =
-            what.to_str().and_then(|what| what.strip_prefix("net:[")?.strip_suffix(']')?.parse().ok());
+    /// The number of the namespace that an open file is, if it is one. One that was opened by a mount is called by the mount's path.
+    fn number_of(&self, opened: &Path, file: &Path) -> io::Result<Option<u64>> {
+        if !opened.is_absolute() || opened == Path::new("/dev/null") {
+            return Ok(number(opened.as_os_str()));
+        }
+        let (device, ino) = numbers_of(file)?;
+        Ok((device == self.device).then_some(ino))
+    }
+
+    /// Enters a path, if it opens a namespace.
+    fn found(&mut self, number: Option<u64>, kind: Kind, path: PathBuf) {
         if let Some(ino) = number {
             let paths = self.holders.paths.entry(ino).or_default();
             paths.insert((kind, path));
@@ -199,10 +212,29 @@ impl Look {
     }
 }
 
+/// The number in what the kernel calls a network namespace.
+fn number(name: &OsStr) -> Option<u64> {
+    name.to_str()?.strip_prefix("net:[")?.strip_suffix(']')?.parse().ok()
+}
+
+/// Device and inode of a file, as far as they are known here: a server in the network, which may not answer, is not asked.
+fn numbers_of(file: &Path) -> io::Result<(u64, u64)> {
+    let path = CString::new(file.as_os_str().as_bytes())?;
+    let flags = libc::AT_STATX_DONT_SYNC | libc::AT_NO_AUTOMOUNT;
+    let mut found = MaybeUninit::<libc::statx>::uninit();
+    // SAFETY: the path ends with a zero, and what is found is written to a place of its size.
+    let asked =
+        unsafe { libc::statx(libc::AT_FDCWD, path.as_ptr(), flags, libc::STATX_INO, found.as_mut_ptr()) };
+    Errno::result(asked)?;
+    // SAFETY: the call was successful.
+    let found = unsafe { found.assume_init() };
+    Ok((libc::makedev(found.stx_dev_major, found.stx_dev_minor), found.stx_ino))
+}
+
 /// A thread that has ended (`ESRCH`), or is only waited for (`EINVAL` of its mounts).
 fn has_gone(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound
-        || matches!(error.raw_os_error(), Some(nix::libc::ESRCH | nix::libc::EINVAL))
+        || matches!(error.raw_os_error(), Some(libc::ESRCH | libc::EINVAL))
 }
 
 /// A path as the kernel writes it, with spaces and the like as three octal digits.
@@ -224,11 +256,14 @@ fn unescaped(text: &[u8]) -> PathBuf {
 /// Whether `/proc` may leave processes out.
 fn may_hide() -> bool {
     let whole = fs::read_link("/proc/self/ns/pid").is_ok_and(|own| own == Path::new(FIRST_PID_NAMESPACE));
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let hides = mounts.lines().filter(|line| line.split(' ').nth(4) == Some("/proc")).any(|line| {
-        let mut options = line.split([' ', ',']).filter_map(|option| option.strip_prefix("hidepid="));
-        options.any(|value| !["0", "off", "1", "noaccess"].contains(&value))
-    });
+    let mounts = fs::read("/proc/self/mountinfo").unwrap_or_default();
+    let hides = String::from_utf8_lossy(&mounts)
+        .lines()
+        .filter(|line| line.split(' ').nth(4) == Some("/proc"))
+        .any(|line| {
+            let mut options = line.split([' ', ',']).filter_map(|option| option.strip_prefix("hidepid="));
+            options.any(|value| !["0", "off", "1", "noaccess"].contains(&value))
+        });
     !whole || (hides && !has_capability(CAP_SYS_PTRACE))
 }
 

@@ -81,6 +81,8 @@ impl Namespace {
                     NamespaceError::Missing(path)
                 }
                 (io::ErrorKind::PermissionDenied, _) => NamespaceError::Permission(path),
+                // A socket or a device, which only opens otherwise.
+                (_, Some(nix::libc::ENXIO | nix::libc::ENODEV)) => NamespaceError::Other(path),
                 _ => NamespaceError::System { path, source },
             }
         })?;

@@ -101,6 +101,19 @@ fn an_open_file() {
 }
 
 #[test]
+fn a_file_that_was_opened_by_a_mount_which_is_no_more() {
+    let path = std::env::temp_dir().join(format!("ashore opened {}", std::process::id()));
+    let namespace = Namespace::new().unwrap().bind(&path).unwrap();
+    let netns = namespace.identity();
+    let mut command = shell("true");
+    command.stdin(File::open(&path).unwrap());
+    let process = holder(&mut command);
+    drop((namespace, command));
+    Namespace::unbind(&path).unwrap();
+    assert_eq!(found(&netns).unwrap(), Path::new(&format!("/proc/{}/fd/0", process.0.id())));
+}
+
+#[test]
 fn a_mount_here_and_one_that_another_process_alone_sees() {
     let path = std::env::temp_dir().join(format!("ashore holders {}", std::process::id()));
     let namespace = Namespace::new().unwrap().bind(&path).unwrap();
