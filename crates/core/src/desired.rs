@@ -224,7 +224,9 @@ fn one_way_to_each(links: &mut [WantedLink], view: &View) {
 fn want_endpoint(desired: &mut Desired, network: &Network, endpoint: &Endpoint, observed: &Observed) {
     match &endpoint.home {
         Home::Netns { netns, ifname } => {
-            if let Some(links) = desired.netns.get_mut(netns) {
+            // The kernel has no room for a second one beside it.
+            let strayed = observed.strayed.contains(&endpoint.tag());
+            if let Some(links) = desired.netns.get_mut(netns).filter(|_| !strayed) {
                 let mut link = endpoint_link(network, endpoint, ifname, &observed.host);
                 yield_default_route(&mut link, network, &observed.netns[netns]);
                 links.push(link);

@@ -11,7 +11,8 @@ use crate::ipv6::Learned;
 use crate::lease::{LeaseRecord, LeaseRecord6};
 use crate::link::{Netns, Place, Tag};
 use crate::name::{EndpointName, IfName, NetworkName};
-use crate::observed::Observed;
+use crate::observed::{Link, Observed, View};
+use crate::state::EndpointKey;
 
 /// One container's attachment to one network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -127,6 +128,21 @@ impl EndpointName {
 }
 
 impl Endpoint {
+    /// Its key.
+    pub fn key(&self) -> EndpointKey {
+        (self.network.clone(), self.name.clone())
+    }
+
+    /// Whether a link is its own, by the MAC that it was made with or by its tag.
+    pub fn is_link(&self, link: &Link) -> bool {
+        (self.mac.is_some() && link.mac == self.mac) || link.tag().as_ref() == Some(&self.tag())
+    }
+
+    /// Whether its link is in a namespace.
+    pub fn is_in(&self, view: &View) -> bool {
+        view.links.iter().any(|link| self.is_link(link))
+    }
+
     /// The tag of its link.
     pub fn tag(&self) -> Tag {
         Tag::Endpoint(self.network.clone(), self.tag_name().clone())
@@ -161,6 +177,14 @@ impl Endpoint {
         match &self.home {
             Home::Netns { .. } => None,
             Home::Engine { inside, .. } => inside.as_ref(),
+        }
+    }
+
+    /// The same with its namespace known otherwise; none where an engine puts its link there.
+    pub fn in_netns(self, netns: Netns) -> Option<Self> {
+        match self.home {
+            Home::Netns { ifname, .. } => Some(Endpoint { home: Home::Netns { netns, ifname }, ..self }),
+            Home::Engine { .. } => None,
         }
     }
 

@@ -183,16 +183,32 @@ impl FromStr for LinkKind {
 /// A network namespace other than the host's: how to open it, and how to know it again.
 ///
 /// A path may come to lead elsewhere (a process id is used again, a container is made anew), so the identity of the
-/// namespace behind it is kept too. Both numbers are those of the nsfs inode. Two are equal if they are the same
-/// namespace, by whatever paths: what is in it belongs together.
+/// namespace behind it is kept too. Two are equal if they are the same namespace, by whatever paths: what is in it belongs
+/// together.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Netns {
     /// A path that opens it, such as `/run/netns/web` or `/proc/4711/ns/net`.
     pub path: PathBuf,
     /// `st_dev` of what the path opened.
     pub dev: u64,
-    /// `st_ino` of what the path opened.
+    /// `st_ino` of what the path opened. When a namespace has gone, the kernel soon gives its number to another.
     pub ino: u64,
+    /// What the kernel calls this namespace and no other one, where it tells (Linux 5.14).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cookie: Option<Cookie>,
+    /// The path by which it was attached, where that no longer leads to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attached_by: Option<PathBuf>,
+}
+
+/// The kernel's number for a namespace (`SO_NETNS_COOKIE`), which it gives no second one before the host's next start, and of which
+/// start that is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Cookie {
+    /// The host's start, by the kernel's name for it (`boot_id`).
+    pub boot: String,
+    /// The number.
+    pub number: u64,
 }
 
 impl PartialEq for Netns {
@@ -211,17 +227,34 @@ impl PartialOrd for Netns {
 
 impl Ord for Netns {
     fn cmp(&self, other: &Self) -> Ordering {
-        (self.dev, self.ino).cmp(&(other.dev, other.ino))
+        (self.dev, self.ino, &self.cookie).cmp(&(other.dev, other.ino, &other.cookie))
     }
 }
 
 impl Hash for Netns {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        (self.dev, self.ino).hash(state);
+        (self.dev, self.ino, &self.cookie).hash(state);
     }
 }
 
 impl Netns {
+    /// What a path opened, as far as the file tells.
+    pub fn new(path: PathBuf, dev: u64, ino: u64) -> Self {
+        Netns { path, dev, ino, cookie: None, attached_by: None }
+    }
+
+    /// Whether both had the same file. Of two that are there at the same time only one can have it.
+    pub fn has_file_of(&self, other: &Netns) -> bool {
+        (self.dev, self.ino) == (other.dev, other.ino)
+    }
+
+    /// The same namespace by another path, to which the one by which it was attached no longer leads.
+    #[must_use]
+    pub fn found_by(&self, path: PathBuf) -> Self {
+        let attached_by = self.attached_by.clone().or_else(|| Some(self.path.clone()));
+        Netns { path, attached_by, ..self.clone() }
+    }
+
     /// The name under which `ip -n` finds it, for a namespace in `/run/netns`.
     pub fn ip_name(&self) -> Option<&str> {
         let name =

@@ -21,6 +21,8 @@ pub struct Observed {
     pub netns: BTreeMap<Netns, View>,
     /// Containers' namespaces that could not be opened, entered or read, and why. They may be there, with all that is in them.
     pub unreadable: BTreeMap<Netns, String>,
+    /// Links of endpoints that are on the LAN and not where they were made: their containers have moved them.
+    pub strayed: BTreeSet<Tag>,
 }
 
 /// One namespace.

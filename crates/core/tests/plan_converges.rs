@@ -154,7 +154,7 @@ fn spec(which: u8) -> NetworkSpec {
 
 fn netns(network: u8, name: u8) -> Netns {
     let ino = u64::from(network) * 10 + u64::from(name);
-    Netns { path: format!("/run/netns/c{ino}").into(), dev: 4, ino }
+    Netns::new(format!("/run/netns/c{ino}").into(), 4, ino)
 }
 
 fn attach_spec(network: u8, name: u8) -> AttachSpec {

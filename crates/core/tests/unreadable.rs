@@ -87,7 +87,7 @@ impl World {
 }
 
 fn netns(name: &str) -> Netns {
-    Netns { path: format!("/run/netns/{name}").into(), dev: 4, ino: u64::from(name == "web") + 7 }
+    Netns::new(format!("/run/netns/{name}").into(), 4, u64::from(name == "web") + 7)
 }
 
 #[test]

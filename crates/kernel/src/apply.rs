@@ -20,6 +20,7 @@ use nix::errno::Errno;
 use nix::mount::MsFlags;
 use nix::sched::CloneFlags;
 
+use crate::cookie;
 use crate::error::{InsideError, StepError};
 use crate::genetlink::Wireless;
 use crate::message::{self, Places};
@@ -42,7 +43,7 @@ pub struct Kernel {
     /// `net.ipv4.conf.all.rp_filter`: an open sysctl is that of the namespace in which it was opened.
     pub(crate) rp_filter: Option<File>,
     /// Containers' namespaces that were entered, where they are kept open.
-    inside: RefCell<Option<HashMap<Netns, Inside>>>,
+    inside: RefCell<Option<HashMap<FileNumbers, Inside>>>,
     /// Whose routes it makes and removes.
     route_protocol: u8,
 }
@@ -111,26 +112,41 @@ impl Kernel {
         self.inside.take();
     }
 
+    /// The identity of a container's namespace with the kernel's own number for it, for which it is entered.
+    pub fn identify(&self, namespace: &Namespace) -> io::Result<Netns> {
+        let enter = || Ok((Route::open()?, cookie::here()?));
+        let (route, cookie) = namespace.run(enter).and_then(|entered: io::Result<_>| entered)?;
+        let namespace = namespace.clone().known_by(cookie);
+        let netns = namespace.identity();
+        self.keep(Inside { namespace, route });
+        Ok(netns)
+    }
+
     /// A container's namespace, entered; none if it is gone.
     pub(crate) fn enter(&self, netns: &Netns) -> Result<Option<Inside>, InsideError> {
-        let kept = self.inside.borrow_mut().as_mut().and_then(|inside| inside.remove(netns));
+        let kept = self.inside.borrow_mut().as_mut().and_then(|inside| inside.remove(&file_of(netns)));
         let namespace = match Namespace::find(netns) {
             Found::There(namespace) => namespace,
             Found::Gone => return Ok(None),
             Found::Unclear(error) => return Err(InsideError::Open(error)),
         };
-        if kept.is_some() {
-            return Ok(kept);
+        let is_meant =
+            |kept: &Inside| netns.cookie.is_none() || kept.namespace.identity().cookie == netns.cookie;
+        if let Some(kept) = kept.filter(is_meant) {
+            return Ok(Some(kept));
         }
-        let opened = namespace.run(Route::open).and_then(|opened| opened);
-        let route = opened.map_err(InsideError::Enter)?;
-        Ok(Some(Inside { namespace, route }))
+        match namespace.run(Route::open).and_then(|opened| opened) {
+            Ok(route) => Ok(Some(Inside { namespace, route })),
+            // The kernel has given its number to another, which it does when it has gone.
+            Err(error) if error.raw_os_error() == Some(Errno::ESTALE as i32) => Ok(None),
+            Err(error) => Err(InsideError::Enter(error)),
+        }
     }
 
     /// Keeps it for the next who enters, if that is wanted.
     pub(crate) fn keep(&self, inside: Inside) {
         if let Some(kept) = self.inside.borrow_mut().as_mut().filter(|kept| kept.len() < MOST_OPEN) {
-            kept.insert(inside.namespace.identity(), inside);
+            kept.insert(file_of(&inside.namespace.identity()), inside);
         }
     }
 
@@ -160,6 +176,13 @@ impl Kernel {
         }
         run.outcome
     }
+}
+
+/// By its file an open namespace is known: no other has that number as long as it is open.
+type FileNumbers = (u64, u64);
+
+fn file_of(netns: &Netns) -> FileNumbers {
+    (netns.dev, netns.ino)
 }
 
 /// A container's namespace and a socket in it, for a short time: both keep the namespace alive.

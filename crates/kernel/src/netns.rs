@@ -7,9 +7,11 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ashore_core::link::Netns;
+use ashore_core::link::{Cookie, Netns};
 use nix::mount::{MntFlags, MsFlags};
 use nix::sched::CloneFlags;
+
+use crate::cookie;
 
 /// `ioctl(NS_GET_NSTYPE)` (Linux 4.11): `_IO(0xb7, 0x3)`.
 const NS_GET_NSTYPE: nix::libc::Ioctl = 0xb703;
@@ -79,6 +81,8 @@ impl Namespace {
                     NamespaceError::Missing(path)
                 }
                 (io::ErrorKind::PermissionDenied, _) => NamespaceError::Permission(path),
+                // A socket or a device, which only opens otherwise.
+                (_, Some(nix::libc::ENXIO | nix::libc::ENODEV)) => NamespaceError::Other(path),
                 _ => NamespaceError::System { path, source },
             }
         })?;
@@ -92,7 +96,7 @@ impl Namespace {
             return Err(NamespaceError::Other(path));
         }
         let meta = file.metadata().map_err(|source| NamespaceError::System { path: path.clone(), source })?;
-        let netns = Netns { path, dev: meta.dev(), ino: meta.ino() };
+        let netns = Netns::new(path, meta.dev(), meta.ino());
         Ok(Namespace { file: Arc::new(file), netns })
     }
 
@@ -132,23 +136,33 @@ impl Namespace {
         &self.netns.path
     }
 
-    /// The namespace that was known by an identity.
+    /// The namespace that was known by an identity, as far as its file tells: whether it is another with the same number is seen
+    /// by whoever enters it.
     pub fn find(netns: &Netns) -> Found {
         match Self::open(&netns.path) {
-            Ok(found) if found.netns == *netns => Found::There(found),
+            Ok(found) if found.netns.has_file_of(netns) => Found::There(found.known_by(netns.cookie.clone())),
             Ok(_) => Found::Gone,
             Err(error) if error.leads_nowhere() => Found::Gone,
             Err(error) => Found::Unclear(error),
         }
     }
 
+    /// The same, to be known by the kernel's number for it.
+    pub(crate) fn known_by(self, cookie: Option<Cookie>) -> Self {
+        Namespace { netns: Netns { cookie, ..self.netns }, file: self.file }
+    }
+
     /// Runs something inside, in a thread of its own.
     ///
-    /// Fails if the namespace may not be entered (`EPERM`: its user namespace is not the caller's).
+    /// Fails if the namespace may not be entered (`EPERM`: its user namespace is not the caller's), and with `ESTALE` if it is not
+    /// the one that was meant, but has its number.
     pub fn run<T: Send>(&self, inside: impl FnOnce() -> T + Send) -> io::Result<T> {
         std::thread::scope(|scope| {
             let visitor = std::thread::Builder::new().stack_size(128 * 1024).spawn_scoped(scope, || {
                 nix::sched::setns(self.file.as_fd(), CloneFlags::CLONE_NEWNET)?;
+                if self.netns.cookie.is_some() && cookie::here()? != self.netns.cookie {
+                    return Err(nix::Error::ESTALE.into());
+                }
                 Ok(inside())
             })?;
             visitor.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
@@ -169,6 +183,6 @@ impl AsFd for Namespace {
 
 impl PartialEq for Namespace {
     fn eq(&self, other: &Self) -> bool {
-        self.netns == other.netns
+        self.netns.has_file_of(&other.netns)
     }
 }

@@ -1,6 +1,5 @@
 //! What is: a namespace's dumps of links, addresses, routes and neighbours, asked for and put together.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -19,7 +18,8 @@ use crate::read::{
 
 impl Kernel {
     /// Reads the host's namespace and those containers' namespaces that are named, each once. One that is gone is absent, and
-    /// one that cannot be read is told of: it is no reason not to see the others.
+    /// one that cannot be read is told of: it is no reason not to see the others. One that several paths name is told of under the
+    /// first of those that know the kernel's number for it.
     pub fn observe(&self, netns: &[Netns]) -> Result<Observed, ObserveError> {
         self.observe_by(Look::Passing, netns)
     }
@@ -33,9 +33,13 @@ impl Kernel {
         let mut host = self.on_host(|route| view(route, Look::Whole))?;
         self.wireless.mark(&mut host.links, &self.host);
         host.rp_filter = self.rp_filter.as_ref().and_then(read_number);
-        let mut observed = Observed { host, netns: BTreeMap::new(), unreadable: BTreeMap::new() };
-        for netns in netns {
-            if observed.netns.contains_key(netns) {
+        let mut observed = Observed { host, ..Observed::default() };
+        let (known, others): (Vec<&Netns>, Vec<&Netns>) =
+            netns.iter().partition(|netns| netns.cookie.is_some());
+        for netns in known.into_iter().chain(others) {
+            // Those with one file stand side by side, and the one without the kernel's number first.
+            let next = observed.netns.range(netns..).next().filter(|(seen, _)| seen.has_file_of(netns));
+            if observed.netns.contains_key(netns) || (netns.cookie.is_none() && next.is_some()) {
                 continue;
             }
             match self.look_into(netns, look) {

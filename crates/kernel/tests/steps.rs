@@ -2,7 +2,7 @@
 
 mod ground;
 
-use ashore_core::link::{LinkSpec, LinkType, MacvlanMode, Netns, Place, PortOption, Tag};
+use ashore_core::link::{Cookie, LinkSpec, LinkType, MacvlanMode, Netns, Place, PortOption, Tag};
 use ashore_core::name::IfName;
 use ashore_core::observed::{ObservedKind, Standing};
 use ashore_core::step::{Address, Family, Route, Step, Sysctl, SysctlKey};
@@ -257,4 +257,55 @@ fn a_namespace_that_is_gone_is_not_seen_and_not_mistaken_for_another() {
     let place = Place::Netns(identity);
     let outcome = ground.kernel.apply(&[Step::SetUp { place, link: name("lo"), up: true }], OnError::Undo);
     assert_eq!(outcome.errors.len(), 1);
+}
+
+#[test]
+fn a_namespace_that_has_the_number_of_the_one_that_is_meant_is_another() {
+    let ground = Ground::new();
+    let meant = ground.kernel.identify(&ground.container).unwrap();
+    let Some(cookie) = meant.cookie.clone() else {
+        return eprintln!(
+            "cannot-run: a namespace's number used again: this kernel has no other name for one"
+        );
+    };
+    assert!(ground.kernel.observe(std::slice::from_ref(&meant)).unwrap().netns.contains_key(&meant));
+    let cookie = Some(Cookie { number: cookie.number + 1, ..cookie });
+    let other = Netns { cookie, ..meant.clone() };
+    for stays in [false, true] {
+        if stays {
+            ground.kernel.stay();
+        }
+        let observed = ground.kernel.observe(&[other.clone(), meant.clone()]).unwrap();
+        assert_eq!(observed.netns.keys().collect::<Vec<_>>(), [&meant]);
+        assert!(observed.unreadable.is_empty());
+        let step = Step::AddLink { place: Place::Netns(other.clone()), link: link("eth0", LinkType::Bridge) };
+        assert_eq!(ground.kernel.apply(&[step], OnError::Undo).errors.len(), 1);
+    }
+    ground.kernel.leave();
+    // By whatever paths: one look at each.
+    let unnamed = ground.container.identity();
+    let observed = ground.kernel.observe(&[unnamed, meant.clone()]).unwrap();
+    assert_eq!(observed.netns.keys().collect::<Vec<_>>(), [&meant]);
+}
+
+#[test]
+fn a_link_takes_in_the_macs_of_its_children_that_are_up_wherever_they_are() {
+    let ground = Ground::new();
+    let mac = Mac([2, 0, 0, 0, 0, 7]);
+    let parent = ground.kernel.observe(&[]).unwrap().host.link(&name("eth0")).unwrap().index;
+    let taken_in = || ground.kernel.taken_in(parent).unwrap().expect("a veth tells").contains(&mac);
+    for mode in [MacvlanMode::Bridge, MacvlanMode::Private, MacvlanMode::Vepa] {
+        let kind = LinkType::Macvlan { parent: name("eth0"), mode, bc_queue_len: None };
+        let (place, child) = (ground.inside(), name("child"));
+        ground.make(&[Step::AddLink { place, link: LinkSpec { mac: Some(mac), ..link("child", kind) } }]);
+        assert!(!taken_in());
+        for up in [true, false, true] {
+            ground.make(&[Step::SetUp { place: ground.inside(), link: child.clone(), up }]);
+            assert_eq!(taken_in(), up);
+        }
+        ground.make(&[Step::DelLink { place: ground.inside(), link: child }]);
+        assert!(!taken_in());
+    }
+    ground.make(&[Step::SetUp { place: Place::Host, link: name("eth0"), up: false }]);
+    assert_eq!(ground.kernel.taken_in(parent).unwrap(), None);
 }

@@ -7,7 +7,6 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::ops::{Deref, DerefMut};
-use std::sync::mpsc::Sender;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -25,7 +24,7 @@ use ashore_core::request::{Refusal, Reply, Request};
 use ashore_core::state::{Change, EndpointKey, State};
 use ashore_core::step::Step;
 use ashore_core::store::Store;
-use ashore_kernel::{Found, Kernel, Namespace, OnError, StepError};
+use ashore_kernel::{Kernel, Namespace, OnError, StepError};
 
 use super::lan::Lan;
 use super::resolv::Resolv;
@@ -42,6 +41,7 @@ mod forget;
 mod inventory;
 mod later;
 mod leases;
+mod lost;
 mod network;
 mod plans;
 mod pool;
@@ -51,9 +51,12 @@ mod routers;
 mod staged;
 mod status;
 mod strangers;
+mod strayed;
 
 use inventory::Missing;
+pub(crate) use later::Wakers;
 use leases::Departed;
+use lost::Lost;
 pub(crate) use reconcile::Cause;
 use strangers::Strangers;
 
@@ -66,8 +69,7 @@ pub(crate) struct Engine {
     trial: TrialFile,
     /// The files with endpoints' name servers.
     resolv: Resolv,
-    /// Wakes the thread that does what need not be waited for.
-    later: Sender<()>,
+    wakers: Wakers,
 }
 
 /// The lock, held. Containers' namespaces stay open for as long.
@@ -104,6 +106,8 @@ struct Inner {
     strangers: Strangers,
     /// Since when names are gone whose leases are to be given back.
     departed: Departed,
+    /// Endpoints whose namespaces are looked for.
+    lost: Lost,
     /// Whom the next request on a network of an engine's is for, and until when that is to be expected.
     expected: BTreeMap<String, (EndpointName, Instant)>,
 }
@@ -116,7 +120,7 @@ impl Engine {
         lists: Lists,
         trial: TrialFile,
         resolv: Resolv,
-        later: Sender<()>,
+        wakers: Wakers,
     ) -> Self {
         let mut inner = Inner {
             store,
@@ -134,11 +138,12 @@ impl Engine {
             missing: Missing::default(),
             strangers: Strangers::default(),
             departed: Departed::default(),
+            lost: Lost::default(),
             expected: BTreeMap::new(),
         };
         // An engine may be in the middle of its start, in which the last daemon was killed.
         inner.begin();
-        Engine { inner: Mutex::new(inner), lan, lists, trial, resolv, later }
+        Engine { inner: Mutex::new(inner), lan, lists, trial, resolv, wakers }
     }
 
     /// Answers one request. This is the only way in.
@@ -281,7 +286,9 @@ impl Inner {
 
     /// Containers' namespaces that cannot be read are told of in what is observed, and left alone.
     fn observe(&self, netns: &[Netns]) -> Result<Observed, Refusal> {
-        self.kernel.observe(netns).map_err(|error| refusal::kernel(&error))
+        let mut observed = self.kernel.observe(netns).map_err(|error| refusal::kernel(&error))?;
+        observed.strayed = self.strayed(&observed).map(Endpoint::tag).collect();
+        Ok(observed)
     }
 
     /// The same for a request about these very namespaces: nothing is decided on one that cannot be read.
@@ -381,12 +388,6 @@ fn netns_of<'a>(endpoints: impl Iterator<Item = &'a Endpoint>) -> impl Iterator<
         Home::Engine { sandbox, .. } => Namespace::open(sandbox.as_ref()?).ok().map(|found| found.identity()),
     };
     endpoints.filter_map(netns)
-}
-
-/// Whether the path by which an endpoint was attached no longer leads to its namespace. That it cannot be seen where the path
-/// leads is no answer.
-fn is_gone(endpoint: &Endpoint) -> bool {
-    endpoint.netns().is_some_and(|netns| matches!(Namespace::find(netns), Found::Gone))
 }
 
 /// Seconds since 1970. A clock before that is a clock not set yet: zero is older than all.

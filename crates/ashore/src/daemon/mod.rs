@@ -40,7 +40,7 @@ pub(crate) mod supervise;
 mod witness;
 
 use control::Control;
-use engine::{Cause, Engine};
+use engine::{Cause, Engine, Wakers};
 pub(crate) use guard::run as guard;
 use lan::Lan;
 use resolv::Resolv;
@@ -98,7 +98,9 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
     let lists = Lists::default();
     let (trial, resolv) = (TrialFile::of(&args.run), Resolv::of(&args.run));
     let (later, words) = std::sync::mpsc::channel();
-    let engine = Arc::new(Engine::new(store, kernel, lan, lists.clone(), trial, resolv, later));
+    let (search, lost) = std::sync::mpsc::channel();
+    let wakers = Wakers { later, search };
+    let engine = Arc::new(Engine::new(store, kernel, lan, lists.clone(), trial, resolv, wakers));
     engine.resume_trial();
     engine.recover();
     let (tell, leases) = std::sync::mpsc::channel();
@@ -117,6 +119,8 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
     spawn_needed("routers", move || following.follow_routers(&routers)).context("a thread")?;
     let putting_off = engine.clone();
     spawn_needed("later", move || putting_off.do_later(&words)).context("a thread")?;
+    let searching = engine.clone();
+    spawn_needed("search", move || searching.search(&lost)).context("a thread")?;
     let (watcher, period) = (engine.clone(), Duration::from_secs(args.reconcile));
     spawn_needed("watch", move || follow_changes(&watcher, &watch, period)).context("a thread")?;
     // Without systemd there is nobody to notify, and that is no fault.

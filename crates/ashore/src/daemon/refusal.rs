@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 use std::path::Path;
 
-use ashore_core::IfName;
 use ashore_core::adopt::AdoptError;
 use ashore_core::allocate::AddressError;
 use ashore_core::attach::AttachError;
@@ -14,6 +13,7 @@ use ashore_core::plan::Blocked;
 use ashore_core::request::{Refusal, RefusalKind};
 use ashore_core::step::Step;
 use ashore_core::store::StoreError;
+use ashore_core::{EndpointName, IfName};
 use ashore_kernel::{Errno, NamespaceError, ObserveError, StepError};
 
 use super::lan::{Deaf, NoLease};
@@ -95,6 +95,15 @@ pub(super) fn namespace(error: &NamespaceError) -> Refusal {
 }
 
 /// A namespace that may be there and cannot be seen: neither what is in it nor that it is gone is known.
+/// The endpoint of a name whose container has left it on the LAN.
+pub(super) fn left_behind(name: &EndpointName, says: &impl ToString) -> Refusal {
+    Refusal {
+        kind: RefusalKind::Taken,
+        message: format!("`{name}` {}", says.to_string()),
+        hint: Some("end what was started in its namespace, or give this one another --name".into()),
+    }
+}
+
 pub(super) fn unreadable(path: &Path, why: &str) -> Refusal {
     let message = format!("the network namespace at {} cannot be looked into: {why}", path.display());
     refusal(RefusalKind::Kernel, &message, Some("it is left as it is: ask again once it can be".into()))

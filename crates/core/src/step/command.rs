@@ -249,7 +249,7 @@ mod tests {
 
     #[test]
     fn whoever_chooses_a_name_chooses_no_command() {
-        let place = |path: &str| Place::Netns(Netns { path: path.into(), dev: 4, ino: 7 });
+        let place = |path: &str| Place::Netns(Netns::new(path.into(), 4, 7));
         let del = |bytes: &[u8], path: &str| {
             Step::DelLink { place: place(path), link: IfName::seen(bytes).unwrap() }.to_string()
         };

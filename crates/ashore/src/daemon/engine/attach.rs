@@ -12,7 +12,7 @@ use ashore_core::network::Network;
 use ashore_core::observed::{Observed, View};
 use ashore_core::plan::plan;
 use ashore_core::request::{AttachSpec, EndpointReport, Refusal, RefusalKind, Reply};
-use ashore_core::state::Change;
+use ashore_core::state::{Change, EndpointKey};
 use ashore_core::step::Step;
 use ashore_core::{EndpointName, IfName, NetworkName};
 use ashore_kernel::{Namespace, OnError};
@@ -20,7 +20,8 @@ use ashore_wire::conflict::Profile;
 
 use super::ask::Answers;
 use super::leases::as_v4;
-use super::{Engine, Inner, Locked, is_gone, now};
+use super::lost::{Says, is_ghost};
+use super::{Engine, Inner, Locked, now};
 use crate::daemon::lan::{Acquired, Sought};
 use crate::daemon::refusal;
 
@@ -54,9 +55,16 @@ impl Engine {
     /// The attach itself. A shim that it had to make is noted by its parent.
     fn attach_with(&self, spec: &AttachSpec, shim: &mut Option<IfName>) -> Result<Reply, Refusal> {
         let namespace = Namespace::open(&spec.netns).map_err(|error| refusal::namespace(&error))?;
-        let netns = namespace.identity();
         let mut inner = self.lock();
         inner.check_not_host(&namespace)?;
+        let netns = inner.kernel.identify(&namespace);
+        let netns = netns.map_err(|error| refusal::unreadable(&spec.netns, &error.to_string()))?;
+        let key = (spec.network.clone(), spec.name.clone());
+        if inner.was_left_behind(&key, &netns)? {
+            drop(inner);
+            self.bring_in_reach(&key)?;
+            inner = self.lock();
+        }
         if let Some(there) = inner.already_attached(spec, &netns)? {
             return Ok(Reply::Attached(self.report(&inner, &there)));
         }
@@ -215,17 +223,43 @@ impl Engine {
         let Some(endpoint) = inner.state().endpoints.get(&(network.clone(), name.clone())).cloned() else {
             return Ok(Reply::Done { warnings: Vec::new() });
         };
-        if endpoint.netns().is_none() {
+        let Some(netns) = endpoint.netns() else {
             let label = inner.state().network_of(&endpoint).map_or(network.as_str(), Network::label);
             return Err(Refusal {
                 kind: RefusalKind::Taken,
                 message: format!("`{name}` is a container of Docker's"),
                 hint: Some(format!("docker network disconnect {label} {name}")),
             });
+        };
+        let before = inner.observe_these(std::slice::from_ref(netns))?;
+        if before.netns.get(netns).is_some_and(|view| endpoint.is_in(view)) {
+            return self.take_off(&mut inner, before, &endpoint);
         }
-        let (observed, warnings) = inner.take_off_lan(&endpoint)?;
+        drop(inner);
+        self.bring_in_reach(&endpoint.key())?;
+        let mut inner = self.lock();
+        let Some(endpoint) = inner.state().endpoints.get(&endpoint.key()).cloned() else {
+            return Ok(Reply::Done { warnings: Vec::new() });
+        };
+        let netns: Vec<Netns> = endpoint.netns().cloned().into_iter().collect();
+        let before = inner.observe_these(&netns)?;
+        if let Some(says) = inner.says_out_of_reach(&endpoint, &before.host) {
+            inner.commit(vec![Change::PutEndpoint(Endpoint {
+                stage: Stage::Detaching,
+                ..endpoint.clone()
+            })])?;
+            inner.wait_for(&endpoint);
+            self.search_soon();
+            self.follow(&inner, &before);
+            return Ok(Reply::Done { warnings: vec![format!("`{name}` {says}")] });
+        }
+        self.take_off(&mut inner, before, &endpoint)
+    }
+
+    fn take_off(&self, inner: &mut Inner, before: Observed, endpoint: &Endpoint) -> Result<Reply, Refusal> {
+        let (observed, warnings) = inner.take_off_lan(before, endpoint)?;
         self.soon();
-        self.follow(&inner, &observed);
+        self.follow(inner, &observed);
         Ok(Reply::Done { warnings })
     }
 }
@@ -268,9 +302,12 @@ impl Inner {
 
     /// Takes an endpoint off the LAN. The record that it is off can wait: until then it is known to be going. What fails
     /// stays written down as unfinished, for the next reconciliation.
-    pub(super) fn take_off_lan(&mut self, endpoint: &Endpoint) -> Result<(Observed, Vec<String>), Refusal> {
+    pub(super) fn take_off_lan(
+        &mut self,
+        before: Observed,
+        endpoint: &Endpoint,
+    ) -> Result<(Observed, Vec<String>), Refusal> {
         let netns: Vec<Netns> = endpoint.netns().cloned().into_iter().collect();
-        let before = self.observe_these(&netns)?;
         self.commit(vec![Change::PutEndpoint(Endpoint { stage: Stage::Detaching, ..endpoint.clone() })])?;
         let (observed, errors) = self.sweep_from(before, self.state(), &netns)?;
         if errors.is_empty() {
@@ -316,19 +353,44 @@ impl Inner {
         Ok(Some(there))
     }
 
-    /// Lets go of what is gone and in the way: the endpoint of that name, because its container was started anew, and
-    /// those whose namespace had the number that this one has now.
+    /// Makes room for an endpoint: the one of its name that was left behind in another namespace is taken off there. What is in this
+    /// namespace, and was attached by a path that no longer leads here, goes on by the new one.
     fn make_room(&mut self, spec: &AttachSpec, netns: &Netns) -> Result<(), Refusal> {
-        let in_the_way = |endpoint: &&Endpoint| {
-            let same_name = endpoint.network == spec.network && endpoint.name == spec.name;
-            same_name || endpoint.netns() == Some(netns)
+        let key = (spec.network.clone(), spec.name.clone());
+        if self.was_left_behind(&key, netns)?
+            && let Some(there) = self.state().endpoints.get(&key).cloned()
+        {
+            let place: Vec<Netns> = there.netns().cloned().into_iter().collect();
+            let before = self.observe_these(&place)?;
+            if self.says_out_of_reach(&there, &before.host) == Some(Says::OnLan) {
+                return Err(refusal::left_behind(&there.name, &Says::OnLan));
+            }
+            self.take_off_lan(before, &there)?;
+        }
+        let here = |endpoint: &&Endpoint| {
+            endpoint.netns().is_some_and(|there| there == netns && there.path != netns.path)
         };
-        let endpoints = self.state().endpoints.values().filter(in_the_way);
-        let gone: Vec<Endpoint> = endpoints.filter(|endpoint| is_gone(endpoint)).cloned().collect();
-        for endpoint in &gone {
-            self.take_off_lan(endpoint)?;
+        let here: Vec<Endpoint> = self.state().endpoints.values().filter(here).cloned().collect();
+        for endpoint in here {
+            if self.look_at_home(&endpoint)?.is_some() && !is_ghost(&endpoint) {
+                continue;
+            }
+            let before = self.observe_these(std::slice::from_ref(netns))?;
+            if netns.cookie.is_some() || before.netns.get(netns).is_some_and(|view| endpoint.is_in(view)) {
+                self.move_to(&endpoint.key(), netns.clone());
+            } else {
+                // Another had the number that this one has.
+                self.take_off_lan(before, &endpoint)?;
+            }
         }
         Ok(())
+    }
+
+    /// Whether a name has an endpoint in another namespace than this, to which the path no longer leads by which it was attached.
+    fn was_left_behind(&self, key: &EndpointKey, netns: &Netns) -> Result<bool, Refusal> {
+        let Some(there) = self.state().endpoints.get(key) else { return Ok(false) };
+        let elsewhere = there.netns().is_some_and(|place| place != netns);
+        Ok(elsewhere && (is_ghost(there) || self.look_at_home(there)?.is_none()))
     }
 }
 

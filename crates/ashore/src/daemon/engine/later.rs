@@ -3,7 +3,7 @@
 //! done once nobody has asked for anything for a moment, so that what comes in a row is done at once, and a container that
 //! starts again finds its link.
 
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Duration, Instant};
 
 use super::Engine;
@@ -13,11 +13,18 @@ const QUIET: Duration = Duration::from_millis(50);
 /// But it is not waited for longer than this.
 const MOST: Duration = Duration::from_secs(1);
 
+/// Wakes threads that have something to do now and then. They end with the daemon alone.
+pub(crate) struct Wakers {
+    /// The one that does what need not be waited for.
+    pub(crate) later: Sender<()>,
+    /// The one that looks for namespaces.
+    pub(crate) search: Sender<()>,
+}
+
 impl Engine {
     /// Has it done.
     pub(super) fn soon(&self) {
-        // The thread ends with the daemon alone.
-        let _ = self.later.send(());
+        let _ = self.wakers.later.send(());
     }
 
     /// Does it for ever.

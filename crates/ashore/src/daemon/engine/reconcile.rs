@@ -13,7 +13,7 @@ use ashore_core::plan::plan;
 use ashore_core::request::{Refusal, RefusalKind};
 use ashore_core::state::{Change, EndpointKey, State};
 
-use super::{Engine, Inner, all_netns, is_gone, netns_of, now};
+use super::{Engine, Inner, all_netns, netns_of, now};
 
 /// Into how many containers it is looked when nothing else than time tells it to: more of them have their turn later. To look
 /// into a thousand takes a sixth of a second of the processor's time.
@@ -30,6 +30,8 @@ pub(crate) enum Cause {
     /// Word of a change may have been lost, and of what happens inside a container none comes.
     Time,
     CutShort,
+    /// A namespace was looked for, and found or not.
+    Search,
 }
 
 impl fmt::Display for Cause {
@@ -39,6 +41,7 @@ impl fmt::Display for Cause {
             Cause::Change => "links or addresses changed",
             Cause::Time => "time",
             Cause::CutShort => "a request was cut short",
+            Cause::Search => "a namespace was looked for",
         })
     }
 }
@@ -84,7 +87,11 @@ impl Engine {
     /// What a request began and could not finish, for want of a disk that takes writes, is finished before the next one
     /// begins, and does not stand in its way.
     pub(super) fn finish_what_was_cut_short(&self) {
-        if self.lock().state().endpoints.values().any(Endpoint::is_cut_short) {
+        let to_finish = {
+            let inner = self.lock();
+            inner.state().endpoints.values().any(|endpoint| inner.is_to_finish(endpoint))
+        };
+        if to_finish {
             self.reconcile(Cause::CutShort);
         }
     }
@@ -92,10 +99,13 @@ impl Engine {
     fn try_reconcile(&self, inner: &mut Inner, why: Cause) -> Result<(usize, Observed), Refusal> {
         let flushed = inner.flush();
         let given_back = self.give_back_departed(inner);
-        let mut going = inner.going();
         let in_turn = why == Cause::Time && !inner.unfinished.get();
-        let netns = if in_turn { inner.due(&going) } else { all_netns(inner.state()) };
+        let netns = if in_turn { inner.due() } else { all_netns(inner.state()) };
         let observed = inner.observe(&netns)?;
+        if inner.notice_lost(&netns, &observed) {
+            self.search_soon();
+        }
+        let mut going = inner.going();
         going.retain(|endpoint| observed.unreadable(endpoint).is_none());
         for (netns, why) in &observed.unreadable {
             tracing::warn!(netns = %netns.path.display(), "is left as it is, and cannot be looked into: {why}");
@@ -124,6 +134,7 @@ impl Engine {
         // What is left of it in the kernel, if the sweep met an error, is tried again next time.
         let is_left = |going: &&Endpoint| {
             observed.unreadable(going).is_some()
+                || observed.strayed.contains(&going.tag())
                 || left.steps.iter().any(|step| *step.place() == going.link().0)
         };
         let recorded = marked.and_then(|()| inner.record_gone(going.iter().filter(|going| !is_left(going))));
@@ -140,14 +151,19 @@ impl Engine {
 }
 
 impl Inner {
-    /// The endpoints that will be taken away: those that are gone, and those that bear a mark of being on their way. The
+    /// The endpoints that will be taken away: those that are gone, and those in reach that bear a mark of being on their way. The
     /// lock is held from the first mark to the last, so whoever sees one sees what was cut short.
     fn going(&self) -> Vec<Endpoint> {
         let endpoints = self.state().endpoints.values();
         endpoints
-            .filter(|endpoint| is_gone(endpoint) || endpoint.is_cut_short())
+            .filter(|endpoint| self.is_gone(endpoint) || self.is_to_finish(endpoint))
             .map(|endpoint| Endpoint { stage: Stage::Detaching, ..endpoint.clone() })
             .collect()
+    }
+
+    /// Whether an endpoint is on its way, and can be taken there.
+    fn is_to_finish(&self, endpoint: &Endpoint) -> bool {
+        endpoint.is_cut_short() && !self.is_out_of_reach(endpoint)
     }
 
     /// The state to which the next reconciliation will bring the kernel, if it sees the same.
@@ -178,11 +194,10 @@ impl Inner {
 
     /// The containers to look into as time goes by: the next ones in turn, and those where there is more to be seen than that nothing
     /// has changed.
-    fn due(&mut self, going: &[Endpoint]) -> Vec<Netns> {
-        let keys = |endpoint: &Endpoint| (endpoint.network.clone(), endpoint.name.clone());
-        let mut due: BTreeSet<EndpointKey> = going.iter().map(keys).collect();
+    fn due(&mut self) -> Vec<Netns> {
+        let mut due: BTreeSet<EndpointKey> = self.going().iter().map(Endpoint::key).collect();
         let endpoints = &self.store.state().endpoints;
-        due.extend(endpoints.values().filter(|endpoint| self.is_fresh(endpoint)).map(keys));
+        due.extend(endpoints.values().filter(|endpoint| self.is_fresh(endpoint)).map(Endpoint::key));
         let next = in_turn(endpoints, self.looked_into.as_ref());
         self.looked_into = next.last().cloned();
         due.extend(next);

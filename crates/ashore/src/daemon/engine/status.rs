@@ -14,6 +14,7 @@ use ashore_core::request::{EndpointReport, NetworkReport, Refusal, Reply, Status
 use ashore_kernel::Namespace;
 use ipnet::IpNet;
 
+use super::lost::Says;
 use super::plans::shown;
 use super::{Engine, Inner, all_netns};
 
@@ -55,6 +56,7 @@ impl Engine {
             .on_trial()
             .into_iter()
             .chain(inner.unreadable(&observed))
+            .chain(inner.astray(&observed))
             .chain(blocked)
             .chain(inner.stranger_troubles())
             .chain(unleased)
@@ -155,6 +157,29 @@ impl Engine {
 }
 
 impl Inner {
+    /// Endpoints that are not where they were attached.
+    fn astray(&self, observed: &Observed) -> Vec<String> {
+        let told = self.state().endpoints.values().filter_map(|endpoint| {
+            let name = &endpoint.name;
+            let netns = endpoint.netns()?;
+            if let Some(says) = self.told_of(endpoint).filter(|says| !matches!(says, Says::Gone | Says::Nobody)) {
+                let path = netns.path.display();
+                return Some(format!("`{name}` {says}: {path} no longer leads to its namespace"));
+            }
+            if observed.strayed.contains(&endpoint.tag()) {
+                let label = self.state().network_of(endpoint)?.label();
+                return Some(format!(
+                    "`{name}`: its container has moved its link to another namespace; it keeps its address, and \
+                     `ashore detach {label} {name}` takes it off"
+                ));
+            }
+            let attached_by = netns.attached_by.as_ref()?.display();
+            let path = netns.path.display();
+            Some(format!("`{name}`: {attached_by} no longer leads to its namespace, which was found by {path}"))
+        });
+        told.collect()
+    }
+
     /// Containers that cannot be looked into, and why.
     fn unreadable(&self, observed: &Observed) -> Vec<String> {
         let why = |endpoint: &Endpoint| match &endpoint.home {

@@ -1,0 +1,476 @@
+//! A path that no longer leads to a namespace tells nothing of the namespace. It lives for as long as anything holds it, and its
+//! endpoint has its addresses for as long; nobody else gets them.
+
+mod home;
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{IpAddr, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use ashore_kernel::{InNamespace, Namespace};
+use ashore_lab::{Machine, Pings};
+use home::{Home, PROGRAM, addresses, does_not_reach, eventually, ip, mac_known_to, reaches};
+
+const AT: &str = "192.168.88.192";
+
+/// A process that is killed at the latest with the test.
+struct Process(Child);
+
+impl Process {
+    /// Runs a shell's script, and returns once it has said that it is ready.
+    fn start(command: &mut Command) -> Process {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line, "ready\n");
+        Process(child)
+    }
+
+    /// One that does nothing in a container.
+    fn idle(container: &Machine) -> Process {
+        let mut command = container.command("sh").unwrap();
+        Process::start(command.args(["-c", "echo ready; exec sleep 600"]))
+    }
+
+    /// One that leaves its network namespace for a new one when it is told to.
+    fn that_leaves(container: &Machine) -> Process {
+        let script =
+            "$| = 1; print qq(ready\\n); <STDIN>; syscall(272, 0x40000000) == 0 or die $!; sleep 600";
+        let mut command = container.command("perl").unwrap();
+        Process::start(command.args(["-e", script]).stdin(Stdio::piped()))
+    }
+
+    fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
+    fn tell(&mut self) {
+        self.0.stdin.take().unwrap().write_all(b"\n").unwrap();
+    }
+
+    fn kill(mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn troubles(home: &Home) -> String {
+    home.status()["troubles"].to_string()
+}
+
+fn names(home: &Home) -> Vec<String> {
+    let status = home.status();
+    let all = status["endpoints"].as_array().unwrap().iter();
+    all.map(|there| there["name"].as_str().unwrap().to_owned()).collect()
+}
+
+fn file_name(path: &Path) -> &str {
+    path.file_name().unwrap().to_str().unwrap()
+}
+
+/// Attaches by a path, as the first on the network.
+fn attach(home: &Home, name: &str, options: &str) -> String {
+    let json = home.ok(&format!("attach lan --name {name} --json {options}"));
+    let report: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(addresses(&report), [ip(AT)]);
+    reaches(&home.laptop, ip(AT));
+    report["mac"].as_str().unwrap().to_owned()
+}
+
+/// Nobody else gets its address, by choice or by chance, and the LAN reaches it all the while.
+fn keeps_its_address(home: &Home, mac: &str, pings: Pings) {
+    let other = home.world.container("other").unwrap();
+    let path = other.namespace().path().display().to_string();
+    let refused = home.run(&format!("attach lan --netns {path} --name other --ip {AT}"));
+    assert_eq!(refused.code, Some(5), "{}{}", refused.stdout, refused.stderr);
+    assert!(refused.stderr.contains("web"), "{}", refused.stderr);
+    let report = home.attach("lan", &other, "");
+    assert_ne!(addresses(&report), [ip(AT)]);
+    reaches(&home.laptop, addresses(&report)[0]);
+    home.ok("detach lan other");
+    reaches(&home.laptop, ip(AT));
+    reaches(&home.nas, ip(AT));
+    assert_eq!(mac_known_to(&home.laptop, ip(AT)), mac);
+    let counted = pings.end();
+    assert!(counted.sent > 0 && counted.lost == 0, "{counted:?}");
+}
+
+/// Its namespace is found by another path, which status shows, and it is taken off by that.
+fn is_found_and_detached(mut home: Home, mac: &str, by: &Path) {
+    let by = format!("found by {}", by.display());
+    for _ in 0..2 {
+        let pings = home.laptop.pings(ip(AT));
+        home.nudge();
+        eventually(&by, || troubles(&home).contains(&by));
+        keeps_its_address(&home, mac, pings);
+        // A daemon that starts anew finds it anew.
+        home.restart();
+    }
+    eventually(&by, || troubles(&home).contains(&by));
+    let detached = home.run("detach lan web");
+    assert_eq!((detached.code, detached.stderr.as_str()), (Some(0), ""));
+    does_not_reach(&home.laptop, ip(AT));
+    assert!(!names(&home).contains(&"web".to_owned()));
+    let other = home.world.container("new").unwrap();
+    home.attach("lan", &other, &format!("--ip {AT}"));
+    reaches(&home.laptop, ip(AT));
+}
+
+#[test]
+fn of_a_process_that_ends_while_another_lives_on() {
+    let home = Home::new();
+    home.create_lan();
+    let web = home.world.container("web").unwrap();
+    let (first, second) = (Process::idle(&web), Process::idle(&web));
+    drop(web);
+    let mac = attach(&home, "web", &format!("--pid {}", first.pid()));
+    first.kill();
+    is_found_and_detached(home, &mac, Path::new(&format!("/proc/{}/ns/net", second.pid())));
+}
+
+#[test]
+fn of_a_process_that_leaves_while_another_stays() {
+    let home = Home::new();
+    home.create_lan();
+    let web = home.world.container("web").unwrap();
+    let (mut first, second) = (Process::that_leaves(&web), Process::idle(&web));
+    drop(web);
+    let mac = attach(&home, "web", &format!("--netns /proc/{}/ns/net", first.pid()));
+    first.tell();
+    is_found_and_detached(home, &mac, Path::new(&format!("/proc/{}/ns/net", second.pid())));
+}
+
+/// A container with a name of its own below the test's directory.
+fn bound(home: &Home) -> (Namespace, PathBuf) {
+    let path = home.directory.path().join("bound");
+    (Namespace::new().unwrap().bind(&path).unwrap(), path)
+}
+
+fn unmount(path: &Path) {
+    assert!(Command::new("umount").arg("--lazy").arg(path).status().unwrap().success());
+}
+
+#[test]
+fn of_a_mount_that_is_taken_away_while_a_process_is_inside() {
+    let home = Home::new();
+    home.create_lan();
+    let (namespace, path) = bound(&home);
+    let mut inside = Command::new("sh");
+    inside.args(["-c", "echo ready; exec sleep 600"]);
+    let process = Process::start(inside.in_namespace(&namespace).unwrap());
+    drop((namespace, inside));
+    let mac = attach(&home, "web", &format!("--netns {}", path.display()));
+    unmount(&path);
+    is_found_and_detached(home, &mac, Path::new(&format!("/proc/{}/ns/net", process.pid())));
+}
+
+#[test]
+fn of_a_mount_that_is_taken_away_while_a_process_has_it_open() {
+    let home = Home::new();
+    home.create_lan();
+    let (namespace, path) = bound(&home);
+    let mut outside = Command::new("sh");
+    outside.args(["-c", "echo ready; exec sleep 600"]).stdin(File::open(&path).unwrap());
+    let process = Process::start(&mut outside);
+    drop((namespace, outside));
+    let mac = attach(&home, "web", &format!("--netns {}", path.display()));
+    unmount(&path);
+    is_found_and_detached(home, &mac, Path::new(&format!("/proc/{}/fd/0", process.pid())));
+}
+
+#[test]
+fn of_a_mount_that_another_mount_namespace_still_has() {
+    let home = Home::new();
+    home.create_lan();
+    let (namespace, path) = bound(&home);
+    drop(namespace);
+    let mut elsewhere = Command::new("unshare");
+    let process = Process::start(elsewhere.args(["--mount", "sh", "-c", "echo ready; exec sleep 600"]));
+    let mac = attach(&home, "web", &format!("--netns {}", path.display()));
+    unmount(&path);
+    let root = format!("/proc/{}/root{}", process.pid(), path.display());
+    is_found_and_detached(home, &mac, Path::new(&root));
+}
+
+#[test]
+fn one_that_a_socket_alone_keeps_cannot_be_found_and_keeps_its_address_until_it_has_gone() {
+    let home = Home::new();
+    home.create_lan();
+    let web = home.world.container("web").unwrap();
+    let mac = home.attach("lan", &web, "")["mac"].as_str().unwrap().to_owned();
+    let socket = web.inside(|| UdpSocket::bind("0.0.0.0:0")).unwrap().unwrap();
+    let pings = home.laptop.pings(ip(AT));
+    drop(web);
+    home.nudge();
+    eventually("it is said", || troubles(&home).contains("`web` is on the LAN still"));
+    keeps_its_address(&home, &mac, pings);
+    // Nor does the same name get a second one, and a detach does not say that it is off.
+    let again = home.world.container("web").unwrap();
+    let path = again.namespace().path().display().to_string();
+    let refused = home.run(&format!("attach lan --netns {path} --name web"));
+    assert_eq!(refused.code, Some(5), "{}{}", refused.stdout, refused.stderr);
+    assert!(refused.stderr.contains("on the LAN still"), "{}", refused.stderr);
+    let detached = home.run("detach lan web");
+    assert!(detached.stderr.contains("on the LAN still"), "{}{}", detached.stdout, detached.stderr);
+    reaches(&home.laptop, ip(AT));
+    assert_eq!(names(&home), ["web"]);
+    drop(socket);
+    eventually("it has gone", || names(&home).is_empty());
+    home.attach("lan", &again, &format!("--ip {AT}"));
+    reaches(&home.laptop, ip(AT));
+}
+
+#[test]
+fn what_nobody_holds_any_more_is_gone_and_gives_its_address_free() {
+    let mut home = Home::new();
+    home.create_lan();
+    for restarted in [false, true] {
+        let web = home.world.container("web").unwrap();
+        home.attach("lan", &web, "");
+        drop(web);
+        if restarted {
+            home.restart();
+        } else {
+            home.nudge();
+        }
+        eventually("it is gone", || names(&home).is_empty());
+        let status = home.status();
+        assert_eq!(status["troubles"].as_array().unwrap().len(), 0, "{status}");
+        assert!(home.made_routes().is_empty());
+        let other = home.world.container("other").unwrap();
+        home.attach("lan", &other, &format!("--ip {AT}"));
+        reaches(&home.laptop, ip(AT));
+        home.ok("detach lan other");
+    }
+}
+
+#[test]
+fn the_same_name_takes_it_back_from_wherever_it_was_left() {
+    let mut home = Home::new();
+    home.create_lan();
+    for found_before in [true, false] {
+        let old = home.world.container("old").unwrap();
+        let (first, second) = (Process::idle(&old), Process::idle(&old));
+        let mac = attach(&home, "web", &format!("--pid {}", first.pid()));
+        first.kill();
+        if found_before {
+            home.nudge();
+            eventually("it is found", || troubles(&home).contains("found by"));
+        }
+        let web = home.world.container("web").unwrap();
+        let report = home.attach("lan", &web, "");
+        assert_eq!((addresses(&report), report["mac"].as_str().unwrap()), (vec![ip(AT)], mac.as_str()));
+        reaches(&home.laptop, ip(AT));
+        reaches(&web, ip("192.168.88.1"));
+        let left = old.kernel().observe(&[]).unwrap().host.links;
+        assert_eq!(left.len(), 1, "{left:?}");
+        assert_eq!(home.ok("plan").trim(), "# nothing to change");
+        let status = home.status();
+        assert_eq!(status["troubles"].as_array().unwrap().len(), 0, "{status}");
+        // From one that can still be reached as it was attached nobody takes it.
+        let third = home.world.container("third").unwrap();
+        let path = third.namespace().path().display().to_string();
+        assert_eq!(home.run(&format!("attach lan --netns {path} --name web")).code, Some(5));
+        reaches(&home.laptop, ip(AT));
+        drop(second);
+        home.ok("detach lan web");
+        home.restart();
+    }
+}
+
+#[test]
+fn the_same_namespace_is_attached_again_by_a_path_that_leads_there() {
+    let home = Home::new();
+    home.create_lan();
+    let web = home.world.container("web").unwrap();
+    let (first, second) = (Process::idle(&web), Process::idle(&web));
+    let mac = attach(&home, "web", &format!("--pid {}", first.pid()));
+    let pings = home.laptop.pings(ip(AT));
+    first.kill();
+    assert_eq!(attach(&home, "web", &format!("--pid {}", second.pid())), mac);
+    let counted = pings.end();
+    assert!(counted.sent > 0 && counted.lost == 0, "{counted:?}");
+    let status = home.status();
+    assert_eq!(status["troubles"].as_array().unwrap().len(), 0, "{status}");
+    assert_eq!(status["endpoints"][0]["netns"], format!("/proc/{}/ns/net", second.pid()));
+}
+
+/// Has a container move its link to a namespace of its own, and use it there.
+fn moves_its_link(web: &Machine, nested: &Machine, at: IpAddr) {
+    let keeper = Process::idle(nested);
+    let ip_tool = |machine: &Machine, words: &str| home::type_on(machine, &format!("ip {words}"));
+    ip_tool(web, &format!("link set eth0 netns {}", keeper.pid()));
+    ip_tool(nested, &format!("addr add {at}/24 dev eth0"));
+    ip_tool(nested, "link set eth0 up");
+}
+
+#[test]
+fn a_link_that_its_container_has_moved_keeps_its_address_and_is_taken_off_wherever_it_is() {
+    let mut home = Home::new();
+    home.create_lan();
+    let (web, nested) = (home.world.container("web").unwrap(), home.world.container("nested").unwrap());
+    let mac = home.attach("lan", &web, "")["mac"].as_str().unwrap().to_owned();
+    home.nudge();
+    moves_its_link(&web, &nested, ip(AT));
+    eventually("the LAN reaches it", || home.laptop.ping(ip(AT)).is_some());
+    for _ in 0..2 {
+        let pings = home.laptop.pings(ip(AT));
+        home.nudge();
+        eventually("it is said", || troubles(&home).contains("has moved its link"));
+        keeps_its_address(&home, &mac, pings);
+        home.restart();
+    }
+    home.ok("detach lan web");
+    does_not_reach(&home.laptop, ip(AT));
+    assert!(!names(&home).contains(&"web".to_owned()));
+    for machine in [&web, &nested] {
+        let left = machine.kernel().observe(&[]).unwrap().host.links;
+        assert_eq!(left.len(), 1, "{left:?}");
+    }
+    // And what has been moved is not moved back, but made anew.
+    home.attach("lan", &web, "");
+    reaches(&home.laptop, ip(AT));
+}
+
+#[test]
+fn a_link_that_was_moved_and_is_down_is_taken_off_too() {
+    let home = Home::new();
+    home.create_lan();
+    let (web, nested) = (home.world.container("web").unwrap(), home.world.container("nested").unwrap());
+    home.attach("lan", &web, "");
+    home.nudge();
+    moves_its_link(&web, &nested, ip(AT));
+    nested.set_up("eth0", false).unwrap();
+    home.ok("detach lan web");
+    let left = nested.kernel().observe(&[]).unwrap().host.links;
+    assert_eq!(left.len(), 1, "{left:?}");
+}
+
+/// The number by which a file knows its namespace.
+fn inode(container: &Machine) -> u64 {
+    container.namespace().identity().ino
+}
+
+#[test]
+fn a_namespace_that_has_the_number_of_one_that_is_gone_is_another() {
+    let home = Home::new();
+    home.create_lan();
+    let web = home.world.container("web").unwrap();
+    let path = home.directory.path().join("web");
+    let number = inode(&web);
+    let bound = web.namespace().clone().bind(&path).unwrap();
+    attach(&home, "web", &format!("--netns {}", path.display()));
+    drop((bound, web));
+    Namespace::unbind(&path).unwrap();
+    // The kernel likes to give a new namespace the number of the one that has just gone.
+    let mut made = Vec::new();
+    let heir = (0..200).find_map(|_| {
+        let next = home.world.container("heir").unwrap();
+        if inode(&next) == number {
+            return Some(next);
+        }
+        made.push(next);
+        std::thread::sleep(Duration::from_millis(20));
+        None
+    });
+    let Some(heir) = heir else {
+        return ashore_lab::cannot_run("a number used again", "the kernel used none");
+    };
+    // By the very same path.
+    let bound = heir.namespace().clone().bind(&path).unwrap();
+    home.nudge();
+    eventually("it is gone", || names(&home).is_empty());
+    assert_eq!(heir.kernel().observe(&[]).unwrap().host.links.len(), 1, "nothing was put into it");
+    let report = home.attach("lan", &heir, &format!("--ip {AT}"));
+    assert_eq!(addresses(&report), [ip(AT)]);
+    reaches(&home.laptop, ip(AT));
+    drop(bound);
+}
+
+#[test]
+fn a_look_that_could_not_see_everything_does_not_tell_that_it_is_gone() {
+    if !home::is_root() {
+        return ashore_lab::cannot_run("an incomplete look", "only root has others' privileges to lack");
+    }
+    let mut home = Home::new();
+    home.daemon = None;
+    // It may not look into a process that has more privileges than itself.
+    home.start_by(&["setpriv", "--bounding-set=-sys_ptrace", "--inh-caps=-sys_ptrace", "--"]);
+    home.create_lan();
+    let (namespace, path) = bound(&home);
+    drop(namespace);
+    attach(&home, "web", &format!("--netns {}", path.display()));
+    Namespace::unbind(&path).unwrap();
+    home.nudge();
+    eventually("it is said", || troubles(&home).contains("detach"));
+    std::thread::sleep(Duration::from_secs(10));
+    assert_eq!(names(&home), ["web"]);
+    let (_other, path) = bound(&home);
+    let attach_other = format!("attach lan --netns {} --name other --ip {AT}", path.display());
+    let refused = home.run(&attach_other);
+    assert_eq!(refused.code, Some(5), "{}{}", refused.stdout, refused.stderr);
+    // Whoever knows better says so, and the kernel has no such link any more.
+    home.ok("detach lan web");
+    home.ok(&attach_other);
+    reaches(&home.laptop, ip(AT));
+}
+
+#[test]
+fn what_was_there_before_the_hosts_last_start_is_gone() {
+    if !home::is_root() {
+        return ashore_lab::cannot_run("another start", "only root can mount over /proc");
+    }
+    let mut home = Home::new();
+    home.create_lan();
+    let web = home.world.container("web").unwrap();
+    home.attach("lan", &web, "");
+    home.daemon = None;
+    drop(web);
+    let boot = home.directory.path().join("boot");
+    std::fs::write(&boot, "11111111-2222-3333-4444-555555555555\n").unwrap();
+    let mount = "mount --bind \"$0\" /proc/sys/kernel/random/boot_id; exec \"$@\"";
+    home.start_by(&["unshare", "--mount", "sh", "-ec", mount, boot.to_str().unwrap()]);
+    assert!(names(&home).is_empty());
+    let other = home.world.container("other").unwrap();
+    home.attach("lan", &other, &format!("--ip {AT}"));
+    reaches(&home.laptop, ip(AT));
+}
+
+#[test]
+fn an_endpoint_of_an_older_version_is_known_again() {
+    let mut home = Home::new();
+    home.create_lan();
+    let web = home.world.container("web").unwrap();
+    let (first, second) = (Process::idle(&web), Process::idle(&web));
+    drop(web);
+    let mac = attach(&home, "web", &format!("--pid {}", first.pid()));
+    let mut state: serde_json::Value = serde_json::from_str(&home.ok("state export")).unwrap();
+    let netns = &mut state["rows"]["endpoint/lan/web"]["home"]["netns"]["netns"];
+    assert!(netns.as_object_mut().unwrap().remove("cookie").is_some(), "{netns}");
+    home.daemon = None;
+    std::fs::remove_dir_all(home.directory.path().join("state")).unwrap();
+    home.start();
+    let pings = home.laptop.pings(ip(AT));
+    let file = home.directory.path().join("exported.json");
+    std::fs::write(&file, state.to_string()).unwrap();
+    let mut import = home.daemon().client();
+    assert!(import.args(["state", "import"]).stdin(File::open(&file).unwrap()).status().unwrap().success());
+    first.kill();
+    let by = PathBuf::from(format!("/proc/{}/ns/net", second.pid()));
+    eventually("it is found", || {
+        home.nudge();
+        troubles(&home).contains(&format!("found by {}", by.display()))
+    });
+    keeps_its_address(&home, &mac, pings);
+    assert_eq!(file_name(Path::new(PROGRAM)), "ashore");
+}

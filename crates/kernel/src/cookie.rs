@@ -1,0 +1,40 @@
+//! What the kernel calls a network namespace, and gives to no other one.
+
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixDatagram;
+use std::sync::OnceLock;
+
+use ashore_core::link::Cookie;
+use nix::errno::Errno;
+use nix::libc;
+
+/// `SO_NETNS_COOKIE` (Linux 5.14).
+const SO_NETNS_COOKIE: libc::c_int = 71;
+
+/// The cookie of the calling thread's namespace; none where the kernel does not tell.
+pub(crate) fn here() -> io::Result<Option<Cookie>> {
+    // A socket of any kind is in the namespace in which it was opened.
+    let socket = UnixDatagram::unbound()?;
+    let (mut number, mut length) = (0_u64, size_of::<u64>() as libc::socklen_t);
+    // SAFETY: both pointers are to values that live during the call, and the length is that of the first.
+    let asked = unsafe {
+        let number = (&raw mut number).cast::<libc::c_void>();
+        libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, SO_NETNS_COOKIE, number, &raw mut length)
+    };
+    match Errno::result(asked) {
+        Ok(_) => Ok(this_boot().map(|boot| Cookie { boot: boot.to_owned(), number })),
+        Err(Errno::ENOPROTOOPT) => Ok(None),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// The kernel's name for the host's start; none where it tells none.
+pub fn this_boot() -> Option<&'static str> {
+    static BOOT: OnceLock<Option<String>> = OnceLock::new();
+    let read = || {
+        let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+        Some(text.trim().to_owned()).filter(|boot| !boot.is_empty())
+    };
+    BOOT.get_or_init(read).as_deref()
+}

@@ -1,0 +1,292 @@
+//! Who holds network namespaces: threads that are in one, files that are open, and mounts, of all processes that `/proc` shows.
+//!
+//! A namespace lives for as long as one of these does, whatever becomes of the path by which it was known. A socket that is left of
+//! a namespace, and a descriptor that is on its way from one process to another, keep it too, and cannot be seen from here.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{CString, OsStr};
+use std::fs;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use ashore_core::link::Netns;
+use nix::errno::Errno;
+use nix::libc;
+
+/// As often is it looked for processes that have come since, and may hold what one held that has gone.
+const ROUNDS: usize = 20;
+/// As many paths to one namespace are kept: those that were there a moment ago may have gone.
+const MOST_PATHS: usize = 4;
+/// The first process namespace's inode (`PROC_PID_INIT_INO`, Linux 3.8).
+const FIRST_PID_NAMESPACE: &str = "pid:[4026531836]";
+const CAP_SYS_PTRACE: u32 = 19;
+
+/// What a look at all processes has found.
+#[derive(Debug, Default)]
+pub struct Holders {
+    /// Paths that open a namespace, by its inode, the most lasting ones first.
+    paths: BTreeMap<u64, BTreeSet<(Kind, PathBuf)>>,
+    /// What could not be looked into.
+    unseen: Option<String>,
+    /// Whether there may be processes that are not shown.
+    hidden: bool,
+}
+
+/// What holds a namespace, the most lasting first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Mount,
+    Process,
+    Thread,
+    OpenFile,
+    /// One that is reached by a process alone.
+    MountElsewhere,
+}
+
+impl Holders {
+    /// Looks at all processes but this one, and at the mounts that this one sees. To look at some hundreds takes milliseconds.
+    pub fn look() -> Self {
+        let device = fs::metadata("/proc/self/ns/net").map_or(0, |own| own.dev());
+        let mut look = Look { device, ..Look::default() };
+        look.mounts(Path::new("/proc/self"), true);
+        let own = std::process::id();
+        let all = look.all_new(Path::new("/proc"), |look, process| {
+            if process.file_name() != Some(OsStr::new(&own.to_string())) {
+                look.process(process);
+            }
+        });
+        if let Err(error) = all {
+            look.could_not(Path::new("/proc"), &error);
+        }
+        Holders { hidden: may_hide(), ..look.holders }
+    }
+
+    /// Paths that opened a namespace a moment ago, the most lasting first. Whether they still do is to be seen.
+    pub fn paths_of(&self, netns: &Netns) -> impl Iterator<Item = &Path> {
+        self.paths_to(netns.ino)
+    }
+
+    /// The same of every namespace that somebody holds.
+    pub fn all(&self) -> impl Iterator<Item = impl Iterator<Item = &Path>> {
+        self.paths.keys().map(|ino| self.paths_to(*ino))
+    }
+
+    fn paths_to(&self, ino: u64) -> impl Iterator<Item = &Path> {
+        self.paths.get(&ino).into_iter().flatten().map(|(_, path)| path.as_path())
+    }
+
+    /// Why a namespace may be held though nobody was found; none if all that is shown was looked into.
+    pub fn unseen(&self) -> Option<&str> {
+        self.unseen.as_deref()
+    }
+
+    /// Whether there may be processes that are not shown: this one is in a process namespace of its own, or `/proc` hides some from it.
+    pub fn may_be_hidden(&self) -> bool {
+        self.hidden
+    }
+}
+
+/// A look that goes on.
+#[derive(Default)]
+struct Look {
+    holders: Holders,
+    /// The device that all namespaces' files are on.
+    device: u64,
+    /// Mount namespaces that were looked into, each with the root from which that was.
+    mounts: BTreeSet<(u64, u64, u64)>,
+}
+
+impl Look {
+    /// Does something with each process or thread in a directory, and with those that have come meanwhile.
+    fn all_new(&mut self, directory: &Path, mut each: impl FnMut(&mut Self, &Path)) -> io::Result<()> {
+        let mut seen = BTreeSet::new();
+        for _ in 0..ROUNDS {
+            let before = seen.len();
+            for entry in fs::read_dir(directory)? {
+                let name = entry?.file_name();
+                let is_number = name.as_bytes().iter().all(u8::is_ascii_digit);
+                if is_number && seen.insert(name.clone()) {
+                    each(self, &directory.join(name));
+                }
+            }
+            if seen.len() == before {
+                return Ok(());
+            }
+        }
+        Err(io::Error::other("more are begun than can be looked at"))
+    }
+
+    fn process(&mut self, process: &Path) {
+        let threads = self.all_new(&process.join("task"), |look, thread| {
+            let first = thread.file_name() == process.file_name();
+            if let Err((path, error)) = look.thread(if first { process } else { thread }, first) {
+                look.could_not(&path, &error);
+            }
+        });
+        if let Err(error) = threads {
+            self.could_not(&process.join("task"), &error);
+        }
+    }
+
+    fn thread(&mut self, thread: &Path, first: bool) -> Result<(), (PathBuf, io::Error)> {
+        let at = |name: &str| thread.join(name);
+        let fault = |name: &str| {
+            let path = at(name);
+            |error| (path, error)
+        };
+        // One that has ended, and is only waited for, is in none, and has no files.
+        let inside = fs::read_link(at("ns/net")).map_err(fault("ns/net"))?;
+        let kind = if first { Kind::Process } else { Kind::Thread };
+        self.found(number(inside.as_os_str()), kind, at("ns/net"));
+        for entry in fs::read_dir(at("fd")).map_err(fault("fd"))? {
+            let file = entry.map_err(fault("fd"))?.path();
+            match fs::read_link(&file).and_then(|opened| self.number_of(&opened, &file)) {
+                Ok(number) => self.found(number, Kind::OpenFile, file),
+                Err(error) if has_gone(&error) => {}
+                Err(error) => return Err((file, error)),
+            }
+        }
+        self.mounts(thread, false);
+        Ok(())
+    }
+
+    /// Looks at the mounts that a thread sees, if nobody was looked at who sees the same.
+    fn mounts(&mut self, thread: &Path, own: bool) {
+        let read = || {
+            let (namespace, root) = (fs::metadata(thread.join("ns/mnt"))?, numbers_of(&thread.join("root"))?);
+            io::Result::Ok((namespace.ino(), root.0, root.1))
+        };
+        let text = match read() {
+            Ok(view) if !self.mounts.insert(view) => return,
+            Ok(_) => fs::read(thread.join("mountinfo")),
+            Err(error) => Err(error),
+        };
+        let text = match text {
+            Ok(text) => text,
+            Err(error) => return self.could_not(&thread.join("mountinfo"), &error),
+        };
+        for line in text.split(|byte| *byte == b'\n') {
+            // proc(5): ID, parent, device, what of it is mounted, where.
+            let mut fields = line.split(|byte| *byte == b' ').skip(3);
+            if let (Some(of), Some(point)) = (fields.next(), fields.next()) {
+                let point = unescaped(point);
+                let (kind, path) = if own {
+                    (Kind::Mount, point)
+                } else {
+                    let below = point.strip_prefix("/").unwrap_or(&point);
+                    (Kind::MountElsewhere, thread.join("root").join(below))
+                };
+                self.found(number(OsStr::from_bytes(of)), kind, path);
+            }
+        }
+    }
+
+    /// The number of the namespace that an open file is, if it is one. One that was opened by a mount is called by the mount's path.
+    fn number_of(&self, opened: &Path, file: &Path) -> io::Result<Option<u64>> {
+        if !opened.is_absolute() || opened == Path::new("/dev/null") {
+            return Ok(number(opened.as_os_str()));
+        }
+        let (device, ino) = numbers_of(file)?;
+        Ok((device == self.device).then_some(ino))
+    }
+
+    /// Enters a path, if it opens a namespace.
+    fn found(&mut self, number: Option<u64>, kind: Kind, path: PathBuf) {
+        if let Some(ino) = number {
+            let paths = self.holders.paths.entry(ino).or_default();
+            paths.insert((kind, path));
+            if paths.len() > MOST_PATHS {
+                paths.pop_last();
+            }
+        }
+    }
+
+    /// Enters that something could not be looked into, unless it has gone: what came of it is looked at in the next round.
+    fn could_not(&mut self, path: &Path, error: &io::Error) {
+        if !has_gone(error) {
+            self.holders.unseen.get_or_insert_with(|| format!("{}: {error}", path.display()));
+        }
+    }
+}
+
+/// The number in what the kernel calls a network namespace.
+fn number(name: &OsStr) -> Option<u64> {
+    name.to_str()?.strip_prefix("net:[")?.strip_suffix(']')?.parse().ok()
+}
+
+/// Device and inode of a file, as far as they are known here: a server in the network, which may not answer, is not asked.
+fn numbers_of(file: &Path) -> io::Result<(u64, u64)> {
+    let path = CString::new(file.as_os_str().as_bytes())?;
+    let flags = libc::AT_STATX_DONT_SYNC | libc::AT_NO_AUTOMOUNT;
+    let mut found = MaybeUninit::<libc::statx>::uninit();
+    // SAFETY: the path ends with a zero, and what is found is written to a place of its size.
+    let asked =
+        unsafe { libc::statx(libc::AT_FDCWD, path.as_ptr(), flags, libc::STATX_INO, found.as_mut_ptr()) };
+    Errno::result(asked)?;
+    // SAFETY: the call was successful.
+    let found = unsafe { found.assume_init() };
+    Ok((libc::makedev(found.stx_dev_major, found.stx_dev_minor), found.stx_ino))
+}
+
+/// A thread that has ended (`ESRCH`), or is only waited for (`EINVAL` of its mounts).
+fn has_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound
+        || matches!(error.raw_os_error(), Some(libc::ESRCH | libc::EINVAL))
+}
+
+/// A path as the kernel writes it, with spaces and the like as three octal digits.
+fn unescaped(text: &[u8]) -> PathBuf {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let [byte, after @ ..] = rest {
+        let digits = after
+            .get(..3)
+            .filter(|digits| *byte == b'\\' && digits.iter().all(|d| (b'0'..=b'7').contains(d)));
+        let escaped = digits
+            .map(|digits| digits.iter().fold(0_u8, |sum, d| sum.wrapping_mul(8).wrapping_add(d - b'0')));
+        bytes.push(escaped.unwrap_or(*byte));
+        rest = if escaped.is_some() { &after[3..] } else { after };
+    }
+    std::ffi::OsString::from_vec(bytes).into()
+}
+
+/// Whether `/proc` may leave processes out.
+fn may_hide() -> bool {
+    let whole = fs::read_link("/proc/self/ns/pid").is_ok_and(|own| own == Path::new(FIRST_PID_NAMESPACE));
+    let mounts = fs::read("/proc/self/mountinfo").unwrap_or_default();
+    let hides = String::from_utf8_lossy(&mounts)
+        .lines()
+        .filter(|line| line.split(' ').nth(4) == Some("/proc"))
+        .any(|line| {
+            let mut options = line.split([' ', ',']).filter_map(|option| option.strip_prefix("hidepid="));
+            options.any(|value| !["0", "off", "1", "noaccess"].contains(&value))
+        });
+    !whole || (hides && !has_capability(CAP_SYS_PTRACE))
+}
+
+fn has_capability(number: u32) -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let effective = effective.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok());
+    effective.is_some_and(|all| all >> number & 1 == 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_read_as_the_kernel_writes_it() {
+        for (written, path) in [
+            ("/run/netns/web", "/run/netns/web"),
+            (r"/mnt/with\040space\134and\011tab", "/mnt/with space\\and\ttab"),
+            (r"/odd\04", r"/odd\04"),
+            (r"\", r"\"),
+        ] {
+            assert_eq!(unescaped(written.as_bytes()), Path::new(path));
+        }
+    }
+}
