@@ -3,14 +3,17 @@
 
 mod home;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
-use ashore_lab::{Machine, Ran};
+use ashore_lab::{Machine, Ran, cannot_run};
 use ashore_wire::Mac;
 use home::frames::Frames;
+use home::scripted::{Reply, Scripted};
 use home::voice::{Answering, Voice};
-use home::{Home, addresses, eventually, ip, mac_known_to, reaches};
+use home::{Home, addresses, eventually, ip, is_root, mac_known_to, reaches};
 
+/// Both families.
+const BOTH: &str = "network create lan --parent eth0 --subnet 192.168.88.0/24 --subnet fd88::/64 --ip-range 192.168.88.192/27 --gateway 192.168.88.1";
 /// A range with two addresses.
 const FEW: &str = "network create lan --parent eth0 --subnet 192.168.88.0/24 --ip-range 192.168.88.192/31 --gateway 192.168.88.1";
 
@@ -41,8 +44,9 @@ fn an_address_that_a_container_takes_beside_its_own_is_not_handed_out() {
     home.create_lan();
     let (web, at_web, mac_of_web) = attached(&home, "web", "");
     assert_eq!(at_web, ip("192.168.88.192"));
-    let more = ["192.168.88.193/24", "192.168.88.200/24"];
-    more.iter().for_each(|net| web.add_address("eth0", net.parse().unwrap()).unwrap());
+    for net in ["192.168.88.193/24", "192.168.88.200/24"] {
+        web.add_address("eth0", net.parse().unwrap()).unwrap();
+    }
     let (_db, at_db, _) = attached(&home, "db", "");
     assert_eq!(at_db, ip("192.168.88.194"));
     reaches(&home.laptop, ip("192.168.88.193"));
@@ -58,11 +62,22 @@ fn an_address_that_a_container_takes_beside_its_own_is_not_handed_out() {
 #[test]
 fn an_address_of_a_container_that_a_sibling_claims_is_defended_and_shown() {
     let home = Home::new();
-    home.ok("network create lan --parent eth0 --subnet 192.168.88.0/24 --subnet fd88::/64 --ip-range 192.168.88.192/27 --gateway 192.168.88.1");
+    home.ok(BOTH);
+    siblings_claims_are_defended(&home);
+}
+
+#[test]
+fn the_same_where_the_containers_are_on_a_bridge() {
+    let home = Home::bridged();
+    home.ok(&BOTH.replace("eth0", "br0 --kind bridge"));
+    siblings_claims_are_defended(&home);
+}
+
+fn siblings_claims_are_defended(home: &Home) {
     let web = home.world.container("web").unwrap();
     let report = home.attach("lan", &web, "");
     let (at, mac_of_web) = (addresses(&report), report["mac"].as_str().unwrap().to_owned());
-    let (db, _, mac_of_db) = attached(&home, "db", "");
+    let (db, _, mac_of_db) = attached(home, "db", "");
     for ip in &at {
         reaches(&home.laptop, *ip);
     }
@@ -90,7 +105,7 @@ fn an_address_of_a_container_that_a_sibling_claims_is_defended_and_shown() {
 #[test]
 fn what_a_switch_sends_back_is_no_conflict() {
     let home = Home::new();
-    home.ok("network create lan --parent eth0 --subnet 192.168.88.0/24 --subnet fd88::/64 --ip-range 192.168.88.192/27 --gateway 192.168.88.1");
+    home.ok(BOTH);
     let echo = Answering::echo_of(&home.world, &home.nas);
     let (_web, at_web, _) = attached(&home, "web", "");
     let (_db, at_db, _) = attached(&home, "db", "");
@@ -107,16 +122,24 @@ fn what_a_switch_sends_back_is_no_conflict() {
 #[test]
 fn a_claim_that_nobody_was_asked_for_takes_no_address_from_a_name() {
     let home = Home::new();
-    home.create_lan();
-    let (web, at, _) = attached(&home, "web", "");
+    home.ok(BOTH);
+    let web = home.world.container("web").unwrap();
+    let at = addresses(&home.attach("lan", &web, ""));
     let voice = Voice::of(&home.laptop);
-    home.ok("detach lan web");
-    voice.claims(mac(1), at);
-    assert_eq!(addresses(&home.attach("lan", &web, "")), [at]);
-    home.ok("detach lan web");
-    voice.looks_for(mac(1), at);
-    assert_eq!(addresses(&home.attach("lan", &web, "")), [at]);
-    reaches(&home.laptop, at);
+    for claims in [true, false] {
+        home.ok("detach lan web");
+        for ip in &at {
+            if claims {
+                voice.claims(mac(1), *ip);
+            } else {
+                voice.looks_for(mac(1), *ip);
+            }
+        }
+        assert_eq!(addresses(&home.attach("lan", &web, "")), at);
+    }
+    for ip in at {
+        reaches(&home.laptop, ip);
+    }
 }
 
 #[test]
@@ -189,6 +212,23 @@ fn ones_own_mac_is_no_conflict() {
         &try_attach(&home, &db, &format!("--ip {other} --mac {}", mac(8))),
         &["is in use on the LAN by"],
     );
+}
+
+#[test]
+fn a_lease_for_which_an_access_point_answers_with_the_clients_own_mac_is_kept() {
+    if !is_root() {
+        return cannot_run("claims, a lease", "a DHCP server needs root");
+    }
+    let home = Home::new();
+    let (own, leased) = (mac(9), Ipv4Addr::new(192, 168, 88, 100));
+    let _server = Scripted::on(&home.router, move |question| {
+        question.good(leased, 600).map(Reply::now).into_iter().collect()
+    });
+    home.ok("network create lan --parent eth0 --dhcp");
+    let _answering = Answering::that_has(&home.laptop, own, move |ip| ip == leased);
+    let (_web, at, _) = attached(&home, "web", &format!("--mac {own}"));
+    assert_eq!(at, leased);
+    reaches(&home.router, at);
 }
 
 #[test]

@@ -38,9 +38,11 @@ impl State {
         let of_family = |all: &[IpAddr], ip: &IpAddr| all.iter().any(|one| one.is_ipv4() == ip.is_ipv4());
         let had = before.into_iter().flat_map(|before| &before.addresses).copied().filter(is_chosen);
         // An engine gives back one address after the other, and one of a range does again where no server gives any.
-        let is_kept = |ip: &IpAddr| match of_family(&given, ip) {
-            true => of_family(&endpoint.stand_ins, ip) && self.may_have_again(network, &endpoint.name, *ip),
-            false => is_free(*ip),
+        let is_kept = |ip: &IpAddr| {
+            if !of_family(&given, ip) {
+                return is_free(*ip);
+            }
+            of_family(&endpoint.stand_ins, ip) && self.may_have_again(network, &endpoint.name, *ip)
         };
         let own: Vec<IpAddr> = had.filter(is_kept).filter(|ip| !given.contains(ip)).collect();
         let (stand_ins, given): (Vec<IpAddr>, Vec<IpAddr>) =

@@ -515,4 +515,27 @@ mod tests {
         table.turn(&|_, _| Ok(()));
         assert_eq!(table.clear.keys().collect::<Vec<_>>(), [&key(1000)]);
     }
+
+    #[test]
+    fn who_looks_for_what_was_taken_a_moment_ago_is_told_so_a_few_times() {
+        let (ip, other) = (IpAddr::from([192, 168, 88, 192]), Mac([2, 0, 0, 0, 0, 2]));
+        let eth0: IfName = "eth0".parse().expect("a name");
+        let ear = Ear { parent: 2, mac: Mac([2, 0, 0, 0, 0, 1]), shim: None };
+        let mut table = Table { parents: BTreeMap::from([(eth0.clone(), ear.clone())]), ..Table::default() };
+        let (until, said) = (Instant::now() + Duration::from_secs(30), RefCell::new(Vec::new()));
+        let send = |_: &IfName, frame: &[u8]| {
+            said.borrow_mut().push(frame.to_vec());
+            Ok(())
+        };
+        table.hear(&probe_frame(other, ip), &send);
+        assert!(said.borrow().is_empty(), "it is nobody's");
+        table.coming.insert(ip, Coming::new(&eth0, until));
+        table.hear(&announcement(other, ip), &send);
+        assert!(said.borrow().is_empty(), "a claim is not a question");
+        for _ in 0..100 {
+            table.hear(&probe_frame(other, ip), &send);
+        }
+        assert_eq!(said.borrow().len(), looks::MOST_TOLD as usize);
+        assert!(said.borrow().iter().all(|frame| *frame == probe_frame(ear.mac, ip)));
+    }
 }

@@ -88,7 +88,9 @@ impl Range4 {
         if !stays {
             changes = self.state.with(&changes).detached(&there, self.now);
         }
-        changes.into_iter().for_each(|change| self.state.apply(change));
+        for change in changes {
+            self.state.apply(change);
+        }
     }
 
     fn candidates(&self, name: Option<&str>) -> Vec<u8> {
@@ -131,8 +133,12 @@ fn a_new_name_gets_what_no_name_had_then_what_is_only_heard_of_then_what_was_let
     ];
     for (holds, let_go, heard, answered, held, expected) in cases {
         let mut all = Range4::new();
-        holds.iter().for_each(|last| all.had(&format!("on-{last}"), *last, Source::Range, false, true));
-        let_go.iter().for_each(|last| all.had(&format!("off-{last}"), *last, Source::Range, false, false));
+        for last in holds {
+            all.had(&format!("on-{last}"), *last, Source::Range, false, true);
+        }
+        for last in let_go {
+            all.had(&format!("off-{last}"), *last, Source::Range, false, false);
+        }
         all.hear(heard);
         all.answer(answered);
         all.held.extend(held.iter().map(|last| ip(*last)));

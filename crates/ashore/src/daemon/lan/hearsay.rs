@@ -91,3 +91,87 @@ impl Hearsay {
         fresh.map(|(ip, said)| (*ip, told(said))).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: Mac = Mac([2, 0, 0, 0, 0, 1]);
+    const OTHER: Mac = Mac([2, 0, 0, 0, 0, 2]);
+
+    fn ip(n: u32) -> IpAddr {
+        IpAddr::from((10 << 24 | n).to_be_bytes())
+    }
+
+    fn said(sender: Mac, n: u32, claims: bool) -> Heard {
+        Heard { sender, ip: ip(n), claims }
+    }
+
+    #[test]
+    fn what_is_said_is_kept_in_mind_for_a_while_and_what_is_wished_for_shorter() {
+        let start = Instant::now();
+        let mut hearsay = Hearsay::default();
+        hearsay.overhear(&said(ONE, 1, true), None, start);
+        hearsay.overhear(&said(ONE, 2, false), None, start);
+        // Who looks for what somebody has changes nothing.
+        hearsay.overhear(&said(OTHER, 1, false), None, start);
+        let macs = |hearsay: &Hearsay, now| -> Vec<(IpAddr, Mac)> {
+            hearsay.all(now).into_iter().map(|(ip, said)| (ip, said.mac)).collect()
+        };
+        assert_eq!(macs(&hearsay, start), [(ip(1), ONE), (ip(2), ONE)]);
+        assert_eq!(macs(&hearsay, start + WANTED_FOR), [(ip(1), ONE)]);
+        hearsay.forget(|_, _| false, start + HEARD_FOR);
+        assert!(hearsay.0.is_empty());
+        hearsay.overhear(&said(ONE, 1, true), None, start);
+        hearsay.forget(|at, mac| (at, mac) == (ip(1), ONE), start);
+        assert!(hearsay.0.is_empty(), "it may have it");
+    }
+
+    #[test]
+    fn an_answer_is_told_from_hearsay() {
+        let start = Instant::now();
+        let later = start + Duration::from_secs(1);
+        let mut hearsay = Hearsay::default();
+        hearsay.overhear(&said(ONE, 1, true), None, start);
+        assert_eq!((hearsay.said_of(ip(1)), hearsay.answered_since(ip(1), None)), (Some(ONE), None));
+        hearsay.confirm(ip(1), ONE, start);
+        assert_eq!(hearsay.answered_since(ip(1), Some(start)), Some(ONE));
+        assert_eq!(hearsay.answered_since(ip(1), Some(later)), None);
+        hearsay.overhear(&said(ONE, 1, true), None, later);
+        assert_eq!(hearsay.answered_since(ip(1), Some(later)), None, "nobody was asked since");
+        hearsay.refute(ip(1));
+        assert!(hearsay.all(start).is_empty());
+    }
+
+    #[test]
+    fn who_has_an_address_or_is_about_to_take_it_is_not_asked_all_the_time() {
+        let (start, again) = (Instant::now(), Duration::from_secs(60));
+        let mut hearsay = Hearsay::default();
+        assert!(hearsay.may_be_asked(ip(1), again, start), "nothing is heard of it");
+        hearsay.overhear(&said(ONE, 1, false), None, start);
+        assert!(!hearsay.may_be_asked(ip(1), again, start));
+        assert!(hearsay.may_be_asked(ip(1), again, start + WANTED_FOR));
+        // It was clear until now.
+        hearsay.overhear(&said(ONE, 2, true), Some(start), start);
+        assert!(!hearsay.may_be_asked(ip(2), again, start + WANTED_FOR));
+        assert!(hearsay.may_be_asked(ip(2), again, start + again));
+        hearsay.confirm(ip(3), ONE, start);
+        assert!(!hearsay.may_be_asked(ip(3), again, start + WANTED_FOR));
+    }
+
+    #[test]
+    fn a_flood_costs_little_and_pushes_nothing_out() {
+        let start = Instant::now();
+        let mut hearsay = Hearsay::default();
+        hearsay.overhear(&said(ONE, 0, true), None, start);
+        for n in 1..10_000 {
+            hearsay.overhear(&said(OTHER, n, true), None, start);
+        }
+        assert_eq!(hearsay.0.len(), MOST_HEARD);
+        assert_eq!(hearsay.said_of(ip(0)), Some(ONE));
+        // What was clear is known not to be so any more, and what was asked for is answered.
+        hearsay.overhear(&said(ONE, 20_000, true), Some(start), start);
+        hearsay.confirm(ip(20_001), ONE, start);
+        assert_eq!((hearsay.said_of(ip(20_000)), hearsay.said_of(ip(20_001))), (Some(ONE), Some(ONE)));
+    }
+}

@@ -197,3 +197,39 @@ fn send(sockets: &Sockets, parent: &IfName, frame: &[u8]) -> io::Result<()> {
         None => Err(io::Error::new(io::ErrorKind::NotConnected, "it cannot be listened to")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_over_the_wire_is_heard_once_and_what_is_said_twice_is_heard_twice() {
+        let start = Instant::now();
+        let late = start + Copies::LATEST;
+        // By which interface, by its parent or its shim, what, and when; and whether it is a copy.
+        let (parent, shim) = (true, false);
+        let cases: &[(u32, bool, &[u8], Instant, bool)] = &[
+            (2, parent, b"one", start, false),
+            (2, shim, b"one", start, true),
+            (2, shim, b"one", start, false),
+            (2, parent, b"one", start, true),
+            (2, parent, b"two", start, false),
+            (2, parent, b"two", start, false),
+            (2, shim, b"two", start, true),
+            (2, shim, b"two", start, true),
+            (2, shim, b"of a sibling", start, false),
+            (2, shim, b"of a sibling", start, false),
+            (2, parent, b"late", start, false),
+            (3, shim, b"late", start, false),
+            (2, shim, b"late", late, false),
+        ];
+        let mut copies = Copies::default();
+        for (at, (link, by, frame, now, is_copy)) in cases.iter().enumerate() {
+            assert_eq!(copies.is_one(*link, *by, frame, *now), *is_copy, "{at}");
+        }
+        for n in 0..10_000_u32 {
+            copies.is_one(2, parent, &n.to_be_bytes(), late);
+        }
+        assert_eq!(copies.0.len(), Copies::MOST);
+    }
+}

@@ -22,7 +22,7 @@ const ASKED_LATELY: Duration = Duration::from_secs(1);
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 /// How often it is said that an address was taken a moment ago: two who both think so would not stop.
-const MOST_TOLD: u32 = 8;
+pub(super) const MOST_TOLD: u32 = 8;
 
 /// An address, and the MAC of the endpoint that is to have it, if it has one of its own.
 pub(crate) type Sought = (IpAddr, Option<Mac>);
@@ -54,6 +54,12 @@ pub(super) struct Coming {
     left: u32,
 }
 
+impl Coming {
+    pub(super) fn new(parent: &IfName, until: Instant) -> Self {
+        Coming { parent: parent.clone(), until, left: MOST_TOLD }
+    }
+}
+
 impl Lan {
     /// Keeps these addresses looked at, so that an attach need not wait.
     pub(crate) fn look_ahead(&self, ahead: Vec<Ahead>) {
@@ -68,10 +74,11 @@ impl Lan {
         let is_clear = |ip: IpAddr| table.is_clear(&(parent.clone(), ip), profile, CLEAR_FOR);
         let unclear: Vec<Sought> = sought.iter().copied().filter(|(ip, _)| !is_clear(*ip)).collect();
         if unclear.is_empty() {
-            let coming =
-                Coming { parent: parent.clone(), until: Instant::now() + WANTED_FOR, left: MOST_TOLD };
+            let coming = Coming::new(parent, Instant::now() + WANTED_FOR);
             table.coming.extend(sought.iter().map(|(ip, _)| (*ip, coming.clone())));
-            sought.iter().for_each(|one| table.begin_last(parent, *one, profile, BRIEF_LOOK));
+            for one in sought {
+                table.begin_once(parent, *one, profile, BRIEF_LOOK);
+            }
             drop(table);
             self.shared.waker.wake();
         }
@@ -109,7 +116,7 @@ impl Lan {
 
     /// Begins to look for an address of which it will be asked in a moment whether it is free.
     pub(crate) fn begin_look(&self, parent: &IfName, sought: Sought, profile: Profile) {
-        self.table().begin_last(parent, sought, profile, LAST_LOOK);
+        self.table().begin_last(parent, sought, profile);
         self.shared.waker.wake();
     }
 
@@ -117,7 +124,7 @@ impl Lan {
     pub(crate) fn is_free(&self, parent: &IfName, sought: Sought, profile: Profile) -> Result<bool, Deaf> {
         let began = Instant::now();
         let mut table = self.table();
-        table.begin_last(parent, sought, profile, LAST_LOOK);
+        table.begin_last(parent, sought, profile);
         let table = self.ended(table, parent, &[sought], began)?;
         Ok(table.is_clear(&(parent.clone(), sought.0), profile, CLEAR_FOR))
     }
@@ -172,24 +179,28 @@ impl Table {
     }
 
     /// The same where it may have been clear until now, and then a last look does: not if who wants the whole one has not had it.
-    fn begin_last(&mut self, parent: &IfName, sought: Sought, profile: Profile, after: Duration) {
-        let (ip, of) = sought;
-        let key = (parent.clone(), ip);
+    fn begin_last(&mut self, parent: &IfName, sought: Sought, profile: Profile) {
+        let key = (parent.clone(), sought.0);
         let clearance = self.clear.get(&key).filter(|_| self.is_clear(&key, profile, CLEAR_FOR));
         let Some(clearance) =
             clearance.filter(|clearance| profile != Profile::Full || clearance.by.is_some())
         else {
             return self.begin(parent, sought, profile);
         };
-        let asked = clearance.asked;
-        let Some(ear) = self.parents.get(parent) else { return };
-        if after == BRIEF_LOOK || asked.is_none_or(|asked| asked.elapsed() >= ASKED_LATELY) {
-            let mac = ear.mac;
-            if let Some(of) = of {
-                self.own.comes(ip, of, Instant::now());
-            }
-            self.probes.entry(key).or_insert_with(|| Probe::last(ip, mac, profile, Instant::now(), after));
+        if clearance.asked.is_none_or(|asked| asked.elapsed() >= ASKED_LATELY) {
+            self.begin_once(parent, sought, profile, LAST_LOOK);
         }
+    }
+
+    /// Begins to look with one probe.
+    fn begin_once(&mut self, parent: &IfName, (ip, of): Sought, profile: Profile, after: Duration) {
+        let Some(ear) = self.parents.get(parent) else { return };
+        let (mac, now) = (ear.mac, Instant::now());
+        if let Some(of) = of {
+            self.own.comes(ip, of, now);
+        }
+        let probe = || Probe::last(ip, mac, profile, now, after);
+        self.probes.entry((parent.clone(), ip)).or_insert_with(probe);
     }
 
     /// Begins to look at the next candidates whose clearance is missing or old.
@@ -355,10 +366,25 @@ mod tests {
         let ip = IpAddr::from([192, 168, 88, 1]);
         let key = (eth0(), ip);
         table.clear.get_mut(&key).unwrap().asked = None;
-        table.begin_last(&eth0(), (ip, None), Profile::Quick, LAST_LOOK);
+        table.begin_last(&eth0(), (ip, None), Profile::Quick);
         assert!(table.probes[&key].is_last());
         table.turn(&|_, _| Err(io::ErrorKind::NetworkDown.into()));
         assert!(!table.is_settled(&eth0(), ip, Instant::now()) && table.deaf.contains_key(&eth0()));
+    }
+
+    #[test]
+    fn a_look_for_which_there_is_hardly_time_is_left_out_where_there_is_no_room() {
+        type Error = fn() -> io::Error;
+        let (sought, down) = ((IpAddr::from([192, 168, 88, 1]), None), || io::ErrorKind::NetworkDown.into());
+        let cases = [(None, true), (Some(full as Error), true), (Some(down as Error), false)];
+        for (error, is_clear) in cases {
+            let mut table = look_for(1, &|_, _| Ok(()));
+            table.begin_once(&eth0(), sought, Profile::Quick, BRIEF_LOOK);
+            while !table.probes.is_empty() {
+                table.turn(&|_, _| error.map_or(Ok(()), |error| Err(error())));
+            }
+            assert_eq!(table.is_clear(&(eth0(), sought.0), Profile::Quick, CLEAR_FOR), is_clear, "{error:?}");
+        }
     }
 
     #[test]
@@ -370,7 +396,7 @@ mod tests {
             table.probes.clear();
             // As an endpoint leaves it.
             table.clear.insert(key.clone(), Clearance { since: Instant::now(), by: None, asked: None });
-            table.begin_last(&eth0(), (ip, None), profile, LAST_LOOK);
+            table.begin_last(&eth0(), (ip, None), profile);
             assert_eq!(table.probes[&key].is_last(), is_last);
         }
     }

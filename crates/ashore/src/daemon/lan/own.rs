@@ -44,20 +44,23 @@ impl Own {
             let mac = mac_on_lan(state, endpoint, host);
             mac.map_or_else(Vec::new, |mac| endpoint.addresses.iter().map(|net| (net.addr(), mac)).collect())
         };
-        let held = state.endpoints.values().flat_map(addresses_of).collect();
-        let before = std::mem::replace(&mut self.held, held);
-        self.briefly.retain(|pair, until| now < *until && !self.held.contains(pair));
-        let left = before.difference(&self.held);
-        self.briefly.extend(left.map(|pair| (*pair, now + BEFORE_AND_AFTER)));
-
         let of_endpoints: BTreeSet<Mac> =
             state.endpoints.values().filter_map(|endpoint| endpoint.mac).collect();
         // An engine has its containers' links on the host for a moment.
         let is_hosts = |mac: &Mac| mac.is_station() && !of_endpoints.contains(mac);
+        let of_parents = parents.keys().filter_map(|parent| host.link(parent)?.mac);
         self.host.0 = host.links.iter().filter_map(|link| link.mac).filter(is_hosts).collect();
         self.host.1 = host.addresses.iter().map(|there| there.net.addr()).collect();
-        let of_parents = parents.keys().filter_map(|parent| host.link(parent)?.mac);
         self.asking = of_parents.chain(parents.values().map(|ear| ear.mac)).collect();
+        self.hold(state.endpoints.values().flat_map(addresses_of).collect(), now);
+    }
+
+    /// Endpoints hold these addresses now, and no others any more.
+    fn hold(&mut self, held: BTreeSet<(IpAddr, Mac)>, now: Instant) {
+        let before = std::mem::replace(&mut self.held, held);
+        self.briefly.retain(|pair, until| now < *until && !self.held.contains(pair));
+        let left = before.difference(&self.held);
+        self.briefly.extend(left.map(|pair| (*pair, now + BEFORE_AND_AFTER)));
     }
 
     /// An endpoint to be is looked for an address. Some routers and access points answer for a client with its own MAC, and
@@ -85,4 +88,68 @@ pub(super) fn mac_on_lan(state: &State, endpoint: &Endpoint, host: &View) -> Opt
     let network = state.network_of(endpoint)?;
     let shared = || host.link(&network.parent).filter(|_| network.kind.shares_parents_mac())?.mac;
     endpoint.mac.or_else(shared)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NIC: Mac = Mac([2, 0, 0, 0, 0, 9]);
+    const SHIM: Mac = Mac([2, 0, 0, 0, 0, 8]);
+    const OTHER_LINK: Mac = Mac([2, 0, 0, 0, 0, 7]);
+    const WEB: Mac = Mac([2, 0, 0, 0, 0, 1]);
+    const DB: Mac = Mac([2, 0, 0, 0, 0, 2]);
+
+    fn ip(last: u8) -> IpAddr {
+        IpAddr::from([192, 168, 88, last])
+    }
+
+    /// A host at .9 with containers at .192 and .193, of which the second shares the NIC's MAC, and whose shim asks.
+    fn own(now: Instant) -> Own {
+        let host = (BTreeSet::from([NIC, SHIM, OTHER_LINK]), BTreeSet::from([ip(9)]));
+        let mut own = Own { host, asking: BTreeSet::from([NIC, SHIM]), ..Own::default() };
+        own.hold(BTreeSet::from([(ip(192), WEB), (ip(193), NIC)]), now);
+        own
+    }
+
+    #[test]
+    fn each_mac_speaks_for_its_own_addresses_alone() {
+        let now = Instant::now();
+        let own = own(now);
+        // Who, and for which addresses it speaks of those of the host, of both containers, and of none.
+        let cases = [
+            (WEB, [false, true, false, false]),
+            (DB, [false, false, false, false]),
+            (NIC, [true, false, true, false]),
+            (SHIM, [true, false, false, false]),
+            (OTHER_LINK, [true, false, false, false]),
+        ];
+        for (sender, may) in cases {
+            let may_claim = [9, 192, 193, 194]
+                .map(|last| own.may_say(&Heard { sender, ip: ip(last), claims: true }, now));
+            assert_eq!(may_claim, may, "{sender}");
+            // The machines behind other links of the host's may have those links' MACs.
+            let may_look = own.may_say(&Heard { sender, ip: ip(194), claims: false }, now);
+            assert_eq!(may_look, [NIC, SHIM].contains(&sender), "{sender}");
+        }
+    }
+
+    #[test]
+    fn one_that_comes_or_has_left_speaks_for_its_addresses_for_some_seconds() {
+        let start = Instant::now();
+        let mut own = own(start);
+        own.comes(ip(194), DB, start);
+        own.hold(BTreeSet::new(), start);
+        let late = start + BEFORE_AND_AFTER;
+        for (last, mac) in [(192, WEB), (193, NIC), (194, DB)] {
+            assert!(own.may_have(ip(last), mac, start), "{mac}");
+            assert!(!own.may_have(ip(last), mac, late), "{mac}");
+            assert!(!own.may_have(ip(last + 1), mac, start), "{mac}");
+        }
+        // It has come, and stays.
+        own.hold(BTreeSet::from([(ip(194), DB)]), start);
+        assert!(own.may_have(ip(194), DB, late));
+        own.hold(BTreeSet::from([(ip(194), DB)]), late);
+        assert!(own.briefly.is_empty(), "nothing is kept of those that are gone");
+    }
 }
