@@ -1,5 +1,4 @@
-//! Who says on the LAN that he has an address: containers are believed for their own alone, and what nobody was asked for is no
-//! reason to refuse an address.
+//! Claims on addresses: a container may claim its own addresses only, and a claim that was heard without asking refuses no address.
 
 mod home;
 
@@ -54,7 +53,7 @@ fn an_address_that_a_container_takes_beside_its_own_is_not_handed_out() {
     let cache = home.world.container("cache").unwrap();
     let said = format!("in use on the LAN by {mac_of_web} (the endpoint `web` of network `lan`)");
     is_refused(&try_attach(&home, &cache, "--ip 192.168.88.200"), &["192.168.88.200", &said]);
-    // It has left, and so has what it took.
+    // Once the address is off its link, it can be had.
     web.del_address("eth0", "192.168.88.200/24".parse().unwrap()).unwrap();
     assert_eq!(attached(&home, "cache", "--ip 192.168.88.200").1, ip("192.168.88.200"));
 }
@@ -120,7 +119,7 @@ fn what_a_switch_sends_back_is_no_conflict() {
 }
 
 #[test]
-fn a_claim_that_nobody_was_asked_for_takes_no_address_from_a_name() {
+fn a_claim_that_is_heard_without_asking_takes_no_address_from_a_name() {
     let home = Home::new();
     home.ok(BOTH);
     let web = home.world.container("web").unwrap();
@@ -150,7 +149,7 @@ fn a_range_is_not_used_up_by_what_was_said_of_it() {
     for last in 192..=223 {
         voice.claims(mac(last), IpAddr::from([192, 168, 88, last]));
     }
-    // Some are really another machine's.
+    // Another machine really has some of them.
     let had: Vec<IpAddr> = (196..=200).map(|last| IpAddr::from([192, 168, 88, last])).collect();
     for ip in &had {
         home.laptop.add_address("eth0", format!("{ip}/24").parse().unwrap()).unwrap();
@@ -179,7 +178,7 @@ fn an_address_that_was_asked_for_is_looked_for_and_not_refused_from_memory() {
 }
 
 #[test]
-fn whoever_answers_for_every_address_is_named() {
+fn a_machine_that_answers_for_every_address_is_named() {
     let home = Home::new();
     home.create_lan();
     let router = mac(7);
@@ -188,7 +187,7 @@ fn whoever_answers_for_every_address_is_named() {
     let answering = Answering::that_has(&home.laptop, router, in_range);
     is_refused(&try_attach(&home, &web, ""), &["used up", "32 are in use on the LAN by 02:00:00:00:00:07"]);
     is_refused(&try_attach(&home, &web, "--ip 192.168.88.200"), &["in use on the LAN by 02:00:00:00:00:07"]);
-    // Where the LAN does not count, neither does what was heard.
+    // Without conflict detection, what was heard does not count either.
     home.ok("network create blind --parent eth0 --subnet 192.168.88.0/24 --ip-range 192.168.88.192/27 --conflict off");
     let report = home.attach("blind", &web, "--ip 192.168.88.200");
     assert_eq!(addresses(&report), [ip("192.168.88.200")]);
@@ -201,7 +200,7 @@ fn whoever_answers_for_every_address_is_named() {
 fn ones_own_mac_is_no_conflict() {
     let home = Home::new();
     home.create_lan();
-    // As an access point answers for its stations.
+    // Access points answer for their stations in this way.
     let (own, at) = (mac(9), ip("192.168.88.200"));
     let other = ip("192.168.88.201");
     let _answering = Answering::that_has(&home.laptop, own, move |ip| ip == at || ip == other);
@@ -235,7 +234,7 @@ fn a_lease_for_which_an_access_point_answers_with_the_clients_own_mac_is_kept() 
 fn an_address_that_another_looks_for_at_the_same_time_is_given_up() {
     let home = Home::new();
     home.ok(FEW);
-    // As another host does that hands out the same range: it looks for what is looked for.
+    // Another host that hands out the same range looks for an address at the same time.
     let other = mac(9);
     let first = ip("192.168.88.192");
     let looking = Answering::by(&home.laptop, "eth0", move |frame| {
@@ -251,13 +250,13 @@ fn an_address_that_another_looks_for_at_the_same_time_is_given_up() {
 }
 
 #[test]
-fn who_looks_for_an_address_that_was_taken_a_moment_ago_is_told() {
+fn a_machine_that_looks_for_an_address_that_was_taken_a_moment_ago_is_told() {
     let home = Home::new();
     home.create_lan();
     let (_web, at, mac_of_web) = attached(&home, "web", "");
     let frames = Frames::addresses_from(&home.world, &home.nas);
     Voice::of(&home.laptop).looks_for(mac(1), at);
-    // By the container's kernel, once its link is up, and until then by a probe.
+    // The container's kernel answers once its link is up, and Ashore answers by a probe until then.
     let mut heard = Vec::new();
     eventually("both answer", || {
         heard.extend(frames.heard().into_iter().filter(|heard| heard.ip == at));
