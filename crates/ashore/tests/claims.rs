@@ -1,16 +1,18 @@
-//! Who says on the LAN that he has an address: containers are believed for their own alone, and what nobody was asked for is no
-//! reason to refuse an address.
+//! Claims on addresses: a container may claim its own addresses only, and a claim that was heard without asking refuses no address.
 
 mod home;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
-use ashore_lab::{Machine, Ran};
+use ashore_lab::{Machine, Ran, cannot_run};
 use ashore_wire::Mac;
 use home::frames::Frames;
+use home::scripted::{Reply, Scripted};
 use home::voice::{Answering, Voice};
-use home::{Home, addresses, eventually, ip, mac_known_to, reaches};
+use home::{Home, addresses, eventually, ip, is_root, mac_known_to, reaches};
 
+/// Both families.
+const BOTH: &str = "network create lan --parent eth0 --subnet 192.168.88.0/24 --subnet fd88::/64 --ip-range 192.168.88.192/27 --gateway 192.168.88.1";
 /// A range with two addresses.
 const FEW: &str = "network create lan --parent eth0 --subnet 192.168.88.0/24 --ip-range 192.168.88.192/31 --gateway 192.168.88.1";
 
@@ -51,7 +53,7 @@ fn an_address_that_a_container_takes_beside_its_own_is_not_handed_out() {
     let cache = home.world.container("cache").unwrap();
     let said = format!("in use on the LAN by {mac_of_web} (the endpoint `web` of network `lan`)");
     is_refused(&try_attach(&home, &cache, "--ip 192.168.88.200"), &["192.168.88.200", &said]);
-    // It has left, and so has what it took.
+    // Once the address is off its link, it can be had.
     web.del_address("eth0", "192.168.88.200/24".parse().unwrap()).unwrap();
     assert_eq!(attached(&home, "cache", "--ip 192.168.88.200").1, ip("192.168.88.200"));
 }
@@ -59,11 +61,22 @@ fn an_address_that_a_container_takes_beside_its_own_is_not_handed_out() {
 #[test]
 fn an_address_of_a_container_that_a_sibling_claims_is_defended_and_shown() {
     let home = Home::new();
-    home.ok("network create lan --parent eth0 --subnet 192.168.88.0/24 --subnet fd88::/64 --ip-range 192.168.88.192/27 --gateway 192.168.88.1");
+    home.ok(BOTH);
+    siblings_claims_are_defended(&home);
+}
+
+#[test]
+fn the_same_where_the_containers_are_on_a_bridge() {
+    let home = Home::bridged();
+    home.ok(&BOTH.replace("eth0", "br0 --kind bridge"));
+    siblings_claims_are_defended(&home);
+}
+
+fn siblings_claims_are_defended(home: &Home) {
     let web = home.world.container("web").unwrap();
     let report = home.attach("lan", &web, "");
     let (at, mac_of_web) = (addresses(&report), report["mac"].as_str().unwrap().to_owned());
-    let (db, _, mac_of_db) = attached(&home, "db", "");
+    let (db, _, mac_of_db) = attached(home, "db", "");
     for ip in &at {
         reaches(&home.laptop, *ip);
     }
@@ -91,7 +104,7 @@ fn an_address_of_a_container_that_a_sibling_claims_is_defended_and_shown() {
 #[test]
 fn what_a_switch_sends_back_is_no_conflict() {
     let home = Home::new();
-    home.ok("network create lan --parent eth0 --subnet 192.168.88.0/24 --subnet fd88::/64 --ip-range 192.168.88.192/27 --gateway 192.168.88.1");
+    home.ok(BOTH);
     let echo = Answering::echo_of(&home.world, &home.nas);
     let (_web, at_web, _) = attached(&home, "web", "");
     let (_db, at_db, _) = attached(&home, "db", "");
@@ -106,18 +119,26 @@ fn what_a_switch_sends_back_is_no_conflict() {
 }
 
 #[test]
-fn a_claim_that_nobody_was_asked_for_takes_no_address_from_a_name() {
+fn a_claim_that_is_heard_without_asking_takes_no_address_from_a_name() {
     let home = Home::new();
-    home.create_lan();
-    let (web, at, _) = attached(&home, "web", "");
+    home.ok(BOTH);
+    let web = home.world.container("web").unwrap();
+    let at = addresses(&home.attach("lan", &web, ""));
     let voice = Voice::of(&home.laptop);
-    home.ok("detach lan web");
-    voice.claims(mac(1), at);
-    assert_eq!(addresses(&home.attach("lan", &web, "")), [at]);
-    home.ok("detach lan web");
-    voice.looks_for(mac(1), at);
-    assert_eq!(addresses(&home.attach("lan", &web, "")), [at]);
-    reaches(&home.laptop, at);
+    for claims in [true, false] {
+        home.ok("detach lan web");
+        for ip in &at {
+            if claims {
+                voice.claims(mac(1), *ip);
+            } else {
+                voice.looks_for(mac(1), *ip);
+            }
+        }
+        assert_eq!(addresses(&home.attach("lan", &web, "")), at);
+    }
+    for ip in at {
+        reaches(&home.laptop, ip);
+    }
 }
 
 #[test]
@@ -128,7 +149,7 @@ fn a_range_is_not_used_up_by_what_was_said_of_it() {
     for last in 192..=223 {
         voice.claims(mac(last), IpAddr::from([192, 168, 88, last]));
     }
-    // Some are really another machine's.
+    // Another machine really has some of them.
     let had: Vec<IpAddr> = (196..=200).map(|last| IpAddr::from([192, 168, 88, last])).collect();
     for ip in &had {
         home.laptop.add_address("eth0", format!("{ip}/24").parse().unwrap()).unwrap();
@@ -157,7 +178,7 @@ fn an_address_that_was_asked_for_is_looked_for_and_not_refused_from_memory() {
 }
 
 #[test]
-fn whoever_answers_for_every_address_is_named() {
+fn a_machine_that_answers_for_every_address_is_named() {
     let home = Home::new();
     home.create_lan();
     let router = mac(7);
@@ -166,7 +187,7 @@ fn whoever_answers_for_every_address_is_named() {
     let answering = Answering::that_has(&home.laptop, router, in_range);
     is_refused(&try_attach(&home, &web, ""), &["used up", "32 are in use on the LAN by 02:00:00:00:00:07"]);
     is_refused(&try_attach(&home, &web, "--ip 192.168.88.200"), &["in use on the LAN by 02:00:00:00:00:07"]);
-    // Where the LAN does not count, neither does what was heard.
+    // Without conflict detection, what was heard does not count either.
     home.ok("network create blind --parent eth0 --subnet 192.168.88.0/24 --ip-range 192.168.88.192/27 --conflict off");
     let report = home.attach("blind", &web, "--ip 192.168.88.200");
     assert_eq!(addresses(&report), [ip("192.168.88.200")]);
@@ -179,7 +200,7 @@ fn whoever_answers_for_every_address_is_named() {
 fn ones_own_mac_is_no_conflict() {
     let home = Home::new();
     home.create_lan();
-    // As an access point answers for its stations.
+    // Access points answer for their stations in this way.
     let (own, at) = (mac(9), ip("192.168.88.200"));
     let other = ip("192.168.88.201");
     let _answering = Answering::that_has(&home.laptop, own, move |ip| ip == at || ip == other);
@@ -193,10 +214,27 @@ fn ones_own_mac_is_no_conflict() {
 }
 
 #[test]
+fn a_lease_for_which_an_access_point_answers_with_the_clients_own_mac_is_kept() {
+    if !is_root() {
+        return cannot_run("claims, a lease", "a DHCP server needs root");
+    }
+    let home = Home::new();
+    let (own, leased) = (mac(9), Ipv4Addr::new(192, 168, 88, 100));
+    let _server = Scripted::on(&home.router, move |question| {
+        question.good(leased, 600).map(Reply::now).into_iter().collect()
+    });
+    home.ok("network create lan --parent eth0 --dhcp");
+    let _answering = Answering::that_has(&home.laptop, own, move |ip| ip == leased);
+    let (_web, at, _) = attached(&home, "web", &format!("--mac {own}"));
+    assert_eq!(at, leased);
+    reaches(&home.router, at);
+}
+
+#[test]
 fn an_address_that_another_looks_for_at_the_same_time_is_given_up() {
     let home = Home::new();
     home.ok(FEW);
-    // As another host does that hands out the same range: it looks for what is looked for.
+    // Another host that hands out the same range looks for an address at the same time.
     let other = mac(9);
     let first = ip("192.168.88.192");
     let looking = Answering::by(&home.laptop, "eth0", move |frame| {
@@ -212,13 +250,13 @@ fn an_address_that_another_looks_for_at_the_same_time_is_given_up() {
 }
 
 #[test]
-fn who_looks_for_an_address_that_was_taken_a_moment_ago_is_told() {
+fn a_machine_that_looks_for_an_address_that_was_taken_a_moment_ago_is_told() {
     let home = Home::new();
     home.create_lan();
     let (_web, at, mac_of_web) = attached(&home, "web", "");
     let frames = Frames::addresses_from(&home.world, &home.nas);
     Voice::of(&home.laptop).looks_for(mac(1), at);
-    // By the container's kernel, once its link is up, and until then by a probe.
+    // The container's kernel answers once its link is up, and Ashore answers by a probe until then.
     let mut heard = Vec::new();
     eventually("both answer", || {
         heard.extend(frames.heard().into_iter().filter(|heard| heard.ip == at));

@@ -25,14 +25,13 @@ const SMALL: u128 = 1 << 16;
 /// How many addresses of a large range are tried. That all of them are taken is a sign of a fault elsewhere.
 const TRIES: usize = 1 << 12;
 
-/// After so many answers a request asks for no more addresses of which it is only heard that somebody has them: most of what
-/// is heard is true then.
+/// After so many answers a request believes what was heard of the other addresses, and does not look for them.
 const DOUBTS: usize = 8;
 
-/// After so many answers a request gives up: something answers for every address.
+/// After so many answers a request gives up: most likely one machine answers for every address.
 const MOST_ANSWERS: usize = 256;
 
-/// How many of the machines that have addresses are named.
+/// How many of the machines that have addresses an error names.
 const NAMED: usize = 3;
 
 /// Why no address can be had.
@@ -143,26 +142,26 @@ impl AddressError {
 pub struct Known<'a> {
     /// The host's links and addresses.
     pub host: &'a View,
-    /// Addresses of which it was heard that somebody has them. Anybody on the LAN can say so: it is a reason to ask before
-    /// such an address is used and to prefer others, and no reason to refuse one.
+    /// Addresses that machines were heard to have. Any machine on the LAN can claim any address, so this is a reason to prefer
+    /// others and to ask before one is used, and no reason to refuse one.
     pub heard: &'a BTreeMap<IpAddr, Hearsay>,
-    /// The machines that answered when this request asked the LAN for addresses.
+    /// Addresses that this request has looked for, and the machines that answered.
     pub answered: &'a BTreeMap<IpAddr, Mac>,
     /// Addresses that another attach is about to take.
     pub held: &'a BTreeSet<IpAddr>,
 }
 
 impl Known<'_> {
-    /// Whether so many machines answered that asking for more addresses would not end.
+    /// Whether there were so many answers that the request gives up.
     pub(crate) fn is_given_up(&self) -> bool {
         self.answered.len() >= MOST_ANSWERS
     }
 }
 
-/// What was heard of an address without asking.
+/// A claim on an address that was heard without asking.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hearsay {
-    /// The machine that has it, as was heard.
+    /// The machine that claims it.
     pub mac: Mac,
     /// How long ago that was.
     pub age: Duration,
@@ -259,8 +258,8 @@ impl State {
     }
 
     /// The addresses to try for a name in a subnet, best first: those that it had before; then those that no name ever had;
-    /// then those that were let go, the one longest unused first. An address of which it is heard that somebody has it comes
-    /// after the others of its sort, unless it is the name's own.
+    /// then those that were let go, the one longest unused first. Within each of the last two, addresses that a machine was heard
+    /// to have come last.
     pub fn candidates(
         &self,
         network: &Network,
@@ -290,7 +289,7 @@ impl State {
         let asks = known.answered.len() < DOUBTS;
         let let_go = let_go.into_iter().filter(move |(heard, ..)| asks || !heard).map(|(_, _, ip)| ip);
 
-        // What was said once and long ago is least likely to be so still.
+        // A claim that was heard once and long ago is the least likely to hold.
         let mut doubtful: Vec<(Reverse<Duration>, IpAddr)> = known
             .heard
             .iter()
@@ -320,20 +319,20 @@ impl State {
         pool.from_offset(start).take(most)
     }
 
-    /// Whether a name may have an address of a network again, as far as networks and endpoints go.
+    /// Whether networks and endpoints leave an address to a name.
     pub(crate) fn may_have_again(&self, network: &Network, name: &EndpointName, ip: IpAddr) -> bool {
         let others =
             self.holder(ip).is_some_and(|holder| (&holder.network, &holder.name) != (&network.name, name));
         network.subnet_of(ip).is_some() && self.never_elsewhere(ip).is_none() && !others
     }
 
-    /// A machine by its MAC.
+    /// The machine with a MAC, and what it is if this host knows it.
     pub fn claimant(&self, mac: Mac, host: &View) -> Claimant {
         Claimant { mac, known_as: self.known_as(mac, host) }
     }
 
     /// All that can be no endpoint's at present: endpoints' addresses and the reserved ones of every network on the
-    /// subnet, the host's own, and those for which machines answered.
+    /// subnet, the host's own, and those that machines on the LAN answered for.
     fn taken(&self, subnet: &Subnet, known: &Known<'_>) -> BTreeSet<IpAddr> {
         let endpoints =
             self.endpoints.values().flat_map(|endpoint| endpoint.addresses.iter().map(IpNet::addr));
@@ -401,7 +400,7 @@ impl State {
         }
     }
 
-    /// How many addresses are in use on the LAN, and by whom: a few of many.
+    /// How many addresses are in use on the LAN, and by which machines: the first few of them.
     fn in_use(&self, on_lan: &BTreeMap<IpAddr, Mac>, host: &View) -> String {
         let macs: BTreeSet<Mac> = on_lan.values().copied().collect();
         let more = (macs.len() > NAMED).then(|| format!("{} more", macs.len() - NAMED));

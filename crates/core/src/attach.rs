@@ -321,8 +321,8 @@ impl State {
         Ok(chosen.into_values().collect())
     }
 
-    /// Those of the chosen addresses for which nobody asked, and which the name would not have if a machine on the LAN had not
-    /// answered for its own.
+    /// Those of the chosen addresses that the user did not ask for, and that the name has only because a machine on the LAN answered
+    /// for its own.
     fn stand_ins(
         &self,
         network: &Network,
@@ -370,7 +370,7 @@ impl State {
         Ok(before.chain(derived.filter(|mac| !others.contains(mac))).find(|mac| holder(*mac).is_none()))
     }
 
-    /// The MAC that an endpoint of a name will have, unless something else has it by then.
+    /// The MAC that an endpoint of a name will have, unless another link has it by then.
     pub fn likely_mac(&self, network: &Network, name: &EndpointName) -> Option<Mac> {
         let scope = State::scope(network);
         let own = self.identities.get(&(scope.clone(), name.clone())).and_then(|identity| identity.mac);
@@ -378,14 +378,23 @@ impl State {
         has_one.then(|| own.unwrap_or_else(|| self.seed.mac(&scope, name, 0)))
     }
 
-    /// What a MAC is of, if it is an endpoint's or this host's.
+    /// What has a MAC, if it is an endpoint or a link of this host.
     pub(crate) fn known_as(&self, mac: Mac, host: &View) -> Option<String> {
         let endpoint =
             self.mac_holder(mac).map(|e| format!("the endpoint `{}` of network `{}`", e.name, e.network));
         // What an engine has given back is deleted a moment later, or with the next plan, and until then has its MAC.
         let ours = |link: &&Link| matches!(link.tag(), Some(Tag::Endpoint(..)));
         let link = host.links.iter().filter(|link| !ours(link)).find(|link| link.mac == Some(mac));
-        endpoint.or_else(|| link.map(|link| format!("this host's `{}`", link.name)))
+        let is_shared = |parent: &IfName| {
+            let mut networks = self.networks.values();
+            networks.any(|network| network.parent == *parent && network.kind.shares_parents_mac())
+        };
+        let told = |link: &Link| {
+            let name = &link.name;
+            let or = if is_shared(name) { ", or a container that shares its MAC" } else { "" };
+            format!("this host's `{name}`{or}")
+        };
+        endpoint.or_else(|| link.map(told))
     }
 
     /// What becomes of the state when an endpoint is on the LAN: it is recorded, and so is what its name keeps. Whoever

@@ -26,7 +26,7 @@ pub struct Endpoint {
     /// Its addresses, each with its subnet's prefix: at most one of each family that somebody gave it, and those that were
     /// made of advertised prefixes.
     pub addresses: Vec<IpNet>,
-    /// Of its addresses those that were chosen because a machine on the LAN had the name's own.
+    /// Those of its addresses that it has only because a machine on the LAN had the name's own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stand_ins: Vec<IpAddr>,
     /// Where the addresses came from.

@@ -25,8 +25,7 @@ pub struct Identity {
     pub mac: Option<Mac>,
     /// The addresses that it had last, as Ashore or its user chose them.
     pub addresses: Vec<IpAddr>,
-    /// The addresses that it was given in place of its own, which a machine on the LAN had. It is asked for its own first
-    /// when it comes back.
+    /// The addresses that it got last because a machine on the LAN had its own. When it comes back, its own are tried first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub meanwhile: Vec<IpAddr>,
     /// The address that a DHCP server gave it last, which is that server's to give again and nobody's to choose.

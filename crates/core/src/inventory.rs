@@ -163,7 +163,7 @@ impl State {
                 continue;
             }
             let tagged_as = endpoint.tagged_as.clone().or_else(|| Some(endpoint.name.clone()));
-            // What its former name had in place of its own is no stand-in for the new one's.
+            // An address in place of the old name's own does not stand in for the new name's.
             let (name, stand_ins) = (container.name.clone(), Vec::new());
             let named = Endpoint { name, stand_ins, tagged_as, ..endpoint.clone() };
             changes.push(Change::DelEndpoint((endpoint.network.clone(), endpoint.name.clone())));

@@ -81,7 +81,7 @@ impl State {
         changes
     }
 
-    /// The address of its own that an endpoint would have instead of one that it was given in its place.
+    /// The address of its name's own that an endpoint would have instead of a stand-in.
     pub fn own_beside_stand_in(&self, endpoint: &Endpoint, stand_in: IpAddr) -> Option<IpAddr> {
         let identity =
             self.identities.get(&(State::scope(self.network_of(endpoint)?), endpoint.name.clone()))?;
@@ -121,7 +121,7 @@ impl Identity {
         self.own_first().chain(self.leased.map(IpAddr::V4))
     }
 
-    /// The addresses that a name is to have, its own before those that it was given in their place.
+    /// The addresses that were chosen for a name: its own first, then those that stood in for them.
     pub(crate) fn own_first(&self) -> impl Iterator<Item = IpAddr> {
         self.addresses.iter().chain(&self.meanwhile).copied()
     }

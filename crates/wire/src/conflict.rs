@@ -56,11 +56,11 @@ pub struct Timing {
     pub after: Duration,
 }
 
-/// How long an answer is waited for in a last look at an address that was looked for a while ago: who has taken it since without
-/// a word answers at once. Who is slow to answer was to be heard before.
+/// How long a last look waits for an answer. The address was looked for a while ago, so a machine that is slow to answer was heard
+/// then, and one that took the address since answers at once.
 pub const LAST_LOOK: Duration = Duration::from_millis(25);
-/// The same where hardly any time is: a container of this very host answers within microseconds, and a machine at the other end
-/// of a cable within one millisecond.
+/// The same where there is hardly any time. Another container of this host answers within microseconds, and a machine at the other
+/// end of a cable within a millisecond.
 pub const BRIEF_LOOK: Duration = Duration::from_millis(2);
 /// From one announcement to the second (`ANNOUNCE_INTERVAL`).
 pub const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(2);

@@ -96,12 +96,12 @@ struct Table {
     guests: BTreeMap<IfName, (Ear, usize)>,
     /// Parents by which the LAN could not be asked, and since when.
     deaf: BTreeMap<IfName, (Deaf, Instant)>,
-    /// Who of this machine may speak for which addresses.
+    /// Which of this machine's MACs may speak for which addresses.
     own: Own,
     probes: BTreeMap<(IfName, IpAddr), Probe>,
     /// Addresses that nobody was heard to have, and since when.
     clear: BTreeMap<(IfName, IpAddr), Clearance>,
-    /// Addresses that were taken for endpoints a moment ago.
+    /// Addresses that attaches took a moment ago.
     coming: BTreeMap<IpAddr, Coming>,
     /// What was heard of addresses that no endpoint has.
     hearsay: Hearsay,
@@ -183,7 +183,7 @@ impl Lan {
         probes.retain(|(parent, _), _| before.get(parent) == parents.get(parent));
         surveys.follow(parents);
         own.follow(state, host, parents, now);
-        // An endpoint may speak before it is told of.
+        // An endpoint may send its first frames before this call.
         hearsay.forget(|ip, mac| own.may_have(ip, mac, now), now);
         let mut defended = BTreeMap::new();
         for endpoint in state.endpoints.values().filter(|endpoint| endpoint.is_wanted()) {
@@ -273,17 +273,17 @@ impl Lan {
         self.shared.waker.wake();
     }
 
-    /// Addresses of which it was heard that other machines have them or are about to take them.
+    /// Addresses that other machines were heard to have, or to be about to take.
     pub(crate) fn hearsay(&self) -> BTreeMap<IpAddr, allocate::Hearsay> {
         self.table().hearsay.all(Instant::now())
     }
 
-    /// Who was heard of an address last.
+    /// The machine that claimed an address last, or looked for it.
     pub(crate) fn said_of(&self, ip: IpAddr) -> Option<Mac> {
         self.table().hearsay.said_of(ip)
     }
 
-    /// Whether a machine answered when the LAN was asked for an address lately.
+    /// Whether a machine answered the last look for an address.
     pub(crate) fn has_answered(&self, ip: IpAddr) -> bool {
         self.table().hearsay.answered_since(ip, None).is_some()
     }

@@ -157,7 +157,7 @@ fn a_name_is_asked_for_its_own_first_whatever_is_heard_of_it() {
     assert_eq!(all.candidates(Some("web")), [194, 193, 195, 192]);
     // It was chosen outside of the range.
     assert_eq!(all.candidates(Some("far")), [77, 193, 195, 192, 194]);
-    // Somebody answers for it.
+    // A machine answers for it.
     all.answer(&[194]);
     assert_eq!(all.candidates(Some("web")), [193, 195, 192]);
     all.answered.clear();
@@ -218,7 +218,7 @@ fn an_address_asked_for_by_name_is_refused_for_what_is_known_and_not_for_what_is
         let said = all.check(last).unwrap_err().to_string();
         assert!(said.contains(words), "{said}");
     }
-    // Outside of the range, its own, another's that has left, and what somebody said.
+    // Outside of the range, its own, that of a name that has left, and one that a machine was heard to have.
     for last in [50, 11, 12, 14, 192] {
         assert_eq!(all.check(last), Ok(()), "{last}");
     }
@@ -288,13 +288,13 @@ fn a_name_keeps_its_own_beside_what_stands_in_for_it() {
     assert_eq!(all.candidates(Some("new")), [194, 195, 192], "both are its");
     all.had("web", 193, Source::Range, true, false);
     assert_eq!(all.candidates(Some("web")), [192, 193, 194, 195]);
-    // Another one instead, when somebody has that one too.
+    // Another one when a machine has that one too.
     all.had("web", 195, Source::Range, true, false);
     assert_eq!(all.addresses_of("web"), (lasts(&[192]), lasts(&[195])));
     // Its own again.
     all.had("web", 192, Source::Range, false, false);
     assert_eq!(all.addresses_of("web"), (lasts(&[192]), vec![]));
-    // What its user chose takes its place, and so does what was chosen once its own is not to be had any more.
+    // An address that the user chose replaces it, and so does any other once its own belongs to another endpoint.
     all.had("web", 193, Source::Range, true, false);
     all.had("web", 77, Source::Fixed, false, false);
     assert_eq!(all.addresses_of("web"), (lasts(&[77]), vec![]));

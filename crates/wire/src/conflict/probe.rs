@@ -99,8 +99,8 @@ impl Probe {
         self.next = again;
     }
 
-    /// Takes in what was heard. Before the first probe was sent nobody was asked: who has the address will answer, and who looks for
-    /// it will hear that probe and give it up.
+    /// Takes in what was heard. What comes before the first probe is no answer: a machine that has the address will answer the
+    /// probe, and a machine that looks for it will hear the probe and give it up.
     pub fn observe(&mut self, heard: &Heard) {
         if self.sent > 0 && speaks_against(heard, self.ip, self.own, true) {
             self.holder.get_or_insert(heard.sender);

@@ -13,15 +13,16 @@ use super::{Engine, Locked};
 use crate::daemon::lan::Sought;
 use crate::daemon::{refusal, supervise};
 
-/// How often one request looks for an address that nobody answers for and of which it is heard again each time.
+/// A request looks for one address so many times at most. More than once is needed where a machine does not answer the probes
+/// and claims the address after each look.
 const LOOKS: u32 = 4;
 
-/// What one request has learnt by asking.
+/// What one request has learnt by asking the LAN.
 #[derive(Default)]
 pub(super) struct Answers {
-    /// Who answered for which addresses.
+    /// Addresses that are in use, and the machines that answered for them.
     by: BTreeMap<IpAddr, Mac>,
-    /// How often addresses were looked for.
+    /// How many times each address was looked for.
     looks: BTreeMap<IpAddr, u32>,
 }
 
@@ -32,13 +33,12 @@ impl Answers {
 }
 
 impl Engine {
-    /// What is heard of a network's addresses; nothing where the LAN does not count.
+    /// What was heard of addresses without asking. A network without conflict detection ignores it.
     pub(super) fn heard_on(&self, network: &Network) -> BTreeMap<IpAddr, Hearsay> {
         if network.conflict == Profile::Off { BTreeMap::new() } else { self.lan.hearsay() }
     }
 
-    /// Takes addresses for endpoints, if nobody on the LAN has them. Answers those that are to be looked for first; then none
-    /// is taken.
+    /// Takes addresses for endpoints if all of them are clear. Otherwise takes none, and returns the ones to look for first.
     pub(super) fn take(&self, network: &Network, sought: &[Sought]) -> Vec<Sought> {
         if network.conflict == Profile::Off {
             return Vec::new();
@@ -46,12 +46,12 @@ impl Engine {
         self.lan.take(&network.parent, sought, network.conflict)
     }
 
-    /// Whether addresses that were taken are still nobody else's.
+    /// Whether no other machine has taken these addresses meanwhile.
     pub(super) fn keeps(&self, network: &Network, taken: &[Sought]) -> bool {
         network.conflict == Profile::Off || self.lan.are_still_clear(&network.parent, taken, network.conflict)
     }
 
-    /// Looks for addresses on the LAN with the lock let go, while nobody else can take them.
+    /// Releases the lock and looks for addresses on the LAN. Meanwhile no other request can take them.
     pub(super) fn ask<'a>(
         &'a self,
         mut inner: Locked<'a>,
@@ -72,7 +72,7 @@ impl Engine {
         for ip in ips {
             let looks = answers.looks.entry(ip).or_default();
             *looks += 1;
-            // Who is silent when asked, and speaks whenever it is not, has it for all that can be told.
+            // The machine claims the address after each look: it counts as the holder.
             if let Some(mac) = self.lan.said_of(ip).filter(|_| *looks >= LOOKS) {
                 answers.by.insert(ip, mac);
             }

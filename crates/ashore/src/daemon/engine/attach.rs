@@ -25,7 +25,7 @@ use super::{Engine, Inner, Locked, now};
 use crate::daemon::lan::{Acquired, Sought};
 use crate::daemon::refusal;
 
-/// An endpoint that is written down, and the lock under which it was.
+/// An endpoint that is in the journal, and the lock under which it was written.
 struct Reserved<'a> {
     /// Dropped before the lease, whose thread is asked for other things under the lock.
     inner: Locked<'a>,
@@ -93,9 +93,9 @@ impl Engine {
         }
     }
 
-    /// Chooses addresses that conflict detection has no objection to, and writes the endpoint down before the kernel is touched:
-    /// from then on a crash is found at the next start. It looks outside the lock, unless it has looked already, which is the
-    /// common case: the next candidates are probed ahead, and looked at once more while the endpoint is written down.
+    /// Chooses addresses that conflict detection has no objection to, and writes the endpoint to the journal before the kernel
+    /// is touched: from then on the next start finds a crash. The lock is released while the LAN is asked. Usually that is not
+    /// needed, because the next candidates were probed ahead; they are only looked at once more during the write.
     fn reserve<'a>(
         &'a self,
         mut inner: Locked<'a>,

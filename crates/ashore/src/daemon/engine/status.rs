@@ -83,7 +83,7 @@ impl Engine {
         }))
     }
 
-    /// Addresses in use that other machines claim, and those that endpoints have because others had theirs.
+    /// Claims on addresses that are in use, and endpoints that have another address because a machine had their own.
     fn claimed(&self, inner: &Inner, observed: &Observed, endpoints: &[EndpointReport]) -> Vec<String> {
         let state = inner.state();
         let mut told = Vec::new();

@@ -157,7 +157,7 @@ pub(super) struct Leasing<P: Protocol> {
 }
 
 impl Lan {
-    /// The MAC under which an endpoint's client asks for an address.
+    /// The MAC that an endpoint's client uses, by the family of its address.
     pub(crate) fn mac_of_client(&self, key: &EndpointKey, ip: IpAddr) -> Option<Mac> {
         let table = self.table();
         if ip.is_ipv4() { table.leases.mac_of(key) } else { table.leases6.mac_of(key) }
@@ -277,7 +277,7 @@ impl<P: Protocol> Clients<P> {
         self.active.get(key).is_some_and(|leasing| P::is_awaited(&leasing.own))
     }
 
-    /// The MAC under which a client asks its servers.
+    /// The MAC that a client uses.
     pub(super) fn mac_of(&self, key: &EndpointKey) -> Option<Mac> {
         self.active.get(key).map(|leasing| leasing.wanted.mac)
     }

@@ -1,5 +1,5 @@
-//! What is heard of addresses that no endpoint has. Anybody on the LAN can say anything of any address, so that is a reason to
-//! ask before one is used, and none to refuse it.
+//! What was heard of addresses that no endpoint has. Any machine on the LAN can claim any address, so a claim is a reason to ask
+//! before the address is used. It is no reason to refuse the address.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -8,32 +8,32 @@ use std::time::{Duration, Instant};
 use ashore_core::allocate;
 use ashore_wire::{Heard, Mac};
 
-/// For how long a machine that was heard is taken to have its address still.
+/// A claim is kept for so long.
 const HEARD_FOR: Duration = Duration::from_secs(300);
-/// For how long a machine that looked for an address is given to take it.
+/// A machine that looked for an address has so long to take it.
 pub(super) const WANTED_FOR: Duration = Duration::from_secs(30);
-/// How many of the LAN's addresses are kept in mind: more than a home has, and little memory when somebody makes them up.
+/// How many addresses are kept: more than a home has, and little memory if an attacker makes them up.
 const MOST_HEARD: usize = 4096;
 
-/// Addresses that other machines have or are about to take.
+/// Addresses that other machines claimed or looked for.
 #[derive(Default)]
 pub(super) struct Hearsay(BTreeMap<IpAddr, Said>);
 
 struct Said {
-    /// By whom.
+    /// The machine that claimed it or looked for it.
     mac: Mac,
-    /// When it was heard last.
+    /// When that was heard last.
     at: Instant,
-    /// Until when that is kept in mind without hearing it again.
+    /// When it is forgotten unless it is heard again.
     until: Instant,
-    /// When the LAN was last asked for the address.
+    /// When Ashore last looked for the address.
     asked: Option<Instant>,
-    /// Whether somebody answered then.
+    /// Whether a machine answered that look.
     answered: bool,
 }
 
 impl Hearsay {
-    /// Takes in what was heard. The LAN may have been asked for the address before.
+    /// Enters what was heard without asking. `asked` is when Ashore last looked for the address and found it clear.
     pub(super) fn overhear(&mut self, heard: &Heard, asked: Option<Instant>, now: Instant) {
         if self.0.len() >= MOST_HEARD && asked.is_none() && !self.0.contains_key(&heard.ip) {
             return;
@@ -47,35 +47,35 @@ impl Hearsay {
         }
     }
 
-    /// The LAN was asked for an address, and this machine has it or wants it.
+    /// Enters that a machine answered a look for an address.
     pub(super) fn confirm(&mut self, ip: IpAddr, mac: Mac, now: Instant) {
         let (at, until) = (now, now + HEARD_FOR);
         self.0.insert(ip, Said { mac, at, until, asked: Some(now), answered: true });
     }
 
-    /// The LAN was asked for an address, and nobody answered.
+    /// Enters that no machine answered a look for an address.
     pub(super) fn refute(&mut self, ip: IpAddr) {
         self.0.remove(&ip);
     }
 
-    /// Forgets what is kept in mind no longer.
+    /// Forgets what is too old, and what turned out to be no claim of another machine.
     pub(super) fn forget(&mut self, is_void: impl Fn(IpAddr, Mac) -> bool, now: Instant) {
         self.0.retain(|ip, said| now < said.until && !is_void(*ip, said.mac));
     }
 
-    /// Who answered for an address since some time.
+    /// The machine that answered a look for an address, if there was one since some time.
     pub(super) fn answered_since(&self, ip: IpAddr, since: Option<Instant>) -> Option<Mac> {
         let said = self.0.get(&ip).filter(|said| said.answered)?;
         since.is_none_or(|since| said.asked.is_some_and(|asked| asked >= since)).then_some(said.mac)
     }
 
-    /// Who was heard of an address last.
+    /// The machine that claimed an address last, or looked for it.
     pub(super) fn said_of(&self, ip: IpAddr) -> Option<Mac> {
         self.0.get(&ip).map(|said| said.mac)
     }
 
-    /// Whether an address may be looked for ahead: who is about to take it would hear the look and give it up, and who has it
-    /// would have to answer every time.
+    /// Whether an address may be looked for ahead. A machine that is about to take it would hear the look and give it up, and a
+    /// machine that has it would have to answer every time.
     pub(super) fn may_be_asked(&self, ip: IpAddr, again: Duration, now: Instant) -> bool {
         self.0.get(&ip).is_none_or(|said| {
             let since = |at: Instant| now.saturating_duration_since(at);
@@ -83,7 +83,7 @@ impl Hearsay {
         })
     }
 
-    /// All of it.
+    /// All addresses with what was heard of them.
     pub(super) fn all(&self, now: Instant) -> BTreeMap<IpAddr, allocate::Hearsay> {
         let fresh = self.0.iter().filter(|(_, said)| now < said.until);
         let told =
@@ -113,7 +113,7 @@ mod tests {
         let mut hearsay = Hearsay::default();
         hearsay.overhear(&said(ONE, 1, true), None, start);
         hearsay.overhear(&said(ONE, 2, false), None, start);
-        // Who looks for what somebody has changes nothing.
+        // A look for an address that is claimed changes nothing.
         hearsay.overhear(&said(OTHER, 1, false), None, start);
         let macs = |hearsay: &Hearsay, now| -> Vec<(IpAddr, Mac)> {
             hearsay.all(now).into_iter().map(|(ip, said)| (ip, said.mac)).collect()
@@ -169,7 +169,7 @@ mod tests {
         }
         assert_eq!(hearsay.0.len(), MOST_HEARD);
         assert_eq!(hearsay.said_of(ip(0)), Some(ONE));
-        // What was clear is known not to be so any more, and what was asked for is answered.
+        // What had been clear and what was answered is entered all the same.
         hearsay.overhear(&said(ONE, 20_000, true), Some(start), start);
         hearsay.confirm(ip(20_001), ONE, start);
         assert_eq!((hearsay.said_of(ip(20_000)), hearsay.said_of(ip(20_001))), (Some(ONE), Some(ONE)));

@@ -132,18 +132,19 @@ impl Listener {
     }
 }
 
-/// Frames that were heard by a parent or its shim. What comes over the wire is heard by both, by the shim up to some milliseconds
-/// later: the kernel hands broadcasts on from a queue. A word from before a question must not be taken for the answer.
+/// Frames that one of a parent and its shim has received. What comes over the wire is received by both. The shim gets a broadcast
+/// up to some milliseconds later, because the kernel forwards it from a queue. Without this, a frame that came before a question
+/// could be taken for the answer.
 #[derive(Default)]
 struct Copies(VecDeque<(Instant, u32, bool, u64)>);
 
 impl Copies {
-    /// So late a copy comes at most.
+    /// A copy comes at most so much later.
     const LATEST: Duration = Duration::from_secs(1);
-    /// As many frames are kept in mind.
+    /// How many frames are kept.
     const MOST: usize = 512;
 
-    /// Whether a frame is the copy of one that was heard by the other.
+    /// Whether the other one has received the same frame before.
     fn is_one(&mut self, parent: u32, of_parent: bool, frame: &[u8], now: Instant) -> bool {
         let mut hasher = DefaultHasher::new();
         frame.hash(&mut hasher);
@@ -206,7 +207,7 @@ mod tests {
     fn what_comes_over_the_wire_is_heard_once_and_what_is_said_twice_is_heard_twice() {
         let start = Instant::now();
         let late = start + Copies::LATEST;
-        // By which interface, by its parent or its shim, what, and when; and whether it is a copy.
+        // The interface, whether the parent or the shim received it, the frame, the time; and whether it is a copy.
         let (parent, shim) = (true, false);
         let cases: &[(u32, bool, &[u8], Instant, bool)] = &[
             (2, parent, b"one", start, false),

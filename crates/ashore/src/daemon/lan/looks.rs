@@ -23,10 +23,11 @@ const ASKED_LATELY: Duration = Duration::from_secs(1);
 /// An address looked at ahead is looked at again when its clearance is this old.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
-/// How often it is said that an address was taken a moment ago: two who both think so would not stop.
+/// How many probes by other machines are answered for an address that was taken a moment ago. Two hosts that both took it would
+/// go on answering each other otherwise.
 pub(super) const MOST_TOLD: u32 = 8;
 
-/// An address, and the MAC of the endpoint that is to have it, if it has one of its own.
+/// An address to look for, and the MAC of the endpoint that is to have it, if it has one of its own.
 pub(crate) type Sought = (IpAddr, Option<Mac>);
 
 /// Addresses that will be wanted next on a parent.
@@ -47,12 +48,12 @@ pub(super) struct Clearance {
     pub(super) asked: Option<Instant>,
 }
 
-/// An address that was taken for an endpoint, whose link need not be up yet.
+/// An address that was taken for an endpoint a moment ago. The endpoint's link need not be up yet.
 #[derive(Debug, Clone)]
 pub(super) struct Coming {
     parent: IfName,
     pub(super) until: Instant,
-    /// How often it may still be said.
+    /// How many more probes are answered.
     left: u32,
 }
 
@@ -69,8 +70,8 @@ impl Lan {
         self.shared.waker.wake();
     }
 
-    /// Takes addresses for endpoints, if all of them are clear. Answers those that are to be looked for first; then none is
-    /// taken. Whether those that are taken are [still clear](Lan::are_still_clear) shows a moment later.
+    /// Takes addresses for endpoints if all of them are clear, and begins a last look at them, which ends with
+    /// [`Lan::are_still_clear`]. Otherwise takes none, and returns the ones to look for first.
     pub(crate) fn take(&self, parent: &IfName, sought: &[Sought], profile: Profile) -> Vec<Sought> {
         let mut table = self.table();
         let is_clear = |ip: IpAddr| table.is_clear(&(parent.clone(), ip), profile, CLEAR_FOR);
@@ -87,8 +88,8 @@ impl Lan {
         unclear
     }
 
-    /// Whether addresses that were taken are clear also after a last look at them, which goes on while other things are done:
-    /// most of who takes an address in silence is on this host, or by cable.
+    /// Whether addresses that were taken are clear after the last look as well. It finds what took an address without a word:
+    /// most often that is another container of this host, or a machine at the other end of a cable.
     pub(crate) fn are_still_clear(&self, parent: &IfName, sought: &[Sought], profile: Profile) -> bool {
         let mut table = self.table();
         let is_looked_for = |table: &Table, ip: IpAddr| table.probes.contains_key(&(parent.clone(), ip));
@@ -98,8 +99,8 @@ impl Lan {
         sought.iter().all(|(ip, _)| table.is_clear(&(parent.clone(), *ip), profile, CLEAR_FOR))
     }
 
-    /// Looks for addresses, and returns when each is either clear or another's, which are answered. Who cannot be asked has not
-    /// answered.
+    /// Looks for addresses, and returns once each is either clear or in use: those in use, and the machines that answered. Fails
+    /// if the LAN cannot be asked.
     pub(crate) fn probe(
         &self,
         parent: &IfName,
@@ -164,7 +165,7 @@ impl Lan {
 }
 
 impl Table {
-    /// Whether a look for an address that began at some time has come to a result.
+    /// Whether a look for an address that began at some time has a result.
     fn is_settled(&self, parent: &IfName, ip: IpAddr, began: Instant) -> bool {
         self.clear.contains_key(&(parent.clone(), ip))
             || self.hearsay.answered_since(ip, Some(began)).is_some()
@@ -235,8 +236,9 @@ impl Table {
         }
     }
 
-    /// Tells whoever looks for an address that was taken a moment ago, of which no kernel speaks yet. Another's probe says so
-    /// to who looks as well (RFC 5227, 2.1.1; RFC 4862, 5.4.3), and changes nobody's cache.
+    /// Answers a machine that looks for an address which an attach took a moment ago. Until the endpoint's link is up, its kernel
+    /// does not answer. The answer is a probe, since that is a conflict for the other machine (RFC 5227, 2.1.1; RFC 4862, 5.4.3)
+    /// and changes no cache.
     pub(super) fn tell_who_looks(&mut self, ip: IpAddr, now: Instant, send: &Send) {
         let Some(coming) = self.coming.get_mut(&ip).filter(|coming| now < coming.until && coming.left > 0)
         else {
@@ -260,7 +262,7 @@ impl Table {
                         Ok(()) => {
                             said(deaf, &key.0, Ok(()));
                         }
-                        // Somebody waits for it who has no time.
+                        // An attach waits for it, and the address is clear.
                         Err(Unsent::Full(_)) if probe.is_brief() => break,
                         // Its time runs from when it is asked.
                         Err(Unsent::Full(again)) => {
@@ -383,9 +385,9 @@ mod tests {
 
     #[test]
     fn a_look_for_which_there_is_hardly_time_is_left_out_where_there_is_no_room() {
+        type Error = fn() -> io::Error;
         let (sought, down) = ((IpAddr::from([192, 168, 88, 1]), None), || io::ErrorKind::NetworkDown.into());
-        let cases: [(Option<fn() -> io::Error>, bool); 3] =
-            [(None, true), (Some(full), true), (Some(down), false)];
+        let cases = [(None, true), (Some(full as Error), true), (Some(down as Error), false)];
         for (error, is_clear) in cases {
             let mut table = look_for(1, &|_, _| Ok(()));
             table.begin_once(&eth0(), sought, Profile::Quick, BRIEF_LOOK);

@@ -1,7 +1,7 @@
 //! Which of this machine's own MACs may speak for which addresses.
 //!
-//! An endpoint speaks for the addresses that it holds, and the host for its own. Whatever else they say is heard like any
-//! other machine's: a container that may change its link can take any address.
+//! An endpoint may speak for the addresses that it holds, and the host for its own. Anything else that they send counts like the
+//! frame of any other machine: a container that can change its link can take any address.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -15,24 +15,24 @@ use ashore_wire::{Heard, Mac};
 
 use super::Ear;
 
-/// For how long an endpoint may speak for its addresses before it holds them and after: they are looked for first, and a
-/// container that is being torn down answers for a moment longer.
+/// An endpoint may speak for its addresses so long before it holds them, while they are looked for, and so long after: a container
+/// that is being torn down answers for a moment longer.
 const BEFORE_AND_AFTER: Duration = Duration::from_secs(10);
 
 #[derive(Default)]
 pub(super) struct Own {
-    /// The addresses of endpoints, and the MACs by which the LAN knows them.
+    /// The addresses that endpoints hold, each with the endpoint's MAC as the LAN knows it.
     held: BTreeSet<(IpAddr, Mac)>,
-    /// The same of endpoints that are about to come or have left, and until when.
+    /// The same of endpoints that are about to come or have left, with the time when it ends.
     briefly: BTreeMap<(IpAddr, Mac), Instant>,
-    /// The host's MACs and its addresses: its kernel answers for each address on any link.
+    /// The host's MACs and its addresses. Its kernel answers for each of its addresses on any link.
     host: (BTreeSet<Mac>, BTreeSet<IpAddr>),
-    /// The MACs from which Ashore looks for addresses. A switch may send a question back.
+    /// The MACs from which Ashore sends its probes. A switch may send a probe back.
     asking: BTreeSet<Mac>,
 }
 
 impl Own {
-    /// Takes in who holds which addresses now, and from which MACs Ashore asks.
+    /// Updates who holds which addresses, and from which MACs Ashore sends probes.
     pub(super) fn follow(
         &mut self,
         state: &State,
@@ -46,7 +46,7 @@ impl Own {
         };
         let of_endpoints: BTreeSet<Mac> =
             state.endpoints.values().filter_map(|endpoint| endpoint.mac).collect();
-        // An engine has its containers' links on the host for a moment.
+        // A container's link is on the host until its engine moves it.
         let is_hosts = |mac: &Mac| mac.is_station() && !of_endpoints.contains(mac);
         let of_parents = parents.keys().filter_map(|parent| host.link(parent)?.mac);
         self.host.0 = host.links.iter().filter_map(|link| link.mac).filter(is_hosts).collect();
@@ -55,7 +55,7 @@ impl Own {
         self.hold(state.endpoints.values().flat_map(addresses_of).collect(), now);
     }
 
-    /// Endpoints hold these addresses now, and no others any more.
+    /// Updates the addresses that endpoints hold.
     fn hold(&mut self, held: BTreeSet<(IpAddr, Mac)>, now: Instant) {
         let before = std::mem::replace(&mut self.held, held);
         self.briefly.retain(|pair, until| now < *until && !self.held.contains(pair));
@@ -63,13 +63,13 @@ impl Own {
         self.briefly.extend(left.map(|pair| (*pair, now + BEFORE_AND_AFTER)));
     }
 
-    /// An endpoint to be is looked for an address. Some routers and access points answer for a client with its own MAC, and
-    /// one's own is no conflict (RFC 5227, 2.1.1).
+    /// Enters that an address is looked for on behalf of an endpoint. Some routers and access points answer with the client's own
+    /// MAC, which is no conflict (RFC 5227, 2.1.1).
     pub(super) fn comes(&mut self, ip: IpAddr, mac: Mac, now: Instant) {
         self.briefly.insert((ip, mac), now + BEFORE_AND_AFTER);
     }
 
-    /// Whether who says something of an address may do so.
+    /// Whether a frame is no other machine's word about an address.
     pub(super) fn may_say(&self, heard: &Heard, now: Instant) -> bool {
         self.may_have(heard.ip, heard.sender, now) || (!heard.claims && self.asking.contains(&heard.sender))
     }
@@ -116,7 +116,7 @@ mod tests {
     fn each_mac_speaks_for_its_own_addresses_alone() {
         let now = Instant::now();
         let own = own(now);
-        // Who, and for which addresses it speaks of those of the host, of both containers, and of none.
+        // A MAC, and whether it may claim the address of the host, of each container, and a free one.
         let cases = [
             (WEB, [false, true, false, false]),
             (DB, [false, false, false, false]),
@@ -128,7 +128,7 @@ mod tests {
             let may_claim = [9, 192, 193, 194]
                 .map(|last| own.may_say(&Heard { sender, ip: ip(last), claims: true }, now));
             assert_eq!(may_claim, may, "{sender}");
-            // The machines behind other links of the host's may have those links' MACs.
+            // A virtual machine behind another link of the host may have that link's MAC.
             let may_look = own.may_say(&Heard { sender, ip: ip(194), claims: false }, now);
             assert_eq!(may_look, [NIC, SHIM].contains(&sender), "{sender}");
         }

@@ -46,8 +46,8 @@ impl Patience {
     }
 }
 
-/// How many servers of a LAN are kept in mind, and how many offers of each: more than a LAN has, and little memory when somebody
-/// makes them up or ranges are looked at for years.
+/// How many servers of a LAN are kept, and how many offers of each: more than a LAN has, and little memory if an attacker makes
+/// them up, or if ranges are looked at for years.
 const MOST_SERVERS: usize = 16;
 const MOST_OFFERS: usize = 256;
 
