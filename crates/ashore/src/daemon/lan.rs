@@ -22,8 +22,10 @@ use ashore_kernel::{Namespace, Waker};
 use ashore_wire::conflict::{
     ANNOUNCE_INTERVAL, ANNOUNCE_NUM, Defence, Probe, Response, announcement, probe_frame,
 };
-use ashore_wire::{Mac, heard};
+use ashore_wire::{Heard, Mac, heard};
 use ipnet::IpNet;
+
+use crate::front::docker::follow::Lists;
 
 /// For how long a machine that was heard is taken to have its address still.
 const HEARD_FOR: Duration = Duration::from_secs(300);
@@ -41,6 +43,7 @@ const DEAF_FOR: Duration = Duration::from_secs(10);
 const CONFLICT_SHOWN: u64 = 600;
 
 mod clients;
+mod doubts;
 mod inquiries;
 mod leases;
 mod leases6;
@@ -50,6 +53,7 @@ mod outbox;
 mod pool;
 mod routers;
 
+use doubts::Doubts;
 use inquiries::Inquiries;
 pub(crate) use leases::{Acquired, Changed, NoLease, Standing, Wanted};
 use leases::{Changes, Leases};
@@ -102,7 +106,8 @@ struct Table {
     clear: BTreeMap<(IfName, IpAddr), Clearance>,
     /// Addresses that another machine has or is about to take, and until when that is believed without hearing it again.
     heard: BTreeMap<IpAddr, (Mac, Instant)>,
-    defended: BTreeMap<IpAddr, (IfName, Defence)>,
+    defended: BTreeMap<IpAddr, Defended>,
+    doubts: Doubts,
     /// Whose addresses are of interest.
     subnets: Vec<IpNet>,
     conflicts: BTreeMap<IpAddr, BTreeMap<Mac, u64>>,
@@ -126,6 +131,14 @@ struct Ear {
     shim: Option<u32>,
 }
 
+/// An address in use.
+struct Defended {
+    parent: IfName,
+    defence: Defence,
+    /// Whether an engine makes the link itself, and tells what MAC it has only in its list.
+    by_list: bool,
+}
+
 struct Announcement {
     parent: IfName,
     ip: IpAddr,
@@ -136,8 +149,9 @@ struct Announcement {
 
 impl Lan {
     /// Starts the thread that listens in a namespace.
-    pub(crate) fn start(namespace: Namespace) -> io::Result<Self> {
-        let shared = Shared { table: Mutex::default(), ended: Condvar::new(), waker: Waker::new()? };
+    pub(crate) fn start(namespace: Namespace, lists: Lists) -> io::Result<Self> {
+        let table = Table { doubts: Doubts::of(lists), ..Table::default() };
+        let shared = Shared { table: Mutex::new(table), ended: Condvar::new(), waker: Waker::new()? };
         let lan = Lan { shared: Arc::new(shared) };
         let listener = Listener::new(namespace, lan.clone());
         std::thread::Builder::new().name("lan".into()).spawn(move || listener.run())?;
@@ -189,16 +203,13 @@ impl Lan {
             let Some(mac) = endpoint.mac.or_else(|| host.link(&network.parent)?.mac) else { continue };
             for net in &endpoint.addresses {
                 let ip = net.addr();
-                let before = table.defended.remove(&ip).filter(|(_, defence)| defence.owner() == mac);
-                let defence = before.map_or_else(|| Defence::new(ip, mac), |(_, defence)| defence);
-                defended.insert(ip, (network.parent.clone(), defence));
+                let (parent, by_list) = (network.parent.clone(), network.adopted);
+                defended.insert(ip, Defended { parent, defence: table.defence(ip, mac), by_list });
                 table.clear.remove(&(network.parent.clone(), ip));
             }
         }
         for (parent, ip, mac) in numbered_shims(state, host) {
-            let before = table.defended.remove(&ip).filter(|(_, defence)| defence.owner() == mac);
-            let defence = before.map_or_else(|| Defence::new(ip, mac), |(_, defence)| defence);
-            defended.insert(ip, (parent, defence));
+            defended.insert(ip, Defended { parent, defence: table.defence(ip, mac), by_list: false });
         }
         table.subnets =
             state.networks.values().flat_map(|network| &network.subnets).map(|subnet| subnet.net).collect();
@@ -207,11 +218,13 @@ impl Lan {
             learned.flat_map(|learned| &learned.addresses).map(|there| there.prefix.into()).collect();
         table.subnets.extend(prefixes);
         // A second announcement of what has left would take the address from whoever has it now.
-        let is_so = |due: &Announcement| defended.get(&due.ip).is_some_and(|(_, own)| own.owner() == due.mac);
+        let is_so = |due: &Announcement| {
+            defended.get(&due.ip).is_some_and(|there: &Defended| there.defence.owner() == due.mac)
+        };
         table.announcements.retain(is_so);
         // What was defended until now is as clear as anything that was looked for.
         let now = Instant::now();
-        for (ip, (parent, _)) in std::mem::take(&mut table.defended) {
+        for (ip, Defended { parent, .. }) in std::mem::take(&mut table.defended) {
             if !table.conflicts.contains_key(&ip) {
                 table.clear.insert((parent, ip), Clearance { since: now, by: None, asked: None });
             }
@@ -340,6 +353,7 @@ impl Table {
             said(&mut self.deaf, &parent, Err(error));
         }
         let (mut next, mut ended) = self.look(now, send);
+        next = self.settle_doubts(now, send).into_iter().chain([next]).min().unwrap_or(next);
         let (deaf, outbox) = (&mut self.deaf, &self.outbox);
         let send_soon = &|parent: &IfName, frame: &[u8]| outbox.borrow_mut().send(parent, frame, now, send);
         self.announcements.retain_mut(|announcement_due| {
@@ -394,16 +408,11 @@ impl Table {
             probe.observe(&heard);
         }
         let now = Instant::now();
-        if let Some((parent, defence)) = self.defended.get_mut(&heard.ip) {
-            match defence.observe(&heard, now) {
-                Response::None => {}
-                Response::Silent => self.note_conflict(heard.ip, heard.sender),
-                Response::Defend(frame) => {
-                    tracing::warn!(ip = %heard.ip, mac = %heard.sender, "claimed by another machine, and defended");
-                    let defended = self.outbox.get_mut().send(parent, &frame, now, send);
-                    said_or_waits(&mut self.deaf, parent, defended);
-                    self.note_conflict(heard.ip, heard.sender);
-                }
+        if let Some(there) = self.defended.get(&heard.ip) {
+            if !there.by_list {
+                self.defend(&heard, now, send);
+            } else if there.defence.is_claimed_by(&heard) {
+                self.doubts.take(heard, there.defence.owner());
             }
         } else {
             // Whoever looks for an address wants it. Where several hosts hand out one range, the one that looked last has
@@ -420,6 +429,38 @@ impl Table {
                 *entry = (heard.sender, until);
             }
         }
+    }
+
+    /// The defence of an address that a MAC has, as it was before if it had it before.
+    fn defence(&mut self, ip: IpAddr, mac: Mac) -> Defence {
+        let before = self.defended.remove(&ip).map(|there| there.defence);
+        before.filter(|defence| defence.owner() == mac).unwrap_or_else(|| Defence::new(ip, mac))
+    }
+
+    /// Answers a claim on an address that is in use, and notes it.
+    fn defend(&mut self, heard: &Heard, now: Instant, send: &Send) {
+        let Some(Defended { parent, defence, .. }) = self.defended.get_mut(&heard.ip) else { return };
+        match defence.observe(heard, now) {
+            Response::None => {}
+            Response::Silent => self.note_conflict(heard.ip, heard.sender),
+            Response::Defend(frame) => {
+                tracing::warn!(ip = %heard.ip, mac = %heard.sender, "claimed by another machine, and defended");
+                let defended = self.outbox.get_mut().send(parent, &frame, now, send);
+                said_or_waits(&mut self.deaf, parent, defended);
+                self.note_conflict(heard.ip, heard.sender);
+            }
+        }
+    }
+
+    /// Claims that an engine's list has not explained are defended. Answers when to look again.
+    fn settle_doubts(&mut self, now: Instant, send: &Send) -> Option<Instant> {
+        let (settled, again) = self.doubts.settled(now);
+        for (heard, owner) in settled {
+            if self.defended.get(&heard.ip).is_some_and(|there| there.defence.owner() == owner) {
+                self.defend(&heard, now, send);
+            }
+        }
+        again
     }
 
     fn note_conflict(&mut self, ip: IpAddr, mac: Mac) {
@@ -482,7 +523,8 @@ mod tests {
         };
         let mut table =
             Table { subnets: vec!["192.168.88.0/24".parse().expect("a subnet")], ..Table::default() };
-        table.defended.insert(ours, ("eth0".parse().expect("a name"), Defence::new(ours, mac(0))));
+        let (parent, defence) = ("eth0".parse().expect("a name"), Defence::new(ours, mac(0)));
+        table.defended.insert(ours, Defended { parent, defence, by_list: false });
         for n in 1..10_000_u32 {
             table.hear(&announcement(mac(n), ours), &|_, _| Ok(()));
             table.hear(&announcement(mac(n), IpAddr::from((10 << 24 | n).to_be_bytes())), &|_, _| Ok(()));
