@@ -2,8 +2,13 @@
 
 mod home;
 
-use home::site::on_every_engine;
-use home::{HOST, HOST6, does_not_reach, eventually, ip, mac_known_to, reaches, takes};
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+
+use ashore_wire::Heard;
+use home::frames::Frames;
+use home::site::{Site, on_engine, on_every_engine};
+use home::{HOST, HOST6, does_not_reach, eventually, ip, is_defended, mac_known_to, reaches, takes};
 
 const MACVLAN: &str = "network create -d macvlan --subnet 192.168.88.0/24 --ip-range 192.168.88.192/27 --gateway 192.168.88.1 \
      -o parent=eth0";
@@ -132,5 +137,70 @@ fn a_machine_that_takes_the_address_of_an_adopted_container_is_shown() {
         });
         site.ok("rm -f web");
         site.ok("network rm lan");
+    });
+}
+
+/// Asks the engine's API for something to be done, with no command of Docker's in between.
+#[track_caller]
+fn post(site: &Site, path: &str, body: &str) {
+    let mut stream = UnixStream::connect(site.docker.socket()).unwrap();
+    let head = "Host: docker\r\nContent-Type: application/json";
+    write!(stream, "POST {path} HTTP/1.0\r\n{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert_eq!(answer.split(' ').nth(1).map(|status| &status[..1]), Some("2"), "{path}: {answer}");
+}
+
+#[test]
+fn a_container_that_comes_back_with_another_mac_is_not_taken_for_another_machine() {
+    // Docker 20.10 gives an address always the same MAC.
+    on_engine("sid", "docker, adopt, another MAC", |site| {
+        site.ok(&format!("{MACVLAN} lan"));
+        site.start("web", "");
+        site.home.ok("adopt lan");
+        let (web, mut before) = site.address_of("web");
+        reaches(&site.home.laptop, ip(&web));
+        let frames = Frames::addresses_from(&site.home.world, &site.home.nas);
+        let connection = |verb: &str| post(site, &format!("/networks/lan/{verb}"), r#"{"Container":"web"}"#);
+        // What each of these ends with comes right after what it begins with, by the engine's API.
+        let changes: [&dyn Fn(); 3] = [
+            &|| {
+                connection("disconnect");
+                connection("connect");
+            },
+            &|| post(site, "/containers/web/restart?t=0", ""),
+            &|| {
+                site.ok("rm -f web");
+                site.start("web", "");
+            },
+        ];
+        for change in changes.into_iter().cycle().take(6) {
+            frames.heard();
+            change();
+            let (address, now) = site.address_of("web");
+            assert!(address == web && now != before, "{address} {now} after {before}");
+            for _ in 0..10 {
+                reaches(&site.home.laptop, ip(&web));
+                assert_eq!(mac_known_to(&site.home.laptop, ip(&web)), now);
+            }
+            eventually("the host reaches it", || site.home.nas.ping(ip(&web)).is_some());
+            let old =
+                |heard: &Heard| heard.ip == ip(&web) && heard.claims && heard.sender.to_string() == before;
+            // It says so itself at most until it has gone.
+            let heard = frames.heard();
+            let new = heard.iter().position(|heard| heard.sender.to_string() == now).unwrap();
+            assert!(!heard[new..].iter().any(old), "{before} is gone: {heard:?}");
+            let status = site.home.ok("status");
+            assert!(!status.contains("claims the address"), "{status}");
+            before = now;
+        }
+        assert!(!site.home.daemon().log().contains("claimed by another"), "{}", site.home.daemon().log());
+        // A machine that does take it is shown and answered.
+        let intruder = site.home.world.machine("intruder", 77).unwrap();
+        takes(&intruder, ip(&web), || site.home.ok("status").contains("claims the address of `web`"));
+        is_defended(&site.home.laptop, ip(&web), &before, &intruder);
+        site.ok("rm -f web");
+        site.ok("network rm lan");
+        site.assert_nothing_left();
     });
 }

@@ -23,10 +23,11 @@ use ashore_kernel::{Namespace, Waker};
 use ashore_wire::conflict::{
     ANNOUNCE_INTERVAL, ANNOUNCE_NUM, Defence, Probe, Response, announcement, probe_frame,
 };
-use ashore_wire::{Mac, heard};
+use ashore_wire::{Heard, Mac, heard};
 use ipnet::IpNet;
 
 use crate::daemon::supervise::spawn_needed;
+use crate::front::docker::follow::Lists;
 
 /// How much is taken in from one socket before others have their turn, and what is due is done.
 const MOST_AT_ONCE: usize = 256;
@@ -38,6 +39,7 @@ const DEAF_FOR: Duration = Duration::from_secs(10);
 const CONFLICT_SHOWN: u64 = 600;
 
 mod clients;
+mod doubts;
 mod hearsay;
 mod inquiries;
 mod leases;
@@ -49,6 +51,7 @@ mod own;
 mod pool;
 mod routers;
 
+use doubts::Doubts;
 use hearsay::Hearsay;
 use inquiries::Inquiries;
 pub(crate) use leases::{Acquired, Changed, NoLease, Standing, Wanted};
@@ -105,7 +108,8 @@ struct Table {
     coming: BTreeMap<IpAddr, Coming>,
     /// What was heard of addresses that no endpoint has.
     hearsay: Hearsay,
-    defended: BTreeMap<IpAddr, (IfName, Defence)>,
+    defended: BTreeMap<IpAddr, Defended>,
+    doubts: Doubts,
     /// Whose addresses are of interest.
     subnets: Vec<IpNet>,
     conflicts: BTreeMap<IpAddr, BTreeMap<Mac, u64>>,
@@ -129,6 +133,14 @@ struct Ear {
     shim: Option<u32>,
 }
 
+/// An address in use.
+struct Defended {
+    parent: IfName,
+    defence: Defence,
+    /// Whether an engine makes the link itself, and tells what MAC it has only in its list.
+    by_list: bool,
+}
+
 struct Announcement {
     parent: IfName,
     ip: IpAddr,
@@ -139,8 +151,9 @@ struct Announcement {
 
 impl Lan {
     /// Starts the thread that listens in a namespace.
-    pub(crate) fn start(namespace: Namespace) -> io::Result<Self> {
-        let shared = Shared { table: Mutex::default(), ended: Condvar::new(), waker: Waker::new()? };
+    pub(crate) fn start(namespace: Namespace, lists: Lists) -> io::Result<Self> {
+        let table = Table { doubts: Doubts::of(lists), ..Table::default() };
+        let shared = Shared { table: Mutex::new(table), ended: Condvar::new(), waker: Waker::new()? };
         let lan = Lan { shared: Arc::new(shared) };
         let listener = Listener::new(namespace, lan.clone());
         spawn_needed("lan", move || listener.run())?;
@@ -191,16 +204,13 @@ impl Lan {
             let Some(mac) = mac_on_lan(state, endpoint, host) else { continue };
             for net in &endpoint.addresses {
                 let ip = net.addr();
-                let before = table.defended.remove(&ip).filter(|(_, defence)| defence.owner() == mac);
-                let defence = before.map_or_else(|| Defence::new(ip, mac), |(_, defence)| defence);
-                defended.insert(ip, (network.parent.clone(), defence));
+                let (parent, by_list) = (network.parent.clone(), network.adopted);
+                defended.insert(ip, Defended { parent, defence: table.defence(ip, mac), by_list });
                 table.clear.remove(&(network.parent.clone(), ip));
             }
         }
         for (parent, ip, mac) in numbered_shims(state, host) {
-            let before = table.defended.remove(&ip).filter(|(_, defence)| defence.owner() == mac);
-            let defence = before.map_or_else(|| Defence::new(ip, mac), |(_, defence)| defence);
-            defended.insert(ip, (parent, defence));
+            defended.insert(ip, Defended { parent, defence: table.defence(ip, mac), by_list: false });
         }
         table.subnets =
             state.networks.values().flat_map(|network| &network.subnets).map(|subnet| subnet.net).collect();
@@ -209,10 +219,12 @@ impl Lan {
             learned.flat_map(|learned| &learned.addresses).map(|there| there.prefix.into()).collect();
         table.subnets.extend(prefixes);
         // A second announcement of what has left would take the address from whoever has it now.
-        let is_so = |due: &Announcement| defended.get(&due.ip).is_some_and(|(_, own)| own.owner() == due.mac);
+        let is_so = |due: &Announcement| {
+            defended.get(&due.ip).is_some_and(|there: &Defended| there.defence.owner() == due.mac)
+        };
         table.announcements.retain(is_so);
         // What was defended until now is as clear as anything that was looked for.
-        for (ip, (parent, _)) in std::mem::take(&mut table.defended) {
+        for (ip, Defended { parent, .. }) in std::mem::take(&mut table.defended) {
             if !table.conflicts.contains_key(&ip) {
                 table.clear.insert((parent, ip), Clearance { since: now, by: None, asked: None });
             }
@@ -353,6 +365,7 @@ impl Table {
             said(&mut self.deaf, &parent, Err(error));
         }
         let (mut next, mut ended) = self.look(now, send);
+        next = self.settle_doubts(now, send).into_iter().chain([next]).min().unwrap_or(next);
         let (deaf, outbox) = (&mut self.deaf, &self.outbox);
         let send_soon = &|parent: &IfName, frame: &[u8]| outbox.borrow_mut().send(parent, frame, now, send);
         self.announcements.retain_mut(|announcement_due| {
@@ -410,16 +423,11 @@ impl Table {
         if !heard.claims {
             self.tell_who_looks(heard.ip, now, send);
         }
-        if let Some((parent, defence)) = self.defended.get_mut(&heard.ip) {
-            match defence.observe(&heard, now) {
-                Response::None => {}
-                Response::Silent => self.note_conflict(heard.ip, heard.sender),
-                Response::Defend(frame) => {
-                    tracing::warn!(ip = %heard.ip, mac = %heard.sender, "claimed by another machine, and defended");
-                    let defended = self.outbox.get_mut().send(parent, &frame, now, send);
-                    said_or_waits(&mut self.deaf, parent, defended);
-                    self.note_conflict(heard.ip, heard.sender);
-                }
+        if let Some(there) = self.defended.get(&heard.ip) {
+            if !there.by_list {
+                self.defend(&heard, now, send);
+            } else if there.defence.is_claimed_by(&heard) {
+                self.doubts.take(heard, there.defence.owner());
             }
         } else {
             // Whoever looks for an address wants it. Where several hosts hand out one range, the one that looked last has
@@ -433,6 +441,38 @@ impl Table {
                 self.hearsay.overhear(&heard, asked, now);
             }
         }
+    }
+
+    /// The defence of an address that a MAC has, as it was before if it had it before.
+    fn defence(&mut self, ip: IpAddr, mac: Mac) -> Defence {
+        let before = self.defended.remove(&ip).map(|there| there.defence);
+        before.filter(|defence| defence.owner() == mac).unwrap_or_else(|| Defence::new(ip, mac))
+    }
+
+    /// Answers a claim on an address that is in use, and notes it.
+    fn defend(&mut self, heard: &Heard, now: Instant, send: &Send) {
+        let Some(Defended { parent, defence, .. }) = self.defended.get_mut(&heard.ip) else { return };
+        match defence.observe(heard, now) {
+            Response::None => {}
+            Response::Silent => self.note_conflict(heard.ip, heard.sender),
+            Response::Defend(frame) => {
+                tracing::warn!(ip = %heard.ip, mac = %heard.sender, "claimed by another machine, and defended");
+                let defended = self.outbox.get_mut().send(parent, &frame, now, send);
+                said_or_waits(&mut self.deaf, parent, defended);
+                self.note_conflict(heard.ip, heard.sender);
+            }
+        }
+    }
+
+    /// Claims that an engine's list has not explained are defended. Answers when to look again.
+    fn settle_doubts(&mut self, now: Instant, send: &Send) -> Option<Instant> {
+        let (settled, again) = self.doubts.settled(now);
+        for (heard, owner) in settled {
+            if self.defended.get(&heard.ip).is_some_and(|there| there.defence.owner() == owner) {
+                self.defend(&heard, now, send);
+            }
+        }
+        again
     }
 
     fn note_conflict(&mut self, ip: IpAddr, mac: Mac) {
@@ -495,7 +535,8 @@ mod tests {
         };
         let mut table =
             Table { subnets: vec!["192.168.88.0/24".parse().expect("a subnet")], ..Table::default() };
-        table.defended.insert(ours, ("eth0".parse().expect("a name"), Defence::new(ours, mac(0))));
+        let (parent, defence) = ("eth0".parse().expect("a name"), Defence::new(ours, mac(0)));
+        table.defended.insert(ours, Defended { parent, defence, by_list: false });
         for n in 1..10_000_u32 {
             table.hear(&announcement(mac(n), ours), &|_, _| Ok(()));
             table.hear(&announcement(mac(n), IpAddr::from((10 << 24 | n).to_be_bytes())), &|_, _| Ok(()));

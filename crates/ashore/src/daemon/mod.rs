@@ -93,9 +93,9 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
         other => Failure::Internal(other.into()),
     })?;
     let host = kernel.host().clone();
-    let lan = Lan::start(host.clone()).context("listening to the LAN")?;
-    let watch = Watch::of(&host).context("watching links and addresses")?;
     let lists = Lists::default();
+    let lan = Lan::start(host.clone(), lists.clone()).context("listening to the LAN")?;
+    let watch = Watch::of(&host).context("watching links and addresses")?;
     let (trial, resolv) = (TrialFile::of(&args.run), Resolv::of(&args.run));
     let (later, words) = std::sync::mpsc::channel();
     let (search, lost) = std::sync::mpsc::channel();

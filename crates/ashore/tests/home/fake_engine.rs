@@ -12,7 +12,7 @@ use std::time::Duration;
 use ashore_lab::Daemon;
 use serde_json::{Value, json};
 
-use super::{Home, PROGRAM};
+use super::{Home, PROGRAM, eventually};
 
 /// What the API answers, by the beginning of the path; it does not answer for anything else.
 pub type Answers = BTreeMap<&'static str, Value>;
@@ -134,7 +134,13 @@ pub fn plugin_socket(home: &Home) -> PathBuf {
 
 /// What the plugin answers to a call, as an engine would make it.
 pub fn plugin_call(home: &Home, path: &str, body: &str) -> String {
-    let mut stream = UnixStream::connect(plugin_socket(home)).unwrap();
+    let mut stream = None;
+    // The daemon's own socket is there a moment before this one.
+    eventually("the plugin is there", || {
+        stream = UnixStream::connect(plugin_socket(home)).ok();
+        stream.is_some()
+    });
+    let mut stream = stream.unwrap();
     let length = body.len();
     write!(
         stream,

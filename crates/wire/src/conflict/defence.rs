@@ -36,9 +36,14 @@ impl Defence {
         self.owner
     }
 
+    /// Whether what was heard is another's claim on it.
+    pub fn is_claimed_by(&self, heard: &Heard) -> bool {
+        speaks_against(heard, self.ip, self.owner, false)
+    }
+
     /// Takes in what was heard.
     pub fn observe(&mut self, heard: &Heard, now: Instant) -> Response {
-        if !speaks_against(heard, self.ip, self.owner, false) {
+        if !self.is_claimed_by(heard) {
             return Response::None;
         }
         if self.last.is_some_and(|last| now.saturating_duration_since(last) < DEFEND_INTERVAL) {

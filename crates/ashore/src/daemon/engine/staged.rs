@@ -46,10 +46,9 @@ impl Engine {
                 Ok(done())
             }
             Staged::Expect { network, name } => {
-                let now = Instant::now();
-                let expected = &mut self.lock().expected;
-                expected.retain(|_, (_, until)| now < *until);
-                expected.insert(network, (name, now + EXPECTED_FOR));
+                let (mut inner, now) = (self.lock(), Instant::now());
+                inner.expected.retain(|_, (_, until)| now < *until);
+                inner.expected.insert(network, (name, now + EXPECTED_FOR));
                 Ok(done())
             }
             Staged::Reserve(wish) => self.reserve_address(&wish),

@@ -106,6 +106,10 @@ impl Inner {
         for network in misusing(inventory).filter(|network| !before.contains(&network.id)) {
             tracing::error!("{}", trouble(network));
         }
+        // Of these it was said.
+        let is_made = |key: &PoolKey| misusing(inventory).any(|network| has_pool(network, key));
+        let pools = &self.store.state().pools;
+        self.strangers.guarded.retain(|key| pools.contains_key(key) && !is_made(key));
     }
 
     /// The same, as sentences.
@@ -115,12 +119,13 @@ impl Inner {
 
     /// Such a network of a pool.
     fn misusing(&self, pool: &PoolKey) -> Option<&ListedNetwork> {
-        let is_its = |net| net == pool.net || net == UNTOLD;
-        self.inventory
-            .iter()
-            .flat_map(misusing)
-            .find(|network| network.subnets.iter().any(|one| is_its(one.net.trunc())))
+        self.inventory.iter().flat_map(misusing).find(|network| has_pool(network, pool))
     }
+}
+
+fn has_pool(network: &ListedNetwork, pool: &PoolKey) -> bool {
+    let mut nets = network.subnets.iter().map(|subnet| subnet.net.trunc());
+    nets.any(|net| net == pool.net || net == UNTOLD)
 }
 
 fn misusing(inventory: &Inventory) -> impl Iterator<Item = &ListedNetwork> {

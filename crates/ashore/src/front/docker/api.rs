@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use anyhow::Context;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::SendRequest;
@@ -14,6 +15,10 @@ use tokio::net::UnixStream;
 
 /// A list of a thousand containers has about a megabyte.
 const LONGEST: usize = 16 * 1024 * 1024;
+
+/// For how long an engine is waited for that may be at work on what it is asked about. One that hangs keeps a descriptor no
+/// longer.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Where the engine listens.
 #[derive(Debug, Clone)]
@@ -43,6 +48,11 @@ impl Api {
     }
 
     async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Bytes> {
+        let answered = tokio::time::timeout(PATIENCE, self.ask(method, path, body)).await;
+        answered.with_context(|| format!("{path}: no answer within {} s", PATIENCE.as_secs()))?
+    }
+
+    async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Bytes> {
         let (mut sender, connection) = self.connect().await?;
         let response = send(&mut sender, method, path, body).await?;
         let status = response.status();

@@ -52,13 +52,25 @@ impl Lists {
         self.shared.turns.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Has the lists taken once from the beginning, without waiting for it.
+    pub(crate) fn ask(&self) -> u64 {
+        let mut turns = self.turns();
+        turns.asked += 1;
+        self.shared.asked.notify_one();
+        turns.asked
+    }
+
+    /// Whether the engine has answered, once that is known.
+    pub(crate) fn outcome(&self, turn: u64) -> Option<bool> {
+        let turns = self.turns();
+        (turns.taken >= turn).then_some(turns.answered >= turn)
+    }
+
     /// Has the lists taken once from the beginning, and tells whether that was done.
     pub(crate) fn refresh(&self, patience: Duration) -> bool {
         let end = Instant::now() + patience;
+        let mine = self.ask();
         let mut turns = self.turns();
-        turns.asked += 1;
-        let mine = turns.asked;
-        self.shared.asked.notify_one();
         while turns.taken < mine {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -70,11 +82,13 @@ impl Lists {
         turns.answered >= mine
     }
 
-    fn begin(&self) -> u64 {
+    /// Begins to take them: for all that have asked until now.
+    pub(crate) fn begin(&self) -> u64 {
         self.turns().asked
     }
 
-    fn end(&self, turn: u64, answered: bool) {
+    /// They were taken, or the engine does not answer.
+    pub(crate) fn end(&self, turn: u64, answered: bool) {
         let mut turns = self.turns();
         turns.taken = turn;
         if answered {

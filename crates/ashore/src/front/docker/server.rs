@@ -13,7 +13,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Response, StatusCode};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use ipnet::IpNet;
 use serde_json::Value;
 use tokio::net::{UnixListener, UnixStream};
@@ -31,6 +31,10 @@ use crate::daemon::supervise::{contained_async, fault, spawn_needed};
 
 /// More than any call has, in bytes.
 const LONGEST: usize = 1024 * 1024;
+/// For how long a call is read: an engine writes it whole, at once.
+const READ: Duration = Duration::from_secs(10);
+/// More calls than an engine has under way at once. Others wait in the socket.
+const MOST: usize = 512;
 
 /// The engine looks again for a plugin for at most 30 s.
 const REPEATS: Duration = Duration::from_secs(60);
@@ -142,13 +146,19 @@ impl Engine {
 }
 
 async fn accept(listener: &UnixListener, one_by_one: bool, answering: &Answering) {
-    let turns = Arc::new(Semaphore::new(if one_by_one { 1 } else { Semaphore::MAX_PERMITS }));
+    let turns = Arc::new(Semaphore::new(if one_by_one { 1 } else { MOST }));
+    let places = Arc::new(Semaphore::new(MOST));
     loop {
-        let permit = turns.clone().acquire_owned().await.expect("it is never closed");
+        let turn = turns.clone().acquire_owned().await.expect("it is never closed");
+        let place = places.clone().acquire_owned().await.expect("it is never closed");
         match listener.accept().await {
             Ok((stream, _)) => {
-                let visit = Visit { turn: Mutex::new(Some(permit)), note: Mutex::default() };
-                tokio::spawn(serve_connection(stream, Arc::new(visit), answering.clone()));
+                let visit = Visit { turn: Mutex::new(Some(turn)), note: Mutex::default() };
+                let served = serve_connection(stream, Arc::new(visit), answering.clone());
+                tokio::spawn(async move {
+                    served.await;
+                    drop(place);
+                });
             }
             // Out of descriptors for a moment.
             Err(error) => {
@@ -168,7 +178,8 @@ async fn serve_connection(stream: UnixStream, visit: Arc<Visit>, answering: Answ
         async move { Ok::<_, Infallible>(respond(request, caller, &visit, &answering).await) }
     });
     let mut http = hyper::server::conn::http1::Builder::new();
-    let serving = http.keep_alive(false).serve_connection(TokioIo::new(stream), service);
+    http.keep_alive(false).timer(TokioTimer::new()).header_read_timeout(READ);
+    let serving = http.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(serving);
     let served = tokio::select! {
         served = &mut serving => served,
@@ -189,14 +200,15 @@ async fn respond(
     answering: &Answering,
 ) -> Response<Full<Bytes>> {
     let (path, begun) = (request.uri().path().to_owned(), Instant::now());
-    let body = Limited::new(request.into_body(), LONGEST).collect().await;
+    let body = tokio::time::timeout(READ, Limited::new(request.into_body(), LONGEST).collect()).await;
     let result = match body {
-        Ok(body) => {
+        Ok(Ok(body)) => {
             let body = body.to_bytes();
             let answer = answer_call(&path, &body, caller, visit, answering);
             contained_async(answer).await.unwrap_or_else(|fault| Err(fault.to_string()))
         }
-        Err(error) => Err(format!("the call does not read: {error}")),
+        Ok(Err(error)) => Err(format!("the call does not read: {error}")),
+        Err(_) => Err(format!("the call did not come whole within {} s", READ.as_secs())),
     };
     answering.creations.take_in(path.trim_start_matches('/'), result.is_ok());
     let value = result.unwrap_or_else(|message| {
