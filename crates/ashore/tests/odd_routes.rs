@@ -35,7 +35,8 @@ fn the_parent_is_found_by_every_kind_of_default_route() {
                 type_on(&home.nas, command);
             }
             home.ok("network create lan --ip-range 192.168.88.192/27 --conflict off");
-            let lan: serde_json::Value = serde_json::from_str(&home.ok("network inspect lan --json")).unwrap();
+            let lan: serde_json::Value =
+                serde_json::from_str(&home.ok("network inspect lan --json")).unwrap();
             assert_eq!(lan["parent"], "eth0", "{lan}");
             let subnet = &lan["subnets"][0];
             assert_eq!(subnet["net"], "192.168.88.0/24");
@@ -82,7 +83,10 @@ fn one_that_is_in_a_container_already_is_named_before_anything_is_touched() {
         assert_eq!(ran.code, Some(5), "{command}: {}", ran.stderr);
         assert!(ran.stderr.contains(&format!("there is a route `{said}` already")), "{}", ran.stderr);
         assert!(web.kernel().observe(&[]).unwrap().host.link(&"eth0".parse().unwrap()).is_none());
-        assert_eq!(home.made_links().len(), before.len() + usize::from(home.made_links().contains(&"shim-eth0".into())));
+        assert_eq!(
+            home.made_links().len(),
+            before.len() + usize::from(home.made_links().contains(&"shim-eth0".into()))
+        );
 
         home.ok(&format!("{attach} --no-default-route"));
         reaches(&web, ip("192.168.88.50"));
