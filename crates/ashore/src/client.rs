@@ -10,7 +10,7 @@ use ashore_core::request::{Refusal, RefusalKind, Reply, Request};
 use ashore_kernel::wait_readable;
 
 use crate::cli::ClientArgs;
-use crate::out::say;
+use crate::out::{complain, escaped_json, say};
 
 /// No request takes longer: the longest asks the LAN for an address by the RFC's times.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -131,7 +131,7 @@ fn ask_once(client: &ClientArgs, request: &Request) -> Result<Reply, Failure> {
 fn wait_for_answer(client: &ClientArgs, stream: &UnixStream) -> io::Result<()> {
     if !wait_readable(&[stream.as_fd()], Some(PATIENCE))?[0] {
         let socket = client.socket.display();
-        eprintln!("ashore: no answer at {socket} yet; with systemd, `systemctl status ashore` tells why");
+        complain!("ashore: no answer at {socket} yet; with systemd, `systemctl status ashore` tells why");
     }
     Ok(())
 }
@@ -143,6 +143,6 @@ pub(crate) fn unexpected(reply: &Reply) -> Failure {
 
 /// Prints a value as JSON.
 pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
-    say!("{}", serde_json::to_string_pretty(value).map_err(anyhow::Error::from)?);
+    say!("{}", escaped_json(&serde_json::to_string_pretty(value).map_err(anyhow::Error::from)?));
     Ok(())
 }

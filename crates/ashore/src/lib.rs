@@ -18,6 +18,7 @@ use clap::Parser;
 
 use crate::cli::{Cli, Command};
 use crate::client::Failure;
+use crate::out::{complain, one_line};
 
 /// Runs the program on the process's own command line.
 pub fn run() -> ExitCode {
@@ -50,8 +51,11 @@ pub fn run() -> ExitCode {
 
 /// What was wrong, and on a line of its own what helps.
 fn report(failure: &Failure) {
-    eprintln!("ashore: {failure}");
+    match failure {
+        Failure::Refused(refusal) => complain!("ashore: {}", one_line(&refusal.message)),
+        other => complain!("ashore: {other}"),
+    }
     if let Some(hint) = failure.hint() {
-        eprintln!("  try: {hint}");
+        complain!("  try: {}", one_line(&hint));
     }
 }

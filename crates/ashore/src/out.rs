@@ -1,7 +1,10 @@
-//! Standard output.
+//! What is printed: lines for people, JSON for programs, and the daemon's log. Names, aliases and whatever else comes from outside
+//! is shown as text: nothing of it reaches a terminal that would obey it, and nothing ends a line that is one.
 
 use std::fmt::Arguments;
 use std::io::{self, ErrorKind, Write};
+
+use ashore_core::text::{Shown, is_printable};
 
 /// Prints a line. Whoever reads may have had enough (`| head`), which is no fault; a full disk is one.
 macro_rules! say {
@@ -9,17 +12,124 @@ macro_rules! say {
 }
 pub(crate) use say;
 
+/// Prints a line to standard error.
+macro_rules! complain {
+    ($($text:tt)*) => { $crate::out::complaint(format_args!($($text)*)) };
+}
+pub(crate) use complain;
+
 pub(crate) fn line(text: Arguments<'_>) {
-    if let Err(error) = writeln!(io::stdout().lock(), "{text}") {
+    if let Err(error) = writeln!(io::stdout().lock(), "{}", lines(&text.to_string())) {
         if error.kind() == ErrorKind::BrokenPipe {
             std::process::exit(0);
         }
-        eprintln!("ashore: standard output: {error}");
+        complain!("ashore: standard output: {error}");
         std::process::exit(1);
     }
 }
 
+pub(crate) fn complaint(text: Arguments<'_>) {
+    // Nobody is left to be told that nobody listens.
+    let _ = writeln!(io::stderr().lock(), "{}", lines(&text.to_string()));
+}
+
 /// Prints a line, if somebody reads it: for what must not stop half way.
 pub(crate) fn line_if_read(text: &impl std::fmt::Display) {
-    let _ = writeln!(io::stdout().lock(), "{text}");
+    let _ = writeln!(io::stdout().lock(), "{}", lines(&text.to_string()));
+}
+
+/// What others have a part in, as one line.
+pub(crate) fn one_line(text: &str) -> String {
+    Shown(text.as_bytes()).to_string()
+}
+
+/// A text of Ashore's own, which may have several lines.
+fn lines(text: &str) -> String {
+    let kept = |c: &char| matches!(c, '\n' | '\t') || is_printable(*c);
+    if text.chars().all(|c| kept(&c)) {
+        return text.to_owned();
+    }
+    text.split_inclusive(['\n', '\t'])
+        .map(|part| match part.char_indices().last() {
+            Some((end, last @ ('\n' | '\t'))) => format!("{}{last}", one_line(&part[..end])),
+            _ => one_line(part),
+        })
+        .collect()
+}
+
+/// JSON leaves some characters as they are that a terminal obeys.
+pub(crate) fn escaped_json(json: &str) -> String {
+    let mut escaped = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c == '\n' || is_printable(c) {
+            escaped.push(c);
+        } else {
+            // In a string, since outside of strings there is none such.
+            escaped.extend(c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")));
+        }
+    }
+    escaped
+}
+
+/// The log: each event is written at once, and is one line.
+pub(crate) struct Log<W>(pub(crate) W);
+
+impl<W: Write> Write for Log<W> {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(event);
+        let text = text.strip_suffix('\n').unwrap_or(&text);
+        // The colours on a terminal are the log's own.
+        let mut parts = text.split('\x1b');
+        let mut line = one_line(parts.next().unwrap_or_default());
+        line.extend(parts.map(|part| match colour(part) {
+            Some((colour, rest)) => format!("\x1b{colour}{}", one_line(rest)),
+            None => format!("\\x1b{}", one_line(part)),
+        }));
+        line.push('\n');
+        self.0.write_all(line.as_bytes())?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+/// What changes how the text after it looks, and nothing else.
+fn colour(text: &str) -> Option<(&str, &str)> {
+    let parameters = text.strip_prefix('[')?.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';');
+    let rest = parameters.strip_prefix('m')?;
+    Some(text.split_at(text.len() - rest.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ODD: &str = "a\x1b[2Jb\r\nc\u{9b}\u{202e}d\te";
+
+    #[test]
+    fn a_line_is_one_and_moves_no_cursor() {
+        assert_eq!(one_line(ODD), r"a\x1b[2Jb\x0d\x0ac\xc2\x9b\xe2\x80\xaed\x09e");
+        assert_eq!(lines(ODD), "a\\x1b[2Jb\\x0d\nc\\xc2\\x9b\\xe2\\x80\\xaed\te");
+    }
+
+    #[test]
+    fn json_stays_the_same_value() {
+        let value = serde_json::json!({ "name": format!("{ODD}\u{7f}\u{e0001}") });
+        let json = escaped_json(&serde_json::to_string_pretty(&value).unwrap());
+        assert!(json.chars().all(|c| c == '\n' || is_printable(c)), "{json:?}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&json).unwrap(), value);
+    }
+
+    #[test]
+    fn an_event_is_one_line_of_the_log_with_its_colours() {
+        let mut log = Log(Vec::new());
+        log.write_all(format!("\x1b[2m12:00\x1b[0m \x1b[33m WARN\x1b[0m {ODD}\n").as_bytes()).unwrap();
+        let written = String::from_utf8(log.0).unwrap();
+        assert_eq!(
+            written,
+            "\x1b[2m12:00\x1b[0m \x1b[33m WARN\x1b[0m a\\x1b[2Jb\\x0d\\x0ac\\xc2\\x9b\\xe2\\x80\\xaed\\x09e\n"
+        );
+    }
 }

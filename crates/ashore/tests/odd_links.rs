@@ -20,6 +20,7 @@ fn all_is_well(home: &Home, neighbour: &Machine, neighbours_at: std::net::IpAddr
     home.nudge();
     let log = home.daemon().log();
     assert!(!log.contains("could not reconcile"), "{log}");
+    assert!(!log.contains(|c: char| c.is_control() && c != '\n'), "{log:?}");
     for command in ["status", "status --json", "plan", "network ls"] {
         let said = home.ok(command);
         assert!(!said.contains(|c: char| c.is_control() && c != '\n'), "{command}: {said:?}");

@@ -111,7 +111,7 @@ impl AttachError {
             AttachError::NameTaken { network, name, .. } => {
                 format!("give it another --name, or detach that one first: ashore detach {network} {name}")
             }
-            AttachError::ParentDown(parent) => format!("bring it up: ip link set dev {parent} up"),
+            AttachError::ParentDown(parent) => format!("bring it up: ip link set dev {} up", parent.word()),
             AttachError::PassthruTaken { .. } => {
                 "use macvlan:bridge for more than one endpoint on a NIC".into()
             }

@@ -73,14 +73,14 @@ impl Blocked {
                 format!("choose another name with --ifname, or remove `{name}` in that namespace")
             }
             Blocked::Link { place: Place::Host, name } => {
-                format!("rename it while it is down: ip link set dev {name} name NEW")
+                format!("rename it while it is down: ip link set dev {} name NEW", name.word())
             }
             Blocked::Vlan { name, vlan } => {
-                let wanted = vlan.name();
+                let (name, wanted) = (name.word(), vlan.name().word());
                 format!("rename it while it is down, and it is used: ip link set dev {name} name {wanted}")
             }
             Blocked::Unfiltered { bridge, .. } => {
-                format!("ip link set dev {bridge} type bridge vlan_filtering 1")
+                format!("ip link set dev {} type bridge vlan_filtering 1", bridge.word())
             }
             Blocked::Route { there, .. } if there.route.to.prefix_len() == 0 => {
                 "keep that default route and give none to this endpoint with --no-default-route, or remove it"

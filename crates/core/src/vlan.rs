@@ -127,7 +127,7 @@ impl Vlan {
     /// A bridge that filters VLANs drops the frames of those that it does not know, on their way to the host as to a port, and
     /// says nothing: its own interface for the VLAN can be made, and is deaf.
     pub(crate) fn check_reaches_host(&self, host: &View, lower: &Link) -> Result<(), NetworkError> {
-        let to_itself = format!("bridge vlan add dev {} vid {} self", lower.name, self.id);
+        let to_itself = format!("bridge vlan add dev {} vid {} self", lower.name.word(), self.id);
         let itself = Some(to_itself).filter(|_| !self.passes(lower));
         let missing: Vec<String> = itself.into_iter().chain(self.missing_at_ports(host, lower)).collect();
         if lower.vlans.is_none() || missing.is_empty() {
@@ -145,7 +145,7 @@ impl Vlan {
         let missing: Vec<String> = self.missing_at_ports(host, lower).into_iter().collect();
         let vlan = self.clone();
         if lower.vlans.is_none() {
-            let filter = format!("ip link set dev {} type bridge vlan_filtering 1", lower.name);
+            let filter = format!("ip link set dev {} type bridge vlan_filtering 1", lower.name.word());
             return Err(NetworkError::BridgeMixes { vlan, missing: [vec![filter], missing].concat() });
         }
         if missing.is_empty() { Ok(()) } else { Err(NetworkError::BridgeFilters { vlan, missing }) }
@@ -165,8 +165,8 @@ impl Vlan {
         }
         // The one that faces the LAN, as far as can be seen: containers' are veths.
         let facing =
-            ports.into_iter().find(|port| port.kind != ObservedKind::Veth).map(|port| port.name.as_str());
-        Some(format!("bridge vlan add dev {} vid {}", facing.unwrap_or("PORT"), self.id))
+            ports.into_iter().find(|port| port.kind != ObservedKind::Veth).map(|port| port.name.word());
+        Some(format!("bridge vlan add dev {} vid {}", facing.as_deref().unwrap_or("PORT"), self.id))
     }
 
     /// Whether a link is this VLAN, whatever its name.

@@ -9,7 +9,7 @@ use super::network::warn;
 use super::table;
 use crate::cli::{BridgeAdoptArgs, BridgeCommand, BridgeConfirmArgs};
 use crate::client::{Failure, ask, print_json, unexpected};
-use crate::out::say;
+use crate::out::{complain, one_line, say};
 use crate::persist::{ConfigFile, Configuration, check_release, configuration};
 
 pub(crate) fn run(command: &BridgeCommand) -> Result<(), Failure> {
@@ -52,7 +52,7 @@ fn foretell(root: &Path, moved: &Move) {
         Err(refusal) => {
             warn(&[refusal.message]);
             if let Some(hint) = refusal.hint {
-                eprintln!("  try: {hint}");
+                complain!("  try: {}", one_line(&hint));
             }
         }
     }

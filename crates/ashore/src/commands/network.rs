@@ -13,7 +13,7 @@ use ashore_wire::dhcp4::Servers;
 use super::table;
 use crate::cli::{ClientArgs, NetworkCommand, NetworkCreateArgs, PortArgs};
 use crate::client::{Failure, ask, print_json, unexpected};
-use crate::out::say;
+use crate::out::{complain, one_line, say};
 
 pub(crate) fn run(command: NetworkCommand) -> Result<(), Failure> {
     match command {
@@ -71,7 +71,7 @@ fn create(args: NetworkCreateArgs) -> Result<(), Failure> {
         Reply::Created { network, warnings } => {
             say!("network {} is on {} by {}", network.name, network.parent, network.kind);
             if unsaid && network.kind.shares_parents_mac() {
-                println!(
+                say!(
                     "  {} is Wi-Fi: its access point takes frames from one MAC alone, which endpoints share",
                     network.parent
                 );
@@ -86,15 +86,15 @@ fn create(args: NetworkCreateArgs) -> Result<(), Failure> {
                 }
             }
             if let Some(vlan) = network.bridge_vlan() {
-                println!("  {} is Ashore's own port in VLAN {} of {}", network.parent, vlan.id, vlan.lower);
+                say!("  {} is Ashore's own port in VLAN {} of {}", network.parent, vlan.id, vlan.lower);
             }
             match network.bridge_vlan().map(Vlan::name) {
                 _ if !network.host_goes_by_router() => {}
-                Some(interface) => println!(
+                Some(interface) => say!(
                     "  unless the host has an address there, on {interface} for one, it goes by the router; --aux-address \
                      host=IP gives it one"
                 ),
-                None => println!(
+                None => say!(
                     "  the host has no address there and goes by the router; --aux-address host=IP gives it one"
                 ),
             }
@@ -154,6 +154,6 @@ pub(super) fn done(client: &ClientArgs, reply: &Reply, text: &str) -> Result<(),
 /// What is not as it should be, although what was asked for is done.
 pub(super) fn warn(warnings: &[String]) {
     for warning in warnings {
-        eprintln!("ashore: {warning}");
+        complain!("ashore: {}", one_line(warning));
     }
 }

@@ -7,7 +7,7 @@ use super::table;
 use crate::cli::ClientArgs;
 use crate::client::{Failure, ask, print_json, unexpected};
 use crate::daemon::now;
-use crate::out::say;
+use crate::out::{one_line, say};
 
 pub(crate) fn run(client: &ClientArgs) -> Result<(), Failure> {
     match ask(client, &Request::Status)? {
@@ -28,7 +28,7 @@ fn print(status: &Status) {
     let endpoints: Vec<Vec<String>> = status.endpoints.iter().map(endpoint_row).collect();
     table::print(&["NAME", "NETWORK", "MAC", "ADDRESS", "SOURCE", "STATE", "CONFLICTS"], &endpoints);
     for trouble in &status.troubles {
-        say!("\n! {trouble}");
+        say!("\n! {}", one_line(trouble));
     }
     if !status.pending.is_empty() {
         say!("\nnot yet as it should be; the next reconciliation will do:");

@@ -1,9 +1,11 @@
 //! Columns for people.
 
-use crate::out::say;
+use crate::out::{one_line, say};
 
 /// Prints rows under their headings, each column as wide as its widest cell.
 pub(super) fn print(headings: &[&str], rows: &[Vec<String>]) {
+    let rows: Vec<Vec<String>> =
+        rows.iter().map(|row| row.iter().map(|cell| one_line(cell)).collect()).collect();
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row[column].chars().count());
         cells.chain([headings[column].len()]).max().unwrap_or(0)
@@ -14,7 +16,7 @@ pub(super) fn print(headings: &[&str], rows: &[Vec<String>]) {
         say!("{}", padded.join("  ").trim_end());
     };
     line(&mut headings.iter().copied());
-    for row in rows {
+    for row in &rows {
         line(&mut row.iter().map(String::as_str));
     }
 }

@@ -27,6 +27,7 @@ use crate::cli::DaemonArgs;
 use crate::client::Failure;
 use crate::front::docker::follow::Lists;
 use crate::front::docker::server::Plugin;
+use crate::out::Log;
 use crate::trial::TrialFile;
 
 mod control;
@@ -200,7 +201,7 @@ fn log() {
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(|| Log(std::io::stderr()))
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .init();

@@ -137,7 +137,7 @@ pub(super) fn deaf(ips: &[IpAddr], deaf: &Deaf, without: &str) -> Refusal {
     };
     let message = format!("{ips} could not be looked for on the LAN by `{parent}`: {why}");
     let hint = match errno.map(Errno::from_raw) {
-        Some(Errno::ENETDOWN) => format!("ip link set dev {parent} up"),
+        Some(Errno::ENETDOWN) => format!("ip link set dev {} up", parent.word()),
         Some(Errno::ENODEV | Errno::ENXIO) => {
             "the interface has gone meanwhile: `ip link` shows what there is".into()
         }

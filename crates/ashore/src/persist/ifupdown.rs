@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use ashore_core::request::Refusal;
+use ashore_core::text::Word;
 
 use super::{Configuration, Site};
 
@@ -64,7 +65,11 @@ pub(super) fn configuration(site: &Site<'_>) -> Result<Option<Configuration>, Re
     Ok(Some(Configuration {
         system: "ifupdown",
         files: all,
-        now: format!("kill $(cat /run/dhclient.{}.pid); ifup {}", site.nic, site.bridge),
+        now: format!(
+            "kill $(cat {}); ifup {}",
+            Word(format!("/run/dhclient.{}.pid", site.nic).as_bytes()),
+            site.bridge.word()
+        ),
     }))
 }
 
@@ -108,6 +113,8 @@ fn rendered(site: &Site<'_>, stanzas: &[Stanza]) -> String {
     for (at, stanza) in stanzas.iter().enumerate() {
         let _ = writeln!(text, "iface {bridge} {}", stanza.method);
         if at == 0 {
+            // What follows `pre-up` is a shell's to read.
+            let (nic, bridge) = (nic.word(), bridge.word());
             let _ = write!(
                 text,
                 "    pre-up ip link show dev {bridge} >/dev/null 2>&1 || ip link add name {bridge} address {mac} type bridge\n    \

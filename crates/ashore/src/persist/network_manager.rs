@@ -4,6 +4,7 @@ use std::path::Path;
 
 use ashore_core::name::IfName;
 use ashore_core::request::Refusal;
+use ashore_core::text::Word;
 
 use super::{Configuration, Site, index_of, section, sections, value};
 
@@ -66,7 +67,10 @@ pub(super) fn configuration(site: &Site<'_>) -> Result<Option<Configuration>, Re
             site.new_file(at(bridge), 0o600, &the_bridge),
             site.new_file(at(nic), 0o600, &port),
         ],
-        now: format!("nmcli connection reload; nmcli connection up ashore-{bridge}"),
+        now: format!(
+            "nmcli connection reload; nmcli connection up {}",
+            Word(format!("ashore-{bridge}").as_bytes())
+        ),
     }))
 }
 

@@ -2,6 +2,7 @@
 
 use crate::link::LinkKind;
 use crate::name::IfName;
+use crate::text::Word;
 
 /// Why. Nothing was touched.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -106,12 +107,12 @@ impl BridgeError {
     /// What helps.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
-            BridgeError::NicDown { nic, up: false } => format!("bring it up first: ip link set dev {nic} up"),
+            BridgeError::NicDown { nic, up: false } => format!("bring it up first: ip link set dev {} up", nic.word()),
             BridgeError::NicIsPort { master, .. } => {
-                format!("use what is there: ashore network create NETWORK --parent {master} --kind bridge")
+                format!("use what is there: ashore network create NETWORK --parent {} --kind bridge", Word(master.as_bytes()))
             }
             BridgeError::NicIsWifi(nic) => {
-                format!("use --kind ipvlan on it: ashore network create NETWORK --parent {nic} --kind ipvlan")
+                format!("use --kind ipvlan on it: ashore network create NETWORK --parent {} --kind ipvlan", nic.word())
             }
             BridgeError::Carries { network, kind, engine, .. } => {
                 let rm = if *engine { "docker" } else { "ashore" };
@@ -122,10 +123,10 @@ impl BridgeError {
                 format!("{rm} network rm {network}{anew}")
             }
             BridgeError::HasUpper { upper, vlan: true, .. } => {
-                format!("make the VLAN on the bridge instead: ip link del dev {upper}, and again when the bridge is there")
+                format!("make the VLAN on the bridge instead: ip link del dev {}, and again when the bridge is there", upper.word())
             }
-            BridgeError::HasUpper { upper, .. } => format!("remove it first: ip link del dev {upper}"),
-            BridgeError::BridgeExists(name) => format!("choose another name; ip link show dev {name} shows it"),
+            BridgeError::HasUpper { upper, .. } => format!("remove it first: ip link del dev {}", upper.word()),
+            BridgeError::BridgeExists(name) => format!("choose another name; ip link show dev {} shows it", name.word()),
             BridgeError::OtherPorts { .. } => "take them out first: ip link set dev PORT nomaster".into(),
             BridgeError::Intricate { .. } => {
                 "remove it while the NIC moves, or make the bridge with the tools that manage this host's network".into()

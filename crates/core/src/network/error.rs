@@ -11,6 +11,7 @@ use crate::link::{LinkKind, PortOption};
 use crate::name::{IfName, NetworkName};
 use crate::range::Range;
 use crate::survey::PoolSeen;
+use crate::text::Word;
 use crate::vlan::{Vlan, VlanId, VlanIdError};
 
 /// Why a network cannot be made. Nothing was touched.
@@ -365,18 +366,18 @@ impl NetworkError {
             NetworkError::NoFreeRange(_) => "name one: --ip-range FIRST-LAST".into(),
             NetworkError::NoRangeBesidePool { net, .. } => no_range_beside(net),
             NetworkError::RangeInPool { range, beside, .. } => out_of_pool(range, beside.as_ref()),
-            NetworkError::ParentDown(parent) => format!("bring it up first: ip link set dev {parent} up"),
+            NetworkError::ParentDown(parent) => format!("bring it up first: ip link set dev {} up", parent.word()),
             NetworkError::ParentIsBridge(..) => "use --kind bridge, which makes a veth into it".into(),
             NetworkError::ParentIsNoBridge(parent) => {
                 format!("use --kind macvlan on `{parent}`, or name the bridge that holds it as the parent")
             }
             NetworkError::ParentIsPort { master, vlan: Some(id), .. } => {
-                format!("use --parent {master} --vlan {id}")
+                format!("use --parent {} --vlan {id}", Word(master.as_bytes()))
             }
             NetworkError::ParentIsPort { master, bridge: true, .. } => {
-                format!("use --parent {master} --kind bridge")
+                format!("use --parent {} --kind bridge", Word(master.as_bytes()))
             }
-            NetworkError::ParentIsPort { master, .. } => format!("use --parent {master}"),
+            NetworkError::ParentIsPort { master, .. } => format!("use --parent {}", Word(master.as_bytes())),
             NetworkError::ParentIsWifi(..) => "use --kind ipvlan, which shares the client's MAC".into(),
             NetworkError::VlanOnWifi(_)
             | NetworkError::BridgeFilters { .. }
@@ -411,7 +412,7 @@ impl NetworkError {
             }
             NetworkError::HostAddressWithoutAccess => "drop one of the two".into(),
             NetworkError::MtuTooLarge { parent, mtu, .. } => {
-                format!("raise the parent's first: ip link set dev {parent} mtu {mtu}")
+                format!("raise the parent's first: ip link set dev {} mtu {mtu}", parent.word())
             }
             NetworkError::AddressHeld { network, endpoint, .. } => {
                 format!("choose another, or free it: ashore detach {network} {endpoint}")
@@ -459,10 +460,10 @@ impl NetworkError {
             }
             NetworkError::TaggedWithoutVlan => "give --kind bridge and --vlan ID with it".into(),
             NetworkError::VlanNameTaken { name, .. } => {
-                format!("rename it while it is down: ip link set dev {name} name NEW")
+                format!("rename it while it is down: ip link set dev {} name NEW", name.word())
             }
             NetworkError::GvrpOnForeign(parent) => {
-                format!("give --vlan ID with it; on a VLAN of your own: ip link set dev {parent} type vlan gvrp on")
+                format!("give --vlan ID with it; on a VLAN of your own: ip link set dev {} type vlan gvrp on", parent.word())
             }
             _ => return None,
         })

@@ -82,7 +82,7 @@ impl fmt::Display for Step {
 
 impl IfName {
     /// As a word for a shell.
-    pub(crate) fn word(&self) -> String {
+    pub fn word(&self) -> String {
         Word(&self.bytes()).to_string()
     }
 }

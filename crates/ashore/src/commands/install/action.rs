@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use super::systemctl::{Units, systemctl};
 use crate::client::Failure;
 use crate::files;
-use crate::out::{line_if_read, say};
+use crate::out::{complain, line_if_read, say};
 
 /// One change to the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,7 +73,7 @@ pub(super) fn all_or_nothing(actions: &[Action], before: Option<Units>) -> Resul
                 }
                 for undo in done.into_iter().rev() {
                     if let Err(error) = undo.perform() {
-                        eprintln!("ashore: {error}");
+                        complain!("ashore: {error}");
                     }
                 }
                 if let Some(units) = before {

@@ -4,6 +4,7 @@ use std::process::{Command, Stdio};
 
 use super::unit::{SERVICE, SOCKET};
 use crate::client::Failure;
+use crate::out::complain;
 
 /// Both, as systemctl is told them.
 pub(super) const ENABLE: &[&str] = &["enable", "--now", SOCKET, SERVICE];
@@ -54,7 +55,7 @@ impl Units {
 
 fn complain(result: Result<(), Failure>) {
     if let Err(failure) = result {
-        eprintln!("ashore: {failure}");
+        complain!("ashore: {failure}");
     }
 }
 

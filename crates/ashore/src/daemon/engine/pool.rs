@@ -228,7 +228,7 @@ fn check_carrier(parent: &IfName, host: &View) -> Result<(), Refusal> {
             ),
         ),
         Some(link) if !link.up => {
-            refusal(format!("`{parent}` is down"), Some(format!("ip link set dev {parent} up")))
+            refusal(format!("`{parent}` is down"), Some(format!("ip link set dev {} up", parent.word())))
         }
         Some(link) if !link.carrier => refusal(format!("`{parent}` has no carrier: its cable is out"), None),
         Some(link) if !link.mac.is_some_and(Mac::is_station) => Err(refusal::no_mac(parent)),

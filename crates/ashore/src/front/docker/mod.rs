@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 
 use ashore_core::request::{Reply, Staged};
+use ashore_core::text::Shown;
 use serde_json::{Value, json};
 
 mod api;
@@ -119,7 +120,7 @@ pub fn answer(call: &Call, reply: Option<Reply>) -> Result<Value, String> {
 /// An error as the engine reads it: its two kinds of drivers have different names for it.
 pub fn error(path: &str, message: &str) -> Value {
     let field = if path.contains("IpamDriver") { "Error" } else { "Err" };
-    json!({ field: format!("ashore: {message}") })
+    json!({ field: format!("ashore: {}", Shown(message.as_bytes())) })
 }
 
 /// A call's body. The engine leaves it out when it repeats some calls.
