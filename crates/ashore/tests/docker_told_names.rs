@@ -1,5 +1,5 @@
-//! From Docker 29 on the engine names the container that it asks an address for. There is no such engine here: its calls are
-//! made up.
+//! Whom an address is for. From Docker 29 on the engine tells; before, its API does. There is no such engine here: calls and
+//! API are made up.
 
 mod home;
 
@@ -23,6 +23,15 @@ fn ranged() -> Value {
 fn listed(name: &str, mac: &str) -> Value {
     let there = json!({ "EndpointID": "", "MacAddress": mac });
     json!([{ "Id": name, "State": "created", "Names": [format!("/{name}")], "NetworkSettings": { "Networks": { "lan": there } } }])
+}
+
+/// Asks for an address as Docker does to 28, and tells under which name it is held.
+fn holder_of_next(engine: &FakeEngine, pool: &str) -> String {
+    let answer = engine.call("IpamDriver.RequestAddress", &json!({ "PoolID": pool, "Address": "" }));
+    let status = engine.home.status();
+    let mut endpoints = status["endpoints"].as_array().unwrap().iter();
+    let held = endpoints.find(|endpoint| endpoint["addresses"][0] == answer["Address"]).unwrap();
+    held["name"].as_str().unwrap().to_owned()
 }
 
 fn answers(containers: Value) -> Answers {
@@ -103,4 +112,27 @@ fn a_server_is_asked_with_the_mac_that_the_user_chose() {
     let select = asked.iter().find(|question| question.what == What::Select).unwrap();
     assert_eq!(select.message.chaddr, own, "{asked:?}");
     assert!(select.message.options.get(code::CLIENT_ID).is_some());
+}
+
+#[test]
+fn to_docker_28_the_one_that_it_is_busy_with_is_known_without_a_look_through_the_processes() {
+    let engine = FakeEngine::new();
+    let running = |name: &str| json!({ "Id": name, "State": "running", "Names": [format!("/{name}")], "NetworkSettings": { "Networks": {} } });
+    engine.answers(answers(listed("web", "")));
+    let pool = engine.create_network(NETWORK, &ranged());
+    engine.was_asked();
+    // The only one that it can be for is not asked about.
+    assert_eq!(holder_of_next(&engine, &pool), "web");
+    let asked = engine.was_asked();
+    assert!(!asked.iter().any(|path| path.ends_with("/web/json")), "{asked:?}");
+    // Of several it is the one for which the engine does not answer.
+    let several = json!([running("db"), running("mail"), running("files")]);
+    let mut busy_with_mail = answers(several);
+    busy_with_mail.extend([("/containers/db/", json!({})), ("/containers/files/", json!({}))]);
+    engine.answers(busy_with_mail.clone());
+    assert_eq!(holder_of_next(&engine, &pool), "mail");
+    // Of two nobody knows.
+    busy_with_mail.remove("/containers/db/");
+    engine.answers(busy_with_mail);
+    assert!(holder_of_next(&engine, &pool).starts_with("at-192.168.88."));
 }

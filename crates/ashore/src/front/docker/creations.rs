@@ -16,7 +16,7 @@ use super::version::{self, Version};
 const ASKS: Version = Version(28, 0);
 /// An engine that got an answer asks the next question within milliseconds. One that says nothing for so long has given up,
 /// which it does not tell.
-const LASTS: Duration = Duration::from_secs(10);
+const LASTS: Duration = Duration::from_secs(30);
 /// More than an engine ever makes at once.
 const MOST: usize = 64;
 /// What they are noted as, so that a daemon that starts in between knows of them.

@@ -236,3 +236,66 @@ async fn with_shim(ids: BTreeSet<String>) -> BTreeSet<String> {
     });
     look.await.unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A container as `id state network endpoint choice`; what is `-` is not there.
+    fn container(text: &str) -> Container {
+        let mut words = text.split(' ').map(|word| if word == "-" { "" } else { word });
+        let [id, state, network, endpoint, choice] =
+            std::array::from_fn(|_| words.next().unwrap_or_default());
+        let there = json!({ "EndpointID": endpoint, "IPAMConfig": { "IPv4Address": choice } });
+        let networks = if network.is_empty() { json!({}) } else { json!({ network: there }) };
+        serde_json::from_value(json!({
+            "Id": id, "State": state, "Names": [format!("/{id}")], "NetworkSettings": { "Networks": networks },
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn whom_an_address_can_be_for_and_whether_that_is_all() {
+        let all = [
+            "new created lan",
+            "old exited lan",
+            "killed exited lan 1",
+            "on running lan 2",
+            "chosen created lan - 192.168.88.200",
+            "elsewhere running other 3",
+            "paused paused other 4",
+            "again restarting - -",
+            "stopped exited other",
+            "dead dead other",
+        ];
+        let (own, chosen): (IpAddr, IpAddr) =
+            ("192.168.88.192".parse().unwrap(), "192.168.88.200".parse().unwrap());
+        let comers = ["new", "old", "killed", "elsewhere", "paused", "again"];
+        let with_choice = ["chosen", "elsewhere", "paused", "again"];
+        for (ip, is_sure, expected, are_complete) in [
+            (None, true, &comers[..], true),
+            (None, false, &comers, false),
+            // Another IPAM has chosen it, or it is an auxiliary address.
+            (Some(own), true, &comers, true),
+            (Some(own), false, &comers, false),
+            // Its user has, or another IPAM has given another container what its user wants.
+            (Some(chosen), true, &with_choice, false),
+            (Some(chosen), false, &with_choice, false),
+        ] {
+            let containers = all.iter().map(|text| container(text)).collect();
+            let found = Candidates::of(containers, "lan", Asked { v6: false, ip, is_sure });
+            let ids: Vec<&str> = found.all.iter().map(|one| one.id.as_str()).collect();
+            assert_eq!((ids.as_slice(), found.are_complete), (expected, are_complete), "{ip:?} {is_sure}");
+        }
+    }
+
+    #[test]
+    fn what_an_engine_leaves_out_is_nothing() {
+        let bare: Container = serde_json::from_value(json!({ "Id": "1", "Names": null })).unwrap();
+        assert_eq!((bare.own_name(), bare.may_come_to("lan")), (None, false));
+        let null =
+            json!({ "Id": "1", "Names": ["/web/db", "/web"], "NetworkSettings": { "Networks": null } });
+        let linked: Container = serde_json::from_value(null).unwrap();
+        assert_eq!(linked.own_name(), Some("web"));
+    }
+}
