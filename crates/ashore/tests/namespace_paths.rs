@@ -272,8 +272,7 @@ fn the_same_name_takes_it_back_from_wherever_it_was_left() {
         assert_eq!((addresses(&report), report["mac"].as_str().unwrap()), (vec![ip(AT)], mac.as_str()));
         reaches(&home.laptop, ip(AT));
         reaches(&web, ip("192.168.88.1"));
-        let left = old.kernel().observe(&[]).unwrap().host.links;
-        assert_eq!(left.len(), 1, "{left:?}");
+        is_bare(&old);
         assert_eq!(home.ok("plan").trim(), "# nothing to change");
         let status = home.status();
         assert_eq!(status["troubles"].as_array().unwrap().len(), 0, "{status}");
@@ -306,12 +305,19 @@ fn the_same_namespace_is_attached_again_by_a_path_that_leads_there() {
 }
 
 /// Has a container move its link to a namespace of its own, and use it there.
-fn moves_its_link(web: &Machine, nested: &Machine, at: IpAddr) {
+fn moves_its_link(home: &Home, web: &Machine, nested: &Machine, at: IpAddr) {
+    // What the attach has changed is looked at before.
+    home.nudge();
     let keeper = Process::idle(nested);
-    let ip_tool = |machine: &Machine, words: &str| home::type_on(machine, &format!("ip {words}"));
-    ip_tool(web, &format!("link set eth0 netns {}", keeper.pid()));
-    ip_tool(nested, &format!("addr add {at}/24 dev eth0"));
-    ip_tool(nested, "link set eth0 up");
+    home::type_on(web, &format!("ip link set eth0 netns {}", keeper.pid()));
+    nested.add_address("eth0", format!("{at}/24").parse().unwrap()).unwrap();
+    nested.set_up("eth0", true).unwrap();
+}
+
+/// There is nothing in a container but its loopback link.
+fn is_bare(container: &Machine) {
+    let left = container.kernel().observe(&[]).unwrap().host.links;
+    assert_eq!(left.len(), 1, "{left:?}");
 }
 
 #[test]
@@ -320,8 +326,7 @@ fn a_link_that_its_container_has_moved_keeps_its_address_and_is_taken_off_wherev
     home.create_lan();
     let (web, nested) = (home.world.container("web").unwrap(), home.world.container("nested").unwrap());
     let mac = home.attach("lan", &web, "")["mac"].as_str().unwrap().to_owned();
-    home.nudge();
-    moves_its_link(&web, &nested, ip(AT));
+    moves_its_link(&home, &web, &nested, ip(AT));
     eventually("the LAN reaches it", || home.laptop.ping(ip(AT)).is_some());
     for _ in 0..2 {
         let pings = home.laptop.pings(ip(AT));
@@ -333,11 +338,8 @@ fn a_link_that_its_container_has_moved_keeps_its_address_and_is_taken_off_wherev
     home.ok("detach lan web");
     does_not_reach(&home.laptop, ip(AT));
     assert!(!names(&home).contains(&"web".to_owned()));
-    for machine in [&web, &nested] {
-        let left = machine.kernel().observe(&[]).unwrap().host.links;
-        assert_eq!(left.len(), 1, "{left:?}");
-    }
-    // And what has been moved is not moved back, but made anew.
+    is_bare(&web);
+    is_bare(&nested);
     home.attach("lan", &web, "");
     reaches(&home.laptop, ip(AT));
 }
@@ -348,12 +350,24 @@ fn a_link_that_was_moved_and_is_down_is_taken_off_too() {
     home.create_lan();
     let (web, nested) = (home.world.container("web").unwrap(), home.world.container("nested").unwrap());
     home.attach("lan", &web, "");
-    home.nudge();
-    moves_its_link(&web, &nested, ip(AT));
+    moves_its_link(&home, &web, &nested, ip(AT));
     nested.set_up("eth0", false).unwrap();
     home.ok("detach lan web");
-    let left = nested.kernel().observe(&[]).unwrap().host.links;
-    assert_eq!(left.len(), 1, "{left:?}");
+    is_bare(&nested);
+}
+
+#[test]
+fn the_link_of_another_daemons_endpoint_of_the_same_name_is_left_alone() {
+    let (home, other) = (Home::new(), Home::new());
+    let webs = [&home, &other].map(|home| {
+        home.create_lan();
+        let web = home.world.container("web").unwrap();
+        home.attach("lan", &web, "");
+        web
+    });
+    webs[0].remove_link("eth0").unwrap();
+    home.ok("detach lan web");
+    reaches(&other.laptop, ip(AT));
 }
 
 /// The number by which a file knows its namespace.

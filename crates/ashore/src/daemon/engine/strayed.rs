@@ -39,7 +39,7 @@ impl Engine {
         let mut taken = false;
         for some in found.chunks(AT_A_TIME) {
             for (netns, view) in observe(some)?.netns {
-                for link in view.links.iter().filter(|link| is_child(&endpoint, link, parent)) {
+                for link in view.links.iter().filter(|link| is_of(&endpoint, link, &view, parent)) {
                     let step = Step::DelLink { place: Place::Netns(netns.clone()), link: link.name.clone() };
                     tracing::info!(target: "ashore::step", "{step}");
                     match kernel.apply(&[step], OnError::GoOn).errors.first() {
@@ -53,9 +53,15 @@ impl Engine {
     }
 }
 
-/// Whether a link in some namespace is that of an endpoint on a parent.
-fn is_child(endpoint: &Endpoint, link: &Link, parent: u32) -> bool {
-    link.lower == Some(Lower { index: parent, elsewhere: true }) && endpoint.is_link(link)
+/// Whether a link in some namespace is that of an endpoint on a parent. A tag alone may be another daemon's, in another namespace
+/// of this machine.
+fn is_of(endpoint: &Endpoint, link: &Link, view: &View, parent: u32) -> bool {
+    let by_address = || {
+        let tagged = link.tag().as_ref() == Some(&endpoint.tag());
+        tagged && view.addresses_of(link).any(|there| endpoint.holds(there.net.addr()))
+    };
+    link.lower == Some(Lower { index: parent, elsewhere: true })
+        && endpoint.mac.map_or_else(by_address, |mac| link.mac == Some(mac))
 }
 
 impl Inner {
