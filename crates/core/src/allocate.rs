@@ -25,8 +25,9 @@ const SMALL: u128 = 1 << 16;
 /// How many addresses of a large range are tried. That all of them are taken is a sign of a fault elsewhere.
 const TRIES: usize = 1 << 12;
 
-/// After so many answers a request believes what was heard of the other addresses, and does not look for them.
-const DOUBTS: usize = 8;
+/// After so many answers a request believes what was heard of the other addresses, and does not look for them. That many addresses
+/// have the ranges that Ashore chooses itself.
+const DOUBTS: usize = 32;
 
 /// After so many answers a request gives up: most likely one machine answers for every address.
 const MOST_ANSWERS: usize = 256;
