@@ -20,6 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::follow::{Lists, follow};
 use super::owner::Asked;
+use super::reconnect::Disconnected;
 use super::silence::Silence;
 use super::unanswered::{Note, Unanswered};
 use super::{answer, call, error, owner, version};
@@ -80,16 +81,26 @@ pub(super) struct Engine {
     /// The root of its file system.
     root: PathBuf,
     pub(super) silence: Silence,
+    /// Its containers that are being connected anew.
+    pub(super) disconnected: Disconnected,
 }
 
 impl Plugin {
-    /// On the socket by which the engine finds the plugin. Calls are noted in `run`.
-    pub(crate) fn on(socket: Socket, run: &Path, engine: &Path, root: &Path) -> anyhow::Result<Self> {
+    /// On the socket by which the engine finds the plugin. Calls are noted in `run`, and in `state` what is to outlive the host's
+    /// start.
+    pub(crate) fn on(
+        socket: Socket,
+        run: &Path,
+        state: &Path,
+        engine: &Path,
+        root: &Path,
+    ) -> anyhow::Result<Self> {
         socket.listener.set_nonblocking(true)?;
         let patience = if socket.handed { REPEATS_AT_HANDED } else { REPEATS };
         let unanswered = Arc::new(Unanswered::in_directory(run.join("calls"), patience));
         let (engine, root, silence) = (engine.to_owned(), root.to_owned(), Silence::default());
-        let engine = Arc::new(Engine { socket: engine, root, silence });
+        let disconnected = Disconnected::in_directory(state.join("disconnected"));
+        let engine = Arc::new(Engine { socket: engine, root, silence, disconnected });
         Ok(Plugin { socket, engine, unanswered })
     }
 
