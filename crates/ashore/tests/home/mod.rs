@@ -7,12 +7,14 @@ pub mod booted;
 pub mod demonstration;
 pub mod dhcp;
 pub mod dns;
+pub mod engine;
 pub mod frames;
 pub mod leasing;
 pub mod router;
 pub mod scripted;
 pub mod site;
 pub mod strace;
+pub mod together;
 pub mod tracer;
 pub mod typed;
 
