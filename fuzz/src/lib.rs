@@ -1,13 +1,24 @@
-//! What must hold for any bytes that come from outside: from the LAN, from the control socket, from an engine. Nothing may
-//! panic, and what was understood must be understood the same when it is written again.
+//! What must hold for any bytes that come from outside: from the LAN, from the control socket, from an engine, and from the kernel,
+//! where others decide what is in them. Nothing may panic, and what was understood must be understood the same when it is written again.
 //!
 //! `cargo xtask fuzz` looks for bytes that break this; those it found, and what real peers send, are in `corpus/`, which
 //! the tests replay.
 
 use std::net::Ipv4Addr;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use ashore_core::request::Request;
+use ashore_core::desired::desired;
+use ashore_core::endpoint::Endpoint;
+use ashore_core::identity::Seed;
+use ashore_core::link::Netns;
+use ashore_core::network::Network;
+use ashore_core::observed::{Observed, View};
+use ashore_core::plan::plan;
+use ashore_core::request::{NetworkSpec, Request};
+use ashore_core::state::{Change, State};
+use ashore_core::text::is_printable;
+use ashore_core::{IfName, Step};
 use ashore_program::front::docker;
 use ashore_wire::arp::Arp;
 use ashore_wire::conflict::{Defence, Probe, Profile};
@@ -54,6 +65,47 @@ fn routers(frame: &[u8]) {
         assert!(offer.prefixes.iter().all(|prefix| prefix.net.prefix_len() == 64 && prefix.valid.holds(now)));
         now += Duration::from_secs(1000);
     }
+}
+
+/// What the kernel says of a namespace's links, addresses, routes and neighbours: the messages of dumps.
+pub fn kernel(dumps: &[u8]) {
+    static STATE: OnceLock<State> = OnceLock::new();
+    let view = ashore_kernel::read::view(dumps);
+    for link in &view.links {
+        let text = String::from(link.name.clone());
+        assert!(text.chars().chain(link.alias.iter().flat_map(|alias| alias.chars())).all(is_printable));
+        assert_eq!(IfName::try_from(text).as_ref(), Ok(&link.name));
+        assert_eq!(IfName::seen(&link.name.bytes()).as_ref(), Some(&link.name));
+    }
+    // It is the host, and the container as well.
+    let netns = Netns { path: "/run/netns/web".into(), dev: 4, ino: 7 };
+    let observed = Observed { host: view.clone(), netns: [(netns, view)].into(), ..Observed::default() };
+    let plan = plan(&desired(STATE.get_or_init(state), &observed), &observed);
+    let shown = plan.steps.iter().map(Step::to_string).chain(plan.blocked.iter().map(ToString::to_string));
+    shown.for_each(|line| assert!(line.chars().all(is_printable), "{line:?}"));
+}
+
+/// A network by macvlan and one by a VLAN of a bridge, each with an endpoint in one container.
+fn state() -> State {
+    let mut state = State::new(Seed([3; 16]));
+    for (network, bridge, ifname) in [("lan", "", "eth0"), ("tv", r#","kind":"bridge","vlan":20"#, "eth1")] {
+        let parent = if bridge.is_empty() { "eth0" } else { "br0" };
+        let spec = format!(
+            r#"{{"name":"{network}","parent":"{parent}"{bridge},"subnets":["192.168.88.0/24"],"gateways":["192.168.88.1"]}}"#
+        );
+        let spec: NetworkSpec = serde_json::from_str(&spec).expect("it is a specification");
+        let made: Network =
+            spec.completed(&View::default()).and_then(|spec| spec.network()).expect("all of it is given");
+        let endpoint = format!(
+            r#"{{"network":"{network}","name":"web","mac":"02:00:00:00:00:07","addresses":["192.168.88.7/24"],
+                "source":"range","default_route":true,"stage":"attached","since":1,"home":{{"netns":{{
+                "netns":{{"path":"/run/netns/web","dev":4,"ino":7}},"ifname":"{ifname}"}}}}}}"#
+        );
+        let endpoint: Endpoint = serde_json::from_str(&endpoint).expect("it is an endpoint");
+        state.apply(Change::PutNetwork(made));
+        state.apply(Change::PutEndpoint(endpoint));
+    }
+    state
 }
 
 /// A line from the control socket.

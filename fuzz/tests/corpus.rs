@@ -2,6 +2,9 @@
 
 use std::path::Path;
 
+use ashore_core::View;
+use ashore_core::link::MacvlanMode;
+use ashore_core::observed::{ObservedKind, Ways};
 use ashore_wire::ndp::{Preference, RouterAdvertisement};
 
 fn replay(target: &str, check: fn(&[u8])) {
@@ -45,6 +48,55 @@ fn answers_of_dhcp_servers() {
 #[test]
 fn answers_of_dhcpv6_servers() {
     replay("dhcp6", ashore_fuzz::dhcp6);
+}
+
+#[test]
+fn dumps_of_the_kernel() {
+    replay("kernel", ashore_fuzz::kernel);
+}
+
+#[test]
+fn what_a_real_kernel_says_is_understood() {
+    let view = |name: &str| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus/kernel").join(name);
+        ashore_kernel::read::view(&std::fs::read(path).unwrap())
+    };
+    let names = |view: &View| view.links.iter().map(|link| link.name.to_string()).collect::<Vec<_>>();
+    let host = view("host");
+    assert_eq!(names(&host), ["lo", "p0", "eth0", "shim-eth0", "br0"]);
+    let shim = &host.links[3];
+    assert_eq!(shim.alias.as_deref(), Some("ashore-shim:eth0"));
+    assert_eq!(shim.lower.map(|lower| lower.index), Some(host.links[2].index));
+    assert_eq!((host.neighbours.len(), host.links[1].port.len()), (2, 3));
+    assert!(host.routes.iter().any(|there| there.is_ours() && there.route.dev == shim.name));
+
+    let container = view("container");
+    assert_eq!(
+        container.links[1].kind,
+        ObservedKind::Macvlan { mode: MacvlanMode::Bridge, bc_queue_len: Some(1000) }
+    );
+    assert_eq!(container.default_gateway(&"192.168.88.0/24".parse().unwrap()), "192.168.88.1".parse().ok());
+
+    let odd = view("odd");
+    assert_eq!(names(&odd), ["lo", "`id`", "eth0", r"x\xffy", "m1", "t0", "t1"]);
+    assert_eq!(odd.links[2].alias.as_deref(), Some(r"\xff"));
+    // A macvlan of a mode that is none of Ashore's is no NIC.
+    assert_eq!(odd.links[4].kind, ObservedKind::Other("macvlan".into()));
+    assert!(odd.links.iter().all(|link| link.tag().is_none()));
+
+    for name in ["routes", "routes-by-number"] {
+        let routes = view(name).routes;
+        let ways = |to: &str| -> Vec<Ways> {
+            let to = to.parse().unwrap();
+            routes.iter().filter(|there| there.route.to == to).map(|there| there.ways).collect()
+        };
+        assert_eq!(ways("0.0.0.0/0"), [Ways::Several; 2], "{name}");
+        assert_eq!(ways("10.1.0.0/16"), [Ways::Several], "{name}");
+        assert_eq!(ways("10.2.0.0/16"), [Ways::None("blackhole")], "{name}");
+        assert_eq!(ways("10.3.0.0/16"), [Ways::One], "{name}");
+        let nowhere = ["blackhole", "unreachable", "prohibit", "throw"].map(Ways::None);
+        assert_eq!((ways("10.4.0.0/16"), ways("fd99::/64")), (nowhere.to_vec(), nowhere.to_vec()), "{name}");
+    }
 }
 
 #[test]

@@ -17,7 +17,7 @@ const MAY_USE: [(&str, &[&str]); 7] = [
     ("ashore-kernel", &["ashore-wire", "ashore-core"]),
     ("ashore-lab", &["ashore-wire", "ashore-core", "ashore-kernel"]),
     ("ashore", &["ashore-wire", "ashore-core", "ashore-kernel", "ashore-lab"]),
-    ("ashore-fuzz", &["ashore-wire", "ashore-core", "ashore"]),
+    ("ashore-fuzz", &["ashore-wire", "ashore-core", "ashore-kernel", "ashore"]),
     ("xtask", &["ashore-wire", "ashore-core", "ashore-kernel", "ashore-lab"]),
 ];
 
