@@ -82,6 +82,8 @@ impl Engine {
         if let Err(refusal) = recovered {
             tracing::error!("{refusal}");
         }
+        drop(inner);
+        self.look_for_cut_short();
     }
 
     /// What a request began and could not finish, for want of a disk that takes writes, is finished before the next one
