@@ -396,6 +396,25 @@ impl Inner {
         otherwise
     }
 
+    /// Endpoints of an older version are known by the kernel's number for their namespaces from now on, if these have their links.
+    pub(super) fn know_by_cookie(&mut self, observed: &Observed) {
+        let by_file_alone = |endpoint: &&Endpoint| {
+            let netns = endpoint.netns().filter(|netns| netns.cookie.is_none());
+            netns.and_then(|netns| observed.netns.get(netns)).is_some_and(|view| endpoint.is_in(view))
+        };
+        let endpoints: Vec<Endpoint> =
+            self.state().endpoints.values().filter(by_file_alone).cloned().collect();
+        for endpoint in endpoints {
+            let Some(netns) = endpoint.netns() else { continue };
+            if let Found::There(namespace) = Namespace::find(netns)
+                && let Ok(known) = self.kernel.identify(&namespace)
+                && known.cookie.is_some()
+            {
+                self.move_to(&endpoint.key(), Netns { cookie: known.cookie, ..netns.clone() });
+            }
+        }
+    }
+
     /// Whether the link of an endpoint is in a namespace.
     fn is_inside(&self, endpoint: &Endpoint, netns: &Netns) -> bool {
         let observed = self.observe(std::slice::from_ref(netns));

@@ -77,7 +77,9 @@ impl Engine {
         let recovered = inner.observe(&all_netns(inner.state())).and_then(|observed| {
             let whole = inner.state().endpoints.values().filter(|endpoint| endpoint.is_whole(&observed));
             let records = whole.flat_map(|endpoint| inner.state().attached(endpoint, now())).collect();
-            inner.commit(records)
+            inner.commit(records)?;
+            inner.know_by_cookie(&observed);
+            Ok(())
         });
         if let Err(refusal) = recovered {
             tracing::error!("{refusal}");
