@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use ashore_kernel::{InNamespace, Namespace};
 use ashore_lab::{Machine, Pings};
-use home::{Home, PROGRAM, addresses, does_not_reach, eventually, ip, mac_known_to, reaches};
+use home::{Home, addresses, does_not_reach, eventually, ip, mac_known_to, reaches};
 
 const AT: &str = "192.168.88.192";
 
@@ -72,10 +72,6 @@ fn names(home: &Home) -> Vec<String> {
     let status = home.status();
     let all = status["endpoints"].as_array().unwrap().iter();
     all.map(|there| there["name"].as_str().unwrap().to_owned()).collect()
-}
-
-fn file_name(path: &Path) -> &str {
-    path.file_name().unwrap().to_str().unwrap()
 }
 
 /// Attaches by a path, as the first on the network.
@@ -454,20 +450,25 @@ fn what_was_there_before_the_hosts_last_start_is_gone() {
     std::fs::write(&boot, "11111111-2222-3333-4444-555555555555\n").unwrap();
     let mount = "mount --bind \"$0\" /proc/sys/kernel/random/boot_id; exec \"$@\"";
     home.start_by(&["unshare", "--mount", "sh", "-ec", mount, boot.to_str().unwrap()]);
-    assert!(names(&home).is_empty());
+    // At the latest when the kernel has taken it down, which a start of the host does before.
+    eventually("it is gone", || names(&home).is_empty());
     let other = home.world.container("other").unwrap();
     home.attach("lan", &other, &format!("--ip {AT}"));
     reaches(&home.laptop, ip(AT));
 }
 
-#[test]
-fn an_endpoint_of_an_older_version_is_known_again() {
+fn older_version(restarted: bool) {
     let mut home = Home::new();
     home.create_lan();
     let web = home.world.container("web").unwrap();
     let (first, second) = (Process::idle(&web), Process::idle(&web));
     drop(web);
     let mac = attach(&home, "web", &format!("--pid {}", first.pid()));
+    let known = |home: &Home| -> serde_json::Value {
+        let state: serde_json::Value = serde_json::from_str(&home.ok("state export")).unwrap();
+        state["rows"]["endpoint/lan/web"]["home"]["netns"]["netns"]["cookie"].clone()
+    };
+    let cookie = known(&home);
     let mut state: serde_json::Value = serde_json::from_str(&home.ok("state export")).unwrap();
     let netns = &mut state["rows"]["endpoint/lan/web"]["home"]["netns"]["netns"];
     assert!(netns.as_object_mut().unwrap().remove("cookie").is_some(), "{netns}");
@@ -479,6 +480,11 @@ fn an_endpoint_of_an_older_version_is_known_again() {
     std::fs::write(&file, state.to_string()).unwrap();
     let mut import = home.daemon().client();
     assert!(import.args(["state", "import"]).stdin(File::open(&file).unwrap()).status().unwrap().success());
+    assert!(known(&home).is_null());
+    if restarted {
+        home.restart();
+        assert_eq!(known(&home), cookie);
+    }
     first.kill();
     let by = PathBuf::from(format!("/proc/{}/ns/net", second.pid()));
     eventually("it is found", || {
@@ -486,5 +492,11 @@ fn an_endpoint_of_an_older_version_is_known_again() {
         troubles(&home).contains(&format!("found by {}", by.display()))
     });
     keeps_its_address(&home, &mac, pings);
-    assert_eq!(file_name(Path::new(PROGRAM)), "ashore");
+    assert_eq!(known(&home), cookie);
+}
+
+#[test]
+fn an_endpoint_of_an_older_version_is_known_again() {
+    older_version(false);
+    older_version(true);
 }

@@ -63,12 +63,11 @@ impl Clients {
             }
             match self.listener.accept() {
                 Ok((stream, _)) => return self.enter(stream),
-                // Out of descriptors for a moment; clients that do nothing have some.
+                // Out of descriptors for a moment.
                 Err(error) => {
                     if !std::mem::replace(&mut said, true) {
                         tracing::error!("control socket: {error}");
                     }
-                    self.present().send_idle_away();
                     std::thread::sleep(LOOK_AGAIN);
                 }
             }

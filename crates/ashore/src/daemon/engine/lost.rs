@@ -147,6 +147,16 @@ impl Engine {
         decided
     }
 
+    /// At the start: what was cut short in a namespace that is lost is looked for once, before anybody is answered.
+    pub(super) fn look_for_cut_short(&self) {
+        let mut inner = self.lock();
+        let cut_short = inner.state().endpoints.values().filter(|endpoint| endpoint.is_cut_short());
+        let keys: Vec<EndpointKey> = cut_short.map(Endpoint::key).collect();
+        let lost: Vec<Endpoint> = keys.iter().filter_map(|key| inner.notice_one(key).ok()?).collect();
+        drop(inner);
+        self.look_for_these(&lost);
+    }
+
     /// Brings the link of an endpoint in reach whose path no longer leads to it, or whose container has moved it: its namespace is
     /// found, or the link is taken off wherever it is.
     pub(super) fn bring_in_reach(&self, key: &EndpointKey) -> Result<(), Refusal> {
@@ -318,6 +328,8 @@ impl Inner {
             }
             _ if on_lan == Some(true) => Says::OnLan,
             Sighting::Ended => Says::Gone,
+            // Whoever had it taken off has done with it, and there is nothing to be taken off.
+            _ if endpoint.is_cut_short() && on_lan == Some(false) => Says::Gone,
             Sighting::Unclear(why) => Says::Unclear(why),
             Sighting::Nowhere => match holders.unseen() {
                 Some(unseen) => {
@@ -331,7 +343,7 @@ impl Inner {
         };
         let Some(search) = self.lost.searches.get_mut(&key) else { return false };
         search.nobody = (says == Says::Nobody).then(|| search.nobody.unwrap_or_else(Instant::now));
-        let twice = search.nobody.is_some_and(|since| since.elapsed() >= APART);
+        let twice = search.nobody.is_some_and(|since| endpoint.is_cut_short() || since.elapsed() >= APART);
         let says = if twice { Says::Gone } else { says };
         if search.says.as_ref() != Some(&says) && says != Says::Nobody {
             tracing::info!(network = %key.0, name = %key.1, path = %netns.path.display(), "no longer leads to its namespace; {says}");
@@ -382,6 +394,25 @@ impl Inner {
             };
         }
         otherwise
+    }
+
+    /// Endpoints of an older version are known by the kernel's number for their namespaces from now on, if these have their links.
+    pub(super) fn know_by_cookie(&mut self, observed: &Observed) {
+        let by_file_alone = |endpoint: &&Endpoint| {
+            let netns = endpoint.netns().filter(|netns| netns.cookie.is_none());
+            netns.and_then(|netns| observed.netns.get(netns)).is_some_and(|view| endpoint.is_in(view))
+        };
+        let endpoints: Vec<Endpoint> =
+            self.state().endpoints.values().filter(by_file_alone).cloned().collect();
+        for endpoint in endpoints {
+            let Some(netns) = endpoint.netns() else { continue };
+            if let Found::There(namespace) = Namespace::find(netns)
+                && let Ok(known) = self.kernel.identify(&namespace)
+                && known.cookie.is_some()
+            {
+                self.move_to(&endpoint.key(), Netns { cookie: known.cookie, ..netns.clone() });
+            }
+        }
     }
 
     /// Whether the link of an endpoint is in a namespace.

@@ -77,11 +77,15 @@ impl Engine {
         let recovered = inner.observe(&all_netns(inner.state())).and_then(|observed| {
             let whole = inner.state().endpoints.values().filter(|endpoint| endpoint.is_whole(&observed));
             let records = whole.flat_map(|endpoint| inner.state().attached(endpoint, now())).collect();
-            inner.commit(records)
+            inner.commit(records)?;
+            inner.know_by_cookie(&observed);
+            Ok(())
         });
         if let Err(refusal) = recovered {
             tracing::error!("{refusal}");
         }
+        drop(inner);
+        self.look_for_cut_short();
     }
 
     /// What a request began and could not finish, for want of a disk that takes writes, is finished before the next one
