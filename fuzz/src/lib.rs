@@ -78,7 +78,7 @@ pub fn kernel(dumps: &[u8]) {
         assert_eq!(IfName::seen(&link.name.bytes()).as_ref(), Some(&link.name));
     }
     // It is the host, and the container as well.
-    let netns = Netns { path: "/run/netns/web".into(), dev: 4, ino: 7 };
+    let netns = Netns::new("/run/netns/web".into(), 4, 7);
     let observed = Observed { host: view.clone(), netns: [(netns, view)].into(), ..Observed::default() };
     let plan = plan(&desired(STATE.get_or_init(state), &observed), &observed);
     let shown = plan.steps.iter().map(Step::to_string).chain(plan.blocked.iter().map(ToString::to_string));
