@@ -17,6 +17,7 @@ const RTPROT_STATIC: u8 = 4;
 
 /// Why a world cannot be built.
 #[derive(Debug, thiserror::Error)]
+#[expect(clippy::large_enum_variant, reason = "it carries the step, and is rare")]
 pub enum WorldError {
     /// The kernel refused a step of it.
     #[error(transparent)]

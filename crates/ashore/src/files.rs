@@ -118,7 +118,7 @@ pub(crate) fn make_directories(path: &Path, mode: u32) -> io::Result<()> {
     match fs::DirBuilder::new().mode(0o700).create(path) {
         // Somebody else made it at the same moment.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => return Ok(()),
-        made => made?,
+        created => created?,
     }
     let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
     with_mode(&File::options().read(true).custom_flags(flags.bits()).open(path)?, mode)

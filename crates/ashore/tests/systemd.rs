@@ -91,6 +91,19 @@ fn in_its_confinement_it_can_do_all_of_its_work() {
         );
         reaches(&booted.laptop, ip("192.168.88.224"));
 
+        // Its process ends, while another user's has its namespace open; then that ends too.
+        let holder = "systemd-run --quiet --unit=holder --uid=65534 --property=StandardInput=file:";
+        booted.ok(&format!("{holder}/proc/{pid}/ns/net sleep 1000"));
+        booted.ok("docker rm -f plain");
+        eventually("it is found", || booted.ok("ashore status").contains("was found by /proc/"));
+        reaches(&booted.laptop, ip("192.168.88.224"));
+        booted.ok("systemctl stop holder");
+        eventually("it is gone", || !booted.ok("ashore status").contains("plain"));
+        booted.ok("docker run -d --init --name plain --network none box sleep 1000");
+        let pid = booted.ok("docker inspect --format {{.State.Pid}} plain");
+        booted.ok(&format!("ashore attach other --pid {pid} --name plain"));
+        reaches(&booted.laptop, ip("192.168.88.224"));
+
         let refused = booted.run("ashore uninstall");
         assert_eq!(refused.code, Some(5));
         assert!(refused.stderr.contains("web on lan, plain on other are attached"), "{}", refused.stderr);

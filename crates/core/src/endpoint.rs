@@ -182,6 +182,12 @@ impl Endpoint {
         view.links.iter().any(|link| self.is_link(link))
     }
 
+    /// Whether its link is in the namespace that Ashore put it in, where that was observed.
+    pub fn is_at_home(&self, observed: &Observed) -> bool {
+        let home = self.netns().and_then(|netns| observed.netns.get(netns));
+        home.is_some_and(|view| self.is_in(view))
+    }
+
     /// The tag of its link.
     pub fn tag(&self) -> Tag {
         Tag::Endpoint(self.network.clone(), self.tag_name().clone())

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use ashore_wire::Mac;
@@ -195,10 +195,10 @@ pub struct Netns {
     pub ino: u64,
     /// What the kernel calls this namespace and no other one, where it tells (Linux 5.14).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cookie: Option<Cookie>,
+    pub cookie: Option<Box<Cookie>>,
     /// The path by which it was attached, where that no longer leads to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub attached_by: Option<PathBuf>,
+    pub attached_by: Option<Box<Path>>,
 }
 
 /// The kernel's number for a namespace (`SO_NETNS_COOKIE`), which it gives no second one before the host's next start, and of which
@@ -251,7 +251,7 @@ impl Netns {
     /// The same namespace by another path, to which the one by which it was attached no longer leads.
     #[must_use]
     pub fn found_by(&self, path: PathBuf) -> Self {
-        let attached_by = self.attached_by.clone().or_else(|| Some(self.path.clone()));
+        let attached_by = self.attached_by.clone().or_else(|| Some(self.path.as_path().into()));
         Netns { path, attached_by, ..self.clone() }
     }
 

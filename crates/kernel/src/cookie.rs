@@ -13,7 +13,7 @@ use nix::libc;
 const SO_NETNS_COOKIE: libc::c_int = 71;
 
 /// The cookie of the calling thread's namespace; none where the kernel does not tell.
-pub(crate) fn here() -> io::Result<Option<Cookie>> {
+pub(crate) fn here() -> io::Result<Option<Box<Cookie>>> {
     // A socket of any kind is in the namespace in which it was opened.
     let socket = UnixDatagram::unbound()?;
     let (mut number, mut length) = (0_u64, size_of::<u64>() as libc::socklen_t);
@@ -23,7 +23,7 @@ pub(crate) fn here() -> io::Result<Option<Cookie>> {
         libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, SO_NETNS_COOKIE, number, &raw mut length)
     };
     match Errno::result(asked) {
-        Ok(_) => Ok(this_boot().map(|boot| Cookie { boot: boot.to_owned(), number })),
+        Ok(_) => Ok(this_boot().map(|boot| Box::new(Cookie { boot: boot.to_owned(), number }))),
         Err(Errno::ENOPROTOOPT) => Ok(None),
         Err(errno) => Err(errno.into()),
     }

@@ -148,7 +148,7 @@ impl Namespace {
     }
 
     /// The same, to be known by the kernel's number for it.
-    pub(crate) fn known_by(self, cookie: Option<Cookie>) -> Self {
+    pub(crate) fn known_by(self, cookie: Option<Box<Cookie>>) -> Self {
         Namespace { netns: Netns { cookie, ..self.netns }, file: self.file }
     }
 

@@ -269,7 +269,7 @@ fn a_namespace_that_has_the_number_of_the_one_that_is_meant_is_another() {
         );
     };
     assert!(ground.kernel.observe(std::slice::from_ref(&meant)).unwrap().netns.contains_key(&meant));
-    let cookie = Some(Cookie { number: cookie.number + 1, ..cookie });
+    let cookie = Some(Box::new(Cookie { number: cookie.number + 1, ..*cookie }));
     let other = Netns { cookie, ..meant.clone() };
     for stays in [false, true] {
         if stays {

@@ -62,7 +62,7 @@ impl Engine {
         let key = (spec.network.clone(), spec.name.clone());
         if inner.was_left_behind(&key, &netns)? {
             drop(inner);
-            self.bring_in_reach(&key)?;
+            self.bring_in_reach(&key, false)?;
             inner = self.lock();
         }
         if let Some(there) = inner.already_attached(spec, &netns)? {
@@ -232,23 +232,23 @@ impl Engine {
             });
         };
         let before = inner.observe_these(std::slice::from_ref(netns))?;
-        if before.netns.get(netns).is_some_and(|view| endpoint.is_in(view)) {
+        if endpoint.is_at_home(&before) {
             return self.take_off(&mut inner, before, &endpoint);
         }
         drop(inner);
-        self.bring_in_reach(&endpoint.key())?;
+        self.bring_in_reach(&endpoint.key(), true)?;
         let mut inner = self.lock();
         let Some(endpoint) = inner.state().endpoints.get(&endpoint.key()).cloned() else {
             return Ok(Reply::Done { warnings: Vec::new() });
         };
         let netns: Vec<Netns> = endpoint.netns().cloned().into_iter().collect();
         let before = inner.observe_these(&netns)?;
-        if let Some(says) = inner.says_out_of_reach(&endpoint, &before.host) {
+        if let Some(says) = inner.says_out_of_reach(&endpoint, &before) {
             inner.commit(vec![Change::PutEndpoint(Endpoint {
                 stage: Stage::Detaching,
                 ..endpoint.clone()
             })])?;
-            inner.wait_for(&endpoint);
+            inner.lost.wait_for(&endpoint);
             self.search_soon();
             self.follow(&inner, &before);
             return Ok(Reply::Done { warnings: vec![format!("`{name}` {says}")] });
@@ -362,7 +362,7 @@ impl Inner {
         {
             let place: Vec<Netns> = there.netns().cloned().into_iter().collect();
             let before = self.observe_these(&place)?;
-            if self.says_out_of_reach(&there, &before.host) == Some(Says::OnLan) {
+            if self.says_out_of_reach(&there, &before) == Some(Says::OnLan) {
                 return Err(refusal::left_behind(&there.name, &Says::OnLan));
             }
             self.take_off_lan(before, &there)?;
@@ -376,7 +376,7 @@ impl Inner {
                 continue;
             }
             let before = self.observe_these(std::slice::from_ref(netns))?;
-            if netns.cookie.is_some() || before.netns.get(netns).is_some_and(|view| endpoint.is_in(view)) {
+            if netns.cookie.is_some() || endpoint.is_at_home(&before) {
                 self.move_to(&endpoint.key(), netns.clone());
             } else {
                 // Another had the number that this one has.

@@ -12,11 +12,12 @@ use std::time::{Duration, Instant};
 
 use ashore_core::endpoint::{Endpoint, Stage};
 use ashore_core::link::{LinkKind, Netns};
-use ashore_core::observed::{Observed, View};
+use ashore_core::observed::Observed;
 use ashore_core::request::Refusal;
 use ashore_core::state::{Change, EndpointKey};
 use ashore_kernel::{Found, Holders, Namespace, this_boot};
 
+use super::strayed::TakenIn;
 use super::{Cause, Engine, Inner};
 
 /// Looks that find nobody are two if so much lies between them: what is handed from one process to another has arrived.
@@ -123,7 +124,7 @@ impl Engine {
         if decided {
             self.reconcile(Cause::Search);
         }
-        self.lock().next_look()
+        self.lock().lost.next_look()
     }
 
     /// Looks for the namespaces of some endpoints. Tells whether one was found, or is gone.
@@ -140,7 +141,11 @@ impl Engine {
                 return false;
             }
         };
-        let decided = lost.iter().fold(false, |decided, one| inner.weigh(one, &holders, &host) || decided);
+        let (mut taken_in, mut decided) = (TakenIn::default(), false);
+        for endpoint in lost {
+            let on_lan = inner.is_on_lan(endpoint, &host, &mut taken_in);
+            decided |= inner.weigh(endpoint, &holders, on_lan);
+        }
         if decided {
             self.soon();
         }
@@ -152,60 +157,148 @@ impl Engine {
         let mut inner = self.lock();
         let cut_short = inner.state().endpoints.values().filter(|endpoint| endpoint.is_cut_short());
         let keys: Vec<EndpointKey> = cut_short.map(Endpoint::key).collect();
-        let lost: Vec<Endpoint> = keys.iter().filter_map(|key| inner.notice_one(key).ok()?).collect();
+        let lost: Vec<Endpoint> = keys.iter().filter_map(|key| inner.notice_lost(key).ok()?).collect();
         drop(inner);
         self.look_for_these(&lost);
     }
 
     /// Brings the link of an endpoint in reach whose path no longer leads to it, or whose container has moved it: its namespace is
-    /// found, or the link is taken off wherever it is.
-    pub(super) fn bring_in_reach(&self, key: &EndpointKey) -> Result<(), Refusal> {
-        let lost = self.lock().notice_one(key)?;
+    /// found, or the link is taken off wherever it is. One that is down is looked for only `if_down`: all namespaces have to be entered.
+    pub(super) fn bring_in_reach(&self, key: &EndpointKey, if_down: bool) -> Result<(), Refusal> {
+        let lost = self.lock().notice_lost(key)?;
         self.look_for_these(lost.as_slice());
-        let at_home = self.lock().has_link_at_home(key)?;
-        if !at_home {
+        let inner = self.lock();
+        let Some(endpoint) = inner.state().endpoints.get(key) else { return Ok(()) };
+        let home = inner.look_at_home(endpoint)?;
+        let is_home = home.is_some_and(|home| endpoint.is_at_home(&home));
+        let host = inner.observe(&[])?.host;
+        let may_be_elsewhere =
+            if_down || inner.is_on_lan(endpoint, &host, &mut TakenIn::default()) != Some(false);
+        drop(inner);
+        if !is_home && may_be_elsewhere {
             self.take_off_elsewhere(key)?;
         }
         Ok(())
     }
 }
 
+impl Lost {
+    /// Takes in which endpoints' namespaces are lost now, of which some have ended for certain. Tells whether any is to be looked for.
+    fn follow(&mut self, lost: Vec<(EndpointKey, Netns, bool)>, waiting: BTreeSet<EndpointKey>) -> bool {
+        let keys: BTreeSet<EndpointKey> = lost.iter().map(|(key, ..)| key.clone()).collect();
+        self.searches.retain(|key, _| keys.contains(key));
+        for (key, netns, ended) in lost {
+            let search = self.begin(key, netns);
+            if ended {
+                search.says = Some(Says::Gone);
+            }
+        }
+        self.waiting = waiting;
+        !self.waiting.is_empty() || self.searches.values().any(|search| !search.is_over())
+    }
+
+    /// Begins to look for an endpoint's namespace.
+    fn begin(&mut self, key: EndpointKey, netns: Netns) -> &mut Search {
+        let search = self.searches.entry(key).or_insert_with(|| {
+            self.waited = Duration::ZERO;
+            Search::of(netns.clone())
+        });
+        if search.netns != netns {
+            *search = Search::of(netns);
+            self.waited = Duration::ZERO;
+        }
+        search
+    }
+
+    /// The search for the namespace of an endpoint.
+    fn search(&self, endpoint: &Endpoint) -> Option<&Search> {
+        self.searches.get(&endpoint.key()).filter(|search| endpoint.netns() == Some(&search.netns))
+    }
+
+    /// What the last look says of an endpoint whose namespace is lost.
+    pub(super) fn says(&self, endpoint: &Endpoint) -> Option<&Says> {
+        self.search(endpoint)?.says.as_ref()
+    }
+
+    /// Whether looks have found that an endpoint is gone.
+    pub(super) fn is_gone(&self, endpoint: &Endpoint) -> bool {
+        self.says(endpoint) == Some(&Says::Gone)
+    }
+
+    /// Whether an endpoint is out of reach and not gone: nothing can be taken away of it.
+    pub(super) fn is_out_of_reach(&self, endpoint: &Endpoint) -> bool {
+        self.search(endpoint).is_some_and(|search| !search.is_over())
+            || self.waiting.contains(&endpoint.key())
+    }
+
+    /// Those that are to be taken off and cannot be reached.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = &EndpointKey> {
+        self.waiting.iter()
+    }
+
+    /// An endpoint that is out of reach is to be taken off once it can be.
+    pub(super) fn wait_for(&mut self, endpoint: &Endpoint) {
+        if self.search(endpoint).is_none() {
+            self.waiting.insert(endpoint.key());
+        }
+    }
+
+    /// When to look again; not before there is a reason, if nothing is lost.
+    fn next_look(&mut self) -> Option<Duration> {
+        let mut searches = self.searches.values().filter(|search| !search.is_over()).peekable();
+        if searches.peek().is_none() && self.waiting.is_empty() {
+            return None;
+        }
+        if searches.any(|search| search.nobody.is_some()) {
+            return Some(APART);
+        }
+        self.waited = (self.waited * 2).clamp(APART, SELDOM);
+        Some(self.waited)
+    }
+}
+
+impl Search {
+    fn of(netns: Netns) -> Self {
+        Search { netns, nobody: None, says: None }
+    }
+
+    fn is_over(&self) -> bool {
+        self.says == Some(Says::Gone)
+    }
+}
+
 impl Inner {
     /// Notices which endpoints' paths no longer lead to their namespaces, of which some were just looked into. Tells whether any is to
     /// be looked for.
-    pub(super) fn notice_lost(&mut self, looked_into: &[Netns], observed: &Observed) -> bool {
-        let endpoints: Vec<Endpoint> =
-            self.state().endpoints.values().filter(|endpoint| endpoint.netns().is_some()).cloned().collect();
-        let keys: BTreeSet<EndpointKey> = endpoints.iter().map(Endpoint::key).collect();
-        self.lost.searches.retain(|key, _| keys.contains(key));
+    pub(super) fn notice_all_lost(&mut self, looked_into: &[Netns], observed: &Observed) -> bool {
         let looked_into: BTreeSet<&Netns> = looked_into.iter().collect();
-        for endpoint in &endpoints {
+        let (mut lost, mut waiting, mut taken_in) = (Vec::new(), BTreeSet::new(), TakenIn::default());
+        for endpoint in self.state().endpoints.values() {
             let Some(netns) = endpoint.netns() else { continue };
-            let is_there = observed.netns.contains_key(netns);
-            let absent = looked_into.contains(netns) && !is_there && observed.unreadable(endpoint).is_none();
-            if absent || (!is_there && matches!(Namespace::find(netns), Found::Gone)) {
-                self.notice(endpoint);
-                if !is_of_this_start(netns) && self.is_on_lan(endpoint, &observed.host) != Some(true) {
-                    self.says(endpoint, Says::Gone);
-                }
-            } else {
-                self.lost.searches.remove(&endpoint.key());
+            if endpoint.stage == Stage::Detaching && observed.strayed.contains(&endpoint.tag()) {
+                waiting.insert(endpoint.key());
+            }
+            if observed.netns.contains_key(netns) {
+                continue;
+            }
+            let absent = looked_into.contains(netns) && observed.unreadable(endpoint).is_none();
+            if absent || matches!(Namespace::find(netns), Found::Gone) {
+                let ended = !is_of_this_start(netns)
+                    && self.is_on_lan(endpoint, &observed.host, &mut taken_in) != Some(true);
+                lost.push((endpoint.key(), netns.clone(), ended));
             }
         }
-        let wanted = |endpoint: &&Endpoint| {
-            endpoint.stage == Stage::Detaching && observed.strayed.contains(&endpoint.tag())
-        };
-        self.lost.waiting = endpoints.iter().filter(wanted).map(Endpoint::key).collect();
-        !self.lost.waiting.is_empty() || self.lost.searches.values().any(|one| one.says != Some(Says::Gone))
+        self.lost.follow(lost, waiting)
     }
 
     /// The same of one endpoint, which comes back if it is lost.
-    fn notice_one(&mut self, key: &EndpointKey) -> Result<Option<Endpoint>, Refusal> {
+    fn notice_lost(&mut self, key: &EndpointKey) -> Result<Option<Endpoint>, Refusal> {
         let Some(endpoint) = self.state().endpoints.get(key).cloned() else { return Ok(None) };
-        if endpoint.netns().is_none() || self.look_at_home(&endpoint)?.is_some() {
+        let Some(netns) = endpoint.netns() else { return Ok(None) };
+        if self.look_at_home(&endpoint)?.is_some() {
             return Ok(None);
         }
-        self.notice(&endpoint);
+        self.lost.begin(key.clone(), netns.clone());
         Ok(Some(endpoint))
     }
 
@@ -216,100 +309,31 @@ impl Inner {
         Ok(Some(observed).filter(|observed| observed.netns.contains_key(netns)))
     }
 
-    /// Whether the link of an endpoint is where it was made, or there is no such endpoint.
-    fn has_link_at_home(&self, key: &EndpointKey) -> Result<bool, Refusal> {
-        let Some(endpoint) = self.state().endpoints.get(key) else { return Ok(true) };
-        let observed = self.look_at_home(endpoint)?;
-        Ok(observed.is_some_and(|observed| {
-            endpoint
-                .netns()
-                .and_then(|netns| observed.netns.get(netns))
-                .is_some_and(|view| endpoint.is_in(view))
-        }))
-    }
-
-    /// Begins to look for an endpoint's namespace.
-    fn notice(&mut self, endpoint: &Endpoint) {
-        let Some(netns) = endpoint.netns() else { return };
-        let key = endpoint.key();
-        if self.lost.searches.get(&key).is_none_or(|search| search.netns != *netns) {
-            let search = Search { netns: netns.clone(), nobody: None, says: None };
-            self.lost.searches.insert(key, search);
-            self.lost.waited = Duration::ZERO;
-        }
-    }
-
-    fn says(&mut self, endpoint: &Endpoint, says: Says) {
-        if let Some(search) = self.lost.searches.get_mut(&endpoint.key()) {
-            search.says = Some(says);
-        }
-    }
-
-    /// What the last look says of an endpoint, if its namespace is lost.
-    pub(super) fn told_of(&self, endpoint: &Endpoint) -> Option<&Says> {
-        let search = self.lost.searches.get(&endpoint.key())?;
-        search.says.as_ref().filter(|_| endpoint.netns() == Some(&search.netns))
-    }
-
-    /// Whether looks have found that an endpoint is gone.
-    pub(super) fn is_gone(&self, endpoint: &Endpoint) -> bool {
-        self.told_of(endpoint) == Some(&Says::Gone)
-    }
-
-    /// Whether an endpoint is out of reach and not gone: nothing can be taken away of it.
-    pub(super) fn is_out_of_reach(&self, endpoint: &Endpoint) -> bool {
-        let sought = self.lost.searches.get(&endpoint.key());
-        sought
-            .is_some_and(|search| search.says != Some(Says::Gone) && endpoint.netns() == Some(&search.netns))
-            || self.lost.waiting.contains(&endpoint.key())
-    }
-
     /// Why nothing can be taken off of an endpoint that was just looked for, if it may be on the LAN.
-    pub(super) fn says_out_of_reach(&self, endpoint: &Endpoint, host: &View) -> Option<Says> {
+    pub(super) fn says_out_of_reach(&self, endpoint: &Endpoint, observed: &Observed) -> Option<Says> {
+        // Of a veth the host has the other end.
         let by_its_port =
             self.state().network_of(endpoint).is_some_and(|network| network.kind == LinkKind::Bridge);
-        match (self.is_on_lan(endpoint, host), self.told_of(endpoint)) {
-            _ if by_its_port => None,
-            (Some(true), told) if told.is_some() || self.has_link_at_home(&endpoint.key()) == Ok(false) => {
-                Some(Says::OnLan)
-            }
-            (None, Some(says @ Says::Unclear(_))) => Some(says.clone()),
-            _ => None,
+        if by_its_port || endpoint.is_at_home(observed) {
+            return None;
         }
-    }
-
-    /// An endpoint that is out of reach is to be taken off when it can be.
-    pub(super) fn wait_for(&mut self, endpoint: &Endpoint) {
-        if !self.lost.searches.contains_key(&endpoint.key()) {
-            self.lost.waiting.insert(endpoint.key());
+        match self.is_on_lan(endpoint, &observed.host, &mut TakenIn::default()) {
+            Some(true) => Some(Says::OnLan),
+            Some(false) => None,
+            None => self.lost.says(endpoint).filter(|says| matches!(says, Says::Unclear(_))).cloned(),
         }
     }
 
     /// The endpoints whose namespaces are looked for.
     fn sought(&self) -> Vec<Endpoint> {
         let endpoints = self.state().endpoints.values();
-        let lost = |endpoint: &&Endpoint| {
-            self.lost.searches.contains_key(&endpoint.key()) && !self.is_gone(endpoint)
-        };
-        endpoints.filter(lost).cloned().collect()
-    }
-
-    /// When to look again; not before there is a reason, if nothing is lost.
-    fn next_look(&mut self) -> Option<Duration> {
-        let mut searches =
-            self.lost.searches.values().filter(|search| search.says != Some(Says::Gone)).peekable();
-        if searches.peek().is_none() && self.lost.waiting.is_empty() {
-            return None;
-        }
-        if searches.any(|search| search.nobody.is_some()) {
-            return Some(APART);
-        }
-        self.lost.waited = (self.lost.waited * 2).clamp(APART, SELDOM);
-        Some(self.lost.waited)
+        let sought =
+            |endpoint: &&Endpoint| self.lost.search(endpoint).is_some_and(|search| !search.is_over());
+        endpoints.filter(sought).cloned().collect()
     }
 
     /// Enters what a look has found of an endpoint's namespace. Tells whether that decides what becomes of it.
-    fn weigh(&mut self, endpoint: &Endpoint, holders: &Holders, host: &View) -> bool {
+    fn weigh(&mut self, endpoint: &Endpoint, holders: &Holders, on_lan: Option<bool>) -> bool {
         // It may be another by now, or have been found meanwhile.
         let is_same = |there: &Endpoint| there.netns() == endpoint.netns();
         let key = endpoint.key();
@@ -317,9 +341,7 @@ impl Inner {
         else {
             return false;
         };
-        let sighting = self.find_among(endpoint, netns, holders);
-        let on_lan = self.is_on_lan(endpoint, host);
-        let says = match sighting {
+        let says = match self.find_among(endpoint, netns, holders) {
             Sighting::At(found) => {
                 tracing::info!(network = %key.0, name = %key.1, path = %found.path.display(), "its namespace is found");
                 self.move_to(&key, found);
@@ -432,7 +454,8 @@ impl Inner {
 
 /// Whether an endpoint's namespace is found by another path than that by which it was attached, which does not lead there.
 pub(super) fn is_ghost(endpoint: &Endpoint) -> bool {
-    let by = |netns: &Netns| netns.attached_by.clone().map(|path| Netns { path, ..netns.clone() });
+    let by =
+        |netns: &Netns| netns.attached_by.clone().map(|path| Netns { path: path.into(), ..netns.clone() });
     let netns = endpoint.netns().and_then(by);
     netns.is_some_and(|netns| !matches!(Namespace::find(&netns), Found::There(_)))
 }

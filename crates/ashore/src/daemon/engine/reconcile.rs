@@ -106,7 +106,7 @@ impl Engine {
         let in_turn = why == Cause::Time && !inner.unfinished.get();
         let netns = if in_turn { inner.due() } else { all_netns(inner.state()) };
         let observed = inner.observe(&netns)?;
-        if inner.notice_lost(&netns, &observed) {
+        if inner.notice_all_lost(&netns, &observed) {
             self.search_soon();
         }
         let mut going = inner.going();
@@ -160,14 +160,14 @@ impl Inner {
     fn going(&self) -> Vec<Endpoint> {
         let endpoints = self.state().endpoints.values();
         endpoints
-            .filter(|endpoint| self.is_gone(endpoint) || self.is_to_finish(endpoint))
+            .filter(|endpoint| self.lost.is_gone(endpoint) || self.is_to_finish(endpoint))
             .map(|endpoint| Endpoint { stage: Stage::Detaching, ..endpoint.clone() })
             .collect()
     }
 
     /// Whether an endpoint is on its way, and can be taken there.
     fn is_to_finish(&self, endpoint: &Endpoint) -> bool {
-        endpoint.is_cut_short() && !self.is_out_of_reach(endpoint)
+        endpoint.is_cut_short() && !self.lost.is_out_of_reach(endpoint)
     }
 
     /// The state to which the next reconciliation will bring the kernel, if it sees the same.
@@ -202,6 +202,7 @@ impl Inner {
         let mut due: BTreeSet<EndpointKey> = self.going().iter().map(Endpoint::key).collect();
         let endpoints = &self.store.state().endpoints;
         due.extend(endpoints.values().filter(|endpoint| self.is_fresh(endpoint)).map(Endpoint::key));
+        due.extend(self.lost.waiting().cloned());
         let next = in_turn(endpoints, self.looked_into.as_ref());
         self.looked_into = next.last().cloned();
         due.extend(next);

@@ -164,7 +164,7 @@ impl Inner {
         let told = self.state().endpoints.values().filter_map(|endpoint| {
             let name = &endpoint.name;
             let netns = endpoint.netns()?;
-            if let Some(says) = self.told_of(endpoint).filter(|says| !matches!(says, Says::Gone | Says::Nobody)) {
+            if let Some(says) = self.lost.says(endpoint).filter(|says| !matches!(says, Says::Gone | Says::Nobody)) {
                 let path = netns.path.display();
                 return Some(format!("`{name}` {says}: {path} no longer leads to its namespace"));
             }

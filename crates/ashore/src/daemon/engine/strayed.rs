@@ -2,6 +2,8 @@
 //!
 //! Such a link is on the LAN, and its endpoint has its addresses. It is left where it is, and taken off from there when the endpoint is.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use ashore_core::endpoint::{Endpoint, Stage};
 use ashore_core::link::{LinkKind, MacvlanMode, Netns, Place};
 use ashore_core::observed::{Link, Lower, Observed, View};
@@ -9,12 +11,17 @@ use ashore_core::request::Refusal;
 use ashore_core::state::EndpointKey;
 use ashore_core::step::Step;
 use ashore_kernel::{Holders, Kernel, Namespace, OnError};
+use ashore_wire::Mac;
 
 use super::{Engine, Inner};
 use crate::daemon::refusal;
 
 /// Into so many namespaces it is looked at a time.
 const AT_A_TIME: usize = 64;
+
+/// What parents take in, each asked once.
+#[derive(Default)]
+pub(super) struct TakenIn(BTreeMap<u32, Option<BTreeSet<Mac>>>);
 
 impl Engine {
     /// Takes the link of an endpoint off wherever it is, if it is found. Tells whether it was.
@@ -72,13 +79,16 @@ impl Inner {
             matches!(endpoint.stage, Stage::Attached | Stage::Detaching)
                 && inside.is_some_and(|view| !endpoint.is_in(view))
         };
+        let mut taken_in = TakenIn::default();
         let endpoints = self.state().endpoints.values().filter(|_| !observed.netns.is_empty());
-        endpoints.filter(is_missing).filter(|endpoint| self.is_on_lan(endpoint, &observed.host) == Some(true))
+        let on_lan =
+            move |endpoint: &&Endpoint| self.is_on_lan(endpoint, &observed.host, &mut taken_in) == Some(true);
+        endpoints.filter(is_missing).filter(on_lan)
     }
 
     /// Whether the link of an endpoint is on the LAN, wherever it is, as far as the host sees that: by the far end of a veth, or by what
     /// the parent takes in. None where it sees neither.
-    pub(super) fn is_on_lan(&self, endpoint: &Endpoint, host: &View) -> Option<bool> {
+    pub(super) fn is_on_lan(&self, endpoint: &Endpoint, host: &View, taken_in: &mut TakenIn) -> Option<bool> {
         let network = self.state().network_of(endpoint)?;
         if network.kind == LinkKind::Bridge {
             return Some(host.tagged(&endpoint.port_tag()).is_some());
@@ -88,8 +98,9 @@ impl Inner {
         match network.kind {
             LinkKind::Macvlan(MacvlanMode::Passthru) | LinkKind::Ipvlan(_) | LinkKind::Bridge => None,
             LinkKind::Macvlan(_) => {
-                let taken_in = self.kernel.taken_in(parent.index).ok()??;
-                Some(endpoint.mac.is_some_and(|mac| taken_in.contains(&mac)))
+                let ask = || self.kernel.taken_in(parent.index).ok().flatten();
+                let macs = taken_in.0.entry(parent.index).or_insert_with(ask).as_ref()?;
+                Some(endpoint.mac.is_some_and(|mac| macs.contains(&mac)))
             }
         }
     }
