@@ -2,10 +2,12 @@
 
 mod home;
 
+use std::time::Duration;
+
 use ashore_lab::{Engines, Ran, cannot_run};
 use home::dhcp::{Brand, Server, Setup};
 use home::frames::{Frames, What};
-use home::{Home, eventually, is_root};
+use home::{Home, eventually, eventually_within, is_root};
 
 /// A home, and what its NAS says to DHCP servers.
 struct Asked {
@@ -241,8 +243,9 @@ fn is_seen_in_and_out(asked: &Asked) {
         &asked.check("--ip-range 192.168.88.192/27").0,
         &["overlaps the pool of the DHCP server 192.168.88.1"],
     );
-    // busybox's looks for two seconds by ARP before each offer, and works off what it was asked before.
-    eventually("it offers others", || {
+    // busybox's looks for two seconds by ARP before each offer, and works off what it was asked before: some dozens of questions.
+    eventually_within(Duration::from_secs(240), "it offers others", || {
+        std::thread::sleep(Duration::from_secs(10));
         let (ran, reports) = asked.check("--ip-range 192.168.88.224/27");
         assert_eq!(ran.code, Some(0), "{}", ran.stderr);
         !reports[0]["servers"].as_array().unwrap().is_empty()

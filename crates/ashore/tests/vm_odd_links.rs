@@ -103,7 +103,9 @@ fn all_of_it() -> Vec<u8> {
     line("addr add 10.49.0.2/24 dev routed label routed:ODD".into(), true);
     line("-6 addr add fd49::2/64 dev routed nodad".into(), false);
     line("neigh add 10.49.0.1 lladdr 02:00:00:00:00:09 dev routed nud permanent".into(), false);
-    ROUTES.iter().for_each(|route| line(route.replace("LINK", "routed"), false));
+    for route in ROUTES {
+        line(route.replace("LINK", "routed"), false);
+    }
     lines
 }
 

@@ -14,8 +14,8 @@ use tokio::sync::Notify;
 
 use super::api::Api;
 use super::lists::{self, Known};
-use super::reconnect;
 use super::server::{Engine, Handle, ask};
+use super::{reconnect, version};
 
 /// How often it is looked whether the engine runs.
 const LOOK: Duration = Duration::from_secs(2);
@@ -132,6 +132,7 @@ pub(super) async fn follow(engine: Arc<Engine>, handle: Handle, lists: Lists) {
         {
             tracing::debug!("following the engine: {error:#}");
         }
+        version::forget(&engine);
         // Whoever waits learns that there is nothing to be had.
         lists.end(lists.begin(), false);
         tokio::select! {
@@ -149,6 +150,7 @@ async fn session(engine: &Engine, handle: &Handle, lists: &Lists) -> anyhow::Res
         "event": ["create", "destroy", "remove", "connect", "disconnect", "rename", "start", "die"],
     });
     let mut events = api.events(&filters).await.context("its events")?;
+    version::learn(engine, &api).await?;
     let id = lists::engine_id(&api).await?;
     loop {
         let turn = lists.begin();

@@ -92,6 +92,7 @@ pub(super) struct Engine {
     /// The driver's name to it, without the registry and the tag that a managed plugin's has besides.
     pub(super) driver: String,
     pub(super) silence: Silence,
+    pub(super) version: version::Running,
     /// Its containers that are being connected anew.
     pub(super) disconnected: Disconnected,
 }
@@ -107,8 +108,9 @@ impl Plugin {
         let driver = args.docker_plugin.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let (socket_of_engine, root) = (args.docker_host.clone(), args.docker_root.clone());
         let disconnected = Disconnected::in_directory(args.state.join("disconnected"));
-        let silence = Silence::default();
-        let engine = Arc::new(Engine { socket: socket_of_engine, root, driver, silence, disconnected });
+        let (silence, version) = (Silence::default(), version::Running::default());
+        let engine =
+            Arc::new(Engine { socket: socket_of_engine, root, driver, silence, version, disconnected });
         Ok(Plugin { socket, engine, unanswered })
     }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::{Mutex, PoisonError};
 
 use serde::Deserialize;
 
@@ -18,8 +19,37 @@ struct Told {
     version: String,
 }
 
+/// The version of the engine that runs, once it has told it.
+#[derive(Debug, Default)]
+pub(super) struct Running(Mutex<Option<Version>>);
+
+impl Running {
+    fn get(&self) -> Option<Version> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, version: Option<Version>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = version;
+    }
+}
+
+/// Learns the version of an engine that has begun to run.
+pub(super) async fn learn(engine: &Engine, api: &Api) -> anyhow::Result<()> {
+    let told: Told = api.get("/version").await?;
+    engine.version.set(told.version.parse().ok());
+    Ok(())
+}
+
+/// The engine has ended, and the next one may be another.
+pub(super) fn forget(engine: &Engine) {
+    engine.version.set(None);
+}
+
 /// The version of an engine, if it answers and its version reads.
 pub(super) async fn of_engine(engine: &Engine) -> Option<Version> {
+    if let Some(known) = engine.version.get() {
+        return Some(known);
+    }
     let api = Api::at(&engine.socket);
     let told = engine.silence.unless_it_lasts(&api, api.get::<Told>("/version")).await?;
     told.version.parse().ok()
