@@ -24,6 +24,9 @@ use super::{Cause, Engine, Inner};
 const APART: Duration = Duration::from_secs(3);
 /// What is neither found nor gone is looked for ever less often, up to this.
 const SELDOM: Duration = Duration::from_secs(60);
+/// The kernel takes a namespace down that nobody holds in its own time, and the link in it is on the LAN until then. Whoever waits for
+/// that waits for so long.
+const TAKEN_DOWN: Duration = Duration::from_secs(3);
 /// Reasons to look come in bursts.
 const SETTLE: Duration = Duration::from_millis(500);
 
@@ -172,11 +175,30 @@ impl Engine {
         let home = inner.look_at_home(endpoint)?;
         let is_home = home.is_some_and(|home| endpoint.is_at_home(&home));
         let host = inner.observe(&[])?.host;
-        let may_be_elsewhere =
-            if_down || inner.is_on_lan(endpoint, &host, &mut TakenIn::default()) != Some(false);
+        // Of a veth the host has the other end, by which it goes.
+        let may_be_elsewhere = !inner.has_port(endpoint)
+            && (if_down || inner.is_on_lan(endpoint, &host, &mut TakenIn::default()) != Some(false));
         drop(inner);
         if !is_home && may_be_elsewhere {
             self.take_off_elsewhere(key)?;
+            self.await_end(key)?;
+        }
+        Ok(())
+    }
+
+    /// Waits until the kernel has taken down what nobody was found to hold.
+    fn await_end(&self, key: &EndpointKey) -> Result<(), Refusal> {
+        let end = Instant::now() + TAKEN_DOWN;
+        while Instant::now() < end {
+            let inner = self.lock();
+            let Some(endpoint) = inner.state().endpoints.get(key) else { return Ok(()) };
+            let host = inner.observe(&[])?.host;
+            let on_lan = inner.is_on_lan(endpoint, &host, &mut TakenIn::default());
+            if on_lan != Some(true) {
+                return Ok(());
+            }
+            drop(inner);
+            std::thread::sleep(Duration::from_millis(10));
         }
         Ok(())
     }
@@ -311,10 +333,7 @@ impl Inner {
 
     /// Why nothing can be taken off of an endpoint that was just looked for, if it may be on the LAN.
     pub(super) fn says_out_of_reach(&self, endpoint: &Endpoint, observed: &Observed) -> Option<Says> {
-        // Of a veth the host has the other end.
-        let by_its_port =
-            self.state().network_of(endpoint).is_some_and(|network| network.kind == LinkKind::Bridge);
-        if by_its_port || endpoint.is_at_home(observed) {
+        if self.has_port(endpoint) || endpoint.is_at_home(observed) {
             return None;
         }
         match self.is_on_lan(endpoint, &observed.host, &mut TakenIn::default()) {
@@ -322,6 +341,11 @@ impl Inner {
             Some(false) => None,
             None => self.lost.says(endpoint).filter(|says| matches!(says, Says::Unclear(_))).cloned(),
         }
+    }
+
+    /// Whether its link is a veth, of which the host has the other end.
+    fn has_port(&self, endpoint: &Endpoint) -> bool {
+        self.state().network_of(endpoint).is_some_and(|network| network.kind == LinkKind::Bridge)
     }
 
     /// The endpoints whose namespaces are looked for.
