@@ -80,7 +80,11 @@ impl Machine {
 fn script_of(programs: &[&Program], ground: &Ground) -> String {
     // Only what is printed leaves the machine.
     let inside = Ground { list: "/run/cannot-run".into(), ..*ground };
-    let mut lines = vec![format!("list={}; : >$list", inside.list.display())];
+    let mut lines = vec![
+        format!("list={}; : >$list", inside.list.display()),
+        // Once a tunnel's module is loaded, by whatever program, each new namespace would have a link of it (Linux 5.8).
+        "echo 2 >/proc/sys/net/core/fb_tunnels_only_for_init_net".to_owned(),
+    ];
     for program in programs {
         lines.push(shell_line(&program.command(&inside)));
         lines.push(format!("echo \"{ENDED}$?\"; cat $list; : >$list"));
