@@ -2,7 +2,6 @@
 
 mod home;
 
-use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 
 use home::booted::on_every_systemd;
@@ -40,9 +39,12 @@ systemctl enable --now ashore.socket ashore.service
 
         // A newer version takes the place of this one, and only the daemon starts anew.
         let before = booted.pid();
-        let newer = [std::fs::read(PROGRAM).unwrap(), b"newer".to_vec()].concat();
-        std::fs::write(booted.at("/root/newer"), newer).unwrap();
-        std::fs::set_permissions(booted.at("/root/newer"), Permissions::from_mode(0o755)).unwrap();
+        // By a process of its own: one that another test starts while this one writes would have the file open for a moment.
+        let copied = std::process::Command::new("sh")
+            .args(["-c", r#"{ cat "$0"; printf newer; } >"$1" && chmod 755 "$1""#, PROGRAM])
+            .arg(booted.at("/root/newer"))
+            .status();
+        assert!(copied.unwrap().success());
         let upgraded = booted.ok("/root/newer install");
         assert_eq!(
             upgraded,

@@ -132,7 +132,9 @@ fn what_the_plans_print_typed_into_a_shell_makes_the_same() {
         links.retain(|link| link.tag().is_some());
         links.sort_by(|one, other| one.name.cmp(&other.name));
         // The kernel notices a moment later that frames pass.
-        links.iter_mut().for_each(|link| link.carrier = true);
+        for link in &mut links {
+            link.carrier = true;
+        }
         links
     };
     let made = sorted(&home);

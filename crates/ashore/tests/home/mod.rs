@@ -273,7 +273,7 @@ pub fn seen_as(from: &Machine, to: &Machine, at: IpAddr) -> IpAddr {
 pub fn takes(machine: &Machine, ip: IpAddr, mut was_heard: impl FnMut() -> bool) {
     machine.add_address("eth0", format!("{ip}/24").parse().unwrap()).unwrap();
     machine.set_ipv4_conf("eth0", "arp_notify", 1).unwrap();
-    for _ in 0..15 {
+    for _ in 0..60 {
         claims(machine);
         let end = Instant::now() + Duration::from_secs(1);
         while Instant::now() < end {
