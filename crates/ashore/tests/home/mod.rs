@@ -13,6 +13,7 @@ pub mod router;
 pub mod scripted;
 pub mod site;
 pub mod strace;
+pub mod together;
 pub mod tracer;
 pub mod typed;
 
