@@ -67,7 +67,7 @@ fn identities(site: &Site) -> Vec<String> {
 fn where_all_addresses_of_the_range_are_some_containers_they_change_places_until_each_has_its_own() {
     on_every_engine("docker, started at once, full range", |site| {
         site.create_lan_as("lan", "192.168.88.192/30");
-        let names = ["a", "b", "c", "d"];
+        let names = ["aa", "bb", "cc", "dd"];
         for name in names {
             site.start(name, "");
         }

@@ -1,7 +1,7 @@
 //! An endpoint: one container's attachment to one network.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ashore_wire::Mac;
 use ipnet::IpNet;
@@ -27,6 +27,12 @@ pub struct Endpoint {
     pub addresses: Vec<IpNet>,
     /// Where the addresses came from.
     pub source: Source,
+    /// For whom its addresses and its MAC were chosen.
+    #[serde(default, skip_serializing_if = "Chosen::is_for_name")]
+    pub chosen: Chosen,
+    /// What of them its user chose.
+    #[serde(default, skip_serializing_if = "ByUser::is_nothing")]
+    pub by_user: ByUser,
     /// The lease of its IPv4 address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<Box<LeaseRecord>>,
@@ -66,10 +72,43 @@ pub enum Source {
     Lease,
 }
 
-impl Source {
-    /// Whether somebody chose them by the name that it had: another name would have others.
-    pub(crate) fn is_choosing(self) -> bool {
-        matches!(self, Source::Range | Source::Lease)
+/// For whom an endpoint's addresses and MAC were chosen. An engine that does not say whose endpoint it asks for gets one at
+/// once, and its container's name is learnt later.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Chosen {
+    /// For its name: they are what that name has, or has from now on.
+    #[default]
+    ForName,
+    /// For want of what its name has, because the name was not known then, or because an endpoint of unknown name held it. The name
+    /// keeps what it has, and the container is connected anew for it.
+    StandIn,
+    /// For a container whose name is not known yet. What it has is nobody's to remember.
+    Unnamed,
+}
+
+impl Chosen {
+    /// Whether it is the default, which is not written down.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+    fn is_for_name(&self) -> bool {
+        *self == Chosen::ForName
+    }
+}
+
+/// What of an endpoint its user chose. Of everything else another name would have another.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ByUser {
+    /// Whether its MAC is.
+    pub mac: bool,
+    /// Those of its addresses that are.
+    pub addresses: Vec<IpAddr>,
+}
+
+impl ByUser {
+    /// Whether it is the default, which is not written down.
+    fn is_nothing(&self) -> bool {
+        *self == ByUser::default()
     }
 }
 
@@ -169,24 +208,29 @@ impl Endpoint {
         }
     }
 
-    /// Whether it was made for a container whose name was not known at the time.
-    pub fn was_unnamed(&self) -> bool {
-        self.tagged_as.as_ref().is_some_and(|name| self.is_placeholder(name))
-    }
-
     /// Whether its container's name is not known yet.
     pub fn is_unnamed(&self) -> bool {
-        self.is_placeholder(&self.name)
+        self.chosen == Chosen::Unnamed
     }
 
-    fn is_placeholder(&self, name: &EndpointName) -> bool {
-        self.addresses.iter().any(|net| EndpointName::of_unnamed(net.addr()) == *name)
+    /// Whether its user chose an address for it.
+    pub(crate) fn was_given(&self, ip: IpAddr) -> bool {
+        self.by_user.addresses.contains(&ip)
     }
 
     /// The engine's id of it.
     pub fn engine_id(&self) -> Option<&str> {
         match &self.home {
             Home::Engine { id, .. } => id.as_deref(),
+            Home::Netns { .. } => None,
+        }
+    }
+
+    /// Where its container's namespace is, which is another one at every start of the container, and the same when it is
+    /// connected anew.
+    pub fn sandbox(&self) -> Option<&Path> {
+        match &self.home {
+            Home::Engine { sandbox, .. } => sandbox.as_deref(),
             Home::Netns { .. } => None,
         }
     }

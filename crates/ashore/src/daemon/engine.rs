@@ -41,6 +41,7 @@ mod forget;
 mod inventory;
 mod later;
 mod leases;
+mod misplaced;
 mod network;
 mod plans;
 mod pool;
@@ -52,6 +53,7 @@ mod status;
 
 use inventory::Missing;
 use leases::Departed;
+use misplaced::Attempts;
 pub(crate) use reconcile::Cause;
 
 /// Owner of state, kernel and conflict detection.
@@ -95,6 +97,8 @@ struct Inner {
     inventory: Option<Inventory>,
     /// What its lists lack.
     missing: Missing,
+    /// How often its containers were connected anew.
+    attempts: Attempts,
     /// Since when names are gone whose leases are to be given back.
     departed: Departed,
     /// Whom the next request on a network of an engine's is for, and until when that is to be expected.
@@ -124,6 +128,7 @@ impl Engine {
             stopped: None,
             inventory: None,
             missing: Missing::default(),
+            attempts: Attempts::default(),
             departed: Departed::default(),
             expected: BTreeMap::new(),
         };

@@ -94,7 +94,7 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
     engine.hear_of_routers(tell);
     let control = Control::at(control_path, &mut handed)?;
     let plugin_socket = handed.socket(&args.docker_plugin)?;
-    let plugin = Plugin::on(plugin_socket, &args.run, &args.docker_host, &args.docker_root)?;
+    let plugin = Plugin::on(plugin_socket, &args.run, &args.state, &args.docker_host, &args.docker_root)?;
     let docker = engine.clone();
     plugin.serve(Arc::new(move |request| docker.handle(request)), lists)?;
 

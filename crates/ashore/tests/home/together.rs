@@ -39,7 +39,8 @@ pub struct Place {
 
 impl Place {
     pub fn of(site: &Site, container: &str) -> Option<Place> {
-        let format = "{{range.NetworkSettings.Networks}}{{.IPAddress}}|{{.GlobalIPv6Address}}|{{.MacAddress}}{{end}}";
+        let format =
+            "{{range.NetworkSettings.Networks}}{{.IPAddress}}|{{.GlobalIPv6Address}}|{{.MacAddress}}{{end}}";
         let ran = site.docker(&format!("inspect --format {format} {container}"));
         let mut parts = ran.stdout.trim().split('|').map(str::to_owned);
         let (v4, v6, mac) = (parts.next()?, parts.next()?, parts.next()?);
@@ -83,7 +84,11 @@ impl Together {
     /// The same where the engine chooses the addresses: each has its MAC.
     #[track_caller]
     pub fn have_their_macs(&self, site: &Site, when: &str) {
-        self.are_as(site, when, |place| Place { mac: place.mac.clone(), v4: String::new(), v6: String::new() });
+        self.are_as(site, when, |place| Place {
+            mac: place.mac.clone(),
+            v4: String::new(),
+            v6: String::new(),
+        });
     }
 
     #[track_caller]
@@ -101,7 +106,8 @@ impl Together {
                 assert!(comes_true(PATIENCE, host), "{when}: the host does not reach {address}");
             }
             let v4: IpAddr = place.v4.parse().unwrap();
-            let known = || site.home.laptop.ping(v4).is_some() && mac_known_to(&site.home.laptop, v4) == place.mac;
+            let known =
+                || site.home.laptop.ping(v4).is_some() && mac_known_to(&site.home.laptop, v4) == place.mac;
             assert!(comes_true(PATIENCE, known), "{when}: the laptop does not know {v4} as {}", place.mac);
         }
     }

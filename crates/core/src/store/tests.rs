@@ -1,5 +1,5 @@
 use super::*;
-use crate::endpoint::{Endpoint, Home, Source, Stage};
+use crate::endpoint::{ByUser, Chosen, Endpoint, Home, Source, Stage};
 use crate::identity::{Identity, Scope};
 use crate::ipv6::Ipv6Mode;
 use crate::lease::{Addressing, LeaseOptions};
@@ -50,6 +50,8 @@ fn changes() -> Vec<Change> {
         mac: Some("02:00:00:00:00:01".parse().unwrap()),
         addresses: vec!["192.168.88.200/24".parse().unwrap()],
         source: Source::Range,
+        chosen: Chosen::default(),
+        by_user: ByUser::default(),
         lease: None,
         lease6: None,
         learned: None,

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use ashore_core::EndpointName;
 use ashore_core::allocate::Known;
 use ashore_core::desired::engine_link_name;
-use ashore_core::endpoint::{Endpoint, Home, Source, Stage};
+use ashore_core::endpoint::{ByUser, Chosen, Endpoint, Home, Source, Stage};
 use ashore_core::lease::{Addressing, Fallback};
 use ashore_core::name::IfName;
 use ashore_core::network::{EngineNetwork, Network, NetworkError};
@@ -183,6 +183,7 @@ impl Engine {
                 continue;
             }
             let reserved = inner.reserved(&network, name.clone(), address, wish.ip.is_some());
+            let reserved = inner.beside(&network, reserved);
             if self.brings_shim(&inner, &network, &reserved, &observed)? {
                 *shim = Some(network.parent.clone());
                 continue;
@@ -334,6 +335,8 @@ impl Inner {
         self.unconfirmed = addresses.map(IpNet::addr).collect();
         self.unconfirmed_pools = self.state().chosen_pools();
         self.missing.none_starts();
+        // Whoever was being connected is so no longer.
+        self.expected.clear();
     }
 
     /// The pool that a call opened whose answer was lost. Where the engine had turned one down before, it is told of none.
@@ -444,10 +447,13 @@ impl Inner {
         address: IpNet,
         fixed: bool,
     ) -> Endpoint {
+        let chosen = if name.is_some() { Chosen::ForName } else { Chosen::Unnamed };
+        let by_user = fixed.then_some(address.addr());
         let name = name.unwrap_or_else(|| EndpointName::of_unnamed(address.addr()));
         if let Some(there) = self.state().endpoints.get(&(network.name.clone(), name.clone())) {
             let mut endpoint = there.clone();
             endpoint.addresses.push(address);
+            endpoint.by_user.addresses.extend(by_user);
             endpoint.since = now();
             return endpoint;
         }
@@ -458,6 +464,8 @@ impl Inner {
             mac: None,
             addresses: vec![address],
             source: if fixed { Source::Fixed } else { Source::Range },
+            chosen,
+            by_user: ByUser { mac: false, addresses: by_user.into_iter().collect() },
             lease: None,
             lease6: None,
             learned: None,
@@ -468,6 +476,11 @@ impl Inner {
             since: now(),
             tagged_as: None,
         }
+    }
+
+    /// An endpoint, and whether it only stands in for what its name has.
+    pub(super) fn beside(&self, network: &Network, endpoint: Endpoint) -> Endpoint {
+        Endpoint { chosen: self.state().chosen_beside(network, &endpoint), ..endpoint }
     }
 
     /// Takes an endpoint's link and routes off the host, and keeps its addresses.

@@ -64,6 +64,8 @@ impl Engine {
             .into_iter()
             .chain(blocked)
             .chain(unleased)
+            .chain(self.not_themselves(&inner))
+            .chain(self.lists.troubles())
             .chain(self.unadvertised(inner.state()))
             .chain(waiting)
             .chain(cut)

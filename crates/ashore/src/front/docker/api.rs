@@ -6,13 +6,27 @@ use std::time::Duration;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::SendRequest;
-use hyper::{Method, Request, Response};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::UnixStream;
 
 /// A list of a thousand containers has about a megabyte.
 const LONGEST: usize = 16 * 1024 * 1024;
+
+/// What the engine refused, and why.
+#[derive(Debug, thiserror::Error)]
+#[error("{path}: {status} {said}")]
+struct Refused {
+    path: String,
+    status: StatusCode,
+    said: String,
+}
+
+/// Whether the engine has answered that there is no such thing.
+pub(super) fn is_not_found(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<Refused>().is_some_and(|refused| refused.status == StatusCode::NOT_FOUND)
+}
 
 /// Where the engine listens.
 #[derive(Debug, Clone)]
@@ -48,7 +62,10 @@ impl Api {
         let body = Limited::new(response.into_body(), LONGEST).collect().await;
         connection.abort();
         let bytes = body.map_err(|error| anyhow::anyhow!("{error}"))?.to_bytes();
-        anyhow::ensure!(status.is_success(), "{path}: {status} {}", String::from_utf8_lossy(&bytes).trim());
+        if !status.is_success() {
+            let said = String::from_utf8_lossy(&bytes).trim().to_owned();
+            return Err(Refused { path: path.to_owned(), status, said }.into());
+        }
         Ok(bytes)
     }
 

@@ -20,6 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::follow::{Lists, follow};
 use super::owner::Asked;
+use super::reconnect::Unplugged;
 use super::silence::Silence;
 use super::unanswered::{Note, Unanswered};
 use super::{answer, call, error, owner, version};
@@ -80,16 +81,26 @@ pub(super) struct Engine {
     /// The root of its file system.
     root: PathBuf,
     pub(super) silence: Silence,
+    /// Its containers that are being connected anew.
+    pub(super) unplugged: Unplugged,
 }
 
 impl Plugin {
-    /// On the socket by which the engine finds the plugin. Calls are noted in `run`.
-    pub(crate) fn on(socket: Socket, run: &Path, engine: &Path, root: &Path) -> anyhow::Result<Self> {
+    /// On the socket by which the engine finds the plugin. Calls are noted in `run`, and in `state` what is to outlive the host's
+    /// start.
+    pub(crate) fn on(
+        socket: Socket,
+        run: &Path,
+        state: &Path,
+        engine: &Path,
+        root: &Path,
+    ) -> anyhow::Result<Self> {
         socket.listener.set_nonblocking(true)?;
         let patience = if socket.handed { REPEATS_AT_HANDED } else { REPEATS };
         let unanswered = Arc::new(Unanswered::in_directory(run.join("calls"), patience));
         let (engine, root, silence) = (engine.to_owned(), root.to_owned(), Silence::default());
-        let engine = Arc::new(Engine { socket: engine, root, silence });
+        let unplugged = Unplugged::in_directory(state.join("unplugged"));
+        let engine = Arc::new(Engine { socket: engine, root, silence, unplugged });
         Ok(Plugin { socket, engine, unanswered })
     }
 
@@ -234,7 +245,7 @@ async fn answer_call(
         let address = wish.addresses.first().map(IpNet::addr);
         let asked = Asked { v6: address.is_some_and(|ip| ip.is_ipv6()), ip: address };
         let unknown = Owner { network: network.id.clone(), network_name: None, name: None, mac: None };
-        wish.owner = Some(owner::find(engine, network, asked).await.unwrap_or(unknown));
+        wish.owner = Some(owner::find(engine, network, asked, None).await.unwrap_or(unknown));
         reply = ask(handle, stage).await?;
     }
     answer(&call, Some(reply))
@@ -255,9 +266,9 @@ async fn find_owner(handle: &Handle, engine: &Engine, wish: &Reservation) -> Opt
     let asked = Asked { v6: wish.pool.net.addr().is_ipv6(), ip: wish.ip };
     let mut found = None;
     for network in networks.iter().filter(of_pool).filter_map(|network| network.engine.as_ref()) {
-        let Some(owner) = owner::find(engine, network, asked).await else { continue };
+        let Some(owner) = owner::find(engine, network, asked, told.as_ref()).await else { continue };
         let known = owner.name.is_some();
-        found = Some(Owner { name: told.clone().or(owner.name), ..owner });
+        found = Some(Owner { name: owner.name.or_else(|| told.clone()), ..owner });
         if known {
             break;
         }
