@@ -2,9 +2,11 @@
 
 mod home;
 
+use std::time::Duration;
+
 use home::site::{Site, on_every_engine};
 use home::together::{Place, ROUNDS, Together, start_at_once};
-use home::{eventually, ip, reaches};
+use home::{comes_true, eventually, ip, reaches};
 
 #[test]
 fn two_containers_restarted_at_once_keep_what_they_had() {
@@ -99,6 +101,51 @@ fn of_two_subnets_each_address_is_the_containers_own() {
 }
 
 #[test]
+fn whoever_dies_while_a_container_is_connected_anew_it_comes_back_to_its_network() {
+    on_every_engine("docker, killed while connecting anew", |site| {
+        site.create_lan();
+        site.start("web", "--restart always");
+        site.start("db", "--restart always --ip 192.168.88.215");
+        site.start("mail", "--restart always --mac-address 02:42:aa:00:00:01");
+        let all = Together::of(site, &["web", "db", "mail"]);
+        let (mut pulled, mut died) = (0, 0);
+        for round in 1..=ROUNDS {
+            site.ok("stop -t 0 web db mail");
+            let anew = |site: &Site| site.home.daemon().log().matches("connecting it anew, for").count();
+            let before = anew(site);
+            let mut clients: Vec<_> =
+                ["web", "db", "mail"].map(|name| site.docker.begin(&["start", name]).unwrap()).into();
+            // It is between the two, or a moment before or after.
+            if comes_true(Duration::from_secs(5), || anew(site) > before) {
+                pulled += 1;
+                if round % 2 == 0 {
+                    site.docker.kill_dockerd().unwrap();
+                    site.docker.start_dockerd(&site.home.nas).unwrap();
+                } else {
+                    site.home.daemon.take().unwrap().kill().unwrap();
+                    died += usize::from(!unplugged(site).is_empty());
+                    site.start_daemon();
+                }
+            }
+            clients.iter_mut().for_each(|client| drop(client.wait()));
+            all.start(site);
+            all.are_as_at_first(site, &format!("death {round}"));
+            eventually("nobody is off its network", || unplugged(site).is_empty());
+        }
+        assert!(
+            pulled > ROUNDS / 2 && died > 0,
+            "{pulled} were connected anew, over which {died} daemons died"
+        );
+    });
+}
+
+/// The containers whose plug is pulled.
+fn unplugged(site: &Site) -> Vec<std::path::PathBuf> {
+    let files = std::fs::read_dir(site.home.directory.path().join("state/unplugged"));
+    files.into_iter().flatten().map(|file| file.unwrap().path()).collect()
+}
+
+#[test]
 fn a_container_that_gets_anothers_chosen_address_harms_neither() {
     on_every_engine("docker, a chosen address moves", |site| {
         site.create_lan();
@@ -107,13 +154,13 @@ fn a_container_that_gets_anothers_chosen_address_harms_neither() {
         let before = Together::of(site, &["files", "web"]);
         let files = before.place("files").clone();
         site.ok("rm -f files");
-        site.ok("create --init --name files --network lan box sleep 1000");
+        site.ok("create --init --name files --network lan --ip 192.168.88.216 box sleep 1000");
         site.ok("create --init --name other --network lan --ip 192.168.88.215 box sleep 1000");
         site.ok("stop -t 0 web");
         start_at_once(&site.docker, ["files", "other", "web"]);
         let place = |name| Place::of(site, name);
         eventually("files has its MAC, web all of its own, and other the address", || {
-            place("files").is_some_and(|now| now.mac == files.mac)
+            place("files").is_some_and(|now| now.v4 == "192.168.88.216" && now.mac == files.mac)
                 && place("web").as_ref() == Some(before.place("web"))
                 && place("other").is_some_and(|now| now.v4 == files.v4 && now.mac != files.mac)
         });

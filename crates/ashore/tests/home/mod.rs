@@ -7,6 +7,7 @@ pub mod booted;
 pub mod demonstration;
 pub mod dhcp;
 pub mod dns;
+pub mod engine;
 pub mod frames;
 pub mod leasing;
 pub mod router;
