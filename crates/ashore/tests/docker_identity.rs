@@ -101,6 +101,27 @@ fn of_two_subnets_each_address_is_the_containers_own() {
 }
 
 #[test]
+fn on_each_of_two_networks_a_container_is_itself() {
+    on_every_engine("docker, started at once, two networks", |site| {
+        site.create_lan();
+        site.ok("network create -d ashore --ipam-driver ashore --subnet 10.77.0.0/24 --internal -o parent=eth0 other");
+        let names = ["web", "db"];
+        for name in names {
+            site.start(name, "");
+            site.ok(&format!("network connect other {name}"));
+        }
+        let places = || names.map(|name| ["lan", "other"].map(|network| Place::on(site, name, network)));
+        let before = places();
+        assert!(before.iter().flatten().all(Option::is_some));
+        for round in 1..=ROUNDS {
+            site.ok("stop -t 0 web db");
+            start_at_once(&site.docker, names);
+            eventually(&format!("start {round}: each is as before on both"), || places() == before);
+        }
+    });
+}
+
+#[test]
 fn whoever_dies_while_a_container_is_connected_anew_it_comes_back_to_its_network() {
     on_every_engine("docker, killed while connecting anew", |site| {
         site.create_lan();
@@ -123,14 +144,14 @@ fn whoever_dies_while_a_container_is_connected_anew_it_comes_back_to_its_network
                     site.docker.start_dockerd(&site.home.nas).unwrap();
                 } else {
                     site.home.daemon.take().unwrap().kill().unwrap();
-                    died += usize::from(!unplugged(site).is_empty());
+                    died += usize::from(!disconnected(site).is_empty());
                     site.start_daemon();
                 }
             }
             clients.iter_mut().for_each(|client| drop(client.wait()));
             all.start(site);
             all.are_as_at_first(site, &format!("death {round}"));
-            eventually("nobody is off its network", || unplugged(site).is_empty());
+            eventually("nobody is off its network", || disconnected(site).is_empty());
         }
         assert!(
             pulled > ROUNDS / 2 && died > 0,
@@ -139,9 +160,9 @@ fn whoever_dies_while_a_container_is_connected_anew_it_comes_back_to_its_network
     });
 }
 
-/// The containers whose plug is pulled.
-fn unplugged(site: &Site) -> Vec<std::path::PathBuf> {
-    let files = std::fs::read_dir(site.home.directory.path().join("state/unplugged"));
+/// The containers that were disconnected and are to be connected.
+fn disconnected(site: &Site) -> Vec<std::path::PathBuf> {
+    let files = std::fs::read_dir(site.home.directory.path().join("state/disconnected"));
     files.into_iter().flatten().map(|file| file.unwrap().path()).collect()
 }
 

@@ -27,10 +27,10 @@ pub struct Endpoint {
     pub addresses: Vec<IpNet>,
     /// Where the addresses came from.
     pub source: Source,
-    /// For whom its addresses and its MAC were chosen.
+    /// Whether its addresses and MAC were chosen for its container's name.
     #[serde(default, skip_serializing_if = "Chosen::is_for_name")]
     pub chosen: Chosen,
-    /// What of them its user chose.
+    /// Which of them its user chose.
     #[serde(default, skip_serializing_if = "ByUser::is_nothing")]
     pub by_user: ByUser,
     /// The lease of its IPv4 address.
@@ -72,18 +72,18 @@ pub enum Source {
     Lease,
 }
 
-/// For whom an endpoint's addresses and MAC were chosen. An engine that does not say whose endpoint it asks for gets one at
-/// once, and its container's name is learnt later.
+/// For whom an endpoint's addresses and MAC were chosen. An engine that does not say for which container it asks gets an endpoint at
+/// once, and Ashore learns the container's name later.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Chosen {
-    /// For its name: they are what that name has, or has from now on.
+    /// For its name, which remembers them.
     #[default]
     ForName,
-    /// For want of what its name has, because the name was not known then, or because an endpoint of unknown name held it. The name
-    /// keeps what it has, and the container is connected anew for it.
+    /// Without its name, which was not known then; or for its name, while an endpoint like this one held what the name remembers. The
+    /// name keeps what it remembers, and the container is connected anew to get it.
     StandIn,
-    /// For a container whose name is not known yet. What it has is nobody's to remember.
+    /// For a container whose name is not known yet. No name remembers anything of it.
     Unnamed,
 }
 
@@ -95,13 +95,13 @@ impl Chosen {
     }
 }
 
-/// What of an endpoint its user chose. Of everything else another name would have another.
+/// What the user chose for an endpoint. All else follows from its container's name.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ByUser {
-    /// Whether its MAC is.
+    /// Whether the user chose the MAC.
     pub mac: bool,
-    /// Those of its addresses that are.
+    /// The addresses that the user chose.
     pub addresses: Vec<IpAddr>,
 }
 
@@ -226,7 +226,7 @@ impl Endpoint {
         }
     }
 
-    /// Where its container's namespace is, which is another one at every start of the container, and the same when it is
+    /// Where its container's namespace is. It is another one at each start of the container, and stays the same when the container is
     /// connected anew.
     pub fn sandbox(&self) -> Option<&Path> {
         match &self.home {

@@ -101,12 +101,12 @@ impl Inventory {
     }
 }
 
-/// An endpoint whose container is called otherwise, as a list tells.
+/// An endpoint whose container has another name on the list.
 struct Called<'a> {
     endpoint: &'a Endpoint,
     network: &'a Network,
     name: &'a EndpointName,
-    /// Whether it was called so before, and its user has renamed it; else its name was not known until now.
+    /// Whether the user has renamed the container; else its name was not known before.
     renamed: bool,
 }
 
@@ -134,12 +134,11 @@ impl State {
         self.networks.values().filter_map(of_engine).map(Change::PutNetwork).collect()
     }
 
-    /// Endpoints get their containers' names. A link keeps the tag that it has, and what a container kept under one name goes along to
-    /// the other.
+    /// Endpoints get their containers' names. Their links keep their tags, and the identity of a renamed container goes to its new name.
     fn container_names(&self, inventory: &Inventory, last: Option<&Inventory>, now: u64) -> Vec<Change> {
         let called = self.called_otherwise(inventory, last);
         let mut changes = Vec::new();
-        // First all that goes: containers may have changed names with each other.
+        // First everything that goes: two containers may have swapped their names.
         for Called { endpoint, network, renamed, .. } in &called {
             changes.push(Change::DelEndpoint((endpoint.network.clone(), endpoint.name.clone())));
             if *renamed {
@@ -151,7 +150,7 @@ impl State {
             let tagged_as = endpoint.tagged_as.clone().or_else(|| Some(endpoint.name.clone()));
             let mut named = Endpoint { name: name.clone(), tagged_as, ..endpoint.clone() };
             if !renamed {
-                // Its addresses in advertised prefixes follow from the name, and are made anew.
+                // Its addresses in advertised prefixes follow from its name, and are made anew.
                 named = Endpoint { chosen: Chosen::StandIn, ..named.with_learned(None) };
             }
             let mut more = match self.identity_of(network, &endpoint.name).filter(|_| renamed) {
@@ -171,7 +170,7 @@ impl State {
         changes
     }
 
-    /// The endpoints whose containers are called otherwise, but for those whose new name another endpoint has still.
+    /// The endpoints whose containers have other names on the list, without those whose new name is still in use.
     fn called_otherwise<'a>(&'a self, inventory: &'a Inventory, last: Option<&Inventory>) -> Vec<Called<'a>> {
         let of = |(container, _, id): (&'a ListedContainer, &Membership, &str)| {
             let endpoint = self.endpoint_of_engine(id)?;
@@ -181,7 +180,7 @@ impl State {
             (!is_called_so).then_some(Called { endpoint, network, name: &container.name, renamed })
         };
         let mut called: Vec<Called<'_>> = inventory.endpoints().filter_map(of).collect();
-        // Whoever cannot have its new name keeps the old one, which another may be waiting for.
+        // An endpoint that cannot get its new name keeps the old one, which may be the new name of another.
         loop {
             let stays = |(network, name): (&NetworkName, &EndpointName)| {
                 let there = self.endpoints.get(&(network.clone(), name.clone()));
@@ -230,8 +229,8 @@ impl State {
     }
 }
 
-/// Whether an endpoint bears the name of another container that there is, and never was listed under it: whose it is was mistaken
-/// when it was made.
+/// Whether an endpoint got the name of a wrong container when it was made: another container has that name, and the last list did
+/// not show the endpoint under it.
 fn was_mistaken(
     endpoint: &Endpoint,
     container: &ListedContainer,

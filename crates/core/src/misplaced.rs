@@ -1,8 +1,7 @@
-//! Containers that have something for want of their own: what they lack, what is in the way of it, and who is to be connected anew
-//! for it.
+//! Stand-ins: what their containers lack, what is in the way, and which containers are to be connected anew.
 //!
-//! An engine to Docker 28 does not say whose address it asks for. A container whose name was not known when it started, or that
-//! found its address held by such a one, has stand-ins until it is connected anew under its name.
+//! Docker up to 28 does not say for which container it asks for an address. A container whose name was not known when it started
+//! has a stand-in until it is connected anew under its name. So has a container whose own address was held by a stand-in.
 
 use std::net::IpAddr;
 
@@ -16,7 +15,7 @@ use crate::network::Network;
 use crate::state::State;
 use crate::step::Family;
 
-/// A container that is to be connected anew, for the addresses and the MAC that its name has.
+/// A container that is to be connected anew, to get the addresses and the MAC of its name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Misplaced {
     /// The engine's id of the network.
@@ -31,34 +30,34 @@ pub struct Misplaced {
     pub mac: Option<Mac>,
 }
 
-/// What an endpoint does not have that its container should.
+/// What an endpoint should have and does not.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Lack {
-    /// Addresses of its name's.
+    /// Addresses that its name remembers.
     pub addresses: Vec<IpAddr>,
-    /// The MAC of its name's.
+    /// The MAC that its name remembers.
     pub mac: Option<Mac>,
-    /// An address or a MAC that no other name has: it has one that another name remembers.
-    pub unshared: bool,
-    /// A lease under the MAC that its user chose: its server knows it by this one.
+    /// Whether it occupies an address or a MAC that another name remembers, and should have one of its own.
+    pub occupies: bool,
+    /// The MAC under which the DHCP server knows it, if that is not its own.
     pub leased_by: Option<Mac>,
 }
 
-/// Who has what an endpoint lacks.
+/// What keeps an endpoint from getting an address or a MAC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Obstacle<'a> {
-    /// Another endpoint.
+    /// This endpoint has it.
     Endpoint(&'a Endpoint),
-    /// Another machine on the LAN has this address.
+    /// Another machine on the LAN has the address.
     Lan(IpAddr),
 }
 
-/// A container on an engine's list whose endpoint lacks something.
+/// A listed container, its endpoint, and what that lacks.
 type Lacking<'a> = (&'a ListedContainer, &'a Endpoint, Lack);
 
 impl State {
-    /// For whom an endpoint is chosen that has a name. It stands in where what that name has is held by an endpoint that has it for
-    /// want of its own, and will be connected anew.
+    /// Whether a named endpoint is a stand-in, because a stand-in or an unnamed endpoint holds what its name remembers. That one will be
+    /// connected anew, and then this one can be.
     pub fn chosen_beside(&self, network: &Network, endpoint: &Endpoint) -> Chosen {
         if endpoint.chosen != Chosen::ForName {
             return endpoint.chosen;
@@ -69,11 +68,11 @@ impl State {
         if holders.any(|holder| holder.chosen != Chosen::ForName) { Chosen::StandIn } else { Chosen::ForName }
     }
 
-    /// What an engine's endpoint lacks; none if it is as it should be, or nobody knows yet how that is.
+    /// What an engine's endpoint lacks; none if it is as it should be, or its name is not known yet.
     pub fn lack(&self, endpoint: &Endpoint) -> Option<Lack> {
         let network = self.network_of(endpoint).filter(|network| !network.adopted)?;
         endpoint.engine_id()?;
-        // Versions before this one left a named endpoint so, and a new daemon takes nobody off the LAN.
+        // Older versions did not record `by_user`. Their containers stay as they are when the daemon is upgraded.
         let told = endpoint.by_user.mac || endpoint.chosen != Chosen::ForName;
         let asked_with = endpoint.lease.as_ref().map(|record| record.mac);
         let leased_by = asked_with.filter(|mac| told && endpoint.mac.is_some_and(|own| own != *mac));
@@ -92,26 +91,26 @@ impl State {
         let leased = endpoint.leased_address().map(IpAddr::V4);
         let v4 = leased.map(|has| (has, own.and_then(|own| own.leased).map(IpAddr::V4)));
         let given = [Family::Ipv4, Family::Ipv6].into_iter().filter_map(|family| {
-            // The engine's own IPAM chooses another one at each start.
+            // The engine's own IPAM may choose another one at each start.
             let has = endpoint.given_address(family).filter(|_| endpoint.source != Source::Engine)?;
             Some((has, own.and_then(|own| own.address(family)).filter(|ip| network.could_give(*ip))))
         });
         for (has, own) in v4.into_iter().chain(given).filter(|(has, _)| !endpoint.was_given(*has)) {
             lack.addresses.extend(own.filter(|own| *own != has));
-            lack.unshared |= own.is_none() && self.is_another_names(network, name, has);
+            lack.occupies |= own.is_none() && self.is_another_names(network, name, has);
         }
         if let Some(has) = endpoint.mac.filter(|_| !endpoint.by_user.mac) {
             let own = own.and_then(|own| own.mac);
             lack.mac = own.filter(|own| *own != has);
-            lack.unshared |= own.is_none() && self.is_another_names_mac(network, name, has);
+            lack.occupies |= own.is_none() && self.is_another_names_mac(network, name, has);
         }
         lack
     }
 
-    /// What is in the way of all that an endpoint lacks; none if it would get any of it. `is_free` tells of an address whether no
-    /// other machine on the LAN has it.
+    /// What is in the way, if an endpoint can get nothing of what it lacks. `is_free` tells whether an address is in use by no other
+    /// machine on the LAN.
     pub fn obstacles(&self, lack: &Lack, is_free: impl Fn(IpAddr) -> bool) -> Option<Vec<Obstacle<'_>>> {
-        if lack.unshared || lack.leased_by.is_some() {
+        if lack.occupies || lack.leased_by.is_some() {
             return None;
         }
         let of_address = |ip: &IpAddr| {
@@ -122,8 +121,8 @@ impl State {
         lack.addresses.iter().map(of_address).chain(lack.mac.map(of_mac)).collect()
     }
 
-    /// Containers that are to be connected anew, of those that `may`. Those that have what others of them lack are to be
-    /// disconnected together before any of them is connected: they may have changed places.
+    /// The containers to connect anew, in groups. In a group one container has what another one lacks, so all of a group are
+    /// disconnected before the first is connected. Endpoints for which `may` says no stay as they are.
     pub fn misplaced(
         &self,
         inventory: &Inventory,
@@ -135,7 +134,7 @@ impl State {
             Some((container, endpoint, self.lack(endpoint)?))
         });
         let mut lacking: Vec<Lacking<'_>> = lacking.collect();
-        // What an endpoint has that stays cannot be had, and one that would get nothing stays.
+        // An endpoint that would get nothing stays, and then nobody can get what it has.
         loop {
             let moves = |one: &Obstacle<'_>| matches!(one, Obstacle::Endpoint(holder) if lacking.iter().any(|(_, other, _)| std::ptr::eq(*other, *holder)));
             let gets = |(_, _, lack): &Lacking<'_>| {
@@ -162,7 +161,7 @@ impl State {
     }
 }
 
-/// Those of whom one has what another lacks, directly or by others between.
+/// Groups in which each container has something that another one lacks, or lacks something that another one has.
 fn groups<'a, 'b>(lacking: &'b [Lacking<'a>]) -> Vec<Vec<&'b Lacking<'a>>> {
     let mut groups: Vec<Vec<&Lacking<'_>>> = Vec::new();
     for one in lacking {
@@ -186,7 +185,7 @@ impl Lack {
 }
 
 impl Network {
-    /// Whether an address of a name's can be had on this network, which may have been made anew since.
+    /// Whether the network can give an address that a name remembers. It may have been made anew with another subnet since.
     fn could_give(&self, ip: IpAddr) -> bool {
         self.subnet_of(ip).is_some_and(|subnet| subnet.never(ip).is_none())
     }

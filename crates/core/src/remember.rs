@@ -1,8 +1,8 @@
 //! What a name keeps of its endpoint: its addresses, its MAC, and the leases that it asks for first when it comes back.
 //!
-//! Two rules hold here. One name at most remembers an address, a MAC or a lease: an endpoint for whose name it was chosen takes it
-//! from any other. And an endpoint that has something for want of its own takes nothing from any name, and its own name keeps
-//! what it has; only what its user chose is taken all the same.
+//! Two rules hold here. At most one name remembers a given address, MAC or lease: an endpoint takes from all other names what was
+//! chosen for its own. A stand-in takes nothing from any name and replaces nothing that its own name remembers. What the user chose
+//! is the exception: it is always remembered, and always taken.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -19,7 +19,7 @@ use crate::state::{Change, State};
 use crate::step::Family;
 
 impl State {
-    /// What becomes of the identities when an endpoint comes or goes. Of one whose name is not known nothing is remembered.
+    /// How the identities change when an endpoint comes or goes. Nothing is remembered of an unnamed endpoint.
     pub(crate) fn remember(&self, endpoint: &Endpoint, now: u64) -> Vec<Change> {
         let Some(network) = self.network_of(endpoint) else { return Vec::new() };
         // The engine's own driver chooses its addresses.
@@ -41,8 +41,8 @@ impl State {
         changes
     }
 
-    /// What an endpoint's name keeps. Of each thing it is what the endpoint has, or else what the name had before; the other way
-    /// round where the endpoint has it only for want of the name's own.
+    /// The identity of an endpoint's name from now on. What the endpoint has comes first, and what the name had before fills the
+    /// gaps. For a stand-in it is the other way round.
     fn kept_of(&self, network: &Network, endpoint: &Endpoint, now: u64) -> Identity {
         let before = self.identity_of(network, &endpoint.name);
         let stands_in = endpoint.chosen == Chosen::StandIn;
@@ -69,13 +69,13 @@ impl State {
         }
     }
 
-    /// The address of a family that an endpoint's name keeps, if no server gave it. An engine gives back one address after the
-    /// other, and one of a range does again where no server gives any.
+    /// The address of a family that an endpoint's name keeps, apart from a lease. An endpoint may lack it for a while: an engine gives
+    /// back one address at a time, and a lease takes the place of the fallback address.
     fn address_to_keep(&self, network: &Network, endpoint: &Endpoint, family: Family) -> Option<IpAddr> {
         let had = self.identity_of(network, &endpoint.name).and_then(|before| before.address(family));
         let Some(has) = endpoint.given_address(family) else { return had };
         match endpoint.chosen {
-            // The engine's own IPAM chooses another one at each start.
+            // The engine's own IPAM may choose another one at each start.
             _ if endpoint.source == Source::Engine => had,
             Chosen::StandIn if !endpoint.was_given(has) => {
                 had.or(Some(has).filter(|ip| !self.is_another_names(network, &endpoint.name, *ip)))
@@ -84,7 +84,7 @@ impl State {
         }
     }
 
-    /// The address of a server's that an endpoint's name keeps.
+    /// The leased address that an endpoint's name keeps.
     fn leased_to_keep(&self, network: &Network, endpoint: &Endpoint) -> Option<Ipv4Addr> {
         let had = self.identity_of(network, &endpoint.name).and_then(|before| before.leased);
         let Some(has) = endpoint.leased_address() else { return had };
@@ -104,11 +104,11 @@ impl State {
         if self.asked_by_its_name(network, endpoint) {
             return endpoint.lease.clone();
         }
-        // One that was asked for as another name was asked for by its address, which its user has taken from that name.
+        // If the lease is that of another name, the user has moved its address to this container.
         had.or_else(|| endpoint.lease.clone())
     }
 
-    /// Whether an endpoint's lease was asked for as its name, and not as a container of unknown name.
+    /// Whether an endpoint asked for its lease under its own name, and not as a container of unknown name.
     fn asked_by_its_name(&self, network: &Network, endpoint: &Endpoint) -> bool {
         let own = self.identity_of(network, &endpoint.name).and_then(|before| before.lease.as_ref());
         let same = || own.zip(endpoint.lease.as_ref()).is_some_and(|(own, has)| own.id == has.id);
@@ -130,8 +130,8 @@ impl State {
         self.identities.get(&(State::scope(network), name.clone()))
     }
 
-    /// The name by which an address is remembered that a container of unknown name asks for: its user chose it, and it is most
-    /// likely that container. Should its user have given the address to another one, what it has for that is only a stand-in.
+    /// The name that an unnamed endpoint most likely belongs to, if its user chose this address: the name that remembers it. This is a
+    /// guess. The user may have moved the address to another container, so what follows from the guess is only a stand-in.
     pub fn name_for_chosen(&self, network: &Network, ip: IpAddr) -> Option<&EndpointName> {
         let scope = State::scope(network);
         let mut on_it = self.identities.iter().filter(|((of, _), _)| *of == scope);
@@ -140,8 +140,8 @@ impl State {
         Some(name).filter(|_| !is_there)
     }
 
-    /// Whether an endpoint of unknown name may have a MAC for the time being: not one that a user may have chosen, who would see it
-    /// refused to the container that it is for.
+    /// Whether an unnamed endpoint may use a remembered MAC. If a user may have chosen that MAC, it may not: the container that the MAC
+    /// is for would be refused at its start.
     pub fn may_lend(&self, mac: Mac) -> bool {
         let made = |scope: &Scope, name: &EndpointName| {
             (0..=u8::MAX).any(|attempt| self.seed.mac(scope, name, attempt) == mac)
@@ -199,13 +199,13 @@ impl Identity {
         self.addresses.iter().copied().find(|ip| Family::of(*ip) == family)
     }
 
-    /// As whom DHCP servers know it.
+    /// The client identifiers under which DHCP servers know it.
     pub(crate) fn client_ids(&self) -> impl Iterator<Item = &ClientId> {
         let id = self.lease.iter().map(|record| &record.id);
         id.chain(self.lease6.iter().map(|record| &record.id))
     }
 
-    /// What is left of a name's once another has taken what is its own; none if it took nothing.
+    /// What is left of this identity after another one has taken its own; none if nothing changes.
     fn without(&self, other: &Identity) -> Option<Identity> {
         let is_left = |ip: &IpAddr| !other.all_addresses().any(|its| its == *ip);
         let is_its = |id: &ClientId| other.client_ids().any(|its| its == id);
@@ -222,7 +222,7 @@ impl Identity {
         (left != *self).then_some(left)
     }
 
-    /// Whether a name would have the same without it.
+    /// Whether the name would get the same without this identity.
     fn is_bare(&self, seed: &Seed, scope: &Scope, name: &EndpointName) -> bool {
         let leases = self.lease.is_some() || self.lease6.is_some();
         let own_mac = self.mac.is_some_and(|mac| mac != seed.mac(scope, name, 0));

@@ -420,11 +420,11 @@ pub enum Reply {
     },
     /// An engine's list was taken in.
     Inventoried {
-        /// Containers that have other addresses or MACs than their own, and would get those if they were connected anew. Those of
-        /// one group are to be disconnected before any of them is connected.
+        /// Containers to connect anew, to get their own addresses and MACs. All containers of a group are disconnected before the first
+        /// is connected.
         misplaced: Vec<Vec<Misplaced>>,
-        /// Whether there will soon be something to do: what is missing from the list is given up if it stays so, or a container is to
-        /// be connected anew once no other one is starting.
+        /// Whether the next list should come soon: something is missing from this one and will be given up, or containers are to be
+        /// connected anew once no other container is starting.
         waiting: bool,
     },
     /// What is no longer remembered of a name: networks, and its addresses on them.

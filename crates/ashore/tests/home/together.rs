@@ -38,9 +38,19 @@ pub struct Place {
 }
 
 impl Place {
+    /// Its place on the one network that it is on.
     pub fn of(site: &Site, container: &str) -> Option<Place> {
-        let format =
-            "{{range.NetworkSettings.Networks}}{{.IPAddress}}|{{.GlobalIPv6Address}}|{{.MacAddress}}{{end}}";
+        Place::read(site, container, "range.NetworkSettings.Networks")
+    }
+
+    /// Its place on one of several.
+    pub fn on(site: &Site, container: &str, network: &str) -> Option<Place> {
+        Place::read(site, container, &format!("with.NetworkSettings.Networks.{network}"))
+    }
+
+    fn read(site: &Site, container: &str, of: &str) -> Option<Place> {
+        const FIELDS: &str = "{{.IPAddress}}|{{.GlobalIPv6Address}}|{{.MacAddress}}{{end}}";
+        let format = format!("{{{{{of}}}}}{FIELDS}");
         let ran = site.docker(&format!("inspect --format {format} {container}"));
         let mut parts = ran.stdout.trim().split('|').map(str::to_owned);
         let (v4, v6, mac) = (parts.next()?, parts.next()?, parts.next()?);

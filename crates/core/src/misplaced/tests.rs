@@ -11,7 +11,7 @@ fn words_of(lack: Option<Lack>) -> String {
     let Some(lack) = lack else { return String::new() };
     let mut words: Vec<String> = lack.addresses.iter().map(ToString::to_string).collect();
     words.extend(lack.mac.map(|mac| format!("m{}", mac.to_string().trim_start_matches("02:00:00:00:00:0"))));
-    words.extend(lack.unshared.then(|| "unshared".into()));
+    words.extend(lack.occupies.then(|| "occupies".into()));
     words.extend(
         lack.leased_by.map(|mac| format!("by m{}", mac.to_string().trim_start_matches("02:00:00:00:00:0"))),
     );
@@ -42,8 +42,8 @@ fn an_endpoint_lacks_what_its_name_has_and_it_has_not() {
             (&["web .192"], "web stand-in range .195 m5", ".192"),
             (&[], "web stand-in range .195 m5", ""),
             // But not with what another name has.
-            (&["db .195"], "web stand-in range .195 m5", "unshared"),
-            (&["db m5"], "web stand-in range .195 m5", "unshared"),
+            (&["db .195"], "web stand-in range .195 m5", "occupies"),
+            (&["db m5"], "web stand-in range .195 m5", "occupies"),
             (&["db .195", "web .192"], "web stand-in range .195 m5", ".192"),
             // What its user chose is right.
             (&["web m1 .192"], "web stand-in fixed .200! m5!", ""),
@@ -77,7 +77,7 @@ fn a_lease_is_to_be_the_names_own_and_under_the_endpoints_mac() {
             (&[], "web for-name lease L.100=aa:m5 m1!", "by m5"),
             (&[], "web for-name lease L.100=aa:m5 m1", ""),
             (&[], "web for-name lease L.100=aa:m5", ""),
-            (&["db l.100"], "web stand-in lease L.100=cc:m1 m1", "unshared"),
+            (&["db l.100"], "web stand-in lease L.100=cc:m1 m1", "occupies"),
         ],
     );
 }
@@ -212,7 +212,7 @@ fn what_is_in_the_way_is_told() {
     assert_eq!(of(&lack(&[], Some("02:00:00:00:00:01"))), Some(vec![Obstacle::Endpoint(holder)]));
     assert_eq!(of(&lack(&[".194"], None)), None);
     assert_eq!(of(&lack(&[".193", ".194"], None)), None, "one thing is to be had");
-    assert_eq!(of(&Lack { unshared: true, ..lack(&[".192"], None) }), None);
+    assert_eq!(of(&Lack { occupies: true, ..lack(&[".192"], None) }), None);
     assert_eq!(of(&Lack { leased_by: Some(Mac([2, 0, 0, 0, 0, 5])), ..lack(&[".192"], None) }), None);
 }
 

@@ -223,8 +223,9 @@ fn read<T: serde::de::DeserializeOwned>(key: &str, value: &Value) -> Result<T, D
     serde_json::from_value(value.clone()).map_err(|source| DocumentError::Row { key: key.to_owned(), source })
 }
 
-/// A state that does not say for whom an endpoint was chosen says so by the endpoint's name, or by the one in its link's tag: where the
-/// container's name was not known, it is made of an address. Such a name was remembered like any other, and is not any more.
+/// Reads what older versions did not write as [`Chosen`] and [`ByUser`]. There, an endpoint's name was made of its address while its
+/// container's name was not known, and so was the name in its link's tag if the container's name was learnt later. Such names were
+/// remembered like any other. They are not any more.
 fn read_placeholders(state: &mut State) {
     let is_placeholder = |name: &EndpointName, addresses: &[IpAddr]| {
         addresses.iter().any(|ip| EndpointName::of_unnamed(*ip) == *name)
@@ -239,7 +240,7 @@ fn read_placeholders(state: &mut State) {
             false if tagged => Chosen::StandIn,
             false => continue,
         };
-        // A MAC that Ashore made is one that follows from the name of then, or that a lease was asked for with.
+        // Ashore made the MAC if it follows from the name at that time, or if a lease was asked for with it.
         let scope = state.networks.get(network).map(State::scope);
         let derived = |mac: Mac| {
             let scope = scope.as_ref();

@@ -1,4 +1,4 @@
-//! Containers that have something for want of their own: who is to be connected anew, and who was in vain.
+//! Stand-ins: which containers are connected anew, how often, and what is said when that does not help.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -15,19 +15,19 @@ use ipnet::IpNet;
 use super::{Engine, Inner};
 use crate::daemon::engine::inventory::GRACE;
 
-/// How often a container is connected anew after one start of it.
+/// How often a container is connected anew after each of its starts.
 const ATTEMPTS: u32 = 3;
 
-/// How often containers were connected anew, until they have what is their own.
+/// How often containers were connected anew since their starts. A container that has its own is not counted any more.
 #[derive(Debug, Default)]
 pub(super) struct Attempts {
     made: BTreeMap<Start, u32>,
-    /// Since when some are to be connected anew, and wait until no other container is starting.
+    /// Since when some containers wait to be connected anew until no other one is starting.
     postponed: Option<Instant>,
 }
 
-/// A container's start, as its endpoint on a network shows it: by the container's namespace, which is a new one at each start and the
-/// same one when it is connected anew.
+/// One start of a container on a network, known by the container's namespace: that is new at each start, and stays the same when the
+/// container is connected anew.
 type Start = (NetworkName, Option<PathBuf>);
 
 fn start_of(endpoint: &Endpoint) -> Start {
@@ -39,11 +39,16 @@ impl Attempts {
     fn are_left(&self, endpoint: &Endpoint) -> bool {
         self.made.get(&start_of(endpoint)).is_none_or(|made| *made < ATTEMPTS)
     }
+
+    /// Whether the last one was in vain too, as a list has shown since.
+    fn are_in_vain(&self, endpoint: &Endpoint) -> bool {
+        self.made.get(&start_of(endpoint)).is_some_and(|made| *made > ATTEMPTS)
+    }
 }
 
 impl Inner {
-    /// Containers that are to be connected anew for what is their own, in groups, and whether some wait with that. While others are
-    /// starting, an engine would not say for whom it asks this time either.
+    /// The containers to connect anew now, in groups, and whether some have to wait. While other containers are starting, it would
+    /// be as hard to tell for which one the engine asks.
     pub(super) fn to_connect_anew(
         &mut self,
         inventory: &Inventory,
@@ -55,10 +60,10 @@ impl Inner {
             .values()
             .filter_map(|endpoint| Some((start_of(endpoint), (endpoint, state.lack(endpoint)?))))
             .collect();
-        // Whoever is right by now, or has gone, begins anew with its next start.
+        // A container that has its own by now, or has gone, is forgotten here.
         self.attempts.made.retain(|start, _| lacking.contains_key(start));
         for (start, made) in self.attempts.made.iter_mut().filter(|(_, made)| **made == ATTEMPTS) {
-            // Once.
+            // This is said once.
             *made += 1;
             let (endpoint, lack) = &lacking[start];
             let obstacles = state.obstacles(lack, &is_free).unwrap_or_default();
@@ -87,28 +92,28 @@ impl Inner {
 }
 
 impl Engine {
-    /// Containers that do not get what is their own, and why.
+    /// Containers that will not get their own addresses or MACs by themselves, and why.
     pub(super) fn not_themselves(&self, inner: &Inner) -> Vec<String> {
         let (state, on_lan) = (inner.state(), self.lan.on_lan());
         let is_free = |ip: IpAddr| !on_lan.contains_key(&ip);
-        // Others move on by themselves.
+        // Other endpoints that lack something will move away.
         let stays = |obstacle: &Obstacle<'_>| match obstacle {
             Obstacle::Lan(_) => true,
             Obstacle::Endpoint(holder) if holder.is_unnamed() => false,
-            Obstacle::Endpoint(holder) => state.lack(holder).is_none() || !inner.attempts.are_left(holder),
+            Obstacle::Endpoint(holder) => state.lack(holder).is_none() || inner.attempts.are_in_vain(holder),
         };
         let troubles = state.endpoints.values().filter_map(|endpoint| {
             let lack = state.lack(endpoint)?;
             let obstacles = state.obstacles(&lack, is_free);
             let blocked = obstacles.as_ref().is_some_and(|obstacles| obstacles.iter().all(stays));
-            let stuck = blocked || !inner.attempts.are_left(endpoint);
+            let stuck = blocked || inner.attempts.are_in_vain(endpoint);
             stuck.then(|| words_of(state, endpoint, &lack, &obstacles.unwrap_or_default()))
         });
         troubles.collect()
     }
 }
 
-/// What is to be said of a container that does not get what is its own.
+/// Which container has what instead of what, why, and what helps.
 fn words_of(state: &State, endpoint: &Endpoint, lack: &Lack, obstacles: &[Obstacle<'_>]) -> String {
     let label = state.network_of(endpoint).map_or(endpoint.network.as_str(), |there| there.label());
     let name = &endpoint.name;

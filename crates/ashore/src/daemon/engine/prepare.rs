@@ -119,8 +119,8 @@ impl Inner {
         Ok(())
     }
 
-    /// The MAC of an endpoint to be: the one that its user chose, or that its lease was asked for with, or that follows from its
-    /// name. An address that was chosen for a container of unknown name tells who it most likely is.
+    /// The MAC of a new endpoint: the one that the user chose, or the one that its lease was asked for with, or the one of its name.
+    /// The name of an unnamed endpoint is guessed by the address that the user chose, if any.
     fn mac_for(
         &self,
         network: &Network,
@@ -148,8 +148,8 @@ impl Inner {
         }
     }
 
-    /// The name of the container that an endpoint is for, if it is known and has none yet. An engine that answers nobody is most
-    /// likely at work on the container that it was asked to connect.
+    /// The name of the container that an endpoint is for, if it is known and has no endpoint yet. If the engine could not be asked, it
+    /// is most likely the container that Ashore asked it to connect.
     fn name_of(&mut self, network: &Network, owner: Option<&Owner>) -> Option<EndpointName> {
         let expected = self.expected_on(network);
         let answered = owner.is_some_and(|owner| owner.network_name.is_some());

@@ -335,7 +335,7 @@ impl Inner {
         self.unconfirmed = addresses.map(IpNet::addr).collect();
         self.unconfirmed_pools = self.state().chosen_pools();
         self.missing.none_starts();
-        // Whoever was being connected is so no longer.
+        // The engine has forgotten what it was asked to connect.
         self.expected.clear();
     }
 
@@ -478,7 +478,7 @@ impl Inner {
         }
     }
 
-    /// An endpoint, and whether it only stands in for what its name has.
+    /// The same endpoint, as a stand-in if another one holds what its name remembers.
     pub(super) fn beside(&self, network: &Network, endpoint: Endpoint) -> Endpoint {
         Endpoint { chosen: self.state().chosen_beside(network, &endpoint), ..endpoint }
     }

@@ -137,7 +137,7 @@ async fn session(engine: &Engine, handle: &Handle, lists: &Lists) -> anyhow::Res
     let id = lists::engine_id(&api).await?;
     loop {
         let turn = lists.begin();
-        reconnect::resume(&api, handle, lists, &engine.unplugged).await;
+        reconnect::resume(&api, handle, lists, &engine.disconnected).await;
         let waiting = list(engine, &id, &api, handle, lists).await?;
         lists.end(turn, true);
         let period = if waiting { SOON } else { PERIOD };
@@ -162,7 +162,7 @@ async fn list(engine: &Engine, id: &str, api: &Api, handle: &Handle, lists: &Lis
     match asked(handle, Request::TakeInventory(inventory)).await? {
         Reply::Inventoried { misplaced, waiting } => {
             for group in &misplaced {
-                reconnect::connect_anew(api, handle, lists, &engine.unplugged, group).await;
+                reconnect::connect_anew(api, handle, lists, &engine.disconnected, group).await;
             }
             Ok(waiting)
         }

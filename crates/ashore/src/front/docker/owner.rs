@@ -183,3 +183,54 @@ fn has_shim(id: &str) -> bool {
             && words.any(|word| word == id.as_bytes())
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader, Write};
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    /// An engine's API that answers every question with the same list, and tells what it was asked.
+    fn engine(list: &str) -> (tempfile::TempDir, Api, std::thread::JoinHandle<Vec<String>>) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("docker.sock");
+        let (listener, list) = (UnixListener::bind(&path).unwrap(), list.to_owned());
+        let answering = std::thread::spawn(move || {
+            let mut asked = Vec::new();
+            while !asked.iter().any(|line: &String| line.contains("/_ping")) {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut line = String::new();
+                BufReader::new(&stream).read_line(&mut line).unwrap();
+                let length = list.len();
+                write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{list}").unwrap();
+                asked.push(line.split_whitespace().nth(1).unwrap_or_default().to_owned());
+            }
+            asked
+        });
+        (directory, Api::at(&path), answering)
+    }
+
+    #[tokio::test]
+    async fn of_a_container_that_the_engine_names_the_list_alone_tells_the_mac() {
+        let container = |id: &str, mac: &str| {
+            format!(
+                r#"{{"Id": "{id}", "State": "created", "Names": ["/{id}"],
+                    "NetworkSettings": {{"Networks": {{"lan": {{"EndpointID": "", "MacAddress": "{mac}"}}}}}}}}"#
+            )
+        };
+        let list =
+            [container("own", "02:42:aa:00:00:01"), container("other", "02:42:aa:00:00:02")].join(", ");
+        let (_directory, api, answering) = engine(&format!("[{list}]"));
+        let network = EngineNetwork { id: "n1".into(), name: Some("lan".into()), of: None };
+        let asked = Asked { v6: false, ip: None };
+        let own = ask(&api, &network, asked, Some(&"own".parse().unwrap())).await.unwrap();
+        assert_eq!(own.name, Some("own".parse().unwrap()));
+        assert_eq!(own.mac, Some("02:42:aa:00:00:01".parse().unwrap()));
+        // One that the list does not show yet.
+        let new = ask(&api, &network, asked, Some(&"new".parse().unwrap())).await.unwrap();
+        assert_eq!((new.name, new.mac), (None, None));
+        api.ping().await.unwrap();
+        assert_eq!(answering.join().unwrap(), ["/containers/json?all=1", "/containers/json?all=1", "/_ping"]);
+    }
+}

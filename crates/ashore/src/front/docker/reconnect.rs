@@ -1,9 +1,8 @@
-//! Containers that are connected anew, now that it is known who they are: their plug is pulled and put in again, with the settings
-//! that they were connected with.
+//! Containers that are connected anew now that their names are known: each is disconnected, and connected with the same settings.
 //!
-//! Between the two the engine knows nothing of the network any more. Should this process, the engine or the host end there, the
-//! container would be off the network for good. So what it is to be connected with is written down before, and done by the next
-//! daemon or at the next engine.
+//! Between the two, the engine has forgotten that the container was on the network. If the daemon, the engine or the host ended then, the
+//! container would stay off the network for good. So its settings are written down first. The next daemon, or this one with the next
+//! engine, connects the container.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
@@ -22,15 +21,15 @@ use super::api::{Api, escaped, is_not_found};
 use super::follow::{Lists, asked};
 use super::server::Handle;
 
-/// How often it is tried at once. What fails then is tried again with each list.
+/// How often connecting is tried in a row. After that it is tried again with each list.
 const TRIES: u32 = 3;
 /// Between two tries.
 const PAUSE: Duration = Duration::from_secs(2);
-/// An engine that is at work on a container does not show it until that is done.
+/// The engine does not answer for a container that it is starting or connecting until that is done.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Containers whose plug is pulled, each in a file of its own.
-pub(super) struct Unplugged(PathBuf);
+/// Containers that were disconnected and are to be connected, each in a file of its own.
+pub(super) struct Disconnected(PathBuf);
 
 /// What a container is to be connected with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,10 +63,10 @@ enum Place {
     Nowhere,
 }
 
-impl Unplugged {
-    /// Those in a directory of the state.
+impl Disconnected {
+    /// Kept in this directory.
     pub(super) fn in_directory(directory: PathBuf) -> Self {
-        Unplugged(directory)
+        Disconnected(directory)
     }
 
     fn file(&self, note: &Note) -> PathBuf {
@@ -75,7 +74,7 @@ impl Unplugged {
         self.0.join(format!("{}-{}", short(&note.container), short(&note.network)))
     }
 
-    /// Writes one down, for what comes after a crash of the host too.
+    /// Writes one down, so that it outlives a crash of the host.
     fn write(&self, note: &Note) -> io::Result<()> {
         DirBuilder::new().recursive(true).mode(0o700).create(&self.0)?;
         let (path, text) = (self.file(note), serde_json::to_vec(note)?);
@@ -88,7 +87,7 @@ impl Unplugged {
         File::open(&self.0)?.sync_all()
     }
 
-    /// Those that were written down. What does not read is none.
+    /// All that are written down. A file that does not read is left out.
     fn all(&self) -> Vec<Note> {
         let files = fs::read_dir(&self.0).into_iter().flatten().flatten();
         let read = |path: &Path| serde_json::from_slice(&fs::read(path).ok()?).ok();
@@ -102,34 +101,34 @@ impl Unplugged {
     }
 }
 
-/// Connects containers anew. One of them may have what another is to get, so that first all plugs are pulled.
+/// Connects a group of containers anew. One of them may have what another is to get, so all are disconnected first.
 pub(super) async fn connect_anew(
     api: &Api,
     handle: &Handle,
     lists: &Lists,
-    unplugged: &Unplugged,
+    disconnected: &Disconnected,
     group: &[Misplaced],
 ) {
-    let mut pulled = Vec::new();
+    let mut notes = Vec::new();
     for container in group {
-        match pull(api, unplugged, container).await {
-            Ok(note) => pulled.push(note),
+        match disconnect(api, disconnected, container).await {
+            Ok(note) => notes.push(note),
             Err(error) => tracing::error!(container = %container.name, "connecting it anew: {error:#}"),
         }
     }
-    for note in pulled {
-        plug_in(api, handle, lists, unplugged, &note, TRIES).await;
+    for note in notes {
+        connect(api, handle, lists, disconnected, &note, TRIES).await;
     }
 }
 
-/// Connects the containers whose plug was pulled, and that were not connected then.
-pub(super) async fn resume(api: &Api, handle: &Handle, lists: &Lists, unplugged: &Unplugged) {
-    for note in unplugged.all() {
-        plug_in(api, handle, lists, unplugged, &note, 1).await;
+/// Connects the containers that were disconnected before and not connected since.
+pub(super) async fn resume(api: &Api, handle: &Handle, lists: &Lists, disconnected: &Disconnected) {
+    for note in disconnected.all() {
+        connect(api, handle, lists, disconnected, &note, 1).await;
     }
 }
 
-async fn pull(api: &Api, unplugged: &Unplugged, container: &Misplaced) -> anyhow::Result<Note> {
+async fn disconnect(api: &Api, disconnected: &Disconnected, container: &Misplaced) -> anyhow::Result<Note> {
     /// What the engine adds to the settings while the container runs.
     const RUNNING: [&str; 10] = [
         "EndpointID",
@@ -160,21 +159,28 @@ async fn pull(api: &Api, unplugged: &Unplugged, container: &Misplaced) -> anyhow
         name: container.name.clone(),
         settings,
     };
-    unplugged.write(&note).context("writing down how it is connected")?;
+    disconnected.write(&note).context("writing down how it is connected")?;
     tracing::info!(container = %note.name, "connecting it anew, for what its name had before");
     let body = json!({ "Container": note.container });
     if let Err(error) = api.post(&path(&note, "disconnect"), &body).await {
-        // What has become of it is seen before it is connected.
+        // Whether the container is off the network is looked at before it is connected.
         tracing::warn!(container = %note.name, "{error:#}");
     }
     Ok(note)
 }
 
-async fn plug_in(api: &Api, handle: &Handle, lists: &Lists, unplugged: &Unplugged, note: &Note, tries: u32) {
+async fn connect(
+    api: &Api,
+    handle: &Handle,
+    lists: &Lists,
+    disconnected: &Disconnected,
+    note: &Note,
+    tries: u32,
+) {
     for left in (0..tries).rev() {
-        let error = match try_to_plug_in(api, handle, note).await {
+        let error = match try_to_connect(api, handle, note).await {
             Ok(()) => {
-                unplugged.forget(note);
+                disconnected.forget(note);
                 lists.settle(&note.container, &note.network, None);
                 return;
             }
@@ -196,8 +202,8 @@ async fn plug_in(api: &Api, handle: &Handle, lists: &Lists, unplugged: &Unplugge
     }
 }
 
-/// Connects a container, unless it is connected, or it or its network is no more.
-async fn try_to_plug_in(api: &Api, handle: &Handle, note: &Note) -> anyhow::Result<()> {
+/// Connects a container. Succeeds as well if it is connected already, or if it or its network is gone.
+async fn try_to_connect(api: &Api, handle: &Handle, note: &Note) -> anyhow::Result<()> {
     match place_of(api, note).await? {
         Place::On | Place::Nowhere => return Ok(()),
         Place::Off => {}
@@ -243,8 +249,8 @@ mod tests {
     #[test]
     fn what_is_written_down_is_there_until_it_is_forgotten() {
         let directory = tempfile::tempdir().unwrap();
-        let unplugged = Unplugged::in_directory(directory.path().join("unplugged"));
-        assert_eq!(unplugged.all(), []);
+        let disconnected = Disconnected::in_directory(directory.path().join("disconnected"));
+        assert_eq!(disconnected.all(), []);
         let note = |container: &str| Note {
             container: container.into(),
             network: "0123abcd".into(),
@@ -253,18 +259,19 @@ mod tests {
             settings: json!({ "IPAMConfig": { "IPv4Address": "192.168.88.200" } }),
         };
         let (web, other) = (note("aa01"), note("../aa02"));
-        unplugged.write(&web).unwrap();
-        unplugged.write(&other).unwrap();
-        unplugged.write(&web).unwrap();
+        disconnected.write(&web).unwrap();
+        disconnected.write(&other).unwrap();
+        disconnected.write(&web).unwrap();
         // What was being written when the host lost power, and what is no note at all.
-        fs::write(unplugged.0.join("aa03-0123abcd.new"), serde_json::to_vec(&note("aa03")).unwrap()).unwrap();
-        fs::write(unplugged.0.join("torn"), b"{\"container\":").unwrap();
-        let mut all = unplugged.all();
+        fs::write(disconnected.0.join("aa03-0123abcd.new"), serde_json::to_vec(&note("aa03")).unwrap())
+            .unwrap();
+        fs::write(disconnected.0.join("torn"), b"{\"container\":").unwrap();
+        let mut all = disconnected.all();
         all.sort_by(|one, other| one.container.cmp(&other.container));
         assert_eq!(all, [other.clone(), web.clone()]);
         assert_eq!(web.command(), "docker network connect --ip 192.168.88.200 lan web");
-        unplugged.forget(&web);
-        assert_eq!(unplugged.all(), [other]);
+        disconnected.forget(&web);
+        assert_eq!(disconnected.all(), [other]);
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "nothing is written elsewhere");
     }
 }

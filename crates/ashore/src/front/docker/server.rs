@@ -20,7 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::follow::{Lists, follow};
 use super::owner::Asked;
-use super::reconnect::Unplugged;
+use super::reconnect::Disconnected;
 use super::silence::Silence;
 use super::unanswered::{Note, Unanswered};
 use super::{answer, call, error, owner, version};
@@ -82,7 +82,7 @@ pub(super) struct Engine {
     root: PathBuf,
     pub(super) silence: Silence,
     /// Its containers that are being connected anew.
-    pub(super) unplugged: Unplugged,
+    pub(super) disconnected: Disconnected,
 }
 
 impl Plugin {
@@ -99,8 +99,8 @@ impl Plugin {
         let patience = if socket.handed { REPEATS_AT_HANDED } else { REPEATS };
         let unanswered = Arc::new(Unanswered::in_directory(run.join("calls"), patience));
         let (engine, root, silence) = (engine.to_owned(), root.to_owned(), Silence::default());
-        let unplugged = Unplugged::in_directory(state.join("unplugged"));
-        let engine = Arc::new(Engine { socket: engine, root, silence, unplugged });
+        let disconnected = Disconnected::in_directory(state.join("disconnected"));
+        let engine = Arc::new(Engine { socket: engine, root, silence, disconnected });
         Ok(Plugin { socket, engine, unanswered })
     }
 
