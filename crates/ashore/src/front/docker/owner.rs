@@ -78,11 +78,6 @@ impl Container {
         self.on(network).is_some_and(|there| there.endpoint.is_empty() || self.state == "exited")
     }
 
-    /// Whether it may be the one that is being started on a network, or connected to it while it runs.
-    fn may_be_connected_to(&self, network: &str) -> bool {
-        self.waits_on(network) || (self.on(network).is_none() && self.state == "running")
-    }
-
     fn endpoint_name(&self) -> Option<EndpointName> {
         self.names.first().map(|name| endpoint_name(name))
     }
@@ -96,11 +91,11 @@ impl Container {
 }
 
 /// The containers that an address of a network can be for: those for which it was chosen, or else those for which none was.
-fn fitting<'a>(containers: &'a [Container], network: &str, asked: Asked) -> Vec<&'a Container> {
+fn fitting(containers: Vec<Container>, network: &str, asked: Asked) -> Vec<Container> {
     let chosen = containers.iter().any(|container| container.wants(network, asked));
     let asked = if chosen { asked } else { Asked { ip: None, ..asked } };
-    let fits = |one: &&Container| one.on(network).is_none() || one.wants(network, asked);
-    containers.iter().filter(fits).collect()
+    let fits = |one: &Container| one.on(network).is_none() || one.wants(network, asked);
+    containers.into_iter().filter(fits).collect()
 }
 
 /// A container's name as an endpoint's. Docker's may be longer than Ashore's.
@@ -110,38 +105,21 @@ pub(super) fn endpoint_name(name: &str) -> EndpointName {
     short.parse().or_else(|_| "unnamed".parse()).expect("a word is a name")
 }
 
-/// Whom the engine is starting on a network, as far as it tells at once. Of a container whose name it has `told` there is its MAC to
-/// be had.
-pub(super) async fn find(
-    engine: &Engine,
-    network: &EngineNetwork,
-    asked: Asked,
-    told: Option<&EndpointName>,
-) -> Option<Owner> {
+/// Whom the engine is starting on a network, as far as it tells at once.
+pub(super) async fn find(engine: &Engine, network: &EngineNetwork, asked: Asked) -> Option<Owner> {
     let api = Api::at(&engine.socket);
-    engine.silence.unless_it_lasts(&api, ask(&api, network, asked, told)).await
+    engine.silence.unless_it_lasts(&api, ask(&api, network, asked)).await
 }
 
-async fn ask(
-    api: &Api,
-    network: &EngineNetwork,
-    asked: Asked,
-    told: Option<&EndpointName>,
-) -> anyhow::Result<Owner> {
+async fn ask(api: &Api, network: &EngineNetwork, asked: Asked) -> anyhow::Result<Owner> {
     let network_name = match &network.name {
         Some(name) => name.clone(),
         None => api.get::<Named>(&format!("/networks/{}", network.id)).await?.name,
     };
     let began = Instant::now();
     let containers: Vec<Container> = api.get("/containers/json?all=1").await?;
-    let fitting = fitting(&containers, &network_name, asked);
-    let one = match told {
-        Some(name) => {
-            let called = |one: &&Container| one.endpoint_name().as_ref() == Some(name);
-            containers.iter().find(called).filter(|one| one.may_be_connected_to(&network_name))
-        }
-        None => at_work_on(api, &fitting, &network_name, began.elapsed()).await,
-    };
+    let containers = fitting(containers, &network_name, asked);
+    let one = at_work_on(api, &containers, &network_name, began.elapsed()).await;
     let mac = one.and_then(|one| one.on(&network_name)?.mac.parse().ok());
     let name = one.and_then(Container::endpoint_name);
     Ok(Owner { network: network.id.clone(), network_name: Some(network_name), name, mac })
@@ -151,7 +129,7 @@ async fn ask(
 /// runs and is not listed on the network. Several at once are told apart by nothing.
 async fn at_work_on<'a>(
     api: &Api,
-    containers: &[&'a Container],
+    containers: &'a [Container],
     network: &str,
     a_list_takes: Duration,
 ) -> Option<&'a Container> {
@@ -159,8 +137,9 @@ async fn at_work_on<'a>(
     const LEAST: Duration = Duration::from_millis(20);
     /// What is left of the patience after a list that took long.
     const MOST: Duration = Duration::from_millis(250);
-    let candidates: Vec<&Container> =
-        containers.iter().copied().filter(|one| one.may_be_connected_to(network)).collect();
+    let may_be =
+        |one: &&Container| one.waits_on(network) || (one.on(network).is_none() && one.state == "running");
+    let candidates: Vec<&Container> = containers.iter().filter(may_be).collect();
     let is_starting =
         |id: &str| has_shim(id) && candidates.iter().any(|one| one.id == id && one.state != "running");
     match candidates.as_slice() {
@@ -182,55 +161,4 @@ fn has_shim(id: &str) -> bool {
         words.next().is_some_and(|program| program.windows(15).any(|word| word == b"containerd-shim"))
             && words.any(|word| word == id.as_bytes())
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::{BufRead, BufReader, Write};
-    use std::os::unix::net::UnixListener;
-
-    use super::*;
-
-    /// An engine's API that answers every question with the same list, and tells what it was asked.
-    fn engine(list: &str) -> (tempfile::TempDir, Api, std::thread::JoinHandle<Vec<String>>) {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("docker.sock");
-        let (listener, list) = (UnixListener::bind(&path).unwrap(), list.to_owned());
-        let answering = std::thread::spawn(move || {
-            let mut asked = Vec::new();
-            while !asked.iter().any(|line: &String| line.contains("/_ping")) {
-                let (mut stream, _) = listener.accept().unwrap();
-                let mut line = String::new();
-                BufReader::new(&stream).read_line(&mut line).unwrap();
-                let length = list.len();
-                write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{list}").unwrap();
-                asked.push(line.split_whitespace().nth(1).unwrap_or_default().to_owned());
-            }
-            asked
-        });
-        (directory, Api::at(&path), answering)
-    }
-
-    #[tokio::test]
-    async fn of_a_container_that_the_engine_names_the_list_alone_tells_the_mac() {
-        let container = |id: &str, mac: &str| {
-            format!(
-                r#"{{"Id": "{id}", "State": "created", "Names": ["/{id}"],
-                    "NetworkSettings": {{"Networks": {{"lan": {{"EndpointID": "", "MacAddress": "{mac}"}}}}}}}}"#
-            )
-        };
-        let list =
-            [container("own", "02:42:aa:00:00:01"), container("other", "02:42:aa:00:00:02")].join(", ");
-        let (_directory, api, answering) = engine(&format!("[{list}]"));
-        let network = EngineNetwork { id: "n1".into(), name: Some("lan".into()), of: None };
-        let asked = Asked { v6: false, ip: None };
-        let own = ask(&api, &network, asked, Some(&"own".parse().unwrap())).await.unwrap();
-        assert_eq!(own.name, Some("own".parse().unwrap()));
-        assert_eq!(own.mac, Some("02:42:aa:00:00:01".parse().unwrap()));
-        // One that the list does not show yet.
-        let new = ask(&api, &network, asked, Some(&"new".parse().unwrap())).await.unwrap();
-        assert_eq!((new.name, new.mac), (None, None));
-        api.ping().await.unwrap();
-        assert_eq!(answering.join().unwrap(), ["/containers/json?all=1", "/containers/json?all=1", "/_ping"]);
-    }
 }

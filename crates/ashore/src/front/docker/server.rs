@@ -245,7 +245,7 @@ async fn answer_call(
         let address = wish.addresses.first().map(IpNet::addr);
         let asked = Asked { v6: address.is_some_and(|ip| ip.is_ipv6()), ip: address };
         let unknown = Owner { network: network.id.clone(), network_name: None, name: None, mac: None };
-        wish.owner = Some(owner::find(engine, network, asked, None).await.unwrap_or(unknown));
+        wish.owner = Some(owner::find(engine, network, asked).await.unwrap_or(unknown));
         reply = ask(handle, stage).await?;
     }
     answer(&call, Some(reply))
@@ -266,9 +266,9 @@ async fn find_owner(handle: &Handle, engine: &Engine, wish: &Reservation) -> Opt
     let asked = Asked { v6: wish.pool.net.addr().is_ipv6(), ip: wish.ip };
     let mut found = None;
     for network in networks.iter().filter(of_pool).filter_map(|network| network.engine.as_ref()) {
-        let Some(owner) = owner::find(engine, network, asked, told.as_ref()).await else { continue };
+        let Some(owner) = owner::find(engine, network, asked).await else { continue };
         let known = owner.name.is_some();
-        found = Some(Owner { name: owner.name.or_else(|| told.clone()), ..owner });
+        found = Some(Owner { name: told.clone().or(owner.name), ..owner });
         if known {
             break;
         }
