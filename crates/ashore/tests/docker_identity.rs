@@ -103,8 +103,10 @@ fn of_two_subnets_each_address_is_the_containers_own() {
 #[test]
 fn on_each_of_two_networks_a_container_is_itself() {
     on_every_engine("docker, started at once, two networks", |site| {
+        // The LAN has two subnets.
+        site.home.nas.add_address("eth0", "10.77.0.9/24".parse().unwrap()).unwrap();
         site.create_lan();
-        site.ok("network create -d ashore --ipam-driver ashore --subnet 10.77.0.0/24 --internal -o parent=eth0 other");
+        site.ok("network create -d ashore --ipam-driver ashore --subnet 10.77.0.0/24 --gateway 10.77.0.1 -o parent=eth0 other");
         let names = ["web", "db"];
         for name in names {
             site.start(name, "");

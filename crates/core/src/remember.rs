@@ -104,8 +104,10 @@ impl State {
         if self.asked_by_its_name(network, endpoint) {
             return endpoint.lease.clone();
         }
-        // If the lease is that of another name, the user has moved its address to this container.
-        had.or_else(|| endpoint.lease.clone())
+        // Only with its address: the name asks for the address that it had. If the lease is that of another name, the user has moved
+        // its address to this container.
+        let kept = self.leased_to_keep(network, endpoint);
+        had.or_else(|| endpoint.lease.clone().filter(|record| kept == Some(record.lease.address.addr())))
     }
 
     /// Whether an endpoint asked for its lease under its own name, and not as a container of unknown name.

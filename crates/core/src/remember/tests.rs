@@ -7,7 +7,7 @@ use crate::ipv6::tests::{endpoint, network};
 use crate::lease::Addressing;
 
 /// Networks, endpoints and identities as words: `.7` and `::7` are addresses, `m7` is a MAC, `L.7=id:m7` a lease that was asked for
-/// as `id` and with that MAC, and of an identity `l.7` the address that it was leased.
+/// as `id` and with that MAC, `D::7=id` one of DHCPv6, and of an identity `l.7` the address that it was leased.
 pub(crate) struct Words {
     pub(crate) state: State,
 }
@@ -52,6 +52,7 @@ impl Words {
             match word.split_at(1) {
                 ("l", ip) => identity.leased = Some(v4(ip)),
                 ("L", lease) => identity.lease = Some(Box::new(record(lease))),
+                ("D", lease) => identity.lease6 = Some(Box::new(record6(lease))),
                 ("m", _) => identity.mac = Some(self.mac(word, &name)),
                 ("s", made) => identity.made.push(made.parse().unwrap()),
                 _ => identity.addresses.push(ip(word)),
@@ -84,6 +85,7 @@ impl Words {
                     }
                     made.lease = Some(Box::new(record));
                 }
+                ("D", lease) => made.lease6 = Some(Box::new(record6(lease))),
                 ("m", _) => {
                     made.mac = Some(self.mac(word, &made.name));
                     made.by_user.mac = by_user;
@@ -170,6 +172,10 @@ impl Words {
                 )
                 .unwrap();
             }
+            if let Some(record) = &identity.lease6 {
+                let ip = short(record.lease.address.into());
+                write!(words, " D{ip}={}", record.id.to_string().replace("00:", "")).unwrap();
+            }
             for ip in &identity.made {
                 write!(words, " s{ip}").unwrap();
             }
@@ -199,6 +205,16 @@ fn record(text: &str) -> LeaseRecord {
         "address": format!("{}/24", v4(address)), "server": "192.168.88.1", "term": null, "routes": [], "dns": [], "domain": null,
         "search": [], "ntp": [], "mtu": null, "broadcast": null, "since": 1, "id": format!("00:{id}"),
         "mac": format!("02:00:00:00:00:0{mac}"),
+    }))
+    .unwrap()
+}
+
+/// `::7=id`
+fn record6(text: &str) -> LeaseRecord6 {
+    let (address, id) = text.split_once('=').unwrap();
+    serde_json::from_value(serde_json::json!({
+        "address": ip(address), "server": "00:03:00:01:02:00:00:00:00:01", "term": null,
+        "dns": { "servers": [], "search": [] }, "since": 1, "id": format!("00:{id}"), "mac": "02:00:00:00:00:01",
     }))
     .unwrap()
 }
@@ -243,6 +259,8 @@ fn what_was_chosen_for_a_name_is_its_own_and_no_other_names() {
             (&["web sfd99::1"], "web for-name range .192 sfd99::2", &["web .192 sfd99::2"]),
             (&["web sfd98::1"], "web for-name range .192 sfd99::2", &["web .192 sfd99::2 sfd98::1"]),
             (&["old sfd99::2"], "web for-name range .192 sfd99::2", &["web .192 sfd99::2"]),
+            // A network that has no leases any more.
+            (&["web l.100 L.100=aa D::9=aa"], "web for-name range .192 m1", &["web m1 .192 l.100"]),
         ],
     );
 }
@@ -275,6 +293,7 @@ fn what_stands_in_for_a_names_own_neither_replaces_it_nor_is_taken_from_another(
             (&[], "web stand-in range .195 m5", &["web m5 .195"]),
             // But nothing that another name has.
             (&["db m2 .193"], "web stand-in range .193 m5", &["db m2 .193", "web m5"]),
+            (&["db m2 .193 ::c3"], "web stand-in range .193 m5", &["db m2 .193 ::c3", "web m5"]),
             (&["db m2 .193"], "web stand-in range .195 m2", &["db m2 .193", "web .195"]),
             (&["db m2 .193", "web m1 .192"], "web stand-in range .193 m2", &["db m2 .193", "web m1 .192"]),
             // What its user chose replaces what the name had, and is taken from another.
@@ -332,6 +351,17 @@ fn a_lease_is_remembered_as_whom_it_was_asked_for() {
             (&["web m1"], "web stand-in lease L.105=cc:m5 m5", &["web m1 l.105 L.105=cc"]),
             (&["web m1 l.100 L.100=aa"], "web stand-in lease L.101=aa:m1 m5", &["web m1 l.101 L.101=aa"]),
             (&["web m1 l.100"], "web stand-in lease m5", &["web m1 l.100"]),
+            // What the name had was given back to the server, and is asked for again.
+            (&["web m1 l.100"], "web stand-in lease L.105=cc:m5 m5", &["web m1 l.100"]),
+            (&["web m1 .100"], "web for-name lease L.100=aa:m1 m1", &["web m1 l.100 L.100=aa"]),
+            // Two names with one identifier, as an export that was imported on two hosts may bring.
+            (
+                &["old l.105 L.105=aa"],
+                "web for-name lease L.100=aa:m1 m1",
+                &["old l.105", "web m1 l.100 L.100=aa"],
+            ),
+            (&["old l.105 L.105=bb"], "web for-name range .192 m1", &["old l.105 L.105=bb", "web m1 .192"]),
+            (&["old m1 L.105=bb"], "web for-name range .192 m1!", &["old L.105=bb", "web m1 .192"]),
             // As another name, whose address its user has given to this one.
             (
                 &["files m1 l.110 L.110=aa"],
@@ -343,8 +373,41 @@ fn a_lease_is_remembered_as_whom_it_was_asked_for() {
 }
 
 #[test]
+fn a_lease_of_dhcp6_is_a_names_own() {
+    let mut words = Words::new(Addressing::Range, &["old D::9=aa", "web m1 .192"]);
+    let network = Network { ipv6: crate::ipv6::Ipv6Mode::Auto, ..words.network().clone() };
+    words.apply(vec![Change::PutNetwork(network)]);
+    let endpoint = words.endpoint("web for-name range .192 m1 D::9=aa");
+    words.apply(words.state.remember(&endpoint, 2));
+    assert_eq!(words.identities(), ["web m1 .192 D::9=aa"]);
+    // Away, the name keeps it; there, it has lost what its endpoint has lost.
+    let without = words.endpoint("web for-name range .192 m1");
+    words.apply(words.state.remember(&without, 2));
+    assert_eq!(words.identities(), ["web m1 .192 D::9=aa"]);
+    words.apply(vec![Change::PutEndpoint(endpoint)]);
+    words.apply(words.state.remember(&without, 2));
+    assert_eq!(words.identities(), ["web m1 .192"]);
+}
+
+#[test]
+fn names_of_two_networks_are_two_and_have_no_address_in_common() {
+    let mut words = Words::new(Addressing::Range, &["web m1 .192"]);
+    let elsewhere: (Scope, EndpointName) = (Scope("dmz".into()), "web".parse().unwrap());
+    let identity = words.state.identities.values().next().unwrap().clone();
+    let other = Identity { mac: Some("02:00:00:00:00:02".parse().unwrap()), ..identity };
+    words.apply(vec![Change::PutIdentity(elsewhere.0.clone(), elsewhere.1.clone(), other)]);
+    words.apply(words.state.remember(&words.endpoint("web for-name range .192 m1"), 2));
+    let left = &words.state.identities[&elsewhere];
+    assert_eq!((left.mac.is_some(), left.addresses.len()), (true, 0));
+    assert!(words.state.name_for_chosen(words.network(), ip(".192")).is_some());
+    words.state.identities.retain(|(scope, _), _| *scope == elsewhere.0);
+    words.state.identities.values_mut().for_each(|one| one.addresses = vec![ip(".192")]);
+    assert_eq!(words.state.name_for_chosen(words.network(), ip(".192")), None);
+}
+
+#[test]
 fn a_chosen_address_names_whom_it_is_for_but_not_one_that_is_there() {
-    let words = Words::new(Addressing::Dhcp, &["files m1 .200", "web m2 l.110"]);
+    let words = Words::new(Addressing::Dhcp, &["files m1 .200 ::c0", "web m2 .193 l.110"]);
     let named =
         |words: &Words, text| words.state.name_for_chosen(words.network(), ip(text)).map(ToString::to_string);
     assert_eq!(named(&words, ".200").as_deref(), Some("files"));
@@ -365,7 +428,7 @@ fn a_mac_that_a_user_may_have_chosen_is_lent_to_nobody() {
             && words.state.may_lend(of("db"))
             && words.state.may_lend(placeholder)
     );
-    let mut words = Words::new(Addressing::Range, &["first .201"]);
+    let mut words = Words::new(Addressing::Range, &["first .201 ::c1"]);
     let scope = words.scope();
     let first = words.state.identities.get_mut(&(scope, "first".parse().unwrap())).unwrap();
     first.mac = Some(placeholder);
