@@ -2,8 +2,11 @@
 
 mod home;
 
-use home::site::on_every_engine;
-use home::{eventually, ip, reaches};
+use std::time::Duration;
+
+use home::site::{Site, on_every_engine};
+use home::together::{Place, ROUNDS, Together, start_at_once};
+use home::{comes_true, eventually, ip, reaches};
 
 #[test]
 fn two_containers_restarted_at_once_keep_what_they_had() {
@@ -34,6 +37,161 @@ fn two_containers_restarted_at_once_keep_what_they_had() {
             site.ok(&format!("restart -t 0 {name}"));
         }
         assert_eq!(site.addresses_of(&["web", "db", "mail"]), before);
+    });
+}
+
+#[test]
+fn containers_that_start_at_once_are_themselves_every_time() {
+    on_every_engine("docker, started at once", |site| {
+        site.create_lan();
+        site.start("web", "");
+        site.start("db", "");
+        site.start("fixed", "--ip 192.168.88.215");
+        site.start("own", "--mac-address 02:42:aa:00:00:01");
+        let all = Together::of(site, &["web", "db", "fixed", "own"]);
+        for round in 1..=ROUNDS {
+            all.start_anew(site);
+            all.are_as_at_first(site, &format!("start {round}"));
+        }
+        let known = identities(site);
+        assert_eq!(known, ["db", "fixed", "own", "web"], "a name for want of one is not remembered");
+    });
+}
+
+/// The names that are remembered.
+fn identities(site: &Site) -> Vec<String> {
+    let state: serde_json::Value = serde_json::from_str(&site.home.ok("state export")).unwrap();
+    let names = state["rows"].as_object().unwrap().keys().filter_map(|key| key.strip_prefix("identity/lan/"));
+    names.map(str::to_owned).collect()
+}
+
+#[test]
+fn where_all_addresses_of_the_range_are_some_containers_they_change_places_until_each_has_its_own() {
+    on_every_engine("docker, started at once, full range", |site| {
+        site.create_lan_as("lan", "192.168.88.192/30");
+        let names = ["aa", "bb", "cc", "dd"];
+        for name in names {
+            site.start(name, "");
+        }
+        let all = Together::of(site, &names);
+        for round in 1..=ROUNDS {
+            all.start_anew(site);
+            all.are_as_at_first(site, &format!("start {round}"));
+        }
+    });
+}
+
+#[test]
+fn of_two_subnets_each_address_is_the_containers_own() {
+    on_every_engine("docker, started at once, dual stack", |site| {
+        site.ok("network create -d ashore --ipam-driver ashore --subnet 192.168.88.0/24 --ip-range 192.168.88.192/27 \
+                 --gateway 192.168.88.1 --ipv6 --subnet fd88::/64 --ip-range fd88::c0/123 --gateway fd88::1 \
+                 -o parent=eth0 lan");
+        site.start("web", "");
+        site.start("four", "--ip 192.168.88.215");
+        site.start("six", "--ip6 fd88::d5");
+        site.start("own", "--mac-address 02:42:aa:00:00:01");
+        let all = Together::of(site, &["web", "four", "six", "own"]);
+        assert_eq!(all.place("six").v6, "fd88::d5");
+        for round in 1..=ROUNDS {
+            all.start_anew(site);
+            all.are_as_at_first(site, &format!("start {round}"));
+        }
+    });
+}
+
+#[test]
+fn on_each_of_two_networks_a_container_is_itself() {
+    on_every_engine("docker, started at once, two networks", |site| {
+        // The LAN has two subnets.
+        site.home.nas.add_address("eth0", "10.77.0.9/24".parse().unwrap()).unwrap();
+        site.create_lan();
+        site.ok("network create -d ashore --ipam-driver ashore --subnet 10.77.0.0/24 --gateway 10.77.0.1 -o parent=eth0 other");
+        let names = ["web", "db"];
+        for name in names {
+            site.start(name, "");
+            site.ok(&format!("network connect other {name}"));
+        }
+        let places = || names.map(|name| ["lan", "other"].map(|network| Place::on(site, name, network)));
+        let before = places();
+        assert!(before.iter().flatten().all(Option::is_some));
+        for round in 1..=ROUNDS {
+            site.ok("stop -t 0 web db");
+            start_at_once(&site.docker, names);
+            eventually(&format!("start {round}: each is as before on both"), || places() == before);
+        }
+    });
+}
+
+#[test]
+fn whoever_dies_while_a_container_is_connected_anew_it_comes_back_to_its_network() {
+    on_every_engine("docker, killed while connecting anew", |site| {
+        site.create_lan();
+        site.start("web", "--restart always");
+        site.start("db", "--restart always --ip 192.168.88.215");
+        site.start("mail", "--restart always --mac-address 02:42:aa:00:00:01");
+        let all = Together::of(site, &["web", "db", "mail"]);
+        let (mut pulled, mut died) = (0, 0);
+        for round in 1..=ROUNDS {
+            site.ok("stop -t 0 web db mail");
+            let anew = |site: &Site| site.home.daemon().log().matches("connecting it anew, for").count();
+            let before = anew(site);
+            let mut clients: Vec<_> =
+                ["web", "db", "mail"].map(|name| site.docker.begin(&["start", name]).unwrap()).into();
+            // It is between the two, or a moment before or after.
+            if comes_true(Duration::from_secs(5), || anew(site) > before) {
+                pulled += 1;
+                if round % 2 == 0 {
+                    site.docker.kill_dockerd().unwrap();
+                    site.docker.start_dockerd(&site.home.nas).unwrap();
+                } else {
+                    site.home.daemon.take().unwrap().kill().unwrap();
+                    died += usize::from(!disconnected(site).is_empty());
+                    site.start_daemon();
+                }
+            }
+            clients.iter_mut().for_each(|client| drop(client.wait()));
+            all.start(site);
+            all.are_as_at_first(site, &format!("death {round}"));
+            eventually("nobody is off its network", || disconnected(site).is_empty());
+        }
+        assert!(
+            pulled > ROUNDS / 2 && died > 0,
+            "{pulled} were connected anew, over which {died} daemons died"
+        );
+    });
+}
+
+/// The containers that were disconnected and are to be connected.
+fn disconnected(site: &Site) -> Vec<std::path::PathBuf> {
+    let files = std::fs::read_dir(site.home.directory.path().join("state/disconnected"));
+    files.into_iter().flatten().map(|file| file.unwrap().path()).collect()
+}
+
+#[test]
+fn a_container_that_gets_anothers_chosen_address_harms_neither() {
+    on_every_engine("docker, a chosen address moves", |site| {
+        site.create_lan();
+        site.start("files", "--ip 192.168.88.215");
+        site.start("web", "");
+        let before = Together::of(site, &["files", "web"]);
+        let files = before.place("files").clone();
+        site.ok("rm -f files");
+        site.ok("create --init --name files --network lan --ip 192.168.88.216 box sleep 1000");
+        site.ok("create --init --name other --network lan --ip 192.168.88.215 box sleep 1000");
+        site.ok("stop -t 0 web");
+        start_at_once(&site.docker, ["files", "other", "web"]);
+        let place = |name| Place::of(site, name);
+        eventually("files has its MAC, web all of its own, and other the address", || {
+            place("files").is_some_and(|now| now.v4 == "192.168.88.216" && now.mac == files.mac)
+                && place("web").as_ref() == Some(before.place("web"))
+                && place("other").is_some_and(|now| now.v4 == files.v4 && now.mac != files.mac)
+        });
+        let all = Together::of(site, &["files", "other", "web"]);
+        for round in 1..=3 {
+            all.start_anew(site);
+            all.are_as_at_first(site, &format!("start {round}"));
+        }
     });
 }
 

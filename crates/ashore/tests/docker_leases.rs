@@ -7,6 +7,7 @@ use ashore_wire::dhcp4::code;
 use home::dhcp::Server;
 use home::scripted::{Question, Reply, Scripted};
 use home::site::{Site, on_engine, on_every_engine};
+use home::together::{Place, ROUNDS, Together};
 use home::{eventually, ip, reaches};
 
 const POOL: &str = "192.168.88.100,192.168.88.120,255.255.255.0,2m";
@@ -132,6 +133,38 @@ fn a_mac_that_its_user_chose_is_the_one_that_the_server_sees_where_the_engine_te
         site.ok("restart -t 0 web");
         assert_eq!(site.address_of("web"), (at.clone(), mac));
         reaches(&site.home.laptop, ip(&at));
+    });
+}
+
+#[test]
+fn containers_that_start_at_once_have_their_leases_by_their_own_macs_every_time() {
+    on_every_engine("docker, leases, started at once", |site| {
+        let (engines, directory) = (Engines::find().unwrap(), site.home.directory.path());
+        let reserved = "--dhcp-host=02:42:aa:00:00:02,192.168.88.66";
+        let server = Server::dnsmasq(&engines, &site.home.router, directory, POOL, &[reserved]);
+        site.ok("network create -d ashore --ipam-driver ashore --ipam-opt addressing=dhcp lan");
+        site.start("web", "--restart always");
+        site.start("own", "--restart always --mac-address 02:42:aa:00:00:01");
+        site.start("reserved", "--restart always --mac-address 02:42:aa:00:00:02");
+        eventually("the router's reservation counts", || {
+            Place::of(site, "reserved").is_some_and(|now| now.v4 == "192.168.88.66")
+        });
+        let all = Together::of(site, &["web", "own", "reserved"]);
+        for round in 1..=ROUNDS {
+            if round % 4 == 0 {
+                site.docker.stop_dockerd().unwrap();
+                site.docker.start_dockerd(&site.home.nas).unwrap();
+            } else {
+                all.start_anew(site);
+            }
+            all.are_as_at_first(site, &format!("start {round}"));
+            for name in ["web", "own", "reserved"] {
+                let place = all.place(name);
+                let listed = || server.rows().iter().any(|row| row.ip == place.v4 && row.mac == place.mac);
+                eventually("the router's table has its address with its own MAC", listed);
+            }
+        }
+        eventually("and nobody else's", || server.rows().len() == 3);
     });
 }
 

@@ -3,6 +3,7 @@
 mod home;
 
 use home::site::on_every_engine;
+use home::together::{ROUNDS, Together};
 use home::{HOST, eventually, ip, mac_known_to, reaches};
 
 const CREATE: &str =
@@ -46,6 +47,30 @@ fn a_container_has_its_name_its_mac_and_its_host() {
         site.start_daemon();
         reaches(&site.home.laptop, ip(&another));
         site.ok("rm -f old web db fixed");
+        site.ok("network rm lan");
+        site.assert_nothing_left();
+    });
+}
+
+#[test]
+fn containers_that_start_at_once_keep_their_macs_every_time() {
+    on_every_engine("docker's own IPAM, started at once", |site| {
+        site.ok(CREATE);
+        site.start("web", "--restart always");
+        site.start("db", "--restart always");
+        site.start("mail", "--restart always");
+        site.start("own", "--restart always --mac-address 02:42:aa:00:00:01");
+        let all = Together::of(site, &["web", "db", "mail", "own"]);
+        for round in 1..=ROUNDS {
+            if round % 4 == 0 {
+                site.docker.stop_dockerd().unwrap();
+                site.docker.start_dockerd(&site.home.nas).unwrap();
+            } else {
+                all.start_anew(site);
+            }
+            all.have_their_macs(site, &format!("start {round}"));
+        }
+        site.ok("rm -f web db mail own");
         site.ok("network rm lan");
         site.assert_nothing_left();
     });

@@ -4,6 +4,7 @@ mod home;
 
 use ashore_lab::Counted;
 use home::site::{Site, at_every_site, on_every_engine};
+use home::together::{ROUNDS, Together};
 use home::{eventually, ip};
 
 const NAMES: [&str; 3] = ["web", "db", "mail"];
@@ -52,6 +53,34 @@ fn an_engine_that_stops_or_dies_and_starts_finds_everything_as_it_was() {
         site.docker.start_dockerd(&site.home.nas).unwrap();
         all_are_back(site, &before);
         remove_all(site);
+    });
+}
+
+#[test]
+fn whatever_was_chosen_for_them_containers_are_themselves_after_every_restart_of_the_engine() {
+    on_every_engine("docker, engine restarts, eight", |site| {
+        site.create_lan();
+        site.start("web", "--restart always");
+        site.start("db", "--restart always");
+        site.start("fixed", "--restart always --ip 192.168.88.215");
+        site.start("own", "--restart always --mac-address 02:42:aa:00:00:01");
+        site.start("both", "--restart always --ip 192.168.88.216 --mac-address 02:42:aa:00:00:02");
+        let all = Together::of(site, &["web", "db", "fixed", "own", "both"]);
+        assert_eq!(all.place("fixed").v4, "192.168.88.215");
+        assert_eq!(all.place("own").mac, "02:42:aa:00:00:01");
+        for round in 1..=ROUNDS {
+            if round % 2 == 0 {
+                site.docker.kill_dockerd().unwrap();
+            } else {
+                site.docker.stop_dockerd().unwrap();
+            }
+            site.docker.start_dockerd(&site.home.nas).unwrap();
+            all.are_as_at_first(site, &format!("engine restart {round}"));
+        }
+        eventually("nothing is amiss", || site.home.status()["troubles"] == serde_json::json!([]));
+        site.ok("rm -f web db fixed own both");
+        site.ok("network rm lan");
+        site.assert_nothing_left();
     });
 }
 

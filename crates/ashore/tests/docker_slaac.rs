@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use ashore_lab::Engines;
 use home::router::Router;
 use home::site::{Site, on_every_engine};
+use home::together::{ROUNDS, Together};
 use home::{addresses, eventually, ip, reaches};
 
 const PREFIX: &str = "prefix fd88::/64 { AdvValidLifetime 7200; AdvPreferredLifetime 3600; };";
@@ -103,5 +104,28 @@ fn off_is_no_ipv6_at_all_and_what_cannot_be_is_refused() {
             &format!("{create} --ipv6 --subnet fd88::/64 -o ipv6=auto two"),
             &["--ipv6 auto", "fd88::/64", "leave one of the two away"],
         );
+    });
+}
+
+#[test]
+fn containers_that_start_at_once_have_their_own_addresses_every_time() {
+    on_every_engine("docker, slaac, started at once", |site| {
+        let _router = follow(site, "auto");
+        let names = ["web", "db", "fixed"];
+        site.start("web", "");
+        site.start("db", "");
+        site.start("fixed", "--ip 192.168.88.215");
+        let all = Together::of(site, &names);
+        let before = names.map(|name| address6(site, name));
+        for round in 1..=ROUNDS {
+            all.start_anew(site);
+            all.are_as_at_first(site, &format!("start {round}"));
+            for (name, before) in names.iter().zip(before) {
+                eventually("it has its own address again", || {
+                    addresses(&site.endpoint(name)).contains(&before)
+                });
+                eventually("the laptop reaches it", || site.home.laptop.ping(before).is_some());
+            }
+        }
     });
 }

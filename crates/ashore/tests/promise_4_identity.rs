@@ -3,6 +3,7 @@
 mod home;
 
 use ashore_lab::Daemon;
+use home::engine::{Engine, Running};
 use home::{Home, PROGRAM, addresses, reaches};
 
 const CREATE: &str = "network create lan --parent eth0 --subnet 192.168.88.0/24 --subnet fd88::/64 --ip-range \
@@ -115,4 +116,75 @@ fn over_a_machine_that_has_its_address_meanwhile() {
     home.attach("lan", &container, "--ip 192.168.88.77");
     home.ok("detach lan web");
     assert_eq!(attach(&home, "web").1, ["192.168.88.77".parse::<std::net::IpAddr>().unwrap(), web.1[1]]);
+}
+
+/// What `ashore status` complains of.
+fn troubles(home: &Home) -> String {
+    home.status()["troubles"].to_string()
+}
+
+#[test]
+fn tries_to_give_a_container_its_own_are_counted_by_the_start_and_giving_up_is_told() {
+    let home = Home::new();
+    let engine = Engine::begin(&home, "192.168.88.192/27");
+    let first = engine.start("web");
+    assert_eq!(engine.misplaced(&[&first]), [[""; 0]; 0]);
+    engine.stop(&first);
+    for _ in 0..3 {
+        let start = engine.starts();
+        let mut web = engine.start_unnamed("web", None, None);
+        assert!(web.address != first.address && web.mac != first.mac);
+        // The engine does not tell this time either.
+        for _ in 0..3 {
+            assert_eq!(engine.misplaced(&[&web]), [["web"]]);
+            assert_eq!(troubles(&home), "[]");
+            engine.stop(&web);
+            web = engine.connect("web", start, false);
+        }
+        assert_eq!(engine.misplaced(&[&web]), [[""; 0]; 0]);
+        let (has, own) = (format!("{} and {}", web.address.addr(), web.mac), first.address.addr());
+        let said = format!("`web` on network `lan` has {has} instead of its own {own} and {}", first.mac);
+        for told in [troubles(&home), home.daemon().log()] {
+            assert!(told.contains(&said) && told.contains("try: docker restart web"), "{told}");
+        }
+        engine.stop(&web);
+        assert_eq!(troubles(&home), "[]");
+    }
+    // What was said to help does.
+    let web = engine.start("web");
+    assert_eq!((web.address, web.mac), (first.address, first.mac));
+    assert_eq!(engine.misplaced(&[&web]), [[""; 0]; 0]);
+    assert_eq!(troubles(&home), "[]");
+}
+
+#[test]
+fn over_any_number_of_starts_of_which_the_engine_does_not_say_whose_they_are() {
+    let home = Home::new();
+    let engine = Engine::begin(&home, "192.168.88.192/30");
+    let names = ["aa", "bb", "cc", "dd"];
+    let first = names.map(|name| engine.start(name));
+    engine.list(&first.each_ref());
+    first.iter().for_each(|one| engine.stop(one));
+    for round in 0..8 {
+        let begun = engine.starts();
+        // There is no address in the range but theirs, so each has another one's, or by chance its own.
+        let order = names.iter().cycle().skip(round).take(names.len());
+        let mut running: Vec<Running> = order.map(|name| engine.start_unnamed(name, None, None)).collect();
+        let all = |running: &[Running]| engine.misplaced(&running.iter().collect::<Vec<_>>());
+        for group in all(&running) {
+            let index = |name: &String| running.iter().position(|one| one.name == *name).unwrap();
+            let members: Vec<usize> = group.iter().map(index).collect();
+            members.iter().for_each(|at| engine.stop(&running[*at]));
+            for at in members {
+                let start = begun + u32::try_from(at).unwrap();
+                running[at] = engine.connect(&running[at].name.clone(), start, true);
+            }
+        }
+        assert_eq!(all(&running), [[""; 0]; 0], "round {round}");
+        for one in &running {
+            let then = first.iter().find(|first| first.name == one.name).unwrap();
+            assert_eq!((one.address, one.mac), (then.address, then.mac), "{} in round {round}", one.name);
+        }
+        running.iter().for_each(|one| engine.stop(one));
+    }
 }

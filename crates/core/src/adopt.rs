@@ -5,7 +5,7 @@ use ashore_wire::conflict::Profile;
 use ipnet::IpNet;
 
 use crate::desired::engine_link_name;
-use crate::endpoint::{Endpoint, Home, Source, Stage};
+use crate::endpoint::{ByUser, Chosen, Endpoint, Home, Source, Stage};
 use crate::inventory::{Inventory, ListedNetwork};
 use crate::ipv6::Ipv6Mode;
 use crate::lease::{Addressing, LeaseOptions};
@@ -182,6 +182,8 @@ impl State {
                     mac: there.mac.filter(|_| !network.kind.shares_parents_mac()),
                     addresses: there.addresses.clone(),
                     source: Source::Engine,
+                    chosen: Chosen::default(),
+                    by_user: ByUser::default(),
                     lease: None,
                     lease6: None,
                     learned: None,

@@ -9,7 +9,7 @@ use ashore_wire::Mac;
 use ipnet::IpNet;
 
 use crate::allocate::{AddressError, Known};
-use crate::endpoint::{Endpoint, Home, Source, Stage};
+use crate::endpoint::{ByUser, Chosen, Endpoint, Home, Source, Stage};
 use crate::identity::Scope;
 use crate::ipv6::Learned;
 use crate::lease::{Addressing, Leased};
@@ -198,6 +198,8 @@ impl State {
             addresses,
             mac: self.choose_mac(network, &wish, known.host)?,
             source,
+            chosen: Chosen::ForName,
+            by_user: ByUser { mac: spec.mac.is_some(), addresses: spec.ips.clone() },
             lease: record,
             lease6: None,
             learned: None,
@@ -208,6 +210,7 @@ impl State {
             since: now,
             tagged_as: None,
         };
+        let endpoint = Endpoint { chosen: self.chosen_beside(network, &endpoint), ..endpoint };
         let endpoint = endpoint.with_learned(learned);
         match self.rival_for_default_route(network, &endpoint) {
             Some((other, its_network)) => Err(AttachError::DefaultRouteTaken {

@@ -232,7 +232,7 @@ mod tests {
         let container = ListedContainer { memberships: vec![there], ..listed(&long) };
         let inventory =
             Inventory { engine: "engine".into(), networks: Vec::new(), containers: vec![container] };
-        let after = state.with(&state.learnt(&inventory, 2));
+        let after = state.with(&state.learnt(&inventory, None, 2));
         let name = EndpointName::of_container(&long);
         let endpoint = after.endpoint_of_engine("2").unwrap();
         assert_eq!((&endpoint.name, &endpoint.tagged_as), (&name, &Some(cut)));

@@ -1,7 +1,7 @@
 //! An endpoint: one container's attachment to one network.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ashore_wire::Mac;
 use ipnet::IpNet;
@@ -31,6 +31,12 @@ pub struct Endpoint {
     pub stand_ins: Vec<IpAddr>,
     /// Where the addresses came from.
     pub source: Source,
+    /// Whether its addresses and MAC were chosen for its container's name.
+    #[serde(default, skip_serializing_if = "Chosen::is_for_name")]
+    pub chosen: Chosen,
+    /// Which of them its user chose.
+    #[serde(default, skip_serializing_if = "ByUser::is_nothing")]
+    pub by_user: ByUser,
     /// The lease of its IPv4 address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<Box<LeaseRecord>>,
@@ -70,10 +76,43 @@ pub enum Source {
     Lease,
 }
 
-impl Source {
-    /// Whether somebody chose them by the name that it had: another name would have others.
-    pub(crate) fn is_choosing(self) -> bool {
-        matches!(self, Source::Range | Source::Lease)
+/// For whom an endpoint's addresses and MAC were chosen. An engine that does not say for which container it asks gets an endpoint at
+/// once, and Ashore learns the container's name later.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Chosen {
+    /// For its name, which remembers them.
+    #[default]
+    ForName,
+    /// Without its name, which was not known then; or for its name, while an endpoint like this one held what the name remembers. The
+    /// name keeps what it remembers, and the container is connected anew to get it.
+    StandIn,
+    /// For a container whose name is not known yet. No name remembers anything of it.
+    Unnamed,
+}
+
+impl Chosen {
+    /// Whether it is the default, which is not written down.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+    fn is_for_name(&self) -> bool {
+        *self == Chosen::ForName
+    }
+}
+
+/// What the user chose for an endpoint. All else follows from its container's name.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ByUser {
+    /// Whether the user chose the MAC.
+    pub mac: bool,
+    /// The addresses that the user chose.
+    pub addresses: Vec<IpAddr>,
+}
+
+impl ByUser {
+    /// Whether it is the default, which is not written down.
+    fn is_nothing(&self) -> bool {
+        *self == ByUser::default()
     }
 }
 
@@ -196,24 +235,29 @@ impl Endpoint {
         }
     }
 
-    /// Whether it was made for a container whose name was not known at the time.
-    pub fn was_unnamed(&self) -> bool {
-        self.tagged_as.as_ref().is_some_and(|name| self.is_placeholder(name))
-    }
-
     /// Whether its container's name is not known yet.
     pub fn is_unnamed(&self) -> bool {
-        self.is_placeholder(&self.name)
+        self.chosen == Chosen::Unnamed
     }
 
-    fn is_placeholder(&self, name: &EndpointName) -> bool {
-        self.addresses.iter().any(|net| EndpointName::of_unnamed(net.addr()) == *name)
+    /// Whether its user chose an address for it.
+    pub(crate) fn was_given(&self, ip: IpAddr) -> bool {
+        self.by_user.addresses.contains(&ip)
     }
 
     /// The engine's id of it.
     pub fn engine_id(&self) -> Option<&str> {
         match &self.home {
             Home::Engine { id, .. } => id.as_deref(),
+            Home::Netns { .. } => None,
+        }
+    }
+
+    /// Where its container's namespace is. It is another one at each start of the container, and stays the same when the container is
+    /// connected anew.
+    pub fn sandbox(&self) -> Option<&Path> {
+        match &self.home {
+            Home::Engine { sandbox, .. } => sandbox.as_deref(),
             Home::Netns { .. } => None,
         }
     }

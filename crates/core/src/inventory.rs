@@ -9,10 +9,11 @@ use ashore_wire::Mac;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::endpoint::Endpoint;
-use crate::name::EndpointName;
+use crate::endpoint::{Chosen, Endpoint};
+use crate::identity::Identity;
+use crate::name::{EndpointName, NetworkName};
 use crate::network::{EngineNetwork, Network};
-use crate::state::{Change, EndpointKey, State};
+use crate::state::{Change, State};
 
 /// An engine's networks and containers at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,19 +88,6 @@ pub struct Membership {
     pub mac: Option<Mac>,
 }
 
-/// A container that got an address other than its own, because the engine did not say who it was.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Misplaced {
-    /// The engine's id of the network.
-    pub network: String,
-    /// The engine's id of the container.
-    pub container: String,
-    /// Its name on the network.
-    pub name: EndpointName,
-    /// The MAC that its user chose, which it has.
-    pub mac: Option<Mac>,
-}
-
 impl Inventory {
     /// The engine's endpoints, with the containers that have them.
     pub fn endpoints(&self) -> impl Iterator<Item = (&ListedContainer, &Membership, &str)> {
@@ -119,21 +107,24 @@ impl Inventory {
     }
 }
 
+/// An endpoint whose container has another name on the list.
+struct Called<'a> {
+    endpoint: &'a Endpoint,
+    network: &'a Network,
+    name: &'a EndpointName,
+    /// Whether the user has renamed the container; else its name was not known before.
+    renamed: bool,
+}
+
 impl State {
-    /// What a list tells of networks and containers that Ashore knows by the engine's ids alone: what people call them.
-    pub fn learnt(&self, inventory: &Inventory, now: u64) -> Vec<Change> {
+    /// What a list tells of networks and containers that Ashore knows by the engine's ids alone: what people call them. `last` is the
+    /// list before it.
+    pub fn learnt(&self, inventory: &Inventory, last: Option<&Inventory>, now: u64) -> Vec<Change> {
         let mut all = self.network_names(inventory);
         all.extend(self.with(&all).inherited(inventory));
-        let mut state = self.with(&all);
-        // A name that one endpoint gives up may be another's.
-        loop {
-            let changes = state.container_names(inventory, now);
-            if changes.is_empty() {
-                return all;
-            }
-            state = state.with(&changes);
-            all.extend(changes);
-        }
+        let names = self.with(&all).container_names(inventory, last, now);
+        all.extend(names);
+        all
     }
 
     fn network_names(&self, inventory: &Inventory) -> Vec<Change> {
@@ -150,68 +141,69 @@ impl State {
         self.networks.values().filter_map(of_engine).map(Change::PutNetwork).collect()
     }
 
-    /// An endpoint that was called after its address gets its container's name, and one that was renamed the new one. Its
-    /// link keeps the tag that it has. A name that had an address before keeps that one, for the next time.
-    fn container_names(&self, inventory: &Inventory, now: u64) -> Vec<Change> {
+    /// Endpoints get their containers' names. Their links keep their tags, and the identity of a renamed container goes to its new name.
+    fn container_names(&self, inventory: &Inventory, last: Option<&Inventory>, now: u64) -> Vec<Change> {
+        let called = self.called_otherwise(inventory, last);
         let mut changes = Vec::new();
-        let mut taken: BTreeSet<EndpointKey> = self.endpoints.keys().cloned().collect();
-        for (container, _, id) in inventory.endpoints() {
-            let Some(endpoint) = self.endpoint_of_engine(id) else { continue };
-            let adopted = self.network_of(endpoint).is_none_or(|network| network.adopted);
-            let key = (endpoint.network.clone(), container.name.clone());
-            if adopted || endpoint.name == container.name || !taken.insert(key) {
-                continue;
-            }
-            let tagged_as = endpoint.tagged_as.clone().or_else(|| Some(endpoint.name.clone()));
-            // An address in place of the old name's own does not stand in for the new name's.
-            let (name, stand_ins) = (container.name.clone(), Vec::new());
-            let named = Endpoint { name, stand_ins, tagged_as, ..endpoint.clone() };
+        // First everything that goes: two containers may have swapped their names.
+        for Called { endpoint, network, renamed, .. } in &called {
             changes.push(Change::DelEndpoint((endpoint.network.clone(), endpoint.name.clone())));
-            changes.push(Change::PutEndpoint(named.clone()));
-            changes.extend(self.remember(&named, now));
+            if *renamed {
+                changes.push(Change::DelIdentity(State::scope(network), endpoint.name.clone()));
+            }
+        }
+        let mut state = self.with(&changes);
+        for Called { endpoint, network, name, renamed } in called {
+            let tagged_as = endpoint.tagged_as.clone().or_else(|| Some(endpoint.name.clone()));
+            let mut named = Endpoint { name: name.clone(), tagged_as, ..endpoint.clone() };
+            if !renamed {
+                // Its addresses in advertised prefixes follow from its name, and are made anew.
+                named = Endpoint { chosen: Chosen::StandIn, ..named.with_learned(None) };
+            }
+            let mut more = match self.identity_of(network, &endpoint.name).filter(|_| renamed) {
+                Some(kept) => {
+                    let kept = Identity { last_used: now, ..kept.clone() };
+                    vec![Change::PutIdentity(State::scope(network), name.clone(), kept)]
+                }
+                None => state.remember(&named, now),
+            };
+            if state.with(&more).lack(&named).is_none() {
+                named.chosen = Chosen::ForName;
+            }
+            more.push(Change::PutEndpoint(named));
+            state = state.with(&more);
+            changes.extend(more);
         }
         changes
     }
 
-    /// Containers that the last start gave another address than their own, which is free, or another MAC.
-    pub fn misplaced(&self, inventory: &Inventory, is_free: impl Fn(IpAddr) -> bool) -> Vec<Misplaced> {
-        let mut misplaced = Vec::new();
-        for (container, _, id) in inventory.endpoints() {
-            let Some(endpoint) = self.endpoint_of_engine(id) else { continue };
-            let Some(network) = self.network_of(endpoint) else { continue };
-            let Some(own) = self.identities.get(&(State::scope(network), endpoint.name.clone())) else {
-                continue;
+    /// The endpoints whose containers have other names on the list, without those whose new name is still in use.
+    fn called_otherwise<'a>(&'a self, inventory: &'a Inventory, last: Option<&Inventory>) -> Vec<Called<'a>> {
+        let of = |(container, _, id): (&'a ListedContainer, &Membership, &str)| {
+            let endpoint = self.endpoint_of_engine(id)?;
+            let network = self.network_of(endpoint).filter(|network| !network.adopted)?;
+            let is_called_so = endpoint.name == container.name && !endpoint.is_unnamed();
+            let renamed = !endpoint.is_unnamed() && !was_mistaken(endpoint, container, inventory, last);
+            (!is_called_so).then_some(Called { endpoint, network, name: &container.name, renamed })
+        };
+        let mut called: Vec<Called<'_>> = inventory.endpoints().filter_map(of).collect();
+        // An endpoint that cannot get its new name keeps the old one, which may be the new name of another.
+        loop {
+            let stays = |(network, name): (&NetworkName, &EndpointName)| {
+                let there = self.endpoints.get(&(network.clone(), name.clone()));
+                there.is_some_and(|there| !called.iter().any(|one| std::ptr::eq(one.endpoint, there)))
             };
-            let own_addresses = own.own_beside(endpoint);
-            let elsewhere = own_addresses.iter().any(|ip| !endpoint.holds(*ip));
-            let held = |ip: &IpAddr| endpoint.holds(*ip) || (self.holder(*ip).is_none() && is_free(*ip));
-            let other_address = endpoint.source.is_choosing() && elsewhere && own_addresses.iter().all(held);
-            let made_up = self.has_placeholders_mac(network, endpoint);
-            let other_mac = made_up && own.mac.is_some() && own.mac != endpoint.mac;
-            if endpoint.was_unnamed() && (other_address || other_mac) {
-                misplaced.push(Misplaced {
-                    network: network.engine.as_ref().map(|engine| engine.id.clone()).unwrap_or_default(),
-                    container: container.id.clone(),
-                    name: endpoint.name.clone(),
-                    mac: endpoint.mac.filter(|_| !made_up && own.mac != endpoint.mac),
-                });
+            let mut taken = BTreeSet::new();
+            let free: Vec<bool> = called
+                .iter()
+                .map(|one| (&one.endpoint.network, one.name))
+                .map(|key| !stays(key) && taken.insert(key))
+                .collect();
+            if free.iter().all(|free| *free) {
+                return called;
             }
-        }
-        misplaced
-    }
-
-    /// Whether an endpoint's MAC follows from the name that it had for want of its own.
-    pub(crate) fn has_placeholders_mac(&self, network: &Network, endpoint: &Endpoint) -> bool {
-        if let Some(record) = endpoint.lease.as_ref().filter(|_| endpoint.was_unnamed()) {
-            return endpoint.mac == Some(record.mac);
-        }
-        let scope = State::scope(network);
-        let derived = |name| (0..=u8::MAX).map(move |attempt| self.seed.mac(&scope, name, attempt));
-        match (&endpoint.tagged_as, endpoint.mac) {
-            (Some(name), Some(mac)) if endpoint.was_unnamed() => {
-                derived(name).take(4).any(|derived| derived == mac)
-            }
-            _ => false,
+            let mut free = free.into_iter();
+            called.retain(|_| free.next() == Some(true));
         }
     }
 
@@ -243,3 +235,21 @@ impl State {
         self.endpoints.values().filter(forgotten).collect()
     }
 }
+
+/// Whether an endpoint got the name of a wrong container when it was made: another container has that name, and the last list did
+/// not show the endpoint under it.
+fn was_mistaken(
+    endpoint: &Endpoint,
+    container: &ListedContainer,
+    inventory: &Inventory,
+    last: Option<&Inventory>,
+) -> bool {
+    let mut others = inventory.containers.iter().filter(|other| other.id != container.id);
+    let is_listed = |last: &Inventory| {
+        last.endpoints().any(|(then, _, id)| endpoint.engine_id() == Some(id) && then.name == endpoint.name)
+    };
+    others.any(|other| other.name == endpoint.name) && !last.is_some_and(is_listed)
+}
+
+#[cfg(test)]
+mod tests;

@@ -307,7 +307,10 @@ impl State {
                 None => of_engines.any(|of| of == *scope),
             };
             let stopped = may_stop && stopped;
-            (!stopped && !attached.contains(&(scope.clone(), name))).then_some((key, after))
+            // An endpoint whose name is not known yet may have it.
+            let in_use = self.endpoints.values().filter_map(|endpoint| endpoint.lease.as_ref());
+            let in_use = in_use.into_iter().any(|record| identity.client_ids().any(|id| *id == record.id));
+            (!stopped && !in_use && !attached.contains(&(scope.clone(), name))).then_some((key, after))
         })
     }
 

@@ -15,6 +15,7 @@ pub mod inventory;
 pub mod ipv6;
 pub mod lease;
 pub mod link;
+pub mod misplaced;
 pub mod name;
 pub mod network;
 pub mod observed;

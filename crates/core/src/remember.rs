@@ -1,117 +1,217 @@
 //! What a name keeps of its endpoint: its addresses, its MAC, and the leases that it asks for first when it comes back.
+//!
+//! Two rules hold here. At most one name remembers a given address, MAC or lease: an endpoint takes from all other names what was
+//! chosen for its own. A stand-in takes nothing from any name and replaces nothing that its own name remembers. What the user chose
+//! is the exception: it is always remembered, and always taken.
+//!
+//! An address that an endpoint has because a machine on the LAN has the name's own does not replace that either.
 
-use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
+use ashore_wire::Mac;
 use ashore_wire::dhcp4::ClientId;
 use ipnet::IpNet;
 
-use crate::endpoint::{Endpoint, Source};
-use crate::identity::Identity;
+use crate::endpoint::{Chosen, Endpoint, Source};
+use crate::identity::{Identity, Scope, Seed};
 use crate::lease::{LeaseRecord, LeaseRecord6};
+use crate::name::EndpointName;
 use crate::network::Network;
 use crate::state::{Change, State};
 use crate::step::Family;
 
 impl State {
-    /// An identity keeps the last address of each family that it had. Whoever had something of that before has lost it: that was
-    /// this container under another name, or one that has been gone for long. An address that was chosen because a machine on
-    /// the LAN had the name's own does not take its place.
+    /// How the identities change when an endpoint comes or goes. Nothing is remembered of an unnamed endpoint.
     pub(crate) fn remember(&self, endpoint: &Endpoint, now: u64) -> Vec<Change> {
         let Some(network) = self.network_of(endpoint) else { return Vec::new() };
         // The engine's own driver chooses its addresses.
-        if network.adopted {
+        if network.adopted || endpoint.is_unnamed() {
             return Vec::new();
         }
-        let scope = State::scope(network);
-        let before = self.identities.get(&(scope.clone(), endpoint.name.clone()));
-        if let Some(before) = before.filter(|before| before.is_kept_beside(endpoint)) {
-            let identity = Identity { last_used: now, ..before.clone() };
-            return vec![Change::PutIdentity(scope, endpoint.name.clone(), identity)];
-        }
-        let is_free = |ip: IpAddr| self.holder(ip).is_none();
-        let leased = endpoint.lease.as_ref().map(|record| record.lease.address.addr());
-        let had = before.and_then(|before| before.leased);
-        let leased = leased.or(had.filter(|ip| is_free((*ip).into())));
-        let is_chosen = |ip: &IpAddr| leased.is_none_or(|leased| *ip != leased);
-        let given: Vec<IpAddr> = endpoint.given().map(IpNet::addr).filter(is_chosen).collect();
-        let of_family = |all: &[IpAddr], ip: &IpAddr| all.iter().any(|one| one.is_ipv4() == ip.is_ipv4());
-        let had = before.into_iter().flat_map(|before| &before.addresses).copied().filter(is_chosen);
-        // An engine gives back one address after the other, and one of a range does again where no server gives any.
-        let is_kept = |ip: &IpAddr| {
-            if !of_family(&given, ip) {
-                return is_free(*ip);
-            }
-            of_family(&endpoint.stand_ins, ip) && self.may_have_again(network, &endpoint.name, *ip)
-        };
-        let own: Vec<IpAddr> = had.filter(is_kept).filter(|ip| !given.contains(ip)).collect();
-        let (stand_ins, given): (Vec<IpAddr>, Vec<IpAddr>) =
-            given.iter().partition(|ip| endpoint.stand_ins.contains(ip) && of_family(&own, ip));
-        let addresses: BTreeSet<IpAddr> = given.into_iter().chain(own).collect();
-        let had = before.into_iter().flat_map(|before| &before.meanwhile).copied();
-        let had = had.filter(|ip| endpoint.given().all(|net| net.addr().is_ipv4() != ip.is_ipv4()));
-        let meanwhile = had.filter(|ip| is_free(*ip)).chain(stand_ins);
-        let kept =
-            before.and_then(|before| before.mac).filter(|_| self.has_placeholders_mac(network, endpoint));
-        let identity = Identity {
-            mac: kept.or(endpoint.mac),
-            meanwhile: meanwhile.collect(),
-            addresses: addresses.into_iter().collect(),
-            leased,
-            made: State::made(endpoint, before.map_or(&[][..], |before| &before.made)),
-            lease: self.lease_to_remember(endpoint, before),
-            lease6: self.lease6_to_remember(endpoint, before),
-            last_used: now,
-        };
-        let key = (scope, endpoint.name.clone());
-        let others = self.identities.iter().filter(|(other, _)| **other != key);
-        // One whose name is not known yet may be the very one whose MAC its user chose.
-        let shown = Identity { mac: identity.mac.filter(|_| !endpoint.is_unnamed()), ..identity.clone() };
+        let identity = self.kept_of(network, endpoint, now);
+        let others = self.other_identities(network, &endpoint.name);
         let lost = others.filter_map(|((scope, name), other)| {
-            let left = other.without(&shown)?;
-            Some(if left.is_bare() {
+            let left = other.without(&identity)?;
+            Some(if left.is_bare(&self.seed, scope, name) {
                 Change::DelIdentity(scope.clone(), name.clone())
             } else {
                 Change::PutIdentity(scope.clone(), name.clone(), left)
             })
         });
         let mut changes: Vec<Change> = lost.collect();
-        let (scope, name) = key;
-        changes.push(Change::PutIdentity(scope, name, identity));
+        changes.push(Change::PutIdentity(State::scope(network), endpoint.name.clone(), identity));
         changes
+    }
+
+    /// The identity of an endpoint's name from now on. What the endpoint has comes first, and what the name had before fills the
+    /// gaps. For a stand-in it is the other way round.
+    fn kept_of(&self, network: &Network, endpoint: &Endpoint, now: u64) -> Identity {
+        let before = self.identity_of(network, &endpoint.name);
+        let stands_in = endpoint.chosen == Chosen::StandIn;
+        let leased = self.leased_to_keep(network, endpoint);
+        let families = [Family::Ipv4, Family::Ipv6];
+        let address = |family| self.address_to_keep(network, endpoint, family);
+        // What a server gave is that server's to give again.
+        let addresses = families.into_iter().filter_map(address);
+        let addresses = addresses.filter(|ip| leased.is_none_or(|leased| *ip != leased));
+        let addresses: Vec<IpAddr> = addresses.collect();
+        let (has, had) = (endpoint.mac, before.and_then(|before| before.mac));
+        let mac = if stands_in && !endpoint.by_user.mac {
+            had.or(has.filter(|mac| !self.is_another_names_mac(network, &endpoint.name, *mac)))
+        } else {
+            has.or(had)
+        };
+        Identity {
+            mac,
+            meanwhile: self.meanwhile(network, endpoint, &addresses),
+            addresses,
+            leased,
+            made: State::made(endpoint, before.map_or(&[][..], |before| &before.made)),
+            lease: self.lease_to_keep(network, endpoint),
+            lease6: self.lease6_to_keep(network, endpoint),
+            last_used: now,
+        }
+    }
+
+    /// The address of a family that an endpoint's name keeps, apart from a lease. An endpoint may lack it for a while: an engine gives
+    /// back one address at a time, and a lease takes the place of the fallback address.
+    fn address_to_keep(&self, network: &Network, endpoint: &Endpoint, family: Family) -> Option<IpAddr> {
+        let had = self.identity_of(network, &endpoint.name).and_then(|before| before.address(family));
+        let Some(has) = endpoint.given_address(family) else { return had };
+        match endpoint.chosen {
+            // The engine's own IPAM may choose another one at each start.
+            _ if endpoint.source == Source::Engine => had,
+            Chosen::StandIn if !endpoint.was_given(has) => {
+                had.or(Some(has).filter(|ip| !self.is_another_names(network, &endpoint.name, *ip)))
+            }
+            _ if endpoint.stand_ins.contains(&has) => {
+                had.filter(|own| self.may_have_again(network, &endpoint.name, *own)).or(Some(has))
+            }
+            _ => Some(has),
+        }
+    }
+
+    /// The addresses that an endpoint's name gets while machines on the LAN have its own: those that the endpoint has so now. Of a
+    /// family of which it has no address it keeps what it had.
+    fn meanwhile(&self, network: &Network, endpoint: &Endpoint, own: &[IpAddr]) -> Vec<IpAddr> {
+        let has = endpoint.stand_ins.iter().copied().filter(|ip| endpoint.holds(*ip) && !own.contains(ip));
+        let before =
+            self.identity_of(network, &endpoint.name).into_iter().flat_map(|before| &before.meanwhile);
+        let missing =
+            |ip: &IpAddr| endpoint.given_address(Family::of(*ip)).is_none() && self.holder(*ip).is_none();
+        has.chain(before.copied().filter(missing)).collect()
     }
 
     /// The address of its name's own that an endpoint would have instead of a stand-in.
     pub fn own_beside_stand_in(&self, endpoint: &Endpoint, stand_in: IpAddr) -> Option<IpAddr> {
-        let identity =
-            self.identities.get(&(State::scope(self.network_of(endpoint)?), endpoint.name.clone()))?;
-        let is_own = |ip: &&IpAddr| ip.is_ipv4() == stand_in.is_ipv4() && **ip != stand_in;
-        identity.addresses.iter().find(is_own).copied()
+        let own =
+            self.identity_of(self.network_of(endpoint)?, &endpoint.name)?.address(Family::of(stand_in))?;
+        Some(own).filter(|own| *own != stand_in)
+    }
+
+    /// The leased address that an endpoint's name keeps.
+    fn leased_to_keep(&self, network: &Network, endpoint: &Endpoint) -> Option<Ipv4Addr> {
+        let had = self.identity_of(network, &endpoint.name).and_then(|before| before.leased);
+        let Some(has) = endpoint.leased_address() else { return had };
+        if self.asked_by_its_name(network, endpoint) || endpoint.was_given(has.into()) {
+            return Some(has);
+        }
+        had.or(Some(has).filter(|ip| !self.is_another_names(network, &endpoint.name, (*ip).into())))
     }
 
     /// The lease that a name asks for first when it comes back: that of its endpoint, or the one from before, if there was
     /// no server to give it this time.
-    fn lease_to_remember(&self, endpoint: &Endpoint, before: Option<&Identity>) -> Option<Box<LeaseRecord>> {
-        let leases = self.network_of(endpoint).is_some_and(|network| network.leases(Family::Ipv4));
-        let record = match endpoint.source {
-            Source::Lease => endpoint.lease.clone(),
-            _ if leases => before?.lease.clone(),
-            _ => None,
-        };
-        record.filter(|_| !endpoint.is_unnamed())
+    fn lease_to_keep(&self, network: &Network, endpoint: &Endpoint) -> Option<Box<LeaseRecord>> {
+        let had = self.identity_of(network, &endpoint.name).and_then(|before| before.lease.clone());
+        if endpoint.source != Source::Lease {
+            return had.filter(|_| network.leases(Family::Ipv4));
+        }
+        if self.asked_by_its_name(network, endpoint) {
+            return endpoint.lease.clone();
+        }
+        // Only with its address: the name asks for the address that it had. If the lease is that of another name, the user has moved
+        // its address to this container.
+        let kept = self.leased_to_keep(network, endpoint);
+        had.or_else(|| endpoint.lease.clone().filter(|record| kept == Some(record.lease.address.addr())))
     }
 
-    /// The same of a DHCPv6 server's. One that its endpoint had and has lost is not asked for again.
-    fn lease6_to_remember(
-        &self,
-        endpoint: &Endpoint,
-        before: Option<&Identity>,
-    ) -> Option<Box<LeaseRecord6>> {
-        let asks = self.network_of(endpoint).is_some_and(Network::may_ask_dhcp6);
+    /// Whether an endpoint asked for its lease under its own name, and not as a container of unknown name.
+    fn asked_by_its_name(&self, network: &Network, endpoint: &Endpoint) -> bool {
+        let own = self.identity_of(network, &endpoint.name).and_then(|before| before.lease.as_ref());
+        let same = || own.zip(endpoint.lease.as_ref()).is_some_and(|(own, has)| own.id == has.id);
+        endpoint.chosen != Chosen::StandIn || same()
+    }
+
+    /// The same of a DHCPv6 server's, which is asked only once the name is known. One that the endpoint had and has lost is not asked
+    /// for again.
+    fn lease6_to_keep(&self, network: &Network, endpoint: &Endpoint) -> Option<Box<LeaseRecord6>> {
         let key = (endpoint.network.clone(), endpoint.name.clone());
-        let had = self.endpoints.get(&key).is_some_and(|there| there.lease6.is_some());
-        let before = before.filter(|_| !had).and_then(|before| before.lease6.clone());
-        endpoint.lease6.clone().or(before).filter(|_| asks && !endpoint.is_unnamed())
+        let had_one = self.endpoints.get(&key).is_some_and(|there| there.lease6.is_some());
+        let before = self.identity_of(network, &endpoint.name).filter(|_| !had_one);
+        let before = before.and_then(|before| before.lease6.clone());
+        endpoint.lease6.clone().or(before).filter(|_| network.may_ask_dhcp6())
+    }
+
+    /// What is remembered of a name on a network.
+    pub fn identity_of(&self, network: &Network, name: &EndpointName) -> Option<&Identity> {
+        self.identities.get(&(State::scope(network), name.clone()))
+    }
+
+    /// The name that an unnamed endpoint most likely belongs to, if its user chose this address: the name that remembers it. This is a
+    /// guess. The user may have moved the address to another container, so what follows from the guess is only a stand-in.
+    pub fn name_for_chosen(&self, network: &Network, ip: IpAddr) -> Option<&EndpointName> {
+        let scope = State::scope(network);
+        let mut on_it = self.identities.iter().filter(|((of, _), _)| *of == scope);
+        let ((_, name), _) = on_it.find(|(_, identity)| identity.all_addresses().any(|its| its == ip))?;
+        let is_there = self.endpoints.contains_key(&(network.name.clone(), name.clone()));
+        Some(name).filter(|_| !is_there)
+    }
+
+    /// Whether an unnamed endpoint may use a remembered MAC. If a user may have chosen that MAC, it may not: the container that the MAC
+    /// is for would be refused at its start.
+    pub fn may_lend(&self, mac: Mac) -> bool {
+        let made = |scope: &Scope, name: &EndpointName| {
+            (0..=u8::MAX).any(|attempt| self.seed.mac(scope, name, attempt) == mac)
+        };
+        let of_it = self.identities.iter().filter(|(_, identity)| identity.mac == Some(mac));
+        of_it.into_iter().all(|((scope, name), identity)| {
+            let placeholders = identity.all_addresses().map(EndpointName::of_unnamed);
+            made(scope, name) || placeholders.into_iter().any(|name| made(scope, &name))
+        })
+    }
+
+    fn other_identities<'a>(
+        &'a self,
+        network: &Network,
+        name: &'a EndpointName,
+    ) -> impl Iterator<Item = (&'a (Scope, EndpointName), &'a Identity)> + use<'a> {
+        let scope = State::scope(network);
+        self.identities.iter().filter(move |((of, other), _)| *of != scope || other != name)
+    }
+
+    /// Whether another name than this one remembers an address.
+    pub(crate) fn is_another_names(&self, network: &Network, name: &EndpointName, ip: IpAddr) -> bool {
+        let mut others = self.other_identities(network, name);
+        others.any(|(_, other)| other.all_addresses().any(|its| its == ip))
+    }
+
+    /// Whether another name than this one remembers a MAC.
+    pub(crate) fn is_another_names_mac(&self, network: &Network, name: &EndpointName, mac: Mac) -> bool {
+        self.other_identities(network, name).any(|(_, other)| other.mac == Some(mac))
+    }
+}
+
+impl Endpoint {
+    /// The address of its lease.
+    pub fn leased_address(&self) -> Option<Ipv4Addr> {
+        self.lease.as_ref().map(|record| record.lease.address.addr())
+    }
+
+    /// Its address of a family that was chosen for it: by Ashore, its user or its engine, and by no server or router.
+    pub(crate) fn given_address(&self, family: Family) -> Option<IpAddr> {
+        let leased = self.leased_address().map(IpAddr::V4);
+        let mut given = self.given().map(IpNet::addr);
+        given.find(|ip| Family::of(*ip) == family && Some(*ip) != leased)
     }
 }
 
@@ -121,90 +221,47 @@ impl Identity {
         self.own_first().chain(self.leased.map(IpAddr::V4))
     }
 
-    /// The addresses that were chosen for a name: its own first, then those that stood in for them.
+    /// The addresses that were chosen for a name: its own first, then those that it got while machines on the LAN had its own.
     pub(crate) fn own_first(&self) -> impl Iterator<Item = IpAddr> {
         self.addresses.iter().chain(&self.meanwhile).copied()
     }
 
-    /// The addresses that a name would have instead of those of its endpoint, if that had been made under it.
-    pub(crate) fn own_beside(&self, endpoint: &Endpoint) -> Vec<IpAddr> {
-        let leased = endpoint.source == Source::Lease;
-        let chosen = self.addresses.iter().copied().filter(|ip| !leased || ip.is_ipv6());
-        chosen.chain(self.leased.filter(|_| leased).map(IpAddr::V4)).collect()
+    /// The address of a family that is kept for a name, if no server gave it.
+    pub(crate) fn address(&self, family: Family) -> Option<IpAddr> {
+        self.addresses.iter().copied().find(|ip| Family::of(*ip) == family)
     }
 
-    /// Whether a name keeps the address that it had, because its container got this one only for not being known.
-    fn is_kept_beside(&self, endpoint: &Endpoint) -> bool {
-        endpoint.was_unnamed() && endpoint.source.is_choosing() && !self.own_beside(endpoint).is_empty()
+    /// The client identifiers under which DHCP servers know it.
+    pub(crate) fn client_ids(&self) -> impl Iterator<Item = &ClientId> {
+        let id = self.lease.iter().map(|record| &record.id);
+        id.chain(self.lease6.iter().map(|record| &record.id))
     }
 
-    /// What is left of a name's once another has become who it was, in part or in all; none if that has nothing of its.
+    /// What is left of this identity after another one has taken its own; none if nothing changes.
     fn without(&self, other: &Identity) -> Option<Identity> {
         let is_left = |ip: &IpAddr| !other.all_addresses().any(|its| its == *ip);
-        let ids = || {
-            let id = other.lease.as_ref().map(|record| &record.id);
-            id.into_iter().chain(other.lease6.as_ref().map(|record| &record.id))
+        let is_its = |id: &ClientId| other.client_ids().any(|its| its == id);
+        let leased = |record: &LeaseRecord| IpAddr::V4(record.lease.address.addr());
+        let left = Identity {
+            mac: self.mac.filter(|mac| other.mac != Some(*mac)),
+            addresses: self.addresses.iter().copied().filter(is_left).collect(),
+            meanwhile: self.meanwhile.iter().copied().filter(is_left).collect(),
+            leased: self.leased.filter(|ip| is_left(&IpAddr::V4(*ip))),
+            made: self.made.iter().copied().filter(|ip| !other.made.contains(ip)).collect(),
+            lease: self.lease.clone().filter(|record| !is_its(&record.id) && is_left(&leased(record))),
+            lease6: self.lease6.clone().filter(|record| !is_its(&record.id)),
+            last_used: self.last_used,
         };
-        let is_its = |id: &ClientId| ids().any(|its| its == id);
-        let has_of_its = other.mac.is_some() && self.mac == other.mac
-            || !self.all_addresses().all(|ip| is_left(&ip))
-            || self.made.iter().any(|ip| other.made.contains(ip))
-            || self.lease.as_ref().is_some_and(|record| is_its(&record.id))
-            || self.lease6.as_ref().is_some_and(|record| is_its(&record.id));
-        has_of_its.then(|| {
-            let leased = |record: &LeaseRecord| IpAddr::V4(record.lease.address.addr());
-            Identity {
-                mac: self.mac.filter(|mac| other.mac != Some(*mac)),
-                addresses: self.addresses.iter().copied().filter(is_left).collect(),
-                meanwhile: self.meanwhile.iter().copied().filter(is_left).collect(),
-                leased: self.leased.filter(|ip| is_left(&IpAddr::V4(*ip))),
-                made: self.made.iter().copied().filter(|ip| !other.made.contains(ip)).collect(),
-                lease: self.lease.clone().filter(|record| !is_its(&record.id) && is_left(&leased(record))),
-                lease6: self.lease6.clone().filter(|record| !is_its(&record.id)),
-                last_used: self.last_used,
-            }
-        })
+        (left != *self).then_some(left)
     }
 
-    /// Whether a name would have the same without it, but for a MAC that its user chose.
-    fn is_bare(&self) -> bool {
+    /// Whether the name would get the same without this identity.
+    fn is_bare(&self, seed: &Seed, scope: &Scope, name: &EndpointName) -> bool {
         let leases = self.lease.is_some() || self.lease6.is_some();
-        self.all_addresses().next().is_none() && self.made.is_empty() && !leases
+        let own_mac = self.mac.is_some_and(|mac| mac != seed.mac(scope, name, 0));
+        self.all_addresses().next().is_none() && self.made.is_empty() && !leases && !own_mac
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::identity::{Scope, Seed};
-    use crate::ipv6::tests::{endpoint, network};
-    use crate::name::EndpointName;
-
-    #[test]
-    fn a_container_whose_name_is_not_known_yet_takes_no_names_mac() {
-        let mut state = State::new(Seed([7; 16]));
-        state.apply(Change::PutNetwork(network("range")));
-        let named = |name: &str, address: &str| Endpoint {
-            mac: Some("02:00:00:00:88:01".parse().unwrap()),
-            addresses: vec![address.parse().unwrap()],
-            ..endpoint(name)
-        };
-        let files = named("files", "192.168.88.192/24");
-        let key = (Scope("lan".into()), files.name.clone());
-        let all =
-            |state: &mut State, changes: Vec<Change>| changes.into_iter().for_each(|one| state.apply(one));
-        let changes = state.remember(&files, 1);
-        all(&mut state, changes);
-        // The very container, started again together with others: its user's MAC is the same.
-        let ip: IpAddr = "192.168.88.194".parse().unwrap();
-        let unnamed = named(EndpointName::of_unnamed(ip).as_str(), "192.168.88.194/24");
-        let changes = state.remember(&unnamed, 2);
-        all(&mut state, changes);
-        assert_eq!(state.identities[&key].mac, files.mac);
-        // A known one with that MAC is who it was.
-        let other = named("other", "192.168.88.195/24");
-        let changes = state.remember(&other, 3);
-        all(&mut state, changes);
-        assert_eq!(state.identities[&key].mac, None);
-    }
-}
+pub(crate) mod tests;

@@ -12,10 +12,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::bridge::{Direction, Move};
 use crate::endpoint::{Source, Stage};
-use crate::inventory::{Inventory, Misplaced};
+use crate::inventory::Inventory;
 use crate::ipv6::{Ipv6Mode, Learned};
 use crate::lease::{Addressing, LeaseOptions, LeaseRecord, LeaseRecord6};
 use crate::link::{LinkKind, PortOption};
+use crate::misplaced::Misplaced;
 use crate::name::{EndpointName, IfName, NetworkName};
 use crate::network::{EngineNetwork, Network};
 use crate::pool::PoolKey;
@@ -432,9 +433,11 @@ pub enum Reply {
     },
     /// An engine's list was taken in.
     Inventoried {
-        /// Containers that have other addresses than their own, and would get those if they were connected anew.
-        misplaced: Vec<Misplaced>,
-        /// Whether something is missing from the list that will be given up if it stays so.
+        /// Containers to connect anew, to get their own addresses and MACs. All containers of a group are disconnected before the first
+        /// is connected.
+        misplaced: Vec<Vec<Misplaced>>,
+        /// Whether the next list should come soon: something is missing from this one and will be given up, or containers are to be
+        /// connected anew once no other container is starting.
         waiting: bool,
     },
     /// What is no longer remembered of a name: networks, and its addresses on them.

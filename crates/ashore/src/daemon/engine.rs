@@ -42,6 +42,7 @@ mod inventory;
 mod later;
 mod leases;
 mod lost;
+mod misplaced;
 mod network;
 mod plans;
 mod pool;
@@ -57,6 +58,7 @@ use inventory::Missing;
 pub(crate) use later::Wakers;
 use leases::Departed;
 use lost::Lost;
+use misplaced::Attempts;
 pub(crate) use reconcile::Cause;
 use strangers::Strangers;
 
@@ -104,6 +106,8 @@ struct Inner {
     missing: Missing,
     /// What is asked for networks of other drivers.
     strangers: Strangers,
+    /// How often its containers were connected anew.
+    attempts: Attempts,
     /// Since when names are gone whose leases are to be given back.
     departed: Departed,
     /// Endpoints whose namespaces are looked for.
@@ -137,6 +141,7 @@ impl Engine {
             inventory: None,
             missing: Missing::default(),
             strangers: Strangers::default(),
+            attempts: Attempts::default(),
             departed: Departed::default(),
             lost: Lost::default(),
             expected: BTreeMap::new(),

@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ashore_wire::Mac;
 
 use super::*;
-use crate::endpoint::{Home, Source, Stage};
+use crate::endpoint::{ByUser, Chosen, Home, Source, Stage};
 use crate::lease::LeaseRecord6;
 use crate::observed::View;
 use crate::request::NetworkSpec;
@@ -21,6 +21,8 @@ pub(crate) fn endpoint(name: &str) -> Endpoint {
         mac: None,
         addresses: vec!["192.168.88.32/24".parse().unwrap()],
         source: Source::Range,
+        chosen: Chosen::default(),
+        by_user: ByUser::default(),
         lease: None,
         lease6: None,
         learned: None,

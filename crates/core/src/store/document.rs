@@ -1,12 +1,15 @@
 //! The state as a document: what `ashore state export` prints, what the rows on disk are, and what migrations change.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
+use ashore_wire::Mac;
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Row;
-use crate::endpoint::Endpoint;
+use crate::endpoint::{ByUser, Chosen, Endpoint, Source};
 use crate::identity::{Identity, Scope, Seed};
 use crate::name::EndpointName;
 use crate::network::Network;
@@ -205,6 +208,7 @@ impl Document {
             };
             state.apply(change);
         }
+        read_placeholders(&mut state);
         match state.endpoints.values().find(|endpoint| state.network_of(endpoint).is_none()) {
             Some(orphan) => Err(DocumentError::Orphan {
                 endpoint: orphan.name.to_string(),
@@ -217,6 +221,39 @@ impl Document {
 
 fn read<T: serde::de::DeserializeOwned>(key: &str, value: &Value) -> Result<T, DocumentError> {
     serde_json::from_value(value.clone()).map_err(|source| DocumentError::Row { key: key.to_owned(), source })
+}
+
+/// Reads what older versions did not write as [`Chosen`] and [`ByUser`]. There, an endpoint's name was made of its address while its
+/// container's name was not known, and so was the name in its link's tag if the container's name was learnt later. Such names were
+/// remembered like any other. They are not any more.
+fn read_placeholders(state: &mut State) {
+    let is_placeholder = |name: &EndpointName, addresses: &[IpAddr]| {
+        addresses.iter().any(|ip| EndpointName::of_unnamed(*ip) == *name)
+    };
+    for ((network, _), endpoint) in &mut state.endpoints {
+        let addresses: Vec<IpAddr> = endpoint.addresses.iter().map(IpNet::addr).collect();
+        let known = endpoint.chosen != Chosen::ForName || endpoint.engine_id().is_none();
+        let tagged = endpoint.tagged_as.as_ref().is_some_and(|name| is_placeholder(name, &addresses));
+        endpoint.chosen = match is_placeholder(&endpoint.name, &addresses) {
+            _ if known => continue,
+            true => Chosen::Unnamed,
+            false if tagged => Chosen::StandIn,
+            false => continue,
+        };
+        // Ashore made the MAC if it follows from the name at that time, or if a lease was asked for with it.
+        let scope = state.networks.get(network).map(State::scope);
+        let derived = |mac: Mac| {
+            let scope = scope.as_ref();
+            scope.is_some_and(|scope| {
+                (0..=u8::MAX).any(|n| state.seed.mac(scope, endpoint.tag_name(), n) == mac)
+            })
+        };
+        let asked_with = |mac: Mac| endpoint.lease.as_ref().is_some_and(|record| record.mac == mac);
+        let mac = endpoint.mac.is_some_and(|mac| !derived(mac) && !asked_with(mac));
+        let addresses = if endpoint.source == Source::Fixed { addresses } else { Vec::new() };
+        endpoint.by_user = ByUser { mac, addresses };
+    }
+    state.identities.retain(|(_, name), identity| !is_placeholder(name, &identity.addresses));
 }
 
 /// The seed is written as 32 hexadecimal digits.

@@ -1,9 +1,10 @@
 use super::*;
-use crate::endpoint::{Endpoint, Home, Source, Stage};
+use crate::endpoint::{ByUser, Chosen, Endpoint, Home, Source, Stage};
 use crate::identity::{Identity, Scope};
 use crate::ipv6::Ipv6Mode;
 use crate::lease::{Addressing, LeaseOptions};
 use crate::link::LinkKind;
+use crate::name::EndpointName;
 use crate::network::{Network, Subnet};
 use crate::vlan::{Membership, Vlan};
 
@@ -50,6 +51,8 @@ fn changes() -> Vec<Change> {
         mac: Some("02:00:00:00:00:01".parse().unwrap()),
         addresses: vec!["192.168.88.200/24".parse().unwrap()],
         source: Source::Range,
+        chosen: Chosen::default(),
+        by_user: ByUser::default(),
         lease: None,
         lease6: None,
         learned: None,
@@ -198,4 +201,56 @@ fn a_damaged_row_is_refused_by_its_name() {
     let mut document = Document::of_state(&State::new(seed()));
     document.rows.insert("network/lan".into(), serde_json::json!({ "name": "lan" }));
     assert!(document.to_state().unwrap_err().to_string().contains("`network/lan`"));
+}
+
+#[test]
+fn a_state_that_says_by_names_alone_whose_name_is_not_known_is_understood() {
+    let mut document =
+        Document::of_state(&changes().into_iter().fold(State::new(seed()), |mut state, change| {
+            state.apply(change);
+            state
+        }));
+    let web = document.rows["endpoint/lan/web"].clone();
+    let placeholder: EndpointName = "at-192.168.88.201".parse().unwrap();
+    let made = seed().mac(&Scope("lan".into()), &placeholder, 1);
+    for (name, tagged_as, address, mac, source) in [
+        ("at-192.168.88.201", None, "192.168.88.201/24", made.to_string(), "range"),
+        ("at-192.168.88.202", None, "192.168.88.202/24", "02:00:00:00:00:02".into(), "fixed"),
+        ("db", Some("at-192.168.88.201"), "192.168.88.201/24", made.to_string(), "range"),
+        ("own", Some("at-192.168.88.204"), "192.168.88.204/24", "02:00:00:00:00:04".into(), "range"),
+        ("www", Some("web"), "192.168.88.205/24", "02:00:00:00:00:05".into(), "range"),
+    ] {
+        let mut endpoint = web.clone();
+        endpoint["name"] = name.into();
+        endpoint["tagged_as"] = tagged_as.into();
+        endpoint["addresses"] = serde_json::json!([address]);
+        endpoint["mac"] = mac.into();
+        endpoint["source"] = source.into();
+        document.rows.insert(format!("endpoint/lan/{name}"), endpoint);
+    }
+    // Such a name was remembered like any other.
+    let mut forgotten = document.rows["identity/a/b:c/web"].clone();
+    forgotten["name"] = "at-192.168.88.200".into();
+    document.rows.insert("identity/a/b:c/at-192.168.88.200".into(), forgotten);
+    let state = document.to_state().unwrap();
+    let all: Vec<(&str, Chosen, bool, usize)> = state
+        .endpoints
+        .values()
+        .map(|one| (one.name.as_str(), one.chosen, one.by_user.mac, one.by_user.addresses.len()))
+        .collect();
+    assert_eq!(
+        all,
+        [
+            ("at-192.168.88.201", Chosen::Unnamed, false, 0),
+            ("at-192.168.88.202", Chosen::Unnamed, true, 1),
+            ("db", Chosen::StandIn, false, 0),
+            ("own", Chosen::StandIn, true, 0),
+            ("web", Chosen::ForName, false, 0),
+            ("www", Chosen::ForName, false, 0),
+        ]
+    );
+    let names: Vec<&str> = state.identities.keys().map(|(_, name)| name.as_str()).collect();
+    assert_eq!(names, ["web"]);
+    // What is written from then on says so itself.
+    assert_eq!(Document::of_state(&state).to_state().unwrap(), state);
 }

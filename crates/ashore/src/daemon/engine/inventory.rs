@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use ashore_core::EndpointName;
 use ashore_core::endpoint::{Endpoint, Stage};
-use ashore_core::inventory::{Inventory, Misplaced};
+use ashore_core::inventory::Inventory;
 use ashore_core::network::Network;
 use ashore_core::pool::PoolKey;
 use ashore_core::request::{Refusal, Reply};
@@ -15,10 +15,7 @@ use super::{Engine, Inner, all_netns, now};
 
 /// For how long something has to be missing from the engine's lists before it is given up. A container that is starting
 /// has its endpoint before the list shows it, by seconds if a network of another driver is slow.
-const GRACE: Duration = Duration::from_secs(30);
-
-/// How often a container is connected anew for its own address.
-const ATTEMPTS: u32 = 3;
+pub(super) const GRACE: Duration = Duration::from_secs(30);
 
 /// What an engine's list lacks, and since when.
 #[derive(Debug, Default)]
@@ -27,8 +24,6 @@ pub(super) struct Missing {
     /// Endpoints, by the engine's id, whose links were handed to the engine and that no list has shown since: their
     /// containers are starting, for as long as that takes. An engine that starts anew has forgotten such.
     starting: BTreeSet<String>,
-    /// How often a container was connected anew.
-    attempts: BTreeMap<String, u32>,
 }
 
 /// Something that the state has and an engine should have too.
@@ -44,6 +39,11 @@ impl Missing {
     /// A link was handed to the engine.
     pub(super) fn starts(&mut self, endpoint: &str) {
         self.starting.insert(endpoint.to_owned());
+    }
+
+    /// Whether a container is starting that no list has shown since.
+    pub(super) fn awaits_start(&self) -> bool {
+        !self.starting.is_empty()
     }
 
     /// The engine has started anew.
@@ -68,7 +68,7 @@ impl Engine {
         // An engine that lists has told what it still has.
         inner.unconfirmed.clear();
         inner.unconfirmed_pools.clear();
-        let names = inner.state().learnt(&inventory, now());
+        let names = inner.state().learnt(&inventory, inner.inventory.as_ref(), now());
         if !names.is_empty() {
             inner.commit(names)?;
             // A container's addresses in advertised prefixes follow from its name.
@@ -87,9 +87,8 @@ impl Engine {
             self.follow(&inner, &observed);
             self.soon();
         }
-        let misplaced = inner.state().misplaced(&inventory, |ip| !self.lan.has_answered(ip));
-        let misplaced = inner.still_to_try(misplaced);
-        let waiting = !inner.missing.since.is_empty();
+        let (misplaced, postponed) = inner.to_connect_anew(&inventory, |ip| !self.lan.has_answered(ip));
+        let waiting = postponed || !inner.missing.since.is_empty();
         inner.note_strangers(&inventory);
         inner.inventory = Some(inventory);
         Ok(Reply::Inventoried { misplaced, waiting })
@@ -173,20 +172,6 @@ impl Inner {
         let mut changes = vec![Change::PutEndpoint(going)];
         changes.extend(self.state().detached(endpoint, now()));
         self.commit(changes)
-    }
-
-    /// Those of them that were not connected anew too often. What the engine asks for next on such a network is for the
-    /// container in question.
-    fn still_to_try(&mut self, misplaced: Vec<Misplaced>) -> Vec<Misplaced> {
-        let mut chosen = Vec::new();
-        for there in misplaced {
-            let attempts = self.missing.attempts.entry(there.container.clone()).or_default();
-            if *attempts < ATTEMPTS {
-                *attempts += 1;
-                chosen.push(there);
-            }
-        }
-        chosen
     }
 
     /// Whom the next unnamed request on an engine's network is for.

@@ -93,7 +93,12 @@ impl Engine {
         // A server knows a container whose name is not known by an identity of its own.
         let nobody =
             || format!("unnamed-{:08x}", random() as u32).parse().expect("letters and digits are a name");
-        let asked_as = name.clone().unwrap_or_else(nobody);
+        let guess = || {
+            let guess = inner.state().name_for_chosen(network, wish.ip?)?.clone();
+            let awaited = self.lan.awaits_lease(&(network.name.clone(), guess.clone()));
+            (!awaited).then_some(guess)
+        };
+        let asked_as = name.clone().or_else(guess).unwrap_or_else(nobody);
         let (draft, observed) = loop {
             let observed = inner.observe(&[])?;
             let usable = inner.state().usable_network(&network.name, &observed.host);
@@ -126,8 +131,9 @@ impl Engine {
             mac: draft.mac,
             source: Source::Lease,
             lease: Some(Box::new(record)),
-            ..inner.reserved(network, name, address, false)
+            ..inner.reserved(network, name, address, asked.is_some())
         };
+        let reserved = inner.beside(network, reserved);
         let name = reserved.name.clone();
         inner.commit(vec![Change::PutEndpoint(reserved)])?;
         acquired.keep(name);

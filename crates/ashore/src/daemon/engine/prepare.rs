@@ -8,10 +8,11 @@ use ashore_core::EndpointName;
 use ashore_core::allocate::{AddressError, Known};
 use ashore_core::attach::Wish;
 use ashore_core::desired::engine_link_name;
-use ashore_core::endpoint::{Endpoint, Home, Source, Stage};
+use ashore_core::endpoint::{ByUser, Chosen, Endpoint, Home, Source, Stage};
 use ashore_core::lease::Leased;
 use ashore_core::network::Network;
-use ashore_core::request::{Preparation, Refusal, Reply};
+use ashore_core::observed::View;
+use ashore_core::request::{Owner, Preparation, Refusal, Reply};
 use ashore_core::state::Change;
 use ashore_wire::Mac;
 use ipnet::IpNet;
@@ -32,7 +33,7 @@ impl Engine {
         inner.state().check_room(&network, &observed.host).map_err(|error| refusal::attach(&error))?;
         let mut changes = Vec::new();
         let holder = wish.addresses.first().and_then(|net| inner.state().holder(net.addr())).cloned();
-        let reserved = match (holder, &wish.owner, &network.engine) {
+        let mut reserved = match (holder, &wish.owner, &network.engine) {
             // Two networks on the LAN's whole subnet have one pool, and now it is known which one it is for.
             (Some(reserved), ..) if is_reserved(&reserved) => {
                 if reserved.network != network.name {
@@ -44,8 +45,7 @@ impl Engine {
             (None, None, Some(engine)) => return Ok(Reply::OwnerWanted(engine.clone())),
             (None, owner, _) => {
                 let network = inner.learn_name(network.clone(), owner.as_ref())?;
-                let name = owner.as_ref().and_then(|owner| owner.name.clone());
-                let name = name.filter(|name| !inner.has_endpoint(&network, name));
+                let name = inner.name_of(&network, owner.as_ref());
                 let mac = wish.mac.or_else(|| inner.state().likely_mac(&network, name.as_ref()?));
                 inner = self.look_for(inner, &network, name.as_ref(), &wish.addresses, mac)?;
                 let first = wish.addresses.first().copied().unwrap_or_else(|| network.subnets[0].net);
@@ -56,32 +56,29 @@ impl Engine {
         // A container whose name is not known has an entry for each of its addresses until now.
         for net in wish.addresses.iter().skip(1) {
             let other = inner.state().holder(net.addr()).filter(|other| is_reserved(other));
-            let other = other.filter(|other| other.name != reserved.name);
-            changes
-                .extend(other.map(|other| Change::DelEndpoint((other.network.clone(), other.name.clone()))));
+            let Some(other) = other.filter(|other| other.name != reserved.name) else { continue };
+            reserved.by_user.addresses.extend(&other.by_user.addresses);
+            if !reserved.is_unnamed() {
+                reserved.chosen = Chosen::StandIn;
+            }
+            changes.push(Change::DelEndpoint((other.network.clone(), other.name.clone())));
         }
         // What was learnt of the network while it waited.
         let network = inner.engine_network(&wish.network)?;
-        // A lease was asked for with a MAC already.
-        let leased = reserved.mac.filter(|_| reserved.source == Source::Lease);
-        let mac = if let Some(mac) = leased.filter(|mac| wish.mac.is_none_or(|wanted| wanted == *mac)) {
-            Some(mac)
-        } else {
-            let mac = Wish { name: &reserved.name, ips: &[], mac: wish.mac, lease: Leased::NotYet };
-            let mac = inner.state().choose_mac(&network, &mac, &observed.host);
-            mac.map_err(|error| refusal::attach(&error))?
-        };
+        let mac = inner.mac_for(&network, &reserved, wish.mac, &observed.host)?;
         let ifname = engine_link_name(&network.name, &reserved.name);
         let inside = wish.ifname.clone();
-        changes.push(Change::PutEndpoint(Endpoint {
-            network: network.name,
+        let prepared = Endpoint {
+            network: network.name.clone(),
             addresses: wish.addresses.clone(),
             mac,
+            by_user: ByUser { mac: wish.mac.is_some(), ..reserved.by_user },
             home: Home::Engine { id: Some(wish.id.clone()), ifname, sandbox: None, inside },
             // Its link will be made under the name that it has now.
             tagged_as: None,
             ..reserved
-        }));
+        };
+        changes.push(Change::PutEndpoint(inner.beside(&network, prepared)));
         inner.commit(changes)?;
         Ok(Reply::Prepared { mac })
     }
@@ -129,6 +126,44 @@ impl Inner {
             })?;
         }
         Ok(())
+    }
+
+    /// The MAC of a new endpoint: the one that the user chose, or the one that its lease was asked for with, or the one of its name.
+    /// The name of an unnamed endpoint is guessed by the address that the user chose, if any.
+    fn mac_for(
+        &self,
+        network: &Network,
+        reserved: &Endpoint,
+        by_user: Option<Mac>,
+        host: &View,
+    ) -> Result<Option<Mac>, Refusal> {
+        let state = self.state();
+        let may_have = |mac: &Mac| {
+            by_user.map_or(!reserved.is_unnamed() || state.may_lend(*mac), |wanted| wanted == *mac)
+        };
+        if let Some(leased) = reserved.mac.filter(|_| reserved.source == Source::Lease).filter(may_have) {
+            return Ok(Some(leased));
+        }
+        let of = |name| {
+            let wish = Wish { name, ips: &[], mac: by_user, lease: Leased::NotYet };
+            state.choose_mac(network, &wish, host).map_err(|error| refusal::attach(&error))
+        };
+        let chosen = reserved.by_user.addresses.first().filter(|_| reserved.is_unnamed());
+        match chosen.and_then(|ip| state.name_for_chosen(network, *ip)) {
+            Some(guess) => {
+                of(guess)?.filter(may_have).map_or_else(|| of(&reserved.name), |mac| Ok(Some(mac)))
+            }
+            None => of(&reserved.name),
+        }
+    }
+
+    /// The name of the container that an endpoint is for, if it is known and has no endpoint yet. If the engine could not be asked, it
+    /// is most likely the container that Ashore asked it to connect.
+    fn name_of(&mut self, network: &Network, owner: Option<&Owner>) -> Option<EndpointName> {
+        let expected = self.expected_on(network);
+        let answered = owner.is_some_and(|owner| owner.network_name.is_some());
+        let name = owner.and_then(|owner| owner.name.clone()).or(expected.filter(|_| !answered));
+        name.filter(|name| !self.has_endpoint(network, name))
     }
 
     fn has_endpoint(&self, network: &Network, name: &EndpointName) -> bool {

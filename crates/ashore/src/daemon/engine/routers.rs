@@ -270,7 +270,7 @@ impl Learnt {
 
 #[cfg(test)]
 mod tests {
-    use ashore_core::endpoint::{Home, Source};
+    use ashore_core::endpoint::{ByUser, Chosen, Home, Source};
     use ashore_core::ipv6::LearnedAddress;
 
     use super::*;
@@ -282,6 +282,8 @@ mod tests {
             mac: None,
             addresses: vec!["192.168.88.32/24".parse().unwrap()],
             source: Source::Range,
+            chosen: Chosen::default(),
+            by_user: ByUser::default(),
             lease: None,
             lease6: None,
             learned: None,

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use ashore_core::EndpointName;
 use ashore_core::allocate::Known;
 use ashore_core::desired::engine_link_name;
-use ashore_core::endpoint::{Endpoint, Home, Source, Stage};
+use ashore_core::endpoint::{ByUser, Chosen, Endpoint, Home, Source, Stage};
 use ashore_core::lease::{Addressing, Fallback};
 use ashore_core::name::IfName;
 use ashore_core::network::{EngineNetwork, Network, NetworkError, Subnet};
@@ -183,6 +183,7 @@ impl Engine {
             }
             let mut reserved = inner.reserved(&network, name.clone(), address, wish.ip.is_some());
             reserved.stand_ins.extend(stands_in.then_some(address.addr()));
+            let reserved = inner.beside(&network, reserved);
             if self.brings_shim(&inner, &network, &reserved, &observed)? {
                 *shim = Some(network.parent.clone());
                 continue;
@@ -346,6 +347,8 @@ impl Inner {
         self.unconfirmed = addresses.map(IpNet::addr).collect();
         self.unconfirmed_pools = self.state().chosen_pools();
         self.missing.none_starts();
+        // The engine has forgotten what it was asked to connect.
+        self.expected.clear();
     }
 
     /// The pool that a call opened whose answer was lost. Where the engine had turned one down before, it is told of none.
@@ -467,10 +470,13 @@ impl Inner {
         address: IpNet,
         fixed: bool,
     ) -> Endpoint {
+        let chosen = if name.is_some() { Chosen::ForName } else { Chosen::Unnamed };
+        let by_user = fixed.then_some(address.addr());
         let name = name.unwrap_or_else(|| EndpointName::of_unnamed(address.addr()));
         if let Some(there) = self.state().endpoints.get(&(network.name.clone(), name.clone())) {
             let mut endpoint = there.clone();
             endpoint.addresses.push(address);
+            endpoint.by_user.addresses.extend(by_user);
             endpoint.since = now();
             return endpoint;
         }
@@ -481,6 +487,8 @@ impl Inner {
             mac: None,
             addresses: vec![address],
             source: if fixed { Source::Fixed } else { Source::Range },
+            chosen,
+            by_user: ByUser { mac: false, addresses: by_user.into_iter().collect() },
             lease: None,
             lease6: None,
             learned: None,
@@ -492,6 +500,11 @@ impl Inner {
             since: now(),
             tagged_as: None,
         }
+    }
+
+    /// The same endpoint, as a stand-in if another one holds what its name remembers.
+    pub(super) fn beside(&self, network: &Network, endpoint: Endpoint) -> Endpoint {
+        Endpoint { chosen: self.state().chosen_beside(network, &endpoint), ..endpoint }
     }
 
     /// Takes an endpoint's link and routes off the host, and keeps its addresses.

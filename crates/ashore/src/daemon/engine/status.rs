@@ -60,6 +60,8 @@ impl Engine {
             .chain(blocked)
             .chain(inner.stranger_troubles())
             .chain(unleased)
+            .chain(self.not_themselves(&inner))
+            .chain(self.lists.troubles())
             .chain(self.unadvertised(inner.state()))
             .chain(waiting)
             .chain(cut)

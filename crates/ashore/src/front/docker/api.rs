@@ -7,7 +7,7 @@ use anyhow::Context;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::SendRequest;
-use hyper::{Method, Request, Response};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize as _;
 use serde_json::Value;
@@ -19,6 +19,19 @@ const LONGEST: usize = 16 * 1024 * 1024;
 /// For how long an engine is waited for that may be at work on what it is asked about. One that hangs keeps a descriptor no
 /// longer.
 const PATIENCE: Duration = Duration::from_secs(300);
+/// What the engine refused, and why.
+#[derive(Debug, thiserror::Error)]
+#[error("{path}: {status} {said}")]
+struct Refused {
+    path: String,
+    status: StatusCode,
+    said: String,
+}
+
+/// Whether the engine has answered that there is no such thing.
+pub(super) fn is_not_found(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<Refused>().is_some_and(|refused| refused.status == StatusCode::NOT_FOUND)
+}
 
 /// Where the engine listens.
 #[derive(Debug, Clone)]
@@ -59,7 +72,10 @@ impl Api {
         let body = Limited::new(response.into_body(), LONGEST).collect().await;
         connection.abort();
         let bytes = body.map_err(|error| anyhow::anyhow!("{error}"))?.to_bytes();
-        anyhow::ensure!(status.is_success(), "{path}: {status} {}", String::from_utf8_lossy(&bytes).trim());
+        if !status.is_success() {
+            let said = String::from_utf8_lossy(&bytes).trim().to_owned();
+            return Err(Refused { path: path.to_owned(), status, said }.into());
+        }
         Ok(bytes)
     }
 

@@ -3,17 +3,18 @@
 //!
 //! The engine is only spoken to while it runs: its socket may be held by the init system, which would start it.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use ashore_core::inventory::Misplaced;
-use ashore_core::request::{Reply, Request, Staged};
-use serde_json::{Value, json};
+use ashore_core::request::{Reply, Request};
+use serde_json::json;
 use tokio::sync::Notify;
 
-use super::api::{Api, escaped};
+use super::api::Api;
 use super::lists::{self, Known};
+use super::reconnect;
 use super::server::{Engine, Handle, ask};
 
 /// How often it is looked whether the engine runs.
@@ -36,6 +37,8 @@ struct Shared {
     turns: Mutex<Turns>,
     ended: Condvar,
     asked: Notify,
+    /// Containers that are off their networks until they can be connected, by the engine's ids, and why.
+    off: Mutex<BTreeMap<(String, String), String>>,
 }
 
 /// Counts that only go up.
@@ -80,6 +83,24 @@ impl Lists {
             turns = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         turns.answered >= mine
+    }
+
+    /// Containers that are off their networks, and why.
+    pub(crate) fn troubles(&self) -> Vec<String> {
+        self.off().values().cloned().collect()
+    }
+
+    /// Says why a container is off its network, or that it is not.
+    pub(super) fn settle(&self, container: &str, network: &str, trouble: Option<String>) {
+        let key = (container.to_owned(), network.to_owned());
+        match trouble {
+            Some(trouble) => drop(self.off().insert(key, trouble)),
+            None => drop(self.off().remove(&key)),
+        }
+    }
+
+    fn off(&self) -> MutexGuard<'_, BTreeMap<(String, String), String>> {
+        self.shared.off.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Begins to take them: for all that have asked until now.
@@ -131,7 +152,8 @@ async fn session(engine: &Engine, handle: &Handle, lists: &Lists) -> anyhow::Res
     let id = lists::engine_id(&api).await?;
     loop {
         let turn = lists.begin();
-        let waiting = list(engine, &id, &api, handle).await?;
+        reconnect::resume(&api, handle, lists, &engine.disconnected).await;
+        let waiting = list(engine, &id, &api, handle, lists).await?;
         lists.end(turn, true);
         let period = if waiting { SOON } else { PERIOD };
         tokio::select! {
@@ -143,7 +165,7 @@ async fn session(engine: &Engine, handle: &Handle, lists: &Lists) -> anyhow::Res
 }
 
 /// Lists once. Tells whether the next list should come soon.
-async fn list(engine: &Engine, id: &str, api: &Api, handle: &Handle) -> anyhow::Result<bool> {
+async fn list(engine: &Engine, id: &str, api: &Api, handle: &Handle, lists: &Lists) -> anyhow::Result<bool> {
     let mut known = Known::default();
     if let Reply::Networks(networks) = ask(handle, Request::ListNetworks).await? {
         for network in networks {
@@ -154,58 +176,14 @@ async fn list(engine: &Engine, id: &str, api: &Api, handle: &Handle) -> anyhow::
     let inventory = lists::inventory(api, id.to_owned(), engine, &known).await?;
     match ask(handle, Request::TakeInventory(inventory)).await? {
         Reply::Inventoried { misplaced, waiting } => {
-            for container in &misplaced {
-                if let Err(error) = connect_anew(api, handle, container).await {
-                    tracing::error!(container = %container.name, "connecting it anew: {error:#}");
-                }
+            for group in &misplaced {
+                reconnect::connect_anew(api, handle, lists, &engine.disconnected, group).await;
             }
             Ok(waiting)
         }
         Reply::Refused(refusal) => anyhow::bail!("{refusal}"),
         other => anyhow::bail!("the daemon gave an answer to another question: {other:?}"),
     }
-}
-
-/// Pulls a container's plug and puts it in again, now that it is known who it is, with the settings that it was connected
-/// with.
-async fn connect_anew(api: &Api, handle: &Handle, container: &Misplaced) -> anyhow::Result<()> {
-    /// What the engine adds to the settings while the container runs.
-    const RUNNING: [&str; 10] = [
-        "EndpointID",
-        "Gateway",
-        "IPAddress",
-        "IPPrefixLen",
-        "IPv6Gateway",
-        "GlobalIPv6Address",
-        "GlobalIPv6PrefixLen",
-        "MacAddress",
-        "NetworkID",
-        "DNSNames",
-    ];
-    const TRIES: u32 = 3;
-    let shown: Value = api.get(&format!("/containers/{}/json", escaped(&container.container))).await?;
-    let places = shown["NetworkSettings"]["Networks"].as_object().context("it is on no network")?;
-    let place = places.values().find(|place| place["NetworkID"] == container.network.as_str());
-    let mut settings = place.context("it has left the network")?.clone();
-    if let Some(settings) = settings.as_object_mut() {
-        settings.retain(|key, _| !RUNNING.contains(&key.as_str()));
-        settings.extend(container.mac.map(|mac| ("MacAddress".to_owned(), json!(mac))));
-    }
-    tracing::info!(container = %container.name, "connecting it anew, for the address that its name had before");
-    let path = |verb: &str| format!("/networks/{}/{verb}", escaped(&container.network));
-    api.post(&path("disconnect"), &json!({ "Container": container.container })).await?;
-    let body = json!({ "Container": container.container, "EndpointConfig": settings });
-    for left in (0..TRIES).rev() {
-        let (network, name) = (container.network.clone(), container.name.clone());
-        ask(handle, Request::Staged(Staged::Expect { network, name })).await?;
-        match api.post(&path("connect"), &body).await {
-            Ok(()) => return Ok(()),
-            Err(error) if left == 0 => return Err(error),
-            Err(error) => tracing::warn!(container = %container.name, "{error:#}; trying again"),
-        }
-        tokio::time::sleep(LOOK).await;
-    }
-    Ok(())
 }
 
 /// Whether a dockerd is among the processes. To look through them takes milliseconds.

@@ -17,6 +17,7 @@ mod ipam;
 mod lists;
 mod options;
 pub(crate) mod owner;
+mod reconnect;
 pub(crate) mod server;
 mod silence;
 mod unanswered;

@@ -22,6 +22,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::creations::Creations;
 use super::follow::{Lists, follow};
 use super::owner::Asked;
+use super::reconnect::Disconnected;
 use super::silence::Silence;
 use super::unanswered::{Note, Unanswered};
 use super::{answer, call, error, owner, version};
@@ -91,10 +92,13 @@ pub(super) struct Engine {
     /// The driver's name to it, without the registry and the tag that a managed plugin's has besides.
     pub(super) driver: String,
     pub(super) silence: Silence,
+    /// Its containers that are being connected anew.
+    pub(super) disconnected: Disconnected,
 }
 
 impl Plugin {
-    /// On the socket by which the engine finds the plugin. Calls are noted beside the control socket.
+    /// On the socket by which the engine finds the plugin. Calls are noted beside the control socket, and beside the state what is
+    /// to outlive the host's start.
     pub(crate) fn of(args: &DaemonArgs, handed: &mut Handed) -> anyhow::Result<Self> {
         let socket = handed.socket(&args.docker_plugin)?;
         socket.listener.set_nonblocking(true)?;
@@ -102,8 +106,9 @@ impl Plugin {
         let unanswered = Arc::new(Unanswered::in_directory(args.run.join("calls"), patience));
         let driver = args.docker_plugin.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let (socket_of_engine, root) = (args.docker_host.clone(), args.docker_root.clone());
+        let disconnected = Disconnected::in_directory(args.state.join("disconnected"));
         let silence = Silence::default();
-        let engine = Arc::new(Engine { socket: socket_of_engine, root, driver, silence });
+        let engine = Arc::new(Engine { socket: socket_of_engine, root, driver, silence, disconnected });
         Ok(Plugin { socket, engine, unanswered })
     }
 

@@ -1,0 +1,159 @@
+//! A container engine that a test plays: it tells for whom it asks, or does not, and lists what it has when the test says so.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::IpAddr;
+use std::os::unix::net::UnixStream;
+
+use ashore_core::inventory::{Inventory, ListedContainer, Membership};
+use ashore_core::lease::Addressing;
+use ashore_core::misplaced::Misplaced;
+use ashore_core::pool::PoolKey;
+use ashore_core::request::{NetworkSpec, Owner, Preparation, Refusal, Reply, Request, Reservation, Staged};
+use ashore_wire::Mac;
+use ipnet::IpNet;
+
+use super::Home;
+
+const NETWORK: &str = "0123456789ab";
+
+/// The engine, with its network `lan`.
+pub struct Engine<'a> {
+    home: &'a Home,
+    pool: PoolKey,
+    starts: std::cell::Cell<u32>,
+}
+
+/// A container that runs.
+#[derive(Debug, Clone)]
+pub struct Running {
+    pub id: String,
+    pub name: String,
+    pub address: IpNet,
+    pub mac: Mac,
+}
+
+impl<'a> Engine<'a> {
+    pub fn begin(home: &'a Home, range: &str) -> Engine<'a> {
+        let spec: NetworkSpec = serde_json::from_value(serde_json::json!({
+            "name": NETWORK, "engine": { "id": NETWORK, "name": "lan", "of": "engine" }, "parent": "eth0",
+            "subnets": ["192.168.88.0/24"], "ranges": [range], "gateways": ["192.168.88.1"],
+        }))
+        .unwrap();
+        let pool = PoolKey {
+            net: "192.168.88.0/24".parse().unwrap(),
+            range: Some(range.parse().unwrap()),
+            addressing: Addressing::Range,
+        };
+        let engine = Engine { home, pool, starts: std::cell::Cell::new(0) };
+        engine.ask(Staged::CreateNetwork(spec)).unwrap();
+        engine
+    }
+
+    fn ask(&self, stage: Staged) -> Result<Reply, Refusal> {
+        self.ask_for(&Request::Staged(stage))
+    }
+
+    fn ask_for(&self, request: &Request) -> Result<Reply, Refusal> {
+        let mut stream = UnixStream::connect(self.home.daemon().socket()).unwrap();
+        let mut line = serde_json::to_vec(request).unwrap();
+        line.push(b'\n');
+        stream.write_all(&line).unwrap();
+        let mut answer = String::new();
+        BufReader::new(stream).read_line(&mut answer).unwrap();
+        match serde_json::from_str(&answer).unwrap() {
+            Reply::Refused(refusal) => Err(refusal),
+            reply => Ok(reply),
+        }
+    }
+
+    /// Starts a container in a namespace of its own, or connects it anew in the one of a start; whom that is for is `told` or not.
+    fn attach(&self, name: &str, sandbox: u32, told: bool, ip: Option<IpAddr>, mac: Option<Mac>) -> Running {
+        let number = self.starts.get();
+        self.starts.set(number + 1);
+        let owner = Owner {
+            formerly: None,
+            network: NETWORK.into(),
+            network_name: Some("lan".into()),
+            name: told.then(|| name.parse().unwrap()),
+            mac: None,
+        };
+        let wish =
+            Reservation { asked_before: None, pool: self.pool, ip, gateway: false, owner: Some(owner) };
+        let Reply::Address(address) = self.ask(Staged::Reserve(wish)).unwrap() else { panic!("an address") };
+        let id = format!("endpoint{number}");
+        let wish = Preparation {
+            network: NETWORK.into(),
+            id: id.clone(),
+            addresses: vec![address],
+            mac,
+            ifname: None,
+            owner: None,
+        };
+        let Reply::Prepared { mac: Some(mac) } = self.ask(Staged::Prepare(wish)).unwrap() else {
+            panic!("a MAC")
+        };
+        let sandbox = Some(format!("/run/docker/netns/{name}-{sandbox}").into());
+        self.ask(Staged::Join { id: id.clone(), sandbox }).unwrap();
+        Running { id, name: name.to_owned(), address, mac }
+    }
+
+    /// Starts a container, and says who it is.
+    pub fn start(&self, name: &str) -> Running {
+        self.attach(name, self.starts.get(), true, None, None)
+    }
+
+    /// Starts one together with others, so that nobody can tell who it is.
+    pub fn start_unnamed(&self, name: &str, ip: Option<IpAddr>, mac: Option<Mac>) -> Running {
+        self.attach(name, self.starts.get(), false, ip, mac)
+    }
+
+    /// Connects a container again in the namespace of its `start`.
+    pub fn connect(&self, name: &str, start: u32, told: bool) -> Running {
+        self.attach(name, start, told, None, None)
+    }
+
+    /// How many starts there were.
+    pub fn starts(&self) -> u32 {
+        self.starts.get()
+    }
+
+    pub fn stop(&self, running: &Running) {
+        self.ask(Staged::Leave { id: running.id.clone() }).unwrap();
+        self.ask(Staged::Delete { id: running.id.clone() }).unwrap();
+        self.ask(Staged::Free { pool: self.pool, ip: running.address.addr() }).unwrap();
+    }
+
+    /// Lists what runs: who is to be connected anew, in groups.
+    pub fn list(&self, running: &[&Running]) -> Vec<Vec<Misplaced>> {
+        let container = |one: &&Running| ListedContainer {
+            formerly: None,
+            id: format!("container-{}", one.name),
+            name: one.name.parse().unwrap(),
+            memberships: vec![Membership {
+                network: NETWORK.into(),
+                endpoint: Some(one.id.clone()),
+                addresses: vec![one.address],
+                mac: Some(one.mac),
+            }],
+            sandbox: None,
+        };
+        let containers = running.iter().map(container).collect();
+        let inventory = Inventory { engine: "engine".into(), networks: Vec::new(), containers };
+        match self.ask_for(&Request::TakeInventory(inventory)).unwrap() {
+            Reply::Inventoried { misplaced, .. } => misplaced,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The same, by their names.
+    pub fn misplaced(&self, running: &[&Running]) -> Vec<Vec<String>> {
+        let names = |group: &Vec<Misplaced>| {
+            let mut names: Vec<String> = group.iter().map(|one| one.name.to_string()).collect();
+            names.sort_unstable();
+            names
+        };
+        let mut groups: Vec<Vec<String>> = self.list(running).iter().map(names).collect();
+        groups.sort_unstable();
+        groups
+    }
+}
