@@ -17,6 +17,7 @@ pub mod link;
 pub mod name;
 pub mod network;
 pub mod observed;
+pub mod owner;
 pub mod plan;
 pub mod pool;
 pub mod range;

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
 
 use ashore_wire::Mac;
 use ipnet::IpNet;
 
-use crate::link::{IpvlanMode, MacvlanMode, Netns, Place, PortOption, Tag};
+use crate::link::{IpvlanMode, LinkKind, MacvlanMode, Netns, Place, PortOption, Tag};
 use crate::name::IfName;
 use crate::step::{Life, Route, SysctlKey};
 use crate::vlan::{Membership, VlanId};
@@ -18,6 +19,10 @@ pub struct Observed {
     pub host: View,
     /// Containers' namespaces; one that is gone, or whose path leads to another by now, is absent.
     pub netns: BTreeMap<Netns, View>,
+    /// The paths by which those were asked for: two may lead to one namespace.
+    pub paths: BTreeMap<PathBuf, Netns>,
+    /// The MACs of macvlan children that are up, by their parent, wherever they are; only of the parents that were asked for.
+    pub children: BTreeMap<IfName, BTreeSet<Mac>>,
 }
 
 /// One namespace.
@@ -83,8 +88,20 @@ pub struct Link {
 pub struct Lower {
     /// Its index, in its own namespace.
     pub index: u32,
-    /// Whether that is another namespace than the upper link's (`IFLA_LINK_NETNSID` is present).
-    pub elsewhere: bool,
+    /// Which namespace that is.
+    pub seat: Seat,
+}
+
+/// In which namespace the link below another is. An index means something only together with it: a container that makes
+/// namespaces of its own can give a link there the very index that a parent has on the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seat {
+    /// In that of the upper link.
+    Here,
+    /// In the host's, and the upper link is in a container's.
+    Host,
+    /// In some other.
+    Elsewhere,
 }
 
 /// What a link is.
@@ -119,6 +136,17 @@ pub enum ObservedKind {
     Physical,
     /// Anything else, by the kernel's name for its kind.
     Other(String),
+}
+
+impl ObservedKind {
+    /// The kind with its mode, of one that has modes.
+    pub(crate) fn mode(&self) -> Option<LinkKind> {
+        match self {
+            ObservedKind::Macvlan { mode, .. } => Some(LinkKind::Macvlan(*mode)),
+            ObservedKind::Ipvlan { mode } => Some(LinkKind::Ipvlan(*mode)),
+            _ => None,
+        }
+    }
 }
 
 /// An address on a link.
@@ -201,6 +229,11 @@ impl Observed {
             Place::Netns(netns) => self.netns.get(netns),
         }
     }
+
+    /// The namespace that a path led to, if it was asked for by it.
+    pub fn at(&self, path: &Path) -> Option<(&Netns, &View)> {
+        self.netns.get_key_value(self.paths.get(path)?)
+    }
 }
 
 impl View {
@@ -214,9 +247,10 @@ impl View {
         self.links.iter().find(|link| link.index == index)
     }
 
-    /// The link that carries a tag.
+    /// On the host: the link that carries a tag, under the name that goes with it. A container may write any tag on its link,
+    /// and its engine gives that link back to the host, but under the name that Ashore chose for it.
     pub fn tagged(&self, tag: &Tag) -> Option<&Link> {
-        self.links.iter().find(|link| link.tag().as_ref() == Some(tag))
+        self.link(&tag.host_name()).filter(|link| link.tag().as_ref() == Some(tag))
     }
 
     /// The addresses of a link.
@@ -267,9 +301,15 @@ impl View {
 }
 
 impl Link {
-    /// Whose it is, if it is Ashore's.
+    /// The tag that it bears. Whether it is the link of that tag is another matter, see [`crate::owner`].
     pub fn tag(&self) -> Option<Tag> {
         self.alias.as_deref()?.parse().ok()
+    }
+
+    /// Whether it is a child of a link on the host, or a VLAN on it, as seen from where it is itself.
+    pub fn is_child_of(&self, parent: &Link, place: &Place) -> bool {
+        let seat = if *place == Place::Host { Seat::Here } else { Seat::Host };
+        self.lower == Some(Lower { index: parent.index, seat })
     }
 
     /// The value of a sysctl that [`Link`] carries.

@@ -340,6 +340,7 @@ impl Run<'_> {
                 message::del_port_vlan(self.index(place, link)?, *vlan)
             }
             Step::SetMtu { link, mtu, .. } => message::set_link(link.as_str(), LinkAttribute::Mtu(*mtu)),
+            Step::SetMode { link, kind, .. } => message::set_link(link.as_str(), message::set_mode(*kind)),
             Step::SetGvrp { link, on, .. } => message::set_link(link.as_str(), message::set_gvrp(*on)),
             Step::SetUp { link, up, .. } => message::set_up(link.as_str(), *up),
             Step::AddAddress { place, link, address } => {

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 use ashore_core::name::IfName;
 use netlink_packet_core::{
@@ -9,6 +10,7 @@ use netlink_packet_core::{
 };
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkMessage};
+use netlink_packet_route::nsid::{NsidAttribute, NsidMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
 use nix::errno::Errno;
@@ -150,8 +152,33 @@ impl Route {
     pub(crate) fn index_of(&self, name: &IfName) -> io::Result<Option<u32>> {
         let mut link = LinkMessage::default();
         link.attributes.push(LinkAttribute::IfName(name.to_string()));
+        match self.ask(RouteNetlinkMessage::GetLink(link)) {
+            Ok(RouteNetlinkMessage::NewLink(link)) => Ok(Some(link.header.index)),
+            Ok(_) => Err(io::ErrorKind::InvalidData.into()),
+            Err(error) if error.raw_os_error() == Some(nix::libc::ENODEV) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The number by which the kernel calls a namespace in this one; none if nothing here has to do with it.
+    pub(crate) fn number_of(&self, namespace: BorrowedFd<'_>) -> io::Result<Option<i32>> {
+        let mut question = NsidMessage::default();
+        question.attributes.push(NsidAttribute::Fd(namespace.as_raw_fd().cast_unsigned()));
+        let RouteNetlinkMessage::NewNsId(answer) = self.ask(RouteNetlinkMessage::GetNsId(question))? else {
+            return Err(io::ErrorKind::InvalidData.into());
+        };
+        // -1 is none.
+        let number = answer.attributes.iter().find_map(|attribute| match attribute {
+            NsidAttribute::Id(number) => Some(*number),
+            _ => None,
+        });
+        Ok(number.filter(|number| *number >= 0))
+    }
+
+    /// The one object that answers a question.
+    fn ask(&self, question: RouteNetlinkMessage) -> io::Result<RouteNetlinkMessage> {
         let mut bytes = Vec::new();
-        self.emit(RouteNetlinkMessage::GetLink(link), 0, &mut bytes);
+        self.emit(question, 0, &mut bytes);
         self.socket.send(&bytes, 0)?;
         loop {
             for message in self.receive()? {
@@ -159,12 +186,7 @@ impl Route {
                     continue;
                 }
                 match message.payload {
-                    NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => {
-                        return Ok(Some(link.header.index));
-                    }
-                    NetlinkPayload::Error(error) if error.raw_code().abs() == Errno::ENODEV as i32 => {
-                        return Ok(None);
-                    }
+                    NetlinkPayload::InnerMessage(answer) => return Ok(answer),
                     NetlinkPayload::Error(error) => return Err(error.to_io()),
                     _ => {}
                 }

@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
 use std::net::IpAddr;
+use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 
+use ashore_core::IfName;
 use ashore_core::link::{IpvlanMode, MacvlanMode, Netns, PortOption};
 use ashore_core::observed::{
-    Link, LinkAddress, Lower, Neighbour, Observed, ObservedKind, ObservedRoute, Standing, View,
+    Link, LinkAddress, Lower, Neighbour, Observed, ObservedKind, ObservedRoute, Seat, Standing, View,
 };
 use ashore_core::step::{Life, ROUTE_PROTOCOL, Route as WantedRoute};
 use ashore_core::vlan::{Membership, VlanId};
@@ -31,26 +33,50 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use crate::apply::Kernel;
 use crate::error::ObserveError;
 use crate::netlink::Route;
+use crate::netns::Namespace;
 
 impl Kernel {
     /// Reads the host's namespace and those containers' namespaces that are named, each once. One that is gone is
     /// absent.
     pub fn observe(&self, netns: &[Netns]) -> Result<Observed, ObserveError> {
-        let mut host = view(&self.route)?;
+        let mut host = view(&self.route, None)?;
         self.wireless.mark(&mut host.links);
         host.rp_filter = self.rp_filter.as_ref().and_then(read_number);
-        let mut observed = Observed { host, netns: BTreeMap::new() };
+        let mut observed = Observed { host, ..Observed::default() };
         for netns in netns {
+            observed.paths.insert(netns.path.clone(), netns.clone());
             if observed.netns.contains_key(netns) {
                 continue;
             }
             let fault = |source| ObserveError { what: "a container's namespace", source };
             let Some(inside) = self.enter(netns).map_err(fault)? else { continue };
-            observed.netns.insert(netns.clone(), view(&inside.route)?);
+            observed.netns.insert(netns.clone(), view(&inside.route, Some(self.host()))?);
             self.keep(inside);
         }
         Ok(observed)
     }
+
+    /// The MACs for which a link on the host takes frames. A macvlan child that is up has its own among them, in whatever
+    /// namespace it is (Linux 6.18, `macvlan_open`). None if there is no such link.
+    pub fn macs_on(&self, link: &IfName) -> Result<BTreeSet<Mac>, ObserveError> {
+        let fault = |source| ObserveError { what: "the MACs that a link takes frames for", source };
+        let Some(index) = self.route.index_of(link).map_err(fault)? else { return Ok(BTreeSet::new()) };
+        let mut request = NeighbourMessage::default();
+        (request.header.family, request.header.ifindex) = (AddressFamily::Bridge, index);
+        let all = self.route.dump(&RouteNetlinkMessage::GetNeighbour(request)).map_err(fault)?;
+        let macs = all.iter().filter_map(|message| match message {
+            RouteNetlinkMessage::NewNeighbour(entry) if entry.header.ifindex == index => mac_of(entry),
+            _ => None,
+        });
+        Ok(macs.filter(|mac| mac.is_station()).collect())
+    }
+}
+
+fn mac_of(entry: &NeighbourMessage) -> Option<Mac> {
+    entry.attributes.iter().find_map(|attribute| match attribute {
+        NeighbourAttribute::LinkLayerAddress(bytes) => <[u8; 6]>::try_from(bytes.as_slice()).ok().map(Mac),
+        _ => None,
+    })
 }
 
 fn read_number(sysctl: &File) -> Option<i32> {
@@ -59,17 +85,30 @@ fn read_number(sysctl: &File) -> Option<i32> {
     std::str::from_utf8(&text[..length]).ok()?.trim().parse().ok()
 }
 
-fn view(route: &Route) -> Result<View, ObserveError> {
+/// One namespace, and for a container's the host's.
+fn view(route: &Route, host: Option<&Namespace>) -> Result<View, ObserveError> {
     let dump = |what, request: RouteNetlinkMessage| {
         route.dump(&request).map_err(|source: io::Error| ObserveError { what, source })
     };
     let mut view = View::default();
     let mut links = LinkMessage::default();
     links.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
-    for message in dump("links", RouteNetlinkMessage::GetLink(links))? {
-        if let RouteNetlinkMessage::NewLink(message) = message {
-            view.links.extend(link(&message));
+    let messages = dump("links", RouteNetlinkMessage::GetLink(links))?;
+    // Asked for after the dump, which numbers the namespaces that it names.
+    let mut hosts = None;
+    for message in &messages {
+        let RouteNetlinkMessage::NewLink(message) = message else { continue };
+        let of_other = namespace_below(message);
+        if let (Some(_), Some(host), None) = (of_other, host, hosts) {
+            let number = route.number_of(host.as_fd());
+            hosts = Some(number.map_err(|source| ObserveError { what: "the host's namespace", source })?);
         }
+        let seat = match (of_other, hosts) {
+            (None, _) => Seat::Here,
+            (Some(number), Some(hosts)) if hosts == Some(number) => Seat::Host,
+            _ => Seat::Elsewhere,
+        };
+        view.links.extend(link(message, seat));
     }
     // Bridges that filter VLANs were given an empty set.
     let filtering: BTreeSet<u32> =
@@ -114,7 +153,15 @@ fn view(route: &Route) -> Result<View, ObserveError> {
     Ok(view)
 }
 
-fn link(message: &LinkMessage) -> Option<Link> {
+/// The kernel's number for the namespace of the link below one, if that is another.
+fn namespace_below(message: &LinkMessage) -> Option<i32> {
+    message.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::LinkNetNsId(number) => Some(*number),
+        _ => None,
+    })
+}
+
+fn link(message: &LinkMessage, seat: Seat) -> Option<Link> {
     let flags = message.header.flags;
     let mut link = Link {
         index: message.header.index,
@@ -139,11 +186,10 @@ fn link(message: &LinkMessage) -> Option<Link> {
         disable_ipv6: None,
         ipv6_mtu: None,
     };
-    let (mut lower, mut elsewhere, mut kind) = (None, false, None);
+    let (mut lower, mut kind) = (None, None);
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::Link(index) => lower = Some(*index),
-            LinkAttribute::LinkNetNsId(_) => elsewhere = true,
             LinkAttribute::Controller(index) => link.master = Some(*index),
             LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
             LinkAttribute::IfAlias(alias) => link.alias = Some(alias.clone()),
@@ -159,8 +205,8 @@ fn link(message: &LinkMessage) -> Option<Link> {
         }
     }
     // A link without one below it names itself.
-    link.lower =
-        lower.filter(|index| elsewhere || *index != link.index).map(|index| Lower { index, elsewhere });
+    let other = lower.filter(|index| seat != Seat::Here || *index != link.index);
+    link.lower = other.map(|index| Lower { index, seat });
     link.kind = kind.unwrap_or_else(|| match message.header.link_layer_type {
         LinkLayerType::Loopback => ObservedKind::Loopback,
         LinkLayerType::Ether => ObservedKind::Physical,

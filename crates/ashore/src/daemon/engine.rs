@@ -36,11 +36,13 @@ use crate::trial::TrialFile;
 mod adopt;
 mod attach;
 mod bridge;
+mod claims;
 mod firewall;
 mod forget;
 mod inventory;
 mod later;
 mod leases;
+mod left;
 mod network;
 mod plans;
 mod pool;
@@ -95,6 +97,10 @@ struct Inner {
     inventory: Option<Inventory>,
     /// What its lists lack.
     missing: Missing,
+    /// Endpoints that are to go and are still on the LAN, by a link that their container has moved elsewhere.
+    adrift: BTreeSet<EndpointKey>,
+    /// Endpoints that an engine has had leave their containers, as they were in there.
+    left: Vec<Endpoint>,
     /// Since when names are gone whose leases are to be given back.
     departed: Departed,
     /// Whom the next request on a network of an engine's is for, and until when that is to be expected.
@@ -124,6 +130,8 @@ impl Engine {
             stopped: None,
             inventory: None,
             missing: Missing::default(),
+            adrift: BTreeSet::new(),
+            left: Vec::new(),
             departed: Departed::default(),
             expected: BTreeMap::new(),
         };
@@ -260,7 +268,16 @@ impl Inner {
     }
 
     fn observe(&self, netns: &[Netns]) -> Result<Observed, Refusal> {
-        self.kernel.observe(netns).map_err(|error| refusal::kernel(&error))
+        let mut observed = self.kernel.observe(netns).map_err(|error| refusal::kernel(&error))?;
+        for parent in self.state().parents_to_ask(&observed) {
+            let children = self.kernel.macs_on(&parent).unwrap_or_else(|error| {
+                tracing::warn!("{error}");
+                // What is not known to have gone is still there.
+                self.state().macs_on(&parent).collect()
+            });
+            observed.children.insert(parent, children);
+        }
+        Ok(observed)
     }
 
     /// What the state asks for and the kernel does not have.
@@ -303,13 +320,25 @@ impl Inner {
     /// The same for a state that may not be written down: nothing stays in the kernel because a disk is full.
     fn sweep_to(&self, wanted: &State, netns: &[Netns]) -> Result<(Observed, Vec<StepError>), Refusal> {
         let swept = self.try_sweep_to(wanted, netns);
-        let is_whole = swept.as_ref().is_ok_and(|(_, errors)| errors.is_empty());
-        self.unfinished.set(self.unfinished.get() || !is_whole);
+        self.note_unfinished(&swept);
         swept
     }
 
+    fn note_unfinished(&self, swept: &Result<(Observed, Vec<StepError>), Refusal>) {
+        let is_whole = swept.as_ref().is_ok_and(|(_, errors)| errors.is_empty());
+        self.unfinished.set(self.unfinished.get() || !is_whole);
+    }
+
     fn try_sweep_to(&self, wanted: &State, netns: &[Netns]) -> Result<(Observed, Vec<StepError>), Refusal> {
-        let observed = self.observe(netns)?;
+        self.sweep_seen(wanted, self.observe(netns)?, netns)
+    }
+
+    fn sweep_seen(
+        &self,
+        wanted: &State,
+        observed: Observed,
+        netns: &[Netns],
+    ) -> Result<(Observed, Vec<StepError>), Refusal> {
         let plan = plan(&desired(wanted, &observed), &observed);
         if plan.steps.is_empty() {
             return Ok((observed, Vec::new()));
@@ -334,6 +363,17 @@ fn log_steps(plan: &Plan) {
 /// The namespaces of all endpoints, by every path: one of several may lead nowhere.
 fn all_netns(state: &State) -> Vec<Netns> {
     netns_of(state.endpoints.values()).collect()
+}
+
+/// The namespace that an endpoint was attached in, by every path that is known: its own may lead nowhere any more.
+fn netns_by_all_paths(state: &State, endpoint: &Endpoint) -> Vec<Netns> {
+    let here = |other: &&Endpoint| other.netns().is_some() && other.netns() == endpoint.netns();
+    endpoint
+        .netns()
+        .into_iter()
+        .chain(state.endpoints.values().filter(here).filter_map(Endpoint::netns))
+        .cloned()
+        .collect()
 }
 
 /// The namespaces of some endpoints.

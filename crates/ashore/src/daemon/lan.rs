@@ -40,6 +40,7 @@ const DEAF_FOR: Duration = Duration::from_secs(10);
 /// For how long a claim on an endpoint's address is shown as a conflict, in seconds.
 const CONFLICT_SHOWN: u64 = 600;
 
+mod claims;
 mod clients;
 mod inquiries;
 mod leases;
@@ -50,6 +51,8 @@ mod outbox;
 mod pool;
 mod routers;
 
+pub(crate) use claims::Claim;
+use claims::Claims;
 use inquiries::Inquiries;
 pub(crate) use leases::{Acquired, Changed, NoLease, Standing, Wanted};
 use leases::{Changes, Leases};
@@ -106,6 +109,7 @@ struct Table {
     /// Whose addresses are of interest.
     subnets: Vec<IpNet>,
     conflicts: BTreeMap<IpAddr, BTreeMap<Mac, u64>>,
+    claims: Claims,
     announcements: Vec<Announcement>,
     outbox: RefCell<Outbox>,
     ahead: Vec<Ahead>,
@@ -152,7 +156,7 @@ impl Lan {
     pub(crate) fn follow(&self, state: &State, host: &View) {
         let mut table = self.table();
         table.own = host.links.iter().filter_map(|link| link.mac).collect();
-        table.own.extend(state.endpoints.values().filter_map(|endpoint| endpoint.mac));
+        table.own.extend(state.endpoints.values().flat_map(Endpoint::macs));
         // A container that is being torn down answers for a moment longer, and is no stranger.
         table.own.extend(state.identities.values().filter_map(|identity| identity.mac));
         let before = std::mem::take(&mut table.parents);
@@ -186,7 +190,8 @@ impl Lan {
         for endpoint in state.endpoints.values().filter(|endpoint| endpoint.is_wanted()) {
             let Some(network) = state.network_of(endpoint) else { continue };
             // Where the link shares the parent's MAC, the LAN knows the address by that one.
-            let Some(mac) = endpoint.mac.or_else(|| host.link(&network.parent)?.mac) else { continue };
+            let mac = endpoint.mac_on_lan().or_else(|| host.link(&network.parent)?.mac);
+            let Some(mac) = mac else { continue };
             for net in &endpoint.addresses {
                 let ip = net.addr();
                 let before = table.defended.remove(&ip).filter(|(_, defence)| defence.owner() == mac);
@@ -259,7 +264,7 @@ impl Lan {
         let Some(network) = state.network_of(endpoint) else { return };
         let mut table = self.table();
         let parents = table.parents.get(&network.parent).map(|ear| ear.mac);
-        let Some(mac) = endpoint.mac.or(parents) else { return };
+        let Some(mac) = endpoint.mac_on_lan().or(parents) else { return };
         for net in &endpoint.addresses {
             let (parent, ip, due) = (network.parent.clone(), net.addr(), Instant::now());
             table.announcements.push(Announcement { parent, ip, mac, due, left: ANNOUNCE_NUM });
@@ -399,6 +404,9 @@ impl Table {
                 Response::None => {}
                 Response::Silent => self.note_conflict(heard.ip, heard.sender),
                 Response::Defend(frame) => {
+                    if self.claims.look_into(heard.ip, heard.sender, defence.owner(), parent) {
+                        return;
+                    }
                     tracing::warn!(ip = %heard.ip, mac = %heard.sender, "claimed by another machine, and defended");
                     let defended = self.outbox.get_mut().send(parent, &frame, now, send);
                     said_or_waits(&mut self.deaf, parent, defended);

@@ -108,6 +108,13 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
         .name("routers".into())
         .spawn(move || following.follow_routers(&routers))
         .context("a thread")?;
+    let (tell, claims) = std::sync::mpsc::channel();
+    engine.hear_of_claims(tell);
+    let looking = engine.clone();
+    std::thread::Builder::new()
+        .name("claims".into())
+        .spawn(move || looking.look_into_claims(&claims))
+        .context("a thread")?;
     let putting_off = engine.clone();
     std::thread::Builder::new()
         .name("later".into())

@@ -15,6 +15,7 @@ use ashore_core::request::{Refusal, RefusalKind};
 use ashore_core::step::Step;
 use ashore_core::store::StoreError;
 use ashore_kernel::{Errno, NamespaceError, ObserveError, StepError};
+use ashore_wire::Mac;
 
 use super::lan::{Deaf, NoLease};
 
@@ -165,6 +166,17 @@ impl From<NoLease> for Refusal {
         };
         refusal(RefusalKind::Kernel, &error, Some(hint.to_owned()))
     }
+}
+
+/// An endpoint that was to go, and whose container has moved its link into another namespace.
+pub(super) fn adrift(endpoint: &Endpoint, mac: Mac) -> Refusal {
+    let netns = endpoint.netns().map_or_else(String::new, |netns| netns.path.display().to_string());
+    let name = &endpoint.name;
+    let message = format!(
+        "`{name}` is still on the LAN as {mac}: its link is not in {netns} any more, its container has moved it"
+    );
+    let hint = "end whatever runs in that container; until the link is gone its addresses stay taken";
+    refusal(RefusalKind::Kernel, &message, Some(hint.into()))
 }
 
 /// The kernel took every step and is not as planned: something else changes the same things at the same time.

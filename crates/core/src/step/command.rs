@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::host::Manner;
 use super::{Family, ROUTE_PROTOCOL, Route, Step, Sysctl};
-use crate::link::{LinkSpec, LinkType, Place};
+use crate::link::{LinkKind, LinkSpec, LinkType, Place};
 
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -37,6 +37,9 @@ impl fmt::Display for Step {
                 write!(f, "{} vlan del dev {link} vid {vlan}", Tool("bridge", place))
             }
             Step::SetMtu { place, link, mtu, .. } => write!(f, "{} link set dev {link} mtu {mtu}", Ip(place)),
+            Step::SetMode { place, link, kind, .. } => {
+                write!(f, "{} link set dev {link} type {}", Ip(place), with_mode(*kind))
+            }
             Step::SetGvrp { place, link, on } => {
                 write!(f, "{} link set dev {link} type vlan gvrp {}", Ip(place), on_off(*on))
             }
@@ -206,10 +209,10 @@ impl fmt::Display for AddLinkCommand<'_> {
         }
         match kind {
             LinkType::Macvlan { mode, bc_queue_len, .. } => {
-                write!(f, " type macvlan mode {}", mode.as_str())?;
+                write!(f, " type {}", with_mode(LinkKind::Macvlan(*mode)))?;
                 bc_queue_len.map_or(Ok(()), |length| write!(f, " bcqueuelen {length}"))
             }
-            LinkType::Ipvlan { mode, .. } => write!(f, " type ipvlan mode {}", mode.as_str()),
+            LinkType::Ipvlan { mode, .. } => write!(f, " type {}", with_mode(LinkKind::Ipvlan(*mode))),
             LinkType::Veth { peer, peer_place, peer_mac } => {
                 write!(f, " type veth peer name {peer}")?;
                 write_netns(f, peer_place)?;
@@ -221,6 +224,15 @@ impl fmt::Display for AddLinkCommand<'_> {
                 if *gvrp { f.write_str(" gvrp on") } else { Ok(()) }
             }
         }
+    }
+}
+
+/// A kind of link and its mode, as `ip link` takes them.
+fn with_mode(kind: LinkKind) -> String {
+    match kind {
+        LinkKind::Macvlan(mode) => format!("macvlan mode {}", mode.as_str()),
+        LinkKind::Ipvlan(mode) => format!("ipvlan mode {}", mode.as_str()),
+        LinkKind::Bridge => "bridge".into(),
     }
 }
 

@@ -1,26 +1,29 @@
 //! Attach and detach of a namespace.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use ashore_core::allocate::Known;
 use ashore_core::attach::{AttachError, FromLan};
-use ashore_core::desired::{desired, shim_name};
+use ashore_core::desired::desired;
 use ashore_core::endpoint::{Endpoint, Stage};
 use ashore_core::lease::{Addressing, Leased};
-use ashore_core::link::{Netns, Place, Tag};
+use ashore_core::link::{Netns, Place, Tag, shim_name};
 use ashore_core::network::Network;
 use ashore_core::observed::{Observed, View};
+use ashore_core::owner::Owners;
 use ashore_core::plan::plan;
 use ashore_core::request::{AttachSpec, EndpointReport, Refusal, RefusalKind, Reply};
 use ashore_core::state::Change;
 use ashore_core::step::Step;
 use ashore_core::{EndpointName, IfName, NetworkName};
 use ashore_kernel::{Namespace, OnError};
+use ashore_wire::Mac;
 use ashore_wire::conflict::Profile;
 
 use super::leases::as_v4;
-use super::{Engine, Inner, Locked, is_gone, now};
+use super::{Engine, Inner, Locked, is_gone, netns_by_all_paths, now};
 use crate::daemon::lan::Acquired;
 use crate::daemon::refusal;
 
@@ -32,6 +35,17 @@ struct Reserved<'a> {
     endpoint: Endpoint,
     lease: Option<Acquired<'a>>,
 }
+
+/// What became of taking an endpoint off the LAN.
+struct TakenOff {
+    observed: Observed,
+    warnings: Vec<String>,
+    /// The MAC by which it is still on the LAN.
+    adrift: Option<Mac>,
+}
+
+/// How many links or MACs a warning names at most.
+const SHOWN: usize = 4;
 
 /// How far a lease is that an attach wants.
 #[expect(clippy::large_enum_variant, reason = "there is one at a time, and it is given on whole")]
@@ -66,6 +80,9 @@ impl Engine {
         inner.commit(vec![Change::PutEndpoint(endpoint.clone())])?;
         match inner.carry_out(&observed, std::slice::from_ref(&netns)) {
             Ok(observed) => {
+                let made = observed.netns.get(&netns).and_then(|inside| inside.link(&spec.ifname));
+                let seen = made.map(|link| endpoint.seen_as(link));
+                let endpoint = Endpoint { seen, ..endpoint };
                 let attached = inner.state().attached(&endpoint, now());
                 inner.store.defer(attached);
                 if let Some(lease) = lease {
@@ -118,7 +135,7 @@ impl Engine {
             let network =
                 inner.state().network_of(&endpoint).expect("a draft is made on a network of the state");
             let network = network.clone();
-            if inner.brings_parent(&network, &observed)? {
+            if inner.brings_parent(&network, &observed)? || inner.makes_room(&endpoint, netns, &observed)? {
                 continue;
             }
             if self.brings_shim(&inner, &network, &endpoint, &observed)? {
@@ -248,10 +265,18 @@ impl Engine {
                 hint: Some(format!("docker network disconnect {label} {name}")),
             });
         }
-        let (observed, warnings) = inner.take_off_lan(&endpoint)?;
+        let claims = self.lan.conflicts_of(&endpoint);
+        let TakenOff { observed, mut warnings, adrift } = inner.take_off_lan(&endpoint)?;
+        let claims = inner.strange(&endpoint, &observed).into_iter().filter(|mac| claims.contains_key(mac));
+        warnings.extend(claims.map(|mac| {
+            format!("{mac}, which is on this host too, claimed its address: its container may have made it")
+        }));
         self.soon();
         self.follow(&inner, &observed);
-        Ok(Reply::Done { warnings })
+        match adrift {
+            Some(mac) => Err(refusal::adrift(&endpoint, mac)),
+            None => Ok(Reply::Done { warnings }),
+        }
     }
 }
 
@@ -292,19 +317,88 @@ impl Inner {
     }
 
     /// Takes an endpoint off the LAN. The record that it is off can wait: until then it is known to be going. What fails
-    /// stays written down as unfinished, for the next reconciliation.
-    pub(super) fn take_off_lan(&mut self, endpoint: &Endpoint) -> Result<(Observed, Vec<String>), Refusal> {
-        self.commit(vec![Change::PutEndpoint(Endpoint { stage: Stage::Detaching, ..endpoint.clone() })])?;
-        let netns: Vec<Netns> = endpoint.netns().cloned().into_iter().collect();
-        let (observed, errors) = self.sweep(&netns)?;
-        if errors.is_empty() {
+    /// stays written down as unfinished, for the next reconciliation, and so does what is still on the LAN.
+    fn take_off_lan(&mut self, endpoint: &Endpoint) -> Result<TakenOff, Refusal> {
+        let netns = netns_by_all_paths(self.state(), endpoint);
+        let before = self.observe(&netns)?;
+        let going = Endpoint { stage: Stage::Detaching, ..endpoint.clone() };
+        self.commit(vec![Change::PutEndpoint(going.clone())])?;
+        let was_there = Owners::of(self.state(), &before).link_of(&going, &before).is_some();
+        let swept = self.sweep_seen(self.state(), before, &netns);
+        self.note_unfinished(&swept);
+        let (observed, errors) = swept?;
+        let is_left = errors.is_empty() && self.is_left(&going, &observed);
+        let adrift = self.state().adrift(&going, &Owners::of(self.state(), &observed), &observed);
+        let mut warnings: Vec<String> =
+            errors.iter().map(|error| format!("{error}; it is tried again every minute")).collect();
+        if adrift.is_some() {
+            self.adrift.insert(endpoint.key());
+        } else if errors.is_empty() && !is_left {
+            let reached = netns.iter().any(|netns| observed.netns.contains_key(netns));
+            if reached && !was_there {
+                warnings.push(self.not_found(endpoint, &observed));
+            }
+            warnings.extend(self.left_alone(&going, &observed));
             let detached = self.state().detached(endpoint, now());
             self.store.defer(detached);
         }
-        Ok((
-            observed,
-            errors.iter().map(|error| format!("{error}; it is tried again every minute")).collect(),
-        ))
+        Ok(TakenOff { observed, warnings, adrift })
+    }
+
+    /// Whether anything of an endpoint that is to go is still there, in its container or elsewhere.
+    pub(super) fn is_left(&self, going: &Endpoint, observed: &Observed) -> bool {
+        let owners = Owners::of(self.state(), observed);
+        let adrift = || self.state().adrift(going, &owners, observed).is_some();
+        owners.link_of(going, observed).is_some() || adrift()
+    }
+
+    /// That there was no link of an endpoint, and as what it may be on the LAN all the same.
+    fn not_found(&self, endpoint: &Endpoint, observed: &Observed) -> String {
+        let netns = endpoint.netns().map_or_else(String::new, |netns| netns.path.display().to_string());
+        let nothing = format!("no link of `{}` was in {netns} any more", endpoint.name);
+        let strange: Vec<String> =
+            self.strange(endpoint, observed).iter().take(SHOWN).map(ToString::to_string).collect();
+        match strange.as_slice() {
+            [] => nothing,
+            macs => format!(
+                "{nothing}: if its container has moved it and changed its MAC, it is still on the LAN, as {}",
+                macs.join(" or ")
+            ),
+        }
+    }
+
+    /// MACs of children of an endpoint's parent, as far as it was asked for them, that no link of the host and no endpoint has.
+    fn strange(&self, endpoint: &Endpoint, observed: &Observed) -> Vec<Mac> {
+        let Some(network) = self.state().network_of(endpoint) else { return Vec::new() };
+        let of_host = observed.host.links.iter().filter_map(|link| link.mac);
+        let known: BTreeSet<Mac> = of_host.chain(self.state().macs_on(&network.parent)).collect();
+        let children = observed.children.get(&network.parent).into_iter().flatten();
+        children.filter(|mac| !known.contains(mac)).copied().collect()
+    }
+
+    /// What else is on the LAN from the container of an endpoint that goes.
+    fn left_alone(&self, going: &Endpoint, observed: &Observed) -> Vec<String> {
+        let others = self.state().others_beside(going, observed);
+        let named = others.iter().take(SHOWN).map(|link| {
+            let mac = link.mac.map_or_else(String::new, |mac| format!(" ({mac})"));
+            format!(
+                "`{}`{mac} in its container is on the same LAN, was not made by Ashore, and stays",
+                link.name
+            )
+        });
+        named.collect()
+    }
+
+    /// Takes away what is left in a container of an endpoint that the state has lost. Tells whether there was anything.
+    fn makes_room(&self, endpoint: &Endpoint, netns: &Netns, observed: &Observed) -> Result<bool, Refusal> {
+        let steps = self.state().clearing(endpoint, netns, observed);
+        for step in &steps {
+            tracing::info!(target: "ashore::step", "{step}");
+        }
+        match self.kernel.apply(&steps, OnError::GoOn).errors.first() {
+            Some(error) => Err(refusal::step(error)),
+            None => Ok(!steps.is_empty()),
+        }
     }
 
     /// After a failed attach: nothing of the endpoint stays in the kernel, and `record` is written down of it. What of this

@@ -6,9 +6,9 @@ use std::net::IpAddr;
 use ashore_core::EndpointName;
 use ashore_core::allocate::{AddressError, Known};
 use ashore_core::attach::Wish;
-use ashore_core::desired::engine_link_name;
 use ashore_core::endpoint::{Endpoint, Home, Source, Stage};
 use ashore_core::lease::Leased;
+use ashore_core::link::engine_link_name;
 use ashore_core::network::Network;
 use ashore_core::request::{Preparation, Refusal, Reply};
 use ashore_core::state::Change;
@@ -75,6 +75,7 @@ impl Engine {
             home: Home::Engine { id: Some(wish.id.clone()), ifname, sandbox: None, inside },
             // Its link will be made under the name that it has now.
             tagged_as: None,
+            seen: None,
             ..reserved
         }));
         inner.commit(changes)?;

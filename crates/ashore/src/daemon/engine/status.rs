@@ -4,17 +4,19 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ashore_core::allocate::Known;
-use ashore_core::desired::{desired, shim_name};
-use ashore_core::endpoint::{Endpoint, Home, Source};
-use ashore_core::link::Tag;
+use ashore_core::desired::{Adrift, Desired, desired};
+use ashore_core::endpoint::{Endpoint, Home, Source, Stage};
+use ashore_core::link::{Tag, shim_name};
 use ashore_core::network::Network;
-use ashore_core::observed::Observed;
+use ashore_core::observed::{Link, Observed};
+use ashore_core::owner::Owners;
 use ashore_core::plan::plan;
 use ashore_core::request::{EndpointReport, NetworkReport, Refusal, Reply, Status};
 use ipnet::IpNet;
 
 use super::plans::shown;
 use super::{Engine, Inner, all_netns};
+use crate::daemon::refusal;
 
 impl Engine {
     pub(super) fn status(&self) -> Result<Reply, Refusal> {
@@ -45,7 +47,8 @@ impl Engine {
         let unleased = unleased.map(|one| {
             format!("`{}` has no IPv4 address: the LAN's DHCP server has given it no other since its lease was lost", one.name)
         });
-        let misnamed = inner.misnamed(&observed);
+        let altered = inner.altered(&observed);
+        let moved = inner.moved_elsewhere(&wanted, &observed);
         // One that is not planned any more is mended.
         let failed = inner.failed.iter().filter(|error| plan.steps.contains(&error.step));
         let failed = failed.map(ToString::to_string);
@@ -70,7 +73,8 @@ impl Engine {
             .chain(pools)
             .chain(claimed)
             .chain(deaf)
-            .chain(misnamed);
+            .chain(moved)
+            .chain(altered);
         let troubles = troubles.chain(failed).chain(stopped).collect();
         Ok(Reply::Status(Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -117,6 +121,7 @@ impl Engine {
                 .map_or_else(|| endpoint.network.to_string(), |network| network.label().to_owned()),
             name: endpoint.name.clone(),
             mac: endpoint.mac,
+            seen_mac: endpoint.mac_on_lan().filter(|mac| endpoint.mac != Some(*mac)),
             addresses: endpoint.addresses.clone(),
             ifname,
             netns,
@@ -134,17 +139,50 @@ impl Engine {
 }
 
 impl Inner {
-    /// Links that an engine gave another name than was asked for: to Docker 29.7 it numbers a plugin's links itself.
-    fn misnamed(&self, observed: &Observed) -> Vec<String> {
-        let asked = self.state().endpoints.values().filter_map(|there| Some((there, there.inside()?)));
-        let told = asked.filter_map(|(endpoint, wanted)| {
-            let mut links = observed.netns.values().filter_map(|inside| inside.tagged(&endpoint.tag()));
-            let link = links.find(|link| link.up && link.name != *wanted)?;
-            Some(format!(
-                "`{}` has {} where {wanted} was asked for: its engine chose it",
-                endpoint.name, link.name
-            ))
-        });
-        told.collect()
+    /// What containers have made of their links, and what engines have.
+    fn altered(&self, observed: &Observed) -> Vec<String> {
+        let owners = Owners::of(self.state(), observed);
+        let attached = self.state().endpoints.values().filter(|one| one.stage == Stage::Attached);
+        let found = attached.filter_map(|one| Some((one, owners.link_of(one, observed)?.2)));
+        found.flat_map(|(endpoint, link)| altered(endpoint, link)).collect()
     }
+
+    /// Endpoints that are on the LAN by links which their containers have moved elsewhere.
+    fn moved_elsewhere(&self, wanted: &Desired, observed: &Observed) -> Vec<String> {
+        let away = wanted.adrift.iter().map(|Adrift { name, mac, parent }| {
+            format!("`{name}` is on the LAN as {mac} by a link on `{parent}` that its container has moved elsewhere")
+        });
+        let going = self.adrift.iter().filter_map(|key| self.state().endpoints.get(key));
+        let going = going.filter_map(|endpoint| {
+            let mac = self.state().adrift(endpoint, &wanted.owners, observed)?;
+            Some(refusal::adrift(endpoint, mac).to_string())
+        });
+        let left = self.still_on_lan().map(|left| {
+            format!("`{}` has left its network, and a link of its container is still on the LAN", left.name)
+        });
+        away.chain(going).chain(left).collect()
+    }
+}
+
+/// In what the link of an endpoint's container is not as it was made.
+fn altered(endpoint: &Endpoint, link: &Link) -> Vec<String> {
+    let mut all = Vec::new();
+    let name = &endpoint.name;
+    if let (Some(own), Some(seen)) = (endpoint.mac, link.mac)
+        && own != seen
+    {
+        all.push(format!("`{name}` has the MAC {seen}, not its own {own}: its container has changed it"));
+    }
+    match &endpoint.home {
+        Home::Netns { ifname, .. } if link.name != *ifname => {
+            all.push(format!("`{name}` has {} and not {ifname}: its container has renamed it", link.name));
+        }
+        // To Docker 29.7 it numbers a plugin's links itself.
+        Home::Engine { inside: Some(wanted), .. } if link.up && link.name != *wanted => all.push(format!(
+            "`{name}` has {} where {wanted} was asked for: its engine or its container chose it",
+            link.name
+        )),
+        _ => {}
+    }
+    all
 }
