@@ -15,6 +15,7 @@ pub mod site;
 pub mod strace;
 pub mod tracer;
 pub mod typed;
+pub mod untouched;
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
@@ -38,11 +39,14 @@ pub struct Home {
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_ashore");
 pub const HOST: &str = "192.168.88.9";
 pub const HOST6: &str = "fd88::9";
+/// A machine on the internet: who reaches it goes by the router.
+pub const BEYOND: &str = "203.0.113.7";
 
 impl Home {
     pub fn new() -> Home {
         let world = World::new(None).expect("namespaces (run as root, or under `unshare -Urn`)");
         let router = world.machine("router", 1).unwrap();
+        router.add_address("lo", format!("{BEYOND}/32").parse().unwrap()).unwrap();
         let laptop = world.machine("laptop", 50).unwrap();
         let nas = world.machine("nas", 9).unwrap();
         let directory = tempfile::tempdir().unwrap();
@@ -189,6 +193,7 @@ impl Watched {
             home.laptop.pings(ip(HOST6)),
             home.nas.pings(ip("192.168.88.1")),
             home.nas.pings(ip("fd88::1")),
+            home.nas.pings(ip(BEYOND)),
         ])
     }
 
