@@ -31,7 +31,7 @@ pub struct Plan {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Blocked {
     /// A link of that name.
-    #[error("{}: there is a link `{name}` already, and it is another one", shown(.place))]
+    #[error("{}: there is a link `{name}` already, and it is not Ashore's", shown(.place))]
     Link {
         /// Where.
         place: Place,

@@ -156,7 +156,7 @@ impl Lan {
     pub(crate) fn follow(&self, state: &State, host: &View) {
         let mut table = self.table();
         table.own = host.links.iter().filter_map(|link| link.mac).collect();
-        table.own.extend(state.endpoints.values().flat_map(Endpoint::macs));
+        table.own.extend(state.endpoints.values().filter_map(Endpoint::mac_on_lan));
         // A container that is being torn down answers for a moment longer, and is no stranger.
         table.own.extend(state.identities.values().filter_map(|identity| identity.mac));
         let before = std::mem::take(&mut table.parents);
