@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use ashore_core::endpoint::{Endpoint, Stage};
 use ashore_core::link::{LinkKind, Netns};
 use ashore_core::observed::{Observed, View};
+use ashore_core::owner::Owners;
 use ashore_core::request::Refusal;
 use ashore_core::state::{Change, EndpointKey};
 use ashore_kernel::{Found, Holders, Namespace, this_boot};
@@ -148,15 +149,12 @@ impl Engine {
     }
 
     /// Brings the link of an endpoint in reach whose path no longer leads to it, or whose container has moved it: its namespace is
-    /// found, or the link is taken off wherever it is.
-    pub(super) fn bring_in_reach(&self, key: &EndpointKey) -> Result<(), Refusal> {
+    /// found, or the link is taken off wherever it is. Tells whether it was taken off.
+    pub(super) fn bring_in_reach(&self, key: &EndpointKey) -> Result<bool, Refusal> {
         let lost = self.lock().notice_one(key)?;
         self.look_for_these(lost.as_slice());
         let at_home = self.lock().has_link_at_home(key)?;
-        if !at_home {
-            self.take_off_elsewhere(key)?;
-        }
-        Ok(())
+        if at_home { Ok(false) } else { self.take_off_elsewhere(key) }
     }
 }
 
@@ -182,10 +180,10 @@ impl Inner {
                 self.lost.searches.remove(&endpoint.key());
             }
         }
-        let wanted = |endpoint: &&Endpoint| {
-            endpoint.stage == Stage::Detaching && observed.strayed.contains(&endpoint.tag())
-        };
-        self.lost.waiting = endpoints.iter().filter(wanted).map(Endpoint::key).collect();
+        self.lost.waiting.clear();
+        let going: Vec<Endpoint> =
+            endpoints.into_iter().filter(|endpoint| endpoint.stage == Stage::Detaching).collect();
+        self.wait_for_adrift(&going, observed);
         !self.lost.waiting.is_empty() || self.lost.searches.values().any(|one| one.says != Some(Says::Gone))
     }
 
@@ -210,12 +208,7 @@ impl Inner {
     fn has_link_at_home(&self, key: &EndpointKey) -> Result<bool, Refusal> {
         let Some(endpoint) = self.state().endpoints.get(key) else { return Ok(true) };
         let observed = self.look_at_home(endpoint)?;
-        Ok(observed.is_some_and(|observed| {
-            endpoint
-                .netns()
-                .and_then(|netns| observed.netns.get(netns))
-                .is_some_and(|view| endpoint.is_in(view))
-        }))
+        Ok(observed.is_some_and(|observed| self.has_link(endpoint, &observed)))
     }
 
     /// Begins to look for an endpoint's namespace.
@@ -273,6 +266,19 @@ impl Inner {
         if !self.lost.searches.contains_key(&endpoint.key()) {
             self.lost.waiting.insert(endpoint.key());
         }
+    }
+
+    /// The same of those whose links their containers have moved elsewhere. Tells whether there are any.
+    pub(super) fn wait_for_adrift(&mut self, going: &[Endpoint], observed: &Observed) -> bool {
+        if going.is_empty() {
+            return false;
+        }
+        let owners = Owners::of(self.state(), observed);
+        let is_adrift = |one: &&Endpoint| self.state().adrift(one, &owners, observed).is_some();
+        let adrift: Vec<EndpointKey> = going.iter().filter(is_adrift).map(Endpoint::key).collect();
+        let is_any = !adrift.is_empty();
+        self.lost.waiting.extend(adrift);
+        is_any
     }
 
     /// The endpoints whose namespaces are looked for.

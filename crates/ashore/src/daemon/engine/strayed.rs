@@ -2,9 +2,9 @@
 //!
 //! Such a link is on the LAN, and its endpoint has its addresses. It is left where it is, and taken off from there when the endpoint is.
 
-use ashore_core::endpoint::{Endpoint, Stage};
+use ashore_core::endpoint::Endpoint;
 use ashore_core::link::{LinkKind, MacvlanMode, Netns, Place};
-use ashore_core::observed::{Link, Lower, Observed, View};
+use ashore_core::observed::{Link, Lower, Seat, View};
 use ashore_core::request::Refusal;
 use ashore_core::state::EndpointKey;
 use ashore_core::step::Step;
@@ -60,22 +60,12 @@ fn is_of(endpoint: &Endpoint, link: &Link, view: &View, parent: u32) -> bool {
         let tagged = link.tag().as_ref() == Some(&endpoint.tag());
         tagged && view.addresses_of(link).any(|there| endpoint.holds(there.net.addr()))
     };
-    link.lower == Some(Lower { index: parent, elsewhere: true })
-        && endpoint.mac.map_or_else(by_address, |mac| link.mac == Some(mac))
+    let by_mac = || endpoint.macs().any(|mac| link.mac == Some(mac));
+    link.lower == Some(Lower { index: parent, seat: Seat::Host })
+        && if endpoint.mac.is_some() { by_mac() } else { by_address() }
 }
 
 impl Inner {
-    /// Endpoints whose links are on the LAN and not where they were made.
-    pub(super) fn strayed<'a>(&'a self, observed: &'a Observed) -> impl Iterator<Item = &'a Endpoint> {
-        let is_missing = |endpoint: &&Endpoint| {
-            let inside = endpoint.netns().and_then(|netns| observed.netns.get(netns));
-            matches!(endpoint.stage, Stage::Attached | Stage::Detaching)
-                && inside.is_some_and(|view| !endpoint.is_in(view))
-        };
-        let endpoints = self.state().endpoints.values().filter(|_| !observed.netns.is_empty());
-        endpoints.filter(is_missing).filter(|endpoint| self.is_on_lan(endpoint, &observed.host) == Some(true))
-    }
-
     /// Whether the link of an endpoint is on the LAN, wherever it is, as far as the host sees that: by the far end of a veth, or by what
     /// the parent takes in. None where it sees neither.
     pub(super) fn is_on_lan(&self, endpoint: &Endpoint, host: &View) -> Option<bool> {
@@ -89,7 +79,7 @@ impl Inner {
             LinkKind::Macvlan(MacvlanMode::Passthru) | LinkKind::Ipvlan(_) | LinkKind::Bridge => None,
             LinkKind::Macvlan(_) => {
                 let taken_in = self.kernel.taken_in(parent.index).ok()??;
-                Some(endpoint.mac.is_some_and(|mac| taken_in.contains(&mac)))
+                Some(endpoint.macs().any(|mac| taken_in.contains(&mac)))
             }
         }
     }
