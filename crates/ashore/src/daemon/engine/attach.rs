@@ -327,13 +327,16 @@ impl Inner {
         let swept = self.sweep_seen(self.state(), before, &netns);
         self.note_unfinished(&swept);
         let (observed, errors) = swept?;
-        let is_left = errors.is_empty() && self.is_left(&going, &observed);
+        let is_left = self.is_left(&going, &observed);
         let adrift = self.state().adrift(&going, &Owners::of(self.state(), &observed), &observed);
         let mut warnings: Vec<String> =
             errors.iter().map(|error| format!("{error}; it is tried again every minute")).collect();
+        self.adrift.remove(&endpoint.key());
         if adrift.is_some() {
             self.adrift.insert(endpoint.key());
-        } else if errors.is_empty() && !is_left {
+        } else if is_left && errors.is_empty() {
+            warnings.push("its link is still in its container; it is tried again every minute".into());
+        } else if errors.is_empty() {
             let reached = netns.iter().any(|netns| observed.netns.contains_key(netns));
             if reached && !was_there {
                 warnings.push(self.not_found(endpoint, &observed));
