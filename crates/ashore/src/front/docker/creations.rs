@@ -83,10 +83,10 @@ impl Creations {
         }
     }
 
-    /// Whether a pool is for a network of another driver for certain: an engine that would have asked has not. One that tells
-    /// what it has, after its own start, answers nobody yet.
+    /// Whether a pool is for a network of another driver for certain: an engine that would have asked has not. An engine
+    /// that starts opens the pools of all networks it has, without asking, and answers nobody yet.
     pub(super) async fn is_others(&self, engine: &Engine) -> bool {
-        !self.goes_on() && version::of_engine(engine).await.is_some_and(|version| version >= ASKS)
+        !self.goes_on() && version::answered_now(engine).await.is_some_and(|version| version >= ASKS)
     }
 }
 

@@ -47,9 +47,15 @@ pub(super) fn forget(engine: &Engine) {
 
 /// The version of an engine, if it answers and its version reads.
 pub(super) async fn of_engine(engine: &Engine) -> Option<Version> {
-    if let Some(known) = engine.version.get() {
-        return Some(known);
+    match engine.version.get() {
+        Some(known) => Some(known),
+        None => answered_now(engine).await,
     }
+}
+
+/// The version of an engine that answers at this moment. An engine that is still starting does not: it serves nobody
+/// before it has its networks back. What one before it has told says nothing about that.
+pub(super) async fn answered_now(engine: &Engine) -> Option<Version> {
     let api = Api::at(&engine.socket);
     let told = engine.silence.unless_it_lasts(&api, api.get::<Told>("/version")).await?;
     told.version.parse().ok()
