@@ -32,6 +32,7 @@ use ashore_core::link::{LinkSpec, LinkType, Place};
 use ashore_core::step::Step;
 use ashore_kernel::{InNamespace, Namespace};
 use ashore_lab::{Daemon, Engines, Machine, Pings, Ran, World};
+use voice::Voice;
 
 pub struct Home {
     pub world: World,
@@ -268,27 +269,26 @@ pub fn seen_as(from: &Machine, to: &Machine, at: IpAddr) -> IpAddr {
     })
 }
 
-/// Gives a machine an address by hand, and has it say so, as it does whenever its link comes up, until it was heard: a
-/// single frame right after that may be lost.
-pub fn takes(machine: &Machine, ip: IpAddr, mut was_heard: impl FnMut() -> bool) {
+/// Gives a machine an address by hand, and has it say so until it was heard: the switch lets nothing by a port in the moments
+/// after a machine is plugged in.
+#[track_caller]
+pub fn takes(machine: &Machine, ip: IpAddr, was_heard: impl Fn() -> bool) {
     machine.add_address("eth0", format!("{ip}/24").parse().unwrap()).unwrap();
-    machine.set_ipv4_conf("eth0", "arp_notify", 1).unwrap();
-    for _ in 0..60 {
-        claims(machine);
-        let end = Instant::now() + Duration::from_secs(1);
-        while Instant::now() < end {
-            if was_heard() {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(20));
+    for _ in 0..15 {
+        claims(machine, ip);
+        if comes_true(Duration::from_secs(1), &was_heard) {
+            return;
         }
     }
     panic!("nobody heard that {} takes {ip}", machine.name());
 }
 
-fn claims(machine: &Machine) {
-    machine.set_up("eth0", false).unwrap();
-    machine.set_up("eth0", true).unwrap();
+/// Has a machine say that it has an address. A kernel says so itself when a link comes up (`arp_notify`), but at once, and the
+/// switch's kernel opens the port of that link a moment later: what is said until then is lost, and under load that is all of it.
+fn claims(machine: &Machine, ip: IpAddr) {
+    let host = machine.kernel().observe(&[]).unwrap().host;
+    let mac = host.link(&"eth0".parse().unwrap()).unwrap().mac.unwrap();
+    Voice::of(machine).claims(mac, ip);
 }
 
 /// Waits until a peer knows an address as its owner's again, which another machine has taken. A claim within ten seconds of
@@ -298,7 +298,7 @@ pub fn is_defended(peer: &Machine, ip: IpAddr, owner: &str, from: &Machine) {
     eventually_within(Duration::from_secs(120), "the LAN knows the container again", || {
         let known = comes_true(Duration::from_secs(12), || mac_known_to(peer, ip) == owner);
         if !known {
-            claims(from);
+            claims(from, ip);
         }
         known
     });
