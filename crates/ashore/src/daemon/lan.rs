@@ -427,7 +427,7 @@ impl Table {
             if !there.by_list {
                 self.defend(&heard, now, send);
             } else if there.defence.is_claimed_by(&heard) {
-                self.doubts.take(heard, there.defence.owner());
+                self.doubts.take(heard, there.defence.owner(), now);
             }
         } else {
             // Whoever looks for an address wants it. Where several hosts hand out one range, the one that looked last has
@@ -466,11 +466,12 @@ impl Table {
 
     /// Claims that an engine's list has not explained are defended. Answers when to look again.
     fn settle_doubts(&mut self, now: Instant, send: &Send) -> Option<Instant> {
-        let (settled, again) = self.doubts.settled(now);
-        for (heard, owner) in settled {
-            if self.defended.get(&heard.ip).is_some_and(|there| there.defence.owner() == owner) {
-                self.defend(&heard, now, send);
-            }
+        let Table { doubts, defended, .. } = self;
+        let is_owner =
+            |ip, mac| defended.get(&ip).is_some_and(|there: &Defended| there.defence.owner() == mac);
+        let (settled, again) = doubts.settled(is_owner, now);
+        for heard in settled {
+            self.defend(&heard, now, send);
         }
         again
     }

@@ -1,6 +1,6 @@
 //! Claims on addresses of containers whose engine makes the links itself. It gives a container that is connected anew another
 //! MAC, and its list shows that a moment after the LAN has heard of it. So such a claim counts only if a list that is taken
-//! after it still has the address where it was. Without a list nothing is known.
+//! after it still has the address where it was. Without a list nothing is known: an engine that did not answer is asked again.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -8,12 +8,15 @@ use std::time::{Duration, Instant};
 
 use ashore_wire::{Heard, Mac};
 
+use super::CONFLICT_SHOWN;
 use crate::front::docker::follow::Lists;
 
 /// How soon it is looked whether the list is there. It takes milliseconds, or an engine does not answer for long.
 const LOOK: Duration = Duration::from_millis(20);
 /// Whoever claims addresses all the time has the engine list no more often than this.
 const INTERVAL: Duration = Duration::from_secs(1);
+/// An engine that does not answer is asked about a claim for so long. An older claim would not be shown any more.
+const KEPT: Duration = Duration::from_secs(CONFLICT_SHOWN);
 
 #[derive(Default)]
 pub(super) struct Doubts {
@@ -27,6 +30,8 @@ struct Claim {
     heard: Heard,
     /// Who had the address when it was claimed.
     owner: Mac,
+    /// When it was heard.
+    at: Instant,
     /// The list that is to tell, once it has been asked for.
     list: Option<u64>,
 }
@@ -37,20 +42,31 @@ impl Doubts {
     }
 
     /// Takes a claim in, unless an earlier one on the same address is not settled yet.
-    pub(super) fn take(&mut self, heard: Heard, owner: Mac) {
-        self.claims.entry(heard.ip).or_insert(Claim { heard, owner, list: None });
+    pub(super) fn take(&mut self, heard: Heard, owner: Mac, now: Instant) {
+        self.claims.entry(heard.ip).or_insert(Claim { heard, owner, at: now, list: None });
     }
 
-    /// The claims of which the list has been taken since, with who had the address then; and when to look again.
-    pub(super) fn settled(&mut self, now: Instant) -> (Vec<(Heard, Mac)>, Option<Instant>) {
+    /// The claims of which the list has been taken since and that are on addresses which still have the same owner; and
+    /// when to look again.
+    pub(super) fn settled(
+        &mut self,
+        is_owner: impl Fn(IpAddr, Mac) -> bool,
+        now: Instant,
+    ) -> (Vec<Heard>, Option<Instant>) {
         let Doubts { lists, claims, asked } = self;
         let mut settled = Vec::new();
-        claims.retain(|_, claim| match claim.list.and_then(|list| lists.outcome(list)) {
-            None => true,
-            Some(is_listed) => {
-                settled.extend(is_listed.then_some((claim.heard, claim.owner)));
-                false
+        claims.retain(|ip, claim| {
+            let is_of_interest = is_owner(*ip, claim.owner) && now.saturating_duration_since(claim.at) < KEPT;
+            match claim.list.and_then(|list| lists.outcome(list)) {
+                None => {}
+                // The engine did not answer, which says nothing about the claim.
+                Some(false) => claim.list = None,
+                Some(true) => {
+                    settled.extend(is_of_interest.then_some(claim.heard));
+                    return false;
+                }
             }
+            is_of_interest
         });
         let due = asked.map_or(now, |asked| asked + INTERVAL);
         if now >= due && claims.values().any(|claim| claim.list.is_none()) {
@@ -69,31 +85,71 @@ impl Doubts {
 mod tests {
     use super::*;
 
+    const OWNER: Mac = Mac([2, 0, 0, 0, 0, 1]);
+
+    fn claim() -> Heard {
+        let ip = "192.168.88.7".parse().expect("an address");
+        Heard { sender: Mac([2, 0, 0, 0, 0, 2]), ip, claims: true }
+    }
+
+    fn is_owner(_: IpAddr, mac: Mac) -> bool {
+        mac == OWNER
+    }
+
     #[test]
     fn a_claim_is_settled_by_a_list_that_was_begun_after_it_and_lists_are_not_asked_for_all_the_time() {
         let lists = Lists::default();
         let mut doubts = Doubts::of(lists.clone());
-        let (owner, other) = (Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 2]));
-        let heard = Heard { sender: other, ip: "192.168.88.7".parse().unwrap(), claims: true };
         let now = Instant::now();
-        assert_eq!(doubts.settled(now), (vec![], None));
+        assert_eq!(doubts.settled(is_owner, now), (vec![], None));
 
         // One that has begun before does not tell.
         let before = lists.begin();
-        doubts.take(heard, owner);
-        assert_eq!(doubts.settled(now).0, []);
+        doubts.take(claim(), OWNER, now);
+        assert_eq!(doubts.settled(is_owner, now).0, []);
         lists.end(before, true);
-        assert_eq!(doubts.settled(now).0, []);
+        assert_eq!(doubts.settled(is_owner, now).0, []);
         lists.end(lists.begin(), true);
-        assert_eq!(doubts.settled(now), (vec![(heard, owner)], None));
+        assert_eq!(doubts.settled(is_owner, now), (vec![claim()], None));
 
-        // The next is asked for a second later, and tells nothing if the engine does not answer.
-        doubts.take(heard, owner);
+        // The next is asked for a second later.
+        doubts.take(claim(), OWNER, now);
         lists.end(lists.begin(), true);
-        assert_eq!(doubts.settled(now), (vec![], Some(now + LOOK)));
+        assert_eq!(doubts.settled(is_owner, now), (vec![], Some(now + LOOK)));
         let later = now + INTERVAL;
-        assert_eq!(doubts.settled(later).0, []);
-        lists.end(lists.begin(), false);
-        assert_eq!(doubts.settled(later), (vec![], None));
+        assert_eq!(doubts.settled(is_owner, later).0, []);
+        lists.end(lists.begin(), true);
+        assert_eq!(doubts.settled(is_owner, later), (vec![claim()], None));
+    }
+
+    #[test]
+    fn an_engine_that_does_not_answer_is_asked_again_for_as_long_as_the_claim_matters() {
+        let lists = Lists::default();
+        let mut doubts = Doubts::of(lists.clone());
+        let start = Instant::now();
+        doubts.take(claim(), OWNER, start);
+        for at in (0..5).map(|n| start + n * INTERVAL) {
+            let before = lists.begin();
+            assert_eq!(doubts.settled(is_owner, at).0, []);
+            assert_eq!(lists.begin(), before + 1, "it is asked again");
+            lists.end(lists.begin(), false);
+            assert_eq!(doubts.settled(is_owner, at).0, []);
+            assert_eq!(lists.begin(), before + 1, "not at once");
+        }
+        let later = start + 5 * INTERVAL;
+        assert_eq!(doubts.settled(is_owner, later).0, []);
+        lists.end(lists.begin(), true);
+        assert_eq!(doubts.settled(is_owner, later), (vec![claim()], None));
+
+        // It has become too old, or its address has another owner.
+        doubts.take(claim(), OWNER, start);
+        assert_eq!(doubts.settled(is_owner, start + KEPT), (vec![], None));
+        doubts.take(claim(), OWNER, start);
+        assert_eq!(doubts.settled(|_, _| false, start), (vec![], None));
+        // A list that comes then does not bring it back.
+        doubts.take(claim(), OWNER, later);
+        assert_eq!(doubts.settled(is_owner, later + INTERVAL).0, []);
+        lists.end(lists.begin(), true);
+        assert_eq!(doubts.settled(|_, _| false, later + INTERVAL), (vec![], None));
     }
 }
