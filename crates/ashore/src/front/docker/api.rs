@@ -96,7 +96,7 @@ impl Api {
         let path = format!("/events?filters={}", escaped(&filters.to_string()));
         let response = send(&mut sender, Method::GET, &path, None).await?;
         anyhow::ensure!(response.status().is_success(), "its events: {}", response.status());
-        Ok(Events { body: response.into_body(), _sender: sender, connection })
+        Ok(Events { body: response.into_body(), _sender: sender, connection, news: false })
     }
 }
 
@@ -122,19 +122,26 @@ pub(super) struct Events {
     /// Dropped, it would end the connection.
     _sender: SendRequest<Full<Bytes>>,
     connection: tokio::task::JoinHandle<()>,
+    /// Whether something has come that nobody was told of.
+    news: bool,
 }
 
 impl Events {
     /// Waits for the next piece of news, and for those that come in the same moment. Tells whether there will be more.
+    ///
+    /// Who gives up waiting meanwhile is told the next time. The engine sends word of some changes before its lists show
+    /// them, so a list that is taken instead of waiting may lack what the news is about.
     pub(super) async fn wait(&mut self, settle: Duration) -> bool {
-        if !self.next().await {
+        if !self.news && !self.next().await {
             return false;
         }
+        self.news = true;
         while let Ok(more) = tokio::time::timeout(settle, self.next()).await {
             if !more {
                 return false;
             }
         }
+        self.news = false;
         true
     }
 
@@ -173,4 +180,40 @@ pub(super) fn escaped(text: &str) -> String {
 
 fn hexadecimal(digit: u8) -> char {
     char::from_digit(u32::from(digit), 16).map_or('0', |digit| digit.to_ascii_uppercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn news_that_nobody_waited_for_to_the_end_is_told_the_next_time() {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("docker.sock");
+        let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        let engine = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            assert_ne!(stream.read(&mut [0; 2048]).unwrap(), 0);
+            let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+            write!(stream, "{head}2\r\n{{}}\r\n").unwrap();
+            // It says nothing more until its client goes.
+            while stream.read(&mut [0; 2048]).is_ok_and(|length| length > 0) {}
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut events = Api::at(&socket).events(&json!({})).await.unwrap();
+            let (short, long) = (Duration::from_millis(1), Duration::from_secs(10));
+            let a_while = Duration::from_millis(500);
+            let given_up = tokio::time::timeout(a_while, events.wait(long)).await;
+            assert!(given_up.is_err(), "there may be more in the same moment");
+            assert!(tokio::time::timeout(long, events.wait(short)).await.unwrap());
+            assert!(tokio::time::timeout(a_while, events.wait(short)).await.is_err(), "it is told once");
+        });
+        drop(runtime);
+        engine.join().unwrap();
+    }
 }
