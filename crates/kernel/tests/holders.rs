@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -35,13 +35,21 @@ fn shell(script: &str) -> Command {
     command
 }
 
-/// The first path by which a namespace is found, having opened it.
-fn found(netns: &Netns) -> Option<PathBuf> {
-    let holders = Holders::look();
-    assert_eq!(holders.unseen(), None);
-    let path = holders.paths_of(netns).next()?.to_owned();
-    assert_eq!(Namespace::open(&path).unwrap().identity(), *netns, "{}", path.display());
-    Some(path)
+/// Waits until a path is the first by which a namespace is found, and leads there: what another test begins has this
+/// process's files for a moment.
+#[track_caller]
+fn is_found_by(netns: &Netns, path: &Path) {
+    let end = Instant::now() + Duration::from_secs(30);
+    loop {
+        let holders = Holders::look();
+        assert_eq!(holders.unseen(), None);
+        let found = holders.paths_of(netns).next().map(Path::to_owned);
+        if found.as_deref() == Some(path) {
+            break;
+        }
+        assert!(Instant::now() < end, "{found:?} and not {}", path.display());
+    }
+    assert_eq!(Namespace::open(path).unwrap().identity(), *netns, "{}", path.display());
 }
 
 /// Waits until nobody holds it: what another test begins has this process's files for a moment.
@@ -67,7 +75,7 @@ fn a_process() {
     let (netns, mut command) = (namespace.identity(), shell("true"));
     let process = holder(command.in_namespace(&namespace).unwrap());
     drop(namespace);
-    assert_eq!(found(&netns).unwrap(), Path::new(&format!("/proc/{}/ns/net", process.0.id())));
+    is_found_by(&netns, Path::new(&format!("/proc/{}/ns/net", process.0.id())));
     drop(process);
     nobody_holds(&netns);
 }
@@ -85,7 +93,8 @@ fn a_thread_that_is_where_its_process_is_not() {
         return eprintln!("cannot-run: a thread: this perl has none");
     };
     let netns = Netns { ino: ino.parse().unwrap(), ..Namespace::current().unwrap().identity() };
-    let path = found(&netns).unwrap();
+    let holders = Holders::look();
+    let path = holders.paths_of(&netns).next().unwrap();
     assert!(path.starts_with(format!("/proc/{}/task", process.0.id())), "{}", path.display());
 }
 
@@ -97,7 +106,7 @@ fn an_open_file() {
     command.stdin(File::open(namespace.path()).unwrap());
     let process = holder(&mut command);
     drop((namespace, command));
-    assert_eq!(found(&netns).unwrap(), Path::new(&format!("/proc/{}/fd/0", process.0.id())));
+    is_found_by(&netns, Path::new(&format!("/proc/{}/fd/0", process.0.id())));
 }
 
 #[test]
@@ -110,7 +119,7 @@ fn a_file_that_was_opened_by_a_mount_which_is_no_more() {
     let process = holder(&mut command);
     drop((namespace, command));
     Namespace::unbind(&path).unwrap();
-    assert_eq!(found(&netns).unwrap(), Path::new(&format!("/proc/{}/fd/0", process.0.id())));
+    is_found_by(&netns, Path::new(&format!("/proc/{}/fd/0", process.0.id())));
 }
 
 #[test]
@@ -119,16 +128,15 @@ fn a_mount_here_and_one_that_another_process_alone_sees() {
     let namespace = Namespace::new().unwrap().bind(&path).unwrap();
     let netns = namespace.identity();
     drop(namespace);
-    assert_eq!(found(&netns).unwrap(), path);
+    is_found_by(&netns, &path);
 
     let mut command = Command::new("unshare");
     let process = holder(command.args(["--mount", "sh", "-ec", "echo ready; exec sleep 600"]));
     // To remove the file would end that mount as well.
     assert!(Command::new("umount").arg(&path).status().unwrap().success());
-    let elsewhere = found(&netns).unwrap();
-    assert_eq!(
-        elsewhere,
-        Path::new(&format!("/proc/{}/root", process.0.id())).join(path.strip_prefix("/").unwrap())
+    is_found_by(
+        &netns,
+        &Path::new(&format!("/proc/{}/root", process.0.id())).join(path.strip_prefix("/").unwrap()),
     );
     drop(process);
     nobody_holds(&netns);
