@@ -82,7 +82,8 @@ fn populate(home: &Home, namespaces: &[Namespace]) {
     let mut state: serde_json::Value = serde_json::from_str(&home.ok("state export")).unwrap();
     let rows = state["rows"].as_object_mut().unwrap();
     rows.retain(|key, _| !key.starts_with("identity/"));
-    let row = rows.remove("endpoint/big/model").unwrap();
+    let mut row = rows.remove("endpoint/big/model").unwrap();
+    row.as_object_mut().unwrap().remove("seen");
     for (n, namespace) in namespaces.iter().enumerate() {
         let (mut row, netns) = (row.clone(), namespace.identity());
         row["name"] = format!("c{n}").into();

@@ -61,7 +61,7 @@ pub(crate) use leases6::Standing6;
 use listener::Listener;
 pub(crate) use looks::{Ahead, Sought};
 use looks::{CLEAR_FOR, Clearance, Coming};
-use outbox::Outbox;
+use outbox::{Outbox, Unsent};
 use own::{Own, mac_on_lan};
 pub(crate) use pool::Patience;
 use pool::Surveys;
@@ -372,12 +372,19 @@ impl Table {
             if now >= announcement_due.due {
                 let Announcement { parent, ip, mac, left, .. } = &*announcement_due;
                 // A machine that took the address in silence answers this, and is shown as a conflict.
-                if *left == ANNOUNCE_NUM {
-                    said_or_waits(deaf, parent, send_soon(parent, &probe_frame(*mac, *ip)));
+                let probe = (*left == ANNOUNCE_NUM).then(|| probe_frame(*mac, *ip));
+                let mut frames = probe.into_iter().chain([announcement(*mac, *ip)]);
+                let sent =
+                    frames.try_for_each(|frame| outbox.borrow_mut().send_now(parent, &frame, now, send));
+                match sent {
+                    // There may be hundreds at once, which are said as there is room for them.
+                    Err(Unsent::Full(again)) => announcement_due.due = again,
+                    Ok(()) | Err(Unsent::Failed(_)) => {
+                        said(deaf, parent, sent.map_err(Unsent::into_error));
+                        announcement_due.left -= 1;
+                        announcement_due.due = now + ANNOUNCE_INTERVAL;
+                    }
                 }
-                said_or_waits(deaf, parent, send_soon(parent, &announcement(*mac, *ip)));
-                announcement_due.left -= 1;
-                announcement_due.due = now + ANNOUNCE_INTERVAL;
             }
             next = next.min(announcement_due.due);
             announcement_due.left > 0

@@ -40,6 +40,15 @@ pub(super) enum Unsent {
     Failed(io::Error),
 }
 
+impl Unsent {
+    pub(super) fn into_error(self) -> io::Error {
+        match self {
+            Unsent::Full(_) => no_room(),
+            Unsent::Failed(error) => error,
+        }
+    }
+}
+
 impl Outbox {
     /// Sends a frame, now or a little later, behind those that wait. Answers whether it is sent.
     pub(super) fn send(
