@@ -146,10 +146,18 @@ fn containers_that_start_at_once_have_their_leases_by_their_own_macs_every_time(
         site.start("web", "--restart always");
         site.start("own", "--restart always --mac-address 02:42:aa:00:00:01");
         site.start("reserved", "--restart always --mac-address 02:42:aa:00:00:02");
-        eventually("the router's reservation counts", || {
-            Place::of(site, "reserved").is_some_and(|now| now.v4 == "192.168.88.66")
+        let names = ["web", "own", "reserved"];
+        let is_itself = |name: &&str| {
+            let place = Place::of(site, name);
+            let status = site.home.status();
+            let known = status["endpoints"].as_array().unwrap().iter().find(|one| one["name"] == **name);
+            place.is_some_and(|place| known.is_some_and(|known| known.to_string().contains(&place.v4)))
+        };
+        eventually("the router's reservation counts, and each is known by its name", || {
+            names.iter().all(is_itself)
+                && Place::of(site, "reserved").is_some_and(|now| now.v4 == "192.168.88.66")
         });
-        let all = Together::of(site, &["web", "own", "reserved"]);
+        let all = Together::of(site, &names);
         for round in 1..=ROUNDS {
             if round % 4 == 0 {
                 site.docker.stop_dockerd().unwrap();
@@ -158,7 +166,7 @@ fn containers_that_start_at_once_have_their_leases_by_their_own_macs_every_time(
                 all.start_anew(site);
             }
             all.are_as_at_first(site, &format!("start {round}"));
-            for name in ["web", "own", "reserved"] {
+            for name in names {
                 let place = all.place(name);
                 let listed = || server.rows().iter().any(|row| row.ip == place.v4 && row.mac == place.mac);
                 eventually("the router's table has its address with its own MAC", listed);
