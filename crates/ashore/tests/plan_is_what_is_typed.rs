@@ -13,7 +13,7 @@ fn seen(home: &Home, container: &Machine) -> Vec<String> {
     let describe = |view: &View| {
         let mut lines = Vec::new();
         for link in &view.links {
-            let lower = link.lower.map(|lower| lower.elsewhere);
+            let lower = link.lower.map(|lower| lower.seat);
             let (name, kind, mac, alias) = (&link.name, &link.kind, link.mac, &link.alias);
             let sysctls = (link.arp_filter, link.accept_ra);
             lines.push(format!(

@@ -4,13 +4,15 @@
 mod home;
 
 use ashore_lab::Machine;
-use home::{HOST, HOST6, Home, addresses, does_not_reach, ip, mac_known_to, reaches};
+use home::untouched::untouched;
+use home::{BEYOND, HOST, HOST6, Home, addresses, does_not_reach, ip, mac_known_to, reaches};
 
 /// Two containers on the NAS, one on a second NAS with a daemon of its own.
 fn everybody_reaches_everybody(options: &str, rp_filter: i32) {
     let home = Home::new();
     home.nas.set_ipv4_conf("all", "rp_filter", rp_filter).unwrap();
     home.nas.set_ipv4_conf("eth0", "rp_filter", rp_filter).unwrap();
+    let before = untouched(&home);
     home.ok(&format!(
         "network create lan --parent eth0 --subnet 192.168.88.0/24 --subnet fd88::/64 --ip-range 192.168.88.192/27 \
          --ip-range fd88::c0/122 --gateway 192.168.88.1 --gateway fd88::1 {options}"
@@ -51,6 +53,10 @@ fn everybody_reaches_everybody(options: &str, rp_filter: i32) {
             }
         }
     }
+    for from in [&home.nas, &web, &db] {
+        reaches(from, ip(BEYOND));
+    }
+    assert_eq!(untouched(&home), before);
 }
 
 #[test]
@@ -76,12 +82,14 @@ fn by_a_host_address_of_its_own() {
 #[test]
 fn without_host_access_the_host_is_left_out_as_with_plain_macvlan() {
     let home = Home::new();
+    let before = untouched(&home);
     home.ok("network create lan --parent eth0 --subnet 192.168.88.0/24 --host-access no");
     let web = home.world.container("web").unwrap();
     let at = addresses(&home.attach("lan", &web, "--ip 192.168.88.200"))[0];
     reaches(&home.laptop, at);
     does_not_reach(&home.nas, at);
     assert_eq!(home.made_links(), [""; 0]);
+    assert_eq!(untouched(&home), before);
 }
 
 #[test]
@@ -114,6 +122,7 @@ fn a_veth_into_a_bridge_that_holds_the_nic_reaches_everybody_without_a_shim() {
         ])
         .unwrap();
     home.nas.add_address("br0", "192.168.88.9/24".parse().unwrap()).unwrap();
+    let before = untouched(&home);
     home.ok("network create lan --kind bridge --parent br0 --subnet 192.168.88.0/24 --gateway 192.168.88.1");
     let web = home.world.container("web").unwrap();
     let at = addresses(&home.attach("lan", &web, "--ip 192.168.88.200"))[0];
@@ -121,6 +130,7 @@ fn a_veth_into_a_bridge_that_holds_the_nic_reaches_everybody_without_a_shim() {
     reaches(&home.nas, at);
     reaches(&web, ip(HOST));
     reaches(&web, ip("192.168.88.1"));
+    assert_eq!(untouched(&home), before);
     home.ok("detach lan web");
     assert_eq!(home.made_links(), ["br0"]);
 }

@@ -4,6 +4,7 @@ mod home;
 
 use ashore_core::link::{LinkSpec, LinkType, Place};
 use ashore_core::step::Step;
+use home::untouched::untouched;
 use home::{HOST, HOST6, Home, Watched, addresses, ip, mac_known_to, reaches};
 
 #[test]
@@ -64,6 +65,7 @@ fn all_of_life(options: &str, rp_filter: i32) {
     let mut home = Home::new();
     home.nas.set_ipv4_conf("all", "rp_filter", rp_filter).unwrap();
     home.nas.set_ipv4_conf("eth0", "rp_filter", rp_filter).unwrap();
+    let before = untouched(&home);
     let watched = Watched::begin(&home);
     home.ok(&format!(
         "network create lan --parent eth0 --subnet 192.168.88.0/24 --subnet fd88::/64 --ip-range 192.168.88.192/27 \
@@ -72,6 +74,7 @@ fn all_of_life(options: &str, rp_filter: i32) {
     let web = home.world.container("web").unwrap();
     let at = addresses(&home.attach("lan", &web, ""));
     reaches(&home.laptop, at[0]);
+    assert_eq!(untouched(&home), before);
     newcomer_finds_the_host(&home, 60);
 
     // Failures: a namespace with an eth0, an address that is taken.
@@ -87,6 +90,7 @@ fn all_of_life(options: &str, rp_filter: i32) {
     assert!(home.made_links().is_empty());
     newcomer_finds_the_host(&home, 61);
     watched.end_with_lost(0);
+    assert_eq!(untouched(&home), before);
 }
 
 #[test]
@@ -121,6 +125,7 @@ fn making_a_network_touches_nothing_in_the_kernel() {
 fn a_daemon_that_dies_in_an_attach_leaves_the_host_reachable() {
     let mut home = Home::new();
     home.create_lan();
+    let before = untouched(&home);
     let watched = Watched::begin(&home);
     for round in 0..5 {
         let web = home.world.container("web").unwrap();
@@ -136,4 +141,5 @@ fn a_daemon_that_dies_in_an_attach_leaves_the_host_reachable() {
         client.unwrap().wait().unwrap();
     }
     watched.end_with_lost(0);
+    assert_eq!(untouched(&home), before);
 }

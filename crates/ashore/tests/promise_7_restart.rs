@@ -2,11 +2,13 @@
 
 mod home;
 
+use home::untouched::untouched;
 use home::{HOST, Home, addresses, ip};
 
 #[test]
 fn no_ping_is_lost_while_the_daemon_dies_and_comes_back() {
     let mut home = Home::new();
+    let before = untouched(&home);
     home.ok(
         "network create lan --parent eth0 --subnet 192.168.88.0/24 --subnet fd88::/64 --ip-range 192.168.88.192/27 \
          --gateway 192.168.88.1",
@@ -38,6 +40,7 @@ fn no_ping_is_lost_while_the_daemon_dies_and_comes_back() {
         assert!(counted.sent > 20, "{counted:?}");
         assert_eq!(counted.lost, 0, "{counted:?}");
     }
+    assert_eq!(untouched(&home), before);
 }
 
 #[test]

@@ -4,12 +4,11 @@
 use ashore_wire::conflict::Profile;
 use ipnet::IpNet;
 
-use crate::desired::engine_link_name;
 use crate::endpoint::{ByUser, Chosen, Endpoint, Home, Source, Stage};
 use crate::inventory::{Inventory, ListedNetwork};
 use crate::ipv6::Ipv6Mode;
 use crate::lease::{Addressing, LeaseOptions};
-use crate::link::{IpvlanMode, LinkKind, MacvlanMode};
+use crate::link::{IpvlanMode, LinkKind, MacvlanMode, engine_link_name};
 use crate::name::{IfName, NetworkName};
 use crate::network::{EngineNetwork, Network, NetworkError, Subnet, list};
 use crate::range::Range;
@@ -199,6 +198,7 @@ impl State {
                     stage: Stage::Attached,
                     since: before.map_or(now, |known| known.since),
                     tagged_as: None,
+                    seen: before.and_then(|known| known.seen),
                 }
             })
             .collect();

@@ -17,6 +17,7 @@ use crate::link::{LinkKind, MacvlanMode, Netns, Tag};
 use crate::name::{EndpointName, IfName, NetworkName};
 use crate::network::{Network, NetworkError, Subnet};
 use crate::observed::{Link, View};
+use crate::owner::Owner;
 use crate::request::AttachSpec;
 use crate::state::{Change, State};
 use crate::step::Family;
@@ -175,9 +176,6 @@ impl State {
                 place: there.netns().map_or("an engine".into(), |netns| netns.path.display().to_string()),
             });
         }
-        if inside.link(&spec.ifname).is_some() {
-            return Err(AttachError::IfnameTaken { netns: netns.path.clone(), ifname: spec.ifname.clone() });
-        }
         self.check_room(network, known.host)?;
         let FromLan { leased: lease, learned } = from_lan;
         let wish = Wish { name: &spec.name, ips: &spec.ips, mac: spec.mac, lease };
@@ -209,9 +207,15 @@ impl State {
             stage: Stage::Attaching,
             since: now,
             tagged_as: None,
+            seen: None,
         };
         let endpoint = Endpoint { chosen: self.chosen_beside(network, &endpoint), ..endpoint };
         let endpoint = endpoint.with_learned(learned);
+        // What is left of an endpoint that the state has lost makes room.
+        let is_left = |link: &Link| endpoint.has_left(network, link, (netns, inside), known.host);
+        if inside.link(&spec.ifname).is_some_and(|link| !is_left(link)) {
+            return Err(AttachError::IfnameTaken { netns: netns.path.clone(), ifname: spec.ifname.clone() });
+        }
         match self.rival_for_default_route(network, &endpoint) {
             Some((other, its_network)) => Err(AttachError::DefaultRouteTaken {
                 netns: netns.path.clone(),
@@ -386,8 +390,10 @@ impl State {
         let endpoint =
             self.mac_holder(mac).map(|e| format!("the endpoint `{}` of network `{}`", e.name, e.network));
         // What an engine has given back is deleted a moment later, or with the next plan, and until then has its MAC.
-        let ours = |link: &&Link| matches!(link.tag(), Some(Tag::Endpoint(..)));
-        let link = host.links.iter().filter(|link| !ours(link)).find(|link| link.mac == Some(mac));
+        let ours = |link: &&Link| {
+            matches!(self.owner_on_host(host, link), Some(Owner::Of(Tag::Endpoint(..)) | Owner::Gone))
+        };
+        let link = host.links.iter().filter(|link| link.mac == Some(mac)).find(|link| !ours(link));
         let is_shared = |parent: &IfName| {
             let mut networks = self.networks.values();
             networks.any(|network| network.parent == *parent && network.kind.shares_parents_mac())

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::link::{LinkSpec, LinkType, Place};
 use crate::name::IfName;
 use crate::network::list;
-use crate::observed::{Link, LinkAddress, ObservedKind, ObservedRoute, View};
+use crate::observed::{Link, LinkAddress, ObservedKind, ObservedRoute, Seat, View};
 use crate::state::State;
 use crate::step::{Family, HostAddress, HostRoute, Route, Step, Sysctl, SysctlKey};
 
@@ -253,8 +253,9 @@ fn check_up(nic: &Link) -> Result<(), BridgeError> {
 impl View {
     /// One `rx_handler` for an interface; and a VLAN's frames would no longer be the host's own business.
     fn check_nothing_above(&self, link: &Link) -> Result<(), BridgeError> {
-        let on_it =
-            |upper: &&Link| upper.lower.is_some_and(|lower| !lower.elsewhere && lower.index == link.index);
+        let on_it = |upper: &&Link| {
+            upper.lower.is_some_and(|lower| lower.seat == Seat::Here && lower.index == link.index)
+        };
         match self.links.iter().filter(on_it).find(|upper| upper.kind != ObservedKind::Veth) {
             None => Ok(()),
             Some(upper) => Err(BridgeError::HasUpper {

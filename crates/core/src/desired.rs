@@ -11,9 +11,10 @@ use crate::endpoint::{Endpoint, Home, Source, Stage};
 use crate::identity;
 use crate::ipv6::{Ipv6Mode, LearnedAddress};
 use crate::link::{IpvlanMode, LinkKind, LinkSpec, LinkType, Netns, Place, PortOption, Tag};
-use crate::name::{EndpointName, IfName, NetworkName};
+use crate::name::{EndpointName, IfName};
 use crate::network::Network;
-use crate::observed::{IPV6_METRIC, Link, Observed, ObservedKind, View};
+use crate::observed::{IPV6_METRIC, Link, Observed, View};
+use crate::owner::{Owners, shim_mac};
 use crate::state::{Change, State};
 use crate::step::{Address, Family, ROUTE_PROTOCOL, Route, Sysctl, SysctlKey};
 use crate::vlan::{Membership, VlanId};
@@ -22,7 +23,7 @@ mod shim;
 mod vlans;
 
 use shim::shims;
-use vlans::{own_port_name, vlans, with_vlans};
+use vlans::{vlans, with_vlans};
 
 /// What should be in the namespaces that were observed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -31,11 +32,10 @@ pub struct Desired {
     pub host: Vec<WantedLink>,
     /// What should be in each container's namespace.
     pub netns: BTreeMap<Netns, Vec<WantedLink>>,
-    /// Links that are Ashore's although they bear no tag yet: a crash came between making and tagging. A shim is known
-    /// by its MAC, which follows from the parent's.
-    pub claims: Vec<Claim>,
-    /// Links that an engine is about to take away, or has taken: neither missed nor unwanted.
-    pub handed_over: Vec<Tag>,
+    /// Whose the links are that are there, but for those that are neither missed nor unwanted.
+    pub owners: Owners,
+    /// Endpoints that are on the LAN by a link which is not in their container any more.
+    pub adrift: Vec<Adrift>,
     /// Networks that cannot be on the LAN at present.
     pub waiting: Vec<Waiting>,
 }
@@ -47,6 +47,8 @@ pub struct WantedLink {
     pub spec: LinkSpec,
     /// Whose it is.
     pub tag: Tag,
+    /// The kernel's number for the link that is it, or is to become it; none if there is none.
+    pub there: Option<u32>,
     /// Who else has a hand in it.
     pub share: Share,
     /// The bridge that it is a port of.
@@ -81,6 +83,7 @@ impl WantedLink {
         WantedLink {
             spec,
             tag,
+            there: None,
             share: Share::Own,
             master: None,
             port: BTreeSet::new(),
@@ -115,23 +118,25 @@ pub enum Share {
     /// An engine is about to move it, and brings it up then. The kernel takes some 20 ms longer to move a link that is up
     /// (seen on Linux 6.18).
     HandedOver,
-    /// An engine has moved it and made its default route, which is replaced where the lease has another router by now.
-    Moved,
+    /// An engine has moved it into its container, and takes it away again.
+    Moved {
+        /// Whether its default route, which the engine made, is replaced where the lease has another router by now.
+        leased: bool,
+    },
     /// Somebody else made it and will take it away: it gets routes and neighbour entries, and is left alone otherwise.
     Borrowed,
 }
 
-/// How to know a link that was made and not yet tagged.
+/// An endpoint that is on the LAN by a link which is not in its container any more: the container has moved it into another
+/// namespace. Another one with its MAC cannot be.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Claim {
-    /// Where.
-    pub place: Place,
-    /// The name that it was to have.
-    pub ifname: IfName,
-    /// The MAC that it was made with, which identifies it also under a temporary name.
-    pub mac: Option<Mac>,
-    /// Whose it is.
-    pub tag: Tag,
+pub struct Adrift {
+    /// The endpoint.
+    pub name: EndpointName,
+    /// The MAC by which the LAN knows it.
+    pub mac: Mac,
+    /// The parent.
+    pub parent: IfName,
 }
 
 /// A network that cannot be on the LAN at present.
@@ -160,11 +165,12 @@ pub fn desired(state: &State, observed: &Observed) -> Desired {
         kept = state.with(&as_they_are);
         &kept
     };
-    let mut desired = Desired::default();
+    let mut desired = Desired { owners: Owners::of(state, observed), ..Desired::default() };
     for netns in observed.netns.keys() {
         desired.netns.insert(netns.clone(), Vec::new());
     }
     desired.host.extend(vlans(state, &observed.host));
+    let seen = observed;
     let observed = &with_vlans(observed, &desired.host);
     for network in state.networks.values().filter(|network| observed.host.link(&network.parent).is_none()) {
         let parent = network.lowest(&observed.host).clone();
@@ -173,33 +179,17 @@ pub fn desired(state: &State, observed: &Observed) -> Desired {
         }
     }
     desired.host.extend(shims(state, observed));
-    desired.claims.extend(observed.host.links.iter().filter_map(|parent| {
-        let mac = Some(shim_mac(parent)?);
-        let (ifname, tag) = (shim_name(&parent.name), Tag::Shim(parent.name.clone()));
-        Some(Claim { place: Place::Host, ifname, mac, tag })
-    }));
-    let own_ports = state.networks.values().filter(|network| network.bridge_vlan().is_some());
-    desired.claims.extend(
-        own_ports.map(|network| {
-            far_end_claim(own_port_name(&network.parent), Tag::VlanPort(network.parent.clone()))
-        }),
-    );
-    for endpoint in state.endpoints.values() {
+    for endpoint in state.endpoints.values().filter(|endpoint| endpoint.is_wanted()) {
         let Some(network) = state.network_of(endpoint) else { continue };
-        if network.adopted {
-            for (netns, inside) in &observed.netns {
-                let link = borrowed_link(network, endpoint, inside, &observed.host);
-                desired.netns.entry(netns.clone()).or_default().extend(link);
-            }
-            continue;
+        if network.adopted || observed.host.link(&network.parent).is_some() {
+            want_endpoint(&mut desired, state, network, endpoint, observed);
+        } else {
+            // Until the parent is back, what there still is may stay: a veth outlives its bridge.
+            desired.owners.leave_alone(endpoint, &seen.host);
         }
-        desired.claims.extend(claim(endpoint));
-        if network.kind == LinkKind::Bridge {
-            desired.claims.push(far_end_claim(port_name(endpoint), endpoint.port_tag()));
-        }
-        if endpoint.is_wanted() && observed.host.link(&network.parent).is_some() {
-            want_endpoint(&mut desired, network, endpoint, observed);
-        }
+    }
+    for link in &mut desired.host {
+        link.there = desired.owners.on_host(&link.tag, &link.spec.name, &seen.host);
     }
     for (netns, links) in &mut desired.netns {
         one_way_to_each(links, &observed.netns[netns]);
@@ -221,44 +211,87 @@ fn one_way_to_each(links: &mut [WantedLink], view: &View) {
     }
 }
 
-fn want_endpoint(desired: &mut Desired, network: &Network, endpoint: &Endpoint, observed: &Observed) {
+fn want_endpoint(
+    desired: &mut Desired,
+    state: &State,
+    network: &Network,
+    endpoint: &Endpoint,
+    observed: &Observed,
+) {
+    let host = &observed.host;
+    let found = desired.owners.link_of(endpoint, observed);
     match &endpoint.home {
         Home::Netns { netns, ifname } => {
-            // The kernel has no room for a second one beside it.
-            let strayed = observed.strayed.contains(&endpoint.tag());
-            if let Some(links) = desired.netns.get_mut(netns).filter(|_| !strayed) {
-                let mut link = endpoint_link(network, endpoint, ifname, &observed.host);
-                yield_default_route(&mut link, network, &observed.netns[netns]);
-                links.push(link);
+            if let Some(mac) = state.adrift(endpoint, &desired.owners, observed) {
+                let (name, parent) = (endpoint.name.clone(), network.parent.clone());
+                desired.adrift.push(Adrift { name, mac, parent });
+            } else if let Some(view) = observed.netns.get(netns) {
+                let there = found.map(|(_, _, link)| link);
+                // What the container has made of its link stays. One that is still being made is to be as it was asked for.
+                let made = there.filter(|_| endpoint.stage == Stage::Attached);
+                let mut link = endpoint_link(network, endpoint, made.map_or(ifname, |link| &link.name), host);
+                link.there = there.map(|link| link.index);
+                if let Some(made) = made {
+                    link.follow(made);
+                }
+                yield_default_route(&mut link, network, view);
+                desired.netns.entry(netns.clone()).or_default().push(link);
             }
             if network.kind == LinkKind::Bridge {
                 let peer_place = Place::Netns(netns.clone());
-                desired.host.push(port(network, endpoint, ifname, peer_place, &observed.host));
+                desired.host.push(port(network, endpoint, ifname, peer_place, host));
             }
         }
         Home::Engine { ifname, .. } => {
+            if let Some((netns, inside, link)) = found.filter(|(_, _, link)| link.up) {
+                let link = engines_link(network, endpoint, link, inside, host);
+                desired.netns.entry(netns.clone()).or_default().push(link);
+            }
+            if network.adopted {
+                return;
+            }
             if endpoint.stage == Stage::Attaching {
-                let link = bare_link(network, endpoint, ifname, &observed.host);
+                let link = bare_link(network, endpoint, ifname, host);
                 desired.host.push(WantedLink { share: Share::HandedOver, ..link });
             } else {
-                desired.handed_over.push(endpoint.tag());
-                for (netns, inside) in &observed.netns {
-                    if let Some(link) = moved_link(network, endpoint, inside, &observed.host) {
-                        desired.netns.entry(netns.clone()).or_default().push(link);
-                    }
-                }
+                // The engine is about to take it away, or has just given it back.
+                desired.owners.leave_on_host(ifname, host);
             }
             if network.kind == LinkKind::Bridge {
-                desired.host.push(port(network, endpoint, ifname, Place::Host, &observed.host));
+                desired.host.push(port(network, endpoint, ifname, Place::Host, host));
             }
         }
     }
 }
 
-/// The link after an engine has moved and renamed it. The engine sets its addresses and default routes; the way to the
-/// host is left to Ashore, and so is what has changed of a lease since, and what routers advertise.
-fn moved_link(network: &Network, endpoint: &Endpoint, inside: &View, host: &View) -> Option<WantedLink> {
-    let ifname = &inside.tagged(&endpoint.tag()).filter(|link| link.up)?.name;
+impl WantedLink {
+    /// What a container has changed of its link stays as it is: to have it otherwise, the link would have to be taken from the
+    /// container and made anew.
+    fn follow(&mut self, link: &Link) {
+        self.spec.mac = link.mac;
+        if let LinkType::Macvlan { bc_queue_len, .. } = &mut self.spec.kind {
+            *bc_queue_len = None;
+        }
+    }
+}
+
+/// The link in an engine's container. One that Ashore has made, the engine has moved and renamed, and has set its addresses and
+/// default routes. The way to the host is left to Ashore, and so is what has changed of a lease since, and what routers
+/// advertise. Of an adopted network's, which the engine has made itself, it is the way to the host alone.
+fn engines_link(
+    network: &Network,
+    endpoint: &Endpoint,
+    there: &Link,
+    inside: &View,
+    host: &View,
+) -> WantedLink {
+    let ifname = &there.name;
+    if network.adopted {
+        let way = way_to_host(network, endpoint, ifname, host);
+        let link = bare_link(network, endpoint, ifname, host);
+        let (there, share) = (Some(there.index), Share::Borrowed);
+        return WantedLink { there, share, routes: way.routes, neighbours: way.neighbours, ..link };
+    }
     let mut link = endpoint_link(network, endpoint, ifname, host);
     let leased = endpoint.source == Source::Lease;
     if !leased {
@@ -276,8 +309,8 @@ fn moved_link(network: &Network, endpoint: &Endpoint, inside: &View, host: &View
         IpAddr::V6(_) => by_advertisement,
     });
     yield_default_route(&mut link, network, inside);
-    let share = if leased { Share::Moved } else { link.share };
-    Some(WantedLink { share, ..link })
+    link.follow(there);
+    WantedLink { there: Some(there.index), share: Share::Moved { leased }, ..link }
 }
 
 /// A router that advertises itself is not asked for where somebody else has set an IPv6 default route, such as an engine for its
@@ -292,19 +325,6 @@ fn yield_default_route(link: &mut WantedLink, network: &Network, inside: &View) 
     if others && network.follows_routers() {
         link.routes.retain(|route| !default(route));
     }
-}
-
-/// The link of an adopted network's container, which its engine has made: it is known by what the engine says of it, its
-/// MAC and its address.
-fn borrowed_link(network: &Network, endpoint: &Endpoint, inside: &View, host: &View) -> Option<WantedLink> {
-    let of_engine = |link: &&Link| {
-        let mac = endpoint.mac.is_none() || link.mac == endpoint.mac;
-        mac && inside.addresses_of(link).any(|there| endpoint.holds(there.net.addr()))
-    };
-    let ifname = &inside.links.iter().find(of_engine).filter(|link| link.up)?.name;
-    let way = way_to_host(network, endpoint, ifname, host);
-    let link = bare_link(network, endpoint, ifname, host);
-    Some(WantedLink { share: Share::Borrowed, routes: way.routes, neighbours: way.neighbours, ..link })
 }
 
 /// The link in the container, with its addresses and routes.
@@ -338,7 +358,7 @@ fn bare_link(network: &Network, endpoint: &Endpoint, ifname: &IfName, host: &Vie
     let kind = match network.kind {
         LinkKind::Macvlan(mode) => LinkType::Macvlan { parent, mode, bc_queue_len: network.bc_queue_len },
         LinkKind::Ipvlan(mode) => LinkType::Ipvlan { parent, mode },
-        LinkKind::Bridge => veth_into_bridge(port_name(endpoint)),
+        LinkKind::Bridge => veth_into_bridge(endpoint.port_tag().host_name()),
     };
     // A child of the parent has its MTU by itself; a veth has 1500.
     let parents = host.link(network.bridge()).filter(|_| network.kind == LinkKind::Bridge);
@@ -458,7 +478,10 @@ fn port(
         port: network.port.clone(),
         vlan: network.bridge_vlan().map(|vlan| PortVlan { id: vlan.id, membership: network.membership }),
         no_link_local: host_has_ipv6,
-        ..WantedLink::bare(LinkSpec { name: port_name(endpoint), kind, mac: None, mtu }, endpoint.port_tag())
+        ..WantedLink::bare(
+            LinkSpec { name: endpoint.port_tag().host_name(), kind, mac: None, mtu },
+            endpoint.port_tag(),
+        )
     }
 }
 
@@ -474,52 +497,4 @@ fn veth_into_bridge(port: IfName) -> LinkType {
 fn least_mtu_of_ports(host: &View, bridge: &Link) -> u32 {
     let others = host.links.iter().filter(|link| link.master == Some(bridge.index) && link.tag().is_none());
     others.map(|link| link.mtu).min().unwrap_or(bridge.mtu)
-}
-
-/// A name on the host that follows from the endpoint's, fifteen bytes in all.
-pub fn port_name(endpoint: &Endpoint) -> IfName {
-    link_name("asp", &format!("{}:{}", endpoint.network, endpoint.tag_name()))
-}
-
-/// The name on the host of a link that an engine will move and rename: fifteen bytes that follow from the endpoint's name.
-pub fn engine_link_name(network: &NetworkName, endpoint: &EndpointName) -> IfName {
-    link_name("ash", &format!("{network}:{endpoint}"))
-}
-
-/// The shim's name: `shim-eth0`, or a hash for a parent whose name leaves no room.
-pub fn shim_name(parent: &IfName) -> IfName {
-    format!("shim-{parent}").parse().unwrap_or_else(|_| link_name("shim-", parent.as_str()))
-}
-
-fn shim_mac(parent: &Link) -> Option<Mac> {
-    let vlan = if let ObservedKind::Vlan { id, .. } = parent.kind { Some(id) } else { None };
-    Some(identity::shim_mac(parent.mac?, vlan))
-}
-
-pub(crate) fn link_name(prefix: &str, text: &str) -> IfName {
-    let digits = 15 - prefix.len();
-    let hash =
-        siphasher::sip128::SipHasher24::new_with_key(b"ashore link name").hash(text.as_bytes()).as_u128();
-    let mut name = format!("{prefix}{hash:032x}");
-    name.truncate(prefix.len() + digits);
-    name.parse().expect("a short prefix and hexadecimal digits are an interface name")
-}
-
-/// The far end of a veth is tagged after the other one may be up already, and an endpoint whose link is up is whole. Its name
-/// is a hash, which nobody else chooses.
-fn far_end_claim(ifname: IfName, tag: Tag) -> Claim {
-    Claim { place: Place::Host, ifname, mac: None, tag }
-}
-
-/// A MAC of Ashore's own is proof enough. Where there is none the name has to do, and then only while an attach or
-/// detach is known to be unfinished.
-fn claim(endpoint: &Endpoint) -> Option<Claim> {
-    let unfinished = matches!(endpoint.stage, Stage::Attaching | Stage::Detaching);
-    let (place, ifname) = endpoint.link();
-    (unfinished || endpoint.mac.is_some()).then(|| Claim {
-        place,
-        ifname: ifname.clone(),
-        mac: endpoint.mac,
-        tag: endpoint.tag(),
-    })
 }

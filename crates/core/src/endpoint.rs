@@ -60,6 +60,19 @@ pub struct Endpoint {
     /// The name in its link's tag, where it got its own only after the link was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tagged_as: Option<EndpointName>,
+    /// What was last seen of its link in the container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<Seen>,
+}
+
+/// What was last seen of a link in its container. The container may change its MAC, its name and its tag; the kernel's number
+/// for it stays for as long as it stays in its namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    /// The kernel's number for it in that namespace.
+    pub index: u32,
+    /// Its MAC.
+    pub mac: Option<Mac>,
 }
 
 /// Where an endpoint's addresses came from.
@@ -167,19 +180,32 @@ impl EndpointName {
 }
 
 impl Endpoint {
-    /// Its key.
+    /// The MAC by which the LAN knows it, where that is not the parent's: the one that its link was last seen with. It was made
+    /// with [`Endpoint::mac`], and its container may change it.
+    pub fn mac_on_lan(&self) -> Option<Mac> {
+        let mac = self.mac?;
+        Some(self.seen.and_then(|seen| seen.mac).unwrap_or(mac))
+    }
+
+    /// The MACs that its link may have.
+    pub fn macs(&self) -> impl Iterator<Item = Mac> {
+        let other = self.mac_on_lan().filter(|mac| self.mac != Some(*mac));
+        self.mac.into_iter().chain(other)
+    }
+
+    /// Its key in the state.
     pub fn key(&self) -> EndpointKey {
         (self.network.clone(), self.name.clone())
     }
 
-    /// Whether a link is its own, by the MAC that it was made with or by its tag.
-    pub fn is_link(&self, link: &Link) -> bool {
-        (self.mac.is_some() && link.mac == self.mac) || link.tag().as_ref() == Some(&self.tag())
+    /// Whether a link in a namespace that need not be its container's has its tag or one of its MACs.
+    fn is_on(&self, link: &Link) -> bool {
+        self.macs().any(|mac| link.mac == Some(mac)) || link.tag().as_ref() == Some(&self.tag())
     }
 
-    /// Whether its link is in a namespace.
+    /// Whether a namespace that need not be its container's has a link with its tag or one of its MACs.
     pub fn is_in(&self, view: &View) -> bool {
-        view.links.iter().any(|link| self.is_link(link))
+        view.links.iter().any(|link| self.is_on(link))
     }
 
     /// Whether its link is in the namespace that Ashore put it in, where that was observed.
@@ -276,15 +302,6 @@ impl Endpoint {
     /// Whether a crash left it on its way up or down, if nobody is at work on it now.
     pub fn is_cut_short(&self) -> bool {
         matches!(self.stage, Stage::Attaching | Stage::Detaching)
-    }
-
-    /// Whether it is whole in the kernel, though its record says that it is on its way: its link is up, which comes after
-    /// tag and addresses. What comes after that, routes, can be mended. An engine's link is up only once the engine has
-    /// brought it up.
-    pub fn is_whole(&self, observed: &Observed) -> bool {
-        let inside = self.netns().and_then(|netns| observed.netns.get(netns));
-        self.stage == Stage::Attaching
-            && inside.and_then(|view| view.tagged(&self.tag())).is_some_and(|link| link.up)
     }
 
     /// Whether the kernel should have its link and routes.

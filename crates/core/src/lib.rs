@@ -19,6 +19,7 @@ pub mod misplaced;
 pub mod name;
 pub mod network;
 pub mod observed;
+pub mod owner;
 pub mod plan;
 pub mod pool;
 pub mod range;

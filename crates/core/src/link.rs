@@ -12,6 +12,11 @@ use serde::{Deserialize, Serialize};
 use crate::name::{EndpointName, IfName, NetworkName};
 use crate::vlan::VlanId;
 
+mod names;
+
+pub use names::{engine_link_name, port_name, shim_name};
+pub(crate) use names::{is_engine_link_name, is_port_name, link_name, own_port_name};
+
 /// How a macvlan child treats its siblings (`IFLA_MACVLAN_MODE`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -314,6 +319,17 @@ pub enum LinkType {
         /// Whether switches are told of it by GVRP (`VLAN_FLAG_GVRP`).
         gvrp: bool,
     },
+}
+
+impl LinkType {
+    /// The kind with its mode, of one that has modes.
+    pub(crate) fn mode(&self) -> Option<LinkKind> {
+        match self {
+            LinkType::Macvlan { mode, .. } => Some(LinkKind::Macvlan(*mode)),
+            LinkType::Ipvlan { mode, .. } => Some(LinkKind::Ipvlan(*mode)),
+            LinkType::Veth { .. } | LinkType::Bridge | LinkType::Vlan { .. } => None,
+        }
+    }
 }
 
 /// A link to be made.

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
 
 use ashore_wire::Mac;
 use ipnet::IpNet;
 
 use crate::endpoint::Endpoint;
-use crate::link::{IpvlanMode, MacvlanMode, Netns, Place, PortOption, Tag};
+use crate::link::{IpvlanMode, LinkKind, MacvlanMode, Netns, Place, PortOption, Tag};
 use crate::name::IfName;
 use crate::step::{Life, ROUTE_PROTOCOL, Route, SysctlKey};
 use crate::vlan::{Membership, VlanId};
@@ -19,10 +20,13 @@ pub struct Observed {
     pub host: View,
     /// Containers' namespaces; one that is gone, or whose path leads to another by now, is absent.
     pub netns: BTreeMap<Netns, View>,
+    /// The paths by which those were asked for: two may lead to one namespace.
+    pub paths: BTreeMap<PathBuf, Netns>,
     /// Containers' namespaces that could not be opened, entered or read, and why. They may be there, with all that is in them.
     pub unreadable: BTreeMap<Netns, String>,
-    /// Links of endpoints that are on the LAN and not where they were made: their containers have moved them.
-    pub strayed: BTreeSet<Tag>,
+    /// The MACs of macvlan children that are up, by their parent, wherever they are; only of the parents that were asked, and that
+    /// tell.
+    pub children: BTreeMap<IfName, BTreeSet<Mac>>,
 }
 
 /// One namespace.
@@ -88,8 +92,20 @@ pub struct Link {
 pub struct Lower {
     /// Its index, in its own namespace.
     pub index: u32,
-    /// Whether that is another namespace than the upper link's (`IFLA_LINK_NETNSID` is present).
-    pub elsewhere: bool,
+    /// Which namespace that is.
+    pub seat: Seat,
+}
+
+/// In which namespace the link below another is. An index means something only together with it: a container that makes
+/// namespaces of its own can give a link there the very index that a parent has on the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seat {
+    /// In that of the upper link.
+    Here,
+    /// In the host's, and the upper link is in a container's.
+    Host,
+    /// In some other.
+    Elsewhere,
 }
 
 /// What a link is.
@@ -124,6 +140,17 @@ pub enum ObservedKind {
     Physical,
     /// Anything else, by the kernel's name for its kind.
     Other(String),
+}
+
+impl ObservedKind {
+    /// The kind with its mode, of one that has modes.
+    pub(crate) fn mode(&self) -> Option<LinkKind> {
+        match self {
+            ObservedKind::Macvlan { mode, .. } => Some(LinkKind::Macvlan(*mode)),
+            ObservedKind::Ipvlan { mode } => Some(LinkKind::Ipvlan(*mode)),
+            _ => None,
+        }
+    }
 }
 
 /// An address on a link.
@@ -241,6 +268,11 @@ impl Observed {
     pub fn unreadable(&self, endpoint: &Endpoint) -> Option<&str> {
         self.unreadable.get(endpoint.netns()?).map(String::as_str)
     }
+
+    /// The namespace that a path led to, if it was asked for by it.
+    pub fn at(&self, path: &Path) -> Option<(&Netns, &View)> {
+        self.netns.get_key_value(self.paths.get(path)?)
+    }
 }
 
 impl View {
@@ -254,9 +286,10 @@ impl View {
         self.links.iter().find(|link| link.index == index)
     }
 
-    /// The link that carries a tag.
+    /// On the host: the link that carries a tag, under the name that goes with it. A container may write any tag on its link,
+    /// and its engine gives that link back to the host, but under the name that Ashore chose for it.
     pub fn tagged(&self, tag: &Tag) -> Option<&Link> {
-        self.links.iter().find(|link| link.tag().as_ref() == Some(tag))
+        self.link(&tag.host_name()).filter(|link| link.tag().as_ref() == Some(tag))
     }
 
     /// The addresses of a link.
@@ -307,9 +340,15 @@ impl View {
 }
 
 impl Link {
-    /// Whose it is, if it is Ashore's.
+    /// The tag that it bears. Whether it is the link of that tag is another matter, see [`crate::owner`].
     pub fn tag(&self) -> Option<Tag> {
         self.alias.as_deref()?.parse().ok()
+    }
+
+    /// Whether it is a child of a link on the host, or a VLAN on it, as seen from where it is itself.
+    pub fn is_child_of(&self, parent: &Link, place: &Place) -> bool {
+        let seat = if *place == Place::Host { Seat::Here } else { Seat::Host };
+        self.lower == Some(Lower { index: parent.index, seat })
     }
 
     /// The value of a sysctl that [`Link`] carries.

@@ -5,12 +5,13 @@
 
 use std::collections::BTreeSet;
 
-use crate::desired::{Claim, Desired, PortVlan, Share, WantedLink};
-use crate::link::{LinkType, Place, PortOption, Tag};
+use crate::desired::{Desired, PortVlan, Share, WantedLink};
+use crate::link::{LinkType, MacvlanMode, Place, PortOption, Tag};
 use crate::name::IfName;
 use crate::observed::{
-    IPV6_METRIC, Link, LinkAddress, Lower, Observed, ObservedKind, ObservedRoute, Standing, View, Ways,
+    IPV6_METRIC, Link, LinkAddress, Observed, ObservedKind, ObservedRoute, Standing, View, Ways,
 };
+use crate::owner::Owner;
 use crate::step::{Family, Route, Step, Sysctl, SysctlKey};
 use crate::vlan::{Membership, Vlan, VlanId};
 
@@ -153,13 +154,15 @@ impl Diff<'_> {
     fn link_removals(&self, plan: &mut Plan, vlans: bool) -> BTreeSet<IfName> {
         let mut dying = BTreeSet::new();
         for link in &self.view.links {
-            let of_vlan = |tag: &Tag| matches!(tag, Tag::Vlan(_) | Tag::VlanPort(_));
-            let Some(tag) = self.owner(link).filter(|tag| of_vlan(tag) == vlans) else {
+            let Some(owner) = self.owner(link) else { continue };
+            let of_vlan = matches!(owner, Owner::Of(Tag::Vlan(_) | Tag::VlanPort(_)));
+            if of_vlan != vlans {
                 continue;
-            };
+            }
             // Both ends of one veth are here, and either takes the other along.
             let near = link.lower.and_then(|near| self.view.link_at(near.index));
-            let goes_along = matches!(tag, Tag::VlanPort(_)) && near.is_some_and(|near| !self.stays(near));
+            let goes_along =
+                matches!(owner, Owner::Of(Tag::VlanPort(_))) && near.is_some_and(|near| !self.stays(near));
             if !goes_along && !self.stays(link) {
                 dying.insert(link.name.clone());
                 plan.steps.push(Step::DelLink { place: self.place.clone(), link: link.name.clone() });
@@ -170,12 +173,14 @@ impl Diff<'_> {
 
     /// Whether a link is left as it is, or changed, but neither taken away nor made anew.
     fn stays(&self, link: &Link) -> bool {
-        let Some(tag) = self.owner(link) else { return true };
-        match self.wanted.iter().find(|wanted| wanted.tag == tag) {
-            // The far end of a veth goes and comes with its container's end.
+        match self.wanted.iter().find(|wanted| wanted.there == Some(link.index)) {
             Some(wanted) => self.is_same(link, wanted),
-            None => self.desired.handed_over.contains(&tag),
+            None => self.owner(link).is_none(),
         }
+    }
+
+    fn owner(&self, link: &Link) -> Option<&Owner> {
+        self.desired.owners.owner(self.place, link)
     }
 
     fn removals(&self, plan: &mut Plan) {
@@ -208,13 +213,11 @@ impl Diff<'_> {
         for wanted in self.wanted.iter().filter(|wanted| wanted.tag.is_far_end() == far_ends) {
             if wanted.share == Share::Borrowed {
                 self.set_neighbours(self.view.link(&wanted.spec.name), wanted, plan);
-                wanted.routes.iter().for_each(|route| self.set_route(route, wanted.share, plan));
+                wanted.routes.iter().for_each(|route| self.set_route(route, wanted.share, false, plan));
                 continue;
             }
-            let there =
-                self.view.links.iter().find(|link| {
-                    self.owner(link).as_ref() == Some(&wanted.tag) && self.is_same(link, wanted)
-                });
+            let there = wanted.there.and_then(|index| self.view.link_at(index));
+            let there = there.filter(|link| self.is_same(link, wanted));
             match there {
                 Some(link) => self.mend(link, wanted, plan),
                 None => self.make(wanted, plan),
@@ -225,7 +228,7 @@ impl Diff<'_> {
     fn make(&self, wanted: &WantedLink, plan: &mut Plan) {
         let name = &wanted.spec.name;
         let foreign = |link: &Link| self.owner(link).is_none();
-        if self.view.link(name).is_some_and(foreign) {
+        if self.view.link(name).is_some_and(|link| self.stays(link)) {
             plan.blocked.push(Blocked::Link { place: self.place.clone(), name: name.clone() });
             return;
         }
@@ -273,6 +276,12 @@ impl Diff<'_> {
                 was: link.mtu,
             });
         }
+        if let (Some(was), Some(kind)) = (link.kind.mode(), wanted.spec.kind.mode())
+            && was != kind
+        {
+            let (place, link) = (self.place.clone(), link.name.clone());
+            plan.steps.push(Step::SetMode { place, link, kind, was });
+        }
         if let (ObservedKind::Vlan { gvrp: was, .. }, LinkType::Vlan { gvrp, .. }) =
             (&link.kind, &wanted.spec.kind)
             && was != gvrp
@@ -286,7 +295,9 @@ impl Diff<'_> {
     /// addresses, then up, then what needs it up.
     fn finish(&self, link: Option<&Link>, wanted: &WantedLink, plan: &mut Plan) {
         let (place, name) = (self.place, &wanted.spec.name);
-        if link.and_then(Link::tag).as_ref() != Some(&wanted.tag) {
+        // An engine's container may write what it likes.
+        let moved = matches!(wanted.share, Share::Moved { .. });
+        if !moved && link.and_then(Link::tag).as_ref() != Some(&wanted.tag) {
             plan.steps.push(Step::SetAlias {
                 place: place.clone(),
                 link: name.clone(),
@@ -319,7 +330,7 @@ impl Diff<'_> {
         }
         self.set_neighbours(link, wanted, plan);
         for route in &wanted.routes {
-            self.set_route(route, wanted.share, plan);
+            self.set_route(route, wanted.share, link.is_none(), plan);
         }
     }
 
@@ -455,15 +466,17 @@ impl Diff<'_> {
         }
     }
 
-    fn set_route(&self, route: &Route, share: Share, plan: &mut Plan) {
+    /// The routes of a link that is made anew have gone with it.
+    fn set_route(&self, route: &Route, share: Share, anew: bool, plan: &mut Plan) {
+        let is_there = |there: &&ObservedRoute| !anew || there.route.dev != route.dev;
         let same_destination: Vec<&ObservedRoute> =
-            self.view.routes.iter().filter(|there| there.route.to == route.to).collect();
+            self.view.routes.iter().filter(is_there).filter(|there| there.route.to == route.to).collect();
         if same_destination.iter().any(|there| there.route == *route && there.ways == Ways::One) {
             return;
         }
         let place = self.place.clone();
         let engines = |there: &ObservedRoute| {
-            share == Share::Moved && there.metric == 0 && there.route.dev == route.dev
+            share == Share::Moved { leased: true } && there.metric == 0 && there.route.dev == route.dev
         };
         let ours = same_destination.iter().find(|there| there.is_ours() || engines(there));
         // The kernel refuses a second one of the same metric.
@@ -477,54 +490,29 @@ impl Diff<'_> {
         plan.steps.push(Step::SetRoute { place, route: route.clone(), instead_of });
     }
 
-    /// Whose a link is: by its tag, or by a claim of an attach that was cut short.
-    fn owner(&self, link: &Link) -> Option<Tag> {
-        link.tag().or_else(|| {
-            let claims = |claim: &&Claim| {
-                claim.place == *self.place
-                    // Whoever lives in the container may have written something else there.
-                    && (link.alias.is_none() || claim.mac.is_some())
-                    && matches!(
-                        link.kind,
-                        ObservedKind::Macvlan { .. } | ObservedKind::Ipvlan { .. } | ObservedKind::Veth
-                    )
-                    && match claim.mac {
-                        Some(mac) => link.mac == Some(mac),
-                        None => link.name == claim.ifname,
-                    }
-            };
-            self.desired.claims.iter().find(claims).map(|claim| claim.tag.clone())
-        })
-    }
-
-    /// Whether a link of Ashore's can become the wanted one by changes to it, or has to be made anew.
+    /// Whether a link of Ashore's can become the wanted one by changes to it, or has to be made anew. In an engine's container
+    /// nothing is: the container would lose what the engine has made of its link.
     fn is_same(&self, link: &Link, wanted: &WantedLink) -> bool {
         let spec = &wanted.spec;
+        let is_child =
+            |parent| self.host.link(parent).is_some_and(|there| link.is_child_of(there, self.place));
         let kind = match (&link.kind, &spec.kind) {
             (
                 ObservedKind::Macvlan { mode: there, bc_queue_len: queue },
                 LinkType::Macvlan { parent, mode, bc_queue_len },
             ) => {
-                there == mode
+                // Nothing turns into passthru, and passthru into nothing (Linux 6.18, `macvlan_changelink`).
+                (*there == MacvlanMode::Passthru) == (*mode == MacvlanMode::Passthru)
                     && (bc_queue_len.is_none() || bc_queue_len == queue)
-                    && self.is_child_of(link, parent)
+                    && is_child(parent)
             }
-            (ObservedKind::Ipvlan { mode: there }, LinkType::Ipvlan { parent, mode }) => {
-                there == mode && self.is_child_of(link, parent)
-            }
+            (ObservedKind::Ipvlan { .. }, LinkType::Ipvlan { parent, .. }) => is_child(parent),
             (ObservedKind::Vlan { id: there, .. }, LinkType::Vlan { parent, id, .. }) => {
-                *there == id.get() && self.is_child_of(link, parent)
+                *there == id.get() && is_child(parent)
             }
             (ObservedKind::Bridge, LinkType::Bridge) | (ObservedKind::Veth, LinkType::Veth { .. }) => true,
             _ => false,
         };
         kind && link.name == spec.name && (spec.mac.is_none() || spec.mac == link.mac)
-    }
-
-    fn is_child_of(&self, link: &Link, parent: &IfName) -> bool {
-        let Some(Lower { index, elsewhere }) = link.lower else { return false };
-        // In a container the parent's index is that of the host's namespace, and the kernel says that it is elsewhere.
-        elsewhere == (*self.place != Place::Host)
-            && self.host.link(parent).is_some_and(|there| there.index == index)
     }
 }

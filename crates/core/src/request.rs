@@ -486,6 +486,9 @@ pub struct EndpointReport {
     pub name: EndpointName,
     /// Its MAC; none where it is the parent's.
     pub mac: Option<Mac>,
+    /// The MAC that its link has instead, since its container has changed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen_mac: Option<Mac>,
     /// Its addresses.
     pub addresses: Vec<IpNet>,
     /// The link's name in the container, where Ashore gave it.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::endpoint::Endpoint;
 use crate::identity::{Identity, Scope, Seed};
-use crate::name::{EndpointName, NetworkName};
+use crate::name::{EndpointName, IfName, NetworkName};
 use crate::network::{HOST_AUX, Network, NetworkError, Subnet};
 use crate::pool::{Pool, PoolKey};
 
@@ -150,6 +150,13 @@ impl State {
     /// The endpoint that has a MAC.
     pub fn mac_holder(&self, mac: Mac) -> Option<&Endpoint> {
         self.endpoints.values().find(|endpoint| endpoint.mac == Some(mac))
+    }
+
+    /// The MACs that endpoints on a parent may have.
+    pub fn macs_on<'a>(&'a self, parent: &'a IfName) -> impl Iterator<Item = Mac> + 'a {
+        let on_it =
+            |endpoint: &&Endpoint| self.network_of(endpoint).is_some_and(|network| network.parent == *parent);
+        self.endpoints.values().filter(on_it).flat_map(Endpoint::macs)
     }
 
     /// The scope in which a network's names are identities.

@@ -9,7 +9,7 @@ use ashore_wire::Mac;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::link::{LinkSpec, Place, PortOption, Tag};
+use crate::link::{LinkKind, LinkSpec, Place, PortOption, Tag};
 use crate::name::IfName;
 use crate::vlan::{Membership, VlanId};
 
@@ -202,6 +202,17 @@ pub enum Step {
         /// What it was.
         was: u32,
     },
+    /// Changes the mode of a macvlan or ipvlan link. The kernel keeps one for all ipvlan children of a parent.
+    SetMode {
+        /// Where.
+        place: Place,
+        /// Which link.
+        link: IfName,
+        /// Its kind with the mode.
+        kind: LinkKind,
+        /// The same as it was.
+        was: LinkKind,
+    },
     /// Tells switches of a VLAN by GVRP, or no longer.
     SetGvrp {
         /// Where.
@@ -340,6 +351,7 @@ impl Step {
             | Step::SetPortVlan { place, .. }
             | Step::DelPortVlan { place, .. }
             | Step::SetMtu { place, .. }
+            | Step::SetMode { place, .. }
             | Step::SetGvrp { place, .. }
             | Step::SetUp { place, .. }
             | Step::AddAddress { place, .. }
@@ -368,6 +380,7 @@ impl Step {
             | Step::SetPortVlan { link, .. }
             | Step::DelPortVlan { link, .. }
             | Step::SetMtu { link, .. }
+            | Step::SetMode { link, .. }
             | Step::SetGvrp { link, .. }
             | Step::SetUp { link, .. }
             | Step::AddAddress { link, .. }
@@ -406,6 +419,7 @@ impl Step {
                 Step::SetPortVlan { place, link, vlan, membership: was, was: None }
             }
             Step::SetMtu { place, link, mtu, was } => Step::SetMtu { place, link, mtu: was, was: mtu },
+            Step::SetMode { place, link, kind, was } => Step::SetMode { place, link, kind: was, was: kind },
             Step::SetGvrp { place, link, on } => Step::SetGvrp { place, link, on: !on },
             Step::SetUp { place, link, up } => Step::SetUp { place, link, up: !up },
             Step::AddAddress { place, link, address } => Step::DelAddress { place, link, address },

@@ -5,8 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::desired::link_name;
-use crate::link::{LinkKind, Tag};
+use crate::link::{LinkKind, Place, Tag, link_name};
 use crate::name::IfName;
 use crate::network::{HOST_AUX, Network, NetworkError, Subnet};
 use crate::observed::{Link, ObservedKind, View};
@@ -171,10 +170,8 @@ impl Vlan {
 
     /// Whether a link is this VLAN, whatever its name.
     pub fn is(&self, link: &Link, host: &View) -> bool {
-        let below = link.lower.filter(|lower| !lower.elsewhere).map(|lower| lower.index);
         matches!(link.kind, ObservedKind::Vlan { id, .. } if id == self.id.get())
-            && below.is_some()
-            && host.link(&self.lower).map(|lower| lower.index) == below
+            && host.link(&self.lower).is_some_and(|lower| link.is_child_of(lower, &Place::Host))
     }
 }
 

@@ -17,9 +17,10 @@ use ashore_core::lease::Leased;
 use ashore_core::link::{Netns, Tag};
 use ashore_core::name::IfName;
 use ashore_core::observed::{ObservedRoute, Ways};
+use ashore_core::owner::Owners;
 use ashore_core::plan::{Blocked, Plan, plan};
 use ashore_core::request::{AttachSpec, NetworkSpec};
-use ashore_core::state::{Change, State};
+use ashore_core::state::{Change, EndpointKey, State};
 use ashore_core::step::{Route, Step};
 use ashore_core::vlan::Membership;
 use ashore_wire::ndp::Preference;
@@ -51,6 +52,16 @@ enum Event {
         after: usize,
     },
     NamespaceDies(u8),
+    /// A container changes its link.
+    Meddle {
+        network: u8,
+        name: u8,
+        tricks: u8,
+    },
+    UserMakesChild {
+        network: u8,
+        name: u8,
+    },
     Unplug,
     PlugIn,
     NicDown,
@@ -82,6 +93,10 @@ fn event() -> impl Strategy<Value = Event> {
         1 => network.clone().prop_map(Event::RemoveNetwork),
         6 => (network.clone(), name.clone()).prop_map(|(network, name)| Event::Attach { network, name }),
         3 => (network.clone(), name.clone()).prop_map(|(network, name)| Event::Detach { network, name }),
+        2 => (network.clone(), name.clone(), 0..32u8)
+            .prop_map(|(network, name, tricks)| Event::Meddle { network, name, tricks }),
+        1 => (network.clone(), name.clone())
+            .prop_map(|(network, name)| Event::UserMakesChild { network, name }),
         3 => (network, name.clone(), 0..14usize)
             .prop_map(|(network, name, after)| Event::CrashInAttach { network, name, after }),
         1 => name.prop_map(Event::NamespaceDies),
@@ -205,8 +220,9 @@ impl World {
 
     /// What the daemon does at its start and every minute.
     fn reconcile(&mut self) {
-        let whole: Vec<Endpoint> =
-            self.state.endpoints.values().filter(|e| e.is_whole(&self.model.observed)).cloned().collect();
+        let owners = Owners::of(&self.state, &self.model.observed);
+        let is_whole = |endpoint: &&Endpoint| owners.is_whole(endpoint, &self.model.observed);
+        let whole: Vec<Endpoint> = self.state.endpoints.values().filter(is_whole).cloned().collect();
         for endpoint in whole {
             let changes = self.state.attached(&endpoint, self.now);
             self.commit(changes);
@@ -228,13 +244,30 @@ impl World {
         for endpoint in gone {
             self.commit(vec![Change::PutEndpoint(Endpoint { stage: Stage::Detaching, ..endpoint })]);
         }
+        let before = self.links();
         self.carry_out(usize::MAX);
+        self.commit(self.state.sightings(&self.model.observed));
+        for (endpoint, netns, link) in before {
+            let stays = self.state.endpoints[&endpoint].stage == Stage::Attached;
+            let there = self.model.observed.netns[&netns].link_at(link).is_some();
+            assert!(there || !stays, "{endpoint:?} has another link than before");
+        }
         let detached: Vec<Endpoint> =
             self.state.endpoints.values().filter(|e| e.is_cut_short()).cloned().collect();
         for endpoint in detached {
             let changes = self.state.detached(&endpoint, self.now);
             self.commit(changes);
         }
+    }
+
+    /// The links of endpoints in their containers, by their numbers.
+    fn links(&self) -> Vec<(EndpointKey, Netns, u32)> {
+        let owners = Owners::of(&self.state, &self.model.observed);
+        let there = self.state.endpoints.values().filter_map(|endpoint| {
+            let (netns, _, link) = owners.link_of(endpoint, &self.model.observed)?;
+            Some((endpoint.key(), netns.clone(), link.index))
+        });
+        there.collect()
     }
 
     fn create(&mut self, which: u8, most: usize) {
@@ -271,6 +304,7 @@ impl World {
         if most == usize::MAX {
             let changes = self.state.attached(&endpoint, self.now);
             self.commit(changes);
+            self.commit(self.state.sightings(&self.model.observed));
         }
         true
     }
@@ -341,6 +375,8 @@ impl World {
             Event::NamespaceDies(name) => {
                 (0..NETWORKS).for_each(|network| self.model.close(&netns(network, name)));
             }
+            Event::Meddle { network, name, tricks } => self.model.meddle(&netns(network, name), tricks),
+            Event::UserMakesChild { network, name } => self.model.make_users_child(&netns(network, name)),
             Event::Unplug => self.model.unplug(),
             Event::PlugIn => self.model.plug_in(),
             Event::NicDown => self.model.set_nic_up(false),
@@ -381,11 +417,12 @@ impl World {
                 assert!(!reserved.contains(&net.addr()), "{} was reserved", net.addr());
             }
         }
+        let owners = Owners::of(&self.state, &self.model.observed);
         // Packets are as long as the router says, and the link takes if it says nothing.
         for endpoint in self.state.endpoints.values() {
             let Some(learned) = &endpoint.learned else { continue };
-            let inside = self.model.observed.netns.values().filter_map(|view| view.tagged(&endpoint.tag()));
-            for link in inside.filter(|link| link.up) {
+            let inside = owners.link_of(endpoint, &self.model.observed).map(|(_, _, link)| link);
+            for link in inside.into_iter().filter(|link| link.up) {
                 assert_eq!(link.ipv6_mtu, Some(learned.mtu.unwrap_or(1500).cast_signed()));
             }
         }
@@ -522,6 +559,7 @@ fn of_ipv6_default_routes_in_a_container_there_is_one_and_somebody_elses_comes_f
         mac: Some(ashore_wire::Mac([2, 0, 0, 0, 0, 9])),
         addresses: vec!["192.168.88.135/24".parse().unwrap(), "fd88::9:9/64".parse().unwrap()],
         home: Home::Netns { netns: inside, ifname: "eth1".parse().unwrap() },
+        seen: None,
         ..first
     };
     world.commit(vec![Change::PutEndpoint(second)]);

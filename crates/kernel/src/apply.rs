@@ -381,6 +381,7 @@ impl Run<'_> {
                 message::del_port_vlan(self.index(place, link)?, *vlan)
             }
             Step::SetMtu { link, mtu, .. } => message::set_link(link, LinkAttribute::Mtu(*mtu)),
+            Step::SetMode { link, kind, .. } => message::set_link(link, message::set_mode(*kind)),
             Step::SetGvrp { link, on, .. } => message::set_link(link, message::set_gvrp(*on)),
             Step::SetUp { link, up, .. } => message::set_up(link, *up),
             Step::AddAddress { place, link, address } => {

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::os::fd::RawFd;
 
-use ashore_core::link::{IpvlanMode, LinkSpec, LinkType, MacvlanMode, PortOption};
+use ashore_core::link::{IpvlanMode, LinkKind, LinkSpec, LinkType, MacvlanMode, PortOption};
 use ashore_core::name::IfName;
 use ashore_core::step::{Address, HostAddress, HostRoute, ROUTE_PROTOCOL, Route};
 use ashore_core::vlan::{Membership, VlanId};
@@ -78,6 +78,20 @@ fn gvrp(on: bool) -> InfoVlan {
 pub(crate) fn set_gvrp(on: bool) -> LinkAttribute {
     let data = InfoData::Vlan(vec![gvrp(on)]);
     LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Vlan), LinkInfo::Data(data)])
+}
+
+/// `type macvlan mode bridge`, or another one.
+pub(crate) fn set_mode(kind: LinkKind) -> LinkAttribute {
+    let (kind, data) = match kind {
+        LinkKind::Macvlan(mode) => {
+            (InfoKind::MacVlan, InfoData::MacVlan(vec![InfoMacVlan::Mode(macvlan_mode(mode))]))
+        }
+        LinkKind::Ipvlan(mode) => {
+            (InfoKind::IpVlan, InfoData::IpVlan(vec![InfoIpVlan::Mode(ipvlan_mode(mode))]))
+        }
+        LinkKind::Bridge => unreachable!("a bridge has no mode"),
+    };
+    LinkAttribute::LinkInfo(vec![LinkInfo::Kind(kind), LinkInfo::Data(data)])
 }
 
 /// `addrgenmode none`.

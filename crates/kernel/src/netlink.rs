@@ -2,17 +2,19 @@
 
 use std::cell::Cell;
 use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 use ashore_core::name::IfName;
 use netlink_packet_core::{NLM_F_ACK, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::LinkMessage;
+use netlink_packet_route::nsid::{NsidAttribute, NsidMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
 use nix::errno::Errno;
 use nix::libc;
 
-use crate::bytes::{Attributes, HEADER, Message, Messages, text, u16_at, u32_at};
+use crate::bytes::{Attributes, HEADER, Message, Messages, i32_at, text, u16_at, u32_at};
 use crate::message;
 
 const NLMSG_ERROR: u16 = 2;
@@ -20,7 +22,6 @@ const NLMSG_DONE: u16 = 3;
 const NLM_F_DUMP: u16 = 0x300;
 const NLM_F_DUMP_INTR: u16 = 0x10;
 const NLM_F_ACK_TLVS: u16 = 0x200;
-const RTM_NEWLINK: u16 = 16;
 
 /// The kernel hands out dumps in pieces of at most this size (`NLMSG_GOODSIZE` grows up to 32 KiB), in bytes, unless a single
 /// message is longer.
@@ -236,22 +237,41 @@ impl Route {
     pub(crate) fn index_of(&self, name: &IfName) -> io::Result<Option<u32>> {
         let mut question = LinkMessage::default();
         question.attributes.push(message::ifname(name));
+        match self.ask(RouteNetlinkMessage::GetLink(question)) {
+            Ok(answer) => Ok(u32_at(&answer, HEADER + 4)),
+            Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The number by which the kernel calls a namespace in this one; none if nothing here has to do with it.
+    pub(crate) fn number_of(&self, namespace: BorrowedFd<'_>) -> io::Result<Option<i32>> {
+        // `struct rtgenmsg` and what fills it up.
+        const GENERAL: usize = 4;
+        const NETNSA_NSID: u16 = 1;
+        let mut question = NsidMessage::default();
+        question.attributes.push(NsidAttribute::Fd(namespace.as_raw_fd().cast_unsigned()));
+        let answer = self.ask(RouteNetlinkMessage::GetNsId(question))?;
+        let number = Attributes::after(HEADER + GENERAL, &answer).get(NETNSA_NSID);
+        // -1 is none.
+        Ok(number.and_then(|number| i32_at(number, 0)).filter(|number| *number >= 0))
+    }
+
+    /// The message of the one object that answers a question.
+    fn ask(&self, question: RouteNetlinkMessage) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        self.emit(RouteNetlinkMessage::GetLink(question), 0, &mut bytes);
+        self.emit(question, 0, &mut bytes);
         self.socket.send(&bytes, 0)?;
         loop {
             let Piece { bytes, .. } = self.receive(0)?;
+            if u32_at(&bytes, 8) != Some(self.sequence.get()) {
+                continue;
+            }
             // Of a link with many other names not all may fit, and what counts stands at the beginning.
-            let is_answer = u32_at(&bytes, 8) == Some(self.sequence.get());
-            let answer = Messages::of(&bytes).next().filter(|_| is_answer);
-            match (u16_at(&bytes, 4).filter(|_| is_answer), answer) {
-                (Some(RTM_NEWLINK), _) => return Ok(u32_at(&bytes, HEADER + 4)),
-                (Some(NLMSG_ERROR), Some(answer)) => match answer.code() {
-                    Ok(()) => {}
-                    Err(Errno::ENODEV) => return Ok(None),
-                    Err(errno) => return Err(errno.into()),
-                },
-                _ => {}
+            match (u16_at(&bytes, 4), Messages::of(&bytes).next()) {
+                (Some(NLMSG_ERROR), Some(answer)) => answer.code()?,
+                (Some(NLMSG_ERROR), None) => {}
+                _ => return Ok(bytes),
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 
 use ashore_core::link::Netns;
@@ -11,6 +12,7 @@ use nix::libc;
 use crate::apply::Kernel;
 use crate::error::{InsideError, ObserveError};
 use crate::netlink::{Dump, Look, Route};
+use crate::netns::Namespace;
 use crate::read::{
     AF_BRIDGE, AF_INET, AF_INET6, RT_TABLE_MAIN, RTM_NEWADDR, RTM_NEWLINK, RTM_NEWNEIGH, RTM_NEWNEXTHOP,
     RTM_NEWROUTE, Reader,
@@ -30,7 +32,7 @@ impl Kernel {
     }
 
     fn observe_by(&self, look: Look, netns: &[Netns]) -> Result<Observed, ObserveError> {
-        let mut host = self.on_host(|route| view(route, Look::Whole))?;
+        let mut host = self.on_host(|route| view(route, Look::Whole, None))?;
         self.wireless.mark(&mut host.links, &self.host);
         host.rp_filter = self.rp_filter.as_ref().and_then(read_number);
         let mut observed = Observed { host, ..Observed::default() };
@@ -38,8 +40,13 @@ impl Kernel {
             netns.iter().partition(|netns| netns.cookie.is_some());
         for netns in known.into_iter().chain(others) {
             // Those with one file stand side by side, and the one without the kernel's number first.
-            let next = observed.netns.range(netns..).next().filter(|(seen, _)| seen.has_file_of(netns));
-            if observed.netns.contains_key(netns) || (netns.cookie.is_none() && next.is_some()) {
+            let next = observed.netns.range(netns..).next().map(|(seen, _)| seen);
+            let is_same =
+                |seen: &&Netns| *seen == netns || (netns.cookie.is_none() && seen.has_file_of(netns));
+            let seen = next.filter(is_same).cloned();
+            let is_seen = seen.is_some();
+            observed.paths.insert(netns.path.clone(), seen.unwrap_or_else(|| netns.clone()));
+            if is_seen {
                 continue;
             }
             match self.look_into(netns, look) {
@@ -67,7 +74,7 @@ impl Kernel {
 
     fn look_into(&self, netns: &Netns, look: Look) -> Result<Option<View>, InsideError> {
         let Some(inside) = self.enter(netns)? else { return Ok(None) };
-        let view = view(&inside.route, look)?;
+        let view = view(&inside.route, look, Some(&self.host))?;
         self.keep(inside);
         Ok(Some(view))
     }
@@ -79,7 +86,8 @@ fn read_number(sysctl: &File) -> Option<i32> {
     std::str::from_utf8(&text[..length]).ok()?.trim().parse().ok()
 }
 
-fn view(route: &Route, look: Look) -> Result<View, ObserveError> {
+/// One namespace, and for a container's the host's.
+fn view(route: &Route, look: Look, host: Option<&Namespace>) -> Result<View, ObserveError> {
     route.look(look);
     let mut reader = Reader::default();
     let take = |reader: &mut Reader, what, request: &Dump| {
@@ -87,6 +95,11 @@ fn view(route: &Route, look: Look) -> Result<View, ObserveError> {
         Ok(())
     };
     take(&mut reader, "links", &links())?;
+    if let Some(host) = host.filter(|_| reader.names_namespaces()) {
+        // Asked for after the dump, which numbers the namespaces that it names.
+        let number = route.number_of(host.as_fd());
+        reader.host_is(number.map_err(|source| ObserveError { what: "the host's namespace", source })?);
+    }
     if reader.has_filtering_bridge() {
         take(&mut reader, "bridges' VLANs", &bridges_vlans())?;
     }

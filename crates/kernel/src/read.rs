@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use ashore_core::observed::{Neighbour, ObservedRoute, View};
+use ashore_core::observed::{Neighbour, ObservedRoute, Seat, View};
 use ashore_core::step::ROUTE_PROTOCOL;
 use ashore_core::vlan::{Membership, VlanId};
 use ashore_wire::Mac;
@@ -43,6 +43,8 @@ pub fn view(dumps: &[u8]) -> View {
 #[derive(Default)]
 pub(crate) struct Reader {
     view: View,
+    /// The kernel's numbers for the namespaces of links below others, by the upper link's index.
+    namespaces: BTreeMap<u32, i32>,
     /// The VLANs that bridges and ports let through, by the link's index.
     vlans: BTreeMap<u32, BTreeMap<VlanId, Membership>>,
     routes: Vec<RawRoute>,
@@ -63,7 +65,11 @@ impl Reader {
                 let (index, vlans) = link::vlans(message.body)?;
                 self.vlans.insert(index, vlans);
             }
-            RTM_NEWLINK => self.view.links.push(link::link(message.body)?),
+            RTM_NEWLINK => {
+                let (link, namespace) = link::link(message.body)?;
+                self.namespaces.extend(namespace.map(|number| (link.index, number)));
+                self.view.links.push(link);
+            }
             RTM_NEWADDR => self.view.addresses.push(address::address(message.body)?),
             RTM_NEWROUTE => self.routes.push(route::route(message.body)?),
             RTM_NEWNEIGH => self.view.neighbours.push(neighbour(message.body)?),
@@ -71,6 +77,21 @@ impl Reader {
             _ => {}
         }
         Some(())
+    }
+
+    /// Whether there are links of which the one below is in another namespace.
+    pub(crate) fn names_namespaces(&self) -> bool {
+        !self.namespaces.is_empty()
+    }
+
+    /// Takes in the number of the host's namespace in this one, if it has one.
+    pub(crate) fn host_is(&mut self, number: Option<i32>) {
+        for link in &mut self.view.links {
+            let is_on_host = number.is_some() && self.namespaces.get(&link.index).copied() == number;
+            if let Some(lower) = link.lower.as_mut().filter(|_| is_on_host) {
+                lower.seat = Seat::Host;
+            }
+        }
     }
 
     /// Whether there is a bridge whose VLANs have to be asked for.

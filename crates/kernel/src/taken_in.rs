@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::io;
 
+use ashore_core::name::IfName;
 use ashore_wire::Mac;
 
 use crate::apply::Kernel;
@@ -15,6 +16,14 @@ use crate::observe::GET;
 use crate::read::{AF_BRIDGE, RTM_NEWNEIGH};
 
 impl Kernel {
+    /// The same of the link of a name; nothing if there is no such link.
+    pub fn macs_on(&self, link: &IfName) -> io::Result<Option<BTreeSet<Mac>>> {
+        match self.on_host(|route| route.index_of(link))? {
+            Some(index) => self.taken_in(index),
+            None => Ok(Some(BTreeSet::new())),
+        }
+    }
+
     /// The MACs that a link of the host takes in for others; none where its driver keeps a table of its own instead of telling
     /// (`ndo_fdb_dump`), or the link is down.
     pub fn taken_in(&self, link: u32) -> io::Result<Option<BTreeSet<Mac>>> {

@@ -2,9 +2,9 @@
 
 mod ground;
 
-use ashore_core::link::{Cookie, LinkSpec, LinkType, MacvlanMode, Netns, Place, PortOption, Tag};
+use ashore_core::link::{Cookie, LinkKind, LinkSpec, LinkType, MacvlanMode, Netns, Place, PortOption, Tag};
 use ashore_core::name::IfName;
-use ashore_core::observed::{ObservedKind, Standing};
+use ashore_core::observed::{ObservedKind, Seat, Standing};
 use ashore_core::step::{Address, Family, Route, Step, Sysctl, SysctlKey};
 use ashore_kernel::{Found, Namespace, OnError};
 use ashore_wire::Mac;
@@ -36,6 +36,12 @@ fn all_kinds(ground: &Ground) -> Vec<Step> {
         Step::SetNoLinkLocal { place: host.clone(), link: name("shim") },
         Step::SetSysctl { place: host.clone(), sysctl: arp_filter, value: 1, was: Some(0) },
         Step::AddAddress { place: host.clone(), link: name("shim"), address: address("fe80::7/64") },
+        Step::SetMode {
+            place: host.clone(),
+            link: name("shim"),
+            kind: LinkKind::Macvlan(MacvlanMode::Vepa),
+            was: LinkKind::Macvlan(mode),
+        },
         Step::SetUp { place: host.clone(), link: name("shim"), up: true },
         Step::SetRoute {
             place: host.clone(),
@@ -79,7 +85,7 @@ fn what_was_made_is_seen() {
     ground.make(&all_kinds(&ground));
     let [host, inside] = &ground.seen()[..] else { unreachable!() };
     let shim = host.link(&name("shim")).unwrap();
-    let kind = ObservedKind::Macvlan { mode: MacvlanMode::Bridge, bc_queue_len: Some(500) };
+    let kind = ObservedKind::Macvlan { mode: MacvlanMode::Vepa, bc_queue_len: Some(500) };
     assert_eq!((shim.kind.clone(), shim.mtu, shim.up, shim.arp_filter), (kind, 1400, true, Some(1)));
     assert_eq!(shim.tag(), Some(Tag::Shim(name("eth0"))));
     assert_eq!(host.link(&name("eth0")).unwrap().mtu, 1450);
@@ -91,7 +97,7 @@ fn what_was_made_is_seen() {
     assert_eq!((deprecated.len(), deprecated[0].life), (1, None), "it stays for ever");
     let eth0 = inside.link(&name("eth0")).unwrap();
     assert_eq!((eth0.mac, eth0.mtu, eth0.up), (Some(Mac([2, 0, 0, 0, 0, 2])), 1400, true));
-    assert!(eth0.lower.is_some_and(|lower| lower.elsewhere));
+    assert!(eth0.lower.is_some_and(|lower| lower.seat == Seat::Host));
     assert_eq!(inside.addresses.iter().filter(|address| address.life.is_none()).count(), 2);
     assert_eq!(inside.routes.len(), 2);
 }

@@ -3,7 +3,7 @@
 mod ground;
 
 use ashore_core::link::{IpvlanMode, LinkSpec, LinkType, MacvlanMode, Place};
-use ashore_core::observed::{Lower, ObservedKind};
+use ashore_core::observed::{Lower, ObservedKind, Seat};
 use ashore_core::step::Step;
 use ashore_kernel::OnError;
 use ground::{Ground, link, name};
@@ -26,7 +26,7 @@ fn a_vlan_is_made_seen_and_undone() {
     let host = &ground.seen()[0];
     let (made, nic) = (host.link(&name("eth0.200")).unwrap(), host.link(&name("eth0")).unwrap());
     assert_eq!(made.kind, ObservedKind::Vlan { id: 200, gvrp: false });
-    assert_eq!(made.lower, Some(Lower { index: nic.index, elsewhere: false }));
+    assert_eq!(made.lower, Some(Lower { index: nic.index, seat: Seat::Here }));
     assert_eq!((made.mac, made.mtu, made.up), (nic.mac, nic.mtu, true));
 
     let kind_now = || ground.seen()[0].link(&name("eth0.200")).unwrap().kind.clone();
@@ -54,7 +54,7 @@ fn ipvlan_is_made_in_a_container_in_every_mode_and_seen() {
         let [host, inside] = &ground.seen()[..] else { unreachable!() };
         let (made, nic) = (inside.link(&name("eth0")).unwrap(), host.link(&name("eth0")).unwrap());
         assert_eq!(made.kind, ObservedKind::Ipvlan { mode });
-        assert_eq!(made.lower, Some(Lower { index: nic.index, elsewhere: true }));
+        assert_eq!(made.lower, Some(Lower { index: nic.index, seat: Seat::Host }));
         assert_eq!(made.mac, nic.mac);
     }
 }

@@ -36,11 +36,14 @@ mod adopt;
 mod ask;
 mod attach;
 mod bridge;
+mod claims;
+mod detach;
 mod firewall;
 mod forget;
 mod inventory;
 mod later;
 mod leases;
+mod left;
 mod lost;
 mod misplaced;
 mod network;
@@ -108,6 +111,8 @@ struct Inner {
     strangers: Strangers,
     /// How often its containers were connected anew.
     attempts: Attempts,
+    /// Endpoints that an engine has had leave their containers, as they were in there.
+    left: Vec<Endpoint>,
     /// Since when names are gone whose leases are to be given back.
     departed: Departed,
     /// Endpoints whose namespaces are looked for.
@@ -142,6 +147,7 @@ impl Engine {
             missing: Missing::default(),
             strangers: Strangers::default(),
             attempts: Attempts::default(),
+            left: Vec::new(),
             departed: Departed::default(),
             lost: Lost::default(),
             expected: BTreeMap::new(),
@@ -292,16 +298,33 @@ impl Inner {
     /// Containers' namespaces that cannot be read are told of in what is observed, and left alone.
     fn observe(&self, netns: &[Netns]) -> Result<Observed, Refusal> {
         let mut observed = self.kernel.observe(netns).map_err(|error| refusal::kernel(&error))?;
-        observed.strayed = self.strayed(&observed).map(Endpoint::tag).collect();
+        self.ask_parents(&mut observed);
         Ok(observed)
     }
 
     /// The same for a request about these very namespaces: nothing is decided on one that cannot be read.
     fn observe_these(&self, netns: &[Netns]) -> Result<Observed, Refusal> {
-        let observed = self.kernel.observe_closely(netns).map_err(|error| refusal::kernel(&error))?;
+        let mut observed = self.kernel.observe_closely(netns).map_err(|error| refusal::kernel(&error))?;
+        self.ask_parents(&mut observed);
         match observed.unreadable.first_key_value() {
             Some((netns, why)) => Err(refusal::unreadable(&netns.path, why)),
             None => Ok(observed),
+        }
+    }
+
+    /// Parents tell whether links that are not in their containers are on the LAN all the same.
+    fn ask_parents(&self, observed: &mut Observed) {
+        if observed.netns.is_empty() {
+            return;
+        }
+        for parent in self.state().parents_to_ask(observed) {
+            let Some(index) = observed.host.link(&parent).map(|link| link.index) else { continue };
+            let children = self.kernel.taken_in(index).unwrap_or_else(|error| {
+                tracing::warn!(%parent, "it cannot be asked for its children: {error}");
+                // What is not known to have gone is still there.
+                Some(self.state().macs_on(&parent).collect())
+            });
+            observed.children.extend(children.map(|children| (parent, children)));
         }
     }
 
@@ -345,9 +368,13 @@ impl Inner {
     /// The same for a state that may not be written down: nothing stays in the kernel because a disk is full.
     fn sweep_to(&self, wanted: &State, netns: &[Netns]) -> Result<(Observed, Vec<StepError>), Refusal> {
         let swept = self.try_sweep_to(wanted, netns);
+        self.note_unfinished(&swept);
+        swept
+    }
+
+    fn note_unfinished(&self, swept: &Result<(Observed, Vec<StepError>), Refusal>) {
         let is_whole = swept.as_ref().is_ok_and(|(_, errors)| errors.is_empty());
         self.unfinished.set(self.unfinished.get() || !is_whole);
-        swept
     }
 
     fn try_sweep_to(&self, wanted: &State, netns: &[Netns]) -> Result<(Observed, Vec<StepError>), Refusal> {
@@ -384,6 +411,17 @@ fn log_steps(plan: &Plan) {
 /// The namespaces of all endpoints, by every path: one of several may lead nowhere.
 fn all_netns(state: &State) -> Vec<Netns> {
     netns_of(state.endpoints.values()).collect()
+}
+
+/// The namespace that an endpoint was attached in, by every path that is known: its own may lead nowhere any more.
+fn netns_by_all_paths(state: &State, endpoint: &Endpoint) -> Vec<Netns> {
+    let here = |other: &&Endpoint| other.netns().is_some() && other.netns() == endpoint.netns();
+    endpoint
+        .netns()
+        .into_iter()
+        .chain(state.endpoints.values().filter(here).filter_map(Endpoint::netns))
+        .cloned()
+        .collect()
 }
 
 /// The namespaces of some endpoints. An engine's that cannot be opened is not among them; nothing follows from that.

@@ -20,10 +20,8 @@ use ashore_core::network::{HOST_AUX, Network};
 use ashore_core::observed::{Link, ObservedKind, View};
 use ashore_core::state::State;
 use ashore_kernel::{Namespace, Waker};
-use ashore_wire::conflict::{
-    ANNOUNCE_INTERVAL, ANNOUNCE_NUM, Defence, Probe, Response, announcement, probe_frame,
-};
-use ashore_wire::{Heard, Mac, heard};
+use ashore_wire::conflict::{ANNOUNCE_INTERVAL, ANNOUNCE_NUM, Defence, Probe, announcement, probe_frame};
+use ashore_wire::{Mac, heard};
 use ipnet::IpNet;
 
 use crate::daemon::supervise::spawn_needed;
@@ -38,6 +36,7 @@ const DEAF_FOR: Duration = Duration::from_secs(10);
 /// For how long a claim on an endpoint's address is shown as a conflict, in seconds.
 const CONFLICT_SHOWN: u64 = 600;
 
+mod claims;
 mod clients;
 mod doubts;
 mod hearsay;
@@ -51,6 +50,8 @@ mod own;
 mod pool;
 mod routers;
 
+pub(crate) use claims::Claim;
+use claims::Claims;
 use doubts::Doubts;
 use hearsay::Hearsay;
 use inquiries::Inquiries;
@@ -113,6 +114,7 @@ struct Table {
     /// Whose addresses are of interest.
     subnets: Vec<IpNet>,
     conflicts: BTreeMap<IpAddr, BTreeMap<Mac, u64>>,
+    claims: Claims,
     announcements: Vec<Announcement>,
     outbox: RefCell<Outbox>,
     ahead: Vec<Ahead>,
@@ -276,7 +278,7 @@ impl Lan {
         let Some(network) = state.network_of(endpoint) else { return };
         let mut table = self.table();
         let parents = table.parents.get(&network.parent).map(|ear| ear.mac);
-        let Some(mac) = endpoint.mac.or(parents) else { return };
+        let Some(mac) = endpoint.mac_on_lan().or(parents) else { return };
         for net in &endpoint.addresses {
             let (parent, ip, due) = (network.parent.clone(), net.addr(), Instant::now());
             table.announcements.push(Announcement { parent, ip, mac, due, left: ANNOUNCE_NUM });
@@ -454,43 +456,6 @@ impl Table {
     fn defence(&mut self, ip: IpAddr, mac: Mac) -> Defence {
         let before = self.defended.remove(&ip).map(|there| there.defence);
         before.filter(|defence| defence.owner() == mac).unwrap_or_else(|| Defence::new(ip, mac))
-    }
-
-    /// Answers a claim on an address that is in use, and notes it.
-    fn defend(&mut self, heard: &Heard, now: Instant, send: &Send) {
-        let Some(Defended { parent, defence, .. }) = self.defended.get_mut(&heard.ip) else { return };
-        match defence.observe(heard, now) {
-            Response::None => {}
-            Response::Silent => self.note_conflict(heard.ip, heard.sender),
-            Response::Defend(frame) => {
-                tracing::warn!(ip = %heard.ip, mac = %heard.sender, "claimed by another machine, and defended");
-                let defended = self.outbox.get_mut().send(parent, &frame, now, send);
-                said_or_waits(&mut self.deaf, parent, defended);
-                self.note_conflict(heard.ip, heard.sender);
-            }
-        }
-    }
-
-    /// Claims that an engine's list has not explained are defended. Answers when to look again.
-    fn settle_doubts(&mut self, now: Instant, send: &Send) -> Option<Instant> {
-        let Table { doubts, defended, .. } = self;
-        let is_owner =
-            |ip, mac| defended.get(&ip).is_some_and(|there: &Defended| there.defence.owner() == mac);
-        let (settled, again) = doubts.settled(is_owner, now);
-        for heard in settled {
-            self.defend(&heard, now, send);
-        }
-        again
-    }
-
-    fn note_conflict(&mut self, ip: IpAddr, mac: Mac) {
-        let claims = self.conflicts.entry(ip).or_default();
-        claims.insert(mac, seconds());
-        if claims.len() > MOST_CLAIMS
-            && let Some(oldest) = claims.iter().min_by_key(|(_, at)| **at).map(|(mac, _)| *mac)
-        {
-            claims.remove(&oldest);
-        }
     }
 }
 

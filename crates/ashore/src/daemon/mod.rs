@@ -118,6 +118,10 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
     spawn_needed("leases", move || leasing.follow_leases(&leases)).context("a thread")?;
     let following = engine.clone();
     spawn_needed("routers", move || following.follow_routers(&routers)).context("a thread")?;
+    let (tell, claims) = std::sync::mpsc::channel();
+    engine.hear_of_claims(tell);
+    let looking = engine.clone();
+    spawn_needed("claims", move || looking.look_into_claims(&claims)).context("a thread")?;
     let putting_off = engine.clone();
     spawn_needed("later", move || putting_off.do_later(&words)).context("a thread")?;
     let searching = engine.clone();

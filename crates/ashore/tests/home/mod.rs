@@ -18,6 +18,7 @@ pub mod strace;
 pub mod together;
 pub mod tracer;
 pub mod typed;
+pub mod untouched;
 pub mod voice;
 
 use std::collections::BTreeSet;
@@ -47,11 +48,14 @@ pub struct Home {
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_ashore");
 pub const HOST: &str = "192.168.88.9";
 pub const HOST6: &str = "fd88::9";
+/// A machine on the internet: who reaches it goes by the router.
+pub const BEYOND: &str = "203.0.113.7";
 
 impl Home {
     pub fn new() -> Home {
         let world = World::new(None).expect("namespaces (run as root, or under `unshare -Urn`)");
         let router = world.machine("router", 1).unwrap();
+        router.add_address("lo", format!("{BEYOND}/32").parse().unwrap()).unwrap();
         let laptop = world.machine("laptop", 50).unwrap();
         let nas = world.machine("nas", 9).unwrap();
         let directory = tempfile::tempdir().unwrap();
@@ -207,6 +211,7 @@ impl Watched {
             home.laptop.pings(ip(HOST6)),
             home.nas.pings(ip("192.168.88.1")),
             home.nas.pings(ip("fd88::1")),
+            home.nas.pings(ip(BEYOND)),
         ])
     }
 

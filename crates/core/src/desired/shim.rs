@@ -6,9 +6,9 @@ use std::net::IpAddr;
 use ashore_wire::Mac;
 use ipnet::IpNet;
 
-use super::{WantedLink, shim_mac, shim_name};
+use super::{WantedLink, shim_mac};
 use crate::endpoint::Endpoint;
-use crate::link::{IpvlanMode, LinkKind, LinkSpec, LinkType, MacvlanMode, Tag};
+use crate::link::{IpvlanMode, LinkKind, LinkSpec, LinkType, MacvlanMode, Tag, shim_name};
 use crate::name::IfName;
 use crate::network::{HOST_AUX, Network, Subnet};
 use crate::observed::{Link, Observed, View};

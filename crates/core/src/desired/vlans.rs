@@ -5,11 +5,11 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::shim::{host_side, quiet};
-use super::{PortVlan, WantedLink, least_mtu_of_ports, link_name, veth_into_bridge};
-use crate::link::{LinkSpec, LinkType, Place, PortOption, Tag};
+use super::{PortVlan, WantedLink, least_mtu_of_ports, veth_into_bridge};
+use crate::link::{LinkSpec, LinkType, Place, PortOption, Tag, own_port_name};
 use crate::name::IfName;
 use crate::network::Network;
-use crate::observed::{Link, Lower, Observed, ObservedKind, View};
+use crate::observed::{Link, Lower, Observed, ObservedKind, Seat, View};
 use crate::state::State;
 use crate::vlan::{Membership, Vlan};
 
@@ -86,11 +86,6 @@ fn own_port(
     vec![near, far]
 }
 
-/// The far end of Ashore's own port, which is on the bridge.
-pub(super) fn own_port_name(near: &IfName) -> IfName {
-    link_name("asp", near.as_str())
-}
-
 /// The host as it will be with what VLANs still need: what stands on it is planned with it. What somebody else's link keeps
 /// from being made is no parent, nor is a port of Ashore's own that goes because its bridge has gone.
 pub(super) fn with_vlans<'a>(observed: &'a Observed, wanted: &[WantedLink]) -> Cow<'a, Observed> {
@@ -130,7 +125,7 @@ fn coming(host: &View, spec: &LinkSpec, wanted: &[WantedLink]) -> Option<Link> {
         return None;
     }
     let below = host.link(parent)?;
-    let lower = Some(Lower { index: below.index, elsewhere: false });
+    let lower = Some(Lower { index: below.index, seat: Seat::Here });
     // The kernel gives it the MAC and MTU of the link below, and keeps it down as long as that is.
     Some(Link { kind: ObservedKind::Vlan { id: id.get(), gvrp: false }, lower, ..like(below, spec) })
 }

@@ -33,6 +33,7 @@ pub(crate) fn endpoint(name: &str) -> Endpoint {
         stage: Stage::Attached,
         since: 1,
         tagged_as: None,
+        seen: None,
     }
 }
 

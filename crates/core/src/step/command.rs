@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::host::Manner;
 use super::{Family, ROUTE_PROTOCOL, Route, Step, Sysctl};
-use crate::link::{LinkSpec, LinkType, Place};
+use crate::link::{LinkKind, LinkSpec, LinkType, Place};
 use crate::name::IfName;
 use crate::text::Word;
 
@@ -37,6 +37,7 @@ impl fmt::Display for Step {
             }
             Step::DelPortVlan { vlan, .. } => write!(f, "{bridge} vlan del dev {link} vid {vlan}"),
             Step::SetMtu { mtu, .. } => write!(f, "{ip} link set dev {link} mtu {mtu}"),
+            Step::SetMode { kind, .. } => write!(f, "{ip} link set dev {link} type {}", with_mode(*kind)),
             Step::SetGvrp { on, .. } => write!(f, "{ip} link set dev {link} type vlan gvrp {}", on_off(*on)),
             Step::SetUp { up, .. } => {
                 write!(f, "{ip} link set dev {link} {}", if *up { "up" } else { "down" })
@@ -210,10 +211,10 @@ impl fmt::Display for AddLinkCommand<'_> {
         }
         match kind {
             LinkType::Macvlan { mode, bc_queue_len, .. } => {
-                write!(f, " type macvlan mode {}", mode.as_str())?;
+                write!(f, " type {}", with_mode(LinkKind::Macvlan(*mode)))?;
                 bc_queue_len.map_or(Ok(()), |length| write!(f, " bcqueuelen {length}"))
             }
-            LinkType::Ipvlan { mode, .. } => write!(f, " type ipvlan mode {}", mode.as_str()),
+            LinkType::Ipvlan { mode, .. } => write!(f, " type {}", with_mode(LinkKind::Ipvlan(*mode))),
             LinkType::Veth { peer, peer_place, peer_mac } => {
                 write!(f, " type veth peer name {}", peer.word())?;
                 write_netns(f, peer_place)?;
@@ -225,6 +226,15 @@ impl fmt::Display for AddLinkCommand<'_> {
                 if *gvrp { f.write_str(" gvrp on") } else { Ok(()) }
             }
         }
+    }
+}
+
+/// A kind of link and its mode, as `ip link` takes them.
+fn with_mode(kind: LinkKind) -> String {
+    match kind {
+        LinkKind::Macvlan(mode) => format!("macvlan mode {}", mode.as_str()),
+        LinkKind::Ipvlan(mode) => format!("ipvlan mode {}", mode.as_str()),
+        LinkKind::Bridge => "bridge".into(),
     }
 }
 

@@ -68,6 +68,7 @@ fn changes() -> Vec<Change> {
         stage: Stage::Attached,
         since: 17,
         tagged_as: None,
+        seen: None,
     };
     let identity = Identity {
         made: Vec::new(),

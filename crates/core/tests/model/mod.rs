@@ -7,10 +7,10 @@ mod bridge;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ashore_core::link::{LinkSpec, LinkType, Netns, Place};
+use ashore_core::link::{LinkKind, LinkSpec, LinkType, MacvlanMode, Netns, Place};
 use ashore_core::name::IfName;
 use ashore_core::observed::{
-    Link, LinkAddress, Lower, Neighbour, Observed, ObservedKind, ObservedRoute, Standing, View, Ways,
+    Link, LinkAddress, Lower, Neighbour, Observed, ObservedKind, ObservedRoute, Seat, Standing, View, Ways,
 };
 use ashore_core::step::{ROUTE_PROTOCOL, Route, Step, Sysctl, SysctlKey};
 use ashore_core::vlan::{Membership, VlanId};
@@ -112,6 +112,48 @@ impl Model {
         }
     }
 
+    pub fn users_child() -> IfName {
+        "m0".parse().unwrap()
+    }
+
+    /// The user makes a child of the NIC in a container by hand.
+    pub fn make_users_child(&mut self, netns: &Netns) {
+        if !self.observed.netns.contains_key(netns) {
+            return;
+        }
+        let next = (self.next_index + 1).to_be_bytes();
+        let mac = Some(Mac([2, 9, 0, 0, next[2], next[3]]));
+        let kind = LinkType::Macvlan { parent: Self::nic(), mode: MacvlanMode::Bridge, bc_queue_len: None };
+        let spec = LinkSpec { name: Self::users_child(), kind, mac, mtu: None };
+        // It may be there, or the NIC may not.
+        let _ = self.add_link(&Place::Netns(netns.clone()), &spec);
+    }
+
+    /// A container changes its link: whatever of it can be changed from inside.
+    pub fn meddle(&mut self, netns: &Netns, tricks: u8) {
+        let Some(view) = self.observed.netns.get_mut(netns) else { return };
+        let Some(link) = view.links.iter_mut().find(|link| link.name != Self::users_child()) else { return };
+        let (was, index) = (link.name.clone(), link.index.to_be_bytes());
+        if tricks & 1 > 0 {
+            link.alias = Some("ashore:lan:c0".into());
+        }
+        if tricks & 2 > 0 {
+            link.mac = Some(Mac([2, 7, 0, 0, index[2], index[3]]));
+        }
+        if tricks & 4 > 0 {
+            link.name = "wan0".parse().unwrap();
+        }
+        if tricks & 8 > 0 {
+            set_mode(link, MacvlanMode::Private);
+        }
+        link.up &= tricks & 16 == 0;
+        let name = link.name.clone();
+        view.routes
+            .iter_mut()
+            .filter(|there| there.route.dev == was)
+            .for_each(|there| there.route.dev = name.clone());
+    }
+
     pub fn open(&mut self, netns: &Netns) {
         self.observed.netns.entry(netns.clone()).or_default();
     }
@@ -157,8 +199,7 @@ impl Model {
         if *place == Place::Host {
             let netns: Vec<Place> = self.observed.netns.keys().cloned().map(Place::Netns).collect();
             for place in std::iter::once(Place::Host).chain(netns) {
-                let elsewhere = place != Place::Host;
-                let below = Some(Lower { index, elsewhere });
+                let below = Some(Lower { index, seat: on_host_from(&place) });
                 let children: Vec<u32> =
                     self.view(&place).links.iter().filter(|l| l.lower == below).map(|l| l.index).collect();
                 for child in children {
@@ -196,6 +237,7 @@ impl Model {
                 };
                 let users = there.alias.is_none() && matches!(there.kind, ObservedKind::Vlan { .. });
                 assert!(!users, "a VLAN of the user's own is taken away");
+                assert!(*link != Self::users_child(), "a child that the user has made is taken away");
                 self.remove(place, there.index);
             }
             Step::SetAlias { place, link, tag } => {
@@ -212,6 +254,10 @@ impl Model {
                 assert_eq!(link.mtu, *was);
                 (link.mtu, link.ipv6_mtu) = (*mtu, Some(mtu.cast_signed()));
             }
+            Step::SetMode { place, link, kind, .. } => match (self.link(place, link), kind) {
+                (Some(link), LinkKind::Macvlan(mode)) => set_mode(link, *mode),
+                _ => return fault("ENODEV"),
+            },
             Step::SetGvrp { place, link, on } => match self.link(place, link).map(|link| &mut link.kind) {
                 Some(ObservedKind::Vlan { gvrp, .. }) => *gvrp = *on,
                 _ => return fault("ENODEV"),
@@ -327,7 +373,7 @@ impl Model {
         if self.observed.host.links.iter().any(same_vlan) {
             return Err("EEXIST");
         }
-        let lower = Some(Lower { index: parent.index, elsewhere: *place != Place::Host });
+        let lower = Some(Lower { index: parent.index, seat: on_host_from(place) });
         let mac = spec.mac.or(parent.mac);
         let mtu = spec.mtu.unwrap_or(parent.mtu);
         let link = Link { lower, mtu, ..link(index, spec.name.clone(), kind, mac) };
@@ -346,13 +392,19 @@ impl Model {
             return Err("EEXIST");
         }
         let (far, near) = (self.index(), self.index());
-        let below = |index| Some(Lower { index, elsewhere: place != peer_place });
+        let seat = |from: &Place, to: &Place| match (from, to) {
+            _ if from == to => Seat::Here,
+            (_, Place::Host) => Seat::Host,
+            _ => Seat::Elsewhere,
+        };
         let mac = |index: u32| Some(Mac([2, 1, 0, 0, index.to_be_bytes()[2], index.to_be_bytes()[3]]));
         let veth = |index, name: &IfName, mac| link(index, name.clone(), ObservedKind::Veth, mac);
-        let far_end = Link { lower: below(near), ..veth(far, peer, mac(far)) };
+        let lower = Some(Lower { index: near, seat: seat(peer_place, place) });
+        let far_end = Link { lower, ..veth(far, peer, mac(far)) };
         self.view(peer_place).links.push(far_end);
         let mtu = spec.mtu.unwrap_or(1500);
-        let near_end = Link { lower: below(far), mtu, ..veth(near, &spec.name, spec.mac.or(mac(near))) };
+        let lower = Some(Lower { index: far, seat: seat(place, peer_place) });
+        let near_end = Link { lower, mtu, ..veth(near, &spec.name, spec.mac.or(mac(near))) };
         self.view(place).links.push(near_end);
         Ok(())
     }
@@ -385,6 +437,17 @@ impl Model {
         });
         Ok(())
     }
+}
+
+fn set_mode(link: &mut Link, to: MacvlanMode) {
+    if let ObservedKind::Macvlan { mode, .. } = &mut link.kind {
+        *mode = to;
+    }
+}
+
+/// In which namespace a link on the host is, as seen from a place.
+fn on_host_from(place: &Place) -> Seat {
+    if *place == Place::Host { Seat::Here } else { Seat::Host }
 }
 
 fn link(index: u32, name: IfName, kind: ObservedKind, mac: Option<Mac>) -> Link {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ashore_core::link::{IpvlanMode, MacvlanMode, PortOption};
 use ashore_core::name::IfName;
-use ashore_core::observed::{Link, Lower, ObservedKind};
+use ashore_core::observed::{Link, Lower, ObservedKind, Seat};
 use ashore_core::text::Shown;
 use ashore_core::vlan::{Membership, VlanId};
 use nix::libc;
@@ -17,25 +17,26 @@ const HEADER: usize = 16;
 
 const IFLA_AF_SPEC: u16 = 26;
 
-/// A link; none without an index or a name, which the kernel gives to each.
-pub(super) fn link(body: &[u8]) -> Option<Link> {
+/// A link; none without an index or a name, which the kernel gives to each. Also the kernel's number for the namespace of the link
+/// below it, where that is another: which one that is has to be asked for.
+pub(super) fn link(body: &[u8]) -> Option<(Link, Option<i32>)> {
     /// `IFLA_ADDRESS`, `_IFNAME`, `_MTU`, `_LINK`, `_MASTER`, `_LINKINFO`, `_IFALIAS`, `_AF_SPEC`, `_LINK_NETNSID`.
     const NEEDED: [u16; 9] = [1, 3, 4, 5, 10, 18, 20, IFLA_AF_SPEC, 37];
     let (layer, index, flags) = (u16_at(body, 2)?, u32_at(body, 4)?, u32_at(body, 8)?);
     let [address, name, mtu, lower, master, info, alias, specs, netnsid] =
         Attributes::after(HEADER, body).pick(NEEDED);
     let number = |value: Option<&[u8]>| value.and_then(|value| u32_at(value, 0));
-    let elsewhere = netnsid.is_some();
+    let seat = if netnsid.is_some() { Seat::Elsewhere } else { Seat::Here };
     // A link without one below it names itself.
-    let lower = number(lower).filter(|lower| elsewhere || *lower != index);
+    let lower = number(lower).filter(|lower| seat != Seat::Here || *lower != index);
     let info = Info::of(info.unwrap_or_default());
     let bridge = info.filtering_bridge();
     let [ipv4, ipv6] = sysctls(specs.unwrap_or_default());
-    Some(Link {
+    let link = Link {
         index,
         name: IfName::seen(text(name?))?,
         kind: info.kind().unwrap_or_else(|| kind_of_layer(layer)),
-        lower: lower.map(|index| Lower { index, elsewhere }),
+        lower: lower.map(|index| Lower { index, seat }),
         master: number(master),
         port: info.port_options(),
         vlans: bridge.as_ref().map(|_| BTreeMap::new()),
@@ -52,7 +53,8 @@ pub(super) fn link(body: &[u8]) -> Option<Link> {
         accept_ra: ipv6.get(IPV6_ACCEPT_RA),
         disable_ipv6: ipv6.get(IPV6_DISABLE),
         ipv6_mtu: ipv6.get(IPV6_MTU),
-    })
+    };
+    Some((link, netnsid.and_then(|number| i32_at(number, 0))))
 }
 
 fn is_set(flags: u32, flag: i32) -> bool {

@@ -2,25 +2,24 @@
 
 use std::time::{Duration, Instant};
 
+use ashore_core::IfName;
 use ashore_core::allocate::Known;
 use ashore_core::attach::{AttachError, FromLan};
-use ashore_core::desired::{desired, shim_name};
+use ashore_core::desired::desired;
 use ashore_core::endpoint::{Endpoint, Stage};
 use ashore_core::lease::{Addressing, Leased};
-use ashore_core::link::{Netns, Place, Tag};
+use ashore_core::link::{Netns, Place, Tag, shim_name};
 use ashore_core::network::Network;
 use ashore_core::observed::{Observed, View};
 use ashore_core::plan::plan;
-use ashore_core::request::{AttachSpec, EndpointReport, Refusal, RefusalKind, Reply};
-use ashore_core::state::{Change, EndpointKey};
+use ashore_core::request::{AttachSpec, EndpointReport, Refusal, Reply};
+use ashore_core::state::Change;
 use ashore_core::step::Step;
-use ashore_core::{EndpointName, IfName, NetworkName};
 use ashore_kernel::{Namespace, OnError};
 use ashore_wire::conflict::Profile;
 
 use super::ask::Answers;
 use super::leases::as_v4;
-use super::lost::{Says, is_ghost};
 use super::{Engine, Inner, Locked, now};
 use crate::daemon::lan::{Acquired, Sought};
 use crate::daemon::refusal;
@@ -71,6 +70,9 @@ impl Engine {
         let Reserved { mut inner, observed, endpoint, lease } = self.reserve(inner, spec, &netns, shim)?;
         match inner.carry_out(&observed, std::slice::from_ref(&netns)) {
             Ok(observed) => {
+                let made = observed.netns.get(&netns).and_then(|inside| inside.link(&spec.ifname));
+                let seen = made.map(|link| endpoint.seen_as(link));
+                let endpoint = Endpoint { seen, ..endpoint };
                 let attached = inner.state().attached(&endpoint, now());
                 inner.store.defer(attached);
                 if let Some(lease) = lease {
@@ -125,7 +127,7 @@ impl Engine {
             let network =
                 inner.state().network_of(&endpoint).expect("a draft is made on a network of the state");
             let network = network.clone();
-            if inner.brings_parent(&network, &observed)? {
+            if inner.brings_parent(&network, &observed)? || inner.clears_left(&endpoint, netns, &observed)? {
                 continue;
             }
             if self.brings_shim(&inner, &network, &endpoint, &observed)? {
@@ -214,54 +216,6 @@ impl Engine {
             Err(refusal) => tracing::warn!("{refusal}"),
         }
     }
-
-    pub(super) fn detach(&self, network: &NetworkName, name: &EndpointName) -> Result<Reply, Refusal> {
-        let mut inner = self.lock();
-        if !inner.state().networks.contains_key(network) {
-            return Err(refusal::attach(&AttachError::NoNetwork(network.clone())));
-        }
-        let Some(endpoint) = inner.state().endpoints.get(&(network.clone(), name.clone())).cloned() else {
-            return Ok(Reply::Done { warnings: Vec::new() });
-        };
-        let Some(netns) = endpoint.netns() else {
-            let label = inner.state().network_of(&endpoint).map_or(network.as_str(), Network::label);
-            return Err(Refusal {
-                kind: RefusalKind::Taken,
-                message: format!("`{name}` is a container of Docker's"),
-                hint: Some(format!("docker network disconnect {label} {name}")),
-            });
-        };
-        let before = inner.observe_these(std::slice::from_ref(netns))?;
-        if endpoint.is_at_home(&before) {
-            return self.take_off(&mut inner, before, &endpoint);
-        }
-        drop(inner);
-        self.bring_in_reach(&endpoint.key(), true)?;
-        let mut inner = self.lock();
-        let Some(endpoint) = inner.state().endpoints.get(&endpoint.key()).cloned() else {
-            return Ok(Reply::Done { warnings: Vec::new() });
-        };
-        let netns: Vec<Netns> = endpoint.netns().cloned().into_iter().collect();
-        let before = inner.observe_these(&netns)?;
-        if let Some(says) = inner.says_out_of_reach(&endpoint, &before) {
-            inner.commit(vec![Change::PutEndpoint(Endpoint {
-                stage: Stage::Detaching,
-                ..endpoint.clone()
-            })])?;
-            inner.lost.wait_for(&endpoint);
-            self.search_soon();
-            self.follow(&inner, &before);
-            return Ok(Reply::Done { warnings: vec![format!("`{name}` {says}")] });
-        }
-        self.take_off(&mut inner, before, &endpoint)
-    }
-
-    fn take_off(&self, inner: &mut Inner, before: Observed, endpoint: &Endpoint) -> Result<Reply, Refusal> {
-        let (observed, warnings) = inner.take_off_lan(before, endpoint)?;
-        self.soon();
-        self.follow(inner, &observed);
-        Ok(Reply::Done { warnings })
-    }
 }
 
 impl Inner {
@@ -300,42 +254,6 @@ impl Inner {
         Ok(())
     }
 
-    /// Takes an endpoint off the LAN. The record that it is off can wait: until then it is known to be going. What fails
-    /// stays written down as unfinished, for the next reconciliation.
-    pub(super) fn take_off_lan(
-        &mut self,
-        before: Observed,
-        endpoint: &Endpoint,
-    ) -> Result<(Observed, Vec<String>), Refusal> {
-        let netns: Vec<Netns> = endpoint.netns().cloned().into_iter().collect();
-        self.commit(vec![Change::PutEndpoint(Endpoint { stage: Stage::Detaching, ..endpoint.clone() })])?;
-        let (observed, errors) = self.sweep_from(before, self.state(), &netns)?;
-        if errors.is_empty() {
-            let detached = self.state().detached(endpoint, now());
-            self.store.defer(detached);
-        }
-        Ok((
-            observed,
-            errors.iter().map(|error| format!("{error}; it is tried again every minute")).collect(),
-        ))
-    }
-
-    /// After a failed attach: nothing of the endpoint stays in the kernel, and `record` is written down of it. What of this
-    /// fails is seen to by the next reconciliation, which finds the endpoint `attaching`.
-    pub(super) fn take_back(&mut self, endpoint: &Endpoint, record: Change) {
-        let netns: Vec<Netns> = endpoint.netns().cloned().into_iter().collect();
-        let going = Change::PutEndpoint(Endpoint { stage: Stage::Detaching, ..endpoint.clone() });
-        let without = self.state().with(std::slice::from_ref(&going));
-        let swept = self.observe_these(&netns).and_then(|before| self.sweep_from(before, &without, &netns));
-        let taken = swept.and_then(|(_, errors)| match errors.first() {
-            None => self.commit(vec![record]),
-            Some(error) => self.commit(vec![going]).and(Err(refusal::step(error))),
-        });
-        if let Err(refusal) = taken {
-            tracing::error!("{refusal}; the next reconciliation tries again");
-        }
-    }
-
     /// The endpoint, if the very same attach was done before: a caller that lost the answer asks again. What is missing
     /// of it is mended first, since a namespace that was made anew may have been given the number of the old one.
     fn already_attached(&mut self, spec: &AttachSpec, netns: &Netns) -> Result<Option<Endpoint>, Refusal> {
@@ -351,46 +269,6 @@ impl Inner {
         let observed = self.observe_these(std::slice::from_ref(netns))?;
         self.carry_out(&observed, std::slice::from_ref(netns))?;
         Ok(Some(there))
-    }
-
-    /// Makes room for an endpoint: the one of its name that was left behind in another namespace is taken off there. What is in this
-    /// namespace, and was attached by a path that no longer leads here, goes on by the new one.
-    fn make_room(&mut self, spec: &AttachSpec, netns: &Netns) -> Result<(), Refusal> {
-        let key = (spec.network.clone(), spec.name.clone());
-        if self.was_left_behind(&key, netns)?
-            && let Some(there) = self.state().endpoints.get(&key).cloned()
-        {
-            let place: Vec<Netns> = there.netns().cloned().into_iter().collect();
-            let before = self.observe_these(&place)?;
-            if self.says_out_of_reach(&there, &before) == Some(Says::OnLan) {
-                return Err(refusal::left_behind(&there.name, &Says::OnLan));
-            }
-            self.take_off_lan(before, &there)?;
-        }
-        let here = |endpoint: &&Endpoint| {
-            endpoint.netns().is_some_and(|there| there == netns && there.path != netns.path)
-        };
-        let here: Vec<Endpoint> = self.state().endpoints.values().filter(here).cloned().collect();
-        for endpoint in here {
-            if self.look_at_home(&endpoint)?.is_some() && !is_ghost(&endpoint) {
-                continue;
-            }
-            let before = self.observe_these(std::slice::from_ref(netns))?;
-            if netns.cookie.is_some() || endpoint.is_at_home(&before) {
-                self.move_to(&endpoint.key(), netns.clone());
-            } else {
-                // Another had the number that this one has.
-                self.take_off_lan(before, &endpoint)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether a name has an endpoint in another namespace than this, to which the path no longer leads by which it was attached.
-    fn was_left_behind(&self, key: &EndpointKey, netns: &Netns) -> Result<bool, Refusal> {
-        let Some(there) = self.state().endpoints.get(key) else { return Ok(false) };
-        let elsewhere = there.netns().is_some_and(|place| place != netns);
-        Ok(elsewhere && (is_ghost(there) || self.look_at_home(there)?.is_none()))
     }
 }
 

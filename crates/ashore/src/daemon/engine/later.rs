@@ -44,6 +44,7 @@ impl Engine {
             tracing::error!("{refusal}; the next reconciliation tries again");
             false
         });
+        inner.clear_containers();
         if !std::mem::take(&mut inner.leftovers) && !given_back {
             return;
         }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use ashore_core::endpoint::{Endpoint, Stage};
 use ashore_core::link::{LinkKind, Netns};
 use ashore_core::observed::Observed;
+use ashore_core::owner::Owners;
 use ashore_core::request::Refusal;
 use ashore_core::state::{Change, EndpointKey};
 use ashore_kernel::{Found, Holders, Namespace, this_boot};
@@ -167,23 +168,25 @@ impl Engine {
 
     /// Brings the link of an endpoint in reach whose path no longer leads to it, or whose container has moved it: its namespace is
     /// found, or the link is taken off wherever it is. One that is down is looked for only `if_down`: all namespaces have to be entered.
-    pub(super) fn bring_in_reach(&self, key: &EndpointKey, if_down: bool) -> Result<(), Refusal> {
+    /// Tells whether it was taken off.
+    pub(super) fn bring_in_reach(&self, key: &EndpointKey, if_down: bool) -> Result<bool, Refusal> {
         let lost = self.lock().notice_lost(key)?;
         self.look_for_these(lost.as_slice());
         let inner = self.lock();
-        let Some(endpoint) = inner.state().endpoints.get(key) else { return Ok(()) };
+        let Some(endpoint) = inner.state().endpoints.get(key) else { return Ok(false) };
         let home = inner.look_at_home(endpoint)?;
-        let is_home = home.is_some_and(|home| endpoint.is_at_home(&home));
+        let is_home = home.is_some_and(|home| inner.has_link(endpoint, &home));
         let host = inner.observe(&[])?.host;
         // Of a veth the host has the other end, by which it goes.
         let may_be_elsewhere = !inner.has_port(endpoint)
             && (if_down || inner.is_on_lan(endpoint, &host, &mut TakenIn::default()) != Some(false));
         drop(inner);
-        if !is_home && may_be_elsewhere {
-            self.take_off_elsewhere(key)?;
-            self.await_end(key)?;
+        if is_home || !may_be_elsewhere {
+            return Ok(false);
         }
-        Ok(())
+        let taken = self.take_off_elsewhere(key)?;
+        self.await_end(key)?;
+        Ok(taken)
     }
 
     /// Waits until the kernel has taken down what nobody was found to hold.
@@ -294,12 +297,9 @@ impl Inner {
     /// be looked for.
     pub(super) fn notice_all_lost(&mut self, looked_into: &[Netns], observed: &Observed) -> bool {
         let looked_into: BTreeSet<&Netns> = looked_into.iter().collect();
-        let (mut lost, mut waiting, mut taken_in) = (Vec::new(), BTreeSet::new(), TakenIn::default());
+        let (mut lost, mut taken_in) = (Vec::new(), TakenIn::default());
         for endpoint in self.state().endpoints.values() {
             let Some(netns) = endpoint.netns() else { continue };
-            if endpoint.stage == Stage::Detaching && observed.strayed.contains(&endpoint.tag()) {
-                waiting.insert(endpoint.key());
-            }
             if observed.netns.contains_key(netns) {
                 continue;
             }
@@ -310,7 +310,32 @@ impl Inner {
                 lost.push((endpoint.key(), netns.clone(), ended));
             }
         }
+        let going = self.state().endpoints.values().filter(|endpoint| endpoint.stage == Stage::Detaching);
+        let waiting = self.adrift(going, observed);
         self.lost.follow(lost, waiting)
+    }
+
+    /// Endpoints that are to go and whose links their containers have moved elsewhere wait to be found. Tells whether there are any.
+    pub(super) fn wait_for_adrift(&mut self, going: &[Endpoint], observed: &Observed) -> bool {
+        let adrift = self.adrift(going.iter(), observed);
+        let is_any = !adrift.is_empty();
+        self.lost.waiting.extend(adrift);
+        is_any
+    }
+
+    /// Those of some endpoints whose links their containers have moved elsewhere.
+    fn adrift<'a>(
+        &self,
+        endpoints: impl Iterator<Item = &'a Endpoint>,
+        observed: &Observed,
+    ) -> BTreeSet<EndpointKey> {
+        let mut endpoints = endpoints.peekable();
+        if endpoints.peek().is_none() {
+            return BTreeSet::new();
+        }
+        let owners = Owners::of(self.state(), observed);
+        let is_adrift = |one: &&Endpoint| self.state().adrift(one, &owners, observed).is_some();
+        endpoints.filter(is_adrift).map(Endpoint::key).collect()
     }
 
     /// The same of one endpoint, which comes back if it is lost.
@@ -333,7 +358,7 @@ impl Inner {
 
     /// Why nothing can be taken off of an endpoint that was just looked for, if it may be on the LAN.
     pub(super) fn says_out_of_reach(&self, endpoint: &Endpoint, observed: &Observed) -> Option<Says> {
-        if self.has_port(endpoint) || endpoint.is_at_home(observed) {
+        if self.has_port(endpoint) || self.has_link(endpoint, observed) {
             return None;
         }
         match self.is_on_lan(endpoint, &observed.host, &mut TakenIn::default()) {

@@ -7,9 +7,9 @@ use std::net::IpAddr;
 use ashore_core::EndpointName;
 use ashore_core::allocate::{AddressError, Known};
 use ashore_core::attach::Wish;
-use ashore_core::desired::engine_link_name;
 use ashore_core::endpoint::{ByUser, Chosen, Endpoint, Home, Source, Stage};
 use ashore_core::lease::Leased;
+use ashore_core::link::engine_link_name;
 use ashore_core::network::Network;
 use ashore_core::observed::View;
 use ashore_core::request::{Owner, Preparation, Refusal, Reply};
@@ -76,6 +76,7 @@ impl Engine {
             home: Home::Engine { id: Some(wish.id.clone()), ifname, sandbox: None, inside },
             // Its link will be made under the name that it has now.
             tagged_as: None,
+            seen: None,
             ..reserved
         };
         changes.push(Change::PutEndpoint(inner.beside(&network, prepared)));

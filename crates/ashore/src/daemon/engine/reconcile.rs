@@ -9,11 +9,12 @@ use ashore_core::desired::desired;
 use ashore_core::endpoint::{Endpoint, Home, Stage};
 use ashore_core::link::{Netns, Place};
 use ashore_core::observed::Observed;
+use ashore_core::owner::Owners;
 use ashore_core::plan::plan;
 use ashore_core::request::{Refusal, RefusalKind};
 use ashore_core::state::{Change, EndpointKey, State};
 
-use super::{Engine, Inner, all_netns, netns_of, now};
+use super::{Engine, Inner, all_netns, netns_by_all_paths, netns_of, now};
 
 /// Into how many containers it is looked when nothing else than time tells it to: more of them have their turn later. To look
 /// into a thousand takes a sixth of a second of the processor's time.
@@ -75,7 +76,9 @@ impl Engine {
     pub(crate) fn recover(&self) {
         let mut inner = self.lock();
         let recovered = inner.observe(&all_netns(inner.state())).and_then(|observed| {
-            let whole = inner.state().endpoints.values().filter(|endpoint| endpoint.is_whole(&observed));
+            let owners = Owners::of(inner.state(), &observed);
+            let endpoints = inner.state().endpoints.values();
+            let whole = endpoints.filter(|endpoint| owners.is_whole(endpoint, &observed));
             let records = whole.flat_map(|endpoint| inner.state().attached(endpoint, now())).collect();
             inner.commit(records)?;
             inner.know_by_cookie(&observed);
@@ -101,6 +104,7 @@ impl Engine {
     }
 
     fn try_reconcile(&self, inner: &mut Inner, why: Cause) -> Result<(usize, Observed), Refusal> {
+        inner.clear_containers();
         let flushed = inner.flush();
         let given_back = self.give_back_departed(inner);
         let in_turn = why == Cause::Time && !inner.unfinished.get();
@@ -136,21 +140,54 @@ impl Engine {
         inner.unfinished.set(false);
 
         // What is left of it in the kernel, if the sweep met an error, is tried again next time.
-        let is_left = |going: &&Endpoint| {
+        let is_left = |going: &Endpoint| {
             observed.unreadable(going).is_some()
-                || observed.strayed.contains(&going.tag())
                 || left.steps.iter().any(|step| *step.place() == going.link().0)
+                || inner.is_left(going, &observed)
         };
-        let recorded = marked.and_then(|()| inner.record_gone(going.iter().filter(|going| !is_left(going))));
+        let (left, gone): (Vec<Endpoint>, Vec<Endpoint>) = going.iter().cloned().partition(is_left);
+        if inner.wait_for_adrift(&left, &observed) {
+            self.search_soon();
+        }
+        let recorded = marked.and_then(|()| inner.record_gone(&gone));
+        let changed_macs = self.note_sightings(inner, &observed);
         if !going.is_empty() {
             // They may have leases to be given back.
             self.soon();
         }
         self.follow(inner, &observed);
+        for endpoint in &changed_macs {
+            self.lan.announce(inner.state(), endpoint);
+        }
         flushed?;
         given_back?;
         recorded?;
         Ok((changed, observed))
+    }
+}
+
+impl Engine {
+    /// Keeps in mind what was seen of endpoints' links. Gives those whose MAC is another than before, which the LAN is to learn.
+    pub(super) fn note_sightings(&self, inner: &mut Inner, observed: &Observed) -> Vec<Endpoint> {
+        let sightings = inner.state().sightings(observed);
+        if sightings.is_empty() {
+            return Vec::new();
+        }
+        let other_mac = |change: &Change| match change {
+            Change::PutEndpoint(now) => {
+                let before = inner.state().endpoints.get(&now.key()).and_then(Endpoint::mac_on_lan);
+                (before != now.mac_on_lan()).then(|| now.clone())
+            }
+            _ => None,
+        };
+        let others: Vec<Endpoint> = sightings.iter().filter_map(other_mac).collect();
+        for endpoint in &others {
+            let (network, name, mac) = (&endpoint.network, &endpoint.name, endpoint.mac_on_lan());
+            tracing::info!(%network, %name, ?mac, "its container has changed its MAC");
+        }
+        inner.store.defer(sightings);
+        self.soon();
+        others
     }
 }
 
@@ -181,14 +218,14 @@ impl Inner {
         self.state().with(&going.iter().cloned().map(Change::PutEndpoint).collect::<Vec<_>>())
     }
 
-    fn record_gone<'a>(&mut self, gone: impl Iterator<Item = &'a Endpoint>) -> Result<(), Refusal> {
+    fn record_gone(&mut self, gone: &[Endpoint]) -> Result<(), Refusal> {
         for endpoint in gone {
             let record = match endpoint.home {
                 Home::Netns { .. } => self.state().detached(endpoint, now()),
                 // Its engine met an error, and will say what becomes of the address.
                 Home::Engine { .. } => {
                     let endpoint = endpoint.clone().without_learned();
-                    vec![Change::PutEndpoint(Endpoint { stage: Stage::Reserved, ..endpoint })]
+                    vec![Change::PutEndpoint(Endpoint { stage: Stage::Reserved, seen: None, ..endpoint })]
                 }
             };
             self.commit(record)?;
@@ -199,7 +236,8 @@ impl Inner {
     /// The containers to look into as time goes by: the next ones in turn, and those where there is more to be seen than that nothing
     /// has changed.
     fn due(&mut self) -> Vec<Netns> {
-        let mut due: BTreeSet<EndpointKey> = self.going().iter().map(Endpoint::key).collect();
+        let going = self.going();
+        let mut due: BTreeSet<EndpointKey> = going.iter().map(Endpoint::key).collect();
         let endpoints = &self.store.state().endpoints;
         due.extend(endpoints.values().filter(|endpoint| self.is_fresh(endpoint)).map(Endpoint::key));
         due.extend(self.lost.waiting().cloned());
@@ -210,15 +248,21 @@ impl Inner {
             Place::Host => None,
             Place::Netns(netns) => Some(netns.clone()),
         });
-        netns_of(due.iter().filter_map(|key| endpoints.get(key))).chain(failed).collect()
+        let of_going = going.iter().flat_map(|endpoint| netns_by_all_paths(self.state(), endpoint));
+        netns_of(due.iter().filter_map(|key| endpoints.get(key))).chain(of_going).chain(failed).collect()
     }
 
     /// Whether a link was handed to an engine a moment ago and is not up in its container yet.
     fn awaits_engine(&self, observed: &Observed) -> bool {
-        let is_up = |endpoint: &Endpoint| {
-            observed.netns.values().any(|inside| inside.tagged(&endpoint.tag()).is_some_and(|link| link.up))
-        };
-        self.state().endpoints.values().filter(|one| self.is_fresh(one)).any(|endpoint| !is_up(endpoint))
+        let fresh: Vec<&Endpoint> =
+            self.state().endpoints.values().filter(|one| self.is_fresh(one)).collect();
+        if fresh.is_empty() {
+            return false;
+        }
+        let owners = Owners::of(self.state(), observed);
+        let is_up =
+            |endpoint: &Endpoint| owners.link_of(endpoint, observed).is_some_and(|(_, _, link)| link.up);
+        !fresh.into_iter().all(is_up)
     }
 
     /// Whether its link was handed to an engine a moment ago.

@@ -294,6 +294,7 @@ mod tests {
             stage: Stage::Attached,
             since: 1,
             tagged_as: None,
+            seen: None,
         }
     }
 

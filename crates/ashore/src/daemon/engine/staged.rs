@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use ashore_core::EndpointName;
 use ashore_core::allocate::Known;
-use ashore_core::desired::engine_link_name;
 use ashore_core::endpoint::{ByUser, Chosen, Endpoint, Home, Source, Stage};
 use ashore_core::lease::{Addressing, Fallback};
+use ashore_core::link::engine_link_name;
 use ashore_core::name::IfName;
 use ashore_core::network::{EngineNetwork, Network, NetworkError, Subnet};
 use ashore_core::observed::{Observed, View};
@@ -282,8 +282,9 @@ impl Engine {
         let observed = inner.observe(&[])?;
         let network = inner.state().usable_network(&endpoint.network, &observed.host);
         let network = network.map_err(|error| refusal::attach(&error))?.clone();
+        inner.await_last_link(&endpoint);
         let home = in_sandbox(&endpoint, sandbox);
-        let endpoint = Endpoint { stage: Stage::Attaching, home, since: now(), ..endpoint };
+        let endpoint = Endpoint { stage: Stage::Attaching, home, since: now(), seen: None, ..endpoint };
         inner.commit(vec![Change::PutEndpoint(endpoint.clone())])?;
         let done = inner.carry_out(&observed, &[]).and_then(|observed| {
             // At once: the kernel would not tell, since the engine moves the link.
@@ -316,6 +317,9 @@ impl Engine {
         let Some(endpoint) = inner.state().endpoint_of_engine(id).cloned() else { return Ok(done()) };
         let (observed, warnings) = inner.back_to_reserved(&endpoint)?;
         self.follow(&inner, &observed);
+        if endpoint.is_wanted() {
+            inner.left.push(endpoint);
+        }
         Ok(Reply::Done { warnings })
     }
 
@@ -330,7 +334,7 @@ impl Engine {
             let ifname = endpoint.link().1.clone();
             let home = Home::Engine { id: None, ifname, sandbox: None, inside: None };
             let endpoint = endpoint.without_learned();
-            vec![Change::PutEndpoint(Endpoint { stage: Stage::Reserved, home, ..endpoint })]
+            vec![Change::PutEndpoint(Endpoint { stage: Stage::Reserved, home, seen: None, ..endpoint })]
         };
         inner.commit(changes)?;
         inner.leftovers = true;
@@ -499,6 +503,7 @@ impl Inner {
             stage: Stage::Reserved,
             since: now(),
             tagged_as: None,
+            seen: None,
         }
     }
 
@@ -531,7 +536,7 @@ impl Inner {
 /// An engine's endpoint with its addresses and no link.
 fn as_reserved(endpoint: &Endpoint) -> Endpoint {
     let home = in_sandbox(endpoint, None);
-    Endpoint { stage: Stage::Reserved, home, ..endpoint.clone().without_learned() }
+    Endpoint { stage: Stage::Reserved, home, seen: None, ..endpoint.clone().without_learned() }
 }
 
 fn done() -> Reply {

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ashore_core::allocate::Known;
-use ashore_core::desired::{desired, shim_name};
-use ashore_core::endpoint::{Endpoint, Home, Source};
-use ashore_core::link::Tag;
+use ashore_core::desired::{Desired, desired};
+use ashore_core::endpoint::{Endpoint, Home, Source, Stage};
+use ashore_core::link::{Tag, shim_name};
 use ashore_core::network::Network;
-use ashore_core::observed::Observed;
+use ashore_core::observed::{Link, Observed};
+use ashore_core::owner::Owners;
 use ashore_core::plan::plan;
 use ashore_core::request::{EndpointReport, NetworkReport, Refusal, Reply, Status};
 use ashore_kernel::Namespace;
@@ -36,7 +37,7 @@ impl Engine {
         let unleased = unleased.map(|one| {
             format!("`{}` has no IPv4 address: the LAN's DHCP server has given it no other since its lease was lost", one.name)
         });
-        let misnamed = inner.misnamed(&observed);
+        let altered = inner.altered(&wanted.owners, &observed);
         // One that is not planned any more is mended.
         let failed = inner.failed.iter().filter(|error| plan.steps.contains(&error.step));
         let failed = failed.map(ToString::to_string);
@@ -56,7 +57,7 @@ impl Engine {
             .on_trial()
             .into_iter()
             .chain(inner.unreadable(&observed))
-            .chain(inner.astray(&observed))
+            .chain(inner.astray(&wanted, &observed))
             .chain(blocked)
             .chain(inner.stranger_troubles())
             .chain(unleased)
@@ -68,7 +69,7 @@ impl Engine {
             .chain(pools)
             .chain(claimed)
             .chain(deaf)
-            .chain(misnamed);
+            .chain(altered);
         let troubles = troubles.chain(failed).chain(stopped).collect();
         Ok(Reply::Status(Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -142,6 +143,7 @@ impl Engine {
                 .map_or_else(|| endpoint.network.to_string(), |network| network.label().to_owned()),
             name: endpoint.name.clone(),
             mac: endpoint.mac,
+            seen_mac: endpoint.mac_on_lan().filter(|mac| endpoint.mac != Some(*mac)),
             addresses: endpoint.addresses.clone(),
             ifname,
             netns,
@@ -160,7 +162,7 @@ impl Engine {
 
 impl Inner {
     /// Endpoints that are not where they were attached.
-    fn astray(&self, observed: &Observed) -> Vec<String> {
+    fn astray(&self, wanted: &Desired, observed: &Observed) -> Vec<String> {
         let told = self.state().endpoints.values().filter_map(|endpoint| {
             let name = &endpoint.name;
             let netns = endpoint.netns()?;
@@ -168,18 +170,21 @@ impl Inner {
                 let path = netns.path.display();
                 return Some(format!("`{name}` {says}: {path} no longer leads to its namespace"));
             }
-            if observed.strayed.contains(&endpoint.tag()) {
+            if let Some(mac) = self.state().adrift(endpoint, &wanted.owners, observed) {
                 let label = self.state().network_of(endpoint)?.label();
                 return Some(format!(
-                    "`{name}`: its container has moved its link to another namespace; it keeps its address, and \
-                     `ashore detach {label} {name}` takes it off"
+                    "`{name}` is on the LAN as {mac}: its container has moved its link to another namespace; it keeps its \
+                     address, and `ashore detach {label} {name}` takes it off"
                 ));
             }
             let attached_by = netns.attached_by.as_ref()?.display();
             let path = netns.path.display();
             Some(format!("`{name}`: {attached_by} no longer leads to its namespace, which was found by {path}"))
         });
-        told.collect()
+        let left = self.still_on_lan().map(|left| {
+            format!("`{}` has left its network, and a link of its container is still on the LAN", left.name)
+        });
+        told.chain(left).collect()
     }
 
     /// Containers that cannot be looked into, and why.
@@ -198,17 +203,33 @@ impl Inner {
         told.collect()
     }
 
-    /// Links that an engine gave another name than was asked for: to Docker 29.7 it numbers a plugin's links itself.
-    fn misnamed(&self, observed: &Observed) -> Vec<String> {
-        let asked = self.state().endpoints.values().filter_map(|there| Some((there, there.inside()?)));
-        let told = asked.filter_map(|(endpoint, wanted)| {
-            let mut links = observed.netns.values().filter_map(|inside| inside.tagged(&endpoint.tag()));
-            let link = links.find(|link| link.up && link.name != *wanted)?;
-            Some(format!(
-                "`{}` has {} where {wanted} was asked for: its engine chose it",
-                endpoint.name, link.name
-            ))
-        });
-        told.collect()
+    /// What containers have made of their links, and what engines have.
+    fn altered(&self, owners: &Owners, observed: &Observed) -> Vec<String> {
+        let attached = self.state().endpoints.values().filter(|one| one.stage == Stage::Attached);
+        let found = attached.filter_map(|one| Some((one, owners.link_of(one, observed)?.2)));
+        found.flat_map(|(endpoint, link)| altered(endpoint, link)).collect()
     }
+}
+
+/// In what the link of an endpoint's container is not as it was made.
+fn altered(endpoint: &Endpoint, link: &Link) -> Vec<String> {
+    let mut all = Vec::new();
+    let name = &endpoint.name;
+    if let (Some(own), Some(seen)) = (endpoint.mac, link.mac)
+        && own != seen
+    {
+        all.push(format!("`{name}` has the MAC {seen}, not its own {own}: its container has changed it"));
+    }
+    match &endpoint.home {
+        Home::Netns { ifname, .. } if link.name != *ifname => {
+            all.push(format!("`{name}` has {} and not {ifname}: its container has renamed it", link.name));
+        }
+        // To Docker 29.7 it numbers a plugin's links itself.
+        Home::Engine { inside: Some(wanted), .. } if link.up && link.name != *wanted => all.push(format!(
+            "`{name}` has {} where {wanted} was asked for: its engine or its container chose it",
+            link.name
+        )),
+        _ => {}
+    }
+    all
 }

@@ -4,9 +4,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ashore_core::endpoint::{Endpoint, Stage};
+use ashore_core::endpoint::Endpoint;
 use ashore_core::link::{LinkKind, MacvlanMode, Netns, Place};
-use ashore_core::observed::{Link, Lower, Observed, View};
+use ashore_core::observed::{Link, Lower, Seat, View};
 use ashore_core::request::Refusal;
 use ashore_core::state::EndpointKey;
 use ashore_core::step::Step;
@@ -67,25 +67,12 @@ fn is_of(endpoint: &Endpoint, link: &Link, view: &View, parent: u32) -> bool {
         let tagged = link.tag().as_ref() == Some(&endpoint.tag());
         tagged && view.addresses_of(link).any(|there| endpoint.holds(there.net.addr()))
     };
-    link.lower == Some(Lower { index: parent, elsewhere: true })
-        && endpoint.mac.map_or_else(by_address, |mac| link.mac == Some(mac))
+    let by_mac = || endpoint.macs().any(|mac| link.mac == Some(mac));
+    link.lower == Some(Lower { index: parent, seat: Seat::Host })
+        && if endpoint.mac.is_some() { by_mac() } else { by_address() }
 }
 
 impl Inner {
-    /// Endpoints whose links are on the LAN and not where they were made.
-    pub(super) fn strayed<'a>(&'a self, observed: &'a Observed) -> impl Iterator<Item = &'a Endpoint> {
-        let is_missing = |endpoint: &&Endpoint| {
-            let inside = endpoint.netns().and_then(|netns| observed.netns.get(netns));
-            matches!(endpoint.stage, Stage::Attached | Stage::Detaching)
-                && inside.is_some_and(|view| !endpoint.is_in(view))
-        };
-        let mut taken_in = TakenIn::default();
-        let endpoints = self.state().endpoints.values().filter(|_| !observed.netns.is_empty());
-        let on_lan =
-            move |endpoint: &&Endpoint| self.is_on_lan(endpoint, &observed.host, &mut taken_in) == Some(true);
-        endpoints.filter(is_missing).filter(on_lan)
-    }
-
     /// Whether the link of an endpoint is on the LAN, wherever it is, as far as the host sees that: by the far end of a veth, or by what
     /// the parent takes in. None where it sees neither.
     pub(super) fn is_on_lan(&self, endpoint: &Endpoint, host: &View, taken_in: &mut TakenIn) -> Option<bool> {
@@ -100,7 +87,7 @@ impl Inner {
             LinkKind::Macvlan(_) => {
                 let ask = || self.kernel.taken_in(parent.index).ok().flatten();
                 let macs = taken_in.0.entry(parent.index).or_insert_with(ask).as_ref()?;
-                Some(endpoint.mac.is_some_and(|mac| macs.contains(&mac)))
+                Some(endpoint.macs().any(|mac| macs.contains(&mac)))
             }
         }
     }

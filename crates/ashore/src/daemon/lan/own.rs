@@ -44,8 +44,7 @@ impl Own {
             let mac = mac_on_lan(state, endpoint, host);
             mac.map_or_else(Vec::new, |mac| endpoint.addresses.iter().map(|net| (net.addr(), mac)).collect())
         };
-        let of_endpoints: BTreeSet<Mac> =
-            state.endpoints.values().filter_map(|endpoint| endpoint.mac).collect();
+        let of_endpoints: BTreeSet<Mac> = state.endpoints.values().flat_map(Endpoint::macs).collect();
         // A container's link is on the host until its engine moves it.
         let is_hosts = |mac: &Mac| mac.is_station() && !of_endpoints.contains(mac);
         let of_parents = parents.keys().filter_map(|parent| host.link(parent)?.mac);
@@ -83,11 +82,11 @@ impl Own {
     }
 }
 
-/// The MAC by which the LAN knows an endpoint: its own, or the parent's where its link shares that.
+/// The MAC by which the LAN knows an endpoint: its link's own, or the parent's where its link shares that.
 pub(super) fn mac_on_lan(state: &State, endpoint: &Endpoint, host: &View) -> Option<Mac> {
     let network = state.network_of(endpoint)?;
     let shared = || host.link(&network.parent).filter(|_| network.kind.shares_parents_mac())?.mac;
-    endpoint.mac.or_else(shared)
+    endpoint.mac_on_lan().or_else(shared)
 }
 
 #[cfg(test)]

@@ -1,0 +1,48 @@
+//! Claims on endpoints' addresses: is it another machine, or the endpoint itself by a MAC that its container has changed?
+
+use std::net::IpAddr;
+use std::sync::mpsc::{Receiver, Sender};
+
+use ashore_core::endpoint::Endpoint;
+use ashore_core::request::Refusal;
+use ashore_wire::Mac;
+
+use super::{Engine, netns_of};
+use crate::daemon::lan::Claim;
+
+impl Engine {
+    /// From here on claims are told, and [`Engine::look_into_claims`] has to be at work.
+    pub(crate) fn hear_of_claims(&self, tell: Sender<Claim>) {
+        self.lan.tell_claims(tell);
+    }
+
+    /// Looks into claims for ever.
+    pub(crate) fn look_into_claims(&self, claims: &Receiver<Claim>) {
+        while let Ok(claim) = claims.recv() {
+            let own = self.is_own(claim.ip, claim.by).unwrap_or_else(|refusal| {
+                tracing::warn!(ip = %claim.ip, "{refusal}");
+                false
+            });
+            self.lan.settle_claim(claim, own);
+        }
+    }
+
+    /// Whether the endpoint that has an address has a MAC, as its container has it now.
+    fn is_own(&self, ip: IpAddr, mac: Mac) -> Result<bool, Refusal> {
+        let mut inner = self.lock();
+        let Some(holder) = inner.state().holder(ip).filter(|holder| holder.is_wanted()) else {
+            return Ok(false);
+        };
+        let key = holder.key();
+        let netns: Vec<_> = netns_of(std::iter::once(holder)).collect();
+        let observed = inner.observe(&netns)?;
+        let changed = self.note_sightings(&mut inner, &observed);
+        if !changed.is_empty() {
+            self.follow(&inner, &observed);
+            for endpoint in &changed {
+                self.lan.announce(inner.state(), endpoint);
+            }
+        }
+        Ok(inner.state().endpoints.get(&key).and_then(Endpoint::mac_on_lan) == Some(mac))
+    }
+}

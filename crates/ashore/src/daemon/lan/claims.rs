@@ -1,0 +1,102 @@
+//! Claims on endpoints' addresses, which are looked into before they are answered: it may be the endpoint itself that
+//! speaks, by a MAC that its container has just given its link. To defend its address against it would take it off the LAN.
+
+use std::net::IpAddr;
+use std::sync::mpsc::Sender;
+use std::time::Instant;
+
+use ashore_core::name::IfName;
+use ashore_wire::Mac;
+
+use ashore_wire::Heard;
+use ashore_wire::conflict::Response;
+
+use super::{Announcement, Defended, Lan, MOST_CLAIMS, Send, Table, said_or_waits, seconds};
+
+/// Somebody claims an address that is in use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Claim {
+    pub(crate) ip: IpAddr,
+    /// The MAC that claims it.
+    pub(crate) by: Mac,
+    /// The MAC that has it, as far as is known.
+    owner: Mac,
+    parent: IfName,
+}
+
+/// Who looks into them, once there is somebody.
+#[derive(Default)]
+pub(super) struct Claims(Option<Sender<Claim>>);
+
+impl Claims {
+    /// Has one looked into. Tells whether there is anybody to do so, who will answer.
+    pub(super) fn look_into(&self, ip: IpAddr, by: Mac, owner: Mac, parent: &IfName) -> bool {
+        let claim = Claim { ip, by, owner, parent: parent.clone() };
+        self.0.as_ref().is_some_and(|looking| looking.send(claim).is_ok())
+    }
+}
+
+impl Lan {
+    /// Says where claims are looked into. Each has to be answered by [`Lan::settle_claim`].
+    pub(crate) fn tell_claims(&self, looking: Sender<Claim>) {
+        self.table().claims = Claims(Some(looking));
+    }
+
+    /// Goes on after a claim was looked into: it is the endpoint's own, or another machine's, against which the address is
+    /// defended if it still has the same owner.
+    pub(crate) fn settle_claim(&self, claim: Claim, own: bool) {
+        let Claim { ip, by, owner, parent } = claim;
+        let mut table = self.table();
+        if own {
+            table.conflicts.get_mut(&ip).map(|claims| claims.remove(&by));
+        } else if table.defended.get(&ip).is_some_and(|there| there.defence.owner() == owner) {
+            tracing::warn!(%ip, mac = %by, "claimed by another machine, and defended");
+            table.announcements.push(Announcement { parent, ip, mac: owner, due: Instant::now(), left: 1 });
+            table.note_conflict(ip, by);
+        }
+        drop(table);
+        self.shared.waker.wake();
+    }
+}
+
+impl Table {
+    /// Answers a claim on an address that is in use, and notes it.
+    pub(super) fn defend(&mut self, heard: &Heard, now: Instant, send: &Send) {
+        let Some(Defended { parent, defence, .. }) = self.defended.get_mut(&heard.ip) else { return };
+        match defence.observe(heard, now) {
+            Response::None => {}
+            Response::Silent => self.note_conflict(heard.ip, heard.sender),
+            Response::Defend(frame) => {
+                if self.claims.look_into(heard.ip, heard.sender, defence.owner(), parent) {
+                    return;
+                }
+                tracing::warn!(ip = %heard.ip, mac = %heard.sender, "claimed by another machine, and defended");
+                let defended = self.outbox.get_mut().send(parent, &frame, now, send);
+                said_or_waits(&mut self.deaf, parent, defended);
+                self.note_conflict(heard.ip, heard.sender);
+            }
+        }
+    }
+
+    /// Claims that an engine's list has not explained are defended. Answers when to look again.
+    pub(super) fn settle_doubts(&mut self, now: Instant, send: &Send) -> Option<Instant> {
+        let Table { doubts, defended, .. } = self;
+        let is_owner =
+            |ip, mac| defended.get(&ip).is_some_and(|there: &Defended| there.defence.owner() == mac);
+        let (settled, again) = doubts.settled(is_owner, now);
+        for heard in settled {
+            self.defend(&heard, now, send);
+        }
+        again
+    }
+
+    pub(super) fn note_conflict(&mut self, ip: IpAddr, mac: Mac) {
+        let claims = self.conflicts.entry(ip).or_default();
+        claims.insert(mac, seconds());
+        if claims.len() > MOST_CLAIMS
+            && let Some(oldest) = claims.iter().min_by_key(|(_, at)| **at).map(|(mac, _)| *mac)
+        {
+            claims.remove(&oldest);
+        }
+    }
+}

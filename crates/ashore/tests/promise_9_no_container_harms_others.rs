@@ -1,0 +1,449 @@
+//! Promise 9: no container, whatever it does in its own namespace or says on the LAN, stops the daemon's work for others,
+//! takes another's address by a broadcast claim or on the parent without being shown, changes the host's routes, or escapes
+//! a detach.
+
+mod home;
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use ashore_core::identity::Seed;
+use ashore_core::observed::{Link, ObservedKind};
+use ashore_core::store::Store;
+use ashore_kernel::{InNamespace, Namespace};
+use ashore_lab::{Engines, Machine, cannot_run};
+use home::site::{Site, on_every_engine};
+use home::untouched::untouched;
+use home::{Home, addresses, does_not_reach, eventually, ip, mac_known_to, reaches};
+
+/// What its container gives its link for a MAC.
+const OTHER_MAC: &str = "02:00:00:00:00:77";
+
+/// Somebody in a container who may do there what he likes (`CAP_NET_ADMIN` over its namespace).
+struct Inside {
+    engines: Engines,
+    /// Opened for a moment at a time: a namespace that is held open outlives its container.
+    netns: PathBuf,
+}
+
+impl Inside {
+    fn of(container: &Machine) -> Inside {
+        Inside::at(container.namespace().path())
+    }
+
+    fn at(path: &Path) -> Inside {
+        Inside { engines: Engines::find().unwrap(), netns: path.to_owned() }
+    }
+
+    /// Types some commands, apart by `;`.
+    #[track_caller]
+    fn types(&self, commands: &str) {
+        let namespace = Namespace::open(&self.netns).unwrap();
+        for line in commands.split(';').map(str::trim).filter(|line| !line.is_empty()) {
+            let mut words = line.split_whitespace();
+            let mut command = std::process::Command::new(words.next().unwrap());
+            command.in_namespace(&namespace).unwrap();
+            let output = self.engines.equip(&mut command).args(words).output().unwrap();
+            assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+    }
+
+    fn links(&self) -> Vec<Link> {
+        let namespace = Namespace::open(&self.netns).unwrap();
+        ashore_kernel::Kernel::of(&namespace).unwrap().observe(&[]).unwrap().host.links
+    }
+
+    /// The kernel's numbers of its links that face the LAN.
+    fn children(&self) -> Vec<u32> {
+        let faces_lan = |link: &&Link| matches!(link.kind, ObservedKind::Macvlan { .. });
+        self.links().iter().filter(faces_lan).map(|link| link.index).collect()
+    }
+}
+
+/// What a container does to its link, after which it is still on the LAN.
+const TRICKS: &[(&str, &str)] = &[
+    ("nothing", ""),
+    ("another tag", "ip link set eth0 alias uplink"),
+    ("a sibling's tag", "ip link set eth0 alias ashore:lan:db"),
+    ("the shim's tag", "ip link set eth0 alias ashore-shim:eth0"),
+    ("another name", "ip link set eth0 down; ip link set eth0 name wan0; ip link set wan0 up"),
+    ("another MAC", "ip link set eth0 address 02:00:00:00:00:77"),
+    (
+        "all three",
+        "ip link set eth0 down; ip link set eth0 name wan0 alias uplink address 02:00:00:00:00:77; ip link set wan0 up",
+    ),
+    ("another mode", "ip link set eth0 type macvlan mode private"),
+    ("another MTU", "ip link set eth0 mtu 1300"),
+    ("one more child", "ip link add x0 link eth0 type macvlan mode bridge; ip link set x0 up"),
+    (
+        "one more child with its tag",
+        "ip link add x0 link eth0 type macvlan mode bridge; ip link set x0 up alias ashore:lan:web",
+    ),
+    (
+        "one more child with a sibling's tag",
+        "ip link add x0 link eth0 type macvlan mode bridge; ip link set x0 alias ashore:lan:db",
+    ),
+    ("a veth with its tag", "ip link add v0 type veth peer name v1; ip link set v0 alias ashore:lan:web"),
+    (
+        "a bridge with a sibling's tag",
+        "ip link add br7 type bridge; ip link set br7 alias ashore-port:lan:db",
+    ),
+];
+
+/// Those that an engine's containers are tried with, each of which starts three times.
+fn for_engines() -> impl Iterator<Item = &'static (&'static str, &'static str)> {
+    const SOME: [&str; 6] = [
+        "a sibling's tag",
+        "another name",
+        "another MAC",
+        "all three",
+        "another mode",
+        "one more child with its tag",
+    ];
+    TRICKS.iter().filter(|(what, _)| SOME.contains(what))
+}
+
+fn has_tools(test: &str) -> bool {
+    Engines::find().inspect_err(|why| cannot_run(test, why)).is_ok()
+}
+
+fn address(home: &Home, container: &Machine) -> IpAddr {
+    addresses(&home.attach("lan", container, ""))[0]
+}
+
+fn endpoint(home: &Home, name: &str) -> serde_json::Value {
+    let status = home.status();
+    let all = status["endpoints"].as_array().unwrap();
+    all.iter().find(|one| one["name"] == name).unwrap_or_else(|| panic!("{name} is not in {status}")).clone()
+}
+
+/// Whether it is on the disk which number the kernel has given to an endpoint's link.
+fn is_noted(home: &Home, name: &str) -> bool {
+    let copy = tempfile::tempdir().unwrap();
+    let file = "state.redb";
+    std::fs::copy(home.directory.path().join("state").join(file), copy.path().join(file)).unwrap();
+    // It may be copied while it is written to.
+    let Ok(store) = Store::open(copy.path(), Seed([0; 16])) else { return false };
+    store.state().endpoints.values().any(|one| one.name.as_str() == name && one.seen.is_some())
+}
+
+#[test]
+fn a_container_that_changes_its_link_keeps_it_and_nobody_else_notices() {
+    if !has_tools("promise 9, changes") {
+        return;
+    }
+    let mut home = Home::new();
+    home.create_lan();
+    let before = untouched(&home);
+    let db = home.world.container("db").unwrap();
+    let at_db = address(&home, &db);
+    for (what, commands) in TRICKS {
+        let web = home.world.container("web").unwrap();
+        let at = address(&home, &web);
+        reaches(&home.laptop, at);
+        let siblings = home.laptop.pings(at_db);
+        let inside = Inside::of(&web);
+        inside.types(commands);
+        // The LAN has to learn another MAC.
+        home::type_on(&home.laptop, "ip neigh flush dev eth0");
+        eventually(&format!("{what}: the laptop reaches it"), || home.laptop.ping(at).is_some());
+        eventually(&format!("{what}: the host reaches it"), || home.nas.ping(at).is_some());
+        let (links, own) = (inside.children(), [home.laptop.pings(at), home.nas.pings(at)]);
+        home.nudge();
+        home.restart();
+        home.nudge();
+        home.ok("status");
+        for pings in own {
+            let counted = pings.end();
+            assert!(counted.sent > 0 && counted.lost == 0, "{what}: {counted:?}");
+        }
+        assert_eq!(inside.children(), links, "{what}");
+        assert_eq!(home.ok("plan").trim(), "# nothing to change", "{what}");
+        let status = home.status();
+        let conflicts = endpoint(&home, "web")["conflicts"].clone();
+        assert!(conflicts.as_object().unwrap().is_empty(), "{what}: {status}");
+        let troubles = status["troubles"].to_string();
+        assert_eq!(troubles.contains(OTHER_MAC), commands.contains(OTHER_MAC), "{what}: {troubles}");
+        let counted = siblings.end();
+        assert!(counted.sent > 0 && counted.lost == 0, "{what}: {counted:?}");
+        home.ok("detach lan web");
+        does_not_reach(&home.laptop, at);
+    }
+    assert_eq!(untouched(&home), before);
+}
+
+#[test]
+fn no_container_escapes_a_detach_by_what_it_does_to_its_link() {
+    if !has_tools("promise 9, detach") {
+        return;
+    }
+    let mut home = Home::new();
+    home.create_lan();
+    for (at, (what, commands)) in TRICKS.iter().enumerate() {
+        // Whether the daemon has looked meanwhile, or another one has, or none.
+        let all = ["another name", "another MAC", "all three"].contains(what);
+        for moment in (0..3).filter(|moment| all || at % 3 == *moment) {
+            let web = home.world.container("web").unwrap();
+            let at = address(&home, &web);
+            let inside = Inside::of(&web);
+            let [link] = inside.children()[..] else { panic!("{what}: one link") };
+            // A daemon that is killed before it has noted the link's number knows less of it.
+            eventually("the link is noted", || is_noted(&home, "web"));
+            inside.types(commands);
+            match moment {
+                1 => home.nudge(),
+                2 => home.restart(),
+                _ => {}
+            }
+            home.ok("detach lan web");
+            assert!(!inside.children().contains(&link), "{what}, {moment}");
+            does_not_reach(&home.laptop, at);
+            assert!(home.made_routes().is_empty(), "{what}");
+        }
+    }
+}
+
+#[test]
+fn a_link_that_is_down_goes_too_and_one_that_is_gone_is_said_to_be() {
+    if !has_tools("promise 9, down") {
+        return;
+    }
+    let home = Home::new();
+    home.create_lan();
+    let web = home.world.container("web").unwrap();
+    let at = address(&home, &web);
+    let inside = Inside::of(&web);
+    inside.types("ip link set eth0 down; ip link set eth0 address 02:00:00:00:00:77 alias uplink");
+    home.ok("detach lan web");
+    assert!(inside.children().is_empty());
+
+    // Unless the daemon was quicker, and has made it anew.
+    eventually("it is said", || {
+        address(&home, &web);
+        inside.types("ip link del eth0");
+        let ran = home.run("detach lan web");
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        ran.stderr.contains("no link of `web` was in")
+    });
+    does_not_reach(&home.laptop, at);
+}
+
+#[test]
+fn what_the_user_has_made_by_hand_beside_it_stays_and_is_told_of() {
+    if !has_tools("promise 9, by hand") {
+        return;
+    }
+    let home = Home::new();
+    home.create_lan();
+    let web = home.world.container("web").unwrap();
+    let at = address(&home, &web);
+    let by_hand = |command: &str| home::type_on(&home.nas, command);
+    by_hand("ip link add mv0 link eth0 type macvlan mode bridge");
+    by_hand("ip link add shim-eth1 link eth0 type macvlan mode bridge");
+    by_hand("ip link set mv0 up");
+    let path = web.namespace().path().display().to_string();
+    by_hand(&format!("ip link add m0 link eth0 netns {path} type macvlan mode bridge"));
+    let inside = Inside::of(&web);
+    inside.types("ip link set m0 up; ip addr add 192.168.88.99/24 dev m0");
+    home.nudge();
+    reaches(&home.laptop, ip("192.168.88.99"));
+    // Also where the endpoint's own link has gone, and it alone is there.
+    for own_link in [true, false] {
+        if !own_link {
+            address(&home, &web);
+            inside.types("ip link del eth0");
+        }
+        let ran = home.run("detach lan web");
+        assert!(ran.stderr.contains("`m0`") && ran.stderr.contains("not made by Ashore"), "{}", ran.stderr);
+        ran.expect_success();
+        does_not_reach(&home.laptop, at);
+        // The laptop may know it by the MAC of the link that has gone.
+        home::type_on(&home.laptop, "ip neigh flush dev eth0");
+        eventually("the laptop reaches it", || home.laptop.ping(ip("192.168.88.99")).is_some());
+    }
+    home.ok("network rm lan");
+    assert_eq!(home.made_links(), ["mv0", "shim-eth1"]);
+}
+
+#[test]
+fn a_container_that_hides_its_link_keeps_its_address_and_is_taken_off_wherever_it_is() {
+    if !has_tools("promise 9, hidden") {
+        return;
+    }
+    let mut home = Home::new();
+    home.create_lan();
+    let (web, hidden) = (home.world.container("web").unwrap(), home.world.container("hidden").unwrap());
+    let at = address(&home, &web);
+    let hide = |commands: &str, laptop: &Machine| {
+        let path = hidden.namespace().path().display();
+        Inside::of(&web).types(&format!("{commands} ip link set eth0 netns {path}"));
+        let again = format!("ip link set eth0 up; ip addr add {at}/24 dev eth0");
+        Inside::of(&hidden).types(&again);
+        eventually("the laptop reaches it", || laptop.ping(at).is_some());
+    };
+    hide("", &home.laptop);
+    home.nudge();
+    let troubles = home.status()["troubles"].to_string();
+    assert!(troubles.contains("`web` is on the LAN as"), "{troubles}");
+
+    home.restart();
+    reaches(&home.laptop, at);
+    let other = home.world.container("other").unwrap();
+    let path = other.namespace().path().display().to_string();
+    let attach = format!("attach lan --netns {path} --name other");
+    let ran = home.run(&format!("{attach} --ip {at}"));
+    assert_eq!(ran.code, Some(5), "{ran:?}");
+    // Others go on as ever.
+    home.ok(&attach);
+    home.ok("detach lan other");
+    reaches(&home.laptop, at);
+
+    home.ok("detach lan web");
+    assert!(Inside::of(&hidden).children().is_empty());
+    does_not_reach(&home.laptop, at);
+    assert!(home.status()["endpoints"].as_array().unwrap().is_empty());
+
+    // Hidden under another MAC, it is a machine as any other: its container has its link made anew, and it is shown.
+    assert_eq!(address(&home, &web), at);
+    hide("ip link set eth0 address 02:00:00:00:00:77 alias uplink;", &home.laptop);
+    eventually("it is shown", || {
+        Inside::of(&hidden).types("ip neigh flush dev eth0");
+        hidden.ping(ip("192.168.88.50"));
+        let troubles = home.status()["troubles"].to_string();
+        troubles.contains(&format!("{OTHER_MAC} on the LAN claims the address of `web`"))
+    });
+    let ran = home.run("detach lan web");
+    assert!(ran.stderr.contains(OTHER_MAC), "{ran:?}");
+    ran.expect_success();
+    let ran = home.run(&format!("{attach} --ip {at}"));
+    assert!(ran.code == Some(5) && ran.stderr.contains(OTHER_MAC), "{ran:?}");
+}
+
+#[test]
+fn a_container_is_not_taken_for_another_machine_when_it_changes_its_mac() {
+    if !has_tools("promise 9, MAC") {
+        return;
+    }
+    let home = Home::new();
+    home.create_lan();
+    let web = home.world.container("web").unwrap();
+    let at = address(&home, &web);
+    reaches(&home.laptop, at);
+    Inside::of(&web).types(&format!("ip link set eth0 address {OTHER_MAC}; ip neigh flush dev eth0"));
+    // It asks for the laptop, by a broadcast that says who it is.
+    for _ in 0..15 {
+        reaches(&web, ip("192.168.88.50"));
+        assert_eq!(mac_known_to(&home.laptop, at), OTHER_MAC);
+        Inside::of(&web).types("ip neigh flush dev eth0");
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+    let there = endpoint(&home, "web");
+    assert_eq!(there["seen_mac"], OTHER_MAC, "{there}");
+    assert_ne!(there["mac"], OTHER_MAC);
+    assert!(there["conflicts"].as_object().unwrap().is_empty(), "{there}");
+}
+
+#[test]
+fn a_container_of_a_bridge_network_escapes_no_detach_either() {
+    if !has_tools("promise 9, bridge") {
+        return;
+    }
+    let home = Home::bridged();
+    home.ok("network create lan --kind bridge --parent br0 --subnet 192.168.88.0/24 --ip-range 192.168.88.192/27 --gateway 192.168.88.1");
+    let before = untouched(&home);
+    let hidden = home.world.container("hidden").unwrap();
+    let hide = format!("ip link set eth0 netns {}", hidden.namespace().path().display());
+    for commands in ["ip link set eth0 alias uplink address 02:00:00:00:00:77", &hide] {
+        let web = home.world.container("web").unwrap();
+        let at = address(&home, &web);
+        Inside::of(&web).types(commands);
+        home.nudge();
+        assert_eq!(home.ok("plan").trim(), "# nothing to change", "{commands}");
+        home.ok("detach lan web");
+        does_not_reach(&home.laptop, at);
+        assert_eq!(Inside::of(&hidden).links().len(), 1);
+        assert_eq!(home.made_links(), ["br0"]);
+    }
+    assert_eq!(untouched(&home), before);
+}
+
+/// The namespace of a running container of an engine's.
+fn sandbox(site: &Site, container: &str) -> Inside {
+    let key = site.ok(&format!("inspect --format {{{{.NetworkSettings.SandboxKey}}}} {container}"));
+    Inside::at(&site.docker.root().join(key.trim_start_matches('/')))
+}
+
+#[test]
+fn an_engines_container_keeps_its_link_whatever_it_does_to_it() {
+    on_every_engine("promise 9, docker, changes", |site| {
+        site.create_lan();
+        let before = untouched(&site.home);
+        site.start("db", "");
+        let at_db = ip(&site.address_of("db").0);
+        for (what, commands) in for_engines() {
+            site.start("web", "--cap-add NET_ADMIN");
+            let (at, mac) = site.address_of("web");
+            let at = ip(&at);
+            let inside = sandbox(site, "web");
+            eventually("the laptop reaches it", || site.home.laptop.ping(at).is_some());
+            inside.types(commands);
+            home::type_on(&site.home.laptop, "ip neigh flush dev eth0");
+            eventually(&format!("{what}: the laptop reaches it"), || site.home.laptop.ping(at).is_some());
+            eventually(&format!("{what}: the host reaches it"), || site.home.nas.ping(at).is_some());
+            let links = inside.children();
+            let pings = [&site.home.laptop, &site.home.nas].map(|from| from.pings(at));
+            let siblings = site.home.laptop.pings(at_db);
+            site.home.nudge();
+            site.home.daemon = None;
+            site.start_daemon();
+            site.home.nudge();
+            site.home.ok("status");
+            for pings in pings.into_iter().chain([siblings]) {
+                let counted = pings.end();
+                assert!(counted.sent > 0 && counted.lost == 0, "{what}: {counted:?}");
+            }
+            assert_eq!(inside.children(), links, "{what}");
+            let there = site.endpoint("web");
+            assert!(there["conflicts"].as_object().unwrap().is_empty(), "{what}: {there}");
+            assert_eq!(there["seen_mac"] == OTHER_MAC, commands.contains(OTHER_MAC), "{what}: {there}");
+
+            // The same again, and by itself.
+            site.ok("restart -t 0 web");
+            assert_eq!(site.address_of("web").1, mac, "{what}");
+            home::type_on(&site.home.laptop, "ip neigh flush dev eth0");
+            eventually("the laptop reaches it again", || site.home.laptop.ping(at).is_some());
+            sandbox(site, "web").types(commands);
+            site.ok("rm -f web");
+            eventually(&format!("{what}: nothing of it is on the host"), || {
+                site.home.made_links() == ["shim-eth0"] && site.home.made_routes().len() == 1
+            });
+            does_not_reach(&site.home.laptop, at);
+        }
+        site.ok("rm -f db");
+        site.ok("network rm lan");
+        site.assert_nothing_left();
+        assert_eq!(untouched(&site.home), before);
+    });
+}
+
+#[test]
+fn a_container_that_is_disconnected_is_off_whatever_it_did_to_its_link() {
+    on_every_engine("promise 9, docker, disconnect", |site| {
+        site.create_lan();
+        for (what, commands) in for_engines() {
+            site.start("web", "--cap-add NET_ADMIN");
+            let (at, inside) = (ip(&site.address_of("web").0), sandbox(site, "web"));
+            eventually("the laptop reaches it", || site.home.laptop.ping(at).is_some());
+            let [link] = inside.children()[..] else { panic!("{what}: one link") };
+            inside.types(commands);
+            // An engine that does not find the link under its name complains or not.
+            site.docker("network disconnect lan web");
+            eventually(&format!("{what}: its link is gone"), || !inside.children().contains(&link));
+            does_not_reach(&site.home.laptop, at);
+            eventually(&format!("{what}: nothing of it is on the host"), || {
+                site.home.made_links() == ["shim-eth0"] && site.home.made_routes().is_empty()
+            });
+            site.ok("rm -f web");
+        }
+    });
+}
