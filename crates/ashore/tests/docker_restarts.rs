@@ -31,8 +31,8 @@ fn all_are_back(site: &Site, before: &[(String, String)]) {
 }
 
 /// An engine up to 20.10 that was killed may count an endpoint too many, which its next start finds ("Fixing inconsistent
-/// endpoint_cnt", moby, `libnetwork/store.go`).
-fn remove_network(site: &Site) {
+/// `endpoint_cnt`", moby, `libnetwork/store.go`).
+fn remove_network(site: &mut Site) {
     let ran = site.docker("network rm lan");
     if ran.stderr.contains("has active endpoints") {
         site.docker.stop_dockerd().unwrap();
@@ -43,7 +43,7 @@ fn remove_network(site: &Site) {
     }
 }
 
-fn remove_all(site: &Site) {
+fn remove_all(site: &mut Site) {
     site.ok("rm -f web db mail");
     remove_network(site);
     site.assert_nothing_left();
@@ -131,9 +131,9 @@ fn a_host_that_lost_power_comes_back_with_the_same_addresses() {
         let before = start_all(&site);
         let site = site.reboot(engines);
         all_are_back(&site, &before);
-        let site = site.reboot(engines);
+        let mut site = site.reboot(engines);
         all_are_back(&site, &before);
-        remove_all(&site);
+        remove_all(&mut site);
     });
 }
 

@@ -376,13 +376,13 @@ impl Table {
                 // A machine that took the address in silence answers this, and is shown as a conflict.
                 let probe = (*left == ANNOUNCE_NUM).then(|| probe_frame(*mac, *ip));
                 let mut frames = probe.into_iter().chain([announcement(*mac, *ip)]);
-                let sent =
+                let outcome =
                     frames.try_for_each(|frame| outbox.borrow_mut().send_now(parent, &frame, now, send));
-                match sent {
+                match outcome {
                     // There may be hundreds at once, which are said as there is room for them.
                     Err(Unsent::Full(again)) => announcement_due.due = again,
                     Ok(()) | Err(Unsent::Failed(_)) => {
-                        said(deaf, parent, sent.map_err(Unsent::into_error));
+                        said(deaf, parent, outcome.map_err(Unsent::into_error));
                         announcement_due.left -= 1;
                         announcement_due.due = now + ANNOUNCE_INTERVAL;
                     }
