@@ -21,6 +21,8 @@ use super::{reconnect, version};
 const LOOK: Duration = Duration::from_secs(2);
 /// Events come in bursts; a burst is one reason to list.
 const SETTLE: Duration = Duration::from_millis(50);
+/// A burst is listed once more after so long: an engine that has much to do tells of a change before it shows it.
+const AFTERWARDS: Duration = Duration::from_secs(2);
 /// A list without a reason, in case word of something was lost.
 const PERIOD: Duration = Duration::from_secs(60);
 /// The same while something is missing.
@@ -152,16 +154,21 @@ async fn session(engine: &Engine, handle: &Handle, lists: &Lists) -> anyhow::Res
     let mut events = api.events(&filters).await.context("its events")?;
     version::learn(engine, &api).await?;
     let id = lists::engine_id(&api).await?;
+    let mut afterwards: Option<Instant> = None;
     loop {
         let turn = lists.begin();
         reconnect::resume(&api, handle, lists, &engine.disconnected).await;
         let waiting = list(engine, &id, &api, handle, lists).await?;
         lists.end(turn, true);
         let period = if waiting { SOON } else { PERIOD };
+        let until = afterwards.map(|at| at.saturating_duration_since(Instant::now()));
         tokio::select! {
-            more = events.wait(SETTLE) => anyhow::ensure!(more, "the engine has ended"),
+            more = events.wait(SETTLE) => {
+                anyhow::ensure!(more, "the engine has ended");
+                afterwards = Some(Instant::now() + AFTERWARDS);
+            }
             () = lists.asked() => {}
-            () = tokio::time::sleep(period) => {}
+            () = tokio::time::sleep(until.map_or(period, |until| until.min(period))) => afterwards = None,
         }
     }
 }
