@@ -218,6 +218,35 @@ fn a_container_that_is_renamed_takes_its_address_along() {
 }
 
 #[test]
+fn a_container_that_gets_the_name_of_one_that_still_runs_is_another() {
+    on_every_engine("docker, a name is handed on", |site| {
+        site.create_lan();
+        site.start("web", "");
+        let before = site.address_of("web");
+        site.ok("rename web old");
+        eventually("status knows the new name", || site.home.ok("status").contains("old"));
+        site.start("web", "");
+        let other = site.address_of("web");
+        for address in [&before, &other] {
+            reaches(&site.home.laptop, ip(&address.0));
+        }
+        let pings = site.home.laptop.pings(ip(&other.0));
+        site.ok("stop -t 0 old");
+        eventually("nothing of it stays on the host", || {
+            site.home.made_links() == ["shim-eth0"] && site.home.made_routes().len() == 1
+        });
+        let counted = pings.end();
+        assert!(counted.sent > 0 && counted.lost == 0, "{counted:?}");
+        site.ok("start old");
+        assert_eq!(site.address_of("old"), before);
+        reaches(&site.home.laptop, ip(&other.0));
+        site.ok("rm -f web old");
+        site.ok("network rm lan");
+        site.assert_nothing_left();
+    });
+}
+
+#[test]
 fn a_stopped_container_beside_it_leaves_no_doubt() {
     on_every_engine("docker, stopped siblings", |site| {
         site.create_lan();

@@ -320,6 +320,102 @@ fn a_container_that_hides_its_link_keeps_its_address_and_is_taken_off_wherever_i
 }
 
 #[test]
+fn a_link_whose_mac_a_container_takes_stays_where_it_is() {
+    if !has_tools("promise 9, MACs of others") {
+        return;
+    }
+    for bridged in [false, true] {
+        let (mut home, parent) = if bridged { (Home::bridged(), "br0") } else { (Home::new(), "eth0") };
+        let kind = if bridged { "bridge" } else { "macvlan" };
+        home.ok(&format!(
+            "network create lan --kind {kind} --parent {parent} --subnet 192.168.88.0/24 --ip-range 192.168.88.192/27 --gateway 192.168.88.1"
+        ));
+        // The host's own, which may be up only where the kernel lets both have the MAC.
+        let by_hand = |command: &str| home::type_on(&home.nas, command);
+        by_hand(&format!("ip link add mac0 link {parent} address {OTHER_MAC} type macvlan mode bridge"));
+        by_hand("ip addr add 192.168.88.77/32 dev mac0");
+        if bridged {
+            by_hand("ip link set mac0 up");
+        }
+        let before = untouched(&home);
+        let web = home.world.container("web").unwrap();
+        let at = address(&home, &web);
+        let inside = Inside::of(&web);
+        inside.types(&format!("ip link set eth0 address {OTHER_MAC}"));
+        home.nudge();
+        eventually("the MAC is seen", || endpoint(&home, "web")["seen_mac"] == OTHER_MAC);
+        home.nudge();
+        home.restart();
+        home.nudge();
+        home.ok("detach lan web");
+        does_not_reach(&home.laptop, at);
+        assert_eq!(untouched(&home), before, "{kind}");
+    }
+}
+
+#[test]
+fn a_detach_takes_off_no_link_of_another_endpoint_whose_mac_its_own_has_had() {
+    if !has_tools("promise 9, MAC of a sibling") {
+        return;
+    }
+    let home = Home::new();
+    home.create_lan();
+    let db = home.world.container("db").unwrap();
+    let at_db = address(&home, &db);
+    let mac = endpoint(&home, "db")["mac"].as_str().unwrap().to_owned();
+    home.ok("detach lan db");
+    let (web, hidden) = (home.world.container("web").unwrap(), home.world.container("hidden").unwrap());
+    address(&home, &web);
+    Inside::of(&web).types(&format!("ip link set eth0 address {mac}"));
+    home.nudge();
+    eventually("the MAC is seen", || endpoint(&home, "web")["seen_mac"] == mac.as_str());
+    let path = hidden.namespace().path().display();
+    Inside::of(&web).types(&format!("ip link set eth0 address {OTHER_MAC}; ip link set eth0 netns {path}"));
+    Inside::of(&hidden).types("ip link set eth0 up");
+    let db = home.world.container("db").unwrap();
+    assert_eq!(address(&home, &db), at_db);
+    reaches(&home.laptop, at_db);
+    let pings = home.laptop.pings(at_db);
+    home.run("detach lan web");
+    home.nudge();
+    let counted = pings.end();
+    assert!(counted.sent > 0 && counted.lost == 0, "{counted:?}");
+    reaches(&home.laptop, at_db);
+}
+
+#[test]
+fn a_link_that_only_has_its_mac_hides_none_that_has_moved() {
+    if !has_tools("promise 9, another of its MAC") {
+        return;
+    }
+    let home = Home::new();
+    home.create_lan();
+    for hidden_by in ["type bridge", "link eth0 type macvlan mode bridge"] {
+        let (web, hidden) = (home.world.container("web").unwrap(), home.world.container("hidden").unwrap());
+        let at = address(&home, &web);
+        let mac = endpoint(&home, "web")["mac"].as_str().unwrap().to_owned();
+        let path = hidden.namespace().path().display();
+        let inside = Inside::of(&web);
+        inside.types(&format!(
+            "ip link add d0 address {mac} {hidden_by}; ip link set d0 alias ashore:lan:web; ip link set eth0 netns {path}"
+        ));
+        Inside::of(&hidden).types(&format!("ip link set eth0 up; ip addr add {at}/24 dev eth0"));
+        eventually("the laptop reaches it", || home.laptop.ping(at).is_some());
+        home.nudge();
+        assert!(
+            !inside.links().iter().any(|link| link.name.as_str() == "eth0"),
+            "{hidden_by}: it is made anew"
+        );
+        let troubles = home.status()["troubles"].to_string();
+        assert!(troubles.contains("`web` is on the LAN as"), "{hidden_by}: {troubles}");
+        home.ok("detach lan web");
+        eventually(&format!("{hidden_by}: it is off"), || Inside::of(&hidden).children().is_empty());
+        does_not_reach(&home.laptop, at);
+        eventually("it is forgotten", || home.status()["endpoints"].as_array().unwrap().is_empty());
+    }
+}
+
+#[test]
 fn a_container_is_not_taken_for_another_machine_when_it_changes_its_mac() {
     if !has_tools("promise 9, MAC") {
         return;

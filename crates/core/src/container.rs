@@ -7,14 +7,13 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use siphasher::sip::SipHasher24;
 
 use crate::inventory::Inventory;
-use crate::name::EndpointName;
+use crate::name::{EndpointName, LONGEST};
 use crate::network::Network;
 use crate::state::{Change, State};
 
 /// What is kept of a name that does not fit, before its hash.
 const KEPT: usize = 54;
 /// The longest name that an endpoint can have.
-const LONGEST: usize = 63;
 
 impl EndpointName {
     /// The name of a container. An engine sets no limit to its length: one that does not fit is cut, and ends in a hash of the

@@ -187,7 +187,8 @@ impl Endpoint {
         Some(self.seen.and_then(|seen| seen.mac).unwrap_or(mac))
     }
 
-    /// The MACs that its link may have.
+    /// The MACs that its link may have. The one that was seen last its container has chosen, and may have taken from anybody:
+    /// outside of its namespace [`State::macs_of`](crate::state::State::macs_of) tells.
     pub fn macs(&self) -> impl Iterator<Item = Mac> {
         let other = self.mac_on_lan().filter(|mac| self.mac != Some(*mac));
         self.mac.into_iter().chain(other)

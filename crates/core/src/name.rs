@@ -124,6 +124,18 @@ checked_name! {
     IfName, check_ifname, recorded_ifname
 }
 
+/// So many bytes a network's and an endpoint's name may have.
+pub(crate) const LONGEST: usize = 63;
+
+impl EndpointName {
+    /// The name with a number, cut if that makes it too long.
+    #[must_use]
+    pub fn numbered(&self, number: u32) -> Self {
+        let end = format!("-{number}");
+        EndpointName(format!("{}{end}", &self.0[..self.0.len().min(LONGEST - end.len())]))
+    }
+}
+
 impl IfName {
     /// The name of a link that is there; none if no link can be called so.
     pub fn seen(bytes: &[u8]) -> Option<Self> {
@@ -189,7 +201,7 @@ fn check_endpoint(text: &str) -> Result<(), NameError> {
 
 fn check_label(what: &'static str, text: &str) -> Result<(), NameError> {
     const ALLOWED: &str = "allowed are letters, digits, `_`, `.` and `-`, the first being a letter or digit";
-    check_word(what, text, 63, "_.-", ALLOWED)
+    check_word(what, text, LONGEST, "_.-", ALLOWED)
 }
 
 fn check_port(text: &str) -> Result<(), NameError> {

@@ -95,6 +95,14 @@ impl Owners {
         Some((netns, view, view.link_at(*index)?))
     }
 
+    /// Whether another endpoint is on the LAN by a link in a container.
+    pub fn is_of_another(&self, endpoint: &Endpoint, netns: &Netns, link: &Link) -> bool {
+        let here = |(key, one): (&EndpointKey, &(Netns, u32))| {
+            *key != endpoint.key() && one.0 == *netns && one.1 == link.index
+        };
+        self.links.iter().any(here)
+    }
+
     /// Whether an endpoint is whole in the kernel, though its record says that it is on its way: its link is up, which comes
     /// after tag and addresses. What comes after that, routes, can be mended. An engine's link is up only once the engine has
     /// brought it up.
@@ -282,8 +290,9 @@ impl State {
             if shim_mac(parent) == Some(mac) {
                 return Some(Owner::Of(Tag::Shim(parent.name.clone())));
             }
+            // What a container has given its link for a MAC may be the MAC of a link that the user has made here.
             let with_mac = |(one, network): &(&Endpoint, &Network)| {
-                network.parent == parent.name && one.macs().any(|its| its == mac)
+                network.parent == parent.name && one.mac == Some(mac)
             };
             if let Some((endpoint, _)) = own().find(with_mac) {
                 return Some(Owner::Of(endpoint.tag()));
@@ -343,13 +352,18 @@ impl State {
         seen.collect()
     }
 
-    /// The parents of endpoints whose MAC is not in their container any more. Whether it is still on the LAN the parents tell,
-    /// see [`Observed::children`].
+    /// The parents of endpoints whose link is not to be seen up in their container. Whether it is on the LAN all the same the
+    /// parents tell, see [`Observed::children`].
     pub fn parents_to_ask(&self, observed: &Observed) -> BTreeSet<IfName> {
         let missing = self.endpoints.values().filter_map(|endpoint| {
-            let view = observed.netns.get(endpoint.netns()?)?;
-            let there = view.links.iter().any(|link| endpoint.macs().any(|mac| link.mac == Some(mac)));
+            let (netns, view) = observed.netns.get_key_value(endpoint.netns()?)?;
             let network = self.network_of(endpoint)?;
+            let place = Place::Netns(netns.clone());
+            let parent = observed.host.link(&network.parent);
+            let mut children = view.links.iter().filter(|link| {
+                link.is_child() && parent.is_some_and(|parent| link.is_child_of(parent, &place))
+            });
+            let there = children.any(|link| endpoint.is_up_as(link));
             let is_child = matches!(network.kind, LinkKind::Macvlan(_)) && endpoint.mac.is_some();
             (is_child && !there && endpoint.stage != Stage::Attaching).then(|| network.parent.clone())
         });
@@ -361,7 +375,8 @@ impl State {
     pub fn adrift(&self, endpoint: &Endpoint, owners: &Owners, observed: &Observed) -> Option<Mac> {
         observed.netns.get(endpoint.netns()?)?;
         let network = self.network_of(endpoint)?;
-        if owners.link_of(endpoint, observed).is_some() {
+        let at_home = owners.link_of(endpoint, observed).map(|(_, _, link)| link);
+        if at_home.is_some_and(|link| network.kind == LinkKind::Bridge || endpoint.is_up_as(link)) {
             return None;
         }
         if network.kind == LinkKind::Bridge {
@@ -369,7 +384,8 @@ impl State {
             return owners.port_of(endpoint, &observed.host).and_then(|_| endpoint.mac_on_lan());
         }
         let children = observed.children.get(&network.parent)?;
-        endpoint.macs().find(|mac| children.contains(mac))
+        let here = at_home.filter(|link| link.up).and_then(|link| link.mac);
+        self.macs_of(endpoint).find(|mac| children.contains(mac) && here != Some(*mac))
     }
 }
 
@@ -390,6 +406,13 @@ impl Endpoint {
         let case =
             Case { endpoint: self, network, port: port.map(|port| port.index), place, view: inside, host };
         case.evidence(link).is_some_and(|evidence| evidence != Evidence::Name)
+    }
+
+    /// Whether a child of its parent, in its container, is its link and on the LAN, so that it is nowhere else: the kernel
+    /// brings no second child up with a MAC, and gives a number once.
+    fn is_up_as(&self, link: &Link) -> bool {
+        let has_number = self.seen.is_some_and(|seen| seen.index == link.index);
+        link.up && (has_number || self.mac.is_some() && self.mac == link.mac)
     }
 
     /// What is to be kept in mind of its link.

@@ -113,6 +113,15 @@ impl State {
         self.endpoints.values().filter(move |endpoint| endpoint.network == *network)
     }
 
+    /// The name under which the links of an endpoint are made, if that is not its own: a container that had the name before
+    /// has links of that name still.
+    pub fn tag_beside(&self, network: &NetworkName, name: &EndpointName) -> Option<EndpointName> {
+        let has = |tag: &EndpointName| {
+            self.endpoints_on(network).any(|other| other.name != *name && other.tag_name() == tag)
+        };
+        has(name).then(|| (2..=u32::MAX).map(|n| name.numbered(n)).find(|tag| !has(tag)))?
+    }
+
     /// The endpoint that an engine knows by an id.
     pub fn endpoint_of_engine(&self, wanted: &str) -> Option<&Endpoint> {
         self.endpoints.values().find(|endpoint| endpoint.engine_id() == Some(wanted))
@@ -150,6 +159,15 @@ impl State {
     /// The endpoint that has a MAC.
     pub fn mac_holder(&self, mac: Mac) -> Option<&Endpoint> {
         self.endpoints.values().find(|endpoint| endpoint.mac == Some(mac))
+    }
+
+    /// The MACs by which the link of an endpoint may be known outside of its namespace: its own, and the one that was seen
+    /// last, unless it is another endpoint's own.
+    pub fn macs_of<'a>(&'a self, endpoint: &'a Endpoint) -> impl Iterator<Item = Mac> + 'a {
+        let is_others = |mac: Mac| {
+            self.endpoints.values().any(|other| other.mac == Some(mac) && other.key() != endpoint.key())
+        };
+        endpoint.macs().filter(move |mac| endpoint.mac == Some(*mac) || !is_others(*mac))
     }
 
     /// The MACs that endpoints on a parent may have.

@@ -53,7 +53,7 @@ impl Look {
         match self {
             Look::Whole => usize::MAX,
             Look::Passing => 8 * 1024 * 1024,
-            Look::Close => 256 * 1024 * 1024,
+            Look::Close => 64 * 1024 * 1024,
         }
     }
 }

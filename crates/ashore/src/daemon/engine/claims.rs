@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::mpsc::{Receiver, Sender};
+use std::time::Duration;
 
 use ashore_core::endpoint::Endpoint;
 use ashore_core::request::Refusal;
@@ -9,6 +10,10 @@ use ashore_wire::Mac;
 
 use super::{Engine, netns_of};
 use crate::daemon::lan::Claim;
+
+/// How often it is asked again whose claim it is, and after how long.
+const TRIES: usize = 3;
+const AGAIN: Duration = Duration::from_millis(200);
 
 impl Engine {
     /// From here on claims are told, and [`Engine::look_into_claims`] has to be at work.
@@ -19,11 +24,24 @@ impl Engine {
     /// Looks into claims for ever.
     pub(crate) fn look_into_claims(&self, claims: &Receiver<Claim>) {
         while let Ok(claim) = claims.recv() {
-            let own = self.is_own(claim.ip, claim.by).unwrap_or_else(|refusal| {
-                tracing::warn!(ip = %claim.ip, "{refusal}");
-                false
-            });
+            let own = self.is_own_at_last(&claim);
             self.lan.settle_claim(claim, own);
+        }
+    }
+
+    /// The same as [`Self::is_own`], asked again where it cannot be told: to defend an address against the container that has
+    /// it would take that off the LAN.
+    fn is_own_at_last(&self, claim: &Claim) -> bool {
+        let mut tries = 0..TRIES;
+        loop {
+            match self.is_own(claim.ip, claim.by) {
+                Ok(own) => return own,
+                Err(refusal) if tries.next().is_none() => {
+                    tracing::warn!(ip = %claim.ip, "{refusal}");
+                    return false;
+                }
+                Err(_) => std::thread::sleep(AGAIN),
+            }
         }
     }
 
@@ -35,7 +53,7 @@ impl Engine {
         };
         let key = holder.key();
         let netns: Vec<_> = netns_of(std::iter::once(holder)).collect();
-        let observed = inner.observe(&netns)?;
+        let observed = inner.observe_these(&netns)?;
         let changed = self.note_sightings(&mut inner, &observed);
         if !changed.is_empty() {
             self.follow(&inner, &observed);

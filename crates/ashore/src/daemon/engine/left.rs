@@ -63,11 +63,17 @@ impl Inner {
 
     /// Whether a MAC of an endpoint's that has left is still up on the parent.
     fn has_stayed(&self, left: &Endpoint) -> bool {
-        let parent = self.state().network_of(left).map(|network| network.parent.clone());
-        let up = parent.and_then(|parent| self.kernel.macs_on(&parent).ok()?).unwrap_or_default();
+        let Some(network) = self.state().network_of(left) else { return false };
+        let up = match self.kernel.macs_on(&network.parent) {
+            Ok(up) => up.unwrap_or_default(),
+            Err(error) => {
+                tracing::warn!(parent = %network.parent, "it cannot be asked for its children: {error}");
+                return true;
+            }
+        };
         let others = self.state().endpoints.values().filter(|other| other.is_wanted());
         let others: Vec<_> = others.flat_map(Endpoint::macs).collect();
-        left.macs().any(|mac| up.contains(&mac) && !others.contains(&mac))
+        self.state().macs_of(left).any(|mac| up.contains(&mac) && !others.contains(&mac))
     }
 }
 

@@ -66,7 +66,8 @@ impl Engine {
         // What was learnt of the network while it waited.
         let network = inner.engine_network(&wish.network)?;
         let mac = inner.mac_for(&network, &reserved, wish.mac, &observed.host)?;
-        let ifname = engine_link_name(&network.name, &reserved.name);
+        let tagged_as = inner.state().tag_beside(&network.name, &reserved.name);
+        let ifname = engine_link_name(&network.name, tagged_as.as_ref().unwrap_or(&reserved.name));
         let inside = wish.ifname.clone();
         let prepared = Endpoint {
             network: network.name.clone(),
@@ -74,8 +75,8 @@ impl Engine {
             mac,
             by_user: ByUser { mac: wish.mac.is_some(), ..reserved.by_user },
             home: Home::Engine { id: Some(wish.id.clone()), ifname, sandbox: None, inside },
-            // Its link will be made under the name that it has now.
-            tagged_as: None,
+            // Its link will be made under the name that it has now, if nobody else's is.
+            tagged_as,
             seen: None,
             ..reserved
         };

@@ -167,6 +167,8 @@ impl Engine {
         }
         let mut answers = Answers::default();
         loop {
+            // It may have gone while the LAN was asked.
+            let network = inner.network_for(wish)?;
             let observed = inner.observe(&[])?;
             let heard = self.heard_on(&network);
             let known =
@@ -315,11 +317,12 @@ impl Engine {
     fn leave(&self, id: &str) -> Result<Reply, Refusal> {
         let mut inner = self.lock();
         let Some(endpoint) = inner.state().endpoint_of_engine(id).cloned() else { return Ok(done()) };
+        // Should this fail, the engine leaves once more, and the endpoint is not wanted then.
+        if endpoint.is_wanted() {
+            inner.left.push(endpoint.clone());
+        }
         let (observed, warnings) = inner.back_to_reserved(&endpoint)?;
         self.follow(&inner, &observed);
-        if endpoint.is_wanted() {
-            inner.left.push(endpoint);
-        }
         Ok(Reply::Done { warnings })
     }
 

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ashore_core::endpoint::Endpoint;
 use ashore_core::link::{LinkKind, MacvlanMode, Netns, Place};
 use ashore_core::observed::{Link, Lower, Seat, View};
+use ashore_core::owner::Owners;
 use ashore_core::request::Refusal;
 use ashore_core::state::EndpointKey;
 use ashore_core::step::Step;
@@ -16,8 +17,8 @@ use ashore_wire::Mac;
 use super::{Engine, Inner};
 use crate::daemon::refusal;
 
-/// Into so many namespaces it is looked at a time.
-const AT_A_TIME: usize = 64;
+/// Into so many namespaces it is looked at a time. Whoever lives there decides how much is read.
+const AT_A_TIME: usize = 8;
 
 /// What parents take in, each asked once.
 #[derive(Default)]
@@ -45,31 +46,57 @@ impl Engine {
         let found: Vec<Netns> = opened.filter(|there| *there != host).map(|there| there.identity()).collect();
         let mut taken = false;
         for some in found.chunks(AT_A_TIME) {
-            for (netns, view) in observe(some)?.netns {
-                for link in view.links.iter().filter(|link| is_of(&endpoint, link, &view, parent)) {
-                    let step = Step::DelLink { place: Place::Netns(netns.clone()), link: link.name.clone() };
-                    tracing::info!(target: "ashore::step", "{step}");
-                    match kernel.apply(&[step], OnError::GoOn).errors.first() {
-                        Some(error) => return Err(refusal::step(error)),
-                        None => taken = true,
-                    }
+            let observed = observe(some)?;
+            for (netns, why) in &observed.unreadable {
+                tracing::warn!(netns = %netns.path.display(), name = %endpoint.name, "its link may be there, which cannot be looked into: {why}");
+            }
+            for (netns, view) in &observed.netns {
+                if view.links.iter().any(|link| is_of(&endpoint, link, view, parent)) {
+                    taken |= self.take_off_in(&endpoint, netns, parent)?;
                 }
             }
         }
         Ok(taken)
     }
+
+    /// Takes the links of an endpoint off in one namespace, if they are there still and it is to be taken off still.
+    fn take_off_in(&self, endpoint: &Endpoint, netns: &Netns, parent: u32) -> Result<bool, Refusal> {
+        let inner = self.lock();
+        let same = |there: &Endpoint| there.home == endpoint.home && there.since == endpoint.since;
+        if !inner.state().endpoints.get(&endpoint.key()).is_some_and(same) {
+            return Ok(false);
+        }
+        let observed = inner.observe(std::slice::from_ref(netns))?;
+        let owners = Owners::of(inner.state(), &observed);
+        let Some(view) = observed.netns.get(netns) else { return Ok(false) };
+        let own = view.links.iter().filter(|link| is_of(endpoint, link, view, parent));
+        let own = own.filter(|link| !owners.is_of_another(endpoint, netns, link));
+        let place = Place::Netns(netns.clone());
+        let steps: Vec<Step> =
+            own.map(|link| Step::DelLink { place: place.clone(), link: link.name.clone() }).collect();
+        for step in &steps {
+            tracing::info!(target: "ashore::step", "{step}");
+        }
+        match inner.kernel.apply(&steps, OnError::GoOn).errors.first() {
+            Some(error) => Err(refusal::step(error)),
+            None => Ok(!steps.is_empty()),
+        }
+    }
 }
 
 /// Whether a link in some namespace is that of an endpoint on a parent. A tag alone may be another daemon's, in another namespace
-/// of this machine.
+/// of this machine, and a MAC that its container has chosen may be the MAC of any machine.
 fn is_of(endpoint: &Endpoint, link: &Link, view: &View, parent: u32) -> bool {
-    let by_address = || {
+    let marked = || {
+        let holds = || view.addresses_of(link).any(|there| endpoint.holds(there.net.addr()));
         let tagged = link.tag().as_ref() == Some(&endpoint.tag());
-        tagged && view.addresses_of(link).any(|there| endpoint.holds(there.net.addr()))
+        match endpoint.mac {
+            Some(_) => endpoint.mac_on_lan() == link.mac && (tagged || holds()),
+            None => tagged && holds(),
+        }
     };
-    let by_mac = || endpoint.macs().any(|mac| link.mac == Some(mac));
     link.lower == Some(Lower { index: parent, seat: Seat::Host })
-        && if endpoint.mac.is_some() { by_mac() } else { by_address() }
+        && (endpoint.mac.is_some() && endpoint.mac == link.mac || marked())
 }
 
 impl Inner {
@@ -87,7 +114,7 @@ impl Inner {
             LinkKind::Macvlan(_) => {
                 let ask = || self.kernel.taken_in(parent.index).ok().flatten();
                 let macs = taken_in.0.entry(parent.index).or_insert_with(ask).as_ref()?;
-                Some(endpoint.macs().any(|mac| macs.contains(&mac)))
+                Some(self.state().macs_of(endpoint).any(|mac| macs.contains(&mac)))
             }
         }
     }
