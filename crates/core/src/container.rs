@@ -13,8 +13,6 @@ use crate::state::{Change, State};
 
 /// What is kept of a name that does not fit, before its hash.
 const KEPT: usize = 54;
-/// The longest name that an endpoint can have.
-
 impl EndpointName {
     /// The name of a container. An engine sets no limit to its length: one that does not fit is cut, and ends in a hash of the
     /// whole. So does one by which Ashore itself calls a container whose name it does not know.

@@ -124,7 +124,7 @@ checked_name! {
     IfName, check_ifname, recorded_ifname
 }
 
-/// So many bytes a network's and an endpoint's name may have.
+/// The longest name that a network or an endpoint can have, in bytes.
 pub(crate) const LONGEST: usize = 63;
 
 impl EndpointName {

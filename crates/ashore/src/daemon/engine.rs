@@ -113,6 +113,8 @@ struct Inner {
     attempts: Attempts,
     /// Endpoints that an engine has had leave their containers, as they were in there.
     left: Vec<Endpoint>,
+    /// Whether it is known what an earlier daemon has left whole.
+    recovered: bool,
     /// Since when names are gone whose leases are to be given back.
     departed: Departed,
     /// Endpoints whose namespaces are looked for.
@@ -148,6 +150,7 @@ impl Engine {
             strangers: Strangers::default(),
             attempts: Attempts::default(),
             left: Vec::new(),
+            recovered: false,
             departed: Departed::default(),
             lost: Lost::default(),
             expected: BTreeMap::new(),

@@ -74,20 +74,9 @@ impl Engine {
 
     /// At the start: what a kill has left whole has only lost its record.
     pub(crate) fn recover(&self) {
-        let mut inner = self.lock();
-        let recovered = inner.observe(&all_netns(inner.state())).and_then(|observed| {
-            let owners = Owners::of(inner.state(), &observed);
-            let endpoints = inner.state().endpoints.values();
-            let whole = endpoints.filter(|endpoint| owners.is_whole(endpoint, &observed));
-            let records = whole.flat_map(|endpoint| inner.state().attached(endpoint, now())).collect();
-            inner.commit(records)?;
-            inner.know_by_cookie(&observed);
-            Ok(())
-        });
-        if let Err(refusal) = recovered {
+        if let Err(refusal) = self.lock().recover() {
             tracing::error!("{refusal}");
         }
-        drop(inner);
         self.look_for_cut_short();
     }
 
@@ -104,6 +93,10 @@ impl Engine {
     }
 
     fn try_reconcile(&self, inner: &mut Inner, why: Cause) -> Result<(usize, Observed), Refusal> {
+        // Until it is known what is whole, all that was on its way would be taken for cut short.
+        if !inner.recovered {
+            inner.recover()?;
+        }
         inner.clear_containers();
         let flushed = inner.flush();
         let given_back = self.give_back_departed(inner);
@@ -192,6 +185,17 @@ impl Engine {
 }
 
 impl Inner {
+    fn recover(&mut self) -> Result<(), Refusal> {
+        let observed = self.observe(&all_netns(self.state()))?;
+        let owners = Owners::of(self.state(), &observed);
+        let whole = self.state().endpoints.values().filter(|endpoint| owners.is_whole(endpoint, &observed));
+        let records = whole.flat_map(|endpoint| self.state().attached(endpoint, now())).collect();
+        self.commit(records)?;
+        self.know_by_cookie(&observed);
+        self.recovered = true;
+        Ok(())
+    }
+
     /// The endpoints that will be taken away: those that are gone, and those in reach that bear a mark of being on their way. The
     /// lock is held from the first mark to the last, so whoever sees one sees what was cut short.
     fn going(&self) -> Vec<Endpoint> {
