@@ -147,6 +147,8 @@ fn a_container_that_changes_its_link_keeps_it_and_nobody_else_notices() {
         // The LAN has to learn another MAC.
         home::type_on(&home.laptop, "ip neigh flush dev eth0");
         eventually(&format!("{what}: the laptop reaches it"), || home.laptop.ping(at).is_some());
+        // What keeps host and siblings from it is set back at the next look, which is a minute away at most.
+        home.nudge();
         eventually(&format!("{what}: the host reaches it"), || home.nas.ping(at).is_some());
         let (links, own) = (inside.children(), [home.laptop.pings(at), home.nas.pings(at)]);
         home.nudge();
@@ -485,6 +487,7 @@ fn an_engines_container_keeps_its_link_whatever_it_does_to_it() {
             inside.types(commands);
             home::type_on(&site.home.laptop, "ip neigh flush dev eth0");
             eventually(&format!("{what}: the laptop reaches it"), || site.home.laptop.ping(at).is_some());
+            site.home.nudge();
             eventually(&format!("{what}: the host reaches it"), || site.home.nas.ping(at).is_some());
             let links = inside.children();
             let pings = [&site.home.laptop, &site.home.nas].map(|from| from.pings(at));
