@@ -7,6 +7,31 @@ use ashore_core::step::Step;
 use home::untouched::untouched;
 use home::{HOST, HOST6, Home, Watched, addresses, ip, mac_known_to, reaches};
 
+/// What the other tests compare would tell of a change.
+#[test]
+fn what_is_done_to_the_host_is_seen() {
+    if let Err(why) = ashore_lab::Engines::find() {
+        return ashore_lab::cannot_run("promise 2, what is seen", &why);
+    }
+    for command in [
+        "ip route del default",
+        "ip route add 10.9.0.0/24 via 192.168.88.1",
+        "ip link set eth0 mtu 1400",
+        "ip link add by-hand type bridge",
+        "ip addr add 10.9.0.1/24 dev eth0",
+    ] {
+        let home = Home::new();
+        let before = untouched(&home);
+        assert_eq!(untouched(&home), before);
+        home::type_on(&home.nas, command);
+        assert_ne!(untouched(&home), before, "{command}");
+    }
+    let home = Home::new();
+    let before = untouched(&home);
+    home.nas.inside(|| std::fs::write("/proc/sys/net/ipv4/conf/eth0/proxy_arp", "1")).unwrap().unwrap();
+    assert_ne!(untouched(&home), before);
+}
+
 #[test]
 fn the_hosts_bridge_keeps_its_mtu_whatever_its_containers_have() {
     let home = Home::new();
