@@ -4,17 +4,18 @@
 //! a namespace, and a descriptor that is on its way from one process to another, keep it too, and cannot be seen from here.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::{CString, OsStr};
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
-use std::mem::MaybeUninit;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use ashore_core::link::Netns;
-use nix::errno::Errno;
 use nix::libc;
+
+use crate::mountinfo::{mounts, number};
+use crate::nsfs::{self, Held};
 
 /// As often is it looked for processes that have come since, and may hold what one held that has gone.
 const ROUNDS: usize = 20;
@@ -49,8 +50,11 @@ enum Kind {
 impl Holders {
     /// Looks at all processes but this one, and at the mounts that this one sees. To look at some hundreds takes milliseconds.
     pub fn look() -> Self {
-        let device = fs::metadata("/proc/self/ns/net").map_or(0, |own| own.dev());
-        let mut look = Look { device, ..Look::default() };
+        let mut look = Look::default();
+        match nsfs::device() {
+            Ok(device) => look.device = device,
+            Err(error) => look.could_not(Path::new("/proc/self/ns/net"), &error),
+        }
         look.mounts(Path::new("/proc/self"), true);
         let own = std::process::id();
         let all = look.all_new(Path::new("/proc"), |look, process| {
@@ -155,32 +159,28 @@ impl Look {
 
     /// Looks at the mounts that a thread sees, if nobody was looked at who sees the same.
     fn mounts(&mut self, thread: &Path, own: bool) {
-        let read = || {
-            let (namespace, root) = (fs::metadata(thread.join("ns/mnt"))?, numbers_of(&thread.join("root"))?);
-            io::Result::Ok((namespace.ino(), root.0, root.1))
+        let namespace = match fs::metadata(thread.join("ns/mnt")) {
+            Ok(namespace) => namespace.ino(),
+            Err(error) => return self.could_not(&thread.join("ns/mnt"), &error),
         };
-        let text = match read() {
-            Ok(view) if !self.mounts.insert(view) => return,
-            Ok(_) => fs::read(thread.join("mountinfo")),
-            Err(error) => Err(error),
-        };
-        let text = match text {
+        // A root that does not tell what it is may be any, such as on a FUSE filesystem of another user. Its mounts are told still.
+        let root = Held::at(&thread.join("root")).and_then(|root| root.numbers());
+        if root.is_ok_and(|(device, ino)| !self.mounts.insert((namespace, device, ino))) {
+            return;
+        }
+        let text = match fs::read(thread.join("mountinfo")) {
             Ok(text) => text,
             Err(error) => return self.could_not(&thread.join("mountinfo"), &error),
         };
-        for line in text.split(|byte| *byte == b'\n') {
-            // proc(5): ID, parent, device, what of it is mounted, where.
-            let mut fields = line.split(|byte| *byte == b' ').skip(3);
-            if let (Some(of), Some(point)) = (fields.next(), fields.next()) {
-                let point = unescaped(point);
-                let (kind, path) = if own {
-                    (Kind::Mount, point)
-                } else {
-                    let below = point.strip_prefix("/").unwrap_or(&point);
-                    (Kind::MountElsewhere, thread.join("root").join(below))
-                };
-                self.found(number(OsStr::from_bytes(of)), kind, path);
-            }
+        for mount in mounts(&text) {
+            let number = mount.netns();
+            let (kind, path) = if own {
+                (Kind::Mount, mount.point)
+            } else {
+                let below = mount.point.strip_prefix("/").unwrap_or(&mount.point);
+                (Kind::MountElsewhere, thread.join("root").join(below))
+            };
+            self.found(number, kind, path);
         }
     }
 
@@ -189,8 +189,7 @@ impl Look {
         if !opened.is_absolute() || opened == Path::new("/dev/null") {
             return Ok(number(opened.as_os_str()));
         }
-        let (device, ino) = numbers_of(file)?;
-        Ok((device == self.device).then_some(ino))
+        Ok(Held::at(file)?.namespace(self.device))
     }
 
     /// Enters a path, if it opens a namespace.
@@ -212,45 +211,10 @@ impl Look {
     }
 }
 
-/// The number in what the kernel calls a network namespace.
-fn number(name: &OsStr) -> Option<u64> {
-    name.to_str()?.strip_prefix("net:[")?.strip_suffix(']')?.parse().ok()
-}
-
-/// Device and inode of a file, as far as they are known here: a server in the network, which may not answer, is not asked.
-fn numbers_of(file: &Path) -> io::Result<(u64, u64)> {
-    let path = CString::new(file.as_os_str().as_bytes())?;
-    let flags = libc::AT_STATX_DONT_SYNC | libc::AT_NO_AUTOMOUNT;
-    let mut found = MaybeUninit::<libc::statx>::uninit();
-    // SAFETY: the path ends with a zero, and what is found is written to a place of its size.
-    let asked =
-        unsafe { libc::statx(libc::AT_FDCWD, path.as_ptr(), flags, libc::STATX_INO, found.as_mut_ptr()) };
-    Errno::result(asked)?;
-    // SAFETY: the call was successful.
-    let found = unsafe { found.assume_init() };
-    Ok((libc::makedev(found.stx_dev_major, found.stx_dev_minor), found.stx_ino))
-}
-
 /// A thread that has ended (`ESRCH`), or is only waited for (`EINVAL` of its mounts).
 fn has_gone(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound
         || matches!(error.raw_os_error(), Some(libc::ESRCH | libc::EINVAL))
-}
-
-/// A path as the kernel writes it, with spaces and the like as three octal digits.
-fn unescaped(text: &[u8]) -> PathBuf {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let [byte, after @ ..] = rest {
-        let digits = after
-            .get(..3)
-            .filter(|digits| *byte == b'\\' && digits.iter().all(|d| (b'0'..=b'7').contains(d)));
-        let escaped = digits
-            .map(|digits| digits.iter().fold(0_u8, |sum, d| sum.wrapping_mul(8).wrapping_add(d - b'0')));
-        bytes.push(escaped.unwrap_or(*byte));
-        rest = if escaped.is_some() { &after[3..] } else { after };
-    }
-    std::ffi::OsString::from_vec(bytes).into()
 }
 
 /// Whether `/proc` may leave processes out.
@@ -272,21 +236,4 @@ fn has_capability(number: u32) -> bool {
     let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
     let effective = effective.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok());
     effective.is_some_and(|all| all >> number & 1 == 1)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_path_is_read_as_the_kernel_writes_it() {
-        for (written, path) in [
-            ("/run/netns/web", "/run/netns/web"),
-            (r"/mnt/with\040space\134and\011tab", "/mnt/with space\\and\ttab"),
-            (r"/odd\04", r"/odd\04"),
-            (r"\", r"\"),
-        ] {
-            assert_eq!(unescaped(written.as_bytes()), Path::new(path));
-        }
-    }
 }

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use ashore_core::link::{Cookie, Netns};
 use nix::mount::{MntFlags, MsFlags};
 use nix::sched::CloneFlags;
 
-use crate::cookie;
+use crate::{cookie, nsfs};
 
 /// `ioctl(NS_GET_NSTYPE)` (Linux 4.11): `_IO(0xb7, 0x3)`.
 const NS_GET_NSTYPE: nix::libc::Ioctl = 0xb703;
@@ -69,11 +69,12 @@ impl Namespace {
         Self::open(Path::new("/proc/thread-self/ns/net"))
     }
 
-    /// The one that a path opens.
+    /// The one that a path opens. What is no namespace is not opened, and nobody is waited for but by the path's own filesystems.
+    ///
+    /// Through the root of a process (`/proc/PID/root/...`) no symbolic link is followed, and no filesystem is waited for: what is
+    /// there is for that process to say.
     pub fn open(path: &Path) -> Result<Self, NamespaceError> {
-        // Whatever the path may lead to, opening it must not wait.
-        let file = File::options().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path);
-        let file = file.map_err(|source| {
+        let opened = nsfs::open(path).map_err(|source| {
             let path = path.to_owned();
             match (source.kind(), source.raw_os_error()) {
                 // A process that has ended: its directory may still be there.
@@ -81,11 +82,10 @@ impl Namespace {
                     NamespaceError::Missing(path)
                 }
                 (io::ErrorKind::PermissionDenied, _) => NamespaceError::Permission(path),
-                // A socket or a device, which only opens otherwise.
-                (_, Some(nix::libc::ENXIO | nix::libc::ENODEV)) => NamespaceError::Other(path),
                 _ => NamespaceError::System { path, source },
             }
         })?;
+        let file = opened.ok_or_else(|| NamespaceError::Other(path.to_owned()))?;
         Self::of_file(file, path.to_owned())
     }
 

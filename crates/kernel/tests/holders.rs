@@ -2,13 +2,17 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::{OpenOptionsExt, symlink};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use ashore_core::link::Netns;
-use ashore_kernel::{Holders, InNamespace, Namespace};
+use ashore_kernel::{Holders, InNamespace, Namespace, NamespaceError};
+use nix::libc;
+use nix::sys::stat::Mode;
 
 /// A process that holds something until it is dropped.
 struct Holder(Child);
@@ -33,6 +37,12 @@ fn shell(script: &str) -> Command {
     let mut command = Command::new("sh");
     command.args(["-ec", &format!("{script}; echo ready; exec sleep 600")]);
     command
+}
+
+/// Mounts of one test that a container of another is not to have.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Waits until a path is the first by which a namespace is found, and leads there: what another test begins has this
@@ -125,6 +135,7 @@ fn a_file_that_was_opened_by_a_mount_which_is_no_more() {
 #[test]
 fn a_mount_here_and_one_that_another_process_alone_sees() {
     let path = std::env::temp_dir().join(format!("ashore holders {}", std::process::id()));
+    let alone = alone();
     let namespace = Namespace::new().unwrap().bind(&path).unwrap();
     let netns = namespace.identity();
     drop(namespace);
@@ -134,6 +145,7 @@ fn a_mount_here_and_one_that_another_process_alone_sees() {
     let process = holder(command.args(["--mount", "sh", "-ec", "echo ready; exec sleep 600"]));
     // To remove the file would end that mount as well.
     assert!(Command::new("umount").arg(&path).status().unwrap().success());
+    drop(alone);
     is_found_by(
         &netns,
         &Path::new(&format!("/proc/{}/root", process.0.id())).join(path.strip_prefix("/").unwrap()),
@@ -166,4 +178,164 @@ fn how_long_it_takes() {
     let begun = Instant::now();
     Holders::look();
     eprintln!("{} processes: {:?}", children.len(), begun.elapsed());
+}
+
+/// A directory that is removed at the end.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("ashore {name} {}", std::process::id()));
+        std::fs::create_dir(&path).unwrap();
+        Directory(path)
+    }
+
+    /// A namespace that a mount below it alone holds, which the holder alone sees: its script is told the directory.
+    fn bound_for(&self, script: &str) -> (Netns, Holder, PathBuf) {
+        std::fs::create_dir(self.0.join("in")).unwrap();
+        let path = self.0.join("in/ns");
+        let _alone = alone();
+        let netns = Namespace::new().unwrap().bind(&path).unwrap().identity();
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-ec", script, "sh"]).arg(&self.0).stdin(Stdio::piped());
+        let process = holder(&mut command);
+        // To remove the file would end that mount as well.
+        assert!(Command::new("umount").arg(&path).status().unwrap().success());
+        let path = root_of(&process).join(path.strip_prefix("/").unwrap());
+        (netns, process, path)
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn root_of(process: &Holder) -> PathBuf {
+    format!("/proc/{}/root", process.0.id()).into()
+}
+
+/// A named pipe, and somebody who waits for it to be opened.
+struct Pipe {
+    path: PathBuf,
+    waits: Holder,
+}
+
+impl Pipe {
+    fn new(directory: &Directory) -> Self {
+        let path = directory.0.join("pipe");
+        nix::unistd::mkfifo(&path, Mode::S_IRWXU).unwrap();
+        let mut command = Command::new("sh");
+        let waits = holder(command.args(["-c", "echo ready; : > \"$0\""]).arg(&path));
+        Pipe { path, waits }
+    }
+
+    #[track_caller]
+    fn was_not_opened(mut self) {
+        std::thread::sleep(Duration::from_millis(300));
+        assert!(self.waits.0.try_wait().unwrap().is_none(), "it was opened");
+        // So it would have been seen.
+        drop(File::options().read(true).custom_flags(libc::O_NONBLOCK).open(&self.path));
+        assert!(self.waits.0.wait().is_ok());
+    }
+}
+
+/// Does what must not wait for anybody. Whatever makes it wait ends with its holder.
+#[track_caller]
+fn at_once<T: Send + 'static>(does: impl FnOnce() -> T + Send + 'static) -> T {
+    let (done, is_done) = mpsc::channel();
+    std::thread::spawn(move || done.send(does()));
+    is_done.recv_timeout(Duration::from_secs(20)).expect("it waits for somebody")
+}
+
+/// Mounts a filesystem of another user, whose server never answers, on a directory: with it nobody gets through but by what the kernel
+/// knows itself.
+const SILENT: &str = "silent() { exec 3<>/dev/fuse; \
+    mount -i -t fuse -o \"fd=3,rootmode=40000,user_id=65534,group_id=65534$2\" silent \"$1\"; }";
+
+fn has_fuse() -> bool {
+    let has = File::options().read(true).write(true).open("/dev/fuse").is_ok();
+    if !has {
+        eprintln!("cannot-run: a filesystem of another user: there is no /dev/fuse here");
+    }
+    has
+}
+
+#[test]
+fn another_users_filesystem_hides_nothing_and_nobody_waits_for_it() {
+    if !has_fuse() {
+        return;
+    }
+    for options in ["", ",allow_other"] {
+        let directory = Directory::new("users");
+        // It is the root of a process, and is open.
+        let script =
+            format!("{SILENT}; silent \"$1\" '{options}'; pivot_root \"$1\" \"$1\"; echo ready; read _");
+        let (netns, process, path) = directory.bound_for(&script);
+        let open = File::options().read(true).custom_flags(libc::O_PATH).open(root_of(&process)).unwrap();
+        let reader = holder(shell("true").stdin(open));
+        let holders = at_once(Holders::look);
+        assert_eq!(holders.unseen(), None, "{options}");
+        assert_eq!(holders.paths_of(&netns).collect::<Vec<_>>(), [&path], "{options}");
+        let file = PathBuf::from(format!("/proc/{}/fd/0", reader.0.id()));
+        let opened = at_once(move || (Namespace::open(&path).err(), Namespace::open(&file).err()));
+        assert!(matches!(opened, (Some(_), Some(NamespaceError::Other(_)))), "{options}: {opened:?}");
+    }
+}
+
+#[test]
+fn nobody_waits_for_a_filesystem_that_covers_a_mount() {
+    if !has_fuse() {
+        return;
+    }
+    let directory = Directory::new("silence");
+    let script = format!("{SILENT}; silent \"$1/in\" ,allow_other; echo ready; read _");
+    let (netns, _process, path) = directory.bound_for(&script);
+    let holders = at_once(Holders::look);
+    assert_eq!(holders.unseen(), None);
+    assert_eq!(holders.paths_of(&netns).collect::<Vec<_>>(), [&path]);
+    // It may be there: who covered it can take the cover off.
+    let opened = at_once(move || Namespace::open(&path).unwrap_err());
+    assert!(matches!(opened, NamespaceError::System { .. }), "{opened}");
+}
+
+#[test]
+fn what_covers_a_mount_leads_nowhere_else() {
+    let directory = Directory::new("cover");
+    let pipe = Pipe::new(&directory);
+    let script =
+        "mount -t tmpfs cover \"$1/in\"; ln -s \"$1/$(cat \"$1/to\")\" \"$1/in/ns\"; echo ready; read _";
+    std::fs::write(directory.0.join("to"), "pipe").unwrap();
+    let (netns, _process, path) = directory.bound_for(script);
+    assert_eq!(Holders::look().paths_of(&netns).collect::<Vec<_>>(), [&path]);
+    let opened = Namespace::open(&path).unwrap_err();
+    assert!(matches!(opened, NamespaceError::Other(_)), "{opened}");
+    pipe.was_not_opened();
+
+    // Not to another namespace either, which the daemon alone would see there.
+    let directory = Directory::new("lure");
+    std::fs::write(directory.0.join("to"), "other").unwrap();
+    let (_netns, _process, path) = directory.bound_for(script);
+    let other = directory.0.join("other");
+    drop(Namespace::new().unwrap().bind(&other).unwrap());
+    let opened = Namespace::open(&path).unwrap_err();
+    Namespace::unbind(&other).unwrap();
+    assert!(matches!(opened, NamespaceError::Other(_)), "{opened}");
+}
+
+#[test]
+fn what_is_no_namespace_is_not_opened() {
+    let directory = Directory::new("others");
+    let pipe = Pipe::new(&directory);
+    let link = directory.0.join("link");
+    symlink(&pipe.path, &link).unwrap();
+    let unopened = File::options().read(true).custom_flags(libc::O_PATH).open(&pipe.path).unwrap();
+    let reader = holder(shell("true").stdin(unopened));
+    let descriptor = PathBuf::from(format!("/proc/{}/fd/0", reader.0.id()));
+    for path in [&pipe.path, &link, &descriptor] {
+        let opened = Namespace::open(path).unwrap_err();
+        assert!(matches!(opened, NamespaceError::Other(_)), "{opened}");
+    }
+    pipe.was_not_opened();
 }

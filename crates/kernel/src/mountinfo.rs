@@ -1,0 +1,94 @@
+//! The mounts that a thread sees, as `/proc/PID/mountinfo` tells of them. No filesystem is asked for that.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+
+/// Kinds of filesystems that answer without a server, of the network or of somebody's making.
+const LOCAL: [&str; 20] = [
+    "aufs", "bcachefs", "btrfs", "devtmpfs", "erofs", "ext2", "ext3", "ext4", "f2fs", "iso9660", "nsfs",
+    "overlay", "proc", "ramfs", "rootfs", "squashfs", "sysfs", "tmpfs", "xfs", "zfs",
+];
+
+/// A mount, which others may cover.
+pub(crate) struct Mount<'a> {
+    /// What of its filesystem is seen: a path, or what the kernel calls a namespace.
+    pub(crate) of: &'a OsStr,
+    /// Where, seen from the thread's root.
+    pub(crate) point: PathBuf,
+    kind: &'a OsStr,
+}
+
+impl Mount<'_> {
+    /// The number of the network namespace that it holds.
+    pub(crate) fn netns(&self) -> Option<u64> {
+        number(self.of)
+    }
+
+    /// Whether whoever looks a path up in it is certain not to wait for a server.
+    pub(crate) fn is_local(&self) -> bool {
+        LOCAL.iter().any(|kind| self.kind == *kind)
+    }
+}
+
+/// All mounts of a `mountinfo`.
+pub(crate) fn mounts(text: &[u8]) -> impl Iterator<Item = Mount<'_>> {
+    text.split(|byte| *byte == b'\n').filter_map(|line| {
+        // proc(5): ID, parent, device, what of it is mounted, where, options, others as far as there are, a hyphen, kind.
+        let mut fields = line.split(|byte| *byte == b' ').skip(3);
+        let (of, point) = (fields.next()?, fields.next()?);
+        let kind = fields.skip_while(|field| *field != b"-").nth(1)?;
+        Some(Mount { of: OsStr::from_bytes(of), point: unescaped(point), kind: OsStr::from_bytes(kind) })
+    })
+}
+
+/// The number in what the kernel calls a network namespace.
+pub(crate) fn number(name: &OsStr) -> Option<u64> {
+    name.to_str()?.strip_prefix("net:[")?.strip_suffix(']')?.parse().ok()
+}
+
+/// A path as the kernel writes it, with spaces and the like as three octal digits.
+fn unescaped(text: &[u8]) -> PathBuf {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let [byte, after @ ..] = rest {
+        let digits = after
+            .get(..3)
+            .filter(|digits| *byte == b'\\' && digits.iter().all(|d| (b'0'..=b'7').contains(d)));
+        let escaped = digits
+            .map(|digits| digits.iter().fold(0_u8, |sum, d| sum.wrapping_mul(8).wrapping_add(d - b'0')));
+        bytes.push(escaped.unwrap_or(*byte));
+        rest = if escaped.is_some() { &after[3..] } else { after };
+    }
+    OsString::from_vec(bytes).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn a_path_is_read_as_the_kernel_writes_it() {
+        for (written, path) in [
+            ("/run/netns/web", "/run/netns/web"),
+            (r"/mnt/with\040space\134and\011tab", "/mnt/with space\\and\ttab"),
+            (r"/odd\04", r"/odd\04"),
+            (r"\", r"\"),
+        ] {
+            assert_eq!(unescaped(written.as_bytes()), Path::new(path));
+        }
+    }
+
+    #[test]
+    fn a_mount_is_read_with_and_without_what_it_shares() {
+        let text = b"36 35 0:4 net:[4026532281] /run/netns/web rw shared:5 master:1 - nsfs nsfs rw\n\
+                     37 35 0:46 / /home/me/far\\040away rw,nosuid - fuse.sshfs me@there: rw,user_id=1000\n\n";
+        let seen: Vec<_> = mounts(text).map(|mount| (mount.netns(), mount.is_local(), mount.point)).collect();
+        assert_eq!(
+            seen,
+            [(Some(4_026_532_281), true, "/run/netns/web".into()), (None, false, "/home/me/far away".into())]
+        );
+    }
+}
