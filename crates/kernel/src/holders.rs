@@ -53,7 +53,8 @@ impl Holders {
         let mut look = Look::default();
         match nsfs::device() {
             Ok(device) => look.device = device,
-            Err(error) => look.could_not(Path::new("/proc/self/ns/net"), &error),
+            // Without it no open file is known for a namespace.
+            Err(error) => look.could_not(Path::new("/proc/self/ns/net"), &io::Error::other(error)),
         }
         look.mounts(Path::new("/proc/self"), true);
         let own = std::process::id();
