@@ -199,6 +199,36 @@ fn of_a_mount_that_another_mount_namespace_still_has() {
 }
 
 #[test]
+fn by_a_mount_whose_path_is_no_text() {
+    const LEAVES: &str =
+        "$| = 1; print qq(ready\\n); <STDIN>; syscall(272, 0x40000000) == 0 or die $!; sleep 600";
+    let mut home = Home::new();
+    home.create_lan();
+    let web = home.world.container("web").unwrap();
+    let mut command = web.command("unshare").unwrap();
+    let script = format!(
+        r#"p=$(printf '%s/\\377\\033[2Jm' "$0"); : > "$p"; mount --bind /proc/self/ns/net "$p"; exec perl -e '{LEAVES}'"#
+    );
+    command.args(["--mount", "sh", "-ec", &script]).arg(home.directory.path()).stdin(Stdio::piped());
+    let mut process = Process::start(&mut command);
+    let mac = attach(&home, "web", &format!("--pid {}", process.pid()));
+    drop(web);
+    let pings = home.laptop.pings(ip(AT));
+    process.tell();
+    home.nudge();
+    eventually("it is said", || {
+        troubles(&home).contains("no longer leads to its namespace, which was found by")
+    });
+    home.restart();
+    keeps_its_address(&home, &mac, pings);
+    assert!(!home.ok("status").contains('\u{1b}'));
+    home.ok("state export");
+    home.ok("detach lan web");
+    does_not_reach(&home.laptop, ip(AT));
+    process.kill();
+}
+
+#[test]
 fn one_that_a_socket_alone_keeps_cannot_be_found_and_keeps_its_address_until_it_has_gone() {
     let home = Home::new();
     home.create_lan();

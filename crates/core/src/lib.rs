@@ -19,6 +19,7 @@ pub mod misplaced;
 pub mod name;
 pub mod network;
 pub mod observed;
+mod odd_path;
 pub mod owner;
 pub mod plan;
 pub mod pool;

@@ -193,6 +193,7 @@ impl FromStr for LinkKind {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Netns {
     /// A path that opens it, such as `/run/netns/web` or `/proc/4711/ns/net`.
+    #[serde(with = "crate::odd_path")]
     pub path: PathBuf,
     /// `st_dev` of what the path opened.
     pub dev: u64,
@@ -202,7 +203,7 @@ pub struct Netns {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cookie: Option<Box<Cookie>>,
     /// The path by which it was attached, where that no longer leads to it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::odd_path::optional")]
     pub attached_by: Option<Box<Path>>,
 }
 

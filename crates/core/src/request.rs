@@ -364,6 +364,7 @@ pub struct AttachSpec {
     /// The container's name on it, from which its identity follows.
     pub name: EndpointName,
     /// A path that opens its namespace.
+    #[serde(with = "crate::odd_path")]
     pub netns: PathBuf,
     /// Addresses asked for, at most one of each family.
     #[serde(default)]

@@ -44,7 +44,7 @@ impl Engine {
             return self.take_off(&mut inner, before, &endpoint, false);
         }
         drop(inner);
-        let taken = self.bring_in_reach(&endpoint.key(), true)?;
+        let elsewhere = self.bring_in_reach(&endpoint.key(), true)?;
         let mut inner = self.lock();
         let Some(endpoint) = inner.state().endpoints.get(&endpoint.key()).cloned() else {
             return Ok(Reply::Done { warnings: Vec::new() });
@@ -60,7 +60,19 @@ impl Engine {
             self.follow(&inner, &before);
             return Ok(Reply::Done { warnings: vec![format!("`{name}` {says}")] });
         }
-        self.take_off(&mut inner, before, &endpoint, taken)
+        let unread = elsewhere.unread.iter().take(SHOWN).map(|(netns, why)| {
+            format!(
+                "`{name}` may have a link in {}, which cannot be looked into: {why}",
+                netns.path.display()
+            )
+        });
+        let reply = self.take_off(&mut inner, before, &endpoint, elsewhere.taken)?;
+        Ok(match reply {
+            Reply::Done { warnings } if !elsewhere.taken => {
+                Reply::Done { warnings: warnings.into_iter().chain(unread).collect() }
+            }
+            reply => reply,
+        })
     }
 
     /// Takes an endpoint off; its link may just have been taken away elsewhere.

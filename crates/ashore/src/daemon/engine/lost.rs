@@ -18,7 +18,7 @@ use ashore_core::request::Refusal;
 use ashore_core::state::{Change, EndpointKey};
 use ashore_kernel::{Found, Holders, Namespace, this_boot};
 
-use super::strayed::TakenIn;
+use super::strayed::{Elsewhere, TakenIn};
 use super::{Cause, Engine, Inner};
 
 /// Looks that find nobody are two if so much lies between them: what is handed from one process to another has arrived.
@@ -121,7 +121,7 @@ impl Engine {
         let mut decided = self.look_for_these(&lost);
         for key in &waiting {
             match self.take_off_elsewhere(key) {
-                Ok(taken) => decided |= taken,
+                Ok(elsewhere) => decided |= elsewhere.taken,
                 Err(refusal) => tracing::warn!(network = %key.0, name = %key.1, "{refusal}"),
             }
         }
@@ -168,12 +168,11 @@ impl Engine {
 
     /// Brings the link of an endpoint in reach whose path no longer leads to it, or whose container has moved it: its namespace is
     /// found, or the link is taken off wherever it is. One that is down is looked for only `if_down`: all namespaces have to be entered.
-    /// Tells whether it was taken off.
-    pub(super) fn bring_in_reach(&self, key: &EndpointKey, if_down: bool) -> Result<bool, Refusal> {
+    pub(super) fn bring_in_reach(&self, key: &EndpointKey, if_down: bool) -> Result<Elsewhere, Refusal> {
         let lost = self.lock().notice_lost(key)?;
         self.look_for_these(lost.as_slice());
         let inner = self.lock();
-        let Some(endpoint) = inner.state().endpoints.get(key) else { return Ok(false) };
+        let Some(endpoint) = inner.state().endpoints.get(key) else { return Ok(Elsewhere::default()) };
         let home = inner.look_at_home(endpoint)?;
         let is_home = home.is_some_and(|home| inner.has_link(endpoint, &home));
         let host = inner.observe(&[])?.host;
@@ -182,11 +181,11 @@ impl Engine {
             && (if_down || inner.is_on_lan(endpoint, &host, &mut TakenIn::default()) != Some(false));
         drop(inner);
         if is_home || !may_be_elsewhere {
-            return Ok(false);
+            return Ok(Elsewhere::default());
         }
-        let taken = self.take_off_elsewhere(key)?;
+        let elsewhere = self.take_off_elsewhere(key)?;
         self.await_end(key)?;
-        Ok(taken)
+        Ok(elsewhere)
     }
 
     /// Waits until the kernel has taken down what nobody was found to hold.

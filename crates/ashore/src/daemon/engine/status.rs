@@ -135,7 +135,10 @@ impl Engine {
         let gateways: Vec<IpAddr> =
             network.into_iter().flat_map(|network| network.gateways_of(endpoint)).collect();
         let (ifname, netns) = match &endpoint.home {
-            Home::Netns { netns, ifname } => (Some(ifname.clone()), Some(netns.path.clone())),
+            Home::Netns { netns, ifname } => {
+                // A container may have chosen it, and it need not be text.
+                (Some(ifname.clone()), Some(netns.path.to_string_lossy().into_owned().into()))
+            }
             Home::Engine { .. } => (None, None),
         };
         EndpointReport {
@@ -159,6 +162,9 @@ impl Engine {
         }
     }
 }
+
+/// How many addresses of others are shown of one container at most.
+const MOST_SHOWN: usize = 4;
 
 impl Inner {
     /// Endpoints that are not where they were attached.
@@ -206,8 +212,31 @@ impl Inner {
     /// What containers have made of their links, and what engines have.
     fn altered(&self, owners: &Owners, observed: &Observed) -> Vec<String> {
         let attached = self.state().endpoints.values().filter(|one| one.stage == Stage::Attached);
-        let found = attached.filter_map(|one| Some((one, owners.link_of(one, observed)?.2)));
-        found.flat_map(|(endpoint, link)| altered(endpoint, link)).collect()
+        let found = attached.filter_map(|one| Some((one, owners.link_of(one, observed)?)));
+        found
+            .flat_map(|(endpoint, (_, _, link))| {
+                altered(endpoint, link).into_iter().chain(self.taken_by(endpoint, owners, observed))
+            })
+            .collect()
+    }
+
+    /// Addresses of other endpoints that the container of one has added to a link of its own.
+    fn taken_by(&self, endpoint: &Endpoint, owners: &Owners, observed: &Observed) -> Vec<String> {
+        let Some((netns, view, _)) = owners.link_of(endpoint, observed) else { return Vec::new() };
+        let taken = view.addresses.iter().filter_map(|there| {
+            let holder = self.state().holder(there.net.addr()).filter(|holder| holder.is_wanted())?;
+            // A container may be on several networks.
+            let is_here = owners.link_of(holder, observed).is_some_and(|(its, ..)| its == netns);
+            (!is_here).then(|| {
+                format!(
+                    "`{}` has added {} to its container, which is the address of `{}`",
+                    endpoint.name,
+                    there.net.addr(),
+                    holder.name
+                )
+            })
+        });
+        taken.take(MOST_SHOWN).collect()
     }
 }
 

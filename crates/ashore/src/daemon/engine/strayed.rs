@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ashore_core::endpoint::Endpoint;
 use ashore_core::link::{LinkKind, MacvlanMode, Netns, Place};
-use ashore_core::observed::{Link, Lower, Seat, View};
+use ashore_core::observed::{Link, Lower, Observed, Seat, View};
 use ashore_core::owner::Owners;
 use ashore_core::request::Refusal;
 use ashore_core::state::EndpointKey;
@@ -24,39 +24,57 @@ const AT_A_TIME: usize = 8;
 #[derive(Default)]
 pub(super) struct TakenIn(BTreeMap<u32, Option<BTreeSet<Mac>>>);
 
+/// What came of a look for an endpoint's link in all namespaces.
+#[derive(Debug, Default)]
+pub(super) struct Elsewhere {
+    /// It was found, and taken off.
+    pub(super) taken: bool,
+    /// Namespaces that it may be in and that could not be looked into, and why.
+    pub(super) unread: Vec<(Netns, String)>,
+}
+
 impl Engine {
-    /// Takes the link of an endpoint off wherever it is, if it is found. Tells whether it was.
-    pub(super) fn take_off_elsewhere(&self, key: &EndpointKey) -> Result<bool, Refusal> {
+    /// Takes the link of an endpoint off wherever it is, if it is found.
+    pub(super) fn take_off_elsewhere(&self, key: &EndpointKey) -> Result<Elsewhere, Refusal> {
+        let nowhere = Elsewhere::default();
         let (endpoint, parent, host) = {
             let inner = self.lock();
-            let Some(endpoint) = inner.state().endpoints.get(key).cloned() else { return Ok(false) };
-            let Some(network) = inner.state().network_of(&endpoint) else { return Ok(false) };
+            let Some(endpoint) = inner.state().endpoints.get(key).cloned() else { return Ok(nowhere) };
+            let Some(network) = inner.state().network_of(&endpoint) else { return Ok(nowhere) };
             // Of a veth the host has the other end.
             if network.kind == LinkKind::Bridge {
-                return Ok(false);
+                return Ok(nowhere);
             }
             (endpoint, network.parent.clone(), inner.kernel.host().clone())
         };
         // With sockets of its own: others need not wait.
         let kernel = Kernel::of(&host).map_err(|error| refusal::namespace(&error))?;
-        let observe = |netns: &[Netns]| kernel.observe(netns).map_err(|error| refusal::kernel(&error));
-        let Some(parent) = observe(&[])?.host.link(&parent).map(|link| link.index) else { return Ok(false) };
+        let observed = kernel.observe(&[]).map_err(|error| refusal::kernel(&error))?;
+        let Some(parent) = observed.host.link(&parent).map(|link| link.index) else { return Ok(nowhere) };
         let holders = Holders::look();
         let opened = holders.all().filter_map(|mut paths| paths.find_map(|path| Namespace::open(path).ok()));
         let found: Vec<Netns> = opened.filter(|there| *there != host).map(|there| there.identity()).collect();
-        let mut taken = false;
-        for some in found.chunks(AT_A_TIME) {
-            let observed = observe(some)?;
-            for (netns, why) in &observed.unreadable {
-                tracing::warn!(netns = %netns.path.display(), name = %endpoint.name, "its link may be there, which cannot be looked into: {why}");
-            }
+        let (mut elsewhere, mut large) = (nowhere, Vec::new());
+        let mut take_off = |observed: &Observed| {
             for (netns, view) in &observed.netns {
                 if view.links.iter().any(|link| is_of(&endpoint, link, view, parent)) {
-                    taken |= self.take_off_in(&endpoint, netns, parent)?;
+                    elsewhere.taken |= self.take_off_in(&endpoint, netns, parent)?;
                 }
             }
+            Ok::<(), Refusal>(())
+        };
+        for some in found.chunks(AT_A_TIME) {
+            let observed = kernel.observe(some).map_err(|error| refusal::kernel(&error))?;
+            take_off(&observed)?;
+            large.extend(observed.unreadable.into_keys());
         }
-        Ok(taken)
+        for netns in large {
+            let observed = kernel.observe_closely(std::slice::from_ref(&netns));
+            let observed = observed.map_err(|error| refusal::kernel(&error))?;
+            take_off(&observed)?;
+            elsewhere.unread.extend(observed.unreadable.into_iter().next());
+        }
+        Ok(elsewhere)
     }
 
     /// Takes the links of an endpoint off in one namespace, if they are there still and it is to be taken off still.
@@ -66,7 +84,7 @@ impl Engine {
         if !inner.state().endpoints.get(&endpoint.key()).is_some_and(same) {
             return Ok(false);
         }
-        let observed = inner.observe(std::slice::from_ref(netns))?;
+        let observed = inner.observe_these(std::slice::from_ref(netns))?;
         let owners = Owners::of(inner.state(), &observed);
         let Some(view) = observed.netns.get(netns) else { return Ok(false) };
         let own = view.links.iter().filter(|link| is_of(endpoint, link, view, parent));
