@@ -384,8 +384,9 @@ impl State {
             return owners.port_of(endpoint, &observed.host).and_then(|_| endpoint.mac_on_lan());
         }
         let children = observed.children.get(&network.parent)?;
-        let here = at_home.filter(|link| link.up).and_then(|link| link.mac);
-        self.macs_of(endpoint).find(|mac| children.contains(mac) && here != Some(*mac))
+        // A link that its container has given the MAC of some other machine is not that machine.
+        let is_meant = |mac: &Mac| at_home.is_none() || endpoint.mac == Some(*mac);
+        self.macs_of(endpoint).filter(is_meant).find(|mac| children.contains(mac))
     }
 }
 
