@@ -2,10 +2,11 @@
 
 mod home;
 
+use ashore_kernel::{InNamespace, Namespace};
 use ashore_lab::Counted;
 use home::site::{Site, at_every_site, on_every_engine};
 use home::together::{ROUNDS, Together};
-use home::{eventually, ip};
+use home::{eventually, ip, reaches};
 
 const NAMES: [&str; 3] = ["web", "db", "mail"];
 
@@ -92,6 +93,41 @@ fn whatever_was_chosen_for_them_containers_are_themselves_after_every_restart_of
         }
         eventually("nothing is amiss", || site.home.status()["troubles"] == serde_json::json!([]));
         site.ok("rm -f web db fixed own both");
+        remove_network(site);
+        site.assert_nothing_left();
+    });
+}
+
+#[test]
+fn somebody_in_the_namespace_of_a_container_over_a_death_of_the_engine_keeps_it_from_nothing() {
+    on_every_engine("docker, a namespace is held", |site| {
+        site.create_lan();
+        site.start("web", "--restart always");
+        let before = Together::of(site, &["web"]);
+        for holder in ["a file", "a process"] {
+            let key = site.ok("inspect --format {{.NetworkSettings.SandboxKey}} web");
+            let path = site.docker.root().join(key.trim_start_matches('/'));
+            let file = std::fs::File::open(&path).unwrap();
+            let mut process = None;
+            if holder == "a process" {
+                let mut command = std::process::Command::new("sleep");
+                command.arg("1000").in_namespace(&Namespace::open(&path).unwrap()).unwrap();
+                process = Some(command.spawn().unwrap());
+            }
+            let file = Some(file).filter(|_| process.is_none());
+            site.docker.kill_dockerd().unwrap();
+            site.docker.start_dockerd(&site.home.nas).unwrap();
+            before.are_as_at_first(site, &format!("{holder} holds its old namespace"));
+            reaches(&site.home.nas, ip(&before.place("web").v4));
+            assert!(site.ok("exec web ip -4 addr").contains(&before.place("web").v4));
+            drop(file);
+            if let Some(mut process) = process {
+                process.kill().unwrap();
+                process.wait().unwrap();
+            }
+        }
+        eventually("nothing is amiss", || site.home.status()["troubles"] == serde_json::json!([]));
+        site.ok("rm -f web");
         remove_network(site);
         site.assert_nothing_left();
     });

@@ -77,7 +77,7 @@ pub(crate) fn device() -> io::Result<u64> {
 
 /// Opens a namespace of any kind; none if the path leads to something else, which is not opened.
 ///
-/// Through the root of a process the path leads as that process sees it, and over no symbolic link.
+/// Through the root of a process the path leads as that process sees it, symbolic links included.
 pub(crate) fn open(path: &Path) -> io::Result<Option<File>> {
     let held = match through_root(path) {
         Some((thread, below)) => match held_within(&thread, &below) {
@@ -115,7 +115,7 @@ fn held_within(thread: &Path, below: &Path) -> io::Result<Held> {
     let cached = ResolveFlag::from_bits_retain(libc::RESOLVE_CACHED);
     let how = OpenHow::new()
         .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
-        .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_SYMLINKS | cached);
+        .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS | cached);
     for _ in 0..TRIES {
         match openat2(&root.0, below, how) {
             Ok(held) => return Ok(Held(held)),

@@ -88,6 +88,10 @@ impl Engine {
             self.soon();
         }
         let (misplaced, postponed) = inner.pick_misplaced(&inventory, |ip| !self.lan.has_answered(ip));
+        if postponed {
+            // What is in the way may be a link that was left behind.
+            self.search_soon();
+        }
         let waiting = postponed || !inner.missing.since.is_empty();
         inner.note_strangers(&inventory);
         inner.inventory = Some(inventory);

@@ -114,15 +114,24 @@ impl Engine {
 
     /// Looks once for all that is lost, and for what is to be taken off. Tells when to look again.
     fn look_for_lost(&self) -> Option<Duration> {
-        let (lost, waiting) = {
+        let (lost, waiting, left) = {
             let inner = self.lock();
-            (inner.sought(), inner.lost.waiting.clone())
+            (inner.sought(), inner.lost.waiting.clone(), inner.still_on_lan().cloned().collect::<Vec<_>>())
         };
         let mut decided = self.look_for_these(&lost);
         for key in &waiting {
             match self.take_off_elsewhere(key) {
                 Ok(elsewhere) => decided |= elsewhere.taken,
                 Err(refusal) => tracing::warn!(network = %key.0, name = %key.1, "{refusal}"),
+            }
+        }
+        // An engine that was killed lets go of a container whose namespace somebody holds.
+        for endpoint in &left {
+            match self.take_off_wherever(endpoint) {
+                Ok(elsewhere) => decided |= elsewhere.taken,
+                Err(refusal) => {
+                    tracing::warn!(network = %endpoint.network, name = %endpoint.name, "{refusal}");
+                }
             }
         }
         if decided {

@@ -10,6 +10,7 @@ use ashore_core::endpoint::{Endpoint, Stage};
 use ashore_core::inventory::Inventory;
 use ashore_core::misplaced::{Lack, Misplaced, Obstacle};
 use ashore_core::state::State;
+use ashore_wire::Mac;
 use ipnet::IpNet;
 
 use super::{Engine, Inner};
@@ -69,10 +70,18 @@ impl Inner {
             let obstacles = state.obstacles(lack, &is_free).unwrap_or_default();
             tracing::error!("{}", words_of(state, endpoint, lack, &obstacles));
         }
-        let misplaced = state.misplaced(inventory, is_free, |endpoint| self.attempts.are_left(endpoint));
+        // The kernel brings up no second link with a MAC, and the container would be left without any.
+        let in_use =
+            |(endpoint, lack): &(&Endpoint, Lack)| lack.mac.is_some_and(|mac| self.is_up(endpoint, mac));
+        let held: BTreeSet<&Start> =
+            lacking.iter().filter(|(_, lacking)| in_use(lacking)).map(|(start, _)| start).collect();
+        let may_be =
+            |endpoint: &Endpoint| self.attempts.are_left(endpoint) && !held.contains(&start_of(endpoint));
+        let misplaced = state.misplaced(inventory, is_free, may_be);
+        let is_held = !held.is_empty();
         if misplaced.is_empty() {
             self.attempts.postponed = None;
-            return (misplaced, false);
+            return (misplaced, is_held);
         }
         let since = *self.attempts.postponed.get_or_insert_with(Instant::now);
         let is_starting = |endpoint: &Endpoint| endpoint.is_unnamed() && endpoint.stage != Stage::Attached;
@@ -87,7 +96,18 @@ impl Inner {
                 *self.attempts.made.entry(start.clone()).or_default() += 1;
             }
         }
-        (misplaced, false)
+        (misplaced, is_held)
+    }
+
+    /// Whether a link of no endpoint has a MAC on the parent of one, wherever it is. A parent that does not tell hinders
+    /// nobody.
+    fn is_up(&self, endpoint: &Endpoint, mac: Mac) -> bool {
+        let Some(network) = self.state().network_of(endpoint) else { return false };
+        if self.state().macs_on(&network.parent).any(|known| known == mac) {
+            return false;
+        }
+        let up = self.kernel.macs_on(&network.parent);
+        up.map_or(true, |up| up.is_some_and(|up| up.contains(&mac)))
     }
 }
 

@@ -36,16 +36,21 @@ pub(super) struct Elsewhere {
 impl Engine {
     /// Takes the link of an endpoint off wherever it is, if it is found.
     pub(super) fn take_off_elsewhere(&self, key: &EndpointKey) -> Result<Elsewhere, Refusal> {
+        let endpoint = self.lock().state().endpoints.get(key).cloned();
+        endpoint.map_or_else(|| Ok(Elsewhere::default()), |endpoint| self.take_off_wherever(&endpoint))
+    }
+
+    /// The same of one that may have left its container, and the state.
+    pub(super) fn take_off_wherever(&self, endpoint: &Endpoint) -> Result<Elsewhere, Refusal> {
         let nowhere = Elsewhere::default();
-        let (endpoint, parent, host) = {
+        let (parent, host) = {
             let inner = self.lock();
-            let Some(endpoint) = inner.state().endpoints.get(key).cloned() else { return Ok(nowhere) };
-            let Some(network) = inner.state().network_of(&endpoint) else { return Ok(nowhere) };
+            let Some(network) = inner.state().network_of(endpoint) else { return Ok(nowhere) };
             // Of a veth the host has the other end.
             if network.kind == LinkKind::Bridge {
                 return Ok(nowhere);
             }
-            (endpoint, network.parent.clone(), inner.kernel.host().clone())
+            (network.parent.clone(), inner.kernel.host().clone())
         };
         // With sockets of its own: others need not wait.
         let kernel = Kernel::of(&host).map_err(|error| refusal::namespace(&error))?;
@@ -57,8 +62,8 @@ impl Engine {
         let (mut elsewhere, mut large) = (nowhere, Vec::new());
         let mut take_off = |observed: &Observed| {
             for (netns, view) in &observed.netns {
-                if view.links.iter().any(|link| is_of(&endpoint, link, view, parent)) {
-                    elsewhere.taken |= self.take_off_in(&endpoint, netns, parent)?;
+                if view.links.iter().any(|link| is_of(endpoint, link, view, parent)) {
+                    elsewhere.taken |= self.take_off_in(endpoint, netns, parent)?;
                 }
             }
             Ok::<(), Refusal>(())
@@ -81,7 +86,8 @@ impl Engine {
     fn take_off_in(&self, endpoint: &Endpoint, netns: &Netns, parent: u32) -> Result<bool, Refusal> {
         let inner = self.lock();
         let same = |there: &Endpoint| there.home == endpoint.home && there.since == endpoint.since;
-        if !inner.state().endpoints.get(&endpoint.key()).is_some_and(same) {
+        let is_in_state = inner.state().endpoints.get(&endpoint.key()).is_some_and(same);
+        if !is_in_state && !inner.still_on_lan().any(|left| left == endpoint) {
             return Ok(false);
         }
         let observed = inner.observe_these(std::slice::from_ref(netns))?;

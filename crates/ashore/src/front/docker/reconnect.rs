@@ -41,6 +41,9 @@ struct Note {
     label: String,
     name: EndpointName,
     settings: Value,
+    /// The engine could not connect it. It may show it on the network all the same.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    failed: bool,
 }
 
 impl Note {
@@ -117,14 +120,14 @@ pub(super) async fn connect_anew(
         }
     }
     for note in notes {
-        connect(api, handle, lists, disconnected, &note, TRIES).await;
+        connect(api, handle, lists, disconnected, note, TRIES).await;
     }
 }
 
 /// Connects the containers that were disconnected before and not connected since.
 pub(super) async fn resume(api: &Api, handle: &Handle, lists: &Lists, disconnected: &Disconnected) {
     for note in disconnected.all() {
-        connect(api, handle, lists, disconnected, &note, 1).await;
+        connect(api, handle, lists, disconnected, note, 1).await;
     }
 }
 
@@ -158,6 +161,7 @@ async fn disconnect(api: &Api, disconnected: &Disconnected, container: &Misplace
         label: label.clone(),
         name: container.name.clone(),
         settings,
+        failed: false,
     };
     disconnected.write(&note).context("writing down how it is connected")?;
     tracing::info!(container = %note.name, "connecting it anew, for what its name had before");
@@ -174,18 +178,24 @@ async fn connect(
     handle: &Handle,
     lists: &Lists,
     disconnected: &Disconnected,
-    note: &Note,
+    mut note: Note,
     tries: u32,
 ) {
     for left in (0..tries).rev() {
-        let error = match try_to_connect(api, handle, note).await {
+        let error = match try_to_connect(api, handle, &note).await {
             Ok(()) => {
-                disconnected.forget(note);
+                disconnected.forget(&note);
                 lists.settle(&note.container, &note.network, None);
                 return;
             }
             Err(error) => error,
         };
+        if !note.failed {
+            note.failed = true;
+            if let Err(error) = disconnected.write(&note) {
+                tracing::warn!(container = %note.name, "that it could not be connected is not written down: {error}");
+            }
+        }
         let trouble = format!(
             "`{}` is off network `{}`, since it was to be connected anew: {error:#}; this is tried again every minute, and can be by: {}",
             note.name,
@@ -205,7 +215,15 @@ async fn connect(
 /// Connects a container. Succeeds as well if it is connected already, or if it or its network is gone.
 async fn try_to_connect(api: &Api, handle: &Handle, note: &Note) -> anyhow::Result<()> {
     match place_of(api, note).await? {
-        Place::On | Place::Nowhere => return Ok(()),
+        Place::Nowhere => return Ok(()),
+        Place::On if !note.failed => return Ok(()),
+        // It is shown on the network, and has no link.
+        Place::On => {
+            let body = json!({ "Container": note.container, "Force": true });
+            if let Err(error) = api.post(&path(note, "disconnect"), &body).await {
+                tracing::warn!(container = %note.name, "{error:#}");
+            }
+        }
         Place::Off => {}
     }
     let (network, name) = (note.network.clone(), note.name.clone());
@@ -257,6 +275,7 @@ mod tests {
             label: "lan".into(),
             name: "web".parse().unwrap(),
             settings: json!({ "IPAMConfig": { "IPv4Address": "192.168.88.200" } }),
+            failed: false,
         };
         let (web, other) = (note("aa01"), note("../aa02"));
         disconnected.write(&web).unwrap();
