@@ -10,6 +10,7 @@ use ashore_wire::Mac;
 use ipnet::IpNet;
 
 use crate::adopt::of_engines;
+use crate::endpoint::Endpoint;
 use crate::identity::{Identity, Scope};
 use crate::name::EndpointName;
 use crate::network::{Network, Subnet, list};
@@ -63,8 +64,10 @@ pub enum AddressError {
         ip: IpAddr,
         /// The endpoint.
         endpoint: String,
-        /// The network.
+        /// The network, as its user calls it.
         network: String,
+        /// It is a container of an engine's.
+        of_engine: bool,
     },
     /// The address asked for is the host's own.
     #[error("{0} is this host's own address")]
@@ -113,8 +116,11 @@ impl AddressError {
     /// What helps.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
-            AddressError::Held { endpoint, network, .. } => {
+            AddressError::Held { endpoint, network, of_engine: false, .. } => {
                 format!("free it with: ashore detach {network} {endpoint}")
+            }
+            AddressError::Held { endpoint, network, of_engine: true, .. } => {
+                format!("choose another, or free it with: docker network disconnect {network} {endpoint}")
             }
             AddressError::OnLan { claimant, .. } => match &claimant.known_as {
                 Some(known_as) => format!("take the address off {known_as}, or choose a free one"),
@@ -240,13 +246,20 @@ impl State {
         }
         match self.holder(ip) {
             Some(holder) if holder.network != network.name || Some(&holder.name) != name => {
-                Err(AddressError::Held {
-                    ip,
-                    endpoint: holder.name.to_string(),
-                    network: holder.network.to_string(),
-                })
+                Err(self.held(ip, holder))
             }
             _ => Ok(subnet),
+        }
+    }
+
+    /// That an endpoint has an address that was asked for.
+    pub fn held(&self, ip: IpAddr, holder: &Endpoint) -> AddressError {
+        let label = self.network_of(holder).map_or(holder.network.as_str(), Network::label);
+        AddressError::Held {
+            ip,
+            endpoint: holder.name.to_string(),
+            network: label.to_owned(),
+            of_engine: holder.netns().is_none(),
         }
     }
 

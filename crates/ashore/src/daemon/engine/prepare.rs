@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ashore_core::EndpointName;
-use ashore_core::allocate::{AddressError, Known};
+use ashore_core::allocate::Known;
 use ashore_core::attach::Wish;
 use ashore_core::endpoint::{ByUser, Chosen, Endpoint, Home, Source, Stage};
 use ashore_core::lease::Leased;
@@ -13,7 +13,7 @@ use ashore_core::link::engine_link_name;
 use ashore_core::network::Network;
 use ashore_core::observed::View;
 use ashore_core::request::{Owner, Preparation, Refusal, Reply};
-use ashore_core::state::Change;
+use ashore_core::state::{Change, State};
 use ashore_wire::Mac;
 use ipnet::IpNet;
 
@@ -41,7 +41,7 @@ impl Engine {
                 }
                 reserved
             }
-            (Some(holder), ..) => return Err(held(&wish.addresses, &holder)),
+            (Some(holder), ..) => return Err(held(inner.state(), &wish.addresses, &holder)),
             (None, None, Some(engine)) => return Ok(Reply::OwnerWanted(engine.clone())),
             (None, owner, _) => {
                 let network = inner.learn_name(network.clone(), owner.as_ref())?;
@@ -180,8 +180,7 @@ fn is_reserved(endpoint: &Endpoint) -> bool {
     endpoint.stage == Stage::Reserved && endpoint.engine_id().is_none()
 }
 
-fn held(addresses: &[IpNet], holder: &Endpoint) -> Refusal {
+fn held(state: &State, addresses: &[IpNet], holder: &Endpoint) -> Refusal {
     let ip = addresses.first().map_or(IpAddr::from([0, 0, 0, 0]), IpNet::addr);
-    let (endpoint, network) = (holder.name.to_string(), holder.network.to_string());
-    refusal::attach(&AddressError::Held { ip, endpoint, network }.into())
+    refusal::attach(&state.held(ip, holder).into())
 }
