@@ -89,6 +89,11 @@ impl World {
 
     /// Gives a machine an `eth0` whose far end is a port of the switch, up.
     pub fn plug_in(&self, machine: &Machine) -> Result<(), WorldError> {
+        self.plug_in_by(machine, "eth0")
+    }
+
+    /// The same by another NIC: a machine may be plugged into the switch of another world too.
+    pub fn plug_in_by(&self, machine: &Machine, nic: &str) -> Result<(), WorldError> {
         let port = name(&format!("p-{}", machine.name));
         let kind = LinkType::Veth {
             peer: port.clone(),
@@ -98,9 +103,9 @@ impl World {
         machine.apply(&[
             Step::AddLink {
                 place: Place::Host,
-                link: LinkSpec { name: name("eth0"), kind, mac: None, mtu: None },
+                link: LinkSpec { name: name(nic), kind, mac: None, mtu: None },
             },
-            Step::SetUp { place: Place::Host, link: name("eth0"), up: true },
+            Step::SetUp { place: Place::Host, link: name(nic), up: true },
         ])?;
         self.switch.apply(&[
             Step::SetMaster { place: Place::Host, link: port.clone(), master: Some(name("br0")), was: None },

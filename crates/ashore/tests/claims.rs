@@ -2,9 +2,11 @@
 
 mod home;
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
-use ashore_lab::{Machine, Ran, cannot_run};
+use ashore_lab::{Machine, Ran, World, cannot_run};
 use ashore_wire::Mac;
 use home::frames::Frames;
 use home::scripted::{Reply, Scripted};
@@ -94,8 +96,7 @@ fn siblings_claims_are_defended(home: &Home) {
     }
     assert_eq!(mac_known_to(&home.laptop, at[0]), mac_of_web);
     let status = home.status();
-    let of_web = status["endpoints"].as_array().unwrap().iter().find(|one| one["name"] == "web").unwrap();
-    assert!(of_web["conflicts"].get(mac_of_db.to_string()).is_some(), "{of_web}");
+    assert_eq!(conflicts(home, "web"), [mac_of_db.to_string()]);
     let said =
         format!("{mac_of_db} (the endpoint `db` of network `lan`) on the LAN claims the address of `web`");
     assert!(status["troubles"].to_string().contains(&said), "{}", status["troubles"]);
@@ -263,4 +264,90 @@ fn a_machine_that_looks_for_an_address_that_was_taken_a_moment_ago_is_told() {
         let kernel = heard.iter().any(|heard| heard.claims && heard.sender == mac_of_web);
         kernel && heard.iter().any(|heard| !heard.claims && heard.sender != mac_of_web)
     });
+}
+
+/// A network on the second LAN, of the first one's subnet, as two homes have it that were never meant to meet.
+const SAME: &str =
+    "--subnet 192.168.88.0/24 --subnet fd88::/64 --ip-range 192.168.88.64/27 --gateway 192.168.88.1";
+const OTHER: &str = "--subnet 10.7.0.0/24 --ip-range 10.7.0.64/27";
+
+#[test]
+fn what_is_said_on_another_lan_counts_there_alone() {
+    counts_there_alone(OTHER);
+}
+
+#[test]
+fn the_same_where_both_lans_have_one_subnet() {
+    counts_there_alone(SAME);
+}
+
+/// A NAS with a second NIC on another LAN, where a camera claims all that is in use on the first one, and looks for it.
+fn counts_there_alone(subnets: &str) {
+    let (home, beyond) = (Home::new(), World::new(None).unwrap());
+    beyond.plug_in_by(&home.nas, "eth1").unwrap();
+    let camera = beyond.machine("camera", 60).unwrap();
+    home.ok(BOTH);
+    home.ok(&format!("network create iot --parent eth1 {subnets}"));
+    let [web, cam] = ["web", "cam"].map(|name| home.world.container(name).unwrap());
+    let at = addresses(&home.attach("lan", &web, ""));
+    home.ok("detach lan web");
+    let ranges = [([192, 168, 88], 192), ([192, 168, 88], 64), ([10, 7, 0], 64)];
+    let all = ranges.map(|([a, b, c], first)| (first..first + 32).map(move |n| IpAddr::from([a, b, c, n])));
+    let all = all.into_iter().flatten().chain(at.iter().copied()).collect();
+    let flood = Answering::flood(&camera, mac(1), all);
+    let attach_cam =
+        || home.run(&format!("attach iot --netns {} --name cam", cam.namespace().path().display()));
+    eventually("on its own LAN it has all", || {
+        let ran = attach_cam();
+        if ran.code == Some(0) {
+            home.ok("detach iot cam");
+        }
+        ran.stderr.contains("32 are in use on the LAN by 02:00:00:00:00:01")
+    });
+    let report = home.attach("lan", &web, "");
+    assert_eq!(addresses(&report), at);
+    assert_eq!(attached(&home, "db", "").1, ip("192.168.88.193"));
+    // By then all has been said that is said of whoever comes.
+    std::thread::sleep(Duration::from_secs(3));
+    let frames = Frames::addresses_from(&home.world, &home.nas);
+    std::thread::sleep(Duration::from_secs(2));
+    let of_web = report["mac"].as_str().unwrap().parse().unwrap();
+    let said_again = || -> BTreeSet<IpAddr> {
+        let heard = frames.heard().into_iter().filter(|heard| heard.claims && heard.sender == of_web);
+        heard.map(|heard| heard.ip).collect()
+    };
+    assert_eq!(said_again(), BTreeSet::new(), "nobody on this LAN has claimed them");
+    assert_eq!(conflicts(&home, "web"), [""; 0]);
+    drop(flood);
+
+    eventually("its own LAN is free again", || attach_cam().code == Some(0));
+    let at_cam = addresses(&endpoint(&home, "cam"))[0];
+    let (there, here) = (Voice::of(&camera), Voice::of(&home.laptop));
+    for ip in at.iter().chain([&at_cam]) {
+        there.claims(mac(2), *ip);
+    }
+    eventually("it is shown there", || conflicts(&home, "cam").contains(&mac(2).to_string()));
+    assert_eq!(conflicts(&home, "web"), [""; 0]);
+    assert_eq!(said_again(), BTreeSet::new(), "nor now");
+    for ip in at.iter().chain([&at_cam]) {
+        here.claims(mac(3), *ip);
+    }
+    let mut defended = BTreeSet::new();
+    eventually("they are defended here", || {
+        defended.append(&mut said_again());
+        defended == at.iter().copied().collect()
+    });
+    assert_eq!(conflicts(&home, "web"), [mac(3).to_string()]);
+    assert!(!conflicts(&home, "cam").contains(&mac(3).to_string()));
+}
+
+fn endpoint(home: &Home, name: &str) -> serde_json::Value {
+    let status = home.status();
+    status["endpoints"].as_array().unwrap().iter().find(|one| one["name"] == name).unwrap().clone()
+}
+
+/// The machines that are shown to claim a container's addresses.
+fn conflicts(home: &Home, name: &str) -> Vec<String> {
+    let shown = endpoint(home, name)["conflicts"].clone();
+    shown.as_object().map_or_else(Vec::new, |shown| shown.keys().cloned().collect())
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::endpoint::{Chosen, Endpoint, Source};
 use crate::inventory::{Inventory, ListedContainer};
-use crate::name::EndpointName;
+use crate::name::{EndpointName, IfName};
 use crate::network::Network;
 use crate::state::State;
 use crate::step::Family;
@@ -108,13 +108,19 @@ impl State {
     }
 
     /// What is in the way, if an endpoint can get nothing of what it lacks. `is_free` tells whether an address is in use by no other
-    /// machine on the LAN.
-    pub fn obstacles(&self, lack: &Lack, is_free: impl Fn(IpAddr) -> bool) -> Option<Vec<Obstacle<'_>>> {
+    /// machine on the LAN of a parent.
+    pub fn obstacles(
+        &self,
+        endpoint: &Endpoint,
+        lack: &Lack,
+        is_free: impl Fn(&IfName, IpAddr) -> bool,
+    ) -> Option<Vec<Obstacle<'_>>> {
         if lack.occupies || lack.leased_by.is_some() {
             return None;
         }
+        let parent = &self.network_of(endpoint)?.parent;
         let of_address = |ip: &IpAddr| {
-            let on_lan = || (!is_free(*ip)).then_some(Obstacle::Lan(*ip));
+            let on_lan = || (!is_free(parent, *ip)).then_some(Obstacle::Lan(*ip));
             self.holder(*ip).map(Obstacle::Endpoint).or_else(on_lan)
         };
         let of_mac = |mac: Mac| self.mac_holder(mac).map(Obstacle::Endpoint);
@@ -126,7 +132,7 @@ impl State {
     pub fn misplaced(
         &self,
         inventory: &Inventory,
-        is_free: impl Fn(IpAddr) -> bool,
+        is_free: impl Fn(&IfName, IpAddr) -> bool,
         may: impl Fn(&Endpoint) -> bool,
     ) -> Vec<Vec<Misplaced>> {
         let lacking = inventory.endpoints().filter_map(|(container, _, id)| {
@@ -137,8 +143,8 @@ impl State {
         // An endpoint that would get nothing stays, and then nobody can get what it has.
         loop {
             let moves = |one: &Obstacle<'_>| matches!(one, Obstacle::Endpoint(holder) if lacking.iter().any(|(_, other, _)| std::ptr::eq(*other, *holder)));
-            let gets = |(_, _, lack): &Lacking<'_>| {
-                self.obstacles(lack, &is_free).is_none_or(|obstacles| obstacles.iter().any(moves))
+            let gets = |(_, endpoint, lack): &Lacking<'_>| {
+                self.obstacles(endpoint, lack, &is_free).is_none_or(|obstacles| obstacles.iter().any(moves))
             };
             let able: Vec<bool> = lacking.iter().map(gets).collect();
             if able.iter().all(|able| *able) {

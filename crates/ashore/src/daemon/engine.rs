@@ -229,11 +229,11 @@ impl Engine {
         const LEFT_LAST: usize = 8;
         /// A host's containers come back together, when it starts.
         const LEASED: usize = 32;
-        let (hearsay, none) = (self.lan.hearsay(), BTreeMap::new());
-        let known = Known { host: &observed.host, heard: &hearsay, answered: &none, held: &inner.held };
-        let state = inner.state();
+        let (state, none) = (inner.state(), BTreeMap::new());
         let mut ahead = Vec::new();
         for network in state.networks.values() {
+            let hearsay = self.lan.hearsay(&network.parent);
+            let known = Known { host: &observed.host, heard: &hearsay, answered: &none, held: &inner.held };
             let mut say = |ips: Vec<IpAddr>| {
                 let (parent, profile) = (network.parent.clone(), network.conflict);
                 ahead.push(super::lan::Ahead { parent, profile, ips });

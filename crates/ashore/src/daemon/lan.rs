@@ -4,6 +4,9 @@
 //! One thread owns all sockets and clocks. It opens a packet socket on each parent in use, and one on its shim, because a
 //! sibling on the same parent is heard by the shim alone. Everything else asks it through one lock, and waits on one
 //! condition.
+//!
+//! What is heard by a parent counts for the networks on it alone: another parent may be on another LAN, where the same
+//! address is another machine's. Where both are on one LAN, both hear the same.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -69,6 +72,9 @@ use pool::Surveys;
 use routers::Routers;
 pub(crate) use routers::moment;
 
+/// An address on the LAN of a parent.
+type OnLan = (IfName, IpAddr);
+
 /// The handle by which everybody else asks.
 #[derive(Clone)]
 pub(crate) struct Lan {
@@ -102,18 +108,18 @@ struct Table {
     deaf: BTreeMap<IfName, (Deaf, Instant)>,
     /// Which of this machine's MACs may speak for which addresses.
     own: Own,
-    probes: BTreeMap<(IfName, IpAddr), Probe>,
+    probes: BTreeMap<OnLan, Probe>,
     /// Addresses that nobody was heard to have, and since when.
-    clear: BTreeMap<(IfName, IpAddr), Clearance>,
+    clear: BTreeMap<OnLan, Clearance>,
     /// Addresses that attaches took a moment ago.
-    coming: BTreeMap<IpAddr, Coming>,
-    /// What was heard of addresses that no endpoint has.
-    hearsay: Hearsay,
-    defended: BTreeMap<IpAddr, Defended>,
+    coming: BTreeMap<OnLan, Coming>,
+    /// What was heard by each parent of addresses that no endpoint has there.
+    hearsay: BTreeMap<IfName, Hearsay>,
+    defended: BTreeMap<OnLan, Defended>,
     doubts: Doubts,
     /// Whose addresses are of interest.
-    subnets: Vec<IpNet>,
-    conflicts: BTreeMap<IpAddr, BTreeMap<Mac, u64>>,
+    subnets: BTreeSet<(IfName, IpNet)>,
+    conflicts: BTreeMap<OnLan, BTreeMap<Mac, u64>>,
     claims: Claims,
     announcements: Vec<Announcement>,
     outbox: RefCell<Outbox>,
@@ -137,7 +143,6 @@ struct Ear {
 
 /// An address in use.
 struct Defended {
-    parent: IfName,
     defence: Defence,
     /// Whether an engine makes the link itself, and tells what MAC it has only in its list.
     by_list: bool,
@@ -199,42 +204,39 @@ impl Lan {
         surveys.follow(parents);
         own.follow(state, host, parents, now);
         // An endpoint may send its first frames before this call.
-        hearsay.forget(|ip, mac| own.may_have(ip, mac, now), now);
+        hearsay.retain(|_, there| there.forget(|ip, mac| own.may_have(ip, mac, now), now));
         let mut defended = BTreeMap::new();
         for endpoint in state.endpoints.values().filter(|endpoint| endpoint.is_wanted()) {
             let Some(network) = state.network_of(endpoint) else { continue };
             let Some(mac) = mac_on_lan(state, endpoint, host) else { continue };
             for net in &endpoint.addresses {
-                let ip = net.addr();
-                let (parent, by_list) = (network.parent.clone(), network.adopted);
-                defended.insert(ip, Defended { parent, defence: table.defence(ip, mac), by_list });
-                table.clear.remove(&(network.parent.clone(), ip));
+                let key = (network.parent.clone(), net.addr());
+                table.clear.remove(&key);
+                let defence = table.defence(&key, mac);
+                defended.insert(key, Defended { defence, by_list: network.adopted });
             }
         }
-        for (parent, ip, mac) in numbered_shims(state, host) {
-            defended.insert(ip, Defended { parent, defence: table.defence(ip, mac), by_list: false });
+        for (key, mac) in numbered_shims(state, host) {
+            let defence = table.defence(&key, mac);
+            defended.insert(key, Defended { defence, by_list: false });
         }
-        table.subnets =
-            state.networks.values().flat_map(|network| &network.subnets).map(|subnet| subnet.net).collect();
-        let learned = state.endpoints.values().filter_map(|endpoint| endpoint.learned.as_ref());
-        let prefixes: BTreeSet<IpNet> =
-            learned.flat_map(|learned| &learned.addresses).map(|there| there.prefix.into()).collect();
-        table.subnets.extend(prefixes);
+        table.subnets = subnets(state);
         // A second announcement of what has left would take the address from whoever has it now.
         let is_so = |due: &Announcement| {
-            defended.get(&due.ip).is_some_and(|there: &Defended| there.defence.owner() == due.mac)
+            let there: Option<&Defended> = defended.get(&(due.parent.clone(), due.ip));
+            there.is_some_and(|there| there.defence.owner() == due.mac)
         };
         table.announcements.retain(is_so);
         // What was defended until now is as clear as anything that was looked for.
-        for (ip, Defended { parent, .. }) in std::mem::take(&mut table.defended) {
-            if !table.conflicts.contains_key(&ip) {
-                table.clear.insert((parent, ip), Clearance { since: now, by: None, asked: None });
+        for (key, _) in std::mem::take(&mut table.defended) {
+            if !table.conflicts.contains_key(&key) {
+                table.clear.insert(key, Clearance { since: now, by: None, asked: None });
             }
         }
         let Table { conflicts, own, .. } = &mut *table;
-        conflicts.retain(|ip, claims| {
-            claims.retain(|mac, _| !own.may_have(*ip, *mac, now));
-            defended.contains_key(ip) && !claims.is_empty()
+        conflicts.retain(|key, claims| {
+            claims.retain(|mac, _| !own.may_have(key.1, *mac, now));
+            defended.contains_key(key) && !claims.is_empty()
         });
         table.defended = defended;
         table.leases.follow_leased(state, host);
@@ -287,47 +289,64 @@ impl Lan {
         self.shared.waker.wake();
     }
 
-    /// Addresses that other machines were heard to have, or to be about to take.
-    pub(crate) fn hearsay(&self) -> BTreeMap<IpAddr, allocate::Hearsay> {
-        self.table().hearsay.all(Instant::now())
+    /// Addresses that other machines were heard by a parent to have, or to be about to take.
+    pub(crate) fn hearsay(&self, parent: &IfName) -> BTreeMap<IpAddr, allocate::Hearsay> {
+        self.table().hearsay.get(parent).map_or_else(BTreeMap::new, |there| there.all(Instant::now()))
     }
 
     /// The machine that claimed an address last, or looked for it.
-    pub(crate) fn said_of(&self, ip: IpAddr) -> Option<Mac> {
-        self.table().hearsay.said_of(ip)
+    pub(crate) fn said_of(&self, parent: &IfName, ip: IpAddr) -> Option<Mac> {
+        self.table().hearsay.get(parent)?.said_of(ip)
     }
 
     /// Whether a machine answered the last look for an address.
-    pub(crate) fn has_answered(&self, ip: IpAddr) -> bool {
-        self.table().hearsay.answered_since(ip, None).is_some()
+    pub(crate) fn has_answered(&self, parent: &IfName, ip: IpAddr) -> bool {
+        self.table().answered_since(parent, ip, None).is_some()
     }
 
     /// Machines that claimed an address of the host's on a shim lately.
     pub(crate) fn conflicts_of_host(&self, state: &State) -> Vec<(IpAddr, Mac)> {
-        let reserved = state.networks.values().flat_map(|network| &network.subnets);
-        let reserved: BTreeSet<IpAddr> =
-            reserved.filter_map(|subnet| subnet.aux.get(HOST_AUX)).copied().collect();
+        let reserved: BTreeSet<OnLan> = state.networks.values().flat_map(reserved_for_host).collect();
         let table = self.table();
-        let claimed = table.conflicts.iter().filter(|(ip, _)| reserved.contains(ip));
-        claimed.flat_map(|(ip, claims)| claims.keys().map(|mac| (*ip, *mac))).collect()
+        let claimed = table.conflicts.iter().filter(|(key, _)| reserved.contains(key));
+        claimed.flat_map(|((_, ip), claims)| claims.keys().map(|mac| (*ip, *mac))).collect()
     }
 
     /// Machines that claimed an endpoint's addresses lately, and when (seconds since 1970).
-    pub(crate) fn conflicts_of(&self, endpoint: &Endpoint) -> BTreeMap<Mac, u64> {
+    pub(crate) fn conflicts_of(&self, state: &State, endpoint: &Endpoint) -> BTreeMap<Mac, u64> {
+        let Some(Network { parent, .. }) = state.network_of(endpoint) else { return BTreeMap::new() };
         let table = self.table();
-        let mine = endpoint.addresses.iter().filter_map(|net| table.conflicts.get(&net.addr())).flatten();
-        mine.map(|(mac, at)| (*mac, *at)).collect()
+        let of = |net: &IpNet| table.conflicts.get(&(parent.clone(), net.addr()));
+        endpoint.addresses.iter().filter_map(of).flatten().map(|(mac, at)| (*mac, *at)).collect()
     }
 }
 
+/// The addresses that are kept for the host on a network.
+fn reserved_for_host(network: &Network) -> impl Iterator<Item = OnLan> {
+    let reserved = network.subnets.iter().filter_map(|subnet| subnet.aux.get(HOST_AUX));
+    reserved.map(|ip| (network.parent.clone(), *ip))
+}
+
+/// What networks have addresses of, and endpoints by what routers advertise.
+fn subnets(state: &State) -> BTreeSet<(IfName, IpNet)> {
+    let of_networks = state
+        .networks
+        .values()
+        .flat_map(|network| network.subnets.iter().map(|subnet| (network.parent.clone(), subnet.net)));
+    let of_endpoints = state.endpoints.values().filter_map(|endpoint| {
+        let (network, learned) = (state.network_of(endpoint)?, endpoint.learned.as_ref()?);
+        Some(learned.addresses.iter().map(|there| (network.parent.clone(), there.prefix.into())))
+    });
+    of_networks.chain(of_endpoints.flatten()).collect()
+}
+
 /// The addresses that the host has on links of Ashore's, and the MACs that the LAN knows them by.
-fn numbered_shims(state: &State, host: &View) -> Vec<(IfName, IpAddr, Mac)> {
+fn numbered_shims(state: &State, host: &View) -> Vec<(OnLan, Mac)> {
     let of_network = |network: &Network| {
         let parent = network.parent.clone();
         let tag = if network.wants_shim() { Tag::Shim(parent) } else { Tag::Vlan(parent) };
         let mac = host.tagged(&tag)?.mac?;
-        let reserved = network.subnets.iter().filter_map(|subnet| subnet.aux.get(HOST_AUX));
-        Some(reserved.map(|ip| (network.parent.clone(), *ip, mac)).collect::<Vec<_>>())
+        Some(reserved_for_host(network).map(|key| (key, mac)).collect::<Vec<_>>())
     };
     let numbered =
         |network: &&Network| network.wants_shim() || (network.host_access && network.bridge_vlan().is_some());
@@ -355,7 +374,7 @@ impl Table {
     /// Sends what is due. Answers when something will be due next, and whether a probe ended.
     fn turn(&mut self, send: &Send) -> (Instant, bool) {
         let now = Instant::now();
-        self.hearsay.forget(|_, _| false, now);
+        self.hearsay.retain(|_, there| there.forget(|_, _| false, now));
         self.coming.retain(|_, coming| now < coming.until);
         self.clear.retain(|_, clearance| now.saturating_duration_since(clearance.since) < CLEAR_FOR);
         let today = seconds();
@@ -419,43 +438,48 @@ impl Table {
         (next, ended)
     }
 
-    /// Takes in a frame. What has to be said at once goes out through `send`.
-    fn hear(&mut self, frame: &[u8], send: &Send) {
+    /// Takes in a frame that came by a parent. What has to be said at once goes out through `send`.
+    fn hear(&mut self, parent: &IfName, frame: &[u8], send: &Send) {
         let Some(heard) = heard(frame) else { return };
         let now = Instant::now();
         if self.own.may_say(&heard, now) {
             return;
         }
-        for probe in self.probes.values_mut().filter(|probe| probe.ip() == heard.ip) {
+        let key = (parent.clone(), heard.ip);
+        if let Some(probe) = self.probes.get_mut(&key) {
             probe.observe(&heard);
         }
         if !heard.claims {
-            self.tell_who_looks(heard.ip, now, send);
+            self.tell_who_looks(&key, now, send);
         }
-        if let Some(there) = self.defended.get(&heard.ip) {
+        if let Some(there) = self.defended.get(&key) {
             if !there.by_list {
-                self.defend(&heard, now, send);
+                self.defend(parent, &heard, now, send);
             } else if there.defence.is_claimed_by(&heard) {
-                self.doubts.take(heard, there.defence.owner(), now);
+                self.doubts.take(parent, heard, there.defence.owner(), now);
             }
         } else {
             // Whoever looks for an address wants it. Where several hosts hand out one range, the one that looked last has
             // it, and the other looks further: both cannot have found it free without one hearing the other.
-            let cleared = self.clear.iter().filter(|((_, ip), _)| *ip == heard.ip);
-            let asked = cleared.map(|(_, clearance)| clearance.asked.unwrap_or(clearance.since)).max();
-            self.clear.retain(|(_, ip), _| *ip != heard.ip);
-            let of_interest = self.subnets.iter().any(|net| net.contains(&heard.ip))
-                || self.probes.keys().any(|(_, ip)| *ip == heard.ip);
+            let cleared = self.clear.remove(&key);
+            let asked = cleared.map(|clearance| clearance.asked.unwrap_or(clearance.since));
+            let of_interest = self.subnets.iter().any(|(on, net)| on == parent && net.contains(&heard.ip))
+                || self.probes.contains_key(&key);
             if of_interest {
-                self.hearsay.overhear(&heard, asked, now);
+                self.hearsay.entry(key.0).or_default().overhear(&heard, asked, now);
             }
         }
     }
 
     /// The defence of an address that a MAC has, as it was before if it had it before.
-    fn defence(&mut self, ip: IpAddr, mac: Mac) -> Defence {
-        let before = self.defended.remove(&ip).map(|there| there.defence);
-        before.filter(|defence| defence.owner() == mac).unwrap_or_else(|| Defence::new(ip, mac))
+    fn defence(&mut self, key: &OnLan, mac: Mac) -> Defence {
+        let before = self.defended.remove(key).map(|there| there.defence);
+        before.filter(|defence| defence.owner() == mac).unwrap_or_else(|| Defence::new(key.1, mac))
+    }
+
+    /// The machine that answered a look for an address, if there was one since some time.
+    fn answered_since(&self, parent: &IfName, ip: IpAddr, since: Option<Instant>) -> Option<Mac> {
+        self.hearsay.get(parent)?.answered_since(ip, since)
     }
 }
 
@@ -506,16 +530,18 @@ mod tests {
         let mac = |n: u32| {
             Mac([2, 0, n.to_be_bytes()[0], n.to_be_bytes()[1], n.to_be_bytes()[2], n.to_be_bytes()[3]])
         };
-        let mut table =
-            Table { subnets: vec!["192.168.88.0/24".parse().expect("a subnet")], ..Table::default() };
-        let (parent, defence) = ("eth0".parse().expect("a name"), Defence::new(ours, mac(0)));
-        table.defended.insert(ours, Defended { parent, defence, by_list: false });
+        let (eth0, net): (IfName, _) = ("eth0".parse().expect("a name"), "192.168.88.0/24".parse());
+        let subnets = BTreeSet::from([(eth0.clone(), net.expect("a subnet"))]);
+        let mut table = Table { subnets, ..Table::default() };
+        let (key, defence) = ((eth0.clone(), ours), Defence::new(ours, mac(0)));
+        table.defended.insert(key.clone(), Defended { defence, by_list: false });
         for n in 1..10_000_u32 {
-            table.hear(&announcement(mac(n), ours), &|_, _| Ok(()));
-            table.hear(&announcement(mac(n), IpAddr::from((10 << 24 | n).to_be_bytes())), &|_, _| Ok(()));
+            let other = IpAddr::from((10 << 24 | n).to_be_bytes());
+            table.hear(&eth0, &announcement(mac(n), ours), &|_, _| Ok(()));
+            table.hear(&eth0, &announcement(mac(n), other), &|_, _| Ok(()));
         }
-        assert_eq!(table.conflicts[&ours].len(), MOST_CLAIMS);
-        assert!(table.hearsay.all(Instant::now()).is_empty(), "no network has these");
+        assert_eq!(table.conflicts[&key].len(), MOST_CLAIMS);
+        assert!(table.hearsay.is_empty(), "no network has these");
     }
 
     #[test]
@@ -543,13 +569,15 @@ mod tests {
             said.borrow_mut().push(frame.to_vec());
             Ok(())
         };
-        table.hear(&probe_frame(other, ip), &send);
+        table.hear(&eth0, &probe_frame(other, ip), &send);
         assert!(said.borrow().is_empty(), "it is nobody's");
-        table.coming.insert(ip, Coming::new(&eth0, until));
-        table.hear(&announcement(other, ip), &send);
+        table.coming.insert((eth0.clone(), ip), Coming::new(until));
+        table.hear(&eth0, &announcement(other, ip), &send);
         assert!(said.borrow().is_empty(), "a claim is not a question");
+        table.hear(&"eth1".parse().expect("a name"), &probe_frame(other, ip), &send);
+        assert!(said.borrow().is_empty(), "on another LAN it is another address");
         for _ in 0..100 {
-            table.hear(&probe_frame(other, ip), &send);
+            table.hear(&eth0, &probe_frame(other, ip), &send);
         }
         assert_eq!(said.borrow().len(), looks::MOST_TOLD as usize);
         assert!(said.borrow().iter().all(|frame| *frame == probe_frame(ear.mac, ip)));

@@ -32,7 +32,7 @@ impl Voice {
     }
 }
 
-/// A machine that answers what it hears, until this is dropped.
+/// A machine that answers what it hears, or talks all the time, until this is dropped.
 pub struct Answering {
     over: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -45,20 +45,39 @@ impl Answering {
         link: &str,
         answer: impl Fn(&[u8]) -> Option<Vec<u8>> + Send + 'static,
     ) -> Answering {
-        let (over, socket) = (Arc::new(AtomicBool::new(false)), socket(machine, link));
+        let socket = socket(machine, link);
+        let mut buffer = [0; 2048];
+        Answering::again_and_again(move || {
+            wait_readable(&[socket.as_fd()], Some(Duration::from_millis(20))).unwrap();
+            while let Ok(Some(frame)) = socket.receive(&mut buffer) {
+                if let Some(answer) = answer(frame) {
+                    socket.send(&answer).unwrap();
+                }
+            }
+        })
+    }
+
+    fn again_and_again(mut act: impl FnMut() + Send + 'static) -> Answering {
+        let over = Arc::new(AtomicBool::new(false));
         let is_over = Arc::clone(&over);
         let thread = std::thread::spawn(move || {
-            let mut buffer = [0; 2048];
             while !is_over.load(Ordering::Relaxed) {
-                wait_readable(&[socket.as_fd()], Some(Duration::from_millis(20))).unwrap();
-                while let Ok(Some(frame)) = socket.receive(&mut buffer) {
-                    if let Some(answer) = answer(frame) {
-                        socket.send(&answer).unwrap();
-                    }
-                }
+                act();
             }
         });
         Answering { over, thread: Some(thread) }
+    }
+
+    /// Says many times a second, without being asked, that a MAC has addresses, and looks for them.
+    pub fn flood(machine: &Machine, mac: Mac, ips: Vec<IpAddr>) -> Answering {
+        let voice = Voice::of(machine);
+        Answering::again_and_again(move || {
+            for ip in &ips {
+                voice.claims(mac, *ip);
+                voice.looks_for(mac, *ip);
+            }
+            std::thread::sleep(Duration::from_millis(30));
+        })
     }
 
     /// Says that a MAC has each IPv4 address that somebody looks for and that `is_had`.

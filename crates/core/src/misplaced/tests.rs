@@ -119,7 +119,7 @@ fn groups(words: &Words, taken: &[&str], stays: &[&str]) -> Vec<Vec<String>> {
         formerly: None,
     });
     let inventory = Inventory { engine: "e1".into(), networks: Vec::new(), containers: containers.collect() };
-    let is_free = |address: IpAddr| !taken.iter().any(|text| ip(text) == address);
+    let is_free = |_: &IfName, address: IpAddr| !taken.iter().any(|text| ip(text) == address);
     let may = |endpoint: &Endpoint| !stays.contains(&endpoint.name.as_str());
     let found = words.state.misplaced(&inventory, is_free, may);
     let mut names: Vec<Vec<String>> =
@@ -213,7 +213,7 @@ fn a_container_is_connected_with_the_mac_that_its_user_chose_and_no_other() {
             formerly: None,
         };
         let inventory = Inventory { engine: "e1".into(), networks: Vec::new(), containers: vec![listed] };
-        let found = words.state.misplaced(&inventory, |_| true, |_| true);
+        let found = words.state.misplaced(&inventory, |_, _| true, |_| true);
         let expected = Misplaced {
             network: "n1".into(),
             container: "c".into(),
@@ -234,8 +234,8 @@ fn what_is_in_the_way_is_told() {
         ..Lack::default()
     };
     let holder = words.state.endpoints.values().next().unwrap();
-    let free = |address: IpAddr| address != ip(".193");
-    let of = |lack: &Lack| words.state.obstacles(lack, free);
+    let free = |_: &IfName, address: IpAddr| address != ip(".193");
+    let of = |lack: &Lack| words.state.obstacles(holder, lack, free);
     assert_eq!(of(&lack(&[".192"], None)), Some(vec![Obstacle::Endpoint(holder)]));
     assert_eq!(of(&lack(&[".193"], None)), Some(vec![Obstacle::Lan(ip(".193"))]));
     assert_eq!(of(&lack(&[], Some("02:00:00:00:00:01"))), Some(vec![Obstacle::Endpoint(holder)]));

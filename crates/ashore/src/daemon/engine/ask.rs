@@ -35,7 +35,7 @@ impl Answers {
 impl Engine {
     /// What was heard of addresses without asking. A network without conflict detection ignores it.
     pub(super) fn heard_on(&self, network: &Network) -> BTreeMap<IpAddr, Hearsay> {
-        if network.conflict == Profile::Off { BTreeMap::new() } else { self.lan.hearsay() }
+        if network.conflict == Profile::Off { BTreeMap::new() } else { self.lan.hearsay(&network.parent) }
     }
 
     /// Takes addresses for endpoints if all of them are clear. Otherwise takes none, and returns the ones to look for first.
@@ -73,7 +73,7 @@ impl Engine {
             let looks = answers.looks.entry(ip).or_default();
             *looks += 1;
             // The machine claims the address after each look: it counts as the holder.
-            if let Some(mac) = self.lan.said_of(ip).filter(|_| *looks >= LOOKS) {
+            if let Some(mac) = self.lan.said_of(&network.parent, ip).filter(|_| *looks >= LOOKS) {
                 answers.by.insert(ip, mac);
             }
         }

@@ -83,7 +83,7 @@ impl Engine {
         endpoint: &Endpoint,
         taken: bool,
     ) -> Result<Reply, Refusal> {
-        let claims = self.lan.conflicts_of(endpoint);
+        let claims = self.lan.conflicts_of(inner.state(), endpoint);
         let (observed, mut warnings) = inner.take_off_lan(before, endpoint, taken)?;
         let claims = inner.strange(endpoint, &observed).into_iter().filter(|mac| claims.contains_key(mac));
         warnings.extend(claims.map(|mac| {

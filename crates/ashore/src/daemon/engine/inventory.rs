@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use ashore_core::EndpointName;
 use ashore_core::endpoint::{Endpoint, Stage};
 use ashore_core::inventory::Inventory;
+use ashore_core::name::IfName;
 use ashore_core::network::Network;
 use ashore_core::pool::PoolKey;
 use ashore_core::request::{Refusal, Reply};
@@ -87,7 +88,8 @@ impl Engine {
             self.follow(&inner, &observed);
             self.soon();
         }
-        let (misplaced, postponed) = inner.pick_misplaced(&inventory, |ip| !self.lan.has_answered(ip));
+        let is_free = |parent: &IfName, ip| !self.lan.has_answered(parent, ip);
+        let (misplaced, postponed) = inner.pick_misplaced(&inventory, is_free);
         if postponed {
             // What is in the way may be a link that was left behind.
             self.search_soon();

@@ -9,6 +9,7 @@ use ashore_core::NetworkName;
 use ashore_core::endpoint::{Endpoint, Stage};
 use ashore_core::inventory::Inventory;
 use ashore_core::misplaced::{Lack, Misplaced, Obstacle};
+use ashore_core::name::IfName;
 use ashore_core::state::State;
 use ashore_wire::Mac;
 use ipnet::IpNet;
@@ -53,7 +54,7 @@ impl Inner {
     pub(super) fn pick_misplaced(
         &mut self,
         inventory: &Inventory,
-        is_free: impl Fn(IpAddr) -> bool,
+        is_free: impl Fn(&IfName, IpAddr) -> bool,
     ) -> (Vec<Vec<Misplaced>>, bool) {
         let state = self.store.state();
         let lacking: BTreeMap<Start, (&Endpoint, Lack)> = state
@@ -67,7 +68,7 @@ impl Inner {
             // This is said once.
             *made += 1;
             let (endpoint, lack) = &lacking[start];
-            let obstacles = state.obstacles(lack, &is_free).unwrap_or_default();
+            let obstacles = state.obstacles(endpoint, lack, &is_free).unwrap_or_default();
             tracing::error!("{}", words_of(state, endpoint, lack, &obstacles));
         }
         // The kernel brings up no second link with a MAC, and the container would be left without any.
@@ -115,7 +116,7 @@ impl Engine {
     /// Containers that will not get their own addresses or MACs by themselves, and why.
     pub(super) fn not_themselves(&self, inner: &Inner) -> Vec<String> {
         let state = inner.state();
-        let is_free = |ip: IpAddr| !self.lan.has_answered(ip);
+        let is_free = |parent: &IfName, ip| !self.lan.has_answered(parent, ip);
         // Other endpoints that lack something will move away.
         let stays = |obstacle: &Obstacle<'_>| match obstacle {
             Obstacle::Lan(_) => true,
@@ -124,7 +125,7 @@ impl Engine {
         };
         let troubles = state.endpoints.values().filter_map(|endpoint| {
             let lack = state.lack(endpoint)?;
-            let obstacles = state.obstacles(&lack, is_free);
+            let obstacles = state.obstacles(endpoint, &lack, is_free);
             let blocked = obstacles.as_ref().is_some_and(|obstacles| obstacles.iter().all(stays));
             let stuck = blocked || inner.attempts.are_in_vain(endpoint);
             stuck.then(|| words_of(state, endpoint, &lack, &obstacles.unwrap_or_default()))

@@ -36,7 +36,7 @@ impl Engine {
         check_carrier(&asked.parent, &host)?;
         let _listening = self.lan.listen(&asked.parent, &host);
         let reports = asked.ranges.into_iter().map(|(range, subnet)| {
-            let wanted = self.samples(&range, subnet.as_ref(), &host);
+            let wanted = self.samples(&asked.parent, &range, subnet.as_ref(), &host);
             let answers = self.lan.survey(&asked.parent, &range, &wanted).answers(Patience::LONG);
             let (asked_for, servers) = answers.map_err(|deaf| {
                 let ends = [range.first(), range.last()];
@@ -61,7 +61,7 @@ impl Engine {
         // A range that Ashore chose was looked at when it was.
         for subnet in network.handed_out().filter(|subnet| !subnet.chosen && subnet.net.addr().is_ipv4()) {
             let (parent, range) = (network.parent.clone(), subnet.pool());
-            let wanted = self.samples(&range, Some(subnet), host);
+            let wanted = self.samples(&parent, &range, Some(subnet), host);
             // Whoever cannot be asked now is in no position to hand out addresses either.
             let answers = self.lan.survey(&parent, &range, &wanted).answers(Patience::SHORT);
             let (asked, servers) = answers.unwrap_or_default();
@@ -92,7 +92,7 @@ impl Engine {
         const LOOKS: usize = 8;
         let mut candidates = self.lock().state().ranges_to_try(net, gateway, host);
         // A machine that was heard and does not answer may be asleep.
-        let heard = self.lan.hearsay();
+        let heard = self.lan.hearsay(parent);
         candidates.sort_by_key(|range| heard.keys().any(|ip| range.contains(*ip)));
         let _listening = self.lan.listen(parent, host);
         let (subnet, mut looks) = (Subnet::whole(net, gateway), 0);
@@ -106,7 +106,8 @@ impl Engine {
             }
             looks += 1;
             let ips: Vec<IpAddr> = range.from_offset(0).collect();
-            let asked = self.lan.survey(parent, &range, &self.samples(&range, Some(&subnet), host));
+            let wanted = self.samples(parent, &range, Some(&subnet), host);
+            let asked = self.lan.survey(parent, &range, &wanted);
             let sought: Vec<Sought> = ips.iter().map(|ip| (*ip, None)).collect();
             let probed = self.lan.probe(parent, &sought, Profile::Quick);
             let without = "with --subnet and --ip-range nobody is looked for";
@@ -136,8 +137,8 @@ impl Engine {
     }
 
     /// What to ask for of a range. What somebody has is offered to nobody.
-    fn samples(&self, range: &Range, subnet: Option<&Subnet>, host: &View) -> Vec<Ipv4Addr> {
-        let heard = self.lan.hearsay();
+    fn samples(&self, parent: &IfName, range: &Range, subnet: Option<&Subnet>, host: &View) -> Vec<Ipv4Addr> {
+        let heard = self.lan.hearsay(parent);
         let inner = self.lock();
         let endpoints = inner.state().endpoints.values().flat_map(|endpoint| &endpoint.addresses);
         let held: BTreeSet<IpAddr> = endpoints.map(IpNet::addr).collect();

@@ -157,7 +157,7 @@ impl Engine {
             learned: endpoint.learned.clone(),
             stage: endpoint.stage,
             since: endpoint.since,
-            conflicts: self.lan.conflicts_of(endpoint),
+            conflicts: self.lan.conflicts_of(inner.state(), endpoint),
             warnings: Vec::new(),
         }
     }

@@ -11,7 +11,7 @@ use ashore_wire::Mac;
 use ashore_wire::Heard;
 use ashore_wire::conflict::Response;
 
-use super::{Announcement, Defended, Lan, MOST_CLAIMS, Send, Table, said_or_waits, seconds};
+use super::{Announcement, Defended, Lan, MOST_CLAIMS, OnLan, Send, Table, said_or_waits, seconds};
 
 /// Somebody claims an address that is in use.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,12 +47,14 @@ impl Lan {
     pub(crate) fn settle_claim(&self, claim: Claim, own: bool) {
         let Claim { ip, by, owner, parent } = claim;
         let mut table = self.table();
+        let key = (parent, ip);
         if own {
-            table.conflicts.get_mut(&ip).map(|claims| claims.remove(&by));
-        } else if table.defended.get(&ip).is_some_and(|there| there.defence.owner() == owner) {
+            table.conflicts.get_mut(&key).map(|claims| claims.remove(&by));
+        } else if table.defended.get(&key).is_some_and(|there| there.defence.owner() == owner) {
             tracing::warn!(%ip, mac = %by, "claimed by another machine, and defended");
-            table.announcements.push(Announcement { parent, ip, mac: owner, due: Instant::now(), left: 1 });
-            table.note_conflict(ip, by);
+            let (parent, due) = (key.0.clone(), Instant::now());
+            table.announcements.push(Announcement { parent, ip, mac: owner, due, left: 1 });
+            table.note_conflict(key, by);
         }
         drop(table);
         self.shared.waker.wake();
@@ -60,12 +62,13 @@ impl Lan {
 }
 
 impl Table {
-    /// Answers a claim on an address that is in use, and notes it.
-    pub(super) fn defend(&mut self, heard: &Heard, now: Instant, send: &Send) {
-        let Some(Defended { parent, defence, .. }) = self.defended.get_mut(&heard.ip) else { return };
+    /// Answers a claim on an address that is in use by a parent, and notes it.
+    pub(super) fn defend(&mut self, parent: &IfName, heard: &Heard, now: Instant, send: &Send) {
+        let key = (parent.clone(), heard.ip);
+        let Some(Defended { defence, .. }) = self.defended.get_mut(&key) else { return };
         match defence.observe(heard, now) {
             Response::None => {}
-            Response::Silent => self.note_conflict(heard.ip, heard.sender),
+            Response::Silent => self.note_conflict(key, heard.sender),
             Response::Defend(frame) => {
                 if self.claims.look_into(heard.ip, heard.sender, defence.owner(), parent) {
                     return;
@@ -73,7 +76,7 @@ impl Table {
                 tracing::warn!(ip = %heard.ip, mac = %heard.sender, "claimed by another machine, and defended");
                 let defended = self.outbox.get_mut().send(parent, &frame, now, send);
                 said_or_waits(&mut self.deaf, parent, defended);
-                self.note_conflict(heard.ip, heard.sender);
+                self.note_conflict(key, heard.sender);
             }
         }
     }
@@ -82,16 +85,16 @@ impl Table {
     pub(super) fn settle_doubts(&mut self, now: Instant, send: &Send) -> Option<Instant> {
         let Table { doubts, defended, .. } = self;
         let is_owner =
-            |ip, mac| defended.get(&ip).is_some_and(|there: &Defended| there.defence.owner() == mac);
+            |key: &OnLan, mac| defended.get(key).is_some_and(|there: &Defended| there.defence.owner() == mac);
         let (settled, again) = doubts.settled(is_owner, now);
-        for heard in settled {
-            self.defend(&heard, now, send);
+        for (parent, heard) in settled {
+            self.defend(&parent, &heard, now, send);
         }
         again
     }
 
-    pub(super) fn note_conflict(&mut self, ip: IpAddr, mac: Mac) {
-        let claims = self.conflicts.entry(ip).or_default();
+    fn note_conflict(&mut self, key: OnLan, mac: Mac) {
+        let claims = self.conflicts.entry(key).or_default();
         claims.insert(mac, seconds());
         if claims.len() > MOST_CLAIMS
             && let Some(oldest) = claims.iter().min_by_key(|(_, at)| **at).map(|(mac, _)| *mac)

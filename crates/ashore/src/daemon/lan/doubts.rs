@@ -3,12 +3,12 @@
 //! after it still has the address where it was. Without a list nothing is known: an engine that did not answer is asked again.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use ashore_core::name::IfName;
 use ashore_wire::{Heard, Mac};
 
-use super::CONFLICT_SHOWN;
+use super::{CONFLICT_SHOWN, OnLan};
 use crate::front::docker::follow::Lists;
 
 /// How soon it is looked whether the list is there. It takes milliseconds, or an engine does not answer for long.
@@ -22,7 +22,7 @@ const KEPT: Duration = Duration::from_secs(CONFLICT_SHOWN);
 pub(super) struct Doubts {
     lists: Lists,
     /// One claim on each address.
-    claims: BTreeMap<IpAddr, Claim>,
+    claims: BTreeMap<OnLan, Claim>,
     asked: Option<Instant>,
 }
 
@@ -42,27 +42,28 @@ impl Doubts {
     }
 
     /// Takes a claim in, unless an earlier one on the same address is not settled yet.
-    pub(super) fn take(&mut self, heard: Heard, owner: Mac, now: Instant) {
-        self.claims.entry(heard.ip).or_insert(Claim { heard, owner, at: now, list: None });
+    pub(super) fn take(&mut self, parent: &IfName, heard: Heard, owner: Mac, now: Instant) {
+        let claim = Claim { heard, owner, at: now, list: None };
+        self.claims.entry((parent.clone(), heard.ip)).or_insert(claim);
     }
 
     /// The claims of which the list has been taken since and that are on addresses which still have the same owner; and
     /// when to look again.
     pub(super) fn settled(
         &mut self,
-        is_owner: impl Fn(IpAddr, Mac) -> bool,
+        is_owner: impl Fn(&OnLan, Mac) -> bool,
         now: Instant,
-    ) -> (Vec<Heard>, Option<Instant>) {
+    ) -> (Vec<(IfName, Heard)>, Option<Instant>) {
         let Doubts { lists, claims, asked } = self;
         let mut settled = Vec::new();
-        claims.retain(|ip, claim| {
-            let is_of_interest = is_owner(*ip, claim.owner) && now.saturating_duration_since(claim.at) < KEPT;
+        claims.retain(|key, claim| {
+            let is_of_interest = is_owner(key, claim.owner) && now.saturating_duration_since(claim.at) < KEPT;
             match claim.list.and_then(|list| lists.outcome(list)) {
                 None => {}
                 // The engine did not answer, which says nothing about the claim.
                 Some(false) => claim.list = None,
                 Some(true) => {
-                    settled.extend(is_of_interest.then_some(claim.heard));
+                    settled.extend(is_of_interest.then(|| (key.0.clone(), claim.heard)));
                     return false;
                 }
             }
@@ -87,12 +88,16 @@ mod tests {
 
     const OWNER: Mac = Mac([2, 0, 0, 0, 0, 1]);
 
+    fn eth0() -> IfName {
+        "eth0".parse().expect("a name")
+    }
+
     fn claim() -> Heard {
         let ip = "192.168.88.7".parse().expect("an address");
         Heard { sender: Mac([2, 0, 0, 0, 0, 2]), ip, claims: true }
     }
 
-    fn is_owner(_: IpAddr, mac: Mac) -> bool {
+    fn is_owner(_: &OnLan, mac: Mac) -> bool {
         mac == OWNER
     }
 
@@ -105,21 +110,21 @@ mod tests {
 
         // One that has begun before does not tell.
         let before = lists.begin();
-        doubts.take(claim(), OWNER, now);
+        doubts.take(&eth0(), claim(), OWNER, now);
         assert_eq!(doubts.settled(is_owner, now).0, []);
         lists.end(before, true);
         assert_eq!(doubts.settled(is_owner, now).0, []);
         lists.end(lists.begin(), true);
-        assert_eq!(doubts.settled(is_owner, now), (vec![claim()], None));
+        assert_eq!(doubts.settled(is_owner, now), (vec![(eth0(), claim())], None));
 
         // The next is asked for a second later.
-        doubts.take(claim(), OWNER, now);
+        doubts.take(&eth0(), claim(), OWNER, now);
         lists.end(lists.begin(), true);
         assert_eq!(doubts.settled(is_owner, now), (vec![], Some(now + LOOK)));
         let later = now + INTERVAL;
         assert_eq!(doubts.settled(is_owner, later).0, []);
         lists.end(lists.begin(), true);
-        assert_eq!(doubts.settled(is_owner, later), (vec![claim()], None));
+        assert_eq!(doubts.settled(is_owner, later), (vec![(eth0(), claim())], None));
     }
 
     #[test]
@@ -127,7 +132,7 @@ mod tests {
         let lists = Lists::default();
         let mut doubts = Doubts::of(lists.clone());
         let start = Instant::now();
-        doubts.take(claim(), OWNER, start);
+        doubts.take(&eth0(), claim(), OWNER, start);
         for at in (0..5).map(|n| start + n * INTERVAL) {
             let before = lists.begin();
             assert_eq!(doubts.settled(is_owner, at).0, []);
@@ -139,15 +144,15 @@ mod tests {
         let later = start + 5 * INTERVAL;
         assert_eq!(doubts.settled(is_owner, later).0, []);
         lists.end(lists.begin(), true);
-        assert_eq!(doubts.settled(is_owner, later), (vec![claim()], None));
+        assert_eq!(doubts.settled(is_owner, later), (vec![(eth0(), claim())], None));
 
         // It has become too old, or its address has another owner.
-        doubts.take(claim(), OWNER, start);
+        doubts.take(&eth0(), claim(), OWNER, start);
         assert_eq!(doubts.settled(is_owner, start + KEPT), (vec![], None));
-        doubts.take(claim(), OWNER, start);
+        doubts.take(&eth0(), claim(), OWNER, start);
         assert_eq!(doubts.settled(|_, _| false, start), (vec![], None));
         // A list that comes then does not bring it back.
-        doubts.take(claim(), OWNER, later);
+        doubts.take(&eth0(), claim(), OWNER, later);
         assert_eq!(doubts.settled(is_owner, later + INTERVAL).0, []);
         lists.end(lists.begin(), true);
         assert_eq!(doubts.settled(|_, _| false, later + INTERVAL), (vec![], None));

@@ -1,5 +1,6 @@
 //! What was heard of addresses that no endpoint has. Any machine on the LAN can claim any address, so a claim is a reason to ask
-//! before the address is used. It is no reason to refuse the address.
+//! before the address is used. It is no reason to refuse the address. There is one for each parent, so that a machine that makes
+//! up claims on one LAN takes up no room of another's.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -15,7 +16,7 @@ pub(super) const WANTED_FOR: Duration = Duration::from_secs(30);
 /// How many addresses are kept: more than a home has, and little memory if an attacker makes them up.
 const MOST_HEARD: usize = 4096;
 
-/// Addresses that other machines claimed or looked for.
+/// Addresses that other machines on one LAN claimed or looked for.
 #[derive(Default)]
 pub(super) struct Hearsay(BTreeMap<IpAddr, Said>);
 
@@ -58,9 +59,10 @@ impl Hearsay {
         self.0.remove(&ip);
     }
 
-    /// Forgets what is too old, and what turned out to be no claim of another machine.
-    pub(super) fn forget(&mut self, is_void: impl Fn(IpAddr, Mac) -> bool, now: Instant) {
+    /// Forgets what is too old, and what turned out to be no claim of another machine. Tells whether anything is left.
+    pub(super) fn forget(&mut self, is_void: impl Fn(IpAddr, Mac) -> bool, now: Instant) -> bool {
         self.0.retain(|ip, said| now < said.until && !is_void(*ip, said.mac));
+        !self.0.is_empty()
     }
 
     /// The machine that answered a look for an address, if there was one since some time.

@@ -100,7 +100,7 @@ impl Listener {
                     // An error is the link going down, which the next reconciliation sees.
                     let Ok(Some(frame)) = socket.receive(&mut buffer) else { break };
                     if ear.shim.is_none() || !self.copies.is_one(ear.parent, of_parent, frame, now) {
-                        table.hear(frame, &|parent, frame| send(&self.sockets, parent, frame));
+                        table.hear(parent, frame, &|parent, frame| send(&self.sockets, parent, frame));
                     }
                     awaited |= table.routers.hear(parent, frame);
                 }

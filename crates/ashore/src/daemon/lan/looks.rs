@@ -11,7 +11,7 @@ use ashore_wire::conflict::{Action, BRIEF_LOOK, LAST_LOOK, Probe, Profile, probe
 
 use super::hearsay::WANTED_FOR;
 use super::outbox::Unsent;
-use super::{DEAF_FOR, Deaf, Lan, Send, Table, said, said_or_waits};
+use super::{DEAF_FOR, Deaf, Lan, OnLan, Send, Table, said, said_or_waits};
 use crate::daemon::random;
 
 /// For how long a look at the LAN, with listening ever since, is good enough to use an address without another.
@@ -51,15 +51,14 @@ pub(super) struct Clearance {
 /// An address that was taken for an endpoint a moment ago. The endpoint's link need not be up yet.
 #[derive(Debug, Clone)]
 pub(super) struct Coming {
-    parent: IfName,
     pub(super) until: Instant,
     /// How many more probes are answered.
     left: u32,
 }
 
 impl Coming {
-    pub(super) fn new(parent: &IfName, until: Instant) -> Self {
-        Coming { parent: parent.clone(), until, left: MOST_TOLD }
+    pub(super) fn new(until: Instant) -> Self {
+        Coming { until, left: MOST_TOLD }
     }
 }
 
@@ -77,8 +76,8 @@ impl Lan {
         let is_clear = |ip: IpAddr| table.is_clear(&(parent.clone(), ip), profile, CLEAR_FOR);
         let unclear: Vec<Sought> = sought.iter().copied().filter(|(ip, _)| !is_clear(*ip)).collect();
         if unclear.is_empty() {
-            let coming = Coming::new(parent, Instant::now() + WANTED_FOR);
-            table.coming.extend(sought.iter().map(|(ip, _)| (*ip, coming.clone())));
+            let coming = Coming::new(Instant::now() + WANTED_FOR);
+            table.coming.extend(sought.iter().map(|(ip, _)| ((parent.clone(), *ip), coming.clone())));
             for one in sought {
                 table.begin_once(parent, *one, profile, BRIEF_LOOK);
             }
@@ -113,7 +112,7 @@ impl Lan {
             table.begin(parent, *one, profile);
         }
         let table = self.ended(table, parent, sought, began)?;
-        let answered = |(ip, _): &Sought| Some((*ip, table.hearsay.answered_since(*ip, Some(began))?));
+        let answered = |(ip, _): &Sought| Some((*ip, table.answered_since(parent, *ip, Some(began))?));
         Ok(sought.iter().filter_map(answered).collect())
     }
 
@@ -168,10 +167,10 @@ impl Table {
     /// Whether a look for an address that began at some time has a result.
     fn is_settled(&self, parent: &IfName, ip: IpAddr, began: Instant) -> bool {
         self.clear.contains_key(&(parent.clone(), ip))
-            || self.hearsay.answered_since(ip, Some(began)).is_some()
+            || self.answered_since(parent, ip, Some(began)).is_some()
     }
 
-    fn is_clear(&self, key: &(IfName, IpAddr), profile: Profile, age: Duration) -> bool {
+    fn is_clear(&self, key: &OnLan, profile: Profile, age: Duration) -> bool {
         self.clear.get(key).is_some_and(|clearance| {
             clearance.by.is_none_or(|by| by == profile) && clearance.since.elapsed() < age
         })
@@ -183,9 +182,9 @@ impl Table {
         if let Some(of) = of {
             self.own.comes(ip, of, now);
         }
-        let probe = || Probe::new(ip, mac, profile, now, random());
-        self.probes.entry((parent.clone(), ip)).or_insert_with(probe);
-        self.clear.retain(|(_, known), _| *known != ip);
+        let (key, probe) = ((parent.clone(), ip), || Probe::new(ip, mac, profile, now, random()));
+        self.clear.remove(&key);
+        self.probes.entry(key).or_insert_with(probe);
     }
 
     /// The same where it may have been clear until now, and then a last look does: not if who wants the whole one has not had it.
@@ -226,9 +225,9 @@ impl Table {
                 self.deaf.get(parent).is_none_or(|(_, since)| since.elapsed() >= DEAF_FOR)
                     && !self.is_clear(&key, *profile, LOOK_AGAIN)
                     && !self.probes.contains_key(&key)
-                    && self.hearsay.may_be_asked(*ip, LOOK_AGAIN, now)
+                    && self.hearsay.get(parent).is_none_or(|there| there.may_be_asked(*ip, LOOK_AGAIN, now))
                     // It has come into use, and what will be wanted next has not been said again yet.
-                    && !self.defended.contains_key(ip)
+                    && !self.defended.contains_key(&key)
             })
             .collect();
         for (parent, ip, profile) in due {
@@ -239,15 +238,16 @@ impl Table {
     /// Answers a machine that looks for an address which an attach took a moment ago. Until the endpoint's link is up, its kernel
     /// does not answer. The answer is a probe, since that is a conflict for the other machine (RFC 5227, 2.1.1; RFC 4862, 5.4.3)
     /// and changes no cache.
-    pub(super) fn tell_who_looks(&mut self, ip: IpAddr, now: Instant, send: &Send) {
-        let Some(coming) = self.coming.get_mut(&ip).filter(|coming| now < coming.until && coming.left > 0)
+    pub(super) fn tell_who_looks(&mut self, key: &OnLan, now: Instant, send: &Send) {
+        let Some(coming) = self.coming.get_mut(key).filter(|coming| now < coming.until && coming.left > 0)
         else {
             return;
         };
-        let Some(ear) = self.parents.get(&coming.parent) else { return };
+        let (parent, ip) = key;
+        let Some(ear) = self.parents.get(parent) else { return };
         coming.left -= 1;
-        let told = self.outbox.get_mut().send(&coming.parent, &probe_frame(ear.mac, ip), now, send);
-        said_or_waits(&mut self.deaf, &coming.parent, told);
+        let told = self.outbox.get_mut().send(parent, &probe_frame(ear.mac, *ip), now, send);
+        said_or_waits(&mut self.deaf, parent, told);
     }
 
     /// Looks further where it is time to. Answers when it will be next, and whether a look ended.
@@ -288,14 +288,16 @@ impl Table {
                         break;
                     }
                     Action::Clear => {
-                        self.hearsay.refute(key.1);
+                        if let Some(there) = self.hearsay.get_mut(&key.0) {
+                            there.refute(key.1);
+                        }
                         let by = Some(probe.profile());
                         self.clear.insert(key.clone(), Clearance { since: now, by, asked: Some(now) });
                         break;
                     }
                     Action::Conflict(mac) => {
                         tracing::warn!(ip = %key.1, %mac, parent = %key.0, "in use on the LAN, so not handed out");
-                        self.hearsay.confirm(key.1, mac, now);
+                        self.hearsay.entry(key.0.clone()).or_default().confirm(key.1, mac, now);
                         break;
                     }
                 }
