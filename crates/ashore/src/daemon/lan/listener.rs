@@ -21,7 +21,7 @@ pub(super) struct Listener {
     answers: Sockets,
     /// The same of DHCPv6 servers.
     answers6: Sockets,
-    copies: Copies,
+    copies: BTreeMap<IfName, Copies>,
 }
 
 /// By each parent, one on the parent and one on its shim.
@@ -35,7 +35,7 @@ impl Listener {
             sockets: Sockets::new(),
             answers: Sockets::new(),
             answers6: Sockets::new(),
-            copies: Copies::default(),
+            copies: BTreeMap::new(),
         }
     }
 
@@ -87,6 +87,7 @@ impl Listener {
         open(&self.namespace, &mut self.sockets, parents.iter(), &filter::arp_and_ndp(), deaf);
         open(&self.namespace, &mut self.answers, asked, &filter::dhcp4_to_client(), deaf);
         open(&self.namespace, &mut self.answers6, asked6, &filter::dhcp6_to_client(), deaf);
+        self.copies.retain(|parent, _| self.sockets.contains_key(parent));
     }
 
     fn listen(&mut self) {
@@ -99,7 +100,8 @@ impl Listener {
                 for _ in 0..MOST_AT_ONCE {
                     // An error is the link going down, which the next reconciliation sees.
                     let Ok(Some(frame)) = socket.receive(&mut buffer) else { break };
-                    if ear.shim.is_none() || !self.copies.is_one(ear.parent, of_parent, frame, now) {
+                    let copies = self.copies.entry(parent.clone()).or_default();
+                    if ear.shim.is_none() || !copies.is_one(of_parent, frame, now) {
                         table.hear(parent, frame, &|parent, frame| send(&self.sockets, parent, frame));
                     }
                     awaited |= table.routers.hear(parent, frame);
@@ -136,7 +138,7 @@ impl Listener {
 /// up to some milliseconds later, because the kernel forwards it from a queue. Without this, a frame that came before a question
 /// could be taken for the answer.
 #[derive(Default)]
-struct Copies(VecDeque<(Instant, u32, bool, u64)>);
+struct Copies(VecDeque<(Instant, bool, u64)>);
 
 impl Copies {
     /// A copy comes at most so much later.
@@ -145,13 +147,12 @@ impl Copies {
     const MOST: usize = 512;
 
     /// Whether the other one has received the same frame before.
-    fn is_one(&mut self, parent: u32, of_parent: bool, frame: &[u8], now: Instant) -> bool {
+    fn is_one(&mut self, of_parent: bool, frame: &[u8], now: Instant) -> bool {
         let mut hasher = DefaultHasher::new();
         frame.hash(&mut hasher);
         let hash = hasher.finish();
         self.0.retain(|(at, ..)| now.saturating_duration_since(*at) < Self::LATEST);
-        let is_first =
-            |(_, on, by, heard): &(_, u32, bool, u64)| (*on, *by, *heard) == (parent, !of_parent, hash);
+        let is_first = |(_, by, heard): &(_, bool, u64)| (*by, *heard) == (!of_parent, hash);
         if let Some(at) = self.0.iter().position(is_first) {
             self.0.remove(at);
             return true;
@@ -159,7 +160,7 @@ impl Copies {
         if self.0.len() == Self::MOST {
             self.0.pop_front();
         }
-        self.0.push_back((now, parent, of_parent, hash));
+        self.0.push_back((now, of_parent, hash));
         false
     }
 }
@@ -207,29 +208,28 @@ mod tests {
     fn what_comes_over_the_wire_is_heard_once_and_what_is_said_twice_is_heard_twice() {
         let start = Instant::now();
         let late = start + Copies::LATEST;
-        // The interface, whether the parent or the shim received it, the frame, the time; and whether it is a copy.
+        // Whether the parent or the shim received it, the frame, the time; and whether it is a copy.
         let (parent, shim) = (true, false);
-        let cases: &[(u32, bool, &[u8], Instant, bool)] = &[
-            (2, parent, b"one", start, false),
-            (2, shim, b"one", start, true),
-            (2, shim, b"one", start, false),
-            (2, parent, b"one", start, true),
-            (2, parent, b"two", start, false),
-            (2, parent, b"two", start, false),
-            (2, shim, b"two", start, true),
-            (2, shim, b"two", start, true),
-            (2, shim, b"of a sibling", start, false),
-            (2, shim, b"of a sibling", start, false),
-            (2, parent, b"late", start, false),
-            (3, shim, b"late", start, false),
-            (2, shim, b"late", late, false),
+        let cases: &[(bool, &[u8], Instant, bool)] = &[
+            (parent, b"one", start, false),
+            (shim, b"one", start, true),
+            (shim, b"one", start, false),
+            (parent, b"one", start, true),
+            (parent, b"two", start, false),
+            (parent, b"two", start, false),
+            (shim, b"two", start, true),
+            (shim, b"two", start, true),
+            (shim, b"of a sibling", start, false),
+            (shim, b"of a sibling", start, false),
+            (parent, b"late", start, false),
+            (shim, b"late", late, false),
         ];
         let mut copies = Copies::default();
-        for (at, (link, by, frame, now, is_copy)) in cases.iter().enumerate() {
-            assert_eq!(copies.is_one(*link, *by, frame, *now), *is_copy, "{at}");
+        for (at, (by, frame, now, is_copy)) in cases.iter().enumerate() {
+            assert_eq!(copies.is_one(*by, frame, *now), *is_copy, "{at}");
         }
         for n in 0..10_000_u32 {
-            copies.is_one(2, parent, &n.to_be_bytes(), late);
+            copies.is_one(parent, &n.to_be_bytes(), late);
         }
         assert_eq!(copies.0.len(), Copies::MOST);
     }
