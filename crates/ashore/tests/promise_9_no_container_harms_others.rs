@@ -145,7 +145,7 @@ fn a_container_that_changes_its_link_keeps_it_and_nobody_else_notices() {
         let inside = Inside::of(&web);
         inside.types(commands);
         // The LAN has to learn another MAC.
-        home::type_on(&home.laptop, "ip neigh flush dev eth0");
+        home::type_on(&home.laptop, &format!("ip neigh flush to {at} dev eth0"));
         eventually(&format!("{what}: the laptop reaches it"), || home.laptop.ping(at).is_some());
         // What keeps host and siblings from it is set back at the next look, which is a minute away at most.
         home.nudge();
@@ -399,9 +399,9 @@ fn a_link_that_only_has_its_mac_hides_none_that_has_moved() {
         let path = hidden.namespace().path().display();
         let inside = Inside::of(&web);
         inside.types(&format!(
-            "ip link add d0 address {mac} {hidden_by}; ip link set d0 alias ashore:lan:web; ip link set eth0 netns {path}"
+            "ip link add d0 address {mac} {hidden_by}; ip link set d0 alias ashore:lan:web; ip link set eth0 up netns {path}"
         ));
-        Inside::of(&hidden).types(&format!("ip link set eth0 up; ip addr add {at}/24 dev eth0"));
+        Inside::of(&hidden).types(&format!("ip addr add {at}/24 dev eth0"));
         eventually("the laptop reaches it", || home.laptop.ping(at).is_some());
         home.nudge();
         assert!(
