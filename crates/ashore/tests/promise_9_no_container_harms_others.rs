@@ -5,13 +5,11 @@
 mod home;
 
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
 
 use ashore_core::identity::Seed;
-use ashore_core::observed::{Link, ObservedKind};
 use ashore_core::store::Store;
-use ashore_kernel::{InNamespace, Namespace};
 use ashore_lab::{Engines, Machine, cannot_run};
+use home::inside::Inside;
 use home::site::{Site, on_every_engine};
 use home::untouched::untouched;
 use home::{Home, addresses, does_not_reach, eventually, ip, mac_known_to, reaches};
@@ -19,46 +17,8 @@ use home::{Home, addresses, does_not_reach, eventually, ip, mac_known_to, reache
 /// What its container gives its link for a MAC.
 const OTHER_MAC: &str = "02:00:00:00:00:77";
 
-/// Somebody in a container who may do there what he likes (`CAP_NET_ADMIN` over its namespace).
-struct Inside {
-    engines: Engines,
-    /// Opened for a moment at a time: a namespace that is held open outlives its container.
-    netns: PathBuf,
-}
-
-impl Inside {
-    fn of(container: &Machine) -> Inside {
-        Inside::at(container.namespace().path())
-    }
-
-    fn at(path: &Path) -> Inside {
-        Inside { engines: Engines::find().unwrap(), netns: path.to_owned() }
-    }
-
-    /// Types some commands, apart by `;`.
-    #[track_caller]
-    fn types(&self, commands: &str) {
-        let namespace = Namespace::open(&self.netns).unwrap();
-        for line in commands.split(';').map(str::trim).filter(|line| !line.is_empty()) {
-            let mut words = line.split_whitespace();
-            let mut command = std::process::Command::new(words.next().unwrap());
-            command.in_namespace(&namespace).unwrap();
-            let output = self.engines.equip(&mut command).args(words).output().unwrap();
-            assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
-        }
-    }
-
-    fn links(&self) -> Vec<Link> {
-        let namespace = Namespace::open(&self.netns).unwrap();
-        ashore_kernel::Kernel::of(&namespace).unwrap().observe(&[]).unwrap().host.links
-    }
-
-    /// The kernel's numbers of its links that face the LAN.
-    fn children(&self) -> Vec<u32> {
-        let faces_lan = |link: &&Link| matches!(link.kind, ObservedKind::Macvlan { .. });
-        self.links().iter().filter(faces_lan).map(|link| link.index).collect()
-    }
-}
+/// What the laptop has for a MAC, where a link in mode `source` is to take its frames.
+const LAPTOP_MAC: &str = "02:00:00:00:00:50";
 
 /// What a container does to its link, after which it is still on the LAN.
 const TRICKS: &[(&str, &str)] = &[
@@ -73,6 +33,14 @@ const TRICKS: &[(&str, &str)] = &[
         "ip link set eth0 down; ip link set eth0 name wan0 alias uplink address 02:00:00:00:00:77; ip link set wan0 up",
     ),
     ("another mode", "ip link set eth0 type macvlan mode private"),
+    (
+        "source mode",
+        "ip link set eth0 type macvlan mode source; ip link set eth0 type macvlan macaddr add 02:00:00:00:00:50",
+    ),
+    (
+        "another name, tag, MAC and source mode",
+        "ip link set eth0 down; ip link set eth0 name wan0 alias uplink address 02:00:00:00:00:77 type macvlan mode source; ip link set wan0 type macvlan macaddr add 02:00:00:00:00:50; ip link set wan0 up",
+    ),
     ("another MTU", "ip link set eth0 mtu 1300"),
     ("one more child", "ip link add x0 link eth0 type macvlan mode bridge; ip link set x0 up"),
     (
@@ -83,6 +51,11 @@ const TRICKS: &[(&str, &str)] = &[
         "one more child with a sibling's tag",
         "ip link add x0 link eth0 type macvlan mode bridge; ip link set x0 alias ashore:lan:db",
     ),
+    (
+        "one more child in source mode",
+        "ip link add x0 link eth0 type macvlan mode source; ip link set x0 type macvlan macaddr add 02:00:00:00:00:50; ip link set x0 up",
+    ),
+    ("one more child that is a tap", "ip link add x0 link eth0 type macvtap mode bridge; ip link set x0 up"),
     ("a veth with its tag", "ip link add v0 type veth peer name v1; ip link set v0 alias ashore:lan:web"),
     (
         "a bridge with a sibling's tag",
@@ -91,16 +64,26 @@ const TRICKS: &[(&str, &str)] = &[
 ];
 
 /// Those that an engine's containers are tried with, each of which starts three times.
-fn for_engines() -> impl Iterator<Item = &'static (&'static str, &'static str)> {
-    const SOME: [&str; 6] = [
+fn for_engines(home: &Home) -> impl Iterator<Item = &'static (&'static str, &'static str)> + use<> {
+    const SOME: [&str; 7] = [
         "a sibling's tag",
         "another name",
         "another MAC",
         "all three",
         "another mode",
+        "another name, tag, MAC and source mode",
         "one more child with its tag",
     ];
+    home::type_on(&home.laptop, &format!("ip link set eth0 address {LAPTOP_MAC}"));
     TRICKS.iter().filter(|(what, _)| SOME.contains(what))
+}
+
+/// Those that this kernel can do, which may have no taps.
+fn for_this_kernel(home: &Home) -> Vec<&'static (&'static str, &'static str)> {
+    home::type_on(&home.laptop, &format!("ip link set eth0 address {LAPTOP_MAC}"));
+    let made = Inside::of(&home.router).tries("ip link add x0 link eth0 type macvtap");
+    let taps = made.inspect_err(|why| cannot_run("promise 9, taps", why)).is_ok();
+    TRICKS.iter().filter(|(_, commands)| taps || !commands.contains("macvtap")).collect()
 }
 
 fn has_tools(test: &str) -> bool {
@@ -137,7 +120,7 @@ fn a_container_that_changes_its_link_keeps_it_and_nobody_else_notices() {
     let before = untouched(&home);
     let db = home.world.container("db").unwrap();
     let at_db = address(&home, &db);
-    for (what, commands) in TRICKS {
+    for (what, commands) in for_this_kernel(&home) {
         let web = home.world.container("web").unwrap();
         let at = address(&home, &web);
         reaches(&home.laptop, at);
@@ -181,9 +164,9 @@ fn no_container_escapes_a_detach_by_what_it_does_to_its_link() {
     }
     let mut home = Home::new();
     home.create_lan();
-    for (at, (what, commands)) in TRICKS.iter().enumerate() {
+    for (at, (what, commands)) in for_this_kernel(&home).into_iter().enumerate() {
         // Whether the daemon has looked meanwhile, or another one has, or none.
-        let all = ["another name", "another MAC", "all three"].contains(what);
+        let all = what.starts_with("another name") || ["another MAC", "all three"].contains(what);
         for moment in (0..3).filter(|moment| all || at % 3 == *moment) {
             let web = home.world.container("web").unwrap();
             let at = address(&home, &web);
@@ -197,8 +180,10 @@ fn no_container_escapes_a_detach_by_what_it_does_to_its_link() {
                 2 => home.restart(),
                 _ => {}
             }
-            home.ok("detach lan web");
+            let ran = home.run("detach lan web");
             assert!(!inside.children().contains(&link), "{what}, {moment}");
+            let others = inside.links().iter().any(|link| link.name.as_str() == "x0");
+            assert_eq!((ran.code, ran.stderr.contains("`x0`")), (Some(0), others), "{what}: {ran:?}");
             does_not_reach(&home.laptop, at);
             assert!(home.made_routes().is_empty(), "{what}");
         }
@@ -418,6 +403,31 @@ fn a_link_that_only_has_its_mac_hides_none_that_has_moved() {
 }
 
 #[test]
+fn another_kind_of_child_in_the_place_of_its_link_is_taken_off_too() {
+    if !has_tools("promise 9, replaced") {
+        return;
+    }
+    let home = Home::new();
+    home.create_lan();
+    let source = format!("macvlan mode source; ip link set x0 type macvlan macaddr add {LAPTOP_MAC}");
+    let taps = for_this_kernel(&home).len() == TRICKS.len();
+    for kind in [&*source, "macvtap mode bridge"].into_iter().take(1 + usize::from(taps)) {
+        let web = home.world.container("web").unwrap();
+        let (at, inside) = (address(&home, &web), Inside::of(&web));
+        let mac = inside.links().iter().find(|link| link.is_child()).and_then(|link| link.mac).unwrap();
+        inside.types(&format!("ip link add x0 link eth0 address {mac} type {kind}; ip link del eth0"));
+        inside.types(&format!("ip link set x0 up; ip addr replace {at}/24 dev x0"));
+        eventually("the laptop reaches it", || home.laptop.ping(at).is_some());
+        home.nudge();
+        reaches(&home.nas, at);
+        assert_eq!(inside.children().len(), 1, "{kind}");
+        home.ok("detach lan web");
+        assert!(inside.children().is_empty(), "{kind}");
+        does_not_reach(&home.laptop, at);
+    }
+}
+
+#[test]
 fn a_container_is_not_taken_for_another_machine_when_it_changes_its_mac() {
     if !has_tools("promise 9, MAC") {
         return;
@@ -478,7 +488,7 @@ fn an_engines_container_keeps_its_link_whatever_it_does_to_it() {
         let before = untouched(&site.home);
         site.start("db", "");
         let at_db = ip(&site.address_of("db").0);
-        for (what, commands) in for_engines() {
+        for (what, commands) in for_engines(&site.home) {
             site.start("web", "--cap-add NET_ADMIN");
             let (at, mac) = site.address_of("web");
             let at = ip(&at);
@@ -529,7 +539,7 @@ fn an_engines_container_keeps_its_link_whatever_it_does_to_it() {
 fn a_container_that_is_disconnected_is_off_whatever_it_did_to_its_link() {
     on_every_engine("promise 9, docker, disconnect", |site| {
         site.create_lan();
-        for (what, commands) in for_engines() {
+        for (what, commands) in for_engines(&site.home) {
             site.start("web", "--cap-add NET_ADMIN");
             let (at, inside) = (ip(&site.address_of("web").0), sandbox(site, "web"));
             eventually("the laptop reaches it", || site.home.laptop.ping(at).is_some());

@@ -176,7 +176,7 @@ impl State {
         match &link.kind {
             ObservedKind::Loopback => return unfit("the loopback interface"),
             ObservedKind::Bridge => return unfit("a bridge itself"),
-            ObservedKind::Macvlan { .. } | ObservedKind::Ipvlan { .. } => {
+            ObservedKind::Macvlan { .. } | ObservedKind::Ipvlan { .. } | ObservedKind::Tap => {
                 return unfit("a macvlan or ipvlan child");
             }
             _ if link.mac.is_none() => return unfit("a tunnel without Ethernet addresses"),

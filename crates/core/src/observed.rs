@@ -113,8 +113,8 @@ pub enum Seat {
 pub enum ObservedKind {
     /// A macvlan child.
     Macvlan {
-        /// How it treats its siblings.
-        mode: MacvlanMode,
+        /// How it treats its siblings; none of a mode that no network has, such as `source`. It is on the LAN in that too.
+        mode: Option<MacvlanMode>,
         /// Broadcasts that may wait, in frames (`IFLA_MACVLAN_BC_QUEUE_LEN`, absent before Linux 5.11).
         bc_queue_len: Option<u32>,
     },
@@ -123,6 +123,8 @@ pub enum ObservedKind {
         /// What it switches on.
         mode: IpvlanMode,
     },
+    /// A macvtap or ipvtap child: a macvlan or ipvlan link that a program may also open as a file. Ashore makes none.
+    Tap,
     /// One end of a veth pair.
     Veth,
     /// A bridge.
@@ -143,10 +145,10 @@ pub enum ObservedKind {
 }
 
 impl ObservedKind {
-    /// The kind with its mode, of one that has modes.
+    /// The kind with its mode, if networks can have it.
     pub(crate) fn mode(&self) -> Option<LinkKind> {
         match self {
-            ObservedKind::Macvlan { mode, .. } => Some(LinkKind::Macvlan(*mode)),
+            ObservedKind::Macvlan { mode, .. } => mode.map(LinkKind::Macvlan),
             ObservedKind::Ipvlan { mode } => Some(LinkKind::Ipvlan(*mode)),
             _ => None,
         }

@@ -176,8 +176,8 @@ impl Case<'_> {
             (LinkKind::Bridge, ObservedKind::Veth) => {
                 return (self.port == Some(lower.index)).then_some(Evidence::Number);
             }
-            (LinkKind::Macvlan(_), ObservedKind::Macvlan { .. })
-            | (LinkKind::Ipvlan(_), ObservedKind::Ipvlan { .. }) => {}
+            (LinkKind::Macvlan(_), ObservedKind::Macvlan { .. } | ObservedKind::Tap)
+            | (LinkKind::Ipvlan(_), ObservedKind::Ipvlan { .. } | ObservedKind::Tap) => {}
             _ => return None,
         }
         let strong = self.strong(link);
@@ -426,7 +426,7 @@ impl Endpoint {
 impl Link {
     /// Whether it is of a kind that is a child of its parent.
     pub fn is_child(&self) -> bool {
-        matches!(self.kind, ObservedKind::Macvlan { .. } | ObservedKind::Ipvlan { .. })
+        matches!(self.kind, ObservedKind::Macvlan { .. } | ObservedKind::Ipvlan { .. } | ObservedKind::Tap)
     }
 }
 
@@ -437,7 +437,7 @@ pub(crate) fn shim_mac(parent: &Link) -> Option<Mac> {
 }
 
 /// Whether Ashore makes links of a kind for that. A NIC that was lent to a container comes back with whatever the container
-/// has written on it.
+/// has written on it, and a tap on the host is the user's own.
 fn may_bear(kind: &ObservedKind, tag: &Tag) -> bool {
     match tag {
         Tag::Endpoint(..) => may_bear_endpoints(kind),

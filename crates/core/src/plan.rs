@@ -276,9 +276,10 @@ impl Diff<'_> {
                 was: link.mtu,
             });
         }
-        if let (Some(was), Some(kind)) = (link.kind.mode(), wanted.spec.kind.mode())
-            && was != kind
-        {
+        // The kernel leaves `source` too for any mode but passthru, also while the link is up, and forgets the sources (Linux
+        // 6.18, `macvlan_changelink`). That of a tap it changes only under the tap's own kind (`rtnl_changelink`).
+        let (was, kind) = (link.kind.mode(), wanted.spec.kind.mode());
+        if let Some(kind) = kind.filter(|kind| was != Some(*kind) && link.kind != ObservedKind::Tap) {
             let (place, link) = (self.place.clone(), link.name.clone());
             plan.steps.push(Step::SetMode { place, link, kind, was });
         }
@@ -502,11 +503,13 @@ impl Diff<'_> {
                 LinkType::Macvlan { parent, mode, bc_queue_len },
             ) => {
                 // Nothing turns into passthru, and passthru into nothing (Linux 6.18, `macvlan_changelink`).
-                (*there == MacvlanMode::Passthru) == (*mode == MacvlanMode::Passthru)
+                (*there == Some(MacvlanMode::Passthru)) == (*mode == MacvlanMode::Passthru)
                     && (bc_queue_len.is_none() || bc_queue_len == queue)
                     && is_child(parent)
             }
-            (ObservedKind::Ipvlan { .. }, LinkType::Ipvlan { parent, .. }) => is_child(parent),
+            // A container that has put a tap in its link's place keeps it, as it keeps what else it has made of its link.
+            (ObservedKind::Tap, LinkType::Macvlan { parent, .. } | LinkType::Ipvlan { parent, .. })
+            | (ObservedKind::Ipvlan { .. }, LinkType::Ipvlan { parent, .. }) => is_child(parent),
             (ObservedKind::Vlan { id: there, .. }, LinkType::Vlan { parent, id, .. }) => {
                 *there == id.get() && is_child(parent)
             }

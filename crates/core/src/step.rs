@@ -210,8 +210,8 @@ pub enum Step {
         link: IfName,
         /// Its kind with the mode.
         kind: LinkKind,
-        /// The same as it was.
-        was: LinkKind,
+        /// The same as it was; none of a mode that no network has.
+        was: Option<LinkKind>,
     },
     /// Tells switches of a VLAN by GVRP, or no longer.
     SetGvrp {
@@ -397,7 +397,7 @@ impl Step {
     }
 
     /// The step that takes this one back. Nothing takes back the deletion of a link, which planning again makes anew, or a
-    /// sysctl of unknown former value.
+    /// sysctl of unknown former value, or a mode that no network has.
     pub fn inverse(&self) -> Option<Step> {
         Some(match self.clone() {
             Step::AddLink { place, link } => Step::DelLink { place, link: link.name },
@@ -419,7 +419,9 @@ impl Step {
                 Step::SetPortVlan { place, link, vlan, membership: was, was: None }
             }
             Step::SetMtu { place, link, mtu, was } => Step::SetMtu { place, link, mtu: was, was: mtu },
-            Step::SetMode { place, link, kind, was } => Step::SetMode { place, link, kind: was, was: kind },
+            Step::SetMode { place, link, kind, was } => {
+                Step::SetMode { place, link, kind: was?, was: Some(kind) }
+            }
             Step::SetGvrp { place, link, on } => Step::SetGvrp { place, link, on: !on },
             Step::SetUp { place, link, up } => Step::SetUp { place, link, up: !up },
             Step::AddAddress { place, link, address } => Step::DelAddress { place, link, address },

@@ -168,6 +168,9 @@ fn child(called: &str, mac: Mac) -> LinkSpec {
 type Trick = (&'static str, fn(&mut World));
 type Writing = (&'static str, fn(&mut Link));
 
+/// In mode `source`, which no network has.
+const SOURCE: ObservedKind = ObservedKind::Macvlan { mode: None, bc_queue_len: Some(1000) };
+
 const MADE_ANEW: &[&str] = &["link add", "alias", "addr add", "up", "route add"];
 
 /// What a container may do to its link, and what is done about it: to one that Ashore has attached, and to an engine's.
@@ -178,10 +181,21 @@ const TRICKS: &[(Trick, &[&str], &[&str])] = &[
     (("another MAC", |w| w.link().mac = Some(OTHER)), &[], &[]),
     (("all three", all_three), &["alias ashore:lan:web"], &[]),
     (
-        ("another mode", |w| set_mode(w, MacvlanMode::Private)),
+        ("another mode", |w| set_mode(w, Some(MacvlanMode::Private))),
         &["type macvlan mode bridge"],
         &["type macvlan mode bridge"],
     ),
+    (
+        ("a mode of no network", |w| set_mode(w, None)),
+        &["type macvlan mode bridge"],
+        &["type macvlan mode bridge"],
+    ),
+    (
+        ("all three and the mode", all_three_and_mode),
+        &["type macvlan mode bridge", "alias ashore:lan:web"],
+        &["type macvlan mode bridge"],
+    ),
+    (("a tap in its place", tap_in_its_place), &[], &[]),
     (("another MTU", |w| w.link().mtu = 1300), &["mtu 1400"], &["mtu 1400"]),
     (("a shorter queue", |w| set_queue(w, 7)), &[], &[]),
     (("down", |w| w.link().up = false), &["up"], &[]),
@@ -194,6 +208,8 @@ const TRICKS: &[(Trick, &[&str], &[&str])] = &[
     (("one more child", |w| w.add_child("x", OTHER, None)), &[], &[]),
     (("one more with the tag", |w| w.add_child("x", OTHER, Some("ashore:lan:web"))), &[], &[]),
     (("one more with another's tag", |w| w.add_child("x", OTHER, Some("ashore:lan:db"))), &[], &[]),
+    (("one more in a mode of no network", |w| add_child_of_kind(w, SOURCE)), &[], &[]),
+    (("one more that is a tap", |w| add_child_of_kind(w, ObservedKind::Tap)), &[], &[]),
     (("a veth with the tag", |w| add_foreign(w, ObservedKind::Veth)), &[], &[]),
     (("a NIC with the tag", |w| add_foreign(w, ObservedKind::Physical)), &[], &[]),
     (("another's child under its number", of_third_namespace), MADE_ANEW, &[]),
@@ -217,7 +233,26 @@ fn all_three(world: &mut World) {
     (link.mac, link.alias) = (Some(OTHER), Some("uplink".into()));
 }
 
-fn set_mode(world: &mut World, to: MacvlanMode) {
+fn all_three_and_mode(world: &mut World) {
+    all_three(world);
+    // It is the first of them that has no tag of Ashore's.
+    let own = |link: &&mut Link| link.name == name("wan0");
+    world.inside().links.iter_mut().find(own).unwrap().kind = SOURCE;
+}
+
+/// The container has taken its link away, and made a tap with its MAC.
+fn tap_in_its_place(world: &mut World) {
+    let link = world.link();
+    (link.index, link.kind) = (900, ObservedKind::Tap);
+    world.inside().addresses.iter_mut().for_each(|there| there.index = 900);
+}
+
+fn add_child_of_kind(world: &mut World, kind: ObservedKind) {
+    world.add_child("x", OTHER, None);
+    world.inside().links.last_mut().unwrap().kind = kind;
+}
+
+fn set_mode(world: &mut World, to: Option<MacvlanMode>) {
     if let ObservedKind::Macvlan { mode, .. } = &mut world.link().kind {
         *mode = to;
     }
@@ -311,6 +346,17 @@ fn an_endpoint_that_goes_takes_its_link_along_and_no_other() {
         (("another name", |w| rename(w, "wan0")), &["wan0"]),
         (("another MAC", |w| w.link().mac = Some(OTHER)), &["eth0"]),
         (("all three", all_three), &["wan0"]),
+        (("a mode of no network", |w| set_mode(w, None)), &["eth0"]),
+        (("all three and the mode", all_three_and_mode), &["wan0"]),
+        (("a tap in its place", tap_in_its_place), &["eth0"]),
+        (
+            ("its MAC on a tap besides", |w| {
+                its_mac_on_another(w);
+                w.inside().links.last_mut().unwrap().kind = ObservedKind::Tap;
+            }),
+            &["eth0", "x"],
+        ),
+        (("a tap that the user has made", |w| add_child_of_kind(w, ObservedKind::Tap)), &["eth0"]),
         (("down", |w| w.link().up = false), &["eth0"]),
         (("its MAC on another child", its_mac_on_another), &["eth0", "x"]),
         (("its tag on another child", |w| w.add_child("x", OTHER, Some("ashore:lan:web"))), &["eth0", "x"]),
@@ -436,6 +482,16 @@ fn links_of_the_users_own_on_the_host_are_left_alone() {
     let link = child("ash0123456789ab", Mac([2, 0, 0, 0, 0, 0x74]));
     world.model.apply(&Step::AddLink { place: Place::Host, link }).unwrap();
     world.host().links.last_mut().unwrap().up = true;
+    // Taps, whatever they have of Ashore's.
+    let mac = world.web.mac;
+    for (called, mac, alias) in
+        [("tap0", mac, None), ("tap1", mac, Some("ashore:lan:web")), ("ash0123456789ac", None, None)]
+    {
+        let link = child(called, Mac([2, 0, 0, 0, 0, called.as_bytes()[3]]));
+        world.model.apply(&Step::AddLink { place: Place::Host, link }).unwrap();
+        let link = world.host().links.last_mut().unwrap();
+        (link.kind, link.mac, link.alias) = (ObservedKind::Tap, mac.or(link.mac), alias.map(str::to_owned));
+    }
     // A NIC that was lent to a container, which has written on it.
     let nic = Link {
         index: 990,
@@ -449,7 +505,7 @@ fn links_of_the_users_own_on_the_host_are_left_alone() {
     let owned =
         world.model.observed.host.links.iter().filter(|link| owners.owner(&Place::Host, link).is_some());
     assert_eq!(owned.map(Link::tag).collect::<Vec<_>>(), [Some(Tag::Shim(name("eth0")))]);
-    assert_eq!(world.model.observed.host.links.len(), before + 6);
+    assert_eq!(world.model.observed.host.links.len(), before + 9);
 
     // One that came to the host from a container of its own is known by its MAC.
     let mac = world.web.mac.unwrap();

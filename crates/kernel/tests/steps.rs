@@ -40,7 +40,7 @@ fn all_kinds(ground: &Ground) -> Vec<Step> {
             place: host.clone(),
             link: name("shim"),
             kind: LinkKind::Macvlan(MacvlanMode::Vepa),
-            was: LinkKind::Macvlan(mode),
+            was: Some(LinkKind::Macvlan(mode)),
         },
         Step::SetUp { place: host.clone(), link: name("shim"), up: true },
         Step::SetRoute {
@@ -85,7 +85,7 @@ fn what_was_made_is_seen() {
     ground.make(&all_kinds(&ground));
     let [host, inside] = &ground.seen()[..] else { unreachable!() };
     let shim = host.link(&name("shim")).unwrap();
-    let kind = ObservedKind::Macvlan { mode: MacvlanMode::Vepa, bc_queue_len: Some(500) };
+    let kind = ObservedKind::Macvlan { mode: Some(MacvlanMode::Vepa), bc_queue_len: Some(500) };
     assert_eq!((shim.kind.clone(), shim.mtu, shim.up, shim.arp_filter), (kind, 1400, true, Some(1)));
     assert_eq!(shim.tag(), Some(Tag::Shim(name("eth0"))));
     assert_eq!(host.link(&name("eth0")).unwrap().mtu, 1450);

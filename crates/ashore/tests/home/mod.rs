@@ -10,6 +10,7 @@ pub mod dns;
 pub mod engine;
 pub mod fake_engine;
 pub mod frames;
+pub mod inside;
 pub mod leasing;
 pub mod router;
 pub mod scripted;

@@ -245,7 +245,10 @@ pub(super) fn could_be_parent(link: &Link) -> bool {
             | ObservedKind::Vlan { .. }
             | ObservedKind::Veth => true,
             ObservedKind::Other(kind) => kind == "bond" || kind == "team",
-            ObservedKind::Macvlan { .. } | ObservedKind::Ipvlan { .. } | ObservedKind::Loopback => false,
+            ObservedKind::Macvlan { .. }
+            | ObservedKind::Ipvlan { .. }
+            | ObservedKind::Tap
+            | ObservedKind::Loopback => false,
         }
 }
 
@@ -280,7 +283,7 @@ fn check_can_have_vlan(lower: &Link, vlan: &Vlan) -> Result<(), NetworkError> {
 fn check_faces_a_lan(link: &Link) -> Result<(), NetworkError> {
     match &link.kind {
         ObservedKind::Loopback => Err(unfit(&link.name, "the loopback interface")),
-        ObservedKind::Macvlan { .. } | ObservedKind::Ipvlan { .. } => {
+        ObservedKind::Macvlan { .. } | ObservedKind::Ipvlan { .. } | ObservedKind::Tap => {
             Err(unfit(&link.name, "itself a macvlan or ipvlan child"))
         }
         _ if link.mac.is_none() => Err(unfit(&link.name, "a tunnel without Ethernet addresses")),

@@ -144,7 +144,8 @@ impl Model {
             link.name = "wan0".parse().unwrap();
         }
         if tricks & 8 > 0 {
-            set_mode(link, MacvlanMode::Private);
+            // Or `source`, which no network has.
+            set_mode(link, (tricks & 1 > 0).then_some(MacvlanMode::Private));
         }
         link.up &= tricks & 16 == 0;
         let name = link.name.clone();
@@ -255,7 +256,7 @@ impl Model {
                 (link.mtu, link.ipv6_mtu) = (*mtu, Some(mtu.cast_signed()));
             }
             Step::SetMode { place, link, kind, .. } => match (self.link(place, link), kind) {
-                (Some(link), LinkKind::Macvlan(mode)) => set_mode(link, *mode),
+                (Some(link), LinkKind::Macvlan(mode)) => set_mode(link, Some(*mode)),
                 _ => return fault("ENODEV"),
             },
             Step::SetGvrp { place, link, on } => match self.link(place, link).map(|link| &mut link.kind) {
@@ -352,7 +353,7 @@ impl Model {
         let (kind, parent) = match &spec.kind {
             LinkType::Macvlan { parent, mode, bc_queue_len } => {
                 let bc_queue_len = Some(bc_queue_len.unwrap_or(1000));
-                (ObservedKind::Macvlan { mode: *mode, bc_queue_len }, parent)
+                (ObservedKind::Macvlan { mode: Some(*mode), bc_queue_len }, parent)
             }
             LinkType::Ipvlan { parent, mode } => (ObservedKind::Ipvlan { mode: *mode }, parent),
             LinkType::Vlan { parent, id, gvrp } => (ObservedKind::Vlan { id: id.get(), gvrp: *gvrp }, parent),
@@ -439,7 +440,7 @@ impl Model {
     }
 }
 
-fn set_mode(link: &mut Link, to: MacvlanMode) {
+fn set_mode(link: &mut Link, to: Option<MacvlanMode>) {
     if let ObservedKind::Macvlan { mode, .. } = &mut link.kind {
         *mode = to;
     }

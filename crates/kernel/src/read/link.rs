@@ -87,7 +87,8 @@ impl<'a> Info<'a> {
     fn kind(&self) -> Option<ObservedKind> {
         let name = self.kind?;
         let known = match name {
-            b"macvlan" => macvlan(&self.data),
+            b"macvlan" => Some(macvlan(&self.data)),
+            b"macvtap" | b"ipvtap" => Some(ObservedKind::Tap),
             b"ipvlan" => ipvlan(&self.data),
             b"vlan" => vlan(&self.data),
             b"veth" => Some(ObservedKind::Veth),
@@ -132,18 +133,19 @@ fn kind_of_layer(layer: u16) -> ObservedKind {
     }
 }
 
-fn macvlan(data: &Attributes<'_>) -> Option<ObservedKind> {
+/// A child in whatever mode: a container may set its link to one that no network has, such as `source` (16).
+fn macvlan(data: &Attributes<'_>) -> ObservedKind {
     const IFLA_MACVLAN_MODE: u16 = 1;
     const IFLA_MACVLAN_BC_QUEUE_LEN: u16 = 7;
-    let mode = match u32_at(data.get(IFLA_MACVLAN_MODE)?, 0)? {
-        1 => MacvlanMode::Private,
-        2 => MacvlanMode::Vepa,
-        4 => MacvlanMode::Bridge,
-        8 => MacvlanMode::Passthru,
-        _ => return None,
+    let number = |kind| data.get(kind).and_then(|value| u32_at(value, 0));
+    let mode = match number(IFLA_MACVLAN_MODE) {
+        Some(1) => Some(MacvlanMode::Private),
+        Some(2) => Some(MacvlanMode::Vepa),
+        Some(4) => Some(MacvlanMode::Bridge),
+        Some(8) => Some(MacvlanMode::Passthru),
+        _ => None,
     };
-    let bc_queue_len = data.get(IFLA_MACVLAN_BC_QUEUE_LEN).and_then(|value| u32_at(value, 0));
-    Some(ObservedKind::Macvlan { mode, bc_queue_len })
+    ObservedKind::Macvlan { mode, bc_queue_len: number(IFLA_MACVLAN_BC_QUEUE_LEN) }
 }
 
 fn ipvlan(data: &Attributes<'_>) -> Option<ObservedKind> {

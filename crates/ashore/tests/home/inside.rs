@@ -1,0 +1,52 @@
+//! Somebody in a container.
+
+use std::path::{Path, PathBuf};
+
+use ashore_core::observed::Link;
+use ashore_kernel::{InNamespace, Namespace};
+use ashore_lab::{Engines, Machine};
+
+/// Somebody in a container who may do there what he likes (`CAP_NET_ADMIN` over its namespace).
+pub struct Inside {
+    engines: Engines,
+    /// Opened for a moment at a time: a namespace that is held open outlives its container.
+    netns: PathBuf,
+}
+
+impl Inside {
+    pub fn of(container: &Machine) -> Inside {
+        Inside::at(container.namespace().path())
+    }
+
+    pub fn at(path: &Path) -> Inside {
+        Inside { engines: Engines::find().unwrap(), netns: path.to_owned() }
+    }
+
+    /// Types some commands, apart by `;`.
+    #[track_caller]
+    pub fn types(&self, commands: &str) {
+        for line in commands.split(';').map(str::trim).filter(|line| !line.is_empty()) {
+            self.tries(line).unwrap();
+        }
+    }
+
+    /// Types one, and tells what was said if it failed.
+    pub fn tries(&self, line: &str) -> Result<(), String> {
+        let mut words = line.split_whitespace();
+        let mut command = std::process::Command::new(words.next().unwrap());
+        command.in_namespace(&Namespace::open(&self.netns).unwrap()).unwrap();
+        let output = self.engines.equip(&mut command).args(words).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        if output.status.success() { Ok(()) } else { Err(format!("{line}: {said}")) }
+    }
+
+    pub fn links(&self) -> Vec<Link> {
+        let namespace = Namespace::open(&self.netns).unwrap();
+        ashore_kernel::Kernel::of(&namespace).unwrap().observe(&[]).unwrap().host.links
+    }
+
+    /// The kernel's numbers of its links that face the LAN.
+    pub fn children(&self) -> Vec<u32> {
+        self.links().iter().filter(|link| link.is_child()).map(|link| link.index).collect()
+    }
+}
