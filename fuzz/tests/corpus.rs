@@ -73,7 +73,7 @@ fn what_a_real_kernel_says_is_understood() {
     let container = view("container");
     assert_eq!(
         container.links[1].kind,
-        ObservedKind::Macvlan { mode: MacvlanMode::Bridge, bc_queue_len: Some(1000) }
+        ObservedKind::Macvlan { mode: Some(MacvlanMode::Bridge), bc_queue_len: Some(1000) }
     );
     assert_eq!(container.default_gateway(&"192.168.88.0/24".parse().unwrap()), "192.168.88.1".parse().ok());
 
