@@ -5,7 +5,7 @@
 //! Ashore chose for it, and it is a child of a link of the host.
 //!
 //! In a container nothing that is written on a link proves anything. There an endpoint's link has to be a child of a link on
-//! the host (for a veth: the other end of the endpoint's port), and has to show one more [`Evidence`]. A child of the same
+//! the host (for a veth: the other end of the endpoint's port), and has to show one more `Evidence`. A child of the same
 //! parent that shows none is somebody else's: an engine's, or one that the user has made by hand.
 
 use std::collections::{BTreeMap, BTreeSet};
