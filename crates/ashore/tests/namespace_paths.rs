@@ -335,9 +335,9 @@ fn moves_its_link(home: &Home, web: &Machine, nested: &Machine, at: IpAddr) {
     // What the attach has changed is looked at before.
     home.nudge();
     let keeper = Process::idle(nested);
-    home::type_on(web, &format!("ip link set eth0 netns {}", keeper.pid()));
+    // In one call: a link that is down meanwhile is gone, and made anew.
+    home::type_on(web, &format!("ip link set eth0 up netns {}", keeper.pid()));
     nested.add_address("eth0", format!("{at}/24").parse().unwrap()).unwrap();
-    nested.set_up("eth0", true).unwrap();
 }
 
 /// There is nothing in a container but its loopback link.
