@@ -14,13 +14,16 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(15 * 60);
 
 /// How long programs take, in seconds, seen on two cores beside others; all others take less. It decides the order alone:
 /// the longest begin first, or the last ones would run by themselves.
-const LONG: [(&str, u32); 14] = [
+const LONG: [(&str, u32); 17] = [
+    ("ashore/docker_identity", 270),
+    ("ashore/promise_9_no_container_harms_others", 240),
     ("ashore/leases_servers", 225),
     ("ashore/docker_leases_servers", 150),
     ("ashore/leases_misbehaving", 150),
     ("ashore/chaos", 145),
     ("ashore/docker_boot", 130),
-    ("ashore/docker_restarts", 130),
+    ("ashore/docker_restarts", 180),
+    ("ashore/docker_own_ipam", 130),
     ("ashore/docker_networks", 115),
     ("ashore/docker_options", 105),
     ("ashore/docker_compose", 105),
