@@ -80,8 +80,8 @@ fn what_a_real_kernel_says_is_understood() {
     let odd = view("odd");
     assert_eq!(names(&odd), ["lo", "`id`", "eth0", r"x\xffy", "m1", "t0", "t1"]);
     assert_eq!(odd.links[2].alias.as_deref(), Some(r"\xff"));
-    // A macvlan of a mode that is none of Ashore's is no NIC.
-    assert_eq!(odd.links[4].kind, ObservedKind::Other("macvlan".into()));
+    // A macvlan of a mode that is none of Ashore's is a child all the same.
+    assert_eq!(odd.links[4].kind, ObservedKind::Macvlan { mode: None, bc_queue_len: Some(1000) });
     assert!(odd.links.iter().all(|link| link.tag().is_none()));
 
     for name in ["routes", "routes-by-number"] {
