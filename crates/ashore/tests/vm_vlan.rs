@@ -108,6 +108,8 @@ fn the_users_own_is_used_and_never_removed_or_changed() {
         if name != "eth0.200" {
             rename(&home.nas, "eth0.200", name);
         }
+        // The kernel says a moment later that it has a carrier.
+        eventually("the link has a carrier", || nas_link(&home, name).is_some_and(|link| link.carrier));
         let before = nas_link(&home, name);
         home.ok(IOT);
         let (web, at) = attached(&home, "iot", "web");
