@@ -60,12 +60,9 @@ impl Engine {
             self.follow(&inner, &before);
             return Ok(Reply::Done { warnings: vec![format!("`{name}` {says}")] });
         }
-        let unread = elsewhere.unread.iter().take(SHOWN).map(|(netns, why)| {
-            format!(
-                "`{name}` may have a link in {}, which cannot be looked into: {why}",
-                netns.path.display()
-            )
-        });
+        let unread = elsewhere.unread.iter().take(SHOWN);
+        let unread = unread
+            .map(|why| format!("`{name}` may have a link in a namespace that cannot be looked into: {why}"));
         let reply = self.take_off(&mut inner, before, &endpoint, elsewhere.taken)?;
         Ok(match reply {
             Reply::Done { warnings } if !elsewhere.taken => {

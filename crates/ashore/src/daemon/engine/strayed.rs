@@ -3,6 +3,7 @@
 //! Such a link is on the LAN, and its endpoint has its addresses. It is left where it is, and taken off from there when the endpoint is.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use ashore_core::endpoint::Endpoint;
 use ashore_core::link::{LinkKind, MacvlanMode, Netns, Place};
@@ -29,8 +30,8 @@ pub(super) struct TakenIn(BTreeMap<u32, Option<BTreeSet<Mac>>>);
 pub(super) struct Elsewhere {
     /// It was found, and taken off.
     pub(super) taken: bool,
-    /// Namespaces that it may be in and that could not be looked into, and why.
-    pub(super) unread: Vec<(Netns, String)>,
+    /// Why it may be in a namespace that could not be looked into.
+    pub(super) unread: Vec<String>,
 }
 
 impl Engine {
@@ -57,9 +58,13 @@ impl Engine {
         let observed = kernel.observe(&[]).map_err(|error| refusal::kernel(&error))?;
         let Some(parent) = observed.host.link(&parent).map(|link| link.index) else { return Ok(nowhere) };
         let holders = Holders::look();
-        let opened = holders.all().filter_map(|mut paths| paths.find_map(|path| Namespace::open(path).ok()));
-        let found: Vec<Netns> = opened.filter(|there| *there != host).map(|there| there.identity()).collect();
-        let (mut elsewhere, mut large) = (nowhere, Vec::new());
+        let (mut elsewhere, mut found, mut large) = (nowhere, Vec::new(), Vec::new());
+        for paths in holders.all() {
+            match open_by_any(paths) {
+                Ok(there) => found.extend(there.filter(|there| *there != host).map(|there| there.identity())),
+                Err(why) => elsewhere.unread.push(why),
+            }
+        }
         let mut take_off = |observed: &Observed| {
             for (netns, view) in &observed.netns {
                 if view.links.iter().any(|link| is_of(endpoint, link, view, parent)) {
@@ -77,7 +82,8 @@ impl Engine {
             let observed = kernel.observe_closely(std::slice::from_ref(&netns));
             let observed = observed.map_err(|error| refusal::kernel(&error))?;
             take_off(&observed)?;
-            elsewhere.unread.extend(observed.unreadable.into_iter().next());
+            let unread = observed.unreadable.into_iter();
+            elsewhere.unread.extend(unread.map(|(netns, why)| format!("{}: {why}", netns.path.display())));
         }
         Ok(elsewhere)
     }
@@ -106,6 +112,19 @@ impl Engine {
             None => Ok(!steps.is_empty()),
         }
     }
+}
+
+/// Opens a namespace by one of its paths; none if it has gone meanwhile, or why nobody knows.
+fn open_by_any<'a>(paths: impl Iterator<Item = &'a Path>) -> Result<Option<Namespace>, String> {
+    let mut why = None;
+    for path in paths {
+        match Namespace::open(path) {
+            Ok(there) => return Ok(Some(there)),
+            Err(error) if error.leads_nowhere() => {}
+            Err(error) => why = Some(error.to_string()),
+        }
+    }
+    why.map_or(Ok(None), Err)
 }
 
 /// Whether a link in some namespace is that of an endpoint on a parent. A tag alone may be another daemon's, in another namespace

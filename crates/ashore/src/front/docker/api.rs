@@ -33,6 +33,11 @@ pub(super) fn is_not_found(error: &anyhow::Error) -> bool {
     error.downcast_ref::<Refused>().is_some_and(|refused| refused.status == StatusCode::NOT_FOUND)
 }
 
+/// Whether the engine has answered at all: any other error leaves open what it did.
+pub(super) fn is_refusal(error: &anyhow::Error) -> bool {
+    error.is::<Refused>()
+}
+
 /// Where the engine listens.
 #[derive(Debug, Clone)]
 pub(super) struct Api {

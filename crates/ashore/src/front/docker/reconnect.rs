@@ -17,7 +17,7 @@ use ashore_core::request::{Request, Staged};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::api::{Api, escaped, is_not_found};
+use super::api::{Api, escaped, is_not_found, is_refusal};
 use super::follow::Lists;
 use super::server::{Handle, ask};
 
@@ -41,7 +41,7 @@ struct Note {
     label: String,
     name: EndpointName,
     settings: Value,
-    /// The engine could not connect it. It may show it on the network all the same.
+    /// The engine has said that it could not connect it. It may show it on the network all the same.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     failed: bool,
 }
@@ -190,7 +190,7 @@ async fn connect(
             }
             Err(error) => error,
         };
-        if !note.failed {
+        if !note.failed && is_refusal(&error) {
             note.failed = true;
             if let Err(error) = disconnected.write(&note) {
                 tracing::warn!(container = %note.name, "that it could not be connected is not written down: {error}");
