@@ -193,12 +193,8 @@ impl Drop for Daemon {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        // What a test saw fail, the daemon may have seen coming.
         if std::thread::panicking() {
-            let log = self.log();
-            let last = log.lines().count().saturating_sub(60);
-            eprintln!("the daemon's log ends so:");
-            log.lines().skip(last).for_each(|line| eprintln!("  {line}"));
+            crate::show_end_of("the daemon's log", &self.log());
         }
     }
 }

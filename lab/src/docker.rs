@@ -217,6 +217,9 @@ impl Drop for Docker {
         if let Some(mut dockerd) = self.dockerd.take() {
             let _ = dockerd.wait();
         }
+        if std::thread::panicking() {
+            crate::show_end_of("dockerd's log", &self.log());
+        }
     }
 }
 

@@ -18,3 +18,10 @@ pub use engines::{Engines, cannot_run, plugin_tree};
 pub use nas::Nas;
 pub use wifi::Wifi;
 pub use world::{Machine, World, WorldError};
+
+/// Shows the last lines of a log: what a test saw fail, whoever wrote it may have seen coming.
+fn show_end_of(what: &str, log: &str) {
+    let last = log.lines().count().saturating_sub(60);
+    eprintln!("{what} ends so:");
+    log.lines().skip(last).for_each(|line| eprintln!("  {line}"));
+}

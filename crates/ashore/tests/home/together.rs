@@ -107,7 +107,14 @@ impl Together {
         let same = |now: &Option<Place>, first: &Place| now.as_ref().map(&what) == Some(what(first));
         let are = || now().iter().zip(&self.first).all(|(now, first)| same(now, first));
         let patient = comes_true(PATIENCE, are);
-        assert!(patient, "{when}: {:#?}\nand at first: {:#?}\n{}", now(), self.first, site.home.ok("status"));
+        assert!(
+            patient,
+            "{when}: {:#?}\nand at first: {:#?}\n{}\n{}",
+            now(),
+            self.first,
+            site.home.ok("status"),
+            site.ok("ps -a --no-trunc")
+        );
         for place in now().into_iter().flatten() {
             for address in place.addresses() {
                 let answers = || site.home.laptop.ping(address).is_some();
