@@ -152,29 +152,28 @@ impl Kernel {
 
     /// Makes steps in their order.
     pub fn apply(&self, steps: &[Step], on_error: OnError) -> Outcome {
-        let mut run = Run {
-            kernel: self,
-            on_error,
-            places: HashMap::new(),
-            batch: Batch::default(),
-            refused: Vec::new(),
-            outcome: Outcome::default(),
-        };
-        for step in steps {
-            run.add(step);
-            if run.must_stop() {
-                break;
-            }
+        let mut run = Run::new(self, on_error);
+        run.make(steps);
+        run.end(false)
+    }
+
+    /// Makes steps in their order, all or none. Before the first that `waits`, `may_go_on` is asked, whose answer may take a while:
+    /// if it is no, all is taken back, and the answer is `None`.
+    pub fn apply_if(
+        &self,
+        steps: &[Step],
+        waits: impl Fn(&Step) -> bool,
+        may_go_on: impl FnOnce() -> bool,
+    ) -> Option<Outcome> {
+        let (first, then) = steps.split_at(steps.iter().position(waits).unwrap_or(steps.len()));
+        let mut run = Run::new(self, OnError::Undo);
+        run.make(first);
+        let is_called_off = !run.must_stop() && !may_go_on();
+        if !is_called_off && !run.must_stop() {
+            run.make(then);
         }
-        run.flush();
-        run.let_go();
-        if on_error == OnError::Undo && !run.outcome.errors.is_empty() {
-            let back: Vec<Step> = run.outcome.done.iter().rev().filter_map(Step::inverse).collect();
-            let undone = self.apply(&back, OnError::GoOn);
-            run.outcome.done.clear();
-            run.outcome.errors.extend(undone.errors);
-        }
-        run.outcome
+        let outcome = run.end(is_called_off);
+        (!is_called_off).then_some(outcome)
     }
 }
 
@@ -214,7 +213,40 @@ struct Run<'a> {
     outcome: Outcome,
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
+    fn new(kernel: &'a Kernel, on_error: OnError) -> Self {
+        Run {
+            kernel,
+            on_error,
+            places: HashMap::new(),
+            batch: Batch::default(),
+            refused: Vec::new(),
+            outcome: Outcome::default(),
+        }
+    }
+
+    fn make(&mut self, steps: &[Step]) {
+        for step in steps {
+            self.add(step);
+            if self.must_stop() {
+                break;
+            }
+        }
+        self.flush();
+    }
+
+    /// Takes back what was made, if it is called off or something of it failed and that was asked for.
+    fn end(mut self, is_called_off: bool) -> Outcome {
+        self.let_go();
+        if is_called_off || self.must_stop() {
+            let back: Vec<Step> =
+                self.outcome.done.drain(..).rev().filter_map(|step| step.inverse()).collect();
+            let undone = self.kernel.apply(&back, OnError::GoOn);
+            self.outcome.errors.extend(undone.errors);
+        }
+        self.outcome
+    }
+
     fn must_stop(&self) -> bool {
         self.on_error == OnError::Undo && !self.outcome.errors.is_empty()
     }

@@ -120,6 +120,26 @@ fn a_step_that_fails_undoes_all_before_it() {
 }
 
 #[test]
+fn what_is_called_off_is_taken_back() {
+    let ground = Ground::new();
+    let before = ground.seen();
+    let steps = all_kinds(&ground);
+    for after in 0..=steps.len() {
+        let waits = |step: &Step| steps.get(after) == Some(step);
+        assert!(ground.kernel.apply_if(&steps, waits, || false).is_none());
+        assert_eq!(ground.seen(), before, "after {after} steps, before {:?}", steps.get(after));
+    }
+    let comes_up = |step: &Step| matches!(step, Step::SetUp { place: Place::Netns(_), .. });
+    let mut was_up = None;
+    let may_go_on = || {
+        was_up = ground.seen()[1].link(&name("eth0")).map(|link| link.up);
+        true
+    };
+    let outcome = ground.kernel.apply_if(&steps, comes_up, may_go_on).unwrap();
+    assert_eq!((outcome.done.len(), was_up), (steps.len(), Some(false)), "{:?}", outcome.errors);
+}
+
+#[test]
 fn going_on_after_an_error_makes_all_that_can_be_made() {
     let ground = Ground::new();
     let mut steps = all_kinds(&ground);

@@ -15,7 +15,7 @@ use ashore_core::allocate::Known;
 use ashore_core::desired::desired;
 use ashore_core::endpoint::{Endpoint, Home};
 use ashore_core::inventory::Inventory;
-use ashore_core::link::Netns;
+use ashore_core::link::{Netns, Place};
 use ashore_core::name::IfName;
 use ashore_core::observed::Observed;
 use ashore_core::plan::{Plan, plan};
@@ -24,7 +24,7 @@ use ashore_core::request::{Refusal, Reply, Request};
 use ashore_core::state::{Change, EndpointKey, State};
 use ashore_core::step::Step;
 use ashore_core::store::Store;
-use ashore_kernel::{Kernel, Namespace, OnError, StepError};
+use ashore_kernel::{Kernel, Namespace, OnError, Outcome, StepError};
 
 use super::lan::Lan;
 use super::resolv::Resolv;
@@ -338,16 +338,38 @@ impl Inner {
 
     /// Brings the kernel to what the state asks for, in the places that were observed: all of it, or nothing.
     fn carry_out(&self, observed: &Observed, netns: &[Netns]) -> Result<Observed, Refusal> {
+        let plan = self.unblocked_plan(observed)?;
+        self.carried_out(&plan, &self.kernel.apply(&plan.steps, OnError::Undo), netns)
+    }
+
+    /// The same, unless it `may` not be once all is made but the containers' links are not up: `None` then, with all taken back.
+    fn carry_out_if(
+        &self,
+        may: impl FnOnce() -> bool,
+        observed: &Observed,
+        netns: &[Netns],
+    ) -> Result<Option<Observed>, Refusal> {
+        let comes_up = |step: &Step| matches!(step, Step::SetUp { place: Place::Netns(_), up: true, .. });
+        let plan = self.unblocked_plan(observed)?;
+        let outcome = self.kernel.apply_if(&plan.steps, comes_up, may);
+        outcome.map(|outcome| self.carried_out(&plan, &outcome, netns)).transpose()
+    }
+
+    /// What is to be done, on its way into the log.
+    fn unblocked_plan(&self, observed: &Observed) -> Result<Plan, Refusal> {
         let plan = self.plan(observed);
         if let Some(blocked) = plan.blocked.first() {
             return Err(refusal::blocked(blocked));
         }
         log_steps(&plan);
-        let outcome = self.kernel.apply(&plan.steps, OnError::Undo);
-        if let Some(error) = outcome.errors.first() {
-            return Err(refusal::step(error));
+        Ok(plan)
+    }
+
+    fn carried_out(&self, plan: &Plan, outcome: &Outcome, netns: &[Netns]) -> Result<Observed, Refusal> {
+        match outcome.errors.first() {
+            Some(error) => Err(refusal::step(error)),
+            None => self.verify(plan, netns),
         }
-        self.verify(&plan, netns)
     }
 
     /// The second witness: after a plan was carried out, looking again must leave nothing to plan. What an engine has

@@ -24,18 +24,28 @@ use super::{Engine, Inner, Locked, now};
 use crate::daemon::lan::{Acquired, Sought};
 use crate::daemon::refusal;
 
-/// An endpoint that is in the journal, and the lock under which it was written.
-struct Reserved<'a> {
-    /// Dropped before the lease, whose thread is asked for other things under the lock.
-    inner: Locked<'a>,
+/// An endpoint that is in the journal, and the last look at its addresses that goes on meanwhile.
+struct Reserved {
     observed: Observed,
+    network: Network,
     endpoint: Endpoint,
-    lease: Option<Acquired<'a>>,
+    looked_for: Vec<Sought>,
+}
+
+/// What one attach has learnt of the LAN so far.
+#[derive(Default)]
+struct Learnt<'a> {
+    lease: Asked<'a>,
+    /// A router was waited for.
+    awaited: bool,
+    answers: Answers,
 }
 
 /// How far a lease is that an attach wants.
+#[derive(Default)]
 #[expect(clippy::large_enum_variant, reason = "there is one at a time, and it is given on whole")]
 enum Asked<'a> {
+    #[default]
     Not,
     Got(Acquired<'a>),
     InVain,
@@ -54,6 +64,8 @@ impl Engine {
     /// The attach itself. A shim that it had to make is noted by its parent.
     fn attach_with(&self, spec: &AttachSpec, shim: &mut Option<IfName>) -> Result<Reply, Refusal> {
         let namespace = Namespace::open(&spec.netns).map_err(|error| refusal::namespace(&error))?;
+        // A lease's thread is asked for other things under the lock, which is let go of before the lease.
+        let mut learnt = Learnt::default();
         let mut inner = self.lock();
         inner.check_not_host(&namespace)?;
         let netns = inner.kernel.identify(&namespace);
@@ -67,45 +79,60 @@ impl Engine {
         if let Some(there) = inner.already_attached(spec, &netns)? {
             return Ok(Reply::Attached(self.report(&inner, &there)));
         }
-        let Reserved { mut inner, observed, endpoint, lease } = self.reserve(inner, spec, &netns, shim)?;
-        match inner.carry_out(&observed, std::slice::from_ref(&netns)) {
-            Ok(observed) => {
-                let made = observed.netns.get(&netns).and_then(|inside| inside.link(&spec.ifname));
-                let seen = made.map(|link| endpoint.seen_as(link));
-                let endpoint = Endpoint { seen, ..endpoint };
-                let attached = inner.state().attached(&endpoint, now());
-                inner.store.defer(attached);
-                if let Some(lease) = lease {
-                    lease.keep(endpoint.name.clone());
-                }
-                self.soon();
-                self.follow(&inner, &observed);
-                self.lan.announce(inner.state(), &endpoint);
-                let endpoint = Endpoint { stage: Stage::Attached, ..endpoint };
-                let warnings = inner.cut_by_firewall(inner.state().network_of(&endpoint));
-                let report = self.report(&inner, &endpoint);
-                Ok(Reply::Attached(EndpointReport { warnings, ..report }))
+        loop {
+            let reserved;
+            (inner, reserved) = self.reserve(inner, spec, &netns, &mut learnt, shim)?;
+            let Reserved { observed, network, endpoint, looked_for } = reserved;
+            let keeps = || self.keeps(&network, &looked_for);
+            let carried_out = inner.carry_out_if(keeps, &observed, std::slice::from_ref(&netns));
+            if let Ok(Some(observed)) = carried_out {
+                let attached = self.has_attached(&mut inner, &observed, &netns, endpoint, learnt.lease);
+                return Ok(Reply::Attached(attached));
             }
-            Err(refusal) => {
-                // It never was on the LAN, so its name keeps nothing.
-                let key = (endpoint.network.clone(), endpoint.name.clone());
-                inner.take_back(&endpoint, Change::DelEndpoint(key));
-                Err(refusal)
-            }
+            // It never was on the LAN, so its name keeps nothing.
+            let key = (endpoint.network.clone(), endpoint.name.clone());
+            inner.take_back(&endpoint, Change::DelEndpoint(key));
+            // If another machine has taken an address meanwhile, others are chosen.
+            carried_out?;
         }
+    }
+
+    /// Notes an endpoint that is on the LAN now, and tells the LAN.
+    fn has_attached(
+        &self,
+        inner: &mut Inner,
+        observed: &Observed,
+        netns: &Netns,
+        endpoint: Endpoint,
+        lease: Asked<'_>,
+    ) -> EndpointReport {
+        let made = observed.netns.get(netns).and_then(|inside| inside.link(endpoint.link().1));
+        let seen = made.map(|link| endpoint.seen_as(link));
+        let endpoint = Endpoint { seen, ..endpoint };
+        let attached = inner.state().attached(&endpoint, now());
+        inner.store.defer(attached);
+        if let Asked::Got(lease) = lease {
+            lease.keep(endpoint.name.clone());
+        }
+        self.soon();
+        self.follow(inner, observed);
+        self.lan.announce(inner.state(), &endpoint);
+        let endpoint = Endpoint { stage: Stage::Attached, ..endpoint };
+        let warnings = inner.cut_by_firewall(inner.state().network_of(&endpoint));
+        EndpointReport { warnings, ..self.report(inner, &endpoint) }
     }
 
     /// Chooses addresses that conflict detection has no objection to, and writes the endpoint to the journal before the kernel
     /// is touched: from then on the next start finds a crash. The lock is released while the LAN is asked. Usually that is not
-    /// needed, because the next candidates were probed ahead; they are only looked at once more during the write.
+    /// needed, because the next candidates were probed ahead; they are only looked at once more, beside the write and the kernel's work.
     fn reserve<'a>(
         &'a self,
         mut inner: Locked<'a>,
         spec: &AttachSpec,
         netns: &Netns,
+        learnt: &mut Learnt<'a>,
         shim: &mut Option<IfName>,
-    ) -> Result<Reserved<'a>, Refusal> {
-        let (mut asked, mut awaited, mut answers) = (Asked::Not, false, Answers::default());
+    ) -> Result<(Locked<'a>, Reserved), Refusal> {
         loop {
             let observed = inner.observe_these(std::slice::from_ref(netns))?;
             let Some(inside) = observed.netns.get(netns) else {
@@ -113,9 +140,13 @@ impl Engine {
             };
             let network = inner.state().networks.get(&spec.network);
             let heard = network.map(|network| self.heard_on(network)).unwrap_or_default();
-            let known =
-                Known { host: &observed.host, heard: &heard, answered: answers.by(), held: &inner.held };
-            let leased = match &asked {
+            let known = Known {
+                host: &observed.host,
+                heard: &heard,
+                answered: learnt.answers.by(),
+                held: &inner.held,
+            };
+            let leased = match &learnt.lease {
                 Asked::Not => Leased::NotYet,
                 Asked::Got(lease) => Leased::Got(lease.record()),
                 Asked::InVain => Leased::Instead,
@@ -135,33 +166,24 @@ impl Engine {
                 continue;
             }
             // Without a router it goes on, and gets its IPv6 addresses when one speaks.
-            if network.follows_routers() && !awaited {
+            if network.follows_routers() && !learnt.awaited {
                 inner = self.await_router(inner, &network);
-                awaited = true;
+                learnt.awaited = true;
                 continue;
             }
-            if network.addressing == Addressing::Dhcp && matches!(asked, Asked::Not) {
+            if network.addressing == Addressing::Dhcp && matches!(learnt.lease, Asked::Not) {
                 let wish = spec.ips.iter().copied().find_map(as_v4);
                 let (again, acquired) = self.acquire(inner, &network, &endpoint, wish, &observed.host)?;
-                (inner, asked) = (again, acquired.map_or(Asked::InVain, Asked::Got));
+                (inner, learnt.lease) = (again, acquired.map_or(Asked::InVain, Asked::Got));
                 continue;
             }
-            let chosen: Vec<Sought> = endpoint.chosen_addresses().map(|ip| (ip, endpoint.mac)).collect();
-            let unclear = self.take(&network, &chosen);
+            let looked_for: Vec<Sought> = endpoint.chosen_addresses().map(|ip| (ip, endpoint.mac)).collect();
+            let unclear = self.take(&network, &looked_for);
             if unclear.is_empty() {
-                let key = (endpoint.network.clone(), endpoint.name.clone());
                 inner.commit(vec![Change::PutEndpoint(endpoint.clone())])?;
-                if !self.keeps(&network, &chosen) {
-                    inner.commit(vec![Change::DelEndpoint(key)])?;
-                    continue;
-                }
-                let lease = match asked {
-                    Asked::Got(lease) => Some(lease),
-                    Asked::Not | Asked::InVain => None,
-                };
-                return Ok(Reserved { inner, observed, endpoint, lease });
+                return Ok((inner, Reserved { observed, network, endpoint, looked_for }));
             }
-            inner = self.ask(inner, &network, &unclear, &mut answers)?;
+            inner = self.ask(inner, &network, &unclear, &mut learnt.answers)?;
         }
     }
 
