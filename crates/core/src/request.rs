@@ -147,6 +147,11 @@ pub enum Staged {
         /// The address.
         ip: IpAddr,
     },
+    /// The engine was gone before it heard that it has this address.
+    Unheard {
+        /// The address.
+        ip: IpAddr,
+    },
     /// Makes a network of pools that were opened before, which its subnets name.
     CreateNetwork(NetworkSpec),
     /// Removes the network of an engine's id.

@@ -51,6 +51,7 @@ mod plans;
 mod pool;
 mod prepare;
 mod reconcile;
+mod restarted;
 mod routers;
 mod staged;
 mod status;

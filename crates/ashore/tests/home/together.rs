@@ -106,7 +106,10 @@ impl Together {
         let now = || self.names.iter().map(|name| Place::of(site, name)).collect::<Vec<_>>();
         let same = |now: &Option<Place>, first: &Place| now.as_ref().map(&what) == Some(what(first));
         let are = || now().iter().zip(&self.first).all(|(now, first)| same(now, first));
-        let patient = comes_true(PATIENCE, are);
+        let mut patient = comes_true(PATIENCE, are);
+        for _ in 0..3 {
+            patient = patient || (self.stop_endless_restarts(site) && comes_true(PATIENCE, are));
+        }
         assert!(
             patient,
             "{when}: {:#?}\nand at first: {:#?}\n{}\n{}",
@@ -127,5 +130,20 @@ impl Together {
                 || site.home.laptop.ping(v4).is_some() && mac_known_to(&site.home.laptop, v4) == place.mac;
             assert!(comes_true(PATIENCE, known), "{when}: the laptop does not know {v4} as {}", place.mac);
         }
+    }
+
+    /// An engine that is killed while it starts a container can come to kill and start it over and over (moby issue 48912, seen on
+    /// 28.5), until somebody stops it. Tells whether there was one.
+    fn stop_endless_restarts(&self, site: &Site) -> bool {
+        let format = "{{.State.Restarting}},{{.State.ExitCode}}";
+        let is_killed = |name: &&String| site.ok(&format!("inspect --format {format} {name}")) == "true,137";
+        let killed: Vec<&str> = self.names.iter().filter(is_killed).map(String::as_str).collect();
+        if killed.is_empty() {
+            return false;
+        }
+        println!("the engine kills and starts {killed:?} over and over; they are stopped and started");
+        site.ok(&format!("stop -t 0 {}", killed.join(" ")));
+        start_at_once(&site.docker, killed);
+        true
     }
 }

@@ -33,10 +33,7 @@ const EXPECTED_FOR: Duration = Duration::from_secs(5);
 impl Engine {
     pub(super) fn staged(&self, stage: Staged) -> Result<Reply, Refusal> {
         match stage {
-            Staged::Begin => {
-                self.lock().begin();
-                Ok(done())
-            }
+            Staged::Begin => self.begin(),
             Staged::OpenPool(wish) => self.open_pool(&wish),
             Staged::ClosePool(key) => {
                 let mut inner = self.lock();
@@ -53,6 +50,7 @@ impl Engine {
             }
             Staged::Reserve(wish) => self.reserve_address(&wish),
             Staged::Free { pool, ip } => self.free_address(&pool, ip),
+            Staged::Unheard { ip } => self.free_unheard(ip),
             Staged::CreateNetwork(spec) => self.create_engine_network(spec),
             Staged::RemoveNetwork { id } => self.remove_engine_network(&id),
             Staged::Prepare(wish) => self.prepare(&wish),
@@ -347,17 +345,6 @@ impl Engine {
 }
 
 impl Inner {
-    /// An engine that starts anew tells what it still has, before it answers anybody.
-    pub(super) fn begin(&mut self) {
-        let of_engine = self.state().endpoints.values().filter(|there| there.engine_id().is_some());
-        let addresses = of_engine.flat_map(|there| there.addresses.iter().chain(&there.lost));
-        self.unconfirmed = addresses.map(IpNet::addr).collect();
-        self.unconfirmed_pools = self.state().chosen_pools();
-        self.missing.none_starts();
-        // The engine has forgotten what it was asked to connect.
-        self.expected.clear();
-    }
-
     /// The pool that a call opened whose answer was lost. Where the engine had turned one down before, it is told of none.
     fn opened_before(&self, wish: &PoolWish) -> Option<Reply> {
         if !wish.repeated || wish.net.is_some() {
@@ -386,15 +373,6 @@ impl Inner {
         let fits =
             |net: &&IpNet| wish.pool.net.contains(&net.addr()) && wish.ip.is_none_or(|ip| ip == net.addr());
         endpoints.flat_map(|endpoint| &endpoint.addresses).find(fits).copied()
-    }
-
-    /// The pool with a range of Ashore's choice that an engine means when it names the subnet alone after its restart.
-    fn take_unconfirmed_pool(&mut self, net: &IpNet, parent: Option<&IfName>) -> Option<PoolKey> {
-        let meant = |(key, on): &(PoolKey, IfName)| {
-            (key.net == *net || *net == UNTOLD) && parent.is_none_or(|parent| parent == on)
-        };
-        let at = self.unconfirmed_pools.iter().position(meant)?;
-        Some(self.unconfirmed_pools.swap_remove(at).0)
     }
 
     /// Keeps an address for a network that the engine is about to make.
@@ -437,13 +415,6 @@ impl Inner {
         }
         self.commit(changes)?;
         Ok(network)
-    }
-
-    /// After its own restart an engine reserves again what its containers have.
-    fn is_told_again(&mut self, network: &Network, ip: IpAddr) -> bool {
-        let had = |there: &Endpoint| there.holds(ip) || there.lost.iter().any(|net| net.addr() == ip);
-        let held = self.state().endpoints_on(&network.name).any(had);
-        held && self.unconfirmed.remove(&ip)
     }
 
     /// The container's name, if it is known and has no address of this family yet.

@@ -270,8 +270,7 @@ async fn answer_call(
     if let Staged::Join { sandbox: Some(key), .. } = &mut stage {
         *key = engine.path(key);
     }
-    let asked =
-        |stage| async { ask(handle, Request::Staged(stage)).await.map_err(|error| error.to_string()) };
+    let asked = |stage| async { ask_for_caller(handle, stage).await.map_err(|error| error.to_string()) };
     let mut reply = asked(stage.clone()).await?;
     if let (Reply::OwnerWanted(network), Staged::Prepare(wish)) = (&reply, &mut stage) {
         let address = wish.addresses.first().map(IpNet::addr);
@@ -287,6 +286,21 @@ async fn answer_call(
 pub(super) async fn ask(handle: &Handle, request: Request) -> anyhow::Result<Reply> {
     let handle = handle.clone();
     Ok(tokio::task::spawn_blocking(move || handle(request)).await?)
+}
+
+/// Asks for a caller who may go before the reply. The address in it is then held for no container.
+async fn ask_for_caller(handle: &Handle, stage: Staged) -> anyhow::Result<Reply> {
+    let reserves = matches!(&stage, Staged::Reserve(wish) if !wish.gateway);
+    let (to_caller, reply) = tokio::sync::oneshot::channel();
+    let handle = handle.clone();
+    tokio::task::spawn_blocking(move || {
+        let unheard = to_caller.send(handle(Request::Staged(stage))).err();
+        if let (true, Some(Reply::Address(net))) = (reserves, unheard) {
+            tracing::info!(ip = %net.addr(), "the engine was gone before it heard of its address");
+            handle(Request::Staged(Staged::Unheard { ip: net.addr() }));
+        }
+    });
+    Ok(reply.await?)
 }
 
 /// Looks for the container that the engine is starting, on each network that the pool serves. One that the engine has named

@@ -1,0 +1,71 @@
+//! An engine that starts anew: what it forgot, and what it tells again.
+
+use std::net::IpAddr;
+
+use ashore_core::endpoint::{Endpoint, Home, Stage};
+use ashore_core::name::IfName;
+use ashore_core::network::Network;
+use ashore_core::pool::{PoolKey, UNTOLD};
+use ashore_core::request::{Refusal, Reply};
+use ipnet::IpNet;
+
+use super::{Engine, Inner, now};
+
+impl Engine {
+    /// An engine that starts has forgotten the addresses that it asked for and made no endpoint on. Its containers ask for them
+    /// again, and their own must not be in the way.
+    pub(super) fn begin(&self) -> Result<Reply, Refusal> {
+        let mut inner = self.lock();
+        inner.begin();
+        self.free_all(&mut inner, |_| true)
+    }
+
+    /// An engine that was gone before it heard of an address does not have it.
+    pub(super) fn free_unheard(&self, ip: IpAddr) -> Result<Reply, Refusal> {
+        self.free_all(&mut self.lock(), |endpoint| endpoint.holds(ip))
+    }
+
+    fn free_all(&self, inner: &mut Inner, which: impl Fn(&Endpoint) -> bool) -> Result<Reply, Refusal> {
+        let state = inner.state();
+        let only_reserved = |endpoint: &&Endpoint| {
+            endpoint.stage == Stage::Reserved && matches!(endpoint.home, Home::Engine { id: None, .. })
+        };
+        let forgotten = state.endpoints.values().filter(only_reserved).filter(|endpoint| which(endpoint));
+        let changes: Vec<_> = forgotten.flat_map(|endpoint| state.detached(endpoint, now())).collect();
+        if !changes.is_empty() {
+            inner.commit(changes)?;
+            inner.leftovers = true;
+            self.soon();
+        }
+        Ok(Reply::Done { warnings: Vec::new() })
+    }
+}
+
+impl Inner {
+    /// An engine that starts anew tells what it still has, before it answers anybody.
+    pub(super) fn begin(&mut self) {
+        let of_engine = self.state().endpoints.values().filter(|there| there.engine_id().is_some());
+        let addresses = of_engine.flat_map(|there| there.addresses.iter().chain(&there.lost));
+        self.unconfirmed = addresses.map(IpNet::addr).collect();
+        self.unconfirmed_pools = self.state().chosen_pools();
+        self.missing.none_starts();
+        // The engine has forgotten what it was asked to connect.
+        self.expected.clear();
+    }
+
+    /// The pool with a range of Ashore's choice that an engine means when it names the subnet alone after its restart.
+    pub(super) fn take_unconfirmed_pool(&mut self, net: &IpNet, parent: Option<&IfName>) -> Option<PoolKey> {
+        let meant = |(key, on): &(PoolKey, IfName)| {
+            (key.net == *net || *net == UNTOLD) && parent.is_none_or(|parent| parent == on)
+        };
+        let at = self.unconfirmed_pools.iter().position(meant)?;
+        Some(self.unconfirmed_pools.swap_remove(at).0)
+    }
+
+    /// After its own restart an engine reserves again what its containers have.
+    pub(super) fn is_told_again(&mut self, network: &Network, ip: IpAddr) -> bool {
+        let had = |there: &Endpoint| there.holds(ip) || there.lost.iter().any(|net| net.addr() == ip);
+        let held = self.state().endpoints_on(&network.name).any(had);
+        held && self.unconfirmed.remove(&ip)
+    }
+}
