@@ -191,16 +191,35 @@ impl Docker {
         Ok(())
     }
 
+    /// Kills what runs of a container that the engine takes for stopped, and waits until it is gone: an engine that was killed while it
+    /// started the container does not know of it. Tells whether there was something.
+    pub fn kill_leftover(&self, id: &str) -> io::Result<bool> {
+        let Some(shim) = shim_of(id)? else { return Ok(false) };
+        let left = || children(shim).unwrap_or_default();
+        let (found, end) = (!left().is_empty(), Instant::now() + PATIENCE);
+        while !left().is_empty() && Instant::now() < end {
+            for process in left() {
+                let _ = kill(Pid::from_raw(process.cast_signed()), Signal::SIGKILL);
+            }
+            sleep(Duration::from_millis(50));
+        }
+        Ok(found)
+    }
+
     /// Has dockerd stand still, or go on.
     pub fn stand_still(&self, still: bool) -> io::Result<()> {
-        if still {
-            return self.signal(Signal::SIGSTOP);
+        let Some(nsenter) = &self.dockerd else { return Ok(()) };
+        if !still {
+            return Ok(kill(Pid::from_raw(nsenter.id().cast_signed()), Signal::SIGCONT)?);
         }
-        // nsenter stands still with its child, and wakes it when it goes on.
-        match &self.dockerd {
-            Some(nsenter) => Ok(kill(Pid::from_raw(nsenter.id().cast_signed()), Signal::SIGCONT)?),
-            None => Ok(()),
+        self.signal(Signal::SIGSTOP)?;
+        // nsenter stands still once it has seen its child do so, and wakes it when it goes on. Woken before that, it would stand still
+        // for good.
+        let end = Instant::now() + PATIENCE;
+        while !stands_still(nsenter.id())? && Instant::now() < end {
+            sleep(Duration::from_millis(1));
         }
+        Ok(())
     }
 
     /// nsenter waits for dockerd, its child in the other process namespace.
@@ -245,7 +264,29 @@ pub(crate) fn import_box(mut docker: Command, engines: &Engines, directory: &Pat
 
 /// The process that another has started.
 pub(crate) fn only_child(parent: u32) -> io::Result<u32> {
+    children(parent)?.first().copied().ok_or_else(|| io::Error::other("the process has not begun"))
+}
+
+fn children(parent: u32) -> io::Result<Vec<u32>> {
     let children = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"))?;
-    let first = children.split_whitespace().next().and_then(|child| child.parse().ok());
-    first.ok_or_else(|| io::Error::other("the process has not begun"))
+    Ok(children.split_whitespace().filter_map(|child| child.parse().ok()).collect())
+}
+
+/// The process by which containerd holds a container.
+fn shim_of(id: &str) -> io::Result<Option<u32>> {
+    for entry in std::fs::read_dir("/proc")?.flatten() {
+        let Some(process) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
+        let is_shim = words[0].windows(15).any(|part| part == b"containerd-shim");
+        if is_shim && words.contains(&id.as_bytes()) {
+            return Ok(Some(process));
+        }
+    }
+    Ok(None)
+}
+
+fn stands_still(process: u32) -> io::Result<bool> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
+    Ok(status.lines().any(|line| line.starts_with("State:\tT")))
 }

@@ -2,8 +2,9 @@
 
 mod home;
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, Stdio};
 
 use home::fake_engine::{Answers, FakeEngine, plugin_call, plugin_socket};
 use home::{Home, eventually};
@@ -50,15 +51,37 @@ fn asking(engine: &FakeEngine) -> Value {
     json!({ "PoolID": pool, "Address": "192.168.88.215" })
 }
 
+/// Another process makes this call, and hears the answer.
+fn call_by_another(engine: &FakeEngine, path: &str, body: &Value) -> Child {
+    const CALL: &str = "use IO::Socket::UNIX; $| = 1; my ($socket, $path, $body) = @ARGV;
+        my $s = IO::Socket::UNIX->new($socket) or die $!;
+        print $s \"POST $path HTTP/1.1\\r\\nHost: x\\r\\nContent-Length: \" . length($body) . \"\\r\\n\\r\\n$body\";
+        local $/; print <$s>; print \"\\nheard\\n\"; sleep 600;";
+    let mut perl = Command::new("perl");
+    perl.args(["-e", CALL]).arg(plugin_socket(&engine.home)).args([path, &body.to_string()]);
+    let mut child = perl.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap() == "heard"));
+    child
+}
+
 #[test]
 fn an_engine_that_starts_anew_has_forgotten_the_addresses_it_asked_for() {
     let engine = FakeEngine::new();
     let asked = asking(&engine);
-    engine.call("IpamDriver.RequestAddress", &asked);
-    // It is killed before it makes an endpoint. Until then the address is its container's.
-    engine.try_call("IpamDriver.RequestAddress", &asked).unwrap_err();
+    let mut earlier = call_by_another(&engine, "/IpamDriver.RequestAddress", &asked);
+    // Until it makes an endpoint the address is its container's, whoever greets.
+    for _ in 0..2 {
+        engine.call("Plugin.Activate", &json!({}));
+        engine.try_call("IpamDriver.RequestAddress", &asked).unwrap_err();
+    }
+    earlier.kill().unwrap();
+    earlier.wait().unwrap();
     engine.call("Plugin.Activate", &json!({}));
     engine.call("IpamDriver.RequestAddress", &asked);
+    // It has it now, however often it greets.
+    engine.call("Plugin.Activate", &json!({}));
+    engine.try_call("IpamDriver.RequestAddress", &asked).unwrap_err();
 }
 
 #[test]

@@ -153,7 +153,7 @@ fn whoever_dies_while_a_container_is_connected_anew_it_comes_back_to_its_network
             for mut client in clients {
                 let _ = client.wait();
             }
-            all.start(site);
+            all.start_after_a_kill(site);
             all.are_as_at_first(site, &format!("death {round}"));
             eventually("nobody is off its network", || disconnected(site).is_empty());
         }

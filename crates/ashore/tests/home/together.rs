@@ -13,6 +13,8 @@ use super::{comes_true, mac_known_to};
 pub const ROUNDS: usize = 8;
 /// Long enough for a machine that has much else to do.
 const PATIENCE: Duration = Duration::from_secs(90);
+/// An engine takes an earlier end of a container for its end within so long, and does not show the container meanwhile.
+const MISTAKEN: Duration = Duration::from_secs(1);
 
 /// Where each of some containers is.
 pub struct Together {
@@ -106,10 +108,7 @@ impl Together {
         let now = || self.names.iter().map(|name| Place::of(site, name)).collect::<Vec<_>>();
         let same = |now: &Option<Place>, first: &Place| now.as_ref().map(&what) == Some(what(first));
         let are = || now().iter().zip(&self.first).all(|(now, first)| same(now, first));
-        let mut patient = comes_true(PATIENCE, are);
-        for _ in 0..3 {
-            patient = patient || (self.stop_endless_restarts(site) && comes_true(PATIENCE, are));
-        }
+        let patient = comes_true(PATIENCE, are);
         assert!(
             patient,
             "{when}: {:#?}\nand at first: {:#?}\n{}\n{}",
@@ -132,18 +131,26 @@ impl Together {
         }
     }
 
-    /// An engine that is killed while it starts a container can come to kill and start it over and over (moby issue 48912, seen on
-    /// 28.5), until somebody stops it. Tells whether there was one.
-    fn stop_endless_restarts(&self, site: &Site) -> bool {
-        let format = "{{.State.Restarting}},{{.State.ExitCode}}";
-        let is_killed = |name: &&String| site.ok(&format!("inspect --format {format} {name}")) == "true,137";
-        let killed: Vec<&str> = self.names.iter().filter(is_killed).map(String::as_str).collect();
-        if killed.is_empty() {
-            return false;
+    /// Starts all of them after the engine was killed. One that it was starting may run without its knowledge. At the next start the
+    /// engine ends that, takes it for the end of the one that it has just started, and starts it anew, over and over (moby issue 48912,
+    /// seen on 28.5), until somebody stops the container and ends what is left.
+    pub fn start_after_a_kill(&self, site: &Site) {
+        for _ in 0..3 {
+            self.start(site);
+            let show = |name: &String, what: &str| site.ok(&format!("inspect --format {what} {name}"));
+            let is_killed =
+                |name: &String| show(name, "{{.State.Restarting}},{{.State.ExitCode}}") == "true,137";
+            if !comes_true(MISTAKEN, || self.names.iter().any(is_killed)) {
+                return;
+            }
+            site.ok(&format!("stop -t 0 {}", self.names.join(" ")));
+            for name in &self.names {
+                if site.docker.kill_leftover(&show(name, "{{.Id}}")).unwrap() {
+                    println!("the engine had started {name} twice");
+                }
+            }
+            // It hears of these ends.
+            std::thread::sleep(MISTAKEN);
         }
-        println!("the engine kills and starts {killed:?} over and over; they are stopped and started");
-        site.ok(&format!("stop -t 0 {}", killed.join(" ")));
-        start_at_once(&site.docker, killed);
-        true
     }
 }

@@ -9,35 +9,23 @@ use ashore_core::pool::{PoolKey, UNTOLD};
 use ashore_core::request::{Refusal, Reply};
 use ipnet::IpNet;
 
+use super::staged::done;
 use super::{Engine, Inner, now};
 
 impl Engine {
-    /// An engine that starts has forgotten the addresses that it asked for and made no endpoint on. Its containers ask for them
-    /// again, and their own must not be in the way.
-    pub(super) fn begin(&self) -> Result<Reply, Refusal> {
-        let mut inner = self.lock();
-        inner.begin();
-        self.free_all(&mut inner, |_| true)
-    }
-
-    /// An engine that was gone before it heard of an address does not have it.
+    /// An engine that ended before it heard of an address, or before it made an endpoint on it, does not have it.
     pub(super) fn free_unheard(&self, ip: IpAddr) -> Result<Reply, Refusal> {
-        self.free_all(&mut self.lock(), |endpoint| endpoint.holds(ip))
-    }
-
-    fn free_all(&self, inner: &mut Inner, which: impl Fn(&Endpoint) -> bool) -> Result<Reply, Refusal> {
-        let state = inner.state();
+        let mut inner = self.lock();
         let only_reserved = |endpoint: &&Endpoint| {
             endpoint.stage == Stage::Reserved && matches!(endpoint.home, Home::Engine { id: None, .. })
         };
-        let forgotten = state.endpoints.values().filter(only_reserved).filter(|endpoint| which(endpoint));
-        let changes: Vec<_> = forgotten.flat_map(|endpoint| state.detached(endpoint, now())).collect();
-        if !changes.is_empty() {
+        if let Some(endpoint) = inner.state().holder(ip).filter(only_reserved) {
+            let changes = inner.state().detached(endpoint, now());
             inner.commit(changes)?;
             inner.leftovers = true;
             self.soon();
         }
-        Ok(Reply::Done { warnings: Vec::new() })
+        Ok(done())
     }
 }
 

@@ -33,7 +33,10 @@ const EXPECTED_FOR: Duration = Duration::from_secs(5);
 impl Engine {
     pub(super) fn staged(&self, stage: Staged) -> Result<Reply, Refusal> {
         match stage {
-            Staged::Begin => self.begin(),
+            Staged::Begin => {
+                self.lock().begin();
+                Ok(done())
+            }
             Staged::OpenPool(wish) => self.open_pool(&wish),
             Staged::ClosePool(key) => {
                 let mut inner = self.lock();
@@ -513,7 +516,7 @@ fn as_reserved(endpoint: &Endpoint) -> Endpoint {
     Endpoint { stage: Stage::Reserved, home, seen: None, ..endpoint.clone().without_learned() }
 }
 
-fn done() -> Reply {
+pub(super) fn done() -> Reply {
     Reply::Done { warnings: Vec::new() }
 }
 

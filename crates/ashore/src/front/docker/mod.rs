@@ -18,6 +18,7 @@ mod lists;
 mod options;
 pub(crate) mod owner;
 mod reconnect;
+mod reserved;
 pub(crate) mod server;
 mod silence;
 mod unanswered;

@@ -1,6 +1,7 @@
 //! The plugin's socket.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -23,6 +24,7 @@ use super::creations::Creations;
 use super::follow::{Lists, follow};
 use super::owner::Asked;
 use super::reconnect::Disconnected;
+use super::reserved::{Process, Reserved};
 use super::silence::Silence;
 use super::unanswered::{Note, Unanswered};
 use super::{answer, call, error, owner, version};
@@ -59,6 +61,7 @@ struct Answering {
     engine: Arc<Engine>,
     unanswered: Arc<Unanswered>,
     creations: Arc<Creations>,
+    reserved: Arc<Reserved>,
 }
 
 /// What a call has until it is answered: the right to be read, and its note.
@@ -123,7 +126,9 @@ impl Plugin {
             tokio::spawn(go_on_following(engine.clone(), handle.clone(), lists));
             match UnixListener::from_std(listener) {
                 Ok(listener) => {
-                    accept(&listener, handed, &Answering { handle, engine, unanswered, creations }).await;
+                    let reserved = Arc::default();
+                    let answering = Answering { handle, engine, unanswered, creations, reserved };
+                    accept(&listener, handed, &answering).await;
                 }
                 Err(error) => tracing::error!("the plugin's socket: {error}"),
             }
@@ -235,7 +240,7 @@ async fn answer_call(
 ) -> Result<Value, String> {
     tracing::debug!("{path} {}", String::from_utf8_lossy(body));
     fault("call");
-    let Answering { handle, engine, unanswered, creations } = answering;
+    let Answering { handle, engine, unanswered, creations, reserved } = answering;
     let method = path.trim_start_matches('/');
     let read = call(path, body);
     let mut call = if read.is_err() && body.is_empty() {
@@ -258,6 +263,15 @@ async fn answer_call(
         call.attachment.check(version)?;
     }
     let Some(mut stage) = call.stage.take() else { return answer(&call, None) };
+    let process = caller.and_then(Process::of);
+    if matches!(stage, Staged::Begin) {
+        let (ended, handle) = (reserved.of_the_ended(), handle.clone());
+        let give_back = move || ended.into_iter().for_each(|ip| unheard(&handle, ip));
+        tokio::task::spawn_blocking(give_back).await.map_err(|error| error.to_string())?;
+        if !reserved.greets(process) {
+            return answer(&call, None);
+        }
+    }
     // These may ask the LAN.
     if matches!(stage, Staged::Reserve(_) | Staged::OpenPool(_) | Staged::CreateNetwork(_)) {
         visit.next_please();
@@ -277,9 +291,22 @@ async fn answer_call(
         let whom = Asked { v6: address.is_some_and(|ip| ip.is_ipv6()), ip: address, is_sure: true };
         let unknown = Owner { network: network.id.clone(), ..Owner::default() };
         wish.owner = Some(owner::find(engine, network, whom).await.unwrap_or(unknown));
-        reply = asked(stage).await?;
+        reply = asked(stage.clone()).await?;
+    }
+    match (&stage, &reply) {
+        (Staged::Reserve(wish), Reply::Address(net)) if !wish.gateway => reserved.add(net.addr(), process),
+        (Staged::Free { ip, .. }, _) => reserved.remove(*ip),
+        (Staged::Prepare(wish), _) => wish.addresses.iter().for_each(|net| reserved.remove(net.addr())),
+        _ => {}
     }
     answer(&call, Some(reply))
+}
+
+/// An address that an engine has asked for, and does not know of, is given back.
+fn unheard(handle: &Handle, ip: IpAddr) {
+    if let Reply::Refused(refusal) = handle(Request::Staged(Staged::Unheard { ip })) {
+        tracing::warn!(%ip, "it stays reserved for an engine that has ended: {refusal}");
+    }
 }
 
 /// The daemon's engine blocks on its lock, the kernel and the disk.
@@ -294,10 +321,10 @@ async fn ask_for_caller(handle: &Handle, stage: Staged) -> anyhow::Result<Reply>
     let (to_caller, reply) = tokio::sync::oneshot::channel();
     let handle = handle.clone();
     tokio::task::spawn_blocking(move || {
-        let unheard = to_caller.send(handle(Request::Staged(stage))).err();
-        if let (true, Some(Reply::Address(net))) = (reserves, unheard) {
+        let returned = to_caller.send(handle(Request::Staged(stage))).err();
+        if let (true, Some(Reply::Address(net))) = (reserves, returned) {
             tracing::info!(ip = %net.addr(), "the engine was gone before it heard of its address");
-            handle(Request::Staged(Staged::Unheard { ip: net.addr() }));
+            unheard(&handle, net.addr());
         }
     });
     Ok(reply.await?)

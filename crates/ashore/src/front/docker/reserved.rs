@@ -1,0 +1,114 @@
+//! Addresses that an engine's process has asked for, and has made no endpoint on yet.
+//!
+//! If the process ends in between, its successor does not know of the address, and the container's next start must not find it taken.
+//! A process that runs may take its time. An engine can greet a plugin again without having started anew: it does so whenever a managed
+//! plugin is enabled or restarted (moby, `plugin/manager_linux.go`).
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// A process, known for good: a number alone is used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Process {
+    pid: i32,
+    /// In clock ticks since the host's start.
+    started: u64,
+}
+
+impl Process {
+    /// None where the process cannot be seen.
+    pub(super) fn of(pid: i32) -> Option<Process> {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The name before may hold anything.
+        let (_, fields) = stat.rsplit_once(") ")?;
+        let started = fields.split(' ').nth(19)?.parse().ok()?;
+        Some(Process { pid, started })
+    }
+
+    fn has_ended(self) -> bool {
+        let errno = nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.pid), None).err();
+        errno == Some(nix::errno::Errno::ESRCH) || Process::of(self.pid).is_some_and(|now| now != self)
+    }
+}
+
+/// What is known of engines' processes.
+#[derive(Default)]
+pub(super) struct Reserved(Mutex<Inside>);
+
+#[derive(Default)]
+struct Inside {
+    /// The process that greeted last.
+    greeted: Option<Process>,
+    by: BTreeMap<IpAddr, Process>,
+}
+
+impl Reserved {
+    /// Notes who greets. Tells whether it may be an engine that has started anew.
+    pub(super) fn greets(&self, process: Option<Process>) -> bool {
+        let mut inside = self.inside();
+        let is_known = process.is_some() && inside.greeted == process;
+        inside.greeted = process;
+        !is_known
+    }
+
+    /// A process has asked for an address.
+    pub(super) fn add(&self, ip: IpAddr, process: Option<Process>) {
+        match process {
+            Some(process) => drop(self.inside().by.insert(ip, process)),
+            None => self.remove(ip),
+        }
+    }
+
+    /// An endpoint was made on it, or it was given back.
+    pub(super) fn remove(&self, ip: IpAddr) {
+        self.inside().by.remove(&ip);
+    }
+
+    /// Takes out those whose processes have ended.
+    pub(super) fn of_the_ended(&self) -> Vec<IpAddr> {
+        let ended = |_: &IpAddr, process: &mut Process| process.has_ended();
+        self.inside().by.extract_if(.., ended).map(|(ip, _)| ip).collect()
+    }
+
+    fn inside(&self) -> MutexGuard<'_, Inside> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn what_a_process_has_asked_for_is_its_own_until_it_ends() {
+        let reserved = Reserved::default();
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        let process = Process::of(child.id().cast_signed());
+        let [one, other, mine] = [1, 2, 3].map(|last| IpAddr::from([192, 168, 88, last]));
+        reserved.add(one, process);
+        reserved.add(other, process);
+        reserved.add(mine, Process::of(std::process::id().cast_signed()));
+        assert_eq!(reserved.of_the_ended(), [] as [IpAddr; 0]);
+        reserved.remove(other);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(reserved.of_the_ended(), [one]);
+        assert_eq!(reserved.of_the_ended(), [] as [IpAddr; 0]);
+        // Its number alone does not make another process the same.
+        reserved
+            .add(one, process.map(|process| Process { pid: std::process::id().cast_signed(), ..process }));
+        assert_eq!(reserved.of_the_ended(), [one]);
+    }
+
+    #[test]
+    fn an_engine_that_greets_again_has_not_started_anew() {
+        let (reserved, process) = (Reserved::default(), Process::of(std::process::id().cast_signed()));
+        assert!(reserved.greets(process));
+        assert!(!reserved.greets(process));
+        // Whoever cannot be seen may be anybody.
+        assert!(reserved.greets(None) && reserved.greets(None) && reserved.greets(process));
+    }
+}
