@@ -10,6 +10,7 @@ use home::fake_engine::{Answers, FakeEngine, plugin_call, plugin_socket};
 use home::{Home, eventually};
 use serde_json::{Value, json};
 
+const NETWORK: &str = "66150cdfa0c94d73";
 /// More than the plugin reads at once.
 const MANY: usize = 600;
 
@@ -47,7 +48,7 @@ fn asking(engine: &FakeEngine) -> Value {
         ("/networks/", json!({ "Name": "lan" })),
         ("/containers/json", json!([])),
     ]));
-    let pool = engine.create_network("66150cdfa0c94d73", &json!({ "Pool": "192.168.88.0/24" }));
+    let pool = engine.create_network(NETWORK, &json!({ "Pool": "192.168.88.0/24" }));
     json!({ "PoolID": pool, "Address": "192.168.88.215" })
 }
 
@@ -82,6 +83,24 @@ fn an_engine_that_starts_anew_has_forgotten_the_addresses_it_asked_for() {
     // It has it now, however often it greets.
     engine.call("Plugin.Activate", &json!({}));
     engine.try_call("IpamDriver.RequestAddress", &asked).unwrap_err();
+}
+
+#[test]
+fn an_endpoint_of_which_a_killed_engine_told_nobody_gives_way_to_its_containers_next() {
+    let engine = FakeEngine::new();
+    let asked = asking(&engine);
+    let creates = |id: &str| {
+        let interface = json!({ "Address": "192.168.88.215/24", "AddressIPv6": "", "MacAddress": "" });
+        json!({ "NetworkID": NETWORK, "EndpointID": id, "Interface": interface, "Options": {} })
+    };
+    engine.call("IpamDriver.RequestAddress", &asked);
+    engine.call("NetworkDriver.CreateEndpoint", &creates("aa"));
+    engine.try_call("NetworkDriver.CreateEndpoint", &creates("bb")).unwrap_err();
+    // The next engine has the container start anew.
+    call_by_another(&engine, "/Plugin.Activate", &json!({})).kill().unwrap();
+    engine.call("IpamDriver.RequestAddress", &asked);
+    engine.call("NetworkDriver.CreateEndpoint", &creates("bb"));
+    engine.try_call("NetworkDriver.CreateEndpoint", &creates("cc")).unwrap_err();
 }
 
 #[test]

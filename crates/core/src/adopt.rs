@@ -192,7 +192,8 @@ impl State {
                     home: Home::Engine {
                         id: Some(endpoint.to_owned()),
                         ifname: engine_link_name(&network.name, &container.name),
-                        sandbox: container.sandbox.clone(),
+                        // The engine may not have said where.
+                        sandbox: container.sandbox.clone().or_else(|| Some(before?.sandbox()?.to_owned())),
                         inside: None,
                     },
                     stage: Stage::Attached,

@@ -91,6 +91,8 @@ struct Inner {
     held: BTreeSet<IpAddr>,
     /// Addresses of endpoints that an engine has not spoken of since it started anew.
     unconfirmed: BTreeSet<IpAddr>,
+    /// Endpoints, by the engine's ids, that an engine which ended may have been making. Until its successor lists what it has.
+    unknown_to_engine: BTreeSet<String>,
     /// Pools whose range was Ashore's choice, that an engine has not opened since it started anew. It then names the
     /// subnet alone.
     unconfirmed_pools: Vec<(PoolKey, IfName)>,
@@ -140,6 +142,7 @@ impl Engine {
             leftovers: false,
             held: BTreeSet::new(),
             unconfirmed: BTreeSet::new(),
+            unknown_to_engine: BTreeSet::new(),
             unconfirmed_pools: Vec::new(),
             looked_into: None,
             failed: Vec::new(),

@@ -210,3 +210,19 @@ fn an_adopted_networks_endpoints_are_called_as_its_engine_lists_them() {
     words.apply(vec![Change::PutNetwork(adopted)]);
     assert_eq!(words.state.learnt(&list(&["u1=web"]), None, 2), []);
 }
+
+#[test]
+fn an_engine_that_does_not_say_where_a_container_is_has_not_moved_it() {
+    let mut words = Words::new(Addressing::Range, &[]);
+    let network = words.state.networks.values().next().unwrap().clone();
+    let mut told = list(&["u1=web"]);
+    told.containers[0].sandbox = Some("/run/docker/netns/1".into());
+    let changes = words.state.followed(&told, &network, 1);
+    words.apply(changes);
+    assert_eq!(words.state.followed(&list(&["u1=web"]), &network, 2), []);
+    // At its next start it has another place.
+    let changes = words.state.followed(&list(&["u2=web"]), &network, 2);
+    words.apply(changes);
+    let endpoint = words.state.endpoints.values().next().unwrap();
+    assert_eq!((endpoint.engine_id(), endpoint.sandbox()), (Some("id-u2"), None));
+}

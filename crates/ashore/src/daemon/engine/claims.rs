@@ -10,6 +10,7 @@ use ashore_wire::Mac;
 
 use super::{Engine, netns_of};
 use crate::daemon::lan::Claim;
+use crate::daemon::refusal;
 
 /// How often it is asked again whose claim it is, and after how long.
 const TRIES: usize = 3;
@@ -53,6 +54,9 @@ impl Engine {
         };
         let key = holder.key();
         let netns: Vec<_> = netns_of(std::iter::once(holder)).collect();
+        if let (Some(sandbox), []) = (holder.sandbox(), netns.as_slice()) {
+            return Err(refusal::unreadable(sandbox, "it cannot be opened"));
+        }
         let observed = inner.observe_these(&netns)?;
         let changed = self.note_sightings(&mut inner, &observed);
         if !changed.is_empty() {

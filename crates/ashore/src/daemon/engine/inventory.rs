@@ -68,6 +68,7 @@ impl Engine {
         let mut inner = self.lock();
         // An engine that lists has told what it still has.
         inner.unconfirmed.clear();
+        inner.unknown_to_engine.clear();
         inner.unconfirmed_pools.clear();
         let names = inner.state().learnt(&inventory, inner.inventory.as_ref(), now());
         if !names.is_empty() {

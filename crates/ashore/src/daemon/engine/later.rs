@@ -45,6 +45,9 @@ impl Engine {
             false
         });
         inner.clear_containers();
+        if inner.still_on_lan().next().is_some() {
+            self.search_soon();
+        }
         if !std::mem::take(&mut inner.leftovers) && !given_back {
             return;
         }

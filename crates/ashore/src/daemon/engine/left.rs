@@ -3,11 +3,13 @@
 //! An engine looks for the link that it takes away by its name, which the container may have changed. If it does not find the
 //! link, that dies with the container a moment later than the engine thinks, or stays in a container that runs on.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use ashore_core::endpoint::{Endpoint, Stage};
 use ashore_core::state::State;
 use ashore_kernel::{Namespace, OnError};
+use ashore_wire::Mac;
 
 use super::Inner;
 
@@ -23,8 +25,14 @@ impl Inner {
         for endpoint in left.iter().filter(|left| is_done_with(self.state(), left)) {
             self.clear_container(endpoint);
         }
-        left.retain(|left| !is_done_with(self.state(), left) || self.has_stayed(left));
+        left.retain(|left| !is_done_with(self.state(), left) || self.has_any_up(left));
         self.left = left;
+    }
+
+    /// An endpoint leaves its container.
+    pub(super) fn leaves(&mut self, endpoint: Endpoint) {
+        self.left.retain(|left| left.key() != endpoint.key());
+        self.left.push(endpoint);
     }
 
     /// Those that their engine has done with, and that are on the LAN all the same.
@@ -61,19 +69,31 @@ impl Inner {
         }
     }
 
-    /// Whether a MAC of an endpoint's that has left is still up on the parent.
+    /// Whether an endpoint that has left is on the LAN all the same. What is up under the MAC that an endpoint of the state has may be
+    /// that endpoint's link.
     fn has_stayed(&self, left: &Endpoint) -> bool {
+        let others = self.state().endpoints.values().filter(|other| other.is_wanted());
+        let others: BTreeSet<Mac> = others.flat_map(Endpoint::macs).collect();
+        self.has_up(left, |mac| !others.contains(&mac))
+    }
+
+    /// Whether a MAC of an endpoint that has left is up on the parent, be it of the next link of its container.
+    fn has_any_up(&self, left: &Endpoint) -> bool {
+        self.has_up(left, |_| true)
+    }
+
+    fn has_up(&self, left: &Endpoint, counts: impl Fn(Mac) -> bool) -> bool {
         let Some(network) = self.state().network_of(left) else { return false };
-        let up = match self.kernel.macs_on(&network.parent) {
-            Ok(up) => up.unwrap_or_default(),
+        match self.kernel.macs_on(&network.parent) {
+            Ok(up) => {
+                let up = up.unwrap_or_default();
+                self.state().macs_of(left).any(|mac| up.contains(&mac) && counts(mac))
+            }
             Err(error) => {
                 tracing::warn!(parent = %network.parent, "it cannot be asked for its children: {error}");
-                return true;
+                true
             }
-        };
-        let others = self.state().endpoints.values().filter(|other| other.is_wanted());
-        let others: Vec<_> = others.flat_map(Endpoint::macs).collect();
-        self.state().macs_of(left).any(|mac| up.contains(&mac) && !others.contains(&mac))
+        }
     }
 }
 

@@ -137,7 +137,9 @@ impl Engine {
         if decided {
             self.reconcile(Cause::Search);
         }
-        self.lock().lost.next_look()
+        let mut inner = self.lock();
+        let has_left = inner.still_on_lan().next().is_some();
+        inner.lost.next_look(has_left)
     }
 
     /// Looks for the namespaces of some endpoints. Tells whether one was found, or is gone.
@@ -276,10 +278,10 @@ impl Lost {
         }
     }
 
-    /// When to look again; not before there is a reason, if nothing is lost.
-    fn next_look(&mut self) -> Option<Duration> {
+    /// When to look again; not before there is a reason, if nothing is lost and nothing that has left is still on the LAN.
+    fn next_look(&mut self, has_left: bool) -> Option<Duration> {
         let mut searches = self.searches.values().filter(|search| !search.is_over()).peekable();
-        if searches.peek().is_none() && self.waiting.is_empty() {
+        if searches.peek().is_none() && self.waiting.is_empty() && !has_left {
             return None;
         }
         if searches.any(|search| search.nobody.is_some()) {
@@ -466,10 +468,11 @@ impl Inner {
                     Sighting::At(Netns { cookie: found.cookie, ..netns.found_by(found.path) })
                 }
                 // Its number alone may be another's by now.
-                _ if self.is_inside(endpoint, &found) => {
-                    Sighting::At(Netns { cookie: found.cookie, ..netns.found_by(found.path) })
-                }
-                _ => Sighting::Nowhere,
+                _ => match self.is_inside(endpoint, &found) {
+                    Ok(true) => Sighting::At(Netns { cookie: found.cookie, ..netns.found_by(found.path) }),
+                    Ok(false) => Sighting::Nowhere,
+                    Err(refusal) => Sighting::Unclear(refusal.to_string()),
+                },
             };
         }
         otherwise
@@ -495,10 +498,9 @@ impl Inner {
     }
 
     /// Whether the link of an endpoint is in a namespace.
-    fn is_inside(&self, endpoint: &Endpoint, netns: &Netns) -> bool {
-        let observed = self.observe(std::slice::from_ref(netns));
-        let inside = observed.ok().and_then(|mut observed| observed.netns.remove(netns));
-        inside.is_some_and(|view| endpoint.is_in(&view))
+    fn is_inside(&self, endpoint: &Endpoint, netns: &Netns) -> Result<bool, Refusal> {
+        let observed = self.observe_these(std::slice::from_ref(netns))?;
+        Ok(observed.netns.get(netns).is_some_and(|view| endpoint.is_in(view)))
     }
 
     /// The path of an endpoint's namespace is another.
@@ -514,7 +516,7 @@ pub(super) fn is_ghost(endpoint: &Endpoint) -> bool {
     let by =
         |netns: &Netns| netns.attached_by.clone().map(|path| Netns { path: path.into(), ..netns.clone() });
     let netns = endpoint.netns().and_then(by);
-    netns.is_some_and(|netns| !matches!(Namespace::find(&netns), Found::There(_)))
+    netns.is_some_and(|netns| matches!(Namespace::find(&netns), Found::Gone))
 }
 
 /// Whether a namespace can be there still: the host has not been started anew since it was.

@@ -35,7 +35,7 @@ impl Engine {
         let holder = wish.addresses.first().and_then(|net| inner.state().holder(net.addr())).cloned();
         let mut reserved = match (holder, &wish.owner, &network.engine) {
             // Two networks on the LAN's whole subnet have one pool, and now it is known which one it is for.
-            (Some(reserved), ..) if is_reserved(&reserved) => {
+            (Some(reserved), ..) if inner.is_there_for_one(&reserved, &network) => {
                 if reserved.network != network.name {
                     changes.push(Change::DelEndpoint((reserved.network.clone(), reserved.name.clone())));
                 }

@@ -41,6 +41,19 @@ impl Inner {
         self.expected.clear();
     }
 
+    /// An engine that ended while it made an endpoint, and had not yet written that down, does not know of it.
+    pub(super) fn note_unfinished_ones(&mut self) {
+        let reserved = self.state().endpoints.values().filter(|there| there.stage == Stage::Reserved);
+        self.unknown_to_engine = reserved.filter_map(|there| there.engine_id().map(str::to_owned)).collect();
+    }
+
+    /// Whether an address is there for an endpoint that is made now, on this network: no other has it, or one that its engine knows nothing of.
+    pub(super) fn is_there_for_one(&self, holder: &Endpoint, network: &Network) -> bool {
+        let is_unknown = |id: &str| self.unknown_to_engine.contains(id);
+        holder.stage == Stage::Reserved
+            && holder.engine_id().is_none_or(|id| holder.network == network.name && is_unknown(id))
+    }
+
     /// The pool with a range of Ashore's choice that an engine means when it names the subnet alone after its restart.
     pub(super) fn take_unconfirmed_pool(&mut self, net: &IpNet, parent: Option<&IfName>) -> Option<PoolKey> {
         let meant = |(key, on): &(PoolKey, IfName)| {

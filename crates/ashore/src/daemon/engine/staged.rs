@@ -34,7 +34,9 @@ impl Engine {
     pub(super) fn staged(&self, stage: Staged) -> Result<Reply, Refusal> {
         match stage {
             Staged::Begin => {
-                self.lock().begin();
+                let mut inner = self.lock();
+                inner.begin();
+                inner.note_unfinished_ones();
                 Ok(done())
             }
             Staged::OpenPool(wish) => self.open_pool(&wish),
@@ -320,7 +322,7 @@ impl Engine {
         let Some(endpoint) = inner.state().endpoint_of_engine(id).cloned() else { return Ok(done()) };
         // Should this fail, the engine leaves once more, and the endpoint is not wanted then.
         if endpoint.is_wanted() {
-            inner.left.push(endpoint.clone());
+            inner.leaves(endpoint.clone());
         }
         let (observed, warnings) = inner.back_to_reserved(&endpoint)?;
         self.follow(&inner, &observed);

@@ -65,23 +65,25 @@ impl Engine {
                 Err(why) => elsewhere.unread.push(why),
             }
         }
-        let mut take_off = |observed: &Observed| {
+        let take_off = |elsewhere: &mut Elsewhere, observed: &Observed| {
             for (netns, view) in &observed.netns {
                 if view.links.iter().any(|link| is_of(endpoint, link, view, parent)) {
-                    elsewhere.taken |= self.take_off_in(endpoint, netns, parent)?;
+                    match self.take_off_in(endpoint, netns, parent) {
+                        Ok(taken) => elsewhere.taken |= taken,
+                        Err(refusal) => elsewhere.unread.push(refusal.to_string()),
+                    }
                 }
             }
-            Ok::<(), Refusal>(())
         };
         for some in found.chunks(AT_A_TIME) {
             let observed = kernel.observe(some).map_err(|error| refusal::kernel(&error))?;
-            take_off(&observed)?;
+            take_off(&mut elsewhere, &observed);
             large.extend(observed.unreadable.into_keys());
         }
         for netns in large {
             let observed = kernel.observe_closely(std::slice::from_ref(&netns));
             let observed = observed.map_err(|error| refusal::kernel(&error))?;
-            take_off(&observed)?;
+            take_off(&mut elsewhere, &observed);
             let unread = observed.unreadable.into_iter();
             elsewhere.unread.extend(unread.map(|(netns, why)| format!("{}: {why}", netns.path.display())));
         }

@@ -8,9 +8,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use ashore_core::misplaced::Misplaced;
 use ashore_core::request::{Reply, Request};
 use serde_json::json;
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 
 use super::api::Api;
 use super::lists::{self, Known};
@@ -27,6 +29,9 @@ const AFTERWARDS: Duration = Duration::from_secs(2);
 const PERIOD: Duration = Duration::from_secs(60);
 /// The same while something is missing.
 const SOON: Duration = Duration::from_secs(10);
+
+/// For how long containers that are connected anew are waited for.
+const BESIDE: Duration = Duration::from_secs(10);
 
 /// By which others have the lists taken anew.
 #[derive(Clone, Default)]
@@ -125,12 +130,16 @@ impl Lists {
     }
 }
 
+/// Containers that are being connected anew, at most one group at a time.
+type Work = Option<JoinHandle<()>>;
+
 /// Follows for ever.
 pub(super) async fn follow(engine: Arc<Engine>, handle: Handle, lists: Lists) {
+    let mut work = None;
     loop {
         if engine.socket.exists()
             && tokio::task::spawn_blocking(engine_runs).await.unwrap_or(false)
-            && let Err(error) = session(&engine, &handle, &lists).await
+            && let Err(error) = session(&engine, &handle, &lists, &mut work).await
         {
             tracing::debug!("following the engine: {error:#}");
         }
@@ -145,7 +154,12 @@ pub(super) async fn follow(engine: Arc<Engine>, handle: Handle, lists: Lists) {
 }
 
 /// Follows until the engine ends.
-async fn session(engine: &Engine, handle: &Handle, lists: &Lists) -> anyhow::Result<()> {
+async fn session(
+    engine: &Arc<Engine>,
+    handle: &Handle,
+    lists: &Lists,
+    work: &mut Work,
+) -> anyhow::Result<()> {
     let api = Api::at(&engine.socket);
     let filters = json!({
         "type": ["network", "container"],
@@ -157,8 +171,23 @@ async fn session(engine: &Engine, handle: &Handle, lists: &Lists) -> anyhow::Res
     let mut afterwards: Option<Instant> = None;
     loop {
         let turn = lists.begin();
-        reconnect::resume(&api, handle, lists, &engine.disconnected).await;
-        let waiting = list(engine, &id, &api, handle, lists).await?;
+        let beside = (api.clone(), handle.clone(), lists.clone(), engine.clone());
+        do_beside(work, || async move {
+            let (api, handle, lists, engine) = beside;
+            reconnect::resume(&api, &handle, &lists, &engine.disconnected).await;
+        })
+        .await;
+        let (misplaced, waiting) = list(engine, &id, &api, handle).await?;
+        if !misplaced.is_empty() {
+            let beside = (api.clone(), handle.clone(), lists.clone(), engine.clone());
+            do_beside(work, || async move {
+                let (api, handle, lists, engine) = beside;
+                for group in &misplaced {
+                    reconnect::connect_anew(&api, &handle, &lists, &engine.disconnected, group).await;
+                }
+            })
+            .await;
+        }
         lists.end(turn, true);
         let period = if waiting { SOON } else { PERIOD };
         let until = afterwards.map(|at| at.saturating_duration_since(Instant::now()));
@@ -173,8 +202,28 @@ async fn session(engine: &Engine, handle: &Handle, lists: &Lists) -> anyhow::Res
     }
 }
 
-/// Lists once. Tells whether the next list should come soon.
-async fn list(engine: &Engine, id: &str, api: &Api, handle: &Handle, lists: &Lists) -> anyhow::Result<bool> {
+/// Begins to connect containers anew if none are being connected, and waits for the end of that. An engine may take minutes about one
+/// container; then the others are followed meanwhile.
+async fn do_beside<F: Future<Output = ()> + Send + 'static>(work: &mut Work, begin: impl FnOnce() -> F) {
+    let doing = match work.take() {
+        Some(before) if !before.is_finished() => work.insert(before),
+        _ => work.insert(tokio::spawn(begin())),
+    };
+    if let Ok(done) = tokio::time::timeout(BESIDE, doing).await {
+        if let Err(error) = done {
+            tracing::error!("connecting containers anew: {error}");
+        }
+        *work = None;
+    }
+}
+
+/// Lists once. Gives the groups of containers that are to be connected anew, and tells whether the next list should come soon.
+async fn list(
+    engine: &Engine,
+    id: &str,
+    api: &Api,
+    handle: &Handle,
+) -> anyhow::Result<(Vec<Vec<Misplaced>>, bool)> {
     let mut known = Known::default();
     if let Reply::Networks(networks) = ask(handle, Request::ListNetworks).await? {
         for network in networks {
@@ -184,12 +233,7 @@ async fn list(engine: &Engine, id: &str, api: &Api, handle: &Handle, lists: &Lis
     }
     let inventory = lists::inventory(api, id.to_owned(), engine, &known).await?;
     match ask(handle, Request::TakeInventory(inventory)).await? {
-        Reply::Inventoried { misplaced, waiting } => {
-            for group in &misplaced {
-                reconnect::connect_anew(api, handle, lists, &engine.disconnected, group).await;
-            }
-            Ok(waiting)
-        }
+        Reply::Inventoried { misplaced, waiting } => Ok((misplaced, waiting)),
         Reply::Refused(refusal) => anyhow::bail!("{refusal}"),
         other => anyhow::bail!("the daemon gave an answer to another question: {other:?}"),
     }

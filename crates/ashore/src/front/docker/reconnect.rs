@@ -34,9 +34,11 @@ pub(super) struct Disconnected(PathBuf);
 /// What a container is to be connected with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Note {
-    /// The engine's ids.
+    /// The engine's ids. The endpoint is the one that it had.
     container: String,
     network: String,
+    #[serde(default)]
+    endpoint: String,
     /// What its user calls the network.
     label: String,
     name: EndpointName,
@@ -60,7 +62,10 @@ impl Note {
 
 /// Where a container is.
 enum Place {
+    /// It was connected since.
     On,
+    /// It has not been disconnected, or not yet: an engine may take its time.
+    Still,
     Off,
     /// There is no such container.
     Nowhere,
@@ -158,6 +163,7 @@ async fn disconnect(api: &Api, disconnected: &Disconnected, container: &Misplace
     let note = Note {
         container: container.container.clone(),
         network: container.network.clone(),
+        endpoint: container.endpoint.clone(),
         label: label.clone(),
         name: container.name.clone(),
         settings,
@@ -165,8 +171,7 @@ async fn disconnect(api: &Api, disconnected: &Disconnected, container: &Misplace
     };
     disconnected.write(&note).context("writing down how it is connected")?;
     tracing::info!(container = %note.name, "connecting it anew, for what its name had before");
-    let body = json!({ "Container": note.container });
-    if let Err(error) = api.post(&path(&note, "disconnect"), &body).await {
+    if let Err(error) = disconnect_from(api, &note).await {
         // Whether the container is off the network is looked at before it is connected.
         tracing::warn!(container = %note.name, "{error:#}");
     }
@@ -218,13 +223,26 @@ async fn try_to_connect(api: &Api, handle: &Handle, note: &Note) -> anyhow::Resu
         Place::Nowhere => return Ok(()),
         Place::On if !note.failed => return Ok(()),
         // It is shown on the network, and has no link.
-        Place::On => {
+        Place::On | Place::Still if note.failed => {
             let body = json!({ "Container": note.container, "Force": true });
             if let Err(error) = api.post(&path(note, "disconnect"), &body).await {
                 tracing::warn!(container = %note.name, "{error:#}");
             }
         }
         Place::Off => {}
+        Place::On | Place::Still => {
+            let disconnected = disconnect_from(api, note).await;
+            if matches!(place_of(api, note).await?, Place::Still) {
+                return match disconnected {
+                    Err(error) if is_refusal(&error) => {
+                        tracing::warn!(container = %note.name, "it stays connected as it is: {error:#}");
+                        Ok(())
+                    }
+                    Err(error) => Err(error),
+                    Ok(()) => Err(anyhow::anyhow!("the engine has not disconnected it")),
+                };
+            }
+        }
     }
     let (network, name) = (note.network.clone(), note.name.clone());
     ask(handle, Request::Staged(Staged::Expect { network, name })).await?;
@@ -246,9 +264,17 @@ async fn place_of(api: &Api, note: &Note) -> anyhow::Result<Place> {
     let places = shown["NetworkSettings"]["Networks"].as_object();
     // One that never ran has no id there.
     let mut places = places.into_iter().flatten();
-    let is_on =
-        places.any(|(label, place)| *label == note.label || place["NetworkID"] == note.network.as_str());
-    Ok(if is_on { Place::On } else { Place::Off })
+    let there =
+        places.find(|(label, place)| **label == note.label || place["NetworkID"] == note.network.as_str());
+    Ok(match there.map(|(_, place)| place["EndpointID"].as_str().unwrap_or_default()) {
+        None => Place::Off,
+        Some(endpoint) if !endpoint.is_empty() && endpoint == note.endpoint => Place::Still,
+        Some(_) => Place::On,
+    })
+}
+
+async fn disconnect_from(api: &Api, note: &Note) -> anyhow::Result<()> {
+    api.post(&path(note, "disconnect"), &json!({ "Container": note.container })).await
 }
 
 async fn show(api: &Api, container: &str) -> anyhow::Result<Value> {
@@ -272,6 +298,7 @@ mod tests {
         let note = |container: &str| Note {
             container: container.into(),
             network: "0123abcd".into(),
+            endpoint: "4567".into(),
             label: "lan".into(),
             name: "web".parse().unwrap(),
             settings: json!({ "IPAMConfig": { "IPv4Address": "192.168.88.200" } }),

@@ -67,8 +67,11 @@ impl Reserved {
 
     /// Takes out those whose processes have ended.
     pub(super) fn of_the_ended(&self) -> Vec<IpAddr> {
-        let ended = |_: &IpAddr, process: &mut Process| process.has_ended();
-        self.inside().by.extract_if(.., ended).map(|(ip, _)| ip).collect()
+        let mut inside = self.inside();
+        let ended: Vec<IpAddr> =
+            inside.by.iter().filter(|(_, process)| process.has_ended()).map(|(ip, _)| *ip).collect();
+        inside.by.retain(|ip, _| !ended.contains(ip));
+        ended
     }
 
     fn inside(&self) -> MutexGuard<'_, Inside> {
