@@ -44,6 +44,7 @@ mod inventory;
 mod later;
 mod leases;
 mod left;
+mod lookalikes;
 mod lost;
 mod misplaced;
 mod network;

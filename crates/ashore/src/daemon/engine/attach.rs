@@ -92,8 +92,11 @@ impl Engine {
             // It never was on the LAN, so its name keeps nothing.
             let key = (endpoint.network.clone(), endpoint.name.clone());
             inner.take_back(&endpoint, Change::DelEndpoint(key));
-            // If another machine has taken an address meanwhile, others are chosen.
-            carried_out?;
+            if let Err(refusal) = carried_out {
+                drop(inner);
+                return Err(self.name_lookalike(refusal, &network, endpoint.mac));
+            }
+            // Another machine has taken an address meanwhile, so others are chosen.
         }
     }
 

@@ -1,10 +1,12 @@
 //! Claims on endpoints' addresses: is it another machine, or the endpoint itself by a MAC that its container has changed?
 
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::Duration;
 
 use ashore_core::endpoint::Endpoint;
+use ashore_core::link::Netns;
 use ashore_core::request::Refusal;
 use ashore_wire::Mac;
 
@@ -65,6 +67,15 @@ impl Engine {
                 self.lan.announce(inner.state(), endpoint);
             }
         }
-        Ok(inner.state().endpoints.get(&key).and_then(Endpoint::mac_on_lan) == Some(mac))
+        let Some(holder) = inner.state().endpoints.get(&key) else { return Ok(false) };
+        // A namespace with two links on one LAN answers for the addresses of both on either.
+        let is_beside = |other: &&Endpoint| {
+            let is_in = |there: Option<&Netns>| there.is_some() && there == holder.netns();
+            let is_at = |there: Option<&Path>| there.is_some() && there == holder.sandbox();
+            is_in(other.netns()) || is_at(other.sandbox())
+        };
+        let has_mac = |other: &&Endpoint| other.is_wanted() && other.mac_on_lan() == Some(mac);
+        let is_own = holder.mac_on_lan() == Some(mac);
+        Ok(is_own || inner.state().endpoints.values().filter(has_mac).any(|other| is_beside(&other)))
     }
 }

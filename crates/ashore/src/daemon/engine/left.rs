@@ -40,6 +40,11 @@ impl Inner {
         self.left.iter().filter(|left| is_done_with(self.state(), left) && self.has_stayed(left))
     }
 
+    /// The MACs of those that have left.
+    pub(super) fn left_macs(&self) -> BTreeSet<Mac> {
+        self.left.iter().flat_map(|left| self.state().macs_of(left)).collect()
+    }
+
     /// Before a container gets a link again: the kernel brings none up whose MAC another one has, be it the last one's own.
     pub(super) fn await_last_link(&mut self, endpoint: &Endpoint) {
         let end = Instant::now() + DYING;

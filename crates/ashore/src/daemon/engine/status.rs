@@ -58,6 +58,7 @@ impl Engine {
             .into_iter()
             .chain(inner.unreadable(&observed))
             .chain(inner.astray(&wanted, &observed))
+            .chain(inner.lookalikes(&observed))
             .chain(blocked)
             .chain(inner.stranger_troubles())
             .chain(unleased)

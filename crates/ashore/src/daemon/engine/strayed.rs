@@ -7,6 +7,7 @@ use std::path::Path;
 
 use ashore_core::endpoint::Endpoint;
 use ashore_core::link::{LinkKind, MacvlanMode, Netns, Place};
+use ashore_core::name::IfName;
 use ashore_core::observed::{Link, Lower, Observed, Seat, View};
 use ashore_core::owner::Owners;
 use ashore_core::request::Refusal;
@@ -53,40 +54,14 @@ impl Engine {
             }
             (network.parent.clone(), inner.kernel.host().clone())
         };
-        // With sockets of its own: others need not wait.
-        let kernel = Kernel::of(&host).map_err(|error| refusal::namespace(&error))?;
-        let observed = kernel.observe(&[]).map_err(|error| refusal::kernel(&error))?;
-        let Some(parent) = observed.host.link(&parent).map(|link| link.index) else { return Ok(nowhere) };
-        let holders = Holders::look();
-        let (mut elsewhere, mut found, mut large) = (nowhere, Vec::new(), Vec::new());
-        for paths in holders.all() {
-            match open_by_any(paths) {
-                Ok(there) => found.extend(there.filter(|there| *there != host).map(|there| there.identity())),
-                Err(why) => elsewhere.unread.push(why),
+        let mut elsewhere = nowhere;
+        let unread = look_everywhere(&host, &parent, |netns, view, parent| {
+            if view.links.iter().any(|link| is_of(endpoint, link, view, parent)) {
+                elsewhere.taken |= self.take_off_in(endpoint, netns, parent)?;
             }
-        }
-        let take_off = |elsewhere: &mut Elsewhere, observed: &Observed| {
-            for (netns, view) in &observed.netns {
-                if view.links.iter().any(|link| is_of(endpoint, link, view, parent)) {
-                    match self.take_off_in(endpoint, netns, parent) {
-                        Ok(taken) => elsewhere.taken |= taken,
-                        Err(refusal) => elsewhere.unread.push(refusal.to_string()),
-                    }
-                }
-            }
-        };
-        for some in found.chunks(AT_A_TIME) {
-            let observed = kernel.observe(some).map_err(|error| refusal::kernel(&error))?;
-            take_off(&mut elsewhere, &observed);
-            large.extend(observed.unreadable.into_keys());
-        }
-        for netns in large {
-            let observed = kernel.observe_closely(std::slice::from_ref(&netns));
-            let observed = observed.map_err(|error| refusal::kernel(&error))?;
-            take_off(&mut elsewhere, &observed);
-            let unread = observed.unreadable.into_iter();
-            elsewhere.unread.extend(unread.map(|(netns, why)| format!("{}: {why}", netns.path.display())));
-        }
+            Ok(())
+        });
+        elsewhere.unread = unread?;
         Ok(elsewhere)
     }
 
@@ -114,6 +89,45 @@ impl Engine {
             None => Ok(!steps.is_empty()),
         }
     }
+}
+
+/// Looks into all namespaces but the host's while others are served: at what each holds, and by which number the host knows a parent.
+/// Tells where it could not look, or what was asked for failed, and why.
+pub(super) fn look_everywhere(
+    host: &Namespace,
+    parent: &IfName,
+    mut look: impl FnMut(&Netns, &View, u32) -> Result<(), Refusal>,
+) -> Result<Vec<String>, Refusal> {
+    // With sockets of its own: others need not wait.
+    let kernel = Kernel::of(host).map_err(|error| refusal::namespace(&error))?;
+    let observed = kernel.observe(&[]).map_err(|error| refusal::kernel(&error))?;
+    let Some(parent) = observed.host.link(parent).map(|link| link.index) else { return Ok(Vec::new()) };
+    let holders = Holders::look();
+    let (mut unread, mut found, mut large) = (Vec::new(), Vec::new(), Vec::new());
+    for paths in holders.all() {
+        match open_by_any(paths) {
+            Ok(there) => found.extend(there.filter(|there| there != host).map(|there| there.identity())),
+            Err(why) => unread.push(why),
+        }
+    }
+    let mut look = |unread: &mut Vec<String>, observed: &Observed| {
+        for (netns, view) in &observed.netns {
+            unread.extend(look(netns, view, parent).err().map(|refusal| refusal.to_string()));
+        }
+    };
+    for some in found.chunks(AT_A_TIME) {
+        let observed = kernel.observe(some).map_err(|error| refusal::kernel(&error))?;
+        look(&mut unread, &observed);
+        large.extend(observed.unreadable.into_keys());
+    }
+    for netns in large {
+        let observed = kernel.observe_closely(std::slice::from_ref(&netns));
+        let observed = observed.map_err(|error| refusal::kernel(&error))?;
+        look(&mut unread, &observed);
+        let of_this = observed.unreadable.into_iter();
+        unread.extend(of_this.map(|(netns, why)| format!("{}: {why}", netns.path.display())));
+    }
+    Ok(unread)
 }
 
 /// Opens a namespace by one of its paths; none if it has gone meanwhile, or why nobody knows.
