@@ -173,7 +173,15 @@ fn what_it_had_done_when_it_died_is_not_done_twice() {
             "network create -d ashore --ipam-driver ashore --subnet 192.168.88.0/24 --ip-range 192.168.88.128/27 --gateway \
              192.168.88.1 --ipv6 --subnet fd88::/64 --ip-range fd88::c0/124 --gateway fd88::1 -o parent=eth0 dual",
         );
-        let (ran, _) = dies_over_answers(site, &strace, &RUN.replace("lan", "dual"), 1);
+        let run = RUN.replace("lan", "dual");
+        let (mut ran, _) = dies_over_answers(site, &strace, &run, 1);
+        // Docker 28 sends its own announcement of an IPv6 address before the kernel can, on a machine that has much to do, and then
+        // fails (moby, pull request 49392).
+        if ran.stderr.contains("failed to advertise addresses") {
+            println!("the engine could not advertise an address, and is asked again");
+            site.ok("rm -f web");
+            (ran, _) = dies_over_answers(site, &strace, &run, 1);
+        }
         done(site, &ran);
         web_is_there(site, &["192.168.88.128", "fd88::c0"]);
         site.ok("rm -f web");

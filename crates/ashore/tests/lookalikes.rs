@@ -77,6 +77,31 @@ fn a_link_that_was_hidden_while_it_was_down_is_shown_once_it_is_on_the_lan() {
 }
 
 #[test]
+fn whoever_has_the_mac_of_the_shim_is_named() {
+    if !has_tools("MAC of the shim") {
+        return;
+    }
+    let home = Home::new();
+    home.create_lan();
+    let (web, db) = (home.world.container("web").unwrap(), home.world.container("db").unwrap());
+    home.attach("lan", &web, "");
+    let shim = home.nas.kernel().observe(&[]).unwrap().host;
+    let mac = shim.link(&"shim-eth0".parse().unwrap()).unwrap().mac.unwrap();
+    Inside::of(&web).types(&format!("ip link add x0 link eth0 address {mac} type macvlan mode bridge"));
+    home.ok("detach lan web");
+    home.ok("network rm lan");
+    Inside::of(&web).types("ip link set x0 up");
+    home.create_lan();
+    eventually("it is shown", || troubles(&home).contains("nothing is attached until it goes"));
+    let attach = format!("attach lan --netns {} --name db", db.namespace().path().display());
+    let ran = home.run(&attach);
+    assert!(ran.code == Some(6) && ran.stderr.contains("the link `x0` in "), "{ran:?}");
+    Inside::of(&web).types("ip link del x0");
+    home.ok(&attach);
+    assert_eq!(troubles(&home), "[]");
+}
+
+#[test]
 fn two_endpoints_of_one_namespace_do_not_claim_each_others_addresses() {
     let home = Home::new();
     home.create_lan();

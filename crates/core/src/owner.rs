@@ -431,7 +431,7 @@ impl Link {
 }
 
 /// The MAC of the shim on a parent.
-pub(crate) fn shim_mac(parent: &Link) -> Option<Mac> {
+pub fn shim_mac(parent: &Link) -> Option<Mac> {
     let vlan = if let ObservedKind::Vlan { id, .. } = parent.kind { Some(id) } else { None };
     Some(identity::shim_mac(parent.mac?, vlan))
 }

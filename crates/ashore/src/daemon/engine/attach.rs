@@ -55,10 +55,10 @@ impl Engine {
     pub(super) fn attach(&self, spec: &AttachSpec) -> Result<Reply, Refusal> {
         let mut shim = None;
         let attached = self.attach_with(spec, &mut shim);
-        if attached.is_err() {
+        attached.map_err(|refusal| {
             self.take_shim_back(&self.lock(), shim.as_ref());
-        }
-        attached
+            self.name_lookalike_of_shim(refusal, &spec.network)
+        })
     }
 
     /// The attach itself. A shim that it had to make is noted by its parent.
@@ -94,7 +94,7 @@ impl Engine {
             inner.take_back(&endpoint, Change::DelEndpoint(key));
             if let Err(refusal) = carried_out {
                 drop(inner);
-                return Err(self.name_lookalike(refusal, &network, endpoint.mac));
+                return Err(self.name_lookalike(refusal, &network.parent, endpoint.mac));
             }
             // Another machine has taken an address meanwhile, so others are chosen.
         }

@@ -5,10 +5,13 @@
 
 use std::collections::BTreeSet;
 
-use ashore_core::link::{LinkKind, MacvlanMode, Netns};
+use ashore_core::NetworkName;
+use ashore_core::link::{LinkKind, MacvlanMode, Netns, Tag};
+use ashore_core::name::IfName;
 use ashore_core::network::Network;
 use ashore_core::observed::{Link, Lower, Observed, Seat};
-use ashore_core::request::Refusal;
+use ashore_core::owner::shim_mac;
+use ashore_core::request::{Refusal, RefusalKind};
 use ashore_core::state::State;
 use ashore_wire::Mac;
 
@@ -20,11 +23,11 @@ const SHOWN: usize = 4;
 
 impl Engine {
     /// Names the link that keeps an endpoint off the LAN by having its MAC, if that is why it was refused.
-    pub(super) fn name_lookalike(&self, refusal: Refusal, network: &Network, mac: Option<Mac>) -> Refusal {
+    pub(super) fn name_lookalike(&self, refusal: Refusal, parent: &IfName, mac: Option<Mac>) -> Refusal {
         let Some(mac) = mac else { return refusal };
         let (host, is_up) = {
             let inner = self.lock();
-            let up = inner.kernel.macs_on(&network.parent).ok().flatten().unwrap_or_default();
+            let up = inner.kernel.macs_on(parent).ok().flatten().unwrap_or_default();
             (inner.kernel.host().clone(), up.contains(&mac))
         };
         if !is_up {
@@ -35,7 +38,7 @@ impl Engine {
             let on_parent = link.lower == Some(Lower { index: parent, seat: Seat::Host });
             on_parent && link.up && link.mac == Some(mac)
         };
-        let looked = look_everywhere(&host, &network.parent, |netns, view, parent| {
+        let looked = look_everywhere(&host, parent, |netns, view, parent| {
             let links = view.links.iter().filter(|link| has_mac(link, parent));
             found.extend(links.map(|link| (link.name.clone(), netns.clone())));
             Ok(())
@@ -50,12 +53,37 @@ impl Engine {
         let whose =
             of.map_or_else(String::new, |endpoint| format!(", the container of `{}`,", endpoint.name));
         let hint = format!(
-            "the link `{link}` in {}{whose} has this MAC on {}: take it away there",
+            "the link `{link}` in {}{whose} has this MAC on {parent}: take it away there",
             netns.path.display(),
-            network.parent
         );
         Refusal { hint: Some(hint), ..refusal }
     }
+
+    /// The same of the shim on the parent of a network.
+    pub(super) fn name_lookalike_of_shim(&self, refusal: Refusal, network: &NetworkName) -> Refusal {
+        if refusal.kind != RefusalKind::Kernel {
+            return refusal;
+        }
+        let shim = {
+            let inner = self.lock();
+            let observed = inner.observe(&[]).ok();
+            let parent = inner.state().networks.get(network).map(|network| network.parent.clone());
+            parent.zip(observed).and_then(|(parent, observed)| {
+                let mac = missing_shim(&parent, &observed)?;
+                Some((parent, mac))
+            })
+        };
+        match shim {
+            Some((parent, mac)) => self.name_lookalike(refusal, &parent, Some(mac)),
+            None => refusal,
+        }
+    }
+}
+
+/// The MAC of the shim on a parent, if there is none.
+fn missing_shim(parent: &IfName, observed: &Observed) -> Option<Mac> {
+    let is_missing = observed.host.tagged(&Tag::Shim(parent.clone())).is_none();
+    shim_mac(observed.host.link(parent)?).filter(|_| is_missing)
 }
 
 impl Inner {
@@ -73,6 +101,14 @@ impl Inner {
             let scope = State::scope(network);
             let names = self.state().identities.iter().filter(move |((of, _), _)| *of == scope);
             let found = names.filter_map(|((_, name), identity)| Some((name, identity.mac.filter(is_strange)?)));
+            let shim = missing_shim(&network.parent, observed).filter(|mac| network.wants_shim() && up.contains(mac));
+            let shim = shim.map(|mac| {
+                format!(
+                    "a link on {} has the MAC that the host's own link for its containers has there ({mac}), made by a container or a \
+                     program; nothing is attached until it goes",
+                    network.parent
+                )
+            });
             let found = found.map(|(name, mac)| {
                 format!(
                     "`{name}` has no place on `{}` now, and a link with its MAC ({mac}) is on {} all the same, made or moved by a \
@@ -81,7 +117,7 @@ impl Inner {
                     network.parent
                 )
             });
-            found.take(SHOWN).collect::<Vec<_>>()
+            shim.into_iter().chain(found.take(SHOWN)).collect::<Vec<_>>()
         });
         told.collect()
     }

@@ -143,10 +143,14 @@ impl Engine {
     fn reserve_for_container(&self, wish: &Reservation) -> Result<Reply, Refusal> {
         let mut shim = None;
         let reserved = self.reserve_with(wish, &mut shim);
-        if reserved.is_err() {
+        reserved.map_err(|refusal| {
             self.take_shim_back(&self.lock(), shim.as_ref());
-        }
-        reserved
+            let network = {
+                let inner = self.lock();
+                inner.state().networks_of(&wish.pool).map(|(network, _)| network.name.clone()).next()
+            };
+            network.map_or(refusal.clone(), |network| self.name_lookalike_of_shim(refusal, &network))
+        })
     }
 
     /// The reservation itself. A shim that it had to make is noted by its parent.
