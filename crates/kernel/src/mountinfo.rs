@@ -14,8 +14,6 @@ const LOCAL: [&str; 18] = [
 
 /// A mount, which others may cover.
 pub(crate) struct Mount<'a> {
-    /// The kernel's number for it, which no other has while it is held.
-    pub(crate) id: u64,
     /// The device of its filesystem.
     pub(crate) device: &'a OsStr,
     /// What of its filesystem is seen: a path, or what the kernel calls a namespace.
@@ -30,11 +28,10 @@ impl<'a> Mount<'a> {
     fn of_line(line: &'a [u8]) -> Option<Self> {
         // proc(5): ID, parent, device, what of it is mounted, where, options, others as far as there are, a hyphen, kind.
         let mut fields = line.split(|byte| *byte == b' ');
-        let id = str::from_utf8(fields.next()?).ok()?.parse().ok()?;
-        let (device, of, point) = (fields.nth(1)?, fields.next()?, fields.next()?);
+        let (device, of, point) = (fields.nth(2)?, fields.next()?, fields.next()?);
         let kind = fields.skip_while(|field| *field != b"-").nth(1)?;
         let [device, of, kind] = [device, of, kind].map(OsStr::from_bytes);
-        Some(Mount { id, device, of, point: unescaped(point), kind })
+        Some(Mount { device, of, point: unescaped(point), kind })
     }
 
     /// The number of the network namespace that it holds.
@@ -56,13 +53,16 @@ pub(crate) struct Filesystem {
 }
 
 impl Filesystem {
-    /// That of the mount with a number; none if a `mountinfo` does not show it.
+    /// That of the mount with a number, which no other has while it is held; none if a `mountinfo` does not show it.
     ///
     /// It is read no further than to there, since there may be thousands, and those of the system are the first.
     pub(crate) fn of_mount(id: u64, mountinfo: impl Read) -> io::Result<Option<Self>> {
+        let begin = format!("{id} ");
         for line in BufReader::with_capacity(4096, mountinfo).split(b'\n') {
             let line = line?;
-            if let Some(mount) = Mount::of_line(&line).filter(|mount| mount.id == id) {
+            if line.starts_with(begin.as_bytes())
+                && let Some(mount) = Mount::of_line(&line)
+            {
                 return Ok(Some(Filesystem { device: mount.device.into(), kind: mount.kind.into() }));
             }
         }

@@ -155,7 +155,7 @@ impl Walk {
         if next.namespace(self.device).is_some() {
             return Ok(Step::To(next));
         }
-        let filesystem = self.filesystem(&next)?;
+        let filesystem = if next.mount()? == at.mount()? { filesystem } else { self.filesystem(&next)? };
         if !self.answers(&next, filesystem.as_ref())? {
             // What is mounted here is asked by the next step, if there is one.
             return Ok(Step::To(next));
