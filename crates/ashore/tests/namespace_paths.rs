@@ -22,11 +22,16 @@ struct Process(Child);
 impl Process {
     /// Runs a shell's script, and returns once it has said that it is ready.
     fn start(command: &mut Command) -> Process {
+        Process::try_start(command).expect("it ended")
+    }
+
+    /// The same; none if it ends before.
+    fn try_start(command: &mut Command) -> Option<Process> {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        assert_eq!(line, "ready\n");
-        Process(child)
+        let process = Process(child);
+        (line == "ready\n").then_some(process)
     }
 
     /// One that does nothing in a container.
@@ -394,6 +399,44 @@ fn the_link_of_another_daemons_endpoint_of_the_same_name_is_left_alone() {
     webs[0].remove_link("eth0").unwrap();
     home.ok("detach lan web");
     reaches(&other.laptop, ip(AT));
+}
+
+#[test]
+fn by_way_of_a_filesystem_that_never_answers_holds_up_nobody() {
+    let mut home = Home::new();
+    home.create_lan();
+    let [below, link, next] = ["below", "link", "next"].map(|name| home.directory.path().join(name));
+    std::fs::create_dir(&below).unwrap();
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "perl", "-e", include_str!("../../kernel/tests/silent.pl")]).arg(&below);
+    let Some(process) = Process::try_start(&mut command) else {
+        return ashore_lab::cannot_run("an overlay on FUSE", "this kernel does not mount it");
+    };
+    let lead_to = |path: &Path| {
+        std::os::unix::fs::symlink(path, &next).unwrap();
+        std::fs::rename(&next, &link).unwrap();
+    };
+    let (_namespace, path) = bound(&home);
+    lead_to(&path);
+    let mac = attach(&home, "web", &format!("--netns {}", link.display()));
+    lead_to(Path::new(&format!("/proc/{}/root{}/over/x", process.pid(), below.display())));
+    for _ in 0..2 {
+        let pings = home.laptop.pings(ip(AT));
+        home.nudge();
+        eventually("it is said", || troubles(&home).contains("may never answer"));
+        for command in ["attach", "plan attach"] {
+            let first = home.run(&format!("{command} lan --netns {} --name first", link.display()));
+            assert!(first.code != Some(0) && first.stderr.contains("may never answer"), "{}", first.stderr);
+        }
+        keeps_its_address(&home, &mac, pings);
+        // It is killed, and ends.
+        home.restart();
+    }
+    lead_to(&path);
+    home.nudge();
+    eventually("it is seen again", || !troubles(&home).contains("may never answer"));
+    home.ok("detach lan web");
+    does_not_reach(&home.laptop, ip(AT));
 }
 
 /// The number by which a file knows its namespace.

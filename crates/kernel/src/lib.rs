@@ -26,6 +26,7 @@ mod process;
 pub mod read;
 mod sandbox;
 mod taken_in;
+mod walk;
 mod watch;
 
 pub use apply::{Kernel, OnError, Outcome};

@@ -1,45 +1,78 @@
 //! The mounts that a thread sees, as `/proc/PID/mountinfo` tells of them. No filesystem is asked for that.
 
 use std::ffi::{OsStr, OsString};
+use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
-/// Kinds of filesystems that answer without a server, of the network or of somebody's making.
-const LOCAL: [&str; 20] = [
-    "aufs", "bcachefs", "btrfs", "devtmpfs", "erofs", "ext2", "ext3", "ext4", "f2fs", "iso9660", "nsfs",
-    "overlay", "proc", "ramfs", "rootfs", "squashfs", "sysfs", "tmpfs", "xfs", "zfs",
+/// Kinds of filesystems that answer without a server, of the network or of somebody's making, and without another filesystem that may
+/// have one: an overlay asks those below it, in the name of whoever mounted it.
+const LOCAL: [&str; 18] = [
+    "bcachefs", "btrfs", "devtmpfs", "erofs", "ext2", "ext3", "ext4", "f2fs", "iso9660", "nsfs", "proc",
+    "ramfs", "rootfs", "squashfs", "sysfs", "tmpfs", "xfs", "zfs",
 ];
 
 /// A mount, which others may cover.
 pub(crate) struct Mount<'a> {
+    /// The device of its filesystem.
+    pub(crate) device: &'a OsStr,
     /// What of its filesystem is seen: a path, or what the kernel calls a namespace.
     pub(crate) of: &'a OsStr,
     /// Where, seen from the thread's root.
     pub(crate) point: PathBuf,
-    kind: &'a OsStr,
+    /// The kind of its filesystem.
+    pub(crate) kind: &'a OsStr,
 }
 
-impl Mount<'_> {
+impl<'a> Mount<'a> {
+    fn of_line(line: &'a [u8]) -> Option<Self> {
+        // proc(5): ID, parent, device, what of it is mounted, where, options, others as far as there are, a hyphen, kind.
+        let mut fields = line.split(|byte| *byte == b' ');
+        let (device, of, point) = (fields.nth(2)?, fields.next()?, fields.next()?);
+        let kind = fields.skip_while(|field| *field != b"-").nth(1)?;
+        let [device, of, kind] = [device, of, kind].map(OsStr::from_bytes);
+        Some(Mount { device, of, point: unescaped(point), kind })
+    }
+
     /// The number of the network namespace that it holds.
     pub(crate) fn netns(&self) -> Option<u64> {
         number(self.of)
+    }
+}
+
+/// All mounts of a `mountinfo`.
+pub(crate) fn mounts(text: &[u8]) -> impl Iterator<Item = Mount<'_>> {
+    text.split(|byte| *byte == b'\n').filter_map(Mount::of_line)
+}
+
+/// The filesystem of a mount.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Filesystem {
+    pub(crate) device: OsString,
+    pub(crate) kind: OsString,
+}
+
+impl Filesystem {
+    /// That of the mount with a number, which no other has while it is held; none if a `mountinfo` does not show it.
+    ///
+    /// It is read no further than to there, since there may be thousands, and those of the system are the first.
+    pub(crate) fn of_mount(id: u64, mountinfo: impl Read) -> io::Result<Option<Self>> {
+        let begin = format!("{id} ");
+        for line in BufReader::with_capacity(4096, mountinfo).split(b'\n') {
+            let line = line?;
+            if line.starts_with(begin.as_bytes())
+                && let Some(mount) = Mount::of_line(&line)
+            {
+                return Ok(Some(Filesystem { device: mount.device.into(), kind: mount.kind.into() }));
+            }
+        }
+        Ok(None)
     }
 
     /// Whether whoever looks a path up in it is certain not to wait for a server.
     pub(crate) fn is_local(&self) -> bool {
         LOCAL.iter().any(|kind| self.kind == *kind)
     }
-}
-
-/// All mounts of a `mountinfo`.
-pub(crate) fn mounts(text: &[u8]) -> impl Iterator<Item = Mount<'_>> {
-    text.split(|byte| *byte == b'\n').filter_map(|line| {
-        // proc(5): ID, parent, device, what of it is mounted, where, options, others as far as there are, a hyphen, kind.
-        let mut fields = line.split(|byte| *byte == b' ').skip(3);
-        let (of, point) = (fields.next()?, fields.next()?);
-        let kind = fields.skip_while(|field| *field != b"-").nth(1)?;
-        Some(Mount { of: OsStr::from_bytes(of), point: unescaped(point), kind: OsStr::from_bytes(kind) })
-    })
 }
 
 /// The number in what the kernel calls a network namespace.
@@ -85,10 +118,12 @@ mod tests {
     fn a_mount_is_read_with_and_without_what_it_shares() {
         let text = b"36 35 0:4 net:[4026532281] /run/netns/web rw shared:5 master:1 - nsfs nsfs rw\n\
                      37 35 0:46 / /home/me/far\\040away rw,nosuid - fuse.sshfs me@there: rw,user_id=1000\n\n";
-        let seen: Vec<_> = mounts(text).map(|mount| (mount.netns(), mount.is_local(), mount.point)).collect();
+        let seen: Vec<_> = mounts(text).map(|mount| (mount.netns(), mount.point)).collect();
         assert_eq!(
             seen,
-            [(Some(4_026_532_281), true, "/run/netns/web".into()), (None, false, "/home/me/far away".into())]
+            [(Some(4_026_532_281), "/run/netns/web".into()), (None, "/home/me/far away".into())]
         );
+        let local = |id| Filesystem::of_mount(id, &text[..]).unwrap().map(|found| found.is_local());
+        assert_eq!([36, 37, 35].map(local), [Some(true), Some(false), None]);
     }
 }

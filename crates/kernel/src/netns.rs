@@ -69,10 +69,11 @@ impl Namespace {
         Self::open(Path::new("/proc/thread-self/ns/net"))
     }
 
-    /// The one that a path opens. What is no namespace is not opened, and nobody is waited for but by the path's own filesystems.
+    /// The one that a path opens. What is no namespace is not opened, and no filesystem on the way is asked that may never answer: an
+    /// error says which.
     ///
-    /// Through the root of a process (`/proc/PID/root/...`) no symbolic link is followed, and no filesystem is waited for: what is
-    /// there is for that process to say.
+    /// Through the root of a process (`/proc/PID/root/...`) symbolic links lead as that process sees them, and none of the kernel's in
+    /// `/proc` is followed: what is there is for that process to say.
     pub fn open(path: &Path) -> Result<Self, NamespaceError> {
         let opened = nsfs::open(path).map_err(|source| {
             let path = path.to_owned();

@@ -26,11 +26,16 @@ impl Drop for Holder {
 
 /// Runs a shell's script, and returns once it has said something.
 fn holder(command: &mut Command) -> Holder {
+    started(command).expect("it ended")
+}
+
+/// The same, unless it ends before.
+fn started(command: &mut Command) -> Option<Holder> {
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    assert_eq!(line, "ready\n");
-    Holder(child)
+    let holder = Holder(child);
+    (line == "ready\n").then_some(holder)
 }
 
 fn shell(script: &str) -> Command {
@@ -298,6 +303,33 @@ fn nobody_waits_for_a_filesystem_that_covers_a_mount() {
     // It may be there: who covered it can take the cover off.
     let opened = at_once(move || Namespace::open(&path).unwrap_err());
     assert!(matches!(opened, NamespaceError::System { .. }), "{opened}");
+}
+
+#[test]
+fn nobody_waits_for_an_overlay_whose_filesystem_below_does_not_answer() {
+    if !has_fuse() {
+        return;
+    }
+    let directory = Directory::new("overlay");
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "perl", "-e", include_str!("silent.pl")]).arg(&directory.0);
+    let Some(process) = started(&mut command) else {
+        return eprintln!("cannot-run: an overlay on FUSE: this kernel does not mount it");
+    };
+    let over = root_of(&process).join(directory.0.join("over").strip_prefix("/").unwrap());
+    let link = directory.0.join("link");
+    symlink(over.join("x"), &link).unwrap();
+    let relative = directory.0.join("relative");
+    symlink(Path::new("link/../x"), &relative).unwrap();
+    for path in [over.join("x"), over.join("x/ns"), over.join("../fuse/x"), link, relative] {
+        let shown = path.display().to_string();
+        let opened = at_once(move || Namespace::open(&path).unwrap_err());
+        assert!(matches!(opened, NamespaceError::System { .. }), "{shown}: {opened}");
+        assert!(opened.to_string().contains("may never answer"), "{shown}: {opened}");
+    }
+    // What is no namespace without anybody's word.
+    let opened = at_once(move || Namespace::open(&over).unwrap_err());
+    assert!(matches!(opened, NamespaceError::Other(_)), "{opened}");
 }
 
 #[test]

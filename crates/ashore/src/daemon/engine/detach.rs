@@ -221,8 +221,8 @@ impl Inner {
         {
             let place: Vec<Netns> = there.netns().cloned().into_iter().collect();
             let before = self.observe_these(&place)?;
-            if self.says_out_of_reach(&there, &before) == Some(Says::OnLan) {
-                return Err(refusal::left_behind(&there.name, &Says::OnLan));
+            if let Some(says @ Says::OnLan(_)) = self.says_out_of_reach(&there, &before) {
+                return Err(refusal::left_behind(&there.name, &says));
             }
             self.take_off_lan(before, &there, false)?;
         }

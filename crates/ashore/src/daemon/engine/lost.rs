@@ -58,8 +58,8 @@ pub(super) enum Says {
     Gone,
     /// Nobody was found, which is to be seen once more.
     Nobody,
-    /// Its link is on the LAN.
-    OnLan,
+    /// Its link is on the LAN, and why what may lead to it could not be followed, if anything may.
+    OnLan(Option<String>),
     /// It may be there, and why nobody knows.
     Unclear(String),
 }
@@ -68,7 +68,14 @@ impl fmt::Display for Says {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Says::Gone | Says::Nobody => f.write_str("is gone"),
-            Says::OnLan => f.write_str(
+            Says::OnLan(Some(why)) => {
+                write!(
+                    f,
+                    "is on the LAN still, in a namespace that could not be looked into ({why}); its address stays reserved until \
+                     it has gone"
+                )
+            }
+            Says::OnLan(None) => f.write_str(
                 "is on the LAN still, in a namespace that no process, open file or mount leads to; its address stays reserved \
                  until it has gone",
             ),
@@ -372,7 +379,10 @@ impl Inner {
             return None;
         }
         match self.is_on_lan(endpoint, &observed.host, &mut TakenIn::default()) {
-            Some(true) => Some(Says::OnLan),
+            Some(true) => {
+                let says = self.lost.says(endpoint).filter(|says| matches!(says, Says::OnLan(_)));
+                Some(says.cloned().unwrap_or(Says::OnLan(None)))
+            }
             Some(false) => None,
             None => self.lost.says(endpoint).filter(|says| matches!(says, Says::Unclear(_))).cloned(),
         }
@@ -407,7 +417,8 @@ impl Inner {
                 self.lost.searches.remove(&key);
                 return true;
             }
-            _ if on_lan == Some(true) => Says::OnLan,
+            Sighting::Unclear(why) if on_lan == Some(true) => Says::OnLan(Some(why)),
+            _ if on_lan == Some(true) => Says::OnLan(None),
             Sighting::Ended => Says::Gone,
             // Whoever had it taken off has done with it, and there is nothing to be taken off.
             _ if endpoint.is_cut_short() && on_lan == Some(false) => Says::Gone,
