@@ -2,8 +2,10 @@
 
 mod home;
 
+use std::time::Duration;
+
 use home::site::{Site, on_every_engine};
-use home::{HOST, eventually, ip, reaches};
+use home::{HOST, comes_true, eventually, ip, reaches};
 
 /// What the engine's own DNS says of a name inside a container: the answers, without the server's address.
 fn looked_up(site: &Site, container: &str, name: &str) -> Vec<String> {
@@ -127,6 +129,29 @@ fn containers_find_each_other_by_name_and_come_and_go_while_they_run() {
 
         site.ok("rm -f web db other");
         site.ok("network rm lan side");
+        site.assert_nothing_left();
+    });
+}
+
+#[test]
+fn the_host_reaches_what_is_made_anew_with_another_mac_as_soon_as_it_runs() {
+    on_every_engine("docker, another MAC", |site| {
+        let home = &site.home;
+        site.create_lan();
+        let at = ip("192.168.88.210");
+        for mac in ["aa", "bb"] {
+            site.start("two", &format!("--ip {at} --mac-address 02:00:00:00:00:{mac}"));
+            let reached = comes_true(Duration::from_secs(3), || home.nas.ping(at).is_some());
+            assert!(reached, "with {mac}\n{}", site.logs());
+            reaches(&home.laptop, at);
+            site.ok("rm -f two");
+        }
+        // Another container that is given the address is another machine too.
+        site.start("three", &format!("--ip {at}"));
+        let reached = comes_true(Duration::from_secs(3), || home.nas.ping(at).is_some());
+        assert!(reached, "{}", site.logs());
+        site.ok("rm -f three");
+        site.ok("network rm lan");
         site.assert_nothing_left();
     });
 }

@@ -62,7 +62,7 @@ impl Engine {
         if !changed.is_empty() {
             self.follow(&inner, &observed);
             for endpoint in &changed {
-                self.lan.announce(inner.state(), endpoint);
+                self.announce(&inner, &observed, inner.state(), endpoint);
             }
         }
         Ok(inner.state().endpoints.get(&key).and_then(Endpoint::mac_on_lan) == Some(mac))

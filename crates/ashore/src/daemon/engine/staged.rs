@@ -299,7 +299,7 @@ impl Engine {
         match done {
             Ok(observed) => {
                 self.follow(&inner, &observed);
-                self.lan.announce(inner.state(), &endpoint);
+                self.announce(&inner, &observed, inner.state(), &endpoint);
                 // An engine is not told of these addresses, and its next answer need not wait for them.
                 self.lan.look_at_routers(Some(&network.parent));
                 // Nor of their routers, which it would set beside: this may be a question that is asked again.
