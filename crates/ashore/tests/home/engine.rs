@@ -77,8 +77,8 @@ impl<'a> Engine<'a> {
             name: told.then(|| name.parse().unwrap()),
             mac: None,
         };
-        let wish =
-            Reservation { asked_before: None, pool: self.pool, ip, gateway: false, owner: Some(owner) };
+        let (owner, chosen) = (Some(owner), Vec::new());
+        let wish = Reservation { asked_before: None, pool: self.pool, ip, gateway: false, owner, chosen };
         let Reply::Address(address) = self.ask(Staged::Reserve(wish)).unwrap() else { panic!("an address") };
         let id = format!("endpoint{number}");
         let wish = Preparation {

@@ -27,9 +27,8 @@ impl Inner {
         let ways = [shim_name(&network.parent), network.parent.clone()];
         let ways = ways.iter().filter_map(|name| observed.host.link(name));
         let entries = ways.flat_map(|link| endpoint.addresses.iter().map(move |net| (link, net.addr())));
-        let permanent = |index, ip| {
-            observed.host.neighbours.iter().any(|there| (there.index, there.ip) == (index, ip))
-        };
+        let permanent =
+            |index, ip| observed.host.neighbours.iter().any(|there| (there.index, there.ip) == (index, ip));
         let steps: Vec<Step> = entries
             .filter(|(link, ip)| !permanent(link.index, *ip))
             .map(|(link, ip)| Step::DelNeighbour { place: Place::Host, link: link.name.clone(), ip, mac })

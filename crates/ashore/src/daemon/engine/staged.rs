@@ -179,7 +179,11 @@ impl Engine {
             let subnet = wish.pool.find_in(&network).expect("the network was found by this subnet");
             let placeholder = placeholder(&wish.pool);
             let named = name.as_ref().unwrap_or(&placeholder);
-            let chosen = inner.state().choose_address(&network, subnet, named, wish.ip, &known);
+            let state = inner.state();
+            let chosen = match wish.ip {
+                None => state.choose_address_beside(&network, subnet, named, &known, &wish.chosen),
+                ip => state.choose_address(&network, subnet, named, ip, &known),
+            };
             let address = chosen.map_err(|error| refusal::attach(&error))?;
             let stands_in =
                 wish.ip.is_none() && inner.state().stands_in(&network, named, address.addr(), &known);
