@@ -182,12 +182,12 @@ fn what_is_used_up_or_taken_is_told_in_dockers_words() {
         let mac = "02:00:00:00:00:cc";
         site.start("web", &format!("--mac-address {mac}"));
         let words = ["the endpoint `web` of network `lan`", "leave --mac-address out"];
-        site.engine_refuses(&format!("run --network lan --mac-address {mac} box true"), &words);
+        site.engine_refuses(&format!("run --network lan --mac-address {mac} box sleep 0"), &words);
         for name in ["one", "two", "three"] {
             site.start(name, "");
         }
         let words = ["4 are held by endpoints of network `lan`", "docker network rm lan"];
-        site.engine_refuses("run --network lan box true", &words);
+        site.engine_refuses("run --network lan box sleep 0", &words);
         // The engine keeps the containers that it could not start.
         site.ok("rm -f web one two three");
     });
