@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use ashore_core::EndpointName;
 use ashore_core::allocate::Known;
 use ashore_core::endpoint::{ByUser, Chosen, Endpoint, Home, Source, Stage};
+use ashore_core::inventory::Inventory;
 use ashore_core::lease::{Addressing, Fallback};
 use ashore_core::link::engine_link_name;
 use ashore_core::name::IfName;
@@ -181,7 +182,12 @@ impl Engine {
             let named = name.as_ref().unwrap_or(&placeholder);
             let state = inner.state();
             let chosen = match wish.ip {
-                None => state.choose_address_beside(&network, subnet, named, &known, &wish.chosen),
+                // An engine that told the name was not asked for a list now; the last one tells.
+                None => {
+                    let listed = inner.inventory.iter().flat_map(Inventory::chosen);
+                    let chosen: Vec<IpAddr> = listed.chain(wish.chosen.iter().copied()).collect();
+                    state.choose_address_beside(&network, subnet, named, &known, &chosen)
+                }
                 ip => state.choose_address(&network, subnet, named, ip, &known),
             };
             let address = chosen.map_err(|error| refusal::attach(&error))?;

@@ -54,11 +54,17 @@ struct Membership {
 /// The addresses that the user chose, as texts, which are empty where none was.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-struct Chosen {
+pub(super) struct Chosen {
     #[serde(rename = "IPv4Address")]
     v4: String,
     #[serde(rename = "IPv6Address")]
     v6: String,
+}
+
+impl Chosen {
+    pub(super) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        [&self.v4, &self.v6].into_iter().filter_map(|text| text.parse().ok())
+    }
 }
 
 /// What is known of whom an address is for.
@@ -116,8 +122,7 @@ impl Container {
     /// The addresses that the user chose for it.
     fn chosen(&self) -> impl Iterator<Item = IpAddr> {
         let networks = self.network_settings.networks.values();
-        let chosen = networks.filter_map(|there| there.chosen.as_ref());
-        chosen.flat_map(|chosen| [&chosen.v4, &chosen.v6]).filter_map(|text| text.parse().ok())
+        networks.filter_map(|there| there.chosen.as_ref()).flat_map(Chosen::addresses)
     }
 
     /// Whether the user chose this address for it on a network, or none if none was named.
