@@ -2,8 +2,10 @@
 
 mod home;
 
+use std::time::Duration;
+
 use home::site::{Site, on_every_engine};
-use home::{HOST, eventually, ip, reaches};
+use home::{HOST, comes_true, eventually, ip, reaches};
 
 /// What the engine's own DNS says of a name inside a container: the answers, without the server's address.
 fn looked_up(site: &Site, container: &str, name: &str) -> Vec<String> {
@@ -127,6 +129,89 @@ fn containers_find_each_other_by_name_and_come_and_go_while_they_run() {
 
         site.ok("rm -f web db other");
         site.ok("network rm lan side");
+        site.assert_nothing_left();
+    });
+}
+
+#[test]
+fn an_address_that_a_user_chose_is_left_to_its_container_which_starts_last() {
+    on_every_engine("docker, chosen address", |site| {
+        site.create_lan();
+        let chosen = "192.168.88.192";
+        site.ok(&format!("create --init --name fixed --network lan --ip {chosen} box sleep 1000"));
+        let others = ["one", "two", "three"];
+        for name in others {
+            site.ok(&format!("create --init --name {name} --network lan box sleep 1000"));
+        }
+        // At the same moment, so that an engine before 29 does not tell for whom it asks.
+        site.ok("start one two three");
+        site.ok("start fixed");
+        assert_eq!(site.address_of("fixed").0, chosen);
+        for name in others {
+            let (address, _) = site.address_of(name);
+            assert_ne!(address, chosen);
+            reaches(&site.home.laptop, ip(&address));
+        }
+        reaches(&site.home.laptop, ip(chosen));
+
+        // Where another has it already, what the refusal says helps.
+        let (held, _) = site.address_of("one");
+        site.ok(&format!("create --init --name late --network lan --ip {held} box sleep 1000"));
+        site.engine_refuses(
+            "start late",
+            &["outside of the network's --ip-range", "docker network connect lan one"],
+        );
+        site.ok("network disconnect lan one");
+        site.ok("start late");
+        site.ok("network connect lan one");
+        assert_eq!(site.address_of("late").0, held);
+        assert_ne!(site.address_of("one").0, held);
+        let (_, said) = site.refused("forget late");
+        assert!(said.contains("docker network disconnect lan late, or docker rm -f late"), "{said}");
+
+        site.ok("rm -f fixed one two three late");
+        site.ok("network rm lan");
+        site.assert_nothing_left();
+    });
+}
+
+#[test]
+fn what_is_used_up_or_taken_is_told_in_dockers_words() {
+    on_every_engine("docker, refusals", |site| {
+        site.create_lan_as("lan", "192.168.88.248/30");
+        let mac = "02:00:00:00:00:cc";
+        site.start("web", &format!("--mac-address {mac}"));
+        let words = ["the endpoint `web` of network `lan`", "leave --mac-address out"];
+        site.engine_refuses(&format!("run --network lan --mac-address {mac} box sleep 0"), &words);
+        for name in ["one", "two", "three"] {
+            site.start(name, "");
+        }
+        let words = ["4 are held by endpoints of network `lan`", "docker network rm lan"];
+        site.engine_refuses("run --network lan box sleep 0", &words);
+        // The engine keeps the containers that it could not start.
+        site.ok("rm -f web one two three");
+    });
+}
+
+#[test]
+fn the_host_reaches_what_is_made_anew_with_another_mac_as_soon_as_it_runs() {
+    on_every_engine("docker, another MAC", |site| {
+        let home = &site.home;
+        site.create_lan();
+        let at = ip("192.168.88.210");
+        for mac in ["aa", "bb"] {
+            site.start("two", &format!("--ip {at} --mac-address 02:00:00:00:00:{mac}"));
+            let reached = comes_true(Duration::from_secs(3), || home.nas.ping(at).is_some());
+            assert!(reached, "with {mac}\n{}", site.logs());
+            reaches(&home.laptop, at);
+            site.ok("rm -f two");
+        }
+        // Another container that is given the address is another machine too.
+        site.start("three", &format!("--ip {at}"));
+        let reached = comes_true(Duration::from_secs(3), || home.nas.ping(at).is_some());
+        assert!(reached, "{}", site.logs());
+        site.ok("rm -f three");
+        site.ok("network rm lan");
         site.assert_nothing_left();
     });
 }

@@ -5,7 +5,7 @@ mod home;
 
 use ashore_lab::Machine;
 use home::untouched::untouched;
-use home::{BEYOND, HOST, HOST6, Home, addresses, does_not_reach, ip, mac_known_to, reaches};
+use home::{BEYOND, HOST, HOST6, Home, addresses, does_not_reach, ip, mac_known_to, reaches, type_on};
 
 /// Two containers on the NAS, one on a second NAS with a daemon of its own.
 fn everybody_reaches_everybody(options: &str, rp_filter: i32) {
@@ -133,4 +133,41 @@ fn a_veth_into_a_bridge_that_holds_the_nic_reaches_everybody_without_a_shim() {
     assert_eq!(untouched(&home), before);
     home.ok("detach lan web");
     assert_eq!(home.made_links(), ["br0"]);
+}
+
+/// The host's kernel does not hear what it sends itself, so it would hold on to the MAC that an address had before.
+fn the_host_follows_an_address_to_another_mac(home: &Home, options: &str) {
+    let subnets = "--subnet 192.168.88.0/24 --subnet fd88::/64 --ip-range fd88::c0/122";
+    home.ok(&format!("network create lan {subnets} {options}"));
+    // The user's own entry is left as it is.
+    let parent = options.split_whitespace().next_back().unwrap();
+    type_on(&home.nas, &format!("ip neigh add 192.168.88.211 lladdr 02:00:00:00:00:0d dev {parent}"));
+    for (name, mac) in [("web", "aa"), ("db", "bb"), ("web", "cc")] {
+        let container = home.world.container(name).unwrap();
+        let mac = format!("02:00:00:00:00:{mac}");
+        home.attach("lan", &container, &format!("--ip 192.168.88.210 --ip fd88::d0 --mac {mac}"));
+        for at in ["192.168.88.210", "fd88::d0"] {
+            reaches(&home.nas, ip(at));
+            reaches(&home.laptop, ip(at));
+        }
+        assert_eq!(mac_known_to(&home.nas, ip("192.168.88.210")), mac);
+        home.ok(&format!("detach lan {name}"));
+        drop(container);
+    }
+    let container = home.world.container("other").unwrap();
+    home.attach("lan", &container, "--ip 192.168.88.211");
+    assert_eq!(mac_known_to(&home.nas, ip("192.168.88.211")), "02:00:00:00:00:0d");
+}
+
+#[test]
+fn the_host_follows_an_address_to_another_mac_at_once() {
+    the_host_follows_an_address_to_another_mac(&Home::new(), "--parent eth0");
+}
+
+#[test]
+fn the_host_follows_an_address_to_another_mac_at_once_on_a_bridge_of_its_own() {
+    let home = Home::bridged();
+    type_on(&home.nas, "ip addr del fd88::9/64 dev eth0");
+    type_on(&home.nas, "ip addr add fd88::9/64 dev br0 nodad");
+    the_host_follows_an_address_to_another_mac(&home, "--kind bridge --parent br0");
 }

@@ -236,3 +236,16 @@ fn what_is_in_the_way_of_a_containers_own_is_told() {
     assert_eq!(engine.misplaced(&running.each_ref()), [[""; 0]; 0]);
     assert_eq!(troubles(&home), "[]");
 }
+
+/// Docker from 29 on tells the name and is asked for no list; the last one tells what users chose.
+#[test]
+fn what_a_user_chose_is_left_to_its_container_by_those_that_start_before_it() {
+    let home = Home::new();
+    let engine = Engine::begin(&home, "192.168.88.192/27");
+    let chosen = home::ip("192.168.88.192");
+    engine.list_created("fixed", chosen);
+    for running in [engine.start("web"), engine.start_unnamed("db", None, None)] {
+        assert_ne!(running.address.addr(), chosen);
+    }
+    assert_eq!(engine.start_with("fixed", Some(chosen), None).address.addr(), chosen);
+}

@@ -283,7 +283,11 @@ fn a_parent_that_went_down_or_away() {
     let attach = "attach lan --netns NETNS --name web";
     refused(&home, &web, &[(attach, 3, &["`eth0` is down", "ip link set dev eth0 up"])]);
     home.nas.remove_link("eth0").unwrap();
-    refused(&home, &web, &[(attach, 3, &["the parent `eth0` of network `lan` is gone"])]);
+    refused(
+        &home,
+        &web,
+        &[(attach, 3, &["the parent `eth0` of network `lan` is gone", "ashore network rm lan"])],
+    );
 }
 
 #[test]

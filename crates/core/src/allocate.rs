@@ -58,12 +58,12 @@ pub enum AddressError {
         why: String,
     },
     /// The address asked for is an endpoint's.
-    #[error("{ip} is held by the endpoint `{endpoint}` of network `{network}`")]
+    #[error("{ip} is held by {}", called(endpoint.as_deref(), network))]
     Held {
         /// As asked for.
         ip: IpAddr,
-        /// The endpoint.
-        endpoint: String,
+        /// The endpoint; none while its engine has not told whose it is.
+        endpoint: Option<String>,
         /// The network, as its user calls it.
         network: String,
         /// It is a container of an engine's.
@@ -109,24 +109,47 @@ pub enum AddressError {
         holders: String,
         /// The subnet, for the hint.
         subnet: IpNet,
+        /// It is an engine's network.
+        of_engine: bool,
     },
+}
+
+const CLEAR_OF_RANGE: &str =
+    "an address outside of the network's --ip-range, which other containers are never given";
+
+fn called(endpoint: Option<&str>, network: &str) -> String {
+    match endpoint {
+        Some(endpoint) => format!("the endpoint `{endpoint}` of network `{network}`"),
+        None => format!("a container on network `{network}` whose name is not known yet"),
+    }
 }
 
 impl AddressError {
     /// What helps.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
-            AddressError::Held { endpoint, network, of_engine: false, .. } => {
+            AddressError::Held { endpoint: None, .. } => {
+                format!(
+                    "ask again in a second, when it is known which container has it; or choose {CLEAR_OF_RANGE}"
+                )
+            }
+            AddressError::Held { endpoint: Some(endpoint), network, of_engine: false, .. } => {
                 format!("free it with: ashore detach {network} {endpoint}")
             }
-            AddressError::Held { endpoint, network, of_engine: true, .. } => {
-                format!("choose another, or free it with: docker network disconnect {network} {endpoint}")
-            }
+            // The other one is given another address only while somebody has this one.
+            AddressError::Held { endpoint: Some(endpoint), network, of_engine: true, .. } => format!(
+                "choose {CLEAR_OF_RANGE}; or docker network disconnect {network} {endpoint}, start this container, \
+                 and docker network connect {network} {endpoint}"
+            ),
             AddressError::OnLan { claimant, .. } => match &claimant.known_as {
                 Some(known_as) => format!("take the address off {known_as}, or choose a free one"),
                 None => "give that machine another address, or choose a free one".into(),
             },
-            AddressError::Exhausted { network, subnet, .. } => format!(
+            AddressError::Exhausted { network, subnet, of_engine: true, .. } => format!(
+                "disconnect containers that are no longer needed (ashore status), or make the network anew with a larger --ip-range \
+                 inside {subnet}: docker network rm {network}"
+            ),
+            AddressError::Exhausted { network, subnet, of_engine: false, .. } => format!(
                 "detach what is no longer needed (ashore status), or make the network anew with a larger --ip-range inside {subnet}: \
                  ashore network rm {network}"
             ),
@@ -257,7 +280,7 @@ impl State {
         let label = self.network_of(holder).map_or(holder.network.as_str(), Network::label);
         AddressError::Held {
             ip,
-            endpoint: holder.name.to_string(),
+            endpoint: (!holder.is_unnamed()).then(|| holder.name.to_string()),
             network: label.to_owned(),
             of_engine: holder.netns().is_none(),
         }
@@ -388,7 +411,8 @@ impl State {
             .values()
             .filter(|endpoint| endpoint.addresses.iter().any(|a| range.contains(a.addr())))
         {
-            *holders.entry(format!("network `{}`", endpoint.network)).or_default() += 1;
+            let label = self.network_of(endpoint).map_or(endpoint.network.as_str(), Network::label);
+            *holders.entry(format!("network `{label}`")).or_default() += 1;
         }
         let reserved = range
             .from_offset(0)
@@ -411,6 +435,7 @@ impl State {
             size: range.len(),
             holders: list(parts),
             subnet: subnet.net,
+            of_engine: network.engine.is_some(),
         }
     }
 

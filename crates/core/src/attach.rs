@@ -10,7 +10,7 @@ use ipnet::IpNet;
 
 use crate::allocate::{AddressError, Known};
 use crate::endpoint::{ByUser, Chosen, Endpoint, Home, Source, Stage};
-use crate::identity::Scope;
+use crate::identity::{Identity, Scope};
 use crate::ipv6::Learned;
 use crate::lease::{Addressing, Leased};
 use crate::link::{LinkKind, MacvlanMode, Netns, Tag};
@@ -45,6 +45,8 @@ pub enum AttachError {
         parent: IfName,
         /// The network.
         network: String,
+        /// What helps if it does not.
+        made_anew: String,
     },
     /// The parent is down.
     #[error("the parent `{0}` is down")]
@@ -94,6 +96,8 @@ pub enum AttachError {
         mac: Mac,
         /// Whose it is.
         holder: String,
+        /// It was asked for by an engine.
+        of_engine: bool,
     },
     /// No address.
     #[error(transparent)]
@@ -125,12 +129,13 @@ impl AttachError {
             AttachError::MacUnfit(_) => {
                 "an address of your own begins with 02, as in 02:00:00:00:00:01".into()
             }
-            AttachError::MacTaken { .. } => {
-                "choose another, or leave --mac out: the name alone gives a stable one".into()
+            AttachError::MacTaken { of_engine, .. } => {
+                let option = if *of_engine { "--mac-address" } else { "--mac" };
+                format!("choose another, or leave {option} out: the name alone gives a stable one")
             }
             AttachError::Address(error) => return error.hint(),
             AttachError::CutsHost(error) => return error.hint(),
-            AttachError::ParentGone { .. } => return None,
+            AttachError::ParentGone { made_anew, .. } => made_anew.clone(),
         })
     }
 }
@@ -248,9 +253,11 @@ impl State {
         let network = self.networks.get(name).ok_or_else(|| AttachError::NoNetwork(name.clone()))?;
         let lowest = network.lowest(host);
         match host.link(lowest) {
-            None => {
-                Err(AttachError::ParentGone { parent: lowest.clone(), network: network.label().to_owned() })
-            }
+            None => Err(AttachError::ParentGone {
+                parent: lowest.clone(),
+                network: network.label().to_owned(),
+                made_anew: network.made_anew(),
+            }),
             Some(parent) if !parent.up => Err(AttachError::ParentDown(lowest.clone())),
             Some(_) => Ok(network),
         }
@@ -294,6 +301,24 @@ impl State {
                 .ok_or_else(|| self.exhausted(network, subnet, known))?,
         };
         Ok(with_prefix(chosen, &subnet.net))
+    }
+
+    /// The same, but as long as others are free none that `others` have, for whom their users chose it and who have yet to ask for
+    /// it. What a name has had is its own all the same.
+    pub fn choose_address_beside(
+        &self,
+        network: &Network,
+        subnet: &Subnet,
+        name: &EndpointName,
+        known: &Known<'_>,
+        others: &[IpAddr],
+    ) -> Result<IpNet, AttachError> {
+        let own = self.identities.get(&(State::scope(network), name.clone()));
+        let own: BTreeSet<IpAddr> = own.into_iter().flat_map(Identity::own_first).collect();
+        let others = others.iter().filter(|ip| !own.contains(ip));
+        let held: BTreeSet<IpAddr> = known.held.iter().chain(others).copied().collect();
+        let chosen = self.choose_address(network, subnet, name, None, &Known { held: &held, ..*known });
+        chosen.or_else(|_| self.choose_address(network, subnet, name, None, known))
     }
 
     fn choose_addresses(
@@ -363,7 +388,9 @@ impl State {
         if let Some(mac) = wish.mac {
             return match holder(mac) {
                 _ if !mac.is_station() => Err(AttachError::MacUnfit(mac)),
-                Some(holder) => Err(AttachError::MacTaken { mac, holder }),
+                Some(holder) => {
+                    Err(AttachError::MacTaken { mac, holder, of_engine: network.engine.is_some() })
+                }
                 None => Ok(Some(mac)),
             };
         }
@@ -387,8 +414,10 @@ impl State {
 
     /// What has a MAC, if it is an endpoint or a link of this host.
     pub(crate) fn known_as(&self, mac: Mac, host: &View) -> Option<String> {
-        let endpoint =
-            self.mac_holder(mac).map(|e| format!("the endpoint `{}` of network `{}`", e.name, e.network));
+        let endpoint = self.mac_holder(mac).map(|there| {
+            let label = self.network_of(there).map_or(there.network.as_str(), Network::label);
+            format!("the endpoint `{}` of network `{label}`", there.name)
+        });
         // What an engine has given back is deleted a moment later, or with the next plan, and until then has its MAC.
         let ours = |link: &&Link| {
             matches!(self.owner_on_host(host, link), Some(Owner::Of(Tag::Endpoint(..)) | Owner::Gone))

@@ -225,6 +225,7 @@ mod tests {
             endpoint: Some("2".into()),
             addresses: runs.addresses.clone(),
             mac: runs.mac,
+            chosen: Vec::new(),
         };
         let container = ListedContainer { memberships: vec![there], ..listed(&long) };
         let inventory =

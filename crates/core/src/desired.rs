@@ -146,6 +146,8 @@ pub struct Waiting {
     pub network: String,
     /// The parent that is missing.
     pub parent: IfName,
+    /// What helps if it does not come back.
+    pub made_anew: String,
 }
 
 /// What should be, given the state and what was observed. Containers' namespaces that were not observed are left out, and
@@ -175,7 +177,8 @@ pub fn desired(state: &State, observed: &Observed) -> Desired {
     for network in state.networks.values().filter(|network| observed.host.link(&network.parent).is_none()) {
         let parent = network.lowest(&observed.host).clone();
         if observed.host.link(&parent).is_none() {
-            desired.waiting.push(Waiting { network: network.label().to_owned(), parent });
+            let (network, made_anew) = (network.label().to_owned(), network.made_anew());
+            desired.waiting.push(Waiting { network, parent, made_anew });
         }
     }
     desired.host.extend(shims(state, observed));

@@ -86,6 +86,9 @@ pub struct Membership {
     pub addresses: Vec<IpNet>,
     /// Its MAC.
     pub mac: Option<Mac>,
+    /// The addresses that its user chose, which it has or will ask for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub chosen: Vec<IpAddr>,
 }
 
 impl Inventory {
@@ -95,6 +98,12 @@ impl Inventory {
             let placed = container.memberships.iter();
             placed.filter_map(move |there| Some((container, there, there.endpoint.as_deref()?)))
         })
+    }
+
+    /// The addresses that users chose for containers.
+    pub fn chosen(&self) -> impl Iterator<Item = IpAddr> {
+        let memberships = self.containers.iter().flat_map(|container| &container.memberships);
+        memberships.flat_map(|there| there.chosen.iter().copied())
     }
 
     /// A network of the engine's by its user's name, its id, or the beginning of its id.

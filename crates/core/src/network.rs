@@ -214,6 +214,23 @@ impl Network {
         self.engine.as_ref().and_then(|engine| engine.name.as_deref()).unwrap_or(self.name.as_str())
     }
 
+    /// What helps where its parent has gone and does not come back, most often because it has another name since.
+    pub fn made_anew(&self) -> String {
+        let label = self.label();
+        if self.engine.is_some() {
+            format!(
+                "if it has another name now, make the network anew on that: docker network disconnect -f {label} NAME for each \
+                 container, docker network rm {label}, docker network create … -o parent=NEW {label}, and \
+                 docker network connect {label} NAME"
+            )
+        } else {
+            format!(
+                "if it has another name now, make the network anew on that: ashore detach {label} NAME for each \
+                 endpoint, ashore network rm {label}, ashore network create {label} --parent NEW …, and attach them again"
+            )
+        }
+    }
+
     /// Whether a shim can give host access: the kernel lets siblings meet only in macvlan's bridge mode and in ipvlan.
     /// A bridge parent needs none, since the host is on the bridge.
     pub fn wants_shim(&self) -> bool {

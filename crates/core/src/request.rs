@@ -226,6 +226,9 @@ pub struct Reservation {
     pub gateway: bool,
     /// Whom it is for, where that is known.
     pub owner: Option<Owner>,
+    /// Addresses that users chose for containers, as far as the engine was asked. They are left to those while others are free.
+    #[serde(default)]
+    pub chosen: Vec<IpAddr>,
 }
 
 /// An engine's wish for an endpoint.

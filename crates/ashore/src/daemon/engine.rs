@@ -33,6 +33,7 @@ use crate::front::docker::follow::Lists;
 use crate::trial::TrialFile;
 
 mod adopt;
+mod announce;
 mod ask;
 mod attach;
 mod bridge;

@@ -77,8 +77,8 @@ impl<'a> Engine<'a> {
             name: told.then(|| name.parse().unwrap()),
             mac: None,
         };
-        let wish =
-            Reservation { asked_before: None, pool: self.pool, ip, gateway: false, owner: Some(owner) };
+        let (owner, chosen) = (Some(owner), Vec::new());
+        let wish = Reservation { asked_before: None, pool: self.pool, ip, gateway: false, owner, chosen };
         let Reply::Address(address) = self.ask(Staged::Reserve(wish)).unwrap() else { panic!("an address") };
         let id = format!("endpoint{number}");
         let wish = Preparation {
@@ -134,6 +134,27 @@ impl<'a> Engine<'a> {
         }
     }
 
+    /// Lists one container that has yet to start, and the address that its user chose for it.
+    pub fn list_created(&self, name: &str, ip: IpAddr) {
+        let there = Membership {
+            network: NETWORK.into(),
+            endpoint: None,
+            addresses: Vec::new(),
+            mac: None,
+            chosen: vec![ip],
+        };
+        let container = ListedContainer {
+            formerly: None,
+            id: format!("container-{name}"),
+            name: name.parse().unwrap(),
+            memberships: vec![there],
+            sandbox: None,
+        };
+        let inventory =
+            Inventory { engine: "engine".into(), networks: Vec::new(), containers: vec![container] };
+        self.ask_for(&Request::TakeInventory(inventory)).unwrap();
+    }
+
     /// Lists what runs: who is to be connected anew, in groups.
     pub fn list(&self, running: &[&Running]) -> Vec<Vec<Misplaced>> {
         let container = |one: &&Running| ListedContainer {
@@ -145,6 +166,7 @@ impl<'a> Engine<'a> {
                 endpoint: Some(one.id.clone()),
                 addresses: vec![one.address],
                 mac: Some(one.mac),
+                chosen: Vec::new(),
             }],
             sandbox: None,
         };

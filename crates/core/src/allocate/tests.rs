@@ -1,5 +1,5 @@
 use super::*;
-use crate::endpoint::{Endpoint, Source, Stage};
+use crate::endpoint::{Chosen, Endpoint, Home, Source, Stage};
 use crate::identity::Seed;
 use crate::ipv6::tests::endpoint;
 use crate::name::NetworkName;
@@ -238,6 +238,48 @@ fn of_a_machine_that_claims_an_address_it_is_said_what_it_is() {
     let known_as = "the endpoint `web` of network `lan`";
     assert_eq!(error.to_string(), format!("192.168.88.15 is in use on the LAN by {} ({known_as})", mac(15)));
     assert!(error.hint().unwrap().contains(known_as));
+}
+
+#[test]
+fn what_users_chose_for_others_is_left_to_them_while_there_is_more() {
+    let mut all = Range4::new();
+    all.had("web", 194, Source::Range, false, false);
+    let beside = |all: &Range4, name: &str, others: Lasts<'_>| {
+        let network = &all.state.networks[&"lan".parse().unwrap()];
+        let others: Vec<IpAddr> = others.iter().copied().map(ip).collect();
+        let subnet = &network.subnets[0];
+        let name = name.parse().unwrap();
+        let chosen = all.state.choose_address_beside(network, subnet, &name, &all.known(), &others);
+        chosen.map(|net| net.addr())
+    };
+    assert_eq!(beside(&all, "db", &[]), Ok(ip(192)));
+    assert_eq!(beside(&all, "db", &[192, 77]), Ok(ip(193)));
+    assert_eq!(beside(&all, "db", &[192, 193, 195]), Ok(ip(194)), "what was let go comes before");
+    assert_eq!(beside(&all, "db", &[192, 193, 194, 195]), Ok(ip(192)), "there is no other");
+    assert_eq!(beside(&all, "web", &[192, 194]), Ok(ip(194)), "a name keeps its own");
+}
+
+#[test]
+fn who_has_an_address_is_told_once_that_is_known() {
+    let mut all = Range4::new();
+    all.had("db", 192, Source::Range, false, true);
+    let name: EndpointName = "db".parse().unwrap();
+    let db = all.state.endpoints[&("lan".parse().unwrap(), name)].clone();
+    let home = Home::Engine { id: None, ifname: "eth0".parse().unwrap(), sandbox: None, inside: None };
+    let said = |endpoint: Endpoint| {
+        let error = all.state.held(ip(192), &endpoint);
+        (error.to_string(), error.hint().unwrap())
+    };
+    let (of_docker, hint) = said(Endpoint { home: home.clone(), ..db.clone() });
+    assert_eq!(of_docker, "192.168.88.192 is held by the endpoint `db` of network `lan`");
+    assert!(hint.contains("outside of the network's --ip-range") && hint.contains("network connect lan db"));
+    let (unnamed, hint) =
+        said(Endpoint { home, name: EndpointName::of_unnamed(ip(192)), chosen: Chosen::Unnamed, ..db });
+    assert!(
+        unnamed.contains("name is not known yet") && hint.contains("again in a second"),
+        "{unnamed}; {hint}"
+    );
+    assert!(!unnamed.contains("at-") && !hint.contains("at-"));
 }
 
 #[test]

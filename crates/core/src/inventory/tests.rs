@@ -12,6 +12,7 @@ fn list(containers: &[&str]) -> Inventory {
             endpoint: runs.then(|| format!("id-{id}")),
             addresses: Vec::new(),
             mac: None,
+            chosen: Vec::new(),
         };
         let memberships = vec![membership];
         ListedContainer {

@@ -119,7 +119,7 @@ impl Engine {
         }
         self.soon();
         self.follow(inner, observed);
-        self.lan.announce(inner.state(), &endpoint);
+        self.announce(inner, observed, inner.state(), &endpoint);
         let endpoint = Endpoint { stage: Stage::Attached, ..endpoint };
         let warnings = inner.cut_by_firewall(inner.state().network_of(&endpoint));
         EndpointReport { warnings, ..self.report(inner, &endpoint) }

@@ -64,7 +64,7 @@ impl Engine {
         if !changed.is_empty() {
             self.follow(&inner, &observed);
             for endpoint in &changed {
-                self.lan.announce(inner.state(), endpoint);
+                self.announce(&inner, &observed, inner.state(), endpoint);
             }
         }
         let Some(holder) = inner.state().endpoints.get(&key) else { return Ok(false) };

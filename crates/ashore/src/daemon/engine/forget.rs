@@ -1,6 +1,7 @@
 //! Dropping what is remembered of a name.
 
 use ashore_core::EndpointName;
+use ashore_core::network::Network;
 use ashore_core::request::{Refusal, RefusalKind, Reply};
 use ashore_core::state::{Change, State};
 
@@ -15,16 +16,17 @@ impl Engine {
             endpoint.name == *name && label.is_some_and(|label| on(&label.0))
         });
         if let Some(endpoint) = attached {
-            let label = inner
-                .state()
-                .network_of(endpoint)
-                .map_or(endpoint.network.as_str(), |network| network.label());
+            let there = inner.state().network_of(endpoint);
+            let label = there.map_or(endpoint.network.as_str(), Network::label);
+            let hint = if endpoint.netns().is_some() {
+                format!("take it off first: ashore detach {label} {name}")
+            } else {
+                format!("take it off first: docker network disconnect {label} {name}, or docker rm -f {name}")
+            };
             return Err(Refusal {
                 kind: RefusalKind::Taken,
                 message: format!("`{name}` is on network `{label}` now"),
-                hint: Some(format!(
-                    "take it off first: ashore detach {label} {name}, or docker rm {name} for a container of Docker's"
-                )),
+                hint: Some(hint),
             });
         }
         let known =

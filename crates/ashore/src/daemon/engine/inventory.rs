@@ -79,7 +79,7 @@ impl Engine {
         let before = all_netns(inner.state());
         let followed = inner.follow_adopted(&inventory)?;
         let collected = inner.collect_garbage(&inventory)?;
-        if followed || collected {
+        if followed.is_some() || collected {
             let mut netns = all_netns(inner.state());
             netns.extend(before);
             let (observed, errors) = inner.sweep(&netns)?;
@@ -87,6 +87,9 @@ impl Engine {
                 tracing::warn!("{error}");
             }
             self.follow(&inner, &observed);
+            for endpoint in followed.iter().flatten() {
+                inner.asks_anew(&observed, inner.state(), endpoint);
+            }
             self.soon();
         }
         let is_free = |parent: &IfName, ip| !self.lan.has_answered(parent, ip);
@@ -103,9 +106,9 @@ impl Engine {
 }
 
 impl Inner {
-    /// The endpoints of adopted networks are those that the engine has, and a network that it removed is let go. Tells
-    /// whether something changed.
-    fn follow_adopted(&mut self, inventory: &Inventory) -> Result<bool, Refusal> {
+    /// The endpoints of adopted networks are those that the engine has, and a network that it removed is let go. If something
+    /// changed, gives the endpoints that are new or have something else.
+    fn follow_adopted(&mut self, inventory: &Inventory) -> Result<Option<Vec<Endpoint>>, Refusal> {
         let adopted: Vec<Network> =
             self.state().networks.values().filter(|network| network.adopted).cloned().collect();
         let mut changes = Vec::new();
@@ -116,9 +119,13 @@ impl Inner {
                 _ => self.state().followed(inventory, network, now()),
             });
         }
-        let any = !changes.is_empty();
+        let put = |change: &Change| match change {
+            Change::PutEndpoint(endpoint) if endpoint.is_wanted() => Some(endpoint.clone()),
+            _ => None,
+        };
+        let followed = (!changes.is_empty()).then(|| changes.iter().filter_map(put).collect());
         self.commit(changes)?;
-        Ok(any)
+        Ok(followed)
     }
 
     /// Gives up what the engine has forgotten: it says nothing when it was killed in between, or restores endpoints

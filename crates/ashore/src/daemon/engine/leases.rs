@@ -11,7 +11,7 @@ use ashore_core::endpoint::{Endpoint, Source, Stage};
 use ashore_core::identity::Scope;
 use ashore_core::lease::{Fallback, LeaseRecord, Leased};
 use ashore_core::network::Network;
-use ashore_core::observed::View;
+use ashore_core::observed::{Observed, View};
 use ashore_core::request::{Refusal, Reservation};
 use ashore_core::state::{Change, EndpointKey, State};
 use ashore_core::{EndpointName, IfName};
@@ -268,15 +268,17 @@ impl Engine {
         let wanted = inner.state().with(&[change]);
         let netns = all_netns(&wanted);
         // With a link's last address its routes go, which only then can be seen.
+        let mut seen = Observed::default();
         for _ in 0..2 {
             let (observed, errors) = inner.sweep_to(&wanted, &netns)?;
             for error in errors {
                 tracing::warn!("{error}");
             }
             self.follow(&inner, &observed);
+            seen = observed;
         }
         if before.addresses != endpoint.addresses {
-            self.lan.announce(&wanted, &endpoint);
+            self.announce(&inner, &seen, &wanted, &endpoint);
         }
         written
     }

@@ -150,7 +150,7 @@ impl Engine {
         }
         self.follow(inner, &observed);
         for endpoint in &changed_macs {
-            self.lan.announce(inner.state(), endpoint);
+            self.announce(inner, &observed, inner.state(), endpoint);
         }
         flushed?;
         given_back?;

@@ -224,7 +224,7 @@ impl Engine {
         self.follow(inner, &observed);
         for one in on_links {
             let addresses = one.fresh().collect();
-            self.lan.announce(&wanted, &Endpoint { addresses, ..one.now.clone() });
+            self.announce(inner, &observed, &wanted, &Endpoint { addresses, ..one.now.clone() });
         }
         written
     }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use ashore_core::EndpointName;
 use ashore_core::allocate::Known;
 use ashore_core::endpoint::{ByUser, Chosen, Endpoint, Home, Source, Stage};
+use ashore_core::inventory::Inventory;
 use ashore_core::lease::{Addressing, Fallback};
 use ashore_core::link::engine_link_name;
 use ashore_core::name::IfName;
@@ -183,7 +184,16 @@ impl Engine {
             let subnet = wish.pool.find_in(&network).expect("the network was found by this subnet");
             let placeholder = placeholder(&wish.pool);
             let named = name.as_ref().unwrap_or(&placeholder);
-            let chosen = inner.state().choose_address(&network, subnet, named, wish.ip, &known);
+            let state = inner.state();
+            let chosen = match wish.ip {
+                // An engine that told the name was not asked for a list now; the last one tells.
+                None => {
+                    let listed = inner.inventory.iter().flat_map(Inventory::chosen);
+                    let chosen: Vec<IpAddr> = listed.chain(wish.chosen.iter().copied()).collect();
+                    state.choose_address_beside(&network, subnet, named, &known, &chosen)
+                }
+                ip => state.choose_address(&network, subnet, named, ip, &known),
+            };
             let address = chosen.map_err(|error| refusal::attach(&error))?;
             let stands_in =
                 wish.ip.is_none() && inner.state().stands_in(&network, named, address.addr(), &known);
@@ -303,7 +313,7 @@ impl Engine {
         match done {
             Ok(observed) => {
                 self.follow(&inner, &observed);
-                self.lan.announce(inner.state(), &endpoint);
+                self.announce(&inner, &observed, inner.state(), &endpoint);
                 // An engine is not told of these addresses, and its next answer need not wait for them.
                 self.lan.look_at_routers(Some(&network.parent));
                 // Nor of their routers, which it would set beside: this may be a question that is asked again.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ashore_core::allocate::Known;
-use ashore_core::desired::{Desired, desired};
+use ashore_core::desired::{Desired, Waiting, desired};
 use ashore_core::endpoint::{Endpoint, Home, Source, Stage};
 use ashore_core::link::{Tag, shim_name};
 use ashore_core::network::Network;
@@ -30,7 +30,8 @@ impl Engine {
 
         let blocked = plan.blocked.iter().map(|blocked| format!("{blocked}; try: {}", blocked.hint()));
         let waiting = wanted.waiting.iter().map(|waiting| {
-            format!("network `{}` waits for its parent `{}` to come back", waiting.network, waiting.parent)
+            let Waiting { network, parent, made_anew } = waiting;
+            format!("network `{network}` waits for its parent `{parent}` to come back; {made_anew}")
         });
         let claimed = self.claimed(&inner, &observed, &endpoints);
         let unleased = endpoints.iter().filter(|one| one.source == Source::Lease && one.lease.is_none());

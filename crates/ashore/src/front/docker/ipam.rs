@@ -152,5 +152,6 @@ fn reservation(request: AnAddress) -> Result<Reservation, String> {
             formerly: EndpointName::formerly_of_container(name),
             ..Owner::default()
         }),
+        chosen: Vec::new(),
     })
 }

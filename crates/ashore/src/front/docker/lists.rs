@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use super::api::{Api, or_null};
+use super::owner::Chosen;
 use super::server::Engine;
 
 /// A container that is starting is shown only when it has started.
@@ -89,6 +90,8 @@ struct Place {
     prefix6: u8,
     #[serde(rename = "MacAddress")]
     mac: String,
+    #[serde(rename = "IPAMConfig")]
+    chosen: Option<Chosen>,
 }
 
 #[derive(Deserialize)]
@@ -184,6 +187,7 @@ fn membership(place: Place) -> Membership {
         endpoint: Some(place.endpoint).filter(|id| !id.is_empty()),
         addresses: addresses.into_iter().flatten().collect(),
         mac: place.mac.parse().ok(),
+        chosen: place.chosen.iter().flat_map(Chosen::addresses).collect(),
     }
 }
 

@@ -54,11 +54,17 @@ struct Membership {
 /// The addresses that the user chose, as texts, which are empty where none was.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-struct Chosen {
+pub(super) struct Chosen {
     #[serde(rename = "IPv4Address")]
     v4: String,
     #[serde(rename = "IPv6Address")]
     v6: String,
+}
+
+impl Chosen {
+    pub(super) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        [&self.v4, &self.v6].into_iter().filter_map(|text| text.parse().ok())
+    }
 }
 
 /// What is known of whom an address is for.
@@ -71,6 +77,15 @@ pub(super) struct Asked {
     /// Whether it is for a container of this very network, and neither an auxiliary address nor for another network of the
     /// pool.
     pub(super) is_sure: bool,
+}
+
+/// What the engine's list tells of an address that is asked for.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// Whom it is for.
+    pub(super) owner: Owner,
+    /// The addresses that users chose for containers, whether or not those run.
+    pub(super) chosen: Vec<IpAddr>,
 }
 
 /// Containers that an address can be for.
@@ -104,6 +119,12 @@ impl Container {
         self.waits_on(network) || (self.on(network).is_none() && RUNS.contains(&self.state.as_str()))
     }
 
+    /// The addresses that the user chose for it.
+    fn chosen(&self) -> impl Iterator<Item = IpAddr> {
+        let networks = self.network_settings.networks.values();
+        networks.filter_map(|there| there.chosen.as_ref()).flat_map(Chosen::addresses)
+    }
+
     /// Whether the user chose this address for it on a network, or none if none was named.
     fn wants(&self, network: &str, asked: Asked) -> bool {
         let chosen = self.on(network).and_then(|there| there.chosen.as_ref());
@@ -125,26 +146,28 @@ impl Candidates {
 }
 
 /// Whom the engine is starting on a network, as far as it tells at once.
-pub(super) async fn find(engine: &Engine, network: &EngineNetwork, asked: Asked) -> Option<Owner> {
+pub(super) async fn find(engine: &Engine, network: &EngineNetwork, asked: Asked) -> Option<Found> {
     let api = Api::at(&engine.socket);
     engine.silence.unless_it_lasts(&api, ask(&api, network, asked)).await
 }
 
-async fn ask(api: &Api, network: &EngineNetwork, asked: Asked) -> anyhow::Result<Owner> {
+async fn ask(api: &Api, network: &EngineNetwork, asked: Asked) -> anyhow::Result<Found> {
     let network_name = name_of(api, network).await?;
     let began = Instant::now();
     // Whom it is asked for is listed by now: the address is asked for after it was made or started.
     let containers: Vec<Container> = api.get("/containers/json?all=1").await?;
+    let chosen = containers.iter().flat_map(Container::chosen).collect();
     let candidates = Candidates::of(containers, &network_name, asked);
     let one = at_work_on(api, &candidates, began.elapsed()).await;
     let name = one.and_then(Container::own_name);
-    Ok(Owner {
+    let owner = Owner {
         network: network.id.clone(),
         name: name.map(EndpointName::of_container),
         formerly: name.and_then(EndpointName::formerly_of_container),
         mac: one.and_then(|one| one.on(&network_name)?.mac.parse().ok()),
         network_name: Some(network_name),
-    })
+    };
+    Ok(Found { owner, chosen })
 }
 
 /// A container that the engine has named: its network, of those that it may be on, and the MAC that its user chose.
@@ -297,5 +320,8 @@ mod tests {
             json!({ "Id": "1", "Names": ["/web/db", "/web"], "NetworkSettings": { "Networks": null } });
         let linked: Container = serde_json::from_value(null).unwrap();
         assert_eq!(linked.own_name(), Some("web"));
+        assert_eq!((bare.chosen().count(), linked.chosen().count()), (0, 0));
+        let chosen = container("chosen created lan - 192.168.88.200");
+        assert!(chosen.chosen().eq(["192.168.88.200".parse::<IpAddr>().unwrap()]));
     }
 }

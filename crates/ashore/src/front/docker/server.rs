@@ -22,7 +22,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::creations::Creations;
 use super::follow::{Lists, follow};
-use super::owner::Asked;
+use super::owner::{Asked, Found};
 use super::reconnect::Disconnected;
 use super::reserved::{Process, Reserved};
 use super::silence::Silence;
@@ -278,7 +278,9 @@ async fn answer_call(
     }
     match &mut stage {
         Staged::OpenPool(wish) => wish.others = creations.is_others(engine).await,
-        Staged::Reserve(wish) if !wish.gateway => wish.owner = find_owner(handle, engine, wish).await,
+        Staged::Reserve(wish) if !wish.gateway => {
+            (wish.owner, wish.chosen) = find_owner(handle, engine, wish).await;
+        }
         _ => {}
     }
     if let Staged::Join { sandbox: Some(key), .. } = &mut stage {
@@ -290,7 +292,7 @@ async fn answer_call(
         let address = wish.addresses.first().map(IpNet::addr);
         let whom = Asked { v6: address.is_some_and(|ip| ip.is_ipv6()), ip: address, is_sure: true };
         let unknown = Owner { network: network.id.clone(), ..Owner::default() };
-        wish.owner = Some(owner::find(engine, network, whom).await.unwrap_or(unknown));
+        wish.owner = Some(owner::find(engine, network, whom).await.map_or(unknown, |found| found.owner));
         reply = asked(stage.clone()).await?;
     }
     match (&stage, &reply) {
@@ -331,8 +333,8 @@ async fn ask_for_caller(handle: &Handle, stage: Staged) -> anyhow::Result<Reply>
 }
 
 /// Looks for the container that the engine is starting, on each network that the pool serves. One that the engine has named
-/// is looked for only if more than its name matters.
-async fn find_owner(handle: &Handle, engine: &Engine, wish: &Reservation) -> Option<Owner> {
+/// is looked for only if more than its name matters. With it come the addresses that users chose, if the engine was asked for a list.
+async fn find_owner(handle: &Handle, engine: &Engine, wish: &Reservation) -> (Option<Owner>, Vec<IpAddr>) {
     let networks = match ask(handle, Request::ListNetworks).await {
         Ok(Reply::Networks(networks)) => networks,
         _ => Vec::new(),
@@ -344,20 +346,21 @@ async fn find_owner(handle: &Handle, engine: &Engine, wish: &Reservation) -> Opt
     if let Some(told) = &wish.owner {
         // A server is asked with the container's MAC, and a name is one of a network.
         let leases = of_pool.iter().any(|network| network.leases(Family::of(net)));
-        return match known.as_slice() {
+        let owner = match known.as_slice() {
             [EngineNetwork { id, name: Some(label), .. }] if !leases => {
                 Some(Owner { network: id.clone(), network_name: Some(label.clone()), ..told.clone() })
             }
             several => owner::called(engine, several, told).await.or_else(|| Some(told.clone())),
         };
+        return (owner, Vec::new());
     }
     let is_sure = wish.ip.is_none() && of_pool.len() == 1;
     let asked = Asked { v6: net.is_ipv6(), ip: wish.ip, is_sure };
-    let mut found = None;
+    let mut found = (None, Vec::new());
     for network in known {
-        let Some(owner) = owner::find(engine, network, asked).await else { continue };
+        let Some(Found { owner, chosen }) = owner::find(engine, network, asked).await else { continue };
         let is_known = owner.name.is_some();
-        found = Some(owner);
+        found = (Some(owner), chosen);
         if is_known {
             break;
         }

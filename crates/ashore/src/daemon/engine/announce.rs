@@ -1,0 +1,41 @@
+//! That an endpoint has its addresses now is told to the LAN, and to this host.
+
+use ashore_core::endpoint::Endpoint;
+use ashore_core::link::{Place, shim_name};
+use ashore_core::observed::Observed;
+use ashore_core::state::State;
+use ashore_core::step::Step;
+use ashore_kernel::OnError;
+
+use super::{Engine, Inner};
+
+impl Engine {
+    /// Tells everybody of an endpoint's addresses.
+    pub(super) fn announce(&self, inner: &Inner, observed: &Observed, state: &State, endpoint: &Endpoint) {
+        inner.asks_anew(observed, state, endpoint);
+        self.lan.announce(state, endpoint);
+    }
+}
+
+impl Inner {
+    /// Has the host ask by which MAC an endpoint is reached. Announcements go out by the shim, or by the bridge, and a link does not
+    /// hear what it sends itself: the host would go on for most of a minute with the MAC that an address had before. Permanent
+    /// entries stay, which are the plan's or the user's.
+    pub(super) fn asks_anew(&self, observed: &Observed, state: &State, endpoint: &Endpoint) {
+        let Some(network) = state.network_of(endpoint) else { return };
+        let Some(mac) = endpoint.mac_on_lan() else { return };
+        let ways = [shim_name(&network.parent), network.parent.clone()];
+        let ways = ways.iter().filter_map(|name| observed.host.link(name));
+        let entries = ways.flat_map(|link| endpoint.addresses.iter().map(move |net| (link, net.addr())));
+        let permanent =
+            |index, ip| observed.host.neighbours.iter().any(|there| (there.index, there.ip) == (index, ip));
+        let steps: Vec<Step> = entries
+            .filter(|(link, ip)| !permanent(link.index, *ip))
+            .map(|(link, ip)| Step::DelNeighbour { place: Place::Host, link: link.name.clone(), ip, mac })
+            .collect();
+        // That there is none is no error.
+        for error in self.kernel.apply(&steps, OnError::GoOn).errors {
+            tracing::warn!("{error}");
+        }
+    }
+}
