@@ -5,7 +5,7 @@ mod home;
 use std::time::Duration;
 
 use home::site::{Site, on_every_engine};
-use home::{HOST, comes_true, eventually, ip, reaches};
+use home::{HOST, comes_true, eventually, ip, reaches, type_on};
 
 /// What the engine's own DNS says of a name inside a container: the answers, without the server's address.
 fn looked_up(site: &Site, container: &str, name: &str) -> Vec<String> {
@@ -213,5 +213,33 @@ fn the_host_reaches_what_is_made_anew_with_another_mac_as_soon_as_it_runs() {
         site.ok("rm -f three");
         site.ok("network rm lan");
         site.assert_nothing_left();
+    });
+}
+
+#[test]
+fn a_parent_that_has_another_name_for_good_is_told_with_what_helps() {
+    on_every_engine("docker, renamed parent", |site| {
+        let nas = &site.home.nas;
+        site.create_lan();
+        site.start("web", "");
+        let at = site.address_of("web");
+        for step in ["set eth0 down", "set eth0 name enp3s0", "set enp3s0 up"] {
+            type_on(nas, &format!("ip link {step}"));
+        }
+        site.docker("restart -t 0 web");
+        let told = || site.home.status()["troubles"].to_string();
+        eventually("it is told", || told().contains("docker network disconnect -f lan NAME"));
+        site.ok("network disconnect -f lan web");
+        site.ok("network rm lan");
+        site.ok(
+            "network create -d ashore --ipam-driver ashore --subnet 192.168.88.0/24 --ip-range 192.168.88.192/27 \
+             --gateway 192.168.88.1 -o parent=enp3s0 lan",
+        );
+        site.ok("network connect lan web");
+        site.ok("start web");
+        assert_eq!(site.address_of("web"), at);
+        reaches(&site.home.laptop, ip(&at.0));
+        site.ok("rm -f web");
+        site.ok("network rm lan");
     });
 }
