@@ -33,10 +33,7 @@ const TRICKS: &[(&str, &str)] = &[
         "ip link set eth0 down; ip link set eth0 name wan0 alias uplink address 02:00:00:00:00:77; ip link set wan0 up",
     ),
     ("another mode", "ip link set eth0 type macvlan mode private"),
-    (
-        "source mode",
-        "ip link set eth0 type macvlan mode source macaddr add 02:00:00:00:00:50",
-    ),
+    ("source mode", "ip link set eth0 type macvlan mode source macaddr add 02:00:00:00:00:50"),
     (
         "another name, tag, MAC and source mode",
         "ip link set eth0 down; ip link set eth0 name wan0 alias uplink address 02:00:00:00:00:77 type macvlan mode source macaddr add 02:00:00:00:00:50; ip link set wan0 up",

@@ -12,9 +12,9 @@ use netlink_sys::protocols::NETLINK_NETFILTER;
 use netlink_sys::{Socket, SocketAddr};
 use socket2::{Domain, Protocol, Type};
 
-use crate::apply::Kernel;
 use crate::bytes::u8_at;
 use crate::genetlink::dump;
+use crate::kernel::Kernel;
 
 /// `NFNL_SUBSYS_NFTABLES` and `NFT_MSG_GETCHAIN`.
 const GET_CHAIN: u16 = 10 << 8 | 4;

@@ -5,9 +5,9 @@ use std::net::IpAddr;
 
 use ashore_core::name::IfName;
 
-use crate::apply::Kernel;
 use crate::bytes::{Attributes, Messages, text, u8_at, u32_at};
 use crate::error::ObserveError;
+use crate::kernel::Kernel;
 use crate::netlink::Dump;
 use crate::observe::{GET, is_nothing, routes};
 use crate::read::{AF_INET, AF_INET6, RT_TABLE_MAIN, ip, links_of, rta};

@@ -9,8 +9,8 @@ use ashore_core::link::Netns;
 use ashore_core::observed::{Observed, View};
 use nix::libc;
 
-use crate::apply::Kernel;
 use crate::error::{InsideError, ObserveError};
+use crate::kernel::Kernel;
 use crate::netlink::{Dump, Look, Route};
 use crate::netns::Namespace;
 use crate::read::{

@@ -9,8 +9,8 @@ use std::io;
 use ashore_core::name::IfName;
 use ashore_wire::Mac;
 
-use crate::apply::Kernel;
 use crate::bytes::{Attributes, Messages, u8_at, u32_at};
+use crate::kernel::Kernel;
 use crate::netlink::Dump;
 use crate::observe::GET;
 use crate::read::{AF_BRIDGE, RTM_NEWNEIGH};

@@ -1,0 +1,131 @@
+//! The kernel's network state as it is held open: the host's namespace, and containers' for a short time.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+
+use ashore_core::link::Netns;
+use ashore_core::name::IfName;
+use ashore_core::step::ROUTE_PROTOCOL;
+use nix::errno::Errno;
+
+use crate::error::InsideError;
+use crate::genetlink::Wireless;
+use crate::netlink::Route;
+use crate::netns::{Found, Namespace, NamespaceError};
+use crate::{cookie, message};
+
+/// How many containers' namespaces are open at once, each by two descriptors.
+pub(crate) const MOST_OPEN: usize = 8;
+
+/// The kernel's network state, seen from the namespace that holds the parents.
+pub struct Kernel {
+    pub(crate) host: Namespace,
+    pub(crate) route: RefCell<Route>,
+    pub(crate) wireless: Wireless,
+    /// `net.ipv4.conf.all.rp_filter`: an open sysctl is that of the namespace in which it was opened.
+    pub(crate) rp_filter: Option<File>,
+    /// Containers' namespaces that were entered, where they are kept open.
+    inside: RefCell<Option<HashMap<FileNumbers, Inside>>>,
+    /// Whose routes it makes and removes.
+    pub(crate) route_protocol: u8,
+}
+
+impl Kernel {
+    /// Opens the calling thread's namespace as the host's.
+    pub fn here() -> Result<Self, NamespaceError> {
+        Self::of(&Namespace::current()?)
+    }
+
+    /// Opens a namespace as the host's.
+    pub fn of(host: &Namespace) -> Result<Self, NamespaceError> {
+        let fault = |source| NamespaceError::System { path: host.path().to_owned(), source };
+        let rp_filter = || File::open("/proc/sys/net/ipv4/conf/all/rp_filter").ok();
+        let open = || Ok((Route::open()?, Wireless::open()?, rp_filter()));
+        let (route, wireless, rp_filter) = host.run(open).and_then(|opened| opened).map_err(fault)?;
+        let (route, inside) = (RefCell::new(route), RefCell::new(None));
+        Ok(Kernel { host: host.clone(), route, wireless, rp_filter, inside, route_protocol: ROUTE_PROTOCOL })
+    }
+
+    /// The same, for routes of another `rtm_protocol` than Ashore's.
+    #[must_use]
+    pub fn with_route_protocol(self, route_protocol: u8) -> Self {
+        Kernel { route_protocol, ..self }
+    }
+
+    /// The namespace that holds the parents.
+    pub fn host(&self) -> &Namespace {
+        &self.host
+    }
+
+    /// Whether the caller may change the host's namespace (`CAP_NET_ADMIN` over it): asked by the deletion of a link that
+    /// cannot exist, which the kernel refuses differently with and without the privilege.
+    pub fn may_administer(&self) -> bool {
+        let Some(nobody) = IfName::seen(b"ashore-nobody") else { return false };
+        let asked = self.route.borrow().batch(vec![message::del_link(&nobody)]);
+        asked.is_ok_and(|answers| !matches!(answers.first(), Some(Err(nack)) if nack.errno == Errno::EPERM))
+    }
+
+    /// Keeps a few containers' namespaces open from one observation or plan to the next, until [`Kernel::leave`]: to enter one
+    /// takes a thread. What is kept open does not end with its container, so it must not be for long.
+    pub fn stay(&self) {
+        self.inside.borrow_mut().get_or_insert_default();
+    }
+
+    /// Lets go of containers' namespaces.
+    pub fn leave(&self) {
+        self.inside.take();
+    }
+
+    /// The identity of a container's namespace with the kernel's own number for it, for which it is entered.
+    pub fn identify(&self, namespace: &Namespace) -> io::Result<Netns> {
+        let enter = || Ok((Route::open()?, cookie::here()?));
+        let (route, cookie) = namespace.run(enter).and_then(|entered: io::Result<_>| entered)?;
+        let namespace = namespace.clone().known_by(cookie);
+        let netns = namespace.identity();
+        self.keep(Inside { namespace, route });
+        Ok(netns)
+    }
+
+    /// A container's namespace, entered; none if it is gone.
+    pub(crate) fn enter(&self, netns: &Netns) -> Result<Option<Inside>, InsideError> {
+        let kept = self.inside.borrow_mut().as_mut().and_then(|inside| inside.remove(&file_of(netns)));
+        let namespace = match Namespace::find(netns) {
+            Found::There(namespace) => namespace,
+            Found::Gone => return Ok(None),
+            Found::Unclear(error) => return Err(InsideError::Open(error)),
+        };
+        let is_meant =
+            |kept: &Inside| netns.cookie.is_none() || kept.namespace.identity().cookie == netns.cookie;
+        if let Some(kept) = kept.filter(is_meant) {
+            return Ok(Some(kept));
+        }
+        match namespace.run(Route::open).and_then(|opened| opened) {
+            Ok(route) => Ok(Some(Inside { namespace, route })),
+            // The kernel has given its number to another, which it does when it has gone.
+            Err(error) if error.raw_os_error() == Some(Errno::ESTALE as i32) => Ok(None),
+            Err(error) => Err(InsideError::Enter(error)),
+        }
+    }
+
+    /// Keeps it for the next who enters, if that is wanted.
+    pub(crate) fn keep(&self, inside: Inside) {
+        if let Some(kept) = self.inside.borrow_mut().as_mut().filter(|kept| kept.len() < MOST_OPEN) {
+            kept.insert(file_of(&inside.namespace.identity()), inside);
+        }
+    }
+}
+
+/// By its file an open namespace is known: no other has that number as long as it is open.
+type FileNumbers = (u64, u64);
+
+fn file_of(netns: &Netns) -> FileNumbers {
+    (netns.dev, netns.ino)
+}
+
+/// A container's namespace and a socket in it, for a short time: both keep the namespace alive.
+pub(crate) struct Inside {
+    pub(crate) namespace: Namespace,
+    pub(crate) route: Route,
+}
