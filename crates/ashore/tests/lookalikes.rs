@@ -5,7 +5,7 @@ mod home;
 
 use ashore_lab::{Engines, Machine, cannot_run};
 use home::inside::Inside;
-use home::{Home, eventually, mac_known_to, reaches};
+use home::{Home, does_not_reach, eventually, mac_known_to, reaches};
 
 fn has_tools(test: &str) -> bool {
     Engines::find().map_err(|why| cannot_run(test, &why)).is_ok()
@@ -55,7 +55,7 @@ fn whoever_has_the_mac_of_a_stopped_container_is_named() {
 }
 
 #[test]
-fn a_link_that_was_hidden_while_it_was_down_is_shown_once_it_is_on_the_lan() {
+fn a_link_that_was_hidden_while_it_was_down_goes_with_the_detach() {
     if !has_tools("a link hidden while it was down") {
         return;
     }
@@ -70,10 +70,11 @@ fn a_link_that_was_hidden_while_it_was_down_is_shown_once_it_is_on_the_lan() {
         home.laptop.ping(at).is_some()
     });
     home.ok("detach lan web");
-    Inside::of(&hidden).types(&format!("ip link set eth0 up; ip addr add {at}/24 dev eth0"));
-    let attach = format!("attach lan --netns {} --name web", web.namespace().path().display());
-    comes_back_once_it_is_gone(&home, &web, &attach, "eth0", &hidden);
+    assert!(Inside::of(&hidden).children().is_empty());
+    does_not_reach(&home.laptop, at);
+    home.attach("lan", &web, "");
     reaches(&home.laptop, at);
+    assert_eq!(troubles(&home), "[]");
 }
 
 #[test]

@@ -93,6 +93,8 @@ struct Inner {
     held: BTreeSet<IpAddr>,
     /// Addresses of endpoints that an engine has not spoken of since it started anew.
     unconfirmed: BTreeSet<IpAddr>,
+    /// Endpoints whose links were missing and made anew: the first may be in another namespace, where its container has moved it.
+    made_anew: BTreeSet<EndpointKey>,
     /// Endpoints, by the engine's ids, that an engine which ended may have been making. Until its successor lists what it has.
     unknown_to_engine: BTreeSet<String>,
     /// Pools whose range was Ashore's choice, that an engine has not opened since it started anew. It then names the
@@ -144,6 +146,7 @@ impl Engine {
             leftovers: false,
             held: BTreeSet::new(),
             unconfirmed: BTreeSet::new(),
+            made_anew: BTreeSet::new(),
             unknown_to_engine: BTreeSet::new(),
             unconfirmed_pools: Vec::new(),
             looked_into: None,

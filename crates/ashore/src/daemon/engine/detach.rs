@@ -5,13 +5,14 @@ use std::collections::BTreeSet;
 use ashore_core::EndpointName;
 use ashore_core::attach::AttachError;
 use ashore_core::endpoint::{Endpoint, Stage};
-use ashore_core::link::Netns;
+use ashore_core::link::{Netns, Place};
 use ashore_core::name::NetworkName;
 use ashore_core::network::Network;
 use ashore_core::observed::Observed;
 use ashore_core::owner::Owners;
 use ashore_core::request::{AttachSpec, Refusal, RefusalKind, Reply};
 use ashore_core::state::{Change, EndpointKey};
+use ashore_core::step::Step;
 use ashore_kernel::OnError;
 use ashore_wire::Mac;
 
@@ -40,10 +41,22 @@ impl Engine {
             });
         }
         let before = inner.observe_these(&netns_by_all_paths(inner.state(), &endpoint))?;
-        if inner.has_link(&endpoint, &before) {
+        let is_there = inner.has_link(&endpoint, &before);
+        if is_there && !inner.made_anew.contains(&endpoint.key()) {
             return self.take_off(&mut inner, before, &endpoint, false);
         }
         drop(inner);
+        if is_there {
+            let elsewhere = self.take_off_elsewhere(&endpoint.key())?;
+            let mut inner = self.lock();
+            let Some(endpoint) = inner.state().endpoints.get(&endpoint.key()).cloned() else {
+                return Ok(Reply::Done { warnings: Vec::new() });
+            };
+            let before = inner.observe_these(&netns_by_all_paths(inner.state(), &endpoint))?;
+            let reply = self.take_off(&mut inner, before, &endpoint, elsewhere.taken);
+            inner.made_anew.remove(&endpoint.key());
+            return reply;
+        }
         let elsewhere = self.bring_in_reach(&endpoint.key(), true)?;
         let mut inner = self.lock();
         let Some(endpoint) = inner.state().endpoints.get(&endpoint.key()).cloned() else {
@@ -93,6 +106,18 @@ impl Engine {
 }
 
 impl Inner {
+    /// Notes the endpoints whose links these steps make in their containers.
+    pub(super) fn note_made_anew(&mut self, steps: &[Step]) {
+        let made = |place: &Place| {
+            steps.iter().any(|step| matches!(step, Step::AddLink { place: there, .. } if there == place))
+        };
+        let endpoints = self.store.state().endpoints.values();
+        let anew = endpoints.filter(|one| one.stage == Stage::Attached && made(&one.link().0));
+        self.made_anew.extend(anew.map(Endpoint::key));
+        let state = self.store.state();
+        self.made_anew.retain(|key| state.endpoints.contains_key(key));
+    }
+
     /// Takes an endpoint off the LAN. The record that it is off can wait: until then it is known to be going. What fails
     /// stays written down as unfinished, for the next reconciliation, and so does what is still on the LAN. Its link may just have
     /// been taken away elsewhere.
