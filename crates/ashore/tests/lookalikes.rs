@@ -1,5 +1,5 @@
-//! A container may give a link of its own the MAC of one that has no place now, or hide its link while that is down. The name whose MAC it
-//! is cannot come back until the link goes: which link that is, and where, is told.
+//! A container may give a link of its own the MAC of one that has no place now, which cannot come back until the link goes: which link that
+//! is, and where, is told. A link that is hidden while it is down goes with the detach.
 
 mod home;
 

@@ -94,7 +94,7 @@ struct Inner {
     /// Addresses of endpoints that an engine has not spoken of since it started anew.
     unconfirmed: BTreeSet<IpAddr>,
     /// Endpoints whose links were missing and made anew: the first may be in another namespace, where its container has moved it.
-    made_anew: BTreeSet<EndpointKey>,
+    remade: BTreeSet<EndpointKey>,
     /// Endpoints, by the engine's ids, that an engine which ended may have been making. Until its successor lists what it has.
     unknown_to_engine: BTreeSet<String>,
     /// Pools whose range was Ashore's choice, that an engine has not opened since it started anew. It then names the
@@ -146,7 +146,7 @@ impl Engine {
             leftovers: false,
             held: BTreeSet::new(),
             unconfirmed: BTreeSet::new(),
-            made_anew: BTreeSet::new(),
+            remade: BTreeSet::new(),
             unknown_to_engine: BTreeSet::new(),
             unconfirmed_pools: Vec::new(),
             looked_into: None,
@@ -351,7 +351,7 @@ impl Inner {
         self.carried_out(&plan, &self.kernel.apply(&plan.steps, OnError::Undo), netns)
     }
 
-    /// The same, unless it `may` not be once all is made but the containers' links are not up: `None` then, with all taken back.
+    /// The same, but `may` is asked before the containers' links come up. If the answer is no, all is taken back, and this is `None`.
     fn carry_out_if(
         &self,
         may: impl FnOnce() -> bool,

@@ -1,7 +1,7 @@
 //! That an endpoint has its addresses now is told to the LAN, and to this host.
 
 use ashore_core::endpoint::Endpoint;
-use ashore_core::link::{Place, shim_name};
+use ashore_core::link::{LinkKind, Place, shim_name};
 use ashore_core::observed::Observed;
 use ashore_core::state::State;
 use ashore_core::step::Step;
@@ -24,9 +24,10 @@ impl Inner {
     pub(super) fn asks_anew(&self, observed: &Observed, state: &State, endpoint: &Endpoint) {
         let Some(network) = state.network_of(endpoint) else { return };
         let Some(mac) = endpoint.mac_on_lan() else { return };
-        let ways = [shim_name(&network.parent), network.parent.clone()];
-        let ways = ways.iter().filter_map(|name| observed.host.link(name));
-        let entries = ways.flat_map(|link| endpoint.addresses.iter().map(move |net| (link, net.addr())));
+        let is_port = network.kind == LinkKind::Bridge;
+        let way = if is_port { network.parent.clone() } else { shim_name(&network.parent) };
+        let Some(link) = observed.host.link(&way) else { return };
+        let entries = endpoint.addresses.iter().map(|net| (link, net.addr()));
         let permanent =
             |index, ip| observed.host.neighbours.iter().any(|there| (there.index, there.ip) == (index, ip));
         let steps: Vec<Step> = entries

@@ -42,7 +42,7 @@ impl Engine {
         }
         let before = inner.observe_these(&netns_by_all_paths(inner.state(), &endpoint))?;
         let is_there = inner.has_link(&endpoint, &before);
-        if is_there && !inner.made_anew.contains(&endpoint.key()) {
+        if is_there && !inner.remade.contains(&endpoint.key()) {
             return self.take_off(&mut inner, before, &endpoint, false);
         }
         drop(inner);
@@ -54,7 +54,7 @@ impl Engine {
             };
             let before = inner.observe_these(&netns_by_all_paths(inner.state(), &endpoint))?;
             let reply = self.take_off(&mut inner, before, &endpoint, elsewhere.taken);
-            inner.made_anew.remove(&endpoint.key());
+            inner.remade.remove(&endpoint.key());
             return reply;
         }
         let elsewhere = self.bring_in_reach(&endpoint.key(), true)?;
@@ -107,15 +107,15 @@ impl Engine {
 
 impl Inner {
     /// Notes the endpoints whose links these steps make in their containers.
-    pub(super) fn note_made_anew(&mut self, steps: &[Step]) {
+    pub(super) fn note_remade(&mut self, steps: &[Step]) {
         let made = |place: &Place| {
             steps.iter().any(|step| matches!(step, Step::AddLink { place: there, .. } if there == place))
         };
         let endpoints = self.store.state().endpoints.values();
         let anew = endpoints.filter(|one| one.stage == Stage::Attached && made(&one.link().0));
-        self.made_anew.extend(anew.map(Endpoint::key));
+        self.remade.extend(anew.map(Endpoint::key));
         let state = self.store.state();
-        self.made_anew.retain(|key| state.endpoints.contains_key(key));
+        self.remade.retain(|key| state.endpoints.contains_key(key));
     }
 
     /// Takes an endpoint off the LAN. The record that it is off can wait: until then it is known to be going. What fails

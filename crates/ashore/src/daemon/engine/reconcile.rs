@@ -119,7 +119,7 @@ impl Engine {
         let marked = inner.commit(going.iter().cloned().map(Change::PutEndpoint).collect());
 
         let planned = plan(&desired(&wanted, &observed), &observed).steps;
-        inner.note_made_anew(&planned);
+        inner.note_remade(&planned);
         let changed = planned.len() + going.len();
         let (observed, failed) =
             if planned.is_empty() { (observed, Vec::new()) } else { inner.sweep_to(&wanted, &netns)? };
