@@ -214,7 +214,7 @@ impl State {
             tagged_as: None,
             seen: None,
         };
-        let endpoint = Endpoint { chosen: self.chosen_beside(network, &endpoint), ..endpoint };
+        let endpoint = Endpoint { chosen: self.chosen_beside(network, &endpoint, known.held), ..endpoint };
         let endpoint = endpoint.with_learned(learned);
         // What is left of an endpoint that the state has lost makes room.
         let is_left = |link: &Link| endpoint.has_left(network, link, (netns, inside), known.host);

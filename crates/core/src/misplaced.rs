@@ -3,6 +3,7 @@
 //! Docker up to 28 does not say for which container it asks for an address. A container whose name was not known when it started
 //! has a stand-in until it is connected anew under its name. So has a container whose own address was held by a stand-in.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ashore_wire::Mac;
@@ -57,12 +58,21 @@ type Lacking<'a> = (&'a ListedContainer, &'a Endpoint, Lack);
 
 impl State {
     /// Whether a named endpoint is a stand-in, because a stand-in or an unnamed endpoint holds what its name remembers. That one will be
-    /// connected anew, and then this one can be.
-    pub fn chosen_beside(&self, network: &Network, endpoint: &Endpoint) -> Chosen {
+    /// connected anew, and then this one can be. So it is while another request, for whatever endpoint, asks the LAN for an address
+    /// of its name's own: that is among `held`.
+    pub fn chosen_beside(
+        &self,
+        network: &Network,
+        endpoint: &Endpoint,
+        held: &BTreeSet<IpAddr>,
+    ) -> Chosen {
         if endpoint.chosen != Chosen::ForName {
             return endpoint.chosen;
         }
         let lack = self.lack_of_own(network, endpoint);
+        if lack.addresses.iter().any(|ip| held.contains(ip)) {
+            return Chosen::StandIn;
+        }
         let addresses = lack.addresses.iter().filter_map(|ip| self.holder(*ip));
         let mut holders = addresses.chain(lack.mac.and_then(|mac| self.mac_holder(mac)));
         if holders.any(|holder| holder.chosen != Chosen::ForName) { Chosen::StandIn } else { Chosen::ForName }

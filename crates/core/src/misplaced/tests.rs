@@ -100,7 +100,24 @@ fn who_finds_its_own_with_one_that_has_it_for_want_of_its_own_stands_in_too() {
     ] {
         let words = Words::new(Addressing::Range, &known).with(&[holder]);
         let made = words.endpoint(endpoint);
-        assert_eq!(words.state.chosen_beside(words.network(), &made), chosen, "{holder}, {endpoint}");
+        let of = words.state.chosen_beside(words.network(), &made, &BTreeSet::new());
+        assert_eq!(of, chosen, "{holder}, {endpoint}");
+    }
+}
+
+#[test]
+fn so_does_who_comes_while_another_request_looks_for_its_own() {
+    let words = Words::new(Addressing::Range, &["web m1 .192 ::c0"]);
+    for (held, endpoint, chosen) in [
+        (".192", "web for-name range .195 ::c0 m1", Chosen::StandIn),
+        ("::c0", "web for-name range .192 ::c5 m1", Chosen::StandIn),
+        ("::c5", "web for-name range .195 ::c0 m1", Chosen::ForName),
+        (".192", "web for-name fixed .200! ::c0 m1", Chosen::ForName),
+        (".192", "web unnamed range .195 ::c0 m1", Chosen::Unnamed),
+    ] {
+        let made = words.endpoint(endpoint);
+        let of = words.state.chosen_beside(words.network(), &made, &BTreeSet::from([ip(held)]));
+        assert_eq!(of, chosen, "{held}, {endpoint}");
     }
 }
 

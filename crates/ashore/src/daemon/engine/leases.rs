@@ -125,6 +125,8 @@ impl Engine {
             .state()
             .usable_network(&network.name, &observed.host)
             .map_err(|error| refusal::attach(&error))?;
+        // And the name may have got an address by another call.
+        let name = inner.name_for(network, wish, name);
         let record = acquired.record().clone();
         let address = IpNet::from(record.lease.address);
         let reserved = Endpoint {

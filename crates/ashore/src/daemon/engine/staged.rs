@@ -165,9 +165,9 @@ impl Engine {
             return Ok(Reply::Address(in_pool(&wish.pool, ip)?));
         }
         let expected = inner.expected_on(&network);
-        let name = inner.name_for(&network, wish, expected);
         if network.leases(Family::of(wish.pool.net.addr())) {
-            let (again, leased) = self.reserve_lease(inner, wish, &network, name.clone(), shim)?;
+            let name = inner.name_for(&network, wish, expected.clone());
+            let (again, leased) = self.reserve_lease(inner, wish, &network, name, shim)?;
             if let Some(address) = leased {
                 return Ok(Reply::Address(address));
             }
@@ -175,8 +175,9 @@ impl Engine {
         }
         let mut answers = Answers::default();
         loop {
-            // It may have gone while the LAN was asked.
+            // While the LAN was asked the network may have gone, and the name may have got an address by another call.
             let network = inner.network_for(wish)?;
+            let name = inner.name_for(&network, wish, expected.clone());
             let observed = inner.observe(&[])?;
             let heard = self.heard_on(&network);
             let known =
@@ -437,7 +438,7 @@ impl Inner {
     }
 
     /// The container's name, if it is known and has no address of this family yet.
-    fn name_for(
+    pub(super) fn name_for(
         &self,
         network: &Network,
         wish: &Reservation,
@@ -500,9 +501,9 @@ impl Inner {
         }
     }
 
-    /// The same endpoint, as a stand-in if another one holds what its name remembers.
+    /// The same endpoint, as a stand-in if another one holds what its name remembers, or is about to.
     pub(super) fn beside(&self, network: &Network, endpoint: Endpoint) -> Endpoint {
-        Endpoint { chosen: self.state().chosen_beside(network, &endpoint), ..endpoint }
+        Endpoint { chosen: self.state().chosen_beside(network, &endpoint, &self.held), ..endpoint }
     }
 
     /// Takes an endpoint's link and routes off the host, and keeps its addresses.
