@@ -60,12 +60,7 @@ impl State {
     /// Whether a named endpoint is a stand-in, because a stand-in or an unnamed endpoint holds what its name remembers. That one will be
     /// connected anew, and then this one can be. So it is while another request, for whatever endpoint, asks the LAN for an address
     /// of its name's own: that is among `held`.
-    pub fn chosen_beside(
-        &self,
-        network: &Network,
-        endpoint: &Endpoint,
-        held: &BTreeSet<IpAddr>,
-    ) -> Chosen {
+    pub fn chosen_beside(&self, network: &Network, endpoint: &Endpoint, held: &BTreeSet<IpAddr>) -> Chosen {
         if endpoint.chosen != Chosen::ForName {
             return endpoint.chosen;
         }

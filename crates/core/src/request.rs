@@ -138,6 +138,13 @@ pub enum Staged {
     OpenPool(PoolWish),
     /// Takes the promise back.
     ClosePool(PoolKey),
+    /// An address of a pool will be asked for in a moment: the LAN is looked at meanwhile.
+    Foresee {
+        /// The pool.
+        pool: PoolKey,
+        /// The address, if it is a certain one.
+        ip: Option<IpAddr>,
+    },
     /// Reserves an address of a pool. Answered by [`Reply::Address`], or by [`Reply::Gateway`] if it is a router's.
     Reserve(Reservation),
     /// Gives an address back.

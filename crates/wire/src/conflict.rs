@@ -61,7 +61,7 @@ pub struct Timing {
 pub const LAST_LOOK: Duration = Duration::from_millis(25);
 /// The same where there is hardly any time. Another container of this host answers within microseconds, and a machine at the other
 /// end of a cable within a millisecond.
-pub const BRIEF_LOOK: Duration = Duration::from_millis(2);
+pub const BRIEF_LOOK: Duration = Duration::from_millis(1);
 /// From one announcement to the second (`ANNOUNCE_INTERVAL`).
 pub const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(2);
 /// How many announcements there are (`ANNOUNCE_NUM`).

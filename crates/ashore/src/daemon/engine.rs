@@ -236,6 +236,8 @@ impl Engine {
     fn next_candidates(&self, inner: &Inner, observed: &Observed) -> Vec<super::lan::Ahead> {
         const AHEAD: usize = 3;
         const LEFT_LAST: usize = 8;
+        /// A name that is new, or one of those that left last.
+        const NEXT: [usize; 2] = [1, 2];
         /// A host's containers come back together, when it starts.
         const LEASED: usize = 32;
         let (state, none) = (inner.state(), BTreeMap::new());
@@ -243,18 +245,23 @@ impl Engine {
         for network in state.networks.values() {
             let hearsay = self.lan.hearsay(&network.parent);
             let known = Known { host: &observed.host, heard: &hearsay, answered: &none, held: &inner.held };
-            let mut say = |ips: Vec<IpAddr>| {
+            let mut say = |ips: Vec<IpAddr>, next: Vec<IpAddr>| {
                 let (parent, profile) = (network.parent.clone(), network.conflict);
-                ahead.push(super::lan::Ahead { parent, profile, ips });
+                ahead.push(super::lan::Ahead { parent, profile, ips, next });
             };
             let names = state.left_last(network).take(LEFT_LAST).collect::<Vec<_>>();
             for subnet in network.handed_out() {
                 let candidates = |name| state.candidates(network, subnet, name, &known);
-                let returning = names.iter().filter_map(|name| candidates(Some(*name)).next());
-                say(candidates(None).take(AHEAD).chain(returning).collect());
+                let new: Vec<IpAddr> = candidates(None).take(AHEAD).collect();
+                let returning: Vec<IpAddr> =
+                    names.iter().filter_map(|name| candidates(Some(*name)).next()).collect();
+                let [of_new, of_returning] = NEXT;
+                let next = new.iter().take(of_new).chain(returning.iter().take(of_returning));
+                let next = next.copied().collect();
+                say([new, returning].concat(), next);
             }
-            say(state.still_leased(network, now()).take(LEASED).map(IpAddr::from).collect());
-            say(self.likely(state, network, names.into_iter()));
+            say(state.still_leased(network, now()).take(LEASED).map(IpAddr::from).collect(), Vec::new());
+            say(self.likely(state, network, names.into_iter()), Vec::new());
         }
         ahead
     }

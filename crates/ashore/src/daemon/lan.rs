@@ -111,6 +111,8 @@ struct Table {
     probes: BTreeMap<OnLan, Probe>,
     /// Addresses that nobody was heard to have, and since when.
     clear: BTreeMap<OnLan, Clearance>,
+    /// Addresses at which the next request begins to look before it takes them, and until when that counts.
+    glanced: BTreeMap<OnLan, Instant>,
     /// Addresses that attaches took a moment ago.
     coming: BTreeMap<OnLan, Coming>,
     /// What was heard by each parent of addresses that no endpoint has there.
@@ -376,6 +378,7 @@ impl Table {
         let now = Instant::now();
         self.hearsay.retain(|_, there| there.forget(|_, _| false, now));
         self.coming.retain(|_, coming| now < coming.until);
+        self.glanced.retain(|_, until| now < *until);
         self.clear.retain(|_, clearance| now.saturating_duration_since(clearance.since) < CLEAR_FOR);
         let today = seconds();
         self.conflicts.retain(|_, claims| {

@@ -67,6 +67,7 @@ impl Engine {
         // A lease's thread is asked for other things under the lock, which is let go of before the lease.
         let mut learnt = Learnt::default();
         let mut inner = self.lock();
+        self.glance(&inner, spec);
         inner.check_not_host(&namespace)?;
         let netns = inner.kernel.identify(&namespace);
         let netns = netns.map_err(|error| refusal::unreadable(&spec.netns, &error.to_string()))?;
@@ -97,6 +98,14 @@ impl Engine {
                 return Err(self.name_lookalike(refusal, &network.parent, endpoint.mac));
             }
             // Another machine has taken an address meanwhile, so others are chosen.
+        }
+    }
+
+    /// Begins to look at what will most likely be chosen, while the host and the container are looked at.
+    fn glance(&self, inner: &Inner, spec: &AttachSpec) {
+        let Some(network) = inner.state().networks.get(&spec.network) else { return };
+        for subnet in &network.subnets {
+            self.lan.glance(&network.parent, &subnet.net, &spec.ips);
         }
     }
 

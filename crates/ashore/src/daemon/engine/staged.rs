@@ -54,6 +54,15 @@ impl Engine {
                 inner.expected.insert(network, (name, now + EXPECTED_FOR));
                 Ok(done())
             }
+            Staged::Foresee { pool, ip } => {
+                let inner = self.lock();
+                let networks: Vec<&Network> =
+                    inner.state().networks_of(&pool).map(|(network, _)| network).collect();
+                for network in networks {
+                    self.lan.glance(&network.parent, &pool.net, ip.as_slice());
+                }
+                Ok(done())
+            }
             Staged::Reserve(wish) => self.reserve_address(&wish),
             Staged::Free { pool, ip } => self.free_address(&pool, ip),
             Staged::Unheard { ip } => self.free_unheard(ip),

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use ashore_core::name::IfName;
 use ashore_wire::Mac;
 use ashore_wire::conflict::{Action, BRIEF_LOOK, LAST_LOOK, Probe, Profile, probe_frame};
+use ipnet::IpNet;
 
 use super::hearsay::WANTED_FOR;
 use super::outbox::Unsent;
@@ -20,6 +21,8 @@ pub(super) const CLEAR_FOR: Duration = Duration::from_secs(120);
 const LONGEST: Duration = Duration::from_secs(30);
 /// An address of which the LAN was asked so lately needs no last look.
 const ASKED_LATELY: Duration = Duration::from_secs(1);
+/// A glance is good for so long: most lists of an engine's containers take less.
+const GLANCE: Duration = Duration::from_millis(30);
 /// An address looked at ahead is looked at again when its clearance is this old.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
@@ -36,6 +39,8 @@ pub(crate) struct Ahead {
     pub(crate) parent: IfName,
     pub(crate) profile: Profile,
     pub(crate) ips: Vec<IpAddr>,
+    /// Those of them that the very next request will get, most likely.
+    pub(crate) next: Vec<IpAddr>,
 }
 
 /// Why an address is taken to be nobody's.
@@ -69,6 +74,33 @@ impl Lan {
         self.shared.waker.wake();
     }
 
+    /// Begins the brief look of [`Lan::take`] at what a request will most likely take in a moment: the addresses that it `asks` for,
+    /// or those that come next in a subnet. It has ended when they are taken, and nobody waits for it.
+    pub(crate) fn glance(&self, parent: &IfName, subnet: &IpNet, asks: &[IpAddr]) {
+        let mut table = self.table();
+        let here = |ip: &&IpAddr| subnet.contains(*ip);
+        let of_parent = |ahead: &&Ahead| ahead.parent == *parent && ahead.profile != Profile::Off;
+        let all: Vec<(IpAddr, Profile)> = table
+            .ahead
+            .iter()
+            .filter(of_parent)
+            .flat_map(|ahead| {
+                let next = if asks.is_empty() { ahead.next.as_slice() } else { asks };
+                next.iter().filter(here).map(|ip| (*ip, ahead.profile))
+            })
+            .filter(|(ip, profile)| table.is_clear(&(parent.clone(), *ip), *profile, CLEAR_FOR))
+            .collect();
+        let until = Instant::now() + GLANCE;
+        for (ip, profile) in &all {
+            table.glanced.insert((parent.clone(), *ip), until);
+            table.begin_once(parent, (*ip, None), *profile, BRIEF_LOOK);
+        }
+        drop(table);
+        if !all.is_empty() {
+            self.shared.waker.wake();
+        }
+    }
+
     /// Takes addresses for endpoints if all of them are clear, and begins a last look at them, which ends with
     /// [`Lan::are_still_clear`]. Otherwise takes none, and returns the ones to look for first.
     pub(crate) fn take(&self, parent: &IfName, sought: &[Sought], profile: Profile) -> Vec<Sought> {
@@ -79,8 +111,10 @@ impl Lan {
             let coming = Coming::new(Instant::now() + WANTED_FOR);
             table.coming.extend(sought.iter().map(|(ip, _)| ((parent.clone(), *ip), coming.clone())));
             for one in sought {
-                table.begin_once(parent, *one, profile, BRIEF_LOOK);
+                table.begin_brief(parent, *one, profile);
             }
+            // What it has begun is of the past for the next request.
+            table.glanced.retain(|(of, _), _| of != parent);
             drop(table);
             self.shared.waker.wake();
         }
@@ -198,6 +232,17 @@ impl Table {
         };
         if clearance.asked.is_none_or(|asked| asked.elapsed() >= ASKED_LATELY) {
             self.begin_once(parent, sought, profile, LAST_LOOK);
+        }
+    }
+
+    /// Begins the briefest look, if a glance has not done so.
+    fn begin_brief(&mut self, parent: &IfName, (ip, of): Sought, profile: Profile) {
+        let now = Instant::now();
+        if self.glanced.get(&(parent.clone(), ip)).is_none_or(|until| *until <= now) {
+            return self.begin_once(parent, (ip, of), profile, BRIEF_LOOK);
+        }
+        if let Some(of) = of {
+            self.own.comes(ip, of, now);
         }
     }
 

@@ -279,6 +279,8 @@ async fn answer_call(
     match &mut stage {
         Staged::OpenPool(wish) => wish.others = creations.is_others(engine).await,
         Staged::Reserve(wish) if !wish.gateway => {
+            let (beside, foresee) = (handle.clone(), Staged::Foresee { pool: wish.pool, ip: wish.ip });
+            tokio::task::spawn_blocking(move || beside(Request::Staged(foresee)));
             (wish.owner, wish.chosen) = find_owner(handle, engine, wish).await;
         }
         _ => {}
