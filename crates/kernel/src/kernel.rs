@@ -90,17 +90,20 @@ impl Kernel {
 
     /// A container's namespace, entered; none if it is gone.
     pub(crate) fn enter(&self, netns: &Netns) -> Result<Option<Inside>, InsideError> {
+        // It lives as long as it is kept, and no other has its number. By another path it has yet to be found: that may lead nowhere.
         let kept = self.inside.borrow_mut().as_mut().and_then(|inside| inside.remove(&file_of(netns)));
+        let is_meant = |kept: &Inside| {
+            let there = kept.namespace.identity();
+            there.path == netns.path && (netns.cookie.is_none() || there.cookie == netns.cookie)
+        };
+        if let Some(kept) = kept.filter(is_meant) {
+            return Ok(Some(kept));
+        }
         let namespace = match Namespace::find(netns) {
             Found::There(namespace) => namespace,
             Found::Gone => return Ok(None),
             Found::Unclear(error) => return Err(InsideError::Open(error)),
         };
-        let is_meant =
-            |kept: &Inside| netns.cookie.is_none() || kept.namespace.identity().cookie == netns.cookie;
-        if let Some(kept) = kept.filter(is_meant) {
-            return Ok(Some(kept));
-        }
         match namespace.run(Route::open).and_then(|opened| opened) {
             Ok(route) => Ok(Some(Inside { namespace, route })),
             // The kernel has given its number to another, which it does when it has gone.
