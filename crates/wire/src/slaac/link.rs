@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use ipnet::Ipv6Net;
 
+use super::few::{Few, MOST};
 use super::offer::{Lasting, Offer, OnLink, Prefix, Route, Router};
 use super::pace::Pace;
 use crate::domain::DomainName;
@@ -25,8 +26,6 @@ const NEWS_AT_ONCE: u32 = 12;
 const NEWS_EVERY: Duration = Duration::from_secs(10);
 /// What every link takes that has IPv6 (RFC 8200, 5).
 const LEAST_MTU: u32 = 1280;
-/// How many of each are kept: more than a home has, and little memory when somebody makes them up.
-const MOST: usize = 16;
 /// A prefix that is shorter is not believed to be on the link: it is more than any site has, and who says so wants to be spoken to in
 /// place of others.
 const SHORTEST_ON_LINK: u8 = 32;
@@ -45,14 +44,14 @@ pub enum Action {
 /// One link.
 #[derive(Debug, Clone)]
 pub struct Link {
-    routers: Vec<Router>,
-    prefixes: Vec<Prefix>,
-    direct: Vec<OnLink>,
-    routes: Vec<Route>,
+    routers: Few<Router>,
+    prefixes: Few<Prefix>,
+    direct: Few<OnLink>,
+    routes: Few<Route>,
     dns: Vec<(Ipv6Addr, Lasting)>,
     search: Vec<(DomainName, Lasting)>,
     /// What each router that was heard says of the link as a whole.
-    settings: Vec<Settings>,
+    settings: Few<Settings>,
     solicit: Option<Solicit>,
     /// When routers were asked last.
     asked: Option<Instant>,
@@ -85,13 +84,13 @@ impl Link {
     /// Begins to ask for routers. `random` is any number: it spreads the questions of machines that start together.
     pub fn new(now: Instant, random: u64) -> Self {
         Link {
-            routers: Vec::new(),
-            prefixes: Vec::new(),
-            direct: Vec::new(),
-            routes: Vec::new(),
+            routers: Few::new(),
+            prefixes: Few::new(),
+            direct: Few::new(),
+            routes: Few::new(),
             dns: Vec::new(),
             search: Vec::new(),
-            settings: Vec::new(),
+            settings: Few::new(),
             solicit: Some(Solicit::at(now)),
             asked: None,
             told: (Offer::default(), now),
@@ -104,28 +103,21 @@ impl Link {
     /// What was known before the program started, which is believed until it ends or a router says otherwise. It is no news.
     pub fn recall(&mut self, known: Offer, now: Instant) {
         for prefix in known.prefixes.into_iter().filter(|prefix| prefix.valid.holds(now)) {
-            if self.prefixes.iter().all(|there| there.net != prefix.net) && self.prefixes.len() < MOST {
-                self.prefixes.push(prefix);
-            }
+            self.prefixes.recall(prefix, |there| there.net == prefix.net);
         }
-        for there in known.on_link.into_iter().filter(|there| there.until.holds(now)) {
-            if self.direct.iter().all(|known| known.net != there.net) && self.direct.len() < MOST {
-                self.direct.push(there);
-            }
+        for on_link in known.on_link.into_iter().filter(|there| there.until.holds(now)) {
+            self.direct.recall(on_link, |there| there.net == on_link.net);
         }
         for router in known.routers.into_iter().filter(|router| router.until.holds(now)) {
-            if self.routers.iter().all(|there| there.ip != router.ip) && self.routers.len() < MOST {
-                self.routers.push(router);
-            }
+            self.routers.recall(router, |there| there.ip == router.ip);
         }
         for route in known.routes.into_iter().filter(|route| route.until.holds(now)) {
-            if self.routes.iter().all(|there| there.to != route.to) && self.routes.len() < MOST {
-                self.routes.push(route);
-            }
+            self.routes.recall(route, |there| there.to == route.to && there.via == route.via);
         }
-        if let Some(router) = self.routers.first().filter(|_| known.mtu.is_some()) {
+        if let Some(router) = self.routers.iter().next().filter(|_| known.mtu.is_some()) {
             let (router, until) = (router.ip, router.until);
-            self.settings.push(Settings { router, managed: false, other: false, mtu: known.mtu, until });
+            let settings = Settings { router, managed: false, other: false, mtu: known.mtu, until };
+            self.settings.recall(settings, |there| there.router == router);
         }
         recall(&mut self.dns, known.dns, now);
         recall(&mut self.search, known.search, now);
@@ -146,11 +138,13 @@ impl Link {
     /// Takes in what a router says.
     pub fn receive(&mut self, said: &RouterAdvertisement, now: Instant) {
         self.heard = true;
-        self.routers.retain(|there| there.ip != said.router);
         let (lifetime, preference) = said.as_default();
-        if lifetime > 0 && self.routers.len() < MOST {
+        let of_router = |there: &Router| there.ip == said.router;
+        if lifetime == 0 {
+            self.routers.remove(of_router);
+        } else {
             let until = Lasting::of(lifetime, now);
-            self.routers.push(Router { ip: said.router, preference, until });
+            self.routers.take(Router { ip: said.router, preference, until }, of_router);
             // Only a default router ends the search for one (RFC 7559, 2.1).
             self.solicit = None;
         }
@@ -165,32 +159,32 @@ impl Link {
             if route.is_default() || unfit(&route.to) {
                 continue;
             }
-            self.routes.retain(|there| there.to != route.to || there.via != said.router);
-            if route.lifetime > 0 && self.routes.len() < MOST {
+            let same = |there: &Route| there.to == route.to && there.via == said.router;
+            if route.lifetime == 0 {
+                self.routes.remove(same);
+            } else {
                 let until = Lasting::of(route.lifetime, now);
                 let (to, via, preference) = (route.to, said.router, route.preference);
-                self.routes.push(Route { to, via, preference, until });
+                self.routes.take(Route { to, via, preference, until }, same);
             }
         }
     }
 
     /// They have no lifetime of their own: they last as long as the router, or that of what else it says if it is no default router.
     fn take_settings(&mut self, said: &RouterAdvertisement, now: Instant) {
-        self.settings.retain(|there| there.router != said.router);
+        let of_router = |there: &Settings| there.router == said.router;
         let mtu = said.mtu.filter(|mtu| *mtu >= LEAST_MTU);
         if !said.managed && !said.other && mtu.is_none() {
+            self.settings.remove(of_router);
             return;
-        }
-        if self.settings.len() == MOST {
-            // The one that has not spoken for the longest time.
-            self.settings.remove(0);
         }
         let prefixes = said.prefixes.iter().map(|prefix| prefix.valid);
         let else_said = prefixes.chain(said.routes.iter().map(|route| route.lifetime)).max().unwrap_or(0);
         let (lifetime, _) = said.as_default();
         let lifetime = if lifetime > 0 { lifetime } else { else_said };
         let (router, until) = (said.router, Lasting::of(lifetime, now));
-        self.settings.push(Settings { router, managed: said.managed, other: said.other, mtu, until });
+        let settings = Settings { router, managed: said.managed, other: said.other, mtu, until };
+        self.settings.take(settings, of_router);
     }
 
     /// RFC 4861, 6.3.4: whoever says nothing of it says nothing against it.
@@ -198,9 +192,11 @@ impl Link {
         if !said.on_link || said.net.prefix_len() < SHORTEST_ON_LINK || unfit(&said.net) {
             return;
         }
-        self.direct.retain(|there| there.net != said.net);
-        if said.valid > 0 && self.direct.len() < MOST {
-            self.direct.push(OnLink { net: said.net, until: Lasting::of(said.valid, now) });
+        let same = |there: &OnLink| there.net == said.net;
+        if said.valid == 0 {
+            self.direct.remove(same);
+        } else {
+            self.direct.take(OnLink { net: said.net, until: Lasting::of(said.valid, now) }, same);
         }
     }
 
@@ -211,30 +207,23 @@ impl Link {
             return;
         }
         let (preferred, valid) = (Lasting::of(said.preferred, now), Lasting::of(said.valid, now));
-        let Some(there) = self.prefixes.iter_mut().find(|there| there.net == said.net) else {
-            if said.valid > 0 && self.prefixes.len() < MOST {
-                self.prefixes.push(Prefix { net: said.net, on_link: said.on_link, preferred, valid });
+        let same = |there: &Prefix| there.net == said.net;
+        let new = Prefix { net: said.net, on_link: said.on_link, preferred, valid };
+        let prefix = match self.prefixes.iter().find(|there| same(there)) {
+            // Whoever says nothing of it says nothing against it (RFC 4861, 6.3.4).
+            Some(there) => {
+                let valid = not_cut_short(there.valid, valid, now);
+                Prefix { on_link: there.on_link || said.on_link, valid, ..new }
             }
-            return;
+            None if said.valid == 0 => return,
+            None => new,
         };
-        // Whoever says nothing of it says nothing against it (RFC 4861, 6.3.4).
-        there.on_link |= said.on_link;
-        let left = there.valid.left(now);
-        let longer = match (valid.left(now), left) {
-            (None, _) => true,
-            (Some(said), left) => said > TWO_HOURS || left.is_some_and(|left| said > left),
-        };
-        if longer {
-            there.valid = valid;
-        } else if left.is_none_or(|left| left > TWO_HOURS) {
-            there.valid = Lasting(Some(now + TWO_HOURS));
-        }
-        there.preferred = preferred;
+        self.prefixes.take(prefix, same);
     }
 
     /// What there is at a moment.
     pub fn offer(&self, now: Instant) -> Offer {
-        let mut routers = self.routers.clone();
+        let mut routers: Vec<Router> = self.routers.iter().copied().collect();
         routers.retain(|router| router.until.holds(now));
         // The one that was there first stays first: sorting keeps the order of equals, so that of two routers neither takes the
         // other's place with every word.
@@ -242,13 +231,13 @@ impl Link {
             let before = self.told.0.routers.iter().position(|told| told.ip == router.ip);
             (std::cmp::Reverse(router.preference), before.unwrap_or(usize::MAX))
         });
-        let mut prefixes = self.prefixes.clone();
+        let mut prefixes: Vec<Prefix> = self.prefixes.iter().copied().collect();
         prefixes.retain(|prefix| prefix.valid.holds(now));
         prefixes.sort_by_key(|prefix| prefix.net);
-        let mut on_link = self.direct.clone();
+        let mut on_link: Vec<OnLink> = self.direct.iter().copied().collect();
         on_link.retain(|there| there.until.holds(now));
         on_link.sort_by_key(|there| (std::cmp::Reverse(there.net.prefix_len()), there.net));
-        let mut ways = self.routes.clone();
+        let mut ways: Vec<Route> = self.routes.iter().copied().collect();
         ways.retain(|route| route.until.holds(now));
         ways.sort_by_key(|route| (route.to, std::cmp::Reverse(route.preference), route.via));
         let (mut dns, mut search) = (self.dns.clone(), self.search.clone());
@@ -306,6 +295,20 @@ impl Link {
 impl Solicit {
     fn at(now: Instant) -> Self {
         Solicit { next: now, pause: FIRST_PAUSE }
+    }
+}
+
+/// How long a prefix is valid after another word of it: as it says, or as long as before, but for two hours (RFC 4862, 5.5.3 (e)).
+fn not_cut_short(before: Lasting, said: Lasting, now: Instant) -> Lasting {
+    let left = before.left(now);
+    let longer = match (said.left(now), left) {
+        (None, _) => true,
+        (Some(said), left) => said > TWO_HOURS || left.is_some_and(|left| said > left),
+    };
+    match longer {
+        true => said,
+        false if left.is_none_or(|left| left > TWO_HOURS) => Lasting(Some(now + TWO_HOURS)),
+        false => before,
     }
 }
 
