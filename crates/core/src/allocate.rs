@@ -111,6 +111,8 @@ pub enum AddressError {
         subnet: IpNet,
         /// It is an engine's network.
         of_engine: bool,
+        /// One machine answers for most of them.
+        answers_for_all: Option<Claimant>,
     },
 }
 
@@ -145,6 +147,16 @@ impl AddressError {
                 Some(known_as) => format!("take the address off {known_as}, or choose a free one"),
                 None => "give that machine another address, or choose a free one".into(),
             },
+            AddressError::Exhausted { network, answers_for_all: Some(one), of_engine, .. } => {
+                let (off, anew) = match of_engine {
+                    true => ("-o conflict=off", format!("docker network rm {network}")),
+                    false => ("--conflict off", format!("ashore network rm {network}")),
+                };
+                format!(
+                    "{one} answers for every address, as a router does that has proxy ARP on: switch it off there on the interface \
+                     to this LAN; or make the network anew with {off}, and nobody is asked: {anew}"
+                )
+            }
             AddressError::Exhausted { network, subnet, of_engine: true, .. } => format!(
                 "disconnect containers that are no longer needed (ashore status), or make the network anew with a larger --ip-range \
                  inside {subnet}: docker network rm {network}"
@@ -436,6 +448,7 @@ impl State {
             holders: list(parts),
             subnet: subnet.net,
             of_engine: network.engine.is_some(),
+            answers_for_all: most_of(&on_lan, range.len()).map(|mac| self.claimant(mac, known.host)),
         }
     }
 
@@ -456,6 +469,16 @@ impl State {
         }
         families
     }
+}
+
+/// The machine that has most addresses of a range of this size, if there is one. A few have some machine for themselves by chance.
+fn most_of(on_lan: &BTreeMap<IpAddr, Mac>, size: u128) -> Option<Mac> {
+    const FEW: u128 = 3;
+    let mut count: BTreeMap<Mac, u128> = BTreeMap::new();
+    on_lan.values().for_each(|mac| *count.entry(*mac).or_default() += 1);
+    // Of a large range a request asks for some addresses only.
+    let least = (size.min(MOST_ANSWERS as u128) / 2).max(FEW);
+    count.into_iter().find(|(_, has)| *has > least).map(|(mac, _)| mac)
 }
 
 #[cfg(test)]

@@ -283,6 +283,46 @@ fn who_has_an_address_is_told_once_that_is_known() {
 }
 
 #[test]
+fn one_machine_that_answers_for_all_of_a_range_is_named_with_what_helps() {
+    let mac = Mac([2, 0, 0, 0, 0, 0x99]);
+    let all = |has: u8, others: u8| {
+        let answers = (192..192 + has).map(|last| (ip(last), mac));
+        let others = (192 + has..192 + has + others).map(|last| (ip(last), Mac([2, 0, 0, 0, 1, last])));
+        answers.chain(others).collect::<BTreeMap<_, _>>()
+    };
+    for (has, others, size, is_named) in [
+        (32, 0, 32, true),
+        (20, 12, 32, true),
+        (16, 16, 32, false),
+        (2, 0, 2, false),
+        (3, 0, 4, false),
+        (4, 0, 4, true),
+    ] {
+        let named = most_of(&all(has, others), size) == Some(mac);
+        assert_eq!(named, is_named, "{has} of {size}, beside {others}");
+    }
+    let error = |of_engine| AddressError::Exhausted {
+        range: "192.168.88.192/27".parse().unwrap(),
+        network: "lan".into(),
+        size: 32,
+        holders: "32 are in use on the LAN by 02:00:00:00:00:99".into(),
+        subnet: "192.168.88.0/24".parse().unwrap(),
+        of_engine,
+        answers_for_all: Some(Claimant { mac, known_as: None }),
+    };
+    for (of_engine, off, anew) in [
+        (true, "-o conflict=off", "docker network rm lan"),
+        (false, "--conflict off", "ashore network rm lan"),
+    ] {
+        let hint = error(of_engine).hint().unwrap();
+        assert!(
+            [off, anew, "02:00:00:00:00:99", "proxy ARP"].iter().all(|words| hint.contains(words)),
+            "{hint}"
+        );
+    }
+}
+
+#[test]
 fn a_range_that_is_used_up_is_told_with_who_has_how_much() {
     let mut all = Range4::new();
     all.had("web", 192, Source::Range, false, true);
