@@ -86,6 +86,23 @@ fn without_a_server_it_is_refused_and_nothing_is_left() {
 }
 
 #[test]
+fn a_server_on_this_very_host_is_named_where_a_lease_is_wanted() {
+    with_server("leases, a server on the host", &[], |home, server| {
+        drop(server);
+        let bind = || std::net::UdpSocket::bind("0.0.0.0:67");
+        let _listening = home.nas.namespace().run(bind).unwrap().unwrap();
+        let web = home.world.container("web").unwrap();
+        let ran = home.run(&format!("attach lan --netns {} --name web", web.namespace().path().display()));
+        assert_eq!(ran.code, Some(6), "{}{}", ran.stdout, ran.stderr);
+        assert!(ran.stderr.contains("a DHCP server runs on this host"), "{}", ran.stderr);
+        home.ok("network rm lan");
+        let made = home.run("network create lan --parent eth0 --dhcp");
+        assert_eq!(made.code, Some(0), "{}", made.stderr);
+        assert!(made.stderr.contains("a DHCP server runs on this host"), "{}", made.stderr);
+    });
+}
+
+#[test]
 fn a_known_container_starts_while_the_server_is_silent_and_its_lease_lasts() {
     with_server("leases, known and silent", &[], |home, server| {
         let web = home.world.container("web").unwrap();

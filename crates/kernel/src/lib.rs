@@ -23,6 +23,7 @@ mod netns;
 mod nsfs;
 mod observe;
 mod packet;
+mod ports;
 mod process;
 pub mod read;
 mod sandbox;

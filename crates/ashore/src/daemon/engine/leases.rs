@@ -10,10 +10,12 @@ use ashore_core::attach::Wish;
 use ashore_core::endpoint::{Endpoint, Source, Stage};
 use ashore_core::identity::Scope;
 use ashore_core::lease::{Fallback, LeaseRecord, Leased};
+use ashore_core::link::LinkKind;
 use ashore_core::network::Network;
 use ashore_core::observed::{Observed, View};
 use ashore_core::request::{Refusal, Reservation};
 use ashore_core::state::{Change, EndpointKey, State};
+use ashore_core::step::Family;
 use ashore_core::{EndpointName, IfName};
 use ashore_wire::conflict::Profile;
 use ashore_wire::dhcp::Lease as _;
@@ -65,7 +67,12 @@ impl Engine {
                 tracing::warn!(network = network.label(), %name, "{error}; it gets one of the range instead");
                 return Ok((self.lock(), None));
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => {
+                let is_silent = matches!(error, NoLease::Silent { .. });
+                let refusal = Refusal::from(error);
+                let own = self.lock().own_server(network).filter(|_| is_silent);
+                return Err(Refusal { hint: own.or(refusal.hint), ..refusal });
+            }
         };
         let got = acquired.record().lease.address.addr();
         let inner = self.lock();
@@ -329,6 +336,20 @@ impl Inner {
     /// Another endpoint that has an address.
     pub(super) fn another(&self, key: &EndpointKey, ip: IpAddr) -> Option<&Endpoint> {
         self.state().holder(ip).filter(|holder| (&holder.network, &holder.name) != (&key.0, &key.1))
+    }
+
+    /// What is to be known of leases where a DHCP server runs on this very host. It is not told on which LAN that one serves.
+    pub(super) fn own_server(&self, network: &Network) -> Option<String> {
+        let apart = network.kind != LinkKind::Bridge;
+        let own = apart && network.leases(Family::Ipv4) && self.kernel.has_dhcp_server();
+        own.then(|| {
+            format!(
+                "a DHCP server runs on this host (UDP port 67 is in use), and what `{parent}` carries beside the host does not reach \
+                 it: if it is the one of this LAN, run it in a container on a network of Ashore's or on another machine, or make \
+                 the network anew without leases, with a range that its pool leaves free",
+                parent = network.parent
+            )
+        })
     }
 }
 

@@ -37,6 +37,7 @@ impl Engine {
         changes.extend(pools.iter().map(|pool| Change::DelPool(pool.key)));
         inner.commit(changes)?;
         warnings.extend(inner.cut_by_firewall([&network]));
+        warnings.extend(inner.own_server(&network));
         for warning in &warnings {
             tracing::warn!("{warning}");
         }
