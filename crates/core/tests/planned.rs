@@ -1,0 +1,406 @@
+//! What every kind of network asks of a host, and what is planned when one thing there is not as it should be: all of it in one
+//! file, `planned.txt`, as a person would type it. A change there is a change of what Ashore does to hosts and containers.
+//!
+//! `ASHORE_WRITE_PLANNED=1 cargo test -p ashore-core --test planned` writes it anew, to be read before it is committed.
+
+mod model;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::path::Path;
+
+use ashore_core::allocate::Known;
+use ashore_core::attach::FromLan;
+use ashore_core::desired::desired;
+use ashore_core::endpoint::{Endpoint, Home, Stage};
+use ashore_core::identity::Seed;
+use ashore_core::ipv6::{Learned, LearnedAddress, LearnedRouter};
+use ashore_core::lease::{LeaseRecord, Leased};
+use ashore_core::link::{LinkKind, MacvlanMode, Netns, Place, engine_link_name};
+use ashore_core::observed::{Observed, ObservedKind, View};
+use ashore_core::plan::plan;
+use ashore_core::request::{AttachSpec, NetworkSpec};
+use ashore_core::state::{Change, State};
+use ashore_core::step::ROUTE_PROTOCOL;
+use ashore_wire::Mac;
+use ashore_wire::dhcp4::{self, Lease};
+use model::Model;
+
+/// A network, and what of a request makes it.
+struct Case {
+    what: &'static str,
+    parent: &'static str,
+    network: String,
+    /// Whether everything that can be wrong there is tried, beside what is made and taken away.
+    closely: bool,
+}
+
+const LAN: &str = r#""subnets":["192.168.88.0/24","fd88::/64"],"gateways":["192.168.88.1","fd88::1"],
+                     "ranges":["192.168.88.192/27","fd88::c0/123"]"#;
+const LAN4: &str =
+    r#""subnets":["192.168.88.0/24"],"gateways":["192.168.88.1"],"ranges":["192.168.88.192/27"]"#;
+
+fn cases() -> Vec<Case> {
+    let both = |more: &str| format!("{LAN}{}{more}", if more.is_empty() { "" } else { "," });
+    let v4 = |more: &str| format!("{LAN4}{}{more}", if more.is_empty() { "" } else { "," });
+    let far = r#""subnets":["10.0.20.0/24"],"gateways":["10.0.20.1"],"ranges":["10.0.20.32/29"]"#;
+    let far = |more: &str| format!("{far}{}{more}", if more.is_empty() { "" } else { "," });
+    let on_nic = |what, network| Case { what, parent: r#""parent":"eth0""#, network, closely: false };
+    let on_bridge =
+        |what, network| Case { what, parent: r#""parent":"br0","kind":"bridge""#, network, closely: false };
+    let closely = |case| Case { closely: true, ..case };
+    vec![
+        closely(on_nic("macvlan", both(""))),
+        closely(on_nic(
+            "macvlan with a numbered shim",
+            both(r#""aux":[["host","192.168.88.222"],["host","fd88::de"]]"#),
+        )),
+        on_nic(
+            "macvlan with a numbered shim and no range",
+            r#""subnets":["192.168.88.0/24"],"gateways":["192.168.88.1"],"aux":[["host","192.168.88.222"]]"#
+                .into(),
+        ),
+        on_nic("macvlan that the host has no way to", both(r#""host_access":false"#)),
+        on_nic("macvlan without a way out", both(r#""internal":true"#)),
+        on_nic("macvlan with an MTU and a queue", v4(r#""mtu":1400,"bc_queue_len":2000"#)),
+        on_nic("macvlan, private", v4(r#""kind":{"macvlan":"private"}"#)),
+        on_nic("macvlan, vepa", v4(r#""kind":{"macvlan":"vepa"}"#)),
+        closely(on_nic("ipvlan, l2", both(r#""kind":{"ipvlan":"l2"}"#))),
+        on_nic("ipvlan, l3", both(r#""kind":{"ipvlan":"l3"}"#)),
+        on_nic("ipvlan, l3s", both(r#""kind":{"ipvlan":"l3s"}"#)),
+        closely(on_nic("IPv6 by the routers", v4(r#""ipv6":"auto""#))),
+        on_nic("IPv6 off", v4(r#""ipv6":"off""#)),
+        closely(on_nic("leases", r#""subnets":["192.168.88.0/24"],"addressing":"dhcp""#.into())),
+        on_nic("a VLAN", far(r#""vlan":200"#)),
+        closely(on_nic(
+            "a VLAN that is told to the switch",
+            far(r#""vlan":200,"gvrp":true,"aux":[["host","10.0.20.38"]]"#),
+        )),
+        on_bridge("a bridge", far("")),
+        closely(on_bridge("a bridge, isolated and with hairpin", far(r#""port":["isolated","hairpin"]"#))),
+        on_bridge("a VLAN of a bridge", far(r#""vlan":20"#)),
+        closely(on_bridge("a VLAN of a bridge, numbered", far(r#""vlan":20,"aux":[["host","10.0.20.38"]]"#))),
+        on_bridge("a VLAN of a bridge, tagged", far(r#""vlan":20,"tagged":true"#)),
+    ]
+}
+
+struct World {
+    state: State,
+    model: Model,
+    netns: Netns,
+}
+
+/// A container, an endpoint of which is called `web`.
+fn container() -> Netns {
+    Netns::new("/run/netns/web".into(), 4, 7)
+}
+
+fn lease() -> Lease {
+    let route =
+        |to: &str, via: &str| dhcp4::Route { to: to.parse().unwrap(), via: Some(via.parse().unwrap()) };
+    Lease {
+        address: "192.168.88.100/24".parse().unwrap(),
+        server: "192.168.88.1".parse().unwrap(),
+        term: None,
+        routes: vec![route("0.0.0.0/0", "192.168.88.1"), route("10.9.0.0/16", "192.168.88.2")],
+        dns: Vec::new(),
+        domain: None,
+        search: Vec::new(),
+        ntp: Vec::new(),
+        mtu: Some(1400),
+        broadcast: None,
+    }
+}
+
+fn record() -> LeaseRecord {
+    let (name, scope) = ("web".parse().unwrap(), ashore_core::identity::Scope("lan".into()));
+    LeaseRecord {
+        lease: lease(),
+        since: 1,
+        id: Seed([3; 16]).client_id(&scope, &name, 0),
+        mac: Mac([2, 0, 0, 0, 0, 1]),
+        parent: None,
+        from: None,
+        release: Default::default(),
+    }
+}
+
+/// Addresses of two prefixes, one of them on its way out, and a router that says how long packets may be.
+fn learned() -> Learned {
+    let address = |ip: &str, prefix: &str, deprecated| LearnedAddress {
+        ip: ip.parse().unwrap(),
+        prefix: prefix.parse().unwrap(),
+        on_link: true,
+        leased: false,
+        deprecated,
+        preferred: None,
+        valid: None,
+    };
+    Learned {
+        addresses: vec![
+            address("fd88::1234", "fd88::/64", false),
+            address("2001:db8:1::1234", "2001:db8:1::/64", true),
+        ],
+        router: Some(LearnedRouter { ip: "fe80::1".parse().unwrap(), until: None }),
+        routes: vec![("fd99::/48".parse().unwrap(), "fe80::2".parse().unwrap())],
+        mtu: Some(1300),
+        dns: Default::default(),
+    }
+}
+
+impl World {
+    fn of(case: &Case) -> World {
+        let mut model = Model::new();
+        model.add_bridge();
+        let text = format!(r#"{{"name":"lan",{},{}}}"#, case.parent, case.network);
+        let spec: NetworkSpec =
+            serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", case.what));
+        let network = spec.completed(&model.observed.host).and_then(|spec| spec.network()).unwrap();
+        network.check(&model.observed.host).unwrap();
+        let mut state = State::new(Seed([3; 16]));
+        state.apply(Change::PutNetwork(network));
+        let netns = container();
+        model.open(&netns);
+        World { state, model, netns }
+    }
+
+    /// The endpoint as an attach would make it. Its parent may have to be made first.
+    fn draft(&self) -> Endpoint {
+        let spec = AttachSpec {
+            network: "lan".parse().unwrap(),
+            name: "web".parse().unwrap(),
+            netns: self.netns.path.clone(),
+            ips: Vec::new(),
+            mac: None,
+            ifname: "eth0".parse().unwrap(),
+            default_route: true,
+        };
+        let (heard, answered, held) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+        let host = &self.model.observed.host;
+        let known = Known { host, heard: &heard, answered: &answered, held: &held };
+        let network = &self.state.networks[&spec.network];
+        let leases = network.leases(ashore_core::step::Family::Ipv4);
+        let record = record();
+        let leased = if leases { Leased::Got(&record) } else { Leased::NotYet };
+        let learned = network.follows_routers().then(|| Box::new(learned()));
+        let inside = &self.model.observed.netns[&self.netns];
+        self.state.draft(&spec, &self.netns, inside, &known, FromLan { leased, learned }, 1).unwrap()
+    }
+
+    fn put(&mut self, endpoint: Endpoint) {
+        self.state.apply(Change::PutEndpoint(endpoint));
+    }
+
+    fn web(&self) -> Endpoint {
+        self.state.endpoints.values().next().unwrap().clone()
+    }
+
+    /// What is to be done, as a person would type it, and what is in its way.
+    fn planned(&self) -> Vec<String> {
+        let plan = plan(&desired(&self.state, &self.model.observed), &self.model.observed);
+        let blocked =
+            plan.blocked.iter().map(|blocked| format!("in the way: {blocked} (try: {})", blocked.hint()));
+        plan.steps.iter().map(ToString::to_string).chain(blocked).collect()
+    }
+
+    fn carry_out(&mut self) {
+        let plan = plan(&desired(&self.state, &self.model.observed), &self.model.observed);
+        for step in &plan.steps {
+            self.model.apply(step).unwrap();
+        }
+    }
+
+    /// An engine has moved and renamed the link, and set all but the way to the host.
+    fn is_an_engines(&mut self) {
+        let web = self.web();
+        let ifname = engine_link_name(&web.network, &web.name);
+        let sandbox = Some(self.netns.path.clone());
+        self.put(Endpoint {
+            home: Home::Engine { id: Some("4711".into()), ifname, sandbox, inside: None },
+            ..web
+        });
+        self.model.observed.paths.insert(self.netns.path.clone(), self.netns.clone());
+        for change in self.state.sightings(&self.model.observed) {
+            self.state.apply(change);
+        }
+    }
+}
+
+/// One thing that is not as it should be, and what it is.
+type Wrong = (String, Observed);
+
+/// All that can be wrong in one place, one at a time.
+fn wrongs(observed: &Observed, place: &Place) -> Vec<Wrong> {
+    let of = |observed: &Observed| match place {
+        Place::Host => observed.host.clone(),
+        Place::Netns(netns) => observed.netns[netns].clone(),
+    };
+    let view = of(observed);
+    let mut wrongs = Vec::new();
+    let mut wrong = |what: String, change: &dyn Fn(&mut View)| {
+        let mut there = observed.clone();
+        change(match place {
+            Place::Host => &mut there.host,
+            Place::Netns(netns) => there.netns.get_mut(netns).unwrap(),
+        });
+        wrongs.push((what, there));
+    };
+    let other = Mac([2, 0, 0, 0, 0, 0x77]);
+    for (at, link) in view.links.iter().enumerate().filter(|(_, link)| link.alias.is_some()) {
+        let name = link.name.to_string();
+        wrong(format!("{name} is gone"), &|view| {
+            view.links.remove(at);
+            view.addresses.retain(|there| there.index != link.index);
+            view.neighbours.retain(|there| there.index != link.index);
+            view.routes.retain(|there| there.route.dev != link.name);
+        });
+        wrong(format!("{name} has no alias"), &|view| view.links[at].alias = None);
+        wrong(format!("{name} has another MAC"), &|view| view.links[at].mac = Some(other));
+        wrong(format!("{name} has another MTU"), &|view| view.links[at].mtu = 1280);
+        wrong(format!("{name} is down"), &|view| view.links[at].up = false);
+        wrong(format!("{name} is on another link"), &|view| {
+            view.links[at].lower =
+                view.links[at].lower.map(|lower| ashore_core::observed::Lower { index: 99, ..lower });
+        });
+        wrong(format!("{name} is of another bridge, or of none"), &|view| view.links[at].master = None);
+        wrong(format!("{name} is another kind of port"), &|view| {
+            let port = std::mem::take(&mut view.links[at].port);
+            let all = ashore_core::link::PortOption::ALL.into_iter();
+            view.links[at].port = all.filter(|option| !port.contains(option)).collect();
+        });
+        wrong(format!("{name} is in other VLANs"), &|view| {
+            if let Some(vlans) = &mut view.links[at].vlans {
+                let tagged = ashore_core::vlan::Membership::TAGGED;
+                *vlans = [(30.try_into().unwrap(), tagged)].into();
+            }
+        });
+        wrong(format!("{name} has another mode"), &|view| match &mut view.links[at].kind {
+            ObservedKind::Macvlan { mode, .. } => {
+                *mode = match *mode {
+                    Some(MacvlanMode::Vepa) => Some(MacvlanMode::Private),
+                    _ => Some(MacvlanMode::Vepa),
+                }
+            }
+            ObservedKind::Vlan { gvrp, .. } => *gvrp = !*gvrp,
+            _ => {}
+        });
+        wrong(format!("{name} is something else"), &|view| view.links[at].kind = ObservedKind::Physical);
+        wrong(format!("{name} has other sysctls"), &|view| {
+            let link = &mut view.links[at];
+            (link.arp_filter, link.accept_ra, link.disable_ipv6) = (Some(7), Some(7), Some(7));
+        });
+        wrong(format!("{name} has an address more"), &|view| {
+            let net = "192.168.88.77/24".parse().unwrap();
+            let there = view.addresses.first().cloned();
+            view.addresses.extend(there.map(|there| ashore_core::observed::LinkAddress {
+                index: link.index,
+                net,
+                ..there
+            }));
+        });
+        for (at, there) in view.addresses.iter().enumerate().filter(|(_, there)| there.index == link.index) {
+            wrong(format!("{name} has no {}", there.net), &|view| {
+                view.addresses.remove(at);
+            });
+        }
+        for (at, there) in view.neighbours.iter().enumerate().filter(|(_, there)| there.index == link.index) {
+            wrong(format!("{name} does not know {}", there.ip), &|view| {
+                view.neighbours.remove(at);
+            });
+            wrong(format!("{name} knows {} by another MAC", there.ip), &|view| {
+                view.neighbours[at].mac = other
+            });
+        }
+    }
+    for (at, there) in view.routes.iter().enumerate().filter(|(_, there)| there.protocol == ROUTE_PROTOCOL) {
+        let to = there.route.to;
+        wrong(format!("there is no route to {to}"), &|view| {
+            view.routes.remove(at);
+        });
+        wrong(format!("the route to {to} leads elsewhere"), &|view| {
+            view.routes[at].route.dev = "lo".parse().unwrap()
+        });
+        wrong(format!("the route to {to} is somebody else's"), &|view| {
+            view.routes[at].protocol = 3;
+            view.routes[at].route.dev = "lo".parse().unwrap();
+        });
+        wrong(format!("the route to {to} is of another source"), &|view| {
+            view.routes[at].route.src = match to.addr() {
+                std::net::IpAddr::V4(_) => "10.0.0.77".parse().ok(),
+                std::net::IpAddr::V6(_) => "fd77::77".parse().ok(),
+            };
+        });
+        wrong(format!("there is a route to {to} and to one more"), &|view| {
+            let mut more = view.routes[at].clone();
+            more.route.to = "10.77.0.0/16".parse().unwrap();
+            view.routes.push(more);
+        });
+    }
+    wrongs
+}
+
+fn tell(text: &mut String, what: &str, lines: &[String]) {
+    writeln!(text, "{what}:").unwrap();
+    if lines.is_empty() {
+        writeln!(text, "    nothing").unwrap();
+    }
+    lines.iter().for_each(|line| writeln!(text, "    {line}").unwrap());
+}
+
+fn everything() -> String {
+    let mut text = String::new();
+    for case in cases() {
+        writeln!(text, "# {}\n", case.what).unwrap();
+        let mut world = World::of(&case);
+        tell(&mut text, "with its first network", &world.planned());
+        world.carry_out();
+        let web = world.draft();
+        world.put(web);
+        tell(&mut text, "with its first endpoint", &world.planned());
+        world.carry_out();
+        let web = world.web();
+        world.put(Endpoint { stage: Stage::Attached, ..web });
+        assert_eq!(world.planned(), [""; 0], "{}", case.what);
+        let whole = world.model.observed.clone();
+        for place in [Place::Host, Place::Netns(world.netns.clone())] {
+            for (what, observed) in wrongs(&whole, &place).into_iter().filter(|_| case.closely) {
+                world.model.observed = observed;
+                let inside = if place == Place::Host { "" } else { "in the container " };
+                let planned = world.planned();
+                if !planned.is_empty() {
+                    tell(&mut text, &format!("where {inside}{what}"), &planned);
+                }
+            }
+        }
+        world.model.observed = whole.clone();
+        let web = world.web();
+        world.put(Endpoint { stage: Stage::Detaching, ..web.clone() });
+        tell(&mut text, "when the endpoint goes", &world.planned());
+        world.put(web);
+        let kind = world.state.networks.values().next().unwrap().kind;
+        if matches!(kind, LinkKind::Macvlan(_)) {
+            world.is_an_engines();
+            tell(&mut text, "where it is an engine's", &world.planned());
+        }
+        text.push('\n');
+    }
+    text
+}
+
+#[test]
+fn what_is_planned_is_what_is_written_down() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/planned.txt");
+    let planned = everything();
+    if std::env::var_os("ASHORE_WRITE_PLANNED").is_some() {
+        std::fs::write(&path, &planned).unwrap();
+    }
+    let written = std::fs::read_to_string(&path).unwrap();
+    let mut section = "";
+    for (line, (planned, written)) in planned.lines().zip(written.lines()).enumerate() {
+        if written.starts_with('#') {
+            section = written;
+        }
+        assert_eq!(planned, written, "line {}, {section}", line + 1);
+    }
+    assert_eq!(planned.lines().count(), written.lines().count());
+}
