@@ -10,6 +10,7 @@ use clap::Parser;
 mod bench;
 mod fuzz;
 mod lint;
+mod mutants;
 mod packages;
 mod plugin;
 mod test;
@@ -22,6 +23,8 @@ enum Task {
     Test(test::TestArgs),
     /// Look for bytes from outside that break something
     Fuzz(fuzz::FuzzArgs),
+    /// Break core and wire on purpose, and see whether their tests notice
+    Mutants(mutants::MutantsArgs),
     /// Measure beside the peers
     Bench(bench::BenchArgs),
     /// Run something, or the tests that need it, on a Debian kernel in a virtual machine
@@ -47,6 +50,7 @@ fn perform(task: &Task, root: &Path) -> anyhow::Result<ExitCode> {
     match task {
         Task::Test(arguments) => test::run(root, arguments)?,
         Task::Fuzz(arguments) => fuzz::run(root, arguments)?,
+        Task::Mutants(arguments) => mutants::run(root, arguments)?,
         Task::Bench(arguments) => bench::run(root, arguments)?,
         Task::Plugin(arguments) => plugin::run(root, arguments)?,
         Task::Vm(arguments) => return vm::run(root, arguments),

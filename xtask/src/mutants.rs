@@ -1,0 +1,119 @@
+//! `cargo xtask mutants`: programs broken on purpose, one line at a time, and whether a test notices. It takes hours, and belongs to
+//! no suite: it shows which promises have no proof.
+
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use clap::{Args, ValueEnum};
+use serde::Deserialize;
+
+use crate::{cargo, execute, lint::tool};
+
+/// cargo-mutants' release whose report is read here.
+const CARGO_MUTANTS: &str = "27.1.0";
+
+#[derive(Debug, Args)]
+pub(crate) struct MutantsArgs {
+    /// Only this package
+    #[arg(short, long)]
+    package: Option<Package>,
+    /// Only files whose paths match this glob
+    #[arg(short, long)]
+    file: Option<String>,
+    /// Only the Kth of N parts, as K/N, from 0/N on: a sample that is the same each time
+    #[arg(long)]
+    shard: Option<String>,
+}
+
+/// A package whose tests run without privileges, and in seconds.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Package {
+    Core,
+    Wire,
+}
+
+impl Package {
+    fn name(self) -> &'static str {
+        match self {
+            Package::Core => "ashore-core",
+            Package::Wire => "ashore-wire",
+        }
+    }
+
+    /// The share of its mutants that tests have to catch.
+    fn aim(self) -> f64 {
+        match self {
+            Package::Core => 0.85,
+            Package::Wire => 0.92,
+        }
+    }
+}
+
+/// What cargo-mutants writes of all mutants (`outcomes.json`).
+#[derive(Debug, Deserialize)]
+struct Report {
+    missed: usize,
+    caught: usize,
+    timeout: usize,
+    unviable: usize,
+}
+
+impl Report {
+    /// The share of the mutants that compile which a test failed for, or did not come to its end.
+    fn share(&self) -> f64 {
+        let noticed = self.caught + self.timeout;
+        noticed as f64 / (noticed + self.missed).max(1) as f64
+    }
+}
+
+pub(crate) fn run(root: &Path, arguments: &MutantsArgs) -> anyhow::Result<()> {
+    let mutants = tool(root, "cargo-mutants", CARGO_MUTANTS, &[])?;
+    let mut short = Vec::new();
+    for package in arguments.package.map_or_else(|| vec![Package::Core, Package::Wire], |one| vec![one]) {
+        let output = root.join("target/mutants").join(package.name());
+        std::fs::create_dir_all(&output).with_context(|| output.display().to_string())?;
+        let mut search = std::process::Command::new(&mutants);
+        search.args(["mutants", "--package", package.name(), "--colors", "never", "--no-times"]);
+        search
+            .args(["--baseline", "skip", "--timeout", "60", "--build-timeout", "300", "--output"])
+            .arg(&output);
+        for (option, value) in [("--file", &arguments.file), ("--shard", &arguments.shard)] {
+            search.args(value.iter().flat_map(|value| [option, value.as_str()]));
+        }
+        execute(cargo().args(["test", "--quiet", "--package", package.name()]))?;
+        // Its exit status only says that there are some that were missed.
+        let ended = search.status().context("cargo-mutants")?;
+        let report = output.join("mutants.out/outcomes.json");
+        let report =
+            std::fs::read_to_string(&report).with_context(|| format!("{ended}, without a report"))?;
+        let report: Report = serde_json::from_str(&report)?;
+        println!(
+            "{}: {:.1} % of {} mutants noticed, {} do not compile; those missed are in {}",
+            package.name(),
+            100.0 * report.share(),
+            report.caught + report.timeout + report.missed,
+            report.unviable,
+            output.join("mutants.out/missed.txt").display()
+        );
+        if report.share() < package.aim() {
+            short.push(format!("{}, which has to come to {:.0} %", package.name(), 100.0 * package.aim()));
+        }
+    }
+    if !short.is_empty() {
+        bail!("too few of {}", short.join(", and of "));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_compile_says_nothing_of_the_tests() {
+        let report = r#"{"total_mutants":12,"missed":1,"caught":8,"timeout":1,"unviable":2,"success":0,"outcomes":[]}"#;
+        let report: Report = serde_json::from_str(report).unwrap();
+        assert!((report.share() - 0.9).abs() < 1e-9);
+        assert!((Report { missed: 0, caught: 0, timeout: 0, unviable: 3 }.share() - 0.0).abs() < 1e-9);
+    }
+}
