@@ -52,17 +52,17 @@ impl Package {
 /// What cargo-mutants writes of all mutants (`outcomes.json`).
 #[derive(Debug, Deserialize)]
 struct Report {
-    missed: usize,
-    caught: usize,
-    timeout: usize,
-    unviable: usize,
+    missed: u32,
+    caught: u32,
+    timeout: u32,
+    unviable: u32,
 }
 
 impl Report {
     /// The share of the mutants that compile which a test failed for, or did not come to its end.
     fn share(&self) -> f64 {
         let noticed = self.caught + self.timeout;
-        noticed as f64 / (noticed + self.missed).max(1) as f64
+        f64::from(noticed) / f64::from((noticed + self.missed).max(1))
     }
 }
 

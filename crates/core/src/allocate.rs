@@ -475,7 +475,9 @@ impl State {
 fn most_of(on_lan: &BTreeMap<IpAddr, Mac>, size: u128) -> Option<Mac> {
     const FEW: u128 = 3;
     let mut count: BTreeMap<Mac, u128> = BTreeMap::new();
-    on_lan.values().for_each(|mac| *count.entry(*mac).or_default() += 1);
+    for mac in on_lan.values() {
+        *count.entry(*mac).or_default() += 1;
+    }
     // Of a large range a request asks for some addresses only.
     let least = (size.min(MOST_ANSWERS as u128) / 2).max(FEW);
     count.into_iter().find(|(_, has)| *has > least).map(|(mac, _)| mac)

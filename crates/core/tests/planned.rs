@@ -15,7 +15,7 @@ use ashore_core::desired::desired;
 use ashore_core::endpoint::{Endpoint, Home, Stage};
 use ashore_core::identity::Seed;
 use ashore_core::ipv6::{Learned, LearnedAddress, LearnedRouter};
-use ashore_core::lease::{LeaseRecord, Leased};
+use ashore_core::lease::{LeaseRecord, Leased, Release};
 use ashore_core::link::{LinkKind, MacvlanMode, Netns, Place, engine_link_name};
 use ashore_core::observed::{Observed, ObservedKind, View};
 use ashore_core::plan::plan;
@@ -121,7 +121,7 @@ fn record() -> LeaseRecord {
         mac: Mac([2, 0, 0, 0, 0, 1]),
         parent: None,
         from: None,
-        release: Default::default(),
+        release: Release::default(),
     }
 }
 
@@ -144,7 +144,7 @@ fn learned() -> Learned {
         router: Some(LearnedRouter { ip: "fe80::1".parse().unwrap(), until: None }),
         routes: vec![("fd99::/48".parse().unwrap(), "fe80::2".parse().unwrap())],
         mtu: Some(1300),
-        dns: Default::default(),
+        ..Learned::default()
     }
 }
 
@@ -179,9 +179,9 @@ impl World {
         let host = &self.model.observed.host;
         let known = Known { host, heard: &heard, answered: &answered, held: &held };
         let network = &self.state.networks[&spec.network];
-        let leases = network.leases(ashore_core::step::Family::Ipv4);
+        let is_leased = network.leases(ashore_core::step::Family::Ipv4);
         let record = record();
-        let leased = if leases { Leased::Got(&record) } else { Leased::NotYet };
+        let leased = if is_leased { Leased::Got(&record) } else { Leased::NotYet };
         let learned = network.follows_routers().then(|| Box::new(learned()));
         let inside = &self.model.observed.netns[&self.netns];
         self.state.draft(&spec, &self.netns, inside, &known, FromLan { leased, learned }, 1).unwrap()
@@ -226,117 +226,138 @@ impl World {
     }
 }
 
-/// One thing that is not as it should be, and what it is.
-type Wrong = (String, Observed);
+/// Everything that can be wrong in one place, one thing at a time: what it is, and how it looks.
+struct Wrongs<'a> {
+    observed: &'a Observed,
+    place: &'a Place,
+    all: Vec<(String, Observed)>,
+}
 
-/// All that can be wrong in one place, one at a time.
-fn wrongs(observed: &Observed, place: &Place) -> Vec<Wrong> {
-    let of = |observed: &Observed| match place {
-        Place::Host => observed.host.clone(),
-        Place::Netns(netns) => observed.netns[netns].clone(),
-    };
-    let view = of(observed);
-    let mut wrongs = Vec::new();
-    let mut wrong = |what: String, change: &dyn Fn(&mut View)| {
-        let mut there = observed.clone();
-        change(match place {
+impl<'a> Wrongs<'a> {
+    fn of(observed: &'a Observed, place: &'a Place) -> Vec<(String, Observed)> {
+        let mut wrongs = Wrongs { observed, place, all: Vec::new() };
+        let view = match place {
+            Place::Host => &observed.host,
+            Place::Netns(netns) => &observed.netns[netns],
+        };
+        wrongs.links(view);
+        wrongs.routes(view);
+        wrongs.all
+    }
+
+    fn add(&mut self, what: String, change: impl Fn(&mut View)) {
+        let mut there = self.observed.clone();
+        change(match self.place {
             Place::Host => &mut there.host,
             Place::Netns(netns) => there.netns.get_mut(netns).unwrap(),
         });
-        wrongs.push((what, there));
-    };
-    let other = Mac([2, 0, 0, 0, 0, 0x77]);
-    for (at, link) in view.links.iter().enumerate().filter(|(_, link)| link.alias.is_some()) {
-        let name = link.name.to_string();
-        wrong(format!("{name} is gone"), &|view| {
-            view.links.remove(at);
-            view.addresses.retain(|there| there.index != link.index);
-            view.neighbours.retain(|there| there.index != link.index);
-            view.routes.retain(|there| there.route.dev != link.name);
-        });
-        wrong(format!("{name} has no alias"), &|view| view.links[at].alias = None);
-        wrong(format!("{name} has another MAC"), &|view| view.links[at].mac = Some(other));
-        wrong(format!("{name} has another MTU"), &|view| view.links[at].mtu = 1280);
-        wrong(format!("{name} is down"), &|view| view.links[at].up = false);
-        wrong(format!("{name} is on another link"), &|view| {
-            view.links[at].lower =
-                view.links[at].lower.map(|lower| ashore_core::observed::Lower { index: 99, ..lower });
-        });
-        wrong(format!("{name} is of another bridge, or of none"), &|view| view.links[at].master = None);
-        wrong(format!("{name} is another kind of port"), &|view| {
-            let port = std::mem::take(&mut view.links[at].port);
-            let all = ashore_core::link::PortOption::ALL.into_iter();
-            view.links[at].port = all.filter(|option| !port.contains(option)).collect();
-        });
-        wrong(format!("{name} is in other VLANs"), &|view| {
-            if let Some(vlans) = &mut view.links[at].vlans {
-                let tagged = ashore_core::vlan::Membership::TAGGED;
-                *vlans = [(30.try_into().unwrap(), tagged)].into();
-            }
-        });
-        wrong(format!("{name} has another mode"), &|view| match &mut view.links[at].kind {
-            ObservedKind::Macvlan { mode, .. } => {
-                *mode = match *mode {
-                    Some(MacvlanMode::Vepa) => Some(MacvlanMode::Private),
-                    _ => Some(MacvlanMode::Vepa),
+        self.all.push((what, there));
+    }
+
+    fn links(&mut self, view: &View) {
+        let other = Mac([2, 0, 0, 0, 0, 0x77]);
+        for (at, link) in view.links.iter().enumerate().filter(|(_, link)| link.alias.is_some()) {
+            let name = link.name.to_string();
+            self.add(format!("{name} is gone"), |view| {
+                view.links.remove(at);
+                view.addresses.retain(|there| there.index != link.index);
+                view.neighbours.retain(|there| there.index != link.index);
+                view.routes.retain(|there| there.route.dev != link.name);
+            });
+            self.add(format!("{name} has no alias"), |view| view.links[at].alias = None);
+            self.add(format!("{name} has another MAC"), |view| view.links[at].mac = Some(other));
+            self.add(format!("{name} has another MTU"), |view| view.links[at].mtu = 1280);
+            self.add(format!("{name} is down"), |view| view.links[at].up = false);
+            self.add(format!("{name} is on another link"), |view| {
+                view.links[at].lower =
+                    view.links[at].lower.map(|lower| ashore_core::observed::Lower { index: 99, ..lower });
+            });
+            self.add(format!("{name} is of another bridge, or of none"), |view| view.links[at].master = None);
+            self.add(format!("{name} is another kind of port"), |view| {
+                let port = std::mem::take(&mut view.links[at].port);
+                let all = ashore_core::link::PortOption::ALL.into_iter();
+                view.links[at].port = all.filter(|option| !port.contains(option)).collect();
+            });
+            self.add(format!("{name} is in other VLANs"), |view| {
+                if let Some(vlans) = &mut view.links[at].vlans {
+                    let tagged = ashore_core::vlan::Membership::TAGGED;
+                    *vlans = [(30.try_into().unwrap(), tagged)].into();
                 }
+            });
+            self.add(format!("{name} has another mode"), |view| match &mut view.links[at].kind {
+                ObservedKind::Macvlan { mode, .. } => {
+                    *mode = match *mode {
+                        Some(MacvlanMode::Vepa) => Some(MacvlanMode::Private),
+                        _ => Some(MacvlanMode::Vepa),
+                    }
+                }
+                ObservedKind::Vlan { gvrp, .. } => *gvrp = !*gvrp,
+                _ => {}
+            });
+            self.add(format!("{name} is something else"), |view| {
+                view.links[at].kind = ObservedKind::Physical;
+            });
+            self.add(format!("{name} has other sysctls"), |view| {
+                let link = &mut view.links[at];
+                (link.arp_filter, link.accept_ra, link.disable_ipv6) = (Some(7), Some(7), Some(7));
+            });
+            self.add(format!("{name} has an address more"), |view| {
+                let net = "192.168.88.77/24".parse().unwrap();
+                let there = view.addresses.first().cloned();
+                view.addresses.extend(there.map(|there| ashore_core::observed::LinkAddress {
+                    index: link.index,
+                    net,
+                    ..there
+                }));
+            });
+            for (at, there) in
+                view.addresses.iter().enumerate().filter(|(_, there)| there.index == link.index)
+            {
+                self.add(format!("{name} has no {}", there.net), |view| {
+                    view.addresses.remove(at);
+                });
             }
-            ObservedKind::Vlan { gvrp, .. } => *gvrp = !*gvrp,
-            _ => {}
-        });
-        wrong(format!("{name} is something else"), &|view| view.links[at].kind = ObservedKind::Physical);
-        wrong(format!("{name} has other sysctls"), &|view| {
-            let link = &mut view.links[at];
-            (link.arp_filter, link.accept_ra, link.disable_ipv6) = (Some(7), Some(7), Some(7));
-        });
-        wrong(format!("{name} has an address more"), &|view| {
-            let net = "192.168.88.77/24".parse().unwrap();
-            let there = view.addresses.first().cloned();
-            view.addresses.extend(there.map(|there| ashore_core::observed::LinkAddress {
-                index: link.index,
-                net,
-                ..there
-            }));
-        });
-        for (at, there) in view.addresses.iter().enumerate().filter(|(_, there)| there.index == link.index) {
-            wrong(format!("{name} has no {}", there.net), &|view| {
-                view.addresses.remove(at);
-            });
+            for (at, there) in
+                view.neighbours.iter().enumerate().filter(|(_, there)| there.index == link.index)
+            {
+                self.add(format!("{name} does not know {}", there.ip), |view| {
+                    view.neighbours.remove(at);
+                });
+                self.add(format!("{name} knows {} by another MAC", there.ip), |view| {
+                    view.neighbours[at].mac = other;
+                });
+            }
         }
-        for (at, there) in view.neighbours.iter().enumerate().filter(|(_, there)| there.index == link.index) {
-            wrong(format!("{name} does not know {}", there.ip), &|view| {
-                view.neighbours.remove(at);
+    }
+
+    fn routes(&mut self, view: &View) {
+        for (at, there) in
+            view.routes.iter().enumerate().filter(|(_, there)| there.protocol == ROUTE_PROTOCOL)
+        {
+            let to = there.route.to;
+            self.add(format!("there is no route to {to}"), |view| {
+                view.routes.remove(at);
             });
-            wrong(format!("{name} knows {} by another MAC", there.ip), &|view| {
-                view.neighbours[at].mac = other
+            self.add(format!("the route to {to} leads elsewhere"), |view| {
+                view.routes[at].route.dev = "lo".parse().unwrap();
+            });
+            self.add(format!("the route to {to} is somebody else's"), |view| {
+                view.routes[at].protocol = 3;
+                view.routes[at].route.dev = "lo".parse().unwrap();
+            });
+            self.add(format!("the route to {to} is of another source"), |view| {
+                view.routes[at].route.src = match to.addr() {
+                    std::net::IpAddr::V4(_) => "10.0.0.77".parse().ok(),
+                    std::net::IpAddr::V6(_) => "fd77::77".parse().ok(),
+                };
+            });
+            self.add(format!("there is a route to {to} and to one more"), |view| {
+                let mut more = view.routes[at].clone();
+                more.route.to = "10.77.0.0/16".parse().unwrap();
+                view.routes.push(more);
             });
         }
     }
-    for (at, there) in view.routes.iter().enumerate().filter(|(_, there)| there.protocol == ROUTE_PROTOCOL) {
-        let to = there.route.to;
-        wrong(format!("there is no route to {to}"), &|view| {
-            view.routes.remove(at);
-        });
-        wrong(format!("the route to {to} leads elsewhere"), &|view| {
-            view.routes[at].route.dev = "lo".parse().unwrap()
-        });
-        wrong(format!("the route to {to} is somebody else's"), &|view| {
-            view.routes[at].protocol = 3;
-            view.routes[at].route.dev = "lo".parse().unwrap();
-        });
-        wrong(format!("the route to {to} is of another source"), &|view| {
-            view.routes[at].route.src = match to.addr() {
-                std::net::IpAddr::V4(_) => "10.0.0.77".parse().ok(),
-                std::net::IpAddr::V6(_) => "fd77::77".parse().ok(),
-            };
-        });
-        wrong(format!("there is a route to {to} and to one more"), &|view| {
-            let mut more = view.routes[at].clone();
-            more.route.to = "10.77.0.0/16".parse().unwrap();
-            view.routes.push(more);
-        });
-    }
-    wrongs
 }
 
 fn tell(text: &mut String, what: &str, lines: &[String]) {
@@ -344,7 +365,9 @@ fn tell(text: &mut String, what: &str, lines: &[String]) {
     if lines.is_empty() {
         writeln!(text, "    nothing").unwrap();
     }
-    lines.iter().for_each(|line| writeln!(text, "    {line}").unwrap());
+    for line in lines {
+        writeln!(text, "    {line}").unwrap();
+    }
 }
 
 fn everything() -> String {
@@ -363,7 +386,7 @@ fn everything() -> String {
         assert_eq!(world.planned(), [""; 0], "{}", case.what);
         let whole = world.model.observed.clone();
         for place in [Place::Host, Place::Netns(world.netns.clone())] {
-            for (what, observed) in wrongs(&whole, &place).into_iter().filter(|_| case.closely) {
+            for (what, observed) in Wrongs::of(&whole, &place).into_iter().filter(|_| case.closely) {
                 world.model.observed = observed;
                 let inside = if place == Place::Host { "" } else { "in the container " };
                 let planned = world.planned();

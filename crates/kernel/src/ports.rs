@@ -22,7 +22,7 @@ impl Kernel {
     }
 }
 
-/// Whether a line of `/proc/net/udp` has this port as its own: the second word, in hexadecimal (proc_net_udp(5)).
+/// Whether a line of `/proc/net/udp` has this port as its own: the second word, in hexadecimal (`proc_net_udp`).
 fn is_bound(sockets: &str, port: u16) -> bool {
     let own = |line: &str| {
         let (_, port) = line.split_whitespace().nth(1)?.rsplit_once(':')?;

@@ -190,8 +190,8 @@ fn who_makes_up_routers_and_prefixes_keeps_none_out_and_puts_none_out() {
             let of = prefix(&format!("fd66:{number:x}::/64"), 9000, 9000);
             let to = route(&format!("fd77:{number:x}::/48"), Preference::High, 9000);
             let routes = vec![to];
-            let router = format!("fe80::66:{number:x}");
-            link.receive(&RouterAdvertisement { routes, ..said(&router, 9000, &[of]) }, now);
+            let who = format!("fe80::66:{number:x}");
+            link.receive(&RouterAdvertisement { routes, ..said(&who, 9000, &[of]) }, now);
         }
     };
     let real = || {
