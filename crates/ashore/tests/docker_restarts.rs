@@ -51,6 +51,22 @@ fn remove_all(site: &mut Site) {
 }
 
 #[test]
+fn containers_whose_links_go_with_their_parent_are_back_when_it_is() {
+    on_every_engine("docker, parent gone and back", |site| {
+        let before = start_all(site);
+        site.home.nas.remove_link("eth0").unwrap();
+        eventually("status says what it waits for", || {
+            site.home.status()["troubles"].to_string().contains("waits for its parent `eth0`")
+        });
+        site.home.world.plug_in(&site.home.nas).unwrap();
+        site.home.nas.add_address("eth0", "192.168.88.9/24".parse().unwrap()).unwrap();
+        all_are_back(site, &before);
+        eventually("nothing is wrong", || site.home.status()["troubles"].as_array().unwrap().is_empty());
+        remove_all(site);
+    });
+}
+
+#[test]
 fn an_engine_that_stops_or_dies_and_starts_finds_everything_as_it_was() {
     on_every_engine("docker, engine restarts", |site| {
         let before = start_all(site);

@@ -3,10 +3,12 @@
 
 mod home;
 
+use std::time::Duration;
+
 use ashore_core::Membership;
 use ashore_core::link::Tag;
 use home::site::{Site, on_engine};
-use home::{HOST, does_not_reach, eventually, ip, reaches, type_on};
+use home::{HOST, does_not_reach, eventually, eventually_within, ip, reaches, type_on};
 
 fn create(name: &str, options: &str, range: &str) -> String {
     format!(
@@ -20,6 +22,7 @@ fn vlans_and_ipvlan() {
     on_engine("bookworm", "docker, VLANs and ipvlan", |site| {
         a_bridges_vlan_is_named_as_any_other(site);
         a_sub_interface_is_made_shared_and_deleted_with_its_last_network(site);
+        a_sub_interface_of_dockers_own_driver_is_shared_both_ways(site);
         ipvlan_gives_the_parents_mac(site);
     });
 }
@@ -57,6 +60,36 @@ fn a_bridges_vlan_is_named_as_any_other(site: &Site) {
     nas.remove_link("br0").unwrap();
     nas.remove_link("up0").unwrap();
     site.assert_nothing_left();
+}
+
+/// Docker deletes the one that it made with its network, and everything that stands on it.
+fn a_sub_interface_of_dockers_own_driver_is_shared_both_ways(site: &Site) {
+    let home = &site.home;
+    let theirs =
+        "network create -d macvlan --subnet 10.0.200.0/24 --ip-range 10.0.200.128/28 -o parent=eth0.200 old";
+    home.nas.remove_link("eth0.200").unwrap();
+    site.ok(theirs);
+    home.ok("adopt old");
+    site.ok(&create("vlan200", "-o parent=eth0.200", "10.0.200.192/27"));
+    site.ok("run -d --init --name web --network vlan200 box sleep 1000");
+    let (at, _) = site.address_of("web");
+    eventually("the LAN reaches it", || home.laptop.ping(ip(&at)).is_some());
+    site.ok("network rm old");
+    eventually_within(Duration::from_secs(120), "the LAN reaches it again", || {
+        home.laptop.ping(ip(&at)).is_some()
+    });
+    assert_eq!(site.address_of("web").0, at);
+
+    // It is Ashore's now, and Docker finds it there.
+    site.ok(theirs);
+    site.ok("rm -f web");
+    site.ok("network rm vlan200");
+    site.ok("run -d --init --name web --network old box sleep 1000");
+    let (at, _) = site.address_of("web");
+    eventually("the LAN reaches it", || home.laptop.ping(ip(&at)).is_some());
+    site.ok("rm -f web");
+    site.ok("network rm old");
+    eventually_within(Duration::from_secs(120), "nobody uses it any more", || home.made_links().is_empty());
 }
 
 fn ipvlan_gives_the_parents_mac(site: &Site) {

@@ -4,11 +4,14 @@
 mod home;
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use ashore_core::observed::{Link, ObservedKind};
 use ashore_lab::Machine;
 use home::frames::{Frames, Tag};
-use home::{HOST, Home, addresses, arp_answered, does_not_reach, eventually, ip, reaches, type_on};
+use home::{
+    HOST, Home, addresses, arp_answered, does_not_reach, eventually, eventually_within, ip, reaches, type_on,
+};
 
 const IOT: &str = "network create iot --parent eth0 --vlan 200 --subnet 10.0.200.0/24 --ip-range 10.0.200.192/27 \
                    --gateway 10.0.200.1";
@@ -254,6 +257,49 @@ fn one_that_the_user_makes_meanwhile_is_used_or_named_as_what_is_in_the_way() {
     home.ok("detach iot web");
     home.ok("network rm iot");
     assert_eq!(home.made_links(), ["eth0.200"]);
+}
+
+#[test]
+fn one_that_whoever_made_it_deletes_is_made_anew_and_its_containers_come_back() {
+    let home = home();
+    home.nas.add_vlan("eth0", 200, "10.0.200.9/24".parse().unwrap()).unwrap();
+    home.ok(IOT);
+    let (_web, at) = attached(&home, "iot", "web");
+    reaches(&home.laptop, at);
+    home.nas.remove_link("eth0.200").unwrap();
+    eventually("the LAN reaches it again", || home.laptop.ping(at).is_some());
+    assert_eq!(home.status()["troubles"].as_array().unwrap().len(), 0, "{}", home.status());
+    home.ok("detach iot web");
+    home.ok("network rm iot");
+    assert_eq!(home.made_links(), [""; 0], "it is Ashore's own by now");
+}
+
+#[test]
+fn it_stays_for_as_long_as_somebody_else_uses_it() {
+    let home = home();
+    for link in ["type macvlan mode bridge", "type ipvlan mode l2", "type vlan id 7"] {
+        home.ok(IOT);
+        let other = home.world.container("other").unwrap();
+        let path = other.namespace().path().display();
+        let line = format!("ip link add link eth0.200 name theirs0 netns {path} {link}");
+        type_on(&home.nas, &line);
+        let ran = home.run("network rm iot");
+        assert!(ran.code == Some(0) && ran.stderr.contains("`eth0.200` stays"), "{link}: {}", ran.stderr);
+        assert!(has_vlan(&home), "{link}");
+        other.add_address("theirs0", "10.0.200.77/24".parse().unwrap()).unwrap();
+        other.set_up("theirs0", true).unwrap();
+        if !link.contains("vlan id") {
+            eventually("it is on the LAN", || home.laptop.ping(ip("10.0.200.77")).is_some());
+        }
+        other.remove_link("theirs0").unwrap();
+        eventually_within(Duration::from_secs(180), "nobody uses it any more", || {
+            home.made_links().is_empty()
+        });
+    }
+    home.ok(IOT);
+    home.nas.add_address("eth0.200", "10.0.200.9/24".parse().unwrap()).unwrap();
+    home.ok("network rm iot");
+    reaches(&home.laptop, ip("10.0.200.9"));
 }
 
 /// The network in the VLAN on an interface of the NAS's, from its making to its end.

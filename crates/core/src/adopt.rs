@@ -199,7 +199,7 @@ impl State {
                     stage: Stage::Attached,
                     since: before.map_or(now, |known| known.since),
                     tagged_as: None,
-                    seen: before.and_then(|known| known.seen),
+                    seen: before.and_then(|known| known.seen.clone()),
                 }
             })
             .collect();

@@ -253,6 +253,12 @@ fn want_endpoint(
             if network.adopted {
                 return;
             }
+            let inside = endpoint.sandbox().and_then(|sandbox| observed.at(sandbox));
+            let is_missed = found.is_none() && observed.unlinked.contains(&endpoint.key());
+            if let Some((netns, inside)) = inside.filter(|_| is_missed) {
+                let link = link_again(network, endpoint, inside, host);
+                desired.netns.entry(netns.clone()).or_default().push(link);
+            }
             if endpoint.stage == Stage::Attaching {
                 let link = bare_link(network, endpoint, ifname, host);
                 desired.host.push(WantedLink { share: Share::HandedOver, ..link });
@@ -314,6 +320,23 @@ fn engines_link(
     yield_default_route(&mut link, network, inside);
     link.follow(there);
     WantedLink { there: Some(there.index), share: Share::Moved { leased }, ..link }
+}
+
+/// The link of an engine's container in the place of one that has gone with its parent: under the name by which the engine looks for
+/// it, with all that the engine had set. Docker 28.5 ends if it is had remove a link twice that is not there
+/// (`osl.Namespace.RemoveInterface`), so it is not asked to connect the container anew.
+fn link_again(network: &Network, endpoint: &Endpoint, inside: &View, host: &View) -> WantedLink {
+    let is_free = |name: &IfName| inside.link(name).is_none();
+    let had = endpoint.seen.as_ref().and_then(|seen| seen.name.as_ref()).or(endpoint.inside());
+    let next =
+        || (0..).map(|number| format!("eth{number}").parse().expect("it is an interface name")).find(is_free);
+    let name = had.filter(|name| is_free(name)).cloned().or_else(next).expect("numbers do not end");
+    let mut link = endpoint_link(network, endpoint, &name, host);
+    // The engine sets one of each family, by whichever of the container's networks it likes best.
+    link.routes.retain(|route| {
+        route.to.prefix_len() > 0 || !inside.routes.iter().any(|there| there.route.to == route.to)
+    });
+    link
 }
 
 /// A router that advertises itself is not asked for where somebody else has set an IPv6 default route, such as an engine for its

@@ -67,12 +67,15 @@ pub struct Endpoint {
 
 /// What was last seen of a link in its container. The container may change its MAC, its name and its tag; the kernel's number
 /// for it stays for as long as it stays in its namespace.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seen {
     /// The kernel's number for it in that namespace.
     pub index: u32,
     /// Its MAC.
     pub mac: Option<Mac>,
+    /// Its name, where an engine chose that: by it the engine looks for the link when it takes it away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<IfName>,
 }
 
 /// Where an endpoint's addresses came from.
@@ -184,7 +187,7 @@ impl Endpoint {
     /// with [`Endpoint::mac`], and its container may change it.
     pub fn mac_on_lan(&self) -> Option<Mac> {
         let mac = self.mac?;
-        Some(self.seen.and_then(|seen| seen.mac).unwrap_or(mac))
+        Some(self.seen.as_ref().and_then(|seen| seen.mac).unwrap_or(mac))
     }
 
     /// The MACs that its link may have. The one that was seen last its container has chosen, and may have taken from anybody:

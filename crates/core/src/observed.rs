@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use crate::endpoint::Endpoint;
 use crate::link::{IpvlanMode, LinkKind, MacvlanMode, Netns, Place, PortOption, Tag};
 use crate::name::IfName;
+use crate::state::EndpointKey;
 use crate::step::{Life, ROUTE_PROTOCOL, Route, SysctlKey};
 use crate::vlan::{Membership, VlanId};
 
@@ -27,6 +28,8 @@ pub struct Observed {
     /// The MACs of macvlan children that are up, by their parent, wherever they are; only of the parents that were asked, and that
     /// tell.
     pub children: BTreeMap<IfName, BTreeSet<Mac>>,
+    /// Engines' endpoints whose links have gone with their parents, as was seen for long enough.
+    pub unlinked: BTreeSet<EndpointKey>,
 }
 
 /// One namespace.

@@ -191,7 +191,7 @@ impl Case<'_> {
 
     fn strong(&self, link: &Link) -> Option<Evidence> {
         let Endpoint { mac, seen, .. } = self.endpoint;
-        if seen.is_some_and(|seen| seen.index == link.index) {
+        if seen.as_ref().is_some_and(|seen| seen.index == link.index) {
             Some(Evidence::Number)
         } else if mac.is_some() && *mac == link.mac {
             Some(Evidence::Mac)
@@ -412,14 +412,15 @@ impl Endpoint {
     /// Whether a child of its parent, in its container, is its link and on the LAN, so that it is nowhere else: the kernel
     /// brings no second child up with a MAC, and gives a number once.
     fn is_up_as(&self, link: &Link) -> bool {
-        let has_number = self.seen.is_some_and(|seen| seen.index == link.index);
+        let has_number = self.seen.as_ref().is_some_and(|seen| seen.index == link.index);
         link.up && (has_number || self.mac.is_some() && self.mac == link.mac)
     }
 
     /// What is to be kept in mind of its link.
     pub fn seen_as(&self, link: &Link) -> Seen {
         // Where it is the parent's, it is none of its own.
-        Seen { index: link.index, mac: link.mac.filter(|_| self.mac.is_some()) }
+        let name = self.netns().is_none().then(|| link.name.clone());
+        Seen { index: link.index, mac: link.mac.filter(|_| self.mac.is_some()), name }
     }
 }
 

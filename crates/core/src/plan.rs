@@ -163,7 +163,7 @@ impl Diff<'_> {
             let near = link.lower.and_then(|near| self.view.link_at(near.index));
             let goes_along =
                 matches!(owner, Owner::Of(Tag::VlanPort(_))) && near.is_some_and(|near| !self.stays(near));
-            if !goes_along && !self.stays(link) {
+            if !goes_along && !self.stays(link) && !(vlans && self.others_use(link)) {
                 dying.insert(link.name.clone());
                 plan.steps.push(Step::DelLink { place: self.place.clone(), link: link.name.clone() });
             }
@@ -181,6 +181,18 @@ impl Diff<'_> {
 
     fn owner(&self, link: &Link) -> Option<&Owner> {
         self.desired.owners.owner(self.place, link)
+    }
+
+    /// Whether somebody else uses a VLAN's interface, as far as the host shows: it has addresses, of which Ashore gives it none, links
+    /// of others stand on it, or it is a port. What has to be made anew is not asked.
+    fn others_use(&self, link: &Link) -> bool {
+        let is_wanted = self.wanted.iter().any(|wanted| wanted.spec.name == link.name);
+        let is_vlan = matches!(link.kind, ObservedKind::Vlan { .. });
+        let stands_on_it = |other: &&Link| other.is_child_of(link, self.place) && self.owner(other).is_none();
+        let has_address = || self.view.addresses_of(link).any(|there| !there.link_scope);
+        let used =
+            || link.master.is_some() || has_address() || self.view.links.iter().any(|one| stands_on_it(&one));
+        !is_wanted && is_vlan && used()
     }
 
     fn removals(&self, plan: &mut Plan) {

@@ -9,6 +9,7 @@ use crate::link::{LinkKind, Place, Tag, link_name};
 use crate::name::IfName;
 use crate::network::{HOST_AUX, Network, NetworkError, Subnet};
 use crate::observed::{Link, ObservedKind, View};
+use crate::state::State;
 
 /// A VLAN's number: 1 to 4094, since 802.1Q keeps 0 and 4095 for itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -219,6 +220,23 @@ impl Network {
             Some(vlan) => host.links.iter().find(|link| vlan.is(link, host)),
             None => host.link(&self.parent),
         }
+    }
+}
+
+impl State {
+    /// A network whose parent, called after the interface below as in `eth0.200`, was somebody else's and has gone: as it is once
+    /// the VLAN is Ashore's to make. An engine deletes the one that it made with its own network, and all that stands on it.
+    pub fn taking_over(&self, network: &Network, host: &View) -> Option<Network> {
+        let is_others = network.vlan.is_none() && !network.adopted && network.kind != LinkKind::Bridge;
+        if !is_others || host.link(&network.parent).is_some() {
+            return None;
+        }
+        let (lower, id) = host.dotted(&network.parent).ok()??;
+        let below = host.link(&lower).filter(|below| below.tag().is_none() && below.master.is_none())?;
+        let vlan = Vlan { lower: below.name.clone(), id, gvrp: false };
+        // It may have another name since.
+        let is_there = host.links.iter().any(|link| vlan.is(link, host));
+        (!is_there).then(|| Network { vlan: Some(vlan), ..network.clone() })
     }
 }
 

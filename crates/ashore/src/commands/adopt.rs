@@ -2,7 +2,7 @@
 
 use ashore_core::request::{AdoptSpec, Reply, Request};
 
-use super::network::done;
+use super::network::{done, warn};
 use super::table;
 use crate::cli::{AdoptArgs, ForgetArgs};
 use crate::client::{Failure, ask, print_json, unexpected};
@@ -15,8 +15,12 @@ pub(crate) fn run(args: &AdoptArgs) -> Result<(), Failure> {
         return done(&args.client, &reply, &format!("network {} is left to Docker again", args.network));
     }
     match ask(&args.client, &adopt_request(args))? {
-        Reply::Network(network) if args.client.json => print_json(&network),
-        Reply::Network(network) => {
+        Reply::Created { network, warnings } if args.client.json => {
+            warn(&warnings);
+            print_json(&network)
+        }
+        Reply::Created { network, warnings } => {
+            warn(&warnings);
             let access = if network.host_access { "reaches" } else { "does not reach" };
             say!("network {} is adopted: the host {access} its containers", network.label());
             Ok(())

@@ -25,6 +25,7 @@ use ashore_core::state::{Change, EndpointKey, State};
 use ashore_core::step::Step;
 use ashore_core::store::Store;
 use ashore_kernel::{Kernel, Namespace, OnError, Outcome, StepError};
+use ashore_wire::Mac;
 
 use super::lan::Lan;
 use super::resolv::Resolv;
@@ -59,6 +60,8 @@ mod staged;
 mod status;
 mod strangers;
 mod strayed;
+mod unlinked;
+mod vlans;
 
 use inventory::Missing;
 pub(crate) use later::Wakers;
@@ -67,6 +70,8 @@ use lost::Lost;
 use misplaced::Attempts;
 pub(crate) use reconcile::Cause;
 use strangers::Strangers;
+use unlinked::Unlinked;
+use vlans::Vlans;
 
 /// Owner of state, kernel and conflict detection.
 pub(crate) struct Engine {
@@ -126,6 +131,12 @@ struct Inner {
     departed: Departed,
     /// Endpoints whose namespaces are looked for.
     lost: Lost,
+    /// Interfaces of VLANs that others share.
+    vlans: Vlans,
+    /// Engines' endpoints whose links have gone with their parents.
+    unlinked: Unlinked,
+    /// The MACs that parents were last seen with whose endpoints share them.
+    shared_macs: BTreeMap<IfName, Mac>,
     /// Whom the next request on a network of an engine's is for, and until when that is to be expected.
     expected: BTreeMap<String, (EndpointName, Instant)>,
 }
@@ -162,6 +173,9 @@ impl Engine {
             recovered: false,
             departed: Departed::default(),
             lost: Lost::default(),
+            vlans: Vlans::default(),
+            unlinked: Unlinked::default(),
+            shared_macs: BTreeMap::new(),
             expected: BTreeMap::new(),
         };
         // An engine may be in the middle of its start, in which the last daemon was killed.
@@ -318,6 +332,7 @@ impl Inner {
     fn observe(&self, netns: &[Netns]) -> Result<Observed, Refusal> {
         let mut observed = self.kernel.observe(netns).map_err(|error| refusal::kernel(&error))?;
         self.ask_parents(&mut observed);
+        observed.unlinked = self.unlinked.lasting();
         Ok(observed)
     }
 
@@ -325,6 +340,7 @@ impl Inner {
     fn observe_these(&self, netns: &[Netns]) -> Result<Observed, Refusal> {
         let mut observed = self.kernel.observe_closely(netns).map_err(|error| refusal::kernel(&error))?;
         self.ask_parents(&mut observed);
+        observed.unlinked = self.unlinked.lasting();
         match observed.unreadable.first_key_value() {
             Some((netns, why)) => Err(refusal::unreadable(&netns.path, why)),
             None => Ok(observed),
@@ -349,7 +365,14 @@ impl Inner {
 
     /// What the state asks for and the kernel does not have.
     fn plan(&self, observed: &Observed) -> Plan {
-        plan(&desired(self.state(), observed), observed)
+        self.plan_for(self.state(), observed)
+    }
+
+    /// What leads to a state.
+    fn plan_for(&self, wanted: &State, observed: &Observed) -> Plan {
+        let mut plan = plan(&desired(wanted, observed), observed);
+        self.spare_others(&mut plan, observed);
+        plan
     }
 
     /// Brings the kernel to what the state asks for, in the places that were observed: all of it, or nothing.
@@ -428,7 +451,7 @@ impl Inner {
         wanted: &State,
         netns: &[Netns],
     ) -> Result<(Observed, Vec<StepError>), Refusal> {
-        let plan = plan(&desired(wanted, &observed), &observed);
+        let plan = self.plan_for(wanted, &observed);
         if plan.steps.is_empty() {
             return Ok((observed, Vec::new()));
         }

@@ -64,6 +64,11 @@ impl Network {
                 vlan.check_reaches_host(host, parent)?;
             }
             None => {
+                // An engine may have made its network on an interface that Ashore had made.
+                let shares = self.adopted && host.own_vlan(parent).is_some();
+                if parent.tag().is_some() && !shares {
+                    return Err(of_ashore(name));
+                }
                 self.check_can_have_children(parent)?;
                 host.check_not_deaf(parent)?;
             }
@@ -83,9 +88,6 @@ impl Network {
 
     fn check_can_have_children(&self, parent: &Link) -> Result<(), NetworkError> {
         let name = &parent.name;
-        if parent.tag().is_some() {
-            return Err(of_ashore(name));
-        }
         if parent.wireless && !matches!(self.kind, LinkKind::Ipvlan(_)) {
             return Err(NetworkError::ParentIsWifi(name.clone(), self.kind));
         }

@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 impl Engine {
     pub(super) fn adopt(&self, spec: &AdoptSpec) -> Result<Reply, Refusal> {
         self.relist()?;
-        let network = {
+        let (network, warnings) = {
             let mut inner = self.lock();
             let (network, changes) = inner.adopting(spec)?;
             let undo = inner.undoing(&changes);
@@ -34,11 +34,13 @@ impl Engine {
                     return Err(refusal);
                 }
             }
-            network
+            let warnings: Vec<String> =
+                inner.vlan_with_others(&network, &observed.host).into_iter().collect();
+            (network, warnings)
         };
         // Now that the network is known as adopted, the list tells where its containers' namespaces are.
         self.relist()?;
-        Ok(Reply::Network(network))
+        Ok(Reply::Created { network, warnings })
     }
 
     pub(super) fn unadopt(&self, network: &str) -> Result<Reply, Refusal> {

@@ -47,6 +47,11 @@ impl Missing {
         !self.starting.is_empty()
     }
 
+    /// Whether an endpoint's container is starting, as far as lists have shown.
+    pub(super) fn is_starting(&self, endpoint: &str) -> bool {
+        self.starting.contains(endpoint)
+    }
+
     /// The engine has started anew.
     pub(super) fn none_starts(&mut self) {
         self.starting.clear();
@@ -101,6 +106,11 @@ impl Engine {
         let waiting = postponed || !inner.missing.since.is_empty();
         inner.note_strangers(&inventory);
         inner.inventory = Some(inventory);
+        if inner.vlans.spare() {
+            // The network that it stayed for may be gone.
+            inner.leftovers = true;
+            self.soon();
+        }
         Ok(Reply::Inventoried { misplaced, waiting })
     }
 }

@@ -38,6 +38,10 @@ impl Engine {
         inner.commit(changes)?;
         warnings.extend(inner.cut_by_firewall([&network]));
         warnings.extend(inner.own_server(&network));
+        warnings.extend(inner.engines_vlan(&network, &observed.host));
+        if observed.host.link(&network.parent).is_some() {
+            inner.vlans.sees(&network);
+        }
         for warning in &warnings {
             tracing::warn!("{warning}");
         }
@@ -162,11 +166,13 @@ impl Engine {
     pub(super) fn remove_network(&self, name: &NetworkName) -> Result<Reply, Refusal> {
         let mut inner = self.lock();
         inner.check_removable(name)?;
+        let parent = inner.state().networks.get(name).map(|network| network.parent.clone());
         inner.commit(vec![Change::DelNetwork(name.clone())])?;
-        // The shim goes with the last network on its parent, and so does a VLAN's interface.
+        // The shim goes with the last network on its parent, and so does a VLAN's interface that nobody else uses.
         let (observed, errors) = inner.sweep(&[])?;
         self.follow(&inner, &observed);
-        Ok(Reply::Done { warnings: errors.iter().map(ToString::to_string).collect() })
+        let spared = parent.and_then(|parent| inner.spared(&parent, &observed.host));
+        Ok(Reply::Done { warnings: errors.iter().map(ToString::to_string).chain(spared).collect() })
     }
 
     pub(super) fn import(&self, document: Document) -> Result<Reply, Refusal> {

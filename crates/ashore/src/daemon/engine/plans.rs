@@ -4,12 +4,10 @@ use std::collections::BTreeMap;
 
 use ashore_core::allocate::Known;
 use ashore_core::attach::FromLan;
-use ashore_core::desired::desired;
 use ashore_core::endpoint::{Endpoint, Stage};
 use ashore_core::lease::Leased;
 use ashore_core::link::Netns;
 use ashore_core::observed::Observed;
-use ashore_core::plan::plan;
 use ashore_core::request::{AttachSpec, PlannedStep, Refusal, RefusalKind, Reply, Request};
 use ashore_core::state::{Change, State};
 use ashore_core::step::Step;
@@ -22,7 +20,7 @@ impl Engine {
     pub(super) fn plan(&self, change: Option<Request>) -> Result<Reply, Refusal> {
         if let Some(Request::CreateNetwork(spec)) = change {
             let (inner, observed, network, _) = self.checked(&spec)?;
-            return planned(&inner.state().with(&[Change::PutNetwork(network)]), &observed);
+            return inner.planned(&inner.state().with(&[Change::PutNetwork(network)]), &observed);
         }
         // What an engine has is asked for before the lock is taken.
         let adoption = match &change {
@@ -33,7 +31,7 @@ impl Engine {
         let (changes, netns) = match change {
             None => {
                 let observed = inner.observe(&all_netns(inner.state()))?;
-                return planned(&inner.state_to_come(&observed), &observed);
+                return inner.planned(&inner.state_to_come(&observed), &observed);
             }
             Some(Request::Adopt(_)) => adoption.unwrap_or_default(),
             Some(Request::Attach(spec)) => self.planned_attach(&inner, &spec)?,
@@ -58,7 +56,7 @@ impl Engine {
             }
             Some(_) => return Err(changes_nothing()),
         };
-        planned(&inner.state().with(&changes), &inner.observe(&netns)?)
+        inner.planned(&inner.state().with(&changes), &inner.observe(&netns)?)
     }
 
     fn planned_attach(&self, inner: &Inner, spec: &AttachSpec) -> Result<(Vec<Change>, Vec<Netns>), Refusal> {
@@ -80,12 +78,14 @@ impl Engine {
     }
 }
 
-/// What a state would change in the places that were observed.
-fn planned(wanted: &State, observed: &Observed) -> Result<Reply, Refusal> {
-    let plan = plan(&desired(wanted, observed), observed);
-    match plan.blocked.first() {
-        Some(blocked) => Err(refusal::blocked(blocked)),
-        None => Ok(Reply::Plan(shown(plan.steps))),
+impl Inner {
+    /// What a state would change in the places that were observed.
+    fn planned(&self, wanted: &State, observed: &Observed) -> Result<Reply, Refusal> {
+        let plan = self.plan_for(wanted, observed);
+        match plan.blocked.first() {
+            Some(blocked) => Err(refusal::blocked(blocked)),
+            None => Ok(Reply::Plan(shown(plan.steps))),
+        }
     }
 }
 

@@ -5,12 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Bound;
 
-use ashore_core::desired::desired;
 use ashore_core::endpoint::{Endpoint, Home, Stage};
 use ashore_core::link::{Netns, Place};
 use ashore_core::observed::Observed;
 use ashore_core::owner::Owners;
-use ashore_core::plan::plan;
 use ashore_core::request::{Refusal, RefusalKind};
 use ashore_core::state::{Change, EndpointKey, State};
 
@@ -63,7 +61,8 @@ impl Engine {
                 } else {
                     tracing::info!(%why, changed, "reconciled");
                 }
-                inner.awaits_engine(&observed)
+                inner.note_unlinked(&observed);
+                inner.awaits_engine(&observed) || inner.vlans.are_awaited() || inner.unlinked.are_awaited()
             }
             Err(refusal) => {
                 tracing::error!(%why, "could not reconcile: {refusal}");
@@ -106,6 +105,7 @@ impl Engine {
         if inner.notice_all_lost(&netns, &observed) {
             self.search_soon();
         }
+        let taken_over = inner.take_over_vlans(&observed.host);
         let mut going = inner.going();
         going.retain(|endpoint| observed.unreadable(endpoint).is_none());
         for (netns, why) in &observed.unreadable {
@@ -118,12 +118,12 @@ impl Engine {
         let wanted = inner.state_without(&going);
         let marked = inner.commit(going.iter().cloned().map(Change::PutEndpoint).collect());
 
-        let planned = plan(&desired(&wanted, &observed), &observed).steps;
+        let planned = inner.plan_for(&wanted, &observed).steps;
         inner.note_remade(&planned);
         let changed = planned.len() + going.len();
         let (observed, failed) =
             if planned.is_empty() { (observed, Vec::new()) } else { inner.sweep_to(&wanted, &netns)? };
-        let left = plan(&desired(&wanted, &observed), &observed);
+        let left = inner.plan_for(&wanted, &observed);
         for error in &failed {
             tracing::warn!("{error}");
         }
@@ -154,6 +154,7 @@ impl Engine {
             self.announce(inner, &observed, inner.state(), endpoint);
         }
         flushed?;
+        taken_over?;
         given_back?;
         recorded?;
         Ok((changed, observed))
@@ -246,6 +247,7 @@ impl Inner {
         let endpoints = &self.store.state().endpoints;
         due.extend(endpoints.values().filter(|endpoint| self.is_fresh(endpoint)).map(Endpoint::key));
         due.extend(self.lost.waiting().cloned());
+        due.extend(self.unlinked.all().cloned());
         let next = in_turn(endpoints, self.looked_into.as_ref());
         self.looked_into = next.last().cloned();
         due.extend(next);
@@ -271,7 +273,7 @@ impl Inner {
     }
 
     /// Whether its link was handed to an engine a moment ago.
-    fn is_fresh(&self, endpoint: &Endpoint) -> bool {
+    pub(super) fn is_fresh(&self, endpoint: &Endpoint) -> bool {
         let handed_over = endpoint.netns().is_none() && endpoint.is_wanted();
         handed_over
             && endpoint.since + ENGINES_PATIENCE > now()

@@ -24,7 +24,8 @@ impl Engine {
         let inner = self.lock();
         let observed = inner.observe(&all_netns(inner.state()))?;
         let wanted = desired(&inner.state_to_come(&observed), &observed);
-        let plan = plan(&wanted, &observed);
+        let mut plan = plan(&wanted, &observed);
+        inner.spare_others(&mut plan, &observed);
         let endpoints: Vec<EndpointReport> =
             inner.state().endpoints.values().map(|endpoint| self.report(&inner, endpoint)).collect();
 
@@ -61,6 +62,7 @@ impl Engine {
             .chain(inner.astray(&wanted, &observed))
             .chain(inner.lookalikes(&observed))
             .chain(blocked)
+            .chain(inner.unlinked_troubles())
             .chain(inner.stranger_troubles())
             .chain(unleased)
             .chain(self.not_themselves(&inner))

@@ -1,0 +1,100 @@
+//! Engines' containers whose links have gone with their parents, which the engine does not notice.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use ashore_core::endpoint::{Endpoint, Stage};
+use ashore_core::link::LinkKind;
+use ashore_core::observed::Observed;
+use ashore_core::owner::Owners;
+use ashore_core::state::EndpointKey;
+
+use super::Inner;
+
+/// For how long a link has to be missing before it is made again: whoever takes it away may be about to say so.
+const MISSING: Duration = Duration::from_secs(2);
+
+/// Endpoints without links, and since when they have none.
+#[derive(Debug, Default)]
+pub(super) struct Unlinked(BTreeMap<EndpointKey, Since>);
+
+#[derive(Debug)]
+struct Since {
+    /// The engine's id of it: the next one of its name is another.
+    id: String,
+    at: Instant,
+}
+
+impl Unlinked {
+    /// Whether one is to be looked at again soon.
+    pub(super) fn are_awaited(&self) -> bool {
+        self.0.values().any(|since| since.at.elapsed() < 2 * MISSING)
+    }
+
+    /// All of them.
+    pub(super) fn all(&self) -> impl Iterator<Item = &EndpointKey> {
+        self.0.keys()
+    }
+
+    /// Those that have none for long enough.
+    pub(super) fn lasting(&self) -> BTreeSet<EndpointKey> {
+        let lasting = self.0.iter().filter(|(_, since)| since.at.elapsed() >= MISSING);
+        lasting.map(|(key, _)| key.clone()).collect()
+    }
+}
+
+impl Inner {
+    /// Keeps in mind which engines' endpoints have no link.
+    pub(super) fn note_unlinked(&mut self, observed: &Observed) {
+        let state = self.store.state();
+        let owners = Owners::of(state, observed);
+        let seen = |endpoint: &&Endpoint| endpoint.sandbox().is_some_and(|path| observed.at(path).is_some());
+        let looked_into = state.endpoints.values().filter(seen);
+        let lacking: Vec<(EndpointKey, Option<String>)> = looked_into
+            .map(|endpoint| (endpoint.key(), self.lacks_link(endpoint, &owners, observed)))
+            .collect();
+        let is_same = |key: &EndpointKey, since: &Since| {
+            state.endpoints.get(key).is_some_and(|one| one.engine_id() == Some(&since.id))
+        };
+        let unlinked = &mut self.unlinked.0;
+        unlinked.retain(|key, since| is_same(key, since));
+        for (key, id) in lacking {
+            match id {
+                None => drop(unlinked.remove(&key)),
+                Some(id) => drop(unlinked.entry(key).or_insert_with(|| Since { id, at: Instant::now() })),
+            }
+        }
+    }
+
+    /// The engine's id of an endpoint that should have a link in its container and has none, while its parent is there.
+    fn lacks_link(&self, endpoint: &Endpoint, owners: &Owners, observed: &Observed) -> Option<String> {
+        let network = self.state().network_of(endpoint).filter(|network| !network.adopted)?;
+        let id = endpoint.engine_id()?;
+        let is_child = matches!(network.kind, LinkKind::Macvlan(_) | LinkKind::Ipvlan(_));
+        let comes = self.is_fresh(endpoint) || self.missing.is_starting(id);
+        if endpoint.stage != Stage::Attached || !is_child || comes {
+            return None;
+        }
+        observed.host.link(&network.parent)?;
+        // One on its way is on the host, and one that its container has moved is taken in by the parent.
+        if owners.link_of(endpoint, observed).is_some() || observed.host.link(endpoint.link().1).is_some() {
+            return None;
+        }
+        let taken_in = self.kernel.macs_on(&network.parent);
+        let is_up =
+            |mac| taken_in.as_ref().map_or(true, |up| up.as_ref().is_some_and(|up| up.contains(&mac)));
+        (!self.state().macs_of(endpoint).any(is_up)).then(|| id.to_owned())
+    }
+
+    /// Containers that are off the LAN for want of a link.
+    pub(super) fn unlinked_troubles(&self) -> Vec<String> {
+        let told = self.unlinked.lasting().into_iter().filter_map(|(network, name)| {
+            let label = self.state().networks.get(&network)?.label();
+            Some(format!(
+                "`{name}` on network `{label}` is off the LAN: its link has gone with its parent, and is made again; if it is not, try: \
+                 docker restart {name}"
+            ))
+        });
+        told.collect()
+    }
+}

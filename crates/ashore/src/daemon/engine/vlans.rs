@@ -1,0 +1,211 @@
+//! Interfaces of VLANs that Ashore shares with others: one of theirs that has gone becomes Ashore's to make, and one of Ashore's own
+//! stays for as long as they use it.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use ashore_core::link::{Place, Tag};
+use ashore_core::name::IfName;
+use ashore_core::network::Network;
+use ashore_core::observed::{Link, Observed, ObservedKind, View};
+use ashore_core::owner::shim_mac;
+use ashore_core::plan::Plan;
+use ashore_core::request::Refusal;
+use ashore_core::state::Change;
+use ashore_core::step::Step;
+use ashore_kernel::{Holders, Namespace};
+
+use super::Inner;
+
+/// How long one that was there may be gone. Whoever configures the host may be making it anew.
+const GONE: Duration = Duration::from_secs(3);
+/// The same of one that this daemon has not seen: the host may be starting.
+const NOT_YET: Duration = Duration::from_secs(20);
+/// For how long it is believed that somebody uses one: to look into all namespaces takes some milliseconds.
+const BELIEVED: Duration = Duration::from_secs(50);
+
+/// Interfaces of VLANs that others share.
+#[derive(Debug, Default)]
+pub(super) struct Vlans {
+    /// Those of others that were there.
+    seen: BTreeSet<IfName>,
+    /// Those of others that have gone, and since when.
+    gone: BTreeMap<IfName, Instant>,
+    /// Those of Ashore's own that others use, by the kernel's number: when that was seen, and who does.
+    used: RefCell<BTreeMap<u32, (Instant, String)>>,
+    /// Whether one of Ashore's own stays for them alone.
+    spares: Cell<bool>,
+}
+
+impl Vlans {
+    /// Whether one that was there is about to be made.
+    pub(super) fn are_awaited(&self) -> bool {
+        self.gone.keys().any(|parent| self.seen.contains(parent))
+    }
+
+    /// Whether one of Ashore's own stays for others alone.
+    pub(super) fn spare(&self) -> bool {
+        self.spares.get()
+    }
+
+    /// A network's parent is there, and another's.
+    pub(super) fn sees(&mut self, network: &Network) {
+        if network.vlan.is_none() {
+            self.seen.insert(network.parent.clone());
+        }
+    }
+}
+
+impl Inner {
+    /// Networks whose parents were others' VLANs and have gone for good go on by VLANs of Ashore's.
+    pub(super) fn take_over_vlans(&mut self, host: &View) -> Result<(), Refusal> {
+        let state = self.store.state();
+        let vlans = &mut self.vlans;
+        for network in state.networks.values().filter(|network| host.link(&network.parent).is_some()) {
+            vlans.sees(network);
+        }
+        let orphans: Vec<Network> =
+            state.networks.values().filter_map(|network| state.taking_over(network, host)).collect();
+        vlans.gone.retain(|parent, _| orphans.iter().any(|network| network.parent == *parent));
+        vlans.seen.retain(|parent| state.networks.values().any(|network| network.parent == *parent));
+        let now = Instant::now();
+        let is_due = |network: &Network| {
+            let patience = if vlans.seen.contains(&network.parent) { GONE } else { NOT_YET };
+            now.duration_since(*vlans.gone.entry(network.parent.clone()).or_insert(now)) >= patience
+        };
+        let due: Vec<Network> = orphans.into_iter().filter(is_due).collect();
+        for network in &due {
+            let (parent, network) = (&network.parent, network.label());
+            tracing::warn!(%parent, %network, "whoever had made this VLAN has deleted it: it is made anew");
+        }
+        self.commit(due.into_iter().map(Change::PutNetwork).collect())
+    }
+
+    /// An interface of a VLAN stays while others use it.
+    pub(super) fn spare_others(&self, plan: &mut Plan, observed: &Observed) {
+        let made_anew: Vec<IfName> = plan.steps.iter().filter_map(|step| added(step).cloned()).collect();
+        let before = plan.steps.len();
+        plan.steps.retain(|step| {
+            let going = removed(step).filter(|name| !made_anew.contains(name));
+            let vlan = going.and_then(|name| own_vlan(&observed.host, name));
+            !vlan.is_some_and(|vlan| self.user_of(vlan).is_some())
+        });
+        self.vlans.spares.set(plan.steps.len() < before);
+    }
+
+    /// What is said when the last network on a VLAN has gone and its interface stays.
+    pub(super) fn spared(&self, parent: &IfName, host: &View) -> Option<String> {
+        let vlan = own_vlan(host, parent)?;
+        if self.state().networks.values().any(|network| network.parent == *parent) {
+            return None;
+        }
+        let user = self.user_of(vlan).unwrap_or_else(|| "somebody else".to_owned());
+        Some(format!("`{parent}` stays for as long as {user} uses it"))
+    }
+
+    /// What is said where a network is on a VLAN of an engine's, which the engine will delete.
+    pub(super) fn engines_vlan(&self, network: &Network, host: &View) -> Option<String> {
+        let parent = host.link(&network.parent)?;
+        if network.vlan.is_some() || parent.tag().is_some() {
+            return None;
+        }
+        let ObservedKind::Vlan { id, .. } = parent.kind else { return None };
+        let lower = host.link_at(parent.lower?.index)?;
+        let owner = self.engines_network_on(&parent.name, network.label())?;
+        // An engine makes, and deletes, what is called so.
+        (parent.name.as_str() == format!("{}.{id}", lower.name)).then(|| {
+            format!(
+                "`{}` is the parent of Docker's network `{owner}` too: if Docker has made it, it deletes it with that network; Ashore \
+                 makes it anew then, and containers are off the LAN for some seconds",
+                parent.name
+            )
+        })
+    }
+
+    /// The same where a network of an engine's is adopted on which others of Ashore's stand too.
+    pub(super) fn vlan_with_others(&self, adopted: &Network, host: &View) -> Option<String> {
+        let own = |network: &&Network| !network.adopted && network.parent == adopted.parent;
+        self.state().networks.values().filter(own).find_map(|network| self.engines_vlan(network, host))
+    }
+
+    /// Another network of an engine's own drivers on a parent.
+    fn engines_network_on(&self, parent: &IfName, but: &str) -> Option<String> {
+        let networks = self.inventory.iter().flat_map(|inventory| &inventory.networks);
+        let mut on_it = networks.filter(|network| {
+            ["macvlan", "ipvlan"].contains(&network.driver.as_str())
+                && network.options.get("parent").is_some_and(|name| name == parent.as_str())
+        });
+        on_it.find(|network| network.name != but).map(|network| network.name.clone())
+    }
+
+    /// Who uses an interface of Ashore's beside it.
+    fn user_of(&self, vlan: &Link) -> Option<String> {
+        if let Some(name) = self.engines_network_on(&vlan.name, "") {
+            return Some(format!("Docker's network `{name}`"));
+        }
+        let mut used = self.vlans.used.borrow_mut();
+        used.retain(|_, (seen, _)| seen.elapsed() < BELIEVED);
+        if let Some((_, user)) = used.get(&vlan.index) {
+            return Some(user.clone());
+        }
+        let user = self.user_elsewhere(vlan)?;
+        used.insert(vlan.index, (Instant::now(), user.clone()));
+        Some(user)
+    }
+
+    /// A child in a namespace that is nobody's of Ashore's.
+    fn user_elsewhere(&self, vlan: &Link) -> Option<String> {
+        let holders = Holders::look();
+        let here = self.kernel.host().identity();
+        let opened = holders.all().filter_map(|mut paths| paths.find_map(|path| Namespace::open(path).ok()));
+        let others: Vec<_> = opened
+            .map(|found| found.identity())
+            .filter(|found| (found.dev, found.ino) != (here.dev, here.ino))
+            .collect();
+        let observed = match self.kernel.observe(&others) {
+            Ok(observed) => observed,
+            Err(error) => return Some(format!("somebody who cannot be seen ({error})")),
+        };
+        let mut own: BTreeSet<_> =
+            self.state().identities.values().filter_map(|identity| identity.mac).collect();
+        own.extend(shim_mac(vlan));
+        for (netns, view) in &observed.netns {
+            let place = Place::Netns(netns.clone());
+            for child in view.links.iter().filter(|link| link.is_child_of(vlan, &place)) {
+                // One that bears Ashore's tag is left of an endpoint that nobody knows any more.
+                if child.tag().is_none() && !child.mac.is_some_and(|mac| own.contains(&mac)) {
+                    return Some(format!("`{}` in {}", child.name, netns.path.display()));
+                }
+                own.extend(child.mac);
+            }
+        }
+        // What cannot be looked into may have one.
+        let unseen = observed.unreadable.values().next().map(String::as_str).or(holders.unseen());
+        if let Some(why) = unseen {
+            return Some(format!("a container that cannot be looked into ({why})"));
+        }
+        let taken_in = self.kernel.taken_in(vlan.index).ok()??;
+        taken_in.iter().find(|mac| !own.contains(mac)).map(|mac| format!("a link with the MAC {mac}"))
+    }
+}
+
+/// A VLAN's interface that Ashore has made.
+fn own_vlan<'a>(host: &'a View, name: &IfName) -> Option<&'a Link> {
+    let link = host.tagged(&Tag::Vlan(name.clone()))?;
+    matches!(link.kind, ObservedKind::Vlan { .. }).then_some(link)
+}
+
+fn removed(step: &Step) -> Option<&IfName> {
+    match step {
+        Step::DelLink { place: Place::Host, link } => Some(link),
+        _ => None,
+    }
+}
+
+fn added(step: &Step) -> Option<&IfName> {
+    match step {
+        Step::AddLink { place: Place::Host, link } => Some(&link.name),
+        _ => None,
+    }
+}
