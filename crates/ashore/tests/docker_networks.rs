@@ -201,3 +201,34 @@ fn ten_containers_that_start_at_once_have_ten_addresses() {
         site.assert_nothing_left();
     });
 }
+
+/// Unraid, Proxmox and TrueNAS hosts are built so, and whoever has done `ashore bridge adopt`.
+#[test]
+fn where_the_parent_is_a_bridge_of_the_hosts_nothing_needs_to_be_said_of_it() {
+    on_every_engine("docker, on a bridge", |site| {
+        let home = &site.home;
+        home.bridge();
+        let lan =
+            "--subnet 192.168.88.0/24 --ip-range 192.168.88.192/27 --gateway 192.168.88.1 -o parent=br0";
+        for create in [
+            "network create -d ashore --ipam-driver ashore lan".to_owned(),
+            // A file for Docker's own driver with the driver's name changed.
+            format!("network create -d ashore {lan} lan"),
+            format!("network create -d ashore {lan} -o macvlan_mode=bridge lan"),
+            format!("network create -d macvlan {lan} lan"),
+        ] {
+            site.ok(&create);
+            if create.contains("-d macvlan") {
+                home.ok("adopt lan");
+            }
+            site.start("web", "");
+            let at = ip(&site.address_of("web").0);
+            eventually("the LAN reaches it", || home.laptop.ping(at).is_some());
+            eventually("the host reaches it", || home.nas.ping(at).is_some());
+            site.container_reaches("web", HOST);
+            site.ok("rm -f web");
+            site.ok("network rm lan");
+            eventually("nothing is left", || home.made_links() == ["br0"]);
+        }
+    });
+}

@@ -34,6 +34,39 @@ fn vepa_keeps_siblings_apart_on_a_switch_that_sends_nothing_back() {
 }
 
 #[test]
+fn on_a_bridge_of_the_hosts_it_is_on_the_lan_as_on_a_nic_and_beside_its_ports() {
+    let home = Home::bridged();
+    let lan = "--parent br0 --subnet 192.168.88.0/24 --gateway 192.168.88.1 --ip-range";
+    home.ok(&format!("network create lan --kind macvlan {lan} 192.168.88.192/28"));
+    // Where no kind is named, its endpoints are ports.
+    assert!(home.ok(&format!("network create ports {lan} 192.168.88.208/28")).contains("on br0 by bridge"));
+    let names = [("lan", "web"), ("lan", "db"), ("ports", "tv")];
+    let all = names.map(|(network, name)| {
+        let container = home.world.container(name).unwrap();
+        let at = addresses(&home.attach(network, &container, ""))[0];
+        (container, at)
+    });
+    for (container, at) in &all {
+        reaches(&home.laptop, *at);
+        reaches(&home.nas, *at);
+        reaches(container, ip(HOST));
+        reaches(container, ip("192.168.88.1"));
+        for (other, _) in all.iter().filter(|(_, its)| its != at) {
+            reaches(other, *at);
+        }
+    }
+    reaches(&home.laptop, ip(HOST));
+    assert_eq!(home.status()["troubles"].as_array().unwrap().len(), 0, "{}", home.status());
+    for (network, name) in names {
+        home.ok(&format!("detach {network} {name}"));
+    }
+    home.ok("network rm lan");
+    home.ok("network rm ports");
+    assert_eq!(home.made_links(), ["br0"]);
+    reaches(&home.laptop, ip(HOST));
+}
+
+#[test]
 fn vepa_siblings_meet_by_a_switch_that_sends_frames_back() {
     let home = Home::new();
     home.ok(

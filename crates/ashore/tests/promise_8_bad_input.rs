@@ -69,7 +69,6 @@ fn networks_that_do_not_fit_the_host() {
     let rows = [
         (create(&format!("--parent eth7 {lan}")), 3, &["`eth7` does not exist", "has", "eth0", "try:"][..]),
         (create(&format!("--parent down0 {lan}")), 3, &["`down0` is down", "ip link set dev down0 up"]),
-        (create(&format!("--parent br9 {lan}")), 3, &["`br9` is a bridge", "--kind bridge"]),
         (
             create(&format!("--parent eth0 --kind bridge {lan}")),
             3,

@@ -70,13 +70,14 @@ impl LinkKind {
         matches!(self, LinkKind::Macvlan(MacvlanMode::Private | MacvlanMode::Vepa | MacvlanMode::Passthru))
     }
 
-    /// Whether endpoints of both kinds can be on one parent. The kernel has one `rx_handler` for an interface, so macvlan,
-    /// ipvlan and bridge exclude each other; it keeps one mode for all ipvlan children of a parent, and lets nobody
-    /// beside a passthru child. The other modes of macvlan mix.
+    /// Whether endpoints of both kinds can be on one parent. The kernel has one `rx_handler` for an interface, so macvlan and
+    /// ipvlan exclude each other; it keeps one mode for all ipvlan children of a parent, and lets nobody beside a passthru
+    /// child. The other modes of macvlan mix. A bridge's ports have handlers of their own, so its children are beside them.
     pub fn stands_beside(self, other: LinkKind) -> bool {
         let passthru = LinkKind::Macvlan(MacvlanMode::Passthru);
         match (self, other) {
             (LinkKind::Macvlan(_), LinkKind::Macvlan(_)) => (self == passthru) == (other == passthru),
+            (LinkKind::Bridge, other) | (other, LinkKind::Bridge) => other != passthru,
             _ => self == other,
         }
     }
@@ -451,7 +452,8 @@ mod tests {
         assert!(
             beside("macvlan", "macvlan:private") && beside("ipvlan", "ipvlan") && beside("bridge", "bridge")
         );
-        assert!(!beside("macvlan", "ipvlan") && !beside("macvlan", "bridge") && !beside("ipvlan", "bridge"));
+        assert!(beside("macvlan", "bridge") && beside("ipvlan", "bridge"));
+        assert!(!beside("macvlan", "ipvlan") && !beside("macvlan:passthru", "bridge"));
         assert!(!beside("ipvlan:l2", "ipvlan:l3") && !beside("macvlan", "macvlan:passthru"));
     }
 

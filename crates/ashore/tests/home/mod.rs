@@ -67,6 +67,13 @@ impl Home {
     /// A home whose NAS has its NIC in a bridge, as its administrator has made it.
     pub fn bridged() -> Home {
         let home = Home::new();
+        home.bridge();
+        home
+    }
+
+    /// Puts the NAS's NIC into a bridge of its own, and the host with it.
+    pub fn bridge(&self) {
+        let home = self;
         let name = |text: &str| text.parse::<ashore_core::IfName>().unwrap();
         let (place, bridge, nic) = (Place::Host, name("br0"), name("eth0"));
         let spec = LinkSpec { name: bridge.clone(), kind: LinkType::Bridge, mac: None, mtu: None };
@@ -81,7 +88,6 @@ impl Home {
             .unwrap();
         home.nas.add_address("br0", "192.168.88.9/24".parse().unwrap()).unwrap();
         home.nas.add_default_route("br0", ip("192.168.88.1")).unwrap();
-        home
     }
 
     pub fn daemon(&self) -> &Daemon {

@@ -92,8 +92,8 @@ impl Network {
             return Err(NetworkError::ParentIsWifi(name.clone(), self.kind));
         }
         match (&parent.kind, self.kind) {
-            (ObservedKind::Bridge, LinkKind::Bridge) => {}
-            (ObservedKind::Bridge, kind) => return Err(NetworkError::ParentIsBridge(name.clone(), kind)),
+            // Its children are on the LAN as those of a NIC are: for their MACs it takes in all frames (Linux 6.18, `__dev_set_rx_mode`).
+            (ObservedKind::Bridge, _) => {}
             (_, LinkKind::Bridge) => return Err(NetworkError::ParentIsNoBridge(name.clone())),
             _ => check_faces_a_lan(parent)?,
         }

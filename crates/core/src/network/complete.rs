@@ -9,7 +9,7 @@ use super::check::could_be_parent;
 use super::{NetworkError, Subnet, list};
 use crate::link::{IpvlanMode, LinkKind};
 use crate::name::IfName;
-use crate::observed::{Link, View};
+use crate::observed::{Link, ObservedKind, View};
 use crate::range::Range;
 use crate::request::{NetworkSpec, PoolQuestion};
 use crate::state::State;
@@ -47,10 +47,21 @@ impl NetworkSpec {
                 spec.gateways.extend(host.default_gateway(&net));
             }
         }
-        spec.kind = spec.kind.or_else(|| host.link(&parent).map(kind_by));
+        spec.kind = spec.kind.or_else(|| host.link(&parent).map(|link| self.kind_by(link)));
         spec.vlan = vlan.as_ref().map(|vlan| vlan.id);
         spec.parent = Some(vlan.map_or(parent, |vlan| vlan.lower));
         Ok(spec)
+    }
+
+    /// How endpoints get onto the LAN by a parent if the user does not say. By Wi-Fi there is one way alone: an access point
+    /// drops frames from any MAC but its client's, and that is the one that ipvlan's endpoints have. A bridge has ports, by which
+    /// the host reaches endpoints without a shim; who names what macvlan alone has, means that.
+    fn kind_by(&self, parent: &Link) -> LinkKind {
+        match parent.kind {
+            _ if parent.wireless => LinkKind::Ipvlan(IpvlanMode::L2),
+            ObservedKind::Bridge if self.bc_queue_len.is_none() => LinkKind::Bridge,
+            _ => LinkKind::default(),
+        }
     }
 }
 
@@ -75,12 +86,6 @@ impl Subnet {
     pub fn whole(net: IpNet, gateway: Option<IpAddr>) -> Self {
         Subnet { net, range: None, gateway, aux: BTreeMap::new(), chosen: false }
     }
-}
-
-/// How endpoints get onto the LAN by a parent if the user does not say. By Wi-Fi there is one way alone: an access point
-/// drops frames from any MAC but its client's, and that is the one that ipvlan's endpoints have.
-fn kind_by(parent: &Link) -> LinkKind {
-    if parent.wireless { LinkKind::Ipvlan(IpvlanMode::L2) } else { LinkKind::default() }
 }
 
 impl View {

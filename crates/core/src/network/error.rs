@@ -99,9 +99,6 @@ pub enum NetworkError {
     /// The interface is down.
     #[error("the parent `{0}` is down")]
     ParentDown(IfName),
-    /// macvlan or ipvlan on a bridge.
-    #[error("the parent `{0}` is a bridge, which cannot carry {1}")]
-    ParentIsBridge(IfName, LinkKind),
     /// A veth needs a bridge.
     #[error("the parent `{0}` is no bridge, so no veth can be a port of it")]
     ParentIsNoBridge(IfName),
@@ -367,7 +364,6 @@ impl NetworkError {
             NetworkError::NoRangeBesidePool { net, .. } => no_range_beside(net),
             NetworkError::RangeInPool { range, beside, .. } => out_of_pool(range, beside.as_ref()),
             NetworkError::ParentDown(parent) => format!("bring it up first: ip link set dev {} up", parent.word()),
-            NetworkError::ParentIsBridge(..) => "use --kind bridge, which makes a veth into it".into(),
             NetworkError::ParentIsNoBridge(parent) => {
                 format!("use --kind macvlan on `{parent}`, or name the bridge that holds it as the parent")
             }

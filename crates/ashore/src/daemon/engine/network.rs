@@ -6,6 +6,7 @@ use ashore_core::NetworkName;
 use ashore_core::attach::AttachError;
 use ashore_core::endpoint::Endpoint;
 use ashore_core::lease::{Addressing, Fallback};
+use ashore_core::link::LinkKind;
 use ashore_core::network::{HOST_AUX, Network, NetworkError, Subnet};
 use ashore_core::observed::{Observed, View};
 use ashore_core::pool::{Pool, PoolKey};
@@ -98,6 +99,13 @@ impl Engine {
     /// subnet that the user did not name a range that nobody uses.
     fn complete(&self, spec: &NetworkSpec, host: &View) -> Result<Network, Refusal> {
         let mut completed = spec.completed(host).map_err(|error| refusal::network(&error))?;
+        if spec.kind.is_none() && completed.kind == Some(LinkKind::Bridge) {
+            let network = completed.network().map_err(|error| refusal::network(&error))?;
+            // What macvlan's endpoints send and get is not bridged, as the host's own is not.
+            if !self.lock().cut_by_firewall([&network]).is_empty() {
+                completed.kind = Some(LinkKind::default());
+            }
+        }
         let found = spec.subnets.is_empty() && spec.ranges.is_empty();
         let leases_alone = spec.addressing == Addressing::Dhcp && spec.leasing.fallback == Fallback::None;
         let chooses = found && !leases_alone;
@@ -111,8 +119,8 @@ impl Engine {
             completed.ranges.push(range);
         }
         let mut network = completed.network().map_err(|error| refusal::network(&error))?;
-        if spec.kind.is_none() && host.link(&network.parent).is_some_and(|parent| parent.wireless) {
-            tracing::info!(parent = %network.parent, kind = %network.kind, "Wi-Fi, so this kind is chosen");
+        if spec.kind.is_none() {
+            tracing::info!(parent = %network.parent, kind = %network.kind, "chosen for this parent");
         }
         network.subnets.iter_mut().for_each(|subnet| subnet.chosen = found);
         Ok(network)
