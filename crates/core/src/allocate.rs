@@ -322,10 +322,9 @@ impl State {
         let open = Open { subnet: subnet.clone(), taken: self.taken(subnet, known), of_engines };
         let remembered = self.remembered(&pool);
 
-        // An address that was asked for by name may lie outside the range; it is the identity's all the same.
         let own = name.and_then(|name| self.identities.get(&(scope.clone(), name.clone())));
-        let own = own.into_iter().flat_map(Identity::own_first);
-        let before: Vec<IpAddr> = own.filter(|ip| open.has(*ip)).collect();
+        let may_have = |ip: &IpAddr| own.is_some_and(|own| own.may_have_of(subnet, *ip)) && open.has(*ip);
+        let before: Vec<IpAddr> = own.into_iter().flat_map(Identity::own_first).filter(may_have).collect();
         // What a server gave is that server's to give again.
         let leased: BTreeSet<IpAddr> =
             self.identities.values().filter_map(|identity| identity.leased.map(IpAddr::V4)).collect();
@@ -372,7 +371,9 @@ impl State {
     pub(crate) fn may_have_again(&self, network: &Network, name: &EndpointName, ip: IpAddr) -> bool {
         let others =
             self.holder(ip).is_some_and(|holder| (&holder.network, &holder.name) != (&network.name, name));
-        network.subnet_of(ip).is_some() && self.never_elsewhere(ip).is_none() && !others
+        let own = self.identity_of(network, name);
+        let gives = |subnet: &Subnet| own.is_none_or(|own| own.may_have_of(subnet, ip));
+        network.subnet_of(ip).is_some_and(gives) && self.never_elsewhere(ip).is_none() && !others
     }
 
     /// The machine with a MAC, and what it is if this host knows it.

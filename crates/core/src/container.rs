@@ -173,6 +173,7 @@ mod tests {
         let cut: EndpointName = "a".repeat(63).parse().unwrap();
         let identity = Identity {
             mac: Some("02:00:00:00:88:01".parse().unwrap()),
+            asked: Vec::new(),
             meanwhile: Vec::new(),
             addresses: vec!["192.168.88.192".parse().unwrap()],
             leased: None,

@@ -25,6 +25,9 @@ pub struct Identity {
     pub mac: Option<Mac>,
     /// The addresses that it had last, as Ashore or its user chose them.
     pub addresses: Vec<IpAddr>,
+    /// Those of its addresses that its user asked for by name, which may lie outside its network's range.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub asked: Vec<IpAddr>,
     /// The addresses that it got last because a machine on the LAN had its own. When it comes back, its own are tried first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub meanwhile: Vec<IpAddr>,

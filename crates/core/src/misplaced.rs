@@ -10,6 +10,7 @@ use ashore_wire::Mac;
 use serde::{Deserialize, Serialize};
 
 use crate::endpoint::{Chosen, Endpoint, Source};
+use crate::identity::Identity;
 use crate::inventory::{Inventory, ListedContainer};
 use crate::name::{EndpointName, IfName};
 use crate::network::Network;
@@ -98,7 +99,7 @@ impl State {
         let given = [Family::Ipv4, Family::Ipv6].into_iter().filter_map(|family| {
             // The engine's own IPAM may choose another one at each start.
             let has = endpoint.given_address(family).filter(|_| endpoint.source != Source::Engine)?;
-            Some((has, own.and_then(|own| own.address(family)).filter(|ip| network.could_give(*ip))))
+            Some((has, own.and_then(|own| own.address(family).filter(|ip| network.could_give(own, *ip)))))
         });
         for (has, own) in v4.into_iter().chain(given).filter(|(has, _)| !endpoint.was_given(*has)) {
             lack.addresses.extend(own.filter(|own| *own != has));
@@ -196,9 +197,9 @@ impl Lack {
 }
 
 impl Network {
-    /// Whether the network can give an address that a name remembers. It may have been made anew with another subnet since.
-    fn could_give(&self, ip: IpAddr) -> bool {
-        self.subnet_of(ip).is_some_and(|subnet| subnet.never(ip).is_none())
+    /// Whether the network can give an address that a name remembers. It may have been made anew with another subnet or range since.
+    fn could_give(&self, own: &Identity, ip: IpAddr) -> bool {
+        self.subnet_of(ip).is_some_and(|subnet| subnet.never(ip).is_none() && own.may_have_of(subnet, ip))
     }
 }
 

@@ -16,7 +16,7 @@ use crate::endpoint::{Chosen, Endpoint, Source};
 use crate::identity::{Identity, Scope, Seed};
 use crate::lease::{LeaseRecord, LeaseRecord6};
 use crate::name::EndpointName;
-use crate::network::Network;
+use crate::network::{Network, Subnet};
 use crate::state::{Change, State};
 use crate::step::Family;
 
@@ -55,6 +55,11 @@ impl State {
         let addresses = families.into_iter().filter_map(address);
         let addresses = addresses.filter(|ip| leased.is_none_or(|leased| *ip != leased));
         let addresses: Vec<IpAddr> = addresses.collect();
+        let asked_before = |ip: &IpAddr| before.is_some_and(|before| before.asked.contains(ip));
+        // Older versions recorded only that there were some.
+        let untold = endpoint.source == Source::Fixed && endpoint.by_user.addresses.is_empty();
+        let is_asked = |ip: &&IpAddr| endpoint.was_given(**ip) || untold || asked_before(ip);
+        let asked = addresses.iter().filter(is_asked).copied().collect();
         let (has, had) = (endpoint.mac, before.and_then(|before| before.mac));
         let mac = if stands_in && !endpoint.by_user.mac {
             had.or(has.filter(|mac| !self.is_another_names_mac(network, &endpoint.name, *mac)))
@@ -65,6 +70,7 @@ impl State {
             mac,
             meanwhile: self.meanwhile(network, endpoint, &addresses),
             addresses,
+            asked,
             leased,
             made: State::made(endpoint, before.map_or(&[][..], |before| &before.made)),
             lease: self.lease_to_keep(network, endpoint),
@@ -152,6 +158,15 @@ impl State {
         endpoint.lease6.clone().or(before).filter(|_| network.may_ask_dhcp6())
     }
 
+    /// The address that a name had and gets no more, though it is in a subnet of its network: the network was made anew with another
+    /// range.
+    pub fn left_behind(&self, network: &Network, name: &EndpointName, family: Family) -> Option<IpAddr> {
+        let identity = self.identity_of(network, name)?;
+        let ip = identity.address(family)?;
+        let subnet = network.subnet_of(ip)?;
+        (!identity.may_have_of(subnet, ip)).then_some(ip)
+    }
+
     /// What is remembered of a name on a network.
     pub fn identity_of(&self, network: &Network, name: &EndpointName) -> Option<&Identity> {
         self.identities.get(&(State::scope(network), name.clone()))
@@ -226,6 +241,12 @@ impl Identity {
         self.addresses.iter().chain(&self.meanwhile).copied()
     }
 
+    /// Whether a subnet gives an address that is kept for a name: as one of its range, or as what its user asked for. Outside of the
+    /// range somebody else hands out addresses, such as the LAN's DHCP server.
+    pub(crate) fn may_have_of(&self, subnet: &Subnet, ip: IpAddr) -> bool {
+        subnet.pool().contains(ip) || self.asked.contains(&ip)
+    }
+
     /// The address of a family that is kept for a name, if no server gave it.
     pub(crate) fn address(&self, family: Family) -> Option<IpAddr> {
         self.addresses.iter().copied().find(|ip| Family::of(*ip) == family)
@@ -245,6 +266,7 @@ impl Identity {
         let left = Identity {
             mac: self.mac.filter(|mac| other.mac != Some(*mac)),
             addresses: self.addresses.iter().copied().filter(is_left).collect(),
+            asked: self.asked.iter().copied().filter(is_left).collect(),
             meanwhile: self.meanwhile.iter().copied().filter(is_left).collect(),
             leased: self.leased.filter(|ip| is_left(&IpAddr::V4(*ip))),
             made: self.made.iter().copied().filter(|ip| !other.made.contains(ip)).collect(),

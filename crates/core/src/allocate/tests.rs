@@ -384,3 +384,29 @@ fn a_name_keeps_its_own_beside_what_stands_in_for_it() {
     all.had("web", 194, Source::Range, true, false);
     assert_eq!(all.addresses_of("web"), (lasts(&[194]), vec![]));
 }
+
+#[test]
+fn what_lies_outside_the_range_is_a_names_own_only_if_its_user_asked_for_it() {
+    let mut all = Range4::new();
+    all.had("web", 192, Source::Range, false, false);
+    all.had("db", 193, Source::Range, false, false);
+    let there = Endpoint {
+        addresses: vec!["192.168.88.77/24".parse().unwrap()],
+        by_user: crate::endpoint::ByUser { mac: false, addresses: vec![ip(77)] },
+        source: Source::Fixed,
+        stage: Stage::Attached,
+        ..endpoint("tv")
+    };
+    all.state.attached(&there, 9).into_iter().for_each(|change| all.state.apply(change));
+    all.state.detached(&there, 9).into_iter().for_each(|change| all.state.apply(change));
+    // The network is made anew.
+    all.make("lan", r#""ranges":["192.168.88.64/30"],"gateways":["192.168.88.1"]"#);
+    assert_eq!(all.candidates(Some("web"))[0], 64);
+    assert_eq!(all.candidates(Some("tv"))[0], 77);
+    let network = all.state.networks[&"lan".parse().unwrap()].clone();
+    let left = |name: &str| all.state.left_behind(&network, &name.parse().unwrap(), Family::Ipv4);
+    assert_eq!([left("web"), left("tv"), left("new")], [Some(ip(192)), None, None]);
+    // Back in its old range it has its own again, and so has a name in a part of it.
+    all.make("lan", r#""ranges":["192.168.88.192/31"],"gateways":["192.168.88.1"]"#);
+    assert_eq!(all.candidates(Some("db"))[0], 193);
+}

@@ -41,6 +41,7 @@ impl Words {
         let name = words.next().unwrap().parse().unwrap();
         let mut identity = Identity {
             mac: None,
+            asked: Vec::new(),
             meanwhile: Vec::new(),
             addresses: Vec::new(),
             leased: None,

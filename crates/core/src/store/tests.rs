@@ -74,6 +74,7 @@ fn changes() -> Vec<Change> {
         made: Vec::new(),
         mac: endpoint.mac,
         addresses: vec!["192.168.88.200".parse().unwrap()],
+        asked: Vec::new(),
         meanwhile: Vec::new(),
         leased: None,
         lease: None,

@@ -14,7 +14,7 @@ use ashore_core::observed::{Observed, View};
 use ashore_core::plan::plan;
 use ashore_core::request::{AttachSpec, EndpointReport, Refusal, Reply};
 use ashore_core::state::Change;
-use ashore_core::step::Step;
+use ashore_core::step::{Family, Step};
 use ashore_kernel::{Namespace, OnError};
 use ashore_wire::conflict::Profile;
 
@@ -118,6 +118,7 @@ impl Engine {
         endpoint: Endpoint,
         lease: Asked<'_>,
     ) -> EndpointReport {
+        let left_behind = inner.left_behind(&endpoint);
         let made = observed.netns.get(netns).and_then(|inside| inside.link(endpoint.link().1));
         let seen = made.map(|link| endpoint.seen_as(link));
         let endpoint = Endpoint { seen, ..endpoint };
@@ -130,7 +131,8 @@ impl Engine {
         self.follow(inner, observed);
         self.announce(inner, observed, inner.state(), &endpoint);
         let endpoint = Endpoint { stage: Stage::Attached, ..endpoint };
-        let warnings = inner.cut_by_firewall(inner.state().network_of(&endpoint));
+        let cut = inner.cut_by_firewall(inner.state().network_of(&endpoint));
+        let warnings = left_behind.into_iter().chain(cut).collect();
         EndpointReport { warnings, ..self.report(inner, &endpoint) }
     }
 
@@ -318,4 +320,25 @@ fn of_shim(mut steps: Vec<Step>, shim: &IfName) -> Vec<Step> {
         _ => false,
     });
     steps
+}
+
+impl Inner {
+    /// What is said of a name that gets another address than it had, since its network was made anew with another range. Asked before
+    /// its name remembers the new one.
+    pub(super) fn left_behind(&self, endpoint: &Endpoint) -> Vec<String> {
+        let Some(network) = self.state().network_of(endpoint) else { return Vec::new() };
+        let told = endpoint.chosen_addresses().filter(|ip| !endpoint.by_user.addresses.contains(ip)).filter_map(|ip| {
+            let had = self.state().left_behind(network, &endpoint.name, Family::of(ip))?;
+            let told = format!(
+                "`{}` has {ip}: the {had} that it had lies outside the range that network `{}` has now; who wants to keep it asks \
+                 for it with --ip",
+                endpoint.name,
+                network.label()
+            );
+            (had != ip).then_some(told)
+        });
+        let told: Vec<String> = told.collect();
+        told.iter().for_each(|told| tracing::warn!("{told}"));
+        told
+    }
 }

@@ -224,6 +224,7 @@ impl Engine {
             if unclear.is_empty() {
                 let key = (reserved.network.clone(), reserved.name.clone());
                 let before = inner.state().endpoints.get(&key).cloned();
+                inner.left_behind(&reserved);
                 inner.commit(vec![Change::PutEndpoint(reserved)])?;
                 if !self.keeps(&network, &sought) {
                     inner.commit(vec![before.map_or(Change::DelEndpoint(key), Change::PutEndpoint)])?;
