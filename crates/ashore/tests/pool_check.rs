@@ -198,14 +198,49 @@ fn a_server_that_pings_first_is_heard_behind_and_waited_for_when_asked_about() {
 }
 
 #[test]
-fn a_whole_subnet_names_no_range_and_is_made_with_a_warning() {
+fn where_a_subnet_is_named_without_a_range_that_lies_beside_the_pool() {
     asked("pool-check, whole", |asked| {
         let _server = asked.dnsmasq("192.168.88.100,192.168.88.200");
         asked.until_heard();
         let made = asked.create("");
-        assert_eq!(made.code, Some(0), "{}", made.stderr);
-        assert!(made.stderr.contains("try: --ip-range 192.168.88.224/27"), "{}", made.stderr);
-        assert!(asked.troubles().contains("try: ashore pool-check lan"), "{}", asked.troubles());
+        assert_eq!((made.code, made.stderr.as_str()), (Some(0), ""));
+        assert!(made.stdout.contains("chose the range 192.168.88.224/27"), "{}", made.stdout);
+        assert_eq!((asked.range(), asked.troubles()), ("192.168.88.224/27".into(), "[]".into()));
+    });
+}
+
+#[test]
+fn where_ashore_chooses_it_waits_for_a_server_that_pings_first() {
+    asked("pool-check, slow and chosen", |asked| {
+        let (home, pool) = (&asked.home, "192.168.88.100,192.168.88.254,255.255.255.0,2m");
+        let server =
+            Server::dnsmasq_that_pings(&asked.engines, &home.router, home.directory.path(), pool, &[]);
+        eventually("the server listens", || home.nas.ping("192.168.88.1".parse().unwrap()).is_some());
+        for create in ["network create lan", "network create lan --parent eth0 --subnet 192.168.88.0/24"] {
+            home.ok(create);
+            assert_eq!(asked.range(), "192.168.88.64/27", "{create}");
+            // What was asked a moment ago is still being worked off.
+            let (_, reports) = asked.check("lan");
+            assert_eq!(reports[0]["servers"][0]["server"], "192.168.88.1", "{reports}");
+            home.ok("network rm lan");
+        }
+        assert_eq!(server.rows(), []);
+    });
+}
+
+#[test]
+fn pool_check_hears_a_server_that_is_busy_with_what_it_was_asked_before() {
+    asked("pool-check, behind", |asked| {
+        let (home, pool) = (&asked.home, "192.168.88.100,192.168.88.200,255.255.255.0,2m");
+        let _server =
+            Server::dnsmasq_that_pings(&asked.engines, &home.router, home.directory.path(), pool, &[]);
+        eventually("the server listens", || home.nas.ping("192.168.88.1".parse().unwrap()).is_some());
+        home.ok("network create lan --parent eth0 --subnet 192.168.88.0/24 --ip-range 192.168.88.208/28");
+        for options in ["lan", "", "--ip-range 192.168.88.160/27"] {
+            let (_, reports) = asked.check(options);
+            assert_eq!(reports[0]["servers"][0]["server"], "192.168.88.1", "{options}: {reports}");
+            assert_ne!(reports[0]["asked"], serde_json::json!([]), "{options}: {reports}");
+        }
     });
 }
 

@@ -63,6 +63,7 @@ fn port(args: &PortArgs) -> BTreeSet<PortOption> {
 
 fn create(args: NetworkCreateArgs) -> Result<(), Failure> {
     let (client, unsaid) = (args.client.clone(), args.kind.is_none());
+    let found = if args.subnets.is_empty() { "found" } else { "was told" };
     match ask(&client, &create_request(args))? {
         Reply::Created { network, warnings } if client.json => {
             warn(&warnings);
@@ -82,7 +83,7 @@ fn create(args: NetworkCreateArgs) -> Result<(), Failure> {
                     say!("  found {}{gateway}, whose DHCP server hands out the addresses", subnet.net);
                 }
                 if network.handed_out().any(|handed_out| handed_out == subnet) {
-                    say!("  found {}{gateway}, and chose the range {}", subnet.net, subnet.pool());
+                    say!("  {found} {}{gateway}, and chose the range {}", subnet.net, subnet.pool());
                 }
             }
             if let Some(vlan) = network.bridge_vlan() {

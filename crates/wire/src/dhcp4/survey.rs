@@ -17,6 +17,8 @@ use crate::random::Random;
 
 /// How many samples may wait for an answer.
 const WINDOW: usize = 3;
+/// Who takes so long for an offer looks into each address first: then it is asked for no more samples than these.
+const SLOW: Duration = Duration::from_secs(1);
 /// When what has got no offer is asked for once more, in case the frame was lost.
 const AGAIN: Duration = Duration::from_secs(1);
 /// An offer may come so long after the last one.
@@ -49,6 +51,8 @@ struct Sample {
     xid: u32,
     /// When it was asked for, for the first time and once more.
     asked: [Option<Instant>; 2],
+    /// Whether another look has asked for it.
+    inherited: bool,
 }
 
 /// What is to be done next.
@@ -70,7 +74,7 @@ impl Survey {
             let (first, second, xid) = (random.number(), random.number(), random.number());
             let [[a, b, c, d], [e, f, ..]] = [first.to_be_bytes(), second.to_be_bytes()];
             let mac = Mac([a, b, c, d, e, f]).into_local_unicast();
-            Sample { wish: *wish, mac, xid, asked: [None, None] }
+            Sample { wish: *wish, mac, xid, asked: [None, None], inherited: false }
         };
         let samples = wishes.iter().map(&mut sample).collect();
         Survey { samples, began: now, heard: now, servers: BTreeMap::new() }
@@ -103,6 +107,18 @@ impl Survey {
         Next::Wait(next)
     }
 
+    /// Waits for what another look has asked for and got no answer to, instead of asking again: a server may work off one question
+    /// after another, and what is asked now comes after those.
+    pub fn inherit(&mut self, other: &Survey) {
+        let answered: BTreeSet<Ipv4Addr> = other.answered().collect();
+        let waits = |sample: &&Sample| sample.asked[0].is_some() && !answered.contains(&sample.wish);
+        for sample in other.samples.iter().filter(waits) {
+            let is_own = self.samples.iter().any(|own| own.wish == sample.wish);
+            self.samples.retain(|own| own.wish != sample.wish);
+            self.samples.insert(0, Sample { inherited: !is_own, ..sample.clone() });
+        }
+    }
+
     /// Asks for nothing more, and goes on to hear.
     pub fn ask_no_more(&mut self) {
         self.samples.retain(|sample| sample.asked[0].is_some());
@@ -124,7 +140,8 @@ impl Survey {
     /// Takes in a message that has come from an address. Answers the server, if it is an offer to one of the samples.
     pub fn receive(&mut self, now: Instant, message: &Message, source: Ipv4Addr) -> Option<Ipv4Addr> {
         let of = |sample: &&Sample| sample.xid == message.xid && sample.mac == message.chaddr;
-        let wish = self.samples.iter().find(of)?.wish;
+        let sample = self.samples.iter().find(of)?;
+        let (wish, asked) = (sample.wish, sample.asked[0]);
         if message.op != Op::Reply
             || message.options.kind() != Some(Kind::Offer)
             || message.yiaddr.is_unspecified()
@@ -139,7 +156,19 @@ impl Survey {
         // By a shim beside the parent the same frame comes twice.
         self.servers.entry(server).or_default().insert(wish, message.yiaddr);
         self.heard = now;
+        if asked.is_some_and(|asked| now.saturating_duration_since(asked) >= SLOW) {
+            self.ask_few();
+        }
         Some(server)
+    }
+
+    /// Of what was not asked for yet only the first, which are the most telling, are asked for.
+    fn ask_few(&mut self) {
+        let mut own = 0;
+        self.samples.retain(|sample| {
+            own += usize::from(!sample.inherited);
+            sample.asked[0].is_some() || own <= WINDOW
+        });
     }
 
     /// The servers that answered, and what they offered.
@@ -253,6 +282,42 @@ mod tests {
         survey.ask_no_more();
         survey.receive(now, &offer(&waiting.remove(0), ip(1), ip(100)), ip(1));
         assert_eq!(said(&mut survey, now), []);
+    }
+
+    #[test]
+    fn who_takes_its_time_is_asked_for_few() {
+        let began = Instant::now();
+        let wishes: Vec<_> = (192..200).map(ip).collect();
+        let mut survey = Survey::new(&wishes, began, 7);
+        let asked = said(&mut survey, began);
+        let late = began + Duration::from_secs(3);
+        for wish in &asked {
+            said(&mut survey, late);
+            survey.receive(late, &offer(wish, ip(1), ip(100)), ip(1));
+        }
+        assert!(survey.is_answered(), "nothing else is waited for");
+        assert_eq!(survey.asked().count(), WINDOW);
+    }
+
+    #[test]
+    fn what_another_look_has_asked_for_is_waited_for_and_not_asked_again() {
+        let began = Instant::now();
+        let mut first = Survey::new(&[ip(192), ip(223), ip(207)], began, 7);
+        let asked = said(&mut first, began);
+        first.receive(began, &offer(&asked[2], ip(1), ip(100)), ip(1));
+        first.ask_no_more();
+
+        let mut second = Survey::new(&[ip(192), ip(64), ip(95), ip(79), ip(71)], began, 8);
+        second.inherit(&first);
+        let own = said(&mut second, began);
+        assert_eq!(own.len(), 1, "two wait for an answer already");
+        let late = began + Duration::from_secs(3);
+        assert_eq!(second.receive(late, &offer(&asked[0], ip(1), ip(192)), ip(1)), Some(ip(1)));
+        assert_eq!(second.receive(late, &offer(&asked[1], ip(1), ip(101)), ip(1)), Some(ip(1)));
+        let later = said(&mut second, late);
+        let own: BTreeSet<u32> = own.iter().chain(&later).map(|message| message.xid).collect();
+        assert_eq!(own.len(), WINDOW - 1, "192 is one of the three");
+        assert_eq!(second.servers()[&ip(1)], Offers::from([(ip(192), ip(192)), (ip(223), ip(101))]));
     }
 
     #[test]

@@ -123,6 +123,15 @@ impl Engine {
             tracing::info!(parent = %network.parent, kind = %network.kind, "chosen for this parent");
         }
         network.subnets.iter_mut().for_each(|subnet| subnet.chosen = found);
+        // With an engine's own IPAM it is the engine that chooses.
+        let is_told = spec.engine.is_none() && !leases_alone && network.conflict != Profile::Off;
+        if !found && is_told {
+            let parent = network.hosts_own(host).map_or(&network.parent, |link| &link.name).clone();
+            for subnet in network.subnets.iter_mut().filter(|subnet| subnet.range.is_none()) {
+                subnet.range = self.range_for_want_of_one(&parent, subnet, host);
+                subnet.chosen = subnet.range.is_some();
+            }
+        }
         Ok(network)
     }
 

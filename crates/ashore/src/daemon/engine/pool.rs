@@ -79,6 +79,28 @@ impl Engine {
         Ok(warnings)
     }
 
+    /// Where a subnet was named without a range, and DHCP servers hand out addresses of it: a range beside their pools. None where
+    /// nobody does, or nothing is left.
+    pub(super) fn range_for_want_of_one(
+        &self,
+        parent: &IfName,
+        subnet: &Subnet,
+        host: &View,
+    ) -> Option<Range> {
+        if !subnet.net.addr().is_ipv4() || check_carrier(parent, host).is_err() {
+            return None;
+        }
+        let _listening = self.lan.listen(parent, host);
+        let whole = subnet.pool();
+        let wanted = self.samples(parent, &whole, Some(subnet), host);
+        let answers = self.lan.survey(parent, &whole, &wanted).answers(Patience::CERTAIN);
+        let (_, servers) = answers.unwrap_or_default();
+        let overlaps = servers.iter().any(|seen| seen.hands_out_of(&whole).is_some());
+        let range = self.range_beside(parent, subnet, host, servers).filter(|_| overlaps)?;
+        tracing::info!(%parent, subnet = %subnet.net, %range, "chosen beside the pool of the LAN's DHCP server");
+        Some(range)
+    }
+
     /// A range in which no machine answers, and of which no DHCP server was seen to hand out addresses.
     pub(super) fn choose_range(
         &self,
@@ -88,7 +110,7 @@ impl Engine {
         host: &View,
         mut pools: Vec<PoolSeen>,
     ) -> Result<Range, Refusal> {
-        /// Each look takes a third of a second, and somebody waits.
+        /// Each look takes a third of a second, or ten where the server pings first, and somebody waits.
         const LOOKS: usize = 8;
         let mut candidates = self.lock().state().ranges_to_try(net, gateway, host);
         // A machine that was heard and does not answer may be asleep.
@@ -96,6 +118,15 @@ impl Engine {
         candidates.sort_by_key(|range| heard.keys().any(|ip| range.contains(*ip)));
         let _listening = self.lan.listen(parent, host);
         let (subnet, mut looks) = (Subnet::whole(net, gateway), 0);
+        // Where the pools are shows best in what is offered instead of addresses from all over the subnet. Whoever pings first is waited
+        // for: where nobody has answered then, there is nobody.
+        if pools.is_empty() && net.addr().is_ipv4() {
+            let whole = subnet.pool();
+            let wanted = self.samples(parent, &whole, Some(&subnet), host);
+            let answers = self.lan.survey(parent, &whole, &wanted).answers(Patience::CERTAIN);
+            pools = answers.unwrap_or_default().1;
+        }
+        let patience = if pools.is_empty() { Patience::SHORT } else { Patience::CERTAIN };
         for range in candidates {
             let within = |pool: &PoolSeen| pool.span().is_some_and(|span| span.overlaps(&range));
             if pools.iter().any(within) {
@@ -112,10 +143,10 @@ impl Engine {
             let probed = self.lan.probe(parent, &sought, Profile::Quick);
             let without = "with --subnet and --ip-range nobody is looked for";
             let answered = probed.map_err(|deaf| refusal::deaf(&ips, &deaf, without))?;
-            let (_, servers) = asked.answers(Patience::SHORT).unwrap_or_default();
+            let taken = |pools: &[PoolSeen]| pools.iter().any(|pool| pool.hands_out_of(&range).is_some());
+            let (_, servers) = asked.answers_until(patience, taken).unwrap_or_default();
             PoolSeen::gather(&mut pools, servers);
-            let taken = pools.iter().any(|pool| pool.hands_out_of(&range).is_some());
-            if !taken && answered.is_empty() {
+            if !taken(&pools) && answered.is_empty() {
                 return Ok(range);
             }
         }

@@ -85,10 +85,19 @@ impl Engine {
         }
         let addressing = wish.addressing;
         let (key, chosen, told) = match (wish.net, wish.range) {
-            (Some(net), None) => match inner.take_unconfirmed_pool(&net, wish.parent.as_ref()) {
-                Some(key) => (key, true, net),
-                None => (PoolKey { net, range: None, addressing }, false, net),
-            },
+            (Some(net), None) => {
+                if let Some(key) = inner.take_unconfirmed_pool(&net, wish.parent.as_ref()) {
+                    (key, true, net)
+                } else {
+                    let whole = PoolKey { net, range: None, addressing };
+                    let is_known = inner.state().networks_of(&whole).next().is_some();
+                    let host = inner.observe(&[])?.host;
+                    drop(inner);
+                    let range = if is_known { None } else { self.range_of_named(wish, net, &host) };
+                    inner = self.lock();
+                    (PoolKey { range, ..whole }, range.is_some(), net)
+                }
+            }
             (Some(net), Some(range)) if range.lies_in(&net) => {
                 (PoolKey { net, range: Some(range), addressing }, false, net)
             }
@@ -109,6 +118,15 @@ impl Engine {
         inner.strangers.opens(key);
         inner.commit(vec![opened])?;
         Ok(Reply::Pool { key, told })
+    }
+
+    /// Where a subnet was named without a range: one beside the pools of the LAN's DHCP servers, if they have any there.
+    fn range_of_named(&self, wish: &PoolWish, net: IpNet, host: &View) -> Option<Range> {
+        if wish.addressing == Addressing::Dhcp && wish.leasing.fallback == Fallback::None {
+            return None;
+        }
+        let parent = wish.parent.clone().or_else(|| host.lan_parent(&[net]).ok())?;
+        self.range_for_want_of_one(&parent, &Subnet::whole(net, host.default_gateway(&net)), host)
     }
 
     /// The LAN's subnet, and a range of it that nobody uses.

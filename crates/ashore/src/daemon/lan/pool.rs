@@ -33,8 +33,10 @@ impl Patience {
         least: Duration::from_millis(200),
         most: Duration::from_secs(2),
     };
-    /// A server that pings first is heard, and of its answers the first few.
-    pub(crate) const LONG: Patience = Patience { quiet: QUIET, least: QUIET, most: Duration::from_secs(12) };
+    /// A server that pings first is heard, and of its answers the first few, behind what it was asked before.
+    pub(crate) const LONG: Patience = Patience { quiet: QUIET, least: QUIET, most: Duration::from_secs(25) };
+    /// The same, but whoever answers at once has told enough.
+    pub(crate) const CERTAIN: Patience = Patience { least: Self::SHORT.least, ..Self::LONG };
 
     /// Until when, as things are.
     fn end(self, survey: &Survey) -> Instant {
@@ -104,6 +106,15 @@ pub(crate) struct Asked<'a> {
 impl Asked<'_> {
     /// What was asked for and what was offered. Who cannot be asked has not answered.
     pub(crate) fn answers(self, patience: Patience) -> Result<(Vec<Ipv4Addr>, Vec<PoolSeen>), Deaf> {
+        self.answers_until(patience, |_| false)
+    }
+
+    /// The same, but no longer than until what was offered is enough.
+    pub(crate) fn answers_until(
+        self,
+        patience: Patience,
+        is_enough: impl Fn(&[PoolSeen]) -> bool,
+    ) -> Result<(Vec<Ipv4Addr>, Vec<PoolSeen>), Deaf> {
         let mut table = self.lan.table();
         loop {
             let Table { surveys, deaf, .. } = &mut *table;
@@ -112,10 +123,12 @@ impl Asked<'_> {
                 return Err(deaf.clone());
             }
             let left = patience.end(&there.survey).saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            if left.is_zero() || is_enough(&there.pools()) {
                 // What a server that pings first has to say comes after this.
                 there.warns = patience.quiet < QUIET;
-                return Ok((there.survey.asked().collect(), there.pools()));
+                let range = there.range;
+                let asked = there.survey.asked().filter(|ip| range.contains((*ip).into()));
+                return Ok((asked.collect(), there.pools()));
             }
             let waited = self.lan.shared.ended.wait_timeout(table, left);
             table = waited.unwrap_or_else(PoisonError::into_inner).0;
@@ -140,7 +153,15 @@ impl Surveys {
         for server in self.seen.get_mut(parent).into_iter().flat_map(BTreeMap::values_mut) {
             server.pool.offers.retain(|_, offered| !range.contains((*offered).into()));
         }
-        let survey = Survey::new(samples, Instant::now(), random());
+        let mut survey = Survey::new(samples, Instant::now(), random());
+        // What nobody waits for any more is waited for here.
+        self.open.retain(|_, there| {
+            let goes_on = there.attended || there.parent != *parent;
+            if !goes_on {
+                survey.inherit(&there.survey);
+            }
+            goes_on
+        });
         self.next += 1;
         self.open.insert(
             self.next,
