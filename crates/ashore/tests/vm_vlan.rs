@@ -386,6 +386,55 @@ fn gvrp_and_mtu() {
 }
 
 #[test]
+fn its_mtu_follows_the_interface_below_and_so_do_all_who_stand_on_it() {
+    let home = home();
+    home.ok(&format!("{IOT} --aux-address host=10.0.200.222"));
+    let (web, at) = attached(&home, "iot", "web");
+    let mtus = || {
+        let inside = web.kernel().observe(&[]).unwrap().host;
+        let inside = inside.link(&"eth0".parse().unwrap()).unwrap().mtu;
+        ["eth0.200", "shim-eth0.200"]
+            .map(|name| nas_link(&home, name).unwrap().mtu)
+            .into_iter()
+            .chain([inside])
+    };
+    for mtu in [9000, 1400, 1500] {
+        type_on(&home.nas, &format!("ip link set dev eth0 mtu {mtu}"));
+        eventually("all have it", || mtus().all(|its| its == mtu));
+        reaches(&home.laptop, at);
+    }
+}
+
+#[test]
+fn what_leads_to_no_lan_is_no_parent() {
+    let home = home();
+    for line in [
+        "ip link add blue type vrf table 10",
+        "ip link set dev blue up",
+        "ip link add ifb7 type ifb",
+        "ip link set dev ifb7 up",
+        "ip link add dummy7 type dummy",
+        "ip link set dev dummy7 up",
+    ] {
+        type_on(&home.nas, line);
+    }
+    let before = home.made_links();
+    let refused = |options: &str, words: &str| {
+        let ran = home.run(&format!("network create iot {options} --subnet 10.0.200.0/24"));
+        assert_eq!(ran.code, Some(3), "{options}: {}", ran.stderr);
+        assert!(ran.stderr.contains(words), "{options}: {}", ran.stderr);
+        assert_eq!(home.made_links(), before);
+    };
+    for (parent, words) in [("blue", "a VRF"), ("ifb7", "traffic control"), ("dummy7", "a dummy")] {
+        refused(&format!("--parent {parent}"), words);
+        refused(&format!("--parent {parent} --vlan 200"), words);
+    }
+    type_on(&home.nas, "ip link set dev eth0 master blue");
+    refused("--parent eth0", "in the VRF `blue`");
+    refused("--parent eth0 --vlan 200", "in the VRF `blue`");
+}
+
+#[test]
 fn what_cannot_be_a_vlan_is_refused_and_nothing_touched() {
     let home = home();
     type_on(&home.nas, "ip link add eth0.300 type dummy");

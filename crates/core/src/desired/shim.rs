@@ -44,11 +44,12 @@ fn shim(state: &State, host: &View, parent: &IfName, networks: &[&Network]) -> O
         let mode = MacvlanMode::Bridge;
         (LinkType::Macvlan { parent: parent.clone(), mode, bc_queue_len: None }, Some(mac))
     };
+    let mtu = host.link(&name).map(|_| parent_link.mtu);
     let mut link = WantedLink {
         no_link_local: parent_link.accept_ra.is_some(),
         sysctls: quiet(&name, parent_link),
         no_other_addresses: true,
-        ..WantedLink::bare(LinkSpec { name: name.clone(), kind, mac, mtu: None }, tag)
+        ..WantedLink::bare(LinkSpec { name: name.clone(), kind, mac, mtu }, tag)
     };
     if let Some(mac) = mac.filter(|_| networks.iter().any(|network| network.has_ipv6())) {
         let net = IpNet::new(mac.link_local().into(), 64).expect("64 bits fit an IPv6 address");

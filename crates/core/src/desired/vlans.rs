@@ -43,10 +43,12 @@ fn vlan_link(host: &View, name: &IfName, vlan: Vlan) -> Option<WantedLink> {
         return None;
     }
     let kind = LinkType::Vlan { parent: vlan.lower, id: vlan.id, gvrp: vlan.gvrp };
+    // It begins with the MTU of the link below, and follows that down alone (Linux 6.18, `vlan_device_event`).
+    let mtu = host.link(name).map(|_| lower.mtu);
     Some(WantedLink {
         no_link_local: lower.accept_ra.is_some(),
         sysctls: quiet(name, lower),
-        ..WantedLink::bare(LinkSpec { name: name.clone(), kind, mac: None, mtu: None }, tag)
+        ..WantedLink::bare(LinkSpec { name: name.clone(), kind, mac: None, mtu }, tag)
     })
 }
 
@@ -99,7 +101,14 @@ pub(super) fn with_vlans<'a>(observed: &'a Observed, wanted: &[WantedLink]) -> C
     }
     for WantedLink { spec, tag, .. } in wanted.iter().filter(|link| matches!(link.tag, Tag::Vlan(_))) {
         let there = observed.host.link(&spec.name);
-        if there.is_some_and(|link| link.tag().as_ref() == Some(tag)) {
+        if let Some(link) = there.filter(|link| link.tag().as_ref() == Some(tag)) {
+            let mtu = spec.mtu.unwrap_or(link.mtu);
+            let other = |link: &&mut Link| link.name == spec.name;
+            if let Some(link) =
+                (mtu != link.mtu).then(|| expected.to_mut().host.links.iter_mut().find(other)).flatten()
+            {
+                link.mtu = mtu;
+            }
             continue;
         }
         let host = &mut expected.to_mut().host;
