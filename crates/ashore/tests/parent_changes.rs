@@ -13,12 +13,38 @@ fn attached(home: &Home) -> (ashore_lab::Machine, std::net::IpAddr) {
     (web, at)
 }
 
+/// Status says that the network is off the LAN, and why.
+#[track_caller]
+fn is_said(home: &Home, words: &str) {
+    eventually("status says so", || {
+        let troubles = home.status()["troubles"].to_string();
+        troubles.contains("network `lan` is off the LAN") && troubles.contains(words)
+    });
+}
+
+#[test]
+fn a_bridge_whose_link_to_the_lan_is_cut_off() {
+    let home = Home::bridged();
+    home.ok("network create lan --parent br0 --subnet 192.168.88.0/24 --ip-range 192.168.88.192/27");
+    let web = home.world.container("web").unwrap();
+    let at = addresses(&home.attach("lan", &web, ""))[0];
+    reaches(&home.laptop, at);
+    assert_eq!(home.status()["troubles"].as_array().unwrap().len(), 0, "{}", home.status());
+    home.world.set_cable(&home.nas, false).unwrap();
+    is_said(&home, "no link of the bridge `br0` to the LAN has a carrier, of `eth0`");
+    home.world.set_cable(&home.nas, true).unwrap();
+    eventually("all is well", || home.status()["troubles"].as_array().unwrap().is_empty());
+    home.nas.set_up("br0", false).unwrap();
+    is_said(&home, "the parent `br0` is down");
+}
+
 #[test]
 fn down_and_up() {
     let home = Home::new();
     let (web, at) = attached(&home);
     home.nas.set_up("eth0", false).unwrap();
     does_not_reach(&home.laptop, at);
+    is_said(&home, "ip link set dev eth0 up");
     home.nas.set_up("eth0", true).unwrap();
     // The host's own routes are its own business.
     eventually("the LAN reaches it again", || home.laptop.ping(at).is_some());
@@ -32,6 +58,7 @@ fn a_pulled_cable_is_forgotten_once_it_is_plugged_in_again() {
     let (_web, at) = attached(&home);
     home.world.set_cable(&home.nas, false).unwrap();
     does_not_reach(&home.laptop, at);
+    is_said(&home, "`eth0` has no carrier");
     // Whoever starts meanwhile is on the LAN as soon as there is one: a NAS may be up before its switch.
     let db = home.world.container("db").unwrap();
     let at_db = addresses(&home.attach("lan", &db, ""))[0];

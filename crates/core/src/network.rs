@@ -21,6 +21,7 @@ use crate::vlan::{Membership, Vlan};
 mod check;
 mod complete;
 mod error;
+mod standing;
 
 pub use error::NetworkError;
 

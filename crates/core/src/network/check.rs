@@ -47,7 +47,7 @@ impl Network {
     }
 
     /// The parent, or the interface that Ashore makes it on, has to be able to carry the network.
-    fn check_parent<'a>(&self, host: &'a View) -> Result<&'a Link, NetworkError> {
+    pub(super) fn check_parent<'a>(&self, host: &'a View) -> Result<&'a Link, NetworkError> {
         let name = self.lowest(host);
         let parent = host.link(name).ok_or_else(|| NetworkError::NoParent {
             parent: name.clone(),

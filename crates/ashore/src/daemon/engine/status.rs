@@ -69,6 +69,7 @@ impl Engine {
             .chain(self.lists.troubles())
             .chain(self.unadvertised(inner.state()))
             .chain(waiting)
+            .chain(inner.state().networks.values().filter_map(|one| one.trouble_of_parent(&observed.host)))
             .chain(cut)
             .chain(pools)
             .chain(claimed)
