@@ -29,6 +29,16 @@ pub enum NameError {
         /// The limit in bytes.
         most: usize,
     },
+    /// A VLAN's, where its interface cannot be called after the one below.
+    #[error(
+        "interface name `{lower}.{id}` is longer than 15 bytes; name the VLAN beside it: --parent {lower} --vlan {id} (in Docker -o parent={lower} -o vlan={id})"
+    )]
+    TooLongForVlan {
+        /// The interface below.
+        lower: String,
+        /// The VLAN's number.
+        id: u16,
+    },
     /// A name that the kernel keeps for itself.
     #[error(
         "no interface may be called `{0}`: in sysctl's names, as in `net.ipv4.conf.{0}`, it stands for more than one"
@@ -234,6 +244,12 @@ fn check_ifname(text: &str) -> Result<(), NameError> {
     const WHAT: &str = "interface name";
     const ALLOWED: &str =
         "an interface's name has neither `/`, `:`, `%`, `\\` nor white space, and is not `.` or `..` alone";
+    if let Some((lower, id)) = text.rsplit_once('.').filter(|_| text.len() > 15)
+        && check_ifname(lower).is_ok()
+        && let Ok(id @ 1..=4094) = id.parse()
+    {
+        return Err(NameError::TooLongForVlan { lower: lower.to_owned(), id });
+    }
     check_length(WHAT, text, 15)?;
     if matches!(text, "all" | "default") {
         return Err(NameError::Reserved(text.to_owned()));
@@ -261,6 +277,15 @@ fn check_length(what: &'static str, text: &str, most: usize) -> Result<(), NameE
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_vlan_whose_name_would_be_too_long_is_to_be_named_beside_its_parent() {
+        let error = |text: &str| text.parse::<IfName>().unwrap_err().to_string();
+        assert!(error("enx001122334455.200").contains("--parent enx001122334455 --vlan 200"));
+        for text in ["enx001122334455.4095", "enx0011223344556.2", "a-name-too-long.x"] {
+            assert!(error(text).contains("at most 15 fit"), "{text}");
+        }
+    }
 
     #[test]
     fn names_with_path_separators_or_tag_separators_are_refused() {

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::{HOST_AUX, Network, NetworkError, Subnet, is_link_local, list};
-use crate::link::{IpvlanMode, LinkKind, MacvlanMode};
+use crate::link::{IpvlanMode, LinkKind, MacvlanMode, Place};
 use crate::name::IfName;
 use crate::observed::{Link, ObservedKind, View};
 use crate::step::Family;
@@ -24,12 +24,33 @@ impl Network {
                 self.check_subnets_of_parent(host, parent, family)?;
             }
         }
+        self.check_beside_foreign_children(host)?;
         self.check_host_is_not_cut(host)?;
         self.check_host_address(host)?;
         if let Some(parent) = parent {
             self.check_answers_pass(host, parent)?;
         }
         self.check_options()
+    }
+
+    /// What somebody else has made on the parent, by hand or for a virtual machine: the kernel would refuse the first endpoint's link
+    /// beside it, or turn an ipvlan link into the mode that came last.
+    fn check_beside_foreign_children(&self, host: &View) -> Result<(), NetworkError> {
+        let Some(parent) = host.link(&self.parent) else { return Ok(()) };
+        let children = host
+            .links
+            .iter()
+            .filter(|link| link.tag().is_none() && link.is_child() && link.is_child_of(parent, &Place::Host));
+        let mut foreign = children.filter_map(|link| Some((link, link.kind.mode()?)));
+        match foreign.find(|(_, there)| !self.kind.stands_beside(*there)) {
+            None => Ok(()),
+            Some((child, there)) => Err(NetworkError::ParentHasChild {
+                parent: parent.name.clone(),
+                child: child.name.clone(),
+                there,
+                kind: self.kind,
+            }),
+        }
     }
 
     /// In passthru mode the kernel hands every frame that the parent receives to the child (Linux 6.18, `macvlan.c`).
@@ -75,6 +96,11 @@ impl Network {
         }
         if let Some(master) = parent.master {
             let master = host.link_at(master);
+            let vrf = master.filter(|master| master.kind == ObservedKind::Other("vrf".into()));
+            if let Some(vrf) = vrf {
+                let what = format!("in the VRF `{}`, whose routes are not the host's", vrf.name);
+                return Err(unfit(name, &what));
+            }
             return Err(NetworkError::ParentIsPort {
                 parent: name.clone(),
                 bridge: master.is_some_and(|master| master.kind == ObservedKind::Bridge),
@@ -288,8 +314,22 @@ fn check_faces_a_lan(link: &Link) -> Result<(), NetworkError> {
         ObservedKind::Macvlan { .. } | ObservedKind::Ipvlan { .. } | ObservedKind::Tap => {
             Err(unfit(&link.name, "itself a macvlan or ipvlan child"))
         }
+        ObservedKind::Other(kind) if leads_nowhere(kind).is_some() => {
+            Err(unfit(&link.name, leads_nowhere(kind).unwrap_or_default()))
+        }
         _ if link.mac.is_none() => Err(unfit(&link.name, "a tunnel without Ethernet addresses")),
         _ => Ok(()),
+    }
+}
+
+/// What a link is by which no frame gets to a LAN, though it has a MAC.
+fn leads_nowhere(kind: &str) -> Option<&'static str> {
+    match kind {
+        "dummy" => Some("a dummy, which leads nowhere"),
+        "ifb" => Some("a link for traffic control alone (ifb)"),
+        "vrf" => Some("a VRF, which is a routing table and no wire"),
+        "nlmon" => Some("a link for listening to netlink (nlmon)"),
+        _ => None,
     }
 }
 

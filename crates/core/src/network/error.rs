@@ -168,6 +168,20 @@ pub enum NetworkError {
     /// The parent is a child or a shim of Ashore's, or loopback.
     #[error("the parent `{0}` cannot face a LAN: it is {1}")]
     ParentUnfit(IfName, String),
+    /// A link of somebody else's on the parent, beside which the kernel allows no endpoints.
+    #[error(
+        "the parent `{parent}` carries the {there} link `{child}`, and the kernel allows no {kind} beside it"
+    )]
+    ParentHasChild {
+        /// The parent.
+        parent: IfName,
+        /// What stands on it.
+        child: IfName,
+        /// Its kind.
+        there: LinkKind,
+        /// What was asked for.
+        kind: LinkKind,
+    },
     /// Another link kind holds the parent.
     #[error(
         "the parent `{parent}` carries {there} for network `{network}`, and the kernel allows no {kind} beside it"
@@ -385,6 +399,7 @@ impl NetworkError {
             NetworkError::ParentUnfit(..) => {
                 "name the NIC, bond, bridge or VLAN interface that faces the LAN".into()
             }
+            NetworkError::ParentHasChild { child, there, .. } => beside_child(child, *there),
             NetworkError::ParentTaken { there, network, .. } => {
                 format!("use --kind {there}, or remove the other first: ashore network rm {network}")
             }
