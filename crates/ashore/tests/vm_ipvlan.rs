@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use ashore_core::link::Place;
 use ashore_core::step::{Route, Step};
 use ashore_lab::Machine;
-use home::{HOST, HOST6, Home, addresses, arp_answered, eventually, ip, mac_known_to, reaches};
+use home::{HOST, HOST6, Home, addresses, arp_answered, eventually, ip, mac_known_to, reaches, type_on};
 
 const CREATE: &str = "network create lan --parent eth0 --subnet 192.168.88.0/24 --subnet fd88::/64 \
                       --ip-range 192.168.88.192/27 --ip-range fd88::c0/122 --gateway 192.168.88.1 --gateway fd88::1";
@@ -181,6 +181,18 @@ fn it_outlives_the_daemon_follows_its_parent_and_leaves_nothing() {
     assert_eq!((home.made_links(), home.made_routes()), (vec![], vec![]));
     let left = home.nas.kernel().observe(&[]).unwrap().host.neighbours;
     assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn the_lan_learns_of_the_parents_new_mac_at_once() {
+    let home = home("l2", 0);
+    let (_web, at) = attached(&home, "web");
+    reaches(&home.laptop, at[0]);
+    assert_eq!(mac_known_to(&home.laptop, at[0]), home.nic());
+    type_on(&home.nas, "ip link set dev eth0 address 02:00:00:00:88:99");
+    eventually("the laptop knows it", || mac_known_to(&home.laptop, at[0]) == "02:00:00:00:88:99");
+    reaches(&home.laptop, at[0]);
+    eventually("the host reaches it", || home.nas.ping(at[0]).is_some());
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! That an endpoint has its addresses now is told to the LAN, and to this host.
 
+use std::collections::BTreeMap;
+
 use ashore_core::endpoint::Endpoint;
 use ashore_core::link::{LinkKind, Place, shim_name};
-use ashore_core::observed::Observed;
+use ashore_core::observed::{Observed, View};
 use ashore_core::state::State;
 use ashore_core::step::Step;
 use ashore_kernel::OnError;
@@ -18,6 +20,23 @@ impl Engine {
 }
 
 impl Inner {
+    /// The endpoints that share the MAC of a parent which has another one than before.
+    pub(super) fn note_shared_macs(&mut self, host: &View) -> Vec<Endpoint> {
+        let state = self.store.state();
+        let mut now = BTreeMap::new();
+        let mut changed = Vec::new();
+        for network in state.networks.values().filter(|network| network.kind.shares_parents_mac()) {
+            let Some(mac) = host.link(&network.parent).and_then(|parent| parent.mac) else { continue };
+            now.insert(network.parent.clone(), mac);
+            if self.shared_macs.get(&network.parent).is_some_and(|before| *before != mac) {
+                let on_it = state.endpoints_on(&network.name).filter(|endpoint| endpoint.is_wanted());
+                changed.extend(on_it.cloned());
+            }
+        }
+        self.shared_macs = now;
+        changed
+    }
+
     /// Has the host ask by which MAC an endpoint is reached. Announcements go out by the shim, or by the bridge, and a link does not
     /// hear what it sends itself: the host would go on for most of a minute with the MAC that an address had before. Permanent
     /// entries stay, which are the plan's or the user's.

@@ -144,7 +144,8 @@ impl Engine {
             self.search_soon();
         }
         let recorded = marked.and_then(|()| inner.record_gone(&gone));
-        let changed_macs = self.note_sightings(inner, &observed);
+        let mut changed_macs = self.note_sightings(inner, &observed);
+        changed_macs.extend(inner.note_shared_macs(&observed.host));
         if !going.is_empty() {
             // They may have leases to be given back.
             self.soon();
