@@ -202,7 +202,7 @@ fn ten_containers_that_start_at_once_have_ten_addresses() {
     });
 }
 
-/// Unraid, Proxmox and TrueNAS hosts are built so, and whoever has done `ashore bridge adopt`.
+/// Hosts of Unraid and Proxmox are built so, and whoever has done `ashore bridge adopt`.
 #[test]
 fn where_the_parent_is_a_bridge_of_the_hosts_nothing_needs_to_be_said_of_it() {
     on_every_engine("docker, on a bridge", |site| {

@@ -335,9 +335,9 @@ fn engines_link(
 fn link_again(network: &Network, endpoint: &Endpoint, inside: &View, host: &View) -> WantedLink {
     let is_free = |name: &IfName| inside.link(name).is_none();
     let had = endpoint.seen.as_ref().and_then(|seen| seen.name.as_ref()).or(endpoint.inside());
-    let next =
-        || (0..).map(|number| format!("eth{number}").parse().expect("it is an interface name")).find(is_free);
-    let name = had.filter(|name| is_free(name)).cloned().or_else(next).expect("numbers do not end");
+    let numbered = (0..=inside.links.len()).map(|number| format!("eth{number}").parse());
+    let next = || numbered.flatten().find(is_free);
+    let name = had.filter(|name| is_free(name)).cloned().or_else(next).expect("more names than links");
     let mut link = endpoint_link(network, endpoint, &name, host);
     // The engine sets one of each family, by whichever of the container's networks it likes best.
     link.routes.retain(|route| {

@@ -163,7 +163,8 @@ impl Diff<'_> {
             let near = link.lower.and_then(|near| self.view.link_at(near.index));
             let goes_along =
                 matches!(owner, Owner::Of(Tag::VlanPort(_))) && near.is_some_and(|near| !self.stays(near));
-            if !goes_along && !self.stays(link) && !(vlans && self.others_use(link)) {
+            let is_kept = self.stays(link) || (vlans && self.others_use(link));
+            if !goes_along && !is_kept {
                 dying.insert(link.name.clone());
                 plan.steps.push(Step::DelLink { place: self.place.clone(), link: link.name.clone() });
             }

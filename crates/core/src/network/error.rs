@@ -491,6 +491,10 @@ fn no_range_beside(net: &IpNet) -> String {
     )
 }
 
+fn beside_child(child: &IfName, there: LinkKind) -> String {
+    format!("use --kind {there}, or remove that link first: ip link del dev {}", child.word())
+}
+
 fn out_of_pool(range: &Range, beside: Option<&Range>) -> String {
     let other =
         beside.map_or_else(String::new, |beside| format!("--ip-range {beside}, which lies beside it; or "));

@@ -338,7 +338,9 @@ impl Inner {
             (had != ip).then_some(told)
         });
         let told: Vec<String> = told.collect();
-        told.iter().for_each(|told| tracing::warn!("{told}"));
+        for told in &told {
+            tracing::warn!("{told}");
+        }
         told
     }
 }

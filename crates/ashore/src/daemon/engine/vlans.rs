@@ -89,7 +89,7 @@ impl Inner {
         plan.steps.retain(|step| {
             let going = removed(step).filter(|name| !made_anew.contains(name));
             let vlan = going.and_then(|name| own_vlan(&observed.host, name));
-            !vlan.is_some_and(|vlan| self.user_of(vlan).is_some())
+            vlan.is_none_or(|vlan| self.user_of(vlan).is_none())
         });
         self.vlans.spares.set(plan.steps.len() < before);
     }
@@ -149,9 +149,9 @@ impl Inner {
         if let Some((_, user)) = used.get(&vlan.index) {
             return Some(user.clone());
         }
-        let user = self.user_elsewhere(vlan)?;
-        used.insert(vlan.index, (Instant::now(), user.clone()));
-        Some(user)
+        let found = self.user_elsewhere(vlan)?;
+        used.insert(vlan.index, (Instant::now(), found.clone()));
+        Some(found)
     }
 
     /// A child in a namespace that is nobody's of Ashore's.
