@@ -125,7 +125,8 @@ impl Engine {
         network.subnets.iter_mut().for_each(|subnet| subnet.chosen = found);
         // With an engine's own IPAM it is the engine that chooses.
         let is_told = spec.engine.is_none() && !leases_alone && network.conflict != Profile::Off;
-        if !found && is_told {
+        // What will be refused without asking the LAN waits for nobody.
+        if !found && is_told && network.check(host).is_ok() {
             let parent = network.hosts_own(host).map_or(&network.parent, |link| &link.name).clone();
             for subnet in network.subnets.iter_mut().filter(|subnet| subnet.range.is_none()) {
                 subnet.range = self.range_for_want_of_one(&parent, subnet, host);
