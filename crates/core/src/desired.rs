@@ -236,7 +236,6 @@ fn want_endpoint(
                 link.there = there.map(|link| link.index);
                 if let Some(made) = made {
                     link.follow(made);
-                    link.follow_mtu(network, host);
                 }
                 yield_default_route(&mut link, network, view);
                 desired.netns.entry(netns.clone()).or_default().push(link);
@@ -283,11 +282,6 @@ impl WantedLink {
             *bc_queue_len = None;
         }
     }
-
-    /// A child of the parent begins with the parent's MTU, and follows that down alone (Linux 6.18, `macvlan_device_event`).
-    fn follow_mtu(&mut self, network: &Network, host: &View) {
-        self.spec.mtu = self.spec.mtu.or_else(|| Some(host.link(&network.parent)?.mtu));
-    }
 }
 
 /// The link in an engine's container. One that Ashore has made, the engine has moved and renamed, and has set its addresses and
@@ -325,7 +319,6 @@ fn engines_link(
     });
     yield_default_route(&mut link, network, inside);
     link.follow(there);
-    link.follow_mtu(network, host);
     WantedLink { there: Some(there.index), share: Share::Moved { leased }, ..link }
 }
 
