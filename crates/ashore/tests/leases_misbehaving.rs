@@ -185,6 +185,49 @@ fn a_nak_to_all_takes_it_off_as_well() {
     });
 }
 
+/// A second server on the LAN, which gave none of the leases there are and says so.
+const SECOND: Ipv4Addr = Ipv4Addr::new(192, 168, 88, 50);
+
+fn nak_of_the_second(question: &Question) -> Answer {
+    question.nak().with(code::SERVER_ID, SECOND.octets()).now()
+}
+
+#[test]
+fn a_nak_of_another_server_takes_no_address_off_a_running_container() {
+    misled("misled, NAK of another", good(A, LONG), |misled| {
+        misled.attach(A);
+        let mut asked = 0;
+        misled.server.now_answers(move |question| {
+            // Its own server is slower, and its first answer is lost.
+            asked += 1;
+            let own = question.good(A, LONG).map(|reply| reply.after(Duration::from_millis(500)));
+            own.filter(|_| asked > 1).into_iter().chain([nak_of_the_second(question)]).collect()
+        });
+        let pings = misled.home.laptop.pings(A.into());
+        misled.home.restart();
+        eventually("it is asked twice", || misled.server.count(What::Reboot) == 2);
+        std::thread::sleep(Duration::from_secs(1));
+        let counted = pings.end();
+        assert_eq!(counted.lost, 0, "{counted:?}");
+        misled.attach_is_still(A);
+        assert_eq!(misled.server.count(What::Discover), 1);
+    });
+}
+
+#[test]
+fn a_nak_of_another_server_counts_once_its_own_is_silent() {
+    misled("misled, NAK of another alone", good(A, LONG), |misled| {
+        misled.attach(A);
+        misled.home.ok("detach lan web");
+        misled.server.now_answers(|question| match question.what {
+            What::Reboot => vec![nak_of_the_second(question)],
+            _ => good(B, LONG)(question),
+        });
+        misled.attach(B);
+        assert_eq!(misled.server.count(What::Reboot), 1);
+    });
+}
+
 #[test]
 fn naks_without_end_are_answered_ever_less_often() {
     misled("misled, NAKs", good(A, SHORT), |misled| {

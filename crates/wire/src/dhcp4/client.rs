@@ -155,6 +155,10 @@ impl Client {
 
     /// What the phase wants now; none if it has moved on to another.
     fn due(&mut self, now: Instant) -> Option<Action> {
+        if let Some(loss) = self.objection(now) {
+            self.begin_anew(now, loss);
+            return self.tenure.loss().map(Action::Lost);
+        }
         let Client { config, random, phase, tenure, .. } = self;
         let secs = u16::try_from(now.saturating_duration_since(self.began).as_secs()).unwrap_or(u16::MAX);
         let ends = tenure.held().and_then(Held::expires);
@@ -231,6 +235,9 @@ impl Client {
         let Client { config, random, phase, tenure, .. } = self;
         let held = tenure.held().expect("a lease is held while it is asked for");
         let Phase::Rebooting { exchange, confirm_by, asked } = phase else { return None };
+        if exchange.objection.is_some() && !tenure.is_in_use() {
+            return Some(Action::Wait(held.expires().into_iter().chain([exchange.next]).min()));
+        }
         if confirm_by.is_some_and(|by| by <= now) {
             *confirm_by = None;
             if tenure.is_in_use() {
@@ -291,11 +298,13 @@ impl dhcp::Client for Client {
                 let candidate = candidate.clone();
                 self.bind(candidate);
             }
-            Phase::Rebooting { asked: asked @ true, .. }
+            Phase::Rebooting { asked: asked @ true, exchange, .. }
                 if self.tenure.held().is_some_and(|held| held.ip() == ip) =>
             {
                 *asked = false;
-                self.tenure.use_unconfirmed();
+                if exchange.objection.is_none() {
+                    self.tenure.use_unconfirmed();
+                }
             }
             _ => {}
         }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::dhcp::Loss;
 use crate::random::Random;
 
 /// A question, and how often it was asked.
@@ -17,11 +18,13 @@ pub(super) struct Exchange {
     pub(super) times: u32,
     /// When it is to be asked next.
     pub(super) next: Instant,
+    /// What another server than the lease's own objects. The own server's answer makes it void.
+    pub(super) objection: Option<Loss>,
 }
 
 impl Exchange {
     pub(super) fn new(random: &mut Random, now: Instant) -> Self {
-        Exchange { xid: random.number(), secs: 0, first: None, times: 0, next: now }
+        Exchange { xid: random.number(), secs: 0, first: None, times: 0, next: now, objection: None }
     }
 
     /// The question that follows on an answer, and bears its number.

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use super::exchange::{Exchange, pause};
-use super::{Client, Ignored, Loss, Phase, code};
+use super::{Client, Ignored, Loss, Phase, REQUESTS, code};
 use crate::dhcp4::options::is_host;
 use crate::dhcp4::{Held, Kind, Lease, Message, Op};
 
@@ -54,6 +54,14 @@ impl Client {
             | Phase::Rebinding(exchange)
             | Phase::Rebooting { exchange, .. } => Some(exchange),
             Phase::Init { .. } | Phase::Probing { .. } | Phase::Bound | Phase::Down | Phase::Released => None,
+        }
+    }
+
+    /// The question to all about a lease that the client has.
+    fn question_to_all(&mut self) -> Option<&mut Exchange> {
+        match &mut self.phase {
+            Phase::Rebinding(exchange) | Phase::Rebooting { exchange, .. } => Some(exchange),
+            _ => None,
         }
     }
 
@@ -109,18 +117,42 @@ impl Client {
         Ok(())
     }
 
-    /// Begins anew: at once, but ever later if nothing else comes, or client and server would keep each other busy.
+    /// A server says that the lease is void. Where all are asked, some servers say so of every lease that they did not give
+    /// themselves. Such an objection waits for the answer of the lease's own server.
     fn refused(&mut self, now: Instant, message: &Message, server: Option<Ipv4Addr>) -> Result<(), Ignored> {
         let server = server.or(self.asked()).ok_or(Ignored::NoServer)?;
         if self.asked().is_some_and(|asked| asked != server) {
             return Err(Ignored::OtherServer(server));
         }
-        self.tenure.lose(Loss::Refused(message.options.message()));
+        let loss = Loss::Refused(message.options.message());
+        let own = self.tenure.held().map(|held| held.lease.server);
+        let may_answer = own.is_some_and(|own| own != server && self.config.servers.accept(&own));
+        if let Some(question) = self.question_to_all().filter(|_| may_answer) {
+            question.objection = Some(loss);
+            return Err(Ignored::OtherServer(server));
+        }
+        self.begin_anew(now, loss);
+        Ok(())
+    }
+
+    /// Whether another server's objection counts by now: the lease's own server has not answered either. While the address is
+    /// in use it is asked as often as it may be after a start.
+    pub(super) fn objection(&self, now: Instant) -> Option<Loss> {
+        let (exchange, times) = match &self.phase {
+            Phase::Rebooting { exchange, .. } if self.tenure.is_in_use() => (exchange, REQUESTS),
+            Phase::Rebooting { exchange, .. } | Phase::Rebinding(exchange) => (exchange, 1),
+            _ => return None,
+        };
+        exchange.objection.clone().filter(|_| exchange.times >= times && now >= exchange.next)
+    }
+
+    /// Begins anew: at once, but ever later if nothing else comes, or client and server would keep each other busy.
+    pub(super) fn begin_anew(&mut self, now: Instant, loss: Loss) {
+        self.tenure.lose(loss);
         self.wish = None;
         let wait = if self.refused == 0 { Duration::ZERO } else { pause(self.refused, &mut self.random) };
         self.refused = self.refused.saturating_add(1);
         self.init(now, wait);
-        Ok(())
     }
 }
 

@@ -9,6 +9,9 @@ use crate::dhcp6::{Duid, Held, Kind, Lease, Message, Status, code};
 
 /// The preference of a server that wants to be chosen before others are heard (RFC 8415, 18.2.9).
 const AT_ONCE: u8 = 255;
+/// After so many questions whether a lease belongs to the link another server's denial counts: two if a start waits for it, and
+/// all but the last while the address is in use.
+const QUESTIONS: [u32; 2] = [2, 4];
 
 impl Client {
     /// Takes in a message. What to do about it is asked for by [`poll`](crate::dhcp::Client::poll).
@@ -29,7 +32,7 @@ impl Client {
                 }
                 self.replied(now, message, server)
             }
-            (Kind::Reply, Phase::Confirming { .. }) => self.confirmed(now, message),
+            (Kind::Reply, Phase::Confirming { .. }) => self.confirmed(now, message, &server),
             // Whatever it says, there is nothing more to be done (RFC 8415, 18.2.10.2).
             (Kind::Reply, Phase::Declining { .. } | Phase::Releasing { .. }) => {
                 self.parted(now);
@@ -86,12 +89,27 @@ impl Client {
         Ok(())
     }
 
+    /// Whether a denial is not to be believed yet: all servers were asked, and some deny every lease that they did not give
+    /// themselves. The lease's own server has time to answer first.
+    fn is_hasty(&self, server: &Duid) -> bool {
+        let (exchange, enough) = match &self.phase {
+            Phase::Confirming { exchange, .. } => (exchange, QUESTIONS[usize::from(self.tenure.is_in_use())]),
+            Phase::Rebinding(exchange) => (exchange, QUESTIONS[0]),
+            _ => return false,
+        };
+        let own = self.tenure.held().map(|held| &held.lease.server);
+        exchange.times < enough && own.is_some_and(|own| own != server && self.config.servers.accept(own))
+    }
+
     /// An address is given, goes on, or does not.
     fn replied(&mut self, now: Instant, message: &Message, server: Duid) -> Result<(), Ignored> {
         let association = Association::read(message, self.config.iaid);
         let (status, words) = association.status(message);
         match (status, &self.phase) {
             (Status::Success, _) => {}
+            (Status::NoBinding | Status::NotOnLink, Phase::Rebinding(_)) if self.is_hasty(&server) => {
+                return Err(Ignored::OtherServer(server));
+            }
             // The server has forgotten the lease, and may take it up again.
             (Status::NoBinding, Phase::Renewing(_) | Phase::Rebinding(_)) => {
                 if let Some(held) = self.tenure.held() {
@@ -111,6 +129,9 @@ impl Client {
         }
         let (held, wish) = (self.tenure.held().map(Held::ip), self.wish);
         let withdrawn = held.is_some_and(|ip| association.withdraws(ip));
+        if withdrawn && self.is_hasty(&server) {
+            return Err(Ignored::OtherServer(server));
+        }
         let lease = Lease::read(message, &association, server, held.or(wish), &mut self.random);
         let since = self.exchange().map_or(now, |exchange| exchange.asked(now));
         let new = lease.map(|lease| Held { lease, since });
@@ -134,10 +155,11 @@ impl Client {
     }
 
     /// The lease from before belongs to this link, or does not. Its times are as they were.
-    fn confirmed(&mut self, now: Instant, message: &Message) -> Result<(), Ignored> {
+    fn confirmed(&mut self, now: Instant, message: &Message, server: &Duid) -> Result<(), Ignored> {
         let (status, words) = message.options.status();
         match status {
             Status::Success => {}
+            Status::NotOnLink if self.is_hasty(server) => return Err(Ignored::OtherServer(server.clone())),
             Status::NotOnLink => {
                 self.refused(now, words);
                 return Ok(());

@@ -214,3 +214,85 @@ fn a_lease_from_before_that_never_ends_is_good_however_old_it_is() {
     assert_eq!(bench.poll().iter().map(words).collect::<Vec<_>>(), ["Request to all"]);
     assert!(bench.client.held(bench.now).is_some());
 }
+
+impl Bench {
+    /// A server that did not give the lease says that it is void.
+    fn anothers_nak(&mut self) {
+        let mut nak = self.reply(Kind::Nak, IP);
+        nak.options.set(code::SERVER_ID, OTHER_SERVER.octets());
+        assert_eq!(self.hear(&nak), Err(Ignored::OtherServer(OTHER_SERVER)));
+    }
+}
+
+#[test]
+fn another_servers_nak_is_void_once_the_leases_own_server_says_ack() {
+    for in_use in [true, false] {
+        let mut bench = Bench::resumed(100, in_use);
+        bench.poll();
+        bench.anothers_nak();
+        assert!(bench.poll().is_empty());
+        // Its answer may be late, or a question may be lost.
+        for _ in 0..if in_use { 3 } else { 0 } {
+            bench.wait();
+            bench.anothers_nak();
+        }
+        bench.answer(Kind::Ack).unwrap();
+        let said: Vec<_> = bench.poll().iter().map(words).collect();
+        assert_eq!(said, [if in_use { "bound 7 Renewed([])" } else { "probe 7" }]);
+    }
+}
+
+#[test]
+fn another_servers_nak_counts_when_the_leases_own_server_is_silent() {
+    // Who waits for a start has less time, and must not get an address that it would lose at once.
+    for (in_use, least, most, said) in
+        [(true, 56, 64, &["unconfirmed 7", "Request to all"][..]), (false, 3, 5, &[])]
+    {
+        let mut bench = Bench::resumed(100, in_use);
+        bench.poll();
+        let start = bench.now;
+        bench.anothers_nak();
+        bench.poll();
+        let actions = bench.wait_until(State::Selecting);
+        let actions: Vec<_> = actions.iter().map(words).collect();
+        assert!(actions.starts_with(&said.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>()));
+        assert!(
+            actions.ends_with(&["lost Refused(None)".to_owned(), "Discover to all".to_owned()]),
+            "{actions:?}"
+        );
+        let after = (bench.now - start).as_secs();
+        assert!((least..=most).contains(&after), "{after}");
+    }
+    let mut bench = Bench::bound();
+    bench.wait_until(State::Rebinding);
+    bench.anothers_nak();
+    bench.poll();
+    bench.wait_until(State::Selecting);
+    assert!(bench.now < bench.client.began + seconds(1));
+}
+
+#[test]
+fn an_address_that_another_server_objects_to_is_not_begun_with() {
+    let mut bench = Bench::resumed(100, false);
+    bench.poll();
+    let said: Vec<_> = bench.wait().iter().map(words).collect();
+    assert_eq!(said, ["probe 7"]);
+    bench.anothers_nak();
+    bench.client.clear(IP);
+    assert!(bench.poll().is_empty());
+    bench.answer(Kind::Ack).unwrap();
+    let said: Vec<_> = bench.poll().iter().map(words).collect();
+    assert_eq!(said, ["probe 7"]);
+}
+
+#[test]
+fn nobody_waits_for_a_server_that_is_not_to_be_heeded() {
+    let recorded = Recorded { lease: lease(), age: seconds(100), in_use: true };
+    let config = Config { servers: crate::dhcp4::Servers { allow: vec![], deny: vec![SERVER] }, ..config() };
+    let mut bench = Bench::with(|now| Client::resume(config, recorded, now, 1));
+    bench.poll();
+    let mut nak = bench.reply(Kind::Nak, IP);
+    nak.options.set(code::SERVER_ID, OTHER_SERVER.octets());
+    assert_eq!(bench.hear(&nak), Ok(()));
+    assert_eq!(bench.client.state(), State::Init);
+}

@@ -294,3 +294,40 @@ fn a_server_that_forgot_a_lease_and_then_is_silent_does_not_end_it() {
     assert_eq!(said, [["Request"; 10].as_slice(), &["Renew"]].concat());
     assert!(bench.client.held(bench.now).is_some());
 }
+
+impl Bench {
+    /// A server says that the lease does not belong to this link.
+    fn deny(&mut self, by: u8) -> Result<(), Ignored> {
+        let mut reply = self.reply(Kind::Reply, &[(code::STATUS, vec![0, 4])]);
+        reply.options.set(code::SERVER_ID, server(by).bytes());
+        self.hear(&reply)
+    }
+
+    fn wait_for_question(&mut self) {
+        while !self.wait().iter().any(|action| matches!(action, Action::Send(_))) {}
+    }
+}
+
+#[test]
+fn another_servers_denial_waits_for_the_leases_own_server() {
+    // Of a lease from before that is in use or is to be, and of one that is renewed.
+    for (mut bench, questions) in
+        [(Bench::resumed(100, true), 4), (Bench::resumed(100, false), 2), (Bench::bound(), 2)]
+    {
+        bench.poll();
+        if bench.client.state() == State::Bound {
+            bench.wait_until(State::Rebinding);
+        }
+        let mut asked = 1;
+        while bench.deny(OTHER_SERVER).is_err() {
+            bench.wait_for_question();
+            asked += 1;
+        }
+        assert_eq!(asked, questions);
+        assert_eq!(bench.client.state(), State::Init);
+    }
+    let mut bench = Bench::resumed(100, true);
+    bench.poll();
+    bench.deny(SERVER).unwrap();
+    assert_eq!(bench.client.state(), State::Init, "its own server knows");
+}
