@@ -271,3 +271,30 @@ fn another_router_at_the_renewal_is_the_containers_too() {
         reaches(&site.home.laptop, at.into());
     });
 }
+
+#[test]
+fn a_router_outside_of_the_containers_subnet_is_its_default_route() {
+    on_every_engine("docker, leases, a far router", |site| {
+        site.home.router.add_address("eth0", "10.9.9.1/24".parse().unwrap()).unwrap();
+        let at = [192, 168, 88, 100].into();
+        let far = move |question: &Question| {
+            let reply = question.good(at, 10).map(|reply| reply.with(code::ROUTER, [10, 9, 9, 1]));
+            reply.map(|reply| reply.with(code::SUBNET_MASK, [255; 4]).now()).into_iter().collect()
+        };
+        let server = Scripted::on(&site.home.router, far);
+        site.ok("network create -d ashore --ipam-driver ashore --ipam-opt addressing=dhcp lan");
+        let routes = |name: &str| site.ok(&format!("exec {name} ip route"));
+        site.start("web", "");
+        assert!(routes("web").contains("default via 10.9.9.1 "), "{}", routes("web"));
+        site.container_reaches("web", home::BEYOND);
+        reaches(&site.home.laptop, at.into());
+        // The same at a renewal, there and back.
+        server.now_answers(move |question| question.good(at, 10).map(Reply::now).into_iter().collect());
+        eventually("its router is near", || routes("web").contains("default via 192.168.88.1 "));
+        site.container_reaches("web", home::BEYOND);
+        server.now_answers(far);
+        eventually("its router is far", || routes("web").contains("default via 10.9.9.1 "));
+        site.container_reaches("web", home::BEYOND);
+        reaches(&site.home.laptop, at.into());
+    });
+}

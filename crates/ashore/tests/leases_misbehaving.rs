@@ -491,3 +491,48 @@ fn an_address_in_use_is_declined_every_time_and_refused_in_the_end() {
         misled.attach(A);
     });
 }
+
+/// A server of another machine's than the router gives an address until that is declined, and then another.
+fn kept_until_declined(
+    kept: Ipv4Addr,
+    then: Ipv4Addr,
+) -> impl FnMut(&Question) -> Vec<Answer> + Send + 'static {
+    let mut declined = false;
+    move |question| {
+        declined |= question.what == What::Decline;
+        let good = question.good(if declined { then } else { kept }, LONG);
+        let seconds =
+            |reply: Reply| reply.with(code::SERVER_ID, SECOND.octets()).with(code::ROUTER, SECOND.octets());
+        good.map(|reply| seconds(reply).now()).into_iter().collect()
+    }
+}
+
+#[test]
+fn an_address_that_is_kept_for_something_else_is_declined() {
+    // The next hop of the host's routes, and two that are set aside on another network.
+    for last in [1, 20, 21] {
+        let kept = Ipv4Addr::new(192, 168, 88, last);
+        misled(&format!("misled, .{last}"), silence, |misled| {
+            let home = &misled.home;
+            home.ok("network create other --parent eth0 --subnet 192.168.88.0/24 --ip-range 192.168.88.192/27 --gateway 192.168.88.20 --aux-address printer=192.168.88.21");
+            home.ok("network rm lan");
+            home.ok("network create lan --parent eth0 --dhcp --conflict off");
+            misled.server.now_answers(kept_until_declined(kept, A));
+            misled.attach(A);
+            assert_eq!(misled.server.count(What::Decline), 1);
+            assert!(home.nas.ping("192.168.88.1".parse().unwrap()).is_some());
+        });
+    }
+}
+
+#[test]
+fn at_a_renewal_it_is_declined_as_well() {
+    misled("misled, .1 at a renewal", good(A, SHORT), |misled| {
+        misled.attach(A);
+        misled.server.now_answers(kept_until_declined(home::scripted::ROUTER, B));
+        misled.comes_to(B);
+        assert_eq!(misled.server.count(What::Decline), 1);
+        let routes = misled.home.made_routes();
+        assert!(!routes.iter().any(|route| route.contains("192.168.88.1/32")), "{routes:?}");
+    });
+}

@@ -10,8 +10,12 @@ use ashore_core::link::{LinkSpec, LinkType, MacvlanMode, Place};
 use ashore_core::step::Step;
 use ashore_kernel::PacketSocket;
 use ashore_lab::{Daemon, Engines, Machine, Ran, cannot_run};
+use ashore_wire::conflict::announcement;
 use ashore_wire::{Mac, filter, heard};
-use home::{HOST, Home, PROGRAM, addresses, eventually, ip, is_defended, mac_known_to, reaches, takes};
+use home::voice::{Answering, Voice};
+use home::{
+    HOST, Home, PROGRAM, addresses, eventually, ip, is_defended, mac_known_to, reaches, takes, type_on,
+};
 
 fn create(home: &Home, name: &str, options: &str) {
     home.ok(&format!("network create {name} --parent eth0 --subnet 192.168.88.0/24 {options}"));
@@ -151,6 +155,75 @@ fn two_hosts_with_one_range_share_it_without_a_double() {
     for ip in at {
         reaches(&home.laptop, ip);
     }
+}
+
+/// Has the switch of a world give a group's frames to those ports alone that have joined it.
+fn snoop(home: &Home) {
+    let switch = home.world.switch();
+    // A querier speaks from an address of its own.
+    switch.add_address("br0", "fe80::5/64".parse().unwrap()).unwrap();
+    type_on(
+        switch,
+        "ip link set br0 type bridge mcast_snooping 1 mcast_query_response_interval 100 mcast_querier 1",
+    );
+    let (voice, nobodys) = (Voice::of(&home.laptop), ip("fd88::dead"));
+    let ear = Voice::of(&home.nas);
+    eventually("the switch keeps back what nobody has joined", || {
+        ear.heard();
+        voice.looks_for(Mac([2, 0, 0, 0, 0, 1]), nobodys);
+        std::thread::sleep(Duration::from_millis(200));
+        !ear.heard().iter().any(|heard| heard.ip == nobodys)
+    });
+}
+
+#[test]
+fn the_same_behind_a_switch_that_keeps_groups_to_their_members() {
+    if let Err(why) = Engines::find() {
+        return cannot_run("promise 3, snooping", &why);
+    }
+    let home = Home::new();
+    snoop(&home);
+    let other = home.world.machine("nas2", 10).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(PROGRAM.as_ref(), &other, directory.path()).unwrap();
+    let line = "network create lan --parent eth0 --subnet fd88::/64 --ip-range fd88::c0-fd88::cf";
+    home.ok(line);
+    daemon.run(&line.split(' ').collect::<Vec<_>>()).unwrap().expect_success();
+    let containers: Vec<Machine> = (0..8).map(|n| home.world.container(&format!("c{n}")).unwrap()).collect();
+    let daemons = [home.daemon(), &daemon];
+    let at = attach_at_once(containers.iter().enumerate().map(|(n, container)| (daemons[n % 2], container)));
+    assert_eq!(at.len(), 8, "{at:?}");
+}
+
+#[test]
+fn an_address_is_looked_for_by_a_member_of_its_group() {
+    let home = Home::new();
+    home.ok("network create lan --parent eth0 --subnet fd88::/64 --ip-range fd88::c0-fd88::c3");
+    // What is said in a group comes to a link's members of it alone.
+    let groups =
+        || home.nas.inside(|| std::fs::read_to_string("/proc/thread-self/net/dev_mcast")).unwrap().unwrap();
+    let web = home.world.container("web").unwrap();
+    home.attach("lan", &web, "");
+    for link in ["eth0", "shim-eth0"] {
+        eventually("it is in the group of the next address", || {
+            let of_link = |line: &str| line.split_whitespace().nth(1) == Some(link);
+            groups().lines().any(|line| of_link(line) && line.ends_with("3333ff0000c1"))
+        });
+    }
+}
+
+#[test]
+fn an_address_whose_machine_answers_with_a_priority_and_no_vlan_is_not_handed_out() {
+    let home = Home::new();
+    create(&home, "lan", "--ip-range 192.168.88.192/27 --subnet fd88::/64 --ip-range fd88::c0-fd88::cf");
+    let (mac, taken) = (Mac([2, 0, 0, 0, 0, 7]), [ip("192.168.88.192"), ip("fd88::c0")]);
+    let _answering = Answering::by(&home.laptop, "eth0", move |frame| {
+        let asked = heard(frame).filter(|heard| !heard.claims && taken.contains(&heard.ip))?;
+        let claim = announcement(mac, asked.ip);
+        Some([&claim[..12], &[0x81, 0, 0xe0, 0], &claim[12..]].concat())
+    });
+    let web = home.world.container("web").unwrap();
+    assert_eq!(addresses(&home.attach("lan", &web, "")), [ip("192.168.88.193"), ip("fd88::c1")]);
 }
 
 #[test]

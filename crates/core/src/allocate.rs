@@ -306,6 +306,14 @@ impl State {
         })
     }
 
+    /// Whether an address is kept for something else than an endpoint, on whatever network: a gateway or an auxiliary address, also of
+    /// one that is being made.
+    pub fn is_set_aside(&self, ip: IpAddr) -> bool {
+        let subnets = self.networks.values().flat_map(|network| &network.subnets);
+        let keeps = |subnet: &Subnet| subnet.gateway == Some(ip) || subnet.aux.values().any(|aux| *aux == ip);
+        subnets.into_iter().any(keeps) || self.pools.values().any(|pool| pool.reserved.contains(&ip))
+    }
+
     /// The addresses to try for a name in a subnet, best first: those that it had before; then those that no name ever had;
     /// then those that were let go, the one longest unused first. Within each of the last two, addresses that a machine was heard
     /// to have come last.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ashore_wire::Mac;
+use ashore_wire::dhcp4::LEAST_MTU;
 use ipnet::IpNet;
 
 use crate::endpoint::{Endpoint, Home, Source, Stage};
@@ -19,9 +20,12 @@ use crate::state::{Change, State};
 use crate::step::{Address, Family, ROUTE_PROTOCOL, Route, Sysctl, SysctlKey};
 use crate::vlan::{Membership, VlanId};
 
+mod leased;
 mod shim;
 mod vlans;
 
+pub use leased::far_gateways;
+use leased::{leased_routes, reach_next_hops};
 use shim::shims;
 use vlans::{vlans, with_vlans};
 
@@ -193,6 +197,8 @@ pub fn desired(state: &State, observed: &Observed) -> Desired {
     }
     for link in &mut desired.host {
         link.there = desired.owners.on_host(&link.tag, &link.spec.name, &seen.host);
+        // Whatever an endpoint has come to have, the host's way to its routers does not lead there.
+        link.routes.retain(|route| !route.is_single() || !seen.host.is_next_hop(route.to.addr()));
     }
     for (netns, links) in &mut desired.netns {
         one_way_to_each(links, &observed.netns[netns]);
@@ -314,6 +320,8 @@ fn engines_link(
     let by_advertisement = network.follows_routers();
     link.routes.retain(|route| match route.to.addr() {
         _ if route.to.prefix_len() > 0 => true,
+        // An engine is not told of one that is on the link itself.
+        IpAddr::V4(_) if route.via.is_none() => leased,
         IpAddr::V4(_) => leased && (lost || made(route.to)),
         IpAddr::V6(_) => by_advertisement,
     });
@@ -371,11 +379,12 @@ fn endpoint_link(network: &Network, endpoint: &Endpoint, ifname: &IfName, host: 
     let follows = network.follows_routers() && kernel_has_ipv6(network, host);
     link.ipv6_mtu = follows.then(|| said.unwrap_or(u32::MAX));
     link.routes.extend(network.gateways_of(endpoint).map(|gateway| default_route(gateway, ifname)));
-    link.routes.extend(leased_routes(endpoint, ifname));
+    link.routes.extend(leased_routes(endpoint, ifname, host));
     link.routes.extend(advertised_routes(network, endpoint, ifname));
     let way = way_to_host(network, endpoint, ifname, host);
     link.routes.extend(way.routes);
     link.neighbours = way.neighbours;
+    reach_next_hops(&mut link);
     link
 }
 
@@ -391,23 +400,12 @@ fn bare_link(network: &Network, endpoint: &Endpoint, ifname: &IfName, host: &Vie
     let leased = endpoint.lease.as_ref().and_then(|record| record.lease.mtu).map(u32::from);
     let most = host.link(&network.parent).map(|parent| parent.mtu);
     // A link with less has no IPv6 (RFC 8200, 5); old routers say 576.
-    let least = if endpoint.addresses.iter().any(|net| net.addr().is_ipv6()) { 1280 } else { 68 };
+    let least =
+        if endpoint.addresses.iter().any(|net| net.addr().is_ipv6()) { 1280 } else { u32::from(LEAST_MTU) };
     let fits = |leased: &u32| most.is_some_and(|most| (least..=most).contains(leased));
     let mtu = network.mtu.or(leased.filter(fits));
     let mtu = mtu.or_else(|| Some(parents?.mtu));
     WantedLink::bare(LinkSpec { name: ifname.clone(), kind, mac: endpoint.mac, mtu }, endpoint.tag())
-}
-
-/// The routes of a lease beside the default one.
-fn leased_routes(endpoint: &Endpoint, ifname: &IfName) -> impl Iterator<Item = Route> {
-    let lease = endpoint.lease.as_ref().filter(|_| endpoint.default_route).map(|record| &record.lease);
-    let routes = lease.into_iter().flat_map(|lease| &lease.routes).filter(|route| !route.is_default());
-    routes.map(|route| Route {
-        to: route.to.into(),
-        via: route.via.map(IpAddr::V4),
-        dev: ifname.clone(),
-        src: None,
-    })
 }
 
 /// The routes that routers advertise beside the default one.

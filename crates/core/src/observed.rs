@@ -325,6 +325,12 @@ impl View {
         defaults.filter_map(|there| there.route.via).find(|via| subnet.contains(via))
     }
 
+    /// Whether the host's own routes lead by this address. Those by a link of Ashore's lead to a container on purpose.
+    pub fn is_next_hop(&self, ip: IpAddr) -> bool {
+        let ours = |dev: &IfName| self.link(dev).is_some_and(|link| link.tag().is_some());
+        self.routes.iter().any(|there| there.route.via == Some(ip) && !ours(&there.route.dev))
+    }
+
     /// Whether a link that is not Ashore's has this address.
     pub fn has_foreign_address(&self, ip: IpAddr) -> bool {
         let ours =

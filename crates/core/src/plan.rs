@@ -67,8 +67,15 @@ pub enum Blocked {
 }
 
 impl Blocked {
+    /// Whether it stands in the way of a route in a container that an endpoint is on the LAN without.
+    pub fn is_of_extra(&self) -> bool {
+        matches!(self, Blocked::Route { place: Place::Netns(_), there } if there.route.is_extra())
+    }
+
     /// What helps.
     pub fn hint(&self) -> String {
+        /// `RTPROT_KERNEL`.
+        const BY_ADDRESS: u8 = 2;
         match self {
             Blocked::Link { place: Place::Netns(_), name } => {
                 format!("choose another name with --ifname, or remove `{name}` in that namespace")
@@ -87,6 +94,11 @@ impl Blocked {
                 "keep that default route and give none to this endpoint with --no-default-route, or remove it"
                     .into()
             }
+            // Without it the link's other addresses would reach nobody.
+            Blocked::Route { there, .. } if there.protocol == BY_ADDRESS => format!(
+                "leave it: the kernel made it for an address of `{}`, and it goes with that address",
+                there.route.dev
+            ),
             Blocked::Route { there, .. } => {
                 let how = if let Ways::None(how) = there.ways { how } else { "" };
                 format!(

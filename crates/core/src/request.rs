@@ -446,6 +446,9 @@ pub enum Reply {
         ifname: Option<IfName>,
         /// The default routes that the container shall get.
         gateways: Vec<IpAddr>,
+        /// What is on the link beside its addresses' prefixes: routers that lie outside of those.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        on_link: Vec<IpNet>,
     },
     /// An engine's list was taken in.
     Inventoried {

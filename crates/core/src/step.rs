@@ -44,6 +44,19 @@ pub struct Route {
     pub src: Option<IpAddr>,
 }
 
+impl Route {
+    /// Whether it leads to one address.
+    pub fn is_single(&self) -> bool {
+        self.to.prefix_len() == self.to.max_prefix_len()
+    }
+
+    /// Whether an endpoint is on the LAN without it: a route beside the default one, as a DHCP server or a router wishes it. Its way
+    /// to the host is none.
+    pub(crate) fn is_extra(&self) -> bool {
+        self.to.prefix_len() > 0 && (self.to.addr().is_ipv4() || !self.is_single())
+    }
+}
+
 /// A sysctl below `net.` that Ashore sets.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Sysctl {
@@ -394,6 +407,11 @@ impl Step {
             Step::Reroute { route, .. } => &route.route.dev,
             Step::SetSysctl { sysctl, .. } => &sysctl.link,
         }
+    }
+
+    /// Whether it makes a route in a container that an endpoint is on the LAN without.
+    pub fn is_extra(&self) -> bool {
+        matches!(self, Step::SetRoute { place: Place::Netns(_), route, .. } if route.is_extra())
     }
 
     /// The step that takes this one back. Nothing takes back the deletion of a link, which planning again makes anew, or a

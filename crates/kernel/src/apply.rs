@@ -45,6 +45,9 @@ pub struct Outcome {
     pub done: Vec<Step>,
     /// What failed: at most one where undoing was asked for, unless undoing failed too.
     pub errors: Vec<StepError>,
+    /// Routes that the kernel refused and that are not missed ([`Step::is_extra`]), where undoing was asked for: nothing is undone
+    /// for their sake.
+    pub refused: Vec<StepError>,
 }
 
 impl Kernel {
@@ -226,6 +229,9 @@ impl<'a> Run<'a> {
             Ok(()) => self.outcome.done.push(step.clone()),
             // What was to be taken away is not there: so it is done, and nothing has to be put back.
             Err(nack) if is_removal(step) && is_absence(nack.errno) => {}
+            Err(nack) if self.on_error == OnError::Undo && step.is_extra() => {
+                self.outcome.refused.push(StepError::new(step, nack));
+            }
             Err(nack) => {
                 if let Step::AddLink { place, link } = step {
                     self.refused.push((place.clone(), link.name.clone()));

@@ -1,9 +1,11 @@
 //! Packet sockets: whole Ethernet frames of one link, filtered in the kernel.
 
+use std::collections::BTreeSet;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
+use ashore_wire::Mac;
 use ashore_wire::filter::Instruction;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -15,6 +17,9 @@ use crate::netns::Namespace;
 #[derive(Debug)]
 pub struct PacketSocket {
     socket: Socket,
+    link: u32,
+    /// The MACs beside the link's own for which its NIC takes frames in.
+    taken_in: BTreeSet<Mac>,
 }
 
 impl PacketSocket {
@@ -28,12 +33,29 @@ impl PacketSocket {
         socket.attach_filter(&filter)?;
         ignore_outgoing(&socket)?;
         socket.bind(&address_of(link))?;
-        Ok(PacketSocket { socket })
+        Ok(PacketSocket { socket, link, taken_in: BTreeSet::new() })
     }
 
     /// Whether the caller may open one in a namespace: without `CAP_NET_RAW` over it the LAN cannot be heard.
     pub fn may_open(namespace: &Namespace) -> bool {
         !unbound(namespace).is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+    }
+
+    /// Has the link take in frames for these MACs of groups and single machines too, for as long as the socket is open, and no
+    /// longer for others: a NIC drops what is for neither of them.
+    ///
+    /// Fails with `ENODEV` if the link is gone. What could be set is.
+    pub fn take_in(&mut self, wanted: &BTreeSet<Mac>) -> io::Result<()> {
+        let mut result = Ok(());
+        for mac in wanted.symmetric_difference(&self.taken_in.clone()) {
+            let on = wanted.contains(mac);
+            match set_membership(&self.socket, self.link, *mac, on) {
+                Ok(()) if on => drop(self.taken_in.insert(*mac)),
+                Ok(()) => drop(self.taken_in.remove(mac)),
+                Err(error) => result = Err(error),
+            }
+        }
+        result
     }
 
     /// Sends a whole frame, link-layer header included.
@@ -84,6 +106,34 @@ fn ignore_outgoing(socket: &Socket) -> io::Result<()> {
             nix::libc::PACKET_IGNORE_OUTGOING,
             (&raw const on).cast(),
             size_of_val(&on) as nix::libc::socklen_t,
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// `PACKET_ADD_MEMBERSHIP` or its opposite. The kernel counts who wants a MAC on a link.
+fn set_membership(socket: &Socket, link: u32, mac: Mac, on: bool) -> io::Result<()> {
+    use std::os::fd::AsRawFd;
+    let mut address = [0; 8];
+    address[..6].copy_from_slice(&mac.0);
+    let is_group = mac.0[0] & 1 != 0;
+    // `PACKET_MR_MULTICAST` and `PACKET_MR_UNICAST` of `linux/if_packet.h`.
+    let kind = if is_group { 0 } else { 3 };
+    let request = nix::libc::packet_mreq {
+        mr_ifindex: link.cast_signed(),
+        mr_type: kind,
+        mr_alen: 6,
+        mr_address: address,
+    };
+    let option = if on { nix::libc::PACKET_ADD_MEMBERSHIP } else { nix::libc::PACKET_DROP_MEMBERSHIP };
+    // SAFETY: the option takes a packet_mreq, and its address and size are those of one that lives during the call.
+    let result = unsafe {
+        nix::libc::setsockopt(
+            socket.as_raw_fd(),
+            nix::libc::SOL_PACKET,
+            option,
+            (&raw const request).cast(),
+            size_of_val(&request) as nix::libc::socklen_t,
         )
     };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }

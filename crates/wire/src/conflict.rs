@@ -20,7 +20,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::arp::Arp;
-use crate::{Heard, Mac, ndp};
+use crate::ipv6::group_mac;
+use crate::{Heard, Mac, mld, ndp};
 
 mod defence;
 mod probe;
@@ -120,6 +121,23 @@ pub fn probe_frame(sender: Mac, ip: IpAddr) -> Vec<u8> {
     match ip {
         IpAddr::V4(ip) => Arp::probe(sender, ip).broadcast_frame().to_vec(),
         IpAddr::V6(ip) => ndp::dad_probe(sender, ip),
+    }
+}
+
+/// The MAC of the group in which machines ask for an address, where they do not ask all. Who looks for the address must be in it
+/// (RFC 4862, 5.4.2), or a NIC or a switch keeps the questions of others from it.
+pub fn asking_group(ip: IpAddr) -> Option<Mac> {
+    match ip {
+        IpAddr::V4(_) => None,
+        IpAddr::V6(ip) => Some(group_mac(ndp::solicited_node_group(ip))),
+    }
+}
+
+/// The frame that tells switches of it.
+pub fn joining_frame(sender: Mac, ip: IpAddr) -> Option<Vec<u8>> {
+    match ip {
+        IpAddr::V4(_) => None,
+        IpAddr::V6(ip) => Some(mld::join(sender, ndp::solicited_node_group(ip))),
     }
 }
 

@@ -45,7 +45,7 @@ pub(crate) use frame::tests::reply as reply_frame;
 pub use frame::{CLIENT_PORT, Datagram, SERVER_PORT};
 pub use lease::{Change, Held, Lease, Part, Recorded, Term, UNSAID};
 pub use message::{Message, Op};
-pub use options::{Kind, Malformed, Options, code};
+pub use options::{Kind, LEAST_MTU, Malformed, Options, code};
 pub use request::Outgoing;
 pub use route::Route;
 pub use survey::{Next, Offers, QUIET, Survey};

@@ -31,19 +31,35 @@ const LOAD_HALF_INDEXED: u16 = 0x48;
 const INDEX_BY_HEADER: u16 = 0xb1;
 const JUMP_IF_EQUAL: u16 = 0x15;
 const JUMP_IF_SET: u16 = 0x45;
+const AND: u16 = 0x54;
 const RETURN: u16 = 0x06;
 /// `SKF_AD_OFF + SKF_AD_VLAN_TAG_PRESENT`: the kernel strips a VLAN's tag before a packet socket sees the frame, and the
 /// untagged parent must not take another VLAN's ARP for its own.
 const VLAN_TAG_PRESENT: u32 = 0xffff_f000 + 48;
+/// `SKF_AD_OFF + SKF_AD_VLAN_TAG`: the tag, of which these bits are the VLAN's number.
+const VLAN_TAG: u32 = 0xffff_f000 + 44;
+const VLAN_ID: u32 = 0xfff;
 /// How much of a frame is handed over, in bytes: more than any frame has.
 const WHOLE: u32 = 0x4_0000;
 
-/// Lets pass untagged ARP frames, and router advertisements and neighbour solicitations and advertisements directly behind
-/// an IPv6 header.
-pub fn arp_and_ndp() -> [Instruction; 11] {
-    [
+/// The filter that lets pass what another lets pass of frames in no VLAN. Those with the VLAN ID 0 are in none: the tag carries
+/// their priority (IEEE 802.1Q, 9.6).
+fn in_no_vlan(rest: &[Instruction]) -> Vec<Instruction> {
+    let untagged = [
         instruction(LOAD_BYTE, 0, 0, VLAN_TAG_PRESENT),
-        instruction(JUMP_IF_EQUAL, 0, 8, 0),
+        instruction(JUMP_IF_EQUAL, 4, 0, 0),
+        instruction(LOAD_HALF, 0, 0, VLAN_TAG),
+        instruction(AND, 0, 0, VLAN_ID),
+        instruction(JUMP_IF_EQUAL, 1, 0, 0),
+        instruction(RETURN, 0, 0, 0),
+    ];
+    [&untagged, rest].concat()
+}
+
+/// Lets pass ARP frames, and router advertisements and neighbour solicitations and advertisements directly behind an IPv6
+/// header, in no VLAN.
+pub fn arp_and_ndp() -> Vec<Instruction> {
+    in_no_vlan(&[
         instruction(LOAD_HALF, 0, 0, 12),
         instruction(JUMP_IF_EQUAL, 5, 0, u32::from(ETHERTYPE_ARP)),
         instruction(JUMP_IF_EQUAL, 0, 5, u32::from(ETHERTYPE_IPV6)),
@@ -53,16 +69,14 @@ pub fn arp_and_ndp() -> [Instruction; 11] {
         instruction(JUMP_IF_EQUAL, 0, 1, 136),
         instruction(RETURN, 0, 0, WHOLE),
         instruction(RETURN, 0, 0, 0),
-    ]
+    ])
 }
 
-/// Lets pass untagged IPv4 datagrams that are whole and for the port of DHCP clients. Whether they are what they say is for
+/// Lets pass IPv4 datagrams that are whole and for the port of DHCP clients, in no VLAN. Whether they are what they say is for
 /// [`Datagram::to_client`](crate::dhcp4::Datagram::to_client) to see.
-pub fn dhcp4_to_client() -> [Instruction; 13] {
+pub fn dhcp4_to_client() -> Vec<Instruction> {
     const HEADER: u32 = ETHERNET_HEADER as u32;
-    [
-        instruction(LOAD_BYTE, 0, 0, VLAN_TAG_PRESENT),
-        instruction(JUMP_IF_EQUAL, 0, 10, 0),
+    in_no_vlan(&[
         instruction(LOAD_HALF, 0, 0, 12),
         instruction(JUMP_IF_EQUAL, 0, 8, u32::from(ETHERTYPE_IPV4)),
         instruction(LOAD_BYTE, 0, 0, HEADER + 9),
@@ -74,17 +88,15 @@ pub fn dhcp4_to_client() -> [Instruction; 13] {
         instruction(JUMP_IF_EQUAL, 0, 1, u32::from(CLIENT_PORT)),
         instruction(RETURN, 0, 0, WHOLE),
         instruction(RETURN, 0, 0, 0),
-    ]
+    ])
 }
 
 /// The same of IPv6, of which [`dhcp6::Datagram::to_client`] sees whether it is what it says. UDP is looked for directly behind
 /// the header: no server's answer has anything between.
-pub fn dhcp6_to_client() -> [Instruction; 10] {
+pub fn dhcp6_to_client() -> Vec<Instruction> {
     const HEADER: u32 = ETHERNET_HEADER as u32;
     const UDP_HEADER: u32 = HEADER + 40;
-    [
-        instruction(LOAD_BYTE, 0, 0, VLAN_TAG_PRESENT),
-        instruction(JUMP_IF_EQUAL, 0, 7, 0),
+    in_no_vlan(&[
         instruction(LOAD_HALF, 0, 0, 12),
         instruction(JUMP_IF_EQUAL, 0, 5, u32::from(ETHERTYPE_IPV6)),
         instruction(LOAD_BYTE, 0, 0, HEADER + 6),
@@ -93,7 +105,7 @@ pub fn dhcp6_to_client() -> [Instruction; 10] {
         instruction(JUMP_IF_EQUAL, 0, 1, u32::from(dhcp6::CLIENT_PORT)),
         instruction(RETURN, 0, 0, WHOLE),
         instruction(RETURN, 0, 0, 0),
-    ]
+    ])
 }
 
 #[cfg(test)]
@@ -103,19 +115,26 @@ mod tests {
     use crate::{Mac, arp::Arp, ndp};
     use proptest::prelude::*;
 
-    fn passes(frame: &[u8], tagged: bool) -> bool {
-        runs(&arp_and_ndp(), frame, tagged)
+    /// Tags: none, a priority alone, and a VLAN with a priority.
+    const NONE: Option<u16> = None;
+    const PRIORITY: Option<u16> = Some(0xe000);
+    const VLAN: Option<u16> = Some(0xe014);
+
+    fn passes(frame: &[u8], tag: Option<u16>) -> bool {
+        runs(&arp_and_ndp(), frame, tag)
     }
 
     /// The instructions that the filters use, as the kernel runs them.
-    fn runs(filter: &[Instruction], frame: &[u8], tagged: bool) -> bool {
+    fn runs(filter: &[Instruction], frame: &[u8], tag: Option<u16>) -> bool {
         let (mut a, mut x, mut at) = (0u32, 0, 0);
         let byte = |offset: u32| frame.get(offset as usize).copied().map(u32::from);
         loop {
             let i = filter[at];
             at += 1;
             match i.code {
-                LOAD_BYTE if i.k == VLAN_TAG_PRESENT => a = u32::from(tagged),
+                LOAD_BYTE if i.k == VLAN_TAG_PRESENT => a = u32::from(tag.is_some()),
+                LOAD_HALF if i.k == VLAN_TAG => a = u32::from(tag.unwrap_or_default()),
+                AND => a &= i.k,
                 // A load beyond the frame ends the programme with 0.
                 LOAD_BYTE => match byte(i.k) {
                     Some(value) => a = value,
@@ -144,51 +163,51 @@ mod tests {
     fn the_filter_passes_arp_and_neighbour_discovery_and_nothing_else() {
         let (mac, ip) = (Mac([2, 0, 0, 0, 0, 1]), "fd88::7".parse().unwrap());
         let arp = Arp::probe(mac, [192, 168, 88, 7].into()).broadcast_frame();
-        assert!(passes(&arp, false));
-        assert!(!passes(&arp, true), "another VLAN's");
-        assert!(passes(&ndp::dad_probe(mac, ip), false) && passes(&ndp::advertisement(mac, ip), false));
+        assert!(passes(&arp, NONE) && passes(&arp, PRIORITY));
+        assert!(!passes(&arp, VLAN), "another VLAN's");
+        assert!(passes(&ndp::dad_probe(mac, ip), NONE) && passes(&ndp::advertisement(mac, ip), NONE));
         let mut echo = ndp::dad_probe(mac, ip);
         echo[14 + 40] = 128;
         let mut router = echo.clone();
         router[14 + 40] = 134;
-        assert!(passes(&router, false) && !passes(&ndp::router_solicitation(mac), false));
+        assert!(passes(&router, NONE) && !passes(&ndp::router_solicitation(mac), NONE));
         let mut v4 = arp;
         v4[12..14].copy_from_slice(&[8, 0]);
-        assert!(!passes(&echo, false) && !passes(&v4, false) && !passes(&arp[..12], false));
+        assert!(!passes(&echo, NONE) && !passes(&v4, NONE) && !passes(&arp[..12], NONE));
     }
 
     #[test]
     fn a_dhcp_clients_answers_pass_and_what_it_asks_does_not() {
         let filter = dhcp4_to_client();
         let answer = reply_frame(b"message");
-        assert!(runs(&filter, &answer, false));
-        assert!(!runs(&filter, &answer, true), "another VLAN's");
+        assert!(runs(&filter, &answer, NONE) && runs(&filter, &answer, PRIORITY));
+        assert!(!runs(&filter, &answer, VLAN), "another VLAN's");
         let asked = Datagram::to_client(&answer, Checksum::Whole).unwrap().to_server();
-        assert!(!runs(&filter, &asked, false));
+        assert!(!runs(&filter, &asked, NONE));
         // TCP, IPv6, fragments, and a frame that ends before the port.
         for (at, value) in [(14 + 9, 6), (12, 0x86), (14 + 6, 0x20), (14 + 7, 1)] {
             let mut frame = answer.clone();
             frame[at] = value;
-            assert!(!runs(&filter, &frame, false), "{at}");
+            assert!(!runs(&filter, &frame, NONE), "{at}");
         }
-        assert!(!runs(&filter, &answer[..14 + 20 + 3], false));
+        assert!(!runs(&filter, &answer[..14 + 20 + 3], NONE));
     }
 
     #[test]
     fn a_dhcpv6_clients_answers_pass_and_what_it_asks_does_not() {
         let filter = dhcp6_to_client();
         let answer = dhcp6::reply_frame(b"message");
-        assert!(runs(&filter, &answer, false));
-        assert!(!runs(&filter, &answer, true), "another VLAN's");
-        assert!(!runs(&filter, &dhcp6::question_frame(b"message"), false));
-        assert!(!runs(&filter, &reply_frame(b"message"), false) && !runs(&dhcp4_to_client(), &answer, false));
+        assert!(runs(&filter, &answer, NONE) && runs(&filter, &answer, PRIORITY));
+        assert!(!runs(&filter, &answer, VLAN), "another VLAN's");
+        assert!(!runs(&filter, &dhcp6::question_frame(b"message"), NONE));
+        assert!(!runs(&filter, &reply_frame(b"message"), NONE) && !runs(&dhcp4_to_client(), &answer, NONE));
         // TCP, IPv4, and a frame that ends before the port.
         for (at, value) in [(14 + 6, 6), (12, 8)] {
             let mut frame = answer.clone();
             frame[at] = value;
-            assert!(!runs(&filter, &frame, false), "{at}");
+            assert!(!runs(&filter, &frame, NONE), "{at}");
         }
-        assert!(!runs(&filter, &answer[..14 + 40 + 3], false));
+        assert!(!runs(&filter, &answer[..14 + 40 + 3], NONE));
     }
 
     proptest! {
@@ -201,7 +220,7 @@ mod tests {
                 }
             }
             let taken = dhcp6::Datagram::to_client(&frame, Checksum::Partial).is_some();
-            prop_assert!(!taken || runs(&dhcp6_to_client(), &frame, false));
+            prop_assert!(!taken || runs(&dhcp6_to_client(), &frame, NONE));
         }
 
         #[test]
@@ -213,7 +232,7 @@ mod tests {
                 }
             }
             let taken = Datagram::to_client(&frame, Checksum::Partial).is_some();
-            prop_assert!(!taken || runs(&dhcp4_to_client(), &frame, false));
+            prop_assert!(!taken || runs(&dhcp4_to_client(), &frame, NONE));
         }
     }
 }

@@ -15,6 +15,7 @@ pub mod filter;
 mod heard;
 mod ipv6;
 mod mac;
+mod mld;
 pub mod ndp;
 mod random;
 pub mod slaac;

@@ -10,7 +10,7 @@ mod router;
 
 pub use router::{Preference, PrefixInformation, RouteInformation, RouterAdvertisement, router_solicitation};
 
-const ICMPV6: u8 = 58;
+pub(crate) const ICMPV6: u8 = 58;
 const SOLICITATION: u8 = 135;
 const ADVERTISEMENT: u8 = 136;
 /// Type, code, checksum, flags and target.
@@ -77,9 +77,14 @@ impl<'a> Packet<'a> {
 
 /// The frame of a duplicate address probe.
 pub fn dad_probe(sender: Mac, target: Ipv6Addr) -> Vec<u8> {
-    let t = target.octets();
-    let group = Ipv6Addr::from([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, t[13], t[14], t[15]]);
+    let group = solicited_node_group(target);
     frame(sender, Ipv6Addr::UNSPECIFIED, group, &neighbour(SOLICITATION, 0, target, None))
+}
+
+/// The group in which an address is asked for (RFC 4291, 2.7.1).
+pub(crate) fn solicited_node_group(target: Ipv6Addr) -> Ipv6Addr {
+    let t = target.octets();
+    Ipv6Addr::from([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, t[13], t[14], t[15]])
 }
 
 /// The frame of an unsolicited advertisement that overrides caches.
@@ -118,7 +123,7 @@ fn frame(sender: Mac, source: Ipv6Addr, destination: Ipv6Addr, payload: &[u8]) -
 }
 
 /// The checksum over the pseudo-header and the payload (RFC 8200, 8.1).
-fn checksum(packet: &ipv6::Packet<'_>) -> u16 {
+pub(crate) fn checksum(packet: &ipv6::Packet<'_>) -> u16 {
     let length = (packet.payload.len() as u32).to_be_bytes();
     let (source, destination) = (packet.source.octets(), packet.destination.octets());
     crate::checksum::checksum(&[&source, &destination, &length, &[0, 0, 0, ICMPV6], packet.payload])

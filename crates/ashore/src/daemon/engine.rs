@@ -3,7 +3,7 @@
 //! One lock holds the state and the kernel's sockets, because what one request reads the next must not change. Nothing
 //! slow happens under it: conflict detection runs outside, and what it found is asked again inside.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::ops::{Deref, DerefMut};
@@ -18,7 +18,7 @@ use ashore_core::inventory::Inventory;
 use ashore_core::link::{Netns, Place};
 use ashore_core::name::IfName;
 use ashore_core::observed::Observed;
-use ashore_core::plan::{Plan, plan};
+use ashore_core::plan::{Blocked, Plan, plan};
 use ashore_core::pool::PoolKey;
 use ashore_core::request::{Refusal, Reply, Request};
 use ashore_core::state::{Change, EndpointKey, State};
@@ -109,6 +109,8 @@ struct Inner {
     looked_into: Option<EndpointKey>,
     /// The steps that failed when the kernel was last reconciled.
     failed: Vec<StepError>,
+    /// What was not done of the last request, though the rest was.
+    left_out: RefCell<Vec<String>>,
     /// Whether something could not be brought in line since.
     unfinished: Cell<bool>,
     /// Why the last reconciliation did not come to its end.
@@ -162,6 +164,7 @@ impl Engine {
             unconfirmed_pools: Vec::new(),
             looked_into: None,
             failed: Vec::new(),
+            left_out: RefCell::default(),
             unfinished: Cell::new(false),
             unreconciled: None,
             unwritten: None,
@@ -397,14 +400,24 @@ impl Inner {
     /// What is to be done, on its way into the log.
     fn unblocked_plan(&self, observed: &Observed) -> Result<Plan, Refusal> {
         let plan = self.plan(observed);
-        if let Some(blocked) = plan.blocked.first() {
+        let (extra, blocked): (Vec<&Blocked>, Vec<&Blocked>) =
+            plan.blocked.iter().partition(|blocked| blocked.is_of_extra());
+        if let Some(blocked) = blocked.first() {
             return Err(refusal::blocked(blocked));
         }
+        self.leave_out(extra.iter().map(ToString::to_string));
         log_steps(&plan);
         Ok(plan)
     }
 
+    /// Keeps in mind what is not done.
+    fn leave_out(&self, what: impl Iterator<Item = String>) {
+        self.left_out.replace(what.inspect(|what| tracing::warn!("{what}")).collect());
+    }
+
     fn carried_out(&self, plan: &Plan, outcome: &Outcome, netns: &[Netns]) -> Result<Observed, Refusal> {
+        let before = self.left_out.take();
+        self.leave_out(before.into_iter().chain(outcome.refused.iter().map(ToString::to_string)));
         match outcome.errors.first() {
             Some(error) => Err(refusal::step(error)),
             None => self.verify(plan, netns),
@@ -417,7 +430,7 @@ impl Inner {
         let observed = self.observe_these(netns)?;
         let left = self.plan(&observed);
         let given_back = |step: &&Step| matches!(step, Step::DelLink { .. }) && !done.steps.contains(step);
-        match left.steps.iter().find(|step| !given_back(step)) {
+        match left.steps.iter().find(|step| !given_back(step) && !step.is_extra()) {
             None => Ok(observed),
             Some(step) => Err(refusal::not_as_planned(step)),
         }

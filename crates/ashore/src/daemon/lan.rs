@@ -301,6 +301,11 @@ impl Lan {
         self.table().hearsay.get(parent)?.said_of(ip)
     }
 
+    /// Whether another machine was heard lately to have an address.
+    pub(crate) fn is_claimed(&self, parent: &IfName, ip: IpAddr) -> bool {
+        self.table().hearsay.get(parent).is_some_and(|there| there.is_claimed(ip))
+    }
+
     /// Whether a machine answered the last look for an address.
     pub(crate) fn has_answered(&self, parent: &IfName, ip: IpAddr) -> bool {
         self.table().answered_since(parent, ip, None).is_some()

@@ -6,8 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use ashore_kernel::PacketSocket;
 use ashore_lab::Machine;
 use ashore_wire::dhcp4::{CLIENT_PORT, Message, Op, SERVER_PORT, code};
+use ashore_wire::{Mac, filter};
 
 use super::frames::What;
 
@@ -28,6 +30,28 @@ pub struct Answer {
     payload: Vec<u8>,
     to: Ipv4Addr,
     after: Duration,
+    frame: Option<Frame>,
+}
+
+/// How an answer goes as a frame of its own, where the server's kernel would not send it so.
+#[derive(Debug, Clone, Copy)]
+pub struct Frame {
+    /// Whom it is for; none if it is for all.
+    pub client: Option<(Mac, Ipv4Addr)>,
+    pub source: Ipv4Addr,
+    pub port: u16,
+    /// Whether UDP's checksum is there.
+    pub summed: bool,
+    /// Whether it has a tag with a priority and no VLAN.
+    pub priority: bool,
+    /// Bytes behind the packet.
+    pub trailer: usize,
+}
+
+impl Default for Frame {
+    fn default() -> Frame {
+        Frame { client: None, source: ROUTER, port: SERVER_PORT, summed: true, priority: false, trailer: 0 }
+    }
 }
 
 /// What it answers to a question.
@@ -112,14 +136,14 @@ impl Reply {
 
     pub fn after(self, after: Duration) -> Answer {
         let to = if self.0.ciaddr.is_unspecified() { Ipv4Addr::BROADCAST } else { self.0.ciaddr };
-        Answer { payload: self.0.encode(), to, after }
+        Answer { payload: self.0.encode(), to, after, frame: None }
     }
 }
 
 impl Answer {
     /// Bytes that make no sense, to everybody.
     pub fn garbage(payload: impl Into<Vec<u8>>) -> Answer {
-        Answer { payload: payload.into(), to: Ipv4Addr::BROADCAST, after: Duration::ZERO }
+        Answer { payload: payload.into(), to: Ipv4Addr::BROADCAST, after: Duration::ZERO, frame: None }
     }
 
     /// The first bytes of it alone.
@@ -128,9 +152,57 @@ impl Answer {
         self
     }
 
+    /// Without what pads a message.
+    pub fn short(mut self) -> Answer {
+        while self.payload.last() == Some(&code::PAD) {
+            self.payload.pop();
+        }
+        self
+    }
+
+    /// With more of it.
+    pub fn padded(mut self, by: usize) -> Answer {
+        self.payload.resize(self.payload.len() + by, code::PAD);
+        self
+    }
+
+    /// As a frame of its own.
+    pub fn as_frame(self, frame: Frame) -> Answer {
+        Answer { frame: Some(frame), ..self }
+    }
+
     /// To everybody, whatever the client asked for.
     pub fn for_all(self) -> Answer {
         Answer { to: Ipv4Addr::BROADCAST, ..self }
+    }
+}
+
+/// The Internet checksum (RFC 1071) over parts of even length, and a last one of any.
+fn checksum(parts: &[&[u8]]) -> [u8; 2] {
+    let pairs = parts.iter().flat_map(|part| part.chunks(2));
+    let sum: u32 = pairs.map(|pair| u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0))).sum();
+    let folded = (sum & 0xffff) + (sum >> 16);
+    (!((folded & 0xffff) + (folded >> 16)) as u16).to_be_bytes()
+}
+
+impl Frame {
+    fn around(&self, payload: &[u8], mac: Mac) -> Vec<u8> {
+        let (to_mac, to) = self.client.unwrap_or((Mac::BROADCAST, Ipv4Addr::BROADCAST));
+        let (source, to) = (self.source.octets(), to.octets());
+        let short = |number: usize| (number as u16).to_be_bytes();
+        let length = short(8 + payload.len());
+        let ports = [self.port.to_be_bytes(), CLIENT_PORT.to_be_bytes()].concat();
+        let mut udp = [&ports[..], &length, &[0, 0], payload].concat();
+        if self.summed {
+            let sum = checksum(&[&source, &to, &[0, 17], &length, &udp]);
+            udp[6..8].copy_from_slice(&sum);
+        }
+        let mut ip =
+            [&[0x45, 0][..], &short(20 + udp.len()), &[0, 0, 0, 0, 64, 17, 0, 0], &source, &to].concat();
+        let sum = checksum(&[&ip]);
+        ip[10..12].copy_from_slice(&sum);
+        let tag: &[u8] = if self.priority { &[0x81, 0, 0xe0, 0] } else { &[] };
+        [&to_mac.0[..], &mac.0, tag, &[8, 0], &ip, &udp, &vec![0xee; self.trailer]].concat()
     }
 }
 
@@ -153,13 +225,17 @@ impl Scripted {
             &std::ffi::OsString::from("eth0"),
         )
         .unwrap();
+        let host = router.kernel().observe(&[]).unwrap().host;
+        let nic = host.link(&"eth0".parse().unwrap()).unwrap();
+        let wire = PacketSocket::open(router.namespace(), nic.index, &filter::dhcp4_to_client()).unwrap();
+        let mac = nic.mac.unwrap();
         let shared = Arc::new(Shared {
             script: Mutex::new(Box::new(script)),
             heard: Mutex::default(),
             over: AtomicBool::new(false),
         });
         let served = shared.clone();
-        let thread = std::thread::spawn(move || served.serve(&sockets));
+        let thread = std::thread::spawn(move || served.serve(&sockets, &wire, mac));
         Scripted { shared, thread: Some(thread) }
     }
 
@@ -195,7 +271,7 @@ impl Scripted {
 }
 
 impl Shared {
-    fn serve(&self, sockets: &[(UdpSocket, Ipv4Addr); 2]) {
+    fn serve(&self, sockets: &[(UdpSocket, Ipv4Addr); 2], wire: &PacketSocket, mac: Mac) {
         let mut due: Vec<(Instant, Answer)> = Vec::new();
         let mut buffer = [0; 1500];
         while !self.over.load(Ordering::Relaxed) {
@@ -210,7 +286,9 @@ impl Shared {
                 }
             }
             due.retain(|(at, answer)| {
-                if *at <= now {
+                if let Some(frame) = answer.frame.filter(|_| *at <= now) {
+                    wire.send(&frame.around(&answer.payload, mac)).unwrap();
+                } else if *at <= now {
                     // Whom it is for may be gone from where it was.
                     let _ = sockets[1].0.send_to(&answer.payload, SocketAddrV4::new(answer.to, CLIENT_PORT));
                 }

@@ -11,7 +11,7 @@ use ashore_kernel::{PacketSocket, wait_readable};
 use ashore_lab::{Machine, World};
 use ashore_wire::arp::{Arp, Operation};
 use ashore_wire::conflict::{announcement, probe_frame};
-use ashore_wire::{Mac, filter};
+use ashore_wire::{Heard, Mac, filter, heard};
 
 /// A machine's NIC.
 pub struct Voice(PacketSocket);
@@ -24,6 +24,15 @@ impl Voice {
     /// That a MAC has an address.
     pub fn claims(&self, mac: Mac, ip: IpAddr) {
         self.0.send(&announcement(mac, ip)).unwrap();
+    }
+
+    /// What others have said since it was asked last.
+    pub fn heard(&self) -> Vec<Heard> {
+        let (mut buffer, mut all) = ([0; 2048], Vec::new());
+        while let Ok(Some(frame)) = self.0.receive(&mut buffer) {
+            all.extend(heard(frame));
+        }
+        all
     }
 
     /// That a MAC would like an address.

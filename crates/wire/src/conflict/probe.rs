@@ -61,6 +61,16 @@ impl Probe {
         self.timing.is_some_and(|timing| timing.probes == 1 && timing.after == BRIEF_LOOK)
     }
 
+    /// Whether it has asked for the first time just now.
+    pub fn has_begun(&self) -> bool {
+        self.sent == 1
+    }
+
+    /// The MAC that the probes are sent from.
+    pub fn own(&self) -> Mac {
+        self.own
+    }
+
     /// The address.
     pub fn ip(&self) -> IpAddr {
         self.ip

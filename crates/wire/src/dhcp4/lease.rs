@@ -111,9 +111,15 @@ impl Lease {
         let address = Ipv4Net::new(ip, prefix).map_err(|_| Ignored::Mask)?;
         // A link of two has neither (RFC 3021).
         let ends = prefix < 31 && (ip == address.network() || ip == address.broadcast());
-        if !is_host(ip) || ends {
+        let mut routes = options.routes();
+        let is_routers = options.addresses(code::ROUTER).contains(&ip)
+            || routes.iter().any(|route| route.is_default() && route.via == Some(ip));
+        if !is_host(ip) || ends || ip == server || is_routers {
             return Err(Ignored::Address(ip));
         }
+        let ends = [address.network(), address.broadcast()];
+        let is_hop = |hop: Ipv4Addr| hop != ip && (prefix >= 31 || !ends.contains(&hop));
+        routes.retain(|route| route.is_sensible() && route.via.is_none_or(is_hop));
         let time = |code: u8| options.number(code).map_err(|_| Ignored::Lifetime);
         let term = match (time(code::LEASE_TIME)?, before) {
             (Some(u32::MAX), _) => None,
@@ -131,7 +137,7 @@ impl Lease {
             address,
             server,
             term,
-            routes: options.routes(),
+            routes,
             dns: options.addresses(code::DNS),
             domain: options.domain(),
             search: options.search(),
@@ -293,6 +299,47 @@ mod tests {
             assert_eq!(read(ip, &[], None), Err(Ignored::Address(ip.into())));
         }
         assert!(read([192, 168, 88, 0], &[(code::SUBNET_MASK, &[255, 255, 255, 254])], None).is_ok());
+    }
+
+    #[test]
+    fn the_address_of_its_server_or_router_is_not_taken() {
+        let mine = [192, 168, 88, 7];
+        assert!(read(mine, &[(code::ROUTER, &[192, 168, 88, 1])], None).is_ok());
+        assert_eq!(read(SERVER.octets(), &[], None), Err(Ignored::Address(SERVER)));
+        let routers: [(u8, &[u8]); 3] = [
+            (code::ROUTER, &mine),
+            (code::ROUTER, &[192, 168, 88, 1, 192, 168, 88, 7]),
+            (code::CLASSLESS_ROUTES, &[0, 192, 168, 88, 7]),
+        ];
+        for router in routers {
+            assert_eq!(read(mine, &[router], None), Err(Ignored::Address(mine.into())), "{router:?}");
+        }
+    }
+
+    #[test]
+    fn routes_that_no_machine_can_have_are_left_out() {
+        let kept = |route: &[u8]| {
+            let lease = read([192, 168, 88, 7], &[(code::CLASSLESS_ROUTES, route)], None).unwrap();
+            lease.routes.len() == 1
+        };
+        let near = [192, 168, 88, 1];
+        for good in [&[0][..], &[1, 0], &[1, 128], &[8, 10], &[24, 192, 168, 88], &[32, 10, 0, 0, 1]] {
+            assert!(kept(&[good, &near].concat()), "{good:?}");
+        }
+        for bad in [
+            &[8, 127][..],
+            &[32, 127, 0, 0, 1],
+            &[8, 0],
+            &[32, 0, 0, 0, 0],
+            &[4, 224],
+            &[3, 224],
+            &[32, 255, 255, 255, 255],
+        ] {
+            assert!(!kept(&[bad, &near].concat()), "{bad:?}");
+        }
+        for hop in [0, 7, 255] {
+            assert!(!kept(&[8, 10, 192, 168, 88, hop]), "{hop}");
+        }
     }
 
     #[test]

@@ -100,6 +100,9 @@ impl Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Malformed;
 
+/// The least MTU that a link is given.
+pub const LEAST_MTU: u16 = 576;
+
 /// A message's options, each joined from its parts (RFC 3396).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Options(BTreeMap<u8, Vec<u8>>);
@@ -207,9 +210,9 @@ impl Options {
         if length == 0 || mask.count_ones() != length { Err(Malformed) } else { Ok(Some(length as u8)) }
     }
 
-    /// The link's MTU; below 68 no link of IPv4's may go (RFC 2132, 5.1).
+    /// The link's MTU. RFC 2132, 5.1, allows 68, with which little works: every host takes packets of 576 bytes (RFC 791, 3.1).
     pub fn mtu(&self) -> Option<u16> {
-        self.fixed(code::MTU).ok().flatten().map(u16::from_be_bytes).filter(|mtu| *mtu >= 68)
+        self.fixed(code::MTU).ok().flatten().map(u16::from_be_bytes).filter(|mtu| *mtu >= LEAST_MTU)
     }
 
     /// The domain. Some servers end it with a NUL or a dot.
@@ -288,7 +291,8 @@ mod tests {
     #[test]
     fn an_mtu_below_ipv4s_least_is_none() {
         assert_eq!(with(code::MTU, &[5, 220]).mtu(), Some(1500));
-        assert_eq!(with(code::MTU, &[0, 67]).mtu(), None);
+        assert_eq!(with(code::MTU, &[2, 64]).mtu(), Some(576));
+        assert_eq!(with(code::MTU, &[2, 63]).mtu(), None);
         assert_eq!(with(code::MTU, &[5]).mtu(), None);
     }
 

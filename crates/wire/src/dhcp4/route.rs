@@ -28,6 +28,17 @@ impl Route {
         self.to.prefix_len() == 0
     }
 
+    /// Whether a machine can have a route there: all of it may lie beyond a router, or on the link.
+    pub(super) fn is_sensible(&self) -> bool {
+        const NOWHERE: [Ipv4Net; 3] = [
+            Ipv4Net::new_assert(Ipv4Addr::new(0, 0, 0, 0), 8),
+            Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8),
+            // Groups, and the class that is reserved.
+            Ipv4Net::new_assert(Ipv4Addr::new(224, 0, 0, 0), 3),
+        ];
+        !NOWHERE.iter().any(|net| net.contains(&self.to))
+    }
+
     /// The routes of an option, if all of it makes sense. Bits beyond a destination's prefix are dropped, as the RFC says.
     pub(super) fn list(mut bytes: &[u8]) -> Option<Vec<Self>> {
         let mut all = Vec::new();

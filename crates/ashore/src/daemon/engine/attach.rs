@@ -131,8 +131,9 @@ impl Engine {
         self.follow(inner, observed);
         self.announce(inner, observed, inner.state(), &endpoint);
         let endpoint = Endpoint { stage: Stage::Attached, ..endpoint };
-        let cut = inner.cut_by_firewall(inner.state().network_of(&endpoint));
-        let warnings = left_behind.into_iter().chain(cut).collect();
+        let mut warnings = left_behind;
+        warnings.append(&mut inner.left_out.take());
+        warnings.extend(inner.cut_by_firewall(inner.state().network_of(&endpoint)));
         EndpointReport { warnings, ..self.report(inner, &endpoint) }
     }
 

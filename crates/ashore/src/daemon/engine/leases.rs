@@ -150,7 +150,8 @@ impl Engine {
         Ok((inner, Some(address)))
     }
 
-    /// Whether an address that a server gave is nobody's: no other endpoint's, not the host's, no other machine's.
+    /// Whether an address that a server gave is nobody's: no other endpoint's, not the host's nor its routers', not set aside, and no
+    /// other machine's. Any machine on the LAN can be a server, and give anybody's address.
     pub(super) fn is_free(
         &self,
         network: &Network,
@@ -168,13 +169,18 @@ impl Engine {
                 self.lan.abandon(key);
                 return Err(refusal::by_mac_alone(ip, holder));
             }
-            holder.is_some() || inner.held.contains(&ip) || inner.observe(&[])?.host.has_address(ip)
+            let host = inner.observe(&[])?.host;
+            let kept = inner.state().is_set_aside(ip) || host.has_address(ip) || host.is_next_hop(ip);
+            holder.is_some() || inner.held.contains(&ip) || kept
         };
         if taken || network.conflict == Profile::Off {
             return Ok(!taken);
         }
+        // A machine that was heard to have it may be silent for some seconds.
+        let claimed = network.conflict == Profile::Quick && self.lan.is_claimed(&network.parent, ip);
+        let profile = if claimed { Profile::Full } else { network.conflict };
         for _ in 0..LOOKS {
-            let free = self.lan.is_free(&network.parent, sought, network.conflict);
+            let free = self.lan.is_free(&network.parent, sought, profile);
             if free.map_err(|deaf| refusal::deaf(&[ip], &deaf, refusal::CONFLICT_OFF))? {
                 return Ok(true);
             }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use ashore_core::EndpointName;
 use ashore_core::allocate::Known;
+use ashore_core::desired::far_gateways;
 use ashore_core::endpoint::{ByUser, Chosen, Endpoint, Home, Source, Stage};
 use ashore_core::inventory::Inventory;
 use ashore_core::lease::{Addressing, Fallback};
@@ -346,10 +347,12 @@ impl Engine {
                 // An engine is not told of these addresses, and its next answer need not wait for them.
                 self.lan.look_at_routers(Some(&network.parent));
                 // Nor of their routers, which it would set beside: this may be a question that is asked again.
-                let gateways = network.gateways_of(&endpoint.clone().without_learned()).collect();
+                let told = endpoint.clone().without_learned();
+                let (gateways, on_link) =
+                    (network.gateways_of(&told).collect(), far_gateways(&network, &told));
                 inner.missing.starts(id);
                 let (link, ifname) = (endpoint.link().1.clone(), endpoint.inside().cloned());
-                Ok(Reply::Joined { link, ifname, gateways })
+                Ok(Reply::Joined { link, ifname, gateways, on_link })
             }
             Err(refusal) => {
                 let reserved = as_reserved(&endpoint);

@@ -23,6 +23,8 @@ pub(super) struct Hearsay(BTreeMap<IpAddr, Said>);
 struct Said {
     /// The machine that claimed it or looked for it.
     mac: Mac,
+    /// Whether it said that it has it.
+    claims: bool,
     /// When that was heard last.
     at: Instant,
     /// When it is forgotten unless it is heard again.
@@ -41,17 +43,19 @@ impl Hearsay {
         }
         let until = now + if heard.claims { HEARD_FOR } else { WANTED_FOR };
         let (mac, ip) = (heard.sender, heard.ip);
-        let said = self.0.entry(ip).or_insert(Said { mac, at: now, until, asked, answered: false });
+        let said =
+            self.0.entry(ip).or_insert(Said { mac, claims: false, at: now, until, asked, answered: false });
         said.at = now;
         if heard.claims || said.until < until {
             (said.mac, said.until) = (mac, until);
         }
+        said.claims |= heard.claims;
     }
 
     /// Enters that a machine answered a look for an address.
     pub(super) fn confirm(&mut self, ip: IpAddr, mac: Mac, now: Instant) {
         let (at, until) = (now, now + HEARD_FOR);
-        self.0.insert(ip, Said { mac, at, until, asked: Some(now), answered: true });
+        self.0.insert(ip, Said { mac, claims: true, at, until, asked: Some(now), answered: true });
     }
 
     /// Enters that no machine answered a look for an address.
@@ -74,6 +78,11 @@ impl Hearsay {
     /// The machine that claimed an address last, or looked for it.
     pub(super) fn said_of(&self, ip: IpAddr) -> Option<Mac> {
         self.0.get(&ip).map(|said| said.mac)
+    }
+
+    /// Whether a machine said that it has an address.
+    pub(super) fn is_claimed(&self, ip: IpAddr) -> bool {
+        self.0.get(&ip).is_some_and(|said| said.claims)
     }
 
     /// Whether an address may be looked for ahead. A machine that is about to take it would hear the look and give it up, and a

@@ -5,6 +5,7 @@
 //! container, where the answer comes to, and is open for that long only: an open socket keeps a namespace alive, and with it
 //! the link of a container that has ended.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
 use std::sync::PoisonError;
@@ -343,6 +344,12 @@ impl Leases {
         let awaited = |key: &EndpointKey| self.is_awaited(key);
         let (heard, changed): (Vec<_>, Vec<_>) = news.into_iter().partition(awaited);
         (wait.into_iter().chain(queued).min(), begun || !heard.is_empty(), changed)
+    }
+
+    /// The MACs of clients by a parent that have no link yet. A server may answer to them alone, though it is asked not to.
+    pub(super) fn macs_on(&self, parent: &IfName) -> BTreeSet<Mac> {
+        let active = self.active.values().filter(|leasing| leasing.own.awaited);
+        active.filter(|leasing| leasing.wanted.parent == *parent).map(|leasing| leasing.wanted.mac).collect()
     }
 
     /// Takes in a frame that came by a parent.

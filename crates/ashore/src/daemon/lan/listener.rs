@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use ashore_core::name::IfName;
 use ashore_kernel::{Namespace, PacketSocket, wait_readable};
+use ashore_wire::Mac;
 use ashore_wire::filter::{self, Instruction};
 
 use super::{Deaf, Ear, Lan, MOST_AT_ONCE, Table, said};
@@ -71,6 +72,8 @@ impl Listener {
         let mut table = lan.table();
         self.open_sockets(&mut table);
         table.begin_ahead();
+        take_in(&mut self.sockets, |parent| table.asking_groups(parent));
+        take_in(&mut self.answers, |parent| table.leases.macs_on(parent));
         let (next, ended) = table.turn(&|parent, frame| send(&self.sockets, parent, frame));
         if ended {
             lan.shared.ended.notify_all();
@@ -188,6 +191,18 @@ fn open<'a>(
             // The next turn tries again.
             Err(error) => {
                 said(deaf, name, Err(error));
+            }
+        }
+    }
+}
+
+/// Has the links of parents take in what is for MACs that are not theirs.
+fn take_in(sockets: &mut Sockets, wanted: impl Fn(&IfName) -> BTreeSet<Mac>) {
+    for (parent, (_, sockets)) in sockets {
+        let wanted = wanted(parent);
+        for socket in sockets {
+            if let Err(error) = socket.take_in(&wanted) {
+                tracing::debug!(%parent, "it may drop frames that others are to hear: {error}");
             }
         }
     }

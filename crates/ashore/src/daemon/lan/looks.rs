@@ -1,17 +1,19 @@
 //! Looking for addresses before they are used: when somebody asks, and ahead of need.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ashore_core::name::IfName;
 use ashore_wire::Mac;
-use ashore_wire::conflict::{Action, BRIEF_LOOK, LAST_LOOK, Probe, Profile, probe_frame};
+use ashore_wire::conflict::{
+    Action, BRIEF_LOOK, LAST_LOOK, Probe, Profile, asking_group, joining_frame, probe_frame,
+};
 use ipnet::IpNet;
 
 use super::hearsay::WANTED_FOR;
-use super::outbox::Unsent;
+use super::outbox::{Outbox, Unsent};
 use super::{DEAF_FOR, Deaf, Lan, OnLan, Send, Table, said, said_or_waits};
 use crate::daemon::random;
 
@@ -198,6 +200,13 @@ impl Lan {
 }
 
 impl Table {
+    /// The groups in which others ask for addresses that are looked for by a parent, or are to be used without another whole look.
+    pub(super) fn asking_groups(&self, parent: &IfName) -> BTreeSet<Mac> {
+        let keys = self.probes.keys().chain(self.clear.keys()).chain(self.coming.keys());
+        let ips = keys.filter(|(on, _)| on == parent).map(|(_, ip)| *ip);
+        ips.filter_map(asking_group).collect()
+    }
+
     /// Whether a look for an address that began at some time has a result.
     fn is_settled(&self, parent: &IfName, ip: IpAddr, began: Instant) -> bool {
         self.clear.contains_key(&(parent.clone(), ip))
@@ -300,9 +309,21 @@ impl Table {
         let (mut next, mut ended) = (now + LOOK_AGAIN, false);
         let (deaf, outbox) = (&mut self.deaf, self.outbox.get_mut());
         let mut probes = std::mem::take(&mut self.probes);
+        let join = |outbox: &mut Outbox, key: &OnLan, probe: &Probe| {
+            // Whoever has a last look is in the group.
+            let join = joining_frame(probe.own(), key.1).filter(|_| probe.has_begun() && !probe.is_last());
+            if let Some(join) = join {
+                // Without it a switch may keep others' questions from this host, which the look itself need not know.
+                let _ = outbox.send_now(&key.0, &join, now, send);
+            }
+        };
         probes.retain(|key, probe| {
             loop {
-                match probe.poll(now) {
+                let action = probe.poll(now);
+                if matches!(action, Action::Send(_)) {
+                    join(outbox, key, probe);
+                }
+                match action {
                     Action::Send(frame) => match outbox.send_now(&key.0, &frame, now, send) {
                         Ok(()) => {
                             said(deaf, &key.0, Ok(()));

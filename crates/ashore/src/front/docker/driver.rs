@@ -129,14 +129,21 @@ fn prepare(request: CreateEndpoint, attachment: &Attachment) -> Result<Staged, S
 
 /// Where the engine finds the link. It adds the default routes itself. To 29.7 it names the link by the prefix and the
 /// first number that is free, and takes a whole name from 29.8 on (moby pull request 52866).
-pub(super) fn joined(link: &IfName, inside: Option<&IfName>, gateways: &[IpAddr]) -> Value {
+pub(super) fn joined(
+    link: &IfName,
+    inside: Option<&IfName>,
+    gateways: &[IpAddr],
+    on_link: &[IpNet],
+) -> Value {
     let prefix = inside.map_or("eth", |name| name.as_str().trim_end_matches(|c: char| c.is_ascii_digit()));
     let text = |v6| gateways.iter().find(|ip| ip.is_ipv6() == v6).map_or(String::new(), ToString::to_string);
+    // Of a route on the link (`types.CONNECTED` of libnetwork), which is set before the gateway's.
+    let connected = |net: &IpNet| json!({ "Destination": net, "RouteType": 1, "NextHop": "" });
     json!({
         "InterfaceName": { "SrcName": link, "DstPrefix": prefix, "DstName": inside },
         "Gateway": text(false),
         "GatewayIPv6": text(true),
-        "StaticRoutes": [],
+        "StaticRoutes": on_link.iter().map(connected).collect::<Vec<_>>(),
         // Without it the engine would give a container without a gateway a second interface, behind NAT.
         "DisableGatewayService": true,
     })

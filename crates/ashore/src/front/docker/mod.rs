@@ -112,8 +112,8 @@ pub fn answer(call: &Call, reply: Option<Reply>) -> Result<Value, String> {
             Ok(json!({ "Interface": { "MacAddress": mac } }))
         }
         (Shape::Interface { .. }, Some(Reply::Prepared { .. })) => Ok(json!({})),
-        (Shape::Join, Some(Reply::Joined { link, ifname, gateways })) => {
-            Ok(driver::joined(&link, ifname.as_ref(), &gateways))
+        (Shape::Join, Some(Reply::Joined { link, ifname, gateways, on_link })) => {
+            Ok(driver::joined(&link, ifname.as_ref(), &gateways, &on_link))
         }
         (_, other) => Err(format!("the daemon gave an answer to another question: {other:?}")),
     }

@@ -32,8 +32,8 @@ impl Client {
             return Err(Ignored::OtherExchange);
         }
         let server = server(message, source);
-        if let Some(server) = server.filter(|server| !self.config.servers.accept(server)) {
-            return Err(Ignored::OtherServer(server));
+        if let Some(other) = self.unheeded(message, server, source) {
+            return Err(Ignored::OtherServer(other));
         }
         match (kind, &self.phase) {
             (Some(Kind::Offer), Phase::Selecting(_)) => {
@@ -44,6 +44,20 @@ impl Client {
             (Some(Kind::Nak), _) => self.refused(now, message, server),
             _ => Err(Ignored::NotAwaited(kind)),
         }
+    }
+
+    /// The server that does not count, if a message is from one. What a server calls itself anybody can write, so where it was
+    /// said whose answers count, the sender of the datagram has to count too. Behind a relay the sender is the relay.
+    fn unheeded(
+        &self,
+        message: &Message,
+        server: Option<Ipv4Addr>,
+        source: Option<Ipv4Addr>,
+    ) -> Option<Ipv4Addr> {
+        let servers = &self.config.servers;
+        let sender = source.filter(|source| message.giaddr.is_unspecified() || message.giaddr != *source);
+        let mut all = server.into_iter().chain(sender);
+        all.find(|ip| !servers.accept(ip))
     }
 
     fn exchange(&self) -> Option<&Exchange> {

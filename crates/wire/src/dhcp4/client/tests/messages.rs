@@ -194,3 +194,36 @@ fn what_changed_at_a_renewal_is_told() {
     assert_eq!((held.lease.router(), held.lease.mtu), (Some(OTHER_SERVER), Some(1400)));
     assert_eq!((held.since, bench.client.held(bench.now)), (bench.now, Some(held)));
 }
+
+#[test]
+fn where_it_is_said_whose_answers_count_the_sender_counts_as_well() {
+    let servers = |allow: &[Ipv4Addr], deny: &[Ipv4Addr]| crate::dhcp4::Servers {
+        allow: allow.to_vec(),
+        deny: deny.to_vec(),
+    };
+    let (relay, nobody) = (Ipv4Addr::new(192, 168, 88, 3), Ipv4Addr::UNSPECIFIED);
+    // Whose count, who sent it, through which relay, and whose it is not.
+    let cases = [
+        (servers(&[], &[]), nobody, nobody, None),
+        (servers(&[], &[]), OTHER_SERVER, nobody, None),
+        (servers(&[SERVER], &[]), SERVER, nobody, None),
+        (servers(&[SERVER], &[]), OTHER_SERVER, nobody, Some(OTHER_SERVER)),
+        (servers(&[SERVER], &[]), nobody, nobody, Some(nobody)),
+        (servers(&[SERVER], &[]), relay, relay, None),
+        (servers(&[], &[OTHER_SERVER]), nobody, nobody, None),
+        (servers(&[], &[OTHER_SERVER]), OTHER_SERVER, nobody, Some(OTHER_SERVER)),
+        (servers(&[], &[SERVER]), OTHER_SERVER, nobody, Some(SERVER)),
+    ];
+    for (servers, source, giaddr, unheeded) in cases {
+        let config = Config { servers: servers.clone(), ..config() };
+        let mut bench = Bench::with(|now| Client::new(config, now, 1));
+        bench.poll();
+        let offer = Message { giaddr, ..bench.reply(Kind::Offer, IP) };
+        let taken = bench.client.receive(bench.now, &offer, Some(source));
+        assert_eq!(
+            taken,
+            unheeded.map_or(Ok(()), |other| Err(Ignored::OtherServer(other))),
+            "{servers:?} {source}"
+        );
+    }
+}

@@ -1,0 +1,278 @@
+//! DHCP servers and LANs that are not as the RFCs have them: what they do, and what must come of it.
+//!
+//! Every row is tried twice: with a container that is answered so from the beginning, and with one that has a lease and is
+//! answered so when it renews it.
+
+mod home;
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use ashore_core::observed::View;
+use ashore_lab::{Machine, cannot_run};
+use ashore_wire::Mac;
+use ashore_wire::arp::{Arp, Operation};
+use ashore_wire::dhcp4::{Message, code};
+use home::frames::What;
+use home::scripted::{Answer, Frame, Question, Reply, Scripted};
+use home::voice::Answering;
+use home::{BEYOND, Home, ip, is_root};
+
+/// What a server answers to a question that it would answer well in this way.
+type Answers = fn(&Question, Reply) -> Vec<Answer>;
+
+/// What must come of it. The container is on the LAN in any case.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Then {
+    /// It reaches the internet by a default route.
+    Default,
+    /// It has no default route, and reaches one machine on the internet.
+    OneRoute,
+    /// It reaches the LAN alone.
+    Lan,
+}
+
+use Then::{Default, Lan, OneRoute};
+
+const ROWS: &[(&str, Answers, Then)] = &[
+    // What it leaves out.
+    ("no server id (54)", |_, good| now(good.without(code::SERVER_ID)), Default),
+    ("no lease time (51)", |_, good| now(good.without(code::LEASE_TIME)), Default),
+    ("no mask (1)", |_, good| now(good.without(code::SUBNET_MASK)), Default),
+    ("no router (3)", |_, good| now(good.without(code::ROUTER)), Lan),
+    // Routes (121).
+    ("routes and no router", |_, good| now(routes(good, &[DEFAULT]).without(code::ROUTER)), Default),
+    ("routes beside the router", |_, good| now(routes(good, &[TO_BEYOND])), OneRoute),
+    ("a route to the LAN itself", |_, good| now(routes(good, &[TO_LAN, DEFAULT])), Default),
+    ("the LAN itself on the link", |_, good| now(routes(good, &[LAN_ON_LINK, DEFAULT])), Default),
+    ("a router by a route on the link", |_, good| now(routes(good, &[FAR_LAN, FAR_DEFAULT])), Default),
+    ("all is on the link", |_, good| now(routes(good, &[&[0, 0, 0, 0, 0], TO_BEYOND])), Default),
+    ("one route twice", |_, good| now(routes(good, &[DEFAULT, TO_BEYOND, TO_BEYOND, DEFAULT])), Default),
+    ("absurd routes", |_, good| now(routes(good, &[&ABSURD.concat(), DEFAULT])), Default),
+    ("a route that the kernel refuses", |_, good| now(routes(good, &[DEFAULT, BY_NOBODY])), Default),
+    // Prefixes and routers.
+    ("a mask of 32 bits", |_, good| now(good.with(code::SUBNET_MASK, [255; 4])), Default),
+    ("a router elsewhere", |_, good| now(good.with(code::ROUTER, FAR)), Default),
+    ("both", |_, good| now(good.with(code::ROUTER, FAR).with(code::SUBNET_MASK, [255; 4])), Default),
+    // The link.
+    ("a tiny MTU", |_, good| now(good.with(code::MTU, [0, 68])), Default),
+    ("a huge MTU", |_, good| now(good.with(code::MTU, [255; 2])), Default),
+    // How it speaks.
+    ("no checksum", |_, good| frame(good, Frame { summed: false, ..Frame::default() }), Default),
+    ("a short reply", |_, good| vec![good.now().short()], Default),
+    ("a padded reply", |_, good| vec![good.now().padded(200)], Default),
+    ("a trailer", |_, good| frame(good, Frame { trailer: 40, ..Frame::default() }), Default),
+    ("another port", |_, good| frame(good, Frame { port: 1067, ..Frame::default() }), Default),
+    ("from 0.0.0.0", |_, good| frame(good, Frame { source: [0; 4].into(), ..Frame::default() }), Default),
+    ("to the client alone", to_the_client_alone, Default),
+    ("a priority and no VLAN", |_, good| frame(good, Frame { priority: true, ..Frame::default() }), Default),
+    ("five times", |_, good| vec![good.now(); 5], Default),
+    ("three seconds late", |_, good| vec![good.after(Duration::from_secs(3))], Default),
+    ("a second server denies it", denied_by_a_second, Default),
+    // The LAN.
+    (OWN_MAC, |_, good| now(good), Default),
+];
+
+/// A router or an access point answers ARP requests for its leases with the client's own MAC.
+const OWN_MAC: &str = "ARP is answered for it";
+
+const DEFAULT: &[u8] = &[0, 192, 168, 88, 1];
+const TO_BEYOND: &[u8] = &[32, 203, 0, 113, 7, 192, 168, 88, 1];
+const TO_LAN: &[u8] = &[24, 192, 168, 88, 192, 168, 88, 1];
+const LAN_ON_LINK: &[u8] = &[24, 192, 168, 88, 0, 0, 0, 0];
+/// Another address of the router's, in a subnet of which no container is.
+const FAR: [u8; 4] = [10, 9, 9, 1];
+const FAR_LAN: &[u8] = &[24, 10, 9, 9, 0, 0, 0, 0];
+const FAR_DEFAULT: &[u8] = &[0, 10, 9, 9, 1];
+/// To this machine, to nowhere, to groups, to all, and to the host past the host.
+const ABSURD: [&[u8]; 5] = [
+    &[8, 127, 192, 168, 88, 50],
+    &[8, 0, 192, 168, 88, 50],
+    &[4, 224, 192, 168, 88, 50],
+    &[32, 255, 255, 255, 255, 192, 168, 88, 50],
+    &[32, 192, 168, 88, 9, 192, 168, 88, 50],
+];
+/// By the LAN's broadcast address.
+const BY_NOBODY: &[u8] = &[24, 10, 1, 1, 192, 168, 88, 255];
+
+/// How long a lease lasts that is renewed: T1 comes after half of it.
+const SHORT: u32 = 16;
+const LONG: u32 = 600;
+
+fn now(reply: Reply) -> Vec<Answer> {
+    vec![reply.now()]
+}
+
+fn frame(reply: Reply, frame: Frame) -> Vec<Answer> {
+    vec![reply.now().as_frame(frame)]
+}
+
+fn routes(reply: Reply, routes: &[&[u8]]) -> Reply {
+    reply.with(code::CLASSLESS_ROUTES, routes.concat())
+}
+
+/// Whoever asks wants to be answered by a broadcast, and is not.
+fn to_the_client_alone(question: &Question, reply: Reply) -> Vec<Answer> {
+    let mut client = None;
+    let reply = reply.changed(|message| {
+        message.broadcast = false;
+        client = Some((question.message.chaddr, message.yiaddr));
+    });
+    frame(reply, Frame { client, ..Frame::default() })
+}
+
+fn denied_by_a_second(question: &Question, reply: Reply) -> Vec<Answer> {
+    let nak = question.nak().with(code::SERVER_ID, [192, 168, 88, 50]).now();
+    vec![nak.clone(), reply.after(Duration::from_millis(50)), nak]
+}
+
+/// A container that is answered by a row, from the beginning or when it renews its lease.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Case {
+    row: usize,
+    renews: bool,
+}
+
+impl Case {
+    fn all() -> impl Iterator<Item = Case> {
+        (0..ROWS.len()).flat_map(|row| [true, false].map(|renews| Case { row, renews }))
+    }
+
+    fn name(self) -> String {
+        format!("row{}-{}", self.row, if self.renews { "renewal" } else { "attach" })
+    }
+
+    /// By the name that the client tells.
+    fn of(message: &Message) -> Option<Case> {
+        let name = std::str::from_utf8(message.options.get(code::HOST_NAME)?).ok()?;
+        Case::all().find(|case| case.name() == name)
+    }
+
+    fn ip(self) -> Ipv4Addr {
+        Ipv4Addr::new(192, 168, 88, 100 + 2 * self.row as u8 + u8::from(self.renews))
+    }
+
+    fn title(self) -> String {
+        format!("{}, at its {}", ROWS[self.row].0, if self.renews { "renewal" } else { "attach" })
+    }
+}
+
+/// What the server says to whom.
+fn script(question: &Question) -> Vec<Answer> {
+    let Some(case) = Case::of(&question.message) else { return Vec::new() };
+    let begins = matches!(question.what, What::Discover | What::Select);
+    let seconds = if case.renews && begins { SHORT } else { LONG };
+    let Some(good) = question.good(case.ip(), seconds) else { return Vec::new() };
+    if case.renews && begins { now(good) } else { ROWS[case.row].1(question, good) }
+}
+
+fn eth0(machine: &Machine) -> Mac {
+    let host = machine.kernel().observe(&[]).unwrap().host;
+    host.link(&"eth0".parse().unwrap()).unwrap().mac.unwrap()
+}
+
+/// Answers ARP requests for some clients with their own MACs.
+fn answering_for_clients(router: &Machine, clients: Arc<Mutex<BTreeMap<Ipv4Addr, Mac>>>) -> Answering {
+    let mac = eth0(router);
+    Answering::by(router, "eth0", move |frame| {
+        let asked = Arp::parse(frame).filter(|arp| arp.operation == Operation::Request)?;
+        let client = *clients.lock().unwrap().get(&asked.target_ip)?;
+        let answer = Arp {
+            operation: Operation::Reply,
+            sender_mac: client,
+            sender_ip: asked.target_ip,
+            target_mac: asked.sender_mac,
+            target_ip: asked.sender_ip,
+        };
+        // The frame itself is the router's.
+        let mut frame = answer.broadcast_frame().to_vec();
+        frame[6..12].copy_from_slice(&mac.0);
+        Some(frame)
+    })
+}
+
+#[test]
+fn what_servers_and_lans_do_and_what_comes_of_it() {
+    if !is_root() {
+        return cannot_run("odd servers", "a DHCP server needs root");
+    }
+    let home = Home::new();
+    home.router.add_address("eth0", "10.9.9.1/24".parse().unwrap()).unwrap();
+    let clients: Arc<Mutex<BTreeMap<Ipv4Addr, Mac>>> = Arc::default();
+    let known = Arc::clone(&clients);
+    let _server = Scripted::on(&home.router, move |question| {
+        if let Some(case) = Case::of(&question.message).filter(|case| ROWS[case.row].0 == OWN_MAC) {
+            known.lock().unwrap().insert(case.ip(), question.message.chaddr);
+        }
+        script(question)
+    });
+    let _answering = answering_for_clients(&home.router, clients);
+    home.ok("network create lan --parent eth0 --dhcp");
+
+    // Those that are to renew first, so that the others come while they wait.
+    let mut cases: Vec<Case> = Case::all().collect();
+    cases.sort_by_key(|case| !case.renews);
+    let containers: Vec<(Case, Machine)> =
+        cases.into_iter().map(|case| (case, home.world.container(&case.name()).unwrap())).collect();
+    let failures = Mutex::new(Vec::new());
+    let attach = |(case, container): &(Case, Machine)| {
+        let netns = container.namespace().path().display();
+        (*case, format!("attach lan --netns {netns} --name {}", case.name()))
+    };
+    let attaches: Vec<(Case, String)> = containers.iter().map(attach).collect();
+    let (daemon, next) = (home.daemon(), Mutex::new(attaches.into_iter()));
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                loop {
+                    let Some((case, line)) = next.lock().unwrap().next() else { break };
+                    let ran = daemon.run(&line.split(' ').collect::<Vec<_>>()).unwrap();
+                    if ran.code != Some(0) {
+                        failures.lock().unwrap().push(format!("{}: {}", case.title(), ran.stderr));
+                    }
+                }
+            });
+        }
+    });
+    let attached = Instant::now();
+    let failed = |case: Case, what: &str| failures.lock().unwrap().push(format!("{}: {what}", case.title()));
+    for (case, container) in containers.iter().filter(|(case, _)| !case.renews) {
+        look_at(&home, *case, container, &failed);
+    }
+    // By then all leases have ended that were not renewed.
+    std::thread::sleep(Duration::from_secs(u64::from(SHORT) + 2).saturating_sub(attached.elapsed()));
+    for (case, container) in containers.iter().filter(|(case, _)| case.renews) {
+        look_at(&home, *case, container, &failed);
+    }
+    let failures = failures.into_inner().unwrap();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    let troubles = home.status()["troubles"].clone();
+    assert_eq!(troubles.as_array().map(Vec::len), Some(0), "{troubles:#}");
+}
+
+/// Sees whether it is as it must be.
+fn look_at(home: &Home, case: Case, container: &Machine, failed: &dyn Fn(Case, &str)) {
+    let then = ROWS[case.row].2;
+    if home.laptop.ping(case.ip().into()).is_none() {
+        failed(case, "the LAN does not reach it");
+    }
+    if container.ping(home::ip(home::HOST)).is_none() {
+        failed(case, "it does not reach the host");
+    }
+    if container.ping(ip(BEYOND)).is_some() != (then != Lan) {
+        failed(case, "it reaches the internet or not, and should not or should");
+    }
+    let view: View = container.kernel().observe(&[]).unwrap().host;
+    if view.routes.iter().any(|there| there.route.to.prefix_len() == 0) != (then == Default) {
+        failed(case, &format!("its routes: {:?}", view.routes));
+    }
+    let strange = view.routes.iter().find(|there| there.route.via == Some(ip("192.168.88.50")));
+    if let Some(strange) = strange {
+        failed(case, &format!("it has a route `{}`", strange.way()));
+    }
+    if view.link(&"eth0".parse().unwrap()).map(|link| link.mtu) != Some(1500) {
+        failed(case, "it has another MTU");
+    }
+}
