@@ -200,6 +200,8 @@ fn what_servers_and_lans_do_and_what_comes_of_it() {
     }
     let home = Home::new();
     home.router.add_address("eth0", "10.9.9.1/24".parse().unwrap()).unwrap();
+    // Of a lease of 32 bits all goes by the router, also to the LAN.
+    home.router.set_ipv4_conf("all", "forwarding", 1).unwrap();
     let clients: Arc<Mutex<BTreeMap<Ipv4Addr, Mac>>> = Arc::default();
     let known = Arc::clone(&clients);
     let _server = Scripted::on(&home.router, move |question| {

@@ -1,5 +1,6 @@
 //! What a lease says of routes, as far as the link can have it.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -53,6 +54,9 @@ pub(super) fn reach_next_hops(link: &mut WantedLink) {
         }
     }
     link.routes.sort_by_key(|route| route.via.is_some());
+    // A server may say one twice, and the kernel has one to each destination.
+    let mut there = BTreeSet::new();
+    link.routes.retain(|route| there.insert(route.to));
 }
 
 /// The routers of an endpoint's default routes that lie outside of its prefixes, as routes on the link: an engine that is told of the

@@ -293,6 +293,6 @@ fn nobody_waits_for_a_server_that_is_not_to_be_heeded() {
     bench.poll();
     let mut nak = bench.reply(Kind::Nak, IP);
     nak.options.set(code::SERVER_ID, OTHER_SERVER.octets());
-    assert_eq!(bench.hear(&nak), Ok(()));
+    assert_eq!(bench.client.receive(bench.now, &nak, Some(OTHER_SERVER)), Ok(()));
     assert_eq!(bench.client.state(), State::Init);
 }
