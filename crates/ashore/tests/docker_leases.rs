@@ -276,6 +276,8 @@ fn another_router_at_the_renewal_is_the_containers_too() {
 fn a_router_outside_of_the_containers_subnet_is_its_default_route() {
     on_every_engine("docker, leases, a far router", |site| {
         site.home.router.add_address("eth0", "10.9.9.1/24".parse().unwrap()).unwrap();
+        // Of a lease of 32 bits all goes by the router, also to the LAN.
+        site.home.router.set_ipv4_conf("all", "forwarding", 1).unwrap();
         let at = [192, 168, 88, 100].into();
         let far = move |question: &Question| {
             let reply = question.good(at, 10).map(|reply| reply.with(code::ROUTER, [10, 9, 9, 1]));

@@ -8,7 +8,7 @@ use crate::{Mac, ndp};
 /// All routers that understand version 2, and the switches on the way.
 const ALL_MLDV2_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x16);
 const HOP_BY_HOP: u8 = 0;
-/// Followed by ICMPv6: the router alert that MLD wants (RFC 2711, 2.1), and padding.
+/// Followed by `ICMPv6`: the router alert that MLD wants (RFC 2711, 2.1), and padding.
 const ROUTER_ALERT: [u8; 8] = [ndp::ICMPV6, 0, 5, 2, 0, 0, 1, 0];
 const REPORT: u8 = 143;
 const CHANGE_TO_EXCLUDE: u8 = 4;

@@ -31,7 +31,7 @@ impl Route {
     /// Whether a machine can have a route there: all of it may lie beyond a router, or on the link.
     pub(super) fn is_sensible(&self) -> bool {
         const NOWHERE: [Ipv4Net; 3] = [
-            Ipv4Net::new_assert(Ipv4Addr::new(0, 0, 0, 0), 8),
+            Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 8),
             Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8),
             // Groups, and the class that is reserved.
             Ipv4Net::new_assert(Ipv4Addr::new(224, 0, 0, 0), 3),
