@@ -106,7 +106,7 @@ fn now(reply: Reply) -> Vec<Answer> {
 }
 
 fn frame(reply: Reply, frame: Frame) -> Vec<Answer> {
-    vec![reply.now().as_frame(frame)]
+    vec![reply.now().in_frame(frame)]
 }
 
 fn routes(reply: Reply, routes: &[&[u8]]) -> Reply {
@@ -238,13 +238,13 @@ fn what_servers_and_lans_do_and_what_comes_of_it() {
             });
         }
     });
-    let attached = Instant::now();
+    let since = Instant::now();
     let failed = |case: Case, what: &str| failures.lock().unwrap().push(format!("{}: {what}", case.title()));
     for (case, container) in containers.iter().filter(|(case, _)| !case.renews) {
         look_at(&home, *case, container, &failed);
     }
     // By then all leases have ended that were not renewed.
-    std::thread::sleep(Duration::from_secs(u64::from(SHORT) + 2).saturating_sub(attached.elapsed()));
+    std::thread::sleep(Duration::from_secs(u64::from(SHORT) + 2).saturating_sub(since.elapsed()));
     for (case, container) in containers.iter().filter(|(case, _)| case.renews) {
         look_at(&home, *case, container, &failed);
     }

@@ -167,7 +167,7 @@ impl Answer {
     }
 
     /// As a frame of its own.
-    pub fn as_frame(self, frame: Frame) -> Answer {
+    pub fn in_frame(self, frame: Frame) -> Answer {
         Answer { frame: Some(frame), ..self }
     }
 
