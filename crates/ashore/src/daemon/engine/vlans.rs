@@ -180,13 +180,16 @@ impl Inner {
                 own.extend(child.mac);
             }
         }
+        if let Ok(Some(taken_in)) = self.kernel.taken_in(vlan.index) {
+            // The kernel knows every link that is up on it, whoever may look into which namespace.
+            return taken_in
+                .iter()
+                .find(|mac| !own.contains(mac))
+                .map(|mac| format!("a link with the MAC {mac}"));
+        }
         // What cannot be looked into may have one.
         let unseen = observed.unreadable.values().next().map(String::as_str).or(holders.unseen());
-        if let Some(why) = unseen {
-            return Some(format!("a container that cannot be looked into ({why})"));
-        }
-        let taken_in = self.kernel.taken_in(vlan.index).ok()??;
-        taken_in.iter().find(|mac| !own.contains(mac)).map(|mac| format!("a link with the MAC {mac}"))
+        unseen.map(|why| format!("a container that cannot be looked into ({why})"))
     }
 }
 
