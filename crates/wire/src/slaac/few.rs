@@ -1,8 +1,9 @@
 //! The few of a kind that are kept of what routers say, in whatever number somebody makes them up.
 
-/// At most [`MOST`] of a kind. One more takes the place of the one that was said first of those that were said once only: routers repeat
-/// themselves every few minutes (RFC 4861, 6.2.1). So whoever makes up any number of them puts out none that has been in use, and keeps
-/// none out that comes later.
+/// At most [`MOST`] of a kind. One more takes the place of the one that was said first of those that do not stay. The first few stay: they
+/// answered the question for routers, and are in use before anybody could make up others. So does what was said more than once: routers
+/// repeat themselves every few minutes (RFC 4861, 6.2.1). So whoever makes up any number of them puts out none that is in use, and
+/// keeps none out that comes later.
 #[derive(Debug, Clone)]
 pub(super) struct Few<T>(Vec<Said<T>>);
 
@@ -12,10 +13,13 @@ pub(super) const MOST: usize = 16;
 /// So many of them can be put out at any time.
 const ROOM: usize = 4;
 
+/// So many stay though they were said but once.
+const FIRST: usize = 4;
+
 #[derive(Debug, Clone)]
 struct Said<T> {
     what: T,
-    /// Whether it was said more than once, or known before the program started, and so is not put out.
+    /// Whether it is not put out: it is one of the first, was said more than once, or was known before the program started.
     stays: bool,
 }
 
@@ -35,7 +39,8 @@ impl<T> Few<T> {
 
     /// Takes in what was said, in the place of what was said of the `same` before.
     pub(super) fn take(&mut self, what: T, same: impl Fn(&T) -> bool) {
-        let stays = self.remove(same).is_some() && self.may_stay();
+        let known = self.remove(same).is_some();
+        let stays = self.that_stay() < if known { MOST - ROOM } else { FIRST };
         if self.0.len() == MOST {
             let first = self.0.iter().position(|said| !said.stays);
             self.0.remove(first.expect("of those that stay there are fewer"));
@@ -43,15 +48,14 @@ impl<T> Few<T> {
         self.0.push(Said { what, stays });
     }
 
-    /// Whether there is room for one more that is not put out.
-    fn may_stay(&self) -> bool {
-        self.0.iter().filter(|said| said.stays).count() < MOST - ROOM
+    fn that_stay(&self) -> usize {
+        self.0.iter().filter(|said| said.stays).count()
     }
 
     /// Takes in what was known before the program started, as long as there is room.
     pub(super) fn recall(&mut self, what: T, same: impl Fn(&T) -> bool) {
         if self.0.len() < MOST && !self.iter().any(same) {
-            let stays = self.may_stay();
+            let stays = self.that_stay() < MOST - ROOM;
             self.0.push(Said { what, stays });
         }
     }
@@ -76,11 +80,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_repeated_is_kept_and_what_comes_later_has_room() {
+    fn the_first_and_what_is_repeated_are_kept_and_what_comes_later_has_room() {
         let mut few = Few::new();
-        say(&mut few, [1, 2, 1]);
+        say(&mut few, [1, 5, 6, 7, 8, 2, 8]);
         say(&mut few, 10..200);
-        assert!(few.iter().any(|one| *one == 1), "it was said twice");
+        for (one, why) in [(1, "it was there first"), (8, "it was said twice")] {
+            assert!(few.iter().any(|there| *there == one), "{why}");
+        }
         assert!(!few.iter().any(|one| *one == 2), "it was said once, and long ago");
         say(&mut few, [3]);
         assert!(few.iter().any(|one| *one == 3), "it comes last");
