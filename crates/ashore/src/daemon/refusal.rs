@@ -10,11 +10,13 @@ use ashore_core::bridge::BridgeError;
 use ashore_core::endpoint::Endpoint;
 use ashore_core::network::NetworkError;
 use ashore_core::plan::Blocked;
+use ashore_core::pool::PoolKey;
 use ashore_core::request::{Refusal, RefusalKind};
 use ashore_core::step::Step;
 use ashore_core::store::StoreError;
 use ashore_core::{EndpointName, IfName};
 use ashore_kernel::{Errno, NamespaceError, ObserveError, StepError};
+use ipnet::IpNet;
 
 use super::lan::{Deaf, NoLease};
 
@@ -203,4 +205,24 @@ pub(super) fn import(error: &StoreError) -> Refusal {
         StoreError::Document { source, .. } => refusal(RefusalKind::Invalid, source, None),
         other => state(other),
     }
+}
+
+/// An address of a pool with its subnet's prefix, or why an engine cannot have it.
+pub(super) fn address_in(pool: &PoolKey, ip: IpAddr) -> Result<IpNet, Refusal> {
+    let address = IpNet::new(ip, pool.net.prefix_len()).ok().filter(|_| pool.net.contains(&ip));
+    let message = format!("{ip} does not lie in the subnet {}", pool.net);
+    let hint = "choose one that does, or give the network that subnet too".to_owned();
+    address.ok_or_else(|| refusal(RefusalKind::Invalid, &message, Some(hint)))
+}
+
+/// An engine's network that Ashore does not know.
+pub(super) fn no_network_of_engine(what: &str) -> Refusal {
+    let hint = "make it anew: docker network rm NAME; docker network create -d ashore …".to_owned();
+    refusal(RefusalKind::NotFound, &format!("no network of Ashore's is known as {what}"), Some(hint))
+}
+
+/// A network without a gateway on a host that has no default route in its subnet.
+pub(super) fn no_router_in(pool: &PoolKey) -> Refusal {
+    let message = format!("this host has no default route in {}, so the LAN's router is not known", pool.net);
+    refusal(RefusalKind::Invalid, &message, Some("name it with --gateway".into()))
 }

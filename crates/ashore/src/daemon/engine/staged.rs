@@ -162,7 +162,7 @@ impl Engine {
             |subnet: &Subnet, ip| subnet.gateway == Some(ip) || subnet.aux.values().any(|aux| *aux == ip);
         match wish.ip {
             Some(ip) if subnets.iter().any(|subnet| keeps(subnet, ip)) => {
-                Ok(Reply::Address(in_pool(&wish.pool, ip)?))
+                Ok(Reply::Address(refusal::address_in(&wish.pool, ip)?))
             }
             _ if subnets.is_empty() => self.reserve_beside(wish),
             _ => self.reserve_for_container(wish),
@@ -190,7 +190,7 @@ impl Engine {
         }
         let network = inner.network_for(wish)?;
         if let Some(ip) = wish.ip.filter(|ip| inner.is_told_again(&network, *ip)) {
-            return Ok(Reply::Address(in_pool(&wish.pool, ip)?));
+            return Ok(Reply::Address(refusal::address_in(&wish.pool, ip)?));
         }
         let expected = inner.expected_on(&network);
         if network.leases(Family::of(wish.pool.net.addr())) {
@@ -439,7 +439,8 @@ impl Inner {
         let named = wish.owner.as_ref().and_then(|owner| self.state().network_of_engine(&owner.network));
         let network =
             named.or_else(|| self.state().networks_of(&wish.pool).map(|(network, _)| network).next());
-        let network = network.cloned().ok_or_else(|| no_network(&wish.pool.to_string()))?;
+        let network =
+            network.cloned().ok_or_else(|| refusal::no_network_of_engine(&wish.pool.to_string()))?;
         self.learn_name(network, wish.owner.as_ref())
     }
 
@@ -546,7 +547,7 @@ impl Inner {
     }
 
     pub(super) fn engine_network(&self, id: &str) -> Result<Network, Refusal> {
-        self.state().network_of_engine(id).cloned().ok_or_else(|| no_network(id))
+        self.state().network_of_engine(id).cloned().ok_or_else(|| refusal::no_network_of_engine(id))
     }
 
     fn engine_endpoint(&self, id: &str) -> Result<Endpoint, Refusal> {
@@ -581,29 +582,4 @@ fn in_sandbox(endpoint: &Endpoint, sandbox: Option<&Path>) -> Home {
 /// A name that is nobody's: its choice of address is any that is free.
 fn placeholder(pool: &PoolKey) -> EndpointName {
     EndpointName::of_unnamed(pool.net.addr())
-}
-
-pub(super) fn in_pool(pool: &PoolKey, ip: IpAddr) -> Result<IpNet, Refusal> {
-    let address = IpNet::new(ip, pool.net.prefix_len()).ok().filter(|_| pool.net.contains(&ip));
-    address.ok_or_else(|| Refusal {
-        kind: RefusalKind::Invalid,
-        message: format!("{ip} does not lie in the subnet {}", pool.net),
-        hint: Some("choose one that does, or give the network that subnet too".into()),
-    })
-}
-
-pub(super) fn no_network(what: &str) -> Refusal {
-    Refusal {
-        kind: RefusalKind::NotFound,
-        message: format!("no network of Ashore's is known as {what}"),
-        hint: Some("make it anew: docker network rm NAME; docker network create -d ashore …".into()),
-    }
-}
-
-pub(super) fn no_gateway(pool: &PoolKey) -> Refusal {
-    Refusal {
-        kind: RefusalKind::Invalid,
-        message: format!("this host has no default route in {}, so the LAN's router is not known", pool.net),
-        hint: Some("name it with --gateway".into()),
-    }
 }

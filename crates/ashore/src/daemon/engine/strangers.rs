@@ -12,8 +12,8 @@ use ashore_core::inventory::{Inventory, ListedNetwork};
 use ashore_core::pool::{PoolKey, UNTOLD};
 use ashore_core::request::{Refusal, RefusalKind, Reply, Reservation};
 
-use super::staged::{in_pool, no_gateway, no_network};
 use super::{Engine, Inner};
+use crate::daemon::refusal;
 
 /// How long the engine may take to list what it has.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -62,8 +62,8 @@ impl Engine {
         let mut inner = self.lock();
         let host = inner.observe(&[])?.host;
         let found = wish.ip.or_else(|| host.default_gateway(&wish.pool.net));
-        let ip = found.ok_or_else(|| no_gateway(&wish.pool))?;
-        let address = in_pool(&wish.pool, ip)?;
+        let ip = found.ok_or_else(|| refusal::no_router_in(&wish.pool))?;
+        let address = refusal::address_in(&wish.pool, ip)?;
         let made = inner.state().networks_of(&wish.pool).any(|(_, subnet)| subnet.gateway == Some(ip));
         // What this host has already it does not take from anybody.
         let guarded = !host.has_address(ip);
@@ -89,11 +89,11 @@ impl Engine {
         let is_coming = is_listed || opened.is_some_and(|since| since.elapsed() < CREATION);
         match wish.ip {
             Some(ip) if is_coming && inner.state().pools.contains_key(&wish.pool) => {
-                let address = in_pool(&wish.pool, ip)?;
+                let address = refusal::address_in(&wish.pool, ip)?;
                 inner.set_aside(&wish.pool, ip)?;
                 Ok(Reply::Address(address))
             }
-            _ => Err(no_network(&wish.pool.to_string())),
+            _ => Err(refusal::no_network_of_engine(&wish.pool.to_string())),
         }
     }
 }
