@@ -2,6 +2,7 @@
 //! and containers are nobody else's, and all end together.
 
 use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
@@ -105,7 +106,8 @@ impl Docker {
         command.args(options).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let mut dockerd = command.spawn()?;
         let end = Instant::now() + PATIENCE;
-        while self.run(&["version"])?.code != Some(0) {
+        // Docker's command is asked once there is somebody to ask: each call of it is a large program that starts.
+        while UnixStream::connect(self.socket()).is_err() || self.run(&["version"])?.code != Some(0) {
             if dockerd.try_wait()?.is_some() || Instant::now() > end {
                 let log = self.log();
                 return Err(io::Error::other(format!("dockerd does not answer: {log}")).into());

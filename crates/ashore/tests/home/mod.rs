@@ -330,12 +330,14 @@ pub fn eventually_within(patience: Duration, what: &str, is: impl FnMut() -> boo
 
 /// Whether something becomes so.
 pub fn comes_true(patience: Duration, mut is: impl FnMut() -> bool) -> bool {
-    let end = Instant::now() + patience;
+    let began = Instant::now();
     while !is() {
-        if Instant::now() > end {
+        let waited = began.elapsed();
+        if waited > patience {
             return false;
         }
-        std::thread::sleep(Duration::from_millis(20));
+        // What takes long is asked for less often: many a question is a program that starts.
+        std::thread::sleep((waited / 10).clamp(Duration::from_millis(20), Duration::from_millis(250)));
     }
     true
 }

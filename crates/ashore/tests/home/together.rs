@@ -11,6 +11,8 @@ use super::{comes_true, mac_known_to};
 
 /// Rounds, each compared with the first.
 pub const ROUNDS: usize = 8;
+/// Where a template finds the one network that a container is on.
+const ONE: &str = "range.NetworkSettings.Networks";
 /// Long enough for a machine that has much else to do.
 const PATIENCE: Duration = Duration::from_secs(90);
 /// An engine takes an earlier end of a container for its end within so long, and does not show the container meanwhile.
@@ -42,7 +44,7 @@ pub struct Place {
 impl Place {
     /// Its place on the one network that it is on.
     pub fn of(site: &Site, container: &str) -> Option<Place> {
-        Place::read(site, container, "range.NetworkSettings.Networks")
+        Place::read(site, container, ONE)
     }
 
     /// Its place on one of several.
@@ -51,10 +53,21 @@ impl Place {
     }
 
     fn read(site: &Site, container: &str, of: &str) -> Option<Place> {
+        Place::read_all(site, &[container.to_owned()], of).pop().flatten()
+    }
+
+    /// The places of several, by one command: who asks again and again for each would keep a processor busy with it alone.
+    fn read_all(site: &Site, containers: &[String], of: &str) -> Vec<Option<Place>> {
         const FIELDS: &str = "{{.IPAddress}}|{{.GlobalIPv6Address}}|{{.MacAddress}}{{end}}";
         let format = format!("{{{{{of}}}}}{FIELDS}");
-        let ran = site.docker(&format!("inspect --format {format} {container}"));
-        let mut parts = ran.stdout.trim().split('|').map(str::to_owned);
+        let ran = site.docker(&format!("inspect --format {format} {}", containers.join(" ")));
+        let places: Vec<_> = ran.stdout.lines().map(Place::parse).collect();
+        // It leaves out one that it does not find.
+        if places.len() == containers.len() { places } else { vec![None; containers.len()] }
+    }
+
+    fn parse(line: &str) -> Option<Place> {
+        let mut parts = line.trim().split('|').map(str::to_owned);
         let (v4, v6, mac) = (parts.next()?, parts.next()?, parts.next()?);
         (!v4.is_empty() && !mac.is_empty()).then_some(Place { v4, v6, mac })
     }
@@ -67,8 +80,10 @@ impl Place {
 impl Together {
     /// What containers that run have now.
     pub fn of(site: &Site, names: &[&str]) -> Together {
-        let first = names.iter().map(|name| Place::of(site, name).expect("it is on the network")).collect();
-        Together { names: names.iter().map(|name| (*name).to_owned()).collect(), first }
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let places = Place::read_all(site, &names, ONE).into_iter();
+        let first = places.map(|place| place.expect("it is on the network")).collect();
+        Together { names, first }
     }
 
     /// What one of them had at first.
@@ -105,7 +120,7 @@ impl Together {
 
     #[track_caller]
     fn are_as(&self, site: &Site, when: &str, what: impl Fn(&Place) -> Place) {
-        let now = || self.names.iter().map(|name| Place::of(site, name)).collect::<Vec<_>>();
+        let now = || Place::read_all(site, &self.names, ONE);
         let same = |now: &Option<Place>, first: &Place| now.as_ref().map(&what) == Some(what(first));
         let are = || now().iter().zip(&self.first).all(|(now, first)| same(now, first));
         let patient = comes_true(PATIENCE, are);
@@ -137,16 +152,16 @@ impl Together {
     pub fn start_after_a_kill(&self, site: &Site) {
         for _ in 0..3 {
             self.start(site);
-            let show = |name: &String, what: &str| site.ok(&format!("inspect --format {what} {name}"));
-            let is_killed =
-                |name: &String| show(name, "{{.State.Restarting}},{{.State.ExitCode}}") == "true,137";
-            if !comes_true(MISTAKEN, || self.names.iter().any(is_killed)) {
+            let all = self.names.join(" ");
+            let show = |what: &str| site.ok(&format!("inspect --format {what} {all}"));
+            let killed = || show("{{.State.Restarting}},{{.State.ExitCode}}").contains("true,137");
+            if !comes_true(MISTAKEN, killed) {
                 return;
             }
-            site.ok(&format!("stop -t 0 {}", self.names.join(" ")));
-            for name in &self.names {
-                if site.docker.kill_leftover(&show(name, "{{.Id}}")).unwrap() {
-                    println!("the engine had started {name} twice");
+            site.ok(&format!("stop -t 0 {all}"));
+            for id in show("{{.Id}}").lines() {
+                if site.docker.kill_leftover(id).unwrap() {
+                    println!("the engine had started {id} twice");
                 }
             }
             // It hears of these ends.
