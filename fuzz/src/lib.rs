@@ -4,6 +4,8 @@
 //! `cargo xtask fuzz` looks for bytes that break this; those it found, and what real peers send, are in `corpus/`, which
 //! the tests replay.
 
+mod steps;
+
 use std::net::Ipv4Addr;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -28,6 +30,8 @@ use ashore_wire::dhcp4::{
 };
 use ashore_wire::ndp::RouterAdvertisement;
 use ashore_wire::{Mac, dhcp6, heard, slaac};
+
+pub use steps::steps;
 
 const OURS: Mac = Mac([2, 0, 0, 0, 0, 1]);
 
@@ -148,10 +152,11 @@ pub fn plugin(bytes: &[u8]) {
     }
 }
 
-/// A frame for a DHCP client, or the payload of one.
-pub fn dhcp4(bytes: &[u8]) {
+/// A frame for a DHCP client, or the payload of one. Answers what the client takes for leases.
+pub fn dhcp4(bytes: &[u8]) -> Vec<Lease> {
     let payload = Datagram::to_client(bytes, Checksum::Partial).map_or(bytes, |datagram| datagram.payload);
-    let Some(message) = Message::decode(payload) else { return };
+    let mut leases = Vec::new();
+    let Some(message) = Message::decode(payload) else { return leases };
     assert_eq!(Message::decode(&message.encode()).as_ref(), Some(&message));
 
     // It is the answer to whatever a client asks, in its whole life.
@@ -177,18 +182,21 @@ pub fn dhcp4(bytes: &[u8]) {
                 assert!(held.is_good(now));
                 let written = serde_json::to_string(&held.lease).expect("a lease can be recorded");
                 assert_eq!(serde_json::from_str::<Lease>(&written).expect("and read again"), held.lease);
+                leases.push(held.lease);
             }
             Action::Lost(_) => {}
         }
     }
+    leases
 }
 
-/// A frame for a DHCPv6 client, or the payload of one.
-pub fn dhcp6(bytes: &[u8]) {
+/// A frame for a DHCPv6 client, or the payload of one. Answers what the client takes for leases.
+pub fn dhcp6(bytes: &[u8]) -> Vec<dhcp6::Held> {
     use dhcp6::{Action, Client, Config, Datagram, Duid, Inquiry, Kind, Lease, Message, Told, code};
 
     let payload = Datagram::to_client(bytes, Checksum::Partial).map_or(bytes, |datagram| datagram.payload);
-    let Some(message) = Message::decode(payload) else { return };
+    let mut leases = Vec::new();
+    let Some(message) = Message::decode(payload) else { return leases };
     assert_eq!(Message::decode(&message.encode()).as_ref(), Some(&message));
 
     // It is the answer to whatever a client asks, in its whole life, and to who asks for no address.
@@ -217,6 +225,7 @@ pub fn dhcp6(bytes: &[u8]) {
                 assert!(held.is_good(now));
                 let written = serde_json::to_string(&held.lease).expect("a lease can be recorded");
                 assert_eq!(serde_json::from_str::<Lease>(&written).expect("and read again"), held.lease);
+                leases.push(held);
             }
             Action::Lost(_) => {}
         }
@@ -226,4 +235,5 @@ pub fn dhcp6(bytes: &[u8]) {
             let _ = inquiry.receive(now, &answer);
         }
     }
+    leases
 }

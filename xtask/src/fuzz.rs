@@ -8,7 +8,7 @@ use clap::Args;
 
 use crate::{cargo, execute};
 
-const TARGETS: [&str; 6] = ["neighbours", "dhcp4", "dhcp6", "control", "plugin", "kernel"];
+const TARGETS: [&str; 7] = ["neighbours", "dhcp4", "dhcp6", "control", "plugin", "kernel", "steps"];
 
 /// What cargo-fuzz 0.13 gives to the compiler, but for the address sanitizer's options: coverage of every edge, with
 /// the operands of comparisons.

@@ -18,7 +18,7 @@ const LOOK: Duration = Duration::from_millis(700);
 /// Another program begins while the processors are idle for this share of the time, in percent.
 const IDLE: u64 = 25;
 /// How many programs there are for each processor at most.
-const MOST: usize = 3;
+const MOST: usize = 4;
 /// What has to be free for another one: two engines with their containers, in bytes.
 const MEMORY: u64 = 2 << 30;
 

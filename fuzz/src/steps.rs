@@ -1,0 +1,183 @@
+//! From what DHCP servers and routers say to what would be done to the host and to the container: a client that reads whatever it is
+//! sent without a panic may still make something of it that must not be.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::OnceLock;
+use std::time::Instant;
+
+use ashore_core::allocate::Known;
+use ashore_core::desired::desired;
+use ashore_core::endpoint::{Endpoint, Source};
+use ashore_core::identity::{Scope, Seed};
+use ashore_core::ipv6::Moment;
+use ashore_core::lease::{LeaseRecord, Release};
+use ashore_core::link::{Netns, Place};
+use ashore_core::network::Network;
+use ashore_core::observed::{Observed, Seat, View};
+use ashore_core::plan::plan;
+use ashore_core::request::NetworkSpec;
+use ashore_core::state::{Change, State};
+use ashore_core::text::is_printable;
+use ashore_core::{IfName, Step};
+use ashore_wire::dhcp4::Lease;
+use ashore_wire::ndp::RouterAdvertisement;
+use ashore_wire::{dhcp6, slaac};
+
+use crate::OURS;
+
+/// The first byte chooses who speaks, and whether the container has its link already; the rest is what is said.
+pub fn steps(bytes: &[u8]) {
+    let Some((first, said)) = bytes.split_first() else { return };
+    let world = World::new(first & 4 != 0);
+    let endpoints: Vec<Endpoint> = match first % 3 {
+        0 => crate::dhcp4(said).into_iter().map(|lease| world.with_lease(lease)).collect(),
+        1 => crate::dhcp6(said).iter().filter_map(|held| world.with_learned(None, Some(held))).collect(),
+        _ => RouterAdvertisement::parse(said)
+            .and_then(|said| world.with_learned(Some(&said), None))
+            .into_iter()
+            .collect(),
+    };
+    for endpoint in endpoints {
+        world.check(endpoint);
+    }
+}
+
+/// A host on its LAN, and an endpoint whose addresses come from there.
+struct World {
+    state: State,
+    observed: Observed,
+    netns: Netns,
+    endpoint: Endpoint,
+}
+
+impl World {
+    fn new(has_link: bool) -> Self {
+        static HOST: OnceLock<View> = OnceLock::new();
+        static CONTAINER: OnceLock<View> = OnceLock::new();
+        let host = HOST.get_or_init(|| ashore_kernel::read::view(include_bytes!("../corpus/kernel/host")));
+        let inside =
+            CONTAINER.get_or_init(|| ashore_kernel::read::view(include_bytes!("../corpus/kernel/container")));
+        let netns = Netns::new("/run/netns/web".into(), 4, 7);
+        let mut inside = if has_link { inside.clone() } else { View::default() };
+        // A dump by itself does not tell whose namespace a parent is in.
+        for lower in inside.links.iter_mut().filter_map(|link| link.lower.as_mut()) {
+            lower.seat = Seat::Host;
+        }
+        let observed =
+            Observed { host: host.clone(), netns: [(netns.clone(), inside)].into(), ..Observed::default() };
+        let mut state = State::new(Seed([3; 16]));
+        let spec = r#"{"name":"lan","parent":"eth0","subnets":["192.168.88.0/24"],"gateways":["192.168.88.1"],
+                       "addressing":"dhcp","ipv6":"auto"}"#;
+        let spec: NetworkSpec = serde_json::from_str(spec).expect("it is a specification");
+        let network: Network =
+            spec.completed(&observed.host).and_then(|spec| spec.network()).expect("all of it is given");
+        state.apply(Change::PutNetwork(network));
+        let endpoint = r#"{"network":"lan","name":"web","mac":"02:00:00:00:00:07","addresses":[],"source":"lease",
+            "default_route":true,"stage":"attached","since":1,"home":{"netns":{
+            "netns":{"path":"/run/netns/web","dev":4,"ino":7},"ifname":"eth0"}}}"#;
+        let endpoint: Endpoint = serde_json::from_str(endpoint).expect("it is an endpoint");
+        World { state, observed, netns, endpoint }
+    }
+
+    fn with_lease(&self, lease: Lease) -> Endpoint {
+        let (name, scope) = (self.endpoint.name.clone(), Scope("lan".into()));
+        let addresses = vec![lease.address.into()];
+        let id = Seed([3; 16]).client_id(&scope, &name, 0);
+        let (parent, from) = (None, None);
+        let record =
+            LeaseRecord { lease, since: 1, id, mac: OURS, parent, from, release: Release::default() };
+        Endpoint { addresses, source: Source::Lease, lease: Some(Box::new(record)), ..self.endpoint.clone() }
+    }
+
+    fn with_learned(
+        &self,
+        said: Option<&RouterAdvertisement>,
+        held: Option<&dhcp6::Held>,
+    ) -> Option<Endpoint> {
+        let now = Instant::now();
+        let mut link = slaac::Link::new(now, 7);
+        if let Some(said) = said {
+            link.receive(said, now);
+        }
+        let (heard, answered, held_by_others) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+        let known =
+            Known { host: &self.observed.host, heard: &heard, answered: &answered, held: &held_by_others };
+        let network = self.state.networks.values().next().expect("there is one");
+        let at = Moment { now, today: 1_000_000 };
+        let learned = self.state.learn(network, &self.endpoint.name, &link.offer(now), held, &known, at);
+        learned.map(|learned| self.endpoint.clone().with_learned(Some(learned)))
+    }
+
+    /// What is planned for an endpoint may be done.
+    fn check(&self, endpoint: Endpoint) {
+        let mut state = self.state.clone();
+        state.apply(Change::PutEndpoint(endpoint));
+        let plan = plan(&desired(&state, &self.observed), &self.observed);
+        assert!(plan.blocked.is_empty(), "what is said on the LAN stops nothing: {:?}", plan.blocked);
+        for step in &plan.steps {
+            let line = step.to_string();
+            assert!(line.chars().all(is_printable), "{line:?}");
+            assert!(self.may_be(step), "{line}");
+        }
+    }
+
+    fn may_be(&self, step: &Step) -> bool {
+        let inside = |place: &Place| *place == Place::Netns(self.netns.clone());
+        match step {
+            Step::SetRoute { place, route, .. } if inside(place) => !is_nowhere(route.to.addr()),
+            Step::AddAddress { place, address, .. } if inside(place) => {
+                let ip = address.net.addr();
+                is_fit(ip) && !self.observed.host.has_address(ip)
+            }
+            Step::SetMtu { place, mtu, .. } if inside(place) => self.is_fit_mtu(*mtu),
+            Step::AddLink { place, link } => {
+                (inside(place) || self.is_ours(&link.name)) && link.mtu.is_none_or(|mtu| self.is_fit_mtu(mtu))
+            }
+            Step::SetRoute { route, .. } => {
+                let host = &self.observed.host;
+                let is_in_use = |ip: IpAddr| {
+                    host.has_address(ip) || host.routes.iter().any(|there| there.route.via == Some(ip))
+                };
+                // One endpoint, and neither the host itself nor a router of its own.
+                let is_single = route.to.prefix_len() == route.to.max_prefix_len();
+                self.is_ours(&route.dev) && is_single && !is_in_use(route.to.addr())
+            }
+            Step::DelRoute { place, route } => inside(place) || self.is_ours(&route.dev),
+            Step::DelLink { place, link }
+            | Step::SetUp { place, link, .. }
+            | Step::DelAddress { place, link, .. } => inside(place) || self.is_ours(link),
+            _ => true,
+        }
+    }
+
+    /// Links that Ashore makes: the endpoint's, and the shim.
+    fn is_ours(&self, link: &IfName) -> bool {
+        let name = link.to_string();
+        name == "shim-eth0" || self.observed.host.link(link).is_none_or(|link| link.tag().is_some())
+    }
+
+    /// Not below what every host takes (RFC 791, 3.1), and not above the parent's.
+    fn is_fit_mtu(&self, mtu: u32) -> bool {
+        let parent: IfName = "eth0".parse().expect("it is a name");
+        (576..=self.observed.host.link(&parent).map_or(u32::MAX, |link| link.mtu)).contains(&mtu)
+    }
+}
+
+/// Where no route may lead: to this network, to the machine itself, to groups, and to the class that is reserved (RFC 6890).
+fn is_nowhere(ip: IpAddr) -> bool {
+    match ip {
+        // But for the default route.
+        IpAddr::V4(ip) => {
+            (ip.octets()[0] == 0 && !ip.is_unspecified())
+                || ip.is_loopback()
+                || ip >= Ipv4Addr::new(224, 0, 0, 0)
+        }
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_multicast(),
+    }
+}
+
+/// Whether a machine may have an address.
+fn is_fit(ip: IpAddr) -> bool {
+    !ip.is_unspecified() && !is_nowhere(ip)
+}
