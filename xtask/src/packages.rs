@@ -41,6 +41,9 @@ const TREES: [(&str, &[&str]); 2] = [
             "docker-compose",
             "systemd",
             "ifupdown",
+            // A router's, which boots with what `ashore router-config` prints.
+            "nftables",
+            "dnsmasq",
             "debianutils",
             "coreutils",
             "netplan.io",

@@ -392,7 +392,8 @@ pub(crate) struct RouterConfigArgs {
     /// The router's address; one for a subnet [default: the network's gateway, or the subnet's first]
     #[arg(long = "gateway", value_name = "IP")]
     pub(crate) gateways: Vec<IpAddr>,
-    /// What the router's DHCP server shall hand out; repeat for more [default: all that is left]
+    /// What the router's DHCP server hands out now, from which the range is taken; repeat for more [default: a network's servers are
+    /// asked; a new VLAN gets one]
     #[arg(long = "pool", value_name = "RANGE")]
     pub(crate) pools: Vec<Range>,
     /// The router's interface that carries the LAN [default: what it is usually called there]

@@ -3,16 +3,18 @@
 
 mod home;
 
-use std::collections::BTreeSet;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use ashore_lab::{Engines, Machine, Ran, World, cannot_run};
+use home::dhcp::Server;
+use home::openwrt::OpenWrt;
 use home::typed::{INTERNET, Typed, all_reach, dhcp_gives, internet, none_reach, wire};
-use home::{Home, PROGRAM, ip, reaches};
+use home::{Home, PROGRAM, eventually, ip, reaches};
 
+const VLAN: &str = "--vlan 200 --subnet 10.0.200.0/24 --ip-range 10.0.200.192/27 --subnet fd88:200::/64 --ip-range fd88:200::c0/122";
 const ROUTED: &str = "router-config --vlan 200 --subnet 10.0.200.0/24 --ip-range 10.0.200.192/27 --subnet fd88:200::/64 \
                       --ip-range fd88:200::c0/122 --lan-interface eth0";
 
@@ -138,7 +140,7 @@ fn the_routers_dhcp_server_keeps_clear_of_a_network_that_is_there() {
     with_engines("router-config, dnsmasq", |engines| {
         let home = Home::new();
         home.create_lan();
-        let lines = home.ok("router-config lan --for dnsmasq");
+        let lines = home.ok("router-config lan --for dnsmasq --pool 192.168.88.180-192.168.88.240");
         let write = format!(
             "cat > /etc/dnsmasq.d/lan.conf <<'EOF'\n{lines}EOF\ndnsmasq --test -C /etc/dnsmasq.d/lan.conf"
         );
@@ -148,16 +150,20 @@ fn the_routers_dhcp_server_keeps_clear_of_a_network_that_is_there() {
         for free in ["192.168.88.191", "192.168.88.224"] {
             assert_eq!(gives(free), ip(free));
         }
-        for taken in ["192.168.88.192", "192.168.88.200", "192.168.88.223", "192.168.88.1"] {
+        // Ashore's, the router's, and what was in no pool before.
+        let others = ["192.168.88.192", "192.168.88.200", "192.168.88.223", "192.168.88.1"];
+        for taken in others.into_iter().chain(["192.168.88.179", "192.168.88.241"]) {
             assert_ne!(gives(taken), ip(taken));
         }
     });
 }
 
+const KEA_LAN: &str = "--subnet 192.168.88.0/24 --subnet 10.0.0.0/8 --pool 192.168.88.2-192.168.88.254 --pool 10.9.0.0-10.199.0.0";
+
 #[test]
 fn kea_takes_its_entry() {
     with_engines("router-config, Kea", |engines| {
-        for options in ["--vlan 200 --subnet 10.0.200.0/24", "--subnet 192.168.88.0/24 --subnet 10.0.0.0/8"] {
+        for options in ["--vlan 200 --subnet 10.0.200.0/24", KEA_LAN] {
             let range = if options.contains("vlan") {
                 "10.0.200.192/27"
             } else {
@@ -183,7 +189,7 @@ fn kea_takes_its_entry() {
 /// The systems whose output is for a shell.
 #[test]
 fn what_is_for_a_shell_is_a_shells() {
-    for system in ["openwrt", "systemd-networkd", "ifupdown"] {
+    for system in ["openwrt", "systemd-networkd", "ifupdown", "netplan", "networkmanager"] {
         for policy in ["open", "one-way", "closed"] {
             let script =
                 ashore(&format!("{ROUTED} --firewall {policy} --port lan1 --for {system}")).expect_success();
@@ -194,55 +200,185 @@ fn what_is_for_a_shell_is_a_shells() {
     }
 }
 
-/// No package of Debian's has uci, so its grammar is all that can be asked of OpenWrt's commands: a section is made before
-/// it is filled, values are quoted, and the files are those that there are.
+fn openwrt(options: &str) -> String {
+    ashore(&format!("router-config {options} --for openwrt")).expect_success()
+}
+
+/// No package of Debian's has uci: a stand-in takes the lines.
 #[test]
-fn openwrt_commands_are_uci() {
+fn on_openwrt_the_lan_stays_and_the_vlan_stands_beside_it() {
     for policy in ["open", "one-way", "closed"] {
-        let script =
-            ashore(&format!("{ROUTED} --firewall {policy} --port lan1 --for openwrt")).expect_success();
-        let mut sections = BTreeSet::from(["network.lan".to_owned()]);
-        let commands = script.lines().map(str::trim).filter(|line| line.starts_with("uci "));
-        for command in commands {
-            let words: Vec<&str> = command.splitn(3, ' ').collect();
-            let (verb, rest) = (words[1], words.get(2).copied().unwrap_or_default());
-            match verb {
-                "commit" => continue,
-                "-q" => {
-                    let section = rest.strip_prefix("delete ").unwrap_or_else(|| panic!("{command}"));
-                    sections.remove(section);
-                    continue;
-                }
-                "set" | "add_list" => {}
-                _ => panic!("{command}"),
-            }
-            let (name, value) = rest.split_once('=').unwrap_or_else(|| panic!("{command}"));
-            let parts: Vec<&str> = name.split('.').collect();
-            let word =
-                |text: &&str| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-            assert!(
-                parts.iter().all(word) && ["network", "dhcp", "firewall"].contains(&parts[0]),
-                "{command}"
+        let router = OpenWrt::new();
+        let output = openwrt(&format!("{VLAN} --firewall {policy} --port lan1"));
+        for _ in 0..2 {
+            router.paste(&output).expect_success();
+            let network = router.config("network");
+            assert_eq!(network["lan.device"], "br-lan.1");
+            assert_eq!(network["lan_vlan.ports"], "lan1:u* lan2:u*", "not Wi-Fi's, which joins by itself");
+            assert_eq!(network["vlan200_ports.ports"], "lan1:t");
+            assert_eq!(network["vlan200.ipaddr"], "10.0.200.1/24");
+            assert_eq!(
+                (&*router.option("dhcp", "vlan200.start"), &*router.option("dhcp", "vlan200.limit")),
+                ("10", "182")
             );
-            match parts.as_slice() {
-                [_, _] => assert!(
-                    sections.insert(name.to_owned()) && verb == "set" && !value.contains('\''),
-                    "{command}"
-                ),
-                [file, section, _] => {
-                    assert!(sections.contains(&format!("{file}.{section}")), "{command}");
-                    let quoted =
-                        |quote| value.len() > 2 && value.starts_with(quote) && value.ends_with(quote);
-                    assert!(quoted('\'') || quoted('"'), "{command}");
-                }
-                _ => panic!("{command}"),
-            }
+            assert_eq!(router.option("dhcp", "vlan200.ra"), "server");
+            assert_eq!(router.option("dhcp", "lan.start"), "100");
+            let firewall = router.config("firewall");
+            assert_eq!(firewall.contains_key("lan_vlan200"), policy != "closed");
+            assert_eq!(firewall.contains_key("vlan200_lan"), policy == "open");
+            let private = firewall.get("vlan200_private.dest_ip").map_or("", String::as_str);
+            assert_eq!(private.contains("192.168.0.0/16") && private.contains("fc00::/7"), policy != "open");
         }
-        assert!(
-            sections.contains("firewall.vlan200") && sections.contains("network.vlan200_ports"),
-            "{script}"
-        );
     }
+}
+
+#[test]
+fn on_openwrt_the_old_files_come_back_unless_it_is_told_that_all_is_well() {
+    let output = openwrt(&format!("{VLAN} --port lan1"));
+    let router = OpenWrt::new();
+    router.paste(&output).expect_success();
+    assert!(!router.is_untouched());
+    eventually("the old files are back", || router.is_untouched());
+
+    let router = OpenWrt::new();
+    router.paste(&output).expect_success();
+    std::fs::remove_file(router.at("vlan200.trial")).unwrap();
+    std::thread::sleep(Duration::from_millis(1500));
+    assert!(!router.is_untouched());
+}
+
+/// A router as it is prepared, and what stops the script on it.
+type OtherRouter = (fn(&OpenWrt), &'static str);
+
+#[test]
+fn on_another_openwrt_than_is_meant_the_script_stops_and_has_changed_nothing() {
+    let others: [OtherRouter; 6] = [
+        (|_| {}, "lan3 is no port of br-lan, which has: lan1 lan2 wlan0"),
+        (|router| std::fs::remove_dir_all(router.at("net/br-lan")).unwrap(), "there is no bridge br-lan"),
+        (
+            |router| std::fs::write(router.at("staged/dhcp"), "lan=dhcp\n").unwrap(),
+            "there are changes that are not committed",
+        ),
+        (
+            |router| {
+                router.add(
+                    "network",
+                    "@bridge-vlan[0]=bridge-vlan\n@bridge-vlan[0].device=br-lan\n@bridge-vlan[0].vlan=200\n",
+                )
+            },
+            "br-lan has a VLAN 200 already",
+        ),
+        (
+            |router| {
+                std::fs::write(router.at("config/network"), "lan=interface\nlan.device=br-home\n").unwrap()
+            },
+            "no interface has the device br-lan",
+        ),
+        (
+            |router| {
+                std::fs::write(router.at("config/firewall"), "@zone[0]=zone\n@zone[0].name=lan\n").unwrap()
+            },
+            "the firewall has no zone wan",
+        ),
+    ];
+    for (prepare, words) in others {
+        let router = OpenWrt::new();
+        prepare(&router);
+        let before = ["network", "dhcp", "firewall"].map(|file| router.config(file));
+        let port = if words.starts_with("lan3") { "lan3" } else { "lan1" };
+        let ran = router.paste(&openwrt(&format!("{VLAN} --port {port}")));
+        assert!(
+            ran.stderr.contains(words) && ran.stderr.contains("nothing was changed"),
+            "{words}: {}",
+            ran.stderr
+        );
+        assert_eq!(["network", "dhcp", "firewall"].map(|file| router.config(file)), before);
+    }
+}
+
+#[test]
+fn on_openwrt_another_bridges_vlans_are_not_the_lans() {
+    let router = OpenWrt::new();
+    router.add(
+        "network",
+        "@bridge-vlan[0]=bridge-vlan\n@bridge-vlan[0].device=br-iptv\n@bridge-vlan[0].vlan=200\n",
+    );
+    router.add("network", "guest=interface\nguest.device=br-lan\n");
+    router.paste(&openwrt(&format!("{VLAN} --port lan1"))).expect_success();
+    assert_eq!(router.option("network", "lan.device"), "br-lan.1");
+    assert_eq!(router.option("network", "guest.device"), "br-lan.1", "whatever is on the bridge as a whole");
+
+    let router = OpenWrt::new();
+    router.add(
+        "network",
+        "@bridge-vlan[0]=bridge-vlan\n@bridge-vlan[0].device=br-lan\n@bridge-vlan[0].vlan=7\n",
+    );
+    router.paste(&openwrt(&format!("{VLAN} --port lan1"))).expect_success();
+    assert_eq!(
+        router.option("network", "lan.device"),
+        "br-lan",
+        "whoever has VLANs has put the LAN into one"
+    );
+}
+
+fn option(name: &str, value: &str) -> String {
+    if value.is_empty() { String::new() } else { format!("lan.{name}={value}\n") }
+}
+
+#[test]
+fn on_openwrt_the_range_is_taken_out_of_the_pool_that_is_there() {
+    let pool = |start: &str, limit: &str, range: &str| {
+        let router = OpenWrt::new();
+        let dhcp =
+            format!("lan=dhcp\nlan.interface=lan\n{}{}", option("start", start), option("limit", limit));
+        std::fs::write(router.at("config/dhcp"), dhcp).unwrap();
+        let output = openwrt(&format!("--subnet 192.168.88.0/24 --ip-range {range} --gateway 192.168.88.1"));
+        let ran = router.paste(&output);
+        (router.option("dhcp", "lan.start"), router.option("dhcp", "lan.limit"), ran.stdout + &ran.stderr)
+    };
+    for (start, limit, range, left) in [
+        ("100", "150", "192.168.88.192/27", ("100", "92")),
+        ("", "", "192.168.88.192/27", ("100", "92")),
+        ("2", "253", "192.168.88.192/27", ("2", "190")),
+        ("100", "150", "192.168.88.96-192.168.88.119", ("120", "130")),
+        ("2", "900", "192.168.88.2-192.168.88.99", ("100", "155")),
+        ("10", "80", "192.168.88.192/27", ("10", "80")),
+        ("230", "20", "192.168.88.192/27", ("230", "20")),
+        ("200", "10", "192.168.88.192/27", ("200", "10")),
+    ] {
+        let (start_now, limit_now, said) = pool(start, limit, range);
+        assert_eq!((&*start_now, &*limit_now), left, "{start} {limit} {range}: {said}");
+    }
+    let (.., said) = pool("200", "10", "192.168.88.192/27");
+    assert!(said.contains("the pool lies inside the range"), "{said}");
+    let (.., said) = pool("10", "80", "192.168.88.192/27");
+    assert!(said.contains("nothing has to change"), "{said}");
+}
+
+#[test]
+fn a_lan_whose_server_offers_nothing_of_the_range_needs_no_change() {
+    with_engines("router-config, asked", |engines| {
+        let home = Home::new();
+        home.create_lan();
+        let directory = home.directory.path();
+        let serve = |pool: &str| {
+            let pool = format!("{pool},255.255.255.0,2m");
+            Server::dnsmasq(engines, &home.router, directory, &pool, &[])
+        };
+        let present = || {
+            let plan: serde_json::Value = serde_json::from_str(&home.ok("router-config lan --json")).unwrap();
+            assert_eq!(plan["subnets"][0]["pools"].as_array().unwrap().len(), 0, "{plan}");
+            plan["subnets"][0]["present"].clone()
+        };
+        assert_eq!(present(), "unknown", "nobody has answered");
+        let server = serve("192.168.88.100,192.168.88.150");
+        eventually("the server answers", || present()["clear"][0] == "192.168.88.1");
+        let text = home.ok("router-config lan --for openwrt");
+        assert!(text.contains("nothing changes"), "{text}");
+        drop(server);
+        let _server = serve("192.168.88.100,192.168.88.200");
+        eventually("it offers what Ashore hands out", || present()["offers"]["server"] == "192.168.88.1");
+    });
 }
 
 #[test]
@@ -253,18 +389,20 @@ fn a_network_is_asked_of_the_daemon_and_needs_none_but_for_that() {
     assert_eq!(plan["subnets"][0]["range"], "192.168.88.192/27");
     assert_eq!(plan["subnets"][0]["router"], "192.168.88.1");
     assert_eq!(plan["vlan"], serde_json::Value::Null);
-    let pools = plan["subnets"][0]["pools"].as_array().unwrap();
-    assert_eq!(pools, &["192.168.88.2-192.168.88.191", "192.168.88.224-192.168.88.254"]);
+    // Nobody on this LAN says what its pool is, so none is made up.
+    assert_eq!(plan["subnets"][0]["present"], "unknown");
+    assert_eq!(plan["subnets"][0]["pools"].as_array().unwrap().len(), 0);
     assert!(home.ok("router-config").contains("routeros"));
 
     for (command, code, words) in [
         ("router-config nas --for kea", 4, "there is no network `nas`"),
         ("router-config lan --for kea --firewall open", 3, "without a VLAN"),
         (
-            "router-config lan --for kea --pool 192.168.88.100-192.168.88.200",
+            "router-config lan --for kea --pool 192.168.88.193-192.168.88.200",
             3,
-            "--pool 192.168.88.100-192.168.88.191",
+            "`ashore pool-check` names one",
         ),
+        ("router-config --for kea --vlan 1 --subnet 10.0.1.0/24", 3, "cuts off whoever is on it"),
         ("router-config lan --for kea --gateway 192.168.88.2", 3, "sends by 192.168.88.1"),
         ("router-config lan --for keaa", 2, "a similar value exists: 'kea'"),
         ("router-config lan --subnet 10.0.0.0/8", 2, "cannot be used with"),
@@ -280,4 +418,22 @@ fn a_network_is_asked_of_the_daemon_and_needs_none_but_for_that() {
     }
     assert_eq!(home.made_links(), [""; 0]);
     assert_eq!(ashore("router-config lan --for kea").code, Some(8));
+}
+
+#[test]
+fn what_this_machine_has_is_in_no_pool_and_its_lan_in_no_vlan() {
+    let home = Home::new();
+    let on_nas = |options: &str| {
+        let mut command = home.nas.command(PROGRAM).unwrap();
+        Ran::of(command.arg("router-config").args(options.split(' '))).unwrap()
+    };
+    let lan = "--subnet 192.168.88.0/24 --ip-range 192.168.88.192/27";
+    let told = on_nas(&format!("{lan} --pool 192.168.88.5-192.168.88.250 --json")).expect_success();
+    let plan: serde_json::Value = serde_json::from_str(&told).unwrap();
+    let left = ["192.168.88.5-192.168.88.8", "192.168.88.10-192.168.88.191", "192.168.88.224-192.168.88.250"];
+    assert_eq!(plan["subnets"][0]["pools"].as_array().unwrap(), &left);
+    let refused = on_nas(&format!("{lan} --vlan 200 --for kea"));
+    let words =
+        "192.168.88.0/24 cannot be in VLAN 200: this machine has 192.168.88.0/24 on eth0, without a tag";
+    assert!(refused.code == Some(3) && refused.stderr.contains(words), "{}", refused.stderr);
 }

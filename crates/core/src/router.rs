@@ -1,38 +1,43 @@
 //! What the LAN's router and switch need for a network: the VLAN, if it has one, and a DHCP pool that stays clear of the
 //! range that Ashore hands out. A plan, checked once, and a renderer for each system, without I/O: nobody but a person at
 //! the router carries it out.
+//!
+//! A renderer knows the plan alone, which is plain data. What a network is, and what of it makes no plan, is in `build`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 
-use ashore_wire::conflict::Profile;
 use ipnet::IpNet;
 use serde::Serialize;
 
-use crate::ipv6::Ipv6Mode;
-use crate::lease::{Addressing, LeaseOptions};
-use crate::name::{IfName, NetworkName, PortName};
-use crate::network::{Network, NetworkError, Subnet, is_link_local};
+use crate::name::{NetworkName, PortName};
 use crate::range::Range;
-use crate::request::NetworkSpec;
 use crate::vlan::VlanId;
 
+mod around;
+mod boxes;
+mod build;
+mod controllers;
 mod error;
-mod ifupdown;
 mod kea;
+mod lan_pool;
 mod linux;
 mod menus;
-mod networkd;
 mod openwrt;
 mod page;
 mod routeros;
 mod switch;
+mod system;
+#[cfg(test)]
+mod tests;
 mod vyos;
 
+pub use build::{HostAddress, RouterWish};
 pub use error::RouterError;
-use page::Page;
+use page::{Page, Parts};
+pub use system::System;
 
 /// What a router and a switch need for a network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -62,11 +67,37 @@ pub struct RouterSubnet {
     pub router: IpAddr,
     /// What Ashore hands out, and the router must not.
     pub range: Range,
-    /// What the router's DHCP server hands out: IPv4 alone, since IPv6 hosts choose among more addresses than collide.
+    /// Whether Ashore takes leases of the router's pool instead, as any other machine does.
+    pub leased: bool,
+    /// What is known of the router's DHCP pool as it is.
+    pub present: Present,
+    /// What the router's DHCP server shall hand out: of what it hands out now what the range leaves, never more. Empty as
+    /// long as that is not known, and for IPv6, whose hosts choose among more addresses than collide.
     pub pools: Vec<Range>,
     /// Single addresses that nobody hands out, by name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub reserved: BTreeMap<String, IpAddr>,
+}
+
+/// What is known of a pool that a plan starts from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Present {
+    /// There is none: the VLAN is to be made, and its pool with it.
+    None,
+    /// The router alone knows it.
+    Unknown,
+    /// As somebody has told.
+    Told(Vec<Range>),
+    /// The LAN's DHCP servers, by their addresses, were asked for addresses of the range, and offered none.
+    Clear(Vec<Ipv4Addr>),
+    /// They were, and one of them offered these.
+    Offers {
+        /// Its address.
+        server: Ipv4Addr,
+        /// From the lowest to the highest that it offered, which says of its pool only that it is no smaller.
+        seen: Range,
+    },
 }
 
 /// Who may open connections between the VLAN and the LAN. Replies pass always, and the VLAN reaches the internet.
@@ -82,108 +113,13 @@ pub enum Policy {
     Closed,
 }
 
-/// Whose configuration is printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum System {
-    /// MikroTik RouterOS 7.
-    RouterOs,
-    /// OpenWrt with DSA.
-    OpenWrt,
-    /// VyOS 1.4 and 1.5.
-    Vyos,
-    /// OPNsense, by its menus.
-    OpnSense,
-    /// pfSense, by its menus.
-    PfSense,
-    /// A Linux router with systemd-networkd, dnsmasq and nftables.
-    Networkd,
-    /// A Linux router with ifupdown, dnsmasq and nftables.
-    Ifupdown,
-    /// The DHCP server dnsmasq alone, as in a Pi-hole.
-    Dnsmasq,
-    /// The DHCP server Kea alone.
-    Kea,
-    /// A managed switch, in general terms.
-    Switch,
-}
+/// What is not the internet: private (RFC 1918, RFC 4193), of a provider's NAT (RFC 6598), and of the link (RFC 3927).
+const PRIVATE: [&str; 6] =
+    ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16", "fc00::/7"];
 
-/// What is asked for beside the network itself.
-#[derive(Debug, Clone, Default)]
-pub struct RouterWish {
-    /// The VLAN's number, where the parent's name does not tell it.
-    pub vlan: Option<VlanId>,
-    /// The router's addresses, where the network does not tell them.
-    pub gateways: Vec<IpAddr>,
-    /// What the router's DHCP server hands out; without a word all that is free for it.
-    pub pools: Vec<Range>,
-    /// The router's interface that carries the LAN.
-    pub lan_interface: Option<PortName>,
-    /// The ports that lead to the NAS.
-    pub ports: Vec<PortName>,
-    /// What may pass between VLAN and LAN.
-    pub policy: Option<Policy>,
-}
-
-impl System {
-    /// All of them, in the order in which they are listed.
-    pub const ALL: [System; 10] = [
-        System::RouterOs,
-        System::OpenWrt,
-        System::Vyos,
-        System::OpnSense,
-        System::PfSense,
-        System::Networkd,
-        System::Ifupdown,
-        System::Dnsmasq,
-        System::Kea,
-        System::Switch,
-    ];
-
-    /// Its name on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            System::RouterOs => "routeros",
-            System::OpenWrt => "openwrt",
-            System::Vyos => "vyos",
-            System::OpnSense => "opnsense",
-            System::PfSense => "pfsense",
-            System::Networkd => "systemd-networkd",
-            System::Ifupdown => "ifupdown",
-            System::Dnsmasq => "dnsmasq",
-            System::Kea => "kea",
-            System::Switch => "switch",
-        }
-    }
-
-    /// Whether it stands between VLAN and LAN.
-    fn has_firewall(self) -> bool {
-        !matches!(self, System::Dnsmasq | System::Kea | System::Switch)
-    }
-
-    /// What is printed for it.
-    pub fn about(self) -> &'static str {
-        match self {
-            System::RouterOs => "MikroTik RouterOS 7: commands for its terminal",
-            System::OpenWrt => "OpenWrt 23.05 and later: uci commands, and the clicks in LuCI",
-            System::Vyos => "VyOS 1.5 and 1.4: commands for its configuration mode",
-            System::OpnSense => "OPNsense: the steps in its menus",
-            System::PfSense => "pfSense 2.7 and later: the steps in its menus",
-            System::Networkd => "A Linux router with systemd-networkd, dnsmasq and nftables: a shell script",
-            System::Ifupdown => "A Linux router with ifupdown, dnsmasq and nftables: a shell script",
-            System::Dnsmasq => "dnsmasq as the DHCP server, also inside Pi-hole: lines of its configuration",
-            System::Kea => "Kea as the DHCP server: an entry of its configuration",
-            System::Switch => "A managed switch, in general terms",
-        }
-    }
-}
-
-impl FromStr for System {
-    type Err = RouterError;
-
-    fn from_str(text: &str) -> Result<Self, RouterError> {
-        let named = System::ALL.into_iter().find(|system| system.name() == text);
-        named.ok_or_else(|| RouterError::UnknownSystem(text.to_owned()))
-    }
+/// [`PRIVATE`], of one family.
+fn private(v4: bool) -> Vec<&'static str> {
+    PRIVATE.into_iter().filter(|net| net.contains(':') != v4).collect()
 }
 
 impl Policy {
@@ -233,6 +169,12 @@ impl RouterSubnet {
         self.net.addr().is_ipv4()
     }
 
+    /// Whether hosts choose addresses of it by what a router advertises: their interface identifiers are of 64 bits
+    /// (RFC 4291, 2.5.1; RFC 4862, 5.5.3).
+    fn is_advertised(&self) -> bool {
+        !self.is_v4() && self.net.prefix_len() == 64
+    }
+
     /// The largest pool, for servers that take only one.
     fn largest_pool(&self) -> Option<Range> {
         // The last of equals, since `max_by_key` says so: the first is where routers begin.
@@ -241,134 +183,52 @@ impl RouterSubnet {
 }
 
 impl RouterPlan {
-    /// For a network that is there.
-    pub fn of_network(network: &Network, wish: RouterWish) -> Result<Self, RouterError> {
-        let mut network = network.clone();
-        for subnet in &mut network.subnets {
-            // A link-local router is the same machine by its other address: the interface needs one in the subnet.
-            subnet.gateway = subnet.gateway.filter(|ip| !is_link_local(*ip));
-        }
-        for ip in &wish.gateways {
-            let outside = NetworkError::AddressOutside {
-                what: "the gateway".into(),
-                ip: *ip,
-                subnet: network.subnets[0].net,
-            };
-            let home = network.subnets.iter_mut().find(|subnet| subnet.net.contains(ip)).ok_or(outside)?;
-            match home.gateway.replace(*ip) {
-                Some(known) if known != *ip => {
-                    return Err(RouterError::OtherGateway { network: network.name, known, given: *ip });
-                }
-                Some(_) => {}
-                // Ashore does not know that it is taken.
-                None => not_handed_out(&network.name, home, *ip)?,
-            }
-        }
-        for subnet in network.subnets.iter_mut().filter(|subnet| subnet.gateway.is_none()) {
-            let router = usual_router(subnet);
-            not_handed_out(&network.name, subnet, router)?;
-            subnet.gateway = Some(router);
-        }
-        let mut plan = Self::build(&network, wish)?;
-        plan.network = Some(network.name);
-        Ok(plan)
-    }
-
-    /// For one that is yet to be made, of subnets and what Ashore shall hand out of them.
-    pub fn of_subnets(subnets: &[IpNet], ranges: &[Range], wish: RouterWish) -> Result<Self, RouterError> {
-        if subnets.is_empty() {
-            return Err(RouterError::NothingGiven);
-        }
-        let (gateways, link_local): (Vec<IpAddr>, Vec<IpAddr>) =
-            wish.gateways.iter().partition(|ip| !is_link_local(**ip));
-        if let Some(ip) = link_local.first() {
-            return Err(RouterError::LinkLocalRouter(*ip));
-        }
-        let spec = NetworkSpec {
-            name: fixed("new"),
-            engine: None,
-            parent: Some(IfName::from_str("eth0").expect("a name")),
-            vlan: None,
-            gvrp: false,
-            kind: None,
-            subnets: subnets.to_vec(),
-            ranges: ranges.to_vec(),
-            gateways,
-            aux: Vec::new(),
-            addressing: Addressing::default(),
-            leasing: LeaseOptions::default(),
-            ipv6: Ipv6Mode::default(),
-            host_access: None,
-            internal: false,
-            conflict: Profile::default(),
-            mtu: None,
-            bc_queue_len: None,
-            port: BTreeSet::new(),
-            tagged: false,
-        };
-        let mut network = spec.network()?;
-        for subnet in &mut network.subnets {
-            subnet.gateway = subnet.gateway.or_else(|| Some(usual_router(subnet)));
-        }
-        Self::build(&network, wish)
-    }
-
-    /// Every subnet has its router by now.
-    fn build(network: &Network, wish: RouterWish) -> Result<Self, RouterError> {
-        network.check_subnets()?;
-        let vlan = vlan_of(network, wish.vlan)?;
-        if vlan.is_none() && wish.policy.is_some() {
-            return Err(RouterError::NothingBetween);
-        }
-        for (at, pool) in wish.pools.iter().enumerate() {
-            check_pool(network, pool, &wish.pools[..at])?;
-        }
-        let subnets = network.subnets.iter().map(|subnet| {
-            let given: Vec<Range> =
-                wish.pools.iter().filter(|pool| pool.lies_in(&subnet.net)).copied().collect();
-            RouterSubnet {
-                net: subnet.net,
-                router: subnet.gateway.expect("it was chosen"),
-                range: subnet.pool(),
-                pools: if given.is_empty() { clear_of_range(subnet) } else { given },
-                reserved: subnet.aux.clone(),
-            }
-        });
-        let subnets: Vec<RouterSubnet> = subnets.collect();
-        let whole = |subnet: &&RouterSubnet| subnet.is_v4() && subnet.pools.is_empty();
-        match subnets.iter().find(whole) {
-            Some(subnet) if vlan.is_none() => return Err(RouterError::NothingClear(subnet.net)),
-            _ => {}
-        }
-        Ok(RouterPlan {
-            name: vlan.map_or_else(|| "lan".to_owned(), |id| format!("vlan{id}")),
-            network: None,
-            vlan,
-            subnets,
-            lan_interface: wish.lan_interface,
-            ports: wish.ports,
-            policy: vlan.map(|_| wish.policy.unwrap_or_default()),
-        })
-    }
-
-    /// The configuration for a system: lines that are comments, or that a person pastes.
+    /// The configuration for a system: lines that are comments, or that a person pastes. In three parts: how to come back,
+    /// the lines, and how to take it away.
     pub fn render(&self, system: System) -> String {
         let mut page = Page::default();
         self.head(system, &mut page);
-        match system {
-            System::RouterOs => routeros::render(self, &mut page),
-            System::OpenWrt => openwrt::render(self, &mut page),
-            System::Vyos => vyos::render(self, &mut page),
-            System::OpnSense => menus::render(self, menus::Menus::OpnSense, &mut page),
-            System::PfSense => menus::render(self, menus::Menus::PfSense, &mut page),
-            System::Networkd => networkd::render(self, &mut page),
-            System::Ifupdown => ifupdown::render(self, &mut page),
-            System::Dnsmasq => linux::dnsmasq_alone(self, &mut page),
-            System::Kea => kea::render(self, &mut page),
-            System::Switch => switch::render(self, &mut page),
+        let parts = self.parts(system);
+        for (title, part) in [
+            ("1. Before: how to come back", &parts.before),
+            ("2. The lines", &parts.lines),
+            ("3. To take it away again", &parts.away),
+        ] {
+            debug_assert!(!part.is_empty(), "{}: {title}", system.name());
+            page.gap();
+            page.line(format_args!("# --- {title} ---"));
+            page.append(part);
         }
+        around::render(self, system, &mut page);
         self.foot(&mut page);
         page.into_text()
+    }
+
+    fn parts(&self, system: System) -> Parts {
+        if self.vlan.is_none() && system != System::Switch && lan_pool::is_clear(self) {
+            return lan_pool::nothing_to_do(self);
+        }
+        match system {
+            System::Consumer
+            | System::FritzBox
+            | System::Asus
+            | System::TpLink
+            | System::Xiaomi
+            | System::Huawei => boxes::render(self, system),
+            System::UniFi | System::Omada | System::Ikuai => controllers::render(self, system),
+            System::OpenWrt => openwrt::render(self),
+            System::RouterOs => routeros::render(self),
+            System::OpnSense => menus::render(self, menus::Menus::OpnSense),
+            System::PfSense => menus::render(self, menus::Menus::PfSense),
+            System::Vyos => vyos::render(self),
+            System::Networkd => linux::render(self, linux::Links::Networkd),
+            System::Ifupdown => linux::render(self, linux::Links::Ifupdown),
+            System::Netplan => linux::render(self, linux::Links::Netplan),
+            System::NetworkManager => linux::render(self, linux::Links::NetworkManager),
+            System::Dnsmasq => linux::dnsmasq_alone(self),
+            System::Kea => kea::render(self),
+            System::Switch => switch::render(self),
+        }
     }
 
     fn head(&self, system: System, page: &mut Page) {
@@ -377,19 +237,55 @@ impl RouterPlan {
         let of = self.network.as_ref().map_or_else(String::new, |network| format!(", network {network}"));
         page.note(&format!("{what}{of}."));
         for subnet in &self.subnets {
-            let dhcp = match (subnet.is_v4(), joined(&subnet.pools, ", ")) {
-                (false, _) => "hosts choose their own addresses".to_owned(),
-                (true, pools) if pools.is_empty() => "no DHCP".to_owned(),
-                (true, pools) => format!("DHCP has {pools}"),
+            let ashore = if subnet.leased {
+                "Ashore takes leases of it".to_owned()
+            } else {
+                format!("Ashore hands out {}", subnet.range)
             };
             page.note(&format!(
-                "{}: the router has {}, Ashore hands out {}, {dhcp}.",
-                subnet.net, subnet.router, subnet.range
+                "{}: the router has {}, {ashore}, {}.",
+                subnet.net,
+                subnet.router,
+                lan_pool::said(subnet)
             ));
         }
         if let Some(policy) = self.policy.filter(|_| system.has_firewall()) {
             page.note(&format!("Firewall {policy}: {}.", policy.about()));
         }
+        if let Some(held_to) = system.held_to() {
+            page.note(&format!(
+                "Not run on such a system: held to {held_to}. Menus move from release to release."
+            ));
+        }
+        for warning in self.warnings() {
+            page.note(&warning);
+        }
+    }
+
+    /// What a person should know before anything else, and what is no mistake for everybody.
+    fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        for subnet in self.subnets.iter().filter(|_| self.vlan.is_some()) {
+            match subnet.net {
+                IpNet::V4(net) if !is_private(subnet) => warnings.push(format!(
+                    "{net} is public: unless it is yours, whoever has these addresses on the internet cannot be reached any more. \
+                     Private ones are 10.0.0.0/8, 172.16.0.0/12 and 192.168.0.0/16."
+                )),
+                IpNet::V6(net) if !is_private(subnet) => warnings.push(format!(
+                    "{net} is public. A prefix that the provider delegates changes one day: have the router assign it, and give \
+                     containers one of fd00::/8 beside it."
+                )),
+                _ => {}
+            }
+            if !subnet.is_v4() && !subnet.is_advertised() {
+                warnings.push(format!(
+                    "{} is no /64, so the router does not advertise it: no host chooses an address in it. Containers have theirs, \
+                     and their gateway, of Ashore.",
+                    subnet.net
+                ));
+            }
+        }
+        warnings
     }
 
     /// The command that makes the network, for those who have not made it.
@@ -397,6 +293,13 @@ impl RouterPlan {
         if self.network.is_some() {
             return;
         }
+        page.gap();
+        page.note("On the NAS, if eth0 is its interface:");
+        page.shown(format_args!("ashore network create {} --parent eth0{}", self.name, self.options()));
+    }
+
+    /// The options that say what this plan is about.
+    fn options(&self) -> String {
         let vlan = self.vlan.map_or_else(String::new, |id| format!(" --vlan {id}"));
         let subnet = |subnet: &RouterSubnet| {
             let range = Some(subnet.range).filter(|range| *range != Range::of_net(&subnet.net));
@@ -404,13 +307,15 @@ impl RouterPlan {
             format!(" --subnet {}{range} --gateway {}", subnet.net, subnet.router)
         };
         let subnets: Vec<String> = self.subnets.iter().map(subnet).collect();
-        page.gap();
-        page.note("On the NAS, if eth0 is its interface:");
-        page.line(format_args!(
-            "# ashore network create {} --parent eth0{vlan}{}",
-            self.name,
-            subnets.concat()
-        ));
+        format!("{vlan}{}", subnets.concat())
+    }
+
+    /// The command that prints the same for another system, or with more told.
+    fn command(&self, more: &str) -> String {
+        match &self.network {
+            Some(network) => format!("ashore router-config {network}{more}"),
+            None => format!("ashore router-config{}{more}", self.options()),
+        }
     }
 
     /// The router's interface that carries the LAN, or what it is usually called on a system.
@@ -439,10 +344,20 @@ impl RouterPlan {
         self.subnets.iter().filter(|subnet| !subnet.is_v4())
     }
 
+    /// The subnets that a router advertises.
+    fn advertised(&self) -> Vec<&RouterSubnet> {
+        self.v6().filter(|subnet| subnet.is_advertised()).collect()
+    }
+
     /// What a comment calls it on the router.
     fn description(&self) -> String {
         self.network.as_ref().map_or_else(|| "Ashore".to_owned(), |network| format!("Ashore: {network}"))
     }
+}
+
+fn is_private(subnet: &RouterSubnet) -> bool {
+    let nets = PRIVATE.iter().map(|net| net.parse::<IpNet>().expect("it is a subnet"));
+    nets.into_iter().any(|net| net.contains(&subnet.net))
 }
 
 /// Ranges as `first-last`, also where a prefix would do: no DHCP server takes a prefix for a pool.
@@ -452,75 +367,4 @@ fn joined(ranges: &[Range], between: &str) -> String {
 
 fn span(range: &Range) -> String {
     format!("{}-{}", range.first(), range.last())
-}
-
-fn fixed(text: &str) -> NetworkName {
-    text.parse().expect("a name")
-}
-
-/// The VLAN that Ashore makes, or that a parent such as `eth0.200` is, or that was given.
-fn vlan_of(network: &Network, given: Option<VlanId>) -> Result<Option<VlanId>, RouterError> {
-    let parent = &network.parent;
-    let named = parent.as_str().rsplit_once('.').and_then(|(_, id)| id.parse::<VlanId>().ok());
-    let known = network.vlan.as_ref().map(|vlan| vlan.id).or(named);
-    match given {
-        Some(given) if known.is_some_and(|known| known != given) => {
-            Err(RouterError::OtherVlan { parent: parent.clone(), given })
-        }
-        _ => Ok(given.or(known)),
-    }
-}
-
-/// Where a router usually is: the first address that is not reserved for something else.
-fn usual_router(subnet: &Subnet) -> IpAddr {
-    let mut after_first = Range::of_net(&subnet.net).from_offset(1);
-    let free = after_first.find(|ip| subnet.never(*ip).is_none());
-    free.unwrap_or(subnet.net.addr())
-}
-
-/// A router's address that the network does not know must not be one that it hands out.
-fn not_handed_out(network: &NetworkName, subnet: &Subnet, router: IpAddr) -> Result<(), RouterError> {
-    let range = subnet.pool();
-    if range.contains(router) && !subnet.aux.values().any(|ip| *ip == router) {
-        return Err(RouterError::RouterInRange { network: network.clone(), router, range });
-    }
-    Ok(())
-}
-
-/// All that Ashore and the router leave, for IPv4.
-fn clear_of_range(subnet: &Subnet) -> Vec<Range> {
-    if subnet.net.addr().is_ipv6() {
-        return Vec::new();
-    }
-    let mut left = vec![Range::of_net(&subnet.net)];
-    let taken = [subnet.pool(), subnet.net.network().into(), subnet.net.broadcast().into()];
-    let single = subnet.gateway.iter().chain(subnet.aux.values()).map(|ip| Range::from(*ip));
-    for taken in taken.into_iter().chain(single) {
-        left = left.iter().flat_map(|range| range.without(&taken)).collect();
-    }
-    left
-}
-
-fn check_pool(network: &Network, pool: &Range, earlier: &[Range]) -> Result<(), RouterError> {
-    if pool.first().is_ipv6() {
-        return Err(RouterError::PoolOfV6(*pool));
-    }
-    let home = network.subnets.iter().find(|subnet| pool.lies_in(&subnet.net));
-    let Some(subnet) = home else { return Err(RouterError::PoolOutside(*pool)) };
-    if let Some(other) = earlier.iter().find(|other| other.overlaps(pool)) {
-        return Err(RouterError::PoolsOverlap(*pool, *other));
-    }
-    let range = subnet.pool();
-    if pool.overlaps(&range) {
-        return Err(RouterError::PoolOverlapsRange { pool: *pool, range, left: pool.without(&range) });
-    }
-    let single = subnet.gateway.iter().chain(subnet.aux.values()).copied();
-    let mut never = single.chain([subnet.net.network(), subnet.net.broadcast()]);
-    match never.find(|ip| pool.contains(*ip) && subnet.never(*ip).is_some()) {
-        Some(ip) => {
-            let why = subnet.never(ip).expect("it is one").to_string();
-            Err(RouterError::PoolHolds { pool: *pool, ip, why, left: pool.without(&ip.into()) })
-        }
-        None => Ok(()),
-    }
 }

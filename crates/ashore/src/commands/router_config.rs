@@ -1,7 +1,11 @@
 //! `ashore router-config`: nothing is done, neither here nor there.
 
-use ashore_core::request::{Refusal, RefusalKind, Reply, Request};
-use ashore_core::router::{RouterError, RouterPlan, RouterWish, System};
+use ashore_core::IfName;
+use ashore_core::observed::View;
+use ashore_core::request::{PoolQuestion, Refusal, RefusalKind, Reply, Request};
+use ashore_core::router::{HostAddress, RouterError, RouterPlan, RouterWish, System};
+use ashore_core::survey::PoolReport;
+use ashore_kernel::Kernel;
 
 use super::table;
 use crate::cli::{RouterConfigArgs, Wanted};
@@ -34,6 +38,7 @@ fn list(json: bool) -> Result<(), Failure> {
 }
 
 fn plan(args: RouterConfigArgs) -> Result<RouterPlan, Failure> {
+    let seen = seen(&args);
     let wish = RouterWish {
         vlan: args.vlan,
         gateways: args.gateways,
@@ -41,6 +46,8 @@ fn plan(args: RouterConfigArgs) -> Result<RouterPlan, Failure> {
         lan_interface: args.lan_interface,
         ports: args.ports,
         policy: args.firewall,
+        seen,
+        host: host_addresses(),
     };
     let planned = match args.network {
         None => RouterPlan::of_subnets(&args.subnets, &args.ranges, wish),
@@ -50,6 +57,38 @@ fn plan(args: RouterConfigArgs) -> Result<RouterPlan, Failure> {
         },
     };
     planned.map_err(|error| refusal(&error).into())
+}
+
+/// What DHCP servers offer of a network's ranges, unless somebody has told the pool. Whoever cannot be asked has said nothing.
+fn seen(args: &RouterConfigArgs) -> Vec<PoolReport> {
+    let Some(network) = args.network.clone().filter(|_| args.pools.is_empty()) else { return Vec::new() };
+    let question = PoolQuestion { network: Some(network), parent: None, vlan: None, range: None };
+    match ask(&args.client, &Request::CheckPool(question)) {
+        Ok(Reply::Pools(reports)) => reports,
+        _ => Vec::new(),
+    }
+}
+
+/// This machine's addresses. Where they cannot be seen, nothing follows from them.
+fn host_addresses() -> Vec<HostAddress> {
+    let seen = Kernel::here().ok().and_then(|kernel| kernel.observe(&[]).ok());
+    seen.map(|observed| addresses_of(&observed.host)).unwrap_or_default()
+}
+
+fn addresses_of(host: &View) -> Vec<HostAddress> {
+    let outward = |name: &IfName| {
+        host.routes.iter().any(|there| there.route.to.prefix_len() == 0 && there.route.dev == *name)
+    };
+    let addresses = host.addresses.iter().filter(|address| !address.link_scope);
+    let with_link = addresses.filter_map(|address| Some((address, host.link_at(address.index)?)));
+    with_link
+        .map(|(address, link)| HostAddress {
+            interface: link.name.clone(),
+            net: address.net,
+            steady: address.life.is_none(),
+            outward: outward(&link.name),
+        })
+        .collect()
 }
 
 fn refusal(error: &RouterError) -> Refusal {

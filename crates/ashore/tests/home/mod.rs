@@ -12,6 +12,7 @@ pub mod fake_engine;
 pub mod frames;
 pub mod inside;
 pub mod leasing;
+pub mod openwrt;
 pub mod router;
 pub mod scripted;
 pub mod site;

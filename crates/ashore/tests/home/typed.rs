@@ -29,8 +29,7 @@ mount -t sysfs -o ro sysfs /sys
 mount -t tmpfs tmpfs /run
 mkdir -p /etc/network/interfaces.d /etc/dnsmasq.d
 echo 'source /etc/network/interfaces.d/*' > /etc/network/interfaces
-printf '#!/bin/sh\nexit 0\n' > "$OWN/bin/systemctl"
-chmod +x "$OWN/bin/systemctl"
+for tool in systemctl systemd-run; do printf '#!/bin/sh\nexit 0\n' > "$OWN/bin/$tool"; chmod +x "$OWN/bin/$tool"; done
 PATH="$OWN/bin:$PATH"
 "#;
 
@@ -70,6 +69,8 @@ impl Typed {
     pub fn on(machine: &Machine, engines: &Engines, directory: &Path, before: &str, script: &str) -> Typed {
         let own = directory.join(format!("typed-{}", machine.name()));
         std::fs::create_dir_all(&own).unwrap();
+        // Root's home is that of whoever runs this.
+        let script = script.replace("/root/", &format!("{}/", own.display()));
         let text = format!("{INSTALLED}\n{before}\n{script}\necho typed\n{DNSMASQ}\n");
         let mut command = machine.command("unshare").unwrap();
         command.args([

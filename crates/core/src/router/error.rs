@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::{Policy, System, joined};
+use super::{Policy, System};
 use crate::name::{IfName, NetworkName};
 use crate::network::NetworkError;
 use crate::range::Range;
@@ -70,27 +70,30 @@ pub enum RouterError {
     /// Two pools share addresses.
     #[error("the pools {0} and {1} overlap")]
     PoolsOverlap(Range, Range),
-    /// The router would hand out what Ashore hands out.
-    #[error("the pool {pool} overlaps {range}, which Ashore hands out")]
-    PoolOverlapsRange {
+    /// Nothing is left of the pool.
+    #[error("the pool {pool} lies in {range}, all of which Ashore hands out")]
+    PoolInside {
         /// The pool as given.
         pool: Range,
         /// What Ashore hands out.
         range: Range,
-        /// The pool without it.
-        left: Vec<Range>,
     },
-    /// The pool has an address that no client can have.
-    #[error("the pool {pool} holds {ip}, which no client can have: {why}")]
-    PoolHolds {
-        /// The pool as given.
-        pool: Range,
-        /// The address.
-        ip: IpAddr,
-        /// The reason.
-        why: String,
-        /// The pool without it.
-        left: Vec<Range>,
+    /// The VLAN of what has none.
+    #[error(
+        "VLAN 1 is what routers and switches call the untagged LAN: to make it anew cuts off whoever is on it"
+    )]
+    VlanOne,
+    /// One subnet in two places.
+    #[error("{net} cannot be in VLAN {vlan}: this machine has {lan} on {interface}, without a tag")]
+    LanInVlan {
+        /// The VLAN's subnet.
+        net: IpNet,
+        /// The VLAN.
+        vlan: VlanId,
+        /// The LAN's.
+        lan: IpNet,
+        /// The interface by which this machine has it.
+        interface: IfName,
     },
     /// A firewall between the LAN and itself.
     #[error("without a VLAN there is nothing between the LAN and the network for a firewall to stand in")]
@@ -125,14 +128,17 @@ impl RouterError {
             }
             RouterError::PoolOfV6(_) => "leave it out".into(),
             RouterError::PoolOutside(_) | RouterError::PoolsOverlap(..) => {
-                "leave --pool out, and all that is free is taken".into()
+                "--pool is what the router's DHCP server hands out now, from its first address to its last".into()
             }
-            RouterError::PoolOverlapsRange { left, .. } | RouterError::PoolHolds { left, .. } => {
-                if left.is_empty() {
-                    "leave --pool out, and all that is free is taken".into()
-                } else {
-                    format!("--pool {}", joined(left, " --pool "))
-                }
+            RouterError::PoolInside { .. } => {
+                "give Ashore another range: `ashore pool-check` names one beside the pool".into()
+            }
+            RouterError::VlanOne => {
+                "another number, such as --vlan 200; or none, and the network is on the LAN itself".into()
+            }
+            RouterError::LanInVlan { .. } => {
+                "a subnet of its own, such as --subnet 10.0.200.0/24; or no --vlan, and the network is on the LAN itself"
+                    .into()
             }
             RouterError::NothingBetween => "leave --firewall out, or give --vlan".into(),
         })

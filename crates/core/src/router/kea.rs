@@ -1,29 +1,38 @@
-//! Kea's server for IPv4: one entry of `subnet4`, whose pools leave out the range.
+//! Kea's server for IPv4: one entry of `subnet4`, whose pools leave out the range. All but the entry is a comment, which Kea
+//! takes in its files too.
 
-use super::page::Page;
-use super::{RouterPlan, RouterSubnet};
+use super::page::{Page, Parts};
+use super::{RouterPlan, RouterSubnet, lan_pool};
 use crate::vlan::VlanId;
 
-pub(super) fn render(plan: &RouterPlan, page: &mut Page) {
-    page.gap();
-    page.note(
-        "In the list \"subnet4\" of /etc/kea/kea-dhcp4.conf. kea-dhcp4 -t FILE checks it; a restart takes it in.",
-    );
-    match plan.vlan {
-        Some(vlan) => page.note(&format!(
-            "\"interfaces\" of \"interfaces-config\" has to name the VLAN's interface ({}.{vlan} or so).",
-            plan.lan_or("eth1")
-        )),
-        None => page.note("An entry for the subnet that is there keeps its id, and gets these pools."),
-    }
+pub(super) fn render(plan: &RouterPlan) -> Parts {
+    let mut parts = Parts::default();
+    parts.before.note("Keep a copy, and put nothing into force that does not pass Kea's own test:");
+    parts.before.shown("cp -a /etc/kea/kea-dhcp4.conf /root/");
+    parts.before.shown("kea-dhcp4 -t /etc/kea/kea-dhcp4.conf && systemctl restart kea-dhcp4-server");
+    let lines = &mut parts.lines;
+    let unknown = lan_pool::unknown(plan, "\"pools\" of its entry in /etc/kea/kea-dhcp4.conf.", lines);
     let served = plan.served();
-    if served.is_empty() {
-        page.note("Nothing: Ashore hands out all that there is.");
+    if !served.is_empty() {
+        lines.note("In the list \"subnet4\" of /etc/kea/kea-dhcp4.conf; then the test, and the restart.");
+        match plan.vlan {
+            Some(vlan) => lines.note(&format!(
+                "\"interfaces\" of \"interfaces-config\" has to name the VLAN's interface ({}.{vlan} or so).",
+                plan.lan_or("eth1")
+            )),
+            None => lines.note(
+                "The entry for the subnet that is there keeps its id and its options, and gets these pools.",
+            ),
+        }
+    } else if unknown.is_empty() {
+        lines.note("Nothing: Ashore hands out all that there is.");
     }
     let last = served.len().saturating_sub(1);
     for (at, subnet) in served.into_iter().enumerate() {
-        entry(subnet, usize::from(plan.vlan.map_or(1, VlanId::get)) + 10_000 * at, at < last, page);
+        entry(subnet, usize::from(plan.vlan.map_or(1, VlanId::get)) + 10_000 * at, at < last, lines);
     }
+    parts.away.note("Put back the copy, test it, restart. Leases that Kea gave meanwhile stay good.");
+    parts
 }
 
 fn entry(subnet: &RouterSubnet, id: usize, more: bool, page: &mut Page) {

@@ -1,60 +1,190 @@
-//! What routers on a plain Linux share, whoever makes their interfaces: dnsmasq for DHCP, nftables for the policy.
+//! A plain Linux as the router: whoever makes its interfaces, dnsmasq does DHCP and nftables the policy.
+//!
+//! The rules are in a table of their own, which a unit of their own loads at boot, after whatever loads or flushes the
+//! machine's own. Nothing is enabled that was not: Debian's `nftables.service`, say, begins by flushing what iptables, ufw or
+//! Docker have.
 
-use super::page::Page;
-use super::{Policy, RouterPlan, RouterSubnet};
+use super::page::{Page, Parts};
+use super::{Policy, RouterPlan, RouterSubnet, lan_pool, private};
 use crate::vlan::VlanId;
 
-/// What is not the internet (RFC 1918, RFC 4193).
-pub(super) const PRIVATE: [&str; 4] = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"];
+mod links;
 
-/// The LAN's interface and the VLAN's on it, with the words that begin the script.
-pub(super) fn interfaces<'a>(plan: &'a RouterPlan, vlan: VlanId, page: &mut Page) -> (&'a str, String) {
-    let lan = plan.lan_or("eth1");
-    page.gap();
-    page.note(&format!(
-        "As root. {lan} is the interface that carries the LAN; --lan-interface names another."
-    ));
-    (lan, format!("{lan}.{vlan}"))
+pub(super) use links::Links;
+
+/// For how long the way back waits, in seconds.
+const TRIAL: u32 = 600;
+
+/// What the pieces of a script share.
+struct Names<'a> {
+    plan: &'a RouterPlan,
+    vlan: VlanId,
+    /// The LAN's interface.
+    lan: &'a str,
+    /// The VLAN's, on it.
+    interface: String,
 }
 
-/// DHCP and the policy for the VLAN's interface, files and commands.
-pub(super) fn services(plan: &RouterPlan, lan: &str, interface: &str, page: &mut Page) {
-    let name = &plan.name;
-    page.gap();
-    page.note(
-        "DHCP and DNS by dnsmasq. If its configuration names its interfaces (interface=), name this one too.",
-    );
-    page.file(&format!("/etc/dnsmasq.d/{name}.conf"), &dnsmasq_file(plan, interface));
-    page.line(format_args!("dnsmasq --test -C /etc/dnsmasq.d/{name}.conf && systemctl restart dnsmasq"));
-    page.gap();
-    page.note(&format!(
-        "The policy by nftables, in a table of its own, which only forbids: what passes here still has to pass the tables \
-         that are there, and the masquerade of the WAN has to cover the new subnet. `nft delete table inet {name}` takes it \
-         away."
+pub(super) fn render(plan: &RouterPlan, links: Links) -> Parts {
+    let Some(vlan) = plan.vlan else { return untagged(plan, links) };
+    let lan = plan.lan_or("eth1");
+    let names = Names { plan, vlan, lan, interface: format!("{lan}.{vlan}") };
+    let (name, mut parts) = (&plan.name, Parts::default());
+    let minutes = TRIAL / 60;
+
+    parts.before.note(&format!(
+        "As root. {lan} is the interface that carries the LAN; --lan-interface names another. The script that takes all away \
+         again is written first, and a timer runs it in {minutes} minutes unless you stop that. {}",
+        links.touches()
     ));
-    page.line("mkdir -p /etc/nftables.d");
-    page.file(&format!("/etc/nftables.d/{name}.nft"), &nftables(plan, lan, interface));
-    page.line(format_args!("nft -f /etc/nftables.d/{name}.nft"));
-    page.line(
-        "grep -q '/etc/nftables.d/' /etc/nftables.conf || echo 'include \"/etc/nftables.d/*.nft\"' >> /etc/nftables.conf",
+    parts.before.file(&format!("/root/{name}-away.sh"), &away(&names, links), "AWAY");
+    parts.before.line(format_args!("systemctl stop {name}-back.timer 2>/dev/null || true"));
+    parts.before.line(format_args!(
+        "systemd-run --quiet --on-active={TRIAL} --unit={name}-back sh /root/{name}-away.sh"
+    ));
+
+    parts.lines.file(&format!("/root/{name}.sh"), &script(&names, links), "SCRIPT");
+    parts.lines.line(format_args!("sh /root/{name}.sh"));
+    parts.lines.note(&format!(
+        "LAN and internet work as before? Then this keeps it; without it all is taken away in {minutes} minutes:"
+    ));
+    parts.lines.shown(format_args!("systemctl stop {name}-back.timer"));
+    parts.lines.note(
+        "The masquerade of the WAN has to cover the new subnet: it does where its rule names the WAN's interface and no source.",
     );
-    page.line("systemctl enable nftables");
+
+    parts.away.note("At any time, also if the timer was stopped:");
+    parts.away.shown(format_args!("sh /root/{name}-away.sh"));
+    parts
+}
+
+/// All of it, up to the first line that fails. The rules are in force before there is an interface for them.
+fn script(names: &Names<'_>, links: Links) -> Page {
+    let mut page = Page::default();
+    page.line("set -eu");
+    page.line("umask 022");
+    page.line("stop() { echo \"$*\" >&2; exit 1; }");
+    links.check(names, &mut page);
+    page.gap();
+    firewall(names, &mut page);
+    page.gap();
+    forwarding(names.plan, &mut page);
+    page.gap();
+    page.note(&format!("The VLAN on {}.", names.lan));
+    links.make(names, &mut page);
+    page.gap();
+    dnsmasq(names, &mut page);
+    page
+}
+
+fn away(names: &Names<'_>, links: Links) -> Page {
+    let (name, mut page) = (&names.plan.name, Page::default());
+    page.line(format_args!("rm -f /etc/dnsmasq.d/{name}.conf"));
+    page.line("systemctl restart dnsmasq");
+    links.remove(names, &mut page);
+    page.line(format_args!("systemctl disable --now {name}-firewall.service"));
+    page.line(format_args!(
+        "rm -f /etc/systemd/system/{name}-firewall.service /etc/systemd/system/nftables.service.d/{name}.conf \
+         /etc/nftables.d/{name}.nft /etc/sysctl.d/60-{name}.conf"
+    ));
+    page.line("systemctl daemon-reload");
+    page.line(format_args!("nft delete table inet {name} 2>/dev/null || true"));
+    page
+}
+
+fn firewall(names: &Names<'_>, page: &mut Page) {
+    let name = &names.plan.name;
+    page.note(
+        "The policy, in a table of its own, which only forbids: what passes here still has to pass the tables that are there, \
+         none of which is touched. Its unit loads it at boot, after those of the machine's own firewall, and again whenever \
+         that one begins anew.",
+    );
+    page.line("mkdir -p /etc/nftables.d");
+    page.file(&format!("/etc/nftables.d/{name}.nft"), &nftables(names), "EOF");
+    page.line(format_args!("nft -c -f /etc/nftables.d/{name}.nft"));
+    page.line(format_args!("nft -f /etc/nftables.d/{name}.nft"));
+    let mut unit = Page::default();
+    unit.lines(&format!(
+        "[Unit]\n\
+         Description=What VLAN {} may\n\
+         DefaultDependencies=no\n\
+         After=local-fs.target nftables.service netfilter-persistent.service ufw.service firewalld.service\n\
+         Before=network-pre.target shutdown.target\n\
+         Wants=network-pre.target\n\
+         Conflicts=shutdown.target\n\
+         \n\
+         [Service]\n\
+         Type=oneshot\n\
+         RemainAfterExit=yes\n\
+         ExecStart=nft -f /etc/nftables.d/{name}.nft\n\
+         ExecStop=nft delete table inet {name}\n\
+         \n\
+         [Install]\n\
+         WantedBy=multi-user.target",
+        names.vlan
+    ));
+    page.file(&format!("/etc/systemd/system/{name}-firewall.service"), &unit, "EOF");
+    page.note("Debian's nftables.service flushes all when it starts, reloads or stops, if somebody uses it: then these come back.");
+    let again = format!("-nft -f /etc/nftables.d/{name}.nft");
+    let mut dropin = Page::default();
+    dropin.lines(&format!("[Service]\nExecStartPost={again}\nExecReload={again}\nExecStopPost={again}"));
+    page.line("mkdir -p /etc/systemd/system/nftables.service.d");
+    page.file(&format!("/etc/systemd/system/nftables.service.d/{name}.conf"), &dropin, "EOF");
+    page.line("systemctl daemon-reload");
+    page.line(format_args!("systemctl enable {name}-firewall.service"));
+    page.line(format_args!("systemctl restart {name}-firewall.service"));
 }
 
 /// The sysctls without which a Linux machine is no router.
-pub(super) fn forwarding(plan: &RouterPlan, page: &mut Page) {
+fn forwarding(plan: &RouterPlan, page: &mut Page) {
     let name = &plan.name;
-    page.gap();
     page.note("What makes it a router, if it is none yet.");
     let mut sysctls = Page::default();
     if plan.v4().next().is_some() {
         sysctls.line("net.ipv4.ip_forward = 1");
     }
     if plan.v6().next().is_some() {
+        page.note(
+            "If it takes its own IPv6 default route from an advertisement, its WAN needs accept_ra = 2 besides: a router takes none \
+             otherwise.",
+        );
         sysctls.line("net.ipv6.conf.all.forwarding = 1");
     }
-    page.file(&format!("/etc/sysctl.d/60-{name}.conf"), &sysctls);
+    page.file(&format!("/etc/sysctl.d/60-{name}.conf"), &sysctls, "EOF");
     page.line(format_args!("sysctl -p /etc/sysctl.d/60-{name}.conf"));
+}
+
+/// DHCP, and advertisements, by a file that stays only if dnsmasq takes it: without dnsmasq the LAN has no DHCP either.
+fn dnsmasq(names: &Names<'_>, page: &mut Page) {
+    let Names { plan, interface, .. } = names;
+    let name = &plan.name;
+    page.note("DHCP and DNS, where dnsmasq reads /etc/dnsmasq.d, as Debian's does. With bind-interfaces, make that bind-dynamic.");
+    page.line("file=$(mktemp)");
+    let mut file = Page::default();
+    if plan.v4().next().is_some() && plan.served().is_empty() {
+        file.note("Ashore hands out all that there is.");
+        file.line(format_args!("no-dhcp-interface={interface}"));
+    }
+    for subnet in plan.served() {
+        ranges(subnet, "", &mut file);
+    }
+    for subnet in plan.advertised() {
+        file.line(format_args!("dhcp-range={},ra-only,64,12h", subnet.net.network()));
+    }
+    page.file("\"$file\"", &file, "EOF");
+    page.line(format_args!(
+        "if grep -ls '^interface=' /etc/dnsmasq.conf /etc/dnsmasq.d/* | grep -qv '/{name}\\.conf$'; then echo \
+         'interface={interface}' >> \"$file\"; fi"
+    ));
+    page.line("dnsmasq --test -C \"$file\"");
+    page.line("mkdir -p /etc/dnsmasq.d");
+    page.line(format_args!("install -m 644 \"$file\" /etc/dnsmasq.d/{name}.conf"));
+    page.line("rm \"$file\"");
+    page.line("if ! systemctl restart dnsmasq; then");
+    page.line(format_args!("  rm /etc/dnsmasq.d/{name}.conf"));
+    page.line("  systemctl restart dnsmasq");
+    page.line("  stop 'dnsmasq does not start with the VLAN, and was put back: journalctl -u dnsmasq'");
+    page.line("fi");
 }
 
 /// The lines of dnsmasq for a subnet: one range for each pool, since it leaves out nothing of a range.
@@ -65,81 +195,108 @@ fn ranges(subnet: &RouterSubnet, tag: &str, page: &mut Page) {
     }
 }
 
-fn dnsmasq_file(plan: &RouterPlan, interface: &str) -> Page {
-    let mut file = Page::default();
-    if plan.v4().next().is_some() && plan.served().is_empty() {
-        file.note("Ashore hands out all that there is.");
-        file.line(format_args!("no-dhcp-interface={interface}"));
-    }
-    for subnet in plan.served() {
-        ranges(subnet, "", &mut file);
-    }
-    for subnet in plan.v6() {
-        let (first, length) = (subnet.net.network(), subnet.net.prefix_len());
-        file.line(format_args!("dhcp-range={first},ra-only,{length},12h"));
-    }
-    file
-}
+/// How to see what dnsmasq hands out.
+const READ: &str = "grep -rn '^dhcp-range' /etc/dnsmasq.conf /etc/dnsmasq.d";
 
 /// The lines alone, for whoever runs dnsmasq as a DHCP server and nothing else of this.
-pub(super) fn dnsmasq_alone(plan: &RouterPlan, page: &mut Page) {
-    page.gap();
-    page.note(
-        "In place of the dhcp-range that this subnet has (Pi-hole: Settings > DHCP off, and these in \
-         /etc/dnsmasq.d/99-ashore.conf with misc.etc_dnsmasq_d on). dnsmasq --test checks, a restart takes them in.",
+pub(super) fn dnsmasq_alone(plan: &RouterPlan) -> Parts {
+    let (name, mut parts) = (&plan.name, Parts::default());
+    parts.before.note(
+        "Keep a copy of what has the dhcp-range now. With Pi-hole 6: Settings > Teleporter > Export. dnsmasq reads its files only \
+         when it starts, so nothing changes before the restart.",
     );
-    let name = &plan.name;
-    if plan.served().is_empty() {
-        page.note("Nothing: Ashore hands out all that there is.");
+    let unknown = lan_pool::unknown(plan, READ, &mut parts.lines);
+    let served = plan.served();
+    if !unknown.is_empty() && plan.vlan.is_none() {
+        parts
+            .lines
+            .note("With Pi-hole's own DHCP server, whose pool is one piece (Settings > DHCP), in words:");
+        lan_pool::in_words(plan, "From", "To", &mut parts.lines);
+    } else if served.is_empty() {
+        parts.lines.note("Nothing: Ashore hands out all that there is.");
+    } else {
+        parts.lines.note(
+            "In place of the dhcp-range that this subnet has. Pi-hole 6: Settings > DHCP off, and these in \
+             /etc/dnsmasq.d/99-ashore.conf, with misc.etc_dnsmasq_d on.",
+        );
     }
-    for subnet in plan.served() {
-        ranges(subnet, &format!("set:{name},"), page);
+    for subnet in served {
+        ranges(subnet, &format!("set:{name},"), &mut parts.lines);
         // Unless told, dnsmasq sends its clients to its own host.
-        page.line(format_args!("dhcp-option=tag:{name},option:router,{}", subnet.router));
+        parts.lines.line(format_args!("dhcp-option=tag:{name},option:router,{}", subnet.router));
     }
+    parts.lines.note(
+        "Check, then restart (in Pi-hole: pihole-FTL dnsmasq-test, then systemctl restart pihole-FTL):",
+    );
+    parts.lines.shown("dnsmasq --test && systemctl restart dnsmasq");
+    parts
+        .away
+        .note("Put back the lines that were there, and restart it. Leases that it gave meanwhile stay good.");
+    parts
 }
 
-/// The dnsmasq lines of the LAN itself, for the systems that leave DHCP to it.
-pub(super) fn untagged(plan: &RouterPlan, page: &mut Page) {
-    page.gap();
-    page.note("In /etc/dnsmasq.conf or /etc/dnsmasq.d, in place of the dhcp-range that this subnet has:");
-    for subnet in plan.v4() {
-        ranges(subnet, "", page);
+/// The dnsmasq lines of the LAN itself.
+fn untagged(plan: &RouterPlan, links: Links) -> Parts {
+    let mut parts = Parts::default();
+    parts.before.note("Keep a copy of the files that have the dhcp-range now, such as:");
+    parts.before.shown("cp -a /etc/dnsmasq.conf /etc/dnsmasq.d /root/");
+    lan_pool::unknown(plan, READ, &mut parts.lines);
+    let served = plan.served();
+    if !served.is_empty() {
+        parts
+            .lines
+            .note("In /etc/dnsmasq.conf or /etc/dnsmasq.d, in place of the dhcp-range that this subnet has:");
+        for subnet in served {
+            ranges(subnet, "", &mut parts.lines);
+            links.own_server(subnet, &mut parts.lines);
+        }
+        parts.lines.note("Then:");
+        parts.lines.shown("dnsmasq --test && systemctl restart dnsmasq");
     }
-    page.note("Then: dnsmasq --test && systemctl restart dnsmasq");
+    parts.away.note("Put back the copy, and restart dnsmasq. Leases that it gave meanwhile stay good.");
+    parts
 }
 
-fn nftables(plan: &RouterPlan, lan: &str, interface: &str) -> Page {
-    let name = &plan.name;
+fn nftables(names: &Names<'_>) -> Page {
+    let name = &names.plan.name;
     let mut file = Page::default();
     // The same file again takes the place of what it made before.
     file.line(format_args!("table inet {name}"));
     file.line(format_args!("delete table inet {name}"));
     file.gap();
     file.line(format_args!("table inet {name} {{"));
-    let policy = plan.policy.unwrap_or_default();
-    chain("forward", &forward_rules(policy, lan, interface), &mut file);
+    file.line("\t# The LAN. A VPN whose peers are to count as the LAN stands here too, after a comma.");
+    file.line("\tset lan {");
+    file.line("\t\ttype ifname");
+    file.line(format_args!("\t\telements = {{ \"{}\" }}", names.lan));
+    file.line("\t}");
+    file.gap();
+    let policy = names.plan.policy.unwrap_or_default();
+    chain("forward", &forward_rules(policy, &names.interface), &mut file);
     if policy != Policy::Open {
         file.gap();
-        chain("input", &input_rules(interface), &mut file);
+        chain("input", &input_rules(&names.interface), &mut file);
     }
     file.line("}");
     file
 }
 
-fn forward_rules(policy: Policy, lan: &str, interface: &str) -> Vec<String> {
-    let (v4, v6): (Vec<&str>, Vec<&str>) = PRIVATE.iter().partition(|net| !net.contains(':'));
+fn forward_rules(policy: Policy, interface: &str) -> Vec<String> {
     let from = format!("iifname \"{interface}\"");
-    let mut rules = vec!["ct state established,related accept".to_owned()];
+    let mut rules = vec![
+        "ct state established,related accept".to_owned(),
+        // A port forward that somebody made is what he wants.
+        "ct status dnat accept".to_owned(),
+    ];
     // From the internet nobody opens connections here, whatever else the router lets in.
     rules.push(match policy {
         Policy::Closed => format!("oifname \"{interface}\" drop"),
-        Policy::Open | Policy::OneWay => format!("oifname \"{interface}\" iifname != \"{lan}\" drop"),
+        Policy::Open | Policy::OneWay => format!("oifname \"{interface}\" iifname != @lan drop"),
     });
     if policy != Policy::Open {
-        rules.push(format!("{from} oifname \"{lan}\" reject"));
-        rules.push(format!("{from} ip daddr {{ {} }} reject", v4.join(", ")));
-        rules.push(format!("{from} ip6 daddr {{ {} }} reject", v6.join(", ")));
+        rules.push(format!("{from} oifname @lan reject"));
+        rules.push(format!("{from} ip daddr {{ {} }} reject", private(true).join(", ")));
+        rules.push(format!("{from} ip6 daddr {{ {} }} reject", private(false).join(", ")));
     }
     rules
 }

@@ -1,8 +1,7 @@
-//! OPNsense and pfSense: no commands, but steps through their menus. Both came from one tree, and still differ in words only.
+//! OPNsense and pfSense: no commands, but steps through their menus. Both came from one tree, and have gone apart since.
 
-use super::linux::PRIVATE;
-use super::page::Page;
-use super::{Policy, RouterPlan, RouterSubnet, joined, span};
+use super::page::{Page, Parts};
+use super::{PRIVATE, Policy, RouterPlan, RouterSubnet, joined, lan_pool, span};
 use crate::vlan::VlanId;
 
 /// Whose menus.
@@ -12,33 +11,66 @@ pub(super) enum Menus {
     PfSense,
 }
 
-/// Steps, counted.
-struct Steps<'a> {
-    page: &'a mut Page,
-    number: usize,
-}
-
-impl Steps<'_> {
-    fn step(&mut self, text: &str) {
-        self.number += 1;
-        self.page.step(self.number, text);
-    }
-}
-
-pub(super) fn render(plan: &RouterPlan, menus: Menus, page: &mut Page) {
-    page.gap();
-    let mut steps = Steps { page, number: 0 };
+pub(super) fn render(plan: &RouterPlan, menus: Menus) -> Parts {
+    let mut parts = Parts::default();
+    parts.before.note(match menus {
+        Menus::OpnSense => {
+            "System > Configuration > Backups > Download. A way back that needs no browser: the console's menu, \"Restore a backup\", \
+             puts back any earlier state of the configuration. As root on ZFS also System > Snapshots."
+        }
+        Menus::PfSense => {
+            "Diagnostics > Backup & Restore > Download. A way back that needs no browser: the console's menu, \"Restore recent \
+             configuration\", puts back any earlier state of it."
+        }
+    });
     match plan.vlan {
         Some(vlan) => {
-            interface(plan, menus, vlan, &mut steps);
-            dhcp(plan, menus, &plan.name.to_uppercase(), &mut steps);
-            firewall(plan, menus, &mut steps);
+            if menus == Menus::OpnSense {
+                parts.before.note(
+                    "OPNsense advises against tagged and untagged VLANs on one trunk: some switches leak advertisements and broadcasts \
+                     between them. With a spare port, make the VLAN there, and lead that to a switch port that is in this VLAN alone, \
+                     tagged. On the LAN's own port it works with most switches.",
+                );
+            }
+            interface(plan, menus, vlan, &mut parts.lines);
+            dhcp(plan, menus, &plan.name.to_uppercase(), &mut parts.lines);
+            firewall(plan, menus, &mut parts.lines);
+            away(plan, menus, &mut parts.away);
         }
-        None => dhcp(plan, menus, "LAN", &mut steps),
+        None => {
+            for subnet in plan.v4().filter(|subnet| !subnet.leased && subnet.pools.is_empty()) {
+                lan_pool::first_advice(plan, subnet, &mut parts.lines);
+            }
+            let menu = match menus {
+                Menus::OpnSense => {
+                    "Services > Dnsmasq DNS & DHCP > DHCP ranges (or Services > Kea DHCP > Kea DHCPv4 > Subnets > Pools)"
+                }
+                Menus::PfSense => "Services > DHCP Server > LAN > Address Pool Range",
+            };
+            parts.lines.step(&format!("Open {menu}."));
+            let known = !plan.served().is_empty();
+            if known {
+                dhcp(plan, menus, "LAN", &mut parts.lines);
+            } else {
+                let (first, last) = match menus {
+                    Menus::OpnSense => ("Start address", "End address"),
+                    Menus::PfSense => ("From", "To"),
+                };
+                lan_pool::in_words(plan, first, last, &mut parts.lines);
+                parts.lines.step(match menus {
+                    Menus::OpnSense => "What the old pool had behind the range may be a second entry. Apply.",
+                    Menus::PfSense => {
+                        "What the old pool had behind the range may be an Additional Pool. Apply Changes."
+                    }
+                });
+            }
+            parts.away.note("The same fields, back to what they were.");
+        }
     }
+    parts
 }
 
-fn interface(plan: &RouterPlan, menus: Menus, vlan: VlanId, steps: &mut Steps<'_>) {
+fn interface(plan: &RouterPlan, menus: Menus, vlan: VlanId, page: &mut Page) {
     let name = plan.name.to_uppercase();
     let parent = plan.lan_interface.as_ref().map_or_else(
         || "the port of LAN (Interfaces > Assignments tells which, such as igc1)".to_owned(),
@@ -52,12 +84,12 @@ fn interface(plan: &RouterPlan, menus: Menus, vlan: VlanId, steps: &mut Steps<'_
             ("Interfaces > Assignments > VLANs > Add", "Interfaces > Assignments > Available network ports")
         }
     };
-    steps.step(&format!(
+    page.step(&format!(
         "{add}: Parent: {parent}; VLAN tag: {vlan}; Description: {}. Save{}.",
         plan.description(),
         if menus == Menus::OpnSense { ", Apply" } else { "" }
     ));
-    steps.step(&format!("{assign}: VLAN {vlan}; description {name}; Add, Save."));
+    page.step(&format!("{assign}: VLAN {vlan}; description {name}; Add, Save."));
     let types: Vec<String> = plan
         .subnets
         .iter()
@@ -69,38 +101,50 @@ fn interface(plan: &RouterPlan, menus: Menus, vlan: VlanId, steps: &mut Steps<'_
             )
         })
         .collect();
-    steps.step(&format!(
+    page.step(&format!(
         "Interfaces > {name}: Enable; {}; no upstream gateway. Save, Apply.",
         types.join("; ")
     ));
 }
 
-fn dhcp(plan: &RouterPlan, menus: Menus, name: &str, steps: &mut Steps<'_>) {
+fn dhcp(plan: &RouterPlan, menus: Menus, name: &str, page: &mut Page) {
     for subnet in plan.served() {
         match menus {
-            Menus::OpnSense => opnsense_dhcp(plan, subnet, name, steps),
-            Menus::PfSense => pfsense_dhcp(subnet, name, steps),
+            Menus::OpnSense => opnsense_dhcp(plan, subnet, name, page),
+            Menus::PfSense => pfsense_dhcp(subnet, name, page),
         }
     }
-    if plan.vlan.is_some() && plan.v6().next().is_some() {
-        let menu = match menus {
-            Menus::OpnSense => format!("Services > Router Advertisements > {name}"),
-            Menus::PfSense => format!("Services > Router Advertisement > {name}"),
-        };
-        steps.step(&format!("{menu}: mode Unmanaged (hosts choose their own addresses). Save."));
+    if plan.vlan.is_none() || plan.advertised().is_empty() {
+        return;
+    }
+    match menus {
+        Menus::OpnSense => {
+            page.step(&format!(
+                "Advertisements are sent by one of two, never by both. With Dnsmasq, where the system wizard of 25.7 or later was used \
+                 (Services > Dnsmasq DNS & DHCP > General: Router Advertisements is on): DHCP ranges > +: Interface {name}; Start address \
+                 ::; Constructor {name}; RA Mode ra-only. Apply."
+            ));
+            page.step(&format!(
+                "Otherwise by radvd: Services > Router Advertisements > + (until 25.7: its page {name}): Interface {name}; mode Unmanaged \
+                 (hosts choose their own addresses). Save, Apply."
+            ));
+        }
+        Menus::PfSense => page.step(&format!(
+            "Services > Router Advertisement > {name}: Router Mode Unmanaged (hosts choose their own addresses). Save."
+        )),
     }
 }
 
-fn opnsense_dhcp(plan: &RouterPlan, subnet: &RouterSubnet, name: &str, steps: &mut Steps<'_>) {
+fn opnsense_dhcp(plan: &RouterPlan, subnet: &RouterSubnet, name: &str, page: &mut Page) {
     let pairs: Vec<String> =
         subnet.pools.iter().map(|pool| format!("{} to {}", pool.first(), pool.last())).collect();
     let instead = if plan.vlan.is_some() { "" } else { ", in place of what is there" };
-    steps.step(&format!(
-        "With Dnsmasq (the default since 25.7): Services > Dnsmasq DNS & DHCP > DHCP ranges, one entry for each{instead}: \
+    page.step(&format!(
+        "With Dnsmasq (what the wizard sets up since 25.7): Services > Dnsmasq DNS & DHCP > DHCP ranges, one entry for each{instead}: \
          Interface {name}; {}. Under General, Interface: {name} too. Apply.",
         pairs.join("; ")
     ));
-    steps.step(&format!(
+    page.step(&format!(
         "Or with Kea: Services > Kea DHCP > Kea DHCPv4 > Subnets: {}; Pools, one for each line: {}; under Settings, \
          Interfaces: {name} too. Apply.",
         subnet.net,
@@ -108,7 +152,7 @@ fn opnsense_dhcp(plan: &RouterPlan, subnet: &RouterSubnet, name: &str, steps: &m
     ));
 }
 
-fn pfsense_dhcp(subnet: &RouterSubnet, name: &str, steps: &mut Steps<'_>) {
+fn pfsense_dhcp(subnet: &RouterSubnet, name: &str, page: &mut Page) {
     let Some(first) = subnet.largest_pool() else { return };
     let more: Vec<String> = subnet.pools.iter().filter(|pool| **pool != first).map(span).collect();
     let more = if more.is_empty() {
@@ -116,22 +160,28 @@ fn pfsense_dhcp(subnet: &RouterSubnet, name: &str, steps: &mut Steps<'_>) {
     } else {
         format!(" Then Additional Pools > Add Address Pool: {}.", more.join(" and "))
     };
-    steps.step(&format!(
+    page.step(&format!(
         "Services > DHCP Server > {name}: Enable; Address Pool Range: {} to {}. Save, Apply Changes.{more}",
         first.first(),
         first.last()
     ));
 }
 
-fn firewall(plan: &RouterPlan, menus: Menus, steps: &mut Steps<'_>) {
+fn firewall(plan: &RouterPlan, menus: Menus, page: &mut Page) {
     let name = plan.name.to_uppercase();
     let net = |of: &str| match menus {
         Menus::OpnSense => format!("{of} net"),
         Menus::PfSense => format!("{of} subnets"),
     };
+    // The new page and the old one stand side by side; rules of both hold.
+    let rules = match menus {
+        Menus::OpnSense => "Firewall > Rules [new] (or Rules, where yours still are there)",
+        Menus::PfSense => "Firewall > Rules",
+    };
+    let families = if plan.v6().next().is_some() { "IPv4+IPv6" } else { "IPv4" };
     if plan.policy == Some(Policy::Open) {
-        steps.step(&format!(
-            "Firewall > Rules > {name}: Pass; Protocol any; Source {}; Destination any. Apply. A new interface has no rule, \
+        page.step(&format!(
+            "{rules} > {name}: Pass; {families}; Protocol any; Source {}; Destination any. Apply. A new interface has no rule, \
              and lets nothing pass.",
             net(&name)
         ));
@@ -141,9 +191,9 @@ fn firewall(plan: &RouterPlan, menus: Menus, steps: &mut Steps<'_>) {
         Menus::OpnSense => "Firewall > Aliases > +: type Network(s)",
         Menus::PfSense => "Firewall > Aliases > IP > Add: type Network(s)",
     };
-    steps.step(&format!("{alias}; name PRIVATE; content {}. Save, Apply.", PRIVATE.join(", ")));
-    steps.step(&format!(
-        "Firewall > Rules > {name}, in this order (the first that fits decides): (a) Pass; TCP/UDP; Source {0}; Destination \
+    page.step(&format!("{alias}; name PRIVATE; content {}. Save, Apply.", PRIVATE.join(", ")));
+    page.step(&format!(
+        "{rules} > {name}, all {families}, in this order (the first that fits decides): (a) Pass; TCP/UDP; Source {0}; Destination \
          {name} address, port 53. (b) Pass; ICMP; Source {0}; Destination {name} address. (c) Reject; any; Source {0}; \
          Destination This Firewall. (d) Reject; any; Source {0}; Destination PRIVATE. (e) Reject; any; Source {0}; \
          Destination {1}. (f) Pass; any; Source {0}; Destination any. Apply.",
@@ -151,12 +201,25 @@ fn firewall(plan: &RouterPlan, menus: Menus, steps: &mut Steps<'_>) {
         net("LAN")
     ));
     if plan.policy == Some(Policy::Closed) {
-        steps.step(&format!(
-            "Firewall > Rules > LAN, above \"Default allow LAN to any rule\": Reject; any; Source any; Destination {}. \
+        page.step(&format!(
+            "{rules} > LAN, above \"Default allow LAN to any rule\": Reject; {families}; any; Source any; Destination {}. \
              Apply.",
             net(&name)
         ));
     } else {
-        steps.step("The LAN reaches the VLAN by its own \"Default allow LAN to any rule\".");
+        page.step("The LAN reaches the VLAN by its own \"Default allow LAN to any rule\".");
     }
+}
+
+fn away(plan: &RouterPlan, menus: Menus, page: &mut Page) {
+    let name = plan.name.to_uppercase();
+    page.note(&format!(
+        "The other way round: the rules of {name}{}, its DHCP ranges or pools and its advertisements, Interfaces > {name}: Enable off; \
+         Interfaces > Assignments: delete it; then the VLAN in {}; the alias PRIVATE. Apply each.",
+        if plan.policy == Some(Policy::Closed) { " and the one of LAN" } else { "" },
+        match menus {
+            Menus::OpnSense => "Interfaces > Devices > VLAN",
+            Menus::PfSense => "Interfaces > Assignments > VLANs",
+        }
+    ));
 }

@@ -1,35 +1,138 @@
-//! OpenWrt 23.05 and later with DSA: `br-lan` holds the switch's ports, firewall zones are called `lan` and `wan`.
+//! OpenWrt 23.05 and later with DSA: a bridge holds the switch's ports, firewall zones are called `lan` and `wan`.
+//!
+//! A script, which looks before it writes, and stops with a word where the router is another than it thinks: pasted lines go
+//! on after one that failed. It takes nobody else's pending changes along, and puts the old files back unless it is told that
+//! all is well.
 
-use super::page::Page;
-use super::{Policy, RouterPlan, RouterSubnet, joined};
+use super::page::{Page, Parts};
+use super::{Policy, RouterPlan, RouterSubnet, joined, lan_pool, private};
+use crate::range::Range;
 use crate::vlan::VlanId;
 
-pub(super) fn render(plan: &RouterPlan, page: &mut Page) {
-    page.gap();
-    let Some(vlan) = plan.vlan else {
-        untagged(plan, page);
-        return;
-    };
-    let bridge = plan.lan_or("br-lan");
+/// How long the old files wait to be put back, in seconds.
+const TRIAL: u32 = 180;
+
+/// What both scripts begin with.
+const BEGIN: &str = r#"set -euf
+stop() { echo "$*; nothing was changed" >&2; exit 1; }
+[ -z "$(uci changes)" ] || stop 'there are changes that are not committed (uci changes shows them): commit or revert them first'"#;
+
+pub(super) fn render(plan: &RouterPlan) -> Parts {
+    let Some(vlan) = plan.vlan else { return untagged(plan) };
+    let (name, bridge) = (&plan.name, plan.lan_or("br-lan"));
     let ports = plan.ports_or("lan1");
-    page.note(&format!(
-        "Over SSH. Towards the NAS, or the switch before it: {}. The last lines take effect; before them `uci changes` \
-         shows all, and `uci revert network; uci revert dhcp; uci revert firewall` takes it back.",
+    let mut parts = Parts::default();
+    parts.before.note(&format!(
+        "Over SSH. Towards the NAS, or the switch before it: {}. The script keeps a copy of three files in /root/before-{name}, and puts \
+         them back after {TRIAL} s unless it is told that all is well. If even that fails: failsafe mode (a key while it boots), \
+         mount_root, and cp /root/before-{name}/* /etc/config/. A backup of everything, to be on the safe side:",
         ports.join(", ")
     ));
-    lan_stays(bridge, page);
-    bridge_vlan(plan, bridge, vlan, &ports, page);
-    dhcp(plan, page);
-    firewall(plan, page);
+    parts.before.shown("sysupgrade -b /tmp/backup.tar.gz");
+
+    parts.lines.file(&format!("/tmp/{name}.sh"), &script(plan, bridge, vlan, &ports), "SCRIPT");
+    parts.lines.line(format_args!("sh /tmp/{name}.sh"));
+    parts.lines.note(&format!("LAN, Wi-Fi and internet work as before? Then, within {TRIAL} s:"));
+    parts.lines.shown(format_args!("rm /tmp/{name}.trial"));
+    clicks(plan, bridge, vlan, &ports, &mut parts.lines);
+
+    parts.away.note(&format!(
+        "Everything that bears the name {name}. That the LAN is VLAN 1 of {bridge} does no harm and may stay; as long as nobody has \
+         changed anything since, cp /root/before-{name}/* /etc/config/ and a restart undo that too."
+    ));
+    for section in sections(name) {
+        parts.away.shown(format_args!("uci -q delete {section}"));
+    }
+    parts.away.shown("uci commit network; uci commit dhcp; uci commit firewall");
+    parts.away.shown(
+        "service network reload; service dnsmasq restart; service odhcpd restart; service firewall restart",
+    );
+    parts
+}
+
+/// All sections that any policy makes.
+fn sections(name: &str) -> Vec<String> {
+    let firewall = ["", "_wan", "_private", "_dns", "_dhcp", "_ping", "_icmp6", "_lan"];
+    let mut all = vec![format!("network.{name}"), format!("network.{name}_ports"), format!("dhcp.{name}")];
+    all.extend(firewall.iter().map(|of| format!("firewall.{name}{of}")));
+    all.push(format!("firewall.lan_{name}"));
+    all
+}
+
+fn script(plan: &RouterPlan, bridge: &str, vlan: VlanId, ports: &[&str]) -> Page {
+    let (name, mut page) = (&plan.name, Page::default());
+    page.lines(BEGIN);
+    checks(plan, bridge, vlan, ports, &mut page);
     page.gap();
-    page.line("uci commit");
+    page.note("A copy, and from here on what fails takes back what it staged.");
+    page.line(format_args!("mkdir -p /root/before-{name}"));
+    page.line(format_args!(
+        "cp -a /etc/config/network /etc/config/dhcp /etc/config/firewall /root/before-{name}/"
+    ));
+    page.line("trap 'uci revert network; uci revert dhcp; uci revert firewall' EXIT");
+    for section in sections(name) {
+        page.line(format_args!("uci -q delete {section} || true"));
+    }
+    lan_stays(bridge, &mut page);
+    bridge_vlan(plan, bridge, vlan, ports, &mut page);
+    dhcp(plan, &mut page);
+    firewall(plan, &mut page);
+    page.gap();
+    for file in ["network", "dhcp", "firewall"] {
+        page.line(format_args!("uci commit {file}"));
+    }
+    page.line("trap - EXIT");
+    let services =
+        "service network restart; service firewall restart; service dnsmasq restart; service odhcpd restart";
+    page.note("The way back, which outlives this session.");
+    page.line(format_args!("echo $$ > /tmp/{name}.trial"));
+    page.line(format_args!(
+        "( trap '' HUP; sleep {TRIAL}; [ \"$(cat /tmp/{name}.trial 2>/dev/null)\" = $$ ] || exit 0; cp -a /root/before-{name}/network \
+         /root/before-{name}/dhcp /root/before-{name}/firewall /etc/config/; {services} ) </dev/null >/dev/null 2>&1 &"
+    ));
     page.line("service network reload");
     page.line("service dnsmasq restart");
-    if plan.v6().next().is_some() {
+    if !plan.advertised().is_empty() {
         page.line("service odhcpd restart");
     }
     page.line("service firewall restart");
-    clicks(plan, bridge, vlan, &ports, page);
+    page
+}
+
+/// Stops where this is another router than the lines are for.
+fn checks(plan: &RouterPlan, bridge: &str, vlan: VlanId, ports: &[&str], page: &mut Page) {
+    let name = &plan.name;
+    page.line(format_args!(
+        "[ -d /sys/class/net/{bridge}/brif ] || stop 'there is no bridge {bridge}: --lan-interface names the one that holds the LAN'"
+    ));
+    page.line(format_args!("for port in {}; do", ports.join(" ")));
+    page.line(format_args!(
+        "  [ -e /sys/class/net/{bridge}/brif/$port ] || stop \"$port is no port of {bridge}, which has: $(ls \
+         /sys/class/net/{bridge}/brif | tr '\\n' ' ')(--port names one; where these are called eth0.1 and such, the router has swconfig \
+         instead of DSA, and this is not for it)\""
+    ));
+    page.line("done");
+    for zone in ["lan", "wan"] {
+        page.line(format_args!(
+            "uci show firewall | grep -q \"\\.name='{zone}'\" || stop 'the firewall has no zone {zone}'"
+        ));
+    }
+    page.note(&format!("The VLANs that {bridge} has, and the interfaces that are on it as a whole. Another bridge's do not count."));
+    page.line("vlans= lans=");
+    page.line("for section in $(uci show network | sed -n 's/^network\\.\\(.*\\)=bridge-vlan$/\\1/p'); do");
+    page.line(format_args!("  [ \"$(uci -q get network.$section.device || true)\" = {bridge} ] || continue"));
+    page.line(format_args!("  [ $section != {name}_ports ] || continue"));
+    page.line(format_args!(
+        "  [ \"$(uci -q get network.$section.vlan || true)\" != {vlan} ] || stop '{bridge} has a VLAN {vlan} already'"
+    ));
+    page.line("  vlans=yes");
+    page.line("done");
+    page.line("for section in $(uci show network | sed -n 's/^network\\.\\([^.]*\\)=interface$/\\1/p'); do");
+    page.line(format_args!(
+        "  [ \"$(uci -q get network.$section.device || true)\" != {bridge} ] || lans=\"$lans $section\""
+    ));
+    page.line("done");
+    page.line(format_args!("[ -n \"$vlans$lans\" ] || stop 'no interface has the device {bridge}'"));
 }
 
 /// Once a bridge has one VLAN it carries nothing else: the LAN has to become one too, or it is cut off.
@@ -39,14 +142,14 @@ fn lan_stays(bridge: &str, page: &mut Page) {
         "If {bridge} has no VLANs yet, the LAN becomes VLAN 1 of it, untagged on every port as before. Wi-Fi joins by \
          itself."
     ));
-    page.line("if ! uci show network | grep -q '=bridge-vlan$'; then");
+    page.line("if [ -z \"$vlans\" ]; then");
     page.line("  uci set network.lan_vlan=bridge-vlan");
     page.line(format_args!("  uci set network.lan_vlan.device='{bridge}'"));
     page.line("  uci set network.lan_vlan.vlan='1'");
     page.line(format_args!("  for port in $(ls /sys/class/net/{bridge}/brif); do"));
     page.line("    [ -e /sys/class/net/$port/phy80211 ] || uci add_list network.lan_vlan.ports=\"$port:u*\"");
     page.line("  done");
-    page.line(format_args!("  uci set network.lan.device='{bridge}.1'"));
+    page.line(format_args!("  for section in $lans; do uci set network.$section.device='{bridge}.1'; done"));
     page.line("fi");
 }
 
@@ -54,14 +157,12 @@ fn bridge_vlan(plan: &RouterPlan, bridge: &str, vlan: VlanId, ports: &[&str], pa
     let name = &plan.name;
     page.gap();
     page.note(&format!("VLAN {vlan}, tagged towards the NAS, and the router's address in it."));
-    page.line(format_args!("uci -q delete network.{name}_ports"));
     page.line(format_args!("uci set network.{name}_ports=bridge-vlan"));
     page.line(format_args!("uci set network.{name}_ports.device='{bridge}'"));
     page.line(format_args!("uci set network.{name}_ports.vlan='{vlan}'"));
     for port in ports {
         page.line(format_args!("uci add_list network.{name}_ports.ports='{port}:t'"));
     }
-    page.line(format_args!("uci -q delete network.{name}"));
     page.line(format_args!("uci set network.{name}=interface"));
     page.line(format_args!("uci set network.{name}.device='{bridge}.{vlan}'"));
     page.line(format_args!("uci set network.{name}.proto='static'"));
@@ -76,39 +177,44 @@ fn bridge_vlan(plan: &RouterPlan, bridge: &str, vlan: VlanId, ports: &[&str], pa
 /// A pool as OpenWrt counts it: how far from the subnet's own address, and how many.
 fn start_and_limit(subnet: &RouterSubnet) -> Option<(u128, u128)> {
     let pool = subnet.largest_pool()?;
-    let before = crate::range::Range::of_net(&subnet.net).offset_of(pool.first())?;
+    let before = Range::of_net(&subnet.net).offset_of(pool.first())?;
     Some((before, pool.len()))
 }
 
-fn pool(section: &str, subnet: &RouterSubnet, page: &mut Page) {
-    let Some((start, limit)) = start_and_limit(subnet) else { return };
-    if subnet.pools.len() > 1 {
-        page.note(&format!(
-            "OpenWrt's pool is one piece and cannot leave out its middle. Of {} this is the largest; put Ashore's range at \
-             an end of the subnet to lose nothing.",
-            joined(&subnet.pools, ", ")
-        ));
-    }
-    page.line(format_args!("uci set dhcp.{section}.start='{start}'"));
-    page.line(format_args!("uci set dhcp.{section}.limit='{limit}'"));
+/// The subnet that has the pool: OpenWrt counts from an interface's first address, and has one pool for each interface.
+fn with_pool(plan: &RouterPlan) -> Option<&RouterSubnet> {
+    plan.v4().next().filter(|subnet| !subnet.pools.is_empty())
 }
 
 fn dhcp(plan: &RouterPlan, page: &mut Page) {
     let name = &plan.name;
     page.gap();
-    page.line(format_args!("uci -q delete dhcp.{name}"));
     page.line(format_args!("uci set dhcp.{name}=dhcp"));
     page.line(format_args!("uci set dhcp.{name}.interface='{name}'"));
-    match plan.v4().find(|subnet| !subnet.pools.is_empty()) {
-        Some(subnet) => {
+    match with_pool(plan).and_then(|subnet| Some((subnet, start_and_limit(subnet)?))) {
+        Some((subnet, (start, limit))) => {
+            if subnet.pools.len() > 1 {
+                page.note(&format!(
+                    "OpenWrt's pool is one piece and cannot leave out its middle. Of {} this is the largest; put Ashore's range at \
+                     an end of the subnet to lose nothing.",
+                    joined(&subnet.pools, ", ")
+                ));
+            }
             // Releases differ in what they do without a word.
             page.line(format_args!("uci set dhcp.{name}.dhcpv4='server'"));
-            pool(name, subnet, page);
+            page.line(format_args!("uci set dhcp.{name}.start='{start}'"));
+            page.line(format_args!("uci set dhcp.{name}.limit='{limit}'"));
             page.line(format_args!("uci set dhcp.{name}.leasetime='12h'"));
         }
         None => page.line(format_args!("uci set dhcp.{name}.dhcpv4='disabled'")),
     }
-    if plan.v6().next().is_some() {
+    for subnet in plan.v4().skip(1).filter(|subnet| !subnet.pools.is_empty()) {
+        page.note(&format!(
+            "{} has no pool: OpenWrt has one for each interface, in its first subnet.",
+            subnet.net
+        ));
+    }
+    if !plan.advertised().is_empty() {
         page.line(format_args!("uci set dhcp.{name}.ra='server'"));
     }
 }
@@ -118,11 +224,6 @@ fn firewall(plan: &RouterPlan, page: &mut Page) {
     let open = plan.policy == Some(Policy::Open);
     page.gap();
     page.note("A firewall zone of its own. What is not forwarded from zone to zone does not pass.");
-    // Also what another policy left.
-    page.line(format_args!(
-        "for old in {name} {name}_wan {name}_lan lan_{name} {name}_dns {name}_dhcp {name}_ping {name}_icmp6; do \
-         uci -q delete firewall.$old; done"
-    ));
     page.line(format_args!("uci set firewall.{name}=zone"));
     page.line(format_args!("uci set firewall.{name}.name='{name}'"));
     page.line(format_args!("uci add_list firewall.{name}.network='{name}'"));
@@ -137,6 +238,22 @@ fn firewall(plan: &RouterPlan, page: &mut Page) {
     if open {
         return;
     }
+    page.note("Private addresses are not the internet, also those behind a second router.");
+    let section = format!("firewall.{name}_private");
+    page.line(format_args!("uci set {section}=rule"));
+    for (option, value) in [
+        ("name", &*format!("{name}-private")),
+        ("src", name),
+        ("dest", "wan"),
+        ("proto", "all"),
+        ("target", "REJECT"),
+    ] {
+        page.line(format_args!("uci set {section}.{option}='{value}'"));
+    }
+    for net in private(true).into_iter().chain(private(false)) {
+        page.line(format_args!("uci add_list {section}.dest_ip='{net}'"));
+    }
+    page.note("What it may want of the router itself.");
     rule(plan, "dns", &[("proto", "tcp udp"), ("dest_port", "53")], page);
     rule(plan, "dhcp", &[("proto", "udp"), ("family", "ipv4"), ("dest_port", "67")], page);
     rule(plan, "ping", &[("proto", "icmp"), ("family", "ipv4"), ("icmp_type", "echo-request")], page);
@@ -174,10 +291,10 @@ fn clicks(plan: &RouterPlan, bridge: &str, vlan: VlanId, ports: &[&str], page: &
     let addresses: Vec<String> =
         plan.subnets.iter().map(|subnet| subnet.interface_address().to_string()).collect();
     page.gap();
-    page.note("The same in LuCI:");
+    page.note("Or the same in LuCI, which takes back by itself what cuts it off for 90 s:");
     page.note(&format!(
         "Network > Interfaces > Devices > {bridge} > Configure > Bridge VLAN filtering: enable it; VLAN 1 untagged and \
-         primary on all ports; VLAN {vlan} tagged on {}. Then Interfaces > lan > Device: {bridge}.1.",
+         primary on all ports; VLAN {vlan} tagged on {}. Before that is saved, Interfaces > lan > Device: {bridge}.1.",
         ports.join(", ")
     ));
     page.note(&format!(
@@ -185,31 +302,88 @@ fn clicks(plan: &RouterPlan, bridge: &str, vlan: VlanId, ports: &[&str], page: &
          firewall zone: a new one, {name}.",
         addresses.join(", ")
     ));
-    if let Some((start, limit)) = plan.v4().find_map(start_and_limit) {
-        page.note(&format!("Its tab DHCP Server: set up, start {start}, limit {limit}."));
+    if let Some((start, limit)) = with_pool(plan).and_then(start_and_limit) {
+        page.note(&format!("Its tab DHCP Server > General Setup: set up, start {start}, limit {limit}."));
+    }
+    if !plan.advertised().is_empty() {
+        page.note("Its tab DHCP Server > IPv6 Settings: RA-Service server mode; DHCPv6-Service and NDP-Proxy disabled.");
     }
     let pairs: Vec<String> = forwardings(plan).iter().map(|(from, to)| format!("{from} to {to}")).collect();
     page.note(&format!("Network > Firewall > Zones: forward {}; nothing else.", pairs.join(", ")));
     if plan.policy != Some(Policy::Open) {
         page.note(&format!(
-            "There, input of {name}: reject; and Traffic Rules from {name} to this device: ports 53 and 67."
+            "There, input of {name}: reject; and Traffic Rules from {name} to this device: accept ports 53 (TCP, UDP) and 67 (UDP), and \
+             ICMP; from {name} to wan, destination addresses {}: reject.",
+            private(true).join(", ")
         ));
     }
 }
 
-fn untagged(plan: &RouterPlan, page: &mut Page) {
-    page.note(
-        "The pool of the interface lan. Leases inside the range end by themselves; to end them at once: service dnsmasq \
-         stop; rm /tmp/dhcp.leases; service dnsmasq start.",
-    );
-    for subnet in plan.v4() {
-        pool("lan", subnet, page);
-    }
-    page.line("uci commit dhcp");
-    page.line("service dnsmasq restart");
-    if let Some((start, limit)) = plan.v4().find_map(start_and_limit) {
-        page.note(&format!(
-            "In LuCI: Network > Interfaces > lan > Edit > DHCP Server: start {start}, limit {limit}."
+/// The LAN's own pool: the script reads it, and takes the range out of what is there.
+fn untagged(plan: &RouterPlan) -> Parts {
+    let mut parts = Parts::default();
+    parts.before.note("Over SSH. A copy of the file that is changed:");
+    parts.before.line("cp -a /etc/config/dhcp /root/dhcp-before");
+    let of = plan.v4().next().expect("without IPv4 nothing is to be done");
+    lan_pool::first_advice(plan, of, &mut parts.lines);
+    parts.lines.file("/tmp/lan-pool.sh", &pool_script(of), "SCRIPT");
+    parts.lines.line("sh /tmp/lan-pool.sh");
+    for subnet in plan.v4().skip(1) {
+        parts.lines.note(&format!(
+            "{} has no pool on OpenWrt, which has one for each interface, in its first subnet.",
+            subnet.net
         ));
     }
+    parts.lines.note(
+        "In LuCI: Network > Interfaces > lan > Edit > DHCP Server. Start counts from the subnet's own address, limit is how many. \
+         Leases inside the range end by themselves; to end them at once: service dnsmasq stop; rm /tmp/dhcp.leases; service dnsmasq \
+         start.",
+    );
+    parts.away.shown("cp -a /root/dhcp-before /etc/config/dhcp; service dnsmasq restart");
+    parts
+}
+
+fn pool_script(subnet: &RouterSubnet) -> Page {
+    let whole = Range::of_net(&subnet.net);
+    let offset = |ip| whole.offset_of(ip).unwrap_or_default();
+    let (first, last) = (offset(subnet.range.first()), offset(subnet.range.last()));
+    let mut page = Page::default();
+    page.lines(BEGIN);
+    page.lines(&format!(
+        r#"set -- $(uci -q get network.lan.ipaddr || true)
+[ $# -gt 0 ] || stop 'the interface lan has no address of its own'
+case $1 in
+  */*) eval "$(ipcalc.sh $1)" ;;
+  *) eval "$(ipcalc.sh $1 $(uci -q get network.lan.netmask || echo 255.255.255.0))" ;;
+esac
+[ "$NETWORK/$PREFIX" = {} ] || stop "the first subnet of lan is $NETWORK/$PREFIX, not {0}"
+# What is there, as OpenWrt counts it, and what it has where nothing is said.
+start=$(uci -q get dhcp.lan.start || echo 100)
+limit=$(uci -q get dhcp.lan.limit || echo 150)
+last=$((start + limit - 1))
+[ $last -le {1} ] || last={1}
+if [ $last -lt {first} ] || [ $start -gt {last} ]; then
+  echo 'the pool is clear of the range: nothing has to change'
+  exit 0
+fi
+# The pool is one piece: of what the range leaves of it, the larger.
+before=$(({first} - start))
+behind=$((last - {last}))
+if [ $before -ge $behind ]; then
+  limit=$before
+else
+  start={2}
+  limit=$behind
+fi
+[ $limit -gt 0 ] || stop 'the pool lies inside the range: give Ashore another one'
+uci set dhcp.lan.start="$start"
+uci set dhcp.lan.limit="$limit"
+uci commit dhcp
+service dnsmasq restart
+echo "the pool is $limit addresses from number $start on""#,
+        subnet.net,
+        whole.len().saturating_sub(2),
+        last + 1,
+    ));
+    page
 }

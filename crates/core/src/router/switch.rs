@@ -1,48 +1,53 @@
 //! A managed switch between router and NAS. Every maker has words of his own; the things are the same.
 
-use super::page::Page;
+use super::page::Parts;
 use super::{PortName, RouterPlan};
 
-pub(super) fn render(plan: &RouterPlan, page: &mut Page) {
-    page.gap();
+pub(super) fn render(plan: &RouterPlan) -> Parts {
+    let mut parts = Parts::default();
+    parts.before.note(
+        "Most switches run a change at once and keep it only when it is saved: a power cycle before the last step brings back what \
+         was. Keep a copy of the configuration (backup, or show running-config). Never take the port that you come in by out of \
+         its untagged VLAN.",
+    );
     let ports = if plan.ports.is_empty() {
         "the ports towards the router and the NAS".to_owned()
     } else {
         let named: Vec<&str> = plan.ports.iter().map(PortName::as_str).collect();
         format!("the ports towards the router and the NAS ({})", named.join(", "))
     };
-    let mut steps = Vec::new();
+    let steps = &mut parts.lines;
     match plan.vlan {
         Some(vlan) => {
-            steps.push(format!("Make VLAN {vlan} (802.1Q VLAN; not port-based or MTU VLAN)."));
-            steps.push(format!(
+            steps.step(&format!("Make VLAN {vlan} (802.1Q VLAN; not port-based or MTU VLAN)."));
+            steps.step(&format!(
                 "Make {ports} members of it, tagged. Their untagged VLAN, native VLAN or PVID stays what it is (1, unless \
                  somebody changed it): the LAN goes on as before. On Cisco's: switchport mode trunk, switchport trunk \
                  allowed vlan add {vlan}."
             ));
-            steps.push(
+            steps.step(
                 "Leave all other ports out of it. A machine without a notion of VLANs that shall be in it gets a port that is \
-                 an untagged member, with the VLAN's number as its PVID."
-                    .to_owned(),
+                 an untagged member, with the VLAN's number as its PVID.",
             );
-            steps.push(
-                "The same on every switch in between. An unmanaged one usually passes tags on.".to_owned(),
-            );
+            steps.step("The same on every switch in between. An unmanaged one usually passes tags on.");
         }
-        None => steps.push("No VLAN, so nothing to make.".to_owned()),
+        None => steps.step("No VLAN, so nothing to make."),
     }
-    steps.push(
+    steps.step(
         "Port security, or a limit of MACs for a port: off on the NAS's, or as many as there are containers. With macvlan \
-         and bridge each has a MAC of its own; with ipvlan all share the NAS's."
-            .to_owned(),
+         and bridge each has a MAC of its own; with ipvlan all share the NAS's.",
     );
-    steps.push(
+    steps.step(
         "DHCP snooping with ARP inspection or IP source guard: the NAS's port is trusted, since no DHCP server gave the \
-         containers their addresses."
-            .to_owned(),
+         containers their addresses.",
     );
-    steps.push("Save to the start-up configuration, or it is gone with the power.".to_owned());
-    for (at, step) in steps.iter().enumerate() {
-        page.step(at + 1, step);
+    steps.step("IGMP and MLD snooping may stay on; with a VLAN, something in it has to be the querier, or discovery ends after minutes.");
+    steps.step("Save to the start-up configuration, or it is gone with the power.");
+    match plan.vlan {
+        Some(vlan) => {
+            parts.away.note(&format!("Take {ports} out of VLAN {vlan}, delete the VLAN, and save."))
+        }
+        None => parts.away.note("What was set for the port, back to what it was, and save."),
     }
+    parts
 }

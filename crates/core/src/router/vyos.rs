@@ -1,22 +1,51 @@
 //! VyOS 1.4 (sagitta) and 1.5 (circinus), in configuration mode.
 
-use super::linux::PRIVATE;
-use super::page::Page;
-use super::{Policy, RouterPlan, RouterSubnet};
+use super::page::{Page, Parts};
+use super::{Policy, RouterPlan, RouterSubnet, lan_pool, private};
 use crate::vlan::VlanId;
 
-pub(super) fn render(plan: &RouterPlan, page: &mut Page) {
-    page.gap();
-    page.line("configure");
-    match plan.vlan {
-        Some(vlan) => with_vlan(plan, vlan, page),
-        None => untagged(plan, page),
+/// How long a commit waits to be confirmed, in minutes.
+const TRIAL: u32 = 5;
+
+pub(super) fn render(plan: &RouterPlan) -> Parts {
+    let mut parts = Parts::default();
+    parts.before.note(&format!(
+        "The lines end in commit-confirm: without the word `confirm` within {TRIAL} minutes the router goes back by itself, by a \
+         reboot to what was saved last. (`set system config-management commit-confirm action reload` spares the reboot on 1.5.) So save \
+         first what you want to keep of now, and see what is there:"
+    ));
+    parts.before.shown("save");
+    parts.before.shown("show configuration commands | match 'dhcp-server|firewall|vif|native-vlan'");
+    let has_lines = plan.vlan.is_some() || !plan.served().is_empty();
+    if plan.vlan.is_none() {
+        lan_pool::unknown(
+            plan,
+            "`show configuration commands | match 'dhcp-server.*range'`.",
+            &mut parts.lines,
+        );
     }
-    page.gap();
-    page.line("compare");
-    page.line("commit");
-    page.line("save");
-    page.line("exit");
+    if has_lines {
+        parts.lines.line("configure");
+        match plan.vlan {
+            Some(vlan) => with_vlan(plan, vlan, &mut parts.lines),
+            None => untagged(plan, &mut parts.lines),
+        }
+        parts.lines.gap();
+        parts.lines.line("compare");
+        parts.lines.line(format_args!("commit-confirm {TRIAL}"));
+        parts.lines.note("It asks whether to proceed. If LAN and internet still work, these keep it:");
+        for line in ["confirm", "save", "exit"] {
+            parts.lines.shown(line);
+        }
+    }
+    match plan.vlan {
+        Some(vlan) => away(plan, vlan, &mut parts.away),
+        None => parts.away.note(
+            "The ranges as they were: `set …` them again as the lines before showed, then commit and save. `rollback N` goes back to \
+             an earlier commit (`show system commit` lists them).",
+        ),
+    }
+    parts
 }
 
 fn with_vlan(plan: &RouterPlan, vlan: VlanId, page: &mut Page) {
@@ -30,28 +59,33 @@ fn with_vlan(plan: &RouterPlan, vlan: VlanId, page: &mut Page) {
         "The source NAT of the WAN has to cover these subnets, as in (eth0 being the WAN, 100 a free rule):",
     );
     for subnet in plan.v4() {
-        page.line("# set nat source rule 100 outbound-interface name 'eth0'");
-        page.line(format_args!("# set nat source rule 100 source address '{}'", subnet.net));
-        page.line("# set nat source rule 100 translation address 'masquerade'");
+        page.shown("set nat source rule 100 outbound-interface name 'eth0'");
+        page.shown(format_args!("set nat source rule 100 source address '{}'", subnet.net));
+        page.shown("set nat source rule 100 translation address 'masquerade'");
+    }
+}
+
+fn kind(lan: &str) -> &'static str {
+    match ["br", "bond"].into_iter().find(|kind| lan.starts_with(kind)) {
+        Some("br") => "bridge",
+        Some(_) => "bonding",
+        None => "ethernet",
     }
 }
 
 fn interface(plan: &RouterPlan, lan: &str, vlan: VlanId, page: &mut Page) {
     page.gap();
-    let kind = ["br", "bond"].into_iter().find(|kind| lan.starts_with(kind));
-    let kind = match kind {
-        Some("br") => "bridge",
-        Some(_) => "bonding",
-        None => "ethernet",
-    };
+    let kind = kind(lan);
     if kind == "bridge" {
         page.note(&format!(
-            "With enable-vlan a member carries only what is listed: give every other member of {lan} its native-vlan 1 too, \
-             or it falls off the LAN at the commit."
+            "With enable-vlan a member of {lan} carries only what is listed. A member that has no native-vlan yet falls off the LAN at \
+             the commit unless it gets one; one that has must keep its own, so these lines are not for it:"
         ));
+        for port in plan.ports_or("eth2") {
+            page.shown(format_args!("set interfaces bridge {lan} member interface {port} native-vlan '1'"));
+        }
         page.line(format_args!("set interfaces bridge {lan} enable-vlan"));
         for port in plan.ports_or("eth2") {
-            page.line(format_args!("set interfaces bridge {lan} member interface {port} native-vlan '1'"));
             page.line(format_args!(
                 "set interfaces bridge {lan} member interface {port} allowed-vlan '{vlan}'"
             ));
@@ -66,7 +100,7 @@ fn interface(plan: &RouterPlan, lan: &str, vlan: VlanId, page: &mut Page) {
         ));
     }
     page.line(format_args!("set interfaces {kind} {lan} vif {vlan} description '{}'", plan.description()));
-    for subnet in plan.v6() {
+    for subnet in plan.advertised() {
         page.line(format_args!("set service router-advert interface {lan}.{vlan} prefix {}", subnet.net));
     }
 }
@@ -109,61 +143,78 @@ fn dns(plan: &RouterPlan, page: &mut Page) {
     }
 }
 
+/// VyOS forwards what no rule forbids, by IPv6 also what comes from the internet.
 fn firewall(plan: &RouterPlan, lan: &str, vlan: VlanId, page: &mut Page) {
     page.gap();
-    if plan.policy == Some(Policy::Open) {
-        page.note("No rule: VyOS forwards what no rule forbids. With a default-action of drop, accept the VLAN as the LAN.");
-        return;
-    }
     page.note(&format!(
-        "What the VLAN may, in rule sets of its own; the rules from {vlan}0 on that lead to them have to stand before such as \
-         accept all."
+        "What the VLAN may, and who reaches it, in rule sets of its own; the rules from {vlan}0 on that lead to them have to stand \
+         before such as accept all. Numbers that are in use already must not be taken twice."
     ));
+    let policy = plan.policy.unwrap_or_default();
     let group = plan.name.to_uppercase();
-    for (family, groups, icmp) in
-        [("ipv4", "network-group", "icmp"), ("ipv6", "ipv6-network-group", "ipv6-icmp")]
-    {
-        let v4 = family == "ipv4";
+    for v4 in [true, false] {
         if plan.subnets.iter().all(|subnet| subnet.is_v4() != v4) {
             continue;
         }
-        for net in PRIVATE.iter().filter(|net| net.contains(':') != v4) {
-            page.line(format_args!("set firewall group {groups} {group}-PRIVATE network '{net}'"));
+        let set = format!("set firewall {}", family(v4));
+        reached(&format!("{set} name {group}-TO"), lan, policy, page);
+        jump(&format!("{set} forward filter rule {vlan}1"), &group, "TO", page);
+        page.line(format_args!("{set} forward filter rule {vlan}1 outbound-interface name '{lan}.{vlan}'"));
+        if policy == Policy::Open {
+            continue;
         }
-        let set = format!("set firewall {family}");
-        let from = format!("{set} name {group}-FROM");
-        page.line(format_args!("{from} default-action 'accept'"));
-        established(&from, page);
-        page.line(format_args!("{from} rule 20 action 'reject'"));
-        page.line(format_args!("{from} rule 20 destination group network-group '{group}-PRIVATE'"));
-        page.line(format_args!("{from} rule 30 action 'reject'"));
-        page.line(format_args!("{from} rule 30 outbound-interface name '{lan}'"));
+        sent(&format!("{set} name {group}-FROM"), lan, &group, v4, page);
         jump(&format!("{set} forward filter rule {vlan}0"), &group, "FROM", page);
         page.line(format_args!("{set} forward filter rule {vlan}0 inbound-interface name '{lan}.{vlan}'"));
-        if plan.policy == Some(Policy::Closed) {
-            let to = format!("{set} name {group}-TO");
-            page.line(format_args!("{to} default-action 'drop'"));
-            established(&to, page);
-            jump(&format!("{set} forward filter rule {vlan}1"), &group, "TO", page);
-            page.line(format_args!(
-                "{set} forward filter rule {vlan}1 outbound-interface name '{lan}.{vlan}'"
-            ));
-        }
-        let local = format!("{set} name {group}-LOCAL");
-        page.line(format_args!("{local} default-action 'drop'"));
-        established(&local, page);
-        page.line(format_args!("{local} rule 20 action 'accept'"));
-        page.line(format_args!("{local} rule 20 protocol 'tcp_udp'"));
-        page.line(format_args!("{local} rule 20 destination port '53'"));
-        page.line(format_args!("{local} rule 30 action 'accept'"));
-        page.line(format_args!("{local} rule 30 protocol '{icmp}'"));
-        if v4 {
-            page.line(format_args!("{local} rule 40 action 'accept'"));
-            page.line(format_args!("{local} rule 40 protocol 'udp'"));
-            page.line(format_args!("{local} rule 40 destination port '67'"));
-        }
+        local(&format!("{set} name {group}-LOCAL"), v4, page);
         jump(&format!("{set} input filter rule {vlan}0"), &group, "LOCAL", page);
         page.line(format_args!("{set} input filter rule {vlan}0 inbound-interface name '{lan}.{vlan}'"));
+    }
+}
+
+fn family(v4: bool) -> &'static str {
+    if v4 { "ipv4" } else { "ipv6" }
+}
+
+/// What comes to the VLAN.
+fn reached(to: &str, lan: &str, policy: Policy, page: &mut Page) {
+    page.line(format_args!("{to} default-action 'drop'"));
+    established(to, page);
+    page.line(format_args!("{to} rule 20 action 'accept'"));
+    page.line(format_args!("{to} rule 20 connection-status nat 'destination'"));
+    if policy != Policy::Closed {
+        page.line(format_args!("{to} rule 30 action 'accept'"));
+        page.line(format_args!("{to} rule 30 inbound-interface name '{lan}'"));
+    }
+}
+
+/// What the VLAN sends elsewhere.
+fn sent(from: &str, lan: &str, group: &str, v4: bool, page: &mut Page) {
+    let groups = if v4 { "network-group" } else { "ipv6-network-group" };
+    for net in private(v4) {
+        page.line(format_args!("set firewall group {groups} {group}-PRIVATE network '{net}'"));
+    }
+    page.line(format_args!("{from} default-action 'accept'"));
+    established(from, page);
+    page.line(format_args!("{from} rule 20 action 'reject'"));
+    page.line(format_args!("{from} rule 20 destination group network-group '{group}-PRIVATE'"));
+    page.line(format_args!("{from} rule 30 action 'reject'"));
+    page.line(format_args!("{from} rule 30 outbound-interface name '{lan}'"));
+}
+
+/// What it may want of the router itself.
+fn local(local: &str, v4: bool, page: &mut Page) {
+    page.line(format_args!("{local} default-action 'drop'"));
+    established(local, page);
+    page.line(format_args!("{local} rule 20 action 'accept'"));
+    page.line(format_args!("{local} rule 20 protocol 'tcp_udp'"));
+    page.line(format_args!("{local} rule 20 destination port '53'"));
+    page.line(format_args!("{local} rule 30 action 'accept'"));
+    page.line(format_args!("{local} rule 30 protocol '{}'", if v4 { "icmp" } else { "ipv6-icmp" }));
+    if v4 {
+        page.line(format_args!("{local} rule 40 action 'accept'"));
+        page.line(format_args!("{local} rule 40 protocol 'udp'"));
+        page.line(format_args!("{local} rule 40 destination port '67'"));
     }
 }
 
@@ -181,11 +232,46 @@ fn jump(rule: &str, group: &str, target: &str, page: &mut Page) {
 fn untagged(plan: &RouterPlan, page: &mut Page) {
     page.gap();
     page.note(
-        "In place of the ranges that the LAN's pool has; `show service dhcp-server` tells what it is called.",
+        "In place of the ranges that the LAN's pool has. If `show service dhcp-server` calls it other than LAN, say so here.",
     );
-    for subnet in plan.v4() {
+    for subnet in plan.served() {
         let at_subnet = format!("service dhcp-server shared-network-name LAN subnet {}", subnet.net);
         page.line(format_args!("delete {at_subnet} range"));
         ranges(&format!("set {at_subnet}"), subnet, page);
+    }
+}
+
+fn away(plan: &RouterPlan, vlan: VlanId, page: &mut Page) {
+    let (lan, group) = (plan.lan_or("eth1"), plan.name.to_uppercase());
+    page.note("In configuration mode; what was never made says so and does no harm. Then commit and save.");
+    for v4 in [true, false] {
+        let delete = format!("delete firewall {}", family(v4));
+        for rule in [
+            format!("forward filter rule {vlan}0"),
+            format!("forward filter rule {vlan}1"),
+            format!("input filter rule {vlan}0"),
+        ] {
+            page.shown(format_args!("{delete} {rule}"));
+        }
+        for set in ["FROM", "TO", "LOCAL"] {
+            page.shown(format_args!("{delete} name {group}-{set}"));
+        }
+    }
+    page.shown(format_args!("delete firewall group network-group {group}-PRIVATE"));
+    page.shown(format_args!("delete firewall group ipv6-network-group {group}-PRIVATE"));
+    page.shown(format_args!("delete service dhcp-server shared-network-name {}", plan.name));
+    page.shown(format_args!("delete service router-advert interface {lan}.{vlan}"));
+    for subnet in &plan.subnets {
+        page.shown(format_args!("delete service dns forwarding listen-address '{}'", subnet.router));
+        page.shown(format_args!("delete service dns forwarding allow-from '{}'", subnet.net));
+    }
+    page.shown(format_args!("delete interfaces {} {lan} vif {vlan}", kind(lan)));
+    if kind(lan) == "bridge" {
+        for port in plan.ports_or("eth2") {
+            page.shown(format_args!(
+                "delete interfaces bridge {lan} member interface {port} allowed-vlan '{vlan}'"
+            ));
+        }
+        page.note("enable-vlan may stay, and has to if other VLANs use it.");
     }
 }

@@ -1,0 +1,107 @@
+//! Boxes of shops and providers: one DHCP pool, with a first and a last address, and no VLANs.
+
+use super::page::{Page, Parts};
+use super::{RouterPlan, System, lan_pool};
+
+/// Where a box has its pool, and what the two fields are called.
+struct Words {
+    page: &'static str,
+    first: &'static str,
+    last: &'static str,
+    /// What it has from the factory.
+    factory: &'static str,
+}
+
+fn words(system: System) -> Words {
+    match system {
+        System::FritzBox => Words {
+            page: "http://fritz.box > Home Network > Network > Network Settings > more settings > IPv4 Settings (Heimnetz > Netzwerk > \
+                   Netzwerkeinstellungen > weitere Einstellungen > IPv4-Einstellungen), DHCP server",
+            first: "from (von)",
+            last: "to (bis)",
+            factory: "From the factory it is 192.168.178.20 to 192.168.178.200: a range between .201 and .254 needs no change at all.",
+        },
+        System::Asus => Words {
+            page: "LAN > DHCP Server",
+            first: "IP Pool Starting Address",
+            last: "IP Pool Ending Address",
+            factory: "From the factory it is everything, .2 to .254, of 192.168.50.0/24 or 192.168.1.0/24.",
+        },
+        System::TpLink => Words {
+            page: "Advanced > Network > DHCP Server, Address Pool (路由设置 > DHCP 服务器, 地址池); in the Deco app: More > Advanced > \
+                   DHCP Server",
+            first: "the pool's first field (地址池开始地址, 起始地址; Deco: Start IP)",
+            last: "its second (地址池结束地址, 结束地址; Deco: End IP)",
+            factory: "From the factory Archer has .100 to .199 or .249: a range above that needs no change.",
+        },
+        System::Xiaomi => Words {
+            page: "http://miwifi.com > 常用设置 > 局域网设置 (Settings > LAN settings), DHCP 服务",
+            first: "开始 IP (start IP)",
+            last: "结束 IP (end IP)",
+            factory: "From the factory it is .5 to .254 of 192.168.31.0/24.",
+        },
+        System::Huawei => Words {
+            page: "更多功能 > 网络设置 > 局域网 (More Functions > Network Settings > LAN), DHCP 服务器",
+            first: "起始 IP 地址 (start IP address)",
+            last: "结束 IP 地址 (end IP address)",
+            factory: "From the factory it is .2 to .254 of 192.168.3.0/24.",
+        },
+        _ => Words {
+            page: "the page on which the box has its DHCP server (LAN, Local Network, Heimnetz, 局域网, DHCP 服务器)",
+            first: "first, start, from; 起始地址, 开始 IP",
+            last: "last, end, to; 结束地址, 结束 IP",
+            factory: "Some ask for a first address and how many (limit, maximum number of users): then the last is the first plus that \
+                      number, less one.",
+        },
+    }
+}
+
+pub(super) fn render(plan: &RouterPlan, system: System) -> Parts {
+    let (words, mut parts) = (words(system), Parts::default());
+    if plan.vlan.is_some() {
+        return without_vlans(plan);
+    }
+    parts.before.note(&format!(
+        "Open {}. Write down the two addresses that are there, or take a photograph: they are the way back. Nothing here touches the \
+         box's own address, so its page stays where it is. {}",
+        words.page, words.factory
+    ));
+    for subnet in plan.v4().filter(|subnet| !subnet.leased && subnet.pools.is_empty()) {
+        lan_pool::first_advice(plan, subnet, &mut parts.lines);
+    }
+    lan_pool::in_words(plan, words.first, words.last, &mut parts.lines);
+    devices(&mut parts.lines);
+    parts.away.note("On the same page, the two addresses that you wrote down.");
+    parts
+}
+
+fn devices(page: &mut Page) {
+    page.step(
+        "A device that has an address of the range by now keeps it until its lease ends, a day or so: switch it off and on, and it gets \
+         another. Fixed assignments (address reservation, 静态地址分配) inside the range go elsewhere.",
+    );
+}
+
+/// What then: there is no VLAN for such a box to be in.
+fn without_vlans(plan: &RouterPlan) -> Parts {
+    let mut parts = Parts::default();
+    parts.before.note("Nothing is changed on the box, so there is nothing to come back from.");
+    parts.lines.note(
+        "Such a box has no VLANs towards the LAN: it neither tags nor routes between two. (A page called VLAN or IPTV is about the \
+         provider's line. A guest network is one of its own, mostly for Wi-Fi, and bears no tag on a cable.) What is left:",
+    );
+    parts.lines.step("Without a VLAN, on the LAN itself, with a range that is clear of the box's pool. Then this says what to do:");
+    parts.lines.shown("ashore router-config --subnet LAN --ip-range RANGE --for SYSTEM");
+    let name = plan.vlan.map_or_else(String::new, |id| format!(" {id}"));
+    parts.lines.step(&format!(
+        "A second router that has VLANs, with its WAN in the box's LAN and the NAS behind it, tagged in VLAN{name}: a small one with \
+         OpenWrt or RouterOS does. The containers reach the internet through both; who shall reach them from the box's LAN needs a \
+         route in the box to their subnet by that router."
+    ));
+    parts.lines.step(
+        "The box as a modem or in bridge mode, and a router with VLANs in its place: `ashore router-config list` shows for which there \
+         are lines.",
+    );
+    parts.away.note("Nothing was made.");
+    parts
+}

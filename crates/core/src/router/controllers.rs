@@ -1,0 +1,169 @@
+//! Gateways (`UniFi`, Omada, iKuai) with VLANs and a firewall that are set up in menus alone, and have one pool for each network.
+
+use super::page::{Page, Parts};
+use super::{Policy, PortName, RouterPlan, RouterSubnet, System, lan_pool, private};
+use crate::vlan::VlanId;
+
+pub(super) fn render(plan: &RouterPlan, system: System) -> Parts {
+    let mut parts = Parts::default();
+    parts.before.note(match system {
+        System::UniFi => "Settings > Control Plane > Backups: download one. Settings > Networks has nothing that takes a change back by itself.",
+        System::Omada => "Settings > Maintenance (or Global View > Settings > Maintenance) > Backup: download one.",
+        _ => "系统设置 > 备份管理 (System > Backup): make one, and download it.",
+    });
+    let Some(vlan) = plan.vlan else {
+        untagged(plan, system, &mut parts);
+        return parts;
+    };
+    if plan.subnets.len() > plan.v4().take(1).count() + plan.v6().take(1).count() {
+        parts.lines.note("One subnet of each family fits a network there; the first is meant.");
+    }
+    match system {
+        System::UniFi => unifi(plan, vlan, &mut parts.lines),
+        System::Omada => omada(plan, vlan, &mut parts.lines),
+        _ => ikuai(plan, vlan, &mut parts.lines),
+    }
+    parts.away.note(&format!(
+        "The rules first, then the ports' VLAN {vlan}, then the network {}: what is in use cannot be deleted.",
+        plan.name
+    ));
+    parts
+}
+
+/// Where a network's pool is, and what its two fields are called.
+fn fields(system: System) -> [&'static str; 3] {
+    match system {
+        System::UniFi => ["Settings > Networks > the LAN's > DHCP Range", "Start", "Stop"],
+        System::Omada => {
+            ["Settings > Wired Networks > LAN > Networks > the LAN's > DHCP Range", "the first", "the last"]
+        }
+        _ => [
+            "网络设置 > DHCP 设置 > DHCP 服务端 (Network > DHCP > DHCP server), 客户端地址",
+            "起始地址",
+            "结束地址",
+        ],
+    }
+}
+
+fn untagged(plan: &RouterPlan, system: System, parts: &mut Parts) {
+    let [page, first, last] = fields(system);
+    for subnet in plan.v4().filter(|subnet| !subnet.leased && subnet.pools.is_empty()) {
+        lan_pool::first_advice(plan, subnet, &mut parts.lines);
+    }
+    parts.lines.step(&format!("Open {page}, and write down what is there."));
+    lan_pool::in_words(plan, first, last, &mut parts.lines);
+    parts.away.note("The same two fields, back to what you wrote down.");
+}
+
+/// The largest pool of the first subnet that has one, as the network's page asks for it.
+fn pool(plan: &RouterPlan) -> String {
+    match plan.v4().next().and_then(RouterSubnet::largest_pool) {
+        Some(pool) => format!("DHCP server on, {} to {}", pool.first(), pool.last()),
+        None => "DHCP server off".to_owned(),
+    }
+}
+
+fn address(plan: &RouterPlan) -> String {
+    let first = plan.v4().next().or_else(|| plan.v6().next()).expect("a network has a subnet");
+    first.interface_address().to_string()
+}
+
+fn ports(plan: &RouterPlan) -> String {
+    if plan.ports.is_empty() {
+        return "those towards the NAS".to_owned();
+    }
+    plan.ports.iter().map(PortName::as_str).collect::<Vec<_>>().join(", ")
+}
+
+fn v6(plan: &RouterPlan, page: &mut Page) {
+    if let Some(subnet) = plan.advertised().first() {
+        page.step(&format!(
+            "IPv6 of that network: static, {}; router advertisement on, SLAAC, no DHCPv6.",
+            subnet.interface_address()
+        ));
+    }
+}
+
+fn unifi(plan: &RouterPlan, vlan: VlanId, page: &mut Page) {
+    let name = &plan.name;
+    page.step(&format!(
+        "Settings > Networks > New Virtual Network: name {name}; Auto-Scale Network off; Host Address {}; Advanced: Manual; VLAN ID \
+         {vlan}; {}. Add.",
+        address(plan),
+        pool(plan)
+    ));
+    v6(plan, page);
+    page.step(&format!(
+        "UniFi Devices > the switch or gateway > Ports: on {}, Native VLAN stays what it is (Default); Tagged VLAN Management: Allow All, \
+         or Custom with {name}.",
+        ports(plan)
+    ));
+    let policy = plan.policy.unwrap_or_default();
+    if policy == Policy::Open {
+        page.step("Networks of the zone Internal reach each other: nothing more.");
+        return;
+    }
+    page.step(&format!(
+        "Settings > Security > Firewall (Policy Engine > Zones), with zones: a new zone {name} with the network {name} alone. From the \
+         zone to External: allow; to Gateway: allow DNS, DHCP and ICMP, block the rest; to Internal: block. {}",
+        match policy {
+            Policy::Closed => "From Internal to it: block.",
+            _ => "From Internal to it: allow, with return traffic.",
+        }
+    ));
+    page.step(&format!(
+        "Behind a second router: block from {name} to External for destinations {}.",
+        private(true).join(", ")
+    ));
+}
+
+fn omada(plan: &RouterPlan, vlan: VlanId, page: &mut Page) {
+    let name = &plan.name;
+    page.step(&format!(
+        "Settings > Wired Networks > LAN > Networks > Create New LAN: name {name}; Purpose Interface; LAN interfaces: the ports towards the \
+         NAS; VLAN {vlan}; Gateway/Subnet {}; {}. Save.",
+        address(plan),
+        pool(plan)
+    ));
+    v6(plan, page);
+    page.step(&format!(
+        "A switch's ports, {}: a profile whose native network is LAN and whose tagged networks hold {name} (All does).",
+        ports(plan)
+    ));
+    let policy = plan.policy.unwrap_or_default();
+    if policy == Policy::Open {
+        page.step("Networks reach each other unless an ACL forbids it: nothing more.");
+        return;
+    }
+    page.step(&format!(
+        "Settings > Network Security > ACL > Gateway ACL, direction LAN to LAN: deny, all protocols, from network {name} to network LAN, \
+         states New alone where the page has them. Without states that also stops the answers: then the LAN does not reach {name} either. \
+         {}",
+        if policy == Policy::Closed { "And the same from LAN to the VLAN." } else { "Try it from the LAN." }
+    ));
+    page.step(&format!(
+        "The gateway's own page, and a second router in front: deny from {name} to the gateway's management page, and to an IP group of \
+         {}, but for the VLAN's own subnet.",
+        private(true).join(", ")
+    ));
+}
+
+fn ikuai(plan: &RouterPlan, vlan: VlanId, page: &mut Page) {
+    let name = &plan.name;
+    page.step(&format!(
+        "网络设置 > VLAN 设置 (Network > VLAN) > 添加: VLAN ID {vlan}; VLAN 名称 {name}; 线路 lan1, or the port towards the NAS; IP {}. 保存.",
+        address(plan)
+    ));
+    page.step(&format!(
+        "网络设置 > DHCP 设置 > DHCP 服务端 (DHCP server) > 添加: 服务接口 {name}; 客户端地址: {}; 网关 (gateway) and DNS: the VLAN's address. 保存.",
+        pool(plan)
+    ));
+    if plan.policy != Some(Policy::Open) {
+        page.step(&format!(
+            "安全设置 > ACL 规则 (Security > ACL): 阻断 (block), 转发 (forward), from {} to {}; its rules know no answers, so the LAN may not \
+             reach the VLAN either. Try it, and take the rule back if it must.",
+            plan.subnets[0].net,
+            private(true).join(", ")
+        ));
+    }
+}

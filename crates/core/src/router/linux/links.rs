@@ -1,0 +1,191 @@
+//! Who makes a Linux router's interfaces, and how each is told of the VLAN's.
+
+use super::super::page::Page;
+use super::super::{RouterPlan, RouterSubnet};
+use super::Names;
+use crate::range::Range;
+
+/// Who makes the interfaces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in super::super) enum Links {
+    /// systemd-networkd.
+    Networkd,
+    /// Debian's usual, and by the same words ifupdown2 (Proxmox).
+    Ifupdown,
+    /// netplan, whoever stands behind it.
+    Netplan,
+    /// NetworkManager.
+    NetworkManager,
+}
+
+impl Links {
+    /// What of the LAN's own it touches.
+    pub(super) fn touches(self) -> &'static str {
+        match self {
+            Links::Networkd => {
+                "Of what is there, the LAN's .network file gets a drop-in; nothing else is changed."
+            }
+            Links::Ifupdown | Links::Netplan | Links::NetworkManager => {
+                "It only adds; nothing that is there is changed."
+            }
+        }
+    }
+
+    /// Stops the script before anything is done, where this is not who makes the LAN's interface.
+    pub(super) fn check(self, names: &Names<'_>, page: &mut Page) {
+        let lan = names.lan;
+        page.line(format_args!(
+            "[ -e /sys/class/net/{lan} ] || stop 'there is no interface {lan}: --lan-interface names the one that carries the LAN'"
+        ));
+        match self {
+            Links::Networkd => {
+                page.line(format_args!(
+                    "lan_file=$(networkctl status {lan} --no-pager | sed -n 's/^ *Network File: *//p')"
+                ));
+                page.line(format_args!(
+                    "[ -e \"$lan_file\" ] || stop '{lan} is not configured by systemd-networkd'"
+                ));
+            }
+            Links::Ifupdown => page.line("command -v ifup >/dev/null || stop 'there is no ifupdown here'"),
+            Links::Netplan => page.line("command -v netplan >/dev/null || stop 'there is no netplan here'"),
+            Links::NetworkManager => {
+                page.line("command -v nmcli >/dev/null || stop 'there is no NetworkManager here'");
+            }
+        }
+    }
+
+    /// Makes the VLAN's interface, now and at every boot.
+    pub(super) fn make(self, names: &Names<'_>, page: &mut Page) {
+        match self {
+            Links::Networkd => networkd(names, page),
+            Links::Ifupdown => ifupdown(names, page),
+            Links::Netplan => netplan(names, page),
+            Links::NetworkManager => network_manager(names, page),
+        }
+    }
+
+    pub(super) fn remove(self, names: &Names<'_>, page: &mut Page) {
+        let Names { plan: RouterPlan { name, .. }, interface, .. } = names;
+        match self {
+            Links::Networkd => {
+                page.line(format_args!(
+                    "rm -f /etc/systemd/network/20-{name}.netdev /etc/systemd/network/20-{name}.network \
+                     /etc/systemd/network/*.network.d/{name}.conf"
+                ));
+                page.line("networkctl reload");
+                page.line(format_args!("ip link delete {interface}"));
+            }
+            Links::Ifupdown => {
+                page.line(format_args!("ifdown {interface}"));
+                page.line(format_args!("rm -f /etc/network/interfaces.d/{name}"));
+            }
+            Links::Netplan => {
+                page.line(format_args!("rm -f /etc/netplan/60-{name}.yaml"));
+                page.line("netplan apply");
+                // netplan takes nothing away that is no longer in its files.
+                page.line(format_args!("ip link delete {interface} 2>/dev/null || true"));
+            }
+            Links::NetworkManager => page.line(format_args!("nmcli connection delete {name}")),
+        }
+    }
+
+    /// What the DHCP server of whoever makes the interfaces is told, where it has one.
+    pub(super) fn own_server(self, subnet: &RouterSubnet, page: &mut Page) {
+        let (Links::Networkd, Some(pool)) = (self, subnet.largest_pool()) else { return };
+        let before = Range::of_net(&subnet.net).offset_of(pool.first()).unwrap_or_default();
+        page.note(&format!(
+            "With the DHCP server of systemd-networkd itself, which takes one pool: PoolOffset={before} and PoolSize={} in the \
+             section [DHCPServer] of the LAN's .network file, then networkctl reload.",
+            pool.len()
+        ));
+    }
+}
+
+fn networkd(names: &Names<'_>, page: &mut Page) {
+    let Names { plan, vlan, lan, interface } = names;
+    let name = &plan.name;
+    let mut netdev = Page::default();
+    netdev.lines(&format!("[NetDev]\nName={interface}\nKind=vlan\n\n[VLAN]\nId={vlan}"));
+    page.file(&format!("/etc/systemd/network/20-{name}.netdev"), &netdev, "EOF");
+    let mut network = Page::default();
+    network.lines(&format!("[Match]\nName={interface}\n\n[Network]"));
+    for subnet in &plan.subnets {
+        network.line(format_args!("Address={}", subnet.interface_address()));
+    }
+    page.file(&format!("/etc/systemd/network/20-{name}.network"), &network, "EOF");
+    page.line("dropin=\"/etc/systemd/network/${lan_file##*/}.d\"");
+    page.line("mkdir -p \"$dropin\"");
+    let mut text = Page::default();
+    text.lines(&format!("[Network]\nVLAN={interface}"));
+    page.file(&format!("\"$dropin/{name}.conf\""), &text, "EOF");
+    page.line("networkctl reload");
+    page.line(format_args!("networkctl reconfigure {lan}"));
+    // systemd has changed its own word for forwarding (IPForward= until 255, IPv4Forwarding= since), and for IPv6 a link's own
+    // setting does nothing without the one for all links (Linux 6.1, `ip6_forward`): hence the sysctls.
+}
+
+/// The file's name has no dot: `source-directory` reads only names of letters, digits, `_` and `-` (interfaces(5)).
+fn ifupdown(names: &Names<'_>, page: &mut Page) {
+    let Names { plan, lan, interface, .. } = names;
+    let name = &plan.name;
+    let mut stanzas = Page::default();
+    stanzas.line(format_args!("auto {interface}"));
+    for subnet in &plan.subnets {
+        let family = if subnet.is_v4() { "inet" } else { "inet6" };
+        stanzas.line(format_args!("iface {interface} {family} static"));
+        stanzas.line(format_args!("    address {}", subnet.interface_address()));
+        stanzas.line(format_args!("    vlan-raw-device {lan}"));
+    }
+    page.line("mkdir -p /etc/network/interfaces.d");
+    page.file(&format!("/etc/network/interfaces.d/{name}"), &stanzas, "EOF");
+    page.line(format_args!("if ! ifquery {interface} >/dev/null; then"));
+    page.line(format_args!("  rm /etc/network/interfaces.d/{name}"));
+    page.line(
+        "  stop '/etc/network/interfaces does not read interfaces.d: add the line  source /etc/network/interfaces.d/*'",
+    );
+    page.line("fi");
+    page.line(format_args!("ifup {interface}"));
+}
+
+fn netplan(names: &Names<'_>, page: &mut Page) {
+    let Names { plan, vlan, lan, interface } = names;
+    let name = &plan.name;
+    let addresses: Vec<String> =
+        plan.subnets.iter().map(|subnet| format!("\"{}\"", subnet.interface_address())).collect();
+    let mut yaml = Page::default();
+    yaml.lines(&format!(
+        "network:\n  version: 2\n  vlans:\n    {interface}:\n      id: {vlan}\n      link: {lan}\n      addresses: [{}]",
+        addresses.join(", ")
+    ));
+    let path = format!("/etc/netplan/60-{name}.yaml");
+    page.file(&path, &yaml, "EOF");
+    page.line(format_args!("chmod 600 {path}"));
+    page.line("if ! netplan generate; then");
+    page.line(format_args!("  rm {path}"));
+    page.line(format_args!("  stop 'netplan does not take it; its own files have to name {lan}'"));
+    page.line("fi");
+    page.line("netplan apply");
+}
+
+fn network_manager(names: &Names<'_>, page: &mut Page) {
+    let Names { plan, vlan, lan, interface } = names;
+    let name = &plan.name;
+    page.line(format_args!("nmcli connection delete {name} 2>/dev/null || true"));
+    let mut command =
+        format!("nmcli connection add type vlan con-name {name} ifname {interface} dev {lan} id {vlan}");
+    for v4 in [true, false] {
+        let addresses: Vec<String> = plan
+            .subnets
+            .iter()
+            .filter(|subnet| subnet.is_v4() == v4)
+            .map(|subnet| subnet.interface_address().to_string())
+            .collect();
+        let family = if v4 { "ipv4" } else { "ipv6" };
+        command += &match addresses.join(",") {
+            none if none.is_empty() => format!(" {family}.method disabled"),
+            some => format!(" {family}.method manual {family}.addresses {some}"),
+        };
+    }
+    page.line(command);
+    page.line(format_args!("nmcli connection up {name}"));
+}
