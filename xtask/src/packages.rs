@@ -44,6 +44,7 @@ const TREES: [(&str, &[&str]); 2] = [
             // A router's, which boots with what `ashore router-config` prints.
             "nftables",
             "dnsmasq",
+            "dash",
             "debianutils",
             "coreutils",
             "netplan.io",

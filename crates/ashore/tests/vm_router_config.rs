@@ -145,9 +145,9 @@ impl BootedRouter {
         for made in ["var/lib/misc", "root", "usr/bin", "etc/network/interfaces.d"] {
             std::fs::create_dir_all(changed.join(made)).unwrap();
         }
-        // Essential packages are in no tree.
-        for tool in ["sh", "grep", "sysctl"] {
-            symlink("busybox", changed.join("usr/bin").join(tool)).unwrap();
+        // Essential packages are in no tree. The shell is Debian's: busybox's takes its own `ifup` before any other.
+        for (tool, is) in [("sh", "dash"), ("grep", "busybox"), ("sysctl", "busybox")] {
+            symlink(is, changed.join("usr/bin").join(tool)).unwrap();
         }
         let mut router = BootedRouter { nas, machine, laptop, engines, _directory: directory, _world: world };
         router.boot();
