@@ -173,6 +173,16 @@ fn kea_takes_its_entry() {
                 ashore(&format!("router-config {options} --ip-range {range} --for kea")).expect_success();
             let directory = tempfile::tempdir().unwrap();
             let file = directory.path().join("kea.conf");
+            // What is there gets other pools alone.
+            let entry = match entry.split("\"pools\": [").collect::<Vec<_>>()[..] {
+                [_, one, other] => [("192.168.88.0/24", one), ("10.0.0.0/8", other)]
+                    .map(|(net, pools)| {
+                        let pools = pools.split(']').next().unwrap();
+                        format!("{{ \"id\": {}, \"subnet\": \"{net}\", \"pools\": [{pools}] }}", net.len())
+                    })
+                    .join(","),
+                _ => entry,
+            };
             let config = format!(
                 "{{ \"Dhcp4\": {{ \"interfaces-config\": {{ \"interfaces\": [] }}, \"lease-database\": {{ \"type\": \
                  \"memfile\", \"persist\": false }}, \"subnet4\": [\n{entry}\n] }} }}\n"
@@ -214,7 +224,7 @@ fn on_openwrt_the_lan_stays_and_the_vlan_stands_beside_it() {
             router.paste(&output).expect_success();
             let network = router.config("network");
             assert_eq!(network["lan.device"], "br-lan.1");
-            assert_eq!(network["lan_vlan.ports"], "lan1:u* lan2:u*", "not Wi-Fi's, which joins by itself");
+            assert_eq!(network["ashore_lan.ports"], "lan1:u* lan2:u*", "not Wi-Fi's, which joins by itself");
             assert_eq!(network["vlan200_ports.ports"], "lan1:t");
             assert_eq!(network["vlan200.ipaddr"], "10.0.200.1/24");
             assert_eq!(
@@ -247,12 +257,46 @@ fn on_openwrt_the_old_files_come_back_unless_it_is_told_that_all_is_well() {
     assert!(!router.is_untouched());
 }
 
+#[test]
+fn on_openwrt_all_of_it_goes_again_and_the_lan_is_on_its_bridge_as_it_was() {
+    let away = |name: &str| format!("rm -f /tmp/{name}.trial\nsh /root/{name}-away.sh\nrm /tmp/{name}.trial");
+    let output = openwrt(&format!("{VLAN} --port lan1"));
+    let router = OpenWrt::new();
+    router.paste(&output).expect_success();
+    router.paste(&output).expect_success();
+    router.paste(&away("vlan200")).expect_success();
+    assert!(router.has_what_it_was_made_with());
+
+    // A second VLAN of Ashore's still needs the LAN to be one.
+    router.paste(&output).expect_success();
+    router.paste(&openwrt("--vlan 201 --subnet 10.0.201.0/24 --port lan1")).expect_success();
+    router.paste(&away("vlan200")).expect_success();
+    assert_eq!(router.option("network", "lan.device"), "br-lan.1");
+    router.paste(&away("vlan201")).expect_success();
+    assert!(router.has_what_it_was_made_with());
+
+    // And whoever had the LAN in a VLAN keeps it there.
+    let router = OpenWrt::new();
+    let own = "lan_vlan=bridge-vlan\nlan_vlan.device=br-lan\nlan_vlan.vlan=1\n";
+    router.add("network", own);
+    let before = router.config("network");
+    router.paste(&output).expect_success();
+    router.paste(&away("vlan200")).expect_success();
+    assert_eq!(router.config("network"), before);
+}
+
 /// A router as it is prepared, and what stops the script on it.
 type OtherRouter = (fn(&OpenWrt), &'static str);
 
 #[test]
 fn on_another_openwrt_than_is_meant_the_script_stops_and_has_changed_nothing() {
-    let others: [OtherRouter; 6] = [
+    let others: [OtherRouter; 9] = [
+        (|router| router.install("swconfig", "#!/bin/sh\necho switch0\n"), "swconfig instead of DSA"),
+        (|router| router.add("network", "vlan200=interface\n"), "there is an interface vlan200 already"),
+        (
+            |router| router.add("firewall", "@zone[2]=zone\n@zone[2].name=vlan200\n"),
+            "the firewall has a zone vlan200 already",
+        ),
         (|_| {}, "lan3 is no port of br-lan, which has: lan1 lan2 wlan0"),
         (|router| std::fs::remove_dir_all(router.at("net/br-lan")).unwrap(), "there is no bridge br-lan"),
         (
@@ -264,19 +308,19 @@ fn on_another_openwrt_than_is_meant_the_script_stops_and_has_changed_nothing() {
                 router.add(
                     "network",
                     "@bridge-vlan[0]=bridge-vlan\n@bridge-vlan[0].device=br-lan\n@bridge-vlan[0].vlan=200\n",
-                )
+                );
             },
             "br-lan has a VLAN 200 already",
         ),
         (
             |router| {
-                std::fs::write(router.at("config/network"), "lan=interface\nlan.device=br-home\n").unwrap()
+                std::fs::write(router.at("config/network"), "lan=interface\nlan.device=br-home\n").unwrap();
             },
             "no interface has the device br-lan",
         ),
         (
             |router| {
-                std::fs::write(router.at("config/firewall"), "@zone[0]=zone\n@zone[0].name=lan\n").unwrap()
+                std::fs::write(router.at("config/firewall"), "@zone[0]=zone\n@zone[0].name=lan\n").unwrap();
             },
             "the firewall has no zone wan",
         ),
@@ -334,7 +378,15 @@ fn on_openwrt_the_range_is_taken_out_of_the_pool_that_is_there() {
         std::fs::write(router.at("config/dhcp"), dhcp).unwrap();
         let output = openwrt(&format!("--subnet 192.168.88.0/24 --ip-range {range} --gateway 192.168.88.1"));
         let ran = router.paste(&output);
-        (router.option("dhcp", "lan.start"), router.option("dhcp", "lan.limit"), ran.stdout + &ran.stderr)
+        let left = (router.option("dhcp", "lan.start"), router.option("dhcp", "lan.limit"));
+        router.paste("[ ! -e /root/lan-pool-away.sh ] || sh /root/lan-pool-away.sh").expect_success();
+        let back = |of: &str, was: &str, usual: &str| {
+            let now = router.option("dhcp", of);
+            assert!(now == was || was.is_empty() && now == usual, "{of} was {was}, and is {now}");
+        };
+        back("lan.start", start, "100");
+        back("lan.limit", limit, "150");
+        (left.0, left.1, ran.stdout + &ran.stderr)
     };
     for (start, limit, range, left) in [
         ("100", "150", "192.168.88.192/27", ("100", "92")),

@@ -175,6 +175,11 @@ impl RouterSubnet {
         !self.is_v4() && self.net.prefix_len() == 64
     }
 
+    /// Whether the router has to be asked for its pool first: there is one, and nobody has told which.
+    fn has_unknown_pool(&self) -> bool {
+        self.is_v4() && !self.leased && self.pools.is_empty() && self.present != Present::None
+    }
+
     /// The largest pool, for servers that take only one.
     fn largest_pool(&self) -> Option<Range> {
         // The last of equals, since `max_by_key` says so: the first is where routers begin.
@@ -338,6 +343,11 @@ impl RouterPlan {
     /// The subnets in which a DHCP server has something to hand out.
     fn served(&self) -> Vec<&RouterSubnet> {
         self.v4().filter(|subnet| !subnet.pools.is_empty()).collect()
+    }
+
+    /// The subnets whose pool has to be read first.
+    fn unknown(&self) -> impl Iterator<Item = &RouterSubnet> {
+        self.subnets.iter().filter(|subnet| subnet.has_unknown_pool())
     }
 
     fn v6(&self) -> impl Iterator<Item = &RouterSubnet> {

@@ -76,11 +76,15 @@ impl OpenWrt {
         let service = "#!/bin/sh\necho \"$*\" >> \"$OWN/services\"\n";
         let ipcalc = "#!/bin/sh\nip=${1%/*}; echo NETWORK=${ip%.*}.0 PREFIX=24\n";
         for (tool, text) in [("uci", UCI), ("service", service), ("ipcalc.sh", ipcalc)] {
-            let path = router.at("bin").join(tool);
-            std::fs::write(&path, text).unwrap();
-            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+            router.install(tool, text);
         }
         router
+    }
+
+    pub fn install(&self, tool: &str, text: &str) {
+        let path = self.at("bin").join(tool);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
     }
 
     pub fn at(&self, path: &str) -> std::path::PathBuf {
@@ -112,13 +116,16 @@ impl OpenWrt {
 
     /// A configuration as it is committed.
     pub fn config(&self, file: &str) -> BTreeMap<String, String> {
-        let text = std::fs::read_to_string(self.at(&format!("config/{file}"))).unwrap();
-        let pairs = text.lines().filter_map(|line| line.split_once('='));
-        pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+        pairs(&std::fs::read_to_string(self.at(&format!("config/{file}"))).unwrap())
     }
 
     pub fn option(&self, file: &str, key: &str) -> String {
         self.config(file).get(key).cloned().unwrap_or_default()
+    }
+
+    /// Whether its files say what they said when it was made, in whatever order.
+    pub fn has_what_it_was_made_with(&self) -> bool {
+        FACTORY.iter().all(|(file, text)| self.config(file) == pairs(text))
     }
 
     /// Whether all its files are what they were made with.
@@ -128,6 +135,11 @@ impl OpenWrt {
         };
         FACTORY.iter().all(same) && is_empty(&self.at("staged"))
     }
+}
+
+fn pairs(text: &str) -> BTreeMap<String, String> {
+    let pairs = text.lines().filter_map(|line| line.split_once('='));
+    pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 
 fn is_empty(directory: &Path) -> bool {

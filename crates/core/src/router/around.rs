@@ -49,11 +49,13 @@ fn firewall(plan: &RouterPlan, page: &mut Page) {
     }
     page.note(&format!(
         "Discovery (mDNS: AirPlay, printers, HomeKit) does not cross from LAN to VLAN by itself, with any policy. A repeater on the \
-         router does it (avahi with enable-reflector, or the router's own mDNS option); {}.",
+         router does it (avahi with enable-reflector, or the router's own mDNS option){}.",
         match policy {
-            Policy::Open => "what is found can then be reached",
-            Policy::OneWay => "what the LAN finds in the VLAN it reaches, not the other way round",
-            Policy::Closed => "what is found still cannot be reached",
+            Policy::Open => "; what is found can then be reached",
+            Policy::OneWay => {
+                ", if a rule lets UDP 5353 from the VLAN to the router; what the LAN finds in the VLAN it reaches, not the other way round"
+            }
+            Policy::Closed => ", if a rule lets UDP 5353 from the VLAN to the router; what is found still cannot be reached",
         }
     ));
     page.note(

@@ -66,7 +66,7 @@ pub(super) fn render(plan: &RouterPlan, system: System) -> Parts {
          box's own address, so its page stays where it is. {}",
         words.page, words.factory
     ));
-    for subnet in plan.v4().filter(|subnet| !subnet.leased && subnet.pools.is_empty()) {
+    for subnet in plan.unknown() {
         lan_pool::first_advice(plan, subnet, &mut parts.lines);
     }
     lan_pool::in_words(plan, words.first, words.last, &mut parts.lines);

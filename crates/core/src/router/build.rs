@@ -176,8 +176,8 @@ fn planned(
         _ if !v4 => Vec::new(),
         Present::Told(told) => clear_of_range(subnet, handed_out, told.clone(), own),
         Present::None => {
-            let whole = vec![Range::of_net(&subnet.net)];
-            clear_of_range(subnet, handed_out, whole.iter().filter_map(with_room).collect(), own)
+            let whole = with_room(&Range::of_net(&subnet.net));
+            clear_of_range(subnet, handed_out, whole.into_iter().collect(), own)
         }
         Present::Unknown | Present::Clear(_) | Present::Offers { .. } => Vec::new(),
     };

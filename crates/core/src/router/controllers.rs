@@ -24,7 +24,8 @@ pub(super) fn render(plan: &RouterPlan, system: System) -> Parts {
         _ => ikuai(plan, vlan, &mut parts.lines),
     }
     parts.away.note(&format!(
-        "The rules first, then the ports' VLAN {vlan}, then the network {}: what is in use cannot be deleted.",
+        "The rules first{}, then the ports' VLAN {vlan}, then the network {}: what is in use cannot be deleted.",
+        if system == System::UniFi { ", then the zone" } else { "" },
         plan.name
     ));
     parts
@@ -47,7 +48,7 @@ fn fields(system: System) -> [&'static str; 3] {
 
 fn untagged(plan: &RouterPlan, system: System, parts: &mut Parts) {
     let [page, first, last] = fields(system);
-    for subnet in plan.v4().filter(|subnet| !subnet.leased && subnet.pools.is_empty()) {
+    for subnet in plan.unknown() {
         lan_pool::first_advice(plan, subnet, &mut parts.lines);
     }
     parts.lines.step(&format!("Open {page}, and write down what is there."));
@@ -68,7 +69,7 @@ fn address(plan: &RouterPlan) -> String {
     first.interface_address().to_string()
 }
 
-fn ports(plan: &RouterPlan) -> String {
+fn towards_nas(plan: &RouterPlan) -> String {
     if plan.ports.is_empty() {
         return "those towards the NAS".to_owned();
     }
@@ -96,7 +97,7 @@ fn unifi(plan: &RouterPlan, vlan: VlanId, page: &mut Page) {
     page.step(&format!(
         "UniFi Devices > the switch or gateway > Ports: on {}, Native VLAN stays what it is (Default); Tagged VLAN Management: Allow All, \
          or Custom with {name}.",
-        ports(plan)
+        towards_nas(plan)
     ));
     let policy = plan.policy.unwrap_or_default();
     if policy == Policy::Open {
@@ -128,7 +129,7 @@ fn omada(plan: &RouterPlan, vlan: VlanId, page: &mut Page) {
     v6(plan, page);
     page.step(&format!(
         "A switch's ports, {}: a profile whose native network is LAN and whose tagged networks hold {name} (All does).",
-        ports(plan)
+        towards_nas(plan)
     ));
     let policy = plan.policy.unwrap_or_default();
     if policy == Policy::Open {

@@ -3,7 +3,6 @@
 
 use super::page::{Page, Parts};
 use super::{RouterPlan, RouterSubnet, lan_pool};
-use crate::vlan::VlanId;
 
 pub(super) fn render(plan: &RouterPlan) -> Parts {
     let mut parts = Parts::default();
@@ -17,11 +16,13 @@ pub(super) fn render(plan: &RouterPlan) -> Parts {
         lines.note("In the list \"subnet4\" of /etc/kea/kea-dhcp4.conf; then the test, and the restart.");
         match plan.vlan {
             Some(vlan) => lines.note(&format!(
-                "\"interfaces\" of \"interfaces-config\" has to name the VLAN's interface ({}.{vlan} or so).",
+                "The id may be no other entry's. \"interfaces\" of \"interfaces-config\" has to name the VLAN's interface ({}.{vlan} or so), \
+                 or the router has to relay to Kea.",
                 plan.lan_or("eth1")
             )),
             None => lines.note(
-                "The entry for the subnet that is there keeps its id and its options, and gets these pools.",
+                "The entry that is there for the subnet keeps its id, its options and its reservations, and gets these in place of its \
+                 pools.",
             ),
         }
     } else if unknown.is_empty() {
@@ -29,27 +30,39 @@ pub(super) fn render(plan: &RouterPlan) -> Parts {
     }
     let last = served.len().saturating_sub(1);
     for (at, subnet) in served.into_iter().enumerate() {
-        entry(subnet, usize::from(plan.vlan.map_or(1, VlanId::get)) + 10_000 * at, at < last, lines);
+        if let Some(vlan) = plan.vlan {
+            entry(subnet, usize::from(vlan.get()) + 10_000 * at, at < last, lines);
+        } else {
+            lines.note(&format!("{}:", subnet.net));
+            pools(subnet, "", lines);
+        }
     }
-    parts.away.note("Put back the copy, test it, restart. Leases that Kea gave meanwhile stay good.");
+    parts.away.note(match plan.vlan {
+        Some(_) => "Take the entry out again, test, restart.",
+        None => "Put back the pools of the copy, test, restart. Leases that Kea gave meanwhile stay good.",
+    });
     parts
 }
 
 fn entry(subnet: &RouterSubnet, id: usize, more: bool, page: &mut Page) {
-    let pools: Vec<String> = subnet
-        .pools
-        .iter()
-        .map(|pool| format!("    {{ \"pool\": \"{} - {}\" }}", pool.first(), pool.last()))
-        .collect();
     page.line("{");
     page.line(format_args!("  \"id\": {id},"));
     page.line(format_args!("  \"subnet\": \"{}\",", subnet.net));
-    page.line("  \"pools\": [");
-    page.line(pools.join(",\n"));
-    page.line("  ],");
+    pools(subnet, ",", page);
     page.line("  \"option-data\": [");
     page.line(format_args!("    {{ \"name\": \"routers\", \"data\": \"{}\" }},", subnet.router));
     page.line(format_args!("    {{ \"name\": \"domain-name-servers\", \"data\": \"{}\" }}", subnet.router));
     page.line("  ]");
     page.line(if more { "}," } else { "}" });
+}
+
+fn pools(subnet: &RouterSubnet, end: &str, page: &mut Page) {
+    let pools: Vec<String> = subnet
+        .pools
+        .iter()
+        .map(|pool| format!("    {{ \"pool\": \"{} - {}\" }}", pool.first(), pool.last()))
+        .collect();
+    page.line("  \"pools\": [");
+    page.line(pools.join(",\n"));
+    page.line(format_args!("  ]{end}"));
 }

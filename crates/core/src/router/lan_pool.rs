@@ -69,8 +69,7 @@ fn pool_check(plan: &RouterPlan, subnet: &RouterSubnet) -> String {
 
 /// The subnets of which the new pool is not known, since the old one is not. Says what to do first, and how to tell.
 pub(super) fn unknown<'a>(plan: &'a RouterPlan, how_to_read: &str, page: &mut Page) -> Vec<&'a RouterSubnet> {
-    let unknown: Vec<&RouterSubnet> =
-        plan.v4().filter(|subnet| !subnet.leased && subnet.pools.is_empty()).collect();
+    let unknown: Vec<&RouterSubnet> = plan.unknown().collect();
     for subnet in &unknown {
         page.note(&format!("Look first what the pool of {} is: {how_to_read}", subnet.net));
         first_advice(plan, subnet, page);
@@ -117,12 +116,13 @@ pub(super) fn in_words(plan: &RouterPlan, first: &str, last: &str, page: &mut Pa
         }
         if let Some(higher) = higher {
             page.step(&format!(
-                "{} leave the last as it is, and set the first ({first}) to {higher}. Save.",
-                if lower.is_some() { "Otherwise" } else { "If the last is above the range," }
+                "{} the last is above {}, leave it as it is, and set the first ({first}) to {higher}. Save.",
+                if lower.is_some() { "Otherwise, if" } else { "If" },
+                subnet.range.last()
             ));
         }
         page.step(&format!(
-            "If that leaves too few, give Ashore another range instead: `{}` shows one beside the pool.",
+            "If that leaves too few, or none, give Ashore another range instead: `{}` shows one beside the pool.",
             pool_check(plan, subnet)
         ));
     }

@@ -8,6 +8,7 @@ use super::page::{Page, Parts};
 use super::{Policy, RouterPlan, RouterSubnet, lan_pool, private};
 use crate::vlan::VlanId;
 
+mod guard;
 mod links;
 
 pub(super) use links::Links;
@@ -28,19 +29,19 @@ struct Names<'a> {
 pub(super) fn render(plan: &RouterPlan, links: Links) -> Parts {
     let Some(vlan) = plan.vlan else { return untagged(plan, links) };
     let lan = plan.lan_or("eth1");
-    let names = Names { plan, vlan, lan, interface: format!("{lan}.{vlan}") };
+    let names = Names { plan, vlan, lan, interface: interface_name(plan, vlan, lan) };
     let (name, mut parts) = (&plan.name, Parts::default());
     let minutes = TRIAL / 60;
 
     parts.before.note(&format!(
         "As root. {lan} is the interface that carries the LAN; --lan-interface names another. The script that takes all away \
-         again is written first, and a timer runs it in {minutes} minutes unless you stop that. {}",
+         again is written first, and a timer runs it in {minutes} minutes unless you stop that; a reboot stops it too. {}",
         links.touches()
     ));
     parts.before.file(&format!("/root/{name}-away.sh"), &away(&names, links), "AWAY");
     parts.before.line(format_args!("systemctl stop {name}-back.timer 2>/dev/null || true"));
     parts.before.line(format_args!(
-        "systemd-run --quiet --on-active={TRIAL} --unit={name}-back sh /root/{name}-away.sh"
+        "systemd-run --quiet --collect --on-active={TRIAL} --unit={name}-back sh /root/{name}-away.sh"
     ));
 
     parts.lines.file(&format!("/root/{name}.sh"), &script(&names, links), "SCRIPT");
@@ -52,10 +53,26 @@ pub(super) fn render(plan: &RouterPlan, links: Links) -> Parts {
     parts.lines.note(
         "The masquerade of the WAN has to cover the new subnet: it does where its rule names the WAN's interface and no source.",
     );
+    guard::to_let_pass(plan, &names.interface, &mut parts.lines);
 
-    parts.away.note("At any time, also if the timer was stopped:");
+    parts.away.note(
+        "At any time, also if the timer was stopped. Forwarding as such stays on until the next boot: something else may need it by \
+         now.",
+    );
     parts.away.shown(format_args!("sh /root/{name}-away.sh"));
+    guard::to_let_pass_no_more(plan, &names.interface, &mut parts.away);
     parts
+}
+
+/// What the VLAN's interface is called: as everybody calls it, where the kernel takes so long a name (`IFNAMSIZ`).
+fn interface_name(plan: &RouterPlan, vlan: VlanId, lan: &str) -> String {
+    let usual = format!("{lan}.{vlan}");
+    if usual.len() > 15 { plan.name.clone() } else { usual }
+}
+
+/// The file by which it is told that what is there is of an earlier run of the same.
+fn marker(name: &str) -> String {
+    format!("/etc/nftables.d/{name}.nft")
 }
 
 /// All of it, up to the first line that fails. The rules are in force before there is an interface for them.
@@ -64,7 +81,7 @@ fn script(names: &Names<'_>, links: Links) -> Page {
     page.line("set -eu");
     page.line("umask 022");
     page.line("stop() { echo \"$*\" >&2; exit 1; }");
-    links.check(names, &mut page);
+    guard::checks(names, links, &mut page);
     page.gap();
     firewall(names, &mut page);
     page.gap();
@@ -79,34 +96,39 @@ fn script(names: &Names<'_>, links: Links) -> Page {
 
 fn away(names: &Names<'_>, links: Links) -> Page {
     let (name, mut page) = (&names.plan.name, Page::default());
-    page.line(format_args!("rm -f /etc/dnsmasq.d/{name}.conf"));
-    page.line("systemctl restart dnsmasq");
+    let marker = marker(name);
+    page.line(format_args!("systemctl stop {name}-back.timer 2>/dev/null || true"));
+    page.line(format_args!("scripts='/root/{name}.sh /root/{name}-away.sh'"));
+    page.line(format_args!("[ -e {marker} ] || {{ rm -f $scripts; exit 0; }}"));
+    page.line(format_args!("if [ -e /etc/dnsmasq.d/{name}.conf ]; then"));
+    page.line(format_args!("  rm /etc/dnsmasq.d/{name}.conf"));
+    page.line("  systemctl restart dnsmasq");
+    page.line("fi");
     links.remove(names, &mut page);
     page.line(format_args!("systemctl disable --now {name}-firewall.service"));
-    page.line(format_args!(
-        "rm -f /etc/systemd/system/{name}-firewall.service /etc/systemd/system/nftables.service.d/{name}.conf \
-         /etc/nftables.d/{name}.nft /etc/sysctl.d/60-{name}.conf"
-    ));
+    page.line(format_args!("rm -f {} {marker}", guard::own_files(name).join(" ")));
+    page.line("rmdir /etc/nftables.d /etc/systemd/system/nftables.service.d 2>/dev/null || true");
     page.line("systemctl daemon-reload");
     page.line(format_args!("nft delete table inet {name} 2>/dev/null || true"));
+    page.line("rm -f $scripts");
     page
 }
 
 fn firewall(names: &Names<'_>, page: &mut Page) {
     let name = &names.plan.name;
+    let (marker, vlan) = (marker(name), names.vlan);
     page.note(
         "The policy, in a table of its own, which only forbids: what passes here still has to pass the tables that are there, \
          none of which is touched. Its unit loads it at boot, after those of the machine's own firewall, and again whenever \
          that one begins anew.",
     );
     page.line("mkdir -p /etc/nftables.d");
-    page.file(&format!("/etc/nftables.d/{name}.nft"), &nftables(names), "EOF");
-    page.line(format_args!("nft -c -f /etc/nftables.d/{name}.nft"));
-    page.line(format_args!("nft -f /etc/nftables.d/{name}.nft"));
+    page.file(&marker, &nftables(names), "EOF");
+    page.line(format_args!("nft -f {marker}"));
     let mut unit = Page::default();
     unit.lines(&format!(
         "[Unit]\n\
-         Description=What VLAN {} may\n\
+         Description=What VLAN {vlan} may\n\
          DefaultDependencies=no\n\
          After=local-fs.target nftables.service netfilter-persistent.service ufw.service firewalld.service\n\
          Before=network-pre.target shutdown.target\n\
@@ -116,23 +138,21 @@ fn firewall(names: &Names<'_>, page: &mut Page) {
          [Service]\n\
          Type=oneshot\n\
          RemainAfterExit=yes\n\
-         ExecStart=nft -f /etc/nftables.d/{name}.nft\n\
+         ExecStart=nft -f {marker}\n\
          ExecStop=nft delete table inet {name}\n\
          \n\
          [Install]\n\
-         WantedBy=multi-user.target",
-        names.vlan
+         WantedBy=multi-user.target"
     ));
     page.file(&format!("/etc/systemd/system/{name}-firewall.service"), &unit, "EOF");
     page.note("Debian's nftables.service flushes all when it starts, reloads or stops, if somebody uses it: then these come back.");
-    let again = format!("-nft -f /etc/nftables.d/{name}.nft");
+    let again = format!("-nft -f {marker}");
     let mut dropin = Page::default();
     dropin.lines(&format!("[Service]\nExecStartPost={again}\nExecReload={again}\nExecStopPost={again}"));
     page.line("mkdir -p /etc/systemd/system/nftables.service.d");
     page.file(&format!("/etc/systemd/system/nftables.service.d/{name}.conf"), &dropin, "EOF");
     page.line("systemctl daemon-reload");
-    page.line(format_args!("systemctl enable {name}-firewall.service"));
-    page.line(format_args!("systemctl restart {name}-firewall.service"));
+    page.line(format_args!("systemctl enable --now {name}-firewall.service"));
 }
 
 /// The sysctls without which a Linux machine is no router.
@@ -144,10 +164,6 @@ fn forwarding(plan: &RouterPlan, page: &mut Page) {
         sysctls.line("net.ipv4.ip_forward = 1");
     }
     if plan.v6().next().is_some() {
-        page.note(
-            "If it takes its own IPv6 default route from an advertisement, its WAN needs accept_ra = 2 besides: a router takes none \
-             otherwise.",
-        );
         sysctls.line("net.ipv6.conf.all.forwarding = 1");
     }
     page.file(&format!("/etc/sysctl.d/60-{name}.conf"), &sysctls, "EOF");
@@ -158,7 +174,7 @@ fn forwarding(plan: &RouterPlan, page: &mut Page) {
 fn dnsmasq(names: &Names<'_>, page: &mut Page) {
     let Names { plan, interface, .. } = names;
     let name = &plan.name;
-    page.note("DHCP and DNS, where dnsmasq reads /etc/dnsmasq.d, as Debian's does. With bind-interfaces, make that bind-dynamic.");
+    page.note("DHCP and DNS, where dnsmasq reads /etc/dnsmasq.d, as Debian's does.");
     page.line("file=$(mktemp)");
     let mut file = Page::default();
     if plan.v4().next().is_some() && plan.served().is_empty() {
@@ -173,7 +189,7 @@ fn dnsmasq(names: &Names<'_>, page: &mut Page) {
     }
     page.file("\"$file\"", &file, "EOF");
     page.line(format_args!(
-        "if grep -ls '^interface=' /etc/dnsmasq.conf /etc/dnsmasq.d/* | grep -qv '/{name}\\.conf$'; then echo \
+        "if grep -ls -e '^interface=' -e '^listen-address=' /etc/dnsmasq.conf /etc/dnsmasq.d/* | grep -qv '/{name}\\.conf$'; then echo \
          'interface={interface}' >> \"$file\"; fi"
     ));
     page.line("dnsmasq --test -C \"$file\"");
@@ -202,36 +218,53 @@ const READ: &str = "grep -rn '^dhcp-range' /etc/dnsmasq.conf /etc/dnsmasq.d";
 pub(super) fn dnsmasq_alone(plan: &RouterPlan) -> Parts {
     let (name, mut parts) = (&plan.name, Parts::default());
     parts.before.note(
-        "Keep a copy of what has the dhcp-range now. With Pi-hole 6: Settings > Teleporter > Export. dnsmasq reads its files only \
-         when it starts, so nothing changes before the restart.",
+        "Keep a copy; with Pi-hole 6: Settings > Teleporter > Export. dnsmasq reads its files only when it starts, so nothing changes \
+         before the restart.",
     );
-    let unknown = lan_pool::unknown(plan, READ, &mut parts.lines);
+    parts.before.shown("cp -a /etc/dnsmasq.conf /etc/dnsmasq.d /root/");
+    let lines = &mut parts.lines;
+    let unknown = lan_pool::unknown(plan, READ, lines);
+    if !unknown.is_empty() {
+        lines.note("With Pi-hole's own DHCP server, whose pool is one piece (Settings > DHCP), in words:");
+        lan_pool::in_words(plan, "From", "To", lines);
+    }
     let served = plan.served();
-    if !unknown.is_empty() && plan.vlan.is_none() {
-        parts
-            .lines
-            .note("With Pi-hole's own DHCP server, whose pool is one piece (Settings > DHCP), in words:");
-        lan_pool::in_words(plan, "From", "To", &mut parts.lines);
-    } else if served.is_empty() {
-        parts.lines.note("Nothing: Ashore hands out all that there is.");
+    if served.is_empty() {
+        if unknown.is_empty() {
+            lines.note("Nothing: Ashore hands out all that there is.");
+        }
+    } else if plan.vlan.is_some() {
+        lines.note(&format!(
+            "In a file of its own, /etc/dnsmasq.d/{name}.conf, which Pi-hole 6 reads with misc.etc_dnsmasq_d on. The machine needs an \
+             address in the VLAN, or the router has to relay to it."
+        ));
     } else {
-        parts.lines.note(
-            "In place of the dhcp-range that this subnet has. Pi-hole 6: Settings > DHCP off, and these in \
-             /etc/dnsmasq.d/99-ashore.conf, with misc.etc_dnsmasq_d on.",
-        );
+        for (subnet, pool) in served.iter().filter_map(|subnet| Some((subnet, subnet.largest_pool()?))) {
+            lines.note(&format!(
+                "With Pi-hole's own DHCP server for {}, whose pool is one piece, none of these lines, but in Settings > DHCP: From {}, \
+                 To {}.",
+                subnet.net,
+                pool.first(),
+                pool.last()
+            ));
+        }
+        lines.note("With dnsmasq itself, in place of the dhcp-range that the subnet has:");
     }
-    for subnet in served {
-        ranges(subnet, &format!("set:{name},"), &mut parts.lines);
+    for subnet in &served {
+        ranges(subnet, &format!("set:{name},"), lines);
         // Unless told, dnsmasq sends its clients to its own host.
-        parts.lines.line(format_args!("dhcp-option=tag:{name},option:router,{}", subnet.router));
+        lines.line(format_args!("dhcp-option=tag:{name},option:router,{}", subnet.router));
     }
-    parts.lines.note(
-        "Check, then restart (in Pi-hole: pihole-FTL dnsmasq-test, then systemctl restart pihole-FTL):",
-    );
-    parts.lines.shown("dnsmasq --test && systemctl restart dnsmasq");
-    parts
-        .away
-        .note("Put back the lines that were there, and restart it. Leases that it gave meanwhile stay good.");
+    if !served.is_empty() {
+        lines.note(
+            "Check, then restart (in Pi-hole: pihole-FTL dnsmasq-test, then systemctl restart pihole-FTL):",
+        );
+        lines.shown("dnsmasq --test && systemctl restart dnsmasq");
+    }
+    parts.away.note(match plan.vlan {
+        Some(_) => "Remove the file, and restart it.",
+        None => "Put back what was there, and restart it. Leases that it gave meanwhile stay good.",
+    });
     parts
 }
 
@@ -285,6 +318,8 @@ fn forward_rules(policy: Policy, interface: &str) -> Vec<String> {
     let from = format!("iifname \"{interface}\"");
     let mut rules = vec![
         "ct state established,related accept".to_owned(),
+        // From one of its subnets to another.
+        format!("{from} oifname \"{interface}\" accept"),
         // A port forward that somebody made is what he wants.
         "ct status dnat accept".to_owned(),
     ];

@@ -23,51 +23,53 @@ pub(super) fn render(plan: &RouterPlan, menus: Menus) -> Parts {
              configuration\", puts back any earlier state of it."
         }
     });
-    match plan.vlan {
-        Some(vlan) => {
-            if menus == Menus::OpnSense {
-                parts.before.note(
-                    "OPNsense advises against tagged and untagged VLANs on one trunk: some switches leak advertisements and broadcasts \
-                     between them. With a spare port, make the VLAN there, and lead that to a switch port that is in this VLAN alone, \
-                     tagged. On the LAN's own port it works with most switches.",
-                );
-            }
-            interface(plan, menus, vlan, &mut parts.lines);
-            dhcp(plan, menus, &plan.name.to_uppercase(), &mut parts.lines);
-            firewall(plan, menus, &mut parts.lines);
-            away(plan, menus, &mut parts.away);
-        }
-        None => {
-            for subnet in plan.v4().filter(|subnet| !subnet.leased && subnet.pools.is_empty()) {
-                lan_pool::first_advice(plan, subnet, &mut parts.lines);
-            }
-            let menu = match menus {
-                Menus::OpnSense => {
-                    "Services > Dnsmasq DNS & DHCP > DHCP ranges (or Services > Kea DHCP > Kea DHCPv4 > Subnets > Pools)"
-                }
-                Menus::PfSense => "Services > DHCP Server > LAN > Address Pool Range",
-            };
-            parts.lines.step(&format!("Open {menu}."));
-            let known = !plan.served().is_empty();
-            if known {
-                dhcp(plan, menus, "LAN", &mut parts.lines);
-            } else {
-                let (first, last) = match menus {
-                    Menus::OpnSense => ("Start address", "End address"),
-                    Menus::PfSense => ("From", "To"),
-                };
-                lan_pool::in_words(plan, first, last, &mut parts.lines);
-                parts.lines.step(match menus {
-                    Menus::OpnSense => "What the old pool had behind the range may be a second entry. Apply.",
-                    Menus::PfSense => {
-                        "What the old pool had behind the range may be an Additional Pool. Apply Changes."
-                    }
-                });
-            }
-            parts.away.note("The same fields, back to what they were.");
-        }
+    let Some(vlan) = plan.vlan else {
+        untagged(plan, menus, &mut parts);
+        return parts;
+    };
+    if menus == Menus::OpnSense {
+        parts.before.note(
+            "OPNsense advises against tagged and untagged VLANs on one trunk: some switches leak advertisements and broadcasts between \
+             them. With a spare port, make the VLAN there, and lead that to a switch port that is in this VLAN alone, tagged. On the LAN's \
+             own port it works with most switches.",
+        );
     }
+    interface(plan, menus, vlan, &mut parts.lines);
+    dhcp(plan, menus, &plan.name.to_uppercase(), &mut parts.lines);
+    firewall(plan, menus, &mut parts.lines);
+    away(plan, menus, &mut parts.away);
     parts
+}
+
+fn untagged(plan: &RouterPlan, menus: Menus, parts: &mut Parts) {
+    for subnet in plan.unknown() {
+        lan_pool::first_advice(plan, subnet, &mut parts.lines);
+    }
+    parts.lines.step(&format!(
+        "Open {}, and write down what is there.",
+        match menus {
+            Menus::OpnSense => {
+                "Services > Dnsmasq DNS & DHCP > DHCP ranges (or Services > Kea DHCP > Kea DHCPv4 > Subnets > Pools)"
+            }
+            Menus::PfSense => "Services > DHCP Server > LAN > Address Pool Range",
+        }
+    ));
+    if plan.served().is_empty() {
+        let (first, last) = match menus {
+            Menus::OpnSense => ("Start address", "End address"),
+            Menus::PfSense => ("From", "To"),
+        };
+        lan_pool::in_words(plan, first, last, &mut parts.lines);
+        parts.lines.step(match menus {
+            Menus::OpnSense => "What the old pool had behind the range may be a second entry. Apply.",
+            Menus::PfSense => {
+                "What the old pool had behind the range may be an Additional Pool. Apply Changes."
+            }
+        });
+    } else {
+        dhcp(plan, menus, "LAN", &mut parts.lines);
+    }
+    parts.away.note("The same fields, back to what you wrote down.");
 }
 
 fn interface(plan: &RouterPlan, menus: Menus, vlan: VlanId, page: &mut Page) {
@@ -191,11 +193,11 @@ fn firewall(plan: &RouterPlan, menus: Menus, page: &mut Page) {
         Menus::OpnSense => "Firewall > Aliases > +: type Network(s)",
         Menus::PfSense => "Firewall > Aliases > IP > Add: type Network(s)",
     };
-    page.step(&format!("{alias}; name PRIVATE; content {}. Save, Apply.", PRIVATE.join(", ")));
+    page.step(&format!("{alias}; name {name}_PRIVATE; content {}. Save, Apply.", PRIVATE.join(", ")));
     page.step(&format!(
         "{rules} > {name}, all {families}, in this order (the first that fits decides): (a) Pass; TCP/UDP; Source {0}; Destination \
          {name} address, port 53. (b) Pass; ICMP; Source {0}; Destination {name} address. (c) Reject; any; Source {0}; \
-         Destination This Firewall. (d) Reject; any; Source {0}; Destination PRIVATE. (e) Reject; any; Source {0}; \
+         Destination This Firewall. (d) Reject; any; Source {0}; Destination {name}_PRIVATE. (e) Reject; any; Source {0}; \
          Destination {1}. (f) Pass; any; Source {0}; Destination any. Apply.",
         net(&name),
         net("LAN")
@@ -209,17 +211,22 @@ fn firewall(plan: &RouterPlan, menus: Menus, page: &mut Page) {
     } else {
         page.step("The LAN reaches the VLAN by its own \"Default allow LAN to any rule\".");
     }
+    page.step(
+        "Firewall > NAT > Outbound: in its automatic and hybrid modes it covers the new subnet; in the manual one it needs the LAN's rule again, \
+         with this source.",
+    );
 }
 
 fn away(plan: &RouterPlan, menus: Menus, page: &mut Page) {
     let name = plan.name.to_uppercase();
     page.note(&format!(
         "The other way round: the rules of {name}{}, its DHCP ranges or pools and its advertisements, Interfaces > {name}: Enable off; \
-         Interfaces > Assignments: delete it; then the VLAN in {}; the alias PRIVATE. Apply each.",
+         Interfaces > Assignments: delete it; then the VLAN in {}{}. Apply each.",
         if plan.policy == Some(Policy::Closed) { " and the one of LAN" } else { "" },
         match menus {
             Menus::OpnSense => "Interfaces > Devices > VLAN",
             Menus::PfSense => "Interfaces > Assignments > VLANs",
-        }
+        },
+        if plan.policy == Some(Policy::Open) { String::new() } else { format!("; the alias {name}_PRIVATE") }
     ));
 }

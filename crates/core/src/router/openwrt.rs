@@ -12,83 +12,145 @@ use crate::vlan::VlanId;
 /// How long the old files wait to be put back, in seconds.
 const TRIAL: u32 = 180;
 
-/// What both scripts begin with.
+/// What all scripts begin with.
 const BEGIN: &str = r#"set -euf
 stop() { echo "$*; nothing was changed" >&2; exit 1; }
 [ -z "$(uci changes)" ] || stop 'there are changes that are not committed (uci changes shows them): commit or revert them first'"#;
 
+/// The configurations that are changed.
+const FILES: [&str; 3] = ["network", "dhcp", "firewall"];
+
+/// The section by which the LAN is VLAN 1 of its bridge. No router has one called so by itself, and all VLANs of Ashore share it.
+const LAN_VLAN: &str = "network.ashore_lan";
+
 pub(super) fn render(plan: &RouterPlan) -> Parts {
     let Some(vlan) = plan.vlan else { return untagged(plan) };
     let (name, bridge) = (&plan.name, plan.lan_or("br-lan"));
-    let ports = plan.ports_or("lan1");
+    let towards_nas = plan.ports_or("lan1");
     let mut parts = Parts::default();
     parts.before.note(&format!(
         "Over SSH. Towards the NAS, or the switch before it: {}. The script keeps a copy of three files in /root/before-{name}, and puts \
          them back after {TRIAL} s unless it is told that all is well. If even that fails: failsafe mode (a key while it boots), \
          mount_root, and cp /root/before-{name}/* /etc/config/. A backup of everything, to be on the safe side:",
-        ports.join(", ")
+        towards_nas.join(", ")
     ));
     parts.before.shown("sysupgrade -b /tmp/backup.tar.gz");
+    parts.before.note("The script that takes all away again is written first.");
+    parts.before.file(&format!("/root/{name}-away.sh"), &away(plan, bridge), "AWAY");
 
-    parts.lines.file(&format!("/tmp/{name}.sh"), &script(plan, bridge, vlan, &ports), "SCRIPT");
+    parts.lines.file(&format!("/tmp/{name}.sh"), &script(plan, bridge, vlan, &towards_nas), "SCRIPT");
     parts.lines.line(format_args!("sh /tmp/{name}.sh"));
-    parts.lines.note(&format!("LAN, Wi-Fi and internet work as before? Then, within {TRIAL} s:"));
-    parts.lines.shown(format_args!("rm /tmp/{name}.trial"));
-    clicks(plan, bridge, vlan, &ports, &mut parts.lines);
+    told_that_all_is_well(name, &mut parts.lines);
+    clicks(plan, bridge, vlan, &towards_nas, &mut parts.lines);
 
     parts.away.note(&format!(
-        "Everything that bears the name {name}. That the LAN is VLAN 1 of {bridge} does no harm and may stay; as long as nobody has \
-         changed anything since, cp /root/before-{name}/* /etc/config/ and a restart undo that too."
+        "Everything that bears the name {name} goes, and the LAN leaves VLAN 1 of {bridge} again if no other VLAN needs that. What was done \
+         in LuCI is taken away there."
     ));
-    for section in sections(name) {
-        parts.away.shown(format_args!("uci -q delete {section}"));
-    }
-    parts.away.shown("uci commit network; uci commit dhcp; uci commit firewall");
-    parts.away.shown(
-        "service network reload; service dnsmasq restart; service odhcpd restart; service firewall restart",
-    );
+    parts.away.shown(format_args!("sh /root/{name}-away.sh"));
+    told_that_all_is_well(name, &mut parts.away);
+    parts.away.note("What is left then are the copy and the script:");
+    parts.away.shown(format_args!("rm -r /root/before-{name} /root/{name}-away.sh"));
     parts
 }
 
+fn told_that_all_is_well(name: &str, page: &mut Page) {
+    page.note(&format!("LAN, Wi-Fi and internet work as before? Then, within {TRIAL} s:"));
+    page.shown(format_args!("rm /tmp/{name}.trial"));
+}
+
 /// All sections that any policy makes.
-fn sections(name: &str) -> Vec<String> {
+fn sections(name: &str) -> String {
     let firewall = ["", "_wan", "_private", "_dns", "_dhcp", "_ping", "_icmp6", "_lan"];
     let mut all = vec![format!("network.{name}"), format!("network.{name}_ports"), format!("dhcp.{name}")];
     all.extend(firewall.iter().map(|of| format!("firewall.{name}{of}")));
     all.push(format!("firewall.lan_{name}"));
-    all
+    all.join(" ")
 }
 
-fn script(plan: &RouterPlan, bridge: &str, vlan: VlanId, ports: &[&str]) -> Page {
+fn script(plan: &RouterPlan, bridge: &str, vlan: VlanId, towards_nas: &[&str]) -> Page {
     let (name, mut page) = (&plan.name, Page::default());
     page.lines(BEGIN);
-    checks(plan, bridge, vlan, ports, &mut page);
+    checks(plan, bridge, vlan, towards_nas, &mut page);
     page.gap();
-    page.note("A copy, and from here on what fails takes back what it staged.");
-    page.line(format_args!("mkdir -p /root/before-{name}"));
-    page.line(format_args!(
-        "cp -a /etc/config/network /etc/config/dhcp /etc/config/firewall /root/before-{name}/"
-    ));
-    page.line("trap 'uci revert network; uci revert dhcp; uci revert firewall' EXIT");
-    for section in sections(name) {
-        page.line(format_args!("uci -q delete {section} || true"));
-    }
+    page.note("A copy, unless it was made by an earlier run.");
+    page.line(format_args!("if ! uci -q get network.{name}_ports >/dev/null; then"));
+    page.line(format_args!("  mkdir -p /root/before-{name}"));
+    page.line(format_args!("  cp -a {} /root/before-{name}/", files()));
+    page.line("fi");
+    delete_sections(name, &mut page);
     lan_stays(bridge, &mut page);
-    bridge_vlan(plan, bridge, vlan, ports, &mut page);
+    bridge_vlan(plan, bridge, vlan, towards_nas, &mut page);
     dhcp(plan, &mut page);
     firewall(plan, &mut page);
+    on_trial(plan, &mut page);
+    page
+}
+
+/// The whole way back.
+fn away(plan: &RouterPlan, bridge: &str) -> Page {
+    let (name, mut page) = (&plan.name, Page::default());
+    page.lines(BEGIN);
+    delete_sections(name, &mut page);
+    page.note(&format!(
+        "The LAN is on {bridge} as a whole again, if that was changed for Ashore and no other VLAN is left."
+    ));
+    page.line("vlans=");
+    for_each("bridge-vlan", &mut page);
+    page.line(format_args!("  [ network.$section != {LAN_VLAN} ] || continue"));
+    page.line(format_args!(
+        "  [ \"$(uci -q get network.$section.device || true)\" != {bridge} ] || vlans=yes"
+    ));
+    page.line("done");
+    page.line(format_args!(
+        "if [ -z \"$vlans\" ] && [ \"$(uci -q get {LAN_VLAN}.device || true)\" = {bridge} ]; then"
+    ));
+    page.line(format_args!("  uci delete {LAN_VLAN}"));
+    page.line(
+        "  for section in $(uci show network | sed -n 's/^network\\.\\([^.]*\\)=interface$/\\1/p'); do",
+    );
+    page.line(format_args!(
+        "    [ \"$(uci -q get network.$section.device || true)\" != {bridge}.1 ] || uci set network.$section.device='{bridge}'"
+    ));
+    page.line("  done");
+    page.line("fi");
+    on_trial(plan, &mut page);
+    page
+}
+
+/// The head of a loop over all sections of a type, unnamed ones (`@bridge-vlan[0]`) among them.
+fn for_each(kind: &str, page: &mut Page) {
+    page.line(format_args!(
+        "for section in $(uci show network | sed -n 's/^network\\.\\([^.]*\\)={kind}$/\\1/p'); do"
+    ));
+}
+
+fn files() -> String {
+    FILES.map(|file| format!("/etc/config/{file}")).join(" ")
+}
+
+fn delete_sections(name: &str, page: &mut Page) {
+    page.note("From here on what fails takes back what it staged.");
+    page.line("trap 'uci revert network; uci revert dhcp; uci revert firewall' EXIT");
+    page.line(format_args!("for section in {}; do uci -q delete $section || true; done", sections(name)));
+}
+
+/// Puts what is staged into force, and what was there before back again unless somebody says that all is well.
+fn on_trial(plan: &RouterPlan, page: &mut Page) {
+    let name = &plan.name;
     page.gap();
-    for file in ["network", "dhcp", "firewall"] {
+    page.note("The way back, which outlives this session.");
+    page.line(format_args!("old=/tmp/{name}-before"));
+    page.line(format_args!("mkdir -p $old; [ -e /tmp/{name}.trial ] || cp -a {} $old/", files()));
+    for file in FILES {
         page.line(format_args!("uci commit {file}"));
     }
     page.line("trap - EXIT");
-    let services =
-        "service network restart; service firewall restart; service dnsmasq restart; service odhcpd restart";
-    page.note("The way back, which outlives this session.");
     page.line(format_args!("echo $$ > /tmp/{name}.trial"));
     page.line(format_args!(
-        "( trap '' HUP; sleep {TRIAL}; [ \"$(cat /tmp/{name}.trial 2>/dev/null)\" = $$ ] || exit 0; cp -a /root/before-{name}/network \
-         /root/before-{name}/dhcp /root/before-{name}/firewall /etc/config/; {services} ) </dev/null >/dev/null 2>&1 &"
+        "( trap '' HUP; sleep {TRIAL}; [ \"$(cat /tmp/{name}.trial 2>/dev/null)\" = $$ ] || exit 0; rm /tmp/{name}.trial; cp -a $old/network \
+         $old/dhcp $old/firewall /etc/config/; service network restart; service firewall restart; service dnsmasq restart; service odhcpd \
+         restart ) </dev/null >/dev/null 2>&1 &"
     ));
     page.line("service network reload");
     page.line("service dnsmasq restart");
@@ -96,20 +158,21 @@ fn script(plan: &RouterPlan, bridge: &str, vlan: VlanId, ports: &[&str]) -> Page
         page.line("service odhcpd restart");
     }
     page.line("service firewall restart");
-    page
 }
 
 /// Stops where this is another router than the lines are for.
-fn checks(plan: &RouterPlan, bridge: &str, vlan: VlanId, ports: &[&str], page: &mut Page) {
+fn checks(plan: &RouterPlan, bridge: &str, vlan: VlanId, towards_nas: &[&str], page: &mut Page) {
     let name = &plan.name;
+    page.line(
+        "[ -z \"$(swconfig list 2>/dev/null)\" ] || stop 'the router has swconfig instead of DSA, and this is not for it'",
+    );
     page.line(format_args!(
         "[ -d /sys/class/net/{bridge}/brif ] || stop 'there is no bridge {bridge}: --lan-interface names the one that holds the LAN'"
     ));
-    page.line(format_args!("for port in {}; do", ports.join(" ")));
+    page.line(format_args!("for port in {}; do", towards_nas.join(" ")));
     page.line(format_args!(
         "  [ -e /sys/class/net/{bridge}/brif/$port ] || stop \"$port is no port of {bridge}, which has: $(ls \
-         /sys/class/net/{bridge}/brif | tr '\\n' ' ')(--port names one; where these are called eth0.1 and such, the router has swconfig \
-         instead of DSA, and this is not for it)\""
+         /sys/class/net/{bridge}/brif | tr '\\n' ' ')(--port names one)\""
     ));
     page.line("done");
     for zone in ["lan", "wan"] {
@@ -117,9 +180,16 @@ fn checks(plan: &RouterPlan, bridge: &str, vlan: VlanId, ports: &[&str], page: &
             "uci show firewall | grep -q \"\\.name='{zone}'\" || stop 'the firewall has no zone {zone}'"
         ));
     }
+    page.line(format_args!(
+        "uci -q get network.{name}_ports >/dev/null || ! uci -q get network.{name} >/dev/null || stop 'there is an interface {name} already'"
+    ));
+    page.line(format_args!(
+        "uci -q get network.{name}_ports >/dev/null || ! uci show firewall | grep -q \"\\.name='{name}'\" || stop 'the firewall has a zone \
+         {name} already'"
+    ));
     page.note(&format!("The VLANs that {bridge} has, and the interfaces that are on it as a whole. Another bridge's do not count."));
     page.line("vlans= lans=");
-    page.line("for section in $(uci show network | sed -n 's/^network\\.\\(.*\\)=bridge-vlan$/\\1/p'); do");
+    for_each("bridge-vlan", page);
     page.line(format_args!("  [ \"$(uci -q get network.$section.device || true)\" = {bridge} ] || continue"));
     page.line(format_args!("  [ $section != {name}_ports ] || continue"));
     page.line(format_args!(
@@ -127,7 +197,7 @@ fn checks(plan: &RouterPlan, bridge: &str, vlan: VlanId, ports: &[&str], page: &
     ));
     page.line("  vlans=yes");
     page.line("done");
-    page.line("for section in $(uci show network | sed -n 's/^network\\.\\([^.]*\\)=interface$/\\1/p'); do");
+    for_each("interface", page);
     page.line(format_args!(
         "  [ \"$(uci -q get network.$section.device || true)\" != {bridge} ] || lans=\"$lans $section\""
     ));
@@ -143,24 +213,26 @@ fn lan_stays(bridge: &str, page: &mut Page) {
          itself."
     ));
     page.line("if [ -z \"$vlans\" ]; then");
-    page.line("  uci set network.lan_vlan=bridge-vlan");
-    page.line(format_args!("  uci set network.lan_vlan.device='{bridge}'"));
-    page.line("  uci set network.lan_vlan.vlan='1'");
+    page.line(format_args!("  uci set {LAN_VLAN}=bridge-vlan"));
+    page.line(format_args!("  uci set {LAN_VLAN}.device='{bridge}'"));
+    page.line(format_args!("  uci set {LAN_VLAN}.vlan='1'"));
     page.line(format_args!("  for port in $(ls /sys/class/net/{bridge}/brif); do"));
-    page.line("    [ -e /sys/class/net/$port/phy80211 ] || uci add_list network.lan_vlan.ports=\"$port:u*\"");
+    page.line(format_args!(
+        "    [ -e /sys/class/net/$port/phy80211 ] || uci add_list {LAN_VLAN}.ports=\"$port:u*\""
+    ));
     page.line("  done");
     page.line(format_args!("  for section in $lans; do uci set network.$section.device='{bridge}.1'; done"));
     page.line("fi");
 }
 
-fn bridge_vlan(plan: &RouterPlan, bridge: &str, vlan: VlanId, ports: &[&str], page: &mut Page) {
+fn bridge_vlan(plan: &RouterPlan, bridge: &str, vlan: VlanId, towards_nas: &[&str], page: &mut Page) {
     let name = &plan.name;
     page.gap();
     page.note(&format!("VLAN {vlan}, tagged towards the NAS, and the router's address in it."));
     page.line(format_args!("uci set network.{name}_ports=bridge-vlan"));
     page.line(format_args!("uci set network.{name}_ports.device='{bridge}'"));
     page.line(format_args!("uci set network.{name}_ports.vlan='{vlan}'"));
-    for port in ports {
+    for port in towards_nas {
         page.line(format_args!("uci add_list network.{name}_ports.ports='{port}:t'"));
     }
     page.line(format_args!("uci set network.{name}=interface"));
@@ -286,7 +358,7 @@ fn rule(plan: &RouterPlan, what: &str, options: &[(&str, &str)], page: &mut Page
     page.line(format_args!("uci set firewall.{name}_{what}.target='ACCEPT'"));
 }
 
-fn clicks(plan: &RouterPlan, bridge: &str, vlan: VlanId, ports: &[&str], page: &mut Page) {
+fn clicks(plan: &RouterPlan, bridge: &str, vlan: VlanId, towards_nas: &[&str], page: &mut Page) {
     let name = &plan.name;
     let addresses: Vec<String> =
         plan.subnets.iter().map(|subnet| subnet.interface_address().to_string()).collect();
@@ -295,7 +367,7 @@ fn clicks(plan: &RouterPlan, bridge: &str, vlan: VlanId, ports: &[&str], page: &
     page.note(&format!(
         "Network > Interfaces > Devices > {bridge} > Configure > Bridge VLAN filtering: enable it; VLAN 1 untagged and \
          primary on all ports; VLAN {vlan} tagged on {}. Before that is saved, Interfaces > lan > Device: {bridge}.1.",
-        ports.join(", ")
+        towards_nas.join(", ")
     ));
     page.note(&format!(
         "Network > Interfaces > Add new interface: name {name}, static address, device {bridge}.{vlan}, address {}, \
@@ -317,13 +389,16 @@ fn clicks(plan: &RouterPlan, bridge: &str, vlan: VlanId, ports: &[&str], page: &
             private(true).join(", ")
         ));
     }
+    page.note(&format!(
+        "With swconfig (there is a page Network > Switch, and ports are called eth0.1): there a VLAN {vlan}, tagged on the CPU and on the \
+         port towards the NAS, and nothing else changed; then the interface as above, with the device eth0.{vlan}."
+    ));
 }
 
 /// The LAN's own pool: the script reads it, and takes the range out of what is there.
 fn untagged(plan: &RouterPlan) -> Parts {
     let mut parts = Parts::default();
-    parts.before.note("Over SSH. A copy of the file that is changed:");
-    parts.before.line("cp -a /etc/config/dhcp /root/dhcp-before");
+    parts.before.note("Over SSH. The script writes down the two numbers that it changes, in a script of its own that puts them back.");
     let of = plan.v4().next().expect("without IPv4 nothing is to be done");
     lan_pool::first_advice(plan, of, &mut parts.lines);
     parts.lines.file("/tmp/lan-pool.sh", &pool_script(of), "SCRIPT");
@@ -339,7 +414,7 @@ fn untagged(plan: &RouterPlan) -> Parts {
          Leases inside the range end by themselves; to end them at once: service dnsmasq stop; rm /tmp/dhcp.leases; service dnsmasq \
          start.",
     );
-    parts.away.shown("cp -a /root/dhcp-before /etc/config/dhcp; service dnsmasq restart");
+    parts.away.shown("sh /root/lan-pool-away.sh && rm /root/lan-pool-away.sh");
     parts
 }
 
@@ -350,22 +425,33 @@ fn pool_script(subnet: &RouterSubnet) -> Page {
     let mut page = Page::default();
     page.lines(BEGIN);
     page.lines(&format!(
-        r#"set -- $(uci -q get network.lan.ipaddr || true)
-[ $# -gt 0 ] || stop 'the interface lan has no address of its own'
-case $1 in
-  */*) eval "$(ipcalc.sh $1)" ;;
-  *) eval "$(ipcalc.sh $1 $(uci -q get network.lan.netmask || echo 255.255.255.0))" ;;
-esac
-[ "$NETWORK/$PREFIX" = {} ] || stop "the first subnet of lan is $NETWORK/$PREFIX, not {0}"
+        r#"# The interface whose first subnet this is, and its pool.
+lan=
+for section in $(uci show network | sed -n 's/^network\.\([^.]*\)=interface$/\1/p'); do
+  set -- $(uci -q get network.$section.ipaddr || true)
+  [ $# -gt 0 ] || continue
+  case $1 in
+    */*) eval "$(ipcalc.sh $1)" ;;
+    *) eval "$(ipcalc.sh $1 $(uci -q get network.$section.netmask || echo 255.255.255.0))" ;;
+  esac
+  [ "$NETWORK/$PREFIX" != {} ] || lan=$section
+done
+[ -n "$lan" ] || stop 'no interface has {0} as its first subnet'
+pool=$(uci show dhcp | sed -n "s/^dhcp\.\([^.]*\)\.interface='$lan'$/\1/p" | head -n 1)
+if [ -z "$pool" ] || [ "$(uci -q get dhcp.$pool.ignore || true)" = 1 ]; then
+  echo "$lan has no DHCP server here: nothing has to change"
+  exit 0
+fi
 # What is there, as OpenWrt counts it, and what it has where nothing is said.
-start=$(uci -q get dhcp.lan.start || echo 100)
-limit=$(uci -q get dhcp.lan.limit || echo 150)
+start=$(uci -q get dhcp.$pool.start || echo 100)
+limit=$(uci -q get dhcp.$pool.limit || echo 150)
 last=$((start + limit - 1))
 [ $last -le {1} ] || last={1}
 if [ $last -lt {first} ] || [ $start -gt {last} ]; then
   echo 'the pool is clear of the range: nothing has to change'
   exit 0
 fi
+old_start=$start old_limit=$limit
 # The pool is one piece: of what the range leaves of it, the larger.
 before=$(({first} - start))
 behind=$((last - {last}))
@@ -376,8 +462,14 @@ else
   limit=$behind
 fi
 [ $limit -gt 0 ] || stop 'the pool lies inside the range: give Ashore another one'
-uci set dhcp.lan.start="$start"
-uci set dhcp.lan.limit="$limit"
+[ -e /root/lan-pool-away.sh ] || cat > /root/lan-pool-away.sh <<END
+uci set dhcp.$pool.start=$old_start
+uci set dhcp.$pool.limit=$old_limit
+uci commit dhcp
+service dnsmasq restart
+END
+uci set dhcp.$pool.start="$start"
+uci set dhcp.$pool.limit="$limit"
 uci commit dhcp
 service dnsmasq restart
 echo "the pool is $limit addresses from number $start on""#,

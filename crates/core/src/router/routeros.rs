@@ -23,13 +23,24 @@ pub(super) fn render(plan: &RouterPlan) -> Parts {
         untagged(plan, bridge, &mut parts);
         return parts;
     };
-    parts
-        .before
-        .note("Names that these lines count upon; without the default configuration make the lists first:");
-    parts.before.shown("/interface bridge print; /interface list member print");
+    parts.before.note(
+        "Names that these lines count upon, what the bridge filters now, and whether a rule accepts everything before these would be asked:",
+    );
+    parts.before.shown("/interface bridge print; /interface list member print; /ip firewall filter print");
+    parts.before.note(
+        "These have to show nothing; otherwise the number or the name is somebody else's, and another one is to be chosen:",
+    );
     parts.before.shown(format_args!(
-        "/interface list add name=WAN; /interface list member add list=WAN interface=ether1"
+        "/interface print where name={}; /interface bridge vlan print where vlan-ids={vlan}",
+        plan.name
     ));
+    parts.before.note("Without the default configuration make the lists first, with the interface that leads to the internet:");
+    parts.before.shown("/interface list add name=WAN; /interface list member add list=WAN interface=ether1");
+    if plan.policy == Some(Policy::Open) {
+        parts.before.shown(format_args!(
+            "/interface list add name=LAN; /interface list member add list=LAN interface={bridge}"
+        ));
+    }
     let page = &mut parts.lines;
     interfaces(plan, bridge, vlan, page);
     addresses(plan, page);
@@ -37,17 +48,31 @@ pub(super) fn render(plan: &RouterPlan) -> Parts {
     firewall(plan, bridge, page);
     page.gap();
     page.note(
-        "Last, and only if it is not on yet. The LAN stays untagged, as VLAN 1 inside the bridge. Some models switch in \
-         hardware no longer with it (`/interface bridge port print` then shows no H).",
+        "Last. The LAN stays untagged, as VLAN 1 inside the bridge. Some models switch in hardware no longer with it (`/interface bridge \
+         port print` then shows no H). A bridge that filters carries only the VLANs that are listed: one that only passes through it, between \
+         an access point and a switch say, has to be listed first as the line above lists this one. Where the router itself is in \
+         another, which would be cut off, this line only says so.",
     );
-    page.line(format_args!("/interface bridge set {bridge} vlan-filtering=yes"));
+    page.line(format_args!(
+        ":if (([:len [/interface vlan find interface={bridge}]] > 1) and ([/interface bridge get [find name={bridge}] vlan-filtering] = \
+         false)) do={{ :put \"list the other VLANs in /interface bridge vlan, then: /interface bridge set {bridge} vlan-filtering=yes\" }} else={{ \
+         /interface bridge set {bridge} vlan-filtering=yes }}"
+    ));
     page.gap();
-    let ports = plan.ports_or("ether2");
+    page.note(
+        "Names: the VLAN asks the router, which answers if `/ip dns print` shows allow-remote-requests (by default it does; without the \
+         default firewall it then answers the internet too). Masquerade: the rule has to cover the VLAN, as the default one does.",
+    );
+    page.gap();
+    let nas_ports = plan.ports_or("ether2");
     page.note(&format!(
         "If {} is a port of its own, in no bridge, this one line stands for all /interface lines but the lists above:",
-        ports[0]
+        nas_ports[0]
     ));
-    page.shown(format_args!("/interface vlan add name={} interface={} vlan-id={vlan}", plan.name, ports[0]));
+    page.shown(format_args!(
+        "/interface vlan add name={} interface={} vlan-id={vlan}",
+        plan.name, nas_ports[0]
+    ));
     away(plan, bridge, &mut parts.away);
     parts
 }
@@ -145,7 +170,7 @@ fn firewall(plan: &RouterPlan, bridge: &str, page: &mut Page) {
     }
 }
 
-/// What the VLAN may want of the router itself, and no more: also where no default rule keeps it from WinBox and SSH.
+/// What the VLAN may want of the router itself, and no more: also where no default rule keeps it from `WinBox` and SSH.
 fn input(plan: &RouterPlan, v4: bool, page: &mut Page) {
     let (name, family) = (&plan.name, family(v4));
     let add = format!("/{family} firewall filter add chain=input in-interface={name}");
@@ -232,6 +257,7 @@ fn away(plan: &RouterPlan, bridge: &str, page: &mut Page) {
     page.shown(format_args!("/interface bridge vlan remove [find comment=\"{name}\"]"));
     page.shown(format_args!("/interface vlan remove [find name={name}]"));
     page.note(&format!(
-        "And if vlan-filtering was off before: /interface bridge set {bridge} vlan-filtering=no"
+        "And if vlan-filtering was off before: /interface bridge set {bridge} vlan-filtering=no. The list WAN goes too if it was made for \
+         this."
     ));
 }

@@ -10,7 +10,7 @@ pub(super) fn render(plan: &RouterPlan) -> Parts {
          was. Keep a copy of the configuration (backup, or show running-config). Never take the port that you come in by out of \
          its untagged VLAN.",
     );
-    let ports = if plan.ports.is_empty() {
+    let members = if plan.ports.is_empty() {
         "the ports towards the router and the NAS".to_owned()
     } else {
         let named: Vec<&str> = plan.ports.iter().map(PortName::as_str).collect();
@@ -21,7 +21,7 @@ pub(super) fn render(plan: &RouterPlan) -> Parts {
         Some(vlan) => {
             steps.step(&format!("Make VLAN {vlan} (802.1Q VLAN; not port-based or MTU VLAN)."));
             steps.step(&format!(
-                "Make {ports} members of it, tagged. Their untagged VLAN, native VLAN or PVID stays what it is (1, unless \
+                "Make {members} members of it, tagged. Their untagged VLAN, native VLAN or PVID stays what it is (1, unless \
                  somebody changed it): the LAN goes on as before. On Cisco's: switchport mode trunk, switchport trunk \
                  allowed vlan add {vlan}."
             ));
@@ -45,7 +45,7 @@ pub(super) fn render(plan: &RouterPlan) -> Parts {
     steps.step("Save to the start-up configuration, or it is gone with the power.");
     match plan.vlan {
         Some(vlan) => {
-            parts.away.note(&format!("Take {ports} out of VLAN {vlan}, delete the VLAN, and save."))
+            parts.away.note(&format!("Take {members} out of VLAN {vlan}, delete the VLAN, and save."));
         }
         None => parts.away.note("What was set for the port, back to what it was, and save."),
     }

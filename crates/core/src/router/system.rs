@@ -19,7 +19,7 @@ pub enum System {
     Xiaomi,
     /// Huawei and Honor.
     Huawei,
-    /// Ubiquiti's UniFi gateways.
+    /// Ubiquiti's `UniFi` gateways.
     UniFi,
     /// TP-Link's Omada gateways.
     Omada,
@@ -41,7 +41,7 @@ pub enum System {
     Ifupdown,
     /// A Linux router with netplan, dnsmasq and nftables.
     Netplan,
-    /// A Linux router with NetworkManager, dnsmasq and nftables.
+    /// A Linux router with `NetworkManager`, dnsmasq and nftables.
     NetworkManager,
     /// The DHCP server dnsmasq alone, as in a Pi-hole.
     Dnsmasq,

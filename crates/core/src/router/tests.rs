@@ -235,6 +235,40 @@ fn a_switch_is_pointed_to_and_a_port_that_says_nothing_is_told() {
 }
 
 #[test]
+fn a_name_that_the_kernel_takes_is_given_where_the_usual_one_is_too_long() {
+    let plan = RouterPlan { lan_interface: Some("enx001122334455".parse().unwrap()), ..vlan_200() };
+    for system in [System::Networkd, System::Ifupdown, System::Netplan, System::NetworkManager] {
+        let text = plan.render(system);
+        assert!(!text.contains("enx001122334455.200") && text.contains("iifname \"vlan200\""), "{text}");
+    }
+}
+
+#[test]
+fn a_bridge_filters_nothing_yet_that_pasted_lines_would_cut_off() {
+    let plan = RouterPlan { lan_interface: Some("br0".parse().unwrap()), ..vlan_200() };
+    for line in pasted(&plan.render(System::Vyos)) {
+        assert!(!line.contains("enable-vlan") && !line.contains("native-vlan"), "{line}");
+    }
+    let text = plan.render(System::RouterOs);
+    let filters: Vec<&str> =
+        text.lines().filter(|line| line.starts_with('/') && line.contains("vlan-filtering=yes")).collect();
+    assert_eq!(filters, [""; 0], "only where no other VLAN is on the bridge");
+}
+
+#[test]
+fn a_vlan_that_ashore_hands_out_whole_has_no_pool_to_be_read() {
+    let whole = of(&["10.0.200.0/24"], &[], in_vlan(200)).unwrap();
+    for system in System::ALL {
+        let text = whole.render(system);
+        assert!(
+            !text.contains("Look first") && !text.contains("nothing has to change"),
+            "{}: {text}",
+            system.name()
+        );
+    }
+}
+
+#[test]
 fn a_second_subnet_overwrites_no_first_ones_pool() {
     let wish = told(&["192.168.88.100-192.168.88.249", "10.0.0.10-10.0.0.99"]);
     let plan = of(&["192.168.88.0/24", "10.0.0.0/24"], &["192.168.88.192/27", "10.0.0.64/27"], wish).unwrap();
@@ -282,7 +316,7 @@ fn no_output_turns_on_what_flushes_a_routers_own_rules() {
     for system in [System::Networkd, System::Ifupdown, System::Netplan, System::NetworkManager] {
         let text = vlan_200().render(system);
         for harm in ["enable nftables", "/etc/nftables.conf", "flush"] {
-            assert!(!text.contains(harm), "{}: {harm}", system.name());
+            assert!(!pasted(&text).iter().any(|line| line.contains(harm)), "{}: {harm}", system.name());
         }
     }
 }

@@ -14,8 +14,15 @@ pub(super) fn render(plan: &RouterPlan) -> Parts {
          reboot to what was saved last. (`set system config-management commit-confirm action reload` spares the reboot on 1.5.) So save \
          first what you want to keep of now, and see what is there:"
     ));
-    parts.before.shown("save");
+    parts.before.shown("configure; save; exit");
     parts.before.shown("show configuration commands | match 'dhcp-server|firewall|vif|native-vlan'");
+    if let Some(vlan) = plan.vlan {
+        parts.before.note(&format!(
+            "If that has a vif {vlan}, a dhcp-server network {} or one of the rules {vlan}0 and {vlan}1, these are somebody else's: choose \
+             another number.",
+            plan.name
+        ));
+    }
     let has_lines = plan.vlan.is_some() || !plan.served().is_empty();
     if plan.vlan.is_none() {
         lan_pool::unknown(
@@ -78,13 +85,12 @@ fn interface(plan: &RouterPlan, lan: &str, vlan: VlanId, page: &mut Page) {
     let kind = kind(lan);
     if kind == "bridge" {
         page.note(&format!(
-            "With enable-vlan a member of {lan} carries only what is listed. A member that has no native-vlan yet falls off the LAN at \
-             the commit unless it gets one; one that has must keep its own, so these lines are not for it:"
+            "With enable-vlan a member of {lan} carries only what is listed. If {lan} has enable-vlan (`show interfaces bridge {lan}` in this \
+             mode), nothing of that changes. Otherwise it has to come with a native VLAN for each member that {lan} has, or that member \
+             falls off the LAN at the commit; without these the commit says no, and changes nothing:"
         ));
-        for port in plan.ports_or("eth2") {
-            page.shown(format_args!("set interfaces bridge {lan} member interface {port} native-vlan '1'"));
-        }
-        page.line(format_args!("set interfaces bridge {lan} enable-vlan"));
+        page.shown(format_args!("set interfaces bridge {lan} enable-vlan"));
+        page.shown(format_args!("set interfaces bridge {lan} member interface EACH native-vlan '1'"));
         for port in plan.ports_or("eth2") {
             page.line(format_args!(
                 "set interfaces bridge {lan} member interface {port} allowed-vlan '{vlan}'"
@@ -148,7 +154,8 @@ fn firewall(plan: &RouterPlan, lan: &str, vlan: VlanId, page: &mut Page) {
     page.gap();
     page.note(&format!(
         "What the VLAN may, and who reaches it, in rule sets of its own; the rules from {vlan}0 on that lead to them have to stand \
-         before such as accept all. Numbers that are in use already must not be taken twice."
+         before such as accept all. Numbers that are in use already must not be taken twice. These are not for a firewall of zones \
+         (`show firewall zone` in this mode): there the VLAN gets a zone of its own."
     ));
     let policy = plan.policy.unwrap_or_default();
     let group = plan.name.to_uppercase();
@@ -243,7 +250,11 @@ fn untagged(plan: &RouterPlan, page: &mut Page) {
 
 fn away(plan: &RouterPlan, vlan: VlanId, page: &mut Page) {
     let (lan, group) = (plan.lan_or("eth1"), plan.name.to_uppercase());
-    page.note("In configuration mode; what was never made says so and does no harm. Then commit and save.");
+    page.note(
+        "In configuration mode; what was never made says so and does no harm. A service that was made for the VLAN alone has nothing left \
+         then, and goes whole (`delete service dhcp-server`, `delete service dns forwarding`, `delete service router-advert`): commit says \
+         which. Then commit-confirm, confirm and save.",
+    );
     for v4 in [true, false] {
         let delete = format!("delete firewall {}", family(v4));
         for rule in [
@@ -266,12 +277,16 @@ fn away(plan: &RouterPlan, vlan: VlanId, page: &mut Page) {
         page.shown(format_args!("delete service dns forwarding allow-from '{}'", subnet.net));
     }
     page.shown(format_args!("delete interfaces {} {lan} vif {vlan}", kind(lan)));
+    page.note("And the rule of source NAT, if you made one: delete nat source rule 100.");
     if kind(lan) == "bridge" {
         for port in plan.ports_or("eth2") {
             page.shown(format_args!(
                 "delete interfaces bridge {lan} member interface {port} allowed-vlan '{vlan}'"
             ));
         }
-        page.note("enable-vlan may stay, and has to if other VLANs use it.");
+        page.note(
+            "enable-vlan may stay, and has to if other VLANs use it. If it was made for this, it goes in the same commit, and each \
+             member's native-vlan with it.",
+        );
     }
 }

@@ -2,7 +2,7 @@
 
 use super::super::page::Page;
 use super::super::{RouterPlan, RouterSubnet};
-use super::Names;
+use super::{Names, marker};
 use crate::range::Range;
 
 /// Who makes the interfaces.
@@ -14,7 +14,7 @@ pub(in super::super) enum Links {
     Ifupdown,
     /// netplan, whoever stands behind it.
     Netplan,
-    /// NetworkManager.
+    /// `NetworkManager`.
     NetworkManager,
 }
 
@@ -25,18 +25,16 @@ impl Links {
             Links::Networkd => {
                 "Of what is there, the LAN's .network file gets a drop-in; nothing else is changed."
             }
-            Links::Ifupdown | Links::Netplan | Links::NetworkManager => {
-                "It only adds; nothing that is there is changed."
+            Links::Netplan => {
+                "It only adds; but `netplan apply` puts into force whatever else waits in /etc/netplan."
             }
+            Links::Ifupdown | Links::NetworkManager => "It only adds; nothing that is there is changed.",
         }
     }
 
     /// Stops the script before anything is done, where this is not who makes the LAN's interface.
     pub(super) fn check(self, names: &Names<'_>, page: &mut Page) {
-        let lan = names.lan;
-        page.line(format_args!(
-            "[ -e /sys/class/net/{lan} ] || stop 'there is no interface {lan}: --lan-interface names the one that carries the LAN'"
-        ));
+        let Names { plan: RouterPlan { name, .. }, lan, .. } = names;
         match self {
             Links::Networkd => {
                 page.line(format_args!(
@@ -50,7 +48,23 @@ impl Links {
             Links::Netplan => page.line("command -v netplan >/dev/null || stop 'there is no netplan here'"),
             Links::NetworkManager => {
                 page.line("command -v nmcli >/dev/null || stop 'there is no NetworkManager here'");
+                page.line(format_args!(
+                    "[ -e {} ] || ! nmcli -g NAME connection show | grep -qx {name} || stop 'there is a connection {name} already'",
+                    marker(name)
+                ));
             }
+        }
+    }
+
+    /// The files of its own that it gets.
+    pub(super) fn own_files(self, name: &str) -> Vec<String> {
+        match self {
+            Links::Networkd => {
+                ["netdev", "network"].map(|kind| format!("/etc/systemd/network/20-{name}.{kind}")).to_vec()
+            }
+            Links::Ifupdown => vec![format!("/etc/network/interfaces.d/{name}")],
+            Links::Netplan => vec![format!("/etc/netplan/60-{name}.yaml")],
+            Links::NetworkManager => Vec::new(),
         }
     }
 
@@ -66,21 +80,20 @@ impl Links {
 
     pub(super) fn remove(self, names: &Names<'_>, page: &mut Page) {
         let Names { plan: RouterPlan { name, .. }, interface, .. } = names;
+        let own = self.own_files(name).join(" ");
         match self {
             Links::Networkd => {
-                page.line(format_args!(
-                    "rm -f /etc/systemd/network/20-{name}.netdev /etc/systemd/network/20-{name}.network \
-                     /etc/systemd/network/*.network.d/{name}.conf"
-                ));
+                page.line(format_args!("rm -f {own} /etc/systemd/network/*.network.d/{name}.conf"));
+                page.line("rmdir /etc/systemd/network/*.network.d 2>/dev/null || true");
                 page.line("networkctl reload");
                 page.line(format_args!("ip link delete {interface}"));
             }
             Links::Ifupdown => {
                 page.line(format_args!("ifdown {interface}"));
-                page.line(format_args!("rm -f /etc/network/interfaces.d/{name}"));
+                page.line(format_args!("rm -f {own}"));
             }
             Links::Netplan => {
-                page.line(format_args!("rm -f /etc/netplan/60-{name}.yaml"));
+                page.line(format_args!("rm -f {own}"));
                 page.line("netplan apply");
                 // netplan takes nothing away that is no longer in its files.
                 page.line(format_args!("ip link delete {interface} 2>/dev/null || true"));
@@ -181,10 +194,11 @@ fn network_manager(names: &Names<'_>, page: &mut Page) {
             .map(|subnet| subnet.interface_address().to_string())
             .collect();
         let family = if v4 { "ipv4" } else { "ipv6" };
-        command += &match addresses.join(",") {
-            none if none.is_empty() => format!(" {family}.method disabled"),
-            some => format!(" {family}.method manual {family}.addresses {some}"),
-        };
+        let method = if addresses.is_empty() { "disabled" } else { "manual" };
+        command.extend([" ", family, ".method ", method]);
+        if !addresses.is_empty() {
+            command.extend([" ", family, ".addresses ", &addresses.join(",")]);
+        }
     }
     page.line(command);
     page.line(format_args!("nmcli connection up {name}"));
