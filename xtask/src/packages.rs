@@ -44,6 +44,7 @@ const TREES: [(&str, &[&str]); 2] = [
             // A router's, which boots with what `ashore router-config` prints.
             "nftables",
             "dnsmasq",
+            "kea-dhcp4-server",
             "dash",
             "debianutils",
             "coreutils",
@@ -122,7 +123,8 @@ fn unpack_tree(directory: &Path, suite: &str, packages: &[&str]) -> anyhow::Resu
     })
 }
 
-/// Downloads and unpacks packages to `directory/root`, unless that was done before.
+/// Downloads and unpacks packages to `directory/root`, unless that was done before. What was there stays until the new tree
+/// is whole: another run may be using it, and a download may fail.
 fn once(
     directory: &Path,
     packages: &[&str],
@@ -133,15 +135,25 @@ fn once(
     if fs::read_to_string(&complete).is_ok_and(|there| there == wanted) {
         return Ok(());
     }
-    if directory.exists() {
-        fs::remove_dir_all(directory)?;
+    let (fresh, old) = (directory.with_extension("new"), directory.with_extension("old"));
+    for left in [&fresh, &old] {
+        if left.exists() {
+            fs::remove_dir_all(left)?;
+        }
     }
-    let archives = directory.join("archives");
+    let archives = fresh.join("archives");
     fs::create_dir_all(archives.join("partial"))?;
     download(&archives)?;
-    unpack(&archives, &directory.join("root"))?;
+    unpack(&archives, &fresh.join("root"))?;
     fs::remove_dir_all(&archives)?;
-    fs::write(&complete, wanted)?;
+    fs::write(fresh.join("complete"), wanted)?;
+    if directory.exists() {
+        fs::rename(directory, &old)?;
+    }
+    fs::rename(&fresh, directory)?;
+    if old.exists() {
+        fs::remove_dir_all(old)?;
+    }
     Ok(())
 }
 

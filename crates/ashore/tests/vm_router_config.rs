@@ -5,6 +5,8 @@ mod home;
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Command;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use ashore_lab::{Engines, Machine, Nas, Ran, World, cannot_run};
 use home::typed::{INTERNET, NETWORKD, Typed, all_reach, dhcp_gives, internet, none_reach};
@@ -56,6 +58,8 @@ struct BootedRouter {
     machine: Machine,
     laptop: Machine,
     engines: Engines,
+    /// The unit of its DHCP server.
+    dhcp: &'static str,
     _directory: tempfile::TempDir,
     _world: World,
 }
@@ -89,17 +93,39 @@ const NETWORKING: [(&str, &str, &str, &str); 4] = [
     ),
 ];
 
+/// The DHCP servers, by their units: a file for the LAN.
+const DHCP: [(&str, &str, &str); 2] = [
+    (
+        "dnsmasq",
+        "dnsmasq.d/lan.conf",
+        "no-ping\nno-resolv\ninterface=eth0\ndhcp-range=192.168.88.100,192.168.88.150\n",
+    ),
+    (
+        "kea-dhcp4-server",
+        "kea/kea-dhcp4.conf",
+        "{ \"Dhcp4\": { \"interfaces-config\": { \"interfaces\": [\"eth0\"] }, \"subnet4\": [\n{ \"id\": 1, \"subnet\": \
+         \"192.168.88.0/24\", \"pools\": [ { \"pool\": \"192.168.88.100 - 192.168.88.150\" } ] }\n] } }\n",
+    ),
+];
+
+/// What Kea waits for is that the network is there (`network-online.target`), which the lab masks.
+const AFTER_NETWORKING: &str = "[Unit]\nAfter=networking.service\n";
+
 const HOME_NAT: &str = "[Unit]\nDefaultDependencies=no\nBefore=network-pre.target nftables.service\n\
                         [Service]\nType=oneshot\nRemainAfterExit=yes\n\
                         ExecStart=iptables-nft -t nat -A POSTROUTING -o wan -j MASQUERADE\n";
+
+/// By this Python finds netplan's library, and no tree has the package of the C library's own programs.
+const LDCONFIG: &str = "#!/bin/sh\n[ \"$1\" != -p ] || for so in /usr/lib/x86_64-linux-gnu/lib*.so.*; do echo \"\t${so##*/} (libc6,x86-64) => $so\"; done\n";
 
 /// There is no udev, for whose word on each link networkd waits.
 const NO_UDEV: &str = "[Service]\nExecStartPre=+busybox sh -c 'busybox mkdir -p /run/udev/data; for link in 1 2 3 4 5 6 7 8 9; do \
                        echo I:1 >/run/udev/data/n$$link; done'\n";
 
 impl BootedRouter {
-    fn new(engines: Engines, system: &str) -> BootedRouter {
+    fn new(engines: Engines, system: &str, dhcp: &'static str) -> BootedRouter {
         let (_, unit, file, text) = NETWORKING.iter().find(|(name, ..)| *name == system).unwrap();
+        let (_, dhcp_file, dhcp_text) = DHCP.iter().find(|(name, ..)| *name == dhcp).unwrap();
         let world = World::new(None).expect("namespaces (run as root)");
         let (machine, laptop) = (world.machine("router", 9).unwrap(), world.machine("laptop", 50).unwrap());
         laptop.add_vlan("eth0", 200, "10.0.200.50/24".parse().unwrap()).unwrap();
@@ -108,10 +134,11 @@ impl BootedRouter {
         let nas = Nas::new(&engines, "bookworm", directory.path()).unwrap();
         let changed = directory.path().join("changed");
         let put = |path: &str, text: &str| {
+            let mode = if path.starts_with("usr/") { 0o755 } else { 0o600 };
+            let mode = if path.ends_with(".nmconnection") { mode } else { mode | 0o44 };
             let path = changed.join(path);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(&path, text).unwrap();
-            let mode = if path.extension().is_some_and(|of| of == "nmconnection") { 0o600 } else { 0o644 };
             std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
         };
         let units = changed.join("etc/systemd/system");
@@ -123,20 +150,24 @@ impl BootedRouter {
         }
         put(
             "etc/passwd",
-            "root:x:0:0:root:/root:/bin/sh\nsystemd-network:x:998:998::/:/bin/false\nmessagebus:x:997:997::/:/bin/false\ndnsmasq:x:996:996::/:/bin/false\n",
+            "root:x:0:0:root:/root:/bin/sh\nsystemd-network:x:998:998::/:/bin/false\nmessagebus:x:997:997::/:/bin/false\ndnsmasq:x:996:996::/:/bin/false\n\
+             _kea:x:995:995::/:/bin/false\n",
         );
         put(
             "etc/group",
-            "root:x:0:\nsystemd-network:x:998:\nmessagebus:x:997:\ndnsmasq:x:996:\nnogroup:x:65534:\n",
+            "root:x:0:\nsystemd-network:x:998:\nmessagebus:x:997:\ndnsmasq:x:996:\n_kea:x:995:\nnogroup:x:65534:\n",
         );
-        put("etc/systemd/system/systemd-networkd.service.d/lab.conf", NO_UDEV);
+        for unit in ["systemd-networkd", "NetworkManager"] {
+            put(&format!("etc/systemd/system/{unit}.service.d/lab.conf"), NO_UDEV);
+        }
+        for (tool, text) in [("sbin/ldconfig", LDCONFIG), ("local/bin/udevadm", "#!/bin/sh\n")] {
+            put(&format!("usr/{tool}"), text);
+        }
         put("etc/systemd/system/home-nat.service", HOME_NAT);
-        put(
-            "etc/dnsmasq.d/lan.conf",
-            "no-ping\nno-resolv\ninterface=eth0\ndhcp-range=192.168.88.100,192.168.88.150\n",
-        );
+        put("etc/systemd/system/kea-dhcp4-server.service.d/lab.conf", AFTER_NETWORKING);
+        put(&format!("etc/{dhcp_file}"), dhcp_text);
         put(&format!("etc/{file}"), text);
-        for unit in [unit, "home-nat.service", "dnsmasq.service"] {
+        for unit in [unit, "home-nat.service", &*format!("{dhcp}.service")] {
             put(
                 &format!("etc/systemd/system/multi-user.target.d/{unit}.conf"),
                 &format!("[Unit]\nWants={unit}\n"),
@@ -149,7 +180,8 @@ impl BootedRouter {
         for (tool, is) in [("sh", "dash"), ("grep", "busybox"), ("sysctl", "busybox")] {
             symlink(is, changed.join("usr/bin").join(tool)).unwrap();
         }
-        let mut router = BootedRouter { nas, machine, laptop, engines, _directory: directory, _world: world };
+        let mut router =
+            BootedRouter { nas, machine, laptop, engines, dhcp, _directory: directory, _world: world };
         router.boot();
         router
     }
@@ -165,11 +197,17 @@ impl BootedRouter {
         for address in host.addresses.iter().filter(|there| there.net.addr() == ip("192.168.88.9")) {
             self.machine.del_address("eth0", address.net).unwrap();
         }
+        self.machine.set_up("eth0", false).unwrap();
         let mut nft = self.machine.command(self.engines.path("usr/sbin/nft")).unwrap();
         assert!(self.engines.equip(&mut nft).args(["flush", "ruleset"]).status().unwrap().success());
         self.nas.boot(&self.machine).unwrap();
-        eventually("the router has its LAN", || self.laptop.ping(ip("192.168.88.9")).is_some());
-        eventually("it gives leases", || self.shell("systemctl is-active dnsmasq").code == Some(0));
+        let has_lan = || self.laptop.ping(ip("192.168.88.9")).is_some();
+        let gives_leases = || self.shell(&format!("systemctl is-active {}", self.dhcp)).code == Some(0);
+        let end = Instant::now() + Duration::from_secs(60);
+        while !(has_lan() && gives_leases()) {
+            assert!(Instant::now() < end, "no LAN, or no leases: {}", self.nas.journal("*"));
+            sleep(Duration::from_millis(200));
+        }
     }
 
     fn shell(&self, text: &str) -> Ran {
@@ -195,13 +233,31 @@ impl BootedRouter {
     #[track_caller]
     fn vlan_is_there(&self) {
         eventually("the VLAN's router answers", || self.laptop.ping(ip("10.0.200.1")).is_some());
-        eventually("its DHCP", || self.ok("systemctl is-active dnsmasq").contains("active"));
-        let gives = |wanted| dhcp_gives(&self.laptop, "eth0.200", &self.engines, wanted);
-        assert_eq!(gives("10.0.200.224"), ip("10.0.200.224"));
-        assert_ne!(gives("10.0.200.200"), ip("10.0.200.200"), "that is Ashore's");
+        self.vlan_has_dhcp();
         let rules = self.ok("nft list table inet vlan200");
         assert!(rules.contains("reject") && rules.contains("eth0.200"), "{rules}");
     }
+
+    #[track_caller]
+    fn vlan_has_dhcp(&self) {
+        let gives = |wanted| dhcp_gives(&self.laptop, "eth0.200", &self.engines, wanted);
+        assert_eq!(gives("10.0.200.224"), ip("10.0.200.224"));
+        assert_ne!(gives("10.0.200.200"), ip("10.0.200.200"), "that is Ashore's");
+    }
+
+    #[track_caller]
+    fn has_nothing_of_it(&self) {
+        let left = self.ok(
+            "nft list ruleset; ip link; systemctl list-timers --all; busybox find /etc /root -name '*vlan200*' -o -name 'nftables*.d'",
+        );
+        assert!(!["vlan200", "eth0.200", "nftables"].iter().any(|of| left.contains(of)), "{left}");
+    }
+}
+
+fn printed_for(system: &str) -> String {
+    let mut ashore = Command::new(PROGRAM);
+    let options = "router-config --vlan 200 --subnet 10.0.200.0/24 --ip-range 10.0.200.192/27 --lan-interface eth0 --for";
+    Ran::of(ashore.args(options.split(' ')).arg(system)).unwrap().expect_success()
 }
 
 /// What is typed lasts over a reboot, takes nothing away that was there, and goes away again.
@@ -210,11 +266,17 @@ fn over_a_reboot(system: &str) {
         Ok(engines) => engines,
         Err(why) => return cannot_run(&format!("router-config over a reboot, {system}"), &why),
     };
-    let mut router = BootedRouter::new(engines, system);
+    let mut router = BootedRouter::new(engines, system, "dnsmasq");
     router.home_is_as_it_was();
-    let mut ashore = Command::new(PROGRAM);
-    let options = "router-config --vlan 200 --subnet 10.0.200.0/24 --ip-range 10.0.200.192/27 --lan-interface eth0 --for";
-    let output = Ran::of(ashore.args(options.split(' ')).arg(system)).unwrap().expect_success();
+    let output = printed_for(system);
+
+    // Somebody else's VLAN stays, though the way back is run too.
+    router.ok("ip link add link eth0 name other type vlan id 200");
+    let ran = router.shell(&output);
+    assert!(ran.code != Some(0) && ran.stderr.contains("eth0 has a VLAN 200 already"), "{}", ran.stderr);
+    router.ok("sh /root/vlan200-away.sh; ip link show other; ip link delete other");
+    router.has_nothing_of_it();
+
     router.ok(&output);
     router.vlan_is_there();
     router.home_is_as_it_was();
@@ -235,9 +297,7 @@ fn over_a_reboot(system: &str) {
     router.ok("sh /root/vlan200-away.sh");
     router.home_is_as_it_was();
     assert!(router.laptop.ping(ip("10.0.200.1")).is_none());
-    let left = router
-        .ok("nft list ruleset; ls /etc/systemd/system /etc/dnsmasq.d /etc/nftables.d /etc/sysctl.d; ip link");
-    assert!(!left.contains("vlan200") && !left.contains("eth0.200"), "{left}");
+    router.has_nothing_of_it();
 }
 
 #[test]
@@ -258,4 +318,34 @@ fn netplan_over_a_reboot() {
 #[test]
 fn network_manager_over_a_reboot() {
     over_a_reboot("networkmanager");
+}
+
+/// Kea's entry stands beside the LAN's, and the VLAN's interface is the administrator's own.
+#[test]
+fn kea_over_a_reboot() {
+    let engines = match Engines::find() {
+        Ok(engines) => engines,
+        Err(why) => return cannot_run("router-config over a reboot, Kea", &why),
+    };
+    let mut router = BootedRouter::new(engines, "ifupdown", "kea-dhcp4-server");
+    router.home_is_as_it_was();
+    router.ok("cp -a /etc/kea/kea-dhcp4.conf /root/");
+    let stanza =
+        "auto eth0.200\niface eth0.200 inet static\n    address 10.0.200.1/24\n    vlan-raw-device eth0\n";
+    router.ok(&format!("cat > /etc/network/interfaces.d/iot <<'EOF'\n{stanza}EOF\nifup eth0.200"));
+    let [.., (_, file, lan)] = DHCP;
+    let entry = format!("\"subnet4\": [\n{}\n,", printed_for("kea"));
+    let config = lan.replace("\"subnet4\": [", &entry).replace("[\"eth0\"]", "[\"eth0\", \"eth0.200\"]");
+    let restart = format!("kea-dhcp4 -t /etc/{file} && systemctl restart kea-dhcp4-server");
+    router.ok(&format!("cat > /etc/{file} <<'EOF'\n{config}EOF\n{restart}"));
+    router.vlan_has_dhcp();
+    router.home_is_as_it_was();
+
+    router.nas.shut_down().unwrap();
+    router.boot();
+    router.vlan_has_dhcp();
+    router.home_is_as_it_was();
+
+    router.ok(&format!("cp -a /root/kea-dhcp4.conf /etc/kea/ && {restart}"));
+    router.home_is_as_it_was();
 }
