@@ -37,6 +37,10 @@ pub struct Observed {
 pub struct View {
     /// All links.
     pub links: Vec<Link>,
+    /// Alternative names of links (`IFLA_ALT_IFNAME`), as far as they fit where a name goes, and the numbers of the links.
+    pub altnames: BTreeMap<IfName, u32>,
+    /// How often each link has got its carrier (`IFLA_CARRIER_UP_COUNT`), by the links' numbers.
+    pub rises: BTreeMap<u32, u32>,
     /// All addresses, in the kernel's order: the first of a link's addresses in a subnet is its primary one.
     pub addresses: Vec<LinkAddress>,
     /// Routes of the main table, whoever made them.

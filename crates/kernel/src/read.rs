@@ -68,6 +68,8 @@ impl Reader {
             RTM_NEWLINK => {
                 let (link, namespace) = link::link(message.body)?;
                 self.namespaces.extend(namespace.map(|number| (link.index, number)));
+                self.view.altnames.extend(link::altnames(message.body).map(|name| (name, link.index)));
+                self.view.rises.extend(link::rises(message.body).map(|rises| (link.index, rises)));
                 self.view.links.push(link);
             }
             RTM_NEWADDR => self.view.addresses.push(address::address(message.body)?),

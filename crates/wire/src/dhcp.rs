@@ -39,6 +39,9 @@ pub trait Client {
     /// The link has no carrier: nothing is sent, and the lease runs on.
     fn link_down(&mut self);
 
+    /// Whether it asks, and no server has answered yet.
+    fn is_unanswered(&self) -> bool;
+
     /// The link has a carrier, perhaps to another LAN (RFC 2131, 3.7; RFC 8415, 18.2.12).
     fn link_up(&mut self, now: Instant);
 

@@ -22,7 +22,7 @@ use ashore_core::name::IfName;
 use ashore_core::network::{HOST_AUX, Network};
 use ashore_core::observed::{Link, ObservedKind, View};
 use ashore_core::state::State;
-use ashore_kernel::{Namespace, Waker};
+use ashore_kernel::{Namespace, Waker, boottime};
 use ashore_wire::conflict::{ANNOUNCE_INTERVAL, ANNOUNCE_NUM, Defence, Probe, announcement, probe_frame};
 use ashore_wire::{Mac, heard};
 use ipnet::IpNet;
@@ -42,6 +42,7 @@ const CONFLICT_SHOWN: u64 = 600;
 mod claims;
 mod clients;
 mod doubts;
+mod forwarding;
 mod hearsay;
 mod inquiries;
 mod leases;
@@ -56,6 +57,7 @@ mod routers;
 pub(crate) use claims::Claim;
 use claims::Claims;
 use doubts::Doubts;
+use forwarding::Forwarding;
 use hearsay::Hearsay;
 use inquiries::Inquiries;
 pub(crate) use leases::{Acquired, Changed, NoLease, Standing, Wanted};
@@ -119,6 +121,7 @@ struct Table {
     hearsay: BTreeMap<IfName, Hearsay>,
     defended: BTreeMap<OnLan, Defended>,
     doubts: Doubts,
+    forwarding: Forwarding,
     /// Whose addresses are of interest.
     subnets: BTreeSet<(IfName, IpNet)>,
     conflicts: BTreeMap<OnLan, BTreeMap<Mac, u64>>,
@@ -200,11 +203,12 @@ impl Lan {
         // Something has changed, so it is worth another try.
         table.deaf.clear();
         // Who listens by another link than before has not heard what that one hears.
-        let Table { parents, clear, probes, surveys, own, hearsay, .. } = &mut *table;
+        let Table { parents, clear, probes, surveys, own, hearsay, forwarding, .. } = &mut *table;
         clear.retain(|(parent, _), _| before.get(parent) == parents.get(parent));
         probes.retain(|(parent, _), _| before.get(parent) == parents.get(parent));
         surveys.follow(parents);
         own.follow(state, host, parents, now);
+        forwarding.follow(state, host, boottime());
         // An endpoint may send its first frames before this call.
         hearsay.retain(|_, there| there.forget(|ip, mac| own.may_have(ip, mac, now), now));
         let mut defended = BTreeMap::new();
@@ -393,7 +397,10 @@ impl Table {
         for (parent, error) in self.outbox.get_mut().turn(now, send) {
             said(&mut self.deaf, &parent, Err(error));
         }
+        let (again, forwards) = self.forward();
         let (mut next, mut ended) = self.look(now, send);
+        ended |= again;
+        next = forwards.map(|wait| now + wait).into_iter().chain([next]).min().unwrap_or(next);
         next = self.settle_doubts(now, send).into_iter().chain([next]).min().unwrap_or(next);
         let (deaf, outbox) = (&mut self.deaf, &self.outbox);
         let send_soon = &|parent: &IfName, frame: &[u8]| outbox.borrow_mut().send(parent, frame, now, send);

@@ -21,18 +21,27 @@ impl Network {
     }
 }
 
-/// Why no frame leaves by a link that is up.
-fn no_carrier(link: &Link, host: &View) -> Option<String> {
-    let name = &link.name;
-    let members: Vec<&Link> = host.links.iter().filter(|port| port.master == Some(link.index)).collect();
-    if link.kind == ObservedKind::Bridge {
+impl View {
+    /// The links by which a parent is on the wire: the ports of a bridge that lead out of this host, the members of a bond, or the
+    /// parent itself.
+    pub fn facing<'a>(&'a self, parent: &'a Link) -> Vec<&'a Link> {
+        let members = || self.links.iter().filter(|port| port.master == Some(parent.index));
+        if parent.kind != ObservedKind::Bridge {
+            let members: Vec<&Link> = members().collect();
+            return if members.is_empty() { vec![parent] } else { members };
+        }
         // Those of containers and virtual machines have a link whatever the LAN has.
         let is_guests =
             |port: &&Link| port.tag().is_some() || port.kind == ObservedKind::Veth || is_tap(port);
-        let mut facing: Vec<&Link> = members.iter().copied().filter(|port| !is_guests(port)).collect();
-        if facing.is_empty() {
-            facing = members.into_iter().filter(|port| port.tag().is_none()).collect();
-        }
+        let facing: Vec<&Link> = members().filter(|port| !is_guests(port)).collect();
+        if facing.is_empty() { members().filter(|port| port.tag().is_none()).collect() } else { facing }
+    }
+}
+
+/// Why no frame leaves by a link that is up.
+fn no_carrier(link: &Link, host: &View) -> Option<String> {
+    let (name, facing) = (&link.name, host.facing(link));
+    if link.kind == ObservedKind::Bridge {
         let cut = !facing.is_empty() && facing.iter().all(|port| !port.carrier);
         let names = list(facing.iter().map(|port| format!("`{}`", port.name)));
         return cut.then(|| format!("no link of the bridge `{name}` to the LAN has a carrier, of {names}"));
@@ -40,12 +49,12 @@ fn no_carrier(link: &Link, host: &View) -> Option<String> {
     if link.carrier {
         return None;
     }
-    if members.is_empty() {
+    if facing.iter().any(|one| one.index == link.index) {
         return Some(format!(
             "its parent `{name}` has no carrier: the cable is out, or its other end is off"
         ));
     }
-    let names = list(members.iter().map(|port| format!("`{}`", port.name)));
+    let names = list(facing.iter().map(|port| format!("`{}`", port.name)));
     Some(format!(
         "its parent `{name}` has no carrier: the cables of {names} are out, or their other ends are off"
     ))

@@ -57,6 +57,21 @@ pub(super) fn link(body: &[u8]) -> Option<(Link, Option<i32>)> {
     Some((link, netnsid.and_then(|number| i32_at(number, 0))))
 }
 
+/// The alternative names of a link that are as short as a name.
+pub(super) fn altnames(body: &[u8]) -> impl Iterator<Item = IfName> {
+    const IFLA_PROP_LIST: u16 = 52;
+    const IFLA_ALT_IFNAME: u16 = 53;
+    let list = Attributes::after(HEADER, body).within(IFLA_PROP_LIST);
+    let names = list.filter_map(|(kind, value)| (kind == IFLA_ALT_IFNAME).then(|| text(value)));
+    names.filter_map(|name| std::str::from_utf8(name).ok()?.parse().ok())
+}
+
+/// How often a link has got its carrier.
+pub(super) fn rises(body: &[u8]) -> Option<u32> {
+    const IFLA_CARRIER_UP_COUNT: u16 = 47;
+    u32_at(Attributes::after(HEADER, body).get(IFLA_CARRIER_UP_COUNT)?, 0)
+}
+
 fn is_set(flags: u32, flag: i32) -> bool {
     flags & flag.cast_unsigned() != 0
 }

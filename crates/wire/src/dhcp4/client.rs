@@ -339,6 +339,14 @@ impl dhcp::Client for Client {
         }
     }
 
+    fn is_unanswered(&self) -> bool {
+        match &self.phase {
+            Phase::Selecting(_) => true,
+            Phase::Rebooting { exchange, .. } => exchange.objection.is_none(),
+            _ => false,
+        }
+    }
+
     fn link_up(&mut self, now: Instant) {
         self.link_down();
         self.refused = 0;

@@ -365,6 +365,14 @@ impl dhcp::Client for Client {
         };
     }
 
+    fn is_unanswered(&self) -> bool {
+        match &self.phase {
+            Phase::Soliciting { best, .. } => best.is_none(),
+            Phase::Confirming { .. } => true,
+            _ => false,
+        }
+    }
+
     fn link_up(&mut self, now: Instant) {
         self.link_down();
         self.refused = None;

@@ -311,6 +311,10 @@ impl<P: Protocol> Clients<P> {
         for (key, endpoint) in state.endpoints.iter().filter(|(_, endpoint)| has_one(endpoint)) {
             if let Some(leasing) = self.active.get_mut(key) {
                 leasing.home = Some(endpoint.home.clone());
+                // It may have another name, or be another.
+                if let Some(network) = state.network_of(endpoint) {
+                    leasing.wanted.parent = network.parent.clone();
+                }
             } else if let Some(leasing) = Leasing::of_endpoint(state, endpoint, host) {
                 self.active.insert(key.clone(), leasing);
             }
@@ -322,6 +326,15 @@ impl<P: Protocol> Clients<P> {
                 (true, true) => leasing.client.link_up(boottime()),
                 (false, false) => leasing.client.link_down(),
                 _ => {}
+            }
+        }
+    }
+
+    /// Whom nobody has answered by a parent asks as if it had not asked yet.
+    pub(super) fn ask_again(&mut self, parent: &IfName) {
+        for leasing in self.active.values_mut() {
+            if leasing.wanted.parent == *parent && leasing.client.is_unanswered() {
+                leasing.client.link_up(boottime());
             }
         }
     }

@@ -29,7 +29,7 @@ use ashore_wire::dhcp4::{
 };
 
 use super::clients::{self, Clients, Protocol, dns_name};
-use super::{Lan, Send};
+use super::{Lan, Send, Table};
 use crate::daemon::random;
 
 mod turn;
@@ -189,12 +189,17 @@ impl Lan {
     fn next(&self, key: &EndpointKey, queued: Instant, patience: Duration) -> Option<Standing> {
         let mut table = self.table();
         loop {
-            let leasing = table.leases.active.get_mut(key)?;
+            let Table { leases, forwarding, .. } = &mut *table;
+            let leasing = leases.active.get_mut(key)?;
             let standing = leasing.standing();
             if standing.lease.is_some() || standing.asks.is_some() {
                 return Some(standing);
             }
-            let end = leasing.own.turn.map_or(queued + turn::QUEUE, |turn| turn + patience);
+            // Before a port forwards, there is nobody to answer.
+            let answers = forwarding.answers_since(&leasing.wanted.parent);
+            let since = |asked: Instant| answers.map_or(asked, |answers| answers.max(asked));
+            let end =
+                leasing.own.turn.map_or_else(|| since(queued) + turn::QUEUE, |turn| since(turn) + patience);
             let left = end.checked_duration_since(boottime())?;
             let waited = self.shared.ended.wait_timeout(table, left);
             table = waited.unwrap_or_else(PoisonError::into_inner).0;

@@ -108,15 +108,18 @@ impl Listener {
                         table.hear(parent, frame, &|parent, frame| send(&self.sockets, parent, frame));
                     }
                     awaited |= table.routers.hear(parent, frame);
+                    // Siblings are heard by the shim alone.
+                    awaited |= of_parent && table.overhear(parent, frame);
                 }
             }
         }
         for (parent, (_, sockets)) in &self.answers {
-            for socket in sockets {
+            for (socket, of_parent) in sockets.iter().rev().zip([true, false]) {
                 for _ in 0..MOST_AT_ONCE {
                     let Ok(Some(frame)) = socket.receive(&mut buffer) else { break };
                     table.leases.hear(parent, frame);
                     awaited |= table.surveys.hear(parent, frame);
+                    awaited |= of_parent && table.overhear_answer(parent, frame);
                 }
             }
         }

@@ -73,6 +73,12 @@ impl Own {
         self.may_have(heard.ip, heard.sender, now) || (!heard.claims && self.asking.contains(&heard.sender))
     }
 
+    /// Whether a MAC is the host's or an endpoint's.
+    pub(super) fn is_own(&self, mac: Mac) -> bool {
+        let mut of_endpoints = self.held.iter().chain(self.briefly.keys());
+        self.host.0.contains(&mac) || self.asking.contains(&mac) || of_endpoints.any(|(_, own)| *own == mac)
+    }
+
     /// Whether a MAC may have an address.
     pub(super) fn may_have(&self, ip: IpAddr, mac: Mac, now: Instant) -> bool {
         let (host_macs, host_addresses) = &self.host;

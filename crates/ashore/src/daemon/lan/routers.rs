@@ -114,6 +114,14 @@ impl Routers {
         }
     }
 
+    /// No router has been heard by a parent, and is asked anew.
+    pub(super) fn ask_again(&mut self, parent: &IfName) {
+        if let Some(followed) = self.links.get_mut(parent).filter(|followed| !followed.link.has_heard()) {
+            followed.since = boottime();
+            followed.link.link_up(followed.since);
+        }
+    }
+
     /// Does what is due. Answers how long nothing will be.
     pub(super) fn turn(&mut self, parents: &BTreeMap<IfName, Ear>, send: &Send) -> Option<Duration> {
         let (now, mut wait, mut news): (Instant, Option<Duration>, Vec<IfName>) =
