@@ -79,6 +79,30 @@ fn it_keeps_it_when_engine_and_daemon_are_killed() {
     });
 }
 
+/// As in a VLAN, which this host itself is not on.
+#[test]
+fn the_lease_brings_the_router_that_the_host_does_not_know() {
+    on_every_engine("docker, leases, unknown router", |site| {
+        site.home.nas.del_default_route("eth0", ip("192.168.88.1")).unwrap();
+        let _server = serve_with(site, "--subnet 192.168.88.0/24 -o parent=eth0");
+        site.start("web", "");
+        let before = site.address_of("web");
+        site.container_reaches("web", home::BEYOND);
+        site.docker.kill_dockerd().unwrap();
+        site.docker.start_dockerd(&site.home.nas).unwrap();
+        site.ok("start web");
+        eventually("it is back", || site.place_of("web").as_ref() == Some(&before));
+        site.container_reaches("web", home::BEYOND);
+        site.ok("rm -f web");
+        site.ok("network rm lan");
+        site.engine_refuses(
+            "network create -d ashore --ipam-driver ashore --subnet 192.168.88.0/24 -o parent=eth0 lan",
+            &["no default route in 192.168.88.0/24", "--gateway"],
+        );
+        site.assert_nothing_left();
+    });
+}
+
 #[test]
 fn an_address_asked_for_is_the_servers_to_give() {
     on_every_engine("docker, leases, asked for", |site| {

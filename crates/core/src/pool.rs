@@ -7,7 +7,7 @@ use std::str::FromStr;
 use ipnet::{IpNet, Ipv4Net};
 use serde::{Deserialize, Serialize};
 
-use crate::lease::{Addressing, LeaseOptions};
+use crate::lease::{Addressing, Fallback, LeaseOptions};
 use crate::name::IfName;
 use crate::network::{Network, Subnet};
 use crate::range::Range;
@@ -64,6 +64,19 @@ impl PoolKey {
     /// The subnet of a network that was made of this pool.
     pub fn find_in<'a>(&self, network: &'a Network) -> Option<&'a Subnet> {
         network.subnets.iter().find(|subnet| PoolKey::of(network, subnet) == *self)
+    }
+}
+
+impl Pool {
+    /// What an engine is told where it wants to know a router that each lease will bring: the subnet's own address, which no machine has.
+    pub fn unknown_router(&self) -> Option<IpAddr> {
+        let by_lease = self.key.addressing == Addressing::Dhcp && self.leasing.fallback == Fallback::None;
+        Some(self.key.net.network()).filter(|ip| by_lease && ip.is_ipv4())
+    }
+
+    /// Whether an address is what an engine was told in the place of a router.
+    pub fn stands_for_unknown_router(&self, ip: IpAddr) -> bool {
+        self.unknown_router() == Some(ip)
     }
 }
 

@@ -299,6 +299,7 @@ impl Engine {
             let pools: Vec<Pool> =
                 spec.subnets.iter().filter_map(|net| inner.state().pool_for(net)).cloned().collect();
             inner.strangers.are_own(pools.iter().map(|pool| &pool.key));
+            spec.gateways.retain(|ip| !pools.iter().any(|pool| pool.stands_for_unknown_router(*ip)));
             pools
         };
         spec.ranges.extend(pools.iter().filter_map(|pool| pool.key.range));

@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use ashore_core::inventory::{Inventory, ListedNetwork};
-use ashore_core::pool::{PoolKey, UNTOLD};
+use ashore_core::network::Subnet;
+use ashore_core::pool::{Pool, PoolKey, UNTOLD};
 use ashore_core::request::{Refusal, RefusalKind, Reply, Reservation};
 
 use super::{Engine, Inner};
@@ -62,9 +63,11 @@ impl Engine {
         let mut inner = self.lock();
         let host = inner.observe(&[])?.host;
         let found = wish.ip.or_else(|| host.default_gateway(&wish.pool.net));
-        let ip = found.ok_or_else(|| refusal::no_router_in(&wish.pool))?;
+        let unknown = inner.state().pools.get(&wish.pool).and_then(Pool::unknown_router);
+        let ip = found.or(unknown).ok_or_else(|| refusal::no_router_in(&wish.pool))?;
         let address = refusal::address_in(&wish.pool, ip)?;
-        let made = inner.state().networks_of(&wish.pool).any(|(_, subnet)| subnet.gateway == Some(ip));
+        let is_its = |subnet: &Subnet| subnet.gateway.unwrap_or_else(|| subnet.net.network()) == ip;
+        let made = inner.state().networks_of(&wish.pool).any(|(_, subnet)| is_its(subnet));
         // What this host has already it does not take from anybody.
         let guarded = !host.has_address(ip);
         if !made {
