@@ -187,6 +187,16 @@ pub(crate) enum NetworkCommand {
         #[command(flatten)]
         client: ClientArgs,
     },
+    /// Give a network another parent, with all that it remembers
+    Move {
+        /// Its name
+        network: NetworkName,
+        /// The host's interface that faces the LAN now
+        #[arg(long, value_name = "IFNAME")]
+        parent: IfName,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
     /// Remove a network that has no endpoint
     Rm {
         /// Its name

@@ -2,7 +2,7 @@
 
 mod home;
 
-use home::{Home, addresses, does_not_reach, eventually, ip, reaches};
+use home::{Home, addresses, does_not_reach, eventually, ip, reaches, type_on};
 
 fn attached(home: &Home) -> (ashore_lab::Machine, std::net::IpAddr) {
     home.create_lan();
@@ -115,4 +115,101 @@ fn the_ways_by_ipv6_follow_the_hosts_address() {
     let ways: Vec<String> = routes.iter().map(|route| route.route.to_string()).collect();
     assert!(ways.iter().any(|way| way.starts_with("fd88::19/128 via fe80::")), "{ways:?}");
     assert!(!ways.iter().any(|way| way.starts_with("fd88::9/128")), "{ways:?}");
+}
+
+fn inspected(home: &Home) -> serde_json::Value {
+    serde_json::from_str(&home.ok("network inspect lan --json")).unwrap()
+}
+
+#[test]
+fn a_parent_by_its_alternative_name() {
+    let home = Home::new();
+    type_on(&home.nas, "ip link property add dev eth0 altname enp1s0");
+    for parent in ["enp1s0", "eth0"] {
+        home.ok(&format!(
+            "network create lan --parent {parent} --subnet 192.168.88.0/24 --ip-range 192.168.88.192/27"
+        ));
+        assert_eq!(inspected(&home)["parent"], "eth0");
+        home.ok("network rm lan");
+    }
+    home.ok("pool-check --parent enp1s0 --ip-range 192.168.88.192/27");
+    let ran = home.run("network create lan --parent enp2s0");
+    assert!(ran.stderr.contains("`enp2s0` does not exist"), "{}", ran.stderr);
+}
+
+#[test]
+fn renamed_while_containers_are_on_it() {
+    for altname in [false, true] {
+        let home = Home::new();
+        let (web, at) = attached(&home);
+        let lan = home.laptop.pings(at);
+        if altname {
+            // As udev does where the name is taken from elsewhere.
+            type_on(&home.nas, "ip link property add dev eth0 altname lan1");
+        }
+        type_on(&home.nas, "ip link set dev eth0 name lan0");
+        eventually("the network goes along", || inspected(&home)["parent"] == "lan0");
+        eventually("the host reaches it again", || home.nas.ping(at).is_some());
+        reaches(&web, ip(home::HOST));
+        let counted = lan.end();
+        assert_eq!(counted.lost, 0, "{counted:?}");
+        let db = home.world.container("db").unwrap();
+        let at_db = addresses(&home.attach("lan", &db, ""))[0];
+        for machine in [&home.laptop, &home.nas, &web] {
+            reaches(machine, at_db);
+        }
+        assert_eq!(home.status()["troubles"], serde_json::json!([]));
+        let mut made = home.made_links();
+        made.retain(|link| link != "lan0");
+        assert_eq!(made, ["shim-lan0"]);
+    }
+}
+
+#[test]
+fn renamed_while_no_daemon_ran() {
+    let mut home = Home::new();
+    let (web, at) = attached(&home);
+    home.daemon = None;
+    type_on(&home.nas, "ip link set dev eth0 name lan0");
+    home.start();
+    let told = "`eth0` to come back; its subnet is on `lan0` now";
+    eventually("status says where the LAN is", || home.status()["troubles"].to_string().contains(told));
+    let troubles = home.status()["troubles"].to_string();
+    assert!(troubles.contains("ashore network move lan --parent lan0"), "{troubles}");
+    reaches(&home.laptop, at);
+    for (parent, said) in [("lan1", "`lan1` does not exist"), ("lo", "loopback")] {
+        let ran = home.run(&format!("network move lan --parent {parent}"));
+        assert_eq!(ran.code, Some(3), "{}", ran.stderr);
+        assert!(ran.stderr.contains(said), "{}", ran.stderr);
+    }
+    home.ok("network move lan --parent lan0");
+    assert_eq!(inspected(&home)["parent"], "lan0");
+    eventually("the host reaches it again", || home.nas.ping(at).is_some());
+    reaches(&web, ip(home::HOST));
+    reaches(&home.laptop, at);
+    assert_eq!(home.status()["troubles"], serde_json::json!([]));
+    // It is who it was.
+    home.ok("detach lan web");
+    assert_eq!(addresses(&home.attach("lan", &web, ""))[0], at);
+}
+
+#[test]
+fn moved_to_another_interface_with_all_that_is_remembered() {
+    let home = Home::new();
+    let (web, at) = attached(&home);
+    let other = ashore_lab::World::new(None).unwrap();
+    other.plug_in_by(&home.nas, "eth1").unwrap();
+    let on = other.machine("printer", 60).unwrap();
+    let ran = home.run("network move lan --parent eth1");
+    assert_eq!(ran.code, Some(5), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("`eth0`, which is there") && ran.stderr.contains("ashore detach"),
+        "{}",
+        ran.stderr
+    );
+    home.ok("detach lan web");
+    home.ok("network move lan --parent eth1");
+    assert_eq!(addresses(&home.attach("lan", &web, ""))[0], at);
+    reaches(&on, at);
+    does_not_reach(&home.laptop, at);
 }

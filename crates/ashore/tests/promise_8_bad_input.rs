@@ -285,7 +285,7 @@ fn a_parent_that_went_down_or_away() {
     refused(
         &home,
         &web,
-        &[(attach, 3, &["the parent `eth0` of network `lan` is gone", "ashore network rm lan"])],
+        &[(attach, 3, &["the parent `eth0` of network `lan` is gone", "ashore network move lan"])],
     );
 }
 

@@ -256,7 +256,7 @@ impl State {
             None => Err(AttachError::ParentGone {
                 parent: lowest.clone(),
                 network: network.label().to_owned(),
-                made_anew: network.made_anew(),
+                made_anew: network.made_anew(host),
             }),
             Some(parent) if !parent.up => Err(AttachError::ParentDown(lowest.clone())),
             Some(_) => Ok(network),

@@ -14,7 +14,7 @@ use crate::ipv6::{Ipv6Mode, LearnedAddress};
 use crate::link::{IpvlanMode, LinkKind, LinkSpec, LinkType, Netns, Place, PortOption, Tag};
 use crate::name::{EndpointName, IfName};
 use crate::network::Network;
-use crate::observed::{IPV6_METRIC, Link, Observed, View};
+use crate::observed::{IPV6_METRIC, Link, Observed, ObservedKind, View};
 use crate::owner::{Owners, shim_mac};
 use crate::state::{Change, State};
 use crate::step::{Address, Family, ROUTE_PROTOCOL, Route, Sysctl, SysctlKey};
@@ -181,8 +181,17 @@ pub fn desired(state: &State, observed: &Observed) -> Desired {
     for network in state.networks.values().filter(|network| observed.host.link(&network.parent).is_none()) {
         let parent = network.lowest(&observed.host).clone();
         if observed.host.link(&parent).is_none() {
-            let (network, made_anew) = (network.label().to_owned(), network.made_anew());
+            let (network, made_anew) = (network.label().to_owned(), network.made_anew(&seen.host));
             desired.waiting.push(Waiting { network, parent, made_anew });
+        }
+    }
+    for network in
+        state.networks.values().filter(|network| observed.host.link(network.lowest(&observed.host)).is_none())
+    {
+        // The interface of a VLAN goes with the one below, unless that has only another name.
+        let is_vlan = |link: &&Link| matches!(link.kind, ObservedKind::Vlan { .. });
+        if seen.host.link(&network.parent).filter(is_vlan).is_some() {
+            desired.owners.leave_on_host(&network.parent, &seen.host);
         }
     }
     desired.host.extend(shims(state, observed));

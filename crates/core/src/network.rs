@@ -13,6 +13,7 @@ use crate::ipv6::Ipv6Mode;
 use crate::lease::{Addressing, Fallback, LeaseOptions};
 use crate::link::{LinkKind, MacvlanMode, PortOption};
 use crate::name::{IfName, NetworkName};
+use crate::observed::View;
 use crate::range::Range;
 use crate::request::NetworkSpec;
 use crate::step::Family;
@@ -21,6 +22,7 @@ use crate::vlan::{Membership, Vlan};
 mod check;
 mod complete;
 mod error;
+mod moved;
 mod standing;
 
 pub use error::NetworkError;
@@ -215,21 +217,20 @@ impl Network {
         self.engine.as_ref().and_then(|engine| engine.name.as_deref()).unwrap_or(self.name.as_str())
     }
 
-    /// What helps where its parent has gone and does not come back, most often because it has another name since.
-    pub fn made_anew(&self) -> String {
+    /// What helps where its parent has gone and does not come back, most often because it has another name since a start of the host.
+    pub fn made_anew(&self, host: &View) -> String {
         let label = self.label();
-        if self.engine.is_some() {
-            format!(
-                "if it has another name now, make the network anew on that: docker network disconnect -f {label} NAME for each \
-                 container, docker network rm {label}, docker network create … -o parent=NEW {label}, and \
+        let now = host.faces_now(self);
+        let new = now.map_or("NEW", IfName::as_str);
+        let now = now.map_or_else(String::new, |now| format!("its subnet is on `{now}` now; "));
+        if self.adopted {
+            return format!(
+                "{now}if it has another name now, make the network anew on that: docker network disconnect -f {label} NAME for each \
+                 container, docker network rm {label}, docker network create … -o parent={new} {label}, and \
                  docker network connect {label} NAME"
-            )
-        } else {
-            format!(
-                "if it has another name now, make the network anew on that: ashore detach {label} NAME for each \
-                 endpoint, ashore network rm {label}, ashore network create {label} --parent NEW …, and attach them again"
-            )
+            );
         }
+        format!("{now}if it has another name now: ashore network move {label} --parent {new}")
     }
 
     /// Whether a shim can give host access: the kernel lets siblings meet only in macvlan's bridge mode and in ipvlan.
@@ -337,7 +338,7 @@ pub(crate) fn is_link_local(ip: IpAddr) -> bool {
 }
 
 /// `a, b and c`, or `none`.
-pub(crate) fn list(items: impl Iterator<Item = impl fmt::Display>) -> String {
+pub fn list(items: impl Iterator<Item = impl fmt::Display>) -> String {
     let items: Vec<String> = items.map(|item| item.to_string()).collect();
     match items.as_slice() {
         [] => "none".to_owned(),

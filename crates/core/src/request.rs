@@ -37,6 +37,13 @@ pub enum Request {
         /// Which.
         network: NetworkName,
     },
+    /// Gives a network another parent.
+    MoveNetwork {
+        /// Which.
+        network: NetworkName,
+        /// The interface.
+        parent: IfName,
+    },
     /// Lists the networks.
     ListNetworks,
     /// Shows one network.
@@ -103,6 +110,7 @@ impl Request {
             | Request::ExportState => true,
             Request::CreateNetwork(_)
             | Request::RemoveNetwork { .. }
+            | Request::MoveNetwork { .. }
             | Request::Unadopt { .. }
             | Request::Forget { .. }
             | Request::Staged(_)
@@ -116,6 +124,7 @@ impl Request {
     pub fn network_mut(&mut self) -> Option<&mut NetworkName> {
         match self {
             Request::RemoveNetwork { network }
+            | Request::MoveNetwork { network, .. }
             | Request::InspectNetwork { network }
             | Request::Detach { network, .. } => Some(network),
             Request::Attach(spec) => Some(&mut spec.network),

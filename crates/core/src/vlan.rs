@@ -302,7 +302,7 @@ impl View {
     /// The parts of a name such as `eth0.200`, if there is such an `eth0`.
     fn dotted(&self, name: &IfName) -> Result<Option<(IfName, VlanId)>, NetworkError> {
         let parts = name.as_str().rsplit_once('.');
-        let parts = parts.and_then(|(lower, id)| Some((lower.parse::<IfName>().ok()?, id)));
+        let parts = parts.and_then(|(lower, id)| Some((self.resolved(&lower.parse().ok()?), id)));
         match parts.filter(|(lower, _)| self.link(lower).is_some()) {
             None => Ok(None),
             Some((lower, id)) => match id.parse() {
@@ -317,7 +317,7 @@ impl View {
         let ObservedKind::Vlan { id, gvrp } = link.kind else { return None };
         let lower = self.link_at(link.lower?.index)?.name.clone();
         let vlan = Vlan { lower, id: id.try_into().ok()?, gvrp };
-        (link.tag() == Some(Tag::Vlan(vlan.name()))).then_some(vlan)
+        (link.tag() == Some(Tag::Vlan(link.name.clone()))).then_some(vlan)
     }
 }
 

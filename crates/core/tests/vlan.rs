@@ -2,7 +2,8 @@
 
 mod model;
 
-use ashore_core::Vlan;
+use std::collections::BTreeMap;
+
 use ashore_core::desired::desired;
 use ashore_core::identity::Seed;
 use ashore_core::network::{Network, NetworkError};
@@ -12,6 +13,7 @@ use ashore_core::request::NetworkSpec;
 use ashore_core::state::{Change, State};
 use ashore_core::step::Step;
 use ashore_core::vlan::Membership;
+use ashore_core::{IfName, Vlan};
 use model::Model;
 
 fn asked(model: &Model, options: &str) -> Result<Network, NetworkError> {
@@ -46,6 +48,35 @@ fn its_name_and_its_number_mean_the_same() {
     // Also when it is there.
     assert_eq!(asked(&model, r#""parent":"eth0.200""#).unwrap(), made);
     assert_eq!(asked(&model, r#""parent":"eth0","vlan":200"#).unwrap(), made);
+    let left = planned(&model, &[]).steps;
+    assert_eq!(left.iter().map(ToString::to_string).collect::<Vec<_>>(), ["ip link del dev eth0.200"]);
+}
+
+#[test]
+fn one_whose_interface_below_has_another_name_stays_and_goes_along() {
+    let mut model = Model::new();
+    let made = asked(&model, r#""parent":"eth0.200""#).unwrap();
+    for step in planned(&model, &[&made]).steps {
+        model.apply(&step).unwrap();
+    }
+    let index = model.observed.host.link(&Model::nic()).unwrap().index;
+    let lan0: IfName = "lan0".parse().unwrap();
+    model.observed.host.links.iter_mut().find(|link| link.index == index).unwrap().name = lan0.clone();
+    assert_eq!(planned(&model, &[&made]).steps, [], "until it is known why, nothing is taken away");
+
+    let state = State::new(Seed([3; 16])).with(&[Change::PutNetwork(made.clone())]);
+    assert_eq!(state.renamed_parents(&BTreeMap::new(), &model.observed.host), []);
+    let renamed = state.renamed_parents(&BTreeMap::from([(Model::nic(), index)]), &model.observed.host);
+    let [(moved, was, is)] = renamed.as_slice() else { panic!("{renamed:?}") };
+    assert_eq!((was, is), (&Model::nic(), &lan0));
+    let below = Vlan { lower: lan0.clone(), ..vlan() };
+    assert_eq!((&moved.parent, &moved.vlan), (&Model::vlan(), &Some(below)));
+    assert_eq!(planned(&model, &[moved]).steps, []);
+    // By a name that it has left to it, it is known as well.
+    model.observed.host.altnames.insert(Model::nic(), index);
+    assert_eq!(state.renamed_parents(&BTreeMap::new(), &model.observed.host), renamed);
+    assert_eq!(model.observed.host.resolved(&Model::nic()), lan0);
+    // It is Ashore's all the time.
     let left = planned(&model, &[]).steps;
     assert_eq!(left.iter().map(ToString::to_string).collect::<Vec<_>>(), ["ip link del dev eth0.200"]);
 }

@@ -20,6 +20,11 @@ pub(crate) fn run(command: NetworkCommand) -> Result<(), Failure> {
         NetworkCommand::Create(args) => create(*args),
         NetworkCommand::Ls(client) => list(&client),
         NetworkCommand::Inspect { network, client } => inspect(&client, &Request::InspectNetwork { network }),
+        NetworkCommand::Move { network, parent, client } => {
+            let (network, named) = (network.clone(), parent.clone());
+            let reply = ask(&client, &Request::MoveNetwork { network: network.clone(), parent })?;
+            done(&client, &reply, &format!("network {network} is on {named}"))
+        }
         NetworkCommand::Rm { network, client } => {
             let reply = ask(&client, &Request::RemoveNetwork { network: network.clone() })?;
             done(&client, &reply, &format!("network {network} is removed"))

@@ -49,6 +49,7 @@ mod left;
 mod lookalikes;
 mod lost;
 mod misplaced;
+mod moved;
 mod network;
 mod plans;
 mod pool;
@@ -135,6 +136,8 @@ struct Inner {
     lost: Lost,
     /// Interfaces of VLANs that others share.
     vlans: Vlans,
+    /// The numbers of the interfaces that networks stand on.
+    parents_seen: BTreeMap<IfName, u32>,
     /// Engines' endpoints whose links have gone with their parents.
     unlinked: Unlinked,
     /// The MACs that parents were last seen with whose endpoints share them.
@@ -177,6 +180,7 @@ impl Engine {
             departed: Departed::default(),
             lost: Lost::default(),
             vlans: Vlans::default(),
+            parents_seen: BTreeMap::new(),
             unlinked: Unlinked::default(),
             shared_macs: BTreeMap::new(),
             expected: BTreeMap::new(),
@@ -212,6 +216,7 @@ impl Engine {
         match request {
             Request::CreateNetwork(spec) => self.create_network(&spec),
             Request::RemoveNetwork { network } => self.remove_own_network(&network),
+            Request::MoveNetwork { network, parent } => self.move_network(&network, &parent),
             Request::ListNetworks => {
                 Ok(Reply::Networks(self.lock().state().networks.values().cloned().collect()))
             }

@@ -25,7 +25,7 @@ impl NetworkSpec {
     pub fn completed(&self, host: &View) -> Result<NetworkSpec, NetworkError> {
         let mut spec = self.clone();
         let named = match (&self.parent, self.vlan) {
-            (Some(parent), _) => parent.clone(),
+            (Some(parent), _) => host.resolved(parent),
             (None, None) => host.lan_parent(&self.subnets).map_err(|error| match error {
                 NetworkError::NobodyInSubnet { subnets, present } if self.internal => {
                     NetworkError::InternalOffLan { subnets, present }
@@ -68,7 +68,8 @@ impl NetworkSpec {
 impl PoolQuestion {
     /// The interface, the range, and the subnet that it is of where the host is in that, of a question about no network.
     pub fn completed(&self, host: &View) -> Result<(IfName, Range, Option<Subnet>), NetworkError> {
-        let named = self.parent.clone().map_or_else(|| host.lan_parent(&[]), Ok)?;
+        let named =
+            self.parent.as_ref().map_or_else(|| host.lan_parent(&[]), |parent| Ok(host.resolved(parent)))?;
         let net = host.lan_subnet(&named, self.vlan);
         let range = match (self.range, &net) {
             (Some(range), _) => range,

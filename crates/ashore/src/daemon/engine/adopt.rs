@@ -81,9 +81,15 @@ impl Inner {
         let none = || refusal::adopt(&AdoptError::NotAdopted(spec.network.clone()));
         let inventory = self.inventory.as_ref().ok_or_else(none)?;
         let adopting = self.state().adopting(inventory, &spec.network, spec.host_access, now());
-        let (network, changes) = adopting.map_err(|error| refusal::adopt(&error))?;
+        let (network, mut changes) = adopting.map_err(|error| refusal::adopt(&error))?;
+        let host = self.observe(&[])?.host;
+        let network = Network { parent: host.resolved(&network.parent), ..network };
+        changes.iter_mut().for_each(|change| {
+            if let Change::PutNetwork(of) = change {
+                *of = network.clone();
+            }
+        });
         if !self.state().networks.contains_key(&network.name) {
-            let host = self.observe(&[])?.host;
             self.state().check_beside_others(&network).map_err(|error| refusal::network(&error))?;
             network.check(&host).map_err(|error| refusal::network(&error))?;
         }

@@ -187,6 +187,7 @@ impl Inner {
     pub(super) fn planned_move(&self, spec: &MoveSpec) -> Result<Move, Refusal> {
         let MoveSpec { direction, nic, bridge, .. } = spec;
         let host: View = self.observe(&[])?.host;
+        let nic = &host.resolved(nic);
         let from = match direction {
             Direction::Adopt => nic,
             Direction::Release => bridge,

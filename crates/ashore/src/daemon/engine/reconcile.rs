@@ -105,6 +105,7 @@ impl Engine {
         if inner.notice_all_lost(&netns, &observed) {
             self.search_soon();
         }
+        let renamed = inner.follow_renames(&observed.host);
         let taken_over = inner.take_over_vlans(&observed.host);
         let mut going = inner.going();
         going.retain(|endpoint| observed.unreadable(endpoint).is_none());
@@ -155,6 +156,7 @@ impl Engine {
             self.announce(inner, &observed, inner.state(), endpoint);
         }
         flushed?;
+        renamed?;
         taken_over?;
         given_back?;
         recorded?;

@@ -59,7 +59,12 @@ impl Inner {
         let meant = |(key, on): &(PoolKey, IfName)| {
             (key.net == *net || *net == UNTOLD) && parent.is_none_or(|parent| parent == on)
         };
-        let at = self.unconfirmed_pools.iter().position(meant)?;
+        let mut at = self.unconfirmed_pools.iter().position(meant);
+        if at.is_none() && parent.is_some_and(|parent| self.is_gone(parent)) {
+            // The engine has the name that it was given. The network may be on another interface since.
+            at = self.unconfirmed_pools.iter().position(|(key, _)| key.net == *net);
+        }
+        let at = at?;
         Some(self.unconfirmed_pools.swap_remove(at).0)
     }
 

@@ -78,6 +78,7 @@ impl Engine {
 
     fn open_pool(&self, wish: &PoolWish) -> Result<Reply, Refusal> {
         let mut inner = self.lock();
+        let wish = &PoolWish { parent: inner.resolved(wish.parent.as_ref())?, ..wish.clone() };
         if let Some(reply) = inner.opened_before(wish) {
             return Ok(reply);
         }

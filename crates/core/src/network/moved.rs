@@ -1,0 +1,65 @@
+//! Parents under other names, and networks that move to another parent.
+
+use std::collections::BTreeMap;
+
+use super::Network;
+use crate::name::IfName;
+use crate::observed::{Link, View};
+use crate::state::State;
+use crate::vlan::Vlan;
+
+impl View {
+    /// The name of the link that a user means: its own, or that of the link which has it as an alternative one (`ip link property`).
+    pub fn resolved(&self, name: &IfName) -> IfName {
+        let index = self.altnames.get(name).filter(|_| self.link(name).is_none());
+        index.and_then(|index| self.link_at(*index)).map_or_else(|| name.clone(), |link| link.name.clone())
+    }
+
+    /// Where the addresses of a network's subnets are on this host, if that is not its parent.
+    pub fn faces_now(&self, network: &Network) -> Option<&IfName> {
+        let of_subnet = |link: &&Link| {
+            let mut nets = self.addresses_of(link).filter(|there| !there.link_scope).map(|there| there.net);
+            nets.any(|net| network.subnets.iter().any(|subnet| subnet.net == net.trunc()))
+        };
+        let is_other = |link: &&Link| {
+            link.tag().is_none()
+                && link.name.is_plain()
+                && link.master.is_none()
+                && link.name != network.parent
+        };
+        self.links.iter().filter(is_other).find(of_subnet).map(|link| &link.name)
+    }
+}
+
+impl Network {
+    /// The same with another interface in the place of one that it stands on. What Ashore has made on that keeps its name.
+    pub fn moved(&self, from: &IfName, to: &IfName) -> Network {
+        let other = |name: &IfName| if name == from { to.clone() } else { name.clone() };
+        let vlan = self.vlan.as_ref().map(|vlan| Vlan { lower: other(&vlan.lower), ..vlan.clone() });
+        Network { parent: other(&self.parent), vlan, ..self.clone() }
+    }
+}
+
+impl State {
+    /// Networks whose interfaces have other names now: as they are with those, and the names. `seen` has the numbers that interfaces had
+    /// when they were last there. An interface keeps its number, and most programs that rename one leave its old name to it as an
+    /// alternative.
+    pub fn renamed_parents(
+        &self,
+        seen: &BTreeMap<IfName, u32>,
+        host: &View,
+    ) -> Vec<(Network, IfName, IfName)> {
+        let renamed = self.networks.values().filter_map(|network| {
+            let was = network.lowest(host);
+            if host.link(was).is_some() {
+                return None;
+            }
+            let by_number = seen.get(was).and_then(|index| host.link_at(*index));
+            let by_altname = || host.altnames.get(was).and_then(|index| host.link_at(*index));
+            let link = by_number.or_else(by_altname)?;
+            let (is, was) = (link.name.clone(), was.clone());
+            (link.tag().is_none() && is.is_plain()).then(|| (network.moved(&was, &is), was, is))
+        });
+        renamed.collect()
+    }
+}
