@@ -131,6 +131,28 @@ fn networks_that_do_not_fit_the_host() {
 }
 
 #[test]
+fn beside_a_users_own_link_in_another_namespace() {
+    let home = Home::new();
+    let [container, theirs] = ["web", "theirs"].map(|name| home.world.container(name).unwrap());
+    let place = Place::Netns(theirs.namespace().identity());
+    let kind = LinkType::Macvlan {
+        parent: name("eth0"),
+        mode: ashore_core::link::MacvlanMode::Passthru,
+        bc_queue_len: None,
+    };
+    let spec = LinkSpec { name: name("own0"), kind, mac: None, mtu: None };
+    home.nas.apply(&[Step::AddLink { place, link: spec }]).unwrap();
+    let create = "network create new --parent eth0 --subnet 192.168.88.0/24";
+    refused(
+        &home,
+        &container,
+        &[(create, 3, &["macvlan:passthru link `own0` in /proc/", "--kind macvlan:passthru"])],
+    );
+    theirs.remove_link("own0").unwrap();
+    home.ok(create);
+}
+
+#[test]
 fn what_is_left_out_and_cannot_be_found() {
     let home = Home::new();
     let web = home.world.container("web").unwrap();
@@ -173,6 +195,17 @@ fn networks_that_are_wrong_in_themselves() {
             5,
             &["overlaps 192.168.88.64/27", "network `taken`", "`host` address", "ashore network ls"],
         ),
+        (
+            format!("{lan} --ip-range 192.168.88.255/32"),
+            3,
+            &["192.168.88.255/32", "broadcast address", "--ip-range"],
+        ),
+        (
+            format!("{lan} --ip-range 192.168.88.0-192.168.88.1 --gateway 192.168.88.1"),
+            3,
+            &["no address of the range", "192.168.88.0, the first", "the subnet's own address"],
+        ),
+        (format!("{lan} --ip-range 192.168.88.9/32"), 3, &["this host's own"]),
         (format!("{lan} --ip-range 192.168.88.20-192.168.88.10"), 2, &["192.168.88.20-192.168.88.10"]),
         (format!("{lan} --gateway 192.168.1.1"), 3, &["the gateway 192.168.1.1", "192.168.88.0/24"]),
         (format!("{lan} --gateway 192.168.88.255"), 3, &["192.168.88.255", "broadcast"]),

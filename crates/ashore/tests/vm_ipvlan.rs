@@ -4,7 +4,7 @@ mod home;
 
 use std::net::IpAddr;
 
-use ashore_core::link::Place;
+use ashore_core::link::{IpvlanMode, LinkSpec, LinkType, Place};
 use ashore_core::step::{Route, Step};
 use ashore_lab::Machine;
 use home::{HOST, HOST6, Home, addresses, arp_answered, eventually, ip, mac_known_to, reaches, type_on};
@@ -208,4 +208,34 @@ fn in_a_vlan() {
     reaches(&home.laptop, at);
     reaches(&home.nas, at);
     reaches(&web, ip("10.0.200.222"));
+}
+
+#[test]
+fn a_users_own_link_in_another_namespace_keeps_its_mode() {
+    let home = Home::new();
+    let theirs = home.world.container("theirs").unwrap();
+    let mode = |theirs: &Machine| {
+        let view = theirs.kernel().observe(&[]).unwrap().host;
+        format!("{:?}", view.link(&"own0".parse().unwrap()).unwrap().kind)
+    };
+    let place = Place::Netns(theirs.namespace().identity());
+    let kind = LinkType::Ipvlan { parent: "eth0".parse().unwrap(), mode: IpvlanMode::L3 };
+    let spec = LinkSpec { name: "own0".parse().unwrap(), kind, mac: None, mtu: None };
+    let makes_own = || home.nas.apply(&[Step::AddLink { place: place.clone(), link: spec.clone() }]).unwrap();
+    makes_own();
+    let before = mode(&theirs);
+    for kind in ["ipvlan:l2", "macvlan"] {
+        let ran = home.run(&format!("{CREATE} --kind {kind}"));
+        assert_eq!(ran.code, Some(3), "{}", ran.stderr);
+        assert!(ran.stderr.contains("the ipvlan:l3 link `own0` in /proc/"), "{}", ran.stderr);
+    }
+    // One that comes after the network, and before its first endpoint.
+    theirs.remove_link("own0").unwrap();
+    home.ok(&format!("{CREATE} --kind ipvlan:l2"));
+    makes_own();
+    let web = home.world.container("web").unwrap();
+    let ran = home.run(&format!("attach lan --netns {} --name web", web.namespace().path().display()));
+    assert_eq!(ran.code, Some(3), "{}", ran.stderr);
+    assert!(ran.stderr.contains("the ipvlan:l3 link `own0`"), "{}", ran.stderr);
+    assert_eq!(mode(&theirs), before);
 }

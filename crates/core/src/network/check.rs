@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use ipnet::IpNet;
 
@@ -10,6 +12,7 @@ use crate::link::{IpvlanMode, LinkKind, MacvlanMode, Place};
 use crate::name::IfName;
 use crate::observed::{Link, ObservedKind, View};
 use crate::step::Family;
+use crate::text::Shown;
 use crate::vlan::Vlan;
 
 impl Network {
@@ -24,6 +27,7 @@ impl Network {
                 self.check_subnets_of_parent(host, parent, family)?;
             }
         }
+        self.check_ranges_hold_something(host)?;
         self.check_beside_foreign_children(host)?;
         self.check_host_is_not_cut(host)?;
         self.check_host_address(host)?;
@@ -33,20 +37,52 @@ impl Network {
         self.check_options()
     }
 
+    /// Where Ashore hands out addresses, there has to be one.
+    fn check_ranges_hold_something(&self, host: &View) -> Result<(), NetworkError> {
+        /// A larger range holds more than can be kept from endpoints.
+        const SMALL: u128 = 256;
+        for subnet in self.handed_out().filter(|_| !self.adopted) {
+            let pool = subnet.pool();
+            let kept = |ip: IpAddr| {
+                let own = || host.has_foreign_address(ip).then(|| "it is this host's own".to_owned());
+                subnet.never(ip).map(|never| never.to_string()).or_else(own)
+            };
+            let all: Vec<Option<String>> =
+                pool.from_offset(0).take(SMALL.min(pool.len()) as usize).map(kept).collect();
+            if let Some(why) = all
+                .first()
+                .cloned()
+                .flatten()
+                .filter(|_| pool.len() <= SMALL && all.iter().all(Option::is_some))
+            {
+                return Err(NetworkError::RangeHoldsNothing { range: pool, ip: pool.first(), why });
+            }
+        }
+        Ok(())
+    }
+
     /// What somebody else has made on the parent, by hand or for a virtual machine: the kernel would refuse the first endpoint's link
     /// beside it, or turn an ipvlan link into the mode that came last.
     fn check_beside_foreign_children(&self, host: &View) -> Result<(), NetworkError> {
         let Some(parent) = host.link(&self.parent) else { return Ok(()) };
-        let children = host
-            .links
-            .iter()
-            .filter(|link| link.tag().is_none() && link.is_child() && link.is_child_of(parent, &Place::Host));
-        let mut foreign = children.filter_map(|link| Some((link, link.kind.mode()?)));
+        let children = host.links.iter().filter(|link| link.tag().is_none());
+        self.check_beside_children(children.filter(|link| link.is_child_of(parent, &Place::Host)), None)
+    }
+
+    /// The same of children of the parent that are in some other namespace, by a path of that. Of those the host sees nothing.
+    pub fn check_beside_children<'a>(
+        &self,
+        children: impl Iterator<Item = &'a Link>,
+        elsewhere: Option<&Path>,
+    ) -> Result<(), NetworkError> {
+        let mut foreign =
+            children.filter(|link| link.is_child()).filter_map(|link| Some((link, link.kind.mode()?)));
         match foreign.find(|(_, there)| !self.kind.stands_beside(*there)) {
             None => Ok(()),
             Some((child, there)) => Err(NetworkError::ParentHasChild {
-                parent: parent.name.clone(),
+                parent: self.parent.clone(),
                 child: child.name.clone(),
+                elsewhere: elsewhere.map(|path| Shown(path.as_os_str().as_bytes()).to_string()),
                 there,
                 kind: self.kind,
             }),

@@ -170,13 +170,16 @@ pub enum NetworkError {
     ParentUnfit(IfName, String),
     /// A link of somebody else's on the parent, beside which the kernel allows no endpoints.
     #[error(
-        "the parent `{parent}` carries the {there} link `{child}`, and the kernel allows no {kind} beside it"
+        "the parent `{parent}` carries the {there} link `{child}`{}, and the kernel allows no {kind} beside it",
+        .elsewhere.as_ref().map_or_else(String::new, |path| format!(" in {path}"))
     )]
     ParentHasChild {
         /// The parent.
         parent: IfName,
         /// What stands on it.
         child: IfName,
+        /// A path of the namespace that it is in, if that is not the host's.
+        elsewhere: Option<String>,
         /// Its kind.
         there: LinkKind,
         /// What was asked for.
@@ -225,6 +228,16 @@ pub enum NetworkError {
         parent: IfName,
         /// The parent's addresses.
         present: String,
+    },
+    /// A range of which nothing can be handed out.
+    #[error("no address of the range {range} can be an endpoint's: {ip}, the first, cannot since {why}")]
+    RangeHoldsNothing {
+        /// The range.
+        range: Range,
+        /// Its first address.
+        ip: IpAddr,
+        /// Why that one cannot.
+        why: String,
     },
     /// The range leaves its subnet.
     #[error("the range {0} does not lie in the subnet {1}")]
@@ -399,6 +412,9 @@ impl NetworkError {
             NetworkError::ParentUnfit(..) => {
                 "name the NIC, bond, bridge or VLAN interface that faces the LAN".into()
             }
+            NetworkError::ParentHasChild { there, elsewhere: Some(path), .. } => {
+                format!("use --kind {there}, or end what has it: it is in {path}")
+            }
             NetworkError::ParentHasChild { child, there, .. } => beside_child(child, *there),
             NetworkError::ParentTaken { there, network, .. } => {
                 format!("use --kind {there}, or remove the other first: ashore network rm {network}")
@@ -410,6 +426,7 @@ impl NetworkError {
                     .into()
             }
             NetworkError::RangesOverlap { .. } => BESIDE_OTHERS.into(),
+            NetworkError::RangeHoldsNothing { .. } => "name a larger one: --ip-range FIRST-LAST".into(),
             NetworkError::PassthruCutsHost { .. } => {
                 "use --kind macvlan, or a NIC that the host itself does not use".into()
             }

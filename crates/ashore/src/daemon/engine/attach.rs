@@ -8,7 +8,7 @@ use ashore_core::attach::{AttachError, FromLan};
 use ashore_core::desired::desired;
 use ashore_core::endpoint::{Endpoint, Stage};
 use ashore_core::lease::{Addressing, Leased};
-use ashore_core::link::{Netns, Place, Tag, shim_name};
+use ashore_core::link::{LinkKind, Netns, Place, Tag, shim_name};
 use ashore_core::network::Network;
 use ashore_core::observed::{Observed, View};
 use ashore_core::plan::plan;
@@ -20,6 +20,7 @@ use ashore_wire::conflict::Profile;
 
 use super::ask::Answers;
 use super::leases::as_v4;
+use super::strayed::check_beside_children_elsewhere;
 use super::{Engine, Inner, Locked, now};
 use crate::daemon::lan::{Acquired, Sought};
 use crate::daemon::refusal;
@@ -212,6 +213,14 @@ impl Engine {
         observed: &Observed,
     ) -> Result<bool, Refusal> {
         let there = observed.host.tagged(&Tag::Shim(network.parent.clone())).is_some();
+        let on_parent = |endpoint: &Endpoint| {
+            endpoint.stage == Stage::Attached
+                && inner.state().network_of(endpoint).is_some_and(|there| there.parent == network.parent)
+        };
+        let is_first = !there && !inner.state().endpoints.values().any(on_parent);
+        if is_first && matches!(network.kind, LinkKind::Ipvlan(_)) {
+            check_beside_children_elsewhere(inner.kernel.host(), network)?;
+        }
         let asks = network.conflict != Profile::Off || network.listens();
         if there || !network.wants_shim() || !asks {
             return Ok(false);

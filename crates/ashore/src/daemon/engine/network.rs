@@ -15,6 +15,7 @@ use ashore_core::state::Change;
 use ashore_core::store::Document;
 use ashore_wire::conflict::Profile;
 
+use super::strayed::check_beside_children_elsewhere;
 use super::{Engine, Inner, Locked};
 use crate::daemon::lan::Sought;
 use crate::daemon::refusal;
@@ -80,6 +81,8 @@ impl Engine {
         network.check(&host).map_err(|error| refusal::network(&error))?;
         // What is refused without asking the LAN is refused first.
         self.lock().state().check_beside_others(&network).map_err(|error| refusal::network(&error))?;
+        let namespace = self.lock().kernel.host().clone();
+        check_beside_children_elsewhere(&namespace, &network)?;
         let warnings = self.look_on_lan(&network, &host)?;
         let inner = self.lock();
         let observed = inner.observe(&[])?;

@@ -8,6 +8,7 @@ use std::path::Path;
 use ashore_core::endpoint::Endpoint;
 use ashore_core::link::{LinkKind, MacvlanMode, Netns, Place};
 use ashore_core::name::IfName;
+use ashore_core::network::Network;
 use ashore_core::observed::{Link, Lower, Observed, Seat, View};
 use ashore_core::owner::Owners;
 use ashore_core::request::Refusal;
@@ -128,6 +129,21 @@ pub(super) fn look_everywhere(
         unread.extend(of_this.map(|(netns, why)| format!("{}: {why}", netns.path.display())));
     }
     Ok(unread)
+}
+
+/// Children of others on the parent of a network to be, or of one that has nobody yet, wherever they are: the kernel would refuse the
+/// first endpoint's link beside them, or turn theirs into another mode. Where nobody can look, nothing is known.
+pub(super) fn check_beside_children_elsewhere(host: &Namespace, network: &Network) -> Result<(), Refusal> {
+    let mut found = Ok(());
+    look_everywhere(host, &network.parent, |netns, view, parent| {
+        let lower = Some(Lower { index: parent, seat: Seat::Host });
+        let children = view.links.iter().filter(|link| link.lower == lower);
+        if found.is_ok() {
+            found = network.check_beside_children(children, Some(&netns.path));
+        }
+        Ok(())
+    })?;
+    found.map_err(|error| refusal::network(&error))
 }
 
 /// Opens a namespace by one of its paths; none if it has gone meanwhile, or why nobody knows.
