@@ -392,3 +392,19 @@ fn off_is_no_ipv6_at_all() {
         assert!(v6.iter().all(|there| there.net.addr().is_loopback()), "{v6:?}");
     });
 }
+
+#[test]
+fn a_prefix_of_which_no_address_can_be_made_is_told_of() {
+    with("slaac, a prefix of 56 bits", |home, engines| {
+        let _router = router(engines, &home, &PREFIX.replace("fd88::/64", "fd88:0:0:100::/56"));
+        home.ok(&format!("{CREATE} --ipv6 auto"));
+        let web = home.world.container("web").unwrap();
+        home.attach("lan", &web, "");
+        eventually("status says why it has no IPv6", || {
+            let troubles = home.status()["troubles"].to_string();
+            troubles.contains("`web` has no IPv6 address")
+                && troubles.contains("advertises fd88:0:0:100::/56")
+        });
+        assert_eq!(global(&web), []);
+    });
+}

@@ -47,6 +47,8 @@ pub struct Link {
     routers: Few<Router>,
     prefixes: Few<Prefix>,
     direct: Few<OnLink>,
+    /// Prefixes of other than 64 bits, of which addresses are to be made.
+    unfit: Few<OnLink>,
     routes: Few<Route>,
     dns: Vec<(Ipv6Addr, Lasting)>,
     search: Vec<(DomainName, Lasting)>,
@@ -87,6 +89,7 @@ impl Link {
             routers: Few::new(),
             prefixes: Few::new(),
             direct: Few::new(),
+            unfit: Few::new(),
             routes: Few::new(),
             dns: Vec::new(),
             search: Vec::new(),
@@ -202,8 +205,12 @@ impl Link {
 
     /// RFC 4862, 5.5.3.
     fn take_prefix(&mut self, said: &PrefixInformation, now: Instant) {
-        if !said.autonomous || said.preferred > said.valid || said.net.prefix_len() != 64 || unfit(&said.net)
-        {
+        if !said.autonomous || said.preferred > said.valid || unfit(&said.net) {
+            return;
+        }
+        if said.net.prefix_len() != 64 {
+            let same = |there: &OnLink| there.net == said.net;
+            self.unfit.take(OnLink { net: said.net, until: Lasting::of(said.valid, now) }, same);
             return;
         }
         let (preferred, valid) = (Lasting::of(said.preferred, now), Lasting::of(said.valid, now));
@@ -247,13 +254,15 @@ impl Link {
         let managed = settings().any(|there| there.managed);
         let other = settings().any(|there| there.other);
         let mtu = settings().filter_map(|there| there.mtu).min();
-        Offer { routers, prefixes, on_link, routes: ways, dns, search, mtu, managed, other }
+        let unfit = self.unfit.iter().filter(|there| there.until.holds(now)).map(|there| there.net).collect();
+        Offer { routers, prefixes, on_link, routes: ways, dns, search, mtu, unfit, managed, other }
     }
 
     /// What to do at a moment.
     pub fn poll(&mut self, now: Instant) -> Action {
         self.prefixes.retain(|prefix| prefix.valid.holds(now));
         self.direct.retain(|there| there.until.holds(now));
+        self.unfit.retain(|there| there.until.holds(now));
         self.routes.retain(|route| route.until.holds(now));
         self.dns.retain(|there| there.1.holds(now));
         self.search.retain(|there| there.1.holds(now));

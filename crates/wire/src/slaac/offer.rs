@@ -92,6 +92,9 @@ pub struct Offer {
     pub search: Vec<(DomainName, Lasting)>,
     /// The most bytes that an IPv6 packet on the link has, as routers say: of several the least, and none below what IPv6 needs.
     pub mtu: Option<u32>,
+    /// Prefixes that addresses are to be made of, and that are not of 64 bits: an interface identifier has 64 (RFC 4862, 5.5.3 (d);
+    /// RFC 7136), so none is.
+    pub unfit: Vec<Ipv6Net>,
     /// Whether a router says that addresses are to be had by DHCPv6 (M).
     pub managed: bool,
     /// Whether a router says that other settings are (O).

@@ -8,7 +8,7 @@ use ashore_core::allocate::Known;
 use ashore_core::endpoint::{Endpoint, Stage};
 use ashore_core::ipv6::{Ipv6Mode, Learned, Moment};
 use ashore_core::lease::LeaseRecord6;
-use ashore_core::network::Network;
+use ashore_core::network::{Network, list};
 use ashore_core::observed::Observed;
 use ashore_core::request::Refusal;
 use ashore_core::state::{EndpointKey, State};
@@ -100,6 +100,10 @@ impl Engine {
                 _ if offer.managed => {
                     "the router hands out IPv6 addresses by DHCPv6 alone, which this network does not ask for"
                 }
+                _ if offer.prefixes.is_empty() && !offer.unfit.is_empty() => &format!(
+                    "the router advertises {}, and addresses are made of prefixes of 64 bits alone: let it advertise a /64 of that",
+                    list(offer.unfit.iter())
+                ),
                 Ipv6Mode::Slaac => "the router advertises no prefix to make one of, or there is none",
                 // From where the routers say, and they say nothing.
                 _ => continue,

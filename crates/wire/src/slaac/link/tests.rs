@@ -77,6 +77,9 @@ fn of_what_is_no_lans_or_not_autonomous_no_address_is_made() {
     prefixes.push(PrefixInformation { autonomous: false, ..prefix("fd89::/64", HOUR, HOUR) });
     link.receive(&said("fe80::1", 1800, &prefixes), now);
     assert_eq!(link.offer(now).prefixes, []);
+    // Of these somebody wanted addresses to be made.
+    let told: Vec<String> = link.offer(now).unfit.iter().map(ToString::to_string).collect();
+    assert_eq!(told, ["fd88::/63", "fd88::/96"]);
 }
 
 /// Polls until there is nothing to do; how much was sent, and whether there was news.
