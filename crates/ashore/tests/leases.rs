@@ -4,7 +4,7 @@ mod home;
 
 use std::net::IpAddr;
 
-use ashore_lab::{Engines, Machine, cannot_run};
+use ashore_lab::{Engines, Machine, Ran, cannot_run};
 use home::dhcp::Server;
 use home::frames::Frames;
 use home::{Home, does_not_reach, eventually, ip, is_root, reaches};
@@ -223,5 +223,33 @@ fn a_reservation_by_client_identifier_or_by_mac_is_followed() {
             assert_eq!(v4(&home.attach("lan", container, "")), ip(wanted));
             reaches(&home.laptop, ip(wanted));
         }
+    });
+}
+
+/// A machine without a clock of its own is in the past until it has asked the network for the time.
+#[test]
+fn a_clock_behind_the_lease_keeps_no_known_container_waiting() {
+    with_server("leases, clock behind", &[], |home, server| {
+        let web = home.world.container("web").unwrap();
+        let at = v4(&home.attach("lan", &web, ""));
+        home.ok("detach lan web");
+        // What was written down by a clock that was right is of tomorrow.
+        let mut state: serde_json::Value = serde_json::from_str(&home.ok("state export")).unwrap();
+        let mut later = 0;
+        for row in state["rows"].as_object_mut().unwrap().values_mut() {
+            if let Some(since) = row.pointer_mut("/lease/since") {
+                *since = (since.as_u64().unwrap() + 86400).into();
+                later += 1;
+            }
+        }
+        assert_eq!(later, 1, "{state:#}");
+        let file = home.directory.path().join("state.json");
+        std::fs::write(&file, state.to_string()).unwrap();
+        let mut import = home.daemon().client();
+        let stdin = std::fs::File::open(&file).unwrap();
+        Ran::of(import.args(["state", "import"]).stdin(stdin)).unwrap().expect_success();
+        drop(server);
+        assert_eq!(v4(&home.attach("lan", &web, "")), at);
+        reaches(&home.laptop, at);
     });
 }

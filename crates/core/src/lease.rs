@@ -379,9 +379,10 @@ pub struct LeaseRecord<Lease = dhcp4::Lease> {
 pub type LeaseRecord6 = LeaseRecord<dhcp6::Lease>;
 
 impl<Lease> LeaseRecord<Lease> {
-    /// How long it has run. If the clock was set back it is not known, which counts as longer than any lease lasts.
+    /// How long it has run. By a clock that is behind its beginning, as that of a machine without one of its own is until it has asked
+    /// the network, nobody knows: then it is as good as new. Its server is asked anyway, and its address looked for before it is used.
     pub fn age(&self, now: u64) -> Duration {
-        now.checked_sub(self.since).map_or(Duration::MAX, Duration::from_secs)
+        Duration::from_secs(now.saturating_sub(self.since))
     }
 
     fn after(&self, seconds: u32) -> u64 {
