@@ -112,3 +112,16 @@ fn a_route_of_several_ways_is_not_ashores_whatever_its_protocol() {
     home.ok("detach lan web");
     does_not_reach(&home.laptop, at);
 }
+
+#[test]
+fn of_what_the_host_has_learnt_of_routers_only_default_routes_matter() {
+    let home = Home::new();
+    for number in 0..50 {
+        type_on(&home.nas, &format!("ip -6 route add fd99:{number}::/64 via fe80::1 dev eth0 proto ra"));
+    }
+    type_on(&home.nas, "ip -6 route add default via fe80::1 dev eth0 proto ra metric 2048");
+    let routes = home.nas.kernel().observe(&[]).unwrap().host.routes;
+    let learnt: Vec<_> = routes.iter().filter(|there| there.protocol == 9).collect();
+    assert_eq!(learnt.len(), 1, "{learnt:?}");
+    assert_eq!(learnt[0].route.to.prefix_len(), 0);
+}

@@ -15,6 +15,9 @@ use crate::bytes::{Attributes, u8_at, u16_at, u32_at};
 const HEADER: usize = 12;
 pub(crate) const RT_TABLE_MAIN: u8 = 254;
 const RTN_UNICAST: u8 = 1;
+/// Learnt of a router's advertisement. Machines on the LAN decide how many of those there are, and all but default routes are left out:
+/// nothing follows from them.
+const RTPROT_RA: u8 = 9;
 const RTNH_F_ONLINK: u32 = 4;
 
 /// `RTA_…`.
@@ -73,7 +76,7 @@ pub(super) fn route(body: &[u8]) -> Option<RawRoute> {
         9 => Some("throw"),
         _ => return None,
     };
-    if table != RT_TABLE_MAIN {
+    if table != RT_TABLE_MAIN || (protocol == RTPROT_RA && prefix_length > 0) {
         return None;
     }
     let attributes = Attributes::after(HEADER, body);
