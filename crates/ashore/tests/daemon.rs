@@ -223,3 +223,21 @@ fn it_says_that_it_is_ready_when_its_sockets_answer() {
     assert_eq!(status.code, Some(0), "{}", status.stderr);
     called.unwrap();
 }
+
+#[test]
+fn a_damaged_state_is_refused_with_what_helps() {
+    let mut home = Home::new();
+    home.daemon = None;
+    let file = home.directory.path().join("state/state.redb");
+    std::fs::write(&file, "no database at all".repeat(1000)).unwrap();
+    let started = Daemon::start(Path::new(PROGRAM), &home.nas, home.directory.path());
+    let said = started.err().expect("it does not come up").to_string();
+    assert!(said.contains("exit status: 7"), "{said}");
+    for words in [file.to_str().unwrap(), "state.redb.damaged", "ashore state import"] {
+        assert!(said.contains(words), "{said}");
+    }
+    // What is said helps.
+    std::fs::rename(&file, file.with_extension("redb.damaged")).unwrap();
+    home.start();
+    home.create_lan();
+}

@@ -7,6 +7,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::identity::Seed;
 use crate::state::{Change, State};
+use crate::text::Word;
 
 mod document;
 
@@ -57,6 +59,26 @@ pub enum StoreError {
         #[source]
         source: DocumentError,
     },
+}
+
+impl StoreError {
+    /// What helps.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            StoreError::InUse(_) => Some("stop that one first".into()),
+            // That says what helps itself.
+            StoreError::Directory { .. }
+            | StoreError::Document { source: DocumentError::FromTheFuture { .. }, .. } => None,
+            StoreError::Database { path, .. } | StoreError::Document { path, .. } => {
+                let file = Word(path.as_os_str().as_bytes()).to_string();
+                Some(format!(
+                    "see whether its disk is well; if the file is damaged: mv {file} {file}.damaged, start the daemon again, and \
+                     give it with `ashore state import` what `ashore state export` printed before: without that, names get other \
+                     addresses and MACs"
+                ))
+            }
+        }
+    }
 }
 
 /// The open file and what it holds.

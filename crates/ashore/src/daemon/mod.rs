@@ -91,7 +91,12 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
         StoreError::Directory { ref source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
             Failure::Privilege(error.to_string())
         }
-        other => Failure::Internal(other.into()),
+        StoreError::Directory { .. } => Failure::Internal(error.into()),
+        _ => Failure::Refused(Refusal {
+            kind: RefusalKind::State,
+            message: error.to_string(),
+            hint: error.hint(),
+        }),
     })?;
     let host = kernel.host().clone();
     let lists = Lists::default();
