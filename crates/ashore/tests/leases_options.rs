@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
-use ashore_lab::{Engines, Machine, cannot_run};
+use ashore_lab::{Engines, Machine, Pings, cannot_run};
 use home::dhcp::Server;
 use home::{Home, does_not_reach, eventually, eventually_within, ip, is_root, reaches};
 
@@ -284,5 +284,34 @@ fn what_makes_no_sense_is_refused() {
             assert_eq!(ran.code, Some(code), "{options}: {}{}", ran.stdout, ran.stderr);
             assert!(ran.stderr.contains(says), "{options}: {}", ran.stderr);
         }
+    });
+}
+
+#[test]
+fn of_two_servers_neither_takes_an_address_off_at_a_restart() {
+    on_lan("leases, two servers", |engines, mut home| {
+        // dnsmasq says of itself that it is the only one, and denies what it does not know.
+        let servers = [
+            serve(engines, &home, &home.router, POOL),
+            serve(engines, &home, &home.laptop, "192.168.88.130,192.168.88.150,255.255.255.0,1h"),
+        ];
+        home.ok("network create lan --parent eth0 --dhcp");
+        let containers = ["web", "db"].map(|name| home.world.container(name).unwrap());
+        let all = containers.each_ref().map(|container| v4(&home.attach("lan", container, "")));
+        let pings = all.map(|at| home.router.pings(at));
+        let times = if std::env::var_os("ASHORE_TEST_ALL").is_some() { 10 } else { 3 };
+        for _ in 0..times {
+            let acks = || servers.iter().map(|server| server.count("DHCPACK")).sum::<usize>();
+            let before = acks();
+            home.restart();
+            eventually("both leases are acknowledged", || acks() >= before + all.len());
+        }
+        assert!(servers.iter().any(|server| server.count("DHCPNAK") > 0), "one of them denies the other's");
+        for counted in pings.map(Pings::end) {
+            assert_eq!(counted.lost, 0, "{counted:?}");
+        }
+        let status = home.status();
+        assert_eq!(status["troubles"], serde_json::json!([]));
+        assert_eq!(containers.len(), status["endpoints"].as_array().unwrap().len());
     });
 }

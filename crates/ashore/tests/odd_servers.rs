@@ -254,6 +254,36 @@ fn what_servers_and_lans_do_and_what_comes_of_it() {
     assert_eq!(troubles.as_array().map(Vec::len), Some(0), "{troubles:#}");
 }
 
+#[test]
+fn a_switch_that_sends_broadcasts_back_where_they_come_from() {
+    if !is_root() {
+        return cannot_run("odd servers, broadcasts sent back", "a DHCP server needs root");
+    }
+    let home = Home::new();
+    home.world.set_hairpin(&home.nas, true).unwrap();
+    let leased: Ipv4Addr = [192, 168, 88, 100].into();
+    let server =
+        Scripted::on(&home.router, move |question| question.good(leased, SHORT).map(now).unwrap_or_default());
+    home.ok("network create leased --parent eth0 --dhcp");
+    home.ok("network create own --parent eth0 --subnet 192.168.88.0/24 --ip-range 192.168.88.192/27 --conflict full");
+    let [web, db] = ["web", "db"].map(|name| home.world.container(name).unwrap());
+    let all = [home.attach("leased", &web, ""), home.attach("own", &db, "")]
+        .map(|report| home::addresses(&report)[0]);
+    assert_eq!(all, [leased.into(), ip("192.168.88.192")]);
+    server.wait_for(What::Renew);
+    for at in all {
+        assert!(home.laptop.ping(at).is_some() && home.nas.ping(at).is_some());
+    }
+    assert!(web.ping(all[1]).is_some());
+    let asked = server
+        .heard()
+        .iter()
+        .filter(|question| question.message.options.get(code::HOST_NAME).is_some())
+        .count();
+    assert!(asked <= 4, "it asked {asked} times");
+    assert_eq!(home.status()["troubles"], serde_json::json!([]));
+}
+
 /// Sees whether it is as it must be.
 fn look_at(home: &Home, case: Case, container: &Machine, failed: &dyn Fn(Case, &str)) {
     let then = ROWS[case.row].2;
