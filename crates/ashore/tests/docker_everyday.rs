@@ -217,29 +217,42 @@ fn the_host_reaches_what_is_made_anew_with_another_mac_as_soon_as_it_runs() {
 }
 
 #[test]
-fn a_parent_that_has_another_name_for_good_is_told_with_what_helps() {
+fn a_network_goes_along_with_its_parents_name_or_it_is_told_what_helps() {
     on_every_engine("docker, renamed parent", |site| {
-        let nas = &site.home.nas;
+        let rename = |site: &Site, from: &str, to: &str| {
+            for step in [format!("set {from} down"), format!("set {from} name {to}"), format!("set {to} up")]
+            {
+                type_on(&site.home.nas, &format!("ip link {step}"));
+            }
+        };
         site.create_lan();
         site.start("web", "");
         let at = site.address_of("web");
-        for step in ["set eth0 down", "set eth0 name enp3s0", "set enp3s0 up"] {
-            type_on(nas, &format!("ip link {step}"));
-        }
-        site.docker("restart -t 0 web");
-        let told = || site.home.status()["troubles"].to_string();
-        eventually("it is told", || told().contains("docker network disconnect -f lan NAME"));
-        site.ok("network disconnect -f lan web");
-        site.ok("network rm lan");
-        site.ok(
-            "network create -d ashore --ipam-driver ashore --subnet 192.168.88.0/24 --ip-range 192.168.88.192/27 \
-             --gateway 192.168.88.1 -o parent=enp3s0 lan",
-        );
-        site.ok("network connect lan web");
+        let is_as_before = |site: &Site| {
+            site.ok("restart -t 0 web");
+            assert_eq!(site.address_of("web"), at);
+            reaches(&site.home.laptop, ip(&at.0));
+        };
+        rename(site, "eth0", "enp3s0");
+        let parent = |site: &Site| site.home.status()["networks"][0]["network"]["parent"].clone();
+        eventually("the network goes along", || parent(site) == "enp3s0");
+        is_as_before(site);
+
+        // As a start of the host does.
+        site.home.daemon = None;
+        rename(site, "enp3s0", "enp4s0");
+        site.start_daemon();
+        let told = |site: &Site| site.home.status()["troubles"].to_string();
+        eventually("it is told", || told(site).contains("ashore network move lan --parent enp4s0"));
+        site.home.ok("network move lan --parent enp4s0");
+        is_as_before(site);
+        site.docker.kill_dockerd().unwrap();
+        site.docker.start_dockerd(&site.home.nas).unwrap();
         site.ok("start web");
-        assert_eq!(site.address_of("web"), at);
-        reaches(&site.home.laptop, ip(&at.0));
+        eventually("it is back", || site.place_of("web").as_ref() == Some(&at));
         site.ok("rm -f web");
         site.ok("network rm lan");
+        rename(site, "enp4s0", "eth0");
+        site.assert_nothing_left();
     });
 }

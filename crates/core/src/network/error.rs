@@ -426,7 +426,7 @@ impl NetworkError {
                     .into()
             }
             NetworkError::RangesOverlap { .. } => BESIDE_OTHERS.into(),
-            NetworkError::RangeHoldsNothing { .. } => "name a larger one: --ip-range FIRST-LAST".into(),
+            NetworkError::RangeHoldsNothing { .. } => "name a larger one with --ip-range".into(),
             NetworkError::PassthruCutsHost { .. } => {
                 "use --kind macvlan, or a NIC that the host itself does not use".into()
             }

@@ -25,8 +25,8 @@ const USUAL: Duration = Duration::from_secs(35);
 const LATEST: Duration = Duration::from_secs(65);
 /// The last word comes so long after the first frame, at least.
 const ONCE_MORE: Duration = Duration::from_secs(5);
-/// A host that has run for longer had carrier before this daemon came.
-const BOOTED: Duration = Duration::from_secs(180);
+/// By then a host that starts has its carrier.
+const BOOTING: Duration = Duration::from_secs(15);
 
 /// The ports that parents are plugged into.
 #[derive(Default)]
@@ -59,20 +59,26 @@ impl Forwarding {
             let counted = passing.map(|index| (index, host.rises.get(&index).copied().unwrap_or_default()));
             carriers.insert(network.parent.clone(), counted.collect());
         }
-        let just_booted = || uptime().is_some_and(|uptime| uptime < BOOTED);
-        self.see(carriers, just_booted, now);
+        // Before the host started there was none.
+        let earliest = || now.checked_sub(uptime()?.saturating_sub(BOOTING));
+        self.see(carriers, earliest, now);
     }
 
-    fn see(&mut self, carriers: BTreeMap<IfName, Carriers>, just_booted: impl Fn() -> bool, now: Instant) {
+    /// The same, by links. Of those that were not seen before it is only known when the carrier rose at the earliest.
+    fn see(
+        &mut self,
+        carriers: BTreeMap<IfName, Carriers>,
+        earliest: impl Fn() -> Option<Instant>,
+        now: Instant,
+    ) {
         self.0.retain(|parent, _| carriers.contains_key(parent));
         for (parent, carriers) in carriers {
             let rises = match self.0.get(&parent) {
-                Some(before) => !carriers.is_subset(&before.carriers),
-                None => !carriers.is_empty() && just_booted(),
+                Some(before) => Some(now).filter(|_| !carriers.is_subset(&before.carriers)),
+                None => earliest().filter(|at| !carriers.is_empty() && *at + LATEST > now),
             };
             let before = self.0.remove(&parent).and_then(|port| port.risen);
-            let risen =
-                if rises { Some(Risen { at: now, heard: None, again: Some(now + USUAL) }) } else { before };
+            let risen = rises.map(|at| Risen { at, heard: None, again: Some(at + USUAL) }).or(before);
             self.0.insert(parent, Port { carriers, risen });
         }
     }
@@ -198,36 +204,38 @@ mod tests {
     /// A parent whose carrier rises now.
     fn risen(now: Instant) -> Forwarding {
         let mut ports = Forwarding::default();
-        ports.see(with(&[]), || false, now);
-        ports.see(with(&[(2, 1)]), || false, now);
+        ports.see(with(&[]), || None, now);
+        ports.see(with(&[(2, 1)]), || None, now);
         ports
     }
 
     #[test]
     fn a_carrier_rises_once_and_one_of_before_this_daemon_only_if_the_host_has_just_started() {
-        let now = Instant::now();
-        // The carriers one after the other, whether the host has just started, and whether the last one is a rise.
-        type Case<'a> = (&'a [&'a [(u32, u32)]], bool, bool);
+        let start = Instant::now();
+        let (now, long_ago) = (start + LATEST, start);
+        let lately = now - BOOTING;
+        // The carriers one after the other, when the host started, and when the last one rose.
+        type Case<'a> = (&'a [&'a [(u32, u32)]], Instant, Option<Instant>);
         let cases: [Case<'_>; 9] = [
-            (&[&[(2, 1)]], false, false),
-            (&[&[(2, 1)]], true, true),
-            (&[&[]], true, false),
-            (&[&[], &[(2, 1)]], false, true),
-            (&[&[(2, 1)], &[], &[(2, 2)]], false, true),
-            (&[&[(2, 1)], &[(2, 2)]], false, true),
-            (&[&[(2, 1)], &[(2, 1), (3, 1)]], false, true),
-            (&[&[(2, 1), (3, 1)], &[(3, 1)]], false, false),
-            (&[&[(2, 1)], &[(7, 1)]], false, true),
+            (&[&[(2, 1)]], long_ago, None),
+            (&[&[(2, 1)]], lately, Some(lately)),
+            (&[&[]], lately, None),
+            (&[&[], &[(2, 1)]], long_ago, Some(now)),
+            (&[&[(2, 1)], &[], &[(2, 2)]], long_ago, Some(now)),
+            (&[&[(2, 1)], &[(2, 2)]], long_ago, Some(now)),
+            (&[&[(2, 1)], &[(2, 1), (3, 1)]], long_ago, Some(now)),
+            (&[&[(2, 1), (3, 1)], &[(3, 1)]], long_ago, None),
+            (&[&[(2, 1)], &[(7, 1)]], long_ago, Some(now)),
         ];
-        for (at, (seen, just_booted, rises)) in cases.into_iter().enumerate() {
+        for (at, (seen, booted, rises)) in cases.into_iter().enumerate() {
             let mut ports = Forwarding::default();
             for carriers in seen {
-                ports.see(with(carriers), || just_booted, now);
+                ports.see(with(carriers), || Some(booted), now);
             }
-            assert_eq!(ports.is_in_doubt(&eth0()), rises, "{at}");
+            assert_eq!(ports.is_in_doubt(&eth0()), rises.is_some(), "{at}");
             // Nothing changes with the next look.
-            ports.see(with(seen.last().unwrap()), || just_booted, now + USUAL);
-            assert_eq!(ports.answers_since(&eth0()), rises.then_some(now + LATEST), "{at}");
+            ports.see(with(seen.last().unwrap()), || Some(booted), now + USUAL);
+            assert_eq!(ports.answers_since(&eth0()), rises.map(|at| at + LATEST), "{at}");
         }
     }
 
