@@ -238,6 +238,31 @@ fn it_follows_the_interface_below() {
 }
 
 #[test]
+fn it_stays_where_the_interface_below_is_renamed() {
+    let home = home();
+    home.ok(&format!("{IOT} --aux-address host=10.0.200.222"));
+    let (web, at) = attached(&home, "iot", "web");
+    let number = || {
+        let inside = web.kernel().observe(&[]).unwrap().host;
+        inside.link(&"eth0".parse().unwrap()).map(|link| link.index)
+    };
+    let before = (number(), nas_link(&home, "eth0.200").map(|link| link.index));
+    rename(&home.nas, "eth0", "lan0");
+    let below = || {
+        let network: serde_json::Value =
+            serde_json::from_str(&home.ok("network inspect iot --json")).unwrap();
+        network["vlan"]["lower"].clone()
+    };
+    eventually("the network goes along", || below() == "lan0");
+    eventually("the LAN reaches it again", || home.laptop.ping(at).is_some());
+    eventually("the host reaches it again", || home.nas.ping(at).is_some());
+    assert_eq!((number(), nas_link(&home, "eth0.200").map(|link| link.index)), before);
+    assert_eq!(home.status()["troubles"].as_array().unwrap().len(), 0, "{}", home.status());
+    let (_db, at_db) = attached(&home, "iot", "db");
+    reaches(&home.laptop, at_db);
+}
+
+#[test]
 fn one_that_the_user_makes_meanwhile_is_used_or_named_as_what_is_in_the_way() {
     let mut home = home();
     home.ok(IOT);

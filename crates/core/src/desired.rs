@@ -190,7 +190,7 @@ pub fn desired(state: &State, observed: &Observed) -> Desired {
     {
         // The interface of a VLAN goes with the one below, unless that has only another name.
         let is_vlan = |link: &&Link| matches!(link.kind, ObservedKind::Vlan { .. });
-        if seen.host.link(&network.parent).filter(is_vlan).is_some() {
+        if seen.host.link(&network.parent).as_ref().is_some_and(is_vlan) {
             desired.owners.leave_on_host(&network.parent, &seen.host);
         }
     }

@@ -412,10 +412,7 @@ impl NetworkError {
             NetworkError::ParentUnfit(..) => {
                 "name the NIC, bond, bridge or VLAN interface that faces the LAN".into()
             }
-            NetworkError::ParentHasChild { there, elsewhere: Some(path), .. } => {
-                format!("use --kind {there}, or end what has it: it is in {path}")
-            }
-            NetworkError::ParentHasChild { child, there, .. } => beside_child(child, *there),
+            NetworkError::ParentHasChild { child, there, elsewhere, .. } => beside_child(child, *there, elsewhere.as_deref()),
             NetworkError::ParentTaken { there, network, .. } => {
                 format!("use --kind {there}, or remove the other first: ashore network rm {network}")
             }
@@ -467,7 +464,6 @@ impl NetworkError {
             | NetworkError::NoQueue(_) => return None,
             NetworkError::Leases(error) => error.hint().into(),
             NetworkError::Ipv6(error) => error.hint().into(),
-
         })
     }
 
@@ -508,8 +504,11 @@ fn no_range_beside(net: &IpNet) -> String {
     )
 }
 
-fn beside_child(child: &IfName, there: LinkKind) -> String {
-    format!("use --kind {there}, or remove that link first: ip link del dev {}", child.word())
+fn beside_child(child: &IfName, there: LinkKind, elsewhere: Option<&str>) -> String {
+    match elsewhere {
+        None => format!("use --kind {there}, or remove that link first: ip link del dev {}", child.word()),
+        Some(path) => format!("use --kind {there}, or end what has that link, in the namespace at {path}"),
+    }
 }
 
 fn out_of_pool(range: &Range, beside: Option<&Range>) -> String {

@@ -33,6 +33,7 @@ impl View {
 
 impl Network {
     /// The same with another interface in the place of one that it stands on. What Ashore has made on that keeps its name.
+    #[must_use]
     pub fn moved(&self, from: &IfName, to: &IfName) -> Network {
         let other = |name: &IfName| if name == from { to.clone() } else { name.clone() };
         let vlan = self.vlan.as_ref().map(|vlan| Vlan { lower: other(&vlan.lower), ..vlan.clone() });

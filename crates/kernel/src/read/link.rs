@@ -62,7 +62,7 @@ pub(super) fn altnames(body: &[u8]) -> impl Iterator<Item = IfName> {
     const IFLA_PROP_LIST: u16 = 52;
     const IFLA_ALT_IFNAME: u16 = 53;
     let list = Attributes::after(HEADER, body).within(IFLA_PROP_LIST);
-    let names = list.filter_map(|(kind, value)| (kind == IFLA_ALT_IFNAME).then(|| text(value)));
+    let names = list.filter(|(kind, _)| *kind == IFLA_ALT_IFNAME).map(|(_, value)| text(value));
     names.filter_map(|name| std::str::from_utf8(name).ok()?.parse().ok())
 }
 

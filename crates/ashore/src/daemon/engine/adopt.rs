@@ -84,11 +84,11 @@ impl Inner {
         let (network, mut changes) = adopting.map_err(|error| refusal::adopt(&error))?;
         let host = self.observe(&[])?.host;
         let network = Network { parent: host.resolved(&network.parent), ..network };
-        changes.iter_mut().for_each(|change| {
+        for change in &mut changes {
             if let Change::PutNetwork(of) = change {
                 *of = network.clone();
             }
-        });
+        }
         if !self.state().networks.contains_key(&network.name) {
             self.state().check_beside_others(&network).map_err(|error| refusal::network(&error))?;
             network.check(&host).map_err(|error| refusal::network(&error))?;

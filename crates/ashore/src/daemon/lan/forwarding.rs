@@ -73,12 +73,12 @@ impl Forwarding {
     ) {
         self.0.retain(|parent, _| carriers.contains_key(parent));
         for (parent, carriers) in carriers {
-            let rises = match self.0.get(&parent) {
+            let since = match self.0.get(&parent) {
                 Some(before) => Some(now).filter(|_| !carriers.is_subset(&before.carriers)),
                 None => earliest().filter(|at| !carriers.is_empty() && *at + LATEST > now),
             };
             let before = self.0.remove(&parent).and_then(|port| port.risen);
-            let risen = rises.map(|at| Risen { at, heard: None, again: Some(at + USUAL) }).or(before);
+            let risen = since.map(|at| Risen { at, heard: None, again: Some(at + USUAL) }).or(before);
             self.0.insert(parent, Port { carriers, risen });
         }
     }
@@ -211,11 +211,11 @@ mod tests {
 
     #[test]
     fn a_carrier_rises_once_and_one_of_before_this_daemon_only_if_the_host_has_just_started() {
+        /// The carriers one after the other, when the host started, and when the last one rose.
+        type Case<'a> = (&'a [&'a [(u32, u32)]], Instant, Option<Instant>);
         let start = Instant::now();
         let (now, long_ago) = (start + LATEST, start);
-        let lately = now - BOOTING;
-        // The carriers one after the other, when the host started, and when the last one rose.
-        type Case<'a> = (&'a [&'a [(u32, u32)]], Instant, Option<Instant>);
+        let lately = now.checked_sub(BOOTING).unwrap();
         let cases: [Case<'_>; 9] = [
             (&[&[(2, 1)]], long_ago, None),
             (&[&[(2, 1)]], lately, Some(lately)),
