@@ -387,7 +387,7 @@ impl NetworkError {
                     None => named.into(),
                 }
             }
-            NetworkError::NoFreeRange(_) => "name one: --ip-range FIRST-LAST".into(),
+            NetworkError::NoFreeRange(_) | NetworkError::RangeHoldsNothing { .. } => WITH_ROOM.into(),
             NetworkError::NoRangeBesidePool { net, .. } => no_range_beside(net),
             NetworkError::RangeInPool { range, beside, .. } => out_of_pool(range, beside.as_ref()),
             NetworkError::ParentDown(parent) => format!("bring it up first: ip link set dev {} up", parent.word()),
@@ -423,7 +423,6 @@ impl NetworkError {
                     .into()
             }
             NetworkError::RangesOverlap { .. } => BESIDE_OTHERS.into(),
-            NetworkError::RangeHoldsNothing { .. } => "name a larger one with --ip-range".into(),
             NetworkError::PassthruCutsHost { .. } => {
                 "use --kind macvlan, or a NIC that the host itself does not use".into()
             }
@@ -503,6 +502,8 @@ fn no_range_beside(net: &IpNet) -> String {
          name them with --ip-range; or leave all to that server with --dhcp"
     )
 }
+
+const WITH_ROOM: &str = "name one that has room: --ip-range FIRST-LAST";
 
 fn beside_child(child: &IfName, there: LinkKind, elsewhere: Option<&str>) -> String {
     match elsewhere {
