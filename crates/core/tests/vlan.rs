@@ -65,18 +65,29 @@ fn one_whose_interface_below_has_another_name_stays_and_goes_along() {
     assert_eq!(planned(&model, &[&made]).steps, [], "until it is known why, nothing is taken away");
 
     let state = State::new(Seed([3; 16])).with(&[Change::PutNetwork(made.clone())]);
-    assert_eq!(state.renamed_parents(&BTreeMap::new(), &model.observed.host), []);
+    let by_vlan = state.renamed_parents(&BTreeMap::new(), &model.observed.host);
     let renamed = state.renamed_parents(&BTreeMap::from([(Model::nic(), index)]), &model.observed.host);
     let [(moved, was, is)] = renamed.as_slice() else { panic!("{renamed:?}") };
     assert_eq!((was, is), (&Model::nic(), &lan0));
+    assert_eq!(by_vlan, renamed, "its own interface tells what it stands on");
     let below = Vlan { lower: lan0.clone(), ..vlan() };
     assert_eq!((&moved.parent, &moved.vlan), (&Model::vlan(), &Some(below)));
     assert_eq!(planned(&model, &[moved]).steps, []);
     // By a name that it has left to it, it is known as well.
+    let own = model.observed.host.links.iter().position(|link| link.name == Model::vlan()).unwrap();
+    let own = model.observed.host.links.remove(own);
+    assert_eq!(state.renamed_parents(&BTreeMap::new(), &model.observed.host), []);
     model.observed.host.altnames.insert(Model::nic(), index);
     assert_eq!(state.renamed_parents(&BTreeMap::new(), &model.observed.host), renamed);
     assert_eq!(model.observed.host.resolved(&Model::nic()), lan0);
+    let to_lan0 = state.moved_to(&made, &lan0, &model.observed.host).unwrap();
+    assert_eq!((to_lan0.parent.as_str(), to_lan0.vlan), ("lan0.200", moved.vlan.clone()));
+    assert_eq!(
+        state.moved_to(&made, &"lan0.200".parse().unwrap(), &model.observed.host).unwrap().parent.as_str(),
+        "lan0.200"
+    );
     // It is Ashore's all the time.
+    model.observed.host.links.push(own);
     let left = planned(&model, &[]).steps;
     assert_eq!(left.iter().map(ToString::to_string).collect::<Vec<_>>(), ["ip link del dev eth0.200"]);
 }

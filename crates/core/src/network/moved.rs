@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::Network;
+use super::{Network, NetworkError};
+use crate::link::{LinkKind, Tag};
 use crate::name::IfName;
-use crate::observed::{Link, View};
-use crate::state::State;
+use crate::observed::{Link, ObservedKind, View};
+use crate::state::{Change, State};
 use crate::vlan::Vlan;
 
 impl View {
@@ -41,9 +42,36 @@ impl Network {
     }
 }
 
+/// What the interface of a network's VLAN stands on, which was made on the one that the network names.
+fn below<'a>(network: &Network, host: &'a View) -> Option<&'a Link> {
+    network.vlan.as_ref().filter(|_| network.bridge_vlan().is_none())?;
+    let own = host.tagged(&Tag::Vlan(network.parent.clone()))?;
+    host.link_at(own.lower?.index).filter(|_| matches!(own.kind, ObservedKind::Vlan { .. }))
+}
+
 impl State {
+    /// A network with another parent, if it can be there: an interface, or a VLAN on it, as when a network is made. Of one in a VLAN it
+    /// may be the interface below.
+    pub fn moved_to(&self, network: &Network, parent: &IfName, host: &View) -> Result<Network, NetworkError> {
+        let named = host.resolved(parent);
+        let id = network.vlan.as_ref().map(|vlan| vlan.id).filter(|_| host.link(&named).is_some());
+        let (parent, vlan) = if network.kind == LinkKind::Bridge {
+            host.meant_on_bridge(&named, id)?
+        } else {
+            host.meant(&named, id)?
+        };
+        let gvrp = network.vlan.as_ref().is_some_and(|vlan| vlan.gvrp);
+        let moved = Network { parent, vlan: vlan.map(|vlan| Vlan { gvrp, ..vlan }), ..network.clone() };
+        moved.check(host)?;
+        match self.with(&[Change::DelNetwork(network.name.clone())]).check_beside_others(&moved) {
+            // Its own endpoints have their addresses on it.
+            Ok(()) | Err(NetworkError::AddressHeld { .. }) => Ok(moved),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Networks whose interfaces have other names now: as they are with those, and the names. `seen` has the numbers that interfaces had
-    /// when they were last there. An interface keeps its number, and most programs that rename one leave its old name to it as an
+    /// when they were last there. An interface keeps its number, what stands on it tells that, and most programs that rename one leave its old name to it as an
     /// alternative.
     pub fn renamed_parents(
         &self,
@@ -56,6 +84,7 @@ impl State {
                 return None;
             }
             let by_number = seen.get(was).and_then(|index| host.link_at(*index));
+            let by_number = by_number.or_else(|| below(network, host));
             let by_altname = || host.altnames.get(was).and_then(|index| host.link_at(*index));
             let link = by_number.or_else(by_altname)?;
             let (is, was) = (link.name.clone(), was.clone());

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use ashore_core::network::NetworkError;
 use ashore_core::observed::View;
 use ashore_core::request::{Refusal, RefusalKind, Reply};
 use ashore_core::state::Change;
@@ -67,18 +66,9 @@ impl Engine {
             let message = format!("network `{label}` has {on_it} endpoint(s) on `{was}`, which is there");
             return Err(taken(message, format!("take them off first: {off} …")));
         }
-        // Of a VLAN it is the interface below, by which that of the VLAN is called.
-        let vlan = network.vlan.clone().map(|vlan| ashore_core::Vlan { lower: is.clone(), ..vlan });
-        let parent = vlan.as_ref().map_or_else(|| is.clone(), |vlan| vlan.interface(network.kind));
-        let moved = ashore_core::network::Network { parent, vlan, ..network.clone() };
-        moved.check(host).map_err(|error| refusal::network(&error))?;
-        let others = inner.state().with(&[Change::DelNetwork(name.clone())]);
-        match others.check_beside_others(&moved) {
-            // Its own endpoints have their addresses on it.
-            Ok(()) | Err(NetworkError::AddressHeld { .. }) => {}
-            Err(error) => return Err(refusal::network(&error)),
-        }
-        self.check_not_on_trial(&is)?;
+        let moved = inner.state().moved_to(&network, parent, host);
+        let moved = moved.map_err(|error| refusal::network(&error))?;
+        self.check_not_on_trial(moved.lowest(host))?;
         inner.commit(vec![Change::PutNetwork(moved)])?;
         let (observed, errors) = inner.sweep(&super::all_netns(inner.state()))?;
         self.follow(&inner, &observed);
