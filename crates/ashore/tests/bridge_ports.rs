@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use ashore_core::link::{LinkSpec, LinkType, MacvlanMode, Place, PortOption};
 use ashore_core::step::Step;
 use ashore_lab::{Engines, Machine, Ran, cannot_run};
+use home::untouched::{is_untouched, untouched};
 use home::{HOST, Home, addresses, does_not_reach, eventually, ip, reaches, type_on};
 
 const ON_BRIDGE: &str =
@@ -33,6 +34,7 @@ fn ports(home: &Home) -> Vec<(String, BTreeSet<PortOption>)> {
 #[test]
 fn isolated_endpoints_reach_the_lan_and_the_host_and_not_each_other() {
     let home = Home::bridged();
+    let before = untouched(&home);
     home.ok(&format!("network create apart --isolated {ON_BRIDGE} 192.168.88.192/28"));
     home.ok(&format!("network create open {ON_BRIDGE} 192.168.88.208/28"));
     let (web, at_web) = attached(&home, "apart", "web");
@@ -56,6 +58,7 @@ fn isolated_endpoints_reach_the_lan_and_the_host_and_not_each_other() {
     home.ok("detach open media");
     home.ok("detach open tv");
     assert_eq!(home.made_links(), ["br0"]);
+    is_untouched(&home, &before);
 }
 
 /// A bridge that was given no MAC takes the lowest one of its ports.
@@ -68,8 +71,11 @@ fn the_host_keeps_its_mac_on_the_lan() {
     let before = mac();
     assert_eq!(before.unwrap().to_string(), "fc:00:00:00:00:09");
     home.ok(&format!("network create lan {ON_BRIDGE} 192.168.88.192/28"));
+    // A container that is dropped takes its port along.
+    let mut there = Vec::new();
     for container in ["web", "db", "media"] {
-        let _ = attached(&home, "lan", container);
+        there.push(attached(&home, "lan", container));
+        assert_eq!(ports(&home).len(), there.len());
         assert_eq!(mac(), before);
     }
 }

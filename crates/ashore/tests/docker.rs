@@ -46,9 +46,11 @@ fn a_container_answers_the_lan_and_its_host_and_keeps_its_address() {
         }
         home.ok("network inspect lan");
 
+        site.assert_untouched();
         site.ok("rm -f web db");
         site.ok("network rm lan");
         site.assert_nothing_left();
+        site.assert_untouched();
     });
 }
 

@@ -77,6 +77,15 @@ fn dies_over(booted: &Booted, method: &str) -> bool {
     false
 }
 
+/// What the daemon logs when it has found out. That it does so in other words some day must not go unnoticed.
+const SILENT: &str = "the engine does not answer yet";
+
+#[test]
+fn the_daemon_has_these_words() {
+    let program = std::fs::read(home::PROGRAM).unwrap();
+    assert!(program.windows(SILENT.len()).any(|bytes| bytes == SILENT.as_bytes()));
+}
+
 fn how_often(booted: &Booted, words: &str) -> usize {
     booted.nas.journal("ashore.service").matches(words).count()
 }
@@ -90,11 +99,7 @@ fn the_engine_wakes_a_daemon_that_is_not_there() {
         booted.boot();
         all_are_back(booted, &before);
         // The engine answers nobody while it boots; that is found out once, and not for each container.
-        assert!(
-            how_often(booted, "the engine does not answer yet") <= 1,
-            "{}",
-            booted.nas.journal("ashore*")
-        );
+        assert!(how_often(booted, SILENT) <= 1, "{}", booted.nas.journal("ashore*"));
 
         booted.ok("systemctl enable ashore.service");
         booted.cut_power();

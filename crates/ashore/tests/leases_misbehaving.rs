@@ -3,7 +3,7 @@
 mod home;
 
 use std::net::Ipv4Addr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ashore_lab::{Engines, Machine, Ran, cannot_run};
 use ashore_wire::dhcp4::{Op, code};
@@ -249,9 +249,19 @@ fn naks_without_end_are_answered_ever_less_often() {
 #[test]
 fn silence_is_waited_for_until_the_leases_end_and_no_longer() {
     misled("misled, silence", good(A, SHORT), |misled| {
+        let begun = Instant::now();
         misled.attach(A);
         misled.server.now_answers(silence);
         misled.server.wait_for(What::Rebind);
+        let has_it = || {
+            let there = misled.web.kernel().observe(&[]).unwrap().host.addresses;
+            there.iter().any(|there| there.net.addr() == A)
+        };
+        assert!(has_it());
+        eventually("it is off the link", || !has_it());
+        // Not a moment before. What it was asked for at first came after `begun`, and whole seconds are written down.
+        let used = begun.elapsed();
+        assert!(used >= Duration::from_secs(u64::from(SHORT) - 1), "it was used for {used:?} only");
         misled.server.wait_for(What::Discover);
         misled.leaves(A);
         misled.server.now_answers(good(A, LONG));

@@ -3,11 +3,13 @@
 mod home;
 
 use ashore_lab::Daemon;
+use home::untouched::{is_untouched, untouched};
 use home::{HOST, Home, addresses, does_not_reach, eventually, ip, reaches};
 
 /// Siblings and the host are out of reach; the LAN is not.
 fn keeps_to_the_wire(mode: &str) {
     let home = Home::new();
+    let before = untouched(&home);
     home.ok(&format!(
         "network create lan --kind macvlan:{mode} --parent eth0 --subnet 192.168.88.0/24 \
          --ip-range 192.168.88.192/27 --gateway 192.168.88.1"
@@ -21,6 +23,7 @@ fn keeps_to_the_wire(mode: &str) {
     does_not_reach(&home.nas, at_web);
     reaches(&home.laptop, ip(HOST));
     assert_eq!(home.made_links(), [""; 0]);
+    is_untouched(&home, &before);
 }
 
 #[test]
@@ -36,6 +39,7 @@ fn vepa_keeps_siblings_apart_on_a_switch_that_sends_nothing_back() {
 #[test]
 fn on_a_bridge_of_the_hosts_it_is_on_the_lan_as_on_a_nic_and_beside_its_ports() {
     let home = Home::bridged();
+    let before = untouched(&home);
     let lan = "--parent br0 --subnet 192.168.88.0/24 --gateway 192.168.88.1 --ip-range";
     home.ok(&format!("network create lan --kind macvlan {lan} 192.168.88.192/28"));
     // Where no kind is named, its endpoints are ports.
@@ -63,6 +67,7 @@ fn on_a_bridge_of_the_hosts_it_is_on_the_lan_as_on_a_nic_and_beside_its_ports() 
     home.ok("network rm lan");
     home.ok("network rm ports");
     assert_eq!(home.made_links(), ["br0"]);
+    is_untouched(&home, &before);
     reaches(&home.laptop, ip(HOST));
 }
 

@@ -3,9 +3,13 @@
 
 mod home;
 
+use std::collections::BTreeSet;
+
 use ashore_lab::Machine;
-use home::untouched::untouched;
-use home::{BEYOND, HOST, HOST6, Home, addresses, does_not_reach, ip, mac_known_to, reaches, type_on};
+use home::untouched::{is_untouched, untouched};
+use home::{
+    BEYOND, HOST, HOST6, Home, addresses, does_not_reach, ip, mac_known_to, reaches, type_on, who_answers,
+};
 
 /// Two containers on the NAS, one on a second NAS with a daemon of its own.
 fn everybody_reaches_everybody(options: &str, rp_filter: i32) {
@@ -56,7 +60,17 @@ fn everybody_reaches_everybody(options: &str, rp_filter: i32) {
     for from in [&home.nas, &web, &db] {
         reaches(from, ip(BEYOND));
     }
-    assert_eq!(untouched(&home), before);
+    // By whatever way the host's packets go, the LAN sends its own to the NIC.
+    assert_eq!(who_answers(&home.laptop, "eth0", ip(HOST)), BTreeSet::from([home.nic()]));
+    for from in [&home.laptop, &home.router] {
+        for host in [HOST, HOST6] {
+            assert_eq!(mac_known_to(from, ip(host)), home.nic(), "{host} to {}", from.name());
+        }
+        for at in addresses(&at_web) {
+            assert_eq!(mac_known_to(from, at), at_web["mac"].as_str().unwrap());
+        }
+    }
+    is_untouched(&home, &before);
 }
 
 #[test]
@@ -79,6 +93,25 @@ fn by_a_host_address_of_its_own() {
     everybody_reaches_everybody("--aux-address host=192.168.88.222", 1);
 }
 
+/// A route to all of it would stand beside the parent's own, and take the LAN's machines away from the host.
+#[test]
+fn by_a_host_address_of_its_own_where_the_range_is_the_whole_subnet() {
+    let home = Home::new();
+    let before = untouched(&home);
+    home.ok(
+        "network create lan --parent eth0 --subnet 192.168.88.0/24 --ip-range 192.168.88.0/24 --gateway 192.168.88.1 \
+         --aux-address host=192.168.88.222",
+    );
+    let web = home.world.container("web").unwrap();
+    let at = addresses(&home.attach("lan", &web, "--ip 192.168.88.200"))[0];
+    let newcomer = home.world.machine("guest", 60).unwrap();
+    for to in [at, ip("192.168.88.60"), ip("192.168.88.1"), ip(BEYOND)] {
+        reaches(&home.nas, to);
+    }
+    reaches(&newcomer, ip(HOST));
+    is_untouched(&home, &before);
+}
+
 #[test]
 fn without_host_access_the_host_is_left_out_as_with_plain_macvlan() {
     let home = Home::new();
@@ -89,20 +122,7 @@ fn without_host_access_the_host_is_left_out_as_with_plain_macvlan() {
     reaches(&home.laptop, at);
     does_not_reach(&home.nas, at);
     assert_eq!(home.made_links(), [""; 0]);
-    assert_eq!(untouched(&home), before);
-}
-
-#[test]
-fn the_lan_resolves_the_host_to_its_nic_and_the_container_to_its_own_mac() {
-    let home = Home::new();
-    home.create_lan();
-    let web = home.world.container("web").unwrap();
-    let report = home.attach("lan", &web, "");
-    let at = addresses(&report)[0];
-    reaches(&home.laptop, at);
-    reaches(&home.laptop, ip(HOST));
-    assert_eq!(mac_known_to(&home.laptop, ip(HOST)), home.nic());
-    assert_eq!(mac_known_to(&home.laptop, at), report["mac"].as_str().unwrap());
+    is_untouched(&home, &before);
 }
 
 #[test]
@@ -130,7 +150,7 @@ fn a_veth_into_a_bridge_that_holds_the_nic_reaches_everybody_without_a_shim() {
     reaches(&home.nas, at);
     reaches(&web, ip(HOST));
     reaches(&web, ip("192.168.88.1"));
-    assert_eq!(untouched(&home), before);
+    is_untouched(&home, &before);
     home.ok("detach lan web");
     assert_eq!(home.made_links(), ["br0"]);
 }

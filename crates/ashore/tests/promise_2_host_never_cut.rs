@@ -2,9 +2,12 @@
 
 mod home;
 
+use std::time::Duration;
+
 use ashore_core::link::{LinkSpec, LinkType, Place};
 use ashore_core::step::Step;
-use home::untouched::untouched;
+use home::tracer::Tracer;
+use home::untouched::{is_untouched, untouched};
 use home::{HOST, HOST6, Home, Watched, addresses, ip, mac_known_to, reaches};
 
 /// What the other tests compare would tell of a change.
@@ -13,23 +16,37 @@ fn what_is_done_to_the_host_is_seen() {
     if let Err(why) = ashore_lab::Engines::find() {
         return ashore_lab::cannot_run("promise 2, what is seen", &why);
     }
+    let home = Home::new();
+    let mut before = untouched(&home);
+    is_untouched(&home, &before);
     for command in [
         "ip route del default",
         "ip route add 10.9.0.0/24 via 192.168.88.1",
+        "ip route change 10.9.0.0/24 via 192.168.88.1 mtu 1300",
+        "ip route add 10.9.0.0/24 via 192.168.88.50 metric 7",
+        "ip route add 10.9.1.0/24 via 192.168.88.1 table 7",
+        "ip -6 route add fd99::/64 via fd88::1",
+        "ip rule add from 192.168.88.9 lookup 7",
+        "ip neigh add 192.168.88.77 lladdr 02:00:00:00:00:77 dev eth0",
         "ip link set eth0 mtu 1400",
         "ip link add by-hand type bridge",
         "ip addr add 10.9.0.1/24 dev eth0",
+        "sysctl -w net.ipv4.conf.eth0.proxy_arp=1",
+        "sysctl -w net.ipv4.neigh.eth0.gc_stale_time=61",
+        "sysctl -w net.ipv6.conf.all.forwarding=1",
     ] {
-        let home = Home::new();
-        let before = untouched(&home);
-        assert_eq!(untouched(&home), before);
-        home::type_on(&home.nas, command);
-        assert_ne!(untouched(&home), before, "{command}");
+        match command.strip_prefix("sysctl -w ") {
+            None => home::type_on(&home.nas, command),
+            Some(set) => {
+                let (key, value) = set.split_once('=').unwrap();
+                let path = format!("/proc/sys/{}", key.replace('.', "/"));
+                home.nas.inside(|| std::fs::write(path, value)).unwrap().unwrap();
+            }
+        }
+        let after = untouched(&home);
+        assert_ne!(after, before, "{command}");
+        before = after;
     }
-    let home = Home::new();
-    let before = untouched(&home);
-    home.nas.inside(|| std::fs::write("/proc/sys/net/ipv4/conf/eth0/proxy_arp", "1")).unwrap().unwrap();
-    assert_ne!(untouched(&home), before);
 }
 
 #[test]
@@ -99,7 +116,7 @@ fn all_of_life(options: &str, rp_filter: i32) {
     let web = home.world.container("web").unwrap();
     let at = addresses(&home.attach("lan", &web, ""));
     reaches(&home.laptop, at[0]);
-    assert_eq!(untouched(&home), before);
+    is_untouched(&home, &before);
     newcomer_finds_the_host(&home, 60);
 
     // Failures: a namespace with an eth0, an address that is taken.
@@ -115,7 +132,7 @@ fn all_of_life(options: &str, rp_filter: i32) {
     assert!(home.made_links().is_empty());
     newcomer_finds_the_host(&home, 61);
     watched.end_with_lost(0);
-    assert_eq!(untouched(&home), before);
+    is_untouched(&home, &before);
 }
 
 #[test]
@@ -136,6 +153,7 @@ fn with_an_address_of_its_own_on_the_shim() {
 #[test]
 fn making_a_network_touches_nothing_in_the_kernel() {
     let home = Home::new();
+    let before_all = untouched(&home);
     let seen = || {
         let mut host = home.nas.kernel().observe(&[]).unwrap().host;
         host.neighbours.clear();
@@ -144,6 +162,7 @@ fn making_a_network_touches_nothing_in_the_kernel() {
     let before = seen();
     home.create_lan();
     assert_eq!(seen(), before);
+    is_untouched(&home, &before_all);
 }
 
 #[test]
@@ -152,19 +171,20 @@ fn a_daemon_that_dies_in_an_attach_leaves_the_host_reachable() {
     home.create_lan();
     let before = untouched(&home);
     let watched = Watched::begin(&home);
-    for round in 0..5 {
+    // Before it has begun, when the shim is half made, and when all but the answer is done: at a call by which it changes the kernel
+    // or the disk, which is not made any more.
+    for at in [1, 4, 7, 10, 12] {
         let web = home.world.container("web").unwrap();
-        let (socket, netns) = (home.daemon().socket(), web.namespace().path().display().to_string());
-        let client = std::process::Command::new(home::PROGRAM)
-            .args(["attach", "lan", "--netns", &netns, "--name", "web"])
-            .env("ASHORE_SOCKET", socket)
-            .stderr(std::process::Stdio::null())
-            .stdout(std::process::Stdio::null())
-            .spawn();
-        std::thread::sleep(std::time::Duration::from_millis(2 + 3 * round));
-        home.restart();
-        client.unwrap().wait().unwrap();
+        let tracer = Tracer::kill_at(home.daemon().pid(), at);
+        let ran = home.run(&format!("attach lan --netns {} --name web", web.namespace().path().display()));
+        assert_ne!(ran.code, Some(0), "it was to die at its call {at}");
+        assert_eq!(tracer.end().len(), at);
+        assert!(home.daemon.as_mut().unwrap().ended_within(Duration::from_secs(10)).unwrap());
+        home.daemon = None;
+        is_untouched(&home, &before);
+        home.start();
+        home.run("detach lan web");
+        is_untouched(&home, &before);
     }
     watched.end_with_lost(0);
-    assert_eq!(untouched(&home), before);
 }

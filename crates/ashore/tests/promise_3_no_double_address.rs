@@ -12,6 +12,7 @@ use ashore_kernel::PacketSocket;
 use ashore_lab::{Daemon, Engines, Machine, Ran, cannot_run};
 use ashore_wire::conflict::announcement;
 use ashore_wire::{Mac, filter, heard};
+use home::untouched::{is_untouched, untouched};
 use home::voice::{Answering, Voice};
 use home::{
     HOST, Home, PROGRAM, addresses, eventually, ip, is_defended, mac_known_to, reaches, takes, type_on,
@@ -80,16 +81,26 @@ fn reserved_addresses_and_the_hosts_own_are_never_handed_out() {
     }
 }
 
+/// Of IPv6 the first address of a subnet is that of all its routers (RFC 4291, 2.6.1).
 #[test]
 fn neither_the_subnets_address_nor_its_broadcast_address() {
     let home = Home::new();
     create(&home, "low", "--ip-range 192.168.88.0-192.168.88.1 --conflict off");
     let (_containers, at) = attach_all(&home, "low", &["c1"]);
     assert_eq!(at, [ip("192.168.88.1")]);
-    create(&home, "high", "--ip-range 192.168.88.254-192.168.88.255");
-    let (_containers, at) = attach_all(&home, "high", &["c2"]);
-    assert_eq!(at, [ip("192.168.88.254")]);
+    create(
+        &home,
+        "high",
+        "--ip-range 192.168.88.254-192.168.88.255 --subnet fd88::/64 --ip-range fd88::-fd88::2",
+    );
+    let c2 = home.world.container("c2").unwrap();
+    // The router has the second.
+    assert_eq!(addresses(&home.attach("high", &c2, "")), [ip("192.168.88.254"), ip("fd88::2")]);
     refused(&home, "high", "");
+    let c3 = home.world.container("c3").unwrap();
+    let netns = c3.namespace().path().display();
+    let ran = home.run(&format!("attach high --netns {netns} --name c3 --ip 192.168.88.70 --ip fd88::"));
+    assert!(ran.code == Some(3) && ran.stderr.contains("subnet-router anycast"), "{}", ran.stderr);
 }
 
 #[test]
@@ -142,6 +153,7 @@ fn two_networks_on_one_subnet_never_share_an_address() {
 #[test]
 fn two_hosts_with_one_range_share_it_without_a_double() {
     let home = Home::new();
+    let before = untouched(&home);
     let other = home.world.machine("nas2", 10).unwrap();
     let directory = tempfile::tempdir().unwrap();
     let daemon = Daemon::start(PROGRAM.as_ref(), &other, directory.path()).unwrap();
@@ -155,6 +167,7 @@ fn two_hosts_with_one_range_share_it_without_a_double() {
     for ip in at {
         reaches(&home.laptop, ip);
     }
+    is_untouched(&home, &before);
 }
 
 /// Has the switch of a world give a group's frames to those ports alone that have joined it.

@@ -2,10 +2,12 @@
 
 mod home;
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
 
+use ashore_core::link::{LinkSpec, LinkType, MacvlanMode, Place};
+use ashore_core::step::Step;
 use ashore_lab::{Engines, Machine, Ran, cannot_run};
+use home::untouched::{is_untouched, sysctls, untouched};
 use home::{Home, addresses, ip, seen_as};
 
 /// A home with a rule of the host's own, and what `nft` shows of a machine.
@@ -26,6 +28,7 @@ fn the_hosts_rules_are_as_they_were_and_the_containers_have_none() {
     let mut command = home.nas.command(engines.path("usr/sbin/nft")).unwrap();
     Ran::of(engines.equip(&mut command).arg(own)).unwrap().expect_success();
     let before = ruleset(&engines, &home.nas);
+    let own = untouched(&home);
     assert!(before.contains("table inet own"), "{before}");
 
     home.create_lan();
@@ -38,44 +41,68 @@ fn the_hosts_rules_are_as_they_were_and_the_containers_have_none() {
         assert_eq!(legacy, "", "{names}");
     }
     home.ok("detach lan web");
+    is_untouched(&home, &own);
     home.ok("network rm lan");
     assert_eq!(ruleset(&engines, &home.nas), before);
 }
 
-/// All of `net.` that a machine has, but for the links that are not its own.
-fn sysctls(machine: &Machine, skip: &str) -> BTreeMap<String, String> {
-    fn walk(directory: &Path, skip: &str, found: &mut BTreeMap<String, String>) {
-        for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
-            let path = entry.path();
-            if path.is_dir() {
-                if entry.file_name().to_string_lossy() != skip {
-                    walk(&path, skip, found);
-                }
-            } else if let Ok(value) = std::fs::read_to_string(&path) {
-                found.insert(path.display().to_string(), value);
-            }
-        }
-    }
-    let mut found = BTreeMap::new();
-    machine.inside(|| walk(Path::new("/proc/sys/net"), skip, &mut found)).unwrap();
-    // Counters and one-shot draws, not switches.
-    found.retain(|path, _| !path.contains("netfilter/nf_conntrack_count") && !path.contains("/random"));
-    found
+/// A macvlan as a person makes it by hand, in a namespace of its own or on the host.
+fn made_by_hand(home: &Home, name: &str, place: Place) {
+    let kind =
+        LinkType::Macvlan { parent: "eth0".parse().unwrap(), mode: MacvlanMode::Bridge, bc_queue_len: None };
+    let name: ashore_core::IfName = name.parse().unwrap();
+    let link = LinkSpec { name: name.clone(), kind, mac: None, mtu: None };
+    home.nas
+        .apply(&[Step::AddLink { place: place.clone(), link }, Step::SetUp { place, link: name, up: true }])
+        .unwrap();
+}
+
+/// The switches in which a link is not as one that was made by hand.
+fn turned(
+    of: &BTreeMap<String, String>,
+    link: &str,
+    by_hand: &BTreeMap<String, String>,
+    other: &str,
+) -> BTreeSet<String> {
+    let mine = of.iter().filter(|(path, _)| path.contains(&format!("/{link}/")));
+    let differ = mine.filter(|(path, value)| {
+        let same = path.replace(&format!("/{link}/"), &format!("/{other}/"));
+        by_hand.get(&same) != Some(value)
+    });
+    let key =
+        |(path, _): (&String, &String)| path.replace("/proc/sys/net/", "").replace(&format!("{link}/"), "");
+    differ.map(key).collect()
 }
 
 #[test]
-fn no_switch_of_the_hosts_is_turned() {
+fn no_switch_of_the_hosts_is_turned_and_of_a_container_those_of_its_link_alone() {
     let home = Home::new();
-    let before = sysctls(&home.nas, "shim-eth0");
+    let but_of = |link: &str| [link.to_owned()];
+    let before = sysctls(&home.nas, &[]);
     assert_eq!(before["/proc/sys/net/ipv4/ip_forward"].trim(), "0");
     assert!(before.contains_key("/proc/sys/net/ipv4/conf/eth0/arp_filter"));
-    home.create_lan();
-    let web = home.world.container("web").unwrap();
+    home.ok(
+        "network create lan --parent eth0 --subnet 192.168.88.0/24 --subnet fd88::/64 --ip-range 192.168.88.192/27 \
+         --ip-range fd88::c0/122 --gateway 192.168.88.1 --gateway fd88::1",
+    );
+    let (web, plain) = (home.world.container("web").unwrap(), home.world.container("plain").unwrap());
+    let inside = sysctls(&web, &[]);
     home.attach("lan", &web, "");
-    assert_eq!(sysctls(&home.nas, "shim-eth0"), before);
+    assert_eq!(sysctls(&home.nas, &but_of("shim-eth0")), before);
+    assert_eq!(sysctls(&web, &but_of("eth0")), inside);
+    made_by_hand(&home, "eth0", Place::Netns(plain.namespace().identity()));
+    made_by_hand(&home, "by-hand", Place::Host);
+    let set = |keys: &[&str]| keys.iter().map(|key| (*key).to_owned()).collect::<BTreeSet<_>>();
+    let host = sysctls(&home.nas, &[]);
+    let of_shim = turned(&host, "shim-eth0", &host, "by-hand");
+    assert_eq!(of_shim, set(&["ipv4/conf/arp_filter", "ipv6/conf/accept_ra", "ipv6/conf/addr_gen_mode"]));
+    let of_link = turned(&sysctls(&web, &[]), "eth0", &sysctls(&plain, &[]), "eth0");
+    assert!(of_link.iter().all(|key| key.starts_with("ipv6/conf/")), "{of_link:?}");
+    home.nas.remove_link("by-hand").unwrap();
     home.ok("detach lan web");
+    assert_eq!(sysctls(&web, &[]), inside);
     home.ok("network rm lan");
-    assert_eq!(sysctls(&home.nas, ""), before);
+    assert_eq!(sysctls(&home.nas, &[]), before);
 }
 
 #[test]

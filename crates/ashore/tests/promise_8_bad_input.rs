@@ -251,8 +251,13 @@ fn a_vlan_on_a_kernel_that_has_none() {
     let web = home.world.container("web").unwrap();
     let before = all(&home, &web);
     let ran = home.run("network create iot --parent eth0.200 --subnet 10.0.200.0/24");
-    // Where it has them there is nothing to refuse.
-    if ran.code != Some(0) {
+    let made = || home.made_links().contains(&"eth0.200".to_owned());
+    if ran.code == Some(0) {
+        // It has them: there is nothing to refuse, and nothing stays.
+        assert!(made());
+        home.ok("network rm iot");
+        home::eventually("the VLAN is gone", || !made());
+    } else {
         assert!(ran.code == Some(6) && ran.stderr.contains("modprobe 8021q"), "{}", ran.stderr);
         assert_eq!(all(&home, &web), before);
     }
@@ -264,6 +269,10 @@ fn attaches_that_cannot_be() {
     home.ok(
         "network create lan --parent eth0 --subnet 192.168.88.0/24 --ip-range 192.168.88.192/27 --gateway 192.168.88.1 \
          --aux-address printer=192.168.88.200",
+    );
+    home.ok(
+        "network create two --parent eth0 --subnet 192.168.88.0/24 --ip-range 192.168.88.160/28 --gateway 192.168.88.2 \
+         --aux-address host=192.168.88.222",
     );
     let (web, db) = (home.world.container("web").unwrap(), home.world.container("db").unwrap());
     let report = home.attach("lan", &db, "");
@@ -277,6 +286,8 @@ fn attaches_that_cannot_be() {
         (format!("{attach} --ip 192.168.88.9"), 5, &["this host's own"]),
         (format!("{attach} --ip 192.168.88.1"), 3, &["it is the gateway"]),
         (format!("{attach} --ip 192.168.88.200"), 3, &["--aux-address printer"]),
+        (format!("{attach} --ip 192.168.88.2"), 3, &["network `two`", "it is the gateway"]),
+        (format!("{attach} --ip 192.168.88.222"), 3, &["network `two`", "--aux-address host"]),
         (format!("{attach} --ip 192.168.88.255"), 3, &["broadcast"]),
         (format!("{attach} --ip 10.0.0.7"), 3, &["10.0.0.7", "192.168.88.0/24"]),
         (format!("{attach} --ip fd88::7"), 3, &["fd88::7", "192.168.88.0/24"]),

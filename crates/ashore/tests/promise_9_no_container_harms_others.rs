@@ -11,7 +11,7 @@ use ashore_core::store::Store;
 use ashore_lab::{Engines, Machine, cannot_run};
 use home::inside::Inside;
 use home::site::{Site, on_every_engine};
-use home::untouched::untouched;
+use home::untouched::{is_untouched, untouched};
 use home::{Home, addresses, does_not_reach, eventually, ip, mac_known_to, reaches};
 
 /// What its container gives its link for a MAC.
@@ -151,7 +151,7 @@ fn a_container_that_changes_its_link_keeps_it_and_nobody_else_notices() {
         home.ok("detach lan web");
         does_not_reach(&home.laptop, at);
     }
-    assert_eq!(untouched(&home), before);
+    is_untouched(&home, &before);
 }
 
 #[test]
@@ -333,7 +333,7 @@ fn a_link_whose_mac_a_container_takes_stays_where_it_is() {
         home.nudge();
         home.ok("detach lan web");
         does_not_reach(&home.laptop, at);
-        assert_eq!(untouched(&home), before, "{kind}");
+        is_untouched(&home, &before);
     }
 }
 
@@ -469,7 +469,7 @@ fn a_container_of_a_bridge_network_escapes_no_detach_either() {
         assert_eq!(Inside::of(&hidden).links().len(), 1);
         assert_eq!(home.made_links(), ["br0"]);
     }
-    assert_eq!(untouched(&home), before);
+    is_untouched(&home, &before);
 }
 
 /// The namespace of a running container of an engine's.
@@ -529,7 +529,7 @@ fn an_engines_container_keeps_its_link_whatever_it_does_to_it() {
         site.ok("rm -f db");
         site.ok("network rm lan");
         site.assert_nothing_left();
-        assert_eq!(untouched(&site.home), before);
+        is_untouched(&site.home, &before);
     });
 }
 

@@ -3,7 +3,7 @@
 mod home;
 
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ashore_core::observed::{LinkAddress, Standing};
 use ashore_lab::{Engines, Machine, cannot_run};
@@ -141,6 +141,8 @@ fn a_new_prefix_is_taken_up_and_the_old_one_ends_when_its_time_comes() {
         home.attach("lan", &web, "");
         let old = in_prefix(&home, "web", "fd88::");
         reaches(&home.laptop, old);
+        // From now on it is said at least once to be good for twenty seconds, and whole ones are counted.
+        let said = Instant::now();
         router.says(&(prefix("fd88", 20, 0) + &prefix("fd99", 7200, 3600)));
         let new = in_prefix(&home, "web", "fd99::");
         eventually("the old one is deprecated, the new one is not", || {
@@ -151,6 +153,7 @@ fn a_new_prefix_is_taken_up_and_the_old_one_ends_when_its_time_comes() {
         eventually("both answer", || home.laptop.ping(old).is_some() && home.laptop.ping(new).is_some());
         router.says(&prefix("fd99", 7200, 3600));
         eventually("the old one has gone", || global(&web).iter().all(|there| there.net.addr() != old));
+        assert!(said.elapsed() >= Duration::from_secs(19), "it was good for {:?} only", said.elapsed());
         assert_eq!(all_of(&home, "web").len(), 2);
         reaches(&home.laptop, new);
     });
@@ -272,17 +275,28 @@ fn behind_a_bridge_and_among_private_siblings_it_is_the_same() {
 #[test]
 fn routes_to_elsewhere_and_the_preferred_router_are_taken() {
     with("slaac, routes", |home, engines| {
-        let says = format!("{PREFIX} AdvDefaultPreference low; route fd00:1::/48 {{ }};");
+        // Of the second prefix it says that others are not on the link.
+        let far = "prefix fd77::/64 { AdvOnLink off; AdvValidLifetime 7200; AdvPreferredLifetime 3600; };";
+        let says = format!("{PREFIX} {far} AdvDefaultPreference low; route fd00:1::/48 {{ }};");
         let _first = router(engines, &home, &says);
         home.ok(&format!("{CREATE} --ipv6 auto"));
         let web = home.world.container("web").unwrap();
         home.attach("lan", &web, "");
-        in_prefix(&home, "web", "fd88::");
-        let via = |to: &str| {
-            let routes = web.kernel().observe(&[]).unwrap().host.routes;
-            routes.into_iter().find(|there| there.route.to == to.parse().unwrap())?.route.via
-        };
+        let (near, far) = (in_prefix(&home, "web", "fd88::"), in_prefix(&home, "web", "fd77::"));
+        let routes = || web.kernel().observe(&[]).unwrap().host.routes;
+        let via =
+            |to: &str| routes().into_iter().find(|there| there.route.to == to.parse().unwrap())?.route.via;
         eventually("it has both routes", || via("::/0").is_some() && via("::/0") == via("fd00:1::/48"));
+        let by_itself = |ip: IpAddr| {
+            let mut routes = routes().into_iter().map(|there| there.route);
+            routes.any(|route| {
+                route.via.is_none() && (64..128).contains(&route.to.prefix_len()) && route.to.contains(&ip)
+            })
+        };
+        assert_eq!((by_itself(near), by_itself(far)), (true, false), "{:?}", routes());
+        let lengths =
+            |ip| global(&web).iter().find(|there| there.net.addr() == ip).map(|there| there.net.prefix_len());
+        assert_eq!((lengths(near), lengths(far)), (Some(64), Some(128)));
         let _second =
             Router::start(engines, &home.laptop, home.directory.path(), "AdvDefaultPreference high;");
         eventually("the default route is the better one's", || via("::/0") != via("fd00:1::/48"));

@@ -12,6 +12,7 @@ use ashore_core::{Membership, VlanId};
 use ashore_lab::{Engines, Machine, cannot_run};
 use home::dhcp::Server;
 use home::frames::{Frames, Tag};
+use home::untouched::{is_untouched, untouched};
 use home::{HOST, Home, addresses, arp_answered, does_not_reach, eventually, ip, reaches, type_on};
 
 const OPTIONS: &str = "--kind bridge --vlan 20 --subnet 10.0.20.0/24 --gateway 10.0.20.1";
@@ -67,7 +68,7 @@ fn attached(home: &Home, network: &str, name: &str) -> (Machine, IpAddr, String)
 #[test]
 fn endpoints_are_in_the_vlan_alone_and_nothing_of_it_stays() {
     let home = home();
-    let before = nas(&home);
+    let before = untouched(&home);
     home.ok(
         "network create lan --parent br0 --kind bridge --subnet 192.168.88.0/24 --ip-range 192.168.88.192/27",
     );
@@ -110,7 +111,7 @@ fn endpoints_are_in_the_vlan_alone_and_nothing_of_it_stays() {
     assert_eq!(home.ok("plan rm iot"), format!("ip link del dev {OWN}\n"));
     home.ok("network rm iot");
     home.ok("network rm lan");
-    assert_eq!(nas(&home).links, before.links);
+    is_untouched(&home, &before);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use ashore_core::link::{IpvlanMode, LinkSpec, LinkType, Place};
 use ashore_core::step::{Route, Step};
 use ashore_lab::Machine;
+use home::untouched::{is_untouched, untouched};
 use home::{HOST, HOST6, Home, addresses, arp_answered, eventually, ip, mac_known_to, reaches, type_on};
 
 const CREATE: &str = "network create lan --parent eth0 --subnet 192.168.88.0/24 --subnet fd88::/64 \
@@ -38,6 +39,7 @@ fn route_by_host(machine: &Machine, to: IpAddr) {
 
 fn everybody_reaches_everybody(mode: &str, rp_filter: i32) {
     let home = home(mode, rp_filter);
+    let before = untouched(&home);
     let ((web, at_web), (db, at_db)) = (attached(&home, "web"), attached(&home, "db"));
     for family in [0, 1] {
         let (to_web, to_db) = (at_web[family], at_db[family]);
@@ -66,6 +68,7 @@ fn everybody_reaches_everybody(mode: &str, rp_filter: i32) {
     if mode == "l2" {
         assert_eq!(mac_known_to(&home.laptop, at_web[0]), home.nic());
     }
+    is_untouched(&home, &before);
 }
 
 #[test]

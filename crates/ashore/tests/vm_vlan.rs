@@ -9,6 +9,7 @@ use std::time::Duration;
 use ashore_core::observed::{Link, ObservedKind};
 use ashore_lab::Machine;
 use home::frames::{Frames, Tag};
+use home::untouched::{is_untouched, untouched};
 use home::{
     HOST, Home, addresses, arp_answered, does_not_reach, eventually, eventually_within, ip, reaches, type_on,
 };
@@ -48,6 +49,7 @@ fn rename(machine: &Machine, from: &str, to: &str) {
 #[test]
 fn made_with_its_first_network_and_removed_with_its_last() {
     let home = home();
+    let before = untouched(&home);
     let plan = home.ok(&IOT.replace("network create", "plan create"));
     assert!(plan.starts_with("ip link add link eth0 name eth0.200 type vlan id 200\n"), "{plan}");
     assert_eq!(home.made_links(), [""; 0], "a plan changes nothing");
@@ -72,6 +74,7 @@ fn made_with_its_first_network_and_removed_with_its_last() {
         reaches(&home.router, to);
     }
     reaches(&web, at_cam);
+    is_untouched(&home, &before);
     assert!(tagged.any_from(mac), "its frames bear the tag");
     assert!(!untagged.any_from(mac), "and none goes without");
 
@@ -84,6 +87,7 @@ fn made_with_its_first_network_and_removed_with_its_last() {
     assert_eq!(home.ok("plan rm cam"), "ip link del dev shim-eth0.200\nip link del dev eth0.200\n");
     home.ok("network rm cam");
     assert_eq!(home.made_links(), [""; 0]);
+    is_untouched(&home, &before);
 }
 
 #[test]

@@ -9,6 +9,7 @@ use ashore_core::name::IfName;
 use ashore_core::step::Step;
 use ashore_lab::{Engines, Machine, Wifi};
 use home::frames::{Frames, Tag};
+use home::untouched::{is_untouched, untouched};
 use home::{HOST, Home, addresses, does_not_reach, eventually, ip, mac_known_to, reaches, seen_as};
 
 const LAN: &str = "--subnet 192.168.88.0/24 --ip-range 192.168.88.192/27 --gateway 192.168.88.1";
@@ -39,6 +40,7 @@ fn links(home: &Home) -> Vec<String> {
 #[test]
 fn without_a_kind_it_is_ipvlan_and_all_reach_all_by_one_mac() {
     let (home, _wifi) = home();
+    let before = untouched(&home);
     let said = home.ok(&format!("network create lan --parent wlan0 {LAN}"));
     assert!(said.contains("on wlan0 by ipvlan:l2") && said.contains("wlan0 is Wi-Fi"), "{said}");
     let sent = Frames::at(&home.world, "wlan0", Tag::None);
@@ -77,6 +79,7 @@ fn without_a_kind_it_is_ipvlan_and_all_reach_all_by_one_mac() {
     }
     home.ok("network rm lan");
     assert_eq!((home.made_links(), home.made_routes()), (vec!["wlan0".to_owned()], vec![]));
+    is_untouched(&home, &before);
 }
 
 #[test]
@@ -105,16 +108,29 @@ fn what_needs_a_second_mac_is_refused_and_nothing_touched() {
 #[test]
 fn a_macvlan_made_by_hand_reaches_nobody_and_a_bridge_gets_no_port() {
     let (home, _wifi) = home();
-    let plain = home.world.container("plain").unwrap();
-    let kind =
-        LinkType::Macvlan { parent: "wlan0".parse().unwrap(), mode: MacvlanMode::Bridge, bc_queue_len: None };
-    let link = LinkSpec { name: "eth0".parse().unwrap(), kind, mac: None, mtu: None };
-    let place = Place::Netns(plain.namespace().identity());
-    home.nas.apply(&[Step::AddLink { place, link }]).unwrap();
-    plain.set_up("eth0", true).unwrap();
-    plain.add_address("eth0", "192.168.88.77/24".parse().unwrap()).unwrap();
+    let by_hand = |on: &Machine, parent: &str, last: u8| {
+        let plain = home.world.container(&format!("plain{last}")).unwrap();
+        let kind = LinkType::Macvlan {
+            parent: parent.parse().unwrap(),
+            mode: MacvlanMode::Bridge,
+            bc_queue_len: None,
+        };
+        let link = LinkSpec { name: "eth0".parse().unwrap(), kind, mac: None, mtu: None };
+        let place = Place::Netns(plain.namespace().identity());
+        on.apply(&[Step::AddLink { place, link }]).unwrap();
+        plain.set_up("eth0", true).unwrap();
+        plain.add_address("eth0", format!("192.168.88.{last}/24").parse().unwrap()).unwrap();
+        plain
+    };
+    // By a cable it is on the LAN.
+    let wired = by_hand(&home.laptop, "eth0", 78);
+    reaches(&wired, ip("192.168.88.1"));
+    reaches(&home.router, ip("192.168.88.78"));
+    let plain = by_hand(&home.nas, "wlan0", 77);
+    does_not_reach(&plain, ip("192.168.88.1"));
     does_not_reach(&plain, ip("192.168.88.50"));
     does_not_reach(&home.laptop, ip("192.168.88.77"));
+    does_not_reach(&home.router, ip("192.168.88.77"));
 
     plain.remove_link("eth0").unwrap();
     let (place, br0) = (Place::Host, "br0".parse::<IfName>().unwrap());

@@ -193,11 +193,17 @@ pub fn ip(text: &str) -> IpAddr {
 
 /// Types a command on a machine, with the tools that the tests have fetched.
 pub fn type_on(machine: &Machine, command: &str) {
+    shown_on(machine, command);
+}
+
+/// The same, and what it shows.
+pub fn shown_on(machine: &Machine, command: &str) -> String {
     let engines = Engines::find().expect("the packages are fetched, or there is no virtual machine");
     let (program, words) = command.split_once(' ').unwrap();
     let mut command = machine.command(program).unwrap();
     let output = engines.equip(&mut command).args(words.split_whitespace()).output().unwrap();
     assert!(output.status.success(), "{words}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
 }
 
 /// Types `ip` with words that need not be text in a namespace, and tells whether the kernel did it.
@@ -256,8 +262,14 @@ pub fn who_answers(machine: &Machine, link: &str, ip: IpAddr) -> BTreeSet<String
     macs.collect()
 }
 
-/// The MAC that a machine has learnt for an IPv4 address, by ARP.
+/// The MAC that a machine has learnt for an address, by ARP or by neighbour discovery.
 pub fn mac_known_to(machine: &Machine, ip: IpAddr) -> String {
+    if ip.is_ipv6() {
+        let table = shown_on(machine, &format!("ip -6 neigh show to {ip}"));
+        let mut words = table.split_whitespace().skip_while(|word| *word != "lladdr");
+        let mac = words.nth(1).unwrap_or_else(|| panic!("{} does not know {ip}: {table}", machine.name()));
+        return mac.to_owned();
+    }
     let table = machine.inside(|| std::fs::read_to_string("/proc/thread-self/net/arp")).unwrap().unwrap();
     let line = table.lines().find(|line| line.starts_with(&format!("{ip} ")));
     let line = line.unwrap_or_else(|| panic!("{} does not know {ip}", machine.name()));

@@ -2,6 +2,7 @@
 
 use ashore_lab::{Beside, Daemon, Docker, Engines, Ran, cannot_run};
 
+use super::untouched::{Own, is_untouched, untouched};
 use super::{Home, PROGRAM, eventually};
 
 pub struct Site {
@@ -11,6 +12,8 @@ pub struct Site {
     pub suite: String,
     /// Whether the engine's API is out of the daemon's reach.
     pub silent: bool,
+    /// The NAS as it was before Ashore came. None where it has been started anew since.
+    own: Option<Own>,
 }
 
 impl Site {
@@ -24,18 +27,19 @@ impl Site {
         let mut home = Home::new();
         home.daemon = None;
         let docker = Docker::start(engines, suite, &home.nas, home.directory.path()).unwrap();
-        Site { docker, home, suite: suite.to_owned(), silent: false }
+        let own = Some(untouched(&home));
+        Site { docker, home, suite: suite.to_owned(), silent: false, own }
     }
 
     /// Cuts the NAS's power, and starts all of it anew from its disk: the host, its daemon, its engine.
     pub fn reboot(self, engines: &Engines) -> Site {
-        let Site { docker, mut home, suite, silent } = self;
+        let Site { docker, mut home, suite, silent, .. } = self;
         home.daemon = None;
         drop(docker);
         home.restart_nas();
         let directory = home.directory.path().to_owned();
         let docker = Docker::at_rest(engines, &suite, &directory).unwrap();
-        let mut site = Site { docker, home, suite, silent };
+        let mut site = Site { docker, home, suite, silent, own: None };
         site.start_daemon();
         site.docker.start_dockerd(&site.home.nas).unwrap();
         site
@@ -152,6 +156,13 @@ impl Site {
         let rows = state["rows"].as_object().unwrap().keys();
         let left: Vec<&String> = rows.filter(|key| !key.starts_with("identity/") && *key != "seed").collect();
         assert!(left.is_empty(), "{left:?}");
+    }
+
+    /// The host is as it was when Docker ran and Ashore had not come yet. Not to be asked where the test has changed the host itself, or
+    /// Docker has, which turns forwarding on for its own bridges.
+    #[track_caller]
+    pub fn assert_untouched(&self) {
+        is_untouched(&self.home, self.own.as_ref().expect("it was not started anew"));
     }
 }
 

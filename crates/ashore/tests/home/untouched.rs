@@ -1,42 +1,18 @@
 //! What of a host is its own, and must be the same before and after whatever Ashore does on it.
 
-use ashore_core::observed::{Link, LinkAddress, Neighbour, ObservedRoute};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use ashore_core::observed::{Link, ObservedRoute};
 use ashore_core::step::ROUTE_PROTOCOL;
+use ashore_lab::{Engines, Machine};
 
-use super::Home;
+use super::{Home, shown_on};
 
-/// Sysctls of the whole host that a program which puts containers on a LAN might be tempted by.
-const SYSCTLS: &[&str] = &[
-    "ipv4/ip_forward",
-    "ipv4/conf/all/arp_announce",
-    "ipv4/conf/all/arp_filter",
-    "ipv4/conf/all/arp_ignore",
-    "ipv4/conf/all/proxy_arp",
-    "ipv4/conf/all/rp_filter",
-    "ipv4/conf/all/send_redirects",
-    "ipv4/conf/default/arp_filter",
-    "ipv4/conf/default/rp_filter",
-    "ipv4/conf/eth0/arp_filter",
-    "ipv4/conf/eth0/proxy_arp",
-    "ipv4/conf/eth0/rp_filter",
-    "ipv6/conf/all/accept_ra",
-    "ipv6/conf/all/disable_ipv6",
-    "ipv6/conf/all/forwarding",
-    "ipv6/conf/all/proxy_ndp",
-    "ipv6/conf/eth0/accept_ra",
-    "ipv6/conf/eth0/disable_ipv6",
-    "ipv6/conf/eth0/proxy_ndp",
-];
-
-/// A host without what bears Ashore's tag or protocol.
+/// A host without what bears Ashore's tag or protocol: its links, addresses, routes and permanent neighbours, all switches of its network,
+/// and, as `ip` shows them, the rules by which routes are looked for and the routes of all tables. Each is a line.
 #[derive(Debug, PartialEq)]
-pub struct Own {
-    links: Vec<Link>,
-    addresses: Vec<LinkAddress>,
-    routes: Vec<ObservedRoute>,
-    neighbours: Vec<Neighbour>,
-    sysctls: Vec<(&'static str, Option<String>)>,
-}
+pub struct Own(Vec<String>);
 
 /// The NAS as its owner has made it. To be taken once it is as the test wants it, and compared at the end.
 pub fn untouched(home: &Home) -> Own {
@@ -54,8 +30,66 @@ pub fn untouched(home: &Home) -> Own {
     host.routes
         .retain(|there| there.protocol != ROUTE_PROTOCOL && !name(&there.route.dev) && !link_local(there));
     host.neighbours.retain(|there| !there.ours && !index(there.index));
-    let read = |key: &&'static str| (*key, std::fs::read_to_string(format!("/proc/sys/net/{key}")).ok());
-    let sysctls = home.nas.inside(|| SYSCTLS.iter().map(read).collect()).unwrap();
-    let ashore_core::View { links, addresses, routes, neighbours, .. } = host;
-    Own { links, addresses, routes, neighbours, sysctls }
+    let ours: Vec<String> = ours.iter().map(|link| link.name.to_string()).collect();
+    let mut lines = Vec::new();
+    lines.extend(host.links.iter().map(|link| format!("{link:?}")));
+    lines.extend(host.addresses.iter().map(|address| format!("{address:?}")));
+    lines.extend(host.routes.iter().map(|route| format!("{route:?}")));
+    lines.extend(host.neighbours.iter().map(|neighbour| format!("{neighbour:?}")));
+    lines.extend(sysctls(&home.nas, &ours).into_iter().map(|(path, value)| format!("{path} = {value}")));
+    lines.extend(tables(&home.nas, &ours));
+    Own(lines)
+}
+
+/// Whether the NAS is as it was. If not, what is other is told.
+#[track_caller]
+pub fn is_untouched(home: &Home, before: &Own) {
+    let after = untouched(home);
+    let but = |these: &Own, those: &Own| {
+        these.0.iter().filter(|line| !those.0.contains(line)).cloned().collect::<Vec<_>>().join("\n  ")
+    };
+    assert!(
+        after == *before,
+        "the host is not as it was.\nGone:\n  {}\nNew:\n  {}",
+        but(before, &after),
+        but(&after, before)
+    );
+}
+
+/// All switches of `net.` that a machine has, but for those of some links.
+pub fn sysctls(machine: &Machine, but_of: &[String]) -> BTreeMap<String, String> {
+    fn walk(directory: &Path, but_of: &[String], found: &mut BTreeMap<String, String>) {
+        for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                if !but_of.iter().any(|link| entry.file_name().to_string_lossy() == **link) {
+                    walk(&path, but_of, found);
+                }
+            } else if let Ok(value) = std::fs::read_to_string(&path) {
+                found.insert(path.display().to_string(), value);
+            }
+        }
+    }
+    let mut found = BTreeMap::new();
+    machine.inside(|| walk(Path::new("/proc/sys/net"), but_of, &mut found)).unwrap();
+    // Counters and one-shot draws, not switches.
+    found.retain(|path, _| !path.contains("netfilter/nf_conntrack_count") && !path.contains("/random"));
+    found
+}
+
+fn tables(machine: &Machine, ours: &[String]) -> Vec<String> {
+    if Engines::find().is_err() {
+        return Vec::new();
+    }
+    let is_own = |line: &&str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let is_ours = |pair: &[&str]| pair[0] == "dev" && ours.iter().any(|link| link == pair[1]);
+        let by_ashore = [["proto", "65"]].iter().any(|pair| words.windows(2).any(|there| there == pair));
+        // What the kernel makes of a link itself comes once that is up and its own address is looked for.
+        let by_itself = words.iter().any(|word| word.starts_with("fe80:") || *word == "ff00::/8");
+        !by_ashore && !by_itself && !words.windows(2).any(is_ours)
+    };
+    let all = ["ip -4 rule", "ip -6 rule", "ip -4 route show table all", "ip -6 route show table all"];
+    let shown = all.map(|command| shown_on(machine, command)).concat();
+    shown.lines().filter(is_own).map(|line| line.replace(" linkdown", "").trim().to_owned()).collect()
 }
