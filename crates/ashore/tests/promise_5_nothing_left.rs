@@ -8,11 +8,14 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ashore_lab::{Machine, Ran};
+use ashore_core::link::{LinkSpec, LinkType, MacvlanMode, Place};
+use ashore_core::step::Step;
+use ashore_lab::{Engines, Machine, Ran, cannot_run};
 use home::strace::Strace;
 use home::tracer::Call::{self, Answer, Netlink, Sync, Sysctl, Write};
 use home::tracer::{self, Tracer};
-use home::{Home, eventually, ip, reaches};
+use home::untouched::{Own, is_untouched, untouched};
+use home::{Home, addresses, eventually, ip, reaches};
 
 /// More than any request makes.
 const MOST: usize = 200;
@@ -70,8 +73,10 @@ fn assert_bare(container: &Machine) {
     assert!(links.iter().all(|link| link.name.as_str() == "lo"), "{links:?}");
 }
 
-/// Neither link nor route nor row, but for what names keep.
-fn nothing_left(home: &Home) {
+/// Neither link nor route nor row, but for what names keep, and the host is as it was.
+#[track_caller]
+fn nothing_left(home: &Home, before: &Own) {
+    is_untouched(home, before);
     assert_eq!(home.made_links(), [] as [&str; 0]);
     assert_eq!(home.made_routes(), [] as [&str; 0]);
     let state: serde_json::Value = serde_json::from_str(&home.ok("state export")).unwrap();
@@ -91,6 +96,7 @@ fn attach_command(container: &Machine) -> String {
 #[test]
 fn an_attach_that_dies_at_any_call_leaves_all_or_nothing() {
     let mut home = Home::new();
+    let before = untouched(&home);
     for n in 1.. {
         home.ok(CREATE);
         let web = home.world.container("web").unwrap();
@@ -103,7 +109,7 @@ fn an_attach_that_dies_at_any_call_leaves_all_or_nothing() {
         home.ok("detach lan web");
         assert_bare(&web);
         home.ok("network rm lan");
-        nothing_left(&home);
+        nothing_left(&home, &before);
         if calls.len() < n {
             return assert_watched("an attach", &calls, &[Netlink, Sysctl, Write, Sync, Answer]);
         }
@@ -137,6 +143,7 @@ fn a_second_attach_that_dies_harms_nobody_and_no_address_is_given_twice() {
 #[test]
 fn a_detach_that_dies_at_any_call_is_finished_or_not_begun() {
     let mut home = Home::new();
+    let before = untouched(&home);
     home.ok(CREATE);
     let db = home.world.container("db").unwrap();
     let at_db = address(&home.attach("lan", &db, ""));
@@ -155,12 +162,71 @@ fn a_detach_that_dies_at_any_call_is_finished_or_not_begun() {
     }
     home.ok("detach lan db");
     home.ok("network rm lan");
-    nothing_left(&home);
+    nothing_left(&home, &before);
+}
+
+/// What is in a container may have been written there by anybody. So it is told of, and with it what helps.
+#[test]
+fn a_lost_state_leaves_nothing_on_the_host_and_what_is_in_containers_is_told_of() {
+    let Ok(engines) = Engines::find().inspect_err(|why| cannot_run("promise 5, lost state", why)) else {
+        return;
+    };
+    let mut home = Home::new();
+    let before = untouched(&home);
+    home.ok(CREATE);
+    let [web, db, plain] = ["web", "db", "plain"].map(|name| home.world.container(name).unwrap());
+    let (at_web, at_db) = (address(&home.attach("lan", &web, "")), address(&home.attach("lan", &db, "")));
+    // Somebody's own, beside them.
+    let name = |text: &str| text.parse::<ashore_core::IfName>().unwrap();
+    let kind = LinkType::Macvlan { parent: name("eth0"), mode: MacvlanMode::Bridge, bc_queue_len: None };
+    let (place, link) = (Place::Netns(plain.namespace().identity()), name("eth0"));
+    home.nas
+        .apply(&[
+            Step::AddLink {
+                place: place.clone(),
+                link: LinkSpec { name: link.clone(), kind, mac: None, mtu: None },
+            },
+            Step::SetUp { place, link, up: true },
+        ])
+        .unwrap();
+    home.daemon = None;
+    std::fs::remove_file(home.directory.path().join("state/state.redb")).unwrap();
+    home.start();
+    assert_eq!((home.made_links(), home.made_routes()), (vec![], vec![]));
+    is_untouched(&home, &before);
+    let troubles = || {
+        let status = home.status();
+        let all = status["troubles"].as_array().unwrap().iter();
+        all.map(|trouble| trouble.as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    eventually("it is told of", || troubles().len() == 2);
+    for (named, at) in [("ashore:lan:web", at_web), ("ashore:lan:db", at_db)] {
+        let is_told = |told: &String| told.contains(named) && told.contains(&at.to_string());
+        assert!(troubles().iter().any(is_told), "{:?}", troubles());
+        reaches(&home.laptop, at);
+    }
+    // Nobody gets what they have, and one of them is a known one again once it is attached under its name.
+    home.ok(CREATE);
+    let other = home.world.container("other").unwrap();
+    let at_other = addresses(&home.attach("lan", &other, ""));
+    assert!(![at_web, at_db].contains(&at_other[0]), "{at_other:?}");
+    home.ok(&attach_command(&web));
+    assert_eq!(troubles().len(), 1, "{:?}", troubles());
+    let told = troubles().remove(0);
+    assert!(told.contains("ashore:lan:db"), "{told}");
+    // What it names helps.
+    let mut shell = home.nas.command("sh").unwrap();
+    let (_, remedy) = told.rsplit_once(", or: ").unwrap();
+    Ran::of(engines.equip(shell.args(["-ec", remedy]))).unwrap().expect_success();
+    assert_eq!(troubles(), [""; 0]);
+    assert_bare(&db);
+    assert!(plain.kernel().observe(&[]).unwrap().host.link(&name("eth0")).is_some());
 }
 
 #[test]
 fn making_and_removing_a_network_may_die_at_any_call() {
     let mut home = Home::new();
+    let before = untouched(&home);
     for n in 1.. {
         let calls = dies_at(&mut home, n, CREATE);
         let there = !serde_json::from_str::<Vec<serde_json::Value>>(&home.ok("network ls --json"))
@@ -174,7 +240,7 @@ fn making_and_removing_a_network_may_die_at_any_call() {
         home.attach("lan", &web, "");
         home.ok("detach lan web");
         home.ok("network rm lan");
-        nothing_left(&home);
+        nothing_left(&home, &before);
         if calls.len() < n {
             assert_watched("making a network", &calls, &[Write, Sync, Answer]);
             break;
@@ -191,7 +257,7 @@ fn making_and_removing_a_network_may_die_at_any_call() {
             home.ok("network rm lan");
         }
         eventually("the shim is gone", || home.made_links().is_empty());
-        nothing_left(&home);
+        nothing_left(&home, &before);
         if calls.len() < n {
             return assert_watched("removing a network", &calls, &[Netlink, Write, Sync, Answer]);
         }
@@ -243,6 +309,7 @@ fn refused_and_undone(home: &Home, ran: &Ran, web: &Machine) {
 fn a_record_that_was_put_off_waits_for_a_disk_that_fails_and_is_no_hindrance() {
     let Some(strace) = Strace::find("promise 5, disk, later") else { return };
     let home = Home::new();
+    let before = untouched(&home);
     home.create_lan();
     let web = home.world.container("web").unwrap();
     // Of the threads that write it down: that of requests still can, with something of its own.
@@ -257,7 +324,7 @@ fn a_record_that_was_put_off_waits_for_a_disk_that_fails_and_is_no_hindrance() {
     home.ok("detach lan web");
     eventually("all is in order", || home.status()["troubles"].as_array().unwrap().is_empty());
     home.ok("network rm lan");
-    nothing_left(&home);
+    nothing_left(&home, &before);
 }
 
 fn in_order(home: &Home) {
@@ -270,6 +337,7 @@ fn in_order(home: &Home) {
 fn a_full_disk_refuses_and_undoes_and_is_no_hindrance_once_there_is_space() {
     let disk = SmallDisk::new();
     let home = &disk.0;
+    let before = untouched(home);
     home.create_lan();
     let (db, web) = (home.world.container("db").unwrap(), home.world.container("web").unwrap());
     home.attach("lan", &db, "");
@@ -299,13 +367,14 @@ fn a_full_disk_refuses_and_undoes_and_is_no_hindrance_once_there_is_space() {
     home.ok("detach lan web");
     home.ok("detach lan db");
     home.ok("network rm lan");
-    nothing_left(home);
+    nothing_left(home, &before);
 }
 
 #[test]
 fn a_disk_that_fails_at_any_write_refuses_and_undoes_and_is_no_hindrance_once_it_works() {
     let Some(strace) = Strace::find("promise 5, disk") else { return };
     let home = Home::new();
+    let before = untouched(&home);
     home.create_lan();
     let db = home.world.container("db").unwrap();
     // The first one brings the shim, which goes with it.
@@ -341,5 +410,5 @@ fn a_disk_that_fails_at_any_write_refuses_and_undoes_and_is_no_hindrance_once_it
     }
     home.ok("detach lan db");
     home.ok("network rm lan");
-    nothing_left(&home);
+    nothing_left(&home, &before);
 }

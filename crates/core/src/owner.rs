@@ -269,6 +269,23 @@ impl State {
         view.links.iter().filter(beside).cloned().collect()
     }
 
+    /// Links in containers that stand on one of the host's, bear an endpoint's tag, and are no endpoint's that is in the state, as far as
+    /// their MACs tell. Who made them has lost its state, or goes on with an older one. In a container that is no proof: they are told of
+    /// and left alone. Containers with an endpoint in them are not to be among those that were observed.
+    pub fn unowned<'a>(&self, observed: &'a Observed) -> Vec<(&'a Netns, &'a Link)> {
+        let known: BTreeSet<Mac> = self.endpoints.values().flat_map(Endpoint::macs).collect();
+        let is_unowned = |link: &&Link| {
+            let on_host = link.lower.filter(|lower| lower.seat == Seat::Host);
+            let has_parent = on_host.is_some_and(|lower| observed.host.link_at(lower.index).is_some());
+            let tagged = matches!(link.tag(), Some(Tag::Endpoint(..)));
+            link.is_child() && has_parent && tagged && !link.mac.is_some_and(|mac| known.contains(&mac))
+        };
+        let inside = |(netns, view): (&'a Netns, &'a View)| {
+            view.links.iter().filter(is_unowned).map(move |link| (netns, link)).collect::<Vec<_>>()
+        };
+        observed.netns.iter().flat_map(inside).collect()
+    }
+
     /// Whose a link on the host is.
     pub(crate) fn owner_on_host(&self, host: &View, link: &Link) -> Option<Owner> {
         let tag = link.tag().filter(|tag| may_bear(&link.kind, tag));

@@ -88,6 +88,11 @@ impl World {
         world
     }
 
+    /// The links in a container of which a state knows nothing.
+    fn unowned(&self, state: &State) -> Vec<String> {
+        state.unowned(&self.model.observed).iter().map(|(_, link)| link.name.to_string()).collect()
+    }
+
     fn planned(&self) -> Vec<Step> {
         let plan = plan(&desired(&self.state, &self.model.observed), &self.model.observed);
         assert!(plan.blocked.is_empty(), "{:?}", plan.blocked);
@@ -536,4 +541,33 @@ fn a_link_that_the_state_has_lost_makes_room_for_the_same_name_alone() {
         let cleared = world.state.clearing(&again, &world.netns, &world.model.observed);
         assert_eq!(cleared.len(), usize::from(makes_room), "{alias:?} {mac}");
     }
+}
+
+#[test]
+fn a_link_with_a_tag_of_which_the_state_knows_nothing_is_told_of() {
+    type Change<'a> = (&'a str, &'a dyn Fn(&mut Link));
+    let lost = State::new(Seed([4; 16]));
+    let world = World::attached();
+    assert_eq!(world.unowned(&lost), ["eth0"]);
+    assert!(world.unowned(&world.state).is_empty(), "its MAC is an endpoint's");
+    let changes: [Change<'_>; 6] = [
+        ("no tag", &|link| link.alias = None),
+        ("another program's", &|link| link.alias = Some("uplink".into())),
+        ("a tag for the host's links", &|link| link.alias = Some("ashore-shim:eth0".into())),
+        ("on a link of its own namespace", &|link| {
+            link.lower = link.lower.map(|lower| Lower { seat: Seat::Here, ..lower });
+        }),
+        ("on a link that the host does not have", &|link| {
+            link.lower = link.lower.map(|lower| Lower { index: 99, ..lower });
+        }),
+        ("no child", &|link| link.kind = ObservedKind::Veth),
+    ];
+    for (what, change) in changes {
+        let mut world = World::attached();
+        world.inside().links.iter_mut().for_each(change);
+        assert!(world.unowned(&lost).is_empty(), "{what}");
+    }
+    let mut world = World::attached();
+    world.inside().links.iter_mut().for_each(|link| link.mac = Some(OTHER));
+    assert_eq!(world.unowned(&world.state), ["eth0"], "its MAC is nobody's");
 }

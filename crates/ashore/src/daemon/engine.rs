@@ -62,6 +62,7 @@ mod status;
 mod strangers;
 mod strayed;
 mod unlinked;
+mod unowned;
 mod vlans;
 
 use inventory::Missing;
@@ -140,6 +141,8 @@ struct Inner {
     parents_seen: BTreeMap<IfName, u32>,
     /// Engines' endpoints whose links have gone with their parents.
     unlinked: Unlinked,
+    /// Containers in which there was a link with a tag at the start.
+    unowned: Vec<Netns>,
     /// The MACs that parents were last seen with whose endpoints share them.
     shared_macs: BTreeMap<IfName, Mac>,
     /// Whom the next request on a network of an engine's is for, and until when that is to be expected.
@@ -182,6 +185,7 @@ impl Engine {
             vlans: Vlans::default(),
             parents_seen: BTreeMap::new(),
             unlinked: Unlinked::default(),
+            unowned: Vec::new(),
             shared_macs: BTreeMap::new(),
             expected: BTreeMap::new(),
         };

@@ -103,6 +103,7 @@ impl Engine {
 
     /// Looks for ever, whenever there is a reason to.
     pub(crate) fn search(&self, words: &Receiver<()>) {
+        self.look_for_unowned();
         let mut again = None;
         loop {
             let word = match again {

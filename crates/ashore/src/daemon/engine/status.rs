@@ -61,6 +61,7 @@ impl Engine {
             .chain(inner.unreadable(&observed))
             .chain(inner.astray(&wanted, &observed))
             .chain(inner.lookalikes(&observed))
+            .chain(inner.unowned_troubles())
             .chain(blocked)
             .chain(inner.unlinked_troubles())
             .chain(inner.stranger_troubles())

@@ -103,17 +103,27 @@ pub(super) fn look_everywhere(
     let kernel = Kernel::of(host).map_err(|error| refusal::namespace(&error))?;
     let observed = kernel.observe(&[]).map_err(|error| refusal::kernel(&error))?;
     let Some(parent) = observed.host.link(parent).map(|link| link.index) else { return Ok(Vec::new()) };
+    look_into_all(&kernel, |netns, view| look(netns, view, parent))
+}
+
+/// The same, for whoever has sockets of its own and asks for no parent.
+pub(super) fn look_into_all(
+    kernel: &Kernel,
+    mut look: impl FnMut(&Netns, &View) -> Result<(), Refusal>,
+) -> Result<Vec<String>, Refusal> {
     let holders = Holders::look();
     let (mut unread, mut found, mut large) = (Vec::new(), Vec::new(), Vec::new());
     for paths in holders.all() {
         match open_by_any(paths) {
-            Ok(there) => found.extend(there.filter(|there| there != host).map(|there| there.identity())),
+            Ok(there) => {
+                found.extend(there.filter(|there| there != kernel.host()).map(|there| there.identity()));
+            }
             Err(why) => unread.push(why),
         }
     }
     let mut look = |unread: &mut Vec<String>, observed: &Observed| {
         for (netns, view) in &observed.netns {
-            unread.extend(look(netns, view, parent).err().map(|refusal| refusal.to_string()));
+            unread.extend(look(netns, view).err().map(|refusal| refusal.to_string()));
         }
     };
     for some in found.chunks(AT_A_TIME) {
