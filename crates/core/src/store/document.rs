@@ -23,11 +23,31 @@ pub const SCHEMA: u32 = 4;
 /// on the document alone, never on today's types.
 ///
 /// Schema 2 has leases. Nothing is changed for it, but a daemon that knows none of them would hand out whatever it likes. Schema 3
-/// has addresses of advertised prefixes, which a daemon that knows of no lifetimes would keep for ever.
+/// has addresses of advertised prefixes, which a daemon that knows of no lifetimes would keep for ever, and a pool's key says that its
+/// addresses are leased.
 /// Schema 4 has networks in VLANs of bridges: a daemon that knows none would put their endpoints on another LAN.
-const MIGRATIONS: &[fn(&mut Rows)] = &[|_| {}, |_| {}, |_| {}];
+const MIGRATIONS: &[fn(&mut Rows)] = &[|_| {}, leased_in_key, |_| {}];
 
 type Rows = BTreeMap<String, Value>;
+
+/// Pools said beside their key that their addresses are leased.
+fn leased_in_key(rows: &mut Rows) {
+    const LEASED: &str = ",dhcp";
+    let is_old = |key: &String, pool: &Value| {
+        key.starts_with("pool/") && !key.ends_with(LEASED) && pool["addressing"] == "dhcp"
+    };
+    let old: Vec<String> =
+        rows.iter().filter(|(key, pool)| is_old(key, pool)).map(|(key, _)| key.clone()).collect();
+    for key in old {
+        let Some(mut pool) = rows.remove(&key) else { continue };
+        if let Some(pool) = pool.as_object_mut() {
+            pool.remove("addressing");
+            let text = pool["key"].as_str().unwrap_or_default().to_owned();
+            pool.insert("key".into(), (text + LEASED).into());
+        }
+        rows.insert(key + LEASED, pool);
+    }
+}
 
 const SCHEMA_KEY: &str = "schema";
 const SEED_KEY: &str = "seed";
@@ -232,7 +252,7 @@ fn read_placeholders(state: &mut State) {
     };
     for ((network, _), endpoint) in &mut state.endpoints {
         let addresses: Vec<IpAddr> = endpoint.addresses.iter().map(IpNet::addr).collect();
-        let known = endpoint.chosen != Chosen::ForName || endpoint.engine_id().is_none();
+        let known = endpoint.chosen != Chosen::ForName || endpoint.netns().is_some();
         let tagged = endpoint.tagged_as.as_ref().is_some_and(|name| is_placeholder(name, &addresses));
         endpoint.chosen = match is_placeholder(&endpoint.name, &addresses) {
             _ if known => continue,

@@ -171,10 +171,30 @@ fn a_half_made_file_of_a_crash_is_made_anew() {
 
 #[test]
 fn a_state_of_a_later_version_is_refused_and_left_alone() {
-    let mut document = Document::of_state(&State::new(seed()));
+    let directory = directory("future");
+    let mut store = Store::open(&directory, seed()).unwrap();
+    store.commit(changes()).unwrap();
+    let mut document = store.export();
     document.schema = SCHEMA + 1;
-    let refused = document.migrated().unwrap_err();
-    assert!(matches!(refused, DocumentError::FromTheFuture { .. }), "{refused}");
+    // Of what it means nothing is known.
+    document.rows.insert("satellite/1".into(), serde_json::json!({ "orbit": true }));
+    store.rewrite(&document).unwrap();
+    assert!(matches!(
+        store.import(document).unwrap_err(),
+        StoreError::Document { source: DocumentError::FromTheFuture { found }, .. } if found == SCHEMA + 1
+    ));
+    drop(store);
+    let on_disk = || read(&Database::open(directory.join(FILE)).unwrap()).unwrap();
+    let before = on_disk();
+    assert_eq!((before.schema, before.rows.contains_key("satellite/1")), (SCHEMA + 1, true));
+    let refused = Store::open(&directory, seed()).unwrap_err();
+    assert!(
+        matches!(&refused, StoreError::Document { source: DocumentError::FromTheFuture { .. }, .. }),
+        "{refused}"
+    );
+    assert!(refused.to_string().contains("use the version that wrote it"), "{refused}");
+    assert_eq!(on_disk(), before);
+    fs::remove_dir_all(directory).unwrap();
 }
 
 #[test]
@@ -255,4 +275,74 @@ fn a_state_that_says_by_names_alone_whose_name_is_not_known_is_understood() {
     assert_eq!(names, ["web"]);
     // What is written from then on says so itself.
     assert_eq!(Document::of_state(&state).to_state().unwrap(), state);
+}
+
+/// What versions with older schemas have written, each by its own code. Of schema 1 there are three forms: before there was Docker, when
+/// that came, and the last.
+const STORED: [(&str, &str); 5] = [
+    ("schema-1-first", include_str!("../../tests/stored/schema-1-first.json")),
+    ("schema-1-docker", include_str!("../../tests/stored/schema-1-docker.json")),
+    ("schema-1-last", include_str!("../../tests/stored/schema-1-last.json")),
+    ("schema-2", include_str!("../../tests/stored/schema-2.json")),
+    ("schema-3", include_str!("../../tests/stored/schema-3.json")),
+];
+
+/// Whether all that was said is said still. More may be said beside it.
+fn keeps(old: &serde_json::Value, new: Option<&serde_json::Value>) -> bool {
+    match (old, new) {
+        (old, None) => old.is_null(),
+        (serde_json::Value::Object(old), Some(serde_json::Value::Object(new))) => {
+            old.iter().all(|(key, value)| keeps(value, new.get(key)))
+        }
+        (old, Some(new)) => old == new,
+    }
+}
+
+#[test]
+fn a_state_that_an_older_version_has_stored_is_read_and_says_the_same() {
+    for (version, text) in STORED {
+        let directory = directory(version);
+        fs::create_dir_all(&directory).unwrap();
+        let old: Document = serde_json::from_str(text).unwrap();
+        assert!(old.schema < SCHEMA, "{version}");
+        let database = Database::create(directory.join(FILE)).unwrap();
+        write(&database, |table| write_document(table, &old)).unwrap();
+        drop(database);
+
+        let store =
+            Store::open(&directory, Seed([0; 16])).unwrap_or_else(|error| panic!("{version}: {error}"));
+        let (state, new) = (store.state().clone(), store.export());
+        assert_eq!(new.rows.len(), old.rows.len(), "{version}");
+        // That the addresses of a pool are leased says its key now.
+        let leased =
+            |pool: &serde_json::Value| pool["key"] == "192.168.88.0/24" && pool["addressing"] == "dhcp";
+        for (key, value) in &old.rows {
+            if leased(value) {
+                assert!(new.rows.contains_key("pool/192.168.88.0/24,dhcp"), "{version}");
+                continue;
+            }
+            assert!(
+                keeps(value, new.rows.get(key)),
+                "{version}, {key}: {value} has become {}",
+                new.rows[key]
+            );
+        }
+        assert_eq!(state.seed, seed());
+        let chosen = |one: &Endpoint| one.netns().is_none().then_some(one.chosen);
+        let of_docker: Vec<Chosen> = state.endpoints.values().filter_map(chosen).collect();
+        let expected = match version {
+            "schema-1-first" => &[][..],
+            "schema-1-docker" => &[Chosen::Unnamed, Chosen::ForName],
+            _ => &[Chosen::Unnamed, Chosen::StandIn, Chosen::ForName, Chosen::ForName],
+        };
+        assert_eq!(of_docker, expected, "{version}");
+        drop(store);
+
+        // From then on it is one of today's.
+        let database = Database::open(directory.join(FILE)).unwrap();
+        assert_eq!(read(&database).unwrap().schema, SCHEMA);
+        drop(database);
+        assert_eq!(*Store::open(&directory, Seed([0; 16])).unwrap().state(), state);
+        fs::remove_dir_all(directory).unwrap();
+    }
 }
