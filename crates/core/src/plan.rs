@@ -544,3 +544,19 @@ impl Diff<'_> {
         kind && link.name == spec.name && (spec.mac.is_none() || spec.mac == link.mac)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_is_empty_if_nothing_is_to_be_done_and_nothing_is_in_the_way() {
+        let name: IfName = "eth0".parse().unwrap();
+        let steps = vec![Step::DelLink { place: Place::Host, link: name.clone() }];
+        let blocked = vec![Blocked::Link { place: Place::Host, name }];
+        assert!(Plan::default().is_empty());
+        assert!(!Plan { steps: steps.clone(), ..Plan::default() }.is_empty());
+        assert!(!Plan { blocked: blocked.clone(), ..Plan::default() }.is_empty());
+        assert!(!Plan { steps, blocked }.is_empty());
+    }
+}

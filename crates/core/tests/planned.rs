@@ -17,11 +17,11 @@ use ashore_core::identity::Seed;
 use ashore_core::ipv6::{Learned, LearnedAddress, LearnedRouter};
 use ashore_core::lease::{LeaseRecord, Leased, Release};
 use ashore_core::link::{LinkKind, MacvlanMode, Netns, Place, engine_link_name};
-use ashore_core::observed::{Observed, ObservedKind, View};
+use ashore_core::observed::{Observed, ObservedKind, ObservedRoute, View, Ways};
 use ashore_core::plan::plan;
 use ashore_core::request::{AttachSpec, NetworkSpec};
 use ashore_core::state::{Change, State};
-use ashore_core::step::ROUTE_PROTOCOL;
+use ashore_core::step::{ROUTE_PROTOCOL, Route};
 use ashore_wire::Mac;
 use ashore_wire::dhcp4::{self, Lease};
 use model::Model;
@@ -58,6 +58,12 @@ fn cases() -> Vec<Case> {
         on_nic(
             "macvlan with a numbered shim and no range",
             r#""subnets":["192.168.88.0/24"],"gateways":["192.168.88.1"],"aux":[["host","192.168.88.222"]]"#
+                .into(),
+        ),
+        on_nic(
+            "macvlan with a numbered shim and the whole subnet for a range",
+            r#""subnets":["192.168.88.0/24"],"gateways":["192.168.88.1"],"ranges":["192.168.88.0/24"],
+               "aux":[["host","192.168.88.222"]]"#
                 .into(),
         ),
         on_nic("macvlan that the host has no way to", both(r#""host_access":false"#)),
@@ -360,6 +366,58 @@ impl<'a> Wrongs<'a> {
     }
 }
 
+/// A host that has a single address of a prefix, as a DHCPv6 server gives it, does not know by that what is on the link. What a
+/// container has heard of the prefix would have the host send by the shim what goes another way.
+#[test]
+fn the_host_goes_by_its_shim_to_an_advertised_prefix_only_where_its_own_routes_say_that_it_is_there() {
+    let case = cases().into_iter().find(|case| case.what == "IPv6 by the routers").unwrap();
+    let at: ipnet::IpNet = "2001:db8:1::1234/128".parse().unwrap();
+    let way = |to: &str, via: Option<&str>, dev: &str| hosts_route(to, via, dev, 4, 1024);
+    for (what, own, route, expected) in [
+        ("nothing else", "2001:db8:1::9/128", None, false),
+        ("an address of the whole prefix", "2001:db8:1::9/64", None, true),
+        ("a route by the parent", "2001:db8:1::9/128", Some(way("2001:db8:1::/64", None, "eth0")), true),
+        (
+            "a route by the parent to a part",
+            "2001:db8:1::9/128",
+            Some(way("2001:db8:1::1200/120", None, "eth0")),
+            true,
+        ),
+        (
+            "a route to another part",
+            "2001:db8:1::9/128",
+            Some(way("2001:db8:1::100/120", None, "eth0")),
+            false,
+        ),
+        (
+            "a route by another interface",
+            "2001:db8:1::9/128",
+            Some(way("2001:db8:1::/64", None, "wg0")),
+            false,
+        ),
+        (
+            "a route by a router",
+            "2001:db8:1::9/128",
+            Some(way("2001:db8:1::/64", Some("fd88::1"), "eth0")),
+            false,
+        ),
+        ("a way to everywhere", "2001:db8:1::9/128", Some(way("::/0", None, "eth0")), false),
+    ] {
+        let mut world = World::of(&case);
+        let host = &mut world.model.observed.host;
+        let nic = host.addresses.iter().find(|there| there.net.addr().is_ipv6()).unwrap().clone();
+        host.addresses.push(ashore_core::observed::LinkAddress { net: own.parse().unwrap(), ..nic });
+        host.routes.extend(route);
+        let web = world.draft();
+        world.put(Endpoint { stage: Stage::Attached, ..web });
+        let wanted = desired(&world.state, &world.model.observed);
+        let shim = wanted.host.iter().find(|link| link.spec.name.as_str() == "shim-eth0").unwrap();
+        let there = shim.routes.iter().find(|route| route.to == at);
+        assert_eq!(there.is_some(), expected, "{what}");
+        assert!(there.is_none_or(|route| route.src == Some("2001:db8:1::9".parse().unwrap())), "{what}");
+    }
+}
+
 fn tell(text: &mut String, what: &str, lines: &[String]) {
     writeln!(text, "{what}:").unwrap();
     if lines.is_empty() {
@@ -408,6 +466,13 @@ fn everything() -> String {
         text.push('\n');
     }
     text
+}
+
+/// A route of the host's own.
+fn hosts_route(to: &str, via: Option<&str>, dev: &str, protocol: u8, metric: u32) -> ObservedRoute {
+    let (to, via) = (to.parse().unwrap(), via.map(|via| via.parse().unwrap()));
+    let route = Route { to, via, dev: dev.parse().unwrap(), src: None };
+    ObservedRoute { route, protocol, metric, onlink: false, ways: Ways::One }
 }
 
 #[test]

@@ -134,6 +134,22 @@ mod tests {
     }
 
     #[test]
+    fn groups_broadcast_and_zero_are_no_station_and_a_bit_tells_who_assigned_it() {
+        for (mac, station, local) in [
+            ("00:00:00:00:00:00", false, false),
+            ("00:00:00:00:00:01", true, false),
+            ("02:00:00:00:00:01", true, true),
+            ("fe:00:00:00:00:01", true, true),
+            ("01:00:5e:00:00:01", false, false),
+            ("33:33:00:00:00:01", false, true),
+            ("ff:ff:ff:ff:ff:ff", false, true),
+        ] {
+            let parsed: Mac = mac.parse().unwrap();
+            assert_eq!((parsed.is_station(), parsed.is_local()), (station, local), "{mac}");
+        }
+    }
+
+    #[test]
     fn a_made_mac_is_local_and_unicast_whatever_the_bytes() {
         for first in 0..=255 {
             let mac = Mac([first, 0, 0, 0, 0, 0]).into_local_unicast();

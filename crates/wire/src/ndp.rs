@@ -159,6 +159,46 @@ mod tests {
         }
     }
 
+    /// RFC 4861, 7.1: another code than 0, too short, or a hop limit that a router has lowered. The checksum is right.
+    #[test]
+    fn what_rfc_4861_forbids_says_nothing_of_an_address() {
+        let target: Ipv6Addr = "fd88::7".parse().unwrap();
+        for (kind, source) in [(SOLICITATION, Ipv6Addr::UNSPECIFIED), (ADVERTISEMENT, target)] {
+            let said = |payload: &[u8]| Neighbour::parse(&frame(MAC, source, ALL_NODES, payload));
+            let good = neighbour(kind, 0, target, None);
+            assert!(said(&good).is_some());
+            let mut coded = good.clone();
+            coded[1] = 1;
+            assert_eq!(said(&coded), None);
+            for length in 4..NEIGHBOUR_HEADER {
+                assert_eq!(said(&good[..length]), None, "{length} bytes");
+            }
+        }
+        // Nor does one that is neither, or asks for an address that is another's.
+        let said = |kind, source| {
+            Neighbour::parse(&frame(MAC, source, ALL_NODES, &neighbour(kind, 0, target, None)))
+        };
+        assert_eq!(said(137, target), None);
+        assert_eq!(said(SOLICITATION, "fd88::8".parse().unwrap()), None);
+    }
+
+    #[test]
+    fn less_than_a_checksum_is_no_packet() {
+        for length in 0..4 {
+            let packet = ipv6::Packet {
+                source_mac: MAC,
+                destination_mac: group_mac(ALL_NODES),
+                source: "fe80::1".parse().unwrap(),
+                destination: ALL_NODES,
+                next_header: ICMPV6,
+                hop_limit: 255,
+                payload: &[ADVERTISEMENT, 0, 0, 0][..length],
+            };
+            assert_eq!(Neighbour::parse(&packet.frame()), None);
+            assert_eq!(RouterAdvertisement::parse(&packet.frame()), None);
+        }
+    }
+
     #[test]
     fn a_packet_that_came_through_a_router_is_ignored() {
         let mut frame = dad_probe(MAC, "fd88::7".parse().unwrap());

@@ -3,7 +3,7 @@ use crate::endpoint::{Chosen, Endpoint, Home, Source, Stage};
 use crate::identity::Seed;
 use crate::ipv6::tests::endpoint;
 use crate::name::NetworkName;
-use crate::observed::{LinkAddress, Standing};
+use crate::observed::{Link, LinkAddress, ObservedKind, Standing};
 use crate::request::NetworkSpec;
 use crate::state::Change;
 
@@ -189,6 +189,44 @@ fn what_must_never_be_handed_out_is_no_candidate() {
     assert!(all.candidates(None).is_empty());
 }
 
+/// RFC 4291, 2.6.1, and RFC 6164 and 3021 for lines between two machines.
+#[test]
+fn an_address_that_names_a_subnet_or_all_of_it_is_no_candidate() {
+    for (subnet, range, expected) in [
+        ("fd88::/64", "fd88::-fd88::2", &["fd88::1", "fd88::2"][..]),
+        (
+            "fd88::/64",
+            "fd88::ffff:ffff:ffff:fffe/127",
+            &["fd88::ffff:ffff:ffff:fffe", "fd88::ffff:ffff:ffff:ffff"],
+        ),
+        ("fd88::8/126", "fd88::8/126", &["fd88::9", "fd88::a", "fd88::b"]),
+        ("fd88::8/127", "fd88::8/127", &["fd88::8", "fd88::9"]),
+        ("192.168.88.0/24", "192.168.88.0-192.168.88.1", &["192.168.88.1"]),
+        ("192.168.88.0/24", "192.168.88.254/31", &["192.168.88.254"]),
+        ("192.168.88.8/30", "192.168.88.8/30", &["192.168.88.9", "192.168.88.10"]),
+        ("192.168.88.8/31", "192.168.88.8/31", &["192.168.88.8", "192.168.88.9"]),
+    ] {
+        let mut all = Range4::new();
+        let network = all.state.networks[&"lan".parse().unwrap()].clone();
+        let subnet = Subnet {
+            net: subnet.parse().unwrap(),
+            range: Some(range.parse().unwrap()),
+            gateway: None,
+            ..network.subnets[0].clone()
+        };
+        let network = Network { subnets: vec![subnet.clone()], ..network };
+        all.state.apply(Change::PutNetwork(network.clone()));
+        let found: Vec<String> =
+            all.state.candidates(&network, &subnet, None, &all.known()).map(|ip| ip.to_string()).collect();
+        assert_eq!(found, expected, "{range} of {}", subnet.net);
+        for ip in Range::of_net(&subnet.net).from_offset(0).take(3) {
+            let by_name = all.state.check_address(&network, None, ip, &all.known()).is_ok();
+            let never = subnet.never(ip).is_some();
+            assert_eq!(by_name, !never, "{ip}");
+        }
+    }
+}
+
 #[test]
 fn an_address_asked_for_by_name_is_refused_for_what_is_known_and_not_for_what_is_heard() {
     let mut all = Range4::new();
@@ -238,6 +276,43 @@ fn of_a_machine_that_claims_an_address_it_is_said_what_it_is() {
     let known_as = "the endpoint `web` of network `lan`";
     assert_eq!(error.to_string(), format!("192.168.88.15 is in use on the LAN by {} ({known_as})", mac(15)));
     assert!(error.hint().unwrap().contains(known_as));
+    // What is this host's own, but for what Ashore has made.
+    let link = |index: u32, name: &str, alias: Option<&str>| Link {
+        index,
+        name: name.parse().unwrap(),
+        kind: ObservedKind::Macvlan { mode: None, bc_queue_len: None },
+        lower: None,
+        master: None,
+        port: BTreeSet::new(),
+        vlans: None,
+        default_pvid: None,
+        mac: Some(mac(index as u8)),
+        mtu: 1500,
+        up: true,
+        carrier: true,
+        alias: alias.map(str::to_owned),
+        wireless: false,
+        arp_filter: None,
+        rp_filter: None,
+        accept_ra: None,
+        disable_ipv6: None,
+        ipv6_mtu: None,
+    };
+    let hosts =
+        [link(20, "eth0", None), link(21, "veth7", None), link(22, "shim-eth0", Some("ashore-shim:eth0"))];
+    all.host.links.extend(hosts);
+    let given_back =
+        crate::link::engine_link_name(&"lan".parse().unwrap(), &"web".parse().unwrap()).to_string();
+    all.host.links.push(link(23, &given_back, Some("ashore:lan:web")));
+    let known = |all: &Range4, last| all.state.claimant(mac(last), &all.host).known_as;
+    let told = |text: &str| Some(text.to_owned());
+    assert_eq!(known(&all, 20), told("this host's `eth0`"));
+    assert_eq!(known(&all, 21), told("this host's `veth7`"));
+    assert_eq!(known(&all, 22), told("this host's `shim-eth0`"));
+    assert_eq!([known(&all, 23), known(&all, 24)], [None, None]);
+    all.make("shared", r#""kind":{"ipvlan":"l2"},"ranges":["192.168.88.16/29"]"#);
+    assert_eq!(known(&all, 20), told("this host's `eth0`, or a container that shares its MAC"));
+    assert_eq!(known(&all, 21), told("this host's `veth7`"));
 }
 
 #[test]
@@ -409,4 +484,23 @@ fn what_lies_outside_the_range_is_a_names_own_only_if_its_user_asked_for_it() {
     // Back in its old range it has its own again, and so has a name in a part of it.
     all.make("lan", r#""ranges":["192.168.88.192/31"],"gateways":["192.168.88.1"]"#);
     assert_eq!(all.candidates(Some("db"))[0], 193);
+}
+
+#[test]
+fn what_is_kept_for_something_else_is_set_aside_on_whatever_network() {
+    let mut all = Range4::new();
+    all.make(
+        "two",
+        r#""gateways":["192.168.88.2"],"aux":[["nas","192.168.88.3"]],"ranges":["192.168.88.8/29"]"#,
+    );
+    all.state.apply(Change::PutPool(crate::pool::Pool {
+        key: "192.168.88.0/24,192.168.88.16/29".to_owned().try_into().unwrap(),
+        opened: 1,
+        reserved: vec![ip(17)],
+        parent: None,
+        leasing: crate::lease::LeaseOptions::default(),
+        chosen: false,
+    }));
+    let aside: Vec<u8> = (0..=255).filter(|last| all.state.is_set_aside(ip(*last))).collect();
+    assert_eq!(aside, [1, 2, 3, 17]);
 }

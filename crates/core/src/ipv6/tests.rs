@@ -358,6 +358,54 @@ fn name_servers_are_known_again_after_a_start_for_as_long_as_the_router() {
     assert!(!without.is_as_good_as(&learned, lan.at.today), "what is told no more is to be written down");
 }
 
+/// RFC 4861, 6.3.4: of a prefix whose L flag is not set nothing is said of what is on the link.
+#[test]
+fn the_neighbours_of_an_address_are_on_the_link_only_if_a_router_says_so() {
+    let lan = Lan::new();
+    let mut offer = lan.offer(&[("fd88::/64", 600), ("fd77::/64", 600)]);
+    offer.prefixes.iter_mut().for_each(|prefix| prefix.on_link = prefix.net.to_string() == "fd88::/64");
+    let learned = lan.learn("web", &offer).unwrap();
+    let lengths: Vec<(String, u8)> =
+        learned.addresses.iter().map(|there| (there.prefix.to_string(), there.net().prefix_len())).collect();
+    assert!(
+        lengths.contains(&("fd88::/64".into(), 64)) && lengths.contains(&("fd77::/64".into(), 128)),
+        "{lengths:?}"
+    );
+}
+
+#[test]
+fn what_ends_earlier_or_is_half_over_is_written_down_anew_and_what_hardly_changed_is_not() {
+    type Case<'a> = (&'a str, &'a dyn Fn(&mut Learned), bool);
+    let lan = Lan::new();
+    let good = lan.learn("web", &lan.offer(&[("fd88::/64", 600)])).unwrap();
+    let other = |change: &dyn Fn(&mut Learned)| {
+        let mut other = (*good).clone();
+        change(&mut other);
+        other
+    };
+    let cases: [Case<'_>; 12] = [
+        ("the same", &|_| {}, true),
+        ("five seconds earlier", &|new| new.addresses[0].preferred = Some(1595), true),
+        ("six seconds earlier", &|new| new.addresses[0].preferred = Some(1594), false),
+        ("twice as long, but for ten seconds", &|new| new.addresses[0].preferred = Some(1000 + 1210), true),
+        ("more than twice as long", &|new| new.addresses[0].preferred = Some(1000 + 1212), false),
+        ("for ever", &|new| new.addresses[0].valid = None, false),
+        ("the router ends earlier", &|new| new.router.as_mut().unwrap().until = Some(1100), false),
+        ("another router", &|new| new.router.as_mut().unwrap().ip = "fe80::7".parse().unwrap(), false),
+        ("no router", &|new| new.router = None, false),
+        ("an MTU", &|new| new.mtu = Some(1400), false),
+        (
+            "a route",
+            &|new| new.routes.push(("fd99::/48".parse().unwrap(), "fe80::1".parse().unwrap())),
+            false,
+        ),
+        ("deprecated", &|new| new.addresses[0].deprecated = true, false),
+    ];
+    for (what, change, expected) in cases {
+        assert_eq!(other(change).is_as_good_as(&good, lan.at.today), expected, "{what}");
+    }
+}
+
 #[test]
 fn a_server_is_asked_for_all_else_where_it_is_not_for_addresses() {
     let offer = |managed, other| Offer { managed, other, ..Offer::default() };
@@ -373,4 +421,20 @@ fn a_server_is_asked_for_all_else_where_it_is_not_for_addresses() {
     ] {
         assert_eq!(network(mode).inquires(&offer(managed, other)), inquires, "{mode} {managed} {other}");
     }
+}
+
+#[test]
+fn where_addresses_come_from_is_told_of_each_subnet_and_of_the_routers() {
+    let sources = |text: &str| {
+        let text = format!(r#"{{"name":"lan","parent":"eth0",{text}}}"#);
+        let network = serde_json::from_str::<NetworkSpec>(&text).unwrap().network().unwrap();
+        network.sources().collect::<Vec<_>>()
+    };
+    let two = r#""subnets":["192.168.88.0/24","fd88::/64"],"ranges":["192.168.88.192/27"]"#;
+    assert_eq!(sources(two), ["192.168.88.192/27", "all"]);
+    assert_eq!(sources(&format!(r#"{two},"addressing":"dhcp""#)), ["by DHCP", "all"]);
+    let one = r#""subnets":["192.168.88.0/24"],"ranges":["192.168.88.192/27"]"#;
+    assert_eq!(sources(&format!(r#"{one},"ipv6":"auto""#)), ["192.168.88.192/27", "ipv6:auto"]);
+    let fallback = r#""addressing":"dhcp","leasing":{"fallback":"range"}"#;
+    assert_eq!(sources(&format!("{one},{fallback}")), ["by DHCP, or 192.168.88.192/27"]);
 }

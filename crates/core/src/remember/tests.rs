@@ -442,3 +442,17 @@ fn a_mac_that_a_user_may_have_chosen_is_lent_to_nobody() {
     first.mac = Some(placeholder);
     assert!(words.state.may_lend(placeholder));
 }
+
+#[test]
+fn leases_that_are_given_back_leave_a_name_all_else() {
+    let words = Words::new(Addressing::Dhcp, &["web m7 .7 l.9 L.9=aa:m7 D::9=bb s2001:db8::7"]);
+    let key = (words.scope(), "web".parse().unwrap());
+    let before = words.state.identities[&key].clone();
+    assert!(before.lease.is_some() && before.lease6.is_some());
+    let Some(Change::PutIdentity(scope, name, left)) = words.state.without_lease(&key) else {
+        panic!("it is known")
+    };
+    assert_eq!((scope, name), key);
+    assert_eq!(left, Identity { lease: None, lease6: None, ..before });
+    assert!(words.state.without_lease(&(words.scope(), "db".parse().unwrap())).is_none());
+}

@@ -66,6 +66,7 @@ mod tests {
         let (mut defence, start) = (Defence::new(ip, owner), Instant::now());
         let claim = Heard { sender: other, ip, claims: true };
         let own = Heard { sender: owner, ..claim };
+        assert_eq!(defence.owner(), owner);
         let probe = Heard { claims: false, ..claim };
         assert_eq!(defence.observe(&own, start), Response::None);
         assert_eq!(defence.observe(&probe, start), Response::None);

@@ -304,14 +304,124 @@ pub(crate) mod tests {
         through_a_router[ETHERNET_HEADER + 7] = 254;
         let global =
             frame(MAC, "fd88::1".parse().unwrap(), super::super::ALL_NODES, &good[ETHERNET_HEADER + 40..]);
+        let said = |payload: &[u8]| frame(MAC, "fe80::1".parse().unwrap(), super::super::ALL_NODES, payload);
+        let mut payload = good[ETHERNET_HEADER + 40..].to_vec();
+        payload[2..4].fill(0);
+        let mut coded = payload.clone();
+        coded[1] = 1;
+        let mut another_type = payload.clone();
+        another_type[0] = ROUTER_SOLICITATION;
+        let (coded, another_type) = (said(&coded), said(&another_type));
+        let headless = said(&payload[..HEADER - 1]);
+        assert!(RouterAdvertisement::parse(&said(&payload)).is_some());
+        assert!(RouterAdvertisement::parse(&said(&payload[..HEADER])).is_some());
         let short = advertisement(0, 1800, &[]);
         let option_without_length = advertisement(0, 1800, &[vec![3, 0, 0, 0, 0, 0, 0, 0]]);
         let option_cut = advertisement(0, 1800, &[vec![3, 4, 0, 0, 0, 0, 0, 0]]);
-        let cases =
-            [&through_a_router[..], &global, &short[..short.len() - 1], &option_without_length, &option_cut];
+        let cases = [
+            &through_a_router[..],
+            &global,
+            &coded,
+            &another_type,
+            &headless,
+            &short[..short.len() - 1],
+            &option_without_length,
+            &option_cut,
+        ];
         for (at, case) in cases.iter().enumerate() {
             assert_eq!(RouterAdvertisement::parse(case), None, "case {at}");
         }
+    }
+
+    #[test]
+    fn routers_are_asked_in_their_group_from_no_address() {
+        let asked = crate::ipv6::Packet::parse(&router_solicitation(MAC)).map(|packet| {
+            assert_eq!(super::super::checksum(&packet), 0);
+            (
+                packet.destination_mac,
+                packet.source_mac,
+                packet.source,
+                packet.destination,
+                packet.hop_limit,
+                packet.payload.to_vec(),
+            )
+        });
+        let (_, source_mac, source, destination, hops, payload) = asked.unwrap();
+        assert_eq!((source_mac, source, destination, hops), (MAC, Ipv6Addr::UNSPECIFIED, ALL_ROUTERS, 255));
+        assert_eq!((payload[0], payload[1], &payload[4..]), (133, 0, &[0, 0, 0, 0][..]));
+    }
+
+    fn servers(from: u8, count: u8) -> Vec<u8> {
+        let mut option = vec![0, 0, 0, 0, 0, 60];
+        for last in from..from + count {
+            option.extend([0xfd, 0x88, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last]);
+        }
+        with(25, &option)
+    }
+
+    fn domains(count: u8) -> Vec<u8> {
+        let mut option = vec![0, 0, 0, 0, 0, 60];
+        (0..count).for_each(|number| option.extend([2, b'a', b'a' + number, 0]));
+        with(31, &option)
+    }
+
+    #[test]
+    fn of_each_option_no_more_is_read_than_a_home_has_to_say() {
+        let prefixes: Vec<_> =
+            (0..20).map(|number| prefix(&format!("fd88:{number:x}::/64"), 0xc0, 60, 60)).collect();
+        let routes: Vec<_> =
+            (0..20).map(|number| with(24, &[32, 0, 0, 0, 0, 60, 0xfd, 0, 0, number])).collect();
+        let said = read(&[prefixes.clone(), routes].concat());
+        assert_eq!((said.prefixes.len(), said.routes.len()), (MOST, MOST));
+        assert_eq!(said.prefixes[15].net, "fd88:f::/64".parse().unwrap());
+        let names = |options: &[Vec<u8>]| {
+            let said = read(options);
+            (said.dns.len(), said.search.len())
+        };
+        assert_eq!(names(&[servers(1, 10), servers(11, 5)]), (15, 0));
+        assert_eq!(names(&[servers(1, 10), servers(11, 10), servers(21, 3)]), (MOST, 0));
+        assert_eq!(names(&[domains(10), domains(5)]), (0, 15));
+        assert_eq!(names(&[domains(12), domains(12), domains(3)]), (0, MOST));
+        // The last name ends with the option.
+        assert_eq!(
+            names(&[with(31, &[0, 0, 0, 0, 0, 60, 6, b'a', b'b', b'c', b'd', b'e', b'f', 0])]),
+            (0, 1)
+        );
+    }
+
+    #[test]
+    fn an_option_of_another_length_than_its_own_says_nothing() {
+        let quiet = RouterAdvertisement::parse(&advertisement(0, 1800, &[])).unwrap();
+        let server = "fd88::1".parse::<Ipv6Addr>().unwrap().octets();
+        for option in [
+            with(1, &[2, 9, 9, 9, 9, 9, 0]),
+            with(3, &[64, 0xc0]),
+            with(5, &[0, 0, 0, 0, 5, 0xd4, 0]),
+            with(25, &[0, 0, 0, 0, 2, 88]),
+            with(25, &[&[0, 0, 0, 0, 2, 88][..], &server[..8]].concat()),
+            with(31, &[0, 0, 0, 0, 1, 0]),
+        ] {
+            assert_eq!(read(std::slice::from_ref(&option)), quiet, "{option:?}");
+        }
+        let route = |held: &[u8]| read(&[with(24, held)]).routes.first().map(|route| route.to.to_string());
+        let to = |text: &str| Some(text.to_owned());
+        let ones = [0xfd; 24];
+        // Without a byte of the prefix, with half of it, and with all.
+        assert_eq!(route(&[0, 0, 0, 0, 0, 60]), to("::/0"));
+        assert_eq!(route(&[1, 0, 0, 0, 0, 60]), None);
+        assert_eq!(route(&[&[64, 0, 0, 0, 0, 60], &ones[..8]].concat()), to("fdfd:fdfd:fdfd:fdfd::/64"));
+        assert_eq!(route(&[&[65, 0, 0, 0, 0, 60], &ones[..8]].concat()), None);
+        assert!(route(&[&[128, 0, 0, 0, 0, 60], &ones[..16]].concat()).is_some());
+        assert_eq!(route(&[&[64, 0, 0, 0, 0, 60], &ones[..24]].concat()), None);
+        assert_eq!(
+            read(&[prefix("fd88::/64", 0x80, 0x0102_0304, 0x0506_0708)]).prefixes[0].valid,
+            0x0102_0304
+        );
+        let flags = |flags| {
+            let said = read(&[prefix("fd88::/64", flags, 1, 1)]).prefixes[0];
+            (said.on_link, said.autonomous)
+        };
+        assert_eq!([flags(0x80), flags(0x40), flags(0x3f)], [(true, false), (false, true), (false, false)]);
     }
 
     #[test]

@@ -365,4 +365,6 @@ fn unfit(net: &Ipv6Net) -> bool {
 }
 
 #[cfg(test)]
+mod bounds;
+#[cfg(test)]
 mod tests;

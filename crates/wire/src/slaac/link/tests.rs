@@ -3,13 +3,13 @@ use crate::Mac;
 use crate::ndp::{Preference, RouteInformation};
 use proptest::prelude::*;
 
-const HOUR: u32 = 3600;
+pub(super) const HOUR: u32 = 3600;
 
-fn ip(text: &str) -> Ipv6Addr {
+pub(super) fn ip(text: &str) -> Ipv6Addr {
     text.parse().unwrap()
 }
 
-fn said(router: &str, lifetime: u16, prefixes: &[PrefixInformation]) -> RouterAdvertisement {
+pub(super) fn said(router: &str, lifetime: u16, prefixes: &[PrefixInformation]) -> RouterAdvertisement {
     RouterAdvertisement {
         router: ip(router),
         mac: Mac([2, 0, 0, 0, 0, 1]),
@@ -25,11 +25,11 @@ fn said(router: &str, lifetime: u16, prefixes: &[PrefixInformation]) -> RouterAd
     }
 }
 
-fn prefix(net: &str, valid: u32, preferred: u32) -> PrefixInformation {
+pub(super) fn prefix(net: &str, valid: u32, preferred: u32) -> PrefixInformation {
     PrefixInformation { net: net.parse().unwrap(), on_link: true, autonomous: true, valid, preferred }
 }
 
-fn seconds(number: u64) -> Duration {
+pub(super) fn seconds(number: u64) -> Duration {
     Duration::from_secs(number)
 }
 
@@ -83,7 +83,7 @@ fn of_what_is_no_lans_or_not_autonomous_no_address_is_made() {
 }
 
 /// Polls until there is nothing to do; how much was sent, and whether there was news.
-fn settle(link: &mut Link, now: Instant) -> (usize, bool) {
+pub(super) fn settle(link: &mut Link, now: Instant) -> (usize, bool) {
     let (mut sent, mut news) = (0, false);
     loop {
         match link.poll(now) {
