@@ -1,7 +1,9 @@
 //! `cargo xtask mutants`: programs broken on purpose, one line at a time, and whether a test notices. It takes hours, and belongs to
 //! no suite: it shows which promises have no proof.
 
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
@@ -9,6 +11,8 @@ use serde::Deserialize;
 
 use crate::{cargo, execute, lint::tool};
 
+/// The profile of `Cargo.toml` with which mutants are built: nobody looks at where a test of theirs has failed.
+const PROFILE: &str = "mutants";
 /// cargo-mutants' release whose report is read here.
 const CARGO_MUTANTS: &str = "27.1.0";
 
@@ -23,6 +27,9 @@ pub(crate) struct MutantsArgs {
     /// Only the Kth of N parts, as K/N, from 0/N on: a sample that is the same each time
     #[arg(long)]
     shard: Option<String>,
+    /// List them, and run nothing
+    #[arg(long)]
+    list: bool,
 }
 
 /// A package whose tests run without privileges, and in seconds.
@@ -70,30 +77,41 @@ pub(crate) fn run(root: &Path, arguments: &MutantsArgs) -> anyhow::Result<()> {
     let mutants = tool(root, "cargo-mutants", CARGO_MUTANTS, &[])?;
     let mut short = Vec::new();
     for package in arguments.package.map_or_else(|| vec![Package::Core, Package::Wire], |one| vec![one]) {
+        if arguments.list {
+            let listed =
+                search(&mutants, package, arguments).arg("--list").output().context("cargo-mutants")?;
+            if !listed.status.success() {
+                bail!("cargo-mutants: {}", String::from_utf8_lossy(&listed.stderr));
+            }
+            let listed = String::from_utf8_lossy(&listed.stdout);
+            print!("{listed}");
+            println!("{}: {} mutants", package.name(), listed.lines().count());
+            continue;
+        }
         let output = root.join("target/mutants").join(package.name());
         std::fs::create_dir_all(&output).with_context(|| output.display().to_string())?;
-        let mut search = std::process::Command::new(&mutants);
-        search.args(["mutants", "--package", package.name(), "--colors", "never", "--no-times"]);
-        search
-            .args(["--baseline", "skip", "--timeout", "60", "--build-timeout", "300", "--output"])
-            .arg(&output);
-        for (option, value) in [("--file", &arguments.file), ("--shard", &arguments.shard)] {
-            search.args(value.iter().flat_map(|value| [option, value.as_str()]));
-        }
-        execute(cargo().args(["test", "--quiet", "--package", package.name()]))?;
+        // Without a mutant all has to pass, or every one would count as noticed.
+        execute(cargo().args(["test", "--quiet", "--profile", PROFILE, "--package", package.name()]))?;
+        let mut search = search(&mutants, package, arguments);
+        search.args(["--colors", "never", "--no-times", "--jobs", "1", "--profile", PROFILE]);
+        search.args(["--baseline", "skip", "--timeout", "60", "--build-timeout", "300", "--output"]);
         // Its exit status only says that there are some that were missed.
-        let ended = search.status().context("cargo-mutants")?;
-        let report = output.join("mutants.out/outcomes.json");
+        let ended = search.arg(&output).status().context("cargo-mutants")?;
+        let output = output.join("mutants.out");
+        let report = output.join("outcomes.json");
         let report =
             std::fs::read_to_string(&report).with_context(|| format!("{ended}, without a report"))?;
         let report: Report = serde_json::from_str(&report)?;
+        for (file, (noticed, all)) in by_file(&output)? {
+            println!("{file}: {noticed} of {all}");
+        }
         println!(
             "{}: {:.1} % of {} mutants noticed, {} do not compile; those missed are in {}",
             package.name(),
             100.0 * report.share(),
             report.caught + report.timeout + report.missed,
             report.unviable,
-            output.join("mutants.out/missed.txt").display()
+            output.join("missed.txt").display()
         );
         if report.share() < package.aim() {
             short.push(format!("{}, which has to come to {:.0} %", package.name(), 100.0 * package.aim()));
@@ -103,6 +121,36 @@ pub(crate) fn run(root: &Path, arguments: &MutantsArgs) -> anyhow::Result<()> {
         bail!("too few of {}", short.join(", and of "));
     }
     Ok(())
+}
+
+/// A search of one package, or of the part of it that is asked for. A part has every Nth mutant, and so some of every file.
+fn search(mutants: &Path, package: Package, arguments: &MutantsArgs) -> Command {
+    let mut search = Command::new(mutants);
+    search.args(["mutants", "--package", package.name()]);
+    if arguments.shard.is_some() {
+        search.args(["--sharding", "round-robin"]);
+    }
+    for (option, value) in [("--file", &arguments.file), ("--shard", &arguments.shard)] {
+        search.args(value.iter().flat_map(|value| [option, value.as_str()]));
+    }
+    // Its copy of the tree is changed in one file at a time.
+    search.env("CARGO_INCREMENTAL", "1");
+    search
+}
+
+/// How many mutants of each file were noticed, and of how many that compile.
+fn by_file(output: &Path) -> anyhow::Result<BTreeMap<String, (usize, usize)>> {
+    let mut files = BTreeMap::new();
+    for (list, noticed) in [("caught.txt", 1), ("timeout.txt", 1), ("missed.txt", 0)] {
+        let list = output.join(list);
+        let text = std::fs::read_to_string(&list).with_context(|| list.display().to_string())?;
+        for file in text.lines().filter_map(|line| line.split(':').next()) {
+            let (caught, all) = files.entry(file.to_owned()).or_default();
+            *caught += noticed;
+            *all += 1;
+        }
+    }
+    Ok(files)
 }
 
 #[cfg(test)]

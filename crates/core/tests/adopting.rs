@@ -156,7 +156,7 @@ fn what_is_let_go_is_called_by_any_of_its_names_and_leaves_nothing() {
     let state = carried_out(&carried_out(&none, &changes), &[Change::PutNetwork(own)]);
     for name in ["home", ID, &ID[..12]] {
         let left = carried_out(&state, &state.unadopting(name).unwrap());
-        assert_eq!(left.networks.keys().map(|name| name.as_str()).collect::<Vec<_>>(), ["own"]);
+        assert_eq!(left.networks.keys().map(ashore_core::NetworkName::as_str).collect::<Vec<_>>(), ["own"]);
         assert!(left.endpoints.is_empty());
     }
     for name in ["own", "other", &ID[..11]] {
