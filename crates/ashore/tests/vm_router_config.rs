@@ -305,19 +305,11 @@ fn systemd_networkd_over_a_reboot() {
     over_a_reboot("systemd-networkd");
 }
 
+/// Each takes a minute or two in the virtual machine, so they are tried with all that takes long.
 #[test]
-fn ifupdown_over_a_reboot() {
-    over_a_reboot("ifupdown");
-}
-
-#[test]
-fn netplan_over_a_reboot() {
-    over_a_reboot("netplan");
-}
-
-#[test]
-fn network_manager_over_a_reboot() {
-    over_a_reboot("networkmanager");
+fn the_others_over_a_reboot() {
+    let all = std::env::var_os("ASHORE_TEST_ALL").is_some();
+    ["ifupdown", "netplan", "networkmanager"].into_iter().filter(|_| all).for_each(over_a_reboot);
 }
 
 /// Kea's entry stands beside the LAN's, and the VLAN's interface is the administrator's own.

@@ -21,9 +21,8 @@ pub(crate) fn run(command: NetworkCommand) -> Result<(), Failure> {
         NetworkCommand::Ls(client) => list(&client),
         NetworkCommand::Inspect { network, client } => inspect(&client, &Request::InspectNetwork { network }),
         NetworkCommand::Move { network, parent, client } => {
-            let (network, named) = (network.clone(), parent.clone());
-            let reply = ask(&client, &Request::MoveNetwork { network: network.clone(), parent })?;
-            done(&client, &reply, &format!("network {network} is on {named}"))
+            let moved = format!("network {network} is on {parent}");
+            done(&client, &ask(&client, &Request::MoveNetwork { network, parent })?, &moved)
         }
         NetworkCommand::Rm { network, client } => {
             let reply = ask(&client, &Request::RemoveNetwork { network: network.clone() })?;
