@@ -6,7 +6,7 @@ use ashore_kernel::{InNamespace, Namespace};
 use ashore_lab::Counted;
 use home::site::{Site, at_every_site, on_every_engine};
 use home::together::{ROUNDS, Together};
-use home::{eventually, ip, reaches};
+use home::{BEYOND, eventually, ip, reaches};
 
 const NAMES: [&str; 3] = ["web", "db", "mail"];
 
@@ -54,6 +54,14 @@ fn remove_all(site: &mut Site) {
 fn containers_whose_links_go_with_their_parent_are_back_when_it_is() {
     on_every_engine("docker, parent gone and back", |site| {
         let before = start_all(site);
+        // As the engine had made it, and whoever talks with the world goes on to.
+        let is_default = |link: &str| {
+            let routes = site.ok("exec web ip route");
+            assert!(routes.contains(&format!("default via 192.168.88.1 dev {link}")), "{routes}");
+        };
+        let no_ipv6 = || site.ok("exec web cat /proc/sys/net/ipv6/conf/eth0/disable_ipv6");
+        is_default("eth0");
+        let made = no_ipv6();
         site.home.nas.remove_link("eth0").unwrap();
         eventually("status says what it waits for", || {
             site.home.status()["troubles"].to_string().contains("waits for its parent `eth0`")
@@ -62,6 +70,19 @@ fn containers_whose_links_go_with_their_parent_are_back_when_it_is() {
         site.home.nas.add_address("eth0", "192.168.88.9/24".parse().unwrap()).unwrap();
         all_are_back(site, &before);
         eventually("nothing is wrong", || site.home.status()["troubles"].as_array().unwrap().is_empty());
+        site.home.nudge();
+        assert_eq!(no_ipv6(), made);
+        is_default("eth0");
+        site.container_reaches("web", BEYOND);
+        // The engine finds its way about it.
+        site.ok("network create other");
+        site.ok("network connect other web");
+        site.ok("network disconnect lan web");
+        assert!(!site.ok("exec web ip route").contains("192.168.88."));
+        site.ok("network connect lan web");
+        site.ok("network disconnect other web");
+        is_default("eth");
+        site.ok("network rm other");
         remove_all(site);
     });
 }

@@ -14,7 +14,7 @@ use crate::ipv6::{Ipv6Mode, LearnedAddress};
 use crate::link::{IpvlanMode, LinkKind, LinkSpec, LinkType, Netns, Place, PortOption, Tag};
 use crate::name::{EndpointName, IfName};
 use crate::network::Network;
-use crate::observed::{IPV6_METRIC, Link, Observed, ObservedKind, View};
+use crate::observed::{IPV6_METRIC, Link, Observed, ObservedKind, ObservedRoute, View};
 use crate::owner::{Owners, shim_mac};
 use crate::state::{Change, State};
 use crate::step::{Address, Family, ROUTE_PROTOCOL, Route, Sysctl, SysctlKey};
@@ -271,7 +271,7 @@ fn want_endpoint(
             let inside = endpoint.sandbox().and_then(|sandbox| observed.at(sandbox));
             let is_missed = found.is_none() && observed.unlinked.contains(&endpoint.key());
             if let Some((netns, inside)) = inside.filter(|_| is_missed) {
-                let link = link_again(network, endpoint, inside, host);
+                let link = link_again(state, network, endpoint, inside, host);
                 desired.netns.entry(netns.clone()).or_default().push(link);
             }
             if endpoint.stage == Stage::Attaching {
@@ -324,11 +324,15 @@ fn engines_link(
     // The engine brings the link up before it sets its default routes, and fails if there is one. A lease's goes with a lost
     // address, and is replaced once there is one. It knows of no router that advertises itself.
     let lost = leased && endpoint.lost.iter().any(|net| net.addr().is_ipv4());
-    let made =
-        |to: IpNet| inside.routes.iter().any(|there| there.route.to == to && there.route.dev == *ifname);
+    let by_it = |to: IpNet| {
+        inside.routes.iter().filter(move |there| there.route.to == to && there.route.dev == *ifname)
+    };
+    let made = |to: IpNet| by_it(to).next().is_some();
+    // On a link that was made again it is Ashore's, until the engine takes it away.
+    let made_again = |to: IpNet| by_it(to).any(ObservedRoute::is_ours);
     let by_advertisement = network.follows_routers();
     link.routes.retain(|route| match route.to.addr() {
-        _ if route.to.prefix_len() > 0 => true,
+        _ if route.to.prefix_len() > 0 || made_again(route.to) => true,
         // An engine is not told of one that is on the link itself.
         IpAddr::V4(_) if route.via.is_none() => leased,
         IpAddr::V4(_) => leased && (lost || made(route.to)),
@@ -340,19 +344,42 @@ fn engines_link(
 }
 
 /// The link of an engine's container in the place of one that has gone with its parent: under the name by which the engine looks for
-/// it, with all that the engine had set. Docker 28.5 ends if it is had remove a link twice that is not there
+/// it, with all that the engine had set, as far as that was seen. Docker 28.5 ends if it is had remove a link twice that is not there
 /// (`osl.Namespace.RemoveInterface`), so it is not asked to connect the container anew.
-fn link_again(network: &Network, endpoint: &Endpoint, inside: &View, host: &View) -> WantedLink {
+fn link_again(
+    state: &State,
+    network: &Network,
+    endpoint: &Endpoint,
+    inside: &View,
+    host: &View,
+) -> WantedLink {
     let is_free = |name: &IfName| inside.link(name).is_none();
     let had = endpoint.seen.as_ref().and_then(|seen| seen.name.as_ref()).or(endpoint.inside());
     let numbered = (0..=inside.links.len()).map(|number| format!("eth{number}").parse());
     let next = || numbered.flatten().find(is_free);
     let name = had.filter(|name| is_free(name)).cloned().or_else(next).expect("more names than links");
     let mut link = endpoint_link(network, endpoint, &name, host);
+    let set = |one: &Endpoint| one.seen.as_ref().and_then(|seen| seen.set.clone());
+    let had = |one: &Endpoint, family| set(one).is_some_and(|set| set.defaults.contains(&family));
+    let beside = || state.endpoints.values().filter(|one| one.sandbox() == endpoint.sandbox());
     // The engine sets one of each family, by whichever of the container's networks it likes best.
     link.routes.retain(|route| {
-        route.to.prefix_len() > 0 || !inside.routes.iter().any(|there| there.route.to == route.to)
+        let family = Family::of(route.to.addr());
+        let is_there = || inside.routes.iter().any(|there| there.route.to == route.to);
+        let is_anothers = || !had(endpoint, family) && beside().any(|one| had(one, family));
+        route.to.prefix_len() > 0 || !(is_there() || is_anothers())
     });
+    // Without an address of the family an engine switches IPv6 off.
+    let has_none = !endpoint.addresses.iter().any(|net| net.addr().is_ipv6());
+    let off = (has_none && kernel_has_ipv6(network, host)).then_some((SysctlKey::DisableIpv6, 1));
+    let sysctls = set(endpoint).map_or_else(|| off.into_iter().collect(), |set| set.sysctls);
+    let asked: BTreeSet<SysctlKey> = link.sysctls.iter().map(|(sysctl, _)| sysctl.key).collect();
+    link.sysctls.extend(
+        sysctls
+            .into_iter()
+            .filter(|(key, _)| !asked.contains(key))
+            .map(|(key, value)| (Sysctl { family: key.family(), link: name.clone(), key }, value)),
+    );
     link
 }
 

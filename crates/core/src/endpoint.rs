@@ -13,6 +13,7 @@ use crate::link::{Netns, Place, Tag};
 use crate::name::{EndpointName, IfName, NetworkName};
 use crate::observed::{Link, Observed, View};
 use crate::state::EndpointKey;
+use crate::step::{Family, SysctlKey};
 
 /// One container's attachment to one network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,6 +77,18 @@ pub struct Seen {
     /// Its name, where an engine chose that: by it the engine looks for the link when it takes it away.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<IfName>,
+    /// What an engine has set of it that Ashore does not ask for, for when the link has to be made again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set: Option<Set>,
+}
+
+/// What an engine has set of a link in its container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Set {
+    /// Its sysctls, of those that are seen.
+    pub sysctls: Vec<(SysctlKey, i32)>,
+    /// The families whose default route leads by it, and not by another of the container's.
+    pub defaults: Vec<Family>,
 }
 
 /// Where an endpoint's addresses came from.

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use ashore_wire::Mac;
 use ipnet::IpNet;
 
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, Set};
 use crate::link::{IpvlanMode, LinkKind, MacvlanMode, Netns, Place, PortOption, Tag};
 use crate::name::IfName;
 use crate::state::EndpointKey;
-use crate::step::{Life, ROUTE_PROTOCOL, Route, SysctlKey};
+use crate::step::{Family, Life, ROUTE_PROTOCOL, Route, SysctlKey};
 use crate::vlan::{Membership, VlanId};
 
 /// The host's namespace, and those containers' namespaces that were asked for.
@@ -352,6 +352,20 @@ impl View {
     pub fn has_address(&self, ip: IpAddr) -> bool {
         self.addresses.iter().any(|address| address.net.addr() == ip)
     }
+    /// What was set of a link here by whoever made it.
+    pub fn set_of(&self, link: &Link) -> Set {
+        use SysctlKey::{AcceptRa, ArpFilter, DisableIpv6, RpFilter};
+        let sysctls = [ArpFilter, RpFilter, AcceptRa, DisableIpv6].into_iter();
+        let sysctls = sysctls.filter_map(|key| Some((key, link.sysctl(key)?))).collect();
+        let leads = |family: &Family| {
+            self.routes.iter().map(|there| &there.route).any(|route| {
+                let is_default = route.to.prefix_len() == 0 && Family::of(route.to.addr()) == *family;
+                is_default && route.dev == link.name
+            })
+        };
+        Set { sysctls, defaults: [Family::Ipv4, Family::Ipv6].into_iter().filter(leads).collect() }
+    }
+
 }
 
 impl Link {

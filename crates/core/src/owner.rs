@@ -362,8 +362,8 @@ impl State {
         let owners = Owners::of(self, observed);
         let attached = self.endpoints.values().filter(|endpoint| endpoint.stage == Stage::Attached);
         let seen = attached.filter_map(|endpoint| {
-            let (_, _, link) = owners.link_of(endpoint, observed)?;
-            let seen = Some(endpoint.seen_as(link));
+            let (_, view, link) = owners.link_of(endpoint, observed)?;
+            let seen = Some(endpoint.seen_as(link, view));
             (endpoint.seen != seen).then(|| Change::PutEndpoint(Endpoint { seen, ..endpoint.clone() }))
         });
         seen.collect()
@@ -434,10 +434,14 @@ impl Endpoint {
     }
 
     /// What is to be kept in mind of its link.
-    pub fn seen_as(&self, link: &Link) -> Seen {
-        // Where it is the parent's, it is none of its own.
-        let name = self.netns().is_none().then(|| link.name.clone());
-        Seen { index: link.index, mac: link.mac.filter(|_| self.mac.is_some()), name }
+    pub fn seen_as(&self, link: &Link, view: &View) -> Seen {
+        let engines = self.netns().is_none();
+        let name = engines.then(|| link.name.clone());
+        // An engine sets all of it before it brings the link up, but for the routes.
+        let before = || self.seen.as_ref()?.set.clone();
+        let set = if engines && link.up { Some(view.set_of(link)) } else { before() };
+        // Where the MAC is the parent's, it is none of its own.
+        Seen { index: link.index, mac: link.mac.filter(|_| self.mac.is_some()), name, set }
     }
 }
 

@@ -110,6 +110,14 @@ pub enum SysctlKey {
 }
 
 impl SysctlKey {
+    /// The family that it is of.
+    pub fn family(self) -> Family {
+        match self {
+            SysctlKey::ArpFilter | SysctlKey::RpFilter => Family::Ipv4,
+            SysctlKey::AcceptRa | SysctlKey::DisableIpv6 | SysctlKey::Mtu => Family::Ipv6,
+        }
+    }
+
     /// The name below `/proc/sys/net/<family>/conf/<link>/`.
     pub fn as_str(self) -> &'static str {
         match self {

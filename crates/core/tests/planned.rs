@@ -216,6 +216,17 @@ impl World {
         }
     }
 
+    /// The link in the container goes with its parent, which is back by now.
+    fn loses_its_link(&mut self) {
+        let view = self.model.observed.netns.get_mut(&self.netns).unwrap();
+        let gone = view.link(&"eth0".parse().unwrap()).unwrap().clone();
+        view.links.retain(|link| link.index != gone.index);
+        view.addresses.retain(|there| there.index != gone.index);
+        view.neighbours.retain(|there| there.index != gone.index);
+        view.routes.retain(|there| there.route.dev != gone.name);
+        self.model.observed.unlinked.insert(self.web().key());
+    }
+
     /// An engine has moved and renamed the link, and set all but the way to the host.
     fn is_an_engines(&mut self) {
         let web = self.web();
@@ -462,6 +473,11 @@ fn everything() -> String {
         if matches!(kind, LinkKind::Macvlan(_)) {
             world.is_an_engines();
             tell(&mut text, "where it is an engine's", &world.planned());
+            world.carry_out();
+            world.loses_its_link();
+            tell(&mut text, "where it is an engine's, and has gone with its parent", &world.planned());
+            world.carry_out();
+            assert_eq!(world.planned(), [""; 0], "{}", case.what);
         }
         text.push('\n');
     }

@@ -120,8 +120,8 @@ impl Engine {
         lease: Asked<'_>,
     ) -> EndpointReport {
         let left_behind = inner.left_behind(&endpoint);
-        let made = observed.netns.get(netns).and_then(|inside| inside.link(endpoint.link().1));
-        let seen = made.map(|link| endpoint.seen_as(link));
+        let inside = observed.netns.get(netns);
+        let seen = inside.and_then(|inside| Some(endpoint.seen_as(inside.link(endpoint.link().1)?, inside)));
         let endpoint = Endpoint { seen, ..endpoint };
         let attached = inner.state().attached(&endpoint, now());
         inner.store.defer(attached);
