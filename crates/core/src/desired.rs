@@ -504,7 +504,8 @@ fn way_to_host(network: &Network, endpoint: &Endpoint, ifname: &IfName, host: &V
     let Some(parent_mac) = parent.mac else { return way };
     let nets = endpoint.addresses.iter().filter_map(|net| {
         let prefix = || endpoint.learned_address(net.addr()).map(|there| there.prefix.into());
-        network.subnet_of(net.addr()).map(|subnet| subnet.net).or_else(prefix)
+        let leased = || network.other_lan_of(endpoint).filter(|leased| leased.contains(&net.addr()));
+        network.subnet_of(net.addr()).map(|subnet| subnet.net).or_else(prefix).or_else(leased)
     });
     for host_ip in nets.flat_map(|net| host.host_addresses(parent, &net)) {
         match network.kind {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -260,6 +260,25 @@ impl Network {
 }
 
 impl State {
+    /// A network as it shows: where its endpoints' leases are all of another subnet than it was made with, it is that one.
+    pub fn as_leased(&self, network: &Network) -> Network {
+        let mut shown = network.clone();
+        if network.leasing.fallback != Fallback::None || !network.leases(Family::Ipv4) {
+            return shown;
+        }
+        let leases = || self.endpoints_on(&network.name).filter_map(|one| Some(&one.lease.as_ref()?.lease));
+        let Some(subnet) = shown.subnets.iter_mut().find(|subnet| subnet.net.addr().is_ipv4()) else {
+            return shown;
+        };
+        if let Some(other) = leases().next()
+            && !leases().any(|lease| subnet.net.contains(&IpAddr::V4(lease.address.addr())))
+        {
+            subnet.net = other.address.trunc().into();
+            subnet.gateway = other.router().map(IpAddr::V4);
+        }
+        shown
+    }
+
     /// As whom a name's lease is asked for: nobody else's may be asked for so, and a container that was renamed keeps what it had.
     pub fn client_id(&self, network: &Network, name: &EndpointName) -> ClientId {
         let scope = State::scope(network);

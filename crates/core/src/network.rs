@@ -164,6 +164,12 @@ impl Network {
         self.subnets.iter().find(|subnet| subnet.net.contains(&ip))
     }
 
+    /// The subnet of an endpoint's lease, if it is none of the network's: the router is another by now, or has other addresses.
+    pub fn other_lan_of(&self, endpoint: &Endpoint) -> Option<IpNet> {
+        let leased = endpoint.lease.as_ref()?.lease.address;
+        self.subnet_of(leased.addr().into()).is_none().then(|| leased.trunc().into())
+    }
+
     /// The routers of an endpoint's default routes, at most one of each family: that of its lease, the subnet's, or the one that
     /// advertises itself.
     pub fn gateways_of(&self, endpoint: &Endpoint) -> impl Iterator<Item = IpAddr> {

@@ -222,7 +222,9 @@ impl Engine {
             Request::RemoveNetwork { network } => self.remove_own_network(&network),
             Request::MoveNetwork { network, parent } => self.move_network(&network, &parent),
             Request::ListNetworks => {
-                Ok(Reply::Networks(self.lock().state().networks.values().cloned().collect()))
+                let inner = self.lock();
+                let networks = inner.state().networks.values();
+                Ok(Reply::Networks(networks.map(|network| inner.state().as_leased(network)).collect()))
             }
             Request::InspectNetwork { network } => self.inspect_network(&network),
             Request::Attach(spec) => self.attach(&spec),

@@ -499,6 +499,16 @@ pub fn renumbered<P: Place>(on: &mut Leasing<P>) {
     eventually("its default route is by the new router", || {
         on.place.router_of("web") == Some([10, 77, 0, 1].into())
     });
+    // The host has followed too.
+    let nas = &on.home().nas;
+    nas.add_address("eth0", "10.77.0.9/24".parse().unwrap()).unwrap();
+    nas.del_address("eth0", "192.168.88.9/24".parse().unwrap()).unwrap();
+    eventually("the host reaches it", || nas.ping(now.into()).is_some());
+    let route = format!("{now}/32 dev shim-eth0 src 10.77.0.9 proto 65");
+    assert_eq!(on.home().made_routes(), [route]);
+    for shown in [on.home().ok("status"), on.home().ok("network ls")] {
+        assert!(shown.contains("10.77.0.0/24") && !shown.contains("192.168.88."), "{shown}");
+    }
 }
 
 /// Of a pool of one the second is refused, with a reason, and the first is not disturbed.

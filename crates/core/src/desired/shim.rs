@@ -103,8 +103,10 @@ pub(super) fn host_side(
     let mut nets: Vec<(IpNet, Option<&Subnet>)> =
         network.subnets.iter().map(|subnet| (subnet.net, Some(subnet))).collect();
     let learned = state.endpoints_on(&network.name).filter_map(|endpoint| endpoint.learned.as_ref());
-    let prefixes: BTreeSet<IpNet> =
+    let mut prefixes: BTreeSet<IpNet> =
         learned.flat_map(|learned| &learned.addresses).map(|there| there.prefix.into()).collect();
+    // The LAN may be another than when the network was made.
+    prefixes.extend(state.endpoints_on(&network.name).filter_map(|endpoint| network.other_lan_of(endpoint)));
     nets.extend(prefixes.into_iter().map(|net| (net, None)));
     for (net, subnet) in nets {
         let numbered = subnet.and_then(|subnet| subnet.aux.get(HOST_AUX)).copied();

@@ -128,7 +128,7 @@ impl Engine {
         let shim =
             observed.host.tagged(&Tag::Shim(network.parent.clone())).map(|_| shim_name(&network.parent));
         NetworkReport {
-            network: network.clone(),
+            network: inner.state().as_leased(network),
             shim: shim.filter(|_| network.wants_shim()),
             endpoints: inner.state().endpoints_on(&network.name).count(),
             free,
