@@ -80,6 +80,29 @@ fn the_host_keeps_its_mac_on_the_lan() {
     }
 }
 
+/// A port of a lower MAC comes and goes, as a virtual machine's does: the bridge's own MAC with it, which the shim's follows from.
+#[test]
+fn an_endpoint_does_not_lose_the_host_when_its_bridge_changes_its_mac() {
+    let Ok(_engines) = Engines::find().inspect_err(|why| cannot_run("the shim's MAC", why)) else { return };
+    let home = Home::bridged();
+    home.ok("network create lan --parent br0 --kind macvlan --subnet 192.168.88.0/24 --ip-range 192.168.88.192/28");
+    let (web, at) = attached(&home, "lan", "web");
+    reaches(&web, ip(HOST));
+    let mac = || home.nas.kernel().observe(&[]).unwrap().host.link(&name("br0")).unwrap().mac;
+    let before = mac();
+    type_on(&home.nas, "ip link add vnet1 address 02:00:00:00:00:01 type veth peer name guest");
+    for change in ["ip link set dev vnet1 master br0", "ip link del dev vnet1"] {
+        let pings = web.pings(ip(HOST));
+        type_on(&home.nas, change);
+        std::thread::sleep(std::time::Duration::from_secs(2));
+        assert_eq!(mac() == before, change.contains("del"));
+        let counted = pings.end();
+        assert!(counted.lost <= 1 && counted.sent > 5, "{counted:?}");
+        reaches(&home.nas, at);
+        assert_eq!(home.ok("plan").trim(), "# nothing to change");
+    }
+}
+
 #[test]
 fn what_a_port_does_is_mended_when_somebody_changes_it() {
     let home = Home::bridged();

@@ -511,7 +511,7 @@ fn way_to_host(network: &Network, endpoint: &Endpoint, ifname: &IfName, host: &V
         match network.kind {
             LinkKind::Macvlan(_) if host_ip.is_ipv6() => way.routes.push(Route {
                 to: IpNet::new(host_ip, 128).expect("128 bits fit an IPv6 address"),
-                via: shim_mac(parent).map(|mac| mac.link_local().into()),
+                via: host.shim_mac(parent).map(|mac| mac.link_local().into()),
                 dev: ifname.clone(),
                 src: None,
             }),

@@ -458,6 +458,22 @@ pub fn shim_mac(parent: &Link) -> Option<Mac> {
     Some(identity::shim_mac(parent.mac?, vlan))
 }
 
+impl View {
+    /// The MAC of the shim on a parent: the one that it has where the parent's changes by itself, as a bridge's or a bond's does when a
+    /// port comes or goes. The endpoints know the host by it.
+    pub(crate) fn shim_mac(&self, parent: &Link) -> Option<Mac> {
+        let changes = match &parent.kind {
+            ObservedKind::Bridge => true,
+            ObservedKind::Other(kind) => kind == "bond" || kind == "team",
+            _ => false,
+        };
+        let shim = self.tagged(&Tag::Shim(parent.name.clone())).filter(|_| changes);
+        let has =
+            shim.filter(|shim| matches!(shim.kind, ObservedKind::Macvlan { .. })).and_then(|shim| shim.mac);
+        has.filter(|mac| mac.is_station()).or_else(|| shim_mac(parent))
+    }
+}
+
 /// Whether Ashore makes links of a kind for that. A NIC that was lent to a container comes back with whatever the container
 /// has written on it, and a tap on the host is the user's own.
 fn may_bear(kind: &ObservedKind, tag: &Tag) -> bool {

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use ashore_wire::Mac;
 use ipnet::IpNet;
 
-use super::{WantedLink, shim_mac};
+use super::WantedLink;
 use crate::endpoint::Endpoint;
 use crate::link::{IpvlanMode, LinkKind, LinkSpec, LinkType, MacvlanMode, Tag, shim_name};
 use crate::name::IfName;
@@ -31,7 +31,7 @@ pub(super) fn shims(state: &State, observed: &Observed) -> Vec<WantedLink> {
 
 fn shim(state: &State, host: &View, parent: &IfName, networks: &[&Network]) -> Option<WantedLink> {
     let parent_link = host.link(parent)?;
-    let mac = shim_mac(parent_link)?;
+    let mac = host.shim_mac(parent_link)?;
     let tag = Tag::Shim(parent.clone());
     let wanted = |network: &&Network| state.endpoints_on(&network.name).any(Endpoint::is_wanted);
     if host.tagged(&tag).is_none() && !networks.iter().any(wanted) {
