@@ -53,6 +53,59 @@ fn down_and_up() {
 }
 
 #[test]
+fn who_starts_while_the_parent_is_down_is_on_the_lan_once_it_is_up() {
+    let home = Home::new();
+    home.create_lan();
+    home.nas.set_up("eth0", false).unwrap();
+    let web = home.world.container("web").unwrap();
+    let at = addresses(&home.attach("lan", &web, ""))[0];
+    is_said(&home, "the parent `eth0` is down");
+    home.nas.set_up("eth0", true).unwrap();
+    eventually("the LAN reaches it", || home.laptop.ping(at).is_some());
+    eventually("the host reaches it", || home.nas.ping(at).is_some());
+    reaches(&web, ip(home::HOST));
+    eventually("all is well", || home.status()["troubles"].as_array().unwrap().is_empty());
+}
+
+#[test]
+fn a_lan_that_has_other_addresses_by_now_is_told_where_a_network_hands_out_the_old_ones() {
+    let home = Home::new();
+    let (_web, _) = attached(&home);
+    let [old, new] = ["192.168.88.9/24", "192.168.1.9/24"].map(|net| net.parse().unwrap());
+    let told = "the subnet 192.168.88.0/24 is not that of the parent `eth0`, which has 192.168.1.9/24";
+    home.nas.add_address("eth0", new).unwrap();
+    home.nas.del_address("eth0", old).unwrap();
+    let troubles = || home.status()["troubles"].to_string();
+    eventually("status says so", || troubles().contains(told));
+    let db = home.world.container("db").unwrap();
+    let report = home.attach("lan", &db, "");
+    assert!(report["warnings"].to_string().contains(told), "{report}");
+    // Without an address the host is no part of the LAN.
+    home.nas.del_address("eth0", new).unwrap();
+    eventually("nothing is known of it", || troubles() == "[]");
+    home.nas.add_address("eth0", old).unwrap();
+    eventually("all is as it was", || troubles() == "[]");
+}
+
+#[test]
+fn a_host_that_does_not_answer_by_the_shim_is_told_with_what_makes_it() {
+    let home = Home::new();
+    let (web, _) = attached(&home);
+    home.nas.set_ipv4_conf("all", "arp_ignore", 1).unwrap();
+    let told = "net.ipv4.conf.all.arp_ignore is 1";
+    assert!(home.status()["troubles"].to_string().contains(told), "{}", home.status());
+    let db = home.world.container("db").unwrap();
+    home.attach("lan", &db, "");
+    does_not_reach(&db, ip(home::HOST));
+    let other = "network create other --parent eth0 --subnet 192.168.88.0/24 --ip-range 192.168.88.64/28";
+    assert!(home.run(other).stderr.contains(told));
+    home.nas.set_ipv4_conf("all", "arp_ignore", 3).unwrap();
+    assert_eq!(home.status()["troubles"].to_string(), "[]");
+    reaches(&db, ip(home::HOST));
+    reaches(&web, ip(home::HOST));
+}
+
+#[test]
 fn a_pulled_cable_is_forgotten_once_it_is_plugged_in_again() {
     let home = Home::new();
     let (_web, at) = attached(&home);

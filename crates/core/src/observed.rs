@@ -49,6 +49,8 @@ pub struct View {
     pub neighbours: Vec<Neighbour>,
     /// `net.ipv4.conf.all.rp_filter`; read for the host alone.
     pub rp_filter: Option<i32>,
+    /// `net.ipv4.conf.all.arp_ignore`; read for the host alone.
+    pub arp_ignore: Option<i32>,
 }
 
 /// A link as it is.
@@ -86,6 +88,8 @@ pub struct Link {
     pub arp_filter: Option<i32>,
     /// `net.ipv4.conf.<link>.rp_filter`, where the link has IPv4.
     pub rp_filter: Option<i32>,
+    /// `net.ipv4.conf.<link>.arp_ignore`, where the link has IPv4.
+    pub arp_ignore: Option<i32>,
     /// `net.ipv6.conf.<link>.accept_ra`, where the link has IPv6.
     pub accept_ra: Option<i32>,
     /// `net.ipv6.conf.<link>.disable_ipv6`, where the kernel has IPv6.
@@ -348,10 +352,6 @@ impl View {
         self.rp_filter.max(link.rp_filter) == Some(1)
     }
 
-    /// Whether any link has this address.
-    pub fn has_address(&self, ip: IpAddr) -> bool {
-        self.addresses.iter().any(|address| address.net.addr() == ip)
-    }
     /// What was set of a link here by whoever made it.
     pub fn set_of(&self, link: &Link) -> Set {
         use SysctlKey::{AcceptRa, ArpFilter, DisableIpv6, RpFilter};
@@ -366,6 +366,10 @@ impl View {
         Set { sysctls, defaults: [Family::Ipv4, Family::Ipv6].into_iter().filter(leads).collect() }
     }
 
+    /// Whether any link has this address.
+    pub fn has_address(&self, ip: IpAddr) -> bool {
+        self.addresses.iter().any(|address| address.net.addr() == ip)
+    }
 }
 
 impl Link {

@@ -24,8 +24,8 @@ pub struct Kernel {
     pub(crate) host: Namespace,
     pub(crate) route: RefCell<Route>,
     pub(crate) wireless: Wireless,
-    /// `net.ipv4.conf.all.rp_filter`: an open sysctl is that of the namespace in which it was opened.
-    pub(crate) rp_filter: Option<File>,
+    /// `net.ipv4.conf.all.rp_filter` and `.arp_ignore`: an open sysctl is that of the namespace in which it was opened.
+    pub(crate) of_all: [Option<File>; 2],
     /// Containers' namespaces that were entered, where they are kept open.
     inside: RefCell<Option<HashMap<FileNumbers, Inside>>>,
     /// Whose routes it makes and removes.
@@ -41,11 +41,12 @@ impl Kernel {
     /// Opens a namespace as the host's.
     pub fn of(host: &Namespace) -> Result<Self, NamespaceError> {
         let fault = |source| NamespaceError::System { path: host.path().to_owned(), source };
-        let rp_filter = || File::open("/proc/sys/net/ipv4/conf/all/rp_filter").ok();
-        let open = || Ok((Route::open()?, Wireless::open()?, rp_filter()));
-        let (route, wireless, rp_filter) = host.run(open).and_then(|opened| opened).map_err(fault)?;
+        let of_all = |key: &str| File::open(format!("/proc/sys/net/ipv4/conf/all/{key}")).ok();
+        let of_all = || ["rp_filter", "arp_ignore"].map(of_all);
+        let open = || Ok((Route::open()?, Wireless::open()?, of_all()));
+        let (route, wireless, of_all) = host.run(open).and_then(|opened| opened).map_err(fault)?;
         let (route, inside) = (RefCell::new(route), RefCell::new(None));
-        Ok(Kernel { host: host.clone(), route, wireless, rp_filter, inside, route_protocol: ROUTE_PROTOCOL })
+        Ok(Kernel { host: host.clone(), route, wireless, of_all, inside, route_protocol: ROUTE_PROTOCOL })
     }
 
     /// The same, for routes of another `rtm_protocol` than Ashore's.

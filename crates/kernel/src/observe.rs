@@ -34,7 +34,7 @@ impl Kernel {
     fn observe_by(&self, look: Look, netns: &[Netns]) -> Result<Observed, ObserveError> {
         let mut host = self.on_host(|route| view(route, Look::Whole, None))?;
         self.wireless.mark(&mut host.links, &self.host);
-        host.rp_filter = self.rp_filter.as_ref().and_then(read_number);
+        [host.rp_filter, host.arp_ignore] = self.of_all.each_ref().map(|file| read_number(file.as_ref()?));
         let mut observed = Observed { host, ..Observed::default() };
         let (known, others): (Vec<&Netns>, Vec<&Netns>) =
             netns.iter().partition(|netns| netns.cookie.is_some());

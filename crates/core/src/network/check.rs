@@ -197,7 +197,7 @@ impl Network {
     /// The host has an address of the family on the parent: then one of the subnets has to be that one, and others are
     /// further ones on the same wire. Without any address the network is on a LAN of which the host is no part (a VLAN,
     /// say), and there is nothing to compare with.
-    fn check_subnets_of_parent(
+    pub(super) fn check_subnets_of_parent(
         &self,
         host: &View,
         parent: &Link,

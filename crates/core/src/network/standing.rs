@@ -1,7 +1,9 @@
 //! What keeps the parent of a network that there is from the LAN at present.
 
-use super::{Network, NetworkError, list};
+use super::{HOST_AUX, Network, NetworkError, Subnet, list};
+use crate::link::{LinkKind, Tag};
 use crate::observed::{Link, ObservedKind, View};
+use crate::step::Family;
 
 impl Network {
     /// What is wrong with its parent as it is now, and what helps. A parent that is not there is another matter.
@@ -18,6 +20,45 @@ impl Network {
         }
         let why = no_carrier(parent, host)?;
         Some(format!("network `{label}` is off the LAN: {why}"))
+    }
+
+    /// That its addresses are of another LAN than its parent is on by now, and what helps. A LAN of which the host is no part is as
+    /// it was when the network was made.
+    pub fn trouble_of_subnets(&self, host: &View) -> Option<String> {
+        let parent = self.hosts_own(host).filter(|parent| parent.up)?;
+        // What a DHCP server hands out is the server's business.
+        let handed_out = Network { subnets: self.handed_out().cloned().collect(), ..self.clone() };
+        let mut families = [Family::Ipv4, Family::Ipv6].into_iter();
+        let error =
+            families.find_map(|family| handed_out.check_subnets_of_parent(host, parent, family).err())?;
+        let (label, made_anew) = (self.label(), if self.engine.is_some() { "docker" } else { "ashore" });
+        Some(format!(
+            "network `{label}` hands out addresses that nobody on the LAN reaches: {error}; if the LAN has other addresses now, make \
+             the network anew with that subnet: {made_anew} network rm {label}, {made_anew} network create …"
+        ))
+    }
+
+    /// That the host does not answer endpoints that ask for its address by the shim, which does not have it, and what helps.
+    pub fn trouble_of_arp(&self, host: &View) -> Option<String> {
+        /// Answers for what the link itself has, the same for askers of its subnets, and not at all (Linux, `ip-sysctl`).
+        const NOT_FOR_OTHERS: [i32; 3] = [1, 2, 8];
+        let parent = self.hosts_own(host).filter(|_| self.wants_shim())?;
+        let shim = host.tagged(&Tag::Shim(parent.name.clone())).and_then(|shim| shim.arp_ignore);
+        let value = host.arp_ignore.max(shim).filter(|value| NOT_FOR_OTHERS.contains(value))?;
+        let by_shim = |subnet: &&Subnet| {
+            subnet.net.addr().is_ipv4()
+                && !subnet.aux.contains_key(HOST_AUX)
+                && host.host_address(parent, &subnet.net).is_some()
+        };
+        // An ipvlan endpoint does not ask.
+        self.subnets.iter().find(by_shim).filter(|_| matches!(self.kind, LinkKind::Macvlan(_)))?;
+        Some(format!(
+            "endpoints of network `{}` do not reach this host: net.ipv4.conf.all.arp_ignore is {value}, and with it the host does not \
+             answer by the shim for the address of `{}`; try: sysctl -w net.ipv4.conf.all.arp_ignore=0 (and =1 for single interfaces), \
+             or make the network anew with --aux-address host=",
+            self.label(),
+            parent.name
+        ))
     }
 }
 

@@ -469,6 +469,7 @@ fn link(index: u32, name: IfName, kind: ObservedKind, mac: Option<Mac>) -> Link 
         wireless: false,
         arp_filter: Some(0),
         rp_filter: Some(0),
+        arp_ignore: Some(0),
         accept_ra: Some(1),
         disable_ipv6: Some(0),
         ipv6_mtu: Some(1500),

@@ -50,6 +50,7 @@ pub(super) fn link(body: &[u8]) -> Option<(Link, Option<i32>)> {
         wireless: false,
         arp_filter: ipv4.get(IPV4_ARP_FILTER),
         rp_filter: ipv4.get(IPV4_RP_FILTER),
+        arp_ignore: ipv4.get(IPV4_ARP_IGNORE),
         accept_ra: ipv6.get(IPV6_ACCEPT_RA),
         disable_ipv6: ipv6.get(IPV6_DISABLE),
         ipv6_mtu: ipv6.get(IPV6_MTU),
@@ -218,6 +219,7 @@ struct Sysctls<'a>(&'a [u8]);
 /// `IPV4_DEVCONF_…` counts from one, `DEVCONF_…` from zero.
 const IPV4_RP_FILTER: usize = 8 - 1;
 const IPV4_ARP_FILTER: usize = 13 - 1;
+const IPV4_ARP_IGNORE: usize = 19 - 1;
 const IPV6_MTU: usize = 2;
 const IPV6_ACCEPT_RA: usize = 3;
 const IPV6_DISABLE: usize = 26;

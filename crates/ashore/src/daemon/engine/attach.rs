@@ -134,7 +134,9 @@ impl Engine {
         let endpoint = Endpoint { stage: Stage::Attached, ..endpoint };
         let mut warnings = left_behind;
         warnings.append(&mut inner.left_out.take());
-        warnings.extend(inner.cut_by_firewall(inner.state().network_of(&endpoint)));
+        let network = inner.state().network_of(&endpoint);
+        warnings.extend(inner.cut_by_firewall(network));
+        warnings.extend(network.and_then(|network| network.trouble_of_subnets(&observed.host)));
         EndpointReport { warnings, ..self.report(inner, &endpoint) }
     }
 

@@ -39,6 +39,7 @@ impl Engine {
         changes.extend(pools.iter().map(|pool| Change::DelPool(pool.key)));
         inner.commit(changes)?;
         warnings.extend(inner.cut_by_firewall([&network]));
+        warnings.extend(network.trouble_of_arp(&observed.host));
         warnings.extend(inner.own_server(&network));
         warnings.extend(inner.engines_vlan(&network, &observed.host));
         if observed.host.link(&network.parent).is_some() {

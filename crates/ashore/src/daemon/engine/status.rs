@@ -72,6 +72,8 @@ impl Engine {
             .chain(waiting)
             .chain(inner.state().networks.values().filter_map(|one| one.trouble_of_parent(&observed.host)))
             .chain(cut)
+            .chain(inner.state().networks.values().filter_map(|one| one.trouble_of_subnets(&observed.host)))
+            .chain(inner.state().networks.values().filter_map(|one| one.trouble_of_arp(&observed.host)))
             .chain(pools)
             .chain(claimed)
             .chain(deaf)
