@@ -322,10 +322,13 @@ fn a_parent_that_went_down_or_away() {
     let home = Home::new();
     home.create_lan();
     let web = home.world.container("web").unwrap();
+    // What waits for nothing of the LAN's may be there before it.
+    home.ok("network create leased --parent eth0 --subnet 192.168.88.0/24 --dhcp");
     home.nas.set_up("eth0", false).unwrap();
-    let attach = "attach lan --netns NETNS --name web";
+    let attach = "attach leased --netns NETNS --name web";
     refused(&home, &web, &[(attach, 3, &["`eth0` is down", "ip link set dev eth0 up"])]);
     home.nas.remove_link("eth0").unwrap();
+    let attach = "attach lan --netns NETNS --name web";
     refused(
         &home,
         &web,

@@ -258,7 +258,10 @@ impl State {
                 network: network.label().to_owned(),
                 made_anew: network.made_anew(host),
             }),
-            Some(parent) if !parent.up => Err(AttachError::ParentDown(lowest.clone())),
+            // It may be there before the LAN is, as it may before the cable is in, if nothing of the LAN's is waited for.
+            Some(parent) if !parent.up && (network.listens() || network.vlan.is_some()) => {
+                Err(AttachError::ParentDown(lowest.clone()))
+            }
             Some(_) => Ok(network),
         }
     }

@@ -213,7 +213,11 @@ fn take_in(sockets: &mut Sockets, wanted: impl Fn(&IfName) -> BTreeSet<Mac>) {
 
 fn send(sockets: &Sockets, parent: &IfName, frame: &[u8]) -> io::Result<()> {
     match sockets.get(parent).and_then(|(_, sockets)| sockets.first()) {
-        Some(socket) => socket.send(frame),
+        Some(socket) => match socket.send(frame) {
+            // As of what leaves by a link without a carrier, nobody hears of it.
+            Err(error) if error.kind() == io::ErrorKind::NetworkDown => Ok(()),
+            sent => sent,
+        },
         None => Err(io::Error::new(io::ErrorKind::NotConnected, "it cannot be listened to")),
     }
 }
