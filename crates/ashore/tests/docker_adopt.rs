@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use ashore_wire::Heard;
 use home::frames::Frames;
 use home::site::{Site, on_engine, on_every_engine};
-use home::{HOST, HOST6, does_not_reach, eventually, ip, is_defended, mac_known_to, reaches, takes};
+use home::{HOST, HOST6, does_not_reach, eventually, ip, is_defended, mac_known_to, reaches, takes, type_on};
 
 const MACVLAN: &str = "network create -d macvlan --subnet 192.168.88.0/24 --ip-range 192.168.88.192/27 --gateway 192.168.88.1 \
      -o parent=eth0";
@@ -118,6 +118,56 @@ fn what_cannot_be_adopted_is_refused_with_the_reason() {
         site.home.ok("adopt --undo apart");
         site.ok("network rm other apart own");
         site.assert_nothing_left();
+    });
+}
+
+#[test]
+fn an_adopted_network_that_docker_makes_anew_is_adopted_still_and_links_that_are_lost_are_told() {
+    on_engine("sid", "docker, adopt, made anew", |site| {
+        let make = || {
+            site.ok(&format!("{MACVLAN} lan"));
+            site.start("web", "");
+            site.address_of("web").0
+        };
+        make();
+        site.home.ok("adopt lan");
+        // As `docker compose down` and `up` do.
+        site.ok("rm -f web");
+        site.ok("network rm lan");
+        site.assert_nothing_left();
+        let web = make();
+        eventually("the host reaches it", || site.home.nas.ping(ip(&web)).is_some());
+        site.ok(&format!("exec web ping -c 1 -w 2 {HOST}"));
+
+        site.home.nas.remove_link("eth0").unwrap();
+        site.home.world.plug_in(&site.home.nas).unwrap();
+        site.home.nas.add_address("eth0", format!("{HOST}/24").parse().unwrap()).unwrap();
+        let troubles = || site.home.status()["troubles"].to_string();
+        eventually("it is told that its link is gone", || troubles().contains("docker restart web"));
+        site.ok("restart -t 0 web");
+        eventually("all is well", || troubles() == "[]");
+        eventually("the host reaches it", || site.home.nas.ping(ip(&web)).is_some());
+
+        // With other addresses it is another network.
+        site.ok("rm -f web");
+        site.ok("network rm lan");
+        let other = MACVLAN.replace("192.168.88.192/27", "192.168.88.64/27");
+        site.ok(&format!("{other} lan").replace("192.168.88.0/24", "192.168.88.0/25"));
+        eventually("it is told", || troubles().contains("ashore adopt lan"));
+        site.home.ok("adopt --undo lan");
+        assert_eq!(troubles(), "[]");
+        site.ok("network rm lan");
+
+        // Who has followed a guide has made a shim by hand.
+        site.ok(&format!("{MACVLAN} --aux-address host=192.168.88.222 lan"));
+        type_on(&site.home.nas, "ip link add by-hand link eth0 type macvlan mode bridge");
+        type_on(&site.home.nas, "ip addr add 192.168.88.222/32 dev by-hand");
+        let (_, said) = site.refused("adopt lan");
+        assert!(said.contains("ip link del dev by-hand"), "{said}");
+        type_on(&site.home.nas, "ip link del dev by-hand");
+        site.home.ok("adopt lan");
+        site.home.ok("adopt --undo lan");
+        site.ok("network rm lan");
     });
 }
 

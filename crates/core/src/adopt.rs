@@ -167,6 +167,16 @@ impl State {
         Ok((network, changes))
     }
 
+    /// The network that an engine has made anew in the place of one that was adopted: of the same name and driver, on the same parent
+    /// and subnets.
+    pub fn made_anew<'a>(&self, inventory: &'a Inventory, gone: &Network) -> Option<&'a ListedNetwork> {
+        let listed = inventory.networks.iter().find(|listed| listed.name == gone.label())?;
+        let now = listed.adopted(&inventory.engine, gone.host_access).ok()?;
+        let nets = |network: &Network| network.subnets.iter().map(|subnet| subnet.net).collect::<Vec<_>>();
+        let same = now.kind == gone.kind && now.parent == gone.parent && nets(&now) == nets(gone);
+        (same && self.network_of_engine(&listed.id).is_none()).then_some(listed)
+    }
+
     /// What becomes of an adopted network's endpoints: they are those that the engine has.
     pub fn followed(&self, inventory: &Inventory, network: &Network, now: u64) -> Vec<Change> {
         let id = network.engine.as_ref().map_or("", |engine| engine.id.as_str());

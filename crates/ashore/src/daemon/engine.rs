@@ -65,7 +65,7 @@ mod unlinked;
 mod unowned;
 mod vlans;
 
-use inventory::Missing;
+use inventory::{Missing, Removed};
 pub(crate) use later::Wakers;
 use leases::Departed;
 use lost::Lost;
@@ -123,6 +123,8 @@ struct Inner {
     inventory: Option<Inventory>,
     /// What its lists lack.
     missing: Missing,
+    /// Adopted networks that it has removed, and may make anew.
+    removed: Vec<Removed>,
     /// What is asked for networks of other drivers.
     strangers: Strangers,
     /// How often its containers were connected anew.
@@ -176,6 +178,7 @@ impl Engine {
             unwritten: None,
             inventory: None,
             missing: Missing::default(),
+            removed: Vec::new(),
             strangers: Strangers::default(),
             attempts: Attempts::default(),
             left: Vec::new(),

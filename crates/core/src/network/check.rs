@@ -231,9 +231,13 @@ impl Network {
     /// The address that is reserved for the host is one more of its own.
     fn check_host_address(&self, host: &View) -> Result<(), NetworkError> {
         let reserved = self.subnets.iter().filter_map(|subnet| subnet.aux.get(HOST_AUX));
-        match reserved.copied().find(|ip| host.has_foreign_address(*ip)) {
-            None => Ok(()),
-            Some(ip) => Err(NetworkError::AddressUnfit {
+        let Some(ip) = reserved.copied().find(|ip| host.has_foreign_address(*ip)) else { return Ok(()) };
+        // As the guides to Docker's macvlan have it made.
+        let has_it =
+            |link: &&Link| link.is_child() && host.addresses_of(link).any(|there| there.net.addr() == ip);
+        match host.links.iter().find(|link| link.tag().is_none() && has_it(link)) {
+            Some(link) => Err(NetworkError::ShimByHand { ip, link: link.name.clone() }),
+            None => Err(NetworkError::AddressUnfit {
                 what: "--aux-address host".into(),
                 ip,
                 why: "this host has it already, and without one of its own the shim works with that".into(),

@@ -334,6 +334,16 @@ pub enum NetworkError {
         "rp_filter is 1 on `{0}`, and with it the host drops what ipvlan:l2 endpoints send it: that comes in by `{0}`, and the way to them is by the shim"
     )]
     StrictReversePath(IfName),
+    /// A child of the parent that somebody has made for the host, in the place of which the shim is to be.
+    #[error(
+        "this host has {ip}, the `host` address, on `{link}`, which was made by hand; Ashore makes a shim with that address"
+    )]
+    ShimByHand {
+        /// The address.
+        ip: IpAddr,
+        /// The link.
+        link: IfName,
+    },
     /// A `host` address without host access.
     #[error("--aux-address host= asks for host access, and --host-access no forbids it")]
     HostAddressWithoutAccess,
@@ -434,6 +444,10 @@ impl NetworkError {
                 let link = parent.as_str().replace('.', "/");
                 format!("check loosely: sysctl -w net.ipv4.conf.{link}.rp_filter=2; or --host-access no")
             }
+            NetworkError::ShimByHand { link, .. } => format!(
+                "ip link del dev {}, ask again, and take out what makes it at each start",
+                link.word()
+            ),
             NetworkError::HostAddressWithoutAccess => "drop one of the two".into(),
             NetworkError::MtuTooLarge { parent, mtu, .. } => {
                 format!("raise the parent's first: ip link set dev {} mtu {mtu}", parent.word())

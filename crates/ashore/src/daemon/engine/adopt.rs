@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use ashore_core::adopt::AdoptError;
+use ashore_core::inventory::Inventory;
 use ashore_core::link::Netns;
 use ashore_core::network::Network;
 use ashore_core::request::{AdoptSpec, Refusal, RefusalKind, Reply};
@@ -24,7 +25,10 @@ impl Engine {
             let observed = inner.observe(&[])?;
             inner.commit(changes)?;
             match inner.carry_out(&observed, &[]) {
-                Ok(observed) => self.follow(&inner, &observed),
+                Ok(observed) => {
+                    inner.let_removed_be(network.label());
+                    self.follow(&inner, &observed);
+                }
                 Err(refusal) => {
                     let (_, errors) = inner.sweep_to(&inner.state().with(&undo), &[])?;
                     for error in &errors {
@@ -46,7 +50,12 @@ impl Engine {
     pub(super) fn unadopt(&self, network: &str) -> Result<Reply, Refusal> {
         let mut inner = self.lock();
         let netns = all_netns(inner.state());
-        let changes = inner.state().unadopting(network).map_err(|error| refusal::adopt(&error))?;
+        let removed = inner.let_removed_be(network);
+        let changes = match inner.state().unadopting(network) {
+            // Docker has removed it already.
+            Err(AdoptError::NotAdopted(_)) if removed => return Ok(Reply::Done { warnings: Vec::new() }),
+            changes => changes.map_err(|error| refusal::adopt(&error))?,
+        };
         inner.commit(changes)?;
         let (observed, errors) = inner.sweep(&netns)?;
         self.follow(&inner, &observed);
@@ -80,7 +89,17 @@ impl Inner {
     fn adopting(&self, spec: &AdoptSpec) -> Result<(Network, Vec<Change>), Refusal> {
         let none = || refusal::adopt(&AdoptError::NotAdopted(spec.network.clone()));
         let inventory = self.inventory.as_ref().ok_or_else(none)?;
-        let adopting = self.state().adopting(inventory, &spec.network, spec.host_access, now());
+        self.adopting_of(inventory, &spec.network, spec.host_access)
+    }
+
+    /// The same of a list.
+    pub(super) fn adopting_of(
+        &self,
+        inventory: &Inventory,
+        name: &str,
+        host_access: bool,
+    ) -> Result<(Network, Vec<Change>), Refusal> {
+        let adopting = self.state().adopting(inventory, name, host_access, now());
         let (network, mut changes) = adopting.map_err(|error| refusal::adopt(&error))?;
         let host = self.observe(&[])?.host;
         let network = Network { parent: host.resolved(&network.parent), ..network };

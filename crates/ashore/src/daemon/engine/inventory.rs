@@ -27,6 +27,14 @@ pub(super) struct Missing {
     starting: BTreeSet<String>,
 }
 
+/// An adopted network that its engine has removed.
+#[derive(Debug)]
+pub(super) struct Removed {
+    /// The engine.
+    of: String,
+    network: Network,
+}
+
 /// Something that the state has and an engine should have too.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Item {
@@ -83,6 +91,12 @@ impl Engine {
         }
         let before = all_netns(inner.state());
         let followed = inner.follow_adopted(&inventory)?;
+        let adopted_again = inner.adopt_again(&inventory);
+        if adopted_again {
+            // The list tells where its containers' namespaces are, now that it is known as adopted.
+            self.lists.ask();
+        }
+        let followed = followed.or_else(|| adopted_again.then(Vec::new));
         let collected = inner.collect_garbage(&inventory)?;
         if followed.is_some() || collected {
             let mut netns = all_netns(inner.state());
@@ -129,6 +143,17 @@ impl Inner {
                 _ => self.state().followed(inventory, network, now()),
             });
         }
+        self.removed.retain(|gone| inventory.engine == gone.of);
+        for network in adopted {
+            if !self.state().with(&changes).networks.contains_key(&network.name) {
+                tracing::info!(
+                    network = network.label(),
+                    "Docker has removed it; it is adopted again if it is made anew"
+                );
+                self.removed.retain(|gone| gone.network.label() != network.label());
+                self.removed.push(Removed { of: inventory.engine.clone(), network });
+            }
+        }
         let put = |change: &Change| match change {
             Change::PutEndpoint(endpoint) if endpoint.is_wanted() => Some(endpoint.clone()),
             _ => None,
@@ -136,6 +161,57 @@ impl Inner {
         let followed = (!changes.is_empty()).then(|| changes.iter().filter_map(put).collect());
         self.commit(changes)?;
         Ok(followed)
+    }
+
+    /// Adopts networks again that an engine has made anew: `docker compose down` removes them, and `up` makes others of their names.
+    fn adopt_again(&mut self, inventory: &Inventory) -> bool {
+        let mut any = false;
+        for gone in std::mem::take(&mut self.removed) {
+            let network = &gone.network;
+            let Some(listed) = self.state().made_anew(inventory, network) else {
+                self.removed.push(gone);
+                continue;
+            };
+            let adopted = self.adopting_of(inventory, &listed.id, network.host_access);
+            match adopted.and_then(|(_, changes)| self.commit(changes)) {
+                Ok(()) => tracing::info!(network = network.label(), "was made anew, and is adopted again"),
+                Err(refusal) => {
+                    tracing::warn!(
+                        network = network.label(),
+                        "was made anew, and cannot be adopted again: {refusal}"
+                    );
+                    self.removed.push(gone);
+                    continue;
+                }
+            }
+            any = true;
+        }
+        any
+    }
+
+    /// Networks that were adopted and that Docker has made anew otherwise.
+    pub(super) fn removed_troubles(&self) -> Vec<String> {
+        let Some(inventory) = &self.inventory else { return Vec::new() };
+        let told = self.removed.iter().map(|gone| gone.network.label()).filter(|label| {
+            let there = inventory.networks.iter().find(|listed| listed.name == **label);
+            let is_own = |id: &str| self.state().network_of_engine(id).is_some();
+            there
+                .is_some_and(|listed| ["macvlan", "ipvlan"].contains(&&*listed.driver) && !is_own(&listed.id))
+        });
+        let told = told.map(|label| {
+            format!(
+                "network `{label}` was adopted, and Docker has made it anew since: the host does not reach its containers; try: \
+                 ashore adopt {label}"
+            )
+        });
+        told.collect()
+    }
+
+    /// An adopted network is not to be adopted again.
+    pub(super) fn let_removed_be(&mut self, label: &str) -> bool {
+        let before = self.removed.len();
+        self.removed.retain(|gone| gone.network.label() != label);
+        self.removed.len() < before
     }
 
     /// Gives up what the engine has forgotten: it says nothing when it was killed in between, or restores endpoints

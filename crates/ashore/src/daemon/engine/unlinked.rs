@@ -68,7 +68,7 @@ impl Inner {
 
     /// The engine's id of an endpoint that should have a link in its container and has none, while its parent is there.
     fn lacks_link(&self, endpoint: &Endpoint, owners: &Owners, observed: &Observed) -> Option<String> {
-        let network = self.state().network_of(endpoint).filter(|network| !network.adopted)?;
+        let network = self.state().network_of(endpoint)?;
         let id = endpoint.engine_id()?;
         let is_child = matches!(network.kind, LinkKind::Macvlan(_) | LinkKind::Ipvlan(_));
         let comes = self.is_fresh(endpoint) || self.missing.is_starting(id);
@@ -89,7 +89,14 @@ impl Inner {
     /// Containers that are off the LAN for want of a link.
     pub(super) fn unlinked_troubles(&self) -> Vec<String> {
         let told = self.unlinked.lasting().into_iter().filter_map(|(network, name)| {
-            let label = self.state().networks.get(&network)?.label();
+            let network = self.state().networks.get(&network)?;
+            let label = network.label();
+            if network.adopted {
+                return Some(format!(
+                    "`{name}` on network `{label}` is off the LAN: its link has gone with its parent, and Docker, which made it, makes \
+                     it again only when the container starts; try: docker restart {name}"
+                ));
+            }
             Some(format!(
                 "`{name}` on network `{label}` is off the LAN: its link has gone with its parent, and is made again; if it is not, try: \
                  docker restart {name}"
