@@ -377,7 +377,9 @@ fn a_server_that_does_not_say_who_it_is_is_its_datagrams_sender() {
 fn lifetimes_of_no_use_are_no_lease() {
     for seconds in [0, 1] {
         misled(&format!("misled, {seconds} s"), good(A, seconds), |misled| {
-            misled.is_refused("no DHCP server on the LAN of `eth0`");
+            misled.is_refused(
+                "the DHCP server 192.168.88.1 on the LAN of `eth0` gave it cannot be used: its lifetime",
+            );
             assert_eq!(misled.server.count(What::Select), 0, "it does not even ask");
         });
     }
@@ -485,6 +487,18 @@ fn garbage_between_good_answers_spoils_none_of_them() {
         assert_eq!(counted.lost, 0, "{counted:?}");
         assert_eq!(misled.server.count(What::Rebind), 0);
         misled.attach_is_still(A);
+    });
+}
+
+/// A container that is to be the LAN's router, with a reservation.
+#[test]
+fn the_address_of_the_router_that_a_server_names_is_refused_with_the_reason() {
+    let own = |question: &Question| {
+        let good = question.good(A, LONG).map(|reply| reply.with(code::ROUTER, A.octets()).now());
+        good.into_iter().collect()
+    };
+    misled("misled, its own router", own, |misled| {
+        misled.is_refused("cannot be used: 192.168.88.100 is the address of the router that it names");
     });
 }
 

@@ -50,7 +50,8 @@ pub use request::Outgoing;
 pub use route::Route;
 pub use survey::{Next, Offers, QUIET, Survey};
 
-/// Why a message was not for this client, or is of no use to it. Nothing needs to be done about it.
+/// Why a message was not for this client, or is of no use to it. Nothing needs to be done about it, but to say so where nothing else
+/// comes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Ignored {
     /// It is a client's own.
@@ -74,10 +75,23 @@ pub enum Ignored {
     /// It gives an address that no machine can have.
     #[error("{0} is not an address of a machine's")]
     Address(Ipv4Addr),
+    /// It gives the address that it calls the server's or the router's own.
+    #[error("{0} is the address of the {1} that it names")]
+    Named(Ipv4Addr, &'static str),
     /// Its mask is none.
     #[error("its mask makes no sense")]
     Mask,
     /// Its lifetime makes no sense, is too short, or is over.
     #[error("its lifetime is of no use")]
     Lifetime,
+}
+
+impl Ignored {
+    /// Whether it is an answer for this client of which nothing can be made.
+    pub fn is_unfit(&self) -> bool {
+        matches!(
+            self,
+            Ignored::NoServer | Ignored::Address(_) | Ignored::Named(..) | Ignored::Mask | Ignored::Lifetime
+        )
+    }
 }

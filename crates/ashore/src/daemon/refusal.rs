@@ -16,6 +16,7 @@ use ashore_core::step::Step;
 use ashore_core::store::StoreError;
 use ashore_core::{EndpointName, IfName};
 use ashore_kernel::{Errno, NamespaceError, ObserveError, StepError};
+use ashore_wire::dhcp4::Ignored;
 use ipnet::IpNet;
 
 use super::lan::{Deaf, NoLease};
@@ -175,6 +176,13 @@ impl From<NoLease> for Refusal {
             }
             NoLease::Unheeded { .. } => {
                 "see whether the router's DHCP server is on; which servers count was said with --dhcp-allow and --dhcp-deny"
+            }
+            NoLease::Unfit { why: Ignored::Named(..), .. } => {
+                "a machine that is the LAN's router or DHCP server itself takes no lease: a network without --dhcp gives it that address \
+                 with --ip"
+            }
+            NoLease::Unfit { .. } => {
+                "mend it in the router's DHCP server; a network without --dhcp needs none"
             }
             NoLease::Taken { .. } => {
                 "give that machine another address, or take it out of the router's pool; then ask again"

@@ -114,8 +114,11 @@ impl Lease {
         let mut routes = options.routes();
         let is_routers = options.addresses(code::ROUTER).contains(&ip)
             || routes.iter().any(|route| route.is_default() && route.via == Some(ip));
-        if !is_host(ip) || ends || ip == server || is_routers {
+        if !is_host(ip) || ends {
             return Err(Ignored::Address(ip));
+        }
+        if ip == server || is_routers {
+            return Err(Ignored::Named(ip, if is_routers { "router" } else { "server" }));
         }
         let ends = [address.network(), address.broadcast()];
         let is_hop = |hop: Ipv4Addr| hop != ip && (prefix >= 31 || !ends.contains(&hop));
@@ -305,14 +308,14 @@ mod tests {
     fn the_address_of_its_server_or_router_is_not_taken() {
         let mine = [192, 168, 88, 7];
         assert!(read(mine, &[(code::ROUTER, &[192, 168, 88, 1])], None).is_ok());
-        assert_eq!(read(SERVER.octets(), &[], None), Err(Ignored::Address(SERVER)));
+        assert_eq!(read(SERVER.octets(), &[], None), Err(Ignored::Named(SERVER, "server")));
         let routers: [(u8, &[u8]); 3] = [
             (code::ROUTER, &mine),
             (code::ROUTER, &[192, 168, 88, 1, 192, 168, 88, 7]),
             (code::CLASSLESS_ROUTES, &[0, 192, 168, 88, 7]),
         ];
         for router in routers {
-            assert_eq!(read(mine, &[router], None), Err(Ignored::Address(mine.into())), "{router:?}");
+            assert_eq!(read(mine, &[router], None), Err(Ignored::Named(mine.into(), "router")), "{router:?}");
         }
     }
 

@@ -60,9 +60,12 @@ impl Engine {
         let patience = if fallback { PATIENCE_WITH_FALLBACK } else { PATIENCE };
         let acquired = match self.lan.acquire(wanted.clone(), patience, is_free) {
             Ok(acquired) => acquired,
-            Err(error @ (NoLease::Silent { .. } | NoLease::Unheeded { .. } | NoLease::Taken { .. }))
-                if fallback =>
-            {
+            Err(
+                error @ (NoLease::Silent { .. }
+                | NoLease::Unheeded { .. }
+                | NoLease::Unfit { .. }
+                | NoLease::Taken { .. }),
+            ) if fallback => {
                 let name = &wanted.key.1;
                 tracing::warn!(network = network.label(), %name, "{error}; it gets one of the range instead");
                 return Ok((self.lock(), None));

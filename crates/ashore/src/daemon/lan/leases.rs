@@ -66,6 +66,9 @@ pub(crate) enum NoLease {
     /// Only a server that does not count has.
     #[error("of the DHCP servers on the LAN of `{parent}` only {server} answered, which is not to be heeded")]
     Unheeded { parent: IfName, server: Ipv4Addr },
+    /// Of what was offered nothing can be used.
+    #[error("what the DHCP server {server} on the LAN of `{parent}` gave it cannot be used: {why}")]
+    Unfit { parent: IfName, server: Ipv4Addr, why: Ignored },
     /// Every address that was offered is another machine's.
     #[error("the DHCP server on the LAN of `{parent}` gave it {ip}, which another machine has")]
     Taken { parent: IfName, ip: Ipv4Addr },
@@ -178,8 +181,10 @@ impl Lan {
         }
         Err(match taken {
             Some(ip) => NoLease::Taken { parent, ip },
-            None => match self.table().leases.active.get(key).and_then(|leasing| leasing.own.unheeded) {
-                Some(server) => NoLease::Unheeded { parent, server },
+            None => match self.table().leases.active.get(key).and_then(|leasing| leasing.own.ignored.clone())
+            {
+                Some((_, Ignored::OtherServer(server))) => NoLease::Unheeded { parent, server },
+                Some((server, why)) => NoLease::Unfit { parent, server, why },
                 None => NoLease::Silent { parent, patience },
             },
         })
@@ -224,8 +229,8 @@ pub(super) enum Dhcp4 {}
 /// What a client of DHCPv4's has beside what any has.
 #[derive(Default)]
 pub(super) struct Own {
-    /// A server whose answer does not count.
-    unheeded: Option<Ipv4Addr>,
+    /// An answer that does not count, or of which nothing can be made, and who sent it.
+    ignored: Option<(Ipv4Addr, Ignored)>,
     /// Whether somebody waits for it.
     awaited: bool,
     /// Since when it may ask, if it may.
@@ -380,12 +385,15 @@ impl Leasing {
         match self.client.receive(boottime(), message, Some(source)) {
             Ok(()) => self.from = mac.or(self.from),
             Err(ignored) => {
-                if let Ignored::OtherServer(server) = ignored
-                    && !self.wanted.leasing.servers.accept(&server)
-                {
-                    self.own.unheeded = Some(server);
-                }
                 tracing::debug!(name = %self.wanted.key.1, from = %source, "a DHCP message is ignored: {ignored}");
+                let unheeded = match &ignored {
+                    Ignored::OtherServer(server) => !self.wanted.leasing.servers.accept(server),
+                    _ => false,
+                };
+                // Whose answers count comes first.
+                if ignored.is_unfit() || (unheeded && self.own.ignored.is_none()) {
+                    self.own.ignored = Some((source, ignored));
+                }
             }
         }
     }
