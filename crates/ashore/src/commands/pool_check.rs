@@ -28,11 +28,15 @@ pub(crate) fn run(args: PoolCheckArgs) -> Result<(), Failure> {
 
 fn print(report: &PoolReport, judged: bool) {
     let PoolReport { parent, range, asked, servers, beside } = report;
-    say!("asked by {parent} for {} addresses of {range}", asked.len());
+    let addresses = if asked.len() == 1 { "address" } else { "addresses" };
+    say!("asked by {parent} for {} {addresses} of {range}", asked.len());
     for seen in servers {
         say!("  the DHCP server {seen}");
     }
     match servers.as_slice() {
+        [] if asked.is_empty() => say!(
+            "  nobody was asked, so nothing is known of DHCP servers: all that would be asked for is in use; try: ashore pool-check"
+        ),
         [] => say!(
             "  no DHCP server offered any: there is none, or it has none left, or gives none to whom it does not know"
         ),

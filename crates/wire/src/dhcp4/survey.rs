@@ -2,7 +2,7 @@
 //! offers that address if it lies in its pool and is free, and another one of its pool if not (RFC 2131, 4.3.1).
 //!
 //! Samples are asked for side by side, each for a client of its own that there is not, and never more than three without an
-//! answer: dnsmasq pings for three seconds before each offer, one after the other, and all others who ask it wait meanwhile.
+//! answer, or one beside three of an earlier look: dnsmasq pings for three seconds before each offer, one after the other, and all others who ask it wait meanwhile.
 //! Nothing is ever requested, so nothing is given: an offer lapses by itself.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -88,11 +88,13 @@ impl Survey {
         }
         let answered: BTreeSet<Ipv4Addr> = self.answered().collect();
         let secs = now.saturating_duration_since(self.began).as_secs() as u16;
-        let (mut waiting, mut next) = (0, end);
+        let (mut waiting, mut own, mut next) = (0, 0, end);
         for sample in self.samples.iter_mut().filter(|sample| !answered.contains(&sample.wish)) {
             waiting += 1;
+            own += usize::from(!sample.inherited);
             let due = match sample.asked {
-                [None, _] if waiting > WINDOW => break,
+                // What another look has asked for may have been asked before there was anybody to answer.
+                [None, _] if waiting > WINDOW && own > 1 => break,
                 [None, _] => now,
                 [Some(first), None] => first + AGAIN,
                 [Some(_), Some(_)] => continue,
@@ -114,8 +116,10 @@ impl Survey {
         let waits = |sample: &&Sample| sample.asked[0].is_some() && !answered.contains(&sample.wish);
         for sample in other.samples.iter().filter(waits) {
             let is_own = self.samples.iter().any(|own| own.wish == sample.wish);
+            let again = sample.asked[1].filter(|_| !is_own);
             self.samples.retain(|own| own.wish != sample.wish);
-            self.samples.insert(0, Sample { inherited: !is_own, ..sample.clone() });
+            let asked = [sample.asked[0], again];
+            self.samples.insert(0, Sample { inherited: !is_own, asked, ..sample.clone() });
         }
     }
 
@@ -318,6 +322,24 @@ mod tests {
         let own: BTreeSet<u32> = own.iter().chain(&later).map(|message| message.xid).collect();
         assert_eq!(own.len(), WINDOW - 1, "192 is one of the three");
         assert_eq!(second.servers()[&ip(1)], Offers::from([(ip(192), ip(192)), (ip(223), ip(101))]));
+    }
+
+    #[test]
+    fn a_look_asks_for_something_however_many_questions_of_an_earlier_one_nobody_has_answered() {
+        let began = Instant::now();
+        let mut first = Survey::new(&[ip(192), ip(223), ip(207)], began, 7);
+        assert_eq!(said(&mut first, began).len(), WINDOW);
+        first.ask_no_more();
+        let mut second = Survey::new(&[ip(100), ip(131), ip(115)], began, 8);
+        second.inherit(&first);
+        let own = said(&mut second, began);
+        assert_eq!(own.len(), 1);
+        second.receive(began, &offer(&own[0], ip(1), ip(100)), ip(1));
+        assert_eq!(said(&mut second, began).len(), 1, "an answer lets the next be asked");
+        // The server was off when the same was asked for before.
+        let (later, mut third) = (began + AGAIN, Survey::new(&[ip(192), ip(223)], began, 9));
+        third.inherit(&first);
+        assert_eq!(said(&mut third, later).len(), 2);
     }
 
     #[test]
