@@ -439,15 +439,8 @@ impl NetworkError {
             NetworkError::NoHostAccess(kind) => {
                 format!("say --host-access no to go without it, or use another kind than {kind}")
             }
-            NetworkError::StrictReversePath(parent) => {
-                // sysctl(8) takes `/` for the dots that belong to an interface's own name.
-                let link = parent.as_str().replace('.', "/");
-                format!("check loosely: sysctl -w net.ipv4.conf.{link}.rp_filter=2; or --host-access no")
-            }
-            NetworkError::ShimByHand { link, .. } => format!(
-                "ip link del dev {}, ask again, and take out what makes it at each start",
-                link.word()
-            ),
+            NetworkError::StrictReversePath(parent) => check_loosely(parent),
+            NetworkError::ShimByHand { link, .. } => without(link),
             NetworkError::HostAddressWithoutAccess => "drop one of the two".into(),
             NetworkError::MtuTooLarge { parent, mtu, .. } => {
                 format!("raise the parent's first: ip link set dev {} mtu {mtu}", parent.word())
@@ -532,4 +525,14 @@ fn out_of_pool(range: &Range, beside: Option<&Range>) -> String {
     format!(
         "{other}take {range} out of the pool, as ashore router-config prints, and look again: ashore pool-check --ip-range {range}"
     )
+}
+
+fn check_loosely(parent: &IfName) -> String {
+    // sysctl(8) takes `/` for the dots that belong to an interface's own name.
+    let link = parent.as_str().replace('.', "/");
+    format!("check loosely: sysctl -w net.ipv4.conf.{link}.rp_filter=2; or --host-access no")
+}
+
+fn without(link: &IfName) -> String {
+    format!("ip link del dev {}, ask again, and take out what makes it at each start", link.word())
 }
