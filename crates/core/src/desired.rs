@@ -15,7 +15,7 @@ use crate::link::{IpvlanMode, LinkKind, LinkSpec, LinkType, Netns, Place, PortOp
 use crate::name::{EndpointName, IfName};
 use crate::network::Network;
 use crate::observed::{IPV6_METRIC, Link, Observed, ObservedKind, ObservedRoute, View};
-use crate::owner::{Owners, shim_mac};
+use crate::owner::Owners;
 use crate::state::{Change, State};
 use crate::step::{Address, Family, ROUTE_PROTOCOL, Route, Sysctl, SysctlKey};
 use crate::vlan::{Membership, VlanId};

@@ -293,6 +293,7 @@ fn of_a_machine_that_claims_an_address_it_is_said_what_it_is() {
         alias: alias.map(str::to_owned),
         wireless: false,
         arp_filter: None,
+        arp_ignore: None,
         rp_filter: None,
         accept_ra: None,
         disable_ipv6: None,
