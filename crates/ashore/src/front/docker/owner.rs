@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use ashore_core::EndpointName;
@@ -249,10 +250,11 @@ async fn with_shim(ids: BTreeSet<String>) -> BTreeSet<String> {
     let look = tokio::task::spawn_blocking(move || {
         let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
         let of_process = |process: std::fs::DirEntry| {
+            if !is_roots_shim(&process.path()) {
+                return None;
+            }
             let line = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
             let mut words = line.split(|byte| *byte == 0);
-            let is_shim = |program: &[u8]| program.windows(15).any(|word| word == b"containerd-shim");
-            words.next().filter(|program| is_shim(program))?;
             words.find_map(|word| ids.get(std::str::from_utf8(word).ok()?)).cloned()
         };
         processes.filter_map(of_process).collect()
@@ -260,9 +262,36 @@ async fn with_shim(ids: BTreeSet<String>) -> BTreeSet<String> {
     look.await.unwrap_or_default()
 }
 
+/// Whether a process is a shim of root's. Whoever reads its command line waits for its memory, which any user can keep locked of an own
+/// process, and for nothing here. Who owns its directory proves nothing: one that may not be traced has root's.
+fn is_roots_shim(process: &Path) -> bool {
+    let status = std::fs::read(process.join("status")).unwrap_or_default();
+    let has = |line: &[u8]| status.split(|byte| *byte == b'\n').any(|there| there == line);
+    has(b"Name:\tcontainerd-shim") && has(b"Uid:\t0\t0\t0\t0")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_shim_is_roots_and_has_its_name() {
+        let directory = std::env::temp_dir().join(format!("ashore shim {}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        for (status, is_shim) in [
+            ("Name:\tcontainerd-shim\nUmask:\t0022\nUid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\n", true),
+            ("Name:\tcontainerd-shim\nUid:\t1000\t1000\t1000\t1000\n", false),
+            // A program that lends its user root's rights.
+            ("Name:\tcontainerd-shim\nUid:\t1000\t0\t0\t0\n", false),
+            ("Name:\tcontainerd\nUid:\t0\t0\t0\t0\n", false),
+            ("Name:\tx\\nName:\\tcontainerd-shim\nUid:\t0\t0\t0\t0\n", false),
+        ] {
+            std::fs::write(directory.join("status"), status).unwrap();
+            assert_eq!(is_roots_shim(&directory), is_shim, "{status}");
+        }
+        std::fs::remove_dir_all(&directory).unwrap();
+        assert!(!is_roots_shim(&directory), "it has ended");
+    }
 
     /// A container as `id state network endpoint choice`; what is `-` is not there.
     fn container(text: &str) -> Container {
