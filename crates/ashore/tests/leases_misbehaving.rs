@@ -9,7 +9,7 @@ use ashore_lab::{Engines, Machine, Ran, cannot_run};
 use ashore_wire::dhcp4::{Op, code};
 use home::frames::What;
 use home::scripted::{Answer, Question, Reply, Scripted};
-use home::{Home, addresses, arp_answered, does_not_reach, eventually, is_root, reaches};
+use home::{Home, addresses, arp_answered, does_not_reach, eventually, is_root, reaches, type_on};
 
 const A: Ipv4Addr = Ipv4Addr::new(192, 168, 88, 100);
 const B: Ipv4Addr = Ipv4Addr::new(192, 168, 88, 101);
@@ -527,20 +527,26 @@ fn kept_until_declined(
         let good = question.good(if declined { then } else { kept }, LONG);
         let seconds =
             |reply: Reply| reply.with(code::SERVER_ID, SECOND.octets()).with(code::ROUTER, SECOND.octets());
+        let wider = |reply: Reply| reply.with(code::SUBNET_MASK, [255, 255, 0, 0]);
+        let good = good.map(|reply| if declined { reply } else { wider(reply) });
         good.map(|reply| seconds(reply).now()).into_iter().collect()
     }
 }
 
 #[test]
 fn an_address_that_is_kept_for_something_else_is_declined() {
-    // The next hop of the host's routes, and two that are set aside on another network.
-    for last in [1, 20, 21] {
+    // The next hops of the host's routes, those of other tables too, two that are set aside on another network, and the subnet's own,
+    // which are none by the wider mask of the lease.
+    for last in [1, 18, 19, 20, 21, 0, 255] {
         let kept = Ipv4Addr::new(192, 168, 88, last);
         misled(&format!("misled, .{last}"), silence, |misled| {
             let home = &misled.home;
             home.ok("network create other --parent eth0 --subnet 192.168.88.0/24 --ip-range 192.168.88.192/27 --gateway 192.168.88.20 --aux-address printer=192.168.88.21");
             home.ok("network rm lan");
             home.ok("network create lan --parent eth0 --dhcp --conflict off");
+            type_on(&home.nas, "ip route add default via 192.168.88.18 table 100");
+            type_on(&home.nas, "ip nexthop add id 7 via 192.168.88.19 dev eth0");
+            type_on(&home.nas, "ip route add default nhid 7 table 101");
             misled.server.now_answers(kept_until_declined(kept, A));
             misled.attach(A);
             assert_eq!(misled.server.count(What::Decline), 1);

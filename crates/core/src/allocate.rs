@@ -300,18 +300,16 @@ impl State {
 
     /// Another network on the same subnet that has reserved an address.
     fn never_elsewhere(&self, ip: IpAddr) -> Option<(&Network, String)> {
-        self.networks.values().find_map(|network| {
-            let why = network.subnet_of(ip)?.never(ip)?;
-            Some((network, why.to_string()))
-        })
+        let subnets =
+            self.networks.values().flat_map(|network| network.subnets.iter().map(move |net| (network, net)));
+        let never = |(network, subnet): (_, &Subnet)| Some((network, subnet.never(ip)?.to_string()));
+        subnets.into_iter().find_map(never)
     }
 
     /// Whether an address is kept for something else than an endpoint, on whatever network: a gateway or an auxiliary address, also of
-    /// one that is being made.
+    /// one that is being made, or that of the subnet or of all machines in it, which a lease with a wider mask may have.
     pub fn is_set_aside(&self, ip: IpAddr) -> bool {
-        let subnets = self.networks.values().flat_map(|network| &network.subnets);
-        let keeps = |subnet: &Subnet| subnet.gateway == Some(ip) || subnet.aux.values().any(|aux| *aux == ip);
-        subnets.into_iter().any(keeps) || self.pools.values().any(|pool| pool.reserved.contains(&ip))
+        self.never_elsewhere(ip).is_some() || self.pools.values().any(|pool| pool.reserved.contains(&ip))
     }
 
     /// The addresses to try for a name in a subnet, best first: those that it had before; then those that no name ever had;

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 
@@ -9,13 +10,14 @@ use ashore_core::link::Netns;
 use ashore_core::observed::{Observed, View};
 use nix::libc;
 
+use crate::bytes::Messages;
 use crate::error::{InsideError, ObserveError};
 use crate::kernel::Kernel;
 use crate::netlink::{Dump, Look, Route};
 use crate::netns::Namespace;
 use crate::read::{
     AF_BRIDGE, AF_INET, AF_INET6, RT_TABLE_MAIN, RTM_NEWADDR, RTM_NEWLINK, RTM_NEWNEIGH, RTM_NEWNEXTHOP,
-    RTM_NEWROUTE, Reader,
+    RTM_NEWROUTE, Reader, router_of_next_hop, routers_of_route,
 };
 
 impl Kernel {
@@ -70,6 +72,30 @@ impl Kernel {
             self.route.replace(fresh);
         }
         answer
+    }
+
+    /// The routers by which the host's routes lead, those of all tables, each with the number of its link.
+    pub fn routers(&self) -> Result<Vec<(IpAddr, u32)>, ObserveError> {
+        self.on_host(|route| {
+            route.look(Look::Whole);
+            let mut routers = Vec::new();
+            let hops = Dump { kind: RTM_NEWNEXTHOP + GET, body: vec![0; 8] };
+            for request in [routes(AF_INET, 0), routes(AF_INET6, 0), hops] {
+                let dump = match route.dump(&request) {
+                    Err(error) if is_nothing(&error) => continue,
+                    Err(source) => return Err(ObserveError { what: "routes of all tables", source }),
+                    Ok(dump) => dump,
+                };
+                for message in Messages::of(&dump) {
+                    match message.kind {
+                        RTM_NEWROUTE => routers.extend(routers_of_route(message.body)),
+                        RTM_NEWNEXTHOP => routers.extend(router_of_next_hop(message.body)),
+                        _ => {}
+                    }
+                }
+            }
+            Ok(routers)
+        })
     }
 
     fn look_into(&self, netns: &Netns, look: Look) -> Result<Option<View>, InsideError> {

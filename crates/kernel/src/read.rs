@@ -20,7 +20,7 @@ mod link;
 mod route;
 
 use route::{NextHop, RawRoute};
-pub(crate) use route::{RT_TABLE_MAIN, links_of, rta};
+pub(crate) use route::{RT_TABLE_MAIN, links_of, router_of_next_hop, routers_of_route, rta};
 
 pub(crate) const RTM_NEWLINK: u16 = 16;
 pub(crate) const RTM_NEWADDR: u16 = 20;

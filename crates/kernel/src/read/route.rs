@@ -80,8 +80,7 @@ pub(super) fn route(body: &[u8]) -> Option<RawRoute> {
         return None;
     }
     let attributes = Attributes::after(HEADER, body);
-    let [to, dev, metric, src, several, next_hop] =
-        attributes.pick([rta::DST, rta::OIF, rta::PRIORITY, rta::PREFSRC, rta::MULTIPATH, rta::NH_ID]);
+    let [to, metric, src, next_hop] = attributes.pick([rta::DST, rta::PRIORITY, rta::PREFSRC, rta::NH_ID]);
     let number = |value: Option<&[u8]>| value.and_then(|value| u32_at(value, 0));
     let to = match (to, family) {
         (Some(value), _) => ip(value)?,
@@ -89,19 +88,39 @@ pub(super) fn route(body: &[u8]) -> Option<RawRoute> {
         (None, AF_INET6) => IpAddr::from([0; 16]),
         _ => return None,
     };
-    let via = next_hops_address(&attributes);
-    let single = number(dev).map(|index| Hop { index, via, onlink: flags & RTNH_F_ONLINK != 0 });
-    let mut hops: Vec<Hop> = single.into_iter().collect();
-    hops.extend(ways_in(several.unwrap_or_default()));
     Some(RawRoute {
         to: IpNet::new(to, prefix_length).ok()?,
         src: src.and_then(ip),
         protocol,
         metric: number(metric).unwrap_or_default(),
         dropped,
-        hops,
+        hops: hops_of(&attributes, flags),
         next_hop: number(next_hop),
     })
+}
+
+fn hops_of(attributes: &Attributes<'_>, flags: u32) -> Vec<Hop> {
+    let [dev, several] = attributes.pick([rta::OIF, rta::MULTIPATH]);
+    let (via, onlink) = (next_hops_address(attributes), flags & RTNH_F_ONLINK != 0);
+    let index = dev.and_then(|value| u32_at(value, 0));
+    let single = index.map(|index| Hop { index, via, onlink });
+    single.into_iter().chain(ways_in(several.unwrap_or_default())).collect()
+}
+
+/// The routers by which a route leads, of whatever table it is, each with the index of its link.
+pub(crate) fn routers_of_route(body: &[u8]) -> Vec<(IpAddr, u32)> {
+    hops_of(&Attributes::after(HEADER, body), 0).iter().filter_map(Hop::router).collect()
+}
+
+/// The same of a next hop that has a number.
+pub(crate) fn router_of_next_hop(body: &[u8]) -> Option<(IpAddr, u32)> {
+    next_hop(body)?.1.hop?.router()
+}
+
+impl Hop {
+    fn router(&self) -> Option<(IpAddr, u32)> {
+        Some((self.via?, self.index))
+    }
 }
 
 fn next_hops_address(attributes: &Attributes<'_>) -> Option<IpAddr> {

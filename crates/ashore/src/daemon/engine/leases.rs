@@ -173,7 +173,12 @@ impl Engine {
                 return Err(refusal::by_mac_alone(ip, holder));
             }
             let host = inner.observe(&[])?.host;
-            let kept = inner.state().is_set_aside(ip) || host.has_address(ip) || host.is_next_hop(ip);
+            let routers = inner.kernel.routers().map_err(|error| refusal::kernel(&error))?;
+            let is_ours = |index| host.link_at(index).is_some_and(|link| link.tag().is_some());
+            // By a link of Ashore's it leads to a container on purpose.
+            let is_router = routers.iter().any(|(router, link)| *router == ip && !is_ours(*link));
+            let kept = inner.state().is_set_aside(ip) || host.has_address(ip) || is_router;
+            let kept = kept || self.is_routers_anycast(&network.parent, ip);
             holder.is_some() || inner.held.contains(&ip) || kept
         };
         if taken || network.conflict == Profile::Off {
@@ -189,6 +194,15 @@ impl Engine {
             }
         }
         Ok(false)
+    }
+
+    /// Whether an address is that of all routers of a prefix that one of them advertises (RFC 4291, 2.6.1).
+    fn is_routers_anycast(&self, parent: &IfName, ip: IpAddr) -> bool {
+        let IpAddr::V6(ip) = ip else { return false };
+        let offer = self.lan.offer(parent);
+        let on_link = offer.on_link.iter().map(|there| there.net);
+        let mut nets = on_link.chain(offer.prefixes.iter().map(|there| there.net));
+        nets.any(|net| net.prefix_len() < 127 && net.network() == ip)
     }
 
     /// Says where it is told of which lease something has changed.
