@@ -11,7 +11,7 @@ use ashore_wire::Mac;
 use home::frames::Frames;
 use home::scripted::{Reply, Scripted};
 use home::voice::{Answering, Voice};
-use home::{Home, addresses, eventually, ip, is_root, mac_known_to, reaches};
+use home::{Home, addresses, eventually, ip, is_root, mac_known_to, reaches, type_on};
 
 /// Both families.
 const BOTH: &str = "network create lan --parent eth0 --subnet 192.168.88.0/24 --subnet fd88::/64 --ip-range 192.168.88.192/27 --gateway 192.168.88.1";
@@ -58,6 +58,27 @@ fn an_address_that_a_container_takes_beside_its_own_is_not_handed_out() {
     // Once the address is off its link, it can be had.
     web.del_address("eth0", "192.168.88.200/24".parse().unwrap()).unwrap();
     assert_eq!(attached(&home, "cache", "--ip 192.168.88.200").1, ip("192.168.88.200"));
+}
+
+#[test]
+fn an_address_that_a_container_has_kept_beyond_its_detach_is_not_handed_out() {
+    let home = Home::new();
+    home.create_lan();
+    let (web, at, mac_of_web) = attached(&home, "web", "");
+    // A link of its own with the MAC of the one that goes.
+    type_on(&web, "ip link add own0 link eth0 type macvlan mode bridge");
+    home.ok("detach lan web");
+    for command in ["ip link set own0 address MAC", "ip link set own0 up", "ip addr add AT/24 dev own0"] {
+        let command = command.replace("MAC", &mac_of_web.to_string()).replace("AT", &at.to_string());
+        type_on(&web, &command);
+    }
+    reaches(&home.laptop, at);
+    let db = home.world.container("db").unwrap();
+    is_refused(&try_attach(&home, &db, &format!("--ip {at}")), &[&at.to_string(), &mac_of_web.to_string()]);
+    assert_ne!(attached(&home, "db", "").1, at);
+    // Who comes back has it.
+    type_on(&web, "ip link del own0");
+    assert_eq!(attached(&home, "web", "").1, at);
 }
 
 #[test]

@@ -457,10 +457,11 @@ impl Table {
     fn hear(&mut self, parent: &IfName, frame: &[u8], send: &Send) {
         let Some(heard) = heard(frame) else { return };
         let now = Instant::now();
-        if self.own.may_say(&heard, now) {
+        let key = (parent.clone(), heard.ip);
+        let answers = self.probes.contains_key(&key) && self.own.has_left(heard.ip, heard.sender, now);
+        if self.own.may_say(&heard, now) && !answers {
             return;
         }
-        let key = (parent.clone(), heard.ip);
         if let Some(probe) = self.probes.get_mut(&key) {
             probe.observe(&heard);
         }

@@ -23,8 +23,10 @@ const BEFORE_AND_AFTER: Duration = Duration::from_secs(10);
 pub(super) struct Own {
     /// The addresses that endpoints hold, each with the endpoint's MAC as the LAN knows it.
     held: BTreeSet<(IpAddr, Mac)>,
-    /// The same of endpoints that are about to come or have left, with the time when it ends.
-    briefly: BTreeMap<(IpAddr, Mac), Instant>,
+    /// The same of endpoints that have left, with the time when it ends.
+    left: BTreeMap<(IpAddr, Mac), Instant>,
+    /// For whom each address was looked for last, with the same.
+    comes: BTreeMap<IpAddr, (Mac, Instant)>,
     /// The host's MACs and its addresses. Its kernel answers for each of its addresses on any link.
     host: (BTreeSet<Mac>, BTreeSet<IpAddr>),
     /// The MACs from which Ashore sends its probes. A switch may send a probe back.
@@ -57,15 +59,33 @@ impl Own {
     /// Updates the addresses that endpoints hold.
     fn hold(&mut self, held: BTreeSet<(IpAddr, Mac)>, now: Instant) {
         let before = std::mem::replace(&mut self.held, held);
-        self.briefly.retain(|pair, until| now < *until && !self.held.contains(pair));
-        let left = before.difference(&self.held);
-        self.briefly.extend(left.map(|pair| (*pair, now + BEFORE_AND_AFTER)));
+        self.left.retain(|pair, until| now < *until && !self.held.contains(pair));
+        // Who has come is held, and who has left and comes back is looked for anew.
+        let is_on_its_way = |pair: &(IpAddr, Mac)| !self.held.contains(pair) && !before.contains(pair);
+        self.comes.retain(|ip, (mac, until)| now < *until && is_on_its_way(&(*ip, *mac)));
+        for pair in before.difference(&self.held) {
+            self.left.insert(*pair, now + BEFORE_AND_AFTER);
+        }
     }
 
     /// Enters that an address is looked for on behalf of an endpoint. Some routers and access points answer with the client's own
     /// MAC, which is no conflict (RFC 5227, 2.1.1).
     pub(super) fn comes(&mut self, ip: IpAddr, mac: Mac, now: Instant) {
-        self.briefly.insert((ip, mac), now + BEFORE_AND_AFTER);
+        self.comes.insert(ip, (mac, now + BEFORE_AND_AFTER));
+    }
+
+    /// Whether a MAC has had an address until a moment ago, and has no other right to it. Whoever looks for the address anew asks for
+    /// whom it is now: what has left may have come back under another name, or never have gone.
+    pub(super) fn has_left(&self, ip: IpAddr, mac: Mac, now: Instant) -> bool {
+        !self.has(ip, mac, now) && self.may_have(ip, mac, now)
+    }
+
+    /// Whether a MAC has an address, or is about to.
+    fn has(&self, ip: IpAddr, mac: Mac, now: Instant) -> bool {
+        let (host_macs, host_addresses) = &self.host;
+        self.held.contains(&(ip, mac))
+            || self.comes.get(&ip).is_some_and(|(comes, until)| *comes == mac && now < *until)
+            || (host_macs.contains(&mac) && host_addresses.contains(&ip))
     }
 
     /// Whether a frame is no other machine's word about an address.
@@ -81,10 +101,7 @@ impl Own {
 
     /// Whether a MAC may have an address.
     pub(super) fn may_have(&self, ip: IpAddr, mac: Mac, now: Instant) -> bool {
-        let (host_macs, host_addresses) = &self.host;
-        self.held.contains(&(ip, mac))
-            || self.briefly.get(&(ip, mac)).is_some_and(|until| now < *until)
-            || (host_macs.contains(&mac) && host_addresses.contains(&ip))
+        self.has(ip, mac, now) || self.left.get(&(ip, mac)).is_some_and(|until| now < *until)
     }
 }
 
@@ -155,6 +172,21 @@ mod tests {
         own.hold(BTreeSet::from([(ip(194), DB)]), start);
         assert!(own.may_have(ip(194), DB, late));
         own.hold(BTreeSet::from([(ip(194), DB)]), late);
-        assert!(own.briefly.is_empty(), "nothing is kept of those that are gone");
+        assert!(own.left.is_empty() && own.comes.is_empty(), "nothing is kept of those that are gone");
+    }
+
+    #[test]
+    fn to_a_new_look_one_that_has_left_is_any_other_machine_unless_it_is_looked_for_itself() {
+        let now = Instant::now();
+        let mut own = own(now);
+        own.comes(ip(192), WEB, now);
+        assert!(!own.has_left(ip(192), WEB, now), "it has it");
+        own.hold(BTreeSet::new(), now);
+        assert!(own.has_left(ip(192), WEB, now) && own.may_have(ip(192), WEB, now));
+        own.comes(ip(192), DB, now);
+        assert!(own.has_left(ip(192), WEB, now) && !own.has_left(ip(192), DB, now));
+        own.comes(ip(192), WEB, now);
+        assert!(!own.has_left(ip(192), WEB, now), "a router may answer with its MAC");
+        assert!(!own.may_have(ip(192), DB, now), "it was looked for, and did not come");
     }
 }
