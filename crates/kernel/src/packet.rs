@@ -2,16 +2,20 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::Duration;
 
 use ashore_wire::Mac;
 use ashore_wire::filter::Instruction;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::netns::Namespace;
+
+/// How much waits to be received. A small frame takes some 800 bytes.
+const ROOM: usize = 2 << 20;
 
 /// A socket for the frames of one link that pass a filter. It keeps the namespace in which it was opened.
 #[derive(Debug)]
@@ -32,6 +36,8 @@ impl PacketSocket {
             filter.iter().map(|i| socket2::SockFilter::new(i.code, i.jt, i.jf, i.k)).collect();
         socket.attach_filter(&filter)?;
         ignore_outgoing(&socket)?;
+        // Without CAP_NET_ADMIN it has as much as everybody.
+        let _ = setsockopt(&socket, sockopt::RcvBufForce, &ROOM);
         socket.bind(&address_of(link))?;
         Ok(PacketSocket { socket, link, taken_in: BTreeSet::new() })
     }
@@ -70,6 +76,24 @@ impl PacketSocket {
         sent.map(|_| ())
     }
 
+    /// How many frames were lost since this was last asked, because too many waited to be received.
+    pub fn lost(&self) -> io::Result<u32> {
+        // `struct tpacket_stats`: all that passed the filter, and those of them that found no room.
+        let mut counts = [0_u32; 2];
+        let mut length = size_of_val(&counts) as nix::libc::socklen_t;
+        // SAFETY: the kernel writes at most `length` bytes to the counts, which are borrowed for the call.
+        let result = unsafe {
+            nix::libc::getsockopt(
+                self.socket.as_raw_fd(),
+                nix::libc::SOL_PACKET,
+                nix::libc::PACKET_STATISTICS,
+                counts.as_mut_ptr().cast(),
+                &raw mut length,
+            )
+        };
+        if result == 0 { Ok(counts[1]) } else { Err(io::Error::last_os_error()) }
+    }
+
     /// The next frame, if one has come. A longer one is cut to the buffer.
     ///
     /// Fails with `ENETDOWN` once after the link went down.
@@ -96,7 +120,6 @@ fn unbound(namespace: &Namespace) -> io::Result<Socket> {
 
 /// `PACKET_IGNORE_OUTGOING` (Linux 4.20).
 fn ignore_outgoing(socket: &Socket) -> io::Result<()> {
-    use std::os::fd::AsRawFd;
     let on: nix::libc::c_int = 1;
     // SAFETY: the option takes an int, and its address and size are those of one that lives during the call.
     let result = unsafe {
@@ -113,7 +136,6 @@ fn ignore_outgoing(socket: &Socket) -> io::Result<()> {
 
 /// `PACKET_ADD_MEMBERSHIP` or its opposite. The kernel counts who wants a MAC on a link.
 fn set_membership(socket: &Socket, link: u32, mac: Mac, on: bool) -> io::Result<()> {
-    use std::os::fd::AsRawFd;
     let mut address = [0; 8];
     address[..6].copy_from_slice(&mac.0);
     let is_group = mac.0[0] & 1 != 0;
@@ -196,4 +218,31 @@ pub fn wait_readable(fds: &[BorrowedFd<'_>], most: Option<Duration>) -> io::Resu
         Err(errno) => return Err(errno.into()),
     }
     Ok(polled.iter().map(|fd| fd.any().unwrap_or(false)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_finds_no_room_is_counted_once() {
+        let Ok(namespace) = Namespace::new() else {
+            return eprintln!("cannot-run: a namespace: it takes root");
+        };
+        let up =
+            namespace.run(|| std::process::Command::new("ip").args(["link", "set", "lo", "up"]).status());
+        if !up.unwrap().is_ok_and(|status| status.success()) {
+            return eprintln!("cannot-run: a link that is up: there is no `ip` here");
+        }
+        let all = [Instruction { code: 6, jt: 0, jf: 0, k: u32::MAX }];
+        let (sender, ear) = (unbound(&namespace).unwrap(), PacketSocket::open(&namespace, 1, &all).unwrap());
+        sender.bind(&address_of(1)).unwrap();
+        let frame = [0; 60];
+        assert_eq!(ear.lost().unwrap(), 0);
+        for _ in 0..20_000 {
+            sender.send(&frame).unwrap();
+        }
+        assert!(ear.lost().unwrap() > 0);
+        assert_eq!(ear.lost().unwrap(), 0);
+    }
 }

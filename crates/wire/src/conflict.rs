@@ -4,6 +4,7 @@
 //! |-------------|---------------------------------------------|---------------------------------------|-----------|
 //! | probing     | time for the next probe                     | send it                               | probing   |
 //! | probing     | a probe could not be sent yet               | send it a little later                | probing   |
+//! | probing     | some of what was said was not heard         | begin anew, twice at most             | probing   |
 //! | probing     | another claims it or probes for it, after the first probe | give it up              | conflict  |
 //! | probing     | the wait after the last probe is over       | the address may be used, announce it  | clear     |
 //! | clear       | it was so a while ago, and is to be used    | send one more probe                   | probing   |

@@ -111,6 +111,10 @@ struct Table {
     /// Which of this machine's MACs may speak for which addresses.
     own: Own,
     probes: BTreeMap<OnLan, Probe>,
+    /// Parents by which more has come than was taken in so far: an answer may be among it.
+    behind: BTreeSet<IfName>,
+    /// Looks that came to nothing because not all that was said could be heard, and when they ended.
+    unheard: BTreeMap<OnLan, Instant>,
     /// Addresses that nobody was heard to have, and since when.
     clear: BTreeMap<OnLan, Clearance>,
     /// Addresses at which the next request begins to look before it takes them, and until when that counts.
@@ -388,6 +392,7 @@ impl Table {
         self.hearsay.retain(|_, there| there.forget(|_, _| false, now));
         self.coming.retain(|_, coming| now < coming.until);
         self.glanced.retain(|_, until| now < *until);
+        self.unheard.retain(|_, ended| now.saturating_duration_since(*ended) < CLEAR_FOR);
         self.clear.retain(|_, clearance| now.saturating_duration_since(clearance.since) < CLEAR_FOR);
         let today = seconds();
         self.conflicts.retain(|_, claims| {

@@ -18,7 +18,12 @@ pub struct Probe {
     next: Instant,
     random: Random,
     holder: Option<Mac>,
+    /// How often it was begun anew.
+    repeated: u32,
 }
+
+/// So often a look is begun anew of whose answers some may have been lost.
+const MOST_REPEATED: u32 = 2;
 
 /// What to do now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +44,7 @@ impl Probe {
     pub fn new(ip: IpAddr, own: Mac, profile: Profile, now: Instant, random: u64) -> Self {
         let (timing, mut random) = (profile.timing(), Random(random));
         let wait = timing.map_or(Duration::ZERO, |timing| random.between(Duration::ZERO, timing.wait));
-        Probe { ip, own, profile, timing, sent: 0, next: now + wait, random, holder: None }
+        Probe { ip, own, profile, timing, sent: 0, next: now + wait, random, holder: None, repeated: 0 }
     }
 
     /// Begins a last look at an address that a profile has found clear before, and that is about to be used: one probe, and
@@ -48,7 +53,7 @@ impl Probe {
         let none = Duration::ZERO;
         let last = Timing { wait: none, probes: 1, least: none, most: none, after };
         let timing = profile.timing().map(|_| last);
-        Probe { ip, own, profile, timing, sent: 0, next: now, random: Random(0), holder: None }
+        Probe { ip, own, profile, timing, sent: 0, next: now, random: Random(0), holder: None, repeated: 0 }
     }
 
     /// Whether it is no more than a last look.
@@ -107,6 +112,17 @@ impl Probe {
     pub fn unsent(&mut self, again: Instant) {
         self.sent = self.sent.saturating_sub(1);
         self.next = again;
+    }
+
+    /// Some of what was said meanwhile has not been heard: if it has asked by now, and has no answer, it begins anew. Tells whether it
+    /// may; after some times it comes to nothing.
+    pub fn missed(&mut self, now: Instant) -> bool {
+        if self.sent == 0 || self.holder.is_some() {
+            return true;
+        }
+        self.repeated += 1;
+        (self.sent, self.next) = (0, now);
+        self.repeated <= MOST_REPEATED
     }
 
     /// Takes in what was heard. What comes before the first probe is no answer: a machine that has the address will answer the
@@ -187,6 +203,24 @@ mod tests {
             let heard = Heard { sender, ip: other, claims: true };
             assert_eq!(play_new(Profile::Quick, 1, Some((1, heard))).0, Action::Clear);
         }
+    }
+
+    #[test]
+    fn a_look_that_missed_something_begins_anew_and_comes_to_nothing_in_the_end() {
+        let start = Instant::now();
+        let mut probe = Probe::new(ip(), OWN, Profile::Quick, start, 1);
+        assert!((0..10).all(|_| probe.missed(start)), "it has asked nobody");
+        for often in 0..=MOST_REPEATED {
+            let asked = probe.clone();
+            assert_eq!(play(asked, start, None).1, 3, "it is the whole look");
+            assert!(matches!(probe.poll(start), Action::Send(_)));
+            assert_eq!(probe.missed(start), often < MOST_REPEATED, "{often}");
+        }
+        let mut probe = Probe::new(ip(), OWN, Profile::Quick, start, 1);
+        probe.poll(start);
+        probe.observe(&Heard { sender: OTHER, ip: ip(), claims: true });
+        assert!((0..10).all(|_| probe.missed(start)), "it has its answer");
+        assert_eq!(probe.poll(start), Action::Conflict(OTHER));
     }
 
     #[test]

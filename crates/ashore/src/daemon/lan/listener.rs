@@ -23,6 +23,8 @@ pub(super) struct Listener {
     /// The same of DHCPv6 servers.
     answers6: Sockets,
     copies: BTreeMap<IfName, Copies>,
+    /// Parents by which more has come than was taken in so far.
+    behind: BTreeSet<IfName>,
 }
 
 /// By each parent, one on the parent and one on its shim.
@@ -37,6 +39,7 @@ impl Listener {
             answers: Sockets::new(),
             answers6: Sockets::new(),
             copies: BTreeMap::new(),
+            behind: BTreeSet::new(),
         }
     }
 
@@ -74,8 +77,16 @@ impl Listener {
         table.begin_ahead();
         take_in(&mut self.sockets, |parent| table.asking_groups(parent));
         take_in(&mut self.answers, |parent| table.leases.macs_on(parent));
+        table.behind = std::mem::take(&mut self.behind);
+        let mut given_up = false;
+        for (parent, (_, sockets)) in &self.sockets {
+            // What cannot be asked is not known to have lost any.
+            if sockets.iter().any(|socket| socket.lost().is_ok_and(|lost| lost > 0)) {
+                given_up |= table.missed(parent, Instant::now());
+            }
+        }
         let (next, ended) = table.turn(&|parent, frame| send(&self.sockets, parent, frame));
-        if ended {
+        if ended || given_up {
             lan.shared.ended.notify_all();
         }
         next
@@ -100,9 +111,12 @@ impl Listener {
         let mut awaited = false;
         for (parent, (ear, sockets)) in &self.sockets {
             for (socket, of_parent) in sockets.iter().rev().zip([true, false]) {
-                for _ in 0..MOST_AT_ONCE {
+                for at in 1..=MOST_AT_ONCE {
                     // An error is the link going down, which the next reconciliation sees.
                     let Ok(Some(frame)) = socket.receive(&mut buffer) else { break };
+                    if at == MOST_AT_ONCE {
+                        self.behind.insert(parent.clone());
+                    }
                     let copies = self.copies.entry(parent.clone()).or_default();
                     if ear.shim.is_none() || !copies.is_one(of_parent, frame, now) {
                         table.hear(parent, frame, &|parent, frame| send(&self.sockets, parent, frame));

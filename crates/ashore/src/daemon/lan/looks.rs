@@ -21,6 +21,8 @@ use crate::daemon::random;
 pub(super) const CLEAR_FOR: Duration = Duration::from_secs(120);
 /// No look takes longer: by the RFC's times one takes seven seconds, and a second more where there is no room for its probes.
 const LONGEST: Duration = Duration::from_secs(30);
+/// The same of a last look, for which others wait.
+const LONGEST_LAST: Duration = Duration::from_secs(2);
 /// An address of which the LAN was asked so lately needs no last look.
 const ASKED_LATELY: Duration = Duration::from_secs(1);
 /// A glance is good for so long: most lists of an engine's containers take less.
@@ -126,12 +128,13 @@ impl Lan {
     /// Whether addresses that were taken are clear after the last look as well. It finds what took an address without a word:
     /// most often that is another container of this host, or a machine at the other end of a cable.
     pub(crate) fn are_still_clear(&self, parent: &IfName, sought: &[Sought], profile: Profile) -> bool {
-        let mut table = self.table();
-        let is_looked_for = |table: &Table, ip: IpAddr| table.probes.contains_key(&(parent.clone(), ip));
-        while sought.iter().any(|(ip, _)| is_looked_for(&table, *ip)) {
-            table = self.shared.ended.wait(table).unwrap_or_else(PoisonError::into_inner);
-        }
-        sought.iter().all(|(ip, _)| table.is_clear(&(parent.clone(), *ip), profile, CLEAR_FOR))
+        let looks = |table: &mut Table| {
+            sought.iter().any(|(ip, _)| table.probes.contains_key(&(parent.clone(), *ip)))
+        };
+        let waited = self.shared.ended.wait_timeout_while(self.table(), LONGEST_LAST, looks);
+        let (table, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        !waited.timed_out()
+            && sought.iter().all(|(ip, _)| table.is_clear(&(parent.clone(), *ip), profile, CLEAR_FOR))
     }
 
     /// Looks for addresses, and returns once each is either clear or in use: those in use, and the machines that answered. Fails
@@ -188,6 +191,14 @@ impl Lan {
         if waited.timed_out() {
             table.probes.retain(|(by, ip), _| by != parent || !sought.iter().any(|(wanted, _)| wanted == ip));
             let why = format!("no look for an address has ended within {} s", LONGEST.as_secs());
+            return Err(Deaf { parent: parent.clone(), why, errno: None });
+        }
+        let unheard = |(ip, _): &Sought| {
+            let ended = table.unheard.get(&(parent.clone(), *ip));
+            ended.is_some_and(|ended| *ended >= began) && !table.is_settled(parent, *ip, began)
+        };
+        if sought.iter().any(unheard) {
+            let why = "more is being said there than can be heard, an answer perhaps among it".to_owned();
             return Err(Deaf { parent: parent.clone(), why, errno: None });
         }
         match table.deaf.get(parent) {
@@ -277,6 +288,7 @@ impl Table {
             .filter(|(parent, ip, profile)| {
                 let key = (parent.clone(), *ip);
                 self.deaf.get(parent).is_none_or(|(_, since)| since.elapsed() >= DEAF_FOR)
+                    && self.unheard.get(&key).is_none_or(|ended| ended.elapsed() >= DEAF_FOR)
                     && !self.is_clear(&key, *profile, LOOK_AGAIN)
                     && !self.probes.contains_key(&key)
                     && self.hearsay.get(parent).is_none_or(|there| there.may_be_asked(*ip, LOOK_AGAIN, now))
@@ -302,6 +314,23 @@ impl Table {
         coming.left -= 1;
         let told = self.outbox.get_mut().send(parent, &probe_frame(ear.mac, *ip), now, send);
         said_or_waits(&mut self.deaf, parent, told);
+    }
+
+    /// Some of what was said by a parent could not be heard, an answer perhaps among it: looks that have asked begin anew, and those
+    /// for which that has happened too often come to nothing. Tells whether there were any of these.
+    pub(super) fn missed(&mut self, parent: &IfName, now: Instant) -> bool {
+        let Table { probes, clear, unheard, .. } = self;
+        let before = probes.len();
+        probes.retain(|key, probe| {
+            let goes_on = key.0 != *parent || probe.missed(now);
+            if !goes_on {
+                tracing::warn!(ip = %key.1, %parent, "more is said there than can be heard, so nobody knows whether it is in use");
+                clear.remove(key);
+                unheard.insert(key.clone(), now);
+            }
+            goes_on
+        });
+        probes.len() < before
     }
 
     /// Looks further where it is time to. Answers when it will be next, and whether a look ended.
@@ -345,6 +374,11 @@ impl Table {
                     },
                     Action::Wait(until) => {
                         next = next.min(until);
+                        return true;
+                    }
+                    // An answer may wait to be heard.
+                    Action::Clear if self.behind.contains(&key.0) => {
+                        next = now;
                         return true;
                     }
                     Action::Clear if probe.is_last() => {
@@ -464,6 +498,47 @@ mod tests {
             }
             assert_eq!(table.is_clear(&(eth0(), sought.0), Profile::Quick, CLEAR_FOR), is_clear, "{error:?}");
         }
+    }
+
+    #[test]
+    fn where_not_all_could_be_heard_nobody_is_known_to_have_it_or_not() {
+        let (ip, began) = (IpAddr::from([192, 168, 88, 1]), Instant::now());
+        let (key, sent) = ((eth0(), ip), Cell::new(0));
+        let mut table = look_for(0, &|_, _| Ok(()));
+        let say = |_: &IfName, _: &[u8]| {
+            sent.set(sent.get() + 1);
+            Ok(())
+        };
+        table.begin(&eth0(), (ip, None), Profile::Quick);
+        table.missed(&eth0(), Instant::now());
+        table.missed(&"eth1".parse().unwrap(), Instant::now());
+        while table.probes.contains_key(&key) {
+            table.turn(&say);
+            table.missed(&eth0(), Instant::now());
+        }
+        assert!(sent.get() >= 3, "it was tried more than once");
+        assert!(!table.is_settled(&eth0(), ip, began) && table.unheard[&key] >= began);
+
+        // An answer may wait to be heard.
+        table.begin(&eth0(), (ip, None), Profile::Quick);
+        table.behind.insert(eth0());
+        let end = Instant::now() + Duration::from_millis(400);
+        while Instant::now() < end {
+            table.turn(&say);
+        }
+        assert!(table.probes.contains_key(&key));
+        table.behind.clear();
+        table.turn(&say);
+        assert!(table.is_settled(&eth0(), ip, began));
+
+        // What was clear is so no more.
+        table.clear.get_mut(&key).unwrap().asked = None;
+        table.begin_once(&eth0(), (ip, None), Profile::Quick, BRIEF_LOOK);
+        while table.probes.contains_key(&key) {
+            table.turn(&say);
+            table.missed(&eth0(), Instant::now());
+        }
+        assert!(!table.is_settled(&eth0(), ip, began));
     }
 
     #[test]
