@@ -5,22 +5,32 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use ashore_core::link::Netns;
 use nix::libc;
 
-use crate::mountinfo::{mounts, number};
+use crate::mountinfo::{Filesystem, mounts, number};
 use crate::nsfs::{self, Held};
+use crate::walk::MOST_READ;
 
 /// As often is it looked for processes that have come since, and may hold what one held that has gone.
 const ROUNDS: usize = 20;
 /// As many paths to one namespace are kept: those that were there a moment ago may have gone.
 const MOST_PATHS: usize = 4;
+/// No look takes longer. An ordinary one takes milliseconds, but how many threads, files and mounts there are is for others to say.
+const LONGEST: Duration = Duration::from_secs(10);
+/// So much is read of the mounts of all mount namespaces together that users have made: some hundred thousand of them.
+const MOST_OF_USERS: u64 = 32 * MOST_READ;
+/// As many mounts of network namespaces there are followed.
+const MOST_MOUNTS_OF_USERS: usize = 256;
+/// As many directories are looked at once more that are in no mount that was seen.
+const MOST_STRANGE: usize = 16;
 /// The first process namespace's inode (`PROC_PID_INIT_INO`, Linux 3.8).
 const FIRST_PID_NAMESPACE: &str = "pid:[4026531836]";
 const CAP_SYS_PTRACE: u32 = 19;
@@ -50,7 +60,12 @@ enum Kind {
 impl Holders {
     /// Looks at all processes but this one, and at the mounts that this one sees. To look at some hundreds takes milliseconds.
     pub fn look() -> Self {
-        let mut look = Look::default();
+        let mut look = Look {
+            end: Some(Instant::now() + LONGEST),
+            readable: MOST_OF_USERS,
+            user: fs::metadata("/proc/self/ns/user").map_or(0, |user| user.ino()),
+            ..Look::default()
+        };
         match nsfs::device() {
             Ok(device) => look.device = device,
             // Without it no open file is known for a namespace.
@@ -66,6 +81,7 @@ impl Holders {
         if let Err(error) = all {
             look.could_not(Path::new("/proc"), &error);
         }
+        look.strange_directories();
         Holders { hidden: may_hide(), ..look.holders }
     }
 
@@ -98,6 +114,18 @@ impl Holders {
 #[derive(Default)]
 struct Look {
     holders: Holders,
+    /// When it ends, whatever is left.
+    end: Option<Instant>,
+    /// This process's user namespace.
+    user: u64,
+    /// How much may be read still of mounts that users have made.
+    readable: u64,
+    /// How many mounts of network namespaces were found among these.
+    users_mounts: usize,
+    /// The numbers of all mounts that were seen.
+    seen: BTreeSet<u64>,
+    /// Directories that somebody has open, by the numbers of their mounts.
+    directories: BTreeMap<u64, PathBuf>,
     /// The device that all namespaces' files are on.
     device: u64,
     /// Mount namespaces that were looked into, each with the root from which that was.
@@ -114,6 +142,7 @@ impl Look {
                 let name = entry?.file_name();
                 let is_number = name.as_bytes().iter().all(u8::is_ascii_digit);
                 if is_number && seen.insert(name.clone()) {
+                    self.in_time()?;
                     each(self, &directory.join(name));
                 }
             }
@@ -144,10 +173,18 @@ impl Look {
         };
         // One that has ended, and is only waited for, is in none, and has no files.
         let inside = fs::read_link(at("ns/net")).map_err(fault("ns/net"))?;
+        // Whoever has a user namespace of its own can mount there, and take the mounts apart.
+        if fs::metadata(at("ns/user")).map_err(fault("ns/user"))?.ino() != self.user {
+            for place in ["cwd", "root"] {
+                let there = Held::at(&at(place)).and_then(|there| self.opened(&there, &at(place)));
+                there.map_err(fault(place))?;
+            }
+        }
         let kind = if first { Kind::Process } else { Kind::Thread };
         self.found(number(inside.as_os_str()), kind, at("ns/net"));
         for entry in fs::read_dir(at("fd")).map_err(fault("fd"))? {
             let file = entry.map_err(fault("fd"))?.path();
+            self.in_time().map_err(fault("fd"))?;
             match fs::read_link(&file).and_then(|opened| self.number_of(&opened, &file)) {
                 Ok(number) => self.found(number, Kind::OpenFile, file),
                 Err(error) if has_gone(&error) => {}
@@ -169,11 +206,13 @@ impl Look {
         if root.is_ok_and(|(device, ino)| !self.mounts.insert((namespace, device, ino))) {
             return;
         }
-        let text = match fs::read(thread.join("mountinfo")) {
+        let is_users = !own && nsfs::owner_of(&thread.join("ns/mnt")).ok() != Some(self.user);
+        let text = match self.read_mounts(&thread.join("mountinfo"), is_users) {
             Ok(text) => text,
             Err(error) => return self.could_not(&thread.join("mountinfo"), &error),
         };
         for mount in mounts(&text) {
+            self.seen.insert(mount.id);
             let number = mount.netns();
             let (kind, path) = if own {
                 (Kind::Mount, mount.point)
@@ -181,16 +220,78 @@ impl Look {
                 let below = mount.point.strip_prefix("/").unwrap_or(&mount.point);
                 (Kind::MountElsewhere, thread.join("root").join(below))
             };
+            self.users_mounts += usize::from(is_users && number.is_some());
+            if self.users_mounts > MOST_MOUNTS_OF_USERS {
+                let error = "more mounts of network namespaces than are followed";
+                return self.could_not(&thread.join("mountinfo"), &io::Error::other(error));
+            }
             self.found(number, kind, path);
         }
     }
 
+    /// Reads what mounts a thread sees, of a mount namespace that a user has made no more than is bearable.
+    fn read_mounts(&mut self, mountinfo: &Path, is_users: bool) -> io::Result<Vec<u8>> {
+        let (mut text, mut file) = (Vec::new(), File::open(mountinfo)?);
+        if !is_users {
+            file.read_to_end(&mut text)?;
+            return Ok(text);
+        }
+        let most = MOST_READ.min(self.readable);
+        self.readable -= file.take(most).read_to_end(&mut text)? as u64;
+        if text.len() as u64 == most {
+            self.could_not(mountinfo, &io::Error::other("more mounts than are read"));
+        }
+        Ok(text)
+    }
+
+    /// Notes a file that is open, and may be a directory.
+    fn opened(&mut self, held: &Held, file: &Path) -> io::Result<()> {
+        if let Some(mount) = held.mount_of_directory()?.filter(|mount| !self.seen.contains(mount)) {
+            self.directories.entry(mount).or_insert_with(|| file.to_owned());
+        }
+        Ok(())
+    }
+
+    /// A directory of a mount that nobody sees is one of a tree that was taken out, or never put anywhere (`open_tree`). Everything that
+    /// is mounted below is there still, namespaces too, and is not to be seen.
+    fn strange_directories(&mut self) {
+        let directories = std::mem::take(&mut self.directories);
+        let mut strange = directories.into_iter().filter(|(mount, _)| !self.seen.contains(mount));
+        let mut unseen = None;
+        for (mount, file) in strange.by_ref().take(MOST_STRANGE) {
+            // The mount may have been made since, or the file closed.
+            let now = Held::at(&file).and_then(|held| held.mount_of_directory());
+            let above = file.parent().filter(|above| above.ends_with("fd")).unwrap_or(&file);
+            let mountinfo = File::open(above.with_file_name("mountinfo")).ok();
+            let is_seen = mountinfo.is_some_and(|mountinfo| {
+                Filesystem::of_mount(mount, mountinfo).is_ok_and(|there| there.is_some())
+            });
+            if !is_seen && now.is_ok_and(|now| now == Some(mount)) {
+                unseen = Some(file);
+                break;
+            }
+        }
+        if let Some(file) = unseen.or_else(|| strange.next().map(|(_, file)| file)) {
+            self.could_not(&file, &io::Error::other("a directory of mounts that nobody sees"));
+        }
+    }
+
+    /// Fails when a look has taken too long.
+    fn in_time(&self) -> io::Result<()> {
+        match self.end.is_some_and(|end| Instant::now() >= end) {
+            true => Err(io::Error::other(format!("more than can be looked at in {} s", LONGEST.as_secs()))),
+            false => Ok(()),
+        }
+    }
+
     /// The number of the namespace that an open file is, if it is one. One that was opened by a mount is called by the mount's path.
-    fn number_of(&self, opened: &Path, file: &Path) -> io::Result<Option<u64>> {
+    fn number_of(&mut self, opened: &Path, file: &Path) -> io::Result<Option<u64>> {
         if !opened.is_absolute() || opened == Path::new("/dev/null") {
             return Ok(number(opened.as_os_str()));
         }
-        Ok(Held::at(file)?.namespace(self.device))
+        let held = Held::at(file)?;
+        self.opened(&held, file)?;
+        Ok(held.namespace(self.device))
     }
 
     /// Enters a path, if it opens a namespace.

@@ -14,6 +14,8 @@ const LOCAL: [&str; 18] = [
 
 /// A mount, which others may cover.
 pub(crate) struct Mount<'a> {
+    /// Its number, which no other has while it is there.
+    pub(crate) id: u64,
     /// The device of its filesystem.
     pub(crate) device: &'a OsStr,
     /// What of its filesystem is seen: a path, or what the kernel calls a namespace.
@@ -28,10 +30,11 @@ impl<'a> Mount<'a> {
     fn of_line(line: &'a [u8]) -> Option<Self> {
         // proc(5): ID, parent, device, what of it is mounted, where, options, others as far as there are, a hyphen, kind.
         let mut fields = line.split(|byte| *byte == b' ');
-        let (device, of, point) = (fields.nth(2)?, fields.next()?, fields.next()?);
+        let id = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
+        let (device, of, point) = (fields.nth(1)?, fields.next()?, fields.next()?);
         let kind = fields.skip_while(|field| *field != b"-").nth(1)?;
         let [device, of, kind] = [device, of, kind].map(OsStr::from_bytes);
-        Some(Mount { device, of, point: unescaped(point), kind })
+        Some(Mount { id, device, of, point: unescaped(point), kind })
     }
 
     /// The number of the network namespace that it holds.

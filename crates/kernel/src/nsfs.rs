@@ -7,7 +7,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -55,9 +55,27 @@ impl Held {
 
     /// The number of its mount. The filesystem is not asked for that.
     pub(crate) fn mount(&self) -> io::Result<u64> {
+        // Linux 5.8, if the filesystem tells anything.
+        if let Ok(known) = self.ask(0)
+            && known.stx_mask & libc::STATX_MNT_ID != 0
+        {
+            return Ok(known.stx_mnt_id);
+        }
         let text = fs::read_to_string(format!("/proc/thread-self/fdinfo/{}", self.0.as_raw_fd()))?;
         let number = text.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok());
         number.ok_or_else(|| io::Error::other("the kernel does not tell what a file is mounted by"))
+    }
+
+    /// The same if it may be a directory: by one everything is reached that is mounted below, whether or not anybody sees that.
+    pub(crate) fn mount_of_directory(&self) -> io::Result<Option<u64>> {
+        let kind = self.ask(0).map_or(0, |known| u32::from(known.stx_mode) & libc::S_IFMT);
+        // A filesystem that does not tell even that may be any.
+        if kind == libc::S_IFDIR || kind == 0 { self.mount().map(Some) } else { Ok(None) }
+    }
+
+    /// The same file once more.
+    pub(crate) fn try_clone(&self) -> io::Result<Self> {
+        Ok(Held(self.0.try_clone()?))
     }
 
     /// The path that leads to it in this process alone.
@@ -90,6 +108,20 @@ fn device_of(known: &libc::statx) -> u64 {
 /// The device that all namespaces' files are on.
 pub(crate) fn device() -> io::Result<u64> {
     Ok(fs::metadata("/proc/thread-self/ns/net")?.dev())
+}
+
+/// The number of the user namespace that another namespace belongs to.
+///
+/// Fails with `EPERM` if that is none below this process's.
+pub(crate) fn owner_of(namespace: &Path) -> io::Result<u64> {
+    /// `ioctl(NS_GET_USERNS)` (Linux 4.9): `_IO(0xb7, 0x1)`.
+    const NS_GET_USERNS: libc::Ioctl = 0xb701;
+    let namespace = File::open(namespace)?;
+    // SAFETY: the ioctl takes no argument and returns a new descriptor.
+    let owner = Errno::result(unsafe { libc::ioctl(namespace.as_raw_fd(), NS_GET_USERNS) })?;
+    // SAFETY: the descriptor was opened just now, and is nobody else's.
+    let owner = File::from(unsafe { OwnedFd::from_raw_fd(owner) });
+    Ok(owner.metadata()?.ino())
 }
 
 /// Opens a namespace of any kind; none if the path leads to something else, which is not opened.

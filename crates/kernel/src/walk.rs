@@ -5,10 +5,11 @@
 //! So the kernel is not left to follow a path by itself. Each directory on the way is held, and what is in it is looked up in the
 //! kernel's own memory. Only if it is not there is the filesystem asked, if it is one that answers for certain.
 
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
-use std::io::{self, Seek};
+use std::io::{self, Read, Seek};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
@@ -26,6 +27,13 @@ const TRIES: usize = 4;
 const MOST_LINKS: usize = 40;
 /// As many directories are held. Whoever writes a link is not to have all descriptors used up.
 const MOST_DEEP: usize = 100;
+/// As many names are looked up, those of all links together. One link alone may have two thousand, each of which takes longer than
+/// most: those below `/proc/sys` are never in the kernel's memory.
+const MOST_STEPS: usize = 256;
+/// Of as many mounts on a way it is looked up what they are, for which all that a process sees are read.
+const MOST_MOUNTS: usize = 16;
+/// So much is read of the mounts that other processes see. An unprivileged user may have a hundred thousand.
+pub(crate) const MOST_READ: u64 = 1 << 20;
 
 const HOLD: OFlag = OFlag::O_PATH.union(OFlag::O_CLOEXEC);
 
@@ -38,8 +46,7 @@ pub(crate) fn hold(path: &Path, device: u64) -> io::Result<Option<Held>> {
     let first = if path.is_absolute() { Path::new("/") } else { Path::new(".") };
     // What is mounted, and what leads there, is always in the kernel's memory.
     let cached = ResolveFlag::from_bits_retain(libc::RESOLVE_CACHED);
-    let walk = Walk { home, device, cached, way: vec![Held::at(first)?], elsewhere: None };
-    walk.along(path)
+    Walk::from(home, Held::at(first)?, device, cached).along(path)
 }
 
 /// A way that is gone.
@@ -53,6 +60,18 @@ struct Walk {
     /// The directories that lead to where it is, from that where absolute links begin.
     way: Vec<Held>,
     elsewhere: Option<Elsewhere>,
+    /// The mounts on the way of which it was looked up what they are.
+    mounts: RefCell<Vec<Known>>,
+    /// How much may be read still of the mounts that others see.
+    readable: Cell<u64>,
+}
+
+/// A mount. It is held, so that no other gets its number.
+struct Known {
+    _held: Held,
+    id: u64,
+    /// None if it is not known.
+    filesystem: Option<Filesystem>,
 }
 
 /// What a process sees, by which the way leads.
@@ -74,10 +93,19 @@ enum Step {
 }
 
 impl Walk {
+    fn from(home: Held, first: Held, device: u64, cached: ResolveFlag) -> Self {
+        let (mounts, readable) = (RefCell::default(), Cell::new(MOST_READ));
+        Walk { home, device, cached, way: vec![first], elsewhere: None, mounts, readable }
+    }
+
     fn along(mut self, path: &Path) -> io::Result<Option<Held>> {
         let mut left: VecDeque<OsString> = components(path).collect();
-        let mut links = 0;
+        let (mut links, mut steps) = (0, 0);
         while let Some(name) = left.pop_front() {
+            if steps + left.len() >= MOST_STEPS {
+                return Err(Errno::ELOOP.into());
+            }
+            steps += 1;
             if name == "/" || name == ".." {
                 self.back(name == "/")?;
                 continue;
@@ -104,6 +132,7 @@ impl Walk {
                         let mountinfo = openat(at, above, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
                         self.elsewhere =
                             Some(Elsewhere { mountinfo: mountinfo.into(), from_root: name == "root" });
+                        self.mounts.get_mut().retain(|known| known.filesystem.is_some());
                     }
                     self.way = vec![target];
                 }
@@ -183,14 +212,30 @@ impl Walk {
     /// The filesystem of what is held, as far as it is known. It is not asked itself: that could wait already.
     ///
     /// Of a mount that is held neither number nor filesystem change, but the number of one that was not may be another's by now. So
-    /// it is looked up each time.
+    /// each that is looked up is held until the end.
     fn filesystem(&self, held: &Held) -> io::Result<Option<Filesystem>> {
         let id = held.mount()?;
+        let mut mounts = self.mounts.borrow_mut();
+        if let Some(known) = mounts.iter().find(|known| known.id == id) {
+            return Ok(known.filesystem.clone());
+        }
+        if mounts.len() == MOST_MOUNTS {
+            return Err(Errno::ELOOP.into());
+        }
+        let filesystem = self.look_up(id)?;
+        mounts.push(Known { _held: held.try_clone()?, id, filesystem: filesystem.clone() });
+        Ok(filesystem)
+    }
+
+    fn look_up(&self, id: u64) -> io::Result<Option<Filesystem>> {
         let own = Filesystem::of_mount(id, File::open("/proc/thread-self/mountinfo")?)?;
         let Some(there) = self.elsewhere.as_ref().filter(|_| own.is_none()) else { return Ok(own) };
         let mut mountinfo = &there.mountinfo;
         mountinfo.rewind()?;
-        Filesystem::of_mount(id, mountinfo)
+        let mut some = mountinfo.take(self.readable.get());
+        let found = Filesystem::of_mount(id, &mut some)?;
+        self.readable.set(some.limit());
+        Ok(found)
     }
 
     /// Whether a filesystem answers for certain. That of this process's root, which may be an overlay or of the network, is taken to.
@@ -259,7 +304,7 @@ mod tests {
             let ways = |path: &str| {
                 both.map(|cached| {
                     let at = |path| Held::at(Path::new(path)).unwrap();
-                    let walk = Walk { home: at("/"), device, cached, way: vec![at("/")], elsewhere: None };
+                    let walk = Walk::from(at("/"), at("/"), device, cached);
                     let held = walk.along(Path::new(path)).map_err(|error| error.kind())?;
                     Ok(held.and_then(|held| held.namespace(device)))
                 })
@@ -308,5 +353,27 @@ mod tests {
         let error = hold(&deep.join(&below), device).map(|_| ()).unwrap_err();
         fs::remove_dir_all(&deep).unwrap();
         assert_eq!(error.raw_os_error(), Some(libc::ENAMETOOLONG));
+    }
+
+    #[test]
+    fn what_leads_by_too_many_names_is_not_followed_however_few_links_there_are() {
+        let there = std::env::temp_dir().join(format!("ashore names {}", std::process::id()));
+        fs::create_dir_all(&there).unwrap();
+        let device = nsfs::device().unwrap();
+        let again = |times: usize| "sys/../".repeat(times);
+        let mut led = Vec::new();
+        for (name, text) in [
+            ("few", format!("/proc/{}self/ns/net", again(100))),
+            ("many", format!("/proc/{}self/ns/net", again(200))),
+            // Neither of them alone.
+            ("both", format!("/proc/{}../{}/few", again(50), there.strip_prefix("/").unwrap().display())),
+        ] {
+            symlink(text, there.join(name)).unwrap();
+            let held = hold(&there.join(name), device).map_err(|error| error.raw_os_error());
+            led.push((name, held.map(|held| held.is_some())));
+        }
+        fs::remove_dir_all(&there).unwrap();
+        let too_many = Err(Some(libc::ELOOP));
+        assert_eq!(led, [("few", Ok(true)), ("many", too_many), ("both", too_many)]);
     }
 }

@@ -239,9 +239,9 @@ impl Engine {
             Request::TakeInventory(inventory) => self.take_inventory(inventory),
             Request::MoveNic(spec) => self.move_nic(&spec),
             Request::KeepMove => self.keep_move(),
-            Request::Plan(change) => self.plan(change.map(|change| *change)),
+            Request::Plan(change) => self.with_vlans_looked_at(|| self.plan(change.as_deref().cloned())),
             Request::CheckPool(question) => self.check_pool(&question),
-            Request::Status => self.status(),
+            Request::Status => self.with_vlans_looked_at(|| self.status()),
             Request::ExportState => Ok(Reply::State(self.lock().store.export())),
             Request::ImportState(document) => self.import(document),
         }

@@ -191,7 +191,13 @@ impl Engine {
         let parent = inner.state().networks.get(name).map(|network| network.parent.clone());
         inner.commit(vec![Change::DelNetwork(name.clone())])?;
         // The shim goes with the last network on its parent, and so does a VLAN's interface that nobody else uses.
-        let (observed, errors) = inner.sweep(&[])?;
+        let (mut observed, mut errors) = inner.sweep(&[])?;
+        if inner.vlans.are_unlooked() {
+            drop(inner);
+            self.look_at_vlans();
+            inner = self.lock();
+            (observed, errors) = inner.sweep(&[])?;
+        }
         self.follow(&inner, &observed);
         let spared = parent.and_then(|parent| inner.spared(&parent, &observed.host));
         Ok(Reply::Done { warnings: errors.iter().map(ToString::to_string).chain(spared).collect() })

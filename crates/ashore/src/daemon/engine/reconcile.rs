@@ -49,6 +49,11 @@ impl Engine {
     /// Finishes what was cut short, lets go of what is gone, and mends the rest. Tells whether it should soon be done
     /// again, because an engine is about to move a link, of which no word will come.
     pub(crate) fn reconcile(&self, why: Cause) -> bool {
+        let again = self.reconcile_once(why);
+        if self.look_at_vlans() { self.reconcile_once(why) } else { again }
+    }
+
+    fn reconcile_once(&self, why: Cause) -> bool {
         let mut inner = self.lock();
         let reconciled = self.try_reconcile(&mut inner, why);
         // What could not be written down is known to whoever writes, and the kernel is in line.

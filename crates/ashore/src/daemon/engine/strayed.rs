@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use ashore_core::endpoint::Endpoint;
 use ashore_core::link::{LinkKind, MacvlanMode, Netns, Place};
@@ -22,6 +23,8 @@ use crate::daemon::refusal;
 
 /// Into so many namespaces it is looked at a time. Whoever lives there decides how much is read.
 const AT_A_TIME: usize = 8;
+/// No look goes on for longer. An ordinary one takes milliseconds, but how many namespaces there are is for others to say.
+const LONGEST: Duration = Duration::from_secs(10);
 
 /// What parents take in, each asked once.
 #[derive(Default)]
@@ -113,7 +116,19 @@ pub(super) fn look_into_all(
 ) -> Result<Vec<String>, Refusal> {
     let holders = Holders::look();
     let (mut unread, mut found, mut large) = (Vec::new(), Vec::new(), Vec::new());
+    unread.extend(holders.unseen().map(str::to_owned));
+    let end = Instant::now() + LONGEST;
+    let in_time = |unread: &mut Vec<String>| {
+        let is_over = Instant::now() >= end;
+        if is_over {
+            unread.push(format!("there are more than can be looked into in {} s", LONGEST.as_secs()));
+        }
+        !is_over
+    };
     for paths in holders.all() {
+        if !in_time(&mut unread) {
+            break;
+        }
         match open_by_any(paths) {
             Ok(there) => {
                 found.extend(there.filter(|there| there != kernel.host()).map(|there| there.identity()));
@@ -127,11 +142,17 @@ pub(super) fn look_into_all(
         }
     };
     for some in found.chunks(AT_A_TIME) {
+        if !in_time(&mut unread) {
+            break;
+        }
         let observed = kernel.observe(some).map_err(|error| refusal::kernel(&error))?;
         look(&mut unread, &observed);
         large.extend(observed.unreadable.into_keys());
     }
     for netns in large {
+        if !in_time(&mut unread) {
+            break;
+        }
         let observed = kernel.observe_closely(std::slice::from_ref(&netns));
         let observed = observed.map_err(|error| refusal::kernel(&error))?;
         look(&mut unread, &observed);
@@ -202,5 +223,13 @@ impl Inner {
                 Some(self.state().macs_of(endpoint).any(|mac| macs.contains(&mac)))
             }
         }
+    }
+
+    /// Whether the host sees that the link of an endpoint is no more, wherever it was: the far end of a veth, or the parent, goes with
+    /// it. A link that is down is not on the LAN, and may come back.
+    pub(super) fn has_ended(&self, endpoint: &Endpoint, host: &View) -> bool {
+        let Some(network) = self.state().network_of(endpoint) else { return false };
+        host.link(&network.parent).is_none()
+            || network.kind == LinkKind::Bridge && host.tagged(&endpoint.port_tag()).is_none()
     }
 }

@@ -14,9 +14,11 @@ use ashore_core::plan::Plan;
 use ashore_core::request::Refusal;
 use ashore_core::state::Change;
 use ashore_core::step::Step;
-use ashore_kernel::{Holders, Namespace};
+use ashore_kernel::Namespace;
+use ashore_wire::Mac;
 
-use super::Inner;
+use super::strayed::look_everywhere;
+use super::{Engine, Inner};
 
 /// How long one that was there may be gone. Whoever configures the host may be making it anew.
 const GONE: Duration = Duration::from_secs(3);
@@ -24,6 +26,8 @@ const GONE: Duration = Duration::from_secs(3);
 const NOT_YET: Duration = Duration::from_secs(20);
 /// For how long it is believed that somebody uses one: to look into all namespaces takes some milliseconds.
 const BELIEVED: Duration = Duration::from_secs(50);
+/// The same of nobody: what is planned next goes by it.
+const FRESH: Duration = Duration::from_secs(3);
 
 /// Interfaces of VLANs that others share.
 #[derive(Debug, Default)]
@@ -32,8 +36,10 @@ pub(super) struct Vlans {
     seen: BTreeSet<IfName>,
     /// Those of others that have gone, and since when.
     gone: BTreeMap<IfName, Instant>,
-    /// Those of Ashore's own that others use, by the kernel's number: when that was seen, and who does.
-    used: RefCell<BTreeMap<u32, (Instant, String)>>,
+    /// What looks for others who use those of Ashore's own have found, by the kernel's number: when, and whom.
+    looked: RefCell<BTreeMap<u32, (Instant, Option<String>)>>,
+    /// Those that are spared because nobody has looked.
+    unlooked: RefCell<BTreeMap<u32, Link>>,
     /// Whether one of Ashore's own stays for them alone.
     spares: Cell<bool>,
 }
@@ -49,11 +55,41 @@ impl Vlans {
         self.spares.get()
     }
 
+    /// Whether some are spared because nobody has looked who uses them.
+    pub(super) fn are_unlooked(&self) -> bool {
+        !self.unlooked.borrow().is_empty()
+    }
+
     /// A network's parent is there, and another's.
     pub(super) fn sees(&mut self, network: &Network) {
         if network.vlan.is_none() {
             self.seen.insert(network.parent.clone());
         }
+    }
+}
+
+impl Engine {
+    /// Looks who uses those interfaces of Ashore's that a plan has spared for want of a look, which takes its time: others are served
+    /// meanwhile. Tells whether there were any: then it is to be planned anew.
+    pub(super) fn look_at_vlans(&self) -> bool {
+        let (unlooked, own, host) = {
+            let inner = self.lock();
+            let own: BTreeSet<Mac> =
+                inner.state().identities.values().filter_map(|identity| identity.mac).collect();
+            (inner.vlans.unlooked.take(), own, inner.kernel.host().clone())
+        };
+        for vlan in unlooked.values() {
+            let taken_in = self.lock().kernel.taken_in(vlan.index).ok().flatten();
+            let user = user_elsewhere(&host, vlan, own.clone(), taken_in);
+            self.lock().vlans.looked.borrow_mut().insert(vlan.index, (Instant::now(), user));
+        }
+        !unlooked.is_empty()
+    }
+
+    /// Asks something that changes nothing, and once more if it had to be looked who uses an interface.
+    pub(super) fn with_vlans_looked_at<T>(&self, ask: impl Fn() -> T) -> T {
+        let answer = ask();
+        if self.look_at_vlans() { ask() } else { answer }
     }
 }
 
@@ -144,52 +180,48 @@ impl Inner {
         if let Some(name) = self.engines_network_on(&vlan.name, "") {
             return Some(format!("Docker's network `{name}`"));
         }
-        let mut used = self.vlans.used.borrow_mut();
-        used.retain(|_, (seen, _)| seen.elapsed() < BELIEVED);
-        if let Some((_, user)) = used.get(&vlan.index) {
-            return Some(user.clone());
+        let mut looked = self.vlans.looked.borrow_mut();
+        let age = |user: &Option<String>| if user.is_some() { BELIEVED } else { FRESH };
+        looked.retain(|_, (at, user)| at.elapsed() < age(user));
+        if let Some((_, user)) = looked.get(&vlan.index) {
+            return user.clone();
         }
-        let found = self.user_elsewhere(vlan)?;
-        used.insert(vlan.index, (Instant::now(), found.clone()));
-        Some(found)
+        self.vlans.unlooked.borrow_mut().insert(vlan.index, vlan.clone());
+        Some("somebody else".to_owned())
     }
+}
 
-    /// A child in a namespace that is nobody's of Ashore's.
-    fn user_elsewhere(&self, vlan: &Link) -> Option<String> {
-        let holders = Holders::look();
-        let here = self.kernel.host().identity();
-        let opened = holders.all().filter_map(|mut paths| paths.find_map(|path| Namespace::open(path).ok()));
-        let others: Vec<_> = opened
-            .map(|found| found.identity())
-            .filter(|found| (found.dev, found.ino) != (here.dev, here.ino))
-            .collect();
-        let observed = match self.kernel.observe(&others) {
-            Ok(observed) => observed,
-            Err(error) => return Some(format!("somebody who cannot be seen ({error})")),
-        };
-        let mut own: BTreeSet<_> =
-            self.state().identities.values().filter_map(|identity| identity.mac).collect();
-        own.extend(shim_mac(vlan));
-        for (netns, view) in &observed.netns {
-            let place = Place::Netns(netns.clone());
-            for child in view.links.iter().filter(|link| link.is_child_of(vlan, &place)) {
-                // One that bears Ashore's tag is left of an endpoint that nobody knows any more.
-                if child.tag().is_none() && !child.mac.is_some_and(|mac| own.contains(&mac)) {
-                    return Some(format!("`{}` in {}", child.name, netns.path.display()));
-                }
-                own.extend(child.mac);
+/// A child in a namespace that is nobody's of Ashore's, of a VLAN's interface that takes in some MACs. Ashore's own are known.
+fn user_elsewhere(
+    host: &Namespace,
+    vlan: &Link,
+    mut own: BTreeSet<Mac>,
+    taken_in: Option<BTreeSet<Mac>>,
+) -> Option<String> {
+    own.extend(shim_mac(vlan));
+    let mut user = None;
+    let looked = look_everywhere(host, &vlan.name, |netns, view, _| {
+        let place = Place::Netns(netns.clone());
+        for child in view.links.iter().filter(|link| link.is_child_of(vlan, &place)) {
+            // One that bears Ashore's tag is left of an endpoint that nobody knows any more.
+            if child.tag().is_none() && !child.mac.is_some_and(|mac| own.contains(&mac)) {
+                user.get_or_insert_with(|| format!("`{}` in {}", child.name, netns.path.display()));
             }
+            own.extend(child.mac);
         }
-        // The kernel knows every link with a MAC of its own that is up on it, whoever may look into which namespace.
-        let taken_in = self.kernel.taken_in(vlan.index).ok().flatten();
-        if let Some(mac) = taken_in.iter().flatten().find(|mac| !own.contains(mac)) {
-            return Some(format!("a link with the MAC {mac}"));
-        }
-        // What cannot be looked into may have one, but for what lies outside of a user's own namespaces, as in the lab.
-        let unseen = observed.unreadable.values().next().map(String::as_str).or(holders.unseen());
-        let unseen = unseen.filter(|_| taken_in.is_none() || !is_in_users_namespace());
-        unseen.map(|why| format!("a container that cannot be looked into ({why})"))
-    }
+        Ok(())
+    });
+    let unread = match looked {
+        Ok(unread) => unread,
+        Err(refusal) => return Some(format!("somebody who cannot be seen ({refusal})")),
+    };
+    // The kernel knows every link with a MAC of its own that is up on it, whoever may look into which namespace.
+    let unknown = taken_in.iter().flatten().find(|mac| !own.contains(mac));
+    let unknown = unknown.map(|mac| format!("a link with the MAC {mac}"));
+    // What cannot be looked into may have one, but for what lies outside of a user's own namespaces, as in the lab.
+    let unread = unread.first().filter(|_| taken_in.is_none() || !is_in_users_namespace());
+    let unread = unread.map(|why| format!("a container that cannot be looked into ({why})"));
+    user.or(unknown).or(unread)
 }
 
 /// Whether this process is in a user namespace other than the machine's first: that one has all numbers (`user_namespaces`).
