@@ -4,7 +4,7 @@ mod home;
 
 use std::process::Command;
 
-use home::{Home, addresses, ip, reaches};
+use home::{Home, addresses, eventually, ip, reaches};
 
 #[test]
 fn the_hosts_own_namespace_is_refused_and_left_alone() {
@@ -78,4 +78,24 @@ fn a_namespace_made_anew_under_its_name_is_attached_anew() {
         drop(namespace);
         ashore_kernel::Namespace::unbind(&path).unwrap();
     }
+}
+
+#[test]
+fn one_that_nobody_sees_keeps_its_address_while_its_link_is_down() {
+    let home = Home::new();
+    home.create_lan();
+    let web = home.world.container("web").unwrap();
+    home.attach("lan", &web, "");
+    // No look finds who has that.
+    let socket = web.inside(|| std::net::UdpSocket::bind("0.0.0.0:0")).unwrap().unwrap();
+    web.set_up("eth0", false).unwrap();
+    drop(web);
+    home.nudge();
+    let status = || home.status().to_string();
+    eventually("it is said", || status().contains("may be on the LAN still"));
+    // Two looks have found nobody by then.
+    std::thread::sleep(std::time::Duration::from_secs(5));
+    assert!(status().contains("may be on the LAN still"), "{}", status());
+    drop(socket);
+    eventually("it has gone", || home.status()["endpoints"].as_array().unwrap().is_empty());
 }

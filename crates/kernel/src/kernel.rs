@@ -28,6 +28,8 @@ pub struct Kernel {
     pub(crate) of_all: [Option<File>; 2],
     /// Containers' namespaces that were entered, where they are kept open.
     inside: RefCell<Option<HashMap<FileNumbers, Inside>>>,
+    /// The host's numbers for containers' namespaces, by what the kernel calls these.
+    pub(crate) numbered: RefCell<HashMap<u64, i32>>,
     /// Whose routes it makes and removes.
     pub(crate) route_protocol: u8,
 }
@@ -46,7 +48,8 @@ impl Kernel {
         let open = || Ok((Route::open()?, Wireless::open()?, of_all()));
         let (route, wireless, of_all) = host.run(open).and_then(|opened| opened).map_err(fault)?;
         let (route, inside) = (RefCell::new(route), RefCell::new(None));
-        Ok(Kernel { host: host.clone(), route, wireless, of_all, inside, route_protocol: ROUTE_PROTOCOL })
+        let (host, numbered, route_protocol) = (host.clone(), RefCell::default(), ROUTE_PROTOCOL);
+        Ok(Kernel { host, route, wireless, of_all, inside, numbered, route_protocol })
     }
 
     /// The same, for routes of another `rtm_protocol` than Ashore's.
@@ -84,6 +87,7 @@ impl Kernel {
         let enter = || Ok((Route::open()?, cookie::here()?));
         let (route, cookie) = namespace.run(enter).and_then(|entered: io::Result<_>| entered)?;
         let namespace = namespace.clone().known_by(cookie);
+        self.number(&namespace);
         let netns = namespace.identity();
         self.keep(Inside { namespace, route });
         Ok(netns)
@@ -106,7 +110,10 @@ impl Kernel {
             Found::Unclear(error) => return Err(InsideError::Open(error)),
         };
         match namespace.run(Route::open).and_then(|opened| opened) {
-            Ok(route) => Ok(Some(Inside { namespace, route })),
+            Ok(route) => {
+                self.number(&namespace);
+                Ok(Some(Inside { namespace, route }))
+            }
             // The kernel has given its number to another, which it does when it has gone.
             Err(error) if error.raw_os_error() == Some(Errno::ESTALE as i32) => Ok(None),
             Err(error) => Err(InsideError::Enter(error)),

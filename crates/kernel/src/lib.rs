@@ -21,6 +21,7 @@ mod mountinfo;
 mod netlink;
 mod netns;
 mod nsfs;
+mod numbered;
 mod observe;
 mod packet;
 mod ports;
@@ -42,6 +43,7 @@ pub use kernel::Kernel;
 pub use lock::{LockError, NamespaceLock};
 pub use netns::{Found, Namespace, NamespaceError};
 pub use nix::errno::Errno;
+pub use numbered::Lives;
 pub use packet::{PacketSocket, Waker, wait_readable};
 pub use process::{
     EndSignals, InNamespace, in_own_session, kill_with_parent, raise_descriptor_limit, share_memory,

@@ -257,6 +257,26 @@ impl Route {
         Ok(number.and_then(|number| i32_at(number, 0)).filter(|number| *number >= 0))
     }
 
+    /// Gives a namespace a number in this one, unless it has one.
+    pub(crate) fn number(&self, namespace: BorrowedFd<'_>, number: i32) -> io::Result<()> {
+        let mut message = NsidMessage::default();
+        let fd = namespace.as_raw_fd().cast_unsigned();
+        message.attributes.extend([NsidAttribute::Fd(fd), NsidAttribute::Id(number)]);
+        // It has one (`EEXIST`), or there is none to be had.
+        self.batch(vec![(RouteNetlinkMessage::NewNsId(message), 0)]).map(drop)
+    }
+
+    /// Whether a number leads to a namespace that is there still (Linux 4.20).
+    pub(crate) fn has_number(&self, number: i32) -> io::Result<bool> {
+        let mut question = NsidMessage::default();
+        question.attributes.push(NsidAttribute::Id(number));
+        match self.ask(RouteNetlinkMessage::GetNsId(question)) {
+            Ok(_) => Ok(true),
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The message of the one object that answers a question.
     fn ask(&self, question: RouteNetlinkMessage) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();

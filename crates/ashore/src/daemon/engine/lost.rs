@@ -16,7 +16,7 @@ use ashore_core::observed::Observed;
 use ashore_core::owner::Owners;
 use ashore_core::request::Refusal;
 use ashore_core::state::{Change, EndpointKey};
-use ashore_kernel::{Found, Holders, Namespace, this_boot};
+use ashore_kernel::{Found, Holders, Lives, Namespace, this_boot};
 
 use super::strayed::{Elsewhere, TakenIn};
 use super::{Cause, Engine, Inner};
@@ -28,6 +28,8 @@ const SELDOM: Duration = Duration::from_secs(60);
 /// The kernel takes a namespace down that nobody holds in its own time, and the link in it is on the LAN until then. Whoever waits for
 /// that waits for so long.
 const TAKEN_DOWN: Duration = Duration::from_secs(3);
+/// As many namespaces are open at a time.
+const AT_A_TIME: usize = 64;
 /// Reasons to look come in bursts.
 const SETTLE: Duration = Duration::from_millis(500);
 
@@ -95,6 +97,33 @@ enum Sighting {
     Nowhere,
 }
 
+/// Where the paths lead by which a look has found somebody who holds a namespace.
+enum Led {
+    To(Namespace),
+    Unclear(String),
+    Nowhere,
+}
+
+impl Led {
+    /// Follows them to the namespace of an endpoint. That is for whoever lives there to say, and takes its time: not under the lock.
+    fn by(endpoint: &Endpoint, holders: &Holders) -> Self {
+        let mut otherwise = Led::Nowhere;
+        let Some(netns) = endpoint.netns().filter(|netns| is_of_this_start(netns)) else { return otherwise };
+        for path in holders.paths_of(netns) {
+            match Namespace::open(path) {
+                Ok(namespace) if namespace.identity().has_file_of(netns) => return Led::To(namespace),
+                // It was there a moment ago.
+                Ok(_) => {
+                    let why = format!("{} led to its namespace and does not now", path.display());
+                    otherwise = Led::Unclear(why);
+                }
+                Err(error) => otherwise = Led::Unclear(error.to_string()),
+            }
+        }
+        otherwise
+    }
+}
+
 impl Engine {
     /// Has it looked for what is lost.
     pub(super) fn search_soon(&self) {
@@ -156,18 +185,23 @@ impl Engine {
             return false;
         }
         let holders = Holders::look();
-        let mut inner = self.lock();
-        let host = match inner.observe(&[]) {
-            Ok(observed) => observed.host,
-            Err(refusal) => {
-                tracing::error!("{refusal}; it is looked for again");
-                return false;
+        let mut decided = false;
+        for some in lost.chunks(AT_A_TIME) {
+            let led: Vec<Led> = some.iter().map(|endpoint| Led::by(endpoint, &holders)).collect();
+            let mut inner = self.lock();
+            let host = match inner.observe(&[]) {
+                Ok(observed) => observed.host,
+                Err(refusal) => {
+                    tracing::error!("{refusal}; it is looked for again");
+                    break;
+                }
+            };
+            let mut taken_in = TakenIn::default();
+            for (endpoint, led) in some.iter().zip(led) {
+                let on_lan = inner.is_on_lan(endpoint, &host, &mut taken_in);
+                let ended = inner.has_ended(endpoint, &host);
+                decided |= inner.weigh(endpoint, &holders, led, on_lan, ended);
             }
-        };
-        let (mut taken_in, mut decided) = (TakenIn::default(), false);
-        for endpoint in lost {
-            let on_lan = inner.is_on_lan(endpoint, &host, &mut taken_in);
-            decided |= inner.weigh(endpoint, &holders, on_lan);
         }
         if decided {
             self.soon();
@@ -402,8 +436,16 @@ impl Inner {
         endpoints.filter(sought).cloned().collect()
     }
 
-    /// Enters what a look has found of an endpoint's namespace. Tells whether that decides what becomes of it.
-    fn weigh(&mut self, endpoint: &Endpoint, holders: &Holders, on_lan: Option<bool>) -> bool {
+    /// Enters what a look has found of an endpoint's namespace, of which the host may see that its link has ended. Tells whether that
+    /// decides what becomes of it.
+    fn weigh(
+        &mut self,
+        endpoint: &Endpoint,
+        holders: &Holders,
+        led: Led,
+        on_lan: Option<bool>,
+        ended: bool,
+    ) -> bool {
         // It may be another by now, or have been found meanwhile.
         let is_same = |there: &Endpoint| there.netns() == endpoint.netns();
         let key = endpoint.key();
@@ -411,7 +453,10 @@ impl Inner {
         else {
             return false;
         };
-        let says = match self.find_among(endpoint, netns, holders) {
+        let lives = self.kernel.lives(netns);
+        // One that the kernel has never heard of is not on the LAN, which is all that there is to be known.
+        let is_off = on_lan == Some(false) && lives == Lives::Untold;
+        let says = match self.find(endpoint, netns, led) {
             Sighting::At(found) => {
                 tracing::info!(network = %key.0, name = %key.1, path = %found.path.display(), "its namespace is found");
                 self.move_to(&key, found);
@@ -425,10 +470,13 @@ impl Inner {
             _ if endpoint.is_cut_short() && on_lan == Some(false) => Says::Gone,
             Sighting::Unclear(why) => Says::Unclear(why),
             Sighting::Nowhere => match holders.unseen() {
+                _ if lives == Lives::Yes => {
+                    Says::Unclear("something that cannot be seen holds its namespace".to_owned())
+                }
                 Some(unseen) => {
                     Says::Unclear(format!("not all that may hold its namespace can be looked at: {unseen}"))
                 }
-                None if holders.may_be_hidden() && on_lan.is_none() => {
+                None if holders.may_be_hidden() && !ended && lives != Lives::No && !is_off => {
                     Says::Unclear("not all processes are shown that may hold its namespace".to_owned())
                 }
                 None => Says::Nobody,
@@ -446,48 +494,29 @@ impl Inner {
         decided
     }
 
-    fn find_among(&self, endpoint: &Endpoint, netns: &Netns, holders: &Holders) -> Sighting {
+    fn find(&self, endpoint: &Endpoint, netns: &Netns, led: Led) -> Sighting {
         if !is_of_this_start(netns) {
             return Sighting::Ended;
         }
-        let mut otherwise = Sighting::Nowhere;
-        for path in holders.paths_of(netns) {
-            let namespace = match Namespace::open(path) {
-                Ok(namespace) if namespace.identity().has_file_of(netns) => namespace,
-                // It was there a moment ago.
-                Ok(_) => {
-                    otherwise = Sighting::Unclear(format!(
-                        "{} led to its namespace and does not now",
-                        path.display()
-                    ));
-                    continue;
-                }
-                Err(error) => {
-                    otherwise = Sighting::Unclear(error.to_string());
-                    continue;
-                }
-            };
-            let found = match self.kernel.identify(&namespace) {
-                Ok(found) => found,
-                Err(error) => {
-                    otherwise = Sighting::Unclear(format!("{}: {error}", path.display()));
-                    continue;
-                }
-            };
-            return match (&netns.cookie, &found.cookie) {
-                (Some(meant), Some(found)) if meant != found => Sighting::Ended,
-                (Some(_), Some(_)) => {
-                    Sighting::At(Netns { cookie: found.cookie, ..netns.found_by(found.path) })
-                }
-                // Its number alone may be another's by now.
-                _ => match self.is_inside(endpoint, &found) {
-                    Ok(true) => Sighting::At(Netns { cookie: found.cookie, ..netns.found_by(found.path) }),
-                    Ok(false) => Sighting::Nowhere,
-                    Err(refusal) => Sighting::Unclear(refusal.to_string()),
-                },
-            };
+        let namespace = match led {
+            Led::To(namespace) => namespace,
+            Led::Unclear(why) => return Sighting::Unclear(why),
+            Led::Nowhere => return Sighting::Nowhere,
+        };
+        let found = match self.kernel.identify(&namespace) {
+            Ok(found) => found,
+            Err(error) => return Sighting::Unclear(format!("{}: {error}", namespace.path().display())),
+        };
+        match (&netns.cookie, &found.cookie) {
+            (Some(meant), Some(found)) if meant != found => Sighting::Ended,
+            (Some(_), Some(_)) => Sighting::At(Netns { cookie: found.cookie, ..netns.found_by(found.path) }),
+            // Its number alone may be another's by now.
+            _ => match self.is_inside(endpoint, &found) {
+                Ok(true) => Sighting::At(Netns { cookie: found.cookie, ..netns.found_by(found.path) }),
+                Ok(false) => Sighting::Nowhere,
+                Err(refusal) => Sighting::Unclear(refusal.to_string()),
+            },
         }
-        otherwise
     }
 
     /// Endpoints of an older version are known by the kernel's number for their namespaces from now on, if these have their links.
