@@ -278,10 +278,10 @@ impl Look {
 
     /// Fails when a look has taken too long.
     fn in_time(&self) -> io::Result<()> {
-        match self.end.is_some_and(|end| Instant::now() >= end) {
-            true => Err(io::Error::other(format!("more than can be looked at in {} s", LONGEST.as_secs()))),
-            false => Ok(()),
+        if self.end.is_some_and(|end| Instant::now() >= end) {
+            return Err(io::Error::other(format!("more than can be looked at in {} s", LONGEST.as_secs())));
         }
+        Ok(())
     }
 
     /// The number of the namespace that an open file is, if it is one. One that was opened by a mount is called by the mount's path.

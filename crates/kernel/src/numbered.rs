@@ -22,12 +22,12 @@ impl Kernel {
             return;
         }
         let route = self.route.borrow();
-        let number = || match route.number_of(namespace.as_fd())? {
-            Some(number) => Ok(Some(number)),
-            None => {
-                route.number(namespace.as_fd(), own_number(&cookie))?;
-                route.number_of(namespace.as_fd())
+        let number = || {
+            if let Some(number) = route.number_of(namespace.as_fd())? {
+                return Ok(Some(number));
             }
+            route.number(namespace.as_fd(), own_number(&cookie))?;
+            route.number_of(namespace.as_fd())
         };
         match number() {
             Ok(number) => numbered.extend(number.map(|number| (cookie.number, number))),

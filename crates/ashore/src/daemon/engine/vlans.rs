@@ -80,7 +80,7 @@ impl Engine {
         };
         for vlan in unlooked.values() {
             let taken_in = self.lock().kernel.taken_in(vlan.index).ok().flatten();
-            let user = user_elsewhere(&host, vlan, own.clone(), taken_in);
+            let user = user_elsewhere(&host, vlan, own.clone(), taken_in.as_ref());
             self.lock().vlans.looked.borrow_mut().insert(vlan.index, (Instant::now(), user));
         }
         !unlooked.is_empty()
@@ -196,7 +196,7 @@ fn user_elsewhere(
     host: &Namespace,
     vlan: &Link,
     mut own: BTreeSet<Mac>,
-    taken_in: Option<BTreeSet<Mac>>,
+    taken_in: Option<&BTreeSet<Mac>>,
 ) -> Option<String> {
     own.extend(shim_mac(vlan));
     let mut user = None;
@@ -216,7 +216,7 @@ fn user_elsewhere(
         Err(refusal) => return Some(format!("somebody who cannot be seen ({refusal})")),
     };
     // The kernel knows every link with a MAC of its own that is up on it, whoever may look into which namespace.
-    let unknown = taken_in.iter().flatten().find(|mac| !own.contains(mac));
+    let unknown = taken_in.into_iter().flatten().find(|mac| !own.contains(mac));
     let unknown = unknown.map(|mac| format!("a link with the MAC {mac}"));
     // What cannot be looked into may have one, but for what lies outside of a user's own namespaces, as in the lab.
     let unread = unread.first().filter(|_| taken_in.is_none() || !is_in_users_namespace());
