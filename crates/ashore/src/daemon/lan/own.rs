@@ -95,8 +95,10 @@ impl Own {
 
     /// Whether a MAC is the host's or an endpoint's.
     pub(super) fn is_own(&self, mac: Mac) -> bool {
-        let mut of_endpoints = self.held.iter().chain(self.briefly.keys());
-        self.host.0.contains(&mac) || self.asking.contains(&mac) || of_endpoints.any(|(_, own)| *own == mac)
+        let mut of_endpoints = self.held.iter().chain(self.left.keys()).map(|(_, own)| own);
+        let mut coming = self.comes.values().map(|(own, _)| own);
+        let is_hosts = self.host.0.contains(&mac) || self.asking.contains(&mac);
+        is_hosts || of_endpoints.any(|own| *own == mac) || coming.any(|own| *own == mac)
     }
 
     /// Whether a MAC may have an address.
