@@ -200,6 +200,10 @@ impl Engine {
     /// Answers one request. This is the only way in.
     pub(crate) fn handle(&self, request: Request) -> Reply {
         let answer = supervise::contained(|| self.answer(request)).and_then(|answer| answer);
+        // What was taken back may have left an interface for want of a look.
+        if self.look_at_vlans() {
+            self.reconcile(Cause::Search);
+        }
         answer.unwrap_or_else(|refusal| {
             tracing::info!(kind = ?refusal.kind, "refused: {refusal}");
             Reply::Refused(refusal)
