@@ -365,6 +365,4 @@ fn unfit(net: &Ipv6Net) -> bool {
 }
 
 #[cfg(test)]
-mod bounds;
-#[cfg(test)]
 mod tests;

@@ -3,13 +3,15 @@ use crate::Mac;
 use crate::ndp::{Preference, RouteInformation};
 use proptest::prelude::*;
 
-pub(super) const HOUR: u32 = 3600;
+mod bounds;
 
-pub(super) fn ip(text: &str) -> Ipv6Addr {
+const HOUR: u32 = 3600;
+
+fn ip(text: &str) -> Ipv6Addr {
     text.parse().unwrap()
 }
 
-pub(super) fn said(router: &str, lifetime: u16, prefixes: &[PrefixInformation]) -> RouterAdvertisement {
+fn said(router: &str, lifetime: u16, prefixes: &[PrefixInformation]) -> RouterAdvertisement {
     RouterAdvertisement {
         router: ip(router),
         mac: Mac([2, 0, 0, 0, 0, 1]),
@@ -25,11 +27,11 @@ pub(super) fn said(router: &str, lifetime: u16, prefixes: &[PrefixInformation]) 
     }
 }
 
-pub(super) fn prefix(net: &str, valid: u32, preferred: u32) -> PrefixInformation {
+fn prefix(net: &str, valid: u32, preferred: u32) -> PrefixInformation {
     PrefixInformation { net: net.parse().unwrap(), on_link: true, autonomous: true, valid, preferred }
 }
 
-pub(super) fn seconds(number: u64) -> Duration {
+fn seconds(number: u64) -> Duration {
     Duration::from_secs(number)
 }
 
@@ -83,7 +85,7 @@ fn of_what_is_no_lans_or_not_autonomous_no_address_is_made() {
 }
 
 /// Polls until there is nothing to do; how much was sent, and whether there was news.
-pub(super) fn settle(link: &mut Link, now: Instant) -> (usize, bool) {
+fn settle(link: &mut Link, now: Instant) -> (usize, bool) {
     let (mut sent, mut news) = (0, false);
     loop {
         match link.poll(now) {

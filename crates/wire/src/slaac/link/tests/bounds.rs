@@ -1,7 +1,7 @@
 //! What a link takes of routers at the very bounds, and what it asks them when.
 
-use super::tests::{HOUR, ip, prefix, said, seconds, settle};
-use super::*;
+use super::super::*;
+use super::{HOUR, ip, prefix, said, seconds, settle};
 use crate::ndp::{Preference, PrefixInformation, RouteInformation, RouterAdvertisement};
 
 fn net(text: &str) -> Ipv6Net {
