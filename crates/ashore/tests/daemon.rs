@@ -149,6 +149,8 @@ fn a_panic_over_one_of_dockers_calls_stays_with_it() {
     home.daemon = None;
     with_fault(&mut home, "call");
     let plugin = home.directory.path().join("plugins/ashore.sock");
+    // That of the daemon before is there until this one has its own.
+    eventually("it listens to engines", || UnixStream::connect(&plugin).is_ok());
     let call = || {
         let mut stream = UnixStream::connect(&plugin).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();

@@ -455,7 +455,7 @@ fn heir_of_one_that_was_attached(home: &Home, path: &Path) -> Option<Machine> {
     // The kernel gives a new namespace the lowest number that is free. Those below are taken by the ones before it, and
     // this one may be by what runs beside the test.
     let mut made = Vec::new();
-    let heir = (0..100).find_map(|_| {
+    let heir = (0..50).find_map(|_| {
         let next = home.world.container("heir").unwrap();
         if inode(&next) == number {
             return Some(next);
@@ -475,7 +475,7 @@ fn a_namespace_that_has_the_number_of_one_that_is_gone_is_another() {
     let home = Home::new();
     home.create_lan();
     let path = home.directory.path().join("web");
-    let Some(heir) = (0..10).find_map(|_| heir_of_one_that_was_attached(&home, &path)) else {
+    let Some(heir) = (0..40).find_map(|_| heir_of_one_that_was_attached(&home, &path)) else {
         return ashore_lab::cannot_run("a number used again", "the kernel used none");
     };
     // By the very same path.

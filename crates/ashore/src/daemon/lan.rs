@@ -36,6 +36,8 @@ const MOST_AT_ONCE: usize = 256;
 const MOST_CLAIMS: usize = 8;
 /// After this time a parent by which the LAN could not be asked is tried again.
 const DEAF_FOR: Duration = Duration::from_secs(10);
+/// So much later it is asked again whether a link that is on its way out is gone.
+const ON_ITS_WAY: Duration = Duration::from_millis(100);
 /// For how long a claim on an endpoint's address is shown as a conflict, in seconds.
 const CONFLICT_SHOWN: u64 = 600;
 
@@ -463,7 +465,12 @@ impl Table {
         let Some(heard) = heard(frame) else { return };
         let now = Instant::now();
         let key = (parent.clone(), heard.ip);
-        let answers = self.probes.contains_key(&key) && self.own.has_left(heard.ip, heard.sender, now);
+        let looked_for = self.probes.get_mut(&key);
+        if self.own.is_leaving(heard.ip, heard.sender, now) {
+            looked_for.into_iter().for_each(|probe| probe.ask_again(now + ON_ITS_WAY));
+            return;
+        }
+        let answers = looked_for.is_some() && self.own.has_left(heard.ip, heard.sender, now);
         if self.own.may_say(&heard, now) && !answers {
             return;
         }

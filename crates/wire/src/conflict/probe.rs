@@ -125,6 +125,13 @@ impl Probe {
         self.repeated <= MOST_REPEATED
     }
 
+    /// Whoever answers now is about to be gone: unless somebody else has answered, it asks anew at a later moment.
+    pub fn ask_again(&mut self, at: Instant) {
+        if self.sent > 0 && self.holder.is_none() {
+            (self.sent, self.next) = (0, at);
+        }
+    }
+
     /// Takes in what was heard. What comes before the first probe is no answer: a machine that has the address will answer the
     /// probe, and a machine that looks for it will hear the probe and give it up.
     pub fn observe(&mut self, heard: &Heard) {

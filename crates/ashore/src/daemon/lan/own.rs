@@ -19,6 +19,9 @@ use super::Ear;
 /// that is being torn down answers for a moment longer.
 const BEFORE_AND_AFTER: Duration = Duration::from_secs(10);
 
+/// By then the link of one that has left is gone, which goes with its container's namespace.
+const TAKEN_DOWN: Duration = Duration::from_secs(3);
+
 #[derive(Default)]
 pub(super) struct Own {
     /// The addresses that endpoints hold, each with the endpoint's MAC as the LAN knows it.
@@ -78,6 +81,12 @@ impl Own {
     /// whom it is now: what has left may have come back under another name, or never have gone.
     pub(super) fn has_left(&self, ip: IpAddr, mac: Mac, now: Instant) -> bool {
         !self.has(ip, mac, now) && self.may_have(ip, mac, now)
+    }
+
+    /// Whether it has left so lately that its link may still be on its way out.
+    pub(super) fn is_leaving(&self, ip: IpAddr, mac: Mac, now: Instant) -> bool {
+        let ends = self.left.get(&(ip, mac)).filter(|_| self.has_left(ip, mac, now));
+        ends.is_some_and(|ends| *ends > now + (BEFORE_AND_AFTER - TAKEN_DOWN))
     }
 
     /// Whether a MAC has an address, or is about to.
@@ -185,6 +194,8 @@ mod tests {
         assert!(!own.has_left(ip(192), WEB, now), "it has it");
         own.hold(BTreeSet::new(), now);
         assert!(own.has_left(ip(192), WEB, now) && own.may_have(ip(192), WEB, now));
+        let later = |seconds| own.is_leaving(ip(192), WEB, now + Duration::from_secs(seconds));
+        assert!(later(0) && later(2) && !later(3) && !later(20), "its link is gone by then");
         own.comes(ip(192), DB, now);
         assert!(own.has_left(ip(192), WEB, now) && !own.has_left(ip(192), DB, now));
         own.comes(ip(192), WEB, now);
