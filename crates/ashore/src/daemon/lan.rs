@@ -467,7 +467,9 @@ impl Table {
         let key = (parent.clone(), heard.ip);
         let looked_for = self.probes.get_mut(&key);
         if self.own.is_leaving(heard.ip, heard.sender, now) {
-            looked_for.into_iter().for_each(|probe| probe.ask_again(now + ON_ITS_WAY));
+            if let Some(probe) = looked_for {
+                probe.ask_again(now + ON_ITS_WAY);
+            }
             return;
         }
         let answers = looked_for.is_some() && self.own.has_left(heard.ip, heard.sender, now);

@@ -86,7 +86,7 @@ impl Own {
     /// Whether it has left so lately that its link may still be on its way out.
     pub(super) fn is_leaving(&self, ip: IpAddr, mac: Mac, now: Instant) -> bool {
         let ends = self.left.get(&(ip, mac)).filter(|_| self.has_left(ip, mac, now));
-        ends.is_some_and(|ends| *ends > now + (BEFORE_AND_AFTER - TAKEN_DOWN))
+        ends.is_some_and(|ends| *ends + TAKEN_DOWN > now + BEFORE_AND_AFTER)
     }
 
     /// Whether a MAC has an address, or is about to.
