@@ -235,8 +235,10 @@ impl Drop for Docker {
     fn drop(&mut self) {
         let _ = self.holder.kill();
         let _ = self.holder.wait();
-        if let Some(mut dockerd) = self.dockerd.take() {
-            let _ = dockerd.wait();
+        if let Some(mut nsenter) = self.dockerd.take() {
+            // One that stands still would not see dockerd's end.
+            let _ = nsenter.kill();
+            let _ = nsenter.wait();
         }
         if std::thread::panicking() {
             crate::show_end_of("dockerd's log", &self.log());
