@@ -1,7 +1,6 @@
 //! Where a test finds engines and tools of the distribution, and what it says when it cannot run.
 
 use std::ffi::OsString;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -59,10 +58,5 @@ pub fn plugin_tree() -> Result<PathBuf, String> {
 
 /// Says that a test cannot run and why, where the list at the end of `cargo xtask test` finds it.
 pub fn cannot_run(test: &str, why: &str) {
-    let line = format!("cannot-run: {test}: {why}\n");
-    eprint!("{line}");
-    if let Some(list) = std::env::var_os("ASHORE_CANNOT_RUN") {
-        let file = std::fs::File::options().append(true).open(list);
-        file.and_then(|mut file| file.write_all(line.as_bytes())).expect("the list can be written");
-    }
+    eprintln!("cannot-run: {test}: {why}");
 }

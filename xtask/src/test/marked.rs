@@ -1,12 +1,11 @@
 //! Test programs that need a kernel with more than the usual one has: they run in the virtual machine, all in one boot.
 
-use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::Ground;
 use super::program::{PATIENCE, Program};
-use super::tally::Ended;
+use super::tally::{Ended, Tally};
 use crate::vm::{VirtualMachine, shell_line};
 
 /// How their names begin.
@@ -26,22 +25,18 @@ pub(super) fn is_marked(program: &Program) -> bool {
 }
 
 /// The machine for those of the programs that are marked, or why there is none, with which each of them is listed.
-pub(super) fn machine_for(
-    root: &Path,
-    programs: &[Program],
-    ground: &Ground,
-) -> anyhow::Result<Result<Machine, String>> {
+pub(super) fn machine_for(root: &Path, programs: &[Program], tally: &mut Tally) -> Result<Machine, String> {
     let mut marked = programs.iter().filter(|program| is_marked(program)).peekable();
     if marked.peek().is_none() {
-        return Ok(Err("no program needs it".into()));
+        return Err("no program needs it".into());
     }
     let machine = VirtualMachine::fetch(root);
     if let Err(why) = &machine {
         for program in marked {
-            append(&ground.list, &format!("cannot-run: {}: {why}\n", program.name))?;
+            tally.cannot_run.push(format!("{}: {why}", program.name));
         }
     }
-    Ok(machine.map(Machine))
+    machine.map(Machine)
 }
 
 impl Machine {
@@ -59,9 +54,6 @@ impl Machine {
                 began = Instant::now();
                 return;
             }
-            if line.starts_with("cannot-run: ") {
-                append(&ground.list, &format!("{line}\n")).unwrap_or_else(|error| println!("{error}"));
-            }
             output.push_str(line);
             output.push('\n');
         });
@@ -78,22 +70,14 @@ impl Machine {
 
 /// Runs programs one after another, for the virtual machine.
 fn script_of(programs: &[&Program], ground: &Ground) -> String {
-    // Only what is printed leaves the machine.
-    let inside = Ground { list: "/run/cannot-run".into(), ..*ground };
     let mut lines = vec![
-        format!("list={}; : >$list", inside.list.display()),
         // Once a tunnel's module is loaded, by whatever program, each new namespace would have a link of it (Linux 5.8).
         "echo 2 >/proc/sys/net/core/fb_tunnels_only_for_init_net".to_owned(),
     ];
     for program in programs {
-        lines.push(shell_line(&program.command(&inside)));
-        lines.push(format!("echo \"{ENDED}$?\"; cat $list; : >$list"));
+        lines.push(shell_line(&program.command(ground)));
+        lines.push(format!("echo \"{ENDED}$?\""));
     }
     lines.push("exit 0".to_owned());
     lines.join("\n")
-}
-
-fn append(list: &Path, text: &str) -> anyhow::Result<()> {
-    let mut file = std::fs::File::options().append(true).open(list)?;
-    Ok(file.write_all(text.as_bytes())?)
 }

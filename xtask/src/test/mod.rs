@@ -34,8 +34,6 @@ pub(crate) struct TestArgs {
 
 /// What the test programs are told of this machine.
 struct Ground<'a> {
-    /// The file for what cannot run.
-    list: PathBuf,
     provided: &'a Provided,
     /// Whether long products of scenarios run in full.
     all: bool,
@@ -74,27 +72,23 @@ pub(crate) fn run(root: &Path, arguments: &TestArgs) -> anyhow::Result<()> {
     if !arguments.no_lint {
         lint::run(root)?;
     }
-    let list = root.join("target/cannot-run");
-    std::fs::create_dir_all(root.join("target"))?;
-    std::fs::write(&list, "")?;
     // First, since it leaves the program linked otherwise than the tests' own build does.
     let plugin = make_plugin(root, arguments);
     let programs = program::chosen(program::build()?, arguments.only.as_deref())?;
     let engines = packages::fetch(root).inspect_err(|why| println!("the engines are not at hand: {why}"));
     let provided = Provided { engines, plugin };
-    let ground = Ground { list: list.clone(), provided: &provided, all: arguments.all };
-    let machine = marked::machine_for(root, &programs, &ground)?;
+    let ground = Ground { provided: &provided, all: arguments.all };
+    let mut tally = Tally::default();
+    let machine = marked::machine_for(root, &programs, &mut tally);
     let built = started.elapsed().as_secs();
     println!("Test programs run side by side; each one's output comes when it has ended.");
-    let mut tally = Tally::default();
     side_by_side::run(&programs, &ground, machine.as_ref().ok(), &mut tally)?;
     let unsteady = diagnose(&programs, &ground, machine.as_ref().ok(), &mut tally)?;
-    let cannot_run = std::fs::read_to_string(&list)?;
     println!("\nThe longest:\n{}", tally.longest());
-    if cannot_run.is_empty() {
+    if tally.cannot_run.is_empty() {
         println!("Everything could run here.");
     } else {
-        print!("What could not run here:\n{cannot_run}");
+        println!("What could not run here:\n{}", tally.cannot_run.join("\n"));
     }
     for (name, how) in &unsteady {
         println!("unsteady, a fault to be found: {name} failed beside others ({how}), and passed alone");
@@ -107,7 +101,7 @@ pub(crate) fn run(root: &Path, arguments: &TestArgs) -> anyhow::Result<()> {
     if !tally.broken.is_empty() {
         bail!("tests failed");
     }
-    if !cannot_run.is_empty() && provided.engines.is_ok() && machine.is_ok() {
+    if !tally.cannot_run.is_empty() && provided.engines.is_ok() && machine.is_ok() {
         bail!("on Debian as root every test can run");
     }
     Ok(())

@@ -30,6 +30,8 @@ pub(super) struct Tally {
     pub(super) passed: usize,
     pub(super) failed: usize,
     pub(super) broken: Vec<Broken>,
+    /// What could not run and why, as the tests said.
+    pub(super) cannot_run: Vec<String>,
     took: Vec<(Duration, String)>,
 }
 
@@ -37,6 +39,8 @@ impl Tally {
     /// Prints what a program printed, and counts it.
     pub(super) fn take(&mut self, ended: Ended) {
         println!("\n== {} ({} s)\n{}", ended.name, ended.took.as_secs(), ended.output.trim_end());
+        let said = ended.output.lines().filter_map(|line| line.strip_prefix("cannot-run: "));
+        self.cannot_run.extend(said.map(str::to_owned));
         let (mut with_result, mut idle) = (false, false);
         for result in ended.output.lines().filter_map(|line| line.strip_prefix("test result: ")) {
             self.passed += count(result, "passed");
@@ -112,6 +116,18 @@ mod tests {
             assert_eq!(tally.broken.len(), broken, "{counts}");
         }
         assert_eq!((tally.passed, tally.failed), (2, 0));
+    }
+
+    #[test]
+    fn what_could_not_run_is_kept_of_each_program() {
+        let mut tally = Tally::default();
+        for test in ["a", "b"] {
+            tally.take(ended(
+                &format!("cannot-run: {test}: no root\ntest result: ok. 1 passed; 0 failed\n"),
+                true,
+            ));
+        }
+        assert_eq!(tally.cannot_run, ["a: no root", "b: no root"]);
     }
 
     #[test]
