@@ -43,6 +43,7 @@ const CONFLICT_SHOWN: u64 = 600;
 
 mod claims;
 mod clients;
+mod deaf;
 mod doubts;
 mod forwarding;
 mod hearsay;
@@ -58,6 +59,8 @@ mod routers;
 
 pub(crate) use claims::Claim;
 use claims::Claims;
+pub(crate) use deaf::Deaf;
+use deaf::{said, said_or_waits};
 use doubts::Doubts;
 use forwarding::Forwarding;
 use hearsay::Hearsay;
@@ -83,15 +86,6 @@ type OnLan = (IfName, IpAddr);
 #[derive(Clone)]
 pub(crate) struct Lan {
     shared: Arc<Shared>,
-}
-
-/// Why the LAN cannot be asked by a parent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Deaf {
-    pub(crate) parent: IfName,
-    pub(crate) why: String,
-    /// The kernel's error number, where it was the kernel.
-    pub(crate) errno: Option<i32>,
 }
 
 struct Shared {
@@ -515,36 +509,6 @@ impl Table {
 
 /// Says something on the LAN by a parent.
 type Send<'a> = dyn Fn(&IfName, &[u8]) -> io::Result<()> + 'a;
-
-/// Enters whether something could be said by a parent. Why it cannot be listened to stands, if nothing can be said for
-/// that reason.
-fn said(deaf: &mut BTreeMap<IfName, (Deaf, Instant)>, parent: &IfName, sent: io::Result<()>) -> bool {
-    match sent {
-        Ok(()) => {
-            deaf.remove(parent);
-            true
-        }
-        Err(error) => {
-            let errno = error.raw_os_error();
-            let now = Deaf { parent: parent.clone(), why: error.to_string(), errno };
-            let known = deaf.get(parent).is_some_and(|(known, _)| *known == now || errno.is_none());
-            if !known {
-                tracing::warn!(%parent, "the LAN cannot be asked: {error}");
-                deaf.insert(parent.clone(), (now, Instant::now()));
-            } else if let Some((_, since)) = deaf.get_mut(parent) {
-                *since = Instant::now();
-            }
-            false
-        }
-    }
-}
-
-/// The same of what may wait for room, of which nothing is known yet.
-fn said_or_waits(deaf: &mut BTreeMap<IfName, (Deaf, Instant)>, parent: &IfName, sent: io::Result<bool>) {
-    if !matches!(sent, Ok(false)) {
-        said(deaf, parent, sent.map(drop));
-    }
-}
 
 fn seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
