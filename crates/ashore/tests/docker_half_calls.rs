@@ -103,6 +103,55 @@ fn an_endpoint_of_which_a_killed_engine_told_nobody_gives_way_to_its_containers_
     engine.try_call("NetworkDriver.CreateEndpoint", &creates("cc")).unwrap_err();
 }
 
+/// A call by which the engine makes an endpoint with a MAC that its user chose.
+fn creates(id: &str, ip: &str) -> Value {
+    let address = format!("{ip}/24");
+    let interface = json!({ "Address": address, "AddressIPv6": "", "MacAddress": "02:42:aa:00:00:01" });
+    json!({ "NetworkID": NETWORK, "EndpointID": id, "Interface": interface, "Options": {} })
+}
+
+#[test]
+fn whatever_a_killed_engine_was_doing_its_containers_next_endpoint_has_the_mac_that_its_user_chose() {
+    let engine = FakeEngine::new();
+    let mut asked = asking(&engine);
+    let pool = asked["PoolID"].clone();
+    let mut address = |ip: &str| {
+        asked["Address"] = json!(ip);
+        engine.call("IpamDriver.RequestAddress", &asked);
+    };
+    let started_anew = || call_by_another(&engine, "/Plugin.Activate", &json!({})).kill().unwrap();
+    address("192.168.88.193");
+    engine.call("NetworkDriver.CreateEndpoint", &creates("aa", "192.168.88.193"));
+    // Killed before it joined, and its container gets another address.
+    started_anew();
+    address("192.168.88.194");
+    engine.call("NetworkDriver.CreateEndpoint", &creates("bb", "192.168.88.194"));
+    // Killed between taking the endpoint away and giving back its address.
+    let deleted = |id: &str| {
+        let body = json!({ "NetworkID": NETWORK, "EndpointID": id });
+        call_by_another(&engine, "/NetworkDriver.DeleteEndpoint", &body).kill().unwrap();
+    };
+    deleted("bb");
+    started_anew();
+    address("192.168.88.195");
+    engine.call("NetworkDriver.CreateEndpoint", &creates("cc", "192.168.88.195"));
+    started_anew();
+    // And where it gets the same one.
+    address("192.168.88.195");
+    engine.call("NetworkDriver.CreateEndpoint", &creates("dd", "192.168.88.195"));
+    deleted("dd");
+    started_anew();
+    address("192.168.88.196");
+    engine.call("NetworkDriver.CreateEndpoint", &creates("ee", "192.168.88.196"));
+    // One that this engine has made is in its way.
+    address("192.168.88.197");
+    let refused =
+        engine.try_call("NetworkDriver.CreateEndpoint", &creates("ff", "192.168.88.197")).unwrap_err();
+    assert!(refused.contains("02:42:aa:00:00:01"), "{refused}");
+    let release = json!({ "PoolID": pool, "Address": "192.168.88.197" });
+    engine.call("IpamDriver.ReleaseAddress", &release);
+}
+
 #[test]
 fn an_engine_that_was_killed_while_it_waited_for_an_address_does_not_have_it() {
     let engine = FakeEngine::new();

@@ -237,3 +237,49 @@ fn wherever_it_dies_a_container_starts_or_fails_clearly_and_nothing_is_left() {
         site.assert_nothing_left();
     });
 }
+
+#[test]
+fn where_a_call_was_lost_that_nobody_read_what_is_said_helps() {
+    const CONNECT: &str = "network connect --ip 192.168.88.215 lan web";
+    let Some(strace) = Strace::find("docker, calls that nobody read") else { return };
+    on_every_engine("docker, calls that nobody read", |site| {
+        site.ok(&format!("{CREATE} lan"));
+        site.ok(RUN);
+        site.ok("network disconnect lan web");
+        for n in 1.. {
+            // The engine's call is in the socket, and the daemon dies before it takes it.
+            let mut traced = strace.kill_at(site.home.daemon().pid(), "accept4", n);
+            let mut client = begin(site, CONNECT);
+            eventually("the daemon dies, or Docker is done", || {
+                has_died(site) || client.try_wait().unwrap().is_some()
+            });
+            if !has_died(site) {
+                spare(site, traced);
+                done(site, &Ran::of_output(client.wait_with_output().unwrap()));
+                break;
+            }
+            traced.wait().unwrap();
+            site.home.daemon = None;
+            site.start_daemon();
+            let mut ran = Ran::of_output(client.wait_with_output().unwrap());
+            if ran.code != Some(0) {
+                assert!(
+                    ran.stderr.contains("docker network disconnect -f NETWORK CONTAINER"),
+                    "{}",
+                    ran.stderr
+                );
+                ran = site.docker(CONNECT);
+                if ran.code != Some(0) {
+                    site.ok("network disconnect -f lan web");
+                    ran = site.docker(CONNECT);
+                }
+            }
+            done(site, &ran);
+            web_is_there(site, &["192.168.88.215"]);
+            site.ok("network disconnect lan web");
+        }
+        site.ok("rm -f web");
+        site.ok("network rm lan");
+        site.assert_nothing_left();
+    });
+}

@@ -46,7 +46,7 @@ pub enum AttachError {
         /// The network.
         network: String,
         /// What helps if it does not.
-        made_anew: String,
+        remedy: String,
     },
     /// The parent is down.
     #[error("the parent `{0}` is down")]
@@ -135,7 +135,7 @@ impl AttachError {
             }
             AttachError::Address(error) => return error.hint(),
             AttachError::CutsHost(error) => return error.hint(),
-            AttachError::ParentGone { made_anew, .. } => made_anew.clone(),
+            AttachError::ParentGone { remedy, .. } => remedy.clone(),
         })
     }
 }
@@ -256,7 +256,7 @@ impl State {
             None => Err(AttachError::ParentGone {
                 parent: lowest.clone(),
                 network: network.label().to_owned(),
-                made_anew: network.made_anew(host),
+                remedy: network.remedy_without_parent(host),
             }),
             // It may be there before the LAN is, as it may before the cable is in, if nothing of the LAN's is waited for.
             Some(parent) if !parent.up && (network.listens() || network.vlan.is_some()) => {

@@ -151,7 +151,7 @@ pub struct Waiting {
     /// The parent that is missing.
     pub parent: IfName,
     /// What helps if it does not come back.
-    pub made_anew: String,
+    pub remedy: String,
 }
 
 /// What should be, given the state and what was observed. Containers' namespaces that were not observed are left out, and
@@ -181,8 +181,8 @@ pub fn desired(state: &State, observed: &Observed) -> Desired {
     for network in state.networks.values().filter(|network| observed.host.link(&network.parent).is_none()) {
         let parent = network.lowest(&observed.host).clone();
         if observed.host.link(&parent).is_none() {
-            let (network, made_anew) = (network.label().to_owned(), network.made_anew(&seen.host));
-            desired.waiting.push(Waiting { network, parent, made_anew });
+            let (network, remedy) = (network.label().to_owned(), network.remedy_without_parent(&seen.host));
+            desired.waiting.push(Waiting { network, parent, remedy });
         }
     }
     for network in

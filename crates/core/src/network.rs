@@ -224,7 +224,7 @@ impl Network {
     }
 
     /// What helps where its parent has gone and does not come back, most often because it has another name since a start of the host.
-    pub fn made_anew(&self, host: &View) -> String {
+    pub fn remedy_without_parent(&self, host: &View) -> String {
         let label = self.label();
         let now = host.faces_now(self);
         let new = now.map_or("NEW", IfName::as_str);

@@ -26,6 +26,10 @@ use crate::store::Document;
 use crate::survey::PoolReport;
 use crate::vlan::VlanId;
 
+mod refusal;
+
+pub use refusal::{Refusal, RefusalKind};
+
 /// One request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -197,7 +201,13 @@ pub enum Staged {
         /// The engine's id of the endpoint.
         id: String,
     },
-    /// Takes the endpoint away; its addresses stay reserved until they are freed.
+    /// Asks whether an endpoint was joined and has not left. Refused if it has no link.
+    HasLink {
+        /// The engine's id of the endpoint.
+        id: String,
+    },
+    /// Takes the endpoint away; its addresses stay reserved until they are freed. Answered by [`Reply::Deleted`], or by [`Reply::Done`]
+    /// where there is none.
     Delete {
         /// The engine's id of the endpoint.
         id: String,
@@ -459,6 +469,11 @@ pub enum Reply {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         on_link: Vec<IpNet>,
     },
+    /// The endpoint is gone, and its addresses are still reserved.
+    Deleted {
+        /// The addresses.
+        addresses: Vec<IpAddr>,
+    },
     /// An engine's list was taken in.
     Inventoried {
         /// Containers to connect anew, to get their own addresses and MACs. All containers of a group are disconnected before the first
@@ -567,7 +582,7 @@ pub struct Status {
 /// A network, for people and programs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NetworkReport {
-    /// As it was made.
+    /// As it is: one of leases with the subnet that these are of by now.
     pub network: Network,
     /// The shim that gives host access, while there is one.
     pub shim: Option<IfName>,
@@ -575,34 +590,4 @@ pub struct NetworkReport {
     pub endpoints: usize,
     /// How many addresses of its ranges are left, by subnet.
     pub free: BTreeMap<IpNet, u64>,
-}
-
-/// Why a request was refused, in the order in which a person needs it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[error("{message}")]
-pub struct Refusal {
-    /// What kind of refusal, from which the exit code follows.
-    pub kind: RefusalKind,
-    /// What was wrong, where, and why.
-    pub message: String,
-    /// The command or option that helps.
-    pub hint: Option<String>,
-}
-
-/// Kinds of refusals.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum RefusalKind {
-    /// The request is wrong in itself or does not fit the host.
-    Invalid,
-    /// It names something that does not exist.
-    NotFound,
-    /// It needs something that another holds: a name, an address, a parent.
-    Taken,
-    /// The kernel refused a step; what was done was undone.
-    Kernel,
-    /// The state could not be written; what was done was undone.
-    State,
-    /// The daemon met a fault of its own. What the request had begun is finished or undone by the next reconciliation.
-    Internal,
 }

@@ -102,7 +102,7 @@ struct Inner {
     unconfirmed: BTreeSet<IpAddr>,
     /// Endpoints whose links were missing and made anew: the first may be in another namespace, where its container has moved it.
     remade: BTreeSet<EndpointKey>,
-    /// Endpoints, by the engine's ids, that an engine which ended may have been making. Until its successor lists what it has.
+    /// Endpoints, by the engine's ids, that an engine which ended may have been making, and that its successor has not shown.
     unknown_to_engine: BTreeSet<String>,
     /// Pools whose range was Ashore's choice, that an engine has not opened since it started anew. It then names the
     /// subnet alone.

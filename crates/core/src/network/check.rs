@@ -43,17 +43,16 @@ impl Network {
         const SMALL: u128 = 256;
         for subnet in self.handed_out().filter(|_| !self.adopted) {
             let pool = subnet.pool();
+            if pool.len() > SMALL {
+                continue;
+            }
             let kept = |ip: IpAddr| {
                 let own = || host.has_foreign_address(ip).then(|| "it is this host's own".to_owned());
                 subnet.never(ip).map(|never| never.to_string()).or_else(own)
             };
-            let all: Vec<Option<String>> =
-                pool.from_offset(0).take(SMALL.min(pool.len()) as usize).map(kept).collect();
-            if let Some(why) = all
-                .first()
-                .cloned()
-                .flatten()
-                .filter(|_| pool.len() <= SMALL && all.iter().all(Option::is_some))
+            let mut all = pool.from_offset(0).take(pool.len() as usize).map(kept);
+            if let Some(Some(why)) = all.next()
+                && all.all(|why| why.is_some())
             {
                 return Err(NetworkError::RangeHoldsNothing { range: pool, ip: pool.first(), why });
             }

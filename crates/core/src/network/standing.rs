@@ -31,10 +31,10 @@ impl Network {
         let mut families = [Family::Ipv4, Family::Ipv6].into_iter();
         let error =
             families.find_map(|family| handed_out.check_subnets_of_parent(host, parent, family).err())?;
-        let (label, made_anew) = (self.label(), if self.engine.is_some() { "docker" } else { "ashore" });
+        let (label, program) = (self.label(), if self.engine.is_some() { "docker" } else { "ashore" });
         Some(format!(
             "network `{label}` hands out addresses that nobody on the LAN reaches: {error}; if the LAN has other addresses now, make \
-             the network anew with that subnet: {made_anew} network rm {label}, {made_anew} network create …"
+             the network anew with that subnet: {program} network rm {label}, {program} network create …"
         ))
     }
 

@@ -13,7 +13,7 @@ use ashore_core::network::Network;
 use ashore_core::observed::{Observed, View};
 use ashore_core::plan::plan;
 use ashore_core::request::{AttachSpec, EndpointReport, Refusal, Reply};
-use ashore_core::state::Change;
+use ashore_core::state::{Change, State};
 use ashore_core::step::{Family, Step};
 use ashore_kernel::{Namespace, OnError};
 use ashore_wire::conflict::Profile;
@@ -64,6 +64,7 @@ impl Engine {
 
     /// The attach itself. A shim that it had to make is noted by its parent.
     fn attach_with(&self, spec: &AttachSpec, shim: &mut Option<IfName>) -> Result<Reply, Refusal> {
+        self.check_beside_others_children(|state| state.networks.get(&spec.network))?;
         let namespace = Namespace::open(&spec.netns).map_err(|error| refusal::namespace(&error))?;
         // A lease's thread is asked for other things under the lock, which is let go of before the lease.
         let mut learnt = Learnt::default();
@@ -205,6 +206,23 @@ impl Engine {
         }
     }
 
+    /// The first endpoint of an ipvlan network would turn others' links on its parent into its mode, which may have come since the
+    /// network was made. To look into all namespaces takes its time, in which others are served.
+    pub(super) fn check_beside_others_children(
+        &self,
+        of: impl FnOnce(&State) -> Option<&Network>,
+    ) -> Result<(), Refusal> {
+        let (host, network) = {
+            let inner = self.lock();
+            let network = of(inner.state()).filter(|network| matches!(network.kind, LinkKind::Ipvlan(_)));
+            let Some(network) = network.filter(|network| !inner.has_attached_on(&network.parent)) else {
+                return Ok(());
+            };
+            (inner.kernel.host().clone(), network.clone())
+        };
+        check_beside_children_elsewhere(&host, &network)
+    }
+
     /// Makes the shim before the first address of a network is looked for: siblings on the parent, which Ashore need not
     /// have made, are heard by it alone. Once it is there it stays as long as the network. Tells whether it was made.
     pub(super) fn brings_shim(
@@ -215,14 +233,6 @@ impl Engine {
         observed: &Observed,
     ) -> Result<bool, Refusal> {
         let there = observed.host.tagged(&Tag::Shim(network.parent.clone())).is_some();
-        let on_parent = |endpoint: &Endpoint| {
-            endpoint.stage == Stage::Attached
-                && inner.state().network_of(endpoint).is_some_and(|there| there.parent == network.parent)
-        };
-        let is_first = !there && !inner.state().endpoints.values().any(on_parent);
-        if is_first && matches!(network.kind, LinkKind::Ipvlan(_)) {
-            check_beside_children_elsewhere(inner.kernel.host(), network)?;
-        }
         let asks = network.conflict != Profile::Off || network.listens();
         if there || !network.wants_shim() || !asks {
             return Ok(false);
@@ -247,11 +257,7 @@ impl Engine {
     /// Takes away a shim that was made for an endpoint that came to nothing.
     pub(super) fn take_shim_back(&self, inner: &Inner, made: Option<&IfName>) {
         let Some(parent) = made else { return };
-        let on_parent = |endpoint: &Endpoint| {
-            endpoint.stage == Stage::Attached
-                && inner.state().network_of(endpoint).is_some_and(|network| network.parent == *parent)
-        };
-        if inner.state().endpoints.values().any(on_parent) {
+        if inner.has_attached_on(parent) {
             return;
         }
         let step = Step::DelLink { place: Place::Host, link: shim_name(parent) };
@@ -267,6 +273,15 @@ impl Engine {
 }
 
 impl Inner {
+    /// Whether an endpoint is on the LAN by a parent.
+    fn has_attached_on(&self, parent: &IfName) -> bool {
+        let is_on = |endpoint: &Endpoint| {
+            endpoint.stage == Stage::Attached
+                && self.state().network_of(endpoint).is_some_and(|network| network.parent == *parent)
+        };
+        self.state().endpoints.values().any(is_on)
+    }
+
     /// Makes a VLAN that is missing, or waits for one that has just come, or says what is in its way: without it nobody can be
     /// looked for. Tells whether it is there now.
     pub(super) fn brings_parent(&self, network: &Network, observed: &Observed) -> Result<bool, Refusal> {

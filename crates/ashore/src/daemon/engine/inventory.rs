@@ -81,7 +81,7 @@ impl Engine {
         let mut inner = self.lock();
         // An engine that lists has told what it still has.
         inner.unconfirmed.clear();
-        inner.unknown_to_engine.clear();
+        inner.keep_unknown_ones(&inventory);
         inner.unconfirmed_pools.clear();
         let names = inner.state().learnt(&inventory, inner.inventory.as_ref(), now());
         if !names.is_empty() {

@@ -4,16 +4,19 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
 use ashore_core::IfName;
+use ashore_core::lease::{Addressing, Fallback};
 use ashore_core::network::{Network, NetworkError, Subnet};
 use ashore_core::observed::View;
+use ashore_core::pool::{Pool, PoolKey, UNTOLD};
 use ashore_core::range::Range;
-use ashore_core::request::{PoolQuestion, Refusal, RefusalKind, Reply};
+use ashore_core::request::{PoolQuestion, PoolWish, Refusal, RefusalKind, Reply};
 use ashore_core::state::State;
 use ashore_core::survey::{PoolReport, PoolSeen, samples};
 use ashore_wire::Mac;
 use ashore_wire::conflict::Profile;
 use ipnet::IpNet;
 
+use super::strangers::not_own;
 use super::{Engine, Inner};
 use crate::daemon::lan::{Patience, Sought};
 use crate::daemon::refusal;
@@ -25,6 +28,81 @@ struct Asked {
 }
 
 impl Engine {
+    /// Promises a subnet to a network that an engine is about to make.
+    pub(super) fn open_pool(&self, wish: &PoolWish) -> Result<Reply, Refusal> {
+        let mut inner = self.lock();
+        let wish = &PoolWish { parent: inner.resolved(wish.parent.as_ref())?, ..wish.clone() };
+        if let Some(reply) = inner.opened_before(wish) {
+            return Ok(reply);
+        }
+        if wish.others {
+            return Err(not_own());
+        }
+        let addressing = wish.addressing;
+        let (key, chosen, told) = match (wish.net, wish.range) {
+            (Some(net), None) => {
+                if let Some(key) = inner.take_unconfirmed_pool(&net, wish.parent.as_ref()) {
+                    (key, true, net)
+                } else {
+                    let whole = PoolKey { net, range: None, addressing };
+                    let is_known = inner.state().networks_of(&whole).next().is_some();
+                    let host = inner.observe(&[])?.host;
+                    drop(inner);
+                    let range = if is_known { None } else { self.range_of_named(wish, net, &host) };
+                    inner = self.lock();
+                    (PoolKey { range, ..whole }, range.is_some(), net)
+                }
+            }
+            (Some(net), Some(range)) if range.lies_in(&net) => {
+                (PoolKey { net, range: Some(range), addressing }, false, net)
+            }
+            (Some(net), Some(range)) => {
+                return Err(refusal::network(&NetworkError::RangeOutside(range, net)));
+            }
+            (None, _) => {
+                // An engine that asks again, and keeps the pool it got first, did not like the subnet.
+                let turned_down = inner.state().has_chosen_pool();
+                let observed = inner.observe(&[])?;
+                drop(inner);
+                let key = self.find_pool(wish, turned_down, &observed.host)?;
+                inner = self.lock();
+                (key, true, if turned_down { UNTOLD } else { key.net })
+            }
+        };
+        let opened = inner.state().opened(key, wish, chosen);
+        inner.strangers.opens(key);
+        inner.commit(vec![opened])?;
+        Ok(Reply::Pool { key, told })
+    }
+
+    /// Where a subnet was named without a range: one beside the pools of the LAN's DHCP servers, if they have any there.
+    fn range_of_named(&self, wish: &PoolWish, net: IpNet, host: &View) -> Option<Range> {
+        if wish.addressing == Addressing::Dhcp && wish.leasing.fallback == Fallback::None {
+            return None;
+        }
+        let parent = wish.parent.clone().or_else(|| host.lan_parent(&[net]).ok())?;
+        self.range_for_want_of_one(&parent, &Subnet::whole(net, host.default_gateway(&net)), host)
+    }
+
+    /// The LAN's subnet, and a range of it that nobody uses.
+    fn find_pool(&self, wish: &PoolWish, turned_down: bool, host: &View) -> Result<PoolKey, Refusal> {
+        let found = wish.parent.clone().map_or_else(|| host.lan_parent(&[]), Ok);
+        let found = found.and_then(|parent| host.lan_subnet(&parent, None).map(|net| (parent, net)));
+        let (parent, net) = found.map_err(|error| refusal::network(&error))?;
+        if wish.addressing == Addressing::Dhcp && wish.leasing.fallback == Fallback::None {
+            tracing::info!(%parent, subnet = %net, "found on this host; its DHCP server hands out the addresses");
+            // The engine gives the one that it turned down back by its id, which must not be this one's.
+            let range = turned_down.then(|| Range::of_net(&net));
+            return Ok(PoolKey { net, range, addressing: wish.addressing });
+        }
+        let chosen = self.choose_range(&parent, net, host.default_gateway(&net), host, Vec::new());
+        // Where there is no other, the one that it turned down with the subnet is as free as it was.
+        let again = || self.lock().state().chosen_range_again(&net).filter(|_| turned_down);
+        let range = chosen.or_else(|refusal| again().ok_or(refusal))?;
+        tracing::info!(%parent, subnet = %net, %range, "found on this host, and chosen");
+        Ok(PoolKey { net, range: Some(range), addressing: wish.addressing })
+    }
+
     /// Answers `ashore pool-check`.
     pub(super) fn check_pool(&self, question: &PoolQuestion) -> Result<Reply, Refusal> {
         let (host, asked) = {
@@ -216,6 +294,17 @@ impl Engine {
 }
 
 impl Inner {
+    /// The pool that a call opened whose answer was lost. Where the engine had turned one down before, it is told of none.
+    fn opened_before(&self, wish: &PoolWish) -> Option<Reply> {
+        if !wish.repeated || wish.net.is_some() {
+            return None;
+        }
+        let waiting = |pool: &&Pool| pool.chosen && self.state().networks_of(&pool.key).next().is_none();
+        let waiting: Vec<&Pool> = self.state().pools.values().filter(waiting).collect();
+        let key = waiting.iter().max_by_key(|pool| pool.opened)?.key;
+        Some(Reply::Pool { key, told: if waiting.len() > 1 { UNTOLD } else { key.net } })
+    }
+
     fn asked(&self, question: &PoolQuestion, host: &View) -> Result<Asked, Refusal> {
         let Some(name) = &question.network else { return asked_of_host(question, host) };
         let Some(network) = self.state().networks.get(name) else {

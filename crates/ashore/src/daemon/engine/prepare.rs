@@ -32,6 +32,10 @@ impl Engine {
         let observed = inner.observe(&[])?;
         inner.state().check_room(&network, &observed.host).map_err(|error| refusal::attach(&error))?;
         let mut changes = Vec::new();
+        let is_wanted = |there: &Endpoint| wish.addresses.iter().any(|net| there.holds(net.addr()));
+        inner.give_way(&network.name, |there| {
+            wish.mac.is_some() && there.mac == wish.mac && !is_wanted(there)
+        })?;
         let holder = wish.addresses.first().and_then(|net| inner.state().holder(net.addr())).cloned();
         let mut reserved = match (holder, &wish.owner, &network.engine) {
             // Two networks on the LAN's whole subnet have one pool, and now it is known which one it is for.
@@ -65,7 +69,9 @@ impl Engine {
         }
         // What was learnt of the network while it waited.
         let network = inner.engine_network(&wish.network)?;
-        let mac = inner.mac_for(&network, &reserved, wish.mac, &observed.host)?;
+        // Its own entry from before may have the MAC.
+        let state = inner.state().with(&changes).with(&[Change::DelEndpoint(reserved.key())]);
+        let mac = mac_for(&state, &network, &reserved, wish.mac, &observed.host)?;
         let tagged_as = inner.state().tag_beside(&network.name, &reserved.name);
         let ifname = engine_link_name(&network.name, tagged_as.as_ref().unwrap_or(&reserved.name));
         let inside = wish.ifname.clone();
@@ -130,35 +136,6 @@ impl Inner {
         Ok(())
     }
 
-    /// The MAC of a new endpoint: the one that the user chose, or the one that its lease was asked for with, or the one of its name.
-    /// The name of an unnamed endpoint is guessed by the address that the user chose, if any.
-    fn mac_for(
-        &self,
-        network: &Network,
-        reserved: &Endpoint,
-        by_user: Option<Mac>,
-        host: &View,
-    ) -> Result<Option<Mac>, Refusal> {
-        let state = self.state();
-        let may_have = |mac: &Mac| {
-            by_user.map_or(!reserved.is_unnamed() || state.may_lend(*mac), |wanted| wanted == *mac)
-        };
-        if let Some(leased) = reserved.mac.filter(|_| reserved.source == Source::Lease).filter(may_have) {
-            return Ok(Some(leased));
-        }
-        let of = |name| {
-            let wish = Wish { name, ips: &[], mac: by_user, lease: Leased::NotYet };
-            state.choose_mac(network, &wish, host).map_err(|error| refusal::attach(&error))
-        };
-        let chosen = reserved.by_user.addresses.first().filter(|_| reserved.is_unnamed());
-        match chosen.and_then(|ip| state.name_for_chosen(network, *ip)) {
-            Some(guess) => {
-                of(guess)?.filter(may_have).map_or_else(|| of(&reserved.name), |mac| Ok(Some(mac)))
-            }
-            None => of(&reserved.name),
-        }
-    }
-
     /// The name of the container that an endpoint is for, if it is known and has no endpoint yet. If the engine could not be asked, it
     /// is most likely the container that Ashore asked it to connect.
     fn name_of(&mut self, network: &Network, owner: Option<&Owner>) -> Option<EndpointName> {
@@ -175,6 +152,31 @@ impl Inner {
 
 const OWN_IPAM: &str = "make the network with --ipam-driver ashore, which looks at the LAN before it hands an address out, as \
                         Docker's own IPAM does not; or keep this one from it with --ip-range or --aux-address";
+
+/// The MAC of a new endpoint: the one that the user chose, or the one that its lease was asked for with, or the one of its name.
+/// The name of an unnamed endpoint is guessed by the address that the user chose, if any.
+fn mac_for(
+    state: &State,
+    network: &Network,
+    reserved: &Endpoint,
+    by_user: Option<Mac>,
+    host: &View,
+) -> Result<Option<Mac>, Refusal> {
+    let may_have =
+        |mac: &Mac| by_user.map_or(!reserved.is_unnamed() || state.may_lend(*mac), |wanted| wanted == *mac);
+    if let Some(leased) = reserved.mac.filter(|_| reserved.source == Source::Lease).filter(may_have) {
+        return Ok(Some(leased));
+    }
+    let of = |name| {
+        let wish = Wish { name, ips: &[], mac: by_user, lease: Leased::NotYet };
+        state.choose_mac(network, &wish, host).map_err(|error| refusal::attach(&error))
+    };
+    let chosen = reserved.by_user.addresses.first().filter(|_| reserved.is_unnamed());
+    match chosen.and_then(|ip| state.name_for_chosen(network, *ip)) {
+        Some(guess) => of(guess)?.filter(may_have).map_or_else(|| of(&reserved.name), |mac| Ok(Some(mac))),
+        None => of(&reserved.name),
+    }
+}
 
 fn is_reserved(endpoint: &Endpoint) -> bool {
     endpoint.stage == Stage::Reserved && endpoint.engine_id().is_none()

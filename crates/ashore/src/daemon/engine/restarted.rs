@@ -1,8 +1,11 @@
 //! An engine that starts anew: what it forgot, and what it tells again.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use ashore_core::NetworkName;
 use ashore_core::endpoint::{Endpoint, Home, Stage};
+use ashore_core::inventory::Inventory;
 use ashore_core::name::IfName;
 use ashore_core::network::Network;
 use ashore_core::pool::{PoolKey, UNTOLD};
@@ -47,11 +50,42 @@ impl Inner {
         self.unknown_to_engine = reserved.filter_map(|there| there.engine_id().map(str::to_owned)).collect();
     }
 
+    /// What the engine shows it does know. What it began before it started anew, and does not show, it will not finish.
+    pub(super) fn keep_unknown_ones(&mut self, inventory: &Inventory) {
+        let listed: BTreeSet<&str> = inventory.endpoints().map(|(_, _, id)| id).collect();
+        let state = self.store.state();
+        let is_known = |id: &str| listed.contains(id) || state.endpoint_of_engine(id).is_none();
+        self.unknown_to_engine.retain(|id| !is_known(id));
+    }
+
+    fn is_unknown_to_engine(&self, endpoint: &Endpoint) -> bool {
+        endpoint.stage == Stage::Reserved
+            && endpoint.engine_id().is_some_and(|id| self.unknown_to_engine.contains(id))
+    }
+
     /// Whether an address is there for an endpoint that is made now, on this network: no other has it, or one that its engine knows nothing of.
     pub(super) fn is_there_for_one(&self, holder: &Endpoint, network: &Network) -> bool {
-        let is_unknown = |id: &str| self.unknown_to_engine.contains(id);
+        if holder.engine_id().is_some() {
+            return holder.network == network.name && self.is_unknown_to_engine(holder);
+        }
         holder.stage == Stage::Reserved
-            && holder.engine_id().is_none_or(|id| holder.network == network.name && is_unknown(id))
+    }
+
+    /// Endpoints of a network that their engine knows nothing of go, where they are in the way of one that it asks for now.
+    pub(super) fn give_way(
+        &mut self,
+        network: &NetworkName,
+        is_in_the_way: impl Fn(&Endpoint) -> bool,
+    ) -> Result<(), Refusal> {
+        let unknown = |there: &&Endpoint| self.is_unknown_to_engine(there) && is_in_the_way(there);
+        let going: Vec<Endpoint> = self.state().endpoints_on(network).filter(unknown).cloned().collect();
+        for endpoint in going {
+            tracing::info!(name = %endpoint.name, "gives way: its engine started anew before it had made it");
+            let changes = self.state().detached(&endpoint, now());
+            self.commit(changes)?;
+            self.leftovers = true;
+        }
+        Ok(())
     }
 
     /// The pool with a range of Ashore's choice that an engine means when it names the subnet alone after its restart.

@@ -12,20 +12,18 @@ use ashore_core::allocate::Known;
 use ashore_core::desired::far_gateways;
 use ashore_core::endpoint::{ByUser, Chosen, Endpoint, Home, Source, Stage};
 use ashore_core::inventory::Inventory;
-use ashore_core::lease::{Addressing, Fallback};
+use ashore_core::lease::Addressing;
 use ashore_core::link::engine_link_name;
 use ashore_core::name::IfName;
-use ashore_core::network::{EngineNetwork, Network, NetworkError, Subnet};
-use ashore_core::observed::{Observed, View};
+use ashore_core::network::{EngineNetwork, Network, Subnet};
+use ashore_core::observed::Observed;
 use ashore_core::pool::{Pool, PoolKey, UNTOLD};
-use ashore_core::range::Range;
-use ashore_core::request::{NetworkSpec, Owner, PoolWish, Refusal, RefusalKind, Reply, Reservation, Staged};
+use ashore_core::request::{NetworkSpec, Owner, Refusal, RefusalKind, Reply, Reservation, Staged};
 use ashore_core::state::Change;
 use ashore_core::step::Family;
 use ipnet::IpNet;
 
 use super::ask::Answers;
-use super::strangers::not_own;
 use super::{Engine, Inner, now};
 use crate::daemon::refusal;
 
@@ -72,82 +70,12 @@ impl Engine {
             Staged::Prepare(wish) => self.prepare(&wish),
             Staged::Join { id, sandbox } => self.join(&id, sandbox.as_deref()),
             Staged::Leave { id } => self.leave(&id),
+            Staged::HasLink { id } => match self.lock().engine_endpoint(&id)? {
+                endpoint if endpoint.stage == Stage::Reserved => Err(no_endpoint(&id)),
+                _ => Ok(done()),
+            },
             Staged::Delete { id } => self.delete(&id),
         }
-    }
-
-    fn open_pool(&self, wish: &PoolWish) -> Result<Reply, Refusal> {
-        let mut inner = self.lock();
-        let wish = &PoolWish { parent: inner.resolved(wish.parent.as_ref())?, ..wish.clone() };
-        if let Some(reply) = inner.opened_before(wish) {
-            return Ok(reply);
-        }
-        if wish.others {
-            return Err(not_own());
-        }
-        let addressing = wish.addressing;
-        let (key, chosen, told) = match (wish.net, wish.range) {
-            (Some(net), None) => {
-                if let Some(key) = inner.take_unconfirmed_pool(&net, wish.parent.as_ref()) {
-                    (key, true, net)
-                } else {
-                    let whole = PoolKey { net, range: None, addressing };
-                    let is_known = inner.state().networks_of(&whole).next().is_some();
-                    let host = inner.observe(&[])?.host;
-                    drop(inner);
-                    let range = if is_known { None } else { self.range_of_named(wish, net, &host) };
-                    inner = self.lock();
-                    (PoolKey { range, ..whole }, range.is_some(), net)
-                }
-            }
-            (Some(net), Some(range)) if range.lies_in(&net) => {
-                (PoolKey { net, range: Some(range), addressing }, false, net)
-            }
-            (Some(net), Some(range)) => {
-                return Err(refusal::network(&NetworkError::RangeOutside(range, net)));
-            }
-            (None, _) => {
-                // An engine that asks again, and keeps the pool it got first, did not like the subnet.
-                let turned_down = inner.state().has_chosen_pool();
-                let observed = inner.observe(&[])?;
-                drop(inner);
-                let key = self.find_pool(wish, turned_down, &observed.host)?;
-                inner = self.lock();
-                (key, true, if turned_down { UNTOLD } else { key.net })
-            }
-        };
-        let opened = inner.state().opened(key, wish, chosen);
-        inner.strangers.opens(key);
-        inner.commit(vec![opened])?;
-        Ok(Reply::Pool { key, told })
-    }
-
-    /// Where a subnet was named without a range: one beside the pools of the LAN's DHCP servers, if they have any there.
-    fn range_of_named(&self, wish: &PoolWish, net: IpNet, host: &View) -> Option<Range> {
-        if wish.addressing == Addressing::Dhcp && wish.leasing.fallback == Fallback::None {
-            return None;
-        }
-        let parent = wish.parent.clone().or_else(|| host.lan_parent(&[net]).ok())?;
-        self.range_for_want_of_one(&parent, &Subnet::whole(net, host.default_gateway(&net)), host)
-    }
-
-    /// The LAN's subnet, and a range of it that nobody uses.
-    fn find_pool(&self, wish: &PoolWish, turned_down: bool, host: &View) -> Result<PoolKey, Refusal> {
-        let found = wish.parent.clone().map_or_else(|| host.lan_parent(&[]), Ok);
-        let found = found.and_then(|parent| host.lan_subnet(&parent, None).map(|net| (parent, net)));
-        let (parent, net) = found.map_err(|error| refusal::network(&error))?;
-        if wish.addressing == Addressing::Dhcp && wish.leasing.fallback == Fallback::None {
-            tracing::info!(%parent, subnet = %net, "found on this host; its DHCP server hands out the addresses");
-            // The engine gives the one that it turned down back by its id, which must not be this one's.
-            let range = turned_down.then(|| Range::of_net(&net));
-            return Ok(PoolKey { net, range, addressing: wish.addressing });
-        }
-        let chosen = self.choose_range(&parent, net, host.default_gateway(&net), host, Vec::new());
-        // Where there is no other, the one that it turned down with the subnet is as free as it was.
-        let again = || self.lock().state().chosen_range_again(&net).filter(|_| turned_down);
-        let range = chosen.or_else(|refusal| again().ok_or(refusal))?;
-        tracing::info!(%parent, subnet = %net, %range, "found on this host, and chosen");
-        Ok(PoolKey { net, range: Some(range), addressing: wish.addressing })
     }
 
     /// Gateway and auxiliary addresses are set aside for a network to be; all others are a container's.
@@ -185,6 +113,9 @@ impl Engine {
 
     /// The reservation itself. A shim that it had to make is noted by its parent.
     fn reserve_with(&self, wish: &Reservation, shim: &mut Option<IfName>) -> Result<Reply, Refusal> {
+        self.check_beside_others_children(|state| {
+            state.networks.values().find(|network| wish.pool.find_in(network).is_some())
+        })?;
         let mut inner = self.lock();
         if let Some(address) = inner.reserved_before(wish) {
             return Ok(Reply::Address(address));
@@ -194,6 +125,10 @@ impl Engine {
             return Ok(Reply::Address(refusal::address_in(&wish.pool, ip)?));
         }
         let expected = inner.expected_on(&network);
+        let named = wish.owner.as_ref().and_then(|owner| owner.name.as_ref());
+        inner.give_way(&network.name, |there| {
+            named == Some(&there.name) || wish.ip.is_some_and(|ip| there.holds(ip))
+        })?;
         if network.leases(Family::of(wish.pool.net.addr())) {
             let name = inner.name_for(&network, wish, expected.clone());
             let (again, leased) = self.reserve_lease(inner, wish, &network, name, shim)?;
@@ -381,6 +316,7 @@ impl Engine {
     fn delete(&self, id: &str) -> Result<Reply, Refusal> {
         let mut inner = self.lock();
         let Some(endpoint) = inner.state().endpoint_of_engine(id).cloned() else { return Ok(done()) };
+        let addresses = endpoint.addresses.iter().map(IpNet::addr).collect();
         // The engine's own IPAM does not say when it lets go of an address.
         let changes = if endpoint.source == Source::Engine {
             inner.state().detached(&endpoint, now())
@@ -393,22 +329,11 @@ impl Engine {
         inner.commit(changes)?;
         inner.leftovers = true;
         self.soon();
-        Ok(done())
+        Ok(Reply::Deleted { addresses })
     }
 }
 
 impl Inner {
-    /// The pool that a call opened whose answer was lost. Where the engine had turned one down before, it is told of none.
-    fn opened_before(&self, wish: &PoolWish) -> Option<Reply> {
-        if !wish.repeated || wish.net.is_some() {
-            return None;
-        }
-        let waiting = |pool: &&Pool| pool.chosen && self.state().networks_of(&pool.key).next().is_none();
-        let waiting: Vec<&Pool> = self.state().pools.values().filter(waiting).collect();
-        let key = waiting.iter().max_by_key(|pool| pool.opened)?.key;
-        Some(Reply::Pool { key, told: if waiting.len() > 1 { UNTOLD } else { key.net } })
-    }
-
     /// The address that a call reserved whose answer was lost. The engine asks for one address of a network at a time, and
     /// makes the endpoint before it asks for the next.
     fn reserved_before(&self, wish: &Reservation) -> Option<IpNet> {
@@ -553,11 +478,15 @@ impl Inner {
     }
 
     fn engine_endpoint(&self, id: &str) -> Result<Endpoint, Refusal> {
-        self.state().endpoint_of_engine(id).cloned().ok_or_else(|| Refusal {
-            kind: RefusalKind::NotFound,
-            message: format!("there is no endpoint {id}"),
-            hint: Some("`ashore status` lists those there are".into()),
-        })
+        self.state().endpoint_of_engine(id).cloned().ok_or_else(|| no_endpoint(id))
+    }
+}
+
+fn no_endpoint(id: &str) -> Refusal {
+    Refusal {
+        kind: RefusalKind::NotFound,
+        message: format!("there is no endpoint {id}"),
+        hint: Some("`ashore status` lists those there are".into()),
     }
 }
 

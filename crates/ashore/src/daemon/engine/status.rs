@@ -31,8 +31,8 @@ impl Engine {
 
         let blocked = plan.blocked.iter().map(|blocked| format!("{blocked}; try: {}", blocked.hint()));
         let waiting = wanted.waiting.iter().map(|waiting| {
-            let Waiting { network, parent, made_anew } = waiting;
-            format!("network `{network}` waits for its parent `{parent}` to come back; {made_anew}")
+            let Waiting { network, parent, remedy } = waiting;
+            format!("network `{network}` waits for its parent `{parent}` to come back; {remedy}")
         });
         let claimed = self.claimed(&inner, &observed, &endpoints);
         let unleased = endpoints.iter().filter(|one| one.source == Source::Lease && one.lease.is_none());

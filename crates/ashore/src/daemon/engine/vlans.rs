@@ -74,16 +74,20 @@ impl Engine {
     pub(super) fn look_at_vlans(&self) -> bool {
         let (unlooked, own, host) = {
             let inner = self.lock();
+            let unlooked = inner.vlans.unlooked.take();
+            if unlooked.is_empty() {
+                return false;
+            }
             let own: BTreeSet<Mac> =
                 inner.state().identities.values().filter_map(|identity| identity.mac).collect();
-            (inner.vlans.unlooked.take(), own, inner.kernel.host().clone())
+            (unlooked, own, inner.kernel.host().clone())
         };
         for vlan in unlooked.values() {
             let taken_in = self.lock().kernel.taken_in(vlan.index).ok().flatten();
             let user = user_elsewhere(&host, vlan, own.clone(), taken_in.as_ref());
             self.lock().vlans.looked.borrow_mut().insert(vlan.index, (Instant::now(), user));
         }
-        !unlooked.is_empty()
+        true
     }
 
     /// Asks something that changes nothing, and once more if it had to be looked who uses an interface.

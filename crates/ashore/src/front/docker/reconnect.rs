@@ -13,7 +13,7 @@ use std::time::Duration;
 use anyhow::Context;
 use ashore_core::EndpointName;
 use ashore_core::misplaced::Misplaced;
-use ashore_core::request::{Request, Staged};
+use ashore_core::request::{Reply, Request, Staged};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -64,6 +64,9 @@ impl Note {
 enum Place {
     /// It was connected since.
     On,
+    /// The engine shows it there, and it has no link: the call that would have made one was lost with a daemon, and so was the engine's
+    /// word that it failed.
+    Linkless,
     /// It has not been disconnected, or not yet: an engine may take its time.
     Still,
     Off,
@@ -219,20 +222,22 @@ async fn connect(
 
 /// Connects a container. Succeeds as well if it is connected already, or if it or its network is gone.
 async fn try_to_connect(api: &Api, handle: &Handle, note: &Note) -> anyhow::Result<()> {
-    match place_of(api, note).await? {
-        Place::Nowhere => return Ok(()),
-        Place::On if !note.failed => return Ok(()),
-        // It is shown on the network, and has no link.
-        Place::On | Place::Still if note.failed => {
+    let place = match place_of(api, handle, note).await? {
+        Place::On | Place::Still if note.failed => Place::Linkless,
+        other => other,
+    };
+    match place {
+        Place::Nowhere | Place::On => return Ok(()),
+        Place::Linkless => {
             let body = json!({ "Container": note.container, "Force": true });
             if let Err(error) = api.post(&path(note, "disconnect"), &body).await {
                 tracing::warn!(container = %note.name, "{error:#}");
             }
         }
         Place::Off => {}
-        Place::On | Place::Still => {
+        Place::Still => {
             let disconnected = disconnect_from(api, note).await;
-            if matches!(place_of(api, note).await?, Place::Still) {
+            if matches!(place_of(api, handle, note).await?, Place::Still) {
                 return match disconnected {
                     Err(error) if is_refusal(&error) => {
                         tracing::warn!(container = %note.name, "it stays connected as it is: {error:#}");
@@ -256,7 +261,8 @@ async fn try_to_connect(api: &Api, handle: &Handle, note: &Note) -> anyhow::Resu
     }
 }
 
-async fn place_of(api: &Api, note: &Note) -> anyhow::Result<Place> {
+/// The engine shows no container for as long as it is starting or connecting it.
+async fn place_of(api: &Api, handle: &Handle, note: &Note) -> anyhow::Result<Place> {
     let shown = match show(api, &note.container).await {
         Err(error) if is_not_found(&error) => return Ok(Place::Nowhere),
         other => other?,
@@ -266,11 +272,14 @@ async fn place_of(api: &Api, note: &Note) -> anyhow::Result<Place> {
     let mut places = places.into_iter().flatten();
     let there =
         places.find(|(label, place)| **label == note.label || place["NetworkID"] == note.network.as_str());
-    Ok(match there.map(|(_, place)| place["EndpointID"].as_str().unwrap_or_default()) {
-        None => Place::Off,
-        Some(endpoint) if !endpoint.is_empty() && endpoint == note.endpoint => Place::Still,
-        Some(_) => Place::On,
-    })
+    let endpoint = match there.map(|(_, place)| place["EndpointID"].as_str().unwrap_or_default()) {
+        None => return Ok(Place::Off),
+        Some("") => return Ok(Place::On),
+        Some(endpoint) if endpoint == note.endpoint => return Ok(Place::Still),
+        Some(endpoint) => endpoint.to_owned(),
+    };
+    let reply = ask(handle, Request::Staged(Staged::HasLink { id: endpoint })).await?;
+    Ok(if matches!(reply, Reply::Refused(_)) { Place::Linkless } else { Place::On })
 }
 
 async fn disconnect_from(api: &Api, note: &Note) -> anyhow::Result<()> {

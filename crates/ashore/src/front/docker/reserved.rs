@@ -1,6 +1,7 @@
-//! Addresses that an engine's process has asked for, and has made no endpoint on yet.
+//! Addresses that an engine's process has asked for, and has made no endpoint on yet, or has no more and has not given back.
 //!
-//! If the process ends in between, its successor does not know of the address, and the container's next start must not find it taken.
+//! If the process ends in between, its successor does not know of the address, and the container's next start must not find it or the MAC
+//! that goes with it taken.
 //! A process that runs may take its time. An engine can greet a plugin again without having started anew: it does so whenever a managed
 //! plugin is enabled or restarted (moby, `plugin/manager_linux.go`).
 
@@ -19,16 +20,22 @@ pub(super) struct Process {
 impl Process {
     /// None where the process cannot be seen.
     pub(super) fn of(pid: i32) -> Option<Process> {
+        Process::read(pid).map(|(process, _)| process)
+    }
+
+    /// Tells also whether it has ended, and its parent has not asked after it yet.
+    fn read(pid: i32) -> Option<(Process, bool)> {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         // The name before may hold anything.
         let (_, fields) = stat.rsplit_once(") ")?;
         let started = fields.split(' ').nth(19)?.parse().ok()?;
-        Some(Process { pid, started })
+        Some((Process { pid, started }, fields.starts_with(['Z', 'X'])))
     }
 
     fn has_ended(self) -> bool {
         let errno = nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.pid), None).err();
-        errno == Some(nix::errno::Errno::ESRCH) || Process::of(self.pid).is_some_and(|now| now != self)
+        errno == Some(nix::errno::Errno::ESRCH)
+            || Process::read(self.pid).is_some_and(|(now, has_ended)| now != self || has_ended)
     }
 }
 
@@ -52,7 +59,7 @@ impl Reserved {
         !is_known
     }
 
-    /// A process has asked for an address.
+    /// A process has asked for an address, or has taken the endpoint off it.
     pub(super) fn add(&self, ip: IpAddr, process: Option<Process>) {
         match process {
             Some(process) => drop(self.inside().by.insert(ip, process)),
@@ -97,12 +104,16 @@ mod tests {
         assert_eq!(reserved.of_the_ended(), [] as [IpAddr; 0]);
         reserved.remove(other);
         child.kill().unwrap();
+        // Its parent has not asked after it yet.
+        let ended = (0..200).find_map(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+            Some(reserved.of_the_ended()).filter(|ended| !ended.is_empty())
+        });
+        assert_eq!(ended, Some(vec![one]));
         child.wait().unwrap();
-        assert_eq!(reserved.of_the_ended(), [one]);
         assert_eq!(reserved.of_the_ended(), [] as [IpAddr; 0]);
         // Its number alone does not make another process the same.
-        reserved
-            .add(one, process.map(|process| Process { pid: std::process::id().cast_signed(), ..process }));
+        reserved.add(one, Some(Process { pid: std::process::id().cast_signed(), started: 0 }));
         assert_eq!(reserved.of_the_ended(), [one]);
     }
 

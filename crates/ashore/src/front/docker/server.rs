@@ -300,6 +300,7 @@ async fn answer_call(
     match (&stage, &reply) {
         (Staged::Reserve(wish), Reply::Address(net)) if !wish.gateway => reserved.add(net.addr(), process),
         (Staged::Free { ip, .. }, _) => reserved.remove(*ip),
+        (_, Reply::Deleted { addresses }) => addresses.iter().for_each(|ip| reserved.add(*ip, process)),
         (Staged::Prepare(wish), _) => wish.addresses.iter().for_each(|net| reserved.remove(net.addr())),
         _ => {}
     }

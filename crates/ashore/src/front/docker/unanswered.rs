@@ -20,6 +20,10 @@ use crate::files::{self, Directory};
 /// More than an engine ever has under way of one kind.
 const MOST: usize = 64;
 
+/// The engine, up to 20.10, may show a container on a network that it could not join.
+const AGAIN: &str = "the daemon was started anew meanwhile; try: the same again, and where Docker says that the container is there \
+                     already, first: docker network disconnect -f NETWORK CONTAINER";
+
 /// A call as it is noted.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Noted {
@@ -133,10 +137,10 @@ impl Unanswered {
             .enumerate()
             .filter(|(_, (_, noted))| noted.method == method && noted.caller == caller);
         let Some((at, (_, first))) = fitting.next() else {
-            return Err("the call has no body, and none of its kind was cut short".to_owned());
+            return Err(format!("the call has no body, and none of its kind was cut short; {AGAIN}"));
         };
         if fitting.any(|(_, (_, other))| other.body != first.body) {
-            return Err("the call has no body, and several of its kind were cut short".to_owned());
+            return Err(format!("the call has no body, and several of its kind were cut short; {AGAIN}"));
         }
         let (path, noted) = left.swap_remove(at);
         Ok(Lost { body: noted.body.into_bytes(), began: noted.began, note: Note(Some(path)) })
