@@ -7,7 +7,7 @@ use ashore_wire::dhcp4::code;
 use home::dhcp::Server;
 use home::scripted::{Question, Reply, Scripted};
 use home::site::{Site, on_engine, on_every_engine};
-use home::together::{Place, ROUNDS, Together};
+use home::together::{Place, Together, rounds};
 use home::{eventually, ip, reaches};
 
 const POOL: &str = "192.168.88.100,192.168.88.120,255.255.255.0,2m";
@@ -182,8 +182,8 @@ fn containers_that_start_at_once_have_their_leases_by_their_own_macs_every_time(
                 && Place::of(site, "reserved").is_some_and(|now| now.v4 == "192.168.88.66")
         });
         let all = Together::of(site, &names);
-        for round in 1..=ROUNDS {
-            if round % 4 == 0 {
+        for round in rounds(site) {
+            if round % 3 == 0 {
                 site.docker.stop_dockerd().unwrap();
                 site.docker.start_dockerd(&site.home.nas).unwrap();
             } else {

@@ -3,7 +3,7 @@
 mod home;
 
 use home::site::on_every_engine;
-use home::together::{ROUNDS, Together};
+use home::together::{Together, rounds};
 use home::{HOST, eventually, ip, mac_known_to, reaches};
 
 const CREATE: &str =
@@ -61,8 +61,8 @@ fn containers_that_start_at_once_keep_their_macs_every_time() {
         site.start("mail", "--restart always");
         site.start("own", "--restart always --mac-address 02:42:aa:00:00:01");
         let all = Together::of(site, &["web", "db", "mail", "own"]);
-        for round in 1..=ROUNDS {
-            if round % 4 == 0 {
+        for round in rounds(site) {
+            if round % 3 == 0 {
                 site.docker.stop_dockerd().unwrap();
                 site.docker.start_dockerd(&site.home.nas).unwrap();
             } else {

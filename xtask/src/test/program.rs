@@ -15,7 +15,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(15 * 60);
 /// How long programs take, in seconds, seen on two cores beside others; all others take less. It decides the order alone:
 /// the longest begin first, or the last ones would run by themselves.
 const LONG: [(&str, u32); 17] = [
-    ("ashore/docker_identity", 270),
+    ("ashore/docker_identity", 220),
     ("ashore/promise_9_no_container_harms_others", 240),
     ("ashore/leases_servers", 225),
     ("ashore/docker_leases_servers", 150),

@@ -38,7 +38,16 @@ pub(super) struct Tally {
 impl Tally {
     /// Prints what a program printed, and counts it.
     pub(super) fn take(&mut self, ended: Ended) {
-        println!("\n== {} ({} s)\n{}", ended.name, ended.took.as_secs(), ended.output.trim_end());
+        println!(
+            "\n== {} ({} s)\n{}",
+            ended.name,
+            ended.took.as_secs(),
+            without_names(&ended.output).trim_end()
+        );
+        self.add(ended);
+    }
+
+    fn add(&mut self, ended: Ended) {
         let said = ended.output.lines().filter_map(|line| line.strip_prefix("cannot-run: "));
         self.cannot_run.extend(said.map(str::to_owned));
         let (mut with_result, mut idle) = (false, false);
@@ -88,6 +97,15 @@ fn failures(output: &str) -> Vec<String> {
     output.lines().filter_map(failed).collect()
 }
 
+/// Without the list of all that passed, which names each a second time.
+fn without_names(output: &str) -> String {
+    let cut = output.rsplit_once("\nsuccesses:\n    ").and_then(|(before, names)| {
+        let (_, after) = names.split_once("\n\n")?;
+        Some(format!("{}\n{after}", before.trim_end()))
+    });
+    cut.unwrap_or_else(|| output.to_owned())
+}
+
 /// The number before a word in `ok. 7 passed; 0 failed; …`.
 fn count(result: &str, what: &str) -> usize {
     let words: Vec<&str> = result.split([' ', ';']).collect();
@@ -112,17 +130,30 @@ mod tests {
             ("0 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out", 0),
             ("0 passed; 0 failed; 3 ignored; 0 measured; 0 filtered out", 1),
         ] {
-            tally.take(ended(&format!("test result: ok. {counts}; finished in 0.00s\n"), true));
+            tally.add(ended(&format!("test result: ok. {counts}; finished in 0.00s\n"), true));
             assert_eq!(tally.broken.len(), broken, "{counts}");
         }
         assert_eq!((tally.passed, tally.failed), (2, 0));
     }
 
     #[test]
+    fn what_passed_is_named_once_and_what_it_printed_is_shown() {
+        let names = "\nsuccesses:\n    a\n    b\n\ntest result: ok. 2 passed\n";
+        let quiet = format!("test a ... ok\ntest b ... ok\n\nsuccesses:\n{names}");
+        assert_eq!(
+            without_names(&quiet),
+            "test a ... ok\ntest b ... ok\n\nsuccesses:\ntest result: ok. 2 passed\n"
+        );
+        let printed = format!("test a ... ok\n\nsuccesses:\n\n---- a stdout ----\n28.5\n\n{names}");
+        assert!(without_names(&printed).ends_with("---- a stdout ----\n28.5\ntest result: ok. 2 passed\n"));
+        assert_eq!(without_names("killed"), "killed");
+    }
+
+    #[test]
     fn what_could_not_run_is_kept_of_each_program() {
         let mut tally = Tally::default();
         for test in ["a", "b"] {
-            tally.take(ended(
+            tally.add(ended(
                 &format!("cannot-run: {test}: no root\ntest result: ok. 1 passed; 0 failed\n"),
                 true,
             ));
@@ -135,10 +166,10 @@ mod tests {
         let mut tally = Tally::default();
         let output = "test a::b ... ok\ntest a::c ... FAILED\ntest d - should panic ... FAILED\n\
                       test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out\n";
-        tally.take(ended(output, false));
+        tally.add(ended(output, false));
         assert_eq!((tally.passed, tally.failed), (1, 2));
         assert_eq!(tally.broken[0].tests, ["a::c", "d"]);
-        tally.take(ended("test a::b ... ok\ntest a::c ... FAILED\n", false));
+        tally.add(ended("test a::b ... ok\ntest a::c ... FAILED\n", false));
         assert_eq!((tally.passed, tally.failed), (1, 3));
         assert_eq!(tally.broken[1].tests, ["a::c"]);
     }

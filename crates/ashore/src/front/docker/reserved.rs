@@ -9,6 +9,10 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use ashore_core::request::{Reply, Staged};
+use nix::errno::Errno;
+use nix::unistd::Pid;
+
 /// A process, known for good: a number alone is used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Process {
@@ -18,9 +22,10 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// None where the process cannot be seen.
+    /// None where the process cannot be seen. One that has called and is gone already has ended all the same.
     pub(super) fn of(pid: i32) -> Option<Process> {
-        Process::read(pid).map(|(process, _)| process)
+        let gone = || (pid > 0 && is_gone(pid)).then_some(Process { pid, started: 0 });
+        Process::read(pid).map(|(process, _)| process).or_else(gone)
     }
 
     /// Tells also whether it has ended, and its parent has not asked after it yet.
@@ -33,10 +38,12 @@ impl Process {
     }
 
     fn has_ended(self) -> bool {
-        let errno = nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.pid), None).err();
-        errno == Some(nix::errno::Errno::ESRCH)
-            || Process::read(self.pid).is_some_and(|(now, has_ended)| now != self || has_ended)
+        is_gone(self.pid) || Process::read(self.pid).is_some_and(|(now, has_ended)| now != self || has_ended)
     }
+}
+
+fn is_gone(pid: i32) -> bool {
+    nix::sys::signal::kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH)
 }
 
 /// What is known of engines' processes.
@@ -59,8 +66,19 @@ impl Reserved {
         !is_known
     }
 
+    /// Notes what a process has reserved or let go of by a call. A caller that cannot be seen may be anybody.
+    pub(super) fn note(&self, call: &Staged, reply: &Reply, process: Option<Process>) {
+        match (call, reply) {
+            (Staged::Reserve(wish), Reply::Address(net)) if !wish.gateway => self.add(net.addr(), process),
+            (_, Reply::Deleted { addresses }) => addresses.iter().for_each(|ip| self.add(*ip, process)),
+            (Staged::Free { ip, .. }, _) => self.remove(*ip),
+            (Staged::Prepare(wish), _) => wish.addresses.iter().for_each(|net| self.remove(net.addr())),
+            _ => {}
+        }
+    }
+
     /// A process has asked for an address, or has taken the endpoint off it.
-    pub(super) fn add(&self, ip: IpAddr, process: Option<Process>) {
+    fn add(&self, ip: IpAddr, process: Option<Process>) {
         match process {
             Some(process) => drop(self.inside().by.insert(ip, process)),
             None => self.remove(ip),
@@ -111,6 +129,8 @@ mod tests {
         });
         assert_eq!(ended, Some(vec![one]));
         child.wait().unwrap();
+        reserved.add(other, Process::of(child.id().cast_signed()));
+        assert_eq!(reserved.of_the_ended(), [other], "it was gone before it was looked at");
         assert_eq!(reserved.of_the_ended(), [] as [IpAddr; 0]);
         // Its number alone does not make another process the same.
         reserved.add(one, Some(Process { pid: std::process::id().cast_signed(), started: 0 }));

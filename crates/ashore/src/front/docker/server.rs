@@ -265,9 +265,9 @@ async fn answer_call(
     let Some(mut stage) = call.stage.take() else { return answer(&call, None) };
     let process = caller.and_then(Process::of);
     if matches!(stage, Staged::Begin) {
-        let (ended, handle) = (reserved.of_the_ended(), handle.clone());
-        let give_back = move || ended.into_iter().for_each(|ip| unheard(&handle, ip));
-        tokio::task::spawn_blocking(give_back).await.map_err(|error| error.to_string())?;
+        let (handle, of_the_ended) = (handle.clone(), reserved.clone());
+        let given_back = tokio::task::spawn_blocking(move || give_back(&handle, &of_the_ended));
+        given_back.await.map_err(|error| error.to_string())?;
         if !reserved.greets(process) {
             return answer(&call, None);
         }
@@ -288,7 +288,10 @@ async fn answer_call(
     if let Staged::Join { sandbox: Some(key), .. } = &mut stage {
         *key = engine.path(key);
     }
-    let asked = |stage| async { ask_for_caller(handle, stage).await.map_err(|error| error.to_string()) };
+    let asked = |stage| async {
+        let reply = ask_for_caller(handle, reserved, stage, process).await;
+        reply.map_err(|error| error.to_string())
+    };
     let mut reply = asked(stage.clone()).await?;
     if let (Reply::OwnerWanted(network), Staged::Prepare(wish)) = (&reply, &mut stage) {
         let address = wish.addresses.first().map(IpNet::addr);
@@ -296,13 +299,6 @@ async fn answer_call(
         let unknown = Owner { network: network.id.clone(), ..Owner::default() };
         wish.owner = Some(owner::find(engine, network, whom).await.map_or(unknown, |found| found.owner));
         reply = asked(stage.clone()).await?;
-    }
-    match (&stage, &reply) {
-        (Staged::Reserve(wish), Reply::Address(net)) if !wish.gateway => reserved.add(net.addr(), process),
-        (Staged::Free { ip, .. }, _) => reserved.remove(*ip),
-        (_, Reply::Deleted { addresses }) => addresses.iter().for_each(|ip| reserved.add(*ip, process)),
-        (Staged::Prepare(wish), _) => wish.addresses.iter().for_each(|net| reserved.remove(net.addr())),
-        _ => {}
     }
     answer(&call, Some(reply))
 }
@@ -320,19 +316,33 @@ pub(super) async fn ask(handle: &Handle, request: Request) -> anyhow::Result<Rep
     Ok(tokio::task::spawn_blocking(move || handle(request)).await?)
 }
 
-/// Asks for a caller who may go before the reply. The address in it is then held for no container.
-async fn ask_for_caller(handle: &Handle, stage: Staged) -> anyhow::Result<Reply> {
-    let reserves = matches!(&stage, Staged::Reserve(wish) if !wish.gateway);
+/// Asks for a caller who may go before the reply. What it has reserved then, or not given back, is held for no container.
+async fn ask_for_caller(
+    handle: &Handle,
+    reserved: &Arc<Reserved>,
+    stage: Staged,
+    process: Option<Process>,
+) -> anyhow::Result<Reply> {
     let (to_caller, reply) = tokio::sync::oneshot::channel();
-    let handle = handle.clone();
+    let (handle, reserved) = (handle.clone(), reserved.clone());
     tokio::task::spawn_blocking(move || {
-        let returned = to_caller.send(handle(Request::Staged(stage))).err();
+        let reserves = matches!(&stage, Staged::Reserve(wish) if !wish.gateway);
+        let reply = handle(Request::Staged(stage.clone()));
+        reserved.note(&stage, &reply, process);
+        let returned = to_caller.send(reply).err();
         if let (true, Some(Reply::Address(net))) = (reserves, returned) {
             tracing::info!(ip = %net.addr(), "the engine was gone before it heard of its address");
+            reserved.remove(net.addr());
             unheard(&handle, net.addr());
         }
+        give_back(&handle, &reserved);
     });
     Ok(reply.await?)
+}
+
+/// What engines that have ended had asked for, and know nothing of.
+fn give_back(handle: &Handle, reserved: &Reserved) {
+    reserved.of_the_ended().into_iter().for_each(|ip| unheard(handle, ip));
 }
 
 /// Looks for the container that the engine is starting, on each network that the pool serves. One that the engine has named
