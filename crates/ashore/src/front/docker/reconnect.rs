@@ -268,12 +268,13 @@ async fn place_of(api: &Api, handle: &Handle, note: &Note) -> anyhow::Result<Pla
         other => other?,
     };
     let places = shown["NetworkSettings"]["Networks"].as_object();
-    // One that never ran has no id there.
     let mut places = places.into_iter().flatten();
     let there =
         places.find(|(label, place)| **label == note.label || place["NetworkID"] == note.network.as_str());
     let endpoint = match there.map(|(_, place)| place["EndpointID"].as_str().unwrap_or_default()) {
         None => return Ok(Place::Off),
+        // One that runs was to be connected, and was not.
+        Some("") if shown["State"]["Running"] == true => return Ok(Place::Linkless),
         Some("") => return Ok(Place::On),
         Some(endpoint) if endpoint == note.endpoint => return Ok(Place::Still),
         Some(endpoint) => endpoint.to_owned(),
