@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use ashore_lab::{Machine, Ran, World, cannot_run};
 use ashore_wire::Mac;
+use ashore_wire::conflict::announcement;
 use home::frames::Frames;
 use home::scripted::{Reply, Scripted};
 use home::voice::{Answering, Voice};
-use home::{Home, addresses, eventually, ip, is_root, mac_known_to, reaches, type_on};
+use home::{Home, addresses, eventually, ip, is_root, longest_wait, mac_known_to, reaches, type_on};
 
 /// Both families.
 const BOTH: &str = "network create lan --parent eth0 --subnet 192.168.88.0/24 --subnet fd88::/64 --ip-range 192.168.88.192/27 --gateway 192.168.88.1";
@@ -121,6 +122,110 @@ fn siblings_claims_are_defended(home: &Home) {
     let said =
         format!("{mac_of_db} (the endpoint `db` of network `lan`) on the LAN claims the address of `web`");
     assert!(status["troubles"].to_string().contains(&said), "{}", status["troubles"]);
+}
+
+/// The Internet checksum (RFC 1071) of an even number of bytes.
+fn checksum(bytes: &[u8]) -> [u8; 2] {
+    let sum: u32 = bytes.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1])).sum();
+    let sum = (sum & 0xffff) + (sum >> 16);
+    (!((sum & 0xffff) + (sum >> 16)) as u16).to_be_bytes()
+}
+
+/// Claims that machines heed, and that are not as everybody makes them: what is odd about each, what it claims for whom, and the frame.
+/// The last is for a machine that asks for its own address.
+fn odd_claims(at: &[IpAddr], owner: Mac, asked: IpAddr) -> Vec<(&'static str, IpAddr, Mac, Vec<u8>)> {
+    let by_arp = |last| (at[0], mac(last), announcement(mac(last), at[0]));
+    let by_ndp = |last| (at[1], mac(last), announcement(mac(last), at[1]));
+    let tagged = |frame: &[u8]| [&frame[..12], &[0x81, 0, 0xe0, 0, 0x81, 0, 0, 0], &frame[12..]].concat();
+    let mut claims = Vec::new();
+    let (ip, by, mut frame) = by_arp(0xa1);
+    frame[15] = 6;
+    claims.push(("hardware of IEEE 802", ip, by, frame));
+    let (ip, by, frame) = by_arp(0xa2);
+    claims.push(("two tags without a VLAN", ip, by, tagged(&frame)));
+    let (ip, by, mut frame) = by_ndp(0xa3);
+    frame[6..12].copy_from_slice(&owner.0);
+    claims.push(("sent as by the owner", ip, by, frame));
+    let (ip, by, mut frame) = by_ndp(0xa4);
+    drop(frame.splice(54..54, [58, 0, 1, 4, 0, 0, 0, 0]));
+    (frame[19], frame[20]) = (frame[19] + 8, 60);
+    claims.push(("behind options", ip, by, frame));
+    let (ip, by, mut frame) = by_ndp(0xa5);
+    // A question of the owner's, and where the answer is to go.
+    let (IpAddr::V6(asked), mut question) = (asked, frame.split_off(54)) else { unreachable!() };
+    (question[0], question[4], question[24]) = (135, 0, 1);
+    question[8..24].copy_from_slice(&asked.octets());
+    question[2..4].fill(0);
+    let pseudo = [&frame[22..54], &[0, 0, 0, question.len() as u8, 0, 0, 0, 58], &question].concat();
+    question[2..4].copy_from_slice(&checksum(&pseudo));
+    claims.push(("where an answer is to go", ip, by, [frame, question].concat()));
+    claims
+}
+
+#[test]
+fn a_claim_that_machines_heed_is_shown_however_it_is_said() {
+    let mut home = Home::new();
+    home.ok(BOTH);
+    let web = home.world.container("web").unwrap();
+    let report = home.attach("lan", &web, "");
+    let (at, owner) = (addresses(&report), report["mac"].as_str().unwrap().parse().unwrap());
+    let (db, ..) = attached(&home, "db", "");
+    let claims = odd_claims(&at, owner, ip("fd88::50"));
+    let voice = Voice::of(&db);
+    // Nobody defends it, and the laptop believes each.
+    home.daemon.take().unwrap().kill().unwrap();
+    for (what, ip, by, frame) in &claims {
+        reaches(&home.laptop, *ip);
+        eventually(&format!("{what}: the laptop heeds it"), || {
+            voice.says(frame);
+            mac_known_to(&home.laptop, *ip) == by.to_string()
+        });
+        type_on(&home.laptop, "ip neigh flush dev eth0");
+    }
+    home.start();
+    let mut defended = BTreeSet::new();
+    for (what, ip, by, frame) in &claims {
+        reaches(&home.laptop, *ip);
+        voice.says(frame);
+        eventually(&format!("{what}: it is shown"), || conflicts(&home, "web").contains(&by.to_string()));
+        // Once in ten seconds.
+        if defended.insert(ip) {
+            eventually("it is defended", || mac_known_to(&home.laptop, *ip) == owner.to_string());
+        }
+        type_on(&home.laptop, "ip neigh flush dev eth0");
+    }
+    assert!(conflicts(&home, "db").is_empty());
+}
+
+#[test]
+fn who_has_left_an_address_is_anybody_once_another_has_it() {
+    let home = Home::new();
+    home.create_lan();
+    let (_web, at, mac_of_web) = attached(&home, "web", "");
+    let (cache, ..) = attached(&home, "cache", "");
+    home.ok("detach lan web");
+    let (_db, _, mac_of_db) = attached(&home, "db", &format!("--ip {at}"));
+    reaches(&home.laptop, at);
+    Voice::of(&cache).claims(mac_of_web, at);
+    eventually("it is shown", || conflicts(&home, "db") == [mac_of_web.to_string()]);
+    eventually("it is defended", || mac_known_to(&home.laptop, at) == mac_of_db.to_string());
+    assert_eq!(conflicts(&home, "db"), [mac_of_web.to_string()]);
+}
+
+#[test]
+fn who_insists_to_be_one_that_has_left_keeps_nobody_else_waiting() {
+    let home = Home::new();
+    home.create_lan();
+    let (_web, at, mac_of_web) = attached(&home, "web", "");
+    let db = home.world.container("db").unwrap();
+    let insisting = Answering::insisting(&home.laptop, mac_of_web, at);
+    home.ok("detach lan web");
+    let attach = || try_attach(&home, &db, &format!("--ip {at}"));
+    let (ran, longest) = longest_wait(home.daemon(), attach);
+    is_refused(&ran, &["in use on the LAN by", &mac_of_web.to_string()]);
+    assert!(longest < Duration::from_secs(1), "{longest:?}");
+    drop(insisting);
+    assert_eq!(attached(&home, "db", &format!("--ip {at}")).1, at);
 }
 
 #[test]

@@ -5,9 +5,12 @@ mod home;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
+use ashore_lab::{Engines, cannot_run};
 use home::fake_engine::{Answers, FakeEngine, plugin_call, plugin_socket};
-use home::{Home, eventually};
+use home::inside::Inside;
+use home::{Home, eventually, longest_wait};
 use serde_json::{Value, json};
 
 const NETWORK: &str = "66150cdfa0c94d73";
@@ -150,6 +153,36 @@ fn whatever_a_killed_engine_was_doing_its_containers_next_endpoint_has_the_mac_t
     assert!(refused.contains("02:42:aa:00:00:01"), "{refused}");
     let release = json!({ "PoolID": pool, "Address": "192.168.88.197" });
     engine.call("IpamDriver.ReleaseAddress", &release);
+}
+
+#[test]
+fn a_container_whose_last_link_does_not_go_keeps_nobody_else_waiting() {
+    if let Err(why) = Engines::find() {
+        return cannot_run("a last link that does not go", &why);
+    }
+    let engine = FakeEngine::new();
+    let (mut asked, home) = (asking(&engine), &engine.home);
+    asked["Address"] = json!("192.168.88.193");
+    let of = |id: &str| json!({ "NetworkID": NETWORK, "EndpointID": id, "SandboxKey": "/nowhere" });
+    let starts = |id: &str| {
+        engine.call("IpamDriver.RequestAddress", &asked);
+        engine.call("NetworkDriver.CreateEndpoint", &creates(id, "192.168.88.193"));
+        engine.call("NetworkDriver.Join", &of(id));
+    };
+    starts("aa");
+    // Another container has given a link of its own the MAC of the one that stops.
+    home.ok("network create own --parent eth0 --subnet 192.168.88.0/24 --ip-range 192.168.88.64/27");
+    let thief = home.world.container("thief").unwrap();
+    home.attach("own", &thief, "");
+    let link = "ip link add s0 link eth0 address 02:42:aa:00:00:01 type macvlan mode bridge";
+    Inside::of(&thief).types(link);
+    engine.call("NetworkDriver.Leave", &of("aa"));
+    eventually("its MAC is free", || Inside::of(&thief).tries("ip link set s0 up").is_ok());
+    engine.call("NetworkDriver.DeleteEndpoint", &of("aa"));
+    let release = json!({ "PoolID": asked["PoolID"], "Address": "192.168.88.193" });
+    engine.call("IpamDriver.ReleaseAddress", &release);
+    let ((), longest) = longest_wait(home.daemon(), || starts("bb"));
+    assert!(longest < Duration::from_millis(700), "{longest:?}");
 }
 
 #[test]

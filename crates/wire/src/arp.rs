@@ -43,12 +43,14 @@ impl Arp {
         Arp { operation: Operation::Request, sender_mac, sender_ip: ip, target_mac: Mac::ZERO, target_ip: ip }
     }
 
-    /// The packet in a frame, if it is one for IPv4 over Ethernet.
+    /// The packet in a frame, if it is one for IPv4 over Ethernet. Machines heed one as well that says of its hardware that it is of
+    /// IEEE 802 (seen on Linux 6.18, `arp_process`).
     pub fn parse(frame: &[u8]) -> Option<Self> {
         let (_, _, ethertype, payload) = ethernet(frame)?;
         let packet: &[u8; 28] = payload.first_chunk()?;
-        // Ethernet, IPv4, and the lengths of their addresses.
-        if ethertype != ETHERTYPE_ARP || packet[..6] != [0, 1, 0x08, 0, 6, 4] {
+        // Ethernet or IEEE 802, IPv4, and the lengths of their addresses.
+        let is_for_ethernet = matches!(packet[..2], [0, 1 | 6]) && packet[2..6] == [0x08, 0, 6, 4];
+        if ethertype != ETHERTYPE_ARP || !is_for_ethernet {
             return None;
         }
         let operation = match u16::from_be_bytes([packet[6], packet[7]]) {
@@ -110,6 +112,18 @@ mod tests {
         #[test]
         fn no_bytes_make_the_parser_panic(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
             let _ = Arp::parse(&bytes);
+        }
+    }
+
+    #[test]
+    fn it_is_for_ethernet_or_ieee_802_and_ipv4() {
+        let whole = Arp::announcement(Mac([2, 0, 0, 0, 0, 1]), [192, 168, 88, 7].into()).broadcast_frame();
+        for (at, value, reads) in
+            [(15, 1, true), (15, 6, true), (15, 7, false), (14, 1, false), (16, 9, false)]
+        {
+            let mut frame = whole;
+            frame[at] = value;
+            assert_eq!(Arp::parse(&frame).is_some(), reads, "{at} {value}");
         }
     }
 

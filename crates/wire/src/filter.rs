@@ -3,8 +3,10 @@
 
 use crate::dhcp4::{CLIENT_PORT, FRAGMENT};
 use crate::dhcp6;
+use crate::ipv6::EXTENSIONS;
+use crate::ndp;
 use crate::udp::UDP;
-use crate::{ETHERNET_HEADER, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6};
+use crate::{ETHERNET_HEADER, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, TAGS, VLAN_ID};
 
 /// One instruction of classic BPF (`struct sock_filter`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +40,6 @@ const RETURN: u16 = 0x06;
 const VLAN_TAG_PRESENT: u32 = 0xffff_f000 + 48;
 /// `SKF_AD_OFF + SKF_AD_VLAN_TAG`: the tag, of which these bits are the VLAN's number.
 const VLAN_TAG: u32 = 0xffff_f000 + 44;
-const VLAN_ID: u32 = 0xfff;
 /// How much of a frame is handed over, in bytes: more than any frame has.
 const WHOLE: u32 = 0x4_0000;
 
@@ -49,24 +50,39 @@ fn in_no_vlan(rest: &[Instruction]) -> Vec<Instruction> {
         instruction(LOAD_BYTE, 0, 0, VLAN_TAG_PRESENT),
         instruction(JUMP_IF_EQUAL, 4, 0, 0),
         instruction(LOAD_HALF, 0, 0, VLAN_TAG),
-        instruction(AND, 0, 0, VLAN_ID),
+        instruction(AND, 0, 0, u32::from(VLAN_ID)),
         instruction(JUMP_IF_EQUAL, 1, 0, 0),
         instruction(RETURN, 0, 0, 0),
     ];
     [&untagged, rest].concat()
 }
 
-/// Lets pass ARP frames, and router advertisements and neighbour solicitations and advertisements directly behind an IPv6
-/// header, in no VLAN.
+/// Lets pass ARP frames, and solicitations and advertisements of routers and neighbours, in no VLAN. What stands behind another tag
+/// without a VLAN, or another header of IPv6, is for whoever reads it to see.
 pub fn arp_and_ndp() -> Vec<Instruction> {
+    let [c_tag, s_tag] = TAGS.map(u32::from);
+    let [hops, routing, destination] = EXTENSIONS.map(u32::from);
+    let kinds = [ndp::ROUTER_SOLICITATION, ndp::ROUTER_ADVERTISEMENT, ndp::SOLICITATION, ndp::ADVERTISEMENT];
+    let kinds = kinds.map(u32::from);
     in_no_vlan(&[
         instruction(LOAD_HALF, 0, 0, 12),
-        instruction(JUMP_IF_EQUAL, 5, 0, u32::from(ETHERTYPE_ARP)),
-        instruction(JUMP_IF_EQUAL, 0, 5, u32::from(ETHERTYPE_IPV6)),
+        instruction(JUMP_IF_EQUAL, 16, 0, u32::from(ETHERTYPE_ARP)),
+        instruction(JUMP_IF_EQUAL, 5, 0, u32::from(ETHERTYPE_IPV6)),
+        instruction(JUMP_IF_EQUAL, 1, 0, c_tag),
+        instruction(JUMP_IF_EQUAL, 0, 14, s_tag),
+        instruction(LOAD_HALF, 0, 0, 14),
+        instruction(AND, 0, 0, u32::from(VLAN_ID)),
+        instruction(JUMP_IF_EQUAL, 10, 11, 0),
+        instruction(LOAD_BYTE, 0, 0, 14 + 6),
+        instruction(JUMP_IF_EQUAL, 8, 0, hops),
+        instruction(JUMP_IF_EQUAL, 7, 0, routing),
+        instruction(JUMP_IF_EQUAL, 6, 0, destination),
+        instruction(JUMP_IF_EQUAL, 0, 6, u32::from(ndp::ICMPV6)),
         instruction(LOAD_BYTE, 0, 0, 14 + 40),
-        instruction(JUMP_IF_EQUAL, 2, 0, 134),
-        instruction(JUMP_IF_EQUAL, 1, 0, 135),
-        instruction(JUMP_IF_EQUAL, 0, 1, 136),
+        instruction(JUMP_IF_EQUAL, 3, 0, kinds[0]),
+        instruction(JUMP_IF_EQUAL, 2, 0, kinds[1]),
+        instruction(JUMP_IF_EQUAL, 1, 0, kinds[2]),
+        instruction(JUMP_IF_EQUAL, 0, 1, kinds[3]),
         instruction(RETURN, 0, 0, WHOLE),
         instruction(RETURN, 0, 0, 0),
     ])
@@ -170,7 +186,19 @@ mod tests {
         echo[14 + 40] = 128;
         let mut router = echo.clone();
         router[14 + 40] = 134;
-        assert!(passes(&router, NONE) && !passes(&ndp::router_solicitation(mac), NONE));
+        assert!(passes(&router, NONE) && passes(&ndp::router_solicitation(mac), NONE));
+        // Behind more tags, if they name no VLAN, and behind other headers.
+        for tag in [[0x81, 0, 0xe0, 0], [0x88, 0xa8, 0, 0]] {
+            let mut tagged = [&arp[..12], &tag, &arp[12..]].concat();
+            assert!(passes(&tagged, NONE) && passes(&tagged, PRIORITY) && !passes(&tagged, VLAN));
+            tagged[15] = 20;
+            assert!(!passes(&tagged, NONE), "another VLAN's");
+        }
+        for (header, has_passed) in [(0, true), (43, true), (60, true), (44, false), (17, false)] {
+            let mut behind = ndp::dad_probe(mac, ip);
+            behind[14 + 6] = header;
+            assert_eq!(passes(&behind, NONE), has_passed, "{header}");
+        }
         let mut v4 = arp;
         v4[12..14].copy_from_slice(&[8, 0]);
         assert!(!passes(&echo, NONE) && !passes(&v4, NONE) && !passes(&arp[..12], NONE));

@@ -26,6 +26,8 @@ pub fn heard(frame: &[u8]) -> Option<Heard> {
     }
     Some(match Neighbour::parse(frame)? {
         Neighbour::DadProbe { sender, target } => Heard { sender, ip: target.into(), claims: false },
-        Neighbour::Advertisement { sender, target } => Heard { sender, ip: target.into(), claims: true },
+        Neighbour::Advertisement { sender, target: ip } | Neighbour::Asker { sender, source: ip } => {
+            Heard { sender, ip: ip.into(), claims: true }
+        }
     })
 }

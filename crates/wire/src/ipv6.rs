@@ -1,4 +1,4 @@
-//! IPv6 packets in Ethernet frames, as far as nothing stands between IPv6's header and the payload.
+//! IPv6 packets in Ethernet frames.
 
 use std::net::Ipv6Addr;
 
@@ -26,6 +26,9 @@ pub(crate) struct Packet<'a> {
     pub(crate) payload: &'a [u8],
 }
 
+/// Headers of options for every hop, of routing, and of options for the destination (RFC 8200, 4.3, 4.4 and 4.6).
+pub(crate) const EXTENSIONS: [u8; 3] = [0, 43, 60];
+
 impl<'a> Packet<'a> {
     /// The packet in a frame, if it is whole.
     pub(crate) fn parse(frame: &'a [u8]) -> Option<Self> {
@@ -45,6 +48,17 @@ impl<'a> Packet<'a> {
             hop_limit: header[7],
             payload,
         })
+    }
+
+    /// The same without headers that stand between IPv6's and the payload, if these are whole. A fragment's stays: neighbour
+    /// discovery knows none (RFC 6980).
+    pub(crate) fn without_extensions(mut self) -> Option<Self> {
+        while EXTENSIONS.contains(&self.next_header) {
+            let [next, length, ..] = *self.payload else { return None };
+            self.payload = self.payload.get(8 * (usize::from(length) + 1)..)?;
+            self.next_header = next;
+        }
+        Some(self)
     }
 
     /// The frame that carries it.

@@ -34,9 +34,43 @@ pub const ETHERTYPE_IPV6: u16 = 0x86dd;
 /// Length in bytes of an Ethernet header without a VLAN tag.
 pub const ETHERNET_HEADER: usize = 14;
 
-/// Splits an untagged Ethernet frame into destination, source, `EtherType` and payload.
+/// Tags of IEEE 802.1Q and 802.1ad stand in the place of an `EtherType`.
+const TAGS: [u16; 2] = [0x8100, 0x88a8];
+/// The VLAN's number in a tag. With none it carries a priority alone.
+const VLAN_ID: u16 = 0xfff;
+
+/// Splits an Ethernet frame in no VLAN into destination, source, `EtherType` and payload. Machines take off as many tags without a VLAN
+/// as there are (seen on Linux 6.18, `__netif_receive_skb_core`).
 fn ethernet(frame: &[u8]) -> Option<(Mac, Mac, u16, &[u8])> {
-    let (header, payload) = frame.split_at_checked(ETHERNET_HEADER)?;
+    let (header, mut payload) = frame.split_at_checked(ETHERNET_HEADER)?;
     let mac = |at: usize| -> Option<Mac> { Some(Mac(header[at..at + 6].try_into().ok()?)) };
-    Some((mac(0)?, mac(6)?, u16::from_be_bytes([header[12], header[13]]), payload))
+    let mut ethertype = u16::from_be_bytes([header[12], header[13]]);
+    while TAGS.contains(&ethertype) {
+        let (tag, rest) = payload.split_first_chunk::<4>()?;
+        if u16::from_be_bytes([tag[0], tag[1]]) & VLAN_ID != 0 {
+            return None;
+        }
+        (ethertype, payload) = (u16::from_be_bytes([tag[2], tag[3]]), rest);
+    }
+    Some((mac(0)?, mac(6)?, ethertype, payload))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_without_a_vlan_are_taken_off_and_no_others() {
+        let (mac, ip) = (Mac([2, 0, 0, 0, 0, 1]), [192, 168, 88, 7].into());
+        let plain = arp::Arp::announcement(mac, ip).broadcast_frame();
+        let tagged = |tags: &[[u8; 4]]| [&plain[..12], tags.as_flattened(), &plain[12..]].concat();
+        let (priority, service, vlan) = ([0x81, 0, 0xe0, 0], [0x88, 0xa8, 0, 0], [0x81, 0, 0xe0, 0x14]);
+        for tags in [&[][..], &[priority], &[service], &[priority, service, priority]] {
+            assert!(heard(&tagged(tags)).is_some_and(|heard| heard.claims), "{tags:x?}");
+        }
+        for tags in [&[vlan][..], &[priority, vlan], &[vlan, priority]] {
+            assert_eq!(heard(&tagged(tags)), None, "{tags:x?}");
+        }
+        assert_eq!(heard(&tagged(&[priority])[..16]), None);
+    }
 }

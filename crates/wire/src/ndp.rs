@@ -11,10 +11,17 @@ mod router;
 pub use router::{Preference, PrefixInformation, RouteInformation, RouterAdvertisement, router_solicitation};
 
 pub(crate) const ICMPV6: u8 = 58;
-const SOLICITATION: u8 = 135;
-const ADVERTISEMENT: u8 = 136;
+pub(crate) const ROUTER_SOLICITATION: u8 = 133;
+pub(crate) const ROUTER_ADVERTISEMENT: u8 = 134;
+pub(crate) const SOLICITATION: u8 = 135;
+pub(crate) const ADVERTISEMENT: u8 = 136;
 /// Type, code, checksum, flags and target.
 const NEIGHBOUR_HEADER: usize = 24;
+/// Type, code, checksum and nothing yet.
+const ROUTER_SOLICITATION_HEADER: usize = 8;
+/// The link-layer addresses of who sends, and of the target (RFC 4861, 4.6.1).
+const SOURCE_MAC: u8 = 1;
+const TARGET_MAC: u8 = 2;
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 
 /// A neighbour packet as far as it says who has an address.
@@ -29,10 +36,17 @@ pub enum Neighbour {
     },
     /// Somebody has an address.
     Advertisement {
-        /// Its MAC.
+        /// The MAC at which it is to be found: that of the option if there is one, else the frame's.
         sender: Mac,
         /// The address.
         target: Ipv6Addr,
+    },
+    /// Somebody asks for another's address or for routers, and says where its own is to be found.
+    Asker {
+        /// The MAC at which that is.
+        sender: Mac,
+        /// Its own address.
+        source: Ipv6Addr,
     },
 }
 
@@ -40,13 +54,37 @@ impl Neighbour {
     /// The packet in a frame, if it is one and could not have come through a router (hop limit 255, RFC 4861 7.1).
     pub fn parse(frame: &[u8]) -> Option<Self> {
         let Packet { sender, source, payload } = Packet::parse(frame)?;
+        // Whoever hears it goes by the option, whatever the frame says.
+        let asker = |header: usize| {
+            let sender = mac_option(payload.get(header..)?, SOURCE_MAC)?;
+            (!source.is_unspecified()).then_some(Neighbour::Asker { sender, source })
+        };
+        if payload[0] == ROUTER_SOLICITATION {
+            return asker(ROUTER_SOLICITATION_HEADER);
+        }
         let target: [u8; 16] = payload.get(8..NEIGHBOUR_HEADER)?.try_into().ok()?;
         let target = Ipv6Addr::from(target);
         match payload[0] {
             SOLICITATION if source.is_unspecified() => Some(Neighbour::DadProbe { sender, target }),
-            ADVERTISEMENT => Some(Neighbour::Advertisement { sender, target }),
+            SOLICITATION => asker(NEIGHBOUR_HEADER),
+            ADVERTISEMENT => {
+                let sender = mac_option(&payload[NEIGHBOUR_HEADER..], TARGET_MAC).unwrap_or(sender);
+                Some(Neighbour::Advertisement { sender, target })
+            }
             _ => None,
         }
+    }
+}
+
+/// The MAC in the first option of a kind.
+fn mac_option(mut options: &[u8], kind: u8) -> Option<Mac> {
+    loop {
+        let [of, units, ..] = *options else { return None };
+        let (option, rest) = options.split_at_checked(8 * usize::from(units)).filter(|_| units > 0)?;
+        if of == kind {
+            return Some(Mac(*option[2..].first_chunk()?)).filter(|_| units == 1);
+        }
+        options = rest;
     }
 }
 
@@ -62,7 +100,7 @@ impl<'a> Packet<'a> {
     /// The packet in a frame, if it is whole and could not have come through a router: what all types have in common of
     /// RFC 4861, 6.1 and 7.1.
     fn parse(frame: &'a [u8]) -> Option<Self> {
-        let packet = ipv6::Packet::parse(frame)?;
+        let packet = ipv6::Packet::parse(frame)?.without_extensions()?;
         let ipv6::Packet { source_mac: sender, source, payload, .. } = packet;
         if packet.next_header != ICMPV6 || packet.hop_limit != 255 {
             return None;
@@ -99,7 +137,7 @@ fn neighbour(kind: u8, flags: u8, target: Ipv6Addr, target_mac: Option<Mac>) -> 
     payload.extend(target.octets());
     if let Some(mac) = target_mac {
         // Target link-layer address, one unit of eight bytes long (RFC 4861, 4.6.1).
-        payload.extend([2, 1]);
+        payload.extend([TARGET_MAC, 1]);
         payload.extend(mac.0);
     }
     payload
@@ -174,12 +212,61 @@ mod tests {
                 assert_eq!(said(&good[..length]), None, "{length} bytes");
             }
         }
-        // Nor does one that is neither, or asks for an address that is another's.
+        // Nor does one that is neither, or asks for an address that is another's and does not say by which MAC it asks.
         let said = |kind, source| {
             Neighbour::parse(&frame(MAC, source, ALL_NODES, &neighbour(kind, 0, target, None)))
         };
         assert_eq!(said(137, target), None);
         assert_eq!(said(SOLICITATION, "fd88::8".parse().unwrap()), None);
+    }
+
+    #[test]
+    fn where_an_address_is_to_be_found_is_what_the_option_says() {
+        let (target, own): (Ipv6Addr, Ipv6Addr) = ("fd88::7".parse().unwrap(), "fd88::8".parse().unwrap());
+        let there = Mac([2, 0, 0, 0, 0, 9]);
+        let option = |kind: u8, units: u8| [&[kind, units][..], &there.0].concat();
+        let said = |kind: u8, source, options: &[Vec<u8>]| {
+            let mut payload = neighbour(kind, 0, target, None);
+            payload.truncate(if kind == ROUTER_SOLICITATION { 8 } else { NEIGHBOUR_HEADER });
+            payload.extend(options.concat());
+            crate::heard(&frame(MAC, source, ALL_NODES, &payload))
+        };
+        let claim = |sender, ip: Ipv6Addr| Some(crate::Heard { sender, ip: ip.into(), claims: true });
+        for (kind, options, heard) in [
+            (ADVERTISEMENT, vec![], claim(MAC, target)),
+            (ADVERTISEMENT, vec![option(TARGET_MAC, 1)], claim(there, target)),
+            (ADVERTISEMENT, vec![option(SOURCE_MAC, 1), option(TARGET_MAC, 1)], claim(there, target)),
+            // One that does not read tells nothing.
+            (ADVERTISEMENT, vec![option(TARGET_MAC, 0)], claim(MAC, target)),
+            (ADVERTISEMENT, vec![option(TARGET_MAC, 2)], claim(MAC, target)),
+            (SOLICITATION, vec![], None),
+            (SOLICITATION, vec![option(SOURCE_MAC, 1)], claim(there, own)),
+            (ROUTER_SOLICITATION, vec![], None),
+            (ROUTER_SOLICITATION, vec![option(SOURCE_MAC, 1)], claim(there, own)),
+        ] {
+            assert_eq!(said(kind, own, &options), heard, "{kind} {options:?}");
+        }
+        assert_eq!(said(ROUTER_SOLICITATION, Ipv6Addr::UNSPECIFIED, &[option(SOURCE_MAC, 1)]), None);
+    }
+
+    #[test]
+    fn headers_in_between_change_nothing_but_that_of_a_fragment() {
+        let target: Ipv6Addr = "fd88::7".parse().unwrap();
+        let plain = advertisement(MAC, target);
+        let with = |headers: &[u8], first| {
+            let whole = ipv6::Packet::parse(&plain).unwrap();
+            let payload = [headers, whole.payload].concat();
+            Neighbour::parse(&ipv6::Packet { next_header: first, payload: &payload, ..whole }.frame())
+        };
+        let said = Some(Neighbour::Advertisement { sender: MAC, target });
+        // Padding (RFC 8200, 4.2), once in eight bytes and once in sixteen.
+        let (short, long) =
+            ([ICMPV6, 0, 1, 4, 0, 0, 0, 0], [60, 1, 1, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(with(&short, 60), said);
+        assert_eq!(with(&[&long[..], &short].concat(), 0), said);
+        assert_eq!(with(&[ICMPV6, 0, 0, 0, 0, 0, 0, 0], 43), said);
+        assert_eq!(with(&[ICMPV6, 0, 0, 0, 0, 0, 0, 1], 44), None);
+        assert_eq!(with(&[ICMPV6, 255, 1, 4, 0, 0, 0, 0], 60), None, "it is not whole");
     }
 
     #[test]

@@ -241,7 +241,7 @@ impl Lan {
         }
         let Table { conflicts, own, .. } = &mut *table;
         conflicts.retain(|key, claims| {
-            claims.retain(|mac, _| !own.may_have(key.1, *mac, now));
+            claims.retain(|mac, _| !own.has(key.1, *mac, now));
             defended.contains_key(key) && !claims.is_empty()
         });
         table.defended = defended;
@@ -459,15 +459,20 @@ impl Table {
         let Some(heard) = heard(frame) else { return };
         let now = Instant::now();
         let key = (parent.clone(), heard.ip);
-        let looked_for = self.probes.get_mut(&key);
-        if self.own.is_leaving(heard.ip, heard.sender, now) {
-            if let Some(probe) = looked_for {
-                probe.ask_again(now + ON_ITS_WAY);
+        // Who has left an address has no say in it once another has it.
+        let is_had = self.defended.contains_key(&key);
+        if !is_had && self.own.is_leaving(heard.ip, heard.sender, now) {
+            match self.probes.get_mut(&key) {
+                // Others wait for whoever waits for that one. A whole look comes first, for which nobody else does.
+                Some(probe) if probe.is_brief() => drop(self.clear.remove(&key)),
+                Some(probe) => probe.ask_again(now + ON_ITS_WAY),
+                None => {}
             }
             return;
         }
-        let answers = looked_for.is_some() && self.own.has_left(heard.ip, heard.sender, now);
-        if self.own.may_say(&heard, now) && !answers {
+        let is_of_interest = is_had || self.probes.contains_key(&key);
+        let counts = is_of_interest && self.own.has_left(heard.ip, heard.sender, now);
+        if self.own.may_say(&heard, now) && !counts {
             return;
         }
         if let Some(probe) = self.probes.get_mut(&key) {

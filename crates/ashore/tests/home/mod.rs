@@ -29,6 +29,7 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ashore_core::link::{LinkSpec, LinkType, Place};
@@ -327,6 +328,27 @@ pub fn is_defended(peer: &Machine, ip: IpAddr, owner: &str, from: &Machine) {
         }
         known
     });
+}
+
+/// Does something, and tells how long anybody waited for an answer of the daemon's meanwhile.
+pub fn longest_wait<T>(daemon: &Daemon, does: impl FnOnce() -> T) -> (T, Duration) {
+    std::thread::scope(|scope| {
+        // It goes also when this panics.
+        let goes_on = Arc::new(());
+        let is_so = Arc::downgrade(&goes_on);
+        let asking = scope.spawn(move || {
+            let mut longest = Duration::ZERO;
+            while is_so.strong_count() > 0 {
+                let asked = Instant::now();
+                daemon.run(&["network", "ls"]).unwrap().expect_success();
+                longest = longest.max(asked.elapsed());
+            }
+            longest
+        });
+        let done = does();
+        drop(goes_on);
+        (done, asking.join().unwrap())
+    })
 }
 
 /// Waits for something that takes the daemon a moment, or ten in the virtual machine.

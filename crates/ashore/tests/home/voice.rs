@@ -26,6 +26,11 @@ impl Voice {
         self.0.send(&announcement(mac, ip)).unwrap();
     }
 
+    /// Whatever a frame says.
+    pub fn says(&self, frame: &[u8]) {
+        self.0.send(frame).unwrap();
+    }
+
     /// What others have said since it was asked last.
     pub fn heard(&self) -> Vec<Heard> {
         let (mut buffer, mut all) = ([0; 2048], Vec::new());
@@ -86,6 +91,15 @@ impl Answering {
                 voice.looks_for(mac, *ip);
             }
             std::thread::sleep(Duration::from_millis(30));
+        })
+    }
+
+    /// Says all the time that a MAC has an address.
+    pub fn insisting(machine: &Machine, mac: Mac, ip: IpAddr) -> Answering {
+        let voice = Voice::of(machine);
+        Answering::again_and_again(move || {
+            voice.claims(mac, ip);
+            std::thread::sleep(Duration::from_micros(200));
         })
     }
 

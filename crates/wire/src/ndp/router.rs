@@ -4,12 +4,10 @@ use std::net::Ipv6Addr;
 
 use ipnet::Ipv6Net;
 
-use super::{Packet, frame};
+use super::{Packet, ROUTER_ADVERTISEMENT, ROUTER_SOLICITATION, frame};
 use crate::Mac;
 use crate::dhcp4::DomainName;
 
-const ROUTER_SOLICITATION: u8 = 133;
-const ROUTER_ADVERTISEMENT: u8 = 134;
 const ALL_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
 /// From the type to the retransmission timer.
 const HEADER: usize = 16;

@@ -59,7 +59,11 @@ impl Engine {
         if let (Some(sandbox), []) = (holder.sandbox(), netns.as_slice()) {
             return Err(refusal::unreadable(sandbox, "it cannot be opened"));
         }
-        let observed = inner.observe_these(&netns)?;
+        // In passing: whoever lives there decides how much there is, and anybody on the LAN when it is read.
+        let observed = inner.observe(&netns)?;
+        if let Some((netns, why)) = observed.unreadable.first_key_value() {
+            return Err(refusal::unreadable(&netns.path, why));
+        }
         let changed = self.note_sightings(&mut inner, &observed);
         if !changed.is_empty() {
             self.follow(&inner, &observed);

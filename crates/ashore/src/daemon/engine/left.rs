@@ -11,11 +11,29 @@ use ashore_core::state::State;
 use ashore_kernel::{Namespace, OnError};
 use ashore_wire::Mac;
 
-use super::Inner;
+use super::{Engine, Inner};
 
 /// How long a link may take to die with its namespace.
 const DYING: Duration = Duration::from_secs(1);
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+impl Engine {
+    /// Before a container gets a link again: the kernel brings none up whose MAC another one has, be it the last one's own. That may be
+    /// another container's for good, and others are served meanwhile.
+    pub(super) fn await_last_link(&self, id: &str) {
+        let end = Instant::now() + DYING;
+        loop {
+            let mut inner = self.lock();
+            inner.clear_containers();
+            let mac = inner.state().endpoint_of_engine(id).and_then(|endpoint| endpoint.mac);
+            if !inner.left.iter().any(|left| left.mac.is_some() && left.mac == mac) || Instant::now() > end {
+                return;
+            }
+            drop(inner);
+            std::thread::sleep(LOOK_AGAIN);
+        }
+    }
+}
 
 impl Inner {
     /// The links of those that their engine has done with are taken from where they still are. Those that are off the LAN are
@@ -43,19 +61,6 @@ impl Inner {
     /// The MACs of those that have left.
     pub(super) fn left_macs(&self) -> BTreeSet<Mac> {
         self.left.iter().flat_map(|left| self.state().macs_of(left)).collect()
-    }
-
-    /// Before a container gets a link again: the kernel brings none up whose MAC another one has, be it the last one's own.
-    pub(super) fn await_last_link(&mut self, endpoint: &Endpoint) {
-        let end = Instant::now() + DYING;
-        loop {
-            self.clear_containers();
-            let last = |left: &&Endpoint| left.mac.is_some() && left.mac == endpoint.mac;
-            if !self.left.iter().any(|left| last(&left)) || Instant::now() > end {
-                break;
-            }
-            std::thread::sleep(LOOK_AGAIN);
-        }
     }
 
     fn clear_container(&self, endpoint: &Endpoint) {

@@ -263,12 +263,12 @@ impl Engine {
 
     /// The link is made on the host; the engine moves it.
     fn join(&self, id: &str, sandbox: Option<&Path>) -> Result<Reply, Refusal> {
+        self.await_last_link(id);
         let mut inner = self.lock();
         let endpoint = inner.engine_endpoint(id)?;
         let observed = inner.observe(&[])?;
         let network = inner.state().usable_network(&endpoint.network, &observed.host);
         let network = network.map_err(|error| refusal::attach(&error))?.clone();
-        inner.await_last_link(&endpoint);
         let home = in_sandbox(&endpoint, sandbox);
         let endpoint = Endpoint { stage: Stage::Attaching, home, since: now(), seen: None, ..endpoint };
         inner.commit(vec![Change::PutEndpoint(endpoint.clone())])?;

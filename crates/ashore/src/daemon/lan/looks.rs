@@ -21,8 +21,8 @@ use crate::daemon::random;
 pub(super) const CLEAR_FOR: Duration = Duration::from_secs(120);
 /// No look takes longer: by the RFC's times one takes seven seconds, and a second more where there is no room for its probes.
 const LONGEST: Duration = Duration::from_secs(30);
-/// The same of a last look, for which others wait.
-const LONGEST_LAST: Duration = Duration::from_secs(2);
+/// The same of a last look, for which others wait. It takes a millisecond, unless somebody sees to it that it takes longer.
+const LONGEST_LAST: Duration = Duration::from_millis(200);
 /// An address of which the LAN was asked so lately needs no last look.
 const ASKED_LATELY: Duration = Duration::from_secs(1);
 /// A glance is good for so long: most lists of an engine's containers take less.
@@ -132,9 +132,16 @@ impl Lan {
             sought.iter().any(|(ip, _)| table.probes.contains_key(&(parent.clone(), *ip)))
         };
         let waited = self.shared.ended.wait_timeout_while(self.table(), LONGEST_LAST, looks);
-        let (table, waited) = waited.unwrap_or_else(PoisonError::into_inner);
-        !waited.timed_out()
-            && sought.iter().all(|(ip, _)| table.is_clear(&(parent.clone(), *ip), profile, CLEAR_FOR))
+        let (mut table, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        let keys: Vec<OnLan> = sought.iter().map(|(ip, _)| (parent.clone(), *ip)).collect();
+        if waited.timed_out() {
+            // It is looked for whole next, for which nobody else waits.
+            for key in &keys {
+                table.probes.remove(key);
+                table.clear.remove(key);
+            }
+        }
+        keys.iter().all(|key| table.is_clear(key, profile, CLEAR_FOR))
     }
 
     /// Looks for addresses, and returns once each is either clear or in use: those in use, and the machines that answered. Fails

@@ -78,7 +78,7 @@ impl Own {
     }
 
     /// Whether a MAC has had an address until a moment ago, and has no other right to it. Whoever looks for the address anew asks for
-    /// whom it is now: what has left may have come back under another name, or never have gone.
+    /// whom it is now: what has left may have come back under another name, or never have gone. And anybody can say that it is that MAC.
     pub(super) fn has_left(&self, ip: IpAddr, mac: Mac, now: Instant) -> bool {
         !self.has(ip, mac, now) && self.may_have(ip, mac, now)
     }
@@ -90,7 +90,7 @@ impl Own {
     }
 
     /// Whether a MAC has an address, or is about to.
-    fn has(&self, ip: IpAddr, mac: Mac, now: Instant) -> bool {
+    pub(super) fn has(&self, ip: IpAddr, mac: Mac, now: Instant) -> bool {
         let (host_macs, host_addresses) = &self.host;
         self.held.contains(&(ip, mac))
             || self.comes.get(&ip).is_some_and(|(comes, until)| *comes == mac && now < *until)
