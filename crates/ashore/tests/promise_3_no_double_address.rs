@@ -3,7 +3,7 @@
 mod home;
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use ashore_core::link::{LinkSpec, LinkType, MacvlanMode, Place};
@@ -12,6 +12,7 @@ use ashore_kernel::PacketSocket;
 use ashore_lab::{Daemon, Engines, Machine, Ran, cannot_run};
 use ashore_wire::conflict::announcement;
 use ashore_wire::{Mac, filter, heard};
+use home::scripted::{Question, Reply, Scripted};
 use home::untouched::{is_untouched, untouched};
 use home::voice::{Answering, Voice};
 use home::{
@@ -436,4 +437,36 @@ fn a_range_is_looked_for_whatever_changes_meanwhile() {
         create.join().unwrap().expect_success()
     });
     assert!(created.contains("192.168.88.160/27"), "{created}");
+}
+
+#[test]
+fn what_is_leased_is_nobody_elses_while_another_address_is_looked_for() {
+    let home = Home::new();
+    let at = Ipv4Addr::new(192, 168, 88, 193);
+    create(&home, "other", "--ip-range 192.168.88.192/27");
+    create(&home, "lan", "--subnet fd88::/64 --dhcp --conflict full");
+    let good =
+        move |question: &Question| question.good(at, 3600).map(Reply::now).into_iter().collect::<Vec<_>>();
+    let _server = Scripted::on(&home.router, good);
+    let [web, db] = ["web", "db"].map(|name| home.world.container(name).unwrap());
+    let line = |network: &str, container: &Machine, at: &str| {
+        let (netns, name) = (container.namespace().path().display(), container.name());
+        format!("attach {network} --netns {netns} --name {name} --ip {at}")
+    };
+    let (first, second) = (line("lan", &web, "fd88::77"), line("other", &db, &at.to_string()));
+    let (daemon, voice) = (home.daemon(), Voice::of(&home.laptop));
+    let (leased, named) = std::thread::scope(|scope| {
+        let words: Vec<&str> = first.split(' ').collect();
+        let leased = scope.spawn(move || daemon.run(&words).unwrap());
+        eventually("it has its lease, and another address is looked for", || {
+            voice.heard().iter().any(|heard| heard.ip == ip("fd88::77"))
+        });
+        let named = home.run(&second);
+        (leased.join().unwrap(), named)
+    });
+    let status = home.status();
+    let endpoints = status["endpoints"].as_array().unwrap();
+    let with_it = endpoints.iter().filter(|one| addresses(one).contains(&at.into())).count();
+    assert_eq!(with_it, 1, "{leased:?} {named:?} {status}");
+    reaches(&home.laptop, at.into());
 }

@@ -22,7 +22,7 @@ use super::ask::Answers;
 use super::leases::as_v4;
 use super::strayed::check_beside_children_elsewhere;
 use super::{Engine, Inner, Locked, now};
-use crate::daemon::lan::{Acquired, Sought};
+use crate::daemon::lan::{Acquired, NoLease, Sought};
 use crate::daemon::refusal;
 
 /// An endpoint that is in the journal, and the last look at its addresses that goes on meanwhile.
@@ -199,6 +199,11 @@ impl Engine {
             let looked_for: Vec<Sought> = endpoint.chosen_addresses().map(|ip| (ip, endpoint.mac)).collect();
             let unclear = self.take(&network, &looked_for);
             if unclear.is_empty() {
+                // The lock may have been let go since it was leased.
+                let leased = endpoint.lease.as_ref().map(|record| record.lease.address.addr());
+                if let Some(ip) = leased.filter(|ip| inner.another(&endpoint.key(), (*ip).into()).is_some()) {
+                    return Err(NoLease::Taken { parent: network.parent, ip }.into());
+                }
                 inner.commit(vec![Change::PutEndpoint(endpoint.clone())])?;
                 return Ok((inner, Reserved { observed, network, endpoint, looked_for }));
             }
