@@ -3,7 +3,15 @@
 
 mod home;
 
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::net::Ipv4Addr;
+use std::process::Stdio;
+use std::time::Duration;
+
+use ashore_kernel::PacketSocket;
 use ashore_lab::{Engines, Machine, cannot_run};
+use ashore_wire::{Mac, filter};
 use home::inside::Inside;
 use home::{Home, does_not_reach, eventually, mac_known_to, reaches};
 
@@ -75,6 +83,157 @@ fn a_link_that_was_hidden_while_it_was_down_goes_with_the_detach() {
     home.attach("lan", &web, "");
     reaches(&home.laptop, at);
     assert_eq!(troubles(&home), "[]");
+}
+
+#[test]
+fn who_has_the_mac_of_another_taken_in_keeps_nobody_that_is_gone() {
+    let home = Home::new();
+    home.create_lan();
+    let [web, evil] = ["web", "evil"].map(|name| home.world.container(name).unwrap());
+    let report = home.attach("lan", &web, "");
+    let (at, mac) = (home::addresses(&report)[0], report["mac"].as_str().unwrap().parse::<Mac>().unwrap());
+    // Any container may do that with a packet socket.
+    home.attach("lan", &evil, "");
+    let eth0 = "eth0".parse().unwrap();
+    let link = evil.kernel().observe(&[]).unwrap().host.link(&eth0).unwrap().index;
+    let mut socket = PacketSocket::open(evil.namespace(), link, &filter::arp_and_ndp()).unwrap();
+    socket.take_in(&BTreeSet::from([mac])).unwrap();
+    let attached = || home.status()["endpoints"].as_array().unwrap().len();
+    let detached = home.run("detach lan web");
+    assert_eq!((detached.code, detached.stderr.as_str(), attached()), (Some(0), "", 1));
+    assert_eq!(home::addresses(&home.attach("lan", &web, "")), [at]);
+    drop(web);
+    // Its name comes back at once, and another has its address once it is gone.
+    let web = home.world.container("web").unwrap();
+    assert_eq!(home::addresses(&home.attach("lan", &web, "")), [at]);
+    reaches(&home.laptop, at);
+    drop(web);
+    home.nudge();
+    eventually("it is gone", || attached() == 1);
+    assert!(home.nas.kernel().macs_on(&eth0).unwrap().unwrap().contains(&mac), "it is taken in still");
+    let other = home.world.container("other").unwrap();
+    assert_eq!(home::addresses(&home.attach("lan", &other, &format!("--ip {at}"))), [at]);
+    drop(socket);
+}
+
+#[test]
+fn of_two_that_have_swapped_their_macs_one_keeps_its_link_when_the_other_is_detached() {
+    if !has_tools("swapped MACs") {
+        return;
+    }
+    let home = Home::new();
+    home.create_lan();
+    let [web, db, hidden] = ["web", "db", "hidden"].map(|name| home.world.container(name).unwrap());
+    let mac = |container: &Machine| home.attach("lan", container, "")["mac"].as_str().unwrap().to_owned();
+    let (mac_of_web, mac_of_db) = (mac(&web), mac(&db));
+    let at_db = home::ip("192.168.88.193");
+    Inside::of(&web).types("ip link set eth0 down; ip link set eth0 address 02:00:00:00:00:77");
+    Inside::of(&db).types(&format!("ip link set eth0 address {mac_of_web}"));
+    Inside::of(&web).types(&format!("ip link set eth0 address {mac_of_db}; ip link set eth0 up"));
+    home.nudge();
+    eventually("it is seen", || {
+        let troubles = troubles(&home);
+        [&mac_of_web, &mac_of_db]
+            .iter()
+            .all(|mac| troubles.contains(&format!("has the MAC {mac}, not its own")))
+    });
+    // One is looked for everywhere.
+    let path = hidden.namespace().path().display();
+    Inside::of(&web).types(&format!("ip link set eth0 netns {path}"));
+    Inside::of(&hidden).types("ip link set eth0 up");
+    let before = Inside::of(&db).children();
+    home.ok("detach lan web");
+    assert!(Inside::of(&hidden).children().is_empty());
+    assert_eq!(Inside::of(&db).children(), before);
+    home::type_on(&home.laptop, "ip neigh flush dev eth0");
+    reaches(&home.laptop, at_db);
+    assert_eq!(mac_known_to(&home.laptop, at_db), mac_of_web);
+}
+
+#[test]
+fn a_link_that_is_renamed_all_the_time_goes_with_the_detach() {
+    let engines = match Engines::find() {
+        Ok(engines) => engines,
+        Err(why) => return cannot_run("a link that is renamed all the time", &why),
+    };
+    let home = Home::new();
+    home.create_lan();
+    // Of the first there is more to be read than is read in passing.
+    for routes in [250_000, 0] {
+        let web = home.world.container("web").unwrap();
+        let at = home::addresses(&home.attach("lan", &web, ""))[0];
+        let batch = |name: &str, lines: String| {
+            let file = home.directory.path().join(name);
+            std::fs::write(&file, lines).unwrap();
+            let mut ip = web.command("ip").unwrap();
+            engines.equip(&mut ip).arg("-batch").arg(file).stderr(Stdio::null()).spawn().unwrap()
+        };
+        let to = |n: u32| Ipv4Addr::from(0x0a00_0000 + n);
+        let lines = (0..routes).map(|n| format!("route add unreachable {}\n", to(n)));
+        assert!(batch("routes", lines.collect()).wait().unwrap().success());
+        let lines = (0..300_000).map(|n| format!("link set dev w{n} name w{}\n", n + 1));
+        Inside::of(&web).types("ip link set eth0 name w0");
+        let mut renaming = batch("names", lines.collect());
+        eventually("it is renamed", || {
+            !Inside::of(&web).links().iter().any(|link| link.name.to_string() == "w0")
+        });
+        let detached = home.run("detach lan web");
+        renaming.kill().unwrap();
+        renaming.wait().unwrap();
+        assert!(Inside::of(&web).children().is_empty(), "{routes}: {detached:?}");
+        assert_eq!((detached.code, detached.stderr.as_str()), (Some(0), ""));
+        does_not_reach(&home.laptop, at);
+    }
+}
+
+/// Moves a link from one container to the other and back, until it is told to stop.
+fn moves(engines: &Engines, between: [&Machine; 2], is_over: impl Fn() -> bool) {
+    let mut both = [between, [between[1], between[0]]].map(|[from, to]| {
+        let mut ip = from.command("ip").unwrap();
+        let ip = engines.equip(&mut ip).args(["-force", "-batch", "-"]);
+        let child = ip.stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        (child, format!("link set eth0 netns {}\n", to.namespace().path().display()))
+    });
+    for n in 0.. {
+        if is_over() {
+            break;
+        }
+        let (child, line) = &mut both[n % 2];
+        child.stdin.as_mut().unwrap().write_all(line.as_bytes()).unwrap();
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    for (mut child, _) in both {
+        drop(child.stdin.take());
+        child.wait().unwrap();
+    }
+}
+
+#[test]
+fn a_link_that_is_moved_all_the_time_is_taken_off_or_it_is_said_that_it_is_not() {
+    let engines = match Engines::find() {
+        Ok(engines) => engines,
+        Err(why) => return cannot_run("a link that is moved all the time", &why),
+    };
+    let home = Home::new();
+    home.create_lan();
+    for n in 0..12 {
+        let [web, hidden] =
+            ["web", "hidden"].map(|name| home.world.container(&format!("{name}{n}")).unwrap());
+        home.attach("lan", &web, "");
+        let (daemon, name) = (home.daemon(), format!("web{n}"));
+        let detached = std::thread::scope(|scope| {
+            let detach = scope.spawn(|| {
+                std::thread::sleep(Duration::from_millis(50));
+                daemon.run(&["detach", "lan", &name]).unwrap()
+            });
+            moves(&engines, [&web, &hidden], || detach.is_finished());
+            detach.join().unwrap()
+        });
+        // What was on its way has arrived.
+        std::thread::sleep(Duration::from_millis(100));
+        let left = [&web, &hidden].iter().any(|one| !Inside::of(one).children().is_empty());
+        assert!(!left || !detached.stderr.is_empty(), "{n}: {detached:?}");
+    }
 }
 
 #[test]

@@ -369,10 +369,10 @@ impl State {
         seen.collect()
     }
 
-    /// The parents of endpoints whose link is not to be seen up in their container. Whether it is on the LAN all the same the
-    /// parents tell, see [`Observed::children`].
-    pub fn parents_to_ask(&self, observed: &Observed) -> BTreeSet<IfName> {
-        let missing = self.endpoints.values().filter_map(|endpoint| {
+    /// The parents of endpoints whose link is not to be seen up in their container, and the MACs that it may have. Whether it is on the
+    /// LAN all the same the parents tell, see [`Observed::children`].
+    pub fn parents_to_ask(&self, observed: &Observed) -> BTreeMap<IfName, BTreeSet<Mac>> {
+        let missing = |endpoint: &Endpoint| {
             let (netns, view) = observed.netns.get_key_value(endpoint.netns()?)?;
             let network = self.network_of(endpoint)?;
             let place = Place::Netns(netns.clone());
@@ -383,8 +383,14 @@ impl State {
             let there = children.any(|link| endpoint.is_up_as(link));
             let is_child = matches!(network.kind, LinkKind::Macvlan(_)) && endpoint.mac.is_some();
             (is_child && !there && endpoint.stage != Stage::Attaching).then(|| network.parent.clone())
-        });
-        missing.collect()
+        };
+        let mut to_ask: BTreeMap<IfName, BTreeSet<Mac>> = BTreeMap::new();
+        for endpoint in self.endpoints.values() {
+            if let Some(parent) = missing(endpoint) {
+                to_ask.entry(parent).or_default().extend(self.macs_of(endpoint));
+            }
+        }
+        to_ask
     }
 
     /// The MAC by which an endpoint is on the LAN although its link is not in its container: the container has moved it into

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use ashore_core::link::{LinkSpec, LinkType, Netns, Place, Tag};
 use ashore_core::name::IfName;
+use ashore_core::observed::Link;
 use ashore_core::step::{Address, Family, Step, Sysctl};
 use netlink_packet_route::link::LinkAttribute;
 use nix::errno::Errno;
@@ -56,6 +57,21 @@ impl Kernel {
         let mut run = Run::new(self, on_error);
         run.make(steps);
         run.end(false)
+    }
+
+    /// Takes away a link in a container by its number: what it is called is for whoever lives there to say, at every moment. Tells
+    /// whether it was there.
+    pub fn take_away(&self, netns: &Netns, link: &Link) -> Result<bool, StepError> {
+        let step = Step::DelLink { place: Place::Netns(netns.clone()), link: link.name.clone() };
+        let fault = |nack| StepError::new(&step, nack);
+        let entered = self.enter(netns).map_err(|error| fault(Nack::of_inside(&error)))?;
+        let Some(inside) = entered else { return Ok(false) };
+        let answers = inside.route.batch(vec![message::del_link_at(link.index)]);
+        self.keep(inside);
+        match answers.map_err(|error| fault(nack_of(&error)))?.into_iter().next() {
+            Some(Err(nack)) if !is_absence(nack.errno) => Err(fault(nack)),
+            answer => Ok(matches!(answer, Some(Ok(())))),
+        }
     }
 
     /// Makes steps in their order, all or none. Before the first that `waits`, `may_go_on` is asked, whose answer may take a while:
@@ -486,7 +502,8 @@ fn descriptor(namespace: &Namespace) -> RawFd {
     namespace.as_fd().as_raw_fd()
 }
 
-fn unused_name() -> IfName {
+/// A name that is nobody's.
+pub(crate) fn unused_name() -> IfName {
     use std::sync::atomic::{AtomicU32, Ordering};
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let next = NEXT.fetch_add(1, Ordering::Relaxed);

@@ -156,6 +156,13 @@ pub(crate) fn del_link(name: &IfName) -> Request {
     (RouteNetlinkMessage::DelLink(named(name)), 0)
 }
 
+/// The same by its index, whatever its name is by now.
+pub(crate) fn del_link_at(index: u32) -> Request {
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    (RouteNetlinkMessage::DelLink(message), 0)
+}
+
 /// A change to a link, by name.
 pub(crate) fn set_link(name: &IfName, change: LinkAttribute) -> Request {
     let mut message = named(name);

@@ -1,17 +1,23 @@
 //! Which MACs a link takes in beside its own.
 //!
 //! A macvlan child that is up has its parent take in its MAC, in whatever namespace the child is. So the host sees that one is there
-//! which it cannot find.
+//! which it cannot find. But whoever may open a packet socket in a container can have any MAC taken in.
 
 use std::collections::BTreeSet;
 use std::io;
+use std::os::fd::{AsFd, AsRawFd};
 
+use ashore_core::link::{LinkSpec, LinkType, MacvlanMode};
 use ashore_core::name::IfName;
 use ashore_wire::Mac;
+use nix::errno::Errno;
 
+use crate::apply::unused_name;
 use crate::bytes::{Attributes, Messages, u8_at, u32_at};
 use crate::kernel::Kernel;
-use crate::netlink::Dump;
+use crate::message::{self, Places};
+use crate::netlink::{Dump, Nack, Route};
+use crate::netns::Namespace;
 use crate::observe::GET;
 use crate::read::{AF_BRIDGE, RTM_NEWNEIGH};
 
@@ -34,6 +40,35 @@ impl Kernel {
         let answer =
             self.on_host(|route| route.dump(&Dump { kind: RTM_NEWNEIGH + GET, body: body.clone() }))?;
         Ok(macs(&answer, link))
+    }
+}
+
+impl Kernel {
+    /// Whether a macvlan child of a link is up with a MAC, in whatever namespace it is: the kernel brings no second one up. So one is
+    /// brought up for a moment, in a namespace of its own.
+    pub fn has_child_with(&self, link: &IfName, mac: Mac) -> io::Result<bool> {
+        let apart = Namespace::new()?;
+        let kind = LinkType::Macvlan { parent: link.clone(), mode: MacvlanMode::Bridge, bc_queue_len: None };
+        let spec = LinkSpec { name: unused_name(), kind, mac: Some(mac), mtu: None };
+        let places = Places { own: Some(apart.as_fd().as_raw_fd()), peer: None };
+        let refused = |nack: &Nack| io::Error::from(nack.errno);
+        let made = self.on_host(|route| {
+            let parent = route.index_of(link)?.ok_or(Errno::ENODEV)?;
+            route.batch(vec![message::add_link(&spec, &spec.name, Some(parent), &places)])
+        })?;
+        made.first().map_or(Ok(()), |made| made.as_ref().map_err(refused).copied())?;
+        let answers = apart.run(|| {
+            // It has nothing to say.
+            let quiet = message::set_link(&spec.name, message::no_link_local());
+            let [up, down] = [true, false].map(|up| message::set_up(&spec.name, up));
+            Route::open()?.batch(vec![quiet, up, down, message::del_link(&spec.name)])
+        })??;
+        match answers.get(1) {
+            Some(Ok(())) => Ok(false),
+            Some(Err(nack)) if nack.errno == Errno::EADDRINUSE => Ok(true),
+            Some(Err(nack)) => Err(refused(nack)),
+            None => Err(Errno::EIO.into()),
+        }
     }
 }
 

@@ -58,8 +58,12 @@ fn a_parent_tells_the_macs_of_children_that_are_up_wherever_they_are() {
     assert!(macs().is_empty(), "one that is down answers nobody");
     ground.make(&[up(true)]);
     assert_eq!(macs(), [WEB].into());
+    let is_up = || ground.kernel.has_child_with(&name("eth0"), WEB).unwrap();
+    assert!(is_up());
     ground.make(&[up(false)]);
     assert!(macs().is_empty());
     ground.make(&[up(true), Step::DelLink { place: place.clone(), link: name("eth0") }]);
     assert!(macs().is_empty(), "{:?}", macs());
+    assert!(!is_up());
+    assert!(macs().is_empty(), "the one that was made for that has gone: {:?}", macs());
 }

@@ -145,6 +145,8 @@ struct Inner {
     unlinked: Unlinked,
     /// Containers in which there was a link with a tag at the start.
     unowned: Vec<Netns>,
+    /// Children of parents, by their MACs, and when the kernel last told for certain that they are up.
+    children: RefCell<BTreeMap<(IfName, Mac), Instant>>,
     /// The MACs that parents were last seen with whose endpoints share them.
     shared_macs: BTreeMap<IfName, Mac>,
     /// Whom the next request on a network of an engine's is for, and until when that is to be expected.
@@ -189,6 +191,7 @@ impl Engine {
             parents_seen: BTreeMap::new(),
             unlinked: Unlinked::default(),
             unowned: Vec::new(),
+            children: RefCell::default(),
             shared_macs: BTreeMap::new(),
             expected: BTreeMap::new(),
         };
@@ -373,14 +376,16 @@ impl Inner {
         if observed.netns.is_empty() {
             return;
         }
-        for parent in self.state().parents_to_ask(observed) {
+        for (parent, missing) in self.state().parents_to_ask(observed) {
             let Some(index) = observed.host.link(&parent).map(|link| link.index) else { continue };
             let children = self.kernel.taken_in(index).unwrap_or_else(|error| {
                 tracing::warn!(%parent, "it cannot be asked for its children: {error}");
                 // What is not known to have gone is still there.
                 Some(self.state().macs_on(&parent).collect())
             });
-            observed.children.extend(children.map(|children| (parent, children)));
+            let Some(mut children) = children else { continue };
+            children.retain(|mac| !missing.contains(mac) || self.is_child(&parent, *mac));
+            observed.children.insert(parent, children);
         }
     }
 

@@ -42,11 +42,17 @@ impl Engine {
         }
         let before = inner.observe_these(&netns_by_all_paths(inner.state(), &endpoint))?;
         let is_there = inner.has_link(&endpoint, &before);
-        if is_there && !inner.remade.contains(&endpoint.key()) {
-            return self.take_off(&mut inner, before, &endpoint, false);
+        let is_remade = inner.remade.contains(&endpoint.key());
+        if is_there && !is_remade {
+            let reply = self.take_off(&mut inner, before, &endpoint, false)?;
+            if !is_moved(&inner, &endpoint, &reply) {
+                return Ok(reply);
+            }
+            // Nobody else is to think that there is nothing left of it.
+            inner.lost.moved.insert(endpoint.key());
         }
         drop(inner);
-        if is_there {
+        if is_there && is_remade {
             let elsewhere = self.take_off_elsewhere(&endpoint.key())?;
             let mut inner = self.lock();
             let Some(endpoint) = inner.state().endpoints.get(&endpoint.key()).cloned() else {
@@ -57,8 +63,10 @@ impl Engine {
             inner.remade.remove(&endpoint.key());
             return reply;
         }
-        let elsewhere = self.bring_in_reach(&endpoint.key(), true)?;
+        let elsewhere = self.bring_in_reach(&endpoint.key(), true);
         let mut inner = self.lock();
+        inner.lost.moved.remove(&endpoint.key());
+        let elsewhere = elsewhere?;
         let Some(endpoint) = inner.state().endpoints.get(&endpoint.key()).cloned() else {
             return Ok(Reply::Done { warnings: Vec::new() });
         };
@@ -77,6 +85,12 @@ impl Engine {
         let unread = unread
             .map(|why| format!("`{name}` may have a link in a namespace that cannot be looked into: {why}"));
         let reply = self.take_off(&mut inner, before, &endpoint, elsewhere.taken)?;
+        if is_moved(&inner, &endpoint, &reply) {
+            let moved = format!(
+                "the container of `{name}` moves its link all the time, and may still be on the LAN by it"
+            );
+            return Ok(Reply::Done { warnings: vec![moved] });
+        }
         Ok(match reply {
             Reply::Done { warnings } if !elsewhere.taken => {
                 Reply::Done { warnings: warnings.into_iter().chain(unread).collect() }
@@ -119,8 +133,8 @@ impl Inner {
     }
 
     /// Takes an endpoint off the LAN. The record that it is off can wait: until then it is known to be going. What fails
-    /// stays written down as unfinished, for the next reconciliation, and so does what is still on the LAN. Its link may just have
-    /// been taken away elsewhere.
+    /// stays written down as unfinished, for the next reconciliation, and so does what is still on the LAN, or was moved meanwhile. Its
+    /// link may just have been taken away elsewhere.
     fn take_off_lan(
         &mut self,
         before: Observed,
@@ -131,9 +145,14 @@ impl Inner {
         let going = Endpoint { stage: Stage::Detaching, ..endpoint.clone() };
         self.commit(vec![Change::PutEndpoint(going.clone())])?;
         let was_there = taken || self.has_link(&going, &before);
+        let is_moved = self.take_off_by_number(&going, &before);
         let swept = self.sweep_from(before, self.state(), &netns);
         self.note_unfinished(&swept);
-        let (observed, errors) = swept?;
+        let (mut observed, errors) = swept?;
+        // There may be more to be read than is read in passing.
+        if !observed.unreadable.is_empty() {
+            observed = self.observe_these(&netns)?;
+        }
         let mut warnings: Vec<String> =
             errors.iter().map(|error| format!("{error}; it is tried again every minute")).collect();
         if self.is_left(&going, &observed) {
@@ -143,7 +162,7 @@ impl Inner {
                     endpoint.name
                 ));
             }
-        } else if errors.is_empty() {
+        } else if errors.is_empty() && !is_moved {
             let reached = netns.iter().any(|netns| observed.netns.contains_key(netns));
             if reached && !was_there {
                 warnings.push(self.not_found(endpoint, &observed));
@@ -153,6 +172,15 @@ impl Inner {
             self.store.defer(detached);
         }
         Ok((observed, warnings))
+    }
+
+    /// Takes away the link of an endpoint that was just seen in its container, which may have renamed it since. Tells whether the container
+    /// has moved it away instead.
+    fn take_off_by_number(&self, going: &Endpoint, before: &Observed) -> bool {
+        let Some((netns, _, link)) = Owners::of(self.state(), before).link_of(going, before) else {
+            return false;
+        };
+        self.kernel.take_away(netns, link).is_ok_and(|was_there| !was_there)
     }
 
     /// Whether the link of an endpoint is in its container.
@@ -276,4 +304,10 @@ impl Inner {
         let elsewhere = there.netns().is_some_and(|place| place != netns);
         Ok(elsewhere && (is_ghost(there) || self.look_at_home(there)?.is_none()))
     }
+}
+
+/// Whether a container has moved its link away while it was being taken off: the endpoint goes still, and there is nothing to be told.
+fn is_moved(inner: &Inner, endpoint: &Endpoint, reply: &Reply) -> bool {
+    let is_done = matches!(reply, Reply::Done { warnings } if warnings.is_empty());
+    is_done && inner.state().endpoints.contains_key(&endpoint.key())
 }

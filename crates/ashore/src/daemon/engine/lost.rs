@@ -39,6 +39,8 @@ pub(super) struct Lost {
     searches: BTreeMap<EndpointKey, Search>,
     /// Those that are to be taken off the LAN and cannot be reached.
     waiting: BTreeSet<EndpointKey>,
+    /// Those whose containers moved their links away while they were taken off, and that are looked for everywhere right now.
+    pub(super) moved: BTreeSet<EndpointKey>,
     /// How long it was waited before the last look.
     waited: Duration,
 }
@@ -198,7 +200,10 @@ impl Engine {
             };
             let mut taken_in = TakenIn::default();
             for (endpoint, led) in some.iter().zip(led) {
-                let on_lan = inner.is_on_lan(endpoint, &host, &mut taken_in);
+                let on_lan = match led {
+                    Led::Nowhere => inner.is_surely_on_lan(endpoint, &host, &mut taken_in),
+                    Led::To(_) | Led::Unclear(_) => inner.is_on_lan(endpoint, &host, &mut taken_in),
+                };
                 let ended = inner.has_ended(endpoint, &host);
                 decided |= inner.weigh(endpoint, &holders, led, on_lan, ended);
             }
@@ -248,7 +253,7 @@ impl Engine {
             let inner = self.lock();
             let Some(endpoint) = inner.state().endpoints.get(key) else { return Ok(()) };
             let host = inner.observe(&[])?.host;
-            let on_lan = inner.is_on_lan(endpoint, &host, &mut TakenIn::default());
+            let on_lan = inner.is_surely_on_lan(endpoint, &host, &mut TakenIn::default());
             if on_lan != Some(true) {
                 return Ok(());
             }
@@ -306,6 +311,7 @@ impl Lost {
     pub(super) fn is_out_of_reach(&self, endpoint: &Endpoint) -> bool {
         self.search(endpoint).is_some_and(|search| !search.is_over())
             || self.waiting.contains(&endpoint.key())
+            || self.moved.contains(&endpoint.key())
     }
 
     /// Those that are to be taken off and cannot be reached.
@@ -413,7 +419,7 @@ impl Inner {
         if self.has_port(endpoint) || self.has_link(endpoint, observed) {
             return None;
         }
-        match self.is_on_lan(endpoint, &observed.host, &mut TakenIn::default()) {
+        match self.is_surely_on_lan(endpoint, &observed.host, &mut TakenIn::default()) {
             Some(true) => {
                 let says = self.lost.says(endpoint).filter(|says| matches!(says, Says::OnLan(_)));
                 Some(says.cloned().unwrap_or(Says::OnLan(None)))

@@ -7,24 +7,26 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use ashore_core::endpoint::Endpoint;
-use ashore_core::link::{LinkKind, MacvlanMode, Netns, Place};
+use ashore_core::link::{LinkKind, MacvlanMode, Netns};
 use ashore_core::name::IfName;
 use ashore_core::network::Network;
 use ashore_core::observed::{Link, Lower, Observed, Seat, View};
 use ashore_core::owner::Owners;
 use ashore_core::request::Refusal;
 use ashore_core::state::EndpointKey;
-use ashore_core::step::Step;
-use ashore_kernel::{Holders, Kernel, Namespace, OnError};
+use ashore_kernel::{Holders, Kernel, Namespace};
 use ashore_wire::Mac;
 
-use super::{Engine, Inner};
+use super::{Engine, Inner, all_netns};
 use crate::daemon::refusal;
 
 /// Into so many namespaces it is looked at a time. Whoever lives there decides how much is read.
 const AT_A_TIME: usize = 8;
 /// No look goes on for longer. An ordinary one takes milliseconds, but how many namespaces there are is for others to say.
 const LONGEST: Duration = Duration::from_secs(10);
+
+/// That a link is up is believed for so long: less than is waited for one to go.
+const BELIEVED: Duration = Duration::from_secs(2);
 
 /// What parents take in, each asked once.
 #[derive(Default)]
@@ -77,21 +79,21 @@ impl Engine {
         if !is_in_state && !inner.still_on_lan().any(|left| left == endpoint) {
             return Ok(false);
         }
-        let observed = inner.observe_these(std::slice::from_ref(netns))?;
+        // Known as the endpoints know it that are there: their own links are none of this one's, whatever MACs they have by now.
+        let mut asked = all_netns(inner.state());
+        asked.retain(|there| there.has_file_of(netns));
+        asked.push(netns.clone());
+        let observed = inner.observe_these(&asked)?;
         let owners = Owners::of(inner.state(), &observed);
-        let Some(view) = observed.netns.get(netns) else { return Ok(false) };
+        let Some((netns, view)) = observed.at(&netns.path) else { return Ok(false) };
         let own = view.links.iter().filter(|link| is_of(endpoint, link, view, parent));
         let own = own.filter(|link| !owners.is_of_another(endpoint, netns, link));
-        let place = Place::Netns(netns.clone());
-        let steps: Vec<Step> =
-            own.map(|link| Step::DelLink { place: place.clone(), link: link.name.clone() }).collect();
-        for step in &steps {
-            tracing::info!(target: "ashore::step", "{step}");
+        let mut taken = false;
+        for link in own {
+            tracing::info!(netns = %netns.path.display(), link = %link.name, "taking away a link of `{}`", endpoint.name);
+            taken |= inner.kernel.take_away(netns, link).map_err(|error| refusal::step(&error))?;
         }
-        match inner.kernel.apply(&steps, OnError::GoOn).errors.first() {
-            Some(error) => Err(refusal::step(error)),
-            None => Ok(!steps.is_empty()),
-        }
+        Ok(taken)
     }
 }
 
@@ -223,6 +225,41 @@ impl Inner {
                 Some(self.state().macs_of(endpoint).any(|mac| macs.contains(&mac)))
             }
         }
+    }
+
+    /// The same where more follows from it: what a parent takes in is not believed.
+    pub(super) fn is_surely_on_lan(
+        &self,
+        endpoint: &Endpoint,
+        host: &View,
+        taken_in: &mut TakenIn,
+    ) -> Option<bool> {
+        let on_lan = self.is_on_lan(endpoint, host, taken_in);
+        let network = self.state().network_of(endpoint)?;
+        if on_lan != Some(true) || network.kind == LinkKind::Bridge {
+            return on_lan;
+        }
+        let macs = taken_in.0.get(&host.link(&network.parent)?.index)?.as_ref()?;
+        let mut up = self.state().macs_of(endpoint).filter(|mac| macs.contains(mac));
+        Some(up.any(|mac| self.is_child(&network.parent, mac)))
+    }
+
+    /// Whether a link is up with a MAC that a parent takes in. Any container can have that taken in, and the kernel knows better. It is asked
+    /// by a link that is made for a moment, of which there is word, so what is so is believed for a while.
+    pub(super) fn is_child(&self, parent: &IfName, mac: Mac) -> bool {
+        let (key, mut children) = ((parent.clone(), mac), self.children.borrow_mut());
+        children.retain(|_, at| at.elapsed() < BELIEVED);
+        if children.contains_key(&key) {
+            return true;
+        }
+        let is_up = self.kernel.has_child_with(parent, mac).unwrap_or_else(|error| {
+            tracing::warn!(%parent, %mac, "nobody knows whether a link with this MAC is up: {error}");
+            true
+        });
+        if is_up {
+            children.insert(key, Instant::now());
+        }
+        is_up
     }
 
     /// Whether the host sees that the link of an endpoint is no more, wherever it was: the far end of a veth, or the parent, goes with
