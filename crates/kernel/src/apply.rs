@@ -61,9 +61,9 @@ impl Kernel {
 
     /// Takes away a link in a container by its number: what it is called is for whoever lives there to say, at every moment. Tells
     /// whether it was there.
-    pub fn take_away(&self, netns: &Netns, link: &Link) -> Result<bool, StepError> {
+    pub fn take_away(&self, netns: &Netns, link: &Link) -> Result<bool, Box<StepError>> {
         let step = Step::DelLink { place: Place::Netns(netns.clone()), link: link.name.clone() };
-        let fault = |nack| StepError::new(&step, nack);
+        let fault = |nack| Box::new(StepError::new(&step, nack));
         let entered = self.enter(netns).map_err(|error| fault(Nack::of_inside(&error)))?;
         let Some(inside) = entered else { return Ok(false) };
         let answers = inside.route.batch(vec![message::del_link_at(link.index)]);
