@@ -12,7 +12,7 @@ use ashore_lab::{Engines, Machine, Ran, World, cannot_run};
 use home::dhcp::Server;
 use home::openwrt::OpenWrt;
 use home::typed::{INTERNET, Typed, all_reach, dhcp_gives, internet, none_reach, wire};
-use home::{Home, PROGRAM, eventually, ip, reaches};
+use home::{Home, PROGRAM, eventually, ip, reaches, type_on};
 
 const VLAN: &str = "--vlan 200 --subnet 10.0.200.0/24 --ip-range 10.0.200.192/27 --subnet fd88:200::/64 --ip-range fd88:200::c0/122";
 const ROUTED: &str = "router-config --vlan 200 --subnet 10.0.200.0/24 --ip-range 10.0.200.192/27 --subnet fd88:200::/64 \
@@ -133,6 +133,25 @@ fn open_both_reach_each_other_and_the_internet_reaches_neither() {
         let _web = routed.router.inside(|| TcpListener::bind("0.0.0.0:8080")).unwrap().unwrap();
         assert!(routed.opens(8080));
     });
+}
+
+#[test]
+fn a_linux_routers_interface_that_is_a_port_is_not_its_lan_and_nothing_is_done() {
+    let world = World::new(None).expect("namespaces (run as root, or under `unshare -Urn`)");
+    let router = world.machine("router", 1).unwrap();
+    for step in ["add br0 type bridge", "set eth0 master br0"] {
+        type_on(&router, &format!("ip link {step}"));
+    }
+    let script = ashore(&format!("{ROUTED} --for ifupdown")).expect_success();
+    // No file of this machine's is written, and no unit of it is asked for.
+    let text = format!(
+        "mount -t tmpfs tmpfs /root; mount -t tmpfs tmpfs /etc; mount -t sysfs sysfs /sys; mkdir /root/bin; PATH=/root/bin:$PATH\n\
+         for tool in systemctl systemd-run; do printf '#!/bin/sh\\n' > /root/bin/$tool; chmod +x /root/bin/$tool; done\n{script}\nfind /etc -type f"
+    );
+    let mut command = router.command("unshare").unwrap();
+    let ran = Ran::of(command.args(["--mount", "sh", "-c", &text])).unwrap();
+    assert!(ran.stderr.contains("eth0 is a port of br0: --lan-interface has to name that"), "{}", ran.stderr);
+    assert_eq!(ran.stdout, "");
 }
 
 #[test]
@@ -405,6 +424,46 @@ fn on_openwrt_the_range_is_taken_out_of_the_pool_that_is_there() {
     assert!(said.contains("the pool lies inside the range"), "{said}");
     let (.., said) = pool("10", "80", "192.168.88.192/27");
     assert!(said.contains("nothing has to change"), "{said}");
+}
+
+#[test]
+fn on_openwrt_a_pool_that_hands_out_nothing_does_not_count_and_of_several_none_is_chosen() {
+    let pasted = |dhcp: &str| {
+        let router = OpenWrt::new();
+        std::fs::write(router.at("config/dhcp"), dhcp).unwrap();
+        let ran = router.paste(&openwrt("--subnet 192.168.88.0/24 --ip-range 192.168.88.192/27"));
+        (router.config("dhcp"), ran.stdout + &ran.stderr)
+    };
+    let pool = |name: &str, more: &str| {
+        let option = |more: &str| format!("{name}.{more}\n");
+        let more: String = more.split_whitespace().map(option).collect();
+        format!("{name}=dhcp\n{name}.interface=lan\n{more}")
+    };
+    let (low, wide) = ("start=10 limit=50", "start=100 limit=150");
+    for (dhcp, words) in [
+        (pool("lan", "ignore=1"), "lan has no pool here: nothing has to change"),
+        (pool("lan", "ignore=on"), "lan has no pool here: nothing has to change"),
+        (pool("lan", "dhcpv4=disabled"), "lan has no pool here: nothing has to change"),
+        (pool("lan", "dynamicdhcp=0"), "lan has no pool here: nothing has to change"),
+        (
+            pool("lan", low) + &pool("guests", wide),
+            "lan has several pools (lan guests): the numbers 192 to 223 may be in none of them; nothing was changed",
+        ),
+        (
+            pool("lan", "start=192.168.88.100 limit=150"),
+            "start and limit of the pool lan have to be numbers, and are 192.168.88.100 and 150; nothing was changed",
+        ),
+    ] {
+        let before: Vec<String> = dhcp.lines().map(str::to_owned).collect();
+        let (now, said) = pasted(&dhcp);
+        let now: Vec<String> = now.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        assert!(
+            said.contains(words) && before.iter().all(|line| now.contains(line)),
+            "{dhcp}: {said} {now:?}"
+        );
+    }
+    let (now, said) = pasted(&(pool("lan", wide) + &pool("guests", "start=10 limit=50 ignore=1")));
+    assert_eq!((&*now["lan.limit"], &*now["guests.limit"]), ("92", "50"), "{said}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use ashore_lab::{Engines, Machine, Nas, Ran, World, cannot_run};
 use home::typed::{INTERNET, NETWORKD, Typed, all_reach, dhcp_gives, internet, none_reach};
-use home::{Home, PROGRAM, eventually, ip};
+use home::{Home, PROGRAM, eventually, ip, type_on};
 
 fn a_vlan_behind_the_router(system: &str, before: &str) {
     let engines = match Engines::find() {
@@ -49,6 +49,29 @@ fn ifupdown() {
 #[test]
 fn systemd_networkd() {
     a_vlan_behind_the_router("systemd-networkd", NETWORKD);
+}
+
+/// The router's LAN may be a VLAN of its interface: the new one is not made inside that, where the NAS would not hear it.
+#[test]
+fn beside_a_lan_that_is_in_a_vlan_itself() {
+    let engines = match Engines::find() {
+        Ok(engines) => engines,
+        Err(why) => return cannot_run("router-config, LAN in a VLAN", &why),
+    };
+    let home = Home::new();
+    home.router.add_vlan("eth0", 10, "192.168.10.1/24".parse().unwrap()).unwrap();
+    home.laptop.add_vlan("eth0", 10, "192.168.10.50/24".parse().unwrap()).unwrap();
+    home.ok(
+        "network create iot --parent eth0 --vlan 200 --subnet 10.0.200.0/24 --ip-range 10.0.200.192/27 --gateway \
+         10.0.200.1",
+    );
+    let container = home.world.container("container").unwrap();
+    home.attach("iot", &container, "--ip 10.0.200.200");
+    let script = home.ok("router-config iot --lan-interface eth0.10 --for ifupdown");
+    let _typed = Typed::on(&home.router, &engines, home.directory.path(), "", &script);
+    type_on(&home.laptop, "ip route add 10.0.200.0/24 via 192.168.10.1");
+    all_reach(&home.laptop, ["10.0.200.1", "10.0.200.200"]);
+    none_reach(&container, ["192.168.10.50", "192.168.88.50"]);
 }
 
 /// A router that boots: systemd, and on it whoever makes its interfaces. What iptables has at boot, as netfilter-persistent

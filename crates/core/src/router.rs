@@ -65,6 +65,8 @@ pub struct RouterSubnet {
     pub net: IpNet,
     /// The router's own address in it.
     pub router: IpAddr,
+    /// Whether that is guessed: there is a router, and nobody has told where.
+    pub router_guessed: bool,
     /// What Ashore hands out, and the router must not.
     pub range: Range,
     /// Whether Ashore takes leases of the router's pool instead, as any other machine does.
@@ -247,8 +249,9 @@ impl RouterPlan {
             } else {
                 format!("Ashore hands out {}", subnet.range)
             };
+            let guessed = if subnet.router_guessed { " (a guess: --gateway tells)" } else { "" };
             page.note(&format!(
-                "{}: the router has {}, {ashore}, {}.",
+                "{}: the router has {}{guessed}, {ashore}, {}.",
                 subnet.net,
                 subnet.router,
                 lan_pool::said(subnet)
@@ -299,7 +302,12 @@ impl RouterPlan {
             return;
         }
         page.gap();
-        page.note("On the NAS, if eth0 is its interface:");
+        page.note(if self.subnets.iter().any(|subnet| subnet.router_guessed) {
+            "On the NAS, if eth0 is its interface, and with the router's address behind --gateway, without which containers reach the \
+             LAN alone:"
+        } else {
+            "On the NAS, if eth0 is its interface:"
+        });
         page.shown(format_args!("ashore network create {} --parent eth0{}", self.name, self.options()));
     }
 
@@ -309,7 +317,9 @@ impl RouterPlan {
         let subnet = |subnet: &RouterSubnet| {
             let range = Some(subnet.range).filter(|range| *range != Range::of_net(&subnet.net));
             let range = range.map_or_else(String::new, |range| format!(" --ip-range {range}"));
-            format!(" --subnet {}{range} --gateway {}", subnet.net, subnet.router)
+            let router = Some(subnet.router).filter(|_| !subnet.router_guessed);
+            let router = router.map_or_else(String::new, |router| format!(" --gateway {router}"));
+            format!(" --subnet {}{range}{router}", subnet.net)
         };
         let subnets: Vec<String> = self.subnets.iter().map(subnet).collect();
         format!("{vlan}{}", subnets.concat())
@@ -326,6 +336,12 @@ impl RouterPlan {
     /// The router's interface that carries the LAN, or what it is usually called on a system.
     fn lan_or<'a>(&'a self, usual: &'a str) -> &'a str {
         self.lan_interface.as_ref().map_or(usual, PortName::as_str)
+    }
+
+    /// The interface on which the router's VLANs are made: the one that carries the LAN, or what that stands on where it is a VLAN itself.
+    fn trunk_or<'a>(&'a self, usual: &'a str) -> &'a str {
+        let lan = self.lan_or(usual);
+        in_vlan(lan).map_or(lan, |(below, _)| below)
     }
 
     /// The ports that lead to the NAS, or what such a one is called on a system.
@@ -363,6 +379,12 @@ impl RouterPlan {
     fn description(&self) -> String {
         self.network.as_ref().map_or_else(|| "Ashore".to_owned(), |network| format!("Ashore: {network}"))
     }
+}
+
+/// The parts of an interface's name such as `eth1.10`.
+fn in_vlan(name: &str) -> Option<(&str, VlanId)> {
+    let (below, id) = name.rsplit_once('.')?;
+    Some((below, id.parse().ok()?)).filter(|(below, _)| !below.is_empty())
 }
 
 fn is_private(subnet: &RouterSubnet) -> bool {

@@ -1,5 +1,7 @@
 //! `ashore router-config`: nothing is done, neither here nor there.
 
+use std::net::IpAddr;
+
 use ashore_core::IfName;
 use ashore_core::observed::View;
 use ashore_core::request::{PoolQuestion, Refusal, RefusalKind, Reply, Request};
@@ -39,6 +41,7 @@ fn list(json: bool) -> Result<(), Failure> {
 
 fn plan(args: RouterConfigArgs) -> Result<RouterPlan, Failure> {
     let seen = seen(&args);
+    let here = Kernel::here().ok().and_then(|kernel| kernel.observe(&[]).ok()).map(|observed| observed.host);
     let wish = RouterWish {
         vlan: args.vlan,
         gateways: args.gateways,
@@ -47,7 +50,8 @@ fn plan(args: RouterConfigArgs) -> Result<RouterPlan, Failure> {
         ports: args.ports,
         policy: args.firewall,
         seen,
-        host: host_addresses(),
+        host: here.as_ref().map(addresses_of).unwrap_or_default(),
+        routers: here.as_ref().map(routers_of).unwrap_or_default(),
     };
     let planned = match args.network {
         None => RouterPlan::of_subnets(&args.subnets, &args.ranges, wish),
@@ -69,12 +73,13 @@ fn seen(args: &RouterConfigArgs) -> Vec<PoolReport> {
     }
 }
 
-/// This machine's addresses. Where they cannot be seen, nothing follows from them.
-fn host_addresses() -> Vec<HostAddress> {
-    let seen = Kernel::here().ok().and_then(|kernel| kernel.observe(&[]).ok());
-    seen.map(|observed| addresses_of(&observed.host)).unwrap_or_default()
+/// The routers by which this machine sends what is for elsewhere.
+fn routers_of(host: &View) -> Vec<IpAddr> {
+    let defaults = host.routes.iter().filter(|there| there.route.to.prefix_len() == 0);
+    defaults.filter_map(|there| there.route.via).collect()
 }
 
+/// This machine's addresses.
 fn addresses_of(host: &View) -> Vec<HostAddress> {
     let outward = |name: &IfName| {
         host.routes.iter().any(|there| there.route.to.prefix_len() == 0 && there.route.dev == *name)

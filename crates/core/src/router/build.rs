@@ -7,7 +7,7 @@ use std::str::FromStr;
 use ashore_wire::conflict::Profile;
 use ipnet::IpNet;
 
-use super::{Policy, Present, RouterError, RouterPlan, RouterSubnet};
+use super::{Policy, Present, RouterError, RouterPlan, RouterSubnet, in_vlan};
 use crate::ipv6::Ipv6Mode;
 use crate::lease::{Addressing, LeaseOptions};
 use crate::name::{IfName, NetworkName, PortName};
@@ -36,6 +36,8 @@ pub struct RouterWish {
     pub seen: Vec<PoolReport>,
     /// The addresses of the machine on which this is asked, which usually is the NAS.
     pub host: Vec<HostAddress>,
+    /// The routers by which that machine sends what is for elsewhere.
+    pub routers: Vec<IpAddr>,
 }
 
 /// An address of the machine on which a plan is asked for.
@@ -80,12 +82,14 @@ impl RouterPlan {
                 None => not_handed_out(&network.name, home, *ip)?,
             }
         }
+        let in_vlan = vlan_of(&network, wish.vlan)?.is_some();
+        let mut guessed = BTreeSet::new();
         for subnet in network.subnets.iter_mut().filter(|subnet| subnet.gateway.is_none()) {
-            let router = usual_router(subnet);
+            let router = find_router(subnet, in_vlan, &wish.routers, &mut guessed);
             not_handed_out(&network.name, subnet, router)?;
             subnet.gateway = Some(router);
         }
-        let mut plan = Self::build(&network, wish)?;
+        let mut plan = Self::build(&network, &guessed, wish)?;
         plan.network = Some(network.name);
         Ok(plan)
     }
@@ -124,14 +128,15 @@ impl RouterPlan {
             tagged: false,
         };
         let mut network = spec.network()?;
-        for subnet in &mut network.subnets {
-            subnet.gateway = subnet.gateway.or_else(|| Some(usual_router(subnet)));
+        let mut guessed = BTreeSet::new();
+        for subnet in network.subnets.iter_mut().filter(|subnet| subnet.gateway.is_none()) {
+            subnet.gateway = Some(find_router(subnet, wish.vlan.is_some(), &wish.routers, &mut guessed));
         }
-        Self::build(&network, wish)
+        Self::build(&network, &guessed, wish)
     }
 
-    /// Every subnet has its router by now.
-    fn build(network: &Network, wish: RouterWish) -> Result<Self, RouterError> {
+    /// Every subnet has its router by now, those of some being guessed.
+    fn build(network: &Network, guessed: &BTreeSet<IpNet>, wish: RouterWish) -> Result<Self, RouterError> {
         network.check_subnets()?;
         let vlan = vlan_of(network, wish.vlan)?;
         if vlan.is_some_and(|id| id.get() == 1) {
@@ -142,12 +147,22 @@ impl RouterPlan {
         }
         if let Some(id) = vlan {
             not_the_lans(network, id, &wish.host)?;
+            let own = wish
+                .lan_interface
+                .as_ref()
+                .filter(|lan| in_vlan(lan.as_str()).is_some_and(|lans| lans.1 == id));
+            if let Some(lan) = own {
+                return Err(RouterError::LansOwnVlan { lan: lan.clone(), vlan: id });
+            }
         }
         for (at, pool) in wish.pools.iter().enumerate() {
             check_pool(network, pool, &wish.pools[..at])?;
         }
-        let subnets = network.subnets.iter().map(|subnet| planned(subnet, network.addressing, vlan, &wish));
-        let subnets: Vec<RouterSubnet> = subnets.collect::<Result<_, _>>()?;
+        let subnets = network.subnets.iter().map(|subnet| {
+            let planned = planned(subnet, network.addressing, vlan, &wish)?;
+            Ok(RouterSubnet { router_guessed: guessed.contains(&subnet.net), ..planned })
+        });
+        let subnets: Vec<RouterSubnet> = subnets.collect::<Result<_, RouterError>>()?;
         Ok(RouterPlan {
             name: vlan.map_or_else(|| "lan".to_owned(), |id| format!("vlan{id}")),
             network: None,
@@ -191,6 +206,7 @@ fn planned(
     Ok(RouterSubnet {
         net: subnet.net,
         router: subnet.gateway.expect("it was chosen"),
+        router_guessed: false,
         range,
         leased,
         present,
@@ -251,6 +267,18 @@ fn not_the_lans(network: &Network, id: VlanId, host: &[HostAddress]) -> Result<(
         }
     }
     Ok(())
+}
+
+/// A subnet's router where nobody has named it. In a VLAN that is yet to be made it is where it will be; the LAN's is somewhere by now:
+/// where this machine sends what is for elsewhere, or that is guessed.
+fn find_router(subnet: &Subnet, in_vlan: bool, known: &[IpAddr], guessed: &mut BTreeSet<IpNet>) -> IpAddr {
+    if let Some(router) = known.iter().find(|ip| subnet.net.contains(*ip)) {
+        return *router;
+    }
+    if !in_vlan {
+        guessed.insert(subnet.net);
+    }
+    usual_router(subnet)
 }
 
 /// Where a router usually is: the first address that is not reserved for something else.

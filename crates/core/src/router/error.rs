@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::{Policy, System};
-use crate::name::{IfName, NetworkName};
+use crate::name::{IfName, NetworkName, PortName};
 use crate::network::NetworkError;
 use crate::range::Range;
 use crate::vlan::VlanId;
@@ -95,6 +95,14 @@ pub enum RouterError {
         /// The interface by which this machine has it.
         interface: IfName,
     },
+    /// The LAN's own VLAN.
+    #[error("VLAN {vlan} on the router is the LAN itself, which `{lan}` carries")]
+    LansOwnVlan {
+        /// The router's interface.
+        lan: PortName,
+        /// The VLAN.
+        vlan: VlanId,
+    },
     /// A firewall between the LAN and itself.
     #[error("without a VLAN there is nothing between the LAN and the network for a firewall to stand in")]
     NothingBetween,
@@ -138,6 +146,10 @@ impl RouterError {
             }
             RouterError::LanInVlan { .. } => {
                 "a subnet of its own, such as --subnet 10.0.200.0/24; or no --vlan, and the network is on the LAN itself"
+                    .into()
+            }
+            RouterError::LansOwnVlan { .. } => {
+                "another number; or neither --vlan nor --lan-interface, and the network is on the LAN itself"
                     .into()
             }
             RouterError::NothingBetween => "leave --firewall out, or give --vlan".into(),

@@ -18,7 +18,7 @@ pub(super) fn render(plan: &RouterPlan) -> Parts {
             Some(vlan) => lines.note(&format!(
                 "The id may be no other entry's. \"interfaces\" of \"interfaces-config\" has to name the VLAN's interface ({}.{vlan} or so), \
                  or the router has to relay to Kea.",
-                plan.lan_or("eth1")
+                plan.trunk_or("eth1")
             )),
             None => lines.note(
                 "The entry that is there for the subnet keeps its id, its options and its reservations, and gets these in place of its \

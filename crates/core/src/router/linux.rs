@@ -22,14 +22,16 @@ struct Names<'a> {
     vlan: VlanId,
     /// The LAN's interface.
     lan: &'a str,
-    /// The VLAN's, on it.
+    /// The one on which VLANs are made, which is the same unless the LAN is in a VLAN itself.
+    trunk: &'a str,
+    /// The VLAN's, on that.
     interface: String,
 }
 
 pub(super) fn render(plan: &RouterPlan, links: Links) -> Parts {
     let Some(vlan) = plan.vlan else { return untagged(plan, links) };
-    let lan = plan.lan_or("eth1");
-    let names = Names { plan, vlan, lan, interface: interface_name(plan, vlan, lan) };
+    let (lan, trunk) = (plan.lan_or("eth1"), plan.trunk_or("eth1"));
+    let names = Names { plan, vlan, lan, trunk, interface: interface_name(plan, vlan, trunk) };
     let (name, mut parts) = (&plan.name, Parts::default());
     let minutes = TRIAL / 60;
 
@@ -65,8 +67,8 @@ pub(super) fn render(plan: &RouterPlan, links: Links) -> Parts {
 }
 
 /// What the VLAN's interface is called: as everybody calls it, where the kernel takes so long a name (`IFNAMSIZ`).
-fn interface_name(plan: &RouterPlan, vlan: VlanId, lan: &str) -> String {
-    let usual = format!("{lan}.{vlan}");
+fn interface_name(plan: &RouterPlan, vlan: VlanId, trunk: &str) -> String {
+    let usual = format!("{trunk}.{vlan}");
     if usual.len() > 15 { plan.name.clone() } else { usual }
 }
 
@@ -87,7 +89,7 @@ fn script(names: &Names<'_>, links: Links) -> Page {
     page.gap();
     forwarding(names.plan, &mut page);
     page.gap();
-    page.note(&format!("The VLAN on {}.", names.lan));
+    page.note(&format!("The VLAN on {}.", names.trunk));
     links.make(names, &mut page);
     page.gap();
     dnsmasq(names, &mut page);
@@ -214,6 +216,10 @@ fn ranges(subnet: &RouterSubnet, tag: &str, page: &mut Page) {
 /// How to see what dnsmasq hands out.
 const READ: &str = "grep -rn '^dhcp-range' /etc/dnsmasq.conf /etc/dnsmasq.d";
 
+/// What becomes of a range that is there. Options hang on its tag.
+const IN_PLACE: &str =
+    "in place of the dhcp-range that the subnet has, whose lease time and set:TAG, if it has one, these get";
+
 /// The lines alone, for whoever runs dnsmasq as a DHCP server and nothing else of this.
 pub(super) fn dnsmasq_alone(plan: &RouterPlan) -> Parts {
     let (name, mut parts) = (&plan.name, Parts::default());
@@ -248,9 +254,14 @@ pub(super) fn dnsmasq_alone(plan: &RouterPlan) -> Parts {
                 pool.last()
             ));
         }
-        lines.note("With dnsmasq itself, in place of the dhcp-range that the subnet has:");
+        lines.note(&format!("With dnsmasq itself, {IN_PLACE}:"));
     }
     for subnet in &served {
+        if plan.vlan.is_none() {
+            // Which router its clients are sent to is told by now.
+            ranges(subnet, "", lines);
+            continue;
+        }
         ranges(subnet, &format!("set:{name},"), lines);
         // Unless told, dnsmasq sends its clients to its own host.
         lines.line(format_args!("dhcp-option=tag:{name},option:router,{}", subnet.router));
@@ -276,9 +287,7 @@ fn untagged(plan: &RouterPlan, links: Links) -> Parts {
     lan_pool::unknown(plan, READ, &mut parts.lines);
     let served = plan.served();
     if !served.is_empty() {
-        parts
-            .lines
-            .note("In /etc/dnsmasq.conf or /etc/dnsmasq.d, in place of the dhcp-range that this subnet has:");
+        parts.lines.note(&format!("In /etc/dnsmasq.conf or /etc/dnsmasq.d, {IN_PLACE}:"));
         for subnet in served {
             ranges(subnet, "", &mut parts.lines);
             links.own_server(subnet, &mut parts.lines);

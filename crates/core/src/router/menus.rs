@@ -74,10 +74,7 @@ fn untagged(plan: &RouterPlan, menus: Menus, parts: &mut Parts) {
 
 fn interface(plan: &RouterPlan, menus: Menus, vlan: VlanId, page: &mut Page) {
     let name = plan.name.to_uppercase();
-    let parent = plan.lan_interface.as_ref().map_or_else(
-        || "the port of LAN (Interfaces > Assignments tells which, such as igc1)".to_owned(),
-        ToString::to_string,
-    );
+    let parent = plan.trunk_or("the port of LAN (Interfaces > Assignments tells which, such as igc1)");
     let (add, assign) = match menus {
         Menus::OpnSense => {
             ("Interfaces > Devices > VLAN > +", "Interfaces > Assignments > Assign a new interface")

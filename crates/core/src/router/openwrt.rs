@@ -25,7 +25,7 @@ const LAN_VLAN: &str = "network.ashore_lan";
 
 pub(super) fn render(plan: &RouterPlan) -> Parts {
     let Some(vlan) = plan.vlan else { return untagged(plan) };
-    let (name, bridge) = (&plan.name, plan.lan_or("br-lan"));
+    let (name, bridge) = (&plan.name, plan.trunk_or("br-lan"));
     let towards_nas = plan.ports_or("lan1");
     let mut parts = Parts::default();
     parts.before.note(&format!(
@@ -437,14 +437,25 @@ for section in $(uci show network | sed -n 's/^network\.\([^.]*\)=interface$/\1/
   [ "$NETWORK/$PREFIX" != {} ] || lan=$section
 done
 [ -n "$lan" ] || stop 'no interface has {0} as its first subnet'
-pool=$(uci show dhcp | sed -n "s/^dhcp\.\([^.]*\)\.interface='$lan'$/\1/p" | head -n 1)
-if [ -z "$pool" ] || [ "$(uci -q get dhcp.$pool.ignore || true)" = 1 ]; then
-  echo "$lan has no DHCP server here: nothing has to change"
+says() {{ case " $2 " in *" $(uci -q get dhcp.$section.$1 || echo '?') "*) return 0 ;; esac; return 1; }}
+pools=
+for section in $(uci show dhcp | sed -n "s/^dhcp\.\([^.]*\)\.interface='$lan'$/\1/p"); do
+  ! says ignore '1 on true yes enabled' || continue
+  ! says dhcpv4 disabled || continue
+  ! says dynamicdhcp '0 off false no disabled' || continue
+  pools="$pools $section"
+done
+set -- $pools
+if [ $# -eq 0 ]; then
+  echo "$lan has no pool here: nothing has to change"
   exit 0
 fi
+[ $# -eq 1 ] || stop "$lan has several pools ($*): the numbers {first} to {last} may be in none of them"
+pool=$1
 # What is there, as OpenWrt counts it, and what it has where nothing is said.
 start=$(uci -q get dhcp.$pool.start || echo 100)
 limit=$(uci -q get dhcp.$pool.limit || echo 150)
+case $start$limit in *[!0-9]*) stop "start and limit of the pool $pool have to be numbers, and are $start and $limit" ;; esac
 last=$((start + limit - 1))
 [ $last -le {1} ] || last={1}
 if [ $last -lt {first} ] || [ $start -gt {last} ]; then
@@ -467,11 +478,14 @@ uci set dhcp.$pool.start=$old_start
 uci set dhcp.$pool.limit=$old_limit
 uci commit dhcp
 service dnsmasq restart
+[ ! -x /etc/init.d/odhcpd ] || service odhcpd restart
 END
 uci set dhcp.$pool.start="$start"
 uci set dhcp.$pool.limit="$limit"
 uci commit dhcp
 service dnsmasq restart
+# Which of the two hands out IPv4 is a setting.
+[ ! -x /etc/init.d/odhcpd ] || service odhcpd restart
 echo "the pool is $limit addresses from number $start on""#,
         subnet.net,
         whole.len().saturating_sub(2),

@@ -42,10 +42,11 @@ pub(super) fn render(plan: &RouterPlan) -> Parts {
         ));
     }
     let page = &mut parts.lines;
+    let (lan, bridge) = (bridge, plan.trunk_or("bridge"));
     interfaces(plan, bridge, vlan, page);
     addresses(plan, page);
     dhcp(plan, page);
-    firewall(plan, bridge, page);
+    firewall(plan, lan, page);
     page.gap();
     page.note(
         "Last. The LAN stays untagged, as VLAN 1 inside the bridge. Some models switch in hardware no longer with it (`/interface bridge \
@@ -145,7 +146,7 @@ fn dhcp(plan: &RouterPlan, page: &mut Page) {
     }
 }
 
-fn firewall(plan: &RouterPlan, bridge: &str, page: &mut Page) {
+fn firewall(plan: &RouterPlan, lan: &str, page: &mut Page) {
     let (name, policy) = (&plan.name, plan.policy.unwrap_or_default());
     page.gap();
     if policy == Policy::Open {
@@ -155,7 +156,7 @@ fn firewall(plan: &RouterPlan, bridge: &str, page: &mut Page) {
     if policy != Policy::Closed {
         page.note("Who may open connections to the VLAN. A VPN whose peers are to count as the LAN is added to this list.");
         page.line(format_args!("/interface list add name={name}-from comment=\"{name}\""));
-        for from in [bridge, name] {
+        for from in [lan, name] {
             page.line(format_args!("/interface list member add list={name}-from interface={from}"));
         }
     }

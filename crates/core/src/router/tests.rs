@@ -132,7 +132,7 @@ fn what_is_offered_is_told_and_no_pool_is_made_of_so_little() {
     assert_eq!(pools(&plan), [""; 0]);
     for system in System::ALL.into_iter().filter(|system| *system != System::Switch) {
         let text = plan.render(system);
-        let words: Vec<&str> = text.split_whitespace().collect();
+        let words: Vec<&str> = text.split_whitespace().filter(|word| *word != "#").collect();
         assert!(words.join(" ").contains("(seen: 192.168.88.150-192.168.88.192)"), "{text}");
     }
 }
@@ -158,6 +158,66 @@ fn a_vlan_has_no_subnet_that_this_machine_has_without_a_tag() {
     assert!(with(host("eth0", "192.168.89.9/24", true)).is_ok());
     let bridge = HostAddress { outward: false, ..host("docker0", "192.168.88.1/24", true) };
     assert!(with(bridge).is_ok());
+}
+
+#[test]
+fn the_lans_router_is_the_one_that_this_machine_sends_by_and_a_guess_is_called_one() {
+    let text = |plan: &RouterPlan, system: System| {
+        plan.render(system).split_whitespace().filter(|word| *word != "#").collect::<Vec<_>>().join(" ")
+    };
+    let there = &["192.168.88.100-192.168.88.254"];
+    // Many a provider's box is the last machine of its LAN.
+    let routers = vec!["fe80::1".parse().unwrap(), "192.168.88.254".parse().unwrap()];
+    let known = lan(RouterWish { routers, ..told(there) }).unwrap();
+    assert_eq!(known.subnets[0].router.to_string(), "192.168.88.254");
+    assert_eq!(pools(&known), ["192.168.88.100-192.168.88.191", "192.168.88.224-192.168.88.253"]);
+    assert!(text(&known, System::Kea).contains("--ip-range 192.168.88.192/27 --gateway 192.168.88.254"));
+
+    let guessed = lan(told(there)).unwrap();
+    for system in System::ALL {
+        let text = text(&guessed, system);
+        assert!(text.contains("has 192.168.88.1 (a guess: --gateway tells)"), "{text}");
+        assert!(!text.contains("--gateway 192.168.88.1") && text.contains("behind --gateway"), "{text}");
+    }
+    // Where clients of the LAN are sent is told by now, whoever is asked for a pool.
+    for plan in [known, guessed] {
+        assert!(!plan.render(System::Dnsmasq).contains("option:router"));
+    }
+    // A VLAN's router is where it is put.
+    let vlan = of(&["10.0.200.0/24"], &["10.0.200.192/27"], in_vlan(200)).unwrap();
+    let vlan = text(&vlan, System::Dnsmasq);
+    assert!(!vlan.contains("a guess") && vlan.contains("option:router,10.0.200.1"), "{vlan}");
+}
+
+#[test]
+fn a_vlan_is_beside_a_lan_that_is_in_one_and_not_inside_it() {
+    let on = |lan: &str, vlan| {
+        let lan_interface = Some(lan.parse().unwrap());
+        of(&["10.0.200.0/24"], &["10.0.200.192/27"], RouterWish { lan_interface, ..in_vlan(vlan) })
+    };
+    for system in System::ALL {
+        let text = on("eth1.10", 200).unwrap().render(system);
+        assert!(!text.contains("eth1.10.200") && !text.contains("eth1.10 vif"), "{}: {text}", system.name());
+    }
+    // Who may reach it is the LAN as it is.
+    for (system, lines) in [
+        (
+            System::Networkd,
+            &["networkctl reconfigure eth1\n", "elements = { \"eth1.10\" }", "Name=eth1.200"][..],
+        ),
+        (System::Netplan, &["    eth1.200:", "link: eth1\n"]),
+        (System::NetworkManager, &["ifname eth1.200 dev eth1 id 200"]),
+        (System::Ifupdown, &["auto eth1.200", "vlan-raw-device eth1\n"]),
+        (System::Vyos, &["ethernet eth1 vif 200 address", "rule 30 inbound-interface name 'eth1.10'"]),
+    ] {
+        let text = on("eth1.10", 200).unwrap().render(system);
+        assert!(lines.iter().all(|line| text.contains(line)), "{}: {text}", system.name());
+    }
+    assert!(on("br-lan.10", 200).unwrap().render(System::OpenWrt).contains("vlan200.device='br-lan.200'"));
+    let refused = on("eth1.200", 200).unwrap_err();
+    assert_eq!(refused.to_string(), "VLAN 200 on the router is the LAN itself, which `eth1.200` carries");
+    // A dot alone makes no VLAN.
+    assert!(on("lan.home", 200).unwrap().render(System::Netplan).contains("link: lan.home\n"));
 }
 
 #[test]

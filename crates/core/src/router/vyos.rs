@@ -56,11 +56,11 @@ pub(super) fn render(plan: &RouterPlan) -> Parts {
 }
 
 fn with_vlan(plan: &RouterPlan, vlan: VlanId, page: &mut Page) {
-    let lan = plan.lan_or("eth1");
-    interface(plan, lan, vlan, page);
+    let trunk = plan.trunk_or("eth1");
+    interface(plan, trunk, vlan, page);
     dhcp(plan, vlan, page);
     dns(plan, page);
-    firewall(plan, lan, vlan, page);
+    firewall(plan, plan.lan_or("eth1"), &format!("{trunk}.{vlan}"), vlan, page);
     page.gap();
     page.note(
         "The source NAT of the WAN has to cover these subnets, as in (eth0 being the WAN, 100 a free rule):",
@@ -80,34 +80,34 @@ fn kind(lan: &str) -> &'static str {
     }
 }
 
-fn interface(plan: &RouterPlan, lan: &str, vlan: VlanId, page: &mut Page) {
+fn interface(plan: &RouterPlan, trunk: &str, vlan: VlanId, page: &mut Page) {
     page.gap();
-    let kind = kind(lan);
+    let kind = kind(trunk);
     if kind == "bridge" {
         page.note(&format!(
-            "With enable-vlan a member of {lan} carries only what is listed. If {lan} has enable-vlan (`show interfaces bridge {lan}` in this \
-             mode), nothing of that changes. Otherwise it has to come with a native VLAN for each member that {lan} has, or that member \
+            "With enable-vlan a member of {trunk} carries only what is listed. If {trunk} has enable-vlan (`show interfaces bridge {trunk}` in this \
+             mode), nothing of that changes. Otherwise it has to come with a native VLAN for each member that {trunk} has, or that member \
              falls off the LAN at the commit; without these the commit says no, and changes nothing:"
         ));
-        page.shown(format_args!("set interfaces bridge {lan} enable-vlan"));
-        page.shown(format_args!("set interfaces bridge {lan} member interface EACH native-vlan '1'"));
+        page.shown(format_args!("set interfaces bridge {trunk} enable-vlan"));
+        page.shown(format_args!("set interfaces bridge {trunk} member interface EACH native-vlan '1'"));
         for port in plan.ports_or("eth2") {
             page.line(format_args!(
-                "set interfaces bridge {lan} member interface {port} allowed-vlan '{vlan}'"
+                "set interfaces bridge {trunk} member interface {port} allowed-vlan '{vlan}'"
             ));
         }
     } else {
-        page.note(&format!("The VLAN on {lan}, beside the LAN."));
+        page.note(&format!("The VLAN on {trunk}, beside the LAN."));
     }
     for subnet in &plan.subnets {
         page.line(format_args!(
-            "set interfaces {kind} {lan} vif {vlan} address '{}'",
+            "set interfaces {kind} {trunk} vif {vlan} address '{}'",
             subnet.interface_address()
         ));
     }
-    page.line(format_args!("set interfaces {kind} {lan} vif {vlan} description '{}'", plan.description()));
+    page.line(format_args!("set interfaces {kind} {trunk} vif {vlan} description '{}'", plan.description()));
     for subnet in plan.advertised() {
-        page.line(format_args!("set service router-advert interface {lan}.{vlan} prefix {}", subnet.net));
+        page.line(format_args!("set service router-advert interface {trunk}.{vlan} prefix {}", subnet.net));
     }
 }
 
@@ -150,7 +150,7 @@ fn dns(plan: &RouterPlan, page: &mut Page) {
 }
 
 /// VyOS forwards what no rule forbids, by IPv6 also what comes from the internet.
-fn firewall(plan: &RouterPlan, lan: &str, vlan: VlanId, page: &mut Page) {
+fn firewall(plan: &RouterPlan, lan: &str, vif: &str, vlan: VlanId, page: &mut Page) {
     page.gap();
     page.note(&format!(
         "What the VLAN may, and who reaches it, in rule sets of its own; the rules from {vlan}0 on that lead to them have to stand \
@@ -166,16 +166,16 @@ fn firewall(plan: &RouterPlan, lan: &str, vlan: VlanId, page: &mut Page) {
         let set = format!("set firewall {}", family(v4));
         reached(&format!("{set} name {group}-TO"), lan, policy, page);
         jump(&format!("{set} forward filter rule {vlan}1"), &group, "TO", page);
-        page.line(format_args!("{set} forward filter rule {vlan}1 outbound-interface name '{lan}.{vlan}'"));
+        page.line(format_args!("{set} forward filter rule {vlan}1 outbound-interface name '{vif}'"));
         if policy == Policy::Open {
             continue;
         }
         sent(&format!("{set} name {group}-FROM"), lan, &group, v4, page);
         jump(&format!("{set} forward filter rule {vlan}0"), &group, "FROM", page);
-        page.line(format_args!("{set} forward filter rule {vlan}0 inbound-interface name '{lan}.{vlan}'"));
+        page.line(format_args!("{set} forward filter rule {vlan}0 inbound-interface name '{vif}'"));
         local(&format!("{set} name {group}-LOCAL"), v4, page);
         jump(&format!("{set} input filter rule {vlan}0"), &group, "LOCAL", page);
-        page.line(format_args!("{set} input filter rule {vlan}0 inbound-interface name '{lan}.{vlan}'"));
+        page.line(format_args!("{set} input filter rule {vlan}0 inbound-interface name '{vif}'"));
     }
 }
 
@@ -249,7 +249,7 @@ fn untagged(plan: &RouterPlan, page: &mut Page) {
 }
 
 fn away(plan: &RouterPlan, vlan: VlanId, page: &mut Page) {
-    let (lan, group) = (plan.lan_or("eth1"), plan.name.to_uppercase());
+    let (trunk, group) = (plan.trunk_or("eth1"), plan.name.to_uppercase());
     page.note(
         "In configuration mode; what was never made says so and does no harm. A service that was made for the VLAN alone has nothing left \
          then, and goes whole (`delete service dhcp-server`, `delete service dns forwarding`, `delete service router-advert`): commit says \
@@ -271,17 +271,17 @@ fn away(plan: &RouterPlan, vlan: VlanId, page: &mut Page) {
     page.shown(format_args!("delete firewall group network-group {group}-PRIVATE"));
     page.shown(format_args!("delete firewall group ipv6-network-group {group}-PRIVATE"));
     page.shown(format_args!("delete service dhcp-server shared-network-name {}", plan.name));
-    page.shown(format_args!("delete service router-advert interface {lan}.{vlan}"));
+    page.shown(format_args!("delete service router-advert interface {trunk}.{vlan}"));
     for subnet in &plan.subnets {
         page.shown(format_args!("delete service dns forwarding listen-address '{}'", subnet.router));
         page.shown(format_args!("delete service dns forwarding allow-from '{}'", subnet.net));
     }
-    page.shown(format_args!("delete interfaces {} {lan} vif {vlan}", kind(lan)));
+    page.shown(format_args!("delete interfaces {} {trunk} vif {vlan}", kind(trunk)));
     page.note("And the rule of source NAT, if you made one: delete nat source rule 100.");
-    if kind(lan) == "bridge" {
+    if kind(trunk) == "bridge" {
         for port in plan.ports_or("eth2") {
             page.shown(format_args!(
-                "delete interfaces bridge {lan} member interface {port} allowed-vlan '{vlan}'"
+                "delete interfaces bridge {trunk} member interface {port} allowed-vlan '{vlan}'"
             ));
         }
         page.note(

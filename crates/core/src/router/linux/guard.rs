@@ -7,10 +7,18 @@ use super::{Links, Names, marker};
 
 /// Stops the script where this is another router than the lines are for.
 pub(super) fn checks(names: &Names<'_>, links: Links, page: &mut Page) {
-    let Names { plan, vlan, lan, .. } = names;
+    let Names { plan, vlan, lan, trunk, .. } = names;
     page.line(format_args!(
         "[ -e /sys/class/net/{lan} ] || stop 'there is no interface {lan}: --lan-interface names the one that carries the LAN'"
     ));
+    // The LAN's frames come in by what it is a port of, and that is what the rules have to name.
+    page.line(format_args!(
+        "if [ -e /sys/class/net/{lan}/brport ] || [ -e /sys/class/net/{lan}/bonding_slave ]; then"
+    ));
+    page.line(format_args!(
+        "  stop \"{lan} is a port of $(basename \"$(readlink /sys/class/net/{lan}/master)\"): --lan-interface has to name that\""
+    ));
+    page.line("fi");
     links.check(names, page);
     page.line("command -v nft >/dev/null || stop 'there is no nft here (package nftables)'");
     page.line(
@@ -29,7 +37,7 @@ pub(super) fn checks(names: &Names<'_>, links: Links, page: &mut Page) {
         files.join(" ")
     ));
     page.line(format_args!(
-        "  ! grep -qs '| {vlan}  *| {lan}$' /proc/net/vlan/config || stop '{lan} has a VLAN {vlan} already'"
+        "  ! grep -qs '| {vlan}  *| {trunk}$' /proc/net/vlan/config || stop '{trunk} has a VLAN {vlan} already'"
     ));
     page.line("fi");
     if plan.v6().next().is_some() {

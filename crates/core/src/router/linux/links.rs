@@ -23,7 +23,7 @@ impl Links {
     pub(super) fn touches(self) -> &'static str {
         match self {
             Links::Networkd => {
-                "Of what is there, the LAN's .network file gets a drop-in; nothing else is changed."
+                "Of what is there, the .network file of the LAN's interface gets a drop-in; nothing else is changed."
             }
             Links::Netplan => {
                 "It only adds; but `netplan apply` puts into force whatever else waits in /etc/netplan."
@@ -34,14 +34,14 @@ impl Links {
 
     /// Stops the script before anything is done, where this is not who makes the LAN's interface.
     pub(super) fn check(self, names: &Names<'_>, page: &mut Page) {
-        let Names { plan: RouterPlan { name, .. }, lan, .. } = names;
+        let Names { plan: RouterPlan { name, .. }, trunk, .. } = names;
         match self {
             Links::Networkd => {
                 page.line(format_args!(
-                    "lan_file=$(networkctl status {lan} --no-pager | sed -n 's/^ *Network File: *//p')"
+                    "lan_file=$(networkctl status {trunk} --no-pager | sed -n 's/^ *Network File: *//p')"
                 ));
                 page.line(format_args!(
-                    "[ -e \"$lan_file\" ] || stop '{lan} is not configured by systemd-networkd'"
+                    "[ -e \"$lan_file\" ] || stop '{trunk} is not configured by systemd-networkd'"
                 ));
             }
             Links::Ifupdown => page.line("command -v ifup >/dev/null || stop 'there is no ifupdown here'"),
@@ -115,7 +115,7 @@ impl Links {
 }
 
 fn networkd(names: &Names<'_>, page: &mut Page) {
-    let Names { plan, vlan, lan, interface } = names;
+    let Names { plan, vlan, trunk, interface, .. } = names;
     let name = &plan.name;
     let mut netdev = Page::default();
     netdev.lines(&format!("[NetDev]\nName={interface}\nKind=vlan\n\n[VLAN]\nId={vlan}"));
@@ -132,14 +132,14 @@ fn networkd(names: &Names<'_>, page: &mut Page) {
     text.lines(&format!("[Network]\nVLAN={interface}"));
     page.file(&format!("\"$dropin/{name}.conf\""), &text, "EOF");
     page.line("networkctl reload");
-    page.line(format_args!("networkctl reconfigure {lan}"));
+    page.line(format_args!("networkctl reconfigure {trunk}"));
     // systemd has changed its own word for forwarding (IPForward= until 255, IPv4Forwarding= since), and for IPv6 a link's own
     // setting does nothing without the one for all links (Linux 6.1, `ip6_forward`): hence the sysctls.
 }
 
 /// The file's name has no dot: `source-directory` reads only names of letters, digits, `_` and `-` (interfaces(5)).
 fn ifupdown(names: &Names<'_>, page: &mut Page) {
-    let Names { plan, lan, interface, .. } = names;
+    let Names { plan, trunk, interface, .. } = names;
     let name = &plan.name;
     let mut stanzas = Page::default();
     stanzas.line(format_args!("auto {interface}"));
@@ -147,7 +147,7 @@ fn ifupdown(names: &Names<'_>, page: &mut Page) {
         let family = if subnet.is_v4() { "inet" } else { "inet6" };
         stanzas.line(format_args!("iface {interface} {family} static"));
         stanzas.line(format_args!("    address {}", subnet.interface_address()));
-        stanzas.line(format_args!("    vlan-raw-device {lan}"));
+        stanzas.line(format_args!("    vlan-raw-device {trunk}"));
     }
     page.line("mkdir -p /etc/network/interfaces.d");
     page.file(&format!("/etc/network/interfaces.d/{name}"), &stanzas, "EOF");
@@ -161,13 +161,13 @@ fn ifupdown(names: &Names<'_>, page: &mut Page) {
 }
 
 fn netplan(names: &Names<'_>, page: &mut Page) {
-    let Names { plan, vlan, lan, interface } = names;
+    let Names { plan, vlan, trunk, interface, .. } = names;
     let name = &plan.name;
     let addresses: Vec<String> =
         plan.subnets.iter().map(|subnet| format!("\"{}\"", subnet.interface_address())).collect();
     let mut yaml = Page::default();
     yaml.lines(&format!(
-        "network:\n  version: 2\n  vlans:\n    {interface}:\n      id: {vlan}\n      link: {lan}\n      addresses: [{}]",
+        "network:\n  version: 2\n  vlans:\n    {interface}:\n      id: {vlan}\n      link: {trunk}\n      addresses: [{}]",
         addresses.join(", ")
     ));
     let path = format!("/etc/netplan/60-{name}.yaml");
@@ -175,17 +175,17 @@ fn netplan(names: &Names<'_>, page: &mut Page) {
     page.line(format_args!("chmod 600 {path}"));
     page.line("if ! netplan generate; then");
     page.line(format_args!("  rm {path}"));
-    page.line(format_args!("  stop 'netplan does not take it; its own files have to name {lan}'"));
+    page.line(format_args!("  stop 'netplan does not take it; its own files have to name {trunk}'"));
     page.line("fi");
     page.line("netplan apply");
 }
 
 fn network_manager(names: &Names<'_>, page: &mut Page) {
-    let Names { plan, vlan, lan, interface } = names;
+    let Names { plan, vlan, trunk, interface, .. } = names;
     let name = &plan.name;
     page.line(format_args!("nmcli connection delete {name} 2>/dev/null || true"));
     let mut command =
-        format!("nmcli connection add type vlan con-name {name} ifname {interface} dev {lan} id {vlan}");
+        format!("nmcli connection add type vlan con-name {name} ifname {interface} dev {trunk} id {vlan}");
     for v4 in [true, false] {
         let addresses: Vec<String> = plan
             .subnets
