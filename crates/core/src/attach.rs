@@ -51,6 +51,18 @@ pub enum AttachError {
     /// The parent is down.
     #[error("the parent `{0}` is down")]
     ParentDown(IfName),
+    /// The parent has become a port since the network was made: a link takes in frames for its children, or for its bridge or bond.
+    #[error(
+        "the parent `{parent}` of network `{network}` is a port of `{master}` by now, and carries nothing else"
+    )]
+    ParentIsPort {
+        /// The parent.
+        parent: IfName,
+        /// The network.
+        network: String,
+        /// The bridge or bond.
+        master: IfName,
+    },
     /// passthru has room for one.
     #[error("macvlan passthru has room for one endpoint on `{parent}`, and `{holder}` has it")]
     PassthruTaken {
@@ -117,6 +129,9 @@ impl AttachError {
                 format!("give it another --name, or detach that one first: ashore detach {network} {name}")
             }
             AttachError::ParentDown(parent) => format!("bring it up: ip link set dev {} up", parent.word()),
+            AttachError::ParentIsPort { network, master, .. } => {
+                format!("ashore network move {network} --parent {}", master.word())
+            }
             AttachError::PassthruTaken { .. } => {
                 "use macvlan:bridge for more than one endpoint on a NIC".into()
             }
@@ -262,7 +277,14 @@ impl State {
             Some(parent) if !parent.up && (network.listens() || network.vlan.is_some()) => {
                 Err(AttachError::ParentDown(lowest.clone()))
             }
-            Some(_) => Ok(network),
+            Some(parent) => match network.took_parent(parent, host) {
+                Some(master) => Err(AttachError::ParentIsPort {
+                    parent: lowest.clone(),
+                    network: network.label().to_owned(),
+                    master: master.name.clone(),
+                }),
+                None => Ok(network),
+            },
         }
     }
 

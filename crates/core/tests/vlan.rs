@@ -93,6 +93,33 @@ fn one_whose_interface_below_has_another_name_stays_and_goes_along() {
 }
 
 #[test]
+fn a_port_of_open_vswitch_has_the_bridges_own_interface_in_its_place() {
+    let mut model = Model::new();
+    let host = &mut model.observed.host;
+    let nic = host.link(&Model::nic()).unwrap().clone();
+    let ovs = |name: &str, index: u32| Link {
+        name: name.parse().unwrap(),
+        index,
+        kind: ObservedKind::Other("openvswitch".into()),
+        ..nic.clone()
+    };
+    let (datapath, own) = (Link { mac: None, up: false, ..ovs("ovs-system", 900) }, ovs("ovs_eth0", 901));
+    let spec = r#"{"name":"iot","subnets":["192.168.88.0/24"],"parent":"eth0"}"#;
+    let made = serde_json::from_str::<NetworkSpec>(spec).unwrap().network().unwrap();
+    host.links.iter_mut().find(|link| link.name == Model::nic()).unwrap().master = Some(900);
+    host.links.push(datapath);
+    let hint = |model: &Model| asked(model, r#""parent":"eth0""#).unwrap_err().hint().unwrap();
+    assert!(hint(&model).contains("that has the host's address"), "{}", hint(&model));
+    model.observed.host.links.push(own);
+    assert_eq!(hint(&model), "use --parent ovs_eth0");
+    let told = made.trouble_of_parent(&model.observed.host).unwrap();
+    assert!(told.ends_with("try: ashore network move iot --parent ovs_eth0"), "{told}");
+    assert_eq!(asked(&model, r#""parent":"ovs_eth0""#).unwrap().parent.as_str(), "ovs_eth0");
+    let unfit = asked(&model, r#""parent":"ovs-system""#).unwrap_err().to_string();
+    assert!(unfit.contains("Open vSwitch's own, by which nothing is sent"), "{unfit}");
+}
+
+#[test]
 fn the_users_own_is_found_by_what_it_is_and_not_by_its_name() {
     let mut model = Model::new();
     model.make_users_vlan();

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use ipnet::IpNet;
 
+use super::standing::OPEN_VSWITCH;
 use super::{HOST_AUX, Network, NetworkError, Subnet, is_link_local, list};
 use crate::link::{IpvlanMode, LinkKind, MacvlanMode, Place};
 use crate::name::IfName;
@@ -140,6 +141,9 @@ impl Network {
                 parent: name.clone(),
                 bridge: master.is_some_and(|master| master.kind == ObservedKind::Bridge),
                 master: master.map_or_else(|| "another link".into(), |master| master.name.to_string()),
+                instead: master
+                    .and_then(|master| host.in_place_of(parent, master))
+                    .map(|link| link.name.clone()),
                 kind: self.kind,
                 vlan: vlan.map(|vlan| vlan.id),
             });
@@ -311,7 +315,7 @@ pub(super) fn could_be_parent(link: &Link) -> bool {
             | ObservedKind::Bridge
             | ObservedKind::Vlan { .. }
             | ObservedKind::Veth => true,
-            ObservedKind::Other(kind) => kind == "bond" || kind == "team",
+            ObservedKind::Other(kind) => ["bond", "team", OPEN_VSWITCH].contains(&kind.as_str()),
             ObservedKind::Macvlan { .. }
             | ObservedKind::Ipvlan { .. }
             | ObservedKind::Tap
@@ -352,6 +356,9 @@ fn check_faces_a_lan(link: &Link) -> Result<(), NetworkError> {
         ObservedKind::Loopback => Err(unfit(&link.name, "the loopback interface")),
         ObservedKind::Macvlan { .. } | ObservedKind::Ipvlan { .. } | ObservedKind::Tap => {
             Err(unfit(&link.name, "itself a macvlan or ipvlan child"))
+        }
+        ObservedKind::Other(kind) if kind == OPEN_VSWITCH && link.name.as_str() == "ovs-system" => {
+            Err(unfit(&link.name, "Open vSwitch's own, by which nothing is sent"))
         }
         ObservedKind::Other(kind) if leads_nowhere(kind).is_some() => {
             Err(unfit(&link.name, leads_nowhere(kind).unwrap_or_default()))

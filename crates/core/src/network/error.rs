@@ -11,7 +11,6 @@ use crate::link::{LinkKind, PortOption};
 use crate::name::{IfName, NetworkName};
 use crate::range::Range;
 use crate::survey::PoolSeen;
-use crate::text::Word;
 use crate::vlan::{Vlan, VlanId, VlanIdError};
 
 /// Why a network cannot be made. Nothing was touched.
@@ -111,6 +110,8 @@ pub enum NetworkError {
         master: String,
         /// Whether that is a bridge.
         bridge: bool,
+        /// What can be a parent in its place, as far as that is known.
+        instead: Option<IfName>,
         /// What was asked for.
         kind: LinkKind,
         /// The VLAN that was to be made on it.
@@ -404,13 +405,9 @@ impl NetworkError {
             NetworkError::ParentIsNoBridge(parent) => {
                 format!("use --kind macvlan on `{parent}`, or name the bridge that holds it as the parent")
             }
-            NetworkError::ParentIsPort { master, vlan: Some(id), .. } => {
-                format!("use --parent {} --vlan {id}", Word(master.as_bytes()))
+            NetworkError::ParentIsPort { instead, bridge, vlan, .. } => {
+                in_place_of_port(instead.as_ref(), *bridge, *vlan)
             }
-            NetworkError::ParentIsPort { master, bridge: true, .. } => {
-                format!("use --parent {} --kind bridge", Word(master.as_bytes()))
-            }
-            NetworkError::ParentIsPort { master, .. } => format!("use --parent {}", Word(master.as_bytes())),
             NetworkError::ParentIsWifi(..) => "use --kind ipvlan, which shares the client's MAC".into(),
             NetworkError::VlanOnWifi(_)
             | NetworkError::BridgeFilters { .. }
@@ -517,6 +514,18 @@ fn beside_child(child: &IfName, there: LinkKind, elsewhere: Option<&str>) -> Str
         None => format!("use --kind {there}, or remove that link first: ip link del dev {}", child.word()),
         Some(path) => format!("use --kind {there}, or end what has that link, in the namespace at {path}"),
     }
+}
+
+fn in_place_of_port(instead: Option<&IfName>, bridge: bool, vlan: Option<VlanId>) -> String {
+    let Some(instead) = instead else {
+        return "name the interface that has the host's address as the parent: ip address".into();
+    };
+    let more = match vlan {
+        Some(id) => format!(" --vlan {id}"),
+        None if bridge => " --kind bridge".to_owned(),
+        None => String::new(),
+    };
+    format!("use --parent {}{more}", instead.word())
 }
 
 fn out_of_pool(range: &Range, beside: Option<&Range>) -> String {

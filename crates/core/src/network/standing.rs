@@ -15,11 +15,26 @@ impl Network {
         });
         let label = self.label();
         if let Some(error) = error {
-            let hint = error.hint().map_or_else(String::new, |hint| format!("; try: {hint}"));
+            let there = self.took_parent(parent, host);
+            let there =
+                there.map(|instead| format!("ashore network move {label} --parent {}", instead.name.word()));
+            let hint =
+                there.or_else(|| error.hint()).map_or_else(String::new, |hint| format!("; try: {hint}"));
             return Some(format!("network `{label}` is off the LAN: {error}{hint}"));
         }
         let why = no_carrier(parent, host)?;
         Some(format!("network `{label}` is off the LAN: {why}"))
+    }
+
+    /// What can be the parent now that a bridge or a bond has come to take all that the parent takes in: no child gets anything there.
+    pub(crate) fn took_parent<'a>(&self, parent: &Link, host: &'a View) -> Option<&'a Link> {
+        let master = host.link_at(parent.master.filter(|_| self.vlan.is_none() && !self.adopted)?)?;
+        let takes_all = match &master.kind {
+            ObservedKind::Bridge => true,
+            ObservedKind::Other(kind) => ["bond", "team", OPEN_VSWITCH].contains(&kind.as_str()),
+            _ => false,
+        };
+        host.in_place_of(parent, master).filter(|_| takes_all)
     }
 
     /// That its addresses are of another LAN than its parent is on by now, and what helps. A LAN of which the host is no part is as
@@ -62,7 +77,21 @@ impl Network {
     }
 }
 
+/// The kind of its links, of which all ports have one of its own as their master, `ovs-system`, and each bridge has one that is the host's.
+pub(super) const OPEN_VSWITCH: &str = "openvswitch";
+
 impl View {
+    /// The link that faces the LAN in place of a port: what it is a port of, or, with Open vSwitch, the bridge's own, whose MAC is that of a
+    /// port of it unless somebody has set another.
+    pub(crate) fn in_place_of<'a>(&'a self, port: &Link, master: &'a Link) -> Option<&'a Link> {
+        if master.kind != ObservedKind::Other(OPEN_VSWITCH.into()) {
+            return Some(master);
+        }
+        let is_bridges_own =
+            |link: &&Link| link.kind == master.kind && link.index != master.index && link.mac == port.mac;
+        self.links.iter().find(is_bridges_own)
+    }
+
     /// The links by which a parent is on the wire: the ports of a bridge that lead out of this host, the members of a bond, or the
     /// parent itself.
     pub fn facing<'a>(&'a self, parent: &'a Link) -> Vec<&'a Link> {
