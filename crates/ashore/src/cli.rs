@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use ashore_core::ipv6::Ipv6Mode;
 use ashore_core::lease::{Fallback, Release};
-use ashore_core::range::Range;
+use ashore_core::range::{Range, parse_subnet};
 use ashore_core::router::{Policy, System};
 use ashore_core::{EndpointName, IfName, LinkKind, NetworkName, PortName, VlanId};
 use ashore_wire::Mac;
@@ -243,7 +243,7 @@ pub(crate) struct NetworkCreateArgs {
     #[arg(long, value_name = "KIND")]
     pub(crate) kind: Option<LinkKind>,
     /// The LAN's subnet; repeat for more, of either family [default: the parent's own, with its router and a free range]
-    #[arg(long = "subnet", value_name = "CIDR")]
+    #[arg(long = "subnet", value_name = "CIDR", value_parser = parse_subnet)]
     pub(crate) subnets: Vec<IpNet>,
     /// What Ashore hands out, as a CIDR or first-last; one for a subnet [default: all of it]
     #[arg(long = "ip-range", value_name = "RANGE")]
@@ -394,7 +394,7 @@ pub(crate) struct RouterConfigArgs {
     #[arg(long, value_name = "ID")]
     pub(crate) vlan: Option<VlanId>,
     /// A subnet of a network that is yet to be made; repeat for more
-    #[arg(long = "subnet", value_name = "CIDR")]
+    #[arg(long = "subnet", value_name = "CIDR", value_parser = parse_subnet)]
     pub(crate) subnets: Vec<IpNet>,
     /// What Ashore shall hand out, as a CIDR or first-last; one for a subnet [default: all of it]
     #[arg(long = "ip-range", value_name = "RANGE")]

@@ -84,6 +84,11 @@ fn networks_that_do_not_fit_the_host() {
         // The host's subnet is that of its address, no wider and no narrower.
         (create("--parent eth0 --subnet 192.168.0.0/16"), 3, &["192.168.0.0/16", "192.168.88.9/24"]),
         (create("--parent eth0 --subnet 192.168.88.0/25"), 3, &["192.168.88.0/25", "192.168.88.9/24"]),
+        (
+            create("--parent eth0 --subnet 192.168.88.0/255.255.255.0"),
+            2,
+            &["no subnet", "write 192.168.88.0/24"],
+        ),
         (create("--parent eth0 --subnet 0.0.0.0/0"), 3, &["0.0.0.0/0", "no LAN's"]),
         (create("--parent eth0 --subnet 224.0.0.0/24"), 3, &["224.0.0.0/24", "no LAN's"]),
         (create("--parent eth0 --subnet ff02::/64"), 3, &["ff02::/64", "no LAN's"]),

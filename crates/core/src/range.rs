@@ -28,6 +28,9 @@ pub enum RangeError {
     /// IPv4 on one side and IPv6 on the other.
     #[error("`{0}` mixes IPv4 and IPv6")]
     Families(String),
+    /// No subnet.
+    #[error("`{0}` is no subnet; write {1}")]
+    Subnet(String, String),
     /// The ends are the wrong way round.
     #[error("`{0}` ends before it begins")]
     Backwards(String),
@@ -128,6 +131,22 @@ impl Range {
     }
 }
 
+/// A subnet as a person writes it. Who writes a netmask is told the prefix that it is.
+pub fn parse_subnet(text: &str) -> Result<IpNet, RangeError> {
+    let by_mask = || {
+        let (ip, mask) = text.split_once('/')?;
+        let prefix = ipnet::ip_mask_to_prefix(mask.parse().ok()?).ok()?;
+        IpNet::new(ip.parse().ok()?, prefix).ok()
+    };
+    text.parse().map_err(|_| {
+        let write = by_mask().map_or_else(
+            || "an address with a prefix, such as 192.168.88.0/24".to_owned(),
+            |net| net.trunc().to_string(),
+        );
+        RangeError::Subnet(text.to_owned(), write)
+    })
+}
+
 fn number(ip: IpAddr) -> u128 {
     match ip {
         IpAddr::V4(ip) => u128::from(u32::from(ip)),
@@ -197,6 +216,25 @@ impl TryFrom<String> for Range {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_netmask_is_told_as_the_prefix_that_it_is() {
+        assert_eq!(parse_subnet("192.168.88.0/24").unwrap().to_string(), "192.168.88.0/24");
+        for (text, write) in [
+            ("192.168.88.9/255.255.255.0", "write 192.168.88.0/24"),
+            ("192.168.88.0/255.255.254.0", "write 192.168.88.0/23"),
+            ("192.168.88.0/255.0.255.0", "such as 192.168.88.0/24"),
+            ("192.168.88.0", "such as 192.168.88.0/24"),
+            ("192.168.88.0/33", "such as 192.168.88.0/24"),
+            ("lan", "such as 192.168.88.0/24"),
+        ] {
+            let error = parse_subnet(text).unwrap_err().to_string();
+            assert!(
+                error.starts_with(&format!("`{text}` is no subnet")) && error.ends_with(write),
+                "{error}"
+            );
+        }
+    }
 
     fn range(text: &str) -> Range {
         text.parse().unwrap()
