@@ -372,6 +372,16 @@ pub(crate) enum PlanCommand {
     /// What `ashore bridge` would change
     #[command(subcommand)]
     Bridge(PlanBridgeCommand),
+    /// What `ashore network move` would change
+    Move {
+        /// The network
+        network: NetworkName,
+        /// The host's interface that faces the LAN now
+        #[arg(long, value_name = "IFNAME")]
+        parent: IfName,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
     /// What `ashore network rm` would change
     Rm {
         /// The network

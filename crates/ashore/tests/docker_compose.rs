@@ -80,3 +80,51 @@ fn services_keep_their_addresses_and_macs_by_name_and_leave_nothing() {
         own_again();
     });
 }
+
+#[test]
+fn a_network_that_was_moved_goes_on_and_is_made_anew_on_the_parent_that_is_there() {
+    on_every_engine("docker compose, moved", |site| {
+        let home = &site.home;
+        let directory = home.directory.path().join("moved");
+        std::fs::create_dir_all(&directory).unwrap();
+        let file = directory.join("compose.yaml");
+        let on = |parent: &str| {
+            let config = "[{ subnet: 192.168.88.0/24, ip_range: 192.168.88.192/27, gateway: 192.168.88.1 }]";
+            let network = format!(
+                "{{ name: lan, driver: ashore, driver_opts: {{ parent: {parent} }}, ipam: {{ driver: ashore, config: {config} }} }}"
+            );
+            let service = "{ image: box, init: true, command: sleep 1000, container_name: web }";
+            let text =
+                format!("version: '3.5'\nservices:\n  web: {service}\nnetworks:\n  default: {network}\n");
+            std::fs::write(&file, text).unwrap();
+        };
+        let compose = |command: &str| {
+            let words: Vec<&str> = command.split_whitespace().collect();
+            let ran = site.docker.compose(&[&file], &words).unwrap();
+            assert_eq!(ran.code, Some(0), "compose {command}: {}\n{}", ran.stderr, site.logs());
+        };
+        on("eth0");
+        compose("up -d");
+        let at = site.address_of("web");
+        let is_as_before = || {
+            eventually("the LAN reaches it", || home.laptop.ping(ip(&at.0)).is_some());
+            assert_eq!(site.address_of("web"), at);
+        };
+        home.nas.remove_link("eth0").unwrap();
+        home.world.plug_in_by(&home.nas, "usb0").unwrap();
+        home.nas.add_address("usb0", format!("{HOST}/24").parse().unwrap()).unwrap();
+        home.ok("network move lan --parent usb0");
+        is_as_before();
+        for command in ["up -d", "up -d --force-recreate", "restart -t 1"] {
+            compose(command);
+            is_as_before();
+        }
+        compose("down -t 1");
+        on("usb0");
+        compose("up -d");
+        is_as_before();
+        compose("down -t 1");
+        home.nas.remove_link("usb0").unwrap();
+        site.assert_nothing_left();
+    });
+}

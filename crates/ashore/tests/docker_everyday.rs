@@ -256,3 +256,50 @@ fn a_network_goes_along_with_its_parents_name_or_it_is_told_what_helps() {
         site.assert_nothing_left();
     });
 }
+
+#[test]
+fn another_nic_takes_the_place_of_one_while_containers_run() {
+    on_every_engine("docker, another NIC", |site| {
+        site.create_lan();
+        site.start("web", "");
+        let at = site.address_of("web");
+        let nic = |site: &Site, gone: &str, new: &str| {
+            site.home.nas.remove_link(gone).unwrap();
+            site.home.world.plug_in_by(&site.home.nas, new).unwrap();
+            site.home.nas.add_address(new, format!("{HOST}/24").parse().unwrap()).unwrap();
+            let ran = site.home.run(&format!("network move lan --parent {new}"));
+            assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+            let told = ran.stderr.contains(&format!("still name the parent `{gone}`"));
+            assert!(told && ran.stderr.contains(&format!("parent={new}")), "{}", ran.stderr);
+        };
+        let is_as_before = |site: &Site| {
+            eventually("the LAN reaches it", || site.home.laptop.ping(ip(&at.0)).is_some());
+            eventually("the host reaches it", || site.home.nas.ping(ip(&at.0)).is_some());
+            assert_eq!(site.address_of("web"), at);
+            site.container_reaches("web", HOST);
+        };
+        nic(site, "eth0", "usb0");
+        is_as_before(site);
+        site.ok("restart -t 0 web");
+        is_as_before(site);
+        site.ok("network disconnect lan web");
+        site.ok("network connect lan web");
+        is_as_before(site);
+        site.start("db", "");
+        reaches(&site.home.laptop, ip(&site.address_of("db").0));
+        site.ok("rm -f db");
+
+        // And the other way round, with the daemon killed right behind it, and the engine.
+        nic(site, "usb0", "eth0");
+        site.home.daemon.take().unwrap().kill().unwrap();
+        site.start_daemon();
+        is_as_before(site);
+        site.docker.kill_dockerd().unwrap();
+        site.docker.start_dockerd(&site.home.nas).unwrap();
+        site.ok("start web");
+        is_as_before(site);
+        site.ok("rm -f web");
+        site.ok("network rm lan");
+        site.assert_nothing_left();
+    });
+}

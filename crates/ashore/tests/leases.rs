@@ -181,6 +181,22 @@ fn is_renewed_and_no_ping_is_lost(home: &Home, server: &Server) -> Machine {
 }
 
 #[test]
+fn a_lease_goes_along_to_another_nic() {
+    with_short_leases("leases, moved", Home::new, "--parent eth0", |home, server| {
+        let web = home.world.container("web").unwrap();
+        let at = v4(&home.attach("lan", &web, ""));
+        home.nas.remove_link("eth0").unwrap();
+        home.world.plug_in_by(&home.nas, "usb0").unwrap();
+        home.nas.add_address("usb0", "192.168.88.9/24".parse().unwrap()).unwrap();
+        home.ok("network move lan --parent usb0");
+        eventually("the LAN reaches it", || home.laptop.ping(at).is_some());
+        server.renews("by its server");
+        assert_eq!(v4(&home.status()["endpoints"][0]), at);
+        reaches(&home.laptop, at);
+    });
+}
+
+#[test]
 fn behind_a_bridge_and_among_private_siblings_it_is_renewed_too() {
     with_short_leases("leases, bridge", Home::bridged, "--parent br0 --kind bridge", |home, server| {
         let _web = is_renewed_and_no_ping_is_lost(&home, &server);

@@ -2,6 +2,8 @@
 
 mod home;
 
+use ashore_lab::{Engines, World, cannot_run};
+use home::dhcp::Server;
 use home::{Home, addresses, does_not_reach, eventually, ip, reaches, type_on};
 
 fn attached(home: &Home) -> (ashore_lab::Machine, std::net::IpAddr) {
@@ -183,6 +185,7 @@ fn a_parent_by_its_alternative_name() {
             "network create lan --parent {parent} --subnet 192.168.88.0/24 --ip-range 192.168.88.192/27"
         ));
         assert_eq!(inspected(&home)["parent"], "eth0");
+        assert_eq!(home.ok(&format!("network move lan --parent {parent}")), "network lan is on eth0\n");
         home.ok("network rm lan");
     }
     home.ok("pool-check --parent enp1s0 --ip-range 192.168.88.192/27");
@@ -250,7 +253,7 @@ fn renamed_while_no_daemon_ran() {
 fn moved_to_another_interface_with_all_that_is_remembered() {
     let home = Home::new();
     let (web, at) = attached(&home);
-    let other = ashore_lab::World::new(None).unwrap();
+    let other = World::new(None).unwrap();
     other.plug_in_by(&home.nas, "eth1").unwrap();
     let on = other.machine("printer", 60).unwrap();
     let ran = home.run("network move lan --parent eth1");
@@ -265,4 +268,112 @@ fn moved_to_another_interface_with_all_that_is_remembered() {
     assert_eq!(addresses(&home.attach("lan", &web, ""))[0], at);
     reaches(&on, at);
     does_not_reach(&home.laptop, at);
+}
+
+/// As a USB adapter does where a NIC is broken.
+#[test]
+fn another_nic_takes_the_place_of_one_that_has_gone() {
+    let mut home = Home::new();
+    let (web, at) = attached(&home);
+    let usb = "enx0250b6000001";
+    let troubles = |home: &Home| home.status()["troubles"].to_string();
+    for (gone, new) in [("eth0", usb), (usb, "eth0")] {
+        home.nas.remove_link(gone).unwrap();
+        let waits = format!("waits for its parent `{gone}`");
+        eventually("status says what it waits for", || troubles(&home).contains(&waits));
+        home.world.plug_in_by(&home.nas, new).unwrap();
+        home.nas.add_address(new, "192.168.88.9/24".parse().unwrap()).unwrap();
+        let told = format!("ashore network move lan --parent {new}");
+        eventually("status says where the LAN is", || troubles(&home).contains(&told));
+        let plan = home.ok(&format!("plan move lan --parent {new}"));
+        assert!(plan.contains(&format!("link {new} ")) && plan.contains("shim"), "{plan}");
+        assert_eq!(inspected(&home)["parent"], gone, "a plan changes nothing");
+        // Whoever is killed over it, or asked twice, does the same.
+        for _ in 0..2 {
+            let said = home.ok(&format!("network move lan --parent {new}"));
+            assert_eq!(said, format!("network lan is on {new}\n"));
+            home.restart();
+        }
+        assert_eq!(home.ok(&format!("plan move lan --parent {new}")).trim(), "# nothing to change");
+        eventually("the LAN reaches it", || home.laptop.ping(at).is_some());
+        eventually("the host reaches it", || home.nas.ping(at).is_some());
+        reaches(&web, ip(home::HOST));
+        eventually("all is well", || troubles(&home) == "[]");
+    }
+    assert_eq!(home.made_links(), ["shim-eth0"]);
+}
+
+#[test]
+fn a_parent_that_has_become_a_port_is_told_with_the_move_that_helps() {
+    let home = Home::new();
+    home.create_lan();
+    home.bridge();
+    let helps = "ashore network move lan --parent br0";
+    is_said(&home, helps);
+    let web = home.world.container("web").unwrap();
+    let netns = web.namespace().path().display().to_string();
+    let ran = home.run(&format!("attach lan --netns {netns} --name web"));
+    assert_eq!(ran.code, Some(3), "{}", ran.stderr);
+    let words = ["the parent `eth0` of network `lan` is a port of `br0` by now", helps];
+    assert!(words.iter().all(|word| ran.stderr.contains(word)), "{}", ran.stderr);
+    let ran = home.run("network move lan --parent eth0");
+    assert!(ran.code == Some(3) && ran.stderr.contains(helps), "{}", ran.stderr);
+    home.ok(&helps["ashore ".len()..]);
+    let at = addresses(&home.attach("lan", &web, ""))[0];
+    reaches(&home.laptop, at);
+    reaches(&home.nas, at);
+    assert_eq!(home.status()["troubles"], serde_json::json!([]));
+}
+
+/// Options of `ashore network create` are of no help to a network that is there.
+#[test]
+fn what_a_move_cannot_change_is_made_anew() {
+    let home = Home::bridged();
+    home.ok("network create ports --parent br0 --kind bridge --subnet 192.168.88.0/24 --ip-range 192.168.88.192/27");
+    let other = World::new(None).unwrap();
+    other.plug_in_by(&home.nas, "eth1").unwrap();
+    for command in ["plan move", "network move"] {
+        let ran = home.run(&format!("{command} ports --parent eth1"));
+        assert_eq!(ran.code, Some(3), "{}", ran.stderr);
+        let words = ["`eth1` is no bridge", "make the network anew under the same name", "--kind macvlan"];
+        assert!(words.iter().all(|word| ran.stderr.contains(word)), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn a_dhcp_server_on_the_other_lan_is_heard_before_a_network_moves_there() {
+    let engines = match Engines::find() {
+        Ok(engines) => engines,
+        Err(why) => return cannot_run("moved into a pool", &why),
+    };
+    let home = Home::new();
+    let (web, _) = attached(&home);
+    home.ok("detach lan web");
+    let other = World::new(None).unwrap();
+    other.plug_in_by(&home.nas, "eth1").unwrap();
+    let router = other.machine("router", 1).unwrap();
+    let pool = "192.168.88.200,192.168.88.210,255.255.255.0,2m";
+    let _server = Server::dnsmasq(&engines, &router, home.directory.path(), pool, &[]);
+    eventually("the server answers", || {
+        let ran = home.run("pool-check --parent eth1 --ip-range 192.168.88.192/27");
+        ran.stdout.contains("192.168.88.1 offers")
+    });
+    let overlaps = "192.168.88.192/27 overlaps the pool of the DHCP server 192.168.88.1";
+    for command in ["plan move", "network move"] {
+        let ran = home.run(&format!("{command} lan --parent eth1"));
+        assert_eq!(ran.code, Some(5), "{command}: {}", ran.stderr);
+        assert!(
+            ran.stderr.contains(overlaps) && ran.stderr.contains("make the network anew on `eth1`"),
+            "{}",
+            ran.stderr
+        );
+        assert_eq!(inspected(&home)["parent"], "eth0");
+    }
+    // Who is on no LAN at all comes back first.
+    let at = addresses(&home.attach("lan", &web, ""))[0];
+    home.nas.remove_link("eth0").unwrap();
+    let ran = home.run("network move lan --parent eth1");
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert!(ran.stderr.contains(overlaps) && ran.stderr.contains("ashore pool-check lan"), "{}", ran.stderr);
+    eventually("the other LAN reaches it", || router.ping(at).is_some());
 }

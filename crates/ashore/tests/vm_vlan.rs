@@ -7,7 +7,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use ashore_core::observed::{Link, ObservedKind};
-use ashore_lab::Machine;
+use ashore_lab::{Engines, Machine, World, cannot_run};
+use home::dhcp::Server;
 use home::frames::{Frames, Tag};
 use home::untouched::{is_untouched, untouched};
 use home::{
@@ -483,4 +484,51 @@ fn what_cannot_be_a_vlan_is_refused_and_nothing_touched() {
     // The parent need not be named: the VLAN is on the LAN's interface.
     home.ok(&format!("network create iot --vlan 200 {subnet}"));
     assert!(has_vlan(&home));
+}
+
+#[test]
+fn a_network_moves_with_its_vlan_and_leaves_nothing_behind() {
+    let home = home();
+    home.ok(IOT);
+    let other = World::new(None).unwrap();
+    other.plug_in_by(&home.nas, "eth1").unwrap();
+    let on = other.machine("printer", 60).unwrap();
+    on.add_vlan("eth0", 200, "10.0.200.60/24".parse().unwrap()).unwrap();
+    let plan = home.ok("plan move iot --parent eth1");
+    for line in ["ip link del dev eth0.200\n", "ip link add link eth1 name eth1.200 type vlan id 200\n"] {
+        assert!(plan.contains(line), "{plan}");
+    }
+    assert_eq!(home.made_links(), ["eth0.200", "eth1"], "a plan changes nothing");
+    // What is told is where it is, and the old one has gone by then.
+    assert_eq!(home.ok("network move iot --parent eth1"), "network iot is on eth1.200\n");
+    assert_eq!(home.made_links(), ["eth1", "eth1.200"]);
+    let (_web, at) = attached(&home, "iot", "web");
+    reaches(&on, at);
+    does_not_reach(&home.laptop, at);
+    home.ok("detach iot web");
+    assert_eq!(home.ok("network move iot --parent eth0.300"), "network iot is on eth0.300\n");
+    assert_eq!(home.ok("network move iot --parent eth0.300"), "network iot is on eth0.300\n");
+    assert_eq!(home.made_links(), ["eth1", "eth0.300"]);
+}
+
+#[test]
+fn a_dhcp_server_in_the_new_vlan_keeps_a_network_where_it_was() {
+    let Ok(engines) = Engines::find().inspect_err(|why| cannot_run("VLAN, moved into a pool", why)) else {
+        return;
+    };
+    let home = home();
+    home.ok(IOT);
+    let other = World::new(None).unwrap();
+    other.plug_in_by(&home.nas, "eth1").unwrap();
+    let on = other.machine("router", 1).unwrap();
+    on.add_vlan("eth0", 200, "10.0.200.1/24".parse().unwrap()).unwrap();
+    let pool = "10.0.200.192,10.0.200.210,255.255.255.0,2m";
+    let _server = Server::dnsmasq(&engines, &on, home.directory.path(), pool, &["--interface=eth0.200"]);
+    std::thread::sleep(Duration::from_secs(2));
+    let ran = home.run("network move iot --parent eth1");
+    assert_eq!(ran.code, Some(5), "{}{}", ran.stdout, ran.stderr);
+    assert!(ran.stderr.contains("10.0.200.192/27 overlaps the pool"), "{}", ran.stderr);
+    assert_eq!(home.made_links(), ["eth1", "eth0.200"]);
+    let (_web, at) = attached(&home, "iot", "web");
+    reaches(&home.laptop, at);
 }

@@ -41,7 +41,7 @@ pub enum Request {
         /// Which.
         network: NetworkName,
     },
-    /// Gives a network another parent.
+    /// Gives a network another parent. Answered by [`Reply::Created`].
     MoveNetwork {
         /// Which.
         network: NetworkName,
@@ -421,7 +421,7 @@ pub enum Reply {
         /// What did not go as it should and does no harm.
         warnings: Vec<String>,
     },
-    /// The network is made.
+    /// The network is made, or has another parent.
     Created {
         /// It.
         network: Network,

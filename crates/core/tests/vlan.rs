@@ -93,6 +93,34 @@ fn one_whose_interface_below_has_another_name_stays_and_goes_along() {
 }
 
 #[test]
+fn a_network_moves_to_the_vlan_that_is_named_and_into_none_that_is_inside_it() {
+    let mut model = Model::new();
+    let made = asked(&model, r#""parent":"eth0.200""#).unwrap();
+    for step in planned(&model, &[&made]).steps {
+        model.apply(&step).unwrap();
+    }
+    let state = State::new(Seed([3; 16])).with(&[Change::PutNetwork(made.clone())]);
+    let moved = |model: &Model, to: &str| {
+        let moved = state.moved_to(&made, &to.parse().unwrap(), &model.observed.host).unwrap();
+        (moved.parent.to_string(), moved.vlan.map(|vlan| vlan.id.get()))
+    };
+    let stays = ("eth0.200".to_owned(), Some(200));
+    assert_eq!(moved(&model, "eth0"), stays);
+    assert_eq!(moved(&model, "eth0.200"), stays, "where it is");
+    let other = ("eth0.300".to_owned(), Some(300));
+    assert_eq!(moved(&model, "eth0.300"), other);
+    let cam = asked(&model, r#""parent":"eth0.300""#).unwrap();
+    for step in planned(&model, &[&made, &cam]).steps {
+        model.apply(&step).unwrap();
+    }
+    assert_eq!(moved(&model, "eth0.300"), other, "also when it is there, for another network");
+    // And to the user's own, whatever its name.
+    let users = model.observed.host.links.iter_mut().find(|link| link.name.as_str() == "eth0.300").unwrap();
+    (users.name, users.alias) = ("guests".parse().unwrap(), None);
+    assert_eq!(moved(&model, "guests"), ("guests".to_owned(), None));
+}
+
+#[test]
 fn a_port_of_open_vswitch_has_the_bridges_own_interface_in_its_place() {
     let mut model = Model::new();
     let host = &mut model.observed.host;

@@ -21,8 +21,7 @@ pub(crate) fn run(command: NetworkCommand) -> Result<(), Failure> {
         NetworkCommand::Ls(client) => list(&client),
         NetworkCommand::Inspect { network, client } => inspect(&client, &Request::InspectNetwork { network }),
         NetworkCommand::Move { network, parent, client } => {
-            let moved = format!("network {network} is on {parent}");
-            done(&client, &ask(&client, &Request::MoveNetwork { network, parent })?, &moved)
+            moved(&client, ask(&client, &Request::MoveNetwork { network, parent })?)
         }
         NetworkCommand::Rm { network, client } => {
             let reply = ask(&client, &Request::RemoveNetwork { network: network.clone() })?;
@@ -108,6 +107,17 @@ fn create(args: NetworkCreateArgs) -> Result<(), Failure> {
         }
         other => Err(unexpected(&other)),
     }
+}
+
+fn moved(client: &ClientArgs, reply: Reply) -> Result<(), Failure> {
+    let Reply::Created { network, warnings } = reply else { return Err(unexpected(&reply)) };
+    warn(&warnings);
+    if client.json {
+        return print_json(&network);
+    }
+    // In a VLAN it stays in that, whatever the interface that was named.
+    say!("network {} is on {}", network.label(), network.parent);
+    Ok(())
 }
 
 fn list(client: &ClientArgs) -> Result<(), Failure> {

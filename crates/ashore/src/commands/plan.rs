@@ -20,6 +20,9 @@ pub(crate) fn run(args: PlanArgs) -> Result<(), Failure> {
         Some(PlanCommand::Bridge(PlanBridgeCommand::Adopt(adopt))) => {
             (adopt.client.clone(), Some(move_request(&adopt)))
         }
+        Some(PlanCommand::Move { network, parent, client }) => {
+            (client, Some(Request::MoveNetwork { network, parent }))
+        }
         Some(PlanCommand::Rm { network, client }) => (client, Some(Request::RemoveNetwork { network })),
     };
     match ask(&client, &Request::Plan(change.map(Box::new)))? {

@@ -50,11 +50,16 @@ fn below<'a>(network: &Network, host: &'a View) -> Option<&'a Link> {
 }
 
 impl State {
-    /// A network with another parent, if it can be there: an interface, or a VLAN on it, as when a network is made. Of one in a VLAN it
-    /// may be the interface below.
+    /// A network with another parent, if it can be there: an interface, or a VLAN on it, as when a network is made. One in a VLAN stays
+    /// in that if the interface below is named, and goes to another where such a one is.
     pub fn moved_to(&self, network: &Network, parent: &IfName, host: &View) -> Result<Network, NetworkError> {
         let named = host.resolved(parent);
-        let id = network.vlan.as_ref().map(|vlan| vlan.id).filter(|_| host.link(&named).is_some());
+        let is_vlan = |name: &IfName| {
+            host.link(name).is_some_and(|link| matches!(link.kind, ObservedKind::Vlan { .. }))
+        };
+        // One VLAN inside another is meant only where it was so before.
+        let stays = |vlan: &&Vlan| host.link(&named).is_some() && (is_vlan(&vlan.lower) || !is_vlan(&named));
+        let id = network.vlan.as_ref().filter(stays).map(|vlan| vlan.id);
         let (parent, vlan) = if network.kind == LinkKind::Bridge {
             host.meant_on_bridge(&named, id)?
         } else {

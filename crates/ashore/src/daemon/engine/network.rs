@@ -141,7 +141,7 @@ impl Engine {
     }
 
     /// The addresses that the host is to have on a network must be nobody's.
-    fn look_for_host_addresses(&self, network: &Network, host: &View) -> Result<(), Refusal> {
+    pub(super) fn look_for_host_addresses(&self, network: &Network, host: &View) -> Result<(), Refusal> {
         let reserved: Vec<IpAddr> =
             network.subnets.iter().filter_map(|subnet| subnet.aux.get(HOST_AUX)).copied().collect();
         let ours = |ip: &IpAddr| host.has_address(*ip);

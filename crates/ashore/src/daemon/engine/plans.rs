@@ -22,6 +22,11 @@ impl Engine {
             let (inner, observed, network, _) = self.checked(&spec)?;
             return inner.planned(&inner.state().with(&[Change::PutNetwork(network)]), &observed);
         }
+        if let Some(Request::MoveNetwork { network, parent }) = change {
+            let (inner, _, moved, _) = self.checked_move(&network, &parent)?;
+            let observed = inner.observe(&all_netns(inner.state()))?;
+            return inner.planned(&inner.state().with(&[Change::PutNetwork(moved)]), &observed);
+        }
         // What an engine has is asked for before the lock is taken.
         let adoption = match &change {
             Some(Request::Adopt(spec)) => Some(self.planned_adoption(spec)?),
