@@ -11,6 +11,7 @@ use crate::lease::{Addressing, LeaseOptions};
 use crate::link::{IpvlanMode, LinkKind, MacvlanMode, engine_link_name};
 use crate::name::{IfName, NetworkName};
 use crate::network::{EngineNetwork, Network, NetworkError, Subnet, list};
+use crate::observed::View;
 use crate::range::Range;
 use crate::state::{Change, State};
 use crate::vlan::Membership;
@@ -167,13 +168,19 @@ impl State {
         Ok((network, changes))
     }
 
-    /// The network that an engine has made anew in the place of one that was adopted: of the same name and driver, on the same parent
-    /// and subnets.
-    pub fn made_anew<'a>(&self, inventory: &'a Inventory, gone: &Network) -> Option<&'a ListedNetwork> {
+    /// The network that an engine has made anew in the place of one that was adopted: of the same name and driver, on the same parent,
+    /// whichever of its names was said, and subnets.
+    pub fn made_anew<'a>(
+        &self,
+        inventory: &'a Inventory,
+        gone: &Network,
+        host: &View,
+    ) -> Option<&'a ListedNetwork> {
         let listed = inventory.networks.iter().find(|listed| listed.name == gone.label())?;
         let now = listed.adopted(&inventory.engine, gone.host_access).ok()?;
         let nets = |network: &Network| network.subnets.iter().map(|subnet| subnet.net).collect::<Vec<_>>();
-        let same = now.kind == gone.kind && now.parent == gone.parent && nets(&now) == nets(gone);
+        let same_parent = host.resolved(&now.parent) == host.resolved(&gone.parent);
+        let same = now.kind == gone.kind && same_parent && nets(&now) == nets(gone);
         (same && self.network_of_engine(&listed.id).is_none()).then_some(listed)
     }
 

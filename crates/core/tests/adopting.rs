@@ -1,12 +1,16 @@
 //! Networks of an engine's own drivers: how they are read, who is followed on them, and what is left when they are let go.
 
+mod model;
+
 use ashore_core::adopt::of_engines;
 use ashore_core::endpoint::Source;
 use ashore_core::identity::Seed;
 use ashore_core::inventory::{Inventory, ListedNetwork};
 use ashore_core::link::{IpvlanMode, LinkKind, MacvlanMode};
+use ashore_core::network::Network;
 use ashore_core::request::NetworkSpec;
 use ashore_core::state::{Change, State};
+use model::Model;
 
 const ID: &str = "0123456789abcdef";
 
@@ -162,5 +166,29 @@ fn what_is_let_go_is_called_by_any_of_its_names_and_leaves_nothing() {
     for name in ["own", "other", &ID[..11]] {
         let refused = state.unadopting(name).unwrap_err();
         assert!(refused.hint().unwrap().contains("ashore network ls"), "{refused}");
+    }
+}
+
+#[test]
+fn one_that_its_engine_makes_anew_is_known_by_whichever_name_of_its_parent_was_said() {
+    let mut host = Model::new().observed.host;
+    let index = host.link(&Model::nic()).unwrap().index;
+    host.altnames.insert("enp1s0".parse().unwrap(), index);
+    let none = State::new(Seed([3; 16]));
+    let inventory = inventory("macvlan", &[]);
+    let (adopted, _) = none.adopting(&inventory, "home", true, 5).unwrap();
+    let with_parent = |parent: &str| Network { parent: parent.parse().unwrap(), ..adopted.clone() };
+    for (gone, listed, is_it) in [
+        ("eth0", "eth0", true),
+        ("eth0", "enp1s0", true),
+        ("enp1s0", "eth0", true),
+        ("eth0", "eth1", false),
+        // Of one that has gone, its name is all that is known.
+        ("eth1", "eth1", true),
+    ] {
+        let mut inventory = inventory.clone();
+        inventory.networks[1].options.insert("parent".into(), listed.into());
+        let again = none.made_anew(&inventory, &with_parent(gone), &host);
+        assert_eq!(again.map(|listed| listed.id.as_str()), is_it.then_some(ID), "{gone} {listed}");
     }
 }

@@ -8,6 +8,7 @@ use ashore_core::endpoint::{Endpoint, Stage};
 use ashore_core::inventory::Inventory;
 use ashore_core::name::IfName;
 use ashore_core::network::Network;
+use ashore_core::observed::Observed;
 use ashore_core::pool::PoolKey;
 use ashore_core::request::{Refusal, Reply};
 use ashore_core::state::{Change, EndpointKey};
@@ -165,10 +166,15 @@ impl Inner {
 
     /// Adopts networks again that an engine has made anew: `docker compose down` removes them, and `up` makes others of their names.
     fn adopt_again(&mut self, inventory: &Inventory) -> bool {
+        if self.removed.is_empty() {
+            return false;
+        }
+        // The next list will do.
+        let Ok(Observed { host, .. }) = self.observe(&[]) else { return false };
         let mut any = false;
         for gone in std::mem::take(&mut self.removed) {
             let network = &gone.network;
-            let Some(listed) = self.state().made_anew(inventory, network) else {
+            let Some(listed) = self.state().made_anew(inventory, network, &host) else {
                 self.removed.push(gone);
                 continue;
             };
