@@ -10,7 +10,6 @@ use ashore_core::observed::View;
 use ashore_core::pool::{Pool, PoolKey, UNTOLD};
 use ashore_core::range::Range;
 use ashore_core::request::{PoolQuestion, PoolWish, Refusal, RefusalKind, Reply};
-use ashore_core::state::State;
 use ashore_core::survey::{PoolReport, PoolSeen, samples};
 use ashore_wire::Mac;
 use ashore_wire::conflict::Profile;
@@ -190,7 +189,11 @@ impl Engine {
     ) -> Result<Range, Refusal> {
         /// Each look takes a third of a second, or ten where the server pings first, and somebody waits.
         const LOOKS: usize = 8;
-        let mut candidates = self.lock().state().ranges_to_try(net, gateway, host);
+        let (mut candidates, engines) = {
+            let inner = self.lock();
+            (inner.state().ranges_to_try(net, gateway, host), inner.engines_ranges())
+        };
+        candidates.retain(|range| !engines.iter().any(|engines| engines.overlaps(range)));
         // A machine that was heard and does not answer may be asleep.
         let heard = self.lan.hearsay(parent);
         candidates.sort_by_key(|range| heard.keys().any(|ip| range.contains(*ip)));
@@ -260,11 +263,11 @@ impl Engine {
     }
 
     /// What DHCP servers were seen to offer that is wrong: addresses of a network's range, and that there are two.
-    pub(super) fn pool_troubles(&self, state: &State) -> Vec<String> {
-        let mut troubles = Vec::new();
+    pub(super) fn pool_troubles(&self, inner: &Inner) -> Vec<String> {
+        let (state, mut troubles) = (inner.state(), Vec::new());
         for network in state.networks.values().filter(|network| network.conflict != Profile::Off) {
             let servers = self.lan.dhcp_servers(&network.parent);
-            for range in network.handed_out().map(Subnet::pool) {
+            for range in network.handed_out().map(|subnet| inner.handed_out_of(network, subnet)) {
                 let found = servers.iter().find_map(|seen| Some((seen.server, seen.hands_out_of(&range)?)));
                 troubles.extend(found.map(|(server, offered)| {
                     format!(
@@ -294,6 +297,27 @@ impl Engine {
 }
 
 impl Inner {
+    /// The range that an engine's own IPAM hands out. A driver is not told of it, and the engine's list has it.
+    fn engines_range(&self, network: &Network, subnet: &Subnet) -> Option<Range> {
+        let (inventory, engine) = (self.inventory.as_ref()?, network.engine.as_ref()?);
+        let listed = inventory.networks.iter().find(|listed| listed.id == engine.id)?;
+        let of_subnet = listed.subnets.iter().find(|there| there.net.trunc() == subnet.net)?;
+        of_subnet.range.as_ref().map(Range::of_net)
+    }
+
+    /// The addresses among which somebody chooses for a network.
+    fn handed_out_of(&self, network: &Network, subnet: &Subnet) -> Range {
+        let engines = || self.engines_range(network, subnet);
+        subnet.range.or_else(engines).unwrap_or_else(|| subnet.pool())
+    }
+
+    /// All ranges that engines hand out by themselves.
+    fn engines_ranges(&self) -> Vec<Range> {
+        let subnets = |network| move |subnet| self.engines_range(network, subnet);
+        let networks = self.state().networks.values();
+        networks.flat_map(|network| network.subnets.iter().filter_map(subnets(network))).collect()
+    }
+
     /// The pool that a call opened whose answer was lost. Where the engine had turned one down before, it is told of none.
     fn opened_before(&self, wish: &PoolWish) -> Option<Reply> {
         if !wish.repeated || wish.net.is_some() {
@@ -311,7 +335,8 @@ impl Inner {
             return Err(super::network::no_network(name));
         };
         let subnets = network.handed_out().filter(|subnet| subnet.net.addr().is_ipv4());
-        let ranges: Vec<_> = subnets.map(|subnet| (subnet.pool(), Some(subnet.clone()))).collect();
+        let range_of = |subnet: &Subnet| self.handed_out_of(network, subnet);
+        let ranges: Vec<_> = subnets.map(|subnet| (range_of(subnet), Some(subnet.clone()))).collect();
         if ranges.is_empty() {
             return Err(Refusal {
                 kind: RefusalKind::Invalid,

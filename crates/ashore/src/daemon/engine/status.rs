@@ -53,7 +53,7 @@ impl Engine {
             self.lan.deaf().into_iter().map(|deaf| {
                 format!("the LAN cannot be asked for addresses by `{}`: {}", deaf.parent, deaf.why)
             });
-        let pools = self.pool_troubles(inner.state());
+        let pools = self.pool_troubles(&inner);
         let cut = inner.cut_by_firewall(inner.state().networks.values());
         let troubles = self
             .on_trial()
