@@ -8,19 +8,7 @@ use ashore_lab::{Engines, cannot_run};
 use ashore_wire::{Heard, Mac};
 use home::scripted::{Reply, Scripted};
 use home::voice::Voice;
-use home::{Home, addresses, comes_true, eventually, eventually_within, ip, is_root, reaches, type_on};
-
-/// Plugs the NAS into a port that forwards after twice this time, in seconds.
-fn plug_into_shut_port(home: &Home, forward_delay: u32) {
-    let has_carrier = |home: &Home| !home.status()["troubles"].to_string().contains("has no carrier");
-    home.world.set_cable(&home.nas, false).unwrap();
-    let centiseconds = 100 * forward_delay;
-    let spanning_tree = format!("ip link set dev br0 type bridge stp_state 1 forward_delay {centiseconds}");
-    type_on(home.world.switch(), &spanning_tree);
-    eventually("the daemon sees that the cable is out", || !has_carrier(home));
-    home.world.set_cable(&home.nas, true).unwrap();
-    eventually("the daemon sees that it is in again", || has_carrier(home));
-}
+use home::{Home, addresses, comes_true, eventually, eventually_within, ip, is_root, reaches};
 
 /// The delays of a switch: one for every run, and the usual one where there is time.
 fn delays(short: u32) -> Vec<u32> {
@@ -43,7 +31,7 @@ fn what_nobody_heard_is_asked_and_said_again() {
         home.create_lan();
         let [web, db] = ["web", "db"].map(|name| home.world.container(name).unwrap());
         let squatter = home.world.machine("squatter", 192).unwrap();
-        plug_into_shut_port(&home, delay);
+        home.plug_into_shut_port(delay);
 
         let lan = Voice::of(&home.laptop);
         let [web, db] = [&web, &db].map(|container| home.attach("lan", container, ""));
@@ -84,7 +72,7 @@ fn it_is_all_said_once_more_when_the_switches_behind_forward_too() {
     home.create_lan();
     let container = home.world.container("web").unwrap();
     let web = home.attach("lan", &container, "");
-    plug_into_shut_port(&home, 2);
+    home.plug_into_shut_port(2);
     eventually("the port forwards", || home.laptop.ping(addresses(&web)[0]).is_some());
     let lan = Voice::of(&home.laptop);
     let announced = Heard { sender: mac(&web), ip: addresses(&web)[0], claims: true };
@@ -115,7 +103,7 @@ fn a_first_lease_waits_until_somebody_is_heard() {
             question.good(leased, 600).map(Reply::now).into_iter().collect()
         });
         home.ok(&format!("network create lan --parent eth0 --dhcp {how}"));
-        plug_into_shut_port(&home, delay);
+        home.plug_into_shut_port(delay);
         let web = home.world.container("web").unwrap();
         assert_eq!(addresses(&home.attach("lan", &web, "")), [leased]);
         reaches(&home.laptop, leased.into());

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use ashore_core::Membership;
 use ashore_core::link::Tag;
+use home::parents::Befalls::ForwardsLate;
+use home::parents::{Host, Row, walk};
 use home::site::{Site, on_engine};
 use home::{HOST, does_not_reach, eventually, eventually_within, ip, reaches, type_on};
 
@@ -24,8 +26,16 @@ fn vlans_and_ipvlan() {
         a_sub_interface_is_made_shared_and_deleted_with_its_last_network(site);
         a_sub_interface_of_dockers_own_driver_is_shared_both_ways(site);
         ipvlan_gives_the_parents_mac(site);
+        let failed = walk(site, PARENTS, false);
+        assert!(failed.is_empty(), "{}", failed.join("\n"));
     });
 }
+
+/// The rest of the table in `parents.rs`.
+const PARENTS: &[Row] = &[
+    ("a bond", Host::Bond, &[ForwardsLate]),
+    ("the host's own interface in a VLAN, on a bridge that holds the NIC", Host::VlanOnBridge, &[]),
+];
 
 /// On a bridge that leads nowhere: the host has an address in the VLAN, and sees who else is there.
 fn a_bridges_vlan_is_named_as_any_other(site: &Site) {

@@ -13,6 +13,7 @@ pub mod frames;
 pub mod inside;
 pub mod leasing;
 pub mod openwrt;
+pub mod parents;
 pub mod router;
 pub mod scripted;
 pub mod site;
@@ -75,21 +76,43 @@ impl Home {
 
     /// Puts the NAS's NIC into a bridge of its own, and the host with it.
     pub fn bridge(&self) {
-        let home = self;
+        self.nas.del_default_route("eth0", ip("192.168.88.1")).unwrap();
+        self.nas.del_address("eth0", "192.168.88.9/24".parse().unwrap()).unwrap();
+        self.make_bridge();
+    }
+
+    /// Makes the bridge alone, of a NIC on which the host has no address.
+    pub fn make_bridge(&self) {
         let name = |text: &str| text.parse::<ashore_core::IfName>().unwrap();
         let (place, bridge, nic) = (Place::Host, name("br0"), name("eth0"));
         let spec = LinkSpec { name: bridge.clone(), kind: LinkType::Bridge, mac: None, mtu: None };
-        home.nas.del_default_route("eth0", ip("192.168.88.1")).unwrap();
-        home.nas.del_address("eth0", "192.168.88.9/24".parse().unwrap()).unwrap();
-        home.nas
+        self.nas
             .apply(&[
                 Step::AddLink { place: place.clone(), link: spec },
                 Step::SetMaster { place: place.clone(), link: nic, master: Some(bridge.clone()), was: None },
                 Step::SetUp { place, link: bridge, up: true },
             ])
             .unwrap();
-        home.nas.add_address("br0", "192.168.88.9/24".parse().unwrap()).unwrap();
-        home.nas.add_default_route("br0", ip("192.168.88.1")).unwrap();
+        self.take_place("br0");
+    }
+
+    /// Gives the host its address and its router by an interface that has come.
+    pub fn take_place(&self, link: &str) {
+        self.nas.add_address(link, format!("{HOST}/24").parse().unwrap()).unwrap();
+        self.nas.add_default_route(link, ip("192.168.88.1")).unwrap();
+    }
+
+    /// Plugs the NAS into a port of a switch with spanning tree: it has carrier, and forwards after twice this time, in seconds.
+    pub fn plug_into_shut_port(&self, forward_delay: u32) {
+        let has_carrier = || !self.status()["troubles"].to_string().contains("has no carrier");
+        self.world.set_cable(&self.nas, false).unwrap();
+        let centiseconds = 100 * forward_delay;
+        let spanning_tree =
+            format!("ip link set dev br0 type bridge stp_state 1 forward_delay {centiseconds}");
+        type_on(self.world.switch(), &spanning_tree);
+        eventually("the daemon sees that the cable is out", || !has_carrier());
+        self.world.set_cable(&self.nas, true).unwrap();
+        eventually("the daemon sees that it is in again", has_carrier);
     }
 
     pub fn daemon(&self) -> &Daemon {

@@ -1,0 +1,357 @@
+//! What hosts have as the parent of their containers' networks, and what befalls it: containers are on the LAN all the same, by
+//! whichever way they were put there.
+
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ashore_core::range::Range;
+use ashore_lab::Machine;
+
+use super::site::Site;
+use super::{Home, addresses, comes_true, eventually, ip, type_on};
+
+/// A row of a table: what somebody's host is called, what it has, and what befalls that, one after the other.
+pub type Row = (&'static str, Host, &'static [Befalls]);
+
+/// What faces the LAN on a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Host {
+    Nic,
+    /// A NIC that its user calls by another name than the kernel.
+    Altname,
+    /// A bridge of the host's own, which holds the NIC.
+    Bridge,
+    /// The same, as `ashore bridge adopt` makes it.
+    AdoptedBridge,
+    Bond,
+    /// The host's own interface in VLAN 200, on a bridge of its own.
+    VlanOnBridge,
+}
+
+/// What happens to a parent while containers are on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Befalls {
+    /// Its cable is plugged into a port that forwards four seconds after it has carrier (spanning tree).
+    ForwardsLate,
+    /// The NIC gets another name, and has its old one again later.
+    Renamed,
+    /// The NIC goes, and another of its name comes.
+    Replaced,
+    /// The host's bridge is taken down and made again, as by a restart of the host's networking.
+    MadeAgain,
+    /// Its networks are, as by `docker compose down` and `up`.
+    NetworksMadeAgain,
+}
+
+use Befalls::{ForwardsLate, MadeAgain, NetworksMadeAgain, Renamed, Replaced};
+
+/// For how long a container may be off the LAN.
+const PATIENCE: Duration = Duration::from_secs(45);
+/// The port by which a container answers.
+const PORT: u16 = 80;
+
+impl Host {
+    fn make(self, home: &Home) {
+        match self {
+            Host::Nic => {}
+            Host::Altname => type_on(&home.nas, "ip link property add dev eth0 altname enp1s0"),
+            Host::Bridge => home.bridge(),
+            Host::AdoptedBridge => bridge_adopt(home, ""),
+            Host::Bond => {
+                home.nas.del_address("eth0", "192.168.88.9/24".parse().unwrap()).unwrap();
+                type_on(&home.nas, "ip link add bond0 type bond mode active-backup miimon 100");
+                type_on(&home.nas, "ip link set dev eth0 down");
+                type_on(&home.nas, "ip link set dev eth0 master bond0");
+                type_on(&home.nas, "ip link set dev bond0 up");
+                home.take_place("bond0");
+            }
+            Host::VlanOnBridge => {
+                home.bridge();
+                home.nas.add_vlan("br0", 200, "10.0.200.9/24".parse().unwrap()).unwrap();
+                // It may be in that VLAN already.
+                let _ = home.laptop.add_vlan("eth0", 200, "10.0.200.50/24".parse().unwrap());
+            }
+        }
+    }
+
+    /// Makes a host with a NIC alone of it again.
+    fn unmake(self, home: &Home) {
+        let without = |link: &str| {
+            home.nas.remove_link(link).unwrap();
+            home.nas.set_up("eth0", true).unwrap();
+            home.take_place("eth0");
+        };
+        match self {
+            Host::Nic => {}
+            Host::Altname => type_on(&home.nas, "ip link property del dev eth0 altname enp1s0"),
+            Host::Bridge | Host::VlanOnBridge => without("br0"),
+            Host::AdoptedBridge => bridge_adopt(home, "--undo"),
+            Host::Bond => without("bond0"),
+        }
+    }
+
+    /// The parent as its user names it.
+    fn parent(self) -> &'static str {
+        match self {
+            Host::Nic => "eth0",
+            Host::Altname => "enp1s0",
+            Host::Bridge | Host::AdoptedBridge => "br0",
+            Host::Bond => "bond0",
+            Host::VlanOnBridge => "br0.200",
+        }
+    }
+
+    /// The first three bytes of its LAN's addresses.
+    fn lan(self) -> &'static str {
+        if self == Host::VlanOnBridge { "10.0.200" } else { "192.168.88" }
+    }
+
+    /// What has to be said of it to `ashore network create` and to `docker network create`. Of what has the default route, that is
+    /// nothing; an altname is what this is about.
+    fn said(self) -> [&'static str; 2] {
+        match self {
+            Host::Nic | Host::Bridge | Host::AdoptedBridge | Host::Bond => ["", ""],
+            Host::Altname => ["--parent enp1s0", "-o parent=enp1s0"],
+            Host::VlanOnBridge => [
+                "--parent br0.200 --gateway 10.0.200.1",
+                "-o parent=br0.200 --subnet 10.0.200.0/24 --ip-range 10.0.200.64/28 --gateway 10.0.200.1",
+            ],
+        }
+    }
+}
+
+/// The NIC goes into `br0`, or out of it.
+fn bridge_adopt(home: &Home, undo: &str) {
+    let root = home.directory.path().display();
+    home.ok(&format!("bridge adopt eth0 br0 {undo} --root {root}"));
+    home.ok(&format!("bridge confirm --root {root}"));
+}
+
+/// Containers on a host, one by each way of getting there.
+struct Guests<'a> {
+    site: &'a Site,
+    title: &'static str,
+    host: Host,
+    /// The Compose file. None where that says nothing new.
+    file: Option<PathBuf>,
+    /// Those of no engine.
+    bare: Vec<(Machine, TcpListener)>,
+    /// All of them by their names, and where they are.
+    all: Vec<(String, IpAddr)>,
+    failed: &'a mut Vec<String>,
+}
+
+/// Walks through the rows of a table on one host with one engine, and tells what was not as it must be. Compose may be left out:
+/// to Docker it is a network with another range.
+pub fn walk(site: &Site, rows: &[Row], with_compose: bool) -> Vec<String> {
+    let mut failed = Vec::new();
+    for &(title, host, befalls) in rows {
+        host.make(&site.home);
+        let mut guests = Guests {
+            site,
+            title,
+            host,
+            file: with_compose.then(|| site.home.directory.path().join("nas/compose.yaml")),
+            bare: Vec::new(),
+            all: Vec::new(),
+            failed: &mut failed,
+        };
+        guests.arrive();
+        guests.are_on_the_lan("at first");
+        for what in befalls {
+            guests.are_befallen_by(*what);
+        }
+        guests.leave();
+        host.unmake(&site.home);
+        site.assert_nothing_left();
+    }
+    failed
+}
+
+impl Guests<'_> {
+    fn home(&self) -> &Home {
+        &self.site.home
+    }
+
+    /// By each of the ways.
+    fn arrive(&mut self) {
+        let [by_ashore, by_docker] = self.host.said();
+        self.home().ok(&format!("network create bare {by_ashore}"));
+        self.attach("bare");
+        if self.file.is_some() {
+            self.compose_create();
+        }
+        self.site.ok(&format!("network create -d ashore --ipam-driver ashore {by_docker} lan"));
+        self.run("web", "lan");
+        if self.file.is_some() {
+            self.compose("start");
+            self.finds("nas-web-1");
+        }
+        self.make_old();
+        self.home().ok("adopt old");
+    }
+
+    /// By Ashore alone.
+    fn attach(&mut self, name: &str) {
+        let container = self.home().world.container(name).unwrap();
+        let at = addresses(&self.home().attach("bare", &container, ""))[0];
+        let any = SocketAddr::new(ip("0.0.0.0"), PORT);
+        let listener = container.inside(|| TcpListener::bind(any)).unwrap().unwrap();
+        self.bare.push((container, listener));
+        self.all.push((name.to_owned(), at));
+    }
+
+    /// By Docker.
+    fn run(&mut self, name: &str, network: &str) {
+        self.site
+            .ok(&format!("run -d --init --name {name} --network {network} box busybox httpd -f -p {PORT}"));
+        self.finds(name);
+    }
+
+    fn finds(&mut self, name: &str) {
+        let at = ip(&self.site.address_of(name).0);
+        self.all.retain(|(known, _)| known != name);
+        self.all.push((name.to_owned(), at));
+    }
+
+    /// By a Compose file in which `driver: macvlan` has become `driver: ashore`.
+    fn compose_create(&self) {
+        let file = self.file.as_ref().unwrap();
+        let (parent, lan) = (self.host.parent(), self.host.lan());
+        let text = format!(
+            "services:
+  web: {{ image: box, init: true, command: busybox httpd -f -p {PORT}, networks: [lan] }}
+networks:
+  lan:
+    driver: ashore
+    driver_opts: {{ parent: {parent} }}
+    ipam:
+      config: [{{ subnet: {lan}.0/24, ip_range: {lan}.192/28, gateway: {lan}.1 }}]
+"
+        );
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, text).unwrap();
+        self.compose("create");
+        // What Docker hands out there is known by its list alone.
+        let networks = || self.home().ok("network ls");
+        eventually("it is on the list", || networks().contains("nas_lan"));
+    }
+
+    fn compose(&self, command: &str) {
+        let words: Vec<&str> = command.split_whitespace().collect();
+        let ran = self.site.docker.compose(&[self.file.as_ref().unwrap()], &words).unwrap();
+        assert_eq!(ran.code, Some(0), "compose {command}: {}\n{}", ran.stderr, self.site.logs());
+    }
+
+    /// By Docker's own driver. Docker's IPAM gives the router's address to one network of a subnet alone.
+    fn make_old(&mut self) {
+        let (parent, lan) = (self.host.parent(), self.host.lan());
+        self.site.ok(&format!(
+            "network create -d macvlan --subnet {lan}.0/24 --ip-range {lan}.128/28 -o parent={parent} old"
+        ));
+        self.run("old", "old");
+    }
+
+    /// Something happens to the parent. Whoever starts then is on the LAN as well.
+    fn are_befallen_by(&mut self, what: Befalls) {
+        let home = self.home();
+        match what {
+            ForwardsLate => home.plug_into_shut_port(2),
+            Renamed => self.rename("eth0", "lan0"),
+            Replaced => {
+                home.nas.remove_link("eth0").unwrap();
+                home.world.plug_in(&home.nas).unwrap();
+                home.take_place("eth0");
+            }
+            MadeAgain => {
+                home.nas.remove_link("br0").unwrap();
+                home.make_bridge();
+            }
+            NetworksMadeAgain => {
+                self.site.ok("rm -f old");
+                self.site.ok("network rm old");
+                self.make_old();
+            }
+        }
+        self.attach(&format!("new{}", self.bare.len()));
+        self.site.ok("restart -t 0 web");
+        self.finds("web");
+        // Docker's own driver makes a link at a start alone, as `ashore status` says.
+        if [Replaced, MadeAgain].contains(&what) {
+            self.site.ok("restart -t 0 old");
+            self.finds("old");
+        }
+        self.are_on_the_lan(&format!("{what:?}"));
+        match what {
+            ForwardsLate => {
+                type_on(self.home().world.switch(), "ip link set dev br0 type bridge stp_state 0");
+            }
+            Renamed => {
+                self.rename("lan0", "eth0");
+                self.are_on_the_lan("has its old name again");
+            }
+            _ => {}
+        }
+    }
+
+    fn rename(&self, from: &str, to: &str) {
+        type_on(&self.home().nas, &format!("ip link set dev {from} name {to}"));
+        let parent = || self.home().ok("network inspect bare");
+        eventually("the networks go along", || parent().contains(&format!("{to:?}")));
+    }
+
+    /// The laptop and the host reach each of them, by ping and by TCP, and it has no trouble.
+    fn are_on_the_lan(&mut self, when: &str) {
+        let (home, title) = (&self.site.home, self.title);
+        let mut failed = Vec::new();
+        for (name, at) in &self.all {
+            for from in [&home.laptop, &home.nas] {
+                let is_reached = || from.ping(*at).is_some() && answers(from, *at);
+                if !comes_true(PATIENCE, is_reached) {
+                    failed.push(format!("{title}, {when}: {} does not reach `{name}` at {at}", from.name()));
+                }
+            }
+        }
+        let host = ip(&format!("{}.9", self.host.lan()));
+        for (container, _) in &self.bare {
+            if !comes_true(PATIENCE, || container.ping(host).is_some()) {
+                failed.push(format!("{title}, {when}: `{}` does not reach its host", container.name()));
+            }
+        }
+        let compose = Range::of_net(&format!("{}.192/28", self.host.lan()).parse().unwrap());
+        for (name, at) in self.all.iter().filter(|(name, at)| compose.contains(*at) != (name == "nas-web-1"))
+        {
+            failed.push(format!("{title}, {when}: `{name}` has {at}"));
+        }
+        let troubles = || home.status()["troubles"].clone();
+        if !comes_true(PATIENCE, || troubles() == serde_json::json!([])) {
+            failed.push(format!("{title}, {when}: {}", troubles()));
+        }
+        if !failed.is_empty() {
+            eprintln!("{failed:#?}\n{}", home.ok("status"));
+        }
+        self.failed.extend(failed);
+    }
+
+    fn leave(&self) {
+        for (container, _) in &self.bare {
+            self.home().ok(&format!("detach bare {}", container.name()));
+        }
+        self.home().ok("network rm bare");
+        if self.file.is_some() {
+            self.compose("down -t 0");
+        }
+        self.site.ok("rm -f web old");
+        self.site.ok("network rm lan old");
+        // Of what Docker does by itself the daemon hears a moment later.
+        let state = || self.home().ok("state export");
+        eventually("all networks are let go of", || !state().contains("\"network/"));
+    }
+}
+
+/// Whether somebody answers by TCP.
+fn answers(from: &Machine, at: IpAddr) -> bool {
+    let at = SocketAddr::new(at, PORT);
+    from.inside(|| TcpStream::connect_timeout(&at, Duration::from_secs(2))).unwrap().is_ok()
+}
