@@ -1,7 +1,7 @@
 //! DHCP servers and LANs that are not as the RFCs have them: what they do, and what must come of it.
 //!
 //! Every row is tried twice: with a container that is answered so from the beginning, and with one that has a lease and is
-//! answered so when it renews it.
+//! answered so when it renews it. Those that an engine has its own part in are tried with its containers too.
 
 mod home;
 
@@ -11,14 +11,16 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use ashore_core::observed::View;
+use ashore_kernel::{Kernel, Namespace};
 use ashore_lab::{Machine, cannot_run};
 use ashore_wire::Mac;
 use ashore_wire::arp::{Arp, Operation};
 use ashore_wire::dhcp4::{Message, code};
 use home::frames::What;
 use home::scripted::{Answer, Frame, Question, Reply, Scripted};
+use home::site::on_engine;
 use home::voice::Answering;
-use home::{BEYOND, Home, ip, is_root};
+use home::{BEYOND, HOST, Home, ip, is_root};
 
 /// What a server answers to a question that it would answer well in this way.
 type Answers = fn(&Question, Reply) -> Vec<Answer>;
@@ -70,9 +72,25 @@ const ROWS: &[(&str, Answers, Then)] = &[
     ("a priority and no VLAN", |_, good| frame(good, Frame { priority: true, ..Frame::default() }), Default),
     ("five times", |_, good| vec![good.now(); 5], Default),
     ("three seconds late", |_, good| vec![good.after(Duration::from_secs(3))], Default),
+    // Beside another one. What real ones do at restarts is in `leases_options.rs`.
     ("a second server denies it", denied_by_a_second, Default),
+    ("a second server has a pool of its own, and denies what is not of it", beside_a_second, Default),
+    // A switch that lets nothing through at first is in `spanning_tree.rs`: it does so to all that is behind the port.
     // The LAN.
     (OWN_MAC, |_, good| now(good), Default),
+];
+
+/// The rows that Docker has a part in: it configures the link that it is given, and has its own mind of routes.
+const BY_DOCKER: &[&str] = &[
+    "no server id (54)",
+    "no lease time (51)",
+    "the LAN itself on the link",
+    "both",
+    "a tiny MTU",
+    "a huge MTU",
+    "a short reply",
+    "a padded reply",
+    OWN_MAC,
 ];
 
 /// A router or an access point answers ARP requests for its leases with the client's own MAC.
@@ -126,6 +144,15 @@ fn to_the_client_alone(question: &Question, reply: Reply) -> Vec<Answer> {
 fn denied_by_a_second(question: &Question, reply: Reply) -> Vec<Answer> {
     let nak = question.nak().with(code::SERVER_ID, [192, 168, 88, 50]).now();
     vec![nak.clone(), reply.after(Duration::from_millis(50)), nak]
+}
+
+/// The second server is as good as the first, and a moment later. Of what is not its own it knows nothing (`authoritative`).
+fn beside_a_second(question: &Question, reply: Reply) -> Vec<Answer> {
+    if question.what != What::Discover {
+        return denied_by_a_second(question, reply);
+    }
+    let other = question.offer([192, 168, 88, 250].into(), LONG).with(code::SERVER_ID, [192, 168, 88, 50]);
+    vec![reply.now(), other.after(Duration::from_millis(20))]
 }
 
 /// A container that is answered by a row, from the beginning or when it renews its lease.
@@ -193,31 +220,58 @@ fn answering_for_clients(router: &Machine, clients: Arc<Mutex<BTreeMap<Ipv4Addr,
     })
 }
 
+/// The LAN with its server, for as long as both are kept.
+fn odd_lan(home: &Home) -> (Scripted, Answering) {
+    home.router.add_address("eth0", "10.9.9.1/24".parse().unwrap()).unwrap();
+    // Of a lease of 32 bits all goes by the router, also to the LAN.
+    home.router.set_ipv4_conf("all", "forwarding", 1).unwrap();
+    let clients: Arc<Mutex<BTreeMap<Ipv4Addr, Mac>>> = Arc::default();
+    let known = Arc::clone(&clients);
+    let server = Scripted::on(&home.router, move |question| {
+        if let Some(case) = Case::of(&question.message).filter(|case| ROWS[case.row].0 == OWN_MAC) {
+            known.lock().unwrap().insert(case.ip(), question.message.chaddr);
+        }
+        script(question)
+    });
+    (server, answering_for_clients(&home.router, clients))
+}
+
+/// Those that are to renew first, so that the others come while they wait.
+fn in_order(cases: impl Iterator<Item = Case>) -> Vec<Case> {
+    let mut cases: Vec<Case> = cases.collect();
+    cases.sort_by_key(|case| !case.renews);
+    cases
+}
+
+/// Sees what has come of it: of those that were answered so from the beginning, and, once all leases since then have ended that were
+/// not renewed, of the others.
+fn look_at_all(home: &Home, containers: &[(Case, Namespace)], since: Instant, failures: &Mutex<Vec<String>>) {
+    let failed = |case: Case, what: &str| failures.lock().unwrap().push(format!("{}: {what}", case.title()));
+    for (case, container) in containers.iter().filter(|(case, _)| !case.renews) {
+        look_at(home, *case, container, &failed);
+    }
+    std::thread::sleep(Duration::from_secs(u64::from(SHORT) + 2).saturating_sub(since.elapsed()));
+    for (case, container) in containers.iter().filter(|(case, _)| case.renews) {
+        look_at(home, *case, container, &failed);
+    }
+    let failures = failures.lock().unwrap();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    let troubles = home.status()["troubles"].clone();
+    assert_eq!(troubles.as_array().map(Vec::len), Some(0), "{troubles:#}");
+}
+
 #[test]
 fn what_servers_and_lans_do_and_what_comes_of_it() {
     if !is_root() {
         return cannot_run("odd servers", "a DHCP server needs root");
     }
     let home = Home::new();
-    home.router.add_address("eth0", "10.9.9.1/24".parse().unwrap()).unwrap();
-    // Of a lease of 32 bits all goes by the router, also to the LAN.
-    home.router.set_ipv4_conf("all", "forwarding", 1).unwrap();
-    let clients: Arc<Mutex<BTreeMap<Ipv4Addr, Mac>>> = Arc::default();
-    let known = Arc::clone(&clients);
-    let _server = Scripted::on(&home.router, move |question| {
-        if let Some(case) = Case::of(&question.message).filter(|case| ROWS[case.row].0 == OWN_MAC) {
-            known.lock().unwrap().insert(case.ip(), question.message.chaddr);
-        }
-        script(question)
-    });
-    let _answering = answering_for_clients(&home.router, clients);
+    let _lan = odd_lan(&home);
     home.ok("network create lan --parent eth0 --dhcp");
-
-    // Those that are to renew first, so that the others come while they wait.
-    let mut cases: Vec<Case> = Case::all().collect();
-    cases.sort_by_key(|case| !case.renews);
-    let containers: Vec<(Case, Machine)> =
-        cases.into_iter().map(|case| (case, home.world.container(&case.name()).unwrap())).collect();
+    let containers: Vec<(Case, Machine)> = in_order(Case::all())
+        .into_iter()
+        .map(|case| (case, home.world.container(&case.name()).unwrap()))
+        .collect();
     let failures = Mutex::new(Vec::new());
     let attach = |(case, container): &(Case, Machine)| {
         let netns = container.namespace().path().display();
@@ -238,20 +292,44 @@ fn what_servers_and_lans_do_and_what_comes_of_it() {
             });
         }
     });
-    let since = Instant::now();
-    let failed = |case: Case, what: &str| failures.lock().unwrap().push(format!("{}: {what}", case.title()));
-    for (case, container) in containers.iter().filter(|(case, _)| !case.renews) {
-        look_at(&home, *case, container, &failed);
+    let namespaces: Vec<(Case, Namespace)> =
+        containers.iter().map(|(case, container)| (*case, container.namespace().clone())).collect();
+    look_at_all(&home, &namespaces, Instant::now(), &failures);
+}
+
+#[test]
+fn dockers_containers_come_off_as_well() {
+    if !is_root() {
+        return cannot_run("odd servers, docker", "a DHCP server needs root");
     }
-    // By then all leases have ended that were not renewed.
-    std::thread::sleep(Duration::from_secs(u64::from(SHORT) + 2).saturating_sub(since.elapsed()));
-    for (case, container) in containers.iter().filter(|(case, _)| case.renews) {
-        look_at(&home, *case, container, &failed);
-    }
-    let failures = failures.into_inner().unwrap();
-    assert!(failures.is_empty(), "{}", failures.join("\n"));
-    let troubles = home.status()["troubles"].clone();
-    assert_eq!(troubles.as_array().map(Vec::len), Some(0), "{troubles:#}");
+    on_engine("sid", "odd servers, docker", |site| {
+        let _lan = odd_lan(&site.home);
+        site.ok("network create -d ashore --ipam-driver ashore --ipam-opt addressing=dhcp lan");
+        let cases = in_order(Case::all().filter(|case| BY_DOCKER.contains(&ROWS[case.row].0)));
+        assert_eq!(cases.len(), 2 * BY_DOCKER.len());
+        let failures = Mutex::new(Vec::new());
+        let (mut started, mut since) = (Vec::new(), Instant::now());
+        // One after the other: of several at once Docker 28 does not say who they are, and the server knows them by their names.
+        for case in cases {
+            let name = case.name();
+            let ran = site.docker(&format!("run -d --init --name {name} --network lan box sleep 1000"));
+            if case.renews {
+                since = Instant::now();
+            }
+            if ran.code == Some(0) {
+                started.push(case);
+            } else {
+                failures.lock().unwrap().push(format!("{}: {}", case.title(), ran.stderr));
+            }
+        }
+        let names: Vec<String> = started.iter().map(|case| case.name()).collect();
+        let keys =
+            site.ok(&format!("inspect --format {{{{.NetworkSettings.SandboxKey}}}} {}", names.join(" ")));
+        let open =
+            |key: &str| Namespace::open(&site.docker.root().join(key.trim_start_matches('/'))).unwrap();
+        let containers: Vec<(Case, Namespace)> = started.into_iter().zip(keys.lines().map(open)).collect();
+        look_at_all(&site.home, &containers, since, &failures);
+    });
 }
 
 #[test]
@@ -285,18 +363,19 @@ fn a_switch_that_sends_broadcasts_back_where_they_come_from() {
 }
 
 /// Sees whether it is as it must be.
-fn look_at(home: &Home, case: Case, container: &Machine, failed: &dyn Fn(Case, &str)) {
+fn look_at(home: &Home, case: Case, container: &Namespace, failed: &dyn Fn(Case, &str)) {
     let then = ROWS[case.row].2;
     if home.laptop.ping(case.ip().into()).is_none() {
         failed(case, "the LAN does not reach it");
     }
-    if container.ping(home::ip(home::HOST)).is_none() {
+    let ping = |to| container.run(|| ashore_lab::ping(to, 2)).unwrap();
+    if ping(ip(HOST)).is_none() {
         failed(case, "it does not reach the host");
     }
-    if container.ping(ip(BEYOND)).is_some() != (then != Lan) {
+    if ping(ip(BEYOND)).is_some() != (then != Lan) {
         failed(case, "it reaches the internet or not, and should not or should");
     }
-    let view: View = container.kernel().observe(&[]).unwrap().host;
+    let view: View = Kernel::of(container).unwrap().observe(&[]).unwrap().host;
     if view.routes.iter().any(|there| there.route.to.prefix_len() == 0) != (then == Default) {
         failed(case, &format!("its routes: {:?}", view.routes));
     }
