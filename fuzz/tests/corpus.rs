@@ -2,9 +2,8 @@
 
 use std::path::Path;
 
-use ashore_core::View;
-use ashore_core::link::MacvlanMode;
-use ashore_core::observed::{ObservedKind, Ways};
+use ashore_core::kind::MacvlanMode;
+use ashore_core::observed::{ObservedKind, View, Ways};
 use ashore_wire::ndp::{Preference, RouterAdvertisement};
 
 fn replay(target: &str, check: fn(&[u8])) {

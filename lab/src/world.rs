@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::Command;
 
-use ashore_core::link::{LinkSpec, LinkType, Place, PortOption};
+use ashore_core::kind::PortOption;
+use ashore_core::link::{LinkSpec, LinkType, Place};
 use ashore_core::name::IfName;
 use ashore_core::step::{Address, Route, Step};
 use ashore_core::vlan::Vlan;

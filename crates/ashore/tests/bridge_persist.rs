@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Stdio};
 
-use ashore_core::IfName;
+use ashore_core::name::IfName;
 use ashore_lab::{Engines, cannot_run};
 use home::booted::Booted;
 use home::{HOST, ip};

@@ -5,7 +5,8 @@ mod home;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use ashore_core::link::{LinkSpec, LinkType, MacvlanMode, Place, PortOption};
+use ashore_core::kind::{MacvlanMode, PortOption};
+use ashore_core::link::{LinkSpec, LinkType, Place};
 use ashore_core::step::Step;
 use ashore_lab::{Engines, Machine, Ran, cannot_run};
 use home::untouched::{is_untouched, untouched};
@@ -14,7 +15,7 @@ use home::{HOST, Home, addresses, does_not_reach, eventually, ip, reaches, type_
 const ON_BRIDGE: &str =
     "--parent br0 --kind bridge --subnet 192.168.88.0/24 --gateway 192.168.88.1 --ip-range";
 
-fn name(text: &str) -> ashore_core::IfName {
+fn name(text: &str) -> ashore_core::name::IfName {
     text.parse().unwrap()
 }
 

@@ -130,8 +130,8 @@ fn a_veth_into_a_bridge_that_holds_the_nic_reaches_everybody_without_a_shim() {
     use ashore_core::link::{LinkSpec, LinkType, Place};
     use ashore_core::step::Step;
     let home = Home::new();
-    let br0: ashore_core::IfName = "br0".parse().unwrap();
-    let eth0: ashore_core::IfName = "eth0".parse().unwrap();
+    let br0: ashore_core::name::IfName = "br0".parse().unwrap();
+    let eth0: ashore_core::name::IfName = "eth0".parse().unwrap();
     let bridge = LinkSpec { name: br0.clone(), kind: LinkType::Bridge, mac: None, mtu: None };
     home.nas.del_address("eth0", "192.168.88.9/24".parse().unwrap()).unwrap();
     home.nas

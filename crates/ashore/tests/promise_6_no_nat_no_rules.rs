@@ -4,7 +4,8 @@ mod home;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ashore_core::link::{LinkSpec, LinkType, MacvlanMode, Place};
+use ashore_core::kind::MacvlanMode;
+use ashore_core::link::{LinkSpec, LinkType, Place};
 use ashore_core::step::Step;
 use ashore_lab::{Engines, Machine, Ran, cannot_run};
 use home::untouched::{is_untouched, sysctls, untouched};
@@ -50,7 +51,7 @@ fn the_hosts_rules_are_as_they_were_and_the_containers_have_none() {
 fn made_by_hand(home: &Home, name: &str, place: Place) {
     let kind =
         LinkType::Macvlan { parent: "eth0".parse().unwrap(), mode: MacvlanMode::Bridge, bc_queue_len: None };
-    let name: ashore_core::IfName = name.parse().unwrap();
+    let name: ashore_core::name::IfName = name.parse().unwrap();
     let link = LinkSpec { name: name.clone(), kind, mac: None, mtu: None };
     home.nas
         .apply(&[Step::AddLink { place: place.clone(), link }, Step::SetUp { place, link: name, up: true }])

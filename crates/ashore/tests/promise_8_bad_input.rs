@@ -45,7 +45,7 @@ fn refused(home: &Home, container: &Machine, rows: &[Row]) {
     }
 }
 
-fn name(text: &str) -> ashore_core::IfName {
+fn name(text: &str) -> ashore_core::name::IfName {
     text.parse().unwrap()
 }
 
@@ -142,7 +142,7 @@ fn beside_a_users_own_link_in_another_namespace() {
     let place = Place::Netns(theirs.namespace().identity());
     let kind = LinkType::Macvlan {
         parent: name("eth0"),
-        mode: ashore_core::link::MacvlanMode::Passthru,
+        mode: ashore_core::kind::MacvlanMode::Passthru,
         bc_queue_len: None,
     };
     let spec = LinkSpec { name: name("own0"), kind, mac: None, mtu: None };

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use ashore_core::link::{LinkSpec, LinkType, Place};
 use ashore_core::observed::View;
 use ashore_core::step::Step;
-use ashore_core::{Membership, VlanId};
+use ashore_core::vlan::{Membership, VlanId};
 use ashore_lab::{Engines, Machine, cannot_run};
 use home::dhcp::Server;
 use home::frames::{Frames, Tag};

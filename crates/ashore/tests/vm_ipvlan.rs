@@ -4,7 +4,8 @@ mod home;
 
 use std::net::IpAddr;
 
-use ashore_core::link::{IpvlanMode, LinkSpec, LinkType, Place};
+use ashore_core::kind::IpvlanMode;
+use ashore_core::link::{LinkSpec, LinkType, Place};
 use ashore_core::step::{Route, Step};
 use ashore_lab::Machine;
 use home::untouched::{is_untouched, untouched};

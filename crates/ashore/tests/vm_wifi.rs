@@ -4,7 +4,8 @@ mod home;
 
 use std::collections::BTreeSet;
 
-use ashore_core::link::{LinkSpec, LinkType, MacvlanMode, Place};
+use ashore_core::kind::MacvlanMode;
+use ashore_core::link::{LinkSpec, LinkType, Place};
 use ashore_core::name::IfName;
 use ashore_core::step::Step;
 use ashore_lab::{Engines, Machine, Wifi};

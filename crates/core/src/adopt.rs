@@ -2,18 +2,20 @@
 //! addresses, Ashore gives the host its way to the containers and keeps watch.
 
 use ashore_wire::conflict::Profile;
-use ipnet::IpNet;
 
+use crate::create::NetworkError;
 use crate::endpoint::{ByUser, Chosen, Endpoint, Home, Source, Stage};
 use crate::inventory::{Inventory, ListedNetwork};
 use crate::ipv6::Ipv6Mode;
+use crate::kind::{IpvlanMode, LinkKind, MacvlanMode};
 use crate::lease::{Addressing, LeaseOptions};
-use crate::link::{IpvlanMode, LinkKind, MacvlanMode, engine_link_name};
+use crate::link::engine_link_name;
 use crate::name::{IfName, NetworkName};
-use crate::network::{EngineNetwork, Network, NetworkError, Subnet, list};
+use crate::network::{EngineNetwork, Network, Subnet};
 use crate::observed::View;
 use crate::range::Range;
 use crate::state::{Change, State};
+use crate::text::list;
 use crate::vlan::Membership;
 
 /// Why a network cannot be adopted. Nothing was touched.
@@ -247,13 +249,4 @@ impl State {
         changes.push(Change::DelNetwork(network.name.clone()));
         Ok(changes)
     }
-}
-
-/// The addresses of an adopted network that its engine may hand out.
-pub fn of_engines(state: &State) -> impl Iterator<Item = Range> {
-    let adopted = state.networks.values().filter(|network| network.adopted);
-    adopted.flat_map(|network| &network.subnets).filter_map(|subnet| {
-        let whole = |range: &Range| *range == Range::of_net(&IpNet::trunc(&subnet.net));
-        subnet.range.filter(|range| !whole(range))
-    })
 }

@@ -2,22 +2,22 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use ashore_wire::Mac;
 use ipnet::IpNet;
 
-use crate::adopt::of_engines;
 use crate::endpoint::Endpoint;
+use crate::family::Family;
 use crate::identity::{Identity, Scope};
+use crate::known::{Claimant, Known, MOST_ANSWERS};
 use crate::name::EndpointName;
-use crate::network::{Network, Subnet, list};
+use crate::network::{Network, Subnet};
 use crate::observed::View;
 use crate::range::Range;
 use crate::state::State;
-use crate::step::Family;
+use crate::text::list;
 
 /// Addresses in a range larger than this are looked for from a place that follows from the name, not from the first:
 /// an IPv6 subnet has no "first free" worth the search.
@@ -29,9 +29,6 @@ const TRIES: usize = 1 << 12;
 /// After so many answers a request believes what was heard of the other addresses, and does not look for them. That many addresses
 /// have the ranges that Ashore chooses itself.
 const DOUBTS: usize = 32;
-
-/// After so many answers a request gives up: most likely one machine answers for every address.
-const MOST_ANSWERS: usize = 256;
 
 /// How many of the machines that have addresses an error names.
 const NAMED: usize = 3;
@@ -176,54 +173,6 @@ impl AddressError {
             | AddressError::Host(_)
             | AddressError::TwoOfFamily(..) => return None,
         })
-    }
-}
-
-/// What is known beside the state when an address is chosen.
-#[derive(Debug, Clone, Copy)]
-pub struct Known<'a> {
-    /// The host's links and addresses.
-    pub host: &'a View,
-    /// Addresses that machines were heard to have. Any machine on the LAN can claim any address, so this is a reason to prefer
-    /// others and to ask before one is used, and no reason to refuse one.
-    pub heard: &'a BTreeMap<IpAddr, Hearsay>,
-    /// Addresses that this request has looked for, and the machines that answered.
-    pub answered: &'a BTreeMap<IpAddr, Mac>,
-    /// Addresses that another attach is about to take.
-    pub held: &'a BTreeSet<IpAddr>,
-}
-
-impl Known<'_> {
-    /// Whether there were so many answers that the request gives up.
-    pub(crate) fn is_given_up(&self) -> bool {
-        self.answered.len() >= MOST_ANSWERS
-    }
-}
-
-/// A claim on an address that was heard without asking.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Hearsay {
-    /// The machine that claims it.
-    pub mac: Mac,
-    /// How long ago that was.
-    pub age: Duration,
-}
-
-/// A machine that claims an address.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Claimant {
-    /// Its MAC.
-    pub mac: Mac,
-    /// What it is, where this host knows it.
-    pub known_as: Option<String>,
-}
-
-impl fmt::Display for Claimant {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.known_as {
-            Some(known_as) => write!(f, "{} ({known_as})", self.mac),
-            None => self.mac.fmt(f),
-        }
     }
 }
 
@@ -382,11 +331,6 @@ impl State {
         network.subnet_of(ip).is_some_and(gives) && self.never_elsewhere(ip).is_none() && !others
     }
 
-    /// The machine with a MAC, and what it is if this host knows it.
-    pub fn claimant(&self, mac: Mac, host: &View) -> Claimant {
-        Claimant { mac, known_as: self.known_as(mac, host) }
-    }
-
     /// All that can be no endpoint's at present: endpoints' addresses and the reserved ones of every network on the
     /// subnet, the host's own, and those that machines on the LAN answered for.
     fn taken(&self, subnet: &Subnet, known: &Known<'_>) -> BTreeSet<IpAddr> {
@@ -488,6 +432,15 @@ fn most_of(on_lan: &BTreeMap<IpAddr, Mac>, size: u128) -> Option<Mac> {
     // Of a large range a request asks for some addresses only.
     let least = (size.min(MOST_ANSWERS as u128) / 2).max(FEW);
     count.into_iter().find(|(_, has)| *has > least).map(|(mac, _)| mac)
+}
+
+/// The addresses of an adopted network that its engine may hand out.
+pub fn of_engines(state: &State) -> impl Iterator<Item = Range> {
+    let adopted = state.networks.values().filter(|network| network.adopted);
+    adopted.flat_map(|network| &network.subnets).filter_map(|subnet| {
+        let whole = |range: &Range| *range == Range::of_net(&IpNet::trunc(&subnet.net));
+        subnet.range.filter(|range| !whole(range))
+    })
 }
 
 #[cfg(test)]

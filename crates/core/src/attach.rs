@@ -7,20 +7,23 @@ use std::path::PathBuf;
 
 use ashore_wire::Mac;
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 
-use crate::allocate::{AddressError, Known};
+use crate::allocate::AddressError;
+use crate::create::NetworkError;
 use crate::endpoint::{ByUser, Chosen, Endpoint, Home, Source, Stage};
+use crate::family::Family;
 use crate::identity::{Identity, Scope};
-use crate::ipv6::Learned;
-use crate::lease::{Addressing, Leased};
-use crate::link::{LinkKind, MacvlanMode, Netns, Tag};
+use crate::kind::{LinkKind, MacvlanMode};
+use crate::known::Known;
+use crate::learned::Learned;
+use crate::lease::Addressing;
+use crate::leases::Leased;
+use crate::link::Netns;
 use crate::name::{EndpointName, IfName, NetworkName};
-use crate::network::{Network, NetworkError, Subnet};
+use crate::network::{Network, Subnet};
 use crate::observed::{Link, View};
-use crate::owner::Owner;
-use crate::request::AttachSpec;
 use crate::state::{Change, State};
-use crate::step::Family;
 
 /// Why a namespace cannot be put on a network. Nothing was touched.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -437,29 +440,6 @@ impl State {
         has_one.then(|| own.unwrap_or_else(|| self.seed.mac(&scope, name, 0)))
     }
 
-    /// What has a MAC, if it is an endpoint or a link of this host.
-    pub(crate) fn known_as(&self, mac: Mac, host: &View) -> Option<String> {
-        let endpoint = self.mac_holder(mac).map(|there| {
-            let label = self.network_of(there).map_or(there.network.as_str(), Network::label);
-            format!("the endpoint `{}` of network `{label}`", there.name)
-        });
-        // What an engine has given back is deleted a moment later, or with the next plan, and until then has its MAC.
-        let ours = |link: &&Link| {
-            matches!(self.owner_on_host(host, link), Some(Owner::Of(Tag::Endpoint(..)) | Owner::Gone))
-        };
-        let link = host.links.iter().filter(|link| link.mac == Some(mac)).find(|link| !ours(link));
-        let is_shared = |parent: &IfName| {
-            let mut networks = self.networks.values();
-            networks.any(|network| network.parent == *parent && network.kind.shares_parents_mac())
-        };
-        let told = |link: &Link| {
-            let name = &link.name;
-            let or = if is_shared(name) { ", or a container that shares its MAC" } else { "" };
-            format!("this host's `{name}`{or}")
-        };
-        endpoint.or_else(|| link.map(told))
-    }
-
     /// What becomes of the state when an endpoint is on the LAN: it is recorded, and so is what its name keeps. Whoever
     /// had its addresses before has lost them.
     pub fn attached(&self, endpoint: &Endpoint, now: u64) -> Vec<Change> {
@@ -478,4 +458,26 @@ impl State {
 
 fn with_prefix(ip: IpAddr, net: &IpNet) -> IpNet {
     IpNet::new(ip, net.prefix_len()).expect("the address is of the subnet's family")
+}
+
+/// A namespace to be put on a network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttachSpec {
+    /// The network.
+    pub network: NetworkName,
+    /// The container's name on it, from which its identity follows.
+    pub name: EndpointName,
+    /// A path that opens its namespace.
+    #[serde(with = "crate::odd_path")]
+    pub netns: PathBuf,
+    /// Addresses asked for, at most one of each family.
+    #[serde(default)]
+    pub ips: Vec<IpAddr>,
+    /// The MAC asked for.
+    #[serde(default)]
+    pub mac: Option<Mac>,
+    /// The link's name in the namespace.
+    pub ifname: IfName,
+    /// Whether it gets a default route.
+    pub default_route: bool,
 }

@@ -9,25 +9,28 @@ use ashore_wire::dhcp4::LEAST_MTU;
 use ipnet::IpNet;
 
 use crate::endpoint::{Endpoint, Home, Source, Stage};
+use crate::family::Family;
 use crate::identity;
-use crate::ipv6::{Ipv6Mode, LearnedAddress};
-use crate::link::{IpvlanMode, LinkKind, LinkSpec, LinkType, Netns, Place, PortOption, Tag};
+use crate::ipv6::Ipv6Mode;
+use crate::kind::{IpvlanMode, LinkKind, PortOption};
+use crate::learned::LearnedAddress;
+use crate::link::{LinkSpec, LinkType, Netns, Place, Tag};
 use crate::name::{EndpointName, IfName};
 use crate::network::Network;
 use crate::observed::{IPV6_METRIC, Link, Observed, ObservedKind, ObservedRoute, View};
 use crate::owner::Owners;
 use crate::state::{Change, State};
-use crate::step::{Address, Family, ROUTE_PROTOCOL, Route, Sysctl, SysctlKey};
+use crate::step::{Address, ROUTE_PROTOCOL, Route, Sysctl, SysctlKey};
 use crate::vlan::{Membership, VlanId};
+use leased::{leased_routes, reach_next_hops};
+use shim::shims;
+use vlans::{vlans, with_vlans};
 
 mod leased;
 mod shim;
 mod vlans;
 
 pub use leased::far_gateways;
-use leased::{leased_routes, reach_next_hops};
-use shim::shims;
-use vlans::{vlans, with_vlans};
 
 /// What should be in the namespaces that were observed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

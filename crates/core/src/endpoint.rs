@@ -1,19 +1,21 @@
 //! An endpoint: one container's attachment to one network.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
 use ashore_wire::Mac;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::ipv6::Learned;
+use crate::family::Family;
+use crate::learned::{Learned, LearnedAddress};
 use crate::lease::{LeaseRecord, LeaseRecord6};
 use crate::link::{Netns, Place, Tag};
-use crate::name::{EndpointName, IfName, NetworkName};
-use crate::observed::{Link, Observed, View};
-use crate::state::EndpointKey;
-use crate::step::{Family, SysctlKey};
+use crate::name::{EndpointKey, EndpointName, IfName, NetworkName};
+use crate::observed::{Link, Observed, Set, View};
+
+/// How many addresses that an endpoint has lost are kept off its link.
+const MOST_LOST: usize = 16;
 
 /// One container's attachment to one network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,15 +82,6 @@ pub struct Seen {
     /// What an engine has set of it that Ashore does not ask for, for when the link has to be made again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set: Option<Set>,
-}
-
-/// What an engine has set of a link in its container.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Set {
-    /// Its sysctls, of those that are seen.
-    pub sysctls: Vec<(SysctlKey, i32)>,
-    /// The families whose default route leads by it, and not by another of the container's.
-    pub defaults: Vec<Family>,
 }
 
 /// Where an endpoint's addresses came from.
@@ -324,5 +317,59 @@ impl Endpoint {
     /// Whether the kernel should have its link and routes.
     pub fn is_wanted(&self) -> bool {
         matches!(self.stage, Stage::Attaching | Stage::Attached)
+    }
+
+    /// The addresses that somebody gave it: all but those made of advertised prefixes.
+    pub fn given(&self) -> impl Iterator<Item = &IpNet> {
+        self.addresses.iter().filter(|net| self.learned_address(net.addr()).is_none())
+    }
+
+    /// What is known of an address that was made of an advertised prefix.
+    pub fn learned_address(&self, ip: IpAddr) -> Option<&LearnedAddress> {
+        let mut learned = self.learned.iter().flat_map(|learned| &learned.addresses);
+        learned.find(|there| IpAddr::V6(there.ip) == ip)
+    }
+
+    /// The same endpoint with what routers advertise now. What it had and has no longer must not stay on its link.
+    #[must_use]
+    pub fn with_learned(self, learned: Option<Box<Learned>>) -> Self {
+        let mut addresses: Vec<IpNet> = self.given().copied().collect();
+        addresses.extend(learned.iter().flat_map(|learned| &learned.addresses).map(LearnedAddress::net));
+        let gone = self.addresses.iter().filter(|net| !addresses.contains(net));
+        let mut lost: Vec<IpNet> = gone.chain(&self.lost).copied().collect();
+        lost.retain(|net| !addresses.contains(net));
+        let mut v6 = 0;
+        lost.retain(|net| {
+            v6 += usize::from(net.addr().is_ipv6());
+            net.addr().is_ipv4() || v6 <= MOST_LOST
+        });
+        Endpoint { addresses, learned, lost, ..self }
+    }
+
+    /// The same endpoint off the link: what routers advertise is learnt anew when it comes back.
+    #[must_use]
+    pub fn without_learned(self) -> Self {
+        let addresses = self.given().copied().collect();
+        let lost = self.lost.iter().copied().filter(|net| net.addr().is_ipv4()).collect();
+        Endpoint { addresses, learned: None, lost, ..self }
+    }
+
+    /// The address of its lease.
+    pub fn leased_address(&self) -> Option<Ipv4Addr> {
+        self.lease.as_ref().map(|record| record.lease.address.addr())
+    }
+
+    /// Its address of a family that was chosen for it: by Ashore, its user or its engine, and by no server or router.
+    pub(crate) fn given_address(&self, family: Family) -> Option<IpAddr> {
+        let leased = self.leased_address().map(IpAddr::V4);
+        let mut given = self.given().map(IpNet::addr);
+        given.find(|ip| Family::of(*ip) == family && Some(*ip) != leased)
+    }
+}
+
+impl Observed {
+    /// Why the namespace of an endpoint cannot be seen, if it can not. Until it can, the endpoint is left as it is.
+    pub fn unreadable(&self, endpoint: &Endpoint) -> Option<&str> {
+        self.unreadable.get(endpoint.netns()?).map(String::as_str)
     }
 }

@@ -9,8 +9,10 @@ use ipnet::Ipv6Net;
 use serde::{Deserialize, Serialize};
 use siphasher::sip128::{Hasher128, SipHasher24};
 
+use crate::family::Family;
 use crate::lease::{LeaseRecord, LeaseRecord6};
 use crate::name::{EndpointName, IfName};
+use crate::network::Subnet;
 
 /// Sixteen random bytes, drawn when the state is made and kept with it, so that containers of one name on two hosts of
 /// a LAN get two MACs.
@@ -120,6 +122,58 @@ pub fn port_mac(port: &IfName) -> Mac {
     hasher.write(port.as_str().as_bytes());
     let [a, b, c, d, ..] = hasher.finish128().as_bytes();
     Mac([0xfe, 0xff, a, b, c, d])
+}
+
+impl Identity {
+    /// The addresses that are kept for a name, whoever gave them.
+    pub fn all_addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.own_first().chain(self.leased.map(IpAddr::V4))
+    }
+
+    /// The addresses that were chosen for a name: its own first, then those that it got while machines on the LAN had its own.
+    pub(crate) fn own_first(&self) -> impl Iterator<Item = IpAddr> {
+        self.addresses.iter().chain(&self.meanwhile).copied()
+    }
+
+    /// Whether a subnet gives an address that is kept for a name: as one of its range, or as what its user asked for. Outside of the
+    /// range somebody else hands out addresses, such as the LAN's DHCP server.
+    pub(crate) fn may_have_of(&self, subnet: &Subnet, ip: IpAddr) -> bool {
+        subnet.pool().contains(ip) || self.asked.contains(&ip)
+    }
+
+    /// The address of a family that is kept for a name, if no server gave it.
+    pub(crate) fn address(&self, family: Family) -> Option<IpAddr> {
+        self.addresses.iter().copied().find(|ip| Family::of(*ip) == family)
+    }
+
+    /// The client identifiers under which DHCP servers know it.
+    pub(crate) fn client_ids(&self) -> impl Iterator<Item = &ClientId> {
+        let id = self.lease.iter().map(|record| &record.id);
+        id.chain(self.lease6.iter().map(|record| &record.id))
+    }
+}
+
+/// The seed is written as 32 hexadecimal digits.
+impl From<Seed> for String {
+    fn from(seed: Seed) -> String {
+        format!("{:032x}", u128::from_be_bytes(seed.0))
+    }
+}
+
+impl TryFrom<String> for Seed {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        const WRONG: &str = "a seed is 32 hexadecimal digits";
+        if text.len() != 32 || !text.is_ascii() {
+            return Err(WRONG);
+        }
+        let mut seed = [0; 16];
+        for (at, byte) in seed.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(&text[2 * at..2 * at + 2], 16).map_err(|_| WRONG)?;
+        }
+        Ok(Seed(seed))
+    }
 }
 
 #[cfg(test)]

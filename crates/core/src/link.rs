@@ -1,4 +1,4 @@
-//! Links: what Ashore makes, and the tag by which it knows its own again.
+//! Links: what Ashore makes, where, and the tag by which it knows its own again.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -9,182 +9,14 @@ use std::str::FromStr;
 use ashore_wire::Mac;
 use serde::{Deserialize, Serialize};
 
+use crate::kind::{IpvlanMode, LinkKind, MacvlanMode};
 use crate::name::{EndpointName, IfName, NetworkName};
 use crate::vlan::VlanId;
 
 mod names;
 
 pub use names::{engine_link_name, port_name, shim_name};
-pub(crate) use names::{is_engine_link_name, is_port_name, link_name, own_port_name};
-
-/// How a macvlan child treats its siblings (`IFLA_MACVLAN_MODE`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum MacvlanMode {
-    /// Siblings reach each other directly inside the host.
-    #[default]
-    Bridge,
-    /// Siblings never reach each other.
-    Private,
-    /// Every frame goes out on the wire; siblings meet only if the switch sends it back (hairpin).
-    Vepa,
-    /// One child takes the parent over, MAC included; there is no second child.
-    Passthru,
-}
-
-/// What an ipvlan child switches on (`IFLA_IPVLAN_MODE`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum IpvlanMode {
-    /// Frames, with the parent's MAC.
-    #[default]
-    L2,
-    /// Packets, routed in the parent's namespace; no broadcast.
-    L3,
-    /// As l3, seen by the host's netfilter.
-    L3s,
-}
-
-/// The kind of link that puts an endpoint on the LAN.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LinkKind {
-    /// A macvlan child of the parent, with a MAC of its own.
-    Macvlan(MacvlanMode),
-    /// An ipvlan child of the parent, with the parent's MAC.
-    Ipvlan(IpvlanMode),
-    /// A veth whose host end is a port of the parent, which is a bridge.
-    Bridge,
-}
-
-impl Default for LinkKind {
-    fn default() -> Self {
-        LinkKind::Macvlan(MacvlanMode::Bridge)
-    }
-}
-
-impl LinkKind {
-    /// Whether no sibling on the host can reach its endpoints, so that a shim would be of no use. In private and vepa
-    /// mode the host's frames leave on the wire; passthru leaves no room for a second child (Linux 6.18, `macvlan.c`).
-    pub fn hides_from_host(self) -> bool {
-        matches!(self, LinkKind::Macvlan(MacvlanMode::Private | MacvlanMode::Vepa | MacvlanMode::Passthru))
-    }
-
-    /// Whether endpoints of both kinds can be on one parent. The kernel has one `rx_handler` for an interface, so macvlan and
-    /// ipvlan exclude each other; it keeps one mode for all ipvlan children of a parent, and lets nobody beside a passthru
-    /// child. The other modes of macvlan mix. A bridge's ports have handlers of their own, so its children are beside them.
-    pub fn stands_beside(self, other: LinkKind) -> bool {
-        let passthru = LinkKind::Macvlan(MacvlanMode::Passthru);
-        match (self, other) {
-            (LinkKind::Macvlan(_), LinkKind::Macvlan(_)) => (self == passthru) == (other == passthru),
-            (LinkKind::Bridge, other) | (other, LinkKind::Bridge) => other != passthru,
-            _ => self == other,
-        }
-    }
-
-    /// Whether its endpoints have the parent's MAC, whatever one asks for: the kernel gives a passthru child the
-    /// parent's, and to change it changes the parent's too.
-    pub fn shares_parents_mac(self) -> bool {
-        matches!(self, LinkKind::Ipvlan(_) | LinkKind::Macvlan(MacvlanMode::Passthru))
-    }
-}
-
-/// What a port of a bridge does that not every port does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum PortOption {
-    /// Passes no frame to another isolated port (`IFLA_BRPORT_ISOLATED`, Linux 4.18).
-    Isolated,
-    /// Sends a frame back by the port that it came from (`IFLA_BRPORT_MODE`): 802.1Qbg's reflective relay.
-    Hairpin,
-    /// Has the bridge learn no MAC from what comes in by it (`IFLA_BRPORT_LEARNING`, off).
-    Unlearning,
-}
-
-impl PortOption {
-    /// All of them.
-    pub const ALL: [PortOption; 3] = [PortOption::Isolated, PortOption::Hairpin, PortOption::Unlearning];
-    /// Those that a user may choose for endpoints.
-    pub const CHOICES: [PortOption; 2] = [PortOption::Isolated, PortOption::Hairpin];
-
-    /// What is said of it to `bridge link set`, for a port that does so or does not.
-    pub fn setting(self, does: bool) -> (&'static str, bool) {
-        match self {
-            PortOption::Isolated => ("isolated", does),
-            PortOption::Hairpin => ("hairpin", does),
-            PortOption::Unlearning => ("learning", !does),
-        }
-    }
-}
-
-/// By the name of Ashore's option.
-impl fmt::Display for PortOption {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            PortOption::Isolated => "isolated",
-            PortOption::Hairpin => "hairpin",
-            PortOption::Unlearning => "unlearning",
-        })
-    }
-}
-
-impl MacvlanMode {
-    /// The mode's name in `ip link` and in Docker's `macvlan_mode`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            MacvlanMode::Bridge => "bridge",
-            MacvlanMode::Private => "private",
-            MacvlanMode::Vepa => "vepa",
-            MacvlanMode::Passthru => "passthru",
-        }
-    }
-}
-
-impl IpvlanMode {
-    /// The mode's name in `ip link` and in Docker's `ipvlan_mode`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            IpvlanMode::L2 => "l2",
-            IpvlanMode::L3 => "l3",
-            IpvlanMode::L3s => "l3s",
-        }
-    }
-}
-
-/// Why a text does not name a link kind.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "`{0}` is no link kind; there are macvlan, macvlan:private, macvlan:vepa, macvlan:passthru, ipvlan, ipvlan:l3, ipvlan:l3s and bridge"
-)]
-pub struct LinkKindError(pub String);
-
-impl fmt::Display for LinkKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            LinkKind::Macvlan(mode) => write!(f, "macvlan:{}", mode.as_str()),
-            LinkKind::Ipvlan(mode) => write!(f, "ipvlan:{}", mode.as_str()),
-            LinkKind::Bridge => f.write_str("bridge"),
-        }
-    }
-}
-
-impl FromStr for LinkKind {
-    type Err = LinkKindError;
-
-    fn from_str(text: &str) -> Result<Self, LinkKindError> {
-        Ok(match text {
-            "macvlan" | "macvlan:bridge" => LinkKind::Macvlan(MacvlanMode::Bridge),
-            "macvlan:private" => LinkKind::Macvlan(MacvlanMode::Private),
-            "macvlan:vepa" => LinkKind::Macvlan(MacvlanMode::Vepa),
-            "macvlan:passthru" => LinkKind::Macvlan(MacvlanMode::Passthru),
-            "ipvlan" | "ipvlan:l2" => LinkKind::Ipvlan(IpvlanMode::L2),
-            "ipvlan:l3" => LinkKind::Ipvlan(IpvlanMode::L3),
-            "ipvlan:l3s" => LinkKind::Ipvlan(IpvlanMode::L3s),
-            "bridge" => LinkKind::Bridge,
-            _ => return Err(LinkKindError(text.to_owned())),
-        })
-    }
-}
+pub(crate) use names::{is_engine_link_name, is_port_name, own_port_name};
 
 /// A network namespace other than the host's: how to open it, and how to know it again.
 ///

@@ -10,12 +10,12 @@ use ashore_wire::Mac;
 use serde::{Deserialize, Serialize};
 
 use crate::endpoint::{Chosen, Endpoint, Source};
+use crate::family::Family;
 use crate::identity::Identity;
 use crate::inventory::{Inventory, ListedContainer};
 use crate::name::{EndpointName, IfName};
 use crate::network::Network;
 use crate::state::State;
-use crate::step::Family;
 
 /// A container that is to be connected anew, to get the addresses and the MAC of its name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -274,6 +274,18 @@ fn check_length(what: &'static str, text: &str, most: usize) -> Result<(), NameE
     }
 }
 
+/// The key of an endpoint.
+pub type EndpointKey = (NetworkName, EndpointName);
+
+pub(crate) fn link_name(prefix: &str, text: &str) -> IfName {
+    let digits = 15 - prefix.len();
+    let hash =
+        siphasher::sip128::SipHasher24::new_with_key(b"ashore link name").hash(text.as_bytes()).as_u128();
+    let mut name = format!("{prefix}{hash:032x}");
+    name.truncate(prefix.len() + digits);
+    name.parse().expect("a short prefix and hexadecimal digits are an interface name")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,31 +1,24 @@
-//! A network, and how it is made of what was asked for.
+//! A network, and what follows from it alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 
 use ashore_wire::conflict::Profile;
+use ashore_wire::slaac::Offer;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::endpoint::Endpoint;
+use crate::family::Family;
 use crate::ipv6::Ipv6Mode;
+use crate::kind::{LinkKind, MacvlanMode, PortOption};
 use crate::lease::{Addressing, Fallback, LeaseOptions};
-use crate::link::{LinkKind, MacvlanMode, PortOption};
+use crate::link::Tag;
 use crate::name::{IfName, NetworkName};
-use crate::observed::View;
+use crate::observed::{Link, View};
 use crate::range::Range;
-use crate::request::NetworkSpec;
-use crate::step::Family;
 use crate::vlan::{Membership, Vlan};
-
-mod check;
-mod complete;
-mod error;
-mod moved;
-mod standing;
-
-pub use error::NetworkError;
 
 /// The name of the auxiliary address that is the host's own on the network.
 pub const HOST_AUX: &str = "host";
@@ -128,6 +121,11 @@ impl Subnet {
             IpNet::V6(net) if net.prefix_len() < 127 && ip == net.network() => Some(Never::RouterAnycast),
             _ => None,
         }
+    }
+
+    /// All of a subnet.
+    pub fn whole(net: IpNet, gateway: Option<IpAddr>) -> Self {
+        Subnet { net, range: None, gateway, aux: BTreeMap::new(), chosen: false }
     }
 }
 
@@ -244,111 +242,97 @@ impl Network {
     pub fn wants_shim(&self) -> bool {
         self.host_access && matches!(self.kind, LinkKind::Macvlan(MacvlanMode::Bridge) | LinkKind::Ipvlan(_))
     }
-}
 
-impl NetworkSpec {
-    /// The network that is asked for: every range, gateway and auxiliary address goes to the subnet it lies in.
-    pub fn network(&self) -> Result<Network, NetworkError> {
-        let named = self.parent.clone().ok_or(NetworkError::ParentUnnamed)?;
-        let vlan = self.vlan.map(|id| Vlan { lower: named.clone(), id, gvrp: self.gvrp });
-        let kind = self.kind.unwrap_or_default();
-        let parent = vlan.as_ref().map_or(named, |vlan| vlan.interface(kind));
-        match (&vlan, kind) {
-            (None, _) if self.gvrp => return Err(NetworkError::GvrpOnForeign(parent)),
-            (Some(vlan), LinkKind::Bridge) if self.gvrp => {
-                return Err(NetworkError::GvrpOnBridge(vlan.clone()));
+    /// The interface that must be there, and up, for the network to be on its LAN: the parent, or what Ashore makes it on.
+    pub fn lowest(&self, host: &View) -> &IfName {
+        let users = |link: &Link| link.tag() != Some(Tag::Vlan(self.parent.clone()));
+        match &self.vlan {
+            Some(vlan) if self.bridge_vlan().is_some() || !host.link(&self.parent).is_some_and(users) => {
+                &vlan.lower
             }
-            (Some(_), LinkKind::Bridge) => {}
-            _ if self.tagged => return Err(NetworkError::TaggedWithoutVlan),
-            _ => {}
+            _ => &self.parent,
         }
-        let bare = |net: &IpNet| Subnet {
-            net: net.trunc(),
-            range: None,
-            gateway: None,
-            aux: BTreeMap::new(),
-            chosen: false,
-        };
-        let mut subnets: Vec<Subnet> = self.subnets.iter().map(bare).collect();
-        let Some(first) = subnets.first().map(|subnet| subnet.net) else {
-            return Err(NetworkError::NoSubnet);
-        };
-        for range in &self.ranges {
-            let outside =
-                || NetworkError::RangeOutside(*range, nearest(&self.subnets, range.first()).unwrap_or(first));
-            let subnet = subnets.iter_mut().find(|subnet| range.lies_in(&subnet.net)).ok_or_else(outside)?;
-            if let Some(other) = subnet.range.replace(*range) {
-                return Err(NetworkError::TwoRanges(other, *range, subnet.net));
-            }
-        }
-        for ip in &self.gateways {
-            let subnet = self.home_of(&mut subnets, *ip, "the gateway")?;
-            if let Some(other) = subnet.gateway.replace(*ip) {
-                return Err(NetworkError::TwoGateways(other, *ip, subnet.net));
-            }
-        }
-        for (name, ip) in &self.aux {
-            let subnet = self.home_of(&mut subnets, *ip, &format!("--aux-address {name}"))?;
-            if let Some(other) = subnet.aux.insert(name.clone(), *ip) {
-                return Err(NetworkError::TwoAux(name.clone(), other, *ip));
-            }
-        }
-        Ok(Network {
-            name: self.name.clone(),
-            engine: self.engine.clone(),
-            parent,
-            vlan,
-            kind,
-            subnets,
-            addressing: self.addressing,
-            leasing: self.leasing.clone(),
-            ipv6: self.ipv6,
-            host_access: self.host_access.unwrap_or(!kind.hides_from_host()),
-            internal: self.internal,
-            conflict: self.conflict,
-            mtu: self.mtu,
-            bc_queue_len: self.bc_queue_len,
-            port: self.port.clone(),
-            membership: if self.tagged { Membership::TAGGED } else { Membership::UNTAGGED },
-            adopted: false,
-        })
     }
 
-    /// The subnet an address lies in. A link-local router serves the first IPv6 subnet.
-    fn home_of<'a>(
-        &self,
-        subnets: &'a mut [Subnet],
-        ip: IpAddr,
-        what: &str,
-    ) -> Result<&'a mut Subnet, NetworkError> {
-        let link_local = is_link_local(ip);
-        let fits =
-            |subnet: &&mut Subnet| subnet.net.contains(&ip) || (link_local && subnet.net.addr().is_ipv6());
-        let subnet = nearest(&self.subnets, ip).ok_or(NetworkError::NoSubnet)?;
-        subnets.iter_mut().find(fits).ok_or(NetworkError::AddressOutside {
-            what: what.to_owned(),
-            ip,
-            subnet,
-        })
+    /// Whether the host, if it is to have access, has it only as machines of other subnets do: on a VLAN that Ashore makes
+    /// it has no address but one that is reserved for it.
+    pub fn host_goes_by_router(&self) -> bool {
+        let reserved = |subnet: &Subnet| subnet.aux.contains_key(HOST_AUX);
+        self.vlan.is_some() && self.host_access && !self.subnets.iter().any(reserved)
+    }
+
+    /// The VLAN of a bridge that its endpoints' ports are in.
+    pub fn bridge_vlan(&self) -> Option<&Vlan> {
+        self.vlan.as_ref().filter(|_| self.kind == LinkKind::Bridge)
+    }
+
+    /// With kind `bridge`, the bridge that its endpoints' ports are on.
+    pub fn bridge(&self) -> &IfName {
+        self.bridge_vlan().map_or(&self.parent, |vlan| &vlan.lower)
+    }
+
+    /// Whether anything can be heard and said by the parent, as far as it is Ashore's own port. A new one passes nothing until the
+    /// kernel's link watch has seen both ends (Linux 6.1).
+    pub fn is_passing(&self, host: &View) -> bool {
+        let parent = &self.parent;
+        let ends = [Tag::Vlan(parent.clone()), Tag::VlanPort(parent.clone())];
+        let passes = |tag: &Tag| host.tagged(tag).is_some_and(|link| link.carrier);
+        self.bridge_vlan().is_none() || ends.iter().all(passes)
+    }
+
+    /// The interface by which the host itself is on the network's LAN, if it is: the parent, or its own in a bridge's VLAN.
+    pub fn hosts_own<'a>(&self, host: &'a View) -> Option<&'a Link> {
+        match self.bridge_vlan() {
+            Some(vlan) => host.links.iter().find(|link| vlan.is(link, host)),
+            None => host.link(&self.parent),
+        }
+    }
+
+    /// Whether endpoints have addresses and routes by what the LAN's routers advertise.
+    pub fn follows_routers(&self) -> bool {
+        matches!(self.ipv6, Ipv6Mode::Auto | Ipv6Mode::Slaac | Ipv6Mode::Dhcp)
+    }
+
+    /// Whether endpoints make addresses of advertised prefixes.
+    pub(crate) fn makes_addresses(&self) -> bool {
+        matches!(self.ipv6, Ipv6Mode::Auto | Ipv6Mode::Slaac)
+    }
+
+    /// Whether endpoints may have addresses of a DHCPv6 server's.
+    pub fn may_ask_dhcp6(&self) -> bool {
+        matches!(self.ipv6, Ipv6Mode::Auto | Ipv6Mode::Dhcp) && !self.kind.shares_parents_mac()
+    }
+
+    /// Whether they ask one, by what the routers say.
+    pub fn asks_dhcp6(&self, offer: &Offer) -> bool {
+        self.may_ask_dhcp6() && (self.ipv6 == Ipv6Mode::Dhcp || offer.managed)
+    }
+
+    /// Whether a DHCPv6 server is asked for its endpoints what there is to know beside addresses. A router that says that addresses are
+    /// to be had there says the same of all else (RFC 4861, 4.2), and who has a lease is told with it.
+    pub fn inquires(&self, offer: &Offer) -> bool {
+        self.follows_routers() && (offer.managed || offer.other) && !self.asks_dhcp6(offer)
+    }
+
+    /// Whether its endpoints have IPv6 addresses by Ashore.
+    pub fn has_ipv6(&self) -> bool {
+        self.follows_routers() || self.subnets.iter().any(|subnet| subnet.net.addr().is_ipv6())
     }
 }
 
-/// The subnet to name beside an address that lies in none: the first of its family, or the first at all.
-fn nearest(subnets: &[IpNet], ip: IpAddr) -> Option<IpNet> {
-    let same = |net: &&IpNet| Family::of(net.addr()) == Family::of(ip);
-    subnets.iter().find(same).or(subnets.first()).copied()
-}
-
-pub(crate) fn is_link_local(ip: IpAddr) -> bool {
-    matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
-}
-
-/// `a, b and c`, or `none`.
-pub fn list(items: impl Iterator<Item = impl fmt::Display>) -> String {
-    let items: Vec<String> = items.map(|item| item.to_string()).collect();
-    match items.as_slice() {
-        [] => "none".to_owned(),
-        [one] => one.clone(),
-        [most @ .., last] => format!("{} and {last}", most.join(", ")),
+impl View {
+    /// Where the addresses of a network's subnets are on this host, if that is not its parent.
+    pub fn faces_now(&self, network: &Network) -> Option<&IfName> {
+        let of_subnet = |link: &&Link| {
+            let mut nets = self.addresses_of(link).filter(|there| !there.link_scope).map(|there| there.net);
+            nets.any(|net| network.subnets.iter().any(|subnet| subnet.net == net.trunc()))
+        };
+        let is_other = |link: &&Link| {
+            link.tag().is_none()
+                && link.name.is_plain()
+                && link.master.is_none()
+                && link.name != network.parent
+        };
+        self.links.iter().filter(is_other).find(of_subnet).map(|link| &link.name)
     }
 }

@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 
 use ashore_wire::Mac;
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 
-use crate::endpoint::{Endpoint, Set};
-use crate::link::{IpvlanMode, LinkKind, MacvlanMode, Netns, Place, PortOption, Tag};
-use crate::name::IfName;
-use crate::state::EndpointKey;
-use crate::step::{Family, Life, ROUTE_PROTOCOL, Route, SysctlKey};
-use crate::vlan::{Membership, VlanId};
+use crate::family::Family;
+use crate::kind::{IpvlanMode, LinkKind, MacvlanMode, PortOption};
+use crate::link::{Netns, Place, Tag};
+use crate::name::{EndpointKey, IfName};
+use crate::step::{Life, ROUTE_PROTOCOL, Route, SysctlKey};
+use crate::vlan::{Membership, Vlan, VlanId};
 
 /// The host's namespace, and those containers' namespaces that were asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -277,11 +278,6 @@ impl Observed {
         }
     }
 
-    /// Why the namespace of an endpoint cannot be seen, if it can not. Until it can, the endpoint is left as it is.
-    pub fn unreadable(&self, endpoint: &Endpoint) -> Option<&str> {
-        self.unreadable.get(endpoint.netns()?).map(String::as_str)
-    }
-
     /// The namespace that a path led to, if it was asked for by it.
     pub fn at(&self, path: &Path) -> Option<(&Netns, &View)> {
         self.netns.get_key_value(self.paths.get(path)?)
@@ -370,6 +366,20 @@ impl View {
     pub fn has_address(&self, ip: IpAddr) -> bool {
         self.addresses.iter().any(|address| address.net.addr() == ip)
     }
+
+    /// The name of the link that a user means: its own, or that of the link which has it as an alternative one (`ip link property`).
+    pub fn resolved(&self, name: &IfName) -> IfName {
+        let index = self.altnames.get(name).filter(|_| self.link(name).is_none());
+        index.and_then(|index| self.link_at(*index)).map_or_else(|| name.clone(), |link| link.name.clone())
+    }
+
+    /// The VLAN that a link of Ashore's is.
+    pub(crate) fn own_vlan(&self, link: &Link) -> Option<Vlan> {
+        let ObservedKind::Vlan { id, gvrp } = link.kind else { return None };
+        let lower = self.link_at(link.lower?.index)?.name.clone();
+        let vlan = Vlan { lower, id: id.try_into().ok()?, gvrp };
+        (link.tag() == Some(Tag::Vlan(link.name.clone()))).then_some(vlan)
+    }
 }
 
 impl Link {
@@ -393,5 +403,27 @@ impl Link {
             SysctlKey::DisableIpv6 => self.disable_ipv6,
             SysctlKey::Mtu => self.ipv6_mtu,
         }
+    }
+
+    /// Whether it is of a kind that is a child of its parent.
+    pub fn is_child(&self) -> bool {
+        matches!(self.kind, ObservedKind::Macvlan { .. } | ObservedKind::Ipvlan { .. } | ObservedKind::Tap)
+    }
+}
+
+/// What an engine has set of a link in its container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Set {
+    /// Its sysctls, of those that are seen.
+    pub sysctls: Vec<(SysctlKey, i32)>,
+    /// The families whose default route leads by it, and not by another of the container's.
+    pub defaults: Vec<Family>,
+}
+
+impl Vlan {
+    /// Whether a link is this VLAN, whatever its name.
+    pub fn is(&self, link: &Link, host: &View) -> bool {
+        matches!(link.kind, ObservedKind::Vlan { id, .. } if id == self.id.get())
+            && host.link(&self.lower).is_some_and(|lower| link.is_child_of(lower, &Place::Host))
     }
 }

@@ -14,11 +14,12 @@ use ashore_wire::Mac;
 
 use crate::endpoint::{Endpoint, Seen, Stage};
 use crate::identity;
-use crate::link::{LinkKind, Netns, Place, Tag, is_engine_link_name, is_port_name, own_port_name};
-use crate::name::IfName;
+use crate::kind::LinkKind;
+use crate::link::{Netns, Place, Tag, is_engine_link_name, is_port_name, own_port_name};
+use crate::name::{EndpointKey, IfName};
 use crate::network::Network;
 use crate::observed::{Link, Observed, ObservedKind, Seat, View};
-use crate::state::{Change, EndpointKey, State};
+use crate::state::{Change, State};
 use crate::step::Step;
 
 /// What tells that a child of a parent in an endpoint's container is the endpoint's link: the strongest first.
@@ -448,13 +449,6 @@ impl Endpoint {
         let set = if engines && link.up { Some(view.set_of(link)) } else { before() };
         // Where the MAC is the parent's, it is none of its own.
         Seen { index: link.index, mac: link.mac.filter(|_| self.mac.is_some()), name, set }
-    }
-}
-
-impl Link {
-    /// Whether it is of a kind that is a child of its parent.
-    pub fn is_child(&self) -> bool {
-        matches!(self.kind, ObservedKind::Macvlan { .. } | ObservedKind::Ipvlan { .. } | ObservedKind::Tap)
     }
 }
 

@@ -10,15 +10,14 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ashore_wire::Mac;
 use ashore_wire::dhcp4::ClientId;
-use ipnet::IpNet;
 
 use crate::endpoint::{Chosen, Endpoint, Source};
+use crate::family::Family;
 use crate::identity::{Identity, Scope, Seed};
 use crate::lease::{LeaseRecord, LeaseRecord6};
 use crate::name::EndpointName;
-use crate::network::{Network, Subnet};
+use crate::network::Network;
 use crate::state::{Change, State};
-use crate::step::Family;
 
 impl State {
     /// How the identities change when an endpoint comes or goes. Nothing is remembered of an unnamed endpoint.
@@ -167,11 +166,6 @@ impl State {
         (!identity.may_have_of(subnet, ip)).then_some(ip)
     }
 
-    /// What is remembered of a name on a network.
-    pub fn identity_of(&self, network: &Network, name: &EndpointName) -> Option<&Identity> {
-        self.identities.get(&(State::scope(network), name.clone()))
-    }
-
     /// The name that an unnamed endpoint most likely belongs to, if its user chose this address: the name that remembers it. This is a
     /// guess. The user may have moved the address to another container, so what follows from the guess is only a stand-in.
     pub fn name_for_chosen(&self, network: &Network, ip: IpAddr) -> Option<&EndpointName> {
@@ -216,48 +210,7 @@ impl State {
     }
 }
 
-impl Endpoint {
-    /// The address of its lease.
-    pub fn leased_address(&self) -> Option<Ipv4Addr> {
-        self.lease.as_ref().map(|record| record.lease.address.addr())
-    }
-
-    /// Its address of a family that was chosen for it: by Ashore, its user or its engine, and by no server or router.
-    pub(crate) fn given_address(&self, family: Family) -> Option<IpAddr> {
-        let leased = self.leased_address().map(IpAddr::V4);
-        let mut given = self.given().map(IpNet::addr);
-        given.find(|ip| Family::of(*ip) == family && Some(*ip) != leased)
-    }
-}
-
 impl Identity {
-    /// The addresses that are kept for a name, whoever gave them.
-    pub fn all_addresses(&self) -> impl Iterator<Item = IpAddr> {
-        self.own_first().chain(self.leased.map(IpAddr::V4))
-    }
-
-    /// The addresses that were chosen for a name: its own first, then those that it got while machines on the LAN had its own.
-    pub(crate) fn own_first(&self) -> impl Iterator<Item = IpAddr> {
-        self.addresses.iter().chain(&self.meanwhile).copied()
-    }
-
-    /// Whether a subnet gives an address that is kept for a name: as one of its range, or as what its user asked for. Outside of the
-    /// range somebody else hands out addresses, such as the LAN's DHCP server.
-    pub(crate) fn may_have_of(&self, subnet: &Subnet, ip: IpAddr) -> bool {
-        subnet.pool().contains(ip) || self.asked.contains(&ip)
-    }
-
-    /// The address of a family that is kept for a name, if no server gave it.
-    pub(crate) fn address(&self, family: Family) -> Option<IpAddr> {
-        self.addresses.iter().copied().find(|ip| Family::of(*ip) == family)
-    }
-
-    /// The client identifiers under which DHCP servers know it.
-    pub(crate) fn client_ids(&self) -> impl Iterator<Item = &ClientId> {
-        let id = self.lease.iter().map(|record| &record.id);
-        id.chain(self.lease6.iter().map(|record| &record.id))
-    }
-
     /// What is left of this identity after another one has taken its own; none if nothing changes.
     fn without(&self, other: &Identity) -> Option<Identity> {
         let is_left = |ip: &IpAddr| !other.all_addresses().any(|its| its == *ip);

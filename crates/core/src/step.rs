@@ -9,7 +9,9 @@ use ashore_wire::Mac;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::link::{LinkKind, LinkSpec, Place, PortOption, Tag};
+use crate::family::Family;
+use crate::kind::{LinkKind, PortOption};
+use crate::link::{LinkSpec, Place, Tag};
 use crate::name::IfName;
 use crate::vlan::{Membership, VlanId};
 
@@ -66,31 +68,6 @@ pub struct Sysctl {
     pub link: IfName,
     /// The last part of its name, such as `arp_filter`.
     pub key: SysctlKey,
-}
-
-/// The two families of addresses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Family {
-    /// IPv4.
-    Ipv4,
-    /// IPv6.
-    Ipv6,
-}
-
-impl Family {
-    /// The family of an address.
-    pub fn of(ip: IpAddr) -> Self {
-        if ip.is_ipv4() { Family::Ipv4 } else { Family::Ipv6 }
-    }
-
-    /// The length in bits of a prefix that holds one address.
-    pub fn full_prefix(self) -> u8 {
-        match self {
-            Family::Ipv4 => 32,
-            Family::Ipv6 => 128,
-        }
-    }
 }
 
 /// The per-link sysctls that Ashore ever sets.

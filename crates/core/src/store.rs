@@ -14,13 +14,16 @@ use std::path::{Path, PathBuf};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use serde::{Deserialize, Serialize};
 
+use crate::document::Document;
 use crate::identity::Seed;
 use crate::state::{Change, State};
 use crate::text::Word;
 
 mod document;
+#[cfg(test)]
+mod tests;
 
-pub use document::{Document, DocumentError, SCHEMA};
+pub use document::{DocumentError, SCHEMA};
 
 /// One table holds all rows: a kind, a separator, the key. Order within a kind is that of the keys.
 const ROWS: TableDefinition<'_, &str, &str> = TableDefinition::new("rows");
@@ -294,6 +297,3 @@ fn database_error(path: &Path, source: redb::Error) -> StoreError {
         source => StoreError::Database { path: path.to_owned(), source: Box::new(source) },
     }
 }
-
-#[cfg(test)]
-mod tests;

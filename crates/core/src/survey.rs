@@ -10,7 +10,6 @@ use std::net::{IpAddr, Ipv4Addr};
 use serde::{Deserialize, Serialize};
 
 use crate::name::IfName;
-use crate::network::NetworkError;
 use crate::range::Range;
 
 /// How many addresses of a range are asked for at most.
@@ -76,18 +75,6 @@ impl fmt::Display for PoolSeen {
     }
 }
 
-impl PoolReport {
-    /// Whether no server was seen to hand out addresses of the range.
-    pub fn check(&self) -> Result<(), NetworkError> {
-        let overlap =
-            self.servers.iter().find_map(|seen| Some((seen.server, seen.hands_out_of(&self.range)?)));
-        let (range, beside) = (self.range, self.beside);
-        overlap.map_or(Ok(()), |(server, offered)| {
-            Err(NetworkError::RangeInPool { range, server, offered, beside })
-        })
-    }
-}
-
 /// The addresses of an IPv4 range to ask for, the telling ones first: its ends, its middle, and what lies between. None that
 /// is `never` to be had, such as one that somebody is known to have: a server offers that to nobody.
 pub fn samples(range: &Range, never: impl Fn(IpAddr) -> bool) -> Vec<Ipv4Addr> {
@@ -114,6 +101,7 @@ pub fn samples(range: &Range, never: impl Fn(IpAddr) -> bool) -> Vec<Ipv4Addr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::create::NetworkError;
 
     fn range(text: &str) -> Range {
         text.parse().unwrap()

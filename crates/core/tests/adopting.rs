@@ -2,13 +2,13 @@
 
 mod model;
 
-use ashore_core::adopt::of_engines;
+use ashore_core::allocate::of_engines;
+use ashore_core::create::NetworkSpec;
 use ashore_core::endpoint::Source;
 use ashore_core::identity::Seed;
 use ashore_core::inventory::{Inventory, ListedNetwork};
-use ashore_core::link::{IpvlanMode, LinkKind, MacvlanMode};
+use ashore_core::kind::{IpvlanMode, LinkKind, MacvlanMode};
 use ashore_core::network::Network;
-use ashore_core::request::NetworkSpec;
 use ashore_core::state::{Change, State};
 use model::Model;
 
@@ -160,7 +160,10 @@ fn what_is_let_go_is_called_by_any_of_its_names_and_leaves_nothing() {
     let state = carried_out(&carried_out(&none, &changes), &[Change::PutNetwork(own)]);
     for name in ["home", ID, &ID[..12]] {
         let left = carried_out(&state, &state.unadopting(name).unwrap());
-        assert_eq!(left.networks.keys().map(ashore_core::NetworkName::as_str).collect::<Vec<_>>(), ["own"]);
+        assert_eq!(
+            left.networks.keys().map(ashore_core::name::NetworkName::as_str).collect::<Vec<_>>(),
+            ["own"]
+        );
         assert!(left.endpoints.is_empty());
     }
     for name in ["own", "other", &ID[..11]] {

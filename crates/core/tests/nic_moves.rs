@@ -8,10 +8,10 @@ mod model;
 use std::fmt::Write;
 use std::path::Path;
 
+use ashore_core::create::NetworkSpec;
 use ashore_core::identity::Seed;
 use ashore_core::name::IfName;
 use ashore_core::observed::{Link, LinkAddress, Lower, ObservedKind, ObservedRoute, Seat, View, Ways};
-use ashore_core::request::NetworkSpec;
 use ashore_core::state::{Change as StateChange, State};
 use ashore_core::step::{Life, Route};
 use model::Model;

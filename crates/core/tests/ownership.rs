@@ -5,18 +5,19 @@ mod model;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ashore_core::allocate::Known;
-use ashore_core::attach::FromLan;
+use ashore_core::attach::{AttachSpec, FromLan};
+use ashore_core::create::NetworkSpec;
 use ashore_core::desired::desired;
+use ashore_core::diff::plan;
 use ashore_core::endpoint::{Endpoint, Home, Stage};
 use ashore_core::identity::Seed;
-use ashore_core::lease::Leased;
-use ashore_core::link::{LinkSpec, LinkType, MacvlanMode, Netns, Place, Tag, engine_link_name};
+use ashore_core::kind::MacvlanMode;
+use ashore_core::known::Known;
+use ashore_core::leases::Leased;
+use ashore_core::link::{LinkSpec, LinkType, Netns, Place, Tag, engine_link_name};
 use ashore_core::name::IfName;
 use ashore_core::observed::{Link, Lower, ObservedKind, ObservedRoute, Seat, View};
 use ashore_core::owner::Owners;
-use ashore_core::plan::plan;
-use ashore_core::request::{AttachSpec, NetworkSpec};
 use ashore_core::state::{Change, State};
 use ashore_core::step::{Route, Step};
 use ashore_wire::Mac;

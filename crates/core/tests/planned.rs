@@ -9,17 +9,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::Path;
 
-use ashore_core::allocate::Known;
-use ashore_core::attach::FromLan;
+use ashore_core::attach::{AttachSpec, FromLan};
+use ashore_core::create::NetworkSpec;
 use ashore_core::desired::desired;
+use ashore_core::diff::plan;
 use ashore_core::endpoint::{Endpoint, Home, Stage};
 use ashore_core::identity::Seed;
-use ashore_core::ipv6::{Learned, LearnedAddress, LearnedRouter};
-use ashore_core::lease::{LeaseRecord, Leased, Release};
-use ashore_core::link::{LinkKind, MacvlanMode, Netns, Place, engine_link_name};
+use ashore_core::kind::{LinkKind, MacvlanMode};
+use ashore_core::known::Known;
+use ashore_core::learned::{Learned, LearnedAddress, LearnedRouter};
+use ashore_core::lease::{LeaseRecord, Release};
+use ashore_core::leases::Leased;
+use ashore_core::link::{Netns, Place, engine_link_name};
 use ashore_core::observed::{Observed, ObservedKind, ObservedRoute, View, Ways};
-use ashore_core::plan::plan;
-use ashore_core::request::{AttachSpec, NetworkSpec};
 use ashore_core::state::{Change, State};
 use ashore_core::step::{ROUTE_PROTOCOL, Route};
 use ashore_wire::Mac;
@@ -185,7 +187,7 @@ impl World {
         let host = &self.model.observed.host;
         let known = Known { host, heard: &heard, answered: &answered, held: &held };
         let network = &self.state.networks[&spec.network];
-        let is_leased = network.leases(ashore_core::step::Family::Ipv4);
+        let is_leased = network.leases(ashore_core::family::Family::Ipv4);
         let record = record();
         let leased = if is_leased { Leased::Got(&record) } else { Leased::NotYet };
         let learned = network.follows_routers().then(|| Box::new(learned()));
@@ -292,7 +294,7 @@ impl<'a> Wrongs<'a> {
             self.add(format!("{name} is of another bridge, or of none"), |view| view.links[at].master = None);
             self.add(format!("{name} is another kind of port"), |view| {
                 let port = std::mem::take(&mut view.links[at].port);
-                let all = ashore_core::link::PortOption::ALL.into_iter();
+                let all = ashore_core::kind::PortOption::ALL.into_iter();
                 view.links[at].port = all.filter(|option| !port.contains(option)).collect();
             });
             self.add(format!("{name} is in other VLANs"), |view| {

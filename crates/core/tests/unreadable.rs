@@ -4,16 +4,16 @@ mod model;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ashore_core::allocate::Known;
-use ashore_core::attach::FromLan;
+use ashore_core::attach::{AttachSpec, FromLan};
+use ashore_core::create::NetworkSpec;
 use ashore_core::desired::desired;
+use ashore_core::diff::plan;
 use ashore_core::endpoint::{Endpoint, Stage};
 use ashore_core::identity::Seed;
-use ashore_core::lease::Leased;
+use ashore_core::known::Known;
+use ashore_core::leases::Leased;
 use ashore_core::link::Netns;
 use ashore_core::observed::Observed;
-use ashore_core::plan::plan;
-use ashore_core::request::{AttachSpec, NetworkSpec};
 use ashore_core::state::{Change, State};
 use ashore_core::step::Step;
 use model::Model;

@@ -71,11 +71,11 @@ impl StepError {
     pub fn hint(&self) -> Option<String> {
         let kind = match &self.step {
             Step::AddLink { link, .. } => match link.kind {
-                ashore_core::LinkType::Ipvlan { .. } => Some("ipvlan"),
-                ashore_core::LinkType::Vlan { .. } => Some("8021q"),
-                ashore_core::LinkType::Macvlan { .. } => Some("macvlan"),
-                ashore_core::LinkType::Veth { .. } => Some("veth"),
-                ashore_core::LinkType::Bridge => Some("bridge"),
+                ashore_core::link::LinkType::Ipvlan { .. } => Some("ipvlan"),
+                ashore_core::link::LinkType::Vlan { .. } => Some("8021q"),
+                ashore_core::link::LinkType::Macvlan { .. } => Some("macvlan"),
+                ashore_core::link::LinkType::Veth { .. } => Some("veth"),
+                ashore_core::link::LinkType::Bridge => Some("bridge"),
             },
             _ => None,
         };

@@ -1,4 +1,4 @@
-//! What hangs on a link and no [`View`](ashore_core::View) tells in full: routes of other tables, over several links or with
+//! What hangs on a link and no [`View`](ashore_core::observed::View) tells in full: routes of other tables, over several links or with
 //! settings of their own, and rules that name the link.
 
 use std::net::IpAddr;

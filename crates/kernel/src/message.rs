@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 use std::os::fd::RawFd;
 
-use ashore_core::link::{IpvlanMode, LinkKind, LinkSpec, LinkType, MacvlanMode, PortOption};
+use ashore_core::kind::{IpvlanMode, LinkKind, MacvlanMode, PortOption};
+use ashore_core::link::{LinkSpec, LinkType};
 use ashore_core::name::IfName;
 use ashore_core::step::{Address, HostAddress, HostRoute, ROUTE_PROTOCOL, Route};
 use ashore_core::vlan::{Membership, VlanId};

@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
-use ashore_core::link::{LinkSpec, LinkType, MacvlanMode};
+use ashore_core::kind::MacvlanMode;
+use ashore_core::link::{LinkSpec, LinkType};
 use ashore_core::name::IfName;
 use ashore_wire::Mac;
 use nix::errno::Errno;

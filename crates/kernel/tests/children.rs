@@ -3,7 +3,8 @@
 
 mod ground;
 
-use ashore_core::link::{LinkSpec, LinkType, MacvlanMode, Netns, Place};
+use ashore_core::kind::MacvlanMode;
+use ashore_core::link::{LinkSpec, LinkType, Netns, Place};
 use ashore_core::observed::{Lower, Seat};
 use ashore_core::step::Step;
 use ashore_kernel::{Kernel, Namespace, OnError};

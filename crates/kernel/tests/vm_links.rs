@@ -2,7 +2,8 @@
 
 mod ground;
 
-use ashore_core::link::{IpvlanMode, LinkSpec, LinkType, MacvlanMode, Place};
+use ashore_core::kind::{IpvlanMode, MacvlanMode};
+use ashore_core::link::{LinkSpec, LinkType, Place};
 use ashore_core::observed::{Lower, ObservedKind, Seat};
 use ashore_core::step::Step;
 use ashore_kernel::OnError;

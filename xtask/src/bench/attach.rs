@@ -7,7 +7,9 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use ashore_core::request::{AttachSpec, Reply, Request};
+use ashore_core::attach::AttachSpec;
+use ashore_core::reply::Reply;
+use ashore_core::request::Request;
 use ashore_lab::{Daemon, Engines, Machine, World};
 
 use super::{Bench, machine, median};

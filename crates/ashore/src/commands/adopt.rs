@@ -1,6 +1,7 @@
 //! `ashore adopt` and `ashore forget`.
 
-use ashore_core::request::{AdoptSpec, Reply, Request};
+use ashore_core::reply::Reply;
+use ashore_core::request::{AdoptSpec, Request};
 
 use super::network::{done, warn};
 use super::table;

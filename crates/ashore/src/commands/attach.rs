@@ -2,8 +2,11 @@
 
 use std::path::PathBuf;
 
-use ashore_core::EndpointName;
-use ashore_core::request::{AttachSpec, Refusal, RefusalKind, Reply, Request};
+use ashore_core::attach::AttachSpec;
+use ashore_core::name::EndpointName;
+use ashore_core::refusal::{Refusal, RefusalKind};
+use ashore_core::reply::Reply;
+use ashore_core::request::Request;
 
 use super::network::{done, warn};
 use super::table;

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use ashore_core::bridge::{Direction, Move};
-use ashore_core::request::{MoveSpec, Reply, Request};
+use ashore_core::nic_move::{Direction, Move};
+use ashore_core::reply::Reply;
+use ashore_core::request::{MoveSpec, Request};
 
 use super::network::warn;
 use super::table;

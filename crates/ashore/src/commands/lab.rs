@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context;
-use ashore_core::link::{LinkSpec, LinkType, MacvlanMode, Place};
+use ashore_core::kind::MacvlanMode;
+use ashore_core::link::{LinkSpec, LinkType, Place};
 use ashore_core::observed::{Link, ObservedKind};
 use ashore_core::step::Step;
 use ashore_kernel::{SandboxError, enter_sandbox};

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use ashore_core::create::NetworkSpec;
+use ashore_core::family::Family;
+use ashore_core::kind::PortOption;
 use ashore_core::lease::{Addressing, LeaseOptions};
-use ashore_core::link::PortOption;
 use ashore_core::network::Network;
-use ashore_core::request::{NetworkSpec, Reply, Request};
-use ashore_core::step::Family;
+use ashore_core::reply::Reply;
+use ashore_core::request::Request;
 use ashore_core::vlan::Vlan;
 use ashore_wire::dhcp4::Servers;
 

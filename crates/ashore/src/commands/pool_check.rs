@@ -1,6 +1,9 @@
 //! `ashore pool-check`: what the LAN's DHCP servers were seen to hand out.
 
-use ashore_core::request::{PoolQuestion, Refusal, RefusalKind, Reply, Request};
+use ashore_core::create::PoolQuestion;
+use ashore_core::refusal::{Refusal, RefusalKind};
+use ashore_core::reply::Reply;
+use ashore_core::request::Request;
 use ashore_core::survey::PoolReport;
 
 use crate::cli::PoolCheckArgs;
@@ -55,7 +58,7 @@ fn print(report: &PoolReport, judged: bool) {
 }
 
 fn verdict(report: &PoolReport) -> Result<(), Failure> {
-    let taken = |error: ashore_core::network::NetworkError| Refusal {
+    let taken = |error: ashore_core::create::NetworkError| Refusal {
         kind: RefusalKind::Taken,
         message: error.to_string(),
         hint: error.hint(),

@@ -2,9 +2,12 @@
 
 use std::net::IpAddr;
 
-use ashore_core::IfName;
+use ashore_core::create::PoolQuestion;
+use ashore_core::name::IfName;
 use ashore_core::observed::View;
-use ashore_core::request::{PoolQuestion, Refusal, RefusalKind, Reply, Request};
+use ashore_core::refusal::{Refusal, RefusalKind};
+use ashore_core::reply::Reply;
+use ashore_core::request::Request;
 use ashore_core::router::{HostAddress, RouterError, RouterPlan, RouterWish, System};
 use ashore_core::survey::PoolReport;
 use ashore_kernel::Kernel;

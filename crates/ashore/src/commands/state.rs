@@ -1,6 +1,7 @@
 //! `ashore state`.
 
-use ashore_core::request::{Reply, Request};
+use ashore_core::reply::Reply;
+use ashore_core::request::Request;
 
 use super::network::done;
 use crate::cli::StateCommand;

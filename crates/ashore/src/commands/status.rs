@@ -1,7 +1,8 @@
 //! `ashore status`.
 
 use ashore_core::endpoint::{Source, Stage};
-use ashore_core::request::{EndpointReport, NetworkReport, Reply, Request, Status};
+use ashore_core::reply::{EndpointReport, NetworkReport, Reply, Status};
+use ashore_core::request::Request;
 
 use super::table;
 use crate::cli::ClientArgs;

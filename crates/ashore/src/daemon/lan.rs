@@ -15,8 +15,8 @@ use std::net::IpAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use ashore_core::allocate;
 use ashore_core::endpoint::Endpoint;
+use ashore_core::known;
 use ashore_core::link::Tag;
 use ashore_core::name::IfName;
 use ashore_core::network::{HOST_AUX, Network};
@@ -296,7 +296,7 @@ impl Lan {
     }
 
     /// Addresses that other machines were heard by a parent to have, or to be about to take.
-    pub(crate) fn hearsay(&self, parent: &IfName) -> BTreeMap<IpAddr, allocate::Hearsay> {
+    pub(crate) fn hearsay(&self, parent: &IfName) -> BTreeMap<IpAddr, known::Hearsay> {
         self.table().hearsay.get(parent).map_or_else(BTreeMap::new, |there| there.all(Instant::now()))
     }
 

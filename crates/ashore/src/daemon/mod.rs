@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use ashore_core::identity::Seed;
-use ashore_core::request::{Refusal, RefusalKind};
+use ashore_core::refusal::{Refusal, RefusalKind};
 use ashore_core::store::{Store, StoreError};
 use ashore_kernel::{
     EndSignals, Kernel, LockError, NamespaceError, NamespaceLock, PacketSocket, Watch, wait_readable,

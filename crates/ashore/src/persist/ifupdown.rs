@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use ashore_core::request::Refusal;
+use ashore_core::refusal::Refusal;
 use ashore_core::text::Word;
 
 use super::{Configuration, Site};

@@ -9,10 +9,10 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use ashore_core::bridge::{Direction, Move};
 use ashore_core::link::LinkSpec;
 use ashore_core::name::IfName;
-use ashore_core::request::{Refusal, RefusalKind};
+use ashore_core::nic_move::{Direction, Move};
+use ashore_core::refusal::{Refusal, RefusalKind};
 use ashore_core::step::Step;
 use ashore_wire::Mac;
 

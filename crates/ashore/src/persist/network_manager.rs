@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use ashore_core::name::IfName;
-use ashore_core::request::Refusal;
+use ashore_core::refusal::Refusal;
 use ashore_core::text::Word;
 
 use super::{Configuration, Site, index_of, section, sections, value};

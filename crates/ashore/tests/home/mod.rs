@@ -83,7 +83,7 @@ impl Home {
 
     /// Makes the bridge alone, of a NIC on which the host has no address.
     pub fn make_bridge(&self) {
-        let name = |text: &str| text.parse::<ashore_core::IfName>().unwrap();
+        let name = |text: &str| text.parse::<ashore_core::name::IfName>().unwrap();
         let (place, bridge, nic) = (Place::Host, name("br0"), name("eth0"));
         let spec = LinkSpec { name: bridge.clone(), kind: LinkType::Bridge, mac: None, mtu: None };
         self.nas

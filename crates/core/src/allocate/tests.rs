@@ -1,10 +1,11 @@
 use super::*;
+use crate::create::NetworkSpec;
 use crate::endpoint::{Chosen, Endpoint, Home, Source, Stage};
 use crate::identity::Seed;
-use crate::ipv6::tests::endpoint;
+use crate::known::Hearsay;
+use crate::learn::tests::endpoint;
 use crate::name::NetworkName;
 use crate::observed::{Link, LinkAddress, ObservedKind, Standing};
-use crate::request::NetworkSpec;
 use crate::state::Change;
 
 /// The last bytes of IPv4 addresses.

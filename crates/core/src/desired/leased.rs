@@ -5,12 +5,13 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::WantedLink;
+use crate::desired::WantedLink;
 use crate::endpoint::Endpoint;
+use crate::family::Family;
 use crate::name::IfName;
 use crate::network::Network;
 use crate::observed::View;
-use crate::step::{Family, Route};
+use crate::step::Route;
 
 /// The routes of a lease, but for the default one by a router.
 pub(super) fn leased_routes<'a>(

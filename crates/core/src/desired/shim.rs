@@ -6,15 +6,17 @@ use std::net::IpAddr;
 use ashore_wire::Mac;
 use ipnet::IpNet;
 
-use super::WantedLink;
+use crate::desired::WantedLink;
 use crate::endpoint::Endpoint;
-use crate::link::{IpvlanMode, LinkKind, LinkSpec, LinkType, MacvlanMode, Tag, shim_name};
+use crate::family::Family;
+use crate::kind::{IpvlanMode, LinkKind, MacvlanMode};
+use crate::link::{LinkSpec, LinkType, Tag, shim_name};
 use crate::name::IfName;
 use crate::network::{HOST_AUX, Network, Subnet};
 use crate::observed::{Link, Observed, View};
 use crate::range::Range;
 use crate::state::State;
-use crate::step::{Address, Family, Route, Sysctl, SysctlKey};
+use crate::step::{Address, Route, Sysctl, SysctlKey};
 
 /// One shim for each parent that has an endpoint which wants host access. It comes with the first endpoint and stays
 /// until the last network on the parent is removed, so that its neighbours' caches stay true.

@@ -4,9 +4,10 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::shim::{host_side, quiet};
-use super::{PortVlan, WantedLink, least_mtu_of_ports, veth_into_bridge};
-use crate::link::{LinkSpec, LinkType, Place, PortOption, Tag, own_port_name};
+use crate::desired::shim::{host_side, quiet};
+use crate::desired::{PortVlan, WantedLink, least_mtu_of_ports, veth_into_bridge};
+use crate::kind::PortOption;
+use crate::link::{LinkSpec, LinkType, Place, Tag, own_port_name};
 use crate::name::IfName;
 use crate::network::Network;
 use crate::observed::{Link, Lower, Observed, ObservedKind, Seat, View};

@@ -1,7 +1,7 @@
 //! The names of Ashore's links on the host. Each follows from whose link it is.
 
 use super::Tag;
-use crate::name::{EndpointName, IfName, NetworkName};
+use crate::name::{EndpointName, IfName, NetworkName, link_name};
 
 /// What the names of links begin with that an engine moves into its containers; twelve digits follow.
 const ENGINES: &str = "ash";
@@ -54,15 +54,6 @@ pub fn shim_name(parent: &IfName) -> IfName {
 /// The far end of Ashore's own port in a VLAN of a bridge, which is on the bridge.
 pub(crate) fn own_port_name(near: &IfName) -> IfName {
     link_name(PORTS, near.as_str())
-}
-
-pub(crate) fn link_name(prefix: &str, text: &str) -> IfName {
-    let digits = 15 - prefix.len();
-    let hash =
-        siphasher::sip128::SipHasher24::new_with_key(b"ashore link name").hash(text.as_bytes()).as_u128();
-    let mut name = format!("{prefix}{hash:032x}");
-    name.truncate(prefix.len() + digits);
-    name.parse().expect("a short prefix and hexadecimal digits are an interface name")
 }
 
 #[cfg(test)]

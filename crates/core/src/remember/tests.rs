@@ -1,9 +1,11 @@
 use std::fmt::Write;
 
+use ipnet::IpNet;
+
 use super::*;
 use crate::endpoint::Home;
-use crate::ipv6::LearnedAddress;
-use crate::ipv6::tests::{endpoint, network};
+use crate::learn::tests::{endpoint, network};
+use crate::learned::LearnedAddress;
 use crate::lease::Addressing;
 
 /// Networks, endpoints and identities as words: `.7` and `::7` are addresses, `m7` is a MAC, `L.7=id:m7` a lease that was asked for

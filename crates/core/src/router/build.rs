@@ -7,13 +7,14 @@ use std::str::FromStr;
 use ashore_wire::conflict::Profile;
 use ipnet::IpNet;
 
-use super::{Policy, Present, RouterError, RouterPlan, RouterSubnet, in_vlan};
+use crate::create::{NetworkError, NetworkSpec};
+use crate::family::is_link_local;
 use crate::ipv6::Ipv6Mode;
 use crate::lease::{Addressing, LeaseOptions};
 use crate::name::{IfName, NetworkName, PortName};
-use crate::network::{Network, NetworkError, Subnet, is_link_local};
+use crate::network::{Network, Subnet};
 use crate::range::Range;
-use crate::request::NetworkSpec;
+use crate::router::{Policy, Present, RouterError, RouterPlan, RouterSubnet, in_vlan};
 use crate::survey::PoolReport;
 use crate::vlan::VlanId;
 

@@ -4,10 +4,10 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::{Policy, System};
+use crate::create::NetworkError;
 use crate::name::{IfName, NetworkName, PortName};
-use crate::network::NetworkError;
 use crate::range::Range;
+use crate::router::{Policy, System};
 use crate::vlan::VlanId;
 
 /// Why there is no plan for a router.

@@ -4,10 +4,12 @@ use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use super::host::Manner;
-use super::{Family, ROUTE_PROTOCOL, Route, Step, Sysctl};
-use crate::link::{LinkKind, LinkSpec, LinkType, Place};
+use crate::family::Family;
+use crate::kind::LinkKind;
+use crate::link::{LinkSpec, LinkType, Place};
 use crate::name::IfName;
+use crate::step::host::Manner;
+use crate::step::{ROUTE_PROTOCOL, Route, Step, Sysctl};
 use crate::text::Word;
 
 /// Names and paths are quoted, since they may come from a container, and what is printed is made for a shell.

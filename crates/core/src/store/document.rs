@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Row;
+use crate::document::Document;
 use crate::endpoint::{ByUser, Chosen, Endpoint, Source};
-use crate::identity::{Identity, Scope, Seed};
+use crate::identity::{Identity, Scope};
 use crate::name::EndpointName;
 use crate::network::Network;
 use crate::pool::{Pool, PoolKey};
@@ -51,15 +52,6 @@ fn leased_in_key(rows: &mut Rows) {
 
 const SCHEMA_KEY: &str = "schema";
 const SEED_KEY: &str = "seed";
-
-/// The whole state, as rows of JSON under their keys.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Document {
-    /// The schema of the rows.
-    pub schema: u32,
-    /// All rows but the schema's own.
-    pub rows: BTreeMap<String, Value>,
-}
 
 /// What is wrong with a document.
 #[derive(Debug, thiserror::Error)]
@@ -274,27 +266,4 @@ fn read_placeholders(state: &mut State) {
         endpoint.by_user = ByUser { mac, addresses };
     }
     state.identities.retain(|(_, name), identity| !is_placeholder(name, &identity.addresses));
-}
-
-/// The seed is written as 32 hexadecimal digits.
-impl From<Seed> for String {
-    fn from(seed: Seed) -> String {
-        format!("{:032x}", u128::from_be_bytes(seed.0))
-    }
-}
-
-impl TryFrom<String> for Seed {
-    type Error = &'static str;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        const WRONG: &str = "a seed is 32 hexadecimal digits";
-        if text.len() != 32 || !text.is_ascii() {
-            return Err(WRONG);
-        }
-        let mut seed = [0; 16];
-        for (at, byte) in seed.iter_mut().enumerate() {
-            *byte = u8::from_str_radix(&text[2 * at..2 * at + 2], 16).map_err(|_| WRONG)?;
-        }
-        Ok(Seed(seed))
-    }
 }

@@ -7,7 +7,8 @@ mod bridge;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ashore_core::link::{LinkKind, LinkSpec, LinkType, MacvlanMode, Netns, Place};
+use ashore_core::kind::{LinkKind, MacvlanMode};
+use ashore_core::link::{LinkSpec, LinkType, Netns, Place};
 use ashore_core::name::IfName;
 use ashore_core::observed::{
     Link, LinkAddress, Lower, Neighbour, Observed, ObservedKind, ObservedRoute, Seat, Standing, View, Ways,

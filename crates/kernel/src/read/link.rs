@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ashore_core::link::{IpvlanMode, MacvlanMode, PortOption};
+use ashore_core::kind::{IpvlanMode, MacvlanMode, PortOption};
 use ashore_core::name::IfName;
 use ashore_core::observed::{Link, Lower, ObservedKind, Seat};
 use ashore_core::text::Shown;

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use ashore_core::desired::desired;
+use ashore_core::diff::plan;
 use ashore_core::endpoint::Stage;
 use ashore_core::identity::Seed;
-use ashore_core::plan::plan;
-use ashore_core::request::{Reply, Request, Status};
+use ashore_core::reply::{Reply, Status};
+use ashore_core::request::Request;
 use ashore_core::state::State;
 use ashore_core::step::Step;
 use ashore_core::store::Store;

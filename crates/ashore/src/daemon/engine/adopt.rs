@@ -6,7 +6,9 @@ use ashore_core::adopt::AdoptError;
 use ashore_core::inventory::Inventory;
 use ashore_core::link::Netns;
 use ashore_core::network::Network;
-use ashore_core::request::{AdoptSpec, Refusal, RefusalKind, Reply};
+use ashore_core::refusal::{Refusal, RefusalKind};
+use ashore_core::reply::Reply;
+use ashore_core::request::AdoptSpec;
 use ashore_core::state::Change;
 
 use super::{Engine, Inner, all_netns, now};

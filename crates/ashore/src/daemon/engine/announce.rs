@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use ashore_core::endpoint::Endpoint;
-use ashore_core::link::{LinkKind, Place, shim_name};
+use ashore_core::kind::LinkKind;
+use ashore_core::link::{Place, shim_name};
 use ashore_core::observed::{Observed, View};
 use ashore_core::state::State;
 use ashore_core::step::Step;

@@ -2,19 +2,23 @@
 
 use std::time::{Duration, Instant};
 
-use ashore_core::IfName;
-use ashore_core::allocate::Known;
-use ashore_core::attach::{AttachError, FromLan};
+use ashore_core::attach::{AttachError, AttachSpec, FromLan};
 use ashore_core::desired::desired;
+use ashore_core::diff::plan;
 use ashore_core::endpoint::{Endpoint, Stage};
-use ashore_core::lease::{Addressing, Leased};
-use ashore_core::link::{LinkKind, Netns, Place, Tag, shim_name};
+use ashore_core::family::Family;
+use ashore_core::kind::LinkKind;
+use ashore_core::known::Known;
+use ashore_core::lease::Addressing;
+use ashore_core::leases::Leased;
+use ashore_core::link::{Netns, Place, Tag, shim_name};
+use ashore_core::name::IfName;
 use ashore_core::network::Network;
 use ashore_core::observed::{Observed, View};
-use ashore_core::plan::plan;
-use ashore_core::request::{AttachSpec, EndpointReport, Refusal, Reply};
+use ashore_core::refusal::Refusal;
+use ashore_core::reply::{EndpointReport, Reply};
 use ashore_core::state::{Change, State};
-use ashore_core::step::{Family, Step};
+use ashore_core::step::Step;
 use ashore_kernel::{Namespace, OnError};
 use ashore_wire::conflict::Profile;
 

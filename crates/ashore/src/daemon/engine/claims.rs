@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ashore_core::endpoint::Endpoint;
 use ashore_core::link::Netns;
-use ashore_core::request::Refusal;
+use ashore_core::refusal::Refusal;
 use ashore_wire::Mac;
 
 use super::{Engine, netns_of};

@@ -2,16 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use ashore_core::EndpointName;
-use ashore_core::attach::AttachError;
+use ashore_core::attach::{AttachError, AttachSpec};
 use ashore_core::endpoint::{Endpoint, Stage};
 use ashore_core::link::{Netns, Place};
-use ashore_core::name::NetworkName;
+use ashore_core::name::{EndpointKey, EndpointName, NetworkName};
 use ashore_core::network::Network;
 use ashore_core::observed::Observed;
 use ashore_core::owner::Owners;
-use ashore_core::request::{AttachSpec, Refusal, RefusalKind, Reply};
-use ashore_core::state::{Change, EndpointKey};
+use ashore_core::refusal::{Refusal, RefusalKind};
+use ashore_core::reply::Reply;
+use ashore_core::state::Change;
 use ashore_core::step::Step;
 use ashore_kernel::OnError;
 use ashore_wire::Mac;

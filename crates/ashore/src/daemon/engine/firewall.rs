@@ -1,8 +1,8 @@
 //! What the host's own firewall does to networks on a bridge: said, and left to whoever made its rules.
 
-use ashore_core::link::LinkKind;
+use ashore_core::family::Family;
+use ashore_core::kind::LinkKind;
 use ashore_core::network::Network;
-use ashore_core::step::Family;
 
 use super::Inner;
 

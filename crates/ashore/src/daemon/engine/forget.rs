@@ -1,8 +1,9 @@
 //! Dropping what is remembered of a name.
 
-use ashore_core::EndpointName;
+use ashore_core::name::EndpointName;
 use ashore_core::network::Network;
-use ashore_core::request::{Refusal, RefusalKind, Reply};
+use ashore_core::refusal::{Refusal, RefusalKind};
+use ashore_core::reply::Reply;
 use ashore_core::state::{Change, State};
 
 use super::Engine;

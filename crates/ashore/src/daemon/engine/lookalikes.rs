@@ -5,13 +5,13 @@
 
 use std::collections::BTreeSet;
 
-use ashore_core::NetworkName;
-use ashore_core::link::{LinkKind, MacvlanMode, Netns, Tag};
-use ashore_core::name::IfName;
+use ashore_core::kind::{LinkKind, MacvlanMode};
+use ashore_core::link::{Netns, Tag};
+use ashore_core::name::{IfName, NetworkName};
 use ashore_core::network::Network;
 use ashore_core::observed::{Link, Lower, Observed, Seat};
 use ashore_core::owner::shim_mac;
-use ashore_core::request::{Refusal, RefusalKind};
+use ashore_core::refusal::{Refusal, RefusalKind};
 use ashore_core::state::State;
 use ashore_wire::Mac;
 

@@ -11,11 +11,13 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use ashore_core::endpoint::{Endpoint, Stage};
-use ashore_core::link::{LinkKind, Netns};
+use ashore_core::kind::LinkKind;
+use ashore_core::link::Netns;
+use ashore_core::name::EndpointKey;
 use ashore_core::observed::Observed;
 use ashore_core::owner::Owners;
-use ashore_core::request::Refusal;
-use ashore_core::state::{Change, EndpointKey};
+use ashore_core::refusal::Refusal;
+use ashore_core::state::Change;
 use ashore_kernel::{Found, Holders, Lives, Namespace, this_boot};
 
 use super::strayed::{Elsewhere, TakenIn};

@@ -5,11 +5,10 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use ashore_core::NetworkName;
 use ashore_core::endpoint::{Endpoint, Stage};
 use ashore_core::inventory::Inventory;
 use ashore_core::misplaced::{Lack, Misplaced, Obstacle};
-use ashore_core::name::IfName;
+use ashore_core::name::{IfName, NetworkName};
 use ashore_core::state::State;
 use ashore_wire::Mac;
 use ipnet::IpNet;

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use ashore_core::network::{Network, NetworkError};
+use ashore_core::create::NetworkError;
+use ashore_core::name::{IfName, NetworkName};
+use ashore_core::network::Network;
 use ashore_core::observed::{Observed, View};
-use ashore_core::request::{Refusal, RefusalKind, Reply};
+use ashore_core::refusal::{Refusal, RefusalKind};
+use ashore_core::reply::Reply;
 use ashore_core::state::Change;
-use ashore_core::{IfName, NetworkName};
 use ashore_kernel::StepError;
 
 use super::network::no_network;

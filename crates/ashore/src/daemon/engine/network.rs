@@ -2,17 +2,19 @@
 
 use std::net::IpAddr;
 
-use ashore_core::NetworkName;
 use ashore_core::attach::AttachError;
+use ashore_core::create::{NetworkError, NetworkSpec};
+use ashore_core::document::Document;
 use ashore_core::endpoint::Endpoint;
+use ashore_core::kind::LinkKind;
 use ashore_core::lease::{Addressing, Fallback};
-use ashore_core::link::LinkKind;
-use ashore_core::network::{HOST_AUX, Network, NetworkError, Subnet};
+use ashore_core::name::NetworkName;
+use ashore_core::network::{HOST_AUX, Network, Subnet};
 use ashore_core::observed::{Observed, View};
 use ashore_core::pool::{Pool, PoolKey};
-use ashore_core::request::{NetworkSpec, Refusal, RefusalKind, Reply};
+use ashore_core::refusal::{Refusal, RefusalKind};
+use ashore_core::reply::Reply;
 use ashore_core::state::Change;
-use ashore_core::store::Document;
 use ashore_wire::conflict::Profile;
 
 use super::strayed::check_beside_children_elsewhere;

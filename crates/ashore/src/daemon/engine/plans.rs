@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use ashore_core::allocate::Known;
-use ashore_core::attach::FromLan;
+use ashore_core::attach::{AttachSpec, FromLan};
 use ashore_core::endpoint::{Endpoint, Stage};
-use ashore_core::lease::Leased;
+use ashore_core::known::Known;
+use ashore_core::leases::Leased;
 use ashore_core::link::Netns;
 use ashore_core::observed::Observed;
-use ashore_core::request::{AttachSpec, PlannedStep, Refusal, RefusalKind, Reply, Request};
+use ashore_core::refusal::{Refusal, RefusalKind};
+use ashore_core::reply::{PlannedStep, Reply};
+use ashore_core::request::Request;
 use ashore_core::state::{Change, State};
 use ashore_core::step::Step;
 use ashore_kernel::Namespace;

@@ -3,13 +3,16 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
-use ashore_core::IfName;
+use ashore_core::create::{NetworkError, PoolQuestion};
 use ashore_core::lease::{Addressing, Fallback};
-use ashore_core::network::{Network, NetworkError, Subnet};
+use ashore_core::name::IfName;
+use ashore_core::network::{Network, Subnet};
 use ashore_core::observed::View;
 use ashore_core::pool::{Pool, PoolKey, UNTOLD};
+use ashore_core::pools::PoolWish;
 use ashore_core::range::Range;
-use ashore_core::request::{PoolQuestion, PoolWish, Refusal, RefusalKind, Reply};
+use ashore_core::refusal::{Refusal, RefusalKind};
+use ashore_core::reply::Reply;
 use ashore_core::survey::{PoolReport, PoolSeen, samples};
 use ashore_wire::Mac;
 use ashore_wire::conflict::Profile;

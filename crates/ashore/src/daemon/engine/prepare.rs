@@ -4,15 +4,17 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use ashore_core::EndpointName;
-use ashore_core::allocate::Known;
 use ashore_core::attach::Wish;
 use ashore_core::endpoint::{ByUser, Chosen, Endpoint, Home, Source, Stage};
-use ashore_core::lease::Leased;
+use ashore_core::known::Known;
+use ashore_core::leases::Leased;
 use ashore_core::link::engine_link_name;
+use ashore_core::name::EndpointName;
 use ashore_core::network::Network;
 use ashore_core::observed::View;
-use ashore_core::request::{Owner, Preparation, Refusal, Reply};
+use ashore_core::refusal::Refusal;
+use ashore_core::reply::Reply;
+use ashore_core::staged::{Owner, Preparation};
 use ashore_core::state::{Change, State};
 use ashore_wire::Mac;
 use ipnet::IpNet;

@@ -7,10 +7,11 @@ use std::ops::Bound;
 
 use ashore_core::endpoint::{Endpoint, Home, Stage};
 use ashore_core::link::{Netns, Place};
+use ashore_core::name::EndpointKey;
 use ashore_core::observed::Observed;
 use ashore_core::owner::Owners;
-use ashore_core::request::{Refusal, RefusalKind};
-use ashore_core::state::{Change, EndpointKey, State};
+use ashore_core::refusal::{Refusal, RefusalKind};
+use ashore_core::state::{Change, State};
 
 use super::{Engine, Inner, all_netns, netns_by_all_paths, netns_of, now};
 

@@ -4,15 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::mpsc::{Receiver, Sender};
 
-use ashore_core::allocate::Known;
 use ashore_core::endpoint::{Endpoint, Stage};
-use ashore_core::ipv6::{Ipv6Mode, Learned, Moment};
+use ashore_core::ipv6::Ipv6Mode;
+use ashore_core::known::Known;
+use ashore_core::learned::Learned;
 use ashore_core::lease::LeaseRecord6;
-use ashore_core::network::{Network, list};
+use ashore_core::moment::Moment;
+use ashore_core::name::{EndpointKey, EndpointName, IfName, NetworkName};
+use ashore_core::network::Network;
 use ashore_core::observed::Observed;
-use ashore_core::request::Refusal;
-use ashore_core::state::{EndpointKey, State};
-use ashore_core::{EndpointName, IfName, NetworkName};
+use ashore_core::refusal::Refusal;
+use ashore_core::state::State;
+use ashore_core::text::list;
 use ashore_wire::dhcp6::Held;
 use ipnet::IpNet;
 
@@ -275,7 +278,7 @@ impl Learnt {
 #[cfg(test)]
 mod tests {
     use ashore_core::endpoint::{ByUser, Chosen, Home, Source};
-    use ashore_core::ipv6::LearnedAddress;
+    use ashore_core::learned::LearnedAddress;
 
     use super::*;
 

@@ -7,20 +7,22 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use ashore_core::EndpointName;
-use ashore_core::allocate::Known;
+use ashore_core::create::NetworkSpec;
 use ashore_core::desired::far_gateways;
 use ashore_core::endpoint::{ByUser, Chosen, Endpoint, Home, Source, Stage};
+use ashore_core::family::Family;
 use ashore_core::inventory::Inventory;
+use ashore_core::known::Known;
 use ashore_core::lease::Addressing;
 use ashore_core::link::engine_link_name;
-use ashore_core::name::IfName;
+use ashore_core::name::{EndpointName, IfName};
 use ashore_core::network::{EngineNetwork, Network, Subnet};
 use ashore_core::observed::Observed;
 use ashore_core::pool::{Pool, PoolKey, UNTOLD};
-use ashore_core::request::{NetworkSpec, Owner, Refusal, RefusalKind, Reply, Reservation, Staged};
+use ashore_core::refusal::{Refusal, RefusalKind};
+use ashore_core::reply::Reply;
+use ashore_core::staged::{Owner, Reservation, Staged};
 use ashore_core::state::Change;
-use ashore_core::step::Family;
 use ipnet::IpNet;
 
 use super::ask::Answers;

@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 use ashore_core::inventory::{Inventory, ListedNetwork};
 use ashore_core::network::Subnet;
 use ashore_core::pool::{Pool, PoolKey, UNTOLD};
-use ashore_core::request::{Refusal, RefusalKind, Reply, Reservation};
+use ashore_core::refusal::{Refusal, RefusalKind};
+use ashore_core::reply::Reply;
+use ashore_core::staged::Reservation;
 
 use super::{Engine, Inner};
 use crate::daemon::refusal;

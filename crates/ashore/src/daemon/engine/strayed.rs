@@ -7,13 +7,13 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use ashore_core::endpoint::Endpoint;
-use ashore_core::link::{LinkKind, MacvlanMode, Netns};
-use ashore_core::name::IfName;
+use ashore_core::kind::{LinkKind, MacvlanMode};
+use ashore_core::link::Netns;
+use ashore_core::name::{EndpointKey, IfName};
 use ashore_core::network::Network;
 use ashore_core::observed::{Link, Lower, Observed, Seat, View};
 use ashore_core::owner::Owners;
-use ashore_core::request::Refusal;
-use ashore_core::state::EndpointKey;
+use ashore_core::refusal::Refusal;
 use ashore_kernel::{Holders, Kernel, Namespace};
 use ashore_wire::Mac;
 

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use ashore_core::endpoint::{Endpoint, Stage};
-use ashore_core::link::LinkKind;
+use ashore_core::kind::LinkKind;
+use ashore_core::name::EndpointKey;
 use ashore_core::observed::Observed;
 use ashore_core::owner::Owners;
-use ashore_core::state::EndpointKey;
 
 use super::Inner;
 

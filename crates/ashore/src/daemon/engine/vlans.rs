@@ -5,13 +5,13 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use ashore_core::diff::Plan;
 use ashore_core::link::{Place, Tag};
 use ashore_core::name::IfName;
 use ashore_core::network::Network;
 use ashore_core::observed::{Link, Observed, ObservedKind, View};
 use ashore_core::owner::shim_mac;
-use ashore_core::plan::Plan;
-use ashore_core::request::Refusal;
+use ashore_core::refusal::Refusal;
 use ashore_core::state::Change;
 use ashore_core::step::Step;
 use ashore_kernel::Namespace;

@@ -12,10 +12,10 @@ use std::time::Instant;
 use ashore_core::endpoint::{Endpoint, Stage};
 use ashore_core::identity::Identity;
 use ashore_core::lease::LeaseRecord6;
-use ashore_core::name::{IfName, NetworkName};
+use ashore_core::name::{EndpointKey, IfName, NetworkName};
 use ashore_core::network::Network;
 use ashore_core::observed::View;
-use ashore_core::state::{EndpointKey, State};
+use ashore_core::state::State;
 use ashore_kernel::boottime;
 use ashore_wire::dhcp::Client as _;
 use ashore_wire::dhcp6::{

@@ -5,7 +5,7 @@ use std::sync::PoisonError;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
-use ashore_core::ipv6::Moment;
+use ashore_core::moment::Moment;
 use ashore_core::name::IfName;
 use ashore_core::observed::View;
 use ashore_core::state::State;

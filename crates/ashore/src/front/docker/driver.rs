@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ashore_core::name::IfName;
-use ashore_core::request::{Preparation, Staged};
+use ashore_core::staged::{Preparation, Staged};
 use ipnet::IpNet;
 use serde::Deserialize;
 use serde_json::{Value, json};

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use ashore_core::misplaced::Misplaced;
-use ashore_core::request::{Reply, Request};
+use ashore_core::reply::Reply;
+use ashore_core::request::Request;
 use serde_json::json;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;

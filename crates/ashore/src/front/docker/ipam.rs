@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use ashore_core::EndpointName;
 use ashore_core::lease::LeaseOptions;
+use ashore_core::name::EndpointName;
 use ashore_core::pool::PoolKey;
-use ashore_core::request::{Owner, PoolWish, Reservation, Staged};
+use ashore_core::pools::PoolWish;
+use ashore_core::staged::{Owner, Reservation, Staged};
 use ashore_wire::dhcp4::Servers;
 use ipnet::IpNet;
 use serde::Deserialize;

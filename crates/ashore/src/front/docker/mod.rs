@@ -3,7 +3,8 @@
 
 use std::net::IpAddr;
 
-use ashore_core::request::{Reply, Staged};
+use ashore_core::reply::Reply;
+use ashore_core::staged::Staged;
 use ashore_core::text::Shown;
 use serde_json::{Value, json};
 

@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use ashore_core::EndpointName;
+use ashore_core::name::EndpointName;
 use ashore_core::network::EngineNetwork;
-use ashore_core::request::Owner;
+use ashore_core::staged::Owner;
 use serde::Deserialize;
 use serde_json::json;
 

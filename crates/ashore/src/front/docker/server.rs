@@ -7,9 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use ashore_core::family::Family;
 use ashore_core::network::{EngineNetwork, Network};
-use ashore_core::request::{Owner, Reply, Request, Reservation, Staged};
-use ashore_core::step::Family;
+use ashore_core::reply::Reply;
+use ashore_core::request::Request;
+use ashore_core::staged::{Owner, Reservation, Staged};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;

@@ -1,6 +1,6 @@
 //! Why a NIC cannot be moved into a bridge, or out of it, with what helps.
 
-use crate::link::LinkKind;
+use crate::kind::LinkKind;
 use crate::name::IfName;
 use crate::text::Word;
 

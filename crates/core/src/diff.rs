@@ -6,13 +6,15 @@
 use std::collections::BTreeSet;
 
 use crate::desired::{Desired, PortVlan, Share, WantedLink};
-use crate::link::{LinkType, MacvlanMode, Place, PortOption, Tag};
+use crate::family::Family;
+use crate::kind::{MacvlanMode, PortOption};
+use crate::link::{LinkType, Place, Tag};
 use crate::name::IfName;
 use crate::observed::{
     IPV6_METRIC, Link, LinkAddress, Observed, ObservedKind, ObservedRoute, Standing, View, Ways,
 };
 use crate::owner::Owner;
-use crate::step::{Family, Route, Step, Sysctl, SysctlKey};
+use crate::step::{Route, Step, Sysctl, SysctlKey};
 use crate::vlan::{Membership, Vlan, VlanId};
 
 /// What the far end of a new veth has (`ETH_DATA_LEN`), in bytes.

@@ -7,12 +7,13 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::family::Family;
 use crate::link::{LinkSpec, LinkType, Place};
 use crate::name::IfName;
-use crate::network::list;
 use crate::observed::{Link, LinkAddress, ObservedKind, ObservedRoute, Seat, View};
 use crate::state::State;
-use crate::step::{Family, HostAddress, HostRoute, Route, Step, Sysctl, SysctlKey};
+use crate::step::{HostAddress, HostRoute, Route, Step, Sysctl, SysctlKey};
+use crate::text::list;
 
 mod error;
 

@@ -118,7 +118,7 @@ mod tests {
     use crate::endpoint::{Endpoint, Home};
     use crate::identity::{Identity, Scope, Seed};
     use crate::inventory::{ListedContainer, Membership};
-    use crate::ipv6::tests::{endpoint, network};
+    use crate::learn::tests::{endpoint, network};
     use crate::network::EngineNetwork;
 
     fn of(name: &str) -> String {

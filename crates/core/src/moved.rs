@@ -2,35 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use super::{Network, NetworkError};
-use crate::link::{LinkKind, Tag};
+use crate::create::NetworkError;
+use crate::kind::LinkKind;
+use crate::link::Tag;
 use crate::name::IfName;
+use crate::network::Network;
 use crate::observed::{Link, ObservedKind, View};
 use crate::state::{Change, State};
 use crate::vlan::Vlan;
-
-impl View {
-    /// The name of the link that a user means: its own, or that of the link which has it as an alternative one (`ip link property`).
-    pub fn resolved(&self, name: &IfName) -> IfName {
-        let index = self.altnames.get(name).filter(|_| self.link(name).is_none());
-        index.and_then(|index| self.link_at(*index)).map_or_else(|| name.clone(), |link| link.name.clone())
-    }
-
-    /// Where the addresses of a network's subnets are on this host, if that is not its parent.
-    pub fn faces_now(&self, network: &Network) -> Option<&IfName> {
-        let of_subnet = |link: &&Link| {
-            let mut nets = self.addresses_of(link).filter(|there| !there.link_scope).map(|there| there.net);
-            nets.any(|net| network.subnets.iter().any(|subnet| subnet.net == net.trunc()))
-        };
-        let is_other = |link: &&Link| {
-            link.tag().is_none()
-                && link.name.is_plain()
-                && link.master.is_none()
-                && link.name != network.parent
-        };
-        self.links.iter().filter(is_other).find(of_subnet).map(|link| &link.name)
-    }
-}
 
 impl Network {
     /// The same with another interface in the place of one that it stands on. What Ashore has made on that keeps its name.

@@ -7,13 +7,15 @@ use std::path::Path;
 
 use ipnet::IpNet;
 
-use super::standing::OPEN_VSWITCH;
-use super::{HOST_AUX, Network, NetworkError, Subnet, is_link_local, list};
-use crate::link::{IpvlanMode, LinkKind, MacvlanMode, Place};
+use super::error::NetworkError;
+use crate::family::{Family, is_link_local};
+use crate::kind::{IpvlanMode, LinkKind, MacvlanMode};
+use crate::link::Place;
 use crate::name::IfName;
+use crate::network::{HOST_AUX, Network, Subnet};
 use crate::observed::{Link, ObservedKind, View};
-use crate::step::Family;
-use crate::text::Shown;
+use crate::standing::OPEN_VSWITCH;
+use crate::text::{Shown, list};
 use crate::vlan::Vlan;
 
 impl Network {
@@ -104,7 +106,7 @@ impl Network {
     }
 
     /// The parent, or the interface that Ashore makes it on, has to be able to carry the network.
-    pub(super) fn check_parent<'a>(&self, host: &'a View) -> Result<&'a Link, NetworkError> {
+    pub(crate) fn check_parent<'a>(&self, host: &'a View) -> Result<&'a Link, NetworkError> {
         let name = self.lowest(host);
         let parent = host.link(name).ok_or_else(|| NetworkError::NoParent {
             parent: name.clone(),
@@ -200,7 +202,7 @@ impl Network {
     /// The host has an address of the family on the parent: then one of the subnets has to be that one, and others are
     /// further ones on the same wire. Without any address the network is on a LAN of which the host is no part (a VLAN,
     /// say), and there is nothing to compare with.
-    pub(super) fn check_subnets_of_parent(
+    pub(crate) fn check_subnets_of_parent(
         &self,
         host: &View,
         parent: &Link,

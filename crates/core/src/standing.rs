@@ -1,9 +1,12 @@
 //! What keeps the parent of a network that there is from the LAN at present.
 
-use super::{HOST_AUX, Network, NetworkError, Subnet, list};
-use crate::link::{LinkKind, Tag};
+use crate::create::NetworkError;
+use crate::family::Family;
+use crate::kind::LinkKind;
+use crate::link::Tag;
+use crate::network::{HOST_AUX, Network, Subnet};
 use crate::observed::{Link, ObservedKind, View};
-use crate::step::Family;
+use crate::text::list;
 
 impl Network {
     /// What is wrong with its parent as it is now, and what helps. A parent that is not there is another matter.

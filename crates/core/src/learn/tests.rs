@@ -1,12 +1,17 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use ashore_wire::Mac;
+use ashore_wire::slaac::{Lasting, OnLink, Prefix, Router};
+use ipnet::IpNet;
 
 use super::*;
+use crate::create::{Ipv6Error, NetworkSpec};
 use crate::endpoint::{ByUser, Chosen, Home, Source, Stage};
+use crate::ipv6::Ipv6Mode;
+use crate::kind::{IpvlanMode, LinkKind};
 use crate::lease::LeaseRecord6;
 use crate::observed::View;
-use crate::request::NetworkSpec;
 use crate::state::Change;
 
 pub(crate) fn network(ipv6: &str) -> Network {

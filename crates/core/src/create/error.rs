@@ -5,9 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use ashore_wire::Mac;
 use ipnet::IpNet;
 
-use crate::ipv6::Ipv6Error;
-use crate::lease::LeaseError;
-use crate::link::{LinkKind, PortOption};
+use super::sources::{Ipv6Error, LeaseError};
+use crate::kind::{LinkKind, PortOption};
 use crate::name::{IfName, NetworkName};
 use crate::range::Range;
 use crate::survey::PoolSeen;

@@ -1,19 +1,20 @@
 //! What a user need not say, because the host knows it: the parent, the subnet, the gateway, a range.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
 use super::check::could_be_parent;
-use super::{NetworkError, Subnet, list};
-use crate::link::{IpvlanMode, LinkKind};
+use super::error::NetworkError;
+use super::spec::{NetworkSpec, PoolQuestion};
+use crate::family::Family;
+use crate::kind::{IpvlanMode, LinkKind};
 use crate::name::IfName;
+use crate::network::Subnet;
 use crate::observed::{Link, ObservedKind, View};
 use crate::range::Range;
-use crate::request::{NetworkSpec, PoolQuestion};
 use crate::state::State;
-use crate::step::Family;
+use crate::text::list;
 use crate::vlan::VlanId;
 
 impl NetworkSpec {
@@ -79,13 +80,6 @@ impl PoolQuestion {
         let (parent, _) = host.meant(&named, self.vlan)?;
         let net = net.ok().filter(|net| range.lies_in(net));
         Ok((parent, range, net.map(|net| Subnet::whole(net, host.default_gateway(&net)))))
-    }
-}
-
-impl Subnet {
-    /// All of a subnet.
-    pub fn whole(net: IpNet, gateway: Option<IpAddr>) -> Self {
-        Subnet { net, range: None, gateway, aux: BTreeMap::new(), chosen: false }
     }
 }
 
