@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use ashore_core::kind::MacvlanMode;
-use ashore_core::observed::{ObservedKind, View, Ways};
+use ashore_core::net::kind::MacvlanMode;
+use ashore_core::net::observed::{ObservedKind, View, Ways};
 use ashore_wire::ndp::{Preference, RouterAdvertisement};
 
 fn replay(target: &str, check: fn(&[u8])) {

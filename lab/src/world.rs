@@ -5,11 +5,11 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::Command;
 
-use ashore_core::kind::PortOption;
-use ashore_core::link::{LinkSpec, LinkType, Place};
-use ashore_core::name::IfName;
-use ashore_core::step::{Address, Route, Step};
-use ashore_core::vlan::Vlan;
+use ashore_core::net::kind::PortOption;
+use ashore_core::net::link::{LinkSpec, LinkType, Place};
+use ashore_core::net::name::IfName;
+use ashore_core::net::step::{Address, Route, Step};
+use ashore_core::net::vlan::Vlan;
 use ashore_kernel::{InNamespace, Kernel, Namespace, NamespaceError, ObserveError, OnError, StepError};
 use ipnet::IpNet;
 

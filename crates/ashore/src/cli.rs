@@ -3,13 +3,13 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
-use ashore_core::ipv6::Ipv6Mode;
-use ashore_core::kind::LinkKind;
-use ashore_core::lease::{Fallback, Release};
-use ashore_core::name::{EndpointName, IfName, NetworkName, PortName};
-use ashore_core::range::{Range, parse_subnet};
+use ashore_core::model::ipv6::Ipv6Mode;
+use ashore_core::model::lease::{Fallback, Release};
+use ashore_core::net::kind::LinkKind;
+use ashore_core::net::name::{EndpointName, IfName, NetworkName, PortName};
+use ashore_core::net::range::{Range, parse_subnet};
+use ashore_core::net::vlan::VlanId;
 use ashore_core::router::{Policy, System};
-use ashore_core::vlan::VlanId;
 use ashore_wire::Mac;
 use ashore_wire::conflict::Profile;
 use clap::builder::{PossibleValuesParser, TypedValueParser};

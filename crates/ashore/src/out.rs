@@ -4,7 +4,7 @@
 use std::fmt::Arguments;
 use std::io::{self, ErrorKind, Write};
 
-use ashore_core::text::{Shown, is_printable};
+use ashore_core::net::text::{Shown, is_printable};
 
 /// Prints a line. Whoever reads may have had enough (`| head`), which is no fault; a full disk is one.
 macro_rules! say {

@@ -10,8 +10,8 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ashore_core::nic_move::Move;
-use ashore_core::step::{HostAddress, Step};
+use ashore_core::net::step::{HostAddress, Step};
+use ashore_core::plan::nic_move::Move;
 use ashore_kernel::{Kernel, Namespace, OnError, StepError};
 use serde::{Deserialize, Serialize};
 

@@ -7,14 +7,14 @@ use std::net::{TcpListener, TcpStream};
 use std::process::Stdio;
 use std::time::Duration;
 
-use ashore_core::kind::MacvlanMode;
-use ashore_core::link::{LinkSpec, LinkType, Place};
-use ashore_core::step::Step;
+use ashore_core::net::kind::MacvlanMode;
+use ashore_core::net::link::{LinkSpec, LinkType, Place};
+use ashore_core::net::step::Step;
 use ashore_lab::{Engines, Machine, Ran, cannot_run};
 use ashore_wire::Mac;
 use home::{HOST, HOST6, Home, Watched, addresses, eventually, ip, mac_known_to, reaches};
 
-fn name(text: &str) -> ashore_core::name::IfName {
+fn name(text: &str) -> ashore_core::net::name::IfName {
     text.parse().unwrap()
 }
 

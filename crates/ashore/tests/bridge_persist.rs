@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Stdio};
 
-use ashore_core::name::IfName;
+use ashore_core::net::name::IfName;
 use ashore_lab::{Engines, cannot_run};
 use home::booted::Booted;
 use home::{HOST, ip};
@@ -110,7 +110,7 @@ fn seen(booted: &Booted) -> (Option<String>, Vec<String>) {
     let host = booted.machine.kernel().observe(&[]).unwrap().host;
     let nic = host.link(&name("eth0")).unwrap();
     let master = nic.master.and_then(|master| host.link_at(master)).map(|master| master.name.to_string());
-    let has = |link: &&ashore_core::observed::Link| {
+    let has = |link: &&ashore_core::net::observed::Link| {
         host.addresses_of(link).any(|there| there.net.addr() == ip(HOST))
     };
     (master, host.links.iter().filter(has).map(|link| link.name.to_string()).collect())

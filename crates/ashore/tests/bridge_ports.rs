@@ -5,9 +5,9 @@ mod home;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use ashore_core::kind::{MacvlanMode, PortOption};
-use ashore_core::link::{LinkSpec, LinkType, Place};
-use ashore_core::step::Step;
+use ashore_core::net::kind::{MacvlanMode, PortOption};
+use ashore_core::net::link::{LinkSpec, LinkType, Place};
+use ashore_core::net::step::Step;
 use ashore_lab::{Engines, Machine, Ran, cannot_run};
 use home::untouched::{is_untouched, untouched};
 use home::{HOST, Home, addresses, does_not_reach, eventually, ip, reaches, type_on};
@@ -15,7 +15,7 @@ use home::{HOST, Home, addresses, does_not_reach, eventually, ip, reaches, type_
 const ON_BRIDGE: &str =
     "--parent br0 --kind bridge --subnet 192.168.88.0/24 --gateway 192.168.88.1 --ip-range";
 
-fn name(text: &str) -> ashore_core::name::IfName {
+fn name(text: &str) -> ashore_core::net::name::IfName {
     text.parse().unwrap()
 }
 

@@ -8,8 +8,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use ashore_core::reply::Reply;
-use ashore_core::request::Request;
+use ashore_core::api::reply::Reply;
+use ashore_core::api::request::Request;
 use ashore_kernel::Namespace;
 use ashore_lab::Ran;
 use home::{Home, Watched, addresses, does_not_reach, eventually, eventually_within, ip, reaches};

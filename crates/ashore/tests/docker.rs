@@ -2,8 +2,8 @@
 
 mod home;
 
-use ashore_core::link::{LinkSpec, LinkType, Place};
-use ashore_core::step::Step;
+use ashore_core::net::link::{LinkSpec, LinkType, Place};
+use ashore_core::net::step::Step;
 use home::site::on_every_engine;
 use home::{HOST, eventually, ip, reaches};
 

@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use ashore_core::observed::LinkAddress;
+use ashore_core::net::observed::LinkAddress;
 use ashore_lab::{Engines, Machine, Ran, cannot_run};
 use home::dhcp::Server;
 use home::router::Router;

@@ -10,7 +10,7 @@ use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use ashore_core::observed::View;
+use ashore_core::net::observed::View;
 use ashore_kernel::{Kernel, Namespace};
 use ashore_lab::{Machine, cannot_run};
 use ashore_wire::Mac;

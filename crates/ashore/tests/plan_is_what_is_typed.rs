@@ -4,7 +4,7 @@ mod home;
 
 use std::process::Stdio;
 
-use ashore_core::observed::View;
+use ashore_core::net::observed::View;
 use ashore_lab::{Engines, Machine, cannot_run};
 use home::Home;
 

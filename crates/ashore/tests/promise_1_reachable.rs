@@ -127,11 +127,11 @@ fn without_host_access_the_host_is_left_out_as_with_plain_macvlan() {
 
 #[test]
 fn a_veth_into_a_bridge_that_holds_the_nic_reaches_everybody_without_a_shim() {
-    use ashore_core::link::{LinkSpec, LinkType, Place};
-    use ashore_core::step::Step;
+    use ashore_core::net::link::{LinkSpec, LinkType, Place};
+    use ashore_core::net::step::Step;
     let home = Home::new();
-    let br0: ashore_core::name::IfName = "br0".parse().unwrap();
-    let eth0: ashore_core::name::IfName = "eth0".parse().unwrap();
+    let br0: ashore_core::net::name::IfName = "br0".parse().unwrap();
+    let eth0: ashore_core::net::name::IfName = "eth0".parse().unwrap();
     let bridge = LinkSpec { name: br0.clone(), kind: LinkType::Bridge, mac: None, mtu: None };
     home.nas.del_address("eth0", "192.168.88.9/24".parse().unwrap()).unwrap();
     home.nas

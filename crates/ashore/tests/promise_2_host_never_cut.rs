@@ -4,8 +4,8 @@ mod home;
 
 use std::time::Duration;
 
-use ashore_core::link::{LinkSpec, LinkType, Place};
-use ashore_core::step::Step;
+use ashore_core::net::link::{LinkSpec, LinkType, Place};
+use ashore_core::net::step::Step;
 use home::tracer::Tracer;
 use home::untouched::{is_untouched, untouched};
 use home::{HOST, HOST6, Home, Watched, addresses, ip, mac_known_to, reaches};
@@ -52,7 +52,7 @@ fn what_is_done_to_the_host_is_seen() {
 #[test]
 fn the_hosts_bridge_keeps_its_mtu_whatever_its_containers_have() {
     let home = Home::new();
-    let name = |text: &str| -> ashore_core::name::IfName { text.parse().unwrap() };
+    let name = |text: &str| -> ashore_core::net::name::IfName { text.parse().unwrap() };
     let wire = LinkType::Veth { peer: name("far"), peer_place: Place::Host, peer_mac: None };
     for (mtu, own) in [(9000, None), (1400, None), (9000, Some(1500))] {
         let bridge = format!("br{mtu}");

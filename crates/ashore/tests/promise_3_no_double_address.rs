@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use ashore_core::kind::MacvlanMode;
-use ashore_core::link::{LinkSpec, LinkType, Place};
-use ashore_core::step::Step;
+use ashore_core::net::kind::MacvlanMode;
+use ashore_core::net::link::{LinkSpec, LinkType, Place};
+use ashore_core::net::step::Step;
 use ashore_kernel::PacketSocket;
 use ashore_lab::{Daemon, Engines, Machine, Ran, cannot_run};
 use ashore_wire::conflict::announcement;

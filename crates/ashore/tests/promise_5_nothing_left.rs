@@ -8,9 +8,9 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ashore_core::kind::MacvlanMode;
-use ashore_core::link::{LinkSpec, LinkType, Place};
-use ashore_core::step::Step;
+use ashore_core::net::kind::MacvlanMode;
+use ashore_core::net::link::{LinkSpec, LinkType, Place};
+use ashore_core::net::step::Step;
 use ashore_lab::{Engines, Machine, Ran, cannot_run};
 use home::strace::Strace;
 use home::tracer::Call::{self, Answer, Netlink, Sync, Sysctl, Write};
@@ -178,7 +178,7 @@ fn a_lost_state_leaves_nothing_on_the_host_and_what_is_in_containers_is_told_of(
     let [web, db, plain] = ["web", "db", "plain"].map(|name| home.world.container(name).unwrap());
     let (at_web, at_db) = (address(&home.attach("lan", &web, "")), address(&home.attach("lan", &db, "")));
     // Somebody's own, beside them.
-    let name = |text: &str| text.parse::<ashore_core::name::IfName>().unwrap();
+    let name = |text: &str| text.parse::<ashore_core::net::name::IfName>().unwrap();
     let kind = LinkType::Macvlan { parent: name("eth0"), mode: MacvlanMode::Bridge, bc_queue_len: None };
     let (place, link) = (Place::Netns(plain.namespace().identity()), name("eth0"));
     home.nas

@@ -4,9 +4,9 @@ mod home;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ashore_core::kind::MacvlanMode;
-use ashore_core::link::{LinkSpec, LinkType, Place};
-use ashore_core::step::Step;
+use ashore_core::net::kind::MacvlanMode;
+use ashore_core::net::link::{LinkSpec, LinkType, Place};
+use ashore_core::net::step::Step;
 use ashore_lab::{Engines, Machine, Ran, cannot_run};
 use home::untouched::{is_untouched, sysctls, untouched};
 use home::{Home, addresses, ip, seen_as};
@@ -51,7 +51,7 @@ fn the_hosts_rules_are_as_they_were_and_the_containers_have_none() {
 fn made_by_hand(home: &Home, name: &str, place: Place) {
     let kind =
         LinkType::Macvlan { parent: "eth0".parse().unwrap(), mode: MacvlanMode::Bridge, bc_queue_len: None };
-    let name: ashore_core::name::IfName = name.parse().unwrap();
+    let name: ashore_core::net::name::IfName = name.parse().unwrap();
     let link = LinkSpec { name: name.clone(), kind, mac: None, mtu: None };
     home.nas
         .apply(&[Step::AddLink { place: place.clone(), link }, Step::SetUp { place, link: name, up: true }])

@@ -6,9 +6,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use ashore_core::link::{LinkSpec, LinkType, Place};
-use ashore_core::observed::Standing;
-use ashore_core::step::Step;
+use ashore_core::net::link::{LinkSpec, LinkType, Place};
+use ashore_core::net::observed::Standing;
+use ashore_core::net::step::Step;
 use ashore_lab::{Machine, Ran, cannot_run};
 use home::Home;
 use home::fake_engine::plugin_call;
@@ -45,7 +45,7 @@ fn refused(home: &Home, container: &Machine, rows: &[Row]) {
     }
 }
 
-fn name(text: &str) -> ashore_core::name::IfName {
+fn name(text: &str) -> ashore_core::net::name::IfName {
     text.parse().unwrap()
 }
 
@@ -142,7 +142,7 @@ fn beside_a_users_own_link_in_another_namespace() {
     let place = Place::Netns(theirs.namespace().identity());
     let kind = LinkType::Macvlan {
         parent: name("eth0"),
-        mode: ashore_core::kind::MacvlanMode::Passthru,
+        mode: ashore_core::net::kind::MacvlanMode::Passthru,
         bc_queue_len: None,
     };
     let spec = LinkSpec { name: name("own0"), kind, mac: None, mtu: None };

@@ -6,7 +6,7 @@ mod home;
 
 use std::net::IpAddr;
 
-use ashore_core::identity::Seed;
+use ashore_core::model::identity::Seed;
 use ashore_core::store::Store;
 use ashore_lab::{Engines, Machine, cannot_run};
 use home::inside::Inside;

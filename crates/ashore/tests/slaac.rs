@@ -5,7 +5,7 @@ mod home;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use ashore_core::observed::{LinkAddress, Standing};
+use ashore_core::net::observed::{LinkAddress, Standing};
 use ashore_lab::{Engines, Machine, cannot_run};
 use home::advertiser::Advertiser;
 use home::dhcp::Server;

@@ -5,10 +5,10 @@ mod home;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use ashore_core::link::{LinkSpec, LinkType, Place};
-use ashore_core::observed::View;
-use ashore_core::step::Step;
-use ashore_core::vlan::{Membership, VlanId};
+use ashore_core::net::link::{LinkSpec, LinkType, Place};
+use ashore_core::net::observed::View;
+use ashore_core::net::step::Step;
+use ashore_core::net::vlan::{Membership, VlanId};
 use ashore_lab::{Engines, Machine, cannot_run};
 use home::dhcp::Server;
 use home::frames::{Frames, Tag};
@@ -154,7 +154,7 @@ fn what_the_plans_print_typed_into_a_shell_makes_the_same() {
     assert_eq!(typed.len(), made.len());
     for (typed, made) in typed.into_iter().zip(made) {
         let (index, lower, mac) = (made.index, made.lower, made.mac);
-        assert_eq!(ashore_core::observed::Link { index, lower, mac, ..typed }, made);
+        assert_eq!(ashore_core::net::observed::Link { index, lower, mac, ..typed }, made);
     }
 }
 

@@ -5,8 +5,8 @@ mod home;
 
 use std::time::Duration;
 
-use ashore_core::link::Tag;
-use ashore_core::vlan::Membership;
+use ashore_core::net::link::Tag;
+use ashore_core::net::vlan::Membership;
 use home::parents::Befalls::ForwardsLate;
 use home::parents::{Host, Row, walk};
 use home::site::{Site, on_engine};

@@ -4,9 +4,9 @@ mod home;
 
 use std::net::IpAddr;
 
-use ashore_core::kind::IpvlanMode;
-use ashore_core::link::{LinkSpec, LinkType, Place};
-use ashore_core::step::{Route, Step};
+use ashore_core::net::kind::IpvlanMode;
+use ashore_core::net::link::{LinkSpec, LinkType, Place};
+use ashore_core::net::step::{Route, Step};
 use ashore_lab::Machine;
 use home::untouched::{is_untouched, untouched};
 use home::{HOST, HOST6, Home, addresses, arp_answered, eventually, ip, mac_known_to, reaches, type_on};

@@ -6,7 +6,7 @@ mod home;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use ashore_core::observed::{Link, ObservedKind};
+use ashore_core::net::observed::{Link, ObservedKind};
 use ashore_lab::{Engines, Machine, World, cannot_run};
 use home::dhcp::Server;
 use home::frames::{Frames, Tag};

@@ -4,10 +4,10 @@ mod home;
 
 use std::collections::BTreeSet;
 
-use ashore_core::kind::MacvlanMode;
-use ashore_core::link::{LinkSpec, LinkType, Place};
-use ashore_core::name::IfName;
-use ashore_core::step::Step;
+use ashore_core::net::kind::MacvlanMode;
+use ashore_core::net::link::{LinkSpec, LinkType, Place};
+use ashore_core::net::name::IfName;
+use ashore_core::net::step::Step;
 use ashore_lab::{Engines, Machine, Wifi};
 use home::frames::{Frames, Tag};
 use home::untouched::{is_untouched, untouched};

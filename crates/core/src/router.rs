@@ -12,9 +12,10 @@ use std::str::FromStr;
 use ipnet::IpNet;
 use serde::Serialize;
 
-use crate::name::{NetworkName, PortName};
-use crate::range::Range;
-use crate::vlan::VlanId;
+use crate::net::name::{NetworkName, PortName};
+use crate::net::range::Range;
+use crate::net::vlan::VlanId;
+use page::{Page, Parts};
 
 mod around;
 mod boxes;
@@ -36,7 +37,6 @@ mod vyos;
 
 pub use build::{HostAddress, RouterWish};
 pub use error::RouterError;
-use page::{Page, Parts};
 pub use system::System;
 
 /// What a router and a switch need for a network.

@@ -14,10 +14,10 @@ use std::path::{Path, PathBuf};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use serde::{Deserialize, Serialize};
 
-use crate::document::Document;
-use crate::identity::Seed;
-use crate::state::{Change, State};
-use crate::text::Word;
+use crate::api::document::Document;
+use crate::model::identity::Seed;
+use crate::model::state::{Change, State};
+use crate::net::text::Word;
 
 mod document;
 #[cfg(test)]

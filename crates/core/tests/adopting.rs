@@ -2,14 +2,14 @@
 
 mod model;
 
-use ashore_core::allocate::of_engines;
-use ashore_core::create::NetworkSpec;
-use ashore_core::endpoint::Source;
-use ashore_core::identity::Seed;
-use ashore_core::inventory::{Inventory, ListedNetwork};
-use ashore_core::kind::{IpvlanMode, LinkKind, MacvlanMode};
-use ashore_core::network::Network;
-use ashore_core::state::{Change, State};
+use ashore_core::model::endpoint::Source;
+use ashore_core::model::identity::Seed;
+use ashore_core::model::inventory::{Inventory, ListedNetwork};
+use ashore_core::model::network::Network;
+use ashore_core::model::state::{Change, State};
+use ashore_core::net::kind::{IpvlanMode, LinkKind, MacvlanMode};
+use ashore_core::rules::allocate::of_engines;
+use ashore_core::rules::create::NetworkSpec;
 use model::Model;
 
 const ID: &str = "0123456789abcdef";
@@ -140,7 +140,7 @@ fn an_adopted_networks_containers_are_those_on_the_engines_list() {
     // One that is Ashore's own, or that hides from the host.
     let spec = r#"{"name":"own","parent":"eth0","subnets":["192.168.88.0/24"]}"#;
     let own = serde_json::from_str::<NetworkSpec>(spec).unwrap().network().unwrap();
-    let own = ashore_core::network::Network { engine: network.engine.clone(), ..own };
+    let own = ashore_core::model::network::Network { engine: network.engine.clone(), ..own };
     let with_own = carried_out(&none, &[Change::PutNetwork(own)]);
     let refused = with_own.adopting(&inventory("macvlan", &[]), "home", true, 5).unwrap_err();
     assert!(refused.to_string().contains("home") && refused.hint().is_none(), "{refused}");
@@ -161,7 +161,7 @@ fn what_is_let_go_is_called_by_any_of_its_names_and_leaves_nothing() {
     for name in ["home", ID, &ID[..12]] {
         let left = carried_out(&state, &state.unadopting(name).unwrap());
         assert_eq!(
-            left.networks.keys().map(ashore_core::name::NetworkName::as_str).collect::<Vec<_>>(),
+            left.networks.keys().map(ashore_core::net::name::NetworkName::as_str).collect::<Vec<_>>(),
             ["own"]
         );
         assert!(left.endpoints.is_empty());

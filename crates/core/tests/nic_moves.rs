@@ -8,12 +8,12 @@ mod model;
 use std::fmt::Write;
 use std::path::Path;
 
-use ashore_core::create::NetworkSpec;
-use ashore_core::identity::Seed;
-use ashore_core::name::IfName;
-use ashore_core::observed::{Link, LinkAddress, Lower, ObservedKind, ObservedRoute, Seat, View, Ways};
-use ashore_core::state::{Change as StateChange, State};
-use ashore_core::step::{Life, Route};
+use ashore_core::model::identity::Seed;
+use ashore_core::model::state::{Change as StateChange, State};
+use ashore_core::net::name::IfName;
+use ashore_core::net::observed::{Link, LinkAddress, Lower, ObservedKind, ObservedRoute, Seat, View, Ways};
+use ashore_core::net::step::{Life, Route};
+use ashore_core::rules::create::NetworkSpec;
 use model::Model;
 
 /// A route of the host's own.

@@ -5,21 +5,21 @@ mod model;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ashore_core::attach::{AttachSpec, FromLan};
-use ashore_core::create::NetworkSpec;
-use ashore_core::desired::desired;
-use ashore_core::diff::plan;
-use ashore_core::endpoint::{Endpoint, Home, Stage};
-use ashore_core::identity::Seed;
-use ashore_core::kind::MacvlanMode;
-use ashore_core::known::Known;
-use ashore_core::leases::Leased;
-use ashore_core::link::{LinkSpec, LinkType, Netns, Place, Tag, engine_link_name};
-use ashore_core::name::IfName;
-use ashore_core::observed::{Link, Lower, ObservedKind, ObservedRoute, Seat, View};
-use ashore_core::owner::Owners;
-use ashore_core::state::{Change, State};
-use ashore_core::step::{Route, Step};
+use ashore_core::model::endpoint::{Endpoint, Home, Stage};
+use ashore_core::model::identity::Seed;
+use ashore_core::model::owner::Owners;
+use ashore_core::model::state::{Change, State};
+use ashore_core::net::kind::MacvlanMode;
+use ashore_core::net::link::{LinkSpec, LinkType, Netns, Place, Tag, engine_link_name};
+use ashore_core::net::name::IfName;
+use ashore_core::net::observed::{Link, Lower, ObservedKind, ObservedRoute, Seat, View};
+use ashore_core::net::step::{Route, Step};
+use ashore_core::plan::desired::desired;
+use ashore_core::plan::diff::plan;
+use ashore_core::rules::attach::{AttachSpec, FromLan};
+use ashore_core::rules::create::NetworkSpec;
+use ashore_core::rules::known::Known;
+use ashore_core::rules::leases::Leased;
 use ashore_wire::Mac;
 use model::Model;
 
@@ -272,7 +272,10 @@ fn set_queue(world: &mut World, length: u32) {
 
 fn add_address(world: &mut World, net: &str) {
     let one = world.inside().addresses[0].clone();
-    world.inside().addresses.push(ashore_core::observed::LinkAddress { net: net.parse().unwrap(), ..one });
+    world
+        .inside()
+        .addresses
+        .push(ashore_core::net::observed::LinkAddress { net: net.parse().unwrap(), ..one });
 }
 
 fn via(world: &mut World, router: &str) {

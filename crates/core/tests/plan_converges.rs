@@ -7,23 +7,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use ashore_core::attach::{AttachSpec, FromLan};
-use ashore_core::create::NetworkSpec;
-use ashore_core::desired::desired;
-use ashore_core::diff::{Blocked, Plan, plan};
-use ashore_core::endpoint::{Endpoint, Home, Stage};
-use ashore_core::identity::Seed;
-use ashore_core::known::Known;
-use ashore_core::learned::LearnedAddress;
-use ashore_core::leases::Leased;
-use ashore_core::link::{Netns, Tag};
-use ashore_core::moment::Moment;
-use ashore_core::name::{EndpointKey, IfName};
-use ashore_core::observed::{ObservedRoute, Ways};
-use ashore_core::owner::Owners;
-use ashore_core::state::{Change, State};
-use ashore_core::step::{Route, Step};
-use ashore_core::vlan::Membership;
+use ashore_core::model::endpoint::{Endpoint, Home, Stage};
+use ashore_core::model::identity::Seed;
+use ashore_core::model::learned::LearnedAddress;
+use ashore_core::model::moment::Moment;
+use ashore_core::model::owner::Owners;
+use ashore_core::model::state::{Change, State};
+use ashore_core::net::link::{Netns, Tag};
+use ashore_core::net::name::{EndpointKey, IfName};
+use ashore_core::net::observed::{ObservedRoute, Ways};
+use ashore_core::net::step::{Route, Step};
+use ashore_core::net::vlan::Membership;
+use ashore_core::plan::desired::desired;
+use ashore_core::plan::diff::{Blocked, Plan, plan};
+use ashore_core::rules::attach::{AttachSpec, FromLan};
+use ashore_core::rules::create::NetworkSpec;
+use ashore_core::rules::known::Known;
+use ashore_core::rules::leases::Leased;
 use ashore_wire::ndp::Preference;
 use ashore_wire::slaac::{Lasting, Offer, Prefix, Router};
 use model::Model;
@@ -429,8 +429,10 @@ impl World {
         }
         // Nothing is left of what is not there any more.
         let views = self.model.observed.netns.values().chain([&self.model.observed.host]);
-        let tagged =
-            views.flat_map(|view| &view.links).filter_map(ashore_core::observed::Link::tag).filter(|tag| {
+        let tagged = views
+            .flat_map(|view| &view.links)
+            .filter_map(ashore_core::net::observed::Link::tag)
+            .filter(|tag| {
                 let mut endpoints = self.state.endpoints.values();
                 let wanted = endpoints.any(|endpoint| endpoint.tag() == *tag || endpoint.port_tag() == *tag);
                 !wanted && !matches!(tag, Tag::Shim(_) | Tag::Vlan(_) | Tag::VlanPort(_))

@@ -9,21 +9,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::Path;
 
-use ashore_core::attach::{AttachSpec, FromLan};
-use ashore_core::create::NetworkSpec;
-use ashore_core::desired::desired;
-use ashore_core::diff::plan;
-use ashore_core::endpoint::{Endpoint, Home, Stage};
-use ashore_core::identity::Seed;
-use ashore_core::kind::{LinkKind, MacvlanMode};
-use ashore_core::known::Known;
-use ashore_core::learned::{Learned, LearnedAddress, LearnedRouter};
-use ashore_core::lease::{LeaseRecord, Release};
-use ashore_core::leases::Leased;
-use ashore_core::link::{Netns, Place, engine_link_name};
-use ashore_core::observed::{Observed, ObservedKind, ObservedRoute, View, Ways};
-use ashore_core::state::{Change, State};
-use ashore_core::step::{ROUTE_PROTOCOL, Route};
+use ashore_core::model::endpoint::{Endpoint, Home, Stage};
+use ashore_core::model::identity::Seed;
+use ashore_core::model::learned::{Learned, LearnedAddress, LearnedRouter};
+use ashore_core::model::lease::{LeaseRecord, Release};
+use ashore_core::model::state::{Change, State};
+use ashore_core::net::kind::{LinkKind, MacvlanMode};
+use ashore_core::net::link::{Netns, Place, engine_link_name};
+use ashore_core::net::observed::{Observed, ObservedKind, ObservedRoute, View, Ways};
+use ashore_core::net::step::{ROUTE_PROTOCOL, Route};
+use ashore_core::plan::desired::desired;
+use ashore_core::plan::diff::plan;
+use ashore_core::rules::attach::{AttachSpec, FromLan};
+use ashore_core::rules::create::NetworkSpec;
+use ashore_core::rules::known::Known;
+use ashore_core::rules::leases::Leased;
 use ashore_wire::Mac;
 use ashore_wire::dhcp4::{self, Lease};
 use model::Model;
@@ -121,7 +121,7 @@ fn lease() -> Lease {
 }
 
 fn record() -> LeaseRecord {
-    let (name, scope) = ("web".parse().unwrap(), ashore_core::identity::Scope("lan".into()));
+    let (name, scope) = ("web".parse().unwrap(), ashore_core::model::identity::Scope("lan".into()));
     LeaseRecord {
         lease: lease(),
         since: 1,
@@ -187,7 +187,7 @@ impl World {
         let host = &self.model.observed.host;
         let known = Known { host, heard: &heard, answered: &answered, held: &held };
         let network = &self.state.networks[&spec.network];
-        let is_leased = network.leases(ashore_core::family::Family::Ipv4);
+        let is_leased = network.leases(ashore_core::net::family::Family::Ipv4);
         let record = record();
         let leased = if is_leased { Leased::Got(&record) } else { Leased::NotYet };
         let learned = network.follows_routers().then(|| Box::new(learned()));
@@ -288,18 +288,19 @@ impl<'a> Wrongs<'a> {
             self.add(format!("{name} has another MTU"), |view| view.links[at].mtu = 1280);
             self.add(format!("{name} is down"), |view| view.links[at].up = false);
             self.add(format!("{name} is on another link"), |view| {
-                view.links[at].lower =
-                    view.links[at].lower.map(|lower| ashore_core::observed::Lower { index: 99, ..lower });
+                view.links[at].lower = view.links[at]
+                    .lower
+                    .map(|lower| ashore_core::net::observed::Lower { index: 99, ..lower });
             });
             self.add(format!("{name} is of another bridge, or of none"), |view| view.links[at].master = None);
             self.add(format!("{name} is another kind of port"), |view| {
                 let port = std::mem::take(&mut view.links[at].port);
-                let all = ashore_core::kind::PortOption::ALL.into_iter();
+                let all = ashore_core::net::kind::PortOption::ALL.into_iter();
                 view.links[at].port = all.filter(|option| !port.contains(option)).collect();
             });
             self.add(format!("{name} is in other VLANs"), |view| {
                 if let Some(vlans) = &mut view.links[at].vlans {
-                    let tagged = ashore_core::vlan::Membership::TAGGED;
+                    let tagged = ashore_core::net::vlan::Membership::TAGGED;
                     *vlans = [(30.try_into().unwrap(), tagged)].into();
                 }
             });
@@ -323,7 +324,7 @@ impl<'a> Wrongs<'a> {
             self.add(format!("{name} has an address more"), |view| {
                 let net = "192.168.88.77/24".parse().unwrap();
                 let there = view.addresses.first().cloned();
-                view.addresses.extend(there.map(|there| ashore_core::observed::LinkAddress {
+                view.addresses.extend(there.map(|there| ashore_core::net::observed::LinkAddress {
                     index: link.index,
                     net,
                     ..there
@@ -419,7 +420,7 @@ fn the_host_goes_by_its_shim_to_an_advertised_prefix_only_where_its_own_routes_s
         let mut world = World::of(&case);
         let host = &mut world.model.observed.host;
         let nic = host.addresses.iter().find(|there| there.net.addr().is_ipv6()).unwrap().clone();
-        host.addresses.push(ashore_core::observed::LinkAddress { net: own.parse().unwrap(), ..nic });
+        host.addresses.push(ashore_core::net::observed::LinkAddress { net: own.parse().unwrap(), ..nic });
         host.routes.extend(route);
         let web = world.draft();
         world.put(Endpoint { stage: Stage::Attached, ..web });

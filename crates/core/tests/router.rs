@@ -5,11 +5,11 @@
 use std::net::IpAddr;
 use std::path::Path;
 
-use ashore_core::create::{NetworkError, NetworkSpec};
-use ashore_core::network::Network;
-use ashore_core::range::Range;
+use ashore_core::model::network::Network;
+use ashore_core::net::range::Range;
+use ashore_core::net::vlan::VlanId;
 use ashore_core::router::{Policy, RouterError, RouterPlan, RouterWish, System};
-use ashore_core::vlan::VlanId;
+use ashore_core::rules::create::{NetworkError, NetworkSpec};
 use ipnet::IpNet;
 use proptest::prelude::*;
 

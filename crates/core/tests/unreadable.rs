@@ -4,18 +4,18 @@ mod model;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ashore_core::attach::{AttachSpec, FromLan};
-use ashore_core::create::NetworkSpec;
-use ashore_core::desired::desired;
-use ashore_core::diff::plan;
-use ashore_core::endpoint::{Endpoint, Stage};
-use ashore_core::identity::Seed;
-use ashore_core::known::Known;
-use ashore_core::leases::Leased;
-use ashore_core::link::Netns;
-use ashore_core::observed::Observed;
-use ashore_core::state::{Change, State};
-use ashore_core::step::Step;
+use ashore_core::model::endpoint::{Endpoint, Stage};
+use ashore_core::model::identity::Seed;
+use ashore_core::model::state::{Change, State};
+use ashore_core::net::link::Netns;
+use ashore_core::net::observed::Observed;
+use ashore_core::net::step::Step;
+use ashore_core::plan::desired::desired;
+use ashore_core::plan::diff::plan;
+use ashore_core::rules::attach::{AttachSpec, FromLan};
+use ashore_core::rules::create::NetworkSpec;
+use ashore_core::rules::known::Known;
+use ashore_core::rules::leases::Leased;
 use model::Model;
 
 struct World {

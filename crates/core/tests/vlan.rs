@@ -4,16 +4,16 @@ mod model;
 
 use std::collections::BTreeMap;
 
-use ashore_core::create::{NetworkError, NetworkSpec};
-use ashore_core::desired::desired;
-use ashore_core::diff::{Blocked, Plan, plan};
-use ashore_core::identity::Seed;
-use ashore_core::name::IfName;
-use ashore_core::network::Network;
-use ashore_core::observed::{Link, ObservedKind};
-use ashore_core::state::{Change, State};
-use ashore_core::step::Step;
-use ashore_core::vlan::{Membership, Vlan};
+use ashore_core::model::identity::Seed;
+use ashore_core::model::network::Network;
+use ashore_core::model::state::{Change, State};
+use ashore_core::net::name::IfName;
+use ashore_core::net::observed::{Link, ObservedKind};
+use ashore_core::net::step::Step;
+use ashore_core::net::vlan::{Membership, Vlan};
+use ashore_core::plan::desired::desired;
+use ashore_core::plan::diff::{Blocked, Plan, plan};
+use ashore_core::rules::create::{NetworkError, NetworkSpec};
 use model::Model;
 
 fn asked(model: &Model, options: &str) -> Result<Network, NetworkError> {

@@ -10,11 +10,11 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use ashore_core::family::Family;
-use ashore_core::link::{LinkSpec, LinkType, Netns, Place, Tag};
-use ashore_core::name::IfName;
-use ashore_core::observed::Link;
-use ashore_core::step::{Address, Step, Sysctl};
+use ashore_core::net::family::Family;
+use ashore_core::net::link::{LinkSpec, LinkType, Netns, Place, Tag};
+use ashore_core::net::name::IfName;
+use ashore_core::net::observed::Link;
+use ashore_core::net::step::{Address, Step, Sysctl};
 use netlink_packet_route::link::LinkAttribute;
 use nix::errno::Errno;
 use nix::mount::MsFlags;

@@ -5,7 +5,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixDatagram;
 use std::sync::OnceLock;
 
-use ashore_core::link::Cookie;
+use ashore_core::net::link::Cookie;
 use nix::errno::Errno;
 use nix::libc;
 

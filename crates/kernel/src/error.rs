@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 
-use ashore_core::step::Step;
+use ashore_core::net::step::Step;
 use nix::errno::Errno;
 
 use crate::netlink::Nack;
@@ -71,11 +71,11 @@ impl StepError {
     pub fn hint(&self) -> Option<String> {
         let kind = match &self.step {
             Step::AddLink { link, .. } => match link.kind {
-                ashore_core::link::LinkType::Ipvlan { .. } => Some("ipvlan"),
-                ashore_core::link::LinkType::Vlan { .. } => Some("8021q"),
-                ashore_core::link::LinkType::Macvlan { .. } => Some("macvlan"),
-                ashore_core::link::LinkType::Veth { .. } => Some("veth"),
-                ashore_core::link::LinkType::Bridge => Some("bridge"),
+                ashore_core::net::link::LinkType::Ipvlan { .. } => Some("ipvlan"),
+                ashore_core::net::link::LinkType::Vlan { .. } => Some("8021q"),
+                ashore_core::net::link::LinkType::Macvlan { .. } => Some("macvlan"),
+                ashore_core::net::link::LinkType::Veth { .. } => Some("veth"),
+                ashore_core::net::link::LinkType::Bridge => Some("bridge"),
             },
             _ => None,
         };

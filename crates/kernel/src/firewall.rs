@@ -7,7 +7,7 @@
 use std::io;
 use std::os::fd::AsRawFd;
 
-use ashore_core::family::Family;
+use ashore_core::net::family::Family;
 use netlink_sys::protocols::NETLINK_NETFILTER;
 use netlink_sys::{Socket, SocketAddr};
 use socket2::{Domain, Protocol, Type};

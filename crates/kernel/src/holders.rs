@@ -12,7 +12,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use ashore_core::link::Netns;
+use ashore_core::net::link::Netns;
 use nix::libc;
 
 use crate::mountinfo::{Filesystem, mounts, number};

@@ -1,9 +1,9 @@
-//! What hangs on a link and no [`View`](ashore_core::observed::View) tells in full: routes of other tables, over several links or with
+//! What hangs on a link and no [`View`](ashore_core::net::observed::View) tells in full: routes of other tables, over several links or with
 //! settings of their own, and rules that name the link.
 
 use std::net::IpAddr;
 
-use ashore_core::name::IfName;
+use ashore_core::net::name::IfName;
 
 use crate::bytes::{Attributes, Messages, text, u8_at, u32_at};
 use crate::error::ObserveError;

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 
-use ashore_core::link::Netns;
-use ashore_core::name::IfName;
-use ashore_core::step::ROUTE_PROTOCOL;
+use ashore_core::net::link::Netns;
+use ashore_core::net::name::IfName;
+use ashore_core::net::step::ROUTE_PROTOCOL;
 use nix::errno::Errno;
 
 use crate::error::InsideError;

@@ -3,11 +3,11 @@
 use std::net::IpAddr;
 use std::os::fd::RawFd;
 
-use ashore_core::kind::{IpvlanMode, LinkKind, MacvlanMode, PortOption};
-use ashore_core::link::{LinkSpec, LinkType};
-use ashore_core::name::IfName;
-use ashore_core::step::{Address, HostAddress, HostRoute, ROUTE_PROTOCOL, Route};
-use ashore_core::vlan::{Membership, VlanId};
+use ashore_core::net::kind::{IpvlanMode, LinkKind, MacvlanMode, PortOption};
+use ashore_core::net::link::{LinkSpec, LinkType};
+use ashore_core::net::name::IfName;
+use ashore_core::net::step::{Address, HostAddress, HostRoute, ROUTE_PROTOCOL, Route};
+use ashore_core::net::vlan::{Membership, VlanId};
 use ashore_wire::Mac;
 use ipnet::IpNet;
 use netlink_packet_core::{DefaultNla, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};

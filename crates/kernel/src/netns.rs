@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ashore_core::link::{Cookie, Netns};
+use ashore_core::net::link::{Cookie, Netns};
 use nix::mount::{MntFlags, MsFlags};
 use nix::sched::CloneFlags;
 

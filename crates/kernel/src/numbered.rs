@@ -5,7 +5,7 @@
 
 use std::os::fd::AsFd;
 
-use ashore_core::link::{Cookie, Netns};
+use ashore_core::net::link::{Cookie, Netns};
 
 use crate::kernel::Kernel;
 use crate::netns::Namespace;

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 
-use ashore_core::link::Netns;
-use ashore_core::observed::{Observed, View};
+use ashore_core::net::link::Netns;
+use ashore_core::net::observed::{Observed, View};
 use nix::libc;
 
 use crate::bytes::Messages;

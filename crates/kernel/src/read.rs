@@ -3,14 +3,14 @@
 //! Others decide what is in a dump: whoever may administer a container makes links there of any kind and calls them what he
 //! likes, and an engine hands his links back to the host. So only what is needed is read. A message that does not read is
 //! somebody else's link, address or route, and left out alone; a link of a kind or name that means nothing here is
-//! [`Other`](ashore_core::observed::ObservedKind::Other).
+//! [`Other`](ashore_core::net::observed::ObservedKind::Other).
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use ashore_core::observed::{Neighbour, ObservedRoute, Seat, View};
-use ashore_core::step::ROUTE_PROTOCOL;
-use ashore_core::vlan::{Membership, VlanId};
+use ashore_core::net::observed::{Neighbour, ObservedRoute, Seat, View};
+use ashore_core::net::step::ROUTE_PROTOCOL;
+use ashore_core::net::vlan::{Membership, VlanId};
 use ashore_wire::Mac;
 
 use crate::bytes::{Attributes, Message, Messages, u8_at, u16_at, u32_at};

@@ -7,9 +7,9 @@ use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
-use ashore_core::kind::MacvlanMode;
-use ashore_core::link::{LinkSpec, LinkType};
-use ashore_core::name::IfName;
+use ashore_core::net::kind::MacvlanMode;
+use ashore_core::net::link::{LinkSpec, LinkType};
+use ashore_core::net::name::IfName;
 use ashore_wire::Mac;
 use nix::errno::Errno;
 

@@ -3,10 +3,10 @@
 
 mod ground;
 
-use ashore_core::kind::MacvlanMode;
-use ashore_core::link::{LinkSpec, LinkType, Netns, Place};
-use ashore_core::observed::{Lower, Seat};
-use ashore_core::step::Step;
+use ashore_core::net::kind::MacvlanMode;
+use ashore_core::net::link::{LinkSpec, LinkType, Netns, Place};
+use ashore_core::net::observed::{Lower, Seat};
+use ashore_core::net::step::Step;
 use ashore_kernel::{Kernel, Namespace, OnError};
 use ashore_wire::Mac;
 use ground::{Ground, link, name};

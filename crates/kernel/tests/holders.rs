@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
-use ashore_core::link::Netns;
+use ashore_core::net::link::Netns;
 use ashore_kernel::{Holders, InNamespace, Namespace, NamespaceError};
 use nix::libc;
 use nix::sys::stat::Mode;

@@ -2,12 +2,12 @@
 
 mod ground;
 
-use ashore_core::family::Family;
-use ashore_core::kind::{LinkKind, MacvlanMode, PortOption};
-use ashore_core::link::{Cookie, LinkSpec, LinkType, Netns, Place, Tag};
-use ashore_core::name::IfName;
-use ashore_core::observed::{ObservedKind, Seat, Standing};
-use ashore_core::step::{Address, Route, Step, Sysctl, SysctlKey};
+use ashore_core::net::family::Family;
+use ashore_core::net::kind::{LinkKind, MacvlanMode, PortOption};
+use ashore_core::net::link::{Cookie, LinkSpec, LinkType, Netns, Place, Tag};
+use ashore_core::net::name::IfName;
+use ashore_core::net::observed::{ObservedKind, Seat, Standing};
+use ashore_core::net::step::{Address, Route, Step, Sysctl, SysctlKey};
 use ashore_kernel::{Found, Namespace, OnError};
 use ashore_wire::Mac;
 use ground::{Ground, link, name};
@@ -210,7 +210,7 @@ fn a_refusal_has_the_kernels_words_the_command_and_what_helps() {
     let error = &outcome.errors[0];
     assert!(error.hint().is_some_and(|hint| hint.contains("MAC")), "{error}: {:?}", error.hint());
 
-    let ipvlan = LinkType::Ipvlan { parent: name("eth0"), mode: ashore_core::kind::IpvlanMode::L2 };
+    let ipvlan = LinkType::Ipvlan { parent: name("eth0"), mode: ashore_core::net::kind::IpvlanMode::L2 };
     let add = Step::AddLink { place: Place::Host, link: link("ipv", ipvlan) };
     let outcome = ground.kernel.apply(&[add], OnError::Undo);
     // Where the kernel has it, there is nothing to refuse.

@@ -2,10 +2,10 @@
 
 mod ground;
 
-use ashore_core::kind::{IpvlanMode, MacvlanMode};
-use ashore_core::link::{LinkSpec, LinkType, Place};
-use ashore_core::observed::{Lower, ObservedKind, Seat};
-use ashore_core::step::Step;
+use ashore_core::net::kind::{IpvlanMode, MacvlanMode};
+use ashore_core::net::link::{LinkSpec, LinkType, Place};
+use ashore_core::net::observed::{Lower, ObservedKind, Seat};
+use ashore_core::net::step::Step;
 use ashore_kernel::OnError;
 use ground::{Ground, link, name};
 

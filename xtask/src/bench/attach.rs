@@ -7,9 +7,9 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use ashore_core::attach::AttachSpec;
-use ashore_core::reply::Reply;
-use ashore_core::request::Request;
+use ashore_core::api::reply::Reply;
+use ashore_core::api::request::Request;
+use ashore_core::rules::attach::AttachSpec;
 use ashore_lab::{Daemon, Engines, Machine, World};
 
 use super::{Bench, machine, median};

@@ -1,7 +1,7 @@
 //! `ashore adopt` and `ashore forget`.
 
-use ashore_core::reply::Reply;
-use ashore_core::request::{AdoptSpec, Request};
+use ashore_core::api::reply::Reply;
+use ashore_core::api::request::{AdoptSpec, Request};
 
 use super::network::{done, warn};
 use super::table;

@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use ashore_core::attach::AttachSpec;
-use ashore_core::name::EndpointName;
-use ashore_core::refusal::{Refusal, RefusalKind};
-use ashore_core::reply::Reply;
-use ashore_core::request::Request;
+use ashore_core::api::refusal::{Refusal, RefusalKind};
+use ashore_core::api::reply::Reply;
+use ashore_core::api::request::Request;
+use ashore_core::net::name::EndpointName;
+use ashore_core::rules::attach::AttachSpec;
 
 use super::network::{done, warn};
 use super::table;

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use ashore_core::nic_move::{Direction, Move};
-use ashore_core::reply::Reply;
-use ashore_core::request::{MoveSpec, Request};
+use ashore_core::api::reply::Reply;
+use ashore_core::api::request::{MoveSpec, Request};
+use ashore_core::plan::nic_move::{Direction, Move};
 
 use super::network::warn;
 use super::table;

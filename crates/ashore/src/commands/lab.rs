@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context;
-use ashore_core::kind::MacvlanMode;
-use ashore_core::link::{LinkSpec, LinkType, Place};
-use ashore_core::observed::{Link, ObservedKind};
-use ashore_core::step::Step;
+use ashore_core::net::kind::MacvlanMode;
+use ashore_core::net::link::{LinkSpec, LinkType, Place};
+use ashore_core::net::observed::{Link, ObservedKind};
+use ashore_core::net::step::Step;
 use ashore_kernel::{SandboxError, enter_sandbox};
 use ashore_lab::{Daemon, Machine, World, WorldError};
 use serde::Serialize;
@@ -314,7 +314,7 @@ impl Lab {
             let ours = |link: &&Link| link.tag().is_some() || matches!(link.kind, ObservedKind::Vlan { .. });
             let links = view.links.iter().filter(ours).map(|link| link.name.to_string());
             let routes =
-                view.routes.iter().filter(|route| route.protocol == ashore_core::step::ROUTE_PROTOCOL);
+                view.routes.iter().filter(|route| route.protocol == ashore_core::net::step::ROUTE_PROTOCOL);
             let found = links.chain(routes.map(|route| route.route.to_string()));
             left.extend(found.map(|what| format!("{what} on {}", machine.name())));
         }

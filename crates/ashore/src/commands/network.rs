@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use ashore_core::create::NetworkSpec;
-use ashore_core::family::Family;
-use ashore_core::kind::PortOption;
-use ashore_core::lease::{Addressing, LeaseOptions};
-use ashore_core::network::Network;
-use ashore_core::reply::Reply;
-use ashore_core::request::Request;
-use ashore_core::vlan::Vlan;
+use ashore_core::api::reply::Reply;
+use ashore_core::api::request::Request;
+use ashore_core::model::lease::{Addressing, LeaseOptions};
+use ashore_core::model::network::Network;
+use ashore_core::net::family::Family;
+use ashore_core::net::kind::PortOption;
+use ashore_core::net::vlan::Vlan;
+use ashore_core::rules::create::NetworkSpec;
 use ashore_wire::dhcp4::Servers;
 
 use super::table;

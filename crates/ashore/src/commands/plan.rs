@@ -1,7 +1,7 @@
 //! `ashore plan`.
 
-use ashore_core::reply::Reply;
-use ashore_core::request::Request;
+use ashore_core::api::reply::Reply;
+use ashore_core::api::request::Request;
 
 use super::adopt::adopt_request;
 use super::attach::{attach_request, detach_request};

@@ -1,10 +1,10 @@
 //! `ashore pool-check`: what the LAN's DHCP servers were seen to hand out.
 
-use ashore_core::create::PoolQuestion;
-use ashore_core::refusal::{Refusal, RefusalKind};
-use ashore_core::reply::Reply;
-use ashore_core::request::Request;
-use ashore_core::survey::PoolReport;
+use ashore_core::api::refusal::{Refusal, RefusalKind};
+use ashore_core::api::reply::Reply;
+use ashore_core::api::request::Request;
+use ashore_core::model::survey::PoolReport;
+use ashore_core::rules::create::PoolQuestion;
 
 use crate::cli::PoolCheckArgs;
 use crate::client::{Failure, ask, print_json, unexpected};
@@ -58,7 +58,7 @@ fn print(report: &PoolReport, judged: bool) {
 }
 
 fn verdict(report: &PoolReport) -> Result<(), Failure> {
-    let taken = |error: ashore_core::create::NetworkError| Refusal {
+    let taken = |error: ashore_core::rules::create::NetworkError| Refusal {
         kind: RefusalKind::Taken,
         message: error.to_string(),
         hint: error.hint(),

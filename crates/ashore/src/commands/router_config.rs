@@ -2,14 +2,14 @@
 
 use std::net::IpAddr;
 
-use ashore_core::create::PoolQuestion;
-use ashore_core::name::IfName;
-use ashore_core::observed::View;
-use ashore_core::refusal::{Refusal, RefusalKind};
-use ashore_core::reply::Reply;
-use ashore_core::request::Request;
+use ashore_core::api::refusal::{Refusal, RefusalKind};
+use ashore_core::api::reply::Reply;
+use ashore_core::api::request::Request;
+use ashore_core::model::survey::PoolReport;
+use ashore_core::net::name::IfName;
+use ashore_core::net::observed::View;
 use ashore_core::router::{HostAddress, RouterError, RouterPlan, RouterWish, System};
-use ashore_core::survey::PoolReport;
+use ashore_core::rules::create::PoolQuestion;
 use ashore_kernel::Kernel;
 
 use super::table;

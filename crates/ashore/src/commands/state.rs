@@ -1,7 +1,7 @@
 //! `ashore state`.
 
-use ashore_core::reply::Reply;
-use ashore_core::request::Request;
+use ashore_core::api::reply::Reply;
+use ashore_core::api::request::Request;
 
 use super::network::done;
 use crate::cli::StateCommand;

@@ -1,8 +1,8 @@
 //! `ashore status`.
 
-use ashore_core::endpoint::{Source, Stage};
-use ashore_core::reply::{EndpointReport, NetworkReport, Reply, Status};
-use ashore_core::request::Request;
+use ashore_core::api::reply::{EndpointReport, NetworkReport, Reply, Status};
+use ashore_core::api::request::Request;
+use ashore_core::model::endpoint::{Source, Stage};
 
 use super::table;
 use crate::cli::ClientArgs;

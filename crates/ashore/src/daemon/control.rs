@@ -9,8 +9,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ashore_core::refusal::{Refusal, RefusalKind};
-use ashore_core::reply::Reply;
+use ashore_core::api::refusal::{Refusal, RefusalKind};
+use ashore_core::api::reply::Reply;
 
 use super::engine::Engine;
 use super::socket::{Handed, Socket};

@@ -14,8 +14,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use ashore_core::identity::Seed;
-use ashore_core::refusal::{Refusal, RefusalKind};
+use ashore_core::api::refusal::{Refusal, RefusalKind};
+use ashore_core::model::identity::Seed;
 use ashore_core::store::{Store, StoreError};
 use ashore_kernel::{
     EndSignals, Kernel, LockError, NamespaceError, NamespaceLock, PacketSocket, Watch, wait_readable,

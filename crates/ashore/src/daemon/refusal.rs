@@ -3,17 +3,17 @@
 use std::net::IpAddr;
 use std::path::Path;
 
-use ashore_core::adopt::AdoptError;
-use ashore_core::allocate::AddressError;
-use ashore_core::attach::AttachError;
-use ashore_core::create::NetworkError;
-use ashore_core::diff::Blocked;
-use ashore_core::endpoint::Endpoint;
-use ashore_core::name::{EndpointName, IfName};
-use ashore_core::nic_move::BridgeError;
-use ashore_core::pool::PoolKey;
-use ashore_core::refusal::{Refusal, RefusalKind};
-use ashore_core::step::Step;
+use ashore_core::api::refusal::{Refusal, RefusalKind};
+use ashore_core::model::endpoint::Endpoint;
+use ashore_core::model::pool::PoolKey;
+use ashore_core::net::name::{EndpointName, IfName};
+use ashore_core::net::step::Step;
+use ashore_core::plan::diff::Blocked;
+use ashore_core::plan::nic_move::BridgeError;
+use ashore_core::rules::adopt::AdoptError;
+use ashore_core::rules::allocate::AddressError;
+use ashore_core::rules::attach::AttachError;
+use ashore_core::rules::create::NetworkError;
 use ashore_core::store::StoreError;
 use ashore_kernel::{Errno, NamespaceError, ObserveError, StepError};
 use ashore_wire::dhcp4::Ignored;

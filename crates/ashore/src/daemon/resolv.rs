@@ -12,8 +12,8 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use ashore_core::endpoint::Endpoint;
-use ashore_core::state::State;
+use ashore_core::model::endpoint::Endpoint;
+use ashore_core::model::state::State;
 
 use crate::files::Directory;
 

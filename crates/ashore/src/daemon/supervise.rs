@@ -13,7 +13,7 @@ use std::pin::pin;
 use std::task::{Context, Poll};
 use std::thread::Builder;
 
-use ashore_core::refusal::{Refusal, RefusalKind};
+use ashore_core::api::refusal::{Refusal, RefusalKind};
 
 /// Starts a thread that ends with the process alone, and the process with it.
 pub(crate) fn spawn_needed(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use ashore_core::observed::Link;
+use ashore_core::net::observed::Link;
 use ashore_kernel::{Namespace, PacketSocket, wait_readable};
 use ashore_wire::conflict::probe_frame;
 use ashore_wire::{filter, heard};

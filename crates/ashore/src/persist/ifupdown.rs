@@ -5,8 +5,8 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use ashore_core::refusal::Refusal;
-use ashore_core::text::Word;
+use ashore_core::api::refusal::Refusal;
+use ashore_core::net::text::Word;
 
 use super::{Configuration, Site};
 

@@ -9,11 +9,11 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use ashore_core::link::LinkSpec;
-use ashore_core::name::IfName;
-use ashore_core::nic_move::{Direction, Move};
-use ashore_core::refusal::{Refusal, RefusalKind};
-use ashore_core::step::Step;
+use ashore_core::api::refusal::{Refusal, RefusalKind};
+use ashore_core::net::link::LinkSpec;
+use ashore_core::net::name::IfName;
+use ashore_core::net::step::Step;
+use ashore_core::plan::nic_move::{Direction, Move};
 use ashore_wire::Mac;
 
 use crate::files;

@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use ashore_core::refusal::{Refusal, RefusalKind};
+use ashore_core::api::refusal::{Refusal, RefusalKind};
 
 use super::{Configuration, Site, networkd};
 

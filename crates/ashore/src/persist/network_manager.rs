@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use ashore_core::name::IfName;
-use ashore_core::refusal::Refusal;
-use ashore_core::text::Word;
+use ashore_core::api::refusal::Refusal;
+use ashore_core::net::name::IfName;
+use ashore_core::net::text::Word;
 
 use super::{Configuration, Site, index_of, section, sections, value};
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use ashore_core::refusal::Refusal;
+use ashore_core::api::refusal::Refusal;
 
 use super::{Configuration, Site, section, sections, value};
 

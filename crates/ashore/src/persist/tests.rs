@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ashore_core::link::{LinkType, Place};
+use ashore_core::net::link::{LinkType, Place};
 
 use super::*;
 

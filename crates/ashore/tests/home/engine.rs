@@ -4,15 +4,15 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
 
-use ashore_core::create::NetworkSpec;
-use ashore_core::inventory::{Inventory, ListedContainer, Membership};
-use ashore_core::lease::Addressing;
-use ashore_core::misplaced::Misplaced;
-use ashore_core::pool::PoolKey;
-use ashore_core::refusal::Refusal;
-use ashore_core::reply::Reply;
-use ashore_core::request::Request;
-use ashore_core::staged::{Owner, Preparation, Reservation, Staged};
+use ashore_core::api::refusal::Refusal;
+use ashore_core::api::reply::Reply;
+use ashore_core::api::request::Request;
+use ashore_core::api::staged::{Owner, Preparation, Reservation, Staged};
+use ashore_core::model::inventory::{Inventory, ListedContainer, Membership};
+use ashore_core::model::lease::Addressing;
+use ashore_core::model::pool::PoolKey;
+use ashore_core::rules::create::NetworkSpec;
+use ashore_core::rules::misplaced::Misplaced;
 use ashore_wire::Mac;
 use ipnet::IpNet;
 

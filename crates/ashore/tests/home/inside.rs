@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use ashore_core::observed::Link;
+use ashore_core::net::observed::Link;
 use ashore_kernel::{InNamespace, Namespace};
 use ashore_lab::{Engines, Machine};
 

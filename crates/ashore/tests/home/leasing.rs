@@ -6,17 +6,17 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use ashore_core::link::{LinkSpec, LinkType, Place as At};
-use ashore_core::step::Step;
+use ashore_core::net::link::{LinkSpec, LinkType, Place as At};
+use ashore_core::net::step::Step;
 use ashore_lab::{Engines, Machine, cannot_run};
 
 use super::dhcp::relay::Relay;
 use super::dhcp::{Brand, Row, Server, Setup};
-use super::dns;
 use super::frames::{Said, What, Wire};
 use super::site::Site;
 use super::{
-    Home, arp_answered, comes_true, eventually, eventually_within, is_defended, mac_known_to, reaches, takes,
+    Home, arp_answered, comes_true, dns, eventually, eventually_within, is_defended, mac_known_to, reaches,
+    takes,
 };
 
 pub mod scenarios;

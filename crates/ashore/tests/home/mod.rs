@@ -33,8 +33,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ashore_core::link::{LinkSpec, LinkType, Place};
-use ashore_core::step::Step;
+use ashore_core::net::link::{LinkSpec, LinkType, Place};
+use ashore_core::net::step::Step;
 use ashore_kernel::{InNamespace, Namespace};
 use ashore_lab::{Daemon, Engines, Machine, Pings, Ran, World};
 use voice::Voice;
@@ -83,7 +83,7 @@ impl Home {
 
     /// Makes the bridge alone, of a NIC on which the host has no address.
     pub fn make_bridge(&self) {
-        let name = |text: &str| text.parse::<ashore_core::name::IfName>().unwrap();
+        let name = |text: &str| text.parse::<ashore_core::net::name::IfName>().unwrap();
         let (place, bridge, nic) = (Place::Host, name("br0"), name("eth0"));
         let spec = LinkSpec { name: bridge.clone(), kind: LinkType::Bridge, mac: None, mtu: None };
         self.nas

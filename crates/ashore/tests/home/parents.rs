@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ashore_core::range::Range;
+use ashore_core::net::range::Range;
 use ashore_lab::Machine;
 
 use super::site::Site;

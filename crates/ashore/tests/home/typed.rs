@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use ashore_core::link::{LinkSpec, LinkType, Place};
-use ashore_core::step::Step;
+use ashore_core::net::link::{LinkSpec, LinkType, Place};
+use ashore_core::net::step::Step;
 use ashore_lab::{Engines, Machine, World};
 
 use super::{does_not_reach, eventually, ip};

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use ashore_core::observed::{Link, ObservedRoute};
-use ashore_core::step::ROUTE_PROTOCOL;
+use ashore_core::net::observed::{Link, ObservedRoute};
+use ashore_core::net::step::ROUTE_PROTOCOL;
 use ashore_lab::{Engines, Machine};
 
 use super::{Home, shown_on};
@@ -20,7 +20,7 @@ pub fn untouched(home: &Home) -> Own {
     let ours: Vec<Link> = host.links.iter().filter(|link| link.tag().is_some()).cloned().collect();
     let (index, name) = (
         |index: u32| ours.iter().any(|link| link.index == index),
-        |name: &ashore_core::name::IfName| ours.iter().any(|link| link.name == *name),
+        |name: &ashore_core::net::name::IfName| ours.iter().any(|link| link.name == *name),
     );
     host.links.retain(|link| !index(link.index));
     // These the kernel changes in its own time.

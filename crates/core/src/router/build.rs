@@ -7,16 +7,16 @@ use std::str::FromStr;
 use ashore_wire::conflict::Profile;
 use ipnet::IpNet;
 
-use crate::create::{NetworkError, NetworkSpec};
-use crate::family::is_link_local;
-use crate::ipv6::Ipv6Mode;
-use crate::lease::{Addressing, LeaseOptions};
-use crate::name::{IfName, NetworkName, PortName};
-use crate::network::{Network, Subnet};
-use crate::range::Range;
+use crate::model::ipv6::Ipv6Mode;
+use crate::model::lease::{Addressing, LeaseOptions};
+use crate::model::network::{Network, Subnet};
+use crate::model::survey::PoolReport;
+use crate::net::family::is_link_local;
+use crate::net::name::{IfName, NetworkName, PortName};
+use crate::net::range::Range;
+use crate::net::vlan::VlanId;
 use crate::router::{Policy, Present, RouterError, RouterPlan, RouterSubnet, in_vlan};
-use crate::survey::PoolReport;
-use crate::vlan::VlanId;
+use crate::rules::create::{NetworkError, NetworkSpec};
 
 /// What is asked for beside the network itself, and what is known of the LAN as it is.
 #[derive(Debug, Clone, Default)]

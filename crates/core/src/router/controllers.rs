@@ -1,8 +1,9 @@
 //! Gateways (`UniFi`, Omada, iKuai) with VLANs and a firewall that are set up in menus alone, and have one pool for each network.
 
-use super::page::{Page, Parts};
-use super::{Policy, PortName, RouterPlan, RouterSubnet, System, lan_pool, private};
-use crate::vlan::VlanId;
+use crate::net::name::PortName;
+use crate::net::vlan::VlanId;
+use crate::router::page::{Page, Parts};
+use crate::router::{Policy, RouterPlan, RouterSubnet, System, lan_pool, private};
 
 pub(super) fn render(plan: &RouterPlan, system: System) -> Parts {
     let mut parts = Parts::default();

@@ -4,11 +4,11 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::create::NetworkError;
-use crate::name::{IfName, NetworkName, PortName};
-use crate::range::Range;
+use crate::net::name::{IfName, NetworkName, PortName};
+use crate::net::range::Range;
+use crate::net::vlan::VlanId;
 use crate::router::{Policy, System};
-use crate::vlan::VlanId;
+use crate::rules::create::NetworkError;
 
 /// Why there is no plan for a router.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

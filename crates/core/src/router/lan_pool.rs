@@ -3,9 +3,9 @@
 
 use std::net::IpAddr;
 
-use super::page::{Page, Parts};
-use super::{Present, RouterPlan, RouterSubnet, joined, span};
-use crate::range::Range;
+use crate::net::range::Range;
+use crate::router::page::{Page, Parts};
+use crate::router::{Present, RouterPlan, RouterSubnet, joined, span};
 
 /// Of a subnet's pool, for the head of the page.
 pub(super) fn said(subnet: &RouterSubnet) -> String {

@@ -4,9 +4,9 @@
 //! machine's own. Nothing is enabled that was not: Debian's `nftables.service`, say, begins by flushing what iptables, ufw or
 //! Docker have.
 
-use super::page::{Page, Parts};
-use super::{Policy, RouterPlan, RouterSubnet, lan_pool, private};
-use crate::vlan::VlanId;
+use crate::net::vlan::VlanId;
+use crate::router::page::{Page, Parts};
+use crate::router::{Policy, RouterPlan, RouterSubnet, lan_pool, private};
 
 mod guard;
 mod links;

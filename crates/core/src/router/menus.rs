@@ -1,8 +1,8 @@
 //! OPNsense and pfSense: no commands, but steps through their menus. Both came from one tree, and have gone apart since.
 
-use super::page::{Page, Parts};
-use super::{PRIVATE, Policy, RouterPlan, RouterSubnet, joined, lan_pool, span};
-use crate::vlan::VlanId;
+use crate::net::vlan::VlanId;
+use crate::router::page::{Page, Parts};
+use crate::router::{PRIVATE, Policy, RouterPlan, RouterSubnet, joined, lan_pool, span};
 
 /// Whose menus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

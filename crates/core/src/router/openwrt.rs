@@ -4,10 +4,10 @@
 //! on after one that failed. It takes nobody else's pending changes along, and puts the old files back unless it is told that
 //! all is well.
 
-use super::page::{Page, Parts};
-use super::{Policy, RouterPlan, RouterSubnet, joined, lan_pool, private};
-use crate::range::Range;
-use crate::vlan::VlanId;
+use crate::net::range::Range;
+use crate::net::vlan::VlanId;
+use crate::router::page::{Page, Parts};
+use crate::router::{Policy, RouterPlan, RouterSubnet, joined, lan_pool, private};
 
 /// How long the old files wait to be put back, in seconds.
 const TRIAL: u32 = 180;

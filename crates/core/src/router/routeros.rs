@@ -2,9 +2,9 @@
 //! firewall whose last rules drop what does not come from `LAN`, known by their comments. Where somebody has made his own, our
 //! rules hold by themselves.
 
-use super::page::{Page, Parts};
-use super::{Policy, RouterPlan, joined, lan_pool, private};
-use crate::vlan::VlanId;
+use crate::net::vlan::VlanId;
+use crate::router::page::{Page, Parts};
+use crate::router::{Policy, RouterPlan, joined, lan_pool, private};
 
 /// The comments of the default rules before which what is to be accepted has to stand.
 const LAST_V4: &str = "defconf: drop all not coming from LAN";

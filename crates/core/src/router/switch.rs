@@ -1,7 +1,8 @@
 //! A managed switch between router and NAS. Every maker has words of his own; the things are the same.
 
-use super::page::Parts;
-use super::{PortName, RouterPlan};
+use crate::net::name::PortName;
+use crate::router::RouterPlan;
+use crate::router::page::Parts;
 
 pub(super) fn render(plan: &RouterPlan) -> Parts {
     let mut parts = Parts::default();

@@ -1,7 +1,7 @@
 use std::net::Ipv4Addr;
 
 use super::*;
-use crate::survey::{PoolReport, PoolSeen};
+use crate::model::survey::{PoolReport, PoolSeen};
 
 fn range(text: &str) -> Range {
     text.parse().unwrap()

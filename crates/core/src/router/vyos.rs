@@ -1,8 +1,8 @@
 //! VyOS 1.4 (sagitta) and 1.5 (circinus), in configuration mode.
 
-use super::page::{Page, Parts};
-use super::{Policy, RouterPlan, RouterSubnet, lan_pool, private};
-use crate::vlan::VlanId;
+use crate::net::vlan::VlanId;
+use crate::router::page::{Page, Parts};
+use crate::router::{Policy, RouterPlan, RouterSubnet, lan_pool, private};
 
 /// How long a commit waits to be confirmed, in minutes.
 const TRIAL: u32 = 5;

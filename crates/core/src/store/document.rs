@@ -8,14 +8,14 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Row;
-use crate::document::Document;
-use crate::endpoint::{ByUser, Chosen, Endpoint, Source};
-use crate::identity::{Identity, Scope};
-use crate::name::EndpointName;
-use crate::network::Network;
-use crate::pool::{Pool, PoolKey};
-use crate::state::{Change, State};
+use crate::api::document::Document;
+use crate::model::endpoint::{ByUser, Chosen, Endpoint, Source};
+use crate::model::identity::{Identity, Scope};
+use crate::model::network::Network;
+use crate::model::pool::{Pool, PoolKey};
+use crate::model::state::{Change, State};
+use crate::net::name::EndpointName;
+use crate::store::Row;
 
 /// The schema that this version writes. It goes up by one with every change that an older reader would get wrong.
 pub const SCHEMA: u32 = 4;

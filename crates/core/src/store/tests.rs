@@ -1,12 +1,12 @@
 use super::*;
-use crate::endpoint::{ByUser, Chosen, Endpoint, Home, Source, Stage};
-use crate::identity::{Identity, Scope};
-use crate::ipv6::Ipv6Mode;
-use crate::kind::LinkKind;
-use crate::lease::{Addressing, LeaseOptions};
-use crate::name::EndpointName;
-use crate::network::{Network, Subnet};
-use crate::vlan::{Membership, Vlan};
+use crate::model::endpoint::{ByUser, Chosen, Endpoint, Home, Source, Stage};
+use crate::model::identity::{Identity, Scope};
+use crate::model::ipv6::Ipv6Mode;
+use crate::model::lease::{Addressing, LeaseOptions};
+use crate::model::network::{Network, Subnet};
+use crate::net::kind::LinkKind;
+use crate::net::name::EndpointName;
+use crate::net::vlan::{Membership, Vlan};
 
 fn seed() -> Seed {
     Seed(*b"0123456789abcdef")

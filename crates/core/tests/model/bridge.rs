@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ashore_core::link::Place;
-use ashore_core::name::IfName;
-use ashore_core::observed::{Link, ObservedKind};
-use ashore_core::step::Step;
-use ashore_core::vlan::{Membership, VlanId};
+use ashore_core::net::link::Place;
+use ashore_core::net::name::IfName;
+use ashore_core::net::observed::{Link, ObservedKind};
+use ashore_core::net::step::Step;
+use ashore_core::net::vlan::{Membership, VlanId};
 use ashore_wire::Mac;
 
 use super::{Model, link};

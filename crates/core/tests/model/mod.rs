@@ -7,14 +7,14 @@ mod bridge;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ashore_core::kind::{LinkKind, MacvlanMode};
-use ashore_core::link::{LinkSpec, LinkType, Netns, Place};
-use ashore_core::name::IfName;
-use ashore_core::observed::{
+use ashore_core::net::kind::{LinkKind, MacvlanMode};
+use ashore_core::net::link::{LinkSpec, LinkType, Netns, Place};
+use ashore_core::net::name::IfName;
+use ashore_core::net::observed::{
     Link, LinkAddress, Lower, Neighbour, Observed, ObservedKind, ObservedRoute, Seat, Standing, View, Ways,
 };
-use ashore_core::step::{ROUTE_PROTOCOL, Route, Step, Sysctl, SysctlKey};
-use ashore_core::vlan::{Membership, VlanId};
+use ashore_core::net::step::{ROUTE_PROTOCOL, Route, Step, Sysctl, SysctlKey};
+use ashore_core::net::vlan::{Membership, VlanId};
 use ashore_wire::Mac;
 
 #[derive(Default)]

@@ -1,7 +1,7 @@
 //! Addresses (`linux/if_addr.h`).
 
-use ashore_core::observed::{LinkAddress, Standing};
-use ashore_core::step::Life;
+use ashore_core::net::observed::{LinkAddress, Standing};
+use ashore_core::net::step::Life;
 use ipnet::IpNet;
 use nix::libc;
 

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ashore_core::kind::{IpvlanMode, MacvlanMode, PortOption};
-use ashore_core::name::IfName;
-use ashore_core::observed::{Link, Lower, ObservedKind, Seat};
-use ashore_core::text::Shown;
-use ashore_core::vlan::{Membership, VlanId};
+use ashore_core::net::kind::{IpvlanMode, MacvlanMode, PortOption};
+use ashore_core::net::name::IfName;
+use ashore_core::net::observed::{Link, Lower, ObservedKind, Seat};
+use ashore_core::net::text::Shown;
+use ashore_core::net::vlan::{Membership, VlanId};
 use nix::libc;
 
 use super::mac;

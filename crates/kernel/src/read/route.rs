@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use ashore_core::name::IfName;
-use ashore_core::observed::{ObservedRoute, Ways};
-use ashore_core::step::Route;
+use ashore_core::net::name::IfName;
+use ashore_core::net::observed::{ObservedRoute, Ways};
+use ashore_core::net::step::Route;
 use ipnet::IpNet;
 
 use super::{AF_INET, AF_INET6, ip};

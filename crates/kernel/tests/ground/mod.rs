@@ -2,10 +2,10 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test uses its own part of this")]
 
-use ashore_core::link::{LinkSpec, LinkType, Place};
-use ashore_core::name::IfName;
-use ashore_core::observed::View;
-use ashore_core::step::{ROUTE_PROTOCOL, Step};
+use ashore_core::net::link::{LinkSpec, LinkType, Place};
+use ashore_core::net::name::IfName;
+use ashore_core::net::observed::View;
+use ashore_core::net::step::{ROUTE_PROTOCOL, Step};
 use ashore_kernel::{Kernel, Namespace, OnError};
 
 pub fn name(text: &str) -> IfName {

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use ashore_core::refusal::{Refusal, RefusalKind};
+use ashore_core::api::refusal::{Refusal, RefusalKind};
 use ashore_kernel::{LockError, NamespaceLock};
 
 use crate::cli::InstallArgs;

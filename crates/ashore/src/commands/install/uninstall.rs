@@ -4,14 +4,14 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use ashore_core::desired::desired;
-use ashore_core::diff::plan;
-use ashore_core::endpoint::Stage;
-use ashore_core::identity::Seed;
-use ashore_core::reply::{Reply, Status};
-use ashore_core::request::Request;
-use ashore_core::state::State;
-use ashore_core::step::Step;
+use ashore_core::api::reply::{Reply, Status};
+use ashore_core::api::request::Request;
+use ashore_core::model::endpoint::Stage;
+use ashore_core::model::identity::Seed;
+use ashore_core::model::state::State;
+use ashore_core::net::step::Step;
+use ashore_core::plan::desired::desired;
+use ashore_core::plan::diff::plan;
 use ashore_core::store::Store;
 use ashore_kernel::{Kernel, NamespaceLock, OnError};
 

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use anyhow::Context;
-use ashore_core::refusal::{Refusal, RefusalKind};
+use ashore_core::api::refusal::{Refusal, RefusalKind};
 use ashore_lab::{Machine, World, WorldError};
 use ipnet::IpNet;
 use nix::errno::Errno;

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use ashore_core::adopt::AdoptError;
-use ashore_core::inventory::Inventory;
-use ashore_core::link::Netns;
-use ashore_core::network::Network;
-use ashore_core::refusal::{Refusal, RefusalKind};
-use ashore_core::reply::Reply;
-use ashore_core::request::AdoptSpec;
-use ashore_core::state::Change;
+use ashore_core::api::refusal::{Refusal, RefusalKind};
+use ashore_core::api::reply::Reply;
+use ashore_core::api::request::AdoptSpec;
+use ashore_core::model::inventory::Inventory;
+use ashore_core::model::network::Network;
+use ashore_core::model::state::Change;
+use ashore_core::net::link::Netns;
+use ashore_core::rules::adopt::AdoptError;
 
 use super::{Engine, Inner, all_netns, now};
 use crate::daemon::refusal;

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use ashore_core::endpoint::Endpoint;
-use ashore_core::kind::LinkKind;
-use ashore_core::link::{Place, shim_name};
-use ashore_core::observed::{Observed, View};
-use ashore_core::state::State;
-use ashore_core::step::Step;
+use ashore_core::model::endpoint::Endpoint;
+use ashore_core::model::state::State;
+use ashore_core::net::kind::LinkKind;
+use ashore_core::net::link::{Place, shim_name};
+use ashore_core::net::observed::{Observed, View};
+use ashore_core::net::step::Step;
 use ashore_kernel::OnError;
 
 use super::{Engine, Inner};

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use ashore_core::known::Hearsay;
-use ashore_core::network::Network;
-use ashore_core::refusal::Refusal;
+use ashore_core::api::refusal::Refusal;
+use ashore_core::model::network::Network;
+use ashore_core::rules::known::Hearsay;
 use ashore_wire::Mac;
 use ashore_wire::conflict::Profile;
 

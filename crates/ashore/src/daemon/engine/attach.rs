@@ -2,23 +2,23 @@
 
 use std::time::{Duration, Instant};
 
-use ashore_core::attach::{AttachError, AttachSpec, FromLan};
-use ashore_core::desired::desired;
-use ashore_core::diff::plan;
-use ashore_core::endpoint::{Endpoint, Stage};
-use ashore_core::family::Family;
-use ashore_core::kind::LinkKind;
-use ashore_core::known::Known;
-use ashore_core::lease::Addressing;
-use ashore_core::leases::Leased;
-use ashore_core::link::{Netns, Place, Tag, shim_name};
-use ashore_core::name::IfName;
-use ashore_core::network::Network;
-use ashore_core::observed::{Observed, View};
-use ashore_core::refusal::Refusal;
-use ashore_core::reply::{EndpointReport, Reply};
-use ashore_core::state::{Change, State};
-use ashore_core::step::Step;
+use ashore_core::api::refusal::Refusal;
+use ashore_core::api::reply::{EndpointReport, Reply};
+use ashore_core::model::endpoint::{Endpoint, Stage};
+use ashore_core::model::lease::Addressing;
+use ashore_core::model::network::Network;
+use ashore_core::model::state::{Change, State};
+use ashore_core::net::family::Family;
+use ashore_core::net::kind::LinkKind;
+use ashore_core::net::link::{Netns, Place, Tag, shim_name};
+use ashore_core::net::name::IfName;
+use ashore_core::net::observed::{Observed, View};
+use ashore_core::net::step::Step;
+use ashore_core::plan::desired::desired;
+use ashore_core::plan::diff::plan;
+use ashore_core::rules::attach::{AttachError, AttachSpec, FromLan};
+use ashore_core::rules::known::Known;
+use ashore_core::rules::leases::Leased;
 use ashore_kernel::{Namespace, OnError};
 use ashore_wire::conflict::Profile;
 

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ashore_core::name::IfName;
-use ashore_core::nic_move::{Direction, Move};
-use ashore_core::observed::View;
-use ashore_core::refusal::{Refusal, RefusalKind};
-use ashore_core::reply::Reply;
-use ashore_core::request::MoveSpec;
+use ashore_core::api::refusal::{Refusal, RefusalKind};
+use ashore_core::api::reply::Reply;
+use ashore_core::api::request::MoveSpec;
+use ashore_core::net::name::IfName;
+use ashore_core::net::observed::View;
+use ashore_core::plan::nic_move::{Direction, Move};
 use ashore_kernel::{Kernel, OnError};
 
 use super::{Engine, Inner};

@@ -5,9 +5,9 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::Duration;
 
-use ashore_core::endpoint::Endpoint;
-use ashore_core::link::Netns;
-use ashore_core::refusal::Refusal;
+use ashore_core::api::refusal::Refusal;
+use ashore_core::model::endpoint::Endpoint;
+use ashore_core::net::link::Netns;
 use ashore_wire::Mac;
 
 use super::{Engine, netns_of};

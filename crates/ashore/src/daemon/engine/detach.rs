@@ -2,17 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use ashore_core::attach::{AttachError, AttachSpec};
-use ashore_core::endpoint::{Endpoint, Stage};
-use ashore_core::link::{Netns, Place};
-use ashore_core::name::{EndpointKey, EndpointName, NetworkName};
-use ashore_core::network::Network;
-use ashore_core::observed::Observed;
-use ashore_core::owner::Owners;
-use ashore_core::refusal::{Refusal, RefusalKind};
-use ashore_core::reply::Reply;
-use ashore_core::state::Change;
-use ashore_core::step::Step;
+use ashore_core::api::refusal::{Refusal, RefusalKind};
+use ashore_core::api::reply::Reply;
+use ashore_core::model::endpoint::{Endpoint, Stage};
+use ashore_core::model::network::Network;
+use ashore_core::model::owner::Owners;
+use ashore_core::model::state::Change;
+use ashore_core::net::link::{Netns, Place};
+use ashore_core::net::name::{EndpointKey, EndpointName, NetworkName};
+use ashore_core::net::observed::Observed;
+use ashore_core::net::step::Step;
+use ashore_core::rules::attach::{AttachError, AttachSpec};
 use ashore_kernel::OnError;
 use ashore_wire::Mac;
 

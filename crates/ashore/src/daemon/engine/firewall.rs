@@ -1,8 +1,8 @@
 //! What the host's own firewall does to networks on a bridge: said, and left to whoever made its rules.
 
-use ashore_core::family::Family;
-use ashore_core::kind::LinkKind;
-use ashore_core::network::Network;
+use ashore_core::model::network::Network;
+use ashore_core::net::family::Family;
+use ashore_core::net::kind::LinkKind;
 
 use super::Inner;
 

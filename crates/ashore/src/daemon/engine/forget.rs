@@ -1,10 +1,10 @@
 //! Dropping what is remembered of a name.
 
-use ashore_core::name::EndpointName;
-use ashore_core::network::Network;
-use ashore_core::refusal::{Refusal, RefusalKind};
-use ashore_core::reply::Reply;
-use ashore_core::state::{Change, State};
+use ashore_core::api::refusal::{Refusal, RefusalKind};
+use ashore_core::api::reply::Reply;
+use ashore_core::model::network::Network;
+use ashore_core::model::state::{Change, State};
+use ashore_core::net::name::EndpointName;
 
 use super::Engine;
 

@@ -3,15 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use ashore_core::endpoint::{Endpoint, Stage};
-use ashore_core::inventory::Inventory;
-use ashore_core::name::{EndpointKey, EndpointName, IfName};
-use ashore_core::network::Network;
-use ashore_core::observed::Observed;
-use ashore_core::pool::PoolKey;
-use ashore_core::refusal::Refusal;
-use ashore_core::reply::Reply;
-use ashore_core::state::Change;
+use ashore_core::api::refusal::Refusal;
+use ashore_core::api::reply::Reply;
+use ashore_core::model::endpoint::{Endpoint, Stage};
+use ashore_core::model::inventory::Inventory;
+use ashore_core::model::network::Network;
+use ashore_core::model::pool::PoolKey;
+use ashore_core::model::state::Change;
+use ashore_core::net::name::{EndpointKey, EndpointName, IfName};
+use ashore_core::net::observed::Observed;
 
 use super::{Engine, Inner, all_netns, now};
 
@@ -41,7 +41,7 @@ pub(super) struct Removed {
 enum Item {
     /// With when it came and the engine's id of it: the next one of its name is another.
     Endpoint(EndpointKey, u64, Option<String>),
-    Network(ashore_core::name::NetworkName),
+    Network(ashore_core::net::name::NetworkName),
     Pool(PoolKey),
 }
 

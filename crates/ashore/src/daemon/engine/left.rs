@@ -6,8 +6,8 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use ashore_core::endpoint::{Endpoint, Stage};
-use ashore_core::state::State;
+use ashore_core::model::endpoint::{Endpoint, Stage};
+use ashore_core::model::state::State;
 use ashore_kernel::{Namespace, OnError};
 use ashore_wire::Mac;
 

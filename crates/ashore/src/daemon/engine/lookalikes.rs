@@ -5,14 +5,14 @@
 
 use std::collections::BTreeSet;
 
-use ashore_core::kind::{LinkKind, MacvlanMode};
-use ashore_core::link::{Netns, Tag};
-use ashore_core::name::{IfName, NetworkName};
-use ashore_core::network::Network;
-use ashore_core::observed::{Link, Lower, Observed, Seat};
-use ashore_core::owner::shim_mac;
-use ashore_core::refusal::{Refusal, RefusalKind};
-use ashore_core::state::State;
+use ashore_core::api::refusal::{Refusal, RefusalKind};
+use ashore_core::model::network::Network;
+use ashore_core::model::owner::shim_mac;
+use ashore_core::model::state::State;
+use ashore_core::net::kind::{LinkKind, MacvlanMode};
+use ashore_core::net::link::{Netns, Tag};
+use ashore_core::net::name::{IfName, NetworkName};
+use ashore_core::net::observed::{Link, Lower, Observed, Seat};
 use ashore_wire::Mac;
 
 use super::strayed::look_everywhere;

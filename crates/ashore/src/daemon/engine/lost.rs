@@ -10,14 +10,14 @@ use std::fmt;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use ashore_core::endpoint::{Endpoint, Stage};
-use ashore_core::kind::LinkKind;
-use ashore_core::link::Netns;
-use ashore_core::name::EndpointKey;
-use ashore_core::observed::Observed;
-use ashore_core::owner::Owners;
-use ashore_core::refusal::Refusal;
-use ashore_core::state::Change;
+use ashore_core::api::refusal::Refusal;
+use ashore_core::model::endpoint::{Endpoint, Stage};
+use ashore_core::model::owner::Owners;
+use ashore_core::model::state::Change;
+use ashore_core::net::kind::LinkKind;
+use ashore_core::net::link::Netns;
+use ashore_core::net::name::EndpointKey;
+use ashore_core::net::observed::Observed;
 use ashore_kernel::{Found, Holders, Lives, Namespace, this_boot};
 
 use super::strayed::{Elsewhere, TakenIn};

@@ -5,11 +5,11 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use ashore_core::endpoint::{Endpoint, Stage};
-use ashore_core::inventory::Inventory;
-use ashore_core::misplaced::{Lack, Misplaced, Obstacle};
-use ashore_core::name::{IfName, NetworkName};
-use ashore_core::state::State;
+use ashore_core::model::endpoint::{Endpoint, Stage};
+use ashore_core::model::inventory::Inventory;
+use ashore_core::model::state::State;
+use ashore_core::net::name::{IfName, NetworkName};
+use ashore_core::rules::misplaced::{Lack, Misplaced, Obstacle};
 use ashore_wire::Mac;
 use ipnet::IpNet;
 

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use ashore_core::create::NetworkError;
-use ashore_core::name::{IfName, NetworkName};
-use ashore_core::network::Network;
-use ashore_core::observed::{Observed, View};
-use ashore_core::refusal::{Refusal, RefusalKind};
-use ashore_core::reply::Reply;
-use ashore_core::state::Change;
+use ashore_core::api::refusal::{Refusal, RefusalKind};
+use ashore_core::api::reply::Reply;
+use ashore_core::model::network::Network;
+use ashore_core::model::state::Change;
+use ashore_core::net::name::{IfName, NetworkName};
+use ashore_core::net::observed::{Observed, View};
+use ashore_core::rules::create::NetworkError;
 use ashore_kernel::StepError;
 
 use super::network::no_network;

@@ -2,19 +2,19 @@
 
 use std::net::IpAddr;
 
-use ashore_core::attach::AttachError;
-use ashore_core::create::{NetworkError, NetworkSpec};
-use ashore_core::document::Document;
-use ashore_core::endpoint::Endpoint;
-use ashore_core::kind::LinkKind;
-use ashore_core::lease::{Addressing, Fallback};
-use ashore_core::name::NetworkName;
-use ashore_core::network::{HOST_AUX, Network, Subnet};
-use ashore_core::observed::{Observed, View};
-use ashore_core::pool::{Pool, PoolKey};
-use ashore_core::refusal::{Refusal, RefusalKind};
-use ashore_core::reply::Reply;
-use ashore_core::state::Change;
+use ashore_core::api::document::Document;
+use ashore_core::api::refusal::{Refusal, RefusalKind};
+use ashore_core::api::reply::Reply;
+use ashore_core::model::endpoint::Endpoint;
+use ashore_core::model::lease::{Addressing, Fallback};
+use ashore_core::model::network::{HOST_AUX, Network, Subnet};
+use ashore_core::model::pool::{Pool, PoolKey};
+use ashore_core::model::state::Change;
+use ashore_core::net::kind::LinkKind;
+use ashore_core::net::name::NetworkName;
+use ashore_core::net::observed::{Observed, View};
+use ashore_core::rules::attach::AttachError;
+use ashore_core::rules::create::{NetworkError, NetworkSpec};
 use ashore_wire::conflict::Profile;
 
 use super::strayed::check_beside_children_elsewhere;

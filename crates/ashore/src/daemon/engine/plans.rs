@@ -2,17 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use ashore_core::attach::{AttachSpec, FromLan};
-use ashore_core::endpoint::{Endpoint, Stage};
-use ashore_core::known::Known;
-use ashore_core::leases::Leased;
-use ashore_core::link::Netns;
-use ashore_core::observed::Observed;
-use ashore_core::refusal::{Refusal, RefusalKind};
-use ashore_core::reply::{PlannedStep, Reply};
-use ashore_core::request::Request;
-use ashore_core::state::{Change, State};
-use ashore_core::step::Step;
+use ashore_core::api::refusal::{Refusal, RefusalKind};
+use ashore_core::api::reply::{PlannedStep, Reply};
+use ashore_core::api::request::Request;
+use ashore_core::model::endpoint::{Endpoint, Stage};
+use ashore_core::model::state::{Change, State};
+use ashore_core::net::link::Netns;
+use ashore_core::net::observed::Observed;
+use ashore_core::net::step::Step;
+use ashore_core::rules::attach::{AttachSpec, FromLan};
+use ashore_core::rules::known::Known;
+use ashore_core::rules::leases::Leased;
 use ashore_kernel::Namespace;
 
 use super::{Engine, Inner, all_netns, now};

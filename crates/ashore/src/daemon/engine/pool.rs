@@ -3,17 +3,17 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
-use ashore_core::create::{NetworkError, PoolQuestion};
-use ashore_core::lease::{Addressing, Fallback};
-use ashore_core::name::IfName;
-use ashore_core::network::{Network, Subnet};
-use ashore_core::observed::View;
-use ashore_core::pool::{Pool, PoolKey, UNTOLD};
-use ashore_core::pools::PoolWish;
-use ashore_core::range::Range;
-use ashore_core::refusal::{Refusal, RefusalKind};
-use ashore_core::reply::Reply;
-use ashore_core::survey::{PoolReport, PoolSeen, samples};
+use ashore_core::api::refusal::{Refusal, RefusalKind};
+use ashore_core::api::reply::Reply;
+use ashore_core::model::lease::{Addressing, Fallback};
+use ashore_core::model::network::{Network, Subnet};
+use ashore_core::model::pool::{Pool, PoolKey, UNTOLD};
+use ashore_core::model::survey::{PoolReport, PoolSeen, samples};
+use ashore_core::net::name::IfName;
+use ashore_core::net::observed::View;
+use ashore_core::net::range::Range;
+use ashore_core::rules::create::{NetworkError, PoolQuestion};
+use ashore_core::rules::pools::PoolWish;
 use ashore_wire::Mac;
 use ashore_wire::conflict::Profile;
 use ipnet::IpNet;

@@ -4,18 +4,18 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use ashore_core::attach::Wish;
-use ashore_core::endpoint::{ByUser, Chosen, Endpoint, Home, Source, Stage};
-use ashore_core::known::Known;
-use ashore_core::leases::Leased;
-use ashore_core::link::engine_link_name;
-use ashore_core::name::EndpointName;
-use ashore_core::network::Network;
-use ashore_core::observed::View;
-use ashore_core::refusal::Refusal;
-use ashore_core::reply::Reply;
-use ashore_core::staged::{Owner, Preparation};
-use ashore_core::state::{Change, State};
+use ashore_core::api::refusal::Refusal;
+use ashore_core::api::reply::Reply;
+use ashore_core::api::staged::{Owner, Preparation};
+use ashore_core::model::endpoint::{ByUser, Chosen, Endpoint, Home, Source, Stage};
+use ashore_core::model::network::Network;
+use ashore_core::model::state::{Change, State};
+use ashore_core::net::link::engine_link_name;
+use ashore_core::net::name::EndpointName;
+use ashore_core::net::observed::View;
+use ashore_core::rules::attach::Wish;
+use ashore_core::rules::known::Known;
+use ashore_core::rules::leases::Leased;
 use ashore_wire::Mac;
 use ipnet::IpNet;
 

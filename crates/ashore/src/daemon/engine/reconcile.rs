@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Bound;
 
-use ashore_core::endpoint::{Endpoint, Home, Stage};
-use ashore_core::link::{Netns, Place};
-use ashore_core::name::EndpointKey;
-use ashore_core::observed::Observed;
-use ashore_core::owner::Owners;
-use ashore_core::refusal::{Refusal, RefusalKind};
-use ashore_core::state::{Change, State};
+use ashore_core::api::refusal::{Refusal, RefusalKind};
+use ashore_core::model::endpoint::{Endpoint, Home, Stage};
+use ashore_core::model::owner::Owners;
+use ashore_core::model::state::{Change, State};
+use ashore_core::net::link::{Netns, Place};
+use ashore_core::net::name::EndpointKey;
+use ashore_core::net::observed::Observed;
 
 use super::{Engine, Inner, all_netns, netns_by_all_paths, netns_of, now};
 

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use ashore_core::endpoint::{Endpoint, Home, Stage};
-use ashore_core::inventory::Inventory;
-use ashore_core::name::{IfName, NetworkName};
-use ashore_core::network::Network;
-use ashore_core::pool::{PoolKey, UNTOLD};
-use ashore_core::refusal::Refusal;
-use ashore_core::reply::Reply;
+use ashore_core::api::refusal::Refusal;
+use ashore_core::api::reply::Reply;
+use ashore_core::model::endpoint::{Endpoint, Home, Stage};
+use ashore_core::model::inventory::Inventory;
+use ashore_core::model::network::Network;
+use ashore_core::model::pool::{PoolKey, UNTOLD};
+use ashore_core::net::name::{IfName, NetworkName};
 use ipnet::IpNet;
 
 use super::staged::done;

@@ -4,18 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::mpsc::{Receiver, Sender};
 
-use ashore_core::endpoint::{Endpoint, Stage};
-use ashore_core::ipv6::Ipv6Mode;
-use ashore_core::known::Known;
-use ashore_core::learned::Learned;
-use ashore_core::lease::LeaseRecord6;
-use ashore_core::moment::Moment;
-use ashore_core::name::{EndpointKey, EndpointName, IfName, NetworkName};
-use ashore_core::network::Network;
-use ashore_core::observed::Observed;
-use ashore_core::refusal::Refusal;
-use ashore_core::state::State;
-use ashore_core::text::list;
+use ashore_core::api::refusal::Refusal;
+use ashore_core::model::endpoint::{Endpoint, Stage};
+use ashore_core::model::ipv6::Ipv6Mode;
+use ashore_core::model::learned::Learned;
+use ashore_core::model::lease::LeaseRecord6;
+use ashore_core::model::moment::Moment;
+use ashore_core::model::network::Network;
+use ashore_core::model::state::State;
+use ashore_core::net::name::{EndpointKey, EndpointName, IfName, NetworkName};
+use ashore_core::net::observed::Observed;
+use ashore_core::net::text::list;
+use ashore_core::rules::known::Known;
 use ashore_wire::dhcp6::Held;
 use ipnet::IpNet;
 
@@ -277,8 +277,8 @@ impl Learnt {
 
 #[cfg(test)]
 mod tests {
-    use ashore_core::endpoint::{ByUser, Chosen, Home, Source};
-    use ashore_core::learned::LearnedAddress;
+    use ashore_core::model::endpoint::{ByUser, Chosen, Home, Source};
+    use ashore_core::model::learned::LearnedAddress;
 
     use super::*;
 

@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use ashore_core::desired::{Desired, Waiting, desired};
-use ashore_core::diff::plan;
-use ashore_core::endpoint::{Endpoint, Home, Source, Stage};
-use ashore_core::known::Known;
-use ashore_core::link::{Tag, shim_name};
-use ashore_core::network::Network;
-use ashore_core::observed::{Link, Observed};
-use ashore_core::owner::Owners;
-use ashore_core::refusal::Refusal;
-use ashore_core::reply::{EndpointReport, NetworkReport, Reply, Status};
+use ashore_core::api::refusal::Refusal;
+use ashore_core::api::reply::{EndpointReport, NetworkReport, Reply, Status};
+use ashore_core::model::endpoint::{Endpoint, Home, Source, Stage};
+use ashore_core::model::network::Network;
+use ashore_core::model::owner::Owners;
+use ashore_core::net::link::{Tag, shim_name};
+use ashore_core::net::observed::{Link, Observed};
+use ashore_core::plan::desired::{Desired, Waiting, desired};
+use ashore_core::plan::diff::plan;
+use ashore_core::rules::known::Known;
 use ashore_kernel::Namespace;
 use ipnet::IpNet;
 

@@ -8,12 +8,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use ashore_core::inventory::{Inventory, ListedNetwork};
-use ashore_core::network::Subnet;
-use ashore_core::pool::{Pool, PoolKey, UNTOLD};
-use ashore_core::refusal::{Refusal, RefusalKind};
-use ashore_core::reply::Reply;
-use ashore_core::staged::Reservation;
+use ashore_core::api::refusal::{Refusal, RefusalKind};
+use ashore_core::api::reply::Reply;
+use ashore_core::api::staged::Reservation;
+use ashore_core::model::inventory::{Inventory, ListedNetwork};
+use ashore_core::model::network::Subnet;
+use ashore_core::model::pool::{Pool, PoolKey, UNTOLD};
 
 use super::{Engine, Inner};
 use crate::daemon::refusal;

@@ -6,14 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use ashore_core::endpoint::Endpoint;
-use ashore_core::kind::{LinkKind, MacvlanMode};
-use ashore_core::link::Netns;
-use ashore_core::name::{EndpointKey, IfName};
-use ashore_core::network::Network;
-use ashore_core::observed::{Link, Lower, Observed, Seat, View};
-use ashore_core::owner::Owners;
-use ashore_core::refusal::Refusal;
+use ashore_core::api::refusal::Refusal;
+use ashore_core::model::endpoint::Endpoint;
+use ashore_core::model::network::Network;
+use ashore_core::model::owner::Owners;
+use ashore_core::net::kind::{LinkKind, MacvlanMode};
+use ashore_core::net::link::Netns;
+use ashore_core::net::name::{EndpointKey, IfName};
+use ashore_core::net::observed::{Link, Lower, Observed, Seat, View};
 use ashore_kernel::{Holders, Kernel, Namespace};
 use ashore_wire::Mac;
 

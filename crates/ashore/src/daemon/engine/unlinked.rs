@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use ashore_core::endpoint::{Endpoint, Stage};
-use ashore_core::kind::LinkKind;
-use ashore_core::name::EndpointKey;
-use ashore_core::observed::Observed;
-use ashore_core::owner::Owners;
+use ashore_core::model::endpoint::{Endpoint, Stage};
+use ashore_core::model::owner::Owners;
+use ashore_core::net::kind::LinkKind;
+use ashore_core::net::name::EndpointKey;
+use ashore_core::net::observed::Observed;
 
 use super::Inner;
 

@@ -5,10 +5,10 @@
 
 use std::collections::BTreeSet;
 
-use ashore_core::link::{Netns, Place};
-use ashore_core::observed::{Link, Observed};
-use ashore_core::refusal::Refusal;
-use ashore_core::step::Step;
+use ashore_core::api::refusal::Refusal;
+use ashore_core::net::link::{Netns, Place};
+use ashore_core::net::observed::{Link, Observed};
+use ashore_core::net::step::Step;
 use ashore_kernel::Kernel;
 use ashore_wire::Mac;
 

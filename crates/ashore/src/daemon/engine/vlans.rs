@@ -5,15 +5,15 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use ashore_core::diff::Plan;
-use ashore_core::link::{Place, Tag};
-use ashore_core::name::IfName;
-use ashore_core::network::Network;
-use ashore_core::observed::{Link, Observed, ObservedKind, View};
-use ashore_core::owner::shim_mac;
-use ashore_core::refusal::Refusal;
-use ashore_core::state::Change;
-use ashore_core::step::Step;
+use ashore_core::api::refusal::Refusal;
+use ashore_core::model::network::Network;
+use ashore_core::model::owner::shim_mac;
+use ashore_core::model::state::Change;
+use ashore_core::net::link::{Place, Tag};
+use ashore_core::net::name::IfName;
+use ashore_core::net::observed::{Link, Observed, ObservedKind, View};
+use ashore_core::net::step::Step;
+use ashore_core::plan::diff::Plan;
 use ashore_kernel::Namespace;
 use ashore_wire::Mac;
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::mpsc::Sender;
 use std::time::Instant;
 
-use ashore_core::name::IfName;
+use ashore_core::net::name::IfName;
 use ashore_wire::Mac;
 
 use ashore_wire::Heard;

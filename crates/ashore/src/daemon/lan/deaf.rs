@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::time::Instant;
 
-use ashore_core::name::IfName;
+use ashore_core::net::name::IfName;
 
 /// Why the LAN cannot be asked by a parent.
 #[derive(Debug, Clone, PartialEq, Eq)]

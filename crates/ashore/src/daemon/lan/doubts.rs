@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use ashore_core::name::IfName;
+use ashore_core::net::name::IfName;
 use ashore_wire::{Heard, Mac};
 
 use super::{CONFLICT_SHOWN, OnLan};

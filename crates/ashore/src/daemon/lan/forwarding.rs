@@ -8,9 +8,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use ashore_core::name::IfName;
-use ashore_core::observed::View;
-use ashore_core::state::State;
+use ashore_core::model::state::State;
+use ashore_core::net::name::IfName;
+use ashore_core::net::observed::View;
 use ashore_kernel::boottime;
 use ashore_wire::conflict::{ANNOUNCE_NUM, Probe};
 use ashore_wire::ndp::RouterAdvertisement;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use ashore_core::known;
+use ashore_core::rules::known;
 use ashore_wire::{Heard, Mac};
 
 /// A claim is kept for so long.

@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
-use ashore_core::name::IfName;
-use ashore_core::observed::{Standing, View};
-use ashore_core::state::State;
+use ashore_core::model::state::State;
+use ashore_core::net::name::IfName;
+use ashore_core::net::observed::{Standing, View};
 use ashore_kernel::boottime;
 use ashore_wire::Mac;
 use ashore_wire::dhcp6::{Checksum, Config, Datagram, Dns, Duid, Inquiry, Message, Told};

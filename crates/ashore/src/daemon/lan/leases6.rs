@@ -9,13 +9,13 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::Instant;
 
-use ashore_core::endpoint::{Endpoint, Stage};
-use ashore_core::identity::Identity;
-use ashore_core::lease::LeaseRecord6;
-use ashore_core::name::{EndpointKey, IfName, NetworkName};
-use ashore_core::network::Network;
-use ashore_core::observed::View;
-use ashore_core::state::State;
+use ashore_core::model::endpoint::{Endpoint, Stage};
+use ashore_core::model::identity::Identity;
+use ashore_core::model::lease::LeaseRecord6;
+use ashore_core::model::network::Network;
+use ashore_core::model::state::State;
+use ashore_core::net::name::{EndpointKey, IfName, NetworkName};
+use ashore_core::net::observed::View;
 use ashore_kernel::boottime;
 use ashore_wire::dhcp::Client as _;
 use ashore_wire::dhcp6::{

@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use ashore_core::name::IfName;
+use ashore_core::net::name::IfName;
 use ashore_kernel::{Namespace, PacketSocket, wait_readable};
 use ashore_wire::Mac;
 use ashore_wire::filter::{self, Instruction};

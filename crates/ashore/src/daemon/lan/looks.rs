@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use ashore_core::name::IfName;
+use ashore_core::net::name::IfName;
 use ashore_wire::Mac;
 use ashore_wire::conflict::{
     Action, BRIEF_LOOK, LAST_LOOK, Probe, Profile, asking_group, joining_frame, probe_frame,

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::time::{Duration, Instant};
 
-use ashore_core::name::IfName;
+use ashore_core::net::name::IfName;
 
 use super::Send;
 

@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use ashore_core::endpoint::Endpoint;
-use ashore_core::name::IfName;
-use ashore_core::observed::View;
-use ashore_core::state::State;
+use ashore_core::model::endpoint::Endpoint;
+use ashore_core::model::state::State;
+use ashore_core::net::name::IfName;
+use ashore_core::net::observed::View;
 use ashore_wire::{Heard, Mac};
 
 use super::Ear;

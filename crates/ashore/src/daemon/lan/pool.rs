@@ -6,9 +6,9 @@ use std::net::Ipv4Addr;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
-use ashore_core::name::IfName;
-use ashore_core::range::Range;
-use ashore_core::survey::PoolSeen;
+use ashore_core::model::survey::PoolSeen;
+use ashore_core::net::name::IfName;
+use ashore_core::net::range::Range;
 use ashore_wire::Mac;
 use ashore_wire::dhcp4::{Checksum, Datagram, Message, Next, QUIET, Survey};
 

@@ -5,10 +5,10 @@ use std::sync::PoisonError;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
-use ashore_core::moment::Moment;
-use ashore_core::name::IfName;
-use ashore_core::observed::View;
-use ashore_core::state::State;
+use ashore_core::model::moment::Moment;
+use ashore_core::model::state::State;
+use ashore_core::net::name::IfName;
+use ashore_core::net::observed::View;
 use ashore_kernel::boottime;
 use ashore_wire::ndp::{RouterAdvertisement, router_solicitation};
 use ashore_wire::slaac::{Action, Link, Offer};

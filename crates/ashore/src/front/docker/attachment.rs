@@ -1,7 +1,7 @@
 //! What may be said of one container's attachment: `--driver-opt` of `docker network connect`, `driver-opt=` of `docker run
 //! --network`, `driver_opts` of a service's network in a compose file. The engine mixes them with labels of its own.
 
-use ashore_core::name::IfName;
+use ashore_core::net::name::IfName;
 use ashore_wire::Mac;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use ashore_core::name::IfName;
-use ashore_core::staged::{Preparation, Staged};
+use ashore_core::api::staged::{Preparation, Staged};
+use ashore_core::net::name::IfName;
 use ipnet::IpNet;
 use serde::Deserialize;
 use serde_json::{Value, json};

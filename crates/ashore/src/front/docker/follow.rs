@@ -8,9 +8,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use ashore_core::misplaced::Misplaced;
-use ashore_core::reply::Reply;
-use ashore_core::request::Request;
+use ashore_core::api::reply::Reply;
+use ashore_core::api::request::Request;
+use ashore_core::rules::misplaced::Misplaced;
 use serde_json::json;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use ashore_core::lease::LeaseOptions;
-use ashore_core::name::EndpointName;
-use ashore_core::pool::PoolKey;
-use ashore_core::pools::PoolWish;
-use ashore_core::staged::{Owner, Reservation, Staged};
+use ashore_core::api::staged::{Owner, Reservation, Staged};
+use ashore_core::model::lease::LeaseOptions;
+use ashore_core::model::pool::PoolKey;
+use ashore_core::net::name::EndpointName;
+use ashore_core::rules::pools::PoolWish;
 use ashore_wire::dhcp4::Servers;
 use ipnet::IpNet;
 use serde::Deserialize;

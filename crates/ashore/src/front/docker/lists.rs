@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use ashore_core::inventory::{Inventory, ListedContainer, ListedNetwork, ListedSubnet, Membership};
-use ashore_core::name::EndpointName;
+use ashore_core::model::inventory::{Inventory, ListedContainer, ListedNetwork, ListedSubnet, Membership};
+use ashore_core::net::name::EndpointName;
 use ipnet::IpNet;
 use serde::Deserialize;
 

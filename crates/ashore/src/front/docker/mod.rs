@@ -3,9 +3,9 @@
 
 use std::net::IpAddr;
 
-use ashore_core::reply::Reply;
-use ashore_core::staged::Staged;
-use ashore_core::text::Shown;
+use ashore_core::api::reply::Reply;
+use ashore_core::api::staged::Staged;
+use ashore_core::net::text::Shown;
 use serde_json::{Value, json};
 
 mod api;

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use ashore_core::create::NetworkSpec;
-use ashore_core::ipv6::Ipv6Mode;
-use ashore_core::kind::{LinkKind, PortOption};
-use ashore_core::lease::{Addressing, LeaseOptions};
-use ashore_core::name::NetworkName;
-use ashore_core::network::EngineNetwork;
+use ashore_core::model::ipv6::Ipv6Mode;
+use ashore_core::model::lease::{Addressing, LeaseOptions};
+use ashore_core::model::network::EngineNetwork;
+use ashore_core::net::kind::{LinkKind, PortOption};
+use ashore_core::net::name::NetworkName;
+use ashore_core::rules::create::NetworkSpec;
 use ashore_wire::conflict::Profile;
 use serde_json::{Map, Value};
 

@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use ashore_core::name::EndpointName;
-use ashore_core::network::EngineNetwork;
-use ashore_core::staged::Owner;
+use ashore_core::api::staged::Owner;
+use ashore_core::model::network::EngineNetwork;
+use ashore_core::net::name::EndpointName;
 use serde::Deserialize;
 use serde_json::json;
 

@@ -11,11 +11,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
-use ashore_core::misplaced::Misplaced;
-use ashore_core::name::EndpointName;
-use ashore_core::reply::Reply;
-use ashore_core::request::Request;
-use ashore_core::staged::Staged;
+use ashore_core::api::reply::Reply;
+use ashore_core::api::request::Request;
+use ashore_core::api::staged::Staged;
+use ashore_core::net::name::EndpointName;
+use ashore_core::rules::misplaced::Misplaced;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use ashore_core::reply::Reply;
-use ashore_core::staged::Staged;
+use ashore_core::api::reply::Reply;
+use ashore_core::api::staged::Staged;
 use nix::errno::Errno;
 use nix::unistd::Pid;
 

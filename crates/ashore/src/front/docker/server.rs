@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use ashore_core::family::Family;
-use ashore_core::network::{EngineNetwork, Network};
-use ashore_core::reply::Reply;
-use ashore_core::request::Request;
-use ashore_core::staged::{Owner, Reservation, Staged};
+use ashore_core::api::reply::Reply;
+use ashore_core::api::request::Request;
+use ashore_core::api::staged::{Owner, Reservation, Staged};
+use ashore_core::model::network::{EngineNetwork, Network};
+use ashore_core::net::family::Family;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;

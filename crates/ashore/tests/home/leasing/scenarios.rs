@@ -248,7 +248,7 @@ pub fn relayed<P: Place>(on: &mut Leasing<P>) {
     on.server = None;
     let home = on.place.home();
     let beyond = home.world.container("beyond").unwrap();
-    let name = |text: &str| text.parse::<ashore_core::name::IfName>().unwrap();
+    let name = |text: &str| text.parse::<ashore_core::net::name::IfName>().unwrap();
     let kind = LinkType::Veth {
         peer: name("eth0"),
         peer_place: At::Netns(beyond.namespace().identity()),

@@ -1,9 +1,9 @@
 //! Who makes a Linux router's interfaces, and how each is told of the VLAN's.
 
-use super::super::page::Page;
-use super::super::{RouterPlan, RouterSubnet};
-use super::{Names, marker};
-use crate::range::Range;
+use crate::net::range::Range;
+use crate::router::linux::{Names, marker};
+use crate::router::page::Page;
+use crate::router::{RouterPlan, RouterSubnet};
 
 /// Who makes the interfaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use ashore_core::name::IfName;
+use ashore_core::net::name::IfName;
 use ashore_kernel::boottime;
 use ashore_wire::dhcp4::State as Phase;
 

@@ -2,11 +2,11 @@
 
 use std::net::Ipv4Addr;
 
-use ashore_core::endpoint::Endpoint;
-use ashore_core::lease::LeaseRecord;
-use ashore_core::network::Network;
-use ashore_core::observed::View;
-use ashore_core::state::State;
+use ashore_core::model::endpoint::Endpoint;
+use ashore_core::model::lease::LeaseRecord;
+use ashore_core::model::network::Network;
+use ashore_core::model::state::State;
+use ashore_core::net::observed::View;
 use ashore_wire::dhcp4::Lease;
 
 use crate::daemon::lan::clients;

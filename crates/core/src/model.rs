@@ -1,0 +1,15 @@
+//! What Ashore remembers, as data, and what can be looked up in it.
+
+pub mod endpoint;
+pub mod identity;
+pub mod inventory;
+pub mod ipv6;
+pub mod learned;
+pub mod lease;
+pub mod moment;
+pub mod network;
+pub mod owner;
+pub mod pool;
+pub(crate) mod resolv;
+pub mod state;
+pub mod survey;

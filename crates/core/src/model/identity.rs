@@ -1,0 +1,204 @@
+//! What a container keeps for life: from its name on its network follow its MAC and, while it is free, its address.
+
+use std::hash::Hasher;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ashore_wire::Mac;
+use ashore_wire::dhcp4::ClientId;
+use ipnet::Ipv6Net;
+use serde::{Deserialize, Serialize};
+use siphasher::sip128::{Hasher128, SipHasher24};
+
+use crate::model::lease::{LeaseRecord, LeaseRecord6};
+use crate::model::network::Subnet;
+use crate::net::family::Family;
+use crate::net::name::{EndpointName, IfName};
+
+/// Sixteen random bytes, drawn when the state is made and kept with it, so that containers of one name on two hosts of
+/// a LAN get two MACs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Seed(pub [u8; 16]);
+
+/// What is remembered of a name on a network, also while nothing is attached under it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// The MAC that it had last.
+    pub mac: Option<Mac>,
+    /// The addresses that it had last, as Ashore or its user chose them.
+    pub addresses: Vec<IpAddr>,
+    /// Those of its addresses that its user asked for by name, which may lie outside its network's range.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub asked: Vec<IpAddr>,
+    /// The addresses that it got last because a machine on the LAN had its own. When it comes back, its own are tried first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub meanwhile: Vec<IpAddr>,
+    /// The address that a DHCP server gave it last, which is that server's to give again and nobody's to choose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leased: Option<Ipv4Addr>,
+    /// The addresses that it made of advertised prefixes, the latest first: it has them again wherever the prefixes are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub made: Vec<Ipv6Addr>,
+    /// The lease of its IPv4 address, which it asks for first when it comes back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<Box<LeaseRecord>>,
+    /// The same of a DHCPv6 server's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease6: Option<Box<LeaseRecord6>>,
+    /// When it last had them, in seconds since 1970.
+    pub last_used: u64,
+}
+
+/// A network as identities know it: by the name that people give it, which outlives the network itself.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Scope(pub String);
+
+impl Seed {
+    /// The `attempt`th MAC of a name on a network: stable, locally administered, unicast. All attempts after the first
+    /// are for the case that another endpoint has that MAC already (46 bits: 1 in 10^9 for 300 containers).
+    pub fn mac(&self, scope: &Scope, name: &EndpointName, attempt: u8) -> Mac {
+        let hash = self.hash(&[b"mac", scope.0.as_bytes(), name.as_str().as_bytes(), &[attempt]]);
+        let [a, b, c, d, e, f, ..] = hash;
+        Mac([a, b, c, d, e, f]).into_local_unicast()
+    }
+
+    /// The DHCP client identifier of a name on a network, in the form of RFC 4361: the interface is the only one of a machine
+    /// whose identifier is a UUID (RFC 6355). It is the same whatever MAC the user chooses, and another on every host.
+    /// `attempt` counts as for the MAC.
+    pub fn client_id(&self, scope: &Scope, name: &EndpointName, attempt: u8) -> ClientId {
+        const DUID_UUID: [u8; 2] = [0, 4];
+        let uuid = self.hash(&[b"client-id", scope.0.as_bytes(), name.as_str().as_bytes(), &[attempt]]);
+        ClientId::duid(1, &[&DUID_UUID[..], &uuid].concat()).expect("18 bytes are fewer than 130")
+    }
+
+    /// The interface identifier of a name in a prefix (RFC 7217, 5).
+    pub(crate) fn interface_id(
+        &self,
+        scope: &Scope,
+        name: &EndpointName,
+        prefix: Ipv6Net,
+        counter: u8,
+    ) -> u64 {
+        let network = prefix.network().octets();
+        let parts: [&[u8]; 5] =
+            [b"interface-id", &network, scope.0.as_bytes(), name.as_str().as_bytes(), &[counter]];
+        let [a, b, c, d, e, f, g, h, ..] = self.hash(&parts);
+        u64::from_be_bytes([a, b, c, d, e, f, g, h])
+    }
+
+    /// Where in a large range a name begins to look for an address.
+    pub fn offset(&self, scope: &Scope, name: &EndpointName) -> u128 {
+        u128::from_le_bytes(self.hash(&[b"offset", scope.0.as_bytes(), name.as_str().as_bytes()]))
+    }
+
+    fn hash(&self, parts: &[&[u8]]) -> [u8; 16] {
+        let mut hasher = SipHasher24::new_with_key(&self.0);
+        for part in parts {
+            // Each with its length, so that ("ab", "c") and ("a", "bc") differ.
+            hasher.write(&(part.len() as u64).to_le_bytes());
+            hasher.write(part);
+        }
+        hasher.finish128().as_bytes()
+    }
+}
+
+/// The MAC of the shim on a parent, which may be a VLAN and then has the MAC of the interface below. It follows from
+/// these alone, so that a shim that is made anew has the same link-local address, which is the next hop of the containers'
+/// IPv6 route to the host.
+pub fn shim_mac(parent: Mac, vlan: Option<u16>) -> Mac {
+    let mut hasher = SipHasher24::new_with_key(b"ashore host shim");
+    hasher.write(&parent.0);
+    if let Some(id) = vlan {
+        hasher.write(&id.to_le_bytes());
+    }
+    let [a, b, c, d, e, f, ..] = hasher.finish128().as_bytes();
+    Mac([a, b, c, d, e, f]).into_local_unicast()
+}
+
+/// The MAC of a port on a bridge, by its name. No NIC has a higher one: those of manufacturers are not locally administered, and
+/// fe is the last first byte of a station's.
+pub fn port_mac(port: &IfName) -> Mac {
+    let mut hasher = SipHasher24::new_with_key(b"ashore host port");
+    hasher.write(port.as_str().as_bytes());
+    let [a, b, c, d, ..] = hasher.finish128().as_bytes();
+    Mac([0xfe, 0xff, a, b, c, d])
+}
+
+impl Identity {
+    /// The addresses that are kept for a name, whoever gave them.
+    pub fn all_addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.own_first().chain(self.leased.map(IpAddr::V4))
+    }
+
+    /// The addresses that were chosen for a name: its own first, then those that it got while machines on the LAN had its own.
+    pub(crate) fn own_first(&self) -> impl Iterator<Item = IpAddr> {
+        self.addresses.iter().chain(&self.meanwhile).copied()
+    }
+
+    /// Whether a subnet gives an address that is kept for a name: as one of its range, or as what its user asked for. Outside of the
+    /// range somebody else hands out addresses, such as the LAN's DHCP server.
+    pub(crate) fn may_have_of(&self, subnet: &Subnet, ip: IpAddr) -> bool {
+        subnet.pool().contains(ip) || self.asked.contains(&ip)
+    }
+
+    /// The address of a family that is kept for a name, if no server gave it.
+    pub(crate) fn address(&self, family: Family) -> Option<IpAddr> {
+        self.addresses.iter().copied().find(|ip| Family::of(*ip) == family)
+    }
+
+    /// The client identifiers under which DHCP servers know it.
+    pub(crate) fn client_ids(&self) -> impl Iterator<Item = &ClientId> {
+        let id = self.lease.iter().map(|record| &record.id);
+        id.chain(self.lease6.iter().map(|record| &record.id))
+    }
+}
+
+/// The seed is written as 32 hexadecimal digits.
+impl From<Seed> for String {
+    fn from(seed: Seed) -> String {
+        format!("{:032x}", u128::from_be_bytes(seed.0))
+    }
+}
+
+impl TryFrom<String> for Seed {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        const WRONG: &str = "a seed is 32 hexadecimal digits";
+        if text.len() != 32 || !text.is_ascii() {
+            return Err(WRONG);
+        }
+        let mut seed = [0; 16];
+        for (at, byte) in seed.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(&text[2 * at..2 * at + 2], 16).map_err(|_| WRONG)?;
+        }
+        Ok(Seed(seed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_has_one_mac_for_life_and_every_name_another() {
+        let (seed, other_host) = (Seed([7; 16]), Seed([8; 16]));
+        let (lan, dmz) = (Scope("lan".into()), Scope("dmz".into()));
+        let (web, db) = ("web".parse().unwrap(), "db".parse().unwrap());
+        // Written down: if this changes, every container out there changes its MAC at the next upgrade.
+        assert_eq!(seed.mac(&lan, &web, 0).to_string(), "b2:9b:83:c8:47:b7");
+        let all = [
+            seed.mac(&lan, &web, 0),
+            seed.mac(&lan, &web, 1),
+            seed.mac(&lan, &db, 0),
+            seed.mac(&dmz, &web, 0),
+            other_host.mac(&lan, &web, 0),
+            shim_mac(seed.mac(&lan, &web, 0), None),
+            shim_mac(seed.mac(&lan, &web, 0), Some(200)),
+        ];
+        for (at, mac) in all.iter().enumerate() {
+            assert!(mac.is_local() && mac.is_station());
+            assert!(!all[..at].contains(mac));
+        }
+    }
+}

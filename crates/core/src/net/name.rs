@@ -1,0 +1,366 @@
+//! Names, each checked once when it is made, so that nothing later has to ask.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::net::text;
+
+/// Why a name was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// Nothing was given.
+    #[error("a {what} must not be empty")]
+    Empty {
+        /// What the name was for.
+        what: &'static str,
+    },
+    /// Longer than the kernel or the tag in `ifalias` can carry.
+    #[error("{what} `{name}` is {length} bytes long; at most {most} fit")]
+    TooLong {
+        /// What the name was for.
+        what: &'static str,
+        /// The name as given.
+        name: String,
+        /// Its length in bytes.
+        length: usize,
+        /// The limit in bytes.
+        most: usize,
+    },
+    /// A VLAN's, where its interface cannot be called after the one below.
+    #[error(
+        "interface name `{lower}.{id}` is longer than 15 bytes; name the VLAN beside it: --parent {lower} --vlan {id} (in Docker -o parent={lower} -o vlan={id})"
+    )]
+    TooLongForVlan {
+        /// The interface below.
+        lower: String,
+        /// The VLAN's number.
+        id: u16,
+    },
+    /// A name that the kernel keeps for itself.
+    #[error(
+        "no interface may be called `{0}`: in sysctl's names, as in `net.ipv4.conf.{0}`, it stands for more than one"
+    )]
+    Reserved(String),
+    /// A character that has a meaning of its own in a path, a tag or a shell.
+    #[error("{what} `{name}` contains {character:?}; {allowed}")]
+    Character {
+        /// What the name was for.
+        what: &'static str,
+        /// The name as given.
+        name: String,
+        /// The first character at fault.
+        character: char,
+        /// What would have been accepted.
+        allowed: &'static str,
+    },
+}
+
+macro_rules! checked_name {
+    ($(#[$doc:meta])* $name:ident, $check:path) => {
+        checked_name!($(#[$doc])* $name, $check, str::parse);
+    };
+    ($(#[$doc:meta])* $name:ident, $check:path, $recorded:path) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(into = "String", try_from = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// The name as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = NameError;
+
+            fn from_str(text: &str) -> Result<Self, NameError> {
+                $check(text)?;
+                Ok(Self(text.to_owned()))
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = NameError;
+
+            fn try_from(text: String) -> Result<Self, NameError> {
+                $recorded(&text)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(name: $name) -> String {
+                name.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&self.0, f)
+            }
+        }
+    };
+}
+
+checked_name! {
+    /// A network's name: 1 to 63 letters, digits, `_`, `.` or `-`, beginning with a letter or digit
+    /// (what Docker allows for networks and containers).
+    NetworkName, check_network
+}
+
+checked_name! {
+    /// An endpoint's name on its network, by the same rule as [`NetworkName`]; the container's identity follows from it.
+    EndpointName, check_endpoint
+}
+
+checked_name! {
+    /// An interface's name. To be chosen by a user it has to be one that the kernel accepts, and text: 1 to 15 bytes
+    /// (`IFNAMSIZ` less the zero), no `/`, no white space, no `:` (which `ifconfig` aliases claim), neither `.` nor `..`,
+    /// and no `%`, which the kernel takes for a template; neither `all` nor `default`, which it refuses (`EINVAL`, Linux
+    /// 6.18) for the sake of the sysctls of that name; and no `\`.
+    ///
+    /// A link that is there may have any other name, since to the kernel it is bytes: a container can call its own so.
+    /// [`IfName::seen`] takes these as well, and writes what is no text as `\xff`.
+    IfName, check_ifname, recorded_ifname
+}
+
+/// The longest name that a network or an endpoint can have, in bytes.
+pub(crate) const LONGEST: usize = 63;
+
+impl EndpointName {
+    /// The name with a number, cut if that makes it too long.
+    #[must_use]
+    pub fn numbered(&self, number: u32) -> Self {
+        let end = format!("-{number}");
+        EndpointName(format!("{}{end}", &self.0[..self.0.len().min(LONGEST - end.len())]))
+    }
+}
+
+impl IfName {
+    /// The name of a link that is there; none if no link can be called so.
+    pub fn seen(bytes: &[u8]) -> Option<Self> {
+        if !(1..=15).contains(&bytes.len()) || bytes.iter().any(|byte| matches!(byte, 0 | b'/')) {
+            return None;
+        }
+        if matches!(bytes, b"." | b"..") {
+            return None;
+        }
+        if let Some(name) = str::from_utf8(bytes).ok().and_then(|text| text.parse().ok()) {
+            return Some(name);
+        }
+        let mut text = String::new();
+        text::escape(&mut text, bytes, is_of_ifname).expect("a string takes all text");
+        // A word that the kernel keeps for itself has nothing else to be told by.
+        Some(IfName(if text.contains('\\') { text } else { format!("\\x{:02x}{}", bytes[0], &text[1..]) }))
+    }
+
+    /// Whether a user could have chosen it: only such a link can carry a network.
+    pub fn is_plain(&self) -> bool {
+        !self.0.contains('\\')
+    }
+
+    /// The name as the kernel has it.
+    pub fn bytes(&self) -> Cow<'_, [u8]> {
+        if self.is_plain() { Cow::Borrowed(self.0.as_bytes()) } else { Cow::Owned(unescaped(&self.0)) }
+    }
+}
+
+/// What was written down or sent is any name that a link may have.
+fn recorded_ifname(text: &str) -> Result<IfName, NameError> {
+    text.parse().or_else(|error| IfName::seen(&unescaped(text)).ok_or(error))
+}
+
+/// The bytes that [`text::escape`] was given.
+fn unescaped(text: &str) -> Vec<u8> {
+    let (mut bytes, mut rest) = (Vec::with_capacity(text.len()), text.as_bytes());
+    let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
+    while let [first, others @ ..] = rest {
+        let escaped = match rest {
+            [b'\\', b'x', high, low, ..] => digit(*high).zip(digit(*low)).map(|(high, low)| high << 4 | low),
+            _ => None,
+        };
+        bytes.push(escaped.unwrap_or(*first));
+        rest = if escaped.is_some() { &rest[4..] } else { others };
+    }
+    bytes
+}
+
+checked_name! {
+    /// An interface or port as a router or switch calls it (`ether2`, `br-lan`, `ge-0/0/1`, `gi1/0/2`): 1 to 31 letters,
+    /// digits, `.`, `_`, `-`, `/` and `:`. It stands in commands that people paste, so nothing in it may mean anything to a shell.
+    PortName, check_port
+}
+
+fn check_network(text: &str) -> Result<(), NameError> {
+    check_label("network name", text)
+}
+
+fn check_endpoint(text: &str) -> Result<(), NameError> {
+    check_label("endpoint name", text)
+}
+
+fn check_label(what: &'static str, text: &str) -> Result<(), NameError> {
+    const ALLOWED: &str = "allowed are letters, digits, `_`, `.` and `-`, the first being a letter or digit";
+    check_word(what, text, LONGEST, "_.-", ALLOWED)
+}
+
+fn check_port(text: &str) -> Result<(), NameError> {
+    const ALLOWED: &str =
+        "allowed are letters, digits, `.`, `_`, `-`, `/` and `:`, the first being a letter or digit";
+    check_word("name of an interface or port", text, 31, "._-/:", ALLOWED)
+}
+
+fn check_word(
+    what: &'static str,
+    text: &str,
+    most: usize,
+    inner: &str,
+    allowed: &'static str,
+) -> Result<(), NameError> {
+    check_length(what, text, most)?;
+    let fits = |&(at, c): &(usize, char)| c.is_ascii_alphanumeric() || (at > 0 && inner.contains(c));
+    match text.char_indices().find(|place| !fits(place)) {
+        Some((_, character)) => Err(NameError::Character { what, name: text.to_owned(), character, allowed }),
+        None => Ok(()),
+    }
+}
+
+/// Whether a character may be in an interface's name that is text.
+fn is_of_ifname(c: char) -> bool {
+    !matches!(c, '/' | ':' | '%' | '\\') && !c.is_whitespace() && text::is_printable(c)
+}
+
+fn check_ifname(text: &str) -> Result<(), NameError> {
+    const WHAT: &str = "interface name";
+    const ALLOWED: &str =
+        "an interface's name has neither `/`, `:`, `%`, `\\` nor white space, and is not `.` or `..` alone";
+    if let Some((lower, id)) = text.rsplit_once('.').filter(|_| text.len() > 15)
+        && check_ifname(lower).is_ok()
+        && let Ok(id @ 1..=4094) = id.parse()
+    {
+        return Err(NameError::TooLongForVlan { lower: lower.to_owned(), id });
+    }
+    check_length(WHAT, text, 15)?;
+    if matches!(text, "all" | "default") {
+        return Err(NameError::Reserved(text.to_owned()));
+    }
+    let at_fault = match text {
+        "." | ".." => Some('.'),
+        _ => text.chars().find(|c| !is_of_ifname(*c)),
+    };
+    match at_fault {
+        Some(character) => {
+            Err(NameError::Character { what: WHAT, name: text.to_owned(), character, allowed: ALLOWED })
+        }
+        None => Ok(()),
+    }
+}
+
+fn check_length(what: &'static str, text: &str, most: usize) -> Result<(), NameError> {
+    match text.len() {
+        0 => Err(NameError::Empty { what }),
+        length if length > most => Err(NameError::TooLong { what, name: text.to_owned(), length, most }),
+        _ => Ok(()),
+    }
+}
+
+/// The key of an endpoint.
+pub type EndpointKey = (NetworkName, EndpointName);
+
+pub(crate) fn link_name(prefix: &str, text: &str) -> IfName {
+    let digits = 15 - prefix.len();
+    let hash =
+        siphasher::sip128::SipHasher24::new_with_key(b"ashore link name").hash(text.as_bytes()).as_u128();
+    let mut name = format!("{prefix}{hash:032x}");
+    name.truncate(prefix.len() + digits);
+    name.parse().expect("a short prefix and hexadecimal digits are an interface name")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vlan_whose_name_would_be_too_long_is_to_be_named_beside_its_parent() {
+        let error = |text: &str| text.parse::<IfName>().unwrap_err().to_string();
+        assert!(error("enx001122334455.200").contains("--parent enx001122334455 --vlan 200"));
+        for text in ["enx001122334455.4095", "enx0011223344556.2", "a-name-too-long.x"] {
+            assert!(error(text).contains("at most 15 fit"), "{text}");
+        }
+    }
+
+    #[test]
+    fn names_with_path_separators_or_tag_separators_are_refused() {
+        for text in ["", "a/b", "../etc", "a:b", ".hidden", "-x", "a b", "\n", &"x".repeat(64)] {
+            assert!(text.parse::<EndpointName>().is_err(), "{text:?}");
+            assert!(text.parse::<NetworkName>().is_err(), "{text:?}");
+        }
+        assert!("web-1.example_x".parse::<EndpointName>().is_ok());
+    }
+
+    #[test]
+    fn an_interface_name_is_what_the_kernel_takes() {
+        for text in [
+            "",
+            ".",
+            "..",
+            "a/b",
+            r"a\b",
+            "eth0:1",
+            "with space",
+            "eth%d",
+            "sixteen-bytes-xx",
+            "all",
+            "default",
+        ] {
+            assert!(text.parse::<IfName>().is_err(), "{text:?}");
+        }
+        for text in ["eth0", "eth0.200", "br-lan", "fifteen-bytes-x", "lan@home"] {
+            assert!(text.parse::<IfName>().is_ok(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_link_may_be_called_anything_and_is_known_again() {
+        for (bytes, text) in [
+            (&b"eth0"[..], "eth0"),
+            (b"x\xffy", r"x\xffy"),
+            (br"x\xffy", r"x\x5cxffy"),
+            (b"a\x1b[2J", r"a\x1b[2J"),
+            (b"all", r"\x61ll"),
+            ("k\u{fc}che".as_bytes(), "k\u{fc}che"),
+            (b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", &r"\xff".repeat(15)),
+        ] {
+            let name = IfName::seen(bytes).unwrap();
+            assert_eq!((name.as_str(), &*name.bytes()), (text, bytes));
+            assert_eq!(name.is_plain(), text.parse::<IfName>().is_ok(), "{text}");
+            assert_eq!(IfName::try_from(String::from(name.clone())), Ok(name));
+        }
+        for bytes in [&b""[..], b".", b"..", b"a/b", b"a\0b", b"sixteen-bytes-xx"] {
+            assert_eq!(IfName::seen(bytes), None);
+        }
+        assert!(IfName::try_from("sixteen-bytes-xx".to_owned()).is_err());
+    }
+
+    #[test]
+    fn a_routers_port_is_a_word_that_a_shell_leaves_alone() {
+        for text in
+            ["", "-x", "/etc", "a b", "a;b", "$(id)", "`id`", "a'b", "a\"b", "#x", "ä", "\n", &"x".repeat(32)]
+        {
+            assert!(text.parse::<PortName>().is_err(), "{text:?}");
+        }
+        for text in ["ether2", "br-lan", "sfp-sfpplus1", "gi1/0/2", "ge-0/0/1:0", "24"] {
+            assert!(text.parse::<PortName>().is_ok(), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,564 @@
+//! What the kernel should hold, worked out from the state and from what only the host knows (its LAN address, the
+//! parent's MAC).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use ashore_wire::Mac;
+use ashore_wire::dhcp4::LEAST_MTU;
+use ipnet::IpNet;
+
+use crate::model::endpoint::{Endpoint, Home, Source, Stage};
+use crate::model::identity;
+use crate::model::ipv6::Ipv6Mode;
+use crate::model::learned::LearnedAddress;
+use crate::model::network::Network;
+use crate::model::owner::Owners;
+use crate::model::state::{Change, State};
+use crate::net::family::Family;
+use crate::net::kind::{IpvlanMode, LinkKind, PortOption};
+use crate::net::link::{LinkSpec, LinkType, Netns, Place, Tag};
+use crate::net::name::{EndpointName, IfName};
+use crate::net::observed::{IPV6_METRIC, Link, Observed, ObservedKind, ObservedRoute, View};
+use crate::net::step::{Address, ROUTE_PROTOCOL, Route, Sysctl, SysctlKey};
+use crate::net::vlan::{Membership, VlanId};
+use leased::{leased_routes, reach_next_hops};
+use shim::shims;
+use vlans::{vlans, with_vlans};
+
+mod leased;
+mod shim;
+mod vlans;
+
+pub use leased::far_gateways;
+
+/// What should be in the namespaces that were observed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Desired {
+    /// What should be on the host.
+    pub host: Vec<WantedLink>,
+    /// What should be in each container's namespace.
+    pub netns: BTreeMap<Netns, Vec<WantedLink>>,
+    /// Whose the links are that are there, but for those that are neither missed nor unwanted.
+    pub owners: Owners,
+    /// Endpoints that are on the LAN by a link which is not in their container any more.
+    pub adrift: Vec<Adrift>,
+    /// Networks that cannot be on the LAN at present.
+    pub waiting: Vec<Waiting>,
+}
+
+/// A link, with all that belongs to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WantedLink {
+    /// The link.
+    pub spec: LinkSpec,
+    /// Whose it is.
+    pub tag: Tag,
+    /// The kernel's number for the link that is it, or is to become it; none if there is none.
+    pub there: Option<u32>,
+    /// Who else has a hand in it.
+    pub share: Share,
+    /// The bridge that it is a port of.
+    pub master: Option<IfName>,
+    /// What it does there, of what not every port does.
+    pub port: BTreeSet<PortOption>,
+    /// The one VLAN there that it is in, where that is not left to the bridge.
+    pub vlan: Option<PortVlan>,
+    /// Whether the kernel must give it no IPv6 link-local address of its own.
+    pub no_link_local: bool,
+    /// Sysctls that must be set before it goes up.
+    pub sysctls: Vec<(Sysctl, i32)>,
+    /// The most bytes that an IPv6 packet on it may have; with none that is left as it is, and above the link's own MTU it is that.
+    pub ipv6_mtu: Option<u32>,
+    /// Its addresses.
+    pub addresses: Vec<Address>,
+    /// Those of its addresses from which nothing new is begun.
+    pub deprecated: Vec<IpNet>,
+    /// Addresses that must not be on it.
+    pub lost: Vec<IpNet>,
+    /// Whether lasting addresses beside those are taken off: on the shim they would draw the LAN's packets.
+    pub no_other_addresses: bool,
+    /// Routes by it.
+    pub routes: Vec<Route>,
+    /// Permanent neighbour entries on it.
+    pub neighbours: Vec<(IpAddr, Mac)>,
+}
+
+impl WantedLink {
+    /// The link alone.
+    fn bare(spec: LinkSpec, tag: Tag) -> Self {
+        WantedLink {
+            spec,
+            tag,
+            there: None,
+            share: Share::Own,
+            master: None,
+            port: BTreeSet::new(),
+            vlan: None,
+            no_link_local: false,
+            sysctls: Vec::new(),
+            ipv6_mtu: None,
+            addresses: Vec::new(),
+            deprecated: Vec::new(),
+            lost: Vec::new(),
+            no_other_addresses: false,
+            routes: Vec::new(),
+            neighbours: Vec::new(),
+        }
+    }
+}
+
+/// The VLAN of a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PortVlan {
+    /// Its number.
+    pub id: VlanId,
+    /// As what the port is in it.
+    pub membership: Membership,
+}
+
+/// Who has a hand in a link beside Ashore.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Share {
+    /// Nobody.
+    Own,
+    /// An engine is about to move it, and brings it up then. The kernel takes some 20 ms longer to move a link that is up
+    /// (seen on Linux 6.18).
+    HandedOver,
+    /// An engine has moved it into its container, and takes it away again.
+    Moved {
+        /// Whether its default route, which the engine made, is replaced where the lease has another router by now.
+        leased: bool,
+    },
+    /// Somebody else made it and will take it away: it gets routes and neighbour entries, and is left alone otherwise.
+    Borrowed,
+}
+
+/// An endpoint that is on the LAN by a link which is not in its container any more: the container has moved it into another
+/// namespace. Another one with its MAC cannot be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Adrift {
+    /// The endpoint.
+    pub name: EndpointName,
+    /// The MAC by which the LAN knows it.
+    pub mac: Mac,
+    /// The parent.
+    pub parent: IfName,
+}
+
+/// A network that cannot be on the LAN at present.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    /// The network.
+    pub network: String,
+    /// The parent that is missing.
+    pub parent: IfName,
+    /// What helps if it does not come back.
+    pub remedy: String,
+}
+
+/// What should be, given the state and what was observed. Containers' namespaces that were not observed are left out, and
+/// endpoints in those that could not be read keep what they have on the host, also if they are to go.
+pub fn desired(state: &State, observed: &Observed) -> Desired {
+    let kept;
+    let unseen = |endpoint: &&Endpoint| !endpoint.is_wanted() && observed.unreadable(endpoint).is_some();
+    let as_they_are = state
+        .endpoints
+        .values()
+        .filter(unseen)
+        .map(|endpoint| Change::PutEndpoint(Endpoint { stage: Stage::Attached, ..endpoint.clone() }));
+    let as_they_are: Vec<Change> = as_they_are.collect();
+    let state = if as_they_are.is_empty() {
+        state
+    } else {
+        kept = state.with(&as_they_are);
+        &kept
+    };
+    let mut desired = Desired { owners: Owners::of(state, observed), ..Desired::default() };
+    for netns in observed.netns.keys() {
+        desired.netns.insert(netns.clone(), Vec::new());
+    }
+    desired.host.extend(vlans(state, &observed.host));
+    let seen = observed;
+    let observed = &with_vlans(observed, &desired.host);
+    for network in state.networks.values().filter(|network| observed.host.link(&network.parent).is_none()) {
+        let parent = network.lowest(&observed.host).clone();
+        if observed.host.link(&parent).is_none() {
+            let (network, remedy) = (network.label().to_owned(), network.remedy_without_parent(&seen.host));
+            desired.waiting.push(Waiting { network, parent, remedy });
+        }
+    }
+    for network in
+        state.networks.values().filter(|network| observed.host.link(network.lowest(&observed.host)).is_none())
+    {
+        // The interface of a VLAN goes with the one below, unless that has only another name.
+        let is_vlan = |link: &&Link| matches!(link.kind, ObservedKind::Vlan { .. });
+        if seen.host.link(&network.parent).as_ref().is_some_and(is_vlan) {
+            desired.owners.leave_on_host(&network.parent, &seen.host);
+        }
+    }
+    desired.host.extend(shims(state, observed));
+    for endpoint in state.endpoints.values().filter(|endpoint| endpoint.is_wanted()) {
+        let Some(network) = state.network_of(endpoint) else { continue };
+        if network.adopted || observed.host.link(&network.parent).is_some() {
+            want_endpoint(&mut desired, state, network, endpoint, observed);
+        } else {
+            // Until the parent is back, what there still is may stay: a veth outlives its bridge.
+            desired.owners.leave_alone(endpoint, &seen.host);
+        }
+    }
+    for link in &mut desired.host {
+        link.there = desired.owners.on_host(&link.tag, &link.spec.name, &seen.host);
+        // Whatever an endpoint has come to have, the host's way to its routers does not lead there.
+        link.routes.retain(|route| !route.is_single() || !seen.host.is_next_hop(route.to.addr()));
+    }
+    for (netns, links) in &mut desired.netns {
+        one_way_to_each(links, &observed.netns[netns]);
+    }
+    desired
+}
+
+/// Two endpoints in one namespace need one way to the host's IPv6 address, not two that replace each other. The one that
+/// is there stays.
+fn one_way_to_each(links: &mut [WantedLink], view: &View) {
+    let mut ways: BTreeMap<IpNet, Route> = BTreeMap::new();
+    let all = || links.iter().flat_map(|link| &link.routes);
+    let there = all().filter(|route| view.routes.iter().any(|seen| seen.route == **route));
+    for route in there.chain(all()) {
+        ways.entry(route.to).or_insert_with(|| route.clone());
+    }
+    for link in links {
+        link.routes.retain(|route| ways.get(&route.to) == Some(route));
+    }
+}
+
+fn want_endpoint(
+    desired: &mut Desired,
+    state: &State,
+    network: &Network,
+    endpoint: &Endpoint,
+    observed: &Observed,
+) {
+    let host = &observed.host;
+    let found = desired.owners.link_of(endpoint, observed);
+    match &endpoint.home {
+        Home::Netns { netns, ifname } => {
+            if let Some(mac) = state.adrift(endpoint, &desired.owners, observed) {
+                let (name, parent) = (endpoint.name.clone(), network.parent.clone());
+                desired.adrift.push(Adrift { name, mac, parent });
+            } else if let Some(view) = observed.netns.get(netns) {
+                let there = found.map(|(_, _, link)| link);
+                // What the container has made of its link stays. One that is still being made is to be as it was asked for.
+                let made = there.filter(|_| endpoint.stage == Stage::Attached);
+                let mut link = endpoint_link(network, endpoint, made.map_or(ifname, |link| &link.name), host);
+                link.there = there.map(|link| link.index);
+                if let Some(made) = made {
+                    link.follow(made);
+                }
+                yield_default_route(&mut link, network, view);
+                desired.netns.entry(netns.clone()).or_default().push(link);
+            }
+            if network.kind == LinkKind::Bridge {
+                let peer_place = Place::Netns(netns.clone());
+                desired.host.push(port(network, endpoint, ifname, peer_place, host));
+            }
+        }
+        Home::Engine { ifname, .. } => {
+            if let Some((netns, inside, link)) = found.filter(|(_, _, link)| link.up) {
+                let link = engines_link(network, endpoint, link, inside, host);
+                desired.netns.entry(netns.clone()).or_default().push(link);
+            }
+            if network.adopted {
+                return;
+            }
+            let inside = endpoint.sandbox().and_then(|sandbox| observed.at(sandbox));
+            let is_missed = found.is_none() && observed.unlinked.contains(&endpoint.key());
+            if let Some((netns, inside)) = inside.filter(|_| is_missed) {
+                let link = link_again(state, network, endpoint, inside, host);
+                desired.netns.entry(netns.clone()).or_default().push(link);
+            }
+            if endpoint.stage == Stage::Attaching {
+                let link = bare_link(network, endpoint, ifname, host);
+                desired.host.push(WantedLink { share: Share::HandedOver, ..link });
+            } else {
+                // The engine is about to take it away, or has just given it back.
+                desired.owners.leave_on_host(ifname, host);
+            }
+            if network.kind == LinkKind::Bridge {
+                desired.host.push(port(network, endpoint, ifname, Place::Host, host));
+            }
+        }
+    }
+}
+
+impl WantedLink {
+    /// What a container has changed of its link stays as it is: to have it otherwise, the link would have to be taken from the
+    /// container and made anew.
+    fn follow(&mut self, link: &Link) {
+        self.spec.mac = link.mac;
+        if let LinkType::Macvlan { bc_queue_len, .. } = &mut self.spec.kind {
+            *bc_queue_len = None;
+        }
+    }
+}
+
+/// The link in an engine's container. One that Ashore has made, the engine has moved and renamed, and has set its addresses and
+/// default routes. The way to the host is left to Ashore, and so is what has changed of a lease since, and what routers
+/// advertise. Of an adopted network's, which the engine has made itself, it is the way to the host alone.
+fn engines_link(
+    network: &Network,
+    endpoint: &Endpoint,
+    there: &Link,
+    inside: &View,
+    host: &View,
+) -> WantedLink {
+    let ifname = &there.name;
+    if network.adopted {
+        let way = way_to_host(network, endpoint, ifname, host);
+        let link = bare_link(network, endpoint, ifname, host);
+        let (there, share) = (Some(there.index), Share::Borrowed);
+        return WantedLink { there, share, routes: way.routes, neighbours: way.neighbours, ..link };
+    }
+    let mut link = endpoint_link(network, endpoint, ifname, host);
+    let leased = endpoint.source == Source::Lease;
+    if !leased {
+        link.addresses.retain(|address| endpoint.learned_address(address.net.addr()).is_some());
+    }
+    // The engine brings the link up before it sets its default routes, and fails if there is one. A lease's goes with a lost
+    // address, and is replaced once there is one. It knows of no router that advertises itself.
+    let lost = leased && endpoint.lost.iter().any(|net| net.addr().is_ipv4());
+    let by_it = |to: IpNet| {
+        inside.routes.iter().filter(move |there| there.route.to == to && there.route.dev == *ifname)
+    };
+    let made = |to: IpNet| by_it(to).next().is_some();
+    // On a link that was made again it is Ashore's, until the engine takes it away.
+    let made_again = |to: IpNet| by_it(to).any(ObservedRoute::is_ours);
+    let by_advertisement = network.follows_routers();
+    link.routes.retain(|route| match route.to.addr() {
+        _ if route.to.prefix_len() > 0 || made_again(route.to) => true,
+        // An engine is not told of one that is on the link itself.
+        IpAddr::V4(_) if route.via.is_none() => leased,
+        IpAddr::V4(_) => leased && (lost || made(route.to)),
+        IpAddr::V6(_) => by_advertisement,
+    });
+    yield_default_route(&mut link, network, inside);
+    link.follow(there);
+    WantedLink { there: Some(there.index), share: Share::Moved { leased }, ..link }
+}
+
+/// The link of an engine's container in the place of one that has gone with its parent: under the name by which the engine looks for
+/// it, with all that the engine had set, as far as that was seen. Docker 28.5 ends if it is had remove a link twice that is not there
+/// (`osl.Namespace.RemoveInterface`), so it is not asked to connect the container anew.
+fn link_again(
+    state: &State,
+    network: &Network,
+    endpoint: &Endpoint,
+    inside: &View,
+    host: &View,
+) -> WantedLink {
+    let is_free = |name: &IfName| inside.link(name).is_none();
+    let had = endpoint.seen.as_ref().and_then(|seen| seen.name.as_ref()).or(endpoint.inside());
+    let numbered = (0..=inside.links.len()).map(|number| format!("eth{number}").parse());
+    let next = || numbered.flatten().find(is_free);
+    let name = had.filter(|name| is_free(name)).cloned().or_else(next).expect("more names than links");
+    let mut link = endpoint_link(network, endpoint, &name, host);
+    let set = |one: &Endpoint| one.seen.as_ref().and_then(|seen| seen.set.clone());
+    let had = |one: &Endpoint, family| set(one).is_some_and(|set| set.defaults.contains(&family));
+    let beside = || state.endpoints.values().filter(|one| one.sandbox() == endpoint.sandbox());
+    // The engine sets one of each family, by whichever of the container's networks it likes best.
+    link.routes.retain(|route| {
+        let family = Family::of(route.to.addr());
+        let is_there = || inside.routes.iter().any(|there| there.route.to == route.to);
+        let is_anothers = || !had(endpoint, family) && beside().any(|one| had(one, family));
+        route.to.prefix_len() > 0 || !(is_there() || is_anothers())
+    });
+    // Without an address of the family an engine switches IPv6 off.
+    let has_none = !endpoint.addresses.iter().any(|net| net.addr().is_ipv6());
+    let off = (has_none && kernel_has_ipv6(network, host)).then_some((SysctlKey::DisableIpv6, 1));
+    let sysctls = set(endpoint).map_or_else(|| off.into_iter().collect(), |set| set.sysctls);
+    let asked: BTreeSet<SysctlKey> = link.sysctls.iter().map(|(sysctl, _)| sysctl.key).collect();
+    link.sysctls.extend(
+        sysctls
+            .into_iter()
+            .filter(|(key, _)| !asked.contains(key))
+            .map(|(key, value)| (Sysctl { family: key.family(), link: name.clone(), key }, value)),
+    );
+    link
+}
+
+/// A router that advertises itself is not asked for where somebody else has set an IPv6 default route, such as an engine for its
+/// own bridge: the kernel refuses a second of the same metric, and never uses one of a higher. What the kernel itself once
+/// heard on the link does not count, since it hears no more there.
+fn yield_default_route(link: &mut WantedLink, network: &Network, inside: &View) {
+    let default = |route: &Route| route.to.addr().is_ipv6() && route.to.prefix_len() == 0;
+    let others = inside.routes.iter().any(|there| {
+        let first = there.metric <= IPV6_METRIC && there.protocol != ROUTE_PROTOCOL;
+        default(&there.route) && first && !there.is_heard_by(&link.spec.name)
+    });
+    if others && network.follows_routers() {
+        link.routes.retain(|route| !default(route));
+    }
+}
+
+/// The link in the container, with its addresses and routes.
+fn endpoint_link(network: &Network, endpoint: &Endpoint, ifname: &IfName, host: &View) -> WantedLink {
+    let mut link = bare_link(network, endpoint, ifname, host);
+    if network.membership == Membership::TAGGED {
+        // What it sends by this link itself has no tag, and belongs nowhere.
+        return link;
+    }
+    link.addresses =
+        endpoint.addresses.iter().map(|net| Address { net: *net, nodad: net.addr().is_ipv6() }).collect();
+    let learned = || endpoint.learned.iter().flat_map(|learned| &learned.addresses);
+    link.deprecated = learned().filter(|there| there.deprecated).map(LearnedAddress::net).collect();
+    link.lost.clone_from(&endpoint.lost);
+    link.sysctls = by_itself(network, ifname, host);
+    // Its kernel would heed the routers in this, and is kept from it.
+    let said = endpoint.learned.as_ref().and_then(|learned| learned.mtu);
+    let follows = network.follows_routers() && kernel_has_ipv6(network, host);
+    link.ipv6_mtu = follows.then(|| said.unwrap_or(u32::MAX));
+    link.routes.extend(network.gateways_of(endpoint).map(|gateway| default_route(gateway, ifname)));
+    link.routes.extend(leased_routes(endpoint, ifname, host));
+    link.routes.extend(advertised_routes(network, endpoint, ifname));
+    let way = way_to_host(network, endpoint, ifname, host);
+    link.routes.extend(way.routes);
+    link.neighbours = way.neighbours;
+    reach_next_hops(&mut link);
+    link
+}
+
+fn bare_link(network: &Network, endpoint: &Endpoint, ifname: &IfName, host: &View) -> WantedLink {
+    let parent = network.parent.clone();
+    let kind = match network.kind {
+        LinkKind::Macvlan(mode) => LinkType::Macvlan { parent, mode, bc_queue_len: network.bc_queue_len },
+        LinkKind::Ipvlan(mode) => LinkType::Ipvlan { parent, mode },
+        LinkKind::Bridge => veth_into_bridge(endpoint.port_tag().host_name()),
+    };
+    // A child of the parent has its MTU by itself; a veth has 1500.
+    let parents = host.link(network.bridge()).filter(|_| network.kind == LinkKind::Bridge);
+    let leased = endpoint.lease.as_ref().and_then(|record| record.lease.mtu).map(u32::from);
+    let most = host.link(&network.parent).map(|parent| parent.mtu);
+    // A link with less has no IPv6 (RFC 8200, 5); old routers say 576.
+    let least =
+        if endpoint.addresses.iter().any(|net| net.addr().is_ipv6()) { 1280 } else { u32::from(LEAST_MTU) };
+    let fits = |leased: &u32| most.is_some_and(|most| (least..=most).contains(leased));
+    let mtu = network.mtu.or(leased.filter(fits));
+    let mtu = mtu.or_else(|| Some(parents?.mtu));
+    WantedLink::bare(LinkSpec { name: ifname.clone(), kind, mac: endpoint.mac, mtu }, endpoint.tag())
+}
+
+/// The routes that routers advertise beside the default one.
+fn advertised_routes(network: &Network, endpoint: &Endpoint, ifname: &IfName) -> impl Iterator<Item = Route> {
+    let wanted = endpoint.default_route && !network.internal;
+    let learned = endpoint.learned.as_ref().filter(|_| wanted);
+    learned.into_iter().flat_map(|learned| &learned.routes).map(|(to, via)| Route {
+        to: (*to).into(),
+        via: Some(IpAddr::V6(*via)),
+        dev: ifname.clone(),
+        src: None,
+    })
+}
+
+/// What the container's kernel does by itself about IPv6: where Ashore follows the routers it must not as well, and an engine that
+/// gave the link no IPv6 address has switched IPv6 off.
+fn by_itself(network: &Network, ifname: &IfName, host: &View) -> Vec<(Sysctl, i32)> {
+    let set_on = |link, key, value| (Sysctl { family: Family::Ipv6, link, key }, value);
+    let set = |key, value| set_on(ifname.clone(), key, value);
+    match network.ipv6 {
+        _ if !kernel_has_ipv6(network, host) => Vec::new(),
+        Ipv6Mode::Range => Vec::new(),
+        Ipv6Mode::Off => vec![set(SysctlKey::DisableIpv6, 1)],
+        // First, or the kernel would ask for routers when it has its link-local address.
+        Ipv6Mode::Auto | Ipv6Mode::Slaac | Ipv6Mode::Dhcp => {
+            // By its loopback link a container reaches its own address.
+            let loopback = "lo".parse().expect("it is an interface name");
+            vec![
+                set(SysctlKey::AcceptRa, 0),
+                set(SysctlKey::DisableIpv6, 0),
+                set_on(loopback, SysctlKey::DisableIpv6, 0),
+            ]
+        }
+    }
+}
+
+fn kernel_has_ipv6(network: &Network, host: &View) -> bool {
+    host.link(&network.parent).is_some_and(|parent| parent.accept_ra.is_some())
+}
+
+fn default_route(gateway: IpAddr, ifname: &IfName) -> Route {
+    let to = if gateway.is_ipv4() { "0.0.0.0/0" } else { "::/0" };
+    let to = to.parse().expect("the two default routes are prefixes");
+    Route { to, via: Some(gateway), dev: ifname.clone(), src: None }
+}
+
+/// The container's own way to the host, where the LAN's ways do not lead there.
+#[derive(Default)]
+struct WayToHost {
+    routes: Vec<Route>,
+    neighbours: Vec<(IpAddr, Mac)>,
+}
+
+/// IPv4 by macvlan needs nothing: the shim answers the container's ARP request for the host. IPv6 has no `arp_filter`,
+/// so the container gets a route to the host's address via the shim's link-local one. An ipvlan child hands what it
+/// sends to the parent's MAC to the parent itself, which a permanent entry makes it do (both seen on Linux 6.1 and 6.18).
+fn way_to_host(network: &Network, endpoint: &Endpoint, ifname: &IfName, host: &View) -> WayToHost {
+    let mut way = WayToHost::default();
+    let Some(parent) = host.link(&network.parent).filter(|_| network.wants_shim()) else { return way };
+    let Some(parent_mac) = parent.mac else { return way };
+    let nets = endpoint.addresses.iter().filter_map(|net| {
+        let prefix = || endpoint.learned_address(net.addr()).map(|there| there.prefix.into());
+        let leased = || network.other_lan_of(endpoint).filter(|leased| leased.contains(&net.addr()));
+        network.subnet_of(net.addr()).map(|subnet| subnet.net).or_else(prefix).or_else(leased)
+    });
+    for host_ip in nets.flat_map(|net| host.host_addresses(parent, &net)) {
+        match network.kind {
+            LinkKind::Macvlan(_) if host_ip.is_ipv6() => way.routes.push(Route {
+                to: IpNet::new(host_ip, 128).expect("128 bits fit an IPv6 address"),
+                via: host.shim_mac(parent).map(|mac| mac.link_local().into()),
+                dev: ifname.clone(),
+                src: None,
+            }),
+            LinkKind::Ipvlan(IpvlanMode::L2) => way.neighbours.push((host_ip, parent_mac)),
+            _ => {}
+        }
+    }
+    way
+}
+
+/// The host's end of an endpoint's veth, a port of the bridge.
+fn port(
+    network: &Network,
+    endpoint: &Endpoint,
+    ifname: &IfName,
+    peer_place: Place,
+    host: &View,
+) -> WantedLink {
+    let bridge = host.link(network.bridge());
+    let host_has_ipv6 = bridge.is_some_and(|bridge| bridge.accept_ra.is_some());
+    let kind = LinkType::Veth { peer: ifname.clone(), peer_place, peer_mac: None };
+    let mtu = bridge.map(|bridge| least_mtu_of_ports(host, bridge));
+    WantedLink {
+        master: Some(network.bridge().clone()),
+        port: network.port.clone(),
+        vlan: network.bridge_vlan().map(|vlan| PortVlan { id: vlan.id, membership: network.membership }),
+        no_link_local: host_has_ipv6,
+        ..WantedLink::bare(
+            LinkSpec { name: endpoint.port_tag().host_name(), kind, mac: None, mtu },
+            endpoint.port_tag(),
+        )
+    }
+}
+
+/// A veth whose other end is a port on the host. A bridge has the lowest MAC of its ports, unless it was given one (Linux
+/// 6.18, `br_stp_recalculate_bridge_id`), and that is the host's own on the LAN: so no port's is lower than a NIC's.
+fn veth_into_bridge(port: IfName) -> LinkType {
+    let peer_mac = Some(identity::port_mac(&port));
+    LinkType::Veth { peer: port, peer_place: Place::Host, peer_mac }
+}
+
+/// A bridge has the least MTU of its ports, unless it was given one (Linux 6.18, `br_mtu_auto_adjust`): a port with less
+/// than the others would change the host's own.
+fn least_mtu_of_ports(host: &View, bridge: &Link) -> u32 {
+    let others = host.links.iter().filter(|link| link.master == Some(bridge.index) && link.tag().is_none());
+    others.map(|link| link.mtu).min().unwrap_or(bridge.mtu)
+}

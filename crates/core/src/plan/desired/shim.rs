@@ -1,0 +1,157 @@
+//! The shim on a parent, and the host's ways by it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use ashore_wire::Mac;
+use ipnet::IpNet;
+
+use super::WantedLink;
+use crate::model::endpoint::Endpoint;
+use crate::model::network::{HOST_AUX, Network, Subnet};
+use crate::model::state::State;
+use crate::net::family::Family;
+use crate::net::kind::{IpvlanMode, LinkKind, MacvlanMode};
+use crate::net::link::{LinkSpec, LinkType, Tag, shim_name};
+use crate::net::name::IfName;
+use crate::net::observed::{Link, Observed, View};
+use crate::net::range::Range;
+use crate::net::step::{Address, Route, Sysctl, SysctlKey};
+
+/// One shim for each parent that has an endpoint which wants host access. It comes with the first endpoint and stays
+/// until the last network on the parent is removed, so that its neighbours' caches stay true.
+pub(super) fn shims(state: &State, observed: &Observed) -> Vec<WantedLink> {
+    let mut parents: BTreeMap<&IfName, Vec<&Network>> = BTreeMap::new();
+    for network in state.networks.values().filter(|network| network.wants_shim()) {
+        parents.entry(&network.parent).or_default().push(network);
+    }
+    parents
+        .into_iter()
+        .filter_map(|(parent, networks)| shim(state, &observed.host, parent, &networks))
+        .collect()
+}
+
+fn shim(state: &State, host: &View, parent: &IfName, networks: &[&Network]) -> Option<WantedLink> {
+    let parent_link = host.link(parent)?;
+    let mac = host.shim_mac(parent_link)?;
+    let tag = Tag::Shim(parent.clone());
+    let wanted = |network: &&Network| state.endpoints_on(&network.name).any(Endpoint::is_wanted);
+    if host.tagged(&tag).is_none() && !networks.iter().any(wanted) {
+        return None;
+    }
+    let name = shim_name(parent);
+    let (kind, mac) = if let LinkKind::Ipvlan(mode) = networks.first()?.kind {
+        (LinkType::Ipvlan { parent: parent.clone(), mode }, None)
+    } else {
+        let mode = MacvlanMode::Bridge;
+        (LinkType::Macvlan { parent: parent.clone(), mode, bc_queue_len: None }, Some(mac))
+    };
+    let mtu = host.link(&name).map(|_| parent_link.mtu);
+    let mut link = WantedLink {
+        no_link_local: parent_link.accept_ra.is_some(),
+        sysctls: quiet(&name, parent_link),
+        no_other_addresses: true,
+        ..WantedLink::bare(LinkSpec { name: name.clone(), kind, mac, mtu }, tag)
+    };
+    if let Some(mac) = mac.filter(|_| networks.iter().any(|network| network.has_ipv6())) {
+        let net = IpNet::new(mac.link_local().into(), 64).expect("64 bits fit an IPv6 address");
+        link.addresses.push(Address { net, nodad: true });
+    }
+    for network in networks {
+        let own = |net: &IpNet| host.host_address(parent_link, net);
+        let near = |ip| reaches_directly(host, parent_link, ip);
+        host_side(&mut link, state, own, near, parent_link.mac, network);
+    }
+    Some(link)
+}
+
+/// Whether the host itself knows an address to be on a link, by an address of its own there or a route. What routers and DHCPv6
+/// servers say to endpoints does not make it so: they could have the host send to an endpoint what is for somebody else.
+fn reaches_directly(host: &View, link: &Link, ip: IpAddr) -> bool {
+    let by_address = host.addresses_of(link).any(|there| !there.link_scope && there.net.contains(&ip));
+    let by_route = host.routes.iter().any(|there| {
+        let Route { to, via, dev, .. } = &there.route;
+        *dev == link.name && via.is_none() && to.prefix_len() > 0 && to.contains(&ip)
+    });
+    by_address || by_route
+}
+
+/// `arp_filter`: without it a shim answers the LAN's ARP requests for the host too, and with `rp_filter=1` the host is
+/// then cut off; a VLAN interface answers for the host's addresses on other LANs. `accept_ra=0`: a link that follows
+/// router advertisements gives the host a second default route.
+pub(super) fn quiet(link: &IfName, parent: &Link) -> Vec<(Sysctl, i32)> {
+    let mut sysctls = Vec::new();
+    let mut set = |family, key, value| sysctls.push((Sysctl { family, link: link.clone(), key }, value));
+    set(Family::Ipv4, SysctlKey::ArpFilter, 1);
+    // Where the kernel has no IPv6 there is nothing to set.
+    if parent.accept_ra.is_some() {
+        set(Family::Ipv6, SysctlKey::AcceptRa, 0);
+    }
+    sysctls
+}
+
+/// The host's way to the endpoints of one network: a reserved `host` address with a route for the range, or routes of
+/// one address each from the host's own LAN address. A host that has neither is on another LAN, and goes by the router as
+/// everybody there: a route by the shim would lead its packets past the router, and not the answers.
+pub(super) fn host_side(
+    link: &mut WantedLink,
+    state: &State,
+    own: impl Fn(&IpNet) -> Option<IpAddr>,
+    near: impl Fn(IpAddr) -> bool,
+    parent_mac: Option<Mac>,
+    network: &Network,
+) {
+    let shim = link.spec.name.clone();
+    let mut nets: Vec<(IpNet, Option<&Subnet>)> =
+        network.subnets.iter().map(|subnet| (subnet.net, Some(subnet))).collect();
+    let learned = state.endpoints_on(&network.name).filter_map(|endpoint| endpoint.learned.as_ref());
+    let mut prefixes: BTreeSet<IpNet> =
+        learned.flat_map(|learned| &learned.addresses).map(|there| there.prefix.into()).collect();
+    // The LAN may be another than when the network was made.
+    prefixes.extend(state.endpoints_on(&network.name).filter_map(|endpoint| network.other_lan_of(endpoint)));
+    nets.extend(prefixes.into_iter().map(|net| (net, None)));
+    for (net, subnet) in nets {
+        let numbered = subnet.and_then(|subnet| subnet.aux.get(HOST_AUX)).copied();
+        let Some(src) = numbered.or_else(|| own(&net)) else { continue };
+        let route = |to: IpNet| Route { to, via: None, dev: shim.clone(), src: Some(src) };
+        let mut routes = Vec::new();
+        if let Some(ip) = numbered {
+            let address = Address { net: single(ip), nodad: ip.is_ipv6() };
+            if !link.addresses.contains(&address) {
+                link.addresses.push(address);
+            }
+            routes.extend(subnet.into_iter().flat_map(numbered_range).map(route));
+        }
+        for endpoint in state.endpoints_on(&network.name).filter(|endpoint| endpoint.is_wanted()) {
+            for ip in endpoint.addresses.iter().map(IpNet::addr).filter(|ip| net.contains(ip)) {
+                if subnet.is_none() && !near(ip) {
+                    continue;
+                }
+                let covered = routes.iter().any(|route| route.to.contains(&ip));
+                if !covered {
+                    routes.push(route(single(ip)));
+                }
+                if let (LinkKind::Ipvlan(IpvlanMode::L2), Some(mac)) = (network.kind, parent_mac) {
+                    link.neighbours.push((ip, mac));
+                }
+            }
+        }
+        for route in routes {
+            if !link.routes.contains(&route) {
+                link.routes.push(route);
+            }
+        }
+    }
+}
+
+/// The prefixes of a range that was chosen. A whole subnet gets no such route: it would stand beside the parent's own
+/// and take the LAN's machines away from it.
+fn numbered_range(subnet: &Subnet) -> impl Iterator<Item = IpNet> {
+    let whole = Range::of_net(&subnet.net);
+    let range = subnet.range.filter(|range| *range != whole);
+    range.into_iter().flat_map(|range| range.prefixes())
+}
+
+fn single(ip: IpAddr) -> IpNet {
+    IpNet::new(ip, Family::of(ip).full_prefix()).expect("a full prefix fits its family")
+}

@@ -1,0 +1,483 @@
+//! Whether a namespace can be put on a network, and as what: every refusal that an attach can meet, and the endpoint
+//! that it results in. Pure; the daemon writes and carries it out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use ashore_wire::Mac;
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::model::endpoint::{ByUser, Chosen, Endpoint, Home, Source, Stage};
+use crate::model::identity::{Identity, Scope};
+use crate::model::learned::Learned;
+use crate::model::lease::Addressing;
+use crate::model::network::{Network, Subnet};
+use crate::model::state::{Change, State};
+use crate::net::family::Family;
+use crate::net::kind::{LinkKind, MacvlanMode};
+use crate::net::link::Netns;
+use crate::net::name::{EndpointName, IfName, NetworkName};
+use crate::net::observed::{Link, View};
+use crate::rules::allocate::AddressError;
+use crate::rules::create::NetworkError;
+use crate::rules::known::Known;
+use crate::rules::leases::Leased;
+
+/// Why a namespace cannot be put on a network. Nothing was touched.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AttachError {
+    /// No such network.
+    #[error("there is no network `{0}`")]
+    NoNetwork(NetworkName),
+    /// The name is in use by another namespace.
+    #[error("network `{network}` has an endpoint `{name}` already, in {place}")]
+    NameTaken {
+        /// The network.
+        network: String,
+        /// The name.
+        name: EndpointName,
+        /// Where that endpoint is.
+        place: String,
+    },
+    /// The parent was there when the network was made, and is not now.
+    #[error("the parent `{parent}` of network `{network}` is gone; its endpoints come back with it")]
+    ParentGone {
+        /// The parent.
+        parent: IfName,
+        /// The network.
+        network: String,
+        /// What helps if it does not.
+        remedy: String,
+    },
+    /// The parent is down.
+    #[error("the parent `{0}` is down")]
+    ParentDown(IfName),
+    /// The parent has become a port since the network was made: a link takes in frames for its children, or for its bridge or bond.
+    #[error(
+        "the parent `{parent}` of network `{network}` is a port of `{master}` by now, and carries nothing else"
+    )]
+    ParentIsPort {
+        /// The parent.
+        parent: IfName,
+        /// The network.
+        network: String,
+        /// The bridge or bond.
+        master: IfName,
+    },
+    /// passthru has room for one.
+    #[error("macvlan passthru has room for one endpoint on `{parent}`, and `{holder}` has it")]
+    PassthruTaken {
+        /// The parent.
+        parent: IfName,
+        /// The endpoint that has it.
+        holder: EndpointName,
+    },
+    /// The namespace is the host's own.
+    #[error("{0} is the host's own namespace; what is attached must have one of its own")]
+    HostNamespace(PathBuf),
+    /// The namespace has a link of that name.
+    #[error("{netns} has a link `{ifname}` already")]
+    IfnameTaken {
+        /// The namespace.
+        netns: PathBuf,
+        /// The name.
+        ifname: IfName,
+    },
+    /// The namespace has a default route by another endpoint.
+    #[error("{netns} has its default route by its endpoint `{name}` of network `{network}`")]
+    DefaultRouteTaken {
+        /// The namespace.
+        netns: PathBuf,
+        /// The endpoint that has it.
+        name: EndpointName,
+        /// The network.
+        network: String,
+    },
+    /// The host has come to use the network's parent itself.
+    #[error(transparent)]
+    CutsHost(#[from] NetworkError),
+    /// ipvlan and passthru share the parent's MAC.
+    #[error("{0} shares the parent's MAC, so an endpoint on it cannot have one of its own")]
+    MacOnIpvlan(LinkKind),
+    /// The MAC is no station's.
+    #[error("{0} is no single machine's MAC: it is multicast, broadcast or zero")]
+    MacUnfit(Mac),
+    /// The MAC is in use.
+    #[error("the MAC {mac} is that of {holder}")]
+    MacTaken {
+        /// The MAC.
+        mac: Mac,
+        /// Whose it is.
+        holder: String,
+        /// It was asked for by an engine.
+        of_engine: bool,
+    },
+    /// No address.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+}
+
+impl AttachError {
+    /// What helps.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            AttachError::NoNetwork(name) => {
+                format!(
+                    "see what there is with `ashore network ls`, or make it: ashore network create {name} …"
+                )
+            }
+            AttachError::NameTaken { network, name, .. } => {
+                format!("give it another --name, or detach that one first: ashore detach {network} {name}")
+            }
+            AttachError::ParentDown(parent) => format!("bring it up: ip link set dev {} up", parent.word()),
+            AttachError::ParentIsPort { network, master, .. } => {
+                format!("ashore network move {network} --parent {}", master.word())
+            }
+            AttachError::PassthruTaken { .. } => {
+                "use macvlan:bridge for more than one endpoint on a NIC".into()
+            }
+            AttachError::HostNamespace(_) => {
+                "make one with `ip netns add NAME`, or name a container's --pid".into()
+            }
+            AttachError::IfnameTaken { .. } => "choose another name with --ifname".into(),
+            AttachError::DefaultRouteTaken { .. } => "give this one none, with --no-default-route".into(),
+            AttachError::MacOnIpvlan(_) => "leave --mac out, or use --kind macvlan for the network".into(),
+            AttachError::MacUnfit(_) => {
+                "an address of your own begins with 02, as in 02:00:00:00:00:01".into()
+            }
+            AttachError::MacTaken { of_engine, .. } => {
+                let option = if *of_engine { "--mac-address" } else { "--mac" };
+                format!("choose another, or leave {option} out: the name alone gives a stable one")
+            }
+            AttachError::Address(error) => return error.hint(),
+            AttachError::CutsHost(error) => return error.hint(),
+            AttachError::ParentGone { remedy, .. } => remedy.clone(),
+        })
+    }
+}
+
+/// Who is to have addresses and a MAC, and what was asked for.
+#[derive(Debug, Clone)]
+pub struct Wish<'a> {
+    /// The name on the network.
+    pub name: &'a EndpointName,
+    /// Addresses asked for.
+    pub ips: &'a [IpAddr],
+    /// The MAC asked for.
+    pub mac: Option<Mac>,
+    /// Its lease, where addresses are leased.
+    pub lease: Leased<'a>,
+}
+
+/// What the LAN itself has given for an endpoint to be.
+#[derive(Debug, Clone)]
+pub struct FromLan<'a> {
+    /// The lease of a DHCP server's.
+    pub leased: Leased<'a>,
+    /// Addresses and routes by the routers' advertisements.
+    pub learned: Option<Box<Learned>>,
+}
+
+impl State {
+    /// The endpoint that an attach would make.
+    pub fn draft(
+        &self,
+        spec: &AttachSpec,
+        netns: &Netns,
+        inside: &View,
+        known: &Known<'_>,
+        from_lan: FromLan<'_>,
+        now: u64,
+    ) -> Result<Endpoint, AttachError> {
+        let network = self.usable_network(&spec.network, known.host)?;
+        if let Some(there) = self.endpoints.get(&(spec.network.clone(), spec.name.clone())) {
+            return Err(AttachError::NameTaken {
+                network: network.label().to_owned(),
+                name: spec.name.clone(),
+                place: there.netns().map_or("an engine".into(), |netns| netns.path.display().to_string()),
+            });
+        }
+        self.check_room(network, known.host)?;
+        let FromLan { leased: lease, learned } = from_lan;
+        let wish = Wish { name: &spec.name, ips: &spec.ips, mac: spec.mac, lease };
+        let source = match (network.addressing, lease) {
+            (Addressing::Dhcp, Leased::NotYet | Leased::Got(_)) => Source::Lease,
+            _ if spec.ips.is_empty() => Source::Range,
+            _ => Source::Fixed,
+        };
+        let record = match lease {
+            Leased::Got(record) => Some(Box::new(record.clone())),
+            Leased::NotYet | Leased::Instead => None,
+        };
+        let addresses = self.choose_addresses(network, &wish, known)?;
+        let endpoint = Endpoint {
+            network: network.name.clone(),
+            name: spec.name.clone(),
+            stand_ins: self.stand_ins(network, &wish, &addresses, known),
+            addresses,
+            mac: self.choose_mac(network, &wish, known.host)?,
+            source,
+            chosen: Chosen::ForName,
+            by_user: ByUser { mac: spec.mac.is_some(), addresses: spec.ips.clone() },
+            lease: record,
+            lease6: None,
+            learned: None,
+            lost: Vec::new(),
+            default_route: spec.default_route,
+            home: Home::Netns { netns: netns.clone(), ifname: spec.ifname.clone() },
+            stage: Stage::Attaching,
+            since: now,
+            tagged_as: None,
+            seen: None,
+        };
+        let endpoint = Endpoint { chosen: self.chosen_beside(network, &endpoint, known.held), ..endpoint };
+        let endpoint = endpoint.with_learned(learned);
+        // What is left of an endpoint that the state has lost makes room.
+        let is_left = |link: &Link| endpoint.has_left(network, link, (netns, inside), known.host);
+        if inside.link(&spec.ifname).is_some_and(|link| !is_left(link)) {
+            return Err(AttachError::IfnameTaken { netns: netns.path.clone(), ifname: spec.ifname.clone() });
+        }
+        match self.rival_for_default_route(network, &endpoint) {
+            Some((other, its_network)) => Err(AttachError::DefaultRouteTaken {
+                netns: netns.path.clone(),
+                name: other.name.clone(),
+                network: its_network.label().to_owned(),
+            }),
+            None => Ok(endpoint),
+        }
+    }
+
+    /// Another endpoint in the same namespace that has a default route of a family in which this one wants one.
+    fn rival_for_default_route(
+        &self,
+        network: &Network,
+        endpoint: &Endpoint,
+    ) -> Option<(&Endpoint, &Network)> {
+        let families = |network: &Network, endpoint: &Endpoint| -> BTreeSet<Family> {
+            network.gateways_of(endpoint).map(Family::of).collect()
+        };
+        let wanted = families(network, endpoint);
+        let here = endpoint.netns()?;
+        let others = self.endpoints.values().filter(|other| other.netns().is_some_and(|there| there == here));
+        others
+            .filter_map(|other| Some((other, self.network_of(other)?)))
+            .find(|(other, its_network)| !families(its_network, other).is_disjoint(&wanted))
+    }
+
+    /// The network of a name, if an endpoint can be put on it now.
+    pub fn usable_network(&self, name: &NetworkName, host: &View) -> Result<&Network, AttachError> {
+        let network = self.networks.get(name).ok_or_else(|| AttachError::NoNetwork(name.clone()))?;
+        let lowest = network.lowest(host);
+        match host.link(lowest) {
+            None => Err(AttachError::ParentGone {
+                parent: lowest.clone(),
+                network: network.label().to_owned(),
+                remedy: network.remedy_without_parent(host),
+            }),
+            // It may be there before the LAN is, as it may before the cable is in, if nothing of the LAN's is waited for.
+            Some(parent) if !parent.up && (network.listens() || network.vlan.is_some()) => {
+                Err(AttachError::ParentDown(lowest.clone()))
+            }
+            Some(parent) => match network.took_parent(parent, host) {
+                Some(master) => Err(AttachError::ParentIsPort {
+                    parent: lowest.clone(),
+                    network: network.label().to_owned(),
+                    master: master.name.clone(),
+                }),
+                None => Ok(network),
+            },
+        }
+    }
+
+    /// macvlan passthru has room for one endpoint, and none beside the host. An address that is only reserved takes no
+    /// room.
+    pub fn check_room(&self, network: &Network, host: &View) -> Result<(), AttachError> {
+        if network.kind != LinkKind::Macvlan(MacvlanMode::Passthru) {
+            return Ok(());
+        }
+        network.check_host_is_not_cut(host)?;
+        let on_parent = |endpoint: &&Endpoint| {
+            let parent = self.network_of(endpoint).map(|other| &other.parent);
+            endpoint.stage != Stage::Reserved && parent == Some(&network.parent)
+        };
+        match self.endpoints.values().find(on_parent) {
+            None => Ok(()),
+            Some(holder) => Err(AttachError::PassthruTaken {
+                parent: network.parent.clone(),
+                holder: holder.name.clone(),
+            }),
+        }
+    }
+
+    /// One address for a name in one subnet: the one asked for, or the best there is.
+    pub fn choose_address(
+        &self,
+        network: &Network,
+        subnet: &Subnet,
+        name: &EndpointName,
+        ip: Option<IpAddr>,
+        known: &Known<'_>,
+    ) -> Result<IpNet, AttachError> {
+        let chosen = match ip {
+            Some(ip) => self.check_address(network, Some(name), ip, known).map(|_| ip)?,
+            None => self
+                .candidates(network, subnet, Some(name), known)
+                .next()
+                .filter(|_| !known.is_given_up())
+                .ok_or_else(|| self.exhausted(network, subnet, known))?,
+        };
+        Ok(with_prefix(chosen, &subnet.net))
+    }
+
+    /// The same, but as long as others are free none that `others` have, for whom their users chose it and who have yet to ask for
+    /// it. What a name has had is its own all the same.
+    pub fn choose_address_beside(
+        &self,
+        network: &Network,
+        subnet: &Subnet,
+        name: &EndpointName,
+        known: &Known<'_>,
+        others: &[IpAddr],
+    ) -> Result<IpNet, AttachError> {
+        let own = self.identities.get(&(State::scope(network), name.clone()));
+        let own: BTreeSet<IpAddr> = own.into_iter().flat_map(Identity::own_first).collect();
+        let others = others.iter().filter(|ip| !own.contains(ip));
+        let held: BTreeSet<IpAddr> = known.held.iter().chain(others).copied().collect();
+        let chosen = self.choose_address(network, subnet, name, None, &Known { held: &held, ..*known });
+        chosen.or_else(|_| self.choose_address(network, subnet, name, None, known))
+    }
+
+    fn choose_addresses(
+        &self,
+        network: &Network,
+        wish: &Wish<'_>,
+        known: &Known<'_>,
+    ) -> Result<Vec<IpNet>, AttachError> {
+        let mut chosen: BTreeMap<Family, IpNet> = BTreeMap::new();
+        let instead = matches!(wish.lease, Leased::Instead);
+        let leased = |family: Family| network.leases(family) && !instead;
+        if let Leased::Got(record) = wish.lease {
+            chosen.insert(Family::Ipv4, record.lease.address.into());
+        }
+        for ip in wish.ips.iter().filter(|ip| !leased(Family::of(**ip))) {
+            let subnet = self.check_address(network, Some(wish.name), *ip, known)?;
+            if let Some(other) = chosen.insert(Family::of(*ip), with_prefix(*ip, &subnet.net)) {
+                return Err(AddressError::TwoOfFamily(other.addr(), *ip).into());
+            }
+        }
+        for (family, subnets) in State::subnets_by_family(network) {
+            if chosen.contains_key(&family) || leased(family) {
+                continue;
+            }
+            let (last, others) = subnets.split_last().expect("a family is listed because it has a subnet");
+            let best = others
+                .iter()
+                .find_map(|subnet| self.choose_address(network, subnet, wish.name, None, known).ok())
+                .map_or_else(|| self.choose_address(network, last, wish.name, None, known), Ok)?;
+            chosen.insert(family, best);
+        }
+        Ok(chosen.into_values().collect())
+    }
+
+    /// Those of the chosen addresses that the user did not ask for, and that the name has only because a machine on the LAN answered
+    /// for its own.
+    fn stand_ins(
+        &self,
+        network: &Network,
+        wish: &Wish<'_>,
+        addresses: &[IpNet],
+        known: &Known<'_>,
+    ) -> Vec<IpAddr> {
+        let chosen = addresses.iter().map(IpNet::addr).filter(|ip| !wish.ips.contains(ip));
+        chosen.filter(|ip| self.stands_in(network, wish.name, *ip, known)).collect()
+    }
+
+    /// Whether an address that was chosen for a name is in place of its own, for which a machine on the LAN answered.
+    pub fn stands_in(&self, network: &Network, name: &EndpointName, ip: IpAddr, known: &Known<'_>) -> bool {
+        let identity = self.identities.get(&(State::scope(network), name.clone()));
+        let own = identity.into_iter().flat_map(|identity| &identity.addresses);
+        let mut others = own.filter(|own| own.is_ipv4() == ip.is_ipv4() && **own != ip);
+        others.any(|own| known.answered.contains_key(own))
+    }
+
+    /// The MAC asked for, or the identity's: the one it had last, or the one that follows from its name.
+    pub fn choose_mac(
+        &self,
+        network: &Network,
+        wish: &Wish<'_>,
+        host: &View,
+    ) -> Result<Option<Mac>, AttachError> {
+        let holder = |mac: Mac| self.known_as(mac, host);
+        if network.kind.shares_parents_mac() {
+            return if wish.mac.is_some() { Err(AttachError::MacOnIpvlan(network.kind)) } else { Ok(None) };
+        }
+        if let Some(mac) = wish.mac {
+            return match holder(mac) {
+                _ if !mac.is_station() => Err(AttachError::MacUnfit(mac)),
+                Some(holder) => {
+                    Err(AttachError::MacTaken { mac, holder, of_engine: network.engine.is_some() })
+                }
+                None => Ok(Some(mac)),
+            };
+        }
+        let scope = State::scope(network);
+        let known = |(of, name): (&Scope, &EndpointName)| *of == scope && name == wish.name;
+        let (own, others): (Vec<_>, Vec<_>) =
+            self.identities.iter().partition(|((of, name), _)| known((of, name)));
+        let others: BTreeSet<Mac> = others.iter().filter_map(|(_, identity)| identity.mac).collect();
+        let before = own.iter().filter_map(|(_, identity)| identity.mac);
+        let derived = (0..=u8::MAX).map(|attempt| self.seed.mac(&scope, wish.name, attempt));
+        Ok(before.chain(derived.filter(|mac| !others.contains(mac))).find(|mac| holder(*mac).is_none()))
+    }
+
+    /// The MAC that an endpoint of a name will have, unless another link has it by then.
+    pub fn likely_mac(&self, network: &Network, name: &EndpointName) -> Option<Mac> {
+        let scope = State::scope(network);
+        let own = self.identities.get(&(scope.clone(), name.clone())).and_then(|identity| identity.mac);
+        let has_one = !network.kind.shares_parents_mac();
+        has_one.then(|| own.unwrap_or_else(|| self.seed.mac(&scope, name, 0)))
+    }
+
+    /// What becomes of the state when an endpoint is on the LAN: it is recorded, and so is what its name keeps. Whoever
+    /// had its addresses before has lost them.
+    pub fn attached(&self, endpoint: &Endpoint, now: u64) -> Vec<Change> {
+        let mut changes = self.remember(endpoint, now);
+        changes.push(Change::PutEndpoint(Endpoint { stage: Stage::Attached, ..endpoint.clone() }));
+        changes
+    }
+
+    /// What becomes of the state when nothing of an endpoint is left in the kernel.
+    pub fn detached(&self, endpoint: &Endpoint, now: u64) -> Vec<Change> {
+        let mut changes = self.remember(endpoint, now);
+        changes.push(Change::DelEndpoint((endpoint.network.clone(), endpoint.name.clone())));
+        changes
+    }
+}
+
+fn with_prefix(ip: IpAddr, net: &IpNet) -> IpNet {
+    IpNet::new(ip, net.prefix_len()).expect("the address is of the subnet's family")
+}
+
+/// A namespace to be put on a network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttachSpec {
+    /// The network.
+    pub network: NetworkName,
+    /// The container's name on it, from which its identity follows.
+    pub name: EndpointName,
+    /// A path that opens its namespace.
+    #[serde(with = "crate::net::odd_path")]
+    pub netns: PathBuf,
+    /// Addresses asked for, at most one of each family.
+    #[serde(default)]
+    pub ips: Vec<IpAddr>,
+    /// The MAC asked for.
+    #[serde(default)]
+    pub mac: Option<Mac>,
+    /// The link's name in the namespace.
+    pub ifname: IfName,
+    /// Whether it gets a default route.
+    pub default_route: bool,
+}

@@ -1,0 +1,82 @@
+//! What is checked of a new network against those that are there.
+
+use super::error::NetworkError;
+use crate::model::network::{HOST_AUX, Network, Subnet};
+use crate::model::state::State;
+
+impl State {
+    /// Checks a new network against those that are there.
+    pub fn check_beside_others(&self, new: &Network) -> Result<(), NetworkError> {
+        if self.networks.contains_key(&new.name) {
+            return Err(NetworkError::Exists(new.name.clone()));
+        }
+        for other in self.networks.values() {
+            if other.parent == new.parent && !new.kind.stands_beside(other.kind) {
+                return Err(NetworkError::ParentTaken {
+                    parent: new.parent.clone(),
+                    kind: new.kind,
+                    there: other.kind,
+                    network: other.label().to_owned(),
+                });
+            }
+            for (mine, theirs) in pairs(&new.subnets, &other.subnets) {
+                check_ranges(mine, theirs, other)?;
+                check_host_address(new, mine, theirs, other)?;
+            }
+        }
+        self.check_given_addresses_are_free(new)
+    }
+
+    fn check_given_addresses_are_free(&self, new: &Network) -> Result<(), NetworkError> {
+        for subnet in &new.subnets {
+            let given = subnet.aux.iter().map(|(name, ip)| (format!("--aux-address {name}"), *ip));
+            for (what, ip) in given.chain(subnet.gateway.map(|ip| ("the gateway".to_owned(), ip))) {
+                if let Some(endpoint) = self.holder(ip) {
+                    return Err(NetworkError::AddressHeld {
+                        what,
+                        ip,
+                        endpoint: endpoint.name.to_string(),
+                        network: endpoint.network.to_string(),
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn pairs<'a>(mine: &'a [Subnet], theirs: &'a [Subnet]) -> impl Iterator<Item = (&'a Subnet, &'a Subnet)> {
+    mine.iter().flat_map(move |a| theirs.iter().map(move |b| (a, b)))
+}
+
+/// One address of the host's can be on one shim, and that is shared by the networks on a parent.
+fn check_host_address(
+    new: &Network,
+    mine: &Subnet,
+    theirs: &Subnet,
+    other: &Network,
+) -> Result<(), NetworkError> {
+    match (mine.aux.get(HOST_AUX), theirs.aux.get(HOST_AUX)) {
+        (Some(ip), Some(taken)) if ip == taken && new.parent != other.parent => {
+            Err(NetworkError::AddressHeld {
+                what: "--aux-address host".into(),
+                ip: *ip,
+                endpoint: "the host".into(),
+                network: other.label().to_owned(),
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Ranges may overlap, since no address is handed out twice. A `host` address has one route for its whole range, which
+/// must then be its endpoints' alone.
+fn check_ranges(mine: &Subnet, theirs: &Subnet, other: &Network) -> Result<(), NetworkError> {
+    let numbered = [mine, theirs].iter().any(|subnet| subnet.aux.contains_key(HOST_AUX));
+    match (mine.range, theirs.range) {
+        (Some(range), Some(taken)) if numbered && range.overlaps(&taken) => {
+            Err(NetworkError::RangesOverlap { range, other: taken, network: other.label().to_owned() })
+        }
+        _ => Ok(()),
+    }
+}

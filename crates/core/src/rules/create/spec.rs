@@ -1,0 +1,188 @@
+//! A network as it is asked for, and the network that this makes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use ashore_wire::conflict::Profile;
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use super::error::NetworkError;
+use crate::model::ipv6::Ipv6Mode;
+use crate::model::lease::{Addressing, LeaseOptions};
+use crate::model::network::{EngineNetwork, Network, Subnet};
+use crate::net::family::{Family, is_link_local};
+use crate::net::kind::{LinkKind, PortOption};
+use crate::net::name::{IfName, NetworkName};
+use crate::net::range::Range;
+use crate::net::vlan::{Membership, Vlan, VlanId};
+
+/// A network to be made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkSpec {
+    /// Its name.
+    pub name: NetworkName,
+    /// The engine that it belongs to, unless it is the user's own.
+    #[serde(default)]
+    pub engine: Option<EngineNetwork>,
+    /// The host's interface that faces the LAN; without one, what the default route or the subnet says.
+    #[serde(default)]
+    pub parent: Option<IfName>,
+    /// The VLAN on that interface; its own interface is made if there is none.
+    #[serde(default)]
+    pub vlan: Option<VlanId>,
+    /// Whether switches are told of that VLAN by GVRP.
+    #[serde(default)]
+    pub gvrp: bool,
+    /// How endpoints get onto the LAN; without a word, as fits the parent.
+    #[serde(default)]
+    pub kind: Option<LinkKind>,
+    /// The LAN's subnets; without any, the parent's own.
+    #[serde(default)]
+    pub subnets: Vec<IpNet>,
+    /// What Ashore hands out, at most one range for a subnet.
+    #[serde(default)]
+    pub ranges: Vec<Range>,
+    /// The LAN's routers, at most one for a subnet.
+    #[serde(default)]
+    pub gateways: Vec<IpAddr>,
+    /// Addresses never handed out, with their names.
+    #[serde(default)]
+    pub aux: Vec<(String, IpAddr)>,
+    /// Where IPv4 addresses come from.
+    #[serde(default)]
+    pub addressing: Addressing,
+    /// How they are leased, where they are.
+    #[serde(default)]
+    pub leasing: LeaseOptions,
+    /// Where IPv6 addresses come from.
+    #[serde(default)]
+    pub ipv6: Ipv6Mode,
+    /// Whether host and containers reach each other; without a word, wherever the link kind allows it.
+    #[serde(default)]
+    pub host_access: Option<bool>,
+    /// No default route for endpoints.
+    #[serde(default)]
+    pub internal: bool,
+    /// Conflict detection.
+    #[serde(default)]
+    pub conflict: Profile,
+    /// MTU of the endpoints' links in bytes.
+    #[serde(default)]
+    pub mtu: Option<u32>,
+    /// macvlan: broadcasts that may wait, in frames.
+    #[serde(default)]
+    pub bc_queue_len: Option<u32>,
+    /// bridge: what the endpoints' ports do that not every port does.
+    #[serde(default)]
+    pub port: BTreeSet<PortOption>,
+    /// bridge, in a VLAN: whether the endpoints speak 802.1Q themselves.
+    #[serde(default)]
+    pub tagged: bool,
+}
+
+/// Whose addresses DHCP servers are asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolQuestion {
+    /// Those of a network.
+    pub network: Option<NetworkName>,
+    /// By which interface; without one by that of the network, the range or the default route.
+    pub parent: Option<IfName>,
+    /// The VLAN on that interface.
+    pub vlan: Option<VlanId>,
+    /// Those of a range; without one and without a network those of the parent's subnet.
+    pub range: Option<Range>,
+}
+
+impl NetworkSpec {
+    /// The network that is asked for: every range, gateway and auxiliary address goes to the subnet it lies in.
+    pub fn network(&self) -> Result<Network, NetworkError> {
+        let named = self.parent.clone().ok_or(NetworkError::ParentUnnamed)?;
+        let vlan = self.vlan.map(|id| Vlan { lower: named.clone(), id, gvrp: self.gvrp });
+        let kind = self.kind.unwrap_or_default();
+        let parent = vlan.as_ref().map_or(named, |vlan| vlan.interface(kind));
+        match (&vlan, kind) {
+            (None, _) if self.gvrp => return Err(NetworkError::GvrpOnForeign(parent)),
+            (Some(vlan), LinkKind::Bridge) if self.gvrp => {
+                return Err(NetworkError::GvrpOnBridge(vlan.clone()));
+            }
+            (Some(_), LinkKind::Bridge) => {}
+            _ if self.tagged => return Err(NetworkError::TaggedWithoutVlan),
+            _ => {}
+        }
+        let bare = |net: &IpNet| Subnet {
+            net: net.trunc(),
+            range: None,
+            gateway: None,
+            aux: BTreeMap::new(),
+            chosen: false,
+        };
+        let mut subnets: Vec<Subnet> = self.subnets.iter().map(bare).collect();
+        let Some(first) = subnets.first().map(|subnet| subnet.net) else {
+            return Err(NetworkError::NoSubnet);
+        };
+        for range in &self.ranges {
+            let outside =
+                || NetworkError::RangeOutside(*range, nearest(&self.subnets, range.first()).unwrap_or(first));
+            let subnet = subnets.iter_mut().find(|subnet| range.lies_in(&subnet.net)).ok_or_else(outside)?;
+            if let Some(other) = subnet.range.replace(*range) {
+                return Err(NetworkError::TwoRanges(other, *range, subnet.net));
+            }
+        }
+        for ip in &self.gateways {
+            let subnet = self.home_of(&mut subnets, *ip, "the gateway")?;
+            if let Some(other) = subnet.gateway.replace(*ip) {
+                return Err(NetworkError::TwoGateways(other, *ip, subnet.net));
+            }
+        }
+        for (name, ip) in &self.aux {
+            let subnet = self.home_of(&mut subnets, *ip, &format!("--aux-address {name}"))?;
+            if let Some(other) = subnet.aux.insert(name.clone(), *ip) {
+                return Err(NetworkError::TwoAux(name.clone(), other, *ip));
+            }
+        }
+        Ok(Network {
+            name: self.name.clone(),
+            engine: self.engine.clone(),
+            parent,
+            vlan,
+            kind,
+            subnets,
+            addressing: self.addressing,
+            leasing: self.leasing.clone(),
+            ipv6: self.ipv6,
+            host_access: self.host_access.unwrap_or(!kind.hides_from_host()),
+            internal: self.internal,
+            conflict: self.conflict,
+            mtu: self.mtu,
+            bc_queue_len: self.bc_queue_len,
+            port: self.port.clone(),
+            membership: if self.tagged { Membership::TAGGED } else { Membership::UNTAGGED },
+            adopted: false,
+        })
+    }
+
+    /// The subnet an address lies in. A link-local router serves the first IPv6 subnet.
+    fn home_of<'a>(
+        &self,
+        subnets: &'a mut [Subnet],
+        ip: IpAddr,
+        what: &str,
+    ) -> Result<&'a mut Subnet, NetworkError> {
+        let link_local = is_link_local(ip);
+        let fits =
+            |subnet: &&mut Subnet| subnet.net.contains(&ip) || (link_local && subnet.net.addr().is_ipv6());
+        let subnet = nearest(&self.subnets, ip).ok_or(NetworkError::NoSubnet)?;
+        subnets.iter_mut().find(fits).ok_or(NetworkError::AddressOutside {
+            what: what.to_owned(),
+            ip,
+            subnet,
+        })
+    }
+}
+
+/// The subnet to name beside an address that lies in none: the first of its family, or the first at all.
+fn nearest(subnets: &[IpNet], ip: IpAddr) -> Option<IpNet> {
+    let same = |net: &&IpNet| Family::of(net.addr()) == Family::of(ip);
+    subnets.iter().find(same).or(subnets.first()).copied()
+}

@@ -1,0 +1,138 @@
+//! Leases of names: as whom they are asked for, what is left of them, and when they are given back.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
+
+use ashore_wire::dhcp4::ClientId;
+
+use crate::model::identity::{Identity, Scope};
+use crate::model::inventory::Inventory;
+use crate::model::lease::{Fallback, LeaseRecord, LeaseRecord6, Release};
+use crate::model::network::Network;
+use crate::model::state::{Change, State};
+use crate::net::family::Family;
+use crate::net::name::EndpointName;
+use crate::net::observed::View;
+
+/// What became of an endpoint's lease, where its network's addresses are leased.
+#[derive(Debug, Clone, Copy)]
+pub enum Leased<'a> {
+    /// It is still to be asked for: it is only seen whether all else fits.
+    NotYet,
+    /// It was got.
+    Got(&'a LeaseRecord),
+    /// No server gave one, and an address of the range does.
+    Instead,
+}
+
+impl State {
+    /// A network as it shows: where its endpoints' leases are all of another subnet than it was made with, it is that one.
+    pub fn as_leased(&self, network: &Network) -> Network {
+        let mut shown = network.clone();
+        if network.leasing.fallback != Fallback::None || !network.leases(Family::Ipv4) {
+            return shown;
+        }
+        let leases = || self.endpoints_on(&network.name).filter_map(|one| Some(&one.lease.as_ref()?.lease));
+        let Some(subnet) = shown.subnets.iter_mut().find(|subnet| subnet.net.addr().is_ipv4()) else {
+            return shown;
+        };
+        if let Some(other) = leases().next()
+            && !leases().any(|lease| subnet.net.contains(&IpAddr::V4(lease.address.addr())))
+        {
+            subnet.net = other.address.trunc().into();
+            subnet.gateway = other.router().map(IpAddr::V4);
+        }
+        shown
+    }
+
+    /// As whom a name's lease is asked for: nobody else's may be asked for so, and a container that was renamed keeps what it had.
+    pub fn client_id(&self, network: &Network, name: &EndpointName) -> ClientId {
+        let scope = State::scope(network);
+        // Both kinds of servers know it as one machine (RFC 4361, 6.1).
+        let ids = |lease: &'_ Option<Box<LeaseRecord>>, lease6: &'_ Option<Box<LeaseRecord6>>| {
+            let lease = lease.as_ref().map(|record| record.id.clone());
+            lease.into_iter().chain(lease6.as_ref().map(|record| record.id.clone()))
+        };
+        let own = self.identities.get(&(scope.clone(), name.clone()));
+        if let Some(id) = own.and_then(|own| ids(&own.lease, &own.lease6).next()) {
+            return id;
+        }
+        let endpoints = self.endpoints.values().flat_map(|endpoint| ids(&endpoint.lease, &endpoint.lease6));
+        let identities = self.identities.values().flat_map(|identity| ids(&identity.lease, &identity.lease6));
+        let taken: Vec<ClientId> = endpoints.chain(identities).collect();
+        let mut derived = (0..=u8::MAX).map(|attempt| self.seed.client_id(&scope, name, attempt));
+        derived.find(|id| !taken.contains(id)).unwrap_or_else(|| self.seed.client_id(&scope, name, 0))
+    }
+
+    /// Names that are remembered with a lease and whose containers are gone, with the seconds after which theirs is to be given
+    /// back. A container of an engine's that has stopped is not gone, and while no list tells, none is; where a lease is given
+    /// back when its container stops, it is gone then.
+    pub fn gone_with_lease(
+        &self,
+        inventory: Option<&Inventory>,
+    ) -> impl Iterator<Item = (&(Scope, EndpointName), u32)> {
+        let attached: BTreeSet<(Scope, &EndpointName)> = self
+            .endpoints
+            .values()
+            .filter_map(|endpoint| Some((State::scope(self.network_of(endpoint)?), &endpoint.name)))
+            .collect();
+        self.identities.iter().filter_map(move |(key, identity)| {
+            let release = identity.lease.as_ref().map(|record| record.release);
+            let release = release.or(identity.lease6.as_ref().map(|record| record.release));
+            let (after, may_stop) = match release? {
+                Release::Never => return None,
+                Release::OnStop => (0, false),
+                Release::OnRemove(after) => (after, true),
+            };
+            let (scope, name) = key;
+            let mut of_engines =
+                self.networks.values().filter(|network| network.engine.is_some()).map(State::scope);
+            let stopped = match inventory {
+                Some(listed) => listed.containers.iter().any(|container| container.name == *name),
+                None => of_engines.any(|of| of == *scope),
+            };
+            let stopped = may_stop && stopped;
+            // An endpoint whose name is not known yet may have it.
+            let in_use = self.endpoints.values().filter_map(|endpoint| endpoint.lease.as_ref());
+            let in_use = in_use.into_iter().any(|record| identity.client_ids().any(|id| *id == record.id));
+            (!stopped && !in_use && !attached.contains(&(scope.clone(), name))).then_some((key, after))
+        })
+    }
+
+    /// Whether a server hears what is said for a name now, as far as this host can tell: its network's parent, or that by which its
+    /// lease came, is up and has its cable in.
+    pub fn is_heard(&self, key: &(Scope, EndpointName), host: &View) -> bool {
+        let network = self.networks.values().find(|network| State::scope(network) == key.0);
+        let of_lease = || {
+            let identity = self.identities.get(key)?;
+            let parent = identity.lease.as_ref().and_then(|record| record.parent.as_ref());
+            parent.or_else(|| identity.lease6.as_ref().and_then(|record| record.parent.as_ref()))
+        };
+        let parent = network.map(|network| &network.parent).or_else(of_lease);
+        parent.is_none_or(|parent| host.link(parent).is_some_and(|parent| parent.up && parent.carrier))
+    }
+
+    /// The addresses of leases that names which are not on a network have there still, the one that left last first. What has ended may be
+    /// another machine's to look for, which would hear a look for it and give it up.
+    pub fn still_leased(&self, network: &Network, now: u64) -> impl Iterator<Item = Ipv4Addr> {
+        let scope = State::scope(network);
+        let lease = move |name: &EndpointName| {
+            self.identities.get(&(scope.clone(), name.clone())).and_then(|identity| identity.lease.as_deref())
+        };
+        let leases = network.leases(Family::Ipv4);
+        let here =
+            |record: &&LeaseRecord| record.parent.as_ref().is_none_or(|parent| *parent == network.parent);
+        let records = self.left_last(network).filter(move |_| leases).filter_map(lease).filter(here);
+        records.filter(move |record| record.left(now) != Some(0)).map(|record| record.lease.address.addr())
+    }
+
+    /// Leases are given back: their name remembers the IPv4 address, and would like it again.
+    pub fn without_lease(&self, (scope, name): &(Scope, EndpointName)) -> Option<Change> {
+        let identity = self.identities.get(&(scope.clone(), name.clone()))?;
+        Some(Change::PutIdentity(
+            scope.clone(),
+            name.clone(),
+            Identity { lease: None, lease6: None, ..identity.clone() },
+        ))
+    }
+}

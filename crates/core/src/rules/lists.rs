@@ -1,0 +1,157 @@
+//! What the state learns from a container engine's lists: names, and what is forgotten.
+
+use std::collections::BTreeSet;
+
+use crate::model::endpoint::{Chosen, Endpoint};
+use crate::model::identity::Identity;
+use crate::model::inventory::{Inventory, ListedContainer, Membership};
+use crate::model::network::{EngineNetwork, Network};
+use crate::model::state::{Change, State};
+use crate::net::name::{EndpointName, NetworkName};
+
+/// An endpoint whose container has another name on the list.
+struct Called<'a> {
+    endpoint: &'a Endpoint,
+    network: &'a Network,
+    name: &'a EndpointName,
+    /// Whether the user has renamed the container; else its name was not known before.
+    renamed: bool,
+}
+
+impl State {
+    /// What a list tells of networks and containers that Ashore knows by the engine's ids alone: what people call them. `last` is the
+    /// list before it.
+    pub fn learnt(&self, inventory: &Inventory, last: Option<&Inventory>, now: u64) -> Vec<Change> {
+        let mut all = self.network_names(inventory);
+        all.extend(self.with(&all).inherited(inventory));
+        let names = self.with(&all).container_names(inventory, last, now);
+        all.extend(names);
+        all
+    }
+
+    fn network_names(&self, inventory: &Inventory) -> Vec<Change> {
+        let of_engine = |network: &Network| {
+            let known = network.engine.as_ref()?;
+            let listed = inventory.networks.iter().find(|listed| listed.id == known.id)?;
+            let engine = EngineNetwork {
+                id: known.id.clone(),
+                name: Some(listed.name.clone()),
+                of: Some(inventory.engine.clone()),
+            };
+            (engine != *known).then(|| Network { engine: Some(engine), ..network.clone() })
+        };
+        self.networks.values().filter_map(of_engine).map(Change::PutNetwork).collect()
+    }
+
+    /// Endpoints get their containers' names. Their links keep their tags, and the identity of a renamed container goes to its new name.
+    fn container_names(&self, inventory: &Inventory, last: Option<&Inventory>, now: u64) -> Vec<Change> {
+        let called = self.called_otherwise(inventory, last);
+        let mut changes = Vec::new();
+        // First everything that goes: two containers may have swapped their names.
+        for Called { endpoint, network, renamed, .. } in &called {
+            changes.push(Change::DelEndpoint((endpoint.network.clone(), endpoint.name.clone())));
+            if *renamed {
+                changes.push(Change::DelIdentity(State::scope(network), endpoint.name.clone()));
+            }
+        }
+        let mut state = self.with(&changes);
+        for Called { endpoint, network, name, renamed } in called {
+            let tagged_as = endpoint.tagged_as.clone().or_else(|| Some(endpoint.name.clone()));
+            let mut named = Endpoint { name: name.clone(), tagged_as, ..endpoint.clone() };
+            if !renamed {
+                // Its addresses in advertised prefixes follow from its name, and are made anew.
+                named = Endpoint { chosen: Chosen::StandIn, ..named.with_learned(None) };
+            }
+            let mut more = match self.identity_of(network, &endpoint.name).filter(|_| renamed) {
+                Some(kept) => {
+                    let kept = Identity { last_used: now, ..kept.clone() };
+                    vec![Change::PutIdentity(State::scope(network), name.clone(), kept)]
+                }
+                None => state.remember(&named, now),
+            };
+            if state.with(&more).lack(&named).is_none() {
+                named.chosen = Chosen::ForName;
+            }
+            more.push(Change::PutEndpoint(named));
+            state = state.with(&more);
+            changes.extend(more);
+        }
+        changes
+    }
+
+    /// The endpoints whose containers have other names on the list, without those whose new name is still in use.
+    fn called_otherwise<'a>(&'a self, inventory: &'a Inventory, last: Option<&Inventory>) -> Vec<Called<'a>> {
+        let of = |(container, _, id): (&'a ListedContainer, &Membership, &str)| {
+            let endpoint = self.endpoint_of_engine(id)?;
+            let network = self.network_of(endpoint).filter(|network| !network.adopted)?;
+            let is_called_so = endpoint.name == container.name && !endpoint.is_unnamed();
+            let renamed = !endpoint.is_unnamed() && !was_mistaken(endpoint, container, inventory, last);
+            (!is_called_so).then_some(Called { endpoint, network, name: &container.name, renamed })
+        };
+        let mut called: Vec<Called<'_>> = inventory.endpoints().filter_map(of).collect();
+        // An endpoint that cannot get its new name keeps the old one, which may be the new name of another.
+        loop {
+            let stays = |(network, name): (&NetworkName, &EndpointName)| {
+                let there = self.endpoints.get(&(network.clone(), name.clone()));
+                there.is_some_and(|there| !called.iter().any(|one| std::ptr::eq(one.endpoint, there)))
+            };
+            let mut taken = BTreeSet::new();
+            let free: Vec<bool> = called
+                .iter()
+                .map(|one| (&one.endpoint.network, one.name))
+                .map(|key| !stays(key) && taken.insert(key))
+                .collect();
+            if free.iter().all(|free| *free) {
+                return called;
+            }
+            let mut free = free.into_iter();
+            called.retain(|_| free.next() == Some(true));
+        }
+    }
+
+    /// Networks of the engine's that it does not have. One that was never seen on a list may be of another engine, or
+    /// about to be made: it is only then given up when nothing is on it.
+    pub fn forgotten_networks(&self, inventory: &Inventory) -> Vec<&Network> {
+        let listed: BTreeSet<&str> = inventory.networks.iter().map(|network| network.id.as_str()).collect();
+        let forgotten = |network: &&Network| {
+            network.engine.as_ref().is_some_and(|engine| {
+                let its_own = match &engine.of {
+                    Some(of) => *of == inventory.engine,
+                    None => self.endpoints_on(&network.name).next().is_none(),
+                };
+                its_own && !listed.contains(engine.id.as_str())
+            })
+        };
+        self.networks.values().filter(forgotten).collect()
+    }
+
+    /// Endpoints of this engine's networks that no container of its has: the engine dropped them without a word.
+    pub fn forgotten_endpoints(&self, inventory: &Inventory) -> Vec<&Endpoint> {
+        let listed: BTreeSet<&str> = inventory.endpoints().map(|(_, _, id)| id).collect();
+        let forgotten = |endpoint: &&Endpoint| {
+            let engine = self.network_of(endpoint).and_then(|network| network.engine.as_ref());
+            engine.is_some_and(|engine| engine.of.as_ref() == Some(&inventory.engine))
+                && endpoint.netns().is_none()
+                && !endpoint.engine_id().is_some_and(|id| listed.contains(id))
+        };
+        self.endpoints.values().filter(forgotten).collect()
+    }
+}
+
+/// Whether an endpoint got the name of a wrong container when it was made: another container has that name, and the last list did
+/// not show the endpoint under it.
+fn was_mistaken(
+    endpoint: &Endpoint,
+    container: &ListedContainer,
+    inventory: &Inventory,
+    last: Option<&Inventory>,
+) -> bool {
+    let mut others = inventory.containers.iter().filter(|other| other.id != container.id);
+    let is_listed = |last: &Inventory| {
+        last.endpoints().any(|(then, _, id)| endpoint.engine_id() == Some(id) && then.name == endpoint.name)
+    };
+    others.any(|other| other.name == endpoint.name) && !last.is_some_and(is_listed)
+}
+
+#[cfg(test)]
+mod tests;

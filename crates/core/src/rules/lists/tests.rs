@@ -1,0 +1,229 @@
+use super::*;
+use crate::model::lease::Addressing;
+use crate::rules::remember::tests::Words;
+
+/// A list of an engine's: `ID=NAME`, of which `ID` has the endpoint `id-ID` unless it stands still, as `ID=NAME-`.
+fn list(containers: &[&str]) -> Inventory {
+    let container = |text: &&str| {
+        let (id, name) = text.split_once('=').unwrap();
+        let (name, runs) = name.strip_suffix('-').map_or((name, true), |name| (name, false));
+        let membership = Membership {
+            network: "n1".into(),
+            endpoint: runs.then(|| format!("id-{id}")),
+            addresses: Vec::new(),
+            mac: None,
+            chosen: Vec::new(),
+        };
+        let memberships = vec![membership];
+        ListedContainer {
+            id: format!("c-{id}"),
+            name: name.parse().unwrap(),
+            memberships,
+            sandbox: None,
+            formerly: None,
+        }
+    };
+    let containers = containers.iter().map(container).collect();
+    Inventory { engine: "e1".into(), networks: Vec::new(), containers }
+}
+
+impl Words {
+    /// The endpoints as words: the engine's id, the name, for whom it was chosen, and the addresses.
+    fn endpoints(&self) -> Vec<String> {
+        let words = |endpoint: &Endpoint| {
+            let id = endpoint.engine_id().unwrap().trim_start_matches("id-");
+            let addresses: Vec<String> =
+                endpoint.addresses.iter().map(|net| net.addr().to_string()).collect();
+            format!(
+                "{id}={} {:?} {}",
+                endpoint.name,
+                endpoint.chosen,
+                addresses.join(" ").replace("192.168.88", "")
+            )
+        };
+        let mut all: Vec<String> = self.state.endpoints.values().map(words).collect();
+        all.sort_unstable();
+        all
+    }
+}
+
+/// Identities and endpoints before, the last list and this one, endpoints and identities after.
+type Row<'a> =
+    (&'a [&'a str], &'a [&'a str], Option<&'a [&'a str]>, &'a [&'a str], &'a [&'a str], &'a [&'a str]);
+
+#[track_caller]
+fn holds(rows: &[Row<'_>]) {
+    for (identities, endpoints, last, now, named, kept) in rows {
+        let mut words = Words::new(Addressing::Range, identities).with(endpoints);
+        let last = last.map(list);
+        for _ in 0..2 {
+            let changes = words.state.learnt(&list(now), last.as_ref(), 2);
+            words.apply(changes);
+            assert_eq!(
+                (words.endpoints(), words.identities()),
+                (strings(named), strings(kept)),
+                "{endpoints:?}, {now:?}"
+            );
+        }
+    }
+}
+
+fn strings(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+#[test]
+fn a_name_that_is_learnt_keeps_its_own_and_gets_what_it_has_not() {
+    holds(&[
+        (&[], &["u1 unnamed range .192 m1"], None, &["u1=web"], &["u1=web ForName .192"], &["web m1 .192"]),
+        (
+            &["web m1 .192"],
+            &["u1 unnamed range .195 m5"],
+            None,
+            &["u1=web"],
+            &["u1=web StandIn .195"],
+            &["web m1 .192"],
+        ),
+        // A user's address and the MAC of the name that has it: all is as it should be.
+        (
+            &["files m1 .200"],
+            &["u1 unnamed fixed .200! m1"],
+            None,
+            &["u1=files"],
+            &["u1=files ForName .200"],
+            &["files m1 .200"],
+        ),
+        // The user has given it to another container, which has its own MAC still to get.
+        (
+            &["files m1 .200"],
+            &["u1 unnamed fixed .200! m1"],
+            None,
+            &["u1=other", "u2=files-"],
+            &["u1=other StandIn .200"],
+            &["files m1", "other .200"],
+        ),
+        // One whose container is not listed waits, and so does one whose name another endpoint has still.
+        (
+            &["web m1 .192"],
+            &["u1 unnamed range .195 m5", "web for-name range .192 m1"],
+            None,
+            &["u1=web"],
+            &["u1=u1 Unnamed .195", "web=web ForName .192"],
+            &["web m1 .192"],
+        ),
+        // A container may really be called as one is for want of a name.
+        (
+            &[],
+            &["at-192.168.88.195 unnamed range .195 m5"],
+            None,
+            &["at-192.168.88.195=at-192.168.88.195"],
+            &["at-192.168.88.195=at-192.168.88.195 ForName .195"],
+            &["at-192.168.88.195 m5 .195"],
+        ),
+        // What it made of a router's prefix it made under a wrong name.
+        (
+            &["web sfd99::1"],
+            &["u1 unnamed range .195 sfd99::5"],
+            None,
+            &["u1=web"],
+            &["u1=web ForName .195"],
+            &["web .195 sfd99::1"],
+        ),
+    ]);
+}
+
+#[test]
+fn a_renamed_container_takes_along_all_that_its_name_kept() {
+    holds(&[
+        (
+            &["web m1 .192 ::c0 l.100"],
+            &["web for-name range .192 m1"],
+            Some(&["web=web"]),
+            &["web=www"],
+            &["web=www ForName .192"],
+            &["www m1 .192 ::c0 l.100"],
+        ),
+        // Also what it has not got yet.
+        (
+            &["web m1 .192"],
+            &["web stand-in range .195 m5"],
+            Some(&["web=web"]),
+            &["web=www"],
+            &["web=www StandIn .195"],
+            &["www m1 .192"],
+        ),
+        // A new one of the old name has nothing of it, and one of the new name had what is forgotten.
+        (
+            &["web m1 .192", "www m3 .193"],
+            &["web for-name range .192 m1", "u1 unnamed range .195 m5"],
+            Some(&["web=web"]),
+            &["web=www", "u1=web"],
+            &["u1=web ForName .195", "web=www ForName .192"],
+            &["web m5 .195", "www m1 .192"],
+        ),
+        // Two that changed names with each other.
+        (
+            &["db m2 .193", "web m1 .192"],
+            &["web for-name range .192 m1", "db for-name range .193 m2"],
+            Some(&["web=web", "db=db"]),
+            &["web=db", "db=web"],
+            &["db=web ForName .193", "web=db ForName .192"],
+            &["db m1 .192", "web m2 .193"],
+        ),
+        // A daemon that has just begun has no last list.
+        (
+            &["web m1 .192"],
+            &["web for-name range .192 m1"],
+            None,
+            &["web=www"],
+            &["web=www ForName .192"],
+            &["www m1 .192"],
+        ),
+    ]);
+}
+
+#[test]
+fn a_name_that_was_mistaken_costs_neither_container_what_it_has() {
+    holds(&[
+        (
+            &["db m2 .193", "web m1 .192"],
+            &["db for-name range .193 m2"],
+            Some(&["old=old"]),
+            &["db=web", "x=db-"],
+            &["db=web StandIn .193"],
+            &["db m2 .193", "web m1 .192"],
+        ),
+        (
+            &["db m2 .193", "web m1 .192"],
+            &["db for-name range .193 m2", "web for-name range .192 m1"],
+            Some(&[]),
+            &["db=web", "web=db"],
+            &["db=web StandIn .193", "web=db StandIn .192"],
+            &["db m2 .193", "web m1 .192"],
+        ),
+    ]);
+}
+
+#[test]
+fn an_adopted_networks_endpoints_are_called_as_its_engine_lists_them() {
+    let mut words = Words::new(Addressing::Range, &["web m1 .192"]).with(&["u1 unnamed engine .195 m5"]);
+    let adopted = Network { adopted: true, ..words.network().clone() };
+    words.apply(vec![Change::PutNetwork(adopted)]);
+    assert_eq!(words.state.learnt(&list(&["u1=web"]), None, 2), []);
+}
+
+#[test]
+fn an_engine_that_does_not_say_where_a_container_is_has_not_moved_it() {
+    let mut words = Words::new(Addressing::Range, &[]);
+    let network = words.state.networks.values().next().unwrap().clone();
+    let mut told = list(&["u1=web"]);
+    told.containers[0].sandbox = Some("/run/docker/netns/1".into());
+    let changes = words.state.followed(&told, &network, 1);
+    words.apply(changes);
+    assert_eq!(words.state.followed(&list(&["u1=web"]), &network, 2), []);
+    // At its next start it has another place.
+    let changes = words.state.followed(&list(&["u2=web"]), &network, 2);
+    words.apply(changes);
+    let endpoint = words.state.endpoints.values().next().unwrap();
+    assert_eq!((endpoint.engine_id(), endpoint.sandbox()), (Some("id-u2"), None));
+}
