@@ -7,8 +7,8 @@ mod home;
 use std::net::IpAddr;
 
 use ashore_core::model::identity::Seed;
-use ashore_core::store::Store;
 use ashore_lab::{Engines, Machine, cannot_run};
+use ashore_store::Store;
 use home::inside::Inside;
 use home::site::{Site, on_every_engine};
 use home::untouched::{is_untouched, untouched};

@@ -11,7 +11,6 @@ pub mod net;
 pub mod plan;
 pub mod router;
 pub mod rules;
-pub mod store;
 
 pub use net::kind::{IpvlanMode, LinkKind, MacvlanMode};
 pub use net::link::{LinkSpec, LinkType, Netns, Place, Tag};

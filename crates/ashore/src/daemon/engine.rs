@@ -24,8 +24,8 @@ use ashore_core::net::step::Step;
 use ashore_core::plan::desired::desired;
 use ashore_core::plan::diff::{Blocked, Plan, plan};
 use ashore_core::rules::known::Known;
-use ashore_core::store::Store;
 use ashore_kernel::{Kernel, Namespace, OnError, Outcome, StepError};
+use ashore_store::Store;
 use ashore_wire::Mac;
 
 use super::lan::Lan;

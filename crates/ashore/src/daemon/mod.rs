@@ -16,10 +16,10 @@ use std::time::Duration;
 use anyhow::Context;
 use ashore_core::api::refusal::{Refusal, RefusalKind};
 use ashore_core::model::identity::Seed;
-use ashore_core::store::{Store, StoreError};
 use ashore_kernel::{
     EndSignals, Kernel, LockError, NamespaceError, NamespaceLock, PacketSocket, Watch, wait_readable,
 };
+use ashore_store::{Store, StoreError};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::geteuid;
 

@@ -14,8 +14,8 @@ use ashore_core::rules::adopt::AdoptError;
 use ashore_core::rules::allocate::AddressError;
 use ashore_core::rules::attach::AttachError;
 use ashore_core::rules::create::NetworkError;
-use ashore_core::store::StoreError;
 use ashore_kernel::{Errno, NamespaceError, ObserveError, StepError};
+use ashore_store::StoreError;
 use ashore_wire::dhcp4::Ignored;
 use ipnet::IpNet;
 

@@ -12,8 +12,8 @@ use ashore_core::model::state::State;
 use ashore_core::net::step::Step;
 use ashore_core::plan::desired::desired;
 use ashore_core::plan::diff::plan;
-use ashore_core::store::Store;
 use ashore_kernel::{Kernel, NamespaceLock, OnError};
+use ashore_store::Store;
 
 use super::action::{self, Action};
 use super::init::Init;

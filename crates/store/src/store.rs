@@ -11,19 +11,16 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use ashore_core::api::document::Document;
+use ashore_core::model::identity::Seed;
+use ashore_core::model::state::{Change, State};
+use ashore_core::net::text::Word;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
-use serde::{Deserialize, Serialize};
 
-use crate::api::document::Document;
-use crate::model::identity::Seed;
-use crate::model::state::{Change, State};
-use crate::net::text::Word;
+use crate::document::{self, DocumentError, Row, SCHEMA};
 
-mod document;
 #[cfg(test)]
 mod tests;
-
-pub use document::{DocumentError, SCHEMA};
 
 /// One table holds all rows: a kind, a separator, the key. Order within a kind is that of the keys.
 const ROWS: TableDefinition<'_, &str, &str> = TableDefinition::new("rows");
@@ -95,13 +92,6 @@ pub struct Store {
     deferred: Vec<Row>,
 }
 
-/// A row that holds one thing of the state.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Row {
-    key: String,
-    value: Option<String>,
-}
-
 impl Store {
     /// Opens the state in a directory, or makes an empty one with `seed` if there is none.
     pub fn open(directory: &Path, seed: Seed) -> Result<Store, StoreError> {
@@ -115,8 +105,8 @@ impl Store {
         let document = read(&database).map_err(|source| database_error(&path, source))?;
         let outdated = document.schema != SCHEMA;
         let document_fault = |source| StoreError::Document { path: path.clone(), source };
-        let document = document.migrated().map_err(document_fault)?;
-        let state = document.to_state().map_err(document_fault)?;
+        let document = document::migrated(document).map_err(document_fault)?;
+        let state = document::to_state(&document).map_err(document_fault)?;
         let mut store = Store { database: Some(database), path, state, deferred: Vec::new() };
         if outdated {
             store.rewrite(&document)?;
@@ -178,14 +168,14 @@ impl Store {
 
     /// All of it, as one document.
     pub fn export(&self) -> Document {
-        Document::of_state(&self.state)
+        document::of_state(&self.state)
     }
 
     /// Replaces all of it by a document, which may be of an older schema.
     pub fn import(&mut self, document: Document) -> Result<(), StoreError> {
         let fault = |source| StoreError::Document { path: self.path.clone(), source };
-        let document = document.migrated().map_err(fault)?;
-        let state = document.to_state().map_err(fault)?;
+        let document = document::migrated(document).map_err(fault)?;
+        let state = document::to_state(&document).map_err(fault)?;
         self.rewrite(&document)?;
         self.deferred.clear();
         self.state = state;
@@ -251,7 +241,7 @@ fn create(directory: &Path, path: &Path, seed: Seed) -> Result<(), StoreError> {
         let file = fs::File::options().write(true).create_new(true).mode(0o600).open(&unfinished);
         file.and_then(|file| file.set_permissions(fs::Permissions::from_mode(0o600))).map_err(at)?;
         let database = Database::create(&unfinished).map_err(|error| fault(error.into()))?;
-        let document = Document::of_state(&State::new(seed));
+        let document = document::of_state(&State::new(seed));
         write(&database, |table| write_document(table, &document)).map_err(fault)?;
     }
     fs::rename(&unfinished, path).map_err(at)?;
@@ -264,7 +254,7 @@ fn replace(table: &mut Rows<'_>, document: &Document) -> Result<(), redb::Error>
 }
 
 fn write_document(table: &mut Rows<'_>, document: &Document) -> Result<(), redb::Error> {
-    for (key, value) in document.to_rows() {
+    for (key, value) in document::to_rows(document) {
         table.insert(key.as_str(), value.as_str())?;
     }
     Ok(())
@@ -288,7 +278,7 @@ fn read(database: &Database) -> Result<Document, redb::Error> {
         let (key, value) = row?;
         rows.push((key.value().to_owned(), value.value().to_owned()));
     }
-    Ok(Document::from_rows(rows))
+    Ok(document::from_rows(rows))
 }
 
 fn database_error(path: &Path, source: redb::Error) -> StoreError {

@@ -3,19 +3,17 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use ashore_core::api::document::Document;
+use ashore_core::model::endpoint::{ByUser, Chosen, Endpoint, Source};
+use ashore_core::model::identity::{Identity, Scope};
+use ashore_core::model::network::Network;
+use ashore_core::model::pool::{Pool, PoolKey};
+use ashore_core::model::state::{Change, State};
+use ashore_core::net::name::EndpointName;
 use ashore_wire::Mac;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-
-use crate::api::document::Document;
-use crate::model::endpoint::{ByUser, Chosen, Endpoint, Source};
-use crate::model::identity::{Identity, Scope};
-use crate::model::network::Network;
-use crate::model::pool::{Pool, PoolKey};
-use crate::model::state::{Change, State};
-use crate::net::name::EndpointName;
-use crate::store::Row;
 
 /// The schema that this version writes. It goes up by one with every change that an older reader would get wrong.
 pub const SCHEMA: u32 = 4;
@@ -92,7 +90,7 @@ pub enum DocumentError {
 }
 
 /// The row for a change: its key, and its value unless the row goes.
-pub(super) fn row(change: &Change) -> Row {
+pub(crate) fn row(change: &Change) -> Row {
     let put = |key, value: Value| Row { key, value: Some(value.to_string()) };
     let del = |key| Row { key, value: None };
     match change {
@@ -146,88 +144,89 @@ fn json(value: impl Serialize) -> Value {
     serde_json::to_value(value).expect("the state's types have string keys and no failing serialisers")
 }
 
-impl Document {
-    /// The document of a state.
-    pub fn of_state(state: &State) -> Self {
-        let mut rows = Rows::from([(SEED_KEY.to_owned(), json(state.seed))]);
-        let changes = (state.networks.values().cloned().map(Change::PutNetwork))
-            .chain(state.endpoints.values().cloned().map(Change::PutEndpoint))
-            .chain(state.pools.values().cloned().map(Change::PutPool))
-            .chain(state.identities.iter().map(|((scope, name), identity)| {
-                Change::PutIdentity(scope.clone(), name.clone(), identity.clone())
-            }));
-        for change in changes {
-            let Row { key, value } = row(&change);
-            if let Some(value) = value {
-                rows.insert(key, serde_json::from_str(&value).expect("it was JSON a moment ago"));
+/// The document of a state.
+pub(crate) fn of_state(state: &State) -> Document {
+    let mut rows = Rows::from([(SEED_KEY.to_owned(), json(state.seed))]);
+    let changes = (state.networks.values().cloned().map(Change::PutNetwork))
+        .chain(state.endpoints.values().cloned().map(Change::PutEndpoint))
+        .chain(state.pools.values().cloned().map(Change::PutPool))
+        .chain(state.identities.iter().map(|((scope, name), identity)| {
+            Change::PutIdentity(scope.clone(), name.clone(), identity.clone())
+        }));
+    for change in changes {
+        let Row { key, value } = row(&change);
+        if let Some(value) = value {
+            rows.insert(key, serde_json::from_str(&value).expect("it was JSON a moment ago"));
+        }
+    }
+    Document { schema: SCHEMA, rows }
+}
+
+pub(crate) fn to_rows(document: &Document) -> impl Iterator<Item = (String, String)> {
+    let schema = (SCHEMA_KEY.to_owned(), document.schema.to_string());
+    std::iter::once(schema).chain(document.rows.iter().map(|(key, value)| (key.clone(), value.to_string())))
+}
+
+pub(crate) fn from_rows(rows: Vec<(String, String)>) -> Document {
+    let mut document = Document { schema: 0, rows: Rows::new() };
+    for (key, text) in rows {
+        // A row that is no JSON is kept as text, and refused by name when it is read as what it should be.
+        let value = serde_json::from_str(&text).unwrap_or(Value::String(text));
+        if key == SCHEMA_KEY {
+            document.schema = value.as_u64().and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
+        } else {
+            document.rows.insert(key, value);
+        }
+    }
+    document
+}
+
+/// The same state in today's schema.
+pub(crate) fn migrated(document: Document) -> Result<Document, DocumentError> {
+    migrated_by(document, MIGRATIONS)
+}
+
+pub(crate) fn migrated_by(
+    mut document: Document,
+    migrations: &[fn(&mut Rows)],
+) -> Result<Document, DocumentError> {
+    let newest = migrations.len() + 1;
+    let done = usize::try_from(document.schema).ok().and_then(|schema| schema.checked_sub(1));
+    let Some(done) = done else { return Err(DocumentError::NoSuchSchema(document.schema)) };
+    if done >= newest {
+        return Err(DocumentError::FromTheFuture { found: document.schema });
+    }
+    for migrate in &migrations[done..] {
+        migrate(&mut document.rows);
+        document.schema += 1;
+    }
+    Ok(document)
+}
+
+/// The state that it describes.
+pub(crate) fn to_state(document: &Document) -> Result<State, DocumentError> {
+    let seed = document.rows.get(SEED_KEY).ok_or(DocumentError::NoSeed)?;
+    let mut state = State::new(read(SEED_KEY, seed)?);
+    for (key, value) in document.rows.iter().filter(|(key, _)| *key != SEED_KEY) {
+        let change = match key.split_once('/').map(|(kind, _)| kind) {
+            Some("network") => Change::PutNetwork(read::<Network>(key, value)?),
+            Some("endpoint") => Change::PutEndpoint(read::<Endpoint>(key, value)?),
+            Some("pool") => Change::PutPool(read::<Pool>(key, value)?),
+            Some("identity") => {
+                let OwnedIdentityRow { scope, name, identity } = read(key, value)?;
+                Change::PutIdentity(scope, name, identity)
             }
-        }
-        Document { schema: SCHEMA, rows }
+            _ => return Err(DocumentError::UnknownRow(key.clone())),
+        };
+        state.apply(change);
     }
-
-    pub(super) fn to_rows(&self) -> impl Iterator<Item = (String, String)> {
-        let schema = (SCHEMA_KEY.to_owned(), self.schema.to_string());
-        std::iter::once(schema).chain(self.rows.iter().map(|(key, value)| (key.clone(), value.to_string())))
-    }
-
-    pub(super) fn from_rows(rows: Vec<(String, String)>) -> Self {
-        let mut document = Document { schema: 0, rows: Rows::new() };
-        for (key, text) in rows {
-            // A row that is no JSON is kept as text, and refused by name when it is read as what it should be.
-            let value = serde_json::from_str(&text).unwrap_or(Value::String(text));
-            if key == SCHEMA_KEY {
-                document.schema = value.as_u64().and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
-            } else {
-                document.rows.insert(key, value);
-            }
-        }
-        document
-    }
-
-    /// The same state in today's schema.
-    pub fn migrated(self) -> Result<Document, DocumentError> {
-        self.migrated_by(MIGRATIONS)
-    }
-
-    pub(super) fn migrated_by(mut self, migrations: &[fn(&mut Rows)]) -> Result<Document, DocumentError> {
-        let newest = migrations.len() + 1;
-        let done = usize::try_from(self.schema).ok().and_then(|schema| schema.checked_sub(1));
-        let Some(done) = done else { return Err(DocumentError::NoSuchSchema(self.schema)) };
-        if done >= newest {
-            return Err(DocumentError::FromTheFuture { found: self.schema });
-        }
-        for migrate in &migrations[done..] {
-            migrate(&mut self.rows);
-            self.schema += 1;
-        }
-        Ok(self)
-    }
-
-    /// The state that it describes.
-    pub fn to_state(&self) -> Result<State, DocumentError> {
-        let seed = self.rows.get(SEED_KEY).ok_or(DocumentError::NoSeed)?;
-        let mut state = State::new(read(SEED_KEY, seed)?);
-        for (key, value) in self.rows.iter().filter(|(key, _)| *key != SEED_KEY) {
-            let change = match key.split_once('/').map(|(kind, _)| kind) {
-                Some("network") => Change::PutNetwork(read::<Network>(key, value)?),
-                Some("endpoint") => Change::PutEndpoint(read::<Endpoint>(key, value)?),
-                Some("pool") => Change::PutPool(read::<Pool>(key, value)?),
-                Some("identity") => {
-                    let OwnedIdentityRow { scope, name, identity } = read(key, value)?;
-                    Change::PutIdentity(scope, name, identity)
-                }
-                _ => return Err(DocumentError::UnknownRow(key.clone())),
-            };
-            state.apply(change);
-        }
-        read_placeholders(&mut state);
-        match state.endpoints.values().find(|endpoint| state.network_of(endpoint).is_none()) {
-            Some(orphan) => Err(DocumentError::Orphan {
-                endpoint: orphan.name.to_string(),
-                network: orphan.network.to_string(),
-            }),
-            None => Ok(state),
-        }
+    read_placeholders(&mut state);
+    match state.endpoints.values().find(|endpoint| state.network_of(endpoint).is_none()) {
+        Some(orphan) => Err(DocumentError::Orphan {
+            endpoint: orphan.name.to_string(),
+            network: orphan.network.to_string(),
+        }),
+        None => Ok(state),
     }
 }
 
@@ -266,4 +265,11 @@ fn read_placeholders(state: &mut State) {
         endpoint.by_user = ByUser { mac, addresses };
     }
     state.identities.retain(|(_, name), identity| !is_placeholder(name, &identity.addresses));
+}
+
+/// A row that holds one thing of the state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Row {
+    pub(crate) key: String,
+    pub(crate) value: Option<String>,
 }

@@ -1,12 +1,13 @@
+use ashore_core::model::endpoint::{ByUser, Chosen, Endpoint, Home, Source, Stage};
+use ashore_core::model::identity::{Identity, Scope};
+use ashore_core::model::ipv6::Ipv6Mode;
+use ashore_core::model::lease::{Addressing, LeaseOptions};
+use ashore_core::model::network::{Network, Subnet};
+use ashore_core::net::kind::LinkKind;
+use ashore_core::net::name::EndpointName;
+use ashore_core::net::vlan::{Membership, Vlan};
+
 use super::*;
-use crate::model::endpoint::{ByUser, Chosen, Endpoint, Home, Source, Stage};
-use crate::model::identity::{Identity, Scope};
-use crate::model::ipv6::Ipv6Mode;
-use crate::model::lease::{Addressing, LeaseOptions};
-use crate::model::network::{Network, Subnet};
-use crate::net::kind::LinkKind;
-use crate::net::name::EndpointName;
-use crate::net::vlan::{Membership, Vlan};
 
 fn seed() -> Seed {
     Seed(*b"0123456789abcdef")
@@ -208,27 +209,27 @@ fn migrations_run_in_order_and_only_those_that_are_due() {
         rows.insert("b".into(), value.into());
     };
     let old = Document { schema: 1, rows: [("a".to_owned(), 21.into())].into() };
-    let new = old.migrated_by(&[renamed, doubled]).unwrap();
+    let new = document::migrated_by(old, &[renamed, doubled]).unwrap();
     assert_eq!(new, Document { schema: 3, rows: [("b".to_owned(), 42.into())].into() });
     let partly = Document { schema: 2, rows: [("b".to_owned(), 21.into())].into() };
-    assert_eq!(partly.migrated_by(&[renamed, doubled]).unwrap(), new);
+    assert_eq!(document::migrated_by(partly, &[renamed, doubled]).unwrap(), new);
     assert!(matches!(
-        Document { schema: 0, rows: [].into() }.migrated(),
+        document::migrated(Document { schema: 0, rows: [].into() }),
         Err(DocumentError::NoSuchSchema(0))
     ));
 }
 
 #[test]
 fn a_damaged_row_is_refused_by_its_name() {
-    let mut document = Document::of_state(&State::new(seed()));
+    let mut document = document::of_state(&State::new(seed()));
     document.rows.insert("network/lan".into(), serde_json::json!({ "name": "lan" }));
-    assert!(document.to_state().unwrap_err().to_string().contains("`network/lan`"));
+    assert!(document::to_state(&document).unwrap_err().to_string().contains("`network/lan`"));
 }
 
 #[test]
 fn a_state_that_says_by_names_alone_whose_name_is_not_known_is_understood() {
     let mut document =
-        Document::of_state(&changes().into_iter().fold(State::new(seed()), |mut state, change| {
+        document::of_state(&changes().into_iter().fold(State::new(seed()), |mut state, change| {
             state.apply(change);
             state
         }));
@@ -254,7 +255,7 @@ fn a_state_that_says_by_names_alone_whose_name_is_not_known_is_understood() {
     let mut forgotten = document.rows["identity/a/b:c/web"].clone();
     forgotten["name"] = "at-192.168.88.200".into();
     document.rows.insert("identity/a/b:c/at-192.168.88.200".into(), forgotten);
-    let state = document.to_state().unwrap();
+    let state = document::to_state(&document).unwrap();
     let all: Vec<(&str, Chosen, bool, usize)> = state
         .endpoints
         .values()
@@ -274,7 +275,7 @@ fn a_state_that_says_by_names_alone_whose_name_is_not_known_is_understood() {
     let names: Vec<&str> = state.identities.keys().map(|(_, name)| name.as_str()).collect();
     assert_eq!(names, ["web"]);
     // What is written from then on says so itself.
-    assert_eq!(Document::of_state(&state).to_state().unwrap(), state);
+    assert_eq!(document::to_state(&document::of_state(&state)).unwrap(), state);
 }
 
 /// What versions with older schemas have written, each by its own code. Of schema 1 there are three forms: before there was Docker, when
