@@ -9,7 +9,7 @@ use ashore_core::net::kind::LinkKind;
 use ashore_core::net::name::{EndpointName, IfName, NetworkName, PortName};
 use ashore_core::net::range::{Range, parse_subnet};
 use ashore_core::net::vlan::VlanId;
-use ashore_core::router::{Policy, System};
+use ashore_routers::{Policy, System};
 use ashore_wire::Mac;
 use ashore_wire::conflict::Profile;
 use clap::builder::{PossibleValuesParser, TypedValueParser};

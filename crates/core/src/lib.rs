@@ -9,7 +9,6 @@ pub mod api;
 pub mod model;
 pub mod net;
 pub mod plan;
-pub mod router;
 pub mod rules;
 
 pub use net::kind::{IpvlanMode, LinkKind, MacvlanMode};

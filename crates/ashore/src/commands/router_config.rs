@@ -8,9 +8,9 @@ use ashore_core::api::request::Request;
 use ashore_core::model::survey::PoolReport;
 use ashore_core::net::name::IfName;
 use ashore_core::net::observed::View;
-use ashore_core::router::{HostAddress, RouterError, RouterPlan, RouterWish, System};
 use ashore_core::rules::create::PoolQuestion;
 use ashore_kernel::Kernel;
+use ashore_routers::{HostAddress, RouterError, RouterPlan, RouterWish, System};
 
 use super::table;
 use crate::cli::{RouterConfigArgs, Wanted};

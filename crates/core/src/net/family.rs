@@ -29,6 +29,7 @@ impl Family {
     }
 }
 
-pub(crate) fn is_link_local(ip: IpAddr) -> bool {
+/// Whether an address is an IPv6 one that every link has for itself.
+pub fn is_link_local(ip: IpAddr) -> bool {
     matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
 }

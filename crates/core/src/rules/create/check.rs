@@ -177,7 +177,8 @@ impl Network {
         if mtu < least { Err(NetworkError::MtuTooSmall { mtu, family, least }) } else { Ok(()) }
     }
 
-    pub(crate) fn check_subnets(&self) -> Result<(), NetworkError> {
+    /// Checks the subnets by themselves, wherever the network is to be.
+    pub fn check_subnets(&self) -> Result<(), NetworkError> {
         if self.subnets.is_empty() {
             return Err(NetworkError::NoSubnet);
         }

@@ -2,9 +2,11 @@
 //! firewall whose last rules drop what does not come from `LAN`, known by their comments. Where somebody has made his own, our
 //! rules hold by themselves.
 
-use crate::net::vlan::VlanId;
-use crate::router::page::{Page, Parts};
-use crate::router::{Policy, RouterPlan, joined, lan_pool, private};
+use ashore_core::net::vlan::VlanId;
+
+use crate::lan_pool;
+use crate::page::{Page, Parts};
+use crate::plan::{Policy, RouterPlan, joined, private};
 
 /// The comments of the default rules before which what is to be accepted has to stand.
 const LAST_V4: &str = "defconf: drop all not coming from LAN";

@@ -1,43 +1,14 @@
-//! What the LAN's router and switch need for a network: the VLAN, if it has one, and a DHCP pool that stays clear of the
-//! range that Ashore hands out. A plan, checked once, and a renderer for each system, without I/O: nobody but a person at
-//! the router carries it out.
-//!
-//! A renderer knows the plan alone, which is plain data. What a network is, and what of it makes no plan, is in `build`.
+//! The plan: what a router and a switch need for a network, as plain data.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
-use std::str::FromStr;
 
+use ashore_core::net::name::{NetworkName, PortName};
+use ashore_core::net::range::Range;
+use ashore_core::net::vlan::VlanId;
 use ipnet::IpNet;
 use serde::Serialize;
-
-use crate::net::name::{NetworkName, PortName};
-use crate::net::range::Range;
-use crate::net::vlan::VlanId;
-use page::{Page, Parts};
-
-mod around;
-mod boxes;
-mod build;
-mod controllers;
-mod error;
-mod kea;
-mod lan_pool;
-mod linux;
-mod menus;
-mod openwrt;
-mod page;
-mod routeros;
-mod switch;
-mod system;
-#[cfg(test)]
-mod tests;
-mod vyos;
-
-pub use build::{HostAddress, RouterWish};
-pub use error::RouterError;
-pub use system::System;
 
 /// What a router and a switch need for a network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -116,11 +87,11 @@ pub enum Policy {
 }
 
 /// What is not the internet: private (RFC 1918, RFC 4193), of a provider's NAT (RFC 6598), and of the link (RFC 3927).
-const PRIVATE: [&str; 6] =
+pub(crate) const PRIVATE: [&str; 6] =
     ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16", "fc00::/7"];
 
 /// [`PRIVATE`], of one family.
-fn private(v4: bool) -> Vec<&'static str> {
+pub(crate) fn private(v4: bool) -> Vec<&'static str> {
     PRIVATE.into_iter().filter(|net| net.contains(':') != v4).collect()
 }
 
@@ -137,21 +108,12 @@ impl Policy {
         }
     }
 
-    fn about(self) -> &'static str {
+    pub(crate) fn about(self) -> &'static str {
         match self {
             Policy::Open => "VLAN and LAN reach each other, and both the internet",
             Policy::OneWay => "the LAN reaches the VLAN; the VLAN answers, and reaches the internet",
             Policy::Closed => "the VLAN reaches the internet alone, and nobody reaches the VLAN",
         }
-    }
-}
-
-impl FromStr for Policy {
-    type Err = RouterError;
-
-    fn from_str(text: &str) -> Result<Self, RouterError> {
-        let named = Policy::ALL.into_iter().find(|policy| policy.name() == text);
-        named.ok_or_else(|| RouterError::UnknownPolicy(text.to_owned()))
     }
 }
 
@@ -163,17 +125,17 @@ impl fmt::Display for Policy {
 
 impl RouterSubnet {
     /// The router's address with the subnet's prefix, as an interface is given it.
-    fn interface_address(&self) -> IpNet {
+    pub(crate) fn interface_address(&self) -> IpNet {
         IpNet::new(self.router, self.net.prefix_len()).expect("the router lies in the subnet")
     }
 
-    fn is_v4(&self) -> bool {
+    pub(crate) fn is_v4(&self) -> bool {
         self.net.addr().is_ipv4()
     }
 
     /// Whether hosts choose addresses of it by what a router advertises: their interface identifiers are of 64 bits
     /// (RFC 4291, 2.5.1; RFC 4862, 5.5.3).
-    fn is_advertised(&self) -> bool {
+    pub(crate) fn is_advertised(&self) -> bool {
         !self.is_v4() && self.net.prefix_len() == 64
     }
 
@@ -183,136 +145,15 @@ impl RouterSubnet {
     }
 
     /// The largest pool, for servers that take only one.
-    fn largest_pool(&self) -> Option<Range> {
+    pub(crate) fn largest_pool(&self) -> Option<Range> {
         // The last of equals, since `max_by_key` says so: the first is where routers begin.
         self.pools.iter().rev().copied().max_by_key(Range::len)
     }
 }
 
 impl RouterPlan {
-    /// The configuration for a system: lines that are comments, or that a person pastes. In three parts: how to come back,
-    /// the lines, and how to take it away.
-    pub fn render(&self, system: System) -> String {
-        let mut page = Page::default();
-        self.head(system, &mut page);
-        let parts = self.parts(system);
-        for (title, part) in [
-            ("1. Before: how to come back", &parts.before),
-            ("2. The lines", &parts.lines),
-            ("3. To take it away again", &parts.away),
-        ] {
-            debug_assert!(!part.is_empty(), "{}: {title}", system.name());
-            page.gap();
-            page.line(format_args!("# --- {title} ---"));
-            page.append(part);
-        }
-        around::render(self, system, &mut page);
-        self.foot(&mut page);
-        page.into_text()
-    }
-
-    fn parts(&self, system: System) -> Parts {
-        if self.vlan.is_none() && system != System::Switch && lan_pool::is_clear(self) {
-            return lan_pool::nothing_to_do(self);
-        }
-        match system {
-            System::Consumer
-            | System::FritzBox
-            | System::Asus
-            | System::TpLink
-            | System::Xiaomi
-            | System::Huawei => boxes::render(self, system),
-            System::UniFi | System::Omada | System::Ikuai => controllers::render(self, system),
-            System::OpenWrt => openwrt::render(self),
-            System::RouterOs => routeros::render(self),
-            System::OpnSense => menus::render(self, menus::Menus::OpnSense),
-            System::PfSense => menus::render(self, menus::Menus::PfSense),
-            System::Vyos => vyos::render(self),
-            System::Networkd => linux::render(self, linux::Links::Networkd),
-            System::Ifupdown => linux::render(self, linux::Links::Ifupdown),
-            System::Netplan => linux::render(self, linux::Links::Netplan),
-            System::NetworkManager => linux::render(self, linux::Links::NetworkManager),
-            System::Dnsmasq => linux::dnsmasq_alone(self),
-            System::Kea => kea::render(self),
-            System::Switch => switch::render(self),
-        }
-    }
-
-    fn head(&self, system: System, page: &mut Page) {
-        page.note(&format!("{}.", system.about()));
-        let what = self.vlan.map_or_else(|| "The untagged LAN".to_owned(), |id| format!("VLAN {id}"));
-        let of = self.network.as_ref().map_or_else(String::new, |network| format!(", network {network}"));
-        page.note(&format!("{what}{of}."));
-        for subnet in &self.subnets {
-            let ashore = if subnet.leased {
-                "Ashore takes leases of it".to_owned()
-            } else {
-                format!("Ashore hands out {}", subnet.range)
-            };
-            let guessed = if subnet.router_guessed { " (a guess: --gateway tells)" } else { "" };
-            page.note(&format!(
-                "{}: the router has {}{guessed}, {ashore}, {}.",
-                subnet.net,
-                subnet.router,
-                lan_pool::said(subnet)
-            ));
-        }
-        if let Some(policy) = self.policy.filter(|_| system.has_firewall()) {
-            page.note(&format!("Firewall {policy}: {}.", policy.about()));
-        }
-        if let Some(held_to) = system.held_to() {
-            page.note(&format!(
-                "Not run on such a system: held to {held_to}. Menus move from release to release."
-            ));
-        }
-        for warning in self.warnings() {
-            page.note(&warning);
-        }
-    }
-
-    /// What a person should know before anything else, and what is no mistake for everybody.
-    fn warnings(&self) -> Vec<String> {
-        let mut warnings = Vec::new();
-        for subnet in self.subnets.iter().filter(|_| self.vlan.is_some()) {
-            match subnet.net {
-                IpNet::V4(net) if !is_private(subnet) => warnings.push(format!(
-                    "{net} is public: unless it is yours, whoever has these addresses on the internet cannot be reached any more. \
-                     Private ones are 10.0.0.0/8, 172.16.0.0/12 and 192.168.0.0/16."
-                )),
-                IpNet::V6(net) if !is_private(subnet) => warnings.push(format!(
-                    "{net} is public. A prefix that the provider delegates changes one day: have the router assign it, and give \
-                     containers one of fd00::/8 beside it."
-                )),
-                _ => {}
-            }
-            if !subnet.is_v4() && !subnet.is_advertised() {
-                warnings.push(format!(
-                    "{} is no /64, so the router does not advertise it: no host chooses an address in it. Containers have theirs, \
-                     and their gateway, of Ashore.",
-                    subnet.net
-                ));
-            }
-        }
-        warnings
-    }
-
-    /// The command that makes the network, for those who have not made it.
-    fn foot(&self, page: &mut Page) {
-        if self.network.is_some() {
-            return;
-        }
-        page.gap();
-        page.note(if self.subnets.iter().any(|subnet| subnet.router_guessed) {
-            "On the NAS, if eth0 is its interface, and with the router's address behind --gateway, without which containers reach the \
-             LAN alone:"
-        } else {
-            "On the NAS, if eth0 is its interface:"
-        });
-        page.shown(format_args!("ashore network create {} --parent eth0{}", self.name, self.options()));
-    }
-
     /// The options that say what this plan is about.
-    fn options(&self) -> String {
+    pub(crate) fn options(&self) -> String {
         let vlan = self.vlan.map_or_else(String::new, |id| format!(" --vlan {id}"));
         let subnet = |subnet: &RouterSubnet| {
             let range = Some(subnet.range).filter(|range| *range != Range::of_net(&subnet.net));
@@ -326,7 +167,7 @@ impl RouterPlan {
     }
 
     /// The command that prints the same for another system, or with more told.
-    fn command(&self, more: &str) -> String {
+    pub(crate) fn command(&self, more: &str) -> String {
         match &self.network {
             Some(network) => format!("ashore router-config {network}{more}"),
             None => format!("ashore router-config{}{more}", self.options()),
@@ -334,69 +175,69 @@ impl RouterPlan {
     }
 
     /// The router's interface that carries the LAN, or what it is usually called on a system.
-    fn lan_or<'a>(&'a self, usual: &'a str) -> &'a str {
+    pub(crate) fn lan_or<'a>(&'a self, usual: &'a str) -> &'a str {
         self.lan_interface.as_ref().map_or(usual, PortName::as_str)
     }
 
     /// The interface on which the router's VLANs are made: the one that carries the LAN, or what that stands on where it is a VLAN itself.
-    fn trunk_or<'a>(&'a self, usual: &'a str) -> &'a str {
+    pub(crate) fn trunk_or<'a>(&'a self, usual: &'a str) -> &'a str {
         let lan = self.lan_or(usual);
         in_vlan(lan).map_or(lan, |(below, _)| below)
     }
 
     /// The ports that lead to the NAS, or what such a one is called on a system.
-    fn ports_or<'a>(&'a self, usual: &'a str) -> Vec<&'a str> {
+    pub(crate) fn ports_or<'a>(&'a self, usual: &'a str) -> Vec<&'a str> {
         if self.ports.is_empty() {
             return vec![usual];
         }
         self.ports.iter().map(PortName::as_str).collect()
     }
 
-    fn v4(&self) -> impl Iterator<Item = &RouterSubnet> {
+    pub(crate) fn v4(&self) -> impl Iterator<Item = &RouterSubnet> {
         self.subnets.iter().filter(|subnet| subnet.is_v4())
     }
 
     /// The subnets in which a DHCP server has something to hand out.
-    fn served(&self) -> Vec<&RouterSubnet> {
+    pub(crate) fn served(&self) -> Vec<&RouterSubnet> {
         self.v4().filter(|subnet| !subnet.pools.is_empty()).collect()
     }
 
     /// The subnets whose pool has to be read first.
-    fn unknown(&self) -> impl Iterator<Item = &RouterSubnet> {
+    pub(crate) fn unknown(&self) -> impl Iterator<Item = &RouterSubnet> {
         self.subnets.iter().filter(|subnet| subnet.has_unknown_pool())
     }
 
-    fn v6(&self) -> impl Iterator<Item = &RouterSubnet> {
+    pub(crate) fn v6(&self) -> impl Iterator<Item = &RouterSubnet> {
         self.subnets.iter().filter(|subnet| !subnet.is_v4())
     }
 
     /// The subnets that a router advertises.
-    fn advertised(&self) -> Vec<&RouterSubnet> {
+    pub(crate) fn advertised(&self) -> Vec<&RouterSubnet> {
         self.v6().filter(|subnet| subnet.is_advertised()).collect()
     }
 
     /// What a comment calls it on the router.
-    fn description(&self) -> String {
+    pub(crate) fn description(&self) -> String {
         self.network.as_ref().map_or_else(|| "Ashore".to_owned(), |network| format!("Ashore: {network}"))
     }
 }
 
 /// The parts of an interface's name such as `eth1.10`.
-fn in_vlan(name: &str) -> Option<(&str, VlanId)> {
+pub(crate) fn in_vlan(name: &str) -> Option<(&str, VlanId)> {
     let (below, id) = name.rsplit_once('.')?;
     Some((below, id.parse().ok()?)).filter(|(below, _)| !below.is_empty())
 }
 
-fn is_private(subnet: &RouterSubnet) -> bool {
+pub(crate) fn is_private(subnet: &RouterSubnet) -> bool {
     let nets = PRIVATE.iter().map(|net| net.parse::<IpNet>().expect("it is a subnet"));
     nets.into_iter().any(|net| net.contains(&subnet.net))
 }
 
 /// Ranges as `first-last`, also where a prefix would do: no DHCP server takes a prefix for a pool.
-fn joined(ranges: &[Range], between: &str) -> String {
+pub(crate) fn joined(ranges: &[Range], between: &str) -> String {
     ranges.iter().map(span).collect::<Vec<_>>().join(between)
 }
 
-fn span(range: &Range) -> String {
+pub(crate) fn span(range: &Range) -> String {
     format!("{}-{}", range.first(), range.last())
 }

@@ -1,8 +1,10 @@
 //! OPNsense and pfSense: no commands, but steps through their menus. Both came from one tree, and have gone apart since.
 
-use crate::net::vlan::VlanId;
-use crate::router::page::{Page, Parts};
-use crate::router::{PRIVATE, Policy, RouterPlan, RouterSubnet, joined, lan_pool, span};
+use ashore_core::net::vlan::VlanId;
+
+use crate::lan_pool;
+use crate::page::{Page, Parts};
+use crate::plan::{PRIVATE, Policy, RouterPlan, RouterSubnet, joined, span};
 
 /// Whose menus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,19 +4,20 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::str::FromStr;
 
+use ashore_core::model::ipv6::Ipv6Mode;
+use ashore_core::model::lease::{Addressing, LeaseOptions};
+use ashore_core::model::network::{Network, Subnet};
+use ashore_core::model::survey::PoolReport;
+use ashore_core::net::family::is_link_local;
+use ashore_core::net::name::{IfName, NetworkName, PortName};
+use ashore_core::net::range::Range;
+use ashore_core::net::vlan::VlanId;
+use ashore_core::rules::create::{NetworkError, NetworkSpec};
 use ashore_wire::conflict::Profile;
 use ipnet::IpNet;
 
-use crate::model::ipv6::Ipv6Mode;
-use crate::model::lease::{Addressing, LeaseOptions};
-use crate::model::network::{Network, Subnet};
-use crate::model::survey::PoolReport;
-use crate::net::family::is_link_local;
-use crate::net::name::{IfName, NetworkName, PortName};
-use crate::net::range::Range;
-use crate::net::vlan::VlanId;
-use crate::router::{Policy, Present, RouterError, RouterPlan, RouterSubnet, in_vlan};
-use crate::rules::create::{NetworkError, NetworkSpec};
+use crate::error::RouterError;
+use crate::plan::{Policy, Present, RouterPlan, RouterSubnet, in_vlan};
 
 /// What is asked for beside the network itself, and what is known of the LAN as it is.
 #[derive(Debug, Clone, Default)]

@@ -4,10 +4,12 @@
 //! on after one that failed. It takes nobody else's pending changes along, and puts the old files back unless it is told that
 //! all is well.
 
-use crate::net::range::Range;
-use crate::net::vlan::VlanId;
-use crate::router::page::{Page, Parts};
-use crate::router::{Policy, RouterPlan, RouterSubnet, joined, lan_pool, private};
+use ashore_core::net::range::Range;
+use ashore_core::net::vlan::VlanId;
+
+use crate::lan_pool;
+use crate::page::{Page, Parts};
+use crate::plan::{Policy, RouterPlan, RouterSubnet, joined, private};
 
 /// How long the old files wait to be put back, in seconds.
 const TRIAL: u32 = 180;

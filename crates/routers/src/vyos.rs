@@ -1,8 +1,10 @@
 //! VyOS 1.4 (sagitta) and 1.5 (circinus), in configuration mode.
 
-use crate::net::vlan::VlanId;
-use crate::router::page::{Page, Parts};
-use crate::router::{Policy, RouterPlan, RouterSubnet, lan_pool, private};
+use ashore_core::net::vlan::VlanId;
+
+use crate::lan_pool;
+use crate::page::{Page, Parts};
+use crate::plan::{Policy, RouterPlan, RouterSubnet, private};
 
 /// How long a commit waits to be confirmed, in minutes.
 const TRIAL: u32 = 5;

@@ -3,9 +3,10 @@
 
 use std::net::IpAddr;
 
-use crate::net::range::Range;
-use crate::router::page::{Page, Parts};
-use crate::router::{Present, RouterPlan, RouterSubnet, joined, span};
+use ashore_core::net::range::Range;
+
+use crate::page::{Page, Parts};
+use crate::plan::{Present, RouterPlan, RouterSubnet, joined, span};
 
 /// Of a subnet's pool, for the head of the page.
 pub(super) fn said(subnet: &RouterSubnet) -> String {

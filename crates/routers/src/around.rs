@@ -1,9 +1,11 @@
 //! What the lines do to the rest of the home, in a few words: who reaches whom, names, discovery, DHCP by another machine,
 //! prefixes of a provider, and the switches in between.
 
-use crate::net::name::PortName;
-use crate::router::page::Page;
-use crate::router::{Policy, RouterPlan, System};
+use ashore_core::net::name::PortName;
+
+use crate::page::Page;
+use crate::plan::{Policy, RouterPlan};
+use crate::system::System;
 
 pub(super) fn render(plan: &RouterPlan, system: System, page: &mut Page) {
     let Some(vlan) = plan.vlan else { return };

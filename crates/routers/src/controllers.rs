@@ -1,9 +1,12 @@
 //! Gateways (`UniFi`, Omada, iKuai) with VLANs and a firewall that are set up in menus alone, and have one pool for each network.
 
-use crate::net::name::PortName;
-use crate::net::vlan::VlanId;
-use crate::router::page::{Page, Parts};
-use crate::router::{Policy, RouterPlan, RouterSubnet, System, lan_pool, private};
+use ashore_core::net::name::PortName;
+use ashore_core::net::vlan::VlanId;
+
+use crate::lan_pool;
+use crate::page::{Page, Parts};
+use crate::plan::{Policy, RouterPlan, RouterSubnet, private};
+use crate::system::System;
 
 pub(super) fn render(plan: &RouterPlan, system: System) -> Parts {
     let mut parts = Parts::default();

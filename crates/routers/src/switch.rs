@@ -1,8 +1,9 @@
 //! A managed switch between router and NAS. Every maker has words of his own; the things are the same.
 
-use crate::net::name::PortName;
-use crate::router::RouterPlan;
-use crate::router::page::Parts;
+use ashore_core::net::name::PortName;
+
+use crate::page::Parts;
+use crate::plan::RouterPlan;
 
 pub(super) fn render(plan: &RouterPlan) -> Parts {
     let mut parts = Parts::default();

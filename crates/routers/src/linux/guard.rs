@@ -1,9 +1,10 @@
 //! What a Linux router is looked at for before anything is written, so that the script changes nothing where it would do
 //! harm: another's VLAN, another's files, a DHCP server that would not come back.
 
-use super::super::RouterPlan;
-use super::super::page::Page;
-use super::{Links, Names, marker};
+use super::links::Links;
+use super::{Names, marker};
+use crate::page::Page;
+use crate::plan::RouterPlan;
 
 /// Stops the script where this is another router than the lines are for.
 pub(super) fn checks(names: &Names<'_>, links: Links, page: &mut Page) {

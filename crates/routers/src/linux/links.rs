@@ -1,9 +1,10 @@
 //! Who makes a Linux router's interfaces, and how each is told of the VLAN's.
 
-use crate::net::range::Range;
-use crate::router::linux::{Names, marker};
-use crate::router::page::Page;
-use crate::router::{RouterPlan, RouterSubnet};
+use ashore_core::net::range::Range;
+
+use super::{Names, marker};
+use crate::page::Page;
+use crate::plan::{RouterPlan, RouterSubnet};
 
 /// Who makes the interfaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

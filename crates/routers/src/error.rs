@@ -2,13 +2,14 @@
 
 use std::net::IpAddr;
 
+use ashore_core::net::name::{IfName, NetworkName, PortName};
+use ashore_core::net::range::Range;
+use ashore_core::net::vlan::VlanId;
+use ashore_core::rules::create::NetworkError;
 use ipnet::IpNet;
 
-use crate::net::name::{IfName, NetworkName, PortName};
-use crate::net::range::Range;
-use crate::net::vlan::VlanId;
-use crate::router::{Policy, System};
-use crate::rules::create::NetworkError;
+use crate::plan::Policy;
+use crate::system::System;
 
 /// Why there is no plan for a router.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

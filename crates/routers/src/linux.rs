@@ -4,9 +4,11 @@
 //! machine's own. Nothing is enabled that was not: Debian's `nftables.service`, say, begins by flushing what iptables, ufw or
 //! Docker have.
 
-use crate::net::vlan::VlanId;
-use crate::router::page::{Page, Parts};
-use crate::router::{Policy, RouterPlan, RouterSubnet, lan_pool, private};
+use ashore_core::net::vlan::VlanId;
+
+use crate::lan_pool;
+use crate::page::{Page, Parts};
+use crate::plan::{Policy, RouterPlan, RouterSubnet, private};
 
 mod guard;
 mod links;

@@ -1,7 +1,9 @@
 //! Boxes of shops and providers: one DHCP pool, with a first and a last address, and no VLANs.
 
-use super::page::{Page, Parts};
-use super::{RouterPlan, System, lan_pool};
+use crate::lan_pool;
+use crate::page::{Page, Parts};
+use crate::plan::RouterPlan;
+use crate::system::System;
 
 /// Where a box has its pool, and what the two fields are called.
 struct Words {

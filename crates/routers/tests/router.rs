@@ -1,5 +1,5 @@
 //! What is printed for routers and switches, whole: each system has a file of expected output in `tests/router`, which
-//! `ASHORE_WRITE_EXPECTED=1 cargo test -p ashore-core --test router` writes anew. And what holds for every network: no DHCP
+//! `ASHORE_WRITE_EXPECTED=1 cargo test -p ashore-routers --test router` writes anew. And what holds for every network: no DHCP
 //! pool has an address that Ashore hands out.
 
 use std::net::IpAddr;
@@ -8,8 +8,8 @@ use std::path::Path;
 use ashore_core::model::network::Network;
 use ashore_core::net::range::Range;
 use ashore_core::net::vlan::VlanId;
-use ashore_core::router::{Policy, RouterError, RouterPlan, RouterWish, System};
 use ashore_core::rules::create::{NetworkError, NetworkSpec};
+use ashore_routers::{Policy, RouterError, RouterPlan, RouterWish, System};
 use ipnet::IpNet;
 use proptest::prelude::*;
 

@@ -1,7 +1,11 @@
 use std::net::Ipv4Addr;
 
+use ashore_core::model::survey::{PoolReport, PoolSeen};
+use ashore_core::net::range::Range;
+use ipnet::IpNet;
+
 use super::*;
-use crate::model::survey::{PoolReport, PoolSeen};
+use crate::plan::span;
 
 fn range(text: &str) -> Range {
     text.parse().unwrap()

@@ -1,9 +1,5 @@
 //! The systems whose configuration is known, and what of each of them everybody has to be told.
 
-use std::str::FromStr;
-
-use super::RouterError;
-
 /// Whose configuration is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum System {
@@ -193,14 +189,5 @@ impl System {
             | System::Dnsmasq
             | System::Kea => return None,
         })
-    }
-}
-
-impl FromStr for System {
-    type Err = RouterError;
-
-    fn from_str(text: &str) -> Result<Self, RouterError> {
-        let named = System::ALL.into_iter().find(|system| system.name() == text);
-        named.ok_or_else(|| RouterError::UnknownSystem(text.to_owned()))
     }
 }

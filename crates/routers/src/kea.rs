@@ -1,8 +1,9 @@
 //! Kea's server for IPv4: one entry of `subnet4`, whose pools leave out the range. All but the entry is a comment, which Kea
 //! takes in its files too.
 
-use super::page::{Page, Parts};
-use super::{RouterPlan, RouterSubnet, lan_pool};
+use crate::lan_pool;
+use crate::page::{Page, Parts};
+use crate::plan::{RouterPlan, RouterSubnet};
 
 pub(super) fn render(plan: &RouterPlan) -> Parts {
     let mut parts = Parts::default();

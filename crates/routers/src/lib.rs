@@ -1,0 +1,31 @@
+//! What the LAN's router and switch need for a network: the VLAN, if it has one, and a DHCP pool that stays clear of the
+//! range that Ashore hands out. A plan, checked once, and a renderer for each system, without I/O: nobody but a person at
+//! the router carries it out.
+//!
+//! A renderer knows the plan alone, which is plain data. What a network is, and what of it makes no plan, is in `build`.
+
+mod around;
+mod boxes;
+mod build;
+mod controllers;
+mod error;
+mod kea;
+mod lan_pool;
+mod linux;
+mod menus;
+mod names;
+mod openwrt;
+mod page;
+mod plan;
+mod render;
+mod routeros;
+mod switch;
+mod system;
+#[cfg(test)]
+mod tests;
+mod vyos;
+
+pub use build::{HostAddress, RouterWish};
+pub use error::RouterError;
+pub use plan::{Policy, Present, RouterPlan, RouterSubnet};
+pub use system::System;
