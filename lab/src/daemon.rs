@@ -4,12 +4,13 @@ use std::fs::File;
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::docker::Docker;
 use crate::engines::Engines;
+use crate::ran::Ran;
 use crate::world::{Machine, WorldError};
 
 /// How long a daemon may take to its first answer.
@@ -33,17 +34,6 @@ pub enum Beside<'a> {
     TimedEngine(&'a Docker),
     /// One whose API the daemon cannot reach.
     SilentEngine(&'a Docker),
-}
-
-/// How a client command ended.
-#[derive(Debug)]
-pub struct Ran {
-    /// The exit code; none if it was killed.
-    pub code: Option<i32>,
-    /// What it printed.
-    pub stdout: String,
-    /// What it complained of.
-    pub stderr: String,
 }
 
 impl Daemon {
@@ -196,24 +186,5 @@ impl Drop for Daemon {
         if std::thread::panicking() {
             crate::show_end_of("the daemon's log", &self.log());
         }
-    }
-}
-
-impl Ran {
-    /// Runs a command to its end.
-    pub fn of(command: &mut Command) -> io::Result<Self> {
-        Ok(Self::of_output(command.output()?))
-    }
-
-    /// The same of one that has ended.
-    pub fn of_output(output: Output) -> Self {
-        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        Ran { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
-    }
-
-    /// What it printed, if it was successful.
-    pub fn expect_success(self) -> String {
-        assert_eq!(self.code, Some(0), "stdout: {}\nstderr: {}", self.stdout, self.stderr);
-        self.stdout
     }
 }

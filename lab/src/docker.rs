@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::daemon::Ran;
 use crate::engines::Engines;
+use crate::ran::Ran;
 use crate::world::{Machine, WorldError};
 
 /// How long the engine may take to its first answer.

@@ -8,14 +8,16 @@ mod docker;
 mod echo;
 mod engines;
 mod nas;
+mod ran;
 mod wifi;
 mod world;
 
-pub use daemon::{Beside, Daemon, Ran};
+pub use daemon::{Beside, Daemon};
 pub use docker::Docker;
 pub use echo::{Counted, Pings, ping};
 pub use engines::{Engines, cannot_run, plugin_tree};
 pub use nas::Nas;
+pub use ran::Ran;
 pub use wifi::Wifi;
 pub use world::{Machine, World, WorldError};
 

@@ -9,9 +9,9 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::daemon::Ran;
 use crate::docker::{import_box, only_child};
 use crate::engines::Engines;
+use crate::ran::Ran;
 use crate::world::{Machine, WorldError};
 
 /// How long a boot, or its end, may take.

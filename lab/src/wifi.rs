@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use ashore_kernel::generic_command;
 
-use crate::daemon::Ran;
 use crate::engines::Engines;
+use crate::ran::Ran;
 use crate::world::{Machine, World, WorldError};
 
 /// What the network is called.

@@ -9,6 +9,7 @@ use clap::Parser;
 
 mod bench;
 mod fuzz;
+mod in_vm;
 mod lint;
 mod mutants;
 mod packages;
@@ -28,7 +29,7 @@ enum Task {
     /// Measure beside the peers
     Bench(bench::BenchArgs),
     /// Run something, or the tests that need it, on a Debian kernel in a virtual machine
-    Vm(vm::VmArgs),
+    Vm(in_vm::VmArgs),
     /// Make what `docker plugin create` makes a managed plugin of
     Plugin(plugin::PluginArgs),
     /// Check formatting, lints, licences and sources
@@ -53,7 +54,7 @@ fn perform(task: &Task, root: &Path) -> anyhow::Result<ExitCode> {
         Task::Mutants(arguments) => mutants::run(root, arguments)?,
         Task::Bench(arguments) => bench::run(root, arguments)?,
         Task::Plugin(arguments) => plugin::run(root, arguments)?,
-        Task::Vm(arguments) => return vm::run(root, arguments),
+        Task::Vm(arguments) => return in_vm::run(root, arguments),
         Task::Lint => lint::run(root)?,
     }
     Ok(ExitCode::SUCCESS)

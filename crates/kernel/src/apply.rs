@@ -22,8 +22,8 @@ use nix::sched::CloneFlags;
 
 use crate::error::{InsideError, StepError};
 use crate::kernel::{Inside, Kernel, MOST_OPEN};
-use crate::message::{self, Places};
-use crate::netlink::{Nack, Request, Route};
+use crate::message::{self, Places, Request};
+use crate::netlink::{Nack, Route};
 use crate::netns::Namespace;
 
 /// A macvlan that was deleted gives its MAC free only when the kernel is done with it (`EADDRINUSE` until then, seen on

@@ -15,8 +15,9 @@ use std::time::{Duration, Instant};
 use ashore_core::net::link::Netns;
 use nix::libc;
 
+use crate::held::Held;
 use crate::mountinfo::{Filesystem, mounts, number};
-use crate::nsfs::{self, Held};
+use crate::nsfs;
 use crate::walk::MOST_READ;
 
 /// As often is it looked for processes that have come since, and may hold what one held that has gone.

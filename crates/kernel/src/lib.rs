@@ -12,6 +12,7 @@ mod error;
 mod firewall;
 mod genetlink;
 mod handed;
+mod held;
 mod holders;
 mod intricate;
 mod kernel;

@@ -25,9 +25,10 @@ use netlink_packet_route::route::{
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
-use crate::netlink::Request;
-
 const NEW: u16 = NLM_F_CREATE | NLM_F_EXCL;
+
+/// A message with its flags beside `NLM_F_REQUEST` and `NLM_F_ACK`.
+pub(crate) type Request = (RouteNetlinkMessage, u16);
 
 /// Where a new link's parts go: descriptors of namespaces other than the sender's.
 pub(crate) struct Places {

@@ -15,7 +15,7 @@ use nix::errno::Errno;
 use nix::libc;
 
 use crate::bytes::{Attributes, HEADER, Message, Messages, i32_at, text, u16_at, u32_at};
-use crate::message;
+use crate::message::{self, Request};
 
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
@@ -65,9 +65,6 @@ pub(crate) struct Nack {
     /// The extended acknowledgement's text.
     pub(crate) says: Option<String>,
 }
-
-/// A message with its flags beside `NLM_F_REQUEST` and `NLM_F_ACK`.
-pub(crate) type Request = (RouteNetlinkMessage, u16);
 
 /// A question for all objects of a kind: the type of message, and its header with whatever follows it.
 pub(crate) struct Dump {

@@ -18,8 +18,8 @@ use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2, readlinkat};
 use nix::libc;
 use nix::sys::stat::Mode;
 
+use crate::held::Held;
 use crate::mountinfo::Filesystem;
-use crate::nsfs::Held;
 
 /// As often is it looked up in the kernel's memory, which may change meanwhile.
 const TRIES: usize = 4;

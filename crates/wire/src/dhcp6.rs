@@ -38,6 +38,7 @@ use std::net::Ipv6Addr;
 
 mod client;
 mod config;
+mod duid;
 mod exchange;
 mod frame;
 mod inquiry;
@@ -50,7 +51,8 @@ pub use crate::dhcp::{Loss, SHORTEST, Update};
 pub use crate::domain::{DomainName, DomainNameError};
 pub use crate::udp::Checksum;
 pub use client::{Action, Client, State};
-pub use config::{Config, Duid, DuidError, Servers};
+pub use config::{Config, Servers};
+pub use duid::{Duid, DuidError};
 #[cfg(test)]
 pub(crate) use frame::tests::{question as question_frame, reply as reply_frame};
 pub use frame::{ALL_SERVERS, CLIENT_PORT, Datagram, SERVER_PORT};

@@ -6,8 +6,7 @@ use std::time::Instant;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
-use super::options::is_host;
-use super::route::Route;
+use super::route::{Route, is_host};
 use super::{Ignored, Message, SHORTEST, code};
 use crate::dhcp;
 use crate::domain::DomainName;

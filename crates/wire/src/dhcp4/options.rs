@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use super::route::Route;
+use super::route::{Route, is_host};
 use crate::dhcp::words;
 use crate::domain::DomainName;
 
@@ -239,13 +239,6 @@ impl Options {
     pub fn message(&self) -> Option<String> {
         words(self.get(code::MESSAGE)?)
     }
-}
-
-/// Whether an address can be that of one machine on a LAN.
-pub(super) fn is_host(ip: Ipv4Addr) -> bool {
-    let first = ip.octets()[0];
-    // The last class is reserved, and holds the limited broadcast address (RFC 1112, 4).
-    first != 0 && first != 127 && first < 224
 }
 
 #[cfg(test)]

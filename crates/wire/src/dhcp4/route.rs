@@ -6,8 +6,6 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
-use super::options::is_host;
-
 /// One route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Route {
@@ -69,6 +67,13 @@ impl fmt::Display for Route {
             (false, None) => write!(f, "{}", self.to),
         }
     }
+}
+
+/// Whether an address can be that of one machine on a LAN.
+pub(super) fn is_host(ip: Ipv4Addr) -> bool {
+    let first = ip.octets()[0];
+    // The last class is reserved, and holds the limited broadcast address (RFC 1112, 4).
+    first != 0 && first != 127 && first < 224
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::exchange::{Exchange, pause};
 use super::{Client, Ignored, Loss, Phase, REQUESTS, code};
-use crate::dhcp4::options::is_host;
+use crate::dhcp4::route::is_host;
 use crate::dhcp4::{Held, Kind, Lease, Message, Op};
 
 impl Client {
