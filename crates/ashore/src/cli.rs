@@ -16,7 +16,10 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use ipnet::IpNet;
 
-use crate::commands::install::BIN_DIR;
+use crate::client::ClientArgs;
+
+/// Where an administrator's own programs are.
+pub(crate) const BIN_DIR: &str = "/usr/local/bin";
 
 /// Gives every container its own place on the home LAN.
 #[derive(Debug, Parser)]
@@ -82,17 +85,6 @@ pub(crate) enum Command {
         /// The trial's file
         trial: PathBuf,
     },
-}
-
-/// How a client command reaches the daemon and prints.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct ClientArgs {
-    /// The daemon's control socket
-    #[arg(long, value_name = "PATH", env = "ASHORE_SOCKET", default_value = "/run/ashore/ashore.sock")]
-    pub(crate) socket: PathBuf,
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
 }
 
 /// `ashore adopt`.

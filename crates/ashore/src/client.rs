@@ -10,8 +10,8 @@ use ashore_core::api::refusal::{Refusal, RefusalKind};
 use ashore_core::api::reply::Reply;
 use ashore_core::api::request::Request;
 use ashore_kernel::wait_readable;
+use clap::Args;
 
-use crate::cli::ClientArgs;
 use crate::out::{complain, escaped_json, say};
 
 /// No request takes longer: the longest asks the LAN for an address by the RFC's times.
@@ -147,4 +147,15 @@ pub(crate) fn unexpected(reply: &Reply) -> Failure {
 pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
     say!("{}", escaped_json(&serde_json::to_string_pretty(value).map_err(anyhow::Error::from)?));
     Ok(())
+}
+
+/// How a client command reaches the daemon and prints.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ClientArgs {
+    /// The daemon's control socket
+    #[arg(long, value_name = "PATH", env = "ASHORE_SOCKET", default_value = "/run/ashore/ashore.sock")]
+    pub(crate) socket: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }

@@ -4,12 +4,15 @@
 
 mod cli;
 mod client;
+mod clock;
 mod commands;
 mod daemon;
 mod files;
 pub mod front;
 mod out;
 mod persist;
+mod sockets;
+mod supervise;
 mod trial;
 
 use std::process::ExitCode;

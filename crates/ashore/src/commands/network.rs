@@ -13,8 +13,8 @@ use ashore_core::rules::create::NetworkSpec;
 use ashore_wire::dhcp4::Servers;
 
 use super::table;
-use crate::cli::{ClientArgs, NetworkCommand, NetworkCreateArgs, PortArgs};
-use crate::client::{Failure, ask, print_json, unexpected};
+use crate::cli::{NetworkCommand, NetworkCreateArgs, PortArgs};
+use crate::client::{ClientArgs, Failure, ask, print_json, unexpected};
 use crate::out::{complain, one_line, say};
 
 pub(crate) fn run(command: NetworkCommand) -> Result<(), Failure> {

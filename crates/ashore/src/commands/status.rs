@@ -5,9 +5,8 @@ use ashore_core::api::request::Request;
 use ashore_core::model::endpoint::{Source, Stage};
 
 use super::table;
-use crate::cli::ClientArgs;
-use crate::client::{Failure, ask, print_json, unexpected};
-use crate::daemon::now;
+use crate::client::{ClientArgs, Failure, ask, print_json, unexpected};
+use crate::clock::now;
 use crate::out::{one_line, say};
 
 pub(crate) fn run(client: &ClientArgs) -> Result<(), Failure> {

@@ -13,8 +13,8 @@ use ashore_core::api::refusal::{Refusal, RefusalKind};
 use ashore_core::api::reply::Reply;
 
 use super::engine::Engine;
-use super::socket::{Handed, Socket};
-use super::supervise::{contained, needed};
+use crate::sockets::{Handed, Socket};
+use crate::supervise::{contained, needed};
 
 mod clients;
 

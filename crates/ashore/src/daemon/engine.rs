@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use ashore_core::api::refusal::Refusal;
 use ashore_core::api::reply::Reply;
@@ -29,9 +29,11 @@ use ashore_store::Store;
 use ashore_wire::Mac;
 
 use super::lan::Lan;
+use super::refusal;
 use super::resolv::Resolv;
-use super::{refusal, supervise};
-use crate::front::docker::follow::Lists;
+use crate::clock::now;
+use crate::front::docker::turns::Lists;
+use crate::supervise;
 use crate::trial::TrialFile;
 
 mod adopt;
@@ -532,9 +534,4 @@ fn netns_of<'a>(endpoints: impl Iterator<Item = &'a Endpoint>) -> impl Iterator<
         Home::Engine { sandbox, .. } => Namespace::open(sandbox.as_ref()?).ok().map(|found| found.identity()),
     };
     endpoints.filter_map(netns)
-}
-
-/// Seconds since 1970. A clock before that is a clock not set yet: zero is older than all.
-pub(crate) fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -27,8 +27,8 @@ use ashore_wire::conflict::{ANNOUNCE_INTERVAL, ANNOUNCE_NUM, Defence, Probe, ann
 use ashore_wire::{Mac, heard};
 use ipnet::IpNet;
 
-use crate::daemon::supervise::spawn_needed;
-use crate::front::docker::follow::Lists;
+use crate::front::docker::turns::Lists;
+use crate::supervise::spawn_needed;
 
 /// How much is taken in from one socket before others have their turn, and what is due is done.
 const MOST_AT_ONCE: usize = 256;

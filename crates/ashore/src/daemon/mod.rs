@@ -25,9 +25,11 @@ use nix::unistd::geteuid;
 
 use crate::cli::DaemonArgs;
 use crate::client::Failure;
-use crate::front::docker::follow::Lists;
 use crate::front::docker::server::Plugin;
+use crate::front::docker::turns::Lists;
 use crate::out::Log;
+use crate::sockets::Handed;
+use crate::supervise::spawn_needed;
 use crate::trial::TrialFile;
 
 mod control;
@@ -36,8 +38,6 @@ mod guard;
 mod lan;
 mod refusal;
 mod resolv;
-pub(crate) mod socket;
-pub(crate) mod supervise;
 mod witness;
 
 use control::Control;
@@ -45,10 +45,6 @@ use engine::{Cause, Engine, Wakers};
 pub(crate) use guard::run as guard;
 use lan::Lan;
 use resolv::Resolv;
-use socket::Handed;
-use supervise::spawn_needed;
-
-pub(crate) use engine::now;
 
 /// Word of changes comes in bursts; a burst is one reason to reconcile.
 const SETTLE: Duration = Duration::from_millis(100);

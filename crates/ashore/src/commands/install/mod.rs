@@ -25,8 +25,6 @@ pub(crate) use uninstall::uninstall;
 
 /// The program's file name.
 const NAME: &str = "ashore";
-/// Where an administrator's own programs are.
-pub(crate) const BIN_DIR: &str = "/usr/local/bin";
 
 /// A host to install on: this one, or a tree that will be one.
 struct Host {

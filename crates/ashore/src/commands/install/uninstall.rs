@@ -18,8 +18,8 @@ use ashore_store::Store;
 use super::action::{self, Action};
 use super::init::Init;
 use super::{Host, NAME, is_same_file, ruling_daemon, systemctl, taken, unit};
-use crate::cli::{ClientArgs, UninstallArgs};
-use crate::client::{Failure, ask, unexpected};
+use crate::cli::{BIN_DIR, UninstallArgs};
+use crate::client::{ClientArgs, Failure, ask, unexpected};
 use crate::out::{line_if_read, say};
 
 /// Where the daemon keeps its state, and its sockets, unless it is told otherwise.
@@ -83,7 +83,7 @@ fn bin_dir_of_unit(root: &Path) -> PathBuf {
     let text = std::fs::read_to_string(unit).unwrap_or_default();
     let program = text.lines().find_map(|line| line.strip_prefix("ExecStart=")?.strip_suffix(" daemon"));
     let directory = program.and_then(|program| Path::new(program).parent());
-    directory.map_or_else(|| super::BIN_DIR.into(), Path::to_owned)
+    directory.map_or_else(|| BIN_DIR.into(), Path::to_owned)
 }
 
 /// A daemon that is not the service's would go on without its program.

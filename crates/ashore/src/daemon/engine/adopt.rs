@@ -11,7 +11,8 @@ use ashore_core::model::state::Change;
 use ashore_core::net::link::Netns;
 use ashore_core::rules::adopt::AdoptError;
 
-use super::{Engine, Inner, all_netns, now};
+use super::{Engine, Inner, all_netns};
+use crate::clock::now;
 use crate::daemon::refusal;
 
 /// How long an engine may take to list what it has.

@@ -11,7 +11,8 @@ use ashore_wire::conflict::Profile;
 
 use super::{Engine, Locked};
 use crate::daemon::lan::Sought;
-use crate::daemon::{refusal, supervise};
+use crate::daemon::refusal;
+use crate::supervise;
 
 /// A request looks for one address so many times at most. More than once is needed where a machine does not answer the probes
 /// and claims the address after each look.

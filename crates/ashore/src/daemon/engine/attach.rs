@@ -25,7 +25,8 @@ use ashore_wire::conflict::Profile;
 use super::ask::Answers;
 use super::leases::as_v4;
 use super::strayed::check_beside_children_elsewhere;
-use super::{Engine, Inner, Locked, now};
+use super::{Engine, Inner, Locked};
+use crate::clock::now;
 use crate::daemon::lan::{Acquired, NoLease, Sought};
 use crate::daemon::refusal;
 

@@ -17,7 +17,8 @@ use ashore_kernel::OnError;
 use ashore_wire::Mac;
 
 use super::lost::{Says, is_ghost};
-use super::{Engine, Inner, netns_by_all_paths, now};
+use super::{Engine, Inner, netns_by_all_paths};
+use crate::clock::now;
 use crate::daemon::refusal;
 
 /// How many links or MACs a warning names at most.

@@ -13,7 +13,8 @@ use ashore_core::model::state::Change;
 use ashore_core::net::name::{EndpointKey, EndpointName, IfName};
 use ashore_core::net::observed::Observed;
 
-use super::{Engine, Inner, all_netns, now};
+use super::{Engine, Inner, all_netns};
+use crate::clock::now;
 
 /// For how long something has to be missing from the engine's lists before it is given up. A container that is starting
 /// has its endpoint before the list shows it, by seconds if a network of another driver is slow.

@@ -24,7 +24,8 @@ use ashore_wire::dhcp::Lease as _;
 use ashore_wire::dhcp4::Part;
 use ipnet::IpNet;
 
-use super::{Engine, Inner, Locked, all_netns, now};
+use super::{Engine, Inner, Locked, all_netns};
+use crate::clock::now;
 use crate::daemon::lan::{Acquired, Changed, NoLease, Sought, Standing, Wanted};
 use crate::daemon::{random, refusal};
 

@@ -15,7 +15,8 @@ use ashore_core::rules::known::Known;
 use ashore_core::rules::leases::Leased;
 use ashore_kernel::Namespace;
 
-use super::{Engine, Inner, all_netns, now};
+use super::{Engine, Inner, all_netns};
+use crate::clock::now;
 use crate::daemon::refusal;
 
 impl Engine {

@@ -13,7 +13,8 @@ use ashore_core::net::link::{Netns, Place};
 use ashore_core::net::name::EndpointKey;
 use ashore_core::net::observed::Observed;
 
-use super::{Engine, Inner, all_netns, netns_by_all_paths, netns_of, now};
+use super::{Engine, Inner, all_netns, netns_by_all_paths, netns_of};
+use crate::clock::now;
 
 /// Into how many containers it is looked when nothing else than time tells it to: more of them have their turn later. To look
 /// into a thousand takes a sixth of a second of the processor's time.

@@ -13,7 +13,8 @@ use ashore_core::net::name::{IfName, NetworkName};
 use ipnet::IpNet;
 
 use super::staged::done;
-use super::{Engine, Inner, now};
+use super::{Engine, Inner};
+use crate::clock::now;
 
 impl Engine {
     /// An engine that ended before it heard of an address, or before it made an endpoint on it, does not have it.

@@ -20,7 +20,8 @@ use ashore_wire::dhcp6::Held;
 use ipnet::IpNet;
 
 use super::ask::Answers;
-use super::{Engine, Inner, Locked, all_netns, now};
+use super::{Engine, Inner, Locked, all_netns};
+use crate::clock::now;
 use crate::daemon::lan::{Sought, Standing6, moment};
 
 /// How often addresses are looked for of which some turn out to be another's. The next word of a router begins anew.

@@ -26,7 +26,8 @@ use ashore_core::rules::known::Known;
 use ipnet::IpNet;
 
 use super::ask::Answers;
-use super::{Engine, Inner, now};
+use super::{Engine, Inner};
+use crate::clock::now;
 use crate::daemon::refusal;
 
 /// For how long a request that was announced is waited for.

@@ -9,7 +9,7 @@ use ashore_core::net::name::IfName;
 use ashore_wire::{Heard, Mac};
 
 use super::{CONFLICT_SHOWN, OnLan};
-use crate::front::docker::follow::Lists;
+use crate::front::docker::turns::Lists;
 
 /// How soon it is looked whether the list is there. It takes milliseconds, or an engine does not answer for long.
 const LOOK: Duration = Duration::from_millis(20);

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
 use super::options::nearest;
-use super::version::Version;
+use super::running::Version;
 
 /// The labels are the engine's own (moby, `libnetwork/netlabel`). The MAC that the user chose is six bytes in base64.
 const MAC: &str = "com.docker.network.endpoint.macaddress";

@@ -8,9 +8,10 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::server::Engine;
+use super::engine::Engine;
+use super::running::Version;
 use super::unanswered::{Note, Unanswered};
-use super::version::{self, Version};
+use super::version;
 
 /// The first engine that asks.
 const ASKS: Version = Version(28, 0);

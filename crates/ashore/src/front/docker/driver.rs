@@ -1,6 +1,5 @@
 //! The calls of the network driver.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ashore_core::api::staged::{Preparation, Staged};
@@ -12,29 +11,6 @@ use serde_json::{Value, json};
 use super::attachment::Attachment;
 use super::options::{is_internal, network};
 use super::{Call, Shape, given, parse};
-
-/// One subnet of a network, as the engine tells it.
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(super) struct IpamData {
-    pub(super) pool: IpNet,
-    #[serde(default)]
-    pub(super) gateway: String,
-    #[serde(default)]
-    pub(super) aux_addresses: Option<BTreeMap<String, String>>,
-}
-
-#[derive(Deserialize)]
-pub(super) struct CreateNetwork {
-    #[serde(rename = "NetworkID")]
-    pub(super) id: String,
-    #[serde(rename = "Options", default)]
-    pub(super) options: Option<serde_json::Map<String, Value>>,
-    #[serde(rename = "IPv4Data", default)]
-    pub(super) ipv4: Option<Vec<IpamData>>,
-    #[serde(rename = "IPv6Data", default)]
-    pub(super) ipv6: Option<Vec<IpamData>>,
-}
 
 /// Asked by engines from 28 on: whether a network needs no address for a router.
 #[derive(Deserialize)]

@@ -3,8 +3,7 @@
 //!
 //! The engine is only spoken to while it runs: its socket may be held by the init system, which would start it.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -12,12 +11,13 @@ use ashore_core::api::reply::Reply;
 use ashore_core::api::request::Request;
 use ashore_core::rules::misplaced::Misplaced;
 use serde_json::json;
-use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::api::Api;
+use super::engine::Engine;
+use super::handle::{Handle, ask};
 use super::lists::{self, Known};
-use super::server::{Engine, Handle, ask};
+use super::turns::Lists;
 use super::{reconnect, version};
 
 /// How often it is looked whether the engine runs.
@@ -33,103 +33,6 @@ const SOON: Duration = Duration::from_secs(10);
 
 /// For how long containers that are connected anew are waited for.
 const BESIDE: Duration = Duration::from_secs(10);
-
-/// By which others have the lists taken anew.
-#[derive(Clone, Default)]
-pub(crate) struct Lists {
-    shared: Arc<Shared>,
-}
-
-#[derive(Default)]
-struct Shared {
-    turns: Mutex<Turns>,
-    ended: Condvar,
-    asked: Notify,
-    /// Containers that are off their networks until they can be connected, by the engine's ids, and why.
-    off: Mutex<BTreeMap<(String, String), String>>,
-}
-
-/// Counts that only go up.
-#[derive(Default)]
-struct Turns {
-    asked: u64,
-    /// The last turn that was taken, and the last that the engine answered.
-    taken: u64,
-    answered: u64,
-}
-
-impl Lists {
-    fn turns(&self) -> MutexGuard<'_, Turns> {
-        self.shared.turns.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Has the lists taken once from the beginning, without waiting for it.
-    pub(crate) fn ask(&self) -> u64 {
-        let mut turns = self.turns();
-        turns.asked += 1;
-        self.shared.asked.notify_one();
-        turns.asked
-    }
-
-    /// Whether the engine has answered, once that is known.
-    pub(crate) fn outcome(&self, turn: u64) -> Option<bool> {
-        let turns = self.turns();
-        (turns.taken >= turn).then_some(turns.answered >= turn)
-    }
-
-    /// Has the lists taken once from the beginning, and tells whether that was done.
-    pub(crate) fn refresh(&self, patience: Duration) -> bool {
-        let end = Instant::now() + patience;
-        let mine = self.ask();
-        let mut turns = self.turns();
-        while turns.taken < mine {
-            let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return false;
-            }
-            let waited = self.shared.ended.wait_timeout(turns, left);
-            turns = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
-        turns.answered >= mine
-    }
-
-    /// Containers that are off their networks, and why.
-    pub(crate) fn troubles(&self) -> Vec<String> {
-        self.off().values().cloned().collect()
-    }
-
-    /// Says why a container is off its network, or that it is not.
-    pub(super) fn settle(&self, container: &str, network: &str, trouble: Option<String>) {
-        let key = (container.to_owned(), network.to_owned());
-        match trouble {
-            Some(trouble) => drop(self.off().insert(key, trouble)),
-            None => drop(self.off().remove(&key)),
-        }
-    }
-
-    fn off(&self) -> MutexGuard<'_, BTreeMap<(String, String), String>> {
-        self.shared.off.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Begins to take them: for all that have asked until now.
-    pub(crate) fn begin(&self) -> u64 {
-        self.turns().asked
-    }
-
-    /// They were taken, or the engine does not answer.
-    pub(crate) fn end(&self, turn: u64, answered: bool) {
-        let mut turns = self.turns();
-        turns.taken = turn;
-        if answered {
-            turns.answered = turn;
-        }
-        self.shared.ended.notify_all();
-    }
-
-    async fn asked(&self) {
-        self.shared.asked.notified().await;
-    }
-}
 
 /// Containers that are being connected anew, at most one group at a time.
 type Work = Option<JoinHandle<()>>;

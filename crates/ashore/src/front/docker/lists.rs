@@ -9,8 +9,8 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use super::api::{Api, or_null};
+use super::engine::Engine;
 use super::owner::Chosen;
-use super::server::Engine;
 
 /// A container that is starting is shown only when it has started.
 const PATIENCE: Duration = Duration::from_secs(2);

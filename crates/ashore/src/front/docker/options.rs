@@ -1,6 +1,6 @@
 //! A network's options, by the names that the built-in drivers have for them, and Ashore's own.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::str::FromStr;
 
@@ -11,10 +11,11 @@ use ashore_core::net::kind::{LinkKind, PortOption};
 use ashore_core::net::name::NetworkName;
 use ashore_core::rules::create::NetworkSpec;
 use ashore_wire::conflict::Profile;
+use ipnet::IpNet;
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::address;
-use super::driver::CreateNetwork;
 
 const GENERIC: &str = "com.docker.network.generic";
 const INTERNAL: &str = "com.docker.network.internal";
@@ -42,6 +43,29 @@ pub const KNOWN: [&str; 19] = [
     "com.docker.network.advertise_addr_nmsgs",
     "com.docker.network.advertise_addr_ms",
 ];
+
+/// One subnet of a network, as the engine tells it.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct IpamData {
+    pub(super) pool: IpNet,
+    #[serde(default)]
+    pub(super) gateway: String,
+    #[serde(default)]
+    pub(super) aux_addresses: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct CreateNetwork {
+    #[serde(rename = "NetworkID")]
+    pub(super) id: String,
+    #[serde(rename = "Options", default)]
+    pub(super) options: Option<serde_json::Map<String, Value>>,
+    #[serde(rename = "IPv4Data", default)]
+    pub(super) ipv4: Option<Vec<IpamData>>,
+    #[serde(rename = "IPv6Data", default)]
+    pub(super) ipv6: Option<Vec<IpamData>>,
+}
 
 /// The network that the engine asks for.
 pub(super) fn network(request: CreateNetwork) -> Result<NetworkSpec, String> {

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::api::{Api, escaped, or_null};
 use super::busy::only_busy;
-use super::server::Engine;
+use super::engine::Engine;
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]

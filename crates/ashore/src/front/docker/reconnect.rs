@@ -20,8 +20,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::api::{Api, escaped, is_not_found, is_refusal};
-use super::follow::Lists;
-use super::server::{Handle, ask};
+use super::handle::{Handle, ask};
+use super::turns::Lists;
 
 /// How often connecting is tried in a row. After that it is tried again with each list.
 const TRIES: u32 = 3;

@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -23,16 +22,20 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::creations::Creations;
-use super::follow::{Lists, follow};
+use super::engine::Engine;
+use super::follow::follow;
+use super::handle::{Handle, ask};
 use super::owner::{Asked, Found};
 use super::reconnect::Disconnected;
 use super::reserved::{Process, Reserved};
+use super::running::Running;
 use super::silence::Silence;
+use super::turns::Lists;
 use super::unanswered::{Note, Unanswered};
 use super::{answer, call, error, owner, version};
 use crate::cli::DaemonArgs;
-use crate::daemon::socket::{Handed, Socket};
-use crate::daemon::supervise::{contained_async, fault, spawn_needed};
+use crate::sockets::{Handed, Socket};
+use crate::supervise::{contained_async, fault, spawn_needed};
 
 /// More than any call has, in bytes.
 const LONGEST: usize = 1024 * 1024;
@@ -45,9 +48,6 @@ const MOST: usize = 512;
 const REPEATS: Duration = Duration::from_secs(60);
 /// At a socket that outlives the daemon its repetition waits for as long as there is none.
 const REPEATS_AT_HANDED: Duration = Duration::from_secs(10 * 60);
-
-/// What answers requests: the daemon's engine.
-pub(crate) type Handle = Arc<dyn Fn(Request) -> Reply + Send + Sync>;
 
 /// The socket, bound and not yet served.
 pub(crate) struct Plugin {
@@ -88,20 +88,6 @@ impl Visit {
     }
 }
 
-/// Where the engine is.
-pub(super) struct Engine {
-    /// Its own socket.
-    pub(super) socket: PathBuf,
-    /// The root of its file system.
-    root: PathBuf,
-    /// The driver's name to it, without the registry and the tag that a managed plugin's has besides.
-    pub(super) driver: String,
-    pub(super) silence: Silence,
-    pub(super) version: version::Running,
-    /// Its containers that are being connected anew.
-    pub(super) disconnected: Disconnected,
-}
-
 impl Plugin {
     /// On the socket by which the engine finds the plugin. Calls are noted beside the control socket, and beside the state what is
     /// to outlive the host's start.
@@ -113,7 +99,7 @@ impl Plugin {
         let driver = args.docker_plugin.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let (socket_of_engine, root) = (args.docker_host.clone(), args.docker_root.clone());
         let disconnected = Disconnected::in_directory(args.state.join("disconnected"));
-        let (silence, version) = (Silence::default(), version::Running::default());
+        let (silence, version) = (Silence::default(), Running::default());
         let engine =
             Arc::new(Engine { socket: socket_of_engine, root, driver, silence, version, disconnected });
         Ok(Plugin { socket, engine, unanswered })
@@ -146,16 +132,6 @@ async fn go_on_following(engine: Arc<Engine>, handle: Handle, lists: Lists) {
             tracing::error!("following the engine: {fault}");
         }
         tokio::time::sleep(Duration::from_secs(10)).await;
-    }
-}
-
-impl Engine {
-    /// A path of the engine's as this process reaches it. Its keys begin with `/var/run`, a symbolic link to `/run`
-    /// which would lead out of the engine's root.
-    pub(super) fn path(&self, key: &Path) -> PathBuf {
-        let inside =
-            key.strip_prefix("/var/run").map_or_else(|_| key.to_owned(), |rest| Path::new("/run").join(rest));
-        self.root.join(inside.strip_prefix("/").unwrap_or(&inside))
     }
 }
 
@@ -310,12 +286,6 @@ fn unheard(handle: &Handle, ip: IpAddr) {
     if let Reply::Refused(refusal) = handle(Request::Staged(Staged::Unheard { ip })) {
         tracing::warn!(%ip, "it stays reserved for an engine that has ended: {refusal}");
     }
-}
-
-/// The daemon's engine blocks on its lock, the kernel and the disk.
-pub(super) async fn ask(handle: &Handle, request: Request) -> anyhow::Result<Reply> {
-    let handle = handle.clone();
-    Ok(tokio::task::spawn_blocking(move || handle(request)).await?)
 }
 
 /// Asks for a caller who may go before the reply. What it has reserved then, or not given back, is held for no container.

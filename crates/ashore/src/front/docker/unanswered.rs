@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::daemon::now;
+use crate::clock::now;
 use crate::files::{self, Directory};
 
 /// More than an engine ever has under way of one kind.
