@@ -24,7 +24,7 @@ enum Task {
     Test(test::TestArgs),
     /// Look for bytes from outside that break something
     Fuzz(fuzz::FuzzArgs),
-    /// Break core and wire on purpose, and see whether their tests notice
+    /// Break core, routers, store and wire on purpose, and see whether their tests notice
     Mutants(mutants::MutantsArgs),
     /// Measure beside the peers
     Bench(bench::BenchArgs),

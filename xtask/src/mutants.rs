@@ -36,6 +36,8 @@ pub(crate) struct MutantsArgs {
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Package {
     Core,
+    Routers,
+    Store,
     Wire,
 }
 
@@ -43,6 +45,8 @@ impl Package {
     fn name(self) -> &'static str {
         match self {
             Package::Core => "ashore-core",
+            Package::Routers => "ashore-routers",
+            Package::Store => "ashore-store",
             Package::Wire => "ashore-wire",
         }
     }
@@ -50,7 +54,7 @@ impl Package {
     /// The share of its mutants that tests have to catch.
     fn aim(self) -> f64 {
         match self {
-            Package::Core => 0.85,
+            Package::Core | Package::Routers | Package::Store => 0.85,
             Package::Wire => 0.92,
         }
     }
@@ -76,7 +80,7 @@ impl Report {
 pub(crate) fn run(root: &Path, arguments: &MutantsArgs) -> anyhow::Result<()> {
     let mutants = tool(root, "cargo-mutants", CARGO_MUTANTS, &[])?;
     let mut short = Vec::new();
-    for package in arguments.package.map_or_else(|| vec![Package::Core, Package::Wire], |one| vec![one]) {
+    for package in arguments.package.map_or_else(|| Package::value_variants().to_vec(), |one| vec![one]) {
         if arguments.list {
             let listed =
                 search(&mutants, package, arguments).arg("--list").output().context("cargo-mutants")?;

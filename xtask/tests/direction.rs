@@ -1,4 +1,4 @@
-//! The shape of the workspace, held: dependencies go one way, and privileges stay in one crate.
+//! The shape of the workspace, held: dependencies of crates and of modules go one way, and privileges stay in one crate.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -6,17 +6,26 @@ use std::process::Command;
 
 use serde_json::Value;
 
+mod modules;
+
+use modules::{Edge, Modules};
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
 /// What each crate may use of the workspace: nothing that stands after it.
-const MAY_USE: [(&str, &[&str]); 7] = [
+const MAY_USE: [(&str, &[&str]); 9] = [
     ("ashore-wire", &[]),
     ("ashore-core", &["ashore-wire"]),
+    ("ashore-store", &["ashore-wire", "ashore-core"]),
+    ("ashore-routers", &["ashore-wire", "ashore-core"]),
     ("ashore-kernel", &["ashore-wire", "ashore-core"]),
     ("ashore-lab", &["ashore-wire", "ashore-core", "ashore-kernel"]),
-    ("ashore", &["ashore-wire", "ashore-core", "ashore-kernel", "ashore-lab"]),
+    (
+        "ashore",
+        &["ashore-wire", "ashore-core", "ashore-store", "ashore-routers", "ashore-kernel", "ashore-lab"],
+    ),
     ("ashore-fuzz", &["ashore-wire", "ashore-core", "ashore-kernel", "ashore"]),
     ("xtask", &["ashore-wire", "ashore-core", "ashore-kernel", "ashore-lab"]),
 ];
@@ -72,8 +81,12 @@ fn refuse(directory: &str, words: &[&str], why: &str) {
 
 #[test]
 fn only_the_kernel_crate_is_unsafe() {
-    for directory in ["crates/wire/src", "crates/core/src", "crates/ashore/src", "lab/src"] {
-        refuse(directory, &["unsafe {", "allow(unsafe_code"], "that is the kernel crate's business");
+    for directory in CRATES.iter().filter(|directory| **directory != "crates/kernel") {
+        refuse(
+            &format!("{directory}/src"),
+            &["unsafe {", "allow(unsafe_code"],
+            "that is the kernel crate's business",
+        );
     }
 }
 
@@ -85,6 +98,107 @@ fn the_wire_has_no_clock_and_no_sockets() {
 
 #[test]
 fn the_core_touches_no_kernel_and_prints_nothing() {
-    let words = ["println!", "Instant::now", "SystemTime::now", "std::process", "std::thread"];
-    refuse("crates/core/src", &words, "it says what should be, and does nothing");
+    let words = ["println!", "Instant::now", "SystemTime::now", "std::fs", "std::process", "std::thread"];
+    for directory in ["crates/core/src", "crates/routers/src"] {
+        refuse(directory, &words, "it says what should be, and does nothing");
+    }
+}
+
+/// The crates whose modules form no circle, by where their code is.
+const CRATES: [&str; 9] = [
+    "crates/wire",
+    "crates/core",
+    "crates/store",
+    "crates/routers",
+    "crates/kernel",
+    "lab",
+    "crates/ashore",
+    "fuzz",
+    "xtask",
+];
+
+fn modules_of(directory: &str) -> Modules {
+    let src = root().join(directory).join("src");
+    Modules::of(&src, &sources(&src))
+}
+
+fn one_a_line(edges: &[Edge]) -> String {
+    let lines: Vec<String> = edges.iter().map(|edge| format!("\n  {edge}")).collect();
+    lines.concat()
+}
+
+#[test]
+fn no_modules_go_in_a_circle() {
+    for directory in CRATES {
+        if let Some(circle) = modules_of(directory).circle() {
+            panic!("modules of {directory} use each other in a circle:{}", one_a_line(&circle));
+        }
+    }
+}
+
+/// The rooms of core, each with those that it may use.
+const ROOMS: [(&str, &[&str]); 5] = [
+    ("net", &[]),
+    ("model", &["net"]),
+    ("rules", &["net", "model"]),
+    ("plan", &["net", "model"]),
+    ("api", &["net", "model", "rules", "plan"]),
+];
+
+#[test]
+fn the_rooms_of_core_use_those_before_them_alone() {
+    let rooms: BTreeMap<&str, &[&str]> = ROOMS.into_iter().collect();
+    let room = |module: &[String]| module.first().cloned().unwrap_or_default();
+    for edge in modules_of("crates/core").edges() {
+        let (from, to) = (room(&edge.from), room(&edge.to));
+        if from.is_empty() || from == to {
+            continue;
+        }
+        let may_use = rooms.get(from.as_str()).unwrap_or_else(|| panic!("core has no room {from}: {edge}"));
+        // The root shows what is in the rooms, to other crates.
+        assert!(may_use.contains(&to.as_str()), "{from} must not use {to}: {edge}");
+    }
+}
+
+#[test]
+fn a_circle_is_found_and_each_of_its_edges_is_named() {
+    let circle = |texts: &[(&str, &str)]| {
+        let module =
+            |path: &str| path.split("::").filter(|part| !part.is_empty()).map(str::to_owned).collect();
+        let texts = texts.iter().map(|(path, text)| (module(path), (*text).to_owned()));
+        Modules::read(texts).circle().map(|circle| one_a_line(&circle))
+    };
+    let lib = ("", "pub mod a; pub mod b; pub use a::A; use b::*;");
+    for b in [
+        "use crate::a::A;",
+        "use super::A;",
+        "use crate::{std::fmt, a::{self, A as Other}};",
+        "fn f() { use crate::a::A; }",
+        "fn f() -> crate::a::A { todo!() }",
+        "macro!(x, crate::a::A::new());",
+        "mod inside { use super::super::a::A; }",
+    ] {
+        let found = circle(&[lib, ("a", "use crate::b::B; pub struct A(B);"), ("b", b)]);
+        let found = found.unwrap_or_else(|| panic!("`{b}` closes a circle"));
+        for edge in ["\n  a uses B of b", "\n  b uses A of a"] {
+            assert!(found.contains(edge) || found.contains("\n  b uses it of a"), "`{b}`:{found}");
+        }
+    }
+    for b in [
+        "",
+        "// use crate::a::A;",
+        "/// See [`crate::a::A`].\nconst TEXT: &str = \"use crate::a::A;\";",
+        "#[cfg(test)]\nmod tests { use crate::a::A; }",
+        "#[cfg(test)]\nuse crate::a::A;",
+        "use std::a::A;",
+        "fn f(x: X) { x.a.b(A::a) }",
+    ] {
+        assert_eq!(circle(&[lib, ("a", "use crate::b::B;"), ("b", b)]), None, "`{b}`");
+    }
+    // Of three, and below another module; what stands in a module may use it.
+    let three =
+        [("x", "mod a; mod b; mod c; use a::A;"), ("x::a", "use super::b::B;"), ("x::b", "use super::c::C;")];
+    assert_eq!(circle(&[&three[..], &[("x::c", "use super::X;")]].concat()), None);
+    let found = circle(&[&three[..], &[("x::c", "use super::A;")]].concat()).unwrap();
+    assert_eq!(found, "\n  x::a uses B of x::b\n  x::b uses C of x::c\n  x::c uses A of x::a");
 }
