@@ -232,6 +232,10 @@ pub enum Ways {
 /// The metric of an IPv6 route that was made without one (Linux 6.18, `IP6_RT_PRIO_USER`).
 pub(crate) const IPV6_METRIC: u32 = 1024;
 
+/// The kind of Open vSwitch's links, of which all ports have one of its own as their master, `ovs-system`, and each bridge has one that is
+/// the host's.
+pub(crate) const OPEN_VSWITCH: &str = "openvswitch";
+
 impl ObservedRoute {
     /// Whether the kernel has made it of a router's advertisement that came by a link.
     pub(crate) fn is_heard_by(&self, link: &IfName) -> bool {

@@ -4,7 +4,7 @@ use crate::model::network::{HOST_AUX, Network, Subnet};
 use crate::net::family::Family;
 use crate::net::kind::LinkKind;
 use crate::net::link::Tag;
-use crate::net::observed::{Link, ObservedKind, View};
+use crate::net::observed::{Link, OPEN_VSWITCH, ObservedKind, View};
 use crate::net::text::list;
 use crate::rules::create::NetworkError;
 
@@ -79,9 +79,6 @@ impl Network {
         ))
     }
 }
-
-/// The kind of its links, of which all ports have one of its own as their master, `ovs-system`, and each bridge has one that is the host's.
-pub(super) const OPEN_VSWITCH: &str = "openvswitch";
 
 impl View {
     /// The link that faces the LAN in place of a port: what it is a port of, or, with Open vSwitch, the bridge's own, whose MAC is that of a

@@ -13,10 +13,9 @@ use crate::net::family::{Family, is_link_local};
 use crate::net::kind::{IpvlanMode, LinkKind, MacvlanMode};
 use crate::net::link::Place;
 use crate::net::name::IfName;
-use crate::net::observed::{Link, ObservedKind, View};
+use crate::net::observed::{Link, OPEN_VSWITCH, ObservedKind, View};
 use crate::net::text::{Shown, list};
 use crate::net::vlan::Vlan;
-use crate::rules::standing::OPEN_VSWITCH;
 
 impl Network {
     /// Checks all that can be known of a network without looking at other networks.
