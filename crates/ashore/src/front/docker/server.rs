@@ -298,11 +298,11 @@ async fn ask_for_caller(
     let (to_caller, reply) = tokio::sync::oneshot::channel();
     let (handle, reserved) = (handle.clone(), reserved.clone());
     tokio::task::spawn_blocking(move || {
-        let reserves = matches!(&stage, Staged::Reserve(wish) if !wish.gateway);
+        let is_address = matches!(&stage, Staged::Reserve(wish) if !wish.gateway);
         let reply = handle(Request::Staged(stage.clone()));
         reserved.note(&stage, &reply, process);
         let returned = to_caller.send(reply).err();
-        if let (true, Some(Reply::Address(net))) = (reserves, returned) {
+        if let (true, Some(Reply::Address(net))) = (is_address, returned) {
             tracing::info!(ip = %net.addr(), "the engine was gone before it heard of its address");
             reserved.remove(net.addr());
             unheard(&handle, net.addr());
