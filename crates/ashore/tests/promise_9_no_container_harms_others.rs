@@ -258,9 +258,10 @@ fn a_container_that_hides_its_link_keeps_its_address_and_is_taken_off_wherever_i
     home.create_lan();
     let (web, hidden) = (home.world.container("web").unwrap(), home.world.container("hidden").unwrap());
     let at = address(&home, &web);
-    let hide = |commands: &str, laptop: &Machine| {
+    // All at once: a daemon that comes in between knows the link by its new MAC.
+    let hide = |changes: &str, laptop: &Machine| {
         let path = hidden.namespace().path().display();
-        Inside::of(&web).types(&format!("{commands} ip link set eth0 netns {path}"));
+        Inside::of(&web).types(&format!("ip link set eth0 {changes} netns {path}"));
         let again = format!("ip link set eth0 up; ip addr add {at}/24 dev eth0");
         Inside::of(&hidden).types(&again);
         eventually("the laptop reaches it", || laptop.ping(at).is_some());
@@ -289,7 +290,7 @@ fn a_container_that_hides_its_link_keeps_its_address_and_is_taken_off_wherever_i
 
     // Hidden under another MAC, it is a machine as any other: its container has its link made anew, and it is shown.
     assert_eq!(address(&home, &web), at);
-    hide("ip link set eth0 address 02:00:00:00:00:77 alias uplink;", &home.laptop);
+    hide("address 02:00:00:00:00:77 alias uplink", &home.laptop);
     eventually("it is shown", || {
         Inside::of(&hidden).types("ip neigh flush dev eth0");
         hidden.ping(ip("192.168.88.50"));

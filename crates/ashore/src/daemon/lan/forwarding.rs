@@ -13,7 +13,7 @@ use ashore_core::net::name::IfName;
 use ashore_core::net::observed::View;
 use ashore_kernel::boottime;
 use ashore_wire::conflict::{ANNOUNCE_NUM, Probe};
-use ashore_wire::ndp::RouterAdvertisement;
+use ashore_wire::ndp::{Neighbour, RouterAdvertisement};
 use ashore_wire::{Mac, heard};
 
 use super::{Announcement, Table};
@@ -126,9 +126,10 @@ impl Forwarding {
 impl Table {
     /// Takes in what came by a parent's own wire of ARP and neighbour discovery. Tells whether somebody who waits has to look again.
     pub(super) fn overhear(&mut self, parent: &IfName, frame: &[u8]) -> bool {
-        // What a machine that looks for an address of its own says, a switch may say by a port that is shut.
-        let says =
-            || heard(frame).is_some_and(|heard| heard.claims) || RouterAdvertisement::parse(frame).is_some();
+        // What a machine that looks for an address of its own says, or for routers, a switch may say by a port that is shut.
+        let asks = || matches!(Neighbour::parse(frame), Some(Neighbour::Asker { .. }));
+        let claims = || heard(frame).is_some_and(|heard| heard.claims) && !asks();
+        let says = || claims() || RouterAdvertisement::parse(frame).is_some();
         self.forwarding.is_in_doubt(parent) && says() && self.overhear_answer(parent, frame)
     }
 

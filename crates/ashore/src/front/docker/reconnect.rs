@@ -225,7 +225,7 @@ async fn connect(
 /// Connects a container. Succeeds as well if it is connected already, or if it or its network is gone.
 async fn try_to_connect(api: &Api, handle: &Handle, note: &Note) -> anyhow::Result<()> {
     let place = match place_of(api, handle, note).await? {
-        Place::On | Place::Still if note.failed => Place::Linkless,
+        Place::Still if note.failed => Place::Linkless,
         other => other,
     };
     match place {
