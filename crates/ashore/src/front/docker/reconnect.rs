@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
+use ashore_core::api::refusal::RefusalKind;
 use ashore_core::api::reply::Reply;
 use ashore_core::api::request::Request;
 use ashore_core::api::staged::Staged;
@@ -281,8 +282,11 @@ async fn place_of(api: &Api, handle: &Handle, note: &Note) -> anyhow::Result<Pla
         Some(endpoint) if endpoint == note.endpoint => return Ok(Place::Still),
         Some(endpoint) => endpoint.to_owned(),
     };
-    let reply = ask(handle, Request::Staged(Staged::HasLink { id: endpoint })).await?;
-    Ok(if matches!(reply, Reply::Refused(_)) { Place::Linkless } else { Place::On })
+    match ask(handle, Request::Staged(Staged::HasLink { id: endpoint })).await? {
+        Reply::Refused(refusal) if refusal.kind == RefusalKind::NotFound => Ok(Place::Linkless),
+        Reply::Refused(refusal) => Err(anyhow::anyhow!("{refusal}")),
+        _ => Ok(Place::On),
+    }
 }
 
 async fn disconnect_from(api: &Api, note: &Note) -> anyhow::Result<()> {
