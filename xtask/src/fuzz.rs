@@ -28,9 +28,11 @@ pub(crate) struct FuzzArgs {
 pub(crate) fn run(root: &Path, arguments: &FuzzArgs) -> anyhow::Result<()> {
     let host = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     let build = root.join("target/fuzz");
+    // One takes minutes to build.
+    let wanted = arguments.target.as_ref().map_or("--bins".to_owned(), |only| format!("--bin=fuzz-{only}"));
     execute(
         cargo()
-            .args(["build", "--release", "--package", "ashore-fuzz", "--features", "fuzzer", "--bins"])
+            .args(["build", "--release", "--package", "ashore-fuzz", "--features", "fuzzer", &wanted])
             .args(["--target", &host, "--target-dir"])
             .arg(&build)
             // The flags are unstable, and stable enough for a tool of the developers' own.
