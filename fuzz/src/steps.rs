@@ -32,7 +32,7 @@ pub fn steps(bytes: &[u8]) {
     let Some((first, said)) = bytes.split_first() else { return };
     let world = World::new(first & 4 != 0);
     let endpoints: Vec<Endpoint> = match first % 3 {
-        0 => crate::dhcp4(said).into_iter().map(|lease| world.with_lease(lease)).collect(),
+        0 => crate::dhcp4(said).into_iter().filter_map(|lease| world.with_lease(lease)).collect(),
         1 => crate::dhcp6(said).iter().filter_map(|held| world.with_learned(None, Some(held))).collect(),
         _ => RouterAdvertisement::parse(said)
             .and_then(|said| world.with_learned(Some(&said), None))
@@ -81,14 +81,29 @@ impl World {
         World { state, observed, netns, endpoint }
     }
 
-    fn with_lease(&self, lease: Lease) -> Endpoint {
+    /// None where the daemon declines the address.
+    fn with_lease(&self, lease: Lease) -> Option<Endpoint> {
+        let host = &self.observed.host;
+        let routers: Vec<(IpAddr, u32)> = host
+            .routes
+            .iter()
+            .filter_map(|there| Some((there.route.via?, host.link(&there.route.dev)?.index)))
+            .collect();
+        if self.state.is_never_leased(lease.address.addr().into(), host, &routers) {
+            return None;
+        }
         let (name, scope) = (self.endpoint.name.clone(), Scope("lan".into()));
         let addresses = vec![lease.address.into()];
         let id = Seed([3; 16]).client_id(&scope, &name, 0);
         let (parent, from) = (None, None);
         let record =
             LeaseRecord { lease, since: 1, id, mac: OURS, parent, from, release: Release::default() };
-        Endpoint { addresses, source: Source::Lease, lease: Some(Box::new(record)), ..self.endpoint.clone() }
+        Some(Endpoint {
+            addresses,
+            source: Source::Lease,
+            lease: Some(Box::new(record)),
+            ..self.endpoint.clone()
+        })
     }
 
     fn with_learned(

@@ -11,7 +11,7 @@ use super::{comes_true, mac_known_to};
 
 /// Rounds, each compared with the first.
 pub const ROUNDS: usize = 8;
-/// The same on 20.10, which differs from 28.5 in nothing that these tests are about: it has all rounds by `cargo xtask test --all`.
+/// The same on 20.10, which tells as little of whom it asks for: it has all rounds by `cargo xtask test --all`.
 const ROUNDS_ON_THE_OLDER: usize = 3;
 /// Where a template finds the one network that a container is on.
 const ONE: &str = "range.NetworkSettings.Networks";

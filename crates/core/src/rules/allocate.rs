@@ -261,6 +261,15 @@ impl State {
         self.never_elsewhere(ip).is_some() || self.pools.values().any(|pool| pool.reserved.contains(&ip))
     }
 
+    /// Whether a server may not give an address to an endpoint, whatever the LAN says to it: it is kept for something else, or the host's
+    /// own, or that of one of the `routers` by which the host's routes lead, each with the number of its link. By a link of Ashore's one
+    /// leads to an endpoint on purpose.
+    pub fn is_never_leased(&self, ip: IpAddr, host: &View, routers: &[(IpAddr, u32)]) -> bool {
+        let is_ours = |index| host.link_at(index).is_some_and(|link| link.tag().is_some());
+        let is_router = || routers.iter().any(|(router, link)| *router == ip && !is_ours(*link));
+        self.is_set_aside(ip) || host.has_address(ip) || is_router()
+    }
+
     /// The addresses to try for a name in a subnet, best first: those that it had before; then those that no name ever had;
     /// then those that were let go, the one longest unused first. Within each of the last two, addresses that a machine was heard
     /// to have come last.

@@ -177,11 +177,8 @@ impl Engine {
             }
             let host = inner.observe(&[])?.host;
             let routers = inner.kernel.routers().map_err(|error| refusal::kernel(&error))?;
-            let is_ours = |index| host.link_at(index).is_some_and(|link| link.tag().is_some());
-            // By a link of Ashore's it leads to a container on purpose.
-            let is_router = routers.iter().any(|(router, link)| *router == ip && !is_ours(*link));
-            let kept = inner.state().is_set_aside(ip) || host.has_address(ip) || is_router;
-            let kept = kept || self.is_routers_anycast(&network.parent, ip);
+            let kept = inner.state().is_never_leased(ip, &host, &routers)
+                || self.is_routers_anycast(&network.parent, ip);
             holder.is_some() || inner.held.contains(&ip) || kept
         };
         if taken || network.conflict == Profile::Off {

@@ -1,6 +1,7 @@
 //! An engine's endpoint gets its name, its MAC, and its id: on addresses that were reserved before, or on some that the
 //! engine chose itself.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -71,8 +72,13 @@ impl Engine {
         }
         // What was learnt of the network while it waited.
         let network = inner.engine_network(&wish.network)?;
-        // Its own entry from before may have the MAC.
-        let state = inner.state().with(&changes).with(&[Change::DelEndpoint(reserved.key())]);
+        // What goes, and its own entry from before, may have the MAC.
+        let state = if changes.is_empty() && reserved.mac.is_none() {
+            Cow::Borrowed(inner.state())
+        } else {
+            let going = changes.iter().cloned().chain([Change::DelEndpoint(reserved.key())]);
+            Cow::Owned(inner.state().with(&going.collect::<Vec<_>>()))
+        };
         let mac = mac_for(&state, &network, &reserved, wish.mac, &observed.host)?;
         let tagged_as = inner.state().tag_beside(&network.name, &reserved.name);
         let ifname = engine_link_name(&network.name, tagged_as.as_ref().unwrap_or(&reserved.name));

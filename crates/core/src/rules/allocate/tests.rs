@@ -505,4 +505,9 @@ fn what_is_kept_for_something_else_is_set_aside_on_whatever_network() {
     }));
     let aside: Vec<u8> = (0..=255).filter(|last| all.state.is_set_aside(ip(*last))).collect();
     assert_eq!(aside, [0, 1, 2, 3, 17, 255]);
+    // Nor may a server give that, or what the host and the routers of its other tables have.
+    all.host_has(9);
+    let is_never = |last: &u8| all.state.is_never_leased(ip(*last), &all.host, &[(ip(50), 2)]);
+    let never: Vec<u8> = (0..=255).filter(is_never).collect();
+    assert_eq!(never, [0, 1, 2, 3, 9, 17, 50, 255]);
 }
