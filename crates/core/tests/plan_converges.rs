@@ -427,10 +427,17 @@ impl World {
                 assert_eq!(link.ipv6_mtu, Some(learned.mtu.unwrap_or(1500).cast_signed()));
             }
         }
-        // Nothing is left of what is not there any more.
+        // Nothing is left of what is not there any more. A link whose parent is gone waits for that with what its container wrote on it.
+        let mut waiting = Vec::new();
+        for endpoint in self.state.endpoints.values() {
+            if self.model.observed.host.link(&self.state.networks[&endpoint.network].parent).is_none() {
+                waiting.extend(owners.link_of(endpoint, &self.model.observed).map(|(_, _, link)| link));
+            }
+        }
         let views = self.model.observed.netns.values().chain([&self.model.observed.host]);
         let tagged = views
             .flat_map(|view| &view.links)
+            .filter(|link| !waiting.iter().any(|there| std::ptr::eq(*there, *link)))
             .filter_map(ashore_core::net::observed::Link::tag)
             .filter(|tag| {
                 let mut endpoints = self.state.endpoints.values();
