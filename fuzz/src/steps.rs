@@ -19,8 +19,8 @@ use ashore_core::net::step::Step;
 use ashore_core::net::text::is_printable;
 use ashore_core::plan::desired::desired;
 use ashore_core::plan::diff::plan;
+use ashore_core::rules::addresses_in_use::AddressesInUse;
 use ashore_core::rules::create::NetworkSpec;
-use ashore_core::rules::known::Known;
 use ashore_wire::dhcp4::Lease;
 use ashore_wire::ndp::RouterAdvertisement;
 use ashore_wire::{dhcp6, slaac};
@@ -117,8 +117,12 @@ impl World {
             link.receive(said, now);
         }
         let (heard, answered, held_by_others) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
-        let known =
-            Known { host: &self.observed.host, heard: &heard, answered: &answered, held: &held_by_others };
+        let known = AddressesInUse {
+            host: &self.observed.host,
+            heard: &heard,
+            answered: &answered,
+            held: &held_by_others,
+        };
         let network = self.state.networks.values().next().expect("there is one");
         let at = Moment { now, today: 1_000_000 };
         let learned = self.state.learn(network, &self.endpoint.name, &link.offer(now), held, &known, at);

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use ashore_core::api::refusal::{Refusal, RefusalKind};
-use ashore_kernel::handed_listeners;
+use ashore_kernel::inherited_listeners;
 
 use crate::client::Failure;
 use crate::files;
@@ -21,18 +21,18 @@ pub(crate) struct Socket {
 }
 
 /// The sockets that were handed over, each known by the path that it is bound to.
-pub(crate) struct Handed(Vec<(Option<PathBuf>, UnixListener)>);
+pub(crate) struct ListenFds(Vec<(Option<PathBuf>, UnixListener)>);
 
-impl Handed {
+impl ListenFds {
     /// Takes them. One that is bound to none of the paths at which this daemon answers is refused: callers of it would
     /// wait for ever.
     pub(crate) fn take(paths: [&Path; 2]) -> Result<Self, Failure> {
-        let listeners = handed_listeners().map_err(anyhow::Error::from)?;
+        let listeners = inherited_listeners().map_err(anyhow::Error::from)?;
         let bound = listeners.into_iter().map(|listener| {
             let address = listener.local_addr().ok();
             (address.and_then(|address| address.as_pathname().map(Path::to_owned)), listener)
         });
-        let handed = Handed(bound.collect());
+        let handed = ListenFds(bound.collect());
         let wanted = |path: &Path| paths.iter().any(|ours| same(ours, path));
         match handed.0.iter().find(|(path, _)| !path.as_deref().is_some_and(wanted)) {
             None => Ok(handed),

@@ -98,8 +98,8 @@ fn a_server_is_asked_with_the_mac_that_the_user_chose() {
     let server = Scripted::on(&engine.home.router, move |question| {
         question.good(ip, 3600).map(home::scripted::Reply::now).into_iter().collect()
     });
-    let wish = json!({ "Pool": POOL, "Options": { "addressing": "dhcp" } });
-    let pool = engine.create_network(NETWORK, &wish);
+    let requested = json!({ "Pool": POOL, "Options": { "addressing": "dhcp" } });
+    let pool = engine.create_network(NETWORK, &requested);
     engine.was_asked();
     assert_eq!(engine.address_for(&pool, "web"), "192.168.88.100/24");
     let lists = engine.was_asked().into_iter().filter(|path| path.starts_with("/containers/"));

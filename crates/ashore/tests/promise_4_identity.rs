@@ -134,7 +134,7 @@ fn tries_to_give_a_container_its_own_are_counted_by_the_start_and_giving_up_is_t
     let home = Home::new();
     let engine = Engine::begin(&home, "192.168.88.192/27");
     let first = engine.start("web");
-    assert_eq!(engine.misplaced(&[&first]), [[""; 0]; 0]);
+    assert_eq!(engine.wrong_identities(&[&first]), [[""; 0]; 0]);
     engine.stop(&first);
     for _ in 0..3 {
         let start = engine.starts();
@@ -142,12 +142,12 @@ fn tries_to_give_a_container_its_own_are_counted_by_the_start_and_giving_up_is_t
         assert!(web.address != first.address && web.mac != first.mac);
         // The engine does not tell this time either.
         for _ in 0..3 {
-            assert_eq!(engine.misplaced(&[&web]), [["web"]]);
+            assert_eq!(engine.wrong_identities(&[&web]), [["web"]]);
             assert_eq!(troubles(&home), "[]");
             engine.stop(&web);
             web = engine.connect("web", start, false, None);
         }
-        assert_eq!(engine.misplaced(&[&web]), [[""; 0]; 0]);
+        assert_eq!(engine.wrong_identities(&[&web]), [[""; 0]; 0]);
         let (has, own) = (format!("{} and {}", web.address.addr(), web.mac), first.address.addr());
         let said = format!("`web` on network `lan` has {has} instead of its own {own} and {}", first.mac);
         for told in [troubles(&home), home.daemon().log()] {
@@ -159,7 +159,7 @@ fn tries_to_give_a_container_its_own_are_counted_by_the_start_and_giving_up_is_t
     // What was said to help does.
     let web = engine.start("web");
     assert_eq!((web.address, web.mac), (first.address, first.mac));
-    assert_eq!(engine.misplaced(&[&web]), [[""; 0]; 0]);
+    assert_eq!(engine.wrong_identities(&[&web]), [[""; 0]; 0]);
     assert_eq!(troubles(&home), "[]");
 }
 
@@ -176,7 +176,7 @@ fn over_any_number_of_starts_of_which_the_engine_does_not_say_whose_they_are() {
         // There is no address in the range but theirs, so each has another one's, or by chance its own.
         let order = names.iter().cycle().skip(round).take(names.len());
         let mut running: Vec<Running> = order.map(|name| engine.start_unnamed(name, None, None)).collect();
-        let all = |running: &[Running]| engine.misplaced(&running.iter().collect::<Vec<_>>());
+        let all = |running: &[Running]| engine.wrong_identities(&running.iter().collect::<Vec<_>>());
         for group in all(&running) {
             let index = |name: &String| running.iter().position(|one| one.name == *name).unwrap();
             let members: Vec<usize> = group.iter().map(index).collect();
@@ -207,12 +207,12 @@ fn what_is_in_the_way_of_a_containers_own_is_told() {
     let start = engine.starts();
     let mut running = [engine.start_unnamed("bb", None, mac(2)), engine.start_unnamed("aa", None, mac(1))];
     for _ in 0..3 {
-        assert_eq!(engine.misplaced(&running.each_ref()), [["aa", "bb"]]);
+        assert_eq!(engine.wrong_identities(&running.each_ref()), [["aa", "bb"]]);
         engine.stop_all(running.iter().rev());
         running = [("bb", start, 2), ("aa", start + 1, 1)]
             .map(|(name, start, number)| engine.connect(name, start, false, mac(number)));
     }
-    assert_eq!(engine.misplaced(&running.each_ref()), [[""; 0]; 0]);
+    assert_eq!(engine.wrong_identities(&running.each_ref()), [[""; 0]; 0]);
     let told = troubles(&home);
     assert!(
         told.contains(
@@ -226,14 +226,14 @@ fn what_is_in_the_way_of_a_containers_own_is_told() {
         engine.start_with(&one.name, None, Some(one.mac))
     });
     // Started alone, each still finds its own with the other, and now the engine tells who they are.
-    assert_eq!(engine.misplaced(&running.each_ref()), [["aa", "bb"]]);
+    assert_eq!(engine.wrong_identities(&running.each_ref()), [["aa", "bb"]]);
     engine.stop_all(running.iter());
     running = running.map(|one| engine.start_with(&one.name, None, Some(one.mac)));
     for one in &running {
         let then = first.iter().find(|first| first.name == one.name).unwrap();
         assert_eq!((one.address, one.mac), (then.address, then.mac), "{}", one.name);
     }
-    assert_eq!(engine.misplaced(&running.each_ref()), [[""; 0]; 0]);
+    assert_eq!(engine.wrong_identities(&running.each_ref()), [[""; 0]; 0]);
     assert_eq!(troubles(&home), "[]");
 }
 

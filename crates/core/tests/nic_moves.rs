@@ -82,11 +82,11 @@ fn host_of_nic(bridged: bool) -> View {
 fn moves(text: &mut String) {
     type Change<'a> = (&'a str, &'a dyn Fn(&mut View));
     let (nic, br0) = (Model::nic(), "br0".parse::<IfName>().unwrap());
-    let moved = |state: &State, host: &View, bridged: bool, intricate: &[String]| {
+    let moved = |state: &State, host: &View, bridged: bool, unmovable: &[String]| {
         let moved = if bridged {
-            state.release_nic(&nic, &br0, host, intricate)
+            state.release_nic(&nic, &br0, host, unmovable)
         } else {
-            state.adopt_nic(&nic, &br0, host, intricate)
+            state.adopt_nic(&nic, &br0, host, unmovable)
         };
         match moved {
             Err(error) => vec![format!("refused: {error} (try: {})", error.hint().unwrap_or_default())],

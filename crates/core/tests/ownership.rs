@@ -5,7 +5,7 @@ mod model;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ashore_core::model::endpoint::{Endpoint, Home, Stage};
+use ashore_core::model::endpoint::{Endpoint, Placement, Stage};
 use ashore_core::model::identity::Seed;
 use ashore_core::model::owner::Owners;
 use ashore_core::model::state::{Change, State};
@@ -16,10 +16,10 @@ use ashore_core::net::observed::{Link, Lower, ObservedKind, ObservedRoute, Seat,
 use ashore_core::net::step::{Route, Step};
 use ashore_core::plan::desired::desired;
 use ashore_core::plan::diff::plan;
+use ashore_core::rules::addresses_in_use::AddressesInUse;
 use ashore_core::rules::attach::{AttachSpec, FromLan};
 use ashore_core::rules::create::NetworkSpec;
-use ashore_core::rules::known::Known;
-use ashore_core::rules::leases::Leased;
+use ashore_core::rules::leases::LeaseOutcome;
 use ashore_wire::Mac;
 use model::Model;
 
@@ -62,8 +62,9 @@ impl World {
             default_route: true,
         };
         let (heard, answered, held) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
-        let known = Known { host: &model.observed.host, heard: &heard, answered: &answered, held: &held };
-        let from_lan = FromLan { leased: Leased::NotYet, learned: None };
+        let known =
+            AddressesInUse { host: &model.observed.host, heard: &heard, answered: &answered, held: &held };
+        let from_lan = FromLan { leased: LeaseOutcome::NotYet, learned: None };
         let inside = &model.observed.netns[&netns];
         let web = state.draft(&spec, &netns, inside, &known, from_lan, 1).unwrap();
         state.apply(Change::PutEndpoint(web.clone()));
@@ -80,7 +81,7 @@ impl World {
         let mut world = World::attached();
         let ifname = engine_link_name(&world.web.network, &world.web.name);
         let sandbox = Some(world.netns.path.clone());
-        world.web.home = Home::Engine { id: Some("4711".into()), ifname, sandbox, inside: None };
+        world.web.placement = Placement::Engine { id: Some("4711".into()), ifname, sandbox, inside: None };
         world.state.apply(Change::PutEndpoint(world.web.clone()));
         world.model.observed.paths.insert(world.netns.path.clone(), world.netns.clone());
         // `RTPROT_BOOT`, as whoever does not say who it is.
@@ -453,7 +454,7 @@ fn what_an_engine_gives_back_is_known_whatever_the_container_has_written_on_it()
                 name: "db".parse().unwrap(),
                 mac: Some(Mac([2, 0, 0, 0, 0, 9])),
                 addresses: vec!["192.168.88.9/24".parse().unwrap()],
-                home: Home::Engine {
+                placement: Placement::Engine {
                     id: Some("4712".into()),
                     ifname: engine_link_name(&world.web.network, &"db".parse().unwrap()),
                     sandbox: None,

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use ashore_core::model::endpoint::{Endpoint, Home, Stage};
+use ashore_core::model::endpoint::{Endpoint, Placement, Stage};
 use ashore_core::model::identity::Seed;
 use ashore_core::model::learned::LearnedAddress;
 use ashore_core::model::moment::Moment;
@@ -20,10 +20,10 @@ use ashore_core::net::step::{Route, Step};
 use ashore_core::net::vlan::Membership;
 use ashore_core::plan::desired::desired;
 use ashore_core::plan::diff::{Blocked, Plan, plan};
+use ashore_core::rules::addresses_in_use::AddressesInUse;
 use ashore_core::rules::attach::{AttachSpec, FromLan};
 use ashore_core::rules::create::NetworkSpec;
-use ashore_core::rules::known::Known;
-use ashore_core::rules::leases::Leased;
+use ashore_core::rules::leases::LeaseOutcome;
 use ashore_wire::ndp::Preference;
 use ashore_wire::slaac::{Lasting, Offer, Prefix, Router};
 use model::Model;
@@ -290,13 +290,13 @@ impl World {
         let (spec, held) = (attach_spec(network, name), BTreeSet::new());
         let (heard, answered) = (BTreeMap::new(), BTreeMap::new());
         let host = &self.model.observed.host;
-        let known = Known { host, heard: &heard, answered: &answered, held: &held };
+        let known = AddressesInUse { host, heard: &heard, answered: &answered, held: &held };
         let inside = &self.model.observed.netns[&netns];
         let of_name = self.state.networks.get(&spec.network);
         let at = Moment { now: self.start, today: self.now };
         let learned =
             of_name.and_then(|network| self.state.learn(network, &spec.name, &self.offer, None, &known, at));
-        let from_lan = FromLan { leased: Leased::NotYet, learned };
+        let from_lan = FromLan { leased: LeaseOutcome::NotYet, learned };
         let Ok(endpoint) = self.state.draft(&spec, &netns, inside, &known, from_lan, self.now) else {
             return false;
         };
@@ -332,7 +332,7 @@ impl World {
         let Some(network) = self.state.networks.get(&spec(5).name).cloned() else { return };
         let (heard, answered, held) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
         let host = &self.model.observed.host;
-        let known = Known { host, heard: &heard, answered: &answered, held: &held };
+        let known = AddressesInUse { host, heard: &heard, answered: &answered, held: &held };
         let at = Moment { now: self.start, today: self.now };
         let mut changes = Vec::new();
         for there in self.state.endpoints_on(&network.name).filter(|there| there.stage == Stage::Attached) {
@@ -568,7 +568,7 @@ fn of_ipv6_default_routes_in_a_container_there_is_one_and_somebody_elses_comes_f
         name: "a".parse().unwrap(),
         mac: Some(ashore_wire::Mac([2, 0, 0, 0, 0, 9])),
         addresses: vec!["192.168.88.135/24".parse().unwrap(), "fd88::9:9/64".parse().unwrap()],
-        home: Home::Netns { netns: inside, ifname: "eth1".parse().unwrap() },
+        placement: Placement::Netns { netns: inside, ifname: "eth1".parse().unwrap() },
         seen: None,
         ..first
     };

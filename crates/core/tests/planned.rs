@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::Path;
 
-use ashore_core::model::endpoint::{Endpoint, Home, Stage};
+use ashore_core::model::endpoint::{Endpoint, Placement, Stage};
 use ashore_core::model::identity::Seed;
 use ashore_core::model::learned::{Learned, LearnedAddress, LearnedRouter};
 use ashore_core::model::lease::{LeaseRecord, Release};
@@ -20,10 +20,10 @@ use ashore_core::net::observed::{Observed, ObservedKind, ObservedRoute, View, Wa
 use ashore_core::net::step::{ROUTE_PROTOCOL, Route};
 use ashore_core::plan::desired::desired;
 use ashore_core::plan::diff::plan;
+use ashore_core::rules::addresses_in_use::AddressesInUse;
 use ashore_core::rules::attach::{AttachSpec, FromLan};
 use ashore_core::rules::create::NetworkSpec;
-use ashore_core::rules::known::Known;
-use ashore_core::rules::leases::Leased;
+use ashore_core::rules::leases::LeaseOutcome;
 use ashore_wire::Mac;
 use ashore_wire::dhcp4::{self, Lease};
 use model::Model;
@@ -185,11 +185,11 @@ impl World {
         };
         let (heard, answered, held) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
         let host = &self.model.observed.host;
-        let known = Known { host, heard: &heard, answered: &answered, held: &held };
+        let known = AddressesInUse { host, heard: &heard, answered: &answered, held: &held };
         let network = &self.state.networks[&spec.network];
         let is_leased = network.leases(ashore_core::net::family::Family::Ipv4);
         let record = record();
-        let leased = if is_leased { Leased::Got(&record) } else { Leased::NotYet };
+        let leased = if is_leased { LeaseOutcome::Got(&record) } else { LeaseOutcome::NotYet };
         let learned = network.follows_routers().then(|| Box::new(learned()));
         let inside = &self.model.observed.netns[&self.netns];
         self.state.draft(&spec, &self.netns, inside, &known, FromLan { leased, learned }, 1).unwrap()
@@ -235,7 +235,7 @@ impl World {
         let ifname = engine_link_name(&web.network, &web.name);
         let sandbox = Some(self.netns.path.clone());
         self.put(Endpoint {
-            home: Home::Engine { id: Some("4711".into()), ifname, sandbox, inside: None },
+            placement: Placement::Engine { id: Some("4711".into()), ifname, sandbox, inside: None },
             ..web
         });
         self.model.observed.paths.insert(self.netns.path.clone(), self.netns.clone());

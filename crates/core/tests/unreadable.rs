@@ -12,10 +12,10 @@ use ashore_core::net::observed::Observed;
 use ashore_core::net::step::Step;
 use ashore_core::plan::desired::desired;
 use ashore_core::plan::diff::plan;
+use ashore_core::rules::addresses_in_use::AddressesInUse;
 use ashore_core::rules::attach::{AttachSpec, FromLan};
 use ashore_core::rules::create::NetworkSpec;
-use ashore_core::rules::known::Known;
-use ashore_core::rules::leases::Leased;
+use ashore_core::rules::leases::LeaseOutcome;
 use model::Model;
 
 struct World {
@@ -52,9 +52,9 @@ impl World {
             };
             let (heard, answered, held) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
             let host = &world.model.observed.host;
-            let known = Known { host, heard: &heard, answered: &answered, held: &held };
+            let known = AddressesInUse { host, heard: &heard, answered: &answered, held: &held };
             let inside = &world.model.observed.netns[&netns];
-            let from_lan = FromLan { leased: Leased::NotYet, learned: None };
+            let from_lan = FromLan { leased: LeaseOutcome::NotYet, learned: None };
             let endpoint = world.state.draft(&spec, &netns, inside, &known, from_lan, 1).unwrap();
             world.put(&Endpoint { stage: Stage::Attached, ..endpoint });
         }

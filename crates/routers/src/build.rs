@@ -21,7 +21,7 @@ use crate::plan::{Policy, Present, RouterPlan, RouterSubnet, in_vlan};
 
 /// What is asked for beside the network itself, and what is known of the LAN as it is.
 #[derive(Debug, Clone, Default)]
-pub struct RouterWish {
+pub struct RouterRequest {
     /// The VLAN's number, where the parent's name does not tell it.
     pub vlan: Option<VlanId>,
     /// The router's addresses, where the network does not tell them.
@@ -62,13 +62,13 @@ const ROOMY: u128 = 64;
 
 impl RouterPlan {
     /// For a network that is there.
-    pub fn of_network(network: &Network, wish: RouterWish) -> Result<Self, RouterError> {
+    pub fn of_network(network: &Network, requested: RouterRequest) -> Result<Self, RouterError> {
         let mut network = network.clone();
         for subnet in &mut network.subnets {
             // A link-local router is the same machine by its other address: the interface needs one in the subnet.
             subnet.gateway = subnet.gateway.filter(|ip| !is_link_local(*ip));
         }
-        for ip in &wish.gateways {
+        for ip in &requested.gateways {
             let outside = NetworkError::AddressOutside {
                 what: "the gateway".into(),
                 ip: *ip,
@@ -84,25 +84,29 @@ impl RouterPlan {
                 None => not_handed_out(&network.name, home, *ip)?,
             }
         }
-        let in_vlan = vlan_of(&network, wish.vlan)?.is_some();
+        let in_vlan = vlan_of(&network, requested.vlan)?.is_some();
         let mut guessed = BTreeSet::new();
         for subnet in network.subnets.iter_mut().filter(|subnet| subnet.gateway.is_none()) {
-            let router = find_router(subnet, in_vlan, &wish.routers, &mut guessed);
+            let router = find_router(subnet, in_vlan, &requested.routers, &mut guessed);
             not_handed_out(&network.name, subnet, router)?;
             subnet.gateway = Some(router);
         }
-        let mut plan = Self::build(&network, &guessed, wish)?;
+        let mut plan = Self::build(&network, &guessed, requested)?;
         plan.network = Some(network.name);
         Ok(plan)
     }
 
     /// For one that is yet to be made, of subnets and what Ashore shall hand out of them.
-    pub fn of_subnets(subnets: &[IpNet], ranges: &[Range], wish: RouterWish) -> Result<Self, RouterError> {
+    pub fn of_subnets(
+        subnets: &[IpNet],
+        ranges: &[Range],
+        requested: RouterRequest,
+    ) -> Result<Self, RouterError> {
         if subnets.is_empty() {
             return Err(RouterError::NothingGiven);
         }
         let (gateways, link_local): (Vec<IpAddr>, Vec<IpAddr>) =
-            wish.gateways.iter().partition(|ip| !is_link_local(**ip));
+            requested.gateways.iter().partition(|ip| !is_link_local(**ip));
         if let Some(ip) = link_local.first() {
             return Err(RouterError::LinkLocalRouter(*ip));
         }
@@ -132,24 +136,29 @@ impl RouterPlan {
         let mut network = spec.network()?;
         let mut guessed = BTreeSet::new();
         for subnet in network.subnets.iter_mut().filter(|subnet| subnet.gateway.is_none()) {
-            subnet.gateway = Some(find_router(subnet, wish.vlan.is_some(), &wish.routers, &mut guessed));
+            subnet.gateway =
+                Some(find_router(subnet, requested.vlan.is_some(), &requested.routers, &mut guessed));
         }
-        Self::build(&network, &guessed, wish)
+        Self::build(&network, &guessed, requested)
     }
 
     /// Every subnet has its router by now, those of some being guessed.
-    fn build(network: &Network, guessed: &BTreeSet<IpNet>, wish: RouterWish) -> Result<Self, RouterError> {
+    fn build(
+        network: &Network,
+        guessed: &BTreeSet<IpNet>,
+        requested: RouterRequest,
+    ) -> Result<Self, RouterError> {
         network.check_subnets()?;
-        let vlan = vlan_of(network, wish.vlan)?;
+        let vlan = vlan_of(network, requested.vlan)?;
         if vlan.is_some_and(|id| id.get() == 1) {
             return Err(RouterError::VlanOne);
         }
-        if vlan.is_none() && wish.policy.is_some() {
+        if vlan.is_none() && requested.policy.is_some() {
             return Err(RouterError::NothingBetween);
         }
         if let Some(id) = vlan {
-            not_the_lans(network, id, &wish.host)?;
-            let own = wish
+            not_the_lans(network, id, &requested.host)?;
+            let own = requested
                 .lan_interface
                 .as_ref()
                 .filter(|lan| in_vlan(lan.as_str()).is_some_and(|lans| lans.1 == id));
@@ -157,11 +166,11 @@ impl RouterPlan {
                 return Err(RouterError::LansOwnVlan { lan: lan.clone(), vlan: id });
             }
         }
-        for (at, pool) in wish.pools.iter().enumerate() {
-            check_pool(network, pool, &wish.pools[..at])?;
+        for (at, pool) in requested.pools.iter().enumerate() {
+            check_pool(network, pool, &requested.pools[..at])?;
         }
         let subnets = network.subnets.iter().map(|subnet| {
-            let planned = planned(subnet, network.addressing, vlan, &wish)?;
+            let planned = planned(subnet, network.addressing, vlan, &requested)?;
             Ok(RouterSubnet { router_guessed: guessed.contains(&subnet.net), ..planned })
         });
         let subnets: Vec<RouterSubnet> = subnets.collect::<Result<_, RouterError>>()?;
@@ -170,9 +179,9 @@ impl RouterPlan {
             network: None,
             vlan,
             subnets,
-            lan_interface: wish.lan_interface,
-            ports: wish.ports,
-            policy: vlan.map(|_| wish.policy.unwrap_or_default()),
+            lan_interface: requested.lan_interface,
+            ports: requested.ports,
+            policy: vlan.map(|_| requested.policy.unwrap_or_default()),
         })
     }
 }
@@ -181,14 +190,14 @@ fn planned(
     subnet: &Subnet,
     addressing: Addressing,
     vlan: Option<VlanId>,
-    wish: &RouterWish,
+    requested: &RouterRequest,
 ) -> Result<RouterSubnet, RouterError> {
     let v4 = subnet.net.addr().is_ipv4();
     let range = subnet.pool();
     let leased = v4 && addressing == Addressing::Dhcp;
-    let present = present(subnet, vlan, wish);
+    let present = present(subnet, vlan, requested);
     let handed_out = Some(range).filter(|_| !leased);
-    let own = wish.host.iter().filter(|own| own.steady).map(|own| own.net.addr());
+    let own = requested.host.iter().filter(|own| own.steady).map(|own| own.net.addr());
     let pools = match &present {
         _ if !v4 => Vec::new(),
         Present::Told(told) => clear_of_range(subnet, handed_out, told.clone(), own),
@@ -218,13 +227,13 @@ fn planned(
 }
 
 /// What is known of a subnet's pool. What somebody says counts for more than what was offered.
-fn present(subnet: &Subnet, vlan: Option<VlanId>, wish: &RouterWish) -> Present {
-    let told: Vec<Range> = wish.pools.iter().filter(|pool| pool.lies_in(&subnet.net)).copied().collect();
+fn present(subnet: &Subnet, vlan: Option<VlanId>, requested: &RouterRequest) -> Present {
+    let told: Vec<Range> = requested.pools.iter().filter(|pool| pool.lies_in(&subnet.net)).copied().collect();
     if !told.is_empty() {
         return Present::Told(told);
     }
     let range = subnet.pool();
-    let answered = wish.seen.iter().find(|report| report.range == range && !report.servers.is_empty());
+    let answered = requested.seen.iter().find(|report| report.range == range && !report.servers.is_empty());
     if let Some(report) = answered {
         let offering = report.servers.iter().find(|server| server.hands_out_of(&range).is_some());
         return match offering.and_then(|server| Some((server.server, server.span()?))) {

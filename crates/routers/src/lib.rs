@@ -25,7 +25,7 @@ mod system;
 mod tests;
 mod vyos;
 
-pub use build::{HostAddress, RouterWish};
+pub use build::{HostAddress, RouterRequest};
 pub use error::RouterError;
 pub use plan::{Policy, Present, RouterPlan, RouterSubnet};
 pub use system::System;

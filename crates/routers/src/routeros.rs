@@ -224,7 +224,7 @@ fn forward(plan: &RouterPlan, policy: Policy, v4: bool, page: &mut Page) {
             ));
         }
     }
-    // Port forwards are somebody's wish; IPv6 has none.
+    // Port forwards are the user's choice; IPv6 has none.
     let forwards = if v4 { " connection-nat-state=!dstnat" } else { "" };
     let from =
         if policy == Policy::Closed { String::new() } else { format!(" in-interface-list=!{name}-from") };

@@ -15,25 +15,25 @@ fn nets(texts: &[&str]) -> Vec<IpNet> {
     texts.iter().map(|text| text.parse().unwrap()).collect()
 }
 
-fn of(subnets: &[&str], ranges: &[&str], wish: RouterWish) -> Result<RouterPlan, RouterError> {
+fn of(subnets: &[&str], ranges: &[&str], requested: RouterRequest) -> Result<RouterPlan, RouterError> {
     let ranges: Vec<Range> = ranges.iter().map(|text| range(text)).collect();
-    RouterPlan::of_subnets(&nets(subnets), &ranges, wish)
+    RouterPlan::of_subnets(&nets(subnets), &ranges, requested)
 }
 
-fn in_vlan(id: u16) -> RouterWish {
-    RouterWish { vlan: Some(id.to_string().parse().unwrap()), ..RouterWish::default() }
+fn in_vlan(id: u16) -> RouterRequest {
+    RouterRequest { vlan: Some(id.to_string().parse().unwrap()), ..RouterRequest::default() }
 }
 
 fn vlan_200() -> RouterPlan {
     of(&["10.0.200.0/24", "fd88:200::/64"], &["10.0.200.192/27", "fd88:200::c0/122"], in_vlan(200)).unwrap()
 }
 
-fn told(pools: &[&str]) -> RouterWish {
-    RouterWish { pools: pools.iter().map(|text| range(text)).collect(), ..RouterWish::default() }
+fn told(pools: &[&str]) -> RouterRequest {
+    RouterRequest { pools: pools.iter().map(|text| range(text)).collect(), ..RouterRequest::default() }
 }
 
-fn lan(wish: RouterWish) -> Result<RouterPlan, RouterError> {
-    of(&["192.168.88.0/24"], &["192.168.88.192/27"], wish)
+fn lan(requested: RouterRequest) -> Result<RouterPlan, RouterError> {
+    of(&["192.168.88.0/24"], &["192.168.88.192/27"], requested)
 }
 
 fn host(interface: &str, net: &str, steady: bool) -> HostAddress {
@@ -74,7 +74,7 @@ fn a_pool_is_what_is_there_without_the_range_and_never_more() {
 
 #[test]
 fn without_a_word_of_the_lans_pool_none_is_made_up() {
-    let plan = lan(RouterWish::default()).unwrap();
+    let plan = lan(RouterRequest::default()).unwrap();
     assert_eq!((pools(&plan), &plan.subnets[0].present), (Vec::new(), &Present::Unknown));
     for system in System::ALL {
         let text = plan.render(system);
@@ -86,12 +86,12 @@ fn without_a_word_of_the_lans_pool_none_is_made_up() {
 
 #[test]
 fn addresses_that_this_machine_has_for_ever_are_in_no_pool_and_leases_stay_in_theirs() {
-    let wish = RouterWish {
+    let requested = RouterRequest {
         host: vec![host("eth0", "192.168.88.110/24", true), host("eth0", "192.168.88.120/24", false)],
         ..told(&["192.168.88.100-192.168.88.150"])
     };
     assert_eq!(
-        pools(&lan(wish).unwrap()),
+        pools(&lan(requested).unwrap()),
         ["192.168.88.100-192.168.88.109", "192.168.88.111-192.168.88.150"]
     );
 }
@@ -106,15 +106,15 @@ fn a_new_vlans_pool_leaves_its_low_addresses_free_where_there_is_room() {
     assert_eq!(pools(&whole), [""; 0]);
 }
 
-fn seen(offers: &[(&str, &str)]) -> RouterWish {
+fn seen(offers: &[(&str, &str)]) -> RouterRequest {
     let ip = |text: &str| text.parse::<Ipv4Addr>().unwrap();
     let offers = offers.iter().map(|(asked, offered)| (ip(asked), ip(offered))).collect();
     let servers = vec![PoolSeen { server: ip("192.168.88.1"), offers }];
     let range = range("192.168.88.192/27");
     let parent = "eth0".parse().unwrap();
-    RouterWish {
+    RouterRequest {
         seen: vec![PoolReport { parent, range, asked: Vec::new(), servers, beside: None }],
-        ..RouterWish::default()
+        ..RouterRequest::default()
     }
 }
 
@@ -151,7 +151,7 @@ fn vlan_1_is_the_lan() {
 #[test]
 fn a_vlan_has_no_subnet_that_this_machine_has_without_a_tag() {
     let with = |own: HostAddress| {
-        of(&["192.168.88.0/24"], &["192.168.88.192/27"], RouterWish { host: vec![own], ..in_vlan(200) })
+        of(&["192.168.88.0/24"], &["192.168.88.192/27"], RouterRequest { host: vec![own], ..in_vlan(200) })
     };
     for own in ["192.168.88.9/24", "192.168.0.9/16", "192.168.88.140/25"] {
         let refused = with(host("eth0", own, true));
@@ -172,7 +172,7 @@ fn the_lans_router_is_the_one_that_this_machine_sends_by_and_a_guess_is_called_o
     let there = &["192.168.88.100-192.168.88.254"];
     // Many a provider's box is the last machine of its LAN.
     let routers = vec!["fe80::1".parse().unwrap(), "192.168.88.254".parse().unwrap()];
-    let known = lan(RouterWish { routers, ..told(there) }).unwrap();
+    let known = lan(RouterRequest { routers, ..told(there) }).unwrap();
     assert_eq!(known.subnets[0].router.to_string(), "192.168.88.254");
     assert_eq!(pools(&known), ["192.168.88.100-192.168.88.191", "192.168.88.224-192.168.88.253"]);
     assert!(text(&known, System::Kea).contains("--ip-range 192.168.88.192/27 --gateway 192.168.88.254"));
@@ -197,7 +197,7 @@ fn the_lans_router_is_the_one_that_this_machine_sends_by_and_a_guess_is_called_o
 fn a_vlan_is_beside_a_lan_that_is_in_one_and_not_inside_it() {
     let on = |lan: &str, vlan| {
         let lan_interface = Some(lan.parse().unwrap());
-        of(&["10.0.200.0/24"], &["10.0.200.192/27"], RouterWish { lan_interface, ..in_vlan(vlan) })
+        of(&["10.0.200.0/24"], &["10.0.200.192/27"], RouterRequest { lan_interface, ..in_vlan(vlan) })
     };
     for system in System::ALL {
         let text = on("eth1.10", 200).unwrap().render(system);
@@ -249,7 +249,7 @@ fn public_subnets_and_prefixes_that_nobody_can_choose_from_are_told() {
 #[test]
 fn every_output_has_three_parts_the_last_of_which_nobody_pastes() {
     let lan = lan(told(&["192.168.88.100-192.168.88.249"])).unwrap();
-    let unknown = self::lan(RouterWish::default()).unwrap();
+    let unknown = self::lan(RouterRequest::default()).unwrap();
     for system in System::ALL {
         for policy in Policy::ALL {
             for plan in [&lan, &unknown, &RouterPlan { policy: Some(policy), ..vlan_200() }] {
@@ -334,16 +334,17 @@ fn a_vlan_that_ashore_hands_out_whole_has_no_pool_to_be_read() {
 
 #[test]
 fn a_second_subnet_overwrites_no_first_ones_pool() {
-    let wish = told(&["192.168.88.100-192.168.88.249", "10.0.0.10-10.0.0.99"]);
-    let plan = of(&["192.168.88.0/24", "10.0.0.0/24"], &["192.168.88.192/27", "10.0.0.64/27"], wish).unwrap();
+    let requested = told(&["192.168.88.100-192.168.88.249", "10.0.0.10-10.0.0.99"]);
+    let plan =
+        of(&["192.168.88.0/24", "10.0.0.0/24"], &["192.168.88.192/27", "10.0.0.64/27"], requested).unwrap();
     let text = plan.render(System::RouterOs);
     let set: Vec<&str> = text.lines().filter(|line| line.contains("/ip pool set")).collect();
     assert_eq!(set.len(), 1, "{text}");
     assert!(set[0].ends_with(
         "ranges=192.168.88.100-192.168.88.191,192.168.88.224-192.168.88.249,10.0.0.10-10.0.0.63,10.0.0.96-10.0.0.99"
     ));
-    let wish = RouterWish { vlan: Some("200".parse().unwrap()), ..RouterWish::default() };
-    let plan = of(&["10.0.200.0/24", "10.0.201.0/24"], &["10.0.200.192/27"], wish);
+    let requested = RouterRequest { vlan: Some("200".parse().unwrap()), ..RouterRequest::default() };
+    let plan = of(&["10.0.200.0/24", "10.0.201.0/24"], &["10.0.200.192/27"], requested);
     let text = plan.unwrap().render(System::OpenWrt);
     assert_eq!(text.matches("dhcp.vlan200.start=").count(), 1, "{text}");
 }
@@ -353,7 +354,7 @@ fn on_a_box_without_vlans_a_pool_is_two_addresses_in_words() {
     let text = |plan: &RouterPlan, system: System| {
         plan.render(system).split_whitespace().filter(|word| *word != "#").collect::<Vec<_>>().join(" ")
     };
-    let unknown = lan(RouterWish::default()).unwrap();
+    let unknown = lan(RouterRequest::default()).unwrap();
     let words = text(&unknown, System::Consumer);
     for part in [
         "起始地址",

@@ -9,7 +9,7 @@ use ashore_core::model::network::Network;
 use ashore_core::net::range::Range;
 use ashore_core::net::vlan::VlanId;
 use ashore_core::rules::create::{NetworkError, NetworkSpec};
-use ashore_routers::{Policy, RouterError, RouterPlan, RouterWish, System};
+use ashore_routers::{Policy, RouterError, RouterPlan, RouterRequest, System};
 use ipnet::IpNet;
 use proptest::prelude::*;
 
@@ -24,12 +24,12 @@ fn network(parent: &str, subnets: &str, ranges: &str, gateways: &str, aux: &[(&s
     serde_json::from_value::<NetworkSpec>(spec).unwrap().network().unwrap()
 }
 
-fn of_subnets(subnets: &str, ranges: &str, wish: RouterWish) -> Result<RouterPlan, RouterError> {
-    RouterPlan::of_subnets(&list(subnets), &list(ranges), wish)
+fn of_subnets(subnets: &str, ranges: &str, requested: RouterRequest) -> Result<RouterPlan, RouterError> {
+    RouterPlan::of_subnets(&list(subnets), &list(ranges), requested)
 }
 
-fn vlan(id: u16) -> RouterWish {
-    RouterWish { vlan: Some(id.try_into().unwrap()), ..RouterWish::default() }
+fn vlan(id: u16) -> RouterRequest {
+    RouterRequest { vlan: Some(id.try_into().unwrap()), ..RouterRequest::default() }
 }
 
 /// The networks whose output is kept.
@@ -41,14 +41,14 @@ fn cases() -> [(&'static str, RouterPlan); 5] {
         "10.0.200.1",
         &[("host", "10.0.200.222"), ("printer", "10.0.200.20")],
     );
-    let closed = RouterWish {
+    let closed = RouterRequest {
         policy: Some(Policy::Closed),
         ports: list("port3 port4"),
         lan_interface: Some("br0".parse().unwrap()),
-        ..RouterWish::default()
+        ..RouterRequest::default()
     };
-    let open = RouterWish { policy: Some(Policy::Open), ..vlan(30) };
-    let told = RouterWish { pools: list("192.168.88.100-192.168.88.249"), ..RouterWish::default() };
+    let open = RouterRequest { policy: Some(Policy::Open), ..vlan(30) };
+    let told = RouterRequest { pools: list("192.168.88.100-192.168.88.249"), ..RouterRequest::default() };
     [
         (
             "--vlan 200 --subnet 10.0.200.0/24 --ip-range 10.0.200.192/27",
@@ -61,7 +61,7 @@ fn cases() -> [(&'static str, RouterPlan); 5] {
         ("--vlan 30 --subnet 10.0.30.0/24 --firewall open", of_subnets("10.0.30.0/24", "", open).unwrap()),
         (
             "--subnet 192.168.88.0/24 --ip-range 192.168.88.200-192.168.88.220",
-            of_subnets("192.168.88.0/24", "192.168.88.200-192.168.88.220", RouterWish::default()).unwrap(),
+            of_subnets("192.168.88.0/24", "192.168.88.200-192.168.88.220", RouterRequest::default()).unwrap(),
         ),
         (
             "--subnet 192.168.88.0/24 --ip-range 192.168.88.200-192.168.88.220 --pool 192.168.88.100-192.168.88.249",
@@ -99,9 +99,9 @@ fn refused(plan: Result<RouterPlan, RouterError>) -> String {
 
 #[test]
 fn what_is_wrong_is_refused_with_what_helps() {
-    let pools = |pools: &str| RouterWish { pools: list(pools), ..vlan(200) };
-    let gateway = |ip: &str| RouterWish { gateways: list(ip), ..vlan(200) };
-    let of = |wish| of_subnets("10.0.200.0/24", "10.0.200.192/27", wish);
+    let pools = |pools: &str| RouterRequest { pools: list(pools), ..vlan(200) };
+    let gateway = |ip: &str| RouterRequest { gateways: list(ip), ..vlan(200) };
+    let of = |requested| of_subnets("10.0.200.0/24", "10.0.200.192/27", requested);
     for (plan, message, helps) in [
         (
             of(pools("10.0.200.192/28")),
@@ -119,7 +119,7 @@ fn what_is_wrong_is_refused_with_what_helps() {
         (of_subnets("224.0.0.0/24", "", vlan(200)), "is no LAN's", ""),
         (of_subnets("10.0.200.0/24", "10.0.201.0/27", vlan(200)), "does not lie in the subnet", ""),
         (
-            of_subnets("192.168.88.0/24", "", RouterWish::default()),
+            of_subnets("192.168.88.0/24", "", RouterRequest::default()),
             "Ashore hands out all of 192.168.88.0/24",
             "--ip-range",
         ),
@@ -127,7 +127,7 @@ fn what_is_wrong_is_refused_with_what_helps() {
             of_subnets(
                 "192.168.88.0/24",
                 "192.168.88.192/27",
-                RouterWish { policy: Some(Policy::Closed), ..RouterWish::default() },
+                RouterRequest { policy: Some(Policy::Closed), ..RouterRequest::default() },
             ),
             "without a VLAN",
             "--vlan",
@@ -142,10 +142,10 @@ fn what_is_wrong_is_refused_with_what_helps() {
 #[test]
 fn what_is_wrong_for_a_network_that_is_there_is_refused() {
     let iot = |ranges, gateways| network("eth0.200", "10.0.200.0/24", ranges, gateways, &[]);
-    let gateway = |ip: &str| RouterWish { gateways: list(ip), ..RouterWish::default() };
+    let gateway = |ip: &str| RouterRequest { gateways: list(ip), ..RouterRequest::default() };
 
     // The router needs an address, and Ashore may hand out any of this subnet.
-    let unknown = refused(RouterPlan::of_network(&iot("", ""), RouterWish::default()));
+    let unknown = refused(RouterPlan::of_network(&iot("", ""), RouterRequest::default()));
     assert!(unknown.contains("hands out 10.0.200.0/24, also the router's 10.0.200.1"), "{unknown}");
     assert!(unknown.contains("--gateway 10.0.200.1"), "{unknown}");
     let unknown = refused(RouterPlan::of_network(&iot("10.0.200.192/27", ""), gateway("10.0.200.200")));
@@ -163,7 +163,7 @@ fn what_is_wrong_for_a_network_that_is_there_is_refused() {
 fn what_is_not_said_is_filled_in() {
     let plan = RouterPlan::of_network(
         &network("eth0.200", "10.0.200.0/24", "10.0.200.192/27", "", &[("old", "10.0.200.1")]),
-        RouterWish::default(),
+        RouterRequest::default(),
     );
     let plan = plan.unwrap();
     assert_eq!(plan.vlan.map(VlanId::get), Some(200));
@@ -174,12 +174,12 @@ fn what_is_not_said_is_filled_in() {
     let made = serde_json::json!({ "name": "iot", "parent": "enx001122334455", "vlan": 200,
         "subnets": ["10.0.200.0/24"], "gateways": ["10.0.200.1"] });
     let made = serde_json::from_value::<NetworkSpec>(made).unwrap().network().unwrap();
-    assert_eq!(RouterPlan::of_network(&made, RouterWish::default()).unwrap().name, "vlan200");
+    assert_eq!(RouterPlan::of_network(&made, RouterRequest::default()).unwrap().name, "vlan200");
 
     // A dot in a name does not make a VLAN.
     for parent in ["eth0", "eth0.x", "eth0.4095", "eth0.0", "lan.home"] {
         let lan = network(parent, "192.168.88.0/24", "192.168.88.192/27", "192.168.88.1", &[]);
-        assert_eq!(RouterPlan::of_network(&lan, RouterWish::default()).unwrap().vlan, None, "{parent}");
+        assert_eq!(RouterPlan::of_network(&lan, RouterRequest::default()).unwrap().vlan, None, "{parent}");
         assert_eq!(RouterPlan::of_network(&lan, vlan(7)).unwrap().name, "vlan7", "{parent}");
     }
 }
@@ -252,13 +252,13 @@ proptest! {
         let at = |place: u32| whole.nth_around(1 + u128::from(place) % (size - 2));
         let range: Range = format!("{}-{}", at(one).min(at(other)), at(one).max(at(other))).parse().unwrap();
         let there = if tagged { Vec::new() } else { vec![whole] };
-        let wish = RouterWish {
+        let requested = RouterRequest {
             vlan: tagged.then(|| 7.try_into().unwrap()),
             gateways: vec![at(router)],
             pools: there,
-            ..RouterWish::default()
+            ..RouterRequest::default()
         };
-        let plan = match RouterPlan::of_subnets(&[net], &[range], wish) {
+        let plan = match RouterPlan::of_subnets(&[net], &[range], requested) {
             Ok(plan) => plan,
             Err(RouterError::NothingClear(_) | RouterError::PoolInside { .. }) if !tagged => return Ok(()),
             Err(error) => return Err(TestCaseError::fail(error.to_string())),

@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-mod tenure;
+mod held_lease;
 
-pub(crate) use tenure::Tenure;
-pub use tenure::{Change, Held, Lease, Recorded};
+pub(crate) use held_lease::HeldLease;
+pub use held_lease::{Change, Held, Lease, Recorded};
 
 /// A client of either, as whoever drives it sees it: who does what [`Client::poll`] says until it says [`Action::Wait`], tells what
 /// comes meanwhile, and polls again.

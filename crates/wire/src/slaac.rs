@@ -10,7 +10,7 @@
 //! | less              | a shorter one                              | what is left                                     |
 //! | something         | nothing any more                           | it is deprecated and goes when its time comes    |
 
-mod few;
+mod bounded;
 mod interface_id;
 mod link;
 mod offer;

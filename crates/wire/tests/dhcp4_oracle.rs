@@ -24,7 +24,7 @@ fn theirs(bytes: &[u8]) -> v4::Message {
 
 fn client(name: Name) -> Client {
     let id = ClientId::duid(7, &[0, 3, 0, 1, 2, 0, 0, 0, 0, 1]).unwrap();
-    let config = Config { broadcast: true, name: Some(name), wish: Some(IP), ..Config::new(MAC, id) };
+    let config = Config { broadcast: true, name: Some(name), requested: Some(IP), ..Config::new(MAC, id) };
     Client::new(config, Instant::now(), 7)
 }
 

@@ -23,7 +23,7 @@ fn theirs(bytes: &[u8]) -> v6::Message {
 
 fn config() -> Config {
     let name = Some(("web.home.arpa".parse().unwrap(), Update::Server));
-    Config { name, wish: Some(IP), ..Config::new(Duid::try_from(CLIENT.to_vec()).unwrap(), 7) }
+    Config { name, requested: Some(IP), ..Config::new(Duid::try_from(CLIENT.to_vec()).unwrap(), 7) }
 }
 
 /// What the client sends next.

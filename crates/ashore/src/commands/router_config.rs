@@ -10,7 +10,7 @@ use ashore_core::net::name::IfName;
 use ashore_core::net::observed::View;
 use ashore_core::rules::create::PoolQuestion;
 use ashore_kernel::Kernel;
-use ashore_routers::{HostAddress, RouterError, RouterPlan, RouterWish, System};
+use ashore_routers::{HostAddress, RouterError, RouterPlan, RouterRequest, System};
 
 use super::table;
 use crate::cli::{RouterConfigArgs, Wanted};
@@ -45,7 +45,7 @@ fn list(json: bool) -> Result<(), Failure> {
 fn plan(args: RouterConfigArgs) -> Result<RouterPlan, Failure> {
     let seen = seen(&args);
     let here = Kernel::here().ok().and_then(|kernel| kernel.observe(&[]).ok()).map(|observed| observed.host);
-    let wish = RouterWish {
+    let requested = RouterRequest {
         vlan: args.vlan,
         gateways: args.gateways,
         pools: args.pools,
@@ -57,9 +57,9 @@ fn plan(args: RouterConfigArgs) -> Result<RouterPlan, Failure> {
         routers: here.as_ref().map(routers_of).unwrap_or_default(),
     };
     let planned = match args.network {
-        None => RouterPlan::of_subnets(&args.subnets, &args.ranges, wish),
+        None => RouterPlan::of_subnets(&args.subnets, &args.ranges, requested),
         Some(network) => match ask(&args.client, &Request::InspectNetwork { network })? {
-            Reply::Network(network) => RouterPlan::of_network(&network, wish),
+            Reply::Network(network) => RouterPlan::of_network(&network, requested),
             other => return Err(unexpected(&other)),
         },
     };

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use ashore_core::api::refusal::{Refusal, RefusalKind};
 use ashore_core::api::reply::Reply;
 
-use super::engine::Engine;
-use crate::sockets::{Handed, Socket};
+use super::controller::Controller;
+use crate::sockets::{ListenFds, Socket};
 use crate::supervise::{contained, needed};
 
 mod clients;
@@ -36,7 +36,7 @@ pub(super) struct Control {
 
 impl Control {
     /// Takes the socket at a path, or makes it.
-    pub(super) fn at(path: PathBuf, handed: &mut Handed) -> anyhow::Result<Self> {
+    pub(super) fn at(path: PathBuf, handed: &mut ListenFds) -> anyhow::Result<Self> {
         let Socket { listener, handed } = handed.socket(&path)?;
         // Whoever bound it may have wanted it otherwise.
         listener.set_nonblocking(false)?;
@@ -44,21 +44,21 @@ impl Control {
     }
 
     /// Begins to answer.
-    pub(super) fn serve(&self, engine: &Arc<Engine>) -> io::Result<()> {
-        await_client(self.clients.clone(), engine.clone())
+    pub(super) fn serve(&self, controller: &Arc<Controller>) -> io::Result<()> {
+        await_client(self.clients.clone(), controller.clone())
     }
 }
 
 /// Starts a thread for the next client. Once there is one, the thread leaves the socket to a successor and answers itself,
 /// so that nobody waits for a thread to begin. Without a successor, out of threads or memory for a moment, it is its own.
-fn await_client(clients: Arc<Clients>, engine: Arc<Engine>) -> io::Result<()> {
+fn await_client(clients: Arc<Clients>, controller: Arc<Controller>) -> io::Result<()> {
     std::thread::Builder::new().name("control".into()).spawn(move || {
         loop {
             let (client, successor) = needed(|| {
                 let client = clients.accept();
-                (client, await_client(clients.clone(), engine.clone()))
+                (client, await_client(clients.clone(), controller.clone()))
             });
-            match contained(|| answer(&engine, &client)) {
+            match contained(|| answer(&controller, &client)) {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => tracing::debug!("a client went away: {error}"),
                 Err(fault) => tracing::error!("a client: {fault}"),
@@ -81,7 +81,7 @@ impl Drop for Control {
 }
 
 /// Answers all requests of a connection.
-fn answer(engine: &Engine, client: &Client<'_>) -> io::Result<()> {
+fn answer(controller: &Controller, client: &Client<'_>) -> io::Result<()> {
     let mut reader = BufReader::new(Until::soon(client.stream()));
     loop {
         let mut line = Vec::new();
@@ -90,7 +90,7 @@ fn answer(engine: &Engine, client: &Client<'_>) -> io::Result<()> {
             return Ok(());
         }
         client.is_served();
-        let reply = contained(|| reply(engine, &line)).unwrap_or_else(Reply::Refused);
+        let reply = contained(|| reply(controller, &line)).unwrap_or_else(Reply::Refused);
         let mut bytes = serde_json::to_vec(&reply)?;
         bytes.push(b'\n');
         client.is_waited_for();
@@ -134,9 +134,9 @@ impl Write for Until<'_> {
     }
 }
 
-fn reply(engine: &Engine, line: &[u8]) -> Reply {
+fn reply(controller: &Controller, line: &[u8]) -> Reply {
     match serde_json::from_slice(line) {
-        Ok(request) => engine.handle(request),
+        Ok(request) => controller.handle(request),
         Err(error) => Reply::Refused(Refusal {
             kind: RefusalKind::Invalid,
             message: format!("the request does not read: {error}"),

@@ -21,7 +21,7 @@ use ashore_core::model::state::State;
 use ashore_core::net::link::Tag;
 use ashore_core::net::name::IfName;
 use ashore_core::net::observed::{Link, ObservedKind, View};
-use ashore_core::rules::known;
+use ashore_core::rules::addresses_in_use;
 use ashore_kernel::{Namespace, Waker, boottime};
 use ashore_wire::conflict::{ANNOUNCE_INTERVAL, ANNOUNCE_NUM, Defence, Probe, announcement, probe_frame};
 use ashore_wire::{Mac, heard};
@@ -35,7 +35,7 @@ const MOST_AT_ONCE: usize = 256;
 /// How many machines that claim one address are kept in mind.
 const MOST_CLAIMS: usize = 8;
 /// After this time a parent by which the LAN could not be asked is tried again.
-const DEAF_FOR: Duration = Duration::from_secs(10);
+const UNREACHABLE_FOR: Duration = Duration::from_secs(10);
 /// So much later it is asked again whether a link that is on its way out is gone.
 const ON_ITS_WAY: Duration = Duration::from_millis(100);
 /// For how long a claim on an endpoint's address is shown as a conflict, in seconds.
@@ -43,7 +43,6 @@ const CONFLICT_SHOWN: u64 = 600;
 
 mod claims;
 mod clients;
-mod deaf;
 mod doubts;
 mod forwarding;
 mod hearsay;
@@ -51,16 +50,15 @@ mod inquiries;
 mod leases;
 mod leases6;
 mod listener;
-mod looks;
-mod outbox;
 mod own;
 mod pool;
+mod probes;
 mod routers;
+mod send_queue;
+mod unreachable;
 
 pub(crate) use claims::Claim;
 use claims::Claims;
-pub(crate) use deaf::Deaf;
-use deaf::{said, said_or_waits};
 use doubts::Doubts;
 use forwarding::Forwarding;
 use hearsay::Hearsay;
@@ -70,14 +68,16 @@ use leases::{Changes, Leases};
 use leases6::Leases6;
 pub(crate) use leases6::Standing6;
 use listener::Listener;
-pub(crate) use looks::{Ahead, Sought};
-use looks::{CLEAR_FOR, Clearance, Coming};
-use outbox::{Outbox, Unsent};
 use own::{Own, mac_on_lan};
 pub(crate) use pool::Patience;
 use pool::Surveys;
+use probes::{CLEAR_FOR, Clearance, Coming};
+pub(crate) use probes::{Prefetch, Sought};
 use routers::Routers;
 pub(crate) use routers::moment;
+use send_queue::{SendQueue, Unsent};
+pub(crate) use unreachable::Unreachable;
+use unreachable::{said, said_or_waits};
 
 /// An address on the LAN of a parent.
 type OnLan = (IfName, IpAddr);
@@ -99,11 +99,11 @@ struct Shared {
 #[derive(Default)]
 struct Table {
     /// Parents to listen on.
-    parents: BTreeMap<IfName, Ear>,
+    parents: BTreeMap<IfName, Tap>,
     /// Parents of networks that are being made, and how many of these there are.
-    guests: BTreeMap<IfName, (Ear, usize)>,
+    temporary_taps: BTreeMap<IfName, (Tap, usize)>,
     /// Parents by which the LAN could not be asked, and since when.
-    deaf: BTreeMap<IfName, (Deaf, Instant)>,
+    unreachable: BTreeMap<IfName, (Unreachable, Instant)>,
     /// Which of this machine's MACs may speak for which addresses.
     own: Own,
     probes: BTreeMap<OnLan, Probe>,
@@ -127,8 +127,8 @@ struct Table {
     conflicts: BTreeMap<OnLan, BTreeMap<Mac, u64>>,
     claims: Claims,
     announcements: Vec<Announcement>,
-    outbox: RefCell<Outbox>,
-    ahead: Vec<Ahead>,
+    send_queue: RefCell<SendQueue>,
+    ahead: Vec<Prefetch>,
     leases: Leases,
     /// Who is told whose IPv4 lease stands otherwise than before.
     changes: Changes,
@@ -140,7 +140,7 @@ struct Table {
 
 /// Where to listen on a parent, by the kernel's numbers, and from which MAC to ask.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Ear {
+struct Tap {
     parent: u32,
     mac: Mac,
     shim: Option<u32>,
@@ -192,16 +192,16 @@ impl Lan {
                 let shim = host.tagged(&Tag::Shim(network.parent.clone())).filter(hears);
                 // Siblings answer to the shim's MAC: an answer to the parent's would leave by the wire.
                 let mac = shim.and_then(|shim| shim.mac).or(parent.mac)?;
-                let ear = Ear { parent: parent.index, mac, shim: shim.map(|shim| shim.index) };
+                let ear = Tap { parent: parent.index, mac, shim: shim.map(|shim| shim.index) };
                 Some((network.parent.clone(), ear))
             })
             .collect();
-        let guests = table.guests.clone();
-        for (parent, (ear, _)) in guests {
+        let temporary_taps = table.temporary_taps.clone();
+        for (parent, (ear, _)) in temporary_taps {
             table.parents.entry(parent).or_insert(ear);
         }
         // Something has changed, so it is worth another try.
-        table.deaf.clear();
+        table.unreachable.clear();
         // Who listens by another link than before has not heard what that one hears.
         let Table { parents, clear, probes, surveys, own, hearsay, forwarding, .. } = &mut *table;
         clear.retain(|(parent, _), _| before.get(parent) == parents.get(parent));
@@ -253,7 +253,7 @@ impl Lan {
         // What is given back by a parent that has no network any more is still to be said.
         for parent in leases.parting().chain(leases6.parting()) {
             if let Some((link, mac)) = host.link(parent).and_then(|link| Some((link.index, link.mac?))) {
-                let ear = Ear { parent: link, mac, shim: None };
+                let ear = Tap { parent: link, mac, shim: None };
                 parents.entry(parent.clone()).or_insert(ear);
             }
         }
@@ -267,9 +267,9 @@ impl Lan {
         let listening = Listening { lan: self, parent: parent.clone() };
         let Some(link) = host.link(parent) else { return listening };
         let Some(mac) = link.mac else { return listening };
-        let ear = Ear { parent: link.index, mac, shim: None };
+        let ear = Tap { parent: link.index, mac, shim: None };
         let mut table = self.table();
-        table.guests.entry(parent.clone()).or_insert((ear.clone(), 0)).1 += 1;
+        table.temporary_taps.entry(parent.clone()).or_insert((ear.clone(), 0)).1 += 1;
         table.parents.entry(parent.clone()).or_insert(ear);
         drop(table);
         self.shared.waker.wake();
@@ -277,8 +277,8 @@ impl Lan {
     }
 
     /// The parents by which the LAN cannot be asked at present.
-    pub(crate) fn deaf(&self) -> Vec<Deaf> {
-        self.table().deaf.values().map(|(deaf, _)| deaf.clone()).collect()
+    pub(crate) fn unreachable(&self) -> Vec<Unreachable> {
+        self.table().unreachable.values().map(|(unreachable, _)| unreachable.clone()).collect()
     }
 
     /// Tells the LAN that an endpoint has its addresses now, so that stale caches change.
@@ -296,7 +296,7 @@ impl Lan {
     }
 
     /// Addresses that other machines were heard by a parent to have, or to be about to take.
-    pub(crate) fn hearsay(&self, parent: &IfName) -> BTreeMap<IpAddr, known::Hearsay> {
+    pub(crate) fn hearsay(&self, parent: &IfName) -> BTreeMap<IpAddr, addresses_in_use::Hearsay> {
         self.table().hearsay.get(parent).map_or_else(BTreeMap::new, |there| there.all(Instant::now()))
     }
 
@@ -355,12 +355,12 @@ fn subnets(state: &State) -> BTreeSet<(IfName, IpNet)> {
 fn numbered_shims(state: &State, host: &View) -> Vec<(OnLan, Mac)> {
     let of_network = |network: &Network| {
         let parent = network.parent.clone();
-        let tag = if network.wants_shim() { Tag::Shim(parent) } else { Tag::Vlan(parent) };
+        let tag = if network.uses_shim() { Tag::Shim(parent) } else { Tag::Vlan(parent) };
         let mac = host.tagged(&tag)?.mac?;
         Some(reserved_for_host(network).map(|key| (key, mac)).collect::<Vec<_>>())
     };
     let numbered =
-        |network: &&Network| network.wants_shim() || (network.host_access && network.bridge_vlan().is_some());
+        |network: &&Network| network.uses_shim() || (network.host_access && network.bridge_vlan().is_some());
     state.networks.values().filter(numbered).filter_map(of_network).flatten().collect()
 }
 
@@ -374,10 +374,10 @@ impl Drop for Listening<'_> {
     /// The parent itself goes with the next change, if there is still no network on it then.
     fn drop(&mut self) {
         let mut table = self.lan.table();
-        if let Some((_, count)) = table.guests.get_mut(&self.parent) {
+        if let Some((_, count)) = table.temporary_taps.get_mut(&self.parent) {
             *count -= 1;
         }
-        table.guests.retain(|_, (_, count)| *count > 0);
+        table.temporary_taps.retain(|_, (_, count)| *count > 0);
     }
 }
 
@@ -395,16 +395,17 @@ impl Table {
             claims.retain(|_, at| today.saturating_sub(*at) < CONFLICT_SHOWN);
             !claims.is_empty()
         });
-        for (parent, error) in self.outbox.get_mut().turn(now, send) {
-            said(&mut self.deaf, &parent, Err(error));
+        for (parent, error) in self.send_queue.get_mut().turn(now, send) {
+            said(&mut self.unreachable, &parent, Err(error));
         }
         let (again, forwards) = self.forward();
         let (mut next, mut ended) = self.look(now, send);
         ended |= again;
         next = forwards.map(|wait| now + wait).into_iter().chain([next]).min().unwrap_or(next);
         next = self.settle_doubts(now, send).into_iter().chain([next]).min().unwrap_or(next);
-        let (deaf, outbox) = (&mut self.deaf, &self.outbox);
-        let send_soon = &|parent: &IfName, frame: &[u8]| outbox.borrow_mut().send(parent, frame, now, send);
+        let (unreachable, send_queue) = (&mut self.unreachable, &self.send_queue);
+        let send_soon =
+            &|parent: &IfName, frame: &[u8]| send_queue.borrow_mut().send(parent, frame, now, send);
         self.announcements.retain_mut(|announcement_due| {
             if now >= announcement_due.due {
                 let Announcement { parent, ip, mac, left, .. } = &*announcement_due;
@@ -412,12 +413,12 @@ impl Table {
                 let probe = (*left == ANNOUNCE_NUM).then(|| probe_frame(*mac, *ip));
                 let mut frames = probe.into_iter().chain([announcement(*mac, *ip)]);
                 let outcome =
-                    frames.try_for_each(|frame| outbox.borrow_mut().send_now(parent, &frame, now, send));
+                    frames.try_for_each(|frame| send_queue.borrow_mut().send_now(parent, &frame, now, send));
                 match outcome {
                     // There may be hundreds at once, which are said as there is room for them.
                     Err(Unsent::Full(again)) => announcement_due.due = again,
                     Ok(()) | Err(Unsent::Failed(_)) => {
-                        said(deaf, parent, outcome.map_err(Unsent::into_error));
+                        said(unreachable, parent, outcome.map_err(Unsent::into_error));
                         announcement_due.left -= 1;
                         announcement_due.due = now + ANNOUNCE_INTERVAL;
                     }
@@ -443,14 +444,15 @@ impl Table {
         for parent in parents {
             self.routers.say_changed(parent);
         }
-        let (wait, failed) = self.surveys.turn(&self.parents, send, deaf);
+        let (wait, failed) = self.surveys.turn(&self.parents, send, unreachable);
         next = wait.into_iter().chain([next]).min().unwrap_or(next);
         ended |= failed;
         let wait = self.routers.turn(&self.parents, send);
         next = wait.map(|wait| now + wait).into_iter().chain([next]).min().unwrap_or(next);
-        let again = deaf.values().map(|(_, since)| *since + DEAF_FOR).filter(|again| *again > now);
+        let again =
+            unreachable.values().map(|(_, since)| *since + UNREACHABLE_FOR).filter(|again| *again > now);
         next = again.chain([next]).min().unwrap_or(next);
-        next = outbox.borrow().next().into_iter().chain([next]).min().unwrap_or(next);
+        next = send_queue.borrow().next().into_iter().chain([next]).min().unwrap_or(next);
         (next, ended)
     }
 
@@ -561,7 +563,7 @@ mod tests {
     fn who_looks_for_what_was_taken_a_moment_ago_is_told_so_a_few_times() {
         let (ip, other) = (IpAddr::from([192, 168, 88, 192]), Mac([2, 0, 0, 0, 0, 2]));
         let eth0: IfName = "eth0".parse().expect("a name");
-        let ear = Ear { parent: 2, mac: Mac([2, 0, 0, 0, 0, 1]), shim: None };
+        let ear = Tap { parent: 2, mac: Mac([2, 0, 0, 0, 0, 1]), shim: None };
         let mut table = Table { parents: BTreeMap::from([(eth0.clone(), ear.clone())]), ..Table::default() };
         let (until, said) = (Instant::now() + Duration::from_secs(30), RefCell::new(Vec::new()));
         let send = |_: &IfName, frame: &[u8]| {
@@ -578,7 +580,7 @@ mod tests {
         for _ in 0..100 {
             table.hear(&eth0, &probe_frame(other, ip), &send);
         }
-        assert_eq!(said.borrow().len(), looks::MOST_TOLD as usize);
+        assert_eq!(said.borrow().len(), probes::MOST_TOLD as usize);
         assert!(said.borrow().iter().all(|frame| *frame == probe_frame(ear.mac, ip)));
     }
 }

@@ -28,12 +28,12 @@ use crate::client::Failure;
 use crate::front::docker::server::Plugin;
 use crate::front::docker::turns::Lists;
 use crate::out::Log;
-use crate::sockets::Handed;
+use crate::sockets::ListenFds;
 use crate::supervise::spawn_needed;
 use crate::trial::TrialFile;
 
 mod control;
-mod engine;
+mod controller;
 mod guard;
 mod lan;
 mod refusal;
@@ -41,7 +41,7 @@ mod resolv;
 mod witness;
 
 use control::Control;
-use engine::{Cause, Engine, Wakers};
+use controller::{Cause, Controller, Wakers};
 pub(crate) use guard::run as guard;
 use lan::Lan;
 use resolv::Resolv;
@@ -64,7 +64,7 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
     let asked_to_end = EndSignals::hold().context("signals")?;
     check_run_directory(&args.run)?;
     let control_path = args.run.join("ashore.sock");
-    let mut handed = Handed::take([&control_path, &args.docker_plugin])?;
+    let mut handed = ListenFds::take([&control_path, &args.docker_plugin])?;
     let kernel = Kernel::here().map_err(|error| match error {
         NamespaceError::System { ref source, .. }
             if source.kind() == std::io::ErrorKind::PermissionDenied =>
@@ -99,48 +99,48 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
     let lan = Lan::start(host.clone(), lists.clone()).context("listening to the LAN")?;
     let watch = Watch::of(&host).context("watching links and addresses")?;
     let (trial, resolv) = (TrialFile::of(&args.run), Resolv::of(&args.run));
-    let (later, words) = std::sync::mpsc::channel();
+    let (deferred, words) = std::sync::mpsc::channel();
     let (search, lost) = std::sync::mpsc::channel();
-    let wakers = Wakers { later, search };
-    let engine = Arc::new(Engine::new(store, kernel, lan, lists.clone(), trial, resolv, wakers));
-    engine.resume_trial();
-    engine.recover();
+    let wakers = Wakers { deferred, search };
+    let controller = Arc::new(Controller::new(store, kernel, lan, lists.clone(), trial, resolv, wakers));
+    controller.resume_trial();
+    controller.recover();
     let (tell, leases) = std::sync::mpsc::channel();
-    engine.hear_of_leases(tell);
+    controller.hear_of_leases(tell);
     let (tell, routers) = std::sync::mpsc::channel();
-    engine.reconcile(Cause::Start);
-    engine.hear_of_routers(tell);
+    controller.reconcile(Cause::Start);
+    controller.hear_of_routers(tell);
     let control = Control::at(control_path, &mut handed)?;
     let plugin = Plugin::of(args, &mut handed)?;
-    let docker = engine.clone();
+    let docker = controller.clone();
     plugin.serve(Arc::new(move |request| docker.handle(request)), lists)?;
 
-    let leasing = engine.clone();
+    let leasing = controller.clone();
     spawn_needed("leases", move || leasing.follow_leases(&leases)).context("a thread")?;
-    let following = engine.clone();
+    let following = controller.clone();
     spawn_needed("routers", move || following.follow_routers(&routers)).context("a thread")?;
     let (tell, claims) = std::sync::mpsc::channel();
-    engine.hear_of_claims(tell);
-    let looking = engine.clone();
+    controller.hear_of_claims(tell);
+    let looking = controller.clone();
     spawn_needed("claims", move || looking.look_into_claims(&claims)).context("a thread")?;
-    let putting_off = engine.clone();
-    spawn_needed("later", move || putting_off.do_later(&words)).context("a thread")?;
-    let searching = engine.clone();
+    let deferring = controller.clone();
+    spawn_needed("deferred", move || deferring.run_deferred(&words)).context("a thread")?;
+    let searching = controller.clone();
     spawn_needed("search", move || searching.search(&lost)).context("a thread")?;
-    let (watcher, period) = (engine.clone(), Duration::from_secs(args.reconcile));
+    let (watcher, period) = (controller.clone(), Duration::from_secs(args.reconcile));
     spawn_needed("watch", move || follow_changes(&watcher, &watch, period)).context("a thread")?;
     // Without systemd there is nobody to notify, and that is no fault.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), run = %args.run.display(), "ready");
-    control.serve(&engine).context("the control socket")?;
+    control.serve(&controller).context("the control socket")?;
     asked_to_end.wait().context("signals")?;
-    engine.finish();
+    controller.finish();
     tracing::info!("asked to end");
     Ok(())
 }
 
 /// Reconciles when something changed, and every period in case that word of it was lost.
-fn follow_changes(engine: &Engine, watch: &Watch, period: Duration) {
+fn follow_changes(controller: &Controller, watch: &Watch, period: Duration) {
     let mut soon = false;
     loop {
         let wait = if soon { SETTLE } else { period };
@@ -152,10 +152,10 @@ fn follow_changes(engine: &Engine, watch: &Watch, period: Duration) {
             }
         }
         if !heard && !soon {
-            engine.look_at_leases();
-            engine.look_at_routers();
+            controller.look_at_leases();
+            controller.look_at_routers();
         }
-        soon = engine.reconcile(if heard { Cause::Change } else { Cause::Time });
+        soon = controller.reconcile(if heard { Cause::Change } else { Cause::Time });
     }
 }
 

@@ -19,7 +19,7 @@ use ashore_store::StoreError;
 use ashore_wire::dhcp4::Ignored;
 use ipnet::IpNet;
 
-use super::lan::{Deaf, NoLease};
+use super::lan::{NoLease, Unreachable};
 
 fn refusal(kind: RefusalKind, message: &(impl ToString + ?Sized), hint: Option<String>) -> Refusal {
     Refusal { kind, message: message.to_string(), hint }
@@ -68,9 +68,9 @@ pub(super) fn attach(error: &AttachError) -> Refusal {
         | AttachError::DefaultRouteTaken { .. }
         | AttachError::MacTaken { .. } => RefusalKind::Taken,
         AttachError::Address(address) => match address {
-            AddressError::Outside { .. } | AddressError::Never { .. } | AddressError::TwoOfFamily(..) => {
-                RefusalKind::Invalid
-            }
+            AddressError::Outside { .. }
+            | AddressError::Unassignable { .. }
+            | AddressError::TwoOfFamily(..) => RefusalKind::Invalid,
             AddressError::Held { .. }
             | AddressError::NotLeased { .. }
             | AddressError::Host(_)
@@ -131,8 +131,8 @@ pub(super) fn kernel(error: &ObserveError) -> Refusal {
 pub(super) const CONFLICT_OFF: &str = "a network made with --conflict off looks for nobody";
 
 /// Addresses that could not be looked for on the LAN are not handed out. Something else may do `without` the look.
-pub(super) fn deaf(ips: &[IpAddr], deaf: &Deaf, without: &str) -> Refusal {
-    let Deaf { parent, why, errno } = deaf;
+pub(super) fn unreachable(ips: &[IpAddr], unreachable: &Unreachable, without: &str) -> Refusal {
+    let Unreachable { parent, why, errno } = unreachable;
     let ips = match ips {
         [ip] => ip.to_string(),
         [first, .., last] => format!("{first} to {last}"),

@@ -4,15 +4,15 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
 
+use ashore_core::api::engine_call::{EngineCall, Owner, Preparation, Reservation};
 use ashore_core::api::refusal::Refusal;
 use ashore_core::api::reply::Reply;
 use ashore_core::api::request::Request;
-use ashore_core::api::staged::{Owner, Preparation, Reservation, Staged};
 use ashore_core::model::inventory::{Inventory, ListedContainer, Membership};
 use ashore_core::model::lease::Addressing;
 use ashore_core::model::pool::PoolKey;
 use ashore_core::rules::create::NetworkSpec;
-use ashore_core::rules::misplaced::Misplaced;
+use ashore_core::rules::wrong_identity::WrongIdentity;
 use ashore_wire::Mac;
 use ipnet::IpNet;
 
@@ -49,12 +49,12 @@ impl<'a> Engine<'a> {
             addressing: Addressing::Range,
         };
         let engine = Engine { home, pool, starts: std::cell::Cell::new(0) };
-        engine.ask(Staged::CreateNetwork(spec)).unwrap();
+        engine.ask(EngineCall::CreateNetwork(spec)).unwrap();
         engine
     }
 
-    fn ask(&self, stage: Staged) -> Result<Reply, Refusal> {
-        self.ask_for(&Request::Staged(stage))
+    fn ask(&self, stage: EngineCall) -> Result<Reply, Refusal> {
+        self.ask_for(&Request::EngineCall(stage))
     }
 
     fn ask_for(&self, request: &Request) -> Result<Reply, Refusal> {
@@ -82,10 +82,13 @@ impl<'a> Engine<'a> {
             mac: None,
         };
         let (owner, chosen) = (Some(owner), Vec::new());
-        let wish = Reservation { asked_before: None, pool: self.pool, ip, gateway: false, owner, chosen };
-        let Reply::Address(address) = self.ask(Staged::Reserve(wish)).unwrap() else { panic!("an address") };
+        let requested =
+            Reservation { asked_before: None, pool: self.pool, ip, gateway: false, owner, chosen };
+        let Reply::Address(address) = self.ask(EngineCall::Reserve(requested)).unwrap() else {
+            panic!("an address")
+        };
         let id = format!("endpoint{number}");
-        let wish = Preparation {
+        let requested = Preparation {
             network: NETWORK.into(),
             id: id.clone(),
             addresses: vec![address],
@@ -93,11 +96,11 @@ impl<'a> Engine<'a> {
             ifname: None,
             owner: None,
         };
-        let Reply::Prepared { mac: Some(mac) } = self.ask(Staged::Prepare(wish)).unwrap() else {
+        let Reply::Prepared { mac: Some(mac) } = self.ask(EngineCall::Prepare(requested)).unwrap() else {
             panic!("a MAC")
         };
         let sandbox = Some(format!("/run/docker/netns/{name}-{sandbox}").into());
-        self.ask(Staged::Join { id: id.clone(), sandbox }).unwrap();
+        self.ask(EngineCall::Join { id: id.clone(), sandbox }).unwrap();
         Running { id, name: name.to_owned(), address, mac }
     }
 
@@ -127,9 +130,9 @@ impl<'a> Engine<'a> {
     }
 
     pub fn stop(&self, running: &Running) {
-        self.ask(Staged::Leave { id: running.id.clone() }).unwrap();
-        self.ask(Staged::Delete { id: running.id.clone() }).unwrap();
-        self.ask(Staged::Free { pool: self.pool, ip: running.address.addr() }).unwrap();
+        self.ask(EngineCall::Leave { id: running.id.clone() }).unwrap();
+        self.ask(EngineCall::Delete { id: running.id.clone() }).unwrap();
+        self.ask(EngineCall::Free { pool: self.pool, ip: running.address.addr() }).unwrap();
     }
 
     pub fn stop_all<'b>(&self, running: impl Iterator<Item = &'b Running>) {
@@ -160,7 +163,7 @@ impl<'a> Engine<'a> {
     }
 
     /// Lists what runs: who is to be connected anew, in groups.
-    pub fn list(&self, running: &[&Running]) -> Vec<Vec<Misplaced>> {
+    pub fn list(&self, running: &[&Running]) -> Vec<Vec<WrongIdentity>> {
         let container = |one: &&Running| ListedContainer {
             formerly: None,
             id: format!("container-{}", one.name),
@@ -177,14 +180,14 @@ impl<'a> Engine<'a> {
         let containers = running.iter().map(container).collect();
         let inventory = Inventory { engine: "engine".into(), networks: Vec::new(), containers };
         match self.ask_for(&Request::TakeInventory(inventory)).unwrap() {
-            Reply::Inventoried { misplaced, .. } => misplaced,
+            Reply::Inventoried { wrong_identities, .. } => wrong_identities,
             other => panic!("{other:?}"),
         }
     }
 
     /// The same, by their names.
-    pub fn misplaced(&self, running: &[&Running]) -> Vec<Vec<String>> {
-        let names = |group: &Vec<Misplaced>| {
+    pub fn wrong_identities(&self, running: &[&Running]) -> Vec<Vec<String>> {
+        let names = |group: &Vec<WrongIdentity>| {
             let mut names: Vec<String> = group.iter().map(|one| one.name.to_string()).collect();
             names.sort_unstable();
             names

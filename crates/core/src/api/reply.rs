@@ -19,7 +19,7 @@ use crate::model::survey::PoolReport;
 use crate::net::name::{EndpointName, IfName};
 use crate::net::step::Step;
 use crate::plan::nic_move::Move;
-use crate::rules::misplaced::Misplaced;
+use crate::rules::wrong_identity::WrongIdentity;
 
 /// The answer to a request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -47,7 +47,7 @@ pub enum Reply {
     Pool {
         /// Which one.
         key: PoolKey,
-        /// The subnet to tell the engine, which is [`crate::model::pool::UNTOLD`] where it would not take the real one.
+        /// The subnet to tell the engine, which is [`crate::model::pool::ANY_SUBNET`] where it would not take the real one.
         told: IpNet,
     },
     /// An address is reserved.
@@ -87,7 +87,7 @@ pub enum Reply {
     Inventoried {
         /// Containers to connect anew, to get their own addresses and MACs. All containers of a group are disconnected before the first
         /// is connected.
-        misplaced: Vec<Vec<Misplaced>>,
+        wrong_identities: Vec<Vec<WrongIdentity>>,
         /// Whether the next list should come soon: something is missing from this one and will be given up, or containers are to be
         /// connected anew once no other container is starting.
         waiting: bool,

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::api::document::Document;
-use crate::api::staged::Staged;
+use crate::api::engine_call::EngineCall;
 use crate::model::inventory::Inventory;
 use crate::net::name::{EndpointName, IfName, NetworkName};
 use crate::plan::nic_move::Direction;
@@ -60,7 +60,7 @@ pub enum Request {
         name: EndpointName,
     },
     /// One stage of an attach by a container engine, which moves the link itself.
-    Staged(Staged),
+    EngineCall(EngineCall),
     /// What an engine has. Answered by `Reply::Inventoried`.
     TakeInventory(Inventory),
     /// Moves the host's NIC into a bridge or out of it, on trial. Answered by `Reply::OnTrial`.
@@ -98,7 +98,7 @@ impl Request {
             | Request::MoveNetwork { .. }
             | Request::Unadopt { .. }
             | Request::Forget { .. }
-            | Request::Staged(_)
+            | Request::EngineCall(_)
             | Request::TakeInventory(_)
             | Request::MoveNic(_)
             | Request::ImportState(_) => false,

@@ -55,7 +55,8 @@ pub struct Endpoint {
     /// Whether it gets a default route by the subnet's gateway.
     pub default_route: bool,
     /// Where its link is, and under which name.
-    pub home: Home,
+    #[serde(rename = "home")]
+    pub placement: Placement,
     /// How far it is.
     pub stage: Stage,
     /// When it was attached, in seconds since 1970.
@@ -141,7 +142,7 @@ impl ByUser {
 /// Who puts the link in its namespace.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Home {
+pub enum Placement {
     /// Ashore does: the link is made in the namespace, under its final name.
     Netns {
         /// The namespace.
@@ -247,33 +248,35 @@ impl Endpoint {
 
     /// The place and the name of its link when it is made.
     pub fn link(&self) -> (Place, &IfName) {
-        match &self.home {
-            Home::Netns { netns, ifname } => (Place::Netns(netns.clone()), ifname),
-            Home::Engine { ifname, .. } => (Place::Host, ifname),
+        match &self.placement {
+            Placement::Netns { netns, ifname } => (Place::Netns(netns.clone()), ifname),
+            Placement::Engine { ifname, .. } => (Place::Host, ifname),
         }
     }
 
     /// The link's name in the container, where an engine's user chose one.
     pub fn inside(&self) -> Option<&IfName> {
-        match &self.home {
-            Home::Netns { .. } => None,
-            Home::Engine { inside, .. } => inside.as_ref(),
+        match &self.placement {
+            Placement::Netns { .. } => None,
+            Placement::Engine { inside, .. } => inside.as_ref(),
         }
     }
 
     /// The same with its namespace known otherwise; none where an engine puts its link there.
     pub fn in_netns(self, netns: Netns) -> Option<Self> {
-        match self.home {
-            Home::Netns { ifname, .. } => Some(Endpoint { home: Home::Netns { netns, ifname }, ..self }),
-            Home::Engine { .. } => None,
+        match self.placement {
+            Placement::Netns { ifname, .. } => {
+                Some(Endpoint { placement: Placement::Netns { netns, ifname }, ..self })
+            }
+            Placement::Engine { .. } => None,
         }
     }
 
     /// The namespace that Ashore itself put its link in.
     pub fn netns(&self) -> Option<&Netns> {
-        match &self.home {
-            Home::Netns { netns, .. } => Some(netns),
-            Home::Engine { .. } => None,
+        match &self.placement {
+            Placement::Netns { netns, .. } => Some(netns),
+            Placement::Engine { .. } => None,
         }
     }
 
@@ -289,18 +292,18 @@ impl Endpoint {
 
     /// The engine's id of it.
     pub fn engine_id(&self) -> Option<&str> {
-        match &self.home {
-            Home::Engine { id, .. } => id.as_deref(),
-            Home::Netns { .. } => None,
+        match &self.placement {
+            Placement::Engine { id, .. } => id.as_deref(),
+            Placement::Netns { .. } => None,
         }
     }
 
     /// Where its container's namespace is. It is another one at each start of the container, and stays the same when the container is
     /// connected anew.
     pub fn sandbox(&self) -> Option<&Path> {
-        match &self.home {
-            Home::Engine { sandbox, .. } => sandbox.as_deref(),
-            Home::Netns { .. } => None,
+        match &self.placement {
+            Placement::Engine { sandbox, .. } => sandbox.as_deref(),
+            Placement::Netns { .. } => None,
         }
     }
 

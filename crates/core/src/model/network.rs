@@ -107,18 +107,22 @@ impl Subnet {
     }
 
     /// Why an address can be no endpoint's, whoever holds it; nothing if it can.
-    pub fn never(&self, ip: IpAddr) -> Option<Never> {
+    pub fn never(&self, ip: IpAddr) -> Option<Unassignable> {
         if self.gateway == Some(ip) {
-            return Some(Never::Gateway);
+            return Some(Unassignable::Gateway);
         }
         if let Some((name, _)) = self.aux.iter().find(|(_, aux)| **aux == ip) {
-            return Some(Never::Aux(name.clone()));
+            return Some(Unassignable::Aux(name.clone()));
         }
         // A /31 has neither (RFC 3021), a /32 and IPv6 likewise; IPv6 has the subnet-router anycast address instead.
         match self.net {
-            IpNet::V4(net) if net.prefix_len() < 31 && ip == net.network() => Some(Never::NetworkAddress),
-            IpNet::V4(net) if net.prefix_len() < 31 && ip == net.broadcast() => Some(Never::Broadcast),
-            IpNet::V6(net) if net.prefix_len() < 127 && ip == net.network() => Some(Never::RouterAnycast),
+            IpNet::V4(net) if net.prefix_len() < 31 && ip == net.network() => {
+                Some(Unassignable::NetworkAddress)
+            }
+            IpNet::V4(net) if net.prefix_len() < 31 && ip == net.broadcast() => Some(Unassignable::Broadcast),
+            IpNet::V6(net) if net.prefix_len() < 127 && ip == net.network() => {
+                Some(Unassignable::RouterAnycast)
+            }
             _ => None,
         }
     }
@@ -131,7 +135,7 @@ impl Subnet {
 
 /// Why an address is never an endpoint's.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Never {
+pub enum Unassignable {
     /// It is the gateway.
     Gateway,
     /// It is an auxiliary address.
@@ -144,14 +148,14 @@ pub enum Never {
     RouterAnycast,
 }
 
-impl fmt::Display for Never {
+impl fmt::Display for Unassignable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Never::Gateway => f.write_str("it is the gateway"),
-            Never::Aux(name) => write!(f, "it is reserved as --aux-address {name}"),
-            Never::NetworkAddress => f.write_str("it is the subnet's own address"),
-            Never::Broadcast => f.write_str("it is the subnet's broadcast address"),
-            Never::RouterAnycast => f.write_str("it is the subnet-router anycast address"),
+            Unassignable::Gateway => f.write_str("it is the gateway"),
+            Unassignable::Aux(name) => write!(f, "it is reserved as --aux-address {name}"),
+            Unassignable::NetworkAddress => f.write_str("it is the subnet's own address"),
+            Unassignable::Broadcast => f.write_str("it is the subnet's broadcast address"),
+            Unassignable::RouterAnycast => f.write_str("it is the subnet-router anycast address"),
         }
     }
 }
@@ -239,12 +243,12 @@ impl Network {
 
     /// Whether a shim can give host access: the kernel lets siblings meet only in macvlan's bridge mode and in ipvlan.
     /// A bridge parent needs none, since the host is on the bridge.
-    pub fn wants_shim(&self) -> bool {
+    pub fn uses_shim(&self) -> bool {
         self.host_access && matches!(self.kind, LinkKind::Macvlan(MacvlanMode::Bridge) | LinkKind::Ipvlan(_))
     }
 
     /// The interface that must be there, and up, for the network to be on its LAN: the parent, or what Ashore makes it on.
-    pub fn lowest(&self, host: &View) -> &IfName {
+    pub fn lower_device(&self, host: &View) -> &IfName {
         let users = |link: &Link| link.tag() != Some(Tag::Vlan(self.parent.clone()));
         match &self.vlan {
             Some(vlan) if self.bridge_vlan().is_some() || !host.link(&self.parent).is_some_and(users) => {

@@ -14,7 +14,7 @@ use crate::net::range::Range;
 
 /// What an engine is told instead of a subnet that it would turn down. Docker up to 26 wants no automatic pool that the
 /// host has a route into, which is what the LAN is, and makes one exception (libnetwork, `types.IsIPNetValid`).
-pub const UNTOLD: IpNet = IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0));
+pub const ANY_SUBNET: IpNet = IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0));
 
 /// What the text of a pool ends with whose addresses are leased.
 const LEASED: &str = ",dhcp";

@@ -6,7 +6,7 @@ use ashore_wire::dhcp4::DomainName;
 use ashore_wire::dhcp6::Dns;
 use ashore_wire::slaac::Offer;
 
-use crate::model::endpoint::{Endpoint, Home};
+use crate::model::endpoint::{Endpoint, Placement};
 use crate::net::name::IfName;
 
 /// How many name servers and how many domains are written, as many as glibc up to 2.26 and musl heed (resolv.conf(5)).
@@ -59,9 +59,9 @@ impl Endpoint {
 
     /// The name of its link in the container, as far as it is known.
     fn ifname(&self) -> Option<&IfName> {
-        match &self.home {
-            Home::Netns { ifname, .. } => Some(ifname),
-            Home::Engine { inside, .. } => inside.as_ref(),
+        match &self.placement {
+            Placement::Netns { ifname, .. } => Some(ifname),
+            Placement::Engine { inside, .. } => inside.as_ref(),
         }
     }
 }

@@ -61,7 +61,7 @@ impl LinkKind {
     /// Whether endpoints of both kinds can be on one parent. The kernel has one `rx_handler` for an interface, so macvlan and
     /// ipvlan exclude each other; it keeps one mode for all ipvlan children of a parent, and lets nobody beside a passthru
     /// child. The other modes of macvlan mix. A bridge's ports have handlers of their own, so its children are beside them.
-    pub fn stands_beside(self, other: LinkKind) -> bool {
+    pub fn compatible_with(self, other: LinkKind) -> bool {
         let passthru = LinkKind::Macvlan(MacvlanMode::Passthru);
         match (self, other) {
             (LinkKind::Macvlan(_), LinkKind::Macvlan(_)) => (self == passthru) == (other == passthru),

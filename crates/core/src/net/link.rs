@@ -278,8 +278,8 @@ mod tests {
     fn kinds_stand_beside_each_other_where_the_kernel_allows_it() {
         let beside = |one: &str, other: &str| {
             let (one, other) = (one.parse::<LinkKind>().unwrap(), other.parse::<LinkKind>().unwrap());
-            assert_eq!(one.stands_beside(other), other.stands_beside(one));
-            one.stands_beside(other)
+            assert_eq!(one.compatible_with(other), other.compatible_with(one));
+            one.compatible_with(other)
         };
         assert!(
             beside("macvlan", "macvlan:private") && beside("ipvlan", "ipvlan") && beside("bridge", "bridge")

@@ -8,7 +8,7 @@ use ashore_wire::Mac;
 use ashore_wire::dhcp4::LEAST_MTU;
 use ipnet::IpNet;
 
-use crate::model::endpoint::{Endpoint, Home, Source, Stage};
+use crate::model::endpoint::{Endpoint, Placement, Source, Stage};
 use crate::model::identity;
 use crate::model::ipv6::Ipv6Mode;
 use crate::model::learned::LearnedAddress;
@@ -57,7 +57,7 @@ pub struct WantedLink {
     /// The kernel's number for the link that is it, or is to become it; none if there is none.
     pub there: Option<u32>,
     /// Who else has a hand in it.
-    pub share: Share,
+    pub custody: Custody,
     /// The bridge that it is a port of.
     pub master: Option<IfName>,
     /// What it does there, of what not every port does.
@@ -91,7 +91,7 @@ impl WantedLink {
             spec,
             tag,
             there: None,
-            share: Share::Own,
+            custody: Custody::Own,
             master: None,
             port: BTreeSet::new(),
             vlan: None,
@@ -119,7 +119,7 @@ pub struct PortVlan {
 
 /// Who has a hand in a link beside Ashore.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Share {
+pub enum Custody {
     /// Nobody.
     Own,
     /// An engine is about to move it, and brings it up then. The kernel takes some 20 ms longer to move a link that is up
@@ -182,14 +182,16 @@ pub fn desired(state: &State, observed: &Observed) -> Desired {
     let seen = observed;
     let observed = &with_vlans(observed, &desired.host);
     for network in state.networks.values().filter(|network| observed.host.link(&network.parent).is_none()) {
-        let parent = network.lowest(&observed.host).clone();
+        let parent = network.lower_device(&observed.host).clone();
         if observed.host.link(&parent).is_none() {
             let (network, remedy) = (network.label().to_owned(), network.remedy_without_parent(&seen.host));
             desired.waiting.push(Waiting { network, parent, remedy });
         }
     }
-    for network in
-        state.networks.values().filter(|network| observed.host.link(network.lowest(&observed.host)).is_none())
+    for network in state
+        .networks
+        .values()
+        .filter(|network| observed.host.link(network.lower_device(&observed.host)).is_none())
     {
         // The interface of a VLAN goes with the one below, unless that has only another name.
         let is_vlan = |link: &&Link| matches!(link.kind, ObservedKind::Vlan { .. });
@@ -241,8 +243,8 @@ fn want_endpoint(
 ) {
     let host = &observed.host;
     let found = desired.owners.link_of(endpoint, observed);
-    match &endpoint.home {
-        Home::Netns { netns, ifname } => {
+    match &endpoint.placement {
+        Placement::Netns { netns, ifname } => {
             if let Some(mac) = state.adrift(endpoint, &desired.owners, observed) {
                 let (name, parent) = (endpoint.name.clone(), network.parent.clone());
                 desired.adrift.push(Adrift { name, mac, parent });
@@ -263,7 +265,7 @@ fn want_endpoint(
                 desired.host.push(port(network, endpoint, ifname, peer_place, host));
             }
         }
-        Home::Engine { ifname, .. } => {
+        Placement::Engine { ifname, .. } => {
             if let Some((netns, inside, link)) = found.filter(|(_, _, link)| link.up) {
                 let link = engines_link(network, endpoint, link, inside, host);
                 desired.netns.entry(netns.clone()).or_default().push(link);
@@ -279,7 +281,7 @@ fn want_endpoint(
             }
             if endpoint.stage == Stage::Attaching {
                 let link = bare_link(network, endpoint, ifname, host);
-                desired.host.push(WantedLink { share: Share::HandedOver, ..link });
+                desired.host.push(WantedLink { custody: Custody::HandedOver, ..link });
             } else {
                 // The engine is about to take it away, or has just given it back.
                 desired.owners.leave_on_host(ifname, host);
@@ -316,8 +318,8 @@ fn engines_link(
     if network.adopted {
         let way = way_to_host(network, endpoint, ifname, host);
         let link = bare_link(network, endpoint, ifname, host);
-        let (there, share) = (Some(there.index), Share::Borrowed);
-        return WantedLink { there, share, routes: way.routes, neighbours: way.neighbours, ..link };
+        let (there, custody) = (Some(there.index), Custody::Borrowed);
+        return WantedLink { there, custody, routes: way.routes, neighbours: way.neighbours, ..link };
     }
     let mut link = endpoint_link(network, endpoint, ifname, host);
     let leased = endpoint.source == Source::Lease;
@@ -343,7 +345,7 @@ fn engines_link(
     });
     yield_default_route(&mut link, network, inside);
     link.follow(there);
-    WantedLink { there: Some(there.index), share: Share::Moved { leased }, ..link }
+    WantedLink { there: Some(there.index), custody: Custody::Moved { leased }, ..link }
 }
 
 /// The link of an engine's container in the place of one that has gone with its parent: under the name by which the engine looks for
@@ -503,7 +505,7 @@ struct WayToHost {
 /// sends to the parent's MAC to the parent itself, which a permanent entry makes it do (both seen on Linux 6.1 and 6.18).
 fn way_to_host(network: &Network, endpoint: &Endpoint, ifname: &IfName, host: &View) -> WayToHost {
     let mut way = WayToHost::default();
-    let Some(parent) = host.link(&network.parent).filter(|_| network.wants_shim()) else { return way };
+    let Some(parent) = host.link(&network.parent).filter(|_| network.uses_shim()) else { return way };
     let Some(parent_mac) = parent.mac else { return way };
     let nets = endpoint.addresses.iter().filter_map(|net| {
         let prefix = || endpoint.learned_address(net.addr()).map(|there| there.prefix.into());

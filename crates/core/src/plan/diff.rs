@@ -15,7 +15,7 @@ use crate::net::observed::{
 };
 use crate::net::step::{Route, Step, Sysctl, SysctlKey};
 use crate::net::vlan::{Membership, Vlan, VlanId};
-use crate::plan::desired::{Desired, PortVlan, Share, WantedLink};
+use crate::plan::desired::{Custody, Desired, PortVlan, WantedLink};
 
 /// What the far end of a new veth has (`ETH_DATA_LEN`), in bytes.
 const VETH_MTU: u32 = 1500;
@@ -238,9 +238,9 @@ impl Diff<'_> {
 
     fn additions(&self, plan: &mut Plan, far_ends: bool) {
         for wanted in self.wanted.iter().filter(|wanted| wanted.tag.is_far_end() == far_ends) {
-            if wanted.share == Share::Borrowed {
+            if wanted.custody == Custody::Borrowed {
                 self.set_neighbours(self.view.link(&wanted.spec.name), wanted, plan);
-                wanted.routes.iter().for_each(|route| self.set_route(route, wanted.share, false, plan));
+                wanted.routes.iter().for_each(|route| self.set_route(route, wanted.custody, false, plan));
                 continue;
             }
             let there = wanted.there.and_then(|index| self.view.link_at(index));
@@ -324,7 +324,7 @@ impl Diff<'_> {
     fn finish(&self, link: Option<&Link>, wanted: &WantedLink, plan: &mut Plan) {
         let (place, name) = (self.place, &wanted.spec.name);
         // An engine's container may write what it likes.
-        let moved = matches!(wanted.share, Share::Moved { .. });
+        let moved = matches!(wanted.custody, Custody::Moved { .. });
         if !moved && link.and_then(Link::tag).as_ref() != Some(&wanted.tag) {
             plan.steps.push(Step::SetAlias {
                 place: place.clone(),
@@ -349,7 +349,7 @@ impl Diff<'_> {
         }
         self.set_master(link, wanted, plan);
         self.set_addresses(link, wanted, plan);
-        let up = wanted.share != Share::HandedOver && self.can_go_up(wanted);
+        let up = wanted.custody != Custody::HandedOver && self.can_go_up(wanted);
         if up && link.is_none_or(|link| !link.up) {
             plan.steps.push(Step::SetUp { place: place.clone(), link: name.clone(), up: true });
         }
@@ -358,7 +358,7 @@ impl Diff<'_> {
         }
         self.set_neighbours(link, wanted, plan);
         for route in &wanted.routes {
-            self.set_route(route, wanted.share, link.is_none(), plan);
+            self.set_route(route, wanted.custody, link.is_none(), plan);
         }
     }
 
@@ -495,7 +495,7 @@ impl Diff<'_> {
     }
 
     /// The routes of a link that is made anew have gone with it.
-    fn set_route(&self, route: &Route, share: Share, anew: bool, plan: &mut Plan) {
+    fn set_route(&self, route: &Route, custody: Custody, anew: bool, plan: &mut Plan) {
         let is_there = |there: &&ObservedRoute| !anew || there.route.dev != route.dev;
         let same_destination: Vec<&ObservedRoute> =
             self.view.routes.iter().filter(is_there).filter(|there| there.route.to == route.to).collect();
@@ -504,7 +504,7 @@ impl Diff<'_> {
         }
         let place = self.place.clone();
         let engines = |there: &ObservedRoute| {
-            share == Share::Moved { leased: true } && there.metric == 0 && there.route.dev == route.dev
+            custody == Custody::Moved { leased: true } && there.metric == 0 && there.route.dev == route.dev
         };
         let ours = same_destination.iter().find(|there| there.is_ours() || engines(there));
         // The kernel refuses a second one of the same metric.

@@ -84,16 +84,16 @@ impl Move {
 }
 
 impl State {
-    /// Moves the NIC into a new bridge, with all that is the host's on it. `intricate` is what hangs on the NIC and
+    /// Moves the NIC into a new bridge, with all that is the host's on it. `unmovable` is what hangs on the NIC and
     /// cannot be moved by steps.
     pub fn adopt_nic(
         &self,
         nic: &IfName,
         bridge: &IfName,
         host: &View,
-        intricate: &[String],
+        unmovable: &[String],
     ) -> Result<Move, BridgeError> {
-        let link = self.fit_nic(nic, host, intricate)?;
+        let link = self.fit_nic(nic, host, unmovable)?;
         if host.link(bridge).is_some() {
             return Err(BridgeError::BridgeExists(bridge.clone()));
         }
@@ -134,9 +134,9 @@ impl State {
         nic: &IfName,
         bridge: &IfName,
         host: &View,
-        intricate: &[String],
+        unmovable: &[String],
     ) -> Result<Move, BridgeError> {
-        let (port, link) = self.fit_bridge(nic, bridge, host, intricate)?;
+        let (port, link) = self.fit_bridge(nic, bridge, host, unmovable)?;
         let carried = Carried::of(host, link, nic);
         let ipv6 = link.disable_ipv6 == Some(0) && port.disable_ipv6 == Some(1);
         let mut then: Vec<Step> = ipv6.then(|| disable_ipv6(nic, false)).into_iter().collect();
@@ -167,7 +167,7 @@ impl State {
         &self,
         nic: &IfName,
         host: &'a View,
-        intricate: &[String],
+        unmovable: &[String],
     ) -> Result<&'a Link, BridgeError> {
         let link = host.link(nic).ok_or_else(|| BridgeError::NoNic {
             nic: nic.clone(),
@@ -194,12 +194,12 @@ impl State {
         check_up(link)?;
         self.check_carries_no_network(nic, host)?;
         host.check_nothing_above(link)?;
-        host.check_movable(link, intricate)?;
+        host.check_movable(link, unmovable)?;
         Ok(link)
     }
 
     fn check_carries_no_network(&self, link: &IfName, host: &View) -> Result<(), BridgeError> {
-        match self.networks.values().find(|network| network.lowest(host) == link) {
+        match self.networks.values().find(|network| network.lower_device(host) == link) {
             None => Ok(()),
             Some(network) => Err(BridgeError::Carries {
                 link: link.clone(),
@@ -215,7 +215,7 @@ impl State {
         nic: &IfName,
         bridge: &IfName,
         host: &'a View,
-        intricate: &[String],
+        unmovable: &[String],
     ) -> Result<(&'a Link, &'a Link), BridgeError> {
         let no_bridge = || BridgeError::NoBridge(bridge.clone());
         let link = host.link(bridge).filter(|link| link.kind == ObservedKind::Bridge);
@@ -239,7 +239,7 @@ impl State {
             return Err(BridgeError::OtherMac { nic: nic.clone(), bridge: bridge.clone() });
         }
         host.check_nothing_above(link)?;
-        host.check_movable(link, intricate)?;
+        host.check_movable(link, unmovable)?;
         Ok((port, link))
     }
 }
@@ -267,14 +267,14 @@ impl View {
         }
     }
 
-    fn check_movable(&self, link: &Link, intricate: &[String]) -> Result<(), BridgeError> {
+    fn check_movable(&self, link: &Link, unmovable: &[String]) -> Result<(), BridgeError> {
         if let Some(there) = self.addresses_of(link).find(|there| there.peer.is_some()) {
             let what = format!("the address {} of a line between two machines", there.net.addr());
-            return Err(BridgeError::Intricate { link: link.name.clone(), what });
+            return Err(BridgeError::Unmovable { link: link.name.clone(), what });
         }
-        match intricate.first() {
+        match unmovable.first() {
             None => Ok(()),
-            Some(what) => Err(BridgeError::Intricate { link: link.name.clone(), what: what.clone() }),
+            Some(what) => Err(BridgeError::Unmovable { link: link.name.clone(), what: what.clone() }),
         }
     }
 

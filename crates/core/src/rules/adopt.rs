@@ -3,7 +3,7 @@
 
 use ashore_wire::conflict::Profile;
 
-use crate::model::endpoint::{ByUser, Chosen, Endpoint, Home, Source, Stage};
+use crate::model::endpoint::{ByUser, Chosen, Endpoint, Placement, Source, Stage};
 use crate::model::inventory::{Inventory, ListedNetwork};
 use crate::model::ipv6::Ipv6Mode;
 use crate::model::lease::{Addressing, LeaseOptions};
@@ -208,7 +208,7 @@ impl State {
                     lost: Vec::new(),
                     stand_ins: Vec::new(),
                     default_route: false,
-                    home: Home::Engine {
+                    placement: Placement::Engine {
                         id: Some(endpoint.to_owned()),
                         ifname: engine_link_name(&network.name, &container.name),
                         // The engine may not have said where.

@@ -17,7 +17,7 @@ use crate::net::name::EndpointName;
 use crate::net::observed::View;
 use crate::net::range::Range;
 use crate::net::text::list;
-use crate::rules::known::{Claimant, Known, MOST_ANSWERS};
+use crate::rules::addresses_in_use::{AddressesInUse, Claimant, MOST_ANSWERS};
 
 /// Addresses in a range larger than this are looked for from a place that follows from the name, not from the first:
 /// an IPv6 subnet has no "first free" worth the search.
@@ -48,7 +48,7 @@ pub enum AddressError {
     },
     /// The address asked for is nobody's to have.
     #[error("{ip} cannot be handed out: {why}")]
-    Never {
+    Unassignable {
         /// As asked for.
         ip: IpAddr,
         /// The reason.
@@ -169,7 +169,7 @@ impl AddressError {
             }
             AddressError::BeingTaken(_) => "try again in a second".into(),
             AddressError::Outside { .. }
-            | AddressError::Never { .. }
+            | AddressError::Unassignable { .. }
             | AddressError::Host(_)
             | AddressError::TwoOfFamily(..) => return None,
         })
@@ -200,7 +200,7 @@ impl State {
         network: &'a Network,
         name: Option<&EndpointName>,
         ip: IpAddr,
-        known: &Known<'_>,
+        known: &AddressesInUse<'_>,
     ) -> Result<&'a Subnet, AddressError> {
         let Some(subnet) = network.subnet_of(ip) else {
             return Err(AddressError::Outside {
@@ -209,7 +209,7 @@ impl State {
                 subnets: list(network.subnets.iter().map(|subnet| subnet.net)),
             });
         };
-        let never = |why: String| AddressError::Never { ip, why };
+        let never = |why: String| AddressError::Unassignable { ip, why };
         if ip.is_multicast() || ip.is_unspecified() || ip.is_loopback() {
             return Err(never("it is no single machine's address".into()));
         }
@@ -278,7 +278,7 @@ impl State {
         network: &Network,
         subnet: &Subnet,
         name: Option<&EndpointName>,
-        known: &Known<'_>,
+        known: &AddressesInUse<'_>,
     ) -> impl Iterator<Item = IpAddr> + use<> {
         let scope = State::scope(network);
         let pool = subnet.pool();
@@ -342,7 +342,7 @@ impl State {
 
     /// All that can be no endpoint's at present: endpoints' addresses and the reserved ones of every network on the
     /// subnet, the host's own, and those that machines on the LAN answered for.
-    fn taken(&self, subnet: &Subnet, known: &Known<'_>) -> BTreeSet<IpAddr> {
+    fn taken(&self, subnet: &Subnet, known: &AddressesInUse<'_>) -> BTreeSet<IpAddr> {
         let endpoints =
             self.endpoints.values().flat_map(|endpoint| endpoint.addresses.iter().map(IpNet::addr));
         let reserved = self
@@ -375,7 +375,7 @@ impl State {
     }
 
     /// Why there is no address: the size of the range and who holds it.
-    pub fn exhausted(&self, network: &Network, subnet: &Subnet, known: &Known<'_>) -> AddressError {
+    pub fn exhausted(&self, network: &Network, subnet: &Subnet, known: &AddressesInUse<'_>) -> AddressError {
         let range = subnet.pool();
         let mut holders: BTreeMap<String, usize> = BTreeMap::new();
         for endpoint in self

@@ -9,7 +9,7 @@ use ashore_wire::Mac;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::model::endpoint::{ByUser, Chosen, Endpoint, Home, Source, Stage};
+use crate::model::endpoint::{ByUser, Chosen, Endpoint, Placement, Source, Stage};
 use crate::model::identity::{Identity, Scope};
 use crate::model::learned::Learned;
 use crate::model::lease::Addressing;
@@ -20,10 +20,10 @@ use crate::net::kind::{LinkKind, MacvlanMode};
 use crate::net::link::Netns;
 use crate::net::name::{EndpointName, IfName, NetworkName};
 use crate::net::observed::{Link, View};
+use crate::rules::addresses_in_use::AddressesInUse;
 use crate::rules::allocate::AddressError;
 use crate::rules::create::NetworkError;
-use crate::rules::known::Known;
-use crate::rules::leases::Leased;
+use crate::rules::leases::LeaseOutcome;
 
 /// Why a namespace cannot be put on a network. Nothing was touched.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -160,7 +160,7 @@ impl AttachError {
 
 /// Who is to have addresses and a MAC, and what was asked for.
 #[derive(Debug, Clone)]
-pub struct Wish<'a> {
+pub struct Requested<'a> {
     /// The name on the network.
     pub name: &'a EndpointName,
     /// Addresses asked for.
@@ -168,14 +168,14 @@ pub struct Wish<'a> {
     /// The MAC asked for.
     pub mac: Option<Mac>,
     /// Its lease, where addresses are leased.
-    pub lease: Leased<'a>,
+    pub lease: LeaseOutcome<'a>,
 }
 
 /// What the LAN itself has given for an endpoint to be.
 #[derive(Debug, Clone)]
 pub struct FromLan<'a> {
     /// The lease of a DHCP server's.
-    pub leased: Leased<'a>,
+    pub leased: LeaseOutcome<'a>,
     /// Addresses and routes by the routers' advertisements.
     pub learned: Option<Box<Learned>>,
 }
@@ -187,7 +187,7 @@ impl State {
         spec: &AttachSpec,
         netns: &Netns,
         inside: &View,
-        known: &Known<'_>,
+        known: &AddressesInUse<'_>,
         from_lan: FromLan<'_>,
         now: u64,
     ) -> Result<Endpoint, AttachError> {
@@ -201,23 +201,23 @@ impl State {
         }
         self.check_room(network, known.host)?;
         let FromLan { leased: lease, learned } = from_lan;
-        let wish = Wish { name: &spec.name, ips: &spec.ips, mac: spec.mac, lease };
+        let requested = Requested { name: &spec.name, ips: &spec.ips, mac: spec.mac, lease };
         let source = match (network.addressing, lease) {
-            (Addressing::Dhcp, Leased::NotYet | Leased::Got(_)) => Source::Lease,
+            (Addressing::Dhcp, LeaseOutcome::NotYet | LeaseOutcome::Got(_)) => Source::Lease,
             _ if spec.ips.is_empty() => Source::Range,
             _ => Source::Fixed,
         };
         let record = match lease {
-            Leased::Got(record) => Some(Box::new(record.clone())),
-            Leased::NotYet | Leased::Instead => None,
+            LeaseOutcome::Got(record) => Some(Box::new(record.clone())),
+            LeaseOutcome::NotYet | LeaseOutcome::Instead => None,
         };
-        let addresses = self.choose_addresses(network, &wish, known)?;
+        let addresses = self.choose_addresses(network, &requested, known)?;
         let endpoint = Endpoint {
             network: network.name.clone(),
             name: spec.name.clone(),
-            stand_ins: self.stand_ins(network, &wish, &addresses, known),
+            stand_ins: self.stand_ins(network, &requested, &addresses, known),
             addresses,
-            mac: self.choose_mac(network, &wish, known.host)?,
+            mac: self.choose_mac(network, &requested, known.host)?,
             source,
             chosen: Chosen::ForName,
             by_user: ByUser { mac: spec.mac.is_some(), addresses: spec.ips.clone() },
@@ -226,7 +226,7 @@ impl State {
             learned: None,
             lost: Vec::new(),
             default_route: spec.default_route,
-            home: Home::Netns { netns: netns.clone(), ifname: spec.ifname.clone() },
+            placement: Placement::Netns { netns: netns.clone(), ifname: spec.ifname.clone() },
             stage: Stage::Attaching,
             since: now,
             tagged_as: None,
@@ -269,20 +269,20 @@ impl State {
     /// The network of a name, if an endpoint can be put on it now.
     pub fn usable_network(&self, name: &NetworkName, host: &View) -> Result<&Network, AttachError> {
         let network = self.networks.get(name).ok_or_else(|| AttachError::NoNetwork(name.clone()))?;
-        let lowest = network.lowest(host);
-        match host.link(lowest) {
+        let lower = network.lower_device(host);
+        match host.link(lower) {
             None => Err(AttachError::ParentGone {
-                parent: lowest.clone(),
+                parent: lower.clone(),
                 network: network.label().to_owned(),
                 remedy: network.remedy_without_parent(host),
             }),
             // It may be there before the LAN is, as it may before the cable is in, if nothing of the LAN's is waited for.
             Some(parent) if !parent.up && (network.listens() || network.vlan.is_some()) => {
-                Err(AttachError::ParentDown(lowest.clone()))
+                Err(AttachError::ParentDown(lower.clone()))
             }
             Some(parent) => match network.took_parent(parent, host) {
                 Some(master) => Err(AttachError::ParentIsPort {
-                    parent: lowest.clone(),
+                    parent: lower.clone(),
                     network: network.label().to_owned(),
                     master: master.name.clone(),
                 }),
@@ -318,7 +318,7 @@ impl State {
         subnet: &Subnet,
         name: &EndpointName,
         ip: Option<IpAddr>,
-        known: &Known<'_>,
+        known: &AddressesInUse<'_>,
     ) -> Result<IpNet, AttachError> {
         let chosen = match ip {
             Some(ip) => self.check_address(network, Some(name), ip, known).map(|_| ip)?,
@@ -338,31 +338,32 @@ impl State {
         network: &Network,
         subnet: &Subnet,
         name: &EndpointName,
-        known: &Known<'_>,
+        known: &AddressesInUse<'_>,
         others: &[IpAddr],
     ) -> Result<IpNet, AttachError> {
         let own = self.identities.get(&(State::scope(network), name.clone()));
         let own: BTreeSet<IpAddr> = own.into_iter().flat_map(Identity::own_first).collect();
         let others = others.iter().filter(|ip| !own.contains(ip));
         let held: BTreeSet<IpAddr> = known.held.iter().chain(others).copied().collect();
-        let chosen = self.choose_address(network, subnet, name, None, &Known { held: &held, ..*known });
+        let chosen =
+            self.choose_address(network, subnet, name, None, &AddressesInUse { held: &held, ..*known });
         chosen.or_else(|_| self.choose_address(network, subnet, name, None, known))
     }
 
     fn choose_addresses(
         &self,
         network: &Network,
-        wish: &Wish<'_>,
-        known: &Known<'_>,
+        requested: &Requested<'_>,
+        known: &AddressesInUse<'_>,
     ) -> Result<Vec<IpNet>, AttachError> {
         let mut chosen: BTreeMap<Family, IpNet> = BTreeMap::new();
-        let instead = matches!(wish.lease, Leased::Instead);
+        let instead = matches!(requested.lease, LeaseOutcome::Instead);
         let leased = |family: Family| network.leases(family) && !instead;
-        if let Leased::Got(record) = wish.lease {
+        if let LeaseOutcome::Got(record) = requested.lease {
             chosen.insert(Family::Ipv4, record.lease.address.into());
         }
-        for ip in wish.ips.iter().filter(|ip| !leased(Family::of(**ip))) {
-            let subnet = self.check_address(network, Some(wish.name), *ip, known)?;
+        for ip in requested.ips.iter().filter(|ip| !leased(Family::of(**ip))) {
+            let subnet = self.check_address(network, Some(requested.name), *ip, known)?;
             if let Some(other) = chosen.insert(Family::of(*ip), with_prefix(*ip, &subnet.net)) {
                 return Err(AddressError::TwoOfFamily(other.addr(), *ip).into());
             }
@@ -374,8 +375,8 @@ impl State {
             let (last, others) = subnets.split_last().expect("a family is listed because it has a subnet");
             let best = others
                 .iter()
-                .find_map(|subnet| self.choose_address(network, subnet, wish.name, None, known).ok())
-                .map_or_else(|| self.choose_address(network, last, wish.name, None, known), Ok)?;
+                .find_map(|subnet| self.choose_address(network, subnet, requested.name, None, known).ok())
+                .map_or_else(|| self.choose_address(network, last, requested.name, None, known), Ok)?;
             chosen.insert(family, best);
         }
         Ok(chosen.into_values().collect())
@@ -386,16 +387,22 @@ impl State {
     fn stand_ins(
         &self,
         network: &Network,
-        wish: &Wish<'_>,
+        requested: &Requested<'_>,
         addresses: &[IpNet],
-        known: &Known<'_>,
+        known: &AddressesInUse<'_>,
     ) -> Vec<IpAddr> {
-        let chosen = addresses.iter().map(IpNet::addr).filter(|ip| !wish.ips.contains(ip));
-        chosen.filter(|ip| self.stands_in(network, wish.name, *ip, known)).collect()
+        let chosen = addresses.iter().map(IpNet::addr).filter(|ip| !requested.ips.contains(ip));
+        chosen.filter(|ip| self.stands_in(network, requested.name, *ip, known)).collect()
     }
 
     /// Whether an address that was chosen for a name is in place of its own, for which a machine on the LAN answered.
-    pub fn stands_in(&self, network: &Network, name: &EndpointName, ip: IpAddr, known: &Known<'_>) -> bool {
+    pub fn stands_in(
+        &self,
+        network: &Network,
+        name: &EndpointName,
+        ip: IpAddr,
+        known: &AddressesInUse<'_>,
+    ) -> bool {
         let identity = self.identities.get(&(State::scope(network), name.clone()));
         let own = identity.into_iter().flat_map(|identity| &identity.addresses);
         let mut others = own.filter(|own| own.is_ipv4() == ip.is_ipv4() && **own != ip);
@@ -406,14 +413,18 @@ impl State {
     pub fn choose_mac(
         &self,
         network: &Network,
-        wish: &Wish<'_>,
+        requested: &Requested<'_>,
         host: &View,
     ) -> Result<Option<Mac>, AttachError> {
         let holder = |mac: Mac| self.known_as(mac, host);
         if network.kind.shares_parents_mac() {
-            return if wish.mac.is_some() { Err(AttachError::MacOnIpvlan(network.kind)) } else { Ok(None) };
+            return if requested.mac.is_some() {
+                Err(AttachError::MacOnIpvlan(network.kind))
+            } else {
+                Ok(None)
+            };
         }
-        if let Some(mac) = wish.mac {
+        if let Some(mac) = requested.mac {
             return match holder(mac) {
                 _ if !mac.is_station() => Err(AttachError::MacUnfit(mac)),
                 Some(holder) => {
@@ -423,12 +434,12 @@ impl State {
             };
         }
         let scope = State::scope(network);
-        let known = |(of, name): (&Scope, &EndpointName)| *of == scope && name == wish.name;
+        let known = |(of, name): (&Scope, &EndpointName)| *of == scope && name == requested.name;
         let (own, others): (Vec<_>, Vec<_>) =
             self.identities.iter().partition(|((of, name), _)| known((of, name)));
         let others: BTreeSet<Mac> = others.iter().filter_map(|(_, identity)| identity.mac).collect();
         let before = own.iter().filter_map(|(_, identity)| identity.mac);
-        let derived = (0..=u8::MAX).map(|attempt| self.seed.mac(&scope, wish.name, attempt));
+        let derived = (0..=u8::MAX).map(|attempt| self.seed.mac(&scope, requested.name, attempt));
         Ok(before.chain(derived.filter(|mac| !others.contains(mac))).find(|mac| holder(*mac).is_none()))
     }
 

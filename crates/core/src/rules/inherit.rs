@@ -120,7 +120,7 @@ impl Inventory {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::endpoint::{Endpoint, Home};
+    use crate::model::endpoint::{Endpoint, Placement};
     use crate::model::identity::{Identity, Scope, Seed};
     use crate::model::inventory::{ListedContainer, Membership};
     use crate::model::network::EngineNetwork;
@@ -221,7 +221,7 @@ mod tests {
         let ifname = "ash0".parse().unwrap();
         let runs = Endpoint {
             mac: Some("02:00:00:00:88:01".parse().unwrap()),
-            home: Home::Engine { id: Some("2".into()), ifname, sandbox: None, inside: None },
+            placement: Placement::Engine { id: Some("2".into()), ifname, sandbox: None, inside: None },
             ..endpoint(cut.as_str())
         };
         let state = state.with(&state.attached(&runs, 1));

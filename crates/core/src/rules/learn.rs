@@ -14,7 +14,7 @@ use crate::model::network::Network;
 use crate::model::resolv;
 use crate::model::state::State;
 use crate::net::name::EndpointName;
-use crate::rules::known::Known;
+use crate::rules::addresses_in_use::AddressesInUse;
 
 /// How many addresses of one prefix are tried (`IDGEN_RETRIES` of RFC 7217, and a few more: that all of them are another's is a sign of
 /// a fault elsewhere).
@@ -49,7 +49,7 @@ impl State {
         name: &EndpointName,
         offer: &Offer,
         lease: Option<&Held>,
-        known: &Known<'_>,
+        known: &AddressesInUse<'_>,
         at: Moment,
     ) -> Option<Box<Learned>> {
         if !network.follows_routers() {

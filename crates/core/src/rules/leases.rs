@@ -16,7 +16,7 @@ use crate::net::observed::View;
 
 /// What became of an endpoint's lease, where its network's addresses are leased.
 #[derive(Debug, Clone, Copy)]
-pub enum Leased<'a> {
+pub enum LeaseOutcome<'a> {
     /// It is still to be asked for: it is only seen whether all else fits.
     NotYet,
     /// It was got.

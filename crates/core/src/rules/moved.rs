@@ -63,7 +63,7 @@ impl State {
         host: &View,
     ) -> Vec<(Network, IfName, IfName)> {
         let renamed = self.networks.values().filter_map(|network| {
-            let was = network.lowest(host);
+            let was = network.lower_device(host);
             if host.link(was).is_some() {
                 return None;
             }

@@ -5,16 +5,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::lease::{Addressing, LeaseOptions};
 use crate::model::network::{Network, Subnet};
-use crate::model::pool::{Pool, PoolKey, UNTOLD};
+use crate::model::pool::{ANY_SUBNET, Pool, PoolKey};
 use crate::model::state::{Change, State};
 use crate::model::survey::PoolReport;
 use crate::net::name::IfName;
 use crate::net::range::Range;
 use crate::rules::create::NetworkError;
 
-/// An engine's wish for a pool. What is left out is found on the host.
+/// An engine's request for a pool. What is left out is found on the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PoolWish {
+pub struct PoolRequest {
     /// Whether it was asked for before, and the answer lost.
     #[serde(default)]
     pub repeated: bool,
@@ -37,10 +37,10 @@ pub struct PoolWish {
 
 impl State {
     /// What becomes of the state when a pool is opened, for the first time or again.
-    pub fn opened(&self, key: PoolKey, wish: &PoolWish, chosen: bool) -> Change {
+    pub fn opened(&self, key: PoolKey, requested: &PoolRequest, chosen: bool) -> Change {
         let reserved = self.pools.get(&key).map_or_else(Vec::new, |pool| pool.reserved.clone());
         let opened = self.pools.values().map(|pool| pool.opened).max().unwrap_or(0) + 1;
-        let (parent, leasing) = (wish.parent.clone(), wish.leasing.clone());
+        let (parent, leasing) = (requested.parent.clone(), requested.leasing.clone());
         Change::PutPool(Pool { key, opened, reserved, parent, leasing, chosen })
     }
 
@@ -61,7 +61,7 @@ impl State {
     /// The pool that a new network's subnet is made of. The engine does not say which; it opened it just before.
     pub fn pool_for(&self, net: &IpNet) -> Option<&Pool> {
         let fitting =
-            self.pools.values().filter(|pool| pool.key.net == *net || (*net == UNTOLD && pool.chosen));
+            self.pools.values().filter(|pool| pool.key.net == *net || (*net == ANY_SUBNET && pool.chosen));
         fitting.max_by_key(|pool| pool.opened)
     }
 

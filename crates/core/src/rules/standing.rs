@@ -11,7 +11,7 @@ use crate::rules::create::NetworkError;
 impl Network {
     /// What is wrong with its parent as it is now, and what helps. A parent that is not there is another matter.
     pub fn trouble_of_parent(&self, host: &View) -> Option<String> {
-        let parent = host.link(self.lowest(host))?;
+        let parent = host.link(self.lower_device(host))?;
         let error = self.check_parent(host).err().filter(|error| {
             use NetworkError::{BridgeFilters, ParentDown, ParentIsPort};
             matches!(error, ParentDown(_) | ParentIsPort { .. } | BridgeFilters { .. })
@@ -60,7 +60,7 @@ impl Network {
     pub fn trouble_of_arp(&self, host: &View) -> Option<String> {
         /// Answers for what the link itself has, the same for askers of its subnets, and not at all (Linux, `ip-sysctl`).
         const NOT_FOR_OTHERS: [i32; 3] = [1, 2, 8];
-        let parent = self.hosts_own(host).filter(|_| self.wants_shim())?;
+        let parent = self.hosts_own(host).filter(|_| self.uses_shim())?;
         let shim = host.tagged(&Tag::Shim(parent.name.clone())).and_then(|shim| shim.arp_ignore);
         let value = host.arp_ignore.max(shim).filter(|value| NOT_FOR_OTHERS.contains(value))?;
         let by_shim = |subnet: &&Subnet| {

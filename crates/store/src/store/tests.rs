@@ -1,4 +1,4 @@
-use ashore_core::model::endpoint::{ByUser, Chosen, Endpoint, Home, Source, Stage};
+use ashore_core::model::endpoint::{ByUser, Chosen, Endpoint, Placement, Source, Stage};
 use ashore_core::model::identity::{Identity, Scope};
 use ashore_core::model::ipv6::Ipv6Mode;
 use ashore_core::model::lease::{Addressing, LeaseOptions};
@@ -60,7 +60,7 @@ fn changes() -> Vec<Change> {
         lost: Vec::new(),
         stand_ins: Vec::new(),
         default_route: true,
-        home: Home::Engine {
+        placement: Placement::Engine {
             id: Some("abc".into()),
             ifname: "ash0".parse().unwrap(),
             sandbox: None,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::lease::{Held, Lease, Recorded};
 use super::request::{self, Outgoing};
 use super::{Config, Ignored, Loss, code};
-use crate::dhcp::{self, AFTER_DECLINE, Lease as _, Tenure};
+use crate::dhcp::{self, AFTER_DECLINE, HeldLease, Lease as _};
 use crate::random::Random;
 
 mod exchange;
@@ -65,10 +65,10 @@ pub struct Client {
     config: Config,
     random: Random,
     phase: Phase,
-    tenure: Tenure<Lease>,
+    held_lease: HeldLease<Lease>,
     /// A DECLINE or RELEASE that is still to be sent.
     parting: Option<Outgoing>,
-    wish: Option<Ipv4Addr>,
+    requested: Option<Ipv4Addr>,
     /// When it began to look for an address, or to renew its lease.
     began: Instant,
     /// How often it was refused since it last had a lease.
@@ -79,25 +79,25 @@ impl Client {
     /// A client that has nothing. It asks at once: the RFC's pause of up to ten seconds (4.4.1) is for machines that are
     /// switched on together, and would be added to every start of a container. `random` is any number.
     pub fn new(config: Config, now: Instant, random: u64) -> Self {
-        let wish = config.wish;
+        let requested = config.requested;
         Client {
             config,
             random: Random(random),
             phase: Phase::Init { at: now },
-            tenure: Tenure::none(),
+            held_lease: HeldLease::none(),
             parting: None,
-            wish,
+            requested,
             began: now,
             refused: 0,
         }
     }
 
-    /// A client that has a lease from before. If it has ended, its address is a wish.
+    /// A client that has a lease from before. If it has ended, its address is only requested.
     pub fn resume(config: Config, recorded: Recorded, now: Instant, random: u64) -> Self {
         let mut client = Client::new(config, now, random);
-        client.wish = Some(recorded.lease.ip());
-        client.tenure = Tenure::resumed(recorded, now);
-        if client.tenure.held().is_some() {
+        client.requested = Some(recorded.lease.ip());
+        client.held_lease = HeldLease::resumed(recorded, now);
+        if client.held_lease.held().is_some() {
             client.reboot(now);
         }
         client
@@ -121,8 +121,8 @@ impl Client {
 
     /// Gives up what has ended.
     fn expire(&mut self, now: Instant) {
-        let ended = self.tenure.expire(now);
-        self.wish = ended.or(self.wish);
+        let ended = self.held_lease.expire(now);
+        self.requested = ended.or(self.requested);
         let idle = match &self.phase {
             Phase::Probing { candidate, .. } => !candidate.is_good(now),
             Phase::Down => false,
@@ -131,11 +131,11 @@ impl Client {
         if !idle {
             return;
         }
-        if self.tenure.is_in_use() {
+        if self.held_lease.is_in_use() {
             self.phase = Phase::Bound;
         } else {
             // A lease from before whose address was not in use yet was replaced by the one that has run out.
-            self.tenure.lose(Loss::Expired);
+            self.held_lease.lose(Loss::Expired);
             self.init(now, Duration::ZERO);
         }
     }
@@ -157,11 +157,11 @@ impl Client {
     fn due(&mut self, now: Instant) -> Option<Action> {
         if let Some(loss) = self.objection(now) {
             self.begin_anew(now, loss);
-            return self.tenure.loss().map(Action::Lost);
+            return self.held_lease.loss().map(Action::Lost);
         }
-        let Client { config, random, phase, tenure, .. } = self;
+        let Client { config, random, phase, held_lease, .. } = self;
         let secs = u16::try_from(now.saturating_duration_since(self.began).as_secs()).unwrap_or(u16::MAX);
-        let ends = tenure.held().and_then(Held::expires);
+        let ends = held_lease.held().and_then(Held::expires);
         let wait = |until: Option<Instant>| Some(Action::Wait(until.into_iter().chain(ends).min()));
         match phase {
             Phase::Init { at } if now < *at => wait(Some(*at)),
@@ -175,7 +175,7 @@ impl Client {
                 }
                 exchange.sent(now, random);
                 exchange.secs = secs;
-                Some(Action::Send(request::discover(config, exchange.xid, secs, self.wish)))
+                Some(Action::Send(request::discover(config, exchange.xid, secs, self.requested)))
             }
             Phase::Requesting { exchange, offer } => {
                 if now < exchange.next {
@@ -203,8 +203,8 @@ impl Client {
 
     /// The same of a lease that runs: T1 and T2, which may come long past after the machine has slept.
     fn due_renewal(&mut self, now: Instant, secs: u16) -> Option<Action> {
-        let Client { config, random, phase, tenure, .. } = self;
-        let held = tenure.held().expect("a lease is held while it is renewed");
+        let Client { config, random, phase, held_lease, .. } = self;
+        let held = held_lease.held().expect("a lease is held while it is renewed");
         let (Some(renews), Some(rebinds), Some(ends)) = (held.renews(), held.rebinds(), held.expires())
         else {
             return Some(Action::Wait(None));
@@ -232,16 +232,16 @@ impl Client {
 
     /// The same of a lease from before.
     fn due_confirmation(&mut self, now: Instant, secs: u16) -> Option<Action> {
-        let Client { config, random, phase, tenure, .. } = self;
-        let held = tenure.held().expect("a lease is held while it is asked for");
+        let Client { config, random, phase, held_lease, .. } = self;
+        let held = held_lease.held().expect("a lease is held while it is asked for");
         let Phase::Rebooting { exchange, confirm_by, asked } = phase else { return None };
-        if exchange.objection.is_some() && !tenure.is_in_use() {
+        if exchange.objection.is_some() && !held_lease.is_in_use() {
             return Some(Action::Wait(held.expires().into_iter().chain([exchange.next]).min()));
         }
         if confirm_by.is_some_and(|by| by <= now) {
             *confirm_by = None;
-            if tenure.is_in_use() {
-                tenure.use_unconfirmed();
+            if held_lease.is_in_use() {
+                held_lease.use_unconfirmed();
                 return None;
             }
             *asked = true;
@@ -249,7 +249,7 @@ impl Client {
         }
         let over = exchange.times == REQUESTS;
         // Until it is known whether the address may be used, there is nothing else to do.
-        let next = Some(exchange.next).filter(|_| !over || tenure.is_in_use());
+        let next = Some(exchange.next).filter(|_| !over || held_lease.is_in_use());
         if next.is_none_or(|next| now < next) {
             return Some(Action::Wait([next, *confirm_by, held.expires()].into_iter().flatten().min()));
         }
@@ -263,8 +263,8 @@ impl Client {
 
     /// A lease is good from now on.
     fn bind(&mut self, new: Held) {
-        (self.wish, self.refused) = (Some(new.ip()), 0);
-        self.tenure.bind(new);
+        (self.requested, self.refused) = (Some(new.ip()), 0);
+        self.held_lease.bind(new);
         self.phase = Phase::Bound;
     }
 }
@@ -278,18 +278,18 @@ impl dhcp::Client for Client {
         if let Some(parting) = self.parting.take() {
             return Action::Send(parting);
         }
-        if let Some(loss) = self.tenure.loss() {
+        if let Some(loss) = self.held_lease.loss() {
             return Action::Lost(loss);
         }
         loop {
-            if let Some(action) = self.tenure.news().or_else(|| self.due(now)) {
+            if let Some(action) = self.held_lease.news().or_else(|| self.due(now)) {
                 return action;
             }
         }
     }
 
     fn held(&self, now: Instant) -> Option<&Held> {
-        self.tenure.held().filter(|held| held.is_good(now))
+        self.held_lease.held().filter(|held| held.is_good(now))
     }
 
     fn clear(&mut self, ip: Ipv4Addr) {
@@ -299,11 +299,11 @@ impl dhcp::Client for Client {
                 self.bind(candidate);
             }
             Phase::Rebooting { asked: asked @ true, exchange, .. }
-                if self.tenure.held().is_some_and(|held| held.ip() == ip) =>
+                if self.held_lease.held().is_some_and(|held| held.ip() == ip) =>
             {
                 *asked = false;
                 if exchange.objection.is_none() {
-                    self.tenure.use_unconfirmed();
+                    self.held_lease.use_unconfirmed();
                 }
             }
             _ => {}
@@ -316,13 +316,14 @@ impl dhcp::Client for Client {
             Phase::Probing { candidate, .. } => Some(candidate),
             _ => None,
         };
-        let Some(held) = candidate.into_iter().chain(self.tenure.held()).find(|held| held.ip() == ip) else {
+        let Some(held) = candidate.into_iter().chain(self.held_lease.held()).find(|held| held.ip() == ip)
+        else {
             return;
         };
         self.parting = Some(request::decline(&self.config, self.random.number(), &held.lease));
         // Of two the server means the newer, so the older has gone with it.
-        self.tenure.lose(Loss::Taken);
-        self.wish = None;
+        self.held_lease.lose(Loss::Taken);
+        self.requested = None;
         self.init(now, AFTER_DECLINE);
     }
 
@@ -332,7 +333,7 @@ impl dhcp::Client for Client {
 
     fn link_down(&mut self) {
         if let Phase::Probing { candidate, .. } = &self.phase {
-            self.wish = Some(candidate.ip());
+            self.requested = Some(candidate.ip());
         }
         if !matches!(self.phase, Phase::Released) {
             (self.phase, self.parting) = (Phase::Down, None);
@@ -354,7 +355,7 @@ impl dhcp::Client for Client {
             return;
         }
         self.expire(now);
-        if self.tenure.held().is_some() { self.reboot(now) } else { self.init(now, Duration::ZERO) }
+        if self.held_lease.held().is_some() { self.reboot(now) } else { self.init(now, Duration::ZERO) }
     }
 
     fn release(&mut self, now: Instant) {
@@ -364,10 +365,10 @@ impl dhcp::Client for Client {
             _ => None,
         };
         let silent = matches!(self.phase, Phase::Down);
-        let given = candidate.or(self.tenure.held()).filter(|_| !silent);
+        let given = candidate.or(self.held_lease.held()).filter(|_| !silent);
         let parting = given.map(|held| request::release(&self.config, self.random.number(), &held.lease));
         self.parting = parting.or(self.parting.take());
-        self.tenure.lose(Loss::Released);
+        self.held_lease.lose(Loss::Released);
         self.phase = Phase::Released;
     }
 }

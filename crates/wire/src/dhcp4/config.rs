@@ -130,7 +130,7 @@ pub struct Config {
     /// Whose answers count.
     pub servers: Servers,
     /// The address that it would like.
-    pub wish: Option<Ipv4Addr>,
+    pub requested: Option<Ipv4Addr>,
     /// How long a recorded lease waits for its confirmation before it is used without.
     pub confirm: Duration,
 }
@@ -138,9 +138,9 @@ pub struct Config {
 impl Config {
     /// A client that says who it is and wants nothing more.
     pub fn new(mac: Mac, id: ClientId) -> Self {
-        let (broadcast, name, vendor_class, wish) = (false, None, None, None);
+        let (broadcast, name, vendor_class, requested) = (false, None, None, None);
         let (servers, confirm) = (Servers::default(), Duration::from_secs(2));
-        Config { mac, id, broadcast, name, vendor_class, servers, wish, confirm }
+        Config { mac, id, broadcast, name, vendor_class, servers, requested, confirm }
     }
 
     /// Puts in what goes with every message in which the client asks for something (RFC 2131, table 5).

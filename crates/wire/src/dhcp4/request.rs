@@ -57,10 +57,10 @@ fn question(config: &Config, kind: Kind, xid: u32, secs: u16) -> Message {
 }
 
 /// To all servers: who has an address? If it can be, this one.
-pub(super) fn discover(config: &Config, xid: u32, secs: u16, wish: Option<Ipv4Addr>) -> Outgoing {
+pub(super) fn discover(config: &Config, xid: u32, secs: u16, requested: Option<Ipv4Addr>) -> Outgoing {
     let mut message = question(config, Kind::Discover, xid, secs);
-    if let Some(wish) = wish {
-        message.options.set(code::REQUESTED_ADDRESS, wish.octets());
+    if let Some(requested) = requested {
+        message.options.set(code::REQUESTED_ADDRESS, requested.octets());
     }
     Outgoing::broadcast(&message)
 }

@@ -46,7 +46,7 @@ pub type Offers = BTreeMap<Ipv4Addr, Ipv4Addr>;
 /// A client that there is not.
 #[derive(Debug, Clone)]
 struct Sample {
-    wish: Ipv4Addr,
+    requested: Ipv4Addr,
     mac: Mac,
     xid: u32,
     /// When it was asked for, for the first time and once more.
@@ -70,11 +70,11 @@ impl Survey {
     /// A look that asks for these addresses.
     pub fn new(wishes: &[Ipv4Addr], now: Instant, seed: u64) -> Self {
         let mut random = Random(seed);
-        let mut sample = |wish: &Ipv4Addr| {
+        let mut sample = |requested: &Ipv4Addr| {
             let (first, second, xid) = (random.number(), random.number(), random.number());
             let [[a, b, c, d], [e, f, ..]] = [first.to_be_bytes(), second.to_be_bytes()];
             let mac = Mac([a, b, c, d, e, f]).into_local_unicast();
-            Sample { wish: *wish, mac, xid, asked: [None, None], inherited: false }
+            Sample { requested: *requested, mac, xid, asked: [None, None], inherited: false }
         };
         let samples = wishes.iter().map(&mut sample).collect();
         Survey { samples, began: now, heard: now, servers: BTreeMap::new() }
@@ -89,7 +89,7 @@ impl Survey {
         let answered: BTreeSet<Ipv4Addr> = self.answered().collect();
         let secs = now.saturating_duration_since(self.began).as_secs() as u16;
         let (mut waiting, mut own, mut next) = (0, 0, end);
-        for sample in self.samples.iter_mut().filter(|sample| !answered.contains(&sample.wish)) {
+        for sample in self.samples.iter_mut().filter(|sample| !answered.contains(&sample.requested)) {
             waiting += 1;
             own += usize::from(!sample.inherited);
             let due = match sample.asked {
@@ -113,11 +113,11 @@ impl Survey {
     /// after another, and what is asked now comes after those.
     pub fn inherit(&mut self, other: &Survey) {
         let answered: BTreeSet<Ipv4Addr> = other.answered().collect();
-        let waits = |sample: &&Sample| sample.asked[0].is_some() && !answered.contains(&sample.wish);
+        let waits = |sample: &&Sample| sample.asked[0].is_some() && !answered.contains(&sample.requested);
         for sample in other.samples.iter().filter(waits) {
-            let is_own = self.samples.iter().any(|own| own.wish == sample.wish);
+            let is_own = self.samples.iter().any(|own| own.requested == sample.requested);
             let again = sample.asked[1].filter(|_| !is_own);
-            self.samples.retain(|own| own.wish != sample.wish);
+            self.samples.retain(|own| own.requested != sample.requested);
             let asked = [sample.asked[0], again];
             self.samples.insert(0, Sample { inherited: !is_own, asked, ..sample.clone() });
         }
@@ -138,14 +138,14 @@ impl Survey {
 
     /// What was asked for.
     pub fn asked(&self) -> impl Iterator<Item = Ipv4Addr> {
-        self.samples.iter().filter(|sample| sample.asked[0].is_some()).map(|sample| sample.wish)
+        self.samples.iter().filter(|sample| sample.asked[0].is_some()).map(|sample| sample.requested)
     }
 
     /// Takes in a message that has come from an address. Answers the server, if it is an offer to one of the samples.
     pub fn receive(&mut self, now: Instant, message: &Message, source: Ipv4Addr) -> Option<Ipv4Addr> {
         let of = |sample: &&Sample| sample.xid == message.xid && sample.mac == message.chaddr;
         let sample = self.samples.iter().find(of)?;
-        let (wish, asked) = (sample.wish, sample.asked[0]);
+        let (requested, asked) = (sample.requested, sample.asked[0]);
         if message.op != Op::Reply
             || message.options.kind() != Some(Kind::Offer)
             || message.yiaddr.is_unspecified()
@@ -158,7 +158,7 @@ impl Survey {
             return None;
         }
         // By a shim beside the parent the same frame comes twice.
-        self.servers.entry(server).or_default().insert(wish, message.yiaddr);
+        self.servers.entry(server).or_default().insert(requested, message.yiaddr);
         self.heard = now;
         if asked.is_some_and(|asked| now.saturating_duration_since(asked) >= SLOW) {
             self.ask_few();
@@ -206,7 +206,7 @@ impl Sample {
         // Nobody has that MAC, and no NIC lets through what is for it alone.
         (message.secs, message.broadcast) = (secs, true);
         message.options.set(code::MESSAGE_TYPE, [Kind::Discover as u8]);
-        message.options.set(code::REQUESTED_ADDRESS, self.wish.octets());
+        message.options.set(code::REQUESTED_ADDRESS, self.requested.octets());
         message.options.set(code::VENDOR_CLASS, VENDOR);
         Outgoing { payload: message.encode(), from: Ipv4Addr::UNSPECIFIED, to: Ipv4Addr::BROADCAST }
     }
@@ -295,9 +295,9 @@ mod tests {
         let mut survey = Survey::new(&wishes, began, 7);
         let asked = said(&mut survey, began);
         let late = began + Duration::from_secs(3);
-        for wish in &asked {
+        for requested in &asked {
             said(&mut survey, late);
-            survey.receive(late, &offer(wish, ip(1), ip(100)), ip(1));
+            survey.receive(late, &offer(requested, ip(1), ip(100)), ip(1));
         }
         assert!(survey.is_answered(), "nothing else is waited for");
         assert_eq!(survey.asked().count(), WINDOW);

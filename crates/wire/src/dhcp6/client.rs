@@ -7,7 +7,7 @@ use super::exchange::{self, Exchange, Retry};
 use super::lease::{Held, Lease, Recorded};
 use super::request::{self, Outgoing};
 use super::{Config, Ignored, Kind, Loss};
-use crate::dhcp::{self, AFTER_DECLINE, Lease as _, Tenure};
+use crate::dhcp::{self, AFTER_DECLINE, HeldLease, Lease as _};
 use crate::random::Random;
 
 mod receive;
@@ -73,8 +73,8 @@ pub struct Client {
     config: Config,
     random: Random,
     phase: Phase,
-    tenure: Tenure<Lease>,
-    wish: Option<Ipv6Addr>,
+    held_lease: HeldLease<Lease>,
+    requested: Option<Ipv6Addr>,
     /// How a SOLICIT is repeated: a server may say how seldom.
     solicit: Retry,
     /// How long it paused after it was refused last, unless it has had a lease since.
@@ -85,24 +85,24 @@ impl Client {
     /// A client that has nothing. It asks at once: the RFC's pause of up to a second (18.2.1) is for machines that are switched
     /// on together, and would be added to every start of a container. `random` is any number.
     pub fn new(config: Config, now: Instant, random: u64) -> Self {
-        let wish = config.wish;
+        let requested = config.requested;
         Client {
             config,
             random: Random(random),
             phase: Phase::Init { at: now },
-            tenure: Tenure::none(),
-            wish,
+            held_lease: HeldLease::none(),
+            requested,
             solicit: exchange::SOLICIT,
             refused: None,
         }
     }
 
-    /// A client that has a lease from before. If it has ended, its address is a wish.
+    /// A client that has a lease from before. If it has ended, its address is only requested.
     pub fn resume(config: Config, recorded: Recorded, now: Instant, random: u64) -> Self {
         let mut client = Client::new(config, now, random);
-        client.wish = Some(recorded.lease.ip());
-        client.tenure = Tenure::resumed(recorded, now);
-        if client.tenure.held().is_some() {
+        client.requested = Some(recorded.lease.ip());
+        client.held_lease = HeldLease::resumed(recorded, now);
+        if client.held_lease.held().is_some() {
             client.confirm(now);
         }
         client
@@ -128,8 +128,8 @@ impl Client {
 
     /// Gives up what has ended.
     fn expire(&mut self, now: Instant) {
-        let ended = self.tenure.expire(now);
-        self.wish = ended.or(self.wish);
+        let ended = self.held_lease.expire(now);
+        self.requested = ended.or(self.requested);
         let idle = match &self.phase {
             Phase::Probing { candidate, .. } => !candidate.is_good(now),
             // What is asked for comes in the place of what has ended.
@@ -139,11 +139,11 @@ impl Client {
         if !idle {
             return;
         }
-        if self.tenure.is_in_use() {
+        if self.held_lease.is_in_use() {
             self.phase = Phase::Bound;
         } else {
             // A lease from before whose address was not in use yet was replaced by the one that has run out.
-            self.tenure.lose(Loss::Expired);
+            self.held_lease.lose(Loss::Expired);
             self.phase = Phase::Init { at: now };
         }
     }
@@ -161,8 +161,8 @@ impl Client {
 
     /// What the phase wants now; none if it has moved on to another.
     fn due(&mut self, now: Instant) -> Option<Action> {
-        let Client { config, random, phase, tenure, solicit, .. } = self;
-        let ends = tenure.held().and_then(Held::expires);
+        let Client { config, random, phase, held_lease, solicit, .. } = self;
+        let ends = held_lease.held().and_then(Held::expires);
         let wait = |until: Option<Instant>| Some(Action::Wait(until.into_iter().chain(ends).min()));
         match phase {
             Phase::Init { at } if now < *at => wait(Some(*at)),
@@ -184,12 +184,12 @@ impl Client {
                     return None;
                 }
                 exchange.sent(now, solicit, random);
-                Some(Action::Send(request::solicit(config, exchange, self.wish)))
+                Some(Action::Send(request::solicit(config, exchange, self.requested)))
             }
             Phase::Requesting { exchange, offer } => {
                 if exchange.is_over(now, &exchange::REQUEST) {
                     // The server said that it forgot the lease, and no more. That ends when it ends (RFC 8415, 18.2.2).
-                    let runs = self.tenure.is_in_use();
+                    let runs = self.held_lease.is_in_use();
                     self.phase = if runs { Phase::Bound } else { Phase::Init { at: now } };
                     return None;
                 }
@@ -227,8 +227,8 @@ impl Client {
 
     /// The same of a lease that runs: T1 and T2, which may come long past after the machine has slept.
     fn due_renewal(&mut self, now: Instant) -> Option<Action> {
-        let Client { config, random, phase, tenure, .. } = self;
-        let held = tenure.held().expect("a lease is held while it is renewed");
+        let Client { config, random, phase, held_lease, .. } = self;
+        let held = held_lease.held().expect("a lease is held while it is renewed");
         let (Some(renews), Some(rebinds)) = (held.renews(), held.rebinds()) else {
             return Some(Action::Wait(None));
         };
@@ -258,13 +258,13 @@ impl Client {
 
     /// The same of a lease from before.
     fn due_confirmation(&mut self, now: Instant) -> Option<Action> {
-        let Client { config, random, phase, tenure, .. } = self;
-        let held = tenure.held().expect("a lease is held while it is asked for");
+        let Client { config, random, phase, held_lease, .. } = self;
+        let held = held_lease.held().expect("a lease is held while it is asked for");
         let Phase::Confirming { exchange, confirm_by, asked } = phase else { return None };
         if confirm_by.is_some_and(|by| by <= now) {
             *confirm_by = None;
-            if tenure.is_in_use() {
-                tenure.use_unconfirmed();
+            if held_lease.is_in_use() {
+                held_lease.use_unconfirmed();
                 return None;
             }
             *asked = true;
@@ -272,7 +272,7 @@ impl Client {
         }
         let over = exchange.is_over(now, &exchange::CONFIRM);
         // Until it is known whether the address may be used, there is nothing else to do.
-        let next = Some(exchange.next).filter(|_| !over || tenure.is_in_use());
+        let next = Some(exchange.next).filter(|_| !over || held_lease.is_in_use());
         if next.is_none_or(|next| now < next) {
             return Some(Action::Wait([next, *confirm_by, held.expires()].into_iter().flatten().min()));
         }
@@ -294,8 +294,8 @@ impl Client {
 
     /// A lease is good from now on.
     fn bind(&mut self, new: Held) {
-        (self.wish, self.refused) = (Some(new.ip()), None);
-        self.tenure.bind(new);
+        (self.requested, self.refused) = (Some(new.ip()), None);
+        self.held_lease.bind(new);
         self.phase = Phase::Bound;
     }
 }
@@ -307,18 +307,18 @@ impl dhcp::Client for Client {
     fn poll(&mut self, now: Instant) -> Action {
         self.expire(now);
         // Before a lease is declined or given back, its address is used no longer (RFC 8415, 18.2.7 and 18.2.8).
-        if let Some(loss) = self.tenure.loss() {
+        if let Some(loss) = self.held_lease.loss() {
             return Action::Lost(loss);
         }
         loop {
-            if let Some(action) = self.tenure.news().or_else(|| self.due(now)) {
+            if let Some(action) = self.held_lease.news().or_else(|| self.due(now)) {
                 return action;
             }
         }
     }
 
     fn held(&self, now: Instant) -> Option<&Held> {
-        self.tenure.held().filter(|held| held.is_good(now))
+        self.held_lease.held().filter(|held| held.is_good(now))
     }
 
     fn clear(&mut self, ip: Ipv6Addr) {
@@ -328,10 +328,10 @@ impl dhcp::Client for Client {
                 self.bind(candidate);
             }
             Phase::Confirming { asked: asked @ true, .. }
-                if self.tenure.held().is_some_and(|held| held.ip() == ip) =>
+                if self.held_lease.held().is_some_and(|held| held.ip() == ip) =>
             {
                 *asked = false;
-                self.tenure.use_unconfirmed();
+                self.held_lease.use_unconfirmed();
             }
             _ => {}
         }
@@ -343,11 +343,11 @@ impl dhcp::Client for Client {
             Phase::Probing { candidate, .. } => Some(candidate),
             _ => None,
         };
-        let declined = candidate.into_iter().chain(self.tenure.held()).find(|held| held.ip() == ip);
+        let declined = candidate.into_iter().chain(self.held_lease.held()).find(|held| held.ip() == ip);
         let Some(lease) = declined.map(|held| held.lease.clone()) else { return };
         // Of two the server means the newer, so the older has gone with it.
-        self.tenure.lose(Loss::Taken);
-        self.wish = None;
+        self.held_lease.lose(Loss::Taken);
+        self.requested = None;
         self.phase = Phase::Declining { exchange: Exchange::new(&mut self.random, now), lease, since: now };
     }
 
@@ -357,7 +357,7 @@ impl dhcp::Client for Client {
 
     fn link_down(&mut self) {
         if let Phase::Probing { candidate, .. } = &self.phase {
-            self.wish = Some(candidate.ip());
+            self.requested = Some(candidate.ip());
         }
         self.phase = match self.phase {
             Phase::Releasing { .. } | Phase::Released => Phase::Released,
@@ -380,7 +380,11 @@ impl dhcp::Client for Client {
             return;
         }
         self.expire(now);
-        if self.tenure.held().is_some() { self.confirm(now) } else { self.phase = Phase::Init { at: now } }
+        if self.held_lease.held().is_some() {
+            self.confirm(now)
+        } else {
+            self.phase = Phase::Init { at: now }
+        }
     }
 
     fn release(&mut self, now: Instant) {
@@ -389,9 +393,9 @@ impl dhcp::Client for Client {
             Phase::Down | Phase::Released => None,
             Phase::Probing { candidate, .. } => Some(candidate.lease.clone()),
             Phase::Releasing { .. } => return,
-            _ => self.tenure.held().map(|held| held.lease.clone()),
+            _ => self.held_lease.held().map(|held| held.lease.clone()),
         };
-        self.tenure.lose(Loss::Released);
+        self.held_lease.lose(Loss::Released);
         self.phase = match given {
             Some(lease) => Phase::Releasing { exchange: Exchange::new(&mut self.random, now), lease },
             None => Phase::Released,

@@ -27,7 +27,7 @@ pub struct Config {
     /// Whose answers count.
     pub servers: Servers,
     /// The address that it would like.
-    pub wish: Option<Ipv6Addr>,
+    pub requested: Option<Ipv6Addr>,
     /// How long a recorded lease waits for its confirmation before it is used without.
     pub confirm: Duration,
 }
@@ -35,9 +35,9 @@ pub struct Config {
 impl Config {
     /// A client that says who it is and wants nothing more.
     pub fn new(duid: Duid, iaid: u32) -> Self {
-        let (name, rapid_commit, wish) = (None, true, None);
+        let (name, rapid_commit, requested) = (None, true, None);
         let (servers, confirm) = (Servers::default(), Duration::from_secs(2));
-        Config { duid, iaid, name, rapid_commit, servers, wish, confirm }
+        Config { duid, iaid, name, rapid_commit, servers, requested, confirm }
     }
 
     /// The client that is known to DHCPv4's servers under this identifier, so that who keeps addresses of both kinds sees one

@@ -49,8 +49,8 @@ fn outgoing(message: &Message) -> Outgoing {
 }
 
 /// Who has an address? If it can be, this one.
-pub(super) fn solicit(config: &Config, exchange: &Exchange, wish: Option<Ipv6Addr>) -> Outgoing {
-    let mut message = about(config, Kind::Solicit, exchange, wish);
+pub(super) fn solicit(config: &Config, exchange: &Exchange, requested: Option<Ipv6Addr>) -> Outgoing {
+    let mut message = about(config, Kind::Solicit, exchange, requested);
     if config.rapid_commit {
         message.options.push(code::RAPID_COMMIT, []);
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use ipnet::Ipv6Net;
 
-use super::few::{Few, MOST};
+use super::bounded::{Bounded, MOST};
 use super::offer::{Lasting, Offer, OnLink, Prefix, Route, Router};
 use super::pace::Pace;
 use crate::domain::DomainName;
@@ -44,16 +44,16 @@ pub enum Action {
 /// One link.
 #[derive(Debug, Clone)]
 pub struct Link {
-    routers: Few<Router>,
-    prefixes: Few<Prefix>,
-    direct: Few<OnLink>,
+    routers: Bounded<Router>,
+    prefixes: Bounded<Prefix>,
+    direct: Bounded<OnLink>,
     /// Prefixes of other than 64 bits, of which addresses are to be made.
-    unfit: Few<OnLink>,
-    routes: Few<Route>,
+    unfit: Bounded<OnLink>,
+    routes: Bounded<Route>,
     dns: Vec<(Ipv6Addr, Lasting)>,
     search: Vec<(DomainName, Lasting)>,
     /// What each router that was heard says of the link as a whole.
-    settings: Few<Settings>,
+    settings: Bounded<Settings>,
     solicit: Option<Solicit>,
     /// When routers were asked last.
     asked: Option<Instant>,
@@ -86,14 +86,14 @@ impl Link {
     /// Begins to ask for routers. `random` is any number: it spreads the questions of machines that start together.
     pub fn new(now: Instant, random: u64) -> Self {
         Link {
-            routers: Few::new(),
-            prefixes: Few::new(),
-            direct: Few::new(),
-            unfit: Few::new(),
-            routes: Few::new(),
+            routers: Bounded::new(),
+            prefixes: Bounded::new(),
+            direct: Bounded::new(),
+            unfit: Bounded::new(),
+            routes: Bounded::new(),
             dns: Vec::new(),
             search: Vec::new(),
-            settings: Few::new(),
+            settings: Bounded::new(),
             solicit: Some(Solicit::at(now)),
             asked: None,
             told: (Offer::default(), now),

@@ -74,8 +74,8 @@ impl Table {
                     return;
                 }
                 tracing::warn!(ip = %heard.ip, mac = %heard.sender, "claimed by another machine, and defended");
-                let defended = self.outbox.get_mut().send(parent, &frame, now, send);
-                said_or_waits(&mut self.deaf, parent, defended);
+                let defended = self.send_queue.get_mut().send(parent, &frame, now, send);
+                said_or_waits(&mut self.unreachable, parent, defended);
                 self.note_conflict(key, heard.sender);
             }
         }

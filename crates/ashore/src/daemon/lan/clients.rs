@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ashore_core::model::endpoint::{Endpoint, Home};
+use ashore_core::model::endpoint::{Endpoint, Placement};
 use ashore_core::model::identity::{Identity, Scope};
 use ashore_core::model::lease::{LeaseOptions, LeaseRecord};
 use ashore_core::model::network::Network;
@@ -83,7 +83,7 @@ pub(crate) struct Wanted<L: Lease> {
     pub(crate) id: ClientId,
     pub(crate) mac: Mac,
     /// The address asked for.
-    pub(crate) wish: Option<L::Ip>,
+    pub(crate) requested: Option<L::Ip>,
     /// The lease from before.
     pub(crate) record: Option<LeaseRecord<L>>,
     /// How it is leased.
@@ -103,7 +103,7 @@ impl<L: Lease> Wanted<L> {
             None => (scope.0.parse().ok()?, record.parent.clone()?, LeaseOptions::default()),
         };
         let (id, mac, record) = (record.id.clone(), record.mac, Some(record.clone()));
-        Some(Wanted { key: (label, name.clone()), parent, id, mac, wish: None, record, leasing })
+        Some(Wanted { key: (label, name.clone()), parent, id, mac, requested: None, record, leasing })
     }
 
     /// The lease from before, as a client has it.
@@ -144,7 +144,7 @@ pub(super) struct Leasing<P: Protocol> {
     /// Who brought the last answer: the server, or the router on the way to it.
     pub(super) from: Option<Mac>,
     /// Where its container is, once it is.
-    pub(super) home: Option<Home>,
+    pub(super) placement: Option<Placement>,
     /// A socket in the container, and since when. The parent may have brought the answer before the container's own stack
     /// has it, and that should find the socket open.
     inside: Option<(Arc<UdpSocket>, Instant)>,
@@ -165,19 +165,19 @@ impl Lan {
 }
 
 impl<P: Protocol> Leasing<P> {
-    pub(super) fn of(wanted: Wanted<LeaseOf<P>>, in_use: bool, home: Option<Home>) -> Option<Self> {
+    pub(super) fn of(wanted: Wanted<LeaseOf<P>>, in_use: bool, placement: Option<Placement>) -> Option<Self> {
         let client = P::client(&wanted, in_use)?;
         let lease = wanted.record.clone().filter(|_| in_use);
         let from = wanted.record.as_ref().and_then(|record| record.from);
         let own = P::Own::default();
-        Some(Leasing { wanted, client, from, home, inside: None, asks: None, lease, own })
+        Some(Leasing { wanted, client, from, placement, inside: None, asks: None, lease, own })
     }
 
     fn of_endpoint(state: &State, endpoint: &Endpoint, host: &View) -> Option<Self> {
         let wanted = P::wanted(state, state.network_of(endpoint)?, endpoint, host)?;
         // What is written down is the endpoint's, also while it has no link.
         let in_use = wanted.record.as_ref().is_some_and(|record| endpoint.holds(record.lease.ip().into()));
-        Leasing::of(wanted, in_use, Some(endpoint.home.clone()))
+        Leasing::of(wanted, in_use, Some(endpoint.placement.clone()))
     }
 
     pub(super) fn standing(&mut self) -> Standing<LeaseOf<P>> {
@@ -244,7 +244,7 @@ impl<P: Protocol> Leasing<P> {
     ) -> io::Result<()> {
         // It is closed first, or the port would be taken.
         self.inside = None;
-        let namespace = self.home.as_ref().and_then(namespace_of).ok_or(io::ErrorKind::NotFound)?;
+        let namespace = self.placement.as_ref().and_then(namespace_of).ok_or(io::ErrorKind::NotFound)?;
         let socket = namespace.run(open)??;
         socket.set_nonblocking(true)?;
         self.inside = Some((Arc::new(socket), boottime()));
@@ -310,7 +310,7 @@ impl<P: Protocol> Clients<P> {
         });
         for (key, endpoint) in state.endpoints.iter().filter(|(_, endpoint)| has_one(endpoint)) {
             if let Some(leasing) = self.active.get_mut(key) {
-                leasing.home = Some(endpoint.home.clone());
+                leasing.placement = Some(endpoint.placement.clone());
                 // It may have another name, or be another.
                 if let Some(network) = state.network_of(endpoint) {
                     leasing.wanted.parent = network.parent.clone();
@@ -461,13 +461,13 @@ pub(super) fn dns_name(name: &EndpointName) -> Option<DomainName> {
 }
 
 /// The namespace of a container that is there.
-fn namespace_of(home: &Home) -> Option<Namespace> {
+fn namespace_of(home: &Placement) -> Option<Namespace> {
     match home {
-        Home::Netns { netns, .. } => match Namespace::find(netns) {
+        Placement::Netns { netns, .. } => match Namespace::find(netns) {
             Found::There(namespace) => Some(namespace),
             Found::Gone | Found::Unclear(_) => None,
         },
-        Home::Engine { sandbox, .. } => sandbox.as_ref().and_then(|path| Namespace::open(path).ok()),
+        Placement::Engine { sandbox, .. } => sandbox.as_ref().and_then(|path| Namespace::open(path).ok()),
     }
 }
 

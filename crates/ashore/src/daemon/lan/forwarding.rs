@@ -54,7 +54,8 @@ impl Forwarding {
     pub(super) fn follow(&mut self, state: &State, host: &View, now: Instant) {
         let mut carriers: BTreeMap<IfName, Carriers> = BTreeMap::new();
         for network in state.networks.values() {
-            let links = host.link(network.lowest(host)).map(|link| host.facing(link)).unwrap_or_default();
+            let links =
+                host.link(network.lower_device(host)).map(|link| host.facing(link)).unwrap_or_default();
             let passing = links.into_iter().filter(|link| link.up && link.carrier).map(|link| link.index);
             let counted = passing.map(|index| (index, host.rises.get(&index).copied().unwrap_or_default()));
             carriers.insert(network.parent.clone(), counted.collect());

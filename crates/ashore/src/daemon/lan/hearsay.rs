@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use ashore_core::rules::known;
+use ashore_core::rules::addresses_in_use;
 use ashore_wire::{Heard, Mac};
 
 /// A claim is kept for so long.
@@ -95,10 +95,12 @@ impl Hearsay {
     }
 
     /// All addresses with what was heard of them.
-    pub(super) fn all(&self, now: Instant) -> BTreeMap<IpAddr, known::Hearsay> {
+    pub(super) fn all(&self, now: Instant) -> BTreeMap<IpAddr, addresses_in_use::Hearsay> {
         let fresh = self.0.iter().filter(|(_, said)| now < said.until);
-        let told =
-            |said: &Said| known::Hearsay { mac: said.mac, age: now.saturating_duration_since(said.at) };
+        let told = |said: &Said| addresses_in_use::Hearsay {
+            mac: said.mac,
+            age: now.saturating_duration_since(said.at),
+        };
         fresh.map(|(ip, said)| (*ip, told(said))).collect()
     }
 }

@@ -16,7 +16,7 @@ use ashore_wire::Mac;
 use ashore_wire::dhcp6::{Checksum, Config, Datagram, Dns, Duid, Inquiry, Message, Told};
 use ashore_wire::slaac::{Lasting, Offer};
 
-use super::{Ear, Send};
+use super::{Send, Tap};
 use crate::daemon::random;
 
 /// All links by which servers are asked.
@@ -39,7 +39,7 @@ impl Inquiries {
         &mut self,
         state: &State,
         host: &View,
-        ears: &BTreeMap<IfName, Ear>,
+        ears: &BTreeMap<IfName, Tap>,
         offer: impl Fn(&IfName) -> Offer,
     ) {
         let asking = state.networks.values().filter(|network| network.inquires(&offer(&network.parent)));

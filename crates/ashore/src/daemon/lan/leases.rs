@@ -252,7 +252,7 @@ impl Protocol for Dhcp4 {
             // The link may not be there yet, and the NIC lets no frame through that is for its MAC alone.
             broadcast: true,
             name: dns_name(&wanted.key.1).map(Name::Host),
-            wish: wanted.wish,
+            requested: wanted.requested,
             servers: wanted.leasing.servers.clone(),
             ..Config::new(wanted.mac, wanted.id.clone())
         };

@@ -91,7 +91,7 @@ impl Protocol for Dhcp6 {
             parent: network.parent.clone(),
             id: id.unwrap_or_else(|| state.client_id(network, &endpoint.name)),
             mac: endpoint.mac?,
-            wish: None,
+            requested: None,
             record,
             leasing: network.leasing.clone(),
         })

@@ -11,7 +11,7 @@ use ashore_kernel::{Namespace, PacketSocket, wait_readable};
 use ashore_wire::Mac;
 use ashore_wire::filter::{self, Instruction};
 
-use super::{Deaf, Ear, Lan, MOST_AT_ONCE, Table, said};
+use super::{Lan, MOST_AT_ONCE, Table, Tap, Unreachable, said};
 
 /// The thread that owns all packet sockets.
 pub(super) struct Listener {
@@ -28,7 +28,7 @@ pub(super) struct Listener {
 }
 
 /// By each parent, one on the parent and one on its shim.
-type Sockets = BTreeMap<IfName, (Ear, Vec<PacketSocket>)>;
+type Sockets = BTreeMap<IfName, (Tap, Vec<PacketSocket>)>;
 
 impl Listener {
     pub(super) fn new(namespace: Namespace, lan: Lan) -> Self {
@@ -93,14 +93,14 @@ impl Listener {
     }
 
     fn open_sockets(&mut self, table: &mut Table) {
-        let Table { parents, deaf, leases, leases6, inquiries, surveys, .. } = table;
+        let Table { parents, unreachable, leases, leases6, inquiries, surveys, .. } = table;
         let wanted: BTreeSet<&IfName> = leases.parents().chain(surveys.parents()).collect();
         let wanted6: BTreeSet<&IfName> = leases6.parents().chain(inquiries.parents()).collect();
         let asked6 = parents.iter().filter(|(parent, _)| wanted6.contains(parent));
         let asked = parents.iter().filter(|(parent, _)| wanted.contains(parent));
-        open(&self.namespace, &mut self.sockets, parents.iter(), &filter::arp_and_ndp(), deaf);
-        open(&self.namespace, &mut self.answers, asked, &filter::dhcp4_to_client(), deaf);
-        open(&self.namespace, &mut self.answers6, asked6, &filter::dhcp6_to_client(), deaf);
+        open(&self.namespace, &mut self.sockets, parents.iter(), &filter::arp_and_ndp(), unreachable);
+        open(&self.namespace, &mut self.answers, asked, &filter::dhcp4_to_client(), unreachable);
+        open(&self.namespace, &mut self.answers6, asked6, &filter::dhcp6_to_client(), unreachable);
         self.copies.retain(|parent, _| self.sockets.contains_key(parent));
     }
 
@@ -189,9 +189,9 @@ impl Copies {
 fn open<'a>(
     namespace: &Namespace,
     sockets: &mut Sockets,
-    parents: impl Iterator<Item = (&'a IfName, &'a Ear)>,
+    parents: impl Iterator<Item = (&'a IfName, &'a Tap)>,
     filter: &[Instruction],
-    deaf: &mut BTreeMap<IfName, (Deaf, Instant)>,
+    unreachable: &mut BTreeMap<IfName, (Unreachable, Instant)>,
 ) {
     let mut before = std::mem::take(sockets);
     for (name, ear) in parents {
@@ -207,7 +207,7 @@ fn open<'a>(
             }
             // The next turn tries again.
             Err(error) => {
-                said(deaf, name, Err(error));
+                said(unreachable, name, Err(error));
             }
         }
     }

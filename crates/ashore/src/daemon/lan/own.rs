@@ -13,7 +13,7 @@ use ashore_core::net::name::IfName;
 use ashore_core::net::observed::View;
 use ashore_wire::{Heard, Mac};
 
-use super::Ear;
+use super::Tap;
 
 /// An endpoint may speak for its addresses so long before it holds them, while they are looked for, and so long after: a container
 /// that is being torn down answers for a moment longer.
@@ -42,7 +42,7 @@ impl Own {
         &mut self,
         state: &State,
         host: &View,
-        parents: &BTreeMap<IfName, Ear>,
+        parents: &BTreeMap<IfName, Tap>,
         now: Instant,
     ) {
         let addresses_of = |endpoint: &Endpoint| -> Vec<(IpAddr, Mac)> {

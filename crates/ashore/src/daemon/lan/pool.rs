@@ -12,7 +12,7 @@ use ashore_core::net::range::Range;
 use ashore_wire::Mac;
 use ashore_wire::dhcp4::{Checksum, Datagram, Message, Next, QUIET, Survey};
 
-use super::{Deaf, Ear, Lan, Send, Table, said};
+use super::{Lan, Send, Table, Tap, Unreachable, said};
 use crate::daemon::random;
 
 /// For how long offers are waited for.
@@ -82,7 +82,7 @@ impl Lan {
     pub(crate) fn survey(&self, parent: &IfName, range: &Range, samples: &[Ipv4Addr]) -> Asked<'_> {
         let mut table = self.table();
         // Why it could not be asked before may have passed.
-        table.deaf.remove(parent);
+        table.unreachable.remove(parent);
         let id = table.surveys.begin(parent, *range, samples);
         drop(table);
         self.shared.waker.wake();
@@ -105,7 +105,7 @@ pub(crate) struct Asked<'a> {
 
 impl Asked<'_> {
     /// What was asked for and what was offered. Who cannot be asked has not answered.
-    pub(crate) fn answers(self, patience: Patience) -> Result<(Vec<Ipv4Addr>, Vec<PoolSeen>), Deaf> {
+    pub(crate) fn answers(self, patience: Patience) -> Result<(Vec<Ipv4Addr>, Vec<PoolSeen>), Unreachable> {
         self.answers_until(patience, |_| false)
     }
 
@@ -114,13 +114,13 @@ impl Asked<'_> {
         self,
         patience: Patience,
         is_enough: impl Fn(&[PoolSeen]) -> bool,
-    ) -> Result<(Vec<Ipv4Addr>, Vec<PoolSeen>), Deaf> {
+    ) -> Result<(Vec<Ipv4Addr>, Vec<PoolSeen>), Unreachable> {
         let mut table = self.lan.table();
         loop {
-            let Table { surveys, deaf, .. } = &mut *table;
+            let Table { surveys, unreachable, .. } = &mut *table;
             let Some(there) = surveys.open.get_mut(&self.id) else { return Ok((Vec::new(), Vec::new())) };
-            if let Some((deaf, _)) = deaf.get(&there.parent) {
-                return Err(deaf.clone());
+            if let Some((unreachable, _)) = unreachable.get(&there.parent) {
+                return Err(unreachable.clone());
             }
             let left = patience.end(&there.survey).saturating_duration_since(Instant::now());
             if left.is_zero() || is_enough(&there.pools()) {
@@ -176,7 +176,7 @@ impl Surveys {
     }
 
     /// Forgets parents by which nothing is heard any more.
-    pub(super) fn follow(&mut self, parents: &BTreeMap<IfName, Ear>) {
+    pub(super) fn follow(&mut self, parents: &BTreeMap<IfName, Tap>) {
         self.seen.retain(|parent, _| parents.contains_key(parent));
         self.open.retain(|_, there| there.attended || parents.contains_key(&there.parent));
     }
@@ -184,9 +184,9 @@ impl Surveys {
     /// Sends what is due. Answers when something will be due next, and whether something could not be sent.
     pub(super) fn turn(
         &mut self,
-        parents: &BTreeMap<IfName, Ear>,
+        parents: &BTreeMap<IfName, Tap>,
         send: &Send,
-        deaf: &mut BTreeMap<IfName, (Deaf, Instant)>,
+        unreachable: &mut BTreeMap<IfName, (Unreachable, Instant)>,
     ) -> (Option<Instant>, bool) {
         let now = Instant::now();
         let (mut next, mut failed): (Option<Instant>, bool) = (None, false);
@@ -199,7 +199,7 @@ impl Surveys {
                         // the message that names the client that there is not.
                         let Some(ear) = parents.get(&there.parent) else { return there.attended };
                         let frame = outgoing.frame(ear.mac, Mac::BROADCAST);
-                        if !said(deaf, &there.parent, send(&there.parent, &frame)) {
+                        if !said(unreachable, &there.parent, send(&there.parent, &frame)) {
                             failed = true;
                             return there.attended;
                         }

@@ -13,7 +13,7 @@ use ashore_kernel::boottime;
 use ashore_wire::ndp::{RouterAdvertisement, router_solicitation};
 use ashore_wire::slaac::{Action, Link, Offer};
 
-use super::{Ear, Lan, Send, seconds};
+use super::{Lan, Send, Tap, seconds};
 use crate::daemon::random;
 
 /// How long somebody waits for a router that was just asked for the first time: one answers within half a second (RFC 4861, 6.2.6), and
@@ -123,7 +123,7 @@ impl Routers {
     }
 
     /// Does what is due. Answers how long nothing will be.
-    pub(super) fn turn(&mut self, parents: &BTreeMap<IfName, Ear>, send: &Send) -> Option<Duration> {
+    pub(super) fn turn(&mut self, parents: &BTreeMap<IfName, Tap>, send: &Send) -> Option<Duration> {
         let (now, mut wait, mut news): (Instant, Option<Duration>, Vec<IfName>) =
             (boottime(), None, Vec::new());
         for (parent, followed) in &mut self.links {

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use ashore_core::api::staged::{Preparation, Staged};
+use ashore_core::api::engine_call::{EngineCall, Preparation};
 use ashore_core::net::name::IfName;
 use ipnet::IpNet;
 use serde::Deserialize;
@@ -62,8 +62,8 @@ pub(super) fn call(name: &str, body: &[u8]) -> Result<Call, String> {
             let skip = is_internal(&request.options.unwrap_or_default());
             (None, Shape::Fixed(json!({ "SkipIPv4": skip, "SkipIPv6": skip })))
         }
-        "CreateNetwork" => (Some(Staged::CreateNetwork(network(parse(body)?)?)), nothing),
-        "DeleteNetwork" => (Some(Staged::RemoveNetwork { id: parse::<Named>(body)?.network }), nothing),
+        "CreateNetwork" => (Some(EngineCall::CreateNetwork(network(parse(body)?)?)), nothing),
+        "DeleteNetwork" => (Some(EngineCall::RemoveNetwork { id: parse::<Named>(body)?.network }), nothing),
         "CreateEndpoint" => {
             let request: CreateEndpoint = parse(body)?;
             let mac_given = request.interface.as_ref().is_some_and(|there| !there.mac_address.is_empty());
@@ -73,8 +73,8 @@ pub(super) fn call(name: &str, body: &[u8]) -> Result<Call, String> {
         }
         "EndpointOperInfo" => (None, Shape::Fixed(json!({ "Value": {} }))),
         "Join" => (Some(join(parse(body)?)), Shape::Join),
-        "Leave" => (Some(Staged::Leave { id: parse::<Named>(body)?.endpoint }), nothing),
-        "DeleteEndpoint" => (Some(Staged::Delete { id: parse::<Named>(body)?.endpoint }), nothing),
+        "Leave" => (Some(EngineCall::Leave { id: parse::<Named>(body)?.endpoint }), nothing),
+        "DeleteEndpoint" => (Some(EngineCall::Delete { id: parse::<Named>(body)?.endpoint }), nothing),
         // Ports need no mapping here, and other nodes are found by ARP.
         "DiscoverNew" | "DiscoverDelete" | "ProgramExternalConnectivity" | "RevokeExternalConnectivity" => {
             (None, nothing)
@@ -84,16 +84,16 @@ pub(super) fn call(name: &str, body: &[u8]) -> Result<Call, String> {
     Ok(Call::new(stage, shape))
 }
 
-fn join(request: Named) -> Staged {
+fn join(request: Named) -> EngineCall {
     let sandbox = Some(request.sandbox).filter(|key| !key.is_empty()).map(Into::into);
-    Staged::Join { id: request.endpoint, sandbox }
+    EngineCall::Join { id: request.endpoint, sandbox }
 }
 
-fn prepare(request: CreateEndpoint, attachment: &Attachment) -> Result<Staged, String> {
+fn prepare(request: CreateEndpoint, attachment: &Attachment) -> Result<EngineCall, String> {
     let interface = request.interface.unwrap_or_default();
     let v4: Option<IpNet> = given("the address", &interface.address)?;
     let v6: Option<IpNet> = given("the address", &interface.address_ipv6)?;
-    Ok(Staged::Prepare(Preparation {
+    Ok(EngineCall::Prepare(Preparation {
         network: request.network,
         id: request.endpoint,
         addresses: v4.into_iter().chain(v6).collect(),

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use ashore_core::api::reply::Reply;
 use ashore_core::api::request::Request;
-use ashore_core::rules::misplaced::Misplaced;
+use ashore_core::rules::wrong_identity::WrongIdentity;
 use serde_json::json;
 use tokio::task::JoinHandle;
 
@@ -81,12 +81,12 @@ async fn session(
             reconnect::resume(&api, &handle, &lists, &engine.disconnected).await;
         })
         .await;
-        let (misplaced, waiting) = list(engine, &id, &api, handle).await?;
-        if !misplaced.is_empty() {
+        let (wrong_identities, waiting) = list(engine, &id, &api, handle).await?;
+        if !wrong_identities.is_empty() {
             let beside = (api.clone(), handle.clone(), lists.clone(), engine.clone());
             do_beside(work, || async move {
                 let (api, handle, lists, engine) = beside;
-                for group in &misplaced {
+                for group in &wrong_identities {
                     reconnect::connect_anew(&api, &handle, &lists, &engine.disconnected, group).await;
                 }
             })
@@ -127,7 +127,7 @@ async fn list(
     id: &str,
     api: &Api,
     handle: &Handle,
-) -> anyhow::Result<(Vec<Vec<Misplaced>>, bool)> {
+) -> anyhow::Result<(Vec<Vec<WrongIdentity>>, bool)> {
     let mut known = Known::default();
     if let Reply::Networks(networks) = ask(handle, Request::ListNetworks).await? {
         for network in networks {
@@ -137,7 +137,7 @@ async fn list(
     }
     let inventory = lists::inventory(api, id.to_owned(), engine, &known).await?;
     match ask(handle, Request::TakeInventory(inventory)).await? {
-        Reply::Inventoried { misplaced, waiting } => Ok((misplaced, waiting)),
+        Reply::Inventoried { wrong_identities, waiting } => Ok((wrong_identities, waiting)),
         Reply::Refused(refusal) => anyhow::bail!("{refusal}"),
         other => anyhow::bail!("the daemon gave an answer to another question: {other:?}"),
     }

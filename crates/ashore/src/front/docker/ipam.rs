@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use ashore_core::api::staged::{Owner, Reservation, Staged};
+use ashore_core::api::engine_call::{EngineCall, Owner, Reservation};
 use ashore_core::model::lease::LeaseOptions;
 use ashore_core::model::pool::PoolKey;
 use ashore_core::net::name::EndpointName;
-use ashore_core::rules::pools::PoolWish;
+use ashore_core::rules::pools::PoolRequest;
 use ashore_wire::dhcp4::Servers;
 use ipnet::IpNet;
 use serde::Deserialize;
@@ -67,7 +67,7 @@ pub(super) fn call(name: &str, body: &[u8]) -> Result<Call, String> {
             // own restart what its containers have. A managed plugin is not activated by a call: this is the first that it
             // hears of an engine that has started.
             let capabilities = json!({ "RequiresMACAddress": false, "RequiresRequestReplay": true });
-            (Some(Staged::Begin), Shape::Fixed(capabilities))
+            (Some(EngineCall::Begin), Shape::Fixed(capabilities))
         }
         "GetDefaultAddressSpaces" => {
             // The LAN is known to all hosts on it. To Docker from 27 on it means also that a pool of the plugin's choice is
@@ -76,16 +76,16 @@ pub(super) fn call(name: &str, body: &[u8]) -> Result<Call, String> {
                 json!({ "LocalDefaultAddressSpace": "ashore", "GlobalDefaultAddressSpace": "ashore" });
             (None, Shape::Fixed(spaces))
         }
-        "RequestPool" => (Some(Staged::OpenPool(pool(&parse::<RequestPool>(body)?)?)), Shape::Pool),
+        "RequestPool" => (Some(EngineCall::OpenPool(pool(&parse::<RequestPool>(body)?)?)), Shape::Pool),
         "ReleasePool" => {
             let PoolId { pool } = parse(body)?;
-            (Some(Staged::ClosePool(pool)), Shape::Fixed(json!({})))
+            (Some(EngineCall::ClosePool(pool)), Shape::Fixed(json!({})))
         }
-        "RequestAddress" => (Some(Staged::Reserve(reservation(parse(body)?)?)), Shape::Address),
+        "RequestAddress" => (Some(EngineCall::Reserve(reservation(parse(body)?)?)), Shape::Address),
         "ReleaseAddress" => {
             let AnAddress { pool, address: text, .. } = parse(body)?;
             let ip = address("the address", &text)?.ok_or("no address is named")?;
-            (Some(Staged::Free { pool, ip }), Shape::Fixed(json!({})))
+            (Some(EngineCall::Free { pool, ip }), Shape::Fixed(json!({})))
         }
         _ => return Err(format!("`IpamDriver.{name}` is no call that Ashore knows")),
     };
@@ -104,7 +104,7 @@ pub(super) fn gateway(address: IpNet, guarded: bool) -> String {
     }
 }
 
-fn pool(request: &RequestPool) -> Result<PoolWish, String> {
+fn pool(request: &RequestPool) -> Result<PoolRequest, String> {
     let options = request.options.clone().unwrap_or_default();
     if let Some(option) = options.keys().find(|option| !KNOWN.contains(&option.as_str())) {
         let known = KNOWN.join(", ");
@@ -117,7 +117,7 @@ fn pool(request: &RequestPool) -> Result<PoolWish, String> {
     if net.is_none() && request.v6 {
         return Err("the IPv6 subnet is not named; try: --subnet fd88::/64, or whatever the LAN's is".into());
     }
-    Ok(PoolWish {
+    Ok(PoolRequest {
         repeated: false,
         others: false,
         net: net.map(|net| net.trunc()),

@@ -3,8 +3,8 @@
 
 use std::net::IpAddr;
 
+use ashore_core::api::engine_call::EngineCall;
 use ashore_core::api::reply::Reply;
-use ashore_core::api::staged::Staged;
 use ashore_core::net::text::Shown;
 use serde_json::{Value, json};
 
@@ -36,7 +36,7 @@ pub use options::KNOWN as NETWORK_OPTIONS;
 #[derive(Debug)]
 pub struct Call {
     /// What is asked of the daemon; some calls are answered without it.
-    pub stage: Option<Staged>,
+    pub stage: Option<EngineCall>,
     /// How the answer looks.
     shape: Shape,
     /// What the user chose for the container, which not every engine lets a plugin choose.
@@ -44,7 +44,7 @@ pub struct Call {
 }
 
 impl Call {
-    fn new(stage: Option<Staged>, shape: Shape) -> Self {
+    fn new(stage: Option<EngineCall>, shape: Shape) -> Self {
         Call { stage, shape, attachment: attachment::Attachment::default() }
     }
 }
@@ -69,8 +69,8 @@ impl Call {
     /// what they answered the first.
     fn is_repeated(&mut self, began: u64) {
         match &mut self.stage {
-            Some(Staged::Reserve(wish)) => wish.asked_before = Some(began),
-            Some(Staged::OpenPool(wish)) => wish.repeated = true,
+            Some(EngineCall::Reserve(requested)) => requested.asked_before = Some(began),
+            Some(EngineCall::OpenPool(requested)) => requested.repeated = true,
             _ => {}
         }
     }
@@ -85,7 +85,7 @@ pub fn call(path: &str, body: &[u8]) -> Result<Call, String> {
     match method.split_once('.') {
         Some(("Plugin", "Activate")) => {
             // A started engine activates its plugins anew.
-            Ok(Call::new(Some(Staged::Begin), Shape::Fixed(implements())))
+            Ok(Call::new(Some(EngineCall::Begin), Shape::Fixed(implements())))
         }
         Some(("NetworkDriver", name)) => driver::call(name, body),
         Some(("IpamDriver", name)) => ipam::call(name, body),

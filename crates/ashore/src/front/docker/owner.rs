@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use ashore_core::api::staged::Owner;
+use ashore_core::api::engine_call::Owner;
 use ashore_core::model::network::EngineNetwork;
 use ashore_core::net::name::EndpointName;
 use serde::Deserialize;

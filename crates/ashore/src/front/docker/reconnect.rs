@@ -11,12 +11,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
+use ashore_core::api::engine_call::EngineCall;
 use ashore_core::api::refusal::RefusalKind;
 use ashore_core::api::reply::Reply;
 use ashore_core::api::request::Request;
-use ashore_core::api::staged::Staged;
 use ashore_core::net::name::EndpointName;
-use ashore_core::rules::misplaced::Misplaced;
+use ashore_core::rules::wrong_identity::WrongIdentity;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -121,7 +121,7 @@ pub(super) async fn connect_anew(
     handle: &Handle,
     lists: &Lists,
     disconnected: &Disconnected,
-    group: &[Misplaced],
+    group: &[WrongIdentity],
 ) {
     let mut notes = Vec::new();
     for container in group {
@@ -142,7 +142,11 @@ pub(super) async fn resume(api: &Api, handle: &Handle, lists: &Lists, disconnect
     }
 }
 
-async fn disconnect(api: &Api, disconnected: &Disconnected, container: &Misplaced) -> anyhow::Result<Note> {
+async fn disconnect(
+    api: &Api,
+    disconnected: &Disconnected,
+    container: &WrongIdentity,
+) -> anyhow::Result<Note> {
     /// What the engine adds to the settings while the container runs.
     const RUNNING: [&str; 10] = [
         "EndpointID",
@@ -253,7 +257,7 @@ async fn try_to_connect(api: &Api, handle: &Handle, note: &Note) -> anyhow::Resu
         }
     }
     let (network, name) = (note.network.clone(), note.name.clone());
-    ask(handle, Request::Staged(Staged::Expect { network, name })).await?;
+    ask(handle, Request::EngineCall(EngineCall::Expect { network, name })).await?;
     let body = json!({ "Container": note.container, "EndpointConfig": note.settings });
     match api.post(&path(note, "connect"), &body).await {
         Err(error) if is_not_found(&error) => {
@@ -282,7 +286,7 @@ async fn place_of(api: &Api, handle: &Handle, note: &Note) -> anyhow::Result<Pla
         Some(endpoint) if endpoint == note.endpoint => return Ok(Place::Still),
         Some(endpoint) => endpoint.to_owned(),
     };
-    match ask(handle, Request::Staged(Staged::HasLink { id: endpoint })).await? {
+    match ask(handle, Request::EngineCall(EngineCall::HasLink { id: endpoint })).await? {
         Reply::Refused(refusal) if refusal.kind == RefusalKind::NotFound => Ok(Place::Linkless),
         Reply::Refused(refusal) => Err(anyhow::anyhow!("{refusal}")),
         _ => Ok(Place::On),

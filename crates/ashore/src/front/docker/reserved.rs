@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use ashore_core::api::engine_call::EngineCall;
 use ashore_core::api::reply::Reply;
-use ashore_core::api::staged::Staged;
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
@@ -68,12 +68,16 @@ impl Reserved {
     }
 
     /// Notes what a process has reserved or let go of by a call. A caller that cannot be seen may be anybody.
-    pub(super) fn note(&self, call: &Staged, reply: &Reply, process: Option<Process>) {
+    pub(super) fn note(&self, call: &EngineCall, reply: &Reply, process: Option<Process>) {
         match (call, reply) {
-            (Staged::Reserve(wish), Reply::Address(net)) if !wish.gateway => self.add(net.addr(), process),
+            (EngineCall::Reserve(requested), Reply::Address(net)) if !requested.gateway => {
+                self.add(net.addr(), process)
+            }
             (_, Reply::Deleted { addresses }) => addresses.iter().for_each(|ip| self.add(*ip, process)),
-            (Staged::Free { ip, .. }, _) => self.remove(*ip),
-            (Staged::Prepare(wish), _) => wish.addresses.iter().for_each(|net| self.remove(net.addr())),
+            (EngineCall::Free { ip, .. }, _) => self.remove(*ip),
+            (EngineCall::Prepare(requested), _) => {
+                requested.addresses.iter().for_each(|net| self.remove(net.addr()))
+            }
             _ => {}
         }
     }

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use ashore_core::api::engine_call::{EngineCall, Owner, Reservation};
 use ashore_core::api::reply::Reply;
 use ashore_core::api::request::Request;
-use ashore_core::api::staged::{Owner, Reservation, Staged};
 use ashore_core::model::network::{EngineNetwork, Network};
 use ashore_core::net::family::Family;
 use http_body_util::{BodyExt, Full, Limited};
@@ -34,7 +34,7 @@ use super::turns::Lists;
 use super::unanswered::{Note, Unanswered};
 use super::{answer, call, error, owner, version};
 use crate::cli::DaemonArgs;
-use crate::sockets::{Handed, Socket};
+use crate::sockets::{ListenFds, Socket};
 use crate::supervise::{contained_async, fault, spawn_needed};
 
 /// More than any call has, in bytes.
@@ -91,7 +91,7 @@ impl Visit {
 impl Plugin {
     /// On the socket by which the engine finds the plugin. Calls are noted beside the control socket, and beside the state what is
     /// to outlive the host's start.
-    pub(crate) fn of(args: &DaemonArgs, handed: &mut Handed) -> anyhow::Result<Self> {
+    pub(crate) fn of(args: &DaemonArgs, handed: &mut ListenFds) -> anyhow::Result<Self> {
         let socket = handed.socket(&args.docker_plugin)?;
         socket.listener.set_nonblocking(true)?;
         let patience = if socket.handed { REPEATS_AT_HANDED } else { REPEATS };
@@ -242,7 +242,7 @@ async fn answer_call(
     }
     let Some(mut stage) = call.stage.take() else { return answer(&call, None) };
     let process = caller.and_then(Process::of);
-    if matches!(stage, Staged::Begin) {
+    if matches!(stage, EngineCall::Begin) {
         let (handle, of_the_ended) = (handle.clone(), reserved.clone());
         let given_back = tokio::task::spawn_blocking(move || give_back(&handle, &of_the_ended));
         given_back.await.map_err(|error| error.to_string())?;
@@ -251,19 +251,20 @@ async fn answer_call(
         }
     }
     // These may ask the LAN.
-    if matches!(stage, Staged::Reserve(_) | Staged::OpenPool(_) | Staged::CreateNetwork(_)) {
+    if matches!(stage, EngineCall::Reserve(_) | EngineCall::OpenPool(_) | EngineCall::CreateNetwork(_)) {
         visit.next_please();
     }
     match &mut stage {
-        Staged::OpenPool(wish) => wish.others = creations.is_others(engine).await,
-        Staged::Reserve(wish) if !wish.gateway => {
-            let (beside, foresee) = (handle.clone(), Staged::Foresee { pool: wish.pool, ip: wish.ip });
-            tokio::task::spawn_blocking(move || beside(Request::Staged(foresee)));
-            (wish.owner, wish.chosen) = find_owner(handle, engine, wish).await;
+        EngineCall::OpenPool(requested) => requested.others = creations.is_others(engine).await,
+        EngineCall::Reserve(requested) if !requested.gateway => {
+            let (beside, foresee) =
+                (handle.clone(), EngineCall::Foresee { pool: requested.pool, ip: requested.ip });
+            tokio::task::spawn_blocking(move || beside(Request::EngineCall(foresee)));
+            (requested.owner, requested.chosen) = find_owner(handle, engine, requested).await;
         }
         _ => {}
     }
-    if let Staged::Join { sandbox: Some(key), .. } = &mut stage {
+    if let EngineCall::Join { sandbox: Some(key), .. } = &mut stage {
         *key = engine.path(key);
     }
     let asked = |stage| async {
@@ -271,11 +272,11 @@ async fn answer_call(
         reply.map_err(|error| error.to_string())
     };
     let mut reply = asked(stage.clone()).await?;
-    if let (Reply::OwnerWanted(network), Staged::Prepare(wish)) = (&reply, &mut stage) {
-        let address = wish.addresses.first().map(IpNet::addr);
+    if let (Reply::OwnerWanted(network), EngineCall::Prepare(requested)) = (&reply, &mut stage) {
+        let address = requested.addresses.first().map(IpNet::addr);
         let whom = Asked { v6: address.is_some_and(|ip| ip.is_ipv6()), ip: address, is_sure: true };
         let unknown = Owner { network: network.id.clone(), ..Owner::default() };
-        wish.owner = Some(owner::find(engine, network, whom).await.map_or(unknown, |found| found.owner));
+        requested.owner = Some(owner::find(engine, network, whom).await.map_or(unknown, |found| found.owner));
         reply = asked(stage.clone()).await?;
     }
     answer(&call, Some(reply))
@@ -283,7 +284,7 @@ async fn answer_call(
 
 /// An address that an engine has asked for, and does not know of, is given back.
 fn unheard(handle: &Handle, ip: IpAddr) {
-    if let Reply::Refused(refusal) = handle(Request::Staged(Staged::Unheard { ip })) {
+    if let Reply::Refused(refusal) = handle(Request::EngineCall(EngineCall::Unheard { ip })) {
         tracing::warn!(%ip, "it stays reserved for an engine that has ended: {refusal}");
     }
 }
@@ -292,14 +293,14 @@ fn unheard(handle: &Handle, ip: IpAddr) {
 async fn ask_for_caller(
     handle: &Handle,
     reserved: &Arc<Reserved>,
-    stage: Staged,
+    stage: EngineCall,
     process: Option<Process>,
 ) -> anyhow::Result<Reply> {
     let (to_caller, reply) = tokio::sync::oneshot::channel();
     let (handle, reserved) = (handle.clone(), reserved.clone());
     tokio::task::spawn_blocking(move || {
-        let is_address = matches!(&stage, Staged::Reserve(wish) if !wish.gateway);
-        let reply = handle(Request::Staged(stage.clone()));
+        let is_address = matches!(&stage, EngineCall::Reserve(requested) if !requested.gateway);
+        let reply = handle(Request::EngineCall(stage.clone()));
         reserved.note(&stage, &reply, process);
         let returned = to_caller.send(reply).err();
         if let (true, Some(Reply::Address(net))) = (is_address, returned) {
@@ -319,16 +320,20 @@ fn give_back(handle: &Handle, reserved: &Reserved) {
 
 /// Looks for the container that the engine is starting, on each network that the pool serves. One that the engine has named
 /// is looked for only if more than its name matters. With it come the addresses that users chose, if the engine was asked for a list.
-async fn find_owner(handle: &Handle, engine: &Engine, wish: &Reservation) -> (Option<Owner>, Vec<IpAddr>) {
+async fn find_owner(
+    handle: &Handle,
+    engine: &Engine,
+    requested: &Reservation,
+) -> (Option<Owner>, Vec<IpAddr>) {
     let networks = match ask(handle, Request::ListNetworks).await {
         Ok(Reply::Networks(networks)) => networks,
         _ => Vec::new(),
     };
     let of_pool: Vec<&Network> =
-        networks.iter().filter(|network| wish.pool.find_in(network).is_some()).collect();
+        networks.iter().filter(|network| requested.pool.find_in(network).is_some()).collect();
     let known: Vec<&EngineNetwork> = of_pool.iter().filter_map(|network| network.engine.as_ref()).collect();
-    let net = wish.pool.net.addr();
-    if let Some(told) = &wish.owner {
+    let net = requested.pool.net.addr();
+    if let Some(told) = &requested.owner {
         // A server is asked with the container's MAC, and a name is one of a network.
         let leases = of_pool.iter().any(|network| network.leases(Family::of(net)));
         let owner = match known.as_slice() {
@@ -339,8 +344,8 @@ async fn find_owner(handle: &Handle, engine: &Engine, wish: &Reservation) -> (Op
         };
         return (owner, Vec::new());
     }
-    let is_sure = wish.ip.is_none() && of_pool.len() == 1;
-    let asked = Asked { v6: net.is_ipv6(), ip: wish.ip, is_sure };
+    let is_sure = requested.ip.is_none() && of_pool.len() == 1;
+    let asked = Asked { v6: net.is_ipv6(), ip: requested.ip, is_sure };
     let mut found = (None, Vec::new());
     for network in known {
         let Some(Found { owner, chosen }) = owner::find(engine, network, asked).await else { continue };

@@ -22,7 +22,7 @@ use crate::net::step::{Address, Route, Sysctl, SysctlKey};
 /// until the last network on the parent is removed, so that its neighbours' caches stay true.
 pub(super) fn shims(state: &State, observed: &Observed) -> Vec<WantedLink> {
     let mut parents: BTreeMap<&IfName, Vec<&Network>> = BTreeMap::new();
-    for network in state.networks.values().filter(|network| network.wants_shim()) {
+    for network in state.networks.values().filter(|network| network.uses_shim()) {
         parents.entry(&network.parent).or_default().push(network);
     }
     parents

@@ -63,7 +63,7 @@ pub enum BridgeError {
     },
     /// Something on it that no step moves.
     #[error("`{link}` has {what}, which Ashore cannot move as it is")]
-    Intricate {
+    Unmovable {
         /// The NIC, or the bridge.
         link: IfName,
         /// What.
@@ -128,7 +128,7 @@ impl BridgeError {
             BridgeError::HasUpper { upper, .. } => format!("remove it first: ip link del dev {}", upper.word()),
             BridgeError::BridgeExists(name) => format!("choose another name; ip link show dev {} shows it", name.word()),
             BridgeError::OtherPorts { .. } => "take them out first: ip link set dev PORT nomaster".into(),
-            BridgeError::Intricate { .. } => {
+            BridgeError::Unmovable { .. } => {
                 "remove it while the NIC moves, or make the bridge with the tools that manage this host's network".into()
             }
             BridgeError::NoNic { .. }

@@ -1,11 +1,11 @@
 use super::*;
-use crate::model::endpoint::{Chosen, Endpoint, Home, Source, Stage};
+use crate::model::endpoint::{Chosen, Endpoint, Placement, Source, Stage};
 use crate::model::identity::Seed;
 use crate::model::state::Change;
 use crate::net::name::NetworkName;
 use crate::net::observed::{Link, LinkAddress, ObservedKind, Standing};
+use crate::rules::addresses_in_use::Hearsay;
 use crate::rules::create::NetworkSpec;
-use crate::rules::known::Hearsay;
 use crate::rules::learn::tests::endpoint;
 
 /// The last bytes of IPv4 addresses.
@@ -49,8 +49,8 @@ impl Range4 {
         self.state.apply(Change::PutNetwork(network));
     }
 
-    fn known(&self) -> Known<'_> {
-        Known { host: &self.host, heard: &self.heard, answered: &self.answered, held: &self.held }
+    fn known(&self) -> AddressesInUse<'_> {
+        AddressesInUse { host: &self.host, heard: &self.heard, answered: &self.answered, held: &self.held }
     }
 
     fn host_has(&mut self, last: u8) {
@@ -342,16 +342,17 @@ fn who_has_an_address_is_told_once_that_is_known() {
     all.had("db", 192, Source::Range, false, true);
     let name: EndpointName = "db".parse().unwrap();
     let db = all.state.endpoints[&("lan".parse().unwrap(), name)].clone();
-    let home = Home::Engine { id: None, ifname: "eth0".parse().unwrap(), sandbox: None, inside: None };
+    let placement =
+        Placement::Engine { id: None, ifname: "eth0".parse().unwrap(), sandbox: None, inside: None };
     let said = |endpoint: Endpoint| {
         let error = all.state.held(ip(192), &endpoint);
         (error.to_string(), error.hint().unwrap())
     };
-    let (of_docker, hint) = said(Endpoint { home: home.clone(), ..db.clone() });
+    let (of_docker, hint) = said(Endpoint { placement: placement.clone(), ..db.clone() });
     assert_eq!(of_docker, "192.168.88.192 is held by the endpoint `db` of network `lan`");
     assert!(hint.contains("outside of the network's --ip-range") && hint.contains("network connect lan db"));
     let (unnamed, hint) =
-        said(Endpoint { home, name: EndpointName::of_unnamed(ip(192)), chosen: Chosen::Unnamed, ..db });
+        said(Endpoint { placement, name: EndpointName::of_unnamed(ip(192)), chosen: Chosen::Unnamed, ..db });
     assert!(
         unnamed.contains("name is not known yet") && hint.contains("again in a second"),
         "{unnamed}; {hint}"

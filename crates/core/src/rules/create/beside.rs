@@ -11,7 +11,7 @@ impl State {
             return Err(NetworkError::Exists(new.name.clone()));
         }
         for other in self.networks.values() {
-            if other.parent == new.parent && !new.kind.stands_beside(other.kind) {
+            if other.parent == new.parent && !new.kind.compatible_with(other.kind) {
                 return Err(NetworkError::ParentTaken {
                     parent: new.parent.clone(),
                     kind: new.kind,

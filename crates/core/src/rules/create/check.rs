@@ -78,7 +78,7 @@ impl Network {
     ) -> Result<(), NetworkError> {
         let mut foreign =
             children.filter(|link| link.is_child()).filter_map(|link| Some((link, link.kind.mode()?)));
-        match foreign.find(|(_, there)| !self.kind.stands_beside(*there)) {
+        match foreign.find(|(_, there)| !self.kind.compatible_with(*there)) {
             None => Ok(()),
             Some((child, there)) => Err(NetworkError::ParentHasChild {
                 parent: self.parent.clone(),
@@ -106,7 +106,7 @@ impl Network {
 
     /// The parent, or the interface that Ashore makes it on, has to be able to carry the network.
     pub(crate) fn check_parent<'a>(&self, host: &'a View) -> Result<&'a Link, NetworkError> {
-        let name = self.lowest(host);
+        let name = self.lower_device(host);
         let parent = host.link(name).ok_or_else(|| NetworkError::NoParent {
             parent: name.clone(),
             present: list(host.links.iter().filter(|l| could_be_parent(l)).map(|l| l.name.as_str())),

@@ -6,7 +6,7 @@ use ashore_wire::slaac::{Lasting, OnLink, Prefix, Router};
 use ipnet::IpNet;
 
 use super::*;
-use crate::model::endpoint::{ByUser, Chosen, Home, Source, Stage};
+use crate::model::endpoint::{ByUser, Chosen, Placement, Source, Stage};
 use crate::model::ipv6::Ipv6Mode;
 use crate::model::lease::LeaseRecord6;
 use crate::model::state::Change;
@@ -34,7 +34,12 @@ pub(crate) fn endpoint(name: &str) -> Endpoint {
         lost: Vec::new(),
         stand_ins: Vec::new(),
         default_route: true,
-        home: Home::Engine { id: None, ifname: "ash0".parse().unwrap(), sandbox: None, inside: None },
+        placement: Placement::Engine {
+            id: None,
+            ifname: "ash0".parse().unwrap(),
+            sandbox: None,
+            inside: None,
+        },
         stage: Stage::Attached,
         since: 1,
         tagged_as: None,
@@ -75,7 +80,7 @@ impl Lan {
 
     fn learn_with(&self, name: &str, offer: &Offer, lease: Option<&LeaseRecord6>) -> Option<Box<Learned>> {
         let (host, heard, held) = (View::default(), BTreeMap::new(), BTreeSet::new());
-        let known = Known { host: &host, heard: &heard, answered: &self.squatters, held: &held };
+        let known = AddressesInUse { host: &host, heard: &heard, answered: &self.squatters, held: &held };
         self.state.learn(
             &self.state.networks[&"lan".parse().unwrap()],
             &name.parse().unwrap(),
@@ -304,7 +309,7 @@ fn a_step_of_the_time_of_day_takes_no_leased_address_off() {
     let (host, heard, none) = (View::default(), BTreeMap::new(), BTreeSet::new());
     for today in [1, 1000, 100_000] {
         lan.at.today = today;
-        let known = Known { host: &host, heard: &heard, answered: &lan.squatters, held: &none };
+        let known = AddressesInUse { host: &host, heard: &heard, answered: &lan.squatters, held: &none };
         let network = &lan.state.networks[&"lan".parse().unwrap()];
         let web = "web".parse().unwrap();
         let learned = lan.state.learn(network, &web, &offer, Some(&held), &known, lan.at).unwrap();

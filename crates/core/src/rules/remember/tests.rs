@@ -3,7 +3,7 @@ use std::fmt::Write;
 use ipnet::IpNet;
 
 use super::*;
-use crate::model::endpoint::Home;
+use crate::model::endpoint::Placement;
 use crate::model::learned::LearnedAddress;
 use crate::model::lease::Addressing;
 use crate::rules::learn::tests::{endpoint, network};
@@ -71,13 +71,13 @@ impl Words {
         let name = words.next().unwrap();
         let chosen = serde_json::from_str(&format!("{:?}", words.next().unwrap())).unwrap();
         let source = serde_json::from_str(&format!("{:?}", words.next().unwrap())).unwrap();
-        let home = Home::Engine {
+        let placement = Placement::Engine {
             id: Some(format!("id-{name}")),
             ifname: "ash0".parse().unwrap(),
             sandbox: Some("/s".into()),
             inside: None,
         };
-        let mut made = Endpoint { chosen, source, home, addresses: Vec::new(), ..endpoint(name) };
+        let mut made = Endpoint { chosen, source, placement, addresses: Vec::new(), ..endpoint(name) };
         for word in words {
             let (word, by_user) = word.strip_suffix('!').map_or((word, false), |word| (word, true));
             match word.split_at(1) {

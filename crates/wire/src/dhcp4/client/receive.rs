@@ -83,7 +83,7 @@ impl Client {
     fn asked(&self) -> Option<Ipv4Addr> {
         match &self.phase {
             Phase::Requesting { offer, .. } => Some(offer.server),
-            Phase::Renewing(_) => self.tenure.held().map(|held| held.lease.server),
+            Phase::Renewing(_) => self.held_lease.held().map(|held| held.lease.server),
             _ => None,
         }
     }
@@ -105,7 +105,7 @@ impl Client {
     ) -> Result<(), Ignored> {
         let before = match &self.phase {
             Phase::Requesting { offer, .. } => Some(offer),
-            _ => self.tenure.held().map(|held| &held.lease),
+            _ => self.held_lease.held().map(|held| &held.lease),
         };
         let server = server.or(self.asked()).ok_or(Ignored::NoServer)?;
         // Whom a renewal is sent to may by now have another name for itself; of offers only one was taken.
@@ -120,8 +120,8 @@ impl Client {
         if !new.is_good(now) {
             return Err(Ignored::Lifetime);
         }
-        let same = self.tenure.held().is_some_and(|held| held.ip() == new.ip());
-        if same && self.tenure.is_vouched_for() {
+        let same = self.held_lease.held().is_some_and(|held| held.ip() == new.ip());
+        if same && self.held_lease.is_vouched_for() {
             self.bind(new);
         } else {
             // It may be looked for already.
@@ -139,7 +139,7 @@ impl Client {
             return Err(Ignored::OtherServer(server));
         }
         let loss = Loss::Refused(message.options.message());
-        let own = self.tenure.held().map(|held| held.lease.server);
+        let own = self.held_lease.held().map(|held| held.lease.server);
         let may_answer = own.is_some_and(|own| own != server && self.config.servers.accept(&own));
         if let Some(question) = self.question_to_all().filter(|_| may_answer) {
             question.objection = Some(loss);
@@ -153,7 +153,7 @@ impl Client {
     /// in use it is asked as often as it may be after a start.
     pub(super) fn objection(&self, now: Instant) -> Option<Loss> {
         let (exchange, times) = match &self.phase {
-            Phase::Rebooting { exchange, .. } if self.tenure.is_in_use() => (exchange, REQUESTS),
+            Phase::Rebooting { exchange, .. } if self.held_lease.is_in_use() => (exchange, REQUESTS),
             Phase::Rebooting { exchange, .. } | Phase::Rebinding(exchange) => (exchange, 1),
             _ => return None,
         };
@@ -162,8 +162,8 @@ impl Client {
 
     /// Begins anew: at once, but ever later if nothing else comes, or client and server would keep each other busy.
     pub(super) fn begin_anew(&mut self, now: Instant, loss: Loss) {
-        self.tenure.lose(loss);
-        self.wish = None;
+        self.held_lease.lose(loss);
+        self.requested = None;
         let wait = if self.refused == 0 { Duration::ZERO } else { pause(self.refused, &mut self.random) };
         self.refused = self.refused.saturating_add(1);
         self.init(now, wait);

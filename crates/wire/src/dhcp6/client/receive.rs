@@ -60,7 +60,7 @@ impl Client {
     fn asked(&self) -> Option<&Duid> {
         match &self.phase {
             Phase::Requesting { offer, .. } => Some(&offer.server),
-            Phase::Renewing(_) => self.tenure.held().map(|held| &held.lease.server),
+            Phase::Renewing(_) => self.held_lease.held().map(|held| &held.lease.server),
             Phase::Declining { lease, .. } | Phase::Releasing { lease, .. } => Some(&lease.server),
             _ => None,
         }
@@ -74,15 +74,15 @@ impl Client {
         if status != Status::Success {
             return Err(Ignored::Failed(status, words));
         }
-        let wish = self.wish;
-        let lease = Lease::read(message, &association, server, wish, &mut self.random)?;
+        let requested = self.requested;
+        let lease = Lease::read(message, &association, server, requested, &mut self.random)?;
         let new = Offer { lease, preference: message.options.preference() };
         let Phase::Soliciting { exchange, best } = &mut self.phase else { return Ok(()) };
         if new.preference == AT_ONCE || exchange.times > 1 {
             self.request(now, new.lease);
             return Ok(());
         }
-        let rank = |offer: &Offer| (offer.preference, Some(offer.lease.address) == wish);
+        let rank = |offer: &Offer| (offer.preference, Some(offer.lease.address) == requested);
         if best.as_ref().is_none_or(|best| rank(&new) > rank(best)) {
             *best = Some(new);
         }
@@ -93,11 +93,13 @@ impl Client {
     /// themselves. The lease's own server has time to answer first.
     fn is_hasty(&self, server: &Duid) -> bool {
         let (exchange, enough) = match &self.phase {
-            Phase::Confirming { exchange, .. } => (exchange, QUESTIONS[usize::from(self.tenure.is_in_use())]),
+            Phase::Confirming { exchange, .. } => {
+                (exchange, QUESTIONS[usize::from(self.held_lease.is_in_use())])
+            }
             Phase::Rebinding(exchange) => (exchange, QUESTIONS[0]),
             _ => return false,
         };
-        let own = self.tenure.held().map(|held| &held.lease.server);
+        let own = self.held_lease.held().map(|held| &held.lease.server);
         exchange.times < enough && own.is_some_and(|own| own != server && self.config.servers.accept(own))
     }
 
@@ -112,7 +114,7 @@ impl Client {
             }
             // The server has forgotten the lease, and may take it up again.
             (Status::NoBinding, Phase::Renewing(_) | Phase::Rebinding(_)) => {
-                if let Some(held) = self.tenure.held() {
+                if let Some(held) = self.held_lease.held() {
                     let offer = Lease { server, ..held.lease.clone() };
                     self.request(now, offer);
                 }
@@ -127,12 +129,12 @@ impl Client {
             // is asked by multicast anyway.
             _ => return Err(Ignored::Failed(status, words)),
         }
-        let (held, wish) = (self.tenure.held().map(Held::ip), self.wish);
+        let (held, requested) = (self.held_lease.held().map(Held::ip), self.requested);
         let withdrawn = held.is_some_and(|ip| association.withdraws(ip));
         if withdrawn && self.is_hasty(&server) {
             return Err(Ignored::OtherServer(server));
         }
-        let lease = Lease::read(message, &association, server, held.or(wish), &mut self.random);
+        let lease = Lease::read(message, &association, server, held.or(requested), &mut self.random);
         let since = self.exchange().map_or(now, |exchange| exchange.asked(now));
         let new = lease.map(|lease| Held { lease, since });
         let new = new.and_then(|new| if new.is_good(now) { Ok(new) } else { Err(Ignored::Lifetime) });
@@ -144,9 +146,9 @@ impl Client {
             new => new?,
         };
         if withdrawn {
-            self.tenure.lose(Loss::Refused(words));
+            self.held_lease.lose(Loss::Refused(words));
         }
-        if held == Some(new.ip()) && self.tenure.is_vouched_for() {
+        if held == Some(new.ip()) && self.held_lease.is_vouched_for() {
             self.bind(new);
         } else {
             self.phase = Phase::Probing { candidate: new, asked: false };
@@ -166,8 +168,8 @@ impl Client {
             }
             _ => return Err(Ignored::Failed(status, words)),
         }
-        let Some(held) = self.tenure.held().cloned() else { return Ok(()) };
-        if self.tenure.is_vouched_for() {
+        let Some(held) = self.held_lease.held().cloned() else { return Ok(()) };
+        if self.held_lease.is_vouched_for() {
             self.bind(held);
         } else {
             // It may be looked for already.
@@ -179,8 +181,8 @@ impl Client {
 
     /// Begins anew: at once, but ever later if nothing else comes, or client and server would keep each other busy.
     fn refused(&mut self, now: Instant, words: Option<String>) {
-        self.tenure.lose(Loss::Refused(words));
-        self.wish = None;
+        self.held_lease.lose(Loss::Refused(words));
+        self.requested = None;
         let pause = self.refused.map(|before| exchange::REFUSED.pause(before, &mut self.random));
         let pause = pause.unwrap_or(Duration::ZERO);
         self.refused = Some(pause);

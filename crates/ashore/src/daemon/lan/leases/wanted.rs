@@ -28,7 +28,7 @@ impl Wanted {
             },
             // A server that has given the address to another MAC would not know this one.
             mac: record.as_ref().map_or(own, |record| record.mac),
-            wish: None,
+            requested: None,
             record,
             leasing: network.leasing.clone(),
         })
@@ -40,14 +40,15 @@ impl Wanted {
         state: &State,
         network: &Network,
         draft: &Endpoint,
-        wish: Option<Ipv4Addr>,
+        requested: Option<Ipv4Addr>,
         host: &View,
     ) -> Option<Self> {
         let identity = state.identities.get(&(State::scope(network), draft.name.clone()));
         let record = identity.and_then(|identity| identity.lease.as_deref()).cloned();
-        let fits = |record: &LeaseRecord| wish.is_none_or(|wish| wish == record.lease.address.addr());
+        let fits =
+            |record: &LeaseRecord| requested.is_none_or(|requested| requested == record.lease.address.addr());
         let bare = Wanted::of(state, network, draft, host)?;
         let before = identity.and_then(|identity| identity.leased);
-        Some(Wanted { wish: wish.or(before), record: record.filter(fits), ..bare })
+        Some(Wanted { requested: requested.or(before), record: record.filter(fits), ..bare })
     }
 }

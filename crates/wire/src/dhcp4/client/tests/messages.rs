@@ -73,7 +73,7 @@ fn a_client_says_what_it_was_made_to() {
         broadcast: true,
         name: Some(Name::Host(name)),
         vendor_class: Some(b"ashore".to_vec()),
-        wish: Some(OTHER_IP),
+        requested: Some(OTHER_IP),
         ..config()
     };
     let mut bench = Bench::with(|now| Client::new(made, now, 1));
@@ -177,7 +177,11 @@ fn a_nak_of_a_server_that_was_not_asked_or_is_denied_takes_no_lease() {
     assert_eq!(bench.hear(&nak), Ok(()));
     let refused = Action::Lost(Loss::Refused(Some("wrong network".to_owned())));
     assert_eq!(bench.poll()[0], refused);
-    assert_eq!(bench.sent.unwrap().options.get(code::REQUESTED_ADDRESS), None, "nor is it a wish any longer");
+    assert_eq!(
+        bench.sent.unwrap().options.get(code::REQUESTED_ADDRESS),
+        None,
+        "nor is it requested any longer"
+    );
 }
 
 #[test]

@@ -65,7 +65,7 @@ fn a_client_says_what_it_was_made_to() {
     let made = Config {
         name: Some(("web".parse().unwrap(), Update::Server)),
         rapid_commit: false,
-        wish: Some(OTHER_IP),
+        requested: Some(OTHER_IP),
         ..config()
     };
     let mut bench = Bench::with(|now| Client::new(made, now, 1));
@@ -95,7 +95,7 @@ fn of_the_offers_that_can_be_taken_the_most_preferred_is_and_then_the_wish_and_t
         (&[(1, IP, 3), (2, OTHER_IP, 4)], 2),
         (&[(1, IP, 0), (2, IP, 255)], 2),
     ] {
-        let wishing = Config { wish: Some(IP), ..config() };
+        let wishing = Config { requested: Some(IP), ..config() };
         let mut bench = Bench::with(|now| Client::new(wishing, now, 1));
         bench.poll();
         for (from, ip, preference) in offers {
@@ -195,11 +195,11 @@ fn a_status_may_stand_in_the_message_or_in_the_association() {
         bench.wait();
         assert_eq!(bench.answer(Kind::Reply, &options), Ok(()));
         assert_eq!(bench.poll()[0], Action::Lost(Loss::Refused(Some("gone".to_owned()))));
-        let wish = association([0, 0], &[]).1;
+        let requested = association([0, 0], &[]).1;
         assert_eq!(
             bench.sent.unwrap().options.get(code::IA_NA),
-            Some(wish.as_slice()),
-            "it is no wish any longer"
+            Some(requested.as_slice()),
+            "it is not requested any longer"
         );
     }
 }

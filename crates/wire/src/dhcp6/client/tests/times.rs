@@ -162,9 +162,13 @@ fn a_decline_is_repeated_four_times_and_the_next_attempt_comes_after_a_pause() {
     assert_eq!((bench.said().len(), bench.client.state()), (0, State::Init));
     bench.wait();
     assert_eq!(bench.now - start, seconds(10));
-    let wish = association([0, 0], &[]).1;
+    let requested = association([0, 0], &[]).1;
     let asked = bench.sent.unwrap().options;
-    assert_eq!(asked.get(code::IA_NA), Some(wish.as_slice()), "that address is no wish any longer");
+    assert_eq!(
+        asked.get(code::IA_NA),
+        Some(requested.as_slice()),
+        "that address is not requested any longer"
+    );
 }
 
 #[test]
@@ -269,8 +273,8 @@ fn a_lease_from_before_that_is_over_or_of_unknown_age_is_a_wish() {
         // Whoever uses its address is told to stop.
         let expected = if in_use { &["lost Expired", "Solicit"][..] } else { &["Solicit"] };
         assert_eq!(bench.said(), expected);
-        let wish = association([0, 0], &[address(IP, [0, 0])]).1;
-        assert_eq!(bench.sent.unwrap().options.get(code::IA_NA), Some(wish.as_slice()));
+        let requested = association([0, 0], &[address(IP, [0, 0])]).1;
+        assert_eq!(bench.sent.unwrap().options.get(code::IA_NA), Some(requested.as_slice()));
     }
 }
 

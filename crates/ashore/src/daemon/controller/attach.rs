@@ -1,0 +1,384 @@
+//! Attach and detach of a namespace.
+
+use std::time::{Duration, Instant};
+
+use ashore_core::api::refusal::Refusal;
+use ashore_core::api::reply::{EndpointReport, Reply};
+use ashore_core::model::endpoint::{Endpoint, Stage};
+use ashore_core::model::lease::Addressing;
+use ashore_core::model::network::Network;
+use ashore_core::model::state::{Change, State};
+use ashore_core::net::family::Family;
+use ashore_core::net::kind::LinkKind;
+use ashore_core::net::link::{Netns, Place, Tag, shim_name};
+use ashore_core::net::name::IfName;
+use ashore_core::net::observed::{Observed, View};
+use ashore_core::net::step::Step;
+use ashore_core::plan::desired::desired;
+use ashore_core::plan::diff::plan;
+use ashore_core::rules::addresses_in_use::AddressesInUse;
+use ashore_core::rules::attach::{AttachError, AttachSpec, FromLan};
+use ashore_core::rules::leases::LeaseOutcome;
+use ashore_kernel::{Namespace, OnError};
+use ashore_wire::conflict::Profile;
+
+use super::ask::Answers;
+use super::leases::as_v4;
+use super::moved_links::check_beside_children_elsewhere;
+use super::{Controller, Inner, Locked};
+use crate::clock::now;
+use crate::daemon::lan::{Acquired, NoLease, Sought};
+use crate::daemon::refusal;
+
+/// An endpoint that is in the journal, and the last look at its addresses that goes on meanwhile.
+struct Reserved {
+    observed: Observed,
+    network: Network,
+    endpoint: Endpoint,
+    looked_for: Vec<Sought>,
+}
+
+/// What one attach has learnt of the LAN so far.
+#[derive(Default)]
+struct Learnt<'a> {
+    lease: Asked<'a>,
+    /// A router was waited for.
+    awaited: bool,
+    answers: Answers,
+}
+
+/// How far a lease is that an attach wants.
+#[derive(Default)]
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it is given on whole")]
+enum Asked<'a> {
+    #[default]
+    Not,
+    Got(Acquired<'a>),
+    InVain,
+}
+
+impl Controller {
+    pub(super) fn attach(&self, spec: &AttachSpec) -> Result<Reply, Refusal> {
+        let mut shim = None;
+        let attached = self.attach_with(spec, &mut shim);
+        attached.map_err(|refusal| {
+            self.take_shim_back(&self.lock(), shim.as_ref());
+            self.name_lookalike_of_shim(refusal, &spec.network)
+        })
+    }
+
+    /// The attach itself. A shim that it had to make is noted by its parent.
+    fn attach_with(&self, spec: &AttachSpec, shim: &mut Option<IfName>) -> Result<Reply, Refusal> {
+        self.check_beside_others_children(|state| state.networks.get(&spec.network))?;
+        let namespace = Namespace::open(&spec.netns).map_err(|error| refusal::namespace(&error))?;
+        // A lease's thread is asked for other things under the lock, which is let go of before the lease.
+        let mut learnt = Learnt::default();
+        let mut inner = self.lock();
+        self.glance(&inner, spec);
+        inner.check_not_host(&namespace)?;
+        let netns = inner.kernel.identify(&namespace);
+        let netns = netns.map_err(|error| refusal::unreadable(&spec.netns, &error.to_string()))?;
+        let key = (spec.network.clone(), spec.name.clone());
+        if inner.was_left_behind(&key, &netns)? {
+            drop(inner);
+            self.bring_in_reach(&key, false)?;
+            inner = self.lock();
+        }
+        if let Some(there) = inner.already_attached(spec, &netns)? {
+            return Ok(Reply::Attached(self.report(&inner, &there)));
+        }
+        loop {
+            let reserved;
+            (inner, reserved) = self.reserve(inner, spec, &netns, &mut learnt, shim)?;
+            let Reserved { observed, network, endpoint, looked_for } = reserved;
+            let keeps = || self.keeps(&network, &looked_for);
+            let carried_out = inner.carry_out_if(keeps, &observed, std::slice::from_ref(&netns));
+            if let Ok(Some(observed)) = carried_out {
+                let attached = self.has_attached(&mut inner, &observed, &netns, endpoint, learnt.lease);
+                return Ok(Reply::Attached(attached));
+            }
+            // It never was on the LAN, so its name keeps nothing.
+            let key = (endpoint.network.clone(), endpoint.name.clone());
+            inner.take_back(&endpoint, Change::DelEndpoint(key));
+            if let Err(refusal) = carried_out {
+                drop(inner);
+                return Err(self.name_lookalike(refusal, &network.parent, endpoint.mac));
+            }
+            // Another machine has taken an address meanwhile, so others are chosen.
+        }
+    }
+
+    /// Begins to look at what will most likely be chosen, while the host and the container are looked at.
+    fn glance(&self, inner: &Inner, spec: &AttachSpec) {
+        let Some(network) = inner.state().networks.get(&spec.network) else { return };
+        for subnet in &network.subnets {
+            self.lan.glance(&network.parent, &subnet.net, &spec.ips);
+        }
+    }
+
+    /// Notes an endpoint that is on the LAN now, and tells the LAN.
+    fn has_attached(
+        &self,
+        inner: &mut Inner,
+        observed: &Observed,
+        netns: &Netns,
+        endpoint: Endpoint,
+        lease: Asked<'_>,
+    ) -> EndpointReport {
+        let left_behind = inner.left_behind(&endpoint);
+        let inside = observed.netns.get(netns);
+        let seen = inside.and_then(|inside| Some(endpoint.seen_as(inside.link(endpoint.link().1)?, inside)));
+        let endpoint = Endpoint { seen, ..endpoint };
+        let attached = inner.state().attached(&endpoint, now());
+        inner.store.defer(attached);
+        if let Asked::Got(lease) = lease {
+            lease.keep(endpoint.name.clone());
+        }
+        self.schedule_deferred();
+        self.follow(inner, observed);
+        self.announce(inner, observed, inner.state(), &endpoint);
+        let endpoint = Endpoint { stage: Stage::Attached, ..endpoint };
+        let mut warnings = left_behind;
+        warnings.append(&mut inner.left_out.take());
+        let network = inner.state().network_of(&endpoint);
+        warnings.extend(inner.cut_by_firewall(network));
+        warnings.extend(network.and_then(|network| network.trouble_of_subnets(&observed.host)));
+        EndpointReport { warnings, ..self.report(inner, &endpoint) }
+    }
+
+    /// Chooses addresses that conflict detection has no objection to, and writes the endpoint to the journal before the kernel
+    /// is touched: from then on the next start finds a crash. The lock is released while the LAN is asked. Usually that is not
+    /// needed, because the next candidates were probed ahead; they are only looked at once more, beside the write and the kernel's work.
+    fn reserve<'a>(
+        &'a self,
+        mut inner: Locked<'a>,
+        spec: &AttachSpec,
+        netns: &Netns,
+        learnt: &mut Learnt<'a>,
+        shim: &mut Option<IfName>,
+    ) -> Result<(Locked<'a>, Reserved), Refusal> {
+        loop {
+            let observed = inner.observe_these(std::slice::from_ref(netns))?;
+            let Some(inside) = observed.netns.get(netns) else {
+                return Err(refusal::namespace_gone(&spec.netns));
+            };
+            let network = inner.state().networks.get(&spec.network);
+            let heard = network.map(|network| self.heard_on(network)).unwrap_or_default();
+            let known = AddressesInUse {
+                host: &observed.host,
+                heard: &heard,
+                answered: learnt.answers.by(),
+                held: &inner.held,
+            };
+            let leased = match &learnt.lease {
+                Asked::Not => LeaseOutcome::NotYet,
+                Asked::Got(lease) => LeaseOutcome::Got(lease.record()),
+                Asked::InVain => LeaseOutcome::Instead,
+            };
+            let learned = network.and_then(|network| self.learn(&inner, network, &spec.name, &known));
+            let from_lan = FromLan { leased, learned };
+            let draft = inner.state().draft(spec, netns, inside, &known, from_lan, now());
+            let endpoint = draft.map_err(|error| refusal::attach(&error))?;
+            let network =
+                inner.state().network_of(&endpoint).expect("a draft is made on a network of the state");
+            let network = network.clone();
+            if inner.brings_parent(&network, &observed)? || inner.clears_left(&endpoint, netns, &observed)? {
+                continue;
+            }
+            if self.brings_shim(&inner, &network, &endpoint, &observed)? {
+                *shim = Some(network.parent);
+                continue;
+            }
+            // Without a router it goes on, and gets its IPv6 addresses when one speaks.
+            if network.follows_routers() && !learnt.awaited {
+                inner = self.await_router(inner, &network);
+                learnt.awaited = true;
+                continue;
+            }
+            if network.addressing == Addressing::Dhcp && matches!(learnt.lease, Asked::Not) {
+                let requested = spec.ips.iter().copied().find_map(as_v4);
+                let (again, acquired) =
+                    self.acquire(inner, &network, &endpoint, requested, &observed.host)?;
+                (inner, learnt.lease) = (again, acquired.map_or(Asked::InVain, Asked::Got));
+                continue;
+            }
+            let looked_for: Vec<Sought> = endpoint.chosen_addresses().map(|ip| (ip, endpoint.mac)).collect();
+            let unclear = self.take(&network, &looked_for);
+            if unclear.is_empty() {
+                // The lock may have been let go since it was leased.
+                let leased = endpoint.lease.as_ref().map(|record| record.lease.address.addr());
+                if let Some(ip) = leased.filter(|ip| inner.another(&endpoint.key(), (*ip).into()).is_some()) {
+                    return Err(NoLease::Taken { parent: network.parent, ip }.into());
+                }
+                inner.commit(vec![Change::PutEndpoint(endpoint.clone())])?;
+                return Ok((inner, Reserved { observed, network, endpoint, looked_for }));
+            }
+            inner = self.ask(inner, &network, &unclear, &mut learnt.answers)?;
+        }
+    }
+
+    /// The first endpoint of an ipvlan network would turn others' links on its parent into its mode, which may have come since the
+    /// network was made. To look into all namespaces takes its time, in which others are served.
+    pub(super) fn check_beside_others_children(
+        &self,
+        of: impl FnOnce(&State) -> Option<&Network>,
+    ) -> Result<(), Refusal> {
+        let (host, network) = {
+            let inner = self.lock();
+            let network = of(inner.state()).filter(|network| matches!(network.kind, LinkKind::Ipvlan(_)));
+            let Some(network) = network.filter(|network| !inner.has_attached_on(&network.parent)) else {
+                return Ok(());
+            };
+            (inner.kernel.host().clone(), network.clone())
+        };
+        check_beside_children_elsewhere(&host, &network)
+    }
+
+    /// Makes the shim before the first address of a network is looked for: siblings on the parent, which Ashore need not
+    /// have made, are heard by it alone. Once it is there it stays as long as the network. Tells whether it was made.
+    pub(super) fn brings_shim(
+        &self,
+        inner: &Inner,
+        network: &Network,
+        endpoint: &Endpoint,
+        observed: &Observed,
+    ) -> Result<bool, Refusal> {
+        let there = observed.host.tagged(&Tag::Shim(network.parent.clone())).is_some();
+        let asks = network.conflict != Profile::Off || network.listens();
+        if there || !network.uses_shim() || !asks {
+            return Ok(false);
+        }
+        let coming = Endpoint { stage: Stage::Attaching, ..endpoint.clone() };
+        let host = Observed { host: observed.host.clone(), ..Observed::default() };
+        let state = inner.state().with(&[Change::PutEndpoint(coming)]);
+        let steps = of_shim(plan(&desired(&state, &host), &host).steps, &shim_name(&network.parent));
+        if steps.is_empty() {
+            return Ok(false);
+        }
+        for step in &steps {
+            tracing::info!(target: "ashore::step", "{step}");
+        }
+        if let Some(error) = inner.kernel.apply(&steps, OnError::Undo).errors.first() {
+            return Err(refusal::step(error));
+        }
+        self.follow(inner, &inner.observe(&[])?);
+        Ok(true)
+    }
+
+    /// Takes away a shim that was made for an endpoint that came to nothing.
+    pub(super) fn take_shim_back(&self, inner: &Inner, made: Option<&IfName>) {
+        let Some(parent) = made else { return };
+        if inner.has_attached_on(parent) {
+            return;
+        }
+        let step = Step::DelLink { place: Place::Host, link: shim_name(parent) };
+        tracing::info!(target: "ashore::step", "{step}");
+        for error in inner.kernel.apply(&[step], OnError::GoOn).errors {
+            tracing::warn!("{error}");
+        }
+        match inner.observe(&[]) {
+            Ok(observed) => self.follow(inner, &observed),
+            Err(refusal) => tracing::warn!("{refusal}"),
+        }
+    }
+}
+
+impl Inner {
+    /// Whether an endpoint is on the LAN by a parent.
+    fn has_attached_on(&self, parent: &IfName) -> bool {
+        let is_on = |endpoint: &Endpoint| {
+            endpoint.stage == Stage::Attached
+                && self.state().network_of(endpoint).is_some_and(|network| network.parent == *parent)
+        };
+        self.state().endpoints.values().any(is_on)
+    }
+
+    /// Makes a VLAN that is missing, or waits for one that has just come, or says what is in its way: without it nobody can be
+    /// looked for. Tells whether it is there now.
+    pub(super) fn brings_parent(&self, network: &Network, observed: &Observed) -> Result<bool, Refusal> {
+        let asked = network.conflict != Profile::Off || network.listens();
+        let there = |host: &View| host.link(&network.parent).is_some() && network.is_passing(host);
+        if !asked || there(&observed.host) {
+            return Ok(false);
+        }
+        Ok(there(&self.make_parent(network, observed)?.host))
+    }
+
+    /// Makes what VLANs need, and waits until the LAN can be asked by what was made: what is sent earlier is lost in silence.
+    pub(super) fn make_parent(&self, network: &Network, observed: &Observed) -> Result<Observed, Refusal> {
+        /// The link watch looks at once at links whose other end is not themselves, and else once a second.
+        const LINK_WATCH: Duration = Duration::from_secs(2);
+        let mut now = self.carry_out(observed, &[])?;
+        let end = Instant::now() + LINK_WATCH;
+        while now.host.link(&network.parent).is_some()
+            && !network.is_passing(&now.host)
+            && Instant::now() < end
+        {
+            std::thread::sleep(Duration::from_millis(1));
+            now = self.observe(&[])?;
+        }
+        Ok(now)
+    }
+
+    /// In the parents' own namespace the shim and its routes would be taken for what the endpoint left behind.
+    pub(super) fn check_not_host(&self, namespace: &Namespace) -> Result<(), Refusal> {
+        if *namespace == *self.kernel.host() {
+            return Err(refusal::attach(&AttachError::HostNamespace(namespace.path().to_owned())));
+        }
+        Ok(())
+    }
+
+    /// The endpoint, if the very same attach was done before: a caller that lost the answer asks again. What is missing
+    /// of it is mended first, since a namespace that was made anew may have been given the number of the old one.
+    fn already_attached(&mut self, spec: &AttachSpec, netns: &Netns) -> Result<Option<Endpoint>, Refusal> {
+        self.make_room(spec, netns)?;
+        let key = (spec.network.clone(), spec.name.clone());
+        let Some(there) = self.state().endpoints.get(&key).cloned() else { return Ok(None) };
+        let same_wish =
+            spec.ips.iter().all(|ip| there.holds(*ip)) && (spec.mac.is_none() || spec.mac == there.mac);
+        let same_place = there.netns() == Some(netns) && *there.link().1 == spec.ifname;
+        if !same_place || !same_wish || there.stage != Stage::Attached {
+            return Ok(None);
+        }
+        let observed = self.observe_these(std::slice::from_ref(netns))?;
+        self.carry_out(&observed, std::slice::from_ref(netns))?;
+        Ok(Some(there))
+    }
+}
+
+/// The steps that make the shim itself, without the ways that lead by it.
+fn of_shim(mut steps: Vec<Step>, shim: &IfName) -> Vec<Step> {
+    steps.retain(|step| match step {
+        Step::AddLink { link, .. } => link.name == *shim,
+        Step::SetAlias { link, .. }
+        | Step::SetNoLinkLocal { link, .. }
+        | Step::AddAddress { link, .. }
+        | Step::SetUp { link, .. } => link == shim,
+        Step::SetSysctl { sysctl, .. } => sysctl.link == *shim,
+        _ => false,
+    });
+    steps
+}
+
+impl Inner {
+    /// What is said of a name that gets another address than it had, since its network was made anew with another range. Asked before
+    /// its name remembers the new one.
+    pub(super) fn left_behind(&self, endpoint: &Endpoint) -> Vec<String> {
+        let Some(network) = self.state().network_of(endpoint) else { return Vec::new() };
+        let told = endpoint.chosen_addresses().filter(|ip| !endpoint.by_user.addresses.contains(ip)).filter_map(|ip| {
+            let had = self.state().left_behind(network, &endpoint.name, Family::of(ip))?;
+            let told = format!(
+                "`{}` has {ip}: the {had} that it had lies outside the range that network `{}` has now; who wants to keep it asks \
+                 for it with --ip",
+                endpoint.name,
+                network.label()
+            );
+            (had != ip).then_some(told)
+        });
+        let told: Vec<String> = told.collect();
+        for told in &told {
+            tracing::warn!("{told}");
+        }
+        told
+    }
+}

@@ -1,0 +1,294 @@
+//! The host's NIC into a bridge and out of it, under confirm-or-rollback.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ashore_core::api::refusal::{Refusal, RefusalKind};
+use ashore_core::api::reply::Reply;
+use ashore_core::api::request::MoveSpec;
+use ashore_core::net::name::IfName;
+use ashore_core::net::observed::View;
+use ashore_core::plan::nic_move::{Direction, Move};
+use ashore_kernel::{Kernel, OnError};
+
+use super::{Controller, Inner};
+use crate::daemon::{guard, refusal, witness};
+use crate::trial::{Held, Trial, TrialFile};
+
+/// How long the router may take to answer before the move, and after it.
+const BEFORE: Duration = Duration::from_secs(2);
+const AFTER: Duration = Duration::from_secs(5);
+
+/// A new bridge passes frames as soon as the kernel has seen that its port does, a few milliseconds later.
+const CARRIER: Duration = Duration::from_secs(2);
+
+impl Controller {
+    /// Moves the NIC, and puts it back if the router is out of reach then. What is slow is done without the lock.
+    pub(super) fn move_nic(&self, spec: &MoveSpec) -> Result<Reply, Refusal> {
+        self.check_nothing_on_trial()?;
+        self.check_router_answers(spec)?;
+        let trial = {
+            let inner = self.lock();
+            let moved = inner.planned_move(spec)?;
+            let length = Duration::from_secs(spec.seconds.into());
+            Trial::new(moved, length, inner.kernel.host()).map_err(|error| no_trial(&error))?
+        };
+        self.trial.begin(&trial).map_err(|error| match error.kind() {
+            std::io::ErrorKind::AlreadyExists => on_trial(&trial.moved.bridge),
+            _ => no_trial(&error),
+        })?;
+        if let Err(error) = guard::start(&self.trial).and_then(|()| Ok(watch(&self.trial)?)) {
+            let _ = self.trial.forget();
+            return Err(no_trial(&format!("{error:#}")));
+        }
+        self.carry_out_move()?;
+        let moved = &trial.moved;
+        if let Some(router) = moved.router {
+            let (namespace, host) = {
+                let inner = self.lock();
+                (inner.kernel.host().clone(), inner.observe(&[])?.host)
+            };
+            let link = host.link(moved.to());
+            let answers = link.map(|link| witness::answers(&namespace, link, router, AFTER));
+            if !matches!(answers, Some(Ok(true))) {
+                self.put_back()?;
+                return Err(silent_after(moved, router));
+            }
+        }
+        match self.trial.read() {
+            Ok(Some((there, _))) if there == trial => {
+                Ok(Reply::OnTrial { moved: trial.moved.clone(), seconds: trial.left().as_secs() })
+            }
+            _ => Err(put_back_meanwhile()),
+        }
+    }
+
+    /// A router that is silent before the move would tell nothing after it.
+    fn check_router_answers(&self, spec: &MoveSpec) -> Result<(), Refusal> {
+        let (moved, namespace, host) = {
+            let inner = self.lock();
+            (inner.planned_move(spec)?, inner.kernel.host().clone(), inner.observe(&[])?.host)
+        };
+        let from = match moved.direction {
+            Direction::Adopt => &moved.nic,
+            Direction::Release => &moved.bridge,
+        };
+        let (Some(router), Some(link)) = (moved.router, host.link(from)) else { return Ok(()) };
+        match witness::answers(&namespace, link, router, BEFORE) {
+            Ok(true) => Ok(()),
+            _ => Err(Refusal {
+                kind: RefusalKind::Invalid,
+                message: format!(
+                    "the router {router} does not answer on `{from}` now, so nobody could tell whether it does after the move"
+                ),
+                hint: Some(format!("see to it first: ping {router}")),
+            }),
+        }
+    }
+
+    /// Makes the steps, or none of them. Nobody else ends the trial meanwhile.
+    fn carry_out_move(&self) -> Result<(), Refusal> {
+        let held = self.trial.hold().map_err(|error| no_trial(&error))?.ok_or_else(put_back_meanwhile)?;
+        let inner = self.lock();
+        let moved = held.trial.moved.clone();
+        for step in moved.first.iter().chain(&moved.then) {
+            tracing::info!(target: "ashore::step", "{step}");
+        }
+        let first = inner.kernel.apply(&moved.first, OnError::Undo);
+        let failed = match first.errors.first() {
+            Some(error) => Some(refusal::step(error)),
+            None if !inner.comes_up(&moved) => Some(no_carrier(&moved)),
+            None => {
+                let then = inner.kernel.apply(&moved.then, OnError::Undo);
+                then.errors.first().map(refusal::step)
+            }
+        };
+        match failed {
+            None => Ok(()),
+            Some(refusal) => {
+                held.put_back(&inner.kernel);
+                Err(refusal)
+            }
+        }
+    }
+
+    fn put_back(&self) -> Result<(), Refusal> {
+        let held = self.trial.hold().map_err(|error| no_trial(&error))?;
+        let errors = held.map_or_else(Vec::new, |held| held.put_back(&self.lock().kernel));
+        errors.first().map_or(Ok(()), |error| Err(refusal::step(error)))
+    }
+
+    /// Keeps the move. Asked again, it answers again: the client may have lost the answer, or have more to do.
+    pub(super) fn keep_move(&self) -> Result<Reply, Refusal> {
+        let Some(held) = self.trial.hold().map_err(|error| no_trial(&error))? else {
+            return match self.trial.kept_move() {
+                Ok(Some(moved)) => Ok(Reply::Kept { moved, warnings: Vec::new() }),
+                _ => Err(Refusal {
+                    kind: RefusalKind::NotFound,
+                    message: "no move of a NIC is on trial; one that was not confirmed in time is put back"
+                        .into(),
+                    hint: Some("begin one with: ashore bridge adopt NIC BRIDGE".into()),
+                }),
+            };
+        };
+        let moved = held.keep().map_err(|error| no_trial(&error))?;
+        let last = self.lock().kernel.apply(&moved.last, OnError::GoOn);
+        let warnings = last.errors.iter().map(ToString::to_string).collect();
+        Ok(Reply::Kept { moved, warnings })
+    }
+
+    /// Goes on with a trial that a daemon before this one began.
+    pub(crate) fn resume_trial(&self) {
+        let resumed = match self.trial.read() {
+            Ok(None) => return,
+            Ok(Some((trial, _))) if TrialFile::is_of(&trial, self.lock().kernel.host()) => watch(&self.trial),
+            Ok(Some((trial, _))) => {
+                tracing::info!(bridge = %trial.moved.bridge, "a trial ended with the host's last start");
+                self.trial.forget()
+            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = resumed {
+            tracing::error!("{}: {error}", self.trial.path().display());
+        }
+    }
+
+    fn check_nothing_on_trial(&self) -> Result<(), Refusal> {
+        match self.trial.read() {
+            Ok(Some((trial, _))) => Err(on_trial(&trial.moved.bridge)),
+            _ => Ok(()),
+        }
+    }
+
+    /// A network on what may be gone in a minute would be gone with it.
+    pub(super) fn check_not_on_trial(&self, link: &IfName) -> Result<(), Refusal> {
+        match self.trial.read() {
+            Ok(Some((trial, _))) if *link == trial.moved.nic || *link == trial.moved.bridge => {
+                Err(on_trial(&trial.moved.bridge))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What `ashore status` says of a trial.
+    pub(super) fn on_trial(&self) -> Option<String> {
+        let (trial, _) = self.trial.read().ok()??;
+        let Move { nic, bridge, direction, .. } = &trial.moved;
+        let way = match direction {
+            Direction::Adopt => "into",
+            Direction::Release => "out of",
+        };
+        let left = trial.left().as_secs();
+        Some(format!(
+            "`{nic}` was moved {way} the bridge `{bridge}`, and is put back in {left} s; to keep it: ashore bridge confirm"
+        ))
+    }
+}
+
+impl Inner {
+    pub(super) fn planned_move(&self, spec: &MoveSpec) -> Result<Move, Refusal> {
+        let MoveSpec { direction, nic, bridge, .. } = spec;
+        let host: View = self.observe(&[])?.host;
+        let nic = &host.resolved(nic);
+        let from = match direction {
+            Direction::Adopt => nic,
+            Direction::Release => bridge,
+        };
+        let unmovable = self.kernel.unmovable(from).map_err(|error| refusal::kernel(&error))?;
+        let planned = match direction {
+            Direction::Adopt => self.state().adopt_nic(nic, bridge, &host, &unmovable),
+            Direction::Release => self.state().release_nic(nic, bridge, &host, &unmovable),
+        };
+        planned.map_err(|error| refusal::bridge(&error))
+    }
+
+    /// Waits until the link that the host moves to can pass frames.
+    fn comes_up(&self, moved: &Move) -> bool {
+        let end = Instant::now() + CARRIER;
+        loop {
+            let host = self.observe(&[]).map(|observed| observed.host);
+            if host.is_ok_and(|host| host.link(moved.to()).is_some_and(|link| link.carrier)) {
+                return true;
+            }
+            if Instant::now() > end {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+/// Puts the host back when the trial's time is over, beside the guard: whoever is there first.
+fn watch(file: &TrialFile) -> std::io::Result<()> {
+    let Some((trial, mark)) = file.read()? else { return Ok(()) };
+    let file = Arc::new(file.clone());
+    let over = move || {
+        while file.goes_on(mark) {
+            let left = trial.left();
+            if left.is_zero() {
+                return put_back_alone(&file);
+            }
+            std::thread::sleep(guard::LOOK.min(left));
+        }
+        Ok(())
+    };
+    let run = move || {
+        if let Err(error) = over() {
+            tracing::error!("a NIC's move on trial: {error:#}");
+        }
+    };
+    std::thread::Builder::new().name("trial".into()).spawn(run).map(drop)
+}
+
+/// With sockets of its own: the engine's may be busy with a request.
+fn put_back_alone(file: &TrialFile) -> anyhow::Result<()> {
+    let kernel = Kernel::here()?;
+    file.hold()?.map(|held: Held| held.put_back(&kernel));
+    Ok(())
+}
+
+fn on_trial(bridge: &IfName) -> Refusal {
+    Refusal {
+        kind: RefusalKind::Taken,
+        message: format!("a NIC's move into or out of the bridge `{bridge}` is on trial"),
+        hint: Some("keep it first, with: ashore bridge confirm; or wait until it is put back".into()),
+    }
+}
+
+fn no_trial(error: &(impl ToString + ?Sized)) -> Refusal {
+    Refusal {
+        kind: RefusalKind::State,
+        message: format!("the way back could not be secured, so nothing was moved: {}", error.to_string()),
+        hint: None,
+    }
+}
+
+fn no_carrier(moved: &Move) -> Refusal {
+    Refusal {
+        kind: RefusalKind::Kernel,
+        message: format!("`{}` does not come up; everything was put back", moved.to()),
+        hint: None,
+    }
+}
+
+fn silent_after(moved: &Move, router: std::net::IpAddr) -> Refusal {
+    Refusal {
+        kind: RefusalKind::Kernel,
+        message: format!(
+            "the router {router} did not answer on `{}` within {} s, and everything was put back",
+            moved.to(),
+            AFTER.as_secs()
+        ),
+        hint: Some(
+            "look for a firewall on this host that drops what comes by a bridge: nft list ruleset".into(),
+        ),
+    }
+}
+
+fn put_back_meanwhile() -> Refusal {
+    Refusal {
+        kind: RefusalKind::Kernel,
+        message: "the trial's time was over before it had begun, and everything was put back".into(),
+        hint: Some("give it more with --timeout".into()),
+    }
+}

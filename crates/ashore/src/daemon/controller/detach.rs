@@ -1,0 +1,314 @@
+//! Taking an endpoint of a namespace off the LAN: on request, to make room for another, and after an attach that failed.
+
+use std::collections::BTreeSet;
+
+use ashore_core::api::refusal::{Refusal, RefusalKind};
+use ashore_core::api::reply::Reply;
+use ashore_core::model::endpoint::{Endpoint, Stage};
+use ashore_core::model::network::Network;
+use ashore_core::model::owner::Owners;
+use ashore_core::model::state::Change;
+use ashore_core::net::link::{Netns, Place};
+use ashore_core::net::name::{EndpointKey, EndpointName, NetworkName};
+use ashore_core::net::observed::Observed;
+use ashore_core::net::step::Step;
+use ashore_core::rules::attach::{AttachError, AttachSpec};
+use ashore_kernel::OnError;
+use ashore_wire::Mac;
+
+use super::lost_namespaces::{Says, is_ghost};
+use super::{Controller, Inner, netns_by_all_paths};
+use crate::clock::now;
+use crate::daemon::refusal;
+
+/// How many links or MACs a warning names at most.
+const SHOWN: usize = 4;
+
+impl Controller {
+    pub(super) fn detach(&self, network: &NetworkName, name: &EndpointName) -> Result<Reply, Refusal> {
+        let mut inner = self.lock();
+        if !inner.state().networks.contains_key(network) {
+            return Err(refusal::attach(&AttachError::NoNetwork(network.clone())));
+        }
+        let Some(endpoint) = inner.state().endpoints.get(&(network.clone(), name.clone())).cloned() else {
+            return Ok(Reply::Done { warnings: Vec::new() });
+        };
+        if endpoint.netns().is_none() {
+            let label = inner.state().network_of(&endpoint).map_or(network.as_str(), Network::label);
+            return Err(Refusal {
+                kind: RefusalKind::Taken,
+                message: format!("`{name}` is a container of Docker's"),
+                hint: Some(format!("docker network disconnect {label} {name}")),
+            });
+        }
+        let before = inner.observe_these(&netns_by_all_paths(inner.state(), &endpoint))?;
+        let is_there = inner.has_link(&endpoint, &before);
+        let is_remade = inner.remade.contains(&endpoint.key());
+        if is_there && !is_remade {
+            let reply = self.take_off(&mut inner, before, &endpoint, false)?;
+            if !is_moved(&inner, &endpoint, &reply) {
+                return Ok(reply);
+            }
+            // Nobody else is to think that there is nothing left of it.
+            inner.lost.moved.insert(endpoint.key());
+        }
+        drop(inner);
+        if is_there && is_remade {
+            let elsewhere = self.take_off_elsewhere(&endpoint.key())?;
+            let mut inner = self.lock();
+            let Some(endpoint) = inner.state().endpoints.get(&endpoint.key()).cloned() else {
+                return Ok(Reply::Done { warnings: Vec::new() });
+            };
+            let before = inner.observe_these(&netns_by_all_paths(inner.state(), &endpoint))?;
+            let reply = self.take_off(&mut inner, before, &endpoint, elsewhere.taken);
+            inner.remade.remove(&endpoint.key());
+            return reply;
+        }
+        let elsewhere = self.bring_in_reach(&endpoint.key(), true);
+        let mut inner = self.lock();
+        inner.lost.moved.remove(&endpoint.key());
+        let elsewhere = elsewhere?;
+        let Some(endpoint) = inner.state().endpoints.get(&endpoint.key()).cloned() else {
+            return Ok(Reply::Done { warnings: Vec::new() });
+        };
+        let before = inner.observe_these(&netns_by_all_paths(inner.state(), &endpoint))?;
+        if let Some(says) = inner.says_out_of_reach(&endpoint, &before) {
+            inner.commit(vec![Change::PutEndpoint(Endpoint {
+                stage: Stage::Detaching,
+                ..endpoint.clone()
+            })])?;
+            inner.lost.wait_for(&endpoint);
+            self.search_soon();
+            self.follow(&inner, &before);
+            return Ok(Reply::Done { warnings: vec![format!("`{name}` {says}")] });
+        }
+        let unread = elsewhere.unread.iter().take(SHOWN);
+        let unread = unread
+            .map(|why| format!("`{name}` may have a link in a namespace that cannot be looked into: {why}"));
+        let reply = self.take_off(&mut inner, before, &endpoint, elsewhere.taken)?;
+        if is_moved(&inner, &endpoint, &reply) {
+            let moved = format!(
+                "the container of `{name}` moves its link all the time, and may still be on the LAN by it"
+            );
+            return Ok(Reply::Done { warnings: vec![moved] });
+        }
+        Ok(match reply {
+            Reply::Done { warnings } if !elsewhere.taken => {
+                Reply::Done { warnings: warnings.into_iter().chain(unread).collect() }
+            }
+            reply => reply,
+        })
+    }
+
+    /// Takes an endpoint off; its link may just have been taken away elsewhere.
+    fn take_off(
+        &self,
+        inner: &mut Inner,
+        before: Observed,
+        endpoint: &Endpoint,
+        taken: bool,
+    ) -> Result<Reply, Refusal> {
+        let claims = self.lan.conflicts_of(inner.state(), endpoint);
+        let (observed, mut warnings) = inner.take_off_lan(before, endpoint, taken)?;
+        let claims = inner.strange(endpoint, &observed).into_iter().filter(|mac| claims.contains_key(mac));
+        warnings.extend(claims.map(|mac| {
+            format!("{mac}, which is on this host too, claimed its address: its container may have made it")
+        }));
+        self.schedule_deferred();
+        self.follow(inner, &observed);
+        Ok(Reply::Done { warnings })
+    }
+}
+
+impl Inner {
+    /// Notes the endpoints whose links these steps make in their containers.
+    pub(super) fn note_remade(&mut self, steps: &[Step]) {
+        let made = |place: &Place| {
+            steps.iter().any(|step| matches!(step, Step::AddLink { place: there, .. } if there == place))
+        };
+        let endpoints = self.store.state().endpoints.values();
+        let anew = endpoints.filter(|one| one.stage == Stage::Attached && made(&one.link().0));
+        self.remade.extend(anew.map(Endpoint::key));
+        let state = self.store.state();
+        self.remade.retain(|key| state.endpoints.contains_key(key));
+    }
+
+    /// Takes an endpoint off the LAN. The record that it is off can wait: until then it is known to be going. What fails
+    /// stays written down as unfinished, for the next reconciliation, and so does what is still on the LAN, or was moved meanwhile. Its
+    /// link may just have been taken away elsewhere.
+    fn take_off_lan(
+        &mut self,
+        before: Observed,
+        endpoint: &Endpoint,
+        taken: bool,
+    ) -> Result<(Observed, Vec<String>), Refusal> {
+        let netns = netns_by_all_paths(self.state(), endpoint);
+        let going = Endpoint { stage: Stage::Detaching, ..endpoint.clone() };
+        self.commit(vec![Change::PutEndpoint(going.clone())])?;
+        let was_there = taken || self.has_link(&going, &before);
+        let is_moved = self.take_off_by_number(&going, &before);
+        let swept = self.sweep_from(before, self.state(), &netns);
+        self.note_unfinished(&swept);
+        let (mut observed, errors) = swept?;
+        // There may be more to be read than is read in passing.
+        if !observed.unreadable.is_empty() {
+            observed = self.observe_these(&netns)?;
+        }
+        let mut warnings: Vec<String> =
+            errors.iter().map(|error| format!("{error}; it is tried again every minute")).collect();
+        if self.is_left(&going, &observed) {
+            if errors.is_empty() {
+                warnings.push(format!(
+                    "a link of `{}` is still on the LAN; it is tried again every minute",
+                    endpoint.name
+                ));
+            }
+        } else if errors.is_empty() && !is_moved {
+            let reached = netns.iter().any(|netns| observed.netns.contains_key(netns));
+            if reached && !was_there {
+                warnings.push(self.not_found(endpoint, &observed));
+            }
+            warnings.extend(self.left_alone(&going, &observed));
+            let detached = self.state().detached(endpoint, now());
+            self.store.defer(detached);
+        }
+        Ok((observed, warnings))
+    }
+
+    /// Takes away the link of an endpoint that was just seen in its container, which may have renamed it since. Tells whether the container
+    /// has moved it away instead.
+    fn take_off_by_number(&self, going: &Endpoint, before: &Observed) -> bool {
+        let Some((netns, _, link)) = Owners::of(self.state(), before).link_of(going, before) else {
+            return false;
+        };
+        self.kernel.take_away(netns, link).is_ok_and(|was_there| !was_there)
+    }
+
+    /// Whether the link of an endpoint is in its container.
+    pub(super) fn has_link(&self, endpoint: &Endpoint, observed: &Observed) -> bool {
+        Owners::of(self.state(), observed).link_of(endpoint, observed).is_some()
+    }
+
+    /// Whether anything of an endpoint that is to go is still there, in its container or elsewhere.
+    pub(super) fn is_left(&self, going: &Endpoint, observed: &Observed) -> bool {
+        let owners = Owners::of(self.state(), observed);
+        let adrift = || self.state().adrift(going, &owners, observed).is_some();
+        owners.link_of(going, observed).is_some() || adrift()
+    }
+
+    /// That there was no link of an endpoint, and as what it may be on the LAN all the same.
+    fn not_found(&self, endpoint: &Endpoint, observed: &Observed) -> String {
+        let netns = endpoint.netns().map_or_else(String::new, |netns| netns.path.display().to_string());
+        let nothing = format!("no link of `{}` was in {netns} any more", endpoint.name);
+        let strange: Vec<String> =
+            self.strange(endpoint, observed).iter().take(SHOWN).map(ToString::to_string).collect();
+        match strange.as_slice() {
+            [] => nothing,
+            macs => format!(
+                "{nothing}: if its container has moved it and changed its MAC, it is still on the LAN, as {}",
+                macs.join(" or ")
+            ),
+        }
+    }
+
+    /// MACs of children of an endpoint's parent, as far as it was asked for them, that no link of the host and no endpoint has.
+    fn strange(&self, endpoint: &Endpoint, observed: &Observed) -> Vec<Mac> {
+        let Some(network) = self.state().network_of(endpoint) else { return Vec::new() };
+        let of_host = observed.host.links.iter().filter_map(|link| link.mac);
+        let known: BTreeSet<Mac> = of_host.chain(self.state().macs_on(&network.parent)).collect();
+        let children = observed.children.get(&network.parent).into_iter().flatten();
+        children.filter(|mac| !known.contains(mac)).copied().collect()
+    }
+
+    /// What else is on the LAN from the container of an endpoint that goes.
+    fn left_alone(&self, going: &Endpoint, observed: &Observed) -> Vec<String> {
+        let others = self.state().others_beside(going, observed);
+        let named = others.iter().take(SHOWN).map(|link| {
+            let mac = link.mac.map_or_else(String::new, |mac| format!(" ({mac})"));
+            format!(
+                "`{}`{mac} in its container is on the same LAN, was not made by Ashore, and stays",
+                link.name
+            )
+        });
+        named.collect()
+    }
+
+    /// Takes away what is left in a container of an endpoint that the state has lost. Tells whether there was anything.
+    pub(super) fn clears_left(
+        &self,
+        endpoint: &Endpoint,
+        netns: &Netns,
+        observed: &Observed,
+    ) -> Result<bool, Refusal> {
+        let steps = self.state().clearing(endpoint, netns, observed);
+        for step in &steps {
+            tracing::info!(target: "ashore::step", "{step}");
+        }
+        match self.kernel.apply(&steps, OnError::GoOn).errors.first() {
+            Some(error) => Err(refusal::step(error)),
+            None => Ok(!steps.is_empty()),
+        }
+    }
+
+    /// After a failed attach: nothing of the endpoint stays in the kernel, and `record` is written down of it. What of this
+    /// fails is seen to by the next reconciliation, which finds the endpoint `attaching`.
+    pub(super) fn take_back(&mut self, endpoint: &Endpoint, record: Change) {
+        let netns: Vec<Netns> = endpoint.netns().cloned().into_iter().collect();
+        let going = Change::PutEndpoint(Endpoint { stage: Stage::Detaching, ..endpoint.clone() });
+        let without = self.state().with(std::slice::from_ref(&going));
+        let swept = self.observe_these(&netns).and_then(|before| self.sweep_from(before, &without, &netns));
+        let taken = swept.and_then(|(_, errors)| match errors.first() {
+            None => self.commit(vec![record]),
+            Some(error) => self.commit(vec![going]).and(Err(refusal::step(error))),
+        });
+        if let Err(refusal) = taken {
+            tracing::error!("{refusal}; the next reconciliation tries again");
+        }
+    }
+
+    /// Makes room for an endpoint: the one of its name that was left behind in another namespace is taken off there. What is in this
+    /// namespace, and was attached by a path that no longer leads here, goes on by the new one.
+    pub(super) fn make_room(&mut self, spec: &AttachSpec, netns: &Netns) -> Result<(), Refusal> {
+        let key = (spec.network.clone(), spec.name.clone());
+        if self.was_left_behind(&key, netns)?
+            && let Some(there) = self.state().endpoints.get(&key).cloned()
+        {
+            let place: Vec<Netns> = there.netns().cloned().into_iter().collect();
+            let before = self.observe_these(&place)?;
+            if let Some(says @ Says::OnLan(_)) = self.says_out_of_reach(&there, &before) {
+                return Err(refusal::left_behind(&there.name, &says));
+            }
+            self.take_off_lan(before, &there, false)?;
+        }
+        let here = |endpoint: &&Endpoint| {
+            endpoint.netns().is_some_and(|there| there == netns && there.path != netns.path)
+        };
+        let here: Vec<Endpoint> = self.state().endpoints.values().filter(here).cloned().collect();
+        for endpoint in here {
+            if self.look_at_home(&endpoint)?.is_some() && !is_ghost(&endpoint) {
+                continue;
+            }
+            let before = self.observe_these(std::slice::from_ref(netns))?;
+            if netns.cookie.is_some() || endpoint.is_at_home(&before) {
+                self.move_to(&endpoint.key(), netns.clone());
+            } else {
+                // Another had the number that this one has.
+                self.take_off_lan(before, &endpoint, false)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a name has an endpoint in another namespace than this, to which the path no longer leads by which it was attached.
+    pub(super) fn was_left_behind(&self, key: &EndpointKey, netns: &Netns) -> Result<bool, Refusal> {
+        let Some(there) = self.state().endpoints.get(key) else { return Ok(false) };
+        let elsewhere = there.netns().is_some_and(|place| place != netns);
+        Ok(elsewhere && (is_ghost(there) || self.look_at_home(there)?.is_none()))
+    }
+}
+
+/// Whether a container has moved its link away while it was being taken off: the endpoint goes still, and there is nothing to be told.
+fn is_moved(inner: &Inner, endpoint: &Endpoint, reply: &Reply) -> bool {
+    let is_done = matches!(reply, Reply::Done { warnings } if warnings.is_empty());
+    is_done && inner.state().endpoints.contains_key(&endpoint.key())
+}

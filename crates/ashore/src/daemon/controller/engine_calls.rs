@@ -1,0 +1,95 @@
+//! The stages of a container engine's attach: the same reservation, plan and record as any other, spread over the calls
+//! that the engine makes.
+//!
+//! An engine repeats calls whose answers it lost, so every stage answers a second time what it answered the first.
+
+use std::time::{Duration, Instant};
+
+use ashore_core::api::engine_call::EngineCall;
+use ashore_core::api::refusal::{Refusal, RefusalKind};
+use ashore_core::api::reply::Reply;
+use ashore_core::model::endpoint::{Endpoint, Stage};
+use ashore_core::model::network::Network;
+use ashore_core::model::state::Change;
+
+use super::{Controller, Inner};
+use crate::daemon::refusal;
+
+mod address;
+mod endpoint;
+mod join;
+mod network;
+
+/// For how long a request that was announced is waited for.
+const EXPECTED_FOR: Duration = Duration::from_secs(5);
+
+impl Controller {
+    pub(super) fn engine_call(&self, stage: EngineCall) -> Result<Reply, Refusal> {
+        match stage {
+            EngineCall::Begin => {
+                let mut inner = self.lock();
+                inner.begin();
+                inner.note_unfinished_ones();
+                Ok(done())
+            }
+            EngineCall::OpenPool(requested) => self.open_pool(&requested),
+            EngineCall::ClosePool(key) => {
+                let mut inner = self.lock();
+                inner.strangers.closes(&key);
+                let open = inner.state().pools.contains_key(&key);
+                inner.commit(open.then_some(Change::DelPool(key)).into_iter().collect())?;
+                Ok(done())
+            }
+            EngineCall::Expect { network, name } => {
+                let (mut inner, now) = (self.lock(), Instant::now());
+                inner.expected.retain(|_, (_, until)| now < *until);
+                inner.expected.insert(network, (name, now + EXPECTED_FOR));
+                Ok(done())
+            }
+            EngineCall::Foresee { pool, ip } => {
+                let inner = self.lock();
+                let networks: Vec<&Network> =
+                    inner.state().networks_of(&pool).map(|(network, _)| network).collect();
+                for network in networks {
+                    self.lan.glance(&network.parent, &pool.net, ip.as_slice());
+                }
+                Ok(done())
+            }
+            EngineCall::Reserve(requested) => self.reserve_address(&requested),
+            EngineCall::Free { pool, ip } => self.free_address(&pool, ip),
+            EngineCall::Unheard { ip } => self.free_unheard(ip),
+            EngineCall::CreateNetwork(spec) => self.create_engine_network(spec),
+            EngineCall::RemoveNetwork { id } => self.remove_engine_network(&id),
+            EngineCall::Prepare(requested) => self.prepare(&requested),
+            EngineCall::Join { id, sandbox } => self.join(&id, sandbox.as_deref()),
+            EngineCall::Leave { id } => self.leave(&id),
+            EngineCall::HasLink { id } => match self.lock().engine_endpoint(&id)? {
+                endpoint if endpoint.stage == Stage::Reserved => Err(no_endpoint(&id)),
+                _ => Ok(done()),
+            },
+            EngineCall::Delete { id } => self.delete(&id),
+        }
+    }
+}
+
+impl Inner {
+    pub(super) fn engine_network(&self, id: &str) -> Result<Network, Refusal> {
+        self.state().network_of_engine(id).cloned().ok_or_else(|| refusal::no_network_of_engine(id))
+    }
+
+    fn engine_endpoint(&self, id: &str) -> Result<Endpoint, Refusal> {
+        self.state().endpoint_of_engine(id).cloned().ok_or_else(|| no_endpoint(id))
+    }
+}
+
+fn no_endpoint(id: &str) -> Refusal {
+    Refusal {
+        kind: RefusalKind::NotFound,
+        message: format!("there is no endpoint {id}"),
+        hint: Some("`ashore status` lists those there are".into()),
+    }
+}
+
+pub(super) fn done() -> Reply {
+    Reply::Done { warnings: Vec::new() }
+}

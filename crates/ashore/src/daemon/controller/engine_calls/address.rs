@@ -1,0 +1,295 @@
+//! The engine reserves an address for a container, or sets one aside for a network that it is about to make.
+
+use std::net::IpAddr;
+
+use ashore_core::api::engine_call::Reservation;
+use ashore_core::api::refusal::Refusal;
+use ashore_core::api::reply::Reply;
+use ashore_core::model::endpoint::{ByUser, Chosen, Endpoint, Placement, Source, Stage};
+use ashore_core::model::inventory::Inventory;
+use ashore_core::model::network::{Network, Subnet};
+use ashore_core::model::pool::{Pool, PoolKey};
+use ashore_core::model::state::Change;
+use ashore_core::net::family::Family;
+use ashore_core::net::link::engine_link_name;
+use ashore_core::net::name::{EndpointName, IfName};
+use ashore_core::rules::addresses_in_use::AddressesInUse;
+use ipnet::IpNet;
+
+use super::super::ask::Answers;
+use super::super::{Controller, Inner};
+use super::done;
+use crate::clock::now;
+use crate::daemon::refusal;
+
+impl Controller {
+    /// Gateway and auxiliary addresses are set aside for a network to be; all others are a container's.
+    pub(super) fn reserve_address(&self, requested: &Reservation) -> Result<Reply, Refusal> {
+        if requested.gateway {
+            return self.reserve_gateway(requested);
+        }
+        let subnets: Vec<Subnet> = {
+            let inner = self.lock();
+            inner.state().networks_of(&requested.pool).map(|(_, subnet)| subnet.clone()).collect()
+        };
+        let keeps =
+            |subnet: &Subnet, ip| subnet.gateway == Some(ip) || subnet.aux.values().any(|aux| *aux == ip);
+        match requested.ip {
+            Some(ip) if subnets.iter().any(|subnet| keeps(subnet, ip)) => {
+                Ok(Reply::Address(refusal::address_in(&requested.pool, ip)?))
+            }
+            _ if subnets.is_empty() => self.reserve_beside(requested),
+            _ => self.reserve_for_container(requested),
+        }
+    }
+
+    fn reserve_for_container(&self, requested: &Reservation) -> Result<Reply, Refusal> {
+        let mut shim = None;
+        let reserved = self.reserve_with(requested, &mut shim);
+        reserved.map_err(|refusal| {
+            self.take_shim_back(&self.lock(), shim.as_ref());
+            let network = {
+                let inner = self.lock();
+                inner.state().networks_of(&requested.pool).map(|(network, _)| network.name.clone()).next()
+            };
+            network.map_or(refusal.clone(), |network| self.name_lookalike_of_shim(refusal, &network))
+        })
+    }
+
+    /// The reservation itself. A shim that it had to make is noted by its parent.
+    fn reserve_with(&self, requested: &Reservation, shim: &mut Option<IfName>) -> Result<Reply, Refusal> {
+        self.check_beside_others_children(|state| {
+            state.networks.values().find(|network| requested.pool.find_in(network).is_some())
+        })?;
+        let mut inner = self.lock();
+        if let Some(address) = inner.reserved_before(requested) {
+            return Ok(Reply::Address(address));
+        }
+        let network = inner.network_for(requested)?;
+        if let Some(ip) = requested.ip.filter(|ip| inner.is_told_again(&network, *ip)) {
+            return Ok(Reply::Address(refusal::address_in(&requested.pool, ip)?));
+        }
+        let expected = inner.expected_on(&network);
+        let named = requested.owner.as_ref().and_then(|owner| owner.name.as_ref());
+        inner.give_way(&network.name, |there| {
+            named == Some(&there.name) || requested.ip.is_some_and(|ip| there.holds(ip))
+        })?;
+        if network.leases(Family::of(requested.pool.net.addr())) {
+            let name = inner.name_for(&network, requested, expected.clone());
+            let (again, leased) = self.reserve_lease(inner, requested, &network, name, shim)?;
+            if let Some(address) = leased {
+                return Ok(Reply::Address(address));
+            }
+            inner = again;
+        }
+        let mut answers = Answers::default();
+        loop {
+            // While the LAN was asked the network may have gone, and the name may have got an address by another call.
+            let network = inner.network_for(requested)?;
+            let name = inner.name_for(&network, requested, expected.clone());
+            let observed = inner.observe(&[])?;
+            let heard = self.heard_on(&network);
+            let known = AddressesInUse {
+                host: &observed.host,
+                heard: &heard,
+                answered: answers.by(),
+                held: &inner.held,
+            };
+            let subnet = requested.pool.find_in(&network).expect("the network was found by this subnet");
+            let placeholder = placeholder(&requested.pool);
+            let named = name.as_ref().unwrap_or(&placeholder);
+            let state = inner.state();
+            let chosen = match requested.ip {
+                // An engine that told the name was not asked for a list now; the last one tells.
+                None => {
+                    let listed = inner.inventory.iter().flat_map(Inventory::chosen);
+                    let chosen: Vec<IpAddr> = listed.chain(requested.chosen.iter().copied()).collect();
+                    state.choose_address_beside(&network, subnet, named, &known, &chosen)
+                }
+                ip => state.choose_address(&network, subnet, named, ip, &known),
+            };
+            let address = chosen.map_err(|error| refusal::attach(&error))?;
+            let stands_in =
+                requested.ip.is_none() && inner.state().stands_in(&network, named, address.addr(), &known);
+            if inner.brings_parent(&network, &observed)? {
+                continue;
+            }
+            let mut reserved = inner.reserved(&network, name.clone(), address, requested.ip.is_some());
+            reserved.stand_ins.extend(stands_in.then_some(address.addr()));
+            let reserved = inner.beside(&network, reserved);
+            if self.brings_shim(&inner, &network, &reserved, &observed)? {
+                *shim = Some(network.parent.clone());
+                continue;
+            }
+            let chosen = requested.owner.as_ref().and_then(|owner| owner.mac);
+            let mac = chosen.or_else(|| inner.state().likely_mac(&network, name.as_ref()?));
+            let sought = [(address.addr(), mac)];
+            let unclear = self.take(&network, &sought);
+            if unclear.is_empty() {
+                let key = (reserved.network.clone(), reserved.name.clone());
+                let before = inner.state().endpoints.get(&key).cloned();
+                inner.left_behind(&reserved);
+                inner.commit(vec![Change::PutEndpoint(reserved)])?;
+                if !self.keeps(&network, &sought) {
+                    inner.commit(vec![before.map_or(Change::DelEndpoint(key), Change::PutEndpoint)])?;
+                    continue;
+                }
+                self.follow(&inner, &observed);
+                return Ok(Reply::Address(address));
+            }
+            let usable = inner.state().usable_network(&network.name, &observed.host);
+            usable.map_err(|error| refusal::attach(&error))?;
+            inner = self.ask(inner, &network, &unclear, &mut answers)?;
+        }
+    }
+
+    /// Gives an address back. What an engine never had, or gave back before, is no error.
+    pub(super) fn free_address(&self, pool: &PoolKey, ip: IpAddr) -> Result<Reply, Refusal> {
+        let mut inner = self.lock();
+        if let Some(open) = inner.state().pools.get(pool).filter(|pool| pool.reserved.contains(&ip)).cloned()
+        {
+            let reserved = open.reserved.iter().filter(|other| **other != ip).copied().collect();
+            inner.commit(vec![Change::PutPool(Pool { reserved, ..open })])?;
+        }
+        // What an engine gives back may be of a lease that was lost while it had it.
+        let had = |endpoint: &&Endpoint| {
+            let free = endpoint.stage == Stage::Reserved && endpoint.engine_id().is_none();
+            free && endpoint.lost.iter().any(|net| net.addr() == ip)
+        };
+        let holder = inner.state().holder(ip).or_else(|| inner.state().endpoints.values().find(had));
+        let holder = holder.filter(|holder| holder.netns().is_none()).cloned();
+        let Some(holder) = holder else { return Ok(done()) };
+        if holder.stage != Stage::Reserved {
+            tracing::warn!(%ip, name = %holder.name, "is given back while it is in use, and kept");
+            return Ok(done());
+        }
+        let changes = if holder.addresses.len() > 1 {
+            let addresses = holder.addresses.iter().filter(|net| net.addr() != ip).copied().collect();
+            vec![Change::PutEndpoint(Endpoint { addresses, ..holder })]
+        } else {
+            inner.state().detached(&holder, now())
+        };
+        inner.commit(changes)?;
+        inner.leftovers = true;
+        self.schedule_deferred();
+        Ok(done())
+    }
+}
+
+impl Inner {
+    /// The address that a call reserved whose answer was lost. The engine asks for one address of a network at a time, and
+    /// makes the endpoint before it asks for the next.
+    fn reserved_before(&self, requested: &Reservation) -> Option<IpNet> {
+        let began = requested.asked_before?;
+        let of_pool = |endpoint: &&Endpoint| {
+            self.state().network_of(endpoint).is_some_and(|network| requested.pool.find_in(network).is_some())
+        };
+        let nobodys = |endpoint: &&Endpoint| {
+            endpoint.stage == Stage::Reserved
+                && endpoint.netns().is_none()
+                && endpoint.engine_id().is_none()
+                && endpoint.since >= began
+        };
+        let endpoints = self.state().endpoints.values().filter(of_pool).filter(nobodys);
+        let fits = |net: &&IpNet| {
+            requested.pool.net.contains(&net.addr()) && requested.ip.is_none_or(|ip| ip == net.addr())
+        };
+        endpoints.flat_map(|endpoint| &endpoint.addresses).find(fits).copied()
+    }
+
+    /// Keeps an address for a network that the engine is about to make.
+    pub(in crate::daemon::controller) fn set_aside(
+        &mut self,
+        key: &PoolKey,
+        ip: IpAddr,
+    ) -> Result<(), Refusal> {
+        let open = self.state().pools.get(key).cloned();
+        let Some(mut pool) = open.filter(|pool| !pool.reserved.contains(&ip)) else { return Ok(()) };
+        pool.reserved.push(ip);
+        self.commit(vec![Change::PutPool(pool)])
+    }
+
+    /// The network that a container is about to join: the one that its owner is known to be on, or the one of the pool.
+    fn network_for(&mut self, requested: &Reservation) -> Result<Network, Refusal> {
+        let named = requested.owner.as_ref().and_then(|owner| self.state().network_of_engine(&owner.network));
+        let network =
+            named.or_else(|| self.state().networks_of(&requested.pool).map(|(network, _)| network).next());
+        let network =
+            network.cloned().ok_or_else(|| refusal::no_network_of_engine(&requested.pool.to_string()))?;
+        self.learn_name(network, requested.owner.as_ref())
+    }
+
+    /// The container's name, if it is known and has no address of this family yet.
+    pub(in crate::daemon::controller) fn name_for(
+        &self,
+        network: &Network,
+        requested: &Reservation,
+        expected: Option<EndpointName>,
+    ) -> Option<EndpointName> {
+        // An engine that was asked and could not tell is starting several, and the expected one is but one of them: a wrong
+        // name would cost two containers their addresses.
+        let name = match &requested.owner {
+            Some(owner) => owner.name.clone()?,
+            None => expected?,
+        };
+        match self.state().endpoints.get(&(network.name.clone(), name.clone())) {
+            None => Some(name),
+            Some(there) if there.stage == Stage::Reserved && there.engine_id().is_none() => {
+                let same_family = |net: &IpNet| net.addr().is_ipv4() == requested.pool.net.addr().is_ipv4();
+                (!there.addresses.iter().any(same_family)).then_some(name)
+            }
+            Some(_) => None,
+        }
+    }
+
+    /// The endpoint that holds a reserved address, new or with one more.
+    pub(in crate::daemon::controller) fn reserved(
+        &self,
+        network: &Network,
+        name: Option<EndpointName>,
+        address: IpNet,
+        fixed: bool,
+    ) -> Endpoint {
+        let chosen = if name.is_some() { Chosen::ForName } else { Chosen::Unnamed };
+        let by_user = fixed.then_some(address.addr());
+        let name = name.unwrap_or_else(|| EndpointName::of_unnamed(address.addr()));
+        if let Some(there) = self.state().endpoints.get(&(network.name.clone(), name.clone())) {
+            let mut endpoint = there.clone();
+            endpoint.addresses.push(address);
+            endpoint.by_user.addresses.extend(by_user);
+            endpoint.since = now();
+            return endpoint;
+        }
+        let ifname = engine_link_name(&network.name, &name);
+        Endpoint {
+            network: network.name.clone(),
+            name,
+            mac: None,
+            addresses: vec![address],
+            source: if fixed { Source::Fixed } else { Source::Range },
+            chosen,
+            by_user: ByUser { mac: false, addresses: by_user.into_iter().collect() },
+            lease: None,
+            lease6: None,
+            learned: None,
+            lost: Vec::new(),
+            stand_ins: Vec::new(),
+            default_route: true,
+            placement: Placement::Engine { id: None, ifname, sandbox: None, inside: None },
+            stage: Stage::Reserved,
+            since: now(),
+            tagged_as: None,
+            seen: None,
+        }
+    }
+
+    /// The same endpoint, as a stand-in if another one holds what its name remembers, or is about to.
+    pub(in crate::daemon::controller) fn beside(&self, network: &Network, endpoint: Endpoint) -> Endpoint {
+        Endpoint { chosen: self.state().chosen_beside(network, &endpoint, &self.held), ..endpoint }
+    }
+}
+
+/// A name that is nobody's: its choice of address is any that is free.
+fn placeholder(pool: &PoolKey) -> EndpointName {
+    EndpointName::of_unnamed(pool.net.addr())
+}

@@ -1,0 +1,115 @@
+//! The engine asks for the link of an endpoint, gives it back, and deletes the endpoint.
+
+use std::path::Path;
+
+use ashore_core::api::refusal::Refusal;
+use ashore_core::api::reply::Reply;
+use ashore_core::model::endpoint::{Endpoint, Placement, Source, Stage};
+use ashore_core::model::state::Change;
+use ashore_core::net::observed::Observed;
+use ashore_core::plan::desired::far_gateways;
+use ipnet::IpNet;
+
+use super::super::{Controller, Inner};
+use super::done;
+use crate::clock::now;
+use crate::daemon::refusal;
+
+impl Controller {
+    /// The link is made on the host; the engine moves it.
+    pub(super) fn join(&self, id: &str, sandbox: Option<&Path>) -> Result<Reply, Refusal> {
+        self.await_last_link(id);
+        let mut inner = self.lock();
+        let endpoint = inner.engine_endpoint(id)?;
+        let observed = inner.observe(&[])?;
+        let network = inner.state().usable_network(&endpoint.network, &observed.host);
+        let network = network.map_err(|error| refusal::attach(&error))?.clone();
+        let placement = in_sandbox(&endpoint, sandbox);
+        let endpoint = Endpoint { stage: Stage::Attaching, placement, since: now(), seen: None, ..endpoint };
+        inner.commit(vec![Change::PutEndpoint(endpoint.clone())])?;
+        let done = inner.carry_out(&observed, &[]).and_then(|observed| {
+            // At once: the kernel would not tell, since the engine moves the link.
+            let attached = inner.state().attached(&endpoint, now());
+            inner.commit(attached).map(|()| observed)
+        });
+        match done {
+            Ok(observed) => {
+                self.follow(&inner, &observed);
+                self.announce(&inner, &observed, inner.state(), &endpoint);
+                // An engine is not told of these addresses, and its next answer need not wait for them.
+                self.lan.look_at_routers(Some(&network.parent));
+                // Nor of their routers, which it would set beside: this may be a question that is asked again.
+                let told = endpoint.clone().without_learned();
+                let (gateways, on_link) =
+                    (network.gateways_of(&told).collect(), far_gateways(&network, &told));
+                inner.missing.starts(id);
+                let (link, ifname) = (endpoint.link().1.clone(), endpoint.inside().cloned());
+                Ok(Reply::Joined { link, ifname, gateways, on_link })
+            }
+            Err(refusal) => {
+                let reserved = as_reserved(&endpoint);
+                inner.take_back(&endpoint, Change::PutEndpoint(reserved));
+                Err(refusal)
+            }
+        }
+    }
+
+    /// The container stops; its link is still in it, and comes back to the host or dies with the container.
+    pub(super) fn leave(&self, id: &str) -> Result<Reply, Refusal> {
+        let mut inner = self.lock();
+        let Some(endpoint) = inner.state().endpoint_of_engine(id).cloned() else { return Ok(done()) };
+        // Should this fail, the engine leaves once more, and the endpoint is not wanted then.
+        if endpoint.is_wanted() {
+            inner.leaves(endpoint.clone());
+        }
+        let (observed, warnings) = inner.back_to_reserved(&endpoint)?;
+        self.follow(&inner, &observed);
+        Ok(Reply::Done { warnings })
+    }
+
+    /// What has left the container takes the kernel 20 ms to delete, and nobody waits for it.
+    pub(super) fn delete(&self, id: &str) -> Result<Reply, Refusal> {
+        let mut inner = self.lock();
+        let Some(endpoint) = inner.state().endpoint_of_engine(id).cloned() else { return Ok(done()) };
+        let addresses = endpoint.addresses.iter().map(IpNet::addr).collect();
+        // The engine's own IPAM does not say when it lets go of an address.
+        let changes = if endpoint.source == Source::Engine {
+            inner.state().detached(&endpoint, now())
+        } else {
+            let ifname = endpoint.link().1.clone();
+            let placement = Placement::Engine { id: None, ifname, sandbox: None, inside: None };
+            let endpoint = endpoint.without_learned();
+            vec![Change::PutEndpoint(Endpoint { stage: Stage::Reserved, placement, seen: None, ..endpoint })]
+        };
+        inner.commit(changes)?;
+        inner.leftovers = true;
+        self.schedule_deferred();
+        Ok(Reply::Deleted { addresses })
+    }
+}
+
+impl Inner {
+    /// Takes an endpoint's link and routes off the host, and keeps its addresses.
+    fn back_to_reserved(&mut self, endpoint: &Endpoint) -> Result<(Observed, Vec<String>), Refusal> {
+        self.commit(vec![Change::PutEndpoint(as_reserved(endpoint))])?;
+        let (observed, errors) = self.sweep(&[])?;
+        let left = errors.iter().map(|error| format!("{error}; it is tried again every minute"));
+        Ok((observed, left.collect()))
+    }
+}
+
+/// An engine's endpoint with its addresses and no link.
+fn as_reserved(endpoint: &Endpoint) -> Endpoint {
+    let placement = in_sandbox(endpoint, None);
+    Endpoint { stage: Stage::Reserved, placement, seen: None, ..endpoint.clone().without_learned() }
+}
+
+/// An engine's endpoint in another sandbox, or in none.
+fn in_sandbox(endpoint: &Endpoint, sandbox: Option<&Path>) -> Placement {
+    Placement::Engine {
+        id: endpoint.engine_id().map(str::to_owned),
+        ifname: endpoint.link().1.clone(),
+        sandbox: sandbox.map(Path::to_owned),
+        inside: endpoint.inside().cloned(),
+    }
+}

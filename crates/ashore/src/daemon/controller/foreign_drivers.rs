@@ -1,0 +1,175 @@
+//! Networks that have Ashore's IPAM driver and another network driver, because `-d ashore` was left out. Docker's bridge
+//! driver puts the router's address on this host, which then answers for the LAN's router.
+//!
+//! An engine does not tell an IPAM driver which network driver it asks for. From 28 on it lets know, and such a network is
+//! refused. Whoever asks for a router's address gets it in a form that Docker's bridge cannot put on this host. A network
+//! that is made all the same is shown until it is removed, and gets no addresses for its containers.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use ashore_core::api::engine_call::Reservation;
+use ashore_core::api::refusal::{Refusal, RefusalKind};
+use ashore_core::api::reply::Reply;
+use ashore_core::model::inventory::{Inventory, ListedNetwork};
+use ashore_core::model::network::Subnet;
+use ashore_core::model::pool::{ANY_SUBNET, Pool, PoolKey};
+
+use super::{Controller, Inner};
+use crate::daemon::refusal;
+
+/// How long the engine may take to list what it has.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// An engine goes from one question to the next within milliseconds when it makes a network.
+const CREATION: Duration = Duration::from_secs(10);
+
+/// What is known of pools of networks to be.
+#[derive(Debug, Default)]
+pub(super) struct Strangers {
+    /// When pools were opened.
+    opened: BTreeMap<PoolKey, Instant>,
+    /// Pools whose router was told in a form that other drivers cannot use.
+    guarded: BTreeSet<PoolKey>,
+}
+
+impl Strangers {
+    pub(super) fn opens(&mut self, key: PoolKey) {
+        self.opened.retain(|_, since| since.elapsed() < CREATION);
+        self.opened.insert(key, Instant::now());
+    }
+
+    /// The engine gives a pool back, of which a network was made, or none.
+    pub(super) fn closes(&mut self, key: &PoolKey) {
+        self.opened.remove(key);
+        if self.guarded.remove(key) {
+            tracing::warn!(
+                "Docker has given up a network on {}, which it did not ask Ashore's driver to make; if it was to be on the LAN: {FLAG}",
+                key.net
+            );
+        }
+    }
+
+    /// A network of Ashore's is made of these.
+    pub(super) fn are_own<'a>(&mut self, keys: impl Iterator<Item = &'a PoolKey>) {
+        keys.for_each(|key| _ = self.guarded.remove(key));
+    }
+}
+
+/// What helps, in the words of Docker's command line and of Compose.
+const FLAG: &str =
+    "docker network create -d ashore --ipam-driver ashore … (in Compose `driver: ashore` beside `ipam:`)";
+
+impl Controller {
+    /// Keeps a router's address for a network that the engine is about to make.
+    pub(super) fn reserve_gateway(&self, requested: &Reservation) -> Result<Reply, Refusal> {
+        let mut inner = self.lock();
+        let host = inner.observe(&[])?.host;
+        let found = requested.ip.or_else(|| host.default_gateway(&requested.pool.net));
+        let unknown = inner.state().pools.get(&requested.pool).and_then(Pool::unknown_router);
+        let ip = found.or(unknown).ok_or_else(|| refusal::no_router_in(&requested.pool))?;
+        let address = refusal::address_in(&requested.pool, ip)?;
+        let is_its = |subnet: &Subnet| subnet.gateway.unwrap_or_else(|| subnet.net.network()) == ip;
+        let made = inner.state().networks_of(&requested.pool).any(|(_, subnet)| is_its(subnet));
+        // What this host has already it does not take from anybody.
+        let guarded = !host.has_address(ip);
+        if !made {
+            inner.set_aside(&requested.pool, ip)?;
+            if guarded {
+                inner.strangers.guarded.insert(requested.pool);
+            }
+        }
+        Ok(Reply::Gateway { address, guarded })
+    }
+
+    /// An address of a pool that no network of Ashore's was made of: an auxiliary one of a network that is being made, or
+    /// one for a container on a network of another driver, for which Ashore hands out nothing.
+    pub(super) fn reserve_beside(&self, requested: &Reservation) -> Result<Reply, Refusal> {
+        // A network that the engine lists is not being made any more.
+        let is_listed = self.lists.refresh(PATIENCE);
+        let mut inner = self.lock();
+        if let Some(network) = inner.misusing(&requested.pool) {
+            return Err(no_addresses(network));
+        }
+        let opened = inner.strangers.opened.get(&requested.pool);
+        let is_coming = is_listed || opened.is_some_and(|since| since.elapsed() < CREATION);
+        match requested.ip {
+            Some(ip) if is_coming && inner.state().pools.contains_key(&requested.pool) => {
+                let address = refusal::address_in(&requested.pool, ip)?;
+                inner.set_aside(&requested.pool, ip)?;
+                Ok(Reply::Address(address))
+            }
+            _ => Err(refusal::no_network_of_engine(&requested.pool.to_string())),
+        }
+    }
+}
+
+impl Inner {
+    /// Notes which of an engine's networks have Ashore's IPAM driver and another network driver.
+    pub(super) fn note_strangers(&mut self, inventory: &Inventory) {
+        let before = self.inventory.iter().flat_map(misusing).map(|network| &network.id);
+        let before: BTreeSet<&String> = before.collect();
+        for network in misusing(inventory).filter(|network| !before.contains(&network.id)) {
+            tracing::error!("{}", trouble(network));
+        }
+        // Of these it was said.
+        let is_made = |key: &PoolKey| misusing(inventory).any(|network| has_pool(network, key));
+        let pools = &self.store.state().pools;
+        self.strangers.guarded.retain(|key| pools.contains_key(key) && !is_made(key));
+    }
+
+    /// The same, as sentences.
+    pub(super) fn stranger_troubles(&self) -> Vec<String> {
+        self.inventory.iter().flat_map(misusing).map(trouble).collect()
+    }
+
+    /// Such a network of a pool.
+    fn misusing(&self, pool: &PoolKey) -> Option<&ListedNetwork> {
+        self.inventory.iter().flat_map(misusing).find(|network| has_pool(network, pool))
+    }
+}
+
+fn has_pool(network: &ListedNetwork, pool: &PoolKey) -> bool {
+    let mut nets = network.subnets.iter().map(|subnet| subnet.net.trunc());
+    nets.any(|net| net == pool.net || net == ANY_SUBNET)
+}
+
+fn misusing(inventory: &Inventory) -> impl Iterator<Item = &ListedNetwork> {
+    inventory.networks.iter().filter(|network| network.misuses_ipam)
+}
+
+fn trouble(network: &ListedNetwork) -> String {
+    let ListedNetwork { name, driver, .. } = network;
+    let subnets: Vec<String> = network.subnets.iter().map(|subnet| subnet.net.to_string()).collect();
+    let subnets = subnets.join(", ");
+    let gateway = network.subnets.iter().find_map(|subnet| subnet.gateway);
+    // These two give it to containers alone.
+    let gateway = gateway.filter(|_| !matches!(driver.as_str(), "macvlan" | "ipvlan"));
+    let taken = gateway
+        .map_or_else(String::new, |ip| format!(", and this host answers the LAN for its gateway {ip}"));
+    format!(
+        "Docker's network `{name}` has --ipam-driver ashore without -d ashore: its driver `{driver}` uses addresses of the LAN \
+         ({subnets}){taken}; try: docker network rm {name}, then {FLAG}"
+    )
+}
+
+fn no_addresses(network: &ListedNetwork) -> Refusal {
+    let ListedNetwork { name, driver, .. } = network;
+    Refusal {
+        kind: RefusalKind::Invalid,
+        message: format!(
+            "network `{name}` is of the driver `{driver}`, and Ashore's IPAM driver hands out addresses for networks of Ashore's driver"
+        ),
+        hint: Some(format!("docker network rm {name}, then {FLAG}")),
+    }
+}
+
+/// A pool of another driver's network.
+pub(super) fn not_own() -> Refusal {
+    Refusal {
+        kind: RefusalKind::Invalid,
+        message: "Ashore's IPAM driver serves networks of Ashore's driver, and this network has another: Docker's bridge \
+                  would take the address of the LAN's router for this host"
+            .into(),
+        hint: Some(FLAG.into()),
+    }
+}

@@ -1,0 +1,52 @@
+//! Dropping what is remembered of a name.
+
+use ashore_core::api::refusal::{Refusal, RefusalKind};
+use ashore_core::api::reply::Reply;
+use ashore_core::model::network::Network;
+use ashore_core::model::state::{Change, State};
+use ashore_core::net::name::EndpointName;
+
+use super::Controller;
+
+impl Controller {
+    pub(super) fn forget(&self, network: Option<&str>, name: &EndpointName) -> Result<Reply, Refusal> {
+        let mut inner = self.lock();
+        let on = |label: &str| network.is_none_or(|wanted| wanted == label);
+        let attached = inner.state().endpoints.values().find(|endpoint| {
+            let label = inner.state().network_of(endpoint).map(State::scope);
+            endpoint.name == *name && label.is_some_and(|label| on(&label.0))
+        });
+        if let Some(endpoint) = attached {
+            let there = inner.state().network_of(endpoint);
+            let label = there.map_or(endpoint.network.as_str(), Network::label);
+            let hint = if endpoint.netns().is_some() {
+                format!("take it off first: ashore detach {label} {name}")
+            } else {
+                format!("take it off first: docker network disconnect {label} {name}, or docker rm -f {name}")
+            };
+            return Err(Refusal {
+                kind: RefusalKind::Taken,
+                message: format!("`{name}` is on network `{label}` now"),
+                hint: Some(hint),
+            });
+        }
+        let known =
+            inner.state().identities.iter().filter(|((scope, known), _)| known == name && on(&scope.0));
+        let (mut changes, mut dropped) = (Vec::new(), Vec::new());
+        for ((scope, name), identity) in known {
+            changes.push(Change::DelIdentity(scope.clone(), name.clone()));
+            dropped.push((scope.0.clone(), identity.all_addresses().collect()));
+        }
+        if dropped.is_empty() {
+            return Err(Refusal {
+                kind: RefusalKind::NotFound,
+                message: format!("nothing is remembered of `{name}`"),
+                hint: Some("`ashore state export` lists what is, under identity/".into()),
+            });
+        }
+        inner.commit(changes)?;
+        let observed = inner.observe(&[])?;
+        self.follow(&inner, &observed);
+        Ok(Reply::Forgotten(dropped))
+    }
+}

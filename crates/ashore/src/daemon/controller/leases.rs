@@ -1,0 +1,399 @@
+//! Leases: got for an endpoint that is about to be, and followed for as long as it is there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
+
+use ashore_core::api::engine_call::Reservation;
+use ashore_core::api::refusal::Refusal;
+use ashore_core::model::endpoint::{Endpoint, Source, Stage};
+use ashore_core::model::identity::Scope;
+use ashore_core::model::lease::{Fallback, LeaseRecord};
+use ashore_core::model::network::Network;
+use ashore_core::model::state::{Change, State};
+use ashore_core::net::family::Family;
+use ashore_core::net::kind::LinkKind;
+use ashore_core::net::name::{EndpointKey, EndpointName, IfName};
+use ashore_core::net::observed::{Observed, View};
+use ashore_core::rules::allocate::AddressError;
+use ashore_core::rules::attach::Requested;
+use ashore_core::rules::leases::LeaseOutcome;
+use ashore_wire::conflict::Profile;
+use ashore_wire::dhcp::Lease as _;
+use ashore_wire::dhcp4::Part;
+use ipnet::IpNet;
+
+use super::{Controller, Inner, Locked, all_netns};
+use crate::clock::now;
+use crate::daemon::lan::{Acquired, Changed, NoLease, Sought, Standing, Wanted};
+use crate::daemon::{random, refusal};
+
+/// How long somebody waits for a lease: DISCOVERs after 0 and 4 s, a server that pings for 3 s before it offers, and a pause of
+/// 10 s after an address that turned out to be another's.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// The same where an address of the range does instead: two DISCOVERs, and a server that pings.
+const PATIENCE_WITH_FALLBACK: Duration = Duration::from_secs(8);
+
+impl Controller {
+    /// Gets a lease for an endpoint to be, with the lock let go. Without one, where no server gives any, an address of the
+    /// network's range does instead.
+    pub(super) fn acquire<'a>(
+        &'a self,
+        inner: Locked<'a>,
+        network: &Network,
+        endpoint: &Endpoint,
+        requested: Option<Ipv4Addr>,
+        host: &View,
+    ) -> Result<(Locked<'a>, Option<Acquired<'a>>), Refusal> {
+        let wanted = Wanted::of_draft(inner.state(), network, endpoint, requested, host);
+        let wanted = wanted.ok_or_else(|| refusal::no_mac(&network.parent))?;
+        self.lan.follow(inner.state(), host);
+        drop(inner);
+        // What it had before it most likely gets again, and that is looked for while the server is asked.
+        let lasts = |record: &&LeaseRecord| record.left(now()) != Some(0);
+        if let Some(record) =
+            wanted.record.as_ref().filter(lasts).filter(|_| network.conflict != Profile::Off)
+        {
+            let ip = record.lease.address.addr();
+            self.lan.begin_look(&network.parent, (ip.into(), Some(wanted.mac)), network.conflict);
+        }
+        let is_free = |ip: Ipv4Addr| self.is_free(network, &wanted.key, (ip.into(), Some(wanted.mac)));
+        let fallback = network.leasing.fallback == Fallback::Range;
+        let patience = if fallback { PATIENCE_WITH_FALLBACK } else { PATIENCE };
+        let acquired = match self.lan.acquire(wanted.clone(), patience, is_free) {
+            Ok(acquired) => acquired,
+            Err(
+                error @ (NoLease::Silent { .. }
+                | NoLease::Unheeded { .. }
+                | NoLease::Unfit { .. }
+                | NoLease::Taken { .. }),
+            ) if fallback => {
+                let name = &wanted.key.1;
+                tracing::warn!(network = network.label(), %name, "{error}; it gets one of the range instead");
+                return Ok((self.lock(), None));
+            }
+            Err(error) => {
+                let is_silent = matches!(error, NoLease::Silent { .. });
+                let refusal = Refusal::from(error);
+                let own = self.lock().own_server(network).filter(|_| is_silent);
+                return Err(Refusal { hint: own.or(refusal.hint), ..refusal });
+            }
+        };
+        let got = acquired.record().lease.address.addr();
+        let inner = self.lock();
+        if inner.another(&wanted.key, got.into()).is_some() {
+            return Err(NoLease::Taken { parent: wanted.parent, ip: got }.into());
+        }
+        match requested.filter(|requested| *requested != got) {
+            None => Ok((inner, Some(acquired))),
+            Some(ip) => {
+                let (got, mac) = (got.into(), wanted.mac);
+                Err(refusal::attach(&AddressError::NotLeased { ip: ip.into(), got, mac }.into()))
+            }
+        }
+    }
+
+    /// Reserves an address of the LAN's DHCP server for a container of an engine's; none, as for [`Controller::acquire`].
+    pub(super) fn reserve_lease<'a>(
+        &'a self,
+        inner: Locked<'a>,
+        requested: &Reservation,
+        network: &Network,
+        name: Option<EndpointName>,
+        shim: &mut Option<IfName>,
+    ) -> Result<(Locked<'a>, Option<IpNet>), Refusal> {
+        // A server knows a container whose name is not known by an identity of its own.
+        let nobody =
+            || format!("unnamed-{:08x}", random() as u32).parse().expect("letters and digits are a name");
+        let guess = || {
+            let guess = inner.state().name_for_chosen(network, requested.ip?)?.clone();
+            let awaited = self.lan.awaits_lease(&(network.name.clone(), guess.clone()));
+            (!awaited).then_some(guess)
+        };
+        let asked_as = name.clone().or_else(guess).unwrap_or_else(nobody);
+        let (draft, observed) = loop {
+            let observed = inner.observe(&[])?;
+            let usable = inner.state().usable_network(&network.name, &observed.host);
+            usable.map_err(|error| refusal::attach(&error))?;
+            if inner.brings_parent(network, &observed)? {
+                continue;
+            }
+            let mac = requested.owner.as_ref().and_then(|owner| owner.mac);
+            let mac = Requested { name: &asked_as, ips: &[], mac, lease: LeaseOutcome::NotYet };
+            let mac = inner.state().choose_mac(network, &mac, &observed.host);
+            let mac = mac.map_err(|error| refusal::attach(&error))?;
+            let draft = inner.reserved(network, Some(asked_as.clone()), requested.pool.net, false);
+            let draft = Endpoint { mac, ..draft };
+            if !self.brings_shim(&inner, network, &draft, &observed)? {
+                break (draft, observed);
+            }
+            *shim = Some(network.parent.clone());
+        };
+        let asked = requested.ip.and_then(as_v4);
+        let (mut inner, acquired) = self.acquire(inner, network, &draft, asked, &observed.host)?;
+        let Some(acquired) = acquired else { return Ok((inner, None)) };
+        // The network may have gone meanwhile.
+        inner
+            .state()
+            .usable_network(&network.name, &observed.host)
+            .map_err(|error| refusal::attach(&error))?;
+        // And the name may have got an address by another call.
+        let name = inner.name_for(network, requested, name);
+        let record = acquired.record().clone();
+        let address = IpNet::from(record.lease.address);
+        let reserved = Endpoint {
+            mac: draft.mac,
+            source: Source::Lease,
+            lease: Some(Box::new(record)),
+            ..inner.reserved(network, name, address, asked.is_some())
+        };
+        let reserved = inner.beside(network, reserved);
+        let name = reserved.name.clone();
+        inner.commit(vec![Change::PutEndpoint(reserved)])?;
+        acquired.keep(name);
+        self.follow(&inner, &observed);
+        Ok((inner, Some(address)))
+    }
+
+    /// Whether an address that a server gave is nobody's: no other endpoint's, not the host's nor its routers', not set aside, and no
+    /// other machine's. Any machine on the LAN can be a server, and give anybody's address.
+    pub(super) fn is_free(
+        &self,
+        network: &Network,
+        key: &EndpointKey,
+        sought: Sought,
+    ) -> Result<bool, Refusal> {
+        /// A look comes to nothing where the parent or the shim is made anew meanwhile.
+        const LOOKS: usize = 3;
+        let ip = sought.0;
+        let taken = {
+            let inner = self.lock();
+            let holder = inner.another(key, ip);
+            if let Some(holder) = holder.filter(|_| network.kind.shares_parents_mac()) {
+                // A DECLINE, or giving it back, would take the address from whoever has it.
+                self.lan.abandon(key);
+                return Err(refusal::by_mac_alone(ip, holder));
+            }
+            let host = inner.observe(&[])?.host;
+            let routers = inner.kernel.routers().map_err(|error| refusal::kernel(&error))?;
+            let kept = inner.state().is_never_leased(ip, &host, &routers)
+                || self.is_routers_anycast(&network.parent, ip);
+            holder.is_some() || inner.held.contains(&ip) || kept
+        };
+        if taken || network.conflict == Profile::Off {
+            return Ok(!taken);
+        }
+        // A machine that was heard to have it may be silent for some seconds.
+        let claimed = network.conflict == Profile::Quick && self.lan.is_claimed(&network.parent, ip);
+        let profile = if claimed { Profile::Full } else { network.conflict };
+        for _ in 0..LOOKS {
+            let free = self.lan.is_free(&network.parent, sought, profile);
+            if free.map_err(|why| refusal::unreachable(&[ip], &why, refusal::CONFLICT_OFF))? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether an address is that of all routers of a prefix that one of them advertises (RFC 4291, 2.6.1).
+    fn is_routers_anycast(&self, parent: &IfName, ip: IpAddr) -> bool {
+        let IpAddr::V6(ip) = ip else { return false };
+        let offer = self.lan.offer(parent);
+        let on_link = offer.on_link.iter().map(|there| there.net);
+        let mut nets = on_link.chain(offer.prefixes.iter().map(|there| there.net));
+        nets.any(|net| net.prefix_len() < 127 && net.network() == ip)
+    }
+
+    /// Says where it is told of which lease something has changed.
+    pub(crate) fn hear_of_leases(&self, changed: Changed) {
+        self.lan.tell(changed);
+    }
+
+    /// Looks at all leases again, in case that word of one was lost, or could not be acted on then.
+    pub(crate) fn look_at_leases(&self) {
+        self.lan.tell_all();
+    }
+
+    /// Follows leases for ever.
+    pub(crate) fn follow_leases(&self, changed: &Receiver<EndpointKey>) {
+        while let Ok(first) = changed.recv() {
+            // Whatever was said meanwhile is looked up together, and what has changed comes before what is to be looked for: that
+            // takes its time.
+            let keys: BTreeSet<EndpointKey> = std::iter::once(first).chain(changed.try_iter()).collect();
+            let asked: Vec<_> = keys.into_iter().filter_map(|key| self.follow_lease(key)).collect();
+            self.look_for_leased(&asked);
+        }
+    }
+
+    /// Brings an endpoint in line with its lease. Answers the address that its server has given it, if that is still to be looked for.
+    fn follow_lease(&self, key: EndpointKey) -> Option<(EndpointKey, IpAddr)> {
+        let standing = self.lan.standing(&key)?;
+        if let Err(refusal) = self.has_lease(&key) {
+            tracing::error!(network = %key.0, name = %key.1, "{refusal}");
+            return None;
+        }
+        standing.asks.map(|ip| (key, ip.into()))
+    }
+
+    /// Looks for addresses that servers have given to endpoints, side by side: one look takes up to seconds. While one cannot be
+    /// looked for, it is not used, and its client asks again until it can.
+    pub(super) fn look_for_leased(&self, asked: &[(EndpointKey, IpAddr)]) {
+        /// As many are looked for at once.
+        const SIDE_BY_SIDE: usize = 16;
+        for some in asked.chunks(SIDE_BY_SIDE) {
+            std::thread::scope(|scope| {
+                for (key, ip) in some {
+                    let look = || {
+                        if let Err(refusal) = self.look_and_settle(key, *ip) {
+                            tracing::error!(network = %key.0, name = %key.1, "{refusal}");
+                        }
+                    };
+                    // For want of a thread it is for the next time.
+                    let _ = std::thread::Builder::new().spawn_scoped(scope, look);
+                }
+            });
+        }
+    }
+
+    fn look_and_settle(&self, key: &EndpointKey, ip: IpAddr) -> Result<(), Refusal> {
+        let Some(network) = self.lock().state().networks.get(&key.0).cloned() else { return Ok(()) };
+        let mac = self.lan.mac_of_client(key, ip);
+        let free = self.is_free(&network, key, (ip, mac))?;
+        match ip {
+            IpAddr::V4(ip) => self.lan.settle(key, ip, free),
+            IpAddr::V6(ip) => self.lan.settle6(key, ip, free),
+        }
+        Ok(())
+    }
+
+    /// Writes down how a lease stands, and brings the container's link in line. What cannot be written down is done all the same,
+    /// and tried again: an address whose lease is lost is somebody else's to have.
+    fn has_lease(&self, key: &EndpointKey) -> Result<(), Refusal> {
+        let mut inner = self.lock();
+        // Under the lock: the endpoint may be another by now.
+        let Some(Standing { lease, unclear: false, .. }) = self.lan.standing(key) else { return Ok(()) };
+        let lease = lease.map(|(record, _)| record);
+        let Some(before) = inner.state().endpoints.get(key).cloned() else { return Ok(()) };
+        if lease == before.lease.as_deref().cloned() {
+            return Ok(());
+        }
+        let address = lease.as_ref().map(|record| record.lease.address.addr());
+        if let Some(ip) = address.filter(|ip| inner.another(key, (*ip).into()).is_some()) {
+            tracing::warn!(%ip, name = %key.1, "is another container's here, and declined");
+            self.lan.settle(key, ip, false);
+            return Ok(());
+        }
+        let endpoint = with_lease(&before, lease);
+        let change = Change::PutEndpoint(endpoint.clone());
+        let written = inner.commit(vec![change.clone()]);
+        self.resolv.follow(inner.state());
+        let on_link = |part: &Part| matches!(part, Part::Address | Part::Routes | Part::Mtu);
+        let same = match (&before.lease, &endpoint.lease) {
+            (Some(before), Some(now)) => !now.lease.changes(&before.lease).iter().any(on_link),
+            _ => false,
+        };
+        if same || endpoint.stage == Stage::Reserved {
+            return written;
+        }
+        tracing::info!(network = %key.0, name = %key.1, addresses = ?endpoint.addresses, "its lease has changed");
+        let wanted = inner.state().with(&[change]);
+        let netns = all_netns(&wanted);
+        // With a link's last address its routes go, which only then can be seen.
+        let mut seen = Observed::default();
+        for _ in 0..2 {
+            let (observed, errors) = inner.sweep_to(&wanted, &netns)?;
+            for error in errors {
+                tracing::warn!("{error}");
+            }
+            self.follow(&inner, &observed);
+            seen = observed;
+        }
+        if before.addresses != endpoint.addresses {
+            self.announce(&inner, &seen, &wanted, &endpoint);
+        }
+        written
+    }
+}
+
+impl Controller {
+    /// Gives back the leases of containers that have been gone for long enough: with the next look at the state, in which
+    /// nobody remembers them. Tells whether there are any.
+    pub(super) fn give_back_departed(&self, inner: &mut Inner) -> Result<bool, Refusal> {
+        let gone = inner.state().gone_with_lease(inner.inventory.as_ref());
+        let gone: BTreeMap<_, u32> = gone.map(|(key, after)| (key.clone(), after)).collect();
+        inner.departed.retain(|key, _| gone.contains_key(key));
+        let mut due = Vec::new();
+        for (key, after) in gone {
+            let since = inner.departed.entry(key.clone()).or_insert_with(Instant::now);
+            if since.elapsed().as_secs() >= after.into() {
+                due.push(key);
+            }
+        }
+        if due.is_empty() {
+            return Ok(false);
+        }
+        let host = inner.observe(&[])?.host;
+        due.retain(|key| inner.state().is_heard(key, &host) && !self.is_awaited(inner.state(), key));
+        // A daemon that has just begun is to know them before it sees that they are remembered no longer.
+        self.lan.follow(inner.state(), &host);
+        for (scope, name) in &due {
+            tracing::info!(network = %scope.0, %name, "is gone, and its lease remembered no longer");
+        }
+        let changes: Vec<Change> = due.iter().filter_map(|key| inner.state().without_lease(key)).collect();
+        inner.commit(changes)?;
+        Ok(!due.is_empty())
+    }
+
+    /// Whether somebody is about to get the lease of a name, which has no endpoint yet.
+    fn is_awaited(&self, state: &State, (scope, name): &(Scope, EndpointName)) -> bool {
+        let mut of_name = state.networks.values().filter(|network| State::scope(network) == *scope);
+        of_name.any(|network| self.lan.awaits_lease(&(network.name.clone(), name.clone())))
+    }
+}
+
+/// Since when names are gone that are remembered with a lease. A daemon that starts anew counts from then.
+pub(super) type Departed = BTreeMap<(Scope, EndpointName), Instant>;
+
+impl Inner {
+    /// Another endpoint that has an address.
+    pub(super) fn another(&self, key: &EndpointKey, ip: IpAddr) -> Option<&Endpoint> {
+        self.state().holder(ip).filter(|holder| (&holder.network, &holder.name) != (&key.0, &key.1))
+    }
+
+    /// What is to be known of leases where a DHCP server runs on this very host. It is not told on which LAN that one serves.
+    pub(super) fn own_server(&self, network: &Network) -> Option<String> {
+        let apart = network.kind != LinkKind::Bridge;
+        let own = apart && network.leases(Family::Ipv4) && self.kernel.has_dhcp_server();
+        own.then(|| {
+            format!(
+                "a DHCP server runs on this host (UDP port 67 is in use), and what `{parent}` carries beside the host does not reach \
+                 it: if it is the one of this LAN, run it in a container on a network of Ashore's or on another machine, or make \
+                 the network anew without leases, with a range that its pool leaves free",
+                parent = network.parent
+            )
+        })
+    }
+}
+
+pub(super) fn as_v4(ip: IpAddr) -> Option<Ipv4Addr> {
+    match ip {
+        IpAddr::V4(ip) => Some(ip),
+        IpAddr::V6(_) => None,
+    }
+}
+
+/// An endpoint with another lease than before, or with none any more.
+fn with_lease(before: &Endpoint, record: Option<LeaseRecord>) -> Endpoint {
+    let (mut lost, mut addresses): (Vec<IpNet>, Vec<IpNet>) =
+        before.addresses.iter().partition(|net| net.addr().is_ipv4());
+    lost.extend(&before.lost);
+    if let Some(record) = &record {
+        let own = IpNet::from(record.lease.address);
+        lost.retain(|net| *net != own);
+        addresses.insert(0, own);
+    }
+    lost.sort_unstable();
+    lost.dedup();
+    Endpoint { addresses, lost, lease: record.map(Box::new), ..before.clone() }
+}

@@ -1,0 +1,114 @@
+//! Endpoints that an engine has had leave their containers.
+//!
+//! An engine looks for the link that it takes away by its name, which the container may have changed. If it does not find the
+//! link, that dies with the container a moment later than the engine thinks, or stays in a container that runs on.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use ashore_core::model::endpoint::{Endpoint, Stage};
+use ashore_core::model::state::State;
+use ashore_kernel::{Namespace, OnError};
+use ashore_wire::Mac;
+
+use super::{Controller, Inner};
+
+/// How long a link may take to die with its namespace.
+const DYING: Duration = Duration::from_secs(1);
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+impl Controller {
+    /// Before a container gets a link again: the kernel brings none up whose MAC another one has, be it the last one's own. That may be
+    /// another container's for good, and others are served meanwhile.
+    pub(super) fn await_last_link(&self, id: &str) {
+        let end = Instant::now() + DYING;
+        loop {
+            let mut inner = self.lock();
+            inner.clear_containers();
+            let mac = inner.state().endpoint_of_engine(id).and_then(|endpoint| endpoint.mac);
+            if !inner.left.iter().any(|left| left.mac.is_some() && left.mac == mac) || Instant::now() > end {
+                return;
+            }
+            drop(inner);
+            std::thread::sleep(LOOK_AGAIN);
+        }
+    }
+}
+
+impl Inner {
+    /// The links of those that their engine has done with are taken from where they still are. Those that are off the LAN are
+    /// forgotten.
+    pub(super) fn clear_containers(&mut self) {
+        let mut left = std::mem::take(&mut self.left);
+        for endpoint in left.iter().filter(|left| is_done_with(self.state(), left)) {
+            self.clear_container(endpoint);
+        }
+        left.retain(|left| !is_done_with(self.state(), left) || self.has_any_up(left));
+        self.left = left;
+    }
+
+    /// An endpoint leaves its container.
+    pub(super) fn leaves(&mut self, endpoint: Endpoint) {
+        self.left.retain(|left| left.key() != endpoint.key());
+        self.left.push(endpoint);
+    }
+
+    /// Those that their engine has done with, and that are on the LAN all the same.
+    pub(super) fn still_on_lan(&self) -> impl Iterator<Item = &Endpoint> {
+        self.left.iter().filter(|left| is_done_with(self.state(), left) && self.has_stayed(left))
+    }
+
+    /// The MACs of those that have left.
+    pub(super) fn left_macs(&self) -> BTreeSet<Mac> {
+        self.left.iter().flat_map(|left| self.state().macs_of(left)).collect()
+    }
+
+    fn clear_container(&self, endpoint: &Endpoint) {
+        // Most often the container has ended.
+        let sandbox = endpoint.sandbox().and_then(|path| Namespace::open(path).ok());
+        let Some(netns) = sandbox.map(|sandbox| sandbox.identity()) else { return };
+        let steps = match self.observe(std::slice::from_ref(&netns)) {
+            Ok(observed) => self.state().clearing(endpoint, &netns, &observed),
+            Err(refusal) => return tracing::warn!(name = %endpoint.name, "{refusal}"),
+        };
+        for step in &steps {
+            tracing::info!(target: "ashore::step", "{step}");
+        }
+        for error in self.kernel.apply(&steps, OnError::GoOn).errors {
+            tracing::warn!("{error}");
+        }
+    }
+
+    /// Whether an endpoint that has left is on the LAN all the same. What is up under the MAC that an endpoint of the state has may be
+    /// that endpoint's link.
+    fn has_stayed(&self, left: &Endpoint) -> bool {
+        let others = self.state().endpoints.values().filter(|other| other.is_wanted());
+        let others: BTreeSet<Mac> = others.flat_map(Endpoint::macs).collect();
+        self.has_up(left, |mac| !others.contains(&mac))
+    }
+
+    /// Whether a MAC of an endpoint that has left is up on the parent, be it of the next link of its container.
+    fn has_any_up(&self, left: &Endpoint) -> bool {
+        self.has_up(left, |_| true)
+    }
+
+    fn has_up(&self, left: &Endpoint, counts: impl Fn(Mac) -> bool) -> bool {
+        let Some(network) = self.state().network_of(left) else { return false };
+        match self.kernel.macs_on(&network.parent) {
+            Ok(up) => {
+                let up = up.unwrap_or_default();
+                self.state().macs_of(left).any(|mac| up.contains(&mac) && counts(mac))
+            }
+            Err(error) => {
+                tracing::warn!(parent = %network.parent, "it cannot be asked for its children: {error}");
+                true
+            }
+        }
+    }
+}
+
+/// Whether an engine has said its last word of an endpoint that has left.
+fn is_done_with(state: &State, left: &Endpoint) -> bool {
+    let known = left.engine_id().and_then(|id| state.endpoint_of_engine(id));
+    known.is_none_or(|known| known.stage != Stage::Reserved)
+}

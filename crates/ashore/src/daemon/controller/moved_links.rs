@@ -1,0 +1,272 @@
+//! Links that their containers have moved to namespaces of their own.
+//!
+//! Such a link is on the LAN, and its endpoint has its addresses. It is left where it is, and taken off from there when the endpoint is.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use ashore_core::api::refusal::Refusal;
+use ashore_core::model::endpoint::Endpoint;
+use ashore_core::model::network::Network;
+use ashore_core::model::owner::Owners;
+use ashore_core::net::kind::{LinkKind, MacvlanMode};
+use ashore_core::net::link::Netns;
+use ashore_core::net::name::{EndpointKey, IfName};
+use ashore_core::net::observed::{Link, Lower, Observed, Seat, View};
+use ashore_kernel::{Holders, Kernel, Namespace};
+use ashore_wire::Mac;
+
+use super::{Controller, Inner, all_netns};
+use crate::daemon::refusal;
+
+/// Into so many namespaces it is looked at a time. Whoever lives there decides how much is read.
+const AT_A_TIME: usize = 8;
+/// No look goes on for longer. An ordinary one takes milliseconds, but how many namespaces there are is for others to say.
+const LONGEST: Duration = Duration::from_secs(10);
+
+/// That a link is up is believed for so long: less than is waited for one to go.
+const BELIEVED: Duration = Duration::from_secs(2);
+
+/// What parents take in, each asked once.
+#[derive(Default)]
+pub(super) struct TakenIn(BTreeMap<u32, Option<BTreeSet<Mac>>>);
+
+/// What came of a look for an endpoint's link in all namespaces.
+#[derive(Debug, Default)]
+pub(super) struct Elsewhere {
+    /// It was found, and taken off.
+    pub(super) taken: bool,
+    /// Why it may be in a namespace that could not be looked into.
+    pub(super) unread: Vec<String>,
+}
+
+impl Controller {
+    /// Takes the link of an endpoint off wherever it is, if it is found.
+    pub(super) fn take_off_elsewhere(&self, key: &EndpointKey) -> Result<Elsewhere, Refusal> {
+        let endpoint = self.lock().state().endpoints.get(key).cloned();
+        endpoint.map_or_else(|| Ok(Elsewhere::default()), |endpoint| self.take_off_wherever(&endpoint))
+    }
+
+    /// The same of one that may have left its container, and the state.
+    pub(super) fn take_off_wherever(&self, endpoint: &Endpoint) -> Result<Elsewhere, Refusal> {
+        let nowhere = Elsewhere::default();
+        let (parent, host) = {
+            let inner = self.lock();
+            let Some(network) = inner.state().network_of(endpoint) else { return Ok(nowhere) };
+            // Of a veth the host has the other end.
+            if network.kind == LinkKind::Bridge {
+                return Ok(nowhere);
+            }
+            (network.parent.clone(), inner.kernel.host().clone())
+        };
+        let mut elsewhere = nowhere;
+        let unread = look_everywhere(&host, &parent, |netns, view, parent| {
+            if view.links.iter().any(|link| is_of(endpoint, link, view, parent)) {
+                elsewhere.taken |= self.take_off_in(endpoint, netns, parent)?;
+            }
+            Ok(())
+        });
+        elsewhere.unread = unread?;
+        Ok(elsewhere)
+    }
+
+    /// Takes the links of an endpoint off in one namespace, if they are there still and it is to be taken off still.
+    fn take_off_in(&self, endpoint: &Endpoint, netns: &Netns, parent: u32) -> Result<bool, Refusal> {
+        let inner = self.lock();
+        let same = |there: &Endpoint| there.placement == endpoint.placement && there.since == endpoint.since;
+        let is_in_state = inner.state().endpoints.get(&endpoint.key()).is_some_and(same);
+        if !is_in_state && !inner.still_on_lan().any(|left| left == endpoint) {
+            return Ok(false);
+        }
+        // Known as the endpoints know it that are there: their own links are none of this one's, whatever MACs they have by now.
+        let mut asked = all_netns(inner.state());
+        asked.retain(|there| there.has_file_of(netns));
+        asked.push(netns.clone());
+        let observed = inner.observe_these(&asked)?;
+        let owners = Owners::of(inner.state(), &observed);
+        let Some((netns, view)) = observed.at(&netns.path) else { return Ok(false) };
+        let own = view.links.iter().filter(|link| is_of(endpoint, link, view, parent));
+        let own = own.filter(|link| !owners.is_of_another(endpoint, netns, link));
+        let mut taken = false;
+        for link in own {
+            tracing::info!(netns = %netns.path.display(), link = %link.name, "taking away a link of `{}`", endpoint.name);
+            taken |= inner.kernel.take_away(netns, link).map_err(|error| refusal::step(&error))?;
+        }
+        Ok(taken)
+    }
+}
+
+/// Looks into all namespaces but the host's while others are served: at what each holds, and by which number the host knows a parent.
+/// Tells where it could not look, or what was asked for failed, and why.
+pub(super) fn look_everywhere(
+    host: &Namespace,
+    parent: &IfName,
+    mut look: impl FnMut(&Netns, &View, u32) -> Result<(), Refusal>,
+) -> Result<Vec<String>, Refusal> {
+    // With sockets of its own: others need not wait.
+    let kernel = Kernel::of(host).map_err(|error| refusal::namespace(&error))?;
+    let observed = kernel.observe(&[]).map_err(|error| refusal::kernel(&error))?;
+    let Some(parent) = observed.host.link(parent).map(|link| link.index) else { return Ok(Vec::new()) };
+    look_into_all(&kernel, |netns, view| look(netns, view, parent))
+}
+
+/// The same, for whoever has sockets of its own and asks for no parent.
+pub(super) fn look_into_all(
+    kernel: &Kernel,
+    mut look: impl FnMut(&Netns, &View) -> Result<(), Refusal>,
+) -> Result<Vec<String>, Refusal> {
+    let holders = Holders::look();
+    let (mut unread, mut found, mut large) = (Vec::new(), Vec::new(), Vec::new());
+    unread.extend(holders.unseen().map(str::to_owned));
+    let end = Instant::now() + LONGEST;
+    let in_time = |unread: &mut Vec<String>| {
+        let is_over = Instant::now() >= end;
+        if is_over {
+            unread.push(format!("there are more than can be looked into in {} s", LONGEST.as_secs()));
+        }
+        !is_over
+    };
+    for paths in holders.all() {
+        if !in_time(&mut unread) {
+            break;
+        }
+        match open_by_any(paths) {
+            Ok(there) => {
+                found.extend(there.filter(|there| there != kernel.host()).map(|there| there.identity()));
+            }
+            Err(why) => unread.push(why),
+        }
+    }
+    let mut look = |unread: &mut Vec<String>, observed: &Observed| {
+        for (netns, view) in &observed.netns {
+            unread.extend(look(netns, view).err().map(|refusal| refusal.to_string()));
+        }
+    };
+    for some in found.chunks(AT_A_TIME) {
+        if !in_time(&mut unread) {
+            break;
+        }
+        let observed = kernel.observe(some).map_err(|error| refusal::kernel(&error))?;
+        look(&mut unread, &observed);
+        large.extend(observed.unreadable.into_keys());
+    }
+    for netns in large {
+        if !in_time(&mut unread) {
+            break;
+        }
+        let observed = kernel.observe_closely(std::slice::from_ref(&netns));
+        let observed = observed.map_err(|error| refusal::kernel(&error))?;
+        look(&mut unread, &observed);
+        let of_this = observed.unreadable.into_iter();
+        unread.extend(of_this.map(|(netns, why)| format!("{}: {why}", netns.path.display())));
+    }
+    Ok(unread)
+}
+
+/// Children of others on the parent of a network to be, or of one that has nobody yet, wherever they are: the kernel would refuse the
+/// first endpoint's link beside them, or turn theirs into another mode. Where nobody can look, nothing is known.
+pub(super) fn check_beside_children_elsewhere(host: &Namespace, network: &Network) -> Result<(), Refusal> {
+    let mut found = Ok(());
+    look_everywhere(host, &network.parent, |netns, view, parent| {
+        let lower = Some(Lower { index: parent, seat: Seat::Host });
+        let children = view.links.iter().filter(|link| link.lower == lower);
+        if found.is_ok() {
+            found = network.check_beside_children(children, Some(&netns.path));
+        }
+        Ok(())
+    })?;
+    found.map_err(|error| refusal::network(&error))
+}
+
+/// Opens a namespace by one of its paths; none if it has gone meanwhile, or why nobody knows.
+fn open_by_any<'a>(paths: impl Iterator<Item = &'a Path>) -> Result<Option<Namespace>, String> {
+    let mut why = None;
+    for path in paths {
+        match Namespace::open(path) {
+            Ok(there) => return Ok(Some(there)),
+            Err(error) if error.leads_nowhere() => {}
+            Err(error) => why = Some(error.to_string()),
+        }
+    }
+    why.map_or(Ok(None), Err)
+}
+
+/// Whether a link in some namespace is that of an endpoint on a parent. A tag alone may be another daemon's, in another namespace
+/// of this machine, and a MAC that its container has chosen may be the MAC of any machine.
+fn is_of(endpoint: &Endpoint, link: &Link, view: &View, parent: u32) -> bool {
+    let marked = || {
+        let holds = || view.addresses_of(link).any(|there| endpoint.holds(there.net.addr()));
+        let tagged = link.tag().as_ref() == Some(&endpoint.tag());
+        match endpoint.mac {
+            Some(_) => endpoint.mac_on_lan() == link.mac && (tagged || holds()),
+            None => tagged && holds(),
+        }
+    };
+    link.lower == Some(Lower { index: parent, seat: Seat::Host })
+        && (endpoint.mac.is_some() && endpoint.mac == link.mac || marked())
+}
+
+impl Inner {
+    /// Whether the link of an endpoint is on the LAN, wherever it is, as far as the host sees that: by the far end of a veth, or by what
+    /// the parent takes in. None where it sees neither.
+    pub(super) fn is_on_lan(&self, endpoint: &Endpoint, host: &View, taken_in: &mut TakenIn) -> Option<bool> {
+        let network = self.state().network_of(endpoint)?;
+        if network.kind == LinkKind::Bridge {
+            return Some(host.tagged(&endpoint.port_tag()).is_some());
+        }
+        // With its parent a link goes, wherever it is.
+        let Some(parent) = host.link(&network.parent) else { return Some(false) };
+        match network.kind {
+            LinkKind::Macvlan(MacvlanMode::Passthru) | LinkKind::Ipvlan(_) | LinkKind::Bridge => None,
+            LinkKind::Macvlan(_) => {
+                let ask = || self.kernel.taken_in(parent.index).ok().flatten();
+                let macs = taken_in.0.entry(parent.index).or_insert_with(ask).as_ref()?;
+                Some(self.state().macs_of(endpoint).any(|mac| macs.contains(&mac)))
+            }
+        }
+    }
+
+    /// The same where more follows from it: what a parent takes in is not believed.
+    pub(super) fn is_surely_on_lan(
+        &self,
+        endpoint: &Endpoint,
+        host: &View,
+        taken_in: &mut TakenIn,
+    ) -> Option<bool> {
+        let on_lan = self.is_on_lan(endpoint, host, taken_in);
+        let network = self.state().network_of(endpoint)?;
+        if on_lan != Some(true) || network.kind == LinkKind::Bridge {
+            return on_lan;
+        }
+        let macs = taken_in.0.get(&host.link(&network.parent)?.index)?.as_ref()?;
+        let mut up = self.state().macs_of(endpoint).filter(|mac| macs.contains(mac));
+        Some(up.any(|mac| self.is_child(&network.parent, mac)))
+    }
+
+    /// Whether a link is up with a MAC that a parent takes in. Any container can have that taken in, and the kernel knows better. It is asked
+    /// by a link that is made for a moment, of which there is word, so what is so is believed for a while.
+    pub(super) fn is_child(&self, parent: &IfName, mac: Mac) -> bool {
+        let (key, mut children) = ((parent.clone(), mac), self.children.borrow_mut());
+        children.retain(|_, at| at.elapsed() < BELIEVED);
+        if children.contains_key(&key) {
+            return true;
+        }
+        let is_up = self.kernel.has_child_with(parent, mac).unwrap_or_else(|error| {
+            tracing::warn!(%parent, %mac, "nobody knows whether a link with this MAC is up: {error}");
+            true
+        });
+        if is_up {
+            children.insert(key, Instant::now());
+        }
+        is_up
+    }
+
+    /// Whether the host sees that the link of an endpoint is no more, wherever it was: the far end of a veth, or the parent, goes with
+    /// it. A link that is down is not on the LAN, and may come back.
+    pub(super) fn has_ended(&self, endpoint: &Endpoint, host: &View) -> bool {
+        let Some(network) = self.state().network_of(endpoint) else { return false };
+        host.link(&network.parent).is_none()
+            || network.kind == LinkKind::Bridge && host.tagged(&endpoint.port_tag()).is_none()
+    }
+}

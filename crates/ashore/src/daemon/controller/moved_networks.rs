@@ -1,0 +1,225 @@
+//! Networks whose parents have other names than before, or that their user moves to another parent.
+
+use std::collections::BTreeMap;
+
+use ashore_core::api::refusal::{Refusal, RefusalKind};
+use ashore_core::api::reply::Reply;
+use ashore_core::model::network::Network;
+use ashore_core::model::state::Change;
+use ashore_core::net::name::{IfName, NetworkName};
+use ashore_core::net::observed::{Observed, View};
+use ashore_core::rules::create::NetworkError;
+use ashore_kernel::StepError;
+
+use super::moved_links::check_beside_children_elsewhere;
+use super::network::no_network;
+use super::{Controller, Inner, Locked, all_netns};
+use crate::daemon::refusal;
+
+impl Inner {
+    /// The name of the interface that a user means by some name of it.
+    pub(super) fn resolved(&self, named: Option<&IfName>) -> Result<Option<IfName>, Refusal> {
+        let Some(named) = named else { return Ok(None) };
+        Ok(Some(self.observe(&[])?.host.resolved(named)))
+    }
+
+    /// Whether there is no interface of a name.
+    pub(super) fn is_gone(&self, named: &IfName) -> bool {
+        self.observe(&[]).is_ok_and(|observed| observed.host.link(named).is_none())
+    }
+
+    /// A network goes along where its parent is renamed. Its containers are on that all the time: the kernel goes by numbers.
+    pub(super) fn follow_renames(&mut self, host: &View) -> Result<(), Refusal> {
+        let renamed = self.state().renamed_parents(&self.parents_seen, host);
+        for (network, was, is) in &renamed {
+            tracing::warn!(network = network.label(), "`{was}` is called `{is}` now");
+        }
+        let written =
+            self.commit(renamed.into_iter().map(|(network, ..)| Change::PutNetwork(network)).collect());
+        let parents = self.state().networks.values().map(|network| network.lower_device(host));
+        let seen: BTreeMap<IfName, u32> =
+            parents.filter_map(|parent| Some((parent.clone(), host.link(parent)?.index))).collect();
+        // What could not be written down is tried again.
+        if written.is_ok() {
+            self.parents_seen = seen;
+        }
+        written
+    }
+}
+
+impl Controller {
+    /// Gives a network another parent, with all that it remembers.
+    pub(super) fn move_network(&self, name: &NetworkName, parent: &IfName) -> Result<Reply, Refusal> {
+        let (mut inner, observed, moved, mut warnings) = self.checked_move(name, parent)?;
+        let before = inner.state().networks.get(name).cloned().ok_or_else(|| no_network(name))?;
+        inner.commit(vec![Change::PutNetwork(moved.clone())])?;
+        warnings.extend(inner.cut_by_firewall([&moved]));
+        warnings.extend(moved.trouble_of_arp(&observed.host));
+        warnings.extend(inner.own_server(&moved));
+        warnings.extend(inner.engines_vlan(&moved, &observed.host));
+        warnings.extend(still_told_by_engine(&before, &moved));
+        let is_new = observed.host.link(&moved.parent).is_none();
+        let (inner, observed, errors) = self.swept(inner)?;
+        self.follow(&inner, &observed);
+        self.schedule_deferred();
+        warnings.extend(errors.iter().map(ToString::to_string));
+        warnings
+            .extend(inner.spared(&before.parent, &observed.host).filter(|_| before.parent != moved.parent));
+        drop(inner);
+        if is_new {
+            match self.look_where_it_goes(&before, &moved, &observed.host) {
+                Ok(more) => warnings.extend(more),
+                Err(refusal) => {
+                    self.move_back(before, &moved)?;
+                    return Err(refusal);
+                }
+            }
+        }
+        for warning in &warnings {
+            tracing::warn!("{warning}");
+        }
+        Ok(Reply::Created { network: moved, warnings })
+    }
+
+    /// What the LAN says in a VLAN that was made for it keeps a network where it was.
+    fn move_back(&self, before: Network, moved: &Network) -> Result<(), Refusal> {
+        let mut inner = self.lock();
+        let is_idle = inner.state().endpoints_on(&before.name).next().is_none();
+        if !is_idle || inner.state().networks.get(&before.name) != Some(moved) {
+            return Ok(());
+        }
+        inner.commit(vec![Change::PutNetwork(before)])?;
+        let (inner, observed, _) = self.swept(inner)?;
+        self.follow(&inner, &observed);
+        Ok(())
+    }
+
+    /// Brings the kernel to what the state asks for. A VLAN's interface that nobody is known to use goes before the answer.
+    fn swept<'a>(&'a self, inner: Locked<'a>) -> Result<(Locked<'a>, Observed, Vec<StepError>), Refusal> {
+        let (observed, errors) = inner.sweep(&all_netns(inner.state()))?;
+        if !inner.vlans.are_unlooked() {
+            return Ok((inner, observed, errors));
+        }
+        drop(inner);
+        self.look_at_vlans();
+        let inner = self.lock();
+        let (observed, errors) = inner.sweep(&all_netns(inner.state()))?;
+        Ok((inner, observed, errors))
+    }
+
+    /// A network with another parent, if it may go there, and what does not keep it from that.
+    pub(super) fn checked_move(
+        &self,
+        name: &NetworkName,
+        parent: &IfName,
+    ) -> Result<(Locked<'_>, Observed, Network, Vec<String>), Refusal> {
+        let inner = self.lock();
+        let host = inner.observe(&[])?.host;
+        let (before, moved) = self.may_move(&inner, name, parent, &host)?;
+        let (namespace, is_idle) =
+            (inner.kernel.host().clone(), inner.state().endpoints_on(name).next().is_none());
+        drop(inner);
+        let mut warnings = Vec::new();
+        if moved != before {
+            // Its own endpoints' links may be on it, where it has another name.
+            if is_idle {
+                check_beside_children_elsewhere(&namespace, &moved)?;
+            }
+            warnings = self.look_where_it_goes(&before, &moved, &host)?;
+        }
+        let inner = self.lock();
+        let observed = inner.observe(&[])?;
+        let (_, moved) = self.may_move(&inner, name, parent, &observed.host)?;
+        Ok((inner, observed, moved, warnings))
+    }
+
+    /// The network as it is and as it will be, if nothing that can be known without asking the LAN is against it.
+    fn may_move(
+        &self,
+        inner: &Inner,
+        name: &NetworkName,
+        parent: &IfName,
+        host: &View,
+    ) -> Result<(Network, Network), Refusal> {
+        let network = inner.state().networks.get(name).cloned().ok_or_else(|| no_network(name))?;
+        let label = network.label();
+        if network.adopted {
+            let hint = format!(
+                "make it anew: docker network rm {label}, docker network create … -o parent={parent} {label}"
+            );
+            return Err(taken(
+                format!("network `{label}` is Docker's, and its parent is Docker's to choose"),
+                hint,
+            ));
+        }
+        let (was, is) = (network.lower_device(host).clone(), host.resolved(parent));
+        let on_it = inner.state().endpoints_on(name).count();
+        if host.link(&was).is_some() && was != is && on_it > 0 {
+            let off = if network.engine.is_some() { "docker stop" } else { "ashore detach" };
+            let message = format!("network `{label}` has {on_it} endpoint(s) on `{was}`, which is there");
+            return Err(taken(message, format!("take them off first: {off} …")));
+        }
+        let moved = inner.state().moved_to(&network, parent, host);
+        let moved = moved.map_err(|error| of_a_move(&error, label))?;
+        self.check_not_on_trial(moved.lower_device(host))?;
+        Ok((network, moved))
+    }
+
+    /// What the LAN has to say to a network that comes to it, also of a range that Ashore has chosen on another. Where the old parent has
+    /// gone its endpoints are on no LAN, and come back first: then it is told.
+    fn look_where_it_goes(
+        &self,
+        before: &Network,
+        moved: &Network,
+        host: &View,
+    ) -> Result<Vec<String>, Refusal> {
+        self.look_for_host_addresses(moved, host)?;
+        let mut asked = moved.clone();
+        asked.subnets.iter_mut().for_each(|subnet| subnet.chosen = false);
+        match self.clear_of_pools(&asked, host) {
+            Err(refusal) if host.link(before.lower_device(host)).is_none() => {
+                Ok(vec![format!("{refusal}; try: ashore pool-check {}", moved.label())])
+            }
+            Err(refusal) => {
+                let hint = format!(
+                    "take the range out of that pool, as ashore router-config prints; or make the network anew on `{}` with another range",
+                    moved.parent
+                );
+                Err(Refusal { hint: Some(hint), ..refusal })
+            }
+            Ok(warnings) => Ok(warnings),
+        }
+    }
+}
+
+/// What helps a network that is made, with the options of that, helps one that is moved when it is made anew.
+fn of_a_move(error: &NetworkError, label: &str) -> Refusal {
+    let mut refusal = refusal::network(error);
+    refusal.hint = match (error, refusal.hint.take()) {
+        (NetworkError::ParentIsPort { instead: Some(instead), .. }, _) => {
+            Some(format!("ashore network move {label} --parent {}", instead.word()))
+        }
+        (_, Some(hint)) if hint.contains("--") => Some(format!(
+            "make the network anew under the same name, by which its containers' addresses are remembered; {hint}"
+        )),
+        (_, hint) => hint,
+    };
+    refusal
+}
+
+/// An engine keeps what its network was made with, and so does the file that made it.
+fn still_told_by_engine(before: &Network, moved: &Network) -> Option<String> {
+    let is_told = moved.engine.is_some() && before.parent != moved.parent;
+    is_told.then(|| {
+        format!(
+            "Docker, and a Compose file, still name the parent `{}`: whoever makes `{}` anew there says parent={}",
+            before.parent,
+            moved.label(),
+            moved.parent
+        )
+    })
+}
+
+fn taken(message: String, hint: String) -> Refusal {
+    Refusal { kind: RefusalKind::Taken, message, hint: Some(hint) }
+}

@@ -1,0 +1,274 @@
+//! Networks: made, shown, removed; and the state replaced.
+
+use std::net::IpAddr;
+
+use ashore_core::api::document::Document;
+use ashore_core::api::refusal::{Refusal, RefusalKind};
+use ashore_core::api::reply::Reply;
+use ashore_core::model::endpoint::Endpoint;
+use ashore_core::model::lease::{Addressing, Fallback};
+use ashore_core::model::network::{HOST_AUX, Network, Subnet};
+use ashore_core::model::pool::{Pool, PoolKey};
+use ashore_core::model::state::Change;
+use ashore_core::net::kind::LinkKind;
+use ashore_core::net::name::NetworkName;
+use ashore_core::net::observed::{Observed, View};
+use ashore_core::rules::attach::AttachError;
+use ashore_core::rules::create::{NetworkError, NetworkSpec};
+use ashore_wire::conflict::Profile;
+
+use super::moved_links::check_beside_children_elsewhere;
+use super::{Controller, Inner, Locked};
+use crate::daemon::lan::Sought;
+use crate::daemon::refusal;
+
+impl Controller {
+    /// Makes a network. The kernel is touched only for a VLAN of its own: the shim comes with the first endpoint.
+    pub(super) fn create_network(&self, spec: &NetworkSpec) -> Result<Reply, Refusal> {
+        let (network, warnings) = self.make_network(spec, &[])?;
+        Ok(Reply::Created { network, warnings })
+    }
+
+    /// Makes a network, of pools where there are any, which are no pools any more then.
+    pub(super) fn make_network(
+        &self,
+        spec: &NetworkSpec,
+        pools: &[Pool],
+    ) -> Result<(Network, Vec<String>), Refusal> {
+        let (mut inner, observed, network, mut warnings) = self.checked(spec)?;
+        let network = marked(network, pools);
+        let mut changes = vec![Change::PutNetwork(network.clone())];
+        changes.extend(pools.iter().map(|pool| Change::DelPool(pool.key)));
+        inner.commit(changes)?;
+        warnings.extend(inner.cut_by_firewall([&network]));
+        warnings.extend(network.trouble_of_arp(&observed.host));
+        warnings.extend(inner.own_server(&network));
+        warnings.extend(inner.engines_vlan(&network, &observed.host));
+        if observed.host.link(&network.parent).is_some() {
+            inner.vlans.sees(&network);
+        }
+        for warning in &warnings {
+            tracing::warn!("{warning}");
+        }
+        if network.vlan.is_none() {
+            self.follow(&inner, &observed);
+            return Ok((network, warnings));
+        }
+        // Its VLAN is made now, as Docker's drivers do: the LAN can be listened to before the first endpoint comes.
+        let made = inner.make_parent(&network, &observed).and_then(|now| {
+            self.follow(&inner, &now);
+            drop(inner);
+            // On what was not there nobody could be looked for before.
+            let new = observed.host.link(&network.parent).is_none();
+            if new { self.look_on_lan(&network, &now.host) } else { Ok(Vec::new()) }
+        });
+        match made {
+            Ok(more) => {
+                warnings.extend(more);
+                Ok((network, warnings))
+            }
+            Err(refusal) => {
+                self.lock().take_network_back(&network, pools);
+                Err(refusal)
+            }
+        }
+    }
+
+    /// The network that is asked for, if it can be made, and what does not keep it from that.
+    pub(super) fn checked(
+        &self,
+        spec: &NetworkSpec,
+    ) -> Result<(Locked<'_>, Observed, Network, Vec<String>), Refusal> {
+        let host = self.lock().observe(&[])?.host;
+        let network = self.complete(spec, &host)?;
+        network.check(&host).map_err(|error| refusal::network(&error))?;
+        // What is refused without asking the LAN is refused first.
+        self.lock().state().check_beside_others(&network).map_err(|error| refusal::network(&error))?;
+        let namespace = self.lock().kernel.host().clone();
+        check_beside_children_elsewhere(&namespace, &network)?;
+        let warnings = self.look_on_lan(&network, &host)?;
+        let inner = self.lock();
+        let observed = inner.observe(&[])?;
+        inner.state().check_beside_others(&network).map_err(|error| refusal::network(&error))?;
+        network.check(&observed.host).map_err(|error| refusal::network(&error))?;
+        self.check_not_on_trial(network.lower_device(&observed.host))?;
+        Ok((inner, observed, network, warnings))
+    }
+
+    /// What the LAN has to say to a network.
+    fn look_on_lan(&self, network: &Network, host: &View) -> Result<Vec<String>, Refusal> {
+        self.look_for_host_addresses(network, host)?;
+        self.clear_of_pools(network, host)
+    }
+
+    /// The network that is asked for, with what was left out found: parent, subnet and gateway on the host, and for a
+    /// subnet that the user did not name a range that nobody uses.
+    fn complete(&self, spec: &NetworkSpec, host: &View) -> Result<Network, Refusal> {
+        let mut completed = spec.completed(host).map_err(|error| refusal::network(&error))?;
+        if spec.kind.is_none() && completed.kind == Some(LinkKind::Bridge) {
+            let network = completed.network().map_err(|error| refusal::network(&error))?;
+            // What macvlan's endpoints send and get is not bridged, as the host's own is not.
+            if !self.lock().cut_by_firewall([&network]).is_empty() {
+                completed.kind = Some(LinkKind::default());
+            }
+        }
+        let found = spec.subnets.is_empty() && spec.ranges.is_empty();
+        let leases_alone = spec.addressing == Addressing::Dhcp && spec.leasing.fallback == Fallback::None;
+        let chooses = found && !leases_alone;
+        if let (true, Some(net)) = (chooses, completed.subnets.first()) {
+            let network = completed.network().map_err(|error| refusal::network(&error))?;
+            // What Ashore makes for the network is not there yet.
+            let asked_by = network.hosts_own(host).map_or(&network.parent, |link| &link.name);
+            let (parent, gateway) = (asked_by.clone(), completed.gateways.first().copied());
+            let range = self.choose_range(&parent, *net, gateway, host, Vec::new())?;
+            tracing::info!(%parent, subnet = %net, %range, "found on this host, and chosen");
+            completed.ranges.push(range);
+        }
+        let mut network = completed.network().map_err(|error| refusal::network(&error))?;
+        if spec.kind.is_none() {
+            tracing::info!(parent = %network.parent, kind = %network.kind, "chosen for this parent");
+        }
+        network.subnets.iter_mut().for_each(|subnet| subnet.chosen = found);
+        // With an engine's own IPAM it is the engine that chooses.
+        let is_told = spec.engine.is_none() && !leases_alone && network.conflict != Profile::Off;
+        // What will be refused without asking the LAN waits for nobody.
+        if !found && is_told && network.check(host).is_ok() {
+            let parent = network.hosts_own(host).map_or(&network.parent, |link| &link.name).clone();
+            for subnet in network.subnets.iter_mut().filter(|subnet| subnet.range.is_none()) {
+                subnet.range = self.range_for_want_of_one(&parent, subnet, host);
+                subnet.chosen = subnet.range.is_some();
+            }
+        }
+        Ok(network)
+    }
+
+    /// The addresses that the host is to have on a network must be nobody's.
+    pub(super) fn look_for_host_addresses(&self, network: &Network, host: &View) -> Result<(), Refusal> {
+        let reserved: Vec<IpAddr> =
+            network.subnets.iter().filter_map(|subnet| subnet.aux.get(HOST_AUX)).copied().collect();
+        let ours = |ip: &IpAddr| host.has_address(*ip);
+        let there = host.link(&network.parent).is_some();
+        if network.conflict == Profile::Off || !there || reserved.is_empty() || reserved.iter().all(ours) {
+            return Ok(());
+        }
+        let _listening = self.lan.listen(&network.parent, host);
+        let sought: Vec<Sought> = reserved.iter().map(|ip| (*ip, None)).collect();
+        let probed = self.lan.probe(&network.parent, &sought, network.conflict);
+        let answered = probed.map_err(|why| refusal::unreachable(&reserved, &why, refusal::CONFLICT_OFF))?;
+        match answered.into_iter().next() {
+            Some((ip, mac)) => Err(refusal::network(&NetworkError::HostAddressOnLan { ip, mac })),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn inspect_network(&self, name: &NetworkName) -> Result<Reply, Refusal> {
+        match self.lock().state().networks.get(name) {
+            Some(network) => Ok(Reply::Network(network.clone())),
+            None => Err(no_network(name)),
+        }
+    }
+
+    /// Removes a network that is no engine's: an engine would go on using it.
+    pub(super) fn remove_own_network(&self, name: &NetworkName) -> Result<Reply, Refusal> {
+        let engines =
+            self.lock().state().networks.get(name).filter(|network| network.engine.is_some()).cloned();
+        match engines {
+            Some(network) if network.adopted => Err(Refusal {
+                kind: RefusalKind::Taken,
+                message: format!("network `{}` is Docker's, and adopted", network.label()),
+                hint: Some(format!("ashore adopt --undo {}", network.label())),
+            }),
+            Some(network) => Err(Refusal {
+                kind: RefusalKind::Taken,
+                message: format!("network `{}` is Docker's", network.label()),
+                hint: Some(format!("docker network rm {}", network.label())),
+            }),
+            None => self.remove_network(name),
+        }
+    }
+
+    pub(super) fn remove_network(&self, name: &NetworkName) -> Result<Reply, Refusal> {
+        let mut inner = self.lock();
+        inner.check_removable(name)?;
+        let parent = inner.state().networks.get(name).map(|network| network.parent.clone());
+        inner.commit(vec![Change::DelNetwork(name.clone())])?;
+        // The shim goes with the last network on its parent, and so does a VLAN's interface that nobody else uses.
+        let (mut observed, mut errors) = inner.sweep(&[])?;
+        if inner.vlans.are_unlooked() {
+            drop(inner);
+            self.look_at_vlans();
+            inner = self.lock();
+            (observed, errors) = inner.sweep(&[])?;
+        }
+        self.follow(&inner, &observed);
+        let spared = parent.and_then(|parent| inner.spared(&parent, &observed.host));
+        Ok(Reply::Done { warnings: errors.iter().map(ToString::to_string).chain(spared).collect() })
+    }
+
+    pub(super) fn import(&self, document: Document) -> Result<Reply, Refusal> {
+        let mut inner = self.lock();
+        if let Some(Endpoint { network, name, .. }) = inner.state().endpoints.values().next() {
+            return Err(Refusal {
+                kind: RefusalKind::Taken,
+                message: format!(
+                    "there are endpoints, such as `{name}` on `{network}`, and an import would forget them"
+                ),
+                hint: Some(format!("detach them first: ashore detach {network} {name}")),
+            });
+        }
+        inner.store.import(document).map_err(|error| refusal::import(&error))?;
+        let (observed, errors) = inner.sweep(&[])?;
+        self.follow(&inner, &observed);
+        Ok(Reply::Done { warnings: errors.iter().map(ToString::to_string).collect() })
+    }
+}
+
+impl Inner {
+    /// Nothing of a network stays that could not be made whole, and an engine has its pools again.
+    fn take_network_back(&mut self, network: &Network, pools: &[Pool]) {
+        if self.check_removable(&network.name).is_err() {
+            return;
+        }
+        let mut changes = vec![Change::DelNetwork(network.name.clone())];
+        changes.extend(pools.iter().cloned().map(Change::PutPool));
+        // Also if that cannot be written down: the network is there then, and has its VLAN made by the next reconciliation.
+        let swept = self.sweep_to(&self.state().with(&changes), &[]);
+        if let Err(refusal) = swept.and_then(|_| self.commit(changes)) {
+            tracing::error!("{refusal}; the network stays");
+        }
+    }
+
+    pub(super) fn check_removable(&self, name: &NetworkName) -> Result<(), Refusal> {
+        if !self.state().networks.contains_key(name) {
+            return Err(no_network(name));
+        }
+        let endpoints: Vec<&Endpoint> = self.state().endpoints_on(name).collect();
+        match endpoints.as_slice() {
+            [] => Ok(()),
+            [first, ..] => Err(Refusal {
+                kind: RefusalKind::Taken,
+                message: format!(
+                    "network `{name}` has {} endpoint(s), such as `{}`",
+                    endpoints.len(),
+                    first.name
+                ),
+                hint: Some(format!("detach them first: ashore detach {name} {}", first.name)),
+            }),
+        }
+    }
+}
+
+/// The network, its subnets that were made of a pool whose range was Ashore's choice marked as such.
+fn marked(mut network: Network, pools: &[Pool]) -> Network {
+    let chosen = |subnet: &Subnet| {
+        let key = PoolKey::of(&network, subnet);
+        subnet.chosen || pools.iter().any(|pool| pool.chosen && pool.key == key)
+    };
+    let chosen: Vec<bool> = network.subnets.iter().map(chosen).collect();
+    network.subnets.iter_mut().zip(chosen).for_each(|(subnet, chosen)| subnet.chosen = chosen);
+    network
+}
+
+pub(super) fn no_network(name: &NetworkName) -> Refusal {
+    refusal::attach(&AttachError::NoNetwork(name.clone()))
+}

@@ -1,0 +1,112 @@
+//! `ashore plan`: the very plan that a request would carry out, without carrying it out.
+
+use std::collections::BTreeMap;
+
+use ashore_core::api::refusal::{Refusal, RefusalKind};
+use ashore_core::api::reply::{PlannedStep, Reply};
+use ashore_core::api::request::Request;
+use ashore_core::model::endpoint::{Endpoint, Stage};
+use ashore_core::model::state::{Change, State};
+use ashore_core::net::link::Netns;
+use ashore_core::net::observed::Observed;
+use ashore_core::net::step::Step;
+use ashore_core::rules::addresses_in_use::AddressesInUse;
+use ashore_core::rules::attach::{AttachSpec, FromLan};
+use ashore_core::rules::leases::LeaseOutcome;
+use ashore_kernel::Namespace;
+
+use super::{Controller, Inner, all_netns};
+use crate::clock::now;
+use crate::daemon::refusal;
+
+impl Controller {
+    pub(super) fn plan(&self, change: Option<Request>) -> Result<Reply, Refusal> {
+        if let Some(Request::CreateNetwork(spec)) = change {
+            let (inner, observed, network, _) = self.checked(&spec)?;
+            return inner.planned(&inner.state().with(&[Change::PutNetwork(network)]), &observed);
+        }
+        if let Some(Request::MoveNetwork { network, parent }) = change {
+            let (inner, _, moved, _) = self.checked_move(&network, &parent)?;
+            let observed = inner.observe(&all_netns(inner.state()))?;
+            return inner.planned(&inner.state().with(&[Change::PutNetwork(moved)]), &observed);
+        }
+        // What an engine has is asked for before the lock is taken.
+        let adoption = match &change {
+            Some(Request::Adopt(spec)) => Some(self.planned_adoption(spec)?),
+            _ => None,
+        };
+        let inner = self.lock();
+        let (changes, netns) = match change {
+            None => {
+                let observed = inner.observe(&all_netns(inner.state()))?;
+                return inner.planned(&inner.state_to_come(&observed), &observed);
+            }
+            Some(Request::Adopt(_)) => adoption.unwrap_or_default(),
+            Some(Request::Attach(spec)) => self.planned_attach(&inner, &spec)?,
+            Some(Request::Detach { network, name }) => {
+                let there = inner.state().endpoints.get(&(network, name)).cloned();
+                let netns: Vec<Netns> = there.iter().filter_map(Endpoint::netns).cloned().collect();
+                inner.observe_these(&netns)?;
+                let going = there.map(|endpoint| Endpoint { stage: Stage::Detaching, ..endpoint });
+                (going.into_iter().map(Change::PutEndpoint).collect(), netns)
+            }
+            Some(Request::RemoveNetwork { network }) => {
+                inner.check_removable(&network)?;
+                (vec![Change::DelNetwork(network)], Vec::new())
+            }
+            Some(Request::Unadopt { network }) => {
+                let netns = all_netns(inner.state());
+                (inner.state().unadopting(&network).map_err(|error| refusal::adopt(&error))?, netns)
+            }
+            Some(Request::MoveNic(spec)) => {
+                let planned = inner.planned_move(&spec)?;
+                return Ok(Reply::Plan(shown(planned.steps().cloned().collect())));
+            }
+            Some(_) => return Err(changes_nothing()),
+        };
+        inner.planned(&inner.state().with(&changes), &inner.observe(&netns)?)
+    }
+
+    fn planned_attach(&self, inner: &Inner, spec: &AttachSpec) -> Result<(Vec<Change>, Vec<Netns>), Refusal> {
+        let namespace = Namespace::open(&spec.netns).map_err(|error| refusal::namespace(&error))?;
+        inner.check_not_host(&namespace)?;
+        let netns = namespace.identity();
+        let observed = inner.observe_these(std::slice::from_ref(&netns))?;
+        let Some(inside) = observed.netns.get(&netns) else {
+            return Err(refusal::namespace_gone(&spec.netns));
+        };
+        let network = inner.state().networks.get(&spec.network);
+        let heard = network.map(|network| self.heard_on(network)).unwrap_or_default();
+        let none = BTreeMap::new();
+        let known =
+            AddressesInUse { host: &observed.host, heard: &heard, answered: &none, held: &inner.held };
+        let learned = network.and_then(|network| self.learn(inner, network, &spec.name, &known));
+        let from_lan = FromLan { leased: LeaseOutcome::NotYet, learned };
+        let draft = inner.state().draft(spec, &netns, inside, &known, from_lan, now());
+        Ok((vec![Change::PutEndpoint(draft.map_err(|error| refusal::attach(&error))?)], vec![netns]))
+    }
+}
+
+impl Inner {
+    /// What a state would change in the places that were observed.
+    fn planned(&self, wanted: &State, observed: &Observed) -> Result<Reply, Refusal> {
+        let plan = self.plan_for(wanted, observed);
+        match plan.blocked.first() {
+            Some(blocked) => Err(refusal::blocked(blocked)),
+            None => Ok(Reply::Plan(shown(plan.steps))),
+        }
+    }
+}
+
+/// Steps with their commands.
+pub(super) fn shown(steps: Vec<Step>) -> Vec<PlannedStep> {
+    steps.into_iter().map(|step| PlannedStep { command: step.to_string(), step }).collect()
+}
+
+fn changes_nothing() -> Refusal {
+    Refusal {
+        kind: RefusalKind::Invalid,
+        message: "that request changes nothing in the kernel, so there is nothing to plan".into(),
+        hint: None,
+    }
+}

@@ -1,0 +1,394 @@
+//! The pools of the LAN's DHCP servers: a network stays clear of them, and whoever asks is told where they are.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
+
+use ashore_core::api::refusal::{Refusal, RefusalKind};
+use ashore_core::api::reply::Reply;
+use ashore_core::model::lease::{Addressing, Fallback};
+use ashore_core::model::network::{Network, Subnet};
+use ashore_core::model::pool::{ANY_SUBNET, Pool, PoolKey};
+use ashore_core::model::survey::{PoolReport, PoolSeen, samples};
+use ashore_core::net::name::IfName;
+use ashore_core::net::observed::View;
+use ashore_core::net::range::Range;
+use ashore_core::rules::create::{NetworkError, PoolQuestion};
+use ashore_core::rules::pools::PoolRequest;
+use ashore_wire::Mac;
+use ashore_wire::conflict::Profile;
+use ipnet::IpNet;
+
+use super::foreign_drivers::not_own;
+use super::{Controller, Inner};
+use crate::daemon::lan::{Patience, Sought};
+use crate::daemon::refusal;
+
+/// What a question comes down to: by which interface, about which ranges, and of which subnets these are.
+struct Asked {
+    parent: IfName,
+    ranges: Vec<(Range, Option<Subnet>)>,
+}
+
+impl Controller {
+    /// Promises a subnet to a network that an engine is about to make.
+    pub(super) fn open_pool(&self, requested: &PoolRequest) -> Result<Reply, Refusal> {
+        let mut inner = self.lock();
+        let requested =
+            &PoolRequest { parent: inner.resolved(requested.parent.as_ref())?, ..requested.clone() };
+        if let Some(reply) = inner.opened_before(requested) {
+            return Ok(reply);
+        }
+        if requested.others {
+            return Err(not_own());
+        }
+        let addressing = requested.addressing;
+        let (key, chosen, told) = match (requested.net, requested.range) {
+            (Some(net), None) => {
+                if let Some(key) = inner.take_unconfirmed_pool(&net, requested.parent.as_ref()) {
+                    (key, true, net)
+                } else {
+                    let whole = PoolKey { net, range: None, addressing };
+                    let is_known = inner.state().networks_of(&whole).next().is_some();
+                    let host = inner.observe(&[])?.host;
+                    drop(inner);
+                    let range = if is_known { None } else { self.range_of_named(requested, net, &host) };
+                    inner = self.lock();
+                    (PoolKey { range, ..whole }, range.is_some(), net)
+                }
+            }
+            (Some(net), Some(range)) if range.lies_in(&net) => {
+                (PoolKey { net, range: Some(range), addressing }, false, net)
+            }
+            (Some(net), Some(range)) => {
+                return Err(refusal::network(&NetworkError::RangeOutside(range, net)));
+            }
+            (None, _) => {
+                // An engine that asks again, and keeps the pool it got first, did not like the subnet.
+                let turned_down = inner.state().has_chosen_pool();
+                let observed = inner.observe(&[])?;
+                drop(inner);
+                let key = self.find_pool(requested, turned_down, &observed.host)?;
+                inner = self.lock();
+                (key, true, if turned_down { ANY_SUBNET } else { key.net })
+            }
+        };
+        let opened = inner.state().opened(key, requested, chosen);
+        inner.strangers.opens(key);
+        inner.commit(vec![opened])?;
+        Ok(Reply::Pool { key, told })
+    }
+
+    /// Where a subnet was named without a range: one beside the pools of the LAN's DHCP servers, if they have any there.
+    fn range_of_named(&self, requested: &PoolRequest, net: IpNet, host: &View) -> Option<Range> {
+        if requested.addressing == Addressing::Dhcp && requested.leasing.fallback == Fallback::None {
+            return None;
+        }
+        let parent = requested.parent.clone().or_else(|| host.lan_parent(&[net]).ok())?;
+        self.range_for_want_of_one(&parent, &Subnet::whole(net, host.default_gateway(&net)), host)
+    }
+
+    /// The LAN's subnet, and a range of it that nobody uses.
+    fn find_pool(&self, requested: &PoolRequest, turned_down: bool, host: &View) -> Result<PoolKey, Refusal> {
+        let found = requested.parent.clone().map_or_else(|| host.lan_parent(&[]), Ok);
+        let found = found.and_then(|parent| host.lan_subnet(&parent, None).map(|net| (parent, net)));
+        let (parent, net) = found.map_err(|error| refusal::network(&error))?;
+        if requested.addressing == Addressing::Dhcp && requested.leasing.fallback == Fallback::None {
+            tracing::info!(%parent, subnet = %net, "found on this host; its DHCP server hands out the addresses");
+            // The engine gives the one that it turned down back by its id, which must not be this one's.
+            let range = turned_down.then(|| Range::of_net(&net));
+            return Ok(PoolKey { net, range, addressing: requested.addressing });
+        }
+        let chosen = self.choose_range(&parent, net, host.default_gateway(&net), host, Vec::new());
+        // Where there is no other, the one that it turned down with the subnet is as free as it was.
+        let again = || self.lock().state().chosen_range_again(&net).filter(|_| turned_down);
+        let range = chosen.or_else(|refusal| again().ok_or(refusal))?;
+        tracing::info!(%parent, subnet = %net, %range, "found on this host, and chosen");
+        Ok(PoolKey { net, range: Some(range), addressing: requested.addressing })
+    }
+
+    /// Answers `ashore pool-check`.
+    pub(super) fn check_pool(&self, question: &PoolQuestion) -> Result<Reply, Refusal> {
+        let (host, asked) = {
+            let inner = self.lock();
+            let host = inner.observe(&[])?.host;
+            let asked = inner.asked(question, &host)?;
+            (host, asked)
+        };
+        check_carrier(&asked.parent, &host)?;
+        let _listening = self.lan.listen(&asked.parent, &host);
+        let reports = asked.ranges.into_iter().map(|(range, subnet)| {
+            let wanted = self.samples(&asked.parent, &range, subnet.as_ref(), &host);
+            let answers = self.lan.survey(&asked.parent, &range, &wanted).answers(Patience::LONG);
+            let (asked_for, servers) = answers.map_err(|unreachable| {
+                let ends = [range.first(), range.last()];
+                refusal::unreachable(&ends, &unreachable, "`ashore status` shows what else is wrong")
+            })?;
+            let beside = subnet
+                .filter(|_| !servers.is_empty())
+                .and_then(|subnet| self.range_beside(&asked.parent, &subnet, &host, servers.clone()));
+            Ok(PoolReport { parent: asked.parent.clone(), range, asked: asked_for, servers, beside })
+        });
+        Ok(Reply::Pools(reports.collect::<Result<_, Refusal>>()?))
+    }
+
+    /// Whether a DHCP server hands out addresses of a network to be. A range that was named is refused then; a whole subnet is
+    /// not, since that says nothing of a range: with Docker's own IPAM it is all that a driver is told.
+    pub(super) fn clear_of_pools(&self, network: &Network, host: &View) -> Result<Vec<String>, Refusal> {
+        if network.conflict == Profile::Off || check_carrier(&network.parent, host).is_err() {
+            return Ok(Vec::new());
+        }
+        let _listening = self.lan.listen(&network.parent, host);
+        let mut warnings = Vec::new();
+        // A range that Ashore chose was looked at when it was.
+        for subnet in network.handed_out().filter(|subnet| !subnet.chosen && subnet.net.addr().is_ipv4()) {
+            let (parent, range) = (network.parent.clone(), subnet.pool());
+            let wanted = self.samples(&parent, &range, Some(subnet), host);
+            // Whoever cannot be asked now is in no position to hand out addresses either.
+            let answers = self.lan.survey(&parent, &range, &wanted).answers(Patience::SHORT);
+            let (asked, servers) = answers.unwrap_or_default();
+            let mut report = PoolReport { parent, range, asked, servers, beside: None };
+            if report.check().is_err() {
+                report.beside = self.range_beside(&network.parent, subnet, host, report.servers.clone());
+            }
+            match report.check() {
+                Err(error) if subnet.range.is_some() => return Err(refusal::network(&error)),
+                Err(error) => warnings.push(with_hint(&error)),
+                Ok(()) => {}
+            }
+        }
+        warnings.extend(self.several_servers(&network.parent));
+        Ok(warnings)
+    }
+
+    /// Where a subnet was named without a range, and DHCP servers hand out addresses of it: a range beside their pools. None where
+    /// nobody does, or nothing is left.
+    pub(super) fn range_for_want_of_one(
+        &self,
+        parent: &IfName,
+        subnet: &Subnet,
+        host: &View,
+    ) -> Option<Range> {
+        if !subnet.net.addr().is_ipv4() || check_carrier(parent, host).is_err() {
+            return None;
+        }
+        let _listening = self.lan.listen(parent, host);
+        let whole = subnet.pool();
+        let wanted = self.samples(parent, &whole, Some(subnet), host);
+        let answers = self.lan.survey(parent, &whole, &wanted).answers(Patience::CERTAIN);
+        let (_, servers) = answers.unwrap_or_default();
+        let overlaps = servers.iter().any(|seen| seen.hands_out_of(&whole).is_some());
+        let range = self.range_beside(parent, subnet, host, servers).filter(|_| overlaps)?;
+        tracing::info!(%parent, subnet = %subnet.net, %range, "chosen beside the pool of the LAN's DHCP server");
+        Some(range)
+    }
+
+    /// A range in which no machine answers, and of which no DHCP server was seen to hand out addresses.
+    pub(super) fn choose_range(
+        &self,
+        parent: &IfName,
+        net: IpNet,
+        gateway: Option<IpAddr>,
+        host: &View,
+        mut pools: Vec<PoolSeen>,
+    ) -> Result<Range, Refusal> {
+        /// Each look takes a third of a second, or ten where the server pings first, and somebody waits.
+        const LOOKS: usize = 8;
+        let (mut candidates, engines) = {
+            let inner = self.lock();
+            (inner.state().ranges_to_try(net, gateway, host), inner.engines_ranges())
+        };
+        candidates.retain(|range| !engines.iter().any(|engines| engines.overlaps(range)));
+        // A machine that was heard and does not answer may be asleep.
+        let heard = self.lan.hearsay(parent);
+        candidates.sort_by_key(|range| heard.keys().any(|ip| range.contains(*ip)));
+        let _listening = self.lan.listen(parent, host);
+        let (subnet, mut looks) = (Subnet::whole(net, gateway), 0);
+        // Where the pools are shows best in what is offered instead of addresses from all over the subnet. Whoever pings first is waited
+        // for: where nobody has answered then, there is nobody.
+        if pools.is_empty() && net.addr().is_ipv4() {
+            let whole = subnet.pool();
+            let wanted = self.samples(parent, &whole, Some(&subnet), host);
+            let answers = self.lan.survey(parent, &whole, &wanted).answers(Patience::CERTAIN);
+            pools = answers.unwrap_or_default().1;
+        }
+        let patience = if pools.is_empty() { Patience::SHORT } else { Patience::CERTAIN };
+        for range in candidates {
+            let within = |pool: &PoolSeen| pool.span().is_some_and(|span| span.overlaps(&range));
+            if pools.iter().any(within) {
+                continue;
+            }
+            if looks == LOOKS {
+                break;
+            }
+            looks += 1;
+            let ips: Vec<IpAddr> = range.from_offset(0).collect();
+            let wanted = self.samples(parent, &range, Some(&subnet), host);
+            let asked = self.lan.survey(parent, &range, &wanted);
+            let sought: Vec<Sought> = ips.iter().map(|ip| (*ip, None)).collect();
+            let probed = self.lan.probe(parent, &sought, Profile::Quick);
+            let without = "with --subnet and --ip-range nobody is looked for";
+            let answered = probed.map_err(|why| refusal::unreachable(&ips, &why, without))?;
+            let taken = |pools: &[PoolSeen]| pools.iter().any(|pool| pool.hands_out_of(&range).is_some());
+            let (_, servers) = asked.answers_until(patience, taken).unwrap_or_default();
+            PoolSeen::gather(&mut pools, servers);
+            if !taken(&pools) && answered.is_empty() {
+                return Ok(range);
+            }
+        }
+        Err(refusal::network(&match pools.into_iter().next() {
+            Some(pool) => NetworkError::NoRangeBesidePool { net, pool },
+            None => NetworkError::NoFreeRange(net),
+        }))
+    }
+
+    fn range_beside(
+        &self,
+        parent: &IfName,
+        subnet: &Subnet,
+        host: &View,
+        pools: Vec<PoolSeen>,
+    ) -> Option<Range> {
+        let gateway = subnet.gateway.or_else(|| host.default_gateway(&subnet.net));
+        self.choose_range(parent, subnet.net, gateway, host, pools).ok()
+    }
+
+    /// What to ask for of a range. What somebody has is offered to nobody.
+    fn samples(&self, parent: &IfName, range: &Range, subnet: Option<&Subnet>, host: &View) -> Vec<Ipv4Addr> {
+        let heard = self.lan.hearsay(parent);
+        let inner = self.lock();
+        let endpoints = inner.state().endpoints.values().flat_map(|endpoint| &endpoint.addresses);
+        let held: BTreeSet<IpAddr> = endpoints.map(IpNet::addr).collect();
+        samples(range, |ip| {
+            held.contains(&ip)
+                || heard.contains_key(&ip)
+                || host.has_address(ip)
+                || subnet.is_some_and(|subnet| subnet.never(ip).is_some())
+        })
+    }
+
+    /// What DHCP servers were seen to offer that is wrong: addresses of a network's range, and that there are two.
+    pub(super) fn pool_troubles(&self, inner: &Inner) -> Vec<String> {
+        let (state, mut troubles) = (inner.state(), Vec::new());
+        for network in state.networks.values().filter(|network| network.conflict != Profile::Off) {
+            let servers = self.lan.dhcp_servers(&network.parent);
+            for range in network.handed_out().map(|subnet| inner.handed_out_of(network, subnet)) {
+                let found = servers.iter().find_map(|seen| Some((seen.server, seen.hands_out_of(&range)?)));
+                troubles.extend(found.map(|(server, offered)| {
+                    format!(
+                        "network `{name}` hands out {range}, and the DHCP server {server} offers {offered} of it; \
+                         try: ashore pool-check {name}",
+                        name = network.label()
+                    )
+                }));
+            }
+        }
+        let parents: BTreeSet<&IfName> = state.networks.values().map(|network| &network.parent).collect();
+        troubles.extend(parents.into_iter().filter_map(|parent| self.several_servers(parent)));
+        troubles
+    }
+
+    fn several_servers(&self, parent: &IfName) -> Option<String> {
+        let servers: Vec<String> =
+            self.lan.dhcp_servers(parent).iter().map(|seen| seen.server.to_string()).collect();
+        (servers.len() > 1).then(|| {
+            format!(
+                "{} DHCP servers answer on the LAN of `{parent}`: {}; unless they share their leases, turn all off but one",
+                servers.len(),
+                servers.join(", ")
+            )
+        })
+    }
+}
+
+impl Inner {
+    /// The range that an engine's own IPAM hands out. A driver is not told of it, and the engine's list has it.
+    fn engines_range(&self, network: &Network, subnet: &Subnet) -> Option<Range> {
+        let (inventory, engine) = (self.inventory.as_ref()?, network.engine.as_ref()?);
+        let listed = inventory.networks.iter().find(|listed| listed.id == engine.id)?;
+        let of_subnet = listed.subnets.iter().find(|there| there.net.trunc() == subnet.net)?;
+        of_subnet.range.as_ref().map(Range::of_net)
+    }
+
+    /// The addresses among which somebody chooses for a network.
+    fn handed_out_of(&self, network: &Network, subnet: &Subnet) -> Range {
+        let engines = || self.engines_range(network, subnet);
+        subnet.range.or_else(engines).unwrap_or_else(|| subnet.pool())
+    }
+
+    /// All ranges that engines hand out by themselves.
+    fn engines_ranges(&self) -> Vec<Range> {
+        let subnets = |network| move |subnet| self.engines_range(network, subnet);
+        let networks = self.state().networks.values();
+        networks.flat_map(|network| network.subnets.iter().filter_map(subnets(network))).collect()
+    }
+
+    /// The pool that a call opened whose answer was lost. Where the engine had turned one down before, it is told of none.
+    fn opened_before(&self, requested: &PoolRequest) -> Option<Reply> {
+        if !requested.repeated || requested.net.is_some() {
+            return None;
+        }
+        let waiting = |pool: &&Pool| pool.chosen && self.state().networks_of(&pool.key).next().is_none();
+        let waiting: Vec<&Pool> = self.state().pools.values().filter(waiting).collect();
+        let key = waiting.iter().max_by_key(|pool| pool.opened)?.key;
+        Some(Reply::Pool { key, told: if waiting.len() > 1 { ANY_SUBNET } else { key.net } })
+    }
+
+    fn asked(&self, question: &PoolQuestion, host: &View) -> Result<Asked, Refusal> {
+        let Some(name) = &question.network else { return asked_of_host(question, host) };
+        let Some(network) = self.state().networks.get(name) else {
+            return Err(super::network::no_network(name));
+        };
+        let subnets = network.handed_out().filter(|subnet| subnet.net.addr().is_ipv4());
+        let range_of = |subnet: &Subnet| self.handed_out_of(network, subnet);
+        let ranges: Vec<_> = subnets.map(|subnet| (range_of(subnet), Some(subnet.clone()))).collect();
+        if ranges.is_empty() {
+            return Err(Refusal {
+                kind: RefusalKind::Invalid,
+                message: format!("network `{}` hands out no IPv4 addresses of its own", network.label()),
+                hint: Some("without a network the LAN's pool is looked for: ashore pool-check".into()),
+            });
+        }
+        Ok(Asked { parent: network.parent.clone(), ranges })
+    }
+}
+
+fn asked_of_host(question: &PoolQuestion, host: &View) -> Result<Asked, Refusal> {
+    if question.range.is_some_and(|range| range.first().is_ipv6()) {
+        return Err(Refusal {
+            kind: RefusalKind::Invalid,
+            message: "an IPv6 range lies in no pool of DHCPv4's, and IPv6 hosts choose their own addresses"
+                .into(),
+            hint: None,
+        });
+    }
+    let (parent, range, subnet) = question.completed(host).map_err(|error| refusal::network(&error))?;
+    Ok(Asked { parent, ranges: vec![(range, subnet)] })
+}
+
+/// Nobody can be asked by an interface that leads nowhere.
+fn check_carrier(parent: &IfName, host: &View) -> Result<(), Refusal> {
+    let refusal =
+        |message: String, hint: Option<String>| Err(Refusal { kind: RefusalKind::Invalid, message, hint });
+    match host.link(parent) {
+        None => refusal(
+            format!("`{parent}` is not there, so nobody can be asked by it"),
+            Some(
+                "`ip link` shows what there is; a VLAN that Ashore makes is asked when its network is made"
+                    .into(),
+            ),
+        ),
+        Some(link) if !link.up => {
+            refusal(format!("`{parent}` is down"), Some(format!("ip link set dev {} up", parent.word())))
+        }
+        Some(link) if !link.carrier => refusal(format!("`{parent}` has no carrier: its cable is out"), None),
+        Some(link) if !link.mac.is_some_and(Mac::is_station) => Err(refusal::no_mac(parent)),
+        Some(_) => Ok(()),
+    }
+}
+
+fn with_hint(error: &NetworkError) -> String {
+    match error.hint() {
+        Some(hint) => format!("{error}; try: {hint}"),
+        None => error.to_string(),
+    }
+}

@@ -1,0 +1,325 @@
+//! Bringing the kernel back to what the state asks for: at the start, every minute, and when the host's links or
+//! addresses change.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::ops::Bound;
+
+use ashore_core::api::refusal::{Refusal, RefusalKind};
+use ashore_core::model::endpoint::{Endpoint, Placement, Stage};
+use ashore_core::model::owner::Owners;
+use ashore_core::model::state::{Change, State};
+use ashore_core::net::link::{Netns, Place};
+use ashore_core::net::name::EndpointKey;
+use ashore_core::net::observed::Observed;
+
+use super::{Controller, Inner, all_netns, netns_by_all_paths, netns_of};
+use crate::clock::now;
+
+/// Into how many containers it is looked when nothing else than time tells it to: more of them have their turn later. To look
+/// into a thousand takes a sixth of a second of the processor's time.
+const IN_TURN: usize = 64;
+/// For how long an engine is given to move a link, in seconds; it takes a fraction of one.
+const ENGINES_PATIENCE: u64 = 10;
+
+/// Why it is looked whether the kernel has what the state asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cause {
+    Start,
+    /// The host's links or addresses are others.
+    Change,
+    /// Word of a change may have been lost, and of what happens inside a container none comes.
+    Time,
+    CutShort,
+    /// A namespace was looked for, and found or not.
+    Search,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Cause::Start => "start",
+            Cause::Change => "links or addresses changed",
+            Cause::Time => "time",
+            Cause::CutShort => "a request was cut short",
+            Cause::Search => "a namespace was looked for",
+        })
+    }
+}
+
+impl Controller {
+    /// Finishes what was cut short, lets go of what is gone, and mends the rest. Tells whether it should soon be done
+    /// again, because an engine is about to move a link, of which no word will come.
+    pub(crate) fn reconcile(&self, why: Cause) -> bool {
+        let again = self.reconcile_once(why);
+        if self.look_at_vlans() { self.reconcile_once(why) } else { again }
+    }
+
+    fn reconcile_once(&self, why: Cause) -> bool {
+        let mut inner = self.lock();
+        let reconciled = self.try_reconcile(&mut inner, why);
+        // What could not be written down is known to whoever writes, and the kernel is in line.
+        let is_of_kernel = |refusal: &&Refusal| refusal.kind != RefusalKind::State;
+        inner.unreconciled = reconciled.as_ref().err().filter(is_of_kernel).cloned();
+        match reconciled {
+            Ok((changed, observed)) => {
+                if changed == 0 {
+                    tracing::debug!(%why, "nothing to reconcile");
+                } else {
+                    tracing::info!(%why, changed, "reconciled");
+                }
+                inner.note_unlinked(&observed);
+                inner.awaits_engine(&observed) || inner.vlans.are_awaited() || inner.unlinked.are_awaited()
+            }
+            Err(refusal) => {
+                tracing::error!(%why, "could not reconcile: {refusal}");
+                false
+            }
+        }
+    }
+
+    /// At the start: what a kill has left whole has only lost its record.
+    pub(crate) fn recover(&self) {
+        if let Err(refusal) = self.lock().recover() {
+            tracing::error!("{refusal}");
+        }
+        self.look_for_cut_short();
+    }
+
+    /// What a request began and could not finish, for want of a disk that takes writes, is finished before the next one
+    /// begins, and does not stand in its way.
+    pub(super) fn finish_what_was_cut_short(&self) {
+        let to_finish = {
+            let inner = self.lock();
+            inner.state().endpoints.values().any(|endpoint| inner.is_to_finish(endpoint))
+        };
+        if to_finish {
+            self.reconcile(Cause::CutShort);
+        }
+    }
+
+    fn try_reconcile(&self, inner: &mut Inner, why: Cause) -> Result<(usize, Observed), Refusal> {
+        // Until it is known what is whole, all that was on its way would be taken for cut short.
+        if !inner.recovered {
+            inner.recover()?;
+        }
+        inner.clear_containers();
+        let flushed = inner.flush();
+        let given_back = self.give_back_departed(inner);
+        let in_turn = why == Cause::Time && !inner.unfinished.get();
+        let netns = if in_turn { inner.due() } else { all_netns(inner.state()) };
+        let observed = inner.observe(&netns)?;
+        if inner.notice_all_lost(&netns, &observed) {
+            self.search_soon();
+        }
+        let renamed = inner.follow_renames(&observed.host);
+        let taken_over = inner.take_over_vlans(&observed.host);
+        let mut going = inner.going();
+        going.retain(|endpoint| observed.unreadable(endpoint).is_none());
+        for (netns, why) in &observed.unreadable {
+            tracing::warn!(netns = %netns.path.display(), "is left as it is, and cannot be looked into: {why}");
+        }
+        for endpoint in &going {
+            tracing::info!(network = %endpoint.network, name = %endpoint.name, "taking away what is left of it");
+        }
+        // They are taken away also if that cannot be written down: what is written down will have them taken away again.
+        let wanted = inner.state_without(&going);
+        let marked = inner.commit(going.iter().cloned().map(Change::PutEndpoint).collect());
+
+        let planned = inner.plan_for(&wanted, &observed).steps;
+        inner.note_remade(&planned);
+        let changed = planned.len() + going.len();
+        let (observed, failed) =
+            if planned.is_empty() { (observed, Vec::new()) } else { inner.sweep_to(&wanted, &netns)? };
+        let left = inner.plan_for(&wanted, &observed);
+        for error in &failed {
+            tracing::warn!("{error}");
+        }
+        for blocked in &left.blocked {
+            tracing::warn!("{blocked}");
+        }
+        inner.failed = failed;
+        inner.unfinished.set(false);
+
+        // What is left of it in the kernel, if the sweep met an error, is tried again next time.
+        let is_left = |going: &Endpoint| {
+            observed.unreadable(going).is_some()
+                || left.steps.iter().any(|step| *step.place() == going.link().0)
+                || inner.is_left(going, &observed)
+        };
+        let (left, gone): (Vec<Endpoint>, Vec<Endpoint>) = going.iter().cloned().partition(is_left);
+        if inner.wait_for_adrift(&left, &observed) {
+            self.search_soon();
+        }
+        let recorded = marked.and_then(|()| inner.record_gone(&gone));
+        let mut changed_macs = self.note_sightings(inner, &observed);
+        changed_macs.extend(inner.note_shared_macs(&observed.host));
+        if !going.is_empty() {
+            // They may have leases to be given back.
+            self.schedule_deferred();
+        }
+        self.follow(inner, &observed);
+        for endpoint in &changed_macs {
+            self.announce(inner, &observed, inner.state(), endpoint);
+        }
+        flushed?;
+        renamed?;
+        taken_over?;
+        given_back?;
+        recorded?;
+        Ok((changed, observed))
+    }
+}
+
+impl Controller {
+    /// Keeps in mind what was seen of endpoints' links. Gives those whose MAC is another than before, which the LAN is to learn.
+    pub(super) fn note_sightings(&self, inner: &mut Inner, observed: &Observed) -> Vec<Endpoint> {
+        let sightings = inner.state().sightings(observed);
+        if sightings.is_empty() {
+            return Vec::new();
+        }
+        let other_mac = |change: &Change| match change {
+            Change::PutEndpoint(now) => {
+                let before = inner.state().endpoints.get(&now.key()).and_then(Endpoint::mac_on_lan);
+                (before != now.mac_on_lan()).then(|| now.clone())
+            }
+            _ => None,
+        };
+        let others: Vec<Endpoint> = sightings.iter().filter_map(other_mac).collect();
+        for endpoint in &others {
+            let (network, name, mac) = (&endpoint.network, &endpoint.name, endpoint.mac_on_lan());
+            tracing::info!(%network, %name, ?mac, "its container has changed its MAC");
+        }
+        inner.store.defer(sightings);
+        self.schedule_deferred();
+        others
+    }
+}
+
+impl Inner {
+    fn recover(&mut self) -> Result<(), Refusal> {
+        let observed = self.observe(&all_netns(self.state()))?;
+        let owners = Owners::of(self.state(), &observed);
+        let whole = self.state().endpoints.values().filter(|endpoint| owners.is_whole(endpoint, &observed));
+        let records = whole.flat_map(|endpoint| self.state().attached(endpoint, now())).collect();
+        self.commit(records)?;
+        self.know_by_cookie(&observed);
+        self.recovered = true;
+        Ok(())
+    }
+
+    /// The endpoints that will be taken away: those that are gone, and those in reach that bear a mark of being on their way. The
+    /// lock is held from the first mark to the last, so whoever sees one sees what was cut short.
+    fn going(&self) -> Vec<Endpoint> {
+        let endpoints = self.state().endpoints.values();
+        endpoints
+            .filter(|endpoint| self.lost.is_gone(endpoint) || self.is_to_finish(endpoint))
+            .map(|endpoint| Endpoint { stage: Stage::Detaching, ..endpoint.clone() })
+            .collect()
+    }
+
+    /// Whether an endpoint is on its way, and can be taken there.
+    fn is_to_finish(&self, endpoint: &Endpoint) -> bool {
+        endpoint.is_cut_short() && !self.lost.is_out_of_reach(endpoint)
+    }
+
+    /// The state to which the next reconciliation will bring the kernel, if it sees the same.
+    pub(super) fn state_to_come(&self, observed: &Observed) -> State {
+        let mut going = self.going();
+        going.retain(|endpoint| observed.unreadable(endpoint).is_none());
+        self.state_without(&going)
+    }
+
+    fn state_without(&self, going: &[Endpoint]) -> State {
+        self.state().with(&going.iter().cloned().map(Change::PutEndpoint).collect::<Vec<_>>())
+    }
+
+    fn record_gone(&mut self, gone: &[Endpoint]) -> Result<(), Refusal> {
+        for endpoint in gone {
+            let record = match endpoint.placement {
+                Placement::Netns { .. } => self.state().detached(endpoint, now()),
+                // Its engine met an error, and will say what becomes of the address.
+                Placement::Engine { .. } => {
+                    let endpoint = endpoint.clone().without_learned();
+                    vec![Change::PutEndpoint(Endpoint { stage: Stage::Reserved, seen: None, ..endpoint })]
+                }
+            };
+            self.commit(record)?;
+        }
+        Ok(())
+    }
+
+    /// The containers to look into as time goes by: the next ones in turn, and those where there is more to be seen than that nothing
+    /// has changed.
+    fn due(&mut self) -> Vec<Netns> {
+        let going = self.going();
+        let mut due: BTreeSet<EndpointKey> = going.iter().map(Endpoint::key).collect();
+        let endpoints = &self.store.state().endpoints;
+        due.extend(endpoints.values().filter(|endpoint| self.is_fresh(endpoint)).map(Endpoint::key));
+        due.extend(self.lost.waiting().cloned());
+        due.extend(self.unlinked.all().cloned());
+        let next = in_turn(endpoints, self.looked_into.as_ref());
+        self.looked_into = next.last().cloned();
+        due.extend(next);
+        let failed = self.failed.iter().filter_map(|error| match error.step.place() {
+            Place::Host => None,
+            Place::Netns(netns) => Some(netns.clone()),
+        });
+        let of_going = going.iter().flat_map(|endpoint| netns_by_all_paths(self.state(), endpoint));
+        netns_of(due.iter().filter_map(|key| endpoints.get(key))).chain(of_going).chain(failed).collect()
+    }
+
+    /// Whether a link was handed to an engine a moment ago and is not up in its container yet.
+    fn awaits_engine(&self, observed: &Observed) -> bool {
+        let fresh: Vec<&Endpoint> =
+            self.state().endpoints.values().filter(|one| self.is_fresh(one)).collect();
+        if fresh.is_empty() {
+            return false;
+        }
+        let owners = Owners::of(self.state(), observed);
+        let is_up =
+            |endpoint: &Endpoint| owners.link_of(endpoint, observed).is_some_and(|(_, _, link)| link.up);
+        !fresh.into_iter().all(is_up)
+    }
+
+    /// Whether its link was handed to an engine a moment ago.
+    pub(super) fn is_fresh(&self, endpoint: &Endpoint) -> bool {
+        let handed_over = endpoint.netns().is_none() && endpoint.is_wanted();
+        handed_over
+            && endpoint.since + ENGINES_PATIENCE > now()
+            && self.state().network_of(endpoint).is_some_and(|network| !network.adopted)
+    }
+}
+
+/// Those whose turn it is after somebody: all of them, where there are few.
+fn in_turn<T>(all: &BTreeMap<EndpointKey, T>, after: Option<&EndpointKey>) -> Vec<EndpointKey> {
+    let after = after.map_or(Bound::Unbounded, Bound::Excluded);
+    let later = all.range((after, Bound::Unbounded));
+    later.chain(all).take(IN_TURN.min(all.len())).map(|(key, _)| key.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everybody_has_a_turn_and_few_have_one_each_time() {
+        let named = |n| ("lan".parse().unwrap(), format!("c{n}").parse().unwrap());
+        let few: BTreeMap<EndpointKey, usize> = (0..IN_TURN).map(|n| (named(n), n)).collect();
+        let seen: BTreeSet<EndpointKey> = in_turn(&few, Some(&named(7))).into_iter().collect();
+        assert!(seen.iter().eq(few.keys()));
+
+        let mut many: BTreeMap<EndpointKey, usize> = (0..3 * IN_TURN).map(|n| (named(n), n)).collect();
+        let (mut after, mut seen) = (Some(named(50)), BTreeSet::new());
+        for _ in 0..3 {
+            let next = in_turn(&many, after.as_ref());
+            assert_eq!(next.len(), IN_TURN);
+            // Whoever was last may have gone since.
+            many.remove(&named(IN_TURN));
+            after = next.last().cloned();
+            seen.extend(next);
+        }
+        assert!(many.keys().all(|key| seen.contains(key)));
+        assert_eq!(in_turn(&BTreeMap::<EndpointKey, usize>::new(), after.as_ref()), []);
+    }
+}

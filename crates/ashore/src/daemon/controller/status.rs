@@ -1,0 +1,276 @@
+//! `ashore status`.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use ashore_core::api::refusal::Refusal;
+use ashore_core::api::reply::{EndpointReport, NetworkReport, Reply, Status};
+use ashore_core::model::endpoint::{Endpoint, Placement, Source, Stage};
+use ashore_core::model::network::Network;
+use ashore_core::model::owner::Owners;
+use ashore_core::net::link::{Tag, shim_name};
+use ashore_core::net::observed::{Link, Observed};
+use ashore_core::plan::desired::{Desired, Waiting, desired};
+use ashore_core::plan::diff::plan;
+use ashore_core::rules::addresses_in_use::AddressesInUse;
+use ashore_kernel::Namespace;
+use ipnet::IpNet;
+
+use super::lost_namespaces::Says;
+use super::plans::shown;
+use super::{Controller, Inner, all_netns};
+
+impl Controller {
+    pub(super) fn status(&self) -> Result<Reply, Refusal> {
+        let inner = self.lock();
+        let observed = inner.observe(&all_netns(inner.state()))?;
+        let wanted = desired(&inner.state_to_come(&observed), &observed);
+        let mut plan = plan(&wanted, &observed);
+        inner.spare_others(&mut plan, &observed);
+        let endpoints: Vec<EndpointReport> =
+            inner.state().endpoints.values().map(|endpoint| self.report(&inner, endpoint)).collect();
+
+        let blocked = plan.blocked.iter().map(|blocked| format!("{blocked}; try: {}", blocked.hint()));
+        let waiting = wanted.waiting.iter().map(|waiting| {
+            let Waiting { network, parent, remedy } = waiting;
+            format!("network `{network}` waits for its parent `{parent}` to come back; {remedy}")
+        });
+        let claimed = self.claimed(&inner, &observed, &endpoints);
+        let unleased = endpoints.iter().filter(|one| one.source == Source::Lease && one.lease.is_none());
+        let unleased = unleased.map(|one| {
+            format!("`{}` has no IPv4 address: the LAN's DHCP server has given it no other since its lease was lost", one.name)
+        });
+        let altered = inner.altered(&wanted.owners, &observed);
+        // One that is not planned any more is mended.
+        let failed = inner.failed.iter().filter(|error| plan.steps.contains(&error.step));
+        let failed = failed.map(ToString::to_string);
+        let unreconciled = inner.unreconciled.iter().map(|refusal| ("could not reconcile: ", refusal));
+        let stopped = unreconciled.chain(inner.unwritten.iter().map(|refusal| ("", refusal)));
+        let stopped = stopped.map(|(what, refusal)| match &refusal.hint {
+            Some(hint) => format!("{what}{refusal}; try: {hint}"),
+            None => format!("{what}{refusal}"),
+        });
+        let unreachable = self.lan.unreachable().into_iter().map(|unreachable| {
+            format!("the LAN cannot be asked for addresses by `{}`: {}", unreachable.parent, unreachable.why)
+        });
+        let pools = self.pool_troubles(&inner);
+        let cut = inner.cut_by_firewall(inner.state().networks.values());
+        let troubles = self
+            .on_trial()
+            .into_iter()
+            .chain(inner.unreadable(&observed))
+            .chain(inner.astray(&wanted, &observed))
+            .chain(inner.lookalikes(&observed))
+            .chain(inner.unowned_troubles())
+            .chain(blocked)
+            .chain(inner.unlinked_troubles())
+            .chain(inner.removed_troubles())
+            .chain(inner.stranger_troubles())
+            .chain(unleased)
+            .chain(self.not_themselves(&inner))
+            .chain(self.lists.troubles())
+            .chain(self.unadvertised(inner.state()))
+            .chain(waiting)
+            .chain(inner.state().networks.values().filter_map(|one| one.trouble_of_parent(&observed.host)))
+            .chain(inner.state().networks.values().filter_map(|one| one.trouble_of_subnets(&observed.host)))
+            .chain(inner.state().networks.values().filter_map(|one| one.trouble_of_arp(&observed.host)))
+            .chain(cut)
+            .chain(pools)
+            .chain(claimed)
+            .chain(unreachable)
+            .chain(altered);
+        let troubles = troubles.chain(failed).chain(stopped).collect();
+        Ok(Reply::Status(Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            networks: inner
+                .state()
+                .networks
+                .values()
+                .map(|n| self.network_report(&inner, &observed, n))
+                .collect(),
+            endpoints,
+            pending: shown(plan.steps),
+            troubles,
+        }))
+    }
+
+    /// Claims on addresses that are in use, and endpoints that have another address because a machine had their own.
+    fn claimed(&self, inner: &Inner, observed: &Observed, endpoints: &[EndpointReport]) -> Vec<String> {
+        let state = inner.state();
+        let mut told = Vec::new();
+        for endpoint in endpoints {
+            told.extend(endpoint.conflicts.keys().map(|mac| {
+                let claimant = state.claimant(*mac, &observed.host);
+                format!("{claimant} on the LAN claims the address of `{}`, which is defended", endpoint.name)
+            }));
+        }
+        told.extend(self.lan.conflicts_of_host(state).into_iter().map(|(ip, mac)| {
+            let claimant = state.claimant(mac, &observed.host);
+            format!("{claimant} on the LAN claims {ip}, the host's own on a shim, which is defended")
+        }));
+        for endpoint in state.endpoints.values() {
+            told.extend(endpoint.stand_ins.iter().filter_map(|ip| {
+                let own = state.own_beside_stand_in(endpoint, *ip)?;
+                let name = &endpoint.name;
+                Some(format!("`{name}` has {ip}: another machine had its own {own} when it was attached"))
+            }));
+        }
+        told
+    }
+
+    fn network_report(&self, inner: &Inner, observed: &Observed, network: &Network) -> NetworkReport {
+        let (heard, none) = (self.heard_on(network), BTreeMap::new());
+        let known =
+            AddressesInUse { host: &observed.host, heard: &heard, answered: &none, held: &inner.held };
+        let free = |subnet| {
+            let candidates = inner.state().candidates(network, subnet, None, &known);
+            candidates.filter(|ip| !heard.contains_key(ip)).count() as u64
+        };
+        let free: BTreeMap<IpNet, u64> =
+            network.handed_out().map(|subnet| (subnet.net, free(subnet))).collect();
+        let shim =
+            observed.host.tagged(&Tag::Shim(network.parent.clone())).map(|_| shim_name(&network.parent));
+        NetworkReport {
+            network: inner.state().as_leased(network),
+            shim: shim.filter(|_| network.uses_shim()),
+            endpoints: inner.state().endpoints_on(&network.name).count(),
+            free,
+        }
+    }
+
+    /// An endpoint, for people and programs.
+    pub(super) fn report(&self, inner: &Inner, endpoint: &Endpoint) -> EndpointReport {
+        let network = inner.state().network_of(endpoint);
+        let gateways: Vec<IpAddr> =
+            network.into_iter().flat_map(|network| network.gateways_of(endpoint)).collect();
+        let (ifname, netns) = match &endpoint.placement {
+            Placement::Netns { netns, ifname } => {
+                // A container may have chosen it, and it need not be text.
+                (Some(ifname.clone()), Some(netns.path.to_string_lossy().into_owned().into()))
+            }
+            Placement::Engine { .. } => (None, None),
+        };
+        EndpointReport {
+            network: network
+                .map_or_else(|| endpoint.network.to_string(), |network| network.label().to_owned()),
+            name: endpoint.name.clone(),
+            mac: endpoint.mac,
+            seen_mac: endpoint.mac_on_lan().filter(|mac| endpoint.mac != Some(*mac)),
+            addresses: endpoint.addresses.clone(),
+            ifname,
+            netns,
+            gateways,
+            source: endpoint.source,
+            lease: endpoint.lease.clone(),
+            lease6: endpoint.lease6.clone(),
+            learned: endpoint.learned.clone(),
+            stage: endpoint.stage,
+            since: endpoint.since,
+            conflicts: self.lan.conflicts_of(inner.state(), endpoint),
+            warnings: Vec::new(),
+        }
+    }
+}
+
+/// How many addresses of others are shown of one container at most.
+const MOST_SHOWN: usize = 4;
+
+impl Inner {
+    /// Endpoints that are not where they were attached.
+    fn astray(&self, wanted: &Desired, observed: &Observed) -> Vec<String> {
+        let told = self.state().endpoints.values().filter_map(|endpoint| {
+            let name = &endpoint.name;
+            let netns = endpoint.netns()?;
+            if let Some(says) = self.lost.says(endpoint).filter(|says| !matches!(says, Says::Gone | Says::Nobody)) {
+                let path = netns.path.display();
+                return Some(format!("`{name}` {says}: {path} no longer leads to its namespace"));
+            }
+            if let Some(mac) = self.state().adrift(endpoint, &wanted.owners, observed) {
+                let label = self.state().network_of(endpoint)?.label();
+                return Some(format!(
+                    "`{name}` is on the LAN as {mac}: its container has moved its link to another namespace; it keeps its \
+                     address, and `ashore detach {label} {name}` takes it off"
+                ));
+            }
+            let attached_by = netns.attached_by.as_ref()?.display();
+            let path = netns.path.display();
+            Some(format!("`{name}`: {attached_by} no longer leads to its namespace, which was found by {path}"))
+        });
+        let left = self.still_on_lan().map(|left| {
+            format!("`{}` has left its network, and a link of its container is still on the LAN", left.name)
+        });
+        told.chain(left).collect()
+    }
+
+    /// Containers that cannot be looked into, and why.
+    fn unreadable(&self, observed: &Observed) -> Vec<String> {
+        let why = |endpoint: &Endpoint| match &endpoint.placement {
+            Placement::Netns { .. } => observed.unreadable(endpoint).map(str::to_owned),
+            Placement::Engine { sandbox, .. } => {
+                let error = Namespace::open(sandbox.as_ref()?).err()?;
+                (!error.leads_nowhere()).then(|| error.to_string())
+            }
+        };
+        let told = self.state().endpoints.values().filter_map(|endpoint| Some((endpoint, why(endpoint)?)));
+        let told = told.map(|(endpoint, why)| {
+            format!("`{}` cannot be looked into, and is left as it is: {why}", endpoint.name)
+        });
+        told.collect()
+    }
+
+    /// What containers have made of their links, and what engines have.
+    fn altered(&self, owners: &Owners, observed: &Observed) -> Vec<String> {
+        let attached = self.state().endpoints.values().filter(|one| one.stage == Stage::Attached);
+        let found = attached.filter_map(|one| Some((one, owners.link_of(one, observed)?)));
+        found
+            .flat_map(|(endpoint, (_, _, link))| {
+                altered(endpoint, link).into_iter().chain(self.taken_by(endpoint, owners, observed))
+            })
+            .collect()
+    }
+
+    /// Addresses of other endpoints that the container of one has added to a link of its own.
+    fn taken_by(&self, endpoint: &Endpoint, owners: &Owners, observed: &Observed) -> Vec<String> {
+        let Some((netns, view, _)) = owners.link_of(endpoint, observed) else { return Vec::new() };
+        let taken = view.addresses.iter().filter_map(|there| {
+            let holder = self.state().holder(there.net.addr()).filter(|holder| holder.is_wanted())?;
+            // A container may be on several networks.
+            let is_here = owners.link_of(holder, observed).is_some_and(|(its, ..)| its == netns);
+            (!is_here).then(|| {
+                format!(
+                    "`{}` has added {} to its container, which is the address of `{}`",
+                    endpoint.name,
+                    there.net.addr(),
+                    holder.name
+                )
+            })
+        });
+        taken.take(MOST_SHOWN).collect()
+    }
+}
+
+/// In what the link of an endpoint's container is not as it was made.
+fn altered(endpoint: &Endpoint, link: &Link) -> Vec<String> {
+    let mut all = Vec::new();
+    let name = &endpoint.name;
+    if let (Some(own), Some(seen)) = (endpoint.mac, link.mac)
+        && own != seen
+    {
+        all.push(format!("`{name}` has the MAC {seen}, not its own {own}: its container has changed it"));
+    }
+    match &endpoint.placement {
+        Placement::Netns { ifname, .. } if link.name != *ifname => {
+            all.push(format!("`{name}` has {} and not {ifname}: its container has renamed it", link.name));
+        }
+        // To Docker 29.7 it numbers a plugin's links itself.
+        Placement::Engine { inside: Some(wanted), .. } if link.up && link.name != *wanted => {
+            all.push(format!(
+                "`{name}` has {} where {wanted} was asked for: its engine or its container chose it",
+                link.name
+            ))
+        }
+        _ => {}
+    }
+    all
+}

@@ -1,0 +1,93 @@
+//! Links of Ashore's in containers, of which the state knows nothing: it was lost, or an older one was put in its place.
+//!
+//! On the host a tag is proof enough, and what nobody asks for is taken away. In a container anybody may write one. So such a link is left
+//! as it is, on the LAN until its container ends, and told of with the command that takes it off.
+
+use std::collections::BTreeSet;
+
+use ashore_core::api::refusal::Refusal;
+use ashore_core::net::link::{Netns, Place};
+use ashore_core::net::observed::{Link, Observed};
+use ashore_core::net::step::Step;
+use ashore_kernel::Kernel;
+use ashore_wire::Mac;
+
+use super::moved_links::look_into_all;
+use super::{Controller, Inner, all_netns};
+use crate::daemon::refusal;
+
+/// So many are told of one by one.
+const SHOWN: usize = 8;
+
+impl Controller {
+    /// Looks for them once, at the start, while others are served.
+    pub(super) fn look_for_unowned(&self) {
+        let looked = self.try_look_for_unowned();
+        match looked {
+            Err(refusal) => {
+                tracing::warn!("whether containers have links of which nothing is known: {refusal}");
+            }
+            Ok(unread) => unread.iter().for_each(|why| tracing::debug!("{why}")),
+        }
+        for told in self.lock().unowned_troubles() {
+            tracing::warn!("{told}");
+        }
+    }
+
+    fn try_look_for_unowned(&self) -> Result<Vec<String>, Refusal> {
+        let host = self.lock().kernel.host().clone();
+        let kernel = Kernel::of(&host).map_err(|error| refusal::namespace(&error))?;
+        let mut found = Vec::new();
+        let unread = look_into_all(&kernel, |netns, view| {
+            if view.links.iter().any(|link| link.tag().is_some()) {
+                found.push(netns.clone());
+            }
+            Ok(())
+        })?;
+        self.lock().unowned = found;
+        Ok(unread)
+    }
+}
+
+impl Inner {
+    /// Those that are still there, as sentences.
+    pub(super) fn unowned_troubles(&self) -> Vec<String> {
+        let own = all_netns(self.state());
+        let is_own = |netns: &Netns| own.iter().any(|own| own.has_file_of(netns));
+        let others: Vec<Netns> = self.unowned.iter().filter(|netns| !is_own(netns)).cloned().collect();
+        if others.is_empty() {
+            return Vec::new();
+        }
+        let observed = match self.kernel.observe(&others) {
+            Ok(observed) => observed,
+            Err(error) => return vec![error.to_string()],
+        };
+        let left: BTreeSet<Mac> = self.left_macs();
+        let mut all = self.state().unowned(&observed);
+        all.retain(|(_, link)| !link.mac.is_some_and(|mac| left.contains(&mac)));
+        let more = all.len().saturating_sub(SHOWN);
+        let told = all.iter().take(SHOWN).map(|(netns, link)| told(netns, link, &observed));
+        told.chain(
+            (more > 0).then(|| {
+                format!("{more} more links of Ashore's are in containers, and unknown to this state")
+            }),
+        )
+        .collect()
+    }
+}
+
+fn told(netns: &Netns, link: &Link, observed: &Observed) -> String {
+    let view = &observed.netns[netns];
+    let addresses = view.addresses_of(link).filter(|there| !there.link_scope);
+    let mut at: Vec<String> = addresses.map(|there| there.net.addr().to_string()).collect();
+    at.extend(link.mac.map(|mac| mac.to_string()));
+    let alias = link.alias.as_deref().unwrap_or_default();
+    let remove = Step::DelLink { place: Place::Netns(netns.clone()), link: link.name.clone() };
+    format!(
+        "`{}` in {} ({}) bears the tag {alias}, and this state knows no such endpoint: the state was lost, or is an older one; the link \
+         stays on the LAN until its container ends, or: {remove}",
+        link.name,
+        netns.path.display(),
+        at.join(", ")
+    )
+}

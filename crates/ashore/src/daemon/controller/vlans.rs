@@ -1,0 +1,255 @@
+//! Interfaces of VLANs that Ashore shares with others: one of theirs that has gone becomes Ashore's to make, and one of Ashore's own
+//! stays for as long as they use it.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use ashore_core::api::refusal::Refusal;
+use ashore_core::model::network::Network;
+use ashore_core::model::owner::shim_mac;
+use ashore_core::model::state::Change;
+use ashore_core::net::link::{Place, Tag};
+use ashore_core::net::name::IfName;
+use ashore_core::net::observed::{Link, Observed, ObservedKind, View};
+use ashore_core::net::step::Step;
+use ashore_core::plan::diff::Plan;
+use ashore_kernel::Namespace;
+use ashore_wire::Mac;
+
+use super::moved_links::look_everywhere;
+use super::{Controller, Inner};
+
+/// How long one that was there may be gone. Whoever configures the host may be making it anew.
+const GONE: Duration = Duration::from_secs(3);
+/// The same of one that this daemon has not seen: the host may be starting.
+const NOT_YET: Duration = Duration::from_secs(20);
+/// For how long it is believed that somebody uses one: to look into all namespaces takes some milliseconds.
+const BELIEVED: Duration = Duration::from_secs(50);
+/// The same of nobody: what is planned next goes by it.
+const FRESH: Duration = Duration::from_secs(3);
+
+/// Interfaces of VLANs that others share.
+#[derive(Debug, Default)]
+pub(super) struct Vlans {
+    /// Those of others that were there.
+    seen: BTreeSet<IfName>,
+    /// Those of others that have gone, and since when.
+    gone: BTreeMap<IfName, Instant>,
+    /// What looks for others who use those of Ashore's own have found, by the kernel's number: when, and whom.
+    looked: RefCell<BTreeMap<u32, (Instant, Option<String>)>>,
+    /// Those that are spared because nobody has looked.
+    unlooked: RefCell<BTreeMap<u32, Link>>,
+    /// Whether one of Ashore's own stays for them alone.
+    spares: Cell<bool>,
+}
+
+impl Vlans {
+    /// Whether one that was there is about to be made.
+    pub(super) fn are_awaited(&self) -> bool {
+        self.gone.keys().any(|parent| self.seen.contains(parent))
+    }
+
+    /// Whether one of Ashore's own stays for others alone.
+    pub(super) fn spare(&self) -> bool {
+        self.spares.get()
+    }
+
+    /// Whether some are spared because nobody has looked who uses them.
+    pub(super) fn are_unlooked(&self) -> bool {
+        !self.unlooked.borrow().is_empty()
+    }
+
+    /// A network's parent is there, and another's.
+    pub(super) fn sees(&mut self, network: &Network) {
+        if network.vlan.is_none() {
+            self.seen.insert(network.parent.clone());
+        }
+    }
+}
+
+impl Controller {
+    /// Looks who uses those interfaces of Ashore's that a plan has spared for want of a look, which takes its time: others are served
+    /// meanwhile. Tells whether there were any: then it is to be planned anew.
+    pub(super) fn look_at_vlans(&self) -> bool {
+        let (unlooked, own, host) = {
+            let inner = self.lock();
+            let unlooked = inner.vlans.unlooked.take();
+            if unlooked.is_empty() {
+                return false;
+            }
+            let own: BTreeSet<Mac> =
+                inner.state().identities.values().filter_map(|identity| identity.mac).collect();
+            (unlooked, own, inner.kernel.host().clone())
+        };
+        for vlan in unlooked.values() {
+            let taken_in = self.lock().kernel.taken_in(vlan.index).ok().flatten();
+            let user = user_elsewhere(&host, vlan, own.clone(), taken_in.as_ref());
+            self.lock().vlans.looked.borrow_mut().insert(vlan.index, (Instant::now(), user));
+        }
+        true
+    }
+
+    /// Asks something that changes nothing, and once more if it had to be looked who uses an interface.
+    pub(super) fn with_vlans_looked_at<T>(&self, ask: impl Fn() -> T) -> T {
+        let answer = ask();
+        if self.look_at_vlans() { ask() } else { answer }
+    }
+}
+
+impl Inner {
+    /// Networks whose parents were others' VLANs and have gone for good go on by VLANs of Ashore's.
+    pub(super) fn take_over_vlans(&mut self, host: &View) -> Result<(), Refusal> {
+        let state = self.store.state();
+        let vlans = &mut self.vlans;
+        for network in state.networks.values().filter(|network| host.link(&network.parent).is_some()) {
+            vlans.sees(network);
+        }
+        let orphans: Vec<Network> =
+            state.networks.values().filter_map(|network| state.taking_over(network, host)).collect();
+        vlans.gone.retain(|parent, _| orphans.iter().any(|network| network.parent == *parent));
+        vlans.seen.retain(|parent| state.networks.values().any(|network| network.parent == *parent));
+        let now = Instant::now();
+        let is_due = |network: &Network| {
+            let patience = if vlans.seen.contains(&network.parent) { GONE } else { NOT_YET };
+            now.duration_since(*vlans.gone.entry(network.parent.clone()).or_insert(now)) >= patience
+        };
+        let due: Vec<Network> = orphans.into_iter().filter(is_due).collect();
+        for network in &due {
+            let (parent, network) = (&network.parent, network.label());
+            tracing::warn!(%parent, %network, "whoever had made this VLAN has deleted it: it is made anew");
+        }
+        self.commit(due.into_iter().map(Change::PutNetwork).collect())
+    }
+
+    /// An interface of a VLAN stays while others use it.
+    pub(super) fn spare_others(&self, plan: &mut Plan, observed: &Observed) {
+        let made_anew: Vec<IfName> = plan.steps.iter().filter_map(|step| added(step).cloned()).collect();
+        let before = plan.steps.len();
+        plan.steps.retain(|step| {
+            let going = removed(step).filter(|name| !made_anew.contains(name));
+            let vlan = going.and_then(|name| own_vlan(&observed.host, name));
+            vlan.is_none_or(|vlan| self.user_of(vlan).is_none())
+        });
+        self.vlans.spares.set(plan.steps.len() < before);
+    }
+
+    /// What is said when the last network on a VLAN has gone and its interface stays.
+    pub(super) fn spared(&self, parent: &IfName, host: &View) -> Option<String> {
+        let vlan = own_vlan(host, parent)?;
+        if self.state().networks.values().any(|network| network.parent == *parent) {
+            return None;
+        }
+        let user = self.user_of(vlan).unwrap_or_else(|| "somebody else".to_owned());
+        Some(format!("`{parent}` stays for as long as {user} uses it"))
+    }
+
+    /// What is said where a network is on a VLAN of an engine's, which the engine will delete.
+    pub(super) fn engines_vlan(&self, network: &Network, host: &View) -> Option<String> {
+        let parent = host.link(&network.parent)?;
+        if network.vlan.is_some() || parent.tag().is_some() {
+            return None;
+        }
+        let ObservedKind::Vlan { id, .. } = parent.kind else { return None };
+        let lower = host.link_at(parent.lower?.index)?;
+        let owner = self.engines_network_on(&parent.name, network.label())?;
+        // An engine makes, and deletes, what is called so.
+        (parent.name.as_str() == format!("{}.{id}", lower.name)).then(|| {
+            format!(
+                "`{}` is the parent of Docker's network `{owner}` too: if Docker has made it, it deletes it with that network; Ashore \
+                 makes it anew then, and containers are off the LAN for some seconds",
+                parent.name
+            )
+        })
+    }
+
+    /// The same where a network of an engine's is adopted on which others of Ashore's stand too.
+    pub(super) fn vlan_with_others(&self, adopted: &Network, host: &View) -> Option<String> {
+        let own = |network: &&Network| !network.adopted && network.parent == adopted.parent;
+        self.state().networks.values().filter(own).find_map(|network| self.engines_vlan(network, host))
+    }
+
+    /// Another network of an engine's own drivers on a parent.
+    fn engines_network_on(&self, parent: &IfName, but: &str) -> Option<String> {
+        let networks = self.inventory.iter().flat_map(|inventory| &inventory.networks);
+        let mut on_it = networks.filter(|network| {
+            ["macvlan", "ipvlan"].contains(&network.driver.as_str())
+                && network.options.get("parent").is_some_and(|name| name == parent.as_str())
+        });
+        on_it.find(|network| network.name != but).map(|network| network.name.clone())
+    }
+
+    /// Who uses an interface of Ashore's beside it.
+    fn user_of(&self, vlan: &Link) -> Option<String> {
+        if let Some(name) = self.engines_network_on(&vlan.name, "") {
+            return Some(format!("Docker's network `{name}`"));
+        }
+        let mut looked = self.vlans.looked.borrow_mut();
+        let age = |user: &Option<String>| if user.is_some() { BELIEVED } else { FRESH };
+        looked.retain(|_, (at, user)| at.elapsed() < age(user));
+        if let Some((_, user)) = looked.get(&vlan.index) {
+            return user.clone();
+        }
+        self.vlans.unlooked.borrow_mut().insert(vlan.index, vlan.clone());
+        Some("somebody else".to_owned())
+    }
+}
+
+/// A child in a namespace that is nobody's of Ashore's, of a VLAN's interface that takes in some MACs. Ashore's own are known.
+fn user_elsewhere(
+    host: &Namespace,
+    vlan: &Link,
+    mut own: BTreeSet<Mac>,
+    taken_in: Option<&BTreeSet<Mac>>,
+) -> Option<String> {
+    own.extend(shim_mac(vlan));
+    let mut user = None;
+    let looked = look_everywhere(host, &vlan.name, |netns, view, _| {
+        let place = Place::Netns(netns.clone());
+        for child in view.links.iter().filter(|link| link.is_child_of(vlan, &place)) {
+            // One that bears Ashore's tag is left of an endpoint that nobody knows any more.
+            if child.tag().is_none() && !child.mac.is_some_and(|mac| own.contains(&mac)) {
+                user.get_or_insert_with(|| format!("`{}` in {}", child.name, netns.path.display()));
+            }
+            own.extend(child.mac);
+        }
+        Ok(())
+    });
+    let unread = match looked {
+        Ok(unread) => unread,
+        Err(refusal) => return Some(format!("somebody who cannot be seen ({refusal})")),
+    };
+    // The kernel knows every link with a MAC of its own that is up on it, whoever may look into which namespace.
+    let unknown = taken_in.into_iter().flatten().find(|mac| !own.contains(mac));
+    let unknown = unknown.map(|mac| format!("a link with the MAC {mac}"));
+    // What cannot be looked into may have one, but for what lies outside of a user's own namespaces, as in the lab.
+    let unread = unread.first().filter(|_| taken_in.is_none() || !is_in_users_namespace());
+    let unread = unread.map(|why| format!("a container that cannot be looked into ({why})"));
+    user.or(unknown).or(unread)
+}
+
+/// Whether this process is in a user namespace other than the machine's first: that one has all numbers (`user_namespaces`).
+fn is_in_users_namespace() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    !map.is_empty() && !map.split_whitespace().eq(["0", "0", "4294967295"])
+}
+
+/// A VLAN's interface that Ashore has made.
+fn own_vlan<'a>(host: &'a View, name: &IfName) -> Option<&'a Link> {
+    let link = host.tagged(&Tag::Vlan(name.clone()))?;
+    matches!(link.kind, ObservedKind::Vlan { .. }).then_some(link)
+}
+
+fn removed(step: &Step) -> Option<&IfName> {
+    match step {
+        Step::DelLink { place: Place::Host, link } => Some(link),
+        _ => None,
+    }
+}
+
+fn added(step: &Step) -> Option<&IfName> {
+    match step {
+        Step::AddLink { place: Place::Host, link } => Some(&link.name),
+        _ => None,
+    }
+}

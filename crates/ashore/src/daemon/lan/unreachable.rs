@@ -1,0 +1,54 @@
+//! Parents by which the LAN cannot be asked.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::time::Instant;
+
+use ashore_core::net::name::IfName;
+
+/// Why the LAN cannot be asked by a parent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Unreachable {
+    pub(crate) parent: IfName,
+    pub(crate) why: String,
+    /// The kernel's error number, where it was the kernel.
+    pub(crate) errno: Option<i32>,
+}
+
+/// Enters whether something could be said by a parent. Why it cannot be listened to stands, if nothing can be said for
+/// that reason.
+pub(super) fn said(
+    unreachable: &mut BTreeMap<IfName, (Unreachable, Instant)>,
+    parent: &IfName,
+    sent: io::Result<()>,
+) -> bool {
+    match sent {
+        Ok(()) => {
+            unreachable.remove(parent);
+            true
+        }
+        Err(error) => {
+            let errno = error.raw_os_error();
+            let now = Unreachable { parent: parent.clone(), why: error.to_string(), errno };
+            let known = unreachable.get(parent).is_some_and(|(known, _)| *known == now || errno.is_none());
+            if !known {
+                tracing::warn!(%parent, "the LAN cannot be asked: {error}");
+                unreachable.insert(parent.clone(), (now, Instant::now()));
+            } else if let Some((_, since)) = unreachable.get_mut(parent) {
+                *since = Instant::now();
+            }
+            false
+        }
+    }
+}
+
+/// The same of what may wait for room, of which nothing is known yet.
+pub(super) fn said_or_waits(
+    unreachable: &mut BTreeMap<IfName, (Unreachable, Instant)>,
+    parent: &IfName,
+    sent: io::Result<bool>,
+) {
+    if !matches!(sent, Ok(false)) {
+        said(unreachable, parent, sent.map(drop));
+    }
+}
