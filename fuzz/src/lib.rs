@@ -1,8 +1,9 @@
-//! What must hold for any bytes that come from outside: from the LAN, from the control socket, from an engine, and from the kernel,
-//! where others decide what is in them. Nothing may panic, and what was understood must be understood the same when it is written again.
+//! Invariants for any bytes that come from outside: from the LAN, from the control socket, from an engine,
+//! and from the kernel, where others control the contents. Nothing may panic. What was parsed must parse to
+//! the same value after it is written again.
 //!
-//! `cargo xtask fuzz` looks for bytes that break this; those it found, and what real peers send, are in `corpus/`, which
-//! the tests replay.
+//! `cargo xtask fuzz` looks for inputs that violate this. The inputs that it found, and inputs that real
+//! peers send, are in `corpus/`. The tests replay them.
 
 mod steps;
 
@@ -55,7 +56,7 @@ pub fn neighbours(frame: &[u8]) {
     defence.observe(&heard, start + Duration::from_secs(1));
 }
 
-/// What a router says, from time to time, to a link that asks.
+/// Feeds a router's advertisement repeatedly to a link that solicits.
 fn routers(frame: &[u8]) {
     let Some(said) = RouterAdvertisement::parse(frame) else { return };
     let mut now = Instant::now();
@@ -73,7 +74,7 @@ fn routers(frame: &[u8]) {
     }
 }
 
-/// What the kernel says of a namespace's links, addresses, routes and neighbours: the messages of dumps.
+/// The kernel's dumps of a namespace: links, addresses, routes and neighbours.
 pub fn kernel(dumps: &[u8]) {
     static STATE: OnceLock<State> = OnceLock::new();
     let view = ashore_kernel::read::view(dumps);
@@ -83,7 +84,7 @@ pub fn kernel(dumps: &[u8]) {
         assert_eq!(IfName::try_from(text).as_ref(), Ok(&link.name));
         assert_eq!(IfName::seen(&link.name.bytes()).as_ref(), Some(&link.name));
     }
-    // It is the host, and the container as well.
+    // The same view serves as the host and as the container.
     let netns = Netns::new("/run/netns/web".into(), 4, 7);
     let observed = Observed { host: view.clone(), netns: [(netns, view)].into(), ..Observed::default() };
     let plan = plan(&desired(STATE.get_or_init(state), &observed), &observed);
@@ -91,7 +92,7 @@ pub fn kernel(dumps: &[u8]) {
     shown.for_each(|line| assert!(line.chars().all(is_printable), "{line:?}"));
 }
 
-/// A network by macvlan and one by a VLAN of a bridge, each with an endpoint in one container.
+/// A macvlan network and a network in a VLAN of a bridge, each with an endpoint in the same container.
 fn state() -> State {
     let mut state = State::new(Seed([3; 16]));
     for (network, bridge, ifname) in [("lan", "", "eth0"), ("tv", r#","kind":"bridge","vlan":20"#, "eth1")] {
@@ -99,15 +100,15 @@ fn state() -> State {
         let spec = format!(
             r#"{{"name":"{network}","parent":"{parent}"{bridge},"subnets":["192.168.88.0/24"],"gateways":["192.168.88.1"]}}"#
         );
-        let spec: NetworkSpec = serde_json::from_str(&spec).expect("it is a specification");
+        let spec: NetworkSpec = serde_json::from_str(&spec).expect("the specification is valid");
         let made: Network =
-            spec.completed(&View::default()).and_then(|spec| spec.network()).expect("all of it is given");
+            spec.completed(&View::default()).and_then(|spec| spec.network()).expect("it is complete");
         let endpoint = format!(
             r#"{{"network":"{network}","name":"web","mac":"02:00:00:00:00:07","addresses":["192.168.88.7/24"],
                 "source":"range","default_route":true,"stage":"attached","since":1,"home":{{"netns":{{
                 "netns":{{"path":"/run/netns/web","dev":4,"ino":7}},"ifname":"{ifname}"}}}}}}"#
         );
-        let endpoint: Endpoint = serde_json::from_str(&endpoint).expect("it is an endpoint");
+        let endpoint: Endpoint = serde_json::from_str(&endpoint).expect("the endpoint is valid");
         state.apply(Change::PutNetwork(made));
         state.apply(Change::PutEndpoint(endpoint));
     }
@@ -122,7 +123,7 @@ pub fn control(line: &[u8]) {
     }
 }
 
-/// Calls of the engine's, of which the first byte chooses one.
+/// The engine's calls. The first input byte selects one.
 const CALLS: [&str; 15] = [
     "/Plugin.Activate",
     "/IpamDriver.GetCapabilities",
@@ -141,7 +142,7 @@ const CALLS: [&str; 15] = [
     "/NetworkDriver.GwAllocCheck",
 ];
 
-/// A plugin call: one byte for the method, the rest its body.
+/// A plugin call. The first byte selects the method, the rest is its body.
 pub fn plugin(bytes: &[u8]) {
     let Some((first, body)) = bytes.split_first() else { return };
     let path = CALLS[usize::from(*first) % CALLS.len()];
@@ -154,14 +155,14 @@ pub fn plugin(bytes: &[u8]) {
     }
 }
 
-/// A frame for a DHCP client, or the payload of one. Answers what the client takes for leases.
+/// A frame for a DHCP client, or only its payload. Returns what the client accepts as leases.
 pub fn dhcp4(bytes: &[u8]) -> Vec<Lease> {
     let payload = Datagram::to_client(bytes, Checksum::Partial).map_or(bytes, |datagram| datagram.payload);
     let mut leases = Vec::new();
     let Some(message) = Message::decode(payload) else { return leases };
     assert_eq!(Message::decode(&message.encode()).as_ref(), Some(&message));
 
-    // It is the answer to whatever a client asks, in its whole life.
+    // The message is the answer to every request that the client sends.
     let (mut now, source) = (Instant::now(), Some(Ipv4Addr::new(192, 168, 88, 1)));
     let mut client = Client::new(Config::new(OURS, ClientId::mac(OURS)), now, 7);
     let mut answer = Message { op: Op::Reply, chaddr: OURS, ..message };
@@ -170,7 +171,8 @@ pub fn dhcp4(bytes: &[u8]) -> Vec<Lease> {
             Action::Send(outgoing) => {
                 let asked = Message::decode(&outgoing.payload).expect("a client's message reads");
                 answer.xid = asked.xid;
-                // A server says one thing, and a fuzzer finds one message: it is an offer first, and then whatever else.
+                // The fuzzer finds one message, so it is the answer to everything: an offer to a discover, an
+                // acknowledgement otherwise.
                 let said = if asked.options.kind() == Some(Kind::Discover) { Kind::Offer } else { Kind::Ack };
                 if step % 8 != 7 {
                     answer.options.set(code::MESSAGE_TYPE, [said as u8]);
@@ -192,7 +194,7 @@ pub fn dhcp4(bytes: &[u8]) -> Vec<Lease> {
     leases
 }
 
-/// A frame for a DHCPv6 client, or the payload of one. Answers what the client takes for leases.
+/// A frame for a DHCPv6 client, or only its payload. Returns what the client accepts as leases.
 pub fn dhcp6(bytes: &[u8]) -> Vec<dhcp6::Held> {
     use dhcp6::{Action, Client, Config, Datagram, Duid, Inquiry, Kind, Lease, Message, Told, code};
 
@@ -201,7 +203,7 @@ pub fn dhcp6(bytes: &[u8]) -> Vec<dhcp6::Held> {
     let Some(message) = Message::decode(payload) else { return leases };
     assert_eq!(Message::decode(&message.encode()).as_ref(), Some(&message));
 
-    // It is the answer to whatever a client asks, in its whole life, and to who asks for no address.
+    // The message is the answer to every request of the client, and of an inquiry that asks for no address.
     let mut now = Instant::now();
     let duid = Duid::try_from(vec![0, 4, 7]).expect("three bytes are enough");
     let config = Config::new(duid.clone(), 7);
@@ -213,7 +215,8 @@ pub fn dhcp6(bytes: &[u8]) -> Vec<dhcp6::Held> {
             Action::Send(outgoing) => {
                 let asked = Message::decode(&outgoing.payload).expect("a client's message reads");
                 answer.xid = asked.xid;
-                // A server says one thing, and a fuzzer finds one message: it is an offer first, and then whatever else.
+                // The fuzzer finds one message, so it is the answer to everything: an advertisement to a
+                // solicit, a reply otherwise.
                 let rapid = answer.options.get(code::RAPID_COMMIT).is_some();
                 let offer = asked.kind == Kind::Solicit && !rapid;
                 answer.kind = if offer { Kind::Advertise } else { Kind::Reply };

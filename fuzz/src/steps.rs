@@ -1,5 +1,5 @@
-//! From what DHCP servers and routers say to what would be done to the host and to the container: a client that reads whatever it is
-//! sent without a panic may still make something of it that must not be.
+//! From the answers of DHCP servers and routers to the steps on the host and in the container. A client that
+//! parses any input without a panic may still derive something from it that must not happen.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -27,7 +27,8 @@ use ashore_wire::{dhcp6, slaac};
 
 use crate::OURS;
 
-/// The first byte chooses who speaks, and whether the container has its link already; the rest is what is said.
+/// The first byte selects who answers, and whether the container already has its link. The rest is the
+/// answer.
 pub fn steps(bytes: &[u8]) {
     let Some((first, said)) = bytes.split_first() else { return };
     let world = World::new(first & 4 != 0);
@@ -44,7 +45,7 @@ pub fn steps(bytes: &[u8]) {
     }
 }
 
-/// A host on its LAN, and an endpoint whose addresses come from there.
+/// A host on its LAN, and an endpoint whose addresses come from the LAN.
 struct World {
     state: State,
     observed: Observed,
@@ -61,7 +62,7 @@ impl World {
             CONTAINER.get_or_init(|| ashore_kernel::read::view(include_bytes!("../corpus/kernel/container")));
         let netns = Netns::new("/run/netns/web".into(), 4, 7);
         let mut inside = if has_link { inside.clone() } else { View::default() };
-        // A dump by itself does not tell whose namespace a parent is in.
+        // A dump does not tell which namespace a parent is in.
         for lower in inside.links.iter_mut().filter_map(|link| link.lower.as_mut()) {
             lower.seat = Seat::Host;
         }
@@ -70,18 +71,18 @@ impl World {
         let mut state = State::new(Seed([3; 16]));
         let spec = r#"{"name":"lan","parent":"eth0","subnets":["192.168.88.0/24"],"gateways":["192.168.88.1"],
                        "addressing":"dhcp","ipv6":"auto"}"#;
-        let spec: NetworkSpec = serde_json::from_str(spec).expect("it is a specification");
+        let spec: NetworkSpec = serde_json::from_str(spec).expect("the specification is valid");
         let network: Network =
-            spec.completed(&observed.host).and_then(|spec| spec.network()).expect("all of it is given");
+            spec.completed(&observed.host).and_then(|spec| spec.network()).expect("it is complete");
         state.apply(Change::PutNetwork(network));
         let endpoint = r#"{"network":"lan","name":"web","mac":"02:00:00:00:00:07","addresses":[],"source":"lease",
             "default_route":true,"stage":"attached","since":1,"home":{"netns":{
             "netns":{"path":"/run/netns/web","dev":4,"ino":7},"ifname":"eth0"}}}"#;
-        let endpoint: Endpoint = serde_json::from_str(endpoint).expect("it is an endpoint");
+        let endpoint: Endpoint = serde_json::from_str(endpoint).expect("the endpoint is valid");
         World { state, observed, netns, endpoint }
     }
 
-    /// None where the daemon declines the address.
+    /// Returns `None` if the daemon declines the address.
     fn with_lease(&self, lease: Lease) -> Option<Endpoint> {
         let host = &self.observed.host;
         let routers: Vec<(IpAddr, u32)> = host
@@ -129,12 +130,12 @@ impl World {
         learned.map(|learned| self.endpoint.clone().with_learned(Some(learned)))
     }
 
-    /// What is planned for an endpoint may be done.
+    /// Asserts that every step planned for an endpoint is allowed.
     fn check(&self, endpoint: Endpoint) {
         let mut state = self.state.clone();
         state.apply(Change::PutEndpoint(endpoint));
         let plan = plan(&desired(&state, &self.observed), &self.observed);
-        assert!(plan.blocked.is_empty(), "what is said on the LAN stops nothing: {:?}", plan.blocked);
+        assert!(plan.blocked.is_empty(), "nothing from the LAN blocks a plan: {:?}", plan.blocked);
         for step in &plan.steps {
             let line = step.to_string();
             assert!(line.chars().all(is_printable), "{line:?}");
@@ -159,7 +160,7 @@ impl World {
                 let is_in_use = |ip: IpAddr| {
                     host.has_address(ip) || host.routes.iter().any(|there| there.route.via == Some(ip))
                 };
-                // One endpoint, and neither the host itself nor a router of its own.
+                // The destination is a single address that is neither the host's nor one of its routers'.
                 let is_single = route.to.prefix_len() == route.to.max_prefix_len();
                 self.is_ours(&route.dev) && is_single && !is_in_use(route.to.addr())
             }
@@ -171,23 +172,24 @@ impl World {
         }
     }
 
-    /// Links that Ashore makes: the endpoint's, and the shim.
+    /// Returns whether Ashore made the link: the endpoint's link or the shim.
     fn is_ours(&self, link: &IfName) -> bool {
         let name = link.to_string();
         name == "shim-eth0" || self.observed.host.link(link).is_none_or(|link| link.tag().is_some())
     }
 
-    /// Not below what every host takes (RFC 791, 3.1), and not above the parent's.
+    /// At least the size that every host accepts (RFC 791, 3.1), and at most the parent's MTU.
     fn is_fit_mtu(&self, mtu: u32) -> bool {
-        let parent: IfName = "eth0".parse().expect("it is a name");
+        let parent: IfName = "eth0".parse().expect("the name is valid");
         (576..=self.observed.host.link(&parent).map_or(u32::MAX, |link| link.mtu)).contains(&mtu)
     }
 }
 
-/// Where no route may lead: to this network, to the machine itself, to groups, and to the class that is reserved (RFC 6890).
+/// Destinations that a route must not have: this network, loopback, multicast, and the reserved class (RFC
+/// 6890).
 fn is_nowhere(ip: IpAddr) -> bool {
     match ip {
-        // But for the default route.
+        // Except the default route.
         IpAddr::V4(ip) => {
             (ip.octets()[0] == 0 && !ip.is_unspecified())
                 || ip.is_loopback()
@@ -197,7 +199,7 @@ fn is_nowhere(ip: IpAddr) -> bool {
     }
 }
 
-/// Whether a machine may have an address.
+/// Returns whether a machine may have an address.
 fn is_fit(ip: IpAddr) -> bool {
     !ip.is_unspecified() && !is_nowhere(ip)
 }

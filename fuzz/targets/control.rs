@@ -1,4 +1,4 @@
-//! libFuzzer's entry to [`ashore_fuzz::control`].
+//! The libFuzzer entry point for [`ashore_fuzz::control`].
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| ashore_fuzz::control(bytes));

@@ -1,4 +1,4 @@
-//! libFuzzer's entry to [`ashore_fuzz::neighbours`].
+//! The libFuzzer entry point for [`ashore_fuzz::neighbours`].
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| ashore_fuzz::neighbours(bytes));

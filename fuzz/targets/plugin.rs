@@ -1,4 +1,4 @@
-//! libFuzzer's entry to [`ashore_fuzz::plugin`].
+//! The libFuzzer entry point for [`ashore_fuzz::plugin`].
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| ashore_fuzz::plugin(bytes));

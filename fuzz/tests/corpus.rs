@@ -1,4 +1,4 @@
-//! Replays what real peers send, and what fuzzing has found.
+//! Replays inputs from real peers and inputs that fuzzing found.
 
 use std::path::Path;
 
@@ -84,7 +84,7 @@ fn what_a_real_kernel_says_is_understood() {
     let odd = view("odd");
     assert_eq!(names(&odd), ["lo", "`id`", "eth0", r"x\xffy", "m1", "t0", "t1"]);
     assert_eq!(odd.links[2].alias.as_deref(), Some(r"\xff"));
-    // A macvlan of a mode that is none of Ashore's is a child all the same.
+    // A macvlan in a mode that Ashore does not use is still a child.
     assert_eq!(odd.links[4].kind, ObservedKind::Macvlan { mode: None, bc_queue_len: Some(1000) });
     assert!(odd.links.iter().all(|link| link.tag().is_none()));
 

@@ -1,4 +1,4 @@
-//! A real daemon on a machine of the lab, and real clients of it.
+//! A real daemon on a machine of the lab, and its real clients.
 
 use std::fs::File;
 use std::io;
@@ -13,36 +13,37 @@ use crate::engines::Engines;
 use crate::ran::Ran;
 use crate::world::{Machine, WorldError};
 
-/// How long a daemon may take to its first answer.
+/// How long a daemon may take until its first answer.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A running daemon. Dropped, it is killed; its directory stays.
+/// A running daemon. Dropping it kills the daemon. Its directory stays.
 pub struct Daemon {
     child: Child,
     program: PathBuf,
     directory: PathBuf,
 }
 
-/// What runs on the same machine.
+/// What else runs on the same machine.
 #[derive(Clone, Copy)]
 pub enum Beside<'a> {
-    /// Nothing that matters.
+    /// Nothing of importance.
     Nobody,
     /// A container engine.
     Engine(&'a Docker),
-    /// One, and the daemon logs how long it takes over each of the engine's calls.
+    /// A container engine. The daemon logs how long each of the engine's calls takes.
     TimedEngine(&'a Docker),
-    /// One whose API the daemon cannot reach.
+    /// A container engine whose API the daemon cannot reach.
     SilentEngine(&'a Docker),
 }
 
 impl Daemon {
-    /// Starts `program daemon` on a machine, with state, socket and log in a directory, and waits until it answers.
+    /// Starts `program daemon` on a machine, with its state, socket and log in a directory. Waits until the
+    /// daemon answers.
     pub fn start(program: &Path, machine: &Machine, directory: &Path) -> Result<Self, WorldError> {
         Self::start_beside(program, machine, directory, Beside::Nobody)
     }
 
-    /// Starts it for an engine on the same machine.
+    /// Starts a daemon for an engine on the same machine.
     pub fn start_beside(
         program: &Path,
         machine: &Machine,
@@ -67,8 +68,8 @@ impl Daemon {
         Self::spawn(command, program, directory)
     }
 
-    /// Starts it on sockets that are there before it: `systemd-socket-activate` binds them and, when one is called, becomes
-    /// the daemon.
+    /// Starts a daemon with inherited sockets. `systemd-socket-activate` binds the sockets and becomes the
+    /// daemon on the first connection.
     pub fn start_activated(
         engines: &Engines,
         program: &Path,
@@ -85,7 +86,7 @@ impl Daemon {
         Self::spawn(command, program, directory)
     }
 
-    /// Starts it by another command, such as `setpriv`, which becomes it.
+    /// Starts a daemon through another command that becomes the daemon, such as `setpriv`.
     pub fn start_by(
         launcher: &[&str],
         program: &Path,
@@ -98,7 +99,7 @@ impl Daemon {
         Self::spawn(command, program, directory)
     }
 
-    /// Starts the command that is, or will become, the daemon.
+    /// Starts the command that is the daemon or will become it.
     fn spawn(mut command: Command, program: &Path, directory: &Path) -> Result<Self, WorldError> {
         std::fs::create_dir_all(directory)?;
         let log = File::options().create(true).append(true).open(directory.join("log"))?;
@@ -119,22 +120,22 @@ impl Daemon {
         Ok(daemon)
     }
 
-    /// Its control socket.
+    /// The control socket.
     pub fn socket(&self) -> PathBuf {
         self.directory.join("ashore.sock")
     }
 
-    /// Its process id.
+    /// The process ID.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// What it logged so far, over all its lives.
+    /// What the daemon has logged so far, over all its runs.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.directory.join("log")).unwrap_or_default()
     }
 
-    /// A client of it, to be given its arguments.
+    /// A client of the daemon. The caller adds the arguments.
     pub fn client(&self) -> Command {
         let mut command = Command::new(&self.program);
         command.env("ASHORE_SOCKET", self.socket()).stdin(Stdio::null());
@@ -146,19 +147,19 @@ impl Daemon {
         Ran::of(self.client().args(arguments))
     }
 
-    /// Kills it (`SIGKILL`), as a crash would.
+    /// Kills the daemon (`SIGKILL`), as a crash would.
     pub fn kill(mut self) -> io::Result<()> {
         self.child.kill()?;
         self.child.wait().map(|_| ())
     }
 
-    /// Asks it to stop (`SIGTERM`), as the init system does.
+    /// Asks the daemon to stop (`SIGTERM`), as the init system does.
     pub fn terminate(&self) -> io::Result<()> {
         let pid = nix::unistd::Pid::from_raw(self.child.id().cast_signed());
         Ok(nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM)?)
     }
 
-    /// Waits until it has ended by itself, for at most so long; tells whether it has.
+    /// Waits at most `most` until the daemon has ended by itself. Returns whether it has.
     pub fn ended_within(&mut self, most: Duration) -> io::Result<bool> {
         let end = Instant::now() + most;
         loop {
@@ -173,7 +174,7 @@ impl Daemon {
     }
 }
 
-/// The arguments of a daemon that keeps to one directory.
+/// Adds the arguments of a daemon that keeps its files in one directory.
 fn in_directory(command: &mut Command, directory: &Path) {
     command.args(["daemon", "--state"]).arg(directory.join("state")).arg("--run").arg(directory);
     command.arg("--docker-plugin").arg(directory.join("plugins/ashore.sock"));

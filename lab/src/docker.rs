@@ -1,5 +1,5 @@
-//! A real Docker engine on a machine of the lab, with a mount and a process namespace of its own: its plugins, sockets
-//! and containers are nobody else's, and all end together.
+//! A real Docker engine on a machine of the lab. It has its own mount and PID namespaces: nothing else sees
+//! its plugins, sockets and containers, and they all end together.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -15,24 +15,24 @@ use crate::engines::Engines;
 use crate::ran::Ran;
 use crate::world::{Machine, WorldError};
 
-/// How long the engine may take to its first answer.
+/// How long the engine may take until its first answer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A running engine. Dropped, it is killed with all its containers.
+/// A running engine. Dropping it kills the engine with all its containers.
 pub struct Docker {
-    /// Holds the namespaces open.
+    /// Keeps the namespaces open.
     holder: Child,
-    /// The holder's first process, as this one sees it.
+    /// The first process in the holder's PID namespace, by its PID in this process's namespace.
     inside: u32,
     dockerd: Option<Child>,
     directory: PathBuf,
 }
 
-/// What the holder does: the tree becomes the root, with the kernel's file systems and the test's directory in it, and the
-/// plugins where the engine looks for them. A chroot would not do: what enters a container enters its mount namespace,
-/// whose root is the true one. Mounts are shared, as init systems make them, and /etc has the two files that the engine
-/// hands to managed plugins. The shell stays, and buries the dead: a containerd that nobody waited for is still running to
-/// a dockerd that starts anew.
+/// The holder's script. It makes the tree the root, with the kernel's filesystems and the test's directory in
+/// it, and with the plugins where the engine looks for them. A chroot would not do: whatever enters a
+/// container enters its mount namespace, and gets the real root there. Mounts are shared, as init systems set
+/// them up, and /etc has the two files that the engine passes to managed plugins. The shell stays and reaps
+/// processes. If nobody reaped a dead containerd, a restarted dockerd would take it for a running one.
 const HOLD: &str = r#"
     touch "$1/etc/hosts" "$1/etc/resolv.conf"
     mount --bind "$1" "$1"
@@ -52,8 +52,8 @@ const HOLD: &str = r#"
 "#;
 
 impl Docker {
-    /// Starts the engine of one of Debian's releases on a machine. It looks for plugins in `directory/plugins`, and has
-    /// the image `box`, a busybox.
+    /// Starts the engine of a Debian release on a machine. It looks for plugins in `directory/plugins`. It
+    /// has the image `box`, which is a busybox.
     pub fn start(
         engines: &Engines,
         suite: &str,
@@ -66,8 +66,8 @@ impl Docker {
         Ok(docker)
     }
 
-    /// The file system and the processes of an engine that is not running yet. What it had before in `directory` is there
-    /// again.
+    /// Sets up the filesystem and the PID namespace of an engine without starting it. The engine's earlier
+    /// data in `directory` is kept.
     pub fn at_rest(engines: &Engines, suite: &str, directory: &Path) -> Result<Self, WorldError> {
         std::fs::create_dir_all(directory.join("plugins"))?;
         let tree = engines.tree(suite);
@@ -77,22 +77,22 @@ impl Docker {
         ashore_kernel::kill_with_parent(&mut command);
         let mut holder = command.spawn()?;
         let mut line = String::new();
-        BufReader::new(holder.stdout.take().expect("it is piped")).read_line(&mut line)?;
+        BufReader::new(holder.stdout.take().expect("stdout is piped")).read_line(&mut line)?;
         if line.trim() != "ready" {
             let _ = holder.wait();
-            return Err(io::Error::other("no namespaces for the engine; is this root?").into());
+            return Err(io::Error::other("cannot create namespaces for the engine; is this root?").into());
         }
         let inside = only_child(holder.id())?;
         let directory = directory.to_owned();
         Ok(Docker { holder, inside, dockerd: None, directory })
     }
 
-    /// Starts dockerd, which must not be running.
+    /// Starts dockerd. It must not be running.
     pub fn start_dockerd(&mut self, machine: &Machine) -> Result<(), WorldError> {
         self.start_dockerd_with(machine, &[])
     }
 
-    /// Starts dockerd with more options than the lab's own.
+    /// Starts dockerd with options in addition to the lab's own.
     pub fn start_dockerd_with(&mut self, machine: &Machine, options: &[&str]) -> Result<(), WorldError> {
         let log =
             std::fs::File::options().create(true).append(true).open(self.directory.join("dockerd.log"))?;
@@ -100,13 +100,14 @@ impl Docker {
         self.enter(&mut command).arg("dockerd");
         command.arg("--data-root").arg(self.directory.join("data"));
         command.arg("--host").arg(format!("unix://{}", self.socket().display()));
-        // Where a managed plugin finds it.
+        // Where a managed plugin looks for it.
         command.args(["--host", "unix:///run/docker.sock"]);
         command.args(["--iptables=false", "--ip6tables=false", "--bridge=none", "--storage-driver=vfs"]);
         command.args(options).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let mut dockerd = command.spawn()?;
         let end = Instant::now() + PATIENCE;
-        // Docker's command is asked once there is somebody to ask: each call of it is a large program that starts.
+        // Run the docker command only once the socket accepts connections, because each run starts a large
+        // program.
         while UnixStream::connect(self.socket()).is_err() || self.run(&["version"])?.code != Some(0) {
             if dockerd.try_wait()?.is_some() || Instant::now() > end {
                 let log = self.log();
@@ -118,28 +119,28 @@ impl Docker {
         Ok(())
     }
 
-    /// Makes `nsenter` go to where the engine lives.
+    /// Adds the arguments that make `nsenter` enter the engine's namespaces.
     fn enter<'a>(&self, nsenter: &'a mut Command) -> &'a mut Command {
         nsenter.args(["--mount", "--pid", "--target", &self.inside.to_string(), "--"]).current_dir("/");
         nsenter.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("HOME", &self.directory)
     }
 
-    /// Its API's socket.
+    /// The engine's API socket.
     pub fn socket(&self) -> PathBuf {
         self.directory.join("docker.sock")
     }
 
-    /// Its file system as this process sees it: what a daemon outside needs to find a sandbox.
+    /// The engine's root directory as this process sees it. A daemon outside needs it to find a sandbox.
     pub fn root(&self) -> PathBuf {
         format!("/proc/{}/root", self.inside).into()
     }
 
-    /// What it logged so far.
+    /// What the engine has logged so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.directory.join("dockerd.log")).unwrap_or_default()
     }
 
-    /// A command of the engine's own tree, where the engine lives.
+    /// A command from the engine's tree that runs in the engine's namespaces.
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");
         self.enter(&mut command).arg(program);
@@ -152,7 +153,8 @@ impl Docker {
         Ran::of(command.args(arguments).stdin(Stdio::null()))
     }
 
-    /// Runs `docker-compose …` of the engine's release, on files in the directory that the engine was started with.
+    /// Runs `docker-compose …` of the engine's release. The files must be in the directory that the engine
+    /// was started with.
     pub fn compose(&self, files: &[&Path], arguments: &[&str]) -> io::Result<Ran> {
         let mut command = Command::new("nsenter");
         self.enter(&mut command).arg("docker-compose");
@@ -163,7 +165,7 @@ impl Docker {
         Ran::of(command.args(arguments).stdin(Stdio::null()))
     }
 
-    /// Begins `docker …`, to be waited for.
+    /// Starts `docker …`. The caller waits for it.
     pub fn begin(&self, arguments: &[&str]) -> io::Result<Child> {
         let mut command = self.client();
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
@@ -175,12 +177,12 @@ impl Docker {
         command
     }
 
-    /// Kills dockerd (`SIGKILL`), and leaves its containers.
+    /// Kills dockerd (`SIGKILL`). Its containers keep running.
     pub fn kill_dockerd(&mut self) -> io::Result<()> {
         self.end_dockerd(Signal::SIGKILL)
     }
 
-    /// Stops dockerd (`SIGTERM`) as the init system does, and with it its containers.
+    /// Stops dockerd (`SIGTERM`) as the init system does. Its containers stop too.
     pub fn stop_dockerd(&mut self) -> io::Result<()> {
         self.end_dockerd(Signal::SIGTERM)
     }
@@ -193,8 +195,9 @@ impl Docker {
         Ok(())
     }
 
-    /// Kills what runs of a container that the engine takes for stopped, and waits until it is gone: an engine that was killed while it
-    /// started the container does not know of it. Tells whether there was something.
+    /// Kills what is left of a container that the engine believes stopped, and waits until it is gone. An
+    /// engine that was killed while it started the container does not know about it. Returns whether anything
+    /// was left.
     pub fn kill_leftover(&self, id: &str) -> io::Result<bool> {
         let Some(shim) = shim_of(id)? else { return Ok(false) };
         let left = || children(shim).unwrap_or_default();
@@ -208,15 +211,15 @@ impl Docker {
         Ok(found)
     }
 
-    /// Has dockerd stand still, or go on.
+    /// Suspends dockerd, or resumes it.
     pub fn stand_still(&self, still: bool) -> io::Result<()> {
         let Some(nsenter) = &self.dockerd else { return Ok(()) };
         if !still {
             return Ok(kill(Pid::from_raw(nsenter.id().cast_signed()), Signal::SIGCONT)?);
         }
         self.signal(Signal::SIGSTOP)?;
-        // nsenter stands still once it has seen its child do so, and wakes it when it goes on. Woken before that, it would stand still
-        // for good.
+        // nsenter stops itself once it has seen its child stop, and it continues its child when it continues.
+        // If it were continued before that, it would later stop for good.
         let end = Instant::now() + PATIENCE;
         while !stands_still(nsenter.id())? && Instant::now() < end {
             sleep(Duration::from_millis(1));
@@ -224,7 +227,7 @@ impl Docker {
         Ok(())
     }
 
-    /// nsenter waits for dockerd, its child in the other process namespace.
+    /// Sends a signal to dockerd. nsenter waits for dockerd, which is its child in the other PID namespace.
     fn signal(&self, signal: Signal) -> io::Result<()> {
         let Some(nsenter) = &self.dockerd else { return Ok(()) };
         Ok(kill(Pid::from_raw(only_child(nsenter.id())?.cast_signed()), signal)?)
@@ -236,7 +239,7 @@ impl Drop for Docker {
         let _ = self.holder.kill();
         let _ = self.holder.wait();
         if let Some(mut nsenter) = self.dockerd.take() {
-            // One that stands still would not see dockerd's end.
+            // A stopped nsenter would not notice that dockerd has ended.
             let _ = nsenter.kill();
             let _ = nsenter.wait();
         }
@@ -246,7 +249,8 @@ impl Drop for Docker {
     }
 }
 
-/// Gives an engine the image `box`, a static busybox and nothing else, by its `docker …`.
+/// Imports the image `box` into an engine: a static busybox and nothing else. `docker` is the command that
+/// reaches the engine.
 pub(crate) fn import_box(mut docker: Command, engines: &Engines, directory: &Path) -> io::Result<()> {
     let tree = directory.join("box");
     let bin = tree.join("bin");
@@ -258,17 +262,17 @@ pub(crate) fn import_box(mut docker: Command, engines: &Engines, directory: &Pat
     let archive = Command::new("tar").arg("-C").arg(&tree).args(["-c", "."]).output()?;
     docker.args(["import", "-", "box"]).stdin(Stdio::piped()).stdout(Stdio::null());
     let mut import = docker.spawn()?;
-    import.stdin.take().expect("it is piped").write_all(&archive.stdout)?;
+    import.stdin.take().expect("stdin is piped").write_all(&archive.stdout)?;
     if import.wait()?.success() {
         Ok(())
     } else {
-        Err(io::Error::other("the engine does not import the image"))
+        Err(io::Error::other("the engine cannot import the image"))
     }
 }
 
-/// The process that another has started.
+/// The first child of a process.
 pub(crate) fn only_child(parent: u32) -> io::Result<u32> {
-    children(parent)?.first().copied().ok_or_else(|| io::Error::other("the process has not begun"))
+    children(parent)?.first().copied().ok_or_else(|| io::Error::other("the process has not started"))
 }
 
 fn children(parent: u32) -> io::Result<Vec<u32>> {
@@ -276,7 +280,7 @@ fn children(parent: u32) -> io::Result<Vec<u32>> {
     Ok(children.split_whitespace().filter_map(|child| child.parse().ok()).collect())
 }
 
-/// The process by which containerd holds a container.
+/// The containerd shim of a container.
 fn shim_of(id: &str) -> io::Result<Option<u32>> {
     for entry in std::fs::read_dir("/proc")?.flatten() {
         let Some(process) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };

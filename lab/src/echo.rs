@@ -1,4 +1,4 @@
-//! ICMP echo, as ping(8) does it: a bare machine has no ping.
+//! ICMP echo, as in ping(8), because a bare machine has no ping.
 
 use std::io::Read;
 use std::net::{IpAddr, SocketAddr};
@@ -10,26 +10,27 @@ use std::time::{Duration, Instant};
 use ashore_kernel::Namespace;
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// How long one try waits.
+/// How long one attempt waits.
 const WAIT: Duration = Duration::from_secs(1);
 
-/// The time to an address and back from the calling thread's namespace, or nothing after so many tries of a second each.
+/// The round-trip time to an address from the calling thread's namespace. Returns `None` if no attempt is
+/// answered. Each attempt waits one second.
 pub fn ping(to: IpAddr, tries: u32) -> Option<Duration> {
     static NEXT: AtomicU16 = AtomicU16::new(1);
     let id = NEXT.fetch_add(1, Ordering::Relaxed) ^ std::process::id() as u16;
     (1..=tries).find_map(|sequence| try_ping(to, id, sequence as u16).ok().flatten())
 }
 
-/// Pings without a pause, until they are counted: what a person sees who leaves `ping` running.
+/// Continuous pings, which are counted at the end: what a user sees who leaves `ping` running.
 pub struct Pings {
     stop: Arc<AtomicBool>,
     pinger: JoinHandle<Counted>,
 }
 
-/// How a series of pings went.
+/// The result of a series of pings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counted {
-    /// Requests.
+    /// Requests sent.
     pub sent: u32,
     /// Requests without an answer within a second.
     pub lost: u32,
@@ -39,7 +40,7 @@ pub struct Counted {
 const PAUSE: Duration = Duration::from_millis(5);
 
 impl Pings {
-    /// Begins to ping from a namespace.
+    /// Starts to ping from a namespace.
     pub fn begin(from: Namespace, to: IpAddr) -> Pings {
         let stop = Arc::new(AtomicBool::new(false));
         let (stopped, mut counted) = (stop.clone(), Counted { sent: 0, lost: 0 });
@@ -57,7 +58,7 @@ impl Pings {
         Pings { stop, pinger }
     }
 
-    /// Ends it.
+    /// Stops the pings and returns the counts.
     pub fn end(self) -> Counted {
         self.stop.store(true, Ordering::Relaxed);
         self.pinger.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
@@ -74,12 +75,12 @@ fn try_ping(to: IpAddr, id: u16, sequence: u16) -> std::io::Result<Option<Durati
     packet[4..6].copy_from_slice(&id.to_be_bytes());
     packet[6..8].copy_from_slice(&sequence.to_be_bytes());
     if to.is_ipv4() {
-        // The kernel fills in ICMPv6's, whose pseudo-header it alone knows.
+        // For ICMPv6 the kernel fills in the checksum, because only the kernel knows the pseudo-header.
         let sum = checksum(&packet);
         packet[2..4].copy_from_slice(&sum.to_be_bytes());
     }
     let start = Instant::now();
-    // A neighbour that does not answer fails the sending (EHOSTUNREACH) or nothing at all.
+    // If the neighbour does not answer, sending fails with EHOSTUNREACH or the request is lost silently.
     socket.send_to(&packet, &SocketAddr::new(to, 0).into())?;
     let mut buffer = [0; 1500];
     loop {
@@ -93,7 +94,7 @@ fn try_ping(to: IpAddr, id: u16, sequence: u16) -> std::io::Result<Option<Durati
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(None),
             Err(error) => return Err(error),
         };
-        // A raw IPv4 socket hands over the IP header too.
+        // A raw IPv4 socket also returns the IP header.
         let header = if to.is_ipv4() { usize::from(buffer[0] & 0x0f) * 4 } else { 0 };
         let answer = buffer[..length].get(header..header + 8);
         if answer.is_some_and(|answer| answer[0] == reply && answer[4..8] == packet[4..8]) {

@@ -1,15 +1,15 @@
-//! Where a test finds engines and tools of the distribution, and what it says when it cannot run.
+//! Where tests find the distribution's engines and tools, and what a test prints when it cannot run.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The distribution's packages, unpacked: tools for this machine, and trees with an engine each.
+/// The distribution's packages, unpacked: tools for this machine, and one tree per engine.
 #[derive(Debug, Clone)]
 pub struct Engines(PathBuf);
 
 impl Engines {
-    /// What `cargo xtask test` has unpacked, or why there is nothing.
+    /// Finds what `cargo xtask test` has unpacked. Returns the reason if there is nothing.
     pub fn find() -> Result<Self, String> {
         if let Some(directory) = std::env::var_os("ASHORE_ENGINES") {
             return Ok(Engines(directory.into()));
@@ -22,17 +22,17 @@ impl Engines {
         }
     }
 
-    /// A file of a tool, by its path on an ordinary system.
+    /// A tool's file, given its path on an ordinary system.
     pub fn path(&self, file: &str) -> PathBuf {
         self.0.join("tools/root").join(file.trim_start_matches('/'))
     }
 
-    /// The tree with the engine of one of Debian's releases.
+    /// The tree with the engine of a Debian release.
     pub fn tree(&self, suite: &str) -> PathBuf {
         self.0.join(suite).join("root")
     }
 
-    /// Makes a command find the tools' programs and libraries.
+    /// Sets a command's environment so that it finds the tools' programs and libraries.
     pub fn equip<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         let joined = |directories: &[&str], variable: &str| -> OsString {
             let ours = directories.iter().map(|directory| self.path(directory));
@@ -42,13 +42,13 @@ impl Engines {
         };
         command.env("PATH", joined(&["usr/bin", "usr/sbin"], "PATH"));
         let libraries = format!("usr/lib/{}-linux-gnu", std::env::consts::ARCH);
-        // systemd's own library has a directory of its own.
+        // systemd's private library is in a directory of its own.
         let systemd = format!("{libraries}/systemd");
         command.env("LD_LIBRARY_PATH", joined(&[&libraries, &systemd], "LD_LIBRARY_PATH"))
     }
 }
 
-/// The tree of the managed plugin, which `docker plugin create` takes, or why there is none.
+/// The managed plugin's tree, as `docker plugin create` takes it. Returns the reason if there is none.
 pub fn plugin_tree() -> Result<PathBuf, String> {
     std::env::var_os("ASHORE_PLUGIN").map(PathBuf::from).ok_or_else(|| {
         std::env::var("ASHORE_NO_PLUGIN")
@@ -56,7 +56,7 @@ pub fn plugin_tree() -> Result<PathBuf, String> {
     })
 }
 
-/// Says that a test cannot run and why, where the list at the end of `cargo xtask test` finds it.
+/// Prints that a test cannot run, and why. `cargo xtask test` collects these lines and lists them at its end.
 pub fn cannot_run(test: &str, why: &str) {
     eprintln!("cannot-run: {test}: {why}");
 }

@@ -1,7 +1,9 @@
-//! A home LAN in namespaces: a switch, a router, a laptop and NAS hosts, built by code and gone with the process.
+//! A home LAN in network namespaces: a switch, a router, a laptop and NAS hosts. Code builds it, and it
+//! disappears with the process.
 //!
-//! The tests and `ashore lab` build the same worlds. Nothing here touches the namespace of whoever builds one: every
-//! machine is a network namespace of its own, held open by a descriptor, so that a killed process leaves nothing.
+//! The tests and `ashore lab` build the same worlds. Nothing here changes the caller's own namespace. Every
+//! machine is a network namespace of its own, held open by a descriptor, so a killed process leaves nothing
+//! behind.
 
 mod daemon;
 mod docker;
@@ -21,9 +23,9 @@ pub use ran::Ran;
 pub use wifi::Wifi;
 pub use world::{Machine, World, WorldError};
 
-/// Shows the last lines of a log: what a test saw fail, whoever wrote it may have seen coming.
+/// Prints the last lines of a log. They may explain why a test failed.
 fn show_end_of(what: &str, log: &str) {
     let last = log.lines().count().saturating_sub(60);
-    eprintln!("{what} ends so:");
+    eprintln!("the end of {what}:");
     log.lines().skip(last).for_each(|line| eprintln!("  {line}"));
 }

@@ -1,5 +1,5 @@
-//! A NAS that boots: systemd is its first process and Docker one of its services, in namespaces of their own around a
-//! machine of the lab. Its disk outlives its boots.
+//! A NAS that boots. systemd is its first process and Docker one of its services, in namespaces of their own
+//! around a machine of the lab. Its disk outlives its boots.
 
 use std::fs;
 use std::io;
@@ -14,13 +14,13 @@ use crate::engines::Engines;
 use crate::ran::Ran;
 use crate::world::{Machine, WorldError};
 
-/// How long a boot, or its end, may take.
+/// How long a boot or a shutdown may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How the control groups of these are called.
+/// How the names of the lab's control groups begin.
 const OWN: &str = "ashore-lab-";
 
-/// A NAS. Dropped, its power is cut.
+/// A NAS. Dropping it cuts its power.
 pub struct Nas {
     tree: PathBuf,
     directory: PathBuf,
@@ -31,13 +31,14 @@ pub struct Nas {
 /// What runs from a boot to its end.
 struct Power {
     holder: Child,
-    /// systemd, as this process sees it.
+    /// systemd, by its PID in this process's namespace.
     init: u32,
 }
 
-/// What comes before systemd: the disk, which is the tree under what this NAS has changed of it, and the kernel's file
-/// systems. `container=` tells systemd that devices and the clock are not its business; then it leaves to others also that
-/// mounts are seen by its services, as on a host they are.
+/// What happens before systemd starts. It mounts the disk, which is the tree with this NAS's changes on top,
+/// and the kernel's filesystems. `container=` tells systemd not to manage devices and the clock. systemd then
+/// also leaves it to others to share mounts with its services, which it does on a host. So the script does
+/// that.
 const BOOT: &str = r#"
     tree=$1 disk=$2
     mount -t overlay -o "lowerdir=$tree,upperdir=$disk/changed,workdir=$disk/work" overlay "$disk/root"
@@ -61,13 +62,13 @@ const BOOT: &str = r#"
          exec busybox env -i container=lab /usr/lib/systemd/systemd --unit=multi-user.target'
 "#;
 
-/// Puts itself in a group of its own, which is the whole tree of groups to what runs inside.
+/// Moves the shell into its own control group, which becomes the root of the hierarchy for everything inside.
 const IN_CGROUP: &str = r#"
     echo $$ > "$1/cgroup.procs"; shift
     exec unshare --mount --pid --cgroup --uts --ipc --fork --kill-child -- sh -ec "$@"
 "#;
 
-/// Units that ask for what namespaces do not give, or that only cost time.
+/// Units that need what namespaces do not provide, or that only take time.
 const MASKED: [&str; 6] = [
     "dev-hugepages.mount",
     "ldconfig.service",
@@ -78,7 +79,7 @@ const MASKED: [&str; 6] = [
 ];
 
 impl Nas {
-    /// Makes a NAS with the packages of one of Debian's releases. It has not booted yet.
+    /// Creates a NAS with the packages of a Debian release. It is not booted.
     pub fn new(engines: &Engines, suite: &str, directory: &Path) -> Result<Self, WorldError> {
         for part in ["changed/etc/systemd/system", "changed/etc/default", "work", "root"] {
             fs::create_dir_all(directory.join(part))?;
@@ -88,7 +89,7 @@ impl Nas {
             ("passwd", "root:x:0:0:root:/root:/bin/sh\n"),
             ("group", "root:x:0:\ndocker:x:101:\n"),
             ("hostname", "nas\n"),
-            // An empty one would make this a first boot, in which systemd enables all that it has.
+            // An empty file would make this a first boot, in which systemd enables all its units.
             ("machine-id", "a5403e000000000000000000000000a5\n"),
             (
                 "default/docker",
@@ -109,7 +110,7 @@ impl Nas {
         Ok(Nas { tree: engines.tree(suite), directory: directory.to_owned(), cgroup, power: None })
     }
 
-    /// Puts a program on its disk, in root's home. It must be off.
+    /// Copies a program to root's home directory on the disk. The NAS must be off.
     pub fn give(&self, program: &Path) -> io::Result<()> {
         let home = self.directory.join("changed/root");
         fs::create_dir_all(&home)?;
@@ -117,7 +118,7 @@ impl Nas {
         fs::copy(program, home.join(name)).map(|_| ())
     }
 
-    /// Boots on a machine, and waits until systemd answers; its services may still be starting.
+    /// Boots on a machine and waits until systemd answers. Its services may still be starting.
     pub fn boot(&mut self, machine: &Machine) -> Result<(), WorldError> {
         let log = fs::File::create(self.directory.join("console"))?;
         let mut command = machine.command("sh")?;
@@ -146,52 +147,52 @@ impl Nas {
         }
     }
 
-    /// Runs a command on it, as its administrator would.
+    /// Runs a command on the NAS, as its administrator would.
     pub fn run(&self, words: &[&str]) -> io::Result<Ran> {
         Ran::of(self.command().args(words).stdin(Stdio::null()))
     }
 
-    /// A command that will run on it.
+    /// A command that will run on the NAS.
     pub fn command(&self) -> Command {
-        in_namespaces_of(self.power.as_ref().expect("it has booted").init)
+        in_namespaces_of(self.power.as_ref().expect("the NAS has booted").init)
     }
 
-    /// Gives its engine the image `box`, a busybox.
+    /// Imports the image `box`, a busybox, into the engine.
     pub fn import_box(&self, engines: &Engines) -> io::Result<()> {
         let mut docker = self.command();
         docker.arg("docker");
         import_box(docker, engines, &self.directory)
     }
 
-    /// Its file system while it runs, as this process sees it.
+    /// The root directory of the running NAS, as this process sees it.
     pub fn root(&self) -> PathBuf {
-        format!("/proc/{}/root", self.power.as_ref().expect("it has booted").init).into()
+        format!("/proc/{}/root", self.power.as_ref().expect("the NAS has booted").init).into()
     }
 
-    /// What it logged of a unit since it booted.
+    /// What a unit has logged since the boot.
     pub fn journal(&self, unit: &str) -> String {
         let shown =
             self.run(&["journalctl", "--no-pager", "--boot", "--output=short-monotonic", "--unit", unit]);
         shown.map_or_else(|error| error.to_string(), |ran| ran.stdout)
     }
 
-    /// Shuts it down in good order.
+    /// Shuts the NAS down cleanly.
     pub fn shut_down(&mut self) -> io::Result<()> {
         self.run(&["systemctl", "poweroff"])?;
-        let mut power = self.power.take().expect("it has booted");
+        let mut power = self.power.take().expect("the NAS has booted");
         let end = Instant::now() + PATIENCE;
         while power.holder.try_wait()?.is_none() {
             if Instant::now() > end {
                 power.holder.kill()?;
                 power.holder.wait()?;
-                return Err(io::Error::new(io::ErrorKind::TimedOut, "it does not shut down"));
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "the NAS does not shut down"));
             }
             sleep(Duration::from_millis(20));
         }
         Ok(())
     }
 
-    /// Cuts its power.
+    /// Cuts the power.
     pub fn cut_power(&mut self) -> io::Result<()> {
         if let Some(mut power) = self.power.take() {
             power.holder.kill()?;
@@ -211,7 +212,7 @@ impl Drop for Nas {
     }
 }
 
-/// A command in all namespaces of a NAS's first process.
+/// A command in all namespaces of the NAS's first process.
 fn in_namespaces_of(init: u32) -> Command {
     let mut command = Command::new("nsenter");
     command.args([
@@ -233,7 +234,8 @@ fn in_namespaces_of(init: u32) -> Command {
     command
 }
 
-/// A control group below which a systemd can rule alone. What a killed test left long ago is taken away first.
+/// Creates a control group below which a systemd can manage everything. First removes groups that a killed
+/// test left long ago.
 fn own_cgroup() -> io::Result<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mounts")?;
     let unified =
@@ -255,7 +257,7 @@ fn own_cgroup() -> io::Result<PathBuf> {
     }
 }
 
-/// Whether no process is in a group, nor was for an hour.
+/// Returns whether a group has had no process for an hour.
 fn is_forgotten(group: &Path) -> bool {
     let events = fs::read_to_string(group.join("cgroup.events")).unwrap_or_default();
     let changed = fs::metadata(group.join("cgroup.events")).and_then(|events| events.modified());
@@ -263,7 +265,7 @@ fn is_forgotten(group: &Path) -> bool {
     events.contains("populated 0") && age > Duration::from_secs(3600)
 }
 
-/// Removes a control group and those below it, which have no process any more.
+/// Removes a control group and those below it. None of them may contain a process.
 fn remove_groups(group: &Path) -> io::Result<()> {
     for entry in fs::read_dir(group)?.flatten() {
         if entry.file_type()?.is_dir() {

@@ -1,32 +1,32 @@
-//! How a command ended, and what it printed.
+//! The result of a command: how it ended and what it printed.
 
 use std::io;
 use std::process::{Command, Output};
 
-/// How a client command ended.
+/// The result of a command.
 #[derive(Debug)]
 pub struct Ran {
-    /// The exit code; none if it was killed.
+    /// The exit code. `None` if a signal killed the command.
     pub code: Option<i32>,
-    /// What it printed.
+    /// The standard output.
     pub stdout: String,
-    /// What it complained of.
+    /// The standard error output.
     pub stderr: String,
 }
 
 impl Ran {
-    /// Runs a command to its end.
+    /// Runs a command and waits for its end.
     pub fn of(command: &mut Command) -> io::Result<Self> {
         Ok(Self::of_output(command.output()?))
     }
 
-    /// The same of one that has ended.
+    /// Converts the output of a command that has ended.
     pub fn of_output(output: Output) -> Self {
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         Ran { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
     }
 
-    /// What it printed, if it was successful.
+    /// Returns the standard output. Panics if the command failed.
     pub fn expect_success(self) -> String {
         assert_eq!(self.code, Some(0), "stdout: {}\nstderr: {}", self.stdout, self.stderr);
         self.stdout

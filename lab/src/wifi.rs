@@ -1,5 +1,5 @@
-//! Wi-Fi in a world: an access point on the switch, and clients of it, by radios that the kernel makes up
-//! (`mac80211_hwsim`). Every frame goes through mac80211 and hostapd as on air.
+//! Wi-Fi in a world: an access point on the switch, and its clients, with radios that the kernel simulates
+//! (`mac80211_hwsim`). Every frame passes mac80211 and hostapd, as with real radios.
 
 use std::fs;
 use std::io;
@@ -14,26 +14,28 @@ use crate::engines::Engines;
 use crate::ran::Ran;
 use crate::world::{Machine, World, WorldError};
 
-/// What the network is called.
+/// The network's name.
 const SSID: &str = "ashore";
 
-/// How long an access point may take to start, and a client to find it.
+/// How long an access point may take to start, and a client to join.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// `HWSIM_CMD_NEW_RADIO` of the kernel's `mac80211_hwsim.h`.
 const NEW_RADIO: u8 = 4;
 
-/// An open Wi-Fi network: its access point's `wlan0` is a port of the switch. Dropped, the access point is switched off.
+/// An open Wi-Fi network. Its access point's `wlan0` is a port of the switch. Dropping it stops the access
+/// point.
 pub struct Wifi {
     engines: Engines,
-    /// Radios hear one another that were made in one namespace, wherever they have gone since; and numbers of namespaces
-    /// that are no more are given to others.
+    /// The namespace in which all radios are created. Radios that were created in the same namespace hear one
+    /// another, wherever they are moved later. It is kept because the ID of a deleted namespace may be
+    /// reused.
     air: Machine,
     access_point: Child,
 }
 
 impl Wifi {
-    /// Switches an access point on. It logs to a file in a directory.
+    /// Starts an access point. It logs to a file in a directory.
     pub fn new(engines: &Engines, world: &World, directory: &Path) -> Result<Self, WorldError> {
         load_simulator(engines)?;
         let air = world.container("air")?;
@@ -47,7 +49,7 @@ impl Wifi {
         engines.equip(&mut command).arg(&settings).stdin(Stdio::null());
         let access_point = command.stdout(said.try_clone()?).stderr(said).spawn()?;
         let mut wifi = Wifi { engines: engines.clone(), air, access_point };
-        wait("the access point starts", || {
+        wait("the access point started", || {
             let said = fs::read_to_string(&log)?;
             match wifi.access_point.try_wait()? {
                 Some(_) => Err(io::Error::other(format!("hostapd ended: {said}")).into()),
@@ -57,14 +59,14 @@ impl Wifi {
         Ok(wifi)
     }
 
-    /// Gives a machine a `wlan0`, and has it join the network: from then on it is on the LAN.
+    /// Creates a `wlan0` on a machine and joins the network with it. The machine is on the LAN from then on.
     pub fn join(&self, machine: &Machine) -> Result<(), WorldError> {
         new_radio(&self.engines, &self.air, machine)?;
         machine.set_up("wlan0", true)?;
         let mut next_try = Instant::now();
-        wait("a client joins", || {
+        wait("a client joined", || {
             if Instant::now() >= next_try {
-                // It fails while an earlier try is under way.
+                // This fails while an earlier attempt is in progress.
                 let _ = run(&self.engines, machine, &format!("iw dev wlan0 connect {SSID}"));
                 next_try = Instant::now() + Duration::from_secs(5);
             }
@@ -81,23 +83,23 @@ impl Drop for Wifi {
     }
 }
 
-/// Has the kernel load the simulator, from where it finds its modules: somebody with `CAP_SYS_MODULE` who asks for an
-/// interface that there is not is answered after a module of that name was looked for (Linux 6.1, `dev_load`).
+/// Makes the kernel load the simulator from its module directory. If a process with `CAP_SYS_MODULE` asks for
+/// a missing interface, the kernel first tries to load a module of that name (Linux 6.1, `dev_load`).
 fn load_simulator(engines: &Engines) -> io::Result<()> {
     Command::new(engines.path("usr/bin/busybox")).args(["ifconfig", "mac80211_hwsim"]).output()?;
     if fs::exists("/sys/module/mac80211_hwsim")? {
         return Ok(());
     }
-    Err(io::Error::other("this kernel has no mac80211_hwsim, or may not load it here"))
+    Err(io::Error::other("this kernel has no mac80211_hwsim, or cannot load it here"))
 }
 
-/// Makes a radio and takes it to a machine, where its interface is `wlan0`.
+/// Creates a radio and moves it to a machine, where its interface is `wlan0`.
 fn new_radio(engines: &Engines, air: &Machine, machine: &Machine) -> Result<(), WorldError> {
     air.inside(|| generic_command("MAC80211_HWSIM", NEW_RADIO))??;
     let shown = run(engines, air, "iw dev wlan0 info")?;
     let number = shown.split_whitespace().skip_while(|word| *word != "wiphy").nth(1);
     let number = number.ok_or_else(|| io::Error::other(format!("no radio in {shown:?}")))?;
-    // A namespace is told to iw by a process that is in it.
+    // iw names a namespace by a process in it.
     let mut inside = machine.command("sleep")?.arg("1000").stdin(Stdio::null()).spawn()?;
     let taken = run(engines, air, &format!("iw phy#{number} set netns {}", inside.id()));
     inside.kill()?;
@@ -105,7 +107,7 @@ fn new_radio(engines: &Engines, air: &Machine, machine: &Machine) -> Result<(), 
     taken.map(|_| ())
 }
 
-/// Runs one of the tools on a machine.
+/// Runs a tool on a machine.
 fn run(engines: &Engines, machine: &Machine, line: &str) -> Result<String, WorldError> {
     let mut words = line.split_whitespace();
     let mut command = machine.command(words.next().unwrap_or_default())?;
@@ -120,7 +122,7 @@ fn wait(what: &str, mut is: impl FnMut() -> Result<bool, WorldError>) -> Result<
     let end = Instant::now() + PATIENCE;
     while !is()? {
         if Instant::now() > end {
-            return Err(io::Error::new(io::ErrorKind::TimedOut, format!("not in time: {what}")).into());
+            return Err(io::Error::new(io::ErrorKind::TimedOut, format!("timed out before {what}")).into());
         }
         sleep(Duration::from_millis(20));
     }

@@ -13,14 +13,14 @@ use ashore_core::net::vlan::Vlan;
 use ashore_kernel::{InNamespace, Kernel, Namespace, NamespaceError, ObserveError, OnError, StepError};
 use ipnet::IpNet;
 
-/// `RTPROT_STATIC` of `linux/rtnetlink.h`: made by an administrator.
+/// `RTPROT_STATIC` of `linux/rtnetlink.h`: added by an administrator.
 const RTPROT_STATIC: u8 = 4;
 
 /// Why a world cannot be built.
 #[derive(Debug, thiserror::Error)]
 #[expect(clippy::large_enum_variant, reason = "it carries the step, and is rare")]
 pub enum WorldError {
-    /// The kernel refused a step of it.
+    /// The kernel refused a step.
     #[error(transparent)]
     Step(#[from] StepError),
     /// A namespace cannot be opened.
@@ -29,19 +29,19 @@ pub enum WorldError {
     /// A namespace cannot be read.
     #[error(transparent)]
     Observe(#[from] ObserveError),
-    /// The system failed.
-    #[error("building the lab: {0}")]
+    /// The system returned an error.
+    #[error("cannot build the lab: {0}")]
     System(#[from] io::Error),
 }
 
-/// A LAN: machines on one switch, in 192.168.88.0/24 and `fd88::/64`.
+/// A LAN: machines on a switch, in 192.168.88.0/24 and `fd88::/64`.
 pub struct World {
     switch: Machine,
-    /// A directory such as `/run/netns` in which namespaces get names that `ip -n` knows.
+    /// A directory such as `/run/netns` in which each namespace gets a name for `ip -n`.
     names: Option<PathBuf>,
 }
 
-/// One machine.
+/// A machine.
 pub struct Machine {
     name: String,
     namespace: Namespace,
@@ -49,8 +49,8 @@ pub struct Machine {
 }
 
 impl World {
-    /// A switch with nothing plugged in. With `names`, each machine can be opened by a file of its name there, which
-    /// stays; without, it is gone with the process.
+    /// Creates a switch with nothing connected. With `names`, a file in that directory opens each machine's
+    /// namespace, and the namespace stays. Without it, everything disappears with the process.
     pub fn new(names: Option<PathBuf>) -> Result<Self, WorldError> {
         let switch = Machine::new("switch", names.as_deref())?;
         let world = World { switch, names };
@@ -68,13 +68,13 @@ impl World {
         &self.switch
     }
 
-    /// A machine on no wire: a container before it is attached.
+    /// Creates a machine without a cable, such as a container before it is attached.
     pub fn container(&self, name: &str) -> Result<Machine, WorldError> {
         Machine::new(name, self.names.as_deref())
     }
 
-    /// A machine plugged into the switch by its `eth0`, with the last byte of its addresses: `9` gives 192.168.88.9 and
-    /// `fd88::9`. Its default route is by the router, `.1`.
+    /// Creates a machine that is connected to the switch by its `eth0`. `last` is the last byte of its
+    /// addresses: `9` gives 192.168.88.9 and `fd88::9`. Its default route is through the router, `.1`.
     pub fn machine(&self, machine_name: &str, last: u8) -> Result<Machine, WorldError> {
         let machine = Machine::new(machine_name, self.names.as_deref())?;
         self.plug_in(&machine)?;
@@ -88,12 +88,12 @@ impl World {
         Ok(machine)
     }
 
-    /// Gives a machine an `eth0` whose far end is a port of the switch, up.
+    /// Gives a machine an `eth0` whose other end is a port of the switch, and brings it up.
     pub fn plug_in(&self, machine: &Machine) -> Result<(), WorldError> {
         self.plug_in_by(machine, "eth0")
     }
 
-    /// The same by another NIC: a machine may be plugged into the switch of another world too.
+    /// The same, with another NIC. A machine may also be connected to the switch of another world.
     pub fn plug_in_by(&self, machine: &Machine, nic: &str) -> Result<(), WorldError> {
         let port = name(&format!("p-{}", machine.name));
         let kind = LinkType::Veth {
@@ -114,13 +114,13 @@ impl World {
         ])
     }
 
-    /// Pulls a machine's cable, or plugs it in again: its port on the switch goes down or up.
+    /// Unplugs a machine's cable or plugs it in again: brings its port on the switch down or up.
     pub fn set_cable(&self, machine: &Machine, plugged: bool) -> Result<(), WorldError> {
         let port = name(&format!("p-{}", machine.name));
         self.switch.apply(&[Step::SetUp { place: Place::Host, link: port, up: plugged }])
     }
 
-    /// Has the switch send frames back by a machine's port, or not: most do not.
+    /// Makes the switch send frames back out of a machine's port, or not. Most switches do not.
     pub fn set_hairpin(&self, machine: &Machine, on: bool) -> Result<(), WorldError> {
         let (link, option) = (name(&format!("p-{}", machine.name)), PortOption::Hairpin);
         self.switch.apply(&[Step::SetPort { place: Place::Host, link, option, on }])
@@ -134,7 +134,7 @@ impl Machine {
             Some(directory) => namespace.bind(&directory.join(machine))?,
             None => namespace,
         };
-        // A machine's own routes are its administrator's, and none of Ashore's business.
+        // A machine's own routes belong to its administrator, not to Ashore.
         let kernel = Kernel::of(&namespace)?.with_route_protocol(RTPROT_STATIC);
         let machine = Machine { name: machine.to_owned(), namespace, kernel };
         machine.apply(&[Step::SetUp { place: Place::Host, link: name("lo"), up: true }])?;
@@ -156,7 +156,7 @@ impl Machine {
         &self.kernel
     }
 
-    /// Makes steps on it, or none of them.
+    /// Applies steps on the machine, all or none.
     pub fn apply(&self, steps: &[Step]) -> Result<(), WorldError> {
         match self.kernel.apply(steps, OnError::Undo).errors.into_iter().next() {
             Some(error) => Err(error.into()),
@@ -192,12 +192,12 @@ impl Machine {
         self.apply(&[Step::SetUp { place: Place::Host, link: name(link), up }])
     }
 
-    /// Removes a link, and with a veth the other end.
+    /// Removes a link. With a veth, the other end disappears too.
     pub fn remove_link(&self, link: &str) -> Result<(), WorldError> {
         self.apply(&[Step::DelLink { place: Place::Host, link: name(link) }])
     }
 
-    /// Makes a VLAN interface `NIC.ID` on a link, up and with an address.
+    /// Creates a VLAN interface `NIC.ID` on a link, brings it up and adds an address.
     pub fn add_vlan(&self, link: &str, id: u16, net: IpNet) -> Result<(), WorldError> {
         let id = id.try_into().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         let vlan = Vlan { lower: name(link), id, gvrp: false };
@@ -210,13 +210,13 @@ impl Machine {
         self.add_address(vlan.name().as_str(), net)
     }
 
-    /// Sets a sysctl of the IPv4 of a link, or of `all`.
+    /// Sets an IPv4 sysctl of a link, or of `all`.
     pub fn set_ipv4_conf(&self, link: &str, key: &str, value: i32) -> Result<(), WorldError> {
         let path = format!("/proc/sys/net/ipv4/conf/{link}/{key}");
         Ok(self.namespace.run(|| std::fs::write(path, value.to_string()))??)
     }
 
-    /// A command that will run on it, and dies with the thread that starts it.
+    /// A command that will run on the machine and dies with the thread that starts it.
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Result<Command, WorldError> {
         let mut command = Command::new(program);
         command.in_namespace(&self.namespace)?;
@@ -224,17 +224,17 @@ impl Machine {
         Ok(command)
     }
 
-    /// The time to an address and back, or nothing within a second and a second try.
+    /// The round-trip time to an address. Returns `None` if two attempts of one second each get no answer.
     pub fn ping(&self, to: IpAddr) -> Option<std::time::Duration> {
         self.namespace.run(|| crate::ping(to, 2)).ok().flatten()
     }
 
-    /// Pings an address until it is counted.
+    /// Starts to ping an address. [`Pings::end`](crate::Pings::end) stops this and returns the counts.
     pub fn pings(&self, to: IpAddr) -> crate::Pings {
         crate::Pings::begin(self.namespace.clone(), to)
     }
 
-    /// Does something with this machine's network: sockets opened inside are the machine's.
+    /// Runs a function in the machine's namespace. Sockets opened inside belong to the machine.
     pub fn inside<T: Send>(&self, act: impl FnOnce() -> T + Send) -> Result<T, WorldError> {
         Ok(self.namespace.run(act)?)
     }

@@ -1,5 +1,5 @@
-//! `cargo xtask fuzz`: every target for a while. libFuzzer and its instrumentation by a stable toolchain, without
-//! cargo-fuzz: all that it needs is a handful of flags.
+//! `cargo xtask fuzz`: runs every fuzz target for a while. It uses libFuzzer and its instrumentation with a
+//! stable toolchain, without cargo-fuzz: a handful of compiler flags is enough.
 
 use std::path::Path;
 use std::process::Command;
@@ -10,17 +10,17 @@ use crate::{cargo, execute};
 
 const TARGETS: [&str; 7] = ["neighbours", "dhcp4", "dhcp6", "control", "plugin", "kernel", "steps"];
 
-/// What cargo-fuzz 0.13 gives to the compiler, but for the address sanitizer's options: coverage of every edge, with
-/// the operands of comparisons.
+/// The flags that cargo-fuzz 0.13 passes to the compiler, without the options of the address sanitizer:
+/// coverage of every edge, with the operands of comparisons.
 const FLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
                      -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
                      -Cllvm-args=-sanitizer-coverage-trace-compares -Zsanitizer=address -Ccodegen-units=1";
 
 #[derive(Debug, Args)]
 pub(crate) struct FuzzArgs {
-    /// Only this one
+    /// Run only this target
     target: Option<String>,
-    /// How long for each
+    /// How long to run each target, in seconds
     #[arg(long, default_value_t = 60)]
     seconds: u32,
 }
@@ -28,14 +28,14 @@ pub(crate) struct FuzzArgs {
 pub(crate) fn run(root: &Path, arguments: &FuzzArgs) -> anyhow::Result<()> {
     let host = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     let build = root.join("target/fuzz");
-    // One takes minutes to build.
+    // Building one target takes minutes.
     let wanted = arguments.target.as_ref().map_or("--bins".to_owned(), |only| format!("--bin=fuzz-{only}"));
     execute(
         cargo()
             .args(["build", "--release", "--package", "ashore-fuzz", "--features", "fuzzer", &wanted])
             .args(["--target", &host, "--target-dir"])
             .arg(&build)
-            // The flags are unstable, and stable enough for a tool of the developers' own.
+            // The flags are unstable, but stable enough for a developers' tool.
             .env("RUSTC_BOOTSTRAP", "1")
             .env("RUSTFLAGS", FLAGS),
     )?;
@@ -43,7 +43,8 @@ pub(crate) fn run(root: &Path, arguments: &FuzzArgs) -> anyhow::Result<()> {
     {
         let found = build.join("found").join(target);
         std::fs::create_dir_all(&found)?;
-        // New inputs go to the first directory; what breaks something is kept beside it, to be added to the corpus.
+        // libFuzzer writes new inputs to the first directory. It writes inputs that fail beside that
+        // directory; they are to be added to the corpus.
         let mut fuzzer = Command::new(build.join(&host).join("release").join(format!("fuzz-{target}")));
         fuzzer.arg(&found).arg(root.join("fuzz/corpus").join(target));
         fuzzer.arg(format!("-max_total_time={}", arguments.seconds)).arg("-print_final_stats=1");

@@ -1,4 +1,4 @@
-//! `cargo xtask vm`: commands in the virtual machine.
+//! `cargo xtask vm`: runs commands in the virtual machine.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -13,15 +13,16 @@ use crate::vm::{VirtualMachine, shell_line};
 
 #[derive(Debug, Args)]
 pub(crate) struct VmArgs {
-    /// How long it may take in all
+    /// How long it may take in total, in seconds
     #[arg(long, default_value_t = 900)]
     seconds: u64,
-    /// What to run, as root, in this directory; without it the test programs whose names begin with `vm_`
+    /// The command to run, as root, in this directory; without it, the test programs whose names begin with
+    /// `vm_` run
     #[arg(last = true)]
     command: Vec<OsString>,
 }
 
-/// Ends with the status of the command.
+/// Returns the command's exit status.
 pub(crate) fn run(root: &Path, arguments: &VmArgs) -> anyhow::Result<ExitCode> {
     let Some((program, words)) = arguments.command.split_first() else {
         test::run_marked(root)?;

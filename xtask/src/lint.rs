@@ -1,11 +1,11 @@
-//! What can be told without running anything: format, lints, links in the documents of the code, licences and sources of the
+//! Checks that run nothing: format, lints, links in the code's documentation, licences and sources of the
 //! dependencies.
 
 use std::path::{Path, PathBuf};
 
 use crate::{cargo, execute};
 
-/// cargo-deny's release that `deny.toml` was written with.
+/// The release of cargo-deny that `deny.toml` was written for.
 const CARGO_DENY: &str = "0.20.2";
 
 pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
@@ -14,12 +14,12 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
     let doc = ["doc", "--quiet", "--workspace", "--no-deps", "--document-private-items"];
     execute(cargo().args(doc).env("RUSTDOCFLAGS", "--deny warnings"))?;
     let deny = tool(root, "cargo-deny", CARGO_DENY, &["--no-default-features"])?;
-    // Advisories come from a database on the network, which a test must not depend on; `cargo deny check advisories`
-    // is for whoever updates a dependency.
+    // Advisories come from a database on the network, and a test must not depend on the network. Run `cargo
+    // deny check advisories` when you update a dependency.
     execute(std::process::Command::new(deny).args(["check", "bans", "licenses", "sources"]))
 }
 
-/// A tool of cargo's, installed below `target` in the release that is wanted.
+/// Installs a cargo tool below `target`, in the given release, unless it is already there. Returns its path.
 pub(crate) fn tool(root: &Path, name: &str, version: &str, options: &[&str]) -> anyhow::Result<PathBuf> {
     let tools = root.join("target/tools");
     let there = tools.join("bin").join(name);

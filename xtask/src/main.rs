@@ -1,4 +1,4 @@
-//! The developer's one command: `cargo xtask …`.
+//! `cargo xtask …`: the command for developers.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -14,6 +14,7 @@ mod lint;
 mod mutants;
 mod packages;
 mod plugin;
+mod predecessor;
 mod test;
 mod vm;
 
@@ -22,15 +23,15 @@ mod vm;
 enum Task {
     /// Check and test everything; fetches the engines that the tests need
     Test(test::TestArgs),
-    /// Look for bytes from outside that break something
+    /// Fuzz the parsers of all input from outside
     Fuzz(fuzz::FuzzArgs),
-    /// Break core, routers, store and wire on purpose, and see whether their tests notice
+    /// Break core, routers, store and wire on purpose, and check whether their tests notice
     Mutants(mutants::MutantsArgs),
-    /// Measure beside the peers
+    /// Measure Ashore and its peers
     Bench(bench::BenchArgs),
-    /// Run something, or the tests that need it, on a Debian kernel in a virtual machine
+    /// Run a command, or the tests that need it, on a Debian kernel in a virtual machine
     Vm(in_vm::VmArgs),
-    /// Make what `docker plugin create` makes a managed plugin of
+    /// Build the directory from which `docker plugin create` makes a managed plugin
     Plugin(plugin::PluginArgs),
     /// Check formatting, lints, licences and sources
     Lint,
@@ -60,13 +61,13 @@ fn perform(task: &Task, root: &Path) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The workspace's own directory.
+/// The workspace's root directory.
 fn root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.parent().expect("xtask lies in the workspace").to_owned()
 }
 
-/// Runs a command to its end, showing what it prints.
+/// Runs a command and waits for its end. Its output is shown.
 fn execute(command: &mut Command) -> anyhow::Result<()> {
     println!("$ {}", shown(command));
     let status = command.status().with_context(|| shown(command))?;
@@ -76,24 +77,25 @@ fn execute(command: &mut Command) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Runs a build that reports what it made, one JSON message a line, and gathers what it says of each artifact.
+/// Runs a build that reports its artifacts as one JSON message per line, and returns the messages about
+/// artifacts.
 fn artifacts(build: &mut Command) -> anyhow::Result<Vec<serde_json::Value>> {
     println!("$ {}", shown(build));
     let mut child = build.stdout(Stdio::piped()).spawn().context("cargo")?;
     let mut made = Vec::new();
-    for line in BufReader::new(child.stdout.take().expect("it is piped")).lines() {
+    for line in BufReader::new(child.stdout.take().expect("stdout is piped")).lines() {
         let message: serde_json::Value = serde_json::from_str(&line?)?;
         if message["reason"] == "compiler-artifact" {
             made.push(message);
         }
     }
     if !child.wait()?.success() {
-        bail!("it does not build");
+        bail!("the build failed");
     }
     Ok(made)
 }
 
-/// A command as a person would type it.
+/// A command as a user would type it.
 fn shown(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")

@@ -1,5 +1,5 @@
-//! `cargo xtask mutants`: programs broken on purpose, one line at a time, and whether a test notices. It takes hours, and belongs to
-//! no suite: it shows which promises have no proof.
+//! `cargo xtask mutants`: breaks the program on purpose, one place at a time, and checks whether a test
+//! notices. It takes hours and is not part of any test run. It shows which promises have no proof.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,28 +11,29 @@ use serde::Deserialize;
 
 use crate::{cargo, execute, lint::tool};
 
-/// The profile of `Cargo.toml` with which mutants are built: nobody looks at where a test of theirs has failed.
+/// The profile of `Cargo.toml` with which mutants are built. It has no debug information, because nobody
+/// needs to know where a mutant's test failed.
 const PROFILE: &str = "mutants";
-/// cargo-mutants' release whose report is read here.
+/// The release of cargo-mutants whose report is read here.
 const CARGO_MUTANTS: &str = "27.1.0";
 
 #[derive(Debug, Args)]
 pub(crate) struct MutantsArgs {
-    /// Only this package
+    /// Test only this package
     #[arg(short, long)]
     package: Option<Package>,
-    /// Only files whose paths match this glob
+    /// Test only files whose paths match this glob
     #[arg(short, long)]
     file: Option<String>,
-    /// Only the Kth of N parts, as K/N, from 0/N on: a sample that is the same each time
+    /// Test only the Kth of N parts, as K/N, starting at 0/N: a sample that is the same each time
     #[arg(long)]
     shard: Option<String>,
-    /// List them, and run nothing
+    /// List the mutants, and run nothing
     #[arg(long)]
     list: bool,
 }
 
-/// A package whose tests run without privileges, and in seconds.
+/// A package whose tests run without privileges and within seconds.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Package {
     Core,
@@ -51,7 +52,7 @@ impl Package {
         }
     }
 
-    /// The share of its mutants that tests have to catch.
+    /// The share of its mutants that the tests must catch.
     fn aim(self) -> f64 {
         match self {
             Package::Core | Package::Routers | Package::Store => 0.85,
@@ -60,7 +61,7 @@ impl Package {
     }
 }
 
-/// What cargo-mutants writes of all mutants (`outcomes.json`).
+/// What cargo-mutants reports about all mutants (`outcomes.json`).
 #[derive(Debug, Deserialize)]
 struct Report {
     missed: u32,
@@ -70,7 +71,8 @@ struct Report {
 }
 
 impl Report {
-    /// The share of the mutants that compile which a test failed for, or did not come to its end.
+    /// The share of the mutants that were noticed, among those that compile. A mutant is noticed if a test
+    /// fails or times out.
     fn share(&self) -> f64 {
         let noticed = self.caught + self.timeout;
         f64::from(noticed) / f64::from((noticed + self.missed).max(1))
@@ -94,12 +96,12 @@ pub(crate) fn run(root: &Path, arguments: &MutantsArgs) -> anyhow::Result<()> {
         }
         let output = root.join("target/mutants").join(package.name());
         std::fs::create_dir_all(&output).with_context(|| output.display().to_string())?;
-        // Without a mutant all has to pass, or every one would count as noticed.
+        // Without a mutant all tests must pass. Otherwise every mutant would count as noticed.
         execute(cargo().args(["test", "--quiet", "--profile", PROFILE, "--package", package.name()]))?;
         let mut search = search(&mutants, package, arguments);
         search.args(["--colors", "never", "--no-times", "--jobs", "1", "--profile", PROFILE]);
         search.args(["--baseline", "skip", "--timeout", "60", "--build-timeout", "300", "--output"]);
-        // Its exit status only says that there are some that were missed.
+        // The exit status only says whether any mutant was missed.
         let ended = search.arg(&output).status().context("cargo-mutants")?;
         let output = output.join("mutants.out");
         let report = output.join("outcomes.json");
@@ -110,7 +112,7 @@ pub(crate) fn run(root: &Path, arguments: &MutantsArgs) -> anyhow::Result<()> {
             println!("{file}: {noticed} of {all}");
         }
         println!(
-            "{}: {:.1} % of {} mutants noticed, {} do not compile; those missed are in {}",
+            "{}: {:.1} % of {} mutants noticed, {} do not compile; the missed ones are in {}",
             package.name(),
             100.0 * report.share(),
             report.caught + report.timeout + report.missed,
@@ -118,16 +120,17 @@ pub(crate) fn run(root: &Path, arguments: &MutantsArgs) -> anyhow::Result<()> {
             output.join("missed.txt").display()
         );
         if report.share() < package.aim() {
-            short.push(format!("{}, which has to come to {:.0} %", package.name(), 100.0 * package.aim()));
+            short.push(format!("{}, which must reach {:.0} %", package.name(), 100.0 * package.aim()));
         }
     }
     if !short.is_empty() {
-        bail!("too few of {}", short.join(", and of "));
+        bail!("too few mutants noticed of {}", short.join(", and of "));
     }
     Ok(())
 }
 
-/// A search of one package, or of the part of it that is asked for. A part has every Nth mutant, and so some of every file.
+/// The command for one package, or for the requested part of it. A part contains every Nth mutant, and so
+/// some of every file.
 fn search(mutants: &Path, package: Package, arguments: &MutantsArgs) -> Command {
     let mut search = Command::new(mutants);
     search.args(["mutants", "--package", package.name()]);
@@ -137,12 +140,12 @@ fn search(mutants: &Path, package: Package, arguments: &MutantsArgs) -> Command 
     for (option, value) in [("--file", &arguments.file), ("--shard", &arguments.shard)] {
         search.args(value.iter().flat_map(|value| [option, value.as_str()]));
     }
-    // Its copy of the tree is changed in one file at a time.
+    // cargo-mutants changes one file at a time in its copy of the tree, so incremental builds pay off.
     search.env("CARGO_INCREMENTAL", "1");
     search
 }
 
-/// How many mutants of each file were noticed, and of how many that compile.
+/// For each file, how many mutants were noticed, and how many compile.
 fn by_file(output: &Path) -> anyhow::Result<BTreeMap<String, (usize, usize)>> {
     let mut files = BTreeMap::new();
     for (list, noticed) in [("caught.txt", 1), ("timeout.txt", 1), ("missed.txt", 0)] {

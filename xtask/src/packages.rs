@@ -1,4 +1,5 @@
-//! The distribution's packages that the tests use, unpacked under `target/engines` and never installed.
+//! The distribution's packages that the tests use. They are unpacked under `target/engines` and never
+//! installed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +9,7 @@ use anyhow::{Context, bail};
 
 use crate::execute;
 
-/// Tools that run on this machine as it is, by their names in Debian.
+/// Tools that run directly on this machine, by their Debian package names.
 const TOOLS: [&str; 16] = [
     "containernetworking-plugins",
     "iproute2",
@@ -16,7 +17,7 @@ const TOOLS: [&str; 16] = [
     "strace",
     "systemd",
     "busybox-static",
-    // What `ashore router-config` prints configuration for, beside nftables and systemd.
+    // The programs that `ashore router-config` prints configuration for, besides nftables and systemd.
     "dnsmasq-base",
     "ifupdown",
     "kea-dhcp4-server",
@@ -24,15 +25,15 @@ const TOOLS: [&str; 16] = [
     "isc-dhcp-server",
     "isc-dhcp-relay",
     "dbus-daemon",
-    // A router's IPv6.
+    // Router advertisements.
     "radvd",
     // Wi-Fi.
     "hostapd",
     "iw",
 ];
 
-/// Engines, each in a tree with all that it needs down to the C library, and an init: Docker 20.10 with Compose 1.29, and
-/// Docker 28.5 with Compose 2.40.
+/// Engines, each in a tree with everything that it needs down to the C library, and with an init: Docker
+/// 20.10 with Compose 1.29, and Docker 28.5 with Compose 2.40.
 const TREES: [(&str, &[&str]); 2] = [
     (
         "bookworm",
@@ -41,7 +42,7 @@ const TREES: [(&str, &[&str]); 2] = [
             "docker-compose",
             "systemd",
             "ifupdown",
-            // A router's, which boots with what `ashore router-config` prints.
+            // For a router, which boots with what `ashore router-config` prints.
             "nftables",
             "dnsmasq",
             "kea-dhcp4-server",
@@ -57,24 +58,25 @@ const TREES: [(&str, &[&str]); 2] = [
     ("sid", &["docker.io", "docker-cli", "docker-compose", "systemd", "busybox-static"]),
 ];
 
-/// A kernel with all that the usual one may lack (Wi-Fi is not in Debian's cloud kernel), and what boots it: in a tree of its own as well, so that every machine
-/// boots the same with the same.
+/// A kernel with all the features that the usual one may lack (Debian's cloud kernel has no Wi-Fi), and what
+/// boots it. It is in a tree of its own too, so that every machine boots the same kernel with the same
+/// programs.
 const VM: (&str, &[&str]) = ("bookworm", &["linux-image-amd64", "qemu-system-x86", "busybox-static"]);
 
-/// Peers that the benchmarks alone need, which Debian had not before.
+/// Peers that only the benchmarks need. Earlier Debian releases do not have them.
 const PEERS: (&str, &[&str]) = ("trixie", &["netavark", "coreutils"]);
 
-/// Where the engines are unpacked, or why they are not.
+/// The directory where the engines are unpacked. Returns the reason if this is not possible.
 pub(crate) fn fetch(root: &Path) -> Result<PathBuf, String> {
     let directory = may_fetch(root)?;
     unpack_all(&directory).map_err(|error| format!("{error:#}"))?;
     Ok(directory)
 }
 
-/// Where the virtual machine's tree is unpacked, or why it is not.
+/// The directory where the virtual machine's tree is unpacked. Returns the reason if this is not possible.
 pub(crate) fn fetch_vm(root: &Path) -> Result<PathBuf, String> {
     if std::env::consts::ARCH != "x86_64" {
-        return Err(format!("the virtual machine is an x86-64, and this is {}", std::env::consts::ARCH));
+        return Err(format!("the virtual machine needs x86-64, and this is {}", std::env::consts::ARCH));
     }
     let directory = may_fetch(root)?.join("vm");
     let (suite, packages) = VM;
@@ -82,7 +84,7 @@ pub(crate) fn fetch_vm(root: &Path) -> Result<PathBuf, String> {
     Ok(directory)
 }
 
-/// Where the benchmarks' peers are unpacked, or why they are not.
+/// The directory where the benchmarks' peers are unpacked. Returns the reason if this is not possible.
 pub(crate) fn fetch_peers(root: &Path) -> Result<PathBuf, String> {
     let directory = may_fetch(root)?.join("peers");
     let (suite, packages) = PEERS;
@@ -90,7 +92,7 @@ pub(crate) fn fetch_peers(root: &Path) -> Result<PathBuf, String> {
     Ok(directory.join("root"))
 }
 
-/// Where packages go, on a machine that can fetch them.
+/// The directory for packages. Returns the reason if this machine cannot fetch packages.
 fn may_fetch(root: &Path) -> Result<PathBuf, String> {
     let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
     if !release.lines().any(|line| line == "ID=debian") {
@@ -103,7 +105,8 @@ fn may_fetch(root: &Path) -> Result<PathBuf, String> {
 }
 
 fn unpack_all(directory: &Path) -> anyhow::Result<()> {
-    // `--reinstall`: also what this machine happens to have, so that every machine tests with the same.
+    // `--reinstall` also downloads packages that this machine already has, so that every machine tests with
+    // the same versions.
     once(&directory.join("tools"), &TOOLS, |archives| {
         execute(Command::new("apt-get").args(["-qq", "update"]))?;
         execute(apt(archives).args(["--reinstall", "install"]).args(TOOLS))
@@ -114,7 +117,7 @@ fn unpack_all(directory: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Packages of a suite with everything that they need, in a tree of their own.
+/// Unpacks packages of a Debian release with all their dependencies into a tree of their own.
 fn unpack_tree(directory: &Path, suite: &str, packages: &[&str]) -> anyhow::Result<()> {
     once(directory, packages, |archives| {
         let lists = Lists::of_suite(archives, suite)?;
@@ -123,8 +126,8 @@ fn unpack_tree(directory: &Path, suite: &str, packages: &[&str]) -> anyhow::Resu
     })
 }
 
-/// Downloads and unpacks packages to `directory/root`, unless that was done before. What was there stays until the new tree
-/// is whole: another run may be using it, and a download may fail.
+/// Downloads and unpacks packages to `directory/root`, unless this was already done. An old tree stays until
+/// the new one is complete, because another run may be using it, and the download may fail.
 fn once(
     directory: &Path,
     packages: &[&str],
@@ -159,7 +162,7 @@ fn once(
 
 fn unpack(archives: &Path, root: &Path) -> anyhow::Result<()> {
     for part in ["bin", "sbin", "lib", "lib64"] {
-        // Debian's merged /usr, which a package of the base system would make.
+        // Debian's merged /usr, which a package of the base system would create.
         fs::create_dir_all(root.join("usr").join(part))?;
         std::os::unix::fs::symlink(Path::new("usr").join(part), root.join(part))?;
     }
@@ -175,14 +178,15 @@ fn unpack(archives: &Path, root: &Path) -> anyhow::Result<()> {
             let mut read = read.arg("--fsys-tarfile").arg(&path).stdout(Stdio::piped()).spawn()?;
             let mut write = Command::new("tar");
             write.arg("-C").arg(root).args(["--keep-directory-symlink", "-x"]);
-            write.stdin(read.stdout.take().context("it is piped")?);
+            write.stdin(read.stdout.take().context("stdout is piped")?);
             if !write.status()?.success() || !read.wait()?.success() {
-                bail!("{} does not unpack", path.display());
+                bail!("{} cannot be unpacked", path.display());
             }
             count += 1;
         }
     }
-    // What the alternatives system would do for the engine's rules inside containers (its own DNS).
+    // The alternatives system would do this. The engine needs it for its rules inside containers (its own
+    // DNS).
     for program in ["iptables", "ip6tables"] {
         let sbin = root.join("usr/sbin");
         if sbin.join(format!("{program}-nft")).exists() {
@@ -193,7 +197,7 @@ fn unpack(archives: &Path, root: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// apt-get, downloading to a directory of ours.
+/// apt-get, which downloads to our own directory.
 fn apt(archives: &Path) -> Command {
     let mut command = Command::new("apt-get");
     command.args(["-qq", "--yes", "--no-install-recommends", "--download-only"]);
@@ -202,7 +206,7 @@ fn apt(archives: &Path) -> Command {
     command
 }
 
-/// apt's view of another suite, on a machine where nothing is installed yet.
+/// apt's configuration for another Debian release, as on a machine where nothing is installed.
 struct Lists(PathBuf);
 
 impl Lists {
@@ -226,7 +230,7 @@ impl Lists {
             ("Dir::State::status", at("status")),
             ("Dir::Cache::pkgcache", String::new()),
             ("Dir::Cache::srcpkgcache", String::new()),
-            // A mirror that lags behind is as good for tests.
+            // An outdated mirror is good enough for tests.
             ("Acquire::Check-Valid-Until", "false".into()),
         ] {
             command.arg("-o").arg(format!("{option}={value}"));
@@ -237,10 +241,10 @@ impl Lists {
 
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// Where this machine gets Debian's packages from.
+/// The mirror from which this machine gets Debian packages.
 fn mirror() -> anyhow::Result<String> {
     let targets = Command::new("apt-get").args(["indextargets", "--format", "$(SITE)"]).output()?;
     let sites = String::from_utf8(targets.stdout)?;
     let site = sites.lines().find(|site| site.ends_with("/debian") || site.ends_with("/debian/"));
-    site.map(str::to_owned).context("apt has no source of Debian's main archive")
+    site.map(str::to_owned).context("apt has no source for Debian's main archive")
 }

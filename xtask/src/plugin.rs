@@ -1,4 +1,5 @@
-//! `cargo xtask plugin`: what `docker plugin create` makes a managed plugin of, the program in a file system of its own.
+//! `cargo xtask plugin`: builds the directory from which `docker plugin create` makes a managed plugin. It
+//! contains the program in a filesystem of its own.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -12,7 +13,7 @@ use crate::{artifacts, cargo};
 
 #[derive(Debug, Args)]
 pub(crate) struct PluginArgs {
-    /// The kind of machine that it is for [default: this one's]
+    /// The machine type that the plugin is for [default: this machine's]
     #[arg(long, value_enum)]
     arch: Option<Arch>,
 }
@@ -26,7 +27,7 @@ enum Arch {
 }
 
 impl Arch {
-    /// Rust's name, and the name of Debian's linker for it.
+    /// The name of Rust's target, and of Debian's linker for it.
     fn names(self) -> (&'static str, &'static str) {
         match self {
             Arch::X86_64 => ("x86_64-unknown-linux-gnu", "x86_64-linux-gnu-gcc"),
@@ -49,7 +50,7 @@ pub(crate) fn run(root: &Path, arguments: &PluginArgs) -> anyhow::Result<()> {
     }
     let tree = root.join("target/plugin");
     make(root, build, &tree)?;
-    println!("Made. On the Docker host, as root:");
+    println!("Done. Run on the Docker host, as root:");
     println!("  mkdir -p /var/lib/ashore");
     println!("  docker plugin create ashore {}", tree.strip_prefix(root).unwrap_or(&tree).display());
     println!("  docker plugin enable ashore");
@@ -57,7 +58,7 @@ pub(crate) fn run(root: &Path, arguments: &PluginArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The same with the tests' own build of everything but the last step.
+/// The same, but reuses the tests' build of everything except the last step.
 pub(crate) fn make_for_tests(root: &Path) -> Result<PathBuf, String> {
     let mut build = cargo();
     build.arg("rustc");
@@ -66,10 +67,11 @@ pub(crate) fn make_for_tests(root: &Path) -> Result<PathBuf, String> {
     Ok(tree)
 }
 
-/// Builds the program with all that it needs inside, and lays the tree out around it.
+/// Builds the program as a static executable, and creates the plugin's directory around it.
 ///
-/// Only the program's own crate is compiled for that, since how it is linked is decided there. The C library's parts that
-/// a static program would look for at run time, for names of hosts and users, are not in use.
+/// Only the program's own crate is compiled for this, because its linking is decided there. A static program
+/// would load parts of the C library at run time to resolve host and user names, but Ashore does not use
+/// those parts.
 fn make(root: &Path, mut build: Command, tree: &Path) -> anyhow::Result<()> {
     build.args(["--package", "ashore", "--bin", "ashore", "--message-format", "json-render-diagnostics"]);
     let made = artifacts(build.args(["--", "-C", "target-feature=+crt-static", "-C", "strip=debuginfo"]))?;
@@ -82,7 +84,7 @@ fn make(root: &Path, mut build: Command, tree: &Path) -> anyhow::Result<()> {
     let files = tree.join("rootfs");
     fs::create_dir_all(files.join("run"))?;
     fs::create_dir_all(files.join("var/lib"))?;
-    // Namespaces made by `ip netns add` have the same path inside as outside.
+    // Namespaces created by `ip netns add` have the same path inside and outside the plugin.
     symlink("../host/run/netns", files.join("run/netns"))?;
     symlink("../run", files.join("var/run"))?;
     fs::copy(program, files.join("ashore")).with_context(|| program.to_owned())?;
@@ -90,7 +92,7 @@ fn make(root: &Path, mut build: Command, tree: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Rust's library for another kind of machine has to be there before anything is built.
+/// Checks that Rust's standard library for the target is installed, before anything is built.
 fn check_target(target: &str) -> anyhow::Result<()> {
     let output = Command::new("rustc").args(["--print", "target-libdir", "--target", target]).output()?;
     let library = String::from_utf8(output.stdout)?;

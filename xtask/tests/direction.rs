@@ -1,4 +1,5 @@
-//! The shape of the workspace, held: dependencies of crates and of modules go one way, and privileges stay in one crate.
+//! Checks the structure of the workspace: dependencies between crates and between modules go one way, and
+//! privileges stay in one crate.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-/// What each crate may use of the workspace: nothing that stands after it.
+/// What each crate may use of the workspace: nothing that comes after it.
 const MAY_USE: [(&str, &[&str]); 9] = [
     ("ashore-wire", &[]),
     ("ashore-core", &["ashore-wire"]),
@@ -55,7 +56,7 @@ fn dependencies_go_in_one_direction() {
     }
 }
 
-/// All files of Rust of a crate, without those that are tests alone.
+/// All Rust files of a crate, except those that are only tests.
 fn sources(directory: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(directory).unwrap() {
@@ -85,7 +86,7 @@ fn only_the_kernel_crate_is_unsafe() {
         refuse(
             &format!("{directory}/src"),
             &["unsafe {", "allow(unsafe_code"],
-            "that is the kernel crate's business",
+            "only the kernel crate may do this",
         );
     }
 }
@@ -93,18 +94,18 @@ fn only_the_kernel_crate_is_unsafe() {
 #[test]
 fn the_wire_has_no_clock_and_no_sockets() {
     let words = ["Instant::now", "SystemTime", "std::fs", "UdpSocket", "TcpStream", "std::thread"];
-    refuse("crates/wire/src", &words, "time and bytes are arguments there");
+    refuse("crates/wire/src", &words, "this crate takes time and bytes as arguments");
 }
 
 #[test]
 fn the_core_touches_no_kernel_and_prints_nothing() {
     let words = ["println!", "Instant::now", "SystemTime::now", "std::fs", "std::process", "std::thread"];
     for directory in ["crates/core/src", "crates/routers/src"] {
-        refuse(directory, &words, "it says what should be, and does nothing");
+        refuse(directory, &words, "this crate only decides what should be, and does nothing");
     }
 }
 
-/// The crates whose modules form no circle, by where their code is.
+/// The directories of the crates whose modules must form no cycle.
 const CRATES: [&str; 9] = [
     "crates/wire",
     "crates/core",
@@ -131,12 +132,12 @@ fn one_a_line(edges: &[Edge]) -> String {
 fn no_modules_go_in_a_circle() {
     for directory in CRATES {
         if let Some(circle) = modules_of(directory).circle() {
-            panic!("modules of {directory} use each other in a circle:{}", one_a_line(&circle));
+            panic!("modules of {directory} use each other in a cycle:{}", one_a_line(&circle));
         }
     }
 }
 
-/// The rooms of core, each with those that it may use.
+/// The top-level modules of core ("rooms"), each with the rooms that it may use.
 const ROOMS: [(&str, &[&str]); 5] = [
     ("net", &[]),
     ("model", &["net"]),
@@ -155,7 +156,7 @@ fn the_rooms_of_core_use_those_before_them_alone() {
             continue;
         }
         let may_use = rooms.get(from.as_str()).unwrap_or_else(|| panic!("core has no room {from}: {edge}"));
-        // The root shows what is in the rooms, to other crates.
+        // The root re-exports the rooms' contents to other crates.
         assert!(may_use.contains(&to.as_str()), "{from} must not use {to}: {edge}");
     }
 }
@@ -179,7 +180,7 @@ fn a_circle_is_found_and_each_of_its_edges_is_named() {
         "mod inside { use super::super::a::A; }",
     ] {
         let found = circle(&[lib, ("a", "use crate::b::B; pub struct A(B);"), ("b", b)]);
-        let found = found.unwrap_or_else(|| panic!("`{b}` closes a circle"));
+        let found = found.unwrap_or_else(|| panic!("`{b}` closes a cycle"));
         for edge in ["\n  a uses B of b", "\n  b uses A of a"] {
             assert!(found.contains(edge) || found.contains("\n  b uses it of a"), "`{b}`:{found}");
         }
@@ -195,7 +196,7 @@ fn a_circle_is_found_and_each_of_its_edges_is_named() {
     ] {
         assert_eq!(circle(&[lib, ("a", "use crate::b::B;"), ("b", b)]), None, "`{b}`");
     }
-    // Of three, and below another module; what stands in a module may use it.
+    // A cycle of three modules, below another module. A module may use its parent.
     let three =
         [("x", "mod a; mod b; mod c; use a::A;"), ("x::a", "use super::b::B;"), ("x::b", "use super::c::C;")];
     assert_eq!(circle(&[&three[..], &[("x::c", "use super::X;")]].concat()), None);

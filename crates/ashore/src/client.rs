@@ -1,4 +1,4 @@
-//! The client's side of the control socket, and what an unsuccessful command ends with.
+//! The client's side of the control socket, and the errors of commands.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::AsFd;
@@ -14,52 +14,53 @@ use clap::Args;
 
 use crate::out::{complain, escaped_json, say};
 
-/// No request takes longer: the longest asks the LAN for an address by the RFC's times.
+/// No request takes longer. The longest one asks the LAN for an address with the timing of the RFC.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Why a command did not do what it was asked to.
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
-    /// The daemon, or the command before it asked, refused.
+    /// The daemon refused the request, or the command did before it asked the daemon.
     #[error("{0}")]
     Refused(#[from] Refusal),
-    /// Nobody listens.
+    /// Nothing listens on the control socket.
     #[error("the daemon cannot be reached at {socket}: {source}")]
     Unreachable {
-        /// The control socket.
+        /// The path of the control socket.
         socket: PathBuf,
-        /// What the system said.
+        /// The error of the system call.
         source: io::Error,
     },
-    /// The socket is not for this user.
+    /// The user may not use the socket.
     #[error("{0}")]
     Privilege(String),
-    /// The system lets nobody do this here.
+    /// The system allows no user to do this.
     #[error("{message}")]
     Restricted {
-        /// What is not allowed, and by which setting.
+        /// What is not allowed, and the setting that forbids it.
         message: String,
         /// The command that allows it.
         remedy: &'static str,
     },
-    /// The connection broke before the answer. What was asked for is either done or undone; asking again is safe.
+    /// The connection broke before the answer. The daemon completes or undoes the request, so it is safe to
+    /// repeat it.
     #[error(
-        "the daemon went away before it answered ({0}); it finishes or undoes what it had begun, and asking again is safe"
+        "the daemon went away before it answered ({0}); it completes or undoes the request, and repeating it is safe"
     )]
     NoAnswer(io::Error),
-    /// The init system did not do its part.
+    /// The init system could not start or stop the service.
     #[error("{0}")]
     Service(String),
-    /// Anything that no user can do something about.
+    /// An error that the user cannot correct.
     #[error("{0:#}")]
     Internal(#[from] anyhow::Error),
-    /// It was done and shown, and the result is not as it should be.
+    /// The command succeeded, but the result is not as expected.
     #[error("{0}")]
     NotAsExpected(String),
 }
 
 impl Failure {
-    /// The exit code, as `ashore --help` lists them.
+    /// The exit code, as listed by `ashore --help`.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Failure::NoAnswer(_) | Failure::Service(_) | Failure::Internal(_) | Failure::NotAsExpected(_) => {
@@ -78,24 +79,25 @@ impl Failure {
         }
     }
 
-    /// What helps.
+    /// The remedy.
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Failure::Refused(refusal) => refusal.hint.clone(),
             Failure::Unreachable { .. } => Some(
-                "start it with `ashore daemon` (as root), or name its socket with --socket or ASHORE_SOCKET"
+                "start it with `ashore daemon` (as root), or set its socket with --socket or ASHORE_SOCKET"
                     .into(),
             ),
             Failure::Restricted { remedy, .. } => Some((*remedy).to_owned()),
             Failure::Privilege(_) => Some("run it as root, with sudo".into()),
             Failure::Service(_) => Some("see why: journalctl --boot --unit ashore".into()),
-            Failure::NoAnswer(_) => Some("see what became of it with: ashore status".into()),
+            Failure::NoAnswer(_) => Some("check the result with: ashore status".into()),
             Failure::Internal(_) | Failure::NotAsExpected(_) => None,
         }
     }
 }
 
-/// Asks the daemon one thing; once more, where that is the same, if the daemon dies over it. A refusal is an error.
+/// Sends the daemon a request. If the daemon goes away before it answers, and the request is repeatable,
+/// sends it once more. Returns a refusal as an error.
 pub(crate) fn ask(client: &ClientArgs, request: &Request) -> Result<Reply, Failure> {
     match ask_once(client, request) {
         Err(Failure::NoAnswer(_)) if request.is_repeatable() => ask_once(client, request),
@@ -106,7 +108,7 @@ pub(crate) fn ask(client: &ClientArgs, request: &Request) -> Result<Reply, Failu
 fn ask_once(client: &ClientArgs, request: &Request) -> Result<Reply, Failure> {
     let mut stream = UnixStream::connect(&client.socket).map_err(|source| match source.kind() {
         io::ErrorKind::PermissionDenied => {
-            Failure::Privilege(format!("{} may be used by its owner alone", client.socket.display()))
+            Failure::Privilege(format!("only the owner of {} may use it", client.socket.display()))
         }
         _ => Failure::Unreachable { socket: client.socket.clone(), source },
     })?;
@@ -120,7 +122,7 @@ fn ask_once(client: &ClientArgs, request: &Request) -> Result<Reply, Failure> {
         return Err(Failure::NoAnswer(io::ErrorKind::UnexpectedEof.into()));
     }
     let reply = serde_json::from_str(&answer).map_err(|error| {
-        anyhow::anyhow!("the daemon's answer does not read ({error}); is it of another version?")
+        anyhow::anyhow!("the daemon's answer cannot be parsed ({error}); is the daemon of another version?")
     })?;
     match reply {
         Reply::Refused(refusal) => Err(refusal.into()),
@@ -128,19 +130,19 @@ fn ask_once(client: &ClientArgs, request: &Request) -> Result<Reply, Failure> {
     }
 }
 
-/// Waits for the answer to begin. An init system that holds the socket lets callers wait until there is a daemon; whoever
-/// waits should know for what.
+/// Waits for the answer to begin. An init system that holds the socket keeps callers waiting until there is a
+/// daemon. If that takes long, this tells the user what the command waits for.
 fn wait_for_answer(client: &ClientArgs, stream: &UnixStream) -> io::Result<()> {
     if !wait_readable(&[stream.as_fd()], Some(PATIENCE))?[0] {
         let socket = client.socket.display();
-        complain!("ashore: no answer at {socket} yet; with systemd, `systemctl status ashore` tells why");
+        complain!("ashore: no answer at {socket} yet; with systemd, `systemctl status ashore` shows why");
     }
     Ok(())
 }
 
-/// The answer was of a kind that the request does not have.
+/// The error for a reply of a kind that does not belong to the request.
 pub(crate) fn unexpected(reply: &Reply) -> Failure {
-    anyhow::anyhow!("the daemon gave an answer to another question: {reply:?}").into()
+    anyhow::anyhow!("the daemon's reply does not match the request: {reply:?}").into()
 }
 
 /// Prints a value as JSON.
@@ -149,10 +151,10 @@ pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
     Ok(())
 }
 
-/// How a client command reaches the daemon and prints.
+/// How a client command reaches the daemon, and how it prints.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ClientArgs {
-    /// The daemon's control socket
+    /// Control socket of the daemon
     #[arg(long, value_name = "PATH", env = "ASHORE_SOCKET", default_value = "/run/ashore/ashore.sock")]
     pub(crate) socket: PathBuf,
     /// Print JSON

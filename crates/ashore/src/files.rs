@@ -1,4 +1,5 @@
-//! Files and directories whose modes do not follow the umask, made where nobody else can have put something in their place.
+//! Files and directories with modes that do not depend on the umask, created in directories where no other
+//! user can have put something in their place.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Permissions};
@@ -12,18 +13,20 @@ use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 
-/// A directory that this process's user alone may write, open: what is done by it is done in it, wherever its path leads by then.
+/// An open directory that only this process's user may write. Operations are relative to the open directory,
+/// so they act on it even if its path leads elsewhere by then.
 pub(crate) struct Directory(File);
 
 impl Directory {
-    /// A directory that is there. Whose it is, and who else may write it, is not asked: nothing but [`Directory::inside`] of it
-    /// may be trusted.
+    /// Opens an existing directory. Its owner and mode are not checked, so only the result of
+    /// [`Directory::inside`] may be trusted.
     pub(crate) fn at(path: &Path) -> io::Result<Self> {
         let file = File::options().read(true).custom_flags(OFlag::O_DIRECTORY.bits()).open(path)?;
         Ok(Directory(file))
     }
 
-    /// A directory in it, with a mode; made if it is missing. Another user's is refused.
+    /// Opens a directory in this one, creates it if it is missing, and sets its mode. Fails if it belongs to
+    /// another user.
     pub(crate) fn inside(&self, name: &OsStr, mode: u32) -> io::Result<Self> {
         match mkdirat(&self.0, name, Mode::S_IRWXU) {
             Ok(()) | Err(nix::Error::EEXIST) => {}
@@ -32,19 +35,20 @@ impl Directory {
         self.existing(name, mode)
     }
 
-    /// The same of one that is there.
+    /// Opens an existing directory in this one, and sets its mode. Fails if it belongs to another user.
     pub(crate) fn existing(&self, name: &OsStr, mode: u32) -> io::Result<Self> {
         let directory = self.open(name, OFlag::O_DIRECTORY | OFlag::O_RDONLY)?;
         with_mode(&directory, mode)?;
         Ok(Directory(directory))
     }
 
-    /// A file in it to be written, with a mode; made if it is missing. What is no file of this user's alone is refused.
+    /// Opens a file in this directory for writing, creates it if it is missing, and sets its mode. Fails
+    /// unless it is a regular file of this user with a single name.
     pub(crate) fn file(&self, name: &OsStr, mode: u32) -> io::Result<File> {
         self.own_file(name, OFlag::O_CREAT | OFlag::O_WRONLY, mode)
     }
 
-    /// What is in such a file, up to some length.
+    /// Reads a file in this directory, up to `most` bytes. The file is checked as in [`Directory::file`].
     pub(crate) fn read(&self, name: &OsStr, mode: u32, most: u64) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         self.own_file(name, OFlag::O_RDONLY, mode)?.take(most).read_to_end(&mut bytes)?;
@@ -54,25 +58,25 @@ impl Directory {
     fn own_file(&self, name: &OsStr, flags: OFlag, mode: u32) -> io::Result<File> {
         let file = self.open(name, flags | OFlag::O_NONBLOCK)?;
         let there = file.metadata()?;
-        // Its other name may be that of a file that was never meant.
+        // A second name may be that of a file that Ashore must not touch.
         if !there.is_file() || there.nlink() != 1 {
-            return Err(not_ours("it is no file with one name"));
+            return Err(not_ours("it is not a regular file with a single hard link"));
         }
         with_mode(&file, mode)?;
         Ok(file)
     }
 
-    /// Removes a file in it.
+    /// Removes a file from this directory.
     pub(crate) fn remove(&self, name: &OsStr) -> io::Result<()> {
         Ok(unlinkat(&self.0, name, UnlinkatFlags::NoRemoveDir)?)
     }
 
-    /// Removes a directory in it that is empty.
+    /// Removes an empty directory from this directory.
     pub(crate) fn remove_directory(&self, name: &OsStr) -> io::Result<()> {
         Ok(unlinkat(&self.0, name, UnlinkatFlags::RemoveDir)?)
     }
 
-    /// The names in it.
+    /// The names in this directory.
     pub(crate) fn names(&self) -> io::Result<Vec<OsString>> {
         let mut directory = Dir::openat(&self.0, ".", OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
         let entries = directory.iter().filter_map(Result::ok);
@@ -84,17 +88,17 @@ impl Directory {
         let flags = flags | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         match openat(&self.0, name, flags, Mode::S_IRUSR | Mode::S_IWUSR) {
             Ok(file) => Ok(file.into()),
-            Err(nix::Error::ELOOP | nix::Error::ENOTDIR) => Err(not_ours("it is a link, or of another kind")),
+            Err(nix::Error::ELOOP | nix::Error::ENOTDIR) => Err(not_ours("it is a link or not a directory")),
             Err(errno) => Err(errno.into()),
         }
     }
 }
 
-/// Gives what is this user's a mode.
+/// Sets the mode of a file that belongs to this user. Fails if it belongs to another user.
 fn with_mode(file: &File, mode: u32) -> io::Result<()> {
     let there = file.metadata()?;
     if there.uid() != geteuid().as_raw() {
-        return Err(not_ours(&format!("it belongs to the user {}", there.uid())));
+        return Err(not_ours(&format!("it belongs to user {}", there.uid())));
     }
     if there.mode() & 0o7777 != mode {
         file.set_permissions(Permissions::from_mode(mode))?;
@@ -103,11 +107,11 @@ fn with_mode(file: &File, mode: u32) -> io::Result<()> {
 }
 
 fn not_ours(why: &str) -> io::Error {
-    let message = format!("{why}, so it is not Ashore's; remove it");
+    let message = format!("{why}, so Ashore does not use it; remove it");
     io::Error::new(io::ErrorKind::PermissionDenied, message)
 }
 
-/// Makes a directory and those above it, where they are missing, with a mode.
+/// Creates a directory and its parents if they are missing, with the given mode.
 pub(crate) fn make_directories(path: &Path, mode: u32) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
@@ -116,7 +120,7 @@ pub(crate) fn make_directories(path: &Path, mode: u32) -> io::Result<()> {
         make_directories(above, mode)?;
     }
     match fs::DirBuilder::new().mode(0o700).create(path) {
-        // Somebody else made it at the same moment.
+        // Another process created it at the same moment.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => return Ok(()),
         created => created?,
     }
@@ -124,9 +128,9 @@ pub(crate) fn make_directories(path: &Path, mode: u32) -> io::Result<()> {
     with_mode(&File::options().read(true).custom_flags(flags.bits()).open(path)?, mode)
 }
 
-/// Puts a file where there is none or another one, with a mode, at no moment half a file.
+/// Creates or replaces a file atomically, with the given mode.
 pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    // Programs that read whole directories pass over names such as this.
+    // Programs that read whole directories skip hidden files.
     let mut unfinished = OsString::from(".");
     unfinished.push(path.file_name().ok_or(io::ErrorKind::InvalidInput)?);
     unfinished.push(".new");

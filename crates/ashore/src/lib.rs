@@ -1,6 +1,6 @@
-//! The program: parses a command line, and is either a client of the daemon, the daemon, or the lab.
+//! The program. It parses a command line, and acts as a client of the daemon, as the daemon, or as the lab.
 //!
-//! A library only so that what it reads from outside can be tested by itself.
+//! It is a library only so that its parsers of outside input can be tested separately.
 
 mod cli;
 mod client;
@@ -23,7 +23,7 @@ use crate::cli::{Cli, Command};
 use crate::client::Failure;
 use crate::out::{complain, one_line};
 
-/// Runs the program on the process's own command line.
+/// Runs the program with the command line of this process.
 pub fn run() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Lab(args) => commands::lab::run(&args),
@@ -52,7 +52,7 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// What was wrong, and on a line of its own what helps.
+/// Prints what went wrong, and the remedy on a line of its own.
 fn report(failure: &Failure) {
     match failure {
         Failure::Refused(refusal) => complain!("ashore: {}", one_line(&refusal.message)),

@@ -1,12 +1,12 @@
-//! What is printed: lines for people, JSON for programs, and the daemon's log. Names, aliases and whatever else comes from outside
-//! is shown as text: nothing of it reaches a terminal that would obey it, and nothing ends a line that is one.
+//! All output: lines for people, JSON for programs, and the daemon's log. Names, aliases and other text from
+//! outside is escaped, so that it cannot send control sequences to a terminal or break a line.
 
 use std::fmt::Arguments;
 use std::io::{self, ErrorKind, Write};
 
 use ashore_core::net::text::{Shown, is_printable};
 
-/// Prints a line. Whoever reads may have had enough (`| head`), which is no fault; a full disk is one.
+/// Prints a line. A reader that closes the pipe early (`| head`) is not an error, but a full disk is.
 macro_rules! say {
     ($($text:tt)*) => { $crate::out::line(format_args!($($text)*)) };
 }
@@ -29,21 +29,21 @@ pub(crate) fn line(text: Arguments<'_>) {
 }
 
 pub(crate) fn complaint(text: Arguments<'_>) {
-    // Nobody is left to be told that nobody listens.
+    // If standard error cannot be written, there is no place left to report that.
     let _ = writeln!(io::stderr().lock(), "{}", lines(&text.to_string()));
 }
 
-/// Prints a line, if somebody reads it: for what must not stop half way.
+/// Prints a line, and ignores errors: for an operation that must not stop half way.
 pub(crate) fn line_if_read(text: &impl std::fmt::Display) {
     let _ = writeln!(io::stdout().lock(), "{}", lines(&text.to_string()));
 }
 
-/// What others have a part in, as one line.
+/// Text that may contain foreign input, as one line.
 pub(crate) fn one_line(text: &str) -> String {
     Shown(text.as_bytes()).to_string()
 }
 
-/// A text of Ashore's own, which may have several lines.
+/// Text of Ashore's own, which may have several lines.
 fn lines(text: &str) -> String {
     let kept = |c: &char| matches!(c, '\n' | '\t') || is_printable(*c);
     if text.chars().all(|c| kept(&c)) {
@@ -57,28 +57,28 @@ fn lines(text: &str) -> String {
         .collect()
 }
 
-/// JSON leaves some characters as they are that a terminal obeys.
+/// Escapes the control characters that JSON leaves as they are and a terminal would act on.
 pub(crate) fn escaped_json(json: &str) -> String {
     let mut escaped = String::with_capacity(json.len());
     for c in json.chars() {
         if c == '\n' || is_printable(c) {
             escaped.push(c);
         } else {
-            // In a string, since outside of strings there is none such.
+            // Such a character can only be in a string, where an escape is valid.
             escaped.extend(c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")));
         }
     }
     escaped
 }
 
-/// The log: each event is written at once, and is one line.
+/// The log. It writes each event at once, as one line.
 pub(crate) struct Log<W>(pub(crate) W);
 
 impl<W: Write> Write for Log<W> {
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(event);
         let text = text.strip_suffix('\n').unwrap_or(&text);
-        // The colours on a terminal are the log's own.
+        // Colours on a terminal come from the log itself.
         let mut parts = text.split('\x1b');
         let mut line = one_line(parts.next().unwrap_or_default());
         line.extend(parts.map(|part| match colour(part) {
@@ -95,7 +95,7 @@ impl<W: Write> Write for Log<W> {
     }
 }
 
-/// What changes how the text after it looks, and nothing else.
+/// Splits off a colour sequence, if the text begins with one. Other escape sequences are not accepted.
 fn colour(text: &str) -> Option<(&str, &str)> {
     let parameters = text.strip_prefix('[')?.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';');
     let rest = parameters.strip_prefix('m')?;

@@ -1,5 +1,5 @@
-//! The daemon's Unix sockets: handed over by the init system, which keeps them while no daemon runs, or made here, for
-//! their owner alone.
+//! The daemon's Unix sockets. Either the init system passes them to the daemon, and keeps them while no
+//! daemon runs, or the daemon creates them, accessible only to their owner.
 
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -13,19 +13,20 @@ use ashore_kernel::inherited_listeners;
 use crate::client::Failure;
 use crate::files;
 
-/// A socket to accept on.
+/// A listening socket.
 pub(crate) struct Socket {
     pub(crate) listener: UnixListener,
-    /// Whether it was handed over: then it outlives this process, and its file is not this process's.
+    /// Whether the init system passed the socket. Then the socket outlives this process, and its file does
+    /// not belong to this process.
     pub(crate) handed: bool,
 }
 
-/// The sockets that were handed over, each known by the path that it is bound to.
+/// The sockets that the init system passed, each with the path that it is bound to.
 pub(crate) struct ListenFds(Vec<(Option<PathBuf>, UnixListener)>);
 
 impl ListenFds {
-    /// Takes them. One that is bound to none of the paths at which this daemon answers is refused: callers of it would
-    /// wait for ever.
+    /// Takes the inherited sockets. Fails if one is not bound to a path of this daemon, because its callers
+    /// would wait for ever.
     pub(crate) fn take(paths: [&Path; 2]) -> Result<Self, Failure> {
         let listeners = inherited_listeners().map_err(anyhow::Error::from)?;
         let bound = listeners.into_iter().map(|listener| {
@@ -40,7 +41,7 @@ impl ListenFds {
         }
     }
 
-    /// The socket at a path: the one that was handed over, or else a new one.
+    /// Returns the socket at a path: the inherited one, or else a new one.
     pub(crate) fn socket(&mut self, path: &Path) -> anyhow::Result<Socket> {
         let found =
             self.0.iter().position(|(bound, _)| bound.as_deref().is_some_and(|bound| same(bound, path)));
@@ -51,7 +52,7 @@ impl ListenFds {
     }
 }
 
-/// Whether two paths lead to one place, such as `/var/run/x` and `/run/x`.
+/// Whether two paths lead to the same place, such as `/var/run/x` and `/run/x`.
 fn same(one: &Path, other: &Path) -> bool {
     let place = |path: &Path| Some((path.parent()?.canonicalize().ok()?, path.file_name()?.to_owned()));
     one == other || place(one).is_some_and(|there| Some(there) == place(other))
@@ -62,18 +63,18 @@ fn not_wanted(path: Option<&Path>, ours: [&Path; 2]) -> Refusal {
     let [control, plugin] = ours.map(Path::display);
     Refusal {
         kind: RefusalKind::Invalid,
-        message: format!("{path} was handed over, and this daemon answers at {control} and {plugin}"),
+        message: format!("the init system passed {path}, but this daemon answers at {control} and {plugin}"),
         hint: Some(
-            "name these two with ListenStream= in the socket unit, or that one with --run or --docker-plugin"
+            "set ListenStream= in the socket unit to these two, or --run or --docker-plugin to that one"
                 .into(),
         ),
     }
 }
 
-/// Makes the socket and its directory. One that nobody listens on any more is replaced; it is made under another name,
-/// so that nobody finds it before it is closed to others.
+/// Creates the socket and its directory, and replaces a socket on which nothing listens any more. The socket
+/// is created under another name, so that no client finds it before its mode is set.
 fn bind(path: &Path) -> anyhow::Result<UnixListener> {
-    let directory = path.parent().with_context(|| format!("{} is in no directory", path.display()))?;
+    let directory = path.parent().with_context(|| format!("{} has no parent directory", path.display()))?;
     let make = files::make_directories(directory, 0o755);
     make.with_context(|| format!("the directory {}", directory.display()))?;
     if UnixStream::connect(path).is_ok() {
@@ -83,7 +84,7 @@ fn bind(path: &Path) -> anyhow::Result<UnixListener> {
     unfinished.push(".new");
     match std::fs::remove_file(&unfinished) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(error).with_context(|| format!("{} is in the way", Path::new(&unfinished).display()));
+            return Err(error).with_context(|| format!("cannot remove {}", Path::new(&unfinished).display()));
         }
         _ => {}
     }

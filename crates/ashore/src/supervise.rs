@@ -1,9 +1,9 @@
-//! What becomes of a panic.
+//! How the daemon handles panics.
 //!
-//! Each long-lived thread does something that no other does: one renews leases, one hears the LAN, one accepts clients. If it
-//! panics, the process ends. The init system then starts the daemon anew, and a start changes nothing that is as it should be;
-//! a daemon without one of its threads would go on to look healthy. A panic while one request is answered stays with that
-//! request.
+//! Each long-lived thread has a task that no other thread does: one renews leases, one listens to the LAN,
+//! one accepts clients. If one of them panics, the process ends. The init system then restarts the daemon,
+//! and a start changes nothing that is as it should be. A daemon without one of its threads would still look
+//! healthy. A panic during a request affects only that request.
 
 use std::any::Any;
 use std::future::poll_fn;
@@ -15,16 +15,16 @@ use std::thread::Builder;
 
 use ashore_core::api::refusal::{Refusal, RefusalKind};
 
-/// Starts a thread that ends with the process alone, and the process with it.
+/// Starts a thread that must run as long as the process. If it ends, the process ends.
 pub(crate) fn spawn_needed(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
     let thread = move || {
         needed(run);
-        end_process("has come to its end")
+        end_process("has ended")
     };
     Builder::new().name(name.to_owned()).spawn(thread).map(drop)
 }
 
-/// Does what the daemon cannot do without.
+/// Runs a function that the daemon depends on. If it panics, the process ends.
 pub(crate) fn needed<T>(run: impl FnOnce() -> T) -> T {
     let done = catch_unwind(AssertUnwindSafe(|| {
         fault(std::thread::current().name().unwrap_or_default());
@@ -33,17 +33,17 @@ pub(crate) fn needed<T>(run: impl FnOnce() -> T) -> T {
     done.unwrap_or_else(|panic| end_process(&format!("panicked: {}", message(&*panic))))
 }
 
-/// Answers a request. What is shared is as good as after any request that failed: memory changes after the disk, and the next
-/// reconciliation brings the kernel in line.
+/// Runs the handler of a request, and turns a panic into a refusal. The shared state is as good as after any
+/// failed request: memory changes after the disk, and the next reconciliation corrects the kernel.
 pub(crate) fn contained<T>(answer: impl FnOnce() -> T) -> Result<T, Refusal> {
     catch_unwind(AssertUnwindSafe(answer)).map_err(|panic| Refusal {
         kind: RefusalKind::Internal,
-        message: format!("the daemon met a fault of its own: {}", message(&*panic)),
-        hint: Some("see what became of it with `ashore status`, and report it with the daemon's log".into()),
+        message: format!("internal error of the daemon: {}", message(&*panic)),
+        hint: Some("check the result with `ashore status`, and report it with the daemon's log".into()),
     })
 }
 
-/// The same of an answer that waits for others.
+/// Does the same for an asynchronous handler.
 pub(crate) async fn contained_async<T>(answer: impl Future<Output = T>) -> Result<T, Refusal> {
     let mut answer = pin!(answer);
     let poll = |context: &mut Context<'_>| match contained(|| answer.as_mut().poll(context)) {
@@ -53,11 +53,11 @@ pub(crate) async fn contained_async<T>(answer: impl Future<Output = T>) -> Resul
     poll_fn(poll).await
 }
 
-/// Without cleaning up: that might wait for the thread that has just failed.
+/// Ends the process without cleaning up, because clean-up might wait for the thread that has just failed.
 fn end_process(why: &str) -> ! {
     let thread = std::thread::current();
     let name = thread.name().unwrap_or_default();
-    tracing::error!("the thread `{name}` {why}; the daemon cannot go on without it, and ends");
+    tracing::error!("thread `{name}` {why}; the daemon cannot run without it, and ends");
     std::process::abort()
 }
 
@@ -66,8 +66,8 @@ fn message(panic: &(dyn Any + Send)) -> &str {
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("a panic without a message")
 }
 
-/// Where a test wants a panic: at the beginning of the thread, or over the first request, that `ASHORE_FAULT` names. In debug
-/// builds alone.
+/// Panics where a test asks for it: the first time that `at` is the value of `ASHORE_FAULT`, which names a
+/// thread or a request. Only in debug builds.
 pub(crate) fn fault(at: &str) {
     #[cfg(debug_assertions)]
     {

@@ -1,8 +1,9 @@
-//! A NIC's move on trial: one file that knows the way back, for the daemon, for a daemon that was started anew, and for the
-//! guard, of which any may be killed.
+//! A NIC's move on trial. One file holds the way back. The daemon, a restarted daemon and the guard all use
+//! it, and any of them may be killed.
 //!
-//! The file is in the directory for what does not outlive the host's start. Whoever holds its lock may end the trial, by
-//! putting the host back or by keeping the move; a process that dies lets go of the lock. A trial whose file is gone is over.
+//! The file is in a directory that does not survive a reboot. The process that holds its lock may end the
+//! trial: it restores the host or keeps the move. A process that dies releases the lock. A trial whose file
+//! is gone is over.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -15,27 +16,27 @@ use ashore_core::plan::nic_move::Move;
 use ashore_kernel::{Kernel, Namespace, OnError, StepError};
 use serde::{Deserialize, Serialize};
 
-/// How often a way back is walked that met an error.
+/// How many times to attempt the way back if a step fails.
 const TRIES: u32 = 3;
 
-/// Where the trial is written down.
+/// The file of the trial.
 #[derive(Debug, Clone)]
 pub(crate) struct TrialFile(PathBuf);
 
-/// What is written down.
+/// The content of the file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Trial {
     /// The move.
     pub(crate) moved: Move,
-    /// When it began, in milliseconds since the host was started.
+    /// When the trial began, in milliseconds since the host booted.
     begun: u64,
-    /// Until when it has to be confirmed.
+    /// When the trial ends unless it is confirmed, in the same unit.
     until: u64,
-    /// The host's start, and the namespace of the NIC: the file may have outlived either.
+    /// The boot of the host and the namespace of the NIC. The file may have outlived either.
     here: Here,
 }
 
-/// This start of this host, and one of its namespaces.
+/// This boot of this host, and one of its namespaces.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Here {
     boot: String,
@@ -51,20 +52,20 @@ impl Here {
 }
 
 impl Trial {
-    /// A trial that begins now.
+    /// Creates a trial that begins now.
     pub(crate) fn new(moved: Move, length: Duration, namespace: &Namespace) -> io::Result<Self> {
         let begun = since_start()?;
         let until = begun + u64::try_from(length.as_millis()).unwrap_or(u64::MAX - begun);
         Ok(Trial { moved, begun, until, here: Here::of(namespace)? })
     }
 
-    /// What is left of its time.
+    /// The time that is left.
     pub(crate) fn left(&self) -> Duration {
-        // Without a clock it is over.
+        // If the clock cannot be read, the trial is over.
         Duration::from_millis(self.until.saturating_sub(since_start().unwrap_or(u64::MAX)))
     }
 
-    /// Puts the host back, as often as it takes, and comes back with what could not be put back.
+    /// Restores the host, in up to [`TRIES`] attempts. Returns the errors of the last attempt.
     fn put_back(&self, kernel: &Kernel) -> Vec<StepError> {
         let age = since_start().map_or(0, |now| now.saturating_sub(self.begun) / 1000);
         let age = u32::try_from(age).unwrap_or(u32::MAX);
@@ -83,7 +84,7 @@ impl Trial {
     }
 }
 
-/// Addresses with an end have come nearer to it.
+/// Reduces the lifetime of an address by the seconds that have passed.
 fn aged(step: Step, seconds: u32) -> Step {
     match step {
         Step::PutHostAddress { place, link, address } => {
@@ -94,7 +95,7 @@ fn aged(step: Step, seconds: u32) -> Step {
     }
 }
 
-/// Milliseconds since the host was started, those included in which it slept.
+/// Milliseconds since the host booted, including the time that it was suspended.
 fn since_start() -> io::Result<u64> {
     let text = fs::read_to_string("/proc/uptime")?;
     let seconds = text.split_whitespace().next().and_then(|seconds| seconds.parse::<f64>().ok());
@@ -103,39 +104,40 @@ fn since_start() -> io::Result<u64> {
 }
 
 impl TrialFile {
-    /// The one in a daemon's run directory.
+    /// The trial file in a daemon's run directory.
     pub(crate) fn of(run: &Path) -> Self {
         TrialFile(run.join("bridge-trial"))
     }
 
-    /// The one of a path.
+    /// The trial file at a path.
     pub(crate) fn at(path: &Path) -> Self {
         TrialFile(path.to_owned())
     }
 
-    /// Its path.
+    /// The path of the file.
     pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 
-    /// Where a move that was confirmed is remembered until the host's next start, for a client that asks again.
+    /// Where a confirmed move is remembered until the next boot, for a client that asks again.
     fn kept(&self) -> PathBuf {
         self.0.with_extension("kept")
     }
 
-    /// Writes a trial down. Fails with `AlreadyExists` if there is one.
+    /// Writes a trial to the file. Fails with `AlreadyExists` if there is one.
     pub(crate) fn begin(&self, trial: &Trial) -> io::Result<()> {
         let unfinished = self.0.with_extension("new");
         let _ = fs::remove_file(&unfinished);
         let mut file = File::options().write(true).create_new(true).mode(0o600).open(&unfinished)?;
         file.write_all(&serde_json::to_vec(trial)?)?;
-        // Unlike a rename it replaces nothing.
+        // Unlike a rename, a hard link replaces nothing.
         let begun = fs::hard_link(&unfinished, &self.0);
         fs::remove_file(&unfinished)?;
         begun
     }
 
-    /// The trial that goes on, and a mark by which it is known from a later one.
+    /// Returns the current trial, and a mark that distinguishes it from a later one. Returns `None` if there
+    /// is no trial.
     pub(crate) fn read(&self) -> io::Result<Option<(Trial, u64)>> {
         match File::open(&self.0) {
             Ok(file) => Ok(Some((read(&file)?, file.metadata()?.ino()))),
@@ -144,27 +146,28 @@ impl TrialFile {
         }
     }
 
-    /// The move that was confirmed last.
+    /// Returns the move that was confirmed last, or `None`.
     pub(crate) fn kept_move(&self) -> io::Result<Option<Move>> {
         Ok(TrialFile(self.kept()).read()?.map(|(trial, _)| trial.moved))
     }
 
-    /// Whether the trial of a mark goes on.
+    /// Whether the trial with this mark is still on.
     pub(crate) fn goes_on(&self, mark: u64) -> bool {
         fs::metadata(&self.0).is_ok_and(|file| file.ino() == mark)
     }
 
-    /// Whether the trial is of this start of the host and of this namespace. One that is not has ended with them.
+    /// Whether the trial belongs to this boot of the host and to this namespace. Otherwise it has ended with
+    /// them.
     pub(crate) fn is_of(trial: &Trial, namespace: &Namespace) -> bool {
         Here::of(namespace).is_ok_and(|here| here == trial.here)
     }
 
-    /// Drops what has ended with the host or its namespace.
+    /// Removes the file of a trial that ended with the boot or its namespace.
     pub(crate) fn forget(&self) -> io::Result<()> {
         fs::remove_file(&self.0)
     }
 
-    /// Waits for the trial's lock, and takes it; none if there is no trial by then.
+    /// Waits for the lock of the trial and takes it. Returns `None` if there is no trial by then.
     pub(crate) fn hold(&self) -> io::Result<Option<Held>> {
         loop {
             let file = match File::open(&self.0) {
@@ -186,7 +189,7 @@ fn read(mut file: &File) -> io::Result<Trial> {
     Ok(serde_json::from_str(&text)?)
 }
 
-/// The trial, which nobody else can end now.
+/// A locked trial, which no other process can end.
 #[derive(Debug)]
 pub(crate) struct Held {
     at: TrialFile,
@@ -195,10 +198,10 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    /// Puts the host back and ends the trial. Comes back with what could not be put back.
+    /// Restores the host and ends the trial. Returns the errors of the steps that failed.
     pub(crate) fn put_back(self, kernel: &Kernel) -> Vec<StepError> {
         let Move { nic, bridge, .. } = &self.trial.moved;
-        tracing::warn!(%nic, %bridge, "putting the host back as it was");
+        tracing::warn!(%nic, %bridge, "restoring the host's previous configuration");
         let mut errors = self.trial.put_back(kernel);
         errors.dedup_by_key(|error| error.to_string());
         for error in &errors {
@@ -210,7 +213,7 @@ impl Held {
         errors
     }
 
-    /// Ends the trial, and the move stays.
+    /// Ends the trial and keeps the move.
     pub(crate) fn keep(self) -> io::Result<Move> {
         fs::rename(&self.at.0, self.at.kept())?;
         Ok(self.trial.moved)

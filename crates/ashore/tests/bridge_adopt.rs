@@ -1,4 +1,5 @@
-//! `ashore bridge adopt`: the host's only NIC goes into a bridge, and nobody is cut off for good, whoever dies meanwhile.
+//! `ashore bridge adopt` moves the host's only NIC into a bridge. No machine loses the host for good,
+//! whichever process dies during the move.
 
 mod home;
 
@@ -18,7 +19,7 @@ fn name(text: &str) -> ashore_core::net::name::IfName {
     text.parse().unwrap()
 }
 
-/// The host as anybody sees it: links, addresses and routes, without what the kernel does in its own time.
+/// The host as others see it: links, addresses and routes, without what the kernel changes at its own pace.
 fn seen(home: &Home) -> Vec<String> {
     let host = home.nas.kernel().observe(&[]).unwrap().host;
     let mut lines = Vec::new();
@@ -37,7 +38,7 @@ fn seen(home: &Home) -> Vec<String> {
     lines
 }
 
-/// A command that leaves this machine's own configuration alone.
+/// A command with `--root`, so that it leaves this machine's own configuration alone.
 fn rooted(home: &Home, command: &str) -> String {
     format!("{command} --root {}", home.directory.path().display())
 }
@@ -48,7 +49,7 @@ fn in_bridge(home: &Home) -> bool {
     host.link(&name("eth0")).unwrap().master == Some(bridge.index)
 }
 
-/// A connection from the laptop to the host, on which bytes go to and fro until it is asked for.
+/// A connection from the laptop to the host that sends bytes back and forth when asked.
 struct Connection {
     stream: TcpStream,
 }
@@ -77,7 +78,7 @@ impl Connection {
     }
 }
 
-/// The guard's process ids.
+/// The guards' process ids.
 fn guards() -> Vec<i32> {
     let ours = |process: std::fs::DirEntry| {
         let line = std::fs::read(process.path().join("cmdline")).ok()?;
@@ -107,7 +108,7 @@ fn the_host_moves_with_all_that_it_has_and_stays_reachable() {
     let nic = home.nic();
     reaches(&home.laptop, ip(HOST));
     let mut connection = Connection::begin(&home);
-    // A move may cost the ping that is on its way when the link under it changes.
+    // A move may cost the ping that is on its way when the link below it changes.
     let watched = Watched::begin(&home);
     let said = home.ok(&rooted(&home, "bridge adopt eth0 br0"));
     assert!(said.contains("the router 192.168.88.1 answers there"), "{said}");
@@ -127,7 +128,7 @@ fn the_host_moves_with_all_that_it_has_and_stays_reachable() {
     assert_eq!(mac_known_to(&home.laptop, ip(HOST)), nic);
     reaches(&home.world.machine("guest", 60).unwrap(), ip(HOST6));
 
-    // It is the parent that it was made to be.
+    // The bridge can be used as the parent that it was created to be.
     assert!(home.ok("network create lan").contains("on br0 by bridge"));
     let web = home.world.container("web").unwrap();
     let at = addresses(&home.attach("lan", &web, ""))[0];
@@ -140,7 +141,7 @@ fn the_host_moves_with_all_that_it_has_and_stays_reachable() {
     home.ok("detach lan web");
     home.ok("network rm lan");
 
-    // And out again, with all that it has.
+    // The NIC leaves the bridge again, with everything it has.
     home.ok(&rooted(&home, "bridge adopt eth0 br0 --undo"));
     connection.is_alive();
     home.ok(&rooted(&home, "bridge confirm"));
@@ -175,7 +176,7 @@ fn put_back_unconfirmed(rp_filter: i32) {
     assert_eq!(late.code, Some(4), "{}", late.stderr);
     assert!(late.stderr.contains("not confirmed in time is put back"), "{}", late.stderr);
 
-    // So is the way out.
+    // The way out of the bridge is undone in the same way.
     home.ok(&rooted(&home, "bridge adopt eth0 br0"));
     home.ok(&rooted(&home, "bridge confirm"));
     let inside = seen(&home);
@@ -217,7 +218,7 @@ fn addresses_keep_their_ends_and_routes_their_ways() {
             "ip -4 addr show dev {link}; ip -6 addr show dev {link}; \
              ip -4 route show dev {link}; ip -6 route show dev {link}"
         ));
-        // The seconds that are left, the kernel's own numbers, and the label: it is the link's name.
+        // The remaining seconds, the kernel's own numbers, and the label, which is the link's name.
         let lines = lines.lines().filter(|line| !line.contains("link/") && !line.contains("mtu"));
         let tidy = |line: &str| {
             let words = line
@@ -291,7 +292,7 @@ sysctl -w net.ipv6.conf.eth0.disable_ipv6=1
     reaches(&home.laptop, ip(HOST));
 }
 
-/// What is killed right after the change; the host is put back all the same.
+/// Kills processes right after the change. The host is restored all the same.
 fn with_killed(kill_all: impl FnOnce(&mut Home)) {
     let mut home = Home::new();
     let before = seen(&home);
@@ -301,7 +302,7 @@ fn with_killed(kill_all: impl FnOnce(&mut Home)) {
     eventually("the host is put back", || seen(&home) == before);
     reaches(&home.laptop, ip(HOST));
     reaches(&home.laptop, ip(HOST6));
-    eventually("nobody has anything left to do", || !home.directory.path().join("bridge-trial").exists());
+    eventually("nothing is left to do", || !home.directory.path().join("bridge-trial").exists());
 }
 
 #[test]
@@ -351,7 +352,7 @@ fn a_client_that_is_killed_changes_nothing() {
     reaches(&home.laptop, ip(HOST));
 }
 
-/// The daemon dies at each moment of the change itself.
+/// The daemon dies at each step of the change itself.
 #[test]
 fn a_daemon_that_dies_in_the_change_leaves_the_guard_to_mend_it() {
     for moment in 0..6 {
@@ -382,7 +383,7 @@ fn a_router_that_is_out_of_reach_then_has_everything_put_back_at_once() {
         Err(why) => return cannot_run("bridge adopt, router out of reach", &why),
     };
     let home = Home::new();
-    // A firewall for bridges, of which there was none until now.
+    // A firewall for bridges, which had no bridge until now.
     let mut shell = home.nas.command("sh").unwrap();
     let line = "nft 'add table bridge none; add chain bridge none in0 { type filter hook prerouting priority 0; policy drop; }'";
     Ran::of(engines.equip(shell.args(["-ec", line]))).unwrap().expect_success();
@@ -411,12 +412,12 @@ fn after_a_reboot_nothing_is_left_of_a_trial() {
     assert_eq!(seen(&home), before);
 }
 
-/// A host on which everything can be asked wrongly.
+/// A host on which every wrong request is possible.
 fn crowded() -> (Home, Machine) {
     let home = Home::new();
     let place = || Place::Host;
     let add = |link: &str, kind| {
-        // A bridge without a MAC of its own has its port's.
+        // A bridge without a MAC of its own takes its port's MAC.
         let mac = (kind == LinkType::Bridge).then_some(Mac([2, 0, 0, 0, 0, 9]));
         Step::AddLink { place: place(), link: LinkSpec { name: name(link), kind, mac, mtu: None } }
     };
@@ -462,7 +463,7 @@ fn what_does_not_fit_is_refused_before_anything_is_touched() {
     refused("bridge adopt uplink br0", 5, &["carries `child`", "ip link del dev child"]);
     refused("bridge adopt eth0 br9", 5, &["a link `br9` already"]);
     refused("bridge adopt eth0 br0 --undo", 3, &["no bridge `br0`"]);
-    refused("bridge adopt eth0 br9 --undo", 3, &["no port of `br9`, which holds port"]);
+    refused("bridge adopt eth0 br9 --undo", 3, &["not a port of `br9`, which holds port"]);
     refused("bridge adopt port br9 --undo", 3, &["another MAC"]);
     refused("bridge adopt eth0 br0 --timeout 0", 2, &["--timeout"]);
     refused("bridge confirm", 4, &["no move", "ashore bridge adopt"]);
@@ -522,7 +523,7 @@ fn routes_and_rules_that_no_step_moves_are_named() {
         (
             "ip addr add 10.7.0.1 peer 10.7.0.2 dev eth0",
             "ip addr del 10.7.0.1 peer 10.7.0.2 dev eth0",
-            "a line between two machines",
+            "the point-to-point address",
         ),
     ] {
         typed(make);

@@ -1,4 +1,5 @@
-//! A NIC's move outlives the host's next start: under a real systemd, with the real programs that run a host's network.
+//! A NIC's move into a bridge survives the host's next boot. Under a real systemd, with the real programs
+//! that configure a host's network.
 
 mod home;
 
@@ -11,18 +12,18 @@ use ashore_lab::{Engines, cannot_run};
 use home::booted::Booted;
 use home::{HOST, ip};
 
-/// How a host's network is run.
+/// A program that configures a host's network.
 struct System {
     test: &'static str,
     name: &'static str,
-    /// Debian's releases in whose trees it is.
+    /// The Debian releases whose trees have it.
     suites: &'static [&'static str],
-    /// Its units.
+    /// The program's units.
     units: &'static [&'static str],
     files: &'static [(&'static str, &'static str)],
-    /// Where it says when it has set the NIC up.
+    /// Where the program shows that it has set the NIC up.
     settled: &'static str,
-    /// What has it take the bridge away, where that is not Ashore's to do.
+    /// The command with which the program removes the bridge, where Ashore does not do that.
     undo: Option<&'static str>,
 }
 
@@ -99,7 +100,7 @@ fn put(booted: &Booted, path: &str, text: &str) {
     let path = booted.at(path);
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(&path, text).unwrap();
-    // NetworkManager reads no connection that others may read.
+    // NetworkManager ignores connections that others may read.
     let mode =
         if path.extension().is_some_and(|extension| extension == "nmconnection") { 0o600 } else { 0o644 };
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
@@ -133,7 +134,7 @@ fn reboot(booted: &mut Booted, system: &System, expected: &(Option<String>, Vec<
     });
 }
 
-/// Waits for what a boot brings, and says what there is instead.
+/// Waits for the result of a boot, and shows the present state otherwise.
 fn until(what: &str, mut is: impl FnMut() -> Result<(), String>) {
     let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
     while let Err(instead) = is() {
@@ -154,9 +155,9 @@ fn outlives(engines: &Engines, system: &System, suite: &str) {
         };
         std::fs::write(path, text + more).unwrap();
     }
-    // Essential packages depend on nobody and are depended on by nobody: the tree has no shell.
+    // Essential packages appear in no dependencies, so the tree has no shell.
     let _ = std::os::unix::fs::symlink("busybox", booted.at("/usr/bin/sh"));
-    // There is no udev, for whose word on each link networkd waits.
+    // There is no udev, and networkd waits for udev's record of each link.
     let known = "[Service]\nExecStartPre=+busybox sh -c 'busybox mkdir -p /run/udev/data; \
                  for link in 1 2 3 4 5 6 7 8 9; do echo I:1 >/run/udev/data/n$$link; done'\n";
     put(&booted, &format!("/etc/systemd/system/{NETWORKD}.d/lab.conf"), known);
@@ -167,7 +168,7 @@ fn outlives(engines: &Engines, system: &System, suite: &str) {
         put(&booted, path, text);
     }
     booted.ok("systemctl daemon-reload");
-    // As `systemctl enable` does, which for a unit of SysV's heritage wants tools that this NAS does not have.
+    // As `systemctl enable` does. For units with a SysV script it needs tools that this NAS does not have.
     for unit in system.units {
         put(
             &booted,
@@ -202,7 +203,7 @@ fn outlives(engines: &Engines, system: &System, suite: &str) {
     let confirmed = booted.ok("ashore bridge confirm");
     let wrote: Vec<&str> = confirmed.lines().filter_map(|line| line.trim().strip_prefix("wrote ")).collect();
     assert!(!wrote.is_empty(), "{confirmed}");
-    // Whoever runs the network sees what happened, and leaves it so.
+    // The program that configures the network sees the change, and leaves it alone.
     for _ in 0..20 {
         assert!(booted.laptop.ping(ip(HOST)).is_some());
         std::thread::sleep(std::time::Duration::from_millis(100));
@@ -216,7 +217,7 @@ fn outlives(engines: &Engines, system: &System, suite: &str) {
     if leased {
         let network = booted.at("/etc/systemd/network/05-ashore-br0.network");
         assert!(std::fs::read_to_string(network).unwrap().contains("\nIAID="));
-        assert!(confirmed.contains("to hand it the lease before: networkctl reload"), "{confirmed}");
+        assert!(confirmed.contains("to hand over the lease before that: networkctl reload"), "{confirmed}");
         assert_eq!(client_id(&booted, "br0"), client, "the same client to the server");
     }
     assert!(host.default_gateway(&"192.168.88.0/24".parse().unwrap()).is_some());
@@ -267,7 +268,8 @@ fn serve_leases(engines: &Engines, booted: &Booted) -> (Child, tempfile::TempDir
     (server.unwrap(), directory)
 }
 
-/// Who networkd says that it is to a DHCP server: systemd 252 in a file, 262 if it is asked.
+/// The client identifier that networkd sends to a DHCP server: systemd 252 has it in a file, 262 tells it on
+/// request.
 fn client_id(booted: &Booted, link: &str) -> Option<Vec<u8>> {
     let host = booted.machine.kernel().observe(&[]).unwrap().host;
     let index = host.link(&name(link))?.index;

@@ -25,7 +25,7 @@ fn attached(home: &Home, network: &str, container: &str) -> (Machine, IpAddr) {
     (container, at)
 }
 
-/// The ports of the NAS that are endpoints', with what they do.
+/// The NAS's ports that belong to endpoints, with their options.
 fn ports(home: &Home) -> Vec<(String, BTreeSet<PortOption>)> {
     let links = home.nas.kernel().observe(&[]).unwrap().host.links;
     let ours = links.into_iter().filter(|link| link.tag().is_some());
@@ -50,7 +50,7 @@ fn isolated_endpoints_reach_the_lan_and_the_host_and_not_each_other() {
     }
     does_not_reach(&web, at_db);
     does_not_reach(&db, at_web);
-    // Isolation is between isolated ports.
+    // Isolation applies between isolated ports.
     reaches(&media, at_tv);
     reaches(&web, at_media);
     reaches(&tv, at_db);
@@ -62,7 +62,7 @@ fn isolated_endpoints_reach_the_lan_and_the_host_and_not_each_other() {
     is_untouched(&home, &before);
 }
 
-/// A bridge that was given no MAC takes the lowest one of its ports.
+/// A bridge without a configured MAC takes the lowest MAC of its ports.
 #[test]
 fn the_host_keeps_its_mac_on_the_lan() {
     let Ok(_engines) = Engines::find().inspect_err(|why| cannot_run("the bridge's MAC", why)) else { return };
@@ -72,7 +72,7 @@ fn the_host_keeps_its_mac_on_the_lan() {
     let before = mac();
     assert_eq!(before.unwrap().to_string(), "fc:00:00:00:00:09");
     home.ok(&format!("network create lan {ON_BRIDGE} 192.168.88.192/28"));
-    // A container that is dropped takes its port along.
+    // A container that is dropped takes its port with it.
     let mut there = Vec::new();
     for container in ["web", "db", "media"] {
         there.push(attached(&home, "lan", container));
@@ -81,7 +81,8 @@ fn the_host_keeps_its_mac_on_the_lan() {
     }
 }
 
-/// A port of a lower MAC comes and goes, as a virtual machine's does: the bridge's own MAC with it, which the shim's follows from.
+/// A port with a lower MAC comes and goes, as a virtual machine's does. The bridge's MAC changes with it, and
+/// so does the shim's.
 #[test]
 fn an_endpoint_does_not_lose_the_host_when_its_bridge_changes_its_mac() {
     let Ok(_engines) = Engines::find().inspect_err(|why| cannot_run("the shim's MAC", why)) else { return };
@@ -160,7 +161,8 @@ fn what_an_endpoint_sends_to_itself_by_the_bridge_comes_back_through_a_hairpin()
         let home = Home::bridged();
         home.ok(&format!("network create lan {options} {ON_BRIDGE} 192.168.88.192/28"));
         let (web, _) = attached(&home, "lan", "web");
-        // Machines behind one port, whose every frame leaves by it: children of the container's link, in vepa mode.
+        // Machines behind one port, whose frames all leave by it: children of the container's link, in vepa
+        // mode.
         let behind = [("one", "10.7.0.1"), ("two", "10.7.0.2")].map(|(guest, at)| {
             let machine = home.world.container(guest).unwrap();
             let kind =
@@ -176,12 +178,13 @@ fn what_an_endpoint_sends_to_itself_by_the_bridge_comes_back_through_a_hairpin()
     }
 }
 
-/// What the daemon says of a firewall that drops bridged packets.
+/// The daemon's report of a firewall that drops bridged packets.
 fn troubles(home: &Home) -> String {
     home.status()["troubles"].to_string()
 }
 
-/// A policy of FORWARD that drops is found, said with what helps, and true; and nothing is said once that is done.
+/// A FORWARD policy that drops is found and reported with a remedy. The report is true, and ends once the
+/// remedy is applied.
 fn firewall(test: &str, drop: &str, undo: &str, tree: Option<&str>) {
     let home = Home::bridged();
     let sysctl = "/proc/sys/net/bridge/bridge-nf-call-iptables";

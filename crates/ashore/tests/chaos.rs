@@ -1,8 +1,8 @@
-//! Two hosts on one LAN, on which for two minutes everything goes wrong at random: containers come, go and die, daemons are
-//! killed, cables pulled, and a machine says whatever it likes. Then there is peace, and all is as the state says: nothing
-//! twice, nothing missing, and in the end nothing left.
+//! Two hosts on one LAN. For two minutes everything goes wrong at random: containers start, stop and die,
+//! daemons are killed, cables are pulled, and a machine sends arbitrary claims. Then the faults stop, and
+//! everything must match the state: no address twice, nothing missing, and in the end nothing left.
 //!
-//! The seed is printed, and may be given: `ASHORE_CHAOS=SEED[,SECONDS] cargo xtask test chaos`.
+//! The test prints its seed. To repeat a run: `ASHORE_CHAOS=SEED[,SECONDS] cargo xtask test chaos`.
 
 mod home;
 
@@ -20,10 +20,11 @@ use home::{Home, PROGRAM, addresses, eventually, eventually_within, ip, mac_know
 const LASTS: Duration = Duration::from_secs(120);
 /// More than the smaller range has addresses, so that some are refused.
 const NAMES: u64 = 10;
-/// What a command may end with: done, not found, taken, the LAN cannot be asked, no daemon answers.
+/// The exit codes that a command may end with: success, not found, in use, the LAN cannot be probed, no
+/// daemon answers.
 const ENDS: [Option<i32>; 5] = [Some(0), Some(4), Some(5), Some(6), Some(8)];
 
-/// Numbers that follow from a seed (`SplitMix64`).
+/// Random numbers from a seed (`SplitMix64`).
 struct Dice(u64);
 
 impl Dice {
@@ -41,9 +42,9 @@ struct Host {
     machine: Machine,
     daemon: Option<Daemon>,
     directory: tempfile::TempDir,
-    /// Those that live, whether they are attached or not.
+    /// The containers that live, attached or not.
     containers: BTreeMap<String, Machine>,
-    /// Commands on their way.
+    /// The commands that are running.
     commands: Vec<Child>,
     range: &'static str,
 }
@@ -82,12 +83,12 @@ impl Host {
         self.commands.push(child);
     }
 
-    /// Waits for all commands. One that was refused is no fault, and one that met a fault is.
+    /// Waits for all commands. A refused command is fine; one that failed otherwise is a fault.
     fn end_commands(&mut self) {
         for command in self.commands.drain(..) {
             let ran = Ran::of_output(command.wait_with_output().unwrap());
             let cut_off = ran.code == Some(1) && ran.stderr.contains("the daemon went away");
-            let died = ran.code == Some(3) && ran.stderr.contains("no network namespace");
+            let died = ran.code == Some(3) && ran.stderr.contains("network namespace");
             assert!(cut_off || died || ENDS.contains(&ran.code), "{ran:?}");
         }
     }
@@ -99,7 +100,7 @@ impl Host {
         self.begin_command(&format!("attach lan --netns {netns} --name {name}"));
     }
 
-    /// The endpoints by name: address and MAC.
+    /// The endpoints by name, with address and MAC.
     fn endpoints(&self) -> BTreeMap<String, (IpAddr, String)> {
         let status: serde_json::Value = serde_json::from_str(&self.ok("status --json")).unwrap();
         let all = status["endpoints"].as_array().unwrap().iter();
@@ -123,7 +124,7 @@ impl Host {
     }
 }
 
-/// A machine that says what it likes.
+/// A machine that sends arbitrary claims.
 struct Mallory(PacketSocket);
 
 impl Mallory {
@@ -144,19 +145,19 @@ impl Mallory {
             frame[at] = u8::try_from(dice.roll(256)).unwrap();
             frame.truncate(frame.len() - usize::try_from(dice.roll(8)).unwrap());
         }
-        // Its own cable may be out.
+        // The machine's own cable may be unplugged.
         let _ = self.0.send(&frame);
     }
 }
 
-/// The seed and how long it lasts.
+/// The seed, and how long the run lasts.
 fn chosen() -> (u64, Duration) {
     let given = std::env::var("ASHORE_CHAOS").unwrap_or_default();
     let (seed, seconds) = given.split_once(',').unwrap_or((&given, ""));
     (seed.parse().unwrap_or_else(|_| now()), seconds.parse().map_or(LASTS, Duration::from_secs))
 }
 
-/// A seed of this moment's.
+/// A seed from the present time.
 fn now() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.unwrap().as_millis() as u64
@@ -187,7 +188,7 @@ fn after_two_minutes_of_everything_going_wrong_all_is_as_the_state_says() {
         match dice.roll(20) {
             0..7 => host.attach(world, &name),
             7..10 => host.begin_command(&format!("detach lan {name}")),
-            // It dies without a word.
+            // The container dies without a detach.
             10..12 => _ = host.containers.remove(&name),
             12 => {
                 host.daemon.take().expect("it runs").kill().unwrap();
@@ -246,7 +247,7 @@ fn after_two_minutes_of_everything_going_wrong_all_is_as_the_state_says() {
         let inside = |machine: &Machine| machine.kernel().observe(&[]).unwrap().host.links.len();
         assert!(host.containers.values().all(|container| inside(container) == 1));
     }
-    // Nobody answers for what was given back.
+    // Nothing answers for the released addresses.
     for (at, _) in &all {
         assert!(laptop.ping(*at).is_none(), "{at} answers");
     }

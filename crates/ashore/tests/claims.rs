@@ -1,4 +1,5 @@
-//! Claims on addresses: a container may claim its own addresses only, and a claim that was heard without asking refuses no address.
+//! Claims on addresses. A container may claim only its own addresses, and an unsolicited claim does not make
+//! Ashore refuse an address.
 
 mod home;
 
@@ -16,7 +17,7 @@ use home::{
     Home, addresses, eventually, eventually_within, ip, is_root, longest_wait, mac_known_to, reaches, type_on,
 };
 
-/// Both families.
+/// A network with both families.
 const BOTH: &str = "network create lan --parent eth0 --subnet 192.168.88.0/24 --subnet fd88::/64 --ip-range 192.168.88.192/27 --gateway 192.168.88.1";
 /// A range with two addresses.
 const FEW: &str = "network create lan --parent eth0 --subnet 192.168.88.0/24 --ip-range 192.168.88.192/31 --gateway 192.168.88.1";
@@ -58,7 +59,7 @@ fn an_address_that_a_container_takes_beside_its_own_is_not_handed_out() {
     let cache = home.world.container("cache").unwrap();
     let said = format!("in use on the LAN by {mac_of_web} (the endpoint `web` of network `lan`)");
     is_refused(&try_attach(&home, &cache, "--ip 192.168.88.200"), &["192.168.88.200", &said]);
-    // Once the address is off its link, it can be had.
+    // Once the address is off the other link, it can be assigned.
     web.del_address("eth0", "192.168.88.200/24".parse().unwrap()).unwrap();
     assert_eq!(attached(&home, "cache", "--ip 192.168.88.200").1, ip("192.168.88.200"));
 }
@@ -68,7 +69,7 @@ fn an_address_that_a_container_has_kept_beyond_its_detach_is_not_handed_out() {
     let home = Home::new();
     home.create_lan();
     let (web, at, mac_of_web) = attached(&home, "web", "");
-    // A link of its own with the MAC of the one that goes.
+    // The container creates a link with the MAC of the endpoint that goes.
     type_on(&web, "ip link add own0 link eth0 type macvlan mode bridge");
     home.ok("detach lan web");
     for command in ["ip link set own0 address MAC", "ip link set own0 up", "ip addr add AT/24 dev own0"] {
@@ -79,7 +80,7 @@ fn an_address_that_a_container_has_kept_beyond_its_detach_is_not_handed_out() {
     let db = home.world.container("db").unwrap();
     is_refused(&try_attach(&home, &db, &format!("--ip {at}")), &[&at.to_string(), &mac_of_web.to_string()]);
     assert_ne!(attached(&home, "db", "").1, at);
-    // Who comes back has it.
+    // The returning container gets its address.
     type_on(&web, "ip link del own0");
     assert_eq!(attached(&home, "web", "").1, at);
 }
@@ -133,8 +134,8 @@ fn checksum(bytes: &[u8]) -> [u8; 2] {
     (!((sum & 0xffff) + (sum >> 16)) as u16).to_be_bytes()
 }
 
-/// Claims that machines heed, and that are not as everybody makes them: what is odd about each, what it claims for whom, and the frame.
-/// The last is for a machine that asks for its own address.
+/// Claims that machines accept although they are unusual: what is odd about each, which address it claims for
+/// which MAC, and the frame. The last one is for a machine that asks for its own address.
 fn odd_claims(at: &[IpAddr], owner: Mac, asked: IpAddr) -> Vec<(&'static str, IpAddr, Mac, Vec<u8>)> {
     let by_arp = |last| (at[0], mac(last), announcement(mac(last), at[0]));
     let by_ndp = |last| (at[1], mac(last), announcement(mac(last), at[1]));
@@ -153,7 +154,7 @@ fn odd_claims(at: &[IpAddr], owner: Mac, asked: IpAddr) -> Vec<(&'static str, Ip
     (frame[19], frame[20]) = (frame[19] + 8, 60);
     claims.push(("behind options", ip, by, frame));
     let (ip, by, mut frame) = by_ndp(0xa5);
-    // A question of the owner's, and where the answer is to go.
+    // A solicitation from the owner, and where the answer has to go.
     let (IpAddr::V6(asked), mut question) = (asked, frame.split_off(54)) else { unreachable!() };
     (question[0], question[4], question[24]) = (135, 0, 1);
     question[8..24].copy_from_slice(&asked.octets());
@@ -174,7 +175,7 @@ fn a_claim_that_machines_heed_is_shown_however_it_is_said() {
     let (db, ..) = attached(&home, "db", "");
     let claims = odd_claims(&at, owner, ip("fd88::50"));
     let voice = Voice::of(&db);
-    // Nobody defends it, and the laptop believes each.
+    // Without a daemon nothing defends the address, and the laptop believes each claim.
     home.daemon.take().unwrap().kill().unwrap();
     for (what, ip, by, frame) in &claims {
         reaches(&home.laptop, *ip);
@@ -188,12 +189,12 @@ fn a_claim_that_machines_heed_is_shown_however_it_is_said() {
     let mut defended = BTreeSet::new();
     for (what, ip, by, frame) in &claims {
         reaches(&home.laptop, *ip);
-        // It may not listen yet when it is there.
+        // The daemon may exist before it listens on the LAN.
         eventually(&format!("{what}: it is shown"), || {
             voice.says(frame);
             conflicts(&home, "web").contains(&by.to_string())
         });
-        // Once in ten seconds.
+        // A defence is due once in ten seconds.
         if defended.insert(ip) {
             eventually("it is defended", || mac_known_to(&home.laptop, *ip) == owner.to_string());
         }
@@ -227,7 +228,7 @@ fn who_insists_to_be_one_that_has_left_keeps_nobody_else_waiting() {
     home.ok("detach lan web");
     let attach = || try_attach(&home, &db, &format!("--ip {at}"));
     let (ran, longest) = longest_wait(home.daemon(), attach);
-    // The last look may be over before it is heard.
+    // The last check may be over before the claim is heard.
     if ran.code == Some(0) {
         let soon = Duration::from_secs(5);
         eventually_within(soon, "it is shown", || conflicts(&home, "db") == [mac_of_web.to_string()]);
@@ -288,7 +289,7 @@ fn a_range_is_not_used_up_by_what_was_said_of_it() {
     for last in 192..=223 {
         voice.claims(mac(last), IpAddr::from([192, 168, 88, last]));
     }
-    // Another machine really has some of them.
+    // Another machine really has some of these addresses.
     let had: Vec<IpAddr> = (196..=200).map(|last| IpAddr::from([192, 168, 88, last])).collect();
     for ip in &had {
         home.laptop.add_address("eth0", format!("{ip}/24").parse().unwrap()).unwrap();
@@ -326,7 +327,7 @@ fn a_machine_that_answers_for_every_address_is_named() {
     let answering = Answering::that_has(&home.laptop, router, in_range);
     is_refused(&try_attach(&home, &web, ""), &["used up", "32 are in use on the LAN by 02:00:00:00:00:07"]);
     is_refused(&try_attach(&home, &web, "--ip 192.168.88.200"), &["in use on the LAN by 02:00:00:00:00:07"]);
-    // Without conflict detection, what was heard does not count either.
+    // Without conflict detection, claims that were heard do not count either.
     home.ok("network create blind --parent eth0 --subnet 192.168.88.0/24 --ip-range 192.168.88.192/27 --conflict off");
     let report = home.attach("blind", &web, "--ip 192.168.88.200");
     assert_eq!(addresses(&report), [ip("192.168.88.200")]);
@@ -373,7 +374,7 @@ fn a_lease_for_which_an_access_point_answers_with_the_clients_own_mac_is_kept() 
 fn an_address_that_another_looks_for_at_the_same_time_is_given_up() {
     let home = Home::new();
     home.ok(&format!("{FEW} --subnet fd88::/64 --ip-range fd88::c0-fd88::c2"));
-    // Another host that hands out the same range looks for an address at the same time.
+    // Another host that assigns from the same range probes an address at the same time.
     let other = mac(9);
     let first = [ip("192.168.88.192"), ip("fd88::c0")];
     let looking = Answering::by(&home.laptop, "eth0", move |frame| {
@@ -395,7 +396,7 @@ fn a_machine_that_looks_for_an_address_that_was_taken_a_moment_ago_is_told() {
     let (_web, at, mac_of_web) = attached(&home, "web", "");
     let frames = Frames::addresses_from(&home.world, &home.nas);
     Voice::of(&home.laptop).looks_for(mac(1), at);
-    // The container's kernel answers once its link is up, and Ashore answers by a probe until then.
+    // The container's kernel answers once its link is up. Until then Ashore answers with a probe.
     let mut heard = Vec::new();
     eventually("both answer", || {
         heard.extend(frames.heard().into_iter().filter(|heard| heard.ip == at));
@@ -404,7 +405,8 @@ fn a_machine_that_looks_for_an_address_that_was_taken_a_moment_ago_is_told() {
     });
 }
 
-/// A network on the second LAN, of the first one's subnet, as two homes have it that were never meant to meet.
+/// A network on the second LAN with the first LAN's subnet, as in two homes that were never meant to be
+/// connected.
 const SAME: &str =
     "--subnet 192.168.88.0/24 --subnet fd88::/64 --ip-range 192.168.88.64/27 --gateway 192.168.88.1";
 const OTHER: &str = "--subnet 10.7.0.0/24 --ip-range 10.7.0.64/27";
@@ -419,7 +421,8 @@ fn the_same_where_both_lans_have_one_subnet() {
     counts_there_alone(SAME);
 }
 
-/// A NAS with a second NIC on another LAN, where a camera claims all that is in use on the first one, and looks for it.
+/// A NAS with a second NIC on another LAN. There a camera claims and probes all addresses that are in use on
+/// the first LAN.
 fn counts_there_alone(subnets: &str) {
     let (home, beyond) = (Home::new(), World::new(None).unwrap());
     beyond.plug_in_by(&home.nas, "eth1").unwrap();
@@ -445,14 +448,14 @@ fn counts_there_alone(subnets: &str) {
     let report = home.attach("lan", &web, "");
     assert_eq!(addresses(&report), at);
     assert_eq!(attached(&home, "db", "").1, ip("192.168.88.193"));
-    // By then all has been said that is said of whoever comes.
+    // By then, everything that is announced about a new endpoint has been sent.
     std::thread::sleep(Duration::from_secs(3));
     let frames = Frames::addresses_from(&home.world, &home.nas);
     std::thread::sleep(Duration::from_secs(2));
     let of_web = report["mac"].as_str().unwrap().parse().unwrap();
     let said_again = || -> BTreeSet<IpAddr> {
         let heard = frames.heard().into_iter().filter(|heard| heard.claims && heard.sender == of_web);
-        // It asks its neighbours by an address of its own.
+        // The endpoint resolves its neighbours with its own address.
         let heard = heard.filter(|heard| at.contains(&heard.ip));
         heard.map(|heard| heard.ip).collect()
     };

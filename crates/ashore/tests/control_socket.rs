@@ -1,4 +1,5 @@
-//! The control socket: whoever connects to it and then does nothing keeps neither others nor the daemon itself from their work.
+//! The control socket: clients that connect and then do nothing block neither other clients nor the daemon's
+//! own work.
 
 mod home;
 
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use home::{Home, addresses, eventually, ip, reaches};
 
-/// More than the daemon has at once.
+/// More connections than the daemon serves at once.
 const MANY: usize = 200;
 
 fn connect(home: &Home) -> UnixStream {
@@ -26,7 +27,7 @@ fn clients_that_do_nothing_keep_nobody_waiting_and_hold_few_descriptors() {
     let web = home.world.container("web").unwrap();
     let at = addresses(&home.attach("lan", &web, ""))[0];
     let before = descriptors(&home);
-    // Some are silent, some send half a request, some do not read their answers.
+    // Some clients are silent, some send half a request, some do not read their answers.
     let silent: Vec<UnixStream> = (0..MANY).map(|_| connect(&home)).collect();
     let half: Vec<UnixStream> = (0..MANY)
         .map(|_| {

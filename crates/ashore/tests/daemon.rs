@@ -1,4 +1,4 @@
-//! The daemon itself: that there is one for each namespace, what it needs at its start, and what does not end it.
+//! The daemon itself: one for each network namespace, what it needs to start, and what must not end it.
 
 mod home;
 
@@ -12,7 +12,8 @@ use ashore_lab::{Daemon, Ran, cannot_run};
 use home::strace::Strace;
 use home::{Home, PROGRAM, addresses, eventually, ip, is_root, reaches};
 
-/// What a daemon that does not come up says, started by another command on a machine and in a directory of its own.
+/// The error of a daemon that does not start. Another command starts it, on a machine and in a directory of
+/// its own.
 fn refused(home: &Home, launcher: &[&str]) -> String {
     let directory = tempfile::tempdir().unwrap();
     let daemon = Daemon::start_by(launcher, Path::new(PROGRAM), &home.nas, directory.path());
@@ -24,10 +25,10 @@ const NOBODY: [&str; 7] = ["setpriv", "--reuid", "65534", "--regid", "65534", "-
 #[test]
 fn there_is_one_for_each_namespace_whatever_its_directories() {
     let home = Home::new();
-    let first = format!("another ashore daemon (pid {}) rules this network namespace", home.daemon().pid());
+    let first = format!("another ashore daemon (pid {}) runs in this network namespace", home.daemon().pid());
     let said = refused(&home, &[]);
     assert!(said.contains("exit status: 5") && said.contains(&first), "{said}");
-    // On another machine it is no second one.
+    // On another machine it is not a second daemon.
     let other = home.world.machine("nas2", 10).unwrap();
     let directory = tempfile::tempdir().unwrap();
     Daemon::start(Path::new(PROGRAM), &other, directory.path()).unwrap();
@@ -38,7 +39,7 @@ fn one_in_a_container_that_shares_the_hosts_network_is_a_second_one_too() {
     let home = Home::new();
     let contained = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--"];
     let said = refused(&home, &contained);
-    assert!(said.contains("exit status: 5") && said.contains("another ashore daemon rules this"), "{said}");
+    assert!(said.contains("exit status: 5") && said.contains("another ashore daemon runs in this"), "{said}");
 }
 
 #[test]
@@ -58,7 +59,7 @@ fn no_ordinary_user_can_keep_it_from_starting() {
     let ran = Ran::of(as_nobody("flock").args(["--nonblock", lock, "true"])).unwrap();
     assert!(ran.stderr.contains("Permission denied"), "{}{}", ran.stdout, ran.stderr);
 
-    // The name that a daemon in a container would see can be had by anybody, who may also let callers wait.
+    // Any process may take the name that a daemon in a container would see, and may let its callers wait.
     let squat = r#"socket(S, PF_UNIX, SOCK_STREAM, 0); bind(S, "\1\0\0ashore") or die $!; listen(S, 0); $| = 1; print "bound\n"; sleep"#;
     let mut squatter =
         as_nobody("perl").args(["-MSocket", "-e", squat]).stdout(Stdio::piped()).spawn().unwrap();
@@ -67,7 +68,7 @@ fn no_ordinary_user_can_keep_it_from_starting() {
     assert_eq!(line, "bound\n");
     home.start();
     home.create_lan();
-    // And it keeps its lock.
+    // The daemon keeps its lock.
     let said = refused(&home, &[]);
     assert!(said.contains(&format!("(pid {})", home.daemon().pid())), "{said}");
     squatter.kill().unwrap();
@@ -90,7 +91,7 @@ fn without_a_capability_that_it_needs_it_does_not_come_up_and_says_which() {
     }
 }
 
-/// A daemon that meets a panic, asked for by a variable that debug builds know alone.
+/// A daemon that panics. An environment variable that only debug builds know asks for the panic.
 fn with_fault(home: &mut Home, at: &str) {
     home.start_by(&["env", &format!("ASHORE_FAULT={at}")]);
 }
@@ -109,7 +110,7 @@ fn a_panic_in_a_thread_that_it_needs_ends_it_and_the_next_start_loses_nothing() 
         daemon.arg("daemon").arg("--state").arg(directory.join("state")).arg("--run").arg(directory);
         daemon.arg("--docker-plugin").arg(directory.join("plugins/ashore.sock"));
         let ended = Ran::of(daemon.env("ASHORE_FAULT", thread)).unwrap();
-        // By a signal, which an init system takes for a failure.
+        // It ends by a signal, which an init system counts as a failure.
         assert_eq!(ended.code, None, "{}", ended.stderr);
         for said in [format!("thread '{thread}'"), format!("ASHORE_FAULT={thread}"), "and ends".to_owned()] {
             assert!(ended.stderr.contains(&said), "{}", ended.stderr);
@@ -136,7 +137,7 @@ fn a_panic_over_one_request_stays_with_it() {
     let attach = format!("attach lan --netns {} --name web", web.namespace().path().display());
     let ran = home.run(&attach);
     assert_eq!(ran.code, Some(1), "{}", ran.stderr);
-    assert!(ran.stderr.contains("a fault of its own: ASHORE_FAULT=request"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("internal error of the daemon: ASHORE_FAULT=request"), "{}", ran.stderr);
     assert!(ran.stderr.contains("try: "), "{}", ran.stderr);
     home.ok(&attach);
     reaches(&home.laptop, ip("192.168.88.192"));
@@ -149,7 +150,7 @@ fn a_panic_over_one_of_dockers_calls_stays_with_it() {
     home.daemon = None;
     with_fault(&mut home, "call");
     let plugin = home.directory.path().join("plugins/ashore.sock");
-    // That of the daemon before is there until this one has its own.
+    // The previous daemon's socket exists until this daemon has its own.
     eventually("it listens to engines", || UnixStream::connect(&plugin).is_ok());
     let call = || {
         let mut stream = UnixStream::connect(&plugin).unwrap();
@@ -162,7 +163,7 @@ fn a_panic_over_one_of_dockers_calls_stays_with_it() {
         answer
     };
     let first = call();
-    assert!(first.contains("a fault of its own: ASHORE_FAULT=call"), "{first}");
+    assert!(first.contains("internal error of the daemon: ASHORE_FAULT=call"), "{first}");
     let second = call();
     assert!(second.contains("NetworkDriver"), "{second}");
 }
@@ -190,7 +191,7 @@ fn a_reconciliation_that_failed_is_shown_until_one_succeeds() {
     let faults = strace.inject_in_threads(home.daemon().pid(), ["watch"], "sendto", "error=EIO");
     home.nudge();
     eventually("it is shown", troubled);
-    // What others write down meanwhile says nothing of it.
+    // Other writes to the state meanwhile do not hide the fault.
     for name in ["web", "db"] {
         let container = home.world.container(name).unwrap();
         reaches(&home.laptop, addresses(&home.attach("lan", &container, ""))[0]);
@@ -211,7 +212,7 @@ fn it_says_that_it_is_ready_when_its_sockets_answer() {
     let init = UnixDatagram::bind(&path).unwrap();
     init.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     let (said, status, called) = std::thread::scope(|scope| {
-        // What an init system would do at that word: start those that wait for it.
+        // What an init system does on this message: it starts the units that wait for the daemon.
         let told = scope.spawn(|| {
             let mut word = [0; 64];
             let length = init.recv(&mut word).unwrap();
@@ -238,7 +239,7 @@ fn a_damaged_state_is_refused_with_what_helps() {
     for words in [file.to_str().unwrap(), "state.redb.damaged", "ashore state import"] {
         assert!(said.contains(words), "{said}");
     }
-    // What is said helps.
+    // The remedy in the message works.
     std::fs::rename(&file, file.with_extension("redb.damaged")).unwrap();
     home.start();
     home.create_lan();

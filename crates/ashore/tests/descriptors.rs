@@ -1,5 +1,5 @@
-//! File descriptors: containers take none for long, however many there are, and a daemon that has none left sees nothing of its
-//! containers, and takes that for nothing else.
+//! File descriptors. Containers hold none for long, however many containers there are. A daemon without free
+//! descriptors cannot look into its containers, and must not conclude from this that they are gone.
 
 mod home;
 
@@ -16,7 +16,7 @@ use home::{Home, Watched, addresses, does_not_reach, eventually, eventually_with
 
 const MOST: usize = 64;
 
-/// What an init system gives to a service of which nothing is said.
+/// The limit that an init system sets for a service by default.
 const USUAL: usize = 1024;
 
 #[test]
@@ -51,8 +51,8 @@ fn containers_take_none_however_many_there_are() {
         assert_eq!(home.ok("plan").trim(), "# nothing to change");
         assert!(open_descriptors(&home) < 100, "{}", open_descriptors(&home));
         for ip in [0, count / 2, count - 1].map(addresses_at) {
-            // A broadcast is copied to every child of the parent, and a processor's queue takes 1,000 (`netdev_max_backlog`):
-            // no more are asked by ARP.
+            // A broadcast is copied to every child of the parent, and a processor's queue holds 1,000 frames
+            // (`netdev_max_backlog`). Larger numbers of containers are not resolved by ARP.
             if !all {
                 reaches(&home.laptop, ip);
                 reaches(&home.nas, ip);
@@ -76,7 +76,7 @@ fn containers_take_none_however_many_there_are() {
     }
 }
 
-/// Has the daemon know containers, which it is still to put on the LAN: it does so for all in one plan.
+/// Gives the daemon containers that it still has to put on the LAN. It does so for all in one plan.
 fn populate(home: &Home, namespaces: &[Namespace]) {
     let model = home.world.container("model").unwrap();
     home.attach("big", &model, "");
@@ -104,9 +104,9 @@ fn open_descriptors(home: &Home) -> usize {
     std::fs::read_dir(format!("/proc/{}/fd", home.daemon().pid())).unwrap().count()
 }
 
-/// Clients that say nothing. The daemon hangs up on each after ten seconds, and then takes the next one.
+/// Clients that send nothing. The daemon disconnects each after ten seconds, and then takes the next one.
 fn idle_clients(home: &Home) -> Vec<UnixStream> {
-    // As many as wait in the socket's queue, and some.
+    // As many as the socket's queue holds, and some more.
     (0..MOST + 100).map(|_| UnixStream::connect(home.daemon().socket()).unwrap()).collect()
 }
 
@@ -137,13 +137,13 @@ fn what_cannot_be_opened_is_not_gone() {
     let pings: Vec<_> = held.iter().map(|ip| home.laptop.pings(*ip)).collect();
     let host = Watched::begin(&home);
 
-    // One that has been let in before, and may ask.
+    // A client that was accepted before, and may send requests.
     let asking = UnixStream::connect(home.daemon().socket()).unwrap();
     let idle = idle_clients(&home);
     eventually("no descriptor is left", || open_descriptors(&home) >= MOST);
     home.nudge();
     eventually("the daemon says that it sees nothing", || {
-        home.daemon().log().contains("cannot be looked into: it cannot be opened: Too many open files")
+        home.daemon().log().contains("left as it is: it cannot be opened: Too many open files")
     });
     let detach = Request::Detach { network: "lan".parse().unwrap(), name: "web".parse().unwrap() };
     let mut line = serde_json::to_vec(&detach).unwrap();
@@ -156,7 +156,7 @@ fn what_cannot_be_opened_is_not_gone() {
     assert_eq!(home.made_routes(), routes);
 
     drop((idle, asking));
-    eventually("they are let go", || home.run("status").code == Some(0));
+    eventually("their descriptors are free again", || home.run("status").code == Some(0));
     let status = home.status();
     let names: Vec<_> = status["endpoints"].as_array().unwrap().iter().map(|one| &one["name"]).collect();
     assert_eq!(names, ["db", "mail", "web"]);
@@ -168,7 +168,7 @@ fn what_cannot_be_opened_is_not_gone() {
     }
     host.end_with_lost(0);
 
-    // Whoever comes next gets an address of his own.
+    // The next container gets an address of its own.
     let next = home.world.container("next").unwrap();
     let at = addresses(&home.attach("lan", &next, ""))[0];
     assert!(!held.contains(&at), "{at}");

@@ -1,5 +1,5 @@
-//! The DHCPv6 client and real servers, without a daemon between: a machine on the LAN speaks for itself, and its clock is the test's,
-//! so that T1 comes when it is wanted.
+//! The DHCPv6 client against real servers, without a daemon. A machine on the LAN runs the client itself, on
+//! a clock that the test controls, so that T1 comes when the test wants it.
 
 mod home;
 
@@ -27,7 +27,7 @@ struct Speaker {
     machine: Machine,
     mac: Mac,
     socket: PacketSocket,
-    /// By how much its clock is ahead.
+    /// How far its clock is ahead.
     ahead: Duration,
 }
 
@@ -67,7 +67,7 @@ impl Speaker {
         Client::new(config(), self.now(), 7)
     }
 
-    /// What has come since it was asked last.
+    /// The messages since the last call.
     fn heard(&self) -> Vec<Message> {
         let (mut buffer, mut heard) = ([0; 2048], Vec::new());
         while let Some(frame) = self.socket.receive(&mut buffer).unwrap() {
@@ -81,7 +81,7 @@ impl Speaker {
         self.socket.send(&outgoing.frame(self.mac, self.mac.link_local())).unwrap();
     }
 
-    /// Drives a client until it does what is looked for. Every address is free.
+    /// Drives a client until it performs the wanted action. Every address is free.
     fn until<T>(&self, client: &mut Client, what: &str, mut is: impl FnMut(&Action) -> Option<T>) -> T {
         let mut found = None;
         eventually(what, || {
@@ -198,7 +198,7 @@ fn an_address_that_a_machine_has_is_declined_and_another_is_got() {
             Action::Probe(ip) => Some(*ip),
             _ => None,
         });
-        // The driver found it free, and now somebody has it.
+        // The driver found the address free, and now another machine has it.
         client.taken(first, web.now());
         web.until_state(&mut client, State::Init);
         assert_eq!(server.count("DHCPDECLINE"), 1);
@@ -254,8 +254,8 @@ fn kea_gives_renews_confirms_and_takes_back_an_address() {
         web.bound(&mut client, "it is confirmed");
         client.release(web.now());
         web.until_state(&mut client, State::Released);
-        // A lease that is over is written once more, with a lifetime of none.
-        eventually("it is given back", || row(&server.table()).is_some_and(|told| told[2] == "0"));
+        // A lease that has ended is written once more, with a lifetime of 0.
+        eventually("the lease is released", || row(&server.table()).is_some_and(|told| told[2] == "0"));
     });
 }
 
@@ -265,7 +265,7 @@ fn what_there_is_to_know_is_told_without_an_address() {
         let server = dnsmasq(engines, home, &["--dhcp-option=option6:domain-search,home.arpa"]);
         let mut inquiry = Inquiry::new(config(), web.now(), 7);
         let mut told = None;
-        eventually("it is told", || {
+        eventually("it is reported", || {
             for message in web.heard() {
                 let _ = inquiry.receive(web.now(), &message);
             }

@@ -36,7 +36,7 @@ fn a_container_answers_the_lan_and_its_host_and_keeps_its_address() {
         assert_eq!(site.address_of("web"), (web.clone(), mac));
         reaches(&home.laptop, ip(&web));
 
-        // What is Docker's, Docker removes; it is known by the name that its user gave it.
+        // Docker removes what belongs to Docker. The error names the network by the user's name.
         for (command, remedy) in [
             ("network rm lan", "docker network rm lan"),
             ("detach lan web", "docker network disconnect lan web"),
@@ -152,12 +152,13 @@ fn what_is_wrong_with_a_network_stands_in_the_engines_own_error() {
 #[test]
 fn a_network_needs_no_options_where_the_host_knows_the_lan() {
     on_every_engine("docker, zero configuration", |site| {
-        // The first block from the end has a machine in it.
+        // The first block from the end contains a machine.
         site.home.laptop.add_address("eth0", "192.168.88.240/24".parse().unwrap()).unwrap();
         site.ok("network create -d ashore --ipam-driver ashore lan");
         site.start("web", "");
         let web = site.address_of("web");
-        // 20.10 turns down the first offer, since the host has a route into it, and keeps it until it has taken another.
+        // 20.10 declines the first offer, because the host has a route into it, and keeps it until it has
+        // taken another.
         let range = site.on("192.168.88.192/27", "192.168.88.160/27");
         assert_eq!(web.0, range.trim_end_matches("/27"));
         reaches(&site.home.laptop, ip(&web.0));
@@ -166,7 +167,7 @@ fn a_network_needs_no_options_where_the_host_knows_the_lan() {
         assert!(site.home.daemon().log().contains(range));
         site.ok("exec web ping -c 1 -w 2 192.168.88.1");
 
-        // An engine that starts anew names the subnet alone, and means the same pool.
+        // An engine that restarts names only the subnet, and means the same pool.
         site.ok("stop -t 1 web");
         site.docker.kill_dockerd().unwrap();
         site.docker.start_dockerd(&site.home.nas).unwrap();

@@ -1,4 +1,4 @@
-//! Networks of Docker's own macvlan driver: adopted, they get what Docker leaves to the user.
+//! Networks of Docker's own macvlan driver. Once adopted, they get what Docker leaves to the user.
 
 mod home;
 
@@ -31,7 +31,7 @@ fn an_adopted_networks_containers_and_their_host_reach_each_other() {
         reaches(&site.home.laptop, ip(&web));
         site.ok(&format!("exec web ping -c 1 -w 2 {HOST}"));
         assert_eq!(site.address_of("web"), (web.clone(), mac), "nothing changed for the container");
-        // Once more changes nothing.
+        // Adopting again changes nothing.
         site.home.ok("adopt lan");
 
         // Containers come and go as before.
@@ -44,7 +44,7 @@ fn an_adopted_networks_containers_and_their_host_reach_each_other() {
         let (web, _) = site.address_of("web");
         eventually("the host reaches it again", || site.home.nas.ping(ip(&web)).is_some());
 
-        // What Ashore hands out itself stays clear of what Docker hands out.
+        // What Ashore assigns itself stays clear of what Docker assigns.
         let (code, said) = site.refused("network rm lan");
         assert!(code == Some(5) && said.contains("adopt --undo lan"), "{said}");
 
@@ -63,7 +63,7 @@ fn an_adopted_networks_containers_and_their_host_reach_each_other() {
         let (code, said) = site.refused("adopt --undo lan");
         assert!(code == Some(4) && said.contains("not adopted"), "{said}");
 
-        // A network that Docker removes is let go of.
+        // A network that Docker removes is released.
         site.home.ok("adopt lan");
         site.ok("rm -f web late");
         site.ok("network rm lan");
@@ -113,7 +113,7 @@ fn what_cannot_be_adopted_is_refused_with_the_reason() {
                 assert!(said.contains(word), "{word:?} is not in: {said}");
             }
         }
-        // Without host access its addresses are watched.
+        // Without host access, its addresses are still watched.
         site.home.ok("adopt apart --host-access no");
         site.home.ok("adopt --undo apart");
         site.ok("network rm other apart own");
@@ -145,7 +145,7 @@ fn an_adopted_network_that_docker_makes_anew_is_adopted_still_and_links_that_are
         let troubles = || site.home.status()["troubles"].to_string();
         eventually("it is told that its link is gone", || troubles().contains("docker restart web"));
         site.ok("restart -t 0 web");
-        eventually("all is well", || troubles() == "[]");
+        eventually("no trouble is left", || troubles() == "[]");
         eventually("the host reaches it", || site.home.nas.ping(ip(&web)).is_some());
 
         // With other addresses it is another network.
@@ -153,12 +153,12 @@ fn an_adopted_network_that_docker_makes_anew_is_adopted_still_and_links_that_are
         site.ok("network rm lan");
         let other = MACVLAN.replace("192.168.88.192/27", "192.168.88.64/27");
         site.ok(&format!("{other} lan").replace("192.168.88.0/24", "192.168.88.0/25"));
-        eventually("it is told", || troubles().contains("ashore adopt lan"));
+        eventually("it is reported", || troubles().contains("ashore adopt lan"));
         site.home.ok("adopt --undo lan");
         assert_eq!(troubles(), "[]");
         site.ok("network rm lan");
 
-        // Who has followed a guide has made a shim by hand.
+        // A user who followed a guide has created a shim by hand.
         site.ok(&format!("{MACVLAN} --aux-address host=192.168.88.222 lan"));
         type_on(&site.home.nas, "ip link add by-hand link eth0 type macvlan mode bridge");
         type_on(&site.home.nas, "ip addr add 192.168.88.222/32 dev by-hand");
@@ -181,7 +181,7 @@ fn a_machine_that_takes_the_address_of_an_adopted_container_is_shown() {
         reaches(&site.home.laptop, ip(&web));
         let intruder = site.home.world.machine("intruder", 77).unwrap();
         takes(&intruder, ip(&web), || site.home.ok("status").contains("claims the address of `web`"));
-        // It is defended: the laptop finds the container.
+        // The address is defended: the laptop finds the container.
         eventually("the laptop knows the container again", || {
             mac_known_to(&site.home.laptop, ip(&web)) == mac
         });
@@ -190,7 +190,7 @@ fn a_machine_that_takes_the_address_of_an_adopted_container_is_shown() {
     });
 }
 
-/// Asks the engine's API for something to be done, with no command of Docker's in between.
+/// Sends a request to the engine's API directly, without Docker's command.
 #[track_caller]
 fn post(site: &Site, path: &str, body: &str) {
     let mut stream = UnixStream::connect(site.docker.socket()).unwrap();
@@ -203,7 +203,7 @@ fn post(site: &Site, path: &str, body: &str) {
 
 #[test]
 fn a_container_that_comes_back_with_another_mac_is_not_taken_for_another_machine() {
-    // Docker 20.10 gives an address always the same MAC.
+    // Docker 20.10 always gives an address the same MAC.
     on_engine("sid", "docker, adopt, another MAC", |site| {
         site.ok(&format!("{MACVLAN} lan"));
         site.start("web", "");
@@ -212,7 +212,7 @@ fn a_container_that_comes_back_with_another_mac_is_not_taken_for_another_machine
         reaches(&site.home.laptop, ip(&web));
         let frames = Frames::addresses_from(&site.home.world, &site.home.nas);
         let connection = |verb: &str| post(site, &format!("/networks/lan/{verb}"), r#"{"Container":"web"}"#);
-        // What each of these ends with comes right after what it begins with, by the engine's API.
+        // In each of these, the second step follows the first immediately, through the engine's API.
         let changes: [&dyn Fn(); 3] = [
             &|| {
                 connection("disconnect");
@@ -236,7 +236,7 @@ fn a_container_that_comes_back_with_another_mac_is_not_taken_for_another_machine
             eventually("the host reaches it", || site.home.nas.ping(ip(&web)).is_some());
             let old =
                 |heard: &Heard| heard.ip == ip(&web) && heard.claims && heard.sender.to_string() == before;
-            // It says so itself at most until it has gone.
+            // The old MAC announces the address at most until its link is gone.
             let heard = frames.heard();
             let new = heard.iter().position(|heard| heard.sender.to_string() == now).unwrap();
             assert!(!heard[new..].iter().any(old), "{before} is gone: {heard:?}");
@@ -245,7 +245,7 @@ fn a_container_that_comes_back_with_another_mac_is_not_taken_for_another_machine
             before = now;
         }
         assert!(!site.home.daemon().log().contains("claimed by another"), "{}", site.home.daemon().log());
-        // A machine that does take it is shown and answered.
+        // A machine that really takes the address is shown and answered.
         let intruder = site.home.world.machine("intruder", 77).unwrap();
         takes(&intruder, ip(&web), || site.home.ok("status").contains("claims the address of `web`"));
         is_defended(&site.home.laptop, ip(&web), &before, &intruder);

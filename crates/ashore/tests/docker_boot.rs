@@ -1,5 +1,5 @@
-//! Never in the way of boot: a NAS that starts anew has all its containers again, whether the daemon is there from the
-//! beginning, comes late, or dies in the middle.
+//! Ashore never blocks the boot. All containers of a rebooted NAS come back, whether the daemon runs from the
+//! beginning, starts late, or dies in the middle.
 
 mod home;
 
@@ -9,10 +9,10 @@ use home::booted::{Booted, on_every_systemd};
 use home::{eventually_within, ip};
 
 const NAMES: [&str; 5] = ["web", "db", "mail", "music", "cam"];
-/// A boot, and what has to be put right after it.
+/// The time for a boot, and for the repairs after it.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Containers that the engine starts whenever it can, and where they are.
+/// Starts containers with a restart policy, and returns where they are.
 fn start_all(booted: &Booted) -> Vec<(String, String)> {
     booted.install();
     booted.ok(
@@ -35,7 +35,7 @@ fn place_of(booted: &Booted, container: &str) -> Option<(String, String)> {
     Some(((*address).to_owned(), (*mac).to_owned()))
 }
 
-/// All run again, where they were, for the engine, for the LAN and for the host.
+/// Asserts that all run again with their former addresses, for the engine, the LAN and the host.
 #[track_caller]
 fn all_are_back(booted: &Booted, before: &[(String, String)]) {
     for (name, there) in NAMES.iter().zip(before) {
@@ -50,8 +50,9 @@ fn all_are_back(booted: &Booted, before: &[(String, String)]) {
     }
 }
 
-/// The engine repeats a call that was cut short without its body. Two of a kind cannot be told apart then, and one that the
-/// daemon had not taken note of is not known: the container's start fails, says so, and can be asked for again.
+/// An engine repeats an interrupted call without its body. The daemon cannot tell two calls of one kind
+/// apart, and does not know one that it had not noted. The container's start then fails with an error, and
+/// can be repeated.
 fn start_again_what_could_not_be_told(booted: &Booted) {
     home::eventually_within(PATIENCE, "the engine answers", || booted.run("docker ps").code == Some(0));
     for name in NAMES {
@@ -63,12 +64,12 @@ fn start_again_what_could_not_be_told(booted: &Booted) {
     }
 }
 
-/// Kills the daemon as soon as it is at work on a call. False if it never is.
+/// Kills the daemon as soon as it works on a call. Returns `false` if it never does.
 fn dies_over(booted: &Booted, method: &str) -> bool {
     let note = booted.at("/run/ashore/calls").join(format!("{method}.0"));
     let end = Instant::now() + Duration::from_secs(10);
     while Instant::now() < end {
-        // A note may be a dead daemon's.
+        // The note may be a dead daemon's.
         if note.exists() && booted.kill_daemon() {
             return true;
         }
@@ -77,7 +78,7 @@ fn dies_over(booted: &Booted, method: &str) -> bool {
     false
 }
 
-/// What the daemon logs when it has found out. That it does so in other words some day must not go unnoticed.
+/// What the daemon logs when it notices this. If the words change some day, the test must fail.
 const SILENT: &str = "the engine does not answer yet";
 
 #[test]
@@ -98,7 +99,7 @@ fn the_engine_wakes_a_daemon_that_is_not_there() {
         booted.shut_down();
         booted.boot();
         all_are_back(booted, &before);
-        // The engine answers nobody while it boots; that is found out once, and not for each container.
+        // The engine answers no calls while it boots. The daemon finds that out once, not for each container.
         assert!(how_often(booted, SILENT) <= 1, "{}", booted.nas.journal("ashore*"));
 
         booted.ok("systemctl enable ashore.service");
@@ -129,7 +130,7 @@ fn a_daemon_that_is_killed_while_the_engine_boots_costs_no_container() {
         let before = start_all(booted);
         booted.cut_power();
         booted.boot();
-        // In the middle of the first call of each kind, as far as it is seen.
+        // In the middle of the first call of each kind, where the test can see it.
         let killed = [
             "IpamDriver.RequestPool",
             "IpamDriver.RequestAddress",

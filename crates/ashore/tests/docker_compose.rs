@@ -1,4 +1,4 @@
-//! The example for Compose, on the Compose of each engine's release: 1.29 and 2.40.
+//! The Compose example, with the Compose of each engine's release: 1.29 and 2.40.
 
 mod home;
 
@@ -10,7 +10,7 @@ use home::{HOST, eventually, ip, reaches};
 const EXAMPLE: &str = include_str!("../../../examples/compose/compose.yaml");
 const SERVICES: [&str; 3] = ["files", "media", "home"];
 
-/// Writes the example where the engine finds it, with the one image that there is.
+/// Writes the example where the engine finds it, with the only image that exists.
 fn example(site: &Site) -> [PathBuf; 2] {
     let directory = site.home.directory.path().join("nas");
     std::fs::create_dir_all(&directory).unwrap();
@@ -49,7 +49,7 @@ fn services_keep_their_addresses_and_macs_by_name_and_leave_nothing() {
         site.container_reaches(&container("home", 1), "192.168.88.50");
         site.ok(&format!("exec {} busybox nslookup media 127.0.0.11", container("home", 1)));
 
-        // Compose starts them at the same moment, which an engine before 29 does not tell apart at once.
+        // Compose starts them at the same moment. An engine before 29 does not tell them apart at first.
         let own_again = || {
             eventually("each has its own again", || {
                 let places = SERVICES.map(|service| site.place_of(&container(service, 1)));
@@ -73,7 +73,7 @@ fn services_keep_their_addresses_and_macs_by_name_and_leave_nothing() {
         let distinct: std::collections::BTreeSet<_> = others.iter().map(|(address, _)| address).collect();
         assert_eq!(distinct.len(), others.len(), "{others:?}");
 
-        // What is made anew under the same names has the same addresses.
+        // Containers created again under the same names have the same addresses.
         compose("down -t 1");
         site.assert_nothing_left();
         compose("up -d");

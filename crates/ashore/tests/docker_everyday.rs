@@ -1,4 +1,4 @@
-//! What people do with containers every day, which goes on as with the built-in driver.
+//! What users do with containers every day must work as with the built-in driver.
 
 mod home;
 
@@ -7,7 +7,7 @@ use std::time::Duration;
 use home::site::{Site, on_every_engine};
 use home::{HOST, comes_true, eventually, ip, reaches, type_on};
 
-/// What the engine's own DNS says of a name inside a container: the answers, without the server's address.
+/// The answers of the engine's own DNS for a name inside a container, without the server's address.
 fn looked_up(site: &Site, container: &str, name: &str) -> Vec<String> {
     let said = site.docker(&format!("exec {container} busybox nslookup {name} 127.0.0.11")).stdout;
     let answers = said.lines().skip(2).filter_map(|line| line.strip_prefix("Address: "));
@@ -40,7 +40,7 @@ fn the_engine_counts_inspects_and_stops_it_as_any_other() {
         let health = "inspect --format {{.State.Health.Status}} web";
         eventually("it is healthy", || site.ok(health) == "healthy");
 
-        // The link's traffic is counted: 200 kilobytes either way, beside nothing much.
+        // The link counts its traffic: 200 kilobytes in each direction, and little else.
         site.ok("exec web ping -q -c 200 -i 0.001 -s 1000 192.168.88.50");
         let counted = site.ok("stats --no-stream --format {{.NetIO}} web");
         let kilobytes = |text: &str| text.trim().strip_suffix("kB").and_then(|n| n.parse::<f64>().ok());
@@ -101,7 +101,8 @@ fn containers_find_each_other_by_name_and_come_and_go_while_they_run() {
             assert_eq!(looked_up(site, asked_in, name), [address], "{name} in {asked_in}");
         }
 
-        // Beside an ordinary network, the LAN's router is the way out, and the host is still reached directly.
+        // With an ordinary network beside it, the LAN's router is the default route, and the host is still
+        // reached directly.
         let routes = site.ok("exec db ip route");
         assert!(routes.contains("default via 192.168.88.1 dev eth1"), "{routes}");
         assert!(routes.contains("10.9.0.0/24 dev eth0"), "{routes}");
@@ -114,7 +115,7 @@ fn containers_find_each_other_by_name_and_come_and_go_while_they_run() {
         assert!(!site.ok("exec db ip link").contains("eth1"));
         site.container_reaches("db", "10.9.0.1");
 
-        // Connected anew it has its own address again, and its own again after others came and went.
+        // Connected again it has its own address, and again after other containers came and went.
         site.ok("network connect lan db");
         let found = "inspect --format {{.NetworkSettings.Networks.lan.IPAddress}} db";
         let own = site.ok(found);
@@ -143,7 +144,7 @@ fn an_address_that_a_user_chose_is_left_to_its_container_which_starts_last() {
         for name in others {
             site.ok(&format!("create --init --name {name} --network lan box sleep 1000"));
         }
-        // At the same moment, so that an engine before 29 does not tell for whom it asks.
+        // At the same moment, so that an engine before 29 does not say for which container it asks.
         site.ok("start one two three");
         site.ok("start fixed");
         assert_eq!(site.address_of("fixed").0, chosen);
@@ -154,12 +155,12 @@ fn an_address_that_a_user_chose_is_left_to_its_container_which_starts_last() {
         }
         reaches(&site.home.laptop, ip(chosen));
 
-        // Where another has it already, what the refusal says helps.
+        // If another container already has the address, the remedy in the error works.
         let (held, _) = site.address_of("one");
         site.ok(&format!("create --init --name late --network lan --ip {held} box sleep 1000"));
         site.engine_refuses(
             "start late",
-            &["outside of the network's --ip-range", "docker network connect lan one"],
+            &["outside the network's --ip-range", "docker network connect lan one"],
         );
         site.ok("network disconnect lan one");
         site.ok("start late");
@@ -206,7 +207,7 @@ fn the_host_reaches_what_is_made_anew_with_another_mac_as_soon_as_it_runs() {
             reaches(&home.laptop, at);
             site.ok("rm -f two");
         }
-        // Another container that is given the address is another machine too.
+        // Another container with the same address is another machine too.
         site.start("three", &format!("--ip {at}"));
         let reached = comes_true(Duration::from_secs(3), || home.nas.ping(at).is_some());
         assert!(reached, "{}", site.logs());
@@ -235,15 +236,15 @@ fn a_network_goes_along_with_its_parents_name_or_it_is_told_what_helps() {
         };
         rename(site, "eth0", "enp3s0");
         let parent = |site: &Site| site.home.status()["networks"][0]["network"]["parent"].clone();
-        eventually("the network goes along", || parent(site) == "enp3s0");
+        eventually("the network follows its parent", || parent(site) == "enp3s0");
         is_as_before(site);
 
-        // As a start of the host does.
+        // As a boot of the host does.
         site.home.daemon = None;
         rename(site, "enp3s0", "enp4s0");
         site.start_daemon();
         let told = |site: &Site| site.home.status()["troubles"].to_string();
-        eventually("it is told", || told(site).contains("ashore network move lan --parent enp4s0"));
+        eventually("it is reported", || told(site).contains("ashore network move lan --parent enp4s0"));
         site.home.ok("network move lan --parent enp4s0");
         is_as_before(site);
         site.docker.kill_dockerd().unwrap();
@@ -289,7 +290,7 @@ fn another_nic_takes_the_place_of_one_while_containers_run() {
         reaches(&site.home.laptop, ip(&site.address_of("db").0));
         site.ok("rm -f db");
 
-        // And the other way round, with the daemon killed right behind it, and the engine.
+        // The other way round, with the daemon killed right after it, and the engine too.
         nic(site, "usb0", "eth0");
         site.home.daemon.take().unwrap().kill().unwrap();
         site.start_daemon();

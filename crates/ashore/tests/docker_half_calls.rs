@@ -1,4 +1,4 @@
-//! Whoever calls the plugin and does not come to an end keeps neither descriptors nor other callers.
+//! Clients of the plugin that do not complete their calls hold neither descriptors nor other callers.
 
 mod home;
 
@@ -14,7 +14,7 @@ use home::{Home, eventually, longest_wait};
 use serde_json::{Value, json};
 
 const NETWORK: &str = "66150cdfa0c94d73";
-/// More than the plugin reads at once.
+/// More connections than the plugin reads at once.
 const MANY: usize = 600;
 
 #[test]
@@ -36,15 +36,15 @@ fn calls_that_do_not_come_whole_are_given_up() {
         })
         .collect();
     eventually("they are taken in", || descriptors() > before + 100);
-    // Others wait at most until these are given up.
+    // Other calls wait at most until these are given up.
     assert!(plugin_call(&home, "/NetworkDriver.GetCapabilities", "").contains("GwAllocChecker"));
     eventually("none of them is kept", || descriptors() <= before);
     let mut answer = String::new();
     held[2].read_to_string(&mut answer).unwrap();
-    assert!(answer.contains("did not come whole"), "{answer}");
+    assert!(answer.contains("was incomplete after"), "{answer}");
 }
 
-/// A network, and a call by which the engine asks for one address on it.
+/// Creates a network and returns a call by which the engine requests one address on it.
 fn asking(engine: &FakeEngine) -> Value {
     engine.answers(Answers::from([
         ("/version", json!({ "Version": "28.5.2" })),
@@ -55,7 +55,7 @@ fn asking(engine: &FakeEngine) -> Value {
     json!({ "PoolID": pool, "Address": "192.168.88.215" })
 }
 
-/// Another process makes this call, and hears the answer.
+/// Lets another process make this call and read the answer.
 fn call_by_another(engine: &FakeEngine, path: &str, body: &Value) -> Child {
     const CALL: &str = "use IO::Socket::UNIX; $| = 1; my ($socket, $path, $body) = @ARGV;
         my $s = IO::Socket::UNIX->new($socket) or die $!;
@@ -74,7 +74,7 @@ fn an_engine_that_starts_anew_has_forgotten_the_addresses_it_asked_for() {
     let engine = FakeEngine::new();
     let asked = asking(&engine);
     let mut earlier = call_by_another(&engine, "/IpamDriver.RequestAddress", &asked);
-    // Until it makes an endpoint the address is its container's, whoever greets.
+    // Until it creates an endpoint, the address is its container's, whoever activates the plugin.
     for _ in 0..2 {
         engine.call("Plugin.Activate", &json!({}));
         engine.try_call("IpamDriver.RequestAddress", &asked).unwrap_err();
@@ -83,7 +83,7 @@ fn an_engine_that_starts_anew_has_forgotten_the_addresses_it_asked_for() {
     earlier.wait().unwrap();
     engine.call("Plugin.Activate", &json!({}));
     engine.call("IpamDriver.RequestAddress", &asked);
-    // It has it now, however often it greets.
+    // Now the container has the address, however often the engine activates the plugin.
     engine.call("Plugin.Activate", &json!({}));
     engine.try_call("IpamDriver.RequestAddress", &asked).unwrap_err();
 }
@@ -99,14 +99,14 @@ fn an_endpoint_of_which_a_killed_engine_told_nobody_gives_way_to_its_containers_
     engine.call("IpamDriver.RequestAddress", &asked);
     engine.call("NetworkDriver.CreateEndpoint", &creates("aa"));
     engine.try_call("NetworkDriver.CreateEndpoint", &creates("bb")).unwrap_err();
-    // The next engine has the container start anew.
+    // The next engine starts the container again.
     call_by_another(&engine, "/Plugin.Activate", &json!({})).kill().unwrap();
     engine.call("IpamDriver.RequestAddress", &asked);
     engine.call("NetworkDriver.CreateEndpoint", &creates("bb"));
     engine.try_call("NetworkDriver.CreateEndpoint", &creates("cc")).unwrap_err();
 }
 
-/// A call by which the engine makes an endpoint with a MAC that its user chose.
+/// A call by which the engine creates an endpoint with a MAC that its user chose.
 fn creates(id: &str, ip: &str) -> Value {
     let address = format!("{ip}/24");
     let interface = json!({ "Address": address, "AddressIPv6": "", "MacAddress": "02:42:aa:00:00:01" });
@@ -125,11 +125,11 @@ fn whatever_a_killed_engine_was_doing_its_containers_next_endpoint_has_the_mac_t
     let started_anew = || call_by_another(&engine, "/Plugin.Activate", &json!({})).kill().unwrap();
     address("192.168.88.193");
     engine.call("NetworkDriver.CreateEndpoint", &creates("aa", "192.168.88.193"));
-    // Killed before it joined, and its container gets another address.
+    // The engine is killed before the endpoint joined, and the container gets another address.
     started_anew();
     address("192.168.88.194");
     engine.call("NetworkDriver.CreateEndpoint", &creates("bb", "192.168.88.194"));
-    // Killed between taking the endpoint away and giving back its address.
+    // The engine is killed between deleting the endpoint and releasing its address.
     let deleted = |id: &str| {
         let body = json!({ "NetworkID": NETWORK, "EndpointID": id });
         call_by_another(&engine, "/NetworkDriver.DeleteEndpoint", &body).kill().unwrap();
@@ -139,14 +139,14 @@ fn whatever_a_killed_engine_was_doing_its_containers_next_endpoint_has_the_mac_t
     address("192.168.88.195");
     engine.call("NetworkDriver.CreateEndpoint", &creates("cc", "192.168.88.195"));
     started_anew();
-    // And where it gets the same one.
+    // The same where the container gets the same address.
     address("192.168.88.195");
     engine.call("NetworkDriver.CreateEndpoint", &creates("dd", "192.168.88.195"));
     deleted("dd");
     started_anew();
     address("192.168.88.196");
     engine.call("NetworkDriver.CreateEndpoint", &creates("ee", "192.168.88.196"));
-    // One that this engine has made is in its way.
+    // An endpoint that this engine has created is in the way.
     address("192.168.88.197");
     let refused =
         engine.try_call("NetworkDriver.CreateEndpoint", &creates("ff", "192.168.88.197")).unwrap_err();
@@ -170,7 +170,7 @@ fn a_container_whose_last_link_does_not_go_keeps_nobody_else_waiting() {
         engine.call("NetworkDriver.Join", &of(id));
     };
     starts("aa");
-    // Another container has given a link of its own the MAC of the one that stops.
+    // Another container has given one of its links the MAC of the endpoint that stops.
     home.ok("network create own --parent eth0 --subnet 192.168.88.0/24 --ip-range 192.168.88.64/27");
     let thief = home.world.container("thief").unwrap();
     home.attach("own", &thief, "");
@@ -196,7 +196,7 @@ fn an_engine_that_was_killed_while_it_waited_for_an_address_does_not_have_it() {
         "POST /IpamDriver.RequestAddress HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{asked}"
     )
     .unwrap();
-    // The LAN is asked for the address with the shim's help.
+    // The shim is used to probe the LAN for the address.
     eventually("the shim is made", || engine.home.daemon().log().contains("ip link set dev shim-eth0 up"));
     drop(stream);
     eventually("it is noticed", || {

@@ -1,4 +1,5 @@
-//! Who a container is: its name keeps MAC and address, however often container, engine and host go and come.
+//! A container's identity: its name keeps its MAC and address, however often the container, the engine and
+//! the host restart.
 
 mod home;
 
@@ -17,7 +18,7 @@ fn two_containers_restarted_at_once_keep_what_they_had() {
         }
         let before = site.addresses_of(&["web", "db", "mail"]);
         site.ok("restart -t 0 web db mail");
-        // Docker's command restarts one after the other; these are really at once.
+        // Docker's command restarts containers one after the other; these restart at the same moment.
         std::thread::scope(|scope| {
             for name in ["web", "db", "mail"] {
                 let docker = &site.docker;
@@ -32,7 +33,7 @@ fn two_containers_restarted_at_once_keep_what_they_had() {
             eventually("the laptop reaches it", || site.home.laptop.ping(ip(address)).is_some());
             eventually("the host reaches it", || site.home.nas.ping(ip(address)).is_some());
         }
-        // One by one nothing is in doubt.
+        // One by one, no identity is in doubt.
         for name in ["web", "db", "mail"] {
             site.ok(&format!("restart -t 0 {name}"));
         }
@@ -134,11 +135,11 @@ fn whoever_dies_while_a_container_is_connected_anew_it_comes_back_to_its_network
         let (mut pulled, mut died) = (0, 0);
         for round in 1..=ROUNDS {
             site.ok("stop -t 0 web db mail");
-            let anew = |site: &Site| site.home.daemon().log().matches("connecting it anew, for").count();
+            let anew = |site: &Site| site.home.daemon().log().matches("reconnecting it, to give it").count();
             let before = anew(site);
             let clients: Vec<_> =
                 ["web", "db", "mail"].map(|name| site.docker.begin(&["start", name]).unwrap()).into();
-            // It is between the two, or a moment before or after.
+            // The kill falls between the two steps, or a moment before or after.
             if comes_true(Duration::from_secs(5), || anew(site) > before) {
                 pulled += 1;
                 if round % 2 == 0 {
@@ -164,7 +165,7 @@ fn whoever_dies_while_a_container_is_connected_anew_it_comes_back_to_its_network
     });
 }
 
-/// The containers that were disconnected and are to be connected.
+/// The containers that were disconnected and have to be connected again.
 fn disconnected(site: &Site) -> Vec<std::path::PathBuf> {
     let files = std::fs::read_dir(site.home.directory.path().join("state/disconnected"));
     files.into_iter().flatten().map(|file| file.unwrap().path()).collect()
@@ -204,7 +205,7 @@ fn a_container_that_is_renamed_takes_its_address_along() {
         site.start("web", "");
         let before = site.address_of("web");
         site.ok("rename web www");
-        eventually("status knows the new name", || site.home.ok("status").contains("www"));
+        eventually("the status has the new name", || site.home.ok("status").contains("www"));
         reaches(&site.home.laptop, ip(&before.0));
         site.ok("restart -t 0 www");
         assert_eq!(site.address_of("www"), before);
@@ -224,7 +225,7 @@ fn a_container_that_gets_the_name_of_one_that_still_runs_is_another() {
         site.start("web", "");
         let before = site.address_of("web");
         site.ok("rename web old");
-        eventually("status knows the new name", || site.home.ok("status").contains("old"));
+        eventually("the status has the new name", || site.home.ok("status").contains("old"));
         site.start("web", "");
         let other = site.address_of("web");
         for address in [&before, &other] {
@@ -284,7 +285,7 @@ fn what_is_forgotten_is_free_again() {
     });
 }
 
-/// Names that are alike for longer than an endpoint's name can be.
+/// Two names that are equal for longer than an endpoint's name can be.
 fn alike() -> [String; 2] {
     let begin = "a-project-with-a-long-name-and-a-service-that-has-one-too";
     ["web-1", "web-2"].map(|end| format!("{begin}-{begin}-{end}"))
@@ -318,12 +319,12 @@ fn a_long_name_keeps_what_an_earlier_version_gave_it() {
     on_every_engine("docker, long names of an earlier version", |site| {
         site.create_lan();
         let [one, other] = &alike();
-        // Others have had addresses, so that a new name would not get the same by chance.
+        // Other containers have had addresses, so a new name would not get the same one by chance.
         site.start("first", "");
         site.start(one, "");
         let before = site.address_of(one);
         site.ok(&format!("rm -f first {one}"));
-        // As an earlier version has written it down: the name cut short.
+        // An earlier version stored the name cut short.
         let state: serde_json::Value = serde_json::from_str(&site.home.ok("state export")).unwrap();
         let known = state["rows"].as_object().unwrap().keys().find(|key| key.contains("a-project")).unwrap();
         let name = known.rsplit('/').next().unwrap();
@@ -336,7 +337,7 @@ fn a_long_name_keeps_what_an_earlier_version_gave_it() {
         site.start(one, "");
         assert_eq!(site.address_of(one), before);
         reaches(&site.home.laptop, ip(&before.0));
-        // Another one is not taken for it.
+        // Another name is not taken for it.
         site.start(other, "");
         assert_ne!(site.address_of(other), before);
         site.ok(&format!("rm -f {one} {other}"));

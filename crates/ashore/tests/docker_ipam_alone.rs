@@ -1,5 +1,5 @@
-//! Networks with Ashore's IPAM driver and another network driver, because `-d ashore` was left out: Docker's bridge would take
-//! the router's address for the host.
+//! Networks with Ashore's IPAM driver and another network driver, because the user left out `-d ashore`.
+//! Docker's bridge driver would give the router's address to the host.
 
 mod home;
 
@@ -22,10 +22,12 @@ impl Lan {
         Lan(BTreeSet::from([mac_known_to(&site.home.laptop, ip(ROUTER))]))
     }
 
-    /// A network without `-d ashore` is not made, and the router alone answers for itself.
+    /// Asserts that a network without `-d ashore` is not created, and that only the router answers for its
+    /// address.
     #[track_caller]
     fn is_safe_from(&self, site: &Site, options: &str) {
-        // Before 28 Docker does not tell for which driver it asks. Its bridge cannot use the gateway that it is told.
+        // Before 28, Docker does not say for which driver it asks. Its bridge driver cannot use the gateway
+        // that it gets.
         let words = site.on("-d ashore;driver: ashore", "to bridge").split(';');
         let create = format!("network create --ipam-driver ashore {options} oops");
         site.engine_refuses(&create, &words.collect::<Vec<_>>());
@@ -50,14 +52,14 @@ fn a_bridge_does_not_get_the_routers_address() {
             lan.is_safe_from(site, "--ipv4=false --ipv6 --subnet fd88::/64 --gateway fd88::1");
             lan.is_safe_from(site, "-d macvlan -o parent=eth0 --subnet 192.168.88.0/24");
         } else {
-            // Its bridge takes no pool that the host has a route into, unless it was typed.
+            // The bridge driver takes no pool that the host has a route into, unless the user gave it.
             site.engine_refuses("network create --ipam-driver ashore oops", &["pool is empty"]);
             let log = site.home.daemon().log();
             assert!(log.contains("has given up a network on 192.168.88.0/24"), "{log}");
         }
 
-        // Also beside a network of Ashore's that has the same pool, after one that was refused, and with a daemon or an
-        // engine that has just come.
+        // The same beside an Ashore network with the same pool, after a refused one, and with a daemon or an
+        // engine that has just started.
         site.create_lan();
         lan.is_safe_from(site, &format!("{NAMED} --ip-range 192.168.88.192/27"));
         for (wrong, word) in [("-o parent=eth7", "`eth7`"), ("--ipam-opt a=b", "--ipam-opt a")] {
@@ -76,7 +78,7 @@ fn a_bridge_does_not_get_the_routers_address() {
         site.docker.start_dockerd(&site.home.nas).unwrap();
         lan.is_safe_from(site, &format!("{NAMED} --ip-range 192.168.88.192/27"));
 
-        // Nothing of that is in the way of networks that are made as they should be.
+        // None of this blocks networks that are created correctly.
         site.ok("restart -t 0 web");
         assert_eq!(site.address_of("web").0, web);
         site.create_lan_as("other", "192.168.88.128/27");
@@ -111,7 +113,7 @@ fn nor_does_one_of_compose() {
     });
 }
 
-/// What an engine before 28 makes all the same.
+/// The network that an engine before 28 creates all the same.
 #[test]
 fn a_network_of_another_driver_is_shown_until_it_is_removed_and_gets_no_addresses() {
     on_engine("bookworm", "docker, macvlan with Ashore's IPAM", |site| {
@@ -127,7 +129,7 @@ fn a_network_of_another_driver_is_shown_until_it_is_removed_and_gets_no_addresse
         let log = site.home.daemon().log();
         assert!(log.lines().any(|line| line.contains("ERROR") && line.contains("`oops`")), "{log}");
 
-        // One of these is another machine's.
+        // One of these addresses is another machine's.
         let _printer = site.home.world.machine("printer", 200).unwrap();
         for choice in ["", "--ip 192.168.88.200", "--ip 192.168.88.201"] {
             site.engine_refuses(
@@ -137,7 +139,7 @@ fn a_network_of_another_driver_is_shown_until_it_is_removed_and_gets_no_addresse
         }
         assert_eq!(who_answers(&site.home.laptop, "eth0", ip(ROUTER)), lan.0);
 
-        // What is printed helps.
+        // The printed remedy works.
         let command = shown_line.split("try: docker ").nth(1).unwrap().split(',').next().unwrap();
         site.ok(command);
         eventually("nothing is wrong any more", || shown().is_none());
@@ -147,7 +149,7 @@ fn a_network_of_another_driver_is_shown_until_it_is_removed_and_gets_no_addresse
     });
 }
 
-/// A network that is but a template has no driver, and is none of this.
+/// A network that is only a template has no driver, so this does not apply to it.
 #[test]
 fn a_template_with_ashores_ipam_is_no_mistake() {
     on_every_engine("docker, config-only networks", |site| {
@@ -162,7 +164,7 @@ fn a_template_with_ashores_ipam_is_no_mistake() {
     });
 }
 
-/// What of this depends on the engine's version, and what holds if that is not known.
+/// What depends on the engine's version, and what holds if the version is not known.
 #[test]
 fn the_engines_version_matters_only_where_it_is_known() {
     let pool = json!({ "Pool": "192.168.88.0/24" });
@@ -179,7 +181,7 @@ fn the_engines_version_matters_only_where_it_is_known() {
             "{version:?}: {opened:?}"
         );
         if let Ok(opened) = opened {
-            // No link of the host's takes it in this form.
+            // No link of the host accepts the address in this form.
             let options = json!({ "RequestAddressType": "com.docker.network.gateway" });
             let asked = json!({ "PoolID": opened["PoolID"], "Address": ROUTER, "Options": options });
             assert_eq!(
@@ -187,7 +189,7 @@ fn the_engines_version_matters_only_where_it_is_known() {
                 "::ffff:192.168.88.1/120"
             );
         }
-        // One that was announced is Ashore's own.
+        // A network that was announced is Ashore's own.
         engine.create_network("66150cdfa0c94d73", &pool);
         assert!(engine.home.ok("network ls").contains("192.168.88.0/24"));
     }

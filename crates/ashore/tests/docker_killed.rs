@@ -1,5 +1,5 @@
-//! The daemon is killed while Docker waits for its answer. Docker repeats the call without its body; what was asked for
-//! is done all the same.
+//! The daemon is killed while Docker waits for its answer. Docker repeats the call without its body. The
+//! request is carried out all the same.
 
 mod home;
 
@@ -12,7 +12,7 @@ use home::site::{Site, on_every_engine};
 use home::strace::Strace;
 use home::{eventually, ip};
 
-/// The call by which the daemon has noted what it was asked, and the one by which it answers.
+/// The system call after which the daemon has noted a call, and the one by which it answers.
 const NOTED: &str = "close";
 const ANSWER: &str = "writev";
 
@@ -25,7 +25,7 @@ fn has_died(site: &mut Site) -> bool {
     site.home.daemon.as_mut().unwrap().ended_within(Duration::ZERO).unwrap()
 }
 
-/// Starts the daemon again, to die as `next` says, while Docker stands still.
+/// Starts the daemon again, to die as `next` says, while Docker is stopped.
 fn come_back<T>(site: &mut Site, mut traced: Child, next: impl FnOnce(&Site) -> T) -> T {
     site.docker.stand_still(true).unwrap();
     traced.wait().unwrap();
@@ -36,7 +36,7 @@ fn come_back<T>(site: &mut Site, mut traced: Child, next: impl FnOnce(&Site) -> 
     next
 }
 
-/// Lets the daemon live after all, if it still does.
+/// Lets the daemon live, if it still does.
 fn spare(site: &mut Site, mut traced: Child) {
     traced.kill().unwrap();
     traced.wait().unwrap();
@@ -50,7 +50,7 @@ fn begin(site: &Site, command: &str) -> Child {
     site.docker.begin(&command.split_whitespace().collect::<Vec<_>>()).unwrap()
 }
 
-/// Runs a command during which the daemon is killed when it has noted each of these calls.
+/// Runs a command during which the daemon is killed after noting each of these calls.
 fn dies_with_notes(site: &mut Site, strace: &Strace, command: &str, methods: &[&str]) -> Ran {
     let arm = |site: &Site, method: &str| {
         let note = site.home.directory.path().join(format!("calls/{method}.0"));
@@ -66,8 +66,8 @@ fn dies_with_notes(site: &mut Site, strace: &Strace, command: &str, methods: &[&
     Ran::of_output(client.wait_with_output().unwrap())
 }
 
-/// Runs a command during which the daemon is killed over every answer, once or twice, and lets the next one pass. Gives
-/// also how often.
+/// Runs a command during which the daemon is killed at every answer, once or twice, and then lets the answer
+/// pass. Returns also how often it was killed.
 fn dies_over_answers(site: &mut Site, strace: &Strace, command: &str, times: u32) -> (Ran, u32) {
     let arm = |site: &Site, n| strace.kill_at(site.home.daemon().pid(), ANSWER, n);
     let mut traced = arm(site, 1);
@@ -91,7 +91,8 @@ fn done(site: &Site, ran: &Ran) {
     assert_eq!(ran.code, Some(0), "{}{}\n{}", ran.stdout, ran.stderr, site.logs());
 }
 
-/// It is on the LAN at these addresses, and nothing else is; where the engine was too slow to say who it is, a moment later.
+/// Asserts that the container is on the LAN at these addresses and nothing else is. If the engine was too
+/// slow to tell the name, this takes a moment longer.
 #[track_caller]
 fn web_is_there(site: &Site, wanted: &[&str]) {
     let wanted: Vec<IpAddr> = wanted.iter().map(|text| ip(text)).collect();
@@ -109,7 +110,7 @@ fn web_is_there(site: &Site, wanted: &[&str]) {
     }
 }
 
-/// No note outlives its call.
+/// Asserts that no note outlives its call.
 fn assert_no_notes(site: &Site) {
     let notes = std::fs::read_dir(site.home.directory.path().join("calls")).unwrap();
     assert_eq!(notes.count(), 0);
@@ -146,14 +147,14 @@ fn what_it_was_asked_before_it_died_is_done() {
 fn what_it_had_done_when_it_died_is_not_done_twice() {
     let Some(strace) = Strace::find("docker, killed over answers") else { return };
     on_every_engine("docker, killed over answers", |site| {
-        // Docker does not repeat its first call, by which it gets to know the driver.
+        // Docker does not repeat its first call, by which it learns about the driver.
         site.create_lan();
         site.ok("network rm lan");
-        // An answer is the only thing that a daemon writes by this call if it cannot ask the engine.
+        // If the daemon cannot reach the engine's API, it makes this system call only for answers.
         site.silent = true;
         site.home.daemon = None;
         site.start_daemon();
-        // What it chose the first time is what it answers in the end: no second range, no second address.
+        // The final answer is the daemon's first choice: no second range, no second address.
         let create = "network create -d ashore --ipam-driver ashore lan";
         for (command, times, at_least) in
             [(create, 1, 3), (RUN, 2, 6), ("rm -f web", 1, 3), ("network rm lan", 1, 3)]
@@ -162,7 +163,7 @@ fn what_it_had_done_when_it_died_is_not_done_twice() {
             done(site, &ran);
             assert!(killed >= at_least, "{command}: {killed}");
             if command == RUN {
-                // 20.10 turns down the first offer.
+                // 20.10 declines the first offer.
                 web_is_there(site, &[site.on("192.168.88.224", "192.168.88.192")]);
             }
         }
@@ -175,8 +176,8 @@ fn what_it_had_done_when_it_died_is_not_done_twice() {
         );
         let run = RUN.replace("lan", "dual");
         let (mut ran, _) = dies_over_answers(site, &strace, &run, 1);
-        // Docker 28 sends its own announcement of an IPv6 address before the kernel can, on a machine that has much to do, and then
-        // fails (moby, pull request 49392).
+        // On a busy machine, Docker 28 announces an IPv6 address before the kernel can, and then fails (moby,
+        // pull request 49392).
         if ran.stderr.contains("failed to advertise addresses") {
             println!("the engine could not advertise an address, and is asked again");
             site.ok("rm -f web");
@@ -193,7 +194,7 @@ fn what_it_had_done_when_it_died_is_not_done_twice() {
 
 #[test]
 fn wherever_it_dies_a_container_starts_or_fails_clearly_and_nothing_is_left() {
-    /// The calls that change or answer anything.
+    /// The system calls that change or answer anything.
     const CALLS: &str = "sendto,sendmsg,write,writev,pwrite64,fsync,fdatasync,setns,?unlink,unlinkat";
     let Some(strace) = Strace::find("docker, kills anywhere") else { return };
     on_every_engine("docker, kills anywhere", |site| {
@@ -231,7 +232,8 @@ fn wherever_it_dies_a_container_starts_or_fails_clearly_and_nothing_is_left() {
             site.ok("rm -f web");
         }
         eprintln!("{started} started all the same, {failed} failed");
-        // Between being read and being noted a call is lost: at most the first few moments of each.
+        // A call is lost if the daemon dies between reading and noting it: at most the first few moments of
+        // each.
         assert!(started > failed, "{started} started, {failed} failed");
         site.ok("network rm lan");
         site.assert_nothing_left();
@@ -248,7 +250,7 @@ fn where_a_call_was_lost_that_nobody_read_what_is_said_helps() {
         site.ok("network disconnect lan web");
         let mut lost = 0;
         for n in 1.. {
-            // The engine's call is in the socket, and the daemon dies before it takes it.
+            // The engine's call is in the socket, and the daemon dies before it accepts it.
             let mut traced = strace.kill_at(site.home.daemon().pid(), "accept4", n);
             let mut client = begin(site, CONNECT);
             eventually("the daemon dies, or Docker is done", || {
@@ -280,7 +282,7 @@ fn where_a_call_was_lost_that_nobody_read_what_is_said_helps() {
             web_is_there(site, &["192.168.88.215"]);
             site.ok("network disconnect lan web");
         }
-        // An address, an endpoint, and to join.
+        // For an address, for an endpoint, and for the join.
         assert!(lost >= 3, "{lost} calls were lost");
         site.ok("rm -f web");
         site.ok("network rm lan");

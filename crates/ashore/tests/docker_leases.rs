@@ -1,4 +1,4 @@
-//! Docker's containers with addresses of the LAN's own DHCP server.
+//! Docker containers with addresses from the LAN's own DHCP server.
 
 mod home;
 
@@ -25,7 +25,7 @@ fn serve_with(site: &Site, options: &str) -> Server {
     server
 }
 
-/// The addresses that the server has for a name.
+/// The addresses that the server lists for a name.
 fn rows(server: &Server, name: &str) -> Vec<String> {
     server.rows().into_iter().filter(|row| row.name == name).map(|row| row.ip).collect()
 }
@@ -72,14 +72,15 @@ fn it_keeps_it_when_engine_and_daemon_are_killed() {
         reaches(&site.home.laptop, ip(&before.0));
         site.docker.kill_dockerd().unwrap();
         site.docker.start_dockerd(&site.home.nas).unwrap();
-        // The engine does not say whom the first address is for, and the container gets its own as soon as it is known.
+        // The engine does not say for which container the first address is. The container gets its own
+        // address as soon as its name is known.
         eventually("it is back", || site.home.laptop.ping(ip(&before.0)).is_some());
         assert_eq!(site.address_of("web"), before);
         eventually("the server has one lease", || server.rows().len() == 1);
     });
 }
 
-/// As in a VLAN, which this host itself is not on.
+/// As in a VLAN that the host itself is not on.
 #[test]
 fn the_lease_brings_the_router_that_the_host_does_not_know() {
     on_every_engine("docker, leases, unknown router", |site| {
@@ -106,13 +107,13 @@ fn the_lease_brings_the_router_that_the_host_does_not_know() {
 #[test]
 fn an_address_asked_for_is_the_servers_to_give() {
     on_every_engine("docker, leases, asked for", |site| {
-        // Docker takes an address for a container on a subnet that its user named alone.
+        // Docker accepts a chosen address only on a subnet that its user gave.
         let _server = serve_with(site, "--subnet 192.168.88.0/24 --gateway 192.168.88.1 -o parent=eth0");
         site.start("web", "--ip 192.168.88.110");
         assert_eq!(site.address_of("web").0, "192.168.88.110");
         site.engine_refuses(
             "run -d --network lan --name db --ip 192.168.88.50 box sleep 1",
-            &["and not 192.168.88.50", "reserve 192.168.88.50 for the MAC"],
+            &[", not 192.168.88.50", "reserve 192.168.88.50 for the MAC"],
         );
         site.ok("rm -f web db");
         site.ok("network rm lan");
@@ -152,7 +153,7 @@ fn a_mac_that_its_user_chose_is_the_one_that_the_server_sees_where_the_engine_te
         assert_eq!(mac, "02:42:aa:00:00:01");
         let rows = server.rows();
         assert_eq!((rows[0].ip.as_str(), rows.len()), (at.as_str(), 1));
-        // The list of Docker 20.10 does not tell a MAC before the container runs.
+        // The list of Docker 20.10 has no MAC before the container runs.
         assert_eq!(rows[0].mac, site.on(&mac, &rows[0].mac));
         site.ok("restart -t 0 web");
         assert_eq!(site.address_of("web"), (at.clone(), mac));
@@ -232,7 +233,7 @@ fn a_lease_is_given_back_when_its_container_is_removed_and_not_when_it_stops() {
         }
         assert_eq!((server.rows().len(), server.count("DHCPRELEASE")), (1, 0));
         site.ok("rm web");
-        eventually("it is given back", || {
+        eventually("the lease is released", || {
             site.home.nudge();
             server.rows().is_empty()
         });
@@ -251,7 +252,7 @@ fn without_a_server_it_has_an_address_of_the_range_and_afterwards_the_routers_ag
         site.start("web", "");
         let leased = site.address_of("web").0;
         site.ok("stop -t 0 web");
-        eventually("it is given back", || server.rows().is_empty());
+        eventually("the lease is released", || server.rows().is_empty());
         drop(server);
         site.ok("start web");
         let stand_in = site.address_of("web").0;
@@ -259,7 +260,8 @@ fn without_a_server_it_has_an_address_of_the_range_and_afterwards_the_routers_ag
         reaches(&site.home.laptop, ip(&stand_in));
         assert_eq!(site.endpoint("web")["source"], "range");
         site.ok("restart -t 0 web");
-        // The engine does not say whom the first address is for, and the container gets its own as soon as it is known.
+        // The engine does not say for which container the first address is. The container gets its own
+        // address as soon as its name is known.
         eventually("it has the same as before", || {
             site.place_of("web").is_some_and(|place| place.0 == stand_in)
         });
@@ -300,7 +302,7 @@ fn another_router_at_the_renewal_is_the_containers_too() {
 fn a_router_outside_of_the_containers_subnet_is_its_default_route() {
     on_every_engine("docker, leases, a far router", |site| {
         site.home.router.add_address("eth0", "10.9.9.1/24".parse().unwrap()).unwrap();
-        // Of a lease of 32 bits all goes by the router, also to the LAN.
+        // With a /32 lease all traffic goes through the router, also to the LAN.
         site.home.router.set_ipv4_conf("all", "forwarding", 1).unwrap();
         let at = [192, 168, 88, 100].into();
         let far = move |question: &Question| {
@@ -314,7 +316,7 @@ fn a_router_outside_of_the_containers_subnet_is_its_default_route() {
         assert!(routes("web").contains("default via 10.9.9.1 "), "{}", routes("web"));
         site.container_reaches("web", home::BEYOND);
         reaches(&site.home.laptop, at.into());
-        // The same at a renewal, there and back.
+        // The same at a renewal, in both directions.
         server.now_answers(move |question| question.good(at, 10).map(Reply::now).into_iter().collect());
         eventually("its router is near", || routes("web").contains("default via 192.168.88.1 "));
         site.container_reaches("web", home::BEYOND);

@@ -1,4 +1,4 @@
-//! Docker's containers with IPv6 addresses of the LAN's DHCPv6 server, on networks that are made without `--ipv6`.
+//! Docker containers with IPv6 addresses from the LAN's DHCPv6 server, on networks created without `--ipv6`.
 
 mod home;
 
@@ -9,7 +9,7 @@ use home::dhcp::Server;
 use home::site::{Site, on_every_engine};
 use home::{addresses, eventually, reaches};
 
-/// A container's address of the server's pool, once it answers the laptop.
+/// A container's address from the server's pool, once it answers the laptop.
 fn leased(site: &Site, name: &str) -> IpAddr {
     let mut found = None;
     eventually(&format!("{name} answers by IPv6"), || {
@@ -54,7 +54,7 @@ fn a_container_keeps_its_lease_through_restarts_and_removal_until_it_is_forgotte
 
         site.ok("rm -f web");
         site.home.ok("forget web");
-        eventually("it is given back", || server.rows().is_empty());
+        eventually("the lease is released", || server.rows().is_empty());
         site.ok("network rm lan");
         site.assert_nothing_left();
     });

@@ -1,11 +1,12 @@
-//! Leases of Docker's containers, on both engines: the scenarios of `leases_servers.rs`, each with one of the servers.
+//! Leases of Docker containers on both engines: the scenarios of `leases_servers.rs`, each with one of the
+//! servers.
 
 mod home;
 
 use home::dhcp::{Brand, Setup};
 use home::leasing::{on_every_engine, scenarios};
 
-/// T1 comes soon, T2 a while after it, and the end so late that a server has all the time to come back.
+/// T1 comes soon, T2 some time later, and the expiry so late that a server has plenty of time to come back.
 fn renewed_soon() -> Setup {
     Setup { renewal: Some((5, 20)), ..Setup::default() }
 }

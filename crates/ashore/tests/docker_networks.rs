@@ -10,7 +10,7 @@ use home::{HOST, eventually, ip, reaches};
 const CREATE: &str =
     "network create -d ashore --ipam-driver ashore --subnet 192.168.88.0/24 --gateway 192.168.88.1";
 
-/// Starts a container on each of these networks, and tells their addresses, which the laptop and the NAS reach.
+/// Starts a container on each of these networks and returns the addresses. The laptop and the NAS reach them.
 fn start_on(site: &Site, networks: &[&str]) -> Vec<String> {
     let start = |network: &&str| {
         site.ok(&format!("run -d --init --name on-{network} --network {network} box sleep 1000"));
@@ -40,7 +40,7 @@ fn networks_share_a_parent_and_even_their_ranges_and_never_an_address() {
         assert_eq!(addresses.iter().collect::<BTreeSet<_>>().len(), addresses.len(), "{addresses:?}");
         site.container_reaches("on-whole", &addresses[4]);
 
-        // A network that goes takes nothing from the others, and none takes the parent.
+        // Removing a network takes nothing from the others, and none removes the parent.
         for network in ["whole", "quarter"] {
             site.engine_refuses(&format!("network rm {network}"), &["active endpoints"]);
             site.ok(&format!("rm -f on-{network}"));
@@ -56,7 +56,8 @@ fn networks_share_a_parent_and_even_their_ranges_and_never_an_address() {
         site.assert_nothing_left();
         reaches(&site.home.laptop, ip(HOST));
 
-        // One route of a `host` address leads to the whole range, which then is its endpoints' alone.
+        // With a `host` address, one route leads to the whole range, which then belongs only to its
+        // endpoints.
         site.ok(&format!(
             "{CREATE} --ip-range 192.168.88.192/27 --aux-address host=192.168.88.222 -o parent=eth0 numbered"
         ));
@@ -123,7 +124,7 @@ fn a_parent_that_is_down_refuses_new_networks_and_takes_its_containers_up_again(
         let parent = |up: bool| {
             home.nas.set_up("eth0", up).unwrap();
             if up {
-                // The kernel forgets both with the link.
+                // The kernel drops both with the link.
                 let _ = home.nas.add_address("eth0", "fd88::9/64".parse().unwrap());
                 home.nas.add_default_route("eth0", ip("192.168.88.1")).unwrap();
             }
@@ -133,7 +134,7 @@ fn a_parent_that_is_down_refuses_new_networks_and_takes_its_containers_up_again(
         let (web, _) = site.address_of("web");
         reaches(&home.nas, ip(&web));
         parent(false);
-        // As one that the engine starts before the NIC is up, which it does once.
+        // Like a container that the engine starts before the NIC is up, which it does once.
         site.start("db", "");
         let (db, _) = site.address_of("db");
         site.engine_refuses(
@@ -158,7 +159,7 @@ fn no_mac_is_used_twice_and_one_that_was_chosen_stays() {
         site.start("one", "");
         let one = site.address_of("one");
         site.ok("stop -t 1 one");
-        // With a MAC that follows from the address, the second would get the first one's.
+        // With a MAC derived from the address, the second container would get the first one's MAC.
         site.start("two", "--ip 192.168.88.192");
         let two = site.address_of("two");
         assert!(two.0 == one.0 && two.1 != one.1, "{one:?} {two:?}");
@@ -205,7 +206,7 @@ fn ten_containers_that_start_at_once_have_ten_addresses() {
     });
 }
 
-/// Hosts of Unraid and Proxmox are built so, and whoever has done `ashore bridge adopt`.
+/// Hosts with Unraid and Proxmox are built like this, and hosts after `ashore bridge adopt`.
 #[test]
 fn where_the_parent_is_a_bridge_of_the_hosts_nothing_needs_to_be_said_of_it() {
     on_every_engine("docker, on a bridge", |site| {
@@ -215,7 +216,7 @@ fn where_the_parent_is_a_bridge_of_the_hosts_nothing_needs_to_be_said_of_it() {
             "--subnet 192.168.88.0/24 --ip-range 192.168.88.192/27 --gateway 192.168.88.1 -o parent=br0";
         for create in [
             "network create -d ashore --ipam-driver ashore lan".to_owned(),
-            // A file for Docker's own driver with the driver's name changed.
+            // A Compose file for Docker's own driver, with the driver's name changed.
             format!("network create -d ashore {lan} lan"),
             format!("network create -d ashore {lan} -o macvlan_mode=bridge lan"),
             format!("network create -d macvlan {lan} lan"),

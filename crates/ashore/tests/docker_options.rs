@@ -37,7 +37,7 @@ fn an_interface_has_the_name_and_the_sysctls_that_were_asked_for() {
         site.ok(&format!("network connect --driver-opt {OPT}.ifname=lan0 lan db"));
         site.ok("exec db ip link show dev lan0");
 
-        // What an engine would pass over in silence is refused, or told.
+        // What an engine would silently ignore is refused or reported.
         site.engine_refuses(&run("bare", &format!("{OPT}.ifname=lan")), &["29.8", "ifname=lan0"]);
         site.engine_refuses(&run("long", &format!("{OPT}.ifname=an-interface-too-long0")), &["at most 15"]);
         site.engine_refuses(&run("typo", "ifname=lan0"), &["no option `ifname`", &format!("`{OPT}.ifname`")]);
@@ -100,7 +100,7 @@ fn addresses_and_macs_are_those_that_were_asked_for() {
             );
             assert_eq!(site.address_of("scoped"), ("192.168.88.78".into(), "02:00:00:00:00:78".into()));
         }
-        // Of the range, .192 and .194 are reserved.
+        // In the range, .192 and .194 are reserved.
         site.start("one", "");
         site.start("two", "");
         let mut chosen = [site.address_of("one").0, site.address_of("two").0];
@@ -129,7 +129,7 @@ fn each_option_of_a_network_does_what_it_says() {
         does_not_reach(&home.nas, ip(&apart));
         assert!(home.made_routes().is_empty());
 
-        // Beside the first, on the same parent and subnet.
+        // Beside the first network, on the same parent and subnet.
         create(&format!("--internal {LAN}"), "inner");
         assert!(!run("inner", "ip route").contains("default"));
         run("inner", "ping -c 1 -w 2 192.168.88.50");
@@ -145,7 +145,7 @@ fn each_option_of_a_network_does_what_it_says() {
         let routes = run("tuned", "ip route");
         assert!(routes.contains("default via 192.168.88.1 dev eth0"), "{routes}");
 
-        // IPv4 alone: the engine takes IPv6 off the interface. Both, and IPv6 alone, which is new.
+        // IPv4 only: the engine removes IPv6 from the interface. Then both, and IPv6 only, which is new.
         assert!(!run("tuned", "ip addr show dev eth0").contains("inet6"));
         create(&format!("{LAN} {LAN6}"), "dual");
         let both = run("dual", "ip addr show dev eth0");
@@ -199,10 +199,10 @@ fn a_second_subnet_on_the_wire_is_a_subnet_like_the_first() {
 #[test]
 fn a_network_that_would_be_on_no_lan_is_refused_with_what_helps() {
     on_every_engine("docker, no LAN", |site| {
-        // The built-in driver makes a dummy parent of these.
+        // The built-in driver creates a dummy parent for these.
         site.engine_refuses(
             "network create -d ashore --internal --subnet 10.7.0.0/24 --gateway 10.7.0.1 lan",
-            &["10.7.0.0/24", "an internal network is on a LAN", "docker network create --internal"],
+            &["10.7.0.0/24", "an internal network needs a LAN", "docker network create --internal"],
         );
         site.engine_refuses("network create -d ashore -o parent=eth0 lan", &["172.", "--ipam-driver ashore"]);
         site.engine_refuses(
@@ -211,7 +211,7 @@ fn a_network_that_would_be_on_no_lan_is_refused_with_what_helps() {
         );
         site.engine_refuses(&format!("{CREATE} {LAN} -o parent=lo lan"), &["`lo`", "loopback"]);
         site.engine_refuses(&format!("{CREATE} {LAN} -o ipvlan_flag=vepa lan"), &["ipvlan_flag=vepa"]);
-        // Without a parent, the one that is in the subnet is meant.
+        // Without a parent, the one in the subnet is used.
         site.ok(&format!("{CREATE} --internal {LAN} lan"));
         site.start("web", "");
         reaches(&site.home.laptop, ip(&site.address_of("web").0));

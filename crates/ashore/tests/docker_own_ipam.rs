@@ -1,4 +1,4 @@
-//! A network whose driver alone was changed to Ashore: Docker's own IPAM chooses the addresses.
+//! A network for which the user changed only the driver to Ashore: Docker's own IPAM chooses the addresses.
 
 mod home;
 
@@ -14,7 +14,7 @@ fn a_container_has_its_name_its_mac_and_its_host() {
     on_every_engine("docker's own IPAM", |site| {
         let home = &site.home;
         site.ok(&CREATE.replace(" -o", " --ipv6 --subnet fd88::/64 --gateway fd88::1 -o"));
-        // One that is stopped is on the network too, and not the one that starts.
+        // A stopped container is on the network too, but is not the one that starts.
         site.start("old", "");
         site.ok("stop -t 1 old");
         site.start("web", "");
@@ -30,7 +30,7 @@ fn a_container_has_its_name_its_mac_and_its_host() {
         let shown = site.endpoint("web");
         assert_eq!((&shown["source"], &shown["network"]), (&"engine".into(), &"lan".into()));
 
-        // The address is Docker's choice, the MAC is the name's.
+        // Docker chooses the address; the MAC belongs to the name.
         site.ok("rm -f web");
         site.start("db", "--ip 192.168.88.2");
         site.start("web", "");
@@ -41,7 +41,7 @@ fn a_container_has_its_name_its_mac_and_its_host() {
         site.start("fixed", "--mac-address 02:00:00:00:00:07");
         assert_eq!(site.address_of("fixed").1, "02:00:00:00:00:07");
 
-        // And so it is over a restart of the daemon, of which Docker does not know.
+        // The same across a restart of the daemon, of which Docker does not know.
         let daemon = site.home.daemon.take().unwrap();
         daemon.kill().unwrap();
         site.start_daemon();
@@ -91,7 +91,7 @@ fn an_address_that_another_machine_has_is_refused_with_what_helps() {
         );
         let left = site.home.status()["endpoints"].clone();
         assert_eq!(left, serde_json::json!([]));
-        // Docker 20.10 chooses the same one again until it is told.
+        // Docker 20.10 chooses the same address again until it is told.
         site.ok("rm -f web nas");
         site.ok("network rm lan");
         site.ok(&format!("{CREATE} --aux-address laptop=192.168.88.2"));

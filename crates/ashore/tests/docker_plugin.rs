@@ -1,4 +1,4 @@
-//! The managed plugin on real Docker engines: made, enabled, in use, disabled, and taken away.
+//! The managed plugin on real Docker engines: created, enabled, used, disabled, and removed.
 
 mod home;
 
@@ -15,9 +15,9 @@ struct Plugged<'a> {
 }
 
 impl<'a> Plugged<'a> {
-    /// Makes the plugin and enables it.
+    /// Creates the plugin and enables it.
     fn install(site: &'a mut Site, tree: &Path) -> Plugged<'a> {
-        // Where the engine sees it too.
+        // A directory that the engine sees too.
         let copy = site.home.directory.path().join("plugin");
         let copied = Command::new("cp").arg("-a").arg(tree).arg(copy).status().unwrap();
         assert!(copied.success());
@@ -36,14 +36,14 @@ impl<'a> Plugged<'a> {
 }
 
 impl Plugged<'_> {
-    /// A client on the host.
+    /// Runs a client on the host.
     fn ashore(&self, command: &str) -> Ran {
         let socket = self.socket();
         let mut client = Command::new(PROGRAM);
         Ran::of(client.args(command.split_whitespace()).env("ASHORE_SOCKET", socket)).unwrap()
     }
 
-    /// The control socket, where the host has it.
+    /// The control socket on the host.
     fn socket(&self) -> PathBuf {
         self.site.docker.root().join("run/ashore/ashore.sock")
     }
@@ -62,7 +62,7 @@ impl Plugged<'_> {
         ));
     }
 
-    /// Everybody reaches a container, by both families.
+    /// Asserts that the LAN and the host reach a container, by both families.
     #[track_caller]
     fn is_on_the_lan(&self, container: &str, address: &str) {
         let (home, site) = (&self.site.home, &self.site);
@@ -144,7 +144,7 @@ fn a_managed_plugin_goes_and_comes_without_a_lost_ping_and_leaves_nothing() {
 #[test]
 fn the_hosts_own_commands_and_namespaces_are_the_plugins_too() {
     on_every_engine("managed plugin, host's namespaces", |plugged| {
-        // Made after the plugin was enabled.
+        // The namespace is created after the plugin was enabled.
         const NETNS_ADD: &str = "mkdir -p /run/netns; touch /run/netns/box
                                  busybox unshare -n busybox mount --bind /proc/self/ns/net /run/netns/box";
         let made = plugged.site.docker.command("busybox").args(["sh", "-ec", NETNS_ADD]).status().unwrap();

@@ -1,4 +1,4 @@
-//! Networks of Docker's and the pools of the LAN's DHCP servers.
+//! Docker networks and the pools of the LAN's DHCP servers.
 
 mod home;
 
@@ -55,7 +55,7 @@ fn a_range_that_docker_leaves_to_ashore_lies_beside_the_routers_pool() {
         site.ok(&format!("{CREATE} lan"));
         site.start("web", "");
         let at = ip(&site.address_of("web").0);
-        // There is no other, and the engine turns it down once, for its subnet.
+        // There is no other range, and the engine declines it once because of its subnet.
         assert_eq!(at, ip("192.168.88.64"));
         reaches(&site.home.laptop, at);
         assert_eq!(server.rows(), []);

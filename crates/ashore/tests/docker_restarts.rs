@@ -1,4 +1,4 @@
-//! Nothing is lost and nothing is left, whoever of engine, daemon and host goes and comes.
+//! Restarts of the engine, the daemon and the host. Nothing is lost, and nothing is left over.
 
 mod home;
 
@@ -10,7 +10,7 @@ use home::{BEYOND, eventually, ip, reaches};
 
 const NAMES: [&str; 3] = ["web", "db", "mail"];
 
-/// Three containers that the engine starts whenever it can.
+/// Starts three containers with a restart policy.
 fn start_all(site: &Site) -> Vec<(String, String)> {
     site.create_lan();
     for name in NAMES {
@@ -19,7 +19,7 @@ fn start_all(site: &Site) -> Vec<(String, String)> {
     site.addresses_of(&NAMES)
 }
 
-/// All are there again, at their addresses, for the LAN and for the host.
+/// Asserts that all are back at their addresses, for the LAN and for the host.
 fn all_are_back(site: &Site, before: &[(String, String)]) {
     for (name, (address, _)) in NAMES.iter().zip(before) {
         eventually("it has its address again", || site.place_of(name).is_some_and(|now| now.0 == *address));
@@ -31,8 +31,8 @@ fn all_are_back(site: &Site, before: &[(String, String)]) {
     assert_eq!(routes.len(), before.len(), "{routes:?}");
 }
 
-/// An engine up to 20.10 that was killed may count an endpoint too many, which its next start finds ("Fixing inconsistent
-/// `endpoint_cnt`", moby, `libnetwork/store.go`).
+/// An engine up to 20.10 that was killed may count one endpoint too many, which its next start corrects
+/// ("Fixing inconsistent `endpoint_cnt`", moby, `libnetwork/store.go`).
 fn remove_network(site: &mut Site) {
     let ran = site.docker("network rm lan");
     if ran.stderr.contains("has active endpoints") {
@@ -54,7 +54,7 @@ fn remove_all(site: &mut Site) {
 fn containers_whose_links_go_with_their_parent_are_back_when_it_is() {
     on_every_engine("docker, parent gone and back", |site| {
         let before = start_all(site);
-        // As the engine had made it, and whoever talks with the world goes on to.
+        // The default route stays as the engine set it, so traffic to the outside continues.
         let is_default = |link: &str| {
             let routes = site.ok("exec web ip route");
             assert!(routes.contains(&format!("default via 192.168.88.1 dev {link}")), "{routes}");
@@ -63,7 +63,7 @@ fn containers_whose_links_go_with_their_parent_are_back_when_it_is() {
         is_default("eth0");
         let made = no_ipv6();
         site.home.nas.remove_link("eth0").unwrap();
-        eventually("status says what it waits for", || {
+        eventually("the status says what it waits for", || {
             site.home.status()["troubles"].to_string().contains("waits for its parent `eth0`")
         });
         site.home.world.plug_in(&site.home.nas).unwrap();
@@ -74,7 +74,7 @@ fn containers_whose_links_go_with_their_parent_are_back_when_it_is() {
         assert_eq!(no_ipv6(), made);
         is_default("eth0");
         site.container_reaches("web", BEYOND);
-        // The engine finds its way about it.
+        // The engine can still work with the container.
         site.ok("network create other");
         site.ok("network connect other web");
         site.ok("network disconnect lan web");
@@ -97,7 +97,7 @@ fn an_engine_that_stops_or_dies_and_starts_finds_everything_as_it_was() {
         site.docker.kill_dockerd().unwrap();
         site.docker.start_dockerd(&site.home.nas).unwrap();
         all_are_back(site, &before);
-        // Both at once.
+        // Both at the same time.
         site.home.daemon = None;
         site.docker.kill_dockerd().unwrap();
         site.start_daemon();
@@ -128,7 +128,7 @@ fn whatever_was_chosen_for_them_containers_are_themselves_after_every_restart_of
             site.docker.start_dockerd(&site.home.nas).unwrap();
             all.are_as_at_first(site, &format!("engine restart {round}"));
         }
-        eventually("nothing is amiss", || site.home.status()["troubles"] == serde_json::json!([]));
+        eventually("nothing is wrong", || site.home.status()["troubles"] == serde_json::json!([]));
         site.ok("rm -f web db fixed own both");
         remove_network(site);
         site.assert_nothing_left();
@@ -163,7 +163,7 @@ fn somebody_in_the_namespace_of_a_container_over_a_death_of_the_engine_keeps_it_
                 process.wait().unwrap();
             }
         }
-        eventually("nothing is amiss", || site.home.status()["troubles"] == serde_json::json!([]));
+        eventually("nothing is wrong", || site.home.status()["troubles"] == serde_json::json!([]));
         site.ok("rm -f web");
         remove_network(site);
         site.assert_nothing_left();
@@ -181,7 +181,7 @@ fn under_live_restore_no_ping_is_lost_while_engine_and_daemon_die_and_come_back(
         site.docker.kill_dockerd().unwrap();
         site.docker.start_dockerd_with(&site.home.nas, &["--live-restore"]).unwrap();
         for _ in 0..3 {
-            // A newer version comes the same way.
+            // An upgrade works the same way.
             site.home.daemon = None;
             site.start_daemon();
         }
@@ -215,7 +215,7 @@ fn what_the_engine_dropped_without_a_word_is_given_up() {
     on_every_engine("docker, garbage", |site| {
         let before = start_all(site);
         site.create_lan_as("other", "192.168.88.64/27");
-        // A state that the engine has moved on from: it says nothing of what is gone.
+        // A state from before later changes of the engine: it does not know what has been removed.
         let earlier = site.home.directory.path().join("earlier.redb");
         save_state(site, &earlier);
         site.ok("rm -f web");
@@ -229,7 +229,7 @@ fn what_the_engine_dropped_without_a_word_is_given_up() {
                 && !status.contains("web")
                 && !status.contains("192.168.88.64/27")
         });
-        // The others stay as they are, and the name comes back to what it had.
+        // The other containers stay as they are, and the name gets its former address again.
         site.home.laptop.ping(ip(&before[1].0)).expect("db answers");
         site.start("web", "");
         assert_eq!(site.address_of("web"), before[0]);
@@ -249,7 +249,7 @@ fn put_back_state(site: &mut Site, from: &std::path::Path) {
     site.start_daemon();
 }
 
-/// Waits longer than it takes to give something up.
+/// Waits longer than the daemon takes to give something up.
 fn eventually_slowly(what: &str, mut is: impl FnMut() -> bool) {
     let end = std::time::Instant::now() + std::time::Duration::from_secs(90);
     while !is() {

@@ -1,4 +1,4 @@
-//! Docker's containers with IPv6 addresses by what the LAN's routers advertise, on networks that are made without `--ipv6`.
+//! Docker containers with IPv6 addresses from router advertisements, on networks created without `--ipv6`.
 
 mod home;
 
@@ -57,9 +57,9 @@ fn a_container_has_one_address_of_the_routers_prefix_for_life() {
         assert_eq!(address6(site, "web"), web);
 
         site.ok("rename web www");
-        eventually("status knows the new name", || site.home.ok("status").contains("www"));
+        eventually("the status has the new name", || site.home.ok("status").contains("www"));
         assert_eq!(address6(site, "www"), web);
-        // While it is stopped, whoever has its old name has nothing of its.
+        // While it is stopped, a container with its old name gets nothing from it.
         let (at, mac) = site.address_of("www");
         site.ok("stop -t 0 www");
         site.start("web", "");
@@ -70,7 +70,7 @@ fn a_container_has_one_address_of_the_routers_prefix_for_life() {
         assert_eq!((address6(site, "www"), site.address_of("www")), (web, (at, mac)));
         site.ok("rm -f web");
         site.ok("rename www web");
-        eventually("status knows the old name", || !site.home.ok("status").contains("www"));
+        eventually("the status has the old name", || !site.home.ok("status").contains("www"));
         assert_eq!(address6(site, "web"), web);
 
         let pings = site.home.laptop.pings(web);
@@ -95,14 +95,14 @@ fn off_is_no_ipv6_at_all_and_what_cannot_be_is_refused() {
         let shown = site.ok("exec web ip -6 addr show dev eth0");
         assert!(!shown.contains("inet6"), "{shown}");
         let create = "network create -d ashore --subnet 192.168.88.0/24 -o parent=eth0";
-        site.engine_refuses(&format!("{create} -o ipv6=on two"), &["ipv6=on", "none of auto"]);
+        site.engine_refuses(&format!("{create} -o ipv6=on two"), &["ipv6=on", "not one of auto"]);
         site.engine_refuses(
             &format!("{create} -o ipvlan_mode=l2 -o ipv6=dhcp two"),
             &["share one MAC", "slaac"],
         );
         site.engine_refuses(
             &format!("{create} --ipv6 --subnet fd88::/64 -o ipv6=auto two"),
-            &["--ipv6 auto", "fd88::/64", "leave one of the two away"],
+            &["--ipv6 auto", "fd88::/64", "leave one of the two out"],
         );
     });
 }

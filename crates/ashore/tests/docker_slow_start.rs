@@ -1,4 +1,4 @@
-//! A container that takes its time to start is not taken for one that the engine has forgotten.
+//! A container that starts slowly is not mistaken for one that the engine has forgotten.
 
 mod home;
 
@@ -9,7 +9,7 @@ use home::{eventually, ip, reaches};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// The processes of a name; this program is in a process namespace of its own.
+/// The processes with a name. This program has a PID namespace of its own.
 fn processes(name: &str) -> Vec<Pid> {
     let numbers = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
         let pid: i32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
@@ -19,18 +19,19 @@ fn processes(name: &str) -> Vec<Pid> {
     numbers.collect()
 }
 
-/// Its link lies on the host for longer than the daemon waits for anything else that is missing from the engine's list.
+/// The link stays on the host for longer than the daemon waits for anything else that is missing in the
+/// engine's list.
 #[test]
 fn its_link_waits_for_it() {
     on_engine("sid", "docker, slow start", |site| {
         site.create_lan();
-        // From the list that shows it the daemon learns which engine the network is of.
+        // The list with this container tells the daemon to which engine the network belongs.
         site.start("first", "");
         let (home, docker) = (&site.home, &site.docker);
         std::thread::scope(|scope| {
             let run = ["run", "-d", "--init", "--name", "web", "--network", "lan", "box", "sleep", "1000"];
             let run = scope.spawn(move || docker.run(&run).unwrap());
-            // It is on the host for a moment.
+            // The link is on the host for a moment.
             eventually("its link is made", || home.daemon().log().lines().any(|line| line.ends_with(":web")));
             let containerd = processes("containerd");
             assert!(!containerd.is_empty());

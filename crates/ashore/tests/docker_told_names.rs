@@ -1,5 +1,5 @@
-//! Whom an address is for. From Docker 29 on the engine tells; before, its API does. There is no such engine here: calls and
-//! API are made up.
+//! For which container an address is requested. Docker 29 and later say so; for earlier versions, the daemon
+//! asks the engine's API. The tests have no such engine: they make the calls and play the API.
 
 mod home;
 
@@ -19,13 +19,13 @@ fn ranged() -> Value {
     json!({ "Pool": POOL, "SubPool": "192.168.88.192/27" })
 }
 
-/// What the engine lists of a container on the network.
+/// The engine's list entry for a container on the network.
 fn listed(name: &str, mac: &str) -> Value {
     let there = json!({ "EndpointID": "", "MacAddress": mac });
     json!([{ "Id": name, "State": "created", "Names": [format!("/{name}")], "NetworkSettings": { "Networks": { "lan": there } } }])
 }
 
-/// Asks for an address as Docker does to 28, and tells under which name it is held.
+/// Requests an address as Docker up to 28 does, and returns the name that holds it.
 fn holder_of_next(engine: &FakeEngine, pool: &str) -> String {
     let answer = engine.call("IpamDriver.RequestAddress", &json!({ "PoolID": pool, "Address": "" }));
     let status = engine.home.status();
@@ -49,16 +49,16 @@ fn a_name_that_was_told_is_not_asked_for() {
     let pool = engine.create_network(NETWORK, &ranged());
     engine.was_asked();
 
-    // What people call the network is asked for once.
+    // The network's name for users is asked for once.
     assert_eq!(engine.address_for(&pool, "web"), "192.168.88.192/24");
     let asked = engine.was_asked();
     assert!(asked.iter().any(|path| path == &format!("/networks/{NETWORK}")), "{asked:?}");
-    // From then on nothing is, whether the engine would answer or not.
+    // From then on nothing is asked for, whether the engine would answer or not.
     engine.answers(Answers::new());
     for (name, last) in [("db", 193), ("mail", 194)] {
         assert_eq!(engine.address_for(&pool, name), format!("192.168.88.{last}/24"));
     }
-    // And it is who it is: a name has its address again.
+    // The name is the container's identity: it gets its address again.
     let release = |last| {
         engine.call(
             "IpamDriver.ReleaseAddress",
@@ -121,17 +121,17 @@ fn to_docker_28_the_one_that_it_is_busy_with_is_known_without_a_look_through_the
     engine.answers(answers(listed("web", "")));
     let pool = engine.create_network(NETWORK, &ranged());
     engine.was_asked();
-    // The only one that it can be for is not asked about.
+    // For the only possible container the daemon does not ask.
     assert_eq!(holder_of_next(&engine, &pool), "web");
     let asked = engine.was_asked();
     assert!(!asked.iter().any(|path| path.ends_with("/web/json")), "{asked:?}");
-    // Of several it is the one for which the engine does not answer.
+    // Of several, it is the one for which the engine does not answer.
     let several = json!([running("db"), running("mail"), running("files")]);
     let mut busy_with_mail = answers(several);
     busy_with_mail.extend([("/containers/db/", json!({})), ("/containers/files/", json!({}))]);
     engine.answers(busy_with_mail.clone());
     assert_eq!(holder_of_next(&engine, &pool), "mail");
-    // Of two nobody knows.
+    // Of two, the daemon cannot tell which.
     busy_with_mail.remove("/containers/db/");
     engine.answers(busy_with_mail);
     assert!(holder_of_next(&engine, &pool).starts_with("at-192.168.88."));

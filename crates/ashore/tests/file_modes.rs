@@ -1,4 +1,5 @@
-//! What is written has the same modes under any umask, and nothing that others have put in its place is followed.
+//! Files that the daemon writes have the same modes under any umask. The daemon follows nothing that another
+//! user has put in a file's place.
 
 mod home;
 
@@ -15,7 +16,7 @@ const CREATE: &str = "network create lan --parent eth0 --subnet 192.168.88.0/24 
 const UMASKS: [&str; 3] = ["000", "022", "0077"];
 const TOLD: &str = "nameserver 192.168.88.1\n";
 
-/// Runs a test with a DHCP server, which tells of a name server.
+/// Runs a test with a DHCP server that announces a name server.
 fn with(test: &str, run: impl FnOnce(Home, Server)) {
     match Engines::find() {
         Err(why) => cannot_run(test, &why),
@@ -31,7 +32,7 @@ fn with(test: &str, run: impl FnOnce(Home, Server)) {
     }
 }
 
-/// A daemon under an umask, in a directory of its own.
+/// Starts a daemon under a umask, in a directory of its own.
 fn start_in(home: &mut Home, name: &str, umask: &str) -> PathBuf {
     let run = home.directory.path().join(format!("run-{name}"));
     fs::create_dir(&run).unwrap();
@@ -46,7 +47,7 @@ fn mode(path: &Path) -> u32 {
     fs::symlink_metadata(path).unwrap().mode() & 0o7777
 }
 
-/// What an ordinary user reads whose `/etc/resolv.conf` a file is.
+/// What an ordinary user reads whose `/etc/resolv.conf` is this file.
 fn read_by_nobody(file: &Path) -> String {
     let mut command = Command::new("unshare");
     command.args(["--mount", "sh", "-ec", "mount --bind \"$1\" /etc/resolv.conf; shift; exec \"$@\"", "sh"]);
@@ -63,7 +64,7 @@ fn of_the_daemon_under_any_umask() {
             let web = home.world.container("web").unwrap();
             home.attach("lan", &web, "");
             let file = run.join("resolv/lan/web.conf");
-            eventually("it is told", || fs::read_to_string(&file).is_ok_and(|text| text == TOLD));
+            eventually("it is reported", || fs::read_to_string(&file).is_ok_and(|text| text == TOLD));
             assert_eq!(read_by_nobody(&file), TOLD, "umask {umask}");
             for (path, wanted) in [
                 ("resolv", 0o755),
@@ -140,7 +141,7 @@ fn what_others_have_put_in_its_place_is_neither_followed_nor_written() {
             let victim = elsewhere.join("victim");
             fs::write(&victim, "precious").unwrap();
             let run = start_in(&mut home, name, "022");
-            // As a daemon under an umask of 0 used to leave it.
+            // As an earlier daemon under a umask of 0 left it.
             let resolv = run.join("resolv");
             fs::create_dir(&resolv).unwrap();
             fs::set_permissions(&resolv, Permissions::from_mode(0o777)).unwrap();
@@ -151,7 +152,7 @@ fn what_others_have_put_in_its_place_is_neither_followed_nor_written() {
                 let web = home.world.container("web").unwrap();
                 let at = home::addresses(&home.attach("lan", &web, ""))[0];
                 reaches(&home.laptop, at);
-                eventually("it is said", || home.daemon().log().contains("name servers: "));
+                eventually("it is reported", || home.daemon().log().contains("name servers: "));
                 let all = [victim.clone(), elsewhere.join("web.conf"), resolv.join("lan/web.conf")];
                 for file in all.iter().filter(|file| file.exists()) {
                     assert_eq!(fs::read_to_string(file).unwrap(), "precious", "{name}: {}", file.display());
@@ -175,5 +176,5 @@ fn a_run_directory_that_everybody_may_write_is_refused() {
     let run = tempfile::tempdir().unwrap();
     fs::set_permissions(run.path(), Permissions::from_mode(0o1777)).unwrap();
     let refused = Daemon::start(Path::new(PROGRAM), &home.nas, run.path()).err().unwrap().to_string();
-    assert!(refused.contains("may be written by everybody") && refused.contains("--run"), "{refused}");
+    assert!(refused.contains("is writable by every user") && refused.contains("--run"), "{refused}");
 }

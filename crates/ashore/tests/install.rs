@@ -1,4 +1,5 @@
-//! `ashore install` and `ashore uninstall` into trees that are not running, output and files as a whole.
+//! `ashore install` and `ashore uninstall` on trees of systems that do not run. The tests compare the whole
+//! output and all files.
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
@@ -7,7 +8,7 @@ use std::process::Command;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_ashore");
 
-/// A tree with what shows whose it is.
+/// A root directory with files that identify the system.
 struct Tree(tempfile::TempDir);
 
 impl Tree {
@@ -32,7 +33,8 @@ impl Tree {
         std::fs::read_to_string(self.at(path)).unwrap()
     }
 
-    /// Runs a command on it, and gives what was said, with its own paths called ROOT and PROGRAM, and the exit code.
+    /// Runs a command on the tree and returns its output and exit code. In the output, the tree's own paths
+    /// are ROOT and PROGRAM.
     fn run(&self, command: &str) -> (String, i32) {
         let mut program = Command::new(PROGRAM);
         program.args(command.split_whitespace()).arg("--root").arg(self.0.path());
@@ -45,7 +47,7 @@ impl Tree {
         )
     }
 
-    /// All files and links in it, with `->` where one leads elsewhere.
+    /// All files and links in the tree, with `->` where a link leads elsewhere.
     fn files(&self) -> Vec<String> {
         let mut found = Vec::new();
         let mut open = vec![self.0.path().to_owned()];
@@ -118,7 +120,7 @@ ln -s /etc/systemd/system/ashore.service ROOT/etc/systemd/system/multi-user.targ
     assert_eq!((mode("usr/local/bin/ashore"), mode(files[0])), (0o755, 0o644));
     assert!(tree.read(files[0]).contains("\nExecStart=/usr/local/bin/ashore daemon\n"));
 
-    let again = "# ashore VERSION is installed as /usr/local/bin/ashore, and nothing is to be done\n";
+    let again = "# ashore VERSION is installed as /usr/local/bin/ashore; nothing to do\n";
     assert_eq!(tree.run("install"), (again.to_owned(), 0));
 
     tree.write("var/lib/ashore/state.redb", "");
@@ -134,7 +136,7 @@ rm ROOT/usr/local/bin/ashore
     assert_eq!(tree.run("uninstall"), (format!("{uninstalled}{left}"), 0));
     assert_eq!(tree.files(), [SYSTEMD, "var/lib/ashore/state.redb"]);
     assert_eq!(tree.run("uninstall --purge"), ("rm -r ROOT/var/lib/ashore\n".to_owned(), 0));
-    assert_eq!(tree.run("uninstall"), ("# nothing of an installation is here\n".to_owned(), 0));
+    assert_eq!(tree.run("uninstall"), ("# nothing is installed here\n".to_owned(), 0));
     assert_eq!(tree.files(), [SYSTEMD]);
 }
 
@@ -154,7 +156,7 @@ fn a_dry_run_is_a_script_that_does_the_same() {
         assert_eq!(std::fs::read(dry.at(file)).unwrap(), std::fs::read(real.at(file)).unwrap(), "{file}");
     }
     assert!(real.read(&format!("{UNITS}/ashore.service")).contains("\nExecStart=/opt/bin/ashore daemon\n"));
-    // The unit remembers where the program went.
+    // The unit records where the program was installed.
     assert_eq!(real.run("uninstall").1, 0);
     assert_eq!(real.files(), [SYSTEMD]);
 }
@@ -200,17 +202,17 @@ cat > ROOT/etc/systemd/system/ashore.service
 #[test]
 fn what_fails_half_way_is_taken_back() {
     let tree = Tree::with(&[SYSTEMD]);
-    // No unit can be written under a name that is a directory's.
+    // No unit file can be written under the name of a directory.
     std::fs::create_dir_all(tree.at(&format!("{UNITS}/.ashore.service.new"))).unwrap();
     let (said, code) = tree.run("install");
     assert_eq!(code, 1, "{said}");
-    for words in ["cat > ROOT/etc/systemd/system/ashore.service\n", "is taken back\n", "ashore: `cat > "] {
+    for words in ["cat > ROOT/etc/systemd/system/ashore.service\n", "previous steps\n", "ashore: `cat > "] {
         assert!(said.contains(words), "{words:?} is not in: {said}");
     }
     assert_eq!(tree.files(), [SYSTEMD]);
 }
 
-/// What follows the installation where no systemd is.
+/// The lines that follow the installation where there is no systemd.
 fn lines_for(tree: &Tree) -> String {
     let (said, code) = tree.run("install");
     assert_eq!(code, 0, "{said}");
@@ -220,7 +222,7 @@ install -m 755 PROGRAM ROOT/usr/local/bin/ashore
 # ashore VERSION is installed as /usr/local/bin/ashore
 ";
     let lines = said.strip_prefix(begin).unwrap_or_else(|| panic!("{said}")).to_owned();
-    let again = "# ashore VERSION is installed as /usr/local/bin/ashore, and nothing is to be done\n";
+    let again = "# ashore VERSION is installed as /usr/local/bin/ashore; nothing to do\n";
     assert_eq!(tree.run("install"), (format!("{again}{lines}"), 0));
     lines
 }
@@ -287,14 +289,14 @@ echo '(until mountpoint -q /mnt/user; do sleep 1; done; exec /usr/local/bin/asho
         ),
         (
             Tree::with(&[]),
-            "no init that is known",
+            "an unknown init system",
             "echo '/usr/local/bin/ashore daemon >>/var/log/ashore.log 2>&1 &' >> /etc/rc.local    # or wherever this host starts its services\n",
         ),
     ] {
-        let heading = format!("# this host has {name}, not systemd; what starts the daemon with it is for you to say:\n");
+        let heading = format!("# this host has {name}, not systemd; to start the daemon with it, run:\n");
         assert_eq!(lines_for(&tree), format!("{heading}{lines}"));
         let removed = format!(
-            "rm ROOT/usr/local/bin/ashore\n# what starts the daemon with {name} is for you to take out\n"
+            "rm ROOT/usr/local/bin/ashore\n# remove what starts the daemon with {name} yourself\n"
         );
         assert_eq!(tree.run("uninstall"), (removed, 0));
     }
@@ -302,7 +304,7 @@ echo '(until mountpoint -q /mnt/user; do sleep 1; done; exec /usr/local/bin/asho
 
 #[test]
 fn who_may_not_is_told_before_anything_is_touched() {
-    // Where nobody can read the build directory, nobody can run what is in it.
+    // If other users cannot read the build directory, they cannot run what is in it.
     let directory = tempfile::tempdir().unwrap();
     std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     let program = directory.path().join("ashore");
@@ -334,7 +336,7 @@ ashore: only root may change what this host starts
 fn a_place_that_is_none_is_refused() {
     let tree = Tree::with(&[SYSTEMD]);
     let (said, code) = tree.run("install --bin-dir bin");
-    assert!(code == 3 && said.contains("--bin-dir bin is no absolute path"), "{code}: {said}");
+    assert!(code == 3 && said.contains("--bin-dir bin is not an absolute path"), "{code}: {said}");
     let output = Command::new(PROGRAM).args(["install", "--root", "/nowhere"]).output().unwrap();
     assert_eq!(output.status.code(), Some(3));
     let said = String::from_utf8(output.stderr).unwrap();

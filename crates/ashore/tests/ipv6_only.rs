@@ -1,4 +1,4 @@
-//! Networks with IPv6 alone, and hosts without IPv4.
+//! Networks with IPv6 only, and hosts without IPv4.
 
 mod home;
 
@@ -6,7 +6,8 @@ use ashore_lab::{Engines, Machine, cannot_run};
 use home::site::on_engine;
 use home::{HOST6, Home, addresses, ip, reaches, type_on};
 
-/// Every machine of the LAN reaches a container by IPv6, and it all of them; it has nothing of IPv4.
+/// Asserts that every machine on the LAN reaches a container by IPv6 and the reverse, and that the container
+/// has no IPv4.
 fn is_on_the_lan(home: &Home, container: &Machine, report: &serde_json::Value) {
     let [at] = addresses(report).try_into().expect("it has one address");
     assert!(at.is_ipv6(), "{at}");
@@ -21,7 +22,7 @@ fn is_on_the_lan(home: &Home, container: &Machine, report: &serde_json::Value) {
     assert!(of_ipv4.all(|there| there.net.addr().is_loopback()));
 }
 
-/// Takes IPv4 off the NAS.
+/// Removes IPv4 from the NAS.
 fn without_ipv4(home: &Home) {
     home.nas.del_default_route("eth0", ip("192.168.88.1")).unwrap();
     home.nas.del_address("eth0", "192.168.88.9/24".parse().unwrap()).unwrap();
@@ -98,7 +99,7 @@ fn a_default_route_of_somebody_elses_in_the_container_is_named_and_left_alone() 
     assert_eq!(web.kernel().observe(&[]).unwrap().host.links.len(), before);
     let report = home.attach("lan", &web, "--no-default-route");
     is_on_the_lan(&home, &web, &report);
-    // Once that is gone it gets one.
+    // Once the default route is gone, the attach succeeds.
     home.ok("detach lan web");
     type_on(&web, "ip link del other0");
     home.attach("lan", &web, "");

@@ -1,4 +1,4 @@
-//! `ashore lab`, as root and as an ordinary user: every row as expected, and nothing left.
+//! `ashore lab` as root and as an ordinary user: every row is as expected, and nothing is left.
 
 mod home;
 
@@ -39,11 +39,11 @@ fn as_an_ordinary_user() {
     all_as_expected(Ran::of(as_nobody(&program).args(["lab", "--json"])).unwrap());
 }
 
-/// A kernel that has no VLANs refuses before anything is built. One that has them is `vm_lab`'s.
+/// A kernel without VLANs refuses before anything is built. `vm_lab` tests a kernel with VLANs.
 #[test]
 fn a_vlan_on_a_kernel_that_has_none() {
     let ran = Ran::of(Command::new(PROGRAM).args(["lab", "--vlan", "--json"])).unwrap();
-    // Where it has them there is nothing to refuse.
+    // With VLANs there is nothing to refuse.
     if ran.code == Some(0) {
         all_as_expected(ran);
     } else {
@@ -58,7 +58,8 @@ fn where_namespaces_are_restricted_it_says_so_and_what_helps() {
     }
     let directory = tempfile::tempdir().unwrap();
     let program = for_anybody(directory.path());
-    // In a user namespace of its own, whose limit is nobody else's, and in which it is an ordinary user.
+    // In a user namespace of its own, so that its limit applies to nothing else, and in which it is an
+    // ordinary user.
     let mut command = Command::new("unshare");
     command.args(["--user", "--map-user=1000", "--keep-caps", "sh", "-ec"]);
     command.arg("echo 0 > /proc/sys/user/max_user_namespaces; exec \"$0\" lab").arg(&program);
@@ -71,7 +72,7 @@ fn where_namespaces_are_restricted_it_says_so_and_what_helps() {
     );
 }
 
-/// What Ubuntu 24.04 does: the namespace can be made, and then its ids or its mounts are refused.
+/// Ubuntu 24.04 does this: the namespace can be created, but mapping ids or mounting in it is refused.
 #[test]
 fn where_the_namespace_may_be_made_and_not_used_it_says_so_too() {
     if !is_root() {
@@ -88,7 +89,7 @@ fn where_the_namespace_may_be_made_and_not_used_it_says_so_too() {
         let ran = Ran::of(command.arg(&program).arg("lab")).unwrap();
         assert_eq!(ran.code, Some(9), "{call} {fault}: {}{}", ran.stdout, ran.stderr);
         assert!(
-            ran.stderr.contains("does not let an ordinary user make namespaces")
+            ran.stderr.contains("does not let an ordinary user create namespaces")
                 && ran.stderr.contains("try: "),
             "{call} {fault}: {}",
             ran.stderr
@@ -110,7 +111,7 @@ fn kept_it_stays_until_an_empty_line() {
     }
 }
 
-/// The processes that a process has started, and those that they have.
+/// All descendants of a process.
 fn descendants(process: u32) -> Vec<u32> {
     let tasks = std::fs::read_dir(format!("/proc/{process}/task")).unwrap();
     let lists = tasks.flatten().filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
@@ -129,7 +130,7 @@ fn kept_and_ended_by_a_signal_it_leaves_nothing() {
         command.args(["lab", "--keep"]).env("TMPDIR", directory.path());
         let mut lab = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let said = BufReader::new(lab.stdout.take().unwrap()).lines().map_while(Result::ok);
-        assert!(said.into_iter().any(|line| line.contains("It stays until")), "it does not come up");
+        assert!(said.into_iter().any(|line| line.contains("The lab runs until")), "it does not come up");
         let processes = descendants(lab.id());
         assert!(processes.len() >= 2, "two daemons: {processes:?}");
         kill(Pid::from_raw(lab.id().cast_signed()), signal).unwrap();

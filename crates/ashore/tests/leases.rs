@@ -1,4 +1,4 @@
-//! Addresses that the LAN's own DHCP server hands out.
+//! Addresses that the LAN's own DHCP server assigns.
 
 mod home;
 
@@ -11,7 +11,7 @@ use home::{Home, does_not_reach, eventually, ip, is_root, reaches};
 
 const POOL: &str = "192.168.88.100,192.168.88.120,255.255.255.0,2m";
 
-/// Runs a test on a network whose addresses a server hands out.
+/// Runs a test on a network whose addresses a DHCP server assigns.
 fn with(
     test: &str,
     home: impl FnOnce() -> Home,
@@ -40,7 +40,7 @@ fn dnsmasq(engines: &Engines, home: &Home, pool: &str, options: &[&str]) -> Serv
     Server::dnsmasq(engines, &home.router, home.directory.path(), pool, options)
 }
 
-/// Leases of ten seconds.
+/// Runs a test with leases of ten seconds.
 fn with_short_leases(test: &str, home: impl FnOnce() -> Home, create: &str, run: impl FnOnce(Home, Server)) {
     let pool = ("192.168.88.100", "192.168.88.120");
     let serve = |engines: &Engines, home: &Home| {
@@ -122,10 +122,10 @@ fn a_lease_that_ended_while_no_daemon_ran_is_used_no_longer() {
         home.daemon.take().unwrap().kill().unwrap();
         drop(server);
         reaches(&home.laptop, at);
-        // Its ten seconds, and the second that the record does not count.
+        // The lease's ten seconds, and the second that the record does not count.
         std::thread::sleep(std::time::Duration::from_secs(11));
         home.start();
-        eventually("status says so", || {
+        eventually("the status says so", || {
             home.status()["troubles"].to_string().contains("`web` has no IPv4 address")
         });
         does_not_reach(&home.laptop, at);
@@ -140,17 +140,17 @@ fn what_is_leased_is_looked_for_ahead_and_a_last_time_when_it_is_used() {
         let (at, mac) = (v4(&report), report["mac"].as_str().unwrap().parse().unwrap());
         home.ok("detach lan web");
         let wire = Frames::addresses_from(&home.world, &home.nas);
-        // The container's own is that with which it is announced.
+        // Probes from other MACs. The container's own MAC is the one in its announcement.
         let probes =
             || wire.heard().iter().filter(|one| one.ip == at && !one.claims && one.sender != mac).count();
-        // It has not heard what was on the LAN before.
+        // The new daemon has not heard what was on the LAN before.
         home.restart();
         let mut ahead = 0;
         eventually("it is looked for", || {
             ahead += probes();
             ahead >= 3
         });
-        // Of what was asked for a moment ago it is not asked again.
+        // An address that was probed a moment ago is not probed again.
         std::thread::sleep(std::time::Duration::from_millis(1500));
         probes();
         assert_eq!(v4(&home.attach("lan", &web, "")), at);
@@ -168,7 +168,8 @@ fn what_is_leased_is_looked_for_ahead_and_a_last_time_when_it_is_used() {
     });
 }
 
-/// Answers the container, which is there for as long as that is kept.
+/// Asserts that the lease is renewed without a lost ping. Returns the container, which exists as long as that
+/// is kept.
 fn is_renewed_and_no_ping_is_lost(home: &Home, server: &Server) -> Machine {
     let web = home.world.container("web").unwrap();
     let at = v4(&home.attach("lan", &web, ""));
@@ -216,7 +217,7 @@ fn what_is_forgotten_is_given_back_and_what_is_detached_is_not() {
         home.ok("detach lan web");
         assert_eq!(server.rows().len(), 1);
         home.ok("forget web");
-        eventually("the server has it back", || server.rows().is_empty());
+        eventually("the lease is released", || server.rows().is_empty());
         assert_eq!(server.count("DHCPRELEASE"), 1);
     });
 }
@@ -235,21 +236,21 @@ fn a_reservation_by_client_identifier_or_by_mac_is_followed() {
         let options: Vec<&str> = reserved.iter().map(String::as_str).collect();
         let _server = dnsmasq(&Engines::find().unwrap(), &home, POOL, &options);
         for (container, wanted) in [(&web, "192.168.88.66"), (&db, "192.168.88.67")] {
-            // The server says that the old address is no longer the container's, and it begins anew.
+            // The server refuses the old address for this container, and the client starts again.
             assert_eq!(v4(&home.attach("lan", container, "")), ip(wanted));
             reaches(&home.laptop, ip(wanted));
         }
     });
 }
 
-/// A machine without a clock of its own is in the past until it has asked the network for the time.
+/// A machine without a real-time clock has a time in the past until it has asked the network for the time.
 #[test]
 fn a_clock_behind_the_lease_keeps_no_known_container_waiting() {
     with_server("leases, clock behind", &[], |home, server| {
         let web = home.world.container("web").unwrap();
         let at = v4(&home.attach("lan", &web, ""));
         home.ok("detach lan web");
-        // What was written down by a clock that was right is of tomorrow.
+        // A time that a correct clock recorded lies in the future.
         let mut state: serde_json::Value = serde_json::from_str(&home.ok("state export")).unwrap();
         let mut later = 0;
         for row in state["rows"].as_object_mut().unwrap().values_mut() {

@@ -1,4 +1,4 @@
-//! IPv6 addresses that a DHCPv6 server of the LAN hands out.
+//! IPv6 addresses that a DHCPv6 server on the LAN assigns.
 
 mod home;
 
@@ -11,7 +11,7 @@ use home::{Home, addresses, does_not_reach, eventually, ip, is_root, reaches};
 
 const CREATE: &str = "network create lan --parent eth0 --subnet 192.168.88.0/24 --ip-range 192.168.88.192/27 \
                       --gateway 192.168.88.1";
-/// What dnsmasq advertises with this: M and O, and a prefix that is on the link and of which no address is made.
+/// With this pool, dnsmasq advertises M and O, and an on-link prefix from which no addresses are formed.
 const POOL: &str = "fd88::100,fd88::1ff,64,2m";
 
 /// Runs a test where servers can run.
@@ -27,7 +27,7 @@ fn dnsmasq(engines: &Engines, home: &Home, pool: &str) -> Server {
     Server::dnsmasq(engines, &home.router, home.directory.path(), pool, &["--enable-ra"])
 }
 
-/// Runs a test on a network whose IPv6 addresses dnsmasq hands out.
+/// Runs a test on a network whose IPv6 addresses dnsmasq assigns.
 fn with_server(test: &str, run: impl FnOnce(Home, Server)) {
     with(test, |home, engines| {
         let server = dnsmasq(engines, &home, POOL);
@@ -46,8 +46,8 @@ fn is_in_pool(ip: &IpAddr) -> bool {
     matches!(ip, IpAddr::V6(v6) if v6.segments()[0] == 0xfd88 && (0x100..=0x1ff).contains(&v6.segments()[7]) && v6.segments()[4..7] == [0; 3])
 }
 
-/// The address that an endpoint has of the pool, once it has one and is reached: a server may answer before a router has said what is
-/// on the link.
+/// An endpoint's address from the pool, once it has one and is reached. A server may answer before a router
+/// has advertised the on-link prefix.
 fn leased(home: &Home, name: &str) -> IpAddr {
     let mut found = None;
     eventually(&format!("{name} has an address of the pool"), || {
@@ -57,14 +57,14 @@ fn leased(home: &Home, name: &str) -> IpAddr {
     found.unwrap()
 }
 
-/// What a container's kernel has of IPv6, but for what is of the link alone.
+/// The IPv6 addresses in a container's kernel, except link-local ones.
 fn global(container: &Machine) -> Vec<IpAddr> {
     let all = container.kernel().observe(&[]).unwrap().host.addresses.into_iter();
     let of_lan = all.filter(|there| !there.link_scope && !there.net.addr().is_loopback());
     of_lan.map(|there| there.net.addr()).filter(IpAddr::is_ipv6).collect()
 }
 
-/// Attaches a machine under another name than its own.
+/// Attaches a machine under another name.
 fn attach_as(home: &Home, name: &str, container: &Machine) {
     let netns = container.namespace().path().display().to_string();
     home.ok(&format!("attach lan --netns {netns} --name {name}"));
@@ -102,7 +102,7 @@ fn behind_a_bridge_it_is_the_same() {
         let web = home.world.container("web").unwrap();
         home.attach("lan", &web, "");
         let at = leased(&home, "web");
-        // The host's own IPv6 address is on the NIC still, which is the bridge's port now.
+        // The host's own IPv6 address is still on the NIC, which is now the bridge's port.
         for machine in [&home.laptop, &home.router] {
             reaches(machine, at);
         }
@@ -190,7 +190,7 @@ fn a_container_that_comes_back_has_its_lease_again_and_a_forgotten_one_has_given
         assert_eq!(server.count("DHCPSOLICIT"), asked);
         home.ok("detach lan web");
         home.ok("forget web");
-        eventually("it is given back", || server.count("DHCPRELEASE") > 0 && server.rows().is_empty());
+        eventually("the lease is released", || server.count("DHCPRELEASE") > 0 && server.rows().is_empty());
     });
 }
 
@@ -202,7 +202,7 @@ fn an_address_that_a_machine_has_taken_is_declined() {
         let first = leased(&home, "web");
         home.ok("detach lan web");
         home.ok("forget web");
-        eventually("it is given back", || server.rows().is_empty());
+        eventually("the lease is released", || server.rows().is_empty());
         home.laptop.add_address("eth0", format!("{first}/64").parse().unwrap()).unwrap();
         home.attach("lan", &web, "");
         let at = leased(&home, "web");

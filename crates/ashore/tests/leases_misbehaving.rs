@@ -1,4 +1,4 @@
-//! A DHCP server that misbehaves: what the LAN sees of it, and that nobody floods it.
+//! A DHCP server that misbehaves: what the LAN sees of it, and that no client floods it.
 
 mod home;
 
@@ -13,11 +13,11 @@ use home::{Home, addresses, arp_answered, does_not_reach, eventually, is_root, r
 
 const A: Ipv4Addr = Ipv4Addr::new(192, 168, 88, 100);
 const B: Ipv4Addr = Ipv4Addr::new(192, 168, 88, 101);
-/// T1 comes after 5 s, T2 after 8.
+/// T1 comes after 5 s, T2 after 8 s.
 const SHORT: u32 = 10;
 const LONG: u32 = 600;
 
-/// A home, a container of it, and a server that answers by a script.
+/// A home, a container, and a server that answers by a script.
 struct Misled {
     home: Home,
     web: Machine,
@@ -29,7 +29,7 @@ fn misled(
     script: impl FnMut(&Question) -> Vec<Answer> + Send + 'static,
     run: impl FnOnce(&mut Misled),
 ) {
-    // ARP is asked by a tool.
+    // The test sends ARP requests with a tool from the packages.
     match Engines::find() {
         Err(why) => cannot_run(test, &why),
         Ok(_) if !is_root() => cannot_run(test, "a DHCP server needs root"),
@@ -45,12 +45,12 @@ fn misled(
     }
 }
 
-/// Good answers, and no others.
+/// A script that answers correctly.
 fn good(ip: Ipv4Addr, seconds: u32) -> impl FnMut(&Question) -> Vec<Answer> + Send + 'static {
     move |question| question.good(ip, seconds).map(Reply::now).into_iter().collect()
 }
 
-/// The same but to one question, which is answered so.
+/// A correct script, except for one kind of question.
 fn but(
     what: What,
     answer: impl Fn(&Question) -> Vec<Answer> + Send + 'static,
@@ -74,14 +74,14 @@ impl Misled {
         self.home.run(&format!("attach lan --netns {} --name web", self.web.namespace().path().display()))
     }
 
-    /// Attaches it: it has to get this address, and to answer there.
+    /// Attaches the container. It must get this address and answer there.
     #[track_caller]
     fn attach(&self, ip: Ipv4Addr) {
         assert_eq!(addresses(&self.home.attach("lan", &self.web, "")), [ip]);
         reaches(&self.home.laptop, ip.into());
     }
 
-    /// Refused for want of an address, and nothing is left.
+    /// Asserts that the attach is refused for lack of an address, and that nothing is left.
     #[track_caller]
     fn is_refused(&self, words: &str) {
         let ran = self.try_attach();
@@ -97,18 +97,18 @@ impl Misled {
         Some(status["endpoints"][0]["addresses"][0].as_str()?.split('/').next()?.to_owned())
     }
 
-    /// The container is on the LAN there.
+    /// Waits until the container is on the LAN at this address.
     #[track_caller]
     fn comes_to(&self, ip: Ipv4Addr) {
         eventually(&format!("it is at {ip}"), || self.home.laptop.ping(ip.into()).is_some());
         eventually("the status says so", || self.address() == Some(ip.to_string()));
     }
 
-    /// Nobody is there any more, nor answers for it.
+    /// Waits until nothing is at this address any more, and nothing answers for it.
     #[track_caller]
     fn leaves(&self, ip: Ipv4Addr) {
         eventually(&format!("{ip} is left"), || self.home.laptop.ping(ip.into()).is_none());
-        assert!(!arp_answered(&self.home.laptop, "eth0", ip.into()), "somebody answers for {ip}");
+        assert!(!arp_answered(&self.home.laptop, "eth0", ip.into()), "ARP is still answered for {ip}");
     }
 
     #[track_caller]
@@ -185,7 +185,7 @@ fn a_nak_to_all_takes_it_off_as_well() {
     });
 }
 
-/// A second server on the LAN, which gave none of the leases there are and says so.
+/// A second server on the LAN. It gave none of the present leases, and denies them.
 const SECOND: Ipv4Addr = Ipv4Addr::new(192, 168, 88, 50);
 
 fn nak_of_the_second(question: &Question) -> Answer {
@@ -198,7 +198,7 @@ fn a_nak_of_another_server_takes_no_address_off_a_running_container() {
         misled.attach(A);
         let mut asked = 0;
         misled.server.now_answers(move |question| {
-            // Its own server is slower, and its first answer is lost.
+            // The container's own server is slower, and its first answer is lost.
             asked += 1;
             let own = question.good(A, LONG).map(|reply| reply.after(Duration::from_millis(500)));
             own.filter(|_| asked > 1).into_iter().chain([nak_of_the_second(question)]).collect()
@@ -259,7 +259,7 @@ fn silence_is_waited_for_until_the_leases_end_and_no_longer() {
         };
         assert!(has_it());
         eventually("it is off the link", || !has_it());
-        // Not a moment before. What it was asked for at first came after `begun`, and whole seconds are written down.
+        // Not a moment earlier. The first request came after `begun`, and the record has whole seconds.
         let used = begun.elapsed();
         assert!(used >= Duration::from_secs(u64::from(SHORT) - 1), "it was used for {used:?} only");
         misled.server.wait_for(What::Discover);
@@ -312,7 +312,7 @@ fn a_renewal_that_is_answered_after_the_leases_end_revives_nothing() {
         });
         misled.server.wait_for(What::Discover);
         misled.leaves(A);
-        // By now the answer has come.
+        // By now the answer has arrived.
         std::thread::sleep(Duration::from_secs(5));
         assert_eq!(misled.address(), None);
         does_not_reach(&misled.home.laptop, A.into());
@@ -378,7 +378,7 @@ fn lifetimes_of_no_use_are_no_lease() {
     for seconds in [0, 1] {
         misled(&format!("misled, {seconds} s"), good(A, seconds), |misled| {
             misled.is_refused(
-                "the DHCP server 192.168.88.1 on the LAN of `eth0` gave it cannot be used: its lifetime",
+                "the answer of the DHCP server 192.168.88.1 on the LAN of `eth0` cannot be used: its lifetime",
             );
             assert_eq!(misled.server.count(What::Select), 0, "it does not even ask");
         });
@@ -436,15 +436,15 @@ fn a_lease_for_ever_is_kept_without_a_word() {
         misled.attach(A);
         assert!(term(misled).is_null());
         misled.home.restart();
-        // A new daemon confirms it once, which is no renewal.
+        // A new daemon confirms it once, which is not a renewal.
         eventually("it is confirmed", || misled.server.count(What::Reboot) == 1);
         misled.attach_is_still(A);
         assert!(term(misled).is_null());
     });
 }
 
-/// Whatever is in the air: nothing, noise, halves, another client's, another exchange's, a client's own words, options that
-/// lie about their length.
+/// Everything that may arrive: no answer, noise, truncated messages, answers to another client or another
+/// exchange, a client's own messages, options with a wrong length.
 fn noise(reply: &Reply) -> Vec<Answer> {
     let broken = |code: u8, bytes: &[u8]| reply.clone().with(code, bytes).now();
     let whole = || reply.clone();
@@ -516,7 +516,7 @@ fn an_address_in_use_is_declined_every_time_and_refused_in_the_end() {
     });
 }
 
-/// A server of another machine's than the router gives an address until that is declined, and then another.
+/// A server that is not the router offers an address until it is declined, and then another one.
 fn kept_until_declined(
     kept: Ipv4Addr,
     then: Ipv4Addr,
@@ -535,8 +535,8 @@ fn kept_until_declined(
 
 #[test]
 fn an_address_that_is_kept_for_something_else_is_declined() {
-    // The next hops of the host's routes, those of other tables too, two that are set aside on another network, and the subnet's own,
-    // which are none by the wider mask of the lease.
+    // The next hops of the host's routes, also those of other tables, two addresses that another network
+    // reserves, and the first and last address of the subnet, which the wider mask of the lease would allow.
     for last in [1, 18, 19, 20, 21, 0, 255] {
         let kept = Ipv4Addr::new(192, 168, 88, last);
         misled(&format!("misled, .{last}"), silence, |misled| {

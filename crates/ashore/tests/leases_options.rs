@@ -1,4 +1,5 @@
-//! When a lease is given back, whose offers count, and what does where no server offers anything.
+//! When a lease is released, which servers' offers count, and which address is used where no server makes an
+//! offer.
 
 mod home;
 
@@ -47,7 +48,7 @@ fn a_lease_is_given_back_when_its_network_says() {
             assert!(held(network), "{:?}", server.rows());
             had.push((network, container, at));
         }
-        // Not before all of them are there: to the server, what one has given back is free for the next.
+        // Only once all of them exist: a released address is free for the next client.
         for (network, ..) in &had {
             home.ok(&format!("detach {network} {network}"));
         }
@@ -59,7 +60,7 @@ fn a_lease_is_given_back_when_its_network_says() {
         });
         assert!(["grace", "never"].into_iter().all(held), "{:?}", server.rows());
         assert_eq!(server.count("DHCPRELEASE"), 2);
-        // Given back or not, it gets the address that it had.
+        // Released or not, each container gets its former address.
         for (network, container, at) in &had {
             assert_eq!(v4(&home.attach(network, container, "")), *at, "{network}");
             reaches(&home.laptop, *at);
@@ -100,7 +101,7 @@ fn a_lease_is_given_back_also_when_its_network_has_gone() {
             }
             assert_eq!(server.rows().len(), 1);
             home.ok(&format!("forget {name}"));
-            eventually("the server has it back", || server.rows().is_empty());
+            eventually("the lease is released", || server.rows().is_empty());
         }
         assert_eq!(server.count("DHCPRELEASE"), 2);
     });
@@ -109,7 +110,7 @@ fn a_lease_is_given_back_also_when_its_network_has_gone() {
 #[test]
 fn a_server_that_is_not_to_be_heeded_gives_no_address() {
     on_lan("leases, rogue", |engines, home| {
-        // The one that answers first is the one nearby.
+        // The server that answers first is the one nearby.
         let rogue = serve(engines, &home, &home.laptop, "192.168.88.200,192.168.88.210,255.255.255.0,1h");
         home.ok("network create denying --parent eth0 --dhcp --dhcp-deny 192.168.88.50");
         home.ok("network create allowing --parent eth0 --dhcp --dhcp-allow 192.168.88.1");
@@ -152,7 +153,7 @@ fn where_no_server_answers_the_range_does_until_one_does() {
         assert_eq!(server.rows()[0].ip, v4(&leased).to_string());
         reaches(&home.laptop, v4(&leased));
         does_not_reach(&home.laptop, ip("192.168.88.192"));
-        // A range is chosen too, clear of the server's pool, and the lease outlives the network.
+        // The network also chooses a range, clear of the server's pool, and the lease outlives the network.
         home.ok("detach lan web");
         home.ok("network rm lan");
         home.ok("network create lan --parent eth0 --dhcp --fallback range");
@@ -206,9 +207,9 @@ fn an_address_that_did_for_want_of_a_server_is_not_what_the_server_is_asked_for(
         let web = home.world.container("web").unwrap();
         let leased = v4(&home.attach("lan", &web, ""));
         home.ok("detach lan web");
-        eventually("it is given back", || server.rows().is_empty());
+        eventually("the lease is released", || server.rows().is_empty());
         drop(server);
-        // The server may give to anybody now what it gave to this one.
+        // The server may now give the address to any client.
         for _ in 0..2 {
             let begun = Instant::now();
             let without = home.attach("lan", &web, "");
@@ -218,12 +219,12 @@ fn an_address_that_did_for_want_of_a_server_is_not_what_the_server_is_asked_for(
             does_not_reach(&home.laptop, leased);
             home.ok("detach lan web");
         }
-        // By itself, one with another pool would choose another address.
+        // By itself, a server with another pool would choose another address.
         let _server = serve(engines, &home, &home.router, "192.168.88.60,192.168.88.120,255.255.255.0,1h");
         let again = home.attach("lan", &web, "");
         assert_eq!((again["source"].as_str(), v4(&again)), (Some("lease"), leased));
         reaches(&home.laptop, leased);
-        // Nor is it what a network chooses that has a range instead.
+        // A network with a range does not choose this address either.
         home.ok("detach lan web");
         home.ok("network rm lan");
         home.ok("network create lan --parent eth0 --subnet 192.168.88.0/24 --ip-range 192.168.88.192/28");
@@ -249,7 +250,7 @@ fn the_name_servers_of_a_lease_can_be_mounted_and_follow_it() {
         assert_eq!(text(), "nameserver 192.168.88.1\nsearch lan\n");
         let inode = || std::fs::metadata(&path).unwrap().ino();
         let before = inode();
-        // The router's settings change, and a daemon that starts anew has the lease confirmed.
+        // The router's settings change. A daemon that restarts has the lease confirmed.
         drop(server);
         let _server = serving(&home, "192.168.88.53,192.168.88.54");
         home.restart();
@@ -265,20 +266,24 @@ fn the_name_servers_of_a_lease_can_be_mounted_and_follow_it() {
 fn what_makes_no_sense_is_refused() {
     on_lan("leases, bad options", |_, home| {
         for (options, code, says) in [
-            ("--dhcp --release soon", 2, "`soon` is none of never, on_stop, on_remove and on_remove:SECONDS"),
+            (
+                "--dhcp --release soon",
+                2,
+                "`soon` is not one of never, on_stop, on_remove and on_remove:SECONDS",
+            ),
             ("--release never", 2, "--dhcp"),
             (
                 "--dhcp --fallback range --subnet 192.168.88.0/24",
                 3,
                 "no range in 192.168.88.0/24 to fall back on",
             ),
-            ("--dhcp --dhcp-deny 224.0.0.1", 3, "224.0.0.1 is no DHCP server's address"),
+            ("--dhcp --dhcp-deny 224.0.0.1", 3, "224.0.0.1 cannot be the address of a DHCP server"),
             (
                 "--dhcp --dhcp-allow 192.168.88.1 --dhcp-deny 192.168.88.1",
                 3,
-                "the answers of 192.168.88.1 are both to count and not to",
+                "192.168.88.1 is in both --dhcp-allow and --dhcp-deny",
             ),
-            ("--dhcp --ip-range 192.168.88.192/28 --subnet 192.168.88.0/24", 3, "or say --fallback range"),
+            ("--dhcp --ip-range 192.168.88.192/28 --subnet 192.168.88.0/24", 3, "or give --fallback range"),
         ] {
             let ran = home.run(&format!("network create lan --parent eth0 {options}"));
             assert_eq!(ran.code, Some(code), "{options}: {}{}", ran.stdout, ran.stderr);
@@ -290,7 +295,7 @@ fn what_makes_no_sense_is_refused() {
 #[test]
 fn of_two_servers_neither_takes_an_address_off_at_a_restart() {
     on_lan("leases, two servers", |engines, mut home| {
-        // dnsmasq says of itself that it is the only one, and denies what it does not know.
+        // dnsmasq acts as the only server and denies leases that it does not know.
         let servers = [
             serve(engines, &home, &home.router, POOL),
             serve(engines, &home, &home.laptop, "192.168.88.130,192.168.88.150,255.255.255.0,1h"),

@@ -5,7 +5,7 @@ mod home;
 use home::dhcp::{Brand, Setup};
 use home::leasing::{scenarios, with_every_server, with_server};
 
-/// T1 comes soon, T2 a while after it, and the end so late that a server has all the time to come back.
+/// T1 comes soon, T2 some time later, and the expiry so late that a server has plenty of time to come back.
 fn renewed_soon() -> Setup {
     Setup { renewal: Some((5, 20)), ..Setup::default() }
 }
@@ -17,7 +17,7 @@ fn the_servers_table_has_the_container_by_name_and_mac() {
 
 #[test]
 fn the_routers_dns_answers_for_the_container() {
-    // Of the four it is the one that is a DNS server itself.
+    // It is the only one of the four that is also a DNS server.
     with_server("servers, DNS", Brand::Dnsmasq, &Setup::default(), scenarios::answered_by_dns);
 }
 

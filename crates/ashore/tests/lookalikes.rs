@@ -1,5 +1,6 @@
-//! A container may give a link of its own the MAC of one that has no place now, which cannot come back until the link goes: which link that
-//! is, and where, is told. A link that is hidden while it is down goes with the detach.
+//! A container may give one of its own links the MAC of an endpoint that is off its network. That endpoint
+//! cannot come back until the link is gone, so the status names the link and its place. A link that is hidden
+//! while it is down disappears with the detach.
 
 mod home;
 
@@ -23,10 +24,10 @@ fn troubles(home: &Home) -> String {
     home.status()["troubles"].to_string()
 }
 
-/// It is refused, and what the refusal names helps.
+/// Asserts that the attach is refused, and that it succeeds after the remedy in the refusal.
 fn comes_back_once_it_is_gone(home: &Home, container: &Machine, attach: &str, link: &str, at: &Machine) {
     eventually("it is shown", || {
-        troubles(home).contains(&format!("`{}` has no place on `lan` now", container.name()))
+        troubles(home).contains(&format!("`{}` is not attached to `lan` now", container.name()))
     });
     let ran = home.run(attach);
     let said = format!("the link `{link}` in ");
@@ -103,7 +104,7 @@ fn who_has_the_mac_of_another_taken_in_keeps_nobody_that_is_gone() {
     assert_eq!((detached.code, detached.stderr.as_str(), attached()), (Some(0), "", 1));
     assert_eq!(home::addresses(&home.attach("lan", &web, "")), [at]);
     drop(web);
-    // Its name comes back at once, and another has its address once it is gone.
+    // The name comes back at once. Another container can have the address once the link is gone.
     let web = home.world.container("web").unwrap();
     assert_eq!(home::addresses(&home.attach("lan", &web, "")), [at]);
     reaches(&home.laptop, at);
@@ -137,7 +138,7 @@ fn of_two_that_have_swapped_their_macs_one_keeps_its_link_when_the_other_is_deta
             .iter()
             .all(|mac| troubles.contains(&format!("has the MAC {mac}, not its own")))
     });
-    // One is looked for everywhere.
+    // One link is looked for in all containers.
     let path = hidden.namespace().path().display();
     Inside::of(&web).types(&format!("ip link set eth0 netns {path}"));
     Inside::of(&hidden).types("ip link set eth0 up");
@@ -158,7 +159,7 @@ fn a_link_that_is_renamed_all_the_time_goes_with_the_detach() {
     };
     let home = Home::new();
     home.create_lan();
-    // Of the first there is more to be read than is read in passing.
+    // The first container has more routes than one quick look reads.
     for routes in [250_000, 0] {
         let web = home.world.container("web").unwrap();
         let at = home::addresses(&home.attach("lan", &web, ""))[0];
@@ -229,7 +230,7 @@ fn a_link_that_is_moved_all_the_time_is_taken_off_or_it_is_said_that_it_is_not()
             moves(&engines, [&web, &hidden], || detach.is_finished());
             detach.join().unwrap()
         });
-        // What was on its way has arrived.
+        // Everything that was under way has arrived.
         std::thread::sleep(Duration::from_millis(100));
         let left = [&web, &hidden].iter().any(|one| !Inside::of(one).children().is_empty());
         assert!(!left || !detached.stderr.is_empty(), "{n}: {detached:?}");
@@ -252,7 +253,7 @@ fn whoever_has_the_mac_of_the_shim_is_named() {
     home.ok("network rm lan");
     Inside::of(&web).types("ip link set x0 up");
     home.create_lan();
-    eventually("it is shown", || troubles(&home).contains("nothing is attached until it goes"));
+    eventually("it is shown", || troubles(&home).contains("nothing can be attached until it is gone"));
     let attach = format!("attach lan --netns {} --name db", db.namespace().path().display());
     let ran = home.run(&attach);
     assert!(ran.code == Some(6) && ran.stderr.contains("the link `x0` in "), "{ran:?}");
@@ -271,7 +272,7 @@ fn two_endpoints_of_one_namespace_do_not_claim_each_others_addresses() {
     let second = format!("attach lan --netns {path} --name web2 --ifname eth1 --no-default-route --json");
     let report: serde_json::Value = serde_json::from_str(&home.ok(&second)).unwrap();
     let second = home::addresses(&report)[0];
-    // Its kernel answers for both addresses on either link.
+    // The container's kernel answers for both addresses on either link.
     for _ in 0..5 {
         for at in [first, second] {
             reaches(&home.laptop, at);

@@ -1,4 +1,4 @@
-//! What each mode of macvlan lets through, as the LAN sees it.
+//! What each macvlan mode lets through, as the LAN sees it.
 
 mod home;
 
@@ -6,7 +6,7 @@ use ashore_lab::Daemon;
 use home::untouched::{is_untouched, untouched};
 use home::{HOST, Home, addresses, does_not_reach, eventually, ip, reaches};
 
-/// Siblings and the host are out of reach; the LAN is not.
+/// Asserts that siblings and the host are unreachable and the LAN is reachable.
 fn keeps_to_the_wire(mode: &str) {
     let home = Home::new();
     let before = untouched(&home);
@@ -42,7 +42,7 @@ fn on_a_bridge_of_the_hosts_it_is_on_the_lan_as_on_a_nic_and_beside_its_ports() 
     let before = untouched(&home);
     let lan = "--parent br0 --subnet 192.168.88.0/24 --gateway 192.168.88.1 --ip-range";
     home.ok(&format!("network create lan --kind macvlan {lan} 192.168.88.192/28"));
-    // Where no kind is named, its endpoints are ports.
+    // Without `--kind`, the network's endpoints are ports.
     assert!(home.ok(&format!("network create ports {lan} 192.168.88.208/28")).contains("on br0 by bridge"));
     let names = [("lan", "web"), ("lan", "db"), ("ports", "tv")];
     let all = names.map(|(network, name)| {
@@ -81,10 +81,10 @@ fn vepa_siblings_meet_by_a_switch_that_sends_frames_back() {
     let [at_web, at_db] = [&web, &db].map(|container| addresses(&home.attach("lan", container, ""))[0]);
     does_not_reach(&web, at_db);
     home.world.set_hairpin(&home.nas, true).unwrap();
-    // It has asked in vain a moment ago.
+    // It has just resolved the address without success.
     eventually("web reaches db", || web.ping(at_db).is_some());
     reaches(&db, at_web);
-    // The host too: what it sends leaves by the wire, and comes back to the child.
+    // The host as well: its frames leave by the wire and come back to the child.
     reaches(&home.nas, at_web);
     reaches(&web, ip(HOST));
     reaches(&home.laptop, at_web);
@@ -97,7 +97,7 @@ fn passthru_is_refused_where_it_would_cut_the_host_off() {
     let home = Home::new();
     let ran = home.run("network create lan --kind macvlan:passthru --parent eth0 --subnet 192.168.88.0/24");
     assert_eq!(ran.code, Some(3), "{}", ran.stderr);
-    assert!(ran.stderr.contains("cut the host off from its 192.168.88.9"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("this host would lose 192.168.88.9"), "{}", ran.stderr);
     reaches(&home.laptop, ip(HOST));
 }
 
@@ -117,7 +117,7 @@ fn passthru_hands_a_nic_of_its_own_to_one_endpoint_and_back() {
     let attach = format!("attach lan --netns {} --name web", web.namespace().path().display());
     let refused = run(&format!("{attach} --mac 02:00:00:00:00:01"));
     assert_eq!(refused.code, Some(3), "{}", refused.stderr);
-    // Twice: the first endpoint gives the NIC back.
+    // Twice: the first endpoint returns the NIC.
     for _ in 0..2 {
         run(&attach).expect_success();
         reaches(&home.laptop, ip("192.168.88.192"));

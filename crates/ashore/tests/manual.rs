@@ -1,4 +1,4 @@
-//! The manual does not rot: whatever the program says that it can do is in docs/manual.md.
+//! The manual stays complete: everything that the program says it can do is in docs/manual.md.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -7,7 +7,7 @@ use ashore_program::front::docker;
 
 const MANUAL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/manual.md");
 
-/// What `ashore … --help` prints.
+/// The output of `ashore … --help`.
 fn help(words: &[String]) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_ashore")).args(words).arg("--help").output().unwrap();
     assert!(output.status.success(), "ashore {} --help: {output:?}", words.join(" "));
@@ -21,7 +21,7 @@ fn section<'a>(text: &'a str, heading: &str) -> impl Iterator<Item = &'a str> {
     lines.take_while(|line| line.is_empty() || line.starts_with(' '))
 }
 
-/// The subcommands that a help text lists: each begins a line, two spaces in.
+/// The subcommands that a help text lists. Each begins a line, indented by two spaces.
 fn subcommands(text: &str) -> Vec<String> {
     let listed = section(text, "Commands").filter(|line| line.starts_with("  ") && !line.starts_with("   "));
     let names = listed.filter_map(|line| line.split_whitespace().next());
@@ -50,7 +50,8 @@ fn commands() -> Vec<(Vec<String>, String)> {
     found
 }
 
-/// Whether a word stands in a text by itself, and not as a part of a longer one: `--ip` is not in `--ip-range`.
+/// Returns whether a word stands in a text by itself, not as a part of a longer one: `--ip` is not in
+/// `--ip-range`.
 fn has_word(text: &str, word: &str) -> bool {
     let part = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     text.match_indices(word).any(|(at, _)| {

@@ -1,4 +1,4 @@
-//! Name servers that the LAN tells of by IPv6, and names looked up by them.
+//! Name servers that the LAN announces by IPv6, and names that containers look up with them.
 
 mod home;
 
@@ -16,7 +16,7 @@ use home::{Home, eventually, is_root};
 const CREATE: &str = "network create lan --parent eth0 --subnet 192.168.88.0/24 --ip-range 192.168.88.192/27 \
                       --gateway 192.168.88.1";
 const PREFIX: &str = "prefix fd88::/64 { AdvValidLifetime 7200; AdvPreferredLifetime 3600; };";
-/// A server of DHCPv6 that gives no address and advertises nothing.
+/// A DHCPv6 server that assigns no address and advertises nothing.
 const STATELESS: &str = "fd88::,static";
 
 /// Runs a test where servers can run.
@@ -32,7 +32,7 @@ fn router(engines: &Engines, home: &Home, says: &str) -> Router {
     Router::start(engines, &home.router, home.directory.path(), says)
 }
 
-/// dnsmasq on the router that answers who `nas.home` is, and tells of name servers and a domain.
+/// Starts dnsmasq on the router. It resolves `nas.home`, and announces name servers and a domain.
 fn dnsmasq(engines: &Engines, home: &Home, pool: &str, servers: &str) -> Server {
     let servers = format!("--dhcp-option=option6:dns-server,{servers}");
     let options =
@@ -40,7 +40,7 @@ fn dnsmasq(engines: &Engines, home: &Home, pool: &str, servers: &str) -> Server 
     Server::dnsmasq(engines, &home.router, home.directory.path(), pool, &options)
 }
 
-/// The file of an endpoint's name servers.
+/// The file with an endpoint's name servers.
 fn file(home: &Home, name: &str) -> PathBuf {
     home.daemon().socket().with_file_name("resolv").join(format!("lan/{name}.conf"))
 }
@@ -60,7 +60,7 @@ fn becomes(file: &Path, wanted: &str) {
     });
 }
 
-/// Whether a container finds a name by its name servers.
+/// Returns whether a container resolves a name with its name servers.
 fn finds(container: &Machine, file: &Path, name: &str) -> bool {
     let mut command: Command = container.command("unshare").unwrap();
     command.args([
@@ -74,7 +74,7 @@ fn finds(container: &Machine, file: &Path, name: &str) -> bool {
     Ran::of(&mut command).unwrap().stdout.starts_with("192.168.88.9 ")
 }
 
-/// The address that a machine has on the link alone.
+/// A machine's link-local address.
 fn link_local(machine: &Machine) -> Ipv6Addr {
     let all = machine.kernel().observe(&[]).unwrap().host.addresses.into_iter();
     let mut v6 = all.filter_map(|LinkAddress { net, .. }| match net.addr() {
@@ -97,7 +97,7 @@ fn a_container_finds_names_by_the_name_servers_that_routers_advertise() {
         becomes(&file, &format!("nameserver {near}%eth0\nsearch home\n"));
         let before = inode(&file);
         eventually("it finds a name", || finds(&web, &file, "nas"));
-        // What was told stays while a daemon starts anew, and what is told otherwise follows.
+        // The file stays as it is while a daemon restarts, and later changes follow.
         let told = text(&file);
         home.restart();
         assert_eq!(text(&file), told);
@@ -123,7 +123,7 @@ fn a_server_without_addresses_is_asked_once_for_all_containers() {
         let containers = ["web", "db", "app"].map(|name| home.world.container(name).unwrap());
         for container in &containers {
             home.attach("lan", container, "");
-            // DHCPv6 comes before what the router advertises.
+            // Name servers from DHCPv6 come before those from the router advertisement.
             becomes(&file(&home, container.name()), "nameserver fd88::1\nnameserver fd88::53\nsearch home\n");
         }
         assert!(finds(&containers[0], &file(&home, "web"), "nas"));

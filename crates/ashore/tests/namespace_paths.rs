@@ -1,5 +1,5 @@
-//! A path that no longer leads to a namespace tells nothing of the namespace. It lives for as long as anything holds it, and its
-//! endpoint has its addresses for as long; nobody else gets them.
+//! A path that no longer leads to a namespace says nothing about the namespace. The namespace lives as long
+//! as anything holds it, and its endpoint keeps its addresses as long. Nothing else gets them.
 
 mod home;
 
@@ -16,16 +16,16 @@ use home::{Home, addresses, does_not_reach, eventually, ip, mac_known_to, reache
 
 const AT: &str = "192.168.88.192";
 
-/// A process that is killed at the latest with the test.
+/// A process that is killed with the test at the latest.
 struct Process(Child);
 
 impl Process {
-    /// Runs a shell's script, and returns once it has said that it is ready.
+    /// Runs a shell script, and returns once it reports that it is ready.
     fn start(command: &mut Command) -> Process {
         Process::try_start(command).expect("it ended")
     }
 
-    /// The same; none if it ends before.
+    /// Runs a shell script. Returns `None` if it ends before it is ready.
     fn try_start(command: &mut Command) -> Option<Process> {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
@@ -34,13 +34,13 @@ impl Process {
         (line == "ready\n").then_some(process)
     }
 
-    /// One that does nothing in a container.
+    /// A process that does nothing in a container.
     fn idle(container: &Machine) -> Process {
         let mut command = container.command("sh").unwrap();
         Process::start(command.args(["-c", "echo ready; exec sleep 600"]))
     }
 
-    /// One that leaves its network namespace for a new one when it is told to.
+    /// A process that moves to a new network namespace when told to.
     fn that_leaves(container: &Machine) -> Process {
         let script =
             "$| = 1; print qq(ready\\n); <STDIN>; syscall(272, 0x40000000) == 0 or die $!; sleep 600";
@@ -79,7 +79,7 @@ fn names(home: &Home) -> Vec<String> {
     all.map(|there| there["name"].as_str().unwrap().to_owned()).collect()
 }
 
-/// Attaches by a path, as the first on the network.
+/// Attaches by a path, as the first endpoint on the network.
 fn attach(home: &Home, name: &str, options: &str) -> String {
     let json = home.ok(&format!("attach lan --name {name} --json {options}"));
     let report: serde_json::Value = serde_json::from_str(&json).unwrap();
@@ -88,7 +88,8 @@ fn attach(home: &Home, name: &str, options: &str) -> String {
     report["mac"].as_str().unwrap().to_owned()
 }
 
-/// Nobody else gets its address, by choice or by chance, and the LAN reaches it all the while.
+/// Asserts that nothing else gets the endpoint's address, by choice or by chance, and that the LAN reaches it
+/// throughout.
 fn keeps_its_address(home: &Home, mac: &str, pings: Pings) {
     let other = home.world.container("other").unwrap();
     let path = other.namespace().path().display().to_string();
@@ -106,19 +107,20 @@ fn keeps_its_address(home: &Home, mac: &str, pings: Pings) {
     assert!(counted.sent > 0 && counted.lost == 0, "{counted:?}");
 }
 
-/// Its namespace is found by another path, which status shows, and it is taken off by that.
+/// Asserts that the namespace is found by another path, that the status shows it, and that the endpoint is
+/// detached by that path.
 fn is_found_and_detached(home: Home, mac: &str, by: &Path) {
     is_shown_and_detached(home, mac, &format!("found by {}", by.display()));
 }
 
-/// The same by the words of status.
+/// The same for arbitrary words of the status.
 fn is_shown_and_detached(mut home: Home, mac: &str, by: &str) {
     for _ in 0..2 {
         let pings = home.laptop.pings(ip(AT));
         home.nudge();
         eventually(by, || troubles(&home).contains(by));
         keeps_its_address(&home, mac, pings);
-        // A daemon that starts anew finds it anew.
+        // A daemon that restarts finds the namespace again.
         home.restart();
     }
     eventually(by, || troubles(&home).contains(by));
@@ -155,7 +157,7 @@ fn of_a_process_that_leaves_while_another_stays() {
     is_found_and_detached(home, &mac, Path::new(&format!("/proc/{}/ns/net", second.pid())));
 }
 
-/// A container with a name of its own below the test's directory.
+/// A container with a path of its own below the test's directory.
 fn bound(home: &Home) -> (Namespace, PathBuf) {
     let path = home.directory.path().join("bound");
     (Namespace::new().unwrap().bind(&path).unwrap(), path)
@@ -203,7 +205,7 @@ fn of_a_mount_that_another_mount_namespace_still_has() {
     let process = Process::start(elsewhere.args(["--mount", "sh", "-c", "echo ready; exec sleep 600"]));
     let mac = attach(&home, "web", &format!("--netns {}", path.display()));
     unmount(&path);
-    // By this process, or by another in whose mount namespace it has come to be meanwhile.
+    // Through this process, or through another one that meanwhile has the same mount namespace.
     is_shown_and_detached(home, &mac, &format!("/root{}", path.display()));
     drop(process);
 }
@@ -226,7 +228,7 @@ fn by_a_mount_whose_path_is_no_text() {
     let pings = home.laptop.pings(ip(AT));
     process.tell();
     home.nudge();
-    eventually("it is said", || {
+    eventually("it is reported", || {
         troubles(&home).contains("no longer leads to its namespace, which was found by")
     });
     home.restart();
@@ -248,16 +250,17 @@ fn one_that_a_socket_alone_keeps_cannot_be_found_and_keeps_its_address_until_it_
     let pings = home.laptop.pings(ip(AT));
     drop(web);
     home.nudge();
-    eventually("it is said", || troubles(&home).contains("`web` is on the LAN still"));
+    eventually("it is reported", || troubles(&home).contains("`web` is still on the LAN"));
     keeps_its_address(&home, &mac, pings);
-    // Nor does the same name get a second one, and a detach does not say that it is off.
+    // The same name does not get a second endpoint, and a detach does not claim that the endpoint is off the
+    // LAN.
     let again = home.world.container("web").unwrap();
     let path = again.namespace().path().display().to_string();
     let refused = home.run(&format!("attach lan --netns {path} --name web"));
     assert_eq!(refused.code, Some(5), "{}{}", refused.stdout, refused.stderr);
-    assert!(refused.stderr.contains("on the LAN still"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("still on the LAN"), "{}", refused.stderr);
     let detached = home.run("detach lan web");
-    assert!(detached.stderr.contains("on the LAN still"), "{}{}", detached.stdout, detached.stderr);
+    assert!(detached.stderr.contains("still on the LAN"), "{}{}", detached.stdout, detached.stderr);
     reaches(&home.laptop, ip(AT));
     assert_eq!(names(&home), ["web"]);
     drop(socket);
@@ -312,7 +315,7 @@ fn the_same_name_takes_it_back_from_wherever_it_was_left() {
         assert_eq!(home.ok("plan").trim(), "# nothing to change");
         let status = home.status();
         assert_eq!(status["troubles"].as_array().unwrap().len(), 0, "{status}");
-        // From one that can still be reached as it was attached nobody takes it.
+        // Another namespace does not take the name from an endpoint that is still reachable by its path.
         let third = home.world.container("third").unwrap();
         let path = third.namespace().path().display().to_string();
         assert_eq!(home.run(&format!("attach lan --netns {path} --name web")).code, Some(5));
@@ -340,17 +343,17 @@ fn the_same_namespace_is_attached_again_by_a_path_that_leads_there() {
     assert_eq!(status["endpoints"][0]["netns"], format!("/proc/{}/ns/net", second.pid()));
 }
 
-/// Has a container move its link to a namespace of its own, and use it there.
+/// Lets a container move its link to another namespace, and use it there.
 fn moves_its_link(home: &Home, web: &Machine, nested: &Machine, at: IpAddr) {
-    // What the attach has changed is looked at before.
+    // The daemon first observes what the attach has changed.
     home.nudge();
     let keeper = Process::idle(nested);
-    // In one call: a link that is down meanwhile is gone, and made anew.
+    // In one call: a link that is down meanwhile counts as gone, and is created again.
     home::type_on(web, &format!("ip link set eth0 up netns {}", keeper.pid()));
     nested.add_address("eth0", format!("{at}/24").parse().unwrap()).unwrap();
 }
 
-/// There is nothing in a container but its loopback link.
+/// Asserts that a container has nothing but its loopback link.
 fn is_bare(container: &Machine) {
     let left = container.kernel().observe(&[]).unwrap().host.links;
     assert_eq!(left.len(), 1, "{left:?}");
@@ -367,7 +370,7 @@ fn a_link_that_its_container_has_moved_keeps_its_address_and_is_taken_off_wherev
     for _ in 0..2 {
         let pings = home.laptop.pings(ip(AT));
         home.nudge();
-        eventually("it is said", || troubles(&home).contains("has moved its link"));
+        eventually("it is reported", || troubles(&home).contains("has moved its link"));
         keeps_its_address(&home, &mac, pings);
         home.restart();
     }
@@ -428,13 +431,13 @@ fn by_way_of_a_filesystem_that_never_answers_holds_up_nobody() {
     for _ in 0..2 {
         let pings = home.laptop.pings(ip(AT));
         home.nudge();
-        eventually("it is said", || troubles(&home).contains("may never answer"));
+        eventually("it is reported", || troubles(&home).contains("may never answer"));
         for command in ["attach", "plan attach"] {
             let first = home.run(&format!("{command} lan --netns {} --name first", link.display()));
             assert!(first.code != Some(0) && first.stderr.contains("may never answer"), "{}", first.stderr);
         }
         keeps_its_address(&home, &mac, pings);
-        // It is killed, and ends.
+        // The daemon is killed, and ends.
         home.restart();
     }
     lead_to(&path);
@@ -444,12 +447,12 @@ fn by_way_of_a_filesystem_that_never_answers_holds_up_nobody() {
     does_not_reach(&home.laptop, ip(AT));
 }
 
-/// The number by which a file knows its namespace.
+/// The inode number by which the kernel identifies a namespace.
 fn inode(container: &Machine) -> u64 {
     container.namespace().identity().ino
 }
 
-/// Attaches a container whose namespace then goes, and makes one that has its number.
+/// Attaches a container, lets its namespace end, and creates a namespace with the same inode number.
 fn heir_of_one_that_was_attached(home: &Home, path: &Path) -> Option<Machine> {
     let web = home.world.container("web").unwrap();
     let number = inode(&web);
@@ -457,8 +460,8 @@ fn heir_of_one_that_was_attached(home: &Home, path: &Path) -> Option<Machine> {
     attach(home, "web", &format!("--netns {}", path.display()));
     drop((bound, web));
     Namespace::unbind(path).unwrap();
-    // The kernel gives a new namespace the lowest number that is free. Those below are taken by the ones before it, and
-    // this one may be by what runs beside the test.
+    // The kernel gives a new namespace the lowest free number. The earlier namespaces occupy the numbers
+    // below, and processes beside the test may occupy this one.
     let mut made = Vec::new();
     let heir = (0..50).find_map(|_| {
         let next = home.world.container("heir").unwrap();
@@ -501,7 +504,7 @@ fn a_look_that_could_not_see_everything_does_not_tell_that_it_is_gone() {
     }
     let mut home = Home::new();
     home.daemon = None;
-    // It may not look into a process that has more privileges than itself.
+    // Without this capability, the daemon may not look into a process with more privileges.
     home.start_by(&["setpriv", "--bounding-set=-sys_ptrace", "--inh-caps=-sys_ptrace", "--"]);
     home.create_lan();
     let (namespace, path) = bound(&home);
@@ -509,14 +512,14 @@ fn a_look_that_could_not_see_everything_does_not_tell_that_it_is_gone() {
     attach(&home, "web", &format!("--netns {}", path.display()));
     Namespace::unbind(&path).unwrap();
     home.nudge();
-    eventually("it is said", || troubles(&home).contains("detach"));
+    eventually("it is reported", || troubles(&home).contains("detach"));
     std::thread::sleep(Duration::from_secs(10));
     assert_eq!(names(&home), ["web"]);
     let (_other, path) = bound(&home);
     let attach_other = format!("attach lan --netns {} --name other --ip {AT}", path.display());
     let refused = home.run(&attach_other);
     assert_eq!(refused.code, Some(5), "{}{}", refused.stdout, refused.stderr);
-    // Whoever knows better says so, and the kernel has no such link any more.
+    // A user who knows that the endpoint is gone detaches it, and the kernel no longer has such a link.
     home.ok("detach lan web");
     home.ok(&attach_other);
     reaches(&home.laptop, ip(AT));
@@ -537,7 +540,7 @@ fn what_was_there_before_the_hosts_last_start_is_gone() {
     std::fs::write(&boot, "11111111-2222-3333-4444-555555555555\n").unwrap();
     let mount = "mount --bind \"$0\" /proc/sys/kernel/random/boot_id; exec \"$@\"";
     home.start_by(&["unshare", "--mount", "sh", "-ec", mount, boot.to_str().unwrap()]);
-    // At the latest when the kernel has taken it down, which a start of the host does before.
+    // At the latest when the kernel has destroyed the namespace. A reboot does that earlier.
     eventually("it is gone", || names(&home).is_empty());
     let other = home.world.container("other").unwrap();
     home.attach("lan", &other, &format!("--ip {AT}"));

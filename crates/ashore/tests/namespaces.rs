@@ -1,4 +1,4 @@
-//! Which namespaces can be attached, and that each is known again by whatever path it is named.
+//! Which namespaces can be attached, and that the daemon recognises each by any path.
 
 mod home;
 
@@ -49,7 +49,7 @@ fn two_endpoints_of_one_namespace_live_side_by_side_whatever_path_names_it() {
     reaches(&web, ip(home::HOST6));
     assert_eq!(home.ok("plan").trim(), "# nothing to change");
 
-    // The process ends; the endpoint that was attached by its id goes, and the other stays.
+    // The process ends. The endpoint that was attached by its pid goes, and the other one stays.
     process.kill().unwrap();
     process.wait().unwrap();
     home.ok("detach lan second");
@@ -69,7 +69,7 @@ fn a_namespace_made_anew_under_its_name_is_attached_anew() {
     let path = home.directory.path().join("again");
     let attach = format!("attach lan --netns {}", path.display());
     for _ in 0..5 {
-        // The kernel likes to give a new namespace the inode of the one that has just gone.
+        // The kernel tends to give a new namespace the inode number of the one that has just ended.
         let namespace = ashore_kernel::Namespace::new().unwrap().bind(&path).unwrap();
         home.ok(&attach);
         let there = namespace.run(|| Command::new("true").status()).unwrap();
@@ -86,16 +86,16 @@ fn one_that_nobody_sees_keeps_its_address_while_its_link_is_down() {
     home.create_lan();
     let web = home.world.container("web").unwrap();
     home.attach("lan", &web, "");
-    // No look finds who has that.
+    // The daemon cannot find who holds this socket.
     let socket = web.inside(|| std::net::UdpSocket::bind("0.0.0.0:0")).unwrap().unwrap();
     web.set_up("eth0", false).unwrap();
     drop(web);
     home.nudge();
     let status = || home.status().to_string();
-    eventually("it is said", || status().contains("may be on the LAN still"));
-    // Two looks have found nobody by then.
+    eventually("it is reported", || status().contains("may still be on the LAN"));
+    // Two looks have found nothing by then.
     std::thread::sleep(std::time::Duration::from_secs(5));
-    assert!(status().contains("may be on the LAN still"), "{}", status());
+    assert!(status().contains("may still be on the LAN"), "{}", status());
     drop(socket);
     eventually("it has gone", || home.status()["endpoints"].as_array().unwrap().is_empty());
 }

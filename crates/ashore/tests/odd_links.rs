@@ -1,12 +1,12 @@
-//! Links that are called what no text is. Whoever may administer a container calls its links as he likes; the others must not
-//! feel it, and it must go when it is told to.
+//! Links with names that are not text. A container's administrator may name its links freely. Other
+//! containers must not notice, and the container must leave when told to.
 
 mod home;
 
 use ashore_lab::Machine;
 use home::{Home, addresses, does_not_reach, eventually, ip, reaches, type_ip};
 
-/// What may be written on a link by whoever has it, as words for `ip`. Each is done to `eth0`.
+/// What the owner of a link may write on it, as words for `ip`. Each is applied to `eth0`.
 const ODD: [(&str, &[&[u8]]); 5] = [
     ("an alias", &[b"link", b"set", b"eth0", b"alias", b"\xff"]),
     ("an alias of many lines", &[b"link", b"set", b"eth0", b"alias", b"\x1b[2J\r\n\xc2\x9b2J"]),
@@ -15,7 +15,8 @@ const ODD: [(&str, &[&[u8]]); 5] = [
     ("a neighbour", &[b"link", b"add", b"a\xff\x1b[2J", b"type", b"bridge"]),
 ];
 
-/// All that asks, works, also when something has changed on the host; nothing is shown that a terminal would obey.
+/// Asserts that all requests work, also after a change on the host, and that no output contains control
+/// characters for a terminal.
 fn all_is_well(home: &Home, neighbour: &Machine, neighbours_at: std::net::IpAddr) {
     home.nudge();
     let log = home.daemon().log();
@@ -45,7 +46,7 @@ fn a_container_calls_its_link_what_it_likes_and_harms_nobody() {
         all_is_well(&home, &db, at_db);
         reaches(&home.laptop, at);
 
-        // Again, since it may have been set right meanwhile.
+        // Again, because the daemon may have repaired it meanwhile.
         type_ip(web.namespace(), words);
         home.ok("detach lan web");
         does_not_reach(&home.laptop, at);
@@ -114,7 +115,7 @@ fn a_nic_of_such_a_name_is_refused_before_anything_is_touched() {
     assert_eq!(home.ok("network ls --json").trim(), "[]");
 }
 
-/// It would have to be read by whoever looks into all containers.
+/// Whoever looks into all containers would have to read these routes.
 #[test]
 fn a_container_of_no_end_of_routes_keeps_nobody_waiting_and_goes_when_it_is_told_to() {
     let home = Home::new();
@@ -129,14 +130,14 @@ fn a_container_of_no_end_of_routes_keeps_nobody_waiting_and_goes_when_it_is_told
     assert!(type_ip(web.namespace(), &[b"-batch", routes.as_os_str().as_encoded_bytes()]));
     all_is_well(&home, &db, at_db);
     let troubles = home.status()["troubles"].to_string();
-    assert!(troubles.contains("`web` cannot be looked into, and is left as it is"), "{troubles}");
+    assert!(troubles.contains("`web` cannot be read, and is left as it is"), "{troubles}");
     reaches(&home.laptop, at);
     home.ok("detach lan web");
     does_not_reach(&home.laptop, at);
     assert_eq!(home.status()["troubles"], serde_json::json!([]));
 }
 
-/// A link of so many other names that what the kernel says of it is longer than anything it says otherwise.
+/// A link with so many alternative names that the kernel's message about it is longer than any other.
 #[test]
 fn a_link_of_many_names_is_read_whole() {
     let home = Home::new();

@@ -1,11 +1,11 @@
-//! Default routes that are not one way by one link: they are seen where Ashore looks for the LAN, and where one of its own would
-//! meet them.
+//! Default routes that are not one next hop on one link. Ashore sees them where it looks for the LAN, and
+//! where one of its own routes would conflict with them.
 
 mod home;
 
 use home::{Home, addresses, does_not_reach, eventually, ip, reaches, type_on};
 
-/// Ways to say that the default route has two routers, or one of the other family.
+/// Ways to configure a default route with two routers, or with one of the other family.
 const DEFAULTS: [&[&str]; 4] = [
     &["ip route add default nexthop via 192.168.88.1 dev eth0 nexthop via 192.168.88.2 dev eth0"],
     &["ip nexthop add id 7 via 192.168.88.1 dev eth0", "ip route add default nhid 7"],
@@ -94,7 +94,7 @@ fn one_that_is_in_a_container_already_is_named_before_anything_is_touched() {
     }
 }
 
-/// They can be neither changed nor removed as Ashore's own are.
+/// They can be neither changed nor removed like Ashore's own routes.
 #[test]
 fn a_route_of_several_ways_is_not_ashores_whatever_its_protocol() {
     let home = Home::new();

@@ -1,7 +1,8 @@
-//! DHCP servers and LANs that are not as the RFCs have them: what they do, and what must come of it.
+//! DHCP servers and LANs that differ from the RFCs: what they do, and what the result must be.
 //!
-//! Every row is tried twice: with a container that is answered so from the beginning, and with one that has a lease and is
-//! answered so when it renews it. Those that an engine has its own part in are tried with its containers too.
+//! Every row is tried twice: with a container that gets these answers from the beginning, and with one that
+//! has a lease and gets them at its renewal. Rows in which the engine plays a part are also tried with the
+//! engine's containers.
 
 mod home;
 
@@ -22,29 +23,29 @@ use home::site::on_engine;
 use home::voice::Answering;
 use home::{BEYOND, HOST, Home, ip, is_root};
 
-/// What a server answers to a question that it would answer well in this way.
+/// A server's answers in place of a correct reply to a question.
 type Answers = fn(&Question, Reply) -> Vec<Answer>;
 
-/// What must come of it. The container is on the LAN in any case.
+/// The required result. The container is on the LAN in any case.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Then {
-    /// It reaches the internet by a default route.
+    /// The container reaches the internet by a default route.
     Default,
-    /// It has no default route, and reaches one machine on the internet.
+    /// The container has no default route, and reaches one machine on the internet.
     OneRoute,
-    /// It reaches the LAN alone.
+    /// The container reaches only the LAN.
     Lan,
 }
 
 use Then::{Default, Lan, OneRoute};
 
 const ROWS: &[(&str, Answers, Then)] = &[
-    // What it leaves out.
+    // Missing options.
     ("no server id (54)", |_, good| now(good.without(code::SERVER_ID)), Default),
     ("no lease time (51)", |_, good| now(good.without(code::LEASE_TIME)), Default),
     ("no mask (1)", |_, good| now(good.without(code::SUBNET_MASK)), Default),
     ("no router (3)", |_, good| now(good.without(code::ROUTER)), Lan),
-    // Routes (121).
+    // Routes (option 121).
     ("routes and no router", |_, good| now(routes(good, &[DEFAULT]).without(code::ROUTER)), Default),
     ("routes beside the router", |_, good| now(routes(good, &[TO_BEYOND])), OneRoute),
     ("a route to the LAN itself", |_, good| now(routes(good, &[TO_LAN, DEFAULT])), Default),
@@ -61,7 +62,7 @@ const ROWS: &[(&str, Answers, Then)] = &[
     // The link.
     ("a tiny MTU", |_, good| now(good.with(code::MTU, [0, 68])), Default),
     ("a huge MTU", |_, good| now(good.with(code::MTU, [255; 2])), Default),
-    // How it speaks.
+    // The form of the message.
     ("no checksum", |_, good| frame(good, Frame { summed: false, ..Frame::default() }), Default),
     ("a short reply", |_, good| vec![good.now().short()], Default),
     ("a padded reply", |_, good| vec![good.now().padded(200)], Default),
@@ -72,15 +73,18 @@ const ROWS: &[(&str, Answers, Then)] = &[
     ("a priority and no VLAN", |_, good| frame(good, Frame { priority: true, ..Frame::default() }), Default),
     ("five times", |_, good| vec![good.now(); 5], Default),
     ("three seconds late", |_, good| vec![good.after(Duration::from_secs(3))], Default),
-    // Beside another one. What real ones do at restarts is in `leases_options.rs`.
+    // A second server. What real servers do at restarts is in `leases_options.rs`.
     ("a second server denies it", denied_by_a_second, Default),
     ("a second server has a pool of its own, and denies what is not of it", beside_a_second, Default),
-    // A switch that lets nothing through at first is in `spanning_tree.rs`: it does so to all that is behind the port.
+    // A switch that forwards nothing at first is in `spanning_tree.rs`, because it affects everything behind
+    // the port.
+    //
     // The LAN.
     (OWN_MAC, |_, good| now(good), Default),
 ];
 
-/// The rows that Docker has a part in: it configures the link that it is given, and has its own mind of routes.
+/// The rows in which Docker has a part: it configures the link that it gets, and sets routes by its own
+/// rules.
 const BY_DOCKER: &[&str] = &[
     "no server id (54)",
     "no lease time (51)",
@@ -100,11 +104,11 @@ const DEFAULT: &[u8] = &[0, 192, 168, 88, 1];
 const TO_BEYOND: &[u8] = &[32, 203, 0, 113, 7, 192, 168, 88, 1];
 const TO_LAN: &[u8] = &[24, 192, 168, 88, 192, 168, 88, 1];
 const LAN_ON_LINK: &[u8] = &[24, 192, 168, 88, 0, 0, 0, 0];
-/// Another address of the router's, in a subnet of which no container is.
+/// Another address of the router, in a subnet without containers.
 const FAR: [u8; 4] = [10, 9, 9, 1];
 const FAR_LAN: &[u8] = &[24, 10, 9, 9, 0, 0, 0, 0];
 const FAR_DEFAULT: &[u8] = &[0, 10, 9, 9, 1];
-/// To this machine, to nowhere, to groups, to all, and to the host past the host.
+/// Routes to this machine, to nothing, to groups, to all, and to the host not through the host.
 const ABSURD: [&[u8]; 5] = [
     &[8, 127, 192, 168, 88, 50],
     &[8, 0, 192, 168, 88, 50],
@@ -112,10 +116,10 @@ const ABSURD: [&[u8]; 5] = [
     &[32, 255, 255, 255, 255, 192, 168, 88, 50],
     &[32, 192, 168, 88, 9, 192, 168, 88, 50],
 ];
-/// By the LAN's broadcast address.
+/// A route through the LAN's broadcast address.
 const BY_NOBODY: &[u8] = &[24, 10, 1, 1, 192, 168, 88, 255];
 
-/// How long a lease lasts that is renewed: T1 comes after half of it.
+/// The time of a lease that is renewed. T1 comes after half of it.
 const SHORT: u32 = 16;
 const LONG: u32 = 600;
 
@@ -131,7 +135,7 @@ fn routes(reply: Reply, routes: &[&[u8]]) -> Reply {
     reply.with(code::CLASSLESS_ROUTES, routes.concat())
 }
 
-/// Whoever asks wants to be answered by a broadcast, and is not.
+/// The client asks for a broadcast answer, and gets a unicast.
 fn to_the_client_alone(question: &Question, reply: Reply) -> Vec<Answer> {
     let mut client = None;
     let reply = reply.changed(|message| {
@@ -146,7 +150,8 @@ fn denied_by_a_second(question: &Question, reply: Reply) -> Vec<Answer> {
     vec![nak.clone(), reply.after(Duration::from_millis(50)), nak]
 }
 
-/// The second server is as good as the first, and a moment later. Of what is not its own it knows nothing (`authoritative`).
+/// The second server is as good as the first, and a moment later. It is authoritative and denies leases that
+/// are not its own.
 fn beside_a_second(question: &Question, reply: Reply) -> Vec<Answer> {
     if question.what != What::Discover {
         return denied_by_a_second(question, reply);
@@ -155,7 +160,7 @@ fn beside_a_second(question: &Question, reply: Reply) -> Vec<Answer> {
     vec![reply.now(), other.after(Duration::from_millis(20))]
 }
 
-/// A container that is answered by a row, from the beginning or when it renews its lease.
+/// A container that a row applies to, from the beginning or at its renewal.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Case {
     row: usize,
@@ -171,7 +176,7 @@ impl Case {
         format!("row{}-{}", self.row, if self.renews { "renewal" } else { "attach" })
     }
 
-    /// By the name that the client tells.
+    /// The case by the name that the client sends.
     fn of(message: &Message) -> Option<Case> {
         let name = std::str::from_utf8(message.options.get(code::HOST_NAME)?).ok()?;
         Case::all().find(|case| case.name() == name)
@@ -186,7 +191,7 @@ impl Case {
     }
 }
 
-/// What the server says to whom.
+/// The answers of the server.
 fn script(question: &Question) -> Vec<Answer> {
     let Some(case) = Case::of(&question.message) else { return Vec::new() };
     let begins = matches!(question.what, What::Discover | What::Select);
@@ -213,17 +218,17 @@ fn answering_for_clients(router: &Machine, clients: Arc<Mutex<BTreeMap<Ipv4Addr,
             target_mac: asked.sender_mac,
             target_ip: asked.sender_ip,
         };
-        // The frame itself is the router's.
+        // The frame itself comes from the router's MAC.
         let mut frame = answer.broadcast_frame().to_vec();
         frame[6..12].copy_from_slice(&mac.0);
         Some(frame)
     })
 }
 
-/// The LAN with its server, for as long as both are kept.
+/// The LAN with its server, as long as both are kept.
 fn odd_lan(home: &Home) -> (Scripted, Answering) {
     home.router.add_address("eth0", "10.9.9.1/24".parse().unwrap()).unwrap();
-    // Of a lease of 32 bits all goes by the router, also to the LAN.
+    // With a /32 lease all traffic goes through the router, also to the LAN.
     home.router.set_ipv4_conf("all", "forwarding", 1).unwrap();
     let clients: Arc<Mutex<BTreeMap<Ipv4Addr, Mac>>> = Arc::default();
     let known = Arc::clone(&clients);
@@ -236,15 +241,15 @@ fn odd_lan(home: &Home) -> (Scripted, Answering) {
     (server, answering_for_clients(&home.router, clients))
 }
 
-/// Those that are to renew first, so that the others come while they wait.
+/// Containers that are to renew come first, so that the others can start while those wait.
 fn in_order(cases: impl Iterator<Item = Case>) -> Vec<Case> {
     let mut cases: Vec<Case> = cases.collect();
     cases.sort_by_key(|case| !case.renews);
     cases
 }
 
-/// Sees what has come of it: of those that were answered so from the beginning, and, once all leases since then have ended that were
-/// not renewed, of the others.
+/// Checks the results: first of the containers that got these answers from the beginning, and, once all
+/// leases that were not renewed since then have ended, of the others.
 fn look_at_all(home: &Home, containers: &[(Case, Namespace)], since: Instant, failures: &Mutex<Vec<String>>) {
     let failed = |case: Case, what: &str| failures.lock().unwrap().push(format!("{}: {what}", case.title()));
     for (case, container) in containers.iter().filter(|(case, _)| !case.renews) {
@@ -309,7 +314,8 @@ fn dockers_containers_come_off_as_well() {
         assert_eq!(cases.len(), 2 * BY_DOCKER.len());
         let failures = Mutex::new(Vec::new());
         let (mut started, mut since) = (Vec::new(), Instant::now());
-        // One after the other: of several at once Docker 28 does not say who they are, and the server knows them by their names.
+        // One after the other: with several at once Docker 28 does not say who they are, and the server
+        // identifies them by name.
         for case in cases {
             let name = case.name();
             let ran = site.docker(&format!("run -d --init --name {name} --network lan box sleep 1000"));
@@ -362,7 +368,7 @@ fn a_switch_that_sends_broadcasts_back_where_they_come_from() {
     assert_eq!(home.status()["troubles"], serde_json::json!([]));
 }
 
-/// Sees whether it is as it must be.
+/// Checks one container.
 fn look_at(home: &Home, case: Case, container: &Namespace, failed: &dyn Fn(Case, &str)) {
     let then = ROWS[case.row].2;
     if home.laptop.ping(case.ip().into()).is_none() {

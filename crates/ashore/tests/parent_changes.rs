@@ -1,4 +1,5 @@
-//! What happens to the parent, happens to its networks: down and up, gone and back, another address of the host's.
+//! What happens to a parent happens to its networks: down and up, removed and back, another address of the
+//! host.
 
 mod home;
 
@@ -15,10 +16,10 @@ fn attached(home: &Home) -> (ashore_lab::Machine, std::net::IpAddr) {
     (web, at)
 }
 
-/// Status says that the network is off the LAN, and why.
+/// Asserts that the status says that the network is off the LAN, and why.
 #[track_caller]
 fn is_said(home: &Home, words: &str) {
-    eventually("status says so", || {
+    eventually("the status says so", || {
         let troubles = home.status()["troubles"].to_string();
         troubles.contains("network `lan` is off the LAN") && troubles.contains(words)
     });
@@ -33,9 +34,9 @@ fn a_bridge_whose_link_to_the_lan_is_cut_off() {
     reaches(&home.laptop, at);
     assert_eq!(home.status()["troubles"].as_array().unwrap().len(), 0, "{}", home.status());
     home.world.set_cable(&home.nas, false).unwrap();
-    is_said(&home, "no link of the bridge `br0` to the LAN has a carrier, of `eth0`");
+    is_said(&home, "no link of the bridge `br0` to the LAN has a carrier: `eth0`");
     home.world.set_cable(&home.nas, true).unwrap();
-    eventually("all is well", || home.status()["troubles"].as_array().unwrap().is_empty());
+    eventually("no trouble is left", || home.status()["troubles"].as_array().unwrap().is_empty());
     home.nas.set_up("br0", false).unwrap();
     is_said(&home, "the parent `br0` is down");
 }
@@ -48,7 +49,7 @@ fn down_and_up() {
     does_not_reach(&home.laptop, at);
     is_said(&home, "ip link set dev eth0 up");
     home.nas.set_up("eth0", true).unwrap();
-    // The host's own routes are its own business.
+    // The host's own routes are the administrator's business.
     eventually("the LAN reaches it again", || home.laptop.ping(at).is_some());
     eventually("the host reaches it again", || home.nas.ping(at).is_some());
     reaches(&web, ip(home::HOST));
@@ -66,7 +67,7 @@ fn who_starts_while_the_parent_is_down_is_on_the_lan_once_it_is_up() {
     eventually("the LAN reaches it", || home.laptop.ping(at).is_some());
     eventually("the host reaches it", || home.nas.ping(at).is_some());
     reaches(&web, ip(home::HOST));
-    eventually("all is well", || home.status()["troubles"].as_array().unwrap().is_empty());
+    eventually("no trouble is left", || home.status()["troubles"].as_array().unwrap().is_empty());
 }
 
 #[test]
@@ -78,11 +79,11 @@ fn a_lan_that_has_other_addresses_by_now_is_told_where_a_network_hands_out_the_o
     home.nas.add_address("eth0", new).unwrap();
     home.nas.del_address("eth0", old).unwrap();
     let troubles = || home.status()["troubles"].to_string();
-    eventually("status says so", || troubles().contains(told));
+    eventually("the status says so", || troubles().contains(told));
     let db = home.world.container("db").unwrap();
     let report = home.attach("lan", &db, "");
     assert!(report["warnings"].to_string().contains(told), "{report}");
-    // Without an address the host is no part of the LAN.
+    // Without an address, the host is not on the LAN.
     home.nas.del_address("eth0", new).unwrap();
     eventually("nothing is known of it", || troubles() == "[]");
     home.nas.add_address("eth0", old).unwrap();
@@ -114,7 +115,8 @@ fn a_pulled_cable_is_forgotten_once_it_is_plugged_in_again() {
     home.world.set_cable(&home.nas, false).unwrap();
     does_not_reach(&home.laptop, at);
     is_said(&home, "`eth0` has no carrier");
-    // Whoever starts meanwhile is on the LAN as soon as there is one: a NAS may be up before its switch.
+    // A container that starts meanwhile is on the LAN as soon as there is one. A NAS may be up before its
+    // switch.
     let db = home.world.container("db").unwrap();
     let at_db = addresses(&home.attach("lan", &db, ""))[0];
     home.world.set_cable(&home.nas, true).unwrap();
@@ -129,7 +131,7 @@ fn gone_and_back() {
     let home = Home::new();
     let (web, at) = attached(&home);
     home.nas.remove_link("eth0").unwrap();
-    eventually("status says what it waits for", || {
+    eventually("the status says what it waits for", || {
         home.status()["troubles"].to_string().contains("waits for its parent `eth0`")
     });
     home.world.plug_in(&home.nas).unwrap();
@@ -200,11 +202,11 @@ fn renamed_while_containers_are_on_it() {
         let (web, at) = attached(&home);
         let lan = home.laptop.pings(at);
         if altname {
-            // As udev does where the name is taken from elsewhere.
+            // As udev does if the name is already in use.
             type_on(&home.nas, "ip link property add dev eth0 altname lan1");
         }
         type_on(&home.nas, "ip link set dev eth0 name lan0");
-        eventually("the network goes along", || inspected(&home)["parent"] == "lan0");
+        eventually("the network follows its parent", || inspected(&home)["parent"] == "lan0");
         eventually("the host reaches it again", || home.nas.ping(at).is_some());
         reaches(&web, ip(home::HOST));
         let counted = lan.end();
@@ -229,7 +231,7 @@ fn renamed_while_no_daemon_ran() {
     type_on(&home.nas, "ip link set dev eth0 name lan0");
     home.start();
     let told = "`eth0` to come back; its subnet is on `lan0` now";
-    eventually("status says where the LAN is", || home.status()["troubles"].to_string().contains(told));
+    eventually("the status says where the LAN is", || home.status()["troubles"].to_string().contains(told));
     let troubles = home.status()["troubles"].to_string();
     assert!(troubles.contains("ashore network move lan --parent lan0"), "{troubles}");
     reaches(&home.laptop, at);
@@ -244,7 +246,7 @@ fn renamed_while_no_daemon_ran() {
     reaches(&web, ip(home::HOST));
     reaches(&home.laptop, at);
     assert_eq!(home.status()["troubles"], serde_json::json!([]));
-    // It is who it was.
+    // The container keeps its identity.
     home.ok("detach lan web");
     assert_eq!(addresses(&home.attach("lan", &web, ""))[0], at);
 }
@@ -259,7 +261,7 @@ fn moved_to_another_interface_with_all_that_is_remembered() {
     let ran = home.run("network move lan --parent eth1");
     assert_eq!(ran.code, Some(5), "{}", ran.stderr);
     assert!(
-        ran.stderr.contains("`eth0`, which is there") && ran.stderr.contains("ashore detach"),
+        ran.stderr.contains("`eth0`, which still exists") && ran.stderr.contains("ashore detach"),
         "{}",
         ran.stderr
     );
@@ -270,7 +272,7 @@ fn moved_to_another_interface_with_all_that_is_remembered() {
     does_not_reach(&home.laptop, at);
 }
 
-/// As a USB adapter does where a NIC is broken.
+/// As a USB adapter does when a NIC is broken.
 #[test]
 fn another_nic_takes_the_place_of_one_that_has_gone() {
     let mut home = Home::new();
@@ -280,15 +282,15 @@ fn another_nic_takes_the_place_of_one_that_has_gone() {
     for (gone, new) in [("eth0", usb), (usb, "eth0")] {
         home.nas.remove_link(gone).unwrap();
         let waits = format!("waits for its parent `{gone}`");
-        eventually("status says what it waits for", || troubles(&home).contains(&waits));
+        eventually("the status says what it waits for", || troubles(&home).contains(&waits));
         home.world.plug_in_by(&home.nas, new).unwrap();
         home.nas.add_address(new, "192.168.88.9/24".parse().unwrap()).unwrap();
         let told = format!("ashore network move lan --parent {new}");
-        eventually("status says where the LAN is", || troubles(&home).contains(&told));
+        eventually("the status says where the LAN is", || troubles(&home).contains(&told));
         let plan = home.ok(&format!("plan move lan --parent {new}"));
         assert!(plan.contains(&format!("link {new} ")) && plan.contains("shim"), "{plan}");
         assert_eq!(inspected(&home)["parent"], gone, "a plan changes nothing");
-        // Whoever is killed over it, or asked twice, does the same.
+        // A repeated move, or one after a kill, has the same result.
         for _ in 0..2 {
             let said = home.ok(&format!("network move lan --parent {new}"));
             assert_eq!(said, format!("network lan is on {new}\n"));
@@ -298,7 +300,7 @@ fn another_nic_takes_the_place_of_one_that_has_gone() {
         eventually("the LAN reaches it", || home.laptop.ping(at).is_some());
         eventually("the host reaches it", || home.nas.ping(at).is_some());
         reaches(&web, ip(home::HOST));
-        eventually("all is well", || troubles(&home) == "[]");
+        eventually("no trouble is left", || troubles(&home) == "[]");
     }
     assert_eq!(home.made_links(), ["shim-eth0"]);
 }
@@ -314,7 +316,7 @@ fn a_parent_that_has_become_a_port_is_told_with_the_move_that_helps() {
     let netns = web.namespace().path().display().to_string();
     let ran = home.run(&format!("attach lan --netns {netns} --name web"));
     assert_eq!(ran.code, Some(3), "{}", ran.stderr);
-    let words = ["the parent `eth0` of network `lan` is a port of `br0` by now", helps];
+    let words = ["the parent `eth0` of network `lan` is now a port of `br0`", helps];
     assert!(words.iter().all(|word| ran.stderr.contains(word)), "{}", ran.stderr);
     let ran = home.run("network move lan --parent eth0");
     assert!(ran.code == Some(3) && ran.stderr.contains(helps), "{}", ran.stderr);
@@ -325,7 +327,7 @@ fn a_parent_that_has_become_a_port_is_told_with_the_move_that_helps() {
     assert_eq!(home.status()["troubles"], serde_json::json!([]));
 }
 
-/// Options of `ashore network create` are of no help to a network that is there.
+/// Options of `ashore network create` do not help with an existing network.
 #[test]
 fn what_a_move_cannot_change_is_made_anew() {
     let home = Home::bridged();
@@ -335,7 +337,7 @@ fn what_a_move_cannot_change_is_made_anew() {
     for command in ["plan move", "network move"] {
         let ran = home.run(&format!("{command} ports --parent eth1"));
         assert_eq!(ran.code, Some(3), "{}", ran.stderr);
-        let words = ["`eth1` is no bridge", "make the network anew under the same name", "--kind macvlan"];
+        let words = ["`eth1` is not a bridge", "network again under the same name", "--kind macvlan"];
         assert!(words.iter().all(|word| ran.stderr.contains(word)), "{}", ran.stderr);
     }
 }
@@ -363,13 +365,13 @@ fn a_dhcp_server_on_the_other_lan_is_heard_before_a_network_moves_there() {
         let ran = home.run(&format!("{command} lan --parent eth1"));
         assert_eq!(ran.code, Some(5), "{command}: {}", ran.stderr);
         assert!(
-            ran.stderr.contains(overlaps) && ran.stderr.contains("make the network anew on `eth1`"),
+            ran.stderr.contains(overlaps) && ran.stderr.contains("create the network again on `eth1`"),
             "{}",
             ran.stderr
         );
         assert_eq!(inspected(&home)["parent"], "eth0");
     }
-    // Who is on no LAN at all comes back first.
+    // A container that is on no LAN at all comes back first.
     let at = addresses(&home.attach("lan", &web, ""))[0];
     home.nas.remove_link("eth0").unwrap();
     let ran = home.run("network move lan --parent eth1");

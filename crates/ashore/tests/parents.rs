@@ -1,16 +1,16 @@
-//! Parents as people have them, and what befalls them, as one table.
+//! The parents that users have, and the events that happen to them, as one table.
 //!
-//! On each host containers are on the LAN by all the ways by which people put them there, side by side:
+//! On each host, containers are on the LAN in all the ways that users choose, at the same time:
 //!
-//! | container | by |
+//! | container | attached by |
 //! |---|---|
-//! | `bare` | `ashore network create` and `ashore attach`, with nothing said that the host knows itself |
-//! | `web` | `docker network create -d ashore --ipam-driver ashore`, the same |
-//! | `nas-web-1` | a Compose file for Docker's macvlan in which the driver's name alone was changed |
+//! | `bare` | `ashore network create` and `ashore attach`, without options that the host can answer itself |
+//! | `web` | `docker network create -d ashore --ipam-driver ashore`, likewise |
+//! | `nas-web-1` | a Compose file for Docker's macvlan in which only the driver's name was changed |
 //! | `old` | Docker's own macvlan, and `ashore adopt` |
 //!
-//! Before and after whatever befalls the parent a laptop on the LAN and the host reach each of them by ping and by TCP, and so they
-//! do who starts or is restarted at that moment.
+//! Before and after each event, a laptop on the LAN and the host reach each container by ping and by TCP. The
+//! same holds for containers that start or restart at that moment.
 
 mod home;
 
@@ -25,9 +25,10 @@ const TABLE: &[Row] = &[
     ("a NIC named by its altname", Host::Altname, &[NetworksMadeAgain]),
     ("a bridge that holds the NIC, as on Unraid and Proxmox", Host::Bridge, &[MadeAgain]),
     ("a bridge that `ashore bridge adopt` has made", Host::AdoptedBridge, &[]),
-    // With another kernel: a bond, and the host's own VLAN on a bridge, in `vm_docker.rs`. VLANs that Ashore makes, on whatever, are in
-    // `vm_vlan.rs`, those of a bridge that filters them in `vm_bridge_vlan.rs`, and Wi-Fi in `vm_wifi.rs`.
-    // A NIC that goes and comes while no daemon runs is in `parent_changes.rs`, and one that comes late at boot in `docker_networks.rs`.
+    // Tested with another kernel: a bond, and the host's own VLAN on a bridge, in `vm_docker.rs`. VLANs that
+    // Ashore creates on any parent are in `vm_vlan.rs`, those of a VLAN-filtering bridge in
+    // `vm_bridge_vlan.rs`, and Wi-Fi in `vm_wifi.rs`. A NIC that is replaced while no daemon runs is in
+    // `parent_changes.rs`, and one that appears late at boot in `docker_networks.rs`.
 ];
 
 #[test]
@@ -38,7 +39,7 @@ fn on_whatever_parent_and_whatever_befalls_it_everybody_is_on_the_lan() {
         Ok(engines) => engines,
     };
     let site = Site::new(&engines, "sid");
-    // As a home has it. Where there is none, whoever chooses a range waits for a slow one.
+    // As in a home. Without a server, choosing a range waits for a slow one.
     let pool = "192.168.88.100,192.168.88.120,255.255.255.0,2m";
     let _router = Server::dnsmasq(&engines, &site.home.router, site.home.directory.path(), pool, &[]);
     let failed = walk(&site, TABLE, true);

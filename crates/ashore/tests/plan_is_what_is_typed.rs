@@ -1,4 +1,4 @@
-//! What `ashore plan` prints, typed into a shell, makes the very same thing.
+//! The commands that `ashore plan` prints, run in a shell, produce exactly the same result as Ashore.
 
 mod home;
 
@@ -8,7 +8,7 @@ use ashore_core::net::observed::View;
 use ashore_lab::{Engines, Machine, cannot_run};
 use home::Home;
 
-/// Host and container, with names in place of the numbers that the kernel gives.
+/// Host and container, with names in place of the numbers that the kernel assigns.
 fn seen(home: &Home, container: &Machine) -> Vec<String> {
     let describe = |view: &View| {
         let mut lines = Vec::new();
@@ -65,7 +65,7 @@ fn same_by_hand(test: &str, create: &str) {
     let commands = home.ok(&format!("plan {attach}"));
     assert!(commands.lines().count() >= 5, "{commands}");
 
-    // Without the daemon, which would take away what it did not make.
+    // Without the daemon, which would remove what it did not create.
     home.daemon = None;
     type_by_hand(&home, &engines, &commands);
     let typed = seen(&home, &web);

@@ -1,4 +1,5 @@
-//! Ranges and the pools of the LAN's DHCP servers: found out by asking, and kept apart.
+//! Ranges and the pools of the LAN's DHCP servers: the daemon learns the pools by asking, and keeps ranges
+//! clear of them.
 
 mod home;
 
@@ -9,7 +10,7 @@ use home::dhcp::{Brand, Server, Setup};
 use home::frames::{Frames, What};
 use home::{Home, eventually, eventually_within, is_root};
 
-/// A home, and what its NAS says to DHCP servers.
+/// A home, and a capture of what its NAS sends to DHCP servers.
 struct Asked {
     home: Home,
     engines: Engines,
@@ -104,7 +105,7 @@ fn the_pool_is_seen_to_its_edges() {
             ("192.168.88.201-192.168.88.223", 0),
             ("192.168.88.60-192.168.88.100", 5),
             ("192.168.88.60-192.168.88.99", 0),
-            // The pool lies within it.
+            // The pool lies within the range.
             ("192.168.88.64-192.168.88.254", 5),
         ] {
             let (ran, reports) = asked.check(&format!("--ip-range {range}"));
@@ -219,7 +220,7 @@ fn where_ashore_chooses_it_waits_for_a_server_that_pings_first() {
         for create in ["network create lan", "network create lan --parent eth0 --subnet 192.168.88.0/24"] {
             home.ok(create);
             assert_eq!(asked.range(), "192.168.88.64/27", "{create}");
-            // What was asked a moment ago is still being worked off.
+            // The server is still working off the earlier requests.
             let (_, reports) = asked.check("lan");
             assert_eq!(reports[0]["servers"][0]["server"], "192.168.88.1", "{reports}");
             home.ok("network rm lan");
@@ -278,7 +279,8 @@ fn is_seen_in_and_out(asked: &Asked) {
         &asked.check("--ip-range 192.168.88.192/27").0,
         &["overlaps the pool of the DHCP server 192.168.88.1"],
     );
-    // busybox's looks for two seconds by ARP before each offer, and works off what it was asked before: some dozens of questions.
+    // busybox's udhcpd probes by ARP for two seconds before each offer, and first works off the earlier
+    // requests, which are dozens.
     eventually_within(Duration::from_secs(240), "it offers others", || {
         std::thread::sleep(Duration::from_secs(10));
         let (ran, reports) = asked.check("--ip-range 192.168.88.224/27");

@@ -1,5 +1,5 @@
-//! Promise 1: a container answers on its own address from every LAN machine, from every container on the LAN and from its
-//! own host, and reaches them all, and the gateway.
+//! Promise 1: a container answers on its own address from every LAN machine, from every container on the LAN
+//! and from its own host. It reaches them all, and the gateway.
 
 mod home;
 
@@ -11,7 +11,7 @@ use home::{
     BEYOND, HOST, HOST6, Home, addresses, does_not_reach, ip, mac_known_to, reaches, type_on, who_answers,
 };
 
-/// Two containers on the NAS, one on a second NAS with a daemon of its own.
+/// Two containers on the NAS, and one on a second NAS with its own daemon.
 fn everybody_reaches_everybody(options: &str, rp_filter: i32) {
     let home = Home::new();
     home.nas.set_ipv4_conf("all", "rp_filter", rp_filter).unwrap();
@@ -60,7 +60,7 @@ fn everybody_reaches_everybody(options: &str, rp_filter: i32) {
     for from in [&home.nas, &web, &db] {
         reaches(from, ip(BEYOND));
     }
-    // By whatever way the host's packets go, the LAN sends its own to the NIC.
+    // Whichever way the host's packets take, the LAN sends its packets to the NIC.
     assert_eq!(who_answers(&home.laptop, "eth0", ip(HOST)), BTreeSet::from([home.nic()]));
     for from in [&home.laptop, &home.router] {
         for host in [HOST, HOST6] {
@@ -93,7 +93,8 @@ fn by_a_host_address_of_its_own() {
     everybody_reaches_everybody("--aux-address host=192.168.88.222", 1);
 }
 
-/// A route to all of it would stand beside the parent's own, and take the LAN's machines away from the host.
+/// A route to the whole range would duplicate the parent's own route, and hide the LAN's machines from the
+/// host.
 #[test]
 fn by_a_host_address_of_its_own_where_the_range_is_the_whole_subnet() {
     let home = Home::new();
@@ -155,11 +156,12 @@ fn a_veth_into_a_bridge_that_holds_the_nic_reaches_everybody_without_a_shim() {
     assert_eq!(home.made_links(), ["br0"]);
 }
 
-/// The host's kernel does not hear what it sends itself, so it would hold on to the MAC that an address had before.
+/// The host's kernel does not receive what it sends itself, so it would keep the MAC that an address had
+/// before.
 fn the_host_follows_an_address_to_another_mac(home: &Home, options: &str) {
     let subnets = "--subnet 192.168.88.0/24 --subnet fd88::/64 --ip-range fd88::c0/122";
     home.ok(&format!("network create lan {subnets} {options}"));
-    // The user's own entry is left as it is.
+    // The user's own entry stays as it is.
     let parent = options.split_whitespace().next_back().unwrap();
     type_on(&home.nas, &format!("ip neigh add 192.168.88.211 lladdr 02:00:00:00:00:0d dev {parent}"));
     for (name, mac) in [("web", "aa"), ("db", "bb"), ("web", "cc")] {

@@ -1,4 +1,4 @@
-//! Promise 2: the host's own connectivity is never cut, and the LAN knows the host by its NIC all the while.
+//! Promise 2: the host's own connectivity is never cut. The LAN knows the host by its NIC's MAC throughout.
 
 mod home;
 
@@ -10,7 +10,7 @@ use home::tracer::Tracer;
 use home::untouched::{is_untouched, untouched};
 use home::{HOST, HOST6, Home, Watched, addresses, ip, mac_known_to, reaches};
 
-/// What the other tests compare would tell of a change.
+/// The comparison in the other tests would notice a change.
 #[test]
 fn what_is_done_to_the_host_is_seen() {
     if let Err(why) = ashore_lab::Engines::find() {
@@ -95,7 +95,7 @@ fn the_hosts_bridge_keeps_its_mtu_whatever_its_containers_have() {
     }
 }
 
-/// A machine that comes to the LAN now finds the host, and finds it at its NIC.
+/// A machine that joins the LAN now finds the host, at its NIC's MAC.
 fn newcomer_finds_the_host(home: &Home, last: u8) {
     let newcomer = home.world.machine(&format!("guest{last}"), last).unwrap();
     reaches(&newcomer, ip(HOST));
@@ -119,7 +119,7 @@ fn all_of_life(options: &str, rp_filter: i32) {
     is_untouched(&home, &before);
     newcomer_finds_the_host(&home, 60);
 
-    // Failures: a namespace with an eth0, an address that is taken.
+    // Failures: a namespace that has an eth0, and an address in use.
     let netns = home.laptop.namespace().path().display().to_string();
     assert_ne!(home.run(&format!("attach lan --netns {netns} --name laptop")).code, Some(0));
     let other = home.world.container("other").unwrap();
@@ -171,8 +171,8 @@ fn a_daemon_that_dies_in_an_attach_leaves_the_host_reachable() {
     home.create_lan();
     let before = untouched(&home);
     let watched = Watched::begin(&home);
-    // Before it has begun, when the shim is half made, and when all but the answer is done: at a call by which it changes the kernel
-    // or the disk, which is not made any more.
+    // The daemon dies before it has begun, when the shim is half created, or when only the answer is missing:
+    // at a system call that changes the kernel or the disk, which is not executed.
     for at in [1, 4, 7, 10, 12] {
         let web = home.world.container("web").unwrap();
         let tracer = Tracer::kill_at(home.daemon().pid(), at);

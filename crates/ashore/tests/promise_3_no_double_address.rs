@@ -1,4 +1,4 @@
-//! Promise 3: no address is handed out twice, nor one that another machine on the LAN holds.
+//! Promise 3: no address is assigned twice, and no address that another machine on the LAN holds is assigned.
 
 mod home;
 
@@ -24,7 +24,7 @@ fn create(home: &Home, name: &str, options: &str) {
     home.ok(&format!("network create {name} --parent eth0 --subnet 192.168.88.0/24 {options}"));
 }
 
-/// Attaches containers of these names one after the other, and returns their addresses.
+/// Attaches containers with these names one after the other, and returns their addresses.
 fn attach_all(home: &Home, network: &str, names: &[&str]) -> (Vec<Machine>, Vec<IpAddr>) {
     let containers: Vec<Machine> = names.iter().map(|name| home.world.container(name).unwrap()).collect();
     let at = containers.iter().map(|container| addresses(&home.attach(network, container, ""))[0]).collect();
@@ -62,7 +62,7 @@ fn refused(home: &Home, network: &str, options: &str) -> String {
 #[test]
 fn reserved_addresses_and_the_hosts_own_are_never_handed_out() {
     let home = Home::new();
-    // Of these seven the router has .1, the host .9; .5 and .6 are reserved, .3 is the gateway.
+    // Of these seven, the router has .1 and the host .9; .5 and .6 are reserved, and .3 is the gateway.
     create(
         &home,
         "lan",
@@ -83,7 +83,7 @@ fn reserved_addresses_and_the_hosts_own_are_never_handed_out() {
     }
 }
 
-/// Of IPv6 the first address of a subnet is that of all its routers (RFC 4291, 2.6.1).
+/// The first address of an IPv6 subnet belongs to all its routers (RFC 4291, 2.6.1).
 #[test]
 fn neither_the_subnets_address_nor_its_broadcast_address() {
     let home = Home::new();
@@ -96,7 +96,7 @@ fn neither_the_subnets_address_nor_its_broadcast_address() {
         "--ip-range 192.168.88.254-192.168.88.255 --subnet fd88::/64 --ip-range fd88::-fd88::2",
     );
     let c2 = home.world.container("c2").unwrap();
-    // The router has the second.
+    // The router has the second one.
     assert_eq!(addresses(&home.attach("high", &c2, "")), [ip("192.168.88.254"), ip("fd88::2")]);
     refused(&home, "high", "");
     let c3 = home.world.container("c3").unwrap();
@@ -119,7 +119,7 @@ fn an_address_that_a_machine_on_the_lan_holds_is_passed_over() {
     assert_eq!(at_db, [ip("192.168.88.195"), ip("fd88::c2")]);
     let said = refused(&home, "lan", "--ip 192.168.88.194");
     assert!(said.contains("in use on the LAN"), "{said}");
-    // Whoever says `off` is not asked.
+    // With `off`, no machine is asked.
     create(&home, "unchecked", "--ip-range 192.168.88.100-192.168.88.101 --conflict off");
     home.laptop.add_address("eth0", "192.168.88.100/24".parse().unwrap()).unwrap();
     let (_containers, at) = attach_all(&home, "unchecked", &["c1"]);
@@ -172,10 +172,10 @@ fn two_hosts_with_one_range_share_it_without_a_double() {
     is_untouched(&home, &before);
 }
 
-/// Has the switch of a world give a group's frames to those ports alone that have joined it.
+/// Makes a world's switch forward multicast only to ports that have joined the group.
 fn snoop(home: &Home) {
     let switch = home.world.switch();
-    // A querier speaks from an address of its own.
+    // A querier needs an address of its own.
     switch.add_address("br0", "fe80::5/64".parse().unwrap()).unwrap();
     type_on(
         switch,
@@ -214,7 +214,7 @@ fn the_same_behind_a_switch_that_keeps_groups_to_their_members() {
 fn an_address_is_looked_for_by_a_member_of_its_group() {
     let home = Home::new();
     home.ok("network create lan --parent eth0 --subnet fd88::/64 --ip-range fd88::c0-fd88::c3");
-    // What is said in a group comes to a link's members of it alone.
+    // Messages to a group arrive only at links that are members.
     let groups =
         || home.nas.inside(|| std::fs::read_to_string("/proc/thread-self/net/dev_mcast")).unwrap().unwrap();
     let web = home.world.container("web").unwrap();
@@ -246,7 +246,7 @@ fn the_longest_unused_address_is_given_away_first_and_a_name_gets_its_own_back()
     let home = Home::new();
     create(&home, "lan", "--ip-range 192.168.88.192-192.168.88.194");
     let (containers, at) = attach_all(&home, "lan", &["a", "b", "c"]);
-    // Times are kept in seconds.
+    // Times are stored in seconds.
     for name in ["b", "a", "c"] {
         home.ok(&format!("detach lan {name}"));
         std::thread::sleep(Duration::from_millis(1100));
@@ -271,12 +271,12 @@ fn a_machine_that_claims_an_address_in_use_is_answered_and_shown() {
         status["endpoints"][0]["conflicts"].as_object().is_some_and(|conflicts| !conflicts.is_empty())
     });
     assert!(home.status()["troubles"].to_string().contains("claims the address of `web`"));
-    assert!(home.daemon().log().contains("defended"), "{}", home.daemon().log());
+    assert!(home.daemon().log().contains("defending it"), "{}", home.daemon().log());
     let mac = report["mac"].as_str().unwrap();
     is_defended(&home.router, at, mac, &home.laptop);
 }
 
-/// A macvlan on the NAS's own NIC, made by hand, with an address.
+/// A macvlan on the NAS's own NIC, created by hand, with an address.
 fn made_by_hand(home: &Home, address: &str) -> Machine {
     let plain = home.world.container("plain").unwrap();
     let name = |text: &str| text.parse().unwrap();
@@ -332,7 +332,7 @@ fn the_address_for_the_host_itself_must_be_nobodys_and_is_defended() {
     reaches(&home.nas, at_db[0]);
     reaches(&home.router, ip("192.168.88.222"));
     takes(&home.laptop, ip("192.168.88.222"), || {
-        home.ok("status").contains("claims 192.168.88.222, the host's own on a shim")
+        home.ok("status").contains("claims 192.168.88.222, the host's own address on a shim")
     });
 }
 
@@ -363,7 +363,7 @@ fn what_has_left_is_not_announced_any_more() {
     let report = home.attach("lan", &container, &format!("--ip {at}"));
     let second: Mac = report["mac"].as_str().unwrap().parse().unwrap();
 
-    // The first one's second announcement would come between the two of the second one.
+    // The first container's second announcement would come between the two of the second container.
     let mut claims = Vec::new();
     eventually("the second is announced twice", || {
         let mut buffer = [0; 2048];
@@ -376,7 +376,7 @@ fn what_has_left_is_not_announced_any_more() {
     assert!(since.clone().all(|claim| claim.sender == second), "{claims:?}, and {second} has it");
 }
 
-/// A rule of the host's own that lets nothing out of its NIC, or none any more.
+/// Adds a host rule that drops everything leaving the NIC, or removes it.
 fn mute(engines: &Engines, home: &Home, muted: bool) {
     let rules = if muted {
         "add table netdev mute; add chain netdev mute out { type filter hook egress device eth0 priority 0; policy drop; }"
@@ -401,7 +401,7 @@ fn an_address_that_cannot_be_looked_for_is_not_handed_out() {
     };
     let unanswered = |ran: &Ran, hint: &str| {
         assert_eq!(ran.code, Some(6), "{}{}", ran.stdout, ran.stderr);
-        let words = ["could not be looked for on the LAN by `eth0`", hint];
+        let words = ["on the LAN through `eth0`", hint];
         assert!(words.iter().all(|word| ran.stderr.contains(word)), "{}", ran.stderr);
     };
     create(&home, "lan", "--ip-range 192.168.88.192/29");
@@ -409,9 +409,9 @@ fn an_address_that_cannot_be_looked_for_is_not_handed_out() {
         unanswered(&attach("lan"), "--conflict off");
     }
     unanswered(&home.run("network create found"), "--ip-range");
-    assert!(home.status()["troubles"].to_string().contains("cannot be asked for addresses by `eth0`"));
+    assert!(home.status()["troubles"].to_string().contains("cannot be probed on the LAN through `eth0`"));
     assert_eq!((home.made_links(), home.made_routes()), (vec![], vec![]));
-    // Who wants nobody to be asked is not kept waiting.
+    // A network without conflict detection does not make the user wait.
     create(&home, "blind", "--ip-range 192.168.88.200/29 --conflict off");
     assert_eq!(attach("blind").code, Some(0));
     home.ok("detach blind web");

@@ -1,4 +1,4 @@
-//! Promise 4: a container keeps its MAC and its addresses, by its name alone.
+//! Promise 4: a container keeps its MAC and its addresses by its name alone.
 
 mod home;
 
@@ -9,7 +9,7 @@ use home::{Home, PROGRAM, addresses, eventually, reaches};
 const CREATE: &str = "network create lan --parent eth0 --subnet 192.168.88.0/24 --subnet fd88::/64 --ip-range \
                       192.168.88.192/27 --gateway 192.168.88.1";
 
-/// What an endpoint must keep, after it was seen by the LAN.
+/// Attaches a container and returns its MAC and addresses, after the LAN has seen it.
 fn attach(home: &Home, name: &str) -> (String, Vec<std::net::IpAddr>) {
     let container = home.world.container(name).unwrap();
     let report = home.attach("lan", &container, "");
@@ -31,7 +31,7 @@ fn over_detach_and_attach_in_any_order() {
     assert_ne!(web, db);
     assert_eq!(attach(&home, "db"), db);
     assert_eq!(attach(&home, "web"), web);
-    // A newcomer takes nothing from those who are away.
+    // A new container takes nothing from those that are away.
     let other = attach(&home, "other");
     assert!(other.1 != web.1 && other.1 != db.1);
     assert_eq!(attach(&home, "web"), web);
@@ -57,10 +57,10 @@ fn over_the_loss_of_its_namespace() {
     let web = attach(&home, "web");
     let container = home.world.container("web").unwrap();
     home.attach("lan", &container, "");
-    // The container dies without a word, as with a power failure.
+    // The container disappears without a detach, as with a power failure.
     drop(container);
     home.restart();
-    // At once, though nobody has seen twice yet that it is gone.
+    // At once, although the daemon has not yet seen twice that the old container is gone.
     assert_eq!(attach(&home, "web"), web);
     let container = home.world.container("web").unwrap();
     home.attach("lan", &container, "");
@@ -105,7 +105,7 @@ fn over_a_machine_that_has_its_address_meanwhile() {
     assert!(meanwhile.iter().all(|ip| !web.1.contains(ip)), "{meanwhile:?}");
     let said = format!("`web` has {}: another machine had its own {}", meanwhile[0], web.1[0]);
     assert!(home.status()["troubles"].to_string().contains(&said), "{}", home.status()["troubles"]);
-    // It goes on to have what it has in place of its own, which nobody else gets either.
+    // It keeps what it has in place of its own address. Nothing else gets that either.
     home.ok("detach lan web");
     let other = home.world.container("other").unwrap();
     let at_other = addresses(&home.attach("lan", &other, ""));
@@ -113,18 +113,18 @@ fn over_a_machine_that_has_its_address_meanwhile() {
     assert_eq!(addresses(&home.attach("lan", &container, "")), meanwhile);
     home.ok("detach lan web");
     assert!(at_other.iter().all(|ip| !meanwhile.contains(ip) && !web.1.contains(ip)), "{at_other:?}");
-    // Until it can have its own again.
+    // Until it can have its own addresses again.
     for net in nets(&web.1) {
         home.laptop.del_address("eth0", net.parse().unwrap()).unwrap();
     }
     assert_eq!(attach(&home, "web"), web);
-    // What its user chooses takes its place.
+    // An address that its user chooses replaces it.
     home.attach("lan", &container, "--ip 192.168.88.77");
     home.ok("detach lan web");
     assert_eq!(attach(&home, "web").1, ["192.168.88.77".parse::<std::net::IpAddr>().unwrap(), web.1[1]]);
 }
 
-/// What `ashore status` complains of.
+/// The troubles that `ashore status` shows.
 fn troubles(home: &Home) -> String {
     home.status()["troubles"].to_string()
 }
@@ -140,7 +140,7 @@ fn tries_to_give_a_container_its_own_are_counted_by_the_start_and_giving_up_is_t
         let start = engine.starts();
         let mut web = engine.start_unnamed("web", None, None);
         assert!(web.address != first.address && web.mac != first.mac);
-        // The engine does not tell this time either.
+        // The engine does not tell the name this time either.
         for _ in 0..3 {
             assert_eq!(engine.wrong_identities(&[&web]), [["web"]]);
             assert_eq!(troubles(&home), "[]");
@@ -156,7 +156,7 @@ fn tries_to_give_a_container_its_own_are_counted_by_the_start_and_giving_up_is_t
         engine.stop(&web);
         assert_eq!(troubles(&home), "[]");
     }
-    // What was said to help does.
+    // The suggested remedy works.
     let web = engine.start("web");
     assert_eq!((web.address, web.mac), (first.address, first.mac));
     assert_eq!(engine.wrong_identities(&[&web]), [[""; 0]; 0]);
@@ -173,7 +173,7 @@ fn over_any_number_of_starts_of_which_the_engine_does_not_say_whose_they_are() {
     engine.stop_all(first.iter());
     for round in 0..8 {
         let begun = engine.starts();
-        // There is no address in the range but theirs, so each has another one's, or by chance its own.
+        // The range has only these addresses, so each container has another one's or, by chance, its own.
         let order = names.iter().cycle().skip(round).take(names.len());
         let mut running: Vec<Running> = order.map(|name| engine.start_unnamed(name, None, None)).collect();
         let all = |running: &[Running]| engine.wrong_identities(&running.iter().collect::<Vec<_>>());
@@ -203,7 +203,8 @@ fn what_is_in_the_way_of_a_containers_own_is_told() {
     let first = [engine.start_with("aa", None, mac(1)), engine.start_with("bb", None, mac(2))];
     engine.list(&first.each_ref());
     engine.stop_all(first.iter());
-    // Each has the other's, and none of three tries helps: the address that has been unused for longest is given first.
+    // Each has the other's address, and none of three tries helps: the address that has been unused for
+    // longest is assigned first.
     let start = engine.starts();
     let mut running = [engine.start_unnamed("bb", None, mac(2)), engine.start_unnamed("aa", None, mac(1))];
     for _ in 0..3 {
@@ -216,16 +217,16 @@ fn what_is_in_the_way_of_a_containers_own_is_told() {
     let told = troubles(&home);
     assert!(
         told.contains(
-            "`aa` on network `lan` has 192.168.88.193 instead of its own 192.168.88.192: `bb` has that now"
+            "`aa` on network `lan` has 192.168.88.193 instead of its own 192.168.88.192: `bb` has it now"
         ) && told.contains("try: docker restart bb aa"),
         "{told}"
     );
-    // What was said to help does.
+    // The suggested remedy works.
     let mut running = running.map(|one| {
         engine.stop(&one);
         engine.start_with(&one.name, None, Some(one.mac))
     });
-    // Started alone, each still finds its own with the other, and now the engine tells who they are.
+    // Started alone, each still finds its address with the other. Now the engine tells their names.
     assert_eq!(engine.wrong_identities(&running.each_ref()), [["aa", "bb"]]);
     engine.stop_all(running.iter());
     running = running.map(|one| engine.start_with(&one.name, None, Some(one.mac)));
@@ -237,7 +238,7 @@ fn what_is_in_the_way_of_a_containers_own_is_told() {
     assert_eq!(troubles(&home), "[]");
 }
 
-/// Docker from 29 on tells the name and is asked for no list; the last one tells what users chose.
+/// Docker 29 and later tell the name and are asked for no list. The last list contains what users chose.
 #[test]
 fn what_a_user_chose_is_left_to_its_container_by_those_that_start_before_it() {
     let home = Home::new();

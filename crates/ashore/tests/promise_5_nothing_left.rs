@@ -1,6 +1,6 @@
-//! Promise 5: nothing is left behind. The daemon is killed at every system call by which a request changes the kernel or
-//! the disk, or answers; after its next start all of the request is there or nothing of it, and what was there before
-//! still is.
+//! Promise 5: nothing is left behind. The daemon is killed at every system call by which a request changes
+//! the kernel or the disk, or sends its answer. After the next start, the request is complete or undone, and
+//! what was there before is still there.
 
 mod home;
 
@@ -18,11 +18,11 @@ use home::tracer::{self, Tracer};
 use home::untouched::{Own, is_untouched, untouched};
 use home::{Home, addresses, eventually, ip, reaches};
 
-/// More than any request makes.
+/// More relevant system calls than any request makes.
 const MOST: usize = 200;
 
-/// Runs a command whose request dies at its n-th call that matters, and starts the daemon anew. Gives the calls up to
-/// that one; all of them if there are fewer.
+/// Runs a command whose request dies at its n-th relevant system call, and starts the daemon again. Returns
+/// the calls up to that one, or all if there are fewer.
 fn dies_at(home: &mut Home, n: usize, command: &str) -> Vec<Call> {
     assert!(n < MOST, "`{command}` does not end");
     let tracer = Tracer::kill_at(home.daemon().pid(), n);
@@ -38,7 +38,7 @@ fn dies_at(home: &mut Home, n: usize, command: &str) -> Vec<Call> {
     calls
 }
 
-/// A request that was watched makes at least these.
+/// Asserts that a traced request makes at least these system calls.
 fn assert_watched(what: &str, calls: &[Call], kinds: &[Call]) {
     let counted = tracer::counted(calls);
     eprintln!("{what} died at each of {} calls: {counted:?}", calls.len());
@@ -54,7 +54,7 @@ fn address(report: &serde_json::Value) -> std::net::IpAddr {
     home::addresses(report)[0]
 }
 
-/// All of an endpoint is there, or nothing.
+/// Asserts that all of an endpoint is there, or nothing of it.
 fn whole_or_nothing(home: &Home, container: &Machine) {
     match endpoint(home, container.name()) {
         Some(report) => {
@@ -74,7 +74,7 @@ fn assert_bare(container: &Machine) {
     assert!(links.iter().all(|link| link.name.as_str() == "lo"), "{links:?}");
 }
 
-/// Neither link nor route nor row, but for what names keep, and the host is as it was.
+/// Asserts that no link, route or row is left except remembered names, and that the host is as it was.
 #[track_caller]
 fn nothing_left(home: &Home, before: &Own) {
     is_untouched(home, before);
@@ -103,7 +103,7 @@ fn an_attach_that_dies_at_any_call_leaves_all_or_nothing() {
         let web = home.world.container("web").unwrap();
         let calls = dies_at(&mut home, n, &attach_command(&web));
         whole_or_nothing(&home, &web);
-        // Asked again it is done, once and at the same place.
+        // The repeated request succeeds, once and at the same place.
         let report = home.attach("lan", &web, "");
         reaches(&home.laptop, address(&report));
         assert_eq!(address(&report), ip("192.168.88.192"));
@@ -166,7 +166,7 @@ fn a_detach_that_dies_at_any_call_is_finished_or_not_begun() {
     nothing_left(&home, &before);
 }
 
-/// What is in a container may have been written there by anybody. So it is told of, and with it what helps.
+/// Any container could have written what is found in a container. So the status reports it with a remedy.
 #[test]
 fn a_lost_state_leaves_nothing_on_the_host_and_what_is_in_containers_is_told_of() {
     let Ok(engines) = Engines::find().inspect_err(|why| cannot_run("promise 5, lost state", why)) else {
@@ -177,7 +177,7 @@ fn a_lost_state_leaves_nothing_on_the_host_and_what_is_in_containers_is_told_of(
     home.ok(CREATE);
     let [web, db, plain] = ["web", "db", "plain"].map(|name| home.world.container(name).unwrap());
     let (at_web, at_db) = (address(&home.attach("lan", &web, "")), address(&home.attach("lan", &db, "")));
-    // Somebody's own, beside them.
+    // A link that belongs to others, beside the endpoints.
     let name = |text: &str| text.parse::<ashore_core::net::name::IfName>().unwrap();
     let kind = LinkType::Macvlan { parent: name("eth0"), mode: MacvlanMode::Bridge, bc_queue_len: None };
     let (place, link) = (Place::Netns(plain.namespace().identity()), name("eth0"));
@@ -200,13 +200,13 @@ fn a_lost_state_leaves_nothing_on_the_host_and_what_is_in_containers_is_told_of(
         let all = status["troubles"].as_array().unwrap().iter();
         all.map(|trouble| trouble.as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
-    eventually("it is told of", || troubles().len() == 2);
+    eventually("it is reported", || troubles().len() == 2);
     for (named, at) in [("ashore:lan:web", at_web), ("ashore:lan:db", at_db)] {
         let is_told = |told: &String| told.contains(named) && told.contains(&at.to_string());
         assert!(troubles().iter().any(is_told), "{:?}", troubles());
         reaches(&home.laptop, at);
     }
-    // Nobody gets what they have, and one of them is a known one again once it is attached under its name.
+    // Nothing else gets their addresses. One of them is known again once it is attached under its name.
     home.ok(CREATE);
     let other = home.world.container("other").unwrap();
     let at_other = addresses(&home.attach("lan", &other, ""));
@@ -215,7 +215,7 @@ fn a_lost_state_leaves_nothing_on_the_host_and_what_is_in_containers_is_told_of(
     assert_eq!(troubles().len(), 1, "{:?}", troubles());
     let told = troubles().remove(0);
     assert!(told.contains("ashore:lan:db"), "{told}");
-    // What it names helps.
+    // The remedy works.
     let mut shell = home.nas.command("sh").unwrap();
     let (_, remedy) = told.rsplit_once(", or: ").unwrap();
     Ran::of(engines.equip(shell.args(["-ec", remedy]))).unwrap().expect_success();
@@ -265,7 +265,7 @@ fn making_and_removing_a_network_may_die_at_any_call() {
     }
 }
 
-/// A daemon whose state is on a disk of its own, which can be filled.
+/// A daemon whose state is on its own small disk, which can be filled.
 struct SmallDisk(Home);
 
 impl SmallDisk {
@@ -279,7 +279,7 @@ impl SmallDisk {
     }
 
     fn filler(&self) -> PathBuf {
-        // The mount is in the daemon's own namespace.
+        // The mount is in the daemon's own mount namespace.
         let directory = self.0.directory.path().display();
         format!("/proc/{}/root{directory}/state/filler", self.0.daemon().pid()).into()
     }
@@ -295,7 +295,7 @@ impl SmallDisk {
     }
 }
 
-/// What the state could not take was refused, and nothing of it is there.
+/// Asserts that a request that could not be stored was refused, and that nothing of it is there.
 fn refused_and_undone(home: &Home, ran: &Ran, web: &Machine) {
     assert_eq!(ran.code, Some(7), "{}", ran.stderr);
     assert!(ran.stderr.contains("free space on that disk"), "{}", ran.stderr);
@@ -313,7 +313,7 @@ fn a_record_that_was_put_off_waits_for_a_disk_that_fails_and_is_no_hindrance() {
     let before = untouched(&home);
     home.create_lan();
     let web = home.world.container("web").unwrap();
-    // Of the threads that write it down: that of requests still can, with something of its own.
+    // Of the threads that write the state, the one for requests still can.
     let faults =
         strace.inject_in_threads(home.daemon().pid(), ["later", "watch"], "pwrite64", "error=ENOSPC");
     home.attach("lan", &web, "");
@@ -343,11 +343,11 @@ fn a_full_disk_refuses_and_undoes_and_is_no_hindrance_once_there_is_space() {
     let (db, web) = (home.world.container("db").unwrap(), home.world.container("web").unwrap());
     home.attach("lan", &db, "");
     disk.fill();
-    // There may be room left in the file itself for a while.
+    // The file itself may have room left for a while.
     let attach_anew = || {
         let ran = home.run(&attach_command(&web));
         if ran.code == Some(0) && home.run("detach lan web").code != Some(0) {
-            // The end of it was the first to find no room.
+            // The last write of the request was the first that found no room.
             disk.free();
             home.ok("detach lan web");
             disk.fill();
@@ -363,7 +363,7 @@ fn a_full_disk_refuses_and_undoes_and_is_no_hindrance_once_there_is_space() {
 
     assert!(home.status()["troubles"].to_string().contains("state.redb"));
     disk.free();
-    // Also if nobody has anything to be written.
+    // The trouble also ends if no request needs a write.
     home.nudge();
     eventually("all is in order", || home.status()["troubles"].as_array().unwrap().is_empty());
     reaches(&home.laptop, address(&home.attach("lan", &web, "")));
@@ -381,7 +381,7 @@ fn a_disk_that_fails_at_any_write_refuses_and_undoes_and_is_no_hindrance_once_it
     let before = untouched(&home);
     home.create_lan();
     let db = home.world.container("db").unwrap();
-    // The first one brings the shim, which goes with it.
+    // The first attach creates the shim, which is removed again with it.
     let faults = strace.inject(home.daemon().pid(), "fdatasync", "error=EIO");
     assert_eq!(home.run(&attach_command(&db)).code, Some(7));
     assert!(home.made_links().is_empty(), "{:?}", home.made_links());
@@ -401,7 +401,8 @@ fn a_disk_that_fails_at_any_write_refuses_and_undoes_and_is_no_hindrance_once_it
             }
             refused_and_undone(&home, &ran, &web);
             drop(faults);
-            // Asked again, with nothing between, it is done, whatever was left of it; also its end may have to wait.
+            // The repeated request succeeds without a repair in between, whatever was left of it. Its end may
+            // have to wait, too.
             reaches(&home.laptop, address(&home.attach("lan", &web, "")));
             let faults = strace.inject(home.daemon().pid(), calls, &format!("error={error}:when={n}+"));
             home.run("detach lan web");

@@ -1,4 +1,4 @@
-//! Promise 6: Ashore adds no NAT and no rule to the host's filter tables, and turns no switch of the host's.
+//! Promise 6: Ashore adds no NAT and no rule to the host's filter tables, and changes no sysctl of the host.
 
 mod home;
 
@@ -11,7 +11,7 @@ use ashore_lab::{Engines, Machine, Ran, cannot_run};
 use home::untouched::{is_untouched, sysctls, untouched};
 use home::{Home, addresses, ip, seen_as};
 
-/// A home with a rule of the host's own, and what `nft` shows of a machine.
+/// What `nft` shows of a machine's rules.
 fn ruleset(engines: &Engines, machine: &Machine) -> String {
     let mut command = machine.command(engines.path("usr/sbin/nft")).unwrap();
     Ran::of(engines.equip(&mut command).args(["--stateless", "list", "ruleset"])).unwrap().expect_success()
@@ -47,7 +47,7 @@ fn the_hosts_rules_are_as_they_were_and_the_containers_have_none() {
     assert_eq!(ruleset(&engines, &home.nas), before);
 }
 
-/// A macvlan as a person makes it by hand, in a namespace of its own or on the host.
+/// Creates a macvlan as a user does by hand, in its own namespace or on the host.
 fn made_by_hand(home: &Home, name: &str, place: Place) {
     let kind =
         LinkType::Macvlan { parent: "eth0".parse().unwrap(), mode: MacvlanMode::Bridge, bc_queue_len: None };
@@ -58,7 +58,7 @@ fn made_by_hand(home: &Home, name: &str, place: Place) {
         .unwrap();
 }
 
-/// The switches in which a link is not as one that was made by hand.
+/// The sysctls of a link that differ from those of a link created by hand.
 fn turned(
     of: &BTreeMap<String, String>,
     link: &str,

@@ -1,4 +1,4 @@
-//! Promise 7: the daemon can be killed, restarted and stopped with zero lost pings.
+//! Promise 7: the daemon can be killed, restarted and stopped without a lost ping.
 
 mod home;
 
@@ -51,7 +51,7 @@ fn a_daemon_that_starts_changes_nothing_that_is_as_it_should_be() {
     home.attach("lan", &web, "");
     let seen = |home: &Home| {
         let mut host = home.nas.kernel().observe(&[]).unwrap().host;
-        // Neighbours come and go by themselves.
+        // Neighbour entries come and go by themselves.
         host.neighbours.clear();
         host
     };

@@ -1,4 +1,5 @@
-//! Promise 8: bad input is refused before anything is touched, with what was wrong, why, and what to do.
+//! Promise 8: bad input is refused before anything changes. The error says what is wrong, why, and what to
+//! do.
 
 mod home;
 
@@ -13,7 +14,7 @@ use ashore_lab::{Machine, Ran, cannot_run};
 use home::Home;
 use home::fake_engine::plugin_call;
 
-/// A request that must be refused: the command, its exit code, and what the refusal must say.
+/// A request that must be refused: the command, its exit code, and words that the error must contain.
 type Row<'a> = (&'a str, i32, &'a [&'a str]);
 
 /// Everything that a refused request must leave as it was.
@@ -21,9 +22,9 @@ fn all(home: &Home, container: &Machine) -> String {
     let view = |machine: &Machine| {
         let mut view = machine.kernel().observe(&[]).unwrap().host;
         view.neighbours.clear();
-        // The kernel ends its own duplicate address detection when it pleases.
+        // The kernel ends its own duplicate address detection at its own pace.
         view.addresses.iter_mut().for_each(|address| address.standing = Standing::Steady);
-        // The kernel takes its time to see that a bridge without ports has none.
+        // The kernel notices late that a bridge without ports has no carrier.
         view.links.iter_mut().for_each(|link| link.carrier = false);
         format!("{view:?}")
     };
@@ -72,7 +73,7 @@ fn networks_that_do_not_fit_the_host() {
         (
             create(&format!("--parent eth0 --kind bridge {lan}")),
             3,
-            &["`eth0` is no bridge", "--kind macvlan"],
+            &["`eth0` is not a bridge", "--kind macvlan"],
         ),
         (create(&format!("--parent down1 {lan}")), 3, &["port of `br9`", "--parent br9"]),
         (create(&format!("--parent lo {lan}")), 3, &["loopback", "NIC"]),
@@ -81,7 +82,7 @@ fn networks_that_do_not_fit_the_host() {
             3,
             &["10.7.0.0/24", "`eth0`, which has 192.168.88.9/24", "ip addr"],
         ),
-        // The host's subnet is that of its address, no wider and no narrower.
+        // The subnet must be that of the host's address, no wider and no narrower.
         (create("--parent eth0 --subnet 192.168.0.0/16"), 3, &["192.168.0.0/16", "192.168.88.9/24"]),
         (create("--parent eth0 --subnet 192.168.88.0/25"), 3, &["192.168.88.0/25", "192.168.88.9/24"]),
         (
@@ -89,9 +90,9 @@ fn networks_that_do_not_fit_the_host() {
             2,
             &["no subnet", "write 192.168.88.0/24"],
         ),
-        (create("--parent eth0 --subnet 0.0.0.0/0"), 3, &["0.0.0.0/0", "no LAN's"]),
-        (create("--parent eth0 --subnet 224.0.0.0/24"), 3, &["224.0.0.0/24", "no LAN's"]),
-        (create("--parent eth0 --subnet ff02::/64"), 3, &["ff02::/64", "no LAN's"]),
+        (create("--parent eth0 --subnet 0.0.0.0/0"), 3, &["0.0.0.0/0", "cannot be a LAN's"]),
+        (create("--parent eth0 --subnet 224.0.0.0/24"), 3, &["224.0.0.0/24", "cannot be a LAN's"]),
+        (create("--parent eth0 --subnet ff02::/64"), 3, &["ff02::/64", "cannot be a LAN's"]),
         (
             create(&format!("--parent eth0 {lan} --aux-address host=192.168.88.9")),
             3,
@@ -119,7 +120,7 @@ fn networks_that_do_not_fit_the_host() {
         (create(&format!("--parent down1.200 {lan}")), 3, &["port of `br9`", "--parent br9 --vlan 200"]),
         (create(&format!("--parent lo --vlan 200 {lan}")), 3, &["`lo`", "loopback"]),
         (create("--parent eth0.200"), 3, &["`eth0.200` has no IPv4 address", "--subnet", "--gateway"]),
-        (create(&format!("--parent eth0.200 --kind bridge {lan}")), 3, &["`eth0.200` is no bridge"]),
+        (create(&format!("--parent eth0.200 --kind bridge {lan}")), 3, &["`eth0.200` is not a bridge"]),
         (create(&format!("--parent eth0.200 --mtu 9000 {lan}")), 3, &["9000", "`eth0` has 1500"]),
         (create(&format!("--parent eth0 --gvrp {lan}")), 3, &["--gvrp", "--vlan ID"]),
         (
@@ -173,12 +174,12 @@ fn what_is_left_out_and_cannot_be_found() {
         (
             "network create lan --internal --subnet 10.7.0.0/24",
             3,
-            &["10.7.0.0/24", "internal network is on a LAN", "docker network create --internal"],
+            &["10.7.0.0/24", "internal network needs a LAN", "docker network create --internal"],
         ),
         ("network create lan --parent lo", 3, &["lo"]),
     ];
     refused(&home, &web, &rows);
-    // With the parent alone, or the subnet alone, the rest is found.
+    // With only the parent or only the subnet, the rest is found.
     home.ok("network create lan --parent eth0");
     home.ok("network create other --subnet 192.168.88.0/24 --ip-range 192.168.88.64/27");
     let found: serde_json::Value = serde_json::from_str(&home.ok("network inspect lan --json")).unwrap();
@@ -238,9 +239,9 @@ fn networks_that_are_wrong_in_themselves() {
         ("network create lan --parent eth0/1 --subnet 192.168.88.0/24".into(), 2, &["eth0/1"]),
         ("network create lan --parent sixteen-bytes-xx --subnet 192.168.88.0/24".into(), 2, &["16", "15"]),
         (format!("{lan} --kind macvlan:brige"), 2, &["brige"]),
-        (format!("{lan} --vlan 0"), 2, &["`0` is no VLAN", "1 to 4094"]),
-        (format!("{lan} --vlan 4095"), 2, &["`4095` is no VLAN"]),
-        (format!("{lan} --vlan abc"), 2, &["`abc` is no VLAN"]),
+        (format!("{lan} --vlan 0"), 2, &["`0` is not a VLAN ID", "1 to 4094"]),
+        (format!("{lan} --vlan 4095"), 2, &["`4095` is not a VLAN ID"]),
+        (format!("{lan} --vlan abc"), 2, &["`abc` is not a VLAN ID"]),
         ("network rm nothing".into(), 4, &["no network `nothing`", "ashore network ls"]),
         ("network inspect nothing".into(), 4, &["no network `nothing`"]),
     ];
@@ -249,7 +250,7 @@ fn networks_that_are_wrong_in_themselves() {
     refused(&home, &web, &rows);
 }
 
-/// That the kernel has no VLANs shows at the first step, and all is taken back.
+/// The kernel's lack of VLANs shows at the first step, and everything is undone.
 #[test]
 fn a_vlan_on_a_kernel_that_has_none() {
     let home = Home::new();
@@ -258,7 +259,7 @@ fn a_vlan_on_a_kernel_that_has_none() {
     let ran = home.run("network create iot --parent eth0.200 --subnet 10.0.200.0/24");
     let made = || home.made_links().contains(&"eth0.200".to_owned());
     if ran.code == Some(0) {
-        // It has them: there is nothing to refuse, and nothing stays.
+        // The kernel has VLANs: there is nothing to refuse, and nothing stays.
         assert!(made());
         home.ok("network rm iot");
         home::eventually("the VLAN is gone", || !made());
@@ -296,15 +297,15 @@ fn attaches_that_cannot_be() {
         (format!("{attach} --ip 192.168.88.255"), 3, &["broadcast"]),
         (format!("{attach} --ip 10.0.0.7"), 3, &["10.0.0.7", "192.168.88.0/24"]),
         (format!("{attach} --ip fd88::7"), 3, &["fd88::7", "192.168.88.0/24"]),
-        (format!("{attach} --ip 192.168.88.193 --ip 192.168.88.194"), 3, &["one address of each family"]),
+        (format!("{attach} --ip 192.168.88.193 --ip 192.168.88.194"), 3, &["one address per family"]),
         (format!("{attach} --mac 01:00:5e:00:00:07"), 3, &["multicast", "02"]),
         (format!("{attach} --mac ff:ff:ff:ff:ff:ff"), 3, &["multicast, broadcast or zero"]),
         (format!("{attach} --mac {mac_db}"), 5, &["the endpoint `db`", "--mac out"]),
         (format!("{attach} --mac {}", home.nic()), 5, &["this host's `eth0`"]),
         (format!("{attach} --mac 02:00"), 2, &["02:00"]),
         ("attach lan --netns NETNS --name a/b".into(), 2, &["a/b", "contains '/'"]),
-        (format!("{attach} --ifname all"), 2, &["no interface may be called `all`"]),
-        (format!("{attach} --ifname default"), 2, &["no interface may be called `default`"]),
+        (format!("{attach} --ifname all"), 2, &["an interface must not be called `all`"]),
+        (format!("{attach} --ifname default"), 2, &["an interface must not be called `default`"]),
         (format!("attach lan --netns NETNS --name {}", "n".repeat(64)), 2, &["64", "63"]),
         ("attach lan --netns /run/netns/no-such --name web".into(), 3, &["/run/netns/no-such", "ip netns"]),
         ("attach lan --netns /etc/passwd --name web".into(), 3, &["/etc/passwd", "/run/netns/NAME"]),
@@ -327,7 +328,7 @@ fn a_parent_that_went_down_or_away() {
     let home = Home::new();
     home.create_lan();
     let web = home.world.container("web").unwrap();
-    // What waits for nothing of the LAN's may be there before it.
+    // A network that needs nothing from the LAN can be created before the LAN is up.
     home.ok("network create leased --parent eth0 --subnet 192.168.88.0/24 --dhcp");
     home.nas.set_up("eth0", false).unwrap();
     let attach = "attach leased --netns NETNS --name web";
@@ -370,7 +371,7 @@ fn without_the_privilege() {
     home.create_lan();
     let web = home.world.container("web").unwrap();
     let before = all(&home, &web);
-    // The program and the way to the socket are everybody's, the socket is not.
+    // Every user may run the program and reach the socket's directory, but not the socket.
     let directory = home.directory.path();
     std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o755)).unwrap();
     let program = directory.join("ashore");
@@ -382,7 +383,7 @@ fn without_the_privilege() {
     };
     let ran = as_nobody(&["network", "ls"]);
     assert_eq!(ran.code, Some(9), "{}", ran.stderr);
-    assert!(ran.stderr.contains("its owner alone") && ran.stderr.contains("sudo"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("only the owner of") && ran.stderr.contains("sudo"), "{}", ran.stderr);
 
     let elsewhere = tempfile::tempdir().unwrap();
     std::fs::set_permissions(elsewhere.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
@@ -429,7 +430,7 @@ fn calls_of_an_engine_that_make_no_sense() {
     let create = "/NetworkDriver.CreateNetwork";
     let rows: Vec<(&str, String, &[&str])> = vec![
         (create, String::new(), &["Err", "no body"]),
-        (create, "{\"NetworkID\":".into(), &["Err", "does not read"]),
+        (create, "{\"NetworkID\":".into(), &["Err", "cannot be parsed"]),
         (create, network(r#"{"parnet":"eth0"}"#), &["Err", "parnet", "parent"]),
         (create, network(r#"{"parent":"eth7"}"#), &["Err", "`eth7` does not exist"]),
         (create, network(r#"{"parent":"eth0","mtu":"many"}"#), &["Err", "mtu=many"]),
@@ -471,7 +472,7 @@ fn calls_of_an_engine_that_make_no_sense() {
         }
         assert_eq!(all(&home, &web), before, "{path} {body}");
     }
-    // What is taken away twice is no error: an engine repeats itself.
+    // Removing something twice is no error: an engine repeats its calls.
     for (path, body) in [
         ("/NetworkDriver.DeleteNetwork", r#"{"NetworkID":"a"}"#),
         ("/NetworkDriver.Leave", r#"{"NetworkID":"a","EndpointID":"b"}"#),

@@ -1,6 +1,6 @@
-//! Promise 9: no container, whatever it does in its own namespace or says on the LAN, stops the daemon's work for others,
-//! takes another's address by a broadcast claim or on the parent without being shown, changes the host's routes, or escapes
-//! a detach.
+//! Promise 9: no container, whatever it does in its own namespace or sends on the LAN, stops the daemon's
+//! work for others, takes another endpoint's address by a broadcast claim or on the parent without being
+//! shown, changes the host's routes, or escapes a detach.
 
 mod home;
 
@@ -14,13 +14,13 @@ use home::site::{Site, on_every_engine};
 use home::untouched::{is_untouched, untouched};
 use home::{Home, addresses, does_not_reach, eventually, ip, mac_known_to, reaches};
 
-/// What its container gives its link for a MAC.
+/// The MAC that the container gives its link.
 const OTHER_MAC: &str = "02:00:00:00:00:77";
 
-/// What the laptop has for a MAC, where a link in mode `source` is to take its frames.
+/// The laptop's MAC, for links in mode `source` that accept its frames.
 const LAPTOP_MAC: &str = "02:00:00:00:00:50";
 
-/// What a container does to its link, after which it is still on the LAN.
+/// What a container does to its link. Afterwards it is still on the LAN.
 const TRICKS: &[(&str, &str)] = &[
     ("nothing", ""),
     ("another tag", "ip link set eth0 alias uplink"),
@@ -60,7 +60,7 @@ const TRICKS: &[(&str, &str)] = &[
     ),
 ];
 
-/// Those that an engine's containers are tried with, each of which starts three times.
+/// The tricks for an engine's containers, each of which starts three times.
 fn for_engines(home: &Home) -> impl Iterator<Item = &'static (&'static str, &'static str)> + use<> {
     const SOME: [&str; 7] = [
         "a sibling's tag",
@@ -75,7 +75,7 @@ fn for_engines(home: &Home) -> impl Iterator<Item = &'static (&'static str, &'st
     TRICKS.iter().filter(|(what, _)| SOME.contains(what))
 }
 
-/// Those that this kernel can do, which may have no taps.
+/// The tricks that this kernel can do. It may have no taps.
 fn for_this_kernel(home: &Home) -> Vec<&'static (&'static str, &'static str)> {
     home::type_on(&home.laptop, &format!("ip link set eth0 address {LAPTOP_MAC}"));
     let made = Inside::of(&home.router).tries("ip link add x0 link eth0 type macvtap");
@@ -97,12 +97,12 @@ fn endpoint(home: &Home, name: &str) -> serde_json::Value {
     all.iter().find(|one| one["name"] == name).unwrap_or_else(|| panic!("{name} is not in {status}")).clone()
 }
 
-/// Whether it is on the disk which number the kernel has given to an endpoint's link.
+/// Returns whether the state on disk has the index that the kernel gave to an endpoint's link.
 fn is_noted(home: &Home, name: &str) -> bool {
     let copy = tempfile::tempdir().unwrap();
     let file = "state.redb";
     std::fs::copy(home.directory.path().join("state").join(file), copy.path().join(file)).unwrap();
-    // It may be copied while it is written to.
+    // The copy may be made during a write.
     let Ok(store) = Store::open(copy.path(), Seed([0; 16])) else { return false };
     store.state().endpoints.values().any(|one| one.name.as_str() == name && one.seen.is_some())
 }
@@ -127,7 +127,7 @@ fn a_container_that_changes_its_link_keeps_it_and_nobody_else_notices() {
         // The LAN has to learn another MAC.
         home::type_on(&home.laptop, &format!("ip neigh flush to {at} dev eth0"));
         eventually(&format!("{what}: the laptop reaches it"), || home.laptop.ping(at).is_some());
-        // What keeps host and siblings from it is set back at the next look, which is a minute away at most.
+        // The next look restores host access and the siblings' access. It comes within a minute.
         home.nudge();
         eventually(&format!("{what}: the host reaches it"), || home.nas.ping(at).is_some());
         let (links, own) = (inside.children(), [home.laptop.pings(at), home.nas.pings(at)]);
@@ -162,14 +162,14 @@ fn no_container_escapes_a_detach_by_what_it_does_to_its_link() {
     let mut home = Home::new();
     home.create_lan();
     for (at, (what, commands)) in for_this_kernel(&home).into_iter().enumerate() {
-        // Whether the daemon has looked meanwhile, or another one has, or none.
+        // The daemon has looked meanwhile, or another daemon has, or none.
         let all = what.starts_with("another name") || ["another MAC", "all three"].contains(what);
         for moment in (0..3).filter(|moment| all || at % 3 == *moment) {
             let web = home.world.container("web").unwrap();
             let at = address(&home, &web);
             let inside = Inside::of(&web);
             let [link] = inside.children()[..] else { panic!("{what}: one link") };
-            // A daemon that is killed before it has noted the link's number knows less of it.
+            // A daemon that is killed before it has noted the link's index knows less about it.
             eventually("the link is noted", || is_noted(&home, "web"));
             inside.types(commands);
             match moment {
@@ -201,8 +201,8 @@ fn a_link_that_is_down_goes_too_and_one_that_is_gone_is_said_to_be() {
     home.ok("detach lan web");
     assert!(inside.children().is_empty());
 
-    // Unless the daemon was quicker, and has made it anew.
-    eventually("it is said", || {
+    // Unless the daemon was faster, and has created the link again.
+    eventually("it is reported", || {
         address(&home, &web);
         inside.types("ip link del eth0");
         let ran = home.run("detach lan web");
@@ -231,17 +231,17 @@ fn what_the_user_has_made_by_hand_beside_it_stays_and_is_told_of() {
     inside.types("ip link set m0 up; ip addr add 192.168.88.99/24 dev m0");
     home.nudge();
     reaches(&home.laptop, ip("192.168.88.99"));
-    // Also where the endpoint's own link has gone, and it alone is there.
+    // Also where the endpoint's own link is gone, and only this link exists.
     for own_link in [true, false] {
         if !own_link {
             address(&home, &web);
             inside.types("ip link del eth0");
         }
         let ran = home.run("detach lan web");
-        assert!(ran.stderr.contains("`m0`") && ran.stderr.contains("not made by Ashore"), "{}", ran.stderr);
+        assert!(ran.stderr.contains("`m0`") && ran.stderr.contains("did not make it"), "{}", ran.stderr);
         ran.expect_success();
         does_not_reach(&home.laptop, at);
-        // The laptop may know it by the MAC of the link that has gone.
+        // The laptop may know the address by the MAC of the link that is gone.
         home::type_on(&home.laptop, "ip neigh flush dev eth0");
         eventually("the laptop reaches it", || home.laptop.ping(ip("192.168.88.99")).is_some());
     }
@@ -258,7 +258,7 @@ fn a_container_that_hides_its_link_keeps_its_address_and_is_taken_off_wherever_i
     home.create_lan();
     let (web, hidden) = (home.world.container("web").unwrap(), home.world.container("hidden").unwrap());
     let at = address(&home, &web);
-    // All at once: a daemon that comes in between knows the link by its new MAC.
+    // All in one command: a daemon that looks in between would learn the link's new MAC.
     let hide = |changes: &str, laptop: &Machine| {
         let path = hidden.namespace().path().display();
         Inside::of(&web).types(&format!("ip link set eth0 {changes} netns {path}"));
@@ -278,7 +278,7 @@ fn a_container_that_hides_its_link_keeps_its_address_and_is_taken_off_wherever_i
     let attach = format!("attach lan --netns {path} --name other");
     let ran = home.run(&format!("{attach} --ip {at}"));
     assert_eq!(ran.code, Some(5), "{ran:?}");
-    // Others go on as ever.
+    // Other requests work as before.
     home.ok(&attach);
     home.ok("detach lan other");
     reaches(&home.laptop, at);
@@ -288,7 +288,8 @@ fn a_container_that_hides_its_link_keeps_its_address_and_is_taken_off_wherever_i
     does_not_reach(&home.laptop, at);
     assert!(home.status()["endpoints"].as_array().unwrap().is_empty());
 
-    // Hidden under another MAC, it is a machine as any other: its container has its link made anew, and it is shown.
+    // Hidden under another MAC, it is a machine like any other: its container's link is created again, and
+    // the status shows the conflict.
     assert_eq!(address(&home, &web), at);
     hide("address 02:00:00:00:00:77 alias uplink", &home.laptop);
     eventually("it is shown", || {
@@ -315,7 +316,7 @@ fn a_link_whose_mac_a_container_takes_stays_where_it_is() {
         home.ok(&format!(
             "network create lan --kind {kind} --parent {parent} --subnet 192.168.88.0/24 --ip-range 192.168.88.192/27 --gateway 192.168.88.1"
         ));
-        // The host's own, which may be up only where the kernel lets both have the MAC.
+        // The host's own link, which may be up only where the kernel accepts the MAC twice.
         let by_hand = |command: &str| home::type_on(&home.nas, command);
         by_hand(&format!("ip link add mac0 link {parent} address {OTHER_MAC} type macvlan mode bridge"));
         by_hand("ip addr add 192.168.88.77/32 dev mac0");
@@ -436,7 +437,7 @@ fn a_container_is_not_taken_for_another_machine_when_it_changes_its_mac() {
     let at = address(&home, &web);
     reaches(&home.laptop, at);
     Inside::of(&web).types(&format!("ip link set eth0 address {OTHER_MAC}; ip neigh flush dev eth0"));
-    // It asks for the laptop, by a broadcast that says who it is.
+    // The container resolves the laptop's address, by a broadcast that carries its own MAC and address.
     for _ in 0..15 {
         reaches(&web, ip("192.168.88.50"));
         assert_eq!(mac_known_to(&home.laptop, at), OTHER_MAC);
@@ -473,7 +474,7 @@ fn a_container_of_a_bridge_network_escapes_no_detach_either() {
     is_untouched(&home, &before);
 }
 
-/// The namespace of a running container of an engine's.
+/// The namespace of a running container of an engine.
 fn sandbox(site: &Site, container: &str) -> Inside {
     let key = site.ok(&format!("inspect --format {{{{.NetworkSettings.SandboxKey}}}} {container}"));
     Inside::at(&site.docker.root().join(key.trim_start_matches('/')))
@@ -514,7 +515,7 @@ fn an_engines_container_keeps_its_link_whatever_it_does_to_it() {
             assert!(there["conflicts"].as_object().unwrap().is_empty(), "{what}: {there}");
             assert_eq!(there["seen_mac"] == OTHER_MAC, commands.contains(OTHER_MAC), "{what}: {there}");
 
-            // The same again, and by itself.
+            // The same again, and once more by itself.
             site.ok("restart -t 0 web");
             assert_eq!(site.address_of("web").1, mac, "{what}");
             home::type_on(&site.home.laptop, "ip neigh flush dev eth0");
@@ -544,7 +545,7 @@ fn a_container_that_is_disconnected_is_off_whatever_it_did_to_its_link() {
             eventually("the laptop reaches it", || site.home.laptop.ping(at).is_some());
             let [link] = inside.children()[..] else { panic!("{what}: one link") };
             inside.types(commands);
-            // An engine that does not find the link under its name complains or not.
+            // An engine that does not find the link under its name may or may not report an error.
             site.docker("network disconnect lan web");
             eventually(&format!("{what}: its link is gone"), || !inside.children().contains(&link));
             does_not_reach(&site.home.laptop, at);

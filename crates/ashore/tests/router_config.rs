@@ -1,5 +1,6 @@
-//! What `ashore router-config` prints does what it says, typed into a real router: Debian's ifupdown, dnsmasq, nftables and
-//! Kea. The VLAN itself needs a kernel that has them (`vm_router_config.rs`); here a plain wire stands for it.
+//! The output of `ashore router-config` does what it says on a real router with Debian's ifupdown, dnsmasq,
+//! nftables and Kea. The VLAN itself needs a kernel with VLANs (`vm_router_config.rs`); here a plain wire
+//! stands in for it.
 
 mod home;
 
@@ -29,7 +30,7 @@ fn with_engines(test: &str, run: impl FnOnce(&Engines)) {
     }
 }
 
-/// A router between the LAN, a wire in the VLAN's place, and the internet; a machine on each.
+/// A router between the LAN, a wire in place of the VLAN, and the internet, with a machine on each.
 struct Routed {
     _world: World,
     router: Machine,
@@ -63,14 +64,14 @@ impl Routed {
         Typed::on(&self.router, engines, self.directory.path(), "", &script)
     }
 
-    /// Another time, on the interface that there is by now.
+    /// Runs the script again, on the interface that exists by now.
     fn type_again(&self, engines: &Engines, policy: &str) -> Typed {
         let script = ashore(&format!("{ROUTED} --firewall {policy} --for ifupdown")).expect_success();
         let script = script.replace("\nifup eth0.200\n", "\n");
         Typed::on(&self.router, engines, self.directory.path(), "", &script)
     }
 
-    /// Whether the container can open a connection to a port of the router's.
+    /// Returns whether the container can connect to a TCP port of the router.
     fn opens(&self, port: u16) -> bool {
         let at = SocketAddr::new(ip("10.0.200.1"), port);
         let connect = || TcpStream::connect_timeout(&at, Duration::from_secs(5)).is_ok();
@@ -93,14 +94,14 @@ fn one_way_the_lan_reaches_the_vlan_and_not_the_other_way_round() {
         none_reach(&routed.internet, CONTAINER);
         reaches(&routed.container, ip("10.0.200.1"));
 
-        // Of the router itself, DNS and DHCP.
+        // On the router itself, only DNS and DHCP are open.
         let _web = routed.router.inside(|| TcpListener::bind("0.0.0.0:8080")).unwrap().unwrap();
         assert!(routed.opens(53) && !routed.opens(8080));
         let gives = |wanted| dhcp_gives(&routed.container, "eth0", engines, wanted);
         assert_eq!(gives("10.0.200.191"), ip("10.0.200.191"));
-        assert_ne!(gives("10.0.200.192"), ip("10.0.200.192"), "that is Ashore's");
+        assert_ne!(gives("10.0.200.192"), ip("10.0.200.192"), "that address is Ashore's");
 
-        // The same again makes the same, and another policy takes its place.
+        // The same script again has the same result, and another policy replaces the first.
         let _again = routed.type_again(engines, "one-way");
         all_reach(&routed.laptop, CONTAINER);
         let _closed = routed.type_again(engines, "closed");
@@ -143,14 +144,18 @@ fn a_linux_routers_interface_that_is_a_port_is_not_its_lan_and_nothing_is_done()
         type_on(&router, &format!("ip link {step}"));
     }
     let script = ashore(&format!("{ROUTED} --for ifupdown")).expect_success();
-    // No file of this machine's is written, and no unit of it is asked for.
+    // The script writes no file of this machine, and starts no unit of it.
     let text = format!(
         "mount -t tmpfs tmpfs /root; mount -t tmpfs tmpfs /etc; mount -t sysfs sysfs /sys; mkdir /root/bin; PATH=/root/bin:$PATH\n\
          for tool in systemctl systemd-run; do printf '#!/bin/sh\\n' > /root/bin/$tool; chmod +x /root/bin/$tool; done\n{script}\nfind /etc -type f"
     );
     let mut command = router.command("unshare").unwrap();
     let ran = Ran::of(command.args(["--mount", "sh", "-c", &text])).unwrap();
-    assert!(ran.stderr.contains("eth0 is a port of br0: --lan-interface has to name that"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("eth0 is a port of br0: --lan-interface must name that one"),
+        "{}",
+        ran.stderr
+    );
     assert_eq!(ran.stdout, "");
 }
 
@@ -169,7 +174,7 @@ fn the_routers_dhcp_server_keeps_clear_of_a_network_that_is_there() {
         for free in ["192.168.88.191", "192.168.88.224"] {
             assert_eq!(gives(free), ip(free));
         }
-        // Ashore's, the router's, and what was in no pool before.
+        // Ashore's addresses, the router's, and those that were in no pool before.
         let others = ["192.168.88.192", "192.168.88.200", "192.168.88.223", "192.168.88.1"];
         for taken in others.into_iter().chain(["192.168.88.179", "192.168.88.241"]) {
             assert_ne!(gives(taken), ip(taken));
@@ -192,7 +197,7 @@ fn kea_takes_its_entry() {
                 ashore(&format!("router-config {options} --ip-range {range} --for kea")).expect_success();
             let directory = tempfile::tempdir().unwrap();
             let file = directory.path().join("kea.conf");
-            // What is there gets other pools alone.
+            // An existing entry gets only other pools.
             let entry = match entry.split("\"pools\": [").collect::<Vec<_>>()[..] {
                 [_, one, other] => [("192.168.88.0/24", one), ("10.0.0.0/8", other)]
                     .map(|(net, pools)| {
@@ -215,7 +220,7 @@ fn kea_takes_its_entry() {
     });
 }
 
-/// The systems whose output is for a shell.
+/// The systems whose output is a shell script.
 #[test]
 fn what_is_for_a_shell_is_a_shells() {
     for system in ["openwrt", "systemd-networkd", "ifupdown", "netplan", "networkmanager"] {
@@ -233,7 +238,7 @@ fn openwrt(options: &str) -> String {
     ashore(&format!("router-config {options} --for openwrt")).expect_success()
 }
 
-/// No package of Debian's has uci: a stand-in takes the lines.
+/// No Debian package has `uci`, so a stand-in runs the lines.
 #[test]
 fn on_openwrt_the_lan_stays_and_the_vlan_stands_beside_it() {
     for policy in ["open", "one-way", "closed"] {
@@ -286,7 +291,7 @@ fn on_openwrt_all_of_it_goes_again_and_the_lan_is_on_its_bridge_as_it_was() {
     router.paste(&away("vlan200")).expect_success();
     assert!(router.has_what_it_was_made_with());
 
-    // A second VLAN of Ashore's still needs the LAN to be one.
+    // A second VLAN of Ashore still needs the LAN as a VLAN.
     router.paste(&output).expect_success();
     router.paste(&openwrt("--vlan 201 --subnet 10.0.201.0/24 --port lan1")).expect_success();
     router.paste(&away("vlan200")).expect_success();
@@ -294,7 +299,7 @@ fn on_openwrt_all_of_it_goes_again_and_the_lan_is_on_its_bridge_as_it_was() {
     router.paste(&away("vlan201")).expect_success();
     assert!(router.has_what_it_was_made_with());
 
-    // And whoever had the LAN in a VLAN keeps it there.
+    // A LAN that was in a VLAN before stays there.
     let router = OpenWrt::new();
     let own = "lan_vlan=bridge-vlan\nlan_vlan.device=br-lan\nlan_vlan.vlan=1\n";
     router.add("network", own);
@@ -304,7 +309,7 @@ fn on_openwrt_all_of_it_goes_again_and_the_lan_is_on_its_bridge_as_it_was() {
     assert_eq!(router.config("network"), before);
 }
 
-/// A router as it is prepared, and what stops the script on it.
+/// A preparation of the router, and the words with which the script stops on it.
 type OtherRouter = (fn(&OpenWrt), &'static str);
 
 #[test]
@@ -447,7 +452,7 @@ fn on_openwrt_a_pool_that_hands_out_nothing_does_not_count_and_of_several_none_i
         (pool("lan", "dynamicdhcp=0"), "lan has no pool here: nothing has to change"),
         (
             pool("lan", low) + &pool("guests", wide),
-            "lan has several pools (lan guests): the numbers 192 to 223 may be in none of them; nothing was changed",
+            "lan has several pools (lan guests): none of them may contain the numbers 192 to 223; nothing was changed",
         ),
         (
             pool("lan", "start=192.168.88.100 limit=150"),
@@ -500,7 +505,7 @@ fn a_network_is_asked_of_the_daemon_and_needs_none_but_for_that() {
     assert_eq!(plan["subnets"][0]["range"], "192.168.88.192/27");
     assert_eq!(plan["subnets"][0]["router"], "192.168.88.1");
     assert_eq!(plan["vlan"], serde_json::Value::Null);
-    // Nobody on this LAN says what its pool is, so none is made up.
+    // No DHCP server on this LAN tells its pool, so the plan contains none.
     assert_eq!(plan["subnets"][0]["present"], "unknown");
     assert_eq!(plan["subnets"][0]["pools"].as_array().unwrap().len(), 0);
     assert!(home.ok("router-config").contains("routeros"));
@@ -513,8 +518,8 @@ fn a_network_is_asked_of_the_daemon_and_needs_none_but_for_that() {
             3,
             "`ashore pool-check` names one",
         ),
-        ("router-config --for kea --vlan 1 --subnet 10.0.1.0/24", 3, "cuts off whoever is on it"),
-        ("router-config lan --for kea --gateway 192.168.88.2", 3, "sends by 192.168.88.1"),
+        ("router-config --for kea --vlan 1 --subnet 10.0.1.0/24", 3, "would cut off every machine on it"),
+        ("router-config lan --for kea --gateway 192.168.88.2", 3, "has the gateway 192.168.88.1"),
         ("router-config lan --for keaa", 2, "a similar value exists: 'kea'"),
         ("router-config lan --subnet 10.0.0.0/8", 2, "cannot be used with"),
         ("router-config --for kea", 3, "--vlan 200 --subnet 10.0.200.0/24"),

@@ -1,4 +1,4 @@
-//! IPv6 addresses and routes by what the LAN's routers advertise.
+//! IPv6 addresses and routes from router advertisements.
 
 mod home;
 
@@ -18,7 +18,7 @@ const CREATE: &str = "network create lan --parent eth0 --subnet 192.168.88.0/24 
                       --gateway 192.168.88.1";
 const PREFIX: &str = "prefix fd88::/64 { AdvValidLifetime 7200; AdvPreferredLifetime 3600; };";
 
-/// Runs a test where routers' programs can run.
+/// Runs a test where the routers' programs can run.
 fn with(test: &str, run: impl FnOnce(Home, &Engines)) {
     with_home(test, Home::new, run);
 }
@@ -44,7 +44,7 @@ fn with_router(test: &str, run: impl FnOnce(Home, Router)) {
     });
 }
 
-/// The IPv6 addresses of an endpoint by its daemon, once it has one in a prefix.
+/// An endpoint's IPv6 address in a prefix, as the daemon reports it. Waits until there is one.
 fn in_prefix(home: &Home, name: &str, prefix: &str) -> IpAddr {
     let mut found = None;
     eventually(&format!("{name} has an address in {prefix}"), || {
@@ -60,14 +60,14 @@ fn all_of(home: &Home, name: &str) -> Vec<IpAddr> {
     addresses(all.iter().find(|endpoint| endpoint["name"] == name).unwrap())
 }
 
-/// What a container's kernel has of IPv6, but for what is of the link alone.
+/// The IPv6 addresses in a container's kernel, except link-local ones.
 fn global(container: &Machine) -> Vec<LinkAddress> {
     let all = container.kernel().observe(&[]).unwrap().host.addresses.into_iter();
     all.filter(|there| there.net.addr().is_ipv6() && !there.link_scope && !there.net.addr().is_loopback())
         .collect()
 }
 
-/// The address that a machine has on the link alone.
+/// A machine's link-local address. Returns `None` if it has none.
 fn link_local(machine: &Machine) -> Option<IpAddr> {
     let all = machine.kernel().observe(&[]).unwrap().host.addresses.into_iter();
     all.map(|there| there.net.addr()).find(|ip| ip.to_string().starts_with("fe80:"))
@@ -112,7 +112,7 @@ fn a_name_keeps_its_address_and_no_ping_is_lost_while_the_daemon_is_killed() {
         reaches(&home.laptop, at);
         let pings = [home.laptop.pings(at), home.nas.pings(at)];
         home.restart();
-        // The router speaks at least once.
+        // Long enough for the router to advertise at least once.
         std::thread::sleep(Duration::from_secs(5));
         for pings in pings {
             let counted = pings.end();
@@ -141,7 +141,7 @@ fn a_new_prefix_is_taken_up_and_the_old_one_ends_when_its_time_comes() {
         home.attach("lan", &web, "");
         let old = in_prefix(&home, "web", "fd88::");
         reaches(&home.laptop, old);
-        // From now on it is said at least once to be good for twenty seconds, and whole ones are counted.
+        // From now on the prefix is advertised as valid for twenty seconds; whole seconds are counted.
         let said = Instant::now();
         router.says(&(prefix("fd88", 20, 0) + &prefix("fd99", 7200, 3600)));
         let new = in_prefix(&home, "web", "fd99::");
@@ -183,7 +183,8 @@ fn an_address_that_a_machine_has_taken_is_not_used() {
         let first = in_prefix(&home, "web", "fd88::");
         home.ok("detach lan web");
         home.laptop.add_address("eth0", format!("{first}/64").parse().unwrap()).unwrap();
-        // What an endpoint has given up is taken to be clear for two minutes. A daemon that has just started knows nothing of that.
+        // The daemon treats an address that an endpoint has released as free of conflicts for two minutes. A
+        // restarted daemon does not know that.
         home.restart();
         home.attach("lan", &web, "");
         let second = in_prefix(&home, "web", "fd88::");
@@ -275,7 +276,7 @@ fn behind_a_bridge_and_among_private_siblings_it_is_the_same() {
 #[test]
 fn routes_to_elsewhere_and_the_preferred_router_are_taken() {
     with("slaac, routes", |home, engines| {
-        // Of the second prefix it says that others are not on the link.
+        // The router advertises that other hosts of the second prefix are not on the link.
         let far = "prefix fd77::/64 { AdvOnLink off; AdvValidLifetime 7200; AdvPreferredLifetime 3600; };";
         let says = format!("{PREFIX} {far} AdvDefaultPreference low; route fd00:1::/48 {{ }};");
         let _first = router(engines, &home, &says);
@@ -304,7 +305,7 @@ fn routes_to_elsewhere_and_the_preferred_router_are_taken() {
     });
 }
 
-/// How much a machine sends at once to a container that has connected to it, in bytes.
+/// The largest segment, in bytes, that a machine sends to a container that has connected to it.
 fn longest_segment(container: &Machine, to: &Machine, at: IpAddr) -> u32 {
     let listener = to.inside(|| TcpListener::bind(SocketAddr::new(at, 0))).unwrap().unwrap();
     let there = listener.local_addr().unwrap();
@@ -316,7 +317,7 @@ fn longest_segment(container: &Machine, to: &Machine, at: IpAddr) -> u32 {
 #[test]
 fn packets_are_as_long_as_the_router_says() {
     with("slaac, MTU", |home, engines| {
-        // It is the container that is looked at, and a kernel that has heard of an MTU does not forget it.
+        // The test is about the container, and a kernel that has learned an MTU keeps it.
         let deaf = || std::fs::write("/proc/sys/net/ipv6/conf/eth0/accept_ra", "0");
         home.laptop.inside(deaf).unwrap().unwrap();
         let router = router(engines, &home, &format!("{PREFIX} AdvLinkMTU 1492;"));
@@ -325,7 +326,8 @@ fn packets_are_as_long_as_the_router_says() {
         home.attach("lan", &web, "");
         let at = in_prefix(&home, "web", "fd88::");
         eventually("the laptop reaches it", || home.laptop.ping(at).is_some());
-        // What it tells the laptop, without the headers of IPv6 and TCP, and its time stamps.
+        // The MSS that the container announces, derived from the MTU without the headers of IPv6 and TCP and
+        // the time stamps.
         assert_eq!(longest_segment(&web, &home.laptop, ip("fd88::50")), 1492 - 40 - 20 - 12);
         assert_eq!(longest_segment(&web, &home.laptop, ip("192.168.88.50")), 1500 - 20 - 20 - 12);
         assert_eq!(home.status()["pending"].as_array().unwrap().len(), 0, "{}", home.status());
@@ -351,7 +353,8 @@ fn a_machine_that_advertises_ever_something_else_is_followed_now_and_then() {
         let spoken = advertiser.end();
         let counted = pings.end();
         assert_eq!(counted.lost, 0, "{counted:?}");
-        // Twelve at once and three later, each in two steps at the most: what ends does not wait for what begins.
+        // Twelve changes at once and three later, each in at most two steps: what ends does not wait for what
+        // begins.
         let times = changes() - before;
         assert!(spoken > 200 && (8..=2 * 15).contains(&times), "{times} of {spoken}");
         eventually("only what lasts is left", || {
@@ -366,11 +369,11 @@ fn a_machine_that_advertises_ever_something_else_is_followed_now_and_then() {
 fn what_cannot_be_is_refused_before_anything_is_touched() {
     let home = Home::new();
     for (options, words) in [
-        ("--ipv6 on", "none of auto"),
-        ("--ipv6 dhcp --kind ipvlan", "those of ipvlan:l2 share one MAC"),
+        ("--ipv6 on", "not one of auto"),
+        ("--ipv6 dhcp --kind ipvlan", "endpoints of ipvlan:l2 share one MAC"),
         ("--ipv6 slaac --subnet fd88::/64", "with --ipv6 slaac no address is chosen from fd88::/64"),
-        ("--ipv6 off --subnet fd88::/64", "leave one of the two away"),
-        ("--ipv6 auto --kind ipvlan:l3", "routers speak to all, which ipvlan:l3 does not hand on"),
+        ("--ipv6 off --subnet fd88::/64", "leave one of the two out"),
+        ("--ipv6 auto --kind ipvlan:l3", "multicast, which ipvlan:l3 does not pass on to its endpoints"),
     ] {
         let ran = home.run(&format!("network create lan --parent eth0 --subnet 192.168.88.0/24 {options}"));
         assert!(ran.code.is_some_and(|code| code != 0), "{options}");
@@ -386,7 +389,7 @@ fn without_a_prefix_status_says_so() {
         home.ok(&format!("{CREATE} --ipv6 auto"));
         let web = home.world.container("web").unwrap();
         home.attach("lan", &web, "");
-        eventually("status says so", || {
+        eventually("the status says so", || {
             home.status()["troubles"].to_string().contains("`web` has no IPv6 address")
         });
     });
@@ -414,7 +417,7 @@ fn a_prefix_of_which_no_address_can_be_made_is_told_of() {
         home.ok(&format!("{CREATE} --ipv6 auto"));
         let web = home.world.container("web").unwrap();
         home.attach("lan", &web, "");
-        eventually("status says why it has no IPv6", || {
+        eventually("the status says why it has no IPv6", || {
             let troubles = home.status()["troubles"].to_string();
             troubles.contains("`web` has no IPv6 address")
                 && troubles.contains("advertises fd88:0:0:100::/56")

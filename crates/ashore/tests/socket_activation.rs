@@ -1,4 +1,5 @@
-//! Sockets that are there before the daemon: whoever calls them waits for it, and they stay when it goes.
+//! Sockets that exist before the daemon. Clients that connect wait for the daemon, and the sockets stay when
+//! it ends.
 
 mod home;
 
@@ -16,7 +17,7 @@ fn activation(test: &str) -> Option<Engines> {
     Engines::find().inspect_err(|why| cannot_run(test, why)).ok()
 }
 
-/// What the plugin answers to Docker's first question.
+/// The plugin's answer to Docker's first call.
 fn activate_plugin(socket: &Path) -> String {
     let mut stream = UnixStream::connect(socket).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -78,8 +79,7 @@ fn a_socket_that_nobody_would_answer_is_refused() {
     .unwrap();
     eventually("it ends", || daemon.ended_within(Duration::ZERO).unwrap());
     let log = daemon.log();
-    for words in [other.to_str().unwrap(), "was handed over", "plugins/ashore.sock", "try:", "ListenStream="]
-    {
+    for words in [other.to_str().unwrap(), "system passed", "plugins/ashore.sock", "try:", "ListenStream="] {
         assert!(log.contains(words), "{words:?} is not in: {log}");
     }
     assert!(!directory.path().join("state").exists());

@@ -1,4 +1,5 @@
-//! A switch with spanning tree: its port has carrier and lets nothing through yet. What was asked and said meanwhile nobody has heard.
+//! A switch with spanning tree: its port has carrier before it forwards. Requests and announcements sent
+//! meanwhile are lost.
 
 mod home;
 
@@ -10,7 +11,7 @@ use home::scripted::{Reply, Scripted};
 use home::voice::Voice;
 use home::{Home, addresses, comes_true, eventually, eventually_within, ip, is_root, reaches};
 
-/// The delays of a switch: one for every run, and the usual one where there is time.
+/// The forward delays of a switch in seconds: a short one for every run, and the default where there is time.
 fn delays(short: u32) -> Vec<u32> {
     let all = std::env::var_os("ASHORE_TEST_ALL").is_some();
     std::iter::once(short).chain(all.then_some(15)).collect()
@@ -27,7 +28,7 @@ fn what_nobody_heard_is_asked_and_said_again() {
     }
     for delay in delays(4) {
         let home = Home::new();
-        // The first addresses are looked at ahead, and nobody has them yet.
+        // The first addresses are probed ahead, and no machine has them yet.
         home.create_lan();
         let [web, db] = ["web", "db"].map(|name| home.world.container(name).unwrap());
         let squatter = home.world.machine("squatter", 192).unwrap();
@@ -52,7 +53,7 @@ fn what_nobody_heard_is_asked_and_said_again() {
             let claimed = home.status()["troubles"].to_string();
             said.contains(&announced) && claimed.contains("claims the address of `web`")
         });
-        // It is asked for and said at once, and not only after the usual time.
+        // The probes and announcements are sent at once, and not only at the usual time.
         let since_then = said.iter().filter(|heard| **heard == announced).count();
         assert!(since_then <= 2, "{said:?}");
         reaches(&home.laptop, ip("192.168.88.193"));
@@ -77,7 +78,7 @@ fn it_is_all_said_once_more_when_the_switches_behind_forward_too() {
     let lan = Voice::of(&home.laptop);
     let announced = Heard { sender: mac(&web), ip: addresses(&web)[0], claims: true };
     let mut rounds = 0;
-    // By then all is said that follows from the first frame.
+    // By then, everything that follows from the first frame has been sent.
     comes_true(Duration::from_secs(10), || false);
     lan.heard();
     eventually_within(Duration::from_secs(60), "it is announced once more", || {
@@ -94,7 +95,7 @@ fn a_first_lease_waits_until_somebody_is_heard() {
     if !is_root() {
         return cannot_run("spanning tree, leases", "a DHCP server needs root");
     }
-    // With a range to fall back on it waits for eight seconds, and without one for fifteen.
+    // With a fallback range the attach waits eight seconds, without one fifteen.
     let range = "--subnet 192.168.88.0/24 --ip-range 192.168.88.192/27 --fallback range";
     for (delay, how) in delays(5).into_iter().zip([range, ""]) {
         let home = Home::new();

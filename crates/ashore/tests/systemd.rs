@@ -1,4 +1,4 @@
-//! Under a real systemd: `ashore install` on a NAS that has booted, its units, and a daemon that comes back by itself.
+//! Under a real systemd: `ashore install` on a booted NAS, its units, and a daemon that restarts by itself.
 
 mod home;
 
@@ -21,7 +21,7 @@ systemctl enable --now ashore.socket ashore.service
         let version = env!("CARGO_PKG_VERSION");
         let done = format!("# ashore {version} is installed as /usr/local/bin/ashore");
         assert_eq!(booted.ok("/root/ashore install"), format!("{installed}{done}"));
-        assert_eq!(booted.ok("/root/ashore install"), format!("{done}, and nothing is to be done"));
+        assert_eq!(booted.ok("/root/ashore install"), format!("{done}; nothing to do"));
         for path in
             ["/run/ashore/ashore.sock", "/run/docker/plugins/ashore.sock", "/var/lib/ashore/state.redb"]
         {
@@ -34,12 +34,14 @@ systemctl enable --now ashore.socket ashore.service
         // Docker's own unit names a program that this NAS does not have.
         let beside_docker = booted.run("systemd-analyze verify docker.service").stderr;
         assert!(!beside_docker.contains("ashore") && !beside_docker.contains("cycle"), "{beside_docker}");
-        // In tenths; an ordinary service of root's has 96. One of these is for seeing who has a namespace open as another user.
+        // In tenths; an ordinary service of root has 96. One of these tenths is for seeing which process of
+        // another user holds a namespace open.
         booted.ok("systemd-analyze security --no-pager --threshold=31 ashore.service");
 
-        // A newer version takes the place of this one, and only the daemon starts anew.
+        // A newer version replaces this one, and only the daemon restarts.
         let before = booted.pid();
-        // By a process of its own: one that another test starts while this one writes would have the file open for a moment.
+        // By a separate process: a process that another test starts during the write would inherit the open
+        // file for a moment.
         let copied = std::process::Command::new("sh")
             .args(["-c", r#"{ cat "$0"; printf newer; } >"$1" && chmod 755 "$1""#, PROGRAM])
             .arg(booted.at("/root/newer"))
@@ -54,7 +56,7 @@ systemctl enable --now ashore.socket ashore.service
         );
         assert_ne!(booted.pid(), before);
 
-        // What cannot start is taken back.
+        // An installation that cannot start is undone.
         booted.ok("ashore uninstall --purge");
         std::fs::write(booted.at("/var/lib/ashore"), "in the way").unwrap();
         let failed = booted.run("/root/ashore install");
@@ -82,7 +84,8 @@ fn in_its_confinement_it_can_do_all_of_its_work() {
             eventually("the host reaches it", || booted.machine.ping(ip(address)).is_some());
         }
         booted.ok(&format!("docker exec web ping -c 1 -w 2 {HOST}"));
-        // The route to it is set inside the container, which the daemon finds by a mount made after its own start.
+        // The route to the host's address is set inside the container. The daemon finds it by a mount that
+        // was made after its own start.
         booted.ok("docker exec web ping -c 1 -w 2 fd88::9");
 
         booted.ok("docker run -d --init --name plain --network none box sleep 1000");
@@ -93,11 +96,12 @@ fn in_its_confinement_it_can_do_all_of_its_work() {
         );
         reaches(&booted.laptop, ip("192.168.88.224"));
 
-        // Its process ends, while another user's has its namespace open; then that ends too.
+        // Its process ends while a process of another user holds its namespace open. Then that process ends
+        // too.
         let holder = "systemd-run --quiet --unit=holder --uid=65534 --property=StandardInput=file:";
         booted.ok(&format!("{holder}/proc/{pid}/ns/net /usr/bin/busybox sleep 1000"));
         booted.ok("docker rm -f plain");
-        // The host hears nothing of it, and looks once a minute.
+        // The host gets no notification of this, so the daemon looks once a minute.
         let patience = std::time::Duration::from_secs(180);
         eventually_within(patience, "it is found", || {
             booted.ok("ashore status").contains("was found by /proc/")
@@ -139,14 +143,14 @@ fn a_daemon_that_was_killed_comes_back_and_no_caller_is_turned_away() {
         let pid = booted.ok("docker inspect --format {{.State.Pid}} plain");
         booted.ok(&format!("ashore attach lan --pid {pid} --name plain"));
         let stream = booted.laptop.pings(ip("192.168.88.192"));
-        // More often than systemd would start a service that does not say otherwise.
+        // More often than systemd restarts a service by default.
         for _ in 0..8 {
             let before = booted.pid();
             booted.ok("systemctl kill --signal=KILL ashore.service");
             assert!(booted.ok("ashore status").contains("plain"));
             assert_ne!(booted.pid(), before);
         }
-        // As its administrator stops it: whoever calls wakes it again.
+        // The administrator stops the daemon. The next client starts it again.
         booted.ok("systemctl stop ashore.service");
         assert!(booted.ok("ashore status").contains("plain"));
         let counted = stream.end();

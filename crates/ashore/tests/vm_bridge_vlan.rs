@@ -1,4 +1,5 @@
-//! Networks of kind `bridge` in a VLAN of a bridge that filters them. In the virtual machine, whose kernel has such bridges.
+//! Networks of kind `bridge` in a VLAN of a VLAN-filtering bridge. Runs in the virtual machine, whose kernel
+//! has such bridges.
 
 mod home;
 
@@ -16,11 +17,11 @@ use home::untouched::{is_untouched, untouched};
 use home::{HOST, Home, addresses, arp_answered, does_not_reach, eventually, ip, reaches, type_on};
 
 const OPTIONS: &str = "--kind bridge --vlan 20 --subnet 10.0.20.0/24 --gateway 10.0.20.1";
-/// What the network's own port makes on the NAS.
+/// The name of the network's own port on the NAS.
 const OWN: &str = "br0-vlan20";
 
-/// A home with VLAN 20 on its switch, and a NAS with its NIC in a bridge that filters VLANs. The laptop and the router are in
-/// the VLAN too, and a phone in the LAN alone.
+/// A home with VLAN 20 on its switch, and a NAS with its NIC in a VLAN-filtering bridge. The laptop and the
+/// router are in the VLAN too; a phone is only on the LAN.
 fn home() -> Home {
     let home = Home::bridged();
     home.laptop.add_vlan("eth0", 20, "10.0.20.50/24".parse().unwrap()).unwrap();
@@ -28,7 +29,7 @@ fn home() -> Home {
     type_on(&home.nas, "ip link set dev br0 type bridge vlan_filtering 1");
     type_on(&home.nas, "bridge vlan add dev eth0 vid 20");
     eventually("the bridge passes frames", || home.nas.ping(ip("192.168.88.1")).is_some());
-    // The kernel notices that a moment later, and what is compared at the end has it.
+    // The kernel notices this a moment later, and the comparison at the end includes it.
     let bridge = "br0".parse().unwrap();
     eventually("the bridge has carrier", || nas(&home).link(&bridge).unwrap().carrier);
     home
@@ -48,7 +49,7 @@ fn nas(home: &Home) -> View {
     home.nas.kernel().observe(&[]).unwrap().host
 }
 
-/// In which VLANs the ports are that are Ashore's.
+/// The VLANs of Ashore's own ports.
 fn memberships(home: &Home) -> Vec<BTreeMap<VlanId, Membership>> {
     let host = nas(home);
     let ours = host.links.iter().filter(|link| link.tag().is_some_and(|tag| tag.is_far_end()));
@@ -89,18 +90,19 @@ fn endpoints_are_in_the_vlan_alone_and_nothing_of_it_stays() {
     assert_eq!(memberships(&home).iter().filter(|one| **one == only_in(20, Membership::UNTAGGED)).count(), 3);
     assert_eq!(memberships(&home).iter().filter(|one| **one == only_in(1, Membership::UNTAGGED)).count(), 1);
 
-    // Whoever is on the LAN without a tag does not reach it, with whatever address.
+    // A machine on the LAN without a tag does not reach the container, with any address.
     let phone = home.world.machine("phone", 60).unwrap();
     phone.add_address("eth0", "10.0.20.60/24".parse().unwrap()).unwrap();
     does_not_reach(&phone, at);
     media.add_address("eth0", "10.0.20.61/24".parse().unwrap()).unwrap();
     does_not_reach(&media, at);
     does_not_reach(&db, at_media);
-    // Nor does it get out of the VLAN by a tag of its own making.
+    // The container does not leave the VLAN by a tag of its own.
     db.add_vlan("eth0", 1, "192.168.88.71/24".parse().unwrap()).unwrap();
     does_not_reach(&db, ip("192.168.88.1"));
     does_not_reach(&db, at_media);
-    // Nor does the host, which has no part in the VLAN, nor is it answered for there.
+    // The host is not in the VLAN: it does not reach the container, and its addresses are not answered for
+    // there.
     does_not_reach(&home.nas, at);
     assert!(!arp_answered(&home.laptop, "eth0.20", ip(HOST)));
     reaches(&home.laptop, ip(HOST));
@@ -126,7 +128,7 @@ fn what_the_plans_print_typed_into_a_shell_makes_the_same() {
     let words = ["bridge vlan del dev asp", " vid 1\n", "bridge vlan add dev asp", " vid 20 pvid untagged\n"];
     assert!(words.iter().all(|word| attached_by.contains(word)), "{attached_by}");
     assert!(made_by.contains("learning off\n"), "{made_by}");
-    // Up to Linux 6.1 no link can be made in a container by a name that the host has.
+    // Up to Linux 6.1, no link can be created in a container by a name that the host has.
     home.attach("iot", &web, "--ifname lan0");
     let sorted = |home: &Home| {
         let mut links = nas(home).links;
@@ -139,7 +141,7 @@ fn what_the_plans_print_typed_into_a_shell_makes_the_same() {
         links
     };
     let made = sorted(&home);
-    // Without the daemon, which would take away what it did not make.
+    // Without the daemon, which would remove what it did not create.
     home.daemon.take().unwrap().kill().unwrap();
     web.remove_link("lan0").unwrap();
     home.nas.remove_link(OWN).unwrap();
@@ -161,7 +163,8 @@ fn what_the_plans_print_typed_into_a_shell_makes_the_same() {
 #[test]
 fn the_vlan_is_asked_who_has_an_address_and_told_who_has_it() {
     let home = home();
-    // A machine of the VLAN has one of the range, and one of the LAN has the next, which is no conflict.
+    // A machine in the VLAN has an address of the range. A machine on the LAN has the next one, which is no
+    // conflict.
     let (camera, phone) =
         (home.world.machine("camera", 61).unwrap(), home.world.machine("phone", 62).unwrap());
     camera.add_vlan("eth0", 20, "10.0.20.192/24".parse().unwrap()).unwrap();
@@ -176,10 +179,10 @@ fn the_vlan_is_asked_who_has_an_address_and_told_who_has_it() {
     let report = home.attach("iot", &web, "--ip 10.0.20.193");
     let mac = report["mac"].as_str().unwrap();
     eventually("it is announced in the VLAN, though it has said nothing", || tagged.any_from(mac));
-    // The bridge has not learnt from that where it is.
+    // The bridge did not learn from that where the container is.
     reaches(&home.laptop, ip("10.0.20.193"));
 
-    // Another one takes it, and is told.
+    // Another machine takes it, and is shown.
     type_on(&camera, "ip addr flush dev eth0.20");
     type_on(&camera, "sysctl -qw net.ipv4.conf.eth0/20.arp_notify=1");
     camera.add_address("eth0.20", "10.0.20.193/24".parse().unwrap()).unwrap();
@@ -195,12 +198,12 @@ fn leases_are_of_the_vlans_own_server() {
     let test = "leases in a VLAN of a bridge";
     let Ok(engines) = Engines::find().inspect_err(|why| cannot_run(test, why)) else { return };
     let mut home = home();
-    // The VLAN has a server, and the LAN has another.
+    // The VLAN has a server, and the LAN has another one.
     let lan = ("192.168.88.100", "192.168.88.120");
     let _lan = Server::udhcpd(&engines, &home.router, home.directory.path(), lan, 60);
     let pool = ("10.0.20.100", "10.0.20.120");
     let path = home.directory.path();
-    // A range in the pool of a server that answers at once is found to be that.
+    // A range in the pool of a server that answers at once is found to be in it.
     let all = "10.0.20.100,10.0.20.120,2m";
     let quick = Server::dnsmasq(&engines, &home.router, path, all, &["--interface=eth0.20"]);
     eventually("it is refused", || {
@@ -246,10 +249,10 @@ fn the_host_has_an_address_there_that_was_reserved_for_it_or_its_own() {
     home.ok("network rm iot");
     assert_eq!((home.made_links(), home.made_routes().len()), (vec!["br0".to_owned()], 0));
 
-    // Its own interface in the VLAN, which the bridge itself has to be in then.
+    // The host's own interface in the VLAN. For this, the bridge itself has to be in the VLAN.
     type_on(&home.nas, "bridge vlan add dev br0 vid 20 self");
     home.nas.add_vlan("br0", 20, "10.0.20.9/24".parse().unwrap()).unwrap();
-    // Its name is the VLAN's as well, and its subnet the network's.
+    // The parent's name is also the VLAN's, and its subnet the network's.
     home.ok("network create iot --parent br0.20 --kind bridge --ip-range 10.0.20.192/27");
     let (web, at, _) = attached(&home, "iot", "web");
     reaches(&home.nas, at);
@@ -276,7 +279,7 @@ fn a_tagged_port_is_for_a_container_that_speaks_802_1q() {
     web.add_vlan("eth0", 20, format!("{at}/24").parse().unwrap()).unwrap();
     reaches(&home.laptop, at);
     reaches(&web, ip("10.0.20.1"));
-    // Without the tag it gets nowhere.
+    // Without the tag the container reaches nothing.
     let untagged = Frames::from(&home.world, &home.nas, Tag::None);
     web.add_address("eth0", "192.168.88.70/24".parse().unwrap()).unwrap();
     does_not_reach(&web, ip(HOST));
@@ -299,7 +302,7 @@ fn it_outlives_the_daemon_and_is_mended_and_survives_what_happens_to_the_bridge(
     }
     assert_eq!(home.status()["pending"].as_array().unwrap().len(), 0);
 
-    // Somebody changes memberships.
+    // The administrator changes memberships.
     let wanted = memberships(&home);
     let ports: Vec<String> = {
         let links = nas(&home).links.into_iter();
@@ -317,7 +320,7 @@ fn it_outlives_the_daemon_and_is_mended_and_survives_what_happens_to_the_bridge(
     }
     eventually("it is on the bridge again", || memberships(&home) == wanted);
     reaches(&home.laptop, at);
-    // Somebody deletes Ashore's own port, or either end of it.
+    // The administrator deletes Ashore's own port, or either end of it.
     home.nas.remove_link(OWN).unwrap();
     eventually("it is there again", || memberships(&home).len() == 2);
 
@@ -327,10 +330,10 @@ fn it_outlives_the_daemon_and_is_mended_and_survives_what_happens_to_the_bridge(
     eventually("the LAN reaches it again", || home.laptop.ping(at).is_some());
     assert_eq!(home.status()["troubles"].as_array().unwrap().len(), 0, "{}", home.status());
 
-    // A bridge that does not filter any more would put a new one on the LAN.
+    // A bridge that no longer filters would put a new endpoint on the LAN.
     type_on(&home.nas, "ip link set dev br0 type bridge vlan_filtering 0");
-    eventually("status says so", || {
-        home.status()["troubles"].to_string().contains("does not filter VLANs any more")
+    eventually("the status says so", || {
+        home.status()["troubles"].to_string().contains("no longer filters VLANs")
     });
     let db = home.world.container("db").unwrap();
     let ran = home.run(&format!("attach iot --netns {} --name db", db.namespace().path().display()));
@@ -380,17 +383,17 @@ fn what_cannot_be_is_refused_and_nothing_touched() {
         assert_eq!(home.made_links(), ["br0"]);
         ran.stderr.lines().find_map(|line| line.strip_prefix("  try: ")).unwrap().to_owned()
     };
-    // What is said to help does.
+    // The suggested remedy works.
     let filter = hint("does not filter VLANs");
     assert!(filter.contains("leave --kind bridge out"), "{filter}");
     type_on(&home.nas, filter.split("; ").next().unwrap());
     reaches(&home.laptop, ip(HOST));
-    // The lab's NIC is a veth, and could as well be a container's.
+    // The lab's NIC is a veth, and could be a container's as well, so the remedy says `PORT`.
     let member = hint("does not let VLAN 20 through").replace("PORT", "eth0");
     type_on(&home.nas, &member);
     for (options, words) in [
-        ("--parent eth0 --vlan 20 --kind bridge", "no bridge"),
-        ("--parent br0 --vlan 20 --kind bridge --gvrp", "--gvrp is for a VLAN's interface"),
+        ("--parent eth0 --vlan 20 --kind bridge", "is not a bridge"),
+        ("--parent br0 --vlan 20 --kind bridge --gvrp", "--gvrp needs a VLAN interface"),
         ("--parent br0 --kind bridge --tagged", "--tagged is for ports in a VLAN"),
         ("--parent br0 --vlan 20 --tagged", "--tagged is for ports in a VLAN"),
         ("--parent br0 --kind macvlan --vlan 20", "bridge vlan add dev br0 vid 20 self"),
@@ -405,13 +408,13 @@ fn what_cannot_be_is_refused_and_nothing_touched() {
     assert!(ran.code == Some(3) && ran.stderr.contains("is not VLAN 20 on `br0`"), "{}", ran.stderr);
     home.nas.remove_link(OWN).unwrap();
     home.ok(&create);
-    // Ashore's own port in the VLAN is none that leads to the LAN.
+    // Ashore's own port in the VLAN does not count as one that leads to the LAN.
     type_on(&home.nas, "bridge vlan del dev eth0 vid 20");
     let ran = home.run("network create two --parent br0.20 --kind bridge --subnet 10.0.21.0/24");
     assert!(ran.code == Some(3) && ran.stderr.contains("does not let VLAN 20 through"), "{}", ran.stderr);
 }
 
-/// The user's own interface for a VLAN of a bridge that filters them, as the parent of macvlan.
+/// The user's own interface for a VLAN of a filtering bridge, as a macvlan parent.
 #[test]
 fn the_users_own_interface_on_the_bridge_is_a_parent_as_any_other() {
     let home = home();
@@ -426,7 +429,7 @@ fn the_users_own_interface_on_the_bridge_is_a_parent_as_any_other() {
     home.ok("detach iot web");
     home.ok("network rm iot");
     assert_eq!(nas(&home).links, before);
-    // One that the bridge keeps deaf is refused.
+    // An interface to which the bridge does not forward the VLAN is refused.
     type_on(&home.nas, "bridge vlan del dev br0 vid 20 self");
     let ran = home.run("network create iot --parent br0.20 --subnet 10.0.20.0/24");
     assert!(

@@ -1,5 +1,5 @@
-//! VLANs and ipvlan as Docker's users make them, on a real engine in the virtual machine. One engine for all of it: it takes
-//! its time to start there.
+//! VLANs and ipvlan as Docker users create them, on a real engine in the virtual machine. One engine serves
+//! all tests, because it starts slowly there.
 
 mod home;
 
@@ -37,7 +37,8 @@ const PARENTS: &[Row] = &[
     ("the host's own interface in a VLAN, on a bridge that holds the NIC", Host::VlanOnBridge, &[]),
 ];
 
-/// On a bridge that leads nowhere: the host has an address in the VLAN, and sees who else is there.
+/// On a bridge without a connection to the LAN: the host has an address in the VLAN, and reaches the other
+/// machines there.
 fn a_bridges_vlan_is_named_as_any_other(site: &Site) {
     let nas = &site.home.nas;
     for line in [
@@ -72,7 +73,7 @@ fn a_bridges_vlan_is_named_as_any_other(site: &Site) {
     site.assert_nothing_left();
 }
 
-/// Docker deletes the one that it made with its network, and everything that stands on it.
+/// Docker deletes the sub-interface that it created with its network, and everything on top of it.
 fn a_sub_interface_of_dockers_own_driver_is_shared_both_ways(site: &Site) {
     let home = &site.home;
     let theirs =
@@ -90,7 +91,7 @@ fn a_sub_interface_of_dockers_own_driver_is_shared_both_ways(site: &Site) {
     });
     assert_eq!(site.address_of("web").0, at);
 
-    // It is Ashore's now, and Docker finds it there.
+    // The sub-interface is now Ashore's, and Docker finds it.
     site.ok(theirs);
     site.ok("rm -f web");
     site.ok("network rm vlan200");
@@ -99,7 +100,7 @@ fn a_sub_interface_of_dockers_own_driver_is_shared_both_ways(site: &Site) {
     eventually("the LAN reaches it", || home.laptop.ping(ip(&at)).is_some());
     site.ok("rm -f web");
     site.ok("network rm old");
-    eventually_within(Duration::from_secs(120), "nobody uses it any more", || home.made_links().is_empty());
+    eventually_within(Duration::from_secs(120), "nothing uses it any more", || home.made_links().is_empty());
 }
 
 fn ipvlan_gives_the_parents_mac(site: &Site) {
@@ -146,7 +147,7 @@ fn a_sub_interface_is_made_shared_and_deleted_with_its_last_network(site: &Site)
         assert!(ran.code != Some(0) && ran.stderr.contains(words), "{options}: {}", ran.stderr);
     }
 
-    // One that was there before stays.
+    // A sub-interface that existed before stays.
     home.nas.add_vlan("eth0", 200, "10.0.200.9/24".parse().unwrap()).unwrap();
     site.ok(&create("vlan200", "-o parent=eth0.200", "10.0.200.192/27"));
     site.ok("network rm vlan200");

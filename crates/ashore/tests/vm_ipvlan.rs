@@ -1,4 +1,4 @@
-//! ipvlan in its three modes, as the LAN sees it. In the virtual machine, whose kernel has it.
+//! ipvlan in its three modes, as the LAN sees it. Runs in the virtual machine, whose kernel has ipvlan.
 
 mod home;
 
@@ -30,7 +30,7 @@ fn attached(home: &Home, name: &str) -> (Machine, Vec<IpAddr>) {
     (container, addresses(&report))
 }
 
-/// On a machine of the LAN, the way to an endpoint by its host.
+/// On a machine on the LAN, the route to an endpoint through its host.
 fn route_by_host(machine: &Machine, to: IpAddr) {
     let (via, bits) = if to.is_ipv4() { (HOST, 32) } else { (HOST6, 128) };
     let to = ipnet::IpNet::new(to, bits).unwrap();
@@ -47,7 +47,7 @@ fn everybody_reaches_everybody(mode: &str, rp_filter: i32) {
         let (host, laptop) = (ip([HOST, HOST6][family]), ip(["192.168.88.50", "fd88::50"][family]));
         let gateway = ip(["192.168.88.1", "fd88::1"][family]);
         if mode != "l2" {
-            // In these modes endpoints are routed by their host, and answer nobody who looks for them.
+            // In these modes the host routes to its endpoints, and nothing answers ARP for them.
             assert!(to_web.is_ipv6() || !arp_answered(&home.laptop, "eth0", to_web));
             for machine in [&home.laptop, &home.router] {
                 route_by_host(machine, to_web);
@@ -94,7 +94,7 @@ fn l2_under_strict_reverse_path_filtering_has_no_host_access_and_says_so() {
     home.nas.set_ipv4_conf("all", "rp_filter", 1).unwrap();
     let ran = home.run(&format!("{CREATE} --kind ipvlan"));
     assert!(ran.code == Some(3) && ran.stderr.contains("net.ipv4.conf.eth0.rp_filter=2"), "{}", ran.stderr);
-    // What it says, helps: the larger of the two is in force.
+    // The remedy in the error works: the larger of the two values is in force.
     home.nas.set_ipv4_conf("eth0", "rp_filter", 2).unwrap();
     home.ok(&format!("{CREATE} --kind ipvlan"));
     let (web, at) = attached(&home, "web");
@@ -110,7 +110,7 @@ fn l2_under_strict_reverse_path_filtering_has_no_host_access_and_says_so() {
     home.ok("detach lan web");
     home.ok("network rm lan");
 
-    // An address of the host's on the shim needs no more.
+    // With an address of the host's on the shim, nothing more is needed.
     home.ok(&format!("{CREATE} --kind ipvlan --aux-address host=192.168.88.222"));
     let (web, at) = attached(&home, "web");
     reaches(&home.nas, at[0]);
@@ -233,7 +233,7 @@ fn a_users_own_link_in_another_namespace_keeps_its_mode() {
         assert_eq!(ran.code, Some(3), "{}", ran.stderr);
         assert!(ran.stderr.contains("the ipvlan:l3 link `own0` in /proc/"), "{}", ran.stderr);
     }
-    // One that comes after the network, and before its first endpoint.
+    // A link that is created after the network and before its first endpoint.
     theirs.remove_link("own0").unwrap();
     home.ok(&format!("{CREATE} --kind ipvlan:l2"));
     makes_own();

@@ -1,4 +1,5 @@
-//! `ashore lab --vlan`: VLAN 200 beside the LAN. In the virtual machine, whose kernel has VLANs, and can be left without.
+//! `ashore lab --vlan`: VLAN 200 beside the LAN. Runs in the virtual machine, whose kernel has VLANs and can
+//! also run without them.
 
 mod home;
 
@@ -11,10 +12,10 @@ use home::PROGRAM;
 use home::demonstration::{all_as_expected, as_nobody, for_anybody, refused_without_8021q};
 use serde_json::Value;
 
-/// Modules are the whole kernel's, and so is who loads them.
+/// Modules belong to the whole kernel, and so does the loading of them.
 static MODULES: Mutex<()> = Mutex::new(());
 
-/// Without the router's forwarding, only what needs no router goes on.
+/// Without the router's forwarding, only what needs no router keeps working.
 #[test]
 fn vlan_200_meets_the_lan_at_the_router_alone() {
     let _modules = MODULES.lock();
@@ -42,19 +43,19 @@ fn an_ordinary_user_sees_the_commands_and_that_the_vlan_is_gone() {
     for words in [
         "nas1$ ashore network create vlan200 --parent eth0 --vlan 200 ",
         "nas1$ ashore attach vlan200 --netns /run/netns/sensor",
-        "nas1 has no eth0.200 any more",
+        "eth0.200 on nas1 is gone as well",
     ] {
         assert!(said.contains(words), "{words:?} is not in {said}");
     }
 }
 
-/// The kernel's way to modprobe. Dropped, it is as it was.
+/// The kernel's path to modprobe. Dropping this restores it.
 struct Modprobe(String);
 
 const MODPROBE: &str = "/proc/sys/kernel/modprobe";
 
 impl Modprobe {
-    /// The kernel loads a module for whoever asks for what is in it; no longer.
+    /// Stops the kernel from loading a module on demand.
     fn hidden() -> Self {
         let path = fs::read_to_string(MODPROBE).unwrap();
         fs::write(MODPROBE, "/nowhere").unwrap();

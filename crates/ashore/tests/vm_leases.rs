@@ -1,4 +1,4 @@
-//! Leases where the kernel has to have ipvlan and VLANs. In the virtual machine, whose kernel has both.
+//! Leases that need ipvlan and VLANs. Runs in the virtual machine, whose kernel has both.
 
 mod home;
 
@@ -16,7 +16,7 @@ fn attached(home: &Home, name: &str) -> (Machine, IpAddr) {
     (container, at)
 }
 
-/// All have one MAC, and are told apart by their identifiers.
+/// All endpoints have the same MAC, and are distinguished by their client identifiers.
 #[test]
 fn ipvlan_endpoints_have_an_address_each_and_keep_it() {
     let Ok(engines) = Engines::find().inspect_err(|why| cannot_run("leases, ipvlan", why)) else { return };
@@ -35,7 +35,7 @@ fn ipvlan_endpoints_have_an_address_each_and_keep_it() {
     assert_eq!(server.count("DHCPDISCOVER"), 2);
 }
 
-/// busybox's server is such a one.
+/// busybox's server is such a server.
 #[test]
 fn a_server_that_goes_by_the_mac_alone_is_found_out_and_harms_nobody() {
     let Ok(engines) = Engines::find().inspect_err(|why| cannot_run("leases, by MAC", why)) else { return };
@@ -46,7 +46,7 @@ fn a_server_that_goes_by_the_mac_alone_is_found_out_and_harms_nobody() {
     let db = home.world.container("db").unwrap();
     let ran = home.run(&format!("attach lan --netns {} --name db", db.namespace().path().display()));
     assert_eq!(ran.code, Some(3), "{}{}", ran.stdout, ran.stderr);
-    assert!(ran.stderr.contains("by their MAC alone"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("by MAC alone"), "{}", ran.stderr);
     server.renews("as if nothing had been");
     reaches(&home.laptop, at);
 }
@@ -55,7 +55,7 @@ fn a_server_that_goes_by_the_mac_alone_is_found_out_and_harms_nobody() {
 fn in_a_vlan_its_own_server_answers() {
     let Ok(engines) = Engines::find().inspect_err(|why| cannot_run("leases, VLAN", why)) else { return };
     let home = Home::new();
-    // The VLAN has a server, and the LAN has another.
+    // The VLAN has a server, and the LAN has another one.
     let _lan = Server::udhcpd(&engines, &home.router, home.directory.path(), POOL, 60);
     home.router.add_vlan("eth0", 200, "10.0.200.1/24".parse().unwrap()).unwrap();
     let pool = ("10.0.200.100", "10.0.200.120");

@@ -1,5 +1,6 @@
-//! Every kind of link and route that a kernel can make, called what no text is, in a container and on the host: whatever it is,
-//! it is somebody else's, and nobody has trouble with it. In the virtual machine, whose kernel has nearly all.
+//! Every kind of link and route that a kernel can create, with names that are not text, in a container and on
+//! the host. All of them belong to others, and must trouble nothing. Runs in the virtual machine, whose
+//! kernel has nearly all of them.
 
 mod home;
 
@@ -9,7 +10,7 @@ use ashore_kernel::Namespace;
 use ashore_lab::Machine;
 use home::{HOST, Home, addresses, does_not_reach, ip, reaches, type_ip};
 
-/// What `ip link add` is told. Each stands on a link of its own, if it stands on one.
+/// The words for `ip link add`. Each link has its own lower link, if it needs one.
 const KINDS: [&str; 49] = [
     "amt mode gateway local 192.168.88.9 discovery 192.168.88.1",
     "bareudp dstport 6635 ethertype ip",
@@ -61,10 +62,10 @@ const KINDS: [&str; 49] = [
     "wireguard",
     "xfrm if_id 7",
 ];
-/// As many are made on Debian's 6.1, of those 49.
+/// On Debian's 6.1, this many of the 49 can be created.
 const AT_LEAST: usize = 30;
 
-/// Routes that are more than a next hop, and rules: `LINK` is one that is up, and has an address.
+/// Routes that are more than a next hop, and rules. `LINK` is a link that is up and has an address.
 const ROUTES: [&str; 14] = [
     "route add 10.50.0.0/16 encap mpls 100 via 10.49.0.1 dev LINK",
     "-f mpls route add 100 via inet 10.49.0.1 dev LINK",
@@ -82,7 +83,7 @@ const ROUTES: [&str; 14] = [
     "rule add iif LINK lookup 10",
 ];
 
-/// Lines for `ip -batch` that make all of it. The links' names end with a byte that is no text.
+/// The lines for `ip -batch` that create all of this. The links' names end with a byte that is not text.
 fn all_of_it() -> Vec<u8> {
     let mut lines = Vec::new();
     let mut line = |line: String, odd: bool| {
@@ -92,7 +93,7 @@ fn all_of_it() -> Vec<u8> {
     };
     for (n, kind) in KINDS.iter().enumerate() {
         line(format!("link add b{n} up type dummy"), false);
-        // Either it stands on one, or the kernel refuses to put it on one.
+        // Either the link needs a lower link, or the kernel refuses one for it.
         line(format!("link add link b{n} name k{n}ODD type {kind}"), true);
         line(format!("link add name k{n}ODD type {kind}"), true);
         line(format!("link set k{n}ODD alias ashore:lan:web"), true);
@@ -109,11 +110,11 @@ fn all_of_it() -> Vec<u8> {
     lines
 }
 
-/// Makes what the kernel of a namespace takes, and tells how many links of odd names there are.
+/// Creates what the kernel accepts in a namespace, and returns the number of links with odd names.
 fn make_all(home: &Home, namespace: &Namespace, machine: &Machine) -> usize {
     let file = home.directory.path().join("odd");
     std::fs::write(&file, all_of_it()).unwrap();
-    // Some of it fails, as it has to.
+    // Some of it fails, as expected.
     type_ip(namespace, &[b"-force", b"-batch", file.as_os_str().as_bytes()]);
     let view = machine.kernel().observe(&[]).unwrap().host;
     let odd = view.links.iter().filter(|link| !link.name.is_plain());
@@ -152,7 +153,7 @@ fn a_container_full_of_them_is_attached_and_detached_as_any_other() {
     reaches(&home.laptop, at);
     home.ok("detach lan web");
     does_not_reach(&home.laptop, at);
-    // And once more, now that they are there.
+    // Once more, now that they exist.
     home.attach("lan", &web, "");
     reaches(&home.laptop, at);
     reaches(&web, ip(HOST));
@@ -175,7 +176,7 @@ fn a_host_full_of_them_serves_its_containers_all_the_same() {
     reaches(&home.nas, at);
     home.ok("detach lan web");
     home.ok("network rm lan");
-    // The shim is gone, and all that was somebody else's is there.
+    // The shim is gone, and everything that belongs to others is still there.
     assert_eq!(home.made_links().len(), there - 1);
     reaches(&home.laptop, ip(HOST));
 }

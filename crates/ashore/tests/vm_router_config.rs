@@ -1,5 +1,6 @@
-//! A VLAN from the container to the internet, by what `ashore router-config` prints for a network that is there: typed into
-//! a router that Debian's ifupdown or systemd-networkd configures. In the virtual machine, whose kernel has VLANs.
+//! A VLAN from the container to the internet, from the output of `ashore router-config` for an existing
+//! network, run on a router that Debian's ifupdown or systemd-networkd configures. Runs in the virtual
+//! machine, whose kernel has VLANs.
 
 mod home;
 
@@ -34,7 +35,7 @@ fn a_vlan_behind_the_router(system: &str, before: &str) {
     all_reach(&home.laptop, INTERNET);
     none_reach(&container, ["192.168.88.50", "fd88::50"]);
 
-    // Another machine in the VLAN gets an address of the router's, and none of Ashore's.
+    // Another machine in the VLAN gets an address from the router, and none of Ashore's.
     home.laptop.add_vlan("eth0", 200, "10.0.200.50/24".parse().unwrap()).unwrap();
     let gives = |wanted| dhcp_gives(&home.laptop, "eth0.200", &engines, wanted);
     assert_eq!(gives("10.0.200.224"), ip("10.0.200.224"));
@@ -51,7 +52,8 @@ fn systemd_networkd() {
     a_vlan_behind_the_router("systemd-networkd", NETWORKD);
 }
 
-/// The router's LAN may be a VLAN of its interface: the new one is not made inside that, where the NAS would not hear it.
+/// The router's LAN may be a VLAN of its interface. The new VLAN is not created inside that one, where the
+/// NAS would not receive it.
 #[test]
 fn beside_a_lan_that_is_in_a_vlan_itself() {
     let engines = match Engines::find() {
@@ -74,8 +76,8 @@ fn beside_a_lan_that_is_in_a_vlan_itself() {
     none_reach(&container, ["192.168.10.50", "192.168.88.50"]);
 }
 
-/// A router that boots: systemd, and on it whoever makes its interfaces. What iptables has at boot, as netfilter-persistent
-/// loads it, is its home's NAT.
+/// A router that boots systemd and one of the programs that create interfaces. Its iptables rules at boot, as
+/// netfilter-persistent loads them, are the home's NAT.
 struct BootedRouter {
     nas: Nas,
     machine: Machine,
@@ -116,7 +118,7 @@ const NETWORKING: [(&str, &str, &str, &str); 4] = [
     ),
 ];
 
-/// The DHCP servers, by their units: a file for the LAN.
+/// The DHCP servers: the unit, the configuration file, and its content for the LAN.
 const DHCP: [(&str, &str, &str); 2] = [
     (
         "dnsmasq",
@@ -131,17 +133,18 @@ const DHCP: [(&str, &str, &str); 2] = [
     ),
 ];
 
-/// What Kea waits for is that the network is there (`network-online.target`), which the lab masks.
+/// Kea waits for `network-online.target`, which the lab masks.
 const AFTER_NETWORKING: &str = "[Unit]\nAfter=networking.service\n";
 
 const HOME_NAT: &str = "[Unit]\nDefaultDependencies=no\nBefore=network-pre.target nftables.service\n\
                         [Service]\nType=oneshot\nRemainAfterExit=yes\n\
                         ExecStart=iptables-nft -t nat -A POSTROUTING -o wan -j MASQUERADE\n";
 
-/// By this Python finds netplan's library, and no tree has the package of the C library's own programs.
+/// netplan's Python code finds its library through this. No tree has the package of the C library's own
+/// programs.
 const LDCONFIG: &str = "#!/bin/sh\n[ \"$1\" != -p ] || for so in /usr/lib/x86_64-linux-gnu/lib*.so.*; do echo \"\t${so##*/} (libc6,x86-64) => $so\"; done\n";
 
-/// There is no udev, for whose word on each link networkd waits.
+/// There is no udev, and networkd waits for udev's record of each link.
 const NO_UDEV: &str = "[Service]\nExecStartPre=+busybox sh -c 'busybox mkdir -p /run/udev/data; for link in 1 2 3 4 5 6 7 8 9; do \
                        echo I:1 >/run/udev/data/n$$link; done'\n";
 
@@ -152,7 +155,7 @@ impl BootedRouter {
         let world = World::new(None).expect("namespaces (run as root)");
         let (machine, laptop) = (world.machine("router", 9).unwrap(), world.machine("laptop", 50).unwrap());
         laptop.add_vlan("eth0", 200, "10.0.200.50/24".parse().unwrap()).unwrap();
-        // The virtual machine's own tree is an overlay, on which no other one's changes can lie.
+        // The virtual machine's own root is an overlay, which cannot be the upper layer of another overlay.
         let directory = tempfile::tempdir_in("/dev/shm").unwrap();
         let nas = Nas::new(&engines, "bookworm", directory.path()).unwrap();
         let changed = directory.path().join("changed");
@@ -199,7 +202,8 @@ impl BootedRouter {
         for made in ["var/lib/misc", "root", "usr/bin", "etc/network/interfaces.d"] {
             std::fs::create_dir_all(changed.join(made)).unwrap();
         }
-        // Essential packages are in no tree. The shell is Debian's: busybox's takes its own `ifup` before any other.
+        // No tree has the essential packages. The shell is Debian's dash: busybox's shell would prefer its
+        // own `ifup`.
         for (tool, is) in [("sh", "dash"), ("grep", "busybox"), ("sysctl", "busybox")] {
             symlink(is, changed.join("usr/bin").join(tool)).unwrap();
         }
@@ -209,7 +213,7 @@ impl BootedRouter {
         router
     }
 
-    /// The kernel of a machine that was off has nothing of what it had.
+    /// Boots the router. First removes what the kernel of a machine that was off does not have.
     fn boot(&mut self) {
         let host = self.machine.kernel().observe(&[]).unwrap().host;
         for link in
@@ -244,7 +248,7 @@ impl BootedRouter {
         ran.stdout
     }
 
-    /// What everybody at home has, whatever was typed.
+    /// Asserts that the home has its NAT and DHCP, whatever was run.
     #[track_caller]
     fn home_is_as_it_was(&self) {
         assert!(self.ok("iptables-nft -t nat -S").contains("-o wan -j MASQUERADE"), "the home has its NAT");
@@ -265,7 +269,7 @@ impl BootedRouter {
     fn vlan_has_dhcp(&self) {
         let gives = |wanted| dhcp_gives(&self.laptop, "eth0.200", &self.engines, wanted);
         assert_eq!(gives("10.0.200.224"), ip("10.0.200.224"));
-        assert_ne!(gives("10.0.200.200"), ip("10.0.200.200"), "that is Ashore's");
+        assert_ne!(gives("10.0.200.200"), ip("10.0.200.200"), "that address is Ashore's");
     }
 
     #[track_caller]
@@ -283,7 +287,7 @@ fn printed_for(system: &str) -> String {
     Ran::of(ashore.args(options.split(' ')).arg(system)).unwrap().expect_success()
 }
 
-/// What is typed lasts over a reboot, takes nothing away that was there, and goes away again.
+/// The configuration survives a reboot, removes nothing that existed, and can be removed again.
 fn over_a_reboot(system: &str) {
     let engines = match Engines::find() {
         Ok(engines) => engines,
@@ -293,7 +297,7 @@ fn over_a_reboot(system: &str) {
     router.home_is_as_it_was();
     let output = printed_for(system);
 
-    // Somebody else's VLAN stays, though the way back is run too.
+    // A VLAN that belongs to others stays, although the way back runs too.
     router.ok("ip link add link eth0 name other type vlan id 200");
     let ran = router.shell(&output);
     assert!(ran.code != Some(0) && ran.stderr.contains("eth0 has a VLAN 200 already"), "{}", ran.stderr);
@@ -310,7 +314,8 @@ fn over_a_reboot(system: &str) {
     router.vlan_is_there();
     router.home_is_as_it_was();
 
-    // Whoever begins his rules anew with Debian's file, which flushes all, has these again too.
+    // If the administrator reloads the rules with Debian's file, which flushes all, Ashore's rules come back
+    // too.
     for does in ["start", "reload", "restart", "stop"] {
         router.ok(&format!("systemctl {does} nftables"));
         assert!(router.ok("nft list ruleset").contains("table inet vlan200"), "{does}");
@@ -328,14 +333,14 @@ fn systemd_networkd_over_a_reboot() {
     over_a_reboot("systemd-networkd");
 }
 
-/// Each takes a minute or two in the virtual machine, so they are tried with all that takes long.
+/// Each takes a minute or two in the virtual machine, so these run only with the long tests.
 #[test]
 fn the_others_over_a_reboot() {
     let all = std::env::var_os("ASHORE_TEST_ALL").is_some();
     ["ifupdown", "netplan", "networkmanager"].into_iter().filter(|_| all).for_each(over_a_reboot);
 }
 
-/// Kea's entry stands beside the LAN's, and the VLAN's interface is the administrator's own.
+/// Kea's entry stands beside the LAN's. The administrator creates the VLAN's interface.
 #[test]
 fn kea_over_a_reboot() {
     let engines = match Engines::find() {

@@ -1,4 +1,4 @@
-//! IPv6 by router advertisements where the kernel has to have ipvlan and VLANs. In the virtual machine, whose kernel has both.
+//! IPv6 router advertisements with ipvlan and VLANs. Runs in the virtual machine, whose kernel has both.
 
 mod home;
 
@@ -9,7 +9,7 @@ use home::dhcp::Server;
 use home::router::Router;
 use home::{Home, addresses, eventually, ip, reaches};
 
-/// The address of an endpoint in a prefix, once it has one.
+/// An endpoint's address in a prefix. Waits until there is one.
 fn in_prefix(home: &Home, name: &str, prefix: &str) -> IpAddr {
     let mut found = None;
     eventually(&format!("{name} has an address in {prefix}"), || {
@@ -22,7 +22,7 @@ fn in_prefix(home: &Home, name: &str, prefix: &str) -> IpAddr {
     found.unwrap()
 }
 
-/// They share a MAC, and an address follows from none.
+/// They share a MAC, so no address is derived from it.
 #[test]
 fn ipvlan_endpoints_have_an_address_each() {
     let Ok(engines) = Engines::find().inspect_err(|why| cannot_run("slaac, ipvlan", why)) else { return };
@@ -48,7 +48,7 @@ fn ipvlan_endpoints_have_an_address_each() {
     for to in ["fd88::50", "fd88::1", home::HOST6] {
         reaches(&web, ip(to));
     }
-    // What a DHCPv6 server tells beside addresses the parent itself has asked for.
+    // The parent itself has asked for the other options of a DHCPv6 server.
     for name in ["web", "db"] {
         let file = home.daemon().socket().with_file_name("resolv").join(format!("lan/{name}.conf"));
         let text = || std::fs::read_to_string(&file).unwrap_or_default();
@@ -67,7 +67,7 @@ fn in_a_vlan_its_own_router_is_followed() {
     home.router.add_address("eth0.200", "fd20::1/64".parse().unwrap()).unwrap();
     let options = ["--enable-ra", "--interface=eth0.200"];
     let _dnsmasq = Server::dnsmasq(&engines, &home.router, home.directory.path(), "fd20::,ra-only", &options);
-    // The LAN has another.
+    // The LAN has another router.
     let prefix = "prefix fd88::/64 { };";
     let _lan = Router::start(&engines, &home.laptop, home.directory.path(), prefix);
     home.ok("network create iot --parent eth0.200 --subnet 10.0.200.0/24 --ipv6 auto");

@@ -1,5 +1,5 @@
-//! VLANs as parents: made for the networks that need them and for no longer, and never another's. In the virtual machine,
-//! whose kernel has them.
+//! VLANs as parents: created for the networks that need them and only as long as they do. A VLAN link that
+//! belongs to others is never removed. Runs in the virtual machine, whose kernel has VLANs.
 
 mod home;
 
@@ -18,7 +18,7 @@ use home::{
 const IOT: &str = "network create iot --parent eth0 --vlan 200 --subnet 10.0.200.0/24 --ip-range 10.0.200.192/27 \
                    --gateway 10.0.200.1";
 
-/// A home with VLAN 200 on its switch: the laptop and the router are in it too.
+/// A home with VLAN 200 on its switch. The laptop and the router are in it too.
 fn home() -> Home {
     let home = Home::new();
     home.laptop.add_vlan("eth0", 200, "10.0.200.50/24".parse().unwrap()).unwrap();
@@ -40,7 +40,7 @@ fn attached(home: &Home, network: &str, name: &str) -> (Machine, IpAddr) {
     (container, at)
 }
 
-/// On Linux 6.1 only what is down can be renamed.
+/// On Linux 6.1, only a link that is down can be renamed.
 fn rename(machine: &Machine, from: &str, to: &str) {
     machine.set_up(from, false).unwrap();
     type_on(machine, &format!("ip link set dev {from} name {to}"));
@@ -98,7 +98,7 @@ fn what_its_plan_prints_typed_into_a_shell_makes_the_same() {
     let plan = home.ok(&create.replace("network create", "plan create"));
     home.ok(&create);
     let made = nas_link(&home, "eth0.200").unwrap();
-    // Without the daemon, which would take away what it did not make.
+    // Without the daemon, which would remove what it did not create.
     home.daemon.take().unwrap().kill().unwrap();
     home.nas.remove_link("eth0.200").unwrap();
     for line in plan.lines() {
@@ -116,7 +116,7 @@ fn the_users_own_is_used_and_never_removed_or_changed() {
         if name != "eth0.200" {
             rename(&home.nas, "eth0.200", name);
         }
-        // The kernel says a moment later that it has a carrier.
+        // The kernel reports the carrier a moment later.
         eventually("the link has a carrier", || nas_link(&home, name).is_some_and(|link| link.carrier));
         let before = nas_link(&home, name);
         home.ok(IOT);
@@ -146,7 +146,7 @@ fn two_vlans_and_the_lan_on_one_nic_meet_at_the_router_alone() {
     home.ok("network create work --parent eth0.100 --subnet 10.0.100.0/24 --ip-range 10.0.100.192/27 --gateway 10.0.100.1");
     home.ok(&format!("{IOT} --aux-address host=10.0.200.222"));
     let all = ["lan", "work", "iot"].map(|network| attached(&home, network, network));
-    // On the host: at its own address on the LAN and in VLAN 100, and at one reserved for it in VLAN 200.
+    // The host's addresses: its own address on the LAN and in VLAN 100, and a reserved one in VLAN 200.
     let hosts = [HOST, "10.0.100.9", "10.0.200.222"].map(ip);
     for ((container, at), host) in all.iter().zip(hosts) {
         reaches(&home.laptop, *at);
@@ -175,7 +175,8 @@ fn a_host_without_an_address_in_the_vlan_goes_by_the_router() {
     home.router.set_ipv4_conf("all", "forwarding", 1).unwrap();
     reaches(&home.nas, at);
     reaches(&web, ip(HOST));
-    // The host has no part in the VLAN: no address there, and no answer for those that it has elsewhere.
+    // The host is not in the VLAN: it has no address there, and does not answer there for its other
+    // addresses.
     let host = home.nas.kernel().observe(&[]).unwrap().host;
     assert_eq!(host.addresses_of(host.link(&"eth0.200".parse().unwrap()).unwrap()).count(), 0);
     assert!(!arp_answered(&home.laptop, "eth0.200", ip(HOST)));
@@ -195,7 +196,7 @@ fn it_outlives_the_daemon_and_comes_back_after_a_reboot() {
         assert!(counted.sent > 5 && counted.lost == 0, "{counted:?}");
     }
 
-    // A reboot leaves the state and nothing of the kernel's. Containers come later; this one has stayed.
+    // A reboot leaves the state and nothing in the kernel. Containers start later; this one was kept.
     home.daemon.take().unwrap().kill().unwrap();
     home.nas.remove_link("eth0").unwrap();
     assert_eq!(home.made_links(), [""; 0]);
@@ -206,7 +207,7 @@ fn it_outlives_the_daemon_and_comes_back_after_a_reboot() {
     reaches(&home.laptop, at);
     reaches(&home.nas, at);
 
-    // Nor does anything stay without the state.
+    // Nothing stays without the state either.
     home.daemon.take().unwrap().kill().unwrap();
     std::fs::remove_dir_all(home.directory.path().join("state")).unwrap();
     home.start();
@@ -229,14 +230,14 @@ fn it_follows_the_interface_below() {
     eventually("the host reaches it again", || home.nas.ping(at).is_some());
 
     home.nas.remove_link("eth0").unwrap();
-    eventually("status says what it waits for", || {
+    eventually("the status says what it waits for", || {
         home.status()["troubles"].to_string().contains("waits for its parent `eth0`")
     });
     home.world.plug_in(&home.nas).unwrap();
     eventually("the LAN reaches it again", || home.laptop.ping(at).is_some());
     eventually("the host reaches it again", || home.nas.ping(at).is_some());
 
-    // Somebody deletes it.
+    // The administrator deletes it.
     home.nas.remove_link("eth0.200").unwrap();
     eventually("the LAN reaches it again", || home.laptop.ping(at).is_some());
     assert_eq!(home.status()["troubles"].as_array().unwrap().len(), 0);
@@ -258,7 +259,7 @@ fn it_stays_where_the_interface_below_is_renamed() {
             serde_json::from_str(&home.ok("network inspect iot --json")).unwrap();
         network["vlan"]["lower"].clone()
     };
-    eventually("the network goes along", || below() == "lan0");
+    eventually("the network follows its parent", || below() == "lan0");
     eventually("the LAN reaches it again", || home.laptop.ping(at).is_some());
     eventually("the host reaches it again", || home.nas.ping(at).is_some());
     assert_eq!((number(), nas_link(&home, "eth0.200").map(|link| link.index)), before);
@@ -322,7 +323,7 @@ fn it_stays_for_as_long_as_somebody_else_uses_it() {
             eventually("it is on the LAN", || home.laptop.ping(ip("10.0.200.77")).is_some());
         }
         other.remove_link("theirs0").unwrap();
-        eventually_within(Duration::from_secs(180), "nobody uses it any more", || {
+        eventually_within(Duration::from_secs(180), "nothing uses it any more", || {
             home.made_links().is_empty()
         });
     }
@@ -332,7 +333,7 @@ fn it_stays_for_as_long_as_somebody_else_uses_it() {
     reaches(&home.laptop, ip("10.0.200.9"));
 }
 
-/// The network in the VLAN on an interface of the NAS's, from its making to its end.
+/// Runs the network in the VLAN on one of the NAS's interfaces, from its creation to its removal.
 fn made_reached_and_gone(home: &Home, lower: &str) {
     home.ok(&IOT.replace("eth0", lower));
     assert_eq!(home.made_links(), [lower.to_owned(), format!("{lower}.200")]);
@@ -366,7 +367,7 @@ fn on_a_bridge_of_the_hosts_also_one_that_filters_vlans() {
     let ran = home.run(&IOT.replace("eth0", "br0"));
     assert!(ran.code == Some(3) && ran.stderr.contains("does not let VLAN 200 through"), "{}", ran.stderr);
     assert_eq!(home.made_links(), ["br0"]);
-    // The lab's NIC is a veth, and could as well be a container's.
+    // The lab's NIC is a veth, and could be a container's as well, so the remedy says `PORT`.
     let hint = ran.stderr.lines().find_map(|line| line.strip_prefix("  try: ")).unwrap();
     for command in hint.replace("PORT", "eth0").split("; ") {
         type_on(&home.nas, command);
@@ -385,7 +386,7 @@ fn through_a_switch_that_filters_vlans() {
     type_on(switch, "bridge vlan add dev p-nas vid 200");
     type_on(switch, "bridge vlan add dev p-router vid 200");
     reaches(&home.router, at);
-    // The laptop's port is in that VLAN alone, and the laptop knows nothing of it.
+    // The laptop's port is only in that VLAN, untagged, and the laptop does not know of it.
     type_on(switch, "bridge vlan del dev p-laptop vid 1");
     type_on(switch, "bridge vlan add dev p-laptop vid 200 pvid untagged");
     home.laptop.remove_link("eth0.200").unwrap();
@@ -420,7 +421,7 @@ fn its_mtu_follows_the_interface_below_and_so_does_the_shims() {
     let home = home();
     home.ok(&format!("{IOT} --aux-address host=10.0.200.222"));
     let (web, at) = attached(&home, "iot", "web");
-    // What a container has made of its own link stays.
+    // A container's own change to its link stays.
     type_on(&web, "ip link set dev eth0 mtu 1300");
     for mtu in [9000, 1400, 1500] {
         type_on(&home.nas, &format!("ip link set dev eth0 mtu {mtu}"));
@@ -470,10 +471,10 @@ fn what_cannot_be_a_vlan_is_refused_and_nothing_touched() {
     let subnet = "--subnet 10.0.200.0/24";
     for (options, code, words) in [
         (format!("--parent eth0 --vlan 300 {subnet}"), 3, ["`eth0.300` already", "not VLAN 300"]),
-        (format!("--parent eth0.7 --vlan 8 {subnet}"), 3, ["`eth0.7`", "Ashore's own"]),
+        (format!("--parent eth0.7 --vlan 8 {subnet}"), 3, ["`eth0.7`", "that Ashore made"]),
         ("--parent eth0.200".into(), 3, ["`eth0.200` has no IPv4 address", "--subnet"]),
         ("--vlan 200".into(), 3, ["`eth0.200` has no IPv4 address", "--gateway"]),
-        // That shows only when the VLAN is there to be asked, and it is taken away again.
+        // The conflict shows only when the VLAN exists and can be probed. Then the VLAN is removed again.
         (format!("--vlan 200 {subnet} --aux-address host=10.0.200.50"), 5, ["10.0.200.50 is in use", "by"]),
     ] {
         let ran = home.run(&format!("network create iot {options}"));
@@ -499,7 +500,7 @@ fn a_network_moves_with_its_vlan_and_leaves_nothing_behind() {
         assert!(plan.contains(line), "{plan}");
     }
     assert_eq!(home.made_links(), ["eth0.200", "eth1"], "a plan changes nothing");
-    // What is told is where it is, and the old one has gone by then.
+    // The output says where the network is. By then the old VLAN link is gone.
     assert_eq!(home.ok("network move iot --parent eth1"), "network iot is on eth1.200\n");
     assert_eq!(home.made_links(), ["eth1", "eth1.200"]);
     let (_web, at) = attached(&home, "iot", "web");

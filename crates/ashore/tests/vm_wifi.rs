@@ -1,4 +1,5 @@
-//! A NAS on Wi-Fi: its access point knows one MAC alone. In the virtual machine, whose kernel simulates radios.
+//! A NAS on Wi-Fi: its access point accepts one MAC only. Runs in the virtual machine, whose kernel simulates
+//! radios.
 
 mod home;
 
@@ -15,7 +16,7 @@ use home::{HOST, Home, addresses, does_not_reach, eventually, ip, mac_known_to, 
 
 const LAN: &str = "--subnet 192.168.88.0/24 --ip-range 192.168.88.192/27 --gateway 192.168.88.1";
 
-/// A home whose NAS has Wi-Fi in the place of its cable.
+/// A home whose NAS has Wi-Fi in place of its cable.
 fn home() -> (Home, Wifi) {
     let home = Home::new();
     home.nas.remove_link("eth0").unwrap();
@@ -104,8 +105,8 @@ fn what_needs_a_second_mac_is_refused_and_nothing_touched() {
     reaches(&home.laptop, ip(HOST));
 }
 
-/// Why they are refused: the kernel makes a macvlan, and the access point takes nothing from it; a bridge it does not let
-/// have the NIC at all.
+/// Why these are refused: the kernel creates a macvlan, but the access point accepts nothing from it. For a
+/// bridge, the kernel refuses the NIC as a port.
 #[test]
 fn a_macvlan_made_by_hand_reaches_nobody_and_a_bridge_gets_no_port() {
     let (home, _wifi) = home();
@@ -123,7 +124,7 @@ fn a_macvlan_made_by_hand_reaches_nobody_and_a_bridge_gets_no_port() {
         plain.add_address("eth0", format!("192.168.88.{last}/24").parse().unwrap()).unwrap();
         plain
     };
-    // By a cable it is on the LAN.
+    // On a cable it is on the LAN.
     let wired = by_hand(&home.laptop, "eth0", 78);
     reaches(&wired, ip("192.168.88.1"));
     reaches(&home.router, ip("192.168.88.78"));

@@ -1,4 +1,4 @@
-//! What can be asked of the daemon, and what it answers.
+//! The requests to the daemon, and its replies.
 
 pub mod document;
 pub mod engine_call;

@@ -1,9 +1,9 @@
-//! What should be: networks, endpoints, ranges, identities, and the plan that makes the kernel agree.
+//! The model: networks, endpoints, ranges and identities, and the plan that makes the kernel agree with them.
 //!
-//! Nothing here touches the kernel or prints. The kernel crate turns the kernel's state into [`Observed`] and runs each
-//! [`Step`]; in between, everything is a pure function of values.
+//! Nothing here touches the kernel or prints. The kernel crate reads the kernel's state into [`Observed`] and
+//! runs each [`Step`]. Everything in between is a pure function of values.
 //!
-//! Each room uses those that stand before it: `net`, `model`, `rules` and `plan`, `api`.
+//! Each module uses only the modules before it, in this order: `net`, `model`, `rules` and `plan`, `api`.
 
 pub mod api;
 pub mod model;

@@ -1,4 +1,4 @@
-//! What Ashore remembers, as data, and what can be looked up in it.
+//! The data that Ashore remembers, and the queries on it.
 
 pub mod endpoint;
 pub mod identity;

@@ -1,4 +1,5 @@
-//! Words of networking: names, links, what can be done to a host and what can be seen of it.
+//! Networking vocabulary: names, links, the changes that can be made to a host, and what can be observed of
+//! it.
 
 pub mod family;
 pub mod kind;

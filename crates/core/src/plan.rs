@@ -1,4 +1,4 @@
-//! What the kernel should hold, and the steps that lead there.
+//! The desired kernel state, and the steps that lead to it.
 
 pub mod desired;
 pub mod diff;

@@ -1,4 +1,4 @@
-//! What becomes of the state: each rule takes it, and gives changes or says why not.
+//! The rules of the state. Each rule takes the state and returns changes, or the reason why there are none.
 
 pub mod addresses_in_use;
 pub mod adopt;

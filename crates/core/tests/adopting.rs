@@ -1,4 +1,5 @@
-//! Networks of an engine's own drivers: how they are read, who is followed on them, and what is left when they are let go.
+//! Networks of an engine's own drivers: how they are read, which containers are followed, and what is left
+//! when a network is no longer adopted.
 
 mod model;
 
@@ -23,7 +24,8 @@ fn listed(driver: &str, options: &str) -> ListedNetwork {
     serde_json::from_str(&text).unwrap()
 }
 
-/// Containers as `NAME`, `NAME=ENDPOINT` and `NAME=ENDPOINT@SANDBOX`, on one network of an engine that has others too.
+/// Containers as `NAME`, `NAME=ENDPOINT` and `NAME=ENDPOINT@SANDBOX`, on one network of an engine that has
+/// other networks too.
 fn inventory(driver: &str, containers: &[&str]) -> Inventory {
     let container = |text: &&str| {
         let (text, sandbox) = text.split_once('@').map_or((*text, None), |(text, at)| (text, Some(at)));
@@ -95,7 +97,7 @@ fn a_network_is_read_by_its_drivers_options() {
     assert_eq!(ranges[0], ("192.168.88.0/24".into(), Some("192.168.88.192/27".parse().unwrap())));
     let state = carried_out(&State::new(Seed([3; 16])), &[Change::PutNetwork(network)]);
     let handed_out: Vec<String> = of_engines(&state).map(|range| range.to_string()).collect();
-    assert_eq!(handed_out, ["192.168.88.192/27"], "of a whole subnet it hands out what nobody else has");
+    assert_eq!(handed_out, ["192.168.88.192/27"], "a range that is a whole subnet is left out");
 }
 
 #[test]
@@ -123,7 +125,7 @@ fn an_adopted_networks_containers_are_those_on_the_engines_list() {
         (changes.len(), carried_out(state, &changes))
     };
     assert_eq!(follow(&state, &["web=e-web@/run/web"], 9).0, 0);
-    // The engine need not say where it is each time.
+    // The engine need not say each time where the container is.
     assert_eq!(follow(&state, &["web=e-web"], 9).0, 0);
     let (count, other) = follow(&state, &["web=e-other", "db=e-db"], 9);
     assert_eq!(count, 2);
@@ -137,7 +139,7 @@ fn an_adopted_networks_containers_are_those_on_the_engines_list() {
     let state = carried_out(&none, &changes);
     assert!(state.endpoints.values().all(|web| web.mac.is_none()), "it is the parent's");
 
-    // One that is Ashore's own, or that hides from the host.
+    // A network of Ashore's own, and one whose kind hides endpoints from the host.
     let spec = r#"{"name":"own","parent":"eth0","subnets":["192.168.88.0/24"]}"#;
     let own = serde_json::from_str::<NetworkSpec>(spec).unwrap().network().unwrap();
     let own = ashore_core::model::network::Network { engine: network.engine.clone(), ..own };
@@ -186,7 +188,7 @@ fn one_that_its_engine_makes_anew_is_known_by_whichever_name_of_its_parent_was_s
         ("eth0", "enp1s0", true),
         ("enp1s0", "eth0", true),
         ("eth0", "eth1", false),
-        // Of one that has gone, its name is all that is known.
+        // Of an interface that is gone, only the name is known.
         ("eth1", "eth1", true),
     ] {
         let mut inventory = inventory.clone();

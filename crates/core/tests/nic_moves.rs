@@ -1,7 +1,8 @@
-//! What the move of a host's only NIC into a bridge takes, and out of it, and when it is refused: all of it in one file,
-//! `nic_moves.txt`, as a person would type it.
+//! The steps that move a host's only NIC into a bridge and out of it, and when the move is refused. All of it
+//! is in the file `nic_moves.txt`, as the commands that a person would type.
 //!
-//! `ASHORE_WRITE_PLANNED=1 cargo test -p ashore-core --test nic_moves` writes it anew, to be read before it is committed.
+//! `ASHORE_WRITE_PLANNED=1 cargo test -p ashore-core --test nic_moves` writes the file again. Review it
+//! before you commit it.
 
 mod model;
 
@@ -23,7 +24,7 @@ fn hosts_route(to: &str, via: Option<&str>, dev: &str, protocol: u8, metric: u32
     ObservedRoute { route, protocol, metric, onlink: false, ways: Ways::One }
 }
 
-/// A network on the NIC, or on the bridge.
+/// A state with a network on the NIC, or on the bridge.
 fn state_with_network(bridged: bool) -> State {
     let (parent, kind) = if bridged { ("br0", r#""bridge""#) } else { ("eth0", r#"{"macvlan":"bridge"}"#) };
     let text = format!(r#"{{"name":"lan","parent":"{parent}","kind":{kind},"subnets":["192.168.88.0/24"]}}"#);
@@ -33,7 +34,8 @@ fn state_with_network(bridged: bool) -> State {
     state
 }
 
-/// A host with two addresses of IPv4 and of IPv6, and routes of every origin, on its NIC or on a bridge that holds it.
+/// A host with two IPv4 and two IPv6 addresses, and routes of every origin, on its NIC or on a bridge that
+/// holds the NIC.
 fn host_of_nic(bridged: bool) -> View {
     let mut model = Model::new();
     if bridged {
@@ -78,7 +80,7 @@ fn host_of_nic(bridged: bool) -> View {
     host
 }
 
-/// What the move of a host's only NIC into a bridge takes, and out of it, and when it is refused.
+/// The steps that move a host's only NIC into a bridge and out of it, and when the move is refused.
 fn moves(text: &mut String) {
     type Change<'a> = (&'a str, &'a dyn Fn(&mut View));
     let (nic, br0) = (Model::nic(), "br0".parse::<IfName>().unwrap());

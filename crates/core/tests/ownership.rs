@@ -1,4 +1,4 @@
-//! By what a link is known as Ashore's, and what is done to it then: what is observed against what is wanted, as the steps
+//! How a link is recognised as Ashore's, and what Ashore then does to it. The steps are shown as the commands
 //! that a person would type.
 
 mod model;
@@ -76,7 +76,7 @@ impl World {
         world
     }
 
-    /// One whose link an engine has moved, renamed and configured.
+    /// A container whose link an engine has moved, renamed and configured.
     fn with_engine() -> World {
         let mut world = World::attached();
         let ifname = engine_link_name(&world.web.network, &world.web.name);
@@ -84,13 +84,13 @@ impl World {
         world.web.placement = Placement::Engine { id: Some("4711".into()), ifname, sandbox, inside: None };
         world.state.apply(Change::PutEndpoint(world.web.clone()));
         world.model.observed.paths.insert(world.netns.path.clone(), world.netns.clone());
-        // `RTPROT_BOOT`, as whoever does not say who it is.
+        // `RTPROT_BOOT`, the protocol of routes whose maker does not set one.
         world.inside().routes.iter_mut().for_each(|there| there.protocol = 3);
         world.look();
         world
     }
 
-    /// The links in a container of which a state knows nothing.
+    /// The links in containers that do not belong to the state.
     fn unowned(&self, state: &State) -> Vec<String> {
         state.unowned(&self.model.observed).iter().map(|(_, link)| link.name.to_string()).collect()
     }
@@ -108,7 +108,7 @@ impl World {
         assert_eq!(self.planned(), []);
     }
 
-    /// What the daemon keeps in mind whenever it has looked.
+    /// Records in the state what the daemon records whenever it has observed the kernel.
     fn look(&mut self) {
         for change in self.state.sightings(&self.model.observed) {
             self.state.apply(change);
@@ -129,7 +129,7 @@ impl World {
         self.inside().links.iter_mut().find(|link| link.index > 2 && link.alias.is_some()).unwrap()
     }
 
-    /// Another child of the parent, in the container.
+    /// Adds another child of the parent in the container.
     fn add_child(&mut self, called: &str, mac: Mac, alias: Option<&str>) {
         let place = Place::Netns(self.netns.clone());
         self.model.apply(&Step::AddLink { place, link: child(called, mac) }).unwrap();
@@ -145,7 +145,7 @@ impl World {
         link
     }
 
-    /// The link comes to the host, as an engine gives it back.
+    /// Moves the link to the host, as when an engine gives it back.
     fn give_back(&mut self) -> &mut Link {
         let mut link = self.take_out();
         let index = self.model.observed.host.link(&Model::nic()).unwrap().index;
@@ -161,7 +161,7 @@ impl World {
         self.state.apply(Change::PutEndpoint(self.web.clone()));
     }
 
-    /// What would be done, without the path of the container.
+    /// The planned steps, without the path of the container.
     fn typed(&self) -> Vec<String> {
         self.planned().iter().map(|step| step.to_string().replace(" -n c1", "")).collect()
     }
@@ -180,7 +180,8 @@ const SOURCE: ObservedKind = ObservedKind::Macvlan { mode: None, bc_queue_len: S
 
 const MADE_ANEW: &[&str] = &["link add", "alias", "addr add", "up", "route add"];
 
-/// What a container may do to its link, and what is done about it: to one that Ashore has attached, and to an engine's.
+/// What a container may do to its link, and the steps that follow: for a container that Ashore has attached,
+/// and for an engine's.
 const TRICKS: &[(Trick, &[&str], &[&str])] = &[
     (("nothing", |_| {}), &[], &[]),
     (("another tag", |w| w.link().alias = Some("ashore:lan:db".into())), &["alias ashore:lan:web"], &[]),
@@ -242,12 +243,12 @@ fn all_three(world: &mut World) {
 
 fn all_three_and_mode(world: &mut World) {
     all_three(world);
-    // It is the first of them that has no tag of Ashore's.
+    // The link is the first one without a tag of Ashore's.
     let own = |link: &&mut Link| link.name == name("wan0");
     world.inside().links.iter_mut().find(own).unwrap().kind = SOURCE;
 }
 
-/// The container has taken its link away, and made a tap with its MAC.
+/// The container has removed its link, and made a tap with the link's MAC.
 fn tap_in_its_place(world: &mut World) {
     let link = world.link();
     (link.index, link.kind) = (900, ObservedKind::Tap);
@@ -300,7 +301,8 @@ fn add_foreign(world: &mut World, kind: ObservedKind) {
     world.inside().links.push(link);
 }
 
-/// Its number, and below it a link of a namespace that the container has made, with the parent's number there.
+/// A link with the same index. The link below it is in a namespace that the container made, and has the
+/// parent's index there.
 fn of_third_namespace(world: &mut World) {
     let mut link = world.take_out();
     link.lower = link.lower.map(|lower| Lower { seat: Seat::Elsewhere, ..lower });
@@ -324,7 +326,7 @@ fn what_a_container_does_to_its_link_costs_it_no_link() {
             let fits = typed.len() == expected.len()
                 && typed.iter().zip(*expected).all(|(typed, words)| typed.contains(words));
             assert!(fits, "{whose}, {what}: {typed:#?} instead of {expected:?}");
-            // What is seen is known from then on, and nothing more is to be done.
+            // What was observed is known from then on, and nothing more is to be done.
             world.carry_out();
             world.look();
             assert_eq!(world.typed(), [""; 0], "{whose}, {what}");
@@ -341,7 +343,7 @@ fn the_mac_that_is_seen_is_kept_in_mind_beside_the_one_that_it_was_given() {
         world.look();
         assert_eq!((world.web.mac, world.web.mac_on_lan()), (Some(own), Some(OTHER)));
         assert_eq!(world.web.macs().collect::<Vec<_>>(), [own, OTHER]);
-        // What is not seen is no other than before.
+        // What is not observed keeps its record.
         world.take_out();
         world.look();
         assert_eq!(world.web.mac_on_lan(), Some(OTHER));
@@ -449,7 +451,7 @@ fn what_an_engine_gives_back_is_known_whatever_the_container_has_written_on_it()
     for (what, write) in written {
         for stage in [Some(Stage::Reserved), None] {
             let mut world = World::with_engine();
-            // A sibling, whose tag is written on it.
+            // A sibling, which is recognised by its tag.
             let db = Endpoint {
                 name: "db".parse().unwrap(),
                 mac: Some(Mac([2, 0, 0, 0, 0, 9])),
@@ -464,7 +466,7 @@ fn what_an_engine_gives_back_is_known_whatever_the_container_has_written_on_it()
             };
             world.state.apply(Change::PutEndpoint(db));
             write(world.give_back());
-            // As long as it is on its way, the engine has it.
+            // While the link is on its way, it belongs to the engine.
             let stray = |world: &World| {
                 let gone = |step: &Step| matches!(step, Step::DelLink { place: Place::Host, .. });
                 world.planned().into_iter().filter(gone).map(|step| step.link().clone()).collect::<Vec<_>>()
@@ -488,11 +490,11 @@ fn links_of_the_users_own_on_the_host_are_left_alone() {
         let link = child(called, Mac([2, 0, 0, 0, 0, mac]));
         world.model.apply(&Step::AddLink { place: Place::Host, link }).unwrap();
     }
-    // Of the form that Ashore's names have, and in use.
+    // A link with a name of the form that Ashore uses, and in use.
     let link = child("ash0123456789ab", Mac([2, 0, 0, 0, 0, 0x74]));
     world.model.apply(&Step::AddLink { place: Place::Host, link }).unwrap();
     world.host().links.last_mut().unwrap().up = true;
-    // Taps, whatever they have of Ashore's.
+    // Taps, whatever of Ashore's they have.
     let mac = world.web.mac;
     for (called, mac, alias) in
         [("tap0", mac, None), ("tap1", mac, Some("ashore:lan:web")), ("ash0123456789ac", None, None)]
@@ -502,7 +504,7 @@ fn links_of_the_users_own_on_the_host_are_left_alone() {
         let link = world.host().links.last_mut().unwrap();
         (link.kind, link.mac, link.alias) = (ObservedKind::Tap, mac.or(link.mac), alias.map(str::to_owned));
     }
-    // A NIC that was lent to a container, which has written on it.
+    // A NIC that was lent to a container, which has set its alias.
     let nic = Link {
         index: 990,
         name: name("lent0"),
@@ -517,7 +519,7 @@ fn links_of_the_users_own_on_the_host_are_left_alone() {
     assert_eq!(owned.map(Link::tag).collect::<Vec<_>>(), [Some(Tag::Shim(name("eth0")))]);
     assert_eq!(world.model.observed.host.links.len(), before + 9);
 
-    // One that came to the host from a container of its own is known by its MAC.
+    // A link that came to the host from one of Ashore's containers is recognised by its MAC.
     let mac = world.web.mac.unwrap();
     let moved = Link { mac: Some(mac), alias: None, ..world.give_back().clone() };
     *world.host().links.last_mut().unwrap() = Link { name: name("wan0"), ..moved };
@@ -554,7 +556,7 @@ fn a_link_with_a_tag_of_which_the_state_knows_nothing_is_told_of() {
     let lost = State::new(Seed([4; 16]));
     let world = World::attached();
     assert_eq!(world.unowned(&lost), ["eth0"]);
-    assert!(world.unowned(&world.state).is_empty(), "its MAC is an endpoint's");
+    assert!(world.unowned(&world.state).is_empty(), "its MAC is that of an endpoint");
     let changes: [Change<'_>; 6] = [
         ("no tag", &|link| link.alias = None),
         ("another program's", &|link| link.alias = Some("uplink".into())),
@@ -574,5 +576,5 @@ fn a_link_with_a_tag_of_which_the_state_knows_nothing_is_told_of() {
     }
     let mut world = World::attached();
     world.inside().links.iter_mut().for_each(|link| link.mac = Some(OTHER));
-    assert_eq!(world.unowned(&world.state), ["eth0"], "its MAC is nobody's");
+    assert_eq!(world.unowned(&world.state), ["eth0"], "its MAC belongs to no endpoint");
 }

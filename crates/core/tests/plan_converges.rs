@@ -1,5 +1,5 @@
-//! Whatever is asked in whatever order, and whatever the host does meanwhile: after a reconciliation nothing is left to
-//! plan, no address is held twice, and what nobody asked for any more is gone.
+//! Any sequence of requests, and of changes that the host makes meanwhile: after a reconciliation nothing is
+//! left to plan, no address is held twice, and what is no longer wanted is gone.
 
 mod model;
 
@@ -75,11 +75,11 @@ enum Event {
     MembershipsChanged,
     OwnPortDeleted,
     HostAddress(u8),
-    /// The routers of the LAN offer something else, and the daemon dies after this many steps of following that.
+    /// The LAN's routers advertise something else, and the daemon dies after this many steps of following it.
     Offer {
-        /// Of each of two prefixes: not, preferred, or deprecated.
+        /// For each of two prefixes: not advertised, preferred, or deprecated.
         prefixes: [u8; 2],
-        /// None, or one of two, of which the second says how long packets may be.
+        /// No router, or one of two, of which the second advertises an MTU.
         router: u8,
         after: usize,
     },
@@ -129,9 +129,9 @@ struct World {
 
 const NETWORKS: u8 = 8;
 
-/// Four networks that share a parent and a subnet: unnumbered, numbered, IPv4 with IPv6, and one that follows routers; two that
-/// share a VLAN on that parent; and two in one VLAN of a bridge, one of them with an address for the host, the other for
-/// containers that speak 802.1Q.
+/// Four networks that share a parent and a subnet: unnumbered, numbered, IPv4 with IPv6, and one that follows
+/// routers. Two networks that share a VLAN on that parent. Two networks in one VLAN of a bridge, one with a
+/// `host` address, the other for containers that speak 802.1Q.
 fn spec(which: u8) -> NetworkSpec {
     let text = match which {
         0 => {
@@ -199,12 +199,13 @@ impl World {
         }
     }
 
-    /// Plans and applies until `most` steps are done. Every step must be one that the kernel takes.
+    /// Plans and applies until `most` steps are done. The kernel must accept every step.
     fn carry_out(&mut self, most: usize) {
         let plan = plan(&desired(&self.state, &self.model.observed), &self.model.observed);
         self.assert_not_blocked(&plan);
         for (at, step) in plan.steps.iter().enumerate() {
-            // On the host a link and its tag are one system call, which no death of the daemon cuts in two.
+            // On the host a link and its tag are made by one system call, so the daemon cannot die between
+            // them.
             let tags = matches!(step, Step::SetAlias { tag: Some(Tag::Vlan(_)), .. });
             if at >= most && !(at == most && tags) {
                 break;
@@ -213,7 +214,7 @@ impl World {
         }
     }
 
-    /// Nothing foreign is in the way here, but for a bridge that would put endpoints on another LAN.
+    /// Nothing foreign is in the way here, except a bridge that would put endpoints on another LAN.
     fn assert_not_blocked(&self, plan: &Plan) {
         let mixes = |blocked: &Blocked| matches!(blocked, Blocked::Unfiltered { .. });
         assert!(plan.blocked.iter().all(|it| mixes(it) && !self.model.filters()), "{:?}", plan.blocked);
@@ -261,7 +262,7 @@ impl World {
         }
     }
 
-    /// The links of endpoints in their containers, by their numbers.
+    /// The links of endpoints in their containers, by index.
     fn links(&self) -> Vec<(EndpointKey, Netns, u32)> {
         let owners = Owners::of(&self.state, &self.model.observed);
         let there = self.state.endpoints.values().filter_map(|endpoint| {
@@ -327,7 +328,7 @@ impl World {
         }
     }
 
-    /// What the daemon does when routers offer something else.
+    /// What the daemon does when routers advertise something else.
     fn follow_routers(&mut self, most: usize) {
         let Some(network) = self.state.networks.get(&spec(5).name).cloned() else { return };
         let (heard, answered, held) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
@@ -419,7 +420,7 @@ impl World {
             }
         }
         let owners = Owners::of(&self.state, &self.model.observed);
-        // Packets are as long as the router says, and the link takes if it says nothing.
+        // The IPv6 MTU is the advertised one, or the link's own if none is advertised.
         for endpoint in self.state.endpoints.values() {
             let Some(learned) = &endpoint.learned else { continue };
             let inside = owners.link_of(endpoint, &self.model.observed).map(|(_, _, link)| link);
@@ -427,7 +428,8 @@ impl World {
                 assert_eq!(link.ipv6_mtu, Some(learned.mtu.unwrap_or(1500).cast_signed()));
             }
         }
-        // Nothing is left of what is not there any more. A link whose parent is gone waits for that with what its container wrote on it.
+        // No links are left of endpoints that are gone. A link whose parent is missing is left alone until the
+        // parent is back, so it keeps what its container wrote on it.
         let mut waiting = Vec::new();
         for endpoint in self.state.endpoints.values() {
             if self.model.observed.host.link(&self.state.networks[&endpoint.network].parent).is_none() {
@@ -444,7 +446,7 @@ impl World {
                 let wanted = endpoints.any(|endpoint| endpoint.tag() == *tag || endpoint.port_tag() == *tag);
                 !wanted && !matches!(tag, Tag::Shim(_) | Tag::Vlan(_) | Tag::VlanPort(_))
             });
-        assert_eq!(tagged.count(), 0, "a link of nobody's");
+        assert_eq!(tagged.count(), 0, "a link that belongs to no endpoint");
         self.check_vlan();
         self.check_bridge_vlan();
         if self.state.networks.is_empty() {
@@ -455,22 +457,23 @@ impl World {
 }
 
 impl World {
-    /// The VLAN is there as long as a network needs it and no longer, and Ashore's unless the user made one.
+    /// The VLAN interface exists exactly as long as a network needs it, and is Ashore's unless the user made
+    /// one.
     fn check_vlan(&self) {
         let host = &self.model.observed.host;
         let there = host.link(&Model::vlan());
         let wanted = self.state.networks.values().any(|it| it.vlan.is_some() && it.bridge_vlan().is_none());
         let named = self.state.networks.values().any(|network| network.parent == Model::vlan());
         if wanted && host.link(&Model::nic()).is_some() {
-            let vlan = there.expect("a network needs it");
+            let vlan = there.expect("a network needs the VLAN interface");
             assert_eq!(vlan.up, host.link(&Model::nic()).unwrap().up);
         }
-        assert!(named || there.is_none_or(|vlan| vlan.alias.is_none()), "nobody needs it any more");
+        assert!(named || there.is_none_or(|vlan| vlan.alias.is_none()), "no network needs it any more");
     }
 }
 
 impl World {
-    /// Ashore's own port is there as long as a network needs it and no longer, and every port is in its VLAN alone.
+    /// Ashore's own port exists exactly as long as a network needs it, and every port is in its VLAN only.
     fn check_bridge_vlan(&self) {
         let host = &self.model.observed.host;
         let networks = || self.state.networks.values().filter(|network| network.bridge_vlan().is_some());
@@ -516,9 +519,9 @@ fn a_container_gets_its_address_back_and_a_let_go_one_is_taken_last() {
     assert_eq!(ip_of(&world, 0), "192.168.88.32");
     world.play(&Event::Detach { network: 0, name: 0 });
     world.play(&Event::Attach { network: 0, name: 1 });
-    assert_eq!(ip_of(&world, 1), "192.168.88.33", "one that nobody had comes before one that was let go");
+    assert_eq!(ip_of(&world, 1), "192.168.88.33", "an unused address comes before a released one");
     world.play(&Event::Attach { network: 0, name: 0 });
-    assert_eq!(ip_of(&world, 0), "192.168.88.32", "and so it is still there for the one who had it");
+    assert_eq!(ip_of(&world, 0), "192.168.88.32", "the name that had it gets it again");
     world.play(&Event::Detach { network: 0, name: 0 });
     world.play(&Event::Detach { network: 0, name: 1 });
     world.play(&Event::Attach { network: 0, name: 2 });
@@ -562,7 +565,7 @@ fn of_ipv6_default_routes_in_a_container_there_is_one_and_somebody_elses_comes_f
     let by_router = defaults(&world);
     assert_eq!((by_router.len(), by_router[0].dev.as_str()), (1, "eth0"));
 
-    // One before it in order, which does not take its place.
+    // An endpoint that sorts before the first one, and does not take its place.
     let first = world.state.endpoints[&(spec(5).name, attach_spec(5, 0).name)].clone();
     let second = Endpoint {
         name: "a".parse().unwrap(),

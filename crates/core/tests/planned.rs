@@ -1,7 +1,9 @@
-//! What every kind of network asks of a host, and what is planned when one thing there is not as it should be: all of it in one
-//! file, `planned.txt`, as a person would type it. A change there is a change of what Ashore does to hosts and containers.
+//! What every kind of network requires of a host, and the plan when one thing on the host is not as it should
+//! be. All of it is in the file `planned.txt`, as the commands that a person would type. A change there is a
+//! change of what Ashore does to hosts and containers.
 //!
-//! `ASHORE_WRITE_PLANNED=1 cargo test -p ashore-core --test planned` writes it anew, to be read before it is committed.
+//! `ASHORE_WRITE_PLANNED=1 cargo test -p ashore-core --test planned` writes the file again. Review it before
+//! you commit it.
 
 mod model;
 
@@ -28,12 +30,12 @@ use ashore_wire::Mac;
 use ashore_wire::dhcp4::{self, Lease};
 use model::Model;
 
-/// A network, and what of a request makes it.
+/// A network, and the request that makes it.
 struct Case {
     what: &'static str,
     parent: &'static str,
     network: String,
-    /// Whether everything that can be wrong there is tried, beside what is made and taken away.
+    /// Whether everything that can be wrong is tried, in addition to making and removing.
     closely: bool,
 }
 
@@ -98,7 +100,7 @@ struct World {
     netns: Netns,
 }
 
-/// A container, an endpoint of which is called `web`.
+/// A container with an endpoint named `web`.
 fn container() -> Netns {
     Netns::new("/run/netns/web".into(), 4, 7)
 }
@@ -133,7 +135,7 @@ fn record() -> LeaseRecord {
     }
 }
 
-/// Addresses of two prefixes, one of them on its way out, and a router that says how long packets may be.
+/// Addresses in two prefixes, one of them deprecated, and a router that advertises an MTU.
 fn learned() -> Learned {
     let address = |ip: &str, prefix: &str, deprecated| LearnedAddress {
         ip: ip.parse().unwrap(),
@@ -203,7 +205,7 @@ impl World {
         self.state.endpoints.values().next().unwrap().clone()
     }
 
-    /// What is to be done, as a person would type it, and what is in its way.
+    /// The planned steps as commands that a person would type, and what is in their way.
     fn planned(&self) -> Vec<String> {
         let plan = plan(&desired(&self.state, &self.model.observed), &self.model.observed);
         let blocked =
@@ -218,7 +220,7 @@ impl World {
         }
     }
 
-    /// The link in the container goes with its parent, which is back by now.
+    /// The link in the container goes with its parent, which is then back.
     fn loses_its_link(&mut self) {
         let view = self.model.observed.netns.get_mut(&self.netns).unwrap();
         let gone = view.link(&"eth0".parse().unwrap()).unwrap().clone();
@@ -229,7 +231,7 @@ impl World {
         self.model.observed.unlinked.insert(self.web().key());
     }
 
-    /// An engine has moved and renamed the link, and set all but the way to the host.
+    /// An engine has moved and renamed the link, and has set everything but the routes to the host.
     fn is_an_engines(&mut self) {
         let web = self.web();
         let ifname = engine_link_name(&web.network, &web.name);
@@ -245,7 +247,8 @@ impl World {
     }
 }
 
-/// Everything that can be wrong in one place, one thing at a time: what it is, and how it looks.
+/// Everything that can be wrong in one place, one thing at a time: a description, and the view with the
+/// fault.
 struct Wrongs<'a> {
     observed: &'a Observed,
     place: &'a Place,
@@ -380,8 +383,9 @@ impl<'a> Wrongs<'a> {
     }
 }
 
-/// A host that has a single address of a prefix, as a DHCPv6 server gives it, does not know by that what is on the link. What a
-/// container has heard of the prefix would have the host send by the shim what goes another way.
+/// A host that has a single address of a prefix, as a DHCPv6 server assigns it, does not know from it what is
+/// on the link. If the host trusted what a container learnt about the prefix, it would send packets through
+/// the shim that belong elsewhere.
 #[test]
 fn the_host_goes_by_its_shim_to_an_advertised_prefix_only_where_its_own_routes_say_that_it_is_there() {
     let case = cases().into_iter().find(|case| case.what == "IPv6 by the routers").unwrap();

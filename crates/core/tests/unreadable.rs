@@ -1,4 +1,5 @@
-//! A container that cannot be looked into is left as it is, whatever is to become of it, and is in nobody's way.
+//! A container whose namespace cannot be read is left as it is, whatever is requested for it, and does not
+//! affect others.
 
 mod model;
 
@@ -23,7 +24,7 @@ struct World {
     model: Model,
 }
 
-/// By macvlan, and by a port of a bridge.
+/// One network with macvlan links, and one with ports of a bridge.
 const NETWORKS: [&str; 2] = [
     r#"{"name":"lan","parent":"eth0","subnets":["192.168.88.0/24"],"ranges":["192.168.88.32/29"]}"#,
     r#"{"name":"tv","parent":"br0","vlan":20,"kind":"bridge","subnets":["10.0.20.0/24"],"ranges":["10.0.20.32/29"],
@@ -77,7 +78,7 @@ impl World {
         plan(&desired(&self.state, observed), observed).steps
     }
 
-    /// What is seen while the container `web` cannot be looked into.
+    /// What is observed while the namespace of the container `web` cannot be read.
     fn without_web(&self) -> Observed {
         let mut observed = self.model.observed.clone();
         observed.netns.remove(&netns("web")).unwrap();
@@ -100,7 +101,7 @@ fn nothing_of_it_is_planned_away_on_the_host() {
             world.put(&Endpoint { stage, ..attached.clone() });
             assert_eq!(world.planned(&world.without_web()), [], "{stage:?} on {network}");
         }
-        // Once it can be seen, it goes.
+        // Once the namespace can be read, the link is removed.
         let going = world.planned(&world.model.observed);
         assert!(going.iter().any(|step| matches!(step, Step::DelLink { .. })), "{going:?}");
     }

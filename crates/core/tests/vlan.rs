@@ -1,4 +1,4 @@
-//! Which VLAN a request means, and in which order a plan makes and removes it.
+//! Which VLAN a request means, and in which order a plan makes and removes its interface.
 
 mod model;
 
@@ -28,7 +28,7 @@ fn vlan() -> Vlan {
     Vlan { lower: Model::nic(), id: 200.try_into().unwrap(), gvrp: false }
 }
 
-/// What a state with these networks asks of the kernel.
+/// What a state with these networks requires of the kernel.
 fn planned(model: &Model, networks: &[&Network]) -> Plan {
     let changes: Vec<Change> =
         networks.iter().map(|network| Change::PutNetwork((*network).clone())).collect();
@@ -45,7 +45,7 @@ fn its_name_and_its_number_mean_the_same() {
     for step in planned(&model, &[&made]).steps {
         model.apply(&step).unwrap();
     }
-    // Also when it is there.
+    // The same if the interface exists.
     assert_eq!(asked(&model, r#""parent":"eth0.200""#).unwrap(), made);
     assert_eq!(asked(&model, r#""parent":"eth0","vlan":200"#).unwrap(), made);
     let left = planned(&model, &[]).steps;
@@ -62,18 +62,18 @@ fn one_whose_interface_below_has_another_name_stays_and_goes_along() {
     let index = model.observed.host.link(&Model::nic()).unwrap().index;
     let lan0: IfName = "lan0".parse().unwrap();
     model.observed.host.links.iter_mut().find(|link| link.index == index).unwrap().name = lan0.clone();
-    assert_eq!(planned(&model, &[&made]).steps, [], "until it is known why, nothing is taken away");
+    assert_eq!(planned(&model, &[&made]).steps, [], "nothing is removed until the reason is known");
 
     let state = State::new(Seed([3; 16])).with(&[Change::PutNetwork(made.clone())]);
     let by_vlan = state.renamed_parents(&BTreeMap::new(), &model.observed.host);
     let renamed = state.renamed_parents(&BTreeMap::from([(Model::nic(), index)]), &model.observed.host);
     let [(moved, was, is)] = renamed.as_slice() else { panic!("{renamed:?}") };
     assert_eq!((was, is), (&Model::nic(), &lan0));
-    assert_eq!(by_vlan, renamed, "its own interface tells what it stands on");
+    assert_eq!(by_vlan, renamed, "the VLAN interface shows which link is below it");
     let below = Vlan { lower: lan0.clone(), ..vlan() };
     assert_eq!((&moved.parent, &moved.vlan), (&Model::vlan(), &Some(below)));
     assert_eq!(planned(&model, &[moved]).steps, []);
-    // By a name that it has left to it, it is known as well.
+    // The interface is also known by its old name, which it has as an alternative name.
     let own = model.observed.host.links.iter().position(|link| link.name == Model::vlan()).unwrap();
     let own = model.observed.host.links.remove(own);
     assert_eq!(state.renamed_parents(&BTreeMap::new(), &model.observed.host), []);
@@ -86,7 +86,7 @@ fn one_whose_interface_below_has_another_name_stays_and_goes_along() {
         state.moved_to(&made, &"lan0.200".parse().unwrap(), &model.observed.host).unwrap().parent.as_str(),
         "lan0.200"
     );
-    // It is Ashore's all the time.
+    // The interface is still Ashore's.
     model.observed.host.links.push(own);
     let left = planned(&model, &[]).steps;
     assert_eq!(left.iter().map(ToString::to_string).collect::<Vec<_>>(), ["ip link del dev eth0.200"]);
@@ -106,15 +106,15 @@ fn a_network_moves_to_the_vlan_that_is_named_and_into_none_that_is_inside_it() {
     };
     let stays = ("eth0.200".to_owned(), Some(200));
     assert_eq!(moved(&model, "eth0"), stays);
-    assert_eq!(moved(&model, "eth0.200"), stays, "where it is");
+    assert_eq!(moved(&model, "eth0.200"), stays, "it stays");
     let other = ("eth0.300".to_owned(), Some(300));
     assert_eq!(moved(&model, "eth0.300"), other);
     let cam = asked(&model, r#""parent":"eth0.300""#).unwrap();
     for step in planned(&model, &[&made, &cam]).steps {
         model.apply(&step).unwrap();
     }
-    assert_eq!(moved(&model, "eth0.300"), other, "also when it is there, for another network");
-    // And to the user's own, whatever its name.
+    assert_eq!(moved(&model, "eth0.300"), other, "the same if that VLAN exists for another network");
+    // A network can also move to the user's own VLAN interface, whatever its name.
     let users = model.observed.host.links.iter_mut().find(|link| link.name.as_str() == "eth0.300").unwrap();
     (users.name, users.alias) = ("guests".parse().unwrap(), None);
     assert_eq!(moved(&model, "guests"), ("guests".to_owned(), None));
@@ -144,7 +144,7 @@ fn a_port_of_open_vswitch_has_the_bridges_own_interface_in_its_place() {
     assert!(told.ends_with("try: ashore network move iot --parent ovs_eth0"), "{told}");
     assert_eq!(asked(&model, r#""parent":"ovs_eth0""#).unwrap().parent.as_str(), "ovs_eth0");
     let unfit = asked(&model, r#""parent":"ovs-system""#).unwrap_err().to_string();
-    assert!(unfit.contains("Open vSwitch's own, by which nothing is sent"), "{unfit}");
+    assert!(unfit.contains("Open vSwitch's datapath device, which sends nothing itself"), "{unfit}");
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn the_users_own_is_found_by_what_it_is_and_not_by_its_name() {
         let used = asked(&model, options).unwrap();
         assert_eq!((used.parent.as_str(), used.vlan), ("lan0", None), "{options}");
     }
-    // It may come later, and is in the way then.
+    // The user's interface may appear later, and is then in the way.
     let mine = asked(&Model::new(), r#""parent":"eth0.200""#).unwrap();
     let plan = planned(&model, &[&mine]);
     assert_eq!(plan.blocked, [Blocked::Vlan { name: "lan0".parse().unwrap(), vlan: made }]);
@@ -201,7 +201,7 @@ fn on_a_bridge_its_name_and_its_number_mean_ashores_own_port() {
     }
     assert!(planned(&model, &[&made]).is_empty());
     assert_eq!(asked(&model, r#""parent":"br0","vlan":20,"kind":"bridge""#).unwrap(), made);
-    // It is no parent for others.
+    // It cannot be the parent of another network.
     for kind in [r#""bridge""#, r#"{"macvlan":"bridge"}"#] {
         let refused = asked(&model, &format!(r#""parent":"br0-vlan20","kind":{kind}"#)).unwrap_err();
         assert!(matches!(refused, NetworkError::ParentUnfit(..)), "{refused}");

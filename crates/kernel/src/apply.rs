@@ -1,8 +1,8 @@
-//! Steps made, and taken back.
+//! Applies steps, and undoes them.
 //!
-//! Steps for one namespace travel together: a batch is one system call, so a kill cannot come between a link and its
-//! tag. Three things cut a batch: another namespace, a sysctl (which is a file), and a link whose index is needed and
-//! which the batch itself makes.
+//! Steps for one namespace are sent together. A batch is one system call, so a kill cannot come between a
+//! link and its tag. Three things end a batch: a step for another namespace, a sysctl (which is a file), and
+//! a step that needs the index of a link which the batch itself creates.
 
 use std::collections::HashMap;
 use std::io;
@@ -26,42 +26,43 @@ use crate::message::{self, Places, Request};
 use crate::netlink::{Nack, Route};
 use crate::netns::Namespace;
 
-/// A macvlan that was deleted gives its MAC free only when the kernel is done with it (`EADDRINUSE` until then, seen on
-/// Linux 6.1 and 6.18 for some ten milliseconds).
+/// How long to wait for the MAC of a deleted macvlan. The kernel frees the MAC only after it has finished
+/// with the link, and returns `EADDRINUSE` until then (seen on Linux 6.1 and 6.18 for about ten
+/// milliseconds).
 const MAC_IN_USE: Duration = Duration::from_secs(1);
 const MAC_RETRY: Duration = Duration::from_millis(5);
 
 /// What to do when a step fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnError {
-    /// Take back what was done, and stop.
+    /// Undo the completed steps, and stop.
     Undo,
-    /// Go on with the rest, and report all errors.
+    /// Continue with the rest, and report all errors.
     GoOn,
 }
 
-/// How a plan went.
+/// The result of applying steps.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    /// The steps that were made and stand.
+    /// The steps that were applied and not undone.
     pub done: Vec<Step>,
-    /// What failed: at most one where undoing was asked for, unless undoing failed too.
+    /// The errors. With [`OnError::Undo`] there is at most one, unless undoing failed too.
     pub errors: Vec<StepError>,
-    /// Routes that the kernel refused and that are not missed ([`Step::is_extra`]), where undoing was asked for: nothing is undone
-    /// for their sake.
+    /// With [`OnError::Undo`], the routes that the kernel refused and that are not essential
+    /// ([`Step::is_extra`]). Nothing is undone because of them.
     pub refused: Vec<StepError>,
 }
 
 impl Kernel {
-    /// Makes steps in their order.
+    /// Applies steps in order.
     pub fn apply(&self, steps: &[Step], on_error: OnError) -> Outcome {
         let mut run = Run::new(self, on_error);
         run.make(steps);
         run.end(false)
     }
 
-    /// Takes away a link in a container by its number: what it is called is for whoever lives there to say, at every moment. Tells
-    /// whether it was there.
+    /// Removes a link in a container by its index, because the container may rename the link at any moment.
+    /// Returns whether the link existed.
     pub fn take_away(&self, netns: &Netns, link: &Link) -> Result<bool, Box<StepError>> {
         let step = Step::DelLink { place: Place::Netns(netns.clone()), link: link.name.clone() };
         let fault = |nack| Box::new(StepError::new(&step, nack));
@@ -75,8 +76,9 @@ impl Kernel {
         }
     }
 
-    /// Makes steps in their order, all or none. Before the first that `waits`, `may_go_on` is asked, whose answer may take a while:
-    /// if it is no, all is taken back, and the answer is `None`.
+    /// Applies steps in order, all or none. Before the first step for which `waits` is true, it calls
+    /// `may_go_on`, which may take a while. If that returns `false`, all steps are undone and the result is
+    /// `None`.
     pub fn apply_if(
         &self,
         steps: &[Step],
@@ -95,25 +97,25 @@ impl Kernel {
     }
 }
 
-/// Steps on their way to one namespace in one call.
+/// Steps that will be sent to one namespace in one call.
 #[derive(Default)]
 struct Batch {
     place: Option<Place>,
     steps: Vec<Step>,
     requests: Vec<Request>,
-    /// Links that the batch makes: they have no index yet.
+    /// Links that the batch creates. They have no index yet.
     new: Vec<IfName>,
-    /// Namespaces that the requests name by their descriptors.
+    /// Namespaces whose descriptors the requests contain.
     peers: Vec<Namespace>,
 }
 
-/// One plan on its way.
+/// A plan that is being applied.
 struct Run<'a> {
     kernel: &'a Kernel,
     on_error: OnError,
     places: HashMap<Netns, Inside>,
     batch: Batch,
-    /// Links that could not be made. Whatever has such a name is somebody else's.
+    /// Links that could not be created. A link with such a name belongs to someone else.
     refused: Vec<(Place, IfName)>,
     outcome: Outcome,
 }
@@ -140,7 +142,8 @@ impl<'a> Run<'a> {
         self.flush();
     }
 
-    /// Takes back what was made, if it is called off or something of it failed and that was asked for.
+    /// Finishes the run. Undoes the applied steps if the run was called off, or if a step failed and
+    /// [`OnError::Undo`] was requested.
     fn end(mut self, is_called_off: bool) -> Outcome {
         self.let_go();
         if is_called_off || self.must_stop() {
@@ -219,13 +222,14 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Whether a step was meant for a link that could not be made.
+    /// Returns whether a step was meant for a link that could not be created.
     fn is_refused(&self, step: &Step) -> bool {
         self.refused.iter().any(|(place, link)| place == step.place() && link == step.link())
     }
 
-    /// What followed the making of a link in the same call has met whoever was quicker to take its name. By the tag alone
-    /// it would be taken for Ashore's.
+    /// Removes a tag that was set on the wrong link. If creating the link failed because another program took
+    /// its name first, the steps that followed in the same call applied to that other link. The tag alone
+    /// would make it look like Ashore's.
     fn untag(&mut self, step: &Step, answer: &Result<(), Nack>) {
         if let Step::SetAlias { place, link, .. } = step
             && answer.is_ok()
@@ -240,11 +244,11 @@ impl<'a> Run<'a> {
         self.by_route(place, |route| route.batch(requests)).unwrap_or_else(|nack| Ok(vec![Err(nack); count]))
     }
 
-    /// Enters what became of a step.
+    /// Records the result of a step.
     fn settle(&mut self, step: &Step, answer: Result<(), Nack>) {
         match answer {
             Ok(()) => self.outcome.done.push(step.clone()),
-            // What was to be taken away is not there: so it is done, and nothing has to be put back.
+            // The object to remove does not exist, so the step is done and there is nothing to undo.
             Err(nack) if is_removal(step) && is_absence(nack.errno) => {}
             Err(nack) if self.on_error == OnError::Undo && step.is_extra() => {
                 self.outcome.refused.push(StepError::new(step, nack));
@@ -267,7 +271,7 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// A container's namespace, kept open for the steps that follow.
+    /// Enters a container's namespace and keeps it open for the following steps.
     fn inside(&mut self, netns: &Netns) -> Result<&Inside, Nack> {
         if !self.places.contains_key(netns) {
             if self.places.len() >= MOST_OPEN {
@@ -288,7 +292,7 @@ impl<'a> Run<'a> {
         index.map_err(|error| nack_of(&error))?.ok_or_else(|| no_link(link))
     }
 
-    /// The message for a step that is a message.
+    /// Builds the netlink message for a step that is a message.
     fn request(&mut self, step: &Step) -> Result<Request, Nack> {
         Ok(match step {
             Step::AddLink { link, .. } => {
@@ -378,9 +382,9 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Makes a link in a container's namespace from the host's, which knows the parent. Up to Linux 6.1 the kernel looks
-    /// for the name in the sender's namespace, so a container's `eth0` collides with the host's: then the link is made
-    /// under a name that is nobody's, and renamed where it is.
+    /// Creates a link in a container's namespace, with a request from the host's, which knows the parent. Up
+    /// to Linux 6.1 the kernel checks the name in the sender's namespace, so a container's `eth0` collides
+    /// with the host's. In that case the link is created under an unused name and renamed inside.
     fn make_inside(&mut self, step: &Step, netns: &Netns, link: &LinkSpec) -> Result<(), Nack> {
         let place = step.place();
         let (own, peer) = (self.inside(netns)?.namespace.clone(), self.peer_namespace(link)?);
@@ -404,7 +408,7 @@ impl<'a> Run<'a> {
                 let renamed =
                     self.send(place, rename).map_err(|error| nack_of(&error)).and_then(|mut a| a.remove(0));
                 renamed.inspect_err(|_| {
-                    // The name was taken a moment ago; what is under the other one is ours alone.
+                    // The name was taken a moment ago. The link under the unused name is ours.
                     let _ = self.send(place, vec![message::del_link(&unused)]);
                 })
             }
@@ -433,8 +437,9 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Docker mounts `/proc/sys` read-only for a managed plugin (moby, `oci/defaults.go`), whatever its capabilities. The
-/// calling thread, which is about to end, gets a mount namespace of its own in which it is not.
+/// Makes `/proc/sys` writable. Docker mounts it read-only for a managed plugin (moby, `oci/defaults.go`),
+/// whatever the plugin's capabilities. The calling thread, which is about to end, gets a mount namespace of
+/// its own in which `/proc/sys` is writable.
 fn make_sysctls_writable() -> io::Result<()> {
     nix::sched::unshare(CloneFlags::CLONE_NEWNS)?;
     let again =
@@ -442,7 +447,7 @@ fn make_sysctls_writable() -> io::Result<()> {
     Ok(nix::mount::mount(None::<&str>, "/proc/sys", None::<&str>, again, None::<&str>)?)
 }
 
-/// The namespace whose socket a step goes through.
+/// The namespace whose socket a step is sent through.
 fn sender(step: &Step) -> &Place {
     step.place()
 }
@@ -503,7 +508,7 @@ fn descriptor(namespace: &Namespace) -> RawFd {
     namespace.as_fd().as_raw_fd()
 }
 
-/// A name that is nobody's.
+/// A name that no link has.
 pub(crate) fn unused_name() -> IfName {
     use std::sync::atomic::{AtomicU32, Ordering};
     static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -522,7 +527,8 @@ fn no_link(link: &IfName) -> Nack {
 }
 
 impl Nack {
-    /// A namespace that may be there and cannot be entered: what was to be done there is not done.
+    /// The refusal for a namespace that may exist but cannot be entered. What was to be done there is not
+    /// done.
     fn of_inside(error: &InsideError) -> Self {
         Nack { errno: error.errno(), says: Some(error.to_string()) }
     }

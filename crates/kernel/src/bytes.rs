@@ -1,7 +1,7 @@
-//! Netlink's bytes: messages one after another, and the attributes in them (`linux/netlink.h`).
+//! Netlink's wire format: consecutive messages, and the attributes in them (`linux/netlink.h`).
 //!
-//! Whoever can make a link or a route decides much of what is in them, so nothing here trusts a length. What does not read
-//! is left out, and whatever stands before it counts.
+//! Anyone who can create a link or a route controls much of the contents, so this code trusts no length.
+//! Parsing stops at the first malformed length. Everything before it counts.
 
 use nix::errno::Errno;
 
@@ -11,20 +11,21 @@ pub(crate) const HEADER: usize = 16;
 /// One message.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Message<'a> {
-    /// What it is (`nlmsg_type`).
+    /// The message type (`nlmsg_type`).
     pub(crate) kind: u16,
     /// `NLM_F_…`.
     pub(crate) flags: u16,
-    /// The number of the request that it answers.
+    /// The sequence number of the request that this message answers.
     pub(crate) sequence: u32,
-    /// What follows the header.
+    /// The bytes after the header.
     pub(crate) body: &'a [u8],
-    /// All of it.
+    /// The whole message, with its header.
     pub(crate) whole: &'a [u8],
 }
 
 impl Message<'_> {
-    /// The error number in an acknowledgement, or at the end of a dump.
+    /// The error number of an acknowledgement or of the end of a dump. Returns `Ok` for 0 and for positive
+    /// numbers.
     pub(crate) fn code(&self) -> Result<(), Errno> {
         match i32_at(self.body, 0) {
             Some(0..) => Ok(()),
@@ -34,7 +35,7 @@ impl Message<'_> {
     }
 }
 
-/// The messages in what was received.
+/// The messages in a received buffer.
 #[derive(Debug, Clone)]
 pub(crate) struct Messages<'a> {
     rest: &'a [u8],
@@ -45,7 +46,7 @@ impl<'a> Messages<'a> {
         Messages { rest: bytes }
     }
 
-    /// Whether something is left that is no message: cut off, or of a length that cannot be.
+    /// Returns whether bytes are left over that are not a message: truncated, or with an impossible length.
     pub(crate) fn is_cut_off(&self) -> bool {
         !self.rest.is_empty()
     }
@@ -69,29 +70,29 @@ impl<'a> Iterator for Messages<'a> {
     }
 }
 
-/// The attributes in a message, or in an attribute that holds others: kinds and values.
+/// The attributes in a message or in a nested attribute, as pairs of type and value.
 #[derive(Debug, Clone)]
 pub(crate) struct Attributes<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Attributes<'a> {
-    /// Those that follow a header of some length.
+    /// The attributes after a header of the given length.
     pub(crate) fn after(header: usize, body: &'a [u8]) -> Self {
         Attributes { rest: body.get(header..).unwrap_or_default() }
     }
 
-    /// Those that a value consists of.
+    /// The attributes that make up a value.
     pub(crate) fn of(value: &'a [u8]) -> Self {
         Attributes { rest: value }
     }
 
-    /// The value of the first one of a kind.
+    /// The value of the first attribute of a type.
     pub(crate) fn get(&self, wanted: u16) -> Option<&'a [u8]> {
         self.clone().find(|(kind, _)| *kind == wanted).map(|(_, value)| value)
     }
 
-    /// The values of the first ones of several kinds.
+    /// The values of the first attribute of each of several types.
     pub(crate) fn pick<const N: usize>(&self, wanted: [u16; N]) -> [Option<&'a [u8]>; N] {
         let mut picked = [None; N];
         for (kind, value) in self.clone() {
@@ -102,7 +103,7 @@ impl<'a> Attributes<'a> {
         picked
     }
 
-    /// Those that the first one of a kind consists of; none without one.
+    /// The attributes nested in the first attribute of a type. Empty if there is no such attribute.
     pub(crate) fn within(&self, wanted: u16) -> Attributes<'a> {
         Attributes::of(self.get(wanted).unwrap_or_default())
     }
@@ -112,7 +113,7 @@ impl<'a> Iterator for Attributes<'a> {
     type Item = (u16, &'a [u8]);
 
     fn next(&mut self) -> Option<(u16, &'a [u8])> {
-        /// Without `NLA_F_NESTED` and `NLA_F_NET_BYTEORDER`.
+        /// The type without `NLA_F_NESTED` and `NLA_F_NET_BYTEORDER`.
         const NLA_TYPE_MASK: u16 = 0x3fff;
         let length = usize::from(u16_at(self.rest, 0)?);
         let kind = u16_at(self.rest, 2)? & NLA_TYPE_MASK;
@@ -122,7 +123,7 @@ impl<'a> Iterator for Attributes<'a> {
     }
 }
 
-/// What follows something that begins with its length (`NLMSG_ALIGNTO`, `NLA_ALIGNTO`).
+/// The bytes after an element of the given length, with its padding (`NLMSG_ALIGNTO`, `NLA_ALIGNTO`).
 fn after(bytes: &[u8], length: usize) -> &[u8] {
     bytes.get(length.next_multiple_of(4)..).unwrap_or_default()
 }
@@ -143,7 +144,7 @@ pub(crate) fn i32_at(bytes: &[u8], at: usize) -> Option<i32> {
     u32_at(bytes, at).map(u32::cast_signed)
 }
 
-/// A text of the kernel's, which ends with a zero where it has one.
+/// The bytes of a string from the kernel, up to the terminating zero byte if there is one.
 pub(crate) fn text(value: &[u8]) -> &[u8] {
     value.split(|byte| *byte == 0).next().unwrap_or_default()
 }
@@ -169,7 +170,7 @@ mod tests {
             let all: Vec<_> = Attributes::of(&bytes).collect();
             assert_eq!(all, [(1, &b"first"[..])], "{length}");
         }
-        // The last one need not be filled up.
+        // The last attribute need not be padded.
         let mut bytes = attribute(1, b"first");
         bytes.truncate(9);
         assert_eq!(Attributes::of(&bytes).get(1), Some(&b"first"[..]));

@@ -1,4 +1,4 @@
-//! What the kernel calls a network namespace, and gives to no other one.
+//! The cookie of a network namespace: a number that the kernel assigns once and never reuses.
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -12,12 +12,13 @@ use nix::libc;
 /// `SO_NETNS_COOKIE` (Linux 5.14).
 const SO_NETNS_COOKIE: libc::c_int = 71;
 
-/// The cookie of the calling thread's namespace; none where the kernel does not tell.
+/// Returns the cookie of the calling thread's namespace. Returns `None` if the kernel does not provide it.
 pub(crate) fn here() -> io::Result<Option<Box<Cookie>>> {
-    // A socket of any kind is in the namespace in which it was opened.
+    // Any socket belongs to the namespace in which it was opened.
     let socket = UnixDatagram::unbound()?;
     let (mut number, mut length) = (0_u64, size_of::<u64>() as libc::socklen_t);
-    // SAFETY: both pointers are to values that live during the call, and the length is that of the first.
+    // SAFETY: both pointers point to values that live during the call, and the length is the size of the
+    // first.
     let asked = unsafe {
         let number = (&raw mut number).cast::<libc::c_void>();
         libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, SO_NETNS_COOKIE, number, &raw mut length)
@@ -29,7 +30,7 @@ pub(crate) fn here() -> io::Result<Option<Box<Cookie>>> {
     }
 }
 
-/// The kernel's name for the host's start; none where it tells none.
+/// The kernel's ID of the current boot (`boot_id`). Returns `None` if the kernel does not provide it.
 pub fn this_boot() -> Option<&'static str> {
     static BOOT: OnceLock<Option<String>> = OnceLock::new();
     let read = || {

@@ -1,4 +1,4 @@
-//! What the kernel refused, in words that a person can use.
+//! Errors that the kernel returned, as readable messages.
 
 use std::fmt;
 use std::io;
@@ -15,11 +15,11 @@ use crate::netns::NamespaceError;
 pub struct ObserveError {
     /// What was being read.
     pub what: &'static str,
-    /// What the system said.
+    /// The system error.
     pub source: io::Error,
 }
 
-/// A container's namespace could not be opened, entered or read: it may be there.
+/// A container's namespace could not be opened, entered or read. The namespace may still exist.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum InsideError {
     #[error("it cannot be opened: {}", without_path(.0))]
@@ -30,12 +30,12 @@ pub(crate) enum InsideError {
     Read(#[from] ObserveError),
 }
 
-/// Whoever shows it says where it is.
+/// Formats the error without the path, because the caller already shows the path.
 fn without_path(error: &NamespaceError) -> String {
     match error {
         NamespaceError::System { source, .. } => source.to_string(),
-        NamespaceError::Permission(_) => "this user may not".into(),
-        NamespaceError::Missing(_) | NamespaceError::Other(_) => "it is not there".into(),
+        NamespaceError::Permission(_) => "permission denied".into(),
+        NamespaceError::Missing(_) | NamespaceError::Other(_) => "there is no network namespace".into(),
     }
 }
 
@@ -58,7 +58,7 @@ pub struct StepError {
     pub step: Step,
     /// The kernel's error number.
     pub errno: Errno,
-    /// The kernel's own words, where it has some.
+    /// The kernel's error text (extended acknowledgement), if there is one.
     pub kernel_says: Option<String>,
 }
 
@@ -67,7 +67,7 @@ impl StepError {
         StepError { step: step.clone(), errno: nack.errno, kernel_says: nack.says }
     }
 
-    /// What helps, where that is known.
+    /// A remedy for the error. Returns `None` if none is known.
     pub fn hint(&self) -> Option<String> {
         let kind = match &self.step {
             Step::AddLink { link, .. } => match link.kind {
@@ -81,26 +81,34 @@ impl StepError {
         };
         Some(match (self.errno, kind) {
             (Errno::EOPNOTSUPP, Some(module)) => {
-                format!("this kernel has no {module} or has not loaded it: modprobe {module}")
+                format!("the kernel module {module} is missing or not loaded: modprobe {module}")
             }
             (Errno::EACCES, _) if is_ipv6(&self.step) => {
-                format!("IPv6 is off there: {}sysctl -w net.ipv6.conf.all.disable_ipv6=0", self.step.place().enter())
+                format!(
+                    "IPv6 is off there: {}sysctl -w net.ipv6.conf.all.disable_ipv6=0",
+                    self.step.place().enter()
+                )
             }
-            (Errno::EPERM | Errno::EACCES, _) => "run the daemon as root, or with CAP_NET_ADMIN and CAP_SYS_ADMIN".into(),
+            (Errno::EPERM | Errno::EACCES, _) => {
+                "run the daemon as root, or with CAP_NET_ADMIN and CAP_SYS_ADMIN".into()
+            }
             (Errno::EBUSY, Some(_)) => {
-                "an interface carries one of macvlan, ipvlan and bridge: `ip -d link` shows what is on the parent".into()
+                "an interface can carry only one of macvlan, ipvlan and bridge: `ip -d link` shows which"
+                    .into()
             }
-            (Errno::EEXIST, Some(_)) => "a link of that name is in the way: `ip link` shows it".into(),
-            // A child of a parent is told so when it goes up, not when it is made (Linux 6.18).
-            (Errno::EADDRINUSE, _) => "another link on this parent has that MAC: `ip -d link` shows it".into(),
-            (Errno::ENODEV, _) => "the interface has gone meanwhile: `ip link` shows what there is".into(),
+            (Errno::EEXIST, Some(_)) => "a link with that name already exists: `ip link` shows it".into(),
+            // The kernel reports this when the child goes up, not when it is created (Linux 6.18).
+            (Errno::EADDRINUSE, _) => {
+                "another link on this parent has that MAC: `ip -d link` shows it".into()
+            }
+            (Errno::ENODEV, _) => "the interface is gone: `ip link` lists the interfaces".into(),
             _ => return None,
         })
     }
 }
 
-/// Whether a step gives a link an IPv6 address or route, which the kernel refuses with `EACCES` where IPv6 is disabled, and
-/// for want of a privilege with `EPERM`.
+/// Returns whether a step gives a link an IPv6 address or route. The kernel refuses such a step with `EACCES`
+/// if IPv6 is disabled, and with `EPERM` if the caller lacks the privilege.
 fn is_ipv6(step: &Step) -> bool {
     match step {
         Step::AddAddress { address, .. } => address.net.addr().is_ipv6(),

@@ -1,8 +1,9 @@
-//! Whether the host's own firewall drops what only crosses a bridge.
+//! Whether the host's firewall drops traffic that only crosses a bridge.
 //!
-//! With `br_netfilter`, bridged packets pass the hooks of routed ones. A FORWARD policy of DROP, which Docker sets, then
-//! cuts machines on one bridge off from each other. Read here, never changed. Rules that let some of it pass are not read:
-//! what they match is theirs to say.
+//! With `br_netfilter`, bridged packets pass the hooks for routed packets. A FORWARD policy of DROP, which
+//! Docker sets, then cuts machines on one bridge off from each other. This module only reads, and never
+//! changes a rule. It does not evaluate rules that accept some of the traffic, because only the rules
+//! themselves define what they match.
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -28,7 +29,8 @@ const NF_INET_FORWARD: u32 = 2;
 const NF_DROP: u32 = 0;
 
 impl Kernel {
-    /// The families whose bridged packets meet a FORWARD policy of DROP. What cannot be read is taken to drop nothing.
+    /// The families whose bridged packets meet a FORWARD policy of DROP. A table that cannot be read counts
+    /// as one that drops nothing.
     pub fn drops_bridged(&self) -> Vec<Family> {
         self.host.run(in_this_namespace).unwrap_or_default()
     }
@@ -40,7 +42,7 @@ fn in_this_namespace() -> Vec<Family> {
             Family::Ipv4 => "bridge-nf-call-iptables",
             Family::Ipv6 => "bridge-nf-call-ip6tables",
         };
-        // Absent where br_netfilter is not loaded.
+        // The file is missing if br_netfilter is not loaded.
         std::fs::read_to_string(format!("/proc/sys/net/bridge/{key}")).is_ok_and(|value| value.trim() == "1")
     };
     let mut families = vec![Family::Ipv4, Family::Ipv6];
@@ -53,7 +55,8 @@ fn in_this_namespace() -> Vec<Family> {
     families
 }
 
-/// The families with a base chain in nftables' forward hook whose policy is to drop; iptables-nft makes such.
+/// The families with an nftables base chain in the forward hook whose policy is drop. iptables-nft creates
+/// such chains.
 fn nftables() -> io::Result<Vec<Family>> {
     let mut socket = Socket::new(NETLINK_NETFILTER)?;
     socket.bind_auto()?;
@@ -75,7 +78,7 @@ fn nftables() -> io::Result<Vec<Family>> {
     Ok(dropping)
 }
 
-/// `struct ipt_getinfo` of `linux/netfilter_ipv4/ip_tables.h`, and `ip6t_getinfo`, which is the same.
+/// `struct ipt_getinfo` of `linux/netfilter_ipv4/ip_tables.h`. `ip6t_getinfo` is the same.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
 struct TableInfo {
@@ -87,21 +90,21 @@ struct TableInfo {
     size: u32,
 }
 
-/// Whether the FORWARD policy of iptables-legacy is to drop: the last rule of the chain, which the kernel calls its
-/// underflow, is that verdict.
+/// Returns whether the FORWARD policy of iptables-legacy is DROP. The policy is the verdict of the chain's
+/// last rule, which the kernel calls the underflow.
 fn legacy(family: Family) -> io::Result<bool> {
     const GET_INFO: i32 = 64;
     const GET_ENTRIES: i32 = 65;
-    /// `struct ipt_get_entries` before its rules.
+    /// Size of `struct ipt_get_entries` without its rules.
     const BEFORE_RULES: usize = 40;
-    /// `struct xt_entry_target`, before the verdict of a standard target.
+    /// Size of `struct xt_entry_target`, which precedes the verdict of a standard target.
     const BEFORE_VERDICT: usize = 32;
     const DROP: i32 = -1;
     let (tables, domain, level, target_offset) = match family {
         Family::Ipv4 => ("ip_tables_names", Domain::IPV4, nix::libc::IPPROTO_IP, 88),
         Family::Ipv6 => ("ip6_tables_names", Domain::IPV6, nix::libc::IPPROTO_IPV6, 140),
     };
-    // To ask for a table that is not there would make it.
+    // Asking for a table that does not exist would create it.
     let names = std::fs::read_to_string(format!("/proc/thread-self/net/{tables}"))?;
     if !names.lines().any(|name| name == "filter") {
         return Ok(false);
@@ -110,7 +113,7 @@ fn legacy(family: Family) -> io::Result<bool> {
     let mut info = TableInfo::default();
     info.name[..6].copy_from_slice(b"filter");
     let name = info.name;
-    // SAFETY: any bytes make a TableInfo, and the view ends before it does.
+    // SAFETY: any bytes are a valid TableInfo, and the slice ends before the value does.
     let bytes =
         unsafe { std::slice::from_raw_parts_mut((&raw mut info).cast::<u8>(), size_of::<TableInfo>()) };
     ask(&socket, level, GET_INFO, bytes)?;

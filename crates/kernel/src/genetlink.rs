@@ -1,5 +1,5 @@
-//! Generic netlink: which links are Wi-Fi, asked of nl80211. Sysfs would say so too, but shows the namespace in which it
-//! was mounted, not the caller's.
+//! Generic netlink: asks nl80211 which links are Wi-Fi. Sysfs would tell too, but it shows the namespace in
+//! which it was mounted, not the caller's.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,13 +24,15 @@ const NLM_F_ACK: u16 = 4;
 const NLM_F_DUMP: u16 = 0x300;
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
-/// What follows a message's header in most protocols: `genlmsghdr`, `nfgenmsg`.
+/// The size of the protocol header that follows the message header in most protocols: `genlmsghdr`,
+/// `nfgenmsg`.
 const OWN_HEADER: usize = 4;
 
-/// Tells Wi-Fi links from others.
+/// Tells Wi-Fi links from other links.
 pub(crate) struct Wireless {
     socket: RefCell<Socket>,
-    /// The indices of the links that were asked about, and whether they are Wi-Fi: that does not change.
+    /// Whether a link is Wi-Fi, by the index of each link that was asked about. This never changes for a
+    /// link.
     known: RefCell<BTreeMap<u32, bool>>,
 }
 
@@ -40,11 +42,11 @@ impl Wireless {
         Ok(Wireless { socket: RefCell::new(open()?), known: RefCell::default() })
     }
 
-    /// Marks the Wi-Fi links of all the namespace's links. The kernel is asked if there is one that it was not asked about; a
-    /// socket that was left in the middle of its answer is of no more use.
+    /// Marks the Wi-Fi links among all links of the namespace. The kernel is asked again only if the set of
+    /// links changed. After an error the socket may be in the middle of an answer, so it is replaced.
     pub(crate) fn mark(&self, links: &mut [Link], namespace: &Namespace) {
         let mut known = self.known.borrow_mut();
-        // Wi-Fi links are of no kind of rtnetlink's.
+        // rtnetlink reports no kind for a Wi-Fi link.
         let may_be = |link: &&Link| link.kind == ObservedKind::Physical;
         let indices: BTreeSet<u32> = links.iter().filter(may_be).map(|link| link.index).collect();
         if !indices.iter().copied().eq(known.keys().copied()) {
@@ -54,7 +56,7 @@ impl Wireless {
                     *known = indices.into_iter().map(|index| (index, wireless.contains(&index))).collect();
                 }
                 Err(error) => {
-                    tracing::warn!("which links are Wi-Fi cannot be seen: {error}");
+                    tracing::warn!("cannot find out which links are Wi-Fi: {error}");
                     if let Ok(Ok(fresh)) = namespace.run(open) {
                         self.socket.replace(fresh);
                     }
@@ -67,7 +69,7 @@ impl Wireless {
     }
 }
 
-/// A generic netlink socket in the calling thread's namespace.
+/// Opens a generic netlink socket in the calling thread's namespace.
 fn open() -> io::Result<Socket> {
     let mut socket = Socket::new(NETLINK_GENERIC)?;
     socket.bind_auto()?;
@@ -75,22 +77,24 @@ fn open() -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Sends a command without attributes to a family, from the caller's namespace, and waits until the kernel has done it.
+/// Sends a command without attributes to a family, from the caller's namespace, and waits until the kernel
+/// has performed it.
 pub fn generic_command(family: &str, command: u8) -> io::Result<()> {
     let socket = open()?;
     let family = family_id(&socket, family)?.ok_or(io::ErrorKind::NotFound)?;
     send(&socket, family, NLM_F_ACK, [command, 1, 0, 0])?;
     let mut answer = Vec::with_capacity(4096);
     socket.recv(&mut answer, 0)?;
-    // What some commands have made has a number, and that is no error.
+    // Some commands answer with the number of the object that they created. A positive number is not an
+    // error.
     match i32_at(&answer, HEADER).ok_or(io::ErrorKind::InvalidData)? {
         code if code < 0 => Err(io::Error::from_raw_os_error(code.saturating_neg())),
         _ => Ok(()),
     }
 }
 
-/// The number of a family, if the kernel has it. All are listed rather than the one asked for by name: asking for one that
-/// is absent makes the kernel start modprobe.
+/// The number of a family, or `None` if the kernel does not have it. This lists all families instead of
+/// asking by name, because asking for a missing family makes the kernel start modprobe.
 fn family_id(socket: &Socket, wanted: &str) -> io::Result<Option<u16>> {
     let mut family = None;
     dump(socket, GENL_ID_CTRL, [CTRL_CMD_GETFAMILY, 1, 0, 0], |_, attributes| {
@@ -102,7 +106,7 @@ fn family_id(socket: &Socket, wanted: &str) -> io::Result<Option<u16>> {
     Ok(family)
 }
 
-/// None where the kernel has no Wi-Fi at all.
+/// The indices of all Wi-Fi links. Empty if the kernel has no Wi-Fi support.
 fn ask(socket: &Socket) -> io::Result<BTreeSet<u32>> {
     let mut links = BTreeSet::new();
     if let Some(family) = family_id(socket, "nl80211")? {
@@ -113,7 +117,8 @@ fn ask(socket: &Socket) -> io::Result<BTreeSet<u32>> {
     Ok(links)
 }
 
-/// Asks for all objects of a kind, by a type of message and its header. Each comes as the same header and attributes.
+/// Dumps all objects of a kind, given the message type and the protocol header. Each object arrives as the
+/// same header with attributes.
 pub(crate) fn dump(
     socket: &Socket,
     kind: u16,

@@ -1,7 +1,9 @@
-//! Who holds network namespaces: threads that are in one, files that are open, and mounts, of all processes that `/proc` shows.
+//! Which processes and mounts hold network namespaces: threads inside one, open files, and mounts, of all
+//! processes that `/proc` shows.
 //!
-//! A namespace lives for as long as one of these does, whatever becomes of the path by which it was known. A socket that is left of
-//! a namespace, and a descriptor that is on its way from one process to another, keep it too, and cannot be seen from here.
+//! A namespace lives as long as one of these holds it, whatever happens to the path by which it was known. A
+//! leftover socket of a namespace and a descriptor in transit between processes keep it alive too, and cannot
+//! be seen from here.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -20,46 +22,50 @@ use crate::mountinfo::{Filesystem, mounts, number};
 use crate::nsfs;
 use crate::walk::MOST_READ;
 
-/// As often is it looked for processes that have come since, and may hold what one held that has gone.
+/// How many times a directory is listed at most. Later listings find processes that were started meanwhile,
+/// which may hold what an ended process held.
 const ROUNDS: usize = 20;
-/// As many paths to one namespace are kept: those that were there a moment ago may have gone.
+/// How many paths to one namespace are kept. Some of them may have disappeared by the time they are used.
 const MOST_PATHS: usize = 4;
-/// No look takes longer. An ordinary one takes milliseconds, but how many threads, files and mounts there are is for others to say.
+/// A look takes no longer than this. It usually takes milliseconds, but others decide how many threads, files
+/// and mounts there are.
 const LONGEST: Duration = Duration::from_secs(10);
-/// So much is read of the mounts of all mount namespaces together that users have made: some hundred thousand of them.
+/// How many bytes of `mountinfo` are read in total from mount namespaces that users created: some hundred
+/// thousand mounts.
 const MOST_OF_USERS: u64 = 32 * MOST_READ;
-/// As many mounts of network namespaces there are followed.
+/// How many mounts of network namespaces are followed in those.
 const MOST_MOUNTS_OF_USERS: usize = 256;
-/// As many directories are looked at once more that are in no mount that was seen.
+/// How many directories are checked a second time if their mount was not seen.
 const MOST_STRANGE: usize = 16;
-/// The first process namespace's inode (`PROC_PID_INIT_INO`, Linux 3.8).
+/// The inode number of the initial PID namespace (`PROC_PID_INIT_INO`, Linux 3.8).
 const FIRST_PID_NAMESPACE: &str = "pid:[4026531836]";
 const CAP_SYS_PTRACE: u32 = 19;
 
-/// What a look at all processes has found.
+/// The result of a look at all processes.
 #[derive(Debug, Default)]
 pub struct Holders {
-    /// Paths that open a namespace, by its inode, the most lasting ones first.
+    /// Paths that open a namespace, by its inode number, the most durable first.
     paths: BTreeMap<u64, BTreeSet<(Kind, PathBuf)>>,
-    /// What could not be looked into.
+    /// The first thing that could not be inspected.
     unseen: Option<String>,
-    /// Whether there may be processes that are not shown.
+    /// Whether there may be processes that `/proc` does not show.
     hidden: bool,
 }
 
-/// What holds a namespace, the most lasting first.
+/// What holds a namespace, the most durable first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     Mount,
     Process,
     Thread,
     OpenFile,
-    /// One that is reached by a process alone.
+    /// A mount that can be reached only through a process.
     MountElsewhere,
 }
 
 impl Holders {
-    /// Looks at all processes but this one, and at the mounts that this one sees. To look at some hundreds takes milliseconds.
+    /// Looks at all processes except this one, and at the mounts that this one sees. For a few hundred
+    /// processes this takes milliseconds.
     pub fn look() -> Self {
         let mut look = Look {
             end: Some(Instant::now() + LONGEST),
@@ -69,7 +75,7 @@ impl Holders {
         };
         match nsfs::device() {
             Ok(device) => look.device = device,
-            // Without it no open file is known for a namespace.
+            // Without the device, open files cannot be recognised as namespaces.
             Err(error) => look.could_not(Path::new("/proc/self/ns/net"), &io::Error::other(error)),
         }
         look.mounts(Path::new("/proc/self"), true);
@@ -86,12 +92,12 @@ impl Holders {
         Holders { hidden: may_hide(), ..look.holders }
     }
 
-    /// Paths that opened a namespace a moment ago, the most lasting first. Whether they still do is to be seen.
+    /// Paths that opened a namespace a moment ago, the most durable first. They may no longer do so.
     pub fn paths_of(&self, netns: &Netns) -> impl Iterator<Item = &Path> {
         self.paths_to(netns.ino)
     }
 
-    /// The same of every namespace that somebody holds.
+    /// The same as [`Holders::paths_of`], for every namespace that is held.
     pub fn all(&self) -> impl Iterator<Item = impl Iterator<Item = &Path>> {
         self.paths.keys().map(|ino| self.paths_to(*ino))
     }
@@ -100,41 +106,44 @@ impl Holders {
         self.paths.get(&ino).into_iter().flatten().map(|(_, path)| path.as_path())
     }
 
-    /// Why a namespace may be held though nobody was found; none if all that is shown was looked into.
+    /// Why a namespace may be held although no holder was found. Returns `None` if everything shown was
+    /// inspected.
     pub fn unseen(&self) -> Option<&str> {
         self.unseen.as_deref()
     }
 
-    /// Whether there may be processes that are not shown: this one is in a process namespace of its own, or `/proc` hides some from it.
+    /// Returns whether there may be processes that are not shown: this process is in a PID namespace of its
+    /// own, or `/proc` hides processes from it.
     pub fn may_be_hidden(&self) -> bool {
         self.hidden
     }
 }
 
-/// A look that goes on.
+/// A look in progress.
 #[derive(Default)]
 struct Look {
     holders: Holders,
-    /// When it ends, whatever is left.
+    /// When the look ends, whatever is left.
     end: Option<Instant>,
     /// This process's user namespace.
     user: u64,
-    /// How much may be read still of mounts that users have made.
+    /// How many bytes of `mountinfo` may still be read from mount namespaces that users created.
     readable: u64,
-    /// How many mounts of network namespaces were found among these.
+    /// How many mounts of network namespaces were found in those.
     users_mounts: usize,
-    /// The numbers of all mounts that were seen.
+    /// The IDs of all mounts that were seen.
     seen: BTreeSet<u64>,
-    /// Directories that somebody has open, by the numbers of their mounts.
+    /// Directories that a process has open, by the ID of their mount.
     directories: BTreeMap<u64, PathBuf>,
-    /// The device that all namespaces' files are on.
+    /// The device that holds all namespace files.
     device: u64,
-    /// Mount namespaces that were looked into, each with the root from which that was.
+    /// The mount namespaces that were inspected, each with the root of the process through which this was
+    /// done.
     mounts: BTreeSet<(u64, u64, u64)>,
 }
 
 impl Look {
-    /// Does something with each process or thread in a directory, and with those that have come meanwhile.
+    /// Calls `each` for every process or thread in a directory, including those that appear meanwhile.
     fn all_new(&mut self, directory: &Path, mut each: impl FnMut(&mut Self, &Path)) -> io::Result<()> {
         let mut seen = BTreeSet::new();
         for _ in 0..ROUNDS {
@@ -151,7 +160,7 @@ impl Look {
                 return Ok(());
             }
         }
-        Err(io::Error::other("more are begun than can be looked at"))
+        Err(io::Error::other("processes start faster than they can be inspected"))
     }
 
     fn process(&mut self, process: &Path) {
@@ -172,9 +181,9 @@ impl Look {
             let path = at(name);
             |error| (path, error)
         };
-        // One that has ended, and is only waited for, is in none, and has no files.
+        // A zombie thread is in no namespace and has no files.
         let inside = fs::read_link(at("ns/net")).map_err(fault("ns/net"))?;
-        // Whoever has a user namespace of its own can mount there, and take the mounts apart.
+        // A process with its own user namespace can mount there, and can detach mounts.
         if fs::metadata(at("ns/user")).map_err(fault("ns/user"))?.ino() != self.user {
             for place in ["cwd", "root"] {
                 let there = Held::at(&at(place)).and_then(|there| self.opened(&there, &at(place)));
@@ -196,13 +205,15 @@ impl Look {
         Ok(())
     }
 
-    /// Looks at the mounts that a thread sees, if nobody was looked at who sees the same.
+    /// Inspects the mounts that a thread sees, unless another thread that sees the same ones was inspected
+    /// before.
     fn mounts(&mut self, thread: &Path, own: bool) {
         let namespace = match fs::metadata(thread.join("ns/mnt")) {
             Ok(namespace) => namespace.ino(),
             Err(error) => return self.could_not(&thread.join("ns/mnt"), &error),
         };
-        // A root that does not tell what it is may be any, such as on a FUSE filesystem of another user. Its mounts are told still.
+        // A root that does not report its identity may be any directory, such as one on another user's FUSE
+        // filesystem. Its mounts are still listed.
         let root = Held::at(&thread.join("root")).and_then(|root| root.numbers());
         if root.is_ok_and(|(device, ino)| !self.mounts.insert((namespace, device, ino))) {
             return;
@@ -223,14 +234,15 @@ impl Look {
             };
             self.users_mounts += usize::from(is_users && number.is_some());
             if self.users_mounts > MOST_MOUNTS_OF_USERS {
-                let error = "more mounts of network namespaces than are followed";
+                let error = "too many mounts of network namespaces";
                 return self.could_not(&thread.join("mountinfo"), &io::Error::other(error));
             }
             self.found(number, kind, path);
         }
     }
 
-    /// Reads what mounts a thread sees, of a mount namespace that a user has made no more than is bearable.
+    /// Reads the mounts that a thread sees. Of a mount namespace that a user created, it reads only a limited
+    /// amount.
     fn read_mounts(&mut self, mountinfo: &Path, is_users: bool) -> io::Result<Vec<u8>> {
         let (mut text, mut file) = (Vec::new(), File::open(mountinfo)?);
         if !is_users {
@@ -240,12 +252,12 @@ impl Look {
         let most = MOST_READ.min(self.readable);
         self.readable -= file.take(most).read_to_end(&mut text)? as u64;
         if text.len() as u64 == most {
-            self.could_not(mountinfo, &io::Error::other("more mounts than are read"));
+            self.could_not(mountinfo, &io::Error::other("too many mounts to read"));
         }
         Ok(text)
     }
 
-    /// Notes a file that is open, and may be a directory.
+    /// Notes an open file, if it may be a directory.
     fn opened(&mut self, held: &Held, file: &Path) -> io::Result<()> {
         if let Some(mount) = held.mount_of_directory()?.filter(|mount| !self.seen.contains(mount)) {
             self.directories.entry(mount).or_insert_with(|| file.to_owned());
@@ -253,14 +265,15 @@ impl Look {
         Ok(())
     }
 
-    /// A directory of a mount that nobody sees is one of a tree that was taken out, or never put anywhere (`open_tree`). Everything that
-    /// is mounted below is there still, namespaces too, and is not to be seen.
+    /// Checks the open directories whose mount was not seen. Such a mount belongs to a tree that was
+    /// detached, or was never attached anywhere (`open_tree`). Everything mounted below it still exists,
+    /// namespaces included, but cannot be seen.
     fn strange_directories(&mut self) {
         let directories = std::mem::take(&mut self.directories);
         let mut strange = directories.into_iter().filter(|(mount, _)| !self.seen.contains(mount));
         let mut unseen = None;
         for (mount, file) in strange.by_ref().take(MOST_STRANGE) {
-            // The mount may have been made since, or the file closed.
+            // The mount may be new, or the file may be closed by now.
             let now = Held::at(&file).and_then(|held| held.mount_of_directory());
             let above = file.parent().filter(|above| above.ends_with("fd")).unwrap_or(&file);
             let mountinfo = File::open(above.with_file_name("mountinfo")).ok();
@@ -273,19 +286,20 @@ impl Look {
             }
         }
         if let Some(file) = unseen.or_else(|| strange.next().map(|(_, file)| file)) {
-            self.could_not(&file, &io::Error::other("a directory of mounts that nobody sees"));
+            self.could_not(&file, &io::Error::other("an open directory of a mount that no process shows"));
         }
     }
 
-    /// Fails when a look has taken too long.
+    /// Fails if the look has taken too long.
     fn in_time(&self) -> io::Result<()> {
         if self.end.is_some_and(|end| Instant::now() >= end) {
-            return Err(io::Error::other(format!("more than can be looked at in {} s", LONGEST.as_secs())));
+            return Err(io::Error::other(format!("more than can be inspected in {} s", LONGEST.as_secs())));
         }
         Ok(())
     }
 
-    /// The number of the namespace that an open file is, if it is one. One that was opened by a mount is called by the mount's path.
+    /// The inode number of the namespace that an open file refers to, if it does. A file that was opened
+    /// through a mount shows the mount's path instead.
     fn number_of(&mut self, opened: &Path, file: &Path) -> io::Result<Option<u64>> {
         if !opened.is_absolute() || opened == Path::new("/dev/null") {
             return Ok(number(opened.as_os_str()));
@@ -295,7 +309,7 @@ impl Look {
         Ok(held.namespace(self.device))
     }
 
-    /// Enters a path, if it opens a namespace.
+    /// Records a path, if it opens a namespace.
     fn found(&mut self, number: Option<u64>, kind: Kind, path: PathBuf) {
         if let Some(ino) = number {
             let paths = self.holders.paths.entry(ino).or_default();
@@ -306,7 +320,8 @@ impl Look {
         }
     }
 
-    /// Enters that something could not be looked into, unless it has gone: what came of it is looked at in the next round.
+    /// Records that something could not be inspected, unless it is gone. What it left behind is found in the
+    /// next round.
     fn could_not(&mut self, path: &Path, error: &io::Error) {
         if !has_gone(error) {
             self.holders.unseen.get_or_insert_with(|| format!("{}: {error}", path.display()));
@@ -314,13 +329,13 @@ impl Look {
     }
 }
 
-/// A thread that has ended (`ESRCH`), or is only waited for (`EINVAL` of its mounts).
+/// The thread has ended (`ESRCH`) or is a zombie (`EINVAL` for its mounts).
 fn has_gone(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound
         || matches!(error.raw_os_error(), Some(libc::ESRCH | libc::EINVAL))
 }
 
-/// Whether `/proc` may leave processes out.
+/// Returns whether `/proc` may leave processes out.
 fn may_hide() -> bool {
     let whole = fs::read_link("/proc/self/ns/pid").is_ok_and(|own| own == Path::new(FIRST_PID_NAMESPACE));
     let mounts = fs::read("/proc/self/mountinfo").unwrap_or_default();

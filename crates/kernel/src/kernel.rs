@@ -1,4 +1,5 @@
-//! The kernel's network state as it is held open: the host's namespace, and containers' for a short time.
+//! Open handles on the kernel's network state: the host's namespace for good, containers' namespaces for a
+//! short time.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -16,31 +17,32 @@ use crate::netlink::Route;
 use crate::netns::{Found, Namespace, NamespaceError};
 use crate::{cookie, message};
 
-/// How many containers' namespaces are open at once, each by two descriptors.
+/// How many containers' namespaces are open at once. Each one takes two descriptors.
 pub(crate) const MOST_OPEN: usize = 8;
 
-/// The kernel's network state, seen from the namespace that holds the parents.
+/// The kernel's network state, as seen from the namespace that holds the parents.
 pub struct Kernel {
     pub(crate) host: Namespace,
     pub(crate) route: RefCell<Route>,
     pub(crate) wireless: Wireless,
-    /// `net.ipv4.conf.all.rp_filter` and `.arp_ignore`: an open sysctl is that of the namespace in which it was opened.
+    /// `net.ipv4.conf.all.rp_filter` and `.arp_ignore`. An open sysctl file belongs to the namespace in which
+    /// it was opened.
     pub(crate) of_all: [Option<File>; 2],
-    /// Containers' namespaces that were entered, where they are kept open.
+    /// Containers' namespaces that were entered. `None` unless they are to be kept open.
     inside: RefCell<Option<HashMap<FileNumbers, Inside>>>,
-    /// The host's numbers for containers' namespaces, by what the kernel calls these.
+    /// The host's nsid of each container's namespace, by the number in the namespace's cookie.
     pub(crate) numbered: RefCell<HashMap<u64, i32>>,
-    /// Whose routes it makes and removes.
+    /// The `rtm_protocol` of the routes that steps add and remove.
     pub(crate) route_protocol: u8,
 }
 
 impl Kernel {
-    /// Opens the calling thread's namespace as the host's.
+    /// Opens the calling thread's namespace as the host's namespace.
     pub fn here() -> Result<Self, NamespaceError> {
         Self::of(&Namespace::current()?)
     }
 
-    /// Opens a namespace as the host's.
+    /// Opens the given namespace as the host's namespace.
     pub fn of(host: &Namespace) -> Result<Self, NamespaceError> {
         let fault = |source| NamespaceError::System { path: host.path().to_owned(), source };
         let of_all = |key: &str| File::open(format!("/proc/sys/net/ipv4/conf/all/{key}")).ok();
@@ -52,7 +54,7 @@ impl Kernel {
         Ok(Kernel { host, route, wireless, of_all, inside, numbered, route_protocol })
     }
 
-    /// The same, for routes of another `rtm_protocol` than Ashore's.
+    /// Returns the same handle, for routes with another `rtm_protocol` than Ashore's.
     #[must_use]
     pub fn with_route_protocol(self, route_protocol: u8) -> Self {
         Kernel { route_protocol, ..self }
@@ -63,26 +65,29 @@ impl Kernel {
         &self.host
     }
 
-    /// Whether the caller may change the host's namespace (`CAP_NET_ADMIN` over it): asked by the deletion of a link that
-    /// cannot exist, which the kernel refuses differently with and without the privilege.
+    /// Returns whether the caller may change the host's namespace (`CAP_NET_ADMIN` over it). To find out, it
+    /// asks the kernel to delete a link that cannot exist: the kernel's error differs with and without the
+    /// privilege.
     pub fn may_administer(&self) -> bool {
         let Some(nobody) = IfName::seen(b"ashore-nobody") else { return false };
         let asked = self.route.borrow().batch(vec![message::del_link(&nobody)]);
         asked.is_ok_and(|answers| !matches!(answers.first(), Some(Err(nack)) if nack.errno == Errno::EPERM))
     }
 
-    /// Keeps a few containers' namespaces open from one observation or plan to the next, until [`Kernel::leave`]: to enter one
-    /// takes a thread. What is kept open does not end with its container, so it must not be for long.
+    /// Keeps a few containers' namespaces open between observations and plans, until [`Kernel::leave`]. This
+    /// saves the thread that it takes to enter a namespace. An open namespace outlives its container, so do
+    /// not keep it for long.
     pub fn stay(&self) {
         self.inside.borrow_mut().get_or_insert_default();
     }
 
-    /// Lets go of containers' namespaces.
+    /// Closes the containers' namespaces that [`Kernel::stay`] kept open.
     pub fn leave(&self) {
         self.inside.take();
     }
 
-    /// The identity of a container's namespace with the kernel's own number for it, for which it is entered.
+    /// The identity of a container's namespace, including the kernel's cookie. Reading the cookie requires
+    /// entering the namespace.
     pub fn identify(&self, namespace: &Namespace) -> io::Result<Netns> {
         let enter = || Ok((Route::open()?, cookie::here()?));
         let (route, cookie) = namespace.run(enter).and_then(|entered: io::Result<_>| entered)?;
@@ -93,9 +98,10 @@ impl Kernel {
         Ok(netns)
     }
 
-    /// A container's namespace, entered; none if it is gone.
+    /// Enters a container's namespace. Returns `None` if it is gone.
     pub(crate) fn enter(&self, netns: &Netns) -> Result<Option<Inside>, InsideError> {
-        // It lives as long as it is kept, and no other has its number. By another path it has yet to be found: that may lead nowhere.
+        // A kept namespace is still alive, and no other namespace has its inode number. If the path differs,
+        // it must be resolved again, because it may lead nowhere.
         let kept = self.inside.borrow_mut().as_mut().and_then(|inside| inside.remove(&file_of(netns)));
         let is_meant = |kept: &Inside| {
             let there = kept.namespace.identity();
@@ -114,13 +120,14 @@ impl Kernel {
                 self.number(&namespace);
                 Ok(Some(Inside { namespace, route }))
             }
-            // The kernel has given its number to another, which it does when it has gone.
+            // The inode number was reused for another namespace, which happens only once the first one is
+            // gone.
             Err(error) if error.raw_os_error() == Some(Errno::ESTALE as i32) => Ok(None),
             Err(error) => Err(InsideError::Enter(error)),
         }
     }
 
-    /// Keeps it for the next who enters, if that is wanted.
+    /// Keeps the namespace open for the next caller, if [`Kernel::stay`] asked for that.
     pub(crate) fn keep(&self, inside: Inside) {
         if let Some(kept) = self.inside.borrow_mut().as_mut().filter(|kept| kept.len() < MOST_OPEN) {
             kept.insert(file_of(&inside.namespace.identity()), inside);
@@ -128,14 +135,15 @@ impl Kernel {
     }
 }
 
-/// By its file an open namespace is known: no other has that number as long as it is open.
+/// Device and inode, which identify an open namespace: no other namespace has the same inode while it is
+/// open.
 type FileNumbers = (u64, u64);
 
 fn file_of(netns: &Netns) -> FileNumbers {
     (netns.dev, netns.ino)
 }
 
-/// A container's namespace and a socket in it, for a short time: both keep the namespace alive.
+/// A container's namespace and a socket in it, held for a short time. Both keep the namespace alive.
 pub(crate) struct Inside {
     pub(crate) namespace: Namespace,
     pub(crate) route: Route,

@@ -1,8 +1,10 @@
-//! The kernel's side of Ashore: the only crate with privileges and with `unsafe`, and without policy.
+//! The kernel side of Ashore. This is the only crate with privileges and with `unsafe` code. It contains no
+//! policy.
 //!
-//! [`Kernel::observe`] reads what is, [`Kernel::apply`] makes steps and takes them back, [`Watch`] tells that something
-//! changed. Everything blocks; whoever must not wait uses a thread. A namespace is entered by short-lived threads alone,
-//! so that the caller's own never changes; a socket keeps the namespace that it was opened in.
+//! [`Kernel::observe`] reads the current state. [`Kernel::apply`] performs steps and undoes them. [`Watch`]
+//! reports that something changed. All calls block, so a caller that must not wait uses a thread. Only
+//! short-lived threads enter a namespace, so the caller's own namespace never changes. A socket stays in the
+//! namespace where it was opened.
 
 mod apply;
 mod bytes;

@@ -1,4 +1,4 @@
-//! Sockets that whoever started this process has bound for it (`sd_listen_fds(3)`).
+//! Sockets that the service manager bound and passed to this process (`sd_listen_fds(3)`).
 
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
@@ -7,40 +7,41 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use socket2::{Domain, Socket, Type};
 
-/// Why what was handed over cannot be taken.
+/// Why the inherited sockets cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenFdsError {
-    /// The environment promises descriptors that do not read, or are not there.
-    #[error("the sockets handed over (LISTEN_FDS): {0}")]
+    /// The environment variables are malformed, or name descriptors that are not open.
+    #[error("the inherited sockets (LISTEN_FDS): {0}")]
     Environment(#[source] io::Error),
-    /// It is no Unix stream socket that listens.
-    #[error("descriptor {0}, which was handed over, is no Unix stream socket that listens")]
+    /// The descriptor is not a listening Unix stream socket.
+    #[error("the inherited descriptor {0} is not a listening Unix stream socket")]
     NoListener(RawFd),
-    /// The system failed.
-    #[error("descriptor {fd}, which was handed over: {source}")]
+    /// The system returned an error.
+    #[error("the inherited descriptor {fd}: {source}")]
     System {
-        /// Which one.
+        /// The descriptor.
         fd: RawFd,
-        /// What the system said.
+        /// The system error.
         source: io::Error,
     },
 }
 
-/// The descriptors are there once, and so is their owner.
+/// Whether the descriptors were taken. They exist once, so only one owner may take them.
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
-/// The listening sockets that were handed over to this process; none when asked a second time.
+/// Returns the listening sockets that this process inherited. Returns an empty list from the second call on.
 pub fn inherited_listeners() -> Result<Vec<UnixListener>, ListenFdsError> {
     if TAKEN.swap(true, Ordering::SeqCst) {
         return Ok(Vec::new());
     }
-    // Marks each to be closed on exec, which fails for one that is not open.
+    // Marks each descriptor close-on-exec, which fails if it is not open.
     let descriptors = sd_notify::listen_fds().map_err(ListenFdsError::Environment)?;
     descriptors.map(listener).collect()
 }
 
 fn listener(fd: RawFd) -> Result<UnixListener, ListenFdsError> {
-    // SAFETY: the descriptor is open, as was just seen, and by the protocol this process's own; it is taken once.
+    // SAFETY: the descriptor was just found to be open, the protocol gives it to this process, and it is
+    // taken once.
     let socket = Socket::from(unsafe { OwnedFd::from_raw_fd(fd) });
     let listens = || {
         Ok(socket.domain()? == Domain::UNIX && socket.r#type()? == Type::STREAM && socket.is_listener()?)

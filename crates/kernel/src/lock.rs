@@ -1,10 +1,12 @@
-//! One daemon rules one network namespace: two would take each other's links for strays.
+//! The lock that lets only one daemon manage a network namespace. Two daemons would remove each other's links
+//! as strays.
 //!
-//! The lock is on a file of the namespace itself, a sysctl that nobody but the namespace's root may open. So it is the same
-//! whatever directories a daemon was given, is never stale, leaves nothing behind, and no ordinary user can take it. The
-//! file is another wherever `/proc` was mounted anew: in a container that shares the host's network, or a managed plugin
-//! of Docker's. There a second guard tells: an abstract Unix socket, whose name is the namespace's too. Everybody may
-//! bind that, so only one that belongs to the same user counts.
+//! The lock is on a file that belongs to the namespace itself: a sysctl that only the namespace's root may
+//! open. So the lock is the same whatever directories a daemon was given. It is never stale, it leaves
+//! nothing behind, and no ordinary user can take it. Where `/proc` was mounted again, the file is a different
+//! one. This is so in a container that shares the host's network and in a managed plugin of Docker. An
+//! abstract Unix socket is the second guard for that case, because its name belongs to the network namespace
+//! too. Any user can bind that name, so only a socket of the same user counts.
 
 use std::fs::{File, TryLockError};
 use std::io;
@@ -18,27 +20,27 @@ use nix::sys::socket::{
 use nix::sys::stat::{major, minor};
 use nix::unistd::geteuid;
 
-/// Mode 0600 and one for each network namespace (Linux 4.15). It is only opened, never read.
+/// A file of mode 0600 that exists once per network namespace (Linux 4.15). It is opened but never read.
 const FILE: &str = "/proc/sys/net/ipv4/tcp_fastopen_key";
 
 const NAME: &[u8] = b"ashore";
 
-/// Held for as long as a daemon runs.
+/// The lock. A daemon holds it for as long as it runs.
 #[derive(Debug)]
 #[expect(dead_code, reason = "they hold the lock and the name")]
 pub struct NamespaceLock(File, Option<UnixListener>);
 
-/// Why the lock cannot be had.
+/// Why the lock cannot be taken.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    /// Another daemon has it, with its process id if that can be told from here.
-    #[error("another ashore daemon{} rules this network namespace", .0.map_or_else(String::new, |pid| format!(" (pid {pid})")))]
+    /// Another daemon holds it. Its process id is included if it can be determined from here.
+    #[error("another ashore daemon{} runs in this network namespace", .0.map_or_else(String::new, |pid| format!(" (pid {pid})")))]
     Held(Option<i32>),
-    /// It is not for this user.
-    #[error("this network namespace is not this user's to rule")]
+    /// The user may not open the lock file.
+    #[error("permission denied: the daemon needs root in this network namespace")]
     Permission,
-    /// The system failed.
-    #[error("the lock on this network namespace: {0}")]
+    /// The system returned an error.
+    #[error("cannot lock this network namespace: {0}")]
     System(#[from] io::Error),
 }
 
@@ -57,7 +59,8 @@ impl NamespaceLock {
     }
 }
 
-/// Who holds a lock on a file: the kernel lists locks as `1: FLOCK ADVISORY WRITE PID MAJOR:MINOR:INODE 0 EOF`.
+/// The process that holds the lock on a file. The kernel lists locks as `1: FLOCK ADVISORY WRITE PID
+/// MAJOR:MINOR:INODE 0 EOF`.
 fn holder(file: &File) -> Option<i32> {
     let meta = file.metadata().ok()?;
     let (device, inode) = (meta.st_dev(), meta.st_ino());
@@ -67,7 +70,7 @@ fn holder(file: &File) -> Option<i32> {
     line.split_whitespace().nth(4)?.parse().ok().filter(|pid| *pid > 0)
 }
 
-/// Binds the name. Without it goes who finds it bound by another user.
+/// Binds the name. Returns `Ok(None)` if another user has bound it: the daemon then runs without this guard.
 fn take_name() -> Result<Option<UnixListener>, LockError> {
     let address = SocketAddr::from_abstract_name(NAME)?;
     match UnixListener::bind_addr(&address) {
@@ -81,7 +84,7 @@ fn take_name() -> Result<Option<UnixListener>, LockError> {
                 tracing::warn!(
                     ?uid,
                     ?pid,
-                    "the socket @ashore is another user's, so a daemon in a container would not notice this one"
+                    "another user owns the socket @ashore, so a daemon in a container would not notice this one"
                 );
                 Ok(None)
             }
@@ -90,7 +93,8 @@ fn take_name() -> Result<Option<UnixListener>, LockError> {
     }
 }
 
-/// The user and the process that have bound the name; none if they do not listen, or let callers queue up.
+/// The user and the process that bound the name. Returns `None` if they do not listen, or if their queue of
+/// callers is full.
 fn binder() -> io::Result<Option<(u32, i32)>> {
     let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
     let caller = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;

@@ -1,4 +1,4 @@
-//! Steps as netlink messages.
+//! Netlink messages for steps.
 
 use std::net::IpAddr;
 use std::os::fd::RawFd;
@@ -27,16 +27,16 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 const NEW: u16 = NLM_F_CREATE | NLM_F_EXCL;
 
-/// A message with its flags beside `NLM_F_REQUEST` and `NLM_F_ACK`.
+/// A message and its flags, without `NLM_F_REQUEST` and `NLM_F_ACK`.
 pub(crate) type Request = (RouteNetlinkMessage, u16);
 
-/// Where a new link's parts go: descriptors of namespaces other than the sender's.
+/// Where the parts of a new link go. Each is a descriptor of a namespace other than the sender's.
 pub(crate) struct Places {
     pub(crate) own: Option<RawFd>,
     pub(crate) peer: Option<RawFd>,
 }
 
-/// `RTM_NEWLINK` that makes a link. `parent` is the index of the link below it.
+/// `RTM_NEWLINK` that creates a link. `parent` is the index of the lower link.
 pub(crate) fn add_link(spec: &LinkSpec, name: &IfName, parent: Option<u32>, places: &Places) -> Request {
     let mut message = named(name);
     let attributes = &mut message.attributes;
@@ -71,18 +71,18 @@ pub(crate) fn add_link(spec: &LinkSpec, name: &IfName, parent: Option<u32>, plac
     (RouteNetlinkMessage::NewLink(message), NEW)
 }
 
-/// The flag alone, and no other.
+/// Sets this flag only and leaves the others as they are.
 fn gvrp(on: bool) -> InfoVlan {
     InfoVlan::Flags((if on { VlanFlags::Gvrp } else { VlanFlags::empty() }, VlanFlags::Gvrp))
 }
 
-/// `type vlan gvrp on`, or off.
+/// `type vlan gvrp on` or `off`.
 pub(crate) fn set_gvrp(on: bool) -> LinkAttribute {
     let data = InfoData::Vlan(vec![gvrp(on)]);
     LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Vlan), LinkInfo::Data(data)])
 }
 
-/// `type macvlan mode bridge`, or another one.
+/// `type macvlan mode bridge`, or another kind and mode.
 pub(crate) fn set_mode(kind: LinkKind) -> LinkAttribute {
     let (kind, data) = match kind {
         LinkKind::Macvlan(mode) => {
@@ -102,8 +102,8 @@ pub(crate) fn no_link_local() -> LinkAttribute {
     LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![none])])
 }
 
-/// What a port of a bridge does: the same as `bridge link set`, in the words of `ip link set … type bridge_slave`, which
-/// take the port by its name.
+/// An option of a bridge port. Same as `bridge link set`, in the form of `ip link set … type bridge_slave`,
+/// which takes the port by name.
 pub(crate) fn port_option(option: PortOption, on: bool) -> LinkAttribute {
     let option = match option {
         PortOption::Isolated => InfoBridgePort::Isolated(on),
@@ -114,12 +114,12 @@ pub(crate) fn port_option(option: PortOption, on: bool) -> LinkAttribute {
     LinkAttribute::LinkInfo(vec![LinkInfo::PortKind(InfoPortKind::Bridge), LinkInfo::PortData(data)])
 }
 
-/// `RTM_SETLINK` of `AF_BRIDGE`, which takes a port by its index alone (Linux 6.18, `rtnl_bridge_setlink`).
+/// `RTM_SETLINK` of `AF_BRIDGE`, which takes a port only by its index (Linux 6.18, `rtnl_bridge_setlink`).
 pub(crate) fn set_port_vlan(index: u32, vlan: VlanId, membership: Membership) -> Request {
     (RouteNetlinkMessage::SetLink(port_vlan(index, vlan, membership)), 0)
 }
 
-/// `RTM_DELLINK` of `AF_BRIDGE`: the VLAN goes, the link stays.
+/// `RTM_DELLINK` of `AF_BRIDGE`. It deletes the VLAN, not the link.
 pub(crate) fn del_port_vlan(index: u32, vlan: VlanId) -> Request {
     (RouteNetlinkMessage::DelLink(port_vlan(index, vlan, Membership::TAGGED)), 0)
 }
@@ -158,28 +158,28 @@ pub(crate) fn del_link(name: &IfName) -> Request {
     (RouteNetlinkMessage::DelLink(named(name)), 0)
 }
 
-/// The same by its index, whatever its name is by now.
+/// `RTM_DELLINK` by index, whatever the link's current name is.
 pub(crate) fn del_link_at(index: u32) -> Request {
     let mut message = LinkMessage::default();
     message.header.index = index;
     (RouteNetlinkMessage::DelLink(message), 0)
 }
 
-/// A change to a link, by name.
+/// Changes a link, by name.
 pub(crate) fn set_link(name: &IfName, change: LinkAttribute) -> Request {
     let mut message = named(name);
     message.attributes.push(change);
     (RouteNetlinkMessage::NewLink(message), 0)
 }
 
-/// Another name for a link, which has to be named by its index then, and is down.
+/// Renames a link. The link must be given by its index, and must be down.
 pub(crate) fn rename_link(index: u32, name: &IfName) -> Request {
     let mut message = named(name);
     message.header.index = index;
     (RouteNetlinkMessage::NewLink(message), 0)
 }
 
-/// Up or down.
+/// Brings a link up or down.
 pub(crate) fn set_up(name: &IfName, up: bool) -> Request {
     let mut message = named(name);
     message.header.change_mask = LinkFlags::Up;
@@ -187,7 +187,7 @@ pub(crate) fn set_up(name: &IfName, up: bool) -> Request {
     (RouteNetlinkMessage::NewLink(message), 0)
 }
 
-/// `IFLA_IFNAME`: bytes, which need not be text.
+/// `IFLA_IFNAME`. The name is bytes and need not be UTF-8.
 pub(crate) fn ifname(name: &IfName) -> LinkAttribute {
     const IFLA_IFNAME: u16 = 3;
     let mut value = name.bytes().into_owned();
@@ -230,7 +230,7 @@ pub(crate) fn add_address(index: u32, wanted: &Address) -> Request {
     (RouteNetlinkMessage::NewAddress(message), NEW)
 }
 
-/// `RTM_NEWADDR` for an address that the host has already, here or on another link.
+/// `RTM_NEWADDR` for an address that the host already has, on this link or on another.
 pub(crate) fn put_host_address(index: u32, wanted: &HostAddress) -> Request {
     let (plain, replace) = (Address { net: wanted.net, nodad: true }, NLM_F_CREATE | NLM_F_REPLACE);
     let mut message = address(index, &plain);
@@ -247,10 +247,11 @@ pub(crate) fn put_host_address(index: u32, wanted: &HostAddress) -> Request {
     (RouteNetlinkMessage::NewAddress(message), replace)
 }
 
-/// `RTM_NEWADDR` for an address that is there, which stays for ever and is preferred for ever or not at all.
+/// `RTM_NEWADDR` for an existing address. Its valid lifetime is infinite. Its preferred lifetime is 0 if it
+/// is deprecated, and infinite otherwise.
 pub(crate) fn set_deprecated(index: u32, net: IpNet, on: bool) -> Request {
     let mut message = address(index, &Address { net, nodad: true });
-    // Without the flag the kernel would forget that the address needs no look of its own.
+    // Without the flag the kernel would forget that the address needs no duplicate address detection.
     message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
     let mut info = CacheInfo::default();
     (info.ifa_valid, info.ifa_preferred) = (u32::MAX, if on { 0 } else { u32::MAX });
@@ -271,7 +272,7 @@ fn route(index: u32, route: &Route, protocol: u8) -> RouteMessage {
     message.header.table = netlink_packet_route::route::RouteHeader::RT_TABLE_MAIN;
     message.header.protocol = RouteProtocol::from(protocol);
     message.header.kind = RouteType::Unicast;
-    // IPv4 wants a route without a next hop to say that its destination is on the link; IPv6 ignores the scope.
+    // For IPv4, a route without a next hop must have link scope. IPv6 ignores the scope.
     message.header.scope =
         if route.via.is_none() && to.is_ipv4() { RouteScope::Link } else { RouteScope::Universe };
     if route.to.prefix_len() > 0 {
@@ -287,14 +288,15 @@ fn route(index: u32, route: &Route, protocol: u8) -> RouteMessage {
     message
 }
 
-/// `RTM_NEWROUTE`. To take the place of a route of Ashore's it is a replacement, which the kernel does by destination
-/// and metric; otherwise one that is there already is an error.
+/// `RTM_NEWROUTE`. With `replace` it replaces a route of Ashore's, which the kernel finds by destination and
+/// metric. Without it, an existing route is an error.
 pub(crate) fn set_route(index: u32, wanted: &Route, protocol: u8, replace: bool) -> Request {
     let flags = if replace { NLM_F_CREATE | NLM_F_REPLACE } else { NEW };
     (RouteNetlinkMessage::NewRoute(route(index, wanted, protocol)), flags)
 }
 
-/// `RTM_NEWROUTE` in the place of the same route by another link. The kernel finds that by destination and metric.
+/// `RTM_NEWROUTE` that replaces the same route over another link. The kernel finds the old route by
+/// destination and metric.
 pub(crate) fn reroute(index: u32, wanted: &HostRoute) -> Request {
     let mut message = route(index, &wanted.route, wanted.protocol);
     message.attributes.push(RouteAttribute::Priority(wanted.metric));
@@ -302,7 +304,7 @@ pub(crate) fn reroute(index: u32, wanted: &HostRoute) -> Request {
     (RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_REPLACE)
 }
 
-/// `RTM_DELROUTE`. The protocol is part of what the kernel compares, so a route of somebody else's is never meant.
+/// `RTM_DELROUTE`. The kernel compares the protocol too, so a route of another program is never deleted.
 pub(crate) fn del_route(index: u32, unwanted: &Route, protocol: u8) -> Request {
     (RouteNetlinkMessage::DelRoute(route(index, unwanted, protocol)), 0)
 }
@@ -315,7 +317,7 @@ fn neighbour(index: u32, ip: IpAddr) -> NeighbourMessage {
     message
 }
 
-/// `RTM_NEWNEIGH`, permanent.
+/// `RTM_NEWNEIGH` for a permanent entry.
 pub(crate) fn add_neighbour(index: u32, ip: IpAddr, mac: Mac) -> Request {
     let mut message = neighbour(index, ip);
     message.header.state = NeighbourState::Permanent;

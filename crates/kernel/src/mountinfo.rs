@@ -1,34 +1,36 @@
-//! The mounts that a thread sees, as `/proc/PID/mountinfo` tells of them. No filesystem is asked for that.
+//! The mounts that a thread sees, according to `/proc/PID/mountinfo`. Reading it asks no filesystem.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
-/// Kinds of filesystems that answer without a server, of the network or of somebody's making, and without another filesystem that may
-/// have one: an overlay asks those below it, in the name of whoever mounted it.
+/// Filesystem types that answer without a server (on the network or of a user) and without another filesystem
+/// that may have one. An overlay is not among them: it asks its lower filesystems, on behalf of the user who
+/// mounted it.
 const LOCAL: [&str; 18] = [
     "bcachefs", "btrfs", "devtmpfs", "erofs", "ext2", "ext3", "ext4", "f2fs", "iso9660", "nsfs", "proc",
     "ramfs", "rootfs", "squashfs", "sysfs", "tmpfs", "xfs", "zfs",
 ];
 
-/// A mount, which others may cover.
+/// A mount. Other mounts may cover it.
 pub(crate) struct Mount<'a> {
-    /// Its number, which no other has while it is there.
+    /// The mount's ID. No other mount has it while this one exists.
     pub(crate) id: u64,
-    /// The device of its filesystem.
+    /// The device of the mount's filesystem.
     pub(crate) device: &'a OsStr,
-    /// What of its filesystem is seen: a path, or what the kernel calls a namespace.
+    /// The root of the mount within its filesystem: a path, or for a namespace its name, such as
+    /// `net:[4026531840]`.
     pub(crate) of: &'a OsStr,
-    /// Where, seen from the thread's root.
+    /// The mount point, relative to the thread's root.
     pub(crate) point: PathBuf,
-    /// The kind of its filesystem.
+    /// The filesystem's type.
     pub(crate) kind: &'a OsStr,
 }
 
 impl<'a> Mount<'a> {
     fn of_line(line: &'a [u8]) -> Option<Self> {
-        // proc(5): ID, parent, device, what of it is mounted, where, options, others as far as there are, a hyphen, kind.
+        // proc(5): ID, parent, device, root, mount point, options, optional fields, a hyphen, type.
         let mut fields = line.split(|byte| *byte == b' ');
         let id = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
         let (device, of, point) = (fields.nth(1)?, fields.next()?, fields.next()?);
@@ -37,13 +39,13 @@ impl<'a> Mount<'a> {
         Some(Mount { id, device, of, point: unescaped(point), kind })
     }
 
-    /// The number of the network namespace that it holds.
+    /// The inode number of the network namespace, if the mount is of one.
     pub(crate) fn netns(&self) -> Option<u64> {
         number(self.of)
     }
 }
 
-/// All mounts of a `mountinfo`.
+/// All mounts in a `mountinfo`.
 pub(crate) fn mounts(text: &[u8]) -> impl Iterator<Item = Mount<'_>> {
     text.split(|byte| *byte == b'\n').filter_map(Mount::of_line)
 }
@@ -56,9 +58,10 @@ pub(crate) struct Filesystem {
 }
 
 impl Filesystem {
-    /// That of the mount with a number, which no other has while it is held; none if a `mountinfo` does not show it.
+    /// The filesystem of the mount with the given ID. Returns `None` if the `mountinfo` does not list it. The
+    /// caller holds the mount, so no other mount can get the ID.
     ///
-    /// It is read no further than to there, since there may be thousands, and those of the system are the first.
+    /// Reading stops at that line. There may be thousands of mounts, and those of the system come first.
     pub(crate) fn of_mount(id: u64, mountinfo: impl Read) -> io::Result<Option<Self>> {
         let begin = format!("{id} ");
         for line in BufReader::with_capacity(4096, mountinfo).split(b'\n') {
@@ -72,18 +75,18 @@ impl Filesystem {
         Ok(None)
     }
 
-    /// Whether whoever looks a path up in it is certain not to wait for a server.
+    /// Returns whether a path lookup in this filesystem is certain not to wait for a server.
     pub(crate) fn is_local(&self) -> bool {
         LOCAL.iter().any(|kind| self.kind == *kind)
     }
 }
 
-/// The number in what the kernel calls a network namespace.
+/// The inode number in the name that the kernel gives a network namespace (`net:[INODE]`).
 pub(crate) fn number(name: &OsStr) -> Option<u64> {
     name.to_str()?.strip_prefix("net:[")?.strip_suffix(']')?.parse().ok()
 }
 
-/// A path as the kernel writes it, with spaces and the like as three octal digits.
+/// Decodes a path as the kernel writes it: spaces and similar characters are escaped as three octal digits.
 fn unescaped(text: &[u8]) -> PathBuf {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text;

@@ -1,4 +1,4 @@
-//! One blocking netlink socket: batches out, acknowledgements in, dumps whole.
+//! A blocking netlink socket: sends batches, receives acknowledgements, reads whole dumps.
 
 use std::cell::Cell;
 use std::io;
@@ -23,32 +23,34 @@ const NLM_F_DUMP: u16 = 0x300;
 const NLM_F_DUMP_INTR: u16 = 0x10;
 const NLM_F_ACK_TLVS: u16 = 0x200;
 
-/// The kernel hands out dumps in pieces of at most this size (`NLMSG_GOODSIZE` grows up to 32 KiB), in bytes, unless a single
-/// message is longer.
+/// Initial size of the buffer for one receive call, in bytes. The kernel sends dumps in pieces of at most
+/// this size (`NLMSG_GOODSIZE` grows up to 32 KiB), unless a single message is longer.
 const PIECE: usize = 64 * 1024;
 
-/// What the acknowledgements of a full batch may take up, in bytes.
+/// Receive buffer of the socket, in bytes: room for the acknowledgements of a full batch.
 const RECEIVE_BUFFER: usize = 1024 * 1024;
 
-/// A batch is cut at this size, in bytes: half of what a socket may send at once by default.
+/// A batch is split at this size, in bytes: half of what a socket may send at once by default.
 const BATCH: usize = 96 * 1024;
 
-/// How often a dump is begun anew when the kernel says that it changed meanwhile.
+/// How often a dump is restarted when the kernel reports that the tables changed during it.
 const DUMP_TRIES: u32 = 20;
 
-/// How closely a namespace is looked at.
+/// How thoroughly a namespace is read.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Look {
-    /// All there is: the host's own.
+    /// Reads everything. For the host's own namespace.
     Whole,
-    /// In passing, at one of many containers. Whoever lives there decides how much there is, and the others wait meanwhile.
+    /// A quick look at one of many containers. The container decides how much there is to read, and the
+    /// others wait meanwhile.
     Passing,
-    /// At a container that is to be changed, and that may be kept from it neither by much nor by changing all the time.
+    /// A look at a container that is about to be changed. The container must not prevent this by having much
+    /// state or by changing it all the time.
     Close,
 }
 
 impl Look {
-    /// How much is read, in bytes.
+    /// How much is read at most, in bytes.
     fn most(self) -> usize {
         match self {
             Look::Whole => usize::MAX,
@@ -62,34 +64,35 @@ impl Look {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Nack {
     pub(crate) errno: Errno,
-    /// The extended acknowledgement's text.
+    /// The text of the extended acknowledgement.
     pub(crate) says: Option<String>,
 }
 
-/// A question for all objects of a kind: the type of message, and its header with whatever follows it.
+/// A request for all objects of a kind: the message type, and the protocol header with any attributes.
 pub(crate) struct Dump {
     pub(crate) kind: u16,
     pub(crate) body: Vec<u8>,
 }
 
-/// A route netlink socket in the namespace in which it was opened.
+/// A route netlink socket. It belongs to the namespace in which it was opened.
 pub(crate) struct Route {
     socket: Socket,
     sequence: Cell<u32>,
-    /// The room for what the kernel sends at once, in bytes.
+    /// The capacity for one receive call, in bytes.
     room: Cell<usize>,
     look: Cell<Look>,
-    /// How much the look may still read, in bytes.
+    /// How many bytes the current look may still read.
     left: Cell<usize>,
 }
 
 impl Route {
-    /// Opens one in the calling thread's namespace.
+    /// Opens a socket in the calling thread's namespace.
     pub(crate) fn open() -> io::Result<Self> {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
         socket.bind_auto()?;
         socket.connect(&SocketAddr::new(0, 0))?;
-        // The text of a refusal, and the refused message cut off, so that the text begins at a known place.
+        // The kernel includes its error text and cuts off the refused message, so that the text starts at a
+        // known offset.
         socket.set_ext_ack(true)?;
         socket.set_cap_ack(true)?;
         socket.set_netlink_get_strict_chk(true)?;
@@ -99,14 +102,14 @@ impl Route {
         Ok(Route { socket, sequence, room, look, left })
     }
 
-    /// Begins a look.
+    /// Starts a look, with its own byte limit.
     pub(crate) fn look(&self, how: Look) {
         self.look.set(how);
         self.left.set(how.most());
     }
 
-    /// Sends messages in as few calls as possible and gathers one answer for each. The kernel goes on after one that it
-    /// refuses, and a signal cannot come between two messages of one call.
+    /// Sends messages in as few calls as possible and collects one answer for each. The kernel continues
+    /// after a message that it refuses. A signal cannot interrupt between two messages of one call.
     pub(crate) fn batch(&self, requests: Vec<Request>) -> io::Result<Vec<Result<(), Nack>>> {
         let mut answers = Vec::with_capacity(requests.len());
         let mut bytes = Vec::new();
@@ -158,8 +161,9 @@ impl Route {
         Ok(answers.into_iter().flatten().collect())
     }
 
-    /// All objects that a dump lists: their messages, one after another. After an error the socket may still be in the middle
-    /// of the dump, and answers `EBUSY` to the next one: it is of no more use for dumps.
+    /// Returns the messages of all objects in a dump, one after another. After an error the socket may still
+    /// be in the middle of the dump and answers `EBUSY` to the next one, so it must not be used for dumps
+    /// again.
     pub(crate) fn dump(&self, request: &Dump) -> io::Result<Vec<u8>> {
         for _ in 0..DUMP_TRIES {
             if let Some(objects) = self.try_dump(request, false)? {
@@ -169,12 +173,12 @@ impl Route {
         if let (Look::Close, Some(objects)) = (self.look.get(), self.try_dump(request, true)?) {
             return Ok(objects);
         }
-        let changing = "the kernel's tables changed during every try to read them";
+        let changing = "the kernel's tables changed during every attempt to read them";
         Err(io::Error::new(io::ErrorKind::ResourceBusy, changing))
     }
 
-    /// None if the tables changed meanwhile (`NLM_F_DUMP_INTR`), unless that is put up with, or a message was longer than there
-    /// was room.
+    /// Returns `None` if a message was longer than the buffer, or if the tables changed during the dump
+    /// (`NLM_F_DUMP_INTR`) and `changing` does not allow that.
     fn try_dump(&self, request: &Dump, changing: bool) -> io::Result<Option<Vec<u8>>> {
         let sequence = self.next();
         self.socket.send(&request.message(sequence), 0)?;
@@ -191,7 +195,7 @@ impl Route {
                 whole &= changing || message.flags & NLM_F_DUMP_INTR == 0;
                 let ends = message.kind == NLMSG_DONE;
                 if ends || message.kind == NLMSG_ERROR {
-                    // Either tells of an error by its number.
+                    // Both message types carry an error number.
                     message.code()?;
                 } else {
                     objects.extend_from_slice(message.whole);
@@ -204,7 +208,7 @@ impl Route {
             if messages.is_cut_off() {
                 return Err(io::Error::new(
                     io::ErrorKind::InvalidData,
-                    "a netlink message of impossible length",
+                    "a netlink message has an impossible length",
                 ));
             }
         }
@@ -212,14 +216,15 @@ impl Route {
 
     fn spend(&self, length: usize) -> io::Result<()> {
         let Some(left) = self.left.get().checked_sub(length) else {
-            let much = format!("there is more than {} MiB to be read", self.look.get().most() >> 20);
+            let much = format!("there is more than {} MiB to read", self.look.get().most() >> 20);
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, much));
         };
         self.left.set(left);
         Ok(())
     }
 
-    /// Takes what is left of a dump. The kernel makes the next piece when one is taken, so there is nothing to wait for.
+    /// Reads the rest of a dump and discards it. The kernel builds the next piece when one is received, so
+    /// this never waits.
     fn drain(&self) -> io::Result<()> {
         loop {
             match self.receive(libc::MSG_DONTWAIT) {
@@ -230,7 +235,7 @@ impl Route {
         }
     }
 
-    /// The index of a link, or none if there is no such link.
+    /// The index of a link. Returns `None` if there is no such link.
     pub(crate) fn index_of(&self, name: &IfName) -> io::Result<Option<u32>> {
         let mut question = LinkMessage::default();
         question.attributes.push(message::ifname(name));
@@ -241,29 +246,29 @@ impl Route {
         }
     }
 
-    /// The number by which the kernel calls a namespace in this one; none if nothing here has to do with it.
+    /// The nsid that this namespace has for another one. Returns `None` if it has none.
     pub(crate) fn number_of(&self, namespace: BorrowedFd<'_>) -> io::Result<Option<i32>> {
-        // `struct rtgenmsg` and what fills it up.
+        // `struct rtgenmsg` with padding.
         const GENERAL: usize = 4;
         const NETNSA_NSID: u16 = 1;
         let mut question = NsidMessage::default();
         question.attributes.push(NsidAttribute::Fd(namespace.as_raw_fd().cast_unsigned()));
         let answer = self.ask(RouteNetlinkMessage::GetNsId(question))?;
         let number = Attributes::after(HEADER + GENERAL, &answer).get(NETNSA_NSID);
-        // -1 is none.
+        // -1 means that there is none.
         Ok(number.and_then(|number| i32_at(number, 0)).filter(|number| *number >= 0))
     }
 
-    /// Gives a namespace a number in this one, unless it has one.
+    /// Assigns an nsid in this namespace to another one, unless that one already has an nsid here.
     pub(crate) fn number(&self, namespace: BorrowedFd<'_>, number: i32) -> io::Result<()> {
         let mut message = NsidMessage::default();
         let fd = namespace.as_raw_fd().cast_unsigned();
         message.attributes.extend([NsidAttribute::Fd(fd), NsidAttribute::Id(number)]);
-        // It has one (`EEXIST`), or there is none to be had.
+        // The kernel's answer is ignored: the namespace already has an nsid (`EEXIST`), or it cannot get one.
         self.batch(vec![(RouteNetlinkMessage::NewNsId(message), 0)]).map(drop)
     }
 
-    /// Whether a number leads to a namespace that is there still (Linux 4.20).
+    /// Returns whether an nsid belongs to a namespace that still exists (Linux 4.20).
     pub(crate) fn has_number(&self, number: i32) -> io::Result<bool> {
         let mut question = NsidMessage::default();
         question.attributes.push(NsidAttribute::Id(number));
@@ -274,7 +279,7 @@ impl Route {
         }
     }
 
-    /// The message of the one object that answers a question.
+    /// The message of the single object that answers a request.
     fn ask(&self, question: RouteNetlinkMessage) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         self.emit(question, 0, &mut bytes);
@@ -284,7 +289,7 @@ impl Route {
             if u32_at(&bytes, 8) != Some(self.sequence.get()) {
                 continue;
             }
-            // Of a link with many other names not all may fit, and what counts stands at the beginning.
+            // A link with many alternative names may not fit. The fields that matter are at the beginning.
             match (u16_at(&bytes, 4), Messages::of(&bytes).next()) {
                 (Some(NLMSG_ERROR), Some(answer)) => answer.code()?,
                 (Some(NLMSG_ERROR), None) => {}
@@ -293,7 +298,7 @@ impl Route {
         }
     }
 
-    /// Takes what the kernel sends at once. What did not fit has room the next time.
+    /// Receives one datagram. If it did not fit, the buffer is enlarged for the next call.
     fn receive(&self, flags: i32) -> io::Result<Piece> {
         let mut bytes = Vec::with_capacity(self.room.get());
         loop {
@@ -324,10 +329,10 @@ impl Dump {
     }
 }
 
-/// What the kernel has sent at once.
+/// One received datagram.
 struct Piece {
     bytes: Vec<u8>,
-    /// Whether it is longer.
+    /// Whether the datagram was longer than the buffer.
     is_cut_off: bool,
 }
 
@@ -335,7 +340,8 @@ fn answer_in(message: &Message<'_>) -> Result<(), Nack> {
     message.code().map_err(|errno| Nack { errno, says: extended_text(message) })
 }
 
-/// The text in an acknowledgement (`NLMSGERR_ATTR_MSG`, Linux 4.12): attributes follow the refused message's header.
+/// The text of an extended acknowledgement (`NLMSGERR_ATTR_MSG`, Linux 4.12). The attributes follow the
+/// header of the refused message.
 fn extended_text(message: &Message<'_>) -> Option<String> {
     const NLMSGERR_ATTR_MSG: u16 = 1;
     if message.flags & NLM_F_ACK_TLVS == 0 {

@@ -1,4 +1,4 @@
-//! Network namespaces: opened, made, entered by a thread that does not live long.
+//! Network namespaces: opened, created, and entered by short-lived threads.
 
 use std::fs::File;
 use std::io;
@@ -16,69 +16,71 @@ use crate::{cookie, nsfs};
 /// `ioctl(NS_GET_NSTYPE)` (Linux 4.11): `_IO(0xb7, 0x3)`.
 const NS_GET_NSTYPE: nix::libc::Ioctl = 0xb703;
 
-/// An open network namespace. It lives at least as long as the handle.
+/// An open network namespace. The namespace lives at least as long as this handle.
 #[derive(Debug, Clone)]
 pub struct Namespace {
     file: Arc<File>,
     netns: Netns,
 }
 
-/// What has become of a namespace, as far as the path tells by which it was known.
+/// What became of a namespace, judged by the path by which it was known.
 #[derive(Debug)]
 pub enum Found {
-    /// The path still leads there.
+    /// The path still leads to it.
     There(Namespace),
-    /// The path leads nowhere, or elsewhere.
+    /// The path leads nowhere, or to something else.
     Gone,
-    /// What the path leads to could not be seen, which tells nothing of the namespace: it may be there.
+    /// It could not be determined where the path leads, so the namespace may still exist.
     Unclear(NamespaceError),
 }
 
-/// Why a path does not lead to a network namespace.
+/// Why a path does not open a network namespace.
 #[derive(Debug, thiserror::Error)]
 pub enum NamespaceError {
-    /// There is nothing.
+    /// The path does not exist.
     #[error("there is no network namespace at {0}")]
     Missing(PathBuf),
-    /// There is something else.
-    #[error("{0} is no network namespace")]
+    /// The path leads to something else.
+    #[error("{0} is not a network namespace")]
     Other(PathBuf),
-    /// It is not for this user.
-    #[error("the network namespace at {0} may not be opened by this user")]
+    /// The user may not open it.
+    #[error("permission denied: this user may not open the network namespace at {0}")]
     Permission(PathBuf),
-    /// The system failed.
+    /// The system returned an error.
     #[error("the network namespace at {path}: {source}")]
     System {
         /// The path.
         path: PathBuf,
-        /// What the system said.
+        /// The system error.
         source: io::Error,
     },
 }
 
 impl NamespaceError {
-    /// Whether it tells that the path leads to no namespace. Any other error tells nothing.
+    /// Returns whether the error means that the path leads to no namespace. With any other error, the
+    /// namespace may exist.
     pub fn leads_nowhere(&self) -> bool {
         matches!(self, NamespaceError::Missing(_) | NamespaceError::Other(_))
     }
 }
 
 impl Namespace {
-    /// The calling thread's own.
+    /// The calling thread's own namespace.
     pub fn current() -> Result<Self, NamespaceError> {
         Self::open(Path::new("/proc/thread-self/ns/net"))
     }
 
-    /// The one that a path opens. What is no namespace is not opened, and no filesystem on the way is asked that may never answer: an
-    /// error says which.
+    /// Opens the namespace at a path. A file that is not a namespace is not opened. No filesystem on the way
+    /// is asked if it might never answer; the error then names that filesystem.
     ///
-    /// Through the root of a process (`/proc/PID/root/...`) symbolic links lead as that process sees them, and none of the kernel's in
-    /// `/proc` is followed: what is there is for that process to say.
+    /// A path through the root of a process (`/proc/PID/root/...`) is resolved as that process sees it,
+    /// symbolic links included. The kernel's own links in `/proc` are not followed there, because that
+    /// process controls what they lead to.
     pub fn open(path: &Path) -> Result<Self, NamespaceError> {
         let opened = nsfs::open(path).map_err(|source| {
             let path = path.to_owned();
             match (source.kind(), source.raw_os_error()) {
-                // A process that has ended: its directory may still be there.
+                // The process has ended, although its directory may still exist.
                 (io::ErrorKind::NotFound | io::ErrorKind::NotADirectory, _) | (_, Some(nix::libc::ESRCH)) => {
                     NamespaceError::Missing(path)
                 }
@@ -91,7 +93,8 @@ impl Namespace {
     }
 
     fn of_file(file: File, path: PathBuf) -> Result<Self, NamespaceError> {
-        // SAFETY: the ioctl takes no argument and returns a number; on a file of another kind it fails with ENOTTY.
+        // SAFETY: the ioctl takes no argument and returns a number. On another kind of file it fails with
+        // ENOTTY.
         let kind = unsafe { nix::libc::ioctl(file.as_raw_fd(), NS_GET_NSTYPE) };
         if kind != CloneFlags::CLONE_NEWNET.bits() {
             return Err(NamespaceError::Other(path));
@@ -101,7 +104,7 @@ impl Namespace {
         Ok(Namespace { file: Arc::new(file), netns })
     }
 
-    /// A fresh one. Its path opens it for other processes too, for as long as this handle lives.
+    /// Creates a namespace. Other processes can open it by its path for as long as this handle lives.
     pub fn new() -> io::Result<Self> {
         let made = std::thread::scope(|scope| {
             let maker = scope.spawn(|| {
@@ -114,31 +117,32 @@ impl Namespace {
         Self::of_file(made, path).map_err(io::Error::other)
     }
 
-    /// The same namespace under a path of its own, such as `/run/netns/web`: a bind mount, which keeps it alive.
+    /// Binds the namespace to a path of its own, such as `/run/netns/web`, by a bind mount. The mount keeps
+    /// the namespace alive.
     pub fn bind(self, path: &Path) -> io::Result<Self> {
         File::create_new(path)?;
         nix::mount::mount(Some(&self.netns.path), path, None::<&str>, MsFlags::MS_BIND, None::<&str>)?;
         Ok(Namespace { netns: Netns { path: path.to_owned(), ..self.netns }, file: self.file })
     }
 
-    /// Takes back what [`Namespace::bind`] did.
+    /// Undoes [`Namespace::bind`].
     pub fn unbind(path: &Path) -> io::Result<()> {
         nix::mount::umount2(path, MntFlags::MNT_DETACH)?;
         std::fs::remove_file(path)
     }
 
-    /// How to open it, and how to know it again.
+    /// The path that opens the namespace, and what identifies it.
     pub fn identity(&self) -> Netns {
         self.netns.clone()
     }
 
-    /// A path that opens it.
+    /// A path that opens the namespace.
     pub fn path(&self) -> &Path {
         &self.netns.path
     }
 
-    /// The namespace that was known by an identity, as far as its file tells: whether it is another with the same number is seen
-    /// by whoever enters it.
+    /// Finds the namespace with the given identity. This compares only the file. Another namespace with the
+    /// same inode number is detected when it is entered.
     pub fn find(netns: &Netns) -> Found {
         match Self::open(&netns.path) {
             Ok(found) if found.netns.has_file_of(netns) => Found::There(found.known_by(netns.cookie.clone())),
@@ -148,15 +152,15 @@ impl Namespace {
         }
     }
 
-    /// The same, to be known by the kernel's number for it.
+    /// The same namespace, to be identified by the kernel's cookie as well.
     pub(crate) fn known_by(self, cookie: Option<Box<Cookie>>) -> Self {
         Namespace { netns: Netns { cookie, ..self.netns }, file: self.file }
     }
 
-    /// Runs something inside, in a thread of its own.
+    /// Runs a function inside the namespace, in a thread of its own.
     ///
-    /// Fails if the namespace may not be entered (`EPERM`: its user namespace is not the caller's), and with `ESTALE` if it is not
-    /// the one that was meant, but has its number.
+    /// Fails with `EPERM` if the caller may not enter the namespace because its user namespace is not the
+    /// caller's. Fails with `ESTALE` if this is another namespace with the same inode number.
     pub fn run<T: Send>(&self, inside: impl FnOnce() -> T + Send) -> io::Result<T> {
         std::thread::scope(|scope| {
             let visitor = std::thread::Builder::new().stack_size(128 * 1024).spawn_scoped(scope, || {
@@ -170,7 +174,7 @@ impl Namespace {
         })
     }
 
-    /// A duplicate of the open file.
+    /// Duplicates the descriptor.
     pub fn fd(&self) -> io::Result<OwnedFd> {
         Ok(self.file.try_clone()?.into())
     }

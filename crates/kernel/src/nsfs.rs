@@ -1,4 +1,4 @@
-//! Files of namespaces, told from all others before they are opened, see [`held`](crate::held).
+//! Namespace files. They are told from all other files before they are opened, see [`held`](crate::held).
 
 use std::fs::{self, File};
 use std::io;
@@ -11,28 +11,29 @@ use nix::libc;
 
 use crate::walk;
 
-/// The device that all namespaces' files are on.
+/// The device that holds all namespace files.
 pub(crate) fn device() -> io::Result<u64> {
     Ok(fs::metadata("/proc/thread-self/ns/net")?.dev())
 }
 
-/// The number of the user namespace that another namespace belongs to.
+/// The inode number of the user namespace that owns the given namespace.
 ///
-/// Fails with `EPERM` if that is none below this process's.
+/// Fails with `EPERM` if the owner is neither this process's user namespace nor below it.
 pub(crate) fn owner_of(namespace: &Path) -> io::Result<u64> {
     /// `ioctl(NS_GET_USERNS)` (Linux 4.9): `_IO(0xb7, 0x1)`.
     const NS_GET_USERNS: libc::Ioctl = 0xb701;
     let namespace = File::open(namespace)?;
     // SAFETY: the ioctl takes no argument and returns a new descriptor.
     let owner = Errno::result(unsafe { libc::ioctl(namespace.as_raw_fd(), NS_GET_USERNS) })?;
-    // SAFETY: the descriptor was opened just now, and is nobody else's.
+    // SAFETY: the descriptor was just opened, and nothing else owns it.
     let owner = File::from(unsafe { OwnedFd::from_raw_fd(owner) });
     Ok(owner.metadata()?.ino())
 }
 
-/// Opens a namespace of any kind; none if the path leads to something else, which is not opened.
+/// Opens a namespace of any type. Returns `None` if the path leads to something else, which is not opened.
 ///
-/// Nobody is waited for. Through the root of a process the path leads as that process sees it, symbolic links included.
+/// This never blocks on anyone. A path through the root of a process is resolved as that process sees it,
+/// symbolic links included.
 pub(crate) fn open(path: &Path) -> io::Result<Option<File>> {
     let device = device()?;
     let held = walk::hold(path, device)?;

@@ -1,7 +1,8 @@
-//! Whether a namespace is there still, by a number that the host's namespace has for it.
+//! Whether a namespace still exists, according to its nsid in the host's namespace.
 //!
-//! The kernel forgets such a number with the last who holds the namespace, whoever and whatever that is: a socket that is left of it, a
-//! mount that nobody sees, a process that is not shown. So it knows what no look at processes and mounts can tell.
+//! The kernel drops an nsid when the last holder of the namespace is gone, whatever that holder was: a
+//! leftover socket, a mount that no process sees, a process that `/proc` does not show. So the nsid reveals
+//! what no look at processes and mounts can.
 
 use std::os::fd::AsFd;
 
@@ -10,11 +11,11 @@ use ashore_core::net::link::{Cookie, Netns};
 use crate::kernel::Kernel;
 use crate::netns::Namespace;
 
-/// From so many on it is looked now and then which are forgotten.
+/// Each time the map reaches a multiple of this size, it is purged of nsids that the kernel has dropped.
 const MANY: usize = 1024;
 
 impl Kernel {
-    /// Has the host's namespace know another by a number.
+    /// Makes the host's namespace assign an nsid to another namespace.
     pub(crate) fn number(&self, namespace: &Namespace) {
         let Some(cookie) = namespace.identity().cookie else { return };
         let mut numbered = self.numbered.borrow_mut();
@@ -31,14 +32,14 @@ impl Kernel {
         };
         match number() {
             Ok(number) => numbered.extend(number.map(|number| (cookie.number, number))),
-            Err(error) => tracing::debug!("a namespace has no number: {error}"),
+            Err(error) => tracing::debug!("cannot give a namespace an nsid: {error}"),
         }
         if numbered.len().is_multiple_of(MANY) {
             numbered.retain(|_, number| route.has_number(*number).unwrap_or(true));
         }
     }
 
-    /// Whether a namespace of this start of the host's is there still.
+    /// Returns whether a namespace still exists. The namespace must be of the current boot.
     pub fn lives(&self, netns: &Netns) -> Lives {
         let Some(cookie) = &netns.cookie else { return Lives::Untold };
         let (own, known) = (own_number(cookie), self.numbered.borrow().get(&cookie.number).copied());
@@ -51,21 +52,23 @@ impl Kernel {
     }
 }
 
-/// What the kernel tells of whether a namespace is there still.
+/// What the kernel reports about whether a namespace still exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lives {
-    /// Somebody holds it.
+    /// Something holds it.
     Yes,
-    /// Nobody does.
+    /// Nothing holds it.
     No,
-    /// Its number, which others chose, leads somewhere. Once it is free, it is given to the next.
+    /// Its nsid, which others chose, still belongs to a namespace. But a free nsid is assigned again, so it
+    /// may be another namespace.
     Perhaps,
-    /// It has no number, or had none when it went.
+    /// It has no nsid, or had none when it went away.
     Untold,
 }
 
-/// A number that nobody else chooses: the kernel takes the lowest that is free, and people small ones. It follows from what the kernel
-/// calls the namespace, and gives to no other, so that the next daemon knows it.
+/// An nsid that nobody else chooses: the kernel takes the lowest free one, and people take small ones. It is
+/// derived from the namespace's cookie, which the kernel never reuses, so the next daemon computes the same
+/// nsid.
 fn own_number(cookie: &Cookie) -> i32 {
     const FIRST: i32 = 1 << 28;
     const COUNT: u64 = 1 << 30;

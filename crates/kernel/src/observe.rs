@@ -1,4 +1,4 @@
-//! What is: a namespace's dumps of links, addresses, routes and neighbours, asked for and put together.
+//! The current state: a namespace's dumps of links, addresses, routes and neighbours, requested and combined.
 
 use std::fs::File;
 use std::io;
@@ -21,14 +21,16 @@ use crate::read::{
 };
 
 impl Kernel {
-    /// Reads the host's namespace and those containers' namespaces that are named, each once. One that is gone is absent, and
-    /// one that cannot be read is told of: it is no reason not to see the others. One that several paths name is told of under the
-    /// first of those that know the kernel's number for it.
+    /// Reads the host's namespace and the given containers' namespaces, each once. A namespace that is gone
+    /// is missing from the result. A namespace that cannot be read is listed as unreadable, and does not
+    /// prevent the others from being read. If several paths lead to one namespace, it is listed under the
+    /// first path that comes with the kernel's cookie.
     pub fn observe(&self, netns: &[Netns]) -> Result<Observed, ObserveError> {
         self.observe_by(Look::Passing, netns)
     }
 
-    /// The same for containers that are to be changed: what may be had of one that holds out is had.
+    /// Same as [`Kernel::observe`], for containers that are about to be changed. It reads as much as possible
+    /// even from a container with much or constantly changing state.
     pub fn observe_closely(&self, netns: &[Netns]) -> Result<Observed, ObserveError> {
         self.observe_by(Look::Close, netns)
     }
@@ -41,7 +43,7 @@ impl Kernel {
         let (known, others): (Vec<&Netns>, Vec<&Netns>) =
             netns.iter().partition(|netns| netns.cookie.is_some());
         for netns in known.into_iter().chain(others) {
-            // Those with one file stand side by side, and the one without the kernel's number first.
+            // Entries of the same file are adjacent. The entry without a cookie sorts first.
             let next = observed.netns.range(netns..).next().map(|(seen, _)| seen);
             let is_same =
                 |seen: &&Netns| *seen == netns || (netns.cookie.is_none() && seen.has_file_of(netns));
@@ -57,13 +59,13 @@ impl Kernel {
                 Err(error) => _ = observed.unreadable.insert(netns.clone(), error.to_string()),
             }
         }
-        // The same namespace by another path.
+        // The same namespace was read by another path.
         observed.unreadable.retain(|netns, _| !observed.netns.contains_key(netns));
         Ok(observed)
     }
 
-    /// Asks something of the host's namespace. A socket that was left in the middle of a dump answers `EBUSY` for good, and this
-    /// one is to last: after an error it is replaced.
+    /// Sends a request to the host's namespace. A socket in the middle of a dump would answer `EBUSY` for
+    /// good. This socket is long-lived, so it is replaced after an error.
     pub(crate) fn on_host<T, E>(&self, ask: impl FnOnce(&Route) -> Result<T, E>) -> Result<T, E> {
         let answer = ask(&self.route.borrow());
         if answer.is_err()
@@ -74,7 +76,7 @@ impl Kernel {
         answer
     }
 
-    /// The routers by which the host's routes lead, those of all tables, each with the number of its link.
+    /// The routers of the host's routes in all tables, each with the index of its link.
     pub fn routers(&self) -> Result<Vec<(IpAddr, u32)>, ObserveError> {
         self.on_host(|route| {
             route.look(Look::Whole);
@@ -112,7 +114,7 @@ fn read_number(sysctl: &File) -> Option<i32> {
     std::str::from_utf8(&text[..length]).ok()?.trim().parse().ok()
 }
 
-/// One namespace, and for a container's the host's.
+/// Reads one namespace. For a container's namespace, `host` is the host's.
 fn view(route: &Route, look: Look, host: Option<&Namespace>) -> Result<View, ObserveError> {
     route.look(look);
     let mut reader = Reader::default();
@@ -122,7 +124,7 @@ fn view(route: &Route, look: Look, host: Option<&Namespace>) -> Result<View, Obs
     };
     take(&mut reader, "links", &links())?;
     if let Some(host) = host.filter(|_| reader.names_namespaces()) {
-        // Asked for after the dump, which numbers the namespaces that it names.
+        // The dump of links assigns nsids to the namespaces that it names, so this is asked afterwards.
         let number = route.number_of(host.as_fd());
         reader.host_is(number.map_err(|source| ObserveError { what: "the host's namespace", source })?);
     }
@@ -143,7 +145,8 @@ fn view(route: &Route, look: Look, host: Option<&Namespace>) -> Result<View, Obs
     Ok(reader.view())
 }
 
-/// Each kind of message that tells of something stands two before the one that asks for it (`linux/rtnetlink.h`).
+/// The number of the request for an object is the number of the object's message plus 2
+/// (`linux/rtnetlink.h`).
 pub(crate) const GET: u16 = 2;
 
 fn links() -> Dump {
@@ -151,7 +154,7 @@ fn links() -> Dump {
     links_of(0, RTEXT_FILTER_SKIP_STATS)
 }
 
-/// Asks for the VLANs of all bridges and their ports, also of those that do not filter.
+/// Requests the VLANs of all bridges and their ports, including bridges that do not filter.
 fn bridges_vlans() -> Dump {
     const RTEXT_FILTER_BRVLAN: u32 = 2;
     links_of(AF_BRIDGE, RTEXT_FILTER_BRVLAN)
@@ -159,7 +162,7 @@ fn bridges_vlans() -> Dump {
 
 fn links_of(family: u8, what: u32) -> Dump {
     const IFLA_EXT_MASK: u16 = 29;
-    // `struct ifinfomsg`, and one attribute of eight bytes.
+    // `struct ifinfomsg` and one attribute of eight bytes.
     let mut body = vec![0; 16];
     body[0] = family;
     body.extend(8_u16.to_ne_bytes());
@@ -168,7 +171,7 @@ fn links_of(family: u8, what: u32) -> Dump {
     Dump { kind: RTM_NEWLINK + GET, body }
 }
 
-/// Asks for the routes of a table, or of all for 0.
+/// Requests the routes of a table. Table 0 means all tables.
 pub(crate) fn routes(family: u8, table: u8) -> Dump {
     // `struct rtmsg`.
     let mut body = vec![0; 12];
@@ -176,8 +179,8 @@ pub(crate) fn routes(family: u8, table: u8) -> Dump {
     Dump { kind: RTM_NEWROUTE + GET, body }
 }
 
-/// What a dump ends with where there is nothing: a table that never held a route (`fib_table_lookup`), a family or a kind of
-/// rules that the kernel does not have.
+/// Returns whether a dump's error means that there are no objects: a table that never held a route
+/// (`fib_table_lookup`), or a family or kind of rule that the kernel does not support.
 pub(crate) fn is_nothing(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EOPNOTSUPP | libc::EAFNOSUPPORT))
 }

@@ -14,43 +14,44 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::netns::Namespace;
 
-/// How much waits to be received. A small frame takes some 800 bytes.
+/// Size of the receive queue, in bytes. A small frame takes about 800 bytes.
 const ROOM: usize = 2 << 20;
 
-/// A socket for the frames of one link that pass a filter. It keeps the namespace in which it was opened.
+/// A socket for those frames of one link that pass a filter. It stays in the namespace where it was opened.
 #[derive(Debug)]
 pub struct PacketSocket {
     socket: Socket,
     link: u32,
-    /// The MACs beside the link's own for which its NIC takes frames in.
+    /// The MACs other than the link's own for which the NIC accepts frames.
     taken_in: BTreeSet<Mac>,
 }
 
 impl PacketSocket {
-    /// Opens one on a link. Frames that this host itself sends by the link are not heard.
+    /// Opens a socket on a link. It does not receive frames that this host itself sends on the link.
     ///
-    /// Fails with `ENODEV` if there is no such link, `EPERM` without `CAP_NET_RAW`.
+    /// Fails with `ENODEV` if there is no such link, and with `EPERM` without `CAP_NET_RAW`.
     pub fn open(namespace: &Namespace, link: u32, filter: &[Instruction]) -> io::Result<Self> {
         let socket = unbound(namespace)?;
         let filter: Vec<socket2::SockFilter> =
             filter.iter().map(|i| socket2::SockFilter::new(i.code, i.jt, i.jf, i.k)).collect();
         socket.attach_filter(&filter)?;
         ignore_outgoing(&socket)?;
-        // Without CAP_NET_ADMIN it has as much as everybody.
+        // Without CAP_NET_ADMIN the queue keeps the default size.
         let _ = setsockopt(&socket, sockopt::RcvBufForce, &ROOM);
         socket.bind(&address_of(link))?;
         Ok(PacketSocket { socket, link, taken_in: BTreeSet::new() })
     }
 
-    /// Whether the caller may open one in a namespace: without `CAP_NET_RAW` over it the LAN cannot be heard.
+    /// Returns whether the caller may open such a socket in a namespace. Without `CAP_NET_RAW` over the
+    /// namespace, the LAN cannot be observed.
     pub fn may_open(namespace: &Namespace) -> bool {
         !unbound(namespace).is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
     }
 
-    /// Has the link take in frames for these MACs of groups and single machines too, for as long as the socket is open, and no
-    /// longer for others: a NIC drops what is for neither of them.
+    /// Makes the link accept frames for these multicast and unicast MACs too, for as long as the socket is
+    /// open, and stop accepting frames for MACs of earlier calls. A NIC drops frames for all other MACs.
     ///
-    /// Fails with `ENODEV` if the link is gone. What could be set is.
+    /// Fails with `ENODEV` if the link is gone. The MACs that could be set stay set.
     pub fn take_in(&mut self, wanted: &BTreeSet<Mac>) -> io::Result<()> {
         let mut result = Ok(());
         for mac in wanted.symmetric_difference(&self.taken_in.clone()) {
@@ -64,11 +65,12 @@ impl PacketSocket {
         result
     }
 
-    /// Sends a whole frame, link-layer header included.
+    /// Sends a whole frame, including the link-layer header.
     ///
-    /// Fails with `ENETDOWN` while the link is down, `ENOBUFS` while a queue on its way is full.
+    /// Fails with `ENETDOWN` while the link is down, and with `ENOBUFS` while a queue on the way is full.
     pub fn send(&self, frame: &[u8]) -> io::Result<()> {
-        // An error of the past, such as that the link was down, is told once. A full queue is none of the past.
+        // The socket reports a past error once, such as that the link was down. A full queue is not a past
+        // error.
         let sent = self.socket.send(frame).or_else(|error| match error.raw_os_error() {
             Some(nix::libc::ENOBUFS) => Err(error),
             _ => self.socket.send(frame),
@@ -76,9 +78,9 @@ impl PacketSocket {
         sent.map(|_| ())
     }
 
-    /// How many frames were lost since this was last asked, because too many waited to be received.
+    /// How many frames were lost since the last call because the receive queue was full.
     pub fn lost(&self) -> io::Result<u32> {
-        // `struct tpacket_stats`: all that passed the filter, and those of them that found no room.
+        // `struct tpacket_stats`: the frames that passed the filter, and how many of those were dropped.
         let mut counts = [0_u32; 2];
         let mut length = size_of_val(&counts) as nix::libc::socklen_t;
         // SAFETY: the kernel writes at most `length` bytes to the counts, which are borrowed for the call.
@@ -94,7 +96,8 @@ impl PacketSocket {
         if result == 0 { Ok(counts[1]) } else { Err(io::Error::last_os_error()) }
     }
 
-    /// The next frame, if one has come. A longer one is cut to the buffer.
+    /// Receives the next frame. Returns `None` if none has arrived. A longer frame is truncated to the
+    /// buffer.
     ///
     /// Fails with `ENETDOWN` once after the link went down.
     pub fn receive<'a>(&self, buffer: &'a mut [u8]) -> io::Result<Option<&'a [u8]>> {
@@ -112,7 +115,8 @@ impl AsFd for PacketSocket {
     }
 }
 
-/// Protocol 0 hears nothing until the socket is bound, so no frame gets past the filter.
+/// Opens an unbound socket. With protocol 0 it receives nothing until it is bound, so no frame bypasses the
+/// filter.
 fn unbound(namespace: &Namespace) -> io::Result<Socket> {
     namespace
         .run(|| Socket::new(Domain::PACKET, Type::RAW.nonblocking().cloexec(), Some(Protocol::from(0))))?
@@ -134,7 +138,8 @@ fn ignore_outgoing(socket: &Socket) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// `PACKET_ADD_MEMBERSHIP` or its opposite. The kernel counts who wants a MAC on a link.
+/// Sets `PACKET_ADD_MEMBERSHIP` or `PACKET_DROP_MEMBERSHIP`. The kernel counts how many sockets want a MAC on
+/// a link.
 fn set_membership(socket: &Socket, link: u32, mac: Mac, on: bool) -> io::Result<()> {
     let mut address = [0; 8];
     address[..6].copy_from_slice(&mac.0);
@@ -148,7 +153,8 @@ fn set_membership(socket: &Socket, link: u32, mac: Mac, on: bool) -> io::Result<
         mr_address: address,
     };
     let option = if on { nix::libc::PACKET_ADD_MEMBERSHIP } else { nix::libc::PACKET_DROP_MEMBERSHIP };
-    // SAFETY: the option takes a packet_mreq, and its address and size are those of one that lives during the call.
+    // SAFETY: the option takes a packet_mreq, and its address and size are those of one that lives during the
+    // call.
     let result = unsafe {
         nix::libc::setsockopt(
             socket.as_raw_fd(),
@@ -162,7 +168,8 @@ fn set_membership(socket: &Socket, link: u32, mac: Mac, on: bool) -> io::Result<
 }
 
 fn address_of(link: u32) -> SockAddr {
-    // SAFETY: sockaddr_ll fits the storage, which comes zeroed; the length says how much of it is one.
+    // SAFETY: sockaddr_ll fits into the storage, which is zeroed. The length says how much of the storage is
+    // used.
     let made = unsafe {
         SockAddr::try_init(|storage, length| {
             let address = storage.cast::<nix::libc::sockaddr_ll>();
@@ -181,18 +188,18 @@ fn address_of(link: u32) -> SockAddr {
 pub struct Waker(EventFd);
 
 impl Waker {
-    /// Makes one.
+    /// Creates a waker.
     pub fn new() -> io::Result<Self> {
         Ok(Waker(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?))
     }
 
-    /// Wakes whoever waits, or makes the next wait return at once.
+    /// Wakes the waiting thread, or makes the next wait return at once.
     pub fn wake(&self) {
-        // Full means that a wake-up is waiting already.
+        // The counter is full only if a wake-up is already pending.
         let _ = self.0.write(1);
     }
 
-    /// Forgets past wake-ups.
+    /// Clears pending wake-ups.
     pub fn clear(&self) {
         let _ = self.0.read();
     }
@@ -204,11 +211,11 @@ impl AsFd for Waker {
     }
 }
 
-/// Waits until one of the descriptors has something to read, or failed, or the time is over. Tells for each whether it
-/// has.
+/// Waits until a descriptor is readable or has failed, or until the time is up. Returns for each descriptor
+/// whether it is readable or has failed.
 pub fn wait_readable(fds: &[BorrowedFd<'_>], most: Option<Duration>) -> io::Result<Vec<bool>> {
     let mut polled: Vec<PollFd<'_>> = fds.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
-    // Rounded up: a wait that ends early would spin until the deadline.
+    // Rounded up. A wait that ends early would make the caller spin until the deadline.
     let timeout = match most {
         None => PollTimeout::NONE,
         Some(most) => PollTimeout::try_from(most.as_micros().div_ceil(1000)).unwrap_or(PollTimeout::MAX),
@@ -227,7 +234,7 @@ mod tests {
     #[test]
     fn what_finds_no_room_is_counted_once() {
         let Ok(namespace) = Namespace::new() else {
-            return eprintln!("cannot-run: a namespace: it takes root");
+            return eprintln!("cannot-run: a namespace: this needs root");
         };
         let up =
             namespace.run(|| std::process::Command::new("ip").args(["link", "set", "lo", "up"]).status());

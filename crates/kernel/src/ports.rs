@@ -4,13 +4,14 @@ use std::io::{self, Read};
 
 use crate::kernel::Kernel;
 
-/// The port of DHCP servers (RFC 2131, 4.1).
+/// The DHCP server port (RFC 2131, 4.1).
 const DHCP_SERVER: u16 = 67;
-/// No host has more sockets than fit into so many bytes of lines, and what is beyond says nothing.
+/// At most this many bytes are read. No host has more sockets than fit, and the rest is ignored.
 const LONGEST: u64 = 1 << 20;
 
 impl Kernel {
-    /// Whether a program listens on the port of DHCP servers, on whatever interface. What cannot be read is taken for none.
+    /// Returns whether a program listens on the DHCP server port, on any interface. Returns `false` if this
+    /// cannot be read.
     pub fn has_dhcp_server(&self) -> bool {
         let read = || -> io::Result<bool> {
             let mut sockets = String::new();
@@ -22,7 +23,8 @@ impl Kernel {
     }
 }
 
-/// Whether a line of `/proc/net/udp` has this port as its own: the second word, in hexadecimal (`proc_net_udp`).
+/// Returns whether a line of `/proc/net/udp` has this port as its local port: the second word, in hexadecimal
+/// (`proc_net_udp`).
 fn is_bound(sockets: &str, port: u16) -> bool {
     let own = |line: &str| {
         let (_, port) = line.split_whitespace().nth(1)?.rsplit_once(':')?;

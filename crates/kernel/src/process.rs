@@ -1,4 +1,5 @@
-//! Processes in namespaces, processes that do not outlive their parent or that do, and how a process is asked to end.
+//! Processes in namespaces, processes that die with their parent or outlive it, and the signals that ask a
+//! process to end.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
@@ -12,17 +13,17 @@ use nix::sys::signal::{SigSet, Signal};
 
 use crate::netns::Namespace;
 
-/// A command that will run in a network namespace.
+/// A command that runs in a network namespace.
 pub trait InNamespace {
-    /// Makes the command enter a namespace before it begins.
+    /// Makes the command enter a namespace before it starts.
     fn in_namespace(&mut self, namespace: &Namespace) -> io::Result<&mut Self>;
 }
 
 impl InNamespace for Command {
     fn in_namespace(&mut self, namespace: &Namespace) -> io::Result<&mut Self> {
         let fd = namespace.fd()?;
-        // SAFETY: between fork and exec the closure makes one system call on a descriptor that it owns, and allocates
-        // nothing.
+        // SAFETY: between fork and exec the closure makes one system call on a descriptor that it owns, and
+        // it allocates nothing.
         unsafe {
             self.pre_exec(move || {
                 nix::sched::setns(fd.as_fd(), CloneFlags::CLONE_NEWNET)?;
@@ -34,20 +35,21 @@ impl InNamespace for Command {
     }
 }
 
-/// Makes the command die (`SIGKILL`) with the thread that starts it, so that a killed test or lab leaves no process.
+/// Makes the command die (`SIGKILL`) with the thread that starts it, so that a killed test or lab leaves no
+/// process behind.
 pub fn kill_with_parent(command: &mut Command) -> &mut Command {
     let parent = nix::unistd::getpid();
     // SAFETY: between fork and exec the closure makes two system calls and allocates nothing.
     unsafe {
         command.pre_exec(move || {
             nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
-            // It may have died before it could be noticed.
+            // The parent may have died before the call took effect.
             if nix::unistd::getppid() == parent { Ok(()) } else { Err(io::ErrorKind::BrokenPipe.into()) }
         })
     }
 }
 
-/// Makes the command the first of a session of its own, so that no terminal's end is its end.
+/// Starts the command in a session of its own, so that it survives the end of any terminal.
 pub fn in_own_session(command: &mut Command) -> &mut Command {
     // SAFETY: between fork and exec the closure makes one system call and allocates nothing.
     unsafe {
@@ -58,18 +60,19 @@ pub fn in_own_session(command: &mut Command) -> &mut Command {
     }
 }
 
-/// Has all threads of the process share two places to take memory from. With glibc's default those that run at the same time have one each, up to eight
-/// for each processor, and what they freed stays there. To be called before there is a second thread.
+/// Makes all threads of the process share two malloc arenas. By default glibc gives threads that run at the
+/// same time an arena each, up to eight per processor, and freed memory stays in its arena. Call this before
+/// a second thread is started.
 pub fn share_memory() {
     #[cfg(target_env = "gnu")]
-    // SAFETY: the call takes two numbers, and nothing else runs that could be taking memory.
+    // SAFETY: the call takes two numbers, and no other thread runs that could be allocating.
     unsafe {
         nix::libc::mallopt(nix::libc::M_ARENA_MAX, 2);
     }
 }
 
-/// Lets the process open as many files as its hard limit allows: the soft one is 1,024 by custom, for the sake of programs that
-/// call `select(2)`.
+/// Raises the soft limit on open files to the hard limit. The soft limit is 1,024 by convention, for programs
+/// that call `select(2)`.
 pub fn raise_descriptor_limit() -> io::Result<()> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     if soft < hard {
@@ -78,22 +81,24 @@ pub fn raise_descriptor_limit() -> io::Result<()> {
     Ok(())
 }
 
-/// The signals by which an init system, a terminal or a person asks a process to end, held back until it asks for them.
+/// The signals by which an init system, a terminal or a user asks a process to end. They are blocked and are
+/// received only on request.
 #[derive(Debug)]
 pub struct EndSignals(SigSet);
 
 impl EndSignals {
-    /// Holds them back from the calling thread and from those that it starts.
+    /// Blocks the signals in the calling thread and in the threads that it starts.
     pub fn hold() -> io::Result<Self> {
         let signals = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP]);
         signals.thread_block()?;
         Ok(EndSignals(signals))
     }
 
-    /// Waits for one for at most so long, and tells whether it came.
+    /// Waits at most `most` for one of the signals. Returns whether one arrived.
     pub fn come_within(&self, most: Duration) -> io::Result<bool> {
         let most = nix::sys::time::TimeSpec::from_duration(most);
-        // SAFETY: both pointers are to values that live during the call; nothing is written without a siginfo.
+        // SAFETY: both pointers point to values that live during the call. Without a siginfo nothing is
+        // written.
         let signal = unsafe { nix::libc::sigtimedwait(self.0.as_ref(), std::ptr::null_mut(), most.as_ref()) };
         match nix::errno::Errno::result(signal) {
             Ok(_) => Ok(true),
@@ -102,7 +107,7 @@ impl EndSignals {
         }
     }
 
-    /// Waits for one.
+    /// Waits for one of the signals.
     pub fn wait(&self) -> io::Result<()> {
         Ok(self.0.wait().map(|_| ())?)
     }

@@ -1,9 +1,9 @@
-//! What a namespace's dumps say, as a [`View`]: bytes in, values out, and nothing asked of the kernel.
+//! Parses a namespace's dumps into a [`View`]. It takes bytes, returns values, and asks the kernel nothing.
 //!
-//! Others decide what is in a dump: whoever may administer a container makes links there of any kind and calls them what he
-//! likes, and an engine hands his links back to the host. So only what is needed is read. A message that does not read is
-//! somebody else's link, address or route, and left out alone; a link of a kind or name that means nothing here is
-//! [`Other`](ashore_core::net::observed::ObservedKind::Other).
+//! Others control what is in a dump. Whoever administers a container can create links of any kind there and
+//! name them freely, and an engine moves a container's links back to the host. So only the needed attributes
+//! are read. A message that cannot be parsed is someone else's link, address or route, and only that message
+//! is skipped. A link of an unknown kind is [`Other`](ashore_core::net::observed::ObservedKind::Other).
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -32,27 +32,27 @@ pub(crate) const AF_INET: u8 = 2;
 pub(crate) const AF_BRIDGE: u8 = 7;
 pub(crate) const AF_INET6: u8 = 10;
 
-/// What dumps of one namespace say, whatever their order.
+/// Parses the dumps of one namespace, in any order.
 pub fn view(dumps: &[u8]) -> View {
     let mut reader = Reader::default();
     reader.take(dumps);
     reader.view()
 }
 
-/// A view on its way.
+/// A view under construction.
 #[derive(Default)]
 pub(crate) struct Reader {
     view: View,
-    /// The kernel's numbers for the namespaces of links below others, by the upper link's index.
+    /// The nsid of the namespace that holds a link's lower link, by the index of the upper link.
     namespaces: BTreeMap<u32, i32>,
-    /// The VLANs that bridges and ports let through, by the link's index.
+    /// The VLANs that bridges and ports forward, by the link's index.
     vlans: BTreeMap<u32, BTreeMap<VlanId, Membership>>,
     routes: Vec<RawRoute>,
     next_hops: BTreeMap<u32, NextHop>,
 }
 
 impl Reader {
-    /// Takes in the messages of a dump.
+    /// Adds the messages of a dump.
     pub(crate) fn take(&mut self, dump: &[u8]) {
         for message in Messages::of(dump) {
             self.take_message(&message);
@@ -81,12 +81,12 @@ impl Reader {
         Some(())
     }
 
-    /// Whether there are links of which the one below is in another namespace.
+    /// Returns whether any link's lower link is in another namespace.
     pub(crate) fn names_namespaces(&self) -> bool {
         !self.namespaces.is_empty()
     }
 
-    /// Takes in the number of the host's namespace in this one, if it has one.
+    /// Adds the nsid of the host's namespace in this one, if it has one.
     pub(crate) fn host_is(&mut self, number: Option<i32>) {
         for link in &mut self.view.links {
             let is_on_host = number.is_some() && self.namespaces.get(&link.index).copied() == number;
@@ -96,22 +96,22 @@ impl Reader {
         }
     }
 
-    /// Whether there is a bridge whose VLANs have to be asked for.
+    /// Returns whether there is a bridge whose VLANs must be requested.
     pub(crate) fn has_filtering_bridge(&self) -> bool {
         self.view.links.iter().any(|link| link.vlans.is_some())
     }
 
-    /// Whether there are routes of which only a number is known.
+    /// Returns whether there are routes that name only a next-hop ID.
     pub(crate) fn needs_next_hops(&self) -> bool {
         self.routes.iter().any(RawRoute::is_by_number_alone)
     }
 
-    /// What has been taken in.
+    /// The finished view.
     pub(crate) fn view(mut self) -> View {
         let filtering: Vec<u32> =
             self.view.links.iter().filter(|link| link.vlans.is_some()).map(|link| link.index).collect();
         for link in &mut self.view.links {
-            // A bridge that does not filter tells of VLANs as well, and lets everything through.
+            // A bridge without VLAN filtering lists VLANs too, but forwards everything.
             if filtering.contains(&link.master.unwrap_or(link.index))
                 && let Some(vlans) = self.vlans.remove(&link.index)
             {
@@ -128,7 +128,7 @@ impl Reader {
     }
 }
 
-/// `struct ndmsg`, and what follows it.
+/// Parses `struct ndmsg` and its attributes. Returns `None` unless the entry is permanent.
 fn neighbour(body: &[u8]) -> Option<Neighbour> {
     const HEADER: usize = 12;
     const NUD_PERMANENT: u16 = 0x80;
@@ -143,7 +143,7 @@ fn neighbour(body: &[u8]) -> Option<Neighbour> {
     Some(Neighbour { index: u32_at(body, 4)?, ip: ip(to?)?, mac: mac(address?)?, ours })
 }
 
-/// An address of either family, by its length.
+/// An IPv4 or IPv6 address, according to the length of the value.
 pub(crate) fn ip(value: &[u8]) -> Option<IpAddr> {
     if let Ok(octets) = <[u8; 4]>::try_from(value) {
         return Some(octets.into());

@@ -1,4 +1,4 @@
-//! A place of one's own for a whole LAN: user, network and mount namespaces for the calling process.
+//! A sandbox for a whole LAN: user, network and mount namespaces for the calling process.
 
 use std::fs;
 use std::io;
@@ -8,30 +8,30 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{getegid, geteuid};
 
-/// Why there is no sandbox to be had.
+/// Why no sandbox can be created.
 #[derive(Debug, thiserror::Error)]
 pub enum SandboxError {
-    /// An ordinary user may not make a user namespace here.
-    #[error("this system does not let an ordinary user make namespaces ({reason})")]
+    /// An ordinary user may not create a user namespace here.
+    #[error("this system does not let an ordinary user create namespaces ({reason})")]
     Restricted {
-        /// Which setting forbids it.
+        /// The setting that forbids it.
         reason: &'static str,
         /// The command that allows it.
         remedy: &'static str,
     },
-    /// The system failed.
-    #[error("namespaces could not be made ({what}): {source}")]
+    /// The system returned an error.
+    #[error("namespaces could not be created ({what}): {source}")]
     System {
-        /// What was being done.
+        /// The operation that failed.
         what: &'static str,
-        /// What the system said.
+        /// The system error.
         source: io::Error,
     },
 }
 
-/// Moves the calling process into network and mount namespaces of its own, and as an ordinary user into a user namespace
-/// in which it is root. `/run` is empty there but for `/run/netns`, and what is put in it is gone with the last process
-/// inside, however that ends. The process must have one thread only.
+/// Moves the calling process into its own network and mount namespaces. For an ordinary user also into a user
+/// namespace in which that user is root. `/run` is empty there except for `/run/netns`. Its contents
+/// disappear with the last process inside, however that ends. The process must have only one thread.
 pub fn enter_sandbox() -> Result<(), SandboxError> {
     let (uid, gid) = (geteuid(), getegid());
     let mut flags = CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS;
@@ -40,8 +40,8 @@ pub fn enter_sandbox() -> Result<(), SandboxError> {
     }
     unshare(flags).map_err(refused("unshare", uid.is_root()))?;
     if !uid.is_root() {
-        // Ubuntu 24.04 lets everybody make the namespace, and its AppArmor profile for whoever did (`unprivileged_userns`)
-        // denies what comes next: the ids here, or the first mount.
+        // Ubuntu 24.04 lets every user create the namespace. Its AppArmor profile for such a user
+        // (`unprivileged_userns`) then denies the next operation: the IDs here, or the first mount.
         let write = |file, text: String| {
             let errno = |error: io::Error| Errno::from_raw(error.raw_os_error().unwrap_or(nix::libc::EIO));
             fs::write(file, text).map_err(errno).map_err(refused("user and group ids", false))
@@ -56,7 +56,8 @@ pub fn enter_sandbox() -> Result<(), SandboxError> {
     cover_run().map_err(system("an empty /run"))
 }
 
-/// All of it: where `/run/netns` is missing, an ordinary user cannot make it, and root would leave it behind.
+/// Mounts an empty filesystem on the whole of `/run`. If `/run/netns` is missing, an ordinary user cannot
+/// create it, and root would leave it behind.
 fn cover_run() -> io::Result<()> {
     mount(Some("tmpfs"), "/run", Some("tmpfs"), MsFlags::empty(), Some("mode=755"))?;
     fs::create_dir("/run/netns")
@@ -73,7 +74,7 @@ fn refused(what: &'static str, root: bool) -> impl Fn(Errno) -> SandboxError {
     }
 }
 
-/// The setting that stands behind an error, and what allows it.
+/// The setting that caused an error, and the command that allows the operation.
 fn restriction(errno: Errno, root: bool) -> Option<(&'static str, &'static str)> {
     let setting =
         |path: &str| fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default();

@@ -1,7 +1,8 @@
-//! Which MACs a link takes in beside its own.
+//! The MACs that a link receives frames for besides its own.
 //!
-//! A macvlan child that is up has its parent take in its MAC, in whatever namespace the child is. So the host sees that one is there
-//! which it cannot find. But whoever may open a packet socket in a container can have any MAC taken in.
+//! A macvlan child that is up adds its MAC to its parent, in whatever namespace the child is. So the host
+//! notices a child even if it cannot find it. But anyone who may open a packet socket in a container can add
+//! any MAC too.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -23,7 +24,8 @@ use crate::observe::GET;
 use crate::read::{AF_BRIDGE, RTM_NEWNEIGH};
 
 impl Kernel {
-    /// The same of the link of a name; nothing if there is no such link.
+    /// Same as [`Kernel::taken_in`], for the link with the given name. Returns an empty set if there is no
+    /// such link.
     pub fn macs_on(&self, link: &IfName) -> io::Result<Option<BTreeSet<Mac>>> {
         match self.on_host(|route| route.index_of(link))? {
             Some(index) => self.taken_in(index),
@@ -31,8 +33,8 @@ impl Kernel {
         }
     }
 
-    /// The MACs that a link of the host takes in for others; none where its driver keeps a table of its own instead of telling
-    /// (`ndo_fdb_dump`), or the link is down.
+    /// The MACs that a link of the host receives frames for on behalf of others. Returns `None` if the link
+    /// is down, or if its driver keeps a table of its own and does not report it (`ndo_fdb_dump`).
     pub fn taken_in(&self, link: u32) -> io::Result<Option<BTreeSet<Mac>>> {
         // `struct ndmsg`.
         let mut body = vec![0; 12];
@@ -45,8 +47,9 @@ impl Kernel {
 }
 
 impl Kernel {
-    /// Whether a macvlan child of a link is up with a MAC, in whatever namespace it is: the kernel brings no second one up. So one is
-    /// brought up for a moment, in a namespace of its own.
+    /// Returns whether a macvlan child of a link is up with the given MAC, in any namespace. The kernel
+    /// refuses to bring up a second child with the same MAC. So this brings one up for a moment, in a
+    /// namespace of its own.
     pub fn has_child_with(&self, link: &IfName, mac: Mac) -> io::Result<bool> {
         let apart = Namespace::new()?;
         let kind = LinkType::Macvlan { parent: link.clone(), mode: MacvlanMode::Bridge, bc_queue_len: None };
@@ -59,7 +62,7 @@ impl Kernel {
         })?;
         made.first().map_or(Ok(()), |made| made.as_ref().map_err(refused).copied())?;
         let answers = apart.run(|| {
-            // It has nothing to say.
+            // The test link must send nothing.
             let quiet = message::set_link(&spec.name, message::no_link_local());
             let [up, down] = [true, false].map(|up| message::set_up(&spec.name, up));
             Route::open()?.batch(vec![quiet, up, down, message::del_link(&spec.name)])
@@ -73,7 +76,8 @@ impl Kernel {
     }
 }
 
-/// Any link that is up listens to some group. One that tells of none does not tell at all.
+/// Returns `None` if the dump lists no multicast group. Any link that is up is in some group, so an empty
+/// list means that the driver does not report its MACs.
 fn macs(dump: &[u8], link: u32) -> Option<BTreeSet<Mac>> {
     const HEADER: usize = 12;
     const NTF_SELF: u8 = 2;

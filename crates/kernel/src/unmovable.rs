@@ -1,5 +1,6 @@
-//! What hangs on a link and no [`View`](ashore_core::net::observed::View) tells in full: routes of other tables, over several links or with
-//! settings of their own, and rules that name the link.
+//! Routes and rules on a link that a [`View`](ashore_core::net::observed::View) does not describe in full:
+//! routes in other tables, routes over several links or with settings of their own, and rules that name the
+//! link.
 
 use std::net::IpAddr;
 
@@ -17,7 +18,7 @@ const RTM_NEWRULE: u16 = 32;
 const HEADER: usize = 12;
 
 impl Kernel {
-    /// What there is of that kind on a link of the host's namespace, in words.
+    /// Describes in words every such route and rule on a link of the host's namespace.
     pub fn unmovable(&self, link: &IfName) -> Result<Vec<String>, ObserveError> {
         let fault = |source| ObserveError { what: "routes", source };
         let index = self.on_host(|route| route.index_of(link)).map_err(fault)?;
@@ -45,12 +46,13 @@ impl Kernel {
 fn unmovable_route(body: &[u8], index: u32) -> Option<String> {
     const RTPROT_RA: u8 = 9;
     const RTN_UNICAST: u8 = 1;
-    /// Local, broadcast, anycast and multicast: the kernel's own, which come and go with addresses.
+    /// Local, broadcast, anycast and multicast routes. The kernel adds and removes them together with
+    /// addresses.
     const OF_ADDRESSES: [u8; 4] = [2, 3, 4, 5];
     let (prefix_length, tos, protocol, kind) =
         (u8_at(body, 1)?, u8_at(body, 3)?, u8_at(body, 5)?, u8_at(body, 7)?);
     let attributes = Attributes::after(HEADER, body);
-    // One of which only a number is told may lead anywhere.
+    // A route that names only a next-hop ID may use any link.
     let by_number = attributes.get(rta::NH_ID).is_some() && links_of(&attributes).next().is_none();
     let on_link = by_number || links_of(&attributes).any(|link| link == index);
     if OF_ADDRESSES.contains(&kind) || !on_link {
@@ -67,7 +69,7 @@ fn unmovable_route(body: &[u8], index: u32) -> Option<String> {
                 to = format!("{ip}/{prefix_length}");
             }
             rta::GATEWAY | rta::PREFSRC | rta::OIF | rta::PRIORITY | rta::CACHEINFO | rta::PREF => {}
-            // Router advertisements bring hop limit and MTU along, and will again.
+            // Router advertisements set the hop limit and the MTU, and will set them again.
             rta::METRICS => plain &= protocol == RTPROT_RA,
             _ => plain = false,
         }

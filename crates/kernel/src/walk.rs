@@ -1,9 +1,10 @@
-//! Paths, followed one step after the other by nothing that could wait for somebody.
+//! Resolves paths one component at a time, without ever blocking on someone else.
 //!
-//! Whoever owns a directory on a path says where it leads: by a symbolic link, or by what is mounted there. A filesystem that has a
-//! server, of the network or of an unprivileged user (FUSE), may never answer, and who waits for that waits even when it is killed.
-//! So the kernel is not left to follow a path by itself. Each directory on the way is held, and what is in it is looked up in the
-//! kernel's own memory. Only if it is not there is the filesystem asked, if it is one that answers for certain.
+//! The owner of a directory on a path decides where the path leads, by a symbolic link or by a mount. A
+//! filesystem with a server (on the network, or FUSE of an unprivileged user) may never answer, and a thread
+//! that waits for it cannot even be killed. So the kernel is not left to resolve a path by itself. Each
+//! directory on the way is held, and a name in it is looked up in the kernel's cache. Only if the name is not
+//! cached is the filesystem asked, and only if it is one that is certain to answer.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -21,63 +22,67 @@ use nix::sys::stat::Mode;
 use crate::held::Held;
 use crate::mountinfo::Filesystem;
 
-/// As often is it looked up in the kernel's memory, which may change meanwhile.
+/// How many times a name is looked up in the cache, which may change meanwhile.
 const TRIES: usize = 4;
-/// As many symbolic links are followed, as by the kernel.
+/// How many symbolic links are followed: the kernel's limit.
 const MOST_LINKS: usize = 40;
-/// As many directories are held. Whoever writes a link is not to have all descriptors used up.
+/// How many directories are held. The author of a link must not be able to use up all descriptors.
 const MOST_DEEP: usize = 100;
-/// As many names are looked up, those of all links together. One link alone may have two thousand, each of which takes longer than
-/// most: those below `/proc/sys` are never in the kernel's memory.
+/// How many names are looked up, counting those of all links. A single link may contain two thousand. Some of
+/// them are slow: names below `/proc/sys` are never cached.
 const MOST_STEPS: usize = 256;
-/// Of as many mounts on a way it is looked up what they are, for which all that a process sees are read.
+/// For how many mounts on a path the filesystem is looked up. Each lookup reads the mounts that a process
+/// sees.
 const MOST_MOUNTS: usize = 16;
-/// So much is read of the mounts that other processes see. An unprivileged user may have a hundred thousand.
+/// How many bytes of other processes' `mountinfo` are read. An unprivileged user may create a hundred
+/// thousand mounts.
 pub(crate) const MOST_READ: u64 = 1 << 20;
 
 const HOLD: OFlag = OFlag::O_PATH.union(OFlag::O_CLOEXEC);
 
-/// What a path leads to; none if that is certainly no namespace, by way of what is not followed.
+/// Holds what a path leads to. Returns `None` if it is certain not to be a namespace, because of a link that
+/// is not followed.
 ///
-/// Where it leads by the root of a process (`/proc/PID/root`), links are followed as that process sees them, but none of a process
-/// (`/proc/PID/ns/net` and the like): which these are is for that process to say there.
+/// If the path goes through the root of a process (`/proc/PID/root`), symbolic links are followed as that
+/// process sees them. Magic links (`/proc/PID/ns/net` and the like) are not followed there, because that
+/// process decides which ones are there.
 pub(crate) fn hold(path: &Path, device: u64) -> io::Result<Option<Held>> {
     let home = Held::at(Path::new("/"))?;
     let first = if path.is_absolute() { Path::new("/") } else { Path::new(".") };
-    // What is mounted, and what leads there, is always in the kernel's memory.
+    // Mount points, and the directories above them, are always in the kernel's cache.
     let cached = ResolveFlag::from_bits_retain(libc::RESOLVE_CACHED);
     Walk::from(home, Held::at(first)?, device, cached).along(path)
 }
 
-/// A way that is gone.
+/// A path being resolved.
 struct Walk {
-    /// This process's root: whoever could make that wait could make everybody wait.
+    /// This process's root. Whoever could make it block could make everyone block.
     home: Held,
-    /// The device that all namespaces' files are on.
+    /// The device that holds all namespace files.
     device: u64,
-    /// Has the kernel look into its memory alone (Linux 5.12).
+    /// Makes the kernel use its cache only (Linux 5.12).
     cached: ResolveFlag,
-    /// The directories that lead to where it is, from that where absolute links begin.
+    /// The directories down to the current one, starting from the one where absolute links start.
     way: Vec<Held>,
     elsewhere: Option<Elsewhere>,
-    /// The mounts on the way of which it was looked up what they are.
+    /// The mounts on the path whose filesystem was looked up.
     mounts: RefCell<Vec<Known>>,
-    /// How much may be read still of the mounts that others see.
+    /// How many bytes of other processes' `mountinfo` may still be read.
     readable: Cell<u64>,
 }
 
-/// A mount. It is held, so that no other gets its number.
+/// A mount. It is held, so that no other mount gets its ID.
 struct Known {
     _held: Held,
     id: u64,
-    /// None if it is not known.
+    /// `None` if it is unknown.
     filesystem: Option<Filesystem>,
 }
 
-/// What a process sees, by which the way leads.
+/// The mounts of another process, through which the path goes.
 struct Elsewhere {
     mountinfo: File,
-    /// Whether the way began at its root.
+    /// Whether the path entered at the process's root.
     from_root: bool,
 }
 
@@ -86,9 +91,9 @@ enum Step {
     To(Held),
     /// A symbolic link.
     Link(OsString),
-    /// One that the kernel follows to where its text need not lead.
+    /// A magic link: the kernel follows it to a place that its text need not name.
     Magic,
-    /// What leads to no namespace.
+    /// Something that does not lead to a namespace.
     Nowhere,
 }
 
@@ -125,7 +130,7 @@ impl Walk {
                 Step::Magic => {
                     links += 1;
                     let target = Held::from(openat(at, &*name, HOLD, Mode::empty())?);
-                    // A namespace is no directory: there is nothing to be known of it.
+                    // A namespace is not a directory, so nothing more needs to be known about it.
                     if target.namespace(self.device).is_none() {
                         let above =
                             if name == "root" || name == "cwd" { "mountinfo" } else { "../mountinfo" };
@@ -141,29 +146,29 @@ impl Walk {
         Ok(self.way.pop())
     }
 
-    /// Where it is.
+    /// The current directory.
     fn at(&self) -> &Held {
         self.way.last().expect("there is always a first")
     }
 
-    /// Goes back, to the directory above or to the first.
+    /// Goes back to the parent directory, or with `whole` to the first directory.
     fn back(&mut self, whole: bool) -> io::Result<()> {
         let is_known = self.elsewhere.as_ref().is_none_or(|there| there.from_root);
         if !is_known && (whole || self.way.len() == 1) {
-            return Err(io::Error::other("it leads out of a directory that a process has open"));
+            return Err(io::Error::other("the path leads out of a directory that a process has open"));
         }
         self.way.truncate(if whole { 1 } else { (self.way.len() - 1).max(1) });
         Ok(())
     }
 
-    /// What a name in a directory leads to.
+    /// Looks up a name in a directory.
     fn step(&self, at: &Held, name: &OsStr) -> io::Result<Step> {
         let how = OpenHow::new().flags(HOLD).resolve(self.cached | ResolveFlag::RESOLVE_NO_SYMLINKS);
         for _ in 0..TRIES {
             match openat2(at, name, how) {
                 Ok(next) => return Ok(Step::To(next.into())),
                 Err(Errno::EAGAIN) => {}
-                // A symbolic link. Or an older kernel, or a filter of an older systemd.
+                // A symbolic link, or an older kernel, or the filter of an older systemd.
                 Err(Errno::ELOOP | Errno::EINVAL | Errno::ENOSYS | Errno::EPERM) => break,
                 Err(error) => return Err(error.into()),
             }
@@ -172,7 +177,7 @@ impl Walk {
         if !self.answers(at, filesystem.as_ref())? {
             return Err(may_wait(at, filesystem));
         }
-        // The mappings of a process into its memory (`map_files`) are locked by whatever it has them wait for.
+        // A process's memory mappings (`map_files`) are locked by whatever the process makes them wait for.
         let is_proc = |filesystem: &Filesystem| filesystem.kind == "proc";
         if filesystem.as_ref().is_some_and(is_proc)
             && name != "thread-self"
@@ -186,16 +191,16 @@ impl Walk {
         }
         let filesystem = if next.mount()? == at.mount()? { filesystem } else { self.filesystem(&next)? };
         if !self.answers(&next, filesystem.as_ref())? {
-            // What is mounted here is asked by the next step, if there is one.
+            // The next step checks what is mounted here, if there is a next step.
             return Ok(Step::To(next));
         }
         let text = match readlinkat(&next, "") {
             Ok(text) => text,
-            // It is none.
+            // It is not a link.
             Err(Errno::ENOENT | Errno::EINVAL) => return Ok(Step::To(next)),
             Err(error) => return Err(error.into()),
         };
-        // Links of the kernel's own making that are no more than text are relative.
+        // The kernel's own links that are plain text are relative.
         let is_text = |text: &OsStr| !text.as_bytes().starts_with(b"/") && !text.as_bytes().contains(&b':');
         Ok(match filesystem {
             Some(filesystem) if is_proc(&filesystem) && !is_text(&text) => {
@@ -209,10 +214,11 @@ impl Walk {
         })
     }
 
-    /// The filesystem of what is held, as far as it is known. It is not asked itself: that could wait already.
+    /// The filesystem of a held file, if it is known. The filesystem itself is not asked, because even that
+    /// could block.
     ///
-    /// Of a mount that is held neither number nor filesystem change, but the number of one that was not may be another's by now. So
-    /// each that is looked up is held until the end.
+    /// The ID and the filesystem of a held mount do not change, but the ID of a mount that was not held may
+    /// belong to another one by now. So each mount that is looked up is held until the end.
     fn filesystem(&self, held: &Held) -> io::Result<Option<Filesystem>> {
         let id = held.mount()?;
         let mut mounts = self.mounts.borrow_mut();
@@ -238,7 +244,8 @@ impl Walk {
         Ok(found)
     }
 
-    /// Whether a filesystem answers for certain. That of this process's root, which may be an overlay or of the network, is taken to.
+    /// Returns whether a filesystem is certain to answer. The filesystem of this process's root is assumed
+    /// to, although it may be an overlay or on the network.
     fn answers(&self, held: &Held, filesystem: Option<&Filesystem>) -> io::Result<bool> {
         if filesystem.is_some_and(Filesystem::is_local) || held.mount()? == self.home.mount()? {
             return Ok(true);
@@ -248,17 +255,17 @@ impl Walk {
     }
 }
 
-/// The names on a path: `/` if it is absolute, and `..` where it goes up.
+/// The names in a path: `/` first if it is absolute, and `..` where it goes up.
 fn components(path: &Path) -> impl DoubleEndedIterator<Item = OsString> {
     let named = path.components().filter(|component| *component != Component::CurDir);
     named.map(|component| component.as_os_str().to_owned())
 }
 
 fn may_wait(at: &Held, filesystem: Option<Filesystem>) -> io::Error {
-    let place = fs::read_link(at.link()).unwrap_or_else(|_| PathBuf::from("a directory on the way"));
+    let place = fs::read_link(at.link()).unwrap_or_else(|_| PathBuf::from("a directory on the path"));
     let kind = filesystem.map_or_else(|| "unknown".into(), |filesystem| filesystem.kind);
     let (place, kind) = (place.display(), Path::new(&kind).display());
-    let why = format!("the filesystem at {place} ({kind}) may never answer, and is not asked");
+    let why = format!("the filesystem at {place} ({kind}) may never answer, so it is not asked");
     io::Error::new(io::ErrorKind::WouldBlock, why)
 }
 
@@ -275,9 +282,9 @@ mod tests {
     #[test]
     fn it_is_gone_where_nobody_can_keep_waiting() {
         let Ok(namespace) = Namespace::new() else {
-            return eprintln!("cannot-run: a mount of a namespace: it takes root");
+            return eprintln!("cannot-run: a mount of a namespace: this needs root");
         };
-        // With mounts of its own, which go with it.
+        // The thread has its own mounts, which disappear with it.
         let own = std::thread::spawn(move || {
             nix::sched::unshare(CloneFlags::CLONE_NEWNS).unwrap();
             let none = None::<&str>;
@@ -299,7 +306,7 @@ mod tests {
             let own = Namespace::current().unwrap().identity().ino;
 
             let device = nsfs::device().unwrap();
-            // As a kernel does it, and as one that is older and does not know how to look into its memory alone.
+            // Once as the kernel does it, and once as an older kernel that cannot use its cache only.
             let both = [libc::RESOLVE_CACHED, 1 << 40].map(ResolveFlag::from_bits_retain);
             let ways = |path: &str| {
                 both.map(|cached| {
@@ -317,7 +324,7 @@ mod tests {
             for path in ["/tmp/own", "/proc/self/ns/net", "/proc/self/../self/ns/net"] {
                 assert_eq!(ways(path), [Ok(Some(own)); 2], "{path}");
             }
-            // What leads out of what a process sees is for that to say.
+            // A link that leads out of what a process sees is under that process's control.
             for path in [&format!("{root}/own"), &format!("{root}/root/tmp/in/ns"), "/tmp/in/other", "/tmp"] {
                 assert_eq!(ways(path), [Ok(None); 2], "{path}");
             }
@@ -335,7 +342,7 @@ mod tests {
 
             mount(none, "/tmp/in", Some("tmpfs"), MsFlags::empty(), none).unwrap();
             assert_eq!(ways("/tmp/in/ns"), [Err(io::ErrorKind::NotFound); 2]);
-            // Of this kind it is not known that it has no server.
+            // This filesystem type is not known to have no server.
             mount(none, "/tmp/in", Some("mqueue"), MsFlags::empty(), none).unwrap();
             assert_eq!(ways("/tmp/link/ns"), [Err(io::ErrorKind::WouldBlock); 2]);
         });
@@ -365,7 +372,7 @@ mod tests {
         for (name, text) in [
             ("few", format!("/proc/{}self/ns/net", again(100))),
             ("many", format!("/proc/{}self/ns/net", again(200))),
-            // Neither of them alone.
+            // Neither one alone exceeds the limit.
             ("both", format!("/proc/{}../{}/few", again(50), there.strip_prefix("/").unwrap().display())),
         ] {
             symlink(text, there.join(name)).unwrap();

@@ -1,4 +1,4 @@
-//! Word that links or addresses of a namespace have changed.
+//! Notifications that links or addresses of a namespace have changed.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -8,7 +8,7 @@ use netlink_sys::{Socket, SocketAddr};
 
 use crate::netns::Namespace;
 
-/// A socket that hears of changes to links and addresses.
+/// A socket that receives notifications about changed links and addresses.
 pub struct Watch {
     socket: Socket,
 }
@@ -18,7 +18,7 @@ const RTNLGRP_IPV4_IFADDR: u32 = 5;
 const RTNLGRP_IPV6_IFADDR: u32 = 9;
 
 impl Watch {
-    /// Begins to listen in a namespace.
+    /// Starts to listen in a namespace.
     pub fn of(namespace: &Namespace) -> io::Result<Self> {
         let socket = namespace.run(|| {
             let mut socket = Socket::new(NETLINK_ROUTE)?;
@@ -32,8 +32,8 @@ impl Watch {
         Ok(Watch { socket })
     }
 
-    /// Takes all word that there is, and tells whether there was any. What changed is for the caller to look up: word
-    /// may have been lost (`ENOBUFS`), so it is never more than a reason to look.
+    /// Discards all pending notifications and returns whether there were any. The caller must read what
+    /// changed. Notifications may have been lost (`ENOBUFS`), so they only say that it is time to look.
     pub fn take(&self) -> io::Result<bool> {
         let mut any = false;
         let mut buffer = Vec::with_capacity(64 * 1024);
@@ -52,7 +52,8 @@ impl Watch {
 
 impl AsFd for Watch {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        // SAFETY: the descriptor is open for as long as the socket, which the borrow does not outlive.
+        // SAFETY: the descriptor is open for as long as the socket, and the borrow does not outlive the
+        // socket.
         unsafe { BorrowedFd::borrow_raw(self.socket.as_raw_fd()) }
     }
 }

@@ -1,5 +1,5 @@
-//! What can be seen of a parent's children: from which namespace a link is a child, and by which MACs children are up
-//! wherever they are.
+//! What can be observed of a parent's children: in which namespace a link's parent is, and the MACs of the
+//! children that are up, wherever they are.
 
 mod ground;
 
@@ -32,7 +32,7 @@ fn a_link_of_a_third_namespace_is_not_taken_for_the_hosts_whatever_its_number() 
     let nic = ground.kernel.observe(&[]).unwrap().host.link(&name("eth0")).unwrap().index;
     assert_eq!(below(&ground, &container, "eth0"), Lower { index: nic, seat: Seat::Host });
 
-    // Made in the same order, its links have the same numbers.
+    // Its links were created in the same order, so they have the same indices.
     let third = Ground::new();
     let place = Place::Netns(container.clone());
     let forged = Step::AddLink { place: place.clone(), link: child("eth0", "forged", WEB) };
@@ -53,10 +53,10 @@ fn a_parent_tells_the_macs_of_children_that_are_up_wherever_they_are() {
     let place = Place::Netns(other.identity());
     let up = |up| Step::SetUp { place: place.clone(), link: name("eth0"), up };
     let add = Step::AddLink { place: place.clone(), link: child("eth0", "eth0", WEB) };
-    let macs = || ground.kernel.macs_on(&name("eth0")).unwrap().expect("a veth tells");
+    let macs = || ground.kernel.macs_on(&name("eth0")).unwrap().expect("a veth reports its MACs");
     assert!(macs().is_empty());
     ground.make(&[add]);
-    assert!(macs().is_empty(), "one that is down answers nobody");
+    assert!(macs().is_empty(), "a child that is down receives nothing");
     ground.make(&[up(true)]);
     assert_eq!(macs(), [WEB].into());
     let is_up = || ground.kernel.has_child_with(&name("eth0"), WEB).unwrap();
@@ -66,5 +66,5 @@ fn a_parent_tells_the_macs_of_children_that_are_up_wherever_they_are() {
     ground.make(&[up(true), Step::DelLink { place: place.clone(), link: name("eth0") }]);
     assert!(macs().is_empty(), "{:?}", macs());
     assert!(!is_up());
-    assert!(macs().is_empty(), "the one that was made for that has gone: {:?}", macs());
+    assert!(macs().is_empty(), "the link that was made for the check is gone: {:?}", macs());
 }

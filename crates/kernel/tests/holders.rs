@@ -1,4 +1,4 @@
-//! Who holds a namespace is found, whatever it is.
+//! Every kind of holder of a namespace is found.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -14,7 +14,7 @@ use ashore_kernel::{Holders, InNamespace, Namespace, NamespaceError};
 use nix::libc;
 use nix::sys::stat::Mode;
 
-/// A process that holds something until it is dropped.
+/// A process that holds something until this value is dropped.
 struct Holder(Child);
 
 impl Drop for Holder {
@@ -24,12 +24,12 @@ impl Drop for Holder {
     }
 }
 
-/// Runs a shell's script, and returns once it has said something.
+/// Runs a command and returns once it has printed `ready`.
 fn holder(command: &mut Command) -> Holder {
-    started(command).expect("it ended")
+    started(command).expect("the command ended")
 }
 
-/// The same, unless it ends before.
+/// The same, but returns `None` if the command ends first.
 fn started(command: &mut Command) -> Option<Holder> {
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
@@ -44,14 +44,14 @@ fn shell(script: &str) -> Command {
     command
 }
 
-/// Mounts of one test that a container of another is not to have.
+/// Serialises tests with mounts: the new mount namespace of one test must not inherit another test's mounts.
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Waits until a path is the first by which a namespace is found, and leads there: what another test begins has this
-/// process's files for a moment.
+/// Waits until a path is the first one found for a namespace, and checks that it leads there. It may take a
+/// moment, because processes that other tests start have this process's files for a short time.
 #[track_caller]
 fn is_found_by(netns: &Netns, path: &Path) {
     let end = Instant::now() + Duration::from_secs(30);
@@ -67,7 +67,8 @@ fn is_found_by(netns: &Netns, path: &Path) {
     assert_eq!(Namespace::open(path).unwrap().identity(), *netns, "{}", path.display());
 }
 
-/// Waits until nobody holds it: what another test begins has this process's files for a moment.
+/// Waits until nothing holds a namespace. Processes that other tests start have this process's files for a
+/// short time.
 #[track_caller]
 fn nobody_holds(netns: &Netns) {
     let end = Instant::now() + Duration::from_secs(30);
@@ -80,7 +81,7 @@ fn nobody_holds(netns: &Netns) {
 fn nobody_is_found_where_nobody_holds_it_and_this_process_does_not_count() {
     let namespace = Namespace::new().unwrap();
     nobody_holds(&namespace.identity());
-    // A thread that is inside for a moment neither.
+    // A thread that is inside for a moment does not count either.
     namespace.run(|| nobody_holds(&namespace.identity())).unwrap();
 }
 
@@ -105,7 +106,7 @@ fn a_thread_that_is_where_its_process_is_not() {
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let process = Holder(child);
     let Some(ino) = line.trim().strip_prefix("net:[").and_then(|rest| rest.strip_suffix(']')) else {
-        return eprintln!("cannot-run: a thread: this perl has none");
+        return eprintln!("cannot-run: a thread: this perl has no threads");
     };
     let netns = Netns { ino: ino.parse().unwrap(), ..Namespace::current().unwrap().identity() };
     let holders = Holders::look();
@@ -148,7 +149,7 @@ fn a_mount_here_and_one_that_another_process_alone_sees() {
 
     let mut command = Command::new("unshare");
     let process = holder(command.args(["--mount", "sh", "-ec", "echo ready; exec sleep 600"]));
-    // To remove the file would end that mount as well.
+    // Removing the file would end that mount as well.
     assert!(Command::new("umount").arg(&path).status().unwrap().success());
     drop(alone);
     is_found_by(
@@ -164,7 +165,7 @@ fn a_mount_here_and_one_that_another_process_alone_sees() {
 fn what_comes_while_it_is_looked_is_looked_at_too() {
     let namespace = Namespace::new().unwrap();
     let netns = namespace.identity();
-    // Each process lives for a moment, and leaves the namespace to the next.
+    // Each process lives for a moment and passes the namespace on to the next.
     let mut relay = Command::new("sh");
     relay.args(["-c", "relay() { sleep 0.01; (relay) & exit; }; (relay) & echo ready"]).process_group(0);
     let process = holder(relay.in_namespace(&namespace).unwrap());
@@ -195,7 +196,8 @@ impl Directory {
         Directory(path)
     }
 
-    /// A namespace that a mount below it alone holds, which the holder alone sees: its script is told the directory.
+    /// Creates a namespace that only one mount holds, in a directory that only the holder's mounts show. The
+    /// holder's script gets the directory as its argument.
     fn bound_for(&self, script: &str) -> (Netns, Holder, PathBuf) {
         std::fs::create_dir(self.0.join("in")).unwrap();
         let path = self.0.join("in/ns");
@@ -204,7 +206,7 @@ impl Directory {
         let mut command = Command::new("unshare");
         command.args(["--mount", "sh", "-ec", script, "sh"]).arg(&self.0).stdin(Stdio::piped());
         let process = holder(&mut command);
-        // To remove the file would end that mount as well.
+        // Removing the file would end that mount as well.
         assert!(Command::new("umount").arg(&path).status().unwrap().success());
         let path = root_of(&process).join(path.strip_prefix("/").unwrap());
         (netns, process, path)
@@ -221,7 +223,7 @@ fn root_of(process: &Holder) -> PathBuf {
     format!("/proc/{}/root", process.0.id()).into()
 }
 
-/// A named pipe, and somebody who waits for it to be opened.
+/// A named pipe, and a process that waits for it to be opened.
 struct Pipe {
     path: PathBuf,
     waits: Holder,
@@ -239,23 +241,23 @@ impl Pipe {
     #[track_caller]
     fn was_not_opened(mut self) {
         std::thread::sleep(Duration::from_millis(300));
-        assert!(self.waits.0.try_wait().unwrap().is_none(), "it was opened");
-        // So it would have been seen.
+        assert!(self.waits.0.try_wait().unwrap().is_none(), "the pipe was opened");
+        // This shows that opening the pipe would have been noticed.
         drop(File::options().read(true).custom_flags(libc::O_NONBLOCK).open(&self.path));
         assert!(self.waits.0.wait().is_ok());
     }
 }
 
-/// Does what must not wait for anybody. Whatever makes it wait ends with its holder.
+/// Runs something that must not block. Whatever makes it block ends with its holder.
 #[track_caller]
 fn at_once<T: Send + 'static>(does: impl FnOnce() -> T + Send + 'static) -> T {
     let (done, is_done) = mpsc::channel();
     std::thread::spawn(move || done.send(does()));
-    is_done.recv_timeout(Duration::from_secs(20)).expect("it waits for somebody")
+    is_done.recv_timeout(Duration::from_secs(20)).expect("the call blocks")
 }
 
-/// Mounts a filesystem of another user, whose server never answers, on a directory: with it nobody gets through but by what the kernel
-/// knows itself.
+/// Mounts a filesystem of another user, whose server never answers, on a directory. Only what the kernel
+/// itself knows about it can be found out.
 const SILENT: &str = "silent() { exec 3<>/dev/fuse; \
     mount -i -t fuse -o \"fd=3,rootmode=40000,user_id=65534,group_id=65534$2\" silent \"$1\"; }";
 
@@ -274,7 +276,7 @@ fn another_users_filesystem_hides_nothing_and_nobody_waits_for_it() {
     }
     for options in ["", ",allow_other"] {
         let directory = Directory::new("users");
-        // It is the root of a process, and is open.
+        // The filesystem is the root of a process, and a process has it open.
         let script =
             format!("{SILENT}; silent \"$1\" '{options}'; pivot_root \"$1\" \"$1\"; echo ready; read _");
         let (netns, process, path) = directory.bound_for(&script);
@@ -300,7 +302,7 @@ fn nobody_waits_for_a_filesystem_that_covers_a_mount() {
     let holders = at_once(Holders::look);
     assert_eq!(holders.unseen(), None);
     assert_eq!(holders.paths_of(&netns).collect::<Vec<_>>(), [&path]);
-    // It may be there: who covered it can take the cover off.
+    // The namespace may exist: the user who covered the mount can remove the cover.
     let opened = at_once(move || Namespace::open(&path).unwrap_err());
     assert!(matches!(opened, NamespaceError::System { .. }), "{opened}");
 }
@@ -327,7 +329,7 @@ fn nobody_waits_for_an_overlay_whose_filesystem_below_does_not_answer() {
         assert!(matches!(opened, NamespaceError::System { .. }), "{shown}: {opened}");
         assert!(opened.to_string().contains("may never answer"), "{shown}: {opened}");
     }
-    // What is no namespace without anybody's word.
+    // The kernel alone can tell that this is not a namespace.
     let opened = at_once(move || Namespace::open(&over).unwrap_err());
     assert!(matches!(opened, NamespaceError::Other(_)), "{opened}");
 }
@@ -345,7 +347,7 @@ fn what_covers_a_mount_leads_nowhere_else() {
     assert!(matches!(opened, NamespaceError::Other(_)), "{opened}");
     pipe.was_not_opened();
 
-    // Not to another namespace either, which the daemon alone would see there.
+    // It must not lead to another namespace either, which only the daemon would see there.
     let directory = Directory::new("lure");
     std::fs::write(directory.0.join("to"), "other").unwrap();
     let (_netns, _process, path) = directory.bound_for(script);

@@ -1,4 +1,4 @@
-//! Steps on a real kernel: made, seen, undone; refused in the kernel's own words.
+//! Steps on a real kernel: applied, observed, undone, and refused with the kernel's own error text.
 
 mod ground;
 
@@ -12,7 +12,7 @@ use ashore_kernel::{Found, Namespace, OnError};
 use ashore_wire::Mac;
 use ground::{Ground, link, name};
 
-/// One of every kind of step, each of which needs those before it.
+/// One step of every kind. Each one needs those before it.
 fn all_kinds(ground: &Ground) -> Vec<Step> {
     let mode = MacvlanMode::Bridge;
     let child = |mac| LinkSpec {
@@ -213,7 +213,7 @@ fn a_refusal_has_the_kernels_words_the_command_and_what_helps() {
     let ipvlan = LinkType::Ipvlan { parent: name("eth0"), mode: ashore_core::net::kind::IpvlanMode::L2 };
     let add = Step::AddLink { place: Place::Host, link: link("ipv", ipvlan) };
     let outcome = ground.kernel.apply(&[add], OnError::Undo);
-    // Where the kernel has it, there is nothing to refuse.
+    // If the kernel has the module, there is nothing to refuse.
     if let Some(error) = outcome.errors.first() {
         assert!(error.hint().is_some_and(|hint| hint.contains("modprobe ipvlan")), "{error}");
     }
@@ -255,17 +255,17 @@ fn a_namespace_that_cannot_be_seen_is_neither_gone_nor_in_the_way() {
     for nowhere in ["/proc/self/ns/nothing", "/proc/self/stat/net", "/proc/self/stat", "/proc/self/ns/net"] {
         assert!(matches!(Namespace::find(&at(nowhere)), Found::Gone), "{nowhere}");
     }
-    // The system says neither that it is there nor that it is not (`ENAMETOOLONG`).
+    // The system's error (`ENAMETOOLONG`) says neither that the namespace exists nor that it does not.
     let unclear = at(&format!("/run/{}", "x".repeat(300)));
     assert!(matches!(Namespace::find(&unclear), Found::Unclear(_)));
 
     let observed = ground.kernel.observe(std::slice::from_ref(&unclear)).unwrap();
     assert!(observed.netns.is_empty() && observed.unreadable.contains_key(&netns));
-    // It is known by another path.
+    // The same namespace is known by another path.
     let observed = ground.kernel.observe(&[unclear.clone(), netns.clone()]).unwrap();
     assert!(observed.netns.contains_key(&netns) && observed.unreadable.is_empty());
 
-    // Nothing was taken away there, and nobody is told that it was.
+    // Nothing was deleted there, and the outcome does not claim that it was.
     let place = Place::Netns(unclear);
     let step = Step::DelLink { place, link: name("eth0") };
     let outcome = ground.kernel.apply(&[step], OnError::GoOn);
@@ -278,7 +278,7 @@ fn a_namespace_that_is_gone_is_not_seen_and_not_mistaken_for_another() {
     let gone = Namespace::new().unwrap();
     let identity = gone.identity();
     drop(gone);
-    // The descriptor's number is taken by another file at once.
+    // Another file takes the descriptor's number at once.
     let _other = Namespace::new().unwrap();
     let observed = ground.kernel.observe(std::slice::from_ref(&identity)).unwrap();
     assert!(!observed.netns.contains_key(&identity) && observed.unreadable.is_empty());
@@ -293,7 +293,7 @@ fn a_namespace_that_has_the_number_of_the_one_that_is_meant_is_another() {
     let meant = ground.kernel.identify(&ground.container).unwrap();
     let Some(cookie) = meant.cookie.clone() else {
         return eprintln!(
-            "cannot-run: a namespace's number used again: this kernel has no other name for one"
+            "cannot-run: reuse of a namespace's number: this kernel has no cookies for namespaces"
         );
     };
     assert!(ground.kernel.observe(std::slice::from_ref(&meant)).unwrap().netns.contains_key(&meant));
@@ -310,7 +310,7 @@ fn a_namespace_that_has_the_number_of_the_one_that_is_meant_is_another() {
         assert_eq!(ground.kernel.apply(&[step], OnError::Undo).errors.len(), 1);
     }
     ground.kernel.leave();
-    // By whatever paths: one look at each.
+    // Each namespace is read once, whatever paths lead to it.
     let unnamed = ground.container.identity();
     let observed = ground.kernel.observe(&[unnamed, meant.clone()]).unwrap();
     assert_eq!(observed.netns.keys().collect::<Vec<_>>(), [&meant]);

@@ -1,4 +1,5 @@
-//! What a look at who holds namespaces does not see, it does not take for nothing. Apart from the other looks, which are to be whole.
+//! A look at who holds namespaces must not take what it cannot see for nothing. These tests are separate from
+//! those whose looks must be complete.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -7,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use ashore_kernel::{Holders, Kernel, Lives, Namespace};
 
-/// A process that is killed at the latest with the test.
+/// A process that is killed at the end of the test at the latest.
 struct Process(Child);
 
 impl Drop for Process {
@@ -18,7 +19,8 @@ impl Drop for Process {
 }
 
 impl Process {
-    /// Runs a script as an ordinary user does who has made namespaces of its own, until it says that it is ready.
+    /// Runs a program as an ordinary user who has created namespaces. Returns once the program says that it
+    /// is ready. Returns `None` if it does not.
     fn of_user(program: &[&str]) -> Option<Process> {
         let mut command = Command::new("unshare");
         command.args(["--user", "--map-root-user", "--mount", "--net"]).args(program);
@@ -28,19 +30,20 @@ impl Process {
         let process = Process(child);
         let is_ready = line == "ready\n";
         if !is_ready {
-            eprintln!("cannot-run: namespaces of a user's: {line:?}");
+            eprintln!("cannot-run: namespaces of a user: {line:?}");
         }
         is_ready.then_some(process)
     }
 }
 
-/// One after the other: each sees the processes of all.
+/// Runs the tests one after another, because each sees the processes of all others.
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// `open_tree(2)` with `OPEN_TREE_CLONE`, `AT_RECURSIVE` and `OPEN_TREE_CLOEXEC`, and then it is somewhere, or has it open.
+/// Calls `open_tree(2)` with `OPEN_TREE_CLONE`, `AT_RECURSIVE` and `OPEN_TREE_CLOEXEC`. Then either the
+/// process's working directory is in the tree, or the process keeps the tree open.
 const TREE: &str = r#"
     $| = 1;
     system("mount -t tmpfs in /tmp && mkdir /tmp/m && mount --bind /tmp/m /tmp/m && touch /tmp/m/ns") == 0 or die;
@@ -58,13 +61,13 @@ const TREE: &str = r#"
 fn a_tree_of_mounts_that_is_nowhere() {
     let _alone = alone();
     assert_eq!(Holders::look().unseen(), None);
-    // The numbers of fchdir(2) and close(2).
+    // The script uses the numbers of fchdir(2) and close(2) on x86-64.
     let ways = if cfg!(target_arch = "x86_64") { &["open", "inside"][..] } else { &["open"] };
     for how in ways {
         let Some(process) = Process::of_user(&["perl", "-e", TREE, how]) else { return };
         let holders = Holders::look();
         let unseen = holders.unseen().unwrap_or_default();
-        assert!(unseen.contains("mounts that nobody sees"), "{how}: {unseen}");
+        assert!(unseen.contains("a mount that no process shows"), "{how}: {unseen}");
         drop(process);
         assert_eq!(Holders::look().unseen(), None, "{how}");
     }
@@ -80,7 +83,7 @@ fn more_mounts_of_namespaces_than_are_followed() {
         let holders = Holders::look();
         let unseen = holders.unseen();
         assert_eq!(unseen.is_none(), is_whole, "{unseen:?}");
-        assert!(is_whole || unseen.is_some_and(|why| why.contains("than are followed")), "{unseen:?}");
+        assert!(is_whole || unseen.is_some_and(|why| why.contains("too many mounts")), "{unseen:?}");
     }
 }
 
@@ -92,12 +95,12 @@ fn the_kernel_knows_whether_anybody_holds_a_namespace() {
     let namespace = Namespace::new().unwrap();
     let netns = kernel.identify(&namespace).unwrap();
     assert_eq!(kernel.lives(&netns), Lives::Yes);
-    // A socket alone, which no look finds.
+    // Only a socket is left, which no look finds.
     let socket = namespace.run(|| std::net::UdpSocket::bind("0.0.0.0:0").unwrap()).unwrap();
     drop(namespace);
     assert!(Holders::look().paths_of(&netns).next().is_none());
     assert_eq!(kernel.lives(&netns), Lives::Yes);
-    // Who comes later knows it too, as long as it is there.
+    // A later instance knows it too, as long as the namespace exists.
     let later = Kernel::of(&host).unwrap();
     assert_eq!(later.lives(&netns), Lives::Yes);
     drop(socket);
@@ -106,5 +109,5 @@ fn the_kernel_knows_whether_anybody_holds_a_namespace() {
         assert!(Instant::now() < end, "{:?}", kernel.lives(&netns));
         std::thread::sleep(Duration::from_millis(10));
     }
-    assert_eq!(later.lives(&netns), Lives::Untold, "it may never have had a number");
+    assert_eq!(later.lives(&netns), Lives::Untold, "it may never have had an nsid");
 }

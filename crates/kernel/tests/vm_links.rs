@@ -1,4 +1,5 @@
-//! Kinds of links that the usual kernel may lack: made, seen, undone. On Debian's kernel, in the virtual machine.
+//! Link kinds that the usual kernel may lack: created, observed, undone. Runs on Debian's kernel, in the
+//! virtual machine.
 
 mod ground;
 
@@ -60,7 +61,7 @@ fn ipvlan_is_made_in_a_container_in_every_mode_and_seen() {
     }
 }
 
-/// Linux 6.1 looks for a new link's name in the sender's namespace, where `eth0` is the NIC.
+/// Linux 6.1 checks a new link's name in the sender's namespace, where `eth0` is the NIC.
 #[test]
 fn a_container_gets_an_eth0_beside_the_hosts() {
     let ground = Ground::new();
@@ -68,5 +69,5 @@ fn a_container_gets_an_eth0_beside_the_hosts() {
     ground.make(&[Step::AddLink { place: ground.inside(), link: link("eth0", kind) }]);
     let [host, inside] = &ground.seen()[..] else { unreachable!() };
     assert!(inside.link(&name("eth0")).is_some());
-    assert_eq!(host.links.len(), 3, "lo, eth0 and its far end: {:?}", host.links);
+    assert_eq!(host.links.len(), 3, "lo, eth0 and its peer: {:?}", host.links);
 }

@@ -1,16 +1,16 @@
-//! Boxes of shops and providers: one DHCP pool, with a first and a last address, and no VLANs.
+//! Consumer and provider routers: one DHCP pool with a first and a last address, and no VLANs.
 
 use crate::lan_pool;
 use crate::page::{Page, Parts};
 use crate::plan::RouterPlan;
 use crate::system::System;
 
-/// Where a box has its pool, and what the two fields are called.
+/// Where a box has its pool, and the names of its two fields.
 struct Words {
     page: &'static str,
     first: &'static str,
     last: &'static str,
-    /// What it has from the factory.
+    /// The factory setting.
     factory: &'static str,
 }
 
@@ -21,39 +21,41 @@ fn words(system: System) -> Words {
                    Netzwerkeinstellungen > weitere Einstellungen > IPv4-Einstellungen), DHCP server",
             first: "from (von)",
             last: "to (bis)",
-            factory: "From the factory it is 192.168.178.20 to 192.168.178.200: a range between .201 and .254 needs no change at all.",
+            factory: "The factory setting is 192.168.178.20 to 192.168.178.200: a range between .201 and .254 \
+                      needs no change at all.",
         },
         System::Asus => Words {
             page: "LAN > DHCP Server",
             first: "IP Pool Starting Address",
             last: "IP Pool Ending Address",
-            factory: "From the factory it is everything, .2 to .254, of 192.168.50.0/24 or 192.168.1.0/24.",
+            factory: "The factory setting is everything, .2 to .254, of 192.168.50.0/24 or 192.168.1.0/24.",
         },
         System::TpLink => Words {
             page: "Advanced > Network > DHCP Server, Address Pool (路由设置 > DHCP 服务器, 地址池); in the Deco app: More > Advanced > \
                    DHCP Server",
             first: "the pool's first field (地址池开始地址, 起始地址; Deco: Start IP)",
             last: "its second (地址池结束地址, 结束地址; Deco: End IP)",
-            factory: "From the factory Archer has .100 to .199 or .249: a range above that needs no change.",
+            factory: "The factory setting of Archer is .100 to .199 or .249: a range above that needs no \
+                      change.",
         },
         System::Xiaomi => Words {
             page: "http://miwifi.com > 常用设置 > 局域网设置 (Settings > LAN settings), DHCP 服务",
             first: "开始 IP (start IP)",
             last: "结束 IP (end IP)",
-            factory: "From the factory it is .5 to .254 of 192.168.31.0/24.",
+            factory: "The factory setting is .5 to .254 of 192.168.31.0/24.",
         },
         System::Huawei => Words {
             page: "更多功能 > 网络设置 > 局域网 (More Functions > Network Settings > LAN), DHCP 服务器",
             first: "起始 IP 地址 (start IP address)",
             last: "结束 IP 地址 (end IP address)",
-            factory: "From the factory it is .2 to .254 of 192.168.3.0/24.",
+            factory: "The factory setting is .2 to .254 of 192.168.3.0/24.",
         },
         _ => Words {
-            page: "the page on which the box has its DHCP server (LAN, Local Network, Heimnetz, 局域网, DHCP 服务器)",
+            page: "the page with the DHCP server settings (LAN, Local Network, Heimnetz, 局域网, DHCP 服务器)",
             first: "first, start, from; 起始地址, 开始 IP",
             last: "last, end, to; 结束地址, 结束 IP",
-            factory: "Some ask for a first address and how many (limit, maximum number of users): then the last is the first plus that \
-                      number, less one.",
+            factory: "Some boxes ask for the first address and a count (limit, maximum number of users): the \
+                      last address is then the first plus the count, minus one.",
         },
     }
 }
@@ -64,8 +66,8 @@ pub(super) fn render(plan: &RouterPlan, system: System) -> Parts {
         return without_vlans(plan);
     }
     parts.before.note(&format!(
-        "Open {}. Write down the two addresses that are there, or take a photograph: they are the way back. Nothing here touches the \
-         box's own address, so its page stays where it is. {}",
+        "Open {}. Write down the two addresses shown there, or take a photo: you need them to undo the change. \
+         These steps do not change the box's own address, so its page stays where it is. {}",
         words.page, words.factory
     ));
     for subnet in plan.unknown() {
@@ -73,37 +75,43 @@ pub(super) fn render(plan: &RouterPlan, system: System) -> Parts {
     }
     lan_pool::in_words(plan, words.first, words.last, &mut parts.lines);
     devices(&mut parts.lines);
-    parts.away.note("On the same page, the two addresses that you wrote down.");
+    parts.away.note("On the same page, enter the two addresses that you wrote down.");
     parts
 }
 
 fn devices(page: &mut Page) {
     page.step(
-        "A device that has an address of the range by now keeps it until its lease ends, a day or so: switch it off and on, and it gets \
-         another. Fixed assignments (address reservation, 静态地址分配) inside the range go elsewhere.",
+        "A device that already has an address in the range keeps it until its lease ends, about a day. Switch \
+         it off and on, and it gets another one. Move fixed assignments (address reservation, 静态地址分配) out of \
+         the range.",
     );
 }
 
-/// What then: there is no VLAN for such a box to be in.
+/// What remains if the network needs a VLAN, which such a box does not have.
 fn without_vlans(plan: &RouterPlan) -> Parts {
     let mut parts = Parts::default();
-    parts.before.note("Nothing is changed on the box, so there is nothing to come back from.");
+    parts.before.note("Nothing changes on the box, so there is nothing to undo.");
     parts.lines.note(
-        "Such a box has no VLANs towards the LAN: it neither tags nor routes between two. (A page called VLAN or IPTV is about the \
-         provider's line. A guest network is one of its own, mostly for Wi-Fi, and bears no tag on a cable.) What is left:",
+        "Such a box has no VLANs on the LAN side: it neither tags frames nor routes between VLANs. (A page \
+         called VLAN or IPTV is about the provider's line. A guest network is separate, mostly for Wi-Fi, and \
+         has no tag on a cable.) Your options:",
     );
-    parts.lines.step("Without a VLAN, on the LAN itself, with a range that is clear of the box's pool. Then this says what to do:");
+    parts.lines.step(
+        "Use no VLAN: put the network on the LAN itself, with a range that is clear of the box's \
+                      pool. This command then prints the steps:",
+    );
     parts.lines.shown("ashore router-config --subnet LAN --ip-range RANGE --for SYSTEM");
     let name = plan.vlan.map_or_else(String::new, |id| format!(" {id}"));
     parts.lines.step(&format!(
-        "A second router that has VLANs, with its WAN in the box's LAN and the NAS behind it, tagged in VLAN{name}: a small one with \
-         OpenWrt or RouterOS does. The containers reach the internet through both; who shall reach them from the box's LAN needs a \
-         route in the box to their subnet by that router."
+        "Use a second router that has VLANs, with its WAN port in the box's LAN and the NAS behind it, tagged \
+         in VLAN{name}. A small one with OpenWrt or RouterOS is enough. The containers reach the internet \
+         through both. For machines in the box's LAN to reach the containers, the box needs a route to the \
+         containers' subnet through that router."
     ));
     parts.lines.step(
-        "The box as a modem or in bridge mode, and a router with VLANs in its place: `ashore router-config list` shows for which there \
-         are lines.",
+        "Use the box as a modem or in bridge mode, and a router with VLANs in its place: `ashore router-config \
+         list` shows the routers for which lines are printed.",
     );
-    parts.away.note("Nothing was made.");
+    parts.away.note("Nothing was changed, so there is nothing to remove.");
     parts
 }

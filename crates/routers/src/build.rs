@@ -1,4 +1,5 @@
-//! A plan for a network that is there, or for one that is yet to be made; and what makes none.
+//! Builds a plan for an existing network or for one that is not created yet, and refuses what makes no valid
+//! plan.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -19,14 +20,15 @@ use ipnet::IpNet;
 use crate::error::RouterError;
 use crate::plan::{Policy, Present, RouterPlan, RouterSubnet, in_vlan};
 
-/// What is asked for beside the network itself, and what is known of the LAN as it is.
+/// What the user asks for besides the network itself, and what is known of the present LAN.
 #[derive(Debug, Clone, Default)]
 pub struct RouterRequest {
-    /// The VLAN's number, where the parent's name does not tell it.
+    /// The VLAN's number, where the parent's name does not contain it.
     pub vlan: Option<VlanId>,
-    /// The router's addresses, where the network does not tell them.
+    /// The router's addresses, where the network does not have them.
     pub gateways: Vec<IpAddr>,
-    /// What the router's DHCP server hands out now, or shall in a new VLAN. What is Ashore's is taken out of it.
+    /// What the router's DHCP server hands out now, or is to hand out in a new VLAN. The plan removes
+    /// Ashore's addresses from it.
     pub pools: Vec<Range>,
     /// The router's interface that carries the LAN.
     pub lan_interface: Option<PortName>,
@@ -36,36 +38,38 @@ pub struct RouterRequest {
     pub policy: Option<Policy>,
     /// What the LAN's DHCP servers offered of the network's ranges when they were asked.
     pub seen: Vec<PoolReport>,
-    /// The addresses of the machine on which this is asked, which usually is the NAS.
+    /// The addresses of the machine that builds the plan, which is usually the NAS.
     pub host: Vec<HostAddress>,
-    /// The routers by which that machine sends what is for elsewhere.
+    /// The gateways of that machine's default routes.
     pub routers: Vec<IpAddr>,
 }
 
-/// An address of the machine on which a plan is asked for.
+/// An address of the machine that builds the plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostAddress {
     /// Its interface.
     pub interface: IfName,
     /// The address and its subnet.
     pub net: IpNet,
-    /// Whether it was set by hand; what a DHCP server gave has to stay in that server's pool.
+    /// Whether the address was set by hand. An address from a DHCP server has to stay in that server's pool.
     pub steady: bool,
-    /// Whether the way to the internet leads by this interface.
+    /// Whether the interface has the default route.
     pub outward: bool,
 }
 
-/// How many of a subnet's first addresses a new pool leaves to what has a fixed one, where there is room.
+/// How many of a subnet's first addresses a new pool leaves free for machines with a fixed address, where
+/// there is room.
 const LEFT_FREE: u128 = 10;
-/// In a subnet of this many addresses there is.
+/// The number of addresses from which on a subnet has that room.
 const ROOMY: u128 = 64;
 
 impl RouterPlan {
-    /// For a network that is there.
+    /// Builds the plan for an existing network.
     pub fn of_network(network: &Network, requested: RouterRequest) -> Result<Self, RouterError> {
         let mut network = network.clone();
         for subnet in &mut network.subnets {
-            // A link-local router is the same machine by its other address: the interface needs one in the subnet.
+            // A link-local gateway is another address of the same router. The router's interface needs one in
+            // the subnet.
             subnet.gateway = subnet.gateway.filter(|ip| !is_link_local(*ip));
         }
         for ip in &requested.gateways {
@@ -80,7 +84,7 @@ impl RouterPlan {
                     return Err(RouterError::OtherGateway { network: network.name, known, given: *ip });
                 }
                 Some(_) => {}
-                // Ashore does not know that it is taken.
+                // Ashore does not know that this address is taken.
                 None => not_handed_out(&network.name, home, *ip)?,
             }
         }
@@ -96,7 +100,8 @@ impl RouterPlan {
         Ok(plan)
     }
 
-    /// For one that is yet to be made, of subnets and what Ashore shall hand out of them.
+    /// Builds the plan for a network that is not created yet, from its subnets and the ranges that Ashore is
+    /// to hand out.
     pub fn of_subnets(
         subnets: &[IpNet],
         ranges: &[Range],
@@ -113,7 +118,7 @@ impl RouterPlan {
         let spec = NetworkSpec {
             name: "new".parse().expect("a name"),
             engine: None,
-            // No interface is called so.
+            // No interface has this name.
             parent: Some(IfName::from_str("to-be").expect("a name")),
             vlan: None,
             gvrp: false,
@@ -142,7 +147,7 @@ impl RouterPlan {
         Self::build(&network, &guessed, requested)
     }
 
-    /// Every subnet has its router by now, those of some being guessed.
+    /// Builds the plan. Every subnet has a router by now; for the subnets in `guessed` it is a guess.
     fn build(
         network: &Network,
         guessed: &BTreeSet<IpNet>,
@@ -210,7 +215,7 @@ fn planned(
     if let (Present::Told(told), true) = (&present, pools.is_empty()) {
         return Err(RouterError::PoolInside { pool: told[0], range });
     }
-    // On the LAN itself others need addresses too.
+    // On the LAN itself, other machines need addresses too.
     if v4 && vlan.is_none() && !leased && range == Range::of_net(&subnet.net) {
         return Err(RouterError::NothingClear(subnet.net));
     }
@@ -226,7 +231,7 @@ fn planned(
     })
 }
 
-/// What is known of a subnet's pool. What somebody says counts for more than what was offered.
+/// What is known of a subnet's pool. What the user says takes precedence over what DHCP servers offered.
 fn present(subnet: &Subnet, vlan: Option<VlanId>, requested: &RouterRequest) -> Present {
     let told: Vec<Range> = requested.pools.iter().filter(|pool| pool.lies_in(&subnet.net)).copied().collect();
     if !told.is_empty() {
@@ -241,11 +246,13 @@ fn present(subnet: &Subnet, vlan: Option<VlanId>, requested: &RouterRequest) -> 
             None => Present::Clear(report.servers.iter().map(|server| server.server).collect()),
         };
     }
-    // Nobody answers in a VLAN that there is not yet; on the LAN it may be that nobody was asked, or in vain.
+    // No server answers in a VLAN that does not exist yet. On the LAN, perhaps no server was asked, or none
+    // answered.
     if vlan.is_some() { Present::None } else { Present::Unknown }
 }
 
-/// The VLAN that Ashore makes, or that a parent such as `eth0.200` is, or that was given.
+/// The VLAN that Ashore creates, that a parent such as `eth0.200` names, or that was given. Returns `None`
+/// without a VLAN.
 fn vlan_of(network: &Network, given: Option<VlanId>) -> Result<Option<VlanId>, RouterError> {
     let parent = &network.parent;
     let named = parent.as_str().rsplit_once('.').and_then(|(_, id)| id.parse::<VlanId>().ok());
@@ -258,7 +265,8 @@ fn vlan_of(network: &Network, given: Option<VlanId>) -> Result<Option<VlanId>, R
     }
 }
 
-/// A subnet is in one place: where this machine has it on the LAN, a router would have it twice.
+/// Refuses a VLAN subnet that overlaps a subnet that this machine has on the LAN. The router would have it
+/// twice.
 fn not_the_lans(network: &Network, id: VlanId, host: &[HostAddress]) -> Result<(), RouterError> {
     let in_vlan = |own: &&HostAddress| {
         own.interface == network.parent || own.interface.as_str().ends_with(&format!(".{id}"))
@@ -280,8 +288,9 @@ fn not_the_lans(network: &Network, id: VlanId, host: &[HostAddress]) -> Result<(
     Ok(())
 }
 
-/// A subnet's router where nobody has named it. In a VLAN that is yet to be made it is where it will be; the LAN's is somewhere by now:
-/// where this machine sends what is for elsewhere, or that is guessed.
+/// The router of a subnet for which none was named. In a VLAN that is yet to be created, it is the usual
+/// address. On the LAN, it is this machine's gateway in the subnet, or a guess, which is recorded in
+/// `guessed`.
 fn find_router(subnet: &Subnet, in_vlan: bool, known: &[IpAddr], guessed: &mut BTreeSet<IpNet>) -> IpAddr {
     if let Some(router) = known.iter().find(|ip| subnet.net.contains(*ip)) {
         return *router;
@@ -292,14 +301,14 @@ fn find_router(subnet: &Subnet, in_vlan: bool, known: &[IpAddr], guessed: &mut B
     usual_router(subnet)
 }
 
-/// Where a router usually is: the first address that is not reserved for something else.
+/// The usual address of a router: the first address that is not reserved for something else.
 fn usual_router(subnet: &Subnet) -> IpAddr {
     let mut after_first = Range::of_net(&subnet.net).from_offset(1);
     let free = after_first.find(|ip| subnet.never(*ip).is_none());
     free.unwrap_or(subnet.net.addr())
 }
 
-/// A router's address that the network does not know must not be one that it hands out.
+/// Refuses a router address that the network does not know and would hand out.
 fn not_handed_out(network: &NetworkName, subnet: &Subnet, router: IpAddr) -> Result<(), RouterError> {
     let range = subnet.pool();
     if range.contains(router) && !subnet.aux.values().any(|ip| *ip == router) {
@@ -308,7 +317,7 @@ fn not_handed_out(network: &NetworkName, subnet: &Subnet, router: IpAddr) -> Res
     Ok(())
 }
 
-/// A subnet's addresses without the first few, where it has enough.
+/// A subnet's addresses without the first few, where it has enough. Returns `None` if nothing is left.
 fn with_room(whole: &Range) -> Option<Range> {
     if whole.len() < ROOMY {
         return Some(*whole);
@@ -316,7 +325,8 @@ fn with_room(whole: &Range) -> Option<Range> {
     Range::between(whole.nth_around(LEFT_FREE), whole.last())
 }
 
-/// What of pools is neither Ashore's nor the router's nor reserved, nor one of these.
+/// The parts of the pools that are not Ashore's, the router's, reserved, the subnet's first or last address,
+/// or in `own`.
 fn clear_of_range(
     subnet: &Subnet,
     handed_out: Option<Range>,

@@ -1,4 +1,5 @@
-//! Gateways (`UniFi`, Omada, iKuai) with VLANs and a firewall that are set up in menus alone, and have one pool for each network.
+//! Gateways (`UniFi`, Omada, iKuai) with VLANs and a firewall that are configured only in menus, with one
+//! pool for each network.
 
 use ashore_core::net::name::PortName;
 use ashore_core::net::vlan::VlanId;
@@ -11,8 +12,13 @@ use crate::system::System;
 pub(super) fn render(plan: &RouterPlan, system: System) -> Parts {
     let mut parts = Parts::default();
     parts.before.note(match system {
-        System::UniFi => "Settings > Control Plane > Backups: download one. Settings > Networks has nothing that takes a change back by itself.",
-        System::Omada => "Settings > Maintenance (or Global View > Settings > Maintenance) > Backup: download one.",
+        System::UniFi => {
+            "Settings > Control Plane > Backups: download one. Settings > Networks does not undo \
+                          a change by itself."
+        }
+        System::Omada => {
+            "Settings > Maintenance (or Global View > Settings > Maintenance) > Backup: download one."
+        }
         _ => "系统设置 > 备份管理 (System > Backup): make one, and download it.",
     });
     let Some(vlan) = plan.vlan else {
@@ -20,7 +26,9 @@ pub(super) fn render(plan: &RouterPlan, system: System) -> Parts {
         return parts;
     };
     if plan.subnets.len() > plan.v4().take(1).count() + plan.v6().take(1).count() {
-        parts.lines.note("One subnet of each family fits a network there; the first is meant.");
+        parts
+            .lines
+            .note("A network there holds one subnet of each family. These steps are for the first one.");
     }
     match system {
         System::UniFi => unifi(plan, vlan, &mut parts.lines),
@@ -28,14 +36,15 @@ pub(super) fn render(plan: &RouterPlan, system: System) -> Parts {
         _ => ikuai(plan, vlan, &mut parts.lines),
     }
     parts.away.note(&format!(
-        "The rules first{}, then the ports' VLAN {vlan}, then the network {}: what is in use cannot be deleted.",
+        "Remove the rules first{}, then VLAN {vlan} from the ports, then the network {}: an object in use \
+         cannot be deleted.",
         if system == System::UniFi { ", then the zone" } else { "" },
         plan.name
     ));
     parts
 }
 
-/// Where a network's pool is, and what its two fields are called.
+/// Where a network's pool is, and the names of its two fields.
 fn fields(system: System) -> [&'static str; 3] {
     match system {
         System::UniFi => ["Settings > Networks > the LAN's > DHCP Range", "Start", "Stop"],
@@ -55,12 +64,12 @@ fn untagged(plan: &RouterPlan, system: System, parts: &mut Parts) {
     for subnet in plan.unknown() {
         lan_pool::first_advice(plan, subnet, &mut parts.lines);
     }
-    parts.lines.step(&format!("Open {page}, and write down what is there."));
+    parts.lines.step(&format!("Open {page}, and write down the current values."));
     lan_pool::in_words(plan, first, last, &mut parts.lines);
-    parts.away.note("The same two fields, back to what you wrote down.");
+    parts.away.note("Set the same two fields back to what you wrote down.");
 }
 
-/// The largest pool of the first subnet that has one, as the network's page asks for it.
+/// The largest pool of the first subnet, as the network's page asks for it.
 fn pool(plan: &RouterPlan) -> String {
     match plan.v4().next().and_then(RouterSubnet::largest_pool) {
         Some(pool) => format!("DHCP server on, {} to {}", pool.first(), pool.last()),
@@ -99,25 +108,26 @@ fn unifi(plan: &RouterPlan, vlan: VlanId, page: &mut Page) {
     ));
     v6(plan, page);
     page.step(&format!(
-        "UniFi Devices > the switch or gateway > Ports: on {}, Native VLAN stays what it is (Default); Tagged VLAN Management: Allow All, \
-         or Custom with {name}.",
+        "UniFi Devices > the switch or gateway > Ports: on {}, do not change Native VLAN (Default); Tagged \
+         VLAN Management: Allow All, or Custom with {name}.",
         towards_nas(plan)
     ));
     let policy = plan.policy.unwrap_or_default();
     if policy == Policy::Open {
-        page.step("Networks of the zone Internal reach each other: nothing more.");
+        page.step("Networks of the zone Internal reach each other: nothing more to do.");
         return;
     }
     page.step(&format!(
-        "Settings > Security > Firewall (Policy Engine > Zones), with zones: a new zone {name} with the network {name} alone. From the \
-         zone to External: allow; to Gateway: allow DNS, DHCP and ICMP, block the rest; to Internal: block. {}",
+        "Settings > Security > Firewall (Policy Engine > Zones), with zones: create a zone {name} with only \
+         the network {name}. From the zone to External: allow; to Gateway: allow DNS, DHCP and ICMP, block the \
+         rest; to Internal: block. {}",
         match policy {
             Policy::Closed => "From Internal to it: block.",
             _ => "From Internal to it: allow, with return traffic.",
         }
     ));
     page.step(&format!(
-        "Behind a second router: block from {name} to External for destinations {}.",
+        "If this router is behind another one: block from {name} to External for destinations {}.",
         private(true).join(", ")
     ));
 }
@@ -132,23 +142,24 @@ fn omada(plan: &RouterPlan, vlan: VlanId, page: &mut Page) {
     ));
     v6(plan, page);
     page.step(&format!(
-        "A switch's ports, {}: a profile whose native network is LAN and whose tagged networks hold {name} (All does).",
+        "The switch's ports, {}: use a profile whose native network is LAN and whose tagged networks include \
+         {name} (All does).",
         towards_nas(plan)
     ));
     let policy = plan.policy.unwrap_or_default();
     if policy == Policy::Open {
-        page.step("Networks reach each other unless an ACL forbids it: nothing more.");
+        page.step("Networks reach each other unless an ACL forbids it: nothing more to do.");
         return;
     }
     page.step(&format!(
-        "Settings > Network Security > ACL > Gateway ACL, direction LAN to LAN: deny, all protocols, from network {name} to network LAN, \
-         states New alone where the page has them. Without states that also stops the answers: then the LAN does not reach {name} either. \
-         {}",
-        if policy == Policy::Closed { "And the same from LAN to the VLAN." } else { "Try it from the LAN." }
+        "Settings > Network Security > ACL > Gateway ACL, direction LAN to LAN: deny, all protocols, from \
+         network {name} to network LAN; if the page has states, only New. Without states the rule also blocks \
+         replies, so the LAN does not reach {name} either. {}",
+        if policy == Policy::Closed { "Add the same rule from LAN to the VLAN." } else { "Test it from the LAN." }
     ));
     page.step(&format!(
-        "The gateway's own page, and a second router in front: deny from {name} to the gateway's management page, and to an IP group of \
-         {}, but for the VLAN's own subnet.",
+        "For the gateway's own page, and for another router in front of it: deny from {name} to the gateway's \
+         management page, and to an IP group of {}, except the VLAN's own subnet.",
         private(true).join(", ")
     ));
 }
@@ -165,8 +176,9 @@ fn ikuai(plan: &RouterPlan, vlan: VlanId, page: &mut Page) {
     ));
     if plan.policy != Some(Policy::Open) {
         page.step(&format!(
-            "安全设置 > ACL 规则 (Security > ACL): 阻断 (block), 转发 (forward), from {} to {}; its rules know no answers, so the LAN may not \
-             reach the VLAN either. Try it, and take the rule back if it must.",
+            "安全设置 > ACL 规则 (Security > ACL): 阻断 (block), 转发 (forward), from {} to {}; these rules do not \
+             recognise replies, so the LAN may not reach the VLAN either. Test it, and remove the rule if the \
+             LAN must reach the VLAN.",
             plan.subnets[0].net,
             private(true).join(", ")
         ));

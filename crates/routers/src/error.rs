@@ -1,4 +1,4 @@
-//! Why there is nothing to tell a router, and what helps.
+//! Why there is no plan for a router, and the remedy.
 
 use std::net::IpAddr;
 
@@ -14,19 +14,19 @@ use crate::system::System;
 /// Why there is no plan for a router.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RouterError {
-    /// Subnet, range or gateway are wrong in themselves.
+    /// Subnet, range or gateway is invalid by itself.
     #[error(transparent)]
     Network(#[from] NetworkError),
-    /// Nothing says what it is about.
-    #[error("neither a network nor a --subnet says what the router shall have")]
+    /// Neither a network nor a subnet was given.
+    #[error("neither a network nor a --subnet is given")]
     NothingGiven,
-    /// No such system.
-    #[error("`{0}` is no system whose configuration is known")]
+    /// There is no such system.
+    #[error("unknown system `{0}`")]
     UnknownSystem(String),
-    /// No such policy.
-    #[error("`{0}` is no policy between VLAN and LAN")]
+    /// There is no such policy.
+    #[error("unknown policy `{0}` between VLAN and LAN")]
     UnknownPolicy(String),
-    /// The parent is another VLAN.
+    /// The parent is in another VLAN.
     #[error("the parent `{parent}` is not VLAN {given}")]
     OtherVlan {
         /// The network's parent.
@@ -35,7 +35,7 @@ pub enum RouterError {
         given: VlanId,
     },
     /// The network has another gateway.
-    #[error("network `{network}` sends by {known}, not by {given}")]
+    #[error("network `{network}` has the gateway {known}, not {given}")]
     OtherGateway {
         /// The network.
         network: NetworkName,
@@ -44,13 +44,16 @@ pub enum RouterError {
         /// The gateway as given.
         given: IpAddr,
     },
-    /// A router's address on the link, which every interface has by itself.
+    /// The gateway is link-local. Every interface has such an address by itself.
     #[error(
-        "{0} is link-local: the router's interface has one of these by itself, and needs one in the subnet"
+        "the gateway {0} is link-local: the router has such an address anyway, and needs one in the subnet"
     )]
     LinkLocalRouter(IpAddr),
     /// Ashore would hand out the router's address.
-    #[error("network `{network}` hands out {range}, also the router's {router}, of which it does not know")]
+    #[error(
+        "network `{network}` hands out {range}, which includes the router's address {router}, and does not \
+             know this gateway"
+    )]
     RouterInRange {
         /// The network.
         network: NetworkName,
@@ -59,44 +62,45 @@ pub enum RouterError {
         /// What the network hands out.
         range: Range,
     },
-    /// On the LAN itself, no address is left for others.
+    /// On the LAN itself, no address is left for other machines.
     #[error("Ashore hands out all of {0}, so no DHCP pool on that LAN can stay clear of it")]
     NothingClear(IpNet),
     /// IPv6 has no pool here.
-    #[error("the pool {0} is of IPv6, whose hosts choose their own addresses")]
+    #[error("the pool {0} is an IPv6 pool, but IPv6 hosts choose their own addresses")]
     PoolOfV6(Range),
-    /// The pool leaves the subnets.
+    /// The pool is outside of the subnets.
     #[error("the pool {0} lies in no subnet of the network")]
     PoolOutside(Range),
     /// Two pools share addresses.
     #[error("the pools {0} and {1} overlap")]
     PoolsOverlap(Range, Range),
     /// Nothing is left of the pool.
-    #[error("the pool {pool} lies in {range}, all of which Ashore hands out")]
+    #[error("the pool {pool} lies entirely in {range}, which Ashore hands out")]
     PoolInside {
         /// The pool as given.
         pool: Range,
         /// What Ashore hands out.
         range: Range,
     },
-    /// The VLAN of what has none.
+    /// VLAN 1 is the untagged LAN.
     #[error(
-        "VLAN 1 is what routers and switches call the untagged LAN: to make it anew cuts off whoever is on it"
+        "VLAN 1 is what routers and switches call the untagged LAN: creating it again would cut off every \
+         machine on it"
     )]
     VlanOne,
-    /// One subnet in two places.
+    /// The subnet would be both in the VLAN and on the LAN.
     #[error("{net} cannot be in VLAN {vlan}: this machine has {lan} on {interface}, without a tag")]
     LanInVlan {
         /// The VLAN's subnet.
         net: IpNet,
         /// The VLAN.
         vlan: VlanId,
-        /// The LAN's.
+        /// The LAN's subnet.
         lan: IpNet,
-        /// The interface by which this machine has it.
+        /// The interface on which this machine has it.
         interface: IfName,
     },
-    /// The LAN's own VLAN.
+    /// The VLAN is the LAN itself.
     #[error("VLAN {vlan} on the router is the LAN itself, which `{lan}` carries")]
     LansOwnVlan {
         /// The router's interface.
@@ -104,13 +108,13 @@ pub enum RouterError {
         /// The VLAN.
         vlan: VlanId,
     },
-    /// A firewall between the LAN and itself.
-    #[error("without a VLAN there is nothing between the LAN and the network for a firewall to stand in")]
+    /// A policy needs a VLAN.
+    #[error("without a VLAN the network is the LAN itself, so there is no place for a firewall between them")]
     NothingBetween,
 }
 
 impl RouterError {
-    /// What helps, as a command or an option to give instead.
+    /// Returns the remedy, as a command or as an option to give instead. Returns `None` if there is none.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             RouterError::Network(error) => return error.hint(),
@@ -122,36 +126,39 @@ impl RouterError {
                 format!("one of {}", System::ALL.map(System::name).join(", "))
             }
             RouterError::UnknownPolicy(_) => format!("one of {}", Policy::ALL.map(Policy::name).join(", ")),
-            RouterError::OtherVlan { .. } => "leave --vlan out: the parent's name tells it".into(),
+            RouterError::OtherVlan { .. } => "leave --vlan out: the parent's name gives the VLAN".into(),
             RouterError::OtherGateway { network, .. } => {
                 format!(
-                    "leave --gateway out, or make the network anew with it: ashore network inspect {network}"
+                    "leave --gateway out, or create the network again with that gateway: ashore network \
+                     inspect {network} shows the network"
                 )
             }
             RouterError::LinkLocalRouter(_) => "give an address in the subnet, or leave --gateway out".into(),
             RouterError::RouterInRange { network, router, .. } => format!(
-                "make the network anew with --gateway {router} (ashore network rm {network} first), or name another with --gateway"
+                "create the network again with --gateway {router} (first: ashore network rm {network}), or \
+                 give another router address with --gateway"
             ),
             RouterError::NothingClear(_) => {
-                "give Ashore a range of its own with --ip-range when the network is made".into()
+                "give Ashore a range of its own with --ip-range when you create the network".into()
             }
             RouterError::PoolOfV6(_) => "leave it out".into(),
             RouterError::PoolOutside(_) | RouterError::PoolsOverlap(..) => {
-                "--pool is what the router's DHCP server hands out now, from its first address to its last".into()
+                "--pool is what the router's DHCP server hands out now, from its first address to its last"
+                    .into()
             }
             RouterError::PoolInside { .. } => {
                 "give Ashore another range: `ashore pool-check` names one beside the pool".into()
             }
             RouterError::VlanOne => {
-                "another number, such as --vlan 200; or none, and the network is on the LAN itself".into()
+                "use another number, such as --vlan 200, or leave --vlan out to stay on the LAN itself".into()
             }
             RouterError::LanInVlan { .. } => {
-                "a subnet of its own, such as --subnet 10.0.200.0/24; or no --vlan, and the network is on the LAN itself"
+                "use another subnet, such as --subnet 10.0.200.0/24, or leave --vlan out to stay on the LAN \
+                 itself"
                     .into()
             }
             RouterError::LansOwnVlan { .. } => {
-                "another number; or neither --vlan nor --lan-interface, and the network is on the LAN itself"
-                    .into()
+                "use another number, or leave out --vlan and --lan-interface to stay on the LAN itself".into()
             }
             RouterError::NothingBetween => "leave --firewall out, or give --vlan".into(),
         })

@@ -1,5 +1,5 @@
-//! Kea's server for IPv4: one entry of `subnet4`, whose pools leave out the range. All but the entry is a comment, which Kea
-//! takes in its files too.
+//! Kea's DHCPv4 server: one entry of `subnet4` whose pools leave out the range. Everything but the entry is a
+//! comment, which Kea accepts in its files.
 
 use crate::lan_pool;
 use crate::page::{Page, Parts};
@@ -7,27 +7,27 @@ use crate::plan::{RouterPlan, RouterSubnet};
 
 pub(super) fn render(plan: &RouterPlan) -> Parts {
     let mut parts = Parts::default();
-    parts.before.note("Keep a copy, and put nothing into force that does not pass Kea's own test:");
+    parts.before.note("Keep a copy, and restart Kea only with a file that passes its own test:");
     parts.before.shown("cp -a /etc/kea/kea-dhcp4.conf /root/");
     parts.before.shown("kea-dhcp4 -t /etc/kea/kea-dhcp4.conf && systemctl restart kea-dhcp4-server");
     let lines = &mut parts.lines;
-    let unknown = lan_pool::unknown(plan, "\"pools\" of its entry in /etc/kea/kea-dhcp4.conf.", lines);
+    let unknown = lan_pool::unknown(plan, "see \"pools\" of its entry in /etc/kea/kea-dhcp4.conf.", lines);
     let served = plan.served();
     if !served.is_empty() {
-        lines.note("In the list \"subnet4\" of /etc/kea/kea-dhcp4.conf; then the test, and the restart.");
+        lines.note("Edit the list \"subnet4\" of /etc/kea/kea-dhcp4.conf, then test and restart.");
         match plan.vlan {
             Some(vlan) => lines.note(&format!(
-                "The id may be no other entry's. \"interfaces\" of \"interfaces-config\" has to name the VLAN's interface ({}.{vlan} or so), \
-                 or the router has to relay to Kea.",
+                "Add this entry. No other entry may have its id. \"interfaces\" of \"interfaces-config\" must \
+                 name the VLAN's interface (such as {}.{vlan}), or the router must relay to Kea.",
                 plan.trunk_or("eth1")
             )),
             None => lines.note(
-                "The entry that is there for the subnet keeps its id, its options and its reservations, and gets these in place of its \
-                 pools.",
+                "The subnet's existing entry keeps its id, its options and its reservations. Replace its pools \
+                 with these.",
             ),
         }
     } else if unknown.is_empty() {
-        lines.note("Nothing: Ashore hands out all that there is.");
+        lines.note("Nothing: no addresses are left for DHCP.");
     }
     let last = served.len().saturating_sub(1);
     for (at, subnet) in served.into_iter().enumerate() {
@@ -39,8 +39,11 @@ pub(super) fn render(plan: &RouterPlan) -> Parts {
         }
     }
     parts.away.note(match plan.vlan {
-        Some(_) => "Take the entry out again, test, restart.",
-        None => "Put back the pools of the copy, test, restart. Leases that Kea gave meanwhile stay good.",
+        Some(_) => "Remove the entry, test, and restart.",
+        None => {
+            "Restore the pools from the copy, test, and restart. Leases that Kea assigned meanwhile stay \
+                 valid."
+        }
     });
     parts
 }

@@ -1,8 +1,8 @@
-//! What the LAN's router and switch need for a network: the VLAN, if it has one, and a DHCP pool that stays clear of the
-//! range that Ashore hands out. A plan, checked once, and a renderer for each system, without I/O: nobody but a person at
-//! the router carries it out.
+//! What the LAN's router and switch need for a network: the VLAN, if it has one, and a DHCP pool that stays
+//! clear of the range that Ashore hands out. The crate makes a plan, checks it once, and renders it for each
+//! system, without I/O. Only a person at the router carries it out.
 //!
-//! A renderer knows the plan alone, which is plain data. What a network is, and what of it makes no plan, is in `build`.
+//! A renderer knows only the plan, which is plain data. `build` turns a network into a plan, or refuses it.
 
 mod around;
 mod boxes;

@@ -1,8 +1,9 @@
-//! A plain Linux as the router: whoever makes its interfaces, dnsmasq does DHCP and nftables the policy.
+//! A plain Linux machine as the router. Any of several programs creates its interfaces, dnsmasq does DHCP,
+//! and nftables enforces the policy.
 //!
-//! The rules are in a table of their own, which a unit of their own loads at boot, after whatever loads or flushes the
-//! machine's own. Nothing is enabled that was not: Debian's `nftables.service`, say, begins by flushing what iptables, ufw or
-//! Docker have.
+//! The rules are in a separate table, which a separate unit loads at boot, after anything that loads or
+//! flushes the machine's own rules. No unit is enabled that was not: Debian's `nftables.service`, for
+//! example, starts by flushing the rules of iptables, ufw and Docker.
 
 use ashore_core::net::vlan::VlanId;
 
@@ -15,18 +16,19 @@ mod links;
 
 pub(super) use links::Links;
 
-/// For how long the way back waits, in seconds.
+/// The time until the way back runs, in seconds.
 const TRIAL: u32 = 600;
 
-/// What the pieces of a script share.
+/// What the parts of a script share.
 struct Names<'a> {
     plan: &'a RouterPlan,
     vlan: VlanId,
     /// The LAN's interface.
     lan: &'a str,
-    /// The one on which VLANs are made, which is the same unless the LAN is in a VLAN itself.
+    /// The interface on which VLANs are created. It is the LAN's interface, unless the LAN is in a VLAN
+    /// itself.
     trunk: &'a str,
-    /// The VLAN's, on that.
+    /// The VLAN's interface on the trunk.
     interface: String,
 }
 
@@ -38,8 +40,9 @@ pub(super) fn render(plan: &RouterPlan, links: Links) -> Parts {
     let minutes = TRIAL / 60;
 
     parts.before.note(&format!(
-        "As root. {lan} is the interface that carries the LAN; --lan-interface names another. The script that takes all away \
-         again is written first, and a timer runs it in {minutes} minutes unless you stop that; a reboot stops it too. {}",
+        "Run this as root. {lan} is the interface that carries the LAN; set another one with --lan-interface. \
+         First the script is written that removes everything again. A timer runs it in {minutes} minutes \
+         unless you stop the timer; a reboot stops it too. {}",
         links.touches()
     ));
     parts.before.file(&format!("/root/{name}-away.sh"), &away(&names, links), "AWAY");
@@ -51,35 +54,38 @@ pub(super) fn render(plan: &RouterPlan, links: Links) -> Parts {
     parts.lines.file(&format!("/root/{name}.sh"), &script(&names, links), "SCRIPT");
     parts.lines.line(format_args!("sh /root/{name}.sh"));
     parts.lines.note(&format!(
-        "LAN and internet work as before? Then this keeps it; without it all is taken away in {minutes} minutes:"
+        "If LAN and internet work as before, keep the changes with this command. Without it, everything is \
+         removed in {minutes} minutes:"
     ));
     parts.lines.shown(format_args!("systemctl stop {name}-back.timer"));
     parts.lines.note(
-        "The masquerade of the WAN has to cover the new subnet: it does where its rule names the WAN's interface and no source.",
+        "The WAN's masquerade must cover the new subnet. It does if its rule names the WAN's interface and no \
+         source.",
     );
     guard::to_let_pass(plan, &names.interface, &mut parts.lines);
 
     parts.away.note(
-        "At any time, also if the timer was stopped. Forwarding as such stays on until the next boot: something else may need it by \
-         now.",
+        "This works at any time, also after the timer was stopped. Forwarding itself stays on until the next \
+         boot, because something else may need it by now.",
     );
     parts.away.shown(format_args!("sh /root/{name}-away.sh"));
     guard::to_let_pass_no_more(plan, &names.interface, &mut parts.away);
     parts
 }
 
-/// What the VLAN's interface is called: as everybody calls it, where the kernel takes so long a name (`IFNAMSIZ`).
+/// The name of the VLAN's interface: the usual one, if the kernel accepts a name of that length (`IFNAMSIZ`).
 fn interface_name(plan: &RouterPlan, vlan: VlanId, trunk: &str) -> String {
     let usual = format!("{trunk}.{vlan}");
     if usual.len() > 15 { plan.name.clone() } else { usual }
 }
 
-/// The file by which it is told that what is there is of an earlier run of the same.
+/// The file that shows that existing files are from an earlier run of the same script.
 fn marker(name: &str) -> String {
     format!("/etc/nftables.d/{name}.nft")
 }
 
-/// All of it, up to the first line that fails. The rules are in force before there is an interface for them.
+/// The whole script, which stops at the first line that fails. The rules are loaded before their interface
+/// exists.
 fn script(names: &Names<'_>, links: Links) -> Page {
     let mut page = Page::default();
     page.line("set -eu");
@@ -122,9 +128,9 @@ fn firewall(names: &Names<'_>, page: &mut Page) {
     let name = &names.plan.name;
     let (marker, vlan) = (marker(name), names.vlan);
     page.note(
-        "The policy, in a table of its own, which only forbids: what passes here still has to pass the tables that are there, \
-         none of which is touched. Its unit loads it at boot, after those of the machine's own firewall, and again whenever \
-         that one begins anew.",
+        "The policy, in a separate table that only blocks. Traffic that passes here must still pass the \
+         existing tables, which do not change. A unit loads the table at boot, after the machine's own \
+         firewall, and again whenever that firewall restarts.",
     );
     page.line("mkdir -p /etc/nftables.d");
     page.file(&marker, &nftables(names), "EOF");
@@ -149,7 +155,10 @@ fn firewall(names: &Names<'_>, page: &mut Page) {
          WantedBy=multi-user.target"
     ));
     page.file(&format!("/etc/systemd/system/{name}-firewall.service"), &unit, "EOF");
-    page.note("Debian's nftables.service flushes all when it starts, reloads or stops, if somebody uses it: then these come back.");
+    page.note(
+        "Debian's nftables.service, if it is used, flushes everything when it starts, reloads or stops. \
+               Then this loads the table again.",
+    );
     let again = format!("-nft -f {marker}");
     let mut dropin = Page::default();
     dropin.lines(&format!("[Service]\nExecStartPost={again}\nExecReload={again}\nExecStopPost={again}"));
@@ -159,10 +168,10 @@ fn firewall(names: &Names<'_>, page: &mut Page) {
     page.line(format_args!("systemctl enable --now {name}-firewall.service"));
 }
 
-/// The sysctls without which a Linux machine is no router.
+/// The sysctls that a Linux router needs.
 fn forwarding(plan: &RouterPlan, page: &mut Page) {
     let name = &plan.name;
-    page.note("What makes it a router, if it is none yet.");
+    page.note("Make this machine a router, if it is not one yet.");
     let mut sysctls = Page::default();
     if plan.v4().next().is_some() {
         sysctls.line("net.ipv4.ip_forward = 1");
@@ -174,15 +183,16 @@ fn forwarding(plan: &RouterPlan, page: &mut Page) {
     page.line(format_args!("sysctl -p /etc/sysctl.d/60-{name}.conf"));
 }
 
-/// DHCP, and advertisements, by a file that stays only if dnsmasq takes it: without dnsmasq the LAN has no DHCP either.
+/// DHCP and router advertisements, in a file that stays only if dnsmasq accepts it. Without dnsmasq, the LAN
+/// has no DHCP either.
 fn dnsmasq(names: &Names<'_>, page: &mut Page) {
     let Names { plan, interface, .. } = names;
     let name = &plan.name;
-    page.note("DHCP and DNS, where dnsmasq reads /etc/dnsmasq.d, as Debian's does.");
+    page.note("DHCP and DNS, if dnsmasq reads /etc/dnsmasq.d, as Debian's does.");
     page.line("file=$(mktemp)");
     let mut file = Page::default();
     if plan.v4().next().is_some() && plan.served().is_empty() {
-        file.note("Ashore hands out all that there is.");
+        file.note("No addresses are left for DHCP.");
         file.line(format_args!("no-dhcp-interface={interface}"));
     }
     for subnet in plan.served() {
@@ -203,11 +213,14 @@ fn dnsmasq(names: &Names<'_>, page: &mut Page) {
     page.line("if ! systemctl restart dnsmasq; then");
     page.line(format_args!("  rm /etc/dnsmasq.d/{name}.conf"));
     page.line("  systemctl restart dnsmasq");
-    page.line("  stop 'dnsmasq does not start with the VLAN, and was put back: journalctl -u dnsmasq'");
+    page.line(
+        "  stop 'dnsmasq does not start with the VLAN, so its old configuration was restored: journalctl \
+               -u dnsmasq'",
+    );
     page.line("fi");
 }
 
-/// The lines of dnsmasq for a subnet: one range for each pool, since it leaves out nothing of a range.
+/// dnsmasq's lines for a subnet: one range for each pool, because dnsmasq cannot leave out a part of a range.
 fn ranges(subnet: &RouterSubnet, tag: &str, page: &mut Page) {
     let mask = subnet.net.netmask();
     for pool in &subnet.pools {
@@ -215,14 +228,13 @@ fn ranges(subnet: &RouterSubnet, tag: &str, page: &mut Page) {
     }
 }
 
-/// How to see what dnsmasq hands out.
+/// The command that shows what dnsmasq hands out.
 const READ: &str = "grep -rn '^dhcp-range' /etc/dnsmasq.conf /etc/dnsmasq.d";
 
-/// What becomes of a range that is there. Options hang on its tag.
-const IN_PLACE: &str =
-    "in place of the dhcp-range that the subnet has, whose lease time and set:TAG, if it has one, these get";
+/// What to do with an existing range. Options refer to its tag.
+const IN_PLACE: &str = "replace the subnet's dhcp-range with these lines, which get its lease time and its set:TAG, if it has one";
 
-/// The lines alone, for whoever runs dnsmasq as a DHCP server and nothing else of this.
+/// The lines alone, for users who run only dnsmasq as a DHCP server.
 pub(super) fn dnsmasq_alone(plan: &RouterPlan) -> Parts {
     let (name, mut parts) = (&plan.name, Parts::default());
     parts.before.note(
@@ -233,24 +245,25 @@ pub(super) fn dnsmasq_alone(plan: &RouterPlan) -> Parts {
     let lines = &mut parts.lines;
     let unknown = lan_pool::unknown(plan, READ, lines);
     if !unknown.is_empty() {
-        lines.note("With Pi-hole's own DHCP server, whose pool is one piece (Settings > DHCP), in words:");
+        lines.note("For Pi-hole's own DHCP server, whose pool is one piece (Settings > DHCP):");
         lan_pool::in_words(plan, "From", "To", lines);
     }
     let served = plan.served();
     if served.is_empty() {
         if unknown.is_empty() {
-            lines.note("Nothing: Ashore hands out all that there is.");
+            lines.note("Nothing: no addresses are left for DHCP.");
         }
     } else if plan.vlan.is_some() {
         lines.note(&format!(
-            "In a file of its own, /etc/dnsmasq.d/{name}.conf, which Pi-hole 6 reads with misc.etc_dnsmasq_d on. The machine needs an \
-             address in the VLAN, or the router has to relay to it."
+            "Put these lines into a new file, /etc/dnsmasq.d/{name}.conf, which Pi-hole 6 reads if \
+             misc.etc_dnsmasq_d is on. The machine needs an address in the VLAN, or the router must relay to \
+             it."
         ));
     } else {
         for (subnet, pool) in served.iter().filter_map(|subnet| Some((subnet, subnet.largest_pool()?))) {
             lines.note(&format!(
-                "With Pi-hole's own DHCP server for {}, whose pool is one piece, none of these lines, but in Settings > DHCP: From {}, \
-                 To {}.",
+                "With Pi-hole's own DHCP server for {}, whose pool is one piece, use none of these lines. Set \
+                 in Settings > DHCP: From {}, To {}.",
                 subnet.net,
                 pool.first(),
                 pool.last()
@@ -260,12 +273,12 @@ pub(super) fn dnsmasq_alone(plan: &RouterPlan) -> Parts {
     }
     for subnet in &served {
         if plan.vlan.is_none() {
-            // Which router its clients are sent to is told by now.
+            // The LAN's clients already get their router from elsewhere.
             ranges(subnet, "", lines);
             continue;
         }
         ranges(subnet, &format!("set:{name},"), lines);
-        // Unless told, dnsmasq sends its clients to its own host.
+        // Without this option, dnsmasq sends its clients to its own host.
         lines.line(format_args!("dhcp-option=tag:{name},option:router,{}", subnet.router));
     }
     if !served.is_empty() {
@@ -275,16 +288,16 @@ pub(super) fn dnsmasq_alone(plan: &RouterPlan) -> Parts {
         lines.shown("dnsmasq --test && systemctl restart dnsmasq");
     }
     parts.away.note(match plan.vlan {
-        Some(_) => "Remove the file, and restart it.",
-        None => "Put back what was there, and restart it. Leases that it gave meanwhile stay good.",
+        Some(_) => "Remove the file, and restart dnsmasq.",
+        None => "Restore the old lines, and restart dnsmasq. Leases that it assigned meanwhile stay valid.",
     });
     parts
 }
 
-/// The dnsmasq lines of the LAN itself.
+/// The dnsmasq lines for the LAN itself.
 fn untagged(plan: &RouterPlan, links: Links) -> Parts {
     let mut parts = Parts::default();
-    parts.before.note("Keep a copy of the files that have the dhcp-range now, such as:");
+    parts.before.note("Keep a copy of the files that contain the dhcp-range, for example:");
     parts.before.shown("cp -a /etc/dnsmasq.conf /etc/dnsmasq.d /root/");
     lan_pool::unknown(plan, READ, &mut parts.lines);
     let served = plan.served();
@@ -297,19 +310,19 @@ fn untagged(plan: &RouterPlan, links: Links) -> Parts {
         parts.lines.note("Then:");
         parts.lines.shown("dnsmasq --test && systemctl restart dnsmasq");
     }
-    parts.away.note("Put back the copy, and restart dnsmasq. Leases that it gave meanwhile stay good.");
+    parts.away.note("Restore the copy, and restart dnsmasq. Leases that it assigned meanwhile stay valid.");
     parts
 }
 
 fn nftables(names: &Names<'_>) -> Page {
     let name = &names.plan.name;
     let mut file = Page::default();
-    // The same file again takes the place of what it made before.
+    // Loading the same file again replaces the old table.
     file.line(format_args!("table inet {name}"));
     file.line(format_args!("delete table inet {name}"));
     file.gap();
     file.line(format_args!("table inet {name} {{"));
-    file.line("\t# The LAN. A VPN whose peers are to count as the LAN stands here too, after a comma.");
+    file.line("\t# The LAN. Add a VPN whose peers count as the LAN here, after a comma.");
     file.line("\tset lan {");
     file.line("\t\ttype ifname");
     file.line(format_args!("\t\telements = {{ \"{}\" }}", names.lan));
@@ -329,12 +342,12 @@ fn forward_rules(policy: Policy, interface: &str) -> Vec<String> {
     let from = format!("iifname \"{interface}\"");
     let mut rules = vec![
         "ct state established,related accept".to_owned(),
-        // From one of its subnets to another.
+        // From one of the VLAN's subnets to another.
         format!("{from} oifname \"{interface}\" accept"),
-        // A port forward that somebody made is what he wants.
+        // A port forward is what the user wants.
         "ct status dnat accept".to_owned(),
     ];
-    // From the internet nobody opens connections here, whatever else the router lets in.
+    // Nothing opens connections from the internet to the VLAN, whatever else the router lets in.
     rules.push(match policy {
         Policy::Closed => format!("oifname \"{interface}\" drop"),
         Policy::Open | Policy::OneWay => format!("oifname \"{interface}\" iifname != @lan drop"),
@@ -347,7 +360,7 @@ fn forward_rules(policy: Policy, interface: &str) -> Vec<String> {
     rules
 }
 
-/// What the VLAN may want of the router itself.
+/// The rules for traffic from the VLAN to the router itself.
 fn input_rules(interface: &str) -> Vec<String> {
     let rules = [
         &format!("iifname != \"{interface}\" accept"),

@@ -1,4 +1,5 @@
-//! OPNsense and pfSense: no commands, but steps through their menus. Both came from one tree, and have gone apart since.
+//! OPNsense and pfSense: steps through their menus instead of commands. The two came from one code base and
+//! have diverged since.
 
 use ashore_core::net::vlan::VlanId;
 
@@ -6,7 +7,7 @@ use crate::lan_pool;
 use crate::page::{Page, Parts};
 use crate::plan::{PRIVATE, Policy, RouterPlan, RouterSubnet, joined, span};
 
-/// Whose menus.
+/// The system whose menus are described.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Menus {
     OpnSense,
@@ -17,12 +18,12 @@ pub(super) fn render(plan: &RouterPlan, menus: Menus) -> Parts {
     let mut parts = Parts::default();
     parts.before.note(match menus {
         Menus::OpnSense => {
-            "System > Configuration > Backups > Download. A way back that needs no browser: the console's menu, \"Restore a backup\", \
-             puts back any earlier state of the configuration. As root on ZFS also System > Snapshots."
+            "System > Configuration > Backups > Download. To go back without a browser: \"Restore a backup\" \
+             in the console's menu restores any earlier configuration. As root on ZFS also System > Snapshots."
         }
         Menus::PfSense => {
-            "Diagnostics > Backup & Restore > Download. A way back that needs no browser: the console's menu, \"Restore recent \
-             configuration\", puts back any earlier state of it."
+            "Diagnostics > Backup & Restore > Download. To go back without a browser: \"Restore recent \
+             configuration\" in the console's menu restores any earlier configuration."
         }
     });
     let Some(vlan) = plan.vlan else {
@@ -31,9 +32,10 @@ pub(super) fn render(plan: &RouterPlan, menus: Menus) -> Parts {
     };
     if menus == Menus::OpnSense {
         parts.before.note(
-            "OPNsense advises against tagged and untagged VLANs on one trunk: some switches leak advertisements and broadcasts between \
-             them. With a spare port, make the VLAN there, and lead that to a switch port that is in this VLAN alone, tagged. On the LAN's \
-             own port it works with most switches.",
+            "OPNsense advises against tagged and untagged VLANs on one trunk, because some switches leak \
+             advertisements and broadcasts between them. If you have a spare port, create the VLAN there, and \
+             connect it to a switch port that is only in this VLAN, tagged. On the LAN's own port it works \
+             with most switches.",
         );
     }
     interface(plan, menus, vlan, &mut parts.lines);
@@ -48,7 +50,7 @@ fn untagged(plan: &RouterPlan, menus: Menus, parts: &mut Parts) {
         lan_pool::first_advice(plan, subnet, &mut parts.lines);
     }
     parts.lines.step(&format!(
-        "Open {}, and write down what is there.",
+        "Open {}, and write down the current values.",
         match menus {
             Menus::OpnSense => {
                 "Services > Dnsmasq DNS & DHCP > DHCP ranges (or Services > Kea DHCP > Kea DHCPv4 > Subnets > Pools)"
@@ -63,15 +65,15 @@ fn untagged(plan: &RouterPlan, menus: Menus, parts: &mut Parts) {
         };
         lan_pool::in_words(plan, first, last, &mut parts.lines);
         parts.lines.step(match menus {
-            Menus::OpnSense => "What the old pool had behind the range may be a second entry. Apply.",
+            Menus::OpnSense => "The part of the old pool above the range can become a second entry. Apply.",
             Menus::PfSense => {
-                "What the old pool had behind the range may be an Additional Pool. Apply Changes."
+                "The part of the old pool above the range can become an Additional Pool. Apply Changes."
             }
         });
     } else {
         dhcp(plan, menus, "LAN", &mut parts.lines);
     }
-    parts.away.note("The same fields, back to what you wrote down.");
+    parts.away.note("Set the same fields back to what you wrote down.");
 }
 
 fn interface(plan: &RouterPlan, menus: Menus, vlan: VlanId, page: &mut Page) {
@@ -121,13 +123,14 @@ fn dhcp(plan: &RouterPlan, menus: Menus, name: &str, page: &mut Page) {
     match menus {
         Menus::OpnSense => {
             page.step(&format!(
-                "Advertisements are sent by one of two, never by both. With Dnsmasq, where the system wizard of 25.7 or later was used \
-                 (Services > Dnsmasq DNS & DHCP > General: Router Advertisements is on): DHCP ranges > +: Interface {name}; Start address \
-                 ::; Constructor {name}; RA Mode ra-only. Apply."
+                "Only one of two services may send the advertisements. With Dnsmasq, if the system wizard of \
+                 25.7 or later was used (Services > Dnsmasq DNS & DHCP > General: Router Advertisements is \
+                 on): DHCP ranges > +: Interface {name}; Start address ::; Constructor {name}; RA Mode \
+                 ra-only. Apply."
             ));
             page.step(&format!(
-                "Otherwise by radvd: Services > Router Advertisements > + (until 25.7: its page {name}): Interface {name}; mode Unmanaged \
-                 (hosts choose their own addresses). Save, Apply."
+                "Otherwise with radvd: Services > Router Advertisements > + (until 25.7: its page {name}): \
+                 Interface {name}; mode Unmanaged (hosts choose their own addresses). Save, Apply."
             ));
         }
         Menus::PfSense => page.step(&format!(
@@ -139,14 +142,14 @@ fn dhcp(plan: &RouterPlan, menus: Menus, name: &str, page: &mut Page) {
 fn opnsense_dhcp(plan: &RouterPlan, subnet: &RouterSubnet, name: &str, page: &mut Page) {
     let pairs: Vec<String> =
         subnet.pools.iter().map(|pool| format!("{} to {}", pool.first(), pool.last())).collect();
-    let instead = if plan.vlan.is_some() { "" } else { ", in place of what is there" };
+    let instead = if plan.vlan.is_some() { "" } else { ", in place of the existing ones" };
     page.step(&format!(
         "With Dnsmasq (what the wizard sets up since 25.7): Services > Dnsmasq DNS & DHCP > DHCP ranges, one entry for each{instead}: \
          Interface {name}; {}. Under General, Interface: {name} too. Apply.",
         pairs.join("; ")
     ));
     page.step(&format!(
-        "Or with Kea: Services > Kea DHCP > Kea DHCPv4 > Subnets: {}; Pools, one for each line: {}; under Settings, \
+        "Or with Kea: Services > Kea DHCP > Kea DHCPv4 > Subnets: {}; Pools, one per line: {}; under Settings, \
          Interfaces: {name} too. Apply.",
         subnet.net,
         joined(&subnet.pools, " and ")
@@ -174,9 +177,9 @@ fn firewall(plan: &RouterPlan, menus: Menus, page: &mut Page) {
         Menus::OpnSense => format!("{of} net"),
         Menus::PfSense => format!("{of} subnets"),
     };
-    // The new page and the old one stand side by side; rules of both hold.
+    // The new page and the old one exist side by side, and the rules of both apply.
     let rules = match menus {
-        Menus::OpnSense => "Firewall > Rules [new] (or Rules, where yours still are there)",
+        Menus::OpnSense => "Firewall > Rules [new] (or Rules, if yours are still there)",
         Menus::PfSense => "Firewall > Rules",
     };
     let families = if plan.v6().next().is_some() { "IPv4+IPv6" } else { "IPv4" };
@@ -194,10 +197,11 @@ fn firewall(plan: &RouterPlan, menus: Menus, page: &mut Page) {
     };
     page.step(&format!("{alias}; name {name}_PRIVATE; content {}. Save, Apply.", PRIVATE.join(", ")));
     page.step(&format!(
-        "{rules} > {name}, all {families}, in this order (the first that fits decides): (a) Pass; TCP/UDP; Source {0}; Destination \
-         {name} address, port 53. (b) Pass; ICMP; Source {0}; Destination {name} address. (c) Reject; any; Source {0}; \
-         Destination This Firewall. (d) Reject; any; Source {0}; Destination {name}_PRIVATE. (e) Reject; any; Source {0}; \
-         Destination {1}. (f) Pass; any; Source {0}; Destination any. Apply.",
+        "{rules} > {name}, all {families}, in this order (the first match decides): (a) Pass; TCP/UDP; Source \
+         {0}; Destination {name} address, port 53. (b) Pass; ICMP; Source {0}; Destination {name} address. (c) \
+         Reject; any; Source {0}; Destination This Firewall. (d) Reject; any; Source {0}; Destination \
+         {name}_PRIVATE. (e) Reject; any; Source {0}; Destination {1}. (f) Pass; any; Source {0}; Destination \
+         any. Apply.",
         net(&name),
         net("LAN")
     ));
@@ -211,21 +215,26 @@ fn firewall(plan: &RouterPlan, menus: Menus, page: &mut Page) {
         page.step("The LAN reaches the VLAN by its own \"Default allow LAN to any rule\".");
     }
     page.step(
-        "Firewall > NAT > Outbound: in its automatic and hybrid modes it covers the new subnet; in the manual one it needs the LAN's rule again, \
-         with this source.",
+        "Firewall > NAT > Outbound: the automatic and hybrid modes cover the new subnet. In manual mode, add \
+         the LAN's rule again with this source.",
     );
 }
 
 fn away(plan: &RouterPlan, menus: Menus, page: &mut Page) {
     let name = plan.name.to_uppercase();
     page.note(&format!(
-        "The other way round: the rules of {name}{}, its DHCP ranges or pools and its advertisements, Interfaces > {name}: Enable off; \
-         Interfaces > Assignments: delete it; then the VLAN in {}{}. Apply each.",
+        "In reverse order: remove the rules of {name}{}, its DHCP ranges or pools and its advertisements. \
+         Interfaces > {name}: Enable off. Interfaces > Assignments: delete it. Then delete the VLAN in {}{}. \
+         Apply each.",
         if plan.policy == Some(Policy::Closed) { " and the one of LAN" } else { "" },
         match menus {
             Menus::OpnSense => "Interfaces > Devices > VLAN",
             Menus::PfSense => "Interfaces > Assignments > VLANs",
         },
-        if plan.policy == Some(Policy::Open) { String::new() } else { format!("; the alias {name}_PRIVATE") }
+        if plan.policy == Some(Policy::Open) {
+            String::new()
+        } else {
+            format!(" and the alias {name}_PRIVATE")
+        }
     ));
 }

@@ -1,4 +1,4 @@
-//! Systems and policies by their names on the command line.
+//! Parses systems and policies from their names on the command line.
 
 use std::str::FromStr;
 

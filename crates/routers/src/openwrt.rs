@@ -1,8 +1,9 @@
-//! OpenWrt 23.05 and later with DSA: a bridge holds the switch's ports, firewall zones are called `lan` and `wan`.
+//! OpenWrt 23.05 and later with DSA: a bridge holds the switch's ports, and the firewall zones are `lan` and
+//! `wan`.
 //!
-//! A script, which looks before it writes, and stops with a word where the router is another than it thinks: pasted lines go
-//! on after one that failed. It takes nobody else's pending changes along, and puts the old files back unless it is told that
-//! all is well.
+//! The output is a script. It checks before it writes, and stops with a message if the router is not as
+//! expected; pasted lines would continue after a failed one. It does not commit the pending changes of
+//! others. It restores the old files unless the user confirms.
 
 use ashore_core::net::range::Range;
 use ashore_core::net::vlan::VlanId;
@@ -11,18 +12,19 @@ use crate::lan_pool;
 use crate::page::{Page, Parts};
 use crate::plan::{Policy, RouterPlan, RouterSubnet, joined, private};
 
-/// How long the old files wait to be put back, in seconds.
+/// The time after which the old files are restored, in seconds.
 const TRIAL: u32 = 180;
 
-/// What all scripts begin with.
+/// The beginning of all scripts.
 const BEGIN: &str = r#"set -euf
 stop() { echo "$*; nothing was changed" >&2; exit 1; }
 [ -z "$(uci changes)" ] || stop 'there are changes that are not committed (uci changes shows them): commit or revert them first'"#;
 
-/// The configurations that are changed.
+/// The configurations that change.
 const FILES: [&str; 3] = ["network", "dhcp", "firewall"];
 
-/// The section by which the LAN is VLAN 1 of its bridge. No router has one called so by itself, and all VLANs of Ashore share it.
+/// The section that makes the LAN VLAN 1 of its bridge. No router has a section with this name by default.
+/// All of Ashore's VLANs share it.
 const LAN_VLAN: &str = "network.ashore_lan";
 
 pub(super) fn render(plan: &RouterPlan) -> Parts {
@@ -31,13 +33,14 @@ pub(super) fn render(plan: &RouterPlan) -> Parts {
     let towards_nas = plan.ports_or("lan1");
     let mut parts = Parts::default();
     parts.before.note(&format!(
-        "Over SSH. Towards the NAS, or the switch before it: {}. The script keeps a copy of three files in /root/before-{name}, and puts \
-         them back after {TRIAL} s unless it is told that all is well. If even that fails: failsafe mode (a key while it boots), \
-         mount_root, and cp /root/before-{name}/* /etc/config/. A backup of everything, to be on the safe side:",
+        "Work over SSH. Ports towards the NAS, or the switch in front of it: {}. The script keeps a copy of \
+         three files in /root/before-{name}, and restores the files after {TRIAL} s unless you confirm. If \
+         even that fails: failsafe mode (press a key during boot), mount_root, and cp /root/before-{name}/* \
+         /etc/config/. To be on the safe side, make a backup of everything:",
         towards_nas.join(", ")
     ));
     parts.before.shown("sysupgrade -b /tmp/backup.tar.gz");
-    parts.before.note("The script that takes all away again is written first.");
+    parts.before.note("First the script is written that removes everything again.");
     parts.before.file(&format!("/root/{name}-away.sh"), &away(plan, bridge), "AWAY");
 
     parts.lines.file(&format!("/tmp/{name}.sh"), &script(plan, bridge, vlan, &towards_nas), "SCRIPT");
@@ -46,22 +49,22 @@ pub(super) fn render(plan: &RouterPlan) -> Parts {
     clicks(plan, bridge, vlan, &towards_nas, &mut parts.lines);
 
     parts.away.note(&format!(
-        "Everything that bears the name {name} goes, and the LAN leaves VLAN 1 of {bridge} again if no other VLAN needs that. What was done \
-         in LuCI is taken away there."
+        "This removes everything named {name}. The LAN leaves VLAN 1 of {bridge} again if no other VLAN needs \
+         it. Changes made in LuCI have to be removed in LuCI."
     ));
     parts.away.shown(format_args!("sh /root/{name}-away.sh"));
     told_that_all_is_well(name, &mut parts.away);
-    parts.away.note("What is left then are the copy and the script:");
+    parts.away.note("Then only the copy and the script are left:");
     parts.away.shown(format_args!("rm -r /root/before-{name} /root/{name}-away.sh"));
     parts
 }
 
 fn told_that_all_is_well(name: &str, page: &mut Page) {
-    page.note(&format!("LAN, Wi-Fi and internet work as before? Then, within {TRIAL} s:"));
+    page.note(&format!("If LAN, Wi-Fi and internet work as before, confirm within {TRIAL} s:"));
     page.shown(format_args!("rm /tmp/{name}.trial"));
 }
 
-/// All sections that any policy makes.
+/// All sections that any policy creates.
 fn sections(name: &str) -> String {
     let firewall = ["", "_wan", "_private", "_dns", "_dhcp", "_ping", "_icmp6", "_lan"];
     let mut all = vec![format!("network.{name}"), format!("network.{name}_ports"), format!("dhcp.{name}")];
@@ -75,7 +78,7 @@ fn script(plan: &RouterPlan, bridge: &str, vlan: VlanId, towards_nas: &[&str]) -
     page.lines(BEGIN);
     checks(plan, bridge, vlan, towards_nas, &mut page);
     page.gap();
-    page.note("A copy, unless it was made by an earlier run.");
+    page.note("Keep a copy, unless an earlier run has made one.");
     page.line(format_args!("if ! uci -q get network.{name}_ports >/dev/null; then"));
     page.line(format_args!("  mkdir -p /root/before-{name}"));
     page.line(format_args!("  cp -a {} /root/before-{name}/", files()));
@@ -89,13 +92,13 @@ fn script(plan: &RouterPlan, bridge: &str, vlan: VlanId, towards_nas: &[&str]) -
     page
 }
 
-/// The whole way back.
+/// The script that removes everything.
 fn away(plan: &RouterPlan, bridge: &str) -> Page {
     let (name, mut page) = (&plan.name, Page::default());
     page.lines(BEGIN);
     delete_sections(name, &mut page);
     page.note(&format!(
-        "The LAN is on {bridge} as a whole again, if that was changed for Ashore and no other VLAN is left."
+        "Put the LAN back on the whole {bridge}, if that was changed for Ashore and no other VLAN is left."
     ));
     page.line("vlans=");
     for_each("bridge-vlan", &mut page);
@@ -120,7 +123,7 @@ fn away(plan: &RouterPlan, bridge: &str) -> Page {
     page
 }
 
-/// The head of a loop over all sections of a type, unnamed ones (`@bridge-vlan[0]`) among them.
+/// Begins a loop over all sections of a type, including unnamed ones (`@bridge-vlan[0]`).
 fn for_each(kind: &str, page: &mut Page) {
     page.line(format_args!(
         "for section in $(uci show network | sed -n 's/^network\\.\\([^.]*\\)={kind}$/\\1/p'); do"
@@ -132,16 +135,16 @@ fn files() -> String {
 }
 
 fn delete_sections(name: &str, page: &mut Page) {
-    page.note("From here on what fails takes back what it staged.");
+    page.note("From here on, a failure reverts everything that is staged.");
     page.line("trap 'uci revert network; uci revert dhcp; uci revert firewall' EXIT");
     page.line(format_args!("for section in {}; do uci -q delete $section || true; done", sections(name)));
 }
 
-/// Puts what is staged into force, and what was there before back again unless somebody says that all is well.
+/// Applies what is staged, and restores the old files unless the user confirms.
 fn on_trial(plan: &RouterPlan, page: &mut Page) {
     let name = &plan.name;
     page.gap();
-    page.note("The way back, which outlives this session.");
+    page.note("The way back, which continues after this session ends.");
     page.line(format_args!("old=/tmp/{name}-before"));
     page.line(format_args!("mkdir -p $old; [ -e /tmp/{name}.trial ] || cp -a {} $old/", files()));
     for file in FILES {
@@ -162,19 +165,21 @@ fn on_trial(plan: &RouterPlan, page: &mut Page) {
     page.line("service firewall restart");
 }
 
-/// Stops where this is another router than the lines are for.
+/// Stops the script if this is not the router that the lines are for.
 fn checks(plan: &RouterPlan, bridge: &str, vlan: VlanId, towards_nas: &[&str], page: &mut Page) {
     let name = &plan.name;
     page.line(
-        "[ -z \"$(swconfig list 2>/dev/null)\" ] || stop 'the router has swconfig instead of DSA, and this is not for it'",
+        "[ -z \"$(swconfig list 2>/dev/null)\" ] || stop 'the router has swconfig instead of DSA, and this \
+         script is for DSA only'",
     );
     page.line(format_args!(
-        "[ -d /sys/class/net/{bridge}/brif ] || stop 'there is no bridge {bridge}: --lan-interface names the one that holds the LAN'"
+        "[ -d /sys/class/net/{bridge}/brif ] || stop 'there is no bridge {bridge}: set the bridge that holds \
+         the LAN with --lan-interface'"
     ));
     page.line(format_args!("for port in {}; do", towards_nas.join(" ")));
     page.line(format_args!(
         "  [ -e /sys/class/net/{bridge}/brif/$port ] || stop \"$port is no port of {bridge}, which has: $(ls \
-         /sys/class/net/{bridge}/brif | tr '\\n' ' ')(--port names one)\""
+         /sys/class/net/{bridge}/brif | tr '\\n' ' ')(set one with --port)\""
     ));
     page.line("done");
     for zone in ["lan", "wan"] {
@@ -189,7 +194,10 @@ fn checks(plan: &RouterPlan, bridge: &str, vlan: VlanId, towards_nas: &[&str], p
         "uci -q get network.{name}_ports >/dev/null || ! uci show firewall | grep -q \"\\.name='{name}'\" || stop 'the firewall has a zone \
          {name} already'"
     ));
-    page.note(&format!("The VLANs that {bridge} has, and the interfaces that are on it as a whole. Another bridge's do not count."));
+    page.note(&format!(
+        "Find the VLANs of {bridge}, and the interfaces on the whole bridge. Those of other \
+                        bridges do not count."
+    ));
     page.line("vlans= lans=");
     for_each("bridge-vlan", page);
     page.line(format_args!("  [ \"$(uci -q get network.$section.device || true)\" = {bridge} ] || continue"));
@@ -207,12 +215,12 @@ fn checks(plan: &RouterPlan, bridge: &str, vlan: VlanId, towards_nas: &[&str], p
     page.line(format_args!("[ -n \"$vlans$lans\" ] || stop 'no interface has the device {bridge}'"));
 }
 
-/// Once a bridge has one VLAN it carries nothing else: the LAN has to become one too, or it is cut off.
+/// Once a bridge has a VLAN, it carries nothing else. The LAN has to become a VLAN too, or it is cut off.
 fn lan_stays(bridge: &str, page: &mut Page) {
     page.gap();
     page.note(&format!(
-        "If {bridge} has no VLANs yet, the LAN becomes VLAN 1 of it, untagged on every port as before. Wi-Fi joins by \
-         itself."
+        "If {bridge} has no VLANs yet, the LAN becomes its VLAN 1, untagged on every port as before. Wi-Fi \
+         joins by itself."
     ));
     page.line("if [ -z \"$vlans\" ]; then");
     page.line(format_args!("  uci set {LAN_VLAN}=bridge-vlan"));
@@ -248,14 +256,14 @@ fn bridge_vlan(plan: &RouterPlan, bridge: &str, vlan: VlanId, towards_nas: &[&st
     }
 }
 
-/// A pool as OpenWrt counts it: how far from the subnet's own address, and how many.
+/// A pool in OpenWrt's terms: the offset from the subnet's own address, and the number of addresses.
 fn start_and_limit(subnet: &RouterSubnet) -> Option<(u128, u128)> {
     let pool = subnet.largest_pool()?;
     let before = Range::of_net(&subnet.net).offset_of(pool.first())?;
     Some((before, pool.len()))
 }
 
-/// The subnet that has the pool: OpenWrt counts from an interface's first address, and has one pool for each interface.
+/// The subnet with the pool. OpenWrt has one pool for each interface, in the interface's first subnet.
 fn with_pool(plan: &RouterPlan) -> Option<&RouterSubnet> {
     plan.v4().next().filter(|subnet| !subnet.pools.is_empty())
 }
@@ -269,12 +277,12 @@ fn dhcp(plan: &RouterPlan, page: &mut Page) {
         Some((subnet, (start, limit))) => {
             if subnet.pools.len() > 1 {
                 page.note(&format!(
-                    "OpenWrt's pool is one piece and cannot leave out its middle. Of {} this is the largest; put Ashore's range at \
-                     an end of the subnet to lose nothing.",
+                    "OpenWrt's pool is one piece and cannot leave out its middle. This is the largest part of \
+                     {}. Put Ashore's range at one end of the subnet to lose nothing.",
                     joined(&subnet.pools, ", ")
                 ));
             }
-            // Releases differ in what they do without a word.
+            // The default differs between releases.
             page.line(format_args!("uci set dhcp.{name}.dhcpv4='server'"));
             page.line(format_args!("uci set dhcp.{name}.start='{start}'"));
             page.line(format_args!("uci set dhcp.{name}.limit='{limit}'"));
@@ -297,7 +305,7 @@ fn firewall(plan: &RouterPlan, page: &mut Page) {
     let name = &plan.name;
     let open = plan.policy == Some(Policy::Open);
     page.gap();
-    page.note("A firewall zone of its own. What is not forwarded from zone to zone does not pass.");
+    page.note("A separate firewall zone. Traffic passes between zones only where a forwarding allows it.");
     page.line(format_args!("uci set firewall.{name}=zone"));
     page.line(format_args!("uci set firewall.{name}.name='{name}'"));
     page.line(format_args!("uci add_list firewall.{name}.network='{name}'"));
@@ -312,7 +320,7 @@ fn firewall(plan: &RouterPlan, page: &mut Page) {
     if open {
         return;
     }
-    page.note("Private addresses are not the internet, also those behind a second router.");
+    page.note("Private addresses do not count as the internet, even behind a second router.");
     let section = format!("firewall.{name}_private");
     page.line(format_args!("uci set {section}=rule"));
     for (option, value) in [
@@ -327,7 +335,7 @@ fn firewall(plan: &RouterPlan, page: &mut Page) {
     for net in private(true).into_iter().chain(private(false)) {
         page.line(format_args!("uci add_list {section}.dest_ip='{net}'"));
     }
-    page.note("What it may want of the router itself.");
+    page.note("What the VLAN may use on the router itself.");
     rule(plan, "dns", &[("proto", "tcp udp"), ("dest_port", "53")], page);
     rule(plan, "dhcp", &[("proto", "udp"), ("family", "ipv4"), ("dest_port", "67")], page);
     rule(plan, "ping", &[("proto", "icmp"), ("family", "ipv4"), ("icmp_type", "echo-request")], page);
@@ -348,7 +356,7 @@ fn forwardings(plan: &RouterPlan) -> Vec<(&str, &str)> {
     pairs
 }
 
-/// Lets something from the zone to the router itself.
+/// Adds a rule that allows traffic from the zone to the router itself.
 fn rule(plan: &RouterPlan, what: &str, options: &[(&str, &str)], page: &mut Page) {
     let name = &plan.name;
     page.line(format_args!("uci set firewall.{name}_{what}=rule"));
@@ -365,10 +373,11 @@ fn clicks(plan: &RouterPlan, bridge: &str, vlan: VlanId, towards_nas: &[&str], p
     let addresses: Vec<String> =
         plan.subnets.iter().map(|subnet| subnet.interface_address().to_string()).collect();
     page.gap();
-    page.note("Or the same in LuCI, which takes back by itself what cuts it off for 90 s:");
+    page.note("Or do the same in LuCI, which undoes a change by itself if it is cut off for 90 s:");
     page.note(&format!(
-        "Network > Interfaces > Devices > {bridge} > Configure > Bridge VLAN filtering: enable it; VLAN 1 untagged and \
-         primary on all ports; VLAN {vlan} tagged on {}. Before that is saved, Interfaces > lan > Device: {bridge}.1.",
+        "Network > Interfaces > Devices > {bridge} > Configure > Bridge VLAN filtering: enable it; VLAN 1 \
+         untagged and primary on all ports; VLAN {vlan} tagged on {}. Before you save, set Interfaces > lan > \
+         Device to {bridge}.1.",
         towards_nas.join(", ")
     ));
     page.note(&format!(
@@ -386,21 +395,25 @@ fn clicks(plan: &RouterPlan, bridge: &str, vlan: VlanId, towards_nas: &[&str], p
     page.note(&format!("Network > Firewall > Zones: forward {}; nothing else.", pairs.join(", ")));
     if plan.policy != Some(Policy::Open) {
         page.note(&format!(
-            "There, input of {name}: reject; and Traffic Rules from {name} to this device: accept ports 53 (TCP, UDP) and 67 (UDP), and \
-             ICMP; from {name} to wan, destination addresses {}: reject.",
+            "There, input of {name}: reject. Traffic Rules from {name} to this device: accept ports 53 (TCP, \
+             UDP) and 67 (UDP), and ICMP; from {name} to wan, destination addresses {}: reject.",
             private(true).join(", ")
         ));
     }
     page.note(&format!(
-        "With swconfig (there is a page Network > Switch, and ports are called eth0.1): there a VLAN {vlan}, tagged on the CPU and on the \
-         port towards the NAS, and nothing else changed; then the interface as above, with the device eth0.{vlan}."
+        "With swconfig (the router has a page Network > Switch, and ports are called eth0.1): create VLAN \
+         {vlan} there, tagged on the CPU and on the port towards the NAS, and change nothing else. Then create \
+         the interface as above, with the device eth0.{vlan}."
     ));
 }
 
-/// The LAN's own pool: the script reads it, and takes the range out of what is there.
+/// The LAN's own pool: the script reads it, and removes the range from it.
 fn untagged(plan: &RouterPlan) -> Parts {
     let mut parts = Parts::default();
-    parts.before.note("Over SSH. The script writes down the two numbers that it changes, in a script of its own that puts them back.");
+    parts.before.note(
+        "Work over SSH. The script saves the two numbers that it changes in another script, \
+                       which restores them.",
+    );
     let of = plan.v4().next().expect("without IPv4 nothing is to be done");
     lan_pool::first_advice(plan, of, &mut parts.lines);
     parts.lines.file("/tmp/lan-pool.sh", &pool_script(of), "SCRIPT");
@@ -412,9 +425,9 @@ fn untagged(plan: &RouterPlan) -> Parts {
         ));
     }
     parts.lines.note(
-        "In LuCI: Network > Interfaces > lan > Edit > DHCP Server. Start counts from the subnet's own address, limit is how many. \
-         Leases inside the range end by themselves; to end them at once: service dnsmasq stop; rm /tmp/dhcp.leases; service dnsmasq \
-         start.",
+        "In LuCI: Network > Interfaces > lan > Edit > DHCP Server. Start counts from the subnet's own address; \
+         limit is the number of addresses. Leases inside the range expire by themselves. To end them at once: \
+         service dnsmasq stop; rm /tmp/dhcp.leases; service dnsmasq start.",
     );
     parts.away.shown("sh /root/lan-pool-away.sh && rm /root/lan-pool-away.sh");
     parts
@@ -427,7 +440,7 @@ fn pool_script(subnet: &RouterSubnet) -> Page {
     let mut page = Page::default();
     page.lines(BEGIN);
     page.lines(&format!(
-        r#"# The interface whose first subnet this is, and its pool.
+        r#"# Find the interface with this as its first subnet, and its pool.
 lan=
 for section in $(uci show network | sed -n 's/^network\.\([^.]*\)=interface$/\1/p'); do
   set -- $(uci -q get network.$section.ipaddr || true)
@@ -452,9 +465,9 @@ if [ $# -eq 0 ]; then
   echo "$lan has no pool here: nothing has to change"
   exit 0
 fi
-[ $# -eq 1 ] || stop "$lan has several pools ($*): the numbers {first} to {last} may be in none of them"
+[ $# -eq 1 ] || stop "$lan has several pools ($*): none of them may contain the numbers {first} to {last}"
 pool=$1
-# What is there, as OpenWrt counts it, and what it has where nothing is said.
+# The current values as OpenWrt counts them, or its defaults.
 start=$(uci -q get dhcp.$pool.start || echo 100)
 limit=$(uci -q get dhcp.$pool.limit || echo 150)
 case $start$limit in *[!0-9]*) stop "start and limit of the pool $pool have to be numbers, and are $start and $limit" ;; esac
@@ -465,7 +478,7 @@ if [ $last -lt {first} ] || [ $start -gt {last} ]; then
   exit 0
 fi
 old_start=$start old_limit=$limit
-# The pool is one piece: of what the range leaves of it, the larger.
+# The pool is one piece: keep the larger part that the range leaves.
 before=$(({first} - start))
 behind=$((last - {last}))
 if [ $before -ge $behind ]; then
@@ -474,7 +487,7 @@ else
   start={2}
   limit=$behind
 fi
-[ $limit -gt 0 ] || stop 'the pool lies inside the range: give Ashore another one'
+[ $limit -gt 0 ] || stop 'the pool lies inside the range: give Ashore another range'
 [ -e /root/lan-pool-away.sh ] || cat > /root/lan-pool-away.sh <<END
 uci set dhcp.$pool.start=$old_start
 uci set dhcp.$pool.limit=$old_limit
@@ -486,7 +499,7 @@ uci set dhcp.$pool.start="$start"
 uci set dhcp.$pool.limit="$limit"
 uci commit dhcp
 service dnsmasq restart
-# Which of the two hands out IPv4 is a setting.
+# Either of the two may be set to serve IPv4.
 [ ! -x /etc/init.d/odhcpd ] || service odhcpd restart
 echo "the pool is $limit addresses from number $start on""#,
         subnet.net,

@@ -2,21 +2,21 @@
 
 use std::fmt::{Display, Write};
 
-/// Where comments break.
+/// The column at which comments wrap.
 const WIDTH: usize = 100;
 
-/// What a renderer has to say, in the order in which a person needs it.
+/// The parts of an output, in the order in which the user needs them.
 #[derive(Debug, Default)]
 pub(super) struct Parts {
-    /// How to come back if it goes wrong: read, and done, first.
+    /// How to come back if something goes wrong. To be read and done first.
     pub(super) before: Page,
-    /// What is to be done.
+    /// What to do.
     pub(super) lines: Page,
-    /// How to take it away again, nothing of which a person pastes by accident.
+    /// How to remove it again. The user cannot paste any of it by accident.
     pub(super) away: Page,
 }
 
-/// A text under way.
+/// A text under construction.
 #[derive(Debug, Default)]
 pub(super) struct Page {
     text: String,
@@ -24,47 +24,47 @@ pub(super) struct Page {
 }
 
 impl Page {
-    /// A comment of a sentence or more.
+    /// Adds a comment of one or more sentences.
     pub(super) fn note(&mut self, text: &str) {
         self.wrapped("# ", "# ", text);
     }
 
-    /// A step, in words, with its number.
+    /// Adds a step in words, with its number.
     pub(super) fn step(&mut self, text: &str) {
         self.steps += 1;
         self.wrapped(&format!("{}. ", self.steps), "   ", text);
     }
 
-    /// A line as it is.
+    /// Adds a line as it is.
     pub(super) fn line(&mut self, text: impl Display) {
         writeln!(self.text, "{text}").expect("a string takes all");
     }
 
-    /// Lines as they are.
+    /// Adds lines as they are.
     pub(super) fn lines(&mut self, text: &str) {
         for line in text.lines() {
             self.line(line);
         }
     }
 
-    /// A command to type, out of reach of whoever pastes all.
+    /// Adds a command as a comment, so that pasting the whole output does not run it.
     pub(super) fn shown(&mut self, text: impl Display) {
         self.line(format_args!("#   {text}"));
     }
 
-    /// An empty line.
+    /// Adds an empty line.
     pub(super) fn gap(&mut self) {
         self.text.push('\n');
     }
 
-    /// A file that a shell writes; `end` stands in no line of it.
+    /// Adds the shell lines that write a file. No line of the file may be equal to `end`.
     pub(super) fn file(&mut self, path: &str, content: &Page, end: &str) {
         self.line(format_args!("cat > {path} <<'{end}'"));
         self.append(content);
         self.line(end);
     }
 
-    /// Another text's lines.
+    /// Appends another text.
     pub(super) fn append(&mut self, other: &Page) {
         self.text += &other.text;
     }

@@ -1,4 +1,4 @@
-//! The plan as text: which renderer prints it, and what all of them have in common.
+//! Renders the plan as text: which renderer prints it, and what all of them have in common.
 
 use ipnet::IpNet;
 
@@ -8,8 +8,8 @@ use crate::system::System;
 use crate::{around, boxes, controllers, kea, lan_pool, linux, menus, openwrt, routeros, switch, vyos};
 
 impl RouterPlan {
-    /// The configuration for a system: lines that are comments, or that a person pastes. In three parts: how to come back,
-    /// the lines, and how to take it away.
+    /// Renders the configuration for a system: comments, and lines to paste. It has three parts: how to come
+    /// back, the lines, and how to remove them.
     pub fn render(&self, system: System) -> String {
         let mut page = Page::default();
         self.head(system, &mut page);
@@ -63,11 +63,11 @@ impl RouterPlan {
         page.note(&format!("{what}{of}."));
         for subnet in &self.subnets {
             let ashore = if subnet.leased {
-                "Ashore takes leases of it".to_owned()
+                "Ashore takes leases from it".to_owned()
             } else {
                 format!("Ashore hands out {}", subnet.range)
             };
-            let guessed = if subnet.router_guessed { " (a guess: --gateway tells)" } else { "" };
+            let guessed = if subnet.router_guessed { " (a guess: set it with --gateway)" } else { "" };
             page.note(&format!(
                 "{}: the router has {}{guessed}, {ashore}, {}.",
                 subnet.net,
@@ -80,7 +80,7 @@ impl RouterPlan {
         }
         if let Some(held_to) = system.held_to() {
             page.note(&format!(
-                "Not run on such a system: held to {held_to}. Menus move from release to release."
+                "Not tested on such a system. Written from {held_to}. Menus change from release to release."
             ));
         }
         for warning in self.warnings() {
@@ -88,25 +88,25 @@ impl RouterPlan {
         }
     }
 
-    /// What a person should know before anything else, and what is no mistake for everybody.
+    /// The warnings that the user should read first. What they point out is not always a mistake.
     fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         for subnet in self.subnets.iter().filter(|_| self.vlan.is_some()) {
             match subnet.net {
                 IpNet::V4(net) if !is_private(subnet) => warnings.push(format!(
-                    "{net} is public: unless it is yours, whoever has these addresses on the internet cannot be reached any more. \
-                     Private ones are 10.0.0.0/8, 172.16.0.0/12 and 192.168.0.0/16."
+                    "{net} is public. Unless it is yours, the hosts on the internet with these addresses \
+                     become unreachable. Private subnets are 10.0.0.0/8, 172.16.0.0/12 and 192.168.0.0/16."
                 )),
                 IpNet::V6(net) if !is_private(subnet) => warnings.push(format!(
-                    "{net} is public. A prefix that the provider delegates changes one day: have the router assign it, and give \
-                     containers one of fd00::/8 beside it."
+                    "{net} is public. A prefix that the provider delegates may change: let the router assign \
+                     it, and give the containers an additional prefix from fd00::/8."
                 )),
                 _ => {}
             }
             if !subnet.is_v4() && !subnet.is_advertised() {
                 warnings.push(format!(
-                    "{} is no /64, so the router does not advertise it: no host chooses an address in it. Containers have theirs, \
-                     and their gateway, of Ashore.",
+                    "{} is no /64, so the router does not advertise it, and no host chooses an address in it. \
+                     Containers get their address and gateway from Ashore.",
                     subnet.net
                 ));
             }
@@ -114,15 +114,15 @@ impl RouterPlan {
         warnings
     }
 
-    /// The command that makes the network, for those who have not made it.
+    /// Prints the command that creates the network, for users who have not created it.
     fn foot(&self, page: &mut Page) {
         if self.network.is_some() {
             return;
         }
         page.gap();
         page.note(if self.subnets.iter().any(|subnet| subnet.router_guessed) {
-            "On the NAS, if eth0 is its interface, and with the router's address behind --gateway, without which containers reach the \
-             LAN alone:"
+            "On the NAS, if eth0 is its interface. Add --gateway with the router's address; without it, \
+             containers reach only the LAN:"
         } else {
             "On the NAS, if eth0 is its interface:"
         });

@@ -1,6 +1,6 @@
-//! MikroTik RouterOS 7. Its default configuration has the bridge `bridge`, the interface lists `LAN` and `WAN`, and a
-//! firewall whose last rules drop what does not come from `LAN`, known by their comments. Where somebody has made his own, our
-//! rules hold by themselves.
+//! MikroTik RouterOS 7. Its default configuration has the bridge `bridge`, the interface lists `LAN` and
+//! `WAN`, and a firewall whose last rules drop what does not come from `LAN`. The comments of these rules
+//! identify them. On a router with another configuration, the lines' rules work without them.
 
 use ashore_core::net::vlan::VlanId;
 
@@ -8,7 +8,7 @@ use crate::lan_pool;
 use crate::page::{Page, Parts};
 use crate::plan::{Policy, RouterPlan, joined, private};
 
-/// The comments of the default rules before which what is to be accepted has to stand.
+/// The comments of the default rules. The rules that accept traffic must come before these.
 const LAST_V4: &str = "defconf: drop all not coming from LAN";
 const LAST_V6: &str = "defconf: drop everything else not coming from LAN";
 
@@ -16,9 +16,9 @@ pub(super) fn render(plan: &RouterPlan) -> Parts {
     let bridge = plan.lan_or("bridge");
     let mut parts = Parts::default();
     parts.before.note(
-        "Keep a copy, then press Ctrl+X (safe mode): if a line cuts you off, the router takes all of them back, once it has noticed \
-         that your session is dead, which takes up to nine minutes of waiting. Press Ctrl+X again at the end to keep them. Safe mode \
-         undoes the last 100 changes or so; this is fewer.",
+        "Keep a copy, then press Ctrl+X (safe mode): if a line cuts you off, the router undoes all of them \
+         once it notices that your session is dead. That takes up to nine minutes. Press Ctrl+X again at the \
+         end to keep them. Safe mode can undo about the last 100 changes; these are fewer.",
     );
     parts.before.shown("/export file=before-ashore");
     let Some(vlan) = plan.vlan else {
@@ -26,17 +26,22 @@ pub(super) fn render(plan: &RouterPlan) -> Parts {
         return parts;
     };
     parts.before.note(
-        "Names that these lines count upon, what the bridge filters now, and whether a rule accepts everything before these would be asked:",
+        "These commands show the names that the lines rely on, what the bridge filters now, and whether an \
+         earlier rule accepts everything before the new rules apply:",
     );
     parts.before.shown("/interface bridge print; /interface list member print; /ip firewall filter print");
     parts.before.note(
-        "These have to show nothing; otherwise the number or the name is somebody else's, and another one is to be chosen:",
+        "These must show nothing. Otherwise the number or the name is already in use, and you have to choose \
+         another one:",
     );
     parts.before.shown(format_args!(
         "/interface print where name={}; /interface bridge vlan print where vlan-ids={vlan}",
         plan.name
     ));
-    parts.before.note("Without the default configuration make the lists first, with the interface that leads to the internet:");
+    parts.before.note(
+        "Without the default configuration, create the lists first, with the interface that \
+                       leads to the internet:",
+    );
     parts.before.shown("/interface list add name=WAN; /interface list member add list=WAN interface=ether1");
     if plan.policy == Some(Policy::Open) {
         parts.before.shown(format_args!(
@@ -51,10 +56,11 @@ pub(super) fn render(plan: &RouterPlan) -> Parts {
     firewall(plan, lan, page);
     page.gap();
     page.note(
-        "Last. The LAN stays untagged, as VLAN 1 inside the bridge. Some models switch in hardware no longer with it (`/interface bridge \
-         port print` then shows no H). A bridge that filters carries only the VLANs that are listed: one that only passes through it, between \
-         an access point and a switch say, has to be listed first as the line above lists this one. Where the router itself is in \
-         another, which would be cut off, this line only says so.",
+        "Last step. The LAN stays untagged, as VLAN 1 inside the bridge. Some models then stop switching in \
+         hardware (`/interface bridge port print` shows no H). A filtering bridge carries only the VLANs that \
+         are listed: first list each VLAN that only passes through it, for example between an access point and \
+         a switch, as the line above lists this one. If the router itself is in another VLAN, which would be \
+         cut off, this line only prints a message.",
     );
     page.line(format_args!(
         ":if (([:len [/interface vlan find interface={bridge}]] > 1) and ([/interface bridge get [find name={bridge}] vlan-filtering] = \
@@ -63,13 +69,15 @@ pub(super) fn render(plan: &RouterPlan) -> Parts {
     ));
     page.gap();
     page.note(
-        "Names: the VLAN asks the router, which answers if `/ip dns print` shows allow-remote-requests (by default it does; without the \
-         default firewall it then answers the internet too). Masquerade: the rule has to cover the VLAN, as the default one does.",
+        "DNS: the VLAN asks the router, which answers if `/ip dns print` shows allow-remote-requests (on by \
+         default; without the default firewall it then answers the internet too). Masquerade: the rule must \
+         cover the VLAN, as the default rule does.",
     );
     page.gap();
     let nas_ports = plan.ports_or("ether2");
     page.note(&format!(
-        "If {} is a port of its own, in no bridge, this one line stands for all /interface lines but the lists above:",
+        "If {} is a separate port, in no bridge, this one line replaces all /interface lines except the lists \
+         above:",
         nas_ports[0]
     ));
     page.shown(format_args!(
@@ -87,21 +95,21 @@ fn untagged(plan: &RouterPlan, bridge: &str, parts: &mut Parts) {
     let ranges: Vec<String> = plan.served().iter().map(|subnet| joined(&subnet.pools, ",")).collect();
     if !ranges.is_empty() {
         parts.lines.note(&format!(
-            "The pool of the DHCP server on {bridge}. Leases inside the range end by themselves; to end them at once: \
-             /ip dhcp-server lease print, and remove."
+            "The pool of the DHCP server on {bridge}. Leases inside the range expire by themselves. To end \
+             them at once: /ip dhcp-server lease print, and remove."
         ));
         parts.lines.line(format_args!(
             "/ip pool set [/ip dhcp-server get [find interface={bridge}] address-pool] ranges={}",
             ranges.join(",")
         ));
     }
-    parts.away.note("The same line with the ranges that were there (they are in before-ashore.rsc).");
+    parts.away.note("Run the same line with the previous ranges (they are in before-ashore.rsc).");
 }
 
 fn interfaces(plan: &RouterPlan, bridge: &str, vlan: VlanId, page: &mut Page) {
     let ports = plan.ports_or("ether2");
     page.note(&format!(
-        "The VLAN on {bridge}. Towards the NAS, or the switch before it: {}.",
+        "The VLAN on {bridge}. Ports towards the NAS, or the switch in front of it: {}.",
         ports.join(", ")
     ));
     let (name, comment) = (&plan.name, plan.description());
@@ -134,7 +142,7 @@ fn dhcp(plan: &RouterPlan, page: &mut Page) {
         return;
     }
     page.gap();
-    page.note("DHCP for everybody else on the VLAN, clear of Ashore's range.");
+    page.note("DHCP for all other machines in the VLAN, clear of Ashore's range.");
     let ranges: Vec<String> = served.iter().map(|subnet| joined(&subnet.pools, ",")).collect();
     page.line(format_args!("/ip pool add name={name} ranges={}", ranges.join(",")));
     page.line(format_args!(
@@ -156,7 +164,10 @@ fn firewall(plan: &RouterPlan, lan: &str, page: &mut Page) {
         page.line(format_args!("/interface list member add list=LAN interface={name}"));
     }
     if policy != Policy::Closed {
-        page.note("Who may open connections to the VLAN. A VPN whose peers are to count as the LAN is added to this list.");
+        page.note(
+            "The interfaces that may open connections to the VLAN. Add a VPN here if its peers count as \
+                   the LAN.",
+        );
         page.line(format_args!("/interface list add name={name}-from comment=\"{name}\""));
         for from in [lan, name] {
             page.line(format_args!("/interface list member add list={name}-from interface={from}"));
@@ -173,7 +184,8 @@ fn firewall(plan: &RouterPlan, lan: &str, page: &mut Page) {
     }
 }
 
-/// What the VLAN may want of the router itself, and no more: also where no default rule keeps it from `WinBox` and SSH.
+/// The rules for traffic from the VLAN to the router itself. They also hold where no default rule protects
+/// `WinBox` and SSH.
 fn input(plan: &RouterPlan, v4: bool, page: &mut Page) {
     let (name, family) = (&plan.name, family(v4));
     let add = format!("/{family} firewall filter add chain=input in-interface={name}");
@@ -190,7 +202,10 @@ fn input(plan: &RouterPlan, v4: bool, page: &mut Page) {
     page.line(format_args!("{add} action=accept protocol={icmp} comment=\"{name}: ping\""));
     page.line(format_args!("{add} action=drop comment=\"{name}: nothing else of the router\""));
     let last = if v4 { LAST_V4 } else { LAST_V6 };
-    page.note("With the default firewall these have to stand before its last rule, without it they stay where they are.");
+    page.note(
+        "With the default firewall, these rules must come before its last rule. Without it, they stay \
+               where they are.",
+    );
     page.line(format_args!(
         ":if ([:len [/{family} firewall filter find chain=input comment=\"{last}\"]] > 0) do={{ /{family} firewall filter move [find \
          chain=input in-interface={name}] destination=[find chain=input comment=\"{last}\"] }}"
@@ -201,12 +216,12 @@ fn family(v4: bool) -> &'static str {
     if v4 { "ip" } else { "ipv6" }
 }
 
-/// New connections alone: replies to the LAN's pass whatever stands before.
+/// The rules match only new connections, so replies to the LAN pass whatever stands before.
 fn forward(plan: &RouterPlan, policy: Policy, v4: bool, page: &mut Page) {
     let (name, family) = (&plan.name, family(v4));
     let add = format!("/{family} firewall filter add chain=forward connection-state=new");
     if policy != Policy::Open {
-        page.note("Private addresses are not the internet, also those behind a second router.");
+        page.note("Private addresses do not count as the internet, even behind a second router.");
         for net in private(v4) {
             page.line(format_args!(
                 "/{family} firewall address-list add list={name}-private address={net} comment=\"{name}\""
@@ -237,14 +252,17 @@ fn forward(plan: &RouterPlan, policy: Policy, v4: bool, page: &mut Page) {
              [find chain=forward comment~\"^{name}: \"] destination=[find chain=forward comment=\"{LAST_V6}\"] }}"
         ));
         if policy == Policy::OneWay {
-            page.note("The default IPv6 firewall lets the LAN open connections anywhere, the VLAN too.");
+            page.note(
+                "The default IPv6 firewall lets the LAN open connections anywhere, including to the \
+                       VLAN.",
+            );
         }
     }
 }
 
 fn away(plan: &RouterPlan, bridge: &str, page: &mut Page) {
     let name = &plan.name;
-    page.note("In safe mode again. Lines that find nothing do no harm.");
+    page.note("Use safe mode again. Lines that find nothing do no harm.");
     for family in ["ip", "ipv6"] {
         page.shown(format_args!("/{family} firewall filter remove [find comment~\"^{name}: \"]"));
         page.shown(format_args!("/{family} firewall address-list remove [find list={name}-private]"));
@@ -260,7 +278,7 @@ fn away(plan: &RouterPlan, bridge: &str, page: &mut Page) {
     page.shown(format_args!("/interface bridge vlan remove [find comment=\"{name}\"]"));
     page.shown(format_args!("/interface vlan remove [find name={name}]"));
     page.note(&format!(
-        "And if vlan-filtering was off before: /interface bridge set {bridge} vlan-filtering=no. The list WAN goes too if it was made for \
-         this."
+        "If vlan-filtering was off before: /interface bridge set {bridge} vlan-filtering=no. Remove the list \
+         WAN too if you created it for this."
     ));
 }

@@ -1,9 +1,9 @@
-//! The systems whose configuration is known, and what of each of them everybody has to be told.
+//! The supported systems, and what the user has to know about each.
 
-/// Whose configuration is printed.
+/// A system for which configuration is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum System {
-    /// Any box of a shop or a provider, which has one DHCP pool and no VLANs.
+    /// Any consumer or provider router with one DHCP pool and no VLANs.
     Consumer,
     /// AVM's FRITZ!Box.
     FritzBox,
@@ -25,9 +25,9 @@ pub enum System {
     OpenWrt,
     /// MikroTik RouterOS 7.
     RouterOs,
-    /// OPNsense, by its menus.
+    /// OPNsense, in its menus.
     OpnSense,
-    /// pfSense, by its menus.
+    /// pfSense, in its menus.
     PfSense,
     /// VyOS 1.4 and 1.5.
     Vyos,
@@ -48,7 +48,7 @@ pub enum System {
 }
 
 impl System {
-    /// All of them, in the order in which they are listed.
+    /// All systems, in the order in which they are listed.
     pub const ALL: [System; 21] = [
         System::Consumer,
         System::FritzBox,
@@ -73,7 +73,7 @@ impl System {
         System::Switch,
     ];
 
-    /// Its name on the command line.
+    /// The name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             System::Consumer => "consumer",
@@ -100,11 +100,11 @@ impl System {
         }
     }
 
-    /// What is printed for it.
+    /// Describes what is printed for the system.
     pub fn about(self) -> &'static str {
         match self {
             System::Consumer => {
-                "Any box of a shop or a provider, which has one DHCP pool and no VLANs: steps in words"
+                "Any consumer or provider router with one DHCP pool and no VLANs: steps in words"
             }
             System::FritzBox => "FRITZ!Box: the steps in its menus",
             System::Asus => "ASUS: the steps in its menus",
@@ -127,18 +127,18 @@ impl System {
             System::NetworkManager => {
                 "A Linux router with NetworkManager, dnsmasq and nftables: a shell script"
             }
-            System::Dnsmasq => "dnsmasq as the DHCP server, also inside Pi-hole: lines of its configuration",
-            System::Kea => "Kea as the DHCP server: an entry of its configuration",
+            System::Dnsmasq => "dnsmasq as the DHCP server, also inside Pi-hole: lines for its configuration",
+            System::Kea => "Kea as the DHCP server: an entry for its configuration",
             System::Switch => "A managed switch, in general terms",
         }
     }
 
-    /// Whether it stands between VLAN and LAN.
+    /// Returns whether the system is between VLAN and LAN and filters.
     pub(super) fn has_firewall(self) -> bool {
         !self.is_box() && !matches!(self, System::Dnsmasq | System::Kea | System::Switch)
     }
 
-    /// Whether it is a box without VLANs.
+    /// Returns whether the system is a router without VLANs.
     pub(super) fn is_box(self) -> bool {
         matches!(
             self,
@@ -151,7 +151,7 @@ impl System {
         )
     }
 
-    /// Whether the ports towards the NAS are its own.
+    /// Returns whether the system has the ports towards the NAS.
     pub(super) fn has_ports(self) -> bool {
         matches!(
             self,
@@ -164,18 +164,19 @@ impl System {
         )
     }
 
-    /// What the output was held to, where it was never carried out.
+    /// What the output was written from. Returns `None` if the output was tested on such a system.
     pub(super) fn held_to(self) -> Option<&'static str> {
         Some(match self {
             System::Consumer => "manuals of several makers, as of 2025",
             System::FritzBox => "AVM's help for FRITZ!OS 7 and 8, as of 2025",
             System::Asus | System::TpLink | System::Xiaomi | System::Huawei | System::Ikuai => {
-                "what its pages are usually called, as of 2025, since no manual of the maker's was at hand"
+                "the usual names of its pages, as of 2025, without a manual of the maker"
             }
             System::UniFi => "Ubiquiti's help for virtual networks of UniFi Network 9, as of 2025",
             System::Omada => "TP-Link's user guide for the Omada controller, 5.12, as of 2023",
             System::OpenWrt => {
-                "OpenWrt's documentation and scripts, 23.05 to 24.10, as of 2026, and run on a stand-in for uci alone"
+                "OpenWrt's documentation and scripts, 23.05 to 24.10, as of 2026, and tested only with a \
+                 stand-in for uci"
             }
             System::RouterOs => "MikroTik's documentation of RouterOS 7, as of 2025",
             System::OpnSense => "OPNsense's documentation, 26.1, as of 2026",

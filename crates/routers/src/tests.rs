@@ -44,7 +44,7 @@ fn pools(plan: &RouterPlan) -> Vec<String> {
     plan.subnets.iter().flat_map(|subnet| subnet.pools.iter().map(span)).collect()
 }
 
-/// The lines that somebody who pastes all has carried out.
+/// The lines that run if a user pastes the whole output.
 fn pasted(text: &str) -> Vec<&str> {
     text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).collect()
 }
@@ -59,7 +59,7 @@ fn a_pool_is_what_is_there_without_the_range_and_never_more() {
         (&["192.168.88.10-192.168.88.200"], &["192.168.88.10-192.168.88.191"]),
         (&["192.168.88.200-192.168.88.254"], &["192.168.88.224-192.168.88.254"]),
         (&["192.168.88.20-192.168.88.99"], &["192.168.88.20-192.168.88.99"]),
-        // The router's own address is in many a pool, and the subnet's ends in some.
+        // Many pools include the router's own address, and some the ends of the subnet.
         (&["192.168.88.0-192.168.88.255"], &["192.168.88.2-192.168.88.191", "192.168.88.224-192.168.88.254"]),
         (
             &["192.168.88.10-192.168.88.19", "192.168.88.180-192.168.88.199"],
@@ -101,7 +101,7 @@ fn a_new_vlans_pool_leaves_its_low_addresses_free_where_there_is_room() {
     assert_eq!(pools(&vlan_200()), ["10.0.200.10-10.0.200.191", "10.0.200.224-10.0.200.254"]);
     let small = of(&["10.0.200.0/28"], &["10.0.200.8/30"], in_vlan(200)).unwrap();
     assert_eq!(pools(&small), ["10.0.200.2-10.0.200.7", "10.0.200.12-10.0.200.14"]);
-    // Ashore may have all of it.
+    // Ashore may hand out the whole subnet.
     let whole = of(&["10.0.200.0/24"], &[], in_vlan(200)).unwrap();
     assert_eq!(pools(&whole), [""; 0]);
 }
@@ -157,7 +157,7 @@ fn a_vlan_has_no_subnet_that_this_machine_has_without_a_tag() {
         let refused = with(host("eth0", own, true));
         assert!(matches!(refused, Err(RouterError::LanInVlan { .. })), "{own}: {refused:?}");
     }
-    // In the VLAN itself it may have one, and elsewhere others.
+    // The machine may have an address in the VLAN itself, and other subnets elsewhere.
     assert!(with(host("eth0.200", "192.168.88.9/24", true)).is_ok());
     assert!(with(host("eth0", "192.168.89.9/24", true)).is_ok());
     let bridge = HostAddress { outward: false, ..host("docker0", "192.168.88.1/24", true) };
@@ -170,7 +170,7 @@ fn the_lans_router_is_the_one_that_this_machine_sends_by_and_a_guess_is_called_o
         plan.render(system).split_whitespace().filter(|word| *word != "#").collect::<Vec<_>>().join(" ")
     };
     let there = &["192.168.88.100-192.168.88.254"];
-    // Many a provider's box is the last machine of its LAN.
+    // Many provider boxes have the last address of their LAN.
     let routers = vec!["fe80::1".parse().unwrap(), "192.168.88.254".parse().unwrap()];
     let known = lan(RouterRequest { routers, ..told(there) }).unwrap();
     assert_eq!(known.subnets[0].router.to_string(), "192.168.88.254");
@@ -180,14 +180,14 @@ fn the_lans_router_is_the_one_that_this_machine_sends_by_and_a_guess_is_called_o
     let guessed = lan(told(there)).unwrap();
     for system in System::ALL {
         let text = text(&guessed, system);
-        assert!(text.contains("has 192.168.88.1 (a guess: --gateway tells)"), "{text}");
-        assert!(!text.contains("--gateway 192.168.88.1") && text.contains("behind --gateway"), "{text}");
+        assert!(text.contains("has 192.168.88.1 (a guess: set it with --gateway)"), "{text}");
+        assert!(!text.contains("--gateway 192.168.88.1") && text.contains("Add --gateway with"), "{text}");
     }
-    // Where clients of the LAN are sent is told by now, whoever is asked for a pool.
+    // The LAN's clients already know their router, even if no pool is known.
     for plan in [known, guessed] {
         assert!(!plan.render(System::Dnsmasq).contains("option:router"));
     }
-    // A VLAN's router is where it is put.
+    // The router of a VLAN is where the plan puts it.
     let vlan = of(&["10.0.200.0/24"], &["10.0.200.192/27"], in_vlan(200)).unwrap();
     let vlan = text(&vlan, System::Dnsmasq);
     assert!(!vlan.contains("a guess") && vlan.contains("option:router,10.0.200.1"), "{vlan}");
@@ -203,7 +203,7 @@ fn a_vlan_is_beside_a_lan_that_is_in_one_and_not_inside_it() {
         let text = on("eth1.10", 200).unwrap().render(system);
         assert!(!text.contains("eth1.10.200") && !text.contains("eth1.10 vif"), "{}: {text}", system.name());
     }
-    // Who may reach it is the LAN as it is.
+    // The policy names the LAN as it is.
     for (system, lines) in [
         (
             System::Networkd,
@@ -220,7 +220,7 @@ fn a_vlan_is_beside_a_lan_that_is_in_one_and_not_inside_it() {
     assert!(on("br-lan.10", 200).unwrap().render(System::OpenWrt).contains("vlan200.device='br-lan.200'"));
     let refused = on("eth1.200", 200).unwrap_err();
     assert_eq!(refused.to_string(), "VLAN 200 on the router is the LAN itself, which `eth1.200` carries");
-    // A dot alone makes no VLAN.
+    // A dot alone does not make a VLAN.
     assert!(on("lan.home", 200).unwrap().render(System::Netplan).contains("link: lan.home\n"));
 }
 
@@ -278,7 +278,7 @@ fn what_was_not_run_says_so_and_of_when_its_words_are() {
     for system in System::ALL {
         let text = vlan_200().render(system);
         let run = system.held_to().is_none();
-        assert_eq!(text.contains("# Not run on such a system: held to"), !run, "{}", system.name());
+        assert_eq!(text.contains("# Not tested on such a system. Written from"), !run, "{}", system.name());
         assert!(
             run || system == System::Switch || system.held_to().unwrap().contains("as of 20"),
             "{}",
@@ -325,7 +325,7 @@ fn a_vlan_that_ashore_hands_out_whole_has_no_pool_to_be_read() {
     for system in System::ALL {
         let text = whole.render(system);
         assert!(
-            !text.contains("Look first") && !text.contains("nothing has to change"),
+            !text.contains("First find out") && !text.contains("nothing has to change"),
             "{}: {text}",
             system.name()
         );

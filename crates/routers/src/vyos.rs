@@ -6,22 +6,22 @@ use crate::lan_pool;
 use crate::page::{Page, Parts};
 use crate::plan::{Policy, RouterPlan, RouterSubnet, private};
 
-/// How long a commit waits to be confirmed, in minutes.
+/// The time in which a commit must be confirmed, in minutes.
 const TRIAL: u32 = 5;
 
 pub(super) fn render(plan: &RouterPlan) -> Parts {
     let mut parts = Parts::default();
     parts.before.note(&format!(
-        "The lines end in commit-confirm: without the word `confirm` within {TRIAL} minutes the router goes back by itself, by a \
-         reboot to what was saved last. (`set system config-management commit-confirm action reload` spares the reboot on 1.5.) So save \
-         first what you want to keep of now, and see what is there:"
+        "The lines end in commit-confirm: unless you type `confirm` within {TRIAL} minutes, the router reboots \
+         into the configuration that was saved last. (On 1.5, `set system config-management commit-confirm \
+         action reload` avoids the reboot.) So first save the current configuration, and look at what exists:"
     ));
     parts.before.shown("configure; save; exit");
     parts.before.shown("show configuration commands | match 'dhcp-server|firewall|vif|native-vlan'");
     if let Some(vlan) = plan.vlan {
         parts.before.note(&format!(
-            "If that has a vif {vlan}, a dhcp-server network {} or one of the rules {vlan}0 and {vlan}1, these are somebody else's: choose \
-             another number.",
+            "If that shows a vif {vlan}, a dhcp-server network {} or one of the rules {vlan}0 and {vlan}1, \
+             they are already in use: choose another number.",
             plan.name
         ));
     }
@@ -42,7 +42,9 @@ pub(super) fn render(plan: &RouterPlan) -> Parts {
         parts.lines.gap();
         parts.lines.line("compare");
         parts.lines.line(format_args!("commit-confirm {TRIAL}"));
-        parts.lines.note("It asks whether to proceed. If LAN and internet still work, these keep it:");
+        parts
+            .lines
+            .note("It asks whether to proceed. If LAN and internet still work, keep the changes with:");
         for line in ["confirm", "save", "exit"] {
             parts.lines.shown(line);
         }
@@ -50,8 +52,8 @@ pub(super) fn render(plan: &RouterPlan) -> Parts {
     match plan.vlan {
         Some(vlan) => away(plan, vlan, &mut parts.away),
         None => parts.away.note(
-            "The ranges as they were: `set …` them again as the lines before showed, then commit and save. `rollback N` goes back to \
-             an earlier commit (`show system commit` lists them).",
+            "Set the previous ranges again with the `set …` lines shown before, then commit and save. \
+             `rollback N` goes back to an earlier commit (`show system commit` lists them).",
         ),
     }
     parts
@@ -65,7 +67,8 @@ fn with_vlan(plan: &RouterPlan, vlan: VlanId, page: &mut Page) {
     firewall(plan, plan.lan_or("eth1"), &format!("{trunk}.{vlan}"), vlan, page);
     page.gap();
     page.note(
-        "The source NAT of the WAN has to cover these subnets, as in (eth0 being the WAN, 100 a free rule):",
+        "The source NAT of the WAN must cover these subnets, for example (eth0 is the WAN, 100 an unused \
+         rule):",
     );
     for subnet in plan.v4() {
         page.shown("set nat source rule 100 outbound-interface name 'eth0'");
@@ -87,9 +90,10 @@ fn interface(plan: &RouterPlan, trunk: &str, vlan: VlanId, page: &mut Page) {
     let kind = kind(trunk);
     if kind == "bridge" {
         page.note(&format!(
-            "With enable-vlan a member of {trunk} carries only what is listed. If {trunk} has enable-vlan (`show interfaces bridge {trunk}` in this \
-             mode), nothing of that changes. Otherwise it has to come with a native VLAN for each member that {trunk} has, or that member \
-             falls off the LAN at the commit; without these the commit says no, and changes nothing:"
+            "With enable-vlan, a member of {trunk} carries only the VLANs that are listed. If {trunk} already \
+             has enable-vlan (`show interfaces bridge {trunk}` in this mode), that does not change. Otherwise \
+             enable it together with a native VLAN for each member of {trunk}, or that member loses the LAN at \
+             the commit. Without these lines the commit fails and changes nothing:"
         ));
         page.shown(format_args!("set interfaces bridge {trunk} enable-vlan"));
         page.shown(format_args!("set interfaces bridge {trunk} member interface EACH native-vlan '1'"));
@@ -120,13 +124,13 @@ fn dhcp(plan: &RouterPlan, vlan: VlanId, page: &mut Page) {
     }
     page.gap();
     page.note(
-        "DHCP for everybody else on the VLAN, clear of Ashore's range. On 1.4 leave out the lines with subnet-id and the \
-         word `option`.",
+        "DHCP for all other machines in the VLAN, clear of Ashore's range. On 1.4, leave out the lines with \
+         subnet-id, and the word `option`.",
     );
     for (at, subnet) in served.into_iter().enumerate() {
         let at_subnet =
             format!("set service dhcp-server shared-network-name {} subnet {}", plan.name, subnet.net);
-        // A number for each subnet of the whole configuration: the VLAN's own is nobody else's.
+        // A subnet id must be unique in the whole configuration. The VLAN's number is used by nothing else.
         page.line(format_args!("{at_subnet} subnet-id '{}'", usize::from(vlan.get()) + 10_000 * at));
         page.line(format_args!("{at_subnet} option default-router '{}'", subnet.router));
         page.line(format_args!("{at_subnet} option name-server '{}'", subnet.router));
@@ -151,13 +155,14 @@ fn dns(plan: &RouterPlan, page: &mut Page) {
     }
 }
 
-/// VyOS forwards what no rule forbids, by IPv6 also what comes from the internet.
+/// VyOS forwards what no rule forbids. With IPv6, that includes traffic from the internet.
 fn firewall(plan: &RouterPlan, lan: &str, vif: &str, vlan: VlanId, page: &mut Page) {
     page.gap();
     page.note(&format!(
-        "What the VLAN may, and who reaches it, in rule sets of its own; the rules from {vlan}0 on that lead to them have to stand \
-         before such as accept all. Numbers that are in use already must not be taken twice. These are not for a firewall of zones \
-         (`show firewall zone` in this mode): there the VLAN gets a zone of its own."
+        "What the VLAN may do, and who reaches it, is in separate rule sets. The rules from {vlan}0 on, which \
+         jump to them, must come before any rule that accepts everything. Do not use a rule number twice. \
+         These lines are not for a zone-based firewall (`show firewall zone` in this mode): there, create a \
+         zone for the VLAN."
     ));
     let policy = plan.policy.unwrap_or_default();
     let group = plan.name.to_uppercase();
@@ -185,7 +190,7 @@ fn family(v4: bool) -> &'static str {
     if v4 { "ipv4" } else { "ipv6" }
 }
 
-/// What comes to the VLAN.
+/// The rules for traffic to the VLAN.
 fn reached(to: &str, lan: &str, policy: Policy, page: &mut Page) {
     page.line(format_args!("{to} default-action 'drop'"));
     established(to, page);
@@ -197,7 +202,7 @@ fn reached(to: &str, lan: &str, policy: Policy, page: &mut Page) {
     }
 }
 
-/// What the VLAN sends elsewhere.
+/// The rules for traffic from the VLAN to other networks.
 fn sent(from: &str, lan: &str, group: &str, v4: bool, page: &mut Page) {
     let groups = if v4 { "network-group" } else { "ipv6-network-group" };
     for net in private(v4) {
@@ -211,7 +216,7 @@ fn sent(from: &str, lan: &str, group: &str, v4: bool, page: &mut Page) {
     page.line(format_args!("{from} rule 30 outbound-interface name '{lan}'"));
 }
 
-/// What it may want of the router itself.
+/// The rules for traffic from the VLAN to the router itself.
 fn local(local: &str, v4: bool, page: &mut Page) {
     page.line(format_args!("{local} default-action 'drop'"));
     established(local, page);
@@ -241,7 +246,8 @@ fn jump(rule: &str, group: &str, target: &str, page: &mut Page) {
 fn untagged(plan: &RouterPlan, page: &mut Page) {
     page.gap();
     page.note(
-        "In place of the ranges that the LAN's pool has. If `show service dhcp-server` calls it other than LAN, say so here.",
+        "This replaces the ranges of the LAN's pool. If `show service dhcp-server` shows another name than \
+         LAN, use that name here.",
     );
     for subnet in plan.served() {
         let at_subnet = format!("service dhcp-server shared-network-name LAN subnet {}", subnet.net);
@@ -253,9 +259,10 @@ fn untagged(plan: &RouterPlan, page: &mut Page) {
 fn away(plan: &RouterPlan, vlan: VlanId, page: &mut Page) {
     let (trunk, group) = (plan.trunk_or("eth1"), plan.name.to_uppercase());
     page.note(
-        "In configuration mode; what was never made says so and does no harm. A service that was made for the VLAN alone has nothing left \
-         then, and goes whole (`delete service dhcp-server`, `delete service dns forwarding`, `delete service router-advert`): commit says \
-         which. Then commit-confirm, confirm and save.",
+        "In configuration mode. A line for something that was never created prints a message and does no harm. \
+         A service that was created only for the VLAN is empty then: delete it as a whole (`delete service \
+         dhcp-server`, `delete service dns forwarding`, `delete service router-advert`); commit names it. Then \
+         commit-confirm, confirm and save.",
     );
     for v4 in [true, false] {
         let delete = format!("delete firewall {}", family(v4));
@@ -279,7 +286,7 @@ fn away(plan: &RouterPlan, vlan: VlanId, page: &mut Page) {
         page.shown(format_args!("delete service dns forwarding allow-from '{}'", subnet.net));
     }
     page.shown(format_args!("delete interfaces {} {trunk} vif {vlan}", kind(trunk)));
-    page.note("And the rule of source NAT, if you made one: delete nat source rule 100.");
+    page.note("Also delete the source NAT rule, if you created one: delete nat source rule 100.");
     if kind(trunk) == "bridge" {
         for port in plan.ports_or("eth2") {
             page.shown(format_args!(
@@ -287,8 +294,8 @@ fn away(plan: &RouterPlan, vlan: VlanId, page: &mut Page) {
             ));
         }
         page.note(
-            "enable-vlan may stay, and has to if other VLANs use it. If it was made for this, it goes in the same commit, and each \
-             member's native-vlan with it.",
+            "enable-vlan may stay, and must stay if other VLANs use it. If you enabled it for this, delete it \
+             in the same commit, together with each member's native-vlan.",
         );
     }
 }

@@ -1,6 +1,6 @@
-//! What is printed for routers and switches, whole: each system has a file of expected output in `tests/router`, which
-//! `ASHORE_WRITE_EXPECTED=1 cargo test -p ashore-routers --test router` writes anew. And what holds for every network: no DHCP
-//! pool has an address that Ashore hands out.
+//! The whole output for each router and switch. Each system has a file of expected output in `tests/router`;
+//! `ASHORE_WRITE_EXPECTED=1 cargo test -p ashore-routers --test router` writes the files again. For every
+//! network it must hold that no DHCP pool contains an address that Ashore hands out.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -32,7 +32,7 @@ fn vlan(id: u16) -> RouterRequest {
     RouterRequest { vlan: Some(id.try_into().unwrap()), ..RouterRequest::default() }
 }
 
-/// The networks whose output is kept.
+/// The networks whose output is compared.
 fn cases() -> [(&'static str, RouterPlan); 5] {
     let both = network(
         "eth0.200",
@@ -91,7 +91,7 @@ fn the_whole_output_is_as_expected() {
     }
 }
 
-/// A refusal's words and what helps.
+/// The text of a refusal, and its hint.
 fn refused(plan: Result<RouterPlan, RouterError>) -> String {
     let error = plan.unwrap_err();
     format!("{error}; {}", error.hint().unwrap_or_default())
@@ -105,18 +105,18 @@ fn what_is_wrong_is_refused_with_what_helps() {
     for (plan, message, helps) in [
         (
             of(pools("10.0.200.192/28")),
-            "lies in 10.0.200.192/27, all of which Ashore hands out",
+            "lies entirely in 10.0.200.192/27, which Ashore hands out",
             "ashore pool-check",
         ),
         (of(vlan(1)), "VLAN 1 is what routers and switches call the untagged LAN", "--vlan 200"),
         (of(pools("10.0.200.9-10.0.200.99 10.0.200.99-10.0.200.109")), "the pools", "hands out now"),
         (of(pools("10.0.201.9-10.0.201.99")), "lies in no subnet", "hands out now"),
-        (of(pools("fd88::10-fd88::20")), "is of IPv6", "leave it out"),
+        (of(pools("fd88::10-fd88::20")), "is an IPv6 pool", "leave it out"),
         (of(gateway("10.0.201.1")), "the gateway 10.0.201.1 does not lie in the subnet 10.0.200.0/24", ""),
         (of(gateway("10.0.200.255")), "cannot be a machine's", ""),
         (of(gateway("fe80::1")), "fe80::1 is link-local", "leave --gateway out"),
         (of_subnets("", "", vlan(200)), "neither a network nor a --subnet", "ashore network ls"),
-        (of_subnets("224.0.0.0/24", "", vlan(200)), "is no LAN's", ""),
+        (of_subnets("224.0.0.0/24", "", vlan(200)), "cannot be a LAN's", ""),
         (of_subnets("10.0.200.0/24", "10.0.201.0/27", vlan(200)), "does not lie in the subnet", ""),
         (
             of_subnets("192.168.88.0/24", "", RouterRequest::default()),
@@ -144,15 +144,18 @@ fn what_is_wrong_for_a_network_that_is_there_is_refused() {
     let iot = |ranges, gateways| network("eth0.200", "10.0.200.0/24", ranges, gateways, &[]);
     let gateway = |ip: &str| RouterRequest { gateways: list(ip), ..RouterRequest::default() };
 
-    // The router needs an address, and Ashore may hand out any of this subnet.
+    // The router needs an address, and Ashore may hand out any address of this subnet.
     let unknown = refused(RouterPlan::of_network(&iot("", ""), RouterRequest::default()));
-    assert!(unknown.contains("hands out 10.0.200.0/24, also the router's 10.0.200.1"), "{unknown}");
+    assert!(
+        unknown.contains("hands out 10.0.200.0/24, which includes the router's address 10.0.200.1"),
+        "{unknown}"
+    );
     assert!(unknown.contains("--gateway 10.0.200.1"), "{unknown}");
     let unknown = refused(RouterPlan::of_network(&iot("10.0.200.192/27", ""), gateway("10.0.200.200")));
     assert!(unknown.contains("hands out 10.0.200.192/27"), "{unknown}");
 
     let other = refused(RouterPlan::of_network(&iot("", "10.0.200.1"), gateway("10.0.200.2")));
-    assert!(other.contains("network `iot` sends by 10.0.200.1, not by 10.0.200.2"), "{other}");
+    assert!(other.contains("network `iot` has the gateway 10.0.200.1, not 10.0.200.2"), "{other}");
     let other = refused(RouterPlan::of_network(&iot("", "10.0.200.1"), vlan(201)));
     assert!(other.contains("the parent `eth0.200` is not VLAN 201"), "{other}");
     let outside = RouterPlan::of_network(&iot("", "10.0.200.1"), gateway("10.0.201.1")).unwrap_err();
@@ -170,7 +173,7 @@ fn what_is_not_said_is_filled_in() {
     assert_eq!(plan.policy, Some(Policy::OneWay));
     assert_eq!(plan.subnets[0].router, "10.0.200.2".parse::<IpAddr>().unwrap(), "the first is reserved");
 
-    // A VLAN that Ashore makes may have a name that does not tell it.
+    // The name of a VLAN that Ashore creates need not contain its number.
     let made = serde_json::json!({ "name": "iot", "parent": "enx001122334455", "vlan": 200,
         "subnets": ["10.0.200.0/24"], "gateways": ["10.0.200.1"] });
     let made = serde_json::from_value::<NetworkSpec>(made).unwrap().network().unwrap();
@@ -226,7 +229,7 @@ fn printed_pools(system: System, text: &str, net: &IpNet) -> Vec<Range> {
             pools.iter().map(|pool| pool.split('"').next().unwrap().replace(' ', "")).collect()
         }
         System::OpenWrt => {
-            // Without a VLAN the script reckons by itself.
+            // Without a VLAN, the script calculates the pool itself.
             let number = |key: &str| all(key).first().and_then(|text| text.parse::<u128>().ok());
             let (Some(start), Some(limit)) = (number(".start="), number(".limit=")) else {
                 return Vec::new();
@@ -234,7 +237,7 @@ fn printed_pools(system: System, text: &str, net: &IpNet) -> Vec<Range> {
             let whole = Range::of_net(net);
             vec![format!("{}-{}", whole.nth_around(start), whole.nth_around(start + limit - 1))]
         }
-        // Words.
+        // The output is words.
         _ => Vec::new(),
     };
     spans.iter().map(|span| span.parse().unwrap_or_else(|_| panic!("{span} in\n{text}"))).collect()
@@ -273,7 +276,7 @@ proptest! {
                     prop_assert!(!pool.contains(never), "{pool} has {never}");
                 }
             }
-            // None is lost either, but where only one piece is possible.
+            // No address is lost either, except where only one piece is possible.
             let whole_pools = matches!(system, System::RouterOs | System::Vyos | System::Networkd | System::Netplan | System::Dnsmasq | System::Kea);
             if whole_pools {
                 prop_assert_eq!(pools, plan.subnets[0].pools.clone(), "{}", text);

@@ -1,4 +1,5 @@
-//! The state as a document: what `ashore state export` prints, what the rows on disk are, and what migrations change.
+//! The state as a document: the output of `ashore state export`, the rows on disk, and the input of
+//! migrations.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -15,21 +16,22 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// The schema that this version writes. It goes up by one with every change that an older reader would get wrong.
+/// The schema that this version writes. It increases by one with every change that an older reader would
+/// misinterpret.
 pub const SCHEMA: u32 = 4;
 
-/// What leads from schema `n + 1` to the next: the first entry reads schema 1. Each is frozen once released, and works
-/// on the document alone, never on today's types.
+/// The migrations. Entry `n`, counted from 0, converts schema `n + 1` to the next. A migration is frozen once
+/// it is released. It works only on the document, never on today's types.
 ///
-/// Schema 2 has leases. Nothing is changed for it, but a daemon that knows none of them would hand out whatever it likes. Schema 3
-/// has addresses of advertised prefixes, which a daemon that knows of no lifetimes would keep for ever, and a pool's key says that its
-/// addresses are leased.
-/// Schema 4 has networks in VLANs of bridges: a daemon that knows none would put their endpoints on another LAN.
+/// Schema 2 adds leases. Nothing needs converting, but a daemon that does not know leases would assign their
+/// addresses freely. Schema 3 adds addresses from advertised prefixes, which a daemon without lifetimes would
+/// keep for ever. In schema 3, a pool's key also says that its addresses are leased. Schema 4 adds networks
+/// in VLANs of bridges. A daemon that does not know these would put their endpoints on another LAN.
 const MIGRATIONS: &[fn(&mut Rows)] = &[|_| {}, leased_in_key, |_| {}];
 
 type Rows = BTreeMap<String, Value>;
 
-/// Pools said beside their key that their addresses are leased.
+/// Moves the setting that a pool's addresses are leased from a field beside the key into the key.
 fn leased_in_key(rows: &mut Rows) {
     const LEASED: &str = ",dhcp";
     let is_old = |key: &String, pool: &Value| {
@@ -54,32 +56,32 @@ const SEED_KEY: &str = "seed";
 /// What is wrong with a document.
 #[derive(Debug, thiserror::Error)]
 pub enum DocumentError {
-    /// Written by a later version.
+    /// A later version wrote it.
     #[error(
         "it has schema {found}, and this version of Ashore reads up to {SCHEMA}; use the version that wrote it"
     )]
     FromTheFuture {
-        /// Its schema.
+        /// The document's schema.
         found: u32,
     },
-    /// No schema that ever was.
+    /// A schema number that was never used.
     #[error("schema {0} never existed")]
     NoSuchSchema(u32),
-    /// A row that does not read.
-    #[error("the row `{key}` does not read: {source}")]
+    /// A row cannot be read.
+    #[error("the row `{key}` is invalid: {source}")]
     Row {
-        /// Its key.
+        /// The row's key.
         key: String,
-        /// What the JSON reader said.
+        /// The error of the JSON parser.
         source: serde_json::Error,
     },
     /// A row of a kind that this schema does not have.
-    #[error("the row `{0}` is of no known kind")]
+    #[error("the row `{0}` has an unknown kind")]
     UnknownRow(String),
-    /// There is no seed.
-    #[error("the seed that MACs follow from is missing")]
+    /// The seed is missing.
+    #[error("the seed from which MACs are derived is missing")]
     NoSeed,
-    /// An endpoint of a network that is not there.
+    /// An endpoint is on a network that does not exist.
     #[error("the endpoint `{endpoint}` is on network `{network}`, which is missing")]
     Orphan {
         /// The endpoint.
@@ -89,7 +91,7 @@ pub enum DocumentError {
     },
 }
 
-/// The row for a change: its key, and its value unless the row goes.
+/// The row for a change: its key, and its value. The value is `None` if the row is deleted.
 pub(crate) fn row(change: &Change) -> Row {
     let put = |key, value: Value| Row { key, value: Some(value.to_string()) };
     let del = |key| Row { key, value: None };
@@ -132,7 +134,7 @@ fn endpoint_key(endpoint: &Endpoint) -> String {
 }
 
 fn identity_key(scope: &Scope, name: &EndpointName) -> String {
-    // The name comes last: unlike a scope, it cannot contain a slash.
+    // The name comes last because, unlike a scope, it cannot contain a slash.
     format!("identity/{}/{name}", scope.0)
 }
 
@@ -144,7 +146,7 @@ fn json(value: impl Serialize) -> Value {
     serde_json::to_value(value).expect("the state's types have string keys and no failing serialisers")
 }
 
-/// The document of a state.
+/// Converts a state to a document.
 pub(crate) fn of_state(state: &State) -> Document {
     let mut rows = Rows::from([(SEED_KEY.to_owned(), json(state.seed))]);
     let changes = (state.networks.values().cloned().map(Change::PutNetwork))
@@ -170,7 +172,7 @@ pub(crate) fn to_rows(document: &Document) -> impl Iterator<Item = (String, Stri
 pub(crate) fn from_rows(rows: Vec<(String, String)>) -> Document {
     let mut document = Document { schema: 0, rows: Rows::new() };
     for (key, text) in rows {
-        // A row that is no JSON is kept as text, and refused by name when it is read as what it should be.
+        // A row that is not JSON is kept as text. It is refused with its key when it is parsed.
         let value = serde_json::from_str(&text).unwrap_or(Value::String(text));
         if key == SCHEMA_KEY {
             document.schema = value.as_u64().and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
@@ -181,7 +183,7 @@ pub(crate) fn from_rows(rows: Vec<(String, String)>) -> Document {
     document
 }
 
-/// The same state in today's schema.
+/// Converts a document to the current schema.
 pub(crate) fn migrated(document: Document) -> Result<Document, DocumentError> {
     migrated_by(document, MIGRATIONS)
 }
@@ -203,7 +205,7 @@ pub(crate) fn migrated_by(
     Ok(document)
 }
 
-/// The state that it describes.
+/// Converts a document to the state that it describes.
 pub(crate) fn to_state(document: &Document) -> Result<State, DocumentError> {
     let seed = document.rows.get(SEED_KEY).ok_or(DocumentError::NoSeed)?;
     let mut state = State::new(read(SEED_KEY, seed)?);
@@ -234,9 +236,9 @@ fn read<T: serde::de::DeserializeOwned>(key: &str, value: &Value) -> Result<T, D
     serde_json::from_value(value.clone()).map_err(|source| DocumentError::Row { key: key.to_owned(), source })
 }
 
-/// Reads what older versions did not write as [`Chosen`] and [`ByUser`]. There, an endpoint's name was made of its address while its
-/// container's name was not known, and so was the name in its link's tag if the container's name was learnt later. Such names were
-/// remembered like any other. They are not any more.
+/// Derives what older versions did not store as [`Chosen`] and [`ByUser`]. In those versions, an endpoint
+/// whose container's name was unknown was named after its address. If the container's name was learned later,
+/// the tag of its link kept the old name. Such names were remembered like any other. Now they are not.
 fn read_placeholders(state: &mut State) {
     let is_placeholder = |name: &EndpointName, addresses: &[IpAddr]| {
         addresses.iter().any(|ip| EndpointName::of_unnamed(*ip) == *name)
@@ -251,7 +253,8 @@ fn read_placeholders(state: &mut State) {
             false if tagged => Chosen::StandIn,
             false => continue,
         };
-        // Ashore made the MAC if it follows from the name at that time, or if a lease was asked for with it.
+        // Ashore chose the MAC if it is derived from the endpoint's name at that time, or if a lease was
+        // requested with it.
         let scope = state.networks.get(network).map(State::scope);
         let derived = |mac: Mac| {
             let scope = scope.as_ref();
@@ -267,7 +270,7 @@ fn read_placeholders(state: &mut State) {
     state.identities.retain(|(_, name), identity| !is_placeholder(name, &identity.addresses));
 }
 
-/// A row that holds one thing of the state.
+/// A row that holds one object of the state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Row {
     pub(crate) key: String,

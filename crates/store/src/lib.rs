@@ -1,4 +1,4 @@
-//! The state on disk, and the form in which it is exported.
+//! The state on disk, and its export format.
 
 mod document;
 mod store;

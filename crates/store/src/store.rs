@@ -1,9 +1,9 @@
-//! The state on disk: one redb file, written before anything is answered.
+//! The state on disk: one redb file, written before the daemon answers a request.
 //!
-//! Every row is JSON under its key, so that an export is the same rows and a migration is a function from document to
-//! document. A commit is one durable transaction; memory changes only after it, and after an error of the disk it is memory
-//! that tells what was committed. What the kernel would tell anyway can be deferred: it is in memory at once, and on the
-//! disk with the next transaction.
+//! Every row is JSON under its key. So an export contains the same rows, and a migration is a function from
+//! document to document. A commit is one durable transaction, and memory changes only after it. After a disk
+//! error, memory decides what was committed. Changes that the kernel would report anyway can be deferred:
+//! they are in memory at once, and reach the disk with the next transaction.
 
 use std::fs;
 use std::io;
@@ -22,7 +22,7 @@ use crate::document::{self, DocumentError, Row, SCHEMA};
 #[cfg(test)]
 mod tests;
 
-/// One table holds all rows: a kind, a separator, the key. Order within a kind is that of the keys.
+/// The only table. A key is a kind, a separator and the key proper. Rows of a kind are sorted by that key.
 const ROWS: TableDefinition<'_, &str, &str> = TableDefinition::new("rows");
 
 const FILE: &str = "state.redb";
@@ -30,12 +30,12 @@ const FILE: &str = "state.redb";
 /// Why the state cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The directory cannot be made or used.
+    /// The directory cannot be created or used.
     #[error("the state directory {path}: {source}")]
     Directory {
         /// The directory.
         path: PathBuf,
-        /// What the system said.
+        /// The system error.
         source: io::Error,
     },
     /// Another process has the file open.
@@ -46,34 +46,34 @@ pub enum StoreError {
     Database {
         /// The file.
         path: PathBuf,
-        /// What redb said.
+        /// The error of redb.
         #[source]
         source: Box<redb::Error>,
     },
-    /// A row that does not read, or a schema of the future.
+    /// A row cannot be read, or the schema is newer than this version.
     #[error("the state in {path}: {source}")]
     Document {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// What is wrong with the document.
         #[source]
         source: DocumentError,
     },
 }
 
 impl StoreError {
-    /// What helps.
+    /// The remedy. Returns `None` if the message already contains it.
     pub fn hint(&self) -> Option<String> {
         match self {
             StoreError::InUse(_) => Some("stop that one first".into()),
-            // That says what helps itself.
+            // The message itself names the remedy.
             StoreError::Directory { .. }
             | StoreError::Document { source: DocumentError::FromTheFuture { .. }, .. } => None,
             StoreError::Database { path, .. } | StoreError::Document { path, .. } => {
                 let file = Word(path.as_os_str().as_bytes()).to_string();
                 Some(format!(
-                    "see whether its disk is well; if the file is damaged: mv {file} {file}.damaged, start the daemon again, and \
-                     give it with `ashore state import` what `ashore state export` printed before: without that, names get other \
+                    "check the disk; if the file is damaged: mv {file} {file}.damaged, start the daemon again, and restore an \
+                     earlier `ashore state export` with `ashore state import`; without that, names get other \
                      addresses and MACs"
                 ))
             }
@@ -81,19 +81,20 @@ impl StoreError {
     }
 }
 
-/// The open file and what it holds.
+/// The open file and its contents.
 #[derive(Debug)]
 pub struct Store {
-    /// None while it cannot be opened. After an I/O error redb takes no more until the file is opened anew.
+    /// `None` while the file cannot be opened. After an I/O error redb accepts no writes until the file is
+    /// reopened.
     database: Option<Database>,
     path: PathBuf,
     state: State,
-    /// Rows that memory has and the disk has not.
+    /// Rows that are in memory but not yet on disk.
     deferred: Vec<Row>,
 }
 
 impl Store {
-    /// Opens the state in a directory, or makes an empty one with `seed` if there is none.
+    /// Opens the state in a directory. If there is none, creates an empty state with `seed`.
     pub fn open(directory: &Path, seed: Seed) -> Result<Store, StoreError> {
         let at = |source| StoreError::Directory { path: directory.to_owned(), source };
         fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(at)?;
@@ -114,12 +115,12 @@ impl Store {
         Ok(store)
     }
 
-    /// What it holds.
+    /// The state in memory.
     pub fn state(&self) -> &State {
         &self.state
     }
 
-    /// Makes changes, all or none. When it returns they are on the disk.
+    /// Commits changes, all or none. When this returns `Ok`, they are on disk.
     pub fn commit(&mut self, changes: Vec<Change>) -> Result<(), StoreError> {
         if changes.is_empty() {
             return Ok(());
@@ -132,7 +133,7 @@ impl Store {
         Ok(())
     }
 
-    /// Makes changes that get to the disk with the next commit, or by [`Store::flush`].
+    /// Applies changes in memory. They reach the disk with the next commit, or with [`Store::flush`].
     pub fn defer(&mut self, changes: Vec<Change>) {
         self.deferred.extend(changes.iter().map(document::row));
         for change in changes {
@@ -140,12 +141,12 @@ impl Store {
         }
     }
 
-    /// Writes what was deferred. If that fails it is kept, and tried again with the next commit.
+    /// Writes the deferred changes. If this fails, they are kept and tried again with the next commit.
     pub fn flush(&mut self) -> Result<(), StoreError> {
         if self.deferred.is_empty() { Ok(()) } else { self.write_rows(&self.deferred.clone()) }
     }
 
-    /// Writes all of it anew, which tells whether a disk that took no writes does so again.
+    /// Rewrites the whole state. This shows whether a disk that refused writes accepts them again.
     pub fn write_anew(&mut self) -> Result<(), StoreError> {
         self.rewrite(&self.export())?;
         self.deferred.clear();
@@ -166,12 +167,12 @@ impl Store {
         Ok(())
     }
 
-    /// All of it, as one document.
+    /// The whole state as one document.
     pub fn export(&self) -> Document {
         document::of_state(&self.state)
     }
 
-    /// Replaces all of it by a document, which may be of an older schema.
+    /// Replaces the whole state by a document, which may have an older schema.
     pub fn import(&mut self, document: Document) -> Result<(), StoreError> {
         let fault = |source| StoreError::Document { path: self.path.clone(), source };
         let document = document::migrated(document).map_err(fault)?;
@@ -201,15 +202,16 @@ impl Store {
             }
             Err(source) => {
                 drop(database);
-                // At once, so that the file stays in use. If it cannot be, the next write tries again.
+                // Reopen the file at once, so that it stays locked. If that fails, the next write tries
+                // again.
                 self.database = self.reopened().ok();
                 Err(database_error(&self.path, source))
             }
         }
     }
 
-    /// Opens the file again after an error. A commit that failed may be on the disk all the same, and its caller was told
-    /// that it is not.
+    /// Reopens the file after an error. A commit that failed may still be on disk although its caller was
+    /// told that it failed. So the file is made to match memory.
     fn reopened(&self) -> Result<Database, StoreError> {
         let database = open(&self.path)?;
         let fault = |source| database_error(&self.path, source);
@@ -227,7 +229,8 @@ fn open(path: &Path) -> Result<Database, StoreError> {
     Database::open(path).map_err(|error| database_error(path, error.into()))
 }
 
-/// Made under another name and renamed when it is whole: a crash in between leaves no half a file.
+/// Creates the file under another name and renames it when it is complete, so that a crash in between leaves
+/// no partial file.
 fn create(directory: &Path, path: &Path, seed: Seed) -> Result<(), StoreError> {
     let unfinished = directory.join(format!("{FILE}.new"));
     let fault = |source| database_error(&unfinished, source);
@@ -237,7 +240,7 @@ fn create(directory: &Path, path: &Path, seed: Seed) -> Result<(), StoreError> {
         _ => {}
     }
     {
-        // Nobody else may open it at any moment, whatever the umask.
+        // No other user may be able to open the file at any moment, whatever the umask.
         let file = fs::File::options().write(true).create_new(true).mode(0o600).open(&unfinished);
         file.and_then(|file| file.set_permissions(fs::Permissions::from_mode(0o600))).map_err(at)?;
         let database = Database::create(&unfinished).map_err(|error| fault(error.into()))?;

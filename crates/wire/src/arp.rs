@@ -1,15 +1,16 @@
-//! ARP for IPv4 over Ethernet (RFC 826), with the two packets that RFC 5227 gives a meaning of their own.
+//! ARP for IPv4 over Ethernet (RFC 826), with the two packets that RFC 5227 defines: the probe and the
+//! announcement.
 
 use std::net::Ipv4Addr;
 
 use crate::{ETHERTYPE_ARP, Mac, ethernet};
 
-/// Request or reply.
+/// Whether a packet is a request or a reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
-    /// Who has the target address?
+    /// Asks which host has the target address.
     Request,
-    /// The sender has its address.
+    /// Says that the sender has its address.
     Reply,
 }
 
@@ -28,27 +29,29 @@ pub struct Arp {
     pub target_ip: Ipv4Addr,
 }
 
-/// Length in bytes of a frame with an ARP packet, without padding.
+/// The length in bytes of an Ethernet frame with an ARP packet, without padding.
 pub const FRAME: usize = 42;
 
 impl Arp {
-    /// A probe (RFC 5227, 1.1): does anybody have this address, and nobody's cache is to change.
+    /// A probe (RFC 5227, 1.1). It asks whether any host has this address, and does not change any ARP cache.
     pub fn probe(sender_mac: Mac, target_ip: Ipv4Addr) -> Self {
         let (sender_ip, target_mac) = (Ipv4Addr::UNSPECIFIED, Mac::ZERO);
         Arp { operation: Operation::Request, sender_mac, sender_ip, target_mac, target_ip }
     }
 
-    /// An announcement (RFC 5227, 1.1): the sender has this address now, and stale caches are to change.
+    /// An announcement (RFC 5227, 1.1). It says that the sender now has this address, and updates stale ARP
+    /// caches.
     pub fn announcement(sender_mac: Mac, ip: Ipv4Addr) -> Self {
         Arp { operation: Operation::Request, sender_mac, sender_ip: ip, target_mac: Mac::ZERO, target_ip: ip }
     }
 
-    /// The packet in a frame, if it is one for IPv4 over Ethernet. Machines heed one as well that says of its hardware that it is of
-    /// IEEE 802 (seen on Linux 6.18, `arp_process`).
+    /// Parses a frame. Returns `None` unless it is an ARP packet for IPv4 over Ethernet. The hardware type of
+    /// IEEE 802 is accepted too, as Linux does (seen on 6.18, `arp_process`).
     pub fn parse(frame: &[u8]) -> Option<Self> {
         let (_, _, ethertype, payload) = ethernet(frame)?;
         let packet: &[u8; 28] = payload.first_chunk()?;
-        // Ethernet or IEEE 802, IPv4, and the lengths of their addresses.
+        // The hardware type of Ethernet or IEEE 802, the protocol type of IPv4, and the lengths of their
+        // addresses.
         let is_for_ethernet = matches!(packet[..2], [0, 1 | 6]) && packet[2..6] == [0x08, 0, 6, 4];
         if ethertype != ETHERTYPE_ARP || !is_for_ethernet {
             return None;
@@ -69,7 +72,8 @@ impl Arp {
         })
     }
 
-    /// The whole frame, broadcast, as RFC 5227 2.6 wants every probe and announcement.
+    /// The whole frame, sent to the broadcast MAC, as RFC 5227, 2.6, demands for every probe and
+    /// announcement.
     pub fn broadcast_frame(&self) -> [u8; FRAME] {
         let mut frame = [0; FRAME];
         frame[..6].copy_from_slice(&Mac::BROADCAST.0);

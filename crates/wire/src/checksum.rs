@@ -1,7 +1,7 @@
 //! The Internet checksum.
 
-/// The Internet checksum (RFC 1071) over parts that are read as one; all but the last must be of even length. Zero over what
-/// carries its own right one.
+/// The Internet checksum (RFC 1071) over `parts`, read as one sequence of bytes. All parts but the last must
+/// have an even length. The result is zero over data that contains its own correct checksum.
 pub(crate) fn checksum(parts: &[&[u8]]) -> u16 {
     let words = parts
         .iter()

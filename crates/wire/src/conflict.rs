@@ -4,14 +4,15 @@
 //! |-------------|---------------------------------------------|---------------------------------------|-----------|
 //! | probing     | time for the next probe                     | send it                               | probing   |
 //! | probing     | a probe could not be sent yet               | send it a little later                | probing   |
-//! | probing     | some of what was said was not heard         | begin anew, twice at most             | probing   |
-//! | probing     | another claims it or probes for it, after the first probe | give it up              | conflict  |
+//! | probing     | received frames were lost                   | start over, twice at most             | probing   |
+//! | probing     | another host claims the address or probes for it, after the first probe | do not use it | conflict |
 //! | probing     | the wait after the last probe is over       | the address may be used, announce it  | clear     |
-//! | clear       | it was so a while ago, and is to be used    | send one more probe                   | probing   |
-//! | in use      | another claims it, none did for a while     | announce once more (defend)           | in use    |
-//! | in use      | another claims it, defended a moment ago    | stay silent, or the two would not stop | in use    |
+//! | clear       | it was clear a while ago, and is about to be used | send one more probe             | probing   |
+//! | in use      | another host claims it, for the first time in a while | announce once more (defend) | in use    |
+//! | in use      | another host claims it shortly after a defence | stay silent, or the two hosts would never stop | in use |
 //!
-//! A server's address is not given up once it is in use (RFC 5227, 2.4 (c)): its clients would lose it.
+//! An address in use is not given up, because a container may be a server, whose clients would lose it.
+//! RFC 5227, 2.4 (c), allows this.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -30,49 +31,49 @@ mod probe;
 pub use defence::{Defence, Response};
 pub use probe::{Action, Probe};
 
-/// How thoroughly an address is looked for before it is used.
+/// How thoroughly an address is probed before it is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Profile {
-    /// Not at all.
+    /// Without probes.
     Off,
-    /// Three probes within 200 ms, which fits a container's start.
+    /// Three probes within 200 ms, which is short enough for the start of a container.
     #[default]
     Quick,
     /// With the constants of RFC 5227, 1.1: 4 to 7 s.
     Full,
 }
 
-/// The times of a profile.
+/// The timing of a profile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timing {
-    /// The most that the first probe waits (`PROBE_WAIT`).
+    /// The longest random wait before the first probe (`PROBE_WAIT`).
     pub wait: Duration,
-    /// How many probes there are (`PROBE_NUM`).
+    /// The number of probes (`PROBE_NUM`).
     pub probes: u32,
-    /// The least between two probes (`PROBE_MIN`).
+    /// The shortest pause between two probes (`PROBE_MIN`).
     pub least: Duration,
-    /// The most between two probes (`PROBE_MAX`).
+    /// The longest pause between two probes (`PROBE_MAX`).
     pub most: Duration,
-    /// From the last probe until the address may be used (`ANNOUNCE_WAIT`).
+    /// The wait from the last probe until the address may be used (`ANNOUNCE_WAIT`).
     pub after: Duration,
 }
 
-/// How long a last look waits for an answer. The address was looked for a while ago, so a machine that is slow to answer was heard
-/// then, and one that took the address since answers at once.
+/// How long a last probe waits for an answer. The address was probed a while ago, so a host that is slow to
+/// answer was heard then. A host that took the address since then answers at once.
 pub const LAST_LOOK: Duration = Duration::from_millis(25);
-/// The same where there is hardly any time. Another container of this host answers within microseconds, and a machine at the other
-/// end of a cable within a millisecond.
+/// The same wait where there is hardly any time. Another container on this host answers within microseconds,
+/// and a host at the other end of a cable within a millisecond.
 pub const BRIEF_LOOK: Duration = Duration::from_millis(1);
-/// From one announcement to the second (`ANNOUNCE_INTERVAL`).
+/// The interval between the two announcements (`ANNOUNCE_INTERVAL`).
 pub const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(2);
-/// How many announcements there are (`ANNOUNCE_NUM`).
+/// The number of announcements (`ANNOUNCE_NUM`).
 pub const ANNOUNCE_NUM: u32 = 2;
-/// The least between two defences (`DEFEND_INTERVAL`).
+/// The shortest interval between two defences (`DEFEND_INTERVAL`).
 pub const DEFEND_INTERVAL: Duration = Duration::from_secs(10);
 
 impl Profile {
-    /// Its times; none where it does not look at all.
+    /// The timing of the profile. Returns `None` for [`Profile::Off`], which does not probe.
     pub fn timing(self) -> Option<Timing> {
         let ms = Duration::from_millis;
         match self {
@@ -101,9 +102,9 @@ impl fmt::Display for Profile {
     }
 }
 
-/// The text names no profile.
+/// The error of parsing a text that is not the name of a profile.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no profile of conflict detection; there are off, quick and full")]
+#[error("`{0}` is not a conflict detection profile: expected off, quick or full")]
 pub struct ProfileError(String);
 
 impl FromStr for Profile {
@@ -117,7 +118,7 @@ impl FromStr for Profile {
     }
 }
 
-/// The frame that asks whether anybody has an address.
+/// The frame that probes whether any host has an address.
 pub fn probe_frame(sender: Mac, ip: IpAddr) -> Vec<u8> {
     match ip {
         IpAddr::V4(ip) => Arp::probe(sender, ip).broadcast_frame().to_vec(),
@@ -125,8 +126,9 @@ pub fn probe_frame(sender: Mac, ip: IpAddr) -> Vec<u8> {
     }
 }
 
-/// The MAC of the group in which machines ask for an address, where they do not ask all. Who looks for the address must be in it
-/// (RFC 4862, 5.4.2), or a NIC or a switch keeps the questions of others from it.
+/// The MAC of the multicast group in which hosts ask for `ip`. Returns `None` for IPv4, where hosts ask by
+/// broadcast. A host that probes for the address must be in the group (RFC 4862, 5.4.2); otherwise a NIC or a
+/// switch keeps the other hosts' solicitations from it.
 pub fn asking_group(ip: IpAddr) -> Option<Mac> {
     match ip {
         IpAddr::V4(_) => None,
@@ -134,7 +136,7 @@ pub fn asking_group(ip: IpAddr) -> Option<Mac> {
     }
 }
 
-/// The frame that tells switches of it.
+/// The frame that tells switches about joining [`asking_group`]. Returns `None` for IPv4.
 pub fn joining_frame(sender: Mac, ip: IpAddr) -> Option<Vec<u8>> {
     match ip {
         IpAddr::V4(_) => None,
@@ -142,7 +144,7 @@ pub fn joining_frame(sender: Mac, ip: IpAddr) -> Option<Vec<u8>> {
     }
 }
 
-/// The frame that tells everybody who has an address.
+/// The frame that announces which host has an address.
 pub fn announcement(owner: Mac, ip: IpAddr) -> Vec<u8> {
     match ip {
         IpAddr::V4(ip) => Arp::announcement(owner, ip).broadcast_frame().to_vec(),
@@ -150,8 +152,8 @@ pub fn announcement(owner: Mac, ip: IpAddr) -> Vec<u8> {
     }
 }
 
-/// Whether what was heard speaks against one's use of an address: a claim by another, or another's probe for it while one
-/// probes oneself (RFC 5227, 2.1.1).
+/// Whether a frame conflicts with the use of `ip` by `own`: another host claims the address, or probes for it
+/// while `own` is probing too (RFC 5227, 2.1.1).
 fn speaks_against(heard: &Heard, ip: IpAddr, own: Mac, probing: bool) -> bool {
     heard.ip == ip && heard.sender != own && (heard.claims || probing)
 }

@@ -1,4 +1,4 @@
-//! What DHCP for IPv4 and for IPv6 have in common.
+//! What DHCPv4 and DHCPv6 have in common.
 
 use std::time::{Duration, Instant};
 
@@ -9,72 +9,74 @@ mod held_lease;
 pub(crate) use held_lease::HeldLease;
 pub use held_lease::{Change, Held, Lease, Recorded};
 
-/// A client of either, as whoever drives it sees it: who does what [`Client::poll`] says until it says [`Action::Wait`], tells what
-/// comes meanwhile, and polls again.
+/// A DHCPv4 or DHCPv6 client, as its driver sees it. The driver carries out what [`Client::poll`] returns
+/// until that is [`Action::Wait`], reports what happens meanwhile, and polls again.
 ///
-/// The times given must never go back, and must count those in which the machine sleeps (`CLOCK_BOOTTIME`, as an offset from some
-/// `Instant`): a lease runs out meanwhile.
+/// The times passed in must never go back. They must include the time that the host is suspended
+/// (`CLOCK_BOOTTIME`, as an offset from some `Instant`), because a lease runs on during that time.
 pub trait Client {
-    /// What it gets.
+    /// The kind of lease that the client gets.
     type Lease: Lease;
-    /// What it sends.
+    /// The kind of message that the client sends.
     type Outgoing;
 
-    /// What to do at a moment.
+    /// Returns what to do at time `now`.
     fn poll(&mut self, now: Instant) -> Action<Self::Lease, Self::Outgoing>;
 
-    /// The lease, if it is good at this moment. One from the record is so before any server has confirmed it.
+    /// The lease, if it is valid at time `now`. A recorded lease counts as valid even before a server has
+    /// confirmed it.
     fn held(&self, now: Instant) -> Option<&Held<Self::Lease>>;
 
-    /// Nobody has the address. Another than what was asked about changes nothing.
+    /// Reports that no other host has the address. A report about an address that the client did not ask to
+    /// probe changes nothing.
     fn clear(&mut self, ip: <Self::Lease as Lease>::Ip);
 
-    /// Another machine has the address: it is declined, also if the lease was good until now. While the link has no carrier nobody
-    /// can have been heard to have it, and nothing changes.
+    /// Reports that another host has the address. The client declines it, even if the lease was valid until
+    /// now. While the link has no carrier, no other host can have been heard, so the call changes nothing.
     fn taken(&mut self, ip: <Self::Lease as Lease>::Ip, now: Instant);
 
-    /// Whether the link has no carrier, as far as it was told.
+    /// Whether the link was last reported to have no carrier.
     fn is_down(&self) -> bool;
 
-    /// The link has no carrier: nothing is sent, and the lease runs on.
+    /// Reports that the link has no carrier. The client sends nothing, and the lease runs on.
     fn link_down(&mut self);
 
-    /// Whether it asks, and no server has answered yet.
+    /// Whether the client is asking and no server has answered yet.
     fn is_unanswered(&self) -> bool;
 
-    /// The link has a carrier, perhaps to another LAN (RFC 2131, 3.7; RFC 8415, 18.2.12).
+    /// Reports that the link has a carrier, perhaps to another LAN (RFC 2131, 3.7; RFC 8415, 18.2.12).
     fn link_up(&mut self, now: Instant);
 
-    /// Gives the lease back. What is to be told and sent is asked for as ever; then nothing more comes. A client that is to find its
-    /// lease again is not released but dropped.
+    /// Releases the lease. The driver goes on polling for what is left to report and send; after that,
+    /// nothing more comes. To keep the lease for a later start, drop the client instead.
     fn release(&mut self, now: Instant);
 }
 
-/// What to do now.
+/// What the driver does next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action<L: Lease, Outgoing> {
-    /// Send this, and ask again.
+    /// Send this message, and poll again.
     Send(Outgoing),
-    /// Nothing before this moment, if any, unless something is heard.
+    /// Do nothing until this moment, or without limit if `None`, unless something is heard.
     Wait(Option<Instant>),
-    /// Find out whether anybody has this address (RFC 2131, 2.2; RFC 8415, 18.2.10.1), and say so by [`Client::clear`] or
-    /// [`Client::taken`]. It is asked once.
+    /// Probe whether any other host has this address (RFC 2131, 2.2; RFC 8415, 18.2.10.1), and report the
+    /// result by [`Client::clear`] or [`Client::taken`]. The client asks for this once per candidate.
     Probe(L::Ip),
-    /// The lease is good: put on the link, or change there, what it says.
+    /// The lease is valid: apply it to the link, or apply what has changed.
     Bound(Held<L>, Change<L::Part>),
-    /// The recorded lease may be used, since it has not ended and no server has answered (RFC 2131, 3.2 (4); RFC 8415, 18.2.3). The
-    /// client goes on asking.
+    /// The recorded lease may be used: it has not expired and no server has answered (RFC 2131, 3.2 (4);
+    /// RFC 8415, 18.2.3). The client goes on asking.
     Unconfirmed(Held<L>),
-    /// The address must be used no longer, and no lease is on record.
+    /// The address must no longer be used, and its lease must be removed from the record.
     Lost(Loss),
 }
 
-/// Whose answers count.
+/// Which servers' answers the client accepts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Servers<Id> {
-    /// These alone; all if there are none.
+    /// Only these servers; all servers if the list is empty.
     pub allow: Vec<Id>,
-    /// Never these.
+    /// None of these servers, even if `allow` lists them.
     pub deny: Vec<Id>,
 }
 
@@ -85,51 +87,53 @@ impl<Id> Default for Servers<Id> {
 }
 
 impl<Id: PartialEq> Servers<Id> {
-    /// Whether a server's do.
+    /// Whether answers of `server` are accepted.
     pub fn accept(&self, server: &Id) -> bool {
         (self.allow.is_empty() || self.allow.contains(server)) && !self.deny.contains(server)
     }
 }
 
-/// Who is to write the client's address into the DNS (RFC 4702, 2.1; RFC 4704, 4.1).
+/// Who updates the DNS with the client's address (RFC 4702, 2.1; RFC 4704, 4.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Update {
-    /// The server: the flag S.
+    /// The server: flag S.
     Server,
     /// The client itself: no flag.
     Client,
-    /// Nobody: the flag N.
+    /// Neither: flag N.
     Nobody,
 }
 
 /// Why a lease is lost.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Loss {
-    /// A server says that it is void, and perhaps why.
+    /// A server says that the lease is void, with its reason if it gives one.
     Refused(Option<String>),
-    /// It ended, and nobody renewed it.
+    /// The lease expired without being renewed.
     Expired,
-    /// Another machine has the address.
+    /// Another host has the address.
     Taken,
-    /// It was given back.
+    /// The client released it.
     Released,
 }
 
-/// The shortest lease that is taken, in seconds: one that is shorter would be spent on renewing it.
+/// The shortest lease that is accepted, in seconds. A shorter one would be spent on renewing it.
 pub const SHORTEST: u32 = 10;
 
-/// The least between a DECLINE and the next attempt to get an address: RFC 2131, 3.1 (5), has it, and RFC 8415 has nothing that
-/// would keep a server and its client from going in a circle.
+/// The shortest wait between a DECLINE and the next attempt to get an address. RFC 2131, 3.1 (5), demands it.
+/// RFC 8415 has no such rule, but without the wait a server and its client could go in circles.
 pub(crate) const AFTER_DECLINE: Duration = Duration::from_secs(10);
 
-/// A server's words. They end in logs: what is not printable is left out.
+/// A server's text with control characters removed, because it ends up in logs. Returns `None` if nothing is
+/// left.
 pub(crate) fn words(bytes: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(bytes);
     let text: String = text.chars().filter(|c| !c.is_control()).collect();
     Some(text.trim().to_owned()).filter(|text| !text.is_empty())
 }
 
-/// An identifier as text: its bytes in hexadecimal with colons between, as servers show it and take it in a reservation.
+/// An identifier as text: its bytes in hexadecimal, separated by colons. Servers show identifiers in this
+/// form and accept it in a reservation.
 pub(crate) mod hexadecimal {
     use std::fmt;
 

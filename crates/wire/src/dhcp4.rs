@@ -1,13 +1,13 @@
-//! A DHCPv4 client (RFC 2131): its messages in bytes, and the life of a lease.
+//! A DHCPv4 client (RFC 2131): the message formats, and the life of a lease.
 //!
 //! | state      | event                                       | action                                       | next       |
 //! |------------|---------------------------------------------|----------------------------------------------|------------|
 //! | init       | the pause is over                           | DISCOVER, broadcast                          | selecting  |
-//! | selecting  | the first OFFER that can be taken           | REQUEST, broadcast                           | requesting |
-//! | requesting | ACK                                         | ask whether anybody has the address          | probing    |
+//! | selecting  | the first acceptable OFFER                  | REQUEST, broadcast                           | requesting |
+//! | requesting | ACK                                         | have the address probed                      | probing    |
 //! | requesting | NAK, or four REQUESTs without an answer     |                                              | init       |
-//! | probing    | nobody has it                               | the lease may be used                        | bound      |
-//! | probing    | somebody has it                             | DECLINE, a pause of ten seconds              | init       |
+//! | probing    | no other host has the address               | the lease may be used                        | bound      |
+//! | probing    | another host has the address                | DECLINE, a pause of ten seconds              | init       |
 //! | bound      | T1                                          | REQUEST to the server                        | renewing   |
 //! | renewing   | T2                                          | REQUEST, broadcast                           | rebinding  |
 //! | renewing, rebinding | ACK                                | the lease goes on                            | bound      |
@@ -15,12 +15,13 @@
 //! | rebooting  | no answer for a while                       | the lease is used unconfirmed                | rebooting  |
 //! | rebooting  | four REQUESTs without an answer             |                                              | bound      |
 //! | renewing, rebinding, rebooting | NAK                     | the lease is lost                            | init       |
-//! | any        | the lease ends                              | the lease is lost                            | init       |
-//! | any        | the link is back                            | REQUEST for the lease, broadcast             | rebooting  |
+//! | any        | the lease expires                           | the lease is lost                            | init       |
+//! | any        | the link has a carrier again                | REQUEST for the lease, broadcast             | rebooting  |
 //!
-//! Time is an argument, and so is randomness. A [`Client`] is driven as [`dhcp::Client`](crate::dhcp::Client) says.
+//! Time and randomness are arguments. How to drive a [`Client`] is described at
+//! [`dhcp::Client`](crate::dhcp::Client).
 //!
-//! What a state does not await is ignored in it, and so is every unauthenticated FORCERENEW (RFC 3203).
+//! A client ignores messages that its state does not expect, and every unauthenticated FORCERENEW (RFC 3203).
 
 use std::net::Ipv4Addr;
 
@@ -50,44 +51,45 @@ pub use request::Outgoing;
 pub use route::Route;
 pub use survey::{Next, Offers, QUIET, Survey};
 
-/// Why a message was not for this client, or is of no use to it. Nothing needs to be done about it, but to say so where nothing else
+/// Why a client ignored a message. No action is needed, except to report the reason if no usable answer
 /// comes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Ignored {
-    /// It is a client's own.
-    #[error("it is no reply")]
+    /// It was sent by a client.
+    #[error("it is not a reply")]
     NoReply,
-    /// It is for another MAC or another identifier (RFC 6842).
-    #[error("it is another client's")]
+    /// It is for another MAC or another client identifier (RFC 6842).
+    #[error("it is for another client")]
     OtherClient,
-    /// Nothing is asked at the moment that this would answer.
-    #[error("a {0:?} is not awaited")]
+    /// The client expects no such message at the moment.
+    #[error("a {0:?} is not expected")]
     NotAwaited(Option<Kind>),
-    /// It answers what is no longer, or never was asked.
+    /// It answers an earlier exchange, or one that never was.
     #[error("it answers another exchange")]
     OtherExchange,
-    /// It comes from a server that does not count, or was not asked.
-    #[error("{0} was not asked")]
+    /// It comes from a server whose answers are not accepted, or that was not asked.
+    #[error("{0} was not asked, or its answers are not accepted")]
     OtherServer(Ipv4Addr),
-    /// It does not say which server it comes from, and a relay lies between.
-    #[error("it names no server")]
+    /// It does not name its server, and the address of its sender does not tell, because it came through a
+    /// relay or the address is unknown.
+    #[error("it does not name its server")]
     NoServer,
-    /// It gives an address that no machine can have.
-    #[error("{0} is not an address of a machine's")]
+    /// It assigns an address that no host can have.
+    #[error("{0} cannot be the address of a host")]
     Address(Ipv4Addr),
-    /// It gives the address that it calls the server's or the router's own.
+    /// It assigns an address that, according to the same message, belongs to the server or the router.
     #[error("{0} is the address of the {1} that it names")]
     Named(Ipv4Addr, &'static str),
-    /// Its mask is none.
-    #[error("its mask makes no sense")]
+    /// Its subnet mask is invalid.
+    #[error("its subnet mask is invalid")]
     Mask,
-    /// Its lifetime makes no sense, is too short, or is over.
-    #[error("its lifetime is of no use")]
+    /// Its lifetime is invalid, too short, or already over.
+    #[error("its lifetime is invalid, too short or already over")]
     Lifetime,
 }
 
 impl Ignored {
-    /// Whether it is an answer for this client of which nothing can be made.
+    /// Whether the message is an answer for this client, but unusable.
     pub fn is_unfit(&self) -> bool {
         matches!(
             self,

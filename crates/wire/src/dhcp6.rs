@@ -1,38 +1,39 @@
-//! A DHCPv6 client (RFC 8415): its messages in bytes, and the life of a lease of one address (`IA_NA`).
+//! A DHCPv6 client (RFC 8415): the message formats, and the life of a lease of one address (`IA_NA`).
 //!
 //! | state      | event                                       | action                                       | next       |
 //! |------------|---------------------------------------------|----------------------------------------------|------------|
 //! | init       | the pause is over                           | SOLICIT                                      | soliciting |
-//! | soliciting | an ADVERTISE of preference 255, or one after the first second, or that second is over and there was one | REQUEST to the best | requesting |
-//! | soliciting, requesting | REPLY with an address           | ask whether anybody has the address          | probing    |
-//! | requesting | `NoAddrsAvail`, `NotOnLink` or `NoBinding` | a lease, if any, is lost                         | init       |
+//! | soliciting | an ADVERTISE of preference 255, or one after the first second, or that second is over and there was one | REQUEST to the best server | requesting |
+//! | soliciting, requesting | REPLY with an address           | have the address probed                      | probing    |
+//! | requesting | `NoAddrsAvail`, `NotOnLink` or `NoBinding`  | a lease, if any, is lost                     | init       |
 //! | requesting | ten REQUESTs without an answer              | a lease, if any, runs on                     | init, bound |
-//! | probing    | nobody has it                               | the lease may be used                        | bound      |
-//! | probing    | somebody has it                             | DECLINE                                      | declining  |
-//! | declining  | REPLY, or four DECLINEs without one         | ten seconds' pause since the first           | init       |
+//! | probing    | no other host has the address               | the lease may be used                        | bound      |
+//! | probing    | another host has the address                | DECLINE                                      | declining  |
+//! | declining  | REPLY, or four DECLINEs without one         | a pause of ten seconds since the first       | init       |
 //! | bound      | T1                                          | RENEW to the server                          | renewing   |
 //! | renewing   | T2                                          | REBIND                                       | rebinding  |
 //! | renewing, rebinding | REPLY with the address             | the lease goes on                            | bound      |
-//! | renewing, rebinding | REPLY with another                 | as from soliciting; the lease runs on, unless it is taken back | probing |
-//! | renewing, rebinding | `NoBinding`: the server forgot     | REQUEST to that server; the lease runs on    | requesting |
-//! | renewing, rebinding | `NotOnLink`, or the address ends now | the lease is lost                          | init       |
-//! | confirming | REPLY                                       | the lease goes on; if not in use, ask whether anybody has the address | bound, probing |
+//! | renewing, rebinding | REPLY with another address         | as in soliciting; the lease runs on, unless it is withdrawn | probing |
+//! | renewing, rebinding | `NoBinding`: the server forgot the lease | REQUEST to that server; the lease runs on | requesting |
+//! | renewing, rebinding | `NotOnLink`, or the address is withdrawn | the lease is lost                       | init       |
+//! | confirming | REPLY                                       | the lease goes on; if it is not in use, have the address probed | bound, probing |
 //! | confirming | no answer for a while                       | the lease is used unconfirmed                | confirming |
 //! | confirming | no answer in ten seconds                    |                                              | bound      |
 //! | confirming | `NotOnLink`                                 | the lease is lost                            | init       |
-//! | any        | the lease ends                              | the lease is lost                            | init       |
-//! | any        | the link is back                            | CONFIRM                                      | confirming |
-//! | any        | it is to give the lease back                | the lease is lost, RELEASE                   | releasing  |
+//! | any        | the lease expires                           | the lease is lost                            | init       |
+//! | any        | the link has a carrier again                | CONFIRM                                      | confirming |
+//! | any        | the caller releases the lease               | the lease is lost, RELEASE                   | releasing  |
 //! | releasing  | REPLY, or four RELEASEs without one         |                                              | released   |
 //!
-//! Time is an argument, and so is randomness. A [`Client`] is driven as [`dhcp::Client`](crate::dhcp::Client) says.
+//! Time and randomness are arguments. How to drive a [`Client`] is described at
+//! [`dhcp::Client`](crate::dhcp::Client).
 //!
-//! What a state does not await is ignored in it, and so is a REPLY that says that something went wrong for no reason that the
-//! table names: what it answers is repeated in its time. Everything is sent by multicast, so that `UseMulticast` has nothing to
-//! ask for. Every RECONFIGURE is ignored: those that are to be heeded are authenticated with a key (RFC 8415, 20.4) for which
-//! this never asks.
+//! A client ignores messages that its state does not expect. It also ignores a REPLY with a failure status
+//! that the table does not name: it repeats its message when the time comes. All messages are sent by
+//! multicast, so `UseMulticast` has no effect. Every RECONFIGURE is ignored, because a valid one is
+//! authenticated with a key (RFC 8415, 20.4) that this client never asks for.
 //!
-//! An [`Inquiry`] asks for what there is to know beside addresses.
+//! An [`Inquiry`] asks for configuration other than addresses.
 
 use std::net::Ipv6Addr;
 
@@ -62,40 +63,40 @@ pub use message::{Kind, Message};
 pub use options::{Options, Status, code};
 pub use request::Outgoing;
 
-/// Why a message was not for this client, or is of no use to it. Nothing needs to be done about it.
+/// Why a client ignored a message. No action is needed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Ignored {
-    /// It is no server's.
-    #[error("it is no reply")]
+    /// It was not sent by a server.
+    #[error("it is not a reply")]
     NoReply,
-    /// It wants to be obeyed, and nothing shows that it comes from the lease's server.
+    /// It demands an action, but nothing proves that it comes from the lease's server.
     #[error("it is not authenticated")]
     Unauthenticated,
-    /// It is for another DUID, or for nobody.
-    #[error("it is another client's")]
+    /// It is for another DUID, or for none.
+    #[error("it is for another client")]
     OtherClient,
-    /// Nothing is asked at the moment that this would answer.
-    #[error("a {0:?} is not awaited")]
+    /// The client expects no such message at the moment.
+    #[error("a {0:?} is not expected")]
     NotAwaited(Kind),
-    /// It answers what is no longer, or never was asked.
+    /// It answers an earlier exchange, or one that never was.
     #[error("it answers another exchange")]
     OtherExchange,
-    /// It comes from a server that does not count, or was not asked.
-    #[error("{0} was not asked")]
+    /// It comes from a server whose answers are not accepted, or that was not asked.
+    #[error("{0} was not asked, or its answers are not accepted")]
     OtherServer(Duid),
-    /// It does not say which server it comes from.
-    #[error("it names no server")]
+    /// It does not name its server.
+    #[error("it does not name its server")]
     NoServer,
-    /// It gives no address.
-    #[error("it gives no address")]
+    /// It assigns no address.
+    #[error("it assigns no address")]
     NoAddress,
-    /// It gives an address that no machine can have.
-    #[error("{0} is not an address of a machine's")]
+    /// It assigns an address that no host can have.
+    #[error("{0} cannot be the address of a host")]
     Address(Ipv6Addr),
-    /// Its lifetimes make no sense, are too short, or are over.
-    #[error("its lifetimes are of no use")]
+    /// Its lifetimes are invalid, too short, or already over.
+    #[error("its lifetimes are invalid, too short or already over")]
     Lifetime,
-    /// It says that something went wrong, and perhaps why.
-    #[error("it says {0:?}")]
+    /// It reports a failure, with its reason if it gives one.
+    #[error("it reports the status {0:?}")]
     Failed(Status, Option<String>),
 }

@@ -1,34 +1,35 @@
-//! Names of the DNS, as text and as options carry them.
+//! DNS names, as text and as DHCP options carry them.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A domain's name without its last dot, of letters, digits, `-` and `_`. What comes from a server may be written into
-/// `resolv.conf`, so nothing else is let in.
+/// A domain name of letters, digits, `-` and `_`, without its final dot. A name from a server may be written
+/// into `resolv.conf`, so no other characters are accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct DomainName(String);
 
-/// Why a text is not a domain's name.
+/// The error of parsing a text that is not a domain name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is no name of a domain: up to 63 letters, digits, `-` and `_` between dots, 253 in all, are one"
+    "`{0}` is not a domain name: expected up to 63 letters, digits, `-` or `_` between dots, and 253 in all"
 )]
 pub struct DomainNameError(String);
 
-/// Names that one option may list: more than any resolver uses, and no more than a packet of pointers should cost.
+/// The most names that one option may list. It is more than any resolver uses, and limits what a packet full
+/// of pointers can cost.
 const MOST: usize = 32;
 
 impl DomainName {
-    /// As text.
+    /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// As labels, each behind its length. A name of one label is not a whole one, and gets no root at its end (RFC 4702,
-    /// 2.3.1).
+    /// The name as DNS labels, each preceded by its length. A name of one label is not fully qualified, so it
+    /// gets no root label at its end (RFC 4702, 2.3.1).
     pub(crate) fn labels(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(self.0.len() + 2);
         for label in self.0.split('.') {
@@ -41,7 +42,8 @@ impl DomainName {
         bytes
     }
 
-    /// The names of a search list (RFC 3397), in which a name may end with a pointer to the end of an earlier one.
+    /// Parses a search list (RFC 3397), in which a name may end with a pointer into an earlier name. Stops
+    /// after `MOST` names. Returns `None` if a name is malformed.
     pub(crate) fn list(bytes: &[u8]) -> Option<Vec<Self>> {
         let (mut names, mut at) = (Vec::new(), 0);
         while at < bytes.len() && names.len() < MOST {
@@ -53,8 +55,8 @@ impl DomainName {
     }
 }
 
-/// The name that begins at a place, and where the next one begins. A pointer leads to before all that was read for this name,
-/// so it ends.
+/// Reads the name that begins at `start`. Returns it and the offset of the next name. A pointer must lead to
+/// before everything that was read for this name, so the loop ends.
 fn read(bytes: &[u8], start: usize) -> Option<(String, usize)> {
     let (mut name, mut at, mut lowest, mut next) = (String::new(), start, start, None);
     loop {
@@ -66,7 +68,7 @@ fn read(bytes: &[u8], start: usize) -> Option<(String, usize)> {
                 if !name.is_empty() {
                     name.push('.');
                 }
-                // A dot within a label would read as two.
+                // A dot within a label would read as a separator of two labels.
                 name.push_str(std::str::from_utf8(label).ok().filter(|label| !label.contains('.'))?);
                 at += 1 + length;
             }

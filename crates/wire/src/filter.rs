@@ -1,5 +1,5 @@
-//! The packet filters, as classic BPF: one lets ARP and neighbour discovery through, one each the answers that clients of
-//! DHCPv4 and DHCPv6 get.
+//! Packet filters in classic BPF. One accepts ARP and neighbour discovery, the other two accept the answers
+//! to DHCPv4 and DHCPv6 clients.
 
 use crate::dhcp4::{CLIENT_PORT, FRAGMENT};
 use crate::dhcp6;
@@ -11,13 +11,13 @@ use crate::{ETHERNET_HEADER, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, TAGS
 /// One instruction of classic BPF (`struct sock_filter`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Instruction {
-    /// The operation.
+    /// The operation code.
     pub code: u16,
-    /// Instructions to skip if true.
+    /// How many instructions to skip if the condition is true.
     pub jt: u8,
-    /// Instructions to skip if false.
+    /// How many instructions to skip if the condition is false.
     pub jf: u8,
-    /// Its operand.
+    /// The operand.
     pub k: u32,
 }
 
@@ -27,24 +27,25 @@ const fn instruction(code: u16, jt: u8, jf: u8, k: u32) -> Instruction {
 
 const LOAD_HALF: u16 = 0x28;
 const LOAD_BYTE: u16 = 0x30;
-/// At an offset from the index register.
+/// Loads from an offset relative to the index register.
 const LOAD_HALF_INDEXED: u16 = 0x48;
-/// Into the index register, the length that the low half of a byte gives in words of four: that of an IPv4 header.
+/// Loads the index register with the length of an IPv4 header: the low half of a byte, in units of four
+/// bytes.
 const INDEX_BY_HEADER: u16 = 0xb1;
 const JUMP_IF_EQUAL: u16 = 0x15;
 const JUMP_IF_SET: u16 = 0x45;
 const AND: u16 = 0x54;
 const RETURN: u16 = 0x06;
-/// `SKF_AD_OFF + SKF_AD_VLAN_TAG_PRESENT`: the kernel strips a VLAN's tag before a packet socket sees the frame, and the
-/// untagged parent must not take another VLAN's ARP for its own.
+/// `SKF_AD_OFF + SKF_AD_VLAN_TAG_PRESENT`. The kernel strips a VLAN tag before a packet socket sees the
+/// frame. Without this check, the untagged parent would mistake another VLAN's ARP for its own.
 const VLAN_TAG_PRESENT: u32 = 0xffff_f000 + 48;
-/// `SKF_AD_OFF + SKF_AD_VLAN_TAG`: the tag, of which these bits are the VLAN's number.
+/// `SKF_AD_OFF + SKF_AD_VLAN_TAG`: the tag, whose lower 12 bits are the VLAN ID.
 const VLAN_TAG: u32 = 0xffff_f000 + 44;
-/// How much of a frame is handed over, in bytes: more than any frame has.
+/// How much of an accepted frame is handed over, in bytes: more than any frame has.
 const WHOLE: u32 = 0x4_0000;
 
-/// The filter that lets pass what another lets pass of frames in no VLAN. Those with the VLAN ID 0 are in none: the tag carries
-/// their priority (IEEE 802.1Q, 9.6).
+/// Limits a filter to frames outside any VLAN. A frame with the VLAN ID 0 is outside any VLAN: its tag only
+/// carries a priority (IEEE 802.1Q, 9.6).
 fn in_no_vlan(rest: &[Instruction]) -> Vec<Instruction> {
     let untagged = [
         instruction(LOAD_BYTE, 0, 0, VLAN_TAG_PRESENT),
@@ -57,8 +58,9 @@ fn in_no_vlan(rest: &[Instruction]) -> Vec<Instruction> {
     [&untagged, rest].concat()
 }
 
-/// Lets pass ARP frames, and solicitations and advertisements of routers and neighbours, in no VLAN. What stands behind another tag
-/// without a VLAN, or another header of IPv6, is for whoever reads it to see.
+/// Accepts ARP frames, and solicitations and advertisements of routers and neighbours, outside any VLAN. The
+/// filter does not look behind a further tag with the VLAN ID 0 or behind an IPv6 extension header. It
+/// accepts such frames, and the parser decides.
 pub fn arp_and_ndp() -> Vec<Instruction> {
     let [c_tag, s_tag] = TAGS.map(u32::from);
     let [hops, routing, destination] = EXTENSIONS.map(u32::from);
@@ -88,8 +90,8 @@ pub fn arp_and_ndp() -> Vec<Instruction> {
     ])
 }
 
-/// Lets pass IPv4 datagrams that are whole and for the port of DHCP clients, in no VLAN. Whether they are what they say is for
-/// [`Datagram::to_client`](crate::dhcp4::Datagram::to_client) to see.
+/// Accepts IPv4 UDP datagrams to the port of DHCP clients that are not fragments, outside any VLAN.
+/// [`Datagram::to_client`](crate::dhcp4::Datagram::to_client) verifies the rest.
 pub fn dhcp4_to_client() -> Vec<Instruction> {
     const HEADER: u32 = ETHERNET_HEADER as u32;
     in_no_vlan(&[
@@ -107,8 +109,8 @@ pub fn dhcp4_to_client() -> Vec<Instruction> {
     ])
 }
 
-/// The same of IPv6, of which [`dhcp6::Datagram::to_client`] sees whether it is what it says. UDP is looked for directly behind
-/// the header: no server's answer has anything between.
+/// Accepts IPv6 UDP datagrams to the port of DHCPv6 clients, outside any VLAN. [`dhcp6::Datagram::to_client`]
+/// verifies the rest. UDP must follow the IPv6 header directly: no server puts anything in between.
 pub fn dhcp6_to_client() -> Vec<Instruction> {
     const HEADER: u32 = ETHERNET_HEADER as u32;
     const UDP_HEADER: u32 = HEADER + 40;
@@ -131,7 +133,7 @@ mod tests {
     use crate::{Mac, arp::Arp, ndp};
     use proptest::prelude::*;
 
-    /// Tags: none, a priority alone, and a VLAN with a priority.
+    /// VLAN tags: none, a priority without a VLAN, and a VLAN with a priority.
     const NONE: Option<u16> = None;
     const PRIORITY: Option<u16> = Some(0xe000);
     const VLAN: Option<u16> = Some(0xe014);
@@ -140,7 +142,7 @@ mod tests {
         runs(&arp_and_ndp(), frame, tag)
     }
 
-    /// The instructions that the filters use, as the kernel runs them.
+    /// Runs a filter as the kernel does. Supports only the instructions that the filters use.
     fn runs(filter: &[Instruction], frame: &[u8], tag: Option<u16>) -> bool {
         let (mut a, mut x, mut at) = (0u32, 0, 0);
         let byte = |offset: u32| frame.get(offset as usize).copied().map(u32::from);
@@ -151,7 +153,7 @@ mod tests {
                 LOAD_BYTE if i.k == VLAN_TAG_PRESENT => a = u32::from(tag.is_some()),
                 LOAD_HALF if i.k == VLAN_TAG => a = u32::from(tag.unwrap_or_default()),
                 AND => a &= i.k,
-                // A load beyond the frame ends the programme with 0.
+                // A load beyond the end of the frame ends the program with 0.
                 LOAD_BYTE => match byte(i.k) {
                     Some(value) => a = value,
                     None => return false,
@@ -180,19 +182,19 @@ mod tests {
         let (mac, ip) = (Mac([2, 0, 0, 0, 0, 1]), "fd88::7".parse().unwrap());
         let arp = Arp::probe(mac, [192, 168, 88, 7].into()).broadcast_frame();
         assert!(passes(&arp, NONE) && passes(&arp, PRIORITY));
-        assert!(!passes(&arp, VLAN), "another VLAN's");
+        assert!(!passes(&arp, VLAN), "a frame of another VLAN");
         assert!(passes(&ndp::dad_probe(mac, ip), NONE) && passes(&ndp::advertisement(mac, ip), NONE));
         let mut echo = ndp::dad_probe(mac, ip);
         echo[14 + 40] = 128;
         let mut router = echo.clone();
         router[14 + 40] = 134;
         assert!(passes(&router, NONE) && passes(&ndp::router_solicitation(mac), NONE));
-        // Behind more tags, if they name no VLAN, and behind other headers.
+        // Frames with more tags pass if these name no VLAN, and so do frames with extension headers.
         for tag in [[0x81, 0, 0xe0, 0], [0x88, 0xa8, 0, 0]] {
             let mut tagged = [&arp[..12], &tag, &arp[12..]].concat();
             assert!(passes(&tagged, NONE) && passes(&tagged, PRIORITY) && !passes(&tagged, VLAN));
             tagged[15] = 20;
-            assert!(!passes(&tagged, NONE), "another VLAN's");
+            assert!(!passes(&tagged, NONE), "a frame of another VLAN");
         }
         for (header, has_passed) in [(0, true), (43, true), (60, true), (44, false), (17, false)] {
             let mut behind = ndp::dad_probe(mac, ip);
@@ -209,7 +211,7 @@ mod tests {
         let filter = dhcp4_to_client();
         let answer = reply_frame(b"message");
         assert!(runs(&filter, &answer, NONE) && runs(&filter, &answer, PRIORITY));
-        assert!(!runs(&filter, &answer, VLAN), "another VLAN's");
+        assert!(!runs(&filter, &answer, VLAN), "a frame of another VLAN");
         let asked = Datagram::to_client(&answer, Checksum::Whole).unwrap().to_server();
         assert!(!runs(&filter, &asked, NONE));
         // TCP, IPv6, fragments, and a frame that ends before the port.
@@ -226,7 +228,7 @@ mod tests {
         let filter = dhcp6_to_client();
         let answer = dhcp6::reply_frame(b"message");
         assert!(runs(&filter, &answer, NONE) && runs(&filter, &answer, PRIORITY));
-        assert!(!runs(&filter, &answer, VLAN), "another VLAN's");
+        assert!(!runs(&filter, &answer, VLAN), "a frame of another VLAN");
         assert!(!runs(&filter, &dhcp6::question_frame(b"message"), NONE));
         assert!(!runs(&filter, &reply_frame(b"message"), NONE) && !runs(&dhcp4_to_client(), &answer, NONE));
         // TCP, IPv4, and a frame that ends before the port.

@@ -1,4 +1,4 @@
-//! What one frame says about who has an address.
+//! What a frame says about which host has an address.
 
 use std::net::IpAddr;
 
@@ -6,18 +6,18 @@ use crate::Mac;
 use crate::arp::Arp;
 use crate::ndp::Neighbour;
 
-/// What one frame says about who has an address.
+/// What a frame says about which host has an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Heard {
-    /// Who says it.
+    /// The MAC of the host that sent it.
     pub sender: Mac,
-    /// About which address.
+    /// The address that it is about.
     pub ip: IpAddr,
-    /// Whether the sender has it, or only asks whether anybody has, wanting it for itself.
+    /// `true` if the sender has the address, `false` if it only probes for it because it wants to use it.
     pub claims: bool,
 }
 
-/// Reads a frame; none if it says nothing of the kind.
+/// Reads a frame. Returns `None` if it says nothing about which host has an address.
 pub fn heard(frame: &[u8]) -> Option<Heard> {
     if let Some(arp) = Arp::parse(frame) {
         let claims = !arp.sender_ip.is_unspecified();

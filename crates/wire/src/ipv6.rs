@@ -4,33 +4,34 @@ use std::net::Ipv6Addr;
 
 use crate::{ETHERNET_HEADER, ETHERTYPE_IPV6, Mac, ethernet};
 
-/// Length in bytes of the header.
+/// The length in bytes of the IPv6 header.
 pub(crate) const HEADER: usize = 40;
 
-/// One packet on a LAN.
+/// An IPv6 packet on a LAN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Packet<'a> {
-    /// Who sent the frame.
+    /// The MAC of the frame's sender.
     pub(crate) source_mac: Mac,
-    /// Who gets it.
+    /// The MAC of the frame's receiver.
     pub(crate) destination_mac: Mac,
-    /// The sender's address.
+    /// The sender's IPv6 address.
     pub(crate) source: Ipv6Addr,
-    /// The receiver's.
+    /// The receiver's IPv6 address.
     pub(crate) destination: Ipv6Addr,
-    /// What the payload is.
+    /// The protocol of the payload.
     pub(crate) next_header: u8,
-    /// How many routers it may still pass; 255 says that it has passed none.
+    /// How many more routers the packet may pass. 255 shows that it has passed none.
     pub(crate) hop_limit: u8,
-    /// Everything behind the header.
+    /// Everything after the header.
     pub(crate) payload: &'a [u8],
 }
 
-/// Headers of options for every hop, of routing, and of options for the destination (RFC 8200, 4.3, 4.4 and 4.6).
+/// The extension headers for hop-by-hop options, routing and destination options (RFC 8200, 4.3, 4.4 and
+/// 4.6).
 pub(crate) const EXTENSIONS: [u8; 3] = [0, 43, 60];
 
 impl<'a> Packet<'a> {
-    /// The packet in a frame, if it is whole.
+    /// Parses a frame. Returns `None` unless it holds a complete IPv6 packet.
     pub(crate) fn parse(frame: &'a [u8]) -> Option<Self> {
         let (destination_mac, source_mac, ethertype, packet) = ethernet(frame)?;
         let (header, rest) = packet.split_at_checked(HEADER)?;
@@ -50,8 +51,8 @@ impl<'a> Packet<'a> {
         })
     }
 
-    /// The same without headers that stand between IPv6's and the payload, if these are whole. A fragment's stays: neighbour
-    /// discovery knows none (RFC 6980).
+    /// The packet without its extension headers. Returns `None` if one of them is cut off. A fragment header
+    /// stays, because neighbour discovery must not be fragmented (RFC 6980).
     pub(crate) fn without_extensions(mut self) -> Option<Self> {
         while EXTENSIONS.contains(&self.next_header) {
             let [next, length, ..] = *self.payload else { return None };
@@ -61,7 +62,7 @@ impl<'a> Packet<'a> {
         Some(self)
     }
 
-    /// The frame that carries it.
+    /// The Ethernet frame that carries the packet.
     pub(crate) fn frame(&self) -> Vec<u8> {
         let mut frame = Vec::with_capacity(ETHERNET_HEADER + HEADER + self.payload.len());
         frame.extend(self.destination_mac.0);
@@ -77,13 +78,14 @@ impl<'a> Packet<'a> {
     }
 }
 
-/// A multicast group's MAC: 33:33 and the last four bytes of its address (RFC 2464, 7).
+/// The MAC of a multicast group: 33:33 and the last four bytes of the group's address (RFC 2464, 7).
 pub(crate) fn group_mac(group: Ipv6Addr) -> Mac {
     let [.., a, b, c, d] = group.octets();
     Mac([0x33, 0x33, a, b, c, d])
 }
 
-/// Whether an address can be that of one machine. A name server's may be link-local.
+/// Whether an address can be that of a single host. Link-local addresses count, because a name server may
+/// have one.
 pub(crate) fn is_host(ip: Ipv6Addr) -> bool {
     !ip.is_unspecified() && !ip.is_loopback() && !ip.is_multicast() && ip.to_ipv4_mapped().is_none()
 }

@@ -1,8 +1,9 @@
-//! Bytes and meaning for a host on a LAN: MAC addresses, ARP, neighbour discovery, conflict detection, what IPv6
-//! routers advertise, and clients of DHCPv4 and DHCPv6.
+//! Packet formats and protocol state machines for a host on a LAN: MAC addresses, ARP, neighbour discovery,
+//! address conflict detection, what IPv6 routers advertise, and clients for DHCPv4 and DHCPv6.
 //!
-//! Nothing here does I/O, reads a clock or starts a thread: frames come in as slices, time is an argument, and what
-//! should happen on the wire goes out as a value. That is what makes every transition testable.
+//! This crate does no I/O, reads no clock and starts no thread. Frames come in as slices, time is an
+//! argument, and whatever should go out on the wire is returned as a value. This makes every state transition
+//! testable.
 
 pub mod arp;
 mod checksum;
@@ -34,13 +35,15 @@ pub const ETHERTYPE_IPV6: u16 = 0x86dd;
 /// Length in bytes of an Ethernet header without a VLAN tag.
 pub const ETHERNET_HEADER: usize = 14;
 
-/// Tags of IEEE 802.1Q and 802.1ad stand in the place of an `EtherType`.
+/// The tag protocol identifiers of IEEE 802.1Q and 802.1ad. They stand where a frame without a tag has its
+/// `EtherType`.
 const TAGS: [u16; 2] = [0x8100, 0x88a8];
-/// The VLAN's number in a tag. With none it carries a priority alone.
+/// The bits of a tag that hold the VLAN ID. An ID of 0 means that the tag only carries a priority.
 const VLAN_ID: u16 = 0xfff;
 
-/// Splits an Ethernet frame in no VLAN into destination, source, `EtherType` and payload. Machines take off as many tags without a VLAN
-/// as there are (seen on Linux 6.18, `__netif_receive_skb_core`).
+/// Splits an untagged Ethernet frame into destination, source, `EtherType` and payload. Tags with the VLAN
+/// ID 0 do not put a frame in a VLAN: any number of them is removed, as Linux does (seen on 6.18,
+/// `__netif_receive_skb_core`). Returns `None` if the frame is in a VLAN or too short.
 fn ethernet(frame: &[u8]) -> Option<(Mac, Mac, u16, &[u8])> {
     let (header, mut payload) = frame.split_at_checked(ETHERNET_HEADER)?;
     let mac = |at: usize| -> Option<Mac> { Some(Mac(header[at..at + 6].try_into().ok()?)) };

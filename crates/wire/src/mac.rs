@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 #[serde(into = "String", try_from = "String")]
 pub struct Mac(pub [u8; 6]);
 
-/// Why a string is not a MAC address.
+/// The error of parsing a string that is not a MAC address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a MAC address: six pairs of hexadecimal digits are expected, as in 02:5a:00:00:00:01")]
 pub struct MacParseError(String);
@@ -18,10 +18,11 @@ pub struct MacParseError(String);
 impl Mac {
     /// `ff:ff:ff:ff:ff:ff`.
     pub const BROADCAST: Mac = Mac([0xff; 6]);
-    /// `00:00:00:00:00:00`, which no station has; ARP probes carry it as their target (RFC 5227, 2.1.1).
+    /// `00:00:00:00:00:00`, which no host has. ARP probes carry it as their target (RFC 5227, 2.1.1).
     pub const ZERO: Mac = Mac([0; 6]);
 
-    /// Whether this can be the address of one station: neither multicast (which includes broadcast) nor zero.
+    /// Whether this can be the address of a single station, which multicast (broadcast included) and zero
+    /// cannot.
     pub fn is_station(self) -> bool {
         self.0[0] & 0x01 == 0 && self != Mac::ZERO
     }
@@ -31,7 +32,8 @@ impl Mac {
         self.0[0] & 0x02 != 0
     }
 
-    /// Turns any six bytes into a locally administered unicast address, keeping the other 46 bits.
+    /// Turns any six bytes into a locally administered unicast address. Only two bits change; the other 46
+    /// are kept.
     #[must_use]
     pub fn into_local_unicast(self) -> Mac {
         let mut bytes = self.0;
@@ -39,7 +41,7 @@ impl Mac {
         Mac(bytes)
     }
 
-    /// The IPv6 link-local address that follows from this MAC by modified EUI-64 (RFC 4291, appendix A).
+    /// The IPv6 link-local address derived from this MAC by modified EUI-64 (RFC 4291, appendix A).
     pub fn link_local(self) -> std::net::Ipv6Addr {
         let m = self.0;
         std::net::Ipv6Addr::from([
@@ -79,7 +81,7 @@ impl fmt::Debug for Mac {
 impl FromStr for Mac {
     type Err = MacParseError;
 
-    /// Takes the two common forms, `02:5a:…` and `02-5a-…`, in either case.
+    /// Accepts the two common forms, `02:5a:…` and `02-5a-…`, in upper or lower case.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let bad = || MacParseError(text.to_owned());
         let separator = if text.contains('-') { '-' } else { ':' };

@@ -1,22 +1,25 @@
-//! Multicast listener discovery (RFC 3810), as far as a switch wants to know which groups a port listens to.
+//! Multicast listener discovery (RFC 3810): the one message that tells a switch which groups a port listens
+//! to.
 
 use std::net::Ipv6Addr;
 
 use crate::ipv6::{self, group_mac};
 use crate::{Mac, ndp};
 
-/// All routers that understand version 2, and the switches on the way.
+/// The group of all routers that understand MLD version 2. Snooping switches on the way read it too.
 const ALL_MLDV2_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x16);
 const HOP_BY_HOP: u8 = 0;
-/// Followed by `ICMPv6`: the router alert that MLD wants (RFC 2711, 2.1), and padding.
+/// A hop-by-hop header, followed by `ICMPv6`: the router alert that MLD requires (RFC 2711, 2.1), and
+/// padding.
 const ROUTER_ALERT: [u8; 8] = [ndp::ICMPV6, 0, 5, 2, 0, 0, 1, 0];
 const REPORT: u8 = 143;
 const CHANGE_TO_EXCLUDE: u8 = 4;
 
-/// The frame by which a port joins a group. It comes from nobody's address, as is allowed before there is one (RFC 3590).
+/// The frame by which a port joins a group. Its source is the unspecified address, as RFC 3590 allows while
+/// the sender has no address yet.
 ///
-/// No frame leaves a group. A switch that takes a port at its word would keep the group's frames from whoever else listens
-/// there. It forgets the group by itself.
+/// There is no frame for leaving a group. A switch that acts on one at once would stop forwarding the group
+/// to other listeners on the same port. The switch forgets the group by itself.
 pub(crate) fn join(sender: Mac, group: Ipv6Addr) -> Vec<u8> {
     let mut report = vec![REPORT, 0, 0, 0, 0, 0, 0, 1, CHANGE_TO_EXCLUDE, 0, 0, 0];
     report.extend(group.octets());

@@ -1,5 +1,6 @@
-//! IPv6 neighbour discovery (RFC 4861), as far as it is needed: for conflict detection a solicitation for an address that is
-//! not yet one's own (RFC 4862, 5.4.2) and an unsolicited advertisement; and what routers are asked and say.
+//! The parts of IPv6 neighbour discovery (RFC 4861) that this crate needs. For conflict detection: the
+//! solicitation for a tentative address (RFC 4862, 5.4.2) and the unsolicited advertisement. For router
+//! discovery: solicitations and advertisements of routers.
 
 use std::net::Ipv6Addr;
 
@@ -15,46 +16,47 @@ pub(crate) const ROUTER_SOLICITATION: u8 = 133;
 pub(crate) const ROUTER_ADVERTISEMENT: u8 = 134;
 pub(crate) const SOLICITATION: u8 = 135;
 pub(crate) const ADVERTISEMENT: u8 = 136;
-/// Type, code, checksum, flags and target.
+/// The length of type, code, checksum, flags and target.
 const NEIGHBOUR_HEADER: usize = 24;
-/// Type, code, checksum and nothing yet.
+/// The length of type, code, checksum and reserved bytes.
 const ROUTER_SOLICITATION_HEADER: usize = 8;
-/// The link-layer addresses of who sends, and of the target (RFC 4861, 4.6.1).
+/// The option types of the sender's and the target's link-layer address (RFC 4861, 4.6.1).
 const SOURCE_MAC: u8 = 1;
 const TARGET_MAC: u8 = 2;
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 
-/// A neighbour packet as far as it says who has an address.
+/// What a neighbour discovery packet says about which host has an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Neighbour {
-    /// Somebody asks for an address that it wants for itself: the source is unspecified.
+    /// A host probes for an address that it wants to use. The source address is unspecified.
     DadProbe {
-        /// The asker's MAC, from the Ethernet header: such a packet carries no link-layer option.
+        /// The MAC from the Ethernet header, because such a packet carries no link-layer address option.
         sender: Mac,
-        /// The address.
+        /// The address that it probes for.
         target: Ipv6Addr,
     },
-    /// Somebody has an address.
+    /// A host has an address.
     Advertisement {
-        /// The MAC at which it is to be found: that of the option if there is one, else the frame's.
+        /// The MAC of the host: from the option if there is one, otherwise from the frame.
         sender: Mac,
-        /// The address.
+        /// The address that the host has.
         target: Ipv6Addr,
     },
-    /// Somebody asks for another's address or for routers, and says where its own is to be found.
+    /// A host asks for another host's address or for routers, and states its own MAC.
     Asker {
-        /// The MAC at which that is.
+        /// The MAC from its option.
         sender: Mac,
-        /// Its own address.
+        /// The address of the host that asks.
         source: Ipv6Addr,
     },
 }
 
 impl Neighbour {
-    /// The packet in a frame, if it is one and could not have come through a router (hop limit 255, RFC 4861 7.1).
+    /// Parses a frame. Returns `None` unless it is such a packet and cannot have come through a router (hop
+    /// limit 255, RFC 4861, 7.1).
     pub fn parse(frame: &[u8]) -> Option<Self> {
         let Packet { sender, source, payload } = Packet::parse(frame)?;
-        // Whoever hears it goes by the option, whatever the frame says.
+        // Receivers use the option, whatever the frame's header says.
         let asker = |header: usize| {
             let sender = mac_option(payload.get(header..)?, SOURCE_MAC)?;
             (!source.is_unspecified()).then_some(Neighbour::Asker { sender, source })
@@ -76,7 +78,8 @@ impl Neighbour {
     }
 }
 
-/// The MAC in the first option of a kind.
+/// The MAC in the first option of type `kind`. Returns `None` if there is none, or if the options are
+/// malformed.
 fn mac_option(mut options: &[u8], kind: u8) -> Option<Mac> {
     loop {
         let [of, units, ..] = *options else { return None };
@@ -88,24 +91,24 @@ fn mac_option(mut options: &[u8], kind: u8) -> Option<Mac> {
     }
 }
 
-/// A packet of neighbour discovery's, of any type.
+/// A neighbour discovery packet of any type.
 struct Packet<'a> {
     sender: Mac,
     source: Ipv6Addr,
-    /// From the type on.
+    /// The `ICMPv6` message, beginning with its type.
     payload: &'a [u8],
 }
 
 impl<'a> Packet<'a> {
-    /// The packet in a frame, if it is whole and could not have come through a router: what all types have in common of
-    /// RFC 4861, 6.1 and 7.1.
+    /// Parses a frame. Returns `None` unless it is complete and cannot have come through a router. These are
+    /// the checks of RFC 4861, 6.1 and 7.1, that all types have in common.
     fn parse(frame: &'a [u8]) -> Option<Self> {
         let packet = ipv6::Packet::parse(frame)?.without_extensions()?;
         let ipv6::Packet { source_mac: sender, source, payload, .. } = packet;
         if packet.next_header != ICMPV6 || packet.hop_limit != 255 {
             return None;
         }
-        // Type, code and checksum come first, and no type has another code than 0.
+        // Type, code and checksum come first. All types have code 0.
         if payload.len() < 4 || payload[1] != 0 || checksum(&packet) != 0 {
             return None;
         }
@@ -113,37 +116,37 @@ impl<'a> Packet<'a> {
     }
 }
 
-/// The frame of a duplicate address probe.
+/// The frame of a duplicate address detection probe.
 pub fn dad_probe(sender: Mac, target: Ipv6Addr) -> Vec<u8> {
     let group = solicited_node_group(target);
     frame(sender, Ipv6Addr::UNSPECIFIED, group, &neighbour(SOLICITATION, 0, target, None))
 }
 
-/// The group in which an address is asked for (RFC 4291, 2.7.1).
+/// The solicited-node multicast group of an address (RFC 4291, 2.7.1).
 pub(crate) fn solicited_node_group(target: Ipv6Addr) -> Ipv6Addr {
     let t = target.octets();
     Ipv6Addr::from([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, t[13], t[14], t[15]])
 }
 
-/// The frame of an unsolicited advertisement that overrides caches.
+/// The frame of an unsolicited neighbour advertisement that overrides neighbour caches.
 pub fn advertisement(sender: Mac, target: Ipv6Addr) -> Vec<u8> {
     const OVERRIDE: u8 = 0x20;
     frame(sender, target, ALL_NODES, &neighbour(ADVERTISEMENT, OVERRIDE, target, Some(sender)))
 }
 
-/// A solicitation or an advertisement of a neighbour's, with its checksum still to come.
+/// A neighbour solicitation or advertisement, with its checksum still to be filled in.
 fn neighbour(kind: u8, flags: u8, target: Ipv6Addr, target_mac: Option<Mac>) -> Vec<u8> {
     let mut payload = vec![kind, 0, 0, 0, flags, 0, 0, 0];
     payload.extend(target.octets());
     if let Some(mac) = target_mac {
-        // Target link-layer address, one unit of eight bytes long (RFC 4861, 4.6.1).
+        // Target link-layer address option, one unit of eight bytes long (RFC 4861, 4.6.1).
         payload.extend([TARGET_MAC, 1]);
         payload.extend(mac.0);
     }
     payload
 }
 
-/// The frame of a packet to a group.
+/// The frame of a packet to a multicast group, with its checksum filled in.
 fn frame(sender: Mac, source: Ipv6Addr, destination: Ipv6Addr, payload: &[u8]) -> Vec<u8> {
     let mut payload = payload.to_vec();
     let empty = ipv6::Packet {
@@ -160,7 +163,7 @@ fn frame(sender: Mac, source: Ipv6Addr, destination: Ipv6Addr, payload: &[u8]) -
     ipv6::Packet { payload: &payload, ..empty }.frame()
 }
 
-/// The checksum over the pseudo-header and the payload (RFC 8200, 8.1).
+/// The `ICMPv6` checksum over the pseudo-header and the payload (RFC 8200, 8.1).
 pub(crate) fn checksum(packet: &ipv6::Packet<'_>) -> u16 {
     let length = (packet.payload.len() as u32).to_be_bytes();
     let (source, destination) = (packet.source.octets(), packet.destination.octets());
@@ -197,7 +200,8 @@ mod tests {
         }
     }
 
-    /// RFC 4861, 7.1: another code than 0, too short, or a hop limit that a router has lowered. The checksum is right.
+    /// Packets that RFC 4861, 7.1, forbids although their checksum is right: with a code other than 0, or too
+    /// short.
     #[test]
     fn what_rfc_4861_forbids_says_nothing_of_an_address() {
         let target: Ipv6Addr = "fd88::7".parse().unwrap();
@@ -212,7 +216,8 @@ mod tests {
                 assert_eq!(said(&good[..length]), None, "{length} bytes");
             }
         }
-        // Nor does one that is neither, or asks for an address that is another's and does not say by which MAC it asks.
+        // Packets of another type, and solicitations for another host's address that do not state the
+        // sender's MAC.
         let said = |kind, source| {
             Neighbour::parse(&frame(MAC, source, ALL_NODES, &neighbour(kind, 0, target, None)))
         };
@@ -236,7 +241,7 @@ mod tests {
             (ADVERTISEMENT, vec![], claim(MAC, target)),
             (ADVERTISEMENT, vec![option(TARGET_MAC, 1)], claim(there, target)),
             (ADVERTISEMENT, vec![option(SOURCE_MAC, 1), option(TARGET_MAC, 1)], claim(there, target)),
-            // One that does not read tells nothing.
+            // An unreadable option counts as absent.
             (ADVERTISEMENT, vec![option(TARGET_MAC, 0)], claim(MAC, target)),
             (ADVERTISEMENT, vec![option(TARGET_MAC, 2)], claim(MAC, target)),
             (SOLICITATION, vec![], None),
@@ -259,14 +264,14 @@ mod tests {
             Neighbour::parse(&ipv6::Packet { next_header: first, payload: &payload, ..whole }.frame())
         };
         let said = Some(Neighbour::Advertisement { sender: MAC, target });
-        // Padding (RFC 8200, 4.2), once in eight bytes and once in sixteen.
+        // Padding (RFC 8200, 4.2), in a header of eight bytes and in one of sixteen.
         let (short, long) =
             ([ICMPV6, 0, 1, 4, 0, 0, 0, 0], [60, 1, 1, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
         assert_eq!(with(&short, 60), said);
         assert_eq!(with(&[&long[..], &short].concat(), 0), said);
         assert_eq!(with(&[ICMPV6, 0, 0, 0, 0, 0, 0, 0], 43), said);
         assert_eq!(with(&[ICMPV6, 0, 0, 0, 0, 0, 0, 1], 44), None);
-        assert_eq!(with(&[ICMPV6, 255, 1, 4, 0, 0, 0, 0], 60), None, "it is not whole");
+        assert_eq!(with(&[ICMPV6, 255, 1, 4, 0, 0, 0, 0], 60), None, "the header is cut off");
     }
 
     #[test]

@@ -1,8 +1,8 @@
-//! Numbers that differ between machines, from a seed that the caller gives.
+//! Numbers that differ between hosts, from a seed that the caller passes.
 
 use std::time::Duration;
 
-/// A linear congruential generator (Knuth's constants): spread is wanted here, not secrecy.
+/// A linear congruential generator with Knuth's constants. It is for spreading times, not for secrets.
 #[derive(Debug, Clone)]
 pub(crate) struct Random(pub u64);
 
@@ -13,7 +13,7 @@ impl Random {
         (self.0 >> 32) as u32
     }
 
-    /// A time between two.
+    /// A duration between `least` and `most`, both included, in steps of a microsecond.
     pub(crate) fn between(&mut self, least: Duration, most: Duration) -> Duration {
         let span = u64::try_from(most.checked_sub(least).unwrap().as_micros()).unwrap_or(u64::MAX - 1);
         least + Duration::from_micros(u64::from(self.number()) % (span + 1))

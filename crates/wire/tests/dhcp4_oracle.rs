@@ -1,4 +1,4 @@
-//! What is written here, `dhcproto` reads the same, and the other way round.
+//! Compares this crate with `dhcproto`: each must read what the other writes.
 
 use std::net::Ipv4Addr;
 use std::time::Instant;
@@ -28,7 +28,7 @@ fn client(name: Name) -> Client {
     Client::new(config, Instant::now(), 7)
 }
 
-/// What the client sends next.
+/// The message that the client sends next, read by `dhcproto`.
 fn sent(client: &mut Client) -> v4::Message {
     match client.poll(Instant::now()) {
         Action::Send(outgoing) => theirs(&outgoing.payload),
@@ -57,7 +57,7 @@ fn what_a_client_asks_reads_as_it_is_meant() {
     assert_eq!(option(OptionCode::ClientFQDN), DhcpOption::ClientFQDN(fqdn));
 }
 
-/// What `dhcproto` writes as a server.
+/// An answer of a server, written by `dhcproto`.
 fn reply(kind: MessageType, xid: u32) -> Vec<u8> {
     let mut message = v4::Message::new_with_id(xid, NONE, IP, SERVER, NONE, &MAC.0);
     message.set_opcode(v4::Opcode::BootReply);
@@ -94,12 +94,12 @@ fn a_lease_means_what_the_server_wrote() {
     }
     assert_eq!(client.poll(Instant::now()), Action::Probe(IP));
     client.clear(IP);
-    let Action::Bound(held, _) = client.poll(Instant::now()) else { panic!("there is no lease") };
+    let Action::Bound(held, _) = client.poll(Instant::now()) else { panic!("the client has no lease") };
     let lease = &held.lease;
     assert_eq!((lease.address, lease.server), ("192.168.88.7/23".parse().unwrap(), SERVER));
     let routes: Vec<_> = lease.routes.iter().map(Route::to_string).collect();
     assert_eq!(routes, ["10.17.0.0/20 via 192.168.88.1", "default via 192.168.88.1", "10.1.1.1/32"]);
-    assert_eq!(lease.router(), Some(SERVER), "and not that of the router's option");
+    assert_eq!(lease.router(), Some(SERVER), "not that of the router option");
     assert_eq!(lease.dns, [SERVER, Ipv4Addr::new(9, 9, 9, 9)]);
     let search: Vec<_> = lease.search.iter().map(DomainName::as_str).collect();
     assert_eq!(search, ["eng.home.arpa", "shop.home.arpa", "home.arpa"]);
@@ -108,7 +108,7 @@ fn a_lease_means_what_the_server_wrote() {
     assert_eq!(lease.broadcast, Some(Ipv4Addr::new(192, 168, 89, 255)));
     let term = lease.term.unwrap();
     assert_eq!((term.renew, term.rebind, term.end), (400, 700, 1000));
-    // And the record of it is the lease again.
+    // The lease survives being recorded.
     let recorded = serde_json::to_string(lease).unwrap();
     assert_eq!(serde_json::from_str::<Lease>(&recorded).unwrap(), *lease);
 }
@@ -139,7 +139,7 @@ proptest! {
             prop_assert_eq!(read.options.get(*code), Some(bytes.as_slice()));
         }
 
-        // dhcproto 0.15 joins no parts of an option, but keeps the last.
+        // dhcproto 0.15 does not join the parts of an option; it keeps only the last.
         let mut short = Options::default();
         for code in read.options.codes() {
             let bytes = read.options.get(code).unwrap();

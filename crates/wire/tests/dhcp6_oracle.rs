@@ -1,4 +1,4 @@
-//! What is written here, `dhcproto` reads the same, and the other way round.
+//! Compares this crate with `dhcproto`: each must read what the other writes.
 
 use std::net::Ipv6Addr;
 use std::time::Instant;
@@ -26,7 +26,7 @@ fn config() -> Config {
     Config { name, requested: Some(IP), ..Config::new(Duid::try_from(CLIENT.to_vec()).unwrap(), 7) }
 }
 
-/// What the client sends next.
+/// The message that the client sends next, read by `dhcproto`.
 fn sent(client: &mut Client) -> v6::Message {
     match client.poll(Instant::now()) {
         Action::Send(outgoing) => theirs(&outgoing.payload),
@@ -38,7 +38,7 @@ fn option(message: &v6::Message, code: OptionCode) -> DhcpOption {
     message.opts().get(code).cloned().unwrap_or_else(|| panic!("there is no {code:?}"))
 }
 
-/// An association, and an address of it with its lifetimes.
+/// An `IA_NA` with its times, and an address in it with its lifetimes.
 fn association(ip: Ipv6Addr, [t1, t2, preferred_life, valid_life]: [u32; 4]) -> DhcpOption {
     let mut opts = v6::DhcpOptions::new();
     let address = IAAddr { addr: ip, preferred_life, valid_life, opts: v6::DhcpOptions::new() };
@@ -61,20 +61,20 @@ fn what_a_client_asks_reads_as_it_is_meant() {
         OptionCode::ClientFqdn,
     ];
     assert_eq!(option(&solicit, OptionCode::ORO), DhcpOption::ORO(v6::ORO { opts: wanted.to_vec() }));
-    let DhcpOption::Unknown(fqdn) = option(&solicit, OptionCode::ClientFqdn) else { panic!("it is known") };
+    let DhcpOption::Unknown(fqdn) = option(&solicit, OptionCode::ClientFqdn) else { panic!("known option") };
     assert_eq!(fqdn.data(), b"\x01\x03web\x04home\x04arpa\x00");
 
     let Told::Send(asked) = Inquiry::new(config(), Instant::now(), 7).poll(Instant::now()) else {
-        panic!("it does not ask")
+        panic!("the inquiry does not ask")
     };
     let asked = theirs(&asked.payload);
     assert_eq!(asked.msg_type(), MessageType::InformationRequest);
-    let DhcpOption::ORO(wanted) = option(&asked, OptionCode::ORO) else { panic!("it wants nothing") };
+    let DhcpOption::ORO(wanted) = option(&asked, OptionCode::ORO) else { panic!("no option is requested") };
     assert!(wanted.opts.contains(&OptionCode::InformationRefreshTime), "{wanted:?}");
     assert!(wanted.opts.contains(&OptionCode::InfMaxRt), "{wanted:?}");
 }
 
-/// What `dhcproto` writes as a server.
+/// An answer of a server, written by `dhcproto`.
 fn reply(kind: MessageType, question: &v6::Message) -> Message {
     let mut message = v6::Message::new_with_id(kind, question.xid());
     let search = ["eng.home.arpa.", "shop.home.arpa.", "home.arpa."].map(|name| name.parse().unwrap());
@@ -101,17 +101,17 @@ fn a_lease_means_what_the_server_wrote() {
     }
     assert_eq!(client.poll(Instant::now()), Action::Probe(IP));
     client.clear(IP);
-    let Action::Bound(held, _) = client.poll(Instant::now()) else { panic!("there is no lease") };
+    let Action::Bound(held, _) = client.poll(Instant::now()) else { panic!("the client has no lease") };
     let lease = &held.lease;
     assert_eq!((lease.address, lease.server.bytes()), (IP, &SERVER[..]));
     assert_eq!(lease.term, Some(Term { renew: 400, rebind: 700, preferred: 900, end: Some(1000) }));
     assert_eq!(lease.dns.servers, ["fd88::1", "fe80::1"].map(|ip| ip.parse::<Ipv6Addr>().unwrap()));
     let search: Vec<_> = lease.dns.search.iter().map(ToString::to_string).collect();
     assert_eq!(search, ["eng.home.arpa", "shop.home.arpa", "home.arpa"]);
-    // And the record of it is the lease again.
+    // The lease survives being recorded.
     let recorded = serde_json::to_string(lease).unwrap();
     assert_eq!(serde_json::from_str::<Lease>(&recorded).unwrap(), *lease);
-    // What it gives back is what it was given.
+    // The client releases exactly the lease that it was assigned.
     client.release(Instant::now());
     assert!(matches!(client.poll(Instant::now()), Action::Lost(_)));
     let release = sent(&mut client);
@@ -147,7 +147,7 @@ proptest! {
         let question = sent(&mut client);
         let mut message = reply(MessageType::Advertise, &question);
         let written = association(ip, times).to_vec().unwrap();
-        // Without the code and the length around it.
+        // Without the option's code and length.
         message.options.set(code::IA_NA, &written[4..]);
         let again = theirs(&message.encode());
         prop_assert_eq!(option(&again, OptionCode::IANA), association(ip, times));

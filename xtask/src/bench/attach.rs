@@ -1,4 +1,4 @@
-//! `cargo xtask bench attach`.
+//! `cargo xtask bench attach`: how long it takes to attach and detach a container.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -14,7 +14,7 @@ use ashore_lab::{Daemon, Engines, Machine, World};
 
 use super::{Bench, machine, median};
 
-/// The way of one contender.
+/// A program that attaches and detaches a container.
 trait Contender {
     fn name(&self) -> &'static str;
     fn attach(&mut self, container: &Machine) -> anyhow::Result<()>;
@@ -33,11 +33,11 @@ pub(super) fn run(bench: &Bench, rounds: usize) -> anyhow::Result<()> {
         let options = ["--ip-range", &range, "--gateway", "192.168.88.1", "--conflict", conflict];
         daemon.run(&[&create[..], &options[..]].concat())?.expect_success();
     }
-    // The first endpoint brings the shim; a home server has one all the time.
+    // The first endpoint creates the shim. A home server has one all the time.
     let resident = world.container("resident")?;
     let mut first = Through { network: "lan", daemon: &daemon, name: "" };
     first.attach(&resident)?;
-    // The next candidates are probed ahead while a home server idles.
+    // While a home server is idle, the next candidates are probed ahead.
     std::thread::sleep(Duration::from_secs(2));
 
     let mut contenders: Vec<Box<dyn Contender + '_>> = vec![
@@ -81,11 +81,11 @@ pub(super) fn run(bench: &Bench, rounds: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A contender that does not get its container onto the LAN has no time worth comparing.
+/// Checks that the container is on the LAN. Otherwise a contender's time is not worth comparing.
 fn check(laptop: &Machine, container: &Machine, name: &str) -> anyhow::Result<()> {
     let addresses = container.kernel().observe(&[])?.host.addresses;
     let ip = addresses.iter().map(|address| address.net.addr()).find(|ip| ip.is_ipv4() && !ip.is_loopback());
-    let ip = ip.with_context(|| format!("{name} gave no address"))?;
+    let ip = ip.with_context(|| format!("{name} assigned no address"))?;
     laptop.ping(ip).with_context(|| format!("{name}: {ip} does not answer"))?;
     Ok(())
 }
@@ -197,7 +197,7 @@ impl Contender for Batch<'_> {
     }
 }
 
-/// The CNI reference plugins, as a runtime calls them.
+/// The CNI reference plugins, called as a runtime calls them.
 struct Cni<'a> {
     engines: &'a Engines,
     nas: &'a Machine,
@@ -240,7 +240,7 @@ impl Contender for Cni<'_> {
 
 fn feed(command: &mut Command, input: &str) -> anyhow::Result<()> {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-    child.stdin.take().expect("it is piped").write_all(input.as_bytes())?;
+    child.stdin.take().expect("stdin is piped").write_all(input.as_bytes())?;
     let output = child.wait_with_output()?;
     if !output.status.success() {
         bail!("{command:?}: {}", String::from_utf8_lossy(&output.stdout));

@@ -1,4 +1,5 @@
-//! `cargo xtask bench dhcp`: how long containers wait for an address of the LAN's DHCP server, and what leases cost at rest.
+//! `cargo xtask bench dhcp`: how long containers wait for an address from the LAN's DHCP server, and what
+//! idle leases cost.
 
 use std::io::Write;
 use std::net::IpAddr;
@@ -15,25 +16,26 @@ mod peers;
 
 /// How many containers start at once.
 const COUNTS: [usize; 3] = [1, 10, 50];
-/// What is handed out, so much of it that no lease of an earlier round is missed.
+/// The DHCP range. It is so large that the leases of earlier rounds do not exhaust it.
 const POOL: &str = "10.77.1.0,10.77.99.255,255.255.0.0,1h";
-/// Where the server leaves that it is ready.
+/// How long the DHCP server may take to start.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// One way to an address: commands, since many are to run at once.
+/// One way to get an address. It provides commands, because many of them run at once.
 trait Contender {
     fn name(&self) -> String;
-    /// The process that keeps the leases.
+    /// The PID of the process that keeps the leases.
     fn keeper(&self) -> u32;
     fn attach(&self, container: &Machine) -> anyhow::Result<Call>;
     fn detach(&self, container: &Machine) -> anyhow::Result<Call>;
-    /// Forgets one, and gives its lease back, where a container that comes back is known.
+    /// Forgets a container and releases its lease. Returns `None` for a contender that does not remember
+    /// containers.
     fn forget(&self, _: &Machine) -> Option<Call> {
         None
     }
 }
 
-/// A command, and what it reads.
+/// A command and its standard input.
 struct Call {
     command: Command,
     input: String,
@@ -77,12 +79,12 @@ impl Ashore<'_> {
     }
 }
 
-/// A home in 10.77.0.0/16 beside the lab's own subnet, which is too small for all rounds.
+/// A home LAN in 10.77.0.0/16, beside the lab's own subnet, which is too small for all rounds.
 struct Ground {
     world: World,
     laptop: Machine,
     nas: Machine,
-    /// Its server ends with it.
+    /// The router's DHCP server, which ends with this value.
     _server: Running,
     _router: Machine,
 }
@@ -101,7 +103,7 @@ impl Ground {
     }
 }
 
-/// A process that ends when it is dropped.
+/// A process that is killed when this value is dropped.
 struct Running(Child);
 
 impl Drop for Running {
@@ -111,7 +113,8 @@ impl Drop for Running {
     }
 }
 
-/// The router's DHCP server. It does not ping before it offers: that takes three seconds, whoever asks.
+/// The router's DHCP server. It does not ping an address before it offers it, because that takes three
+/// seconds for every client.
 fn dnsmasq(engines: &Engines, router: &Machine, directory: &Path) -> anyhow::Result<Running> {
     let mut command = router.command(engines.path("usr/sbin/dnsmasq"))?;
     engines.equip(&mut command).args(["--keep-in-foreground", "--conf-file=/dev/null", "--port=0"]);
@@ -153,11 +156,12 @@ pub(super) fn run(bench: &Bench, root: &Path, rounds: usize, leases: u32) -> any
     if rounds > 0 {
         times(&ground, &contenders, rounds)?;
     }
-    // Of the others a tenth: their attaches take longer, and a lease costs what it costs.
+    // The peers keep only a tenth: their attaches take longer, and the cost per lease does not depend on the
+    // number.
     costs(&ground, &[(contenders[0], leases), (contenders[2], leases / 10), (contenders[3], leases / 10)])
 }
 
-/// Medians of the time until all of so many containers have their address.
+/// The median times until all containers of a row have their addresses.
 fn times(ground: &Ground, contenders: &[&dyn Contender], rounds: usize) -> anyhow::Result<()> {
     println!("\nMedian of {rounds}, interleaved, all containers of a row at once, on {}:\n", machine());
     println!("| | {} | of CNI |", COUNTS.map(|count| count.to_string()).join(" | of CNI | "));
@@ -167,7 +171,8 @@ fn times(ground: &Ground, contenders: &[&dyn Contender], rounds: usize) -> anyho
         for (which, count) in COUNTS.into_iter().enumerate() {
             for (contender, taken) in contenders.iter().zip(&mut taken) {
                 let (fresh, known) = &mut taken[which];
-                // A server has for a name that comes back what it had for it, and that was looked for a moment ago.
+                // Every name is new, because the server assigns a returning name its earlier address, which
+                // was probed a moment ago.
                 let named = |n: usize| ground.world.container(&format!("c{round}-{count}-{n}"));
                 let containers: Vec<Machine> = (0..count).map(named).collect::<Result<_, _>>()?;
                 fresh.push(at_once(&containers, |container| contender.attach(container))?);
@@ -204,7 +209,7 @@ fn times(ground: &Ground, contenders: &[&dyn Contender], rounds: usize) -> anyho
     Ok(())
 }
 
-/// Does something with all of them at once: how long it takes until all of it is done.
+/// Runs the call for all containers at once. Returns the time until all calls have ended.
 fn at_once(
     containers: &[Machine],
     call: impl Fn(&Machine) -> anyhow::Result<Call>,
@@ -220,7 +225,7 @@ fn run_all(calls: Vec<Call>) -> anyhow::Result<()> {
     for Call { mut command, input } in calls {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn()?;
-        child.stdin.take().expect("it is piped").write_all(input.as_bytes())?;
+        child.stdin.take().expect("stdin is piped").write_all(input.as_bytes())?;
         running.push((command, child));
     }
     for (command, child) in running {
@@ -231,15 +236,16 @@ fn run_all(calls: Vec<Call>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A contender that does not get its containers onto the LAN has no time worth comparing.
+/// Checks that the containers are on the LAN. Otherwise a contender's time is not worth comparing.
 fn check(laptop: &Machine, containers: &[Machine], name: &str) -> anyhow::Result<()> {
     for container in containers {
         let addresses = container.kernel().observe(&[])?.host.addresses;
         let leased = addresses.iter().map(|address| address.net.addr());
         let ip = leased.into_iter().find(|ip| matches!(ip, IpAddr::V4(ip) if ip.octets()[..2] == [10, 77]));
         let ip = ip.with_context(|| format!("{name} gave {} no address", container.name()))?;
-        // Another contender's container may have had the address a moment ago, and netavark announces nothing: the laptop
-        // learns it anew from a container that asks for it.
+        // Another contender's container may have had the address a moment ago, and netavark sends no
+        // announcements. So the container pings first, and the laptop learns the new MAC from its ARP
+        // request.
         let from = || container.ping(IpAddr::from([10, 77, 0, 50]));
         let answers = from().and_then(|_| laptop.ping(ip));
         answers.with_context(|| format!("{name}: {ip} of {} does not answer", container.name()))?;
@@ -247,7 +253,7 @@ fn check(laptop: &Machine, containers: &[Machine], name: &str) -> anyhow::Result
     Ok(())
 }
 
-/// What so many leases cost those who keep them: memory, and the processor's time while nothing happens.
+/// What the leases cost the process that keeps them: memory, and processor time while nothing happens.
 fn costs(ground: &Ground, contenders: &[(&dyn Contender, u32)]) -> anyhow::Result<()> {
     const AT_REST: Duration = Duration::from_secs(60);
     const AT_ONCE: usize = 10;
@@ -261,7 +267,7 @@ fn costs(ground: &Ground, contenders: &[(&dyn Contender, u32)]) -> anyhow::Resul
         for some in containers.chunks(AT_ONCE) {
             at_once(some, |container| contender.attach(container))?;
         }
-        // What was asked for just now is still being written and announced.
+        // The latest leases are still being written and announced.
         std::thread::sleep(Duration::from_secs(10));
         let grown = resident(contender.keeper())?.saturating_sub(before);
         let worked = processor(contender.keeper())?;
@@ -282,17 +288,17 @@ fn costs(ground: &Ground, contenders: &[(&dyn Contender, u32)]) -> anyhow::Resul
     Ok(())
 }
 
-/// A process's resident memory, in kB.
+/// The resident memory of a process, in kB.
 fn resident(pid: u32) -> anyhow::Result<u32> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
     Ok(line.trim().trim_end_matches(" kB").parse()?)
 }
 
-/// The processor's time that a process has had, to the hundredth of a second (`proc_pid_stat(5)`).
+/// The processor time of a process, with a resolution of 10 ms (`proc_pid_stat(5)`).
 fn processor(pid: u32) -> anyhow::Result<Duration> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // Behind the program's name, which may have blanks.
+    // The fields after the program's name, which may contain spaces.
     let (_, rest) = stat.rsplit_once(") ").context("no name")?;
     let fields: Vec<&str> = rest.split(' ').collect();
     let (user, system): (u64, u64) = (fields[11].parse()?, fields[12].parse()?);

@@ -1,4 +1,5 @@
-//! `cargo xtask bench docker`: what the engine's users wait for, asked of its API as its command line does.
+//! `cargo xtask bench docker`: what the engine's users wait for. It uses the engine's API as the docker
+//! command does.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -12,9 +13,9 @@ use serde_json::{Value, json};
 
 use super::{Bench, machine, median};
 
-/// Debian's releases whose engines are measured, and what engines these are.
+/// The Debian releases whose engines are measured, and the names of these engines.
 const SUITES: [(&str, &str); 2] = [("sid", "Docker 28.5"), ("bookworm", "Docker 20.10")];
-/// Between two operations, so that none pays for what another left behind.
+/// The pause between two operations, so that none pays for the aftermath of another.
 const PAUSE: Duration = Duration::from_millis(200);
 const OPERATIONS: [Operation; 3] = [Operation::Connect, Operation::Disconnect, Operation::Run];
 
@@ -22,7 +23,7 @@ const OPERATIONS: [Operation; 3] = [Operation::Connect, Operation::Disconnect, O
 enum Operation {
     Connect,
     Disconnect,
-    /// As `docker run --rm` does: until the container is removed.
+    /// Like `docker run --rm`: until the container is removed.
     Run,
 }
 
@@ -36,7 +37,7 @@ impl Operation {
     }
 }
 
-/// A network, and a container that runs all the time and is on no other.
+/// A network, and a container that runs all the time and is on no other network.
 struct Contender {
     network: &'static str,
     container: String,
@@ -81,7 +82,7 @@ fn measure(bench: &Bench, engines: &Engines, suite: &str, engine: &str, rounds: 
         let (plain, ours) = (median(plain), median(ours));
         println!("| {} | {plain:.1} ms | {ours:.1} ms | {:.2} |", operation.shown(), ours / plain);
     }
-    println!("\nOf that in Ashore, for each call of the engine's:\n");
+    println!("\nOf that, spent in Ashore for each call of the engine:\n");
     println!("| call | median |");
     println!("|---|---|");
     for (call, took) in calls(daemon.log().get(before..).unwrap_or_default()) {
@@ -90,7 +91,7 @@ fn measure(bench: &Bench, engines: &Engines, suite: &str, engine: &str, rounds: 
     Ok(())
 }
 
-/// How long the daemon took for its answers, by its log.
+/// How long the daemon took for its answers, according to its log.
 fn calls(log: &str) -> BTreeMap<String, Vec<Duration>> {
     let mut calls: BTreeMap<String, Vec<Duration>> = BTreeMap::new();
     for line in log.lines() {
@@ -104,7 +105,7 @@ fn calls(log: &str) -> BTreeMap<String, Vec<Duration>> {
 }
 
 impl Contender {
-    /// Makes the network, starts its container, sees that it is on the LAN, and takes it off.
+    /// Creates the network, starts its container, checks that it is on the LAN, and disconnects it.
     fn begin(
         docker: &Docker,
         laptop: &Machine,
@@ -153,7 +154,7 @@ impl Contender {
 /// The engine's API.
 struct Api(PathBuf);
 
-/// What was asked and is not answered yet.
+/// A request that is not answered yet.
 struct Asked {
     stream: UnixStream,
     path: String,
@@ -164,7 +165,7 @@ impl Api {
         self.ask(path, body)?.receive()
     }
 
-    /// By HTTP/1.0, whose answer ends with the connection.
+    /// Sends an HTTP/1.0 request. Its answer ends with the connection.
     fn ask(&self, path: &str, body: &Value) -> anyhow::Result<Asked> {
         let mut stream = UnixStream::connect(&self.0)?;
         let body = if body.is_null() { String::new() } else { body.to_string() };

@@ -1,4 +1,5 @@
-//! `cargo xtask bench`: Ashore beside its peers, in one run, as ratios. Never a test: a number depends on the machine.
+//! `cargo xtask bench`: measures Ashore and its peers in one run and prints ratios. It is never a test,
+//! because the numbers depend on the machine.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -19,22 +20,24 @@ pub(crate) struct BenchArgs {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Attach and detach of a namespace: the daemon, the whole process, `ip -batch`, and CNI's macvlan with host-local
+    /// Attach and detach of a namespace: the daemon, the whole process, `ip -batch`, and CNI's macvlan with
+    /// host-local
     Attach {
         /// How many of each, interleaved
         #[arg(long, default_value_t = 100)]
         rounds: usize,
     },
-    /// Leases of the LAN's DHCP server: time to an address, memory and processor; beside CNI's dhcp and netavark's dhcp-proxy
+    /// Leases of the LAN's DHCP server: time to an address, memory and processor; beside CNI's dhcp and
+    /// netavark's dhcp-proxy
     Dhcp {
-        /// How many of each, interleaved; none leaves the times out
+        /// How many of each, interleaved; 0 skips the time measurement
         #[arg(long, default_value_t = 10)]
         rounds: usize,
-        /// How many leases Ashore keeps while memory and processor are measured; the others keep a tenth
+        /// How many leases Ashore keeps while memory and processor are measured; the peers keep a tenth
         #[arg(long, default_value_t = 1000)]
         leases: u32,
     },
-    /// Containers of Docker's on a network of Ashore's, and on one of the engine's own macvlan driver
+    /// Docker containers on an Ashore network, and on a network of Docker's own macvlan driver
     Docker {
         /// How many of each, interleaved
         #[arg(long, default_value_t = 50)]
@@ -53,14 +56,14 @@ pub(crate) fn run(root: &Path, arguments: &BenchArgs) -> anyhow::Result<()> {
     }
 }
 
-/// What is measured, and where it may write.
+/// The program that is measured, and the directory that it may write to.
 struct Bench {
     program: PathBuf,
     directory: PathBuf,
 }
 
 impl Bench {
-    /// An empty directory.
+    /// Deletes the directory with this name, and returns its path.
     fn fresh(&self, name: &str) -> PathBuf {
         let directory = self.directory.join(name);
         let _ = std::fs::remove_dir_all(&directory);
@@ -68,7 +71,7 @@ impl Bench {
     }
 }
 
-/// In milliseconds.
+/// The median in milliseconds.
 fn median(mut times: Vec<Duration>) -> f64 {
     times.sort_unstable();
     times[times.len() / 2].as_secs_f64() * 1e3

@@ -1,4 +1,5 @@
-//! Test programs that need a kernel with more than the usual one has: they run in the virtual machine, all in one boot.
+//! Test programs that need a kernel with more features than the usual one. They run in the virtual machine,
+//! all in one boot.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -8,13 +9,14 @@ use super::program::{PATIENCE, Program};
 use super::tally::{Ended, Tally};
 use crate::vm::{VirtualMachine, shell_line};
 
-/// How their names begin.
+/// How the names of these programs begin.
 pub(super) const MARK: &str = "/vm_";
 
-/// For how long the machine may run: its programs share it, and its processors with all that runs beside it.
+/// How long the virtual machine may run. Its programs share it, and it shares its processors with everything
+/// else that runs.
 const MOST: Duration = Duration::from_secs(2 * PATIENCE.as_secs());
 
-/// What a script says when a program has ended, before its status.
+/// Printed by the script when a program has ended, followed by the exit status.
 const ENDED: &str = "== ended: ";
 
 /// The virtual machine.
@@ -24,11 +26,12 @@ pub(super) fn is_marked(program: &Program) -> bool {
     program.name.contains(MARK)
 }
 
-/// The machine for those of the programs that are marked, or why there is none, with which each of them is listed.
+/// The virtual machine for the marked programs. Returns the reason if there is none. Each marked program is
+/// then listed as one that cannot run.
 pub(super) fn machine_for(root: &Path, programs: &[Program], tally: &mut Tally) -> Result<Machine, String> {
     let mut marked = programs.iter().filter(|program| is_marked(program)).peekable();
     if marked.peek().is_none() {
-        return Err("no program needs it".into());
+        return Err("no test program needs it".into());
     }
     let machine = VirtualMachine::fetch(root);
     if let Err(why) = &machine {
@@ -40,7 +43,7 @@ pub(super) fn machine_for(root: &Path, programs: &[Program], tally: &mut Tally) 
 }
 
 impl Machine {
-    /// Runs programs one after another in one boot, and tells of each that has ended.
+    /// Runs programs one after another in one boot, and reports each one when it has ended.
     pub(super) fn run(&self, programs: &[&Program], ground: &Ground, tell: &mut dyn FnMut(Ended)) {
         let mut left = programs.iter();
         let (mut output, mut began) = (String::new(), Instant::now());
@@ -61,17 +64,18 @@ impl Machine {
             output = format!("{output}{why:#}");
         }
         for program in left {
-            let how = "the virtual machine ended before it did".to_owned();
+            let how = "the virtual machine ended before the program did".to_owned();
             let output = std::mem::take(&mut output);
             tell(Ended { name: program.name.clone(), output, well: false, how, took: began.elapsed() });
         }
     }
 }
 
-/// Runs programs one after another, for the virtual machine.
+/// The script that runs the programs one after another in the virtual machine.
 fn script_of(programs: &[&Program], ground: &Ground) -> String {
     let mut lines = vec![
-        // Once a tunnel's module is loaded, by whatever program, each new namespace would have a link of it (Linux 5.8).
+        // Once a program has loaded a tunnel module, each new namespace would get a link of that module
+        // (Linux 5.8).
         "echo 2 >/proc/sys/net/core/fb_tunnels_only_for_init_net".to_owned(),
     ];
     for program in programs {

@@ -1,4 +1,4 @@
-//! `cargo xtask test`: everything that must hold, with one list at the end of what could not be tried.
+//! `cargo xtask test`: checks everything that must hold, and lists at the end what could not be checked.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::bail;
 use clap::Args;
 
-use crate::{lint, packages, plugin};
+use crate::{lint, packages, plugin, predecessor};
 
 mod marked;
 mod program;
@@ -19,6 +19,8 @@ use tally::Tally;
 
 /// The test program that needs the managed plugin.
 const PLUGIN_TEST: &str = "ashore/docker_plugin";
+/// The test program that needs an earlier version of Ashore.
+const UPGRADE_TEST: &str = "ashore/upgrade";
 
 #[derive(Debug, Args)]
 pub(crate) struct TestArgs {
@@ -27,22 +29,23 @@ pub(crate) struct TestArgs {
     /// Leave out formatting, lints and licences
     #[arg(long)]
     no_lint: bool,
-    /// Run also what takes too long for every change: all products of scenarios, servers and engines
+    /// Also run what takes too long for every change: all combinations of scenarios, servers and engines
     #[arg(long)]
     all: bool,
 }
 
-/// What the test programs are told of this machine.
+/// What the test programs are told about this machine.
 struct Ground<'a> {
     provided: &'a Provided,
-    /// Whether long products of scenarios run in full.
+    /// Whether all combinations of scenarios run.
     all: bool,
 }
 
-/// What they find in their environment, or why it is not there.
+/// What the test programs find in their environment. Each item is the reason if it is missing.
 struct Provided {
     engines: Result<PathBuf, String>,
     plugin: Result<PathBuf, String>,
+    predecessor: Result<PathBuf, String>,
 }
 
 impl Ground<'_> {
@@ -50,6 +53,7 @@ impl Ground<'_> {
         for (there, absent, provided) in [
             ("ASHORE_ENGINES", "ASHORE_NO_ENGINES", &self.provided.engines),
             ("ASHORE_PLUGIN", "ASHORE_NO_PLUGIN", &self.provided.plugin),
+            ("ASHORE_PREDECESSOR", "ASHORE_NO_PREDECESSOR", &self.provided.predecessor),
         ] {
             match provided {
                 Ok(directory) => command.env(there, directory),
@@ -62,7 +66,7 @@ impl Ground<'_> {
     }
 }
 
-/// Runs the marked test programs alone.
+/// Runs only the marked test programs.
 pub(crate) fn run_marked(root: &Path) -> anyhow::Result<()> {
     run(root, &TestArgs { only: Some(marked::MARK.to_owned()), no_lint: true, all: false })
 }
@@ -72,16 +76,19 @@ pub(crate) fn run(root: &Path, arguments: &TestArgs) -> anyhow::Result<()> {
     if !arguments.no_lint {
         lint::run(root)?;
     }
-    // First, since it leaves the program linked otherwise than the tests' own build does.
-    let plugin = make_plugin(root, arguments);
+    // This must come first, because it leaves the program linked differently from the tests' own build.
+    let unasked = || Err("it was not requested".to_owned());
+    let plugin = if is_asked_for(PLUGIN_TEST, arguments) { plugin::make_for_tests(root) } else { unasked() };
+    let predecessor =
+        if is_asked_for(UPGRADE_TEST, arguments) { predecessor::build(root) } else { unasked() };
     let programs = program::chosen(program::build()?, arguments.only.as_deref())?;
-    let engines = packages::fetch(root).inspect_err(|why| println!("the engines are not at hand: {why}"));
-    let provided = Provided { engines, plugin };
+    let engines = packages::fetch(root).inspect_err(|why| println!("the engines are not available: {why}"));
+    let provided = Provided { engines, plugin, predecessor };
     let ground = Ground { provided: &provided, all: arguments.all };
     let mut tally = Tally::default();
     let machine = marked::machine_for(root, &programs, &mut tally);
     let built = started.elapsed().as_secs();
-    println!("Test programs run side by side; each one's output comes when it has ended.");
+    println!("Test programs run in parallel; each one's output appears when it has ended.");
     side_by_side::run(&programs, &ground, machine.as_ref().ok(), &mut tally)?;
     let unsteady = diagnose(&programs, &ground, machine.as_ref().ok(), &mut tally)?;
     println!("\nThe longest:\n{}", tally.longest());
@@ -91,7 +98,7 @@ pub(crate) fn run(root: &Path, arguments: &TestArgs) -> anyhow::Result<()> {
         println!("What could not run here:\n{}", tally.cannot_run.join("\n"));
     }
     for (name, how) in &unsteady {
-        println!("unsteady, a fault to be found: {name} failed beside others ({how}), and passed alone");
+        println!("unsteady, a fault to be found: {name} failed among others ({how}), but passed alone");
     }
     for broken in &tally.broken {
         println!("failed: {broken}");
@@ -101,14 +108,18 @@ pub(crate) fn run(root: &Path, arguments: &TestArgs) -> anyhow::Result<()> {
     if !tally.broken.is_empty() {
         bail!("tests failed");
     }
-    if !tally.cannot_run.is_empty() && provided.engines.is_ok() && machine.is_ok() {
+    if !tally.cannot_run.is_empty()
+        && provided.engines.is_ok()
+        && provided.predecessor.is_ok()
+        && machine.is_ok()
+    {
         bail!("on Debian as root every test can run");
     }
     Ok(())
 }
 
-/// Runs what failed beside others once more alone, and names what passes then: whatever load disturbs is a fault of the test
-/// or of Ashore.
+/// Runs the failed tests once more, alone, and returns those that pass then. A test that fails only under
+/// load is a fault, in the test or in Ashore.
 fn diagnose(
     programs: &[Program],
     ground: &Ground,
@@ -119,11 +130,11 @@ fn diagnose(
     if first.is_empty() {
         return Ok(Vec::new());
     }
-    println!("\n{} of the programs failed; what failed in them is run once more, alone:", first.len());
+    println!("\n{} of the programs failed; their failed tests run once more, alone:", first.len());
     let mut unsteady = Vec::new();
     for broken in first {
         let program = programs.iter().find(|program| program.name == broken.name);
-        let again = program.expect("what failed is one of them").only(&broken.tests);
+        let again = program.expect("a failed program is one of the programs").only(&broken.tests);
         let mut alone = Tally::default();
         if marked::is_marked(&again) {
             let Some(machine) = machine else { continue };
@@ -142,8 +153,7 @@ fn diagnose(
     Ok(unsteady)
 }
 
-/// Makes the managed plugin, if the test that needs it is to run.
-fn make_plugin(root: &Path, arguments: &TestArgs) -> Result<PathBuf, String> {
-    let wanted = arguments.only.as_ref().is_none_or(|only| PLUGIN_TEST.contains(only));
-    if wanted { plugin::make_for_tests(root) } else { Err("it was not asked for".into()) }
+/// Returns whether a test program is to run.
+fn is_asked_for(program: &str, arguments: &TestArgs) -> bool {
+    arguments.only.as_ref().is_none_or(|only| program.contains(only))
 }

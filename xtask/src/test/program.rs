@@ -9,11 +9,11 @@ use anyhow::{Context, bail};
 use super::Ground;
 use crate::{artifacts, cargo};
 
-/// A test program that takes longer hangs.
+/// A test program that takes longer than this hangs.
 pub(super) const PATIENCE: Duration = Duration::from_secs(15 * 60);
 
-/// How long programs take, in seconds, seen on two cores beside others; all others take less. It decides the order alone:
-/// the longest begin first, or the last ones would run by themselves.
+/// How long programs take, in seconds, measured on two cores while others run. All other programs take less.
+/// This only decides the order: the longest programs start first. Otherwise they would run alone at the end.
 const LONG: [(&str, u32); 17] = [
     ("ashore/docker_identity", 220),
     ("ashore/promise_9_no_container_harms_others", 240),
@@ -40,24 +40,25 @@ pub(super) struct Program {
     /// `CRATE/NAME`.
     pub(super) name: String,
     pub(super) path: PathBuf,
-    /// Its crate's directory, in which cargo would run it.
+    /// The crate's directory, in which cargo would run the program.
     pub(super) directory: PathBuf,
-    /// The tests of it to run; all, if none is named.
+    /// The tests to run. Empty means all.
     pub(super) tests: Vec<String>,
 }
 
 impl Program {
-    /// The same, to run some of its tests.
+    /// The same program, limited to the given tests.
     pub(super) fn only(&self, tests: &[String]) -> Program {
         Program { tests: tests.to_owned(), ..self.clone() }
     }
 
-    /// For about how long it runs, in seconds.
+    /// The approximate run time in seconds.
     pub(super) fn seconds(&self) -> u32 {
         LONG.iter().find(|(name, _)| self.name == *name).map_or(0, |(_, seconds)| *seconds)
     }
 
-    /// It runs in namespaces of its own: what it leaves running ends with it, and the host's network is out of reach.
+    /// The command that runs the program in namespaces of its own. Everything that it leaves running ends
+    /// with it, and it cannot reach the host's network.
     pub(super) fn command(&self, ground: &Ground) -> Command {
         let mut command = Command::new("timeout");
         command.arg("--kill-after=10").arg(PATIENCE.as_secs().to_string()).arg("unshare");
@@ -66,7 +67,8 @@ impl Program {
         }
         command.args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--"]);
         command.arg(&self.path).current_dir(&self.directory);
-        // In the virtual machine they write to a terminal. What a test that passes prints may say that it could not run.
+        // In the virtual machine the programs write to a terminal, hence no colours. The output of a passing
+        // test may say that it could not run.
         command.args(["--color", "never", "--show-output"]);
         if !self.tests.is_empty() {
             command.arg("--exact").args(&self.tests);
@@ -77,7 +79,7 @@ impl Program {
     }
 }
 
-/// Builds all test programs once, and says where they are.
+/// Builds all test programs once, and returns where they are.
 pub(super) fn build() -> anyhow::Result<Vec<Program>> {
     let mut command = cargo();
     command.args(["test", "--workspace", "--no-run", "--message-format", "json-render-diagnostics"]);
@@ -99,7 +101,8 @@ fn crate_of(directory: &Path) -> String {
     directory.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
 }
 
-/// The programs whose names contain something. One that none contains is a slip, and no success.
+/// The programs whose names contain `only`. If there is none, this is an error, because the name is probably
+/// a typo.
 pub(super) fn chosen(mut programs: Vec<Program>, only: Option<&str>) -> anyhow::Result<Vec<Program>> {
     let Some(only) = only else { return Ok(programs) };
     let names: Vec<String> = programs.iter().map(|program| program.name.clone()).collect();

@@ -1,4 +1,5 @@
-//! Test programs at the same time: as many as processors and memory allow. Most of what they do is waiting.
+//! Runs test programs at the same time, as many as processors and memory allow. They spend most of their time
+//! waiting.
 
 use std::collections::VecDeque;
 use std::io::Read;
@@ -13,16 +14,17 @@ use super::marked::{Machine, is_marked};
 use super::program::Program;
 use super::tally::{Ended, Tally};
 
-/// From one look at the processors to the next.
+/// The interval between two looks at the processors.
 const LOOK: Duration = Duration::from_millis(700);
-/// Another program begins while the processors are idle for this share of the time, in percent.
+/// Another program starts if the processors were idle for at least this share of the time, in percent.
 const IDLE: u64 = 25;
-/// How many programs there are for each processor at most.
+/// The maximum number of programs per processor.
 const MOST: usize = 4;
-/// What has to be free for another one: two engines with their containers, in bytes.
+/// How much memory must be free to start another program, in bytes: enough for two engines with their
+/// containers.
 const MEMORY: u64 = 2 << 30;
 
-/// Runs programs, the longest first, and the marked ones of them in the virtual machine beside all others.
+/// Runs programs, the longest first. The marked ones run in the virtual machine, beside all others.
 pub(super) fn run(
     programs: &[Program],
     ground: &Ground,
@@ -41,7 +43,7 @@ pub(super) fn run(
             running += 1;
             scope.spawn(move || {
                 machine.run(&marked, ground, &mut |one| _ = tell.send((Ok(one), false)));
-                // The last word of it: there is room for one more.
+                // The last message of the virtual machine. It makes room for another program.
                 let last = "the virtual machine".to_owned();
                 _ = tell.send((Err(anyhow::anyhow!(last)), true));
             });
@@ -77,8 +79,8 @@ pub(super) fn run_one(program: &Program, ground: &Ground) -> anyhow::Result<Ende
     let (mut read, write) = std::io::pipe()?;
     let mut command = program.command(ground);
     command.stdin(Stdio::null()).stdout(write.try_clone()?).stderr(write);
-    let mut child = command.spawn().context("timeout, of coreutils")?;
-    // It holds the ends by which the child writes.
+    let mut child = command.spawn().context("cannot run `timeout` of coreutils")?;
+    // The command holds the write ends of the pipe.
     drop(command);
     let mut output = Vec::new();
     read.read_to_end(&mut output)?;
@@ -95,7 +97,7 @@ struct Load {
     before: Times,
 }
 
-/// What the processors have done since the machine's start, in ticks.
+/// The processor time since the machine's start, in ticks.
 #[derive(Clone, Copy, Default)]
 struct Times {
     idle: u64,
@@ -108,7 +110,8 @@ impl Load {
         Load { processors, at: Instant::now(), before: Times::now() }
     }
 
-    /// Whether another program may begin beside those that run. What has just begun is given time to show how much it does.
+    /// Returns whether another program may start beside those that run. A program that has just started gets
+    /// time to show its load.
     fn has_room(&mut self, running: usize) -> bool {
         if running <= self.processors {
             self.begin_anew();
@@ -129,7 +132,7 @@ impl Load {
 }
 
 impl Times {
-    /// None where the kernel does not tell: then nothing is ever idle.
+    /// The processor times so far. All zero if the kernel does not report them.
     fn now() -> Times {
         let text = std::fs::read_to_string("/proc/stat").unwrap_or_default();
         let Some(line) = text.lines().next() else { return Times::default() };

@@ -1,4 +1,4 @@
-//! What came of the test programs.
+//! The results of the test programs.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,10 +7,10 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(super) struct Ended {
     pub(super) name: String,
-    /// All that it printed.
+    /// The program's whole output.
     pub(super) output: String,
     pub(super) well: bool,
-    /// How, in words.
+    /// How it ended, in words.
     pub(super) how: String,
     pub(super) took: Duration,
 }
@@ -20,23 +20,23 @@ pub(super) struct Ended {
 pub(super) struct Broken {
     pub(super) name: String,
     pub(super) how: String,
-    /// Its tests that failed; none if it did not say.
+    /// The tests that failed. Empty if the program did not say.
     pub(super) tests: Vec<String>,
 }
 
-/// The sum of all.
+/// The totals.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     pub(super) passed: usize,
     pub(super) failed: usize,
     pub(super) broken: Vec<Broken>,
-    /// What could not run and why, as the tests said.
+    /// What could not run and why, as the tests reported it.
     pub(super) cannot_run: Vec<String>,
     took: Vec<(Duration, String)>,
 }
 
 impl Tally {
-    /// Prints what a program printed, and counts it.
+    /// Prints a program's output and counts its results.
     pub(super) fn take(&mut self, ended: Ended) {
         println!(
             "\n== {} ({} s)\n{}",
@@ -60,7 +60,7 @@ impl Tally {
         }
         let how = match (ended.well && with_result, idle) {
             (true, false) => None,
-            (true, true) => Some("it has tests, and ran none".to_owned()),
+            (true, true) => Some("it has tests, but ran none".to_owned()),
             (false, _) => Some(ended.how),
         };
         if let Some(how) = how {
@@ -70,7 +70,7 @@ impl Tally {
         self.took.push((ended.took, ended.name));
     }
 
-    /// The ten programs that took longest, a line each.
+    /// The ten programs that took longest, one per line.
     pub(super) fn longest(&mut self) -> String {
         self.took.sort();
         let longest = self.took.iter().rev().take(10);
@@ -87,7 +87,7 @@ impl fmt::Display for Broken {
     }
 }
 
-/// The tests that failed: `test NAME ... FAILED`.
+/// The names of the tests that failed, from lines such as `test NAME ... FAILED`.
 fn failures(output: &str) -> Vec<String> {
     let failed = |line: &str| {
         let name = line.strip_prefix("test ")?.strip_suffix(" ... FAILED")?;
@@ -97,7 +97,7 @@ fn failures(output: &str) -> Vec<String> {
     output.lines().filter_map(failed).collect()
 }
 
-/// Without the list of all that passed, which names each a second time.
+/// Removes the list of all passed tests, because each of them is already named once.
 fn without_names(output: &str) -> String {
     let cut = output.rsplit_once("\nsuccesses:\n    ").and_then(|(before, names)| {
         let (_, after) = names.split_once("\n\n")?;

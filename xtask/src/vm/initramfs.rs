@@ -1,4 +1,5 @@
-//! The virtual machine's first root: a busybox, a script, and the modules by which it reaches this machine's tree.
+//! The virtual machine's first root: a busybox, a script, and the modules that are needed to reach this
+//! machine's tree.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,12 +9,12 @@ use anyhow::{Context, bail};
 
 use crate::execute;
 
-/// What the script does, busybox does.
+/// The busybox applets that the script uses.
 const APPLETS: [&str; 12] = [
     "chroot", "insmod", "ip", "kill", "ln", "mkdir", "modprobe", "mount", "poweroff", "sh", "stty", "umount",
 ];
 
-/// Modules that have to be there before any other can be read.
+/// Modules that must be loaded before any other module can be read.
 const FIRST_MODULES: [&str; 3] = ["virtio_pci", "virtiofs", "overlay"];
 
 /// Writes the archive to a file.
@@ -33,7 +34,7 @@ pub(super) fn make(tree: &Path, modules: &Path, to: &Path) -> anyhow::Result<()>
     archive.symlink("sbin/modprobe", "/bin/busybox");
     archive.file("init", include_bytes!("init"), 0o755);
     if !modules.join("modules.dep").exists() {
-        // The package's own scripts would do this at its installation.
+        // The package's own scripts would do this when it is installed.
         let release = modules.file_name().context("a kernel's release")?;
         execute(Command::new(&busybox).args(["depmod", "-b"]).arg(tree).arg(release))?;
     }
@@ -44,7 +45,7 @@ pub(super) fn make(tree: &Path, modules: &Path, to: &Path) -> anyhow::Result<()>
     Ok(())
 }
 
-/// The files of the first modules, each behind those that it needs.
+/// The files of the first modules, each after the modules that it depends on.
 fn in_order(modules: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let text = |file: &str| {
         fs::read_to_string(modules.join(file)).with_context(|| modules.join(file).display().to_string())
@@ -55,7 +56,7 @@ fn in_order(modules: &Path) -> anyhow::Result<Vec<PathBuf>> {
         let is_its = |file: &str| file.ends_with(&format!("/{module}.ko"));
         let line = dependencies.lines().find(|line| line.split(':').next().is_some_and(is_its));
         match line.and_then(|line| line.split_once(':')) {
-            // What is needed first is named last.
+            // The module that must be loaded first is listed last.
             Some((file, needed)) => {
                 for file in needed.split_whitespace().rev().chain([file]).map(|file| modules.join(file)) {
                     if !files.contains(&file) {
@@ -74,7 +75,8 @@ fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     fs::read(path).with_context(|| path.display().to_string())
 }
 
-/// A cpio archive in the format that the kernel reads (`newc`, Documentation/driver-api/early-userspace/buffer-format.rst).
+/// A cpio archive in the format that the kernel reads (`newc`,
+/// Documentation/driver-api/early-userspace/buffer-format.rst).
 #[derive(Default)]
 struct Archive {
     bytes: Vec<u8>,
@@ -97,7 +99,8 @@ impl Archive {
     fn entry(&mut self, path: &str, mode: u32, content: &[u8]) {
         self.entries += 1;
         let (inode, size, name_size) = (self.entries, content.len(), path.len() + 1);
-        // Inode, mode, owner, group, links, time, size, two pairs of devices, size of the name, a sum that is not checked.
+        // Inode, mode, owner, group, links, time, size, two device pairs, name size, and a checksum that is
+        // not checked.
         let header = format!(
             "070701{inode:08x}{mode:08x}{zero}{zero}{one:08x}{zero}{size:08x}{zero}{zero}{zero}{zero}{name_size:08x}{zero}",
             zero = "00000000",

@@ -1,7 +1,7 @@
-//! One boot: from a script to what it prints and its status.
+//! One boot of the virtual machine. It runs a script and returns the script's output and status.
 //!
-//! Two processes make the machine, qemu and virtiofsd, which hands it this machine's tree. Both die with the thread that
-//! starts them. Nothing has a network card.
+//! The virtual machine consists of two processes: qemu, and virtiofsd, which provides this machine's tree.
+//! Both die with the thread that starts them. The virtual machine has no network card.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -20,27 +20,27 @@ use nix::unistd::Pid;
 use super::initramfs;
 use crate::packages;
 
-/// Dockerd and its containers need as much.
+/// Dockerd and its containers need this much.
 const MEMORY: &str = "1536M";
 const CORES: &str = "2";
 
-/// What the kernel is told. Without address randomisation a new program begins four times as quickly under emulation, and
-/// expedited grace periods halve the time that a link takes to go.
+/// The kernel command line. Without address randomisation a program starts four times as fast under
+/// emulation. Expedited grace periods halve the time that it takes to delete a link.
 const KERNEL_OPTIONS: &str = "console=ttyS0 quiet panic=-1 nokaslr norandmaps mitigations=off random.trust_cpu=on \
      cryptomgr.notests rcupdate.rcu_expedited=1 bonding.max_bonds=0 dummy.numdummies=0 mac80211_hwsim.radios=0";
 
 /// How long virtiofsd may take until it listens.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Where the packages are unpacked, with what was made of them.
+/// The unpacked packages of the virtual machine.
 pub(crate) struct VirtualMachine {
     directory: PathBuf,
-    /// The kernel's modules.
+    /// The directory of the kernel's modules.
     modules: PathBuf,
 }
 
 impl VirtualMachine {
-    /// Fetches what it needs, or says why there is none.
+    /// Fetches the packages of the virtual machine. Returns the reason if this is not possible.
     pub(crate) fn fetch(root: &Path) -> Result<Self, String> {
         let directory = packages::fetch_vm(root)?;
         Self::of(directory).map_err(|error| format!("{error:#}"))
@@ -55,7 +55,7 @@ impl VirtualMachine {
         self.directory.join("root")
     }
 
-    /// A program of the tree, by the tree's own loader and libraries.
+    /// A program of the tree, run with the tree's own loader and libraries.
     fn program(&self, path: &str) -> Command {
         let tree = self.tree();
         let libraries = ["lib", "usr/lib"].map(|lib| tree.join(lib).join("x86_64-linux-gnu"));
@@ -66,8 +66,8 @@ impl VirtualMachine {
         command
     }
 
-    /// Boots, runs a shell's script as root in this machine's tree, and gives its status. What it writes is gone
-    /// afterwards; every line that it prints is handed over as it comes.
+    /// Boots, runs a shell script as root in this machine's tree, and returns its exit status. Everything
+    /// that the script writes is discarded. Each line that it prints is passed to `heard` immediately.
     pub(crate) fn run(
         &self,
         script: &str,
@@ -78,7 +78,7 @@ impl VirtualMachine {
         initramfs::make(&self.tree(), &self.modules, &boot.file("initramfs")).context("the initramfs")?;
         let _files = self.share_files(&boot)?;
         let mut qemu = Running(self.qemu(&boot)?.spawn().context("qemu")?);
-        let output = qemu.0.stdout.take().expect("it is piped");
+        let output = qemu.0.stdout.take().expect("stdout is piped");
         let (ended, watched) = channel::<()>();
         let pid = Pid::from_raw(qemu.0.id().cast_signed());
         let watchdog = std::thread::spawn(move || {
@@ -95,12 +95,12 @@ impl VirtualMachine {
         let late = watchdog.join().expect("the watchdog does not panic");
         qemu.0.wait()?;
         if late {
-            bail!("the virtual machine had not ended after {} s\n{}", patience.as_secs(), boot.last_words());
+            bail!("the virtual machine did not end within {} s\n{}", patience.as_secs(), boot.last_words());
         }
         let status = fs::read_to_string(boot.file("status")).unwrap_or_default();
         match status.trim().parse() {
             Ok(status) => Ok(status),
-            Err(_) => bail!("the virtual machine ended before its script\n{}", boot.last_words()),
+            Err(_) => bail!("the virtual machine ended before its script did\n{}", boot.last_words()),
         }
     }
 
@@ -157,7 +157,7 @@ impl VirtualMachine {
     }
 }
 
-/// A process that ends with this value.
+/// A process that is killed when this value is dropped.
 struct Running(Child);
 
 impl Drop for Running {
@@ -167,7 +167,7 @@ impl Drop for Running {
     }
 }
 
-/// The files of one boot, gone with it.
+/// The directory with the files of one boot. It is deleted when this value is dropped.
 struct Boot(PathBuf);
 
 impl Boot {
@@ -189,7 +189,7 @@ impl Boot {
         Ok(File::create(self.file(&format!("{program}.log")))?)
     }
 
-    /// What those said that can tell why it ended.
+    /// The last lines of the logs that may explain why the virtual machine ended.
     fn last_words(&self) -> String {
         let mut words = Vec::new();
         for file in ["virtiofsd.log", "qemu.log", "console"] {
@@ -210,7 +210,7 @@ impl Drop for Boot {
     }
 }
 
-/// A command with its directory and its environment, as a shell reads it.
+/// A command with its directory and environment, quoted for a shell.
 pub(crate) fn shell_line(command: &Command) -> String {
     let mut words = vec!["env".to_owned()];
     if let Some(directory) = command.get_current_dir() {

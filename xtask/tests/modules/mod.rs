@@ -1,4 +1,5 @@
-//! Which modules of a crate use which, and the circles that come of it. Read from the code, without what is for tests alone.
+//! Finds which modules of a crate use which, and cycles among them. It reads the code and ignores code that
+//! is only for tests.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -6,13 +7,13 @@ use std::path::Path;
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
-/// A module by the names that lead to it; the crate's root has none.
+/// A module path. The crate's root is the empty path.
 pub(crate) type Module = Vec<String>;
 
-/// What `use` brings into a module: names, and the paths that they stand for.
+/// The names that `use` declarations bring into a module, and the paths that they stand for.
 type Names = BTreeMap<String, Vec<String>>;
 
-/// One use: by a module, of a name in another.
+/// A use: by one module, of a name in another.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Edge {
     pub(crate) from: Module,
@@ -26,19 +27,19 @@ impl fmt::Display for Edge {
     }
 }
 
-/// What one file says: the names that it has by `use`, and all paths in it.
+/// The contents of one file: the names that it has by `use`, and all paths in it.
 #[derive(Debug, Default)]
 struct Said {
     names: Names,
     paths: Vec<Vec<String>>,
 }
 
-/// The modules of a crate, each a file.
+/// The modules of a crate, one per file.
 #[derive(Debug, Default)]
 pub(crate) struct Modules(BTreeMap<Module, Said>);
 
 impl Modules {
-    /// Those below a crate's `src`; `sources` are its files.
+    /// Reads the modules of a crate. `src` is the crate's source directory, and `sources` are its files.
     pub(crate) fn of(src: &Path, sources: &[std::path::PathBuf]) -> Self {
         let named = sources.iter().map(|path| {
             let inside = path.strip_prefix(src).unwrap().with_extension("");
@@ -51,7 +52,7 @@ impl Modules {
         Modules::read(named)
     }
 
-    /// Modules with their texts.
+    /// Parses modules, given their paths and texts.
     pub(crate) fn read(texts: impl Iterator<Item = (Module, String)>) -> Self {
         let mut modules = Modules::default();
         for (module, text) in texts {
@@ -72,8 +73,8 @@ impl Modules {
         used.filter_map(edge).collect()
     }
 
-    /// The module of what a path from the root means, and its name there. A name that a module only passes on is looked for where it
-    /// comes from.
+    /// Resolves a path from the root: returns the module that defines the name, and the name. A name that a
+    /// module only re-exports is looked up where it comes from.
     fn leads_to(&self, path: &[String], turns: usize) -> (Module, String) {
         let depth = (0..=path.len()).rev().find(|depth| self.0.contains_key(&path[..*depth])).unwrap_or(0);
         let (module, rest) = path.split_at(depth);
@@ -85,8 +86,8 @@ impl Modules {
         }
     }
 
-    /// A circle of modules that stand beside each other, at any depth, if there is one: the uses that it is made of. What a module and
-    /// the one that it stands in use of each other counts for nothing, as they are one.
+    /// Finds a cycle among sibling modules at any depth, and returns the uses that form it. Returns `None` if
+    /// there is none. A module and its parent may use each other, because they count as one.
     pub(crate) fn circle(&self) -> Option<Vec<Edge>> {
         let mut beside: BTreeMap<Module, BTreeMap<String, BTreeMap<String, Edge>>> = BTreeMap::new();
         for edge in self.edges() {
@@ -100,7 +101,7 @@ impl Modules {
     }
 }
 
-/// A circle, where there is one. What uses nothing that is left is in none.
+/// Finds a cycle, if there is one. A module that uses none of the remaining modules is in no cycle.
 fn circle_in(mut uses: BTreeMap<String, BTreeMap<String, Edge>>) -> Option<Vec<Edge>> {
     loop {
         let left: BTreeSet<String> = uses.keys().cloned().collect();
@@ -124,16 +125,16 @@ fn circle_in(mut uses: BTreeMap<String, BTreeMap<String, Edge>>) -> Option<Vec<E
     }
 }
 
-/// Reads what stands in a file. `here` is the module in it that the tokens are of.
+/// Reads the tokens of a file. `here` is the module in the file that the tokens belong to.
 fn read(tokens: TokenStream, file: &Module, here: &Module, said: &mut Said) {
     let mut tokens = tokens.into_iter().peekable();
     let mut path: Vec<String> = Vec::new();
-    // Two colons lead on from a name, and a point leads to a field or a method.
+    // Two colons continue a path. A dot leads to a field or a method.
     let (mut colons, mut is_part) = (0, false);
     while let Some(token) = tokens.next() {
         let continues = colons == 2;
         match token {
-            // Not what a type captures.
+            // Not the `use<…>` that lists what a type captures.
             TokenTree::Ident(word)
                 if word == "use" && !tokens.peek().is_some_and(|next| is_punct(next, '<')) =>
             {
@@ -197,7 +198,7 @@ fn read(tokens: TokenStream, file: &Module, here: &Module, said: &mut Said) {
     keep(&mut path, here, said);
 }
 
-/// Notes a path of more than one name.
+/// Records a path of more than one name.
 fn keep(path: &mut Vec<String>, here: &Module, said: &mut Said) {
     if path.len() > 1 {
         said.paths.extend(from_root(path, here));
@@ -205,8 +206,8 @@ fn keep(path: &mut Vec<String>, here: &Module, said: &mut Said) {
     path.clear();
 }
 
-/// A path from the crate's root; none that leads out of it. One that begins with a name may begin with a module's: one that stands
-/// in the same place.
+/// Converts a path to one from the crate's root. Returns `None` if it leads out of the crate. A path that
+/// starts with a plain name may start with a module in the same place.
 fn from_root(path: &[String], here: &Module) -> Option<Vec<String>> {
     let ups = path.iter().take_while(|part| *part == "super").count();
     match path.first()?.as_str() {
@@ -217,7 +218,7 @@ fn from_root(path: &[String], here: &Module) -> Option<Vec<String>> {
     }
 }
 
-/// The paths of a `use`, and the names that they get.
+/// The paths of a `use` declaration, and the names that they get.
 fn leaves_of(tree: Vec<TokenTree>, before: &[String], leaves: &mut Vec<(Vec<String>, String)>) {
     let mut path = before.to_vec();
     let mut renamed = None;

@@ -13,7 +13,7 @@ pub(crate) fn run(args: &AdoptArgs) -> Result<(), Failure> {
     if args.undo {
         let request = Request::Unadopt { network: args.network.clone() };
         let reply = ask(&args.client, &request)?;
-        return done(&args.client, &reply, &format!("network {} is left to Docker again", args.network));
+        return done(&args.client, &reply, &format!("network {} is not adopted any more", args.network));
     }
     match ask(&args.client, &adopt_request(args))? {
         Reply::Created { network, warnings } if args.client.json => {

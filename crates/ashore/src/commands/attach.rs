@@ -46,18 +46,18 @@ pub(super) fn attach_request(args: AttachArgs) -> Result<Request, Failure> {
     let (netns, own_name) = match (args.target.netns, args.target.pid) {
         (Some(path), _) => {
             let name = path.file_name().and_then(|name| name.to_str()).map(str::to_owned);
-            // The daemon has a working directory of its own.
+            // The daemon has another working directory.
             (std::path::absolute(path).map_err(anyhow::Error::from)?, name)
         }
         (None, Some(pid)) => (PathBuf::from(format!("/proc/{pid}/ns/net")), Some(format!("pid-{pid}"))),
-        (None, None) => unreachable!("clap demands one of the two"),
+        (None, None) => unreachable!("clap requires one of the two"),
     };
     let name = match args.name {
         Some(name) => name,
         None => own_name.and_then(|name| name.parse::<EndpointName>().ok()).ok_or_else(|| Refusal {
             kind: RefusalKind::Invalid,
-            message: format!("no name can be made from {}", netns.display()),
-            hint: Some("give it one with --name".into()),
+            message: format!("no endpoint name can be derived from {}", netns.display()),
+            hint: Some("set one with --name".into()),
         })?,
     };
     Ok(Request::Attach(AttachSpec {

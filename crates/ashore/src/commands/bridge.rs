@@ -29,25 +29,23 @@ fn adopt(args: &BridgeAdoptArgs) -> Result<(), Failure> {
             print_json(&serde_json::json!({ "moved": moved, "seconds": seconds }))
         }
         Reply::OnTrial { moved, seconds } => {
-            say!("{}, on trial", told(&moved));
+            say!("{} (on trial)", told(&moved));
             if let Some(router) = moved.router {
                 say!("  the router {router} answers there");
             }
             foretell(&args.root, &moved);
-            say!(
-                "  it is put back in {seconds} s unless you still reach this host, and say: ashore bridge confirm"
-            );
+            say!("  it is rolled back in {seconds} s, unless you run: ashore bridge confirm");
             Ok(())
         }
         other => Err(unexpected(&other)),
     }
 }
 
-/// What a confirmation will write.
+/// Prints what a confirmation will write.
 fn foretell(root: &Path, moved: &Move) {
     match configuration(root, moved) {
         Ok(Some(Configuration { system, files, .. })) => {
-            say!("  to confirm it writes {} ({system})", paths(&files));
+            say!("  confirming it changes {} ({system})", paths(&files));
         }
         Ok(None) => say!("  {}", until_next_start(moved)),
         Err(refusal) => {
@@ -59,8 +57,9 @@ fn foretell(root: &Path, moved: &Move) {
     }
 }
 
-/// The daemon ends the trial; what makes the move last is written here, since a confined daemon sees `/etc` read-only. In
-/// this order the worst that can come between is a host that starts as it did before.
+/// The daemon ends the trial. The configuration that makes the move last is written here, because a confined
+/// daemon sees `/etc` read-only. In this order, the worst case of an interruption is a host that boots as it
+/// did before.
 fn confirm(args: &BridgeConfirmArgs) -> Result<(), Failure> {
     let (moved, warnings) = match ask(&args.client, &Request::KeepMove)? {
         Reply::Kept { moved, warnings } => (moved, warnings),
@@ -77,7 +76,7 @@ fn confirm(args: &BridgeConfirmArgs) -> Result<(), Failure> {
         let files = files.collect::<Vec<_>>();
         return print_json(&serde_json::json!({ "moved": moved, "system": system, "files": files }));
     }
-    say!("{}, to stay", told(&moved));
+    say!("{} (confirmed)", told(&moved));
     let Some(lasting) = lasting else {
         say!("  {}", until_next_start(&moved));
         return Ok(());
@@ -88,7 +87,7 @@ fn confirm(args: &BridgeConfirmArgs) -> Result<(), Failure> {
     }
     if moved.leased && !lasting.now.is_empty() {
         say!(
-            "  {} takes it up at the host's next start; to hand it the lease before: {}",
+            "  {} uses it from the next boot on; to hand over the lease before that: {}",
             lasting.system,
             lasting.now
         );
@@ -103,17 +102,17 @@ fn paths(files: &[ConfigFile]) -> String {
 fn until_next_start(moved: &Move) -> &'static str {
     match moved.direction {
         Direction::Adopt => {
-            "nobody whom Ashore knows runs this host's network, so that it lasts until the host's next start"
+            "no system that Ashore knows manages this host's network, so the move lasts until the next boot"
         }
-        Direction::Release => "nothing is written of the bridge, so that nothing is to be taken back",
+        Direction::Release => "no configuration was written for the bridge, so none is removed",
     }
 }
 
 fn told(moved: &Move) -> String {
     let Move { nic, bridge, direction, .. } = moved;
     match direction {
-        Direction::Adopt => format!("{nic} is in the bridge {bridge}, and the host with it"),
-        Direction::Release => format!("{nic} is out of the bridge {bridge}, and the host with it"),
+        Direction::Adopt => format!("{nic} is in the bridge {bridge}, with the host's addresses"),
+        Direction::Release => format!("{nic} is out of the bridge {bridge}, with the host's addresses"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! `ashore lab`: a whole home LAN, before one's eyes.
+//! `ashore lab`: demonstrates a whole home LAN.
 
 use std::io::{BufRead, IsTerminal, Write};
 use std::net::IpAddr;
@@ -33,14 +33,15 @@ struct Row {
     rtt_us: Option<u128>,
 }
 
-/// What is printed by `--json`.
+/// The output of `--json`.
 #[derive(Debug, Serialize)]
 struct Report {
     ok: bool,
     rows: Vec<Row>,
 }
 
-/// The daemons' state and sockets. It is in the sandbox's own `/run`, so nothing has to remove it.
+/// The directory of the daemons' state and sockets. It is in the sandbox's own `/run`, so nothing has to
+/// remove it.
 const DIRECTORY: &str = "/run/lab";
 
 const HOST: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 168, 88, 9));
@@ -48,7 +49,7 @@ const LAPTOP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 168, 88, 50));
 const GATEWAY: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 168, 88, 1));
 
 pub(crate) fn run(args: &LabArgs) -> Result<(), Failure> {
-    // Before anything else: a process of several threads may not change its user namespace.
+    // Before anything else, because a process with several threads may not change its user namespace.
     enter_sandbox().map_err(|error| match error {
         SandboxError::Restricted { remedy, .. } => Failure::Restricted { message: error.to_string(), remedy },
         SandboxError::System { .. } => Failure::Internal(error.into()),
@@ -86,7 +87,7 @@ pub(crate) fn run(args: &LabArgs) -> Result<(), Failure> {
     tell("Who reaches whom:", lab.matrix()?);
     tell("For contrast, a macvlan made by hand on nas1, without Ashore:", lab.contrast()?);
     if let Some(vlan) = &lab.vlan {
-        tell("VLAN 200, by the same cables:", vlan.matrix(&lab)?);
+        tell("VLAN 200, on the same cables:", vlan.matrix(&lab)?);
         tell("For contrast, while the router forwards nothing:", vlan.contrast(&lab)?);
     }
     if args.keep {
@@ -100,7 +101,7 @@ pub(crate) fn run(args: &LabArgs) -> Result<(), Failure> {
     } else if left.is_empty() {
         say!("\nTaken away: not a link, route or address of Ashore's is left on nas1 and nas2.");
         if args.vlan {
-            say!("nas1 has no eth0.200 any more, which came with the network and went with it.");
+            say!("eth0.200 on nas1 is gone as well: it was created and removed with the network.");
         }
         say!("All of it took {:.1} s.", started.elapsed().as_secs_f32());
     }
@@ -130,10 +131,10 @@ struct Nas {
     networks: Vec<Network>,
 }
 
-/// A network of a host's, with those of its containers that are to be on it.
+/// A network of a host, with the containers to attach to it.
 struct Network {
     name: &'static str,
-    /// The options with which it is made.
+    /// The options for `ashore network create`.
     options: String,
     containers: Vec<Machine>,
 }
@@ -143,7 +144,7 @@ struct Lab {
     router: Machine,
     nas: [Nas; 2],
     vlan: Option<Vlan>,
-    /// Holds the switch.
+    /// Owns the switch.
     world: World,
 }
 
@@ -169,7 +170,8 @@ impl Lab {
         Ok(Lab { laptop, router, nas, vlan, world })
     }
 
-    /// Makes the networks of both hosts and attaches all containers, as a user would type it.
+    /// Creates the networks of both hosts and attaches all containers, by the commands that a user would
+    /// type.
     fn attach(&self, say: &dyn Fn(&str)) -> Result<(), Failure> {
         for (nas, network) in self.networks() {
             let create = format!("network create {} {}", network.name, network.options);
@@ -242,7 +244,7 @@ impl Lab {
         ])
     }
 
-    /// What a macvlan can do by itself, and what it cannot.
+    /// What a macvlan can do without Ashore, and what it cannot.
     fn contrast(&self) -> Result<Vec<Row>, Failure> {
         let [nas1, _] = &self.nas;
         let plain = self.world.container("plain").context("a container")?;
@@ -263,11 +265,11 @@ impl Lab {
         ])
     }
 
-    /// Lets a person look around.
+    /// Lets the user explore the lab.
     fn keep(&self) -> Result<(), Failure> {
         let names: Vec<&str> = self.machines().map(Machine::name).collect();
         say!(
-            "\nIt stays until you end this with an empty line. A shell in any machine, by its name: {}.",
+            "\nThe lab runs until you enter an empty line. Enter a machine's name for a shell in it: {}.",
             names.join(", ")
         );
         let nas = &self.nas[0];
@@ -286,7 +288,7 @@ impl Lab {
                 continue;
             };
             let owner = self.nas.iter().find(|nas| nas.machine.name() == machine.name()).unwrap_or(nas);
-            // One below /run, as on NixOS, is out of sight here.
+            // A shell below /run, as on NixOS, is not visible here.
             let shell = std::env::var("SHELL").ok().filter(|shell| Path::new(shell).exists());
             let shell = shell.unwrap_or_else(|| "/bin/sh".into());
             let mut command = machine.command(shell).context("a shell")?;
@@ -299,7 +301,7 @@ impl Lab {
         }
     }
 
-    /// Detaches everything and removes the networks; what is left of Ashore's is the answer.
+    /// Detaches all containers and removes the networks. Returns what is left of Ashore's objects.
     fn take_away(&self) -> Result<Vec<String>, Failure> {
         for (nas, network) in self.networks() {
             for container in &network.containers {
@@ -310,7 +312,7 @@ impl Lab {
         let mut left = Vec::new();
         for machine in self.nas.iter().flat_map(|nas| nas.containers().chain([&nas.machine])) {
             let view = machine.kernel().observe(&[]).map_err(anyhow::Error::from)?.host;
-            // No machine here has a VLAN's interface by itself.
+            // No machine here has a VLAN interface of its own.
             let ours = |link: &&Link| link.tag().is_some() || matches!(link.kind, ObservedKind::Vlan { .. });
             let links = view.links.iter().filter(ours).map(|link| link.name.to_string());
             let routes =
@@ -351,7 +353,7 @@ impl Nas {
     }
 }
 
-/// The search path with this program's directory first: `cargo run` puts it on none.
+/// The search path with this program's directory first, because `cargo run` does not add it.
 fn path_with_this_program() -> anyhow::Result<std::ffi::OsString> {
     let program = std::env::current_exe().context("this program's own path")?;
     let path = std::env::var_os("PATH").unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The commands: most build a request, send it, and print the answer.
+//! The commands. Most build a request, send it, and print the reply.
 
 pub(crate) mod adopt;
 pub(crate) mod attach;

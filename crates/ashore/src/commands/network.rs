@@ -78,7 +78,7 @@ fn create(args: NetworkCreateArgs) -> Result<(), Failure> {
             say!("network {} is on {} by {}", network.name, network.parent, network.kind);
             if unsaid && network.kind.shares_parents_mac() {
                 say!(
-                    "  {} is Wi-Fi: its access point takes frames from one MAC alone, which endpoints share",
+                    "  {} is Wi-Fi: its access point accepts frames from one MAC only, which endpoints share",
                     network.parent
                 );
             }
@@ -97,11 +97,11 @@ fn create(args: NetworkCreateArgs) -> Result<(), Failure> {
             match network.bridge_vlan().map(Vlan::name) {
                 _ if !network.host_goes_by_router() => {}
                 Some(interface) => say!(
-                    "  unless the host has an address there, on {interface} for one, it goes by the router; --aux-address \
+                    "  unless the host has an address there, such as on {interface}, it uses the router; --aux-address \
                      host=IP gives it one"
                 ),
                 None => say!(
-                    "  the host has no address there and goes by the router; --aux-address host=IP gives it one"
+                    "  the host has no address there and uses the router; --aux-address host=IP gives it one"
                 ),
             }
             warn(&warnings);
@@ -117,7 +117,7 @@ fn moved(client: &ClientArgs, reply: Reply) -> Result<(), Failure> {
     if client.json {
         return print_json(&network);
     }
-    // In a VLAN it stays in that, whatever the interface that was named.
+    // A network in a VLAN stays in it, so the parent may differ from the interface that the user named.
     say!("network {} is on {}", network.label(), network.parent);
     Ok(())
 }
@@ -149,13 +149,13 @@ fn row(network: &Network) -> Vec<String> {
 
 fn inspect(client: &ClientArgs, request: &Request) -> Result<(), Failure> {
     match ask(client, request)? {
-        // One network is a page of its own: the same JSON for people and programs.
+        // One network is a document of its own, so people and programs get the same JSON.
         Reply::Network(network) => print_json(&network),
         other => Err(unexpected(&other)),
     }
 }
 
-/// Says that something is done, with its warnings.
+/// Reports that a request is done, with its warnings.
 pub(super) fn done(client: &ClientArgs, reply: &Reply, text: &str) -> Result<(), Failure> {
     match reply {
         Reply::Done { warnings } if client.json => print_json(&serde_json::json!({ "warnings": warnings })),
@@ -168,7 +168,7 @@ pub(super) fn done(client: &ClientArgs, reply: &Reply, text: &str) -> Result<(),
     }
 }
 
-/// What is not as it should be, although what was asked for is done.
+/// Prints warnings of a request that is done.
 pub(super) fn warn(warnings: &[String]) {
     for warning in warnings {
         complain!("ashore: {}", one_line(warning));

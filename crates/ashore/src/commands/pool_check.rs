@@ -1,4 +1,4 @@
-//! `ashore pool-check`: what the LAN's DHCP servers were seen to hand out.
+//! `ashore pool-check`: shows what the LAN's DHCP servers offer.
 
 use ashore_core::api::refusal::{Refusal, RefusalKind};
 use ashore_core::api::reply::Reply;
@@ -11,7 +11,7 @@ use crate::client::{Failure, ask, print_json, unexpected};
 use crate::out::say;
 
 pub(crate) fn run(args: PoolCheckArgs) -> Result<(), Failure> {
-    // Where nobody names a range, none is wrong.
+    // If the user names no range, none is judged.
     let judged = args.network.is_some() || args.range.is_some();
     let PoolCheckArgs { network, parent, vlan, range, client } = args;
     match ask(&client, &Request::CheckPool(PoolQuestion { network, parent, vlan, range }))? {
@@ -32,28 +32,28 @@ pub(crate) fn run(args: PoolCheckArgs) -> Result<(), Failure> {
 fn print(report: &PoolReport, judged: bool) {
     let PoolReport { parent, range, asked, servers, beside } = report;
     let addresses = if asked.len() == 1 { "address" } else { "addresses" };
-    say!("asked by {parent} for {} {addresses} of {range}", asked.len());
+    say!("asked on {parent} for {} {addresses} of {range}", asked.len());
     for seen in servers {
         say!("  the DHCP server {seen}");
     }
     match servers.as_slice() {
-        [] if asked.is_empty() => say!(
-            "  nobody was asked, so nothing is known of DHCP servers: all that would be asked for is in use; try: ashore pool-check"
-        ),
+        [] if asked.is_empty() => {
+            say!("  no server was asked, because all addresses to ask for are in use; try: ashore pool-check")
+        }
         [] => say!(
-            "  no DHCP server offered any: there is none, or it has none left, or gives none to whom it does not know"
+            "  no DHCP server offered any: there is none, it has none left, or it serves known clients only"
         ),
         [_] => {}
         _ => say!(
-            "  these are {} servers; unless they share their leases, turn all off but one",
+            "  there are {} servers; turn off all but one, unless they share their leases",
             servers.len()
         ),
     }
     if judged && report.check().is_ok() && !servers.is_empty() {
-        say!("  none of the range was offered");
+        say!("  no address of the range was offered");
     }
     if let Some(beside) = beside.filter(|_| !judged) {
-        say!("  a range beside what was offered: {beside}");
+        say!("  a range clear of what was offered: {beside}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! `ashore router-config`: nothing is done, neither here nor there.
+//! `ashore router-config`. It changes nothing, neither on this host nor on the router.
 
 use std::net::IpAddr;
 
@@ -66,7 +66,8 @@ fn plan(args: RouterConfigArgs) -> Result<RouterPlan, Failure> {
     planned.map_err(|error| refusal(&error).into())
 }
 
-/// What DHCP servers offer of a network's ranges, unless somebody has told the pool. Whoever cannot be asked has said nothing.
+/// What DHCP servers offer of a network's ranges, unless the user has given the pools. Empty if the servers
+/// cannot be asked.
 fn seen(args: &RouterConfigArgs) -> Vec<PoolReport> {
     let Some(network) = args.network.clone().filter(|_| args.pools.is_empty()) else { return Vec::new() };
     let question = PoolQuestion { network: Some(network), parent: None, vlan: None, range: None };
@@ -76,13 +77,13 @@ fn seen(args: &RouterConfigArgs) -> Vec<PoolReport> {
     }
 }
 
-/// The routers by which this machine sends what is for elsewhere.
+/// The gateways of this host's default routes.
 fn routers_of(host: &View) -> Vec<IpAddr> {
     let defaults = host.routes.iter().filter(|there| there.route.to.prefix_len() == 0);
     defaults.filter_map(|there| there.route.via).collect()
 }
 
-/// This machine's addresses.
+/// This host's addresses.
 fn addresses_of(host: &View) -> Vec<HostAddress> {
     let outward = |name: &IfName| {
         host.routes.iter().any(|there| there.route.to.prefix_len() == 0 && there.route.dev == *name)

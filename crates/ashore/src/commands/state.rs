@@ -15,7 +15,7 @@ pub(crate) fn run(command: &StateCommand) -> Result<(), Failure> {
         },
         StateCommand::Import(client) => {
             let document = serde_json::from_reader(std::io::stdin().lock())
-                .map_err(|error| anyhow::anyhow!("standard input holds no exported state: {error}"))?;
+                .map_err(|error| anyhow::anyhow!("standard input is not an exported state: {error}"))?;
             let reply = ask(client, &Request::ImportState(document))?;
             done(client, &reply, "the state is replaced")
         }

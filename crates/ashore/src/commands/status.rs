@@ -31,7 +31,7 @@ fn print(status: &Status) {
         say!("\n! {}", one_line(trouble));
     }
     if !status.pending.is_empty() {
-        say!("\nnot yet as it should be; the next reconciliation will do:");
+        say!("\npending changes, which the next reconciliation will make:");
         status.pending.iter().for_each(|step| say!("  {}", step.command));
     }
 }
@@ -50,7 +50,7 @@ fn network_row(report: &NetworkReport) -> Vec<String> {
     ]
 }
 
-/// A time as people say it, rounded down.
+/// A duration for people, rounded down.
 fn span(seconds: u64) -> String {
     match seconds {
         0..=119 => format!("{seconds} s"),

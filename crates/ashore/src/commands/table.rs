@@ -1,4 +1,4 @@
-//! Columns for people.
+//! Prints tables for people.
 
 use crate::out::{one_line, say};
 
@@ -21,7 +21,7 @@ pub(super) fn print(headings: &[&str], rows: &[Vec<String>]) {
     }
 }
 
-/// Items side by side, or a dash for none.
+/// Joins items with spaces, or returns a dash if there are none.
 pub(super) fn joined(items: impl Iterator<Item = impl ToString>) -> String {
     let items: Vec<String> = items.map(|item| item.to_string()).collect();
     if items.is_empty() { "-".into() } else { items.join(" ") }

@@ -1,7 +1,8 @@
-//! The control socket: a line of JSON in, a line of JSON out, one thread for a connection.
+//! The control socket: one line of JSON in, one line of JSON out, one thread for each connection.
 //!
-//! Only so many clients are there at once, so that the daemon keeps threads and descriptors for its own work; more wait in the
-//! socket's queue. A client has some time for a whole request, and some for reading the whole answer.
+//! The number of clients is limited, so that the daemon keeps threads and descriptors for its own work.
+//! Further clients wait in the socket's queue. A client has a limited time to send a whole request, and to
+//! read the whole answer.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -20,37 +21,39 @@ mod clients;
 
 use clients::{Client, Clients};
 
-/// More than any request has, in bytes; an imported state is the largest.
+/// The maximum length of a request, in bytes. The largest request is the import of a state.
 const LONGEST: u64 = 16 * 1024 * 1024;
 
 /// How long a client may take to send a request, and to read the answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The socket. Its file goes with the daemon that made it.
+/// The control socket. Its file is removed by the daemon that created it.
 pub(super) struct Control {
     path: PathBuf,
     clients: Arc<Clients>,
-    /// Whether it was there before the daemon.
+    /// Whether the socket existed before the daemon, which then does not remove its file.
     handed: bool,
 }
 
 impl Control {
-    /// Takes the socket at a path, or makes it.
+    /// Takes the socket at a path, or creates it.
     pub(super) fn at(path: PathBuf, handed: &mut ListenFds) -> anyhow::Result<Self> {
         let Socket { listener, handed } = handed.socket(&path)?;
-        // Whoever bound it may have wanted it otherwise.
+        // The process that bound it may have made it non-blocking.
         listener.set_nonblocking(false)?;
         Ok(Control { path, clients: Arc::new(Clients::of(listener)), handed })
     }
 
-    /// Begins to answer.
+    /// Begins to answer clients.
     pub(super) fn serve(&self, controller: &Arc<Controller>) -> io::Result<()> {
         await_client(self.clients.clone(), controller.clone())
     }
 }
 
-/// Starts a thread for the next client. Once there is one, the thread leaves the socket to a successor and answers itself,
-/// so that nobody waits for a thread to begin. Without a successor, out of threads or memory for a moment, it is its own.
+/// Starts a thread for the next client. Once that client is there, the thread leaves the socket to a
+/// successor thread and answers the client itself, so that no client waits for a thread to start. If no
+/// successor can be started, because threads or memory are short for a moment, the thread goes on with the
+/// next client itself.
 fn await_client(clients: Arc<Clients>, controller: Arc<Controller>) -> io::Result<()> {
     std::thread::Builder::new().name("control".into()).spawn(move || {
         loop {
@@ -99,7 +102,7 @@ fn answer(controller: &Controller, client: &Client<'_>) -> io::Result<()> {
     }
 }
 
-/// A stream that is read or written until some moment, however little comes or goes at a time.
+/// A stream with a deadline for all its reads or writes together, however little is transferred at a time.
 struct Until<'a> {
     stream: &'a UnixStream,
     end: Instant,
@@ -139,8 +142,8 @@ fn reply(controller: &Controller, line: &[u8]) -> Reply {
         Ok(request) => controller.handle(request),
         Err(error) => Reply::Refused(Refusal {
             kind: RefusalKind::Invalid,
-            message: format!("the request does not read: {error}"),
-            hint: Some("is the client of another version than the daemon?".into()),
+            message: format!("cannot parse the request: {error}"),
+            hint: Some("the client may be of another version than the daemon".into()),
         }),
     }
 }

@@ -1,7 +1,8 @@
-//! The way of a request through the daemon: check, reserve, plan, write down, apply, look again, record, reply.
+//! The steps of a request: check, reserve, plan, write to disk, apply, observe again, record, reply.
 //!
-//! One lock holds the state and the kernel's sockets, because what one request reads the next must not change. Nothing
-//! slow happens under it: conflict detection runs outside, and what it found is asked again inside.
+//! One lock holds the state and the kernel's sockets, because no other request may change what a request has
+//! read. Nothing slow runs under the lock: conflict detection runs outside it, and its results are checked
+//! again under it.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -77,81 +78,85 @@ pub(crate) use reconcile::Cause;
 use vlans::Vlans;
 use wrong_identity::Attempts;
 
-/// Owner of state, kernel and conflict detection.
+/// The owner of the state, the kernel sockets and conflict detection.
 pub(crate) struct Controller {
     inner: Mutex<Inner>,
     lan: Lan,
     lists: Lists,
-    /// A NIC's move on trial, if there is one.
+    /// The file of a NIC move that is on trial, if any.
     trial: TrialFile,
-    /// The files with endpoints' name servers.
+    /// The files with the endpoints' name servers.
     resolv: Resolv,
     wakers: Wakers,
 }
 
-/// The lock, held. Containers' namespaces stay open for as long.
+/// The held lock. Containers' namespaces stay open while it is held.
 struct Locked<'a>(MutexGuard<'a, Inner>);
 
-/// What the lock holds.
+/// What the lock protects.
 struct Inner {
     store: Store,
     kernel: Kernel,
-    /// Whether something that nobody asks for any more may still be in the kernel, or the next candidates have changed.
+    /// Whether the kernel may still have something that the state no longer asks for, or the next candidates
+    /// have changed.
     leftovers: bool,
     /// Addresses that an attach is probing outside the lock.
     held: BTreeSet<IpAddr>,
-    /// Addresses of endpoints that an engine has not spoken of since it started anew.
+    /// Addresses of the engine's endpoints that the engine has not reserved again since it restarted.
     unconfirmed: BTreeSet<IpAddr>,
-    /// Endpoints whose links were missing and made anew: the first may be in another namespace, where its container has moved it.
+    /// Endpoints whose links were missing and were made again. The first link may be in another namespace,
+    /// where its container has moved it.
     remade: BTreeSet<EndpointKey>,
-    /// Endpoints, by the engine's ids, that an engine which ended may have been making, and that its successor has not shown.
+    /// The engine's ids of endpoints that an engine may have been creating when it ended, and that the
+    /// restarted engine has not listed.
     unknown_to_engine: BTreeSet<String>,
-    /// Pools whose range was Ashore's choice, that an engine has not opened since it started anew. It then names the
-    /// subnet alone.
+    /// Pools with a range that Ashore chose and that the engine has not opened again since it restarted. When
+    /// the engine opens such a pool again, it names only the subnet.
     unconfirmed_pools: Vec<(PoolKey, IfName)>,
-    /// The last endpoint that was looked into in its turn.
+    /// The last endpoint whose container was observed in turn.
     looked_into: Option<EndpointKey>,
-    /// The steps that failed when the kernel was last reconciled.
+    /// The steps that failed in the last reconciliation.
     failed: Vec<StepError>,
-    /// What was not done of the last request, though the rest was.
+    /// What the last request left out, although it did the rest.
     left_out: RefCell<Vec<String>>,
-    /// Whether something could not be brought in line since.
+    /// Whether a sweep has failed, in whole or in part, since the last reconciliation.
     unfinished: Cell<bool>,
-    /// Why the last reconciliation did not come to its end.
+    /// Why the last reconciliation did not finish.
     unreconciled: Option<Refusal>,
-    /// Why the state could not be written when that was last tried.
+    /// Why the last write of the state failed.
     unwritten: Option<Refusal>,
     /// What the container engine had when it was last asked.
     inventory: Option<Inventory>,
-    /// What its lists lack.
+    /// What the engine's lists lack.
     missing: Missing,
-    /// Adopted networks that it has removed, and may make anew.
+    /// Adopted networks that the engine has removed and may create again.
     removed: Vec<Removed>,
-    /// What is asked for networks of other drivers.
+    /// Pools that may turn out to belong to networks of other drivers.
     strangers: Strangers,
-    /// How often its containers were connected anew.
+    /// How often the engine's containers were reconnected.
     attempts: Attempts,
-    /// Endpoints that an engine has had leave their containers, as they were in there.
+    /// Endpoints that an engine has made leave their containers, as they were inside the container.
     left: Vec<Endpoint>,
-    /// Whether it is known what an earlier daemon has left whole.
+    /// Whether the endpoints that an earlier daemon left complete are recorded as such.
     recovered: bool,
-    /// Since when names are gone whose leases are to be given back.
+    /// Names that are gone and whose leases are to be released, and since when they are gone.
     departed: Departed,
-    /// Endpoints whose namespaces are looked for.
+    /// Endpoints whose namespaces are being searched for.
     lost: Lost,
-    /// Interfaces of VLANs that others share.
+    /// VLAN interfaces that Ashore shares with other users.
     vlans: Vlans,
-    /// The numbers of the interfaces that networks stand on.
+    /// The interfaces that networks stand on, by name, with their indexes.
     parents_seen: BTreeMap<IfName, u32>,
-    /// Engines' endpoints whose links have gone with their parents.
+    /// Engine endpoints whose links are gone together with their parents.
     unlinked: Unlinked,
-    /// Containers in which there was a link with a tag at the start.
+    /// Containers that had a link with a tag when the daemon started.
     unowned: Vec<Netns>,
-    /// Children of parents, by their MACs, and when the kernel last told for certain that they are up.
+    /// Child links of parents, by MAC, and when the kernel last confirmed that they are up.
     children: RefCell<BTreeMap<(IfName, Mac), Instant>>,
-    /// The MACs that parents were last seen with whose endpoints share them.
+    /// The last MACs of those parents whose endpoints share the parent's MAC.
     shared_macs: BTreeMap<IfName, Mac>,
-    /// Whom the next request on a network of an engine's is for, and until when that is to be expected.
+    /// The name that the next request on an engine's network is for, by the network's engine id, and until
+    /// when that request is expected.
     expected: BTreeMap<String, (EndpointName, Instant)>,
 }
 
@@ -197,15 +202,15 @@ impl Controller {
             shared_macs: BTreeMap::new(),
             expected: BTreeMap::new(),
         };
-        // An engine may be in the middle of its start, in which the last daemon was killed.
+        // An engine may be in the middle of a start during which the last daemon was killed.
         inner.begin();
         Controller { inner: Mutex::new(inner), lan, lists, trial, resolv, wakers }
     }
 
-    /// Answers one request. This is the only way in.
+    /// Answers one request. All requests enter here.
     pub(crate) fn handle(&self, request: Request) -> Reply {
         let answer = supervise::contained(|| self.answer(request)).and_then(|answer| answer);
-        // What was taken back may have left an interface for want of a look.
+        // The request may have left a VLAN interface because it was not known whether others use it.
         if self.look_at_vlans() {
             self.reconcile(Cause::Search);
         }
@@ -256,29 +261,32 @@ impl Controller {
         }
     }
 
-    /// A thread that panicked under the lock has left the kernel and the disk as the next reconciliation will find
-    /// them; memory was only changed after the disk.
+    /// Takes the lock, also after a panic: a thread that panicked under the lock has left the kernel and the
+    /// disk as the next reconciliation finds them, and memory is changed only after the disk.
     fn lock(&self) -> Locked<'_> {
         let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         inner.kernel.stay();
         Locked(inner)
     }
 
-    /// Tells conflict detection what is ours now, and which addresses will be wanted next.
+    /// Passes the state to conflict detection and to the name server files, and tells conflict detection
+    /// which addresses will be wanted next.
     fn follow(&self, inner: &Inner, observed: &Observed) {
         self.lan.follow(inner.state(), &observed.host);
         self.resolv.follow(inner.state());
         self.lan.look_ahead(self.next_candidates(inner, observed));
     }
 
-    /// The addresses that the next attaches will get, for conflict detection to look at ahead: three of each subnet for
-    /// new names, and those of the names that left last, leased ones included.
+    /// Returns the addresses that the next attaches will get, so that conflict detection can probe them
+    /// ahead: three of each subnet for new names, and those of the names that left last, including leased
+    /// ones.
     fn next_candidates(&self, inner: &Inner, observed: &Observed) -> Vec<super::lan::Prefetch> {
         const AHEAD: usize = 3;
         const LEFT_LAST: usize = 8;
-        /// A name that is new, or one of those that left last.
+        /// How many of these are likely to be taken next: one for a new name, and two for the names that left
+        /// last.
         const NEXT: [usize; 2] = [1, 2];
-        /// A host's containers come back together, when it starts.
+        /// When a host starts, its containers come back together.
         const LEASED: usize = 32;
         let (state, none) = (inner.state(), BTreeMap::new());
         let mut ahead = Vec::new();
@@ -333,7 +341,7 @@ impl Inner {
         self.store.state()
     }
 
-    /// Writes changes down. That it failed is shown until a write succeeds.
+    /// Writes changes to disk. A failure is shown in the status until a write succeeds.
     fn commit(&mut self, changes: Vec<Change>) -> Result<(), Refusal> {
         if changes.is_empty() {
             return Ok(());
@@ -343,7 +351,8 @@ impl Inner {
         written
     }
 
-    /// Writes what was put off. What cannot be written is tried again with the next change, and at every reconciliation.
+    /// Writes the deferred changes. What cannot be written is tried again with the next change and in every
+    /// reconciliation.
     fn flush(&mut self) -> Result<(), Refusal> {
         let failed = self.unwritten.is_some();
         let written = if failed { self.store.write_anew() } else { self.store.flush() };
@@ -355,7 +364,8 @@ impl Inner {
         written
     }
 
-    /// Containers' namespaces that cannot be read are told of in what is observed, and left alone.
+    /// Observes the host and some containers' namespaces. A namespace that cannot be read is listed as such
+    /// in the result, and is left alone.
     fn observe(&self, netns: &[Netns]) -> Result<Observed, Refusal> {
         let mut observed = self.kernel.observe(netns).map_err(|error| refusal::kernel(&error))?;
         self.ask_parents(&mut observed);
@@ -363,7 +373,8 @@ impl Inner {
         Ok(observed)
     }
 
-    /// The same for a request about these very namespaces: nothing is decided on one that cannot be read.
+    /// Like `observe`, for a request about these very namespaces. Fails if one of them cannot be read,
+    /// because nothing may be decided about it.
     fn observe_these(&self, netns: &[Netns]) -> Result<Observed, Refusal> {
         let mut observed = self.kernel.observe_closely(netns).map_err(|error| refusal::kernel(&error))?;
         self.ask_parents(&mut observed);
@@ -374,7 +385,7 @@ impl Inner {
         }
     }
 
-    /// Parents tell whether links that are not in their containers are on the LAN all the same.
+    /// Asks the parents whether links that are missing in their containers are still on the LAN.
     fn ask_parents(&self, observed: &mut Observed) {
         if observed.netns.is_empty() {
             return;
@@ -382,8 +393,8 @@ impl Inner {
         for (parent, missing) in self.state().parents_to_ask(observed) {
             let Some(index) = observed.host.link(&parent).map(|link| link.index) else { continue };
             let children = self.kernel.taken_in(index).unwrap_or_else(|error| {
-                tracing::warn!(%parent, "it cannot be asked for its children: {error}");
-                // What is not known to have gone is still there.
+                tracing::warn!(%parent, "cannot read the parent's children: {error}");
+                // A link that is not known to be gone counts as still there.
                 Some(self.state().macs_on(&parent).collect())
             });
             let Some(mut children) = children else { continue };
@@ -392,25 +403,26 @@ impl Inner {
         }
     }
 
-    /// What the state asks for and the kernel does not have.
+    /// Plans the steps for what the state asks for and the kernel does not have.
     fn plan(&self, observed: &Observed) -> Plan {
         self.plan_for(self.state(), observed)
     }
 
-    /// What leads to a state.
+    /// Plans the steps that lead to a state.
     fn plan_for(&self, wanted: &State, observed: &Observed) -> Plan {
         let mut plan = plan(&desired(wanted, observed), observed);
         self.spare_others(&mut plan, observed);
         plan
     }
 
-    /// Brings the kernel to what the state asks for, in the places that were observed: all of it, or nothing.
+    /// Brings the kernel to what the state asks for in the observed places. Does all steps or none.
     fn carry_out(&self, observed: &Observed, netns: &[Netns]) -> Result<Observed, Refusal> {
         let plan = self.unblocked_plan(observed)?;
         self.carried_out(&plan, &self.kernel.apply(&plan.steps, OnError::Undo), netns)
     }
 
-    /// The same, but `may` is asked before the containers' links come up. If the answer is no, all is taken back, and this is `None`.
+    /// Like `carry_out`, but calls `may` before the containers' links come up. If `may` returns false, all
+    /// steps are undone and the result is `None`.
     fn carry_out_if(
         &self,
         may: impl FnOnce() -> bool,
@@ -423,7 +435,7 @@ impl Inner {
         outcome.map(|outcome| self.carried_out(&plan, &outcome, netns)).transpose()
     }
 
-    /// What is to be done, on its way into the log.
+    /// Plans the steps and logs them. Fails if a step is blocked. Blocked extras are left out instead.
     fn unblocked_plan(&self, observed: &Observed) -> Result<Plan, Refusal> {
         let plan = self.plan(observed);
         let (extra, blocked): (Vec<&Blocked>, Vec<&Blocked>) =
@@ -436,7 +448,7 @@ impl Inner {
         Ok(plan)
     }
 
-    /// Keeps in mind what is not done.
+    /// Logs what is left out, and remembers it for the request's answer.
     fn leave_out(&self, what: impl Iterator<Item = String>) {
         self.left_out.replace(what.inspect(|what| tracing::warn!("{what}")).collect());
     }
@@ -450,8 +462,8 @@ impl Inner {
         }
     }
 
-    /// The second witness: after a plan was carried out, looking again must leave nothing to plan. What an engine has
-    /// given back to the host meanwhile, another container's link, is the next reconciliation's.
+    /// Observes again after a plan was carried out: nothing may be left to plan. A link of another container
+    /// that an engine has meanwhile given back to the host is left to the next reconciliation.
     fn verify(&self, done: &Plan, netns: &[Netns]) -> Result<Observed, Refusal> {
         let observed = self.observe_these(netns)?;
         let left = self.plan(&observed);
@@ -462,13 +474,13 @@ impl Inner {
         }
     }
 
-    /// Takes away what the state does not ask for any more. Goes on after an error, because what is left over is worse
-    /// than what failed; the errors come back.
+    /// Brings the kernel in line with the state, and so removes what the state no longer asks for. Continues
+    /// after an error, because leftovers are worse than a failed step. Returns all errors.
     fn sweep(&self, netns: &[Netns]) -> Result<(Observed, Vec<StepError>), Refusal> {
         self.sweep_to(self.state(), netns)
     }
 
-    /// The same for a state that may not be written down: nothing stays in the kernel because a disk is full.
+    /// Like `sweep`, for a state that may not be on disk: nothing stays in the kernel because a disk is full.
     fn sweep_to(&self, wanted: &State, netns: &[Netns]) -> Result<(Observed, Vec<StepError>), Refusal> {
         let swept = self.try_sweep_to(wanted, netns);
         self.note_unfinished(&swept);
@@ -511,12 +523,13 @@ fn log_steps(plan: &Plan) {
     }
 }
 
-/// The namespaces of all endpoints, by every path: one of several may lead nowhere.
+/// The namespaces of all endpoints, by every known path: one of several paths may lead nowhere.
 fn all_netns(state: &State) -> Vec<Netns> {
     netns_of(state.endpoints.values()).collect()
 }
 
-/// The namespace that an endpoint was attached in, by every path that is known: its own may lead nowhere any more.
+/// The namespace that an endpoint was attached in, by every known path: the endpoint's own path may lead
+/// nowhere any more.
 fn netns_by_all_paths(state: &State, endpoint: &Endpoint) -> Vec<Netns> {
     let here = |other: &&Endpoint| other.netns().is_some() && other.netns() == endpoint.netns();
     endpoint
@@ -527,7 +540,8 @@ fn netns_by_all_paths(state: &State, endpoint: &Endpoint) -> Vec<Netns> {
         .collect()
 }
 
-/// The namespaces of some endpoints. An engine's that cannot be opened is not among them; nothing follows from that.
+/// The namespaces of some endpoints. An engine's namespace that cannot be opened is left out. Callers must
+/// not conclude anything from that.
 fn netns_of<'a>(endpoints: impl Iterator<Item = &'a Endpoint>) -> impl Iterator<Item = Netns> {
     let netns = |endpoint: &Endpoint| match &endpoint.placement {
         Placement::Netns { netns, .. } => Some(netns.clone()),

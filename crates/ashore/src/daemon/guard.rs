@@ -1,7 +1,8 @@
-//! The guard of a trial: a process of its own that puts the host back if the daemon is not there to do so.
+//! The guard of a trial: a separate process that puts the host back if the daemon is not there to do so.
 //!
-//! It is started, and ready, before the first step. It ends when the trial's file is gone, puts the host back when the
-//! trial's time is over, and at once when it is asked to end: so does systemd, which stops all processes of a service.
+//! The guard is started, and ready, before the first step. It ends when the trial's file is gone. It puts the
+//! host back when the trial's time is over, and at once when it is asked to end. Systemd asks it too, because
+//! it stops all processes of a service.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -15,12 +16,12 @@ use crate::client::Failure;
 use crate::out::say;
 use crate::trial::TrialFile;
 
-/// How often it looks whether the trial goes on.
+/// How often the guard checks whether the trial goes on.
 pub(super) const LOOK: Duration = Duration::from_millis(100);
 
 const READY: &str = "ready";
 
-/// The guard's life.
+/// Runs the guard.
 pub(crate) fn run(trial: &Path) -> Result<(), Failure> {
     super::log();
     watch(&TrialFile::at(trial)).map_err(Failure::from)
@@ -47,7 +48,7 @@ fn watch(file: &TrialFile) -> anyhow::Result<()> {
 
 /// Starts a guard, and returns when it is ready.
 pub(super) fn start(file: &TrialFile) -> anyhow::Result<()> {
-    // Also where the program's file was replaced meanwhile.
+    // This works even if the program's file was replaced meanwhile.
     let mut command = Command::new("/proc/self/exe");
     command.arg("guard").arg(file.path()).stdin(Stdio::null()).stdout(Stdio::piped());
     let mut guard = in_own_session(&mut command).spawn().context("starting the guard")?;
@@ -60,7 +61,7 @@ pub(super) fn start(file: &TrialFile) -> anyhow::Result<()> {
     reap(guard)
 }
 
-/// Its end is of no interest, but it has to be taken note of.
+/// Waits in a thread for the guard to end. The result does not matter, but the process has to be reaped.
 fn reap(mut guard: Child) -> anyhow::Result<()> {
     let wait = move || {
         let _ = guard.wait();

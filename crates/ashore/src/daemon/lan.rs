@@ -1,12 +1,14 @@
-//! What the daemon hears on the LAN and says there: conflict detection before an address is used, announcements when it
-//! is, defence while it is, leases of the LAN's DHCP servers, looks for their pools, and what IPv6 routers advertise.
+//! What the daemon hears and sends on the LAN: conflict detection before an address is used, announcements
+//! and defence while it is in use, leases of the LAN's DHCP servers, surveys of their pools, and router
+//! advertisements.
 //!
-//! One thread owns all sockets and clocks. It opens a packet socket on each parent in use, and one on its shim, because a
-//! sibling on the same parent is heard by the shim alone. Everything else asks it through one lock, and waits on one
-//! condition.
+//! One thread owns all sockets and timers. It opens a packet socket on each parent in use and one on its
+//! shim, because only the shim receives what a sibling on the same parent sends. All other threads use its
+//! state through one lock, and wait on one condition variable.
 //!
-//! What is heard by a parent counts for the networks on it alone: another parent may be on another LAN, where the same
-//! address is another machine's. Where both are on one LAN, both hear the same.
+//! A frame that a parent receives counts only for the networks on that parent. Another parent may be on
+//! another LAN, where the same address belongs to another machine. If both are on one LAN, both receive the
+//! frame.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,13 +32,13 @@ use ipnet::IpNet;
 use crate::front::docker::turns::Lists;
 use crate::supervise::spawn_needed;
 
-/// How much is taken in from one socket before others have their turn, and what is due is done.
+/// How many frames are read from one socket before the other sockets and the timers get their turn.
 const MOST_AT_ONCE: usize = 256;
-/// How many machines that claim one address are kept in mind.
+/// How many machines that claim one address are remembered.
 const MOST_CLAIMS: usize = 8;
-/// After this time a parent by which the LAN could not be asked is tried again.
+/// How long until a parent that could not send is tried again.
 const UNREACHABLE_FOR: Duration = Duration::from_secs(10);
-/// So much later it is asked again whether a link that is on its way out is gone.
+/// How long until an address is probed again while a link that had it is being removed.
 const ON_ITS_WAY: Duration = Duration::from_millis(100);
 /// For how long a claim on an endpoint's address is shown as a conflict, in seconds.
 const CONFLICT_SHOWN: u64 = 600;
@@ -82,7 +84,7 @@ use unreachable::{said, said_or_waits};
 /// An address on the LAN of a parent.
 type OnLan = (IfName, IpAddr);
 
-/// The handle by which everybody else asks.
+/// The handle by which other threads use the LAN.
 #[derive(Clone)]
 pub(crate) struct Lan {
     shared: Arc<Shared>,
@@ -90,39 +92,40 @@ pub(crate) struct Lan {
 
 struct Shared {
     table: Mutex<Table>,
-    /// Rung whenever a probe has ended.
+    /// Notified whenever something that a thread may wait for has happened, such as the end of a probe.
     ended: Condvar,
     waker: Waker,
 }
 
-/// All that is known and wanted.
+/// The state of the LAN thread.
 #[derive(Default)]
 struct Table {
-    /// Parents to listen on.
+    /// The parents to listen on.
     parents: BTreeMap<IfName, Tap>,
-    /// Parents of networks that are being made, and how many of these there are.
+    /// The parents of networks that are being created, each with the number of these networks.
     temporary_taps: BTreeMap<IfName, (Tap, usize)>,
-    /// Parents by which the LAN could not be asked, and since when.
+    /// The parents through which nothing can be sent, and since when.
     unreachable: BTreeMap<IfName, (Unreachable, Instant)>,
-    /// Which of this machine's MACs may speak for which addresses.
+    /// Which of this host's MACs may speak for which addresses.
     own: Own,
     probes: BTreeMap<OnLan, Probe>,
-    /// Parents by which more has come than was taken in so far: an answer may be among it.
+    /// The parents whose sockets have more frames than were read so far. An answer may be among them.
     behind: BTreeSet<IfName>,
-    /// Looks that came to nothing because not all that was said could be heard, and when they ended.
+    /// Probes that ended without a result because frames were lost, and when they ended.
     unheard: BTreeMap<OnLan, Instant>,
-    /// Addresses that nobody was heard to have, and since when.
+    /// The addresses that no machine was heard to have, and since when.
     clear: BTreeMap<OnLan, Clearance>,
-    /// Addresses at which the next request begins to look before it takes them, and until when that counts.
+    /// The addresses for which a brief look began ahead of a request, and until when the request may rely on
+    /// it.
     glanced: BTreeMap<OnLan, Instant>,
-    /// Addresses that attaches took a moment ago.
+    /// The addresses that were taken for an endpoint a moment ago.
     coming: BTreeMap<OnLan, Coming>,
-    /// What was heard by each parent of addresses that no endpoint has there.
+    /// What each parent heard about addresses that no endpoint has there.
     hearsay: BTreeMap<IfName, Hearsay>,
     defended: BTreeMap<OnLan, Defended>,
     doubts: Doubts,
     forwarding: Forwarding,
-    /// Whose addresses are of interest.
+    /// The subnets whose addresses are of interest.
     subnets: BTreeSet<(IfName, IpNet)>,
     conflicts: BTreeMap<OnLan, BTreeMap<Mac, u64>>,
     claims: Claims,
@@ -130,7 +133,7 @@ struct Table {
     send_queue: RefCell<SendQueue>,
     ahead: Vec<Prefetch>,
     leases: Leases,
-    /// Who is told whose IPv4 lease stands otherwise than before.
+    /// The receiver of changes to IPv4 leases.
     changes: Changes,
     leases6: Leases6,
     inquiries: Inquiries,
@@ -138,7 +141,7 @@ struct Table {
     routers: Routers,
 }
 
-/// Where to listen on a parent, by the kernel's numbers, and from which MAC to ask.
+/// A parent to listen on, by interface index, with its shim, and the MAC to send probes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Tap {
     parent: u32,
@@ -149,7 +152,7 @@ struct Tap {
 /// An address in use.
 struct Defended {
     defence: Defence,
-    /// Whether an engine makes the link itself, and tells what MAC it has only in its list.
+    /// Whether an engine creates the link itself, so that its MAC is known only from the engine's list.
     by_list: bool,
 }
 
@@ -162,7 +165,7 @@ struct Announcement {
 }
 
 impl Lan {
-    /// Starts the thread that listens in a namespace.
+    /// Starts the LAN thread, which listens in a namespace.
     pub(crate) fn start(namespace: Namespace, lists: Lists) -> io::Result<Self> {
         let table = Table { doubts: Doubts::of(lists), ..Table::default() };
         let shared = Shared { table: Mutex::new(table), ended: Condvar::new(), waker: Waker::new()? };
@@ -176,7 +179,7 @@ impl Lan {
         self.shared.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes in which parents, MACs and addresses are ours now.
+    /// Updates the parents, MACs and addresses that Ashore has now.
     pub(crate) fn follow(&self, state: &State, host: &View) {
         let mut table = self.table();
         let now = Instant::now();
@@ -187,10 +190,11 @@ impl Lan {
             .filter(|network| network.is_passing(host))
             .filter_map(|network| {
                 let parent = host.link(&network.parent)?;
-                // An ipvlan parent hears and reaches the wire itself; a shim in l3 mode sends no ARP (Linux 6.1, `ipvlan_core.c`).
+                // An ipvlan parent hears and reaches the wire itself. A shim in l3 mode sends no ARP (Linux
+                // 6.1, `ipvlan_core.c`).
                 let hears = |shim: &&Link| shim.up && matches!(shim.kind, ObservedKind::Macvlan { .. });
                 let shim = host.tagged(&Tag::Shim(network.parent.clone())).filter(hears);
-                // Siblings answer to the shim's MAC: an answer to the parent's would leave by the wire.
+                // Siblings answer to the shim's MAC. An answer to the parent's MAC would leave on the wire.
                 let mac = shim.and_then(|shim| shim.mac).or(parent.mac)?;
                 let ear = Tap { parent: parent.index, mac, shim: shim.map(|shim| shim.index) };
                 Some((network.parent.clone(), ear))
@@ -200,16 +204,16 @@ impl Lan {
         for (parent, (ear, _)) in temporary_taps {
             table.parents.entry(parent).or_insert(ear);
         }
-        // Something has changed, so it is worth another try.
+        // The change may have removed the cause.
         table.unreachable.clear();
-        // Who listens by another link than before has not heard what that one hears.
+        // What was found through another link does not count for the new one.
         let Table { parents, clear, probes, surveys, own, hearsay, forwarding, .. } = &mut *table;
         clear.retain(|(parent, _), _| before.get(parent) == parents.get(parent));
         probes.retain(|(parent, _), _| before.get(parent) == parents.get(parent));
         surveys.follow(parents);
         own.follow(state, host, parents, now);
         forwarding.follow(state, host, boottime());
-        // An endpoint may send its first frames before this call.
+        // An endpoint may have sent its first frames before this call.
         hearsay.retain(|_, there| there.forget(|ip, mac| own.may_have(ip, mac, now), now));
         let mut defended = BTreeMap::new();
         for endpoint in state.endpoints.values().filter(|endpoint| endpoint.is_wanted()) {
@@ -227,13 +231,13 @@ impl Lan {
             defended.insert(key, Defended { defence, by_list: false });
         }
         table.subnets = subnets(state);
-        // A second announcement of what has left would take the address from whoever has it now.
+        // A second announcement of an address that has left would take it from its new owner.
         let is_so = |due: &Announcement| {
             let there: Option<&Defended> = defended.get(&(due.parent.clone(), due.ip));
             there.is_some_and(|there| there.defence.owner() == due.mac)
         };
         table.announcements.retain(is_so);
-        // What was defended until now is as clear as anything that was looked for.
+        // An address that was defended until now is as clear as one that was just probed.
         for (key, _) in std::mem::take(&mut table.defended) {
             if !table.conflicts.contains_key(&key) {
                 table.clear.insert(key, Clearance { since: now, by: None, asked: None });
@@ -250,7 +254,7 @@ impl Lan {
         let Table { parents, leases, leases6, inquiries, routers, .. } = &mut *table;
         leases6.follow_asking(state, host, |parent| routers.offer(parent));
         inquiries.follow(state, host, parents, |parent| routers.offer(parent));
-        // What is given back by a parent that has no network any more is still to be said.
+        // A lease may still have to be released through a parent that has no network any more.
         for parent in leases.parting().chain(leases6.parting()) {
             if let Some((link, mac)) = host.link(parent).and_then(|link| Some((link.index, link.mac?))) {
                 let ear = Tap { parent: link, mac, shim: None };
@@ -262,7 +266,7 @@ impl Lan {
         self.shared.waker.wake();
     }
 
-    /// Listens on a parent before there is a network on it, for as long as what this returns lives.
+    /// Listens on a parent that has no network yet, until the returned value is dropped.
     pub(crate) fn listen(&self, parent: &IfName, host: &View) -> Listening<'_> {
         let listening = Listening { lan: self, parent: parent.clone() };
         let Some(link) = host.link(parent) else { return listening };
@@ -276,12 +280,12 @@ impl Lan {
         listening
     }
 
-    /// The parents by which the LAN cannot be asked at present.
+    /// The parents through which nothing can be sent at present.
     pub(crate) fn unreachable(&self) -> Vec<Unreachable> {
         self.table().unreachable.values().map(|(unreachable, _)| unreachable.clone()).collect()
     }
 
-    /// Tells the LAN that an endpoint has its addresses now, so that stale caches change.
+    /// Announces an endpoint's addresses, so that other machines update stale caches.
     pub(crate) fn announce(&self, state: &State, endpoint: &Endpoint) {
         let Some(network) = state.network_of(endpoint) else { return };
         let mut table = self.table();
@@ -295,27 +299,27 @@ impl Lan {
         self.shared.waker.wake();
     }
 
-    /// Addresses that other machines were heard by a parent to have, or to be about to take.
+    /// Addresses that other machines on a parent's LAN were heard to have, or to be about to take.
     pub(crate) fn hearsay(&self, parent: &IfName) -> BTreeMap<IpAddr, addresses_in_use::Hearsay> {
         self.table().hearsay.get(parent).map_or_else(BTreeMap::new, |there| there.all(Instant::now()))
     }
 
-    /// The machine that claimed an address last, or looked for it.
+    /// The machine that last claimed an address or probed for it.
     pub(crate) fn said_of(&self, parent: &IfName, ip: IpAddr) -> Option<Mac> {
         self.table().hearsay.get(parent)?.said_of(ip)
     }
 
-    /// Whether another machine was heard lately to have an address.
+    /// Whether another machine was recently heard to have an address.
     pub(crate) fn is_claimed(&self, parent: &IfName, ip: IpAddr) -> bool {
         self.table().hearsay.get(parent).is_some_and(|there| there.is_claimed(ip))
     }
 
-    /// Whether a machine answered the last look for an address.
+    /// Whether a machine answered the last probe for an address.
     pub(crate) fn has_answered(&self, parent: &IfName, ip: IpAddr) -> bool {
         self.table().answered_since(parent, ip, None).is_some()
     }
 
-    /// Machines that claimed an address of the host's on a shim lately.
+    /// Machines that recently claimed one of the host's addresses on a shim.
     pub(crate) fn conflicts_of_host(&self, state: &State) -> Vec<(IpAddr, Mac)> {
         let reserved: BTreeSet<OnLan> = state.networks.values().flat_map(reserved_for_host).collect();
         let table = self.table();
@@ -323,7 +327,7 @@ impl Lan {
         claimed.flat_map(|((_, ip), claims)| claims.keys().map(|mac| (*ip, *mac))).collect()
     }
 
-    /// Machines that claimed an endpoint's addresses lately, and when (seconds since 1970).
+    /// Machines that recently claimed an endpoint's addresses, and when (seconds since 1970).
     pub(crate) fn conflicts_of(&self, state: &State, endpoint: &Endpoint) -> BTreeMap<Mac, u64> {
         let Some(Network { parent, .. }) = state.network_of(endpoint) else { return BTreeMap::new() };
         let table = self.table();
@@ -332,13 +336,13 @@ impl Lan {
     }
 }
 
-/// The addresses that are kept for the host on a network.
+/// The addresses that are reserved for the host on a network.
 fn reserved_for_host(network: &Network) -> impl Iterator<Item = OnLan> {
     let reserved = network.subnets.iter().filter_map(|subnet| subnet.aux.get(HOST_AUX));
     reserved.map(|ip| (network.parent.clone(), *ip))
 }
 
-/// What networks have addresses of, and endpoints by what routers advertise.
+/// The subnets of the networks, and the prefixes from which endpoints have addresses by router advertisement.
 fn subnets(state: &State) -> BTreeSet<(IfName, IpNet)> {
     let of_networks = state
         .networks
@@ -351,7 +355,7 @@ fn subnets(state: &State) -> BTreeSet<(IfName, IpNet)> {
     of_networks.chain(of_endpoints.flatten()).collect()
 }
 
-/// The addresses that the host has on links of Ashore's, and the MACs that the LAN knows them by.
+/// The addresses that the host has on Ashore's links, and the MACs by which the LAN knows them.
 fn numbered_shims(state: &State, host: &View) -> Vec<(OnLan, Mac)> {
     let of_network = |network: &Network| {
         let parent = network.parent.clone();
@@ -364,14 +368,14 @@ fn numbered_shims(state: &State, host: &View) -> Vec<(OnLan, Mac)> {
     state.networks.values().filter(numbered).filter_map(of_network).flatten().collect()
 }
 
-/// Listening on a parent before there is a network on it.
+/// Listens on a parent before it has a network. It ends when this is dropped.
 pub(crate) struct Listening<'a> {
     lan: &'a Lan,
     parent: IfName,
 }
 
 impl Drop for Listening<'_> {
-    /// The parent itself goes with the next change, if there is still no network on it then.
+    /// The parent itself is dropped with the next update, if it still has no network then.
     fn drop(&mut self) {
         let mut table = self.lan.table();
         if let Some((_, count)) = table.temporary_taps.get_mut(&self.parent) {
@@ -382,7 +386,8 @@ impl Drop for Listening<'_> {
 }
 
 impl Table {
-    /// Sends what is due. Answers when something will be due next, and whether a probe ended.
+    /// Sends what is due. Returns the time of the next action, and whether something that a thread waits for
+    /// has ended.
     fn turn(&mut self, send: &Send) -> (Instant, bool) {
         let now = Instant::now();
         self.hearsay.retain(|_, there| there.forget(|_, _| false, now));
@@ -409,13 +414,13 @@ impl Table {
         self.announcements.retain_mut(|announcement_due| {
             if now >= announcement_due.due {
                 let Announcement { parent, ip, mac, left, .. } = &*announcement_due;
-                // A machine that took the address in silence answers this, and is shown as a conflict.
+                // A machine that took the address silently answers this probe, and is shown as a conflict.
                 let probe = (*left == ANNOUNCE_NUM).then(|| probe_frame(*mac, *ip));
                 let mut frames = probe.into_iter().chain([announcement(*mac, *ip)]);
                 let outcome =
                     frames.try_for_each(|frame| send_queue.borrow_mut().send_now(parent, &frame, now, send));
                 match outcome {
-                    // There may be hundreds at once, which are said as there is room for them.
+                    // There may be hundreds at once. Each is sent when there is room for it.
                     Err(Unsent::Full(again)) => announcement_due.due = again,
                     Ok(()) | Err(Unsent::Failed(_)) => {
                         said(unreachable, parent, outcome.map_err(Unsent::into_error));
@@ -438,7 +443,7 @@ impl Table {
         next = wait.map(|wait| now + wait).into_iter().chain([next]).min().unwrap_or(next);
         let (wait, told) = self.inquiries.turn(send);
         next = wait.map(|wait| now + wait).into_iter().chain([next]).min().unwrap_or(next);
-        // What they have is used with what routers offer.
+        // DHCPv6 addresses and DNS servers are applied together with the routers' offer.
         let of_leases = changed.iter().filter_map(|key| self.leases6.parent_of(key));
         let parents: BTreeSet<_> = of_leases.chain(&told).collect();
         for parent in parents {
@@ -456,16 +461,17 @@ impl Table {
         (next, ended)
     }
 
-    /// Takes in a frame that came by a parent. What has to be said at once goes out through `send`.
+    /// Handles a frame that a parent received. Sends urgent replies through `send`.
     fn hear(&mut self, parent: &IfName, frame: &[u8], send: &Send) {
         let Some(heard) = heard(frame) else { return };
         let now = Instant::now();
         let key = (parent.clone(), heard.ip);
-        // Who has left an address has no say in it once another has it.
+        // A MAC that has left an address has no say in it once another endpoint has the address.
         let is_had = self.defended.contains_key(&key);
         if !is_had && self.own.is_leaving(heard.ip, heard.sender, now) {
             match self.probes.get_mut(&key) {
-                // Others wait for whoever waits for that one. A whole look comes first, for which nobody else does.
+                // A brief look is not repeated, because an attach waits for it. The address is probed in full
+                // instead.
                 Some(probe) if probe.is_brief() => drop(self.clear.remove(&key)),
                 Some(probe) => probe.ask_again(now + ON_ITS_WAY),
                 None => {}
@@ -490,8 +496,9 @@ impl Table {
                 self.doubts.take(parent, heard, there.defence.owner(), now);
             }
         } else {
-            // Whoever looks for an address wants it. Where several hosts hand out one range, the one that looked last has
-            // it, and the other looks further: both cannot have found it free without one hearing the other.
+            // A machine that probes for an address wants it. If several hosts assign from one range, the host
+            // that probed last gets the address, and the other host chooses another. They cannot both find it
+            // free without one hearing the other.
             let cleared = self.clear.remove(&key);
             let asked = cleared.map(|clearance| clearance.asked.unwrap_or(clearance.since));
             let of_interest = self.subnets.iter().any(|(on, net)| on == parent && net.contains(&heard.ip))
@@ -502,19 +509,19 @@ impl Table {
         }
     }
 
-    /// The defence of an address that a MAC has, as it was before if it had it before.
+    /// The defence of an address by a MAC. Continues the previous one if the owner is the same.
     fn defence(&mut self, key: &OnLan, mac: Mac) -> Defence {
         let before = self.defended.remove(key).map(|there| there.defence);
         before.filter(|defence| defence.owner() == mac).unwrap_or_else(|| Defence::new(key.1, mac))
     }
 
-    /// The machine that answered a look for an address, if there was one since some time.
+    /// The machine that answered a probe for an address, if one did since the given time.
     fn answered_since(&self, parent: &IfName, ip: IpAddr, since: Option<Instant>) -> Option<Mac> {
         self.hearsay.get(parent)?.answered_since(ip, since)
     }
 }
 
-/// Says something on the LAN by a parent.
+/// Sends a frame through a parent.
 type Send<'a> = dyn Fn(&IfName, &[u8]) -> io::Result<()> + 'a;
 
 fn seconds() -> u64 {
@@ -571,12 +578,12 @@ mod tests {
             Ok(())
         };
         table.hear(&eth0, &probe_frame(other, ip), &send);
-        assert!(said.borrow().is_empty(), "it is nobody's");
+        assert!(said.borrow().is_empty(), "no endpoint takes it");
         table.coming.insert((eth0.clone(), ip), Coming::new(until));
         table.hear(&eth0, &announcement(other, ip), &send);
         assert!(said.borrow().is_empty(), "a claim is not a question");
         table.hear(&"eth1".parse().expect("a name"), &probe_frame(other, ip), &send);
-        assert!(said.borrow().is_empty(), "on another LAN it is another address");
+        assert!(said.borrow().is_empty(), "another parent is another LAN");
         for _ in 0..100 {
             table.hear(&eth0, &probe_frame(other, ip), &send);
         }

@@ -1,8 +1,9 @@
 //! The daemon: one process that owns networks, addresses and state.
 //!
-//! At its start it looks whether it has the privileges, takes the lock on its network namespace, opens the state, brings the
-//! kernel in line with it, and only then answers: whoever called before waits on a socket that the init system holds, if
-//! one does. When it stops, or is killed, nothing on the LAN changes: links and routes are the kernel's.
+//! At its start it checks its privileges, takes the lock on its network namespace, opens the state, brings
+//! the kernel in line with it, and only then answers. Earlier callers wait on a socket that the init system
+//! holds, if it holds one. When the daemon stops, or is killed, nothing on the LAN changes: links and routes
+//! belong to the kernel.
 
 use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
@@ -46,21 +47,23 @@ pub(crate) use guard::run as guard;
 use lan::Lan;
 use resolv::Resolv;
 
-/// Word of changes comes in bursts; a burst is one reason to reconcile.
+/// Notifications of changes come in bursts. One burst is one reason to reconcile.
 const SETTLE: Duration = Duration::from_millis(100);
 
-/// Runs until it is asked to end, or killed, which differs in what is left of the control socket alone.
+/// Runs until the daemon is asked to end, or killed. The two differ only in what is left of the control
+/// socket.
 pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
     log();
-    // What is not given a mode of its own is the daemon's alone, at every moment.
+    // A file without an explicit mode is accessible to the daemon alone, at every moment.
     umask(Mode::S_IRWXG | Mode::S_IRWXO);
-    // Each request has a thread of its own, and there is one at a time that does much.
+    // Each request has a thread of its own, but only one at a time does much work.
     ashore_kernel::share_memory();
-    // Callers, leases that are being renewed and containers that are looked into take one or two each.
+    // Callers, leases that are being renewed and containers that are being read take one or two descriptors
+    // each.
     if let Err(error) = ashore_kernel::raise_descriptor_limit() {
-        tracing::warn!("the limit of open files stays as it is: {error}");
+        tracing::warn!("cannot raise the limit of open files: {error}");
     }
-    // Before there is a second thread, which would not hold them back.
+    // Before there is a second thread, because that thread would not block these signals.
     let asked_to_end = EndSignals::hold().context("signals")?;
     check_run_directory(&args.run)?;
     let control_path = args.run.join("ashore.sock");
@@ -129,7 +132,7 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
     spawn_needed("search", move || searching.search(&lost)).context("a thread")?;
     let (watcher, period) = (controller.clone(), Duration::from_secs(args.reconcile));
     spawn_needed("watch", move || follow_changes(&watcher, &watch, period)).context("a thread")?;
-    // Without systemd there is nobody to notify, and that is no fault.
+    // Without systemd there is nothing to notify. This is not an error.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), run = %args.run.display(), "ready");
     control.serve(&controller).context("the control socket")?;
@@ -139,7 +142,7 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Reconciles when something changed, and every period in case that word of it was lost.
+/// Reconciles when something has changed, and every period in case a notification was lost.
 fn follow_changes(controller: &Controller, watch: &Watch, period: Duration) {
     let mut soon = false;
     loop {
@@ -159,24 +162,26 @@ fn follow_changes(controller: &Controller, watch: &Watch, period: Duration) {
     }
 }
 
-/// What is in the run directory is believed: a NIC's move that is to be taken back, and calls that were not answered.
+/// Refuses a run directory that other users may write. The daemon trusts its files: a NIC move that is to be
+/// undone, and calls that were not answered.
 fn check_run_directory(run: &Path) -> Result<(), Failure> {
     let Ok(there) = std::fs::metadata(run) else { return Ok(()) };
     let writable = there.mode() & 0o002 != 0;
     if !writable && [0, geteuid().as_raw()].contains(&there.uid()) {
         return Ok(());
     }
-    let others = if writable { "everybody".to_owned() } else { format!("the user {}", there.uid()) };
+    let others = if writable { "every user".to_owned() } else { format!("user {}", there.uid()) };
     Err(Failure::Refused(Refusal {
         kind: RefusalKind::Invalid,
-        message: format!("the run directory {} may be written by {others}", run.display()),
+        message: format!("the run directory {} is writable by {others}", run.display()),
         hint: Some(
-            "name one with --run that root alone may write; the daemon makes it if it is missing".into(),
+            "choose one with --run that only root may write; the daemon creates it if it is missing".into(),
         ),
     }))
 }
 
-/// A daemon that may change nothing should say so at its start, not at the first attach.
+/// Checks the daemon's capabilities. A daemon that may change nothing must say so at its start, not at the
+/// first attach.
 fn check_privilege(kernel: &Kernel) -> Result<(), Failure> {
     let missing = if !kernel.may_administer() {
         "the daemon may not change this network namespace: CAP_NET_ADMIN is missing"
@@ -196,7 +201,8 @@ fn seed() -> anyhow::Result<Seed> {
     Ok(Seed(bytes))
 }
 
-/// A number that another daemon, or this one a moment ago, would hardly have drawn. It keeps nobody out.
+/// A number that another daemon, or this one a moment ago, is very unlikely to have drawn. It is not for
+/// security.
 fn random() -> u64 {
     RandomState::new().hash_one(0)
 }

@@ -1,4 +1,4 @@
-//! Every error that a request can meet, as the one kind that a caller sees: what was wrong, and what helps.
+//! Turns every error of a request into the one type that a caller sees: what is wrong, and the remedy.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -88,7 +88,7 @@ pub(super) fn namespace(error: &NamespaceError) -> Refusal {
         if let NamespaceError::System { .. } = error { RefusalKind::Kernel } else { RefusalKind::Invalid };
     let hint = match error {
         NamespaceError::Missing(_) => {
-            Some("`ip netns` lists named ones; a process has one at /proc/PID/ns/net".into())
+            Some("`ip netns` lists named namespaces; that of a process is /proc/PID/ns/net".into())
         }
         NamespaceError::Other(_) => Some("name a file such as /run/netns/NAME or /proc/PID/ns/net".into()),
         NamespaceError::Permission(_) => Some("run the daemon as root".into()),
@@ -97,19 +97,20 @@ pub(super) fn namespace(error: &NamespaceError) -> Refusal {
     refusal(kind, error, hint)
 }
 
-/// A namespace that may be there and cannot be seen: neither what is in it nor that it is gone is known.
-/// The endpoint of a name whose container has left it on the LAN.
+/// Refuses a name whose endpoint is still on the LAN, left behind in another namespace.
 pub(super) fn left_behind(name: &EndpointName, says: &impl ToString) -> Refusal {
     Refusal {
         kind: RefusalKind::Taken,
         message: format!("`{name}` {}", says.to_string()),
-        hint: Some("end what was started in its namespace, or give this one another --name".into()),
+        hint: Some("stop what was started in its namespace, or choose another --name".into()),
     }
 }
 
+/// Refuses a request about a namespace that may exist but cannot be read: it is not known what is in it, nor
+/// whether it is gone.
 pub(super) fn unreadable(path: &Path, why: &str) -> Refusal {
-    let message = format!("the network namespace at {} cannot be looked into: {why}", path.display());
-    refusal(RefusalKind::Kernel, &message, Some("it is left as it is: ask again once it can be".into()))
+    let message = format!("cannot read the network namespace at {}: {why}", path.display());
+    refusal(RefusalKind::Kernel, &message, Some("it is left unchanged; try again when it can be read".into()))
 }
 
 pub(super) fn namespace_gone(path: &Path) -> Refusal {
@@ -128,9 +129,10 @@ pub(super) fn kernel(error: &ObserveError) -> Refusal {
     refusal(RefusalKind::Kernel, error, None)
 }
 
-pub(super) const CONFLICT_OFF: &str = "a network made with --conflict off looks for nobody";
+pub(super) const CONFLICT_OFF: &str = "a network with --conflict off does not probe addresses";
 
-/// Addresses that could not be looked for on the LAN are not handed out. Something else may do `without` the look.
+/// Refuses addresses that could not be probed on the LAN, because they must not be handed out. `without`
+/// names a way that needs no probe.
 pub(super) fn unreachable(ips: &[IpAddr], unreachable: &Unreachable, without: &str) -> Refusal {
     let Unreachable { parent, why, errno } = unreachable;
     let ips = match ips {
@@ -138,18 +140,16 @@ pub(super) fn unreachable(ips: &[IpAddr], unreachable: &Unreachable, without: &s
         [first, .., last] => format!("{first} to {last}"),
         [] => "an address".to_owned(),
     };
-    let message = format!("{ips} could not be looked for on the LAN by `{parent}`: {why}");
+    let message = format!("cannot probe {ips} on the LAN through `{parent}`: {why}");
     let hint = match errno.map(Errno::from_raw) {
         Some(Errno::ENETDOWN) => format!("ip link set dev {} up", parent.word()),
-        Some(Errno::ENODEV | Errno::ENXIO) => {
-            "the interface has gone meanwhile: `ip link` shows what there is".into()
-        }
-        _ => format!("ask again; {without}"),
+        Some(Errno::ENODEV | Errno::ENXIO) => "the interface is gone: `ip link` lists the interfaces".into(),
+        _ => format!("try again; {without}"),
     };
     refusal(RefusalKind::Kernel, &message, Some(hint))
 }
 
-/// A parent without a MAC, in whose stead nobody can ask a server.
+/// Refuses a parent that has no MAC, so that no endpoint on it can ask a DHCP server.
 pub(super) fn no_mac(parent: &IfName) -> Refusal {
     refusal(
         RefusalKind::Invalid,
@@ -158,13 +158,13 @@ pub(super) fn no_mac(parent: &IfName) -> Refusal {
     )
 }
 
-/// A server that cannot tell endpoints apart which share their parent's MAC.
+/// Refuses a lease from a server that cannot tell apart the endpoints that share their parent's MAC.
 pub(super) fn by_mac_alone(ip: IpAddr, holder: &Endpoint) -> Refusal {
     let message = format!(
-        "the LAN's DHCP server gives it {ip}, which `{}` has: it tells machines apart by their MAC alone, and these share one",
+        "the LAN's DHCP server gave it {ip}, which `{}` has: the server identifies clients by MAC alone, and the two share one MAC",
         holder.name
     );
-    let hint = "use --kind macvlan, or a DHCP server that goes by client identifiers, such as dnsmasq or Kea";
+    let hint = "use --kind macvlan, or a DHCP server that uses client identifiers, such as dnsmasq or Kea";
     refusal(RefusalKind::Invalid, &message, Some(hint.into()))
 }
 
@@ -172,39 +172,40 @@ impl From<NoLease> for Refusal {
     fn from(error: NoLease) -> Self {
         let hint = match &error {
             NoLease::Silent { .. } => {
-                "see whether the router's DHCP server is on and has addresses left; a network without --dhcp needs none"
+                "check that the router's DHCP server is on and has free addresses; a network without --dhcp needs no server"
             }
             NoLease::Unheeded { .. } => {
-                "see whether the router's DHCP server is on; which servers count was said with --dhcp-allow and --dhcp-deny"
+                "check that the router's DHCP server is on; --dhcp-allow and --dhcp-deny say which servers count"
             }
             NoLease::Unfit { why: Ignored::Named(..), .. } => {
-                "a machine that is the LAN's router or DHCP server itself takes no lease: a network without --dhcp gives it that address \
-                 with --ip"
+                "a container that is itself the LAN's router or DHCP server takes no lease: attach it to a network without --dhcp, \
+                 with --ip and that address"
             }
             NoLease::Unfit { .. } => {
-                "mend it in the router's DHCP server; a network without --dhcp needs none"
+                "correct it in the router's DHCP server; a network without --dhcp needs no server"
             }
             NoLease::Taken { .. } => {
-                "give that machine another address, or take it out of the router's pool; then ask again"
+                "give that machine another address, or take it out of the router's pool; then try again"
             }
-            NoLease::Busy(_) => "ask again in a few seconds",
+            NoLease::Busy(_) => "try again in a few seconds",
             NoLease::Refused(refusal) => return refusal.clone(),
         };
         refusal(RefusalKind::Kernel, &error, Some(hint.to_owned()))
     }
 }
 
-/// The kernel took every step and is not as planned: something else changes the same things at the same time.
+/// Refuses a request whose steps all succeeded although the kernel is not as planned: something else changes
+/// the same objects at the same time.
 pub(super) fn not_as_planned(step: &Step) -> Refusal {
     let message =
-        format!("the kernel took every step, and `{step}` is still to be done: something undoes it");
+        format!("the kernel accepted every step, but `{step}` is still to be done: something undoes it");
     let hint =
         "look for another program that manages these interfaces (NetworkManager, systemd-networkd)".into();
     refusal(RefusalKind::Kernel, &message, Some(hint))
 }
 
 pub(super) fn state(error: &StoreError) -> Refusal {
-    let hint = "nothing was changed that is not written down; free space on that disk and ask again".into();
+    let hint = "nothing was changed that is not on disk; free space on that disk and try again".into();
     refusal(RefusalKind::State, error, Some(hint))
 }
 
@@ -215,22 +216,22 @@ pub(super) fn import(error: &StoreError) -> Refusal {
     }
 }
 
-/// An address of a pool with its subnet's prefix, or why an engine cannot have it.
+/// Returns an address of a pool with the prefix length of its subnet. Refuses an address outside the subnet.
 pub(super) fn address_in(pool: &PoolKey, ip: IpAddr) -> Result<IpNet, Refusal> {
     let address = IpNet::new(ip, pool.net.prefix_len()).ok().filter(|_| pool.net.contains(&ip));
     let message = format!("{ip} does not lie in the subnet {}", pool.net);
-    let hint = "choose one that does, or give the network that subnet too".to_owned();
+    let hint = "choose an address in that subnet, or give the network its subnet too".to_owned();
     address.ok_or_else(|| refusal(RefusalKind::Invalid, &message, Some(hint)))
 }
 
-/// An engine's network that Ashore does not know.
+/// Refuses a call about an engine's network that Ashore does not know.
 pub(super) fn no_network_of_engine(what: &str) -> Refusal {
-    let hint = "make it anew: docker network rm NAME; docker network create -d ashore …".to_owned();
-    refusal(RefusalKind::NotFound, &format!("no network of Ashore's is known as {what}"), Some(hint))
+    let hint = "create it again: docker network rm NAME; docker network create -d ashore …".to_owned();
+    refusal(RefusalKind::NotFound, &format!("Ashore knows no network {what}"), Some(hint))
 }
 
-/// A network without a gateway on a host that has no default route in its subnet.
+/// Refuses a network without a gateway on a host that has no default route in the network's subnet.
 pub(super) fn no_router_in(pool: &PoolKey) -> Refusal {
-    let message = format!("this host has no default route in {}, so the LAN's router is not known", pool.net);
+    let message = format!("this host has no default route in {}, so the LAN's router is unknown", pool.net);
     refusal(RefusalKind::Invalid, &message, Some("name it with --gateway".into()))
 }

@@ -1,9 +1,9 @@
-//! The name servers that the LAN tells of, as a file for each endpoint that whoever runs the container may mount as its
-//! `/etc/resolv.conf`. A file keeps its inode for as long as its endpoint is there, so that what is mounted follows: when there is no name
-//! server any more, it is empty.
+//! The name servers that the LAN announces, as one file for each endpoint. The user may mount that file as
+//! the container's `/etc/resolv.conf`. A file keeps its inode as long as its endpoint exists, so that the
+//! mount follows changes: when there is no name server any more, the file is empty.
 //!
-//! Everybody may read them, whatever the umask, and the daemon alone writes them: a link or a directory that another user has put in
-//! their place is neither followed nor written.
+//! Every user may read the files, whatever the umask, and only the daemon writes them. A link or a directory
+//! that another user has put in their place is neither followed nor written.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -20,25 +20,26 @@ use crate::files::Directory;
 const DIRECTORY: &str = "resolv";
 const DIRECTORY_MODE: u32 = 0o755;
 const FILE_MODE: u32 = 0o644;
-/// More than a file of Ashore's has, in bytes.
+/// The maximum length of a file that is read, in bytes. Files of Ashore are shorter.
 const LONGEST: u64 = 64 * 1024;
 
-/// The files.
+/// The files with the name servers.
 pub(crate) struct Resolv {
     run: PathBuf,
-    /// What is in them, by `NETWORK/NAME.conf`.
+    /// The text of each file, by `NETWORK/NAME.conf`.
     written: Mutex<BTreeMap<PathBuf, String>>,
 }
 
 impl Resolv {
-    /// Below a daemon's run directory. What another daemon left there is of endpoints that may be gone.
+    /// The files below a daemon's run directory. Files that another daemon left there may be of endpoints
+    /// that are gone.
     pub(crate) fn of(run: &Path) -> Self {
         let mut written = BTreeMap::new();
         if let Ok(directory) =
             Directory::at(run).and_then(|run| run.existing(DIRECTORY.as_ref(), DIRECTORY_MODE))
         {
             for network in directory.names().unwrap_or_default() {
-                // What is not Ashore's is left alone.
+                // Directories that are not Ashore's are left alone.
                 let Ok(files) = directory.existing(&network, DIRECTORY_MODE) else { continue };
                 for name in files.names().unwrap_or_default() {
                     let Ok(text) = files.read(&name, FILE_MODE, LONGEST) else { continue };
@@ -50,7 +51,8 @@ impl Resolv {
         Resolv { run: run.to_owned(), written: Mutex::new(written) }
     }
 
-    /// Brings the files in line with what endpoints know. What cannot be written is said, and tried again with the next change.
+    /// Brings the files in line with the name servers of the endpoints. A failed write is logged and tried
+    /// again with the next change.
     pub(crate) fn follow(&self, state: &State) {
         let told = told(state);
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
@@ -70,7 +72,8 @@ impl Resolv {
         }
     }
 
-    /// In place, and shortened last: whoever reads meanwhile finds lines of both.
+    /// Writes a file in place and shortens it last: a program that reads it meanwhile finds lines of both
+    /// versions.
     fn put(&self, path: &Path, text: &str) -> io::Result<()> {
         let (network, name) = parts(path)?;
         let directory = Directory::at(&self.run)?.inside(DIRECTORY.as_ref(), DIRECTORY_MODE)?;
@@ -84,7 +87,7 @@ impl Resolv {
         let remove = || {
             let directory = Directory::at(&self.run)?.existing(DIRECTORY.as_ref(), DIRECTORY_MODE)?;
             directory.existing(network, DIRECTORY_MODE)?.remove(name)?;
-            // With its last file a network's directory goes.
+            // A network's directory is removed with its last file.
             let _ = directory.remove_directory(network);
             io::Result::Ok(())
         };
@@ -103,11 +106,12 @@ impl Resolv {
     }
 }
 
-/// What there is to say to each endpoint, by its file.
+/// The text of each endpoint's file, by path. It is `None` for an endpoint without name servers.
 fn told(state: &State) -> BTreeMap<PathBuf, Option<String>> {
     let of = |endpoint: &Endpoint| {
         let label = state.network_of(endpoint)?.label();
-        // What an engine calls its network is a file's name only if Ashore's networks may be called so.
+        // The engine's name for a network is used as a directory name only if Ashore allows it as a network
+        // name.
         let network = label.parse().unwrap_or_else(|_| endpoint.network.clone());
         let path = Path::new(network.as_str()).join(format!("{}.conf", endpoint.name));
         Some((path, endpoint.resolv_conf()))

@@ -1,4 +1,5 @@
-//! Whether a machine on the LAN answers now: asked by ARP or neighbour discovery, which no firewall in between answers.
+//! Asks whether a machine on the LAN answers now, by ARP or neighbour discovery, which no firewall in between
+//! answers.
 
 use std::io;
 use std::net::IpAddr;
@@ -10,11 +11,11 @@ use ashore_kernel::{Namespace, PacketSocket, wait_readable};
 use ashore_wire::conflict::probe_frame;
 use ashore_wire::{filter, heard};
 
-/// From one question to the next.
+/// The time between two probes.
 const AGAIN: Duration = Duration::from_millis(200);
 
-/// Whether the machine of an address answers on a link within some time. It is asked as somebody without an address asks,
-/// so that nobody's caches change.
+/// Returns whether the machine with an address answers on a link within `patience`. The probe is one of a
+/// host without an address, so that no machine's cache changes.
 pub(super) fn answers(
     namespace: &Namespace,
     link: &Link,

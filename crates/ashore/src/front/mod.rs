@@ -1,3 +1,3 @@
-//! Front ends: each turns its protocol's JSON into a core request and back, and decides nothing.
+//! Front ends. Each translates its protocol's JSON to a request of the core and back, and makes no decisions.
 
 pub mod docker;

@@ -1,6 +1,7 @@
-//! ifupdown: a file of its own beside `/etc/network/interfaces`, in which the NIC's stanzas are out of force.
+//! ifupdown: a separate file beside `/etc/network/interfaces`, in which the NIC's stanzas are commented out.
 //!
-//! The bridge is made by `ip`, which ifupdown needs anyway, and not by bridge-utils, which may not be there.
+//! The bridge is created by `ip`, which ifupdown needs anyway, and not by bridge-utils, which may not be
+//! installed.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -13,9 +14,9 @@ use super::{Configuration, Site};
 const INTERFACES: &str = "/etc/network/interfaces";
 const DIRECTORY: &str = "/etc/network/interfaces.d";
 
-/// A stanza that says how the NIC comes up.
+/// A stanza that configures the NIC.
 struct Stanza {
-    /// `inet dhcp`, say.
+    /// For example `inet dhcp`.
     method: String,
     options: Vec<String>,
 }
@@ -77,12 +78,12 @@ fn own_file(site: &Site<'_>) -> PathBuf {
     Path::new(DIRECTORY).join(format!("ashore-{}", site.bridge))
 }
 
-/// What tells ifupdown of the file, where it reads no directory.
+/// The line that makes ifupdown read the file, if it reads no directory.
 pub(super) fn source_line(site: &Site<'_>) -> String {
     format!("source {}", own_file(site).display())
 }
 
-/// The lines of the NIC's stanzas, by their numbers. The stanzas are added to those there are.
+/// The line numbers of the NIC's stanzas. The stanzas are appended to `stanzas`.
 fn lines_of_nic(site: &Site<'_>, text: &str, stanzas: &mut Vec<Stanza>) -> Vec<usize> {
     let (mut out, mut inside, mut continued) = (Vec::new(), false, false);
     for (at, line) in text.lines().enumerate() {
@@ -113,7 +114,7 @@ fn rendered(site: &Site<'_>, stanzas: &[Stanza]) -> String {
     for (at, stanza) in stanzas.iter().enumerate() {
         let _ = writeln!(text, "iface {bridge} {}", stanza.method);
         if at == 0 {
-            // What follows `pre-up` is a shell's to read.
+            // A shell interprets what follows `pre-up`.
             let (nic, bridge) = (nic.word(), bridge.word());
             let _ = write!(
                 text,

@@ -1,8 +1,8 @@
-//! How a NIC's move outlives the host's next start: in the configuration of whoever runs the host's network, in that
-//! system's own words.
+//! Makes a NIC's move survive a reboot: writes it into the configuration of the system that manages the
+//! host's network, in the language of that system.
 //!
-//! What is written bears a mark, and so do the lines of others' files that are commented out for it: a move back takes away
-//! and restores exactly those, whichever system it was.
+//! The written files have a mark, and so have the lines of other files that are commented out. A move back
+//! removes and restores exactly those, whichever system it was.
 
 use std::fs;
 use std::io;
@@ -25,35 +25,35 @@ mod networkd;
 #[cfg(test)]
 mod tests;
 
-/// What is to be written where, in which system's name.
+/// The files to write, and for which system.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Configuration {
-    /// Who runs the host's network.
+    /// The system that manages the host's network.
     pub(crate) system: &'static str,
     /// The files, in the order in which they are written.
     pub(crate) files: Vec<ConfigFile>,
-    /// The command by which the system takes the host's lease over before the host's next start.
+    /// The command by which the system takes over the host's lease before the next boot.
     pub(crate) now: String,
 }
 
-/// A file as it shall be.
+/// A file and its new content.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct ConfigFile {
     /// Its path on the host.
     pub(crate) path: PathBuf,
-    /// Its text; none takes it away.
+    /// Its text, or `None` to remove the file.
     pub(crate) text: Option<String>,
     /// Its mode, if it is new.
     pub(crate) mode: u32,
 }
 
-/// A move, with what the renderers ask of it.
+/// A move, with what the renderers need.
 struct Site<'a> {
     root: &'a Path,
     nic: &'a IfName,
     bridge: &'a IfName,
     mac: Mac,
-    /// The kernel's number for the NIC, under which daemons keep their notes.
+    /// The kernel's index of the NIC, under which daemons keep their run-time files.
     index: String,
 }
 
@@ -63,7 +63,7 @@ impl Site<'_> {
         self.root.join(path.strip_prefix("/").unwrap_or(path))
     }
 
-    /// A file's text; none if there is no such file.
+    /// Reads a file. Returns `None` if there is no such file.
     fn read(&self, path: impl AsRef<Path>) -> Result<Option<String>, Refusal> {
         let path = self.path(path);
         match fs::read_to_string(&path) {
@@ -73,7 +73,7 @@ impl Site<'_> {
         }
     }
 
-    /// The files of a directory, by their paths on the host, in their order.
+    /// The files in a directory, by their paths on the host, sorted.
     fn files_in(&self, directory: &str) -> Result<Vec<PathBuf>, Refusal> {
         let entries = match fs::read_dir(self.path(directory)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -85,12 +85,12 @@ impl Site<'_> {
         Ok(paths)
     }
 
-    /// The first line of all that is written.
+    /// The first line of each written file.
     fn mark(&self) -> String {
         format!("# made by ashore bridge adopt {} {}", self.nic, self.bridge)
     }
 
-    /// What stands before a line of somebody else's that is out of force.
+    /// The prefix of a line that is commented out in another file.
     fn out_of_force(&self) -> String {
         format!("#ashore-{}# ", self.bridge)
     }
@@ -101,7 +101,7 @@ impl Site<'_> {
         ConfigFile { path: path.into(), text: Some(text), mode }
     }
 
-    /// A file of somebody else's with some of its lines out of force.
+    /// Another file, with some of its lines commented out.
     fn without_lines(&self, path: &Path, text: &str, out: &dyn Fn(usize) -> bool) -> ConfigFile {
         let prefix = self.out_of_force();
         let lines = text.lines().enumerate();
@@ -116,7 +116,8 @@ fn index_of(root: &Path, link: &IfName) -> String {
     index.map_or_else(|_| String::new(), |index| index.trim().to_owned())
 }
 
-/// What makes a move last; none if nobody whom Ashore knows runs this host's network. `root` is the host's root directory.
+/// The configuration that makes a move last. Returns `None` if no system that Ashore knows manages this
+/// host's network. `root` is the host's root directory.
 pub(crate) fn configuration(root: &Path, moved: &Move) -> Result<Option<Configuration>, Refusal> {
     let Move { direction, nic, bridge, .. } = moved;
     let index = index_of(root, nic);
@@ -132,7 +133,7 @@ pub(crate) fn configuration(root: &Path, moved: &Move) -> Result<Option<Configur
             files: there,
             now: String::new(),
         })),
-        // Asked a second time.
+        // The configuration was written before.
         Direction::Adopt if !there.is_empty() => {
             Ok(Some(Configuration { system: "as before", files: Vec::new(), now: String::new() }))
         }
@@ -152,8 +153,9 @@ pub(crate) fn configuration(root: &Path, moved: &Move) -> Result<Option<Configur
     }
 }
 
-/// Whether the way out of a bridge is Ashore's to go. `NetworkManager` takes the addresses from a bridge of its own, and from
-/// what was in it, when that is taken apart under it (1.42); networkd and the others do not.
+/// Whether Ashore may move a NIC out of a bridge. If a bridge of its own is taken apart, `NetworkManager`
+/// (1.42) removes the addresses from the bridge and from its former ports. networkd and the other systems do
+/// not.
 pub(crate) fn check_release(root: &Path, nic: &IfName, bridge: &IfName) -> Result<(), Refusal> {
     if !network_manager::runs(root, bridge) {
         return Ok(());
@@ -161,15 +163,15 @@ pub(crate) fn check_release(root: &Path, nic: &IfName, bridge: &IfName) -> Resul
     Err(Refusal {
         kind: RefusalKind::Taken,
         message: format!(
-            "NetworkManager runs `{bridge}`, and would take the host's addresses away when the bridge goes"
+            "NetworkManager manages `{bridge}`, and would remove the host's addresses along with it"
         ),
         hint: Some(format!(
-            "have it do so: nmcli connection delete ashore-{bridge} ashore-{nic}; it then sets `{nic}` up as before"
+            "let it do that: nmcli connection delete ashore-{bridge} ashore-{nic}; it then sets `{nic}` up as before"
         )),
     })
 }
 
-/// All files that bear the mark of a move, as they are without it.
+/// All files that have the mark of a move, in their state without it.
 fn marked(site: &Site<'_>) -> Result<Vec<ConfigFile>, Refusal> {
     const DIRECTORIES: [&str; 5] = [
         "/etc/systemd/network",
@@ -183,7 +185,7 @@ fn marked(site: &Site<'_>) -> Result<Vec<ConfigFile>, Refusal> {
     let mut files = Vec::new();
     for directory in directories {
         for path in site.files_in(&directory)? {
-            // What is no text is none of these.
+            // A file that is not text is not one of these.
             let Ok(Some(text)) = site.read(&path) else { continue };
             if text.lines().next() == Some(&site.mark()) {
                 files.push(ConfigFile { path, text: None, mode: 0 });
@@ -195,7 +197,7 @@ fn marked(site: &Site<'_>) -> Result<Vec<ConfigFile>, Refusal> {
     Ok(files)
 }
 
-/// A file of somebody else's as it was; none if nothing of it is out of force.
+/// Restores another file. Returns `None` if nothing in it is commented out.
 fn back_in_force(site: &Site<'_>, text: &str) -> Option<String> {
     let (prefix, source) = (site.out_of_force(), ifupdown::source_line(site));
     let lines = text.lines().filter(|line| *line != source);
@@ -205,7 +207,7 @@ fn back_in_force(site: &Site<'_>, text: &str) -> Option<String> {
 }
 
 impl Configuration {
-    /// Writes all of it, or nothing. What is changed or taken away is copied to `/var/backups` first.
+    /// Writes all files or none. What is changed or removed is copied to `/var/backups` first.
     pub(crate) fn write(&self, root: &Path, bridge: &IfName) -> Result<(), Refusal> {
         let mut done: Vec<(PathBuf, Option<Vec<u8>>)> = Vec::new();
         for file in &self.files {
@@ -233,8 +235,8 @@ impl Configuration {
                 }
                 return Err(Refusal {
                     kind: RefusalKind::State,
-                    message: format!("{}: {error}; nothing is written", path.display()),
-                    hint: Some("mend that, and say once more: ashore bridge confirm".into()),
+                    message: format!("{}: {error}; nothing was written", path.display()),
+                    hint: Some("fix that, then run again: ashore bridge confirm".into()),
                 });
             }
         }
@@ -242,7 +244,7 @@ impl Configuration {
     }
 }
 
-/// Whole or not at all. A file that is there keeps its mode.
+/// Writes a file atomically. An existing file keeps its mode.
 fn put(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let directory = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
     files::make_directories(directory, 0o755)?;
@@ -250,13 +252,13 @@ fn put(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     files::replace(path, bytes, mode)
 }
 
-/// A directory of drop-ins goes with its last file.
+/// Removes a file, and its drop-in directory if that is empty then.
 fn take_away(path: &Path) -> io::Result<()> {
     fs::remove_file(path)?;
     let drop_ins =
         path.parent().filter(|parent| parent.extension().is_some_and(|extension| extension == "d"));
     if let Some(directory) = drop_ins.filter(|directory| !directory.ends_with("interfaces.d")) {
-        // It may have others.
+        // The directory may have other files.
         let _ = fs::remove_dir(directory);
     }
     Ok(())
@@ -267,7 +269,7 @@ fn back_up(root: &Path, bridge: &IfName, path: &Path, bytes: &[u8]) -> io::Resul
     put(&root.join(format!("var/backups/ashore-{bridge}")).join(relative), bytes, 0o600)
 }
 
-/// The sections of a file such as systemd's and `NetworkManager`'s: each with its head, and its lines.
+/// The sections of a file of systemd or `NetworkManager`, each with its heading and its lines.
 fn sections(text: &str) -> Vec<(&str, Vec<&str>)> {
     let mut sections: Vec<(&str, Vec<&str>)> = Vec::new();
     for line in text.lines().map(str::trim_end) {
@@ -284,7 +286,7 @@ fn sections(text: &str) -> Vec<(&str, Vec<&str>)> {
     sections
 }
 
-/// A section of such a file.
+/// Renders a section of such a file.
 fn section(head: &str, lines: &[&str]) -> String {
     lines.iter().fold(format!("\n[{head}]\n"), |text, line| text + line + "\n")
 }

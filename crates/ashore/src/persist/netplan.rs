@@ -1,8 +1,8 @@
-//! netplan: a file of its own, in which the NIC's addressing is the bridge's. The NIC's own lines are out of force, because
-//! netplan adds up what its files say, and takes nothing back.
+//! netplan: a separate file, in which the NIC's addressing becomes the bridge's. The NIC's own lines are
+//! commented out, because netplan merges its files, and a later file can only add settings.
 //!
-//! The lines are moved as they are, so they stay in the user's words. Only YAML in block style is understood; what is
-//! written otherwise is left to the user.
+//! The lines are moved unchanged, so they keep the user's wording. Only YAML in block style is understood.
+//! Other styles are left to the user.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use ashore_core::api::refusal::{Refusal, RefusalKind};
 
 use super::{Configuration, Site, networkd};
 
-/// What of a NIC's settings is of the NIC itself, whatever addresses it has.
+/// The settings that stay with the NIC, whatever addresses it has.
 const OF_THE_NIC: [&str; 9] = [
     "match",
     "set-name",
@@ -26,9 +26,9 @@ const OF_THE_NIC: [&str; 9] = [
 
 /// The NIC's lines in a file.
 struct Block {
-    /// The name that netplan has for it.
+    /// netplan's name for the NIC.
     key: String,
-    /// Its lines, by their numbers.
+    /// The line numbers.
     lines: std::ops::Range<usize>,
     /// The line `ethernets:`, if there is nothing else below it.
     alone_below: Option<usize>,
@@ -45,13 +45,13 @@ pub(super) fn configuration(site: &Site<'_>) -> Result<Option<Configuration>, Re
         let text = site.read(&path)?.unwrap_or_default();
         if let Some(block) = block_of(site, &text) {
             if found.is_some() {
-                return Err(not_understood(site, "more than one of its files has settings for it"));
+                return Err(not_understood(site, "more than one file has settings for it"));
             }
             found = Some((path, text, block));
         }
     }
     let Some((path, text, block)) = found else {
-        return Err(not_understood(site, "none of its files has settings for it in block style"));
+        return Err(not_understood(site, "no file has settings for it in block style"));
     };
     let lines: Vec<&str> = text.lines().collect();
     let (of_nic, of_bridge) = parted(&lines[block.lines.start + 1..block.lines.end]);
@@ -85,14 +85,14 @@ fn says_something(line: &str) -> bool {
     !line.trim().is_empty() && !line.trim_start().starts_with('#')
 }
 
-/// The block below `ethernets:` that is the NIC's, by its key or by the name that it gives.
+/// The NIC's block below `ethernets:`, found by its key or by its `set-name`.
 fn block_of(site: &Site<'_>, text: &str) -> Option<Block> {
     let lines: Vec<&str> = text.lines().collect();
     let above = lines.iter().position(|line| line.trim_end().trim_start() == "ethernets:")?;
     let end_of = |start: usize| {
         let deeper = |line: &&str| !says_something(line) || indent(line) > indent(lines[start]);
         let length = lines[start + 1..].iter().take_while(|line| deeper(line)).count();
-        // Blank lines and comments at its end belong to what follows.
+        // Trailing blank lines and comments belong to what follows.
         let last = (start + 1..start + 1 + length).rev().find(|at| says_something(lines[*at]));
         last.unwrap_or(start) + 1
     };
@@ -113,7 +113,8 @@ fn block_of(site: &Site<'_>, text: &str) -> Option<Block> {
     Some(Block { key: name_of(at)?, lines: at..end_of(at), alone_below })
 }
 
-/// The settings that stay with the NIC and those that become the bridge's, six spaces deep.
+/// Splits the settings into those that stay with the NIC and those that become the bridge's, indented by six
+/// spaces.
 fn parted(lines: &[&str]) -> (String, String) {
     let depth = lines.iter().find(|line| says_something(line)).map_or(0, |line| indent(line));
     let (mut of_nic, mut of_bridge, mut stays) = (String::new(), String::new(), false);
@@ -132,8 +133,8 @@ fn not_understood(site: &Site<'_>, why: &str) -> Refusal {
     Refusal {
         kind: RefusalKind::Invalid,
         message: format!(
-            "netplan runs this host's network, and what it says of `{}` is not understood: {why}; the bridge stays until the \
-             host's next start",
+            "netplan manages this host's network, and its settings for `{}` are not understood: {why}; the bridge stays until \
+             the next boot",
             site.nic
         ),
         hint: Some(format!(

@@ -1,4 +1,5 @@
-//! `NetworkManager`: one connection for the bridge and one for the NIC in it, which come before the NIC's own.
+//! `NetworkManager`: one connection for the bridge and one for the NIC as its port, which take precedence
+//! over the NIC's own.
 
 use std::path::Path;
 
@@ -14,7 +15,7 @@ const DIRECTORIES: [&str; 3] = [
     "/usr/lib/NetworkManager/system-connections",
 ];
 
-/// The addressing of the NIC's connection becomes the bridge's.
+/// The configuration for a move. The addressing of the NIC's connection becomes the bridge's.
 pub(super) fn configuration(site: &Site<'_>) -> Result<Option<Configuration>, Refusal> {
     let Some(uuid) = connection_of(site.root, site.nic) else { return Ok(None) };
     let mut profile = None;
@@ -37,7 +38,7 @@ pub(super) fn configuration(site: &Site<'_>) -> Result<Option<Configuration>, Re
         }
     }
     if addressing.is_empty() {
-        // What NetworkManager does for a NIC that nobody has made a connection for.
+        // NetworkManager's default for a NIC without a connection.
         addressing = "\n[ipv4]\nmethod=auto\n\n[ipv6]\nmethod=auto\n".into();
     }
     let of = if path.as_os_str().is_empty() {
@@ -45,7 +46,7 @@ pub(super) fn configuration(site: &Site<'_>) -> Result<Option<Configuration>, Re
     } else {
         format!("# the addressing of {}\n", path.display())
     };
-    // A connection that is chosen by itself is the one of the highest priority.
+    // NetworkManager activates the connection of the highest priority.
     let head = |name: &str, kind: &str| {
         let uuid = uuid_of(&format!("{nic} {bridge} {name} {uuid}"));
         format!(
@@ -63,7 +64,7 @@ pub(super) fn configuration(site: &Site<'_>) -> Result<Option<Configuration>, Re
     Ok(Some(Configuration {
         system: "NetworkManager",
         files: vec![
-            // NetworkManager reads no file that others may read.
+            // NetworkManager ignores a file that other users may read.
             site.new_file(at(bridge), 0o600, &the_bridge),
             site.new_file(at(nic), 0o600, &port),
         ],
@@ -74,14 +75,15 @@ pub(super) fn configuration(site: &Site<'_>) -> Result<Option<Configuration>, Re
     }))
 }
 
-/// The connection by which `NetworkManager` runs a link, as its notes say.
+/// The connection by which `NetworkManager` manages a link, as recorded in its run-time files.
 pub(super) fn connection_of(root: &Path, link: &IfName) -> Option<String> {
     let notes = root.join("run/NetworkManager/devices").join(index_of(root, link));
     let notes = std::fs::read_to_string(notes).ok()?;
     value(&notes, "connection-uuid").map(str::to_owned)
 }
 
-/// Whether it runs the bridge by the connection that was written for it, and does not only watch it.
+/// Whether `NetworkManager` manages the bridge by the connection that was written for it, and does not only
+/// watch it.
 pub(super) fn runs(root: &Path, bridge: &IfName) -> bool {
     let ours = root.join(format!("{}/ashore-{bridge}.nmconnection", &DIRECTORIES[0][1..]));
     let ours = std::fs::read_to_string(ours).unwrap_or_default();
@@ -89,9 +91,9 @@ pub(super) fn runs(root: &Path, bridge: &IfName) -> bool {
     ours.is_some() && connection_of(root, bridge).as_deref() == ours
 }
 
-/// The same for the same names: version 8 of RFC 9562, whose bits are anybody's own.
+/// A UUID that is the same for the same names: version 8 of RFC 9562, whose bits are free to use.
 fn uuid_of(text: &str) -> String {
-    // FNV-1a, of which it need only hold that two connections differ.
+    // FNV-1a. Two connections need only have different values.
     let hash = |basis: u64| {
         text.bytes().fold(basis, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
     };

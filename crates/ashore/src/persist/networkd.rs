@@ -7,9 +7,9 @@ use ashore_core::api::refusal::Refusal;
 
 use super::{Configuration, Site, section, sections, value};
 
-/// The NIC's own settings are the bridge's from now on, but for those that say which link they are for.
+/// The configuration for a move. The NIC's settings become the bridge's, except those that select a link.
 pub(super) fn configuration(site: &Site<'_>) -> Result<Option<Configuration>, Refusal> {
-    // networkd's notes say which file it took for the link (systemd 252 and 262).
+    // networkd's state file names the file that it applied to the link (systemd 252 and 262).
     let Some(notes) = site.read(format!("/run/systemd/netif/links/{}", site.index))? else { return Ok(None) };
     let Some(file) =
         value(&notes, "NETWORK_FILE").filter(|_| value(&notes, "ADMIN_STATE") != Some("unmanaged"))
@@ -27,7 +27,7 @@ pub(super) fn configuration(site: &Site<'_>) -> Result<Option<Configuration>, Re
     for (head, lines) in sections(&text) {
         match head {
             "Match" => {}
-            // MTU and the like are of the NIC, and the bridge follows.
+            // MTU and similar settings belong to the NIC, and the bridge follows.
             "Link" => port.push_str(&section(head, &lines)),
             _ => network.push_str(&section(head, &lines)),
         }
@@ -50,8 +50,9 @@ pub(super) fn configuration(site: &Site<'_>) -> Result<Option<Configuration>, Re
     }))
 }
 
-/// To its DHCP server a client is who its identifier says. networkd's follows from the link's name and the machine (RFC 4361),
-/// so that the bridge would be another client than the NIC: it gets the NIC's number.
+/// A DHCP server recognises a client by its identifier. networkd derives the identifier from the link's name
+/// and the machine id (RFC 4361), so the bridge would be a different client than the NIC. This gives it the
+/// NIC's IAID.
 pub(super) fn same_client(site: &Site<'_>) -> Result<String, Refusal> {
     let lease = site.read(format!("/run/systemd/netif/leases/{}", site.index))?.unwrap_or_default();
     let number = match value(&lease, "CLIENTID") {
@@ -61,9 +62,9 @@ pub(super) fn same_client(site: &Site<'_>) -> Result<String, Refusal> {
     Ok(number.map_or_else(String::new, |number| format!("\n[DHCPv4]\nIAID={number}\n")))
 }
 
-/// The same from networkd itself, of which systemd 262 keeps no file.
+/// Asks networkd itself for the IAID, because systemd 262 keeps no file of it.
 fn number_told(site: &Site<'_>) -> Option<u32> {
-    // It tells of the host that it runs on.
+    // networkctl reports on the host that it runs on.
     if site.root != Path::new("/") {
         return None;
     }

@@ -1,4 +1,4 @@
-//! What is written for each system, whole; and that it goes again without a trace.
+//! What is written for each system, in full, and that it is removed without a trace.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ fn host(files: &[(&str, &str)]) -> tempfile::TempDir {
     root
 }
 
-/// All files below a directory but the backups and the kernel's.
+/// All files below a directory, except the backups and the kernel's.
 fn files(root: &Path) -> Files {
     let mut files = Files::new();
     let mut open = vec![root.to_owned()];
@@ -51,7 +51,7 @@ fn moved(direction: Direction) -> Move {
     Move { direction, nic, bridge, first, then, last, router, leased: true }
 }
 
-/// Writes it, shows what is other than before, and takes it back to the byte.
+/// Writes the configuration, returns what has changed, and restores it byte by byte.
 fn written(before: &[(&str, &str)]) -> (&'static str, String) {
     let root = host(before);
     let there = files(root.path());
@@ -377,7 +377,7 @@ fn a_host_that_nobody_known_manages_gets_nothing() {
 fn what_cannot_be_written_leaves_all_as_it_was() {
     let root = host(&[
         ("/etc/network/interfaces", "source /etc/network/interfaces.d/*\niface eth0 inet dhcp\n"),
-        // In the way of the backup of what is written last.
+        // Blocks the backup of the file that is written last.
         ("/var/backups/ashore-br0/etc", "a file"),
     ]);
     let before = files(root.path());

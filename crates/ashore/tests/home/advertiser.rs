@@ -1,4 +1,4 @@
-//! A machine that advertises itself as a router, and never says the same twice.
+//! A machine that advertises itself as a router and never sends the same advertisement twice.
 
 use std::net::Ipv6Addr;
 use std::sync::Arc;
@@ -10,19 +10,20 @@ use ashore_kernel::PacketSocket;
 use ashore_lab::Machine;
 use ashore_wire::filter::arp_and_ndp;
 
-/// Between two advertisements.
+/// The time between two advertisements.
 const PAUSE: Duration = Duration::from_millis(50);
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 
-/// It advertises until it is dropped.
+/// Advertises until it is dropped.
 pub struct Advertiser {
     over: Arc<AtomicBool>,
     thread: Option<JoinHandle<u16>>,
 }
 
 impl Advertiser {
-    /// From a machine's `eth0` twenty times a second: each time another prefix that lasts for two seconds, and another name server; and that it
-    /// is the best router, or is none.
+    /// Starts to advertise from a machine's `eth0`, twenty times a second. Each advertisement has another
+    /// prefix with a lifetime of two seconds and another name server. They alternate between "the best
+    /// router" and "no router".
     pub fn start(on: &Machine) -> Advertiser {
         let host = on.kernel().observe(&[]).unwrap().host;
         let link = host.link(&"eth0".parse().unwrap()).unwrap();
@@ -32,7 +33,7 @@ impl Advertiser {
         let ended = over.clone();
         let thread = std::thread::spawn(move || {
             let mut number: u16 = 0;
-            // Last it says that it is no router.
+            // The last advertisement says that it is no router.
             while !ended.load(Ordering::Relaxed) || number.is_multiple_of(2) {
                 number += 1;
                 socket.send(&frame(mac.0, mac.link_local(), number)).unwrap();
@@ -43,7 +44,7 @@ impl Advertiser {
         Advertiser { over, thread: Some(thread) }
     }
 
-    /// Ends it. Answers how often it has spoken.
+    /// Stops and returns how many advertisements were sent.
     pub fn end(mut self) -> u16 {
         self.over.store(true, Ordering::Relaxed);
         self.thread.take().unwrap().join().unwrap()
@@ -56,7 +57,7 @@ impl Drop for Advertiser {
     }
 }
 
-/// An advertisement (RFC 4861, 4.2) with a prefix and a name server of a number.
+/// A router advertisement (RFC 4861, 4.2) with the prefix and the name server number `number`.
 fn frame(mac: [u8; 6], source: Ipv6Addr, number: u16) -> Vec<u8> {
     let net = Ipv6Addr::new(0xfd00, 0xbad, 0, number, 0, 0, 0, 0);
     let lifetime: u16 = if number.is_multiple_of(2) { 1800 } else { 0 };

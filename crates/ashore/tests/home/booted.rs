@@ -53,7 +53,7 @@ impl Booted {
         self.forget();
     }
 
-    /// What a kernel has, it has until it is off.
+    /// Removes the links that a real kernel would lose when it powers off.
     fn forget(&self) {
         for link in self.made_links() {
             self.machine.remove_link(&link).unwrap();
@@ -64,7 +64,7 @@ impl Booted {
         self.nas.boot(&self.machine).unwrap();
     }
 
-    /// Kills the daemon at once (`SIGKILL`). False if there is none.
+    /// Kills the daemon at once (`SIGKILL`). Returns `false` if no daemon runs.
     pub fn kill_daemon(&self) -> bool {
         let group = self.at("/sys/fs/cgroup/system.slice/ashore.service/cgroup.procs");
         let pids = std::fs::read_to_string(group).unwrap_or_default();
@@ -77,17 +77,17 @@ impl Booted {
         self.ok("/root/ashore install");
     }
 
-    /// The service's process, as the NAS numbers it.
+    /// The PID of the service's process in the NAS's PID namespace.
     pub fn pid(&self) -> u32 {
         self.ok("systemctl show --property=MainPID --value ashore.service").parse().unwrap()
     }
 
-    /// A path of the NAS's as this process reaches it.
+    /// A path on the NAS as this process reaches it.
     pub fn at(&self, path: &str) -> PathBuf {
         self.nas.root().join(path.trim_start_matches('/'))
     }
 
-    /// A daemon that systemd knows nothing of, until it is dropped.
+    /// Starts a daemon that systemd does not know about. It runs until it is dropped.
     pub fn start_by_hand(&self) -> ByHand {
         let mut command = self.nas.command();
         command
@@ -100,7 +100,7 @@ impl Booted {
         ByHand(nsenter)
     }
 
-    /// The links of the NAS that are not the lab's own.
+    /// The links of the NAS that the lab did not create.
     pub fn made_links(&self) -> Vec<String> {
         let observed = self.machine.kernel().observe(&[]).unwrap();
         let names = observed.host.links.iter().map(|link| link.name.to_string());
@@ -112,7 +112,7 @@ pub struct ByHand(Child);
 
 impl Drop for ByHand {
     fn drop(&mut self) {
-        // nsenter has not forked: its child is in the other process namespace.
+        // nsenter does not fork here: its child is the daemon, in the other PID namespace.
         let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.0.id())).unwrap();
         children.split_whitespace().for_each(kill);
         self.0.wait().unwrap();
@@ -121,11 +121,11 @@ impl Drop for ByHand {
 
 fn kill(pid: &str) {
     let pid = nix::unistd::Pid::from_raw(pid.parse().unwrap());
-    // It may have ended meanwhile.
+    // The process may have ended already.
     let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
 }
 
-/// Runs a test under systemd 252 with Docker 20.10, and under the newest with Docker 28.5.
+/// Runs a test under systemd 252 with Docker 20.10, and under the newest systemd with Docker 28.5.
 pub fn on_every_systemd(test: &str, run: impl Fn(&mut Booted)) {
     match Engines::find() {
         Ok(engines) => ["bookworm", "sid"].iter().for_each(|suite| run(&mut Booted::new(&engines, suite))),

@@ -1,4 +1,4 @@
-//! What `ashore lab` shows, and to whom.
+//! The output of `ashore lab`, and helpers to run it as an ordinary user.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::PROGRAM;
 
-/// The program where anybody may run it.
+/// Copies the program to a place where any user may run it.
 pub fn for_anybody(directory: &Path) -> PathBuf {
     use std::os::unix::fs::PermissionsExt;
     std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -17,14 +17,14 @@ pub fn for_anybody(directory: &Path) -> PathBuf {
     program
 }
 
-/// As `nobody`, through util-linux.
+/// The command that runs the program as `nobody`, through util-linux's `setpriv`.
 pub fn as_nobody(program: &Path) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "--"]).arg(program);
     command
 }
 
-/// The rows of `ashore lab --json`, each as expected.
+/// The rows of `ashore lab --json`. Asserts that each is as expected.
 pub fn all_as_expected(ran: Ran) -> Vec<Value> {
     let report: Value = serde_json::from_str(&ran.expect_success()).unwrap();
     assert_eq!(report["ok"], true, "{report:#}");
@@ -34,11 +34,11 @@ pub fn all_as_expected(ran: Ran) -> Vec<Value> {
         assert_eq!(row["reached"], row["expected"], "{row}");
         assert_eq!(row["rtt_us"].is_u64(), row["reached"].as_bool().unwrap(), "{row}");
     }
-    assert!(rows.iter().any(|row| row["expected"] == false), "the contrast is part of it");
+    assert!(rows.iter().any(|row| row["expected"] == false), "the unreachable rows are part of the report");
     rows.clone()
 }
 
-/// What `ashore lab --vlan` says on a kernel without VLANs.
+/// Asserts how `ashore lab --vlan` is refused on a kernel without VLANs.
 pub fn refused_without_8021q(ran: &Ran) {
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(6), ""), "{}", ran.stderr);
     let words = ["module 8021q", "  try: sudo modprobe 8021q", "without --vlan"];

@@ -1,4 +1,4 @@
-//! The LAN's DHCP server: real ones, on the lab's router or on another machine.
+//! The LAN's DHCP server: real servers, on the lab's router or on another machine.
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,8 @@ mod kea6;
 pub mod relay;
 mod udhcpd;
 
-/// A server that runs until it is dropped. Its table stays, for the next one of its kind on the same machine.
+/// A server that runs until it is dropped. Its table stays for the next server of its kind on the same
+/// machine.
 pub struct Server {
     child: Child,
     leases: PathBuf,
@@ -21,18 +22,18 @@ pub struct Server {
     rows: fn(&[u8]) -> Vec<Row>,
 }
 
-/// What a server has handed out.
+/// One entry in a server's table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
     pub mac: String,
     pub ip: String,
-    /// Empty if the client has told none.
+    /// Empty if the client sent no name.
     pub name: String,
-    /// Empty where the server goes by the MAC alone.
+    /// Empty if the server identifies clients by MAC only.
     pub client_id: String,
 }
 
-/// Whose server it is.
+/// The server software.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Brand {
     Dnsmasq,
@@ -41,18 +42,18 @@ pub enum Brand {
     Udhcpd,
 }
 
-/// What a server is told, in the words that all of them have.
+/// The configuration of a server, in the terms that all servers share.
 #[derive(Debug, Clone)]
 pub struct Setup {
-    /// First and last address, in a subnet of 24 bits whose first address is the router.
+    /// First and last address, in a /24 whose first address is the router.
     pub pool: (Ipv4Addr, Ipv4Addr),
-    /// How long a lease lasts; with dnsmasq two minutes at least, and with busybox's ten seconds.
+    /// The lease time. dnsmasq needs at least two minutes, busybox's udhcpd at least ten seconds.
     pub seconds: u32,
-    /// T1 and T2, where they are not what follows from that.
+    /// T1 and T2 in seconds, where they differ from the defaults for this lease time.
     pub renewal: Option<(u32, u32)>,
-    /// Who gets which address, by MAC.
+    /// Reservations: the address for each MAC.
     pub reserved: Vec<(String, Ipv4Addr)>,
-    /// The server's own subnet, where a relay stands between it and the pool's.
+    /// The server's own address, where a relay is between the server and the pool's subnet.
     pub beyond_relay: Option<Ipv4Addr>,
 }
 
@@ -96,7 +97,7 @@ impl Brand {
         }
     }
 
-    /// Starts one by a machine's `eth0`.
+    /// Starts a server on a machine's `eth0`.
     pub fn serve(self, engines: &Engines, on: &Machine, directory: &Path, setup: &Setup) -> Server {
         match self {
             Brand::Dnsmasq => dnsmasq::serve(engines, on, directory, setup),
@@ -108,7 +109,7 @@ impl Brand {
 }
 
 impl Server {
-    /// Starts it, and waits until it hears.
+    /// Starts the server and waits until it listens.
     fn start(
         mut command: Command,
         on: &Machine,
@@ -118,7 +119,7 @@ impl Server {
     ) -> Server {
         let child = command.stdin(Stdio::null()).spawn().unwrap();
         let mut server = Server { child, leases, log, rows };
-        crate::home::eventually("the server hears", || {
+        crate::home::eventually("the server listens", || {
             assert_eq!(server.child.try_wait().unwrap(), None, "the server has ended");
             has_server_port(on)
         });
@@ -130,17 +131,17 @@ impl Server {
         (self.rows)(&std::fs::read(&self.leases).unwrap_or_default())
     }
 
-    /// The same as it is written.
+    /// The table's file as text.
     pub fn table(&self) -> String {
         std::fs::read_to_string(&self.leases).unwrap()
     }
 
-    /// The rows of a client that told its name.
+    /// The rows of the clients that sent this name.
     pub fn rows_of(&self, name: &str) -> Vec<Row> {
         self.rows().into_iter().filter(|row| row.name == name).collect()
     }
 
-    /// Kills it, and loses its table as well.
+    /// Kills the server and deletes its table.
     pub fn lose_table(self) {
         let leases = self.leases.clone();
         drop(self);
@@ -158,7 +159,8 @@ impl Drop for Server {
     }
 }
 
-/// Whether somebody on a machine has a port of DHCP servers, 67 or 547, or hears what routers are asked (`ICMPv6`, 58).
+/// Returns whether a process on a machine has one of the DHCP server ports 67 and 547, or a raw ICMPv6 socket
+/// (protocol 58) as a router has.
 fn has_server_port(on: &Machine) -> bool {
     let has = |table: &str, port: &str| {
         let path = format!("/proc/thread-self/net/{table}");
@@ -168,13 +170,13 @@ fn has_server_port(on: &Machine) -> bool {
     has("udp", ":0043") || has("udp6", ":0223") || has("raw6", ":003A")
 }
 
-/// The files of a server on a machine, by their endings.
+/// The paths of a server's files for a machine, by file ending.
 fn files<'a>(directory: &'a Path, server: &str, on: &Machine) -> impl Fn(&str) -> PathBuf + use<'a> {
     let name = format!("{server}-{}", on.name());
     move |ending| directory.join(format!("{name}.{ending}"))
 }
 
-/// Rows of which the last one of an address holds: how servers write that only ever append.
+/// Keeps the last row for each address, if that row holds. For servers that only append to their table.
 fn last_of_each(rows: impl IntoIterator<Item = (Row, bool)>) -> Vec<Row> {
     let mut last = std::collections::BTreeMap::new();
     for (row, holds) in rows {

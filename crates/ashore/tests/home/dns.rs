@@ -1,22 +1,22 @@
-//! What a machine of the LAN gets when it asks the router's DNS, by busybox's nslookup.
+//! Queries to the router's DNS from a machine on the LAN, by busybox's nslookup.
 
 use std::net::IpAddr;
 
 use ashore_lab::{Engines, Machine};
 
-/// Where the router is.
+/// The router's address.
 const ROUTER: &str = "192.168.88.1";
 
-/// The addresses of a name, as a machine is told.
+/// The addresses of a name, as the router answers a machine.
 pub fn addresses_of(engines: &Engines, asker: &Machine, name: &str) -> Vec<IpAddr> {
     let said = ask(engines, asker, name);
-    // Before the answer it says whom it asks.
+    // nslookup prints the server before the answer.
     let answer = said.split_once("\n\n").map_or("", |(_, answer)| answer);
     let addresses = answer.lines().filter_map(|line| line.strip_prefix("Address: "));
     addresses.map(|address| address.trim().parse().unwrap()).collect()
 }
 
-/// The names of an address, as a machine is told.
+/// The names of an address, as the router answers a machine.
 pub fn names_of(engines: &Engines, asker: &Machine, ip: IpAddr) -> Vec<String> {
     let said = ask(engines, asker, &ip.to_string());
     let names = said.lines().filter_map(|line| line.split_once("name = "));

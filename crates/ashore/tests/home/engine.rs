@@ -1,4 +1,5 @@
-//! A container engine that a test plays: it tells for whom it asks, or does not, and lists what it has when the test says so.
+//! A container engine that the test plays. The test decides whether it tells for whom it asks, and when it
+//! lists its containers.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::IpAddr;
@@ -27,7 +28,7 @@ pub struct Engine<'a> {
     starts: std::cell::Cell<u32>,
 }
 
-/// A container that runs.
+/// A running container.
 #[derive(Debug, Clone)]
 pub struct Running {
     pub id: String,
@@ -70,7 +71,8 @@ impl<'a> Engine<'a> {
         }
     }
 
-    /// Starts a container in a namespace of its own, or connects it anew in the one of a start; whom that is for is `told` or not.
+    /// Starts a container in a new sandbox, or connects it again in the sandbox of an earlier start. `told`
+    /// decides whether the engine says for whom it asks.
     fn attach(&self, name: &str, sandbox: u32, told: bool, ip: Option<IpAddr>, mac: Option<Mac>) -> Running {
         let number = self.starts.get();
         self.starts.set(number + 1);
@@ -104,27 +106,27 @@ impl<'a> Engine<'a> {
         Running { id, name: name.to_owned(), address, mac }
     }
 
-    /// Starts a container, and says who it is.
+    /// Starts a container. The engine tells its name.
     pub fn start(&self, name: &str) -> Running {
         self.start_with(name, None, None)
     }
 
-    /// The same with what its user chose.
+    /// Starts a container with an address and a MAC that its user chose.
     pub fn start_with(&self, name: &str, ip: Option<IpAddr>, mac: Option<Mac>) -> Running {
         self.attach(name, self.starts.get(), true, ip, mac)
     }
 
-    /// Starts one together with others, so that nobody can tell who it is.
+    /// Starts a container without telling its name, as when several start at once.
     pub fn start_unnamed(&self, name: &str, ip: Option<IpAddr>, mac: Option<Mac>) -> Running {
         self.attach(name, self.starts.get(), false, ip, mac)
     }
 
-    /// Connects a container again in the namespace of its `start`.
+    /// Connects a container again in the sandbox of an earlier `start`.
     pub fn connect(&self, name: &str, start: u32, told: bool, mac: Option<Mac>) -> Running {
         self.attach(name, start, told, None, mac)
     }
 
-    /// How many starts there were.
+    /// The number of starts so far.
     pub fn starts(&self) -> u32 {
         self.starts.get()
     }
@@ -141,7 +143,7 @@ impl<'a> Engine<'a> {
         }
     }
 
-    /// Lists one container that has yet to start, and the address that its user chose for it.
+    /// Lists one container that is created but not started, with the address that its user chose.
     pub fn list_created(&self, name: &str, ip: IpAddr) {
         let there = Membership {
             network: NETWORK.into(),
@@ -162,7 +164,7 @@ impl<'a> Engine<'a> {
         self.ask_for(&Request::TakeInventory(inventory)).unwrap();
     }
 
-    /// Lists what runs: who is to be connected anew, in groups.
+    /// Lists the running containers. Returns, in groups, the containers that must be connected again.
     pub fn list(&self, running: &[&Running]) -> Vec<Vec<WrongIdentity>> {
         let container = |one: &&Running| ListedContainer {
             formerly: None,
@@ -185,7 +187,7 @@ impl<'a> Engine<'a> {
         }
     }
 
-    /// The same, by their names.
+    /// The result of `list` as names.
     pub fn wrong_identities(&self, running: &[&Running]) -> Vec<Vec<String>> {
         let names = |group: &Vec<WrongIdentity>| {
             let mut names: Vec<String> = group.iter().map(|one| one.name.to_string()).collect();

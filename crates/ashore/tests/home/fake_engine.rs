@@ -1,5 +1,5 @@
-//! An engine of which there is nothing but what the test says: calls of its own making at the plugin's socket, and an API that
-//! answers as it is told and remembers what it was asked.
+//! An engine that exists only in the test: it sends its own calls to the plugin's socket, and has an API that
+//! answers as it is told and records the requests.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::{Home, PROGRAM, eventually};
 
-/// What the API answers, by the beginning of the path; it does not answer for anything else.
+/// The API's answers by the beginning of the path. Other requests get no answer.
 pub type Answers = BTreeMap<&'static str, Value>;
 
 pub struct FakeEngine {
@@ -29,7 +29,7 @@ struct Shared {
 }
 
 impl FakeEngine {
-    /// Starts the daemon of a home beside it.
+    /// Starts the daemon of a home with this engine's API.
     pub fn new() -> FakeEngine {
         let mut home = Home::new();
         home.daemon = None;
@@ -37,7 +37,7 @@ impl FakeEngine {
         let socket = home.directory.path().join("api.sock");
         let listener = UnixListener::bind(&socket).unwrap();
         let served = shared.clone();
-        // It ends with the test's process.
+        // The thread ends with the test process.
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let served = served.clone();
@@ -55,18 +55,18 @@ impl FakeEngine {
         *self.shared.answers.lock().unwrap() = answers;
     }
 
-    /// What its API was asked since this was last asked.
+    /// The requests to the API since the last call of this function.
     pub fn was_asked(&self) -> Vec<String> {
         std::mem::take(&mut self.shared.asked.lock().unwrap())
     }
 
-    /// A call, which has to succeed.
+    /// Makes a call that must succeed.
     #[track_caller]
     pub fn call(&self, method: &str, body: &Value) -> Value {
         self.try_call(method, body).unwrap_or_else(|error| panic!("{method} {body}: {error}"))
     }
 
-    /// A call, or the error that it is answered with.
+    /// Makes a call. Returns the plugin's error, if it answers with one.
     pub fn try_call(&self, method: &str, body: &Value) -> Result<Value, String> {
         let answer = plugin_call(&self.home, &format!("/{method}"), &body.to_string());
         let answer: Value = serde_json::from_str(&answer).unwrap();
@@ -76,7 +76,8 @@ impl FakeEngine {
         }
     }
 
-    /// Makes a network of a pool: its id. These are the calls of `docker network create -d ashore --ipam-driver ashore`.
+    /// Creates a network and its pool, and returns the pool's id. These are the calls of `docker network
+    /// create -d ashore --ipam-driver ashore`.
     pub fn create_network(&self, id: &str, pool: &Value) -> String {
         self.call("NetworkDriver.GwAllocCheck", &json!({ "Options": {} }));
         let opened = self.call("IpamDriver.RequestPool", pool);
@@ -94,7 +95,7 @@ impl FakeEngine {
         opened["PoolID"].as_str().unwrap().to_owned()
     }
 
-    /// Asks for an address as Docker does from 29 on, with the container's name.
+    /// Requests an address as Docker 29 and later do, with the container's name.
     #[track_caller]
     pub fn address_for(&self, pool: &str, name: &str) -> String {
         let options = json!({ "com.docker.network.endpoint.name": name });
@@ -117,7 +118,7 @@ impl Shared {
             .map(|(_, answer)| answer.to_string());
         self.asked.lock().unwrap().push(path);
         let Some(body) = found else {
-            // It keeps whoever asks waiting.
+            // Keeps the caller waiting.
             std::thread::sleep(Duration::from_secs(600));
             return;
         };
@@ -127,15 +128,15 @@ impl Shared {
     }
 }
 
-/// The socket by which an engine finds the plugin.
+/// The socket on which an engine finds the plugin.
 pub fn plugin_socket(home: &Home) -> PathBuf {
     home.directory.path().join("plugins/ashore.sock")
 }
 
-/// What the plugin answers to a call, as an engine would make it.
+/// Makes a call as an engine does, and returns the plugin's answer.
 pub fn plugin_call(home: &Home, path: &str, body: &str) -> String {
     let mut stream = None;
-    // The daemon's own socket is there a moment before this one.
+    // The daemon's control socket exists a moment before the plugin's socket.
     eventually("the plugin is there", || {
         stream = UnixStream::connect(plugin_socket(home)).ok();
         stream.is_some()

@@ -1,4 +1,4 @@
-//! What goes over the wire, as the switch sees it.
+//! The frames on the wire, as the switch sees them.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -12,10 +12,10 @@ use ashore_wire::{Heard, Mac, heard};
 
 use super::eventually;
 
-/// Frames that come to the switch from a machine.
+/// Frames that the switch receives from a machine.
 pub struct Frames(PacketSocket);
 
-/// With which tag a frame has come.
+/// The VLAN tag of a frame.
 #[derive(Clone, Copy)]
 pub enum Tag {
     None,
@@ -23,12 +23,12 @@ pub enum Tag {
 }
 
 impl Frames {
-    /// Begins to listen on the switch's port.
+    /// Starts to capture on the switch's port of a machine.
     pub fn from(world: &World, machine: &Machine, tag: Tag) -> Frames {
         Frames::at(world, &format!("p-{}", machine.name()), tag)
     }
 
-    /// The same, at a port by its name.
+    /// Starts to capture on a port given by name.
     pub fn at(world: &World, port: &str, tag: Tag) -> Frames {
         Frames::open(world, port, &filter(tag))
     }
@@ -39,13 +39,13 @@ impl Frames {
         Frames(PacketSocket::open(switch.namespace(), port, filter).unwrap())
     }
 
-    /// Whether a frame from a MAC has come.
+    /// Returns whether a frame from a MAC has arrived.
     pub fn any_from(&self, mac: &str) -> bool {
         let mac: Mac = mac.parse().unwrap();
         self.any(|frame| frame[6..12] == mac.0)
     }
 
-    /// The MACs from which frames have come.
+    /// The source MACs of the frames that have arrived.
     pub fn sources(&self) -> BTreeSet<String> {
         let mut found = BTreeSet::new();
         self.any(|frame| found.insert(Mac(frame[6..12].try_into().unwrap()).to_string()));
@@ -59,17 +59,17 @@ impl Frames {
         eventually("a frame comes", || self.any(|frame| frame[..6] == mac.0));
     }
 
-    /// Those of DHCP alone, that is of its ports: whatever else comes meanwhile fills no buffer.
+    /// Captures DHCP only (by its ports), so that other traffic does not fill the buffer.
     pub fn dhcp_from(world: &World, machine: &Machine) -> Frames {
         Frames::open(world, &format!("p-{}", machine.name()), &dhcp())
     }
 
-    /// Those that say who has an address, or ask, alone.
+    /// Captures ARP and neighbour discovery only.
     pub fn addresses_from(world: &World, machine: &Machine) -> Frames {
         Frames::open(world, &format!("p-{}", machine.name()), &filter::arp_and_ndp())
     }
 
-    /// What was said of addresses since it was asked last.
+    /// The ARP and neighbour discovery messages since the last call.
     pub fn heard(&self) -> Vec<Heard> {
         let mut all = Vec::new();
         self.any(|frame| {
@@ -79,7 +79,7 @@ impl Frames {
         all
     }
 
-    /// What DHCP's clients and servers have said since it was asked last.
+    /// The DHCP messages since the last call.
     pub fn dhcp(&self) -> Vec<Said> {
         let mut said = Vec::new();
         self.any(|frame| {
@@ -99,29 +99,29 @@ impl Frames {
     }
 }
 
-/// A DHCP message as it went by.
+/// A captured DHCP message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Said {
     pub what: What,
     pub message: Message,
-    /// Who sent the frame.
+    /// The sender of the frame.
     pub mac: Mac,
     pub from: Ipv4Addr,
     pub to: Ipv4Addr,
 }
 
-/// What a message is. REQUESTs are told apart by RFC 2131, 4.3.2.
+/// The kind of a message. REQUESTs are distinguished by RFC 2131, 4.3.2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum What {
     Discover,
     Offer,
-    /// A REQUEST that takes an offer.
+    /// A REQUEST that selects an offer.
     Select,
-    /// A REQUEST for a lease from before.
+    /// A REQUEST for an earlier lease (INIT-REBOOT).
     Reboot,
     /// A REQUEST to the lease's own server (T1).
     Renew,
-    /// The same to all (T2).
+    /// A REQUEST to all servers (T2).
     Rebind,
     Ack,
     Nak,
@@ -150,7 +150,7 @@ impl What {
 
 impl Said {
     fn read(frame: &[u8]) -> Option<Said> {
-        /// Ethernet, IPv4 and UDP, without options.
+        /// Ethernet, IPv4 and UDP headers, without options.
         const HEADERS: usize = 14 + 20 + 8;
         let message = Message::decode(frame.get(HEADERS..)?)?;
         let ip = |at: usize| Ipv4Addr::from(*frame[at..].first_chunk::<4>().expect("the header is there"));
@@ -158,7 +158,7 @@ impl Said {
         Some(Said { what: What::of(&message, to), message, mac, from, to })
     }
 
-    /// The address that is asked for or given.
+    /// The address that is requested or assigned.
     pub fn ip(&self) -> Ipv4Addr {
         let asked = self.message.options.address(code::REQUESTED_ADDRESS).ok().flatten();
         match self.message.op {
@@ -168,14 +168,14 @@ impl Said {
     }
 }
 
-/// All that DHCP's clients on one machine and its servers on another have said, in the order of each.
+/// All DHCP messages from the clients on one machine and from the servers on another, each in order.
 pub struct Wire {
     clients: (Frames, RefCell<Vec<Said>>),
     servers: (Frames, RefCell<Vec<Said>>),
 }
 
 impl Wire {
-    /// Begins to listen.
+    /// Starts to capture.
     pub fn between(world: &World, clients: &Machine, servers: &Machine) -> Wire {
         let begin = |machine| (Frames::dhcp_from(world, machine), RefCell::default());
         Wire { clients: begin(clients), servers: begin(servers) }
@@ -189,17 +189,17 @@ impl Wire {
         all_of(&self.servers)
     }
 
-    /// How often clients have said something.
+    /// The number of messages of a kind from clients.
     pub fn count(&self, what: What) -> usize {
         self.asked().iter().filter(|said| said.what == what).count()
     }
 
-    /// How often servers have.
+    /// The number of messages of a kind from servers.
     pub fn answers(&self, what: What) -> usize {
         self.answered().iter().filter(|said| said.what == what).count()
     }
 
-    /// Waits until clients have said something more often than before.
+    /// Waits for one more message of a kind from clients.
     #[track_caller]
     pub fn wait_for(&self, what: What) {
         let before = self.count(what);
@@ -212,7 +212,7 @@ fn all_of((frames, said): &(Frames, RefCell<Vec<Said>>)) -> Vec<Said> {
     said.borrow().clone()
 }
 
-/// Classic BPF: UDP to a port of DHCP's, behind an IPv4 header without options.
+/// Classic BPF: UDP to port 67 or 68, after an IPv4 header without options.
 fn dhcp() -> Vec<Instruction> {
     let (half, byte, equal, give) = (0x28, 0x30, 0x15, 0x06);
     let step = |code, jt, jf, k| Instruction { code, jt, jf, k };
@@ -229,8 +229,8 @@ fn dhcp() -> Vec<Instruction> {
     ]
 }
 
-/// Classic BPF. The kernel takes the tag out of a frame before a packet socket sees it, and knows it beside the frame
-/// (`SKF_AD_VLAN_TAG_PRESENT`, `SKF_AD_VLAN_TAG`).
+/// Classic BPF. The kernel removes the tag from a frame before a packet socket sees it, and offers it as
+/// ancillary data (`SKF_AD_VLAN_TAG_PRESENT`, `SKF_AD_VLAN_TAG`).
 fn filter(tag: Tag) -> Vec<Instruction> {
     const ANCILLARY: u32 = 0xffff_f000;
     let (load, and, equal, give) = (0x30, 0x54, 0x15, 0x06);

@@ -1,4 +1,4 @@
-//! Somebody in a container.
+//! A user inside a container.
 
 use std::path::{Path, PathBuf};
 
@@ -6,10 +6,10 @@ use ashore_core::net::observed::Link;
 use ashore_kernel::{InNamespace, Namespace};
 use ashore_lab::{Engines, Machine};
 
-/// Somebody in a container who may do there what he likes (`CAP_NET_ADMIN` over its namespace).
+/// A user inside a container who may change everything there (`CAP_NET_ADMIN` over its namespace).
 pub struct Inside {
     engines: Engines,
-    /// Opened for a moment at a time: a namespace that is held open outlives its container.
+    /// Opened only for a moment at a time, because an open namespace outlives its container.
     netns: PathBuf,
 }
 
@@ -22,7 +22,7 @@ impl Inside {
         Inside { engines: Engines::find().unwrap(), netns: path.to_owned() }
     }
 
-    /// Types some commands, apart by `;`.
+    /// Runs commands, separated by `;`. Each must succeed.
     #[track_caller]
     pub fn types(&self, commands: &str) {
         for line in commands.split(';').map(str::trim).filter(|line| !line.is_empty()) {
@@ -30,7 +30,7 @@ impl Inside {
         }
     }
 
-    /// Types one, and tells what was said if it failed.
+    /// Runs one command. Returns its error output if it fails.
     pub fn tries(&self, line: &str) -> Result<(), String> {
         let mut words = line.split_whitespace();
         let mut command = std::process::Command::new(words.next().unwrap());
@@ -45,7 +45,7 @@ impl Inside {
         ashore_kernel::Kernel::of(&namespace).unwrap().observe(&[]).unwrap().host.links
     }
 
-    /// The kernel's numbers of its links that face the LAN.
+    /// The kernel's indexes of the container's links that face the LAN.
     pub fn children(&self) -> Vec<u32> {
         self.links().iter().filter(|link| link.is_child()).map(|link| link.index).collect()
     }

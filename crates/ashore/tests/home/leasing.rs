@@ -1,6 +1,7 @@
-//! What has to hold of leases, with every DHCP server and wherever containers come from: scenarios that know neither.
+//! What must hold for leases with every DHCP server, for containers with and without an engine. The scenarios
+//! know neither.
 //!
-//! A scenario asserts what the server's own table, the wire and other machines of the LAN show.
+//! A scenario asserts what the server's own table, the wire and other machines on the LAN show.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -21,36 +22,36 @@ use super::{
 
 pub mod scenarios;
 
-/// What takes as long as leases last, and longer where the servers have only two processors between them.
+/// For waits that last as long as leases do, and longer where the servers share only two processors.
 const PATIENCE: Duration = Duration::from_secs(240);
 
-/// Where containers come from.
+/// Where containers come from: an engine, or `ashore attach`.
 pub trait Place {
     fn home(&self) -> &Home;
-    /// Starts a container on it: its address.
+    /// Starts a container and returns its address.
     fn start(&mut self, name: &str) -> Ipv4Addr;
-    /// Starts many at once.
+    /// Starts many containers at once.
     fn start_all(&mut self, names: &[String]) -> Vec<Ipv4Addr>;
-    /// Starts one that has to be refused: what is said.
+    /// Starts a container that must be refused, and returns the error text.
     fn is_refused(&mut self, name: &str) -> String;
-    /// Ends a container. Its name is remembered.
+    /// Removes a container. The daemon remembers its name.
     fn stop(&mut self, name: &str);
-    /// Kills the daemon, and starts it again.
+    /// Kills the daemon and starts it again.
     fn kill_daemon(&mut self);
-    /// Cuts the NAS's power, and starts it and this container on it.
+    /// Cuts the NAS's power, starts the NAS and then this container. Returns the container's address.
     fn reboot(&mut self, engines: &Engines, name: &str) -> Ipv4Addr;
-    /// Where a container's default route leads to.
+    /// The gateway of a container's default route.
     fn router_of(&self, name: &str) -> Option<Ipv4Addr>;
 }
 
-/// Containers of nobody's: namespaces, and `ashore attach`.
+/// Containers without an engine: namespaces and `ashore attach`.
 pub struct Engineless {
     home: Home,
     containers: BTreeMap<String, Machine>,
 }
 
 impl Engineless {
-    /// A home with the network `lan`, whose addresses a server hands out.
+    /// Creates a home with the network `lan`, whose addresses a DHCP server assigns.
     pub fn begin(_: &Engines) -> Self {
         let home = Home::new();
         home.ok("network create lan --parent eth0 --dhcp");
@@ -130,7 +131,7 @@ impl Place for Engineless {
 pub struct Engined(Option<Site>);
 
 impl Engined {
-    /// The same, on the engine of one of Debian's releases.
+    /// Creates such a home with the engine of one of Debian's releases.
     pub fn begin(engines: &Engines, suite: &str) -> Self {
         let place = Engined(Some(Site::new(engines, suite)));
         place.site().ok("network create -d ashore --ipam-driver ashore --ipam-opt addressing=dhcp lan");
@@ -194,12 +195,12 @@ fn endpoint(home: &Home, name: &str) -> Option<serde_json::Value> {
     status["endpoints"].as_array()?.iter().find(|endpoint| endpoint["name"] == name).cloned()
 }
 
-/// The address that an endpoint has by `ashore status`, if it has one.
+/// The address that `ashore status` shows for an endpoint. Returns `None` if it has none.
 fn address_of(home: &Home, name: &str) -> Option<Ipv4Addr> {
     endpoint(home, name)?["addresses"][0].as_str()?.split('/').next()?.parse().ok()
 }
 
-/// A place, and a server for it.
+/// A place and its DHCP server.
 pub struct Leasing<P> {
     pub place: P,
     pub setup: Setup,
@@ -209,18 +210,18 @@ pub struct Leasing<P> {
     engines: Engines,
 }
 
-/// Plays a scenario with every server, side by side, each in a home of its own.
+/// Runs a scenario with every server at the same time, each in its own home.
 pub fn with_every_server(test: &str, setup: &Setup, scenario: fn(&mut Leasing<Engineless>)) {
     let grounds = Brand::ALL.map(|brand| (brand.name(), brand));
     play(test, &grounds, setup, |_, engines| Engineless::begin(engines), scenario);
 }
 
-/// Plays a scenario with one server.
+/// Runs a scenario with one server.
 pub fn with_server(test: &str, brand: Brand, setup: &Setup, scenario: fn(&mut Leasing<Engineless>)) {
     play(test, &[(brand.name(), brand)], setup, |_, engines| Engineless::begin(engines), scenario);
 }
 
-/// Plays a scenario with one server on every engine, side by side.
+/// Runs a scenario with one server on every engine, at the same time.
 pub fn on_every_engine(test: &str, brand: Brand, setup: &Setup, scenario: fn(&mut Leasing<Engined>)) {
     let grounds = [("bookworm", brand), ("sid", brand)];
     play(test, &grounds, setup, |suite, engines| Engined::begin(engines, suite), scenario);
@@ -241,7 +242,7 @@ fn play<P: Place>(
     std::thread::scope(|scope| {
         let play = |(name, brand): (&'static str, Brand)| {
             let (engines, setup) = (engines.clone(), setup.clone());
-            // What fails bears the thread's name.
+            // A panic message names the thread.
             let thread = std::thread::Builder::new().name(format!("{test}, {name}"));
             let play = move || {
                 let place = begin(name, &engines);
@@ -287,7 +288,7 @@ impl<P: Place> Leasing<P> {
         endpoint(self.home(), name).expect("it is attached")["mac"].as_str().unwrap().to_owned()
     }
 
-    /// The server's table has a container once: under its name, MAC and address.
+    /// Asserts that the server's table lists the container exactly once, under its name, MAC and address.
     #[track_caller]
     fn is_listed(&self, name: &str, at: Ipv4Addr) {
         let (mac, at) = (self.mac_of(name), at.to_string());
@@ -299,7 +300,8 @@ impl<P: Place> Leasing<P> {
         assert!(is, "{name} with {mac} at {at} is not listed once: {:?}", self.rows());
     }
 
-    /// The router's DNS tells a machine of the LAN where a container is, and who is there.
+    /// Asserts that the router's DNS answers a machine on the LAN with the container's address for its name,
+    /// and with its name for its address.
     #[track_caller]
     fn dns_knows(&self, name: &str, at: Ipv4Addr) {
         let (name, at, asker) = (format!("{name}.lan"), IpAddr::from(at), &self.home().laptop);
@@ -309,11 +311,12 @@ impl<P: Place> Leasing<P> {
         assert!(comes_true(Duration::from_secs(60), || told() == wanted), "{:?} and not {wanted:?}", told());
     }
 
-    /// The container has an address that another machine reaches it at, and the server knows of it.
+    /// Waits until the container has another address than `than` and the router reaches it there. Returns the
+    /// new address.
     #[track_caller]
     fn comes_to_have_another(&self, name: &str, than: Ipv4Addr) -> Ipv4Addr {
         let mut now = None;
-        eventually_within(PATIENCE, "it has another address", || {
+        eventually_within(PATIENCE, "the container has another address and is reached there", || {
             now = address_of(self.home(), name).filter(|now| *now != than);
             now.is_some_and(|now| self.home().router.ping(now.into()).is_some())
         });
@@ -322,9 +325,9 @@ impl<P: Place> Leasing<P> {
 
     #[track_caller]
     fn leaves_the_lan(&self, at: Ipv4Addr) {
-        eventually_within(PATIENCE, &format!("nobody is at {at}"), || {
+        eventually_within(PATIENCE, &format!("nothing answers at {at}"), || {
             self.home().laptop.ping(at.into()).is_none()
         });
-        assert!(!arp_answered(&self.home().laptop, "eth0", at.into()), "somebody answers for {at}");
+        assert!(!arp_answered(&self.home().laptop, "eth0", at.into()), "ARP is still answered for {at}");
     }
 }

@@ -1,4 +1,4 @@
-//! What every end-to-end test begins with: a home LAN, and a daemon on a NAS of it.
+//! The common start of every end-to-end test: a home LAN with a NAS, and a daemon on the NAS.
 
 #![allow(dead_code, unreachable_pub, reason = "each test uses its own part of this")]
 
@@ -44,7 +44,7 @@ pub struct Home {
     pub router: Machine,
     pub laptop: Machine,
     pub nas: Machine,
-    /// Dropped before the directory that has its log.
+    /// Declared before `directory`, so that it is dropped before the directory that holds its log.
     pub daemon: Option<Daemon>,
     pub directory: tempfile::TempDir,
 }
@@ -52,7 +52,7 @@ pub struct Home {
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_ashore");
 pub const HOST: &str = "192.168.88.9";
 pub const HOST6: &str = "fd88::9";
-/// A machine on the internet: who reaches it goes by the router.
+/// A machine on the internet. The LAN's machines reach it through the router.
 pub const BEYOND: &str = "203.0.113.7";
 
 impl Home {
@@ -67,21 +67,22 @@ impl Home {
         Home { world, router, laptop, nas, daemon, directory }
     }
 
-    /// A home whose NAS has its NIC in a bridge, as its administrator has made it.
+    /// Creates a home whose NAS has its NIC in a bridge, as an administrator sets it up.
     pub fn bridged() -> Home {
         let home = Home::new();
         home.bridge();
         home
     }
 
-    /// Puts the NAS's NIC into a bridge of its own, and the host with it.
+    /// Puts the NAS's NIC into a new bridge and moves the host's address and default route to that bridge.
     pub fn bridge(&self) {
         self.nas.del_default_route("eth0", ip("192.168.88.1")).unwrap();
         self.nas.del_address("eth0", "192.168.88.9/24".parse().unwrap()).unwrap();
         self.make_bridge();
     }
 
-    /// Makes the bridge alone, of a NIC on which the host has no address.
+    /// Creates only the bridge, from a NIC on which the host has no address, and gives the bridge the host's
+    /// address and default route.
     pub fn make_bridge(&self) {
         let name = |text: &str| text.parse::<ashore_core::net::name::IfName>().unwrap();
         let (place, bridge, nic) = (Place::Host, name("br0"), name("eth0"));
@@ -96,13 +97,14 @@ impl Home {
         self.take_place("br0");
     }
 
-    /// Gives the host its address and its router by an interface that has come.
+    /// Gives the host its address and default route on a new interface.
     pub fn take_place(&self, link: &str) {
         self.nas.add_address(link, format!("{HOST}/24").parse().unwrap()).unwrap();
         self.nas.add_default_route(link, ip("192.168.88.1")).unwrap();
     }
 
-    /// Plugs the NAS into a port of a switch with spanning tree: it has carrier, and forwards after twice this time, in seconds.
+    /// Plugs the NAS into a switch port with spanning tree. The port has carrier at once, and forwards after
+    /// twice `forward_delay` (seconds).
     pub fn plug_into_shut_port(&self, forward_delay: u32) {
         let has_carrier = || !self.status()["troubles"].to_string().contains("has no carrier");
         self.world.set_cable(&self.nas, false).unwrap();
@@ -128,7 +130,7 @@ impl Home {
         self.run(command).expect_success()
     }
 
-    /// Attaches a container to a network and returns what the daemon says of it.
+    /// Attaches a container to a network and returns the daemon's report.
     pub fn attach(&self, network: &str, container: &Machine, options: &str) -> serde_json::Value {
         let netns = container.namespace().path().display().to_string();
         let name = container.name();
@@ -140,7 +142,8 @@ impl Home {
         serde_json::from_str(&self.ok("status --json")).unwrap()
     }
 
-    /// Changes something on the host, so that the daemon looks at it, which it does every minute otherwise.
+    /// Changes something on the host, so that the daemon observes it now. Without a change, the daemon does
+    /// so every minute.
     pub fn nudge(&self) {
         let elsewhere = "192.168.77.1/32".parse().unwrap();
         let settle = || std::thread::sleep(Duration::from_millis(300));
@@ -150,7 +153,7 @@ impl Home {
         settle();
     }
 
-    /// Makes the network that most tests use.
+    /// Creates the network that most tests use.
     pub fn create_lan(&self) {
         self.ok("network create lan --parent eth0 --subnet 192.168.88.0/24 --ip-range 192.168.88.192/27 --gateway 192.168.88.1");
     }
@@ -161,10 +164,10 @@ impl Home {
         self.start();
     }
 
-    /// Cuts the NAS's power, and starts it anew, without its daemon. No container may be left on it.
+    /// Cuts the NAS's power and starts it again, without its daemon. No container may be left on it.
     pub fn restart_nas(&mut self) {
         self.daemon = None;
-        // The kernel takes a namespace down when nobody is left in it, and its NIC with it.
+        // The kernel destroys a namespace, and its NIC with it, when nothing uses it any more.
         self.nas = self.world.container("off").unwrap();
         eventually("the NAS is back", || match self.world.machine("nas", 9) {
             Ok(nas) => {
@@ -179,13 +182,13 @@ impl Home {
         self.daemon = Some(Daemon::start(Path::new(PROGRAM), &self.nas, self.directory.path()).unwrap());
     }
 
-    /// Starts the daemon by another command, which becomes it.
+    /// Starts the daemon through another command, which then executes it.
     pub fn start_by(&mut self, launcher: &[&str]) {
         let daemon = Daemon::start_by(launcher, Path::new(PROGRAM), &self.nas, self.directory.path());
         self.daemon = Some(daemon.unwrap());
     }
 
-    /// The links of the NAS that are not the lab's own.
+    /// The links of the NAS that the lab did not create.
     pub fn made_links(&self) -> Vec<String> {
         let observed = self.nas.kernel().observe(&[]).unwrap();
         let names = observed.host.links.iter().map(|link| link.name.to_string());
@@ -198,7 +201,7 @@ impl Home {
         host.link(&"eth0".parse().unwrap()).unwrap().mac.unwrap().to_string()
     }
 
-    /// The routes of the NAS that are Ashore's.
+    /// The routes of the NAS that Ashore owns.
     pub fn made_routes(&self) -> Vec<String> {
         let observed = self.nas.kernel().observe(&[]).unwrap();
         let ours = observed.host.routes.iter().filter(|route| route.protocol == 65);
@@ -215,12 +218,12 @@ pub fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
-/// Types a command on a machine, with the tools that the tests have fetched.
+/// Runs a command on a machine, with the tools from the fetched packages.
 pub fn type_on(machine: &Machine, command: &str) {
     shown_on(machine, command);
 }
 
-/// The same, and what it shows.
+/// Runs a command like `type_on` and returns its standard output.
 pub fn shown_on(machine: &Machine, command: &str) -> String {
     let engines = Engines::find().expect("the packages are fetched, or there is no virtual machine");
     let (program, words) = command.split_once(' ').unwrap();
@@ -230,7 +233,7 @@ pub fn shown_on(machine: &Machine, command: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Types `ip` with words that need not be text in a namespace, and tells whether the kernel did it.
+/// Runs `ip` in a namespace, with words that need not be valid UTF-8. Returns whether it succeeded.
 pub fn type_ip(namespace: &Namespace, words: &[&[u8]]) -> bool {
     let engines = Engines::find().expect("the packages are fetched, or there is no virtual machine");
     let mut command = std::process::Command::new(engines.path("usr/sbin/ip"));
@@ -239,7 +242,7 @@ pub fn type_ip(namespace: &Namespace, words: &[&[u8]]) -> bool {
     engines.equip(&mut command).args(words).output().unwrap().status.success()
 }
 
-/// Pings in both directions, until they are counted.
+/// Pings in both directions that run until `end_with_lost`.
 pub struct Watched(Vec<Pings>);
 
 impl Watched {
@@ -253,40 +256,41 @@ impl Watched {
         ])
     }
 
-    /// All of them were answered, but for so many of each at most.
+    /// Ends all pings and asserts that each stream has lost at most `most`.
     pub fn end_with_lost(self, most: u32) {
         for stream in self.0 {
             let counted = stream.end();
-            // While one is waited for that is lost, which takes a second, no other is sent.
+            // `ping` sends nothing while it waits a second for a lost answer.
             assert!(counted.sent > counted.lost, "{counted:?}");
             assert!(counted.lost <= most, "{counted:?}");
         }
     }
 }
 
-/// The addresses in an endpoint's report, without their prefixes.
+/// The addresses in an endpoint's report, without their prefix lengths.
 pub fn addresses(report: &serde_json::Value) -> Vec<IpAddr> {
     let nets = report["addresses"].as_array().unwrap().iter();
     nets.map(|net| ip(net.as_str().unwrap().split('/').next().unwrap())).collect()
 }
 
-/// Whether anybody answers a machine's ARP requests for an address.
+/// Returns whether any machine answers this machine's ARP requests for an address.
 pub fn arp_answered(machine: &Machine, link: &str, ip: IpAddr) -> bool {
     !who_answers(machine, link, ip).is_empty()
 }
 
-/// The MACs of all that answer a machine's ARP requests for an address.
+/// The MACs of all machines that answer this machine's ARP requests for an address.
 pub fn who_answers(machine: &Machine, link: &str, ip: IpAddr) -> BTreeSet<String> {
     let busybox = Engines::find().expect("the packages are fetched").path("usr/bin/busybox");
     let mut arping = machine.command(busybox).unwrap();
-    // To all each time: it would go on with the first one that answers.
+    // Broadcasts every request (`-b`). Otherwise arping continues by unicast with the first machine that
+    // answers.
     arping.args(["arping", "-b", "-c", "2", "-w", "3", "-I", link, &ip.to_string()]);
     let shown = String::from_utf8(arping.output().unwrap().stdout).unwrap();
     let macs = shown.lines().filter_map(|line| Some(line.split_once('[')?.1.split_once(']')?.0.to_owned()));
     macs.collect()
 }
 
-/// The MAC that a machine has learnt for an address, by ARP or by neighbour discovery.
+/// The MAC that a machine has learned for an address, by ARP or by neighbour discovery.
 pub fn mac_known_to(machine: &Machine, ip: IpAddr) -> String {
     if ip.is_ipv6() {
         let table = shown_on(machine, &format!("ip -6 neigh show to {ip}"));
@@ -300,7 +304,7 @@ pub fn mac_known_to(machine: &Machine, ip: IpAddr) -> String {
     line.split_whitespace().nth(3).unwrap().to_owned()
 }
 
-/// Connects by TCP; the address from which `from` is seen to come by `to`.
+/// Connects by TCP and returns the source address that `to` sees.
 pub fn seen_as(from: &Machine, to: &Machine, at: IpAddr) -> IpAddr {
     let listener = to.inside(|| TcpListener::bind(SocketAddr::new(at, 0))).unwrap().unwrap();
     let target = listener.local_addr().unwrap();
@@ -318,8 +322,8 @@ pub fn seen_as(from: &Machine, to: &Machine, at: IpAddr) -> IpAddr {
     })
 }
 
-/// Gives a machine an address by hand, and has it say so until it was heard: the switch lets nothing by a port in the moments
-/// after a machine is plugged in.
+/// Gives a machine an address and repeats its announcement until `was_heard`. The switch forwards nothing
+/// from a port in the first moments after a machine is plugged in.
 #[track_caller]
 pub fn takes(machine: &Machine, ip: IpAddr, was_heard: impl Fn() -> bool) {
     machine.add_address("eth0", format!("{ip}/24").parse().unwrap()).unwrap();
@@ -329,19 +333,21 @@ pub fn takes(machine: &Machine, ip: IpAddr, was_heard: impl Fn() -> bool) {
             return;
         }
     }
-    panic!("nobody heard that {} takes {ip}", machine.name());
+    panic!("no announcement was heard: {} takes {ip}", machine.name());
 }
 
-/// Has a machine say that it has an address. A kernel says so itself when a link comes up (`arp_notify`), but at once, and the
-/// switch's kernel opens the port of that link a moment later: what is said until then is lost, and under load that is all of it.
+/// Announces a machine's address. A kernel does this itself when a link comes up (`arp_notify`), but
+/// immediately, and the switch's kernel opens the port of that link a moment later. Announcements until then
+/// are lost; under load, that is all of them.
 fn claims(machine: &Machine, ip: IpAddr) {
     let host = machine.kernel().observe(&[]).unwrap().host;
     let mac = host.link(&"eth0".parse().unwrap()).unwrap().mac.unwrap();
     Voice::of(machine).claims(mac, ip);
 }
 
-/// Waits until a peer knows an address as its owner's again, which another machine has taken. A claim within ten seconds of
-/// the last one is left unanswered (RFC 5227, 2.4), and if several were needed to be heard, one more is.
+/// Waits until a peer again knows the owner's MAC for an address that another machine has taken. A claim
+/// within ten seconds of the last one is not answered (RFC 5227, 2.4), so this claims once more if earlier
+/// claims came too close together.
 #[track_caller]
 pub fn is_defended(peer: &Machine, ip: IpAddr, owner: &str, from: &Machine) {
     eventually_within(Duration::from_secs(120), "the LAN knows the container again", || {
@@ -353,10 +359,11 @@ pub fn is_defended(peer: &Machine, ip: IpAddr, owner: &str, from: &Machine) {
     });
 }
 
-/// Does something, and tells how long anybody waited for an answer of the daemon's meanwhile.
+/// Runs `does` and returns its result with the longest time that the daemon took to answer a command
+/// meanwhile.
 pub fn longest_wait<T>(daemon: &Daemon, does: impl FnOnce() -> T) -> (T, Duration) {
     std::thread::scope(|scope| {
-        // It goes also when this panics.
+        // The asking thread ends even if `does` panics, because that drops `goes_on`.
         let goes_on = Arc::new(());
         let is_so = Arc::downgrade(&goes_on);
         let asking = scope.spawn(move || {
@@ -374,7 +381,7 @@ pub fn longest_wait<T>(daemon: &Daemon, does: impl FnOnce() -> T) -> (T, Duratio
     })
 }
 
-/// Waits for something that takes the daemon a moment, or ten in the virtual machine.
+/// Waits up to 60 s for something that takes the daemon a moment, or ten moments in the virtual machine.
 #[track_caller]
 pub fn eventually(what: &str, is: impl FnMut() -> bool) {
     eventually_within(Duration::from_secs(60), what, is);
@@ -386,7 +393,7 @@ pub fn eventually_within(patience: Duration, what: &str, is: impl FnMut() -> boo
     assert!(comes_true(patience, is), "not within {} s: {what}", patience.as_secs());
 }
 
-/// Whether something becomes so.
+/// Returns whether a condition becomes true within `patience`.
 pub fn comes_true(patience: Duration, mut is: impl FnMut() -> bool) -> bool {
     let began = Instant::now();
     while !is() {
@@ -394,7 +401,7 @@ pub fn comes_true(patience: Duration, mut is: impl FnMut() -> bool) -> bool {
         if waited > patience {
             return false;
         }
-        // What takes long is asked for less often: many a question is a program that starts.
+        // Polls less often the longer it waits: many a check starts a program.
         std::thread::sleep((waited / 10).clamp(Duration::from_millis(20), Duration::from_millis(250)));
     }
     true

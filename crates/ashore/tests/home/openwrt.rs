@@ -1,5 +1,5 @@
-//! A stand-in for an OpenWrt router's shell: `uci` as far as scripts use it, on files of its own, with what is staged apart
-//! from what is committed. No package of Debian's has the real one.
+//! A stand-in for an OpenWrt router's shell: the part of `uci` that scripts use, on its own files, with
+//! staged changes separate from committed ones. No Debian package has the real `uci`.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
@@ -8,7 +8,8 @@ use std::process::{Command, Stdio};
 
 use ashore_lab::Ran;
 
-/// Each configuration is a file of lines `section.option=value`; a list's values are separated by blanks.
+/// Each configuration is a file of lines `section.option=value`. The values of a list are separated by
+/// blanks.
 const UCI: &str = r#"#!/bin/sh
 # uci [-q] VERB ...
 [ "$1" != -q ] || shift
@@ -40,7 +41,7 @@ case $verb in
 esac
 "#;
 
-/// What the firmware of 2023 and later has from the factory.
+/// The factory configuration of the firmware of 2023 and later.
 pub const FACTORY: [(&str, &str); 3] = [
     (
         "network",
@@ -91,14 +92,14 @@ impl OpenWrt {
         self.own.path().join(path)
     }
 
-    /// Adds lines to a configuration.
+    /// Appends lines to a configuration.
     pub fn add(&self, file: &str, lines: &str) {
         let path = self.at(&format!("config/{file}"));
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::write(path, text + lines).unwrap();
     }
 
-    /// Pastes an output into its shell. What waits for minutes waits for a second.
+    /// Pastes an output into the router's shell. A wait of minutes is shortened to one second.
     pub fn paste(&self, output: &str) -> Ran {
         let own = self.own.path().display().to_string();
         let text = output
@@ -114,7 +115,7 @@ impl OpenWrt {
         Ran::of(&mut shell).unwrap()
     }
 
-    /// A configuration as it is committed.
+    /// A configuration as committed.
     pub fn config(&self, file: &str) -> BTreeMap<String, String> {
         pairs(&std::fs::read_to_string(self.at(&format!("config/{file}"))).unwrap())
     }
@@ -123,12 +124,12 @@ impl OpenWrt {
         self.config(file).get(key).cloned().unwrap_or_default()
     }
 
-    /// Whether its files say what they said when it was made, in whatever order.
+    /// Returns whether the committed files have the factory content, in any order.
     pub fn has_what_it_was_made_with(&self) -> bool {
         FACTORY.iter().all(|(file, text)| self.config(file) == pairs(text))
     }
 
-    /// Whether all its files are what they were made with.
+    /// Returns whether all files are byte for byte the factory content, with nothing staged.
     pub fn is_untouched(&self) -> bool {
         let same = |(file, text): &(&str, &str)| {
             std::fs::read_to_string(self.at(&format!("config/{file}"))).unwrap() == *text

@@ -1,5 +1,5 @@
-//! What hosts have as the parent of their containers' networks, and what befalls it: containers are on the LAN all the same, by
-//! whichever way they were put there.
+//! The parents that hosts have, and the events that happen to them. Containers must be on the LAN through all
+//! of it, whichever way they were attached.
 
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
@@ -11,44 +11,45 @@ use ashore_lab::Machine;
 use super::site::Site;
 use super::{Home, addresses, comes_true, eventually, ip, type_on};
 
-/// A row of a table: what somebody's host is called, what it has, and what befalls that, one after the other.
+/// A row of a table: a title, the host's kind of parent, and the events, in order.
 pub type Row = (&'static str, Host, &'static [Befalls]);
 
-/// What faces the LAN on a host.
+/// The host's interface to the LAN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Host {
     Nic,
-    /// A NIC that its user calls by another name than the kernel.
+    /// A NIC that its user calls by an alternative name.
     Altname,
-    /// A bridge of the host's own, which holds the NIC.
+    /// A bridge of the host that holds the NIC.
     Bridge,
-    /// The same, as `ashore bridge adopt` makes it.
+    /// A bridge that `ashore bridge adopt` creates.
     AdoptedBridge,
     Bond,
-    /// The host's own interface in VLAN 200, on a bridge of its own.
+    /// The host's interface in VLAN 200, on top of a bridge.
     VlanOnBridge,
 }
 
-/// What happens to a parent while containers are on it.
+/// An event that happens to a parent while containers are on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Befalls {
-    /// Its cable is plugged into a port that forwards four seconds after it has carrier (spanning tree).
+    /// The cable is plugged into a port that has carrier, but forwards only four seconds later (spanning
+    /// tree).
     ForwardsLate,
-    /// The NIC gets another name, and has its old one again later.
+    /// The NIC gets another name, and later its old one again.
     Renamed,
-    /// The NIC goes, and another of its name comes.
+    /// The NIC disappears, and another one with the same name appears.
     Replaced,
-    /// The host's bridge is taken down and made again, as by a restart of the host's networking.
+    /// The host's bridge is removed and created again, as by a restart of the host's networking.
     MadeAgain,
-    /// Its networks are, as by `docker compose down` and `up`.
+    /// The network of Docker's own driver is removed and created again, as by `docker compose down` and `up`.
     NetworksMadeAgain,
 }
 
 use Befalls::{ForwardsLate, MadeAgain, NetworksMadeAgain, Renamed, Replaced};
 
-/// For how long a container may be off the LAN.
+/// The longest time that a container may be off the LAN.
 const PATIENCE: Duration = Duration::from_secs(45);
-/// The port by which a container answers.
+/// The TCP port on which each container answers.
 const PORT: u16 = 80;
 
 impl Host {
@@ -69,13 +70,13 @@ impl Host {
             Host::VlanOnBridge => {
                 home.bridge();
                 home.nas.add_vlan("br0", 200, "10.0.200.9/24".parse().unwrap()).unwrap();
-                // It may be in that VLAN already.
+                // The laptop may already be in this VLAN.
                 let _ = home.laptop.add_vlan("eth0", 200, "10.0.200.50/24".parse().unwrap());
             }
         }
     }
 
-    /// Makes a host with a NIC alone of it again.
+    /// Turns the host back into one with a plain NIC.
     fn unmake(self, home: &Home) {
         let without = |link: &str| {
             home.nas.remove_link(link).unwrap();
@@ -91,7 +92,7 @@ impl Host {
         }
     }
 
-    /// The parent as its user names it.
+    /// The parent's name as its user writes it.
     fn parent(self) -> &'static str {
         match self {
             Host::Nic => "eth0",
@@ -102,13 +103,13 @@ impl Host {
         }
     }
 
-    /// The first three bytes of its LAN's addresses.
+    /// The first three bytes of the LAN's addresses.
     fn lan(self) -> &'static str {
         if self == Host::VlanOnBridge { "10.0.200" } else { "192.168.88" }
     }
 
-    /// What has to be said of it to `ashore network create` and to `docker network create`. Of what has the default route, that is
-    /// nothing; an altname is what this is about.
+    /// The options that `ashore network create` and `docker network create` need for this host. A parent with
+    /// the default route needs none. The altname is given because it is what that row tests.
     fn said(self) -> [&'static str; 2] {
         match self {
             Host::Nic | Host::Bridge | Host::AdoptedBridge | Host::Bond => ["", ""],
@@ -121,29 +122,29 @@ impl Host {
     }
 }
 
-/// The NIC goes into `br0`, or out of it.
+/// Moves the NIC into `br0`, or out of it.
 fn bridge_adopt(home: &Home, undo: &str) {
     let root = home.directory.path().display();
     home.ok(&format!("bridge adopt eth0 br0 {undo} --root {root}"));
     home.ok(&format!("bridge confirm --root {root}"));
 }
 
-/// Containers on a host, one by each way of getting there.
+/// The containers on a host, one for each way of attaching.
 struct Guests<'a> {
     site: &'a Site,
     title: &'static str,
     host: Host,
-    /// The Compose file. None where that says nothing new.
+    /// The Compose file. `None` if Compose adds nothing to the test.
     file: Option<PathBuf>,
-    /// Those of no engine.
+    /// The containers without an engine.
     bare: Vec<(Machine, TcpListener)>,
-    /// All of them by their names, and where they are.
+    /// All containers by name, with their addresses.
     all: Vec<(String, IpAddr)>,
     failed: &'a mut Vec<String>,
 }
 
-/// Walks through the rows of a table on one host with one engine, and tells what was not as it must be. Compose may be left out:
-/// to Docker it is a network with another range.
+/// Runs the rows of a table on one host with one engine, and returns all failures. Compose may be left out:
+/// Docker sees it only as a network with another range.
 pub fn walk(site: &Site, rows: &[Row], with_compose: bool) -> Vec<String> {
     let mut failed = Vec::new();
     for &(title, host, befalls) in rows {
@@ -174,7 +175,7 @@ impl Guests<'_> {
         &self.site.home
     }
 
-    /// By each of the ways.
+    /// Attaches one container in each way.
     fn arrive(&mut self) {
         let [by_ashore, by_docker] = self.host.said();
         self.home().ok(&format!("network create bare {by_ashore}"));
@@ -192,7 +193,7 @@ impl Guests<'_> {
         self.home().ok("adopt old");
     }
 
-    /// By Ashore alone.
+    /// Attaches a container with Ashore alone.
     fn attach(&mut self, name: &str) {
         let container = self.home().world.container(name).unwrap();
         let at = addresses(&self.home().attach("bare", &container, ""))[0];
@@ -202,7 +203,7 @@ impl Guests<'_> {
         self.all.push((name.to_owned(), at));
     }
 
-    /// By Docker.
+    /// Starts a container with Docker.
     fn run(&mut self, name: &str, network: &str) {
         self.site
             .ok(&format!("run -d --init --name {name} --network {network} box busybox httpd -f -p {PORT}"));
@@ -215,7 +216,7 @@ impl Guests<'_> {
         self.all.push((name.to_owned(), at));
     }
 
-    /// By a Compose file in which `driver: macvlan` has become `driver: ashore`.
+    /// Creates a container with a Compose file in which `driver: macvlan` was changed to `driver: ashore`.
     fn compose_create(&self) {
         let file = self.file.as_ref().unwrap();
         let (parent, lan) = (self.host.parent(), self.host.lan());
@@ -233,9 +234,10 @@ networks:
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();
         std::fs::write(file, text).unwrap();
         self.compose("create");
-        // What Docker hands out there is known by its list alone.
+        // Docker assigns the addresses of this network itself. The daemon learns of it only from Docker's
+        // list of networks.
         let networks = || self.home().ok("network ls");
-        eventually("it is on the list", || networks().contains("nas_lan"));
+        eventually("the daemon lists `nas_lan`", || networks().contains("nas_lan"));
     }
 
     fn compose(&self, command: &str) {
@@ -244,7 +246,8 @@ networks:
         assert_eq!(ran.code, Some(0), "compose {command}: {}\n{}", ran.stderr, self.site.logs());
     }
 
-    /// By Docker's own driver. Docker's IPAM gives the router's address to one network of a subnet alone.
+    /// Creates a network with Docker's own driver. Docker's IPAM gives the router's address to only one
+    /// network of a subnet.
     fn make_old(&mut self) {
         let (parent, lan) = (self.host.parent(), self.host.lan());
         self.site.ok(&format!(
@@ -253,7 +256,7 @@ networks:
         self.run("old", "old");
     }
 
-    /// Something happens to the parent. Whoever starts then is on the LAN as well.
+    /// Applies an event to the parent. A container that starts at that moment must be on the LAN as well.
     fn are_befallen_by(&mut self, what: Befalls) {
         let home = self.home();
         match what {
@@ -277,7 +280,7 @@ networks:
         self.attach(&format!("new{}", self.bare.len()));
         self.site.ok("restart -t 0 web");
         self.finds("web");
-        // Docker's own driver makes a link at a start alone, as `ashore status` says.
+        // Docker's own driver creates a link only when a container starts. `ashore status` says so.
         if [Replaced, MadeAgain].contains(&what) {
             self.site.ok("restart -t 0 old");
             self.finds("old");
@@ -298,10 +301,11 @@ networks:
     fn rename(&self, from: &str, to: &str) {
         type_on(&self.home().nas, &format!("ip link set dev {from} name {to}"));
         let parent = || self.home().ok("network inspect bare");
-        eventually("the networks go along", || parent().contains(&format!("{to:?}")));
+        eventually("the network's parent has the new name", || parent().contains(&format!("{to:?}")));
     }
 
-    /// The laptop and the host reach each of them, by ping and by TCP, and it has no trouble.
+    /// Checks that the laptop and the host reach each container by ping and by TCP, and that the status shows
+    /// no trouble.
     fn are_on_the_lan(&mut self, when: &str) {
         let (home, title) = (&self.site.home, self.title);
         let mut failed = Vec::new();
@@ -344,13 +348,13 @@ networks:
         }
         self.site.ok("rm -f web old");
         self.site.ok("network rm lan old");
-        // Of what Docker does by itself the daemon hears a moment later.
+        // The daemon hears a moment later what Docker does without a call to the plugin.
         let state = || self.home().ok("state export");
-        eventually("all networks are let go of", || !state().contains("\"network/"));
+        eventually("the state has no network", || !state().contains("\"network/"));
     }
 }
 
-/// Whether somebody answers by TCP.
+/// Returns whether a TCP connection to the container's port succeeds.
 fn answers(from: &Machine, at: IpAddr) -> bool {
     let at = SocketAddr::new(at, PORT);
     from.inside(|| TcpStream::connect_timeout(&at, Duration::from_secs(2))).unwrap().is_ok()

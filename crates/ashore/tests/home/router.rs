@@ -1,4 +1,4 @@
-//! The LAN's IPv6 router: a real one, on a machine of the lab's.
+//! The LAN's IPv6 router: a real one, on a machine of the lab.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
@@ -7,7 +7,7 @@ use ashore_lab::{Engines, Machine};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// radvd, until it is dropped.
+/// radvd. Runs until it is dropped.
 pub struct Router {
     child: Child,
     conf: PathBuf,
@@ -15,7 +15,7 @@ pub struct Router {
 }
 
 impl Router {
-    /// Begins to advertise itself, every few seconds. `says` is what it says beside its lifetime.
+    /// Starts to advertise every few seconds. `says` is radvd configuration added to the interface's.
     pub fn start(engines: &Engines, on: &Machine, directory: &Path, says: &str) -> Router {
         let at = |file: &str| directory.join(format!("radvd-{}.{file}", on.name()));
         let (conf, log) = (at("conf"), at("log"));
@@ -31,13 +31,13 @@ impl Router {
         Router { child, conf, log }
     }
 
-    /// Says something else from now on.
+    /// Changes the advertisement.
     pub fn says(&self, says: &str) {
         std::fs::write(&self.conf, text(says)).unwrap();
         self.signal(Signal::SIGHUP);
     }
 
-    /// Ends as a router does that is shut down: it says that it is none any more.
+    /// Ends like a router that is shut down: it advertises that it is no router any more.
     pub fn shut_down(mut self) {
         self.signal(Signal::SIGTERM);
         self.child.wait().unwrap();

@@ -1,4 +1,4 @@
-//! A DHCP server of the lab's own, which misbehaves as a test tells it: for what no real one can be made to do.
+//! A DHCP server that the test scripts, for misbehaviour that no real server can be made to show.
 
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,10 +13,10 @@ use ashore_wire::{Mac, filter};
 
 use super::frames::What;
 
-/// The server's own address, that of the lab's router.
+/// The server's address, which is that of the lab's router.
 pub const ROUTER: Ipv4Addr = Ipv4Addr::new(192, 168, 88, 1);
 
-/// What a client has asked.
+/// A message from a client.
 #[derive(Debug, Clone)]
 pub struct Question {
     pub what: What,
@@ -24,7 +24,7 @@ pub struct Question {
     pub at: Instant,
 }
 
-/// What the server sends, and how long after the question.
+/// An answer, and the delay after which the server sends it.
 #[derive(Debug, Clone)]
 pub struct Answer {
     payload: Vec<u8>,
@@ -33,18 +33,18 @@ pub struct Answer {
     frame: Option<Frame>,
 }
 
-/// How an answer goes as a frame of its own, where the server's kernel would not send it so.
+/// How to send an answer as a raw frame, where the server's kernel would not send it like this.
 #[derive(Debug, Clone, Copy)]
 pub struct Frame {
-    /// Whom it is for; none if it is for all.
+    /// The client's MAC and address. `None` for a broadcast.
     pub client: Option<(Mac, Ipv4Addr)>,
     pub source: Ipv4Addr,
     pub port: u16,
-    /// Whether UDP's checksum is there.
+    /// Whether the UDP checksum is present.
     pub summed: bool,
-    /// Whether it has a tag with a priority and no VLAN.
+    /// Whether the frame has a priority tag (VLAN 0).
     pub priority: bool,
-    /// Bytes behind the packet.
+    /// The number of bytes after the packet.
     pub trailer: usize,
 }
 
@@ -54,10 +54,10 @@ impl Default for Frame {
     }
 }
 
-/// What it answers to a question.
+/// Returns the answers to a question.
 type Script = Box<dyn FnMut(&Question) -> Vec<Answer> + Send>;
 
-/// Runs until it is dropped.
+/// The server. It runs until it is dropped.
 pub struct Scripted {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
@@ -69,7 +69,7 @@ struct Shared {
     over: AtomicBool,
 }
 
-/// A reply that is being made up.
+/// A reply that a script builds.
 #[derive(Debug, Clone)]
 pub struct Reply(Message);
 
@@ -99,7 +99,7 @@ impl Question {
         self.reply(6, Ipv4Addr::UNSPECIFIED)
     }
 
-    /// An OFFER to a DISCOVER, and an ACK to every REQUEST: what a good server says.
+    /// The answer of a correct server: an OFFER to a DISCOVER, and an ACK to every REQUEST.
     pub fn good(&self, ip: Ipv4Addr, seconds: u32) -> Option<Reply> {
         match self.what {
             What::Discover => Some(self.offer(ip, seconds)),
@@ -129,7 +129,7 @@ impl Reply {
         self
     }
 
-    /// To whoever asked: where it is if it has an address, and to all otherwise.
+    /// Sends at once: by unicast if the client has an address, otherwise by broadcast.
     pub fn now(self) -> Answer {
         self.after(Duration::ZERO)
     }
@@ -141,18 +141,18 @@ impl Reply {
 }
 
 impl Answer {
-    /// Bytes that make no sense, to everybody.
+    /// A broadcast of arbitrary bytes.
     pub fn garbage(payload: impl Into<Vec<u8>>) -> Answer {
         Answer { payload: payload.into(), to: Ipv4Addr::BROADCAST, after: Duration::ZERO, frame: None }
     }
 
-    /// The first bytes of it alone.
+    /// Truncates the payload to its first bytes.
     pub fn cut(mut self, length: usize) -> Answer {
         self.payload.truncate(length);
         self
     }
 
-    /// Without what pads a message.
+    /// Removes the padding at the end.
     pub fn short(mut self) -> Answer {
         while self.payload.last() == Some(&code::PAD) {
             self.payload.pop();
@@ -160,24 +160,24 @@ impl Answer {
         self
     }
 
-    /// With more of it.
+    /// Adds padding.
     pub fn padded(mut self, by: usize) -> Answer {
         self.payload.resize(self.payload.len() + by, code::PAD);
         self
     }
 
-    /// As a frame of its own.
+    /// Sends the answer as a raw frame.
     pub fn in_frame(self, frame: Frame) -> Answer {
         Answer { frame: Some(frame), ..self }
     }
 
-    /// To everybody, whatever the client asked for.
+    /// Sends the answer by broadcast, whatever the client asked for.
     pub fn for_all(self) -> Answer {
         Answer { to: Ipv4Addr::BROADCAST, ..self }
     }
 }
 
-/// The Internet checksum (RFC 1071) over parts of even length, and a last one of any.
+/// The Internet checksum (RFC 1071). All parts but the last must have even length.
 fn checksum(parts: &[&[u8]]) -> [u8; 2] {
     let pairs = parts.iter().flat_map(|part| part.chunks(2));
     let sum: u32 = pairs.map(|pair| u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0))).sum();
@@ -207,9 +207,9 @@ impl Frame {
 }
 
 impl Scripted {
-    /// Starts it on the lab's router.
+    /// Starts the server on the lab's router.
     pub fn on(router: &Machine, script: impl FnMut(&Question) -> Vec<Answer> + Send + 'static) -> Scripted {
-        // By which of the two a question comes tells whether it was for all.
+        // The socket that receives a question tells whether it was broadcast.
         let open = |ip: Ipv4Addr| {
             let socket =
                 router.inside(|| UdpSocket::bind(SocketAddrV4::new(ip, SERVER_PORT))).unwrap().unwrap();
@@ -218,7 +218,7 @@ impl Scripted {
             socket
         };
         let sockets = [(open(Ipv4Addr::BROADCAST), Ipv4Addr::BROADCAST), (open(ROUTER), ROUTER)];
-        // No route leads to everybody.
+        // No route leads to the broadcast address.
         nix::sys::socket::setsockopt(
             &sockets[1].0,
             nix::sys::socket::sockopt::BindToDevice,
@@ -239,12 +239,12 @@ impl Scripted {
         Scripted { shared, thread: Some(thread) }
     }
 
-    /// From now on it answers otherwise.
+    /// Replaces the script.
     pub fn now_answers(&self, script: impl FnMut(&Question) -> Vec<Answer> + Send + 'static) {
         *self.shared.script.lock().unwrap() = Box::new(script);
     }
 
-    /// All that it was asked.
+    /// All questions so far.
     pub fn heard(&self) -> Vec<Question> {
         self.shared.heard.lock().unwrap().clone()
     }
@@ -259,7 +259,8 @@ impl Scripted {
         super::eventually(&format!("{what:?} is asked"), || self.count(what) > before);
     }
 
-    /// Nobody was asked more than a client with some patience asks: five questions at once, and one every two seconds.
+    /// Asserts that a client asked no more than a patient one: five questions at once, and one more every two
+    /// seconds.
     #[track_caller]
     pub fn assert_no_storm(&self) {
         let heard = self.heard();
@@ -289,7 +290,7 @@ impl Shared {
                 if let Some(frame) = answer.frame.filter(|_| *at <= now) {
                     wire.send(&frame.around(&answer.payload, mac)).unwrap();
                 } else if *at <= now {
-                    // Whom it is for may be gone from where it was.
+                    // The client may no longer have the address.
                     let _ = sockets[1].0.send_to(&answer.payload, SocketAddrV4::new(answer.to, CLIENT_PORT));
                 }
                 *at > now

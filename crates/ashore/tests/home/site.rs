@@ -8,11 +8,11 @@ use super::{Home, PROGRAM, eventually};
 pub struct Site {
     pub docker: Docker,
     pub home: Home,
-    /// Debian's release that the engine is of.
+    /// The Debian release that the engine is from.
     pub suite: String,
-    /// Whether the engine's API is out of the daemon's reach.
+    /// Whether the daemon cannot reach the engine's API.
     pub silent: bool,
-    /// The NAS as it was before Ashore came. None where it has been started anew since.
+    /// The NAS as it was before Ashore was started. `None` after a reboot.
     own: Option<Own>,
 }
 
@@ -31,7 +31,7 @@ impl Site {
         Site { docker, home, suite: suite.to_owned(), silent: false, own }
     }
 
-    /// Cuts the NAS's power, and starts all of it anew from its disk: the host, its daemon, its engine.
+    /// Cuts the NAS's power and starts everything again from its disk: the host, the daemon, the engine.
     pub fn reboot(self, engines: &Engines) -> Site {
         let Site { docker, mut home, suite, silent, .. } = self;
         home.daemon = None;
@@ -65,7 +65,7 @@ impl Site {
         ran.stdout.trim().to_owned()
     }
 
-    /// Runs a command that has to fail, and to say these words.
+    /// Runs a command that must fail with an error that contains these words.
     #[track_caller]
     pub fn engine_refuses(&self, command: &str, words: &[&str]) {
         let ran = self.docker(command);
@@ -75,13 +75,13 @@ impl Site {
         }
     }
 
-    /// One ping from a container.
+    /// Asserts that one ping from a container is answered.
     #[track_caller]
     pub fn container_reaches(&self, container: &str, to: &str) {
         self.ok(&format!("exec {container} ping -c 1 -w 2 {to}"));
     }
 
-    /// What `ashore status` says of an endpoint.
+    /// An endpoint in the output of `ashore status`.
     #[track_caller]
     pub fn endpoint(&self, name: &str) -> serde_json::Value {
         let status = self.home.status();
@@ -95,17 +95,17 @@ impl Site {
         format!("daemon: {daemon}\nengine: {}", self.docker.log())
     }
 
-    /// Where an answer depends on the engine: Docker 28.5's, or Docker 20.10's.
+    /// Chooses an answer by engine: Docker 28.5's, or Docker 20.10's.
     pub fn on<'a>(&self, new: &'a str, old: &'a str) -> &'a str {
         if self.suite == "sid" { new } else { old }
     }
 
-    /// Makes the network that most tests use.
+    /// Creates the network that most tests use.
     pub fn create_lan(&self) {
         self.create_lan_as("lan", "192.168.88.192/27");
     }
 
-    /// Makes another beside it.
+    /// Creates such a network with another name and range.
     pub fn create_lan_as(&self, name: &str, range: &str) {
         self.ok(&format!(
             "network create -d ashore --ipam-driver ashore --subnet 192.168.88.0/24 --ip-range {range} \
@@ -113,7 +113,7 @@ impl Site {
         ));
     }
 
-    /// The exit code and the words with which the daemon refuses a command.
+    /// Runs an `ashore` command that must be refused. Returns its exit code and error text.
     pub fn refused(&self, command: &str) -> (Option<i32>, String) {
         let ran = self.home.run(command);
         assert_ne!(ran.code, Some(0), "{command}");
@@ -125,8 +125,8 @@ impl Site {
         self.ok(&format!("run -d --init --name {name} --network lan {options} box sleep 1000"));
     }
 
-    /// A container's IPv4 address and MAC, as the engine shows them, once it is on a network: where its name was not known
-    /// at its start, it may be on its way to its own address.
+    /// A container's IPv4 address and MAC, as the engine shows them. Waits until the container is on a
+    /// network: if its name was not known when it started, it may still be moving to its own address.
     pub fn address_of(&self, container: &str) -> (String, String) {
         let mut place = None;
         eventually(&format!("{container} is on a network"), || {
@@ -136,7 +136,7 @@ impl Site {
         place.expect("it was waited for")
     }
 
-    /// The same, if it is on a network at this moment.
+    /// A container's IPv4 address and MAC. Returns `None` if it is on no network at this moment.
     pub fn place_of(&self, container: &str) -> Option<(String, String)> {
         let format = "{{range.NetworkSettings.Networks}}{{.IPAddress}}|{{.MacAddress}}{{end}}";
         let shown = self.ok(&format!("inspect --format {format} {container}"));
@@ -158,11 +158,11 @@ impl Site {
         assert!(left.is_empty(), "{left:?}");
     }
 
-    /// The host is as it was when Docker ran and Ashore had not come yet. Not to be asked where the test has changed the host itself, or
-    /// Docker has, which turns forwarding on for its own bridges.
+    /// Asserts that the host is as it was when Docker ran and Ashore had not been started. Not for tests in
+    /// which the test or Docker changes the host itself; Docker enables forwarding for its own bridges.
     #[track_caller]
     pub fn assert_untouched(&self) {
-        is_untouched(&self.home, self.own.as_ref().expect("it was not started anew"));
+        is_untouched(&self.home, self.own.as_ref().expect("the NAS has not been rebooted"));
     }
 }
 
@@ -171,7 +171,7 @@ pub fn on_every_engine(test: &str, run: impl Fn(&mut Site)) {
     at_every_site(test, |mut site, _| run(&mut site));
 }
 
-/// Runs a test on one engine: where it takes long, and all engines are alike in what it is about.
+/// Runs a test on one engine, where it takes long and all engines behave alike.
 pub fn on_engine(suite: &str, test: &str, run: impl Fn(&Site)) {
     match Engines::find() {
         Ok(engines) => run(&Site::new(&engines, suite)),
@@ -179,12 +179,12 @@ pub fn on_engine(suite: &str, test: &str, run: impl Fn(&Site)) {
     }
 }
 
-/// Runs a test that reboots on every engine.
+/// Runs a test that reboots the NAS on every engine.
 pub fn at_every_site(test: &str, run: impl Fn(Site, &Engines)) {
     on_every(test, Site::new, run);
 }
 
-/// Runs a test on every engine, at a site that is begun otherwise.
+/// Runs a test on every engine, at a site that `begin` creates.
 pub fn on_every(test: &str, begin: impl Fn(&Engines, &str) -> Site, run: impl Fn(Site, &Engines)) {
     match Engines::find() {
         Ok(engines) => {

@@ -1,4 +1,4 @@
-//! strace, by which a call of a running daemon fails, or is its last.
+//! Makes system calls of a running daemon fail, or kills the daemon at one, by strace.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -8,7 +8,7 @@ use ashore_lab::{Engines, cannot_run};
 
 pub struct Strace(Engines);
 
-/// Faults in a running process. Dropped, its calls work again.
+/// Faults in a running process. When this is dropped, its system calls work again.
 pub struct Faults(Child);
 
 impl Strace {
@@ -16,22 +16,23 @@ impl Strace {
         Engines::find().inspect_err(|why| cannot_run(test, why)).ok().map(Strace)
     }
 
-    /// Lets the daemon die at the n-th of the calls that are named.
+    /// Kills the daemon at its n-th of the named system calls.
     pub fn kill_at(&self, daemon: u32, calls: &str, n: u32) -> Child {
         self.attach(daemon, calls, &format!("signal=KILL:when={n}"), &[])
     }
 
-    /// Lets the daemon die at the first of the calls that are named and concern a file.
+    /// Kills the daemon at its first of the named system calls that concerns a file.
     pub fn kill_at_file(&self, daemon: u32, calls: &str, file: &str) -> Child {
         self.attach(daemon, calls, "signal=KILL:when=1", &["-P", file])
     }
 
-    /// Makes calls of a running process meet a fault. strace counts them for each thread alone (`when=`).
+    /// Injects a fault into system calls of a running process. strace counts them separately for each thread
+    /// (`when=`).
     pub fn inject(&self, process: u32, calls: &str, fault: &str) -> Faults {
         Faults(self.attach(process, calls, fault, &[]))
     }
 
-    /// The same for its threads of some names alone.
+    /// Injects a fault into system calls of the threads with these names only.
     pub fn inject_in_threads<const N: usize>(
         &self,
         process: u32,
@@ -42,7 +43,7 @@ impl Strace {
         let mut command = self.own_command(calls, fault);
         let tasks = names.map(|name| {
             let mut task = None;
-            // A thread names itself, once it has come to run.
+            // A thread sets its name only once it runs.
             wait_until(|| {
                 task = task_called(process, name);
                 task.is_some()
@@ -57,7 +58,7 @@ impl Strace {
         Faults(strace)
     }
 
-    /// Starts a program whose calls, and those of what it starts, meet a fault.
+    /// The command for a program in which the calls meet a fault. This includes the program's children.
     pub fn command(&self, calls: &str, fault: &str) -> Command {
         let mut command = self.own_command(calls, fault);
         command.arg("-f");
@@ -90,14 +91,15 @@ fn wait_until(mut traced: impl FnMut() -> bool) {
 
 impl Drop for Faults {
     fn drop(&mut self) {
-        // Asked to end, it lets go of the process first; killed, it would leave a call half injected.
+        // On SIGTERM, strace detaches from the process first. If it were killed, it would leave a call half
+        // injected.
         let strace = nix::unistd::Pid::from_raw(self.0.id().cast_signed());
         let _ = nix::sys::signal::kill(strace, nix::sys::signal::Signal::SIGTERM);
         let _ = self.0.wait();
     }
 }
 
-/// A process' thread of a name.
+/// The thread of a process with a name.
 fn task_called(process: u32, name: &str) -> Option<PathBuf> {
     let tasks = std::fs::read_dir(format!("/proc/{process}/task")).ok()?.flatten();
     let called =

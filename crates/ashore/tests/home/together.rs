@@ -1,5 +1,5 @@
-//! Containers that start at once: Docker up to 28 does not say whose address it asks for, and each has to be itself all the
-//! same, again and again.
+//! Containers that start at the same moment. Docker up to 28 does not say for which container it requests an
+//! address. Each container must get its own identity all the same, again and again.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -9,30 +9,32 @@ use ashore_lab::Docker;
 use super::site::Site;
 use super::{comes_true, mac_known_to};
 
-/// Rounds, each compared with the first.
+/// The number of rounds. Each is compared with the first.
 pub const ROUNDS: usize = 8;
-/// The same on 20.10, which tells as little of whom it asks for: it has all rounds by `cargo xtask test --all`.
+/// The number of rounds on Docker 20.10, which tells no more than 28 about the container it asks for. `cargo
+/// xtask test --all` runs all rounds there.
 const ROUNDS_ON_THE_OLDER: usize = 3;
-/// Where a template finds the one network that a container is on.
+/// The template prefix that finds the only network of a container.
 const ONE: &str = "range.NetworkSettings.Networks";
-/// Long enough for a machine that has much else to do.
+/// Long enough for a machine with a lot of other work.
 const PATIENCE: Duration = Duration::from_secs(90);
-/// An engine takes an earlier end of a container for its end within so long, and does not show the container meanwhile.
+/// For this long, an engine may take an earlier end of a container for its present end. It does not show the
+/// container meanwhile.
 const MISTAKEN: Duration = Duration::from_secs(1);
 
-/// How many rounds there are on the engine of a site.
+/// The number of rounds on the engine of a site.
 pub fn rounds(site: &Site) -> std::ops::RangeInclusive<usize> {
     let is_older = site.suite == "bookworm" && std::env::var_os("ASHORE_TEST_ALL").is_none();
     1..=if is_older { ROUNDS_ON_THE_OLDER } else { ROUNDS }
 }
 
-/// Where each of some containers is.
+/// The first place of each container in a group.
 pub struct Together {
     names: Vec<String>,
     first: Vec<Place>,
 }
 
-/// Starts containers in the same moment: Docker's command would start one after the other.
+/// Starts containers at the same moment. `docker start` with several names would start one after the other.
 pub fn start_at_once<'a>(docker: &Docker, names: impl IntoIterator<Item = &'a str>) {
     std::thread::scope(|scope| {
         for name in names {
@@ -50,12 +52,12 @@ pub struct Place {
 }
 
 impl Place {
-    /// Its place on the one network that it is on.
+    /// The container's place on its only network. Returns `None` if it has none.
     pub fn of(site: &Site, container: &str) -> Option<Place> {
         Place::read(site, container, ONE)
     }
 
-    /// Its place on one of several.
+    /// The container's place on one of several networks. Returns `None` if it has none.
     pub fn on(site: &Site, container: &str, network: &str) -> Option<Place> {
         Place::read(site, container, &format!("with.NetworkSettings.Networks.{network}"))
     }
@@ -64,13 +66,14 @@ impl Place {
         Place::read_all(site, &[container.to_owned()], of).pop().flatten()
     }
 
-    /// The places of several, by one command: who asks again and again for each would keep a processor busy with it alone.
+    /// The places of several containers, with one command. One command for each, again and again, would keep
+    /// a processor busy.
     fn read_all(site: &Site, containers: &[String], of: &str) -> Vec<Option<Place>> {
         const FIELDS: &str = "{{.IPAddress}}|{{.GlobalIPv6Address}}|{{.MacAddress}}{{end}}";
         let format = format!("{{{{{of}}}}}{FIELDS}");
         let ran = site.docker(&format!("inspect --format {format} {}", containers.join(" ")));
         let places: Vec<_> = ran.stdout.lines().map(Place::parse).collect();
-        // It leaves out one that it does not find.
+        // Docker omits a container that it does not find.
         if places.len() == containers.len() { places } else { vec![None; containers.len()] }
     }
 
@@ -86,7 +89,7 @@ impl Place {
 }
 
 impl Together {
-    /// What containers that run have now.
+    /// Records the places of running containers.
     pub fn of(site: &Site, names: &[&str]) -> Together {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let places = Place::read_all(site, &names, ONE).into_iter();
@@ -94,29 +97,30 @@ impl Together {
         Together { names, first }
     }
 
-    /// What one of them had at first.
+    /// The first place of a container.
     pub fn place(&self, name: &str) -> &Place {
         &self.first[self.names.iter().position(|known| known == name).unwrap()]
     }
 
-    /// Stops all of them, and starts them in the same moment.
+    /// Stops all containers and starts them at the same moment.
     pub fn start_anew(&self, site: &Site) {
         site.ok(&format!("stop -t 0 {}", self.names.join(" ")));
         self.start(site);
     }
 
-    /// Starts all of them in the same moment.
+    /// Starts all containers at the same moment.
     pub fn start(&self, site: &Site) {
         start_at_once(&site.docker, self.names.iter().map(String::as_str));
     }
 
-    /// Each has the addresses and the MAC of the first time again, for its engine and for the LAN.
+    /// Asserts that each container has its first addresses and MAC again, for its engine and for the LAN.
     #[track_caller]
     pub fn are_as_at_first(&self, site: &Site, when: &str) {
         self.are_as(site, when, Place::clone);
     }
 
-    /// The same where the engine chooses the addresses: each has its MAC.
+    /// Asserts that each container has its first MAC again, for networks where the engine chooses the
+    /// addresses.
     #[track_caller]
     pub fn have_their_macs(&self, site: &Site, when: &str) {
         self.are_as(site, when, |place| Place {
@@ -154,9 +158,10 @@ impl Together {
         }
     }
 
-    /// Starts all of them after the engine was killed. One that it was starting may run without its knowledge. At the next start the
-    /// engine ends that, takes it for the end of the one that it has just started, and starts it anew, over and over (moby issue 48912,
-    /// seen on 28.5), until somebody stops the container and ends what is left.
+    /// Starts all containers after the engine was killed. A container that the engine was starting may run
+    /// without the engine's knowledge. At the next start the engine ends that process, takes this for the end
+    /// of the container that it has just started, and starts it again, over and over (moby issue 48912, seen
+    /// on 28.5). It goes on until the container is stopped and the leftover process is killed.
     pub fn start_after_a_kill(&self, site: &Site) {
         for _ in 0..3 {
             self.start(site);
@@ -172,7 +177,7 @@ impl Together {
                     println!("the engine had started {id} twice");
                 }
             }
-            // It hears of these ends.
+            // The engine learns of these ends meanwhile.
             std::thread::sleep(MISTAKEN);
         }
     }

@@ -1,5 +1,5 @@
-//! A tracer, by which a running daemon dies at the n-th call that matters, in whichever of its threads that is. strace
-//! counts each kind of call of each thread by itself, and threads of this daemon live for a single call.
+//! A tracer that kills a running daemon at its n-th relevant system call, in whichever thread. strace counts
+//! each kind of call separately for each thread, and threads of this daemon may live for a single call.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -16,10 +16,11 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-/// What a call changes. A process that dies at any other call leaves what it would have left at the next of these.
+/// What a system call changes. A process that dies at any other call leaves what it would have left at the
+/// next of these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Call {
-    /// The kernel: a batch of netlink requests of which the first is no question.
+    /// The kernel: a batch of netlink requests that does not begin with a query.
     Netlink,
     /// The kernel: a sysctl.
     Sysctl,
@@ -27,18 +28,18 @@ pub enum Call {
     Write,
     /// The disk: the end of a transaction.
     Sync,
-    /// Nothing; but what the caller knows.
+    /// Only what the caller knows.
     Answer,
 }
 
-/// The calls that matter, in the order in which they were made.
+/// Records the relevant system calls, in order.
 pub struct Tracer {
     ended: Arc<AtomicBool>,
     thread: JoinHandle<Vec<Call>>,
 }
 
 impl Tracer {
-    /// Kills a process (`SIGKILL`) as it makes its n-th call that matters, which is not made any more.
+    /// Kills a process (`SIGKILL`) at the start of its n-th relevant system call, which is then not executed.
     pub fn kill_at(process: u32, n: usize) -> Tracer {
         let ended = Arc::new(AtomicBool::new(false));
         let (attached, traced) = mpsc::channel();
@@ -47,21 +48,22 @@ impl Tracer {
             let mut watched = Tracee::attach(Pid::from_raw(process.cast_signed()));
             attached.send(()).unwrap();
             watched.run(n, &until);
-            // The end of this thread lets go of the process.
+            // The end of this thread detaches the tracer from the process.
             watched.calls
         });
         traced.recv().expect("the process can be traced");
         Tracer { ended, thread }
     }
 
-    /// Lets go of the process. The calls that it began, the one at which it died being the last.
+    /// Detaches from the process. Returns the relevant calls that it began; if it was killed, the last one is
+    /// where it died.
     pub fn end(self) -> Vec<Call> {
         self.ended.store(true, Ordering::Relaxed);
         self.thread.join().unwrap()
     }
 }
 
-/// How often each occurs.
+/// The number of calls of each kind.
 pub fn counted(calls: &[Call]) -> BTreeMap<Call, usize> {
     let mut counted = BTreeMap::new();
     for call in calls {
@@ -80,7 +82,7 @@ impl Tracee {
     fn attach(process: Pid) -> Self {
         let options = Options::PTRACE_O_TRACESYSGOOD | Options::PTRACE_O_TRACECLONE;
         let mut known = Vec::new();
-        // Until no thread is new: one that is not traced yet may start another.
+        // Repeats until no thread is new, because a thread that is not traced yet may start another.
         loop {
             let tasks = std::fs::read_dir(format!("/proc/{process}/task")).unwrap();
             let ids = tasks.map(|task| task.unwrap().file_name().to_str().unwrap().parse().unwrap());
@@ -91,7 +93,8 @@ impl Tracee {
             for id in new {
                 known.push(id);
                 let thread = Pid::from_raw(id);
-                // One that was started by a traced thread is traced already, and one may have ended.
+                // Fails for a thread that a traced thread started, which is traced already, and for one that
+                // has ended.
                 if ptrace::seize(thread, options).is_ok() {
                     let _ = ptrace::interrupt(thread);
                 }
@@ -101,9 +104,9 @@ impl Tracee {
         Tracee { process, memory, calls: Vec::new() }
     }
 
-    /// Until the process has made n calls that matter, and is dead, or nobody wants to know any more.
+    /// Runs until the process has made n relevant calls and is killed, or until `ended` is set.
     fn run(&mut self, n: usize, ended: &AtomicBool) {
-        // Only what this thread traces, and not what the test has started.
+        // Waits only for what this thread traces, not for other children of the test.
         let flags = WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD | WaitPidFlag::WNOHANG;
         while !ended.load(Ordering::Relaxed) {
             match waitpid(None, Some(flags)) {
@@ -128,13 +131,13 @@ impl Tracee {
         }
     }
 
-    /// What the call changes that a thread is about to make.
+    /// What the system call changes that a thread is about to make. Returns `None` if it is not relevant.
     fn call(&self, thread: Pid) -> Option<Call> {
         let stop = ptrace::syscall_info(thread).ok()?;
         if stop.op != libc::PTRACE_SYSCALL_INFO_ENTRY {
             return None;
         }
-        // The number, and the arguments in hexadecimal.
+        // The call's number in decimal, then the arguments in hexadecimal.
         let line = std::fs::read_to_string(format!("/proc/{thread}/syscall")).ok()?;
         let mut words = line.split_whitespace();
         let call: i64 = words.next()?.parse().ok()?;
@@ -148,7 +151,7 @@ impl Tracee {
         }
     }
 
-    /// A write to a file or a socket.
+    /// Classifies a write to a file or a socket.
     fn said(&self, arguments: &[u64]) -> Option<Call> {
         let [fd, address, length, ..] = *arguments else { return None };
         let to = std::fs::read_link(format!("/proc/{}/fd/{fd}", self.process)).ok()?;
@@ -166,12 +169,13 @@ impl Tracee {
         let is_question = kind % 4 == 2 || flags & DUMP == DUMP;
         match start[0] {
             b'{' => Some(Call::Answer),
-            // A frame to the LAN has no length in front.
+            // A frame to the LAN does not begin with a plausible message length.
             _ if (16..=length).contains(&message_length) => (!is_question).then_some(Call::Netlink),
             _ => None,
         }
     }
 }
 
-/// `NLM_F_DUMP`. In a request for a change the same bits are `NLM_F_REPLACE` and `NLM_F_EXCL`, which exclude each other.
+/// `NLM_F_DUMP`. In a request for a change, the same bits are `NLM_F_REPLACE` and `NLM_F_EXCL`, which exclude
+/// each other.
 const DUMP: u16 = 0x300;

@@ -1,5 +1,5 @@
-//! The lab's router as somebody administers it: what `ashore router-config` prints is typed into a shell of it, and the
-//! programs that it is for are Debian's own.
+//! The lab's router as an administrator uses it. The tests run the output of `ashore router-config` in a
+//! shell on it. The programs that the output configures are Debian's own.
 
 use std::io::{BufRead, BufReader};
 use std::net::IpAddr;
@@ -12,15 +12,15 @@ use ashore_lab::{Engines, Machine, World};
 
 use super::{does_not_reach, eventually, ip};
 
-/// A router on which something was typed, with its DHCP server running. Dropped, all of it ends; what the kernel was told
-/// stays with the machine.
+/// A router on which a script has run, with its DHCP server running. When this is dropped, all processes end.
+/// What the kernel was told stays with the machine.
 pub struct Typed {
     shell: Child,
 }
 
-/// What an installed Debian has, and a namespace has not: a directory `/etc` of its own with what the packages bring, a
-/// `/run` of its own, a `/sys` that says by being read-only that there is no udev, and an init system, whose part the test
-/// has.
+/// What an installed Debian has and a namespace lacks: an `/etc` of its own with the packages' files, a
+/// `/run` of its own, a `/sys` that is read-only and so says that there is no udev, and stubs for the init
+/// system, whose part the test plays.
 const INSTALLED: &str = r#"
 mount -t tmpfs tmpfs "$OWN"
 mkdir "$OWN/upper" "$OWN/work" "$OWN/bin"
@@ -33,12 +33,12 @@ for tool in systemctl systemd-run; do printf '#!/bin/sh\nexit 0\n' > "$OWN/bin/$
 PATH="$OWN/bin:$PATH"
 "#;
 
-/// The DHCP server with what is in its directory, as Debian starts it. It does not look for a free address by pinging, which
-/// takes three seconds for each.
+/// The DHCP server as Debian starts it, with the files in its directory. It does not ping to find a free
+/// address, which takes three seconds for each.
 const DNSMASQ: &str = "exec dnsmasq --keep-in-foreground --conf-dir=/etc/dnsmasq.d --no-ping --user=root --group=root \
                        --dhcp-leasefile=\"$OWN/leases\" --pid-file=\"$OWN/pid\" --no-resolv";
 
-/// A router whose LAN systemd-networkd configures: the bus on which networkctl speaks to it, and the daemon.
+/// A router whose LAN systemd-networkd configures: starts the bus that networkctl uses, and the daemon.
 pub const NETWORKD: &str = r#"
 export LD_LIBRARY_PATH="$LD_LIBRARY_PATH:$TOOLS/usr/lib/$(uname -m)-linux-gnu/systemd"
 grep -q '^systemd-network:' /etc/group || echo 'systemd-network:x:998:' >> /etc/group
@@ -64,12 +64,12 @@ until networkctl status eth0 --no-pager | grep -q 10-lan.network; do sleep 0.2; 
 "#;
 
 impl Typed {
-    /// Types a script on a machine, each line of which has to succeed, and starts the DHCP server. `before` is what the
-    /// administrator had there already.
+    /// Runs a script on a machine, each line of which must succeed, and starts the DHCP server. `before` is
+    /// what the administrator had set up already.
     pub fn on(machine: &Machine, engines: &Engines, directory: &Path, before: &str, script: &str) -> Typed {
         let own = directory.join(format!("typed-{}", machine.name()));
         std::fs::create_dir_all(&own).unwrap();
-        // Root's home is that of whoever runs this.
+        // Root's home here is that of the user who runs the test.
         let script = script.replace("/root/", &format!("{}/", own.display()));
         let text = format!("{INSTALLED}\n{before}\n{script}\necho typed\n{DNSMASQ}\n");
         let mut command = machine.command("unshare").unwrap();
@@ -105,7 +105,7 @@ impl Drop for Typed {
     }
 }
 
-/// Plugs a machine's `eth0` into a link of a router's of its own.
+/// Connects a machine's `eth0` to a new link of a router.
 pub fn wire(router: &Machine, link: &str, machine: &Machine, addresses: [&str; 2], routers: [&str; 2]) {
     let peer_place = Place::Netns(machine.namespace().identity());
     let kind = LinkType::Veth { peer: "eth0".parse().unwrap(), peer_place, peer_mac: None };
@@ -133,7 +133,8 @@ pub fn internet(world: &World, router: &Machine) -> Machine {
     internet
 }
 
-/// A link that has just come up resolves nobody by IPv6 until its own address is known to be nobody else's.
+/// Waits until both addresses are reached. A link that has just come up cannot resolve IPv6 neighbours until
+/// duplicate address detection of its own address has ended.
 #[track_caller]
 pub fn all_reach(from: &Machine, to: [&str; 2]) {
     for to in to {
@@ -148,7 +149,8 @@ pub fn none_reach(from: &Machine, to: [&str; 2]) {
     }
 }
 
-/// Asks the DHCP server on a link of a machine's for one address, each time as another client, and returns what it gives.
+/// Requests one address from the DHCP server on a machine's link, with a client identifier that depends on
+/// the address. Returns the address that the server assigns.
 pub fn dhcp_gives(machine: &Machine, link: &str, engines: &Engines, wanted: &str) -> IpAddr {
     let directory = tempfile::tempdir().unwrap();
     let directory = directory.path();
@@ -157,7 +159,7 @@ pub fn dhcp_gives(machine: &Machine, link: &str, engines: &Engines, wanted: &str
     std::fs::write(&script, "#!/bin/sh\n[ \"$1\" != bound ] || echo \"$ip\"\n").unwrap();
     let mut chmod = Command::new("chmod");
     assert!(chmod.arg("+x").arg(&script).status().unwrap().success());
-    let IpAddr::V4(number) = wanted else { panic!("{wanted} is no address of DHCP's") };
+    let IpAddr::V4(number) = wanted else { panic!("{wanted} is not an IPv4 address") };
     let mut udhcpc = machine.command(engines.path("usr/bin/busybox")).unwrap();
     udhcpc.args(["udhcpc", "-i", link, "-f", "-q", "-n", "-t", "10", "-T", "2", "-C"]);
     udhcpc.args(["-x", &format!("0x3d:00{:08x}", u32::from(number)), "-r", &wanted.to_string(), "-s"]);

@@ -1,4 +1,4 @@
-//! What of a host is its own, and must be the same before and after whatever Ashore does on it.
+//! What on a host is its own, and must be the same before and after anything that Ashore does there.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,12 +9,14 @@ use ashore_lab::{Engines, Machine};
 
 use super::{Home, shown_on};
 
-/// A host without what bears Ashore's tag or protocol: its links, addresses, routes and permanent neighbours, all switches of its network,
-/// and, as `ip` shows them, the rules by which routes are looked for and the routes of all tables. Each is a line.
+/// A host without what bears Ashore's tag or protocol: its links, addresses, routes and permanent neighbours,
+/// all sysctls of its network, and, as `ip` shows them, the routing rules and the routes of all tables. Each
+/// is a line.
 #[derive(Debug, PartialEq)]
 pub struct Own(Vec<String>);
 
-/// The NAS as its owner has made it. To be taken once it is as the test wants it, and compared at the end.
+/// The NAS as its owner has set it up. To be taken once the NAS is as the test wants it, and compared at the
+/// end.
 pub fn untouched(home: &Home) -> Own {
     let mut host = home.nas.kernel().observe(&[]).unwrap().host;
     let ours: Vec<Link> = host.links.iter().filter(|link| link.tag().is_some()).cloned().collect();
@@ -23,7 +25,7 @@ pub fn untouched(home: &Home) -> Own {
         |name: &ashore_core::net::name::IfName| ours.iter().any(|link| link.name == *name),
     );
     host.links.retain(|link| !index(link.index));
-    // These the kernel changes in its own time.
+    // The kernel changes this at its own pace.
     host.links.iter_mut().for_each(|link| link.carrier = true);
     host.addresses.retain(|there| !index(there.index) && !there.link_scope);
     let link_local = |there: &ObservedRoute| there.route.to.to_string().starts_with("fe80:");
@@ -41,7 +43,7 @@ pub fn untouched(home: &Home) -> Own {
     Own(lines)
 }
 
-/// Whether the NAS is as it was. If not, what is other is told.
+/// Asserts that the NAS is as it was, and shows the differences otherwise.
 #[track_caller]
 pub fn is_untouched(home: &Home, before: &Own) {
     let after = untouched(home);
@@ -56,7 +58,7 @@ pub fn is_untouched(home: &Home, before: &Own) {
     );
 }
 
-/// All switches of `net.` that a machine has, but for those of some links.
+/// All sysctls below `net.` on a machine, except those of some links.
 pub fn sysctls(machine: &Machine, but_of: &[String]) -> BTreeMap<String, String> {
     fn walk(directory: &Path, but_of: &[String], found: &mut BTreeMap<String, String>) {
         for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
@@ -72,7 +74,7 @@ pub fn sysctls(machine: &Machine, but_of: &[String]) -> BTreeMap<String, String>
     }
     let mut found = BTreeMap::new();
     machine.inside(|| walk(Path::new("/proc/sys/net"), but_of, &mut found)).unwrap();
-    // Counters and one-shot draws, not switches.
+    // These are counters and random values, not settings.
     found.retain(|path, _| !path.contains("netfilter/nf_conntrack_count") && !path.contains("/random"));
     found
 }
@@ -85,7 +87,7 @@ fn tables(machine: &Machine, ours: &[String]) -> Vec<String> {
         let words: Vec<&str> = line.split_whitespace().collect();
         let is_ours = |pair: &[&str]| pair[0] == "dev" && ours.iter().any(|link| link == pair[1]);
         let by_ashore = [["proto", "65"]].iter().any(|pair| words.windows(2).any(|there| there == pair));
-        // What the kernel makes of a link itself comes once that is up and its own address is looked for.
+        // The kernel adds these for a link itself, once the link is up and duplicate address detection runs.
         let by_itself = words.iter().any(|word| word.starts_with("fe80:") || *word == "ff00::/8");
         !by_ashore && !by_itself && !words.windows(2).any(is_ours)
     };

@@ -1,4 +1,4 @@
-//! What a machine says of addresses on the LAN, as a test makes it up.
+//! ARP and neighbour discovery messages that a test sends from a machine on the LAN.
 
 use std::net::IpAddr;
 use std::os::fd::AsFd;
@@ -13,7 +13,7 @@ use ashore_wire::arp::{Arp, Operation};
 use ashore_wire::conflict::{announcement, probe_frame};
 use ashore_wire::{Heard, Mac, filter, heard};
 
-/// A machine's NIC.
+/// A packet socket on a machine's NIC.
 pub struct Voice(PacketSocket);
 
 impl Voice {
@@ -21,17 +21,17 @@ impl Voice {
         Voice(socket(machine, "eth0"))
     }
 
-    /// That a MAC has an address.
+    /// Announces that a MAC has an address.
     pub fn claims(&self, mac: Mac, ip: IpAddr) {
         self.0.send(&announcement(mac, ip)).unwrap();
     }
 
-    /// Whatever a frame says.
+    /// Sends an arbitrary frame.
     pub fn says(&self, frame: &[u8]) {
         self.0.send(frame).unwrap();
     }
 
-    /// What others have said since it was asked last.
+    /// The messages from others since the last call.
     pub fn heard(&self) -> Vec<Heard> {
         let (mut buffer, mut all) = ([0; 2048], Vec::new());
         while let Ok(Some(frame)) = self.0.receive(&mut buffer) {
@@ -40,20 +40,20 @@ impl Voice {
         all
     }
 
-    /// That a MAC would like an address.
+    /// Probes for an address on behalf of a MAC.
     pub fn looks_for(&self, mac: Mac, ip: IpAddr) {
         self.0.send(&probe_frame(mac, ip)).unwrap();
     }
 }
 
-/// A machine that answers what it hears, or talks all the time, until this is dropped.
+/// A machine that answers what it hears, or sends all the time, until this is dropped.
 pub struct Answering {
     over: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Answering {
-    /// Answers each frame of ARP or neighbour discovery with another, or with none.
+    /// Answers each frame of ARP or neighbour discovery with the frame that `answer` returns, if any.
     pub fn by(
         machine: &Machine,
         link: &str,
@@ -82,7 +82,7 @@ impl Answering {
         Answering { over, thread: Some(thread) }
     }
 
-    /// Says many times a second, without being asked, that a MAC has addresses, and looks for them.
+    /// Announces addresses for a MAC many times a second, unasked, and probes for them.
     pub fn flood(machine: &Machine, mac: Mac, ips: Vec<IpAddr>) -> Answering {
         let voice = Voice::of(machine);
         Answering::again_and_again(move || {
@@ -94,7 +94,7 @@ impl Answering {
         })
     }
 
-    /// Says all the time that a MAC has an address.
+    /// Announces an address for a MAC all the time.
     pub fn insisting(machine: &Machine, mac: Mac, ip: IpAddr) -> Answering {
         let voice = Voice::of(machine);
         Answering::again_and_again(move || {
@@ -103,7 +103,7 @@ impl Answering {
         })
     }
 
-    /// Says that a MAC has each IPv4 address that somebody looks for and that `is_had`.
+    /// Answers for a MAC each ARP request for an IPv4 address for which `is_had` is true.
     pub fn that_has(
         machine: &Machine,
         mac: Mac,
@@ -125,7 +125,7 @@ impl Answering {
         })
     }
 
-    /// A switch that sends back what a machine says.
+    /// A switch that sends a machine's frames back to it.
     pub fn echo_of(world: &World, machine: &Machine) -> Answering {
         Answering::by(world.switch(), &format!("p-{}", machine.name()), |frame| Some(frame.to_vec()))
     }

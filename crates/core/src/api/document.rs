@@ -1,15 +1,15 @@
-//! The whole state as a document.
+//! The entire state as a document.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// The whole state, as rows of JSON under their keys.
+/// The entire state, as rows of JSON by key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Document {
-    /// The schema of the rows.
+    /// The schema version of the rows.
     pub schema: u32,
-    /// All rows but the schema's own.
+    /// All rows except the schema's own.
     pub rows: BTreeMap<String, Value>,
 }

@@ -1,4 +1,4 @@
-//! The stages in which a container engine makes a network and attaches a container.
+//! The calls by which a container engine makes a network and attaches a container.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -12,55 +12,57 @@ use crate::net::name::{EndpointName, IfName};
 use crate::rules::create::NetworkSpec;
 use crate::rules::pools::PoolRequest;
 
-/// The stages in which a container engine makes a network and attaches a container: it opens a pool and reserves gateway
-/// and auxiliary addresses before the network; it reserves an address, then makes the endpoint, then asks for the link,
-/// which it moves, renames and configures itself.
+/// A call of a container engine. To make a network, the engine opens a pool and reserves the gateway and
+/// auxiliary addresses, then makes the network. To attach a container, it reserves an address, makes the
+/// endpoint, and requests the link, which it moves, renames and configures itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum EngineCall {
-    /// The engine has started anew, and will tell what it still has.
+    /// The engine has restarted and will report what it still has.
     Begin,
-    /// Promises a subnet to a network that is about to be made. Answered by `Reply::Pool`.
+    /// Reserves a subnet for a network that is about to be made. Answered by `Reply::Pool`.
     OpenPool(PoolRequest),
-    /// Takes the promise back.
+    /// Withdraws the reservation of the subnet.
     ClosePool(PoolKey),
-    /// An address of a pool will be asked for in a moment: the LAN is looked at meanwhile.
+    /// An address of a pool will be requested in a moment. The daemon checks the LAN meanwhile.
     Foresee {
         /// The pool.
         pool: PoolKey,
-        /// The address, if it is a certain one.
+        /// The address, if a specific one will be requested.
         ip: Option<IpAddr>,
     },
-    /// Reserves an address of a pool. Answered by `Reply::Address`, or by `Reply::Gateway` if it is a router's.
+    /// Reserves an address of a pool. Answered by `Reply::Address`, or by `Reply::Gateway` if it is a
+    /// router's address.
     Reserve(Reservation),
-    /// Gives an address back.
+    /// Frees an address.
     Free {
         /// The pool.
         pool: PoolKey,
         /// The address.
         ip: IpAddr,
     },
-    /// The engine was gone before it heard that it has this address.
+    /// The engine disconnected before it received the reply that reserved this address.
     Unheard {
         /// The address.
         ip: IpAddr,
     },
-    /// Makes a network of pools that were opened before, which its subnets name.
+    /// Makes a network from pools that were opened before. The network's subnets identify the pools.
     CreateNetwork(NetworkSpec),
-    /// Removes the network of an engine's id.
+    /// Removes the network with this id of the engine.
     RemoveNetwork {
-        /// The engine's id of it.
+        /// The engine's id of the network.
         id: String,
     },
-    /// The engine is about to ask for an address for this container, and may not say so.
+    /// The engine is about to request an address for this container, and may not say for which container.
     Expect {
         /// The engine's id of the network.
         network: String,
         /// The container's name.
         name: EndpointName,
     },
-    /// Makes an endpoint on addresses that were reserved before, or that the engine chose itself. Answered by
-    /// `Reply::Prepared`, or by `Reply::OwnerWanted` where nobody is known to have them and no owner is named.
+    /// Makes an endpoint with addresses that were reserved before, or that the engine chose itself. Answered
+    /// by `Reply::Prepared`, or by `Reply::OwnerWanted` if the owner of the addresses is not known and the
+    /// call names none.
     Prepare(Preparation),
     /// Makes the link on the host, for the engine to move. Answered by `Reply::Joined`.
     Join {
@@ -74,13 +76,13 @@ pub enum EngineCall {
         /// The engine's id of the endpoint.
         id: String,
     },
-    /// Asks whether an endpoint was joined and has not left. Refused if it has no link.
+    /// Checks that an endpoint was joined and has not left. Refused if it has no link.
     HasLink {
         /// The engine's id of the endpoint.
         id: String,
     },
-    /// Takes the endpoint away; its addresses stay reserved until they are freed. Answered by `Reply::Deleted`, or by `Reply::Done`
-    /// where there is none.
+    /// Removes the endpoint. Its addresses stay reserved until they are freed. Answered by `Reply::Deleted`,
+    /// or by `Reply::Done` if there is no such endpoint.
     Delete {
         /// The engine's id of the endpoint.
         id: String,
@@ -90,19 +92,20 @@ pub enum EngineCall {
 /// An engine's request for an address.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reservation {
-    /// When it was asked for before, in seconds since 1970, if the answer was lost: what was reserved since and is
-    /// nobody's is this one's.
+    /// When the address was first requested, in seconds since 1970, if that reply was lost. An address that
+    /// was reserved since then and belongs to no endpoint yet is the reply to this request.
     #[serde(default)]
     pub asked_before: Option<u64>,
     /// The pool.
     pub pool: PoolKey,
-    /// The address asked for.
+    /// The requested address. `None` if any address will do.
     pub ip: Option<IpAddr>,
-    /// Whether it is the LAN's router that has it.
+    /// Whether it is the address of the LAN's router.
     pub gateway: bool,
-    /// Whom it is for, where that is known.
+    /// The container for which it is, if known.
     pub owner: Option<Owner>,
-    /// Addresses that users chose for containers, as far as the engine was asked. They are left to those while others are free.
+    /// Addresses that users chose for containers, as far as the engine was asked. They are not handed out to
+    /// other containers while other addresses are free.
     #[serde(default)]
     pub chosen: Vec<IpAddr>,
 }
@@ -120,23 +123,23 @@ pub struct Preparation {
     pub mac: Option<Mac>,
     /// The link's name in the container that the user chose.
     pub ifname: Option<IfName>,
-    /// Whom it is for, where that was looked for.
+    /// The container for which it is, if that was looked up.
     pub owner: Option<Owner>,
 }
 
-/// A container as an engine's user knows it.
+/// A container as the engine's user knows it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Owner {
     /// The engine's id of the network.
     pub network: String,
-    /// The user's name of the network.
+    /// The user's name for the network.
     pub network_name: Option<String>,
     /// The container's name.
     pub name: Option<EndpointName>,
-    /// The name under which earlier versions knew it, if its own is too long.
+    /// The name under which earlier versions knew the container, if its own name is too long.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub formerly: Option<EndpointName>,
-    /// The MAC that its user chose.
+    /// The MAC that the user chose.
     #[serde(default)]
     pub mac: Option<Mac>,
 }

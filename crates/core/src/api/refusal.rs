@@ -1,33 +1,33 @@
-//! Why a request was refused.
+//! The refusal of a request.
 
 use serde::{Deserialize, Serialize};
 
-/// Why a request was refused, in the order in which a person needs it.
+/// The refusal of a request. The fields are in the order in which a user needs them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
 pub struct Refusal {
-    /// What kind of refusal, from which the exit code follows.
+    /// The kind of refusal. The exit code depends on it.
     pub kind: RefusalKind,
     /// What was wrong, where, and why.
     pub message: String,
-    /// The command or option that helps.
+    /// The command or option that solves the problem.
     pub hint: Option<String>,
 }
 
-/// Kinds of refusals.
+/// The kinds of refusals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RefusalKind {
-    /// The request is wrong in itself or does not fit the host.
+    /// The request itself is invalid or does not fit the host.
     Invalid,
-    /// It names something that does not exist.
+    /// The request names something that does not exist.
     NotFound,
-    /// It needs something that another holds: a name, an address, a parent.
+    /// The request needs something that is already in use: a name, an address, a parent.
     Taken,
-    /// The kernel refused a step; what was done was undone.
+    /// The kernel refused a step. What was done is undone.
     Kernel,
-    /// The state could not be written; what was done was undone.
+    /// The state could not be written. What was done is undone.
     State,
-    /// The daemon met a fault of its own. What the request had begun is finished or undone by the next reconciliation.
+    /// The daemon had an internal error. The next reconciliation finishes or undoes what the request began.
     Internal,
 }

@@ -1,4 +1,4 @@
-//! What the daemon answers.
+//! The daemon's replies.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -21,20 +21,20 @@ use crate::net::step::Step;
 use crate::plan::nic_move::Move;
 use crate::rules::wrong_identity::WrongIdentity;
 
-/// The answer to a request.
+/// The reply to a request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reply {
-    /// It is done, and there is nothing to say.
+    /// The request is done, and there is nothing else to report.
     Done {
-        /// What did not go as it should and does no harm.
+        /// What went wrong without doing harm.
         warnings: Vec<String>,
     },
-    /// The network is made, or has another parent.
+    /// The network was made, or its parent was changed.
     Created {
-        /// It.
+        /// The network.
         network: Network,
-        /// What will keep it from working as it should.
+        /// What will prevent it from working properly.
         warnings: Vec<String>,
     },
     /// One network.
@@ -43,84 +43,87 @@ pub enum Reply {
     Networks(Vec<Network>),
     /// The endpoint is on the LAN.
     Attached(EndpointReport),
-    /// A pool is open.
+    /// The pool is open.
     Pool {
-        /// Which one.
+        /// The pool's key.
         key: PoolKey,
-        /// The subnet to tell the engine, which is [`crate::model::pool::ANY_SUBNET`] where it would not take the real one.
+        /// The subnet to tell the engine. It is [`crate::model::pool::ANY_SUBNET`] if the engine would refuse
+        /// the real one.
         told: IpNet,
     },
-    /// An address is reserved.
+    /// The address is reserved.
     Address(IpNet),
-    /// A router's address is kept for a network.
+    /// A router's address is reserved for a network.
     Gateway {
         /// The address.
         address: IpNet,
-        /// Whether no other driver than Ashore's must be able to put it on this host.
+        /// Whether drivers other than Ashore's must be prevented from setting it on this host.
         guarded: bool,
     },
-    /// The endpoint's MAC; none where the link shares the parent's.
+    /// The endpoint is made.
     Prepared {
-        /// The MAC.
+        /// The endpoint's MAC. `None` if the link shares the parent's MAC.
         mac: Option<Mac>,
     },
-    /// The engine's list of containers has to tell whom an address is for, and then the same is to be asked again.
+    /// The caller must find the owner of an address in the engine's list of containers and then repeat the
+    /// call.
     OwnerWanted(EngineNetwork),
-    /// The link is there to be moved.
+    /// The link is ready to be moved.
     Joined {
         /// Its name on the host.
         link: IfName,
-        /// Its name in the container, where the user chose one.
+        /// Its name in the container, if the user chose one.
         ifname: Option<IfName>,
-        /// The default routes that the container shall get.
+        /// The routers of the container's default routes.
         gateways: Vec<IpAddr>,
-        /// What is on the link beside its addresses' prefixes: routers that lie outside of those.
+        /// Destinations on the link that its addresses' prefixes do not cover: routers outside those
+        /// prefixes.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         on_link: Vec<IpNet>,
     },
-    /// The endpoint is gone, and its addresses are still reserved.
+    /// The endpoint is removed. Its addresses are still reserved.
     Deleted {
         /// The addresses.
         addresses: Vec<IpAddr>,
     },
-    /// An engine's list was taken in.
+    /// The engine's inventory was processed.
     Inventoried {
-        /// Containers to connect anew, to get their own addresses and MACs. All containers of a group are disconnected before the first
-        /// is connected.
+        /// Containers to reconnect so that they get their own addresses and MACs. All containers of a group
+        /// are disconnected before the first one is connected.
         wrong_identities: Vec<Vec<WrongIdentity>>,
-        /// Whether the next list should come soon: something is missing from this one and will be given up, or containers are to be
-        /// connected anew once no other container is starting.
+        /// Whether the next inventory should follow soon: something is missing from this one and will be
+        /// given up, or containers are to be reconnected once no other container is starting.
         waiting: bool,
     },
-    /// What is no longer remembered of a name: networks, and its addresses on them.
+    /// What was forgotten of a name: networks, with the name's addresses on them.
     Forgotten(Vec<(String, Vec<IpAddr>)>),
-    /// The NIC has moved, and moves back unless that is confirmed.
+    /// The NIC was moved. It moves back unless the move is confirmed.
     OnTrial {
         /// The move.
         moved: Move,
-        /// In how many seconds.
+        /// The time until it moves back, in seconds.
         seconds: u64,
     },
-    /// The move stays.
+    /// The move is confirmed.
     Kept {
         /// The move.
         moved: Move,
-        /// What did not go as it should and does no harm.
+        /// What went wrong without doing harm.
         warnings: Vec<String>,
     },
-    /// What would be changed.
+    /// The steps that would be taken.
     Plan(Vec<PlannedStep>),
-    /// What DHCP servers offered, for each range that was asked about.
+    /// What DHCP servers offered, for each range that was checked.
     Pools(Vec<PoolReport>),
-    /// Who is where.
+    /// The status of the daemon, its networks and its endpoints.
     Status(Status),
-    /// The whole state.
+    /// The entire state.
     State(Document),
-    /// Nothing was done, and why.
+    /// The request was refused, with the reason. Nothing was done.
     Refused(Refusal),
 }
 
-/// A step, as data and as the command that a person would type.
+/// A step, as data and as the command that a user would type.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlannedStep {
     /// The step.
@@ -129,49 +132,49 @@ pub struct PlannedStep {
     pub command: String,
 }
 
-/// An endpoint, for people and programs.
+/// An endpoint, for users and programs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndpointReport {
-    /// The network, as people call it.
+    /// The network, under the name that users know.
     pub network: String,
     /// The container's name on it.
     pub name: EndpointName,
-    /// Its MAC; none where it is the parent's.
+    /// Its MAC. `None` if it is the parent's.
     pub mac: Option<Mac>,
-    /// The MAC that its link has instead, since its container has changed it.
+    /// The current MAC of its link, if its container changed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen_mac: Option<Mac>,
     /// Its addresses.
     pub addresses: Vec<IpNet>,
-    /// The link's name in the container, where Ashore gave it.
+    /// The link's name in the container, if Ashore chose it.
     pub ifname: Option<IfName>,
-    /// Its namespace, where Ashore put the link in it.
+    /// The path of its namespace, if Ashore put the link there.
     pub netns: Option<PathBuf>,
-    /// Its default routes.
+    /// The routers of its default routes.
     pub gateways: Vec<IpAddr>,
-    /// Where its addresses came from.
+    /// The source of its addresses.
     pub source: Source,
-    /// What it has of what the LAN's routers advertise.
+    /// What it uses of the LAN's router advertisements.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub learned: Option<Box<Learned>>,
     /// The lease of its IPv4 address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<Box<LeaseRecord>>,
-    /// The lease of an IPv6 address.
+    /// Its DHCPv6 lease.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease6: Option<Box<LeaseRecord6>>,
-    /// How far it is.
+    /// Its stage.
     pub stage: Stage,
-    /// Since when, in seconds since 1970.
+    /// When it was attached, in seconds since 1970.
     pub since: u64,
-    /// Machines on the LAN that claimed its address, and when last (seconds since 1970).
+    /// Machines on the LAN that claimed its address, with the time of the last claim in seconds since 1970.
     pub conflicts: BTreeMap<Mac, u64>,
-    /// What will keep it from working as it should; said once, when it is attached.
+    /// What will prevent it from working properly. Reported once, when it is attached.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
 }
 
-/// Who is where.
+/// The status of the daemon, its networks and its endpoints.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     /// The daemon's version.
@@ -182,21 +185,21 @@ pub struct Status {
     pub networks: Vec<NetworkReport>,
     /// All endpoints.
     pub endpoints: Vec<EndpointReport>,
-    /// What the next reconciliation would change: empty when all is as it should be.
+    /// What the next reconciliation would change. Empty if nothing differs.
     pub pending: Vec<PlannedStep>,
-    /// What is wrong, in sentences.
+    /// The current problems, as sentences.
     pub troubles: Vec<String>,
 }
 
-/// A network, for people and programs.
+/// A network, for users and programs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NetworkReport {
-    /// As it is: one of leases with the subnet that these are of by now.
+    /// The network. A network with leases has the subnet that the leases are in now.
     pub network: Network,
-    /// The shim that gives host access, while there is one.
+    /// The shim that gives host access, if it exists.
     pub shim: Option<IfName>,
-    /// How many endpoints it has.
+    /// The number of its endpoints.
     pub endpoints: usize,
-    /// How many addresses of its ranges are left, by subnet.
+    /// The number of free addresses in its ranges, by subnet.
     pub free: BTreeMap<IpNet, u64>,
 }

@@ -1,5 +1,5 @@
-//! What can be asked of the daemon, and what it answers: the one way in, whichever front end turned its protocol into
-//! this.
+//! The requests to the daemon. Every front end translates its protocol into these, and there is no other way
+//! in.
 
 use serde::{Deserialize, Serialize};
 
@@ -19,68 +19,70 @@ pub enum Request {
     CreateNetwork(NetworkSpec),
     /// Removes a network that has no endpoint.
     RemoveNetwork {
-        /// Which.
+        /// The network.
         network: NetworkName,
     },
-    /// Gives a network another parent. Answered by `Reply::Created`.
+    /// Changes the parent of a network. Answered by `Reply::Created`.
     MoveNetwork {
-        /// Which.
+        /// The network.
         network: NetworkName,
-        /// The interface.
+        /// The new parent.
         parent: IfName,
     },
     /// Lists the networks.
     ListNetworks,
     /// Shows one network.
     InspectNetwork {
-        /// Which.
+        /// The network.
         network: NetworkName,
     },
-    /// Puts a namespace on a network.
+    /// Attaches a namespace to a network.
     Attach(AttachSpec),
-    /// Takes an endpoint off its network. Succeeds when it is not there, because a repeated detach must.
+    /// Detaches an endpoint from its network. Succeeds if the endpoint does not exist, because a repeated
+    /// detach must succeed.
     Detach {
         /// The network.
         network: NetworkName,
         /// The endpoint.
         name: EndpointName,
     },
-    /// Gives host access to a network of an engine's own macvlan or ipvlan driver, and watches its addresses.
+    /// Adopts a network of an engine's own macvlan or ipvlan driver: gives host access to it and watches its
+    /// addresses.
     Adopt(AdoptSpec),
-    /// Leaves an adopted network to its engine again.
+    /// Gives an adopted network back to its engine.
     Unadopt {
         /// Its name or id.
         network: String,
     },
-    /// Drops what is remembered of a name that is not attached.
+    /// Forgets what is remembered of a name that is not attached.
     Forget {
-        /// The network; all on which the name was, without one.
+        /// The network. Without one, all networks on which the name was.
         network: Option<String>,
         /// The name.
         name: EndpointName,
     },
-    /// One stage of an attach by a container engine, which moves the link itself.
+    /// One call of a container engine, which moves the link itself.
     EngineCall(EngineCall),
-    /// What an engine has. Answered by `Reply::Inventoried`.
+    /// Reports the inventory of an engine. Answered by `Reply::Inventoried`.
     TakeInventory(Inventory),
     /// Moves the host's NIC into a bridge or out of it, on trial. Answered by `Reply::OnTrial`.
     MoveNic(MoveSpec),
-    /// Keeps a move that is on trial. Answered by `Reply::Kept`.
+    /// Confirms a move that is on trial. Answered by `Reply::Kept`.
     KeepMove,
-    /// Shows what a request would change, or, without one, what the next reconciliation would.
+    /// Shows what a request would change. Without a request, shows what the next reconciliation would change.
     Plan(Option<Box<Request>>),
-    /// Asks the LAN's DHCP servers for addresses, without taking any. Answered by `Reply::Pools`.
+    /// Asks the LAN's DHCP servers for offers, without taking any address. Answered by `Reply::Pools`.
     CheckPool(PoolQuestion),
-    /// Shows who is where.
+    /// Shows the status of the daemon, its networks and its endpoints.
     Status,
-    /// Gives out the whole state.
+    /// Exports the entire state.
     ExportState,
-    /// Replaces the whole state. Refused while there are endpoints.
+    /// Replaces the entire state. Refused while there are endpoints.
     ImportState(Document),
 }
 
 impl Request {
-    /// Whether it can be asked a second time where the first answer was lost, and is then answered the same.
+    /// Whether the request can be repeated if its reply was lost, with the same reply.
     pub fn is_repeatable(&self) -> bool {
         match self {
             Request::ListNetworks
@@ -105,7 +107,7 @@ impl Request {
         }
     }
 
-    /// The name by which the request means a network that is there already.
+    /// The name of the existing network to which the request refers. Returns `None` if it refers to none.
     pub fn network_mut(&mut self) -> Option<&mut NetworkName> {
         match self {
             Request::RemoveNetwork { network }
@@ -120,24 +122,24 @@ impl Request {
     }
 }
 
-/// A network of an engine's own driver, to be given host access.
+/// A network of an engine's own driver that is to be adopted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AdoptSpec {
     /// Its name or id.
     pub network: String,
-    /// Whether host and containers reach each other; without it only their addresses are watched.
+    /// Whether the host and the containers can reach each other. If not, only the addresses are watched.
     pub host_access: bool,
 }
 
-/// A NIC's move into a bridge or out of it.
+/// The move of a NIC into a bridge or out of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MoveSpec {
-    /// Which way.
+    /// The direction.
     pub direction: Direction,
     /// The NIC.
     pub nic: IfName,
     /// The bridge.
     pub bridge: IfName,
-    /// For how long the move is on trial, in seconds.
+    /// The length of the trial in seconds.
     pub seconds: u32,
 }

@@ -14,7 +14,7 @@ use crate::net::link::{Netns, Place, Tag};
 use crate::net::name::{EndpointKey, EndpointName, IfName, NetworkName};
 use crate::net::observed::{Link, Observed, Set, View};
 
-/// How many addresses that an endpoint has lost are kept off its link.
+/// The maximum number of lost IPv6 addresses that are kept off an endpoint's link.
 const MOST_LOST: usize = 16;
 
 /// One container's attachment to one network.
@@ -24,105 +24,108 @@ pub struct Endpoint {
     pub network: NetworkName,
     /// The container's name on it.
     pub name: EndpointName,
-    /// Its MAC; none where the link shares the parent's (ipvlan).
+    /// Its MAC. `None` if the link shares the parent's MAC (ipvlan).
     pub mac: Option<Mac>,
-    /// Its addresses, each with its subnet's prefix: at most one of each family that somebody gave it, and those that were
-    /// made of advertised prefixes.
+    /// Its addresses, each with its subnet's prefix length: at most one of each family that was chosen or
+    /// leased, and the learned IPv6 addresses.
     pub addresses: Vec<IpNet>,
-    /// Those of its addresses that it has only because a machine on the LAN had the name's own.
+    /// Its stand-in addresses: it has them only because a machine on the LAN uses the name's own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stand_ins: Vec<IpAddr>,
-    /// Where the addresses came from.
+    /// The source of the addresses.
     pub source: Source,
-    /// Whether its addresses and MAC were chosen for its container's name.
+    /// For whom its addresses and MAC were chosen.
     #[serde(default, skip_serializing_if = "Chosen::is_for_name")]
     pub chosen: Chosen,
-    /// Which of them its user chose.
+    /// Which of its addresses and MAC the user chose.
     #[serde(default, skip_serializing_if = "ByUser::is_nothing")]
     pub by_user: ByUser,
     /// The lease of its IPv4 address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<Box<LeaseRecord>>,
-    /// What it has of a DHCPv6 server's. Its address is among those learned, as it is known for how long that is good.
+    /// Its DHCPv6 lease. The leased address is among the learned addresses, because its lifetimes are known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease6: Option<Box<LeaseRecord6>>,
-    /// What it has of what the LAN's routers advertise.
+    /// What it uses of the LAN's router advertisements.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub learned: Option<Box<Learned>>,
-    /// Addresses that it has lost, of leases and of prefixes: they must not stay on its link, whoever put them there.
+    /// Addresses that it lost, both leased addresses and those from advertised prefixes. They must not stay
+    /// on its link, whoever added them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lost: Vec<IpNet>,
-    /// Whether it gets a default route by the subnet's gateway.
+    /// Whether it gets default routes.
     pub default_route: bool,
-    /// Where its link is, and under which name.
+    /// Where its link is, under which name, and who moves it.
     #[serde(rename = "home")]
     pub placement: Placement,
-    /// How far it is.
+    /// Its stage.
     pub stage: Stage,
     /// When it was attached, in seconds since 1970.
     pub since: u64,
-    /// The name in its link's tag, where it got its own only after the link was made.
+    /// The name in its link's tag, if that is not the endpoint's own: its own name was in use or not known
+    /// when the link was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tagged_as: Option<EndpointName>,
-    /// What was last seen of its link in the container.
+    /// What was last observed of its link in the container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen: Option<Seen>,
 }
 
-/// What was last seen of a link in its container. The container may change its MAC, its name and its tag; the kernel's number
-/// for it stays for as long as it stays in its namespace.
+/// What was last observed of a link in its container. The container can change the link's MAC, name and tag.
+/// The kernel's index for the link stays the same as long as the link stays in its namespace.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seen {
-    /// The kernel's number for it in that namespace.
+    /// The kernel's index for it in that namespace.
     pub index: u32,
     /// Its MAC.
     pub mac: Option<Mac>,
-    /// Its name, where an engine chose that: by it the engine looks for the link when it takes it away.
+    /// Its name, if an engine chose it. The engine looks for the link by this name when it removes the link.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<IfName>,
-    /// What an engine has set of it that Ashore does not ask for, for when the link has to be made again.
+    /// Settings of the engine that Ashore does not ask for. They are needed if the link has to be made again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set: Option<Set>,
 }
 
-/// Where an endpoint's addresses came from.
+/// The source of an endpoint's addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Source {
     /// Ashore chose them from the network's ranges.
     Range,
-    /// The user named them.
+    /// The user specified them.
     Fixed,
     /// The engine's own IPAM chose them.
     Engine,
-    /// The LAN's DHCP server handed out the IPv4 one; an IPv6 one is from a range.
+    /// The LAN's DHCP server assigned the IPv4 address. An IPv6 address is from a range.
     Lease,
 }
 
-/// For whom an endpoint's addresses and MAC were chosen. An engine that does not say for which container it asks gets an endpoint at
-/// once, and Ashore learns the container's name later.
+/// For whom an endpoint's addresses and MAC were chosen. An engine that does not say for which container it
+/// asks gets an endpoint immediately. Ashore learns the container's name later.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Chosen {
-    /// For its name, which remembers them.
+    /// For the endpoint's name, which remembers them.
     #[default]
     ForName,
-    /// Without its name, which was not known then; or for its name, while an endpoint like this one held what the name remembers. The
-    /// name keeps what it remembers, and the container is connected anew to get it.
+    /// Without the endpoint's name, which was not known at that time, or for its name while another stand-in
+    /// held what the name remembers. The name keeps what it remembers, and the container is reconnected to
+    /// get it.
     StandIn,
-    /// For a container whose name is not known yet. No name remembers anything of it.
+    /// For a container whose name is not known yet. No name remembers anything of this endpoint.
     Unnamed,
 }
 
 impl Chosen {
-    /// Whether it is the default, which is not written down.
+    /// Whether it is the default, which is not serialised.
     #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
     fn is_for_name(&self) -> bool {
         *self == Chosen::ForName
     }
 }
 
-/// What the user chose for an endpoint. All else follows from its container's name.
+/// What the user chose for an endpoint. Everything else is derived from the container's name.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ByUser {
@@ -133,72 +136,75 @@ pub struct ByUser {
 }
 
 impl ByUser {
-    /// Whether it is the default, which is not written down.
+    /// Whether it is the default, which is not serialised.
     fn is_nothing(&self) -> bool {
         *self == ByUser::default()
     }
 }
 
-/// Who puts the link in its namespace.
+/// The placement of an endpoint: where its link lives and who moves it there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Placement {
-    /// Ashore does: the link is made in the namespace, under its final name.
+    /// Ashore makes the link directly in the namespace, under its final name.
     Netns {
         /// The namespace.
         netns: Netns,
         /// The link's name in it.
         ifname: IfName,
     },
-    /// An engine does: Ashore makes the link on the host, the engine moves, renames and configures it.
+    /// Ashore makes the link on the host. The engine moves, renames and configures it.
     Engine {
-        /// The engine's id of the endpoint; none while there is only an address.
+        /// The engine's id of the endpoint. `None` while only an address is reserved.
         id: Option<String>,
         /// The link's name on the host.
         ifname: IfName,
-        /// Where the container's namespace will be. When the engine says so, it need not be there yet.
+        /// The path at which the container's namespace will be. The engine may report it before the namespace
+        /// exists.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         sandbox: Option<PathBuf>,
-        /// The link's name in the container, where the user chose one.
+        /// The link's name in the container, if the user chose one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         inside: Option<IfName>,
     },
 }
 
-/// How far an endpoint is. It is written before the kernel is touched: what is found `Attaching` or `Detaching` at a
-/// start was cut short, and is taken away.
+/// The stage of an endpoint. It is written to disk before the kernel is changed, so an endpoint found
+/// `Attaching` or `Detaching` at start-up was interrupted and is removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Stage {
-    /// It holds its addresses and has no link yet.
+    /// It holds its addresses but has no link yet.
     Reserved,
     /// Its link is being made.
     Attaching,
     /// It is on the LAN.
     Attached,
-    /// It is being taken away.
+    /// It is being removed.
     Detaching,
 }
 
 impl EndpointName {
-    /// The name under which a container of unknown name has its address.
+    /// Returns the placeholder name under which a container of unknown name holds an address.
     pub fn of_unnamed(ip: IpAddr) -> Self {
         format!("at-{}", ip.to_string().replace(':', "-").trim_end_matches('-'))
             .parse()
-            .expect("an address is made of digits, letters, dots and dashes")
+            .expect("an address consists of digits, letters, dots and dashes")
     }
 }
 
 impl Endpoint {
-    /// The MAC by which the LAN knows it, where that is not the parent's: the one that its link was last seen with. It was made
-    /// with [`Endpoint::mac`], and its container may change it.
+    /// The MAC by which the LAN knows the endpoint: the MAC with which its link was last seen. The link was
+    /// made with [`Endpoint::mac`], but the container can change it. Returns `None` if the link shares the
+    /// parent's MAC.
     pub fn mac_on_lan(&self) -> Option<Mac> {
         let mac = self.mac?;
         Some(self.seen.as_ref().and_then(|seen| seen.mac).unwrap_or(mac))
     }
 
-    /// The MACs that its link may have. The one that was seen last its container has chosen, and may have taken from anybody:
-    /// outside of its namespace [`State::macs_of`](crate::model::state::State::macs_of) tells.
+    /// The MACs that its link may have: its own, and the one that was last seen. The container chose the
+    /// latter and may have copied it from any machine. Outside the container's namespace, use
+    /// [`State::macs_of`](crate::model::state::State::macs_of).
     pub fn macs(&self) -> impl Iterator<Item = Mac> {
         let other = self.mac_on_lan().filter(|mac| self.mac != Some(*mac));
         self.mac.into_iter().chain(other)
@@ -209,17 +215,19 @@ impl Endpoint {
         (self.network.clone(), self.name.clone())
     }
 
-    /// Whether a link in a namespace that need not be its container's has its tag or one of its MACs.
+    /// Whether a link has its tag or one of its MACs. The link may be in a namespace other than its
+    /// container's.
     fn is_on(&self, link: &Link) -> bool {
         self.macs().any(|mac| link.mac == Some(mac)) || link.tag().as_ref() == Some(&self.tag())
     }
 
-    /// Whether a namespace that need not be its container's has a link with its tag or one of its MACs.
+    /// Whether a namespace has a link with its tag or one of its MACs. The namespace may be another one than
+    /// its container's.
     pub fn is_in(&self, view: &View) -> bool {
         view.links.iter().any(|link| self.is_on(link))
     }
 
-    /// Whether its link is in the namespace that Ashore put it in, where that was observed.
+    /// Whether its link is in the namespace where Ashore put it. `false` if that namespace was not observed.
     pub fn is_at_home(&self, observed: &Observed) -> bool {
         let home = self.netns().and_then(|netns| observed.netns.get(netns));
         home.is_some_and(|view| self.is_in(view))
@@ -235,18 +243,18 @@ impl Endpoint {
         Tag::Port(self.network.clone(), self.tag_name().clone())
     }
 
-    /// Its addresses that no server gave.
+    /// Its addresses other than the leased IPv4 address.
     pub fn chosen_addresses(&self) -> impl Iterator<Item = IpAddr> {
         let leased = self.lease.as_ref().map(|record| IpAddr::V4(record.lease.address.addr()));
         self.addresses.iter().map(IpNet::addr).filter(move |ip| Some(*ip) != leased)
     }
 
-    /// The name under which its links were made.
+    /// The name in the tags of its links.
     pub fn tag_name(&self) -> &EndpointName {
         self.tagged_as.as_ref().unwrap_or(&self.name)
     }
 
-    /// The place and the name of its link when it is made.
+    /// The place and the name with which its link is made.
     pub fn link(&self) -> (Place, &IfName) {
         match &self.placement {
             Placement::Netns { netns, ifname } => (Place::Netns(netns.clone()), ifname),
@@ -254,7 +262,7 @@ impl Endpoint {
         }
     }
 
-    /// The link's name in the container, where an engine's user chose one.
+    /// The link's name in the container, if the engine's user chose one.
     pub fn inside(&self) -> Option<&IfName> {
         match &self.placement {
             Placement::Netns { .. } => None,
@@ -262,7 +270,8 @@ impl Endpoint {
         }
     }
 
-    /// The same with its namespace known otherwise; none where an engine puts its link there.
+    /// Returns the same endpoint with another description of its namespace. Returns `None` if an engine moves
+    /// its link.
     pub fn in_netns(self, netns: Netns) -> Option<Self> {
         match self.placement {
             Placement::Netns { ifname, .. } => {
@@ -272,7 +281,7 @@ impl Endpoint {
         }
     }
 
-    /// The namespace that Ashore itself put its link in.
+    /// The namespace in which Ashore itself made its link. `None` if an engine moves the link.
     pub fn netns(&self) -> Option<&Netns> {
         match &self.placement {
             Placement::Netns { netns, .. } => Some(netns),
@@ -280,17 +289,17 @@ impl Endpoint {
         }
     }
 
-    /// Whether its container's name is not known yet.
+    /// Whether the name of its container is not known yet.
     pub fn is_unnamed(&self) -> bool {
         self.chosen == Chosen::Unnamed
     }
 
-    /// Whether its user chose an address for it.
+    /// Whether the user chose this address for it.
     pub(crate) fn was_given(&self, ip: IpAddr) -> bool {
         self.by_user.addresses.contains(&ip)
     }
 
-    /// The engine's id of it.
+    /// The engine's id of the endpoint.
     pub fn engine_id(&self) -> Option<&str> {
         match &self.placement {
             Placement::Engine { id, .. } => id.as_deref(),
@@ -298,8 +307,8 @@ impl Endpoint {
         }
     }
 
-    /// Where its container's namespace is. It is another one at each start of the container, and stays the same when the container is
-    /// connected anew.
+    /// The path of its container's namespace. It changes at each start of the container, and stays the same
+    /// when the container is reconnected.
     pub fn sandbox(&self) -> Option<&Path> {
         match &self.placement {
             Placement::Engine { sandbox, .. } => sandbox.as_deref(),
@@ -312,7 +321,7 @@ impl Endpoint {
         self.addresses.iter().any(|net| net.addr() == ip)
     }
 
-    /// Whether a crash left it on its way up or down, if nobody is at work on it now.
+    /// Whether a crash interrupted its attach or detach, provided that neither is in progress now.
     pub fn is_cut_short(&self) -> bool {
         matches!(self.stage, Stage::Attaching | Stage::Detaching)
     }
@@ -322,18 +331,19 @@ impl Endpoint {
         matches!(self.stage, Stage::Attaching | Stage::Attached)
     }
 
-    /// The addresses that somebody gave it: all but those made of advertised prefixes.
+    /// Its addresses other than the learned ones.
     pub fn given(&self) -> impl Iterator<Item = &IpNet> {
         self.addresses.iter().filter(|net| self.learned_address(net.addr()).is_none())
     }
 
-    /// What is known of an address that was made of an advertised prefix.
+    /// The lifetimes and prefix of a learned address.
     pub fn learned_address(&self, ip: IpAddr) -> Option<&LearnedAddress> {
         let mut learned = self.learned.iter().flat_map(|learned| &learned.addresses);
         learned.find(|there| IpAddr::V6(there.ip) == ip)
     }
 
-    /// The same endpoint with what routers advertise now. What it had and has no longer must not stay on its link.
+    /// Returns the same endpoint with new advertised information. Addresses that it had and no longer has are
+    /// added to the lost ones, which must not stay on its link.
     #[must_use]
     pub fn with_learned(self, learned: Option<Box<Learned>>) -> Self {
         let mut addresses: Vec<IpNet> = self.given().copied().collect();
@@ -349,7 +359,8 @@ impl Endpoint {
         Endpoint { addresses, learned, lost, ..self }
     }
 
-    /// The same endpoint off the link: what routers advertise is learnt anew when it comes back.
+    /// Returns the same endpoint without advertised information, for a link that is removed. When the
+    /// endpoint comes back, it learns the information again.
     #[must_use]
     pub fn without_learned(self) -> Self {
         let addresses = self.given().copied().collect();
@@ -357,12 +368,12 @@ impl Endpoint {
         Endpoint { addresses, learned: None, lost, ..self }
     }
 
-    /// The address of its lease.
+    /// The address of its DHCPv4 lease.
     pub fn leased_address(&self) -> Option<Ipv4Addr> {
         self.lease.as_ref().map(|record| record.lease.address.addr())
     }
 
-    /// Its address of a family that was chosen for it: by Ashore, its user or its engine, and by no server or router.
+    /// Its address of a family that Ashore, the user or the engine chose, rather than a server or a router.
     pub(crate) fn given_address(&self, family: Family) -> Option<IpAddr> {
         let leased = self.leased_address().map(IpAddr::V4);
         let mut given = self.given().map(IpNet::addr);
@@ -371,7 +382,8 @@ impl Endpoint {
 }
 
 impl Observed {
-    /// Why the namespace of an endpoint cannot be seen, if it can not. Until it can, the endpoint is left as it is.
+    /// The reason why the namespace of an endpoint could not be read. Returns `None` if there is none. While
+    /// there is one, the endpoint is left as it is.
     pub fn unreadable(&self, endpoint: &Endpoint) -> Option<&str> {
         self.unreadable.get(endpoint.netns()?).map(String::as_str)
     }

@@ -1,4 +1,5 @@
-//! What a container keeps for life: from its name on its network follow its MAC and, while it is free, its address.
+//! What a container keeps for life. Its MAC is derived from its name on its network, and so is its address as
+//! long as that is free.
 
 use std::hash::Hasher;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -14,64 +15,68 @@ use crate::model::network::Subnet;
 use crate::net::family::Family;
 use crate::net::name::{EndpointName, IfName};
 
-/// Sixteen random bytes, drawn when the state is made and kept with it, so that containers of one name on two hosts of
-/// a LAN get two MACs.
+/// Sixteen random bytes, drawn when the state is created and stored with it. Because of them, containers of
+/// the same name on two hosts of a LAN have different MACs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct Seed(pub [u8; 16]);
 
-/// What is remembered of a name on a network, also while nothing is attached under it.
+/// What is remembered for a name on a network, even while nothing is attached under it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
-    /// The MAC that it had last.
+    /// Its last MAC.
     pub mac: Option<Mac>,
-    /// The addresses that it had last, as Ashore or its user chose them.
+    /// The last addresses that Ashore or the user chose for it.
     pub addresses: Vec<IpAddr>,
-    /// Those of its addresses that its user asked for by name, which may lie outside its network's range.
+    /// The addresses that the user requested explicitly. They may be outside the network's range.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub asked: Vec<IpAddr>,
-    /// The addresses that it got last because a machine on the LAN had its own. When it comes back, its own are tried first.
+    /// The last stand-in addresses: it got them because a machine on the LAN used its own. When it comes
+    /// back, its own addresses are tried first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub meanwhile: Vec<IpAddr>,
-    /// The address that a DHCP server gave it last, which is that server's to give again and nobody's to choose.
+    /// The last address that a DHCP server assigned to it. Only that server can assign it again; Ashore does
+    /// not choose it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leased: Option<Ipv4Addr>,
-    /// The addresses that it made of advertised prefixes, the latest first: it has them again wherever the prefixes are.
+    /// The addresses that it made from advertised prefixes, the latest first. It gets them again wherever the
+    /// prefixes are advertised.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub made: Vec<Ipv6Addr>,
-    /// The lease of its IPv4 address, which it asks for first when it comes back.
+    /// The lease of its IPv4 address. It requests this address first when it comes back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<Box<LeaseRecord>>,
-    /// The same of a DHCPv6 server's.
+    /// The lease of its DHCPv6 address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease6: Option<Box<LeaseRecord6>>,
-    /// When it last had them, in seconds since 1970.
+    /// When it was last used, in seconds since 1970.
     pub last_used: u64,
 }
 
-/// A network as identities know it: by the name that people give it, which outlives the network itself.
+/// A network as identities know it: by the name that users give it, which outlives the network itself.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Scope(pub String);
 
 impl Seed {
-    /// The `attempt`th MAC of a name on a network: stable, locally administered, unicast. All attempts after the first
-    /// are for the case that another endpoint has that MAC already (46 bits: 1 in 10^9 for 300 containers).
+    /// Returns the MAC number `attempt` of a name on a network: stable, locally administered, unicast.
+    /// Attempts after the first are for the case that another endpoint already has that MAC (46 bits: 1 in
+    /// 10^9 for 300 containers).
     pub fn mac(&self, scope: &Scope, name: &EndpointName, attempt: u8) -> Mac {
         let hash = self.hash(&[b"mac", scope.0.as_bytes(), name.as_str().as_bytes(), &[attempt]]);
         let [a, b, c, d, e, f, ..] = hash;
         Mac([a, b, c, d, e, f]).into_local_unicast()
     }
 
-    /// The DHCP client identifier of a name on a network, in the form of RFC 4361: the interface is the only one of a machine
-    /// whose identifier is a UUID (RFC 6355). It is the same whatever MAC the user chooses, and another on every host.
-    /// `attempt` counts as for the MAC.
+    /// Returns the DHCP client identifier of a name on a network, in the form of RFC 4361: the single
+    /// interface of a machine whose DUID is a UUID (RFC 6355). It does not depend on a MAC that the user
+    /// chooses, and differs on every host. `attempt` counts as for the MAC.
     pub fn client_id(&self, scope: &Scope, name: &EndpointName, attempt: u8) -> ClientId {
         const DUID_UUID: [u8; 2] = [0, 4];
         let uuid = self.hash(&[b"client-id", scope.0.as_bytes(), name.as_str().as_bytes(), &[attempt]]);
         ClientId::duid(1, &[&DUID_UUID[..], &uuid].concat()).expect("18 bytes are fewer than 130")
     }
 
-    /// The interface identifier of a name in a prefix (RFC 7217, 5).
+    /// Returns the interface identifier of a name in a prefix (RFC 7217, 5).
     pub(crate) fn interface_id(
         &self,
         scope: &Scope,
@@ -86,7 +91,7 @@ impl Seed {
         u64::from_be_bytes([a, b, c, d, e, f, g, h])
     }
 
-    /// Where in a large range a name begins to look for an address.
+    /// Returns the offset in a large range at which the search for a name's address begins.
     pub fn offset(&self, scope: &Scope, name: &EndpointName) -> u128 {
         u128::from_le_bytes(self.hash(&[b"offset", scope.0.as_bytes(), name.as_str().as_bytes()]))
     }
@@ -94,7 +99,7 @@ impl Seed {
     fn hash(&self, parts: &[&[u8]]) -> [u8; 16] {
         let mut hasher = SipHasher24::new_with_key(&self.0);
         for part in parts {
-            // Each with its length, so that ("ab", "c") and ("a", "bc") differ.
+            // Each part is hashed with its length, so that ("ab", "c") and ("a", "bc") differ.
             hasher.write(&(part.len() as u64).to_le_bytes());
             hasher.write(part);
         }
@@ -102,9 +107,9 @@ impl Seed {
     }
 }
 
-/// The MAC of the shim on a parent, which may be a VLAN and then has the MAC of the interface below. It follows from
-/// these alone, so that a shim that is made anew has the same link-local address, which is the next hop of the containers'
-/// IPv6 route to the host.
+/// Returns the MAC of the shim on a parent. The parent may be a VLAN, which has the MAC of the interface
+/// below. The shim's MAC depends only on the parent's MAC and the VLAN ID, so a shim that is made again has
+/// the same link-local address. That address is the next hop of the containers' IPv6 route to the host.
 pub fn shim_mac(parent: Mac, vlan: Option<u16>) -> Mac {
     let mut hasher = SipHasher24::new_with_key(b"ashore host shim");
     hasher.write(&parent.0);
@@ -115,8 +120,8 @@ pub fn shim_mac(parent: Mac, vlan: Option<u16>) -> Mac {
     Mac([a, b, c, d, e, f]).into_local_unicast()
 }
 
-/// The MAC of a port on a bridge, by its name. No NIC has a higher one: those of manufacturers are not locally administered, and
-/// fe is the last first byte of a station's.
+/// Returns the MAC of a port on a bridge, derived from the port's name. No NIC has a higher MAC:
+/// manufacturers' MACs are not locally administered, and fe is the highest first byte of a station's MAC.
 pub fn port_mac(port: &IfName) -> Mac {
     let mut hasher = SipHasher24::new_with_key(b"ashore host port");
     hasher.write(port.as_str().as_bytes());
@@ -125,28 +130,28 @@ pub fn port_mac(port: &IfName) -> Mac {
 }
 
 impl Identity {
-    /// The addresses that are kept for a name, whoever gave them.
+    /// All addresses that are kept for the name, whether chosen or leased.
     pub fn all_addresses(&self) -> impl Iterator<Item = IpAddr> {
         self.own_first().chain(self.leased.map(IpAddr::V4))
     }
 
-    /// The addresses that were chosen for a name: its own first, then those that it got while machines on the LAN had its own.
+    /// The addresses that were chosen for the name: its own first, then its stand-ins.
     pub(crate) fn own_first(&self) -> impl Iterator<Item = IpAddr> {
         self.addresses.iter().chain(&self.meanwhile).copied()
     }
 
-    /// Whether a subnet gives an address that is kept for a name: as one of its range, or as what its user asked for. Outside of the
-    /// range somebody else hands out addresses, such as the LAN's DHCP server.
+    /// Whether the name may get this kept address in a subnet: the address is in the subnet's range, or the
+    /// user requested it. Outside the range another party hands out addresses, such as the LAN's DHCP server.
     pub(crate) fn may_have_of(&self, subnet: &Subnet, ip: IpAddr) -> bool {
         subnet.pool().contains(ip) || self.asked.contains(&ip)
     }
 
-    /// The address of a family that is kept for a name, if no server gave it.
+    /// The chosen address of a family that is kept for the name.
     pub(crate) fn address(&self, family: Family) -> Option<IpAddr> {
         self.addresses.iter().copied().find(|ip| Family::of(*ip) == family)
     }
 
-    /// The client identifiers under which DHCP servers know it.
+    /// The client identifiers under which DHCP servers know the name.
     pub(crate) fn client_ids(&self) -> impl Iterator<Item = &ClientId> {
         let id = self.lease.iter().map(|record| &record.id);
         id.chain(self.lease6.iter().map(|record| &record.id))
@@ -185,7 +190,7 @@ mod tests {
         let (seed, other_host) = (Seed([7; 16]), Seed([8; 16]));
         let (lan, dmz) = (Scope("lan".into()), Scope("dmz".into()));
         let (web, db) = ("web".parse().unwrap(), "db".parse().unwrap());
-        // Written down: if this changes, every container out there changes its MAC at the next upgrade.
+        // A fixed expectation: if this changes, every existing container changes its MAC at the next upgrade.
         assert_eq!(seed.mac(&lan, &web, 0).to_string(), "b2:9b:83:c8:47:b7");
         let all = [
             seed.mac(&lan, &web, 0),

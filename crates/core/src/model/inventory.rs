@@ -1,4 +1,4 @@
-//! What a container engine has, as its lists tell.
+//! The networks and containers of a container engine, as its lists report them.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -13,7 +13,7 @@ use crate::net::name::EndpointName;
 /// An engine's networks and containers at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inventory {
-    /// The engine's own id, which it keeps over its restarts.
+    /// The engine's own id, which survives its restarts.
     pub engine: String,
     /// Its networks, of every driver.
     pub networks: Vec<ListedNetwork>,
@@ -24,15 +24,15 @@ pub struct Inventory {
 /// A network on an engine's list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListedNetwork {
-    /// The engine's id of it.
+    /// The engine's id of the network.
     pub id: String,
-    /// What its user calls it.
+    /// The name that the user gave it.
     pub name: String,
     /// The driver's name.
     pub driver: String,
-    /// Without a way out of the LAN.
+    /// Whether it has no route out of the LAN.
     pub internal: bool,
-    /// Whether it has its addresses from Ashore, though its driver is another.
+    /// Whether Ashore is its IPAM driver although its network driver is another one.
     #[serde(default)]
     pub misuses_ipam: bool,
     /// The driver's options.
@@ -46,7 +46,7 @@ pub struct ListedNetwork {
 pub struct ListedSubnet {
     /// The subnet.
     pub net: IpNet,
-    /// What the engine hands out of it.
+    /// The range from which the engine hands out addresses.
     pub range: Option<IpNet>,
     /// The router.
     pub gateway: Option<IpAddr>,
@@ -57,37 +57,37 @@ pub struct ListedSubnet {
 /// A container on an engine's list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListedContainer {
-    /// The engine's id of it.
+    /// The engine's id of the container.
     pub id: String,
     /// Its name.
     pub name: EndpointName,
-    /// The name under which earlier versions knew it, if its own is too long.
+    /// The name under which earlier versions knew the container, if its own name is too long.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub formerly: Option<EndpointName>,
     /// The networks that it is on, or will be on when it runs.
     pub memberships: Vec<Membership>,
-    /// A path that opens its namespace, where that was asked for.
+    /// A path that opens its namespace, if that was requested.
     pub sandbox: Option<PathBuf>,
 }
 
-/// A container's place on a network.
+/// A container's connection to a network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Membership {
-    /// The engine's id of the network; empty with a container that never ran.
+    /// The engine's id of the network. Empty for a container that has never run.
     pub network: String,
-    /// The engine's id of the endpoint; none while the container does not run.
+    /// The engine's id of the endpoint. `None` while the container is not running.
     pub endpoint: Option<String>,
     /// Its addresses.
     pub addresses: Vec<IpNet>,
     /// Its MAC.
     pub mac: Option<Mac>,
-    /// The addresses that its user chose, which it has or will ask for.
+    /// The addresses that the user chose for the container. It has them or will request them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub chosen: Vec<IpAddr>,
 }
 
 impl Inventory {
-    /// The engine's endpoints, with the containers that have them.
+    /// The engine's endpoints, with their containers.
     pub fn endpoints(&self) -> impl Iterator<Item = (&ListedContainer, &Membership, &str)> {
         self.containers.iter().flat_map(|container| {
             let placed = container.memberships.iter();
@@ -101,7 +101,8 @@ impl Inventory {
         memberships.flat_map(|there| there.chosen.iter().copied())
     }
 
-    /// A network of the engine's by its user's name, its id, or the beginning of its id.
+    /// Finds a network of the engine by its name, its id, or a prefix of its id. A prefix needs at least 4
+    /// characters and must match only one network.
     pub fn network_called(&self, name: &str) -> Option<&ListedNetwork> {
         let begins = || {
             let mut found = self.networks.iter().filter(|network| network.id.starts_with(name));

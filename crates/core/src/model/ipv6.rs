@@ -1,41 +1,41 @@
-//! Where a network's IPv6 addresses come from.
+//! The source of a network's IPv6 addresses.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Where a network's IPv6 addresses come from.
+/// The source of a network's IPv6 addresses.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Ipv6Mode {
-    /// Ashore chooses them from the ranges of the network's IPv6 subnets. What a container's kernel makes of the routers'
-    /// advertisements beside is its own.
+    /// Ashore chooses them from the ranges of the network's IPv6 subnets. A container's kernel may also make
+    /// addresses from router advertisements; Ashore does not manage those.
     #[default]
     Range,
-    /// From where the LAN's routers say.
+    /// Whichever sources the LAN's routers announce.
     Auto,
-    /// Ashore makes them of the prefixes that the routers advertise (RFC 4862).
+    /// Ashore makes them from the prefixes that the routers advertise (RFC 4862).
     Slaac,
-    /// The LAN's `DHCPv6` server hands them out.
+    /// The LAN's `DHCPv6` server assigns them.
     Dhcp,
-    /// From nowhere: endpoints have no IPv6 at all.
+    /// None: endpoints have no IPv6.
     Off,
 }
 
 impl Ipv6Mode {
-    /// All of them.
+    /// All modes.
     pub const ALL: [Ipv6Mode; 5] =
         [Ipv6Mode::Auto, Ipv6Mode::Slaac, Ipv6Mode::Dhcp, Ipv6Mode::Range, Ipv6Mode::Off];
 
-    /// Whether it is the default, which is not written down.
+    /// Whether it is the default, which is not serialised.
     #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
     pub(crate) fn is_range(&self) -> bool {
         *self == Ipv6Mode::Range
     }
 }
 
-/// By its name in `--ipv6`.
+/// Writes the name that `--ipv6` uses.
 impl fmt::Display for Ipv6Mode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -53,6 +53,6 @@ impl FromStr for Ipv6Mode {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let named = Ipv6Mode::ALL.into_iter().find(|mode| mode.to_string() == text);
-        named.ok_or_else(|| format!("`{text}` is none of auto, slaac, dhcp, range and off"))
+        named.ok_or_else(|| format!("`{text}` is not one of auto, slaac, dhcp, range and off"))
     }
 }

@@ -1,4 +1,4 @@
-//! What an endpoint has of what the LAN's routers advertise.
+//! What an endpoint uses of the LAN's router advertisements.
 
 use std::net::Ipv6Addr;
 
@@ -10,26 +10,26 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::moment::Moment;
 
-/// What an endpoint has of what the LAN's routers advertise.
+/// What an endpoint uses of the LAN's router advertisements.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Learned {
-    /// The addresses that were made of prefixes, one of each, and that of a DHCPv6 server's.
+    /// One address made from each prefix, and the address that a DHCPv6 server assigned.
     pub addresses: Vec<LearnedAddress>,
     /// The router of the default route.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub router: Option<LearnedRouter>,
-    /// Routes to elsewhere, and the routers that they lead by.
+    /// More specific routes, each with the router that is its next hop.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub routes: Vec<(Ipv6Net, Ipv6Addr)>,
-    /// The most bytes that a packet may have, as routers say.
+    /// The MTU in bytes that routers advertise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u32>,
-    /// How names are looked up.
+    /// The name servers and search domains.
     #[serde(default, skip_serializing_if = "Dns::is_empty")]
     pub dns: Dns,
 }
 
-/// An address that was made of a prefix, or that a DHCPv6 server gave.
+/// An address that was made from a prefix, or that a DHCPv6 server assigned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LearnedAddress {
     /// The address.
@@ -38,15 +38,15 @@ pub struct LearnedAddress {
     pub prefix: Ipv6Net,
     /// Whether the prefix is on the link.
     pub on_link: bool,
-    /// Whether a DHCPv6 server gave it.
+    /// Whether a DHCPv6 server assigned it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub leased: bool,
-    /// Whether nothing new is begun from it.
+    /// Whether it is deprecated: no new connections use it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub deprecated: bool,
-    /// Until when something new is begun from it, in seconds since 1970; for ever without.
+    /// When its preferred lifetime ends, in seconds since 1970. `None` if it never ends.
     pub preferred: Option<u64>,
-    /// Until when it lasts.
+    /// When its valid lifetime ends, in seconds since 1970. `None` if it never ends.
     pub valid: Option<u64>,
 }
 
@@ -55,13 +55,14 @@ pub struct LearnedAddress {
 pub struct LearnedRouter {
     /// Its link-local address.
     pub ip: Ipv6Addr,
-    /// Until when it is one, in seconds since 1970; for ever without.
+    /// When its router lifetime ends, in seconds since 1970. `None` if it never ends.
     pub until: Option<u64>,
 }
 
 impl LearnedAddress {
-    /// The address of a lease. A server says nothing of prefixes: what is on the link, routers do.
-    /// It ends by the clock that the lease runs by: the time of day may be set meanwhile.
+    /// The address of a DHCPv6 lease. Returns `None` if the lease is no longer good. A DHCPv6 server says
+    /// nothing about prefixes: routers say which prefixes are on the link. The lifetimes follow the clock
+    /// that the lease runs by, because the time of day may be changed meanwhile.
     pub(crate) fn leased(held: &Held, offer: &Offer, at: Moment) -> Option<Self> {
         let (ip, preferred, valid) = (held.ip(), Lasting(held.deprecates()), Lasting(held.expires()));
         let on_link = offer.on_link(ip);
@@ -72,7 +73,8 @@ impl LearnedAddress {
         held.is_good(at.now).then_some(address)
     }
 
-    /// The address as it is on the link: by its prefix its neighbours are, if they are on the link.
+    /// The address as it is set on the link. Its prefix length is that of the prefix if the prefix is on the
+    /// link, otherwise 128.
     pub fn net(&self) -> IpNet {
         let length = if self.on_link { self.prefix.prefix_len() } else { 128 };
         IpNet::new(self.ip.into(), length).expect("128 bits fit an IPv6 address")
@@ -80,8 +82,9 @@ impl LearnedAddress {
 }
 
 impl Learned {
-    /// What was known before a start, to be believed until it ends. A route or a name server lasts as long as the router, or without one
-    /// as the addresses, since it is not written down for how long.
+    /// Returns what was known before the daemon started, which is valid until it expires. The lifetimes of
+    /// routes and name servers are not stored: they last as long as the router, or without a router as long
+    /// as the addresses.
     pub fn recalled(&self, at: Moment) -> Offer {
         let until = |there: &LearnedRouter| at.read(there.until);
         let preference = Preference::Medium;
@@ -110,8 +113,9 @@ impl Learned {
         }
     }
 
-    /// Whether it is the same as another but for its times, and those are hardly others: what is to be written down anew is
-    /// what ends earlier, or what of the time that was written down less than half is left.
+    /// Whether it differs from `other` only in its times, and these are close enough that it need not be
+    /// written again. It is written again if something ends more than 5 s earlier than stored, or if the
+    /// stored end leaves less than half of the time that is really left.
     pub fn is_as_good_as(&self, other: &Learned, today: u64) -> bool {
         let timeless = |learned: &Learned| Learned {
             addresses: learned

@@ -1,4 +1,4 @@
-//! Leases of the LAN's DHCP servers, and how a network's addresses are leased.
+//! Leases of the LAN's DHCP servers, and the options of a network's leases.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,19 +12,19 @@ use serde::{Deserialize, Serialize};
 use crate::model::moment::Moment;
 use crate::net::name::IfName;
 
-/// Where a network's IPv4 addresses come from.
+/// The source of a network's IPv4 addresses.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Addressing {
     /// Ashore chooses them from the network's ranges.
     #[default]
     Range,
-    /// The LAN's DHCP server hands them out.
+    /// The LAN's DHCP server assigns them.
     Dhcp,
 }
 
 impl Addressing {
-    /// Whether it is the default, which is not written down.
+    /// Whether it is the default, which is not serialised.
     #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
     pub(crate) fn is_range(&self) -> bool {
         *self == Addressing::Range
@@ -47,38 +47,39 @@ impl FromStr for Addressing {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LeaseOptions {
-    /// What becomes of a lease whose container has gone.
+    /// When the lease of a container that is gone is released.
     pub release: Release,
-    /// What does where no server gives an address.
+    /// What an endpoint gets if no server assigns an address.
     pub fallback: Fallback,
-    /// Whose answers count.
+    /// Which servers are accepted.
     pub servers: Servers,
 }
 
 impl LeaseOptions {
-    /// Whether it is the default, which is not written down.
+    /// Whether it is the default, which is not serialised.
     pub(crate) fn is_plain(&self) -> bool {
         *self == LeaseOptions::default()
     }
 }
 
-/// When a lease is given back to its server. It never is because a daemon ends.
+/// When a lease is released to its server. The end of the daemon never releases a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub enum Release {
-    /// Never: it runs out. `ashore forget` gives it back all the same.
+    /// Never: the lease expires. `ashore forget` releases it nevertheless.
     Never,
     /// When its container stops or is detached.
     OnStop,
-    /// When its container has been gone for some seconds, and not only stopped.
+    /// This many seconds after its container is removed. A container that is only stopped does not count.
     OnRemove(u32),
 }
 
 impl Release {
-    /// An hour: long enough for `docker rm` and `docker run` with a new image between, and no router's pool is so small.
+    /// One hour in seconds: long enough for a `docker rm` followed by a `docker run` with a new image, and no
+    /// router's pool is so small that this matters.
     const AFTER: u32 = 3600;
 
-    /// Whether it is the default, which is not written down.
+    /// Whether it is the default, which is not serialised.
     #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
     pub(crate) fn is_default(&self) -> bool {
         *self == Release::default()
@@ -116,7 +117,7 @@ impl FromStr for Release {
             ("on_stop", _) => Ok(Release::OnStop),
             ("on_remove", _) => Ok(Release::default()),
             (_, Some(Ok(seconds))) => Ok(Release::OnRemove(seconds)),
-            _ => Err(format!("`{text}` is none of never, on_stop, on_remove and on_remove:SECONDS")),
+            _ => Err(format!("`{text}` is not one of never, on_stop, on_remove and on_remove:SECONDS")),
         }
     }
 }
@@ -129,7 +130,7 @@ impl TryFrom<String> for Release {
     }
 }
 
-/// What does where no server gives an address.
+/// What an endpoint gets if no server assigns an address.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Fallback {
@@ -152,35 +153,38 @@ impl FromStr for Fallback {
     }
 }
 
-/// A lease, and since when it runs by the time of day.
+/// A lease, with its start by the time of day.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeaseRecord<Lease = dhcp4::Lease> {
-    /// What the server said.
+    /// What the server sent.
     #[serde(flatten)]
     pub lease: Lease,
-    /// In seconds since 1970.
+    /// The start of the lease, in seconds since 1970.
     pub since: u64,
-    /// As whom it was asked for, and is renewed, whatever its endpoint is called by then.
+    /// The client identifier with which it was requested and is renewed, even if its endpoint has another
+    /// name by then.
     pub id: ClientId,
-    /// The MAC that it was asked for with.
+    /// The MAC with which it was requested.
     pub mac: Mac,
-    /// By which parent, where it may be given back when its network is no more.
+    /// The parent, if the lease may be released after its network is gone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<IfName>,
-    /// Who brought it: its server, or the router on the way to that. None of DHCPv6, which speaks to all.
+    /// The MAC of the sender of the reply: the server, or the router on the way to it. `None` for DHCPv6,
+    /// whose messages go to all servers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<Mac>,
-    /// When it is given back.
+    /// When it is released.
     #[serde(default, skip_serializing_if = "Release::is_default")]
     pub release: Release,
 }
 
-/// The same of a DHCPv6 server's.
+/// A DHCPv6 lease.
 pub type LeaseRecord6 = LeaseRecord<dhcp6::Lease>;
 
 impl<Lease> LeaseRecord<Lease> {
-    /// How long it has run. By a clock that is behind its beginning, as that of a machine without one of its own is until it has asked
-    /// the network, nobody knows: then it is as good as new. Its server is asked anyway, and its address looked for before it is used.
+    /// How long the lease has run. The clock may be behind the start of the lease, as on a machine without a
+    /// hardware clock before it has asked the network for the time. Then the age is unknown and counts as
+    /// zero. This is safe, because the server is asked anyway and the address is probed before it is used.
     pub fn age(&self, now: u64) -> Duration {
         Duration::from_secs(now.saturating_sub(self.since))
     }
@@ -191,9 +195,10 @@ impl<Lease> LeaseRecord<Lease> {
 }
 
 impl LeaseRecord6 {
-    /// The lease by the clock that lifetimes run by; none if it cannot be told how long it has run.
+    /// The lease on the clock by which lifetimes run. Returns `None` if its start cannot be expressed on that
+    /// clock.
     pub fn held(&self, at: Moment) -> Option<dhcp6::Held> {
-        // Of one that never ends it does not matter.
+        // For a lease that never ends the start does not matter.
         let endless = self.lease.end().is_none().then_some(at.now);
         let since = at.now.checked_sub(self.age(at.today)).or(endless)?;
         Some(dhcp6::Held { lease: self.lease.clone(), since })
@@ -201,12 +206,12 @@ impl LeaseRecord6 {
 }
 
 impl LeaseRecord {
-    /// For how long it lasts yet, in seconds; none if for ever.
+    /// The remaining lifetime in seconds. Returns `None` if the lease never ends.
     pub fn left(&self, now: u64) -> Option<u64> {
         self.ends().map(|end| end.saturating_sub(now))
     }
 
-    /// When it ends, in seconds since 1970; none if never.
+    /// When the lease ends, in seconds since 1970. Returns `None` if it never ends.
     pub fn ends(&self) -> Option<u64> {
         self.lease.term.map(|term| self.after(term.end))
     }

@@ -1,15 +1,15 @@
-//! A moment by the clock that lifetimes run by, and by the time of day.
+//! A moment on two clocks: the clock of lifetimes and the time of day.
 
 use std::time::{Duration, Instant};
 
 use ashore_wire::slaac::Lasting;
 
-/// A moment by both clocks: the one that lifetimes run by, and the time of day by which they are written down.
+/// A moment on two clocks: the clock by which lifetimes run, and the time of day in which they are stored.
 #[derive(Debug, Clone, Copy)]
 pub struct Moment {
-    /// By the clock that goes on while the machine sleeps.
+    /// On the clock that continues while the machine is suspended.
     pub now: Instant,
-    /// In seconds since 1970.
+    /// The time of day, in seconds since 1970.
     pub today: u64,
 }
 

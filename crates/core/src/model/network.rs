@@ -1,4 +1,4 @@
-//! A network, and what follows from it alone.
+//! A network, and everything that depends on it alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -20,7 +20,7 @@ use crate::net::observed::{Link, View};
 use crate::net::range::Range;
 use crate::net::vlan::{Membership, Vlan};
 
-/// The name of the auxiliary address that is the host's own on the network.
+/// The name of the auxiliary address that the host itself uses on the network.
 pub const HOST_AUX: &str = "host";
 
 /// A named flat network.
@@ -28,46 +28,46 @@ pub const HOST_AUX: &str = "host";
 pub struct Network {
     /// Its name.
     pub name: NetworkName,
-    /// The engine that it belongs to, unless it is the user's own.
+    /// The engine to which it belongs. `None` if the user made it with Ashore.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub engine: Option<EngineNetwork>,
     /// The host's interface that faces the LAN.
     pub parent: IfName,
-    /// The VLAN that Ashore makes the parent for; none if the parent is the user's. With kind `bridge` that is one of a
-    /// bridge that filters VLANs, and the parent is Ashore's own port in it.
+    /// The VLAN for which Ashore makes the parent. `None` if the parent is the user's. With kind `bridge` it
+    /// is a VLAN of a bridge that filters VLANs, and the parent is Ashore's own port in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vlan: Option<Vlan>,
-    /// How endpoints get onto the LAN.
+    /// The kind of link that puts endpoints on the LAN.
     pub kind: LinkKind,
     /// Its subnets, any number of either family.
     pub subnets: Vec<Subnet>,
-    /// Where its IPv4 addresses come from.
+    /// The source of its IPv4 addresses.
     #[serde(default, skip_serializing_if = "Addressing::is_range")]
     pub addressing: Addressing,
-    /// How they are leased, where they are.
+    /// How its IPv4 addresses are leased, if they are leased.
     #[serde(default, skip_serializing_if = "LeaseOptions::is_plain")]
     pub leasing: LeaseOptions,
-    /// Where its IPv6 addresses come from.
+    /// The source of its IPv6 addresses.
     #[serde(default, skip_serializing_if = "Ipv6Mode::is_range")]
     pub ipv6: Ipv6Mode,
-    /// Whether host and containers reach each other.
+    /// Whether the host and the containers can reach each other.
     pub host_access: bool,
-    /// No default route for endpoints.
+    /// Whether endpoints have no default route.
     pub internal: bool,
-    /// Conflict detection before an address is used.
+    /// How addresses are checked for conflicts before they are used.
     pub conflict: Profile,
-    /// MTU of the endpoints' links in bytes; the parent's without one.
+    /// The MTU of the endpoints' links in bytes. Without one it is the parent's.
     pub mtu: Option<u32>,
-    /// macvlan: broadcasts that may wait, in frames; the kernel's default (1000) without one.
+    /// macvlan: the length of the broadcast queue in frames. Without one it is the kernel's default (1000).
     pub bc_queue_len: Option<u32>,
-    /// bridge: what the endpoints' ports do that not every port does.
+    /// bridge: the options of the endpoints' ports.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub port: BTreeSet<PortOption>,
-    /// In a bridge's VLAN: as what the endpoints' ports are in it.
+    /// In a bridge's VLAN: the membership of the endpoints' ports.
     #[serde(default, skip_serializing_if = "Membership::is_untagged")]
     pub membership: Membership,
-    /// Whether it is of the engine's own driver, which makes its links and chooses its addresses: Ashore adds host access
-    /// and keeps watch.
+    /// Whether it belongs to a driver of the engine's own, which makes the links and chooses the addresses.
+    /// Ashore adds host access and watches the addresses.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub adopted: bool,
 }
@@ -75,11 +75,11 @@ pub struct Network {
 /// A network as a container engine knows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EngineNetwork {
-    /// The engine's id, 64 hexadecimal digits with Docker.
+    /// The engine's id of the network, 64 hexadecimal digits with Docker.
     pub id: String,
-    /// What the user called it. The engine tells no driver; its list does.
+    /// The name that the user gave it. The engine does not tell a driver this name, but its list contains it.
     pub name: Option<String>,
-    /// The id of the engine on whose list it was seen; only that one can have forgotten it.
+    /// The id of the engine whose list contained it. Only this engine can have removed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub of: Option<String>,
 }
@@ -89,24 +89,24 @@ pub struct EngineNetwork {
 pub struct Subnet {
     /// The LAN's subnet.
     pub net: IpNet,
-    /// What Ashore hands out of it; the whole subnet without one.
+    /// The range from which Ashore hands out addresses. Without one it is the whole subnet.
     pub range: Option<Range>,
     /// The LAN's router.
     pub gateway: Option<IpAddr>,
-    /// Addresses that are never handed out, by name; the one named `host` is put on the shim.
+    /// Addresses that are never handed out, by name. The one named `host` is set on the shim.
     pub aux: BTreeMap<String, IpAddr>,
-    /// Whether the range was Ashore's choice rather than the user's.
+    /// Whether Ashore chose the range, and not the user.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub chosen: bool,
 }
 
 impl Subnet {
-    /// The addresses among which Ashore chooses.
+    /// The addresses from which Ashore chooses.
     pub fn pool(&self) -> Range {
         self.range.unwrap_or_else(|| Range::of_net(&self.net))
     }
 
-    /// Why an address can be no endpoint's, whoever holds it; nothing if it can.
+    /// Returns the reason why an address can never belong to an endpoint. Returns `None` if it can.
     pub fn never(&self, ip: IpAddr) -> Option<Unassignable> {
         if self.gateway == Some(ip) {
             return Some(Unassignable::Gateway);
@@ -114,7 +114,8 @@ impl Subnet {
         if let Some((name, _)) = self.aux.iter().find(|(_, aux)| **aux == ip) {
             return Some(Unassignable::Aux(name.clone()));
         }
-        // A /31 has neither (RFC 3021), a /32 and IPv6 likewise; IPv6 has the subnet-router anycast address instead.
+        // A /31 (RFC 3021), a /32 and IPv6 have neither a network nor a broadcast address. IPv6 has the
+        // subnet-router anycast address instead.
         match self.net {
             IpNet::V4(net) if net.prefix_len() < 31 && ip == net.network() => {
                 Some(Unassignable::NetworkAddress)
@@ -127,20 +128,20 @@ impl Subnet {
         }
     }
 
-    /// All of a subnet.
+    /// Returns a whole subnet, without a range or auxiliary addresses.
     pub fn whole(net: IpNet, gateway: Option<IpAddr>) -> Self {
         Subnet { net, range: None, gateway, aux: BTreeMap::new(), chosen: false }
     }
 }
 
-/// Why an address is never an endpoint's.
+/// The reason why an address can never belong to an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unassignable {
     /// It is the gateway.
     Gateway,
     /// It is an auxiliary address.
     Aux(String),
-    /// It names the subnet.
+    /// It is the subnet's network address.
     NetworkAddress,
     /// It is the subnet's broadcast address.
     Broadcast,
@@ -161,19 +162,20 @@ impl fmt::Display for Unassignable {
 }
 
 impl Network {
-    /// The subnet that holds an address.
+    /// The subnet that contains an address.
     pub fn subnet_of(&self, ip: IpAddr) -> Option<&Subnet> {
         self.subnets.iter().find(|subnet| subnet.net.contains(&ip))
     }
 
-    /// The subnet of an endpoint's lease, if it is none of the network's: the router is another by now, or has other addresses.
+    /// The subnet of an endpoint's lease, if it is not one of the network's subnets: the router was replaced
+    /// or its addresses have changed.
     pub fn other_lan_of(&self, endpoint: &Endpoint) -> Option<IpNet> {
         let leased = endpoint.lease.as_ref()?.lease.address;
         self.subnet_of(leased.addr().into()).is_none().then(|| leased.trunc().into())
     }
 
-    /// The routers of an endpoint's default routes, at most one of each family: that of its lease, the subnet's, or the one that
-    /// advertises itself.
+    /// The routers of an endpoint's default routes, at most one of each family: the router of its lease, the
+    /// gateway of the subnet, or the advertised router.
     pub fn gateways_of(&self, endpoint: &Endpoint) -> impl Iterator<Item = IpAddr> {
         let wanted = endpoint.default_route && !self.internal;
         let gateway = |net: &IpNet| match &endpoint.lease {
@@ -185,7 +187,8 @@ impl Network {
         endpoint.addresses.iter().filter_map(gateway).chain(learned).filter(move |_| wanted)
     }
 
-    /// The subnets out of which Ashore itself hands out addresses, if only for want of a DHCP server.
+    /// The subnets from which Ashore itself hands out addresses, if only as the fallback when no DHCP server
+    /// answers.
     pub fn handed_out(&self) -> impl Iterator<Item = &Subnet> {
         let fallback = self.leasing.fallback == Fallback::Range;
         self.subnets.iter().filter(move |subnet| fallback || !self.leases(Family::of(subnet.net.addr())))
@@ -196,7 +199,8 @@ impl Network {
         self.addressing == Addressing::Dhcp && family == Family::Ipv4
     }
 
-    /// How addresses come about, for people: those of each subnet, and those that are of no subnet of the network's own.
+    /// The sources of its addresses, as text for users: one of each subnet, and the source of IPv6 addresses
+    /// that come from router advertisements.
     pub fn sources(&self) -> impl Iterator<Item = String> {
         let advertised = self.follows_routers().then(|| format!("ipv6:{}", self.ipv6));
         self.subnets.iter().map(|subnet| self.source_of(subnet)).chain(advertised)
@@ -215,17 +219,18 @@ impl Network {
         }
     }
 
-    /// Whether the LAN itself has a say in its addresses: a DHCP server, or routers.
+    /// Whether the LAN influences its addresses: a DHCP server or routers.
     pub fn listens(&self) -> bool {
         self.addressing == Addressing::Dhcp || self.follows_routers()
     }
 
-    /// What people call it.
+    /// The name that users know: the engine's name for it, or its own.
     pub fn label(&self) -> &str {
         self.engine.as_ref().and_then(|engine| engine.name.as_deref()).unwrap_or(self.name.as_str())
     }
 
-    /// What helps where its parent has gone and does not come back, most often because it has another name since a start of the host.
+    /// The remedy if its parent is gone and does not come back. Most often the interface has a new name since
+    /// the host booted.
     pub fn remedy_without_parent(&self, host: &View) -> String {
         let label = self.label();
         let now = host.faces_now(self);
@@ -233,7 +238,7 @@ impl Network {
         let now = now.map_or_else(String::new, |now| format!("its subnet is on `{now}` now; "));
         if self.adopted {
             return format!(
-                "{now}if it has another name now, make the network anew on that: docker network disconnect -f {label} NAME for each \
+                "{now}if it has another name now, create the network again on that interface: docker network disconnect -f {label} NAME for each \
                  container, docker network rm {label}, docker network create … -o parent={new} {label}, and \
                  docker network connect {label} NAME"
             );
@@ -241,13 +246,14 @@ impl Network {
         format!("{now}if it has another name now: ashore network move {label} --parent {new}")
     }
 
-    /// Whether a shim can give host access: the kernel lets siblings meet only in macvlan's bridge mode and in ipvlan.
-    /// A bridge parent needs none, since the host is on the bridge.
+    /// Whether a shim gives host access. The kernel lets siblings reach each other only in macvlan's bridge
+    /// mode and in ipvlan. A bridge parent needs no shim, because the host is on the bridge.
     pub fn uses_shim(&self) -> bool {
         self.host_access && matches!(self.kind, LinkKind::Macvlan(MacvlanMode::Bridge) | LinkKind::Ipvlan(_))
     }
 
-    /// The interface that must be there, and up, for the network to be on its LAN: the parent, or what Ashore makes it on.
+    /// The interface that must exist and be up for the network to be on its LAN: the parent, or the interface
+    /// on which Ashore makes the parent.
     pub fn lower_device(&self, host: &View) -> &IfName {
         let users = |link: &Link| link.tag() != Some(Tag::Vlan(self.parent.clone()));
         match &self.vlan {
@@ -258,25 +264,25 @@ impl Network {
         }
     }
 
-    /// Whether the host, if it is to have access, has it only as machines of other subnets do: on a VLAN that Ashore makes
-    /// it has no address but one that is reserved for it.
+    /// Whether the host reaches the endpoints only through a router, as machines of other subnets do. On a
+    /// VLAN that Ashore makes, the host has no address unless one is reserved for it.
     pub fn host_goes_by_router(&self) -> bool {
         let reserved = |subnet: &Subnet| subnet.aux.contains_key(HOST_AUX);
         self.vlan.is_some() && self.host_access && !self.subnets.iter().any(reserved)
     }
 
-    /// The VLAN of a bridge that its endpoints' ports are in.
+    /// The VLAN of a bridge in which its endpoints' ports are members.
     pub fn bridge_vlan(&self) -> Option<&Vlan> {
         self.vlan.as_ref().filter(|_| self.kind == LinkKind::Bridge)
     }
 
-    /// With kind `bridge`, the bridge that its endpoints' ports are on.
+    /// With kind `bridge`: the bridge that has its endpoints' ports.
     pub fn bridge(&self) -> &IfName {
         self.bridge_vlan().map_or(&self.parent, |vlan| &vlan.lower)
     }
 
-    /// Whether anything can be heard and said by the parent, as far as it is Ashore's own port. A new one passes nothing until the
-    /// kernel's link watch has seen both ends (Linux 6.1).
+    /// Whether frames can pass through the parent, if the parent is Ashore's own port. A new port passes
+    /// nothing until the kernel's link watch has seen both ends (Linux 6.1).
     pub fn is_passing(&self, host: &View) -> bool {
         let parent = &self.parent;
         let ends = [Tag::Vlan(parent.clone()), Tag::VlanPort(parent.clone())];
@@ -284,7 +290,8 @@ impl Network {
         self.bridge_vlan().is_none() || ends.iter().all(passes)
     }
 
-    /// The interface by which the host itself is on the network's LAN, if it is: the parent, or its own in a bridge's VLAN.
+    /// The interface by which the host itself is on the network's LAN: the parent, or the host's own
+    /// interface in a bridge's VLAN. Returns `None` if the host has none.
     pub fn hosts_own<'a>(&self, host: &'a View) -> Option<&'a Link> {
         match self.bridge_vlan() {
             Some(vlan) => host.links.iter().find(|link| vlan.is(link, host)),
@@ -292,40 +299,42 @@ impl Network {
         }
     }
 
-    /// Whether endpoints have addresses and routes by what the LAN's routers advertise.
+    /// Whether endpoints get addresses and routes from the LAN's router advertisements.
     pub fn follows_routers(&self) -> bool {
         matches!(self.ipv6, Ipv6Mode::Auto | Ipv6Mode::Slaac | Ipv6Mode::Dhcp)
     }
 
-    /// Whether endpoints make addresses of advertised prefixes.
+    /// Whether endpoints make addresses from advertised prefixes.
     pub(crate) fn makes_addresses(&self) -> bool {
         matches!(self.ipv6, Ipv6Mode::Auto | Ipv6Mode::Slaac)
     }
 
-    /// Whether endpoints may have addresses of a DHCPv6 server's.
+    /// Whether endpoints may get addresses from a DHCPv6 server.
     pub fn may_ask_dhcp6(&self) -> bool {
         matches!(self.ipv6, Ipv6Mode::Auto | Ipv6Mode::Dhcp) && !self.kind.shares_parents_mac()
     }
 
-    /// Whether they ask one, by what the routers say.
+    /// Whether endpoints ask a DHCPv6 server for addresses, given what the routers advertise.
     pub fn asks_dhcp6(&self, offer: &Offer) -> bool {
         self.may_ask_dhcp6() && (self.ipv6 == Ipv6Mode::Dhcp || offer.managed)
     }
 
-    /// Whether a DHCPv6 server is asked for its endpoints what there is to know beside addresses. A router that says that addresses are
-    /// to be had there says the same of all else (RFC 4861, 4.2), and who has a lease is told with it.
+    /// Whether a DHCPv6 server is asked only for information other than addresses. A router that says that
+    /// DHCPv6 provides addresses says the same of all other information (RFC 4861, 4.2). An endpoint that
+    /// asks for a lease gets the information with it.
     pub fn inquires(&self, offer: &Offer) -> bool {
         self.follows_routers() && (offer.managed || offer.other) && !self.asks_dhcp6(offer)
     }
 
-    /// Whether its endpoints have IPv6 addresses by Ashore.
+    /// Whether its endpoints get IPv6 addresses from Ashore.
     pub fn has_ipv6(&self) -> bool {
         self.follows_routers() || self.subnets.iter().any(|subnet| subnet.net.addr().is_ipv6())
     }
 }
 
 impl View {
-    /// Where the addresses of a network's subnets are on this host, if that is not its parent.
+    /// The interface of this host that now has addresses in the network's subnets, if that is not the
+    /// network's parent.
     pub fn faces_now(&self, network: &Network) -> Option<&IfName> {
         let of_subnet = |link: &&Link| {
             let mut nets = self.addresses_of(link).filter(|there| !there.link_scope).map(|there| there.net);

@@ -1,12 +1,13 @@
-//! By what Ashore knows a link as its own.
+//! How Ashore recognises its own links.
 //!
-//! On the host a link is known by its tag and its name, which go together; whoever can write there is root. A link that an
-//! engine gives back comes from a container, which may have written any tag and any MAC on it. It comes under the name that
-//! Ashore chose for it, and it is a child of a link of the host.
+//! On the host, Ashore recognises a link by its tag together with its name. Only root can write there. A link
+//! that an engine gives back comes from a container, which may have written any tag and any MAC on it. Such a
+//! link comes back under the name that Ashore chose for it, and it is a child of a link on the host.
 //!
-//! In a container nothing that is written on a link proves anything. There an endpoint's link has to be a child of a link on
-//! the host (for a veth: the other end of the endpoint's port), and has to show one more `Evidence`. A child of the same
-//! parent that shows none is somebody else's: an engine's, or one that the user has made by hand.
+//! In a container, nothing that is written on a link proves anything. There an endpoint's link must be a
+//! child of a link on the host (for a veth: the other end of the endpoint's port), and it must show one more
+//! piece of `Evidence`. A child of the same parent without evidence belongs to another party: an engine, or
+//! the user, who made it by hand.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,45 +23,48 @@ use crate::net::name::{EndpointKey, IfName};
 use crate::net::observed::{Link, Observed, ObservedKind, Seat, View};
 use crate::net::step::Step;
 
-/// What tells that a child of a parent in an endpoint's container is the endpoint's link: the strongest first.
+/// The evidence that a child of a parent in an endpoint's container is the endpoint's link. The strongest
+/// comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Evidence {
-    /// The kernel's number for it. A link that does not leave its namespace keeps it, whatever else is changed.
+    /// The kernel's index for it. A link that does not leave its namespace keeps its index, whatever else is
+    /// changed.
     Number,
-    /// The MAC that the endpoint was given, which is no other machine's.
+    /// The MAC that was assigned to the endpoint. No other machine has it.
     Mac,
-    /// The MAC that its link was last seen with.
+    /// The MAC with which its link was last seen.
     SeenMac,
     /// The endpoint's own tag.
     Tag,
     /// The endpoint's address.
     Address,
-    /// The name, of a link that was made and not tagged when the daemon died.
+    /// The link's name, for a link that was made but not yet tagged when the daemon died.
     Name,
 }
 
-/// Whose a link is.
+/// The owner of a link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Owner {
-    /// The one that has this tag, whatever tag the link bears.
+    /// The owner with this tag, whatever tag the link has.
     Of(Tag),
-    /// An endpoint's of which the state knows nothing any more.
+    /// An endpoint that is no longer in the state.
     Gone,
 }
 
-/// Ashore's links in what was observed.
+/// Ashore's links among the observed ones.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Owners {
-    /// By their number on the host.
+    /// Links on the host, by their index.
     host: BTreeMap<u32, Owner>,
-    /// By their number in each container, those that Ashore itself has put there and may take away.
+    /// Links in each container, by their index: those that Ashore itself put there and may delete.
     inside: BTreeMap<Netns, BTreeMap<u32, Owner>>,
-    /// For each endpoint the link by which it is on the LAN, also where an engine or somebody else has put it there.
+    /// The link by which each endpoint is on the LAN, including links that an engine or another party put
+    /// there.
     links: BTreeMap<EndpointKey, (Netns, u32)>,
 }
 
 impl Owners {
-    /// Looks at everything that was observed.
+    /// Finds Ashore's links in everything that was observed.
     pub fn of(state: &State, observed: &Observed) -> Self {
         let host = &observed.host;
         let known = |link: &Link| Some((link.index, state.owner_on_host(host, link)?));
@@ -71,7 +75,7 @@ impl Owners {
         owners
     }
 
-    /// Whose a link is; none if it is not Ashore's to change or to take away.
+    /// The owner of a link. Returns `None` if Ashore may not change or delete the link.
     pub fn owner(&self, place: &Place, link: &Link) -> Option<&Owner> {
         match place {
             Place::Host => self.host.get(&link.index),
@@ -79,13 +83,13 @@ impl Owners {
         }
     }
 
-    /// The link on the host that has a name, if it is the one of a tag.
+    /// The index of the link with this name on the host, if its owner is `tag`.
     pub(crate) fn on_host(&self, tag: &Tag, name: &IfName, host: &View) -> Option<u32> {
         let index = host.link(name)?.index;
         (self.host.get(&index) == Some(&Owner::Of(tag.clone()))).then_some(index)
     }
 
-    /// The link by which an endpoint is on the LAN, and where it is.
+    /// The link by which an endpoint is on the LAN, with its namespace.
     pub fn link_of<'a>(
         &self,
         endpoint: &Endpoint,
@@ -96,7 +100,7 @@ impl Owners {
         Some((netns, view, view.link_at(*index)?))
     }
 
-    /// Whether another endpoint is on the LAN by a link in a container.
+    /// Whether this link in a container belongs to another endpoint.
     pub fn is_of_another(&self, endpoint: &Endpoint, netns: &Netns, link: &Link) -> bool {
         let here = |(key, one): (&EndpointKey, &(Netns, u32))| {
             *key != endpoint.key() && one.0 == *netns && one.1 == link.index
@@ -104,15 +108,15 @@ impl Owners {
         self.links.iter().any(here)
     }
 
-    /// Whether an endpoint is whole in the kernel, though its record says that it is on its way: its link is up, which comes
-    /// after tag and addresses. What comes after that, routes, can be mended. An engine's link is up only once the engine has
-    /// brought it up.
+    /// Whether an endpoint is complete in the kernel although its record says `Attaching`: its link is up,
+    /// which happens after the tag and the addresses are set. Only the routes come later, and they can be
+    /// added afterwards. `false` for an engine's endpoint: only the engine brings its link up.
     pub fn is_whole(&self, endpoint: &Endpoint, observed: &Observed) -> bool {
         let up = || self.link_of(endpoint, observed).is_some_and(|(_, _, link)| link.up);
         endpoint.stage == Stage::Attaching && endpoint.netns().is_some() && up()
     }
 
-    /// What there is of an endpoint is not touched for now.
+    /// Makes the plan leave the endpoint's links alone for now.
     pub(crate) fn leave_alone(&mut self, endpoint: &Endpoint, host: &View) {
         self.leave_on_host(&endpoint.port_tag().host_name(), host);
         if let Some((netns, index)) = self.links.get(&endpoint.key()) {
@@ -120,19 +124,20 @@ impl Owners {
         }
     }
 
-    /// The link of a name on the host is not touched for now.
+    /// Makes the plan leave the link with this name on the host alone for now.
     pub(crate) fn leave_on_host(&mut self, name: &IfName, host: &View) {
         host.link(name).and_then(|link| self.host.remove(&link.index));
     }
 
-    /// The far end of an endpoint's veth.
+    /// The index of the far end of an endpoint's veth.
     fn port_of(&self, endpoint: &Endpoint, host: &View) -> Option<u32> {
         let tag = endpoint.port_tag();
         self.on_host(&tag, &tag.host_name(), host)
     }
 
-    /// Says whose the links in one container are. Each is one endpoint's at most, and each endpoint has one at most, which is
-    /// the one with the best evidence. Of an endpoint that is to go, all go that show any.
+    /// Finds the owners of the links in one container. Each link belongs to at most one endpoint, and each
+    /// endpoint has at most one link: the one with the best evidence. For an endpoint that is to be removed,
+    /// all links with any evidence are removed.
     fn look_into(&mut self, netns: &Netns, view: &View, host: &View, endpoints: Vec<(&Endpoint, &Network)>) {
         let place = Place::Netns(netns.clone());
         let mut shown = Vec::new();
@@ -141,7 +146,7 @@ impl Owners {
             let case = Case { endpoint, network, port, place: &place, view, host };
             shown.extend(view.links.iter().filter_map(|link| Some((case.evidence(link)?, endpoint, link))));
         }
-        // A link that is up is the one of several.
+        // Among links with equal evidence, one that is up comes first.
         shown.sort_by_key(|(evidence, _, link)| (*evidence, !link.up, link.index));
         let mut taken = BTreeMap::new();
         for (_, endpoint, link) in &shown {
@@ -159,11 +164,11 @@ impl Owners {
     }
 }
 
-/// The question whether a link in a container is an endpoint's.
+/// The inputs for the question whether a link in a container belongs to an endpoint.
 struct Case<'a> {
     endpoint: &'a Endpoint,
     network: &'a Network,
-    /// The other end of its veth.
+    /// The index of the other end of its veth.
     port: Option<u32>,
     place: &'a Place,
     view: &'a View,
@@ -186,7 +191,8 @@ impl Case<'_> {
         if parent.is_some_and(|parent| link.is_child_of(parent, self.place)) {
             return strong.or_else(|| self.weak(link));
         }
-        // The parent may be another by now. A link of Ashore's own on the old one is made anew, and an engine's is left alone.
+        // The network may have another parent by now. A link of Ashore's on the old parent is made again, and
+        // an engine's link is left alone.
         strong.filter(|_| self.endpoint.netns().is_some())
     }
 
@@ -204,11 +210,13 @@ impl Case<'_> {
     fn weak(&self, link: &Link) -> Option<Evidence> {
         let endpoint = self.endpoint;
         let holds = || self.view.addresses_of(link).any(|there| endpoint.holds(there.net.addr()));
-        // What is only left alone, and what is to go from the LAN, may be known by less than what will be changed. Of those that
-        // share the parent's MAC there is less to know.
+        // Weaker evidence is enough for a link that is only left alone, and for one that is removed from the
+        // LAN, than for a link that will be changed. A link that shares the parent's MAC offers less
+        // evidence.
         let by_less = endpoint.netns().is_none() || !endpoint.is_wanted() || endpoint.mac.is_none();
         let may_bear = by_less || endpoint.seen.is_none();
-        // Before it was seen, whoever has its address in this namespace had it before it came.
+        // While the endpoint's link has never been seen, a link that has its address in this namespace had
+        // the address before the endpoint came.
         let may_hold = by_less && (endpoint.seen.is_some() || endpoint.netns().is_none());
         let unseen = endpoint.mac.is_none() && endpoint.seen.is_none() && endpoint.is_cut_short();
         if endpoint.mac.is_some() && endpoint.mac_on_lan() == link.mac {
@@ -226,7 +234,7 @@ impl Case<'_> {
 }
 
 impl State {
-    /// The endpoints that have, or may have, a link in each of the containers that were observed.
+    /// The endpoints that have, or may have, a link in each of the observed containers.
     fn by_container<'a>(
         &'a self,
         observed: &'a Observed,
@@ -242,7 +250,7 @@ impl State {
         all
     }
 
-    /// What takes away from a container what is left there of an endpoint that the state does not have there.
+    /// The steps that delete from a container what is left of an endpoint that the state does not have there.
     pub fn clearing(&self, endpoint: &Endpoint, netns: &Netns, observed: &Observed) -> Vec<Step> {
         let (Some(inside), Some(network)) = (observed.netns.get(netns), self.network_of(endpoint)) else {
             return Vec::new();
@@ -258,7 +266,7 @@ impl State {
         left.iter().map(|link| Step::DelLink { place: place.clone(), link: link.name.clone() }).collect()
     }
 
-    /// Other children of an endpoint's parent in its container, which Ashore has not made and leaves alone.
+    /// Other children of an endpoint's parent in its container, which Ashore did not make and leaves alone.
     pub fn others_beside(&self, endpoint: &Endpoint, observed: &Observed) -> Vec<Link> {
         let owners = Owners::of(self, observed);
         let inside = endpoint.netns().and_then(|netns| observed.netns.get_key_value(netns));
@@ -270,9 +278,10 @@ impl State {
         view.links.iter().filter(beside).cloned().collect()
     }
 
-    /// Links in containers that stand on one of the host's, bear an endpoint's tag, and are no endpoint's that is in the state, as far as
-    /// their MACs tell. Who made them has lost its state, or goes on with an older one. In a container that is no proof: they are told of
-    /// and left alone. Containers with an endpoint in them are not to be among those that were observed.
+    /// Links in containers that are children of a link on the host and have an endpoint's tag, but whose MACs
+    /// belong to no endpoint in the state. Whoever made them lost its state, or continues with an older one.
+    /// In a container the tag is no proof, so these links are reported and left alone. The caller must not
+    /// include containers with an endpoint in `observed`.
     pub fn unowned<'a>(&self, observed: &'a Observed) -> Vec<(&'a Netns, &'a Link)> {
         let known: BTreeSet<Mac> = self.endpoints.values().flat_map(Endpoint::macs).collect();
         let is_unowned = |link: &&Link| {
@@ -287,7 +296,7 @@ impl State {
         observed.netns.iter().flat_map(inside).collect()
     }
 
-    /// Whose a link on the host is.
+    /// The owner of a link on the host.
     pub(crate) fn owner_on_host(&self, host: &View, link: &Link) -> Option<Owner> {
         let tag = link.tag().filter(|tag| may_bear(&link.kind, tag));
         if tag.as_ref().is_some_and(|tag| tag.host_name() == link.name) {
@@ -308,7 +317,8 @@ impl State {
             if shim_mac(parent) == Some(mac) {
                 return Some(Owner::Of(Tag::Shim(parent.name.clone())));
             }
-            // What a container has given its link for a MAC may be the MAC of a link that the user has made here.
+            // Only the endpoint's own MAC counts: a MAC that a container set on its link may be the MAC of a
+            // link that the user made here.
             let with_mac = |(one, network): &(&Endpoint, &Network)| {
                 network.parent == parent.name && one.mac == Some(mac)
             };
@@ -319,7 +329,7 @@ impl State {
         if let Some(tag) = tag {
             return Some(Owner::Of(tag));
         }
-        // An engine takes a link down when it moves it back.
+        // An engine brings a link down when it moves it back to the host.
         let given_back = for_engine && parent.is_some() && !link.up;
         if given_back || parent.is_some_and(|parent| self.had_lately(parent, link)) {
             return Some(Owner::Gone);
@@ -327,7 +337,8 @@ impl State {
         self.untagged_port(link).map(Owner::Of)
     }
 
-    /// Whether a name that has gone had this link: its MAC follows from the name, and no other machine has it.
+    /// Whether a remembered name had this link: the MAC is derived from the name, and no other machine has
+    /// it.
     fn had_lately(&self, parent: &Link, link: &Link) -> bool {
         let Some(mac) = link.mac else { return false };
         let of_network = |network: &Network| network.parent == parent.name && !network.adopted;
@@ -338,8 +349,9 @@ impl State {
             })
     }
 
-    /// The far end of a veth is tagged after the other one may be up already, and an endpoint whose link is up is whole. Its
-    /// name is a hash, which nobody else chooses.
+    /// Returns the tag for the far end of a veth that is not tagged yet. The far end is tagged later than the
+    /// other end may come up, and an endpoint whose link is up counts as complete. The far end is recognised
+    /// by its name, a hash that no other party chooses.
     fn untagged_port(&self, link: &Link) -> Option<Tag> {
         if link.kind != ObservedKind::Veth || !is_port_name(&link.name) {
             return None;
@@ -357,8 +369,8 @@ impl State {
         None
     }
 
-    /// What was seen of endpoints' links and is not written down yet. An endpoint whose link was not seen keeps what was seen
-    /// last.
+    /// The changes that record what was newly observed of the endpoints' links. An endpoint whose link was
+    /// not observed keeps its last observation.
     pub fn sightings(&self, observed: &Observed) -> Vec<Change> {
         let owners = Owners::of(self, observed);
         let attached = self.endpoints.values().filter(|endpoint| endpoint.stage == Stage::Attached);
@@ -370,8 +382,9 @@ impl State {
         seen.collect()
     }
 
-    /// The parents of endpoints whose link is not to be seen up in their container, and the MACs that it may have. Whether it is on the
-    /// LAN all the same the parents tell, see [`Observed::children`].
+    /// The parents of endpoints whose link was not seen up in their container, with the MACs that these links
+    /// may have. Those parents know whether such a link is on the LAN nevertheless, see
+    /// [`Observed::children`].
     pub fn parents_to_ask(&self, observed: &Observed) -> BTreeMap<IfName, BTreeSet<Mac>> {
         let missing = |endpoint: &Endpoint| {
             let (netns, view) = observed.netns.get_key_value(endpoint.netns()?)?;
@@ -394,8 +407,8 @@ impl State {
         to_ask
     }
 
-    /// The MAC by which an endpoint is on the LAN although its link is not in its container: the container has moved it into
-    /// another namespace. None also where nothing can tell.
+    /// The MAC by which an endpoint is on the LAN although its link is not in its container, because the
+    /// container moved the link to another namespace. Returns `None` also if this cannot be determined.
     pub fn adrift(&self, endpoint: &Endpoint, owners: &Owners, observed: &Observed) -> Option<Mac> {
         observed.netns.get(endpoint.netns()?)?;
         let network = self.network_of(endpoint)?;
@@ -404,19 +417,20 @@ impl State {
             return None;
         }
         if network.kind == LinkKind::Bridge {
-            // The two ends of a veth come and go together.
+            // The two ends of a veth are made and deleted together.
             return owners.port_of(endpoint, &observed.host).and_then(|_| endpoint.mac_on_lan());
         }
         let children = observed.children.get(&network.parent)?;
-        // A link that its container has given the MAC of some other machine is not that machine.
+        // A container may have set another machine's MAC on its link. That does not make the link that
+        // machine.
         let is_meant = |mac: &Mac| at_home.is_none() || endpoint.mac == Some(*mac);
         self.macs_of(endpoint).filter(is_meant).find(|mac| children.contains(mac))
     }
 }
 
 impl Endpoint {
-    /// Whether a link in a container is its, though the state does not have it there: it is left of an earlier one of the same
-    /// name.
+    /// Whether a link in a container is left from an earlier endpoint of the same name, although the state
+    /// does not have it there.
     pub(crate) fn has_left(
         &self,
         network: &Network,
@@ -425,7 +439,7 @@ impl Endpoint {
         host: &View,
     ) -> bool {
         let place = &Place::Netns(netns.clone());
-        // A veth is left with its port.
+        // For a veth, the port on the host is left too.
         let tag = self.port_tag();
         let port = host.link(&tag.host_name()).filter(|port| port.tag() == Some(tag));
         let case =
@@ -433,34 +447,34 @@ impl Endpoint {
         case.evidence(link).is_some_and(|evidence| evidence != Evidence::Name)
     }
 
-    /// Whether a child of its parent, in its container, is its link and on the LAN, so that it is nowhere else: the kernel
-    /// brings no second child up with a MAC, and gives a number once.
+    /// Whether a child of its parent, in its container, is its link and is on the LAN. Then the link is
+    /// nowhere else: the kernel brings up no second child with the same MAC, and gives an index only once.
     fn is_up_as(&self, link: &Link) -> bool {
         let has_number = self.seen.as_ref().is_some_and(|seen| seen.index == link.index);
         link.up && (has_number || self.mac.is_some() && self.mac == link.mac)
     }
 
-    /// What is to be kept in mind of its link.
+    /// Returns the observation of its link that is stored.
     pub fn seen_as(&self, link: &Link, view: &View) -> Seen {
         let engines = self.netns().is_none();
         let name = engines.then(|| link.name.clone());
-        // An engine sets all of it before it brings the link up, but for the routes.
+        // An engine makes all settings, except the routes, before it brings the link up.
         let before = || self.seen.as_ref()?.set.clone();
         let set = if engines && link.up { Some(view.set_of(link)) } else { before() };
-        // Where the MAC is the parent's, it is none of its own.
+        // A MAC that the link shares with the parent is not stored.
         Seen { index: link.index, mac: link.mac.filter(|_| self.mac.is_some()), name, set }
     }
 }
 
-/// The MAC of the shim on a parent.
+/// The MAC that is derived for the shim on a parent. Returns `None` if the parent has no MAC.
 pub fn shim_mac(parent: &Link) -> Option<Mac> {
     let vlan = if let ObservedKind::Vlan { id, .. } = parent.kind { Some(id) } else { None };
     Some(identity::shim_mac(parent.mac?, vlan))
 }
 
 impl View {
-    /// The MAC of the shim on a parent: the one that it has where the parent's changes by itself, as a bridge's or a bond's does when a
-    /// port comes or goes. The endpoints know the host by it.
+    /// The MAC of the shim on a parent. A bridge's or bond's MAC changes by itself when a port is added or
+    /// removed. On such a parent an existing shim keeps its MAC, because the endpoints know the host by it.
     pub(crate) fn shim_mac(&self, parent: &Link) -> Option<Mac> {
         let changes = match &parent.kind {
             ObservedKind::Bridge => true,
@@ -474,8 +488,8 @@ impl View {
     }
 }
 
-/// Whether Ashore makes links of a kind for that. A NIC that was lent to a container comes back with whatever the container
-/// has written on it, and a tap on the host is the user's own.
+/// Whether Ashore makes links of this kind for this tag. A NIC that was lent to a container comes back with
+/// whatever the container wrote on it, and a tap on the host is the user's own.
 fn may_bear(kind: &ObservedKind, tag: &Tag) -> bool {
     match tag {
         Tag::Endpoint(..) => may_bear_endpoints(kind),

@@ -1,4 +1,4 @@
-//! Address pools, which a container engine opens before it makes the network that they are for.
+//! Address pools. A container engine opens a pool before it makes the network that uses it.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
@@ -12,67 +12,71 @@ use crate::model::network::{Network, Subnet};
 use crate::net::name::IfName;
 use crate::net::range::Range;
 
-/// What an engine is told instead of a subnet that it would turn down. Docker up to 26 wants no automatic pool that the
-/// host has a route into, which is what the LAN is, and makes one exception (libnetwork, `types.IsIPNetValid`).
+/// The subnet that an engine is told if it would refuse the real one. Docker up to 26 accepts no automatic
+/// pool into which the host has a route, which is true of the LAN's subnet, with one exception: this one
+/// (libnetwork, `types.IsIPNetValid`).
 pub const ANY_SUBNET: IpNet = IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0));
 
-/// What the text of a pool ends with whose addresses are leased.
+/// The end of a pool's text if its addresses are leased.
 const LEASED: &str = ",dhcp";
 
-/// What a pool is, which is also its id: an engine that opens it again after its own restart gets the same one, and no
-/// restart of the daemon can make an id unknown. As text, `192.168.88.0/24,192.168.88.192/27`, and with `,dhcp` at the end if
-/// its addresses are leased.
+/// The content of a pool, which is also its id. An engine that opens the same pool again after its own
+/// restart gets the same id, and an id stays known over restarts of the daemon. As text it is
+/// `192.168.88.0/24,192.168.88.192/27`, with `,dhcp` at the end if its addresses are leased.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct PoolKey {
     /// The LAN's subnet.
     pub net: IpNet,
-    /// What is handed out of it; the whole subnet without one.
+    /// The range that is handed out. Without one it is the whole subnet.
     pub range: Option<Range>,
-    /// Where addresses come from: networks may share the LAN's whole subnet, and an engine asks for an address of a pool.
+    /// The source of its addresses. It is part of the key because networks may share the LAN's whole subnet
+    /// and an engine asks for addresses by pool.
     pub addressing: Addressing,
 }
 
-/// An open pool that waits for its network.
+/// An open pool whose network is not made yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pool {
-    /// What it is.
+    /// Its key.
     pub key: PoolKey,
-    /// Counts up, so that the one opened last is known.
+    /// A counter that shows which pool was opened last.
     pub opened: u64,
-    /// Addresses that the engine reserved for the network to be: gateway and auxiliary addresses.
+    /// Addresses that the engine reserved for the future network: gateway and auxiliary addresses.
     pub reserved: Vec<IpAddr>,
-    /// The parent, where it was named with the pool.
+    /// The parent, if it was named when the pool was opened.
     #[serde(default)]
     pub parent: Option<IfName>,
-    /// How its addresses are leased, where they are.
+    /// How its addresses are leased, if they are leased.
     #[serde(default, skip_serializing_if = "LeaseOptions::is_plain")]
     pub leasing: LeaseOptions,
-    /// Whether the range was Ashore's choice.
+    /// Whether Ashore chose the range.
     #[serde(default)]
     pub chosen: bool,
 }
 
 impl PoolKey {
-    /// A pool of a network's.
+    /// The key of a network's pool.
     pub fn of(network: &Network, subnet: &Subnet) -> Self {
         PoolKey { net: subnet.net, range: subnet.range, addressing: network.addressing }
     }
 
-    /// The subnet of a network that was made of this pool.
+    /// The subnet of a network that was made from this pool.
     pub fn find_in<'a>(&self, network: &'a Network) -> Option<&'a Subnet> {
         network.subnets.iter().find(|subnet| PoolKey::of(network, subnet) == *self)
     }
 }
 
 impl Pool {
-    /// What an engine is told where it wants to know a router that each lease will bring: the subnet's own address, which no machine has.
+    /// The address that an engine is told as the router if only a lease will name the router: the subnet's
+    /// network address, which no machine has. Returns `None` if the pool is not leased, has a fallback or is
+    /// IPv6.
     pub fn unknown_router(&self) -> Option<IpAddr> {
         let by_lease = self.key.addressing == Addressing::Dhcp && self.leasing.fallback == Fallback::None;
         Some(self.key.net.network()).filter(|ip| by_lease && ip.is_ipv4())
     }
 
-    /// Whether an address is what an engine was told in the place of a router.
+    /// Whether an address is the one that an engine was told in place of the router.
     pub fn stands_for_unknown_router(&self, ip: IpAddr) -> bool {
         self.unknown_router() == Some(ip)
     }
@@ -104,8 +108,8 @@ impl FromStr for PoolKey {
             Some((net, range)) => (net, Some(range)),
         };
         let range =
-            range.map(str::parse).transpose().map_err(|error| format!("{text:?} is no pool: {error}"))?;
-        let net = net.parse().map_err(|_| format!("{text:?} is no pool: it begins with no subnet"))?;
+            range.map(str::parse).transpose().map_err(|error| format!("{text:?} is not a pool: {error}"))?;
+        let net = net.parse().map_err(|_| format!("{text:?} is not a pool: it must begin with a subnet"))?;
         Ok(PoolKey { net, range, addressing })
     }
 }

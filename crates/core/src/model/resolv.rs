@@ -1,4 +1,4 @@
-//! How names are looked up on the LAN: what an endpoint's leases and its routers say of that.
+//! How names are resolved on the LAN: what an endpoint's leases and the LAN's routers say about that.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -9,13 +9,14 @@ use ashore_wire::slaac::Offer;
 use crate::model::endpoint::{Endpoint, Placement};
 use crate::net::name::IfName;
 
-/// How many name servers and how many domains are written, as many as glibc up to 2.26 and musl heed (resolv.conf(5)).
+/// How many name servers and domains are written: as many as glibc up to 2.26 and musl use (resolv.conf(5)).
 const SERVERS: usize = 3;
 const DOMAINS: usize = 6;
-/// How many of each are kept of what the LAN says by IPv6: some of them may be of no use to an endpoint.
+/// How many name servers and domains are kept of what the LAN announces by IPv6. This is more than is
+/// written, because some may be of no use to an endpoint.
 const MOST: usize = 8;
 
-/// What of an offer is kept.
+/// Returns the name servers and domains of an offer that are kept.
 pub(crate) fn names(offer: &Offer) -> Dns {
     Dns {
         servers: each_once(offer.dns.iter().map(|there| there.0)).take(MOST).collect(),
@@ -24,8 +25,9 @@ pub(crate) fn names(offer: &Offer) -> Dns {
 }
 
 impl Endpoint {
-    /// The name servers and domains of its LAN, as in resolv.conf(5): those of its DHCPv4 lease first, then those that DHCPv6 servers
-    /// tell, then those that routers advertise (RFC 8106, 5.3.1, wants the last two in this order). None if there is no name server.
+    /// The name servers and search domains of the endpoint's LAN, in the format of resolv.conf(5). Those of
+    /// its DHCPv4 lease come first, then those of DHCPv6 servers, then those that routers advertise (RFC
+    /// 8106, 5.3.1, requires this order of the last two). Returns `None` if there is no name server.
     pub fn resolv_conf(&self) -> Option<String> {
         let lease = self.lease.as_ref().map(|record| &record.lease);
         let told = self.lease6.iter().map(|record| &record.lease.dns);
@@ -48,8 +50,8 @@ impl Endpoint {
         Some(lines.concat())
     }
 
-    /// A name server as the endpoint reaches it. One of the link alone is of use only by the name of the link, which is an engine's to
-    /// give.
+    /// A name server as the endpoint reaches it. A link-local address is usable only with the name of the
+    /// link, which an engine may choose. Returns `None` if that name is not known.
     fn written(&self, server: Ipv6Addr) -> Option<String> {
         if !server.is_unicast_link_local() {
             return Some(server.to_string());
@@ -57,7 +59,7 @@ impl Endpoint {
         self.ifname().map(|link| format!("{server}%{link}"))
     }
 
-    /// The name of its link in the container, as far as it is known.
+    /// The name of its link in the container, if known.
     fn ifname(&self) -> Option<&IfName> {
         match &self.placement {
             Placement::Netns { ifname, .. } => Some(ifname),
@@ -66,7 +68,7 @@ impl Endpoint {
     }
 }
 
-/// Without repetitions, in the order of their first mention. They are few.
+/// Removes repetitions and keeps the order of first occurrence. The lists are short.
 fn each_once<T: PartialEq + Clone>(all: impl Iterator<Item = T>) -> impl Iterator<Item = T> {
     let mut before: Vec<T> = Vec::new();
     all.filter(move |each| {

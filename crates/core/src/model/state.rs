@@ -1,6 +1,7 @@
-//! Everything that Ashore has to remember, and the only ways in which it changes.
+//! Everything that Ashore remembers, and the only ways in which it changes.
 //!
-//! A [`Change`] is what the store writes to disk and what it then applies here, so that disk and memory cannot differ.
+//! The store first writes a [`Change`] to disk and then applies the same change here, so that disk and memory
+//! cannot differ.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -17,41 +18,41 @@ use crate::net::name::{EndpointKey, EndpointName, IfName, NetworkName};
 /// Networks, endpoints, identities and pools.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct State {
-    /// What MACs follow from.
+    /// The seed from which MACs are derived.
     pub seed: Seed,
     /// All networks.
     pub networks: BTreeMap<NetworkName, Network>,
     /// All endpoints.
     pub endpoints: BTreeMap<EndpointKey, Endpoint>,
-    /// All names that ever had an address and whose address was not needed since.
+    /// All remembered names. A name is forgotten once other names have taken over what it remembered.
     pub identities: BTreeMap<(Scope, EndpointName), Identity>,
-    /// An engine's open pools.
+    /// The open pools of engines.
     pub pools: BTreeMap<PoolKey, Pool>,
 }
 
 /// One change to the state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Change {
-    /// A network is new, or is another than before.
+    /// A network is new or has changed.
     PutNetwork(Network),
     /// A network is gone.
     DelNetwork(NetworkName),
-    /// An endpoint is new, or is another than before.
+    /// An endpoint is new or has changed.
     PutEndpoint(Endpoint),
     /// An endpoint is gone.
     DelEndpoint(EndpointKey),
-    /// An identity is new, or is another than before.
+    /// An identity is new or has changed.
     PutIdentity(Scope, EndpointName, Identity),
     /// An identity is forgotten.
     DelIdentity(Scope, EndpointName),
-    /// A pool was opened, or has other reservations than before.
+    /// A pool was opened, or its reservations have changed.
     PutPool(Pool),
-    /// A pool was closed, or has become a network.
+    /// A pool was closed, or became a network.
     DelPool(PoolKey),
 }
 
 impl State {
-    /// An empty state.
+    /// Returns an empty state.
     pub fn new(seed: Seed) -> Self {
         State {
             seed,
@@ -62,7 +63,7 @@ impl State {
         }
     }
 
-    /// Makes a change.
+    /// Applies a change.
     pub fn apply(&mut self, change: Change) {
         match change {
             Change::PutNetwork(network) => {
@@ -92,7 +93,7 @@ impl State {
         }
     }
 
-    /// The state with a change made: what would be, before it is.
+    /// Returns the state as it would be with the changes, without changing this one.
     #[must_use]
     pub fn with(&self, changes: &[Change]) -> State {
         let mut state = self.clone();
@@ -100,7 +101,8 @@ impl State {
         state
     }
 
-    /// The network an endpoint is on. State that names a network it does not hold is refused when it is read.
+    /// The network of an endpoint. A stored state whose endpoints name a missing network is refused when it
+    /// is read.
     pub fn network_of(&self, endpoint: &Endpoint) -> Option<&Network> {
         self.networks.get(&endpoint.network)
     }
@@ -110,8 +112,8 @@ impl State {
         self.endpoints.values().filter(move |endpoint| endpoint.network == *network)
     }
 
-    /// The name under which the links of an endpoint are made, if that is not its own: a container that had the name before
-    /// has links of that name still.
+    /// Returns the name for the tags of an endpoint's links if the endpoint's own name is in use: a container
+    /// that had the name before still has links under it. Returns `None` if the endpoint's own name is free.
     pub fn tag_beside(&self, network: &NetworkName, name: &EndpointName) -> Option<EndpointName> {
         let has = |tag: &EndpointName| {
             self.endpoints_on(network).any(|other| other.name != *name && other.tag_name() == tag)
@@ -119,25 +121,25 @@ impl State {
         has(name).then(|| (2..=u32::MAX).map(|n| name.numbered(n)).find(|tag| !has(tag)))?
     }
 
-    /// The endpoint that an engine knows by an id.
+    /// The endpoint with this id of the engine.
     pub fn endpoint_of_engine(&self, wanted: &str) -> Option<&Endpoint> {
         self.endpoints.values().find(|endpoint| endpoint.engine_id() == Some(wanted))
     }
 
-    /// The network of a name, which may be the one that the engine's user gave it.
+    /// The network with this name. The name may also be the one that the engine's user chose.
     pub fn network_called(&self, name: &NetworkName) -> Option<&Network> {
         let labelled = || self.networks.values().find(|network| network.label() == name.as_str());
         self.networks.get(name).or_else(labelled)
     }
 
-    /// The network that an engine knows by an id.
+    /// The network with this id of the engine.
     pub fn network_of_engine(&self, wanted: &str) -> Option<&Network> {
         self.networks
             .values()
             .find(|network| network.engine.as_ref().is_some_and(|engine| engine.id == wanted))
     }
 
-    /// The names that were on a network and are not, the one that left last first.
+    /// The remembered names of a network that are not on it now. The name that left last comes first.
     pub fn left_last<'a>(&'a self, network: &Network) -> impl Iterator<Item = &'a EndpointName> + use<'a> {
         let (scope, on) = (State::scope(network), network.name.clone());
         let away = self.identities.iter().filter(|((of, name), _)| {
@@ -148,18 +150,18 @@ impl State {
         names.into_iter().map(|(_, name)| name)
     }
 
-    /// The endpoint that holds an address, on any network: networks may share the LAN's subnet.
+    /// The endpoint that holds an address, on any network, because networks may share the LAN's subnet.
     pub fn holder(&self, ip: IpAddr) -> Option<&Endpoint> {
         self.endpoints.values().find(|endpoint| endpoint.holds(ip))
     }
 
-    /// The endpoint that has a MAC.
+    /// The endpoint with this MAC.
     pub fn mac_holder(&self, mac: Mac) -> Option<&Endpoint> {
         self.endpoints.values().find(|endpoint| endpoint.mac == Some(mac))
     }
 
-    /// The MACs by which the link of an endpoint may be known outside of its namespace: its own, and the one that was seen
-    /// last, unless it is another endpoint's own.
+    /// The MACs that an endpoint's link may have outside its namespace: its own MAC, and the MAC that was
+    /// last seen on the link unless that is another endpoint's own MAC.
     pub fn macs_of<'a>(&'a self, endpoint: &'a Endpoint) -> impl Iterator<Item = Mac> + 'a {
         let is_others = |mac: Mac| {
             self.endpoints.values().any(|other| other.mac == Some(mac) && other.key() != endpoint.key())
@@ -167,19 +169,19 @@ impl State {
         endpoint.macs().filter(move |mac| endpoint.mac == Some(*mac) || !is_others(*mac))
     }
 
-    /// The MACs that endpoints on a parent may have.
+    /// The MACs that the endpoints on a parent may have.
     pub fn macs_on<'a>(&'a self, parent: &'a IfName) -> impl Iterator<Item = Mac> + 'a {
         let on_it =
             |endpoint: &&Endpoint| self.network_of(endpoint).is_some_and(|network| network.parent == *parent);
         self.endpoints.values().filter(on_it).flat_map(Endpoint::macs)
     }
 
-    /// The scope in which a network's names are identities.
+    /// The scope of the identities of a network's names.
     pub fn scope(network: &Network) -> Scope {
         Scope(network.label().to_owned())
     }
 
-    /// What is remembered of a name on a network.
+    /// The identity that is remembered for a name on a network.
     pub fn identity_of(&self, network: &Network, name: &EndpointName) -> Option<&Identity> {
         self.identities.get(&(State::scope(network), name.clone()))
     }

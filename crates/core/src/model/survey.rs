@@ -1,7 +1,8 @@
-//! Where the LAN's DHCP servers have their pools, as far as their offers show: which addresses of a range are asked for, and
-//! what follows from what is offered.
+//! Where the LAN's DHCP servers have their pools, as far as their offers show: which addresses of a range are
+//! requested, and what the offers mean.
 //!
-//! An offer proves that its address lies in a pool. That none came for an address proves little: it may be leased.
+//! An offer proves that its address is in a pool. The lack of an offer for an address proves little: the
+//! address may be leased.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,43 +13,44 @@ use serde::{Deserialize, Serialize};
 use crate::net::name::IfName;
 use crate::net::range::Range;
 
-/// How many addresses of a range are asked for at most.
+/// The maximum number of addresses of a range that are requested.
 const SAMPLES: u128 = 8;
 
 /// What DHCP servers offered when they were asked for addresses of a range.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PoolReport {
-    /// By which interface they were asked.
+    /// The interface on which they were asked.
     pub parent: IfName,
     /// The range.
     pub range: Range,
-    /// The addresses that they were asked for.
+    /// The addresses that were requested.
     pub asked: Vec<Ipv4Addr>,
-    /// Those that answered, by their ids.
+    /// The servers that answered, ordered by their ids.
     pub servers: Vec<PoolSeen>,
-    /// A range of the same subnet that lies in no pool that was seen, where there is one.
+    /// A range of the same subnet outside all observed pools, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub beside: Option<Range>,
 }
 
-/// A server's pool, as far as it was seen.
+/// What was observed of a server's pool.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PoolSeen {
-    /// The server's id, which is its address.
+    /// The server identifier, which is its address.
     pub server: Ipv4Addr,
-    /// What it offered, by what it was asked for.
+    /// The offered address for each requested address.
     pub offers: BTreeMap<Ipv4Addr, Ipv4Addr>,
 }
 
 impl PoolSeen {
-    /// An address of a range that it hands out.
+    /// Returns an address of the range that the server hands out. Returns `None` if it offered no address of
+    /// the range.
     pub fn hands_out_of(&self, range: &Range) -> Option<Ipv4Addr> {
-        // That it gave what it was asked for says most.
+        // An offer of exactly the requested address is the strongest evidence.
         let same = self.offers.iter().filter(|(asked, offered)| asked == offered).map(|(_, offered)| offered);
         same.chain(self.offers.values()).copied().find(|ip| range.contains((*ip).into()))
     }
 
-    /// Adds what servers offered to what was known of them.
+    /// Merges newly found offers into the known ones.
     pub fn gather(known: &mut Vec<PoolSeen>, found: Vec<PoolSeen>) {
         for pool in found {
             match known.iter_mut().find(|there| there.server == pool.server) {
@@ -58,7 +60,8 @@ impl PoolSeen {
         }
     }
 
-    /// From the lowest to the highest address that it offered.
+    /// Returns the range from the lowest to the highest offered address. Returns `None` if nothing was
+    /// offered.
     pub fn span(&self) -> Option<Range> {
         let (lowest, highest) = (self.offers.values().min()?, self.offers.values().max()?);
         Range::between((*lowest).into(), (*highest).into())
@@ -75,14 +78,15 @@ impl fmt::Display for PoolSeen {
     }
 }
 
-/// The addresses of an IPv4 range to ask for, the telling ones first: its ends, its middle, and what lies between. None that
-/// is `never` to be had, such as one that somebody is known to have: a server offers that to nobody.
+/// Returns the addresses of an IPv4 range to request, the most informative first: the two ends, the middle,
+/// and then addresses between those. It skips addresses that are `never` available, such as one that a
+/// machine is known to have: a server does not offer them.
 pub fn samples(range: &Range, never: impl Fn(IpAddr) -> bool) -> Vec<Ipv4Addr> {
     let last = range.len() - 1;
     let (ends, eighths) = ([0, last], [4, 2, 6, 1, 3, 5, 7].map(|n| last * n / SAMPLES));
     let mut chosen = Vec::new();
     for place in ends.into_iter().chain(eighths) {
-        // The next one that can be had, from the end backwards.
+        // The nearest available address: upwards, or downwards from the end of the range.
         let near =
             (0..SAMPLES).map(|step| if place == last { last.saturating_sub(step) } else { place + step });
         let fits = |ip: &Ipv4Addr| !never((*ip).into()) && !chosen.contains(ip);
@@ -140,7 +144,7 @@ mod tests {
         let chosen = samples(&range("192.168.88.0/24"), |ip| never.contains(&ip));
         assert_eq!(last_bytes(&chosen[..3]), [1, 253, 128]);
         assert!(samples(&range("192.168.88.192/27"), |_| true).is_empty());
-        assert!(samples(&range("fd88::/64"), |_| false).is_empty(), "DHCPv4 has none of these");
+        assert!(samples(&range("fd88::/64"), |_| false).is_empty(), "DHCPv4 has no IPv6 addresses");
         assert_eq!(samples(&range("10.0.0.0/8"), |_| false).len(), 8);
     }
 

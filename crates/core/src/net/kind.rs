@@ -1,4 +1,4 @@
-//! By what kind of link an endpoint is on the LAN, and what ports of bridges do.
+//! The kinds of links that put endpoints on the LAN, and the options of bridge ports.
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,20 +16,20 @@ pub enum MacvlanMode {
     Private,
     /// Every frame goes out on the wire; siblings meet only if the switch sends it back (hairpin).
     Vepa,
-    /// One child takes the parent over, MAC included; there is no second child.
+    /// A single child takes over the parent, including its MAC. There is no second child.
     Passthru,
 }
 
-/// What an ipvlan child switches on (`IFLA_IPVLAN_MODE`).
+/// At which layer an ipvlan child switches (`IFLA_IPVLAN_MODE`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum IpvlanMode {
-    /// Frames, with the parent's MAC.
+    /// Switches frames, with the parent's MAC.
     #[default]
     L2,
-    /// Packets, routed in the parent's namespace; no broadcast.
+    /// Switches packets, which are routed in the parent's namespace. There is no broadcast.
     L3,
-    /// As l3, seen by the host's netfilter.
+    /// Like l3, but the host's netfilter sees the packets.
     L3s,
 }
 
@@ -41,7 +41,7 @@ pub enum LinkKind {
     Macvlan(MacvlanMode),
     /// An ipvlan child of the parent, with the parent's MAC.
     Ipvlan(IpvlanMode),
-    /// A veth whose host end is a port of the parent, which is a bridge.
+    /// A veth whose host end is a port of the parent. The parent is a bridge.
     Bridge,
 }
 
@@ -52,15 +52,17 @@ impl Default for LinkKind {
 }
 
 impl LinkKind {
-    /// Whether no sibling on the host can reach its endpoints, so that a shim would be of no use. In private and vepa
-    /// mode the host's frames leave on the wire; passthru leaves no room for a second child (Linux 6.18, `macvlan.c`).
+    /// Whether no sibling on the host can reach the endpoints, so that a shim is useless. In private and vepa
+    /// mode the host's frames leave on the wire; passthru leaves no room for a second child (Linux 6.18,
+    /// `macvlan.c`).
     pub fn hides_from_host(self) -> bool {
         matches!(self, LinkKind::Macvlan(MacvlanMode::Private | MacvlanMode::Vepa | MacvlanMode::Passthru))
     }
 
-    /// Whether endpoints of both kinds can be on one parent. The kernel has one `rx_handler` for an interface, so macvlan and
-    /// ipvlan exclude each other; it keeps one mode for all ipvlan children of a parent, and lets nobody beside a passthru
-    /// child. The other modes of macvlan mix. A bridge's ports have handlers of their own, so its children are beside them.
+    /// Whether endpoints of both kinds can share one parent. The kernel has one `rx_handler` for an
+    /// interface, so macvlan and ipvlan exclude each other. It keeps one mode for all ipvlan children of a
+    /// parent, and allows no sibling beside a passthru child. The other macvlan modes can be mixed. Bridge
+    /// ports have handlers of their own, so children of the bridge itself can exist beside them.
     pub fn compatible_with(self, other: LinkKind) -> bool {
         let passthru = LinkKind::Macvlan(MacvlanMode::Passthru);
         match (self, other) {
@@ -70,32 +72,33 @@ impl LinkKind {
         }
     }
 
-    /// Whether its endpoints have the parent's MAC, whatever one asks for: the kernel gives a passthru child the
-    /// parent's, and to change it changes the parent's too.
+    /// Whether endpoints always have the parent's MAC, whatever MAC is requested. The kernel gives a passthru
+    /// child the parent's MAC, and changing the child's MAC changes the parent's too.
     pub fn shares_parents_mac(self) -> bool {
         matches!(self, LinkKind::Ipvlan(_) | LinkKind::Macvlan(MacvlanMode::Passthru))
     }
 }
 
-/// What a port of a bridge does that not every port does.
+/// An optional behaviour of a bridge port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PortOption {
-    /// Passes no frame to another isolated port (`IFLA_BRPORT_ISOLATED`, Linux 4.18).
+    /// The port passes no frames to other isolated ports (`IFLA_BRPORT_ISOLATED`, Linux 4.18).
     Isolated,
-    /// Sends a frame back by the port that it came from (`IFLA_BRPORT_MODE`): 802.1Qbg's reflective relay.
+    /// The port can send a frame back out of the port where it arrived (`IFLA_BRPORT_MODE`): 802.1Qbg's
+    /// reflective relay.
     Hairpin,
-    /// Has the bridge learn no MAC from what comes in by it (`IFLA_BRPORT_LEARNING`, off).
+    /// The bridge learns no MAC from frames that arrive at the port (`IFLA_BRPORT_LEARNING` is off).
     Unlearning,
 }
 
 impl PortOption {
-    /// All of them.
+    /// All options.
     pub const ALL: [PortOption; 3] = [PortOption::Isolated, PortOption::Hairpin, PortOption::Unlearning];
-    /// Those that a user may choose for endpoints.
+    /// The options that a user can choose for endpoints.
     pub const CHOICES: [PortOption; 2] = [PortOption::Isolated, PortOption::Hairpin];
 
-    /// What is said of it to `bridge link set`, for a port that does so or does not.
+    /// The name and value for `bridge link set`, for a port with the option (`does`) or without it.
     pub fn setting(self, does: bool) -> (&'static str, bool) {
         match self {
             PortOption::Isolated => ("isolated", does),
@@ -105,7 +108,7 @@ impl PortOption {
     }
 }
 
-/// By the name of Ashore's option.
+/// Writes the name that Ashore's options use.
 impl fmt::Display for PortOption {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -139,10 +142,10 @@ impl IpvlanMode {
     }
 }
 
-/// Why a text does not name a link kind.
+/// The text does not name a link kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is no link kind; there are macvlan, macvlan:private, macvlan:vepa, macvlan:passthru, ipvlan, ipvlan:l3, ipvlan:l3s and bridge"
+    "`{0}` is not a link kind; the kinds are macvlan, macvlan:private, macvlan:vepa, macvlan:passthru, ipvlan, ipvlan:l3, ipvlan:l3s and bridge"
 )]
 pub struct LinkKindError(pub String);
 

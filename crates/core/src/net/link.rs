@@ -1,4 +1,4 @@
-//! Links: what Ashore makes, where, and the tag by which it knows its own again.
+//! Links: what Ashore makes and where, and the tag that identifies Ashore's own links.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -18,33 +18,34 @@ mod names;
 pub use names::{engine_link_name, port_name, shim_name};
 pub(crate) use names::{is_engine_link_name, is_port_name, own_port_name};
 
-/// A network namespace other than the host's: how to open it, and how to know it again.
+/// A network namespace other than the host's: how to open it, and how to recognise it.
 ///
-/// A path may come to lead elsewhere (a process id is used again, a container is made anew), so the identity of the
-/// namespace behind it is kept too. Two are equal if they are the same namespace, by whatever paths: what is in it belongs
-/// together.
+/// A path may later lead to another namespace: a process id is reused, or a container is created again.
+/// Therefore the identity of the namespace behind the path is stored too. Two values are equal if they are
+/// the same namespace, whatever their paths, so that everything in one namespace is handled together.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Netns {
     /// A path that opens it, such as `/run/netns/web` or `/proc/4711/ns/net`.
     #[serde(with = "crate::net::odd_path")]
     pub path: PathBuf,
-    /// `st_dev` of what the path opened.
+    /// `st_dev` of the file that the path opened.
     pub dev: u64,
-    /// `st_ino` of what the path opened. When a namespace has gone, the kernel soon gives its number to another.
+    /// `st_ino` of the file that the path opened. When a namespace is gone, the kernel soon gives its number
+    /// to another one.
     pub ino: u64,
-    /// What the kernel calls this namespace and no other one, where it tells (Linux 5.14).
+    /// The kernel's unique number for this namespace, if the kernel reports one (Linux 5.14).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cookie: Option<Box<Cookie>>,
-    /// The path by which it was attached, where that no longer leads to it.
+    /// The path by which it was attached, if that path no longer leads to this namespace.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::net::odd_path::optional")]
     pub attached_by: Option<Box<Path>>,
 }
 
-/// The kernel's number for a namespace (`SO_NETNS_COOKIE`), which it gives no second one before the host's next start, and of which
-/// start that is.
+/// The kernel's number for a namespace (`SO_NETNS_COOKIE`) together with the boot in which it is valid. The
+/// kernel does not reuse the number until the host reboots.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Cookie {
-    /// The host's start, by the kernel's name for it (`boot_id`).
+    /// The kernel's identifier of the boot (`boot_id`).
     pub boot: String,
     /// The number.
     pub number: u64,
@@ -77,24 +78,25 @@ impl Hash for Netns {
 }
 
 impl Netns {
-    /// What a path opened, as far as the file tells.
+    /// Returns the namespace that a path opened, identified only by its file: without a cookie.
     pub fn new(path: PathBuf, dev: u64, ino: u64) -> Self {
         Netns { path, dev, ino, cookie: None, attached_by: None }
     }
 
-    /// Whether both had the same file. Of two that are there at the same time only one can have it.
+    /// Whether both have the same file. Of two namespaces that exist at the same time, only one can have it.
     pub fn has_file_of(&self, other: &Netns) -> bool {
         (self.dev, self.ino) == (other.dev, other.ino)
     }
 
-    /// The same namespace by another path, to which the one by which it was attached no longer leads.
+    /// Returns the same namespace under another path, because the path by which it was attached no longer
+    /// leads to it.
     #[must_use]
     pub fn found_by(&self, path: PathBuf) -> Self {
         let attached_by = self.attached_by.clone().or_else(|| Some(self.path.as_path().into()));
         Netns { path, attached_by, ..self.clone() }
     }
 
-    /// The name under which `ip -n` finds it, for a namespace in `/run/netns`.
+    /// The name by which `ip -n` finds the namespace. Returns `None` if it is not directly in `/run/netns`.
     pub fn ip_name(&self) -> Option<&str> {
         let name =
             ["/run/netns", "/var/run/netns"].iter().find_map(|dir| self.path.strip_prefix(dir).ok())?;
@@ -106,30 +108,31 @@ impl Netns {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Place {
-    /// The namespace that holds the parents: the one the daemon runs in.
+    /// The host's namespace, which holds the parents: the namespace in which the daemon runs.
     Host,
     /// A container's namespace.
     Netns(Netns),
 }
 
-/// The type of a link with all that its creation needs.
+/// The type of a link, with everything that is needed to make it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LinkType {
     /// A macvlan child of a link on the host.
     Macvlan {
-        /// The link on the host that it is a child of.
+        /// Its parent on the host.
         parent: IfName,
         /// How it treats its siblings.
         mode: MacvlanMode,
-        /// `IFLA_MACVLAN_BC_QUEUE_LEN`: broadcasts that may wait, in frames; the kernel's default is 1000.
+        /// `IFLA_MACVLAN_BC_QUEUE_LEN`: the length of the broadcast queue in frames. Without one it is the
+        /// kernel's default (1000).
         bc_queue_len: Option<u32>,
     },
     /// An ipvlan child of a link on the host.
     Ipvlan {
-        /// The link on the host that it is a child of.
+        /// Its parent on the host.
         parent: IfName,
-        /// What it switches on. The kernel keeps one mode for all children of a parent.
+        /// At which layer it switches. The kernel keeps one mode for all children of a parent.
         mode: IpvlanMode,
     },
     /// One end of a veth pair.
@@ -138,7 +141,7 @@ pub enum LinkType {
         peer: IfName,
         /// Where the other end is made.
         peer_place: Place,
-        /// The other end's MAC; without one the kernel invents one.
+        /// The other end's MAC. Without one the kernel chooses it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         peer_mac: Option<Mac>,
     },
@@ -148,15 +151,15 @@ pub enum LinkType {
     Vlan {
         /// The link that carries the tagged frames.
         parent: IfName,
-        /// The VLAN's number.
+        /// The VLAN ID.
         id: VlanId,
-        /// Whether switches are told of it by GVRP (`VLAN_FLAG_GVRP`).
+        /// Whether GVRP announces the VLAN to switches (`VLAN_FLAG_GVRP`).
         gvrp: bool,
     },
 }
 
 impl LinkType {
-    /// The kind with its mode, of one that has modes.
+    /// The link kind with its mode. Returns `None` for types without modes.
     pub(crate) fn mode(&self) -> Option<LinkKind> {
         match self {
             LinkType::Macvlan { mode, .. } => Some(LinkKind::Macvlan(*mode)),
@@ -169,17 +172,17 @@ impl LinkType {
 /// A link to be made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkSpec {
-    /// Its name where it is made.
+    /// Its name in the namespace where it is made.
     pub name: IfName,
     /// Its type.
     pub kind: LinkType,
-    /// Its MAC; without one the kernel invents one (and udev may rewrite it).
+    /// Its MAC. Without one the kernel chooses it, and udev may change it.
     pub mac: Option<Mac>,
-    /// Its MTU in bytes; without one the parent's.
+    /// Its MTU in bytes. Without one it is the parent's.
     pub mtu: Option<u32>,
 }
 
-/// Whose a link is: the text in its `ifalias`.
+/// The owner of a link, as written in its `ifalias`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub enum Tag {
@@ -189,14 +192,14 @@ pub enum Tag {
     Port(NetworkName, EndpointName),
     /// The shim on a parent: `ashore-shim:<parent>`.
     Shim(IfName),
-    /// A VLAN interface made for networks: `ashore-vlan:<name>`.
+    /// A VLAN interface that Ashore made for networks: `ashore-vlan:<name>`.
     Vlan(IfName),
     /// The far end of Ashore's own port in a VLAN of a bridge: `ashore-vlan-port:<name>`.
     VlanPort(IfName),
 }
 
 impl Tag {
-    /// Whether it is that of a veth's end that comes and goes with the other one.
+    /// Whether it is the tag of a veth end that is made and deleted together with the other end.
     pub fn is_far_end(&self) -> bool {
         matches!(self, Tag::Port(..) | Tag::VlanPort(_))
     }
@@ -214,9 +217,9 @@ impl fmt::Display for Tag {
     }
 }
 
-/// The text is no tag of Ashore's.
+/// The text is not an Ashore tag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a tag of Ashore's")]
+#[error("not an Ashore tag")]
 pub struct NotATag;
 
 impl FromStr for Tag {

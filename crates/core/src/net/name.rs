@@ -1,4 +1,4 @@
-//! Names, each checked once when it is made, so that nothing later has to ask.
+//! Names. Each is checked once when it is made, so that later code can rely on it.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,19 +8,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::net::text;
 
-/// Why a name was refused.
+/// The reason why a name was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    /// Nothing was given.
-    #[error("a {what} must not be empty")]
+    /// The name is empty.
+    #[error("{what} must not be empty")]
     Empty {
-        /// What the name was for.
+        /// What the name is for.
         what: &'static str,
     },
-    /// Longer than the kernel or the tag in `ifalias` can carry.
+    /// The name is longer than the kernel or the `ifalias` tag can hold.
     #[error("{what} `{name}` is {length} bytes long; at most {most} fit")]
     TooLong {
-        /// What the name was for.
+        /// What the name is for.
         what: &'static str,
         /// The name as given.
         name: String,
@@ -29,31 +29,31 @@ pub enum NameError {
         /// The limit in bytes.
         most: usize,
     },
-    /// A VLAN's, where its interface cannot be called after the one below.
+    /// A VLAN interface whose name `<lower>.<id>` would be too long.
     #[error(
-        "interface name `{lower}.{id}` is longer than 15 bytes; name the VLAN beside it: --parent {lower} --vlan {id} (in Docker -o parent={lower} -o vlan={id})"
+        "interface name `{lower}.{id}` is longer than 15 bytes; give the VLAN separately: --parent {lower} --vlan {id} (in Docker -o parent={lower} -o vlan={id})"
     )]
     TooLongForVlan {
-        /// The interface below.
+        /// The lower interface.
         lower: String,
-        /// The VLAN's number.
+        /// The VLAN ID.
         id: u16,
     },
-    /// A name that the kernel keeps for itself.
+    /// A name that the kernel reserves.
     #[error(
-        "no interface may be called `{0}`: in sysctl's names, as in `net.ipv4.conf.{0}`, it stands for more than one"
+        "an interface must not be called `{0}`: in sysctl names such as `net.ipv4.conf.{0}` it stands for more than one interface"
     )]
     Reserved(String),
-    /// A character that has a meaning of its own in a path, a tag or a shell.
+    /// The name contains a character that has a special meaning in a path, a tag or a shell.
     #[error("{what} `{name}` contains {character:?}; {allowed}")]
     Character {
-        /// What the name was for.
+        /// What the name is for.
         what: &'static str,
         /// The name as given.
         name: String,
-        /// The first character at fault.
+        /// The first character that is not allowed.
         character: char,
-        /// What would have been accepted.
+        /// Which characters are allowed.
         allowed: &'static str,
     },
 }
@@ -113,32 +113,35 @@ macro_rules! checked_name {
 }
 
 checked_name! {
-    /// A network's name: 1 to 63 letters, digits, `_`, `.` or `-`, beginning with a letter or digit
-    /// (what Docker allows for networks and containers).
+    /// A network's name: 1 to 63 letters, digits, `_`, `.` or `-`, starting with a letter or digit (the
+    /// characters that Docker allows for networks and containers).
     NetworkName, check_network
 }
 
 checked_name! {
-    /// An endpoint's name on its network, by the same rule as [`NetworkName`]; the container's identity follows from it.
+    /// An endpoint's name on its network, with the same rules as [`NetworkName`]. The container's identity is
+    /// derived from it.
     EndpointName, check_endpoint
 }
 
 checked_name! {
-    /// An interface's name. To be chosen by a user it has to be one that the kernel accepts, and text: 1 to 15 bytes
-    /// (`IFNAMSIZ` less the zero), no `/`, no white space, no `:` (which `ifconfig` aliases claim), neither `.` nor `..`,
-    /// and no `%`, which the kernel takes for a template; neither `all` nor `default`, which it refuses (`EINVAL`, Linux
-    /// 6.18) for the sake of the sysctls of that name; and no `\`.
+    /// An interface's name. A name that a user chooses must be valid for the kernel and must be text: 1 to 15
+    /// bytes (`IFNAMSIZ` less the terminating zero), no `/`, no white space, no `:` (`ifconfig` uses it for
+    /// aliases), neither `.` nor `..`, no `%` (the kernel takes it as a template), neither `all` nor
+    /// `default` (the kernel refuses them with `EINVAL`, Linux 6.18, because sysctls have these names), and
+    /// no `\`.
     ///
-    /// A link that is there may have any other name, since to the kernel it is bytes: a container can call its own so.
-    /// [`IfName::seen`] takes these as well, and writes what is no text as `\xff`.
+    /// An existing link can have any other name, because to the kernel a name is bytes and a container can
+    /// choose any for its links. [`IfName::seen`] accepts these names too, and writes bytes that are not text
+    /// as `\xff`.
     IfName, check_ifname, recorded_ifname
 }
 
-/// The longest name that a network or an endpoint can have, in bytes.
+/// The maximum length of a network's or an endpoint's name, in bytes.
 pub(crate) const LONGEST: usize = 63;
 
 impl EndpointName {
-    /// The name with a number, cut if that makes it too long.
+    /// Returns the name with a number appended. The name is cut if the result would be too long.
     #[must_use]
     pub fn numbered(&self, number: u32) -> Self {
         let end = format!("-{number}");
@@ -147,7 +150,7 @@ impl EndpointName {
 }
 
 impl IfName {
-    /// The name of a link that is there; none if no link can be called so.
+    /// Returns the name of an existing link. Returns `None` if no link can have this name.
     pub fn seen(bytes: &[u8]) -> Option<Self> {
         if !(1..=15).contains(&bytes.len()) || bytes.iter().any(|byte| matches!(byte, 0 | b'/')) {
             return None;
@@ -159,28 +162,28 @@ impl IfName {
             return Some(name);
         }
         let mut text = String::new();
-        text::escape(&mut text, bytes, is_of_ifname).expect("a string takes all text");
-        // A word that the kernel keeps for itself has nothing else to be told by.
+        text::escape(&mut text, bytes, is_of_ifname).expect("writing to a String cannot fail");
+        // `all` and `default` contain nothing to escape, so their first byte is escaped.
         Some(IfName(if text.contains('\\') { text } else { format!("\\x{:02x}{}", bytes[0], &text[1..]) }))
     }
 
-    /// Whether a user could have chosen it: only such a link can carry a network.
+    /// Whether a user could have chosen the name. Only a link with such a name can carry a network.
     pub fn is_plain(&self) -> bool {
         !self.0.contains('\\')
     }
 
-    /// The name as the kernel has it.
+    /// The name as the kernel's bytes.
     pub fn bytes(&self) -> Cow<'_, [u8]> {
         if self.is_plain() { Cow::Borrowed(self.0.as_bytes()) } else { Cow::Owned(unescaped(&self.0)) }
     }
 }
 
-/// What was written down or sent is any name that a link may have.
+/// Parses a name that was stored or sent. It can be any name that a link can have.
 fn recorded_ifname(text: &str) -> Result<IfName, NameError> {
     text.parse().or_else(|error| IfName::seen(&unescaped(text)).ok_or(error))
 }
 
-/// The bytes that [`text::escape`] was given.
+/// Reverses [`text::escape`].
 fn unescaped(text: &str) -> Vec<u8> {
     let (mut bytes, mut rest) = (Vec::with_capacity(text.len()), text.as_bytes());
     let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
@@ -196,8 +199,9 @@ fn unescaped(text: &str) -> Vec<u8> {
 }
 
 checked_name! {
-    /// An interface or port as a router or switch calls it (`ether2`, `br-lan`, `ge-0/0/1`, `gi1/0/2`): 1 to 31 letters,
-    /// digits, `.`, `_`, `-`, `/` and `:`. It stands in commands that people paste, so nothing in it may mean anything to a shell.
+    /// An interface or port as a router or switch names it (`ether2`, `br-lan`, `ge-0/0/1`, `gi1/0/2`): 1 to
+    /// 31 letters, digits, `.`, `_`, `-`, `/` and `:`. It appears in commands that users paste, so no
+    /// character in it may have a meaning to a shell.
     PortName, check_port
 }
 
@@ -210,13 +214,12 @@ fn check_endpoint(text: &str) -> Result<(), NameError> {
 }
 
 fn check_label(what: &'static str, text: &str) -> Result<(), NameError> {
-    const ALLOWED: &str = "allowed are letters, digits, `_`, `.` and `-`, the first being a letter or digit";
+    const ALLOWED: &str = "use letters, digits, `_`, `.` and `-`, starting with a letter or digit";
     check_word(what, text, LONGEST, "_.-", ALLOWED)
 }
 
 fn check_port(text: &str) -> Result<(), NameError> {
-    const ALLOWED: &str =
-        "allowed are letters, digits, `.`, `_`, `-`, `/` and `:`, the first being a letter or digit";
+    const ALLOWED: &str = "use letters, digits, `.`, `_`, `-`, `/` and `:`, starting with a letter or digit";
     check_word("name of an interface or port", text, 31, "._-/:", ALLOWED)
 }
 
@@ -235,7 +238,7 @@ fn check_word(
     }
 }
 
-/// Whether a character may be in an interface's name that is text.
+/// Whether a character is allowed in an interface name that is text.
 fn is_of_ifname(c: char) -> bool {
     !matches!(c, '/' | ':' | '%' | '\\') && !c.is_whitespace() && text::is_printable(c)
 }
@@ -243,7 +246,7 @@ fn is_of_ifname(c: char) -> bool {
 fn check_ifname(text: &str) -> Result<(), NameError> {
     const WHAT: &str = "interface name";
     const ALLOWED: &str =
-        "an interface's name has neither `/`, `:`, `%`, `\\` nor white space, and is not `.` or `..` alone";
+        "an interface name must not contain `/`, `:`, `%`, `\\` or white space, and must not be `.` or `..`";
     if let Some((lower, id)) = text.rsplit_once('.').filter(|_| text.len() > 15)
         && check_ifname(lower).is_ok()
         && let Ok(id @ 1..=4094) = id.parse()
@@ -274,7 +277,7 @@ fn check_length(what: &'static str, text: &str, most: usize) -> Result<(), NameE
     }
 }
 
-/// The key of an endpoint.
+/// The key of an endpoint: the names of its network and of its container.
 pub type EndpointKey = (NetworkName, EndpointName);
 
 pub(crate) fn link_name(prefix: &str, text: &str) -> IfName {
@@ -283,7 +286,7 @@ pub(crate) fn link_name(prefix: &str, text: &str) -> IfName {
         siphasher::sip128::SipHasher24::new_with_key(b"ashore link name").hash(text.as_bytes()).as_u128();
     let mut name = format!("{prefix}{hash:032x}");
     name.truncate(prefix.len() + digits);
-    name.parse().expect("a short prefix and hexadecimal digits are an interface name")
+    name.parse().expect("a short prefix and hexadecimal digits form a valid interface name")
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! What is: the kernel's network state as the kernel crate reads it, in the words in which the plan compares it.
+//! The observed state: the kernel's network state as the kernel crate reads it, in the form that the plan
+//! compares.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -15,67 +16,73 @@ use crate::net::name::{EndpointKey, IfName};
 use crate::net::step::{Life, ROUTE_PROTOCOL, Route, SysctlKey};
 use crate::net::vlan::{Membership, Vlan, VlanId};
 
-/// The host's namespace, and those containers' namespaces that were asked for.
+/// The host's namespace, and the requested namespaces of containers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Observed {
     /// The namespace that holds the parents.
     pub host: View,
-    /// Containers' namespaces; one that is gone, or whose path leads to another by now, is absent.
+    /// The namespaces of containers. A namespace is absent if it is gone, or if its path now leads to another
+    /// one.
     pub netns: BTreeMap<Netns, View>,
-    /// The paths by which those were asked for: two may lead to one namespace.
+    /// The paths by which the namespaces were requested. Two paths may lead to the same namespace.
     pub paths: BTreeMap<PathBuf, Netns>,
-    /// Containers' namespaces that could not be opened, entered or read, and why. They may be there, with all that is in them.
+    /// The namespaces of containers that could not be opened, entered or read, and why. They, and everything
+    /// in them, may still exist.
     pub unreadable: BTreeMap<Netns, String>,
-    /// The MACs of macvlan children that are up, by their parent, wherever they are; only of the parents that were asked, and that
-    /// tell.
+    /// The MACs of macvlan children that are up, in any namespace, by their parent. Only parents that were
+    /// asked and that report their children are present.
     pub children: BTreeMap<IfName, BTreeSet<Mac>>,
-    /// Engines' endpoints whose links have gone with their parents, as was seen for long enough.
+    /// Endpoints of engines whose link was deleted together with an earlier parent, and whose container has
+    /// had no link for long enough to be sure.
     pub unlinked: BTreeSet<EndpointKey>,
 }
 
-/// One namespace.
+/// What was observed in one namespace.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct View {
     /// All links.
     pub links: Vec<Link>,
-    /// Alternative names of links (`IFLA_ALT_IFNAME`), as far as they fit where a name goes, and the numbers of the links.
+    /// Alternative names of links (`IFLA_ALT_IFNAME`) that fit in an interface name, with the indexes of the
+    /// links.
     pub altnames: BTreeMap<IfName, u32>,
-    /// How often each link has got its carrier (`IFLA_CARRIER_UP_COUNT`), by the links' numbers.
+    /// How often each link has gained its carrier (`IFLA_CARRIER_UP_COUNT`), by the link's index.
     pub rises: BTreeMap<u32, u32>,
-    /// All addresses, in the kernel's order: the first of a link's addresses in a subnet is its primary one.
+    /// All addresses, in the kernel's order: a link's first address in a subnet is the primary one.
     pub addresses: Vec<LinkAddress>,
-    /// Routes of the main table, whoever made them.
+    /// All routes of the main table, not only Ashore's.
     pub routes: Vec<ObservedRoute>,
     /// Permanent neighbour entries.
     pub neighbours: Vec<Neighbour>,
-    /// `net.ipv4.conf.all.rp_filter`; read for the host alone.
+    /// `net.ipv4.conf.all.rp_filter`, read for the host only.
     pub rp_filter: Option<i32>,
-    /// `net.ipv4.conf.all.arp_ignore`; read for the host alone.
+    /// `net.ipv4.conf.all.arp_ignore`, read for the host only.
     pub arp_ignore: Option<i32>,
 }
 
-/// A link as it is.
+/// An observed link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
-    /// The kernel's number for it in its namespace.
+    /// The kernel's index for it in its namespace.
     pub index: u32,
     /// Its name.
     pub name: IfName,
-    /// What it is.
+    /// Its kind.
     pub kind: ObservedKind,
-    /// The link below it (`IFLA_LINK`): a macvlan's parent, a veth's peer.
+    /// The lower link (`IFLA_LINK`): a macvlan's parent, a veth's peer.
     pub lower: Option<Lower>,
-    /// The index of the bridge or bond that it is a port of.
+    /// The index of the bridge or bond of which it is a port.
     pub master: Option<u32>,
-    /// What it does as a port of a bridge, of what not every port does.
+    /// Its optional behaviours as a bridge port.
     pub port: BTreeSet<PortOption>,
-    /// On a bridge that filters VLANs: those that it lets through to a port, or to the host by the bridge itself.
+    /// On a bridge that filters VLANs: the VLANs that the bridge passes to this port, or, for the bridge
+    /// itself, to the host.
     pub vlans: Option<BTreeMap<VlanId, Membership>>,
-    /// On a bridge that filters VLANs: the one that a port is put into when it joins (`IFLA_BR_VLAN_DEFAULT_PVID`).
+    /// On a bridge that filters VLANs: the VLAN of which a port becomes a member when it joins
+    /// (`IFLA_BR_VLAN_DEFAULT_PVID`).
     pub default_pvid: Option<VlanId>,
-    /// Its MAC; none for links without one (tunnels).
+    /// Its MAC. `None` for links without one (tunnels).
     pub mac: Option<Mac>,
-    /// In bytes.
+    /// Its MTU in bytes.
     pub mtu: u32,
     /// Whether it is administratively up (`IFF_UP`).
     pub up: bool,
@@ -83,59 +90,63 @@ pub struct Link {
     pub carrier: bool,
     /// Its `ifalias`.
     pub alias: Option<String>,
-    /// Whether it is a Wi-Fi interface, as nl80211 says; only known for links that could be a parent.
+    /// Whether nl80211 reports it as a Wi-Fi interface. Only known for links that could be a parent.
     pub wireless: bool,
-    /// `net.ipv4.conf.<link>.arp_filter`, where the link has IPv4.
+    /// `net.ipv4.conf.<link>.arp_filter`, if the link has IPv4.
     pub arp_filter: Option<i32>,
-    /// `net.ipv4.conf.<link>.rp_filter`, where the link has IPv4.
+    /// `net.ipv4.conf.<link>.rp_filter`, if the link has IPv4.
     pub rp_filter: Option<i32>,
-    /// `net.ipv4.conf.<link>.arp_ignore`, where the link has IPv4.
+    /// `net.ipv4.conf.<link>.arp_ignore`, if the link has IPv4.
     pub arp_ignore: Option<i32>,
-    /// `net.ipv6.conf.<link>.accept_ra`, where the link has IPv6.
+    /// `net.ipv6.conf.<link>.accept_ra`, if the link has IPv6.
     pub accept_ra: Option<i32>,
-    /// `net.ipv6.conf.<link>.disable_ipv6`, where the kernel has IPv6.
+    /// `net.ipv6.conf.<link>.disable_ipv6`, if the kernel has IPv6.
     pub disable_ipv6: Option<i32>,
-    /// `net.ipv6.conf.<link>.mtu`, where the link has IPv6.
+    /// `net.ipv6.conf.<link>.mtu`, if the link has IPv6.
     pub ipv6_mtu: Option<i32>,
 }
 
 /// The link below another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lower {
-    /// Its index, in its own namespace.
+    /// Its index in its own namespace.
     pub index: u32,
-    /// Which namespace that is.
+    /// The namespace that it is in.
     pub seat: Seat,
 }
 
-/// In which namespace the link below another is. An index means something only together with it: a container that makes
-/// namespaces of its own can give a link there the very index that a parent has on the host.
+/// The namespace of a lower link, as seen from the upper link. An index has a meaning only together with its
+/// namespace: a container that makes namespaces of its own can give a link there the same index that a parent
+/// has on the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Seat {
-    /// In that of the upper link.
+    /// In the namespace of the upper link.
     Here,
-    /// In the host's, and the upper link is in a container's.
+    /// In the host's namespace, while the upper link is in a container's.
     Host,
-    /// In some other.
+    /// In any other namespace.
     Elsewhere,
 }
 
-/// What a link is.
+/// The kind of an observed link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ObservedKind {
     /// A macvlan child.
     Macvlan {
-        /// How it treats its siblings; none of a mode that no network has, such as `source`. It is on the LAN in that too.
+        /// How it treats its siblings. `None` for a mode that no network has, such as `source`. Such a child
+        /// is on the LAN too.
         mode: Option<MacvlanMode>,
-        /// Broadcasts that may wait, in frames (`IFLA_MACVLAN_BC_QUEUE_LEN`, absent before Linux 5.11).
+        /// The length of its broadcast queue in frames (`IFLA_MACVLAN_BC_QUEUE_LEN`, absent before Linux
+        /// 5.11).
         bc_queue_len: Option<u32>,
     },
     /// An ipvlan child.
     Ipvlan {
-        /// What it switches on.
+        /// At which layer it switches.
         mode: IpvlanMode,
     },
-    /// A macvtap or ipvtap child: a macvlan or ipvlan link that a program may also open as a file. Ashore makes none.
+    /// A macvtap or ipvtap child: a macvlan or ipvlan link that a program can also open as a file. Ashore
+    /// makes none.
     Tap,
     /// One end of a veth pair.
     Veth,
@@ -143,21 +154,21 @@ pub enum ObservedKind {
     Bridge,
     /// An 802.1Q sub-interface.
     Vlan {
-        /// The VLAN's number.
+        /// The VLAN ID.
         id: u16,
-        /// Whether switches are told of it by GVRP.
+        /// Whether GVRP announces the VLAN to switches.
         gvrp: bool,
     },
     /// The loopback link.
     Loopback,
-    /// An Ethernet interface without a kind of its own: a NIC.
+    /// An Ethernet interface for which the kernel reports no kind: a NIC.
     Physical,
-    /// Anything else, by the kernel's name for its kind.
+    /// Any other kind, under the kernel's name for it.
     Other(String),
 }
 
 impl ObservedKind {
-    /// The kind with its mode, if networks can have it.
+    /// The link kind with its mode. Returns `None` if no network can have this kind or mode.
     pub(crate) fn mode(&self) -> Option<LinkKind> {
         match self {
             ObservedKind::Macvlan { mode, .. } => mode.map(LinkKind::Macvlan),
@@ -172,84 +183,86 @@ impl ObservedKind {
 pub struct LinkAddress {
     /// The link's index.
     pub index: u32,
-    /// The address with the length of its prefix.
+    /// The address with its prefix length.
     pub net: IpNet,
-    /// IPv4: the broadcast address that goes with it.
+    /// IPv4: the broadcast address that belongs to it.
     pub broadcast: Option<Ipv4Addr>,
-    /// How long it stays; for ever without (`IFA_F_PERMANENT`).
+    /// Its remaining lifetimes. `None` if it is permanent (`IFA_F_PERMANENT`).
     pub life: Option<Life>,
-    /// Whether the kernel made no route of its prefix (`IFA_F_NOPREFIXROUTE`).
+    /// Whether the kernel made no route for its prefix (`IFA_F_NOPREFIXROUTE`).
     pub noprefixroute: bool,
-    /// The other end, where it is one of a line between two machines; the prefix is that one's.
+    /// The address of the other end, if this is an address of a point-to-point link. The prefix belongs to
+    /// that end.
     pub peer: Option<IpAddr>,
-    /// Whether it is valid on the link only: `fe80::/10`, `169.254.0.0/16`.
+    /// Whether it is valid only on the link: `fe80::/10`, `169.254.0.0/16`.
     pub link_scope: bool,
-    /// Whether somebody can be named by it.
+    /// How reliable the address is.
     pub standing: Standing,
 }
 
-/// How far an address is to be counted upon.
+/// How reliable an address is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Standing {
-    /// It is there to stay.
+    /// It stays.
     #[default]
     Steady,
-    /// IPv6: nothing new is begun from it (`IFA_F_DEPRECATED`).
+    /// IPv6: no new connections use it (`IFA_F_DEPRECATED`).
     Deprecated,
-    /// IPv6: it is not yet usable, or found to be a duplicate (`IFA_F_TENTATIVE`, `IFA_F_DADFAILED`), or one of a few hours
-    /// (`IFA_F_TEMPORARY`).
+    /// IPv6: it is not yet usable or was found to be a duplicate (`IFA_F_TENTATIVE`, `IFA_F_DADFAILED`), or
+    /// it is a temporary address that lasts a few hours (`IFA_F_TEMPORARY`).
     Unsteady,
 }
 
-/// A route, or one of the ways of a route that has several.
+/// A route, or one next hop of a multipath route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObservedRoute {
-    /// Where it leads and how.
+    /// The destination, the next hop and the link.
     pub route: Route,
-    /// Who made it (`rtm_protocol`).
+    /// The origin of the route (`rtm_protocol`).
     pub protocol: u8,
-    /// Its priority; the lowest wins.
+    /// Its metric. The route with the lowest metric wins.
     pub metric: u32,
-    /// Whether the next hop is taken to be on the link, whatever its address (`RTNH_F_ONLINK`).
+    /// Whether the next hop counts as on-link whatever its address (`RTNH_F_ONLINK`).
     pub onlink: bool,
-    /// How many ways the route has.
+    /// How many next hops the route has.
     pub ways: Ways,
 }
 
-/// How many ways a route has, by each of which packets may leave.
+/// How many next hops a route has.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Ways {
     /// One.
     #[default]
     One,
-    /// Several, of which this is one, or those of a next hop that other routes share (`nhid`). Ashore makes no such route.
+    /// Several, of which this is one. Or the route uses a next hop object that other routes share (`nhid`).
+    /// Ashore makes no such route.
     Several,
-    /// None, which is said to be by `lo`: packets are dropped. The word for it is `blackhole`, `unreachable`, `prohibit` or
-    /// `throw`.
+    /// None: packets are dropped. The kernel reports `lo` as the link of such a route. The field is
+    /// `blackhole`, `unreachable`, `prohibit` or `throw`.
     None(&'static str),
 }
 
-/// The metric of an IPv6 route that was made without one (Linux 6.18, `IP6_RT_PRIO_USER`).
+/// The metric of an IPv6 route that was made without a metric (Linux 6.18, `IP6_RT_PRIO_USER`).
 pub(crate) const IPV6_METRIC: u32 = 1024;
 
-/// The kind of Open vSwitch's links, of which all ports have one of its own as their master, `ovs-system`, and each bridge has one that is
-/// the host's.
+/// The kernel's kind for Open vSwitch links. All ports have one link of this kind as their master,
+/// `ovs-system`. Each Open vSwitch bridge has one such link, which belongs to the host.
 pub(crate) const OPEN_VSWITCH: &str = "openvswitch";
 
 impl ObservedRoute {
-    /// Whether the kernel has made it of a router's advertisement that came by a link.
+    /// Whether the kernel made the route from a router advertisement that arrived on this link.
     pub(crate) fn is_heard_by(&self, link: &IfName) -> bool {
         /// `RTPROT_RA`.
         const BY_ADVERTISEMENT: u8 = 9;
         self.protocol == BY_ADVERTISEMENT && self.route.dev == *link
     }
 
-    /// Whether it can be one of Ashore's.
+    /// Whether the route can be Ashore's.
     pub fn is_ours(&self) -> bool {
         self.protocol == ROUTE_PROTOCOL && self.ways == Ways::One
     }
 
-    /// The route as a person would type it, without a word of whose it is.
+    /// The route as a user would type it for `ip route`, without its protocol.
     pub fn way(&self) -> String {
         let (to, way) = (self.route.destination(), self.route.way().to_string());
         match self.ways {
@@ -269,12 +282,12 @@ pub struct Neighbour {
     pub ip: IpAddr,
     /// The neighbour's MAC.
     pub mac: Mac,
-    /// Whether it is Ashore's, by its protocol (`NDA_PROTOCOL`, since Linux 5.0).
+    /// Whether its protocol says that it is Ashore's (`NDA_PROTOCOL`, since Linux 5.0).
     pub ours: bool,
 }
 
 impl Observed {
-    /// The view of a place; none for a namespace that is gone or was not asked for.
+    /// Returns the view of a place. Returns `None` for a namespace that is gone or was not requested.
     pub fn view(&self, place: &Place) -> Option<&View> {
         match place {
             Place::Host => Some(&self.host),
@@ -282,25 +295,27 @@ impl Observed {
         }
     }
 
-    /// The namespace that a path led to, if it was asked for by it.
+    /// Returns the namespace that a path led to. Returns `None` if no namespace was requested by this path,
+    /// or if it was not observed.
     pub fn at(&self, path: &Path) -> Option<(&Netns, &View)> {
         self.netns.get_key_value(self.paths.get(path)?)
     }
 }
 
 impl View {
-    /// The link of a name.
+    /// The link with this name.
     pub fn link(&self, name: &IfName) -> Option<&Link> {
         self.links.iter().find(|link| link.name == *name)
     }
 
-    /// The link of an index.
+    /// The link with this index.
     pub fn link_at(&self, index: u32) -> Option<&Link> {
         self.links.iter().find(|link| link.index == index)
     }
 
-    /// On the host: the link that carries a tag, under the name that goes with it. A container may write any tag on its link,
-    /// and its engine gives that link back to the host, but under the name that Ashore chose for it.
+    /// On the host: the link that has a tag and the name that belongs to the tag. A container can write any
+    /// tag on its link before its engine gives the link back to the host, but the link comes back under the
+    /// name that Ashore chose for it.
     pub fn tagged(&self, tag: &Tag) -> Option<&Link> {
         self.link(&tag.host_name()).filter(|link| link.tag().as_ref() == Some(tag))
     }
@@ -311,14 +326,14 @@ impl View {
         self.addresses.iter().filter(move |address| address.index == index)
     }
 
-    /// The address by which the host is known on a link in a subnet.
+    /// The preferred address of the host on a link in a subnet.
     pub fn host_address(&self, link: &Link, subnet: &IpNet) -> Option<IpAddr> {
         self.host_addresses(link, subnet).first().copied()
     }
 
-    /// The addresses that the host has on a link in a subnet and is to be reached by: first those that are for ever, since of IPv6 the
-    /// kernel lists the one that was made last before all others (Linux 6.18); at the end what is deprecated, from which connections
-    /// may live on.
+    /// The addresses by which the host can be reached on a link in a subnet. Permanent addresses come first,
+    /// because the kernel lists the IPv6 address that was added last before all others (Linux 6.18).
+    /// Deprecated addresses come last: existing connections may still use them.
     pub fn host_addresses(&self, link: &Link, subnet: &IpNet) -> Vec<IpAddr> {
         let steady = |there: &&LinkAddress| !there.link_scope && there.standing != Standing::Unsteady;
         let mut all: Vec<&LinkAddress> = self.addresses_of(link).filter(steady).collect();
@@ -327,13 +342,14 @@ impl View {
         all.into_iter().map(|there| there.net.addr()).collect()
     }
 
-    /// The router of the host's own default route, if it lies in a subnet.
+    /// The next hop of the host's own default route, if it is in the subnet.
     pub fn default_gateway(&self, subnet: &IpNet) -> Option<IpAddr> {
         let defaults = self.routes.iter().filter(|there| there.route.to.prefix_len() == 0);
         defaults.filter_map(|there| there.route.via).find(|via| subnet.contains(via))
     }
 
-    /// Whether the host's own routes lead by this address. Those by a link of Ashore's lead to a container on purpose.
+    /// Whether this address is the next hop of one of the host's own routes. Routes out of Ashore's links do
+    /// not count: they lead to a container on purpose.
     pub fn is_next_hop(&self, ip: IpAddr) -> bool {
         let ours = |dev: &IfName| self.link(dev).is_some_and(|link| link.tag().is_some());
         self.routes.iter().any(|there| there.route.via == Some(ip) && !ours(&there.route.dev))
@@ -346,13 +362,13 @@ impl View {
         self.addresses.iter().any(|address| address.net.addr() == ip && !ours(address))
     }
 
-    /// Whether the kernel takes a packet by a link only if the way back leads by the same one: the larger of the link's own
-    /// `rp_filter` and that of all links is in force, and 2 is the loose check.
+    /// Whether the kernel accepts a packet on a link only if the route back to the sender leaves by the same
+    /// link. The larger of the link's `rp_filter` and that of `all` is in force, and 2 is the loose check.
     pub fn is_strict(&self, link: &Link) -> bool {
         self.rp_filter.max(link.rp_filter) == Some(1)
     }
 
-    /// What was set of a link here by whoever made it.
+    /// The settings of a link here: its sysctls and its default routes, whoever set them.
     pub fn set_of(&self, link: &Link) -> Set {
         use SysctlKey::{AcceptRa, ArpFilter, DisableIpv6, RpFilter};
         let sysctls = [ArpFilter, RpFilter, AcceptRa, DisableIpv6].into_iter();
@@ -371,13 +387,14 @@ impl View {
         self.addresses.iter().any(|address| address.net.addr() == ip)
     }
 
-    /// The name of the link that a user means: its own, or that of the link which has it as an alternative one (`ip link property`).
+    /// Returns the name of the link that a user means: the link with this name, or the link that has it as an
+    /// alternative name (`ip link property`).
     pub fn resolved(&self, name: &IfName) -> IfName {
         let index = self.altnames.get(name).filter(|_| self.link(name).is_none());
         index.and_then(|index| self.link_at(*index)).map_or_else(|| name.clone(), |link| link.name.clone())
     }
 
-    /// The VLAN that a link of Ashore's is.
+    /// The VLAN of a link, if the link is a VLAN interface of Ashore's.
     pub(crate) fn own_vlan(&self, link: &Link) -> Option<Vlan> {
         let ObservedKind::Vlan { id, gvrp } = link.kind else { return None };
         let lower = self.link_at(link.lower?.index)?.name.clone();
@@ -387,18 +404,20 @@ impl View {
 }
 
 impl Link {
-    /// The tag that it bears. Whether it is the link of that tag is another matter, see [`crate::model::owner`].
+    /// The tag in its `ifalias`. The tag does not prove that the link is Ashore's, see
+    /// [`crate::model::owner`].
     pub fn tag(&self) -> Option<Tag> {
         self.alias.as_deref()?.parse().ok()
     }
 
-    /// Whether it is a child of a link on the host, or a VLAN on it, as seen from where it is itself.
+    /// Whether it is a child of a link on the host, or a VLAN on it. `place` is where this link itself was
+    /// observed.
     pub fn is_child_of(&self, parent: &Link, place: &Place) -> bool {
         let seat = if *place == Place::Host { Seat::Here } else { Seat::Host };
         self.lower == Some(Lower { index: parent.index, seat })
     }
 
-    /// The value of a sysctl that [`Link`] carries.
+    /// The observed value of a sysctl of this link.
     pub fn sysctl(&self, key: SysctlKey) -> Option<i32> {
         match key {
             SysctlKey::ArpFilter => self.arp_filter,
@@ -409,23 +428,23 @@ impl Link {
         }
     }
 
-    /// Whether it is of a kind that is a child of its parent.
+    /// Whether it is a macvlan, ipvlan, macvtap or ipvtap child.
     pub fn is_child(&self) -> bool {
         matches!(self.kind, ObservedKind::Macvlan { .. } | ObservedKind::Ipvlan { .. } | ObservedKind::Tap)
     }
 }
 
-/// What an engine has set of a link in its container.
+/// The settings that an engine made on a link in its container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Set {
-    /// Its sysctls, of those that are seen.
+    /// The values of the sysctls that were observed.
     pub sysctls: Vec<(SysctlKey, i32)>,
-    /// The families whose default route leads by it, and not by another of the container's.
+    /// The families in which a default route of the container leaves by this link.
     pub defaults: Vec<Family>,
 }
 
 impl Vlan {
-    /// Whether a link is this VLAN, whatever its name.
+    /// Whether a link is this VLAN, whatever the link's name.
     pub fn is(&self, link: &Link, host: &View) -> bool {
         matches!(link.kind, ObservedKind::Vlan { id, .. } if id == self.id.get())
             && host.link(&self.lower).is_some_and(|lower| link.is_child_of(lower, &Place::Host))

@@ -1,5 +1,5 @@
-//! How a path is written down. A container chooses the names of its files, which need not be text: such a path is written as
-//! its bytes.
+//! The serialised form of a path. A container chooses the names of its files, and they need not be valid
+//! UTF-8. A path that is not valid UTF-8 is written as a list of bytes.
 
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -36,11 +36,11 @@ pub(crate) fn deserialize<'de, P: From<PathBuf>, D: Deserializer<'de>>(
     Ok(PathBuf::from(Written::deserialize(deserializer)?).into())
 }
 
-/// The same of one that need not be there.
+/// The same for an optional path.
 pub(crate) mod optional {
     use super::{Deserialize, Deserializer, Path, PathBuf, Serializer, Written};
 
-    #[allow(clippy::ref_option)] // serde gives it so.
+    #[allow(clippy::ref_option)] // serde passes it like this.
     pub(crate) fn serialize<P: AsRef<Path>, S: Serializer>(
         path: &Option<P>,
         serializer: S,

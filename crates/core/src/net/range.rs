@@ -1,4 +1,4 @@
-//! A run of addresses, written as a CIDR or as `first-last`.
+//! A contiguous range of addresses, written as a CIDR or as `first-last`.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::net::family::Family;
 
-/// Addresses from `first` to `last`, both included and of one family.
+/// The addresses from `first` to `last`, both included. Both have the same family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct Range {
@@ -17,27 +17,27 @@ pub struct Range {
     last: IpAddr,
 }
 
-/// Why a text is no range.
+/// The reason why a text is not a range.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RangeError {
-    /// Neither form.
+    /// The text has neither form.
     #[error(
-        "`{0}` is no range; write a CIDR such as 192.168.88.192/27, or first-last such as 192.168.88.200-192.168.88.220"
+        "`{0}` is not a range; write a CIDR such as 192.168.88.192/27, or first-last such as 192.168.88.200-192.168.88.220"
     )]
     Form(String),
-    /// IPv4 on one side and IPv6 on the other.
+    /// One end is IPv4 and the other is IPv6.
     #[error("`{0}` mixes IPv4 and IPv6")]
     Families(String),
-    /// No subnet.
-    #[error("`{0}` is no subnet; write {1}")]
+    /// The text is not a subnet. The second field says what to write instead.
+    #[error("`{0}` is not a subnet; write {1}")]
     Subnet(String, String),
-    /// The ends are the wrong way round.
+    /// The last address is below the first.
     #[error("`{0}` ends before it begins")]
     Backwards(String),
 }
 
 impl Range {
-    /// The range of all addresses of a subnet, network and broadcast address included.
+    /// Returns all addresses of a subnet, including the network and broadcast addresses.
     pub fn of_net(net: &IpNet) -> Self {
         let (first, last) = match net.trunc() {
             IpNet::V4(net) => (net.network().into(), net.broadcast().into()),
@@ -46,7 +46,8 @@ impl Range {
         Range { first, last }
     }
 
-    /// The range from one address to another; none if they are of two families or the wrong way round.
+    /// Returns the range from `first` to `last`. Returns `None` if the two have different families or `last`
+    /// is below `first`.
     pub fn between(first: IpAddr, last: IpAddr) -> Option<Self> {
         (Family::of(first) == Family::of(last) && first <= last).then_some(Range { first, last })
     }
@@ -61,24 +62,24 @@ impl Range {
         self.last
     }
 
-    /// Whether an address lies in it.
+    /// Whether the range contains an address.
     pub fn contains(&self, ip: IpAddr) -> bool {
         Family::of(ip) == Family::of(self.first) && self.first <= ip && ip <= self.last
     }
 
-    /// Whether the two have an address in common.
+    /// Whether the two ranges have an address in common.
     pub fn overlaps(&self, other: &Range) -> bool {
         Family::of(other.first) == Family::of(self.first)
             && self.first <= other.last
             && other.first <= self.last
     }
 
-    /// Whether every address of it lies in a subnet.
+    /// Whether every address of the range lies in a subnet.
     pub fn lies_in(&self, net: &IpNet) -> bool {
         net.contains(&self.first) && net.contains(&self.last)
     }
 
-    /// What is left of it without another: nothing, one run or two.
+    /// Returns what is left of this range without `other`: no range, one or two.
     #[must_use]
     pub fn without(&self, other: &Range) -> Vec<Range> {
         if !self.overlaps(other) {
@@ -91,33 +92,34 @@ impl Range {
         before.into_iter().chain(after).collect()
     }
 
-    /// How many addresses it has; a whole IPv6 space counts as `u128::MAX`.
+    /// The number of addresses. A whole IPv6 address space counts as `u128::MAX`.
     pub fn len(&self) -> u128 {
         (number(self.last) - number(self.first)).saturating_add(1)
     }
 
-    /// Never: a range has at least one address.
+    /// Always `false`: a range has at least one address.
     pub fn is_empty(&self) -> bool {
         false
     }
 
-    /// The address `offset` places after the first, going round at the end.
+    /// Returns the address `offset` places after the first one, wrapping around at the end.
     #[must_use]
     pub fn nth_around(&self, offset: u128) -> IpAddr {
         address(self.first, number(self.first) + offset % self.len())
     }
 
-    /// How many places after the first an address of it stands.
+    /// Returns how many places after the first address `ip` is. Returns `None` if it is not in the range.
     pub fn offset_of(&self, ip: IpAddr) -> Option<u128> {
         self.contains(ip).then(|| number(ip) - number(self.first))
     }
 
-    /// The addresses in order, beginning `start` places after the first and going round once.
+    /// Returns each address once, in order, starting `start` places after the first one and wrapping around
+    /// at the end.
     pub fn from_offset(self, start: u128) -> impl Iterator<Item = IpAddr> {
         (0..self.len()).map(move |step| self.nth_around(start.saturating_add(step)))
     }
 
-    /// The fewest prefixes that cover exactly this range.
+    /// Returns the smallest set of prefixes that covers exactly this range.
     pub fn prefixes(&self) -> Vec<IpNet> {
         match (self.first, self.last) {
             (IpAddr::V4(first), IpAddr::V4(last)) => {
@@ -126,12 +128,13 @@ impl Range {
             (IpAddr::V6(first), IpAddr::V6(last)) => {
                 Ipv6Subnets::new(first, last, 0).map(IpNet::from).collect()
             }
-            _ => unreachable!("the two ends of a range are of one family"),
+            _ => unreachable!("both ends of a range have the same family"),
         }
     }
 }
 
-/// A subnet as a person writes it. Who writes a netmask is told the prefix that it is.
+/// Parses a subnet as a user writes it. If the text has a netmask, the error names the prefix to write
+/// instead.
 pub fn parse_subnet(text: &str) -> Result<IpNet, RangeError> {
     let by_mask = || {
         let (ip, mask) = text.split_once('/')?;
@@ -154,7 +157,7 @@ fn number(ip: IpAddr) -> u128 {
     }
 }
 
-/// The address of a number, of the same family as another.
+/// The address with this number, in the family of `like`.
 fn address(like: IpAddr, number: u128) -> IpAddr {
     match like {
         IpAddr::V4(_) => Ipv4Addr::from(number as u32).into(),
@@ -183,7 +186,7 @@ impl FromStr for Range {
 }
 
 impl fmt::Display for Range {
-    /// As a CIDR where one prefix covers it, otherwise as `first-last`.
+    /// Writes a CIDR if one prefix covers the range, otherwise `first-last`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.prefixes().as_slice() {
             [net] => write!(f, "{net}"),
@@ -193,7 +196,7 @@ impl fmt::Display for Range {
 }
 
 impl From<IpAddr> for Range {
-    /// The range of one address.
+    /// The range that holds only this address.
     fn from(ip: IpAddr) -> Self {
         Range { first: ip, last: ip }
     }
@@ -230,7 +233,7 @@ mod tests {
         ] {
             let error = parse_subnet(text).unwrap_err().to_string();
             assert!(
-                error.starts_with(&format!("`{text}` is no subnet")) && error.ends_with(write),
+                error.starts_with(&format!("`{text}` is not a subnet")) && error.ends_with(write),
                 "{error}"
             );
         }

@@ -1,7 +1,7 @@
 //! A step: one change to the kernel's network state, as plain data.
 //!
-//! The same value is what `ashore plan` prints, what the log says, what the kernel crate applies, and whose inverse
-//! undoes it. Each step prints as the one command that a person would type for it.
+//! `ashore plan` prints it, the log records it, the kernel crate applies it, and its inverse undoes it. Each
+//! step prints as the single command that a user would type for it.
 
 use std::net::IpAddr;
 
@@ -20,40 +20,40 @@ mod host;
 
 pub use host::{HostAddress, HostRoute, Life};
 
-/// The `rtm_protocol` of every route that Ashore makes: a number that no routing daemon in iproute2's
-/// `rt_protos` has, so that `ip route show proto 65` lists exactly Ashore's.
+/// The `rtm_protocol` of every route that Ashore makes. No routing daemon in iproute2's `rt_protos` has this
+/// number, so `ip route show proto 65` lists exactly Ashore's routes.
 pub const ROUTE_PROTOCOL: u8 = 65;
 
 /// An address on a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Address {
-    /// The address with the length of its subnet's prefix.
+    /// The address with its subnet's prefix length.
     pub net: IpNet,
-    /// IPv6: no duplicate address detection by the kernel (`IFA_F_NODAD`), because it was done before.
+    /// IPv6: the kernel does no duplicate address detection (`IFA_F_NODAD`), because it was done before.
     pub nodad: bool,
 }
 
-/// A route of Ashore's, in the main table.
+/// A route in the main table.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Route {
-    /// Where it leads; a prefix of length 0 is the default route.
+    /// The destination. A prefix of length 0 is the default route.
     pub to: IpNet,
-    /// The next hop; without one the destination is on the link.
+    /// The next hop. Without one, the destination is on the link.
     pub via: Option<IpAddr>,
-    /// The link that it leaves by.
+    /// The link by which packets leave.
     pub dev: IfName,
-    /// The source address that the host prefers on it.
+    /// The preferred source address of the host.
     pub src: Option<IpAddr>,
 }
 
 impl Route {
-    /// Whether it leads to one address.
+    /// Whether the destination is a single address.
     pub fn is_single(&self) -> bool {
         self.to.prefix_len() == self.to.max_prefix_len()
     }
 
-    /// Whether an endpoint is on the LAN without it: a route beside the default one, as a DHCP server or a router wishes it. Its way
-    /// to the host is none.
+    /// Whether an endpoint is on the LAN without this route: it is a route beside the default route, which a
+    /// DHCP server or a router announced. The endpoint's IPv6 route to the host is not extra.
     pub(crate) fn is_extra(&self) -> bool {
         self.to.prefix_len() > 0 && (self.to.addr().is_ipv4() || !self.is_single())
     }
@@ -64,30 +64,33 @@ impl Route {
 pub struct Sysctl {
     /// `ipv4` or `ipv6`.
     pub family: Family,
-    /// The link that it is about.
+    /// The link that it belongs to.
     pub link: IfName,
     /// The last part of its name, such as `arp_filter`.
     pub key: SysctlKey,
 }
 
-/// The per-link sysctls that Ashore ever sets.
+/// The per-link sysctls that Ashore sets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SysctlKey {
-    /// Answer ARP only where the answer would leave by this link: keeps the shim silent towards the LAN.
+    /// Answers ARP only on the link by which the answer would leave. This keeps the shim silent towards the
+    /// LAN.
     ArpFilter,
-    /// Strict (1) or loose (2) reverse path check.
+    /// The reverse path check: strict (1) or loose (2).
     RpFilter,
-    /// Whether router advertisements are followed: a shim must not, or the host gets a second default route.
+    /// Whether the kernel follows router advertisements. A shim must not, or the host gets a second default
+    /// route.
     AcceptRa,
-    /// Whether the link has no IPv6 at all: a bridge's port needs none.
+    /// Whether IPv6 is off on the link. A bridge port needs none.
     DisableIpv6,
-    /// The most bytes of an IPv6 packet. The kernel takes it back to the link's own whenever that changes or the link comes up.
+    /// The IPv6 MTU in bytes. The kernel resets it to the link's MTU whenever that changes or the link comes
+    /// up.
     Mtu,
 }
 
 impl SysctlKey {
-    /// The family that it is of.
+    /// The family of the sysctl.
     pub fn family(self) -> Family {
         match self {
             SysctlKey::ArpFilter | SysctlKey::RpFilter => Family::Ipv4,
@@ -107,178 +110,180 @@ impl SysctlKey {
     }
 }
 
-/// One change.
+/// One change to the kernel's network state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Step {
-    /// Makes a link in its place, down.
+    /// Makes a link in its place. The link is down.
     AddLink {
-        /// Where.
+        /// The place.
         place: Place,
-        /// What.
+        /// The link to make.
         link: LinkSpec,
     },
-    /// Deletes a link, and with it its addresses and routes.
+    /// Deletes a link, together with its addresses and routes.
     DelLink {
-        /// Where.
+        /// The place.
         place: Place,
-        /// Which.
+        /// The link.
         link: IfName,
     },
     /// Writes the tag into the link's `ifalias`.
     SetAlias {
-        /// Where.
+        /// The place.
         place: Place,
-        /// Which link.
+        /// The link.
         link: IfName,
-        /// The tag; none clears it.
+        /// The tag. `None` clears it.
         tag: Option<Tag>,
     },
-    /// Keeps the kernel from giving a link an IPv6 link-local address of its own. It is a step by itself because the kernel
-    /// refuses it while the link is being made (`EAFNOSUPPORT`, Linux 6.18), and for a link just made, so nothing is there
-    /// to take back.
+    /// Keeps the kernel from assigning an IPv6 link-local address to a link. This is a separate step because
+    /// the kernel refuses it while the link is being made (`EAFNOSUPPORT`, Linux 6.18). It has no inverse,
+    /// because it is only used for a link that was just made.
     SetNoLinkLocal {
-        /// Where.
+        /// The place.
         place: Place,
-        /// Which link.
+        /// The link.
         link: IfName,
     },
-    /// Makes a link a port of a bridge, or takes it out.
+    /// Makes a link a port of a bridge, or removes it from its bridge.
     SetMaster {
-        /// Where.
+        /// The place.
         place: Place,
-        /// Which link.
+        /// The link.
         link: IfName,
-        /// The bridge.
+        /// The bridge. `None` removes the link from its bridge.
         master: Option<IfName>,
-        /// The bridge that it was a port of.
+        /// The bridge of which it was a port before.
         was: Option<IfName>,
     },
-    /// Changes what a port of a bridge does.
+    /// Sets an option of a bridge port.
     SetPort {
-        /// Where.
+        /// The place.
         place: Place,
-        /// Which port.
+        /// The port.
         link: IfName,
-        /// What.
+        /// The option.
         option: PortOption,
-        /// Whether it does so.
+        /// Whether the port has the option.
         on: bool,
     },
-    /// Makes a port of a bridge a member of a VLAN, or another kind of member.
+    /// Makes a bridge port a member of a VLAN, or changes its membership.
     SetPortVlan {
-        /// Where.
+        /// The place.
         place: Place,
-        /// Which port.
+        /// The port.
         link: IfName,
         /// The VLAN.
         vlan: VlanId,
-        /// As what.
+        /// The new membership.
         membership: Membership,
-        /// As what it was before, if it was.
+        /// The membership before, if there was one.
         was: Option<Membership>,
     },
-    /// Takes a port of a bridge out of a VLAN.
+    /// Removes a bridge port from a VLAN.
     DelPortVlan {
-        /// Where.
+        /// The place.
         place: Place,
-        /// Which port.
+        /// The port.
         link: IfName,
         /// The VLAN.
         vlan: VlanId,
-        /// As what it was a member.
+        /// The membership before.
         was: Membership,
     },
-    /// Changes the MTU.
+    /// Changes a link's MTU.
     SetMtu {
-        /// Where.
+        /// The place.
         place: Place,
-        /// Which link.
+        /// The link.
         link: IfName,
-        /// In bytes.
+        /// The new MTU in bytes.
         mtu: u32,
-        /// What it was.
+        /// The MTU before.
         was: u32,
     },
-    /// Changes the mode of a macvlan or ipvlan link. The kernel keeps one for all ipvlan children of a parent.
+    /// Changes the mode of a macvlan or ipvlan link. The kernel keeps one mode for all ipvlan children of a
+    /// parent.
     SetMode {
-        /// Where.
+        /// The place.
         place: Place,
-        /// Which link.
+        /// The link.
         link: IfName,
-        /// Its kind with the mode.
+        /// Its kind with the new mode.
         kind: LinkKind,
-        /// The same as it was; none of a mode that no network has.
+        /// Its kind with the mode before. `None` if no network has that mode.
         was: Option<LinkKind>,
     },
-    /// Tells switches of a VLAN by GVRP, or no longer.
+    /// Turns the announcement of a VLAN by GVRP on or off.
     SetGvrp {
-        /// Where.
+        /// The place.
         place: Place,
-        /// Which link.
+        /// The link.
         link: IfName,
-        /// On, or off.
+        /// Whether GVRP is on.
         on: bool,
     },
     /// Brings a link up or down.
     SetUp {
-        /// Where.
+        /// The place.
         place: Place,
-        /// Which link.
+        /// The link.
         link: IfName,
-        /// Up, or down.
+        /// Whether the link is up afterwards.
         up: bool,
     },
     /// Adds an address.
     AddAddress {
-        /// Where.
+        /// The place.
         place: Place,
-        /// To which link.
+        /// The link.
         link: IfName,
-        /// Which.
+        /// The address.
         address: Address,
     },
     /// Removes an address.
     DelAddress {
-        /// Where.
+        /// The place.
         place: Place,
-        /// From which link.
+        /// The link.
         link: IfName,
-        /// Which.
+        /// The address.
         address: Address,
     },
-    /// Has nothing new begun from an IPv6 address that is there, or again (its preferred lifetime, RFC 4862, 5.5.4).
+    /// Deprecates an existing IPv6 address, so that no new connections use it, or makes it preferred again
+    /// (its preferred lifetime, RFC 4862, 5.5.4).
     SetDeprecated {
-        /// Where.
+        /// The place.
         place: Place,
-        /// On which link.
+        /// The link.
         link: IfName,
-        /// The address with the length of its subnet's prefix.
+        /// The address with its subnet's prefix length.
         net: IpNet,
-        /// Nothing new, or again.
+        /// Whether the address is deprecated.
         on: bool,
     },
-    /// Adds a route, or puts it in the place of one to the same destination that is Ashore's as well.
+    /// Adds a route, or replaces another route of Ashore's to the same destination.
     SetRoute {
-        /// Where.
+        /// The place.
         place: Place,
-        /// The route that shall be.
+        /// The new route.
         route: Route,
-        /// The route that it takes the place of, if there is one.
+        /// The route that it replaces, if there is one.
         instead_of: Option<Route>,
     },
     /// Removes a route.
     DelRoute {
-        /// Where.
+        /// The place.
         place: Place,
-        /// Which.
+        /// The route.
         route: Route,
     },
     /// Adds a permanent neighbour entry.
     AddNeighbour {
-        /// Where.
+        /// The place.
         place: Place,
-        /// On which link.
+        /// The link.
         link: IfName,
         /// The neighbour's address.
         ip: IpAddr,
@@ -287,57 +292,57 @@ pub enum Step {
     },
     /// Removes a permanent neighbour entry.
     DelNeighbour {
-        /// Where.
+        /// The place.
         place: Place,
-        /// On which link.
+        /// The link.
         link: IfName,
         /// The neighbour's address.
         ip: IpAddr,
         /// The neighbour's MAC.
         mac: Mac,
     },
-    /// Gives a link an address of the host's own, or makes the one that it has so.
+    /// Adds an address of the host's own to a link, or changes the existing one to match.
     PutHostAddress {
-        /// Where.
+        /// The place.
         place: Place,
-        /// To which link.
+        /// The link.
         link: IfName,
-        /// Which.
+        /// The address.
         address: HostAddress,
     },
-    /// Takes an address of the host's own from a link.
+    /// Removes an address of the host's own from a link.
     DelHostAddress {
-        /// Where.
+        /// The place.
         place: Place,
-        /// From which link.
+        /// The link.
         link: IfName,
-        /// Which.
+        /// The address.
         address: HostAddress,
     },
-    /// Has a route of the host's own lead by another link than before.
+    /// Moves a route of the host's own to another link.
     Reroute {
-        /// Where.
+        /// The place.
         place: Place,
-        /// The route as it shall be.
+        /// The new route.
         route: HostRoute,
-        /// The link by which it led.
+        /// The link by which it left before.
         was: IfName,
     },
     /// Sets a sysctl.
     SetSysctl {
-        /// Where.
+        /// The place.
         place: Place,
-        /// Which.
+        /// The sysctl.
         sysctl: Sysctl,
-        /// Its value.
+        /// Its new value.
         value: i32,
-        /// What it was, if that is known.
+        /// Its value before, if known.
         was: Option<i32>,
     },
 }
 
 impl Step {
-    /// Where the change happens.
+    /// The place where the change happens.
     pub fn place(&self) -> &Place {
         match self {
             Step::AddLink { place, .. }
@@ -366,7 +371,7 @@ impl Step {
         }
     }
 
-    /// The link that it is about.
+    /// The link that the step changes.
     pub fn link(&self) -> &IfName {
         match self {
             Step::AddLink { link, .. } => &link.name,
@@ -394,13 +399,14 @@ impl Step {
         }
     }
 
-    /// Whether it makes a route in a container that an endpoint is on the LAN without.
+    /// Whether it makes a route in a container without which the endpoint is still on the LAN.
     pub fn is_extra(&self) -> bool {
         matches!(self, Step::SetRoute { place: Place::Netns(_), route, .. } if route.is_extra())
     }
 
-    /// The step that takes this one back. Nothing takes back the deletion of a link, which planning again makes anew, or a
-    /// sysctl of unknown former value, or a mode that no network has.
+    /// Returns the step that undoes this one. Returns `None` for the deletion of a link or of a tag, for
+    /// [`Step::SetNoLinkLocal`], for a sysctl whose former value is unknown, and for a former mode that no
+    /// network has. The next plan makes a deleted link again.
     pub fn inverse(&self) -> Option<Step> {
         Some(match self.clone() {
             Step::AddLink { place, link } => Step::DelLink { place, link: link.name },
@@ -452,7 +458,8 @@ impl Step {
 }
 
 impl Address {
-    /// IPv4 subnets of more than two addresses have a broadcast address; programs that ask for it expect it set.
+    /// Whether the address gets a broadcast address: IPv4 subnets of more than two addresses have one, and
+    /// programs that ask for it expect it to be set.
     pub fn has_broadcast(&self) -> bool {
         matches!(self.net, IpNet::V4(net) if net.prefix_len() < 31)
     }

@@ -1,16 +1,16 @@
-//! Bytes and text that come from outside: shown so that a terminal or a log reads them as text, and quoted so that a shell
-//! takes them for one word.
+//! Displays bytes and text from outside so that a terminal or a log shows them as text, and quotes them so
+//! that a shell takes them as one word.
 
 use std::fmt::{self, Write as _};
 
-/// Whether a character may be shown as it is: it is no control character, and nothing that cannot be seen or that changes
-/// how its neighbours look.
+/// Whether a character can be shown as it is. Control characters, invisible characters and characters that
+/// change how their neighbours look cannot.
 pub fn is_printable(c: char) -> bool {
-    // `escape_debug` knows the tables of Unicode; beside what they tell it escapes these three.
+    // `escape_debug` knows the Unicode tables. It also escapes these three, which are printable.
     matches!(c, '\'' | '"' | '\\') || c.escape_debug().len() == 1
 }
 
-/// Bytes from outside, shown as text. What is not UTF-8 or cannot be printed appears as `\xff`.
+/// Displays bytes from outside as text. Bytes that are not UTF-8 or cannot be printed appear as `\xff`.
 pub struct Shown<'a>(pub &'a [u8]);
 
 impl fmt::Display for Shown<'_> {
@@ -19,7 +19,8 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
-/// Writes bytes as text. What is not UTF-8, or not to be kept, becomes `\x` and two hexadecimal digits for each byte.
+/// Writes bytes as text. Each byte that is not UTF-8, or of a character that `is_kept` rejects, becomes `\x`
+/// and two hexadecimal digits.
 pub(crate) fn escape(to: &mut dyn fmt::Write, bytes: &[u8], is_kept: impl Fn(char) -> bool) -> fmt::Result {
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {
@@ -38,7 +39,7 @@ fn hexadecimal(to: &mut dyn fmt::Write, bytes: &[u8]) -> fmt::Result {
     bytes.iter().try_for_each(|byte| write!(to, "\\x{byte:02x}"))
 }
 
-/// One word of a command for a POSIX shell, quoted where it has to be.
+/// Displays one word of a command for a POSIX shell, quoted if necessary.
 pub struct Word<'a>(pub &'a [u8]);
 
 impl fmt::Display for Word<'_> {
@@ -48,7 +49,7 @@ impl fmt::Display for Word<'_> {
         match text {
             Some(text) if !text.is_empty() && self.0.iter().all(is_plain) => f.write_str(text),
             Some(text) => write!(f, "'{}'", text.replace('\'', r"'\''")),
-            // POSIX.1-2024, 2.2.4; older shells than that know it as well.
+            // POSIX.1-2024, 2.2.4. Shells older than that standard know this form too.
             None => {
                 f.write_str("$'")?;
                 let is_kept = |c: char| is_printable(c) && !matches!(c, '\'' | '\\');
@@ -59,7 +60,7 @@ impl fmt::Display for Word<'_> {
     }
 }
 
-/// `a, b and c`, or `none`.
+/// Joins the items as `a, b and c`. Returns `none` if there are no items.
 pub fn list(items: impl Iterator<Item = impl fmt::Display>) -> String {
     let items: Vec<String> = items.map(|item| item.to_string()).collect();
     match items.as_slice() {
@@ -79,7 +80,8 @@ mod tests {
         assert_eq!(shown("Küche’s \"NAS\" \\o/".as_bytes()), "Küche’s \"NAS\" \\o/");
         assert_eq!(shown(b"a\xffb"), r"a\xffb");
         assert_eq!(shown(b"a\n\x1b[2Jb\x7f"), r"a\x0a\x1b[2Jb\x7f");
-        // One of the control characters above ASCII, and one that turns the rest of the line around.
+        // A control character above ASCII, and a character that reverses the direction of the rest of the
+        // line.
         assert_eq!(shown("a\u{9b}b\u{202e}c".as_bytes()), r"a\xc2\x9bb\xe2\x80\xaec");
     }
 

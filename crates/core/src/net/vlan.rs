@@ -1,4 +1,4 @@
-//! VLANs: their numbers, the interfaces that Ashore makes for them, and what ports are in them.
+//! VLANs: their IDs, the interfaces that Ashore makes for them, and how bridge ports are members of them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,14 +8,14 @@ use serde::{Deserialize, Serialize};
 use crate::net::kind::LinkKind;
 use crate::net::name::{IfName, link_name};
 
-/// A VLAN's number: 1 to 4094, since 802.1Q keeps 0 and 4095 for itself.
+/// A VLAN ID, 1 to 4094: 802.1Q reserves 0 and 4095.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "u16", try_from = "u16")]
 pub struct VlanId(u16);
 
-/// Why something is no VLAN's number.
+/// The text or number is not a VLAN ID.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no VLAN: they are numbered from 1 to 4094")]
+#[error("`{0}` is not a VLAN ID; VLAN IDs are 1 to 4094")]
 pub struct VlanIdError(pub String);
 
 /// A VLAN interface that Ashore makes for its networks.
@@ -23,29 +23,29 @@ pub struct VlanIdError(pub String);
 pub struct Vlan {
     /// The interface that carries the tagged frames.
     pub lower: IfName,
-    /// The VLAN's number.
+    /// The VLAN ID.
     pub id: VlanId,
-    /// Whether switches are told of it by GVRP.
+    /// Whether GVRP announces the VLAN to switches.
     #[serde(default)]
     pub gvrp: bool,
 }
 
-/// How a port of a bridge is a member of a VLAN (`BRIDGE_VLAN_INFO_PVID`, `BRIDGE_VLAN_INFO_UNTAGGED`).
+/// How a bridge port is a member of a VLAN (`BRIDGE_VLAN_INFO_PVID`, `BRIDGE_VLAN_INFO_UNTAGGED`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Membership {
-    /// Whether what comes in without a tag belongs to it.
+    /// Whether frames that arrive without a tag belong to the VLAN.
     pub pvid: bool,
-    /// Whether what goes out loses its tag.
+    /// Whether frames leave the port without the tag.
     pub untagged: bool,
 }
 
 impl Membership {
-    /// For a machine that knows nothing of VLANs.
+    /// For a machine that does not use VLAN tags.
     pub const UNTAGGED: Self = Membership { pvid: true, untagged: true };
-    /// For one that speaks 802.1Q itself.
+    /// For a machine that uses 802.1Q tags itself.
     pub const TAGGED: Self = Membership { pvid: false, untagged: false };
 
-    /// Whether it is for a machine that knows nothing of VLANs.
+    /// Whether it is for a machine that does not use VLAN tags.
     pub fn is_untagged(&self) -> bool {
         *self == Self::UNTAGGED
     }
@@ -57,7 +57,7 @@ impl Default for Membership {
     }
 }
 
-/// As the words at the end of `bridge vlan add`, each with a space before it.
+/// Writes the words at the end of a `bridge vlan add` command, each after a space.
 impl fmt::Display for Membership {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.pvid { " pvid" } else { "" })?;
@@ -66,7 +66,7 @@ impl fmt::Display for Membership {
 }
 
 impl VlanId {
-    /// The number.
+    /// The VLAN ID as a number.
     pub fn get(self) -> u16 {
         self.0
     }
@@ -89,7 +89,7 @@ impl From<VlanId> for u16 {
 impl FromStr for VlanId {
     type Err = VlanIdError;
 
-    /// Digits alone, the first no zero: `eth0.020` is not what anybody calls VLAN 20.
+    /// Accepts only digits without a leading zero: nobody calls VLAN 20 `eth0.020`.
     fn from_str(text: &str) -> Result<Self, VlanIdError> {
         let id = text.parse::<u16>().ok().filter(|id| id.to_string() == text);
         id.and_then(|id| id.try_into().ok()).ok_or_else(|| VlanIdError(text.to_owned()))
@@ -103,20 +103,20 @@ impl fmt::Display for VlanId {
 }
 
 impl Vlan {
-    /// What the interface is called: `eth0.200`, or a hash where that is longer than the kernel takes.
+    /// The interface's name: `eth0.200`, or a hash if that is longer than the kernel allows.
     pub fn name(&self) -> IfName {
         let name = format!("{}.{}", self.lower, self.id);
         name.parse().unwrap_or_else(|_| link_name("vlan-", &name))
     }
 
-    /// What Ashore's own port in it is called, where it is a bridge's: `br0-vlan200`, or a hash. The user's own interface for
-    /// the VLAN may be beside it.
+    /// The name of Ashore's own port in the VLAN of a bridge: `br0-vlan200`, or a hash. The user's own
+    /// interface for the VLAN may exist beside it.
     pub fn port_name(&self) -> IfName {
         let name = format!("{}-vlan{}", self.lower, self.id);
         name.parse().unwrap_or_else(|_| link_name("vlan-", &name))
     }
 
-    /// The interface that Ashore makes for networks of a kind.
+    /// The name of the interface that Ashore makes for networks of this kind.
     pub fn interface(&self, kind: LinkKind) -> IfName {
         if kind == LinkKind::Bridge { self.port_name() } else { self.name() }
     }
@@ -140,7 +140,7 @@ mod tests {
     fn its_interface_is_called_after_the_one_below() {
         let vlan = |lower: &str| Vlan { lower: lower.parse().unwrap(), id: VlanId(200), gvrp: false };
         assert_eq!(vlan("eth0").name().as_str(), "eth0.200");
-        // USB adapters are named after their MAC, which leaves no room.
+        // USB adapters are named after their MAC, which leaves no room for a suffix.
         let long = vlan("enx001122334455").name();
         assert!(long.as_str().starts_with("vlan-") && long.as_str().len() == 15, "{long}");
         assert_ne!(long, vlan("enx001122334456").name());

@@ -1,5 +1,5 @@
-//! What the kernel should hold, worked out from the state and from what only the host knows (its LAN address, the
-//! parent's MAC).
+//! What the kernel should hold, computed from the state and from what only the host knows (its LAN address,
+//! the parent's MAC).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -39,53 +39,55 @@ pub struct Desired {
     pub host: Vec<WantedLink>,
     /// What should be in each container's namespace.
     pub netns: BTreeMap<Netns, Vec<WantedLink>>,
-    /// Whose the links are that are there, but for those that are neither missed nor unwanted.
+    /// The owners of the existing links. Links that are to be left alone have none.
     pub owners: Owners,
-    /// Endpoints that are on the LAN by a link which is not in their container any more.
+    /// Endpoints that are on the LAN through a link that is no longer in their container.
     pub adrift: Vec<Adrift>,
     /// Networks that cannot be on the LAN at present.
     pub waiting: Vec<Waiting>,
 }
 
-/// A link, with all that belongs to it.
+/// A link, with everything that belongs to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WantedLink {
     /// The link.
     pub spec: LinkSpec,
-    /// Whose it is.
+    /// The owner of the link.
     pub tag: Tag,
-    /// The kernel's number for the link that is it, or is to become it; none if there is none.
+    /// The index of the existing link that is this link or can become it. `None` if there is none.
     pub there: Option<u32>,
-    /// Who else has a hand in it.
+    /// Who manages the link besides Ashore.
     pub custody: Custody,
-    /// The bridge that it is a port of.
+    /// The bridge of which it is a port.
     pub master: Option<IfName>,
-    /// What it does there, of what not every port does.
+    /// Its options as a port.
     pub port: BTreeSet<PortOption>,
-    /// The one VLAN there that it is in, where that is not left to the bridge.
+    /// The one VLAN of the bridge that it is in. `None` if the bridge decides.
     pub vlan: Option<PortVlan>,
-    /// Whether the kernel must give it no IPv6 link-local address of its own.
+    /// Whether the kernel must not generate an IPv6 link-local address for it.
     pub no_link_local: bool,
-    /// Sysctls that must be set before it goes up.
+    /// Sysctls that must be set before the link goes up.
     pub sysctls: Vec<(Sysctl, i32)>,
-    /// The most bytes that an IPv6 packet on it may have; with none that is left as it is, and above the link's own MTU it is that.
+    /// The largest size of an IPv6 packet on it, in bytes. The link's own MTU is the upper limit. `None`:
+    /// left as it is.
     pub ipv6_mtu: Option<u32>,
     /// Its addresses.
     pub addresses: Vec<Address>,
-    /// Those of its addresses from which nothing new is begun.
+    /// Those of its addresses that are deprecated: no new connection uses them.
     pub deprecated: Vec<IpNet>,
     /// Addresses that must not be on it.
     pub lost: Vec<IpNet>,
-    /// Whether lasting addresses beside those are taken off: on the shim they would draw the LAN's packets.
+    /// Whether other permanent addresses are removed. On a shim such an address would attract the LAN's
+    /// packets.
     pub no_other_addresses: bool,
-    /// Routes by it.
+    /// Routes through it.
     pub routes: Vec<Route>,
     /// Permanent neighbour entries on it.
     pub neighbours: Vec<(IpAddr, Mac)>,
 }
 
 impl WantedLink {
-    /// The link alone.
+    /// A link with nothing on it.
     fn bare(spec: LinkSpec, tag: Tag) -> Self {
         WantedLink {
             spec,
@@ -113,34 +115,35 @@ impl WantedLink {
 pub struct PortVlan {
     /// Its number.
     pub id: VlanId,
-    /// As what the port is in it.
+    /// How the port is a member of the VLAN.
     pub membership: Membership,
 }
 
-/// Who has a hand in a link beside Ashore.
+/// Who manages a link besides Ashore.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Custody {
-    /// Nobody.
+    /// Nobody: the link is Ashore's alone.
     Own,
-    /// An engine is about to move it, and brings it up then. The kernel takes some 20 ms longer to move a link that is up
-    /// (seen on Linux 6.18).
+    /// An engine is about to move it, and brings it up afterwards. The kernel takes some 20 ms longer to move
+    /// a link that is up (seen on Linux 6.18).
     HandedOver,
-    /// An engine has moved it into its container, and takes it away again.
+    /// An engine has moved it into its container, and will take it away again.
     Moved {
-        /// Whether its default route, which the engine made, is replaced where the lease has another router by now.
+        /// Whether the default route, which the engine made, is replaced when the lease has another router.
         leased: bool,
     },
-    /// Somebody else made it and will take it away: it gets routes and neighbour entries, and is left alone otherwise.
+    /// Somebody else made it and will take it away. It gets routes and neighbour entries, and is otherwise
+    /// left alone.
     Borrowed,
 }
 
-/// An endpoint that is on the LAN by a link which is not in its container any more: the container has moved it into another
-/// namespace. Another one with its MAC cannot be.
+/// An endpoint that is on the LAN through a link that is no longer in its container: the container has moved
+/// the link into another namespace. A second link with the same MAC cannot be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Adrift {
     /// The endpoint.
     pub name: EndpointName,
-    /// The MAC by which the LAN knows it.
+    /// The MAC that the endpoint has on the LAN.
     pub mac: Mac,
     /// The parent.
     pub parent: IfName,
@@ -153,12 +156,13 @@ pub struct Waiting {
     pub network: String,
     /// The parent that is missing.
     pub parent: IfName,
-    /// What helps if it does not come back.
+    /// What to do if the parent does not come back.
     pub remedy: String,
 }
 
-/// What should be, given the state and what was observed. Containers' namespaces that were not observed are left out, and
-/// endpoints in those that could not be read keep what they have on the host, also if they are to go.
+/// Returns what the kernel should hold, given the state and what was observed. Containers' namespaces that
+/// were not observed are left out. Endpoints in namespaces that could not be read keep what they have on the
+/// host, even if they are to be removed.
 pub fn desired(state: &State, observed: &Observed) -> Desired {
     let kept;
     let unseen = |endpoint: &&Endpoint| !endpoint.is_wanted() && observed.unreadable(endpoint).is_some();
@@ -193,7 +197,7 @@ pub fn desired(state: &State, observed: &Observed) -> Desired {
         .values()
         .filter(|network| observed.host.link(network.lower_device(&observed.host)).is_none())
     {
-        // The interface of a VLAN goes with the one below, unless that has only another name.
+        // The VLAN interface goes with the interface below it, unless that only has another name.
         let is_vlan = |link: &&Link| matches!(link.kind, ObservedKind::Vlan { .. });
         if seen.host.link(&network.parent).as_ref().is_some_and(is_vlan) {
             desired.owners.leave_on_host(&network.parent, &seen.host);
@@ -205,13 +209,14 @@ pub fn desired(state: &State, observed: &Observed) -> Desired {
         if network.adopted || observed.host.link(&network.parent).is_some() {
             want_endpoint(&mut desired, state, network, endpoint, observed);
         } else {
-            // Until the parent is back, what there still is may stay: a veth outlives its bridge.
+            // Until the parent is back, what is left of the endpoint may stay: a veth outlives its bridge.
             desired.owners.leave_alone(endpoint, &seen.host);
         }
     }
     for link in &mut desired.host {
         link.there = desired.owners.on_host(&link.tag, &link.spec.name, &seen.host);
-        // Whatever an endpoint has come to have, the host's way to its routers does not lead there.
+        // A route to the address of one of the host's routers is left out, even if an endpoint has that
+        // address.
         link.routes.retain(|route| !route.is_single() || !seen.host.is_next_hop(route.to.addr()));
     }
     for (netns, links) in &mut desired.netns {
@@ -220,8 +225,8 @@ pub fn desired(state: &State, observed: &Observed) -> Desired {
     desired
 }
 
-/// Two endpoints in one namespace need one way to the host's IPv6 address, not two that replace each other. The one that
-/// is there stays.
+/// Keeps one route to each destination in a namespace. Two endpoints in one namespace need one route to the
+/// host's IPv6 address, not two that replace each other. A route that exists already is kept.
 fn one_way_to_each(links: &mut [WantedLink], view: &View) {
     let mut ways: BTreeMap<IpNet, Route> = BTreeMap::new();
     let all = || links.iter().flat_map(|link| &link.routes);
@@ -250,7 +255,8 @@ fn want_endpoint(
                 desired.adrift.push(Adrift { name, mac, parent });
             } else if let Some(view) = observed.netns.get(netns) {
                 let there = found.map(|(_, _, link)| link);
-                // What the container has made of its link stays. One that is still being made is to be as it was asked for.
+                // A change that the container made to its link stays. A link that is still being made gets
+                // the requested properties.
                 let made = there.filter(|_| endpoint.stage == Stage::Attached);
                 let mut link = endpoint_link(network, endpoint, made.map_or(ifname, |link| &link.name), host);
                 link.there = there.map(|link| link.index);
@@ -283,7 +289,7 @@ fn want_endpoint(
                 let link = bare_link(network, endpoint, ifname, host);
                 desired.host.push(WantedLink { custody: Custody::HandedOver, ..link });
             } else {
-                // The engine is about to take it away, or has just given it back.
+                // The engine is about to take the link away, or has just given it back.
                 desired.owners.leave_on_host(ifname, host);
             }
             if network.kind == LinkKind::Bridge {
@@ -294,8 +300,8 @@ fn want_endpoint(
 }
 
 impl WantedLink {
-    /// What a container has changed of its link stays as it is: to have it otherwise, the link would have to be taken from the
-    /// container and made anew.
+    /// Accepts what a container has changed of its link. To change it back, the link would have to be taken
+    /// from the container and made again.
     fn follow(&mut self, link: &Link) {
         self.spec.mac = link.mac;
         if let LinkType::Macvlan { bc_queue_len, .. } = &mut self.spec.kind {
@@ -304,9 +310,10 @@ impl WantedLink {
     }
 }
 
-/// The link in an engine's container. One that Ashore has made, the engine has moved and renamed, and has set its addresses and
-/// default routes. The way to the host is left to Ashore, and so is what has changed of a lease since, and what routers
-/// advertise. Of an adopted network's, which the engine has made itself, it is the way to the host alone.
+/// The link in an engine's container. If Ashore made the link, the engine has moved and renamed it, and has
+/// set its addresses and default routes. Ashore sets the routes to the host, what has changed in the lease
+/// since, and what routers advertise. If the engine made the link itself (an adopted network), Ashore sets
+/// only the routes to the host.
 fn engines_link(
     network: &Network,
     endpoint: &Endpoint,
@@ -326,19 +333,20 @@ fn engines_link(
     if !leased {
         link.addresses.retain(|address| endpoint.learned_address(address.net.addr()).is_some());
     }
-    // The engine brings the link up before it sets its default routes, and fails if there is one. A lease's goes with a lost
-    // address, and is replaced once there is one. It knows of no router that advertises itself.
+    // The engine brings the link up before it sets its default routes, and fails if there already is one. A
+    // lease's default route goes with a lost address, and is set again once there is a new address. The
+    // engine knows of no router that advertises itself.
     let lost = leased && endpoint.lost.iter().any(|net| net.addr().is_ipv4());
     let by_it = |to: IpNet| {
         inside.routes.iter().filter(move |there| there.route.to == to && there.route.dev == *ifname)
     };
     let made = |to: IpNet| by_it(to).next().is_some();
-    // On a link that was made again it is Ashore's, until the engine takes it away.
+    // On a link that was made again the default route is Ashore's, until the engine takes the link away.
     let made_again = |to: IpNet| by_it(to).any(ObservedRoute::is_ours);
     let by_advertisement = network.follows_routers();
     link.routes.retain(|route| match route.to.addr() {
         _ if route.to.prefix_len() > 0 || made_again(route.to) => true,
-        // An engine is not told of one that is on the link itself.
+        // An engine is not told of a default route that is on the link itself.
         IpAddr::V4(_) if route.via.is_none() => leased,
         IpAddr::V4(_) => leased && (lost || made(route.to)),
         IpAddr::V6(_) => by_advertisement,
@@ -348,9 +356,10 @@ fn engines_link(
     WantedLink { there: Some(there.index), custody: Custody::Moved { leased }, ..link }
 }
 
-/// The link of an engine's container in the place of one that has gone with its parent: under the name by which the engine looks for
-/// it, with all that the engine had set, as far as that was seen. Docker 28.5 ends if it is had remove a link twice that is not there
-/// (`osl.Namespace.RemoveInterface`), so it is not asked to connect the container anew.
+/// The replacement for the link of an engine's container that is gone with its parent. It gets the name under
+/// which the engine looks for it, and what the engine had set, as far as that was seen. Docker 28.5
+/// terminates if it has to remove a link twice that does not exist (`osl.Namespace.RemoveInterface`), so it
+/// is not asked to reconnect the container.
 fn link_again(
     state: &State,
     network: &Network,
@@ -367,14 +376,15 @@ fn link_again(
     let set = |one: &Endpoint| one.seen.as_ref().and_then(|seen| seen.set.clone());
     let had = |one: &Endpoint, family| set(one).is_some_and(|set| set.defaults.contains(&family));
     let beside = || state.endpoints.values().filter(|one| one.sandbox() == endpoint.sandbox());
-    // The engine sets one of each family, by whichever of the container's networks it likes best.
+    // The engine sets one default route of each family, through a network of its choice among the container's
+    // networks.
     link.routes.retain(|route| {
         let family = Family::of(route.to.addr());
         let is_there = || inside.routes.iter().any(|there| there.route.to == route.to);
         let is_anothers = || !had(endpoint, family) && beside().any(|one| had(one, family));
         route.to.prefix_len() > 0 || !(is_there() || is_anothers())
     });
-    // Without an address of the family an engine switches IPv6 off.
+    // An engine switches IPv6 off on a link without an IPv6 address.
     let has_none = !endpoint.addresses.iter().any(|net| net.addr().is_ipv6());
     let off = (has_none && kernel_has_ipv6(network, host)).then_some((SysctlKey::DisableIpv6, 1));
     let sysctls = set(endpoint).map_or_else(|| off.into_iter().collect(), |set| set.sysctls);
@@ -388,9 +398,10 @@ fn link_again(
     link
 }
 
-/// A router that advertises itself is not asked for where somebody else has set an IPv6 default route, such as an engine for its
-/// own bridge: the kernel refuses a second of the same metric, and never uses one of a higher. What the kernel itself once
-/// heard on the link does not count, since it hears no more there.
+/// Leaves out the advertised IPv6 default route if somebody else has set one, such as an engine for its own
+/// bridge. The kernel refuses a second route of the same metric, and never uses one of a higher metric. A
+/// route that the kernel itself once learnt on the link does not count, because the kernel no longer listens
+/// there.
 fn yield_default_route(link: &mut WantedLink, network: &Network, inside: &View) {
     let default = |route: &Route| route.to.addr().is_ipv6() && route.to.prefix_len() == 0;
     let others = inside.routes.iter().any(|there| {
@@ -406,7 +417,7 @@ fn yield_default_route(link: &mut WantedLink, network: &Network, inside: &View) 
 fn endpoint_link(network: &Network, endpoint: &Endpoint, ifname: &IfName, host: &View) -> WantedLink {
     let mut link = bare_link(network, endpoint, ifname, host);
     if network.membership == Membership::TAGGED {
-        // What it sends by this link itself has no tag, and belongs nowhere.
+        // Frames that the container sends through the link itself have no tag, and belong to no VLAN.
         return link;
     }
     link.addresses =
@@ -415,7 +426,8 @@ fn endpoint_link(network: &Network, endpoint: &Endpoint, ifname: &IfName, host: 
     link.deprecated = learned().filter(|there| there.deprecated).map(LearnedAddress::net).collect();
     link.lost.clone_from(&endpoint.lost);
     link.sysctls = by_itself(network, ifname, host);
-    // Its kernel would heed the routers in this, and is kept from it.
+    // The kernel of the container would follow the routers' MTU, but is kept from following router
+    // advertisements.
     let said = endpoint.learned.as_ref().and_then(|learned| learned.mtu);
     let follows = network.follows_routers() && kernel_has_ipv6(network, host);
     link.ipv6_mtu = follows.then(|| said.unwrap_or(u32::MAX));
@@ -436,11 +448,11 @@ fn bare_link(network: &Network, endpoint: &Endpoint, ifname: &IfName, host: &Vie
         LinkKind::Ipvlan(mode) => LinkType::Ipvlan { parent, mode },
         LinkKind::Bridge => veth_into_bridge(endpoint.port_tag().host_name()),
     };
-    // A child of the parent has its MTU by itself; a veth has 1500.
+    // A child of the parent gets the parent's MTU by itself. A veth has 1500 bytes.
     let parents = host.link(network.bridge()).filter(|_| network.kind == LinkKind::Bridge);
     let leased = endpoint.lease.as_ref().and_then(|record| record.lease.mtu).map(u32::from);
     let most = host.link(&network.parent).map(|parent| parent.mtu);
-    // A link with less has no IPv6 (RFC 8200, 5); old routers say 576.
+    // A link with a smaller MTU has no IPv6 (RFC 8200, 5). Old routers advertise 576.
     let least =
         if endpoint.addresses.iter().any(|net| net.addr().is_ipv6()) { 1280 } else { u32::from(LEAST_MTU) };
     let fits = |leased: &u32| most.is_some_and(|most| (least..=most).contains(leased));
@@ -449,7 +461,7 @@ fn bare_link(network: &Network, endpoint: &Endpoint, ifname: &IfName, host: &Vie
     WantedLink::bare(LinkSpec { name: ifname.clone(), kind, mac: endpoint.mac, mtu }, endpoint.tag())
 }
 
-/// The routes that routers advertise beside the default one.
+/// The routes that routers advertise besides the default route.
 fn advertised_routes(network: &Network, endpoint: &Endpoint, ifname: &IfName) -> impl Iterator<Item = Route> {
     let wanted = endpoint.default_route && !network.internal;
     let learned = endpoint.learned.as_ref().filter(|_| wanted);
@@ -461,8 +473,8 @@ fn advertised_routes(network: &Network, endpoint: &Endpoint, ifname: &IfName) ->
     })
 }
 
-/// What the container's kernel does by itself about IPv6: where Ashore follows the routers it must not as well, and an engine that
-/// gave the link no IPv6 address has switched IPv6 off.
+/// The IPv6 sysctls of the container. Where Ashore follows the routers, the kernel must not follow them too,
+/// and an engine that gave the link no IPv6 address has switched IPv6 off.
 fn by_itself(network: &Network, ifname: &IfName, host: &View) -> Vec<(Sysctl, i32)> {
     let set_on = |link, key, value| (Sysctl { family: Family::Ipv6, link, key }, value);
     let set = |key, value| set_on(ifname.clone(), key, value);
@@ -470,9 +482,10 @@ fn by_itself(network: &Network, ifname: &IfName, host: &View) -> Vec<(Sysctl, i3
         _ if !kernel_has_ipv6(network, host) => Vec::new(),
         Ipv6Mode::Range => Vec::new(),
         Ipv6Mode::Off => vec![set(SysctlKey::DisableIpv6, 1)],
-        // First, or the kernel would ask for routers when it has its link-local address.
+        // `AcceptRa` comes first. Otherwise the kernel would solicit routers as soon as it has its link-local
+        // address.
         Ipv6Mode::Auto | Ipv6Mode::Slaac | Ipv6Mode::Dhcp => {
-            // By its loopback link a container reaches its own address.
+            // A container reaches its own address through its loopback link.
             let loopback = "lo".parse().expect("it is an interface name");
             vec![
                 set(SysctlKey::AcceptRa, 0),
@@ -493,16 +506,17 @@ fn default_route(gateway: IpAddr, ifname: &IfName) -> Route {
     Route { to, via: Some(gateway), dev: ifname.clone(), src: None }
 }
 
-/// The container's own way to the host, where the LAN's ways do not lead there.
+/// The container's own routes and neighbour entries to the host, where the LAN does not lead there.
 #[derive(Default)]
 struct WayToHost {
     routes: Vec<Route>,
     neighbours: Vec<(IpAddr, Mac)>,
 }
 
-/// IPv4 by macvlan needs nothing: the shim answers the container's ARP request for the host. IPv6 has no `arp_filter`,
-/// so the container gets a route to the host's address via the shim's link-local one. An ipvlan child hands what it
-/// sends to the parent's MAC to the parent itself, which a permanent entry makes it do (both seen on Linux 6.1 and 6.18).
+/// What the container needs to reach the host. IPv4 over macvlan needs nothing: the shim answers the
+/// container's ARP request for the host. IPv6 has no `arp_filter`, so the container gets a route to the
+/// host's address through the shim's link-local address. An ipvlan child hands frames for the parent's MAC to
+/// the parent itself, so a permanent neighbour entry is enough (both seen on Linux 6.1 and 6.18).
 fn way_to_host(network: &Network, endpoint: &Endpoint, ifname: &IfName, host: &View) -> WayToHost {
     let mut way = WayToHost::default();
     let Some(parent) = host.link(&network.parent).filter(|_| network.uses_shim()) else { return way };
@@ -527,7 +541,7 @@ fn way_to_host(network: &Network, endpoint: &Endpoint, ifname: &IfName, host: &V
     way
 }
 
-/// The host's end of an endpoint's veth, a port of the bridge.
+/// The host's end of an endpoint's veth: a port of the bridge.
 fn port(
     network: &Network,
     endpoint: &Endpoint,
@@ -551,15 +565,16 @@ fn port(
     }
 }
 
-/// A veth whose other end is a port on the host. A bridge has the lowest MAC of its ports, unless it was given one (Linux
-/// 6.18, `br_stp_recalculate_bridge_id`), and that is the host's own on the LAN: so no port's is lower than a NIC's.
+/// A veth whose other end is a port on the host. A bridge has the lowest MAC of its ports unless a MAC was
+/// set (Linux 6.18, `br_stp_recalculate_bridge_id`). That MAC is the host's own on the LAN, so no port's MAC
+/// may be lower than a NIC's.
 fn veth_into_bridge(port: IfName) -> LinkType {
     let peer_mac = Some(identity::port_mac(&port));
     LinkType::Veth { peer: port, peer_place: Place::Host, peer_mac }
 }
 
-/// A bridge has the least MTU of its ports, unless it was given one (Linux 6.18, `br_mtu_auto_adjust`): a port with less
-/// than the others would change the host's own.
+/// The lowest MTU of a bridge's ports. A bridge has the lowest MTU of its ports unless an MTU was set (Linux
+/// 6.18, `br_mtu_auto_adjust`), so a port with a lower MTU than the others would change the host's own.
 fn least_mtu_of_ports(host: &View, bridge: &Link) -> u32 {
     let others = host.links.iter().filter(|link| link.master == Some(bridge.index) && link.tag().is_none());
     others.map(|link| link.mtu).min().unwrap_or(bridge.mtu)

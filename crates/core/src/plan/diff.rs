@@ -1,7 +1,8 @@
-//! The difference between what should be and what is, as steps.
+//! The difference between what the kernel should hold and what it holds, as steps.
 //!
-//! Pure: the same two values give the same plan, and a plan that was carried out leaves nothing to plan. It takes away
-//! only what bears Ashore's tag or Ashore's `rtm_protocol`, and never touches a link that somebody else made.
+//! These functions are pure: the same input gives the same plan, and after a plan was carried out there is
+//! nothing left to plan. A plan removes only what has Ashore's tag or Ashore's `rtm_protocol`, and never
+//! changes a link that somebody else made.
 
 use std::collections::BTreeSet;
 
@@ -17,22 +18,22 @@ use crate::net::step::{Route, Step, Sysctl, SysctlKey};
 use crate::net::vlan::{Membership, Vlan, VlanId};
 use crate::plan::desired::{Custody, Desired, PortVlan, WantedLink};
 
-/// What the far end of a new veth has (`ETH_DATA_LEN`), in bytes.
+/// The MTU of the far end of a new veth (`ETH_DATA_LEN`), in bytes.
 const VETH_MTU: u32 = 1500;
 
-/// Steps in the order in which they must be made, and what stands in the way of others.
+/// The steps in their order, and what is in the way of further steps.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
     /// What to change.
     pub steps: Vec<Step>,
-    /// What should be changed and cannot be, because something that is not Ashore's is in the way.
+    /// Changes that cannot be made, because something that is not Ashore's is in the way.
     pub blocked: Vec<Blocked>,
 }
 
-/// Something of somebody else's that is in the way.
+/// Something in the way that is not Ashore's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Blocked {
-    /// A link of that name.
+    /// A link of the same name.
     #[error("{}: there is a link `{name}` already, and it is not Ashore's", shown(.place))]
     Link {
         /// Where.
@@ -40,17 +41,17 @@ pub enum Blocked {
         /// Its name.
         name: IfName,
     },
-    /// The same VLAN on the same link, by another name; the kernel takes no second one.
+    /// A link for the same VLAN on the same link, with another name. The kernel takes no second one.
     #[error("on this host: `{name}` is VLAN {} on `{}`, and it is not Ashore's", .vlan.id, .vlan.lower)]
     Vlan {
-        /// What it is called.
+        /// Its name.
         name: IfName,
         /// The VLAN.
         vlan: Vlan,
     },
     /// A bridge that would put a port on another LAN than its network's.
     #[error(
-        "on this host: the bridge `{bridge}` does not filter VLANs any more, so nothing can be kept in VLAN {vlan}"
+        "on this host: the bridge `{bridge}` no longer filters VLANs, so it cannot keep ports in VLAN {vlan}"
     )]
     Unfiltered {
         /// The bridge.
@@ -69,12 +70,12 @@ pub enum Blocked {
 }
 
 impl Blocked {
-    /// Whether it stands in the way of a route in a container that an endpoint is on the LAN without.
+    /// Whether it only blocks a route in a container that the endpoint does not need to be on the LAN.
     pub fn is_of_extra(&self) -> bool {
         matches!(self, Blocked::Route { place: Place::Netns(_), there } if there.route.is_extra())
     }
 
-    /// What helps.
+    /// The remedy.
     pub fn hint(&self) -> String {
         /// `RTPROT_KERNEL`.
         const BY_ADDRESS: u8 = 2;
@@ -87,18 +88,18 @@ impl Blocked {
             }
             Blocked::Vlan { name, vlan } => {
                 let (name, wanted) = (name.word(), vlan.name().word());
-                format!("rename it while it is down, and it is used: ip link set dev {name} name {wanted}")
+                format!("rename it while down, and Ashore uses it: ip link set dev {name} name {wanted}")
             }
             Blocked::Unfiltered { bridge, .. } => {
                 format!("ip link set dev {} type bridge vlan_filtering 1", bridge.word())
             }
             Blocked::Route { there, .. } if there.route.to.prefix_len() == 0 => {
-                "keep that default route and give none to this endpoint with --no-default-route, or remove it"
+                "keep that default route and attach this one with --no-default-route, or remove that route"
                     .into()
             }
-            // Without it the link's other addresses would reach nobody.
+            // Without this route the link's other addresses would reach nobody.
             Blocked::Route { there, .. } if there.protocol == BY_ADDRESS => format!(
-                "leave it: the kernel made it for an address of `{}`, and it goes with that address",
+                "leave it: the kernel made it for an address of `{}`, and removes it with that address",
                 there.route.dev
             ),
             Blocked::Route { there, .. } => {
@@ -121,13 +122,13 @@ fn shown(place: &Place) -> String {
 }
 
 impl Plan {
-    /// Whether all is as it should be.
+    /// Whether there is nothing to do and nothing is in the way.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty() && self.blocked.is_empty()
     }
 }
 
-/// What has to change for the observed to become the desired.
+/// Returns what has to change so that what was observed becomes what is desired.
 pub fn plan(desired: &Desired, observed: &Observed) -> Plan {
     let mut plan = Plan::default();
     let mut places = vec![(Place::Host, &observed.host, desired.host.as_slice())];
@@ -135,8 +136,8 @@ pub fn plan(desired: &Desired, observed: &Observed) -> Plan {
         let wanted = desired.netns.get(netns).map_or(&[][..], Vec::as_slice);
         places.push((Place::Netns(netns.clone()), view, wanted));
     }
-    // Everything that goes, goes first: a MAC, a name or a passthru parent may be needed again at once.
-    // Only a VLAN's interface goes after what stands on it, which would go with it.
+    // Removals come first, because a MAC, a name or a passthru parent may be needed again at once. Only a
+    // VLAN interface is removed after the links on it, which would go with it.
     for (place, view, wanted) in &places {
         Diff { place, view, wanted, desired, host: &observed.host }.removals(&mut plan);
     }
@@ -146,7 +147,7 @@ pub fn plan(desired: &Desired, observed: &Observed) -> Plan {
     for (place, view, wanted) in &places {
         Diff { place, view, wanted, desired, host: &observed.host }.additions(&mut plan, false);
     }
-    // The far ends of veths exist once the containers' ends do.
+    // The far end of a veth exists once the container's end does.
     for (place, view, wanted) in &places {
         Diff { place, view, wanted, desired, host: &observed.host }.additions(&mut plan, true);
     }
@@ -159,12 +160,13 @@ struct Diff<'a> {
     view: &'a View,
     wanted: &'a [WantedLink],
     desired: &'a Desired,
-    /// The view in which parents' indices mean something.
+    /// The view in which parents' indices are valid.
     host: &'a View,
 }
 
 impl Diff<'_> {
-    /// Takes away the VLAN interfaces that are not wanted, or everything else, and tells what went.
+    /// Removes the VLAN interfaces that are not wanted, or all other links that are not wanted. Returns the
+    /// names of the removed links.
     fn link_removals(&self, plan: &mut Plan, vlans: bool) -> BTreeSet<IfName> {
         let mut dying = BTreeSet::new();
         for link in &self.view.links {
@@ -173,7 +175,7 @@ impl Diff<'_> {
             if of_vlan != vlans {
                 continue;
             }
-            // Both ends of one veth are here, and either takes the other along.
+            // Both ends of this veth are on the host, and removing one removes the other.
             let near = link.lower.and_then(|near| self.view.link_at(near.index));
             let goes_along =
                 matches!(owner, Owner::Of(Tag::VlanPort(_))) && near.is_some_and(|near| !self.stays(near));
@@ -186,7 +188,7 @@ impl Diff<'_> {
         dying
     }
 
-    /// Whether a link is left as it is, or changed, but neither taken away nor made anew.
+    /// Whether a link stays, as it is or changed. `false` if it is removed or made again.
     fn stays(&self, link: &Link) -> bool {
         match self.wanted.iter().find(|wanted| wanted.there == Some(link.index)) {
             Some(wanted) => self.is_same(link, wanted),
@@ -198,8 +200,9 @@ impl Diff<'_> {
         self.desired.owners.owner(self.place, link)
     }
 
-    /// Whether somebody else uses a VLAN's interface, as far as the host shows: it has addresses, of which Ashore gives it none, links
-    /// of others stand on it, or it is a port. What has to be made anew is not asked.
+    /// Whether somebody else uses a VLAN interface, as far as the host shows: it has addresses (Ashore gives
+    /// it none), somebody else's links are on it, or it is a port. An interface that has to be made again is
+    /// not checked.
     fn others_use(&self, link: &Link) -> bool {
         let is_wanted = self.wanted.iter().any(|wanted| wanted.spec.name == link.name);
         let is_vlan = matches!(link.kind, ObservedKind::Vlan { .. });
@@ -218,7 +221,8 @@ impl Diff<'_> {
             };
             let wanted = self.wanted.iter().find(|wanted| wanted.spec.name == link.name);
             let kept = wanted.is_some_and(|wanted| wanted.neighbours.contains(&(there.ip, there.mac)));
-            // A shim is Ashore's with all that is on it, also where the kernel keeps no protocol of neighbours.
+            // All entries on a shim are Ashore's, even if the kernel does not keep the protocol of neighbour
+            // entries.
             if !kept && (there.ours || wanted.is_some_and(|wanted| wanted.no_other_addresses)) {
                 let (place, link) = (self.place.clone(), link.name.clone());
                 plan.steps.push(Step::DelNeighbour { place, link, ip: there.ip, mac: there.mac });
@@ -229,7 +233,7 @@ impl Diff<'_> {
         for there in ours {
             let kept =
                 self.wanted.iter().flat_map(|link| &link.routes).any(|route| route.to == there.route.to);
-            // A destination that stays, by another way, is replaced in one step below.
+            // A destination that stays but is reached in another way is replaced in one step below.
             if !kept {
                 plan.steps.push(Step::DelRoute { place: self.place.clone(), route: there.route.clone() });
             }
@@ -280,8 +284,8 @@ impl Diff<'_> {
         self.finish(None, wanted, plan);
     }
 
-    /// Whether the container's end of this veth is wanted too: its namespace may be out of sight, and then there is
-    /// nothing that this end could be made with.
+    /// Whether the container's end of this veth is wanted too. Its namespace may not have been observed, and
+    /// then this end cannot be made.
     fn far_end_is_coming(&self, wanted: &WantedLink) -> bool {
         match &wanted.spec.kind {
             LinkType::Veth { peer_place: Place::Netns(netns), .. } => {
@@ -303,8 +307,9 @@ impl Diff<'_> {
                 was: link.mtu,
             });
         }
-        // The kernel leaves `source` too for any mode but passthru, also while the link is up, and forgets the sources (Linux
-        // 6.18, `macvlan_changelink`). That of a tap it changes only under the tap's own kind (`rtnl_changelink`).
+        // The kernel changes mode `source` to any mode but passthru, even while the link is up, and drops the
+        // sources (Linux 6.18, `macvlan_changelink`). The mode of a tap can be changed only under the tap's
+        // own kind (`rtnl_changelink`).
         let (was, kind) = (link.kind.mode(), wanted.spec.kind.mode());
         if let Some(kind) = kind.filter(|kind| was != Some(*kind) && link.kind != ObservedKind::Tap) {
             let (place, link) = (self.place.clone(), link.name.clone());
@@ -319,11 +324,11 @@ impl Diff<'_> {
         self.finish(Some(link), wanted, plan);
     }
 
-    /// All that belongs to a link, in the order in which the kernel takes it: tag and sysctls while it is down, then
-    /// addresses, then up, then what needs it up.
+    /// Adds all that belongs to a link, in the order that the kernel requires: tag and sysctls while the link
+    /// is down, then the addresses, then up, then what needs the link to be up.
     fn finish(&self, link: Option<&Link>, wanted: &WantedLink, plan: &mut Plan) {
         let (place, name) = (self.place, &wanted.spec.name);
-        // An engine's container may write what it likes.
+        // The container of an engine may change the alias.
         let moved = matches!(wanted.custody, Custody::Moved { .. });
         if !moved && link.and_then(Link::tag).as_ref() != Some(&wanted.tag) {
             plan.steps.push(Step::SetAlias {
@@ -336,7 +341,7 @@ impl Diff<'_> {
             plan.steps.push(Step::SetNoLinkLocal { place: place.clone(), link: name.clone() });
         }
         for (sysctl, value) in &wanted.sysctls {
-            // One of another link, which is there or is none of its business.
+            // The sysctl may be one of another link, and counts only if that link exists.
             let other = (sysctl.link != *name).then(|| self.view.link(&sysctl.link));
             if other.is_some_and(|other| other.is_none()) {
                 continue;
@@ -362,28 +367,29 @@ impl Diff<'_> {
         }
     }
 
-    /// Once the link is up and has its own MTU: whenever one of these changes, the kernel takes the other to it (Linux 6.18,
-    /// `addrconf_notify`).
+    /// Sets the IPv6 MTU. This is done once the link is up and has its own MTU, because the kernel resets the
+    /// IPv6 MTU to the link's own when either of these changes (Linux 6.18, `addrconf_notify`).
     fn set_ipv6_mtu(&self, link: Option<&Link>, wanted: &WantedLink, plan: &mut Plan) {
         let Some(most) = wanted.ipv6_mtu else { return };
         let parents = match &wanted.spec.kind {
             LinkType::Macvlan { parent, .. } | LinkType::Ipvlan { parent, .. } => self.host.link(parent),
             _ => None,
         };
-        // A child of the parent begins with its MTU.
+        // A child of the parent begins with the parent's MTU.
         let Some(mtu) = wanted.spec.mtu.or(link.or(parents).map(|link| link.mtu)) else { return };
         let stays = link.filter(|link| link.up && link.mtu == mtu);
-        // A link that had no IPv6 until now begins with its own.
+        // A link that had no IPv6 until now begins with its own MTU.
         let was = stays.and_then(|link| link.ipv6_mtu).unwrap_or(mtu.cast_signed());
         let value = most.min(mtu).cast_signed();
-        // The kernel has none on a link with less (RFC 8200, 5).
+        // The kernel has no IPv6 on a link with a smaller MTU (RFC 8200, 5).
         if value != was && mtu >= 1280 {
             let sysctl = Sysctl { family: Family::Ipv6, link: wanted.spec.name.clone(), key: SysctlKey::Mtu };
             plan.steps.push(Step::SetSysctl { place: self.place.clone(), sysctl, value, was: Some(was) });
         }
     }
 
-    /// A VLAN cannot while the link below it is down (`ENETDOWN`), and comes up with it by itself.
+    /// Whether a link can be set up. A VLAN interface cannot while the link below is down (`ENETDOWN`), and
+    /// comes up with that link by itself.
     fn can_go_up(&self, wanted: &WantedLink) -> bool {
         match &wanted.spec.kind {
             LinkType::Vlan { parent, .. } => self.host.link(parent).is_some_and(|below| below.up),
@@ -397,7 +403,7 @@ impl Diff<'_> {
         if let Some(vlan) = &wanted.vlan
             && bridge.is_none_or(|bridge| bridge.vlans.is_none())
         {
-            // As a port it would be on the LAN that the bridge is on, of which it is to be kept out.
+            // As a port, the link would be on the LAN of the bridge itself, from which it must be kept.
             plan.blocked.push(Blocked::Unfiltered { bridge: master.clone(), vlan: vlan.id });
             return;
         }
@@ -412,7 +418,7 @@ impl Diff<'_> {
         self.set_port_vlan(as_port, bridge, wanted, plan);
     }
 
-    /// First what it is in and should not be: there is no moment in which it is in two.
+    /// Sets the VLAN of a port. It leaves other VLANs first, so it is never in two.
     fn set_port_vlan(
         &self,
         there: Option<&Link>,
@@ -494,7 +500,7 @@ impl Diff<'_> {
         }
     }
 
-    /// The routes of a link that is made anew have gone with it.
+    /// Sets a route. If the link was made again, its old routes are gone (`anew`).
     fn set_route(&self, route: &Route, custody: Custody, anew: bool, plan: &mut Plan) {
         let is_there = |there: &&ObservedRoute| !anew || there.route.dev != route.dev;
         let same_destination: Vec<&ObservedRoute> =
@@ -507,7 +513,7 @@ impl Diff<'_> {
             custody == Custody::Moved { leased: true } && there.metric == 0 && there.route.dev == route.dev
         };
         let ours = same_destination.iter().find(|there| there.is_ours() || engines(there));
-        // The kernel refuses a second one of the same metric.
+        // The kernel refuses a second route of the same metric.
         let metric = if route.to.addr().is_ipv4() { 0 } else { IPV6_METRIC };
         let in_the_way = |there: &&&ObservedRoute| there.metric == metric && !there.is_heard_by(&route.dev);
         if let Some(foreign) = same_destination.iter().find(in_the_way).filter(|_| ours.is_none()) {
@@ -518,8 +524,9 @@ impl Diff<'_> {
         plan.steps.push(Step::SetRoute { place, route: route.clone(), instead_of });
     }
 
-    /// Whether a link of Ashore's can become the wanted one by changes to it, or has to be made anew. In an engine's container
-    /// nothing is: the container would lose what the engine has made of its link.
+    /// Whether one of Ashore's links can become the wanted one by changes. Otherwise it has to be made again.
+    /// In an engine's container no link is made again: the container would lose what the engine has set on
+    /// it.
     fn is_same(&self, link: &Link, wanted: &WantedLink) -> bool {
         let spec = &wanted.spec;
         let is_child =
@@ -529,12 +536,14 @@ impl Diff<'_> {
                 ObservedKind::Macvlan { mode: there, bc_queue_len: queue },
                 LinkType::Macvlan { parent, mode, bc_queue_len },
             ) => {
-                // Nothing turns into passthru, and passthru into nothing (Linux 6.18, `macvlan_changelink`).
+                // No mode can be changed to passthru, and passthru to no other mode (Linux 6.18,
+                // `macvlan_changelink`).
                 (*there == Some(MacvlanMode::Passthru)) == (*mode == MacvlanMode::Passthru)
                     && (bc_queue_len.is_none() || bc_queue_len == queue)
                     && is_child(parent)
             }
-            // A container that has put a tap in its link's place keeps it, as it keeps what else it has made of its link.
+            // A container that has put a tap in place of its link keeps the tap, like any other change that
+            // it makes to its link.
             (ObservedKind::Tap, LinkType::Macvlan { parent, .. } | LinkType::Ipvlan { parent, .. })
             | (ObservedKind::Ipvlan { .. }, LinkType::Ipvlan { parent, .. }) => is_child(parent),
             (ObservedKind::Vlan { id: there, .. }, LinkType::Vlan { parent, id, .. }) => {

@@ -1,7 +1,8 @@
-//! A host's NIC moved into a bridge, and out of it again: the way there and the way back, as steps.
+//! Moves a host's NIC into a bridge and out of it again, as steps there and steps back.
 //!
-//! The host may have no other interface. So nothing is taken from a link before the other has it: addresses are on both for
-//! a moment, and routes are replaced, never removed. What sockets see is that packets leave by another link.
+//! The host may have no other interface. So nothing is taken from one link before the other link has it:
+//! addresses are on both for a moment, and routes are replaced, never removed. All that sockets see is that
+//! packets leave through another link.
 
 use std::net::IpAddr;
 
@@ -23,34 +24,34 @@ const RTPROT_REDIRECT: u8 = 1;
 const RTPROT_KERNEL: u8 = 2;
 const RTPROT_RA: u8 = 9;
 
-/// Whether the NIC goes into the bridge, or out.
+/// Whether the NIC moves into the bridge or out of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Direction {
-    /// Into a bridge that is made for it.
+    /// Into a bridge that is made for the NIC.
     Adopt,
-    /// Out of it, and the bridge goes.
+    /// Out of the bridge, which is then deleted.
     Release,
 }
 
 /// A NIC's move.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Move {
-    /// Which way.
+    /// The direction of the move.
     pub direction: Direction,
     /// The NIC.
     pub nic: IfName,
     /// The bridge.
     pub bridge: IfName,
-    /// What is done first. Nothing of the host's has moved then.
+    /// The steps that prepare the move. None of them moves anything of the host's.
     pub first: Vec<Step>,
-    /// What moves the host, once the link that it moves to can pass frames.
+    /// The steps that move the host. They are done once the link that it moves to can pass frames.
     pub then: Vec<Step>,
-    /// What is done once the move is there to stay, because it cannot be taken back.
+    /// The steps that cannot be undone. They are done once the move is there to stay.
     pub last: Vec<Step>,
-    /// The router by which the host reaches the rest of the world.
+    /// The router of the host's default route.
     pub router: Option<IpAddr>,
-    /// Whether the host has an IPv4 address from somebody who will want it back.
+    /// Whether the host has an IPv4 address that expires, such as a DHCP lease.
     pub leased: bool,
 }
 
@@ -63,15 +64,15 @@ impl Move {
         }
     }
 
-    /// All steps in their order.
+    /// All steps, in order.
     pub fn steps(&self) -> impl Iterator<Item = &Step> {
         self.first.iter().chain(&self.then).chain(&self.last)
     }
 
-    /// The way back, which begins wherever the way there has come to: each of its steps may be made again.
+    /// The steps back. They work from wherever the move has stopped, because each of them may be repeated.
     pub fn back(&self) -> Vec<Step> {
         let taken_back = |step: &Step| match step {
-            // Goes with the bridge.
+            // The bridge is deleted, so it need not be set down.
             Step::SetUp { link, up: true, .. }
                 if self.direction == Direction::Adopt && *link == self.bridge =>
             {
@@ -84,8 +85,8 @@ impl Move {
 }
 
 impl State {
-    /// Moves the NIC into a new bridge, with all that is the host's on it. `unmovable` is what hangs on the NIC and
-    /// cannot be moved by steps.
+    /// Returns the move of a NIC into a new bridge, with all that the host has on the NIC. `unmovable` lists
+    /// what is attached to the NIC and cannot be moved by steps.
     pub fn adopt_nic(
         &self,
         nic: &IfName,
@@ -102,7 +103,8 @@ impl State {
         let mut first = vec![Step::AddLink { place: Place::Host, link: spec }];
         first.extend(same_sysctls(link, bridge));
         first.push(Step::SetUp { place: Place::Host, link: bridge.clone(), up: true });
-        // Before the kernel gives it one of its own, which it would look for on the LAN first.
+        // This comes before the kernel generates a link-local address of its own, for which it would first do
+        // duplicate address detection.
         first.extend(carried.put_link_local);
         first.push(Step::SetMaster {
             place: Place::Host,
@@ -113,8 +115,8 @@ impl State {
         let mut then = carried.put;
         then.extend(carried.reroute);
         then.extend(carried.del);
-        // What comes in by a port is the bridge's. An address that the kernel gives the port would answer nobody, and its
-        // routes would lead nowhere.
+        // Frames that arrive on a port belong to the bridge. An address that the kernel gave the port would
+        // answer nobody, and its routes would lead nowhere.
         then.extend((link.disable_ipv6 == Some(0)).then(|| disable_ipv6(nic, true)));
         Ok(Move {
             direction: Direction::Adopt,
@@ -128,7 +130,7 @@ impl State {
         })
     }
 
-    /// Moves the NIC out of its bridge again.
+    /// Returns the move of the NIC out of its bridge.
     pub fn release_nic(
         &self,
         nic: &IfName,
@@ -252,7 +254,8 @@ fn check_up(nic: &Link) -> Result<(), BridgeError> {
 }
 
 impl View {
-    /// One `rx_handler` for an interface; and a VLAN's frames would no longer be the host's own business.
+    /// Checks that no other link is on this one. A link has only one `rx_handler`, and a VLAN's frames would
+    /// no longer be handled by the host itself.
     fn check_nothing_above(&self, link: &Link) -> Result<(), BridgeError> {
         let on_it = |upper: &&Link| {
             upper.lower.is_some_and(|lower| lower.seat == Seat::Here && lower.index == link.index)
@@ -269,7 +272,7 @@ impl View {
 
     fn check_movable(&self, link: &Link, unmovable: &[String]) -> Result<(), BridgeError> {
         if let Some(there) = self.addresses_of(link).find(|there| there.peer.is_some()) {
-            let what = format!("the address {} of a line between two machines", there.net.addr());
+            let what = format!("the point-to-point address {}", there.net.addr());
             return Err(BridgeError::Unmovable { link: link.name.clone(), what });
         }
         match unmovable.first() {
@@ -278,7 +281,7 @@ impl View {
         }
     }
 
-    /// The router of the default route by a link, that of IPv4 before that of IPv6.
+    /// The router of the default route through a link. IPv4 comes before IPv6.
     fn router_by(&self, link: &Link) -> Option<IpAddr> {
         let mut defaults: Vec<&ObservedRoute> = self
             .routes
@@ -294,7 +297,7 @@ impl View {
     }
 }
 
-/// What the host has on a link, on its way to another.
+/// What the host has on a link, on its way to another link.
 struct Carried {
     put_link_local: Vec<Step>,
     put: Vec<Step>,
@@ -306,7 +309,7 @@ impl Carried {
     fn of(host: &View, from: &Link, to: &IfName) -> Carried {
         let of_family =
             |family| host.addresses_of(from).filter(move |there| Family::of(there.net.addr()) == family);
-        // IPv4's first address is the primary one. Of IPv6 the kernel lists the newest first.
+        // The first IPv4 address is the primary one. Of IPv6 addresses the kernel lists the newest first.
         let mut addresses: Vec<&LinkAddress> = of_family(Family::Ipv6).collect();
         addresses.reverse();
         addresses.splice(0..0, of_family(Family::Ipv4));
@@ -326,7 +329,8 @@ impl Carried {
             put_link_local: link_local.iter().map(put).collect(),
             put: others.iter().map(put).collect(),
             reroute: host.own_routes_by(from).map(|route| rerouted(route, to)).collect(),
-            // The primary address goes last: others of its subnet may go with it (`promote_secondaries`).
+            // The primary address is removed last: other addresses of its subnet may go with it
+            // (`promote_secondaries`).
             del: addresses.iter().rev().map(del).collect(),
         }
     }
@@ -344,8 +348,8 @@ impl LinkAddress {
 }
 
 impl View {
-    /// The routes by a link that do not come with its addresses or with router advertisements, in an order in which next
-    /// hops are reached.
+    /// The routes through a link that come neither with its addresses nor with router advertisements. Routes
+    /// on the link come first, so that later next hops are reachable.
     fn own_routes_by<'a>(&'a self, link: &'a Link) -> impl Iterator<Item = &'a ObservedRoute> {
         let own = |there: &&ObservedRoute| {
             there.route.dev == link.name && !self.comes_with_address(there, link) && !is_learnt(there, link)
@@ -363,8 +367,9 @@ impl View {
     }
 }
 
-/// Whether the kernel learnt a route from the LAN, as it will again: one that is made by hand in its place keeps it from
-/// following router advertisements (Linux 6.18, `ndisc_router_discovery`). With `accept_ra=0` another program learns.
+/// Whether the kernel learnt a route from the LAN and will learn it again. A copy of such a route would keep
+/// the kernel from following router advertisements (Linux 6.18, `ndisc_router_discovery`). With `accept_ra=0`
+/// another program learns the routes.
 fn is_learnt(there: &ObservedRoute, link: &Link) -> bool {
     let by_kernel = link.accept_ra.is_some_and(|accept_ra| accept_ra != 0);
     there.route.to.addr().is_ipv6()
@@ -378,7 +383,8 @@ fn rerouted(there: &ObservedRoute, to: &IfName) -> Step {
     Step::Reroute { place: Place::Host, route, was }
 }
 
-/// The bridge treats packets as the NIC did. They are of no other link, so nothing is to be taken back.
+/// Copies sysctls, so that the bridge treats packets as the NIC did. They affect no other link, so there is
+/// nothing to undo.
 fn same_sysctls(nic: &Link, bridge: &IfName) -> impl Iterator<Item = Step> {
     let keys = [
         (Family::Ipv4, SysctlKey::RpFilter),

@@ -1,4 +1,4 @@
-//! What is known of the LAN, beside the state, when an address is chosen.
+//! What is known about the LAN, besides the state, when an address is chosen.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -14,36 +14,36 @@ use crate::net::link::Tag;
 use crate::net::name::IfName;
 use crate::net::observed::{Link, View};
 
-/// After so many answers a request gives up: most likely one machine answers for every address.
+/// The number of answers after which a request gives up. Most likely one machine answers for every address.
 pub(crate) const MOST_ANSWERS: usize = 256;
 
-/// What is known beside the state when an address is chosen.
+/// What is known besides the state when an address is chosen.
 #[derive(Debug, Clone, Copy)]
 pub struct AddressesInUse<'a> {
     /// The host's links and addresses.
     pub host: &'a View,
-    /// Addresses that machines were heard to have. Any machine on the LAN can claim any address, so this is a reason to prefer
-    /// others and to ask before one is used, and no reason to refuse one.
+    /// Addresses that machines were heard to have. Any machine on the LAN can claim any address. So a claim
+    /// is a reason to prefer other addresses and to probe this one first, but not a reason to refuse it.
     pub heard: &'a BTreeMap<IpAddr, Hearsay>,
-    /// Addresses that this request has looked for, and the machines that answered.
+    /// Addresses that this request has probed, with the machines that answered.
     pub answered: &'a BTreeMap<IpAddr, Mac>,
     /// Addresses that another attach is about to take.
     pub held: &'a BTreeSet<IpAddr>,
 }
 
 impl AddressesInUse<'_> {
-    /// Whether there were so many answers that the request gives up.
+    /// Whether the request gives up because too many addresses were answered for.
     pub(crate) fn is_given_up(&self) -> bool {
         self.answered.len() >= MOST_ANSWERS
     }
 }
 
-/// A claim on an address that was heard without asking.
+/// A claim on an address that was heard without a probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hearsay {
     /// The machine that claims it.
     pub mac: Mac,
-    /// How long ago that was.
+    /// How long ago the claim was heard.
     pub age: Duration,
 }
 
@@ -52,7 +52,7 @@ pub struct Hearsay {
 pub struct Claimant {
     /// Its MAC.
     pub mac: Mac,
-    /// What it is, where this host knows it.
+    /// What the machine is, if this host knows it.
     pub known_as: Option<String>,
 }
 
@@ -66,18 +66,19 @@ impl fmt::Display for Claimant {
 }
 
 impl State {
-    /// The machine with a MAC, and what it is if this host knows it.
+    /// The machine that has a MAC, and what it is if this host knows it.
     pub fn claimant(&self, mac: Mac, host: &View) -> Claimant {
         Claimant { mac, known_as: self.known_as(mac, host) }
     }
 
-    /// What has a MAC, if it is an endpoint or a link of this host.
+    /// What has a MAC, if it is an endpoint or a link of this host. Otherwise `None`.
     pub(crate) fn known_as(&self, mac: Mac, host: &View) -> Option<String> {
         let endpoint = self.mac_holder(mac).map(|there| {
             let label = self.network_of(there).map_or(there.network.as_str(), Network::label);
             format!("the endpoint `{}` of network `{label}`", there.name)
         });
-        // What an engine has given back is deleted a moment later, or with the next plan, and until then has its MAC.
+        // A link that an engine has given back is deleted a moment later or with the next plan, and has the
+        // MAC until then.
         let ours = |link: &&Link| {
             matches!(self.owner_on_host(host, link), Some(Owner::Of(Tag::Endpoint(..)) | Owner::Gone))
         };

@@ -1,5 +1,5 @@
-//! Adopting a network of an engine's own macvlan or ipvlan driver: the engine goes on making its links and choosing its
-//! addresses, Ashore gives the host its way to the containers and keeps watch.
+//! The adoption of a network of an engine's own macvlan or ipvlan driver. The engine goes on making the links
+//! and choosing the addresses. Ashore gives the host its way to the containers and watches the network.
 
 use ashore_wire::conflict::Profile;
 
@@ -18,20 +18,20 @@ use crate::net::text::list;
 use crate::net::vlan::Membership;
 use crate::rules::create::NetworkError;
 
-/// Why a network cannot be adopted. Nothing was touched.
+/// Why a network cannot be adopted. Nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AdoptError {
     /// The engine has no such network.
-    #[error("Docker has no network `{name}`; of its macvlan and ipvlan drivers it has {present}")]
+    #[error("Docker has no network `{name}`; networks of its macvlan and ipvlan drivers: {present}")]
     NoNetwork {
-        /// As asked for.
+        /// The requested name.
         name: String,
-        /// What could be adopted.
+        /// The networks that can be adopted.
         present: String,
     },
-    /// Another driver's.
+    /// The network has another driver.
     #[error(
-        "network `{name}` is of the driver `{driver}`, and only those of macvlan and ipvlan can be adopted"
+        "network `{name}` is of the driver `{driver}`, and only networks of macvlan and ipvlan can be adopted"
     )]
     OtherDriver {
         /// The network.
@@ -39,13 +39,13 @@ pub enum AdoptError {
         /// Its driver.
         driver: String,
     },
-    /// Ashore's own.
-    #[error("network `{0}` is Ashore's own, and has what an adopted one would get")]
+    /// The network is Ashore's own.
+    #[error("network `{0}` is Ashore's own, and already has what adoption would add")]
     OwnNetwork(String),
-    /// The driver made a dummy link for it.
+    /// The driver made a dummy link as its parent.
     #[error("network `{0}` has no parent, so it is on no LAN")]
     NoParent(String),
-    /// An option that does not read.
+    /// An option has an unknown value.
     #[error("network `{name}` has {option}={value}, which Ashore does not know")]
     Option {
         /// The network.
@@ -55,16 +55,16 @@ pub enum AdoptError {
         /// Its value.
         value: String,
     },
-    /// It was not adopted.
+    /// The network was not adopted.
     #[error("network `{0}` is not adopted")]
     NotAdopted(String),
-    /// It does not fit the host or the other networks.
+    /// The network does not fit the host or the other networks.
     #[error(transparent)]
     Network(#[from] NetworkError),
 }
 
 impl AdoptError {
-    /// What helps.
+    /// The remedy, or `None` if the message says enough.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             AdoptError::NoNetwork { .. } => "see them with: docker network ls".into(),
@@ -72,8 +72,8 @@ impl AdoptError {
                 "make one that faces the LAN: docker network create -d ashore --ipam-driver ashore NAME"
                     .into()
             }
-            AdoptError::NoParent(_) => "make it anew with -o parent=eth0".into(),
-            AdoptError::NotAdopted(_) => "see those that are with: ashore network ls".into(),
+            AdoptError::NoParent(_) => "create it again with -o parent=eth0".into(),
+            AdoptError::NotAdopted(_) => "list the adopted networks with: ashore network ls".into(),
             AdoptError::Network(error) => return error.hint(),
             AdoptError::OwnNetwork(_) | AdoptError::Option { .. } => return None,
         })
@@ -81,8 +81,8 @@ impl AdoptError {
 }
 
 impl ListedNetwork {
-    /// The network as Ashore sees it once it is adopted. The `host` among its auxiliary addresses, which the guides to
-    /// Docker's macvlan reserve for a shim made by hand, becomes the numbered shim's.
+    /// Returns the network as Ashore sees it after adoption. Guides to Docker's macvlan reserve an auxiliary
+    /// address named `host` for a shim made by hand. That address becomes the address of Ashore's shim.
     pub fn adopted(&self, engine: &str, host_access: bool) -> Result<Network, AdoptError> {
         let option = |key: &str| self.options.get(key).map(String::as_str).filter(|value| !value.is_empty());
         let unknown = |option: &'static str, value: &str| AdoptError::Option {
@@ -137,14 +137,14 @@ impl ListedNetwork {
     }
 }
 
-/// Twelve digits of an id, as the engine itself shortens it.
+/// The first twelve digits of an id, which is how the engine shortens it.
 fn name_of(id: &str) -> NetworkName {
     let short: String = id.chars().take(12).collect();
     short.parse().unwrap_or_else(|_| "unnamed".parse().expect("a word is a name"))
 }
 
 impl State {
-    /// What becomes of the state when a network is adopted: the network, and its containers of the moment.
+    /// The changes to the state when a network is adopted: the network and the containers that it has now.
     pub fn adopting(
         &self,
         inventory: &Inventory,
@@ -170,8 +170,8 @@ impl State {
         Ok((network, changes))
     }
 
-    /// The network that an engine has made anew in the place of one that was adopted: of the same name and driver, on the same parent,
-    /// whichever of its names was said, and subnets.
+    /// Returns the network that an engine made in place of an adopted one that is gone: it has the same name,
+    /// driver, subnets and parent. The parent may be given by any of its names.
     pub fn made_anew<'a>(
         &self,
         inventory: &'a Inventory,
@@ -186,7 +186,7 @@ impl State {
         (same && self.network_of_engine(&listed.id).is_none()).then_some(listed)
     }
 
-    /// What becomes of an adopted network's endpoints: they are those that the engine has.
+    /// The changes that make the endpoints of an adopted network the ones that the engine lists.
     pub fn followed(&self, inventory: &Inventory, network: &Network, now: u64) -> Vec<Change> {
         let id = network.engine.as_ref().map_or("", |engine| engine.id.as_str());
         let on_it = inventory.endpoints().filter(|(_, there, _)| there.network == id);
@@ -211,7 +211,7 @@ impl State {
                     placement: Placement::Engine {
                         id: Some(endpoint.to_owned()),
                         ifname: engine_link_name(&network.name, &container.name),
-                        // The engine may not have said where.
+                        // The engine may not have said where the container is.
                         sandbox: container.sandbox.clone().or_else(|| Some(before?.sandbox()?.to_owned())),
                         inside: None,
                     },
@@ -233,7 +233,7 @@ impl State {
         changes
     }
 
-    /// What becomes of the state when an adopted network is left to its engine again.
+    /// The changes to the state when an adopted network is left to its engine again.
     pub fn unadopting(&self, name: &str) -> Result<Vec<Change>, AdoptError> {
         let called = |network: &&Network| {
             network.adopted

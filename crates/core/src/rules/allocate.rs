@@ -1,4 +1,5 @@
-//! Which address an endpoint gets: the rules by which one is refused, and the order in which they are tried.
+//! Which address an endpoint gets: the reasons to refuse an address, and the order in which addresses are
+//! tried.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,79 +20,80 @@ use crate::net::range::Range;
 use crate::net::text::list;
 use crate::rules::addresses_in_use::{AddressesInUse, Claimant, MOST_ANSWERS};
 
-/// Addresses in a range larger than this are looked for from a place that follows from the name, not from the first:
-/// an IPv6 subnet has no "first free" worth the search.
+/// A range with more addresses than this is searched from an offset that follows from the name, not from its
+/// first address. In an IPv6 subnet the search for the first free address would take too long.
 const SMALL: u128 = 1 << 16;
 
-/// How many addresses of a large range are tried. That all of them are taken is a sign of a fault elsewhere.
+/// How many addresses of a large range are tried. If all of them are taken, the fault is most likely
+/// elsewhere.
 const TRIES: usize = 1 << 12;
 
-/// After so many answers a request believes what was heard of the other addresses, and does not look for them. That many addresses
-/// have the ranges that Ashore chooses itself.
+/// The number of answers after which a request no longer probes the addresses that machines were heard to
+/// have, but takes them as in use. The ranges that Ashore chooses itself have this many addresses.
 const DOUBTS: usize = 32;
 
-/// How many of the machines that have addresses an error names.
+/// How many of the machines that have addresses an error message lists.
 const NAMED: usize = 3;
 
-/// Why no address can be had.
+/// Why no address can be assigned.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
-    /// The address asked for is in none of the network's subnets.
+    /// The requested address is in none of the network's subnets.
     #[error("{ip} lies in no subnet of network `{network}`, which has {subnets}")]
     Outside {
-        /// As asked for.
+        /// The requested address.
         ip: IpAddr,
         /// The network.
         network: String,
         /// Its subnets.
         subnets: String,
     },
-    /// The address asked for is nobody's to have.
+    /// The requested address can never be assigned to an endpoint.
     #[error("{ip} cannot be handed out: {why}")]
     Unassignable {
-        /// As asked for.
+        /// The requested address.
         ip: IpAddr,
         /// The reason.
         why: String,
     },
-    /// The address asked for is an endpoint's.
+    /// An endpoint holds the requested address.
     #[error("{ip} is held by {}", called(endpoint.as_deref(), network))]
     Held {
-        /// As asked for.
+        /// The requested address.
         ip: IpAddr,
-        /// The endpoint; none while its engine has not told whose it is.
+        /// The endpoint, or `None` if the name of its container is not known yet.
         endpoint: Option<String>,
-        /// The network, as its user calls it.
+        /// The network's label.
         network: String,
-        /// It is a container of an engine's.
+        /// Whether an engine manages the endpoint's container.
         of_engine: bool,
     },
-    /// The address asked for is the host's own.
+    /// The requested address is the host's own.
     #[error("{0} is this host's own address")]
     Host(IpAddr),
-    /// A machine on the LAN answers for it.
+    /// A machine on the LAN answers for the requested address.
     #[error("{ip} is in use on the LAN by {claimant}")]
     OnLan {
-        /// As asked for.
+        /// The requested address.
         ip: IpAddr,
         /// The machine that has it.
         claimant: Claimant,
     },
-    /// The LAN's server gives out another one.
-    #[error("the LAN's DHCP server gives it {got} and not {ip}")]
+    /// The LAN's DHCP server offers another address.
+    #[error("the LAN's DHCP server gives it {got}, not {ip}")]
     NotLeased {
-        /// As asked for.
+        /// The requested address.
         ip: IpAddr,
-        /// What it offers.
+        /// The address that the server offers.
         got: IpAddr,
         /// The container's MAC.
         mac: Mac,
     },
-    /// Another attach is about to take it.
+    /// Another attach is about to take the address.
     #[error("{0} is being taken by another attach at this moment")]
     BeingTaken(IpAddr),
     /// Two addresses of one family.
-    #[error("an endpoint has one address of each family, and {0} and {1} are of the same")]
+    #[error("an endpoint has one address per family, and {0} and {1} are of the same family")]
     TwoOfFamily(IpAddr, IpAddr),
     /// Every address of the range is taken.
     #[error("the range {range} of network `{network}` is used up: of its {size} addresses, {holders}")]
@@ -102,19 +104,18 @@ pub enum AddressError {
         network: String,
         /// How many addresses the range has.
         size: u128,
-        /// Who holds how many.
+        /// Who holds how many addresses.
         holders: String,
         /// The subnet, for the hint.
         subnet: IpNet,
-        /// It is an engine's network.
+        /// Whether the network belongs to an engine.
         of_engine: bool,
-        /// One machine answers for most of them.
+        /// The machine that answers for most of the range, if there is one.
         answers_for_all: Option<Claimant>,
     },
 }
 
-const CLEAR_OF_RANGE: &str =
-    "an address outside of the network's --ip-range, which other containers are never given";
+const CLEAR_OF_RANGE: &str = "an address outside the network's --ip-range, which no other container is given";
 
 fn called(endpoint: Option<&str>, network: &str) -> String {
     match endpoint {
@@ -124,24 +125,24 @@ fn called(endpoint: Option<&str>, network: &str) -> String {
 }
 
 impl AddressError {
-    /// What helps.
+    /// The remedy, or `None` if the message says enough.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             AddressError::Held { endpoint: None, .. } => {
                 format!(
-                    "ask again in a second, when it is known which container has it; or choose {CLEAR_OF_RANGE}"
+                    "try again in a second, when it is known which container has it; or choose {CLEAR_OF_RANGE}"
                 )
             }
             AddressError::Held { endpoint: Some(endpoint), network, of_engine: false, .. } => {
                 format!("free it with: ashore detach {network} {endpoint}")
             }
-            // The other one is given another address only while somebody has this one.
+            // The other container gets another address only while this one is in use.
             AddressError::Held { endpoint: Some(endpoint), network, of_engine: true, .. } => format!(
                 "choose {CLEAR_OF_RANGE}; or docker network disconnect {network} {endpoint}, start this container, \
                  and docker network connect {network} {endpoint}"
             ),
             AddressError::OnLan { claimant, .. } => match &claimant.known_as {
-                Some(known_as) => format!("take the address off {known_as}, or choose a free one"),
+                Some(known_as) => format!("remove the address from {known_as}, or choose a free one"),
                 None => "give that machine another address, or choose a free one".into(),
             },
             AddressError::Exhausted { network, answers_for_all: Some(one), of_engine, .. } => {
@@ -150,21 +151,21 @@ impl AddressError {
                     false => ("--conflict off", format!("ashore network rm {network}")),
                 };
                 format!(
-                    "{one} answers for every address, as a router does that has proxy ARP on: switch it off there on the interface \
-                     to this LAN; or make the network anew with {off}, and nobody is asked: {anew}"
+                    "{one} answers for every address, like a router with proxy ARP: switch proxy ARP off on its interface \
+                     to this LAN; or create the network again with {off}, so that no address is probed: {anew}"
                 )
             }
             AddressError::Exhausted { network, subnet, of_engine: true, .. } => format!(
-                "disconnect containers that are no longer needed (ashore status), or make the network anew with a larger --ip-range \
-                 inside {subnet}: docker network rm {network}"
+                "disconnect containers that are no longer needed (ashore status), or create the network again with a larger \
+                 --ip-range inside {subnet}: docker network rm {network}"
             ),
             AddressError::Exhausted { network, subnet, of_engine: false, .. } => format!(
-                "detach what is no longer needed (ashore status), or make the network anew with a larger --ip-range inside {subnet}: \
-                 ashore network rm {network}"
+                "detach endpoints that are no longer needed (ashore status), or create the network again with a larger --ip-range \
+                 inside {subnet}: ashore network rm {network}"
             ),
             AddressError::NotLeased { ip, mac, .. } => {
                 format!(
-                    "on the router reserve {ip} for the MAC {mac}, or make a network with a range of its own for fixed addresses"
+                    "reserve {ip} for the MAC {mac} on the router, or create a network with a range of its own for fixed addresses"
                 )
             }
             AddressError::BeingTaken(_) => "try again in a second".into(),
@@ -176,11 +177,11 @@ impl AddressError {
     }
 }
 
-/// A subnet and what is taken of it.
+/// A subnet, and which of its addresses are taken.
 struct Open {
     subnet: Subnet,
     taken: BTreeSet<IpAddr>,
-    /// Ranges from which an engine's own driver hands out.
+    /// The ranges from which engines' own drivers assign addresses.
     of_engines: Vec<Range>,
 }
 
@@ -194,7 +195,7 @@ impl Open {
 }
 
 impl State {
-    /// Checks an address that was asked for by name (`--ip`). It may lie outside the range.
+    /// Checks an address that was requested with `--ip`. It may be outside the network's range.
     pub fn check_address<'a>(
         &self,
         network: &'a Network,
@@ -211,7 +212,7 @@ impl State {
         };
         let never = |why: String| AddressError::Unassignable { ip, why };
         if ip.is_multicast() || ip.is_unspecified() || ip.is_loopback() {
-            return Err(never("it is no single machine's address".into()));
+            return Err(never("it is not the address of a single machine".into()));
         }
         if let Some(why) = subnet.never(ip) {
             return Err(never(why.to_string()));
@@ -236,7 +237,7 @@ impl State {
         }
     }
 
-    /// That an endpoint has an address that was asked for.
+    /// The error for a requested address that an endpoint holds.
     pub fn held(&self, ip: IpAddr, holder: &Endpoint) -> AddressError {
         let label = self.network_of(holder).map_or(holder.network.as_str(), Network::label);
         AddressError::Held {
@@ -247,7 +248,7 @@ impl State {
         }
     }
 
-    /// Another network on the same subnet that has reserved an address.
+    /// A network that keeps an address from endpoints, and why. All networks are checked.
     fn never_elsewhere(&self, ip: IpAddr) -> Option<(&Network, String)> {
         let subnets =
             self.networks.values().flat_map(|network| network.subnets.iter().map(move |net| (network, net)));
@@ -255,24 +256,26 @@ impl State {
         subnets.into_iter().find_map(never)
     }
 
-    /// Whether an address is kept for something else than an endpoint, on whatever network: a gateway or an auxiliary address, also of
-    /// one that is being made, or that of the subnet or of all machines in it, which a lease with a wider mask may have.
+    /// Whether an address is kept for something other than an endpoint, on any network: as a gateway, an
+    /// auxiliary address, or a subnet's network or broadcast address (which a lease with a wider mask may
+    /// contain). Addresses that an engine has reserved for a network it is about to make count too.
     pub fn is_set_aside(&self, ip: IpAddr) -> bool {
         self.never_elsewhere(ip).is_some() || self.pools.values().any(|pool| pool.reserved.contains(&ip))
     }
 
-    /// Whether a server may not give an address to an endpoint, whatever the LAN says to it: it is kept for something else, or the host's
-    /// own, or that of one of the `routers` by which the host's routes lead, each with the number of its link. By a link of Ashore's one
-    /// leads to an endpoint on purpose.
+    /// Whether a DHCP server must not lease an address to an endpoint, whatever the LAN's probes show. That
+    /// is so if the address is set aside, is the host's own, or is that of a router in the host's routes.
+    /// `routers` pairs each router with the index of the link that leads to it. A router behind one of
+    /// Ashore's own links does not count: such a route leads to an endpoint on purpose.
     pub fn is_never_leased(&self, ip: IpAddr, host: &View, routers: &[(IpAddr, u32)]) -> bool {
         let is_ours = |index| host.link_at(index).is_some_and(|link| link.tag().is_some());
         let is_router = || routers.iter().any(|(router, link)| *router == ip && !is_ours(*link));
         self.is_set_aside(ip) || host.has_address(ip) || is_router()
     }
 
-    /// The addresses to try for a name in a subnet, best first: those that it had before; then those that no name ever had;
-    /// then those that were let go, the one longest unused first. Within each of the last two, addresses that a machine was heard
-    /// to have come last.
+    /// The addresses to try for a name in a subnet, best first: first those that the name had before; then
+    /// those that no name ever had; then those that other names have released, the longest unused first.
+    /// Within each of the last two groups, addresses that a machine was heard to have come last.
     pub fn candidates(
         &self,
         network: &Network,
@@ -289,7 +292,7 @@ impl State {
         let own = name.and_then(|name| self.identities.get(&(scope.clone(), name.clone())));
         let may_have = |ip: &IpAddr| own.is_some_and(|own| own.may_have_of(subnet, *ip)) && open.has(*ip);
         let before: Vec<IpAddr> = own.into_iter().flat_map(Identity::own_first).filter(may_have).collect();
-        // What a server gave is that server's to give again.
+        // An address that a DHCP server leased is left to that server.
         let leased: BTreeSet<IpAddr> =
             self.identities.values().filter_map(|identity| identity.leased.map(IpAddr::V4)).collect();
         let mut let_go: Vec<(bool, u64, IpAddr)> = remembered
@@ -301,7 +304,7 @@ impl State {
         let asks = known.answered.len() < DOUBTS;
         let let_go = let_go.into_iter().filter(move |(heard, ..)| asks || !heard).map(|(_, _, ip)| ip);
 
-        // A claim that was heard once and long ago is the least likely to hold.
+        // A claim that was heard only once and long ago is the least likely to hold.
         let mut doubtful: Vec<(Reverse<Duration>, IpAddr)> = known
             .heard
             .iter()
@@ -331,7 +334,8 @@ impl State {
         pool.from_offset(start).take(most)
     }
 
-    /// Whether networks and endpoints leave an address to a name.
+    /// Whether no other endpoint and no reservation keeps an address from a name, and its network can still
+    /// assign it to that name.
     pub(crate) fn may_have_again(&self, network: &Network, name: &EndpointName, ip: IpAddr) -> bool {
         let others =
             self.holder(ip).is_some_and(|holder| (&holder.network, &holder.name) != (&network.name, name));
@@ -340,8 +344,9 @@ impl State {
         network.subnet_of(ip).is_some_and(gives) && self.never_elsewhere(ip).is_none() && !others
     }
 
-    /// All that can be no endpoint's at present: endpoints' addresses and the reserved ones of every network on the
-    /// subnet, the host's own, and those that machines on the LAN answered for.
+    /// The addresses of a subnet that no endpoint can get at present: those of endpoints, those reserved by
+    /// any network or for one that an engine is about to make, the host's own, those that machines on the LAN
+    /// answered for, and those that other attaches are about to take.
     fn taken(&self, subnet: &Subnet, known: &AddressesInUse<'_>) -> BTreeSet<IpAddr> {
         let endpoints =
             self.endpoints.values().flat_map(|endpoint| endpoint.addresses.iter().map(IpNet::addr));
@@ -362,7 +367,7 @@ impl State {
             .collect()
     }
 
-    /// Addresses that identities had, and when they were last used.
+    /// The addresses in a range that identities remember, and when each was last used.
     fn remembered(&self, pool: &Range) -> BTreeMap<IpAddr, u64> {
         let mut remembered = BTreeMap::new();
         for identity in self.identities.values() {
@@ -374,7 +379,7 @@ impl State {
         remembered
     }
 
-    /// Why there is no address: the size of the range and who holds it.
+    /// The error for a range without a free address: its size, and who holds its addresses.
     pub fn exhausted(&self, network: &Network, subnet: &Subnet, known: &AddressesInUse<'_>) -> AddressError {
         let range = subnet.pool();
         let mut holders: BTreeMap<String, usize> = BTreeMap::new();
@@ -412,7 +417,7 @@ impl State {
         }
     }
 
-    /// How many addresses are in use on the LAN, and by which machines: the first few of them.
+    /// Says how many addresses are in use on the LAN, and names the first few of the machines that have them.
     fn in_use(&self, on_lan: &BTreeMap<IpAddr, Mac>, host: &View) -> String {
         let macs: BTreeSet<Mac> = on_lan.values().copied().collect();
         let more = (macs.len() > NAMED).then(|| format!("{} more", macs.len() - NAMED));
@@ -420,8 +425,9 @@ impl State {
         format!("{} are in use on the LAN by {}", on_lan.len(), list(named.chain(more)))
     }
 
-    /// The subnets from which an endpoint gets an address when it asks for none: the first of each family that has one
-    /// left is taken, so a second IPv4 subnet is there for when the first is full.
+    /// The subnets from which an endpoint gets its addresses when it requests none, by family. An endpoint
+    /// gets its address from the first subnet of a family that has one left, so a second IPv4 subnet is used
+    /// when the first is full.
     pub fn subnets_by_family(network: &Network) -> BTreeMap<Family, Vec<&Subnet>> {
         let mut families: BTreeMap<Family, Vec<&Subnet>> = BTreeMap::new();
         for subnet in &network.subnets {
@@ -431,19 +437,21 @@ impl State {
     }
 }
 
-/// The machine that has most addresses of a range of this size, if there is one. A few have some machine for themselves by chance.
+/// Returns the machine that has most addresses of a range of this size, or `None`. A machine that has only a
+/// few of them may have them by chance.
 fn most_of(on_lan: &BTreeMap<IpAddr, Mac>, size: u128) -> Option<Mac> {
     const FEW: u128 = 3;
     let mut count: BTreeMap<Mac, u128> = BTreeMap::new();
     for mac in on_lan.values() {
         *count.entry(*mac).or_default() += 1;
     }
-    // Of a large range a request asks for some addresses only.
+    // In a large range a request probes only some of the addresses.
     let least = (size.min(MOST_ANSWERS as u128) / 2).max(FEW);
     count.into_iter().find(|(_, has)| *has > least).map(|(mac, _)| mac)
 }
 
-/// The addresses of an adopted network that its engine may hand out.
+/// The ranges of adopted networks, from which their engine assigns addresses. A range that is a whole subnet is
+/// left out.
 pub fn of_engines(state: &State) -> impl Iterator<Item = Range> {
     let adopted = state.networks.values().filter(|network| network.adopted);
     adopted.flat_map(|network| &network.subnets).filter_map(|subnet| {

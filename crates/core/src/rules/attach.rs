@@ -1,5 +1,5 @@
-//! Whether a namespace can be put on a network, and as what: every refusal that an attach can meet, and the endpoint
-//! that it results in. Pure; the daemon writes and carries it out.
+//! Whether a namespace can be attached to a network: the reasons to refuse an attach, and the endpoint that
+//! results. These functions are pure. The daemon writes the endpoint to disk and changes the kernel.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -25,38 +25,39 @@ use crate::rules::allocate::AddressError;
 use crate::rules::create::NetworkError;
 use crate::rules::leases::LeaseOutcome;
 
-/// Why a namespace cannot be put on a network. Nothing was touched.
+/// Why a namespace cannot be attached to a network. Nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AttachError {
-    /// No such network.
+    /// There is no such network.
     #[error("there is no network `{0}`")]
     NoNetwork(NetworkName),
-    /// The name is in use by another namespace.
+    /// Another endpoint on the network has the name.
     #[error("network `{network}` has an endpoint `{name}` already, in {place}")]
     NameTaken {
         /// The network.
         network: String,
         /// The name.
         name: EndpointName,
-        /// Where that endpoint is.
+        /// The path of that endpoint's namespace, or `an engine`.
         place: String,
     },
-    /// The parent was there when the network was made, and is not now.
+    /// The parent existed when the network was made, but does not now.
     #[error("the parent `{parent}` of network `{network}` is gone; its endpoints come back with it")]
     ParentGone {
         /// The parent.
         parent: IfName,
         /// The network.
         network: String,
-        /// What helps if it does not.
+        /// What to do if the parent does not come back.
         remedy: String,
     },
     /// The parent is down.
     #[error("the parent `{0}` is down")]
     ParentDown(IfName),
-    /// The parent has become a port since the network was made: a link takes in frames for its children, or for its bridge or bond.
+    /// The parent has become a port since the network was made. The kernel passes a port's frames to its
+    /// bridge or bond, not to the links on the port.
     #[error(
-        "the parent `{parent}` of network `{network}` is a port of `{master}` by now, and carries nothing else"
+        "the parent `{parent}` of network `{network}` is now a port of `{master}`, and can carry nothing else"
     )]
     ParentIsPort {
         /// The parent.
@@ -66,18 +67,18 @@ pub enum AttachError {
         /// The bridge or bond.
         master: IfName,
     },
-    /// passthru has room for one.
+    /// A passthru parent has room for one endpoint only.
     #[error("macvlan passthru has room for one endpoint on `{parent}`, and `{holder}` has it")]
     PassthruTaken {
         /// The parent.
         parent: IfName,
-        /// The endpoint that has it.
+        /// The endpoint on the parent.
         holder: EndpointName,
     },
     /// The namespace is the host's own.
-    #[error("{0} is the host's own namespace; what is attached must have one of its own")]
+    #[error("{0} is the host's own namespace; an endpoint needs a namespace of its own")]
     HostNamespace(PathBuf),
-    /// The namespace has a link of that name.
+    /// The namespace has a link of the requested name.
     #[error("{netns} has a link `{ifname}` already")]
     IfnameTaken {
         /// The namespace.
@@ -85,8 +86,8 @@ pub enum AttachError {
         /// The name.
         ifname: IfName,
     },
-    /// The namespace has a default route by another endpoint.
-    #[error("{netns} has its default route by its endpoint `{name}` of network `{network}`")]
+    /// Another endpoint of the namespace has the default route.
+    #[error("{netns} already has a default route, through its endpoint `{name}` of network `{network}`")]
     DefaultRouteTaken {
         /// The namespace.
         netns: PathBuf,
@@ -95,37 +96,37 @@ pub enum AttachError {
         /// The network.
         network: String,
     },
-    /// The host has come to use the network's parent itself.
+    /// The host now has addresses on the parent of a passthru network.
     #[error(transparent)]
     CutsHost(#[from] NetworkError),
     /// ipvlan and passthru share the parent's MAC.
     #[error("{0} shares the parent's MAC, so an endpoint on it cannot have one of its own")]
     MacOnIpvlan(LinkKind),
-    /// The MAC is no station's.
-    #[error("{0} is no single machine's MAC: it is multicast, broadcast or zero")]
+    /// The MAC cannot be a single machine's.
+    #[error("{0} cannot be the MAC of a single machine: it is multicast, broadcast or zero")]
     MacUnfit(Mac),
     /// The MAC is in use.
-    #[error("the MAC {mac} is that of {holder}")]
+    #[error("the MAC {mac} is in use by {holder}")]
     MacTaken {
         /// The MAC.
         mac: Mac,
-        /// Whose it is.
+        /// What has the MAC.
         holder: String,
-        /// It was asked for by an engine.
+        /// Whether an engine requested the MAC.
         of_engine: bool,
     },
-    /// No address.
+    /// No address can be assigned.
     #[error(transparent)]
     Address(#[from] AddressError),
 }
 
 impl AttachError {
-    /// What helps.
+    /// The remedy, or `None` if the message says enough.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             AttachError::NoNetwork(name) => {
                 format!(
-                    "see what there is with `ashore network ls`, or make it: ashore network create {name} …"
+                    "list the networks with `ashore network ls`, or create it: ashore network create {name} …"
                 )
             }
             AttachError::NameTaken { network, name, .. } => {
@@ -139,13 +140,13 @@ impl AttachError {
                 "use macvlan:bridge for more than one endpoint on a NIC".into()
             }
             AttachError::HostNamespace(_) => {
-                "make one with `ip netns add NAME`, or name a container's --pid".into()
+                "make one with `ip netns add NAME`, or name a container's process with --pid".into()
             }
             AttachError::IfnameTaken { .. } => "choose another name with --ifname".into(),
-            AttachError::DefaultRouteTaken { .. } => "give this one none, with --no-default-route".into(),
+            AttachError::DefaultRouteTaken { .. } => "attach this one with --no-default-route".into(),
             AttachError::MacOnIpvlan(_) => "leave --mac out, or use --kind macvlan for the network".into(),
             AttachError::MacUnfit(_) => {
-                "an address of your own begins with 02, as in 02:00:00:00:00:01".into()
+                "use a locally administered unicast MAC, such as 02:00:00:00:00:01".into()
             }
             AttachError::MacTaken { of_engine, .. } => {
                 let option = if *of_engine { "--mac-address" } else { "--mac" };
@@ -158,30 +159,30 @@ impl AttachError {
     }
 }
 
-/// Who is to have addresses and a MAC, and what was asked for.
+/// The endpoint that needs addresses and a MAC, and what was requested for it.
 #[derive(Debug, Clone)]
 pub struct Requested<'a> {
     /// The name on the network.
     pub name: &'a EndpointName,
-    /// Addresses asked for.
+    /// The requested addresses.
     pub ips: &'a [IpAddr],
-    /// The MAC asked for.
+    /// The requested MAC.
     pub mac: Option<Mac>,
-    /// Its lease, where addresses are leased.
+    /// Its lease, if the network's addresses are leased.
     pub lease: LeaseOutcome<'a>,
 }
 
-/// What the LAN itself has given for an endpoint to be.
+/// What the LAN has assigned or advertised for an endpoint.
 #[derive(Debug, Clone)]
 pub struct FromLan<'a> {
-    /// The lease of a DHCP server's.
+    /// The lease from a DHCP server.
     pub leased: LeaseOutcome<'a>,
-    /// Addresses and routes by the routers' advertisements.
+    /// The addresses and routes from router advertisements.
     pub learned: Option<Box<Learned>>,
 }
 
 impl State {
-    /// The endpoint that an attach would make.
+    /// Returns the endpoint that an attach would make.
     pub fn draft(
         &self,
         spec: &AttachSpec,
@@ -234,7 +235,7 @@ impl State {
         };
         let endpoint = Endpoint { chosen: self.chosen_beside(network, &endpoint, known.held), ..endpoint };
         let endpoint = endpoint.with_learned(learned);
-        // What is left of an endpoint that the state has lost makes room.
+        // A link that is left from an endpoint missing in the state does not count: it will be removed.
         let is_left = |link: &Link| endpoint.has_left(network, link, (netns, inside), known.host);
         if inside.link(&spec.ifname).is_some_and(|link| !is_left(link)) {
             return Err(AttachError::IfnameTaken { netns: netns.path.clone(), ifname: spec.ifname.clone() });
@@ -249,7 +250,8 @@ impl State {
         }
     }
 
-    /// Another endpoint in the same namespace that has a default route of a family in which this one wants one.
+    /// Another endpoint in the same namespace that has a default route of a family for which this endpoint
+    /// wants one too.
     fn rival_for_default_route(
         &self,
         network: &Network,
@@ -266,7 +268,7 @@ impl State {
             .find(|(other, its_network)| !families(its_network, other).is_disjoint(&wanted))
     }
 
-    /// The network of a name, if an endpoint can be put on it now.
+    /// Returns the network of a name, if an endpoint can be attached to it now.
     pub fn usable_network(&self, name: &NetworkName, host: &View) -> Result<&Network, AttachError> {
         let network = self.networks.get(name).ok_or_else(|| AttachError::NoNetwork(name.clone()))?;
         let lower = network.lower_device(host);
@@ -276,7 +278,8 @@ impl State {
                 network: network.label().to_owned(),
                 remedy: network.remedy_without_parent(host),
             }),
-            // It may be there before the LAN is, as it may before the cable is in, if nothing of the LAN's is waited for.
+            // A parent without a VLAN may be down, for example until the cable is in, if the network needs
+            // nothing from the LAN.
             Some(parent) if !parent.up && (network.listens() || network.vlan.is_some()) => {
                 Err(AttachError::ParentDown(lower.clone()))
             }
@@ -291,8 +294,8 @@ impl State {
         }
     }
 
-    /// macvlan passthru has room for one endpoint, and none beside the host. An address that is only reserved takes no
-    /// room.
+    /// Checks that a macvlan passthru parent has room: it carries one endpoint only, and none while the host
+    /// has addresses on it. An endpoint whose address is only reserved takes no room.
     pub fn check_room(&self, network: &Network, host: &View) -> Result<(), AttachError> {
         if network.kind != LinkKind::Macvlan(MacvlanMode::Passthru) {
             return Ok(());
@@ -311,7 +314,7 @@ impl State {
         }
     }
 
-    /// One address for a name in one subnet: the one asked for, or the best there is.
+    /// Chooses one address for a name in one subnet: the requested one, or the best candidate.
     pub fn choose_address(
         &self,
         network: &Network,
@@ -331,8 +334,9 @@ impl State {
         Ok(with_prefix(chosen, &subnet.net))
     }
 
-    /// The same, but as long as others are free none that `others` have, for whom their users chose it and who have yet to ask for
-    /// it. What a name has had is its own all the same.
+    /// The same, but avoids the addresses in `others` while other addresses are free. Users have chosen those
+    /// for their own containers, which have yet to ask for them. An address that the name had before is not
+    /// avoided.
     pub fn choose_address_beside(
         &self,
         network: &Network,
@@ -382,8 +386,8 @@ impl State {
         Ok(chosen.into_values().collect())
     }
 
-    /// Those of the chosen addresses that the user did not ask for, and that the name has only because a machine on the LAN answered
-    /// for its own.
+    /// Those of the chosen addresses that the user did not request, and that the name has only because a
+    /// machine on the LAN answered for the name's own address.
     fn stand_ins(
         &self,
         network: &Network,
@@ -395,7 +399,7 @@ impl State {
         chosen.filter(|ip| self.stands_in(network, requested.name, *ip, known)).collect()
     }
 
-    /// Whether an address that was chosen for a name is in place of its own, for which a machine on the LAN answered.
+    /// Whether an address was chosen for a name because a machine on the LAN answered for the name's own.
     pub fn stands_in(
         &self,
         network: &Network,
@@ -409,7 +413,7 @@ impl State {
         others.any(|own| known.answered.contains_key(own))
     }
 
-    /// The MAC asked for, or the identity's: the one it had last, or the one that follows from its name.
+    /// Chooses the MAC: the requested one, the one that the name had last, or the one derived from the name.
     pub fn choose_mac(
         &self,
         network: &Network,
@@ -443,7 +447,8 @@ impl State {
         Ok(before.chain(derived.filter(|mac| !others.contains(mac))).find(|mac| holder(*mac).is_none()))
     }
 
-    /// The MAC that an endpoint of a name will have, unless another link has it by then.
+    /// The MAC that the endpoint of a name will have, unless another link has it by then. `None` if the link
+    /// kind shares the parent's MAC.
     pub fn likely_mac(&self, network: &Network, name: &EndpointName) -> Option<Mac> {
         let scope = State::scope(network);
         let own = self.identities.get(&(scope.clone(), name.clone())).and_then(|identity| identity.mac);
@@ -451,15 +456,15 @@ impl State {
         has_one.then(|| own.unwrap_or_else(|| self.seed.mac(&scope, name, 0)))
     }
 
-    /// What becomes of the state when an endpoint is on the LAN: it is recorded, and so is what its name keeps. Whoever
-    /// had its addresses before has lost them.
+    /// The changes to the state when an endpoint is on the LAN: the endpoint and its identity are recorded.
+    /// Any other name that remembered one of its addresses, MACs or leases forgets it.
     pub fn attached(&self, endpoint: &Endpoint, now: u64) -> Vec<Change> {
         let mut changes = self.remember(endpoint, now);
         changes.push(Change::PutEndpoint(Endpoint { stage: Stage::Attached, ..endpoint.clone() }));
         changes
     }
 
-    /// What becomes of the state when nothing of an endpoint is left in the kernel.
+    /// The changes to the state when nothing of an endpoint is left in the kernel.
     pub fn detached(&self, endpoint: &Endpoint, now: u64) -> Vec<Change> {
         let mut changes = self.remember(endpoint, now);
         changes.push(Change::DelEndpoint((endpoint.network.clone(), endpoint.name.clone())));
@@ -471,20 +476,20 @@ fn with_prefix(ip: IpAddr, net: &IpNet) -> IpNet {
     IpNet::new(ip, net.prefix_len()).expect("the address is of the subnet's family")
 }
 
-/// A namespace to be put on a network.
+/// A request to attach a namespace to a network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AttachSpec {
     /// The network.
     pub network: NetworkName,
-    /// The container's name on it, from which its identity follows.
+    /// The container's name on the network, from which its identity is derived.
     pub name: EndpointName,
-    /// A path that opens its namespace.
+    /// A path that opens the container's namespace.
     #[serde(with = "crate::net::odd_path")]
     pub netns: PathBuf,
-    /// Addresses asked for, at most one of each family.
+    /// The requested addresses, at most one per family.
     #[serde(default)]
     pub ips: Vec<IpAddr>,
-    /// The MAC asked for.
+    /// The requested MAC.
     #[serde(default)]
     pub mac: Option<Mac>,
     /// The link's name in the namespace.

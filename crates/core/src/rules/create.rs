@@ -1,4 +1,4 @@
-//! How a network is made: what was asked for, what the host adds to it, and all that is checked before.
+//! How a network is made: the request, what is completed from the host, and the checks beforehand.
 
 mod beside;
 mod check;

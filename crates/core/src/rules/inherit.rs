@@ -1,4 +1,4 @@
-//! What an engine calls a container, as the name of an endpoint: two containers never have one.
+//! The names of engines' containers as names of endpoints. Two containers never have the same one.
 
 use std::collections::BTreeSet;
 use std::hash::Hasher;
@@ -11,11 +11,12 @@ use crate::model::network::Network;
 use crate::model::state::{Change, State};
 use crate::net::name::{EndpointName, LONGEST};
 
-/// What is kept of a name that does not fit, before its hash.
+/// How many characters of a name that does not fit are kept before its hash.
 const KEPT: usize = 54;
 impl EndpointName {
-    /// The name of a container. An engine sets no limit to its length: one that does not fit is cut, and ends in a hash of the
-    /// whole. So does one by which Ashore itself calls a container whose name it does not know.
+    /// The endpoint name of a container. An engine does not limit the length of names. A name that does not
+    /// fit is cut and ends in a hash of the whole name. So does a name that Ashore itself gives to containers
+    /// of unknown name.
     pub fn of_container(name: &str) -> Self {
         let name = own(name);
         match name.parse::<EndpointName>() {
@@ -24,8 +25,8 @@ impl EndpointName {
         }
     }
 
-    /// The name under which earlier versions knew a container whose name is too long: its first 63 characters, which another
-    /// container's name may have begun with too.
+    /// The name by which earlier versions knew a container with a long name: its first 63 characters, with
+    /// which another container's name may begin too. `None` if the name is not too long.
     pub fn formerly_of_container(name: &str) -> Option<Self> {
         let name = own(name);
         if name.chars().count() <= LONGEST {
@@ -35,7 +36,7 @@ impl EndpointName {
     }
 }
 
-/// Docker's API writes a slash before it.
+/// Docker's API puts a slash before the name.
 fn own(name: &str) -> &str {
     name.strip_prefix('/').unwrap_or(name)
 }
@@ -52,22 +53,22 @@ fn hashed(name: &str) -> EndpointName {
     text.parse().expect("it has letters, digits, `_`, `.` and `-` alone, and at most 63 of them")
 }
 
-/// Whether Ashore would call the container of some address so.
+/// Whether a name is one that Ashore gives to a container of unknown name at some address.
 fn is_placeholder(name: &str) -> bool {
     name.strip_prefix("at-")
         .is_some_and(|ip| ip.parse::<Ipv4Addr>().is_ok() || ip.replace('-', ":").parse::<Ipv6Addr>().is_ok())
 }
 
 impl State {
-    /// What containers with long names had under the names that earlier versions knew them by is theirs, wherever it can be no
-    /// other container's.
+    /// The changes that give containers with long names the identities that earlier versions kept under the
+    /// cut names, if the cut name can be no other container's.
     pub fn inherited(&self, inventory: &Inventory) -> Vec<Change> {
         let long = inventory.containers.iter().filter_map(|one| Some((&one.name, one.formerly.as_ref()?)));
         let sole = long.filter(|(name, formerly)| inventory.is_sole(name, formerly));
         sole.flat_map(|(name, formerly)| {
             let scopes =
                 self.identities.keys().filter(|(_, known)| known == formerly).map(|(scope, _)| scope);
-            // Those of networks that are no engine's are endpoints that a user has named.
+            // An identity of a network that belongs to no engine is of an endpoint that a user has named.
             let own = self.networks.values().filter(|network| network.engine.is_none());
             let own: BTreeSet<_> = own.map(State::scope).collect();
             let of_engines = scopes.filter(move |scope| !own.contains(scope));
@@ -76,7 +77,7 @@ impl State {
         .collect()
     }
 
-    /// The same for a container that comes to a network, which the engine need not have listed yet.
+    /// The same for a container that comes to a network. The engine may not have listed it yet.
     pub fn inherits(
         &self,
         network: &Network,
@@ -91,7 +92,7 @@ impl State {
         self.renamed(&State::scope(network), formerly, name)
     }
 
-    /// An identity under another name, if that has none.
+    /// Moves an identity to another name, if that name has none.
     fn renamed(
         &self,
         scope: &crate::model::identity::Scope,
@@ -110,7 +111,7 @@ impl State {
 }
 
 impl Inventory {
-    /// Whether no container but this one was known by a name that earlier versions had cut.
+    /// Whether no other container was known by a name that earlier versions had cut.
     fn is_sole(&self, name: &EndpointName, formerly: &EndpointName) -> bool {
         let was = self.containers.iter().filter(|one| one.name != *name);
         !was.into_iter().any(|one| one.name == *formerly || one.formerly.as_ref() == Some(formerly))
@@ -150,7 +151,7 @@ mod tests {
         let all = long_names.iter().map(String::as_str).chain(odd).chain(plain);
         let names: Vec<String> = all.map(of).collect();
         let distinct: BTreeSet<&String> = names.iter().collect();
-        // The two empty ones are one.
+        // The two empty names are the same.
         assert_eq!(distinct.len(), names.len() - 1, "{names:?}");
         for name in plain {
             assert_eq!(of(name), own(name));
@@ -159,7 +160,7 @@ mod tests {
 
     #[test]
     fn the_name_of_a_long_one_never_changes() {
-        // Written down: if this changes, such containers out there change their MACs and addresses at the next upgrade.
+        // Fixed values: if this changes, such containers change their MACs and addresses at the next upgrade.
         let name = "project-with-a-very-long-name-of-its-own-and-a-service-called-so-too-1";
         assert_eq!(of(name), "project-with-a-very-long-name-of-its-own-and-a-service-b242c917");
         assert_eq!(of("at-192.168.88.193"), "at-192.168.88.193-a1c38ac9");

@@ -1,4 +1,4 @@
-//! What an endpoint has of what the LAN's routers offer now.
+//! What an endpoint takes from the LAN's router advertisements.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -16,16 +16,17 @@ use crate::model::state::State;
 use crate::net::name::EndpointName;
 use crate::rules::addresses_in_use::AddressesInUse;
 
-/// How many addresses of one prefix are tried (`IDGEN_RETRIES` of RFC 7217, and a few more: that all of them are another's is a sign of
-/// a fault elsewhere).
+/// How many addresses of one prefix are tried: `IDGEN_RETRIES` of RFC 7217 and a few more. If all of them
+/// belong to others, the fault is most likely elsewhere.
 const TRIES: usize = 8;
-/// How many addresses are remembered of a name that is not attached.
+/// How many generated addresses are remembered for a name.
 const MOST_REMEMBERED: usize = 8;
 
 impl Seed {
-    /// The addresses of a name in a prefix, by RFC 7217: the seed is the secret, the network is the `Network_ID`, the name stands for the
-    /// interface, and each address further on is for one more that turned out to be another's. So a name has the same address
-    /// wherever its container runs anew, and it tells nobody in another network whose it is.
+    /// The addresses of a name in a prefix, by RFC 7217. The seed is the secret key, the network is the
+    /// `Network_ID`, and the name stands for the interface. Each further address is for the case that the one
+    /// before belongs to another machine. So a name keeps its address when its container is made again. On
+    /// another network it has a different address, from which nobody can tell that it is the same container.
     pub fn addresses(
         &self,
         scope: &Scope,
@@ -41,8 +42,10 @@ impl Seed {
 }
 
 impl State {
-    /// What an endpoint of a name has of what the routers of its link offer. It keeps what it has; of a new prefix it gets the address that
-    /// the name had in it before, or the first that is nobody's. Of a deprecated prefix no new address is made (RFC 4862, 5.5.4).
+    /// Returns what an endpoint of a name takes from the advertisements on its link. Returns `None` if it
+    /// takes no address, or if the network does not follow the routers. The endpoint keeps the addresses that
+    /// it has. In a new prefix it gets the address that the name had there before, or else the first free
+    /// one. In a deprecated prefix no new address is generated (RFC 4862, 5.5.4).
     pub fn learn(
         &self,
         network: &Network,
@@ -75,7 +78,8 @@ impl State {
         let addresses = of_prefixes.filter_map(|prefix| {
             let made: Vec<Ipv6Addr> = self.seed.addresses(&scope, name, prefix.net).collect();
             let preferred = prefix.preferred.holds(at.now);
-            // Whatever name it was made of: a container that is renamed keeps its address.
+            // The address is kept even if it was generated for another name, so a renamed container keeps its
+            // address.
             let kept = has.iter().find(|there| there.prefix == prefix.net).map(|there| &there.ip);
             let known = || remembered.iter().find(|ip| prefix.net.contains(*ip) && is_free(ip));
             let next = || made.iter().find(|ip| is_free(ip) && !self.has_made(&scope, name, **ip));
@@ -99,15 +103,16 @@ impl State {
         let router = router.map(|there| LearnedRouter { ip: there.ip, until: at.written(there.until) });
         let mut ways: Vec<(Ipv6Net, Ipv6Addr)> =
             offer.routes.iter().map(|route| (route.to, route.via)).collect();
-        // The one to take comes first.
+        // The preferred route to a prefix comes first.
         ways.dedup_by_key(|(to, _)| *to);
-        // What is on the link is reached on the link.
+        // A prefix that is on the link needs no route through a router.
         ways.retain(|(to, _)| !addresses.iter().any(|there| there.on_link && there.prefix == *to));
         let (mtu, dns) = (offer.mtu, resolv::names(offer));
         Some(Box::new(Learned { addresses, router, routes: ways, mtu, dns }))
     }
 
-    /// The addresses that a name will most likely make of what is offered, to be looked for ahead.
+    /// The addresses that a name will most likely generate from the advertised prefixes. They are probed
+    /// ahead of time.
     pub fn likely<'a>(
         &'a self,
         network: &Network,
@@ -131,13 +136,14 @@ impl State {
         likely.collect()
     }
 
-    /// Whether another name has made an address of a prefix: a container that was called so then has it again when it comes back.
+    /// Whether another name has generated this address. A container that had that name gets the address again
+    /// when it comes back.
     fn has_made(&self, scope: &Scope, name: &EndpointName, ip: Ipv6Addr) -> bool {
         let others = self.identities.iter().filter(|((of, other), _)| (of, other) != (scope, name));
         others.into_iter().any(|(_, identity)| identity.made.contains(&ip))
     }
 
-    /// The addresses that an endpoint's name made of prefixes, its latest first.
+    /// The addresses that an endpoint's name has generated in prefixes, the latest first.
     pub(crate) fn made(endpoint: &Endpoint, before: &[Ipv6Addr]) -> Vec<Ipv6Addr> {
         let learned = endpoint.learned.iter().flat_map(|learned| &learned.addresses);
         let made = learned.filter(|there| !there.leased).map(|there| there.ip);

@@ -1,4 +1,4 @@
-//! Leases of names: as whom they are asked for, what is left of them, and when they are given back.
+//! The leases of names: the client identifier, what is left of a lease, and when it is released.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
@@ -14,19 +14,20 @@ use crate::net::family::Family;
 use crate::net::name::EndpointName;
 use crate::net::observed::View;
 
-/// What became of an endpoint's lease, where its network's addresses are leased.
+/// The state of an endpoint's lease, on a network whose addresses are leased.
 #[derive(Debug, Clone, Copy)]
 pub enum LeaseOutcome<'a> {
-    /// It is still to be asked for: it is only seen whether all else fits.
+    /// The lease is still to be requested. Only the other requirements are checked.
     NotYet,
-    /// It was got.
+    /// The lease was obtained.
     Got(&'a LeaseRecord),
-    /// No server gave one, and an address of the range does.
+    /// No server answered, and the endpoint gets an address from the range instead.
     Instead,
 }
 
 impl State {
-    /// A network as it shows: where its endpoints' leases are all of another subnet than it was made with, it is that one.
+    /// Returns a network as it is shown. If the leases of all its endpoints are from another subnet than the
+    /// one it was made with, that subnet is shown.
     pub fn as_leased(&self, network: &Network) -> Network {
         let mut shown = network.clone();
         if network.leasing.fallback != Fallback::None || !network.leases(Family::Ipv4) {
@@ -45,10 +46,11 @@ impl State {
         shown
     }
 
-    /// As whom a name's lease is asked for: nobody else's may be asked for so, and a container that was renamed keeps what it had.
+    /// The client identifier of a name's lease. It is in use by no other name, and a renamed container keeps
+    /// its identifier.
     pub fn client_id(&self, network: &Network, name: &EndpointName) -> ClientId {
         let scope = State::scope(network);
-        // Both kinds of servers know it as one machine (RFC 4361, 6.1).
+        // DHCPv4 and DHCPv6 servers can tell by it that this is one machine (RFC 4361, 6.1).
         let ids = |lease: &'_ Option<Box<LeaseRecord>>, lease6: &'_ Option<Box<LeaseRecord6>>| {
             let lease = lease.as_ref().map(|record| record.id.clone());
             lease.into_iter().chain(lease6.as_ref().map(|record| record.id.clone()))
@@ -64,9 +66,9 @@ impl State {
         derived.find(|id| !taken.contains(id)).unwrap_or_else(|| self.seed.client_id(&scope, name, 0))
     }
 
-    /// Names that are remembered with a lease and whose containers are gone, with the seconds after which theirs is to be given
-    /// back. A container of an engine's that has stopped is not gone, and while no list tells, none is; where a lease is given
-    /// back when its container stops, it is gone then.
+    /// Names that are remembered with a lease and whose containers are gone, with the seconds after which the
+    /// lease is released. A stopped container of an engine is not gone, and without a list no container of an
+    /// engine is. With `on_stop`, a stopped container counts as gone.
     pub fn gone_with_lease(
         &self,
         inventory: Option<&Inventory>,
@@ -92,15 +94,16 @@ impl State {
                 None => of_engines.any(|of| of == *scope),
             };
             let stopped = may_stop && stopped;
-            // An endpoint whose name is not known yet may have it.
+            // An endpoint whose name is not known yet may have the lease.
             let in_use = self.endpoints.values().filter_map(|endpoint| endpoint.lease.as_ref());
             let in_use = in_use.into_iter().any(|record| identity.client_ids().any(|id| *id == record.id));
             (!stopped && !in_use && !attached.contains(&(scope.clone(), name))).then_some((key, after))
         })
     }
 
-    /// Whether a server hears what is said for a name now, as far as this host can tell: its network's parent, or that by which its
-    /// lease came, is up and has its cable in.
+    /// Whether a DHCP server would receive a message for a name now. As far as this host can tell, that is so
+    /// if the parent is up and has a carrier: the network's parent, or else the parent by which the lease
+    /// came.
     pub fn is_heard(&self, key: &(Scope, EndpointName), host: &View) -> bool {
         let network = self.networks.values().find(|network| State::scope(network) == key.0);
         let of_lease = || {
@@ -112,8 +115,9 @@ impl State {
         parent.is_none_or(|parent| host.link(parent).is_some_and(|parent| parent.up && parent.carrier))
     }
 
-    /// The addresses of leases that names which are not on a network have there still, the one that left last first. What has ended may be
-    /// another machine's to look for, which would hear a look for it and give it up.
+    /// The addresses of unexpired leases, on this network's parent, of names that are not attached to it, the
+    /// name that left last first. An expired address may already belong to another machine. If that machine
+    /// is probing it, it would see our probe and give the address up.
     pub fn still_leased(&self, network: &Network, now: u64) -> impl Iterator<Item = Ipv4Addr> {
         let scope = State::scope(network);
         let lease = move |name: &EndpointName| {
@@ -126,7 +130,8 @@ impl State {
         records.filter(move |record| record.left(now) != Some(0)).map(|record| record.lease.address.addr())
     }
 
-    /// Leases are given back: their name remembers the IPv4 address, and would like it again.
+    /// The change to the state when a name's leases are released. The name still remembers the IPv4 address,
+    /// and requests it again.
     pub fn without_lease(&self, (scope, name): &(Scope, EndpointName)) -> Option<Change> {
         let identity = self.identities.get(&(scope.clone(), name.clone()))?;
         Some(Change::PutIdentity(

@@ -1,4 +1,5 @@
-//! What the state learns from a container engine's lists: names, and what is forgotten.
+//! What the state learns from a container engine's lists: the names of networks and containers, and which of
+//! them are gone.
 
 use std::collections::BTreeSet;
 
@@ -9,18 +10,18 @@ use crate::model::network::{EngineNetwork, Network};
 use crate::model::state::{Change, State};
 use crate::net::name::{EndpointName, NetworkName};
 
-/// An endpoint whose container has another name on the list.
+/// An endpoint whose container has another name on the list than in the state.
 struct Called<'a> {
     endpoint: &'a Endpoint,
     network: &'a Network,
     name: &'a EndpointName,
-    /// Whether the user has renamed the container; else its name was not known before.
+    /// Whether the user has renamed the container. If not, the container's name was unknown before.
     renamed: bool,
 }
 
 impl State {
-    /// What a list tells of networks and containers that Ashore knows by the engine's ids alone: what people call them. `last` is the
-    /// list before it.
+    /// The changes that give networks and containers, which Ashore knows only by the engine's ids, their
+    /// names from the list. `last` is the previous list.
     pub fn learnt(&self, inventory: &Inventory, last: Option<&Inventory>, now: u64) -> Vec<Change> {
         let mut all = self.network_names(inventory);
         all.extend(self.with(&all).inherited(inventory));
@@ -43,11 +44,12 @@ impl State {
         self.networks.values().filter_map(of_engine).map(Change::PutNetwork).collect()
     }
 
-    /// Endpoints get their containers' names. Their links keep their tags, and the identity of a renamed container goes to its new name.
+    /// Gives endpoints the names of their containers. The links keep their tags. The identity of a renamed
+    /// container moves to its new name.
     fn container_names(&self, inventory: &Inventory, last: Option<&Inventory>, now: u64) -> Vec<Change> {
         let called = self.called_otherwise(inventory, last);
         let mut changes = Vec::new();
-        // First everything that goes: two containers may have swapped their names.
+        // All removals come first, because two containers may have swapped their names.
         for Called { endpoint, network, renamed, .. } in &called {
             changes.push(Change::DelEndpoint((endpoint.network.clone(), endpoint.name.clone())));
             if *renamed {
@@ -59,7 +61,7 @@ impl State {
             let tagged_as = endpoint.tagged_as.clone().or_else(|| Some(endpoint.name.clone()));
             let mut named = Endpoint { name: name.clone(), tagged_as, ..endpoint.clone() };
             if !renamed {
-                // Its addresses in advertised prefixes follow from its name, and are made anew.
+                // Its addresses in advertised prefixes follow from its name, so they are generated again.
                 named = Endpoint { chosen: Chosen::StandIn, ..named.with_learned(None) };
             }
             let mut more = match self.identity_of(network, &endpoint.name).filter(|_| renamed) {
@@ -79,7 +81,8 @@ impl State {
         changes
     }
 
-    /// The endpoints whose containers have other names on the list, without those whose new name is still in use.
+    /// The endpoints whose containers have other names on the list, except those whose new name is still in
+    /// use.
     fn called_otherwise<'a>(&'a self, inventory: &'a Inventory, last: Option<&Inventory>) -> Vec<Called<'a>> {
         let of = |(container, _, id): (&'a ListedContainer, &Membership, &str)| {
             let endpoint = self.endpoint_of_engine(id)?;
@@ -89,7 +92,8 @@ impl State {
             (!is_called_so).then_some(Called { endpoint, network, name: &container.name, renamed })
         };
         let mut called: Vec<Called<'_>> = inventory.endpoints().filter_map(of).collect();
-        // An endpoint that cannot get its new name keeps the old one, which may be the new name of another.
+        // An endpoint that cannot get its new name keeps the old one, which may be the new name of another
+        // endpoint.
         loop {
             let stays = |(network, name): (&NetworkName, &EndpointName)| {
                 let there = self.endpoints.get(&(network.clone(), name.clone()));
@@ -109,8 +113,8 @@ impl State {
         }
     }
 
-    /// Networks of the engine's that it does not have. One that was never seen on a list may be of another engine, or
-    /// about to be made: it is only then given up when nothing is on it.
+    /// Networks of the engine that its list does not have. A network that was never on a list may belong to
+    /// another engine, or may be about to be made. It counts as gone only if no endpoint is on it.
     pub fn forgotten_networks(&self, inventory: &Inventory) -> Vec<&Network> {
         let listed: BTreeSet<&str> = inventory.networks.iter().map(|network| network.id.as_str()).collect();
         let forgotten = |network: &&Network| {
@@ -125,7 +129,8 @@ impl State {
         self.networks.values().filter(forgotten).collect()
     }
 
-    /// Endpoints of this engine's networks that no container of its has: the engine dropped them without a word.
+    /// Endpoints of this engine's networks that none of its containers has. The engine dropped them without
+    /// notice.
     pub fn forgotten_endpoints(&self, inventory: &Inventory) -> Vec<&Endpoint> {
         let listed: BTreeSet<&str> = inventory.endpoints().map(|(_, _, id)| id).collect();
         let forgotten = |endpoint: &&Endpoint| {
@@ -138,8 +143,8 @@ impl State {
     }
 }
 
-/// Whether an endpoint got the name of a wrong container when it was made: another container has that name, and the last list did
-/// not show the endpoint under it.
+/// Whether an endpoint got a wrong container's name when it was made: another container has that name, and
+/// the last list did not show the endpoint under it.
 fn was_mistaken(
     endpoint: &Endpoint,
     container: &ListedContainer,

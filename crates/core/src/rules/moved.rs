@@ -1,4 +1,4 @@
-//! Parents under other names, and networks that move to another parent.
+//! Parents with new names, and networks that move to another parent.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,8 @@ use crate::net::vlan::Vlan;
 use crate::rules::create::NetworkError;
 
 impl Network {
-    /// The same with another interface in the place of one that it stands on. What Ashore has made on that keeps its name.
+    /// Returns the network with the interface `from` replaced by `to`. Interfaces that Ashore made on it keep
+    /// their names.
     #[must_use]
     pub fn moved(&self, from: &IfName, to: &IfName) -> Network {
         let other = |name: &IfName| if name == from { to.clone() } else { name.clone() };
@@ -21,7 +22,8 @@ impl Network {
     }
 }
 
-/// What the interface of a network's VLAN stands on, which was made on the one that the network names.
+/// The link that the network's VLAN interface is on now. When Ashore made the VLAN interface, that link had
+/// the name in the network's record.
 fn below<'a>(network: &Network, host: &'a View) -> Option<&'a Link> {
     network.vlan.as_ref().filter(|_| network.bridge_vlan().is_none())?;
     let own = host.tagged(&Tag::Vlan(network.parent.clone()))?;
@@ -29,14 +31,15 @@ fn below<'a>(network: &Network, host: &'a View) -> Option<&'a Link> {
 }
 
 impl State {
-    /// A network with another parent, if it can be there: an interface, or a VLAN on it, as when a network is made. One in a VLAN stays
-    /// in that if the interface below is named, and goes to another where such a one is.
+    /// Returns the network with another parent, if it can be there. As when a network is made, `parent` is an
+    /// interface, or a VLAN on it. If `parent` is a plain interface, a network in a VLAN stays in that VLAN;
+    /// if `parent` is another VLAN, the network moves to that.
     pub fn moved_to(&self, network: &Network, parent: &IfName, host: &View) -> Result<Network, NetworkError> {
         let named = host.resolved(parent);
         let is_vlan = |name: &IfName| {
             host.link(name).is_some_and(|link| matches!(link.kind, ObservedKind::Vlan { .. }))
         };
-        // One VLAN inside another is meant only where it was so before.
+        // A VLAN inside a VLAN is meant only if the network was already in one.
         let stays = |vlan: &&Vlan| host.link(&named).is_some() && (is_vlan(&vlan.lower) || !is_vlan(&named));
         let id = network.vlan.as_ref().filter(stays).map(|vlan| vlan.id);
         let (parent, vlan) = if network.kind == LinkKind::Bridge {
@@ -48,15 +51,16 @@ impl State {
         let moved = Network { parent, vlan: vlan.map(|vlan| Vlan { gvrp, ..vlan }), ..network.clone() };
         moved.check(host)?;
         match self.with(&[Change::DelNetwork(network.name.clone())]).check_beside_others(&moved) {
-            // Its own endpoints have their addresses on it.
+            // The network's own endpoints hold their addresses on it.
             Ok(()) | Err(NetworkError::AddressHeld { .. }) => Ok(moved),
             Err(error) => Err(error),
         }
     }
 
-    /// Networks whose interfaces have other names now: as they are with those, and the names. `seen` has the numbers that interfaces had
-    /// when they were last there. An interface keeps its number, what stands on it tells that, and most programs that rename one leave its old name to it as an
-    /// alternative.
+    /// The networks whose interfaces have new names: each network with its new names, then the old and the
+    /// new name of the interface. `seen` has the indices that interfaces had when they were last there. An
+    /// interface keeps its index, and the links on it show that index. Most programs that rename an interface
+    /// also leave it the old name as an alternative name.
     pub fn renamed_parents(
         &self,
         seen: &BTreeMap<IfName, u32>,

@@ -1,4 +1,4 @@
-//! Which networks and which open pools an address pool of an engine stands for.
+//! Which networks and which open pools an engine's address pool stands for.
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -12,31 +12,31 @@ use crate::net::name::IfName;
 use crate::net::range::Range;
 use crate::rules::create::NetworkError;
 
-/// An engine's request for a pool. What is left out is found on the host.
+/// An engine's request for a pool. What it leaves out is completed from the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PoolRequest {
-    /// Whether it was asked for before, and the answer lost.
+    /// Whether the engine asked before and the answer was lost.
     #[serde(default)]
     pub repeated: bool,
-    /// Whether the engine opens it for a network of another driver, as far as it lets know.
+    /// Whether the engine opens the pool for a network of another driver, if it lets that be known.
     #[serde(default)]
     pub others: bool,
     /// The LAN's subnet.
     pub net: Option<IpNet>,
-    /// What is handed out of it.
+    /// The range from which addresses are assigned.
     pub range: Option<Range>,
     /// The host's interface that faces the LAN.
     pub parent: Option<IfName>,
     /// Where its addresses come from.
     #[serde(default)]
     pub addressing: Addressing,
-    /// How they are leased, where they are.
+    /// How addresses are leased, if they are.
     #[serde(default)]
     pub leasing: LeaseOptions,
 }
 
 impl State {
-    /// What becomes of the state when a pool is opened, for the first time or again.
+    /// The change to the state when a pool is opened, for the first time or again.
     pub fn opened(&self, key: PoolKey, requested: &PoolRequest, chosen: bool) -> Change {
         let reserved = self.pools.get(&key).map_or_else(Vec::new, |pool| pool.reserved.clone());
         let opened = self.pools.values().map(|pool| pool.opened).max().unwrap_or(0) + 1;
@@ -44,13 +44,13 @@ impl State {
         Change::PutPool(Pool { key, opened, reserved, parent, leasing, chosen })
     }
 
-    /// The networks that were made of a pool, with the subnet in question. More than one where they share the LAN's
-    /// whole subnet.
+    /// The networks that were made from a pool, with the subnet in question. There are several if they share
+    /// the LAN's whole subnet.
     pub fn networks_of<'a>(&'a self, key: &'a PoolKey) -> impl Iterator<Item = (&'a Network, &'a Subnet)> {
         self.networks.values().filter_map(move |network| Some((network, key.find_in(network)?)))
     }
 
-    /// The pools of engines' networks whose range was Ashore's choice, and their parents.
+    /// The pools of engines' networks whose range Ashore chose, with their parents.
     pub fn chosen_pools(&self) -> Vec<(PoolKey, IfName)> {
         let engines = self.networks.values().filter(|network| network.engine.is_some());
         let subnets = engines.flat_map(|network| network.subnets.iter().map(move |subnet| (network, subnet)));
@@ -58,14 +58,15 @@ impl State {
         chosen.map(|(network, subnet)| (PoolKey::of(network, subnet), network.parent.clone())).collect()
     }
 
-    /// The pool that a new network's subnet is made of. The engine does not say which; it opened it just before.
+    /// The pool for a subnet of a new network. The engine does not say which pool it is, but it has just
+    /// opened it, so the one opened last is meant.
     pub fn pool_for(&self, net: &IpNet) -> Option<&Pool> {
         let fitting =
             self.pools.values().filter(|pool| pool.key.net == *net || (*net == ANY_SUBNET && pool.chosen));
         fitting.max_by_key(|pool| pool.opened)
     }
 
-    /// Whether an open pool of Ashore's choice waits for its network.
+    /// Whether an open pool whose range Ashore chose waits for its network.
     pub fn has_chosen_pool(&self) -> bool {
         self.waiting_pools().next().is_some()
     }
@@ -74,7 +75,8 @@ impl State {
         self.pools.values().filter(|pool| pool.chosen && self.networks_of(&pool.key).next().is_none())
     }
 
-    /// The range of such a pool in a subnet, without its last address: to an engine that keeps the pool, this is another.
+    /// The range of such a pool in a subnet, without its last address. An engine that keeps the pool takes
+    /// this for a different pool.
     pub fn chosen_range_again(&self, net: &IpNet) -> Option<Range> {
         let range = self.waiting_pools().find(|pool| pool.key.net == *net)?.key.range?;
         Range::between(range.first(), range.nth_around(range.len().checked_sub(2)?))
@@ -82,7 +84,7 @@ impl State {
 }
 
 impl PoolReport {
-    /// Whether no server was seen to hand out addresses of the range.
+    /// Checks that no DHCP server was seen to assign addresses of the range.
     pub fn check(&self) -> Result<(), NetworkError> {
         let overlap =
             self.servers.iter().find_map(|seen| Some((seen.server, seen.hands_out_of(&self.range)?)));

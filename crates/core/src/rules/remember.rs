@@ -1,10 +1,12 @@
-//! What a name keeps of its endpoint: its addresses, its MAC, and the leases that it asks for first when it comes back.
+//! What a name keeps of its endpoint: its addresses, its MAC, and the leases that it requests first when it
+//! comes back.
 //!
-//! Two rules hold here. At most one name remembers a given address, MAC or lease: an endpoint takes from all other names what was
-//! chosen for its own. A stand-in takes nothing from any name and replaces nothing that its own name remembers. What the user chose
-//! is the exception: it is always remembered, and always taken.
+//! Two rules hold here. At most one name remembers a given address, MAC or lease: an endpoint takes from all
+//! other names what was chosen for its own. A stand-in takes nothing from any name and replaces nothing that
+//! its own name remembers. What the user chose is the exception: it is always remembered, and always taken.
 //!
-//! An address that an endpoint has because a machine on the LAN has the name's own does not replace that either.
+//! An address that an endpoint has only because a machine on the LAN has the name's own does not replace the
+//! name's own either.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -20,7 +22,8 @@ use crate::net::family::Family;
 use crate::net::name::EndpointName;
 
 impl State {
-    /// How the identities change when an endpoint comes or goes. Nothing is remembered of an unnamed endpoint.
+    /// The changes to the identities when an endpoint comes or goes. Nothing is remembered of an unnamed
+    /// endpoint.
     pub(crate) fn remember(&self, endpoint: &Endpoint, now: u64) -> Vec<Change> {
         let Some(network) = self.network_of(endpoint) else { return Vec::new() };
         // The engine's own driver chooses its addresses.
@@ -42,20 +45,20 @@ impl State {
         changes
     }
 
-    /// The identity of an endpoint's name from now on. What the endpoint has comes first, and what the name had before fills the
-    /// gaps. For a stand-in it is the other way round.
+    /// The identity of an endpoint's name from now on. What the endpoint has comes first, and what the name
+    /// had before fills the gaps. For a stand-in it is the other way round.
     fn kept_of(&self, network: &Network, endpoint: &Endpoint, now: u64) -> Identity {
         let before = self.identity_of(network, &endpoint.name);
         let stands_in = endpoint.chosen == Chosen::StandIn;
         let leased = self.leased_to_keep(network, endpoint);
         let families = [Family::Ipv4, Family::Ipv6];
         let address = |family| self.address_to_keep(network, endpoint, family);
-        // What a server gave is that server's to give again.
+        // An address that a DHCP server leased is left to that server.
         let addresses = families.into_iter().filter_map(address);
         let addresses = addresses.filter(|ip| leased.is_none_or(|leased| *ip != leased));
         let addresses: Vec<IpAddr> = addresses.collect();
         let asked_before = |ip: &IpAddr| before.is_some_and(|before| before.asked.contains(ip));
-        // Older versions recorded only that there were some.
+        // Older versions recorded only that the user chose addresses, not which ones.
         let untold = endpoint.source == Source::Fixed && endpoint.by_user.addresses.is_empty();
         let is_asked = |ip: &&IpAddr| endpoint.was_given(**ip) || untold || asked_before(ip);
         let asked = addresses.iter().filter(is_asked).copied().collect();
@@ -78,13 +81,14 @@ impl State {
         }
     }
 
-    /// The address of a family that an endpoint's name keeps, apart from a lease. An endpoint may lack it for a while: an engine gives
-    /// back one address at a time, and a lease takes the place of the fallback address.
+    /// The address of a family that an endpoint's name keeps, apart from a lease. An endpoint may lack it for
+    /// a while: an engine gives back one address at a time, and a lease takes the place of the fallback
+    /// address.
     fn address_to_keep(&self, network: &Network, endpoint: &Endpoint, family: Family) -> Option<IpAddr> {
         let had = self.identity_of(network, &endpoint.name).and_then(|before| before.address(family));
         let Some(has) = endpoint.given_address(family) else { return had };
         match endpoint.chosen {
-            // The engine's own IPAM may choose another one at each start.
+            // The engine's own IPAM may choose another address at each start.
             _ if endpoint.source == Source::Engine => had,
             Chosen::StandIn if !endpoint.was_given(has) => {
                 had.or(Some(has).filter(|ip| !self.is_another_names(network, &endpoint.name, *ip)))
@@ -96,8 +100,9 @@ impl State {
         }
     }
 
-    /// The addresses that an endpoint's name gets while machines on the LAN have its own: those that the endpoint has so now. Of a
-    /// family of which it has no address it keeps what it had.
+    /// The addresses that an endpoint's name has while machines on the LAN have its own. These are the ones
+    /// that the endpoint has now. Of a family of which the endpoint has no address, the name keeps what it
+    /// had.
     fn meanwhile(&self, network: &Network, endpoint: &Endpoint, own: &[IpAddr]) -> Vec<IpAddr> {
         let has = endpoint.stand_ins.iter().copied().filter(|ip| endpoint.holds(*ip) && !own.contains(ip));
         let before =
@@ -107,7 +112,8 @@ impl State {
         has.chain(before.copied().filter(missing)).collect()
     }
 
-    /// The address of its name's own that an endpoint would have instead of a stand-in.
+    /// The own address of an endpoint's name, in place of which the endpoint has `stand_in`. `None` if there
+    /// is no such address.
     pub fn own_beside_stand_in(&self, endpoint: &Endpoint, stand_in: IpAddr) -> Option<IpAddr> {
         let own =
             self.identity_of(self.network_of(endpoint)?, &endpoint.name)?.address(Family::of(stand_in))?;
@@ -124,8 +130,8 @@ impl State {
         had.or(Some(has).filter(|ip| !self.is_another_names(network, &endpoint.name, (*ip).into())))
     }
 
-    /// The lease that a name asks for first when it comes back: that of its endpoint, or the one from before, if there was
-    /// no server to give it this time.
+    /// The lease that a name requests first when it comes back: the lease of its endpoint, or the previous
+    /// one if no server answered this time.
     fn lease_to_keep(&self, network: &Network, endpoint: &Endpoint) -> Option<Box<LeaseRecord>> {
         let had = self.identity_of(network, &endpoint.name).and_then(|before| before.lease.clone());
         if endpoint.source != Source::Lease {
@@ -134,21 +140,21 @@ impl State {
         if self.asked_by_its_name(network, endpoint) {
             return endpoint.lease.clone();
         }
-        // Only with its address: the name asks for the address that it had. If the lease is that of another name, the user has moved
-        // its address to this container.
+        // The lease is kept only together with its address, because the name requests the address that it
+        // had. If the lease is that of another name, the user has moved its address to this container.
         let kept = self.leased_to_keep(network, endpoint);
         had.or_else(|| endpoint.lease.clone().filter(|record| kept == Some(record.lease.address.addr())))
     }
 
-    /// Whether an endpoint asked for its lease under its own name, and not as a container of unknown name.
+    /// Whether an endpoint requested its lease under its own name, and not as a container of unknown name.
     fn asked_by_its_name(&self, network: &Network, endpoint: &Endpoint) -> bool {
         let own = self.identity_of(network, &endpoint.name).and_then(|before| before.lease.as_ref());
         let same = || own.zip(endpoint.lease.as_ref()).is_some_and(|(own, has)| own.id == has.id);
         endpoint.chosen != Chosen::StandIn || same()
     }
 
-    /// The same of a DHCPv6 server's, which is asked only once the name is known. One that the endpoint had and has lost is not asked
-    /// for again.
+    /// The same for a lease from a DHCPv6 server. Such a server is asked only once the name is known. A lease
+    /// that the endpoint had and has lost is not requested again.
     fn lease6_to_keep(&self, network: &Network, endpoint: &Endpoint) -> Option<Box<LeaseRecord6>> {
         let key = (endpoint.network.clone(), endpoint.name.clone());
         let had_one = self.endpoints.get(&key).is_some_and(|there| there.lease6.is_some());
@@ -157,8 +163,8 @@ impl State {
         endpoint.lease6.clone().or(before).filter(|_| network.may_ask_dhcp6())
     }
 
-    /// The address that a name had and gets no more, though it is in a subnet of its network: the network was made anew with another
-    /// range.
+    /// The address that a name had but no longer gets, although it is in a subnet of its network. The network
+    /// was made again with another range.
     pub fn left_behind(&self, network: &Network, name: &EndpointName, family: Family) -> Option<IpAddr> {
         let identity = self.identity_of(network, name)?;
         let ip = identity.address(family)?;
@@ -166,8 +172,9 @@ impl State {
         (!identity.may_have_of(subnet, ip)).then_some(ip)
     }
 
-    /// The name that an unnamed endpoint most likely belongs to, if its user chose this address: the name that remembers it. This is a
-    /// guess. The user may have moved the address to another container, so what follows from the guess is only a stand-in.
+    /// The name that an unnamed endpoint most likely belongs to, if its user chose this address: the name
+    /// that remembers it. This is a guess. The user may have moved the address to another container, so what
+    /// follows from the guess is only a stand-in.
     pub fn name_for_chosen(&self, network: &Network, ip: IpAddr) -> Option<&EndpointName> {
         let scope = State::scope(network);
         let mut on_it = self.identities.iter().filter(|((of, _), _)| *of == scope);
@@ -176,8 +183,8 @@ impl State {
         Some(name).filter(|_| !is_there)
     }
 
-    /// Whether an unnamed endpoint may use a remembered MAC. If a user may have chosen that MAC, it may not: the container that the MAC
-    /// is for would be refused at its start.
+    /// Whether an unnamed endpoint may use a remembered MAC. It may not if a user may have chosen that MAC,
+    /// because the container that the MAC is for would be refused at its start.
     pub fn may_lend(&self, mac: Mac) -> bool {
         let made = |scope: &Scope, name: &EndpointName| {
             (0..=u8::MAX).any(|attempt| self.seed.mac(scope, name, attempt) == mac)
@@ -198,20 +205,20 @@ impl State {
         self.identities.iter().filter(move |((of, other), _)| *of != scope || other != name)
     }
 
-    /// Whether another name than this one remembers an address.
+    /// Whether a name other than this one remembers an address.
     pub(crate) fn is_another_names(&self, network: &Network, name: &EndpointName, ip: IpAddr) -> bool {
         let mut others = self.other_identities(network, name);
         others.any(|(_, other)| other.all_addresses().any(|its| its == ip))
     }
 
-    /// Whether another name than this one remembers a MAC.
+    /// Whether a name other than this one remembers a MAC.
     pub(crate) fn is_another_names_mac(&self, network: &Network, name: &EndpointName, mac: Mac) -> bool {
         self.other_identities(network, name).any(|(_, other)| other.mac == Some(mac))
     }
 }
 
 impl Identity {
-    /// What is left of this identity after another one has taken its own; none if nothing changes.
+    /// What is left of this identity after another one has taken its own. `None` if nothing changes.
     fn without(&self, other: &Identity) -> Option<Identity> {
         let is_left = |ip: &IpAddr| !other.all_addresses().any(|its| its == *ip);
         let is_its = |id: &ClientId| other.client_ids().any(|its| its == id);
@@ -230,7 +237,7 @@ impl Identity {
         (left != *self).then_some(left)
     }
 
-    /// Whether the name would get the same without this identity.
+    /// Whether the name would get the same MAC and addresses without this identity.
     fn is_bare(&self, seed: &Seed, scope: &Scope, name: &EndpointName) -> bool {
         let leases = self.lease.is_some() || self.lease6.is_some();
         let own_mac = self.mac.is_some_and(|mac| mac != seed.mac(scope, name, 0));

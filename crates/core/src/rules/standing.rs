@@ -1,4 +1,4 @@
-//! What keeps the parent of a network that there is from the LAN at present.
+//! What keeps an existing network off the LAN at present.
 
 use crate::model::network::{HOST_AUX, Network, Subnet};
 use crate::net::family::Family;
@@ -9,7 +9,8 @@ use crate::net::text::list;
 use crate::rules::create::NetworkError;
 
 impl Network {
-    /// What is wrong with its parent as it is now, and what helps. A parent that is not there is another matter.
+    /// Describes what is wrong with the parent as it is now, and the remedy. A missing parent is reported
+    /// elsewhere.
     pub fn trouble_of_parent(&self, host: &View) -> Option<String> {
         let parent = host.link(self.lower_device(host))?;
         let error = self.check_parent(host).err().filter(|error| {
@@ -29,7 +30,8 @@ impl Network {
         Some(format!("network `{label}` is off the LAN: {why}"))
     }
 
-    /// What can be the parent now that a bridge or a bond has come to take all that the parent takes in: no child gets anything there.
+    /// The link that can be the parent now that a bridge or a bond receives all frames of the parent. A child
+    /// of the parent receives nothing then.
     pub(crate) fn took_parent<'a>(&self, parent: &Link, host: &'a View) -> Option<&'a Link> {
         let master = host.link_at(parent.master.filter(|_| self.vlan.is_none() && !self.adopted)?)?;
         let takes_all = match &master.kind {
@@ -40,25 +42,27 @@ impl Network {
         host.in_place_of(parent, master).filter(|_| takes_all)
     }
 
-    /// That its addresses are of another LAN than its parent is on by now, and what helps. A LAN of which the host is no part is as
-    /// it was when the network was made.
+    /// Describes that the network's addresses are of another LAN than the one its parent is on now, and the
+    /// remedy. If the host has no address on the parent, nothing can be said.
     pub fn trouble_of_subnets(&self, host: &View) -> Option<String> {
         let parent = self.hosts_own(host).filter(|parent| parent.up)?;
-        // What a DHCP server hands out is the server's business.
+        // The addresses that a DHCP server leases are not checked.
         let handed_out = Network { subnets: self.handed_out().cloned().collect(), ..self.clone() };
         let mut families = [Family::Ipv4, Family::Ipv6].into_iter();
         let error =
             families.find_map(|family| handed_out.check_subnets_of_parent(host, parent, family).err())?;
         let (label, program) = (self.label(), if self.engine.is_some() { "docker" } else { "ashore" });
         Some(format!(
-            "network `{label}` hands out addresses that nobody on the LAN reaches: {error}; if the LAN has other addresses now, make \
-             the network anew with that subnet: {program} network rm {label}, {program} network create …"
+            "network `{label}` hands out addresses that nothing on the LAN can reach: {error}; if the LAN has other addresses now, \
+             create the network again with that subnet: {program} network rm {label}, {program} network create …"
         ))
     }
 
-    /// That the host does not answer endpoints that ask for its address by the shim, which does not have it, and what helps.
+    /// Describes that the host does not answer endpoints' ARP requests for its address through the shim,
+    /// which does not have that address, and the remedy.
     pub fn trouble_of_arp(&self, host: &View) -> Option<String> {
-        /// Answers for what the link itself has, the same for askers of its subnets, and not at all (Linux, `ip-sysctl`).
+        /// Values of `arp_ignore` (Linux, `ip-sysctl`). 1: answer only for addresses of the receiving link.
+        /// 2: the same, and only to askers in the same subnet. 8: answer nothing.
         const NOT_FOR_OTHERS: [i32; 3] = [1, 2, 8];
         let parent = self.hosts_own(host).filter(|_| self.uses_shim())?;
         let shim = host.tagged(&Tag::Shim(parent.name.clone())).and_then(|shim| shim.arp_ignore);
@@ -68,12 +72,12 @@ impl Network {
                 && !subnet.aux.contains_key(HOST_AUX)
                 && host.host_address(parent, &subnet.net).is_some()
         };
-        // An ipvlan endpoint does not ask.
+        // An ipvlan endpoint sends no such request.
         self.subnets.iter().find(by_shim).filter(|_| matches!(self.kind, LinkKind::Macvlan(_)))?;
         Some(format!(
-            "endpoints of network `{}` do not reach this host: net.ipv4.conf.all.arp_ignore is {value}, and with it the host does not \
-             answer by the shim for the address of `{}`; try: sysctl -w net.ipv4.conf.all.arp_ignore=0 (and =1 for single interfaces), \
-             or make the network anew with --aux-address host=",
+            "endpoints of network `{}` do not reach this host: net.ipv4.conf.all.arp_ignore is {value}, so the host does not answer \
+             through the shim for the address of `{}`; try: sysctl -w net.ipv4.conf.all.arp_ignore=0 (and =1 for single interfaces), \
+             or create the network again with --aux-address host=",
             self.label(),
             parent.name
         ))
@@ -81,8 +85,8 @@ impl Network {
 }
 
 impl View {
-    /// The link that faces the LAN in place of a port: what it is a port of, or, with Open vSwitch, the bridge's own, whose MAC is that of a
-    /// port of it unless somebody has set another.
+    /// The link that faces the LAN in place of a port. It is the master. With Open vSwitch it is the bridge's
+    /// own link, which has the MAC of one of the bridge's ports unless the user has set another.
     pub(crate) fn in_place_of<'a>(&'a self, port: &Link, master: &'a Link) -> Option<&'a Link> {
         if master.kind != ObservedKind::Other(OPEN_VSWITCH.into()) {
             return Some(master);
@@ -92,15 +96,15 @@ impl View {
         self.links.iter().find(is_bridges_own)
     }
 
-    /// The links by which a parent is on the wire: the ports of a bridge that lead out of this host, the members of a bond, or the
-    /// parent itself.
+    /// The links that connect a parent to the wire: the ports of a bridge that lead out of this host, the
+    /// members of a bond, or the parent itself.
     pub fn facing<'a>(&'a self, parent: &'a Link) -> Vec<&'a Link> {
         let members = || self.links.iter().filter(|port| port.master == Some(parent.index));
         if parent.kind != ObservedKind::Bridge {
             let members: Vec<&Link> = members().collect();
             return if members.is_empty() { vec![parent] } else { members };
         }
-        // Those of containers and virtual machines have a link whatever the LAN has.
+        // The links of containers and virtual machines are up whatever state the LAN is in.
         let is_guests =
             |port: &&Link| port.tag().is_some() || port.kind == ObservedKind::Veth || is_tap(port);
         let facing: Vec<&Link> = members().filter(|port| !is_guests(port)).collect();
@@ -108,13 +112,13 @@ impl View {
     }
 }
 
-/// Why no frame leaves by a link that is up.
+/// Why no frame can leave through a link that is up. Returns `None` if frames can.
 fn no_carrier(link: &Link, host: &View) -> Option<String> {
     let (name, facing) = (&link.name, host.facing(link));
     if link.kind == ObservedKind::Bridge {
         let cut = !facing.is_empty() && facing.iter().all(|port| !port.carrier);
         let names = list(facing.iter().map(|port| format!("`{}`", port.name)));
-        return cut.then(|| format!("no link of the bridge `{name}` to the LAN has a carrier, of {names}"));
+        return cut.then(|| format!("no link of the bridge `{name}` to the LAN has a carrier: {names}"));
     }
     if link.carrier {
         return None;

@@ -1,7 +1,8 @@
-//! Stand-ins: what their containers lack, what is in the way, and which containers are to be connected anew.
+//! Stand-ins: what their containers lack, what is in the way, and which containers are to be reconnected.
 //!
-//! Docker up to 28 does not say for which container it asks for an address. A container whose name was not known when it started
-//! has a stand-in until it is connected anew under its name. So has a container whose own address was held by a stand-in.
+//! Docker up to 28 does not say for which container it requests an address. A container whose name was not
+//! known when it started has a stand-in until it is reconnected under its name. So has a container whose own
+//! address was held by a stand-in.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -17,7 +18,7 @@ use crate::model::state::State;
 use crate::net::family::Family;
 use crate::net::name::{EndpointName, IfName};
 
-/// A container that is to be connected anew, to get the addresses and the MAC of its name.
+/// A container that is to be reconnected, to get the addresses and the MAC of its name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WrongIdentity {
     /// The engine's id of the network.
@@ -28,20 +29,21 @@ pub struct WrongIdentity {
     pub endpoint: String,
     /// Its name on the network.
     pub name: EndpointName,
-    /// The MAC that its user chose.
+    /// The MAC that the user chose.
     pub mac: Option<Mac>,
 }
 
-/// What an endpoint should have and does not.
+/// What an endpoint should have but does not.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Lack {
     /// Addresses that its name remembers.
     pub addresses: Vec<IpAddr>,
     /// The MAC that its name remembers.
     pub mac: Option<Mac>,
-    /// Whether it occupies an address or a MAC that another name remembers, and should have one of its own.
+    /// Whether it occupies an address or a MAC that another name remembers, while its own name remembers
+    /// none. It should get its own then.
     pub occupies: bool,
-    /// The MAC under which the DHCP server knows it, if that is not its own.
+    /// The MAC under which the DHCP server knows it, if that is not the endpoint's MAC.
     pub leased_by: Option<Mac>,
 }
 
@@ -54,13 +56,13 @@ pub enum Obstacle<'a> {
     Lan(IpAddr),
 }
 
-/// A listed container, its endpoint, and what that lacks.
+/// A listed container, its endpoint, and what the endpoint lacks.
 type Lacking<'a> = (&'a ListedContainer, &'a Endpoint, Lack);
 
 impl State {
-    /// Whether a named endpoint is a stand-in, because a stand-in or an unnamed endpoint holds what its name remembers. That one will be
-    /// connected anew, and then this one can be. So it is while another request, for whatever endpoint, asks the LAN for an address
-    /// of its name's own: that is among `held`.
+    /// Whether a named endpoint is a stand-in, because a stand-in or an unnamed endpoint holds what its name
+    /// remembers. Once that endpoint is reconnected, this one can be reconnected too. It is also a stand-in
+    /// while another request probes an address of the name: such addresses are in `held`.
     pub fn chosen_beside(&self, network: &Network, endpoint: &Endpoint, held: &BTreeSet<IpAddr>) -> Chosen {
         if endpoint.chosen != Chosen::ForName {
             return endpoint.chosen;
@@ -74,11 +76,12 @@ impl State {
         if holders.any(|holder| holder.chosen != Chosen::ForName) { Chosen::StandIn } else { Chosen::ForName }
     }
 
-    /// What an engine's endpoint lacks; none if it is as it should be, or its name is not known yet.
+    /// What an engine's endpoint lacks. `None` if it lacks nothing, or if its name is not known yet.
     pub fn lack(&self, endpoint: &Endpoint) -> Option<Lack> {
         let network = self.network_of(endpoint).filter(|network| !network.adopted)?;
         endpoint.engine_id()?;
-        // Older versions did not record `by_user`. Their containers stay as they are when the daemon is upgraded.
+        // Older versions did not record `by_user`. Their containers stay as they are when the daemon is
+        // upgraded.
         let told = endpoint.by_user.mac || endpoint.chosen != Chosen::ForName;
         let asked_with = endpoint.lease.as_ref().map(|record| record.mac);
         let leased_by = asked_with.filter(|mac| told && endpoint.mac.is_some_and(|own| own != *mac));
@@ -97,7 +100,7 @@ impl State {
         let leased = endpoint.leased_address().map(IpAddr::V4);
         let v4 = leased.map(|has| (has, own.and_then(|own| own.leased).map(IpAddr::V4)));
         let given = [Family::Ipv4, Family::Ipv6].into_iter().filter_map(|family| {
-            // The engine's own IPAM may choose another one at each start.
+            // The engine's own IPAM may choose another address at each start.
             let has = endpoint.given_address(family).filter(|_| endpoint.source != Source::Engine)?;
             Some((has, own.and_then(|own| own.address(family).filter(|ip| network.could_give(own, *ip)))))
         });
@@ -113,8 +116,8 @@ impl State {
         lack
     }
 
-    /// What is in the way, if an endpoint can get nothing of what it lacks. `is_free` tells whether an address is in use by no other
-    /// machine on the LAN of a parent.
+    /// What is in the way, if an endpoint can get nothing of what it lacks. `None` if it can get something.
+    /// `is_free` tells whether no other machine on the LAN of a parent uses an address.
     pub fn obstacles(
         &self,
         endpoint: &Endpoint,
@@ -133,8 +136,9 @@ impl State {
         lack.addresses.iter().map(of_address).chain(lack.mac.map(of_mac)).collect()
     }
 
-    /// The containers to connect anew, in groups. In a group one container has what another one lacks, so all of a group are
-    /// disconnected before the first is connected. Endpoints for which `may` says no stay as they are.
+    /// The containers to reconnect, in groups. In a group one container has what another one lacks, so all of
+    /// a group are disconnected before the first is connected again. Endpoints for which `may` returns false
+    /// stay as they are.
     pub fn wrong_identities(
         &self,
         inventory: &Inventory,
@@ -146,7 +150,7 @@ impl State {
             Some((container, endpoint, self.lack(endpoint)?))
         });
         let mut lacking: Vec<Lacking<'_>> = lacking.collect();
-        // An endpoint that would get nothing stays, and then nobody can get what it has.
+        // An endpoint that would get nothing stays, so no other endpoint can get what it has.
         loop {
             let moves = |one: &Obstacle<'_>| matches!(one, Obstacle::Endpoint(holder) if lacking.iter().any(|(_, other, _)| std::ptr::eq(*other, *holder)));
             let gets = |(_, endpoint, lack): &Lacking<'_>| {
@@ -173,7 +177,8 @@ impl State {
     }
 }
 
-/// Groups in which each container has something that another one lacks, or lacks something that another one has.
+/// Groups in which each container has something that another one lacks, or lacks something that another one
+/// has.
 fn groups<'a, 'b>(lacking: &'b [Lacking<'a>]) -> Vec<Vec<&'b Lacking<'a>>> {
     let mut groups: Vec<Vec<&Lacking<'_>>> = Vec::new();
     for one in lacking {
@@ -197,7 +202,8 @@ impl Lack {
 }
 
 impl Network {
-    /// Whether the network can give an address that a name remembers. It may have been made anew with another subnet or range since.
+    /// Whether the network can assign an address that a name remembers. The network may have been made again
+    /// with another subnet or range since.
     fn could_give(&self, own: &Identity, ip: IpAddr) -> bool {
         self.subnet_of(ip).is_some_and(|subnet| subnet.never(ip).is_none() && own.may_have_of(subnet, ip))
     }

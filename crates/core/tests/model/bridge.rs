@@ -1,4 +1,4 @@
-//! The model's bridge, which filters VLANs, and what happens to its ports.
+//! The model's bridge, which filters VLANs, and its ports.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,12 +16,12 @@ impl Model {
         "br0".parse().unwrap()
     }
 
-    /// VLAN 20, in which endpoints are on the bridge.
+    /// VLAN 20 of the bridge, in which the endpoints are.
     pub fn bridge_vlan() -> VlanId {
         20.try_into().unwrap()
     }
 
-    /// A bridge that filters VLANs appears, with a port that leads to VLAN 20.
+    /// Adds a bridge that filters VLANs, with a port that leads to VLAN 20.
     pub fn add_bridge(&mut self) {
         if self.observed.host.link(&Self::bridge()).is_some() {
             return;
@@ -44,7 +44,7 @@ impl Model {
         });
     }
 
-    /// Somebody deletes the bridge. Its ports stay, as links by themselves.
+    /// Deletes the bridge. Its ports stay as links of their own.
     pub fn delete_bridge(&mut self) {
         let Some(bridge) = self.observed.host.link(&Self::bridge()).map(|link| link.index) else { return };
         self.remove(&Place::Host, bridge);
@@ -54,7 +54,7 @@ impl Model {
         self.hidden.clear();
     }
 
-    /// The bridge filters VLANs, or no longer.
+    /// Switches VLAN filtering on the bridge on or off.
     pub fn set_filtering(&mut self, on: bool) {
         let Some(bridge) = self.observed.host.link(&Self::bridge()).map(|link| link.index) else { return };
         for link in &mut self.observed.host.links {
@@ -72,7 +72,7 @@ impl Model {
         self.observed.host.link(&Self::bridge()).is_some_and(|bridge| bridge.vlans.is_some())
     }
 
-    /// Somebody puts all containers' ports into the bridge's first VLAN.
+    /// Puts the ports of all containers into the bridge's first VLAN.
     pub fn change_memberships(&mut self) {
         for port in self.observed.host.links.iter_mut().filter(|link| link.kind == ObservedKind::Veth) {
             if let Some(vlans) = &mut port.vlans {
@@ -82,7 +82,7 @@ impl Model {
         }
     }
 
-    /// Does one step to a port, or says why the kernel would not.
+    /// Applies one step to a port. The error says why the kernel would refuse it.
     pub(super) fn change_port(&mut self, step: &Step) -> Result<(), &'static str> {
         match step {
             Step::SetMaster { place, link, master, .. } => {
@@ -100,7 +100,7 @@ impl Model {
                     return Err("EOPNOTSUPP");
                 };
                 let changed = if *on { port.port.insert(*option) } else { port.port.remove(option) };
-                assert!(changed, "{step}: it is so already");
+                assert!(changed, "{step}: the option is already set so");
             }
             Step::SetPortVlan { place, link, vlan, membership, was } => {
                 let Some(vlans) = self.link(place, link).and_then(|link| link.vlans.as_mut()) else {
@@ -119,13 +119,13 @@ impl Model {
                 let gone = vlans.and_then(|vlans| vlans.remove(vlan));
                 assert_eq!(gone, Some(*was), "{step}");
             }
-            _ => unreachable!("no step of a port's"),
+            _ => unreachable!("not a step for a port"),
         }
         Ok(())
     }
 }
 
-/// There is one `pvid` at most.
+/// At most one VLAN of a port is the `pvid`.
 fn take_pvid(vlans: &mut BTreeMap<VlanId, Membership>) {
     for other in vlans.values_mut() {
         other.pvid = false;

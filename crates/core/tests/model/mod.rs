@@ -1,5 +1,6 @@
-//! A kernel that is only data: it does to an [`Observed`] what Linux does to its network state, so that any sequence of
-//! requests can be played without one. Its oddities are the kernel's, as the end-to-end tests see them.
+//! A kernel that is only data. It does to an [`Observed`] what Linux does to its network state, so any
+//! sequence of requests can be tried without a kernel. It copies the kernel's oddities, as the end-to-end
+//! tests show them.
 
 #![allow(dead_code, unreachable_pub, reason = "each test uses its own part of this")]
 
@@ -21,9 +22,9 @@ use ashore_wire::Mac;
 pub struct Model {
     pub observed: Observed,
     next_index: u32,
-    /// What a bridge keeps of its ports' VLANs while it does not filter them, and does not show.
+    /// The VLANs of a bridge's ports while the bridge does not filter VLANs and does not show them.
     hidden: BTreeMap<IfName, BTreeMap<VlanId, Membership>>,
-    /// Ends of veths that have gone with the other one. To delete them again does no harm.
+    /// Ends of veths that were removed with the other end. Removing them again is no error.
     gone_along: BTreeSet<IfName>,
 }
 
@@ -40,7 +41,7 @@ impl Model {
         "eth0".parse().unwrap()
     }
 
-    /// The NIC appears, with the host's addresses.
+    /// Adds the NIC, with the host's addresses.
     pub fn plug_in(&mut self) {
         if self.observed.host.link(&Self::nic()).is_some() {
             return;
@@ -66,14 +67,14 @@ impl Model {
             .retain(|there| there.route.src.is_none_or(|src| addresses.iter().any(|a| a.net.addr() == src)));
     }
 
-    /// The NIC disappears, and with it all children, wherever they are.
+    /// Removes the NIC, and with it all its children, wherever they are.
     pub fn unplug(&mut self) {
         if let Some(nic) = self.observed.host.link(&Self::nic()).cloned() {
             self.remove(&Place::Host, nic.index);
         }
     }
 
-    /// The NIC goes down or up, and VLANs on it go with it.
+    /// Sets the NIC down or up, and the VLAN interfaces on it with it.
     pub fn set_nic_up(&mut self, up: bool) {
         let Some(nic) = self.observed.host.link(&Self::nic()).map(|nic| nic.index) else { return };
         for link in &mut self.observed.host.links {
@@ -85,7 +86,7 @@ impl Model {
         }
     }
 
-    /// The user makes VLAN 200 by hand, if it is not there.
+    /// Makes VLAN 200 as the user would by hand, if it does not exist.
     pub fn make_users_vlan(&mut self) {
         let kind = LinkType::Vlan { parent: Self::nic(), id: 200.try_into().unwrap(), gvrp: false };
         let spec = LinkSpec { name: Self::vlan(), kind, mac: None, mtu: None };
@@ -95,7 +96,7 @@ impl Model {
         }
     }
 
-    /// Somebody deletes VLAN 200, whosever it is.
+    /// Deletes VLAN 200, whoever made it.
     pub fn delete_vlan(&mut self) {
         if let Some(index) = self.observed.host.link(&Self::vlan()).map(|link| link.index) {
             self.remove(&Place::Host, index);
@@ -106,7 +107,7 @@ impl Model {
         "eth0.200".parse().unwrap()
     }
 
-    /// Somebody deletes a link on the host.
+    /// Deletes a link on the host.
     pub fn delete(&mut self, name: &IfName) {
         if let Some(index) = self.observed.host.link(name).map(|link| link.index) {
             self.remove(&Place::Host, index);
@@ -117,7 +118,7 @@ impl Model {
         "m0".parse().unwrap()
     }
 
-    /// The user makes a child of the NIC in a container by hand.
+    /// Makes a child of the NIC in a container, as the user would by hand.
     pub fn make_users_child(&mut self, netns: &Netns) {
         if !self.observed.netns.contains_key(netns) {
             return;
@@ -126,11 +127,11 @@ impl Model {
         let mac = Some(Mac([2, 9, 0, 0, next[2], next[3]]));
         let kind = LinkType::Macvlan { parent: Self::nic(), mode: MacvlanMode::Bridge, bc_queue_len: None };
         let spec = LinkSpec { name: Self::users_child(), kind, mac, mtu: None };
-        // It may be there, or the NIC may not.
+        // The link may exist already, or the NIC may not.
         let _ = self.add_link(&Place::Netns(netns.clone()), &spec);
     }
 
-    /// A container changes its link: whatever of it can be changed from inside.
+    /// Changes a container's link in the ways that are possible from inside.
     pub fn meddle(&mut self, netns: &Netns, tricks: u8) {
         let Some(view) = self.observed.netns.get_mut(netns) else { return };
         let Some(link) = view.links.iter_mut().find(|link| link.name != Self::users_child()) else { return };
@@ -145,7 +146,7 @@ impl Model {
             link.name = "wan0".parse().unwrap();
         }
         if tricks & 8 > 0 {
-            // Or `source`, which no network has.
+            // Or mode `source`, which no network has.
             set_mode(link, (tricks & 1 > 0).then_some(MacvlanMode::Private));
         }
         link.up &= tricks & 16 == 0;
@@ -160,7 +161,7 @@ impl Model {
         self.observed.netns.entry(netns.clone()).or_default();
     }
 
-    /// A namespace dies, and its links with it.
+    /// Removes a namespace, and its links with it.
     pub fn close(&mut self, netns: &Netns) {
         let links = self.observed.netns.get(netns).map(|view| view.links.clone()).unwrap_or_default();
         for link in links {
@@ -194,7 +195,7 @@ impl Model {
         if link.kind == ObservedKind::Veth {
             self.gone_along.insert(link.name.clone());
         }
-        // The other end of a veth, seen from there, is elsewhere.
+        // The other end of this veth is in another namespace.
         if let (ObservedKind::Veth, Some(peer), Place::Netns(_)) = (&link.kind, link.lower, place) {
             self.remove(&Place::Host, peer.index);
         }
@@ -226,7 +227,7 @@ impl Model {
         Ok(())
     }
 
-    /// Does one step, or says why the kernel would not.
+    /// Applies one step. The error says why the kernel would refuse it.
     pub fn apply(&mut self, step: &Step) -> Result<(), String> {
         let fault = |why: &str| Err(format!("{step}: {why}"));
         match step {
@@ -238,8 +239,8 @@ impl Model {
                     return if self.gone_along.contains(link) { Ok(()) } else { fault("ENODEV") };
                 };
                 let users = there.alias.is_none() && matches!(there.kind, ObservedKind::Vlan { .. });
-                assert!(!users, "a VLAN of the user's own is taken away");
-                assert!(*link != Self::users_child(), "a child that the user has made is taken away");
+                assert!(!users, "the user's own VLAN interface is removed");
+                assert!(*link != Self::users_child(), "a child that the user made is removed");
                 self.remove(place, there.index);
             }
             Step::SetAlias { place, link, tag } => {
@@ -447,7 +448,7 @@ fn set_mode(link: &mut Link, to: Option<MacvlanMode>) {
     }
 }
 
-/// In which namespace a link on the host is, as seen from a place.
+/// The seat of a link on the host, as seen from a place.
 fn on_host_from(place: &Place) -> Seat {
     if *place == Place::Host { Seat::Here } else { Seat::Host }
 }

@@ -17,17 +17,19 @@ const HEADER: usize = 16;
 
 const IFLA_AF_SPEC: u16 = 26;
 
-/// A link; none without an index or a name, which the kernel gives to each. Also the kernel's number for the namespace of the link
-/// below it, where that is another: which one that is has to be asked for.
+/// Parses a link. Returns `None` if it has no index or no name, which the kernel gives to every link. The
+/// second value is the nsid of the namespace of the lower link, if that is another namespace. The nsid must
+/// be resolved separately.
 pub(super) fn link(body: &[u8]) -> Option<(Link, Option<i32>)> {
-    /// `IFLA_ADDRESS`, `_IFNAME`, `_MTU`, `_LINK`, `_MASTER`, `_LINKINFO`, `_IFALIAS`, `_AF_SPEC`, `_LINK_NETNSID`.
+    /// `IFLA_ADDRESS`, `_IFNAME`, `_MTU`, `_LINK`, `_MASTER`, `_LINKINFO`, `_IFALIAS`, `_AF_SPEC`,
+    /// `_LINK_NETNSID`.
     const NEEDED: [u16; 9] = [1, 3, 4, 5, 10, 18, 20, IFLA_AF_SPEC, 37];
     let (layer, index, flags) = (u16_at(body, 2)?, u32_at(body, 4)?, u32_at(body, 8)?);
     let [address, name, mtu, lower, master, info, alias, specs, netnsid] =
         Attributes::after(HEADER, body).pick(NEEDED);
     let number = |value: Option<&[u8]>| value.and_then(|value| u32_at(value, 0));
     let seat = if netnsid.is_some() { Seat::Elsewhere } else { Seat::Here };
-    // A link without one below it names itself.
+    // A link without a lower link names itself.
     let lower = number(lower).filter(|lower| seat != Seat::Here || *lower != index);
     let info = Info::of(info.unwrap_or_default());
     let bridge = info.filtering_bridge();
@@ -44,7 +46,7 @@ pub(super) fn link(body: &[u8]) -> Option<(Link, Option<i32>)> {
         mac: address.and_then(mac),
         mtu: number(mtu).unwrap_or_default(),
         up: is_set(flags, libc::IFF_UP),
-        // The first alone follows a cable that is pulled up to a second late.
+        // IFF_RUNNING alone follows an unplugged cable up to a second late.
         carrier: is_set(flags, libc::IFF_RUNNING) && is_set(flags, libc::IFF_LOWER_UP),
         alias: alias.map(|value| Shown(text(value)).to_string()),
         wireless: false,
@@ -58,7 +60,7 @@ pub(super) fn link(body: &[u8]) -> Option<(Link, Option<i32>)> {
     Some((link, netnsid.and_then(|number| i32_at(number, 0))))
 }
 
-/// The alternative names of a link that are as short as a name.
+/// The alternative names of a link that are short enough to be interface names.
 pub(super) fn altnames(body: &[u8]) -> impl Iterator<Item = IfName> {
     const IFLA_PROP_LIST: u16 = 52;
     const IFLA_ALT_IFNAME: u16 = 53;
@@ -67,7 +69,7 @@ pub(super) fn altnames(body: &[u8]) -> impl Iterator<Item = IfName> {
     names.filter_map(|name| std::str::from_utf8(name).ok()?.parse().ok())
 }
 
-/// How often a link has got its carrier.
+/// How often a link has gained its carrier.
 pub(super) fn rises(body: &[u8]) -> Option<u32> {
     const IFLA_CARRIER_UP_COUNT: u16 = 47;
     u32_at(Attributes::after(HEADER, body).get(IFLA_CARRIER_UP_COUNT)?, 0)
@@ -77,7 +79,7 @@ fn is_set(flags: u32, flag: i32) -> bool {
     flags & flag.cast_unsigned() != 0
 }
 
-/// What a link says of its kind, and of itself as a port.
+/// A link's kind, and its settings as a bridge port.
 struct Info<'a> {
     kind: Option<&'a [u8]>,
     data: Attributes<'a>,
@@ -99,7 +101,7 @@ impl<'a> Info<'a> {
         }
     }
 
-    /// What the link was made as; none for a NIC, which was not.
+    /// The kind that the link was created with. Returns `None` for a NIC, which was not created.
     fn kind(&self) -> Option<ObservedKind> {
         let name = self.kind?;
         let known = match name {
@@ -132,7 +134,7 @@ impl<'a> Info<'a> {
         on
     }
 
-    /// What a bridge that filters VLANs says of itself.
+    /// The attributes of a bridge that filters VLANs. Returns `None` for any other link.
     fn filtering_bridge(&self) -> Option<&Attributes<'a>> {
         const IFLA_BR_VLAN_FILTERING: u16 = 7;
         let filters = || u8_at(self.data.get(IFLA_BR_VLAN_FILTERING)?, 0);
@@ -140,7 +142,7 @@ impl<'a> Info<'a> {
     }
 }
 
-/// `ARPHRD_…` of `linux/if_arp.h`.
+/// Maps `ARPHRD_…` of `linux/if_arp.h`.
 fn kind_of_layer(layer: u16) -> ObservedKind {
     match layer {
         libc::ARPHRD_LOOPBACK => ObservedKind::Loopback,
@@ -149,7 +151,8 @@ fn kind_of_layer(layer: u16) -> ObservedKind {
     }
 }
 
-/// A child in whatever mode: a container may set its link to one that no network has, such as `source` (16).
+/// A macvlan child. The mode is `None` if no network uses it: a container may set its link to a mode such as
+/// `source` (16).
 fn macvlan(data: &Attributes<'_>) -> ObservedKind {
     const IFLA_MACVLAN_MODE: u16 = 1;
     const IFLA_MACVLAN_BC_QUEUE_LEN: u16 = 7;
@@ -175,7 +178,7 @@ fn ipvlan(data: &Attributes<'_>) -> Option<ObservedKind> {
     Some(ObservedKind::Ipvlan { mode })
 }
 
-/// A VLAN of 802.1Q. Those of 802.1ad are others with the same numbers.
+/// A VLAN of 802.1Q. VLANs of 802.1ad have the same IDs but are different VLANs.
 fn vlan(data: &Attributes<'_>) -> Option<ObservedKind> {
     const IFLA_VLAN_ID: u16 = 1;
     const IFLA_VLAN_FLAGS: u16 = 2;
@@ -190,13 +193,14 @@ fn vlan(data: &Attributes<'_>) -> Option<ObservedKind> {
     Some(ObservedKind::Vlan { id, gvrp: flags & VLAN_FLAG_GVRP != 0 })
 }
 
-/// There is none if it is 0.
+/// The default PVID of a bridge. Returns `None` if it is 0, which means that there is none.
 fn default_pvid(bridge: &Attributes<'_>) -> Option<VlanId> {
     const IFLA_BR_VLAN_DEFAULT_PVID: u16 = 39;
     u16_at(bridge.get(IFLA_BR_VLAN_DEFAULT_PVID)?, 0)?.try_into().ok()
 }
 
-/// The VLANs that a bridge lets through to a port, and the port's index, or the bridge's own: what a dump of `AF_BRIDGE` says.
+/// The VLANs that a bridge forwards to a port, with the port's index, or the bridge's own. From a dump of
+/// `AF_BRIDGE`.
 pub(super) fn vlans(body: &[u8]) -> Option<(u32, BTreeMap<VlanId, Membership>)> {
     const IFLA_BRIDGE_VLAN_INFO: u16 = 2;
     const BRIDGE_VLAN_INFO_PVID: u16 = 2;
@@ -213,7 +217,8 @@ pub(super) fn vlans(body: &[u8]) -> Option<(u32, BTreeMap<VlanId, Membership>)> 
     Some((u32_at(body, 4)?, specs.filter_map(vlan).collect()))
 }
 
-/// The sysctls of one family, which travel with the link: an array in the order of `linux/ip.h` or `linux/ipv6.h`.
+/// The sysctls of one family that come with the link: an array in the order of `linux/ip.h` or
+/// `linux/ipv6.h`.
 struct Sysctls<'a>(&'a [u8]);
 
 /// `IPV4_DEVCONF_…` counts from one, `DEVCONF_…` from zero.

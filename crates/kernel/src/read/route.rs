@@ -1,4 +1,5 @@
-//! Routes of the main table, and the next hops that some name by a number (`linux/rtnetlink.h`, `linux/nexthop.h`).
+//! Routes of the main table, and the next-hop objects that some of them refer to by ID (`linux/rtnetlink.h`,
+//! `linux/nexthop.h`).
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -15,8 +16,8 @@ use crate::bytes::{Attributes, u8_at, u16_at, u32_at};
 const HEADER: usize = 12;
 pub(crate) const RT_TABLE_MAIN: u8 = 254;
 const RTN_UNICAST: u8 = 1;
-/// Learnt of a router's advertisement. Machines on the LAN decide how many of those there are, and all but default routes are left out:
-/// nothing follows from them.
+/// Learned from a router advertisement. Machines on the LAN decide how many of these routes there are. Only
+/// default routes among them are kept, because nothing depends on the others.
 const RTPROT_RA: u8 = 9;
 const RTNH_F_ONLINK: u32 = 4;
 
@@ -36,7 +37,7 @@ pub(crate) mod rta {
     pub(crate) const NH_ID: u16 = 30;
 }
 
-/// A route as the kernel numbers it.
+/// A route with the kernel's numbers.
 pub(super) struct RawRoute {
     to: IpNet,
     src: Option<IpAddr>,
@@ -44,11 +45,11 @@ pub(super) struct RawRoute {
     metric: u32,
     dropped: Option<&'static str>,
     hops: Vec<Hop>,
-    /// The number of a next hop, or of a group of them.
+    /// The ID of a next-hop object or of a next-hop group.
     next_hop: Option<u32>,
 }
 
-/// One way that a route leads.
+/// One next hop of a route.
 #[derive(Debug, Clone, Copy)]
 struct Hop {
     index: u32,
@@ -56,14 +57,15 @@ struct Hop {
     onlink: bool,
 }
 
-/// What a number means.
+/// A next-hop object or a next-hop group.
 #[derive(Debug, Clone, Default)]
 pub(super) struct NextHop {
     hop: Option<Hop>,
     members: Vec<u32>,
 }
 
-/// None for a route of another table, or one that leads to nobody else: those of the host's own addresses and of groups.
+/// Parses a route. Returns `None` for a route in another table, and for local, broadcast, anycast and
+/// multicast routes, which lead to no other machine.
 pub(super) fn route(body: &[u8]) -> Option<RawRoute> {
     let (family, prefix_length) = (u8_at(body, 0)?, u8_at(body, 1)?);
     let (table, protocol, kind) = (u8_at(body, 4)?, u8_at(body, 5)?, u8_at(body, 7)?);
@@ -107,12 +109,12 @@ fn hops_of(attributes: &Attributes<'_>, flags: u32) -> Vec<Hop> {
     single.into_iter().chain(ways_in(several.unwrap_or_default())).collect()
 }
 
-/// The routers by which a route leads, of whatever table it is, each with the index of its link.
+/// The routers that a route uses, each with the index of its link. The route may be in any table.
 pub(crate) fn routers_of_route(body: &[u8]) -> Vec<(IpAddr, u32)> {
     hops_of(&Attributes::after(HEADER, body), 0).iter().filter_map(Hop::router).collect()
 }
 
-/// The same of a next hop that has a number.
+/// The router of a next-hop object, with the index of its link.
 pub(crate) fn router_of_next_hop(body: &[u8]) -> Option<(IpAddr, u32)> {
     next_hop(body)?.1.hop?.router()
 }
@@ -124,20 +126,20 @@ impl Hop {
 }
 
 fn next_hops_address(attributes: &Attributes<'_>) -> Option<IpAddr> {
-    // `struct rtvia` begins with the family.
+    // `struct rtvia` starts with the address family.
     let [gateway, via] = attributes.pick([rta::GATEWAY, rta::VIA]);
     let of_other_family = || ip(via?.get(2..)?);
     gateway.and_then(ip).or_else(of_other_family)
 }
 
-/// The indices of the links by which a route leads.
+/// The indices of the links that a route uses.
 pub(crate) fn links_of(attributes: &Attributes<'_>) -> impl Iterator<Item = u32> {
     let single = attributes.get(rta::OIF).and_then(|value| u32_at(value, 0));
     let several = ways_in(attributes.get(rta::MULTIPATH).unwrap_or_default());
     single.into_iter().chain(several.into_iter().map(|hop| hop.index))
 }
 
-/// `struct rtnexthop`, each followed by its attributes.
+/// Parses the `struct rtnexthop` entries, each followed by its attributes.
 fn ways_in(mut rest: &[u8]) -> Vec<Hop> {
     const HEADER: usize = 8;
     let mut hops = Vec::new();
@@ -151,7 +153,7 @@ fn ways_in(mut rest: &[u8]) -> Vec<Hop> {
     hops
 }
 
-/// The number that a message tells the meaning of.
+/// Parses a next-hop object: its ID and its contents.
 pub(super) fn next_hop(body: &[u8]) -> Option<(u32, NextHop)> {
     /// `struct nhmsg`.
     const HEADER: usize = 8;
@@ -171,13 +173,13 @@ pub(super) fn next_hop(body: &[u8]) -> Option<(u32, NextHop)> {
 }
 
 impl RawRoute {
-    /// Whether nothing but a number tells where it leads (`net.ipv4.nexthop_compat_mode=0`).
+    /// Returns whether the route refers to its next hop by ID only (`net.ipv4.nexthop_compat_mode=0`).
     pub(super) fn is_by_number_alone(&self) -> bool {
         self.next_hop.is_some() && self.hops.is_empty() && self.dropped.is_none()
     }
 
-    /// The same in words: one for each way. A route whose packets are dropped leads nowhere, and is said to be `lo`'s, as the
-    /// kernel does of IPv6.
+    /// Converts the route into one observed route per next hop. A route that drops its packets has no next
+    /// hop. It is reported on `lo`, as the kernel does for IPv6.
     pub(super) fn observed(
         &self,
         next_hops: &BTreeMap<u32, NextHop>,

@@ -1,4 +1,4 @@
-//! What tests of steps stand on: a host with a NIC and a container, on a real kernel.
+//! The environment for tests of steps on a real kernel: a host with a NIC, and a container.
 
 #![allow(dead_code, unreachable_pub, reason = "each test uses its own part of this")]
 
@@ -24,7 +24,7 @@ pub struct Ground {
 
 impl Ground {
     pub fn new() -> Ground {
-        let host = Namespace::new().expect("namespaces (run as root, or under `unshare -Urn`)");
+        let host = Namespace::new().expect("cannot create namespaces (run as root, or under `unshare -Urn`)");
         let ground = Ground { kernel: Kernel::of(&host).unwrap(), container: Namespace::new().unwrap() };
         let wire = LinkType::Veth { peer: name("wire"), peer_place: Place::Host, peer_mac: None };
         ground.make(&[
@@ -44,7 +44,7 @@ impl Ground {
         Place::Netns(self.container.identity())
     }
 
-    /// Host and container, without what the kernel does by itself in its own time.
+    /// Host and container, without what the kernel changes by itself and at its own pace.
     pub fn seen(&self) -> Vec<View> {
         let netns = self.container.identity();
         let mut observed = self.kernel.observe(std::slice::from_ref(&netns)).unwrap();

@@ -1,4 +1,4 @@
-//! Who makes a Linux router's interfaces, and how each is told of the VLAN's.
+//! The programs that create a Linux router's interfaces, and how each learns of the VLAN's interface.
 
 use ashore_core::net::range::Range;
 
@@ -6,34 +6,37 @@ use super::{Names, marker};
 use crate::page::Page;
 use crate::plan::{RouterPlan, RouterSubnet};
 
-/// Who makes the interfaces.
+/// The program that creates the interfaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in super::super) enum Links {
     /// systemd-networkd.
     Networkd,
-    /// Debian's usual, and by the same words ifupdown2 (Proxmox).
+    /// Debian's default. ifupdown2 (Proxmox) understands the same configuration.
     Ifupdown,
-    /// netplan, whoever stands behind it.
+    /// netplan, with any backend.
     Netplan,
     /// `NetworkManager`.
     NetworkManager,
 }
 
 impl Links {
-    /// What of the LAN's own it touches.
+    /// What it touches of the existing configuration.
     pub(super) fn touches(self) -> &'static str {
         match self {
             Links::Networkd => {
-                "Of what is there, the .network file of the LAN's interface gets a drop-in; nothing else is changed."
+                "The .network file of the LAN's interface gets a drop-in; nothing else that exists is changed."
             }
             Links::Netplan => {
-                "It only adds; but `netplan apply` puts into force whatever else waits in /etc/netplan."
+                "The script only adds files, but `netplan apply` also applies whatever else is pending in \
+                 /etc/netplan."
             }
-            Links::Ifupdown | Links::NetworkManager => "It only adds; nothing that is there is changed.",
+            Links::Ifupdown | Links::NetworkManager => {
+                "The script only adds; it changes nothing that exists."
+            }
         }
     }
 
-    /// Stops the script before anything is done, where this is not who makes the LAN's interface.
+    /// Stops the script before any change if this program does not create the LAN's interface.
     pub(super) fn check(self, names: &Names<'_>, page: &mut Page) {
         let Names { plan: RouterPlan { name, .. }, trunk, .. } = names;
         match self {
@@ -45,10 +48,10 @@ impl Links {
                     "[ -e \"$lan_file\" ] || stop '{trunk} is not configured by systemd-networkd'"
                 ));
             }
-            Links::Ifupdown => page.line("command -v ifup >/dev/null || stop 'there is no ifupdown here'"),
-            Links::Netplan => page.line("command -v netplan >/dev/null || stop 'there is no netplan here'"),
+            Links::Ifupdown => page.line("command -v ifup >/dev/null || stop 'ifupdown is not installed'"),
+            Links::Netplan => page.line("command -v netplan >/dev/null || stop 'netplan is not installed'"),
             Links::NetworkManager => {
-                page.line("command -v nmcli >/dev/null || stop 'there is no NetworkManager here'");
+                page.line("command -v nmcli >/dev/null || stop 'NetworkManager is not installed'");
                 page.line(format_args!(
                     "[ -e {} ] || ! nmcli -g NAME connection show | grep -qx {name} || stop 'there is a connection {name} already'",
                     marker(name)
@@ -57,7 +60,7 @@ impl Links {
         }
     }
 
-    /// The files of its own that it gets.
+    /// The files that the script creates for this program.
     pub(super) fn own_files(self, name: &str) -> Vec<String> {
         match self {
             Links::Networkd => {
@@ -69,7 +72,7 @@ impl Links {
         }
     }
 
-    /// Makes the VLAN's interface, now and at every boot.
+    /// Creates the VLAN's interface, now and at every boot.
     pub(super) fn make(self, names: &Names<'_>, page: &mut Page) {
         match self {
             Links::Networkd => networkd(names, page),
@@ -96,20 +99,20 @@ impl Links {
             Links::Netplan => {
                 page.line(format_args!("rm -f {own}"));
                 page.line("netplan apply");
-                // netplan takes nothing away that is no longer in its files.
+                // netplan does not remove an interface that is no longer in its files.
                 page.line(format_args!("ip link delete {interface} 2>/dev/null || true"));
             }
             Links::NetworkManager => page.line(format_args!("nmcli connection delete {name}")),
         }
     }
 
-    /// What the DHCP server of whoever makes the interfaces is told, where it has one.
+    /// Describes the settings of the program's own DHCP server, if it has one.
     pub(super) fn own_server(self, subnet: &RouterSubnet, page: &mut Page) {
         let (Links::Networkd, Some(pool)) = (self, subnet.largest_pool()) else { return };
         let before = Range::of_net(&subnet.net).offset_of(pool.first()).unwrap_or_default();
         page.note(&format!(
-            "With the DHCP server of systemd-networkd itself, which takes one pool: PoolOffset={before} and PoolSize={} in the \
-             section [DHCPServer] of the LAN's .network file, then networkctl reload.",
+            "With systemd-networkd's own DHCP server, which takes one pool: set PoolOffset={before} and \
+             PoolSize={} in the section [DHCPServer] of the LAN's .network file, then run networkctl reload.",
             pool.len()
         ));
     }
@@ -134,11 +137,13 @@ fn networkd(names: &Names<'_>, page: &mut Page) {
     page.file(&format!("\"$dropin/{name}.conf\""), &text, "EOF");
     page.line("networkctl reload");
     page.line(format_args!("networkctl reconfigure {trunk}"));
-    // systemd has changed its own word for forwarding (IPForward= until 255, IPv4Forwarding= since), and for IPv6 a link's own
-    // setting does nothing without the one for all links (Linux 6.1, `ip6_forward`): hence the sysctls.
+    // systemd has renamed its option for forwarding (`IPForward=` until 255, `IPv4Forwarding=` since). For
+    // IPv6, the setting of one link has no effect without the one for all links (Linux 6.1, `ip6_forward`).
+    // Hence the sysctls.
 }
 
-/// The file's name has no dot: `source-directory` reads only names of letters, digits, `_` and `-` (interfaces(5)).
+/// The file's name has no dot: `source-directory` reads only names of letters, digits, `_` and `-`
+/// (interfaces(5)).
 fn ifupdown(names: &Names<'_>, page: &mut Page) {
     let Names { plan, trunk, interface, .. } = names;
     let name = &plan.name;
@@ -176,7 +181,7 @@ fn netplan(names: &Names<'_>, page: &mut Page) {
     page.line(format_args!("chmod 600 {path}"));
     page.line("if ! netplan generate; then");
     page.line(format_args!("  rm {path}"));
-    page.line(format_args!("  stop 'netplan does not take it; its own files have to name {trunk}'"));
+    page.line(format_args!("  stop 'netplan rejects the file; its other files have to define {trunk}'"));
     page.line("fi");
     page.line("netplan apply");
 }

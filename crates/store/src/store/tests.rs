@@ -96,7 +96,7 @@ fn what_was_committed_is_there_after_opening_again() {
     store.commit(changes()).unwrap();
     let before = store.state().clone();
     drop(store);
-    // The seed of the second call is not used: the state has one.
+    // The second call's seed is not used, because the state already has one.
     let store = Store::open(&directory, Seed([0; 16])).unwrap();
     assert_eq!((store.state(), store.state().seed), (&before, seed()));
     fs::remove_dir_all(directory).unwrap();
@@ -112,7 +112,7 @@ fn what_was_deferred_is_in_memory_at_once_and_on_the_disk_with_the_next_commit()
     expected.apply(first.clone());
     assert_eq!(*store.state(), expected);
     drop(store);
-    // As after a kill.
+    // Dropped without a commit, as after a kill.
     let mut store = Store::open(&directory, seed()).unwrap();
     assert_eq!(*store.state(), State::new(seed()));
     store.defer(vec![first.clone()]);
@@ -177,7 +177,7 @@ fn a_state_of_a_later_version_is_refused_and_left_alone() {
     store.commit(changes()).unwrap();
     let mut document = store.export();
     document.schema = SCHEMA + 1;
-    // Of what it means nothing is known.
+    // This version does not know what the row means.
     document.rows.insert("satellite/1".into(), serde_json::json!({ "orbit": true }));
     store.rewrite(&document).unwrap();
     assert!(matches!(
@@ -251,7 +251,7 @@ fn a_state_that_says_by_names_alone_whose_name_is_not_known_is_understood() {
         endpoint["source"] = source.into();
         document.rows.insert(format!("endpoint/lan/{name}"), endpoint);
     }
-    // Such a name was remembered like any other.
+    // Older versions remembered such a name like any other.
     let mut forgotten = document.rows["identity/a/b:c/web"].clone();
     forgotten["name"] = "at-192.168.88.200".into();
     document.rows.insert("identity/a/b:c/at-192.168.88.200".into(), forgotten);
@@ -274,12 +274,12 @@ fn a_state_that_says_by_names_alone_whose_name_is_not_known_is_understood() {
     );
     let names: Vec<&str> = state.identities.keys().map(|(_, name)| name.as_str()).collect();
     assert_eq!(names, ["web"]);
-    // What is written from then on says so itself.
+    // A state that is written from now on contains these fields.
     assert_eq!(document::to_state(&document::of_state(&state)).unwrap(), state);
 }
 
-/// What versions with older schemas have written, each by its own code. Of schema 1 there are three forms: before there was Docker, when
-/// that came, and the last.
+/// States that versions with older schemas wrote, each by its own code. Schema 1 has three forms: before
+/// Docker support, when that was added, and the last one.
 const STORED: [(&str, &str); 5] = [
     ("schema-1-first", include_str!("../../tests/stored/schema-1-first.json")),
     ("schema-1-docker", include_str!("../../tests/stored/schema-1-docker.json")),
@@ -288,7 +288,7 @@ const STORED: [(&str, &str); 5] = [
     ("schema-3", include_str!("../../tests/stored/schema-3.json")),
 ];
 
-/// Whether all that was said is said still. More may be said beside it.
+/// Returns whether everything in `old` is still in `new`. `new` may contain more.
 fn keeps(old: &serde_json::Value, new: Option<&serde_json::Value>) -> bool {
     match (old, new) {
         (old, None) => old.is_null(),
@@ -314,7 +314,7 @@ fn a_state_that_an_older_version_has_stored_is_read_and_says_the_same() {
             Store::open(&directory, Seed([0; 16])).unwrap_or_else(|error| panic!("{version}: {error}"));
         let (state, new) = (store.state().clone(), store.export());
         assert_eq!(new.rows.len(), old.rows.len(), "{version}");
-        // That the addresses of a pool are leased says its key now.
+        // The pool's key now says that its addresses are leased.
         let leased =
             |pool: &serde_json::Value| pool["key"] == "192.168.88.0/24" && pool["addressing"] == "dhcp";
         for (key, value) in &old.rows {
@@ -339,7 +339,7 @@ fn a_state_that_an_older_version_has_stored_is_read_and_says_the_same() {
         assert_eq!(of_docker, expected, "{version}");
         drop(store);
 
-        // From then on it is one of today's.
+        // From now on it has the current schema.
         let database = Database::open(directory.join(FILE)).unwrap();
         assert_eq!(read(&database).unwrap().schema, SCHEMA);
         drop(database);

@@ -1,4 +1,4 @@
-//! Keeping an address that is in use.
+//! Defending an address that is in use.
 
 use std::net::IpAddr;
 use std::time::Instant;
@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::{DEFEND_INTERVAL, announcement, speaks_against};
 use crate::{Heard, Mac};
 
-/// One address in use.
+/// An address in use that is defended.
 #[derive(Debug, Clone)]
 pub struct Defence {
     ip: IpAddr,
@@ -14,34 +14,34 @@ pub struct Defence {
     last: Option<Instant>,
 }
 
-/// What to do about something heard.
+/// How to react to a frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Response {
-    /// It is no conflict.
+    /// There is no conflict.
     None,
-    /// It is one: send this frame.
+    /// There is a conflict: send this frame.
     Defend(Vec<u8>),
-    /// It is one, and the last defence was a moment ago.
+    /// There is a conflict, but the last defence was only a moment ago.
     Silent,
 }
 
 impl Defence {
-    /// An address and the MAC of the endpoint that has it.
+    /// Defends `ip`, which belongs to the endpoint with the MAC `owner`.
     pub fn new(ip: IpAddr, owner: Mac) -> Self {
         Defence { ip, owner, last: None }
     }
 
-    /// The MAC of the endpoint that has it.
+    /// The MAC of the endpoint that has the address.
     pub fn owner(&self) -> Mac {
         self.owner
     }
 
-    /// Whether what was heard is another's claim on it.
+    /// Whether a frame is another host's claim to the address.
     pub fn is_claimed_by(&self, heard: &Heard) -> bool {
         speaks_against(heard, self.ip, self.owner, false)
     }
 
-    /// Takes in what was heard.
+    /// Processes a frame.
     pub fn observe(&mut self, heard: &Heard, now: Instant) -> Response {
         if !self.is_claimed_by(heard) {
             return Response::None;

@@ -1,4 +1,4 @@
-//! Looking for an address before it is used.
+//! Probing an address before it is used.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use super::{BRIEF_LOOK, Profile, Timing, probe_frame, speaks_against};
 use crate::random::Random;
 use crate::{Heard, Mac};
 
-/// One address being looked for.
+/// The probing of one address.
 #[derive(Debug, Clone)]
 pub struct Probe {
     ip: IpAddr,
@@ -18,37 +18,37 @@ pub struct Probe {
     next: Instant,
     random: Random,
     holder: Option<Mac>,
-    /// How often it was begun anew.
+    /// How often the probing was started over.
     repeated: u32,
 }
 
-/// So often a look is begun anew of whose answers some may have been lost.
+/// How often the probing may start over because answers may have been lost.
 const MOST_REPEATED: u32 = 2;
 
-/// What to do now.
+/// What the caller does next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Send this frame, and ask again.
+    /// Send this frame, and poll again.
     Send(Vec<u8>),
-    /// Nothing before this moment.
+    /// Do nothing before this moment.
     Wait(Instant),
-    /// Nobody has the address.
+    /// No other host has the address.
     Clear,
-    /// This machine has it, or wants it.
+    /// The host with this MAC has the address, or wants it.
     Conflict(Mac),
 }
 
 impl Probe {
-    /// Begins to look. `own` is the MAC that the probes are sent from, `random` any number: it spreads the probes of
-    /// machines that start together.
+    /// Begins to probe. The probes are sent from the MAC `own`. `random` is any number; it spreads the probes
+    /// of hosts that start together.
     pub fn new(ip: IpAddr, own: Mac, profile: Profile, now: Instant, random: u64) -> Self {
         let (timing, mut random) = (profile.timing(), Random(random));
         let wait = timing.map_or(Duration::ZERO, |timing| random.between(Duration::ZERO, timing.wait));
         Probe { ip, own, profile, timing, sent: 0, next: now + wait, random, holder: None, repeated: 0 }
     }
 
-    /// Begins a last look at an address that a profile has found clear before, and that is about to be used: one probe, and
-    /// some time for the answer.
+    /// Begins a last probe for an address that was found clear before and is about to be used: a single
+    /// probe, and `after` as the wait for an answer. With the profile `Off`, nothing is sent.
     pub fn last(ip: IpAddr, own: Mac, profile: Profile, now: Instant, after: Duration) -> Self {
         let none = Duration::ZERO;
         let last = Timing { wait: none, probes: 1, least: none, most: none, after };
@@ -56,17 +56,17 @@ impl Probe {
         Probe { ip, own, profile, timing, sent: 0, next: now, random: Random(0), holder: None, repeated: 0 }
     }
 
-    /// Whether it is no more than a last look.
+    /// Whether this is only a last probe.
     pub fn is_last(&self) -> bool {
         self.timing.is_some_and(|timing| timing.probes == 1)
     }
 
-    /// Whether it is a last look for which there is hardly any time.
+    /// Whether this is a last probe with hardly any time to wait ([`BRIEF_LOOK`]).
     pub fn is_brief(&self) -> bool {
         self.timing.is_some_and(|timing| timing.probes == 1 && timing.after == BRIEF_LOOK)
     }
 
-    /// Whether it has asked for the first time just now.
+    /// Whether it has sent its first probe just now.
     pub fn has_begun(&self) -> bool {
         self.sent == 1
     }
@@ -76,17 +76,17 @@ impl Probe {
         self.own
     }
 
-    /// The address.
+    /// The address that is probed.
     pub fn ip(&self) -> IpAddr {
         self.ip
     }
 
-    /// How thoroughly it is looked for.
+    /// How thoroughly the address is probed.
     pub fn profile(&self) -> Profile {
         self.profile
     }
 
-    /// What to do at a moment.
+    /// Returns what to do at time `now`.
     pub fn poll(&mut self, now: Instant) -> Action {
         let Some(timing) = self.timing else { return Action::Clear };
         if let Some(holder) = self.holder {
@@ -108,14 +108,15 @@ impl Probe {
         Action::Send(probe_frame(self.own, self.ip))
     }
 
-    /// What it said to send could not be sent yet, and is said again at another moment.
+    /// Reports that the frame of the last [`Action::Send`] could not be sent yet. It is returned again at the
+    /// time `again`.
     pub fn unsent(&mut self, again: Instant) {
         self.sent = self.sent.saturating_sub(1);
         self.next = again;
     }
 
-    /// Some of what was said meanwhile has not been heard: if it has asked by now, and has no answer, it begins anew. Tells whether it
-    /// may; after some times it comes to nothing.
+    /// Reports that received frames were lost. If a probe was sent and no answer came yet, the probing starts
+    /// over. Returns `false` if it has started over too often.
     pub fn missed(&mut self, now: Instant) -> bool {
         if self.sent == 0 || self.holder.is_some() {
             return true;
@@ -125,15 +126,16 @@ impl Probe {
         self.repeated <= MOST_REPEATED
     }
 
-    /// Whoever answers now is about to be gone: unless somebody else has answered, it asks anew at a later moment.
+    /// Starts over at the time `at`, because the host that answers now is about to disappear. Changes nothing
+    /// if an answer was already received.
     pub fn ask_again(&mut self, at: Instant) {
         if self.sent > 0 && self.holder.is_none() {
             (self.sent, self.next) = (0, at);
         }
     }
 
-    /// Takes in what was heard. What comes before the first probe is no answer: a machine that has the address will answer the
-    /// probe, and a machine that looks for it will hear the probe and give it up.
+    /// Processes a frame. Frames before the first probe do not count as answers: a host that has the address
+    /// will answer the probe, and a host that is probing for it will hear the probe and give the address up.
     pub fn observe(&mut self, heard: &Heard) {
         if self.sent > 0 && speaks_against(heard, self.ip, self.own, true) {
             self.holder.get_or_insert(heard.sender);
@@ -154,7 +156,7 @@ mod tests {
         "192.168.88.7".parse().unwrap()
     }
 
-    /// Plays a probe to its end; at the moment of the `at`th action something is heard.
+    /// Runs a probe to its end. `at` gives a frame and the number of the step at which it is heard.
     fn play(mut probe: Probe, start: Instant, at: Option<(usize, Heard)>) -> (Action, usize, Duration) {
         let (mut now, mut sent) = (start, 0);
         for step in 0.. {
@@ -170,7 +172,7 @@ mod tests {
         unreachable!()
     }
 
-    /// The same of a look with a profile's times.
+    /// Runs a new probe with the timing of a profile.
     fn play_new(profile: Profile, random: u64, at: Option<(usize, Heard)>) -> (Action, usize, Duration) {
         let start = Instant::now();
         play(Probe::new(ip(), OWN, profile, start, random), start, at)
@@ -216,17 +218,17 @@ mod tests {
     fn a_look_that_missed_something_begins_anew_and_comes_to_nothing_in_the_end() {
         let start = Instant::now();
         let mut probe = Probe::new(ip(), OWN, Profile::Quick, start, 1);
-        assert!((0..10).all(|_| probe.missed(start)), "it has asked nobody");
+        assert!((0..10).all(|_| probe.missed(start)), "no probe was sent yet");
         for often in 0..=MOST_REPEATED {
             let asked = probe.clone();
-            assert_eq!(play(asked, start, None).1, 3, "it is the whole look");
+            assert_eq!(play(asked, start, None).1, 3, "the probing starts over in full");
             assert!(matches!(probe.poll(start), Action::Send(_)));
             assert_eq!(probe.missed(start), often < MOST_REPEATED, "{often}");
         }
         let mut probe = Probe::new(ip(), OWN, Profile::Quick, start, 1);
         probe.poll(start);
         probe.observe(&Heard { sender: OTHER, ip: ip(), claims: true });
-        assert!((0..10).all(|_| probe.missed(start)), "it has its answer");
+        assert!((0..10).all(|_| probe.missed(start)), "the answer is already known");
         assert_eq!(probe.poll(start), Action::Conflict(OTHER));
     }
 

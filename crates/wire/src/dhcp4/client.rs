@@ -1,4 +1,4 @@
-//! The life of a lease.
+//! The DHCPv4 client: its states, and what each of them sends and waits for.
 
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
@@ -14,34 +14,35 @@ mod receive;
 
 use exchange::Exchange;
 
-/// REQUESTs that go unanswered before the client gives up: about a minute's (RFC 2131, 3.1 (5)).
+/// How many REQUESTs go unanswered before the client gives up, which takes about a minute (RFC 2131, 3.1
+/// (5)).
 const REQUESTS: u32 = 4;
 
-/// What to do now.
+/// What the driver does next.
 pub type Action = dhcp::Action<Lease, Outgoing>;
 
-/// Where a client is.
+/// The state of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum State {
-    /// It has nothing, and pauses.
+    /// It has no lease, and pauses.
     Init,
     /// It asks for offers.
     Selecting,
-    /// It has taken one.
+    /// It has accepted an offer.
     Requesting,
-    /// It waits to hear whether the address is free.
+    /// It waits for the result of the probe for the address.
     Probing,
     /// It has a lease.
     Bound,
-    /// It asks the lease's server to renew it.
+    /// It asks the server of its lease to renew it.
     Renewing,
-    /// It asks any server to.
+    /// It asks any server to renew its lease.
     Rebinding,
-    /// It asks whether a lease from before still holds.
+    /// It asks whether an earlier lease is still valid.
     Rebooting,
-    /// The link is down.
+    /// The link has no carrier.
     Down,
-    /// It has given its lease back, and does nothing any more.
+    /// It has released its lease, and does nothing any more.
     Released,
 }
 
@@ -69,15 +70,16 @@ pub struct Client {
     /// A DECLINE or RELEASE that is still to be sent.
     parting: Option<Outgoing>,
     requested: Option<Ipv4Addr>,
-    /// When it began to look for an address, or to renew its lease.
+    /// When the client began to look for an address, or to renew its lease.
     began: Instant,
     /// How often it was refused since it last had a lease.
     refused: u32,
 }
 
 impl Client {
-    /// A client that has nothing. It asks at once: the RFC's pause of up to ten seconds (4.4.1) is for machines that are
-    /// switched on together, and would be added to every start of a container. `random` is any number.
+    /// A client without a lease. It asks at once. The pause of up to ten seconds in RFC 2131, 4.4.1, is for
+    /// hosts that are switched on together, and would delay every start of a container. `random` is any
+    /// number.
     pub fn new(config: Config, now: Instant, random: u64) -> Self {
         let requested = config.requested;
         Client {
@@ -92,7 +94,8 @@ impl Client {
         }
     }
 
-    /// A client that has a lease from before. If it has ended, its address is only requested.
+    /// A client that resumes a recorded lease. If the lease has expired, the client only requests the same
+    /// address.
     pub fn resume(config: Config, recorded: Recorded, now: Instant, random: u64) -> Self {
         let mut client = Client::new(config, now, random);
         client.requested = Some(recorded.lease.ip());
@@ -103,7 +106,7 @@ impl Client {
         client
     }
 
-    /// Where it is.
+    /// The state of the client.
     pub fn state(&self) -> State {
         match self.phase {
             Phase::Init { .. } => State::Init,
@@ -119,7 +122,7 @@ impl Client {
         }
     }
 
-    /// Gives up what has ended.
+    /// Gives up a lease or a candidate that has expired.
     fn expire(&mut self, now: Instant) {
         let ended = self.held_lease.expire(now);
         self.requested = ended.or(self.requested);
@@ -134,26 +137,26 @@ impl Client {
         if self.held_lease.is_in_use() {
             self.phase = Phase::Bound;
         } else {
-            // A lease from before whose address was not in use yet was replaced by the one that has run out.
+            // The recorded lease was not in use yet, and the candidate that has now expired replaced it.
             self.held_lease.lose(Loss::Expired);
             self.init(now, Duration::ZERO);
         }
     }
 
-    /// Begins anew after a pause.
+    /// Starts over after a pause.
     fn init(&mut self, now: Instant, pause: Duration) {
         self.began = now + pause;
         self.phase = Phase::Init { at: self.began };
     }
 
-    /// Asks whether the lease that is held still holds.
+    /// Asks whether the held lease is still valid.
     fn reboot(&mut self, now: Instant) {
         self.began = now;
         let (exchange, confirm_by) = (Exchange::new(&mut self.random, now), Some(now + self.config.confirm));
         self.phase = Phase::Rebooting { exchange, confirm_by, asked: false };
     }
 
-    /// What the phase wants now; none if it has moved on to another.
+    /// What the current phase does now. Returns `None` if it has moved on to another phase.
     fn due(&mut self, now: Instant) -> Option<Action> {
         if let Some(loss) = self.objection(now) {
             self.begin_anew(now, loss);
@@ -201,7 +204,8 @@ impl Client {
         }
     }
 
-    /// The same of a lease that runs: T1 and T2, which may come long past after the machine has slept.
+    /// As `due`, for a lease that is bound or being renewed: checks T1 and T2. Either may be long past after
+    /// the host was suspended.
     fn due_renewal(&mut self, now: Instant, secs: u16) -> Option<Action> {
         let Client { config, random, phase, held_lease, .. } = self;
         let held = held_lease.held().expect("a lease is held while it is renewed");
@@ -230,7 +234,7 @@ impl Client {
         Some(Action::Send(request::extend(config, exchange.xid, secs, held, to)))
     }
 
-    /// The same of a lease from before.
+    /// As `due`, for a lease that is being confirmed.
     fn due_confirmation(&mut self, now: Instant, secs: u16) -> Option<Action> {
         let Client { config, random, phase, held_lease, .. } = self;
         let held = held_lease.held().expect("a lease is held while it is asked for");
@@ -261,7 +265,7 @@ impl Client {
         Some(Action::Send(request::reboot(config, exchange.xid, secs, held.ip())))
     }
 
-    /// A lease is good from now on.
+    /// Makes `new` the held lease.
     fn bind(&mut self, new: Held) {
         (self.requested, self.refused) = (Some(new.ip()), 0);
         self.held_lease.bind(new);
@@ -321,7 +325,8 @@ impl dhcp::Client for Client {
             return;
         };
         self.parting = Some(request::decline(&self.config, self.random.number(), &held.lease));
-        // Of two the server means the newer, so the older has gone with it.
+        // If there is also a candidate, the server only knows that newer one. So the held lease is void as
+        // well.
         self.held_lease.lose(Loss::Taken);
         self.requested = None;
         self.init(now, AFTER_DECLINE);

@@ -1,4 +1,4 @@
-//! Who a client is, and what it wants.
+//! The identity of a client, and what it asks for.
 
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -11,35 +11,36 @@ use crate::Mac;
 use crate::dhcp::{self, hexadecimal};
 use crate::domain::DomainName;
 
-/// Who a client is to its servers, which keep its address under this. As text, its bytes in hexadecimal with colons between,
-/// as servers show it and take it in a reservation.
+/// The client identifier, under which servers keep the client's address. As text, it is its bytes in
+/// hexadecimal, separated by colons. Servers show it in this form and accept it in a reservation.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct ClientId(Vec<u8>);
 
-/// Why bytes or a text are not a client's identifier.
+/// The error of making a client identifier from bytes or text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ClientIdError {
     /// It is too short or too long.
-    #[error("an identifier of {0} bytes: a DHCP client's has 2 to 255")]
+    #[error("a DHCP client identifier has 2 to 255 bytes, not {0}")]
     Length(usize),
-    /// It is no bytes.
-    #[error("`{0}` is no identifier: that is bytes in hexadecimal with colons between")]
+    /// It is not a list of bytes.
+    #[error("`{0}` is not a DHCP client identifier: expected bytes in hexadecimal, separated by colons")]
     Text(String),
 }
 
 impl ClientId {
-    /// From the MAC alone, as clients did before RFC 4361.
+    /// The identifier of a client that is known by its MAC alone, as before RFC 4361.
     pub fn mac(mac: Mac) -> Self {
         ClientId([&[1][..], &mac.0].concat())
     }
 
-    /// From the number of the interface and the identifier of the host (RFC 4361, 6.1), which has up to 130 bytes.
+    /// The identifier made from the interface's number (IAID) and the host's DUID (RFC 4361, 6.1). A DUID has
+    /// up to 130 bytes. Returns an error if the identifier gets longer than 255 bytes.
     pub fn duid(iaid: u32, duid: &[u8]) -> Result<Self, ClientIdError> {
         ClientId::try_from([&[255][..], &iaid.to_be_bytes(), duid].concat())
     }
 
-    /// As the option carries it.
+    /// The bytes as the option carries them.
     pub fn bytes(&self) -> &[u8] {
         &self.0
     }
@@ -49,7 +50,8 @@ impl TryFrom<Vec<u8>> for ClientId {
     type Error = ClientIdError;
 
     fn try_from(bytes: Vec<u8>) -> Result<Self, ClientIdError> {
-        // The least is RFC 2132's (9.14), the most what no server needs to join.
+        // RFC 2132, 9.14, gives the minimum. Up to 255 bytes fit in one option, so no server needs to join
+        // parts.
         if (2..=255).contains(&bytes.len()) {
             Ok(ClientId(bytes))
         } else {
@@ -81,17 +83,18 @@ impl TryFrom<String> for ClientId {
     }
 }
 
-/// The name under which the server may know the client. It gets one of the two options, never both (RFC 4702, 3.1).
+/// The name that the client tells the server. It goes into one of the two options, never into both (RFC 4702,
+/// 3.1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Name {
-    /// The old option, which every router knows.
+    /// The host name option, which every router knows.
     Host(DomainName),
-    /// The one that says who updates the DNS.
+    /// The FQDN option, which also says who updates the DNS.
     Fqdn(DomainName, Update),
 }
 
 impl Name {
-    /// The flag E: the name is in labels.
+    /// Flag E: the name is encoded as DNS labels.
     const ENCODED: u8 = 4;
 
     pub(super) fn option(&self) -> (u8, Vec<u8>) {
@@ -103,47 +106,47 @@ impl Name {
                     Update::Client => 0,
                     Update::Nobody => 8,
                 };
-                // Two bytes of results, which only a server fills.
+                // Two result bytes, which only a server fills in.
                 (code::FQDN, [&[Self::ENCODED | flag, 0, 0][..], &name.labels()].concat())
             }
         }
     }
 }
 
-/// Whose answers count, by the servers' addresses.
+/// Which servers' answers are accepted, by server address.
 pub type Servers = dhcp::Servers<Ipv4Addr>;
 
-/// What a client is made with.
+/// The configuration of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// Its MAC.
     pub mac: Mac,
-    /// Its identifier. It must stay the same for as long as a lease is to.
+    /// The client identifier. The client keeps its lease only as long as this does not change.
     pub id: ClientId,
-    /// Whether answers must be broadcast: where the link does not see frames for an address that it does not have yet, as with
-    /// ipvlan, whose children share their parent's MAC.
+    /// Whether answers must be broadcast. This is needed where the link does not receive frames for an
+    /// address that it does not have yet, as with ipvlan, whose links share their parent's MAC.
     pub broadcast: bool,
-    /// Its name.
+    /// The name that the client tells the server.
     pub name: Option<Name>,
-    /// Its make, for servers that sort clients by it.
+    /// The vendor class, by which servers can group clients.
     pub vendor_class: Option<Vec<u8>>,
-    /// Whose answers count.
+    /// Which servers' answers are accepted.
     pub servers: Servers,
-    /// The address that it would like.
+    /// The address that the client asks for.
     pub requested: Option<Ipv4Addr>,
-    /// How long a recorded lease waits for its confirmation before it is used without.
+    /// How long a recorded lease waits for its confirmation before it is used unconfirmed.
     pub confirm: Duration,
 }
 
 impl Config {
-    /// A client that says who it is and wants nothing more.
+    /// A configuration that identifies the client and asks for nothing more. `confirm` is 2 seconds.
     pub fn new(mac: Mac, id: ClientId) -> Self {
         let (broadcast, name, vendor_class, requested) = (false, None, None, None);
         let (servers, confirm) = (Servers::default(), Duration::from_secs(2));
         Config { mac, id, broadcast, name, vendor_class, servers, requested, confirm }
     }
 
-    /// Puts in what goes with every message in which the client asks for something (RFC 2131, table 5).
+    /// Adds the options of every message in which the client asks for something (RFC 2131, table 5).
     pub(super) fn describe(&self, options: &mut Options) {
         options.set(code::PARAMETER_LIST, WANTED);
         options.set(code::MAX_SIZE, MAX_SIZE.to_be_bytes());
@@ -156,7 +159,8 @@ impl Config {
     }
 }
 
-/// What the client wants to know: classless routes before the router, whose place they take (RFC 3442).
+/// The options that the client asks for. Classless routes come before the router option, which they replace
+/// (RFC 3442).
 const WANTED: [u8; 12] = [
     code::SUBNET_MASK,
     code::CLASSLESS_ROUTES,
@@ -172,7 +176,7 @@ const WANTED: [u8; 12] = [
     code::CLASSLESS_ROUTES_MICROSOFT,
 ];
 
-/// The longest message that comes whole over Ethernet.
+/// The longest message, in bytes, that fits in one Ethernet frame.
 const MAX_SIZE: u16 = 1472;
 
 #[cfg(test)]

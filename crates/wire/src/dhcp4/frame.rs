@@ -1,5 +1,5 @@
-//! The frame around a message: Ethernet, IPv4 and UDP. A client without an address can use no UDP socket, so it reads and
-//! writes whole frames.
+//! The Ethernet, IPv4 and UDP headers around a message. A client without an address cannot use a UDP socket,
+//! so it reads and writes whole frames.
 
 use std::net::Ipv4Addr;
 
@@ -7,32 +7,33 @@ use crate::checksum::checksum;
 use crate::udp::{self, Checksum, UDP};
 use crate::{ETHERNET_HEADER, ETHERTYPE_IPV4, Mac, ethernet};
 
-/// The port at which clients listen.
+/// The UDP port on which clients listen.
 pub const CLIENT_PORT: u16 = 68;
-/// The port at which servers and relays listen.
+/// The UDP port on which servers and relays listen.
 pub const SERVER_PORT: u16 = 67;
 
 const IPV4_HEADER: usize = 20;
-/// Of the IPv4 header's flags and offset: more fragments follow, or this is not the first.
+/// The bits of the IPv4 header's flags and fragment offset that mark a fragment: more fragments follow, or
+/// this is not the first.
 pub(crate) const FRAGMENT: u16 = 0x3fff;
 
-/// A message on its way.
+/// A UDP datagram that carries a message, with its addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Datagram<'a> {
-    /// Who sent the frame: the server, or the router between.
+    /// The sender of the frame: the server, or the router in between.
     pub source_mac: Mac,
-    /// Who gets it.
+    /// The receiver of the frame.
     pub destination_mac: Mac,
-    /// The sender's address.
+    /// The sender's IPv4 address.
     pub source: Ipv4Addr,
-    /// The receiver's.
+    /// The receiver's IPv4 address.
     pub destination: Ipv4Addr,
     /// The message's bytes.
     pub payload: &'a [u8],
 }
 
 impl<'a> Datagram<'a> {
-    /// Reads a frame, if it is a whole datagram for a client's port.
+    /// Parses a frame. Returns `None` unless it holds a complete datagram for the client port.
     pub fn to_client(frame: &'a [u8], sum: Checksum) -> Option<Self> {
         let (destination_mac, source_mac, ethertype, packet) = ethernet(frame)?;
         let first = *packet.first()?;
@@ -45,7 +46,7 @@ impl<'a> Datagram<'a> {
             return None;
         }
         let short = |bytes: &[u8], at: usize| u16::from_be_bytes([bytes[at], bytes[at + 1]]);
-        // What is behind it pads the frame to Ethernet's least.
+        // Bytes after it pad the frame to Ethernet's minimum length.
         let body = packet.get(header.len()..usize::from(short(header, 2)))?;
         if header[9] != UDP || short(header, 6) & FRAGMENT != 0 {
             return None;
@@ -55,7 +56,7 @@ impl<'a> Datagram<'a> {
         Some(Datagram { source_mac, destination_mac, source: ip(12), destination: ip(16), payload })
     }
 
-    /// The frame that carries it to a server.
+    /// The frame that carries the datagram to the server port.
     pub fn to_server(&self) -> Vec<u8> {
         self.frame(CLIENT_PORT, SERVER_PORT)
     }
@@ -89,7 +90,7 @@ pub(crate) mod tests {
 
     const CLIENT: Mac = Mac([2, 0, 0, 0, 0, 1]);
 
-    /// What a server sends.
+    /// A frame from a server to a client.
     pub(crate) fn reply(payload: &[u8]) -> Vec<u8> {
         let (source, destination) = (Ipv4Addr::new(192, 168, 88, 1), Ipv4Addr::BROADCAST);
         let source_mac = Mac([2, 0, 0, 0, 0, 2]);
@@ -146,7 +147,7 @@ pub(crate) mod tests {
             assert_eq!(Datagram::to_client(&frame, Checksum::Whole), None);
         }
         let asked = Datagram::to_client(&whole, Checksum::Whole).unwrap().to_server();
-        assert_eq!(Datagram::to_client(&asked, Checksum::Whole), None, "for a server");
+        assert_eq!(Datagram::to_client(&asked, Checksum::Whole), None, "this frame is for a server");
         for length in 0..whole.len() {
             assert_eq!(Datagram::to_client(&whole[..length], Checksum::Whole), None, "{length}");
         }

@@ -1,4 +1,5 @@
-//! What a server gives: an address for a while, and what a machine on its LAN needs to know.
+//! The lease that a server assigns: an address for a limited time, and the configuration of a host on its
+//! LAN.
 
 use std::net::Ipv4Addr;
 use std::time::Instant;
@@ -12,49 +13,51 @@ use crate::dhcp;
 use crate::domain::DomainName;
 use crate::random::Random;
 
-/// How long a lease lasts of which the server says nothing, though it must (RFC 2131, table 3): as udhcpc has it.
+/// The lifetime, in seconds, of a lease whose server does not state one, although it must (RFC 2131, table
+/// 3). It is the default of udhcpc.
 pub const UNSAID: u32 = 3600;
 
-/// A lease as it is recorded and applied. It does not say when it was obtained: [`Held`] does for as long as the program runs,
-/// and whoever records it converts that to a time of day.
+/// A lease as it is recorded and applied. It does not say when it was obtained: [`Held`] does while the
+/// program runs, and the caller that records it converts that to a time of day.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
-    /// The address and its subnet.
+    /// The address and its prefix length.
     pub address: Ipv4Net,
-    /// Who gave it.
+    /// The server that assigned it.
     pub server: Ipv4Addr,
-    /// How long it lasts; none if for ever.
+    /// The lease's times. `None` if it never expires.
     pub term: Option<Term>,
-    /// The routes, the default one among them.
+    /// The routes, including the default route.
     pub routes: Vec<Route>,
-    /// Name servers.
+    /// DNS servers.
     pub dns: Vec<Ipv4Addr>,
-    /// The domain.
+    /// The domain name.
     pub domain: Option<DomainName>,
-    /// The domains in which names are looked for.
+    /// The search domains.
     pub search: Vec<DomainName>,
-    /// Time servers.
+    /// NTP servers.
     pub ntp: Vec<Ipv4Addr>,
     /// The link's MTU.
     pub mtu: Option<u16>,
-    /// The broadcast address, where the server names one.
+    /// The broadcast address, if the server states one.
     pub broadcast: Option<Ipv4Addr>,
 }
 
-/// A lease's times, in seconds from when it was asked for.
+/// The times of a lease, in seconds from the request for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Term {
-    /// When its server is asked to renew it (T1).
+    /// When to ask the lease's server to renew it (T1).
     pub renew: u32,
-    /// When any server is asked to (T2).
+    /// When to ask any server to renew it (T2).
     pub rebind: u32,
-    /// When it ends.
+    /// When the lease expires.
     pub end: u32,
 }
 
 impl Term {
-    /// From what a server says. Times that are not in their order are those of RFC 2131, 4.4.5, spread a little, so that machines that
-    /// start together do not renew together.
+    /// The times that a server states. Times that are missing or out of order are replaced by the defaults of
+    /// RFC 2131, 4.4.5. The defaults are randomised a little, so that hosts that start together do not renew
+    /// together.
     fn new(end: u32, renew: Option<u32>, rebind: Option<u32>, random: &mut Random) -> Self {
         let mut about = |part: u64| {
             let spread = u64::from(end / 40);
@@ -63,40 +66,42 @@ impl Term {
         let (half, most) = (about(500), about(875));
         let rebind = rebind.filter(|rebind| (2..end).contains(rebind)).unwrap_or(most);
         let before = |renew: &u32| (1..rebind).contains(renew);
-        // 0.5 is to 0.875 as 4 is to 7.
+        // The default T1 (0.5) relates to the default T2 (0.875) as 4 to 7.
         let shortened = (u64::from(rebind) * 4 / 7) as u32;
         let renew = renew.filter(before).or(Some(half).filter(before)).unwrap_or(shortened);
         Term { renew, rebind, end }
     }
 }
 
-/// What of a lease differs from another.
+/// A part of a lease that can change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
-    /// The address or its prefix.
+    /// The address or its prefix length.
     Address,
     /// The routes.
     Routes,
-    /// Name servers, domain or search list.
+    /// DNS servers, domain or search list.
     Dns,
-    /// Time servers.
+    /// NTP servers.
     Ntp,
     /// The MTU.
     Mtu,
     /// The broadcast address.
     Broadcast,
-    /// The server. It changes nothing on the link.
+    /// The server. A change of it does not affect the link.
     Server,
 }
 
 impl Lease {
-    /// The router of the default route.
+    /// The router of the default route. Returns `None` if there is no default route, or if it leads onto the
+    /// link.
     pub fn router(&self) -> Option<Ipv4Addr> {
         self.routes.iter().find(|route| route.is_default())?.via
     }
 
-    /// Reads an offer, or an acknowledgement with what it follows on: what it leaves out is as before. It rests on its address,
-    /// mask and times, which must make sense if they are there; of the rest, what does not is left out.
+    /// Reads an OFFER, or an ACK that follows `before`. If `before` is for the same address, it supplies the
+    /// mask and the lifetime that the message leaves out. Address, mask and lifetime must be valid if
+    /// present; any other invalid option is left out.
     pub(super) fn read(
         message: &Message,
         server: Ipv4Addr,
@@ -108,7 +113,7 @@ impl Lease {
         let prefix = options.prefix().map_err(|_| Ignored::Mask)?;
         let prefix = prefix.or(before.map(|before| before.address.prefix_len())).unwrap_or_else(|| class(ip));
         let address = Ipv4Net::new(ip, prefix).map_err(|_| Ignored::Mask)?;
-        // A link of two has neither (RFC 3021).
+        // A prefix of 31 or 32 bits has neither a network nor a broadcast address (RFC 3021).
         let ends = prefix < 31 && (ip == address.network() || ip == address.broadcast());
         let mut routes = options.routes();
         let is_routers = options.addresses(code::ROUTER).contains(&ip)
@@ -150,7 +155,7 @@ impl Lease {
     }
 }
 
-/// The prefix of an address's class, by which a host goes that is told no mask (RFC 1122, 3.3.6).
+/// The prefix length of an address's class, which a host uses if it is told no mask (RFC 1122, 3.3.6).
 fn class(ip: Ipv4Addr) -> u8 {
     match ip.octets()[0] {
         0..=127 => 8,
@@ -188,22 +193,22 @@ impl dhcp::Lease for Lease {
     }
 }
 
-/// A lease, and since when it runs.
+/// A lease with the time at which it began.
 pub type Held = dhcp::Held<Lease>;
 
 /// A lease from the record.
 pub type Recorded = dhcp::Recorded<Lease>;
 
-/// How a lease became good.
+/// How a lease became valid.
 pub type Change = dhcp::Change<Part>;
 
 impl Held {
-    /// When it is to be renewed; none if never.
+    /// When to renew the lease. `None` if it never expires.
     pub fn renews(&self) -> Option<Instant> {
         Some(self.after(self.lease.term?.renew))
     }
 
-    /// When any server is asked to renew it; none if never.
+    /// When to ask any server to renew the lease. `None` if it never expires.
     pub fn rebinds(&self) -> Option<Instant> {
         Some(self.after(self.lease.term?.rebind))
     }
@@ -261,7 +266,7 @@ mod tests {
     fn times_that_make_sense_are_the_servers() {
         let term = Term::new(100, Some(20), Some(30), &mut Random(1));
         assert_eq!(term, Term { renew: 20, rebind: 30, end: 100 });
-        assert_eq!(Term::new(100, Some(40), Some(30), &mut Random(1)).renew, 17, "T1 behind T2");
+        assert_eq!(Term::new(100, Some(40), Some(30), &mut Random(1)).renew, 17, "T1 is later than T2");
     }
 
     #[test]

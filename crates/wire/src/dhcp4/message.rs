@@ -1,57 +1,58 @@
-//! The message that client and server exchange (RFC 2131, 2), in bytes.
+//! The format of DHCPv4 messages (RFC 2131, 2).
 
 use std::net::Ipv4Addr;
 
 use super::Options;
 use crate::Mac;
 
-/// Everything before the options: the fixed fields of BOOTP, with `sname` and `file`.
+/// The length of everything before the options: the fixed fields of BOOTP, with `sname` and `file`.
 const FIXED: usize = 236;
-/// Where the server's name begins, and where the boot file's.
+/// The offsets of the server name and the boot file.
 const SNAME: usize = 44;
 const FILE: usize = 108;
-/// What marks that options follow.
+/// The magic cookie, which says that options follow.
 const COOKIE: [u8; 4] = [99, 130, 83, 99];
-/// The shortest message that relays and servers of BOOTP's time take (RFC 1542, 2.1).
+/// The shortest message that relays and servers from BOOTP's time accept (RFC 1542, 2.1).
 const SHORTEST: usize = 300;
 const BROADCAST: u16 = 0x8000;
 
-/// Which way a message goes.
+/// The direction of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Op {
-    /// From a client (`BOOTREQUEST`).
+    /// From a client to a server (`BOOTREQUEST`).
     Request,
-    /// From a server (`BOOTREPLY`).
+    /// From a server to a client (`BOOTREPLY`).
     Reply,
 }
 
-/// One message. `sname` and `file` are read for the options that may overflow into them, and written empty.
+/// A DHCPv4 message. `sname` and `file` are read only for options that overflow into them, and are written
+/// empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
-    /// Which way it goes.
+    /// The direction.
     pub op: Op,
-    /// The number of the exchange, which the client chose.
+    /// The transaction number, which the client chose.
     pub xid: u32,
     /// Seconds since the client began.
     pub secs: u16,
     /// Whether the client wants its answers broadcast.
     pub broadcast: bool,
-    /// The client's address, if it has one at which it answers.
+    /// The client's address, if it has one and answers on it.
     pub ciaddr: Ipv4Addr,
-    /// The address that the client gets.
+    /// The address that the server assigns to the client.
     pub yiaddr: Ipv4Addr,
     /// The next server of a network boot.
     pub siaddr: Ipv4Addr,
-    /// The relay through which it went.
+    /// The relay that forwarded the message.
     pub giaddr: Ipv4Addr,
     /// The client's MAC.
     pub chaddr: Mac,
-    /// Everything else.
+    /// The options.
     pub options: Options,
 }
 
 impl Message {
-    /// A message of a client's, with nothing in it.
+    /// A message from a client, without options.
     pub fn request(xid: u32, chaddr: Mac) -> Self {
         let nobody = Ipv4Addr::UNSPECIFIED;
         Message {
@@ -68,8 +69,8 @@ impl Message {
         }
     }
 
-    /// The message in a datagram's payload, if it is one for Ethernet. An option that reaches beyond the end is left out,
-    /// and so are those behind it.
+    /// Parses the payload of a datagram. Returns `None` unless it is a message for Ethernet. An option that
+    /// reaches beyond the end is left out, together with everything after it.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let (fixed, rest) = bytes.split_at_checked(FIXED)?;
         let field = rest.strip_prefix(&COOKIE)?;
@@ -78,7 +79,7 @@ impl Message {
             2 => Op::Reply,
             _ => return None,
         };
-        // Ethernet, and the length of its addresses.
+        // The hardware type of Ethernet, and the length of its addresses.
         if fixed[1..3] != [1, 6] {
             return None;
         }
@@ -98,7 +99,7 @@ impl Message {
         })
     }
 
-    /// The payload of its datagram.
+    /// The payload of the UDP datagram.
     pub fn encode(&self) -> Vec<u8> {
         let op = match self.op {
             Op::Request => 1,
@@ -160,7 +161,7 @@ mod tests {
 
         #[test]
         fn no_bytes_make_the_parser_panic_and_no_options_either(field in prop::collection::vec(any::<u8>(), 0..700)) {
-            prop_assert_eq!(Message::decode(&field), None, "there is no cookie");
+            prop_assert_eq!(Message::decode(&field), None, "there is no magic cookie");
             let mut bytes = Message::request(1, MAC).encode();
             bytes.truncate(FIXED + COOKIE.len());
             bytes.extend(field);
@@ -186,11 +187,11 @@ mod tests {
         assert_eq!(options.kind(), Some(Kind::Ack));
         assert_eq!(options.get(code::DOMAIN_NAME), Some(b"home.lan".as_slice()));
         assert_eq!(options.get(code::HOST_NAME), Some(b"a".as_slice()));
-        assert_eq!(options.get(code::OVERLOAD), None, "it has been followed");
+        assert_eq!(options.get(code::OVERLOAD), None, "it is consumed when it is read");
 
         bytes[FIXED + COOKIE.len() + 5] = 1;
         let options = Message::decode(&bytes).unwrap().options;
-        assert_eq!(options.get(code::DOMAIN_NAME), Some(b"home.".as_slice()), "the file's field alone");
+        assert_eq!(options.get(code::DOMAIN_NAME), Some(b"home.".as_slice()), "only the file field");
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! The options of a message: kept as bytes under their codes, and given a meaning when they are asked for, so that one that
-//! makes no sense spoils no other.
+//! The options of a message. They are kept as bytes under their codes and interpreted when they are read, so
+//! that an invalid option does not affect the others.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -8,83 +8,83 @@ use super::route::{Route, is_host};
 use crate::dhcp::words;
 use crate::domain::DomainName;
 
-/// The codes of the options that have a meaning here (RFC 2132 unless another is named).
+/// The codes of the options that this client understands (RFC 2132 unless another RFC is named).
 pub mod code {
-    /// Fills gaps, and has no length.
+    /// Padding. It has no length byte.
     pub const PAD: u8 = 0;
-    /// The subnet's mask.
+    /// The subnet mask.
     pub const SUBNET_MASK: u8 = 1;
-    /// Routers, the preferred one first.
+    /// Routers, in order of preference.
     pub const ROUTER: u8 = 3;
-    /// Name servers.
+    /// DNS servers.
     pub const DNS: u8 = 6;
-    /// The client's name.
+    /// The client's host name.
     pub const HOST_NAME: u8 = 12;
-    /// The client's domain.
+    /// The client's domain name.
     pub const DOMAIN_NAME: u8 = 15;
     /// The link's MTU.
     pub const MTU: u8 = 26;
     /// The subnet's broadcast address.
     pub const BROADCAST: u8 = 28;
-    /// Time servers.
+    /// NTP servers.
     pub const NTP: u8 = 42;
-    /// The address that the client wants.
+    /// The address that the client asks for.
     pub const REQUESTED_ADDRESS: u8 = 50;
-    /// How long the lease lasts.
+    /// The lifetime of the lease, in seconds.
     pub const LEASE_TIME: u8 = 51;
-    /// Which fields of the message hold options, too.
+    /// Which fields of the message also hold options.
     pub const OVERLOAD: u8 = 52;
-    /// What the message is.
+    /// The message type.
     pub const MESSAGE_TYPE: u8 = 53;
-    /// Who the server is.
+    /// The server identifier.
     pub const SERVER_ID: u8 = 54;
-    /// What the client wants to know.
+    /// The options that the client asks for.
     pub const PARAMETER_LIST: u8 = 55;
-    /// Why, in words.
+    /// An explanation as text, such as the reason for a refusal.
     pub const MESSAGE: u8 = 56;
-    /// The longest message that the client takes.
+    /// The longest message that the client accepts.
     pub const MAX_SIZE: u8 = 57;
-    /// T1.
+    /// T1, in seconds.
     pub const RENEWAL_TIME: u8 = 58;
-    /// T2.
+    /// T2, in seconds.
     pub const REBINDING_TIME: u8 = 59;
-    /// The client's make.
+    /// The vendor class.
     pub const VENDOR_CLASS: u8 = 60;
-    /// Who the client is.
+    /// The client identifier.
     pub const CLIENT_ID: u8 = 61;
-    /// The client's name with its domain (RFC 4702).
+    /// The client's fully qualified domain name (RFC 4702).
     pub const FQDN: u8 = 81;
-    /// Domains in which names are looked for (RFC 3397).
+    /// The search domains (RFC 3397).
     pub const DOMAIN_SEARCH: u8 = 119;
-    /// Routes (RFC 3442).
+    /// Classless routes (RFC 3442).
     pub const CLASSLESS_ROUTES: u8 = 121;
-    /// The same, as Microsoft numbered them before.
+    /// Classless routes under the number that Microsoft used before RFC 3442.
     pub const CLASSLESS_ROUTES_MICROSOFT: u8 = 249;
-    /// Ends the options, and has no length.
+    /// Marks the end of the options. It has no length byte.
     pub const END: u8 = 255;
 }
 
-/// What a message is.
+/// The type of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Kind {
-    /// Who has an address for me?
+    /// The client looks for servers.
     Discover = 1,
-    /// I have this one.
+    /// The server offers an address.
     Offer = 2,
-    /// I take it, or go on using it.
+    /// The client accepts an offer, or asks to keep its address.
     Request = 3,
-    /// That address is somebody else's already.
+    /// The client reports that another host already has the address.
     Decline = 4,
-    /// It is yours.
+    /// The server grants the request.
     Ack = 5,
-    /// It is not.
+    /// The server refuses the request.
     Nak = 6,
-    /// I do not need it any longer.
+    /// The client gives its address back.
     Release = 7,
-    /// I have an address, and want to know the rest.
+    /// The client has an address, and asks for other configuration.
     Inform = 8,
-    /// Renew now (RFC 3203).
+    /// The server asks the client to renew its lease (RFC 3203).
     ForceRenew = 9,
 }
 
@@ -96,35 +96,40 @@ impl Kind {
     }
 }
 
-/// The option is there and has not the form that its RFC gives it.
+/// The error of an option that is present but does not have the format that its RFC prescribes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Malformed;
 
-/// The least MTU that a link is given.
+/// The smallest MTU that a link is given, in bytes.
 pub const LEAST_MTU: u16 = 576;
 
-/// A message's options, each joined from its parts (RFC 3396).
+/// The options of a message, each joined from its parts (RFC 3396).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Options(BTreeMap<u8, Vec<u8>>);
 
 impl Options {
-    /// An option's bytes.
+    /// The bytes of an option. Returns `None` if it is absent.
     pub fn get(&self, code: u8) -> Option<&[u8]> {
         self.0.get(&code).map(Vec::as_slice)
     }
 
-    /// Puts an option in, in the place of one that was there. `PAD` and `END` are none.
+    /// Sets an option, and replaces an earlier value.
+    ///
+    /// # Panics
+    ///
+    /// Panics for `PAD` and `END`, which hold no value.
     pub fn set(&mut self, code: u8, bytes: impl Into<Vec<u8>>) {
-        assert!(code != code::PAD && code != code::END, "{code} holds nothing");
+        assert!(code != code::PAD && code != code::END, "option {code} holds no value");
         self.0.insert(code, bytes.into());
     }
 
-    /// The codes that are there, in their order.
+    /// The codes of all options, in ascending order.
     pub fn codes(&self) -> impl Iterator<Item = u8> {
         self.0.keys().copied()
     }
 
-    /// Reads the options' field, and of the other two those that it says hold more of them (RFC 3396, 5).
+    /// Reads the options field, and those of the other two fields that it names as holding more options
+    /// (RFC 3396, 5).
     pub(super) fn decode(field: &[u8], file: &[u8], sname: &[u8]) -> Self {
         let mut options = Options::default();
         options.read(field);
@@ -137,7 +142,7 @@ impl Options {
                 options.read(field);
             }
         }
-        // Overloaded fields overload no further.
+        // An overload option inside an overloaded field has no effect.
         options.0.remove(&code::OVERLOAD);
         options
     }
@@ -157,7 +162,7 @@ impl Options {
         }
     }
 
-    /// Writes them: what the message is comes first, as some servers expect.
+    /// Writes the options. The message type comes first, as some servers expect.
     pub(super) fn encode(&self, bytes: &mut Vec<u8>) {
         let first = self.0.get_key_value(&code::MESSAGE_TYPE);
         for (code, value) in
@@ -174,7 +179,7 @@ impl Options {
         bytes.push(code::END);
     }
 
-    /// What the message is.
+    /// The message type. Returns `None` if it is absent or unknown.
     pub fn kind(&self) -> Option<Kind> {
         match self.get(code::MESSAGE_TYPE)? {
             [number] => Kind::of(*number),
@@ -182,12 +187,13 @@ impl Options {
         }
     }
 
-    /// An option of one address.
+    /// The value of an option that holds one address. Returns `None` if it is absent.
     pub fn address(&self, code: u8) -> Result<Option<Ipv4Addr>, Malformed> {
         Ok(self.fixed::<4>(code)?.map(Ipv4Addr::from))
     }
 
-    /// An option of one number of four bytes, as all times are.
+    /// The value of an option that holds one number of four bytes, as all times are. Returns `None` if it is
+    /// absent.
     pub fn number(&self, code: u8) -> Result<Option<u32>, Malformed> {
         Ok(self.fixed(code)?.map(u32::from_be_bytes))
     }
@@ -196,37 +202,39 @@ impl Options {
         self.get(code).map(|bytes| bytes.try_into().map_err(|_| Malformed)).transpose()
     }
 
-    /// An option of addresses, without those that no machine has.
+    /// The addresses of an option, without those that no host can have. Returns an empty list if it is absent
+    /// or malformed.
     pub fn addresses(&self, code: u8) -> Vec<Ipv4Addr> {
         let (all, rest) = self.get(code).unwrap_or_default().as_chunks::<4>();
         let all = if rest.is_empty() { all } else { &[] };
         all.iter().copied().map(Ipv4Addr::from).filter(|ip| is_host(*ip)).collect()
     }
 
-    /// The length of the subnet's prefix.
+    /// The subnet's prefix length. Returns `None` if there is no mask.
     pub fn prefix(&self) -> Result<Option<u8>, Malformed> {
         let Some(mask) = self.number(code::SUBNET_MASK)? else { return Ok(None) };
         let length = mask.leading_ones();
         if length == 0 || mask.count_ones() != length { Err(Malformed) } else { Ok(Some(length as u8)) }
     }
 
-    /// The link's MTU. RFC 2132, 5.1, allows 68, with which little works: every host takes packets of 576 bytes (RFC 791, 3.1).
+    /// The link's MTU. RFC 2132, 5.1, allows 68 bytes, with which little works. Every host accepts packets of
+    /// 576 bytes (RFC 791, 3.1), so a smaller MTU counts as absent.
     pub fn mtu(&self) -> Option<u16> {
         self.fixed(code::MTU).ok().flatten().map(u16::from_be_bytes).filter(|mtu| *mtu >= LEAST_MTU)
     }
 
-    /// The domain. Some servers end it with a NUL or a dot.
+    /// The domain name. Some servers end it with a NUL or a dot.
     pub fn domain(&self) -> Option<DomainName> {
         std::str::from_utf8(self.get(code::DOMAIN_NAME)?).ok()?.trim_end_matches('\0').parse().ok()
     }
 
-    /// The domains in which names are looked for.
+    /// The search domains.
     pub fn search(&self) -> Vec<DomainName> {
         self.get(code::DOMAIN_SEARCH).and_then(DomainName::list).unwrap_or_default()
     }
 
-    /// All routes. Where there are classless ones, the router's option is void (RFC 3442); where they make no sense, it is as
-    /// though they were not there.
+    /// All routes. Valid classless routes override the router option (RFC 3442); invalid ones count as
+    /// absent.
     pub fn routes(&self) -> Vec<Route> {
         let classless = [code::CLASSLESS_ROUTES, code::CLASSLESS_ROUTES_MICROSOFT];
         if let Some(routes) = classless.into_iter().find_map(|code| Route::list(self.get(code)?)) {
@@ -235,7 +243,7 @@ impl Options {
         self.addresses(code::ROUTER).first().copied().map(Route::default_via).into_iter().collect()
     }
 
-    /// The server's words.
+    /// The explanation in the message. Returns `None` if there is none.
     pub fn message(&self) -> Option<String> {
         words(self.get(code::MESSAGE)?)
     }
@@ -278,7 +286,7 @@ mod tests {
         options.set(code::CLASSLESS_ROUTES, [0, 192, 168, 88, 4]);
         assert_eq!(options.routes(), via(4));
         options.set(code::CLASSLESS_ROUTES, [33, 192, 168, 88, 4]);
-        assert_eq!(options.routes(), via(3), "no prefix is that long");
+        assert_eq!(options.routes(), via(3), "a prefix of 33 bits is invalid");
     }
 
     #[test]

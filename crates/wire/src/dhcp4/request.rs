@@ -1,4 +1,4 @@
-//! What a client says, with the fields and options that RFC 2131, table 5, gives each message.
+//! The messages that a client sends, with the fields and options that RFC 2131, table 5, prescribes for each.
 
 use std::net::Ipv4Addr;
 
@@ -7,19 +7,19 @@ use super::lease::Held;
 use super::{Config, Kind, Lease, Message, code};
 use crate::Mac;
 
-/// A message to be sent.
+/// A message to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outgoing {
-    /// The payload of its datagram.
+    /// The payload of the UDP datagram.
     pub payload: Vec<u8>,
     /// The client's address, or `0.0.0.0` while it has none.
     pub from: Ipv4Addr,
-    /// A server, or `255.255.255.255`.
+    /// A server's address, or `255.255.255.255`.
     pub to: Ipv4Addr,
 }
 
 impl Outgoing {
-    /// The whole frame, to `Mac::BROADCAST` if the address is everybody's.
+    /// The whole Ethernet frame. `to` is `Mac::BROADCAST` for the broadcast address.
     pub fn frame(&self, from: Mac, to: Mac) -> Vec<u8> {
         let (source_mac, destination_mac) = (from, to);
         Datagram {
@@ -48,7 +48,7 @@ fn message(config: &Config, kind: Kind, xid: u32) -> Message {
     message
 }
 
-/// A message that asks for something while the client has no address to answer at.
+/// A message that asks for something while the client has no address of its own yet.
 fn question(config: &Config, kind: Kind, xid: u32, secs: u16) -> Message {
     let mut message = message(config, kind, xid);
     (message.secs, message.broadcast) = (secs, config.broadcast);
@@ -56,7 +56,7 @@ fn question(config: &Config, kind: Kind, xid: u32, secs: u16) -> Message {
     message
 }
 
-/// To all servers: who has an address? If it can be, this one.
+/// A DISCOVER to all servers, for `requested` if possible.
 pub(super) fn discover(config: &Config, xid: u32, secs: u16, requested: Option<Ipv4Addr>) -> Outgoing {
     let mut message = question(config, Kind::Discover, xid, secs);
     if let Some(requested) = requested {
@@ -65,7 +65,8 @@ pub(super) fn discover(config: &Config, xid: u32, secs: u16, requested: Option<I
     Outgoing::broadcast(&message)
 }
 
-/// To all servers: this offer is taken, and no other. Number and seconds are those of the DISCOVER (RFC 2131, 3.1 (3)).
+/// A REQUEST to all servers that accepts this offer and no other. Transaction number and `secs` are those of
+/// the DISCOVER (RFC 2131, 3.1 (3)).
 pub(super) fn select(config: &Config, xid: u32, secs: u16, offer: &Lease) -> Outgoing {
     let mut message = question(config, Kind::Request, xid, secs);
     message.options.set(code::REQUESTED_ADDRESS, offer.address.addr().octets());
@@ -73,21 +74,22 @@ pub(super) fn select(config: &Config, xid: u32, secs: u16, offer: &Lease) -> Out
     Outgoing::broadcast(&message)
 }
 
-/// To all servers: is this address still ours, here?
+/// A REQUEST to all servers that asks whether the client's earlier address is still valid on this LAN.
 pub(super) fn reboot(config: &Config, xid: u32, secs: u16, ip: Ipv4Addr) -> Outgoing {
     let mut message = question(config, Kind::Request, xid, secs);
     message.options.set(code::REQUESTED_ADDRESS, ip.octets());
     Outgoing::broadcast(&message)
 }
 
-/// To the lease's server, or to all: may it go on? The client has its address now, so no answer needs to be broadcast.
+/// A REQUEST to the lease's server, or to all servers, that asks to extend the lease. The client has its
+/// address now, so answers need not be broadcast.
 pub(super) fn extend(config: &Config, xid: u32, secs: u16, held: &Held, to: Ipv4Addr) -> Outgoing {
     let mut message = question(config, Kind::Request, xid, secs);
     (message.ciaddr, message.broadcast) = (held.ip(), false);
     Outgoing::unicast(&message, to)
 }
 
-/// To all servers: what this one gave is somebody else's already.
+/// A DECLINE to all servers: another host already has the address that this lease assigns.
 pub(super) fn decline(config: &Config, xid: u32, lease: &Lease) -> Outgoing {
     let mut message = message(config, Kind::Decline, xid);
     message.options.set(code::REQUESTED_ADDRESS, lease.address.addr().octets());
@@ -96,7 +98,7 @@ pub(super) fn decline(config: &Config, xid: u32, lease: &Lease) -> Outgoing {
     Outgoing::broadcast(&message)
 }
 
-/// To the lease's server: it is not needed any longer.
+/// A RELEASE to the lease's server.
 pub(super) fn release(config: &Config, xid: u32, lease: &Lease) -> Outgoing {
     let mut message = message(config, Kind::Release, xid);
     message.ciaddr = lease.address.addr();

@@ -1,4 +1,4 @@
-//! Routes, as the classless option carries them (RFC 3442).
+//! Routes, as carried by the classless static route option (RFC 3442).
 
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -6,12 +6,12 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
-/// One route.
+/// A route that a DHCPv4 server gives (RFC 3442).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Route {
-    /// Where it leads.
+    /// The destination.
     pub to: Ipv4Net,
-    /// Through which router; none where the destination is on the link itself.
+    /// The router to the destination. `None` if the destination is on the link itself.
     pub via: Option<Ipv4Addr>,
 }
 
@@ -26,18 +26,19 @@ impl Route {
         self.to.prefix_len() == 0
     }
 
-    /// Whether a machine can have a route there: all of it may lie beyond a router, or on the link.
+    /// Whether a host can have this route: all of the destination can lie behind a router or on the link.
     pub(super) fn is_sensible(&self) -> bool {
         const NOWHERE: [Ipv4Net; 3] = [
             Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 8),
             Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8),
-            // Groups, and the class that is reserved.
+            // Multicast groups, and the reserved class E.
             Ipv4Net::new_assert(Ipv4Addr::new(224, 0, 0, 0), 3),
         ];
         !NOWHERE.iter().any(|net| net.contains(&self.to))
     }
 
-    /// The routes of an option, if all of it makes sense. Bits beyond a destination's prefix are dropped, as the RFC says.
+    /// Parses the option. Returns `None` if any part of it is invalid. Bits beyond a destination's prefix
+    /// length are dropped, as RFC 3442 says.
     pub(super) fn list(mut bytes: &[u8]) -> Option<Vec<Self>> {
         let mut all = Vec::new();
         while let [length, rest @ ..] = bytes {
@@ -69,10 +70,10 @@ impl fmt::Display for Route {
     }
 }
 
-/// Whether an address can be that of one machine on a LAN.
+/// Whether an address can be that of a single host on a LAN.
 pub(super) fn is_host(ip: Ipv4Addr) -> bool {
     let first = ip.octets()[0];
-    // The last class is reserved, and holds the limited broadcast address (RFC 1112, 4).
+    // Class E is reserved, and contains the limited broadcast address (RFC 1112, 4).
     first != 0 && first != 127 && first < 224
 }
 

@@ -1,9 +1,11 @@
-//! What DHCP servers tell of their pools without giving anything: to a DISCOVER that wishes for an address (option 50) a server
-//! offers that address if it lies in its pool and is free, and another one of its pool if not (RFC 2131, 4.3.1).
+//! Finds out the pools of DHCP servers without taking a lease. To a DISCOVER that requests an address
+//! (option 50), a server offers that address if it is in its pool and free, and otherwise another address of
+//! its pool (RFC 2131, 4.3.1).
 //!
-//! Samples are asked for side by side, each for a client of its own that there is not, and never more than three without an
-//! answer, or one beside three of an earlier look: dnsmasq pings for three seconds before each offer, one after the other, and all others who ask it wait meanwhile.
-//! Nothing is ever requested, so nothing is given: an offer lapses by itself.
+//! A survey asks for several addresses (samples) in parallel, each under a made-up client of its own. No more
+//! than three samples wait for an answer at a time, or one beside three of an earlier survey. The reason is
+//! dnsmasq: it pings for three seconds before each offer, one after the other, and all its other clients wait
+//! meanwhile. A survey never sends a REQUEST, so no lease is assigned, and an offer lapses by itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -15,59 +17,60 @@ use super::{Message, Op};
 use crate::Mac;
 use crate::random::Random;
 
-/// How many samples may wait for an answer.
+/// How many samples may wait for an answer at a time.
 const WINDOW: usize = 3;
-/// Who takes so long for an offer looks into each address first: then it is asked for no more samples than these.
+/// A server that takes this long for an offer probes each address first. It is asked for no more than
+/// `WINDOW` samples.
 const SLOW: Duration = Duration::from_secs(1);
-/// When what has got no offer is asked for once more, in case the frame was lost.
+/// When a sample without an offer is asked for once more, in case the frame was lost.
 const AGAIN: Duration = Duration::from_secs(1);
-/// An offer may come so long after the last one.
+/// How long to wait for another offer after the last one.
 pub const QUIET: Duration = Duration::from_secs(4);
-/// However long offers go on to come.
+/// The longest duration of a survey, even if offers go on to come.
 const LONGEST: Duration = Duration::from_secs(30);
-/// More servers than any LAN has: whoever makes up more is not listened to.
+/// More servers than any LAN has. A host that forges more is ignored.
 const MOST_SERVERS: usize = 8;
-/// What a server's log shows of the client.
+/// The vendor class, which servers show in their logs.
 const VENDOR: &[u8] = b"ashore pool-check";
 
-/// One look for pools.
+/// One survey for pools.
 #[derive(Debug, Clone)]
 pub struct Survey {
     samples: Vec<Sample>,
     began: Instant,
-    /// When it began, or the last offer came.
+    /// When the survey began or the last offer came.
     heard: Instant,
     servers: BTreeMap<Ipv4Addr, Offers>,
 }
 
-/// What a server has offered, by what was asked for.
+/// The offers of one server, by requested address.
 pub type Offers = BTreeMap<Ipv4Addr, Ipv4Addr>;
 
-/// A client that there is not.
+/// A made-up client that requests one address.
 #[derive(Debug, Clone)]
 struct Sample {
     requested: Ipv4Addr,
     mac: Mac,
     xid: u32,
-    /// When it was asked for, for the first time and once more.
+    /// When the address was requested, for the first and for the second time.
     asked: [Option<Instant>; 2],
-    /// Whether another look has asked for it.
+    /// Whether another survey has requested it.
     inherited: bool,
 }
 
-/// What is to be done next.
+/// What the caller does next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
-    /// Send this.
+    /// Send this message.
     Send(Outgoing),
-    /// Nothing until then.
+    /// Do nothing until this moment.
     Wait(Instant),
-    /// Nothing any more.
+    /// The survey is over.
     End,
 }
 
 impl Survey {
-    /// A look that asks for these addresses.
+    /// A survey that requests these addresses.
     pub fn new(wishes: &[Ipv4Addr], now: Instant, seed: u64) -> Self {
         let mut random = Random(seed);
         let mut sample = |requested: &Ipv4Addr| {
@@ -80,7 +83,7 @@ impl Survey {
         Survey { samples, began: now, heard: now, servers: BTreeMap::new() }
     }
 
-    /// What is to be done now.
+    /// Returns what to do at time `now`.
     pub fn poll(&mut self, now: Instant) -> Next {
         let end = (self.heard + QUIET).min(self.began + LONGEST);
         if now >= end {
@@ -93,7 +96,8 @@ impl Survey {
             waiting += 1;
             own += usize::from(!sample.inherited);
             let due = match sample.asked {
-                // What another look has asked for may have been asked before there was anybody to answer.
+                // Another survey may have sent its requests before any server was up. So one own request is
+                // always allowed.
                 [None, _] if waiting > WINDOW && own > 1 => break,
                 [None, _] => now,
                 [Some(first), None] => first + AGAIN,
@@ -109,8 +113,8 @@ impl Survey {
         Next::Wait(next)
     }
 
-    /// Waits for what another look has asked for and got no answer to, instead of asking again: a server may work off one question
-    /// after another, and what is asked now comes after those.
+    /// Waits for the requests of another survey that got no answer, instead of repeating them. A server may
+    /// work off its requests one after the other, so a new request would only come after those.
     pub fn inherit(&mut self, other: &Survey) {
         let answered: BTreeSet<Ipv4Addr> = other.answered().collect();
         let waits = |sample: &&Sample| sample.asked[0].is_some() && !answered.contains(&sample.requested);
@@ -123,7 +127,7 @@ impl Survey {
         }
     }
 
-    /// Asks for nothing more, and goes on to hear.
+    /// Sends no more requests, but still accepts offers.
     pub fn ask_no_more(&mut self) {
         self.samples.retain(|sample| sample.asked[0].is_some());
         for sample in &mut self.samples {
@@ -131,17 +135,18 @@ impl Survey {
         }
     }
 
-    /// A server is busy with another look, and this one's turn comes after it.
+    /// Waits longer, because a server is busy with another survey and answers this one after it.
     pub fn await_turn(&mut self, now: Instant) {
         self.heard = now;
     }
 
-    /// What was asked for.
+    /// The addresses that were requested.
     pub fn asked(&self) -> impl Iterator<Item = Ipv4Addr> {
         self.samples.iter().filter(|sample| sample.asked[0].is_some()).map(|sample| sample.requested)
     }
 
-    /// Takes in a message that has come from an address. Answers the server, if it is an offer to one of the samples.
+    /// Processes a message that came from the address `source`. Returns the server if the message is an offer
+    /// to one of the samples.
     pub fn receive(&mut self, now: Instant, message: &Message, source: Ipv4Addr) -> Option<Ipv4Addr> {
         let of = |sample: &&Sample| sample.xid == message.xid && sample.mac == message.chaddr;
         let sample = self.samples.iter().find(of)?;
@@ -157,7 +162,7 @@ impl Survey {
         if self.servers.len() >= MOST_SERVERS && !self.servers.contains_key(&server) {
             return None;
         }
-        // By a shim beside the parent the same frame comes twice.
+        // If a shim sits beside the parent, the same frame arrives twice.
         self.servers.entry(server).or_default().insert(requested, message.yiaddr);
         self.heard = now;
         if asked.is_some_and(|asked| now.saturating_duration_since(asked) >= SLOW) {
@@ -166,7 +171,8 @@ impl Survey {
         Some(server)
     }
 
-    /// Of what was not asked for yet only the first, which are the most telling, are asked for.
+    /// Drops the own samples beyond the first `WINDOW` that were not requested yet. The first ones tell the
+    /// most.
     fn ask_few(&mut self) {
         let mut own = 0;
         self.samples.retain(|sample| {
@@ -175,22 +181,22 @@ impl Survey {
         });
     }
 
-    /// The servers that answered, and what they offered.
+    /// The servers that answered, with their offers.
     pub fn servers(&self) -> &BTreeMap<Ipv4Addr, Offers> {
         &self.servers
     }
 
-    /// When it began.
+    /// When the survey began.
     pub fn began(&self) -> Instant {
         self.began
     }
 
-    /// When it began, or the last offer came.
+    /// When the survey began or the last offer came.
     pub fn heard(&self) -> Instant {
         self.heard
     }
 
-    /// Whether some server has answered for every sample.
+    /// Whether there is an offer for every sample.
     pub fn is_answered(&self) -> bool {
         self.answered().collect::<BTreeSet<_>>().len() == self.samples.len()
     }
@@ -203,7 +209,7 @@ impl Survey {
 impl Sample {
     fn discover(&self, secs: u16) -> Outgoing {
         let mut message = Message::request(self.xid, self.mac);
-        // Nobody has that MAC, and no NIC lets through what is for it alone.
+        // No NIC has the made-up MAC, so an answer sent to it alone would be dropped.
         (message.secs, message.broadcast) = (secs, true);
         message.options.set(code::MESSAGE_TYPE, [Kind::Discover as u8]);
         message.options.set(code::REQUESTED_ADDRESS, self.requested.octets());
@@ -220,7 +226,7 @@ mod tests {
         Ipv4Addr::new(192, 168, 88, last)
     }
 
-    /// All that it has to say now.
+    /// All messages that the survey sends now.
     fn said(survey: &mut Survey, now: Instant) -> Vec<Message> {
         let mut all = Vec::new();
         while let Next::Send(outgoing) = survey.poll(now) {
@@ -299,7 +305,7 @@ mod tests {
             said(&mut survey, late);
             survey.receive(late, &offer(requested, ip(1), ip(100)), ip(1));
         }
-        assert!(survey.is_answered(), "nothing else is waited for");
+        assert!(survey.is_answered(), "no other sample is waited for");
         assert_eq!(survey.asked().count(), WINDOW);
     }
 
@@ -314,13 +320,13 @@ mod tests {
         let mut second = Survey::new(&[ip(192), ip(64), ip(95), ip(79), ip(71)], began, 8);
         second.inherit(&first);
         let own = said(&mut second, began);
-        assert_eq!(own.len(), 1, "two wait for an answer already");
+        assert_eq!(own.len(), 1, "two samples of the first survey are waiting for an answer already");
         let late = began + Duration::from_secs(3);
         assert_eq!(second.receive(late, &offer(&asked[0], ip(1), ip(192)), ip(1)), Some(ip(1)));
         assert_eq!(second.receive(late, &offer(&asked[1], ip(1), ip(101)), ip(1)), Some(ip(1)));
         let later = said(&mut second, late);
         let own: BTreeSet<u32> = own.iter().chain(&later).map(|message| message.xid).collect();
-        assert_eq!(own.len(), WINDOW - 1, "192 is one of the three");
+        assert_eq!(own.len(), WINDOW - 1, "192 is one of the three samples");
         assert_eq!(second.servers()[&ip(1)], Offers::from([(ip(192), ip(192)), (ip(223), ip(101))]));
     }
 
@@ -335,8 +341,8 @@ mod tests {
         let own = said(&mut second, began);
         assert_eq!(own.len(), 1);
         second.receive(began, &offer(&own[0], ip(1), ip(100)), ip(1));
-        assert_eq!(said(&mut second, began).len(), 1, "an answer lets the next be asked");
-        // The server was off when the same was asked for before.
+        assert_eq!(said(&mut second, began).len(), 1, "an answer allows the next request");
+        // The server was off when the same addresses were requested before.
         let (later, mut third) = (began + AGAIN, Survey::new(&[ip(192), ip(223)], began, 9));
         third.inherit(&first);
         assert_eq!(said(&mut third, later).len(), 2);
@@ -373,10 +379,10 @@ mod tests {
         ] {
             assert_eq!(survey.receive(now, &bad, ip(1)), None, "{bad:?}");
         }
-        assert_eq!(survey.receive(now, &good, ip(9)), Some(ip(1)), "it says who it is");
+        assert_eq!(survey.receive(now, &good, ip(9)), Some(ip(1)), "the offer names its server");
         let mut unnamed = good.clone();
         unnamed.options.set(code::SERVER_ID, [1]);
-        assert_eq!(survey.receive(now, &unnamed, ip(9)), Some(ip(9)), "or is known by its address");
+        assert_eq!(survey.receive(now, &unnamed, ip(9)), Some(ip(9)), "the sender's address counts instead");
         for n in 10..200 {
             survey.receive(now, &offer(&asked, ip(n), ip(192)), ip(n));
         }

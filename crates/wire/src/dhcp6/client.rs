@@ -1,4 +1,4 @@
-//! The life of a lease.
+//! The DHCPv6 client: its states, and what each of them sends and waits for.
 
 use std::net::Ipv6Addr;
 use std::time::{Duration, Instant};
@@ -12,35 +12,35 @@ use crate::random::Random;
 
 mod receive;
 
-/// What to do now.
+/// What the driver does next.
 pub type Action = dhcp::Action<Lease, Outgoing>;
 
-/// Where a client is.
+/// The state of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum State {
-    /// It has nothing, and pauses.
+    /// It has no lease, and pauses.
     Init,
     /// It asks for offers.
     Soliciting,
-    /// It has taken one, or has its server renew a lease that the server has forgotten.
+    /// It has accepted an offer, or asks its server to restore a lease that the server has forgotten.
     Requesting,
-    /// It waits to hear whether the address is free.
+    /// It waits for the result of the probe for the address.
     Probing,
     /// It has a lease.
     Bound,
-    /// It asks the lease's server to renew it.
+    /// It asks the server of its lease to renew it.
     Renewing,
-    /// It asks any server to.
+    /// It asks any server to renew its lease.
     Rebinding,
-    /// It asks whether a lease from before still belongs to this link.
+    /// It asks whether an earlier lease still belongs to this link.
     Confirming,
-    /// It tells the lease's server that another machine has the address.
+    /// It reports to the lease's server that another host has the address.
     Declining,
-    /// It tells the lease's server that it needs it no longer.
+    /// It tells the lease's server that it no longer needs the address.
     Releasing,
-    /// The link is down.
+    /// The link has no carrier.
     Down,
-    /// It has given its lease back, and does nothing any more.
+    /// It has released its lease, and does nothing any more.
     Released,
 }
 
@@ -60,14 +60,14 @@ enum Phase {
     Released,
 }
 
-/// What a server offers, and how much it wants to be chosen.
+/// A server's offer, and how much the server wants to be selected.
 #[derive(Debug, Clone)]
 struct Offer {
     lease: Lease,
     preference: u8,
 }
 
-/// One client, for one address of one link.
+/// One client, for one address on one link.
 #[derive(Debug, Clone)]
 pub struct Client {
     config: Config,
@@ -75,15 +75,16 @@ pub struct Client {
     phase: Phase,
     held_lease: HeldLease<Lease>,
     requested: Option<Ipv6Addr>,
-    /// How a SOLICIT is repeated: a server may say how seldom.
+    /// How a SOLICIT is repeated. A server may ask for longer pauses.
     solicit: Retry,
-    /// How long it paused after it was refused last, unless it has had a lease since.
+    /// The pause after the last refusal. `None` if the client has had a lease or a new carrier since.
     refused: Option<Duration>,
 }
 
 impl Client {
-    /// A client that has nothing. It asks at once: the RFC's pause of up to a second (18.2.1) is for machines that are switched
-    /// on together, and would be added to every start of a container. `random` is any number.
+    /// A client without a lease. It asks at once. The pause of up to a second in RFC 8415, 18.2.1, is for
+    /// hosts that are switched on together, and would delay every start of a container. `random` is any
+    /// number.
     pub fn new(config: Config, now: Instant, random: u64) -> Self {
         let requested = config.requested;
         Client {
@@ -97,7 +98,8 @@ impl Client {
         }
     }
 
-    /// A client that has a lease from before. If it has ended, its address is only requested.
+    /// A client that resumes a recorded lease. If the lease has expired, the client only requests the same
+    /// address.
     pub fn resume(config: Config, recorded: Recorded, now: Instant, random: u64) -> Self {
         let mut client = Client::new(config, now, random);
         client.requested = Some(recorded.lease.ip());
@@ -108,7 +110,7 @@ impl Client {
         client
     }
 
-    /// Where it is.
+    /// The state of the client.
     pub fn state(&self) -> State {
         match self.phase {
             Phase::Init { .. } => State::Init,
@@ -126,13 +128,13 @@ impl Client {
         }
     }
 
-    /// Gives up what has ended.
+    /// Gives up a lease or a candidate that has expired.
     fn expire(&mut self, now: Instant) {
         let ended = self.held_lease.expire(now);
         self.requested = ended.or(self.requested);
         let idle = match &self.phase {
             Phase::Probing { candidate, .. } => !candidate.is_good(now),
-            // What is asked for comes in the place of what has ended.
+            // The requested lease replaces the one that has expired.
             Phase::Requesting { .. } | Phase::Down => false,
             _ => ended.is_some(),
         };
@@ -142,24 +144,24 @@ impl Client {
         if self.held_lease.is_in_use() {
             self.phase = Phase::Bound;
         } else {
-            // A lease from before whose address was not in use yet was replaced by the one that has run out.
+            // The recorded lease was not in use yet, and the candidate that has now expired replaced it.
             self.held_lease.lose(Loss::Expired);
             self.phase = Phase::Init { at: now };
         }
     }
 
-    /// Asks whether the lease that is held still belongs to the link.
+    /// Asks whether the held lease still belongs to the link.
     fn confirm(&mut self, now: Instant) {
         let (exchange, confirm_by) = (Exchange::new(&mut self.random, now), Some(now + self.config.confirm));
         self.phase = Phase::Confirming { exchange, confirm_by, asked: false };
     }
 
-    /// Asks a server for what it offers, or has forgotten.
+    /// Sends a REQUEST for a lease that the server offers or has forgotten.
     fn request(&mut self, now: Instant, offer: Lease) {
         self.phase = Phase::Requesting { exchange: Exchange::new(&mut self.random, now), offer };
     }
 
-    /// What the phase wants now; none if it has moved on to another.
+    /// What the current phase does now. Returns `None` if it has moved on to another phase.
     fn due(&mut self, now: Instant) -> Option<Action> {
         let Client { config, random, phase, held_lease, solicit, .. } = self;
         let ends = held_lease.held().and_then(Held::expires);
@@ -188,7 +190,8 @@ impl Client {
             }
             Phase::Requesting { exchange, offer } => {
                 if exchange.is_over(now, &exchange::REQUEST) {
-                    // The server said that it forgot the lease, and no more. That ends when it ends (RFC 8415, 18.2.2).
+                    // The server only said that it does not know the lease. The lease runs on until it
+                    // expires (RFC 8415, 18.2.2).
                     let runs = self.held_lease.is_in_use();
                     self.phase = if runs { Phase::Bound } else { Phase::Init { at: now } };
                     return None;
@@ -225,7 +228,8 @@ impl Client {
         }
     }
 
-    /// The same of a lease that runs: T1 and T2, which may come long past after the machine has slept.
+    /// As `due`, for a lease that is bound or being renewed: checks T1 and T2. Either may be long past after
+    /// the host was suspended.
     fn due_renewal(&mut self, now: Instant) -> Option<Action> {
         let Client { config, random, phase, held_lease, .. } = self;
         let held = held_lease.held().expect("a lease is held while it is renewed");
@@ -256,7 +260,7 @@ impl Client {
         }))
     }
 
-    /// The same of a lease from before.
+    /// As `due`, for a lease that is being confirmed.
     fn due_confirmation(&mut self, now: Instant) -> Option<Action> {
         let Client { config, random, phase, held_lease, .. } = self;
         let held = held_lease.held().expect("a lease is held while it is asked for");
@@ -284,7 +288,7 @@ impl Client {
         Some(Action::Send(request::confirm(config, exchange, &held.lease)))
     }
 
-    /// The server knows that the lease is declined or given back, or has been told often enough.
+    /// Ends a DECLINE or RELEASE: the server has answered, or the message was sent often enough.
     fn parted(&mut self, now: Instant) {
         self.phase = match &self.phase {
             Phase::Declining { since, .. } => Phase::Init { at: now.max(*since + AFTER_DECLINE) },
@@ -292,7 +296,7 @@ impl Client {
         };
     }
 
-    /// A lease is good from now on.
+    /// Makes `new` the held lease.
     fn bind(&mut self, new: Held) {
         (self.requested, self.refused) = (Some(new.ip()), None);
         self.held_lease.bind(new);
@@ -306,7 +310,7 @@ impl dhcp::Client for Client {
 
     fn poll(&mut self, now: Instant) -> Action {
         self.expire(now);
-        // Before a lease is declined or given back, its address is used no longer (RFC 8415, 18.2.7 and 18.2.8).
+        // The address goes out of use before its lease is declined or released (RFC 8415, 18.2.7 and 18.2.8).
         if let Some(loss) = self.held_lease.loss() {
             return Action::Lost(loss);
         }
@@ -345,7 +349,8 @@ impl dhcp::Client for Client {
         };
         let declined = candidate.into_iter().chain(self.held_lease.held()).find(|held| held.ip() == ip);
         let Some(lease) = declined.map(|held| held.lease.clone()) else { return };
-        // Of two the server means the newer, so the older has gone with it.
+        // If there is also a candidate, the server only knows that newer one. So the held lease is void as
+        // well.
         self.held_lease.lose(Loss::Taken);
         self.requested = None;
         self.phase = Phase::Declining { exchange: Exchange::new(&mut self.random, now), lease, since: now };

@@ -1,4 +1,4 @@
-//! Who a client is, and what it wants.
+//! The identity of a client, and what it asks for.
 
 use std::net::Ipv6Addr;
 use std::time::Duration;
@@ -9,49 +9,51 @@ use crate::dhcp;
 use crate::dhcp4::ClientId;
 use crate::domain::DomainName;
 
-/// Whose answers count, by the servers' DUIDs.
+/// Which servers' answers are accepted, by DUID.
 pub type Servers = dhcp::Servers<Duid>;
 
-/// What a client is made with.
+/// The configuration of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// Who it is. It must stay the same for as long as a lease is to.
+    /// The client's DUID. The client keeps its lease only as long as this does not change.
     pub duid: Duid,
-    /// Which of its interfaces this is; the same holds for it.
+    /// The number of the interface. The client keeps its lease only as long as this does not change.
     pub iaid: u32,
-    /// Its name, and who is to write it into the DNS (RFC 4704).
+    /// The name that the client tells the server, and who updates the DNS with it (RFC 4704).
     pub name: Option<(DomainName, Update)>,
-    /// Whether a server may give the address at once, without having been chosen. Of several that do, all but one give theirs
-    /// in vain.
+    /// Whether a server may assign the address at once, without being selected first (rapid commit). If
+    /// several servers do so, all but one assign theirs in vain.
     pub rapid_commit: bool,
-    /// Whose answers count.
+    /// Which servers' answers are accepted.
     pub servers: Servers,
-    /// The address that it would like.
+    /// The address that the client asks for.
     pub requested: Option<Ipv6Addr>,
-    /// How long a recorded lease waits for its confirmation before it is used without.
+    /// How long a recorded lease waits for its confirmation before it is used unconfirmed.
     pub confirm: Duration,
 }
 
 impl Config {
-    /// A client that says who it is and wants nothing more.
+    /// A configuration that identifies the client and asks for nothing more. `rapid_commit` is on, `confirm`
+    /// is 2 seconds.
     pub fn new(duid: Duid, iaid: u32) -> Self {
         let (name, rapid_commit, requested) = (None, true, None);
         let (servers, confirm) = (Servers::default(), Duration::from_secs(2));
         Config { duid, iaid, name, rapid_commit, servers, requested, confirm }
     }
 
-    /// The client that is known to DHCPv4's servers under this identifier, so that who keeps addresses of both kinds sees one
-    /// machine (RFC 4361, 6.1); none if it is of another form.
+    /// The configuration of the client that DHCPv4 servers know under the identifier `id`. With it, a server
+    /// of both protocols sees one host (RFC 4361, 6.1). Returns `None` if `id` does not have the form of
+    /// RFC 4361.
     pub fn of(id: &ClientId) -> Option<Self> {
         let ([255, iaid @ ..], duid) = id.bytes().split_first_chunk::<5>()? else { return None };
         Some(Config::new(Duid::try_from(duid.to_vec()).ok()?, u32::from_be_bytes(*iaid)))
     }
 
-    /// Puts in what goes with every message in which the client asks for an address (RFC 8415, 18.2).
+    /// Adds the options of every message in which the client asks for an address (RFC 8415, 18.2).
     pub(super) fn describe(&self, options: &mut Options) {
         let mut wanted = vec![code::DNS, code::DOMAIN_SEARCH, code::SOL_MAX_RT];
         if let Some((name, update)) = &self.name {
-            // RFC 4704, 4.1, has other bits than RFC 4702.
+            // The flags of RFC 4704, 4.1, differ from those of RFC 4702.
             let flag = match update {
                 Update::Server => 1,
                 Update::Client => 0,
@@ -64,7 +66,7 @@ impl Config {
     }
 }
 
-/// Codes as bytes.
+/// Option codes as bytes.
 pub(super) fn codes(codes: &[u16]) -> Vec<u8> {
     codes.iter().flat_map(|code| code.to_be_bytes()).collect()
 }

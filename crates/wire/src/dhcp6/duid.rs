@@ -1,4 +1,4 @@
-//! Who a client or a server is.
+//! The identifier of a client or a server.
 
 use std::fmt;
 
@@ -6,25 +6,25 @@ use serde::{Deserialize, Serialize};
 
 use crate::dhcp::hexadecimal;
 
-/// Who a client or a server is (RFC 8415, 11). As text, its bytes in hexadecimal with colons between, as servers show it and
-/// take it in a reservation.
+/// The DHCP unique identifier of a client or a server (RFC 8415, 11). As text, it is its bytes in
+/// hexadecimal, separated by colons. Servers show it in this form and accept it in a reservation.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct Duid(Vec<u8>);
 
-/// Why bytes or a text are not a DUID.
+/// The error of making a DUID from bytes or text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DuidError {
     /// It is too short or too long.
-    #[error("a DUID of {0} bytes: it has 3 to 130")]
+    #[error("a DUID has 3 to 130 bytes, not {0}")]
     Length(usize),
-    /// It is no bytes.
-    #[error("`{0}` is no DUID: that is bytes in hexadecimal with colons between")]
+    /// It is not a list of bytes.
+    #[error("`{0}` is not a DUID: expected bytes in hexadecimal, separated by colons")]
     Text(String),
 }
 
 impl Duid {
-    /// As the option carries it.
+    /// The bytes as the option carries them.
     pub fn bytes(&self) -> &[u8] {
         &self.0
     }
@@ -34,7 +34,7 @@ impl TryFrom<Vec<u8>> for Duid {
     type Error = DuidError;
 
     fn try_from(bytes: Vec<u8>) -> Result<Self, DuidError> {
-        // Two for its type, and 1 to 128 (RFC 8415, 11.1).
+        // Two bytes for its type, then 1 to 128 bytes (RFC 8415, 11.1).
         if (3..=130).contains(&bytes.len()) { Ok(Duid(bytes)) } else { Err(DuidError::Length(bytes.len())) }
     }
 }

@@ -1,11 +1,11 @@
-//! When a question is asked again (RFC 8415, 15), and what counts as its answer (16).
+//! When a question is repeated (RFC 8415, 15), and which messages count as its answer (RFC 8415, 16).
 
 use std::time::{Duration, Instant};
 
 use super::{Config, Duid, Ignored, Kind, Message, Options, code};
 use crate::random::Random;
 
-/// How often and for how long a message is repeated: `IRT`, `MRT`, `MRC` and `MRD`.
+/// How often and for how long a message is repeated: `IRT`, `MRT`, `MRC` and `MRD` of RFC 8415, 15.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Retry {
     first: Duration,
@@ -18,53 +18,55 @@ const fn retry(first: u64, most: u64) -> Retry {
     Retry { first: Duration::from_secs(first), most: Duration::from_secs(most), times: None, span: None }
 }
 
-// The numbers are those of RFC 8415, 7.6.
+// The values are those of RFC 8415, 7.6.
 pub(super) const SOLICIT: Retry = retry(1, 3600);
 pub(super) const REQUEST: Retry = Retry { times: Some(10), ..retry(1, 30) };
 pub(super) const CONFIRM: Retry = Retry { span: Some(Duration::from_secs(10)), ..retry(1, 4) };
 pub(super) const RENEW: Retry = retry(10, 600);
-/// DECLINE and RELEASE, which have no longest pause but few repetitions.
+/// DECLINE and RELEASE. They have few repetitions, and no limit on the pause.
 pub(super) const PART: Retry = Retry { times: Some(4), ..retry(1, 3600) };
 pub(super) const INFORM: Retry = retry(1, 3600);
-/// Between refusals. It is no message's, but ours.
+/// The pauses between refusals. These values are not from the RFC.
 pub(super) const REFUSED: Retry = retry(1, 120);
 
 impl Retry {
-    /// With the longest pause that a server wants, as an option says, if it is one that the RFC allows (21.24).
+    /// Applies the longest pause that a server asks for in the option `code`, if the RFC allows its value
+    /// (21.24).
     pub(super) fn bounded(self, options: &Options, code: u16) -> Self {
         let said = options.number(code).filter(|seconds| (60..=86_400).contains(seconds));
         Retry { most: said.map_or(self.most, |seconds| Duration::from_secs(seconds.into())), ..self }
     }
 
-    /// The pause that follows on one before, or the first: twice as long, give or take a tenth. The first is never shorter than
-    /// is written, which the RFC wants of a SOLICIT's, and leaves open for others.
+    /// The pause that follows the pause `before`, or the first pause if that is zero. It is twice as long,
+    /// randomised by ±10 % of `before`. The first pause is never shorter than its nominal value; the RFC
+    /// demands this for SOLICIT and leaves it open for other messages.
     pub(super) fn pause(&self, before: Duration, random: &mut Random) -> Duration {
         if before.is_zero() {
             return random.between(self.first, self.first * 11 / 10);
         }
         let mut about = |middle: Duration| random.between(middle * 9 / 10, middle * 11 / 10);
-        // RT is twice the pause before, and a tenth of *that* more or less.
+        // RT is twice the pause before, with a random deviation of a tenth of the pause before.
         let pause = before + about(before);
         if pause > self.most { about(self.most) } else { pause }
     }
 }
 
-/// An answer is not later than this. It is long beyond any LAN.
+/// How long after a question its answer may still arrive. This is far longer than on any LAN.
 const LATE: Duration = Duration::from_secs(10);
 
-/// A question, and how often it was asked.
+/// A question, and how often it was sent.
 #[derive(Debug, Clone)]
 pub(super) struct Exchange {
-    /// Its number, which the answer bears.
+    /// The transaction number, which the answer repeats.
     pub(super) xid: u32,
-    /// When it was asked first; none if it was not.
+    /// When the question was first sent. `None` if it was not sent yet.
     first: Option<Instant>,
-    /// When it was asked last, and when before that.
+    /// When it was last sent, and when before that.
     last: [Option<Instant>; 2],
-    /// How often.
+    /// How often it was sent.
     pub(super) times: u32,
     pause: Duration,
-    /// When it is to be asked next.
+    /// When to send it next.
     pub(super) next: Instant,
 }
 
@@ -74,7 +76,7 @@ impl Exchange {
         Exchange { xid, first: None, last: [None; 2], times: 0, pause: Duration::ZERO, next: now }
     }
 
-    /// It is asked now.
+    /// Records that the question is sent now.
     pub(super) fn sent(&mut self, now: Instant, retry: &Retry, random: &mut Random) {
         let first = *self.first.get_or_insert(now);
         self.last = [Some(now), self.last[0]];
@@ -84,27 +86,30 @@ impl Exchange {
         self.next = end.into_iter().chain([now + self.pause]).min().unwrap_or(now);
     }
 
-    /// Whether it was asked often or long enough, and the last answer waited for.
+    /// Whether the question was sent often enough or for long enough, and the wait for the last answer is
+    /// over.
     pub(super) fn is_over(&self, now: Instant, retry: &Retry) -> bool {
         let often = retry.times.is_some_and(|most| self.times >= most);
         let long = retry.span.zip(self.first).is_some_and(|(span, first)| first + span <= now);
         now >= self.next && (often || long)
     }
 
-    /// What the message tells of the time since it was asked first, in hundredths of a second (RFC 8415, 21.9).
+    /// The time from the first to the last transmission, in hundredths of a second, as the message states it
+    /// (RFC 8415, 21.9).
     pub(super) fn elapsed(&self) -> u16 {
         let elapsed = self.first.zip(self.last[0]).map(|(first, last)| last.saturating_duration_since(first));
         u16::try_from(elapsed.unwrap_or_default().as_millis() / 10).unwrap_or(u16::MAX)
     }
 
-    /// When what an answer answers was asked at the earliest. All repetitions have one number (RFC 8415, 16.1), so it may be
-    /// the last or the one before, unless that is too long ago.
+    /// The earliest time at which the question may have been sent that an answer received at `now` belongs
+    /// to. All repetitions have the same transaction number (RFC 8415, 16.1), so it may be the last
+    /// transmission or the one before, unless that is too long ago.
     pub(super) fn asked(&self, now: Instant) -> Instant {
         let [last, before] = self.last;
         before.filter(|before| now.saturating_duration_since(*before) <= LATE).or(last).unwrap_or(now)
     }
 
-    /// The server whose answer to this a message is.
+    /// Checks whether a message answers this exchange, and returns the server that sent it.
     pub(super) fn answer(
         exchange: Option<&Exchange>,
         config: &Config,
@@ -182,7 +187,7 @@ mod tests {
         assert_eq!(exchange.asked(now + seconds(5)), now);
         exchange.sent(now + seconds(5), &SOLICIT, &mut random);
         assert_eq!(exchange.asked(now + seconds(6)), now);
-        assert_eq!(exchange.asked(now + seconds(11)), now + seconds(5), "that would have been too late");
+        assert_eq!(exchange.asked(now + seconds(11)), now + seconds(5), "an answer to the first is too late");
         exchange.sent(now + seconds(6), &SOLICIT, &mut random);
         assert_eq!(exchange.asked(now + seconds(7)), now + seconds(5));
     }

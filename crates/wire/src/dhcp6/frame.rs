@@ -1,5 +1,5 @@
-//! The frame around a message: Ethernet, IPv6 and UDP. The parent reads and writes for the container, which may have no link
-//! yet.
+//! The Ethernet, IPv6 and UDP headers around a message. Frames are read and written on the parent, because
+//! the container may not have a link yet.
 
 use std::net::Ipv6Addr;
 
@@ -7,30 +7,30 @@ use crate::Mac;
 use crate::ipv6::{Packet, group_mac};
 use crate::udp::{self, Checksum, UDP};
 
-/// The port at which clients listen.
+/// The UDP port on which clients listen.
 pub const CLIENT_PORT: u16 = 546;
-/// The port at which servers and relays listen.
+/// The UDP port on which servers and relays listen.
 pub const SERVER_PORT: u16 = 547;
-/// All servers and relays of a link, which a client asks everything (RFC 8415, 7.1).
+/// The group of all servers and relays on a link, to which a client sends all its messages (RFC 8415, 7.1).
 pub const ALL_SERVERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 1, 2);
 
-/// A message on its way.
+/// A UDP datagram that carries a message, with its addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Datagram<'a> {
-    /// Who sent the frame.
+    /// The sender of the frame.
     pub source_mac: Mac,
-    /// Who gets it.
+    /// The receiver of the frame.
     pub destination_mac: Mac,
-    /// The sender's address.
+    /// The sender's IPv6 address.
     pub source: Ipv6Addr,
-    /// The receiver's.
+    /// The receiver's IPv6 address.
     pub destination: Ipv6Addr,
     /// The message's bytes.
     pub payload: &'a [u8],
 }
 
 impl<'a> Datagram<'a> {
-    /// Reads a frame, if it is a whole datagram for a client's port.
+    /// Parses a frame. Returns `None` unless it holds a complete datagram for the client port.
     pub fn to_client(frame: &'a [u8], sum: Checksum) -> Option<Self> {
         let Packet { source_mac, destination_mac, source, destination, next_header, payload, .. } =
             Packet::parse(frame)?;
@@ -57,7 +57,8 @@ impl<'a> Datagram<'a> {
     }
 }
 
-/// The frame that carries a client's message to all servers. No router forwards the group it goes to, so it needs to pass none.
+/// The frame that carries a client's message to all servers. Its hop limit is 1, because no router forwards
+/// packets to this group.
 pub(super) fn to_servers(source_mac: Mac, source: Ipv6Addr, payload: &[u8]) -> Vec<u8> {
     let (destination, destination_mac) = (ALL_SERVERS, group_mac(ALL_SERVERS));
     Datagram { source_mac, destination_mac, source, destination, payload }
@@ -72,14 +73,14 @@ pub(crate) mod tests {
     const CLIENT: Mac = Mac([2, 0, 0, 0, 0, 1]);
     const SERVER: Mac = Mac([2, 0, 0, 0, 0, 2]);
 
-    /// What a server sends.
+    /// A frame from a server to a client.
     pub(crate) fn reply(payload: &[u8]) -> Vec<u8> {
         let (source, destination) = (SERVER.link_local(), CLIENT.link_local());
         Datagram { source_mac: SERVER, destination_mac: CLIENT, source, destination, payload }
             .frame([SERVER_PORT, CLIENT_PORT], 64)
     }
 
-    /// What a client sends.
+    /// A frame from a client to the servers.
     pub(crate) fn question(payload: &[u8]) -> Vec<u8> {
         to_servers(CLIENT, CLIENT.link_local(), payload)
     }
@@ -103,7 +104,7 @@ pub(crate) mod tests {
             let _ = Datagram::to_client(&frame, Checksum::Partial);
         }
 
-        // Class, flow and hop limit are in no sum.
+        // Traffic class, flow label and hop limit are not covered by a checksum.
         #[test]
         fn a_flipped_bit_is_noticed(at in (18..14 + 40 + 8 + 7usize).prop_filter("hop limit", |at| *at != 21), bit in 0..8u8) {
             let mut frame = reply(b"message");
@@ -129,7 +130,7 @@ pub(crate) mod tests {
         assert_eq!(frame[14 + 7], 1, "hop limit");
         assert_eq!(frame[14 + 8..][..16], CLIENT.link_local().octets());
         assert_eq!(frame[14 + 40..][..4], [2, 34, 2, 35]);
-        assert_eq!(Datagram::to_client(&frame, Checksum::Whole), None, "for a server");
+        assert_eq!(Datagram::to_client(&frame, Checksum::Whole), None, "this frame is for a server");
         let whole = reply(b"message");
         for length in 0..whole.len() {
             assert_eq!(Datagram::to_client(&whole[..length], Checksum::Whole), None, "{length}");

@@ -1,5 +1,6 @@
-//! What servers tell without giving an address: for LANs whose routers say that there is more to know (the flag O, or M, which says so
-//! as well), where addresses are had otherwise (RFC 8415, 18.2.6).
+//! Asks DHCPv6 servers for configuration without an address (RFC 8415, 18.2.6). This is for LANs where hosts
+//! get addresses in another way, but whose routers advertise that there is more configuration (flag O, or M,
+//! which includes it).
 
 use std::time::{Duration, Instant};
 
@@ -9,33 +10,33 @@ use super::request::{self, Outgoing};
 use super::{Config, Ignored, Kind, Message, Status, code};
 use crate::random::Random;
 
-/// After how long it is asked again if the server does not say (`IRT_DEFAULT`), in seconds.
+/// After how many seconds to ask again if the server does not say (`IRT_DEFAULT`).
 const DEFAULT: u32 = 86_400;
-/// And how long at the least (`IRT_MINIMUM`).
+/// The shortest time after which to ask again, in seconds (`IRT_MINIMUM`).
 const LEAST: u32 = 600;
 
-/// What to do now.
+/// What the caller does next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Told {
-    /// Send this, and ask again.
+    /// Send this message, and poll again.
     Send(Outgoing),
-    /// Nothing before this moment, if any, unless something is heard.
+    /// Do nothing before this moment, or without limit if `None`, unless something is heard.
     Wait(Option<Instant>),
-    /// This is so from now on.
+    /// Apply this DNS configuration. It replaces the earlier one.
     Dns(Dns),
 }
 
 #[derive(Debug, Clone)]
 enum Phase {
     Asking(Exchange),
-    /// When it is asked again, if ever.
+    /// `until` is when to ask again. `None` means never.
     Informed {
         until: Option<Instant>,
     },
     Down,
 }
 
-/// Who asks for it, on one link.
+/// The state of the inquiry on one link.
 #[derive(Debug, Clone)]
 pub struct Inquiry {
     config: Config,
@@ -46,14 +47,15 @@ pub struct Inquiry {
 }
 
 impl Inquiry {
-    /// It asks at once, without the RFC's pause, as [`Client::new`](super::Client::new) does. `random` is any number.
+    /// An inquiry that asks at once, without the pause of the RFC, for the same reason as
+    /// [`Client::new`](super::Client::new). `random` is any number.
     pub fn new(config: Config, now: Instant, random: u64) -> Self {
         let mut random = Random(random);
         let phase = Phase::Asking(Exchange::new(&mut random, now));
         Inquiry { config, random, phase, inform: exchange::INFORM, news: None }
     }
 
-    /// What to do at a moment.
+    /// Returns what to do at time `now`.
     pub fn poll(&mut self, now: Instant) -> Told {
         if let Some(dns) = self.news.take() {
             return Told::Dns(dns);
@@ -74,7 +76,8 @@ impl Inquiry {
         }
     }
 
-    /// Takes in a message: the first answer is.
+    /// Processes a message. The first successful answer is accepted. Returns why the message was ignored, if
+    /// it was.
     pub fn receive(&mut self, now: Instant, message: &Message) -> Result<(), Ignored> {
         let exchange = match &self.phase {
             Phase::Asking(exchange) => Some(exchange),
@@ -97,12 +100,13 @@ impl Inquiry {
         Ok(())
     }
 
-    /// The link has no carrier: nothing is asked.
+    /// Reports that the link has no carrier. Nothing is sent until it has one again.
     pub fn link_down(&mut self) {
         self.phase = Phase::Down;
     }
 
-    /// The link has a carrier, perhaps to another LAN: it is asked anew (RFC 8415, 18.2.12).
+    /// Reports that the link has a carrier, perhaps to another LAN. The question is asked again (RFC 8415,
+    /// 18.2.12).
     pub fn link_up(&mut self, now: Instant) {
         self.phase = Phase::Asking(Exchange::new(&mut self.random, now));
     }
@@ -124,18 +128,18 @@ mod tests {
     fn asked(inquiry: &mut Inquiry, now: Instant) -> Message {
         match inquiry.poll(now) {
             Told::Send(outgoing) => Message::decode(&outgoing.payload).unwrap(),
-            other => panic!("it does not ask: {other:?}"),
+            other => panic!("the inquiry does not ask: {other:?}"),
         }
     }
 
     fn waits(inquiry: &mut Inquiry, now: Instant) -> Option<Duration> {
         match inquiry.poll(now) {
             Told::Wait(until) => until.map(|until| until - now),
-            other => panic!("it does not wait: {other:?}"),
+            other => panic!("the inquiry does not wait: {other:?}"),
         }
     }
 
-    /// The server's answer.
+    /// A server's answer to `question`.
     fn reply(question: &Message, options: &[(u16, &[u8])]) -> Message {
         let mut reply = Message { kind: Kind::Reply, xid: question.xid, options: Options::default() };
         reply.options.push(code::CLIENT_ID, duid(7).bytes());
@@ -169,7 +173,7 @@ mod tests {
             assert_eq!(inquiry.poll(now), Told::Dns(dns));
             assert_eq!(waits(&mut inquiry, now), expected);
             if let Some(pause) = expected {
-                assert_ne!(asked(&mut inquiry, now + pause).xid, question.xid, "it is asked anew");
+                assert_ne!(asked(&mut inquiry, now + pause).xid, question.xid, "it is a new exchange");
             }
         }
     }
@@ -181,7 +185,7 @@ mod tests {
         let mut pauses = Vec::new();
         for _ in 0..16 {
             let question = asked(&mut inquiry, now);
-            // It has nothing to tell, but how often it wants to be asked.
+            // The server has no configuration, but says how often it may be asked.
             let failed = [(code::STATUS, &[0, 1][..]), (code::INF_MAX_RT, &[0, 0, 0, 100])];
             let heard = inquiry.receive(now, &reply(&question, &failed));
             assert_eq!(heard, Err(Ignored::Failed(Status::UnspecFail, None)));

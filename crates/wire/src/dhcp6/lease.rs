@@ -1,5 +1,5 @@
-//! What a server gives: an address for a while, and what a machine on its LAN needs to know. Routes and prefixes are none of
-//! DHCPv6's: routers advertise them.
+//! The lease that a server assigns: an address for a limited time, and the DNS configuration. DHCPv6 carries
+//! no routes or prefixes, because routers advertise them.
 
 use std::net::Ipv6Addr;
 use std::time::Instant;
@@ -12,36 +12,37 @@ use crate::dhcp;
 use crate::domain::DomainName;
 use crate::random::Random;
 
-/// What stands for a lifetime without end (RFC 8415, 7.7).
+/// The value that stands for an infinite lifetime (RFC 8415, 7.7).
 const ENDLESS: u32 = u32::MAX;
-/// How long an address is used between two renewals of which neither its lifetimes nor the server say anything, in seconds.
+/// The base for T1 and T2, in seconds, if an address is deprecated, never expires, and its server states no
+/// times.
 const UNSAID: u32 = 3600;
 
-/// A lease as it is recorded and applied. It does not say when it was obtained: [`Held`] does for as long as the program runs,
-/// and whoever records it converts that to a time of day.
+/// A lease as it is recorded and applied. It does not say when it was obtained: [`Held`] does while the
+/// program runs, and the caller that records it converts that to a time of day.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
-    /// The address. It has no prefix: what is on the link is the routers' to say.
+    /// The address. It has no prefix length, because only routers say which prefixes are on the link.
     pub address: Ipv6Addr,
-    /// Who gave it.
+    /// The server that assigned it.
     pub server: Duid,
-    /// How long it lasts; none if for ever.
+    /// The lease's times. `None` if it is valid and preferred for ever.
     pub term: Option<Term>,
-    /// How names are looked up.
+    /// The DNS configuration.
     pub dns: Dns,
 }
 
-/// How names are looked up on a LAN.
+/// The DNS configuration of a LAN.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dns {
-    /// Name servers.
+    /// DNS servers.
     pub servers: Vec<Ipv6Addr>,
-    /// The domains in which names are looked for.
+    /// The search domains.
     pub search: Vec<DomainName>,
 }
 
 impl Dns {
-    /// Whether nothing is said of it.
+    /// Whether it names neither servers nor search domains.
     pub fn is_empty(&self) -> bool {
         self.servers.is_empty() && self.search.is_empty()
     }
@@ -51,23 +52,24 @@ impl Dns {
     }
 }
 
-/// A lease's times, in seconds from when it was asked for.
+/// The times of a lease, in seconds from the request for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Term {
-    /// When its server is asked to renew it (T1).
+    /// When to ask the lease's server to renew it (T1).
     pub renew: u32,
-    /// When any server is asked to (T2).
+    /// When to ask any server to renew it (T2).
     pub rebind: u32,
-    /// Until when new connections begin from it.
+    /// Until when the address is used for new connections.
     pub preferred: u32,
-    /// When it ends; none if never.
+    /// When the lease expires. `None` if it never does.
     pub end: Option<u32>,
 }
 
 impl Term {
-    /// From what a server says. Times of renewal that it leaves to the client (zero), or that come too late, are half and four
-    /// fifths of the preferred lifetime, as RFC 8415, 21.4, has them for servers, spread a little, so that machines that start
-    /// together do not renew together. An address that is not preferred any longer is renewed by its other lifetime.
+    /// The times that a server states. If T1 or T2 is left to the client (zero) or too late, it is half or
+    /// four fifths of the preferred lifetime, which RFC 8415, 21.4, recommends to servers. These defaults are
+    /// randomised a little, so that hosts that start together do not renew together. For an address that is
+    /// no longer preferred, they are based on the valid lifetime.
     fn new(preferred: u32, end: Option<u32>, renew: u32, rebind: u32, random: &mut Random) -> Self {
         let base = if preferred < SHORTEST { end.unwrap_or(UNSAID) } else { preferred };
         let mut about = |part: u64| {
@@ -84,18 +86,18 @@ impl Term {
     }
 }
 
-/// What of a lease differs from another.
+/// A part of a lease that can change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
     /// The address.
     Address,
-    /// Name servers or search list.
+    /// DNS servers or search list.
     Dns,
-    /// The server. It changes nothing on the link.
+    /// The server. A change of it does not affect the link.
     Server,
 }
 
-/// What a message says of the addresses of one interface (`IA_NA`; RFC 8415, 21.4).
+/// The part of a message about the addresses of one interface (`IA_NA`; RFC 8415, 21.4).
 #[derive(Debug, Default)]
 pub(super) struct Association {
     renew: u32,
@@ -103,7 +105,7 @@ pub(super) struct Association {
     options: Options,
 }
 
-/// One of its addresses (RFC 8415, 21.6).
+/// An address in an `IA_NA` (RFC 8415, 21.6).
 struct Address {
     ip: Ipv6Addr,
     preferred: u32,
@@ -111,7 +113,7 @@ struct Address {
 }
 
 impl Association {
-    /// That of the client's, empty if there is none.
+    /// The `IA_NA` of the client's interface in a message. Returns an empty one if there is none.
     pub(super) fn read(message: &Message, iaid: u32) -> Self {
         let head = |bytes: &[u8], at: usize| Some(u32::from_be_bytes(*bytes.get(at..)?.first_chunk()?));
         let read = |bytes: &[u8]| {
@@ -122,7 +124,8 @@ impl Association {
         message.options.all(code::IA_NA).find_map(read).unwrap_or_default()
     }
 
-    /// What a client says of an address, if it has or wants one: of its times, nothing (RFC 8415, 18.2.1 and 18.2.4).
+    /// The `IA_NA` that a client sends, with the address that it has or wants, if any. The times are left to
+    /// the server (RFC 8415, 18.2.1 and 18.2.4).
     pub(super) fn ask(iaid: u32, ip: Option<Ipv6Addr>) -> Vec<u8> {
         let mut bytes = [&iaid.to_be_bytes()[..], &[0; 8]].concat();
         let mut options = Options::default();
@@ -133,7 +136,7 @@ impl Association {
         bytes
     }
 
-    /// How it went, in the message as a whole and for this interface.
+    /// The status of the message as a whole, or else that of this interface.
     pub(super) fn status(&self, message: &Message) -> (Status, Option<String>) {
         match message.options.status() {
             (Status::Success, _) => self.options.status(),
@@ -141,7 +144,7 @@ impl Association {
         }
     }
 
-    /// Whether the server takes an address back: it lets it end now (RFC 8415, 18.3.4).
+    /// Whether the server withdraws an address by a valid lifetime of zero (RFC 8415, 18.3.4).
     pub(super) fn withdraws(&self, ip: Ipv6Addr) -> bool {
         self.addresses().any(|address| address.ip == ip && address.valid == 0)
     }
@@ -162,7 +165,8 @@ impl Association {
 }
 
 impl Address {
-    /// Whether it can be taken. One that is preferred for longer than it is valid must not be (RFC 8415, 21.6).
+    /// Whether the address is usable. An address whose preferred lifetime is longer than its valid one must
+    /// be ignored (RFC 8415, 21.6).
     fn check(&self) -> Result<(), Ignored> {
         if !is_lease(self.ip) {
             Err(Ignored::Address(self.ip))
@@ -175,7 +179,8 @@ impl Address {
 }
 
 impl Lease {
-    /// Reads an offer or what was given: of several addresses the favourite one, or else the first that can be taken.
+    /// Reads an ADVERTISE or a REPLY. Of several addresses, it takes `favourite`, or else the first usable
+    /// one.
     pub(super) fn read(
         message: &Message,
         association: &Association,
@@ -184,7 +189,7 @@ impl Lease {
         random: &mut Random,
     ) -> Result<Self, Ignored> {
         let Association { renew, rebind, .. } = *association;
-        // Such an option must be as though it were not there (RFC 8415, 21.4).
+        // An `IA_NA` with T1 later than T2 must be ignored (RFC 8415, 21.4).
         if renew > rebind && rebind > 0 {
             return Err(Ignored::Lifetime);
         }
@@ -231,27 +236,28 @@ impl dhcp::Lease for Lease {
     }
 }
 
-/// A lease, and since when it runs.
+/// A lease with the time at which it began.
 pub type Held = dhcp::Held<Lease>;
 
 /// A lease from the record.
 pub type Recorded = dhcp::Recorded<Lease>;
 
-/// How a lease became good.
+/// How a lease became valid.
 pub type Change = dhcp::Change<Part>;
 
 impl Held {
-    /// When no new connection is to begin from it any longer (`preferred_lft`); none if never.
+    /// When the address is no longer used for new connections (`preferred_lft`). `None` if that never
+    /// happens.
     pub fn deprecates(&self) -> Option<Instant> {
         Some(self.after(self.lease.term?.preferred))
     }
 
-    /// When it is to be renewed; none if never.
+    /// When to renew the lease. `None` if it is valid and preferred for ever.
     pub fn renews(&self) -> Option<Instant> {
         Some(self.after(self.lease.term?.renew))
     }
 
-    /// When any server is asked to renew it; none if never.
+    /// When to ask any server to renew the lease. `None` if it is valid and preferred for ever.
     pub fn rebinds(&self) -> Option<Instant> {
         Some(self.after(self.lease.term?.rebind))
     }
@@ -266,7 +272,8 @@ mod tests {
     const IAID: u32 = 1;
     const IP: &str = "fd88::7";
 
-    /// A reply of one association with these times, and these addresses with their preferred and valid lifetimes.
+    /// A REPLY with one `IA_NA` that has these times, and these addresses with their preferred and valid
+    /// lifetimes.
     fn message(times: [u32; 2], addresses: &[(&str, u32, u32)]) -> Message {
         let mut association = [IAID, times[0], times[1]].map(u32::to_be_bytes).concat();
         let mut inner = Options::default();
@@ -326,11 +333,11 @@ mod tests {
     fn times_that_make_sense_are_the_servers() {
         let term = |renew, rebind| Ok(Some(Term { renew, rebind, preferred: 100, end: Some(200) }));
         assert_eq!(times([20, 30], 100, 200), term(20, 30));
-        assert_eq!(times([150, 180], 100, 200), term(150, 180), "as late as that");
+        assert_eq!(times([150, 180], 100, 200), term(150, 180), "T1 and T2 may be later than preferred");
         assert_eq!(times([0, 30], 100, 200), term(18, 30), "T1 is left to the client");
         let unsaid = times([0, 0], 100, 200).unwrap().unwrap();
-        assert_eq!(times([ENDLESS; 2], 100, 200), Ok(Some(unsaid)), "it ends, so it has to be renewed");
-        assert_eq!(times([40, 30], 100, 200), Err(Ignored::Lifetime), "T1 behind T2");
+        assert_eq!(times([ENDLESS; 2], 100, 200), Ok(Some(unsaid)), "it expires, so it has to be renewed");
+        assert_eq!(times([40, 30], 100, 200), Err(Ignored::Lifetime), "T1 is later than T2");
     }
 
     #[test]
@@ -357,7 +364,7 @@ mod tests {
         let all = message([0; 2], &[given("fd88::8"), given(IP), ("fd88::9", 0, 0)]);
         let address = |favourite| read(&all, favourite).unwrap().address.to_string();
         assert_eq!((address(None), address(Some(IP))), ("fd88::8".into(), IP.into()));
-        assert_eq!(address(Some("fd88::9")), "fd88::8", "which was taken back");
+        assert_eq!(address(Some("fd88::9")), "fd88::8", "the favourite was withdrawn");
         let association = Association::read(&all, IAID);
         assert!(association.withdraws("fd88::9".parse().unwrap()));
         assert!(!association.withdraws(IP.parse().unwrap()));

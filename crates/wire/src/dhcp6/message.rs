@@ -1,32 +1,33 @@
-//! The message that client and server exchange (RFC 8415, 8), in bytes.
+//! The format of DHCPv6 messages (RFC 8415, 8).
 
 use super::Options;
 
-/// What a message is (RFC 8415, 7.3). What relays say to servers is nothing for a client.
+/// The type of a message (RFC 8415, 7.3). Messages between relays and servers are left out, because a client
+/// does not need them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Kind {
-    /// Who has an address for me?
+    /// The client looks for servers.
     Solicit = 1,
-    /// I have this one.
+    /// The server offers an address.
     Advertise = 2,
-    /// I take it.
+    /// The client accepts an offer.
     Request = 3,
-    /// Does this one belong to this link?
+    /// The client asks whether its address belongs to this link.
     Confirm = 4,
-    /// May I go on using it, you who gave it?
+    /// The client asks the server that assigned the address to extend the lease.
     Renew = 5,
-    /// May I go on using it, anybody?
+    /// The client asks any server to extend the lease.
     Rebind = 6,
-    /// The answer to all of a client's but, mostly, SOLICIT.
+    /// The server answers. SOLICIT is usually answered by ADVERTISE instead.
     Reply = 7,
-    /// I do not need it any longer.
+    /// The client gives its address back.
     Release = 8,
-    /// It is somebody else's already.
+    /// The client reports that another host already has the address.
     Decline = 9,
-    /// Ask again now.
+    /// The server asks the client to ask again.
     Reconfigure = 10,
-    /// I need no address, and want to know the rest.
+    /// The client needs no address, but asks for other configuration.
     InformationRequest = 11,
 }
 
@@ -53,22 +54,23 @@ impl Kind {
     }
 }
 
-/// One message.
+/// A DHCPv6 message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
-    /// What it is.
+    /// Its type.
     pub kind: Kind,
-    /// The number of the exchange, which the client chose: three bytes.
+    /// The transaction number, which the client chose. It has three bytes.
     pub xid: u32,
-    /// Everything else.
+    /// The options.
     pub options: Options,
 }
 
 impl Message {
-    /// The largest number of an exchange.
+    /// The largest transaction number.
     pub const LAST_XID: u32 = 0x00ff_ffff;
 
-    /// The message in a datagram's payload. An option that reaches beyond the end is left out.
+    /// Parses the payload of a datagram. Returns `None` if the header is cut off or the type is unknown. An
+    /// option that reaches beyond the end is left out.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let ([kind, xid @ ..], options) = bytes.split_first_chunk::<4>()?;
         let [a, b, c] = *xid;
@@ -76,7 +78,7 @@ impl Message {
         Some(Message { kind, xid, options: Options::decode(options) })
     }
 
-    /// The payload of its datagram.
+    /// The payload of the UDP datagram.
     pub fn encode(&self) -> Vec<u8> {
         let head = (self.kind as u32) << 24 | self.xid & Self::LAST_XID;
         let mut bytes = head.to_be_bytes().to_vec();

@@ -1,5 +1,5 @@
-//! The options of a message: kept as bytes under their codes, and given a meaning when they are asked for, so that one that
-//! makes no sense spoils no other.
+//! The options of a message. They are kept as bytes under their codes and interpreted when they are read, so
+//! that an invalid option does not affect the others.
 
 use std::net::Ipv6Addr;
 
@@ -8,56 +8,56 @@ use crate::dhcp::words;
 use crate::domain::DomainName;
 use crate::ipv6::is_host;
 
-/// The codes of the options that have a meaning here (RFC 8415, 21, unless another is named).
+/// The codes of the options that this client understands (RFC 8415, 21, unless another RFC is named).
 pub mod code {
-    /// Who the client is.
+    /// The client's DUID.
     pub const CLIENT_ID: u16 = 1;
-    /// Who the server is.
+    /// The server's DUID.
     pub const SERVER_ID: u16 = 2;
-    /// Addresses for one interface.
+    /// The addresses of one interface.
     pub const IA_NA: u16 = 3;
-    /// One of them.
+    /// One address, inside `IA_NA`.
     pub const IA_ADDRESS: u16 = 5;
-    /// What the client wants to know.
+    /// The options that the client asks for.
     pub const OPTION_REQUEST: u16 = 6;
-    /// How much the server wants to be chosen.
+    /// How much the server wants to be selected.
     pub const PREFERENCE: u16 = 7;
-    /// Hundredths of a second since the exchange began.
+    /// The time since the exchange began, in hundredths of a second.
     pub const ELAPSED_TIME: u16 = 8;
-    /// How it went.
+    /// Whether a request succeeded.
     pub const STATUS: u16 = 13;
-    /// Two messages are enough.
+    /// The client accepts, or the server sends, a REPLY directly after the SOLICIT.
     pub const RAPID_COMMIT: u16 = 14;
-    /// Name servers (RFC 3646).
+    /// DNS servers (RFC 3646).
     pub const DNS: u16 = 23;
-    /// Domains in which names are looked for (RFC 3646).
+    /// The search domains (RFC 3646).
     pub const DOMAIN_SEARCH: u16 = 24;
-    /// When a client without a lease asks again.
+    /// After how many seconds a client without a lease asks again.
     pub const REFRESH_TIME: u16 = 32;
-    /// The client's name with its domain (RFC 4704).
+    /// The client's fully qualified domain name (RFC 4704).
     pub const FQDN: u16 = 39;
-    /// The longest pause between SOLICITs.
+    /// The longest pause between SOLICITs, in seconds.
     pub const SOL_MAX_RT: u16 = 82;
-    /// The longest pause between INFORMATION-REQUESTs.
+    /// The longest pause between INFORMATION-REQUESTs, in seconds.
     pub const INF_MAX_RT: u16 = 83;
 }
 
-/// How it went (RFC 8415, 21.13).
+/// A status code (RFC 8415, 21.13).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Status {
-    /// Well. It need not be said.
+    /// Success. An absent status option means the same.
     Success,
-    /// Not, for reasons that the client does not need to know.
+    /// A failure without a specified reason.
     UnspecFail,
-    /// There are no addresses left.
+    /// The server has no addresses left.
     NoAddrsAvail,
-    /// The server knows nothing of this lease.
+    /// The server does not know the lease.
     NoBinding,
     /// The address does not belong to this link.
     NotOnLink,
-    /// The server wants to be asked by multicast.
+    /// The server wants the client to use multicast.
     UseMulticast,
-    /// In a way that this does not know.
+    /// A status that this client does not know.
     Other(u16),
 }
 
@@ -75,33 +75,34 @@ impl From<u16> for Status {
     }
 }
 
-/// A message's options, or those of an option that holds others, in their order.
+/// The options of a message, or those inside another option, in their order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Options(Vec<(u16, Vec<u8>)>);
 
 impl Options {
-    /// An option's bytes; the first's, if it stands there twice where it may not.
+    /// The bytes of an option. Returns `None` if it is absent. If it is present more than once, the first one
+    /// counts.
     pub fn get(&self, code: u16) -> Option<&[u8]> {
         self.all(code).next()
     }
 
-    /// The bytes of all options of a code.
+    /// The bytes of all options with this code.
     pub fn all(&self, code: u16) -> impl Iterator<Item = &[u8]> {
         self.0.iter().filter(move |(each, _)| *each == code).map(|(_, bytes)| bytes.as_slice())
     }
 
-    /// Puts an option at the end.
+    /// Appends an option.
     pub fn push(&mut self, code: u16, bytes: impl Into<Vec<u8>>) {
         self.0.push((code, bytes.into()));
     }
 
-    /// Puts an option in, in the place of all that were there.
+    /// Sets an option, and replaces all earlier ones with this code.
     pub fn set(&mut self, code: u16, bytes: impl Into<Vec<u8>>) {
         self.0.retain(|(each, _)| *each != code);
         self.push(code, bytes);
     }
 
-    /// The codes that are there, in the order of the options.
+    /// The codes of all options, in their order.
     pub fn codes(&self) -> impl Iterator<Item = u16> {
         self.0.iter().map(|(code, _)| *code)
     }
@@ -125,17 +126,18 @@ impl Options {
         }
     }
 
-    /// Who the server is.
+    /// The server's DUID. Returns `None` if it is absent or invalid.
     pub fn server(&self) -> Option<Duid> {
         Duid::try_from(self.get(code::SERVER_ID)?.to_vec()).ok()
     }
 
-    /// An option of one number of four bytes, as all times are; none if it has another length.
+    /// The value of an option that holds one number of four bytes, as all times are. Returns `None` if it is
+    /// absent or has another length.
     pub fn number(&self, code: u16) -> Option<u32> {
         Some(u32::from_be_bytes(self.get(code)?.try_into().ok()?))
     }
 
-    /// How much the server wants to be chosen: 0 if it does not say, and 255 at the most.
+    /// How much the server wants to be selected, from 0 to 255. An absent option means 0.
     pub fn preference(&self) -> u8 {
         match self.get(code::PREFERENCE) {
             Some([preference]) => *preference,
@@ -143,7 +145,7 @@ impl Options {
         }
     }
 
-    /// How it went, and why in the server's words. One that cannot be read says that it went wrong.
+    /// The status, with the server's message. An unreadable option counts as a failure.
     pub fn status(&self) -> (Status, Option<String>) {
         match self.get(code::STATUS).map(<[u8]>::split_first_chunk) {
             None => (Status::Success, None),
@@ -152,20 +154,20 @@ impl Options {
         }
     }
 
-    /// Name servers, without addresses that no machine has.
+    /// The DNS servers, without addresses that no host can have.
     pub fn dns(&self) -> Vec<Ipv6Addr> {
         let (all, rest) = self.get(code::DNS).unwrap_or_default().as_chunks::<16>();
         let all = if rest.is_empty() { all } else { &[] };
         all.iter().copied().map(Ipv6Addr::from).filter(|ip| is_host(*ip)).collect()
     }
 
-    /// The domains in which names are looked for.
+    /// The search domains.
     pub fn search(&self) -> Vec<DomainName> {
         self.get(code::DOMAIN_SEARCH).and_then(DomainName::list).unwrap_or_default()
     }
 }
 
-/// Whether an address is one that a server can give.
+/// Whether a server can assign this address.
 pub(super) fn is_lease(ip: Ipv6Addr) -> bool {
     is_host(ip) && !ip.is_unicast_link_local()
 }

@@ -1,4 +1,5 @@
-//! What a client says, with the options that RFC 8415, 18.2 and appendix B, give each message.
+//! The messages that a client sends, with the options that RFC 8415, 18.2 and appendix B, prescribes for
+//! each.
 
 use std::net::Ipv6Addr;
 
@@ -9,21 +10,22 @@ use super::lease::Association;
 use super::{Config, Kind, Lease, Message, Options, code};
 use crate::Mac;
 
-/// A message to be sent: always to all servers, of which the one that it names, if it names one, takes it for itself.
+/// A message to send. It always goes to all servers; if it names one, only that server acts on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outgoing {
-    /// The payload of its datagram.
+    /// The payload of the UDP datagram.
     pub payload: Vec<u8>,
 }
 
 impl Outgoing {
-    /// The whole frame, from an address of the client's link-local ones, at which it is answered (RFC 8415, 13).
+    /// The whole Ethernet frame. `source` is one of the client's link-local addresses, to which servers
+    /// answer (RFC 8415, 13).
     pub fn frame(&self, from: Mac, source: Ipv6Addr) -> Vec<u8> {
         to_servers(from, source, &self.payload)
     }
 }
 
-/// What every message of an exchange has, and its address, where it is about one.
+/// A message with the options that every message has.
 fn message(config: &Config, kind: Kind, exchange: &Exchange) -> Message {
     let mut options = Options::default();
     options.push(code::CLIENT_ID, config.duid.bytes());
@@ -37,7 +39,7 @@ fn about(config: &Config, kind: Kind, exchange: &Exchange, ip: Option<Ipv6Addr>)
     message
 }
 
-/// To the lease's server alone.
+/// A message for the lease's server alone.
 fn to_its_server(config: &Config, kind: Kind, exchange: &Exchange, lease: &Lease) -> Message {
     let mut message = about(config, kind, exchange, Some(lease.address));
     message.options.push(code::SERVER_ID, lease.server.bytes());
@@ -48,7 +50,7 @@ fn outgoing(message: &Message) -> Outgoing {
     Outgoing { payload: message.encode() }
 }
 
-/// Who has an address? If it can be, this one.
+/// A SOLICIT, for the address `requested` if possible.
 pub(super) fn solicit(config: &Config, exchange: &Exchange, requested: Option<Ipv6Addr>) -> Outgoing {
     let mut message = about(config, Kind::Solicit, exchange, requested);
     if config.rapid_commit {
@@ -58,31 +60,31 @@ pub(super) fn solicit(config: &Config, exchange: &Exchange, requested: Option<Ip
     outgoing(&message)
 }
 
-/// This offer is taken; or, of its server: may it go on?
+/// A REQUEST that accepts an offer, or a RENEW to the lease's server.
 pub(super) fn extend(config: &Config, kind: Kind, exchange: &Exchange, lease: &Lease) -> Outgoing {
     let mut message = to_its_server(config, kind, exchange, lease);
     config.describe(&mut message.options);
     outgoing(&message)
 }
 
-/// Of any server: may it go on?
+/// A REBIND, which asks any server to extend the lease.
 pub(super) fn rebind(config: &Config, exchange: &Exchange, lease: &Lease) -> Outgoing {
     let mut message = about(config, Kind::Rebind, exchange, Some(lease.address));
     config.describe(&mut message.options);
     outgoing(&message)
 }
 
-/// Does this address belong to the link?
+/// A CONFIRM, which asks whether the address belongs to the link.
 pub(super) fn confirm(config: &Config, exchange: &Exchange, lease: &Lease) -> Outgoing {
     outgoing(&about(config, Kind::Confirm, exchange, Some(lease.address)))
 }
 
-/// It is somebody else's already, or it is not needed any longer.
+/// A DECLINE, because another host has the address, or a RELEASE.
 pub(super) fn part(config: &Config, kind: Kind, exchange: &Exchange, lease: &Lease) -> Outgoing {
     outgoing(&to_its_server(config, kind, exchange, lease))
 }
 
-/// What else is there to know?
+/// An INFORMATION-REQUEST, which asks for configuration other than addresses.
 pub(super) fn inform(config: &Config, exchange: &Exchange) -> Outgoing {
     const WANTED: [u16; 4] = [code::DNS, code::DOMAIN_SEARCH, code::REFRESH_TIME, code::INF_MAX_RT];
     let mut message = message(config, Kind::InformationRequest, exchange);

@@ -1,4 +1,5 @@
-//! What routers are asked and say (RFC 4861, 4.1 and 4.2), with the options that concern a host's addresses and routes.
+//! Router solicitations and advertisements (RFC 4861, 4.1 and 4.2), with the options that concern a host's
+//! addresses and routes.
 
 use std::net::Ipv6Addr;
 
@@ -9,85 +10,87 @@ use crate::Mac;
 use crate::dhcp4::DomainName;
 
 const ALL_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
-/// From the type to the retransmission timer.
+/// The length of everything from the type to the retransmission timer.
 const HEADER: usize = 16;
-/// How many of each option are read: more than any router of a home has to say.
+/// How many of each option are read, which is more than any home router sends.
 const MOST: usize = 16;
 
-/// What a router says of itself and of the link.
+/// A router advertisement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouterAdvertisement {
-    /// The router's link-local address, by which it is the next hop.
+    /// The router's link-local address, which is the next hop for routes through it.
     pub router: Ipv6Addr,
-    /// Its MAC: that of the option if there is one, else the frame's.
+    /// The router's MAC: from the option if there is one, otherwise from the frame.
     pub mac: Mac,
-    /// Whether addresses are to be had by DHCPv6 (M).
+    /// Whether addresses are available by DHCPv6 (flag M).
     pub managed: bool,
-    /// Whether other settings are to be had by DHCPv6 (O).
+    /// Whether other configuration is available by DHCPv6 (flag O).
     pub other: bool,
-    /// Which of several routers is taken, by its header (RFC 4191, 2.2).
+    /// The preference among default routers, as stated in the header (RFC 4191, 2.2).
     pub preference: Preference,
-    /// For how long it is a default router by its header, in seconds; 0 if it is none. See [`Self::as_default`].
+    /// How long it is a default router, in seconds, as stated in the header. 0 if it is none. See
+    /// [`Self::as_default`].
     pub lifetime: u16,
-    /// The MTU of the link (option 5).
+    /// The MTU of the link in bytes (option 5).
     pub mtu: Option<u32>,
-    /// Prefixes of the link (option 3).
+    /// The prefixes of the link (option 3).
     pub prefixes: Vec<PrefixInformation>,
-    /// Where else it leads (option 24, RFC 4191).
+    /// More specific routes (option 24, RFC 4191).
     pub routes: Vec<RouteInformation>,
-    /// Name servers, and for how many seconds they are (option 25, RFC 8106).
+    /// DNS servers and their lifetimes in seconds (option 25, RFC 8106).
     pub dns: Vec<(Ipv6Addr, u32)>,
-    /// Domains in which names are looked for, and for how many seconds (option 31, RFC 8106).
+    /// Search domains and their lifetimes in seconds (option 31, RFC 8106).
     pub search: Vec<(DomainName, u32)>,
 }
 
-/// Which of several is taken.
+/// The preference among several routers or routes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Preference {
-    /// If there is no other.
+    /// Used if there is no other.
     Low,
-    /// As any.
+    /// The default.
     #[default]
     Medium,
-    /// Before others.
+    /// Used before others.
     High,
 }
 
-/// A prefix of the link (RFC 4861, 4.6.2). Lifetimes are in seconds, [`u32::MAX`] is for ever.
+/// A prefix of the link (RFC 4861, 4.6.2). Lifetimes are in seconds; [`u32::MAX`] means for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PrefixInformation {
     /// The prefix.
     pub net: Ipv6Net,
-    /// Whether its addresses are on the link (L).
+    /// Whether its addresses are on the link (flag L).
     pub on_link: bool,
-    /// Whether hosts make addresses of it (A).
+    /// Whether hosts form addresses from it (flag A).
     pub autonomous: bool,
-    /// For how long it is on the link, and its addresses last.
+    /// How long the prefix is on the link, and how long addresses from it are valid.
     pub valid: u32,
-    /// For how long something new is begun from its addresses.
+    /// How long addresses from it are preferred, which means used for new connections.
     pub preferred: u32,
 }
 
-/// A route by the router (RFC 4191, 2.3).
+/// A route through the router (RFC 4191, 2.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RouteInformation {
-    /// Where it leads.
+    /// The destination.
     pub to: Ipv6Net,
-    /// Which of several is taken.
+    /// The preference among several routes.
     pub preference: Preference,
-    /// For how many seconds; [`u32::MAX`] is for ever.
+    /// The lifetime in seconds; [`u32::MAX`] means for ever.
     pub lifetime: u32,
 }
 
-/// The frame that asks the link's routers to speak. It comes from no address, so it bears no link-layer option either, and
-/// the answer goes to all.
+/// The frame of a router solicitation. Its source is the unspecified address, so it carries no link-layer
+/// address option, and routers answer by multicast.
 pub fn router_solicitation(sender: Mac) -> Vec<u8> {
     frame(sender, Ipv6Addr::UNSPECIFIED, ALL_ROUTERS, &[ROUTER_SOLICITATION, 0, 0, 0, 0, 0, 0, 0])
 }
 
 impl RouterAdvertisement {
-    /// The advertisement in a frame, if it is one and holds to RFC 4861, 6.1.2: hop limit 255, from a link-local address, whole, its
-    /// checksum right, and no option without a length. An option that makes no sense in itself spoils no other.
+    /// Parses a frame. Returns `None` unless it is an advertisement that passes the checks of RFC 4861,
+    /// 6.1.2: hop limit 255, a link-local source, complete, a right checksum, and no option of length zero.
+    /// An option that is malformed in itself does not affect the others.
     pub fn parse(frame: &[u8]) -> Option<Self> {
         let Packet { sender, source, payload } = Packet::parse(frame)?;
         if payload.len() < HEADER || payload[0] != ROUTER_ADVERTISEMENT || !source.is_unicast_link_local() {
@@ -106,7 +109,8 @@ impl RouterAdvertisement {
             dns: Vec::new(),
             search: Vec::new(),
         };
-        // A reserved value is as good as medium, and no default router has another (RFC 4191, 2.2).
+        // A reserved value counts as medium. The preference of a router that is no default router is ignored
+        // (RFC 4191, 2.2).
         if said.lifetime > 0 {
             said.preference = Preference::of(payload[5]).unwrap_or_default();
         }
@@ -123,8 +127,8 @@ impl RouterAdvertisement {
         Some(said)
     }
 
-    /// For how many seconds it is a default router, 0 if it is none, and which of several is taken. What a route to everywhere says
-    /// of that counts, also against the header (RFC 4191, 3.1); without one the header does.
+    /// How long it is a default router, in seconds (0 if it is none), and its preference. A route information
+    /// option for `::/0` overrides the header (RFC 4191, 3.1).
     pub fn as_default(&self) -> (u32, Preference) {
         let said = self.routes.iter().rev().find(|route| route.is_default());
         said.map_or((self.lifetime.into(), self.preference), |route| (route.lifetime, route.preference))
@@ -146,7 +150,7 @@ impl RouterAdvertisement {
             }
             31 if option.len() >= 16 => {
                 let lifetime = number(option, 4);
-                // The last name is followed by zeros, of which the first is its own end.
+                // The last name is padded with zeros, the first of which is its root label.
                 let end = option.iter().rposition(|byte| *byte != 0).map_or(8, |last| last + 2);
                 let names = DomainName::list(option.get(8..end).unwrap_or_default()).unwrap_or_default();
                 let room = MOST - self.search.len();
@@ -158,7 +162,7 @@ impl RouterAdvertisement {
 }
 
 impl Preference {
-    /// In the fourth and fifth bit of a byte; none for the reserved value.
+    /// Reads the fourth and fifth bit of a byte. Returns `None` for the reserved value.
     fn of(flags: u8) -> Option<Self> {
         match flags >> 3 & 3 {
             0 => Some(Preference::Medium),
@@ -183,13 +187,13 @@ impl PrefixInformation {
 }
 
 impl RouteInformation {
-    /// Whether it leads everywhere.
+    /// Whether it is a route to everywhere.
     pub(crate) fn is_default(&self) -> bool {
         self.to.prefix_len() == 0
     }
 
     fn read(option: &[u8]) -> Option<Self> {
-        // Only as much of the prefix as it has bits need be there.
+        // The option only needs to hold the bytes that the prefix length covers.
         let (length, held) = (option[2], option.len() - 8);
         if held > 16 || usize::from(length).div_ceil(8) > held {
             return None;
@@ -197,7 +201,7 @@ impl RouteInformation {
         let mut prefix = [0; 16];
         prefix[..held].copy_from_slice(&option[8..]);
         let to = Ipv6Net::new(prefix.into(), length).ok()?.trunc();
-        // One of a reserved preference must be ignored (RFC 4191, 2.3).
+        // A route with the reserved preference must be ignored (RFC 4191, 2.3).
         Some(RouteInformation { to, preference: Preference::of(option[3])?, lifetime: number(option, 4) })
     }
 }
@@ -218,7 +222,7 @@ pub(crate) mod tests {
 
     const MAC: Mac = Mac([2, 0, 0, 0, 0, 1]);
 
-    /// The frame of an advertisement from `fe80::1`, of flags, a lifetime and options.
+    /// The frame of an advertisement from `fe80::1` with these flags, lifetime (in seconds) and options.
     pub(crate) fn advertisement(flags: u8, lifetime: u16, options: &[Vec<u8>]) -> Vec<u8> {
         let mut payload = vec![ROUTER_ADVERTISEMENT, 0, 0, 0, 64, flags];
         payload.extend(lifetime.to_be_bytes());
@@ -404,7 +408,7 @@ pub(crate) mod tests {
         let route = |held: &[u8]| read(&[with(24, held)]).routes.first().map(|route| route.to.to_string());
         let to = |text: &str| Some(text.to_owned());
         let ones = [0xfd; 24];
-        // Without a byte of the prefix, with half of it, and with all.
+        // Routes with no byte of the prefix, with half of it, and with all of it.
         assert_eq!(route(&[0, 0, 0, 0, 0, 60]), to("::/0"));
         assert_eq!(route(&[1, 0, 0, 0, 0, 60]), None);
         assert_eq!(route(&[&[64, 0, 0, 0, 0, 60], &ones[..8]].concat()), to("fdfd:fdfd:fdfd:fdfd::/64"));

@@ -1,25 +1,27 @@
-//! The few of a kind that are kept of what routers say, in whatever number somebody makes them up.
+//! A bounded list for what routers advertise, so that forged advertisements cannot fill memory.
 
-/// At most [`MOST`] of a kind. One more takes the place of the one that was said first of those that do not stay. The first few stay: they
-/// answered the question for routers, and are in use before anybody could make up others. So does what was said more than once: routers
-/// repeat themselves every few minutes (RFC 4861, 6.2.1). So whoever makes up any number of them puts out none that is in use, and
-/// keeps none out that comes later.
+/// At most [`MOST`] items of one kind. When the list is full, a new item replaces the oldest item that is not
+/// kept. The first `FIRST` items are kept: they answered the router solicitation, and are in use before any
+/// host could forge others. Items that were advertised more than once are kept as well, because routers
+/// repeat themselves every few minutes (RFC 4861, 6.2.1). At least `ROOM` places stay open to new items. So a
+/// host that forges any number of items neither displaces an item in use nor keeps out a later one.
 #[derive(Debug, Clone)]
 pub(super) struct Bounded<T>(Vec<Said<T>>);
 
-/// More than a home has, and little memory.
+/// The size of the list: more than a home has, and little memory.
 pub(super) const MOST: usize = 16;
 
-/// So many of them can be put out at any time.
+/// How many places are always open to new items.
 const ROOM: usize = 4;
 
-/// So many stay though they were said but once.
+/// How many items are kept although they were advertised only once.
 const FIRST: usize = 4;
 
 #[derive(Debug, Clone)]
 struct Said<T> {
     what: T,
-    /// Whether it is not put out: it is one of the first, was said more than once, or was known before the program started.
+    /// Whether it is kept when the list is full: it is one of the first, was advertised more than once, or
+    /// was known before the program started.
     stays: bool,
 }
 
@@ -28,7 +30,7 @@ impl<T> Bounded<T> {
         Bounded(Vec::new())
     }
 
-    /// In the order in which they were said last.
+    /// The items, in the order in which they were last advertised.
     pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
         self.0.iter().map(|said| &said.what)
     }
@@ -37,13 +39,13 @@ impl<T> Bounded<T> {
         self.0.is_empty()
     }
 
-    /// Takes in what was said, in the place of what was said of the `same` before.
+    /// Adds an item. It replaces the item for which `same` is true.
     pub(super) fn take(&mut self, what: T, same: impl Fn(&T) -> bool) {
         let known = self.remove(same).is_some();
         let stays = self.that_stay() < if known { MOST - ROOM } else { FIRST };
         if self.0.len() == MOST {
             let first = self.0.iter().position(|said| !said.stays);
-            self.0.remove(first.expect("of those that stay there are fewer"));
+            self.0.remove(first.expect("fewer than MOST items are kept"));
         }
         self.0.push(Said { what, stays });
     }
@@ -52,7 +54,7 @@ impl<T> Bounded<T> {
         self.0.iter().filter(|said| said.stays).count()
     }
 
-    /// Takes in what was known before the program started, as long as there is room.
+    /// Adds an item that was known before the program started, if there is room.
     pub(super) fn recall(&mut self, what: T, same: impl Fn(&T) -> bool) {
         if self.0.len() < MOST && !self.iter().any(same) {
             let stays = self.that_stay() < MOST - ROOM;
@@ -60,7 +62,7 @@ impl<T> Bounded<T> {
         }
     }
 
-    /// Takes one out.
+    /// Removes the item for which `same` is true, and returns it. Returns `None` if there is none.
     pub(super) fn remove(&mut self, same: impl Fn(&T) -> bool) -> Option<T> {
         let at = self.0.iter().position(|said| same(&said.what))?;
         Some(self.0.remove(at).what)
@@ -84,14 +86,14 @@ mod tests {
         let mut few = Bounded::new();
         say(&mut few, [1, 5, 6, 7, 8, 2, 8]);
         say(&mut few, 10..200);
-        for (one, why) in [(1, "it was there first"), (8, "it was said twice")] {
+        for (one, why) in [(1, "it is one of the first items"), (8, "it was advertised twice")] {
             assert!(few.iter().any(|there| *there == one), "{why}");
         }
-        assert!(!few.iter().any(|one| *one == 2), "it was said once, and long ago");
+        assert!(!few.iter().any(|one| *one == 2), "it was advertised once, long ago");
         say(&mut few, [3]);
-        assert!(few.iter().any(|one| *one == 3), "it comes last");
+        assert!(few.iter().any(|one| *one == 3), "it is the newest item");
         assert_eq!(few.iter().count(), MOST);
-        // Others that are repeated put it out no more than that.
+        // Other items that are repeated do not displace it either.
         say(&mut few, (20..60).chain(20..60).chain(20..60));
         assert!(few.iter().any(|one| *one == 1));
         say(&mut few, [4]);
@@ -105,7 +107,7 @@ mod tests {
         (0..100).for_each(|one| few.recall(one, |there| *there == one));
         assert_eq!(few.iter().copied().collect::<Vec<_>>(), (0..16).collect::<Vec<_>>());
         say(&mut few, 100..200);
-        assert_eq!(few.iter().filter(|one| **one < 12).count(), 12, "the others made room");
+        assert_eq!(few.iter().filter(|one| **one < 12).count(), 12, "the other items made room");
         few.retain(|one| *one < 16);
         assert_eq!(few.remove(|one| *one == 7), Some(7));
         assert_eq!(few.remove(|one| *one == 7), None);

@@ -1,7 +1,7 @@
-//! Interface identifiers: the lower 64 bits of an address.
+//! IPv6 interface identifiers: the lower 64 bits of an address.
 
-/// Whether an interface identifier is nobody's to have (RFC 5453 and the registry of IANA): the subnet-router anycast address, those
-/// that Ethernet blocks of IANA's make, and the reserved subnet anycast addresses.
+/// Whether an interface identifier is reserved (RFC 5453 and the IANA registry): the subnet-router anycast
+/// address, those made from IANA's Ethernet block, and the reserved subnet anycast addresses.
 pub fn is_reserved(id: u64) -> bool {
     id == 0
         || (0x0200_5eff_fe00_0000..=0x0200_5eff_feff_ffff).contains(&id)

@@ -1,4 +1,4 @@
-//! One link and its routers, without I/O and without a clock.
+//! The state of one link and its routers, without I/O and without a clock.
 
 use std::net::Ipv6Addr;
 use std::time::{Duration, Instant};
@@ -13,59 +13,61 @@ use crate::ipv6::is_host;
 use crate::ndp::{PrefixInformation, RouterAdvertisement};
 use crate::random::Random;
 
-/// A valid lifetime is not cut below this by an advertisement (RFC 4862, 5.5.3 (e)).
+/// An advertisement cannot cut a valid lifetime below this (RFC 4862, 5.5.3 (e)).
 const TWO_HOURS: Duration = Duration::from_secs(2 * 60 * 60);
-/// The first pause between solicitations (`IRT`, RFC 7559, 2).
+/// The first pause between router solicitations (`IRT`; RFC 7559, 2).
 const FIRST_PAUSE: Duration = Duration::from_secs(4);
-/// The longest pause (`MRT`).
+/// The longest pause between router solicitations (`MRT`).
 const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
-/// How often news are told at once: more than there are in a home where all routers start together.
+/// How many times news are reported without a pause. It is more than a home needs when all its routers start
+/// together.
 const NEWS_AT_ONCE: u32 = 12;
-/// How much later there is one more. Whoever is told changes every container, which routers that say ever something else could have it do
-/// without end.
+/// The interval after which news are reported once more. The caller changes every container on news, so
+/// routers that keep changing their advertisements could otherwise keep it busy without end.
 const NEWS_EVERY: Duration = Duration::from_secs(10);
-/// What every link takes that has IPv6 (RFC 8200, 5).
+/// The MTU that every link with IPv6 supports, in bytes (RFC 8200, 5).
 const LEAST_MTU: u32 = 1280;
-/// A prefix that is shorter is not believed to be on the link: it is more than any site has, and who says so wants to be spoken to in
-/// place of others.
+/// Shorter prefixes are not accepted as on-link. They are larger than any site's, and a host that advertises
+/// one wants to attract packets meant for other hosts.
 const SHORTEST_ON_LINK: u8 = 32;
 
-/// What to do now.
+/// What the caller does next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Ask the link's routers to speak ([`router_solicitation`](crate::ndp::router_solicitation)), and ask again.
+    /// Send a router solicitation ([`router_solicitation`](crate::ndp::router_solicitation)), and poll again.
     Solicit,
-    /// The offer is another than before, and ask again. Of one that changes all the time it is told now and then.
+    /// Read the offer, which has changed, and poll again. If the offer keeps changing, this is reported only
+    /// now and then.
     News,
-    /// Nothing before this moment; never without one.
+    /// Do nothing before this moment, or without limit if `None`, unless an advertisement comes.
     Wait(Option<Instant>),
 }
 
-/// One link.
+/// The state of one link.
 #[derive(Debug, Clone)]
 pub struct Link {
     routers: Bounded<Router>,
     prefixes: Bounded<Prefix>,
     direct: Bounded<OnLink>,
-    /// Prefixes of other than 64 bits, of which addresses are to be made.
+    /// Prefixes from which addresses should be formed but that do not have 64 bits.
     unfit: Bounded<OnLink>,
     routes: Bounded<Route>,
     dns: Vec<(Ipv6Addr, Lasting)>,
     search: Vec<(DomainName, Lasting)>,
-    /// What each router that was heard says of the link as a whole.
+    /// What each router says about the link as a whole.
     settings: Bounded<Settings>,
     solicit: Option<Solicit>,
-    /// When routers were asked last.
+    /// When the last router solicitation was sent.
     asked: Option<Instant>,
-    /// What was told last, and when.
+    /// The offer that was last reported, and when.
     told: (Offer, Instant),
-    /// How often news are told.
+    /// How often news may be reported.
     pace: Pace,
     heard: bool,
     random: Random,
 }
 
-/// What a router says of DHCPv6 and of packets, until it is none any more.
+/// The DHCPv6 flags and the MTU that a router advertises, and until when they are valid.
 #[derive(Debug, Clone, Copy)]
 struct Settings {
     router: Ipv6Addr,
@@ -75,7 +77,7 @@ struct Settings {
     until: Lasting,
 }
 
-/// Solicitations until a router speaks.
+/// The solicitations that are sent until a router answers.
 #[derive(Debug, Clone, Copy)]
 struct Solicit {
     next: Instant,
@@ -83,7 +85,8 @@ struct Solicit {
 }
 
 impl Link {
-    /// Begins to ask for routers. `random` is any number: it spreads the questions of machines that start together.
+    /// Begins to solicit routers. `random` is any number; it spreads the solicitations of hosts that start
+    /// together.
     pub fn new(now: Instant, random: u64) -> Self {
         Link {
             routers: Bounded::new(),
@@ -103,7 +106,8 @@ impl Link {
         }
     }
 
-    /// What was known before the program started, which is believed until it ends or a router says otherwise. It is no news.
+    /// Restores what was known before the program started. It stays valid until it ends or a router says
+    /// otherwise. This is not reported as news.
     pub fn recall(&mut self, known: Offer, now: Instant) {
         for prefix in known.prefixes.into_iter().filter(|prefix| prefix.valid.holds(now)) {
             self.prefixes.recall(prefix, |there| there.net == prefix.net);
@@ -127,18 +131,18 @@ impl Link {
         self.told = (self.offer(now), now);
     }
 
-    /// Whether a router has spoken since it began to ask.
+    /// Whether an advertisement came since the link was created or last came up.
     pub fn has_heard(&self) -> bool {
         self.heard
     }
 
-    /// The link has come back, perhaps to other routers.
+    /// Reports that the link has a carrier again, perhaps with other routers.
     pub fn link_up(&mut self, now: Instant) {
         self.heard = false;
         self.solicit = Some(Solicit::at(now));
     }
 
-    /// Takes in what a router says.
+    /// Processes a router advertisement.
     pub fn receive(&mut self, said: &RouterAdvertisement, now: Instant) {
         self.heard = true;
         let (lifetime, preference) = said.as_default();
@@ -148,7 +152,7 @@ impl Link {
         } else {
             let until = Lasting::of(lifetime, now);
             self.routers.take(Router { ip: said.router, preference, until }, of_router);
-            // Only a default router ends the search for one (RFC 7559, 2.1).
+            // Only a default router ends the solicitations (RFC 7559, 2.1).
             self.solicit = None;
         }
         self.take_settings(said, now);
@@ -173,7 +177,8 @@ impl Link {
         }
     }
 
-    /// They have no lifetime of their own: they last as long as the router, or that of what else it says if it is no default router.
+    /// Takes over the flags and the MTU. They have no lifetime of their own. They last as long as the default
+    /// router, or, if the router is none, as long as the longest of its prefixes and routes.
     fn take_settings(&mut self, said: &RouterAdvertisement, now: Instant) {
         let of_router = |there: &Settings| there.router == said.router;
         let mtu = said.mtu.filter(|mtu| *mtu >= LEAST_MTU);
@@ -190,7 +195,8 @@ impl Link {
         self.settings.take(settings, of_router);
     }
 
-    /// RFC 4861, 6.3.4: whoever says nothing of it says nothing against it.
+    /// Takes over an on-link prefix. An advertisement without the flag L does not revoke an earlier one with
+    /// it (RFC 4861, 6.3.4).
     fn take_on_link(&mut self, said: &PrefixInformation, now: Instant) {
         if !said.on_link || said.net.prefix_len() < SHORTEST_ON_LINK || unfit(&said.net) {
             return;
@@ -203,7 +209,7 @@ impl Link {
         }
     }
 
-    /// RFC 4862, 5.5.3.
+    /// Takes over a prefix for addresses (RFC 4862, 5.5.3).
     fn take_prefix(&mut self, said: &PrefixInformation, now: Instant) {
         if !said.autonomous || said.preferred > said.valid || unfit(&said.net) {
             return;
@@ -217,7 +223,7 @@ impl Link {
         let same = |there: &Prefix| there.net == said.net;
         let new = Prefix { net: said.net, on_link: said.on_link, preferred, valid };
         let prefix = match self.prefixes.iter().find(|there| same(there)) {
-            // Whoever says nothing of it says nothing against it (RFC 4861, 6.3.4).
+            // An advertisement without the flag L does not revoke an earlier one with it (RFC 4861, 6.3.4).
             Some(there) => {
                 let valid = not_cut_short(there.valid, valid, now);
                 Prefix { on_link: there.on_link || said.on_link, valid, ..new }
@@ -228,12 +234,12 @@ impl Link {
         self.prefixes.take(prefix, same);
     }
 
-    /// What there is at a moment.
+    /// The offer at time `now`.
     pub fn offer(&self, now: Instant) -> Offer {
         let mut routers: Vec<Router> = self.routers.iter().copied().collect();
         routers.retain(|router| router.until.holds(now));
-        // The one that was there first stays first: sorting keeps the order of equals, so that of two routers neither takes the
-        // other's place with every word.
+        // Of routers with the same preference, the one that was first stays first. Sorting keeps the order of
+        // equals, so two routers do not swap places with every advertisement.
         routers.sort_by_key(|router| {
             let before = self.told.0.routers.iter().position(|told| told.ip == router.ip);
             (std::cmp::Reverse(router.preference), before.unwrap_or(usize::MAX))
@@ -258,7 +264,7 @@ impl Link {
         Offer { routers, prefixes, on_link, routes: ways, dns, search, mtu, unfit, managed, other }
     }
 
-    /// What to do at a moment.
+    /// Returns what to do at time `now`.
     pub fn poll(&mut self, now: Instant) -> Action {
         self.prefixes.retain(|prefix| prefix.valid.holds(now));
         self.direct.retain(|there| there.until.holds(now));
@@ -270,7 +276,8 @@ impl Link {
         let had_router = !self.routers.is_empty();
         self.routers.retain(|router| router.until.holds(now));
         if had_router && self.routers.is_empty() && self.solicit.is_none() {
-            // One that comes and goes with every word is not asked as often.
+            // A router that appears and disappears with every advertisement does not cause more
+            // solicitations.
             let earliest = self.asked.map(|asked| asked + FIRST_PAUSE);
             self.solicit = Some(Solicit::at(earliest.unwrap_or(now).max(now)));
         }
@@ -288,7 +295,7 @@ impl Link {
         if let Some(solicit) = &mut self.solicit
             && now >= solicit.next
         {
-            // Between 0.9 and 1.1 of the pause, which doubles (RFC 8415, 15).
+            // The pause is randomised by a factor from 0.9 to 1.1, and doubles (RFC 8415, 15).
             let (least, most) = (solicit.pause * 9 / 10, solicit.pause * 11 / 10);
             solicit.next = now + self.random.between(least, most);
             solicit.pause = (solicit.pause * 2).min(LONGEST_PAUSE);
@@ -307,7 +314,8 @@ impl Solicit {
     }
 }
 
-/// How long a prefix is valid after another word of it: as it says, or as long as before, but for two hours (RFC 4862, 5.5.3 (e)).
+/// The valid lifetime of a prefix after a new advertisement: the advertised one or the earlier one. An
+/// earlier one above two hours may be cut to two hours, but not below (RFC 4862, 5.5.3 (e)).
 fn not_cut_short(before: Lasting, said: Lasting, now: Instant) -> Lasting {
     let left = before.left(now);
     let longer = match (said.left(now), left) {
@@ -321,8 +329,8 @@ fn not_cut_short(before: Lasting, said: Lasting, now: Instant) -> Lasting {
     }
 }
 
-/// Takes in what a router says of how names are looked up (RFC 8106, 5.3.1). What is known stays in its place, or two routers would take
-/// turns in being asked first.
+/// Takes over DNS servers or search domains (RFC 8106, 5.3.1). A known name keeps its place; otherwise two
+/// routers would take turns at being first.
 fn take_names<'a, Name: Clone + PartialEq + 'a>(
     known: &mut Vec<(Name, Lasting)>,
     said: impl Iterator<Item = &'a (Name, u32)>,
@@ -334,7 +342,7 @@ fn take_names<'a, Name: Clone + PartialEq + 'a>(
             there.1 = until;
             continue;
         }
-        // Who is known already and ends first makes room.
+        // If there is no room, the known name that ends first is dropped.
         let ends = |there: &Lasting| there.0.map_or((1, now), |at| (0, at));
         let first = known.iter().enumerate().min_by_key(|(_, there)| ends(&there.1)).map(|(at, _)| at);
         if known.len() >= MOST
@@ -346,7 +354,7 @@ fn take_names<'a, Name: Clone + PartialEq + 'a>(
             known.push((name.clone(), until));
         }
     }
-    // A lifetime of zero takes it back.
+    // A lifetime of zero revokes a name.
     known.retain(|there| there.1.holds(now));
 }
 
@@ -358,7 +366,7 @@ fn recall<Name: PartialEq>(known: &mut Vec<(Name, Lasting)>, before: Vec<(Name, 
     }
 }
 
-/// Whether a prefix is no LAN's: groups, the loopback address, and what every link has of its own.
+/// Whether a prefix cannot be that of a LAN: multicast, link-local, unspecified or IPv4-mapped.
 fn unfit(net: &Ipv6Net) -> bool {
     let ip = net.addr();
     ip.is_multicast() || ip.is_unicast_link_local() || ip.is_unspecified() || ip.to_ipv4_mapped().is_some()

@@ -1,4 +1,4 @@
-//! What the routers of a link have to offer at a moment, and until when.
+//! What the routers of a link offer at a given moment, and until when.
 
 use std::net::Ipv6Addr;
 use std::time::{Duration, Instant};
@@ -8,22 +8,22 @@ use ipnet::Ipv6Net;
 use crate::domain::DomainName;
 use crate::ndp::Preference;
 
-/// Until when something holds; without an end it is for ever.
+/// Until when something is valid. Without an end, it is valid for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lasting(pub Option<Instant>);
 
 impl Lasting {
-    /// So many seconds from a moment on; [`u32::MAX`] is for ever (RFC 4861, 4.6.2).
+    /// A lifetime of `seconds` that begins at `now`. [`u32::MAX`] means for ever (RFC 4861, 4.6.2).
     pub(super) fn of(seconds: u32, now: Instant) -> Self {
         Lasting((seconds != u32::MAX).then(|| now + Duration::from_secs(seconds.into())))
     }
 
-    /// Whether it holds at a moment.
+    /// Whether it is still valid at time `now`.
     pub fn holds(self, now: Instant) -> bool {
         self.0.is_none_or(|end| now < end)
     }
 
-    /// How much is left of it; none if it is for ever.
+    /// How much of it is left. `None` if it is valid for ever.
     pub fn left(self, now: Instant) -> Option<Duration> {
         self.0.map(|end| end.saturating_duration_since(now))
     }
@@ -32,82 +32,83 @@ impl Lasting {
 /// A default router.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Router {
-    /// Its link-local address.
+    /// The router's link-local address.
     pub ip: Ipv6Addr,
-    /// Which of several is taken.
+    /// The preference among several routers.
     pub preference: Preference,
-    /// Until when it is one.
+    /// Until when it is a default router.
     pub until: Lasting,
 }
 
-/// A prefix of which addresses are made.
+/// A prefix from which addresses are formed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Prefix {
-    /// The prefix, of 64 bits.
+    /// The prefix, which has 64 bits.
     pub net: Ipv6Net,
     /// Whether its addresses are on the link.
     pub on_link: bool,
-    /// Until when something new is begun from its addresses.
+    /// Until when addresses from it are used for new connections.
     pub preferred: Lasting,
-    /// Until when its addresses last.
+    /// Until when addresses from it are valid.
     pub valid: Lasting,
 }
 
-/// A prefix whose addresses are reached on the link itself, wherever they come from.
+/// A prefix whose addresses are reached directly on the link, no matter how they were assigned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OnLink {
     /// The prefix, of any length.
     pub net: Ipv6Net,
-    /// Until when that is so.
+    /// Until when it is on the link.
     pub until: Lasting,
 }
 
-/// A route by a router.
+/// A route through a router.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Route {
-    /// Where it leads.
+    /// The destination.
     pub to: Ipv6Net,
-    /// By which router.
+    /// The link-local address of the router.
     pub via: Ipv6Addr,
-    /// Which of several is taken.
+    /// The preference among several routes.
     pub preference: Preference,
-    /// Until when.
+    /// Until when the route is valid.
     pub until: Lasting,
 }
 
-/// What the routers of a link have to offer at a moment.
+/// What the routers of a link offer at a given moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Offer {
-    /// Default routers, the one to take first.
+    /// Default routers, the one to use first.
     pub routers: Vec<Router>,
-    /// Prefixes of which addresses are made, deprecated ones among them.
+    /// Prefixes from which addresses are formed, including deprecated ones.
     pub prefixes: Vec<Prefix>,
-    /// Prefixes whose addresses are on the link, the longest first.
+    /// On-link prefixes, the longest first.
     pub on_link: Vec<OnLink>,
-    /// Routes to elsewhere, the one to take first.
+    /// Routes other than the default route, ordered by destination, then by preference.
     pub routes: Vec<Route>,
-    /// Name servers (RFC 8106), the one to ask first, and until when.
+    /// DNS servers (RFC 8106), the one to ask first, with their ends.
     pub dns: Vec<(Ipv6Addr, Lasting)>,
-    /// Domains in which names are looked for, and until when.
+    /// Search domains, with their ends.
     pub search: Vec<(DomainName, Lasting)>,
-    /// The most bytes that an IPv6 packet on the link has, as routers say: of several the least, and none below what IPv6 needs.
+    /// The link's IPv6 MTU in bytes, as routers advertise it. If they differ, it is the smallest one. Values
+    /// below IPv6's minimum are ignored.
     pub mtu: Option<u32>,
-    /// Prefixes that addresses are to be made of, and that are not of 64 bits: an interface identifier has 64 (RFC 4862, 5.5.3 (d);
-    /// RFC 7136), so none is.
+    /// Prefixes from which addresses should be formed but are not, because they do not have 64 bits, as an
+    /// interface identifier requires (RFC 4862, 5.5.3 (d); RFC 7136).
     pub unfit: Vec<Ipv6Net>,
-    /// Whether a router says that addresses are to be had by DHCPv6 (M).
+    /// Whether a router says that addresses are available by DHCPv6 (flag M).
     pub managed: bool,
-    /// Whether a router says that other settings are (O).
+    /// Whether a router says that other configuration is available by DHCPv6 (flag O).
     pub other: bool,
 }
 
 impl Offer {
-    /// The prefix on the link to which an address belongs.
+    /// The on-link prefix that contains `ip`. Returns `None` if there is none.
     pub fn on_link(&self, ip: Ipv6Addr) -> Option<Ipv6Net> {
         self.on_link.iter().map(|there| there.net).find(|net| net.contains(&ip))
     }
 
-    /// The moments at which something of it ends.
+    /// The moments at which a part of the offer ends.
     pub(super) fn ends(&self) -> impl Iterator<Item = Instant> {
         let routers = self.routers.iter().map(|router| router.until);
         let prefixes = self.prefixes.iter().flat_map(|prefix| [prefix.preferred, prefix.valid]);
@@ -117,8 +118,9 @@ impl Offer {
         routers.chain(prefixes).chain(on_link).chain(ways).chain(dns).filter_map(|lasting| lasting.0)
     }
 
-    /// Whether somebody who was told of another offer should know. That everything lasts on, as every advertisement says, is
-    /// told when less than half is left of what was told.
+    /// Whether the caller must be told about this offer, after it was told about the offer `told` at the time
+    /// `then`. Every advertisement extends the lifetimes. That alone counts only once less than half of the
+    /// new lifetime is left of the one that was told.
     pub(super) fn differs(&self, now: Instant, (told, then): &(Offer, Instant)) -> bool {
         let shape = |offer: &Offer, at: Instant| {
             let routers: Vec<_> = offer.routers.iter().map(|router| (router.ip, router.preference)).collect();

@@ -1,14 +1,14 @@
-//! How often something may be done.
+//! A rate limit.
 
 use std::time::{Duration, Instant};
 
-/// So many times at once, and once more each so often: what happens now and then is not held up, and what never ends costs no more
-/// than that.
+/// A rate limit: `at_once` times without a pause, and one more time per `every`. Rare events are not delayed,
+/// and endless events cost no more than the limit allows.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pace {
     at_once: u32,
     every: Duration,
-    /// When all of it is there again.
+    /// When the whole allowance is available again.
     full: Instant,
 }
 
@@ -17,7 +17,7 @@ impl Pace {
         Pace { at_once, every, full: now }
     }
 
-    /// Takes one time; or says when there is one.
+    /// Uses one time. Returns the moment at which one is available again if there is none now.
     pub(super) fn take(&mut self, now: Instant) -> Result<(), Instant> {
         let (full, most) = (self.full.max(now) + self.every, now + self.every * self.at_once);
         if full > most {
@@ -44,11 +44,11 @@ mod tests {
             assert_eq!(pace.take(now), Ok(()));
         }
         assert_eq!(pace.take(now), Err(now + seconds(10)));
-        assert_eq!(pace.take(now + seconds(9)), Err(now + seconds(10)), "to ask costs nothing");
+        assert_eq!(pace.take(now + seconds(9)), Err(now + seconds(10)), "a refused attempt uses nothing");
         assert_eq!(pace.take(now + seconds(10)), Ok(()));
         assert_eq!(pace.take(now + seconds(11)), Err(now + seconds(20)));
         for _ in 0..3 {
-            assert_eq!(pace.take(now + seconds(500)), Ok(()), "no more of them gather than at first");
+            assert_eq!(pace.take(now + seconds(500)), Ok(()), "the allowance never exceeds its first value");
         }
         assert_eq!(pace.take(now + seconds(500)), Err(now + seconds(510)));
     }

@@ -13,7 +13,7 @@ use super::{Call, Contender, Running};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The CNI reference plugins, as a runtime calls them. Their daemon keeps the leases, in memory alone.
+/// The CNI reference plugins, called as a runtime calls them. Their daemon keeps the leases in memory only.
 pub(super) struct Cni<'a> {
     engines: &'a Engines,
     nas: &'a Machine,
@@ -63,14 +63,15 @@ impl Contender for Cni<'_> {
     }
 }
 
-/// netavark as Podman calls it, in a tree of its own: it looks for its proxy at one place alone.
+/// netavark, called as Podman calls it. It is in a tree of its own, because it looks for its proxy in one
+/// place only.
 pub(super) struct Netavark<'a> {
     nas: &'a Machine,
     tree: PathBuf,
     proxy: Running,
 }
 
-/// The kernel's file systems in the tree, and the proxy, in a mount namespace of their own.
+/// Mounts the kernel's filesystems in the tree and starts the proxy, in a mount namespace of their own.
 const PROXY: &str = r#"
     mount --bind "$1" "$1"
     for kernels in proc sys dev; do mount --rbind /$kernels "$1/$kernels"; done
@@ -92,7 +93,7 @@ impl<'a> Netavark<'a> {
     }
 
     fn call(&self, what: &str, container: &Machine) -> anyhow::Result<Call> {
-        // Containers have long hexadecimal ids.
+        // Container IDs are long hexadecimal numbers.
         let mut id = String::new();
         for byte in container.name().bytes().cycle().take(32) {
             write!(id, "{byte:02x}")?;
@@ -137,7 +138,7 @@ impl Contender for Netavark<'_> {
 fn wait_for(socket: &Path) -> anyhow::Result<()> {
     let end = Instant::now() + PATIENCE;
     while !socket.exists() {
-        ensure!(Instant::now() < end, "{} does not come", socket.display());
+        ensure!(Instant::now() < end, "{} does not appear", socket.display());
         std::thread::sleep(Duration::from_millis(10));
     }
     Ok(())

@@ -1,5 +1,5 @@
-//! What installing does, as plain data: it prints as the command that a person would type, and is taken back if a later
-//! one fails.
+//! The steps of an installation, as plain data. A step is printed as the command that a user would type, and
+//! is undone if a later one fails.
 
 use std::fmt;
 use std::fs;
@@ -24,7 +24,7 @@ pub(super) enum Action {
     Systemctl(&'static [&'static str]),
 }
 
-/// What takes a change of a file back.
+/// The reverse of a change to a file.
 enum Undo {
     Nothing,
     RemoveDirectory(PathBuf),
@@ -48,7 +48,7 @@ impl fmt::Display for Action {
     }
 }
 
-/// Shows actions as a script that does the same.
+/// Prints the actions as a script that does the same.
 pub(super) fn show(actions: &[Action]) {
     for action in actions {
         match action {
@@ -58,8 +58,8 @@ pub(super) fn show(actions: &[Action]) {
     }
 }
 
-/// Does all of it, or nothing: at the first error files are taken back, and where systemd runs its units are as they
-/// were `before`.
+/// Performs all actions or none. At the first error, file changes are undone. If systemd runs, its units are
+/// restored to `before`.
 pub(super) fn all_or_nothing(actions: &[Action], before: Option<Units>) -> Result<(), Failure> {
     let mut done = Vec::new();
     for action in actions {
@@ -67,7 +67,7 @@ pub(super) fn all_or_nothing(actions: &[Action], before: Option<Units>) -> Resul
         match action.perform() {
             Ok(undo) => done.push(undo),
             Err(failure) => {
-                line_if_read(&"# that failed, and what was done is taken back");
+                line_if_read(&"# that failed; undoing the previous steps");
                 if let Some(units) = before {
                     units.stop_new_ones();
                 }
@@ -86,7 +86,7 @@ pub(super) fn all_or_nothing(actions: &[Action], before: Option<Units>) -> Resul
     Ok(())
 }
 
-/// Does as much of it as can be done, and tells what could not.
+/// Performs as many actions as possible, and returns the errors.
 pub(super) fn as_far_as_possible(actions: &[Action]) -> Vec<Failure> {
     let perform = |action: &Action| {
         line_if_read(action);
@@ -123,7 +123,7 @@ impl Action {
     }
 }
 
-/// What went by itself meanwhile, such as a socket with its unit, is as well removed.
+/// A file that is gone already, such as a socket that went with its unit, counts as removed.
 fn gone(removed: io::Result<()>) -> io::Result<Undo> {
     match removed {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -135,7 +135,7 @@ impl Undo {
     fn perform(self) -> io::Result<()> {
         match self {
             Undo::Nothing => Ok(()),
-            // With what somebody else has put there meanwhile it stays.
+            // A directory stays if something else has been put there meanwhile.
             Undo::RemoveDirectory(path) => fs::remove_dir(path),
             Undo::RemoveFile(path) => fs::remove_file(path),
             Undo::Restore { path, content, mode } => replace(&path, &content, mode).map(|_| ()),
@@ -143,7 +143,7 @@ impl Undo {
     }
 }
 
-/// Puts a file where there is none or another one, and tells what takes that back.
+/// Creates or replaces a file, and returns what undoes that.
 fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<Undo> {
     let undo = match fs::read(path) {
         Ok(content) => {

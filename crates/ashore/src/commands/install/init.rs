@@ -1,8 +1,8 @@
-//! Who starts services on a host, and what to tell it.
+//! The init system of a host, and the commands that make it start the daemon.
 
 use std::path::Path;
 
-/// What starts services.
+/// The init system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Init {
     Systemd,
@@ -17,7 +17,8 @@ pub(super) enum Init {
     Unknown,
 }
 
-/// By what each is known, below the host's root. The appliances come first: they have parts of the others.
+/// The files by which each is recognised, below the host's root. The appliances come first, because they have
+/// parts of the others.
 const MARKS: [(Init, &[&str]); 7] = [
     (Init::Unraid, &["boot/config/go"]),
     (Init::Synology, &["etc/synoinfo.conf"]),
@@ -29,7 +30,8 @@ const MARKS: [(Init, &[&str]); 7] = [
 ];
 
 impl Init {
-    /// The one of a host. One that is not running, such as an image, shows what it will be started with.
+    /// The init system of a host. For a host that is not running, such as an image, the one that it will boot
+    /// with.
     pub(super) fn of(root: &Path, is_running: bool) -> Init {
         let has = |mark: &str| root.join(mark).symlink_metadata().is_ok();
         let systemd: &[&str] = if is_running {
@@ -51,7 +53,7 @@ impl Init {
             .map_or(Init::Unknown, |(init, _)| *init)
     }
 
-    /// What it is called.
+    /// The name of the init system.
     pub(super) fn name(self) -> &'static str {
         match self {
             Init::Systemd => "systemd",
@@ -62,11 +64,12 @@ impl Init {
             Init::S6 => "s6",
             Init::BusyBox => "BusyBox init",
             Init::SysV => "sysvinit",
-            Init::Unknown => "no init that is known",
+            Init::Unknown => "an unknown init system",
         }
     }
 
-    /// The commands by which its administrator has the daemon started, before Docker where that can be said.
+    /// The commands by which the administrator makes it start the daemon, before Docker if that can be
+    /// expressed.
     pub(super) fn lines(self, program: &Path) -> Vec<String> {
         let daemon = format!("{} daemon", program.display());
         let run = format!("exec {daemon} 2>&1");
@@ -124,13 +127,14 @@ impl Init {
     }
 }
 
-/// The commands that make an executable file of lines.
+/// The commands that create an executable file from lines.
 fn script(path: &str, lines: &[&str]) -> Vec<String> {
     let quoted: Vec<String> = lines.iter().map(|line| format!("'{line}'")).collect();
     vec![format!("printf '%s\\n' {} > {path}", quoted.join(" ")), format!("chmod 755 {path}")]
 }
 
-/// There all but the flash drive and the array is in memory, and the array comes later than the go file.
+/// On Unraid, only the flash drive and the array are persistent, and the array is mounted after the go file
+/// has run.
 fn unraid(program: &Path, daemon: &str) -> Vec<String> {
     let program = program.display();
     let start = format!(

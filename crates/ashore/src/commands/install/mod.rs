@@ -1,4 +1,5 @@
-//! `ashore install` and `ashore uninstall`: the program and systemd's units for it, or what else starts a daemon.
+//! `ashore install` and `ashore uninstall`: the program with its systemd units, or instructions for another
+//! init system.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -23,16 +24,16 @@ use systemctl::Units;
 
 pub(crate) use uninstall::uninstall;
 
-/// The program's file name.
+/// The file name of the program.
 const NAME: &str = "ashore";
 
-/// A host to install on: this one, or a tree that will be one.
+/// The host to install on: this one, or a directory tree that will be one.
 struct Host {
     root: PathBuf,
-    /// Where the program goes, as the host will know it.
+    /// The path of the program on that host.
     program: PathBuf,
     init: Init,
-    /// How the units are, where systemd runs.
+    /// The state of the units, if systemd runs.
     units: Option<Units>,
 }
 
@@ -40,8 +41,8 @@ impl Host {
     fn new(root: &Path, bin_dir: &Path) -> Result<Self, Failure> {
         if !bin_dir.is_absolute() {
             return Err(invalid(
-                format!("--bin-dir {} is no absolute path", bin_dir.display()),
-                "name it from the root on, as in /usr/local/bin",
+                format!("--bin-dir {} is not an absolute path", bin_dir.display()),
+                "use an absolute path, such as /usr/local/bin",
             ));
         }
         let root = root.canonicalize().map_err(|error| {
@@ -60,7 +61,7 @@ impl Host {
         self.root == Path::new("/")
     }
 
-    /// A path of the host's, from here.
+    /// Translates a path on the host to a path on this system.
     fn at(&self, path: impl AsRef<Path>) -> PathBuf {
         let path = path.as_ref();
         self.root.join(path.strip_prefix("/").unwrap_or(path))
@@ -70,7 +71,7 @@ impl Host {
         self.at(unit::DIRECTORY).join(name)
     }
 
-    /// What changes a host is root's to do, and better refused before the first half of it.
+    /// Checks for root, so that a change to this host is not refused half way.
     fn check_privilege(&self) -> Result<(), Failure> {
         if self.is_this() && !nix::unistd::geteuid().is_root() {
             return Err(Failure::Privilege("only root may change what this host starts".into()));
@@ -107,21 +108,18 @@ fn conclude(host: &Host, actions: &[Action], dry_run: bool) {
     let version = env!("CARGO_PKG_VERSION");
     let program = host.program.display();
     match (actions.is_empty(), dry_run) {
-        (true, _) => say!("# ashore {version} is installed as {program}, and nothing is to be done"),
+        (true, _) => say!("# ashore {version} is installed as {program}; nothing to do"),
         (false, true) => say!("# nothing was changed"),
         (false, false) => say!("# ashore {version} is installed as {program}"),
     }
     if host.init == Init::Systemd {
         return;
     }
-    say!(
-        "# this host has {}, not systemd; what starts the daemon with it is for you to say:",
-        host.init.name()
-    );
+    say!("# this host has {}, not systemd; to start the daemon with it, run:", host.init.name());
     host.init.lines(&host.program).iter().for_each(|line| say!("{line}"));
 }
 
-/// The program, unless it is there.
+/// The actions that copy the program, unless it is there already.
 fn program_actions(host: &Host) -> Result<Vec<Action>, Failure> {
     let from = std::env::current_exe().context("this program's own file")?;
     let to = host.at(&host.program);
@@ -145,7 +143,8 @@ fn is_same_file(one: &Path, other: &Path) -> Result<bool, Failure> {
     }
 }
 
-/// The units that are missing or of another version, and in a tree that is not running also what enables them.
+/// The actions that write the units that are missing or of another version, and that enable them in a tree
+/// that is not running.
 fn unit_actions(host: &Host) -> Result<Vec<Action>, Failure> {
     let mut actions = Vec::new();
     actions.extend(make_directory(&host.at(unit::DIRECTORY)));
@@ -173,7 +172,8 @@ fn unit_actions(host: &Host) -> Result<Vec<Action>, Failure> {
     Ok(actions)
 }
 
-/// What systemd has to be told. A socket is made anew only where its unit is another one: calls that wait at it would be lost.
+/// The systemctl commands. The socket is recreated only if its unit has changed, because calls that wait at
+/// it would be lost.
 fn service_actions(units: Units, files: &[Action], is_new: bool) -> Vec<Action> {
     let mut actions = Vec::new();
     if !files.is_empty() {
@@ -182,7 +182,7 @@ fn service_actions(units: Units, files: &[Action], is_new: bool) -> Vec<Action> 
     let writes =
         |name| files.iter().any(|file| matches!(file, Action::Write { path, .. } if path.ends_with(name)));
     if units.service_active && (writes(unit::SOCKET) || !units.socket_active) {
-        // systemd makes no socket for a service that runs.
+        // systemd does not create a socket for a service that is running.
         actions.extend([Action::Systemctl(systemctl::STOP), Action::Systemctl(systemctl::ENABLE)]);
     } else if !(units.enabled && units.socket_active && units.service_active) {
         actions.push(Action::Systemctl(systemctl::ENABLE));
@@ -192,7 +192,7 @@ fn service_actions(units: Units, files: &[Action], is_new: bool) -> Vec<Action> 
     actions
 }
 
-/// The daemon that rules this namespace, if there is one, and it is in sight.
+/// The process id of the daemon that holds this namespace's lock, if there is one and it is visible.
 fn ruling_daemon() -> Option<i32> {
     match NamespaceLock::take() {
         Err(LockError::Held(pid)) => pid,
@@ -200,7 +200,7 @@ fn ruling_daemon() -> Option<i32> {
     }
 }
 
-/// A daemon that somebody started by hand would keep the service from starting.
+/// Fails if a daemon was started by hand, because it would keep the service from starting.
 fn refuse_other_daemon(host: &Host) -> Result<(), Failure> {
     if !host.is_this() {
         return Ok(());
@@ -208,7 +208,7 @@ fn refuse_other_daemon(host: &Host) -> Result<(), Failure> {
     match ruling_daemon() {
         Some(pid) if systemctl::main_pid() != Some(pid) => Err(taken(
             format!(
-                "another ashore daemon (pid {pid}) rules this network namespace, and is not systemd's service"
+                "another ashore daemon (pid {pid}) holds this network namespace, and is not systemd's service"
             ),
             &format!("stop that one first: kill {pid}"),
         )),

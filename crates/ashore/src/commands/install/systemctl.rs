@@ -1,4 +1,4 @@
-//! What systemd says of Ashore's units, and what it is told.
+//! Queries and controls Ashore's systemd units.
 
 use std::process::{Command, Stdio};
 
@@ -6,15 +6,15 @@ use super::unit::{SERVICE, SOCKET};
 use crate::client::Failure;
 use crate::out::complain;
 
-/// Both, as systemctl is told them.
+/// The systemctl commands for both units.
 pub(super) const ENABLE: &[&str] = &["enable", "--now", SOCKET, SERVICE];
-/// One by one: with both at once, one that is missing would keep the other.
+/// For one unit at a time, because with both at once, a missing one would prevent the other.
 pub(super) const DISABLE: [&[&str]; 2] = [&["disable", "--now", SOCKET], &["disable", "--now", SERVICE]];
 pub(super) const STOP: &[&str] = &["stop", SOCKET, SERVICE];
 pub(super) const RESTART: &[&str] = &["restart", SERVICE];
 pub(super) const RELOAD: &[&str] = &["daemon-reload"];
 
-/// How the units are.
+/// The state of the units.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Units {
     pub(super) enabled: bool,
@@ -23,9 +23,9 @@ pub(super) struct Units {
 }
 
 impl Units {
-    /// How they are now, on a host that systemd runs.
+    /// The current state, on a host that runs systemd.
     pub(super) fn now() -> Self {
-        // With several units, `is-enabled` is content with one of them.
+        // With several units, `is-enabled` succeeds if one of them is enabled.
         let both = |question| [SOCKET, SERVICE].iter().all(|unit| says_yes(&[question, unit]));
         Units {
             enabled: both("is-enabled"),
@@ -34,7 +34,7 @@ impl Units {
         }
     }
 
-    /// Takes back that the units came to life, before their files go.
+    /// Disables and stops units that were not enabled before. To be called before their files are removed.
     pub(super) fn stop_new_ones(self) {
         let now = Units::now();
         if !self.enabled && (now.enabled || now.socket_active || now.service_active) {
@@ -44,7 +44,7 @@ impl Units {
         }
     }
 
-    /// What ran before runs again, by the files that are there again.
+    /// Restarts the service if it was active before. To be called after its files are restored.
     pub(super) fn bring_back(self) {
         complain(systemctl(RELOAD));
         if self.service_active {
@@ -59,7 +59,7 @@ fn complain(result: Result<(), Failure>) {
     }
 }
 
-/// Runs systemctl; what it complains of is the reason.
+/// Runs systemctl. Fails with its standard error.
 pub(super) fn systemctl(words: &[&str]) -> Result<(), Failure> {
     let output = Command::new("systemctl").args(words).stdin(Stdio::null()).output();
     let output = output.map_err(|error| anyhow::Error::new(error).context("systemctl"))?;
@@ -70,14 +70,14 @@ pub(super) fn systemctl(words: &[&str]) -> Result<(), Failure> {
     Err(Failure::Service(format!("`systemctl {}` failed: {said}", words.join(" "))))
 }
 
-/// Whether systemctl answers a question with yes.
+/// Whether systemctl answers a query with success.
 fn says_yes(question: &[&str]) -> bool {
     let mut command = Command::new("systemctl");
     command.args(question).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
 }
 
-/// The service's process, if it runs.
+/// The process id of the service, if it runs.
 pub(super) fn main_pid() -> Option<i32> {
     let output =
         Command::new("systemctl").args(["show", "--property=MainPID", "--value", SERVICE]).output().ok()?;

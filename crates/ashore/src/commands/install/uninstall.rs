@@ -1,5 +1,5 @@
-//! `ashore uninstall`: takes away what `ashore install` wrote, and what the daemon made on the host. It goes on after an
-//! error: what is left over is worse than what failed.
+//! `ashore uninstall`: removes what `ashore install` wrote, and what the daemon made on the host. It
+//! continues after an error, because leaving things behind is worse than the error.
 
 use std::path::{Path, PathBuf};
 
@@ -22,12 +22,12 @@ use crate::cli::{BIN_DIR, UninstallArgs};
 use crate::client::{ClientArgs, Failure, ask, unexpected};
 use crate::out::{line_if_read, say};
 
-/// Where the daemon keeps its state, and its sockets, unless it is told otherwise.
+/// The default directories of the daemon's state and sockets.
 const STATE: &str = "/var/lib/ashore";
 const RUN: &str = "/run/ashore";
 const PLUGIN: &str = "/run/docker/plugins/ashore.sock";
 
-/// What is not a mark of an installation, and would be idle without one.
+/// Uses of the daemon that an uninstallation would interrupt.
 #[derive(Default)]
 struct InUse {
     endpoints: Vec<String>,
@@ -69,15 +69,15 @@ pub(crate) fn uninstall(args: &UninstallArgs) -> Result<(), Failure> {
         line_if_read(&format!("# left: {what}"));
     }
     if stop.is_empty() && steps.is_empty() && remove.is_empty() {
-        line_if_read(&"# nothing of an installation is here");
+        line_if_read(&"# nothing is installed here");
     }
     if host.init != Init::Systemd {
-        line_if_read(&format!("# what starts the daemon with {} is for you to take out", host.init.name()));
+        line_if_read(&format!("# remove what starts the daemon with {} yourself", host.init.name()));
     }
     finish(failures)
 }
 
-/// Where the unit says that the program is.
+/// The directory of the program, as the unit names it.
 fn bin_dir_of_unit(root: &Path) -> PathBuf {
     let unit = root.join(unit::DIRECTORY.trim_start_matches('/')).join(unit::SERVICE);
     let text = std::fs::read_to_string(unit).unwrap_or_default();
@@ -86,7 +86,7 @@ fn bin_dir_of_unit(root: &Path) -> PathBuf {
     directory.map_or_else(|| BIN_DIR.into(), Path::to_owned)
 }
 
-/// A daemon that is not the service's would go on without its program.
+/// Fails if a daemon runs that is not the service, because it would continue without its program.
 fn refuse_foreign_daemon(host: &Host) -> Result<(), Failure> {
     match ruling_daemon() {
         Some(pid) if host.units.is_none() || systemctl::main_pid() != Some(pid) => {
@@ -106,14 +106,14 @@ fn refuse_in_use(host: &Host, socket: &Path) -> Result<(), Failure> {
     }
     if !networks.is_empty() {
         return Err(taken(
-            format!("Docker could not even remove its networks {} without their driver", networks.join(", ")),
+            format!("Docker cannot remove its networks {} without their driver", networks.join(", ")),
             &format!("docker network rm {}, or --force", networks.join(" ")),
         ));
     }
     Ok(())
 }
 
-/// What is attached, by the daemon or, while none runs, by what the last one wrote down.
+/// What is attached, as reported by the daemon, or, if none runs, as recorded in the state.
 fn in_use(host: &Host, socket: &Path) -> Result<InUse, Failure> {
     if ruling_daemon().is_some() {
         let client = ClientArgs { socket: socket.to_owned(), json: false };
@@ -126,7 +126,7 @@ fn in_use(host: &Host, socket: &Path) -> Result<InUse, Failure> {
     if !directory.exists() {
         return Ok(InUse::default());
     }
-    // It is there, so the seed is not used.
+    // The state exists, so the seed is not used.
     let store = Store::open(&directory, Seed([0; 16])).map_err(anyhow::Error::from)?;
     Ok(InUse::of_state(store.state()))
 }
@@ -156,7 +156,7 @@ impl InUse {
     }
 }
 
-/// The socket first: with it goes the service, which nobody can then wake.
+/// The commands that stop the units. The socket comes first, so that no call starts the service again.
 fn stop_actions(host: &Host) -> Vec<Action> {
     if host.units.is_none() {
         return Vec::new();
@@ -165,14 +165,14 @@ fn stop_actions(host: &Host) -> Vec<Action> {
     there.map(|words| Action::Systemctl(words)).collect()
 }
 
-/// What a state without networks does not ask for: all that bears Ashore's tag.
+/// The steps that remove everything with Ashore's tag, as a state without networks requires.
 fn left_by_daemon(kernel: &Kernel) -> Result<Vec<Step>, Failure> {
     let observed = kernel.observe(&[]).map_err(anyhow::Error::from)?;
     let nothing = desired(&State::new(Seed([0; 16])), &observed);
     Ok(plan(&nothing, &observed).steps)
 }
 
-/// Takes the shims and routes off the host. No daemon may be left that would make them anew.
+/// Removes the shims and routes from the host. No daemon may run, because it would recreate them.
 fn sweep() -> Result<(), Failure> {
     let _lock = NamespaceLock::take().map_err(anyhow::Error::from)?;
     let kernel = Kernel::here().context("the kernel")?;
@@ -184,7 +184,7 @@ fn sweep() -> Result<(), Failure> {
     }
 }
 
-/// The files to be removed, and what is left because it is not Ashore's to remove.
+/// The actions that remove files, and the descriptions of what is left because Ashore must not remove it.
 fn remove_actions(host: &Host, purge: bool) -> Result<(Vec<Action>, Vec<String>), Failure> {
     let (mut actions, mut left) = (Vec::new(), Vec::new());
     for (name, target) in unit::WANTED_BY {
@@ -230,7 +230,7 @@ fn remove_actions(host: &Host, purge: bool) -> Result<(Vec<Action>, Vec<String>)
     Ok((actions, left))
 }
 
-/// All that failed is said; the last of it is how the command ends.
+/// Reports all errors. The last one is the result of the command.
 fn finish(mut failures: Vec<Failure>) -> Result<(), Failure> {
     let last = failures.pop();
     failures.iter().for_each(crate::report);

@@ -1,37 +1,35 @@
-//! systemd's units, and how one that Ashore wrote is told from one that its user changed.
+//! The systemd units. A unit as Ashore wrote it can be told from one that a user changed.
 
 use std::hash::Hasher;
 use std::path::Path;
 
 use siphasher::sip::SipHasher24;
 
-/// The socket unit's name.
+/// The name of the socket unit.
 pub(super) const SOCKET: &str = "ashore.socket";
-/// The service unit's name.
+/// The name of the service unit.
 pub(super) const SERVICE: &str = "ashore.service";
-/// Where an administrator's units are.
+/// The directory of the administrator's units.
 pub(super) const DIRECTORY: &str = "/etc/systemd/system";
 
-/// Who starts each: what their `[Install]` says.
+/// The target that starts each unit, as in its `[Install]` section.
 pub(super) const WANTED_BY: [(&str, &str); 2] = [(SOCKET, "sockets.target"), (SERVICE, "multi-user.target")];
 
-/// Each unit's name and text, for a daemon at a path.
+/// The name and text of each unit, for a daemon at a path.
 pub(super) fn units(program: &Path) -> [(&'static str, String); 2] {
     let service = include_str!("ashore.service").replace("@PROGRAM@", &program.display().to_string());
     [(SOCKET, marked(SOCKET, include_str!("ashore.socket"))), (SERVICE, marked(SERVICE, &service))]
 }
 
-/// The text under a line that says whose it is, with a number that follows from the rest.
+/// The text, below a line that names its origin, with a checksum of the text.
 fn marked(name: &str, text: &str) -> String {
     let number = number(text);
-    format!(
-        "{MARK}{number:016x}, and replaced by it: what you want otherwise goes into `systemctl edit {name}`.\n{text}"
-    )
+    format!("{MARK}{number:016x}, and replaced by it: put your changes into `systemctl edit {name}`.\n{text}")
 }
 
 const MARK: &str = "# Written by `ashore install` as ";
 
-/// Whether a unit is as some version of Ashore wrote it.
+/// Whether a unit is unchanged since some version of Ashore wrote it.
 pub(super) fn is_untouched(unit: &str) -> bool {
     let Some((mark, text)) = unit.split_once('\n') else { return false };
     let said = mark.strip_prefix(MARK).and_then(|rest| rest.get(..16));

@@ -1,4 +1,5 @@
-//! `ashore lab --vlan`: the same home with VLAN 200 on its cables, and a router on a stick between it and the LAN.
+//! `ashore lab --vlan`: the same home with VLAN 200 on its cables, and a router on a stick between it and the
+//! LAN.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -11,11 +12,11 @@ use nix::errno::Errno;
 use super::{LAPTOP, Lab, Nas, Network, Row, row};
 use crate::client::Failure;
 
-pub(super) const INTRODUCTION: &str = "On the same cables is VLAN 200: the router is 10.0.200.1 in it, and a camera (.50) and a fifth container are in it alone.";
+pub(super) const INTRODUCTION: &str = "VLAN 200 is on the same cables: the router is 10.0.200.1 in it, and a camera (.50) and a fifth container are only in it.";
 
 const ID: u16 = 200;
 const ROUTER: IpAddr = address(1);
-/// What the network reserves for its host.
+/// The address that the network reserves for its host.
 const HOST: IpAddr = address(9);
 const CAMERA: IpAddr = address(50);
 
@@ -27,21 +28,21 @@ fn in_subnet(ip: IpAddr) -> IpNet {
     IpNet::new(ip, 24).expect("24 bits fit")
 }
 
-/// What the lab has besides with a VLAN.
+/// What the lab has in addition with a VLAN.
 pub(super) struct Vlan {
-    /// Plugged into the switch like all, and without an address that is not the VLAN's.
+    /// Connected to the switch like all machines, with an address in the VLAN only.
     camera: Machine,
 }
 
-/// Refuses where the kernel has no VLANs. That shows on a switch that nobody is plugged into, so nothing is built yet.
+/// Fails if the kernel has no VLANs. This is tested on an unconnected switch, before anything is built.
 pub(super) fn check_kernel() -> Result<(), Failure> {
     let switch = World::new(None).context("a switch")?;
     match switch.switch().add_vlan("br0", ID, in_subnet(ROUTER)) {
         Err(WorldError::Step(error)) if error.errno == Errno::EOPNOTSUPP => Err(Refusal {
             kind: RefusalKind::Kernel,
-            message: format!("this kernel has no VLANs, its module 8021q is missing or not loaded: {error}"),
+            message: format!("this kernel has no VLANs: module 8021q is missing or not loaded: {error}"),
             hint: Some(
-                "sudo modprobe 8021q; where there is no such module, a kernel that has it, or the lab without --vlan"
+                "sudo modprobe 8021q; without that module, use a kernel that has it, or run the lab without --vlan"
                     .into(),
             ),
         }
@@ -71,7 +72,7 @@ impl Vlan {
         &self.camera
     }
 
-    /// Within the VLAN, and by the router between it and the LAN.
+    /// The rows within the VLAN, and across the router between the VLAN and the LAN.
     pub(super) fn matrix(&self, lab: &Lab) -> Result<Vec<Row>, Failure> {
         let at_sensor = lab.address("sensor")?;
         let mut rows = self.within(lab)?;
@@ -81,7 +82,7 @@ impl Vlan {
         Ok(rows)
     }
 
-    /// Who needs the router, and who does not.
+    /// The same rows while the router forwards nothing.
     pub(super) fn contrast(&self, lab: &Lab) -> Result<Vec<Row>, Failure> {
         route(&lab.router, false).context("the router")?;
         let mut rows = self.within(lab)?;
@@ -90,7 +91,7 @@ impl Vlan {
         Ok(rows)
     }
 
-    /// What stays in the VLAN.
+    /// The rows for traffic that stays in the VLAN.
     fn within(&self, lab: &Lab) -> Result<Vec<Row>, Failure> {
         let (sensor, at_sensor) = (lab.machine("sensor")?, lab.address("sensor")?);
         Ok(vec![
@@ -102,7 +103,7 @@ impl Vlan {
     }
 }
 
-/// What goes from the LAN to the VLAN or back.
+/// The rows for traffic between the LAN and the VLAN.
 fn across(lab: &Lab, expected: bool) -> Result<Vec<Row>, Failure> {
     let (sensor, at_sensor) = (lab.machine("sensor")?, lab.address("sensor")?);
     Ok(vec![

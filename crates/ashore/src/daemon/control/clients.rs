@@ -1,4 +1,4 @@
-//! The clients that are connected, of which there is a bounded number.
+//! The connected clients. Their number is limited.
 
 use std::collections::BTreeMap;
 use std::net::Shutdown;
@@ -9,18 +9,19 @@ use std::time::{Duration, Instant};
 
 use ashore_kernel::wait_readable;
 
-/// As many clients are connected at once. Each has a thread and a descriptor.
+/// The maximum number of connected clients. Each has a thread and a descriptor.
 const MOST: usize = 64;
-/// A client that has neither sent its request nor read its answer for so long gives way to one that waits in the queue.
+/// A client that the daemon has waited for this long, for its request or for it to read its answer, gives way
+/// to a client that waits in the queue.
 const IDLE: Duration = Duration::from_secs(1);
-/// After this time it is looked again whether there is room, or descriptors, for the next client.
+/// How long to wait before checking again whether there is room, or a descriptor, for the next client.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-/// The listening socket and those who are connected.
+/// The listening socket and the connected clients.
 pub(super) struct Clients {
     listener: UnixListener,
     present: Mutex<Present>,
-    /// Rung whenever a client has left.
+    /// Notified whenever a client has left.
     left: Condvar,
 }
 
@@ -32,7 +33,7 @@ struct Present {
 
 struct Connection {
     stream: Arc<UnixStream>,
-    /// Since when the daemon waits for it; none while the daemon works on its request.
+    /// Since when the daemon waits for the client. `None` while the daemon works on its request.
     waits: Option<Instant>,
 }
 
@@ -57,13 +58,13 @@ impl Clients {
         let mut said = false;
         loop {
             if self.present().all.len() >= MOST {
-                // Nobody has to leave before somebody else comes.
+                // No client has to leave before another one comes.
                 let _ = wait_readable(&[self.listener.as_fd()], None);
                 self.make_room();
             }
             match self.listener.accept() {
                 Ok((stream, _)) => return self.enter(stream),
-                // Out of descriptors for a moment.
+                // The process is out of descriptors for a moment.
                 Err(error) => {
                     if !std::mem::replace(&mut said, true) {
                         tracing::error!("control socket: {error}");
@@ -95,14 +96,15 @@ impl Clients {
 }
 
 impl Present {
-    /// Ends the connection of the client that has been idle for longest, if there is one that is. Its thread sees that, and ends.
+    /// Ends the connection of the client that has been idle for longest, if any is idle. The client's thread
+    /// notices this and ends.
     fn send_idle_away(&mut self) {
         let idle =
             |connection: &&mut Connection| connection.waits.is_some_and(|since| since.elapsed() >= IDLE);
         let oldest = self.all.values_mut().filter(idle).min_by_key(|connection| connection.waits);
         if let Some(connection) = oldest {
             tracing::debug!("an idle client gives way to another");
-            // It is on its way out, and not to be chosen again.
+            // The client is on its way out and must not be chosen again.
             connection.waits = None;
             let _ = connection.stream.shutdown(Shutdown::Both);
         }
@@ -114,12 +116,12 @@ impl Client<'_> {
         &self.stream
     }
 
-    /// The daemon works on its request.
+    /// Notes that the daemon works on the client's request.
     pub(super) fn is_served(&self) {
         self.set_waits(None);
     }
 
-    /// The daemon waits for it to read its answer, and to send its next request.
+    /// Notes that the daemon waits for the client to read its answer and to send its next request.
     pub(super) fn is_waited_for(&self) {
         self.set_waits(Some(Instant::now()));
     }

@@ -1,4 +1,4 @@
-//! Networks of an engine's own macvlan and ipvlan drivers: host access and watch for them.
+//! Networks of an engine's own macvlan and ipvlan drivers: Ashore gives them host access and watches them.
 
 use std::time::Duration;
 
@@ -55,7 +55,7 @@ impl Controller {
         let netns = all_netns(inner.state());
         let removed = inner.let_removed_be(network);
         let changes = match inner.state().unadopting(network) {
-            // Docker has removed it already.
+            // Docker has removed the network already.
             Err(AdoptError::NotAdopted(_)) if removed => return Ok(Reply::Done { warnings: Vec::new() }),
             changes => changes.map_err(|error| refusal::adopt(&error))?,
         };
@@ -65,7 +65,7 @@ impl Controller {
         Ok(Reply::Done { warnings: errors.iter().map(ToString::to_string).collect() })
     }
 
-    /// What an adoption would change, and in which namespaces.
+    /// Returns what an adoption would change, and in which namespaces.
     pub(super) fn planned_adoption(&self, spec: &AdoptSpec) -> Result<(Vec<Change>, Vec<Netns>), Refusal> {
         self.relist()?;
         let inner = self.lock();
@@ -80,7 +80,7 @@ impl Controller {
         }
         Err(Refusal {
             kind: RefusalKind::NotFound,
-            message: "Docker does not answer, so what it has is not known".into(),
+            message: "Docker does not answer, so its networks and containers are unknown".into(),
             hint: Some(
                 "start it, or tell the daemon where its API listens: ashore daemon --docker-host".into(),
             ),
@@ -95,7 +95,7 @@ impl Inner {
         self.adopting_of(inventory, &spec.network, spec.host_access)
     }
 
-    /// The same of a list.
+    /// Like `adopting`, with a given list.
     pub(super) fn adopting_of(
         &self,
         inventory: &Inventory,
@@ -118,7 +118,7 @@ impl Inner {
         Ok((network, changes))
     }
 
-    /// What leads back from changes that put things.
+    /// Returns the changes that undo these changes.
     fn undoing(&self, changes: &[Change]) -> Vec<Change> {
         let undo = changes.iter().rev().filter_map(|change| match change {
             Change::PutNetwork(network) => Some(match self.state().networks.get(&network.name) {

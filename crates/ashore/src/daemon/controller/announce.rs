@@ -1,4 +1,4 @@
-//! That an endpoint has its addresses now is told to the LAN, and to this host.
+//! Tells the LAN, and this host, that an endpoint has its addresses now.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use ashore_kernel::OnError;
 use super::{Controller, Inner};
 
 impl Controller {
-    /// Tells everybody of an endpoint's addresses.
+    /// Announces an endpoint's addresses to the LAN and to this host.
     pub(super) fn announce(&self, inner: &Inner, observed: &Observed, state: &State, endpoint: &Endpoint) {
         inner.asks_anew(observed, state, endpoint);
         self.lan.announce(state, endpoint);
@@ -21,7 +21,8 @@ impl Controller {
 }
 
 impl Inner {
-    /// The endpoints that share the MAC of a parent which has another one than before.
+    /// Records the MACs of the parents whose endpoints share them. Returns the endpoints on parents whose MAC
+    /// has changed.
     pub(super) fn note_shared_macs(&mut self, host: &View) -> Vec<Endpoint> {
         let state = self.store.state();
         let mut now = BTreeMap::new();
@@ -38,9 +39,10 @@ impl Inner {
         changed
     }
 
-    /// Has the host ask by which MAC an endpoint is reached. Announcements go out by the shim, or by the bridge, and a link does not
-    /// hear what it sends itself: the host would go on for most of a minute with the MAC that an address had before. Permanent
-    /// entries stay, which are the plan's or the user's.
+    /// Makes the host ask again by which MAC an endpoint is reached. Announcements are sent through the shim
+    /// or the bridge, and a link does not hear what it sends itself: without this the host would use the old
+    /// MAC of an address for most of a minute. Permanent neighbour entries belong to the plan or to the user,
+    /// and stay.
     pub(super) fn asks_anew(&self, observed: &Observed, state: &State, endpoint: &Endpoint) {
         let Some(network) = state.network_of(endpoint) else { return };
         let Some(mac) = endpoint.mac_on_lan() else { return };
@@ -54,7 +56,7 @@ impl Inner {
             .filter(|(link, ip)| !permanent(link.index, *ip))
             .map(|(link, ip)| Step::DelNeighbour { place: Place::Host, link: link.name.clone(), ip, mac })
             .collect();
-        // That there is none is no error.
+        // A missing entry is no error.
         for error in self.kernel.apply(&steps, OnError::GoOn).errors {
             tracing::warn!("{error}");
         }

@@ -14,16 +14,16 @@ use crate::daemon::lan::Sought;
 use crate::daemon::refusal;
 use crate::supervise;
 
-/// A request looks for one address so many times at most. More than once is needed where a machine does not answer the probes
-/// and claims the address after each look.
+/// The maximum number of times that a request probes one address. More than once is needed where a machine
+/// does not answer the probes and claims the address after each of them.
 const LOOKS: u32 = 4;
 
-/// What one request has learnt by asking the LAN.
+/// What one request has learned by asking the LAN.
 #[derive(Default)]
 pub(super) struct Answers {
     /// Addresses that are in use, and the machines that answered for them.
     by: BTreeMap<IpAddr, Mac>,
-    /// How many times each address was looked for.
+    /// How many times each address was probed.
     looks: BTreeMap<IpAddr, u32>,
 }
 
@@ -39,7 +39,8 @@ impl Controller {
         if network.conflict == Profile::Off { BTreeMap::new() } else { self.lan.hearsay(&network.parent) }
     }
 
-    /// Takes addresses for endpoints if all of them are clear. Otherwise takes none, and returns the ones to look for first.
+    /// Takes addresses for endpoints if all of them are clear. Otherwise takes none, and returns the
+    /// addresses to probe first.
     pub(super) fn take(&self, network: &Network, sought: &[Sought]) -> Vec<Sought> {
         if network.conflict == Profile::Off {
             return Vec::new();
@@ -47,12 +48,12 @@ impl Controller {
         self.lan.take(&network.parent, sought, network.conflict)
     }
 
-    /// Whether no other machine has taken these addresses meanwhile.
+    /// Whether no other machine has taken these addresses in the meantime.
     pub(super) fn keeps(&self, network: &Network, taken: &[Sought]) -> bool {
         network.conflict == Profile::Off || self.lan.are_still_clear(&network.parent, taken, network.conflict)
     }
 
-    /// Releases the lock and looks for addresses on the LAN. Meanwhile no other request can take them.
+    /// Releases the lock and probes addresses on the LAN. Meanwhile no other request can take them.
     pub(super) fn ask<'a>(
         &'a self,
         mut inner: Locked<'a>,

@@ -1,4 +1,4 @@
-//! Attach and detach of a namespace.
+//! Attaches a namespace.
 
 use std::time::{Duration, Instant};
 
@@ -30,7 +30,7 @@ use crate::clock::now;
 use crate::daemon::lan::{Acquired, NoLease, Sought};
 use crate::daemon::refusal;
 
-/// An endpoint that is in the journal, and the last look at its addresses that goes on meanwhile.
+/// An endpoint that is written to disk, and its addresses, of which a last check is in progress.
 struct Reserved {
     observed: Observed,
     network: Network,
@@ -38,7 +38,7 @@ struct Reserved {
     looked_for: Vec<Sought>,
 }
 
-/// What one attach has learnt of the LAN so far.
+/// What one attach has learned from the LAN so far.
 #[derive(Default)]
 struct Learnt<'a> {
     lease: Asked<'a>,
@@ -47,9 +47,9 @@ struct Learnt<'a> {
     answers: Answers,
 }
 
-/// How far a lease is that an attach wants.
+/// The stage of the lease that an attach needs.
 #[derive(Default)]
-#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it is given on whole")]
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it is passed on whole")]
 enum Asked<'a> {
     #[default]
     Not,
@@ -67,11 +67,12 @@ impl Controller {
         })
     }
 
-    /// The attach itself. A shim that it had to make is noted by its parent.
+    /// The attach itself. If it has to make a shim, it notes the shim's parent in `shim`.
     fn attach_with(&self, spec: &AttachSpec, shim: &mut Option<IfName>) -> Result<Reply, Refusal> {
         self.check_beside_others_children(|state| state.networks.get(&spec.network))?;
         let namespace = Namespace::open(&spec.netns).map_err(|error| refusal::namespace(&error))?;
-        // A lease's thread is asked for other things under the lock, which is let go of before the lease.
+        // The thread of a lease is asked for other things under the lock. So the lock is released before the
+        // lease is.
         let mut learnt = Learnt::default();
         let mut inner = self.lock();
         self.glance(&inner, spec);
@@ -97,18 +98,19 @@ impl Controller {
                 let attached = self.has_attached(&mut inner, &observed, &netns, endpoint, learnt.lease);
                 return Ok(Reply::Attached(attached));
             }
-            // It never was on the LAN, so its name keeps nothing.
+            // The endpoint never was on the LAN, so its name remembers nothing.
             let key = (endpoint.network.clone(), endpoint.name.clone());
             inner.take_back(&endpoint, Change::DelEndpoint(key));
             if let Err(refusal) = carried_out {
                 drop(inner);
                 return Err(self.name_lookalike(refusal, &network.parent, endpoint.mac));
             }
-            // Another machine has taken an address meanwhile, so others are chosen.
+            // Another machine has taken an address in the meantime, so other addresses are chosen.
         }
     }
 
-    /// Begins to look at what will most likely be chosen, while the host and the container are looked at.
+    /// Begins to probe the addresses that will most likely be chosen, while the host and the container are
+    /// observed.
     fn glance(&self, inner: &Inner, spec: &AttachSpec) {
         let Some(network) = inner.state().networks.get(&spec.network) else { return };
         for subnet in &network.subnets {
@@ -116,7 +118,7 @@ impl Controller {
         }
     }
 
-    /// Notes an endpoint that is on the LAN now, and tells the LAN.
+    /// Records an endpoint that is on the LAN now, and announces it.
     fn has_attached(
         &self,
         inner: &mut Inner,
@@ -146,9 +148,10 @@ impl Controller {
         EndpointReport { warnings, ..self.report(inner, &endpoint) }
     }
 
-    /// Chooses addresses that conflict detection has no objection to, and writes the endpoint to the journal before the kernel
-    /// is touched: from then on the next start finds a crash. The lock is released while the LAN is asked. Usually that is not
-    /// needed, because the next candidates were probed ahead; they are only looked at once more, beside the write and the kernel's work.
+    /// Chooses addresses that conflict detection does not object to, and writes the endpoint to disk before
+    /// the kernel is changed: from then on the next start finds a crash. The lock is released while addresses
+    /// are probed on the LAN. Usually this is not needed, because the next candidates were probed ahead. They
+    /// only get a last check, in parallel with the write and the kernel's work.
     fn reserve<'a>(
         &'a self,
         mut inner: Locked<'a>,
@@ -189,7 +192,7 @@ impl Controller {
                 *shim = Some(network.parent);
                 continue;
             }
-            // Without a router it goes on, and gets its IPv6 addresses when one speaks.
+            // Without a router the attach goes on. The endpoint gets its IPv6 addresses when a router speaks.
             if network.follows_routers() && !learnt.awaited {
                 inner = self.await_router(inner, &network);
                 learnt.awaited = true;
@@ -205,7 +208,7 @@ impl Controller {
             let looked_for: Vec<Sought> = endpoint.chosen_addresses().map(|ip| (ip, endpoint.mac)).collect();
             let unclear = self.take(&network, &looked_for);
             if unclear.is_empty() {
-                // The lock may have been let go since it was leased.
+                // The lock may have been released since the address was leased.
                 let leased = endpoint.lease.as_ref().map(|record| record.lease.address.addr());
                 if let Some(ip) = leased.filter(|ip| inner.another(&endpoint.key(), (*ip).into()).is_some()) {
                     return Err(NoLease::Taken { parent: network.parent, ip }.into());
@@ -217,8 +220,9 @@ impl Controller {
         }
     }
 
-    /// The first endpoint of an ipvlan network would turn others' links on its parent into its mode, which may have come since the
-    /// network was made. To look into all namespaces takes its time, in which others are served.
+    /// The first endpoint of an ipvlan network would switch other children of its parent to its mode. These
+    /// may have come since the network was created. Reading all namespaces takes time, and runs without the
+    /// lock.
     pub(super) fn check_beside_others_children(
         &self,
         of: impl FnOnce(&State) -> Option<&Network>,
@@ -234,8 +238,9 @@ impl Controller {
         check_beside_children_elsewhere(&host, &network)
     }
 
-    /// Makes the shim before the first address of a network is looked for: siblings on the parent, which Ashore need not
-    /// have made, are heard by it alone. Once it is there it stays as long as the network. Tells whether it was made.
+    /// Makes the shim before the first address of a network is probed: siblings on the parent, which may be
+    /// links of other programs, are heard only by the shim. The shim then stays as long as the network.
+    /// Returns whether it was made.
     pub(super) fn brings_shim(
         &self,
         inner: &Inner,
@@ -265,7 +270,7 @@ impl Controller {
         Ok(true)
     }
 
-    /// Takes away a shim that was made for an endpoint that came to nothing.
+    /// Removes a shim that was made for an endpoint whose attach failed.
     pub(super) fn take_shim_back(&self, inner: &Inner, made: Option<&IfName>) {
         let Some(parent) = made else { return };
         if inner.has_attached_on(parent) {
@@ -293,8 +298,8 @@ impl Inner {
         self.state().endpoints.values().any(is_on)
     }
 
-    /// Makes a VLAN that is missing, or waits for one that has just come, or says what is in its way: without it nobody can be
-    /// looked for. Tells whether it is there now.
+    /// Makes a missing VLAN, or waits for one that has just come, or fails with what is in its way: without
+    /// the VLAN no address can be probed. Returns whether the parent has come.
     pub(super) fn brings_parent(&self, network: &Network, observed: &Observed) -> Result<bool, Refusal> {
         let asked = network.conflict != Profile::Off || network.listens();
         let there = |host: &View| host.link(&network.parent).is_some() && network.is_passing(host);
@@ -304,9 +309,11 @@ impl Inner {
         Ok(there(&self.make_parent(network, observed)?.host))
     }
 
-    /// Makes what VLANs need, and waits until the LAN can be asked by what was made: what is sent earlier is lost in silence.
+    /// Makes what VLANs need, and waits until the LAN can be asked through it: frames that are sent earlier
+    /// are lost silently.
     pub(super) fn make_parent(&self, network: &Network, observed: &Observed) -> Result<Observed, Refusal> {
-        /// The link watch looks at once at links whose other end is not themselves, and else once a second.
+        /// The kernel's link watch handles a link whose other end is not the link itself at once, and any
+        /// other link once a second.
         const LINK_WATCH: Duration = Duration::from_secs(2);
         let mut now = self.carry_out(observed, &[])?;
         let end = Instant::now() + LINK_WATCH;
@@ -320,7 +327,8 @@ impl Inner {
         Ok(now)
     }
 
-    /// In the parents' own namespace the shim and its routes would be taken for what the endpoint left behind.
+    /// Refuses the host's namespace: in the parents' own namespace the shim and its routes would be taken for
+    /// leftovers of the endpoint.
     pub(super) fn check_not_host(&self, namespace: &Namespace) -> Result<(), Refusal> {
         if *namespace == *self.kernel.host() {
             return Err(refusal::attach(&AttachError::HostNamespace(namespace.path().to_owned())));
@@ -328,8 +336,9 @@ impl Inner {
         Ok(())
     }
 
-    /// The endpoint, if the very same attach was done before: a caller that lost the answer asks again. What is missing
-    /// of it is mended first, since a namespace that was made anew may have been given the number of the old one.
+    /// Returns the endpoint if the very same attach was done before: a caller that lost the answer asks
+    /// again. What is missing is repaired first, since a namespace that was made again may have been given
+    /// the number of the old one.
     fn already_attached(&mut self, spec: &AttachSpec, netns: &Netns) -> Result<Option<Endpoint>, Refusal> {
         self.make_room(spec, netns)?;
         let key = (spec.network.clone(), spec.name.clone());
@@ -346,7 +355,7 @@ impl Inner {
     }
 }
 
-/// The steps that make the shim itself, without the ways that lead by it.
+/// The steps that make the shim itself, without the routes that lead through it.
 fn of_shim(mut steps: Vec<Step>, shim: &IfName) -> Vec<Step> {
     steps.retain(|step| match step {
         Step::AddLink { link, .. } => link.name == *shim,
@@ -361,15 +370,15 @@ fn of_shim(mut steps: Vec<Step>, shim: &IfName) -> Vec<Step> {
 }
 
 impl Inner {
-    /// What is said of a name that gets another address than it had, since its network was made anew with another range. Asked before
-    /// its name remembers the new one.
+    /// Reports a name that gets another address than it had because its network was created again with
+    /// another range. Must be called before the name remembers the new address.
     pub(super) fn left_behind(&self, endpoint: &Endpoint) -> Vec<String> {
         let Some(network) = self.state().network_of(endpoint) else { return Vec::new() };
         let told = endpoint.chosen_addresses().filter(|ip| !endpoint.by_user.addresses.contains(ip)).filter_map(|ip| {
             let had = self.state().left_behind(network, &endpoint.name, Family::of(ip))?;
             let told = format!(
-                "`{}` has {ip}: the {had} that it had lies outside the range that network `{}` has now; who wants to keep it asks \
-                 for it with --ip",
+                "`{}` has {ip}: its former address {had} is outside the current range of network `{}`; to keep the former address, \
+                 ask for it with --ip",
                 endpoint.name,
                 network.label()
             );

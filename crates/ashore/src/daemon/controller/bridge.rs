@@ -1,4 +1,4 @@
-//! The host's NIC into a bridge and out of it, under confirm-or-rollback.
+//! Moves the host's NIC into a bridge and out of it, with confirmation or rollback.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,11 +19,13 @@ use crate::trial::{Held, Trial, TrialFile};
 const BEFORE: Duration = Duration::from_secs(2);
 const AFTER: Duration = Duration::from_secs(5);
 
-/// A new bridge passes frames as soon as the kernel has seen that its port does, a few milliseconds later.
+/// A new bridge passes frames as soon as the kernel has seen that its port does. This takes a few
+/// milliseconds.
 const CARRIER: Duration = Duration::from_secs(2);
 
 impl Controller {
-    /// Moves the NIC, and puts it back if the router is out of reach then. What is slow is done without the lock.
+    /// Moves the NIC, and puts it back if the router cannot be reached afterwards. What is slow is done
+    /// without the lock.
     pub(super) fn move_nic(&self, spec: &MoveSpec) -> Result<Reply, Refusal> {
         self.check_nothing_on_trial()?;
         self.check_router_answers(spec)?;
@@ -63,7 +65,8 @@ impl Controller {
         }
     }
 
-    /// A router that is silent before the move would tell nothing after it.
+    /// Refuses the move if the router does not answer before it: its silence after the move would mean
+    /// nothing.
     fn check_router_answers(&self, spec: &MoveSpec) -> Result<(), Refusal> {
         let (moved, namespace, host) = {
             let inner = self.lock();
@@ -79,14 +82,14 @@ impl Controller {
             _ => Err(Refusal {
                 kind: RefusalKind::Invalid,
                 message: format!(
-                    "the router {router} does not answer on `{from}` now, so nobody could tell whether it does after the move"
+                    "the router {router} does not answer on `{from}` now, so its silence after the move would mean nothing"
                 ),
-                hint: Some(format!("see to it first: ping {router}")),
+                hint: Some(format!("make sure that it answers first: ping {router}")),
             }),
         }
     }
 
-    /// Makes the steps, or none of them. Nobody else ends the trial meanwhile.
+    /// Does all steps or none. Nothing else ends the trial meanwhile.
     fn carry_out_move(&self) -> Result<(), Refusal> {
         let held = self.trial.hold().map_err(|error| no_trial(&error))?.ok_or_else(put_back_meanwhile)?;
         let inner = self.lock();
@@ -118,7 +121,8 @@ impl Controller {
         errors.first().map_or(Ok(()), |error| Err(refusal::step(error)))
     }
 
-    /// Keeps the move. Asked again, it answers again: the client may have lost the answer, or have more to do.
+    /// Keeps the move. A repeated call gets the same answer: the client may have lost the first one, or have
+    /// more to do.
     pub(super) fn keep_move(&self) -> Result<Reply, Refusal> {
         let Some(held) = self.trial.hold().map_err(|error| no_trial(&error))? else {
             return match self.trial.kept_move() {
@@ -137,7 +141,7 @@ impl Controller {
         Ok(Reply::Kept { moved, warnings })
     }
 
-    /// Goes on with a trial that a daemon before this one began.
+    /// Continues a trial that an earlier daemon began.
     pub(crate) fn resume_trial(&self) {
         let resumed = match self.trial.read() {
             Ok(None) => return,
@@ -160,7 +164,7 @@ impl Controller {
         }
     }
 
-    /// A network on what may be gone in a minute would be gone with it.
+    /// Refuses a network on a link that may be gone in a minute, because the network would be gone with it.
     pub(super) fn check_not_on_trial(&self, link: &IfName) -> Result<(), Refusal> {
         match self.trial.read() {
             Ok(Some((trial, _))) if *link == trial.moved.nic || *link == trial.moved.bridge => {
@@ -170,7 +174,7 @@ impl Controller {
         }
     }
 
-    /// What `ashore status` says of a trial.
+    /// What `ashore status` reports about a trial.
     pub(super) fn on_trial(&self) -> Option<String> {
         let (trial, _) = self.trial.read().ok()??;
         let Move { nic, bridge, direction, .. } = &trial.moved;
@@ -218,7 +222,8 @@ impl Inner {
     }
 }
 
-/// Puts the host back when the trial's time is over, beside the guard: whoever is there first.
+/// Puts the host back when the trial's time is over. The guard does the same, and the first of the two
+/// succeeds.
 fn watch(file: &TrialFile) -> std::io::Result<()> {
     let Some((trial, mark)) = file.read()? else { return Ok(()) };
     let file = Arc::new(file.clone());
@@ -240,7 +245,7 @@ fn watch(file: &TrialFile) -> std::io::Result<()> {
     std::thread::Builder::new().name("trial".into()).spawn(run).map(drop)
 }
 
-/// With sockets of its own: the engine's may be busy with a request.
+/// Puts the host back with sockets of its own, because a request may be using the Controller's.
 fn put_back_alone(file: &TrialFile) -> anyhow::Result<()> {
     let kernel = Kernel::here()?;
     file.hold()?.map(|held: Held| held.put_back(&kernel));
@@ -258,7 +263,10 @@ fn on_trial(bridge: &IfName) -> Refusal {
 fn no_trial(error: &(impl ToString + ?Sized)) -> Refusal {
     Refusal {
         kind: RefusalKind::State,
-        message: format!("the way back could not be secured, so nothing was moved: {}", error.to_string()),
+        message: format!(
+            "nothing was moved, because the way back could not be secured: {}",
+            error.to_string()
+        ),
         hint: None,
     }
 }
@@ -280,7 +288,7 @@ fn silent_after(moved: &Move, router: std::net::IpAddr) -> Refusal {
             AFTER.as_secs()
         ),
         hint: Some(
-            "look for a firewall on this host that drops what comes by a bridge: nft list ruleset".into(),
+            "look for a firewall on this host that drops frames crossing a bridge: nft list ruleset".into(),
         ),
     }
 }
@@ -288,7 +296,7 @@ fn silent_after(moved: &Move, router: std::net::IpAddr) -> Refusal {
 fn put_back_meanwhile() -> Refusal {
     Refusal {
         kind: RefusalKind::Kernel,
-        message: "the trial's time was over before it had begun, and everything was put back".into(),
-        hint: Some("give it more with --timeout".into()),
+        message: "the trial's time ended before the move was complete, and everything was put back".into(),
+        hint: Some("allow more time with --timeout".into()),
     }
 }

@@ -1,4 +1,5 @@
-//! Claims on endpoints' addresses: is it another machine, or the endpoint itself by a MAC that its container has changed?
+//! Claims on endpoints' addresses: does another machine make the claim, or the endpoint itself under a MAC
+//! that its container has changed?
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -14,17 +15,17 @@ use super::{Controller, netns_of};
 use crate::daemon::lan::Claim;
 use crate::daemon::refusal;
 
-/// How often it is asked again whose claim it is, and after how long.
+/// How many times a claim that cannot be decided is checked again, and after how long.
 const TRIES: usize = 3;
 const AGAIN: Duration = Duration::from_millis(200);
 
 impl Controller {
-    /// From here on claims are told, and [`Controller::look_into_claims`] has to be at work.
+    /// Says where claims are reported from now on. [`Controller::look_into_claims`] must be running.
     pub(crate) fn hear_of_claims(&self, tell: Sender<Claim>) {
         self.lan.tell_claims(tell);
     }
 
-    /// Looks into claims for ever.
+    /// Decides claims forever.
     pub(crate) fn look_into_claims(&self, claims: &Receiver<Claim>) {
         while let Ok(claim) = claims.recv() {
             let own = self.is_own_at_last(&claim);
@@ -32,8 +33,8 @@ impl Controller {
         }
     }
 
-    /// The same as [`Self::is_own`], asked again where it cannot be told: to defend an address against the container that has
-    /// it would take that off the LAN.
+    /// Like [`Self::is_own`], but asks again if this cannot be decided: to defend an address against the
+    /// container that has it would take that container off the LAN.
     fn is_own_at_last(&self, claim: &Claim) -> bool {
         let mut tries = 0..TRIES;
         loop {
@@ -48,7 +49,8 @@ impl Controller {
         }
     }
 
-    /// Whether the endpoint that has an address has a MAC, as its container has it now.
+    /// Whether a MAC is one by which the endpoint that has an address is on the LAN now, as its container has
+    /// it.
     fn is_own(&self, ip: IpAddr, mac: Mac) -> Result<bool, Refusal> {
         let mut inner = self.lock();
         let Some(holder) = inner.state().holder(ip).filter(|holder| holder.is_wanted()) else {
@@ -59,7 +61,8 @@ impl Controller {
         if let (Some(sandbox), []) = (holder.sandbox(), netns.as_slice()) {
             return Err(refusal::unreadable(sandbox, "it cannot be opened"));
         }
-        // In passing: whoever lives there decides how much there is, and anybody on the LAN when it is read.
+        // An ordinary observation suffices: the container decides how much there is to read, and any machine
+        // on the LAN decides when.
         let observed = inner.observe(&netns)?;
         if let Some((netns, why)) = observed.unreadable.first_key_value() {
             return Err(refusal::unreadable(&netns.path, why));
@@ -72,7 +75,7 @@ impl Controller {
             }
         }
         let Some(holder) = inner.state().endpoints.get(&key) else { return Ok(false) };
-        // A namespace with two links on one LAN answers for the addresses of both on either.
+        // A namespace with two links on one LAN answers on either link for the addresses of both.
         let is_beside = |other: &&Endpoint| {
             let is_in = |there: Option<&Netns>| there.is_some() && there == holder.netns();
             let is_at = |there: Option<&Path>| there.is_some() && there == holder.sandbox();

@@ -1,33 +1,32 @@
-//! What need not be waited for: records that the kernel would make up for, leases of containers that have gone, and links
-//! that an engine has given back. It is
-//! done once nobody has asked for anything for a moment, so that what comes in a row is done at once, and a container that
-//! starts again finds its link.
+//! Deferred work, which no request waits for: records that the kernel would make up for, leases of containers
+//! that are gone, and links that an engine has given back. It is done once there has been no request for a
+//! moment, so that one run serves a series of requests, and a container that starts again finds its link.
 
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Duration, Instant};
 
 use super::Controller;
 
-/// A row of requests is over when there was none for so long.
+/// A series of requests is over when there was none for this long.
 const QUIET: Duration = Duration::from_millis(50);
-/// But it is not waited for longer than this.
+/// The deferred work does not wait longer than this.
 const MOST: Duration = Duration::from_secs(1);
 
-/// Wakes threads that have something to do now and then. They end with the daemon alone.
+/// Wakes threads that have something to do now and then. They end only with the daemon.
 pub(crate) struct Wakers {
-    /// The one that does what need not be waited for.
+    /// The thread that does the deferred work.
     pub(crate) deferred: Sender<()>,
-    /// The one that looks for namespaces.
+    /// The thread that searches for namespaces.
     pub(crate) search: Sender<()>,
 }
 
 impl Controller {
-    /// Has it done.
+    /// Schedules the deferred work.
     pub(super) fn schedule_deferred(&self) {
         let _ = self.wakers.deferred.send(());
     }
 
-    /// Does it for ever.
+    /// Does the deferred work forever.
     pub(crate) fn run_deferred(&self, words: &Receiver<()>) {
         while words.recv().is_ok() {
             let end = Instant::now() + MOST;
@@ -38,7 +37,7 @@ impl Controller {
 
     fn catch_up(&self) {
         let mut inner = self.lock();
-        // Nobody waits for it: status tells of an error.
+        // No request waits for this. The status shows an error.
         let _ = inner.flush();
         let given_back = self.give_back_departed(&mut inner).unwrap_or_else(|refusal| {
             tracing::error!("{refusal}; the next reconciliation tries again");
@@ -62,7 +61,8 @@ impl Controller {
         }
     }
 
-    /// Waits for the request that is under way, and writes what was put off. No other request begins after it.
+    /// Waits for the request that is in progress, and writes the deferred changes. No other request begins
+    /// after it.
     pub(crate) fn finish(&self) {
         let mut inner = self.lock();
         let _ = inner.flush();

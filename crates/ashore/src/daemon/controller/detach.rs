@@ -1,4 +1,5 @@
-//! Taking an endpoint of a namespace off the LAN: on request, to make room for another, and after an attach that failed.
+//! Takes an endpoint of a namespace off the LAN: on request, to make room for another one, and after a failed
+//! attach.
 
 use std::collections::BTreeSet;
 
@@ -21,7 +22,7 @@ use super::{Controller, Inner, netns_by_all_paths};
 use crate::clock::now;
 use crate::daemon::refusal;
 
-/// How many links or MACs a warning names at most.
+/// The maximum number of links or MACs that a warning names.
 const SHOWN: usize = 4;
 
 impl Controller {
@@ -37,7 +38,7 @@ impl Controller {
             let label = inner.state().network_of(&endpoint).map_or(network.as_str(), Network::label);
             return Err(Refusal {
                 kind: RefusalKind::Taken,
-                message: format!("`{name}` is a container of Docker's"),
+                message: format!("`{name}` is a Docker container"),
                 hint: Some(format!("docker network disconnect {label} {name}")),
             });
         }
@@ -49,7 +50,7 @@ impl Controller {
             if !is_moved(&inner, &endpoint, &reply) {
                 return Ok(reply);
             }
-            // Nobody else is to think that there is nothing left of it.
+            // Meanwhile nothing else may conclude that nothing is left of the endpoint.
             inner.lost.moved.insert(endpoint.key());
         }
         drop(inner);
@@ -83,13 +84,12 @@ impl Controller {
             return Ok(Reply::Done { warnings: vec![format!("`{name}` {says}")] });
         }
         let unread = elsewhere.unread.iter().take(SHOWN);
-        let unread = unread
-            .map(|why| format!("`{name}` may have a link in a namespace that cannot be looked into: {why}"));
+        let unread =
+            unread.map(|why| format!("`{name}` may have a link in a namespace that cannot be read: {why}"));
         let reply = self.take_off(&mut inner, before, &endpoint, elsewhere.taken)?;
         if is_moved(&inner, &endpoint, &reply) {
-            let moved = format!(
-                "the container of `{name}` moves its link all the time, and may still be on the LAN by it"
-            );
+            let moved =
+                format!("the container of `{name}` keeps moving its link, and may still be on the LAN");
             return Ok(Reply::Done { warnings: vec![moved] });
         }
         Ok(match reply {
@@ -100,7 +100,7 @@ impl Controller {
         })
     }
 
-    /// Takes an endpoint off; its link may just have been taken away elsewhere.
+    /// Takes an endpoint off the LAN. `taken` says whether its link was just removed in another namespace.
     fn take_off(
         &self,
         inner: &mut Inner,
@@ -112,7 +112,7 @@ impl Controller {
         let (observed, mut warnings) = inner.take_off_lan(before, endpoint, taken)?;
         let claims = inner.strange(endpoint, &observed).into_iter().filter(|mac| claims.contains_key(mac));
         warnings.extend(claims.map(|mac| {
-            format!("{mac}, which is on this host too, claimed its address: its container may have made it")
+            format!("{mac}, which is on this host too, claimed its address: the link may be of its container")
         }));
         self.schedule_deferred();
         self.follow(inner, &observed);
@@ -121,7 +121,7 @@ impl Controller {
 }
 
 impl Inner {
-    /// Notes the endpoints whose links these steps make in their containers.
+    /// Notes the attached endpoints whose links these steps make again in their containers.
     pub(super) fn note_remade(&mut self, steps: &[Step]) {
         let made = |place: &Place| {
             steps.iter().any(|step| matches!(step, Step::AddLink { place: there, .. } if there == place))
@@ -133,9 +133,10 @@ impl Inner {
         self.remade.retain(|key| state.endpoints.contains_key(key));
     }
 
-    /// Takes an endpoint off the LAN. The record that it is off can wait: until then it is known to be going. What fails
-    /// stays written down as unfinished, for the next reconciliation, and so does what is still on the LAN, or was moved meanwhile. Its
-    /// link may just have been taken away elsewhere.
+    /// Takes an endpoint off the LAN. The record that it is off can wait: until then it is stored as going.
+    /// If a step fails, or something is still on the LAN or was moved meanwhile, the endpoint stays stored as
+    /// unfinished for the next reconciliation. `taken` says whether its link was just removed in another
+    /// namespace.
     fn take_off_lan(
         &mut self,
         before: Observed,
@@ -150,7 +151,7 @@ impl Inner {
         let swept = self.sweep_from(before, self.state(), &netns);
         self.note_unfinished(&swept);
         let (mut observed, errors) = swept?;
-        // There may be more to be read than is read in passing.
+        // A namespace may hold more than an ordinary observation reads.
         if !observed.unreadable.is_empty() {
             observed = self.observe_these(&netns)?;
         }
@@ -159,7 +160,7 @@ impl Inner {
         if self.is_left(&going, &observed) {
             if errors.is_empty() {
                 warnings.push(format!(
-                    "a link of `{}` is still on the LAN; it is tried again every minute",
+                    "a link of `{}` is still on the LAN; its removal is tried again every minute",
                     endpoint.name
                 ));
             }
@@ -175,8 +176,8 @@ impl Inner {
         Ok((observed, warnings))
     }
 
-    /// Takes away the link of an endpoint that was just seen in its container, which may have renamed it since. Tells whether the container
-    /// has moved it away instead.
+    /// Removes the link of an endpoint that was just seen in its container, by its index, because the
+    /// container may have renamed it since. Returns whether the container has moved the link away instead.
     fn take_off_by_number(&self, going: &Endpoint, before: &Observed) -> bool {
         let Some((netns, _, link)) = Owners::of(self.state(), before).link_of(going, before) else {
             return false;
@@ -189,29 +190,30 @@ impl Inner {
         Owners::of(self.state(), observed).link_of(endpoint, observed).is_some()
     }
 
-    /// Whether anything of an endpoint that is to go is still there, in its container or elsewhere.
+    /// Whether anything of an endpoint that is to go still exists, in its container or elsewhere.
     pub(super) fn is_left(&self, going: &Endpoint, observed: &Observed) -> bool {
         let owners = Owners::of(self.state(), observed);
         let adrift = || self.state().adrift(going, &owners, observed).is_some();
         owners.link_of(going, observed).is_some() || adrift()
     }
 
-    /// That there was no link of an endpoint, and as what it may be on the LAN all the same.
+    /// The warning that an endpoint had no link, with the MACs under which it may still be on the LAN.
     fn not_found(&self, endpoint: &Endpoint, observed: &Observed) -> String {
         let netns = endpoint.netns().map_or_else(String::new, |netns| netns.path.display().to_string());
-        let nothing = format!("no link of `{}` was in {netns} any more", endpoint.name);
+        let nothing = format!("no link of `{}` was left in {netns}", endpoint.name);
         let strange: Vec<String> =
             self.strange(endpoint, observed).iter().take(SHOWN).map(ToString::to_string).collect();
         match strange.as_slice() {
             [] => nothing,
             macs => format!(
-                "{nothing}: if its container has moved it and changed its MAC, it is still on the LAN, as {}",
+                "{nothing}: if its container has moved it and changed its MAC, it is still on the LAN as {}",
                 macs.join(" or ")
             ),
         }
     }
 
-    /// MACs of children of an endpoint's parent, as far as it was asked for them, that no link of the host and no endpoint has.
+    /// Returns the MACs of children of an endpoint's parent that no link of the host and no endpoint has.
+    /// Returns none if the parent was not asked for its children.
     fn strange(&self, endpoint: &Endpoint, observed: &Observed) -> Vec<Mac> {
         let Some(network) = self.state().network_of(endpoint) else { return Vec::new() };
         let of_host = observed.host.links.iter().filter_map(|link| link.mac);
@@ -220,20 +222,21 @@ impl Inner {
         children.filter(|mac| !known.contains(mac)).copied().collect()
     }
 
-    /// What else is on the LAN from the container of an endpoint that goes.
+    /// Reports the other links by which the container of a removed endpoint is on the LAN.
     fn left_alone(&self, going: &Endpoint, observed: &Observed) -> Vec<String> {
         let others = self.state().others_beside(going, observed);
         let named = others.iter().take(SHOWN).map(|link| {
             let mac = link.mac.map_or_else(String::new, |mac| format!(" ({mac})"));
             format!(
-                "`{}`{mac} in its container is on the same LAN, was not made by Ashore, and stays",
+                "`{}`{mac} in its container is on the same LAN; Ashore did not make it, and it stays",
                 link.name
             )
         });
         named.collect()
     }
 
-    /// Takes away what is left in a container of an endpoint that the state has lost. Tells whether there was anything.
+    /// Removes what is left in a container of an endpoint that the state has lost. Returns whether there was
+    /// anything.
     pub(super) fn clears_left(
         &self,
         endpoint: &Endpoint,
@@ -250,8 +253,8 @@ impl Inner {
         }
     }
 
-    /// After a failed attach: nothing of the endpoint stays in the kernel, and `record` is written down of it. What of this
-    /// fails is seen to by the next reconciliation, which finds the endpoint `attaching`.
+    /// Cleans up after a failed attach: removes the endpoint from the kernel, and writes `record` to disk. If
+    /// this fails, the next reconciliation finds the endpoint unfinished and removes it.
     pub(super) fn take_back(&mut self, endpoint: &Endpoint, record: Change) {
         let netns: Vec<Netns> = endpoint.netns().cloned().into_iter().collect();
         let going = Change::PutEndpoint(Endpoint { stage: Stage::Detaching, ..endpoint.clone() });
@@ -266,8 +269,9 @@ impl Inner {
         }
     }
 
-    /// Makes room for an endpoint: the one of its name that was left behind in another namespace is taken off there. What is in this
-    /// namespace, and was attached by a path that no longer leads here, goes on by the new one.
+    /// Makes room for an endpoint. If an endpoint of the same name was left behind in another namespace, it
+    /// is taken off the LAN there. An endpoint in this namespace that was attached by a path that no longer
+    /// leads here goes on under the new path.
     pub(super) fn make_room(&mut self, spec: &AttachSpec, netns: &Netns) -> Result<(), Refusal> {
         let key = (spec.network.clone(), spec.name.clone());
         if self.was_left_behind(&key, netns)?
@@ -292,14 +296,15 @@ impl Inner {
             if netns.cookie.is_some() || endpoint.is_at_home(&before) {
                 self.move_to(&endpoint.key(), netns.clone());
             } else {
-                // Another had the number that this one has.
+                // Another namespace had the inode number that this one has now.
                 self.take_off_lan(before, &endpoint, false)?;
             }
         }
         Ok(())
     }
 
-    /// Whether a name has an endpoint in another namespace than this, to which the path no longer leads by which it was attached.
+    /// Whether a name has an endpoint in another namespace than this one, to which the path by which it was
+    /// attached no longer leads.
     pub(super) fn was_left_behind(&self, key: &EndpointKey, netns: &Netns) -> Result<bool, Refusal> {
         let Some(there) = self.state().endpoints.get(key) else { return Ok(false) };
         let elsewhere = there.netns().is_some_and(|place| place != netns);
@@ -307,7 +312,8 @@ impl Inner {
     }
 }
 
-/// Whether a container has moved its link away while it was being taken off: the endpoint goes still, and there is nothing to be told.
+/// Whether a container has moved its link away while the endpoint was being taken off: the endpoint is still
+/// going, and there is no other warning.
 fn is_moved(inner: &Inner, endpoint: &Endpoint, reply: &Reply) -> bool {
     let is_done = matches!(reply, Reply::Done { warnings } if warnings.is_empty());
     is_done && inner.state().endpoints.contains_key(&endpoint.key())

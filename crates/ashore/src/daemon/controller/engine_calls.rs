@@ -1,7 +1,8 @@
-//! The stages of a container engine's attach: the same reservation, plan and record as any other, spread over the calls
-//! that the engine makes.
+//! The stages of a container engine's attach: the same reservation, plan and record as in any other attach,
+//! spread over the calls that the engine makes.
 //!
-//! An engine repeats calls whose answers it lost, so every stage answers a second time what it answered the first.
+//! An engine repeats calls whose answers it lost, so every stage answers a repeated call as it answered the
+//! first.
 
 use std::time::{Duration, Instant};
 
@@ -20,7 +21,7 @@ mod endpoint;
 mod join;
 mod network;
 
-/// For how long a request that was announced is waited for.
+/// How long a request that was announced is expected.
 const EXPECTED_FOR: Duration = Duration::from_secs(5);
 
 impl Controller {
@@ -86,7 +87,7 @@ fn no_endpoint(id: &str) -> Refusal {
     Refusal {
         kind: RefusalKind::NotFound,
         message: format!("there is no endpoint {id}"),
-        hint: Some("`ashore status` lists those there are".into()),
+        hint: Some("`ashore status` lists the endpoints".into()),
     }
 }
 

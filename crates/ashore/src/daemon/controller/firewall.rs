@@ -1,4 +1,5 @@
-//! What the host's own firewall does to networks on a bridge: said, and left to whoever made its rules.
+//! What the host's own firewall does to networks on a bridge. It is reported, and left to the owner of the
+//! rules.
 
 use ashore_core::model::network::Network;
 use ashore_core::net::family::Family;
@@ -7,7 +8,7 @@ use ashore_core::net::kind::LinkKind;
 use super::Inner;
 
 impl Inner {
-    /// What the host's firewall keeps from the endpoints of these networks, with what helps.
+    /// Reports what the host's firewall keeps from the endpoints of these networks, with the remedy.
     pub(super) fn cut_by_firewall<'a>(&self, networks: impl IntoIterator<Item = &'a Network>) -> Vec<String> {
         let mut on_bridges =
             networks.into_iter().filter(|network| network.kind == LinkKind::Bridge).peekable();
@@ -32,8 +33,8 @@ fn cut(network: &Network, family: Family) -> String {
         Family::Ipv6 => "ip6tables",
     };
     format!(
-        "network `{}` is on the bridge `{}`, and this host's firewall drops what only crosses a bridge, unless one of its rules \
-         lets it pass: net.bridge.bridge-nf-call-{tables} is 1, and the policy of FORWARD is DROP; try: \
+        "network `{}` is on the bridge `{}`, and this host's firewall drops bridged packets, unless one of its rules \
+         accepts them: net.bridge.bridge-nf-call-{tables} is 1, and the policy of FORWARD is DROP; try: \
          sysctl -w net.bridge.bridge-nf-call-{tables}=0, or {tables} -I FORWARD -m physdev --physdev-is-bridged -j ACCEPT",
         network.label(),
         network.bridge()

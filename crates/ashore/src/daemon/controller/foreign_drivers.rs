@@ -1,9 +1,10 @@
-//! Networks that have Ashore's IPAM driver and another network driver, because `-d ashore` was left out. Docker's bridge
-//! driver puts the router's address on this host, which then answers for the LAN's router.
+//! Networks that have Ashore's IPAM driver and another network driver, because `-d ashore` was left out.
+//! Docker's bridge driver puts the router's address on this host, which then answers for the LAN's router.
 //!
-//! An engine does not tell an IPAM driver which network driver it asks for. From 28 on it lets know, and such a network is
-//! refused. Whoever asks for a router's address gets it in a form that Docker's bridge cannot put on this host. A network
-//! that is made all the same is shown until it is removed, and gets no addresses for its containers.
+//! An engine does not tell an IPAM driver which network driver it asks for. From Docker 28 on the engine lets
+//! Ashore know, and such a network is refused. A caller that asks for a router's address gets it in a form
+//! that Docker's bridge cannot put on this host. A network that is created all the same is reported until it
+//! is removed, and gets no addresses for its containers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -20,15 +21,16 @@ use crate::daemon::refusal;
 
 /// How long the engine may take to list what it has.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// An engine goes from one question to the next within milliseconds when it makes a network.
+/// The maximum time that an engine takes to create a network. It goes from one call to the next within
+/// milliseconds.
 const CREATION: Duration = Duration::from_secs(10);
 
-/// What is known of pools of networks to be.
+/// What is known of the pools of networks that are being created.
 #[derive(Debug, Default)]
 pub(super) struct Strangers {
-    /// When pools were opened.
+    /// When each pool was opened.
     opened: BTreeMap<PoolKey, Instant>,
-    /// Pools whose router was told in a form that other drivers cannot use.
+    /// Pools whose router was named in a form that other drivers cannot use.
     guarded: BTreeSet<PoolKey>,
 }
 
@@ -38,29 +40,29 @@ impl Strangers {
         self.opened.insert(key, Instant::now());
     }
 
-    /// The engine gives a pool back, of which a network was made, or none.
+    /// The engine gives a pool back, whether a network was created from it or not.
     pub(super) fn closes(&mut self, key: &PoolKey) {
         self.opened.remove(key);
         if self.guarded.remove(key) {
             tracing::warn!(
-                "Docker has given up a network on {}, which it did not ask Ashore's driver to make; if it was to be on the LAN: {FLAG}",
+                "Docker has given up a network on {}, which it did not ask Ashore's driver to create; if it was to be on the LAN: {FLAG}",
                 key.net
             );
         }
     }
 
-    /// A network of Ashore's is made of these.
+    /// A network of Ashore's driver is created from these pools.
     pub(super) fn are_own<'a>(&mut self, keys: impl Iterator<Item = &'a PoolKey>) {
         keys.for_each(|key| _ = self.guarded.remove(key));
     }
 }
 
-/// What helps, in the words of Docker's command line and of Compose.
+/// The remedy, in the words of Docker's command line and of Compose.
 const FLAG: &str =
     "docker network create -d ashore --ipam-driver ashore … (in Compose `driver: ashore` beside `ipam:`)";
 
 impl Controller {
-    /// Keeps a router's address for a network that the engine is about to make.
+    /// Reserves a router's address for a network that the engine is about to create.
     pub(super) fn reserve_gateway(&self, requested: &Reservation) -> Result<Reply, Refusal> {
         let mut inner = self.lock();
         let host = inner.observe(&[])?.host;
@@ -70,7 +72,7 @@ impl Controller {
         let address = refusal::address_in(&requested.pool, ip)?;
         let is_its = |subnet: &Subnet| subnet.gateway.unwrap_or_else(|| subnet.net.network()) == ip;
         let made = inner.state().networks_of(&requested.pool).any(|(_, subnet)| is_its(subnet));
-        // What this host has already it does not take from anybody.
+        // An address that this host already has is not taken from another machine.
         let guarded = !host.has_address(ip);
         if !made {
             inner.set_aside(&requested.pool, ip)?;
@@ -81,10 +83,11 @@ impl Controller {
         Ok(Reply::Gateway { address, guarded })
     }
 
-    /// An address of a pool that no network of Ashore's was made of: an auxiliary one of a network that is being made, or
-    /// one for a container on a network of another driver, for which Ashore hands out nothing.
+    /// Reserves an address of a pool from which no network of Ashore's driver was created: an auxiliary
+    /// address of a network that is being created, or an address for a container on a network of another
+    /// driver, for which Ashore hands out nothing.
     pub(super) fn reserve_beside(&self, requested: &Reservation) -> Result<Reply, Refusal> {
-        // A network that the engine lists is not being made any more.
+        // A network that the engine lists is no longer being created.
         let is_listed = self.lists.refresh(PATIENCE);
         let mut inner = self.lock();
         if let Some(network) = inner.misusing(&requested.pool) {
@@ -104,25 +107,26 @@ impl Controller {
 }
 
 impl Inner {
-    /// Notes which of an engine's networks have Ashore's IPAM driver and another network driver.
+    /// Notes which of an engine's networks have Ashore's IPAM driver and another network driver, and logs new
+    /// ones.
     pub(super) fn note_strangers(&mut self, inventory: &Inventory) {
         let before = self.inventory.iter().flat_map(misusing).map(|network| &network.id);
         let before: BTreeSet<&String> = before.collect();
         for network in misusing(inventory).filter(|network| !before.contains(&network.id)) {
             tracing::error!("{}", trouble(network));
         }
-        // Of these it was said.
+        // These networks were reported.
         let is_made = |key: &PoolKey| misusing(inventory).any(|network| has_pool(network, key));
         let pools = &self.store.state().pools;
         self.strangers.guarded.retain(|key| pools.contains_key(key) && !is_made(key));
     }
 
-    /// The same, as sentences.
+    /// Reports the networks that have Ashore's IPAM driver and another network driver.
     pub(super) fn stranger_troubles(&self) -> Vec<String> {
         self.inventory.iter().flat_map(misusing).map(trouble).collect()
     }
 
-    /// Such a network of a pool.
+    /// Returns such a network that uses a pool.
     fn misusing(&self, pool: &PoolKey) -> Option<&ListedNetwork> {
         self.inventory.iter().flat_map(misusing).find(|network| has_pool(network, pool))
     }
@@ -142,7 +146,7 @@ fn trouble(network: &ListedNetwork) -> String {
     let subnets: Vec<String> = network.subnets.iter().map(|subnet| subnet.net.to_string()).collect();
     let subnets = subnets.join(", ");
     let gateway = network.subnets.iter().find_map(|subnet| subnet.gateway);
-    // These two give it to containers alone.
+    // These two drivers give the gateway to containers only.
     let gateway = gateway.filter(|_| !matches!(driver.as_str(), "macvlan" | "ipvlan"));
     let taken = gateway
         .map_or_else(String::new, |ip| format!(", and this host answers the LAN for its gateway {ip}"));
@@ -157,18 +161,18 @@ fn no_addresses(network: &ListedNetwork) -> Refusal {
     Refusal {
         kind: RefusalKind::Invalid,
         message: format!(
-            "network `{name}` is of the driver `{driver}`, and Ashore's IPAM driver hands out addresses for networks of Ashore's driver"
+            "network `{name}` has the driver `{driver}`, but Ashore's IPAM driver hands out addresses only for networks of Ashore's driver"
         ),
         hint: Some(format!("docker network rm {name}, then {FLAG}")),
     }
 }
 
-/// A pool of another driver's network.
+/// Refuses a pool for another driver's network.
 pub(super) fn not_own() -> Refusal {
     Refusal {
         kind: RefusalKind::Invalid,
-        message: "Ashore's IPAM driver serves networks of Ashore's driver, and this network has another: Docker's bridge \
-                  would take the address of the LAN's router for this host"
+        message: "Ashore's IPAM driver serves only networks of Ashore's driver, and this network has another: Docker's bridge \
+                  would give this host the address of the LAN's router"
             .into(),
         hint: Some(FLAG.into()),
     }

@@ -1,4 +1,4 @@
-//! Dropping what is remembered of a name.
+//! Removes what is remembered of a name.
 
 use ashore_core::api::refusal::{Refusal, RefusalKind};
 use ashore_core::api::reply::Reply;
@@ -20,13 +20,13 @@ impl Controller {
             let there = inner.state().network_of(endpoint);
             let label = there.map_or(endpoint.network.as_str(), Network::label);
             let hint = if endpoint.netns().is_some() {
-                format!("take it off first: ashore detach {label} {name}")
+                format!("detach it first: ashore detach {label} {name}")
             } else {
-                format!("take it off first: docker network disconnect {label} {name}, or docker rm -f {name}")
+                format!("detach it first: docker network disconnect {label} {name}, or docker rm -f {name}")
             };
             return Err(Refusal {
                 kind: RefusalKind::Taken,
-                message: format!("`{name}` is on network `{label}` now"),
+                message: format!("`{name}` is attached to network `{label}`"),
                 hint: Some(hint),
             });
         }
@@ -40,8 +40,8 @@ impl Controller {
         if dropped.is_empty() {
             return Err(Refusal {
                 kind: RefusalKind::NotFound,
-                message: format!("nothing is remembered of `{name}`"),
-                hint: Some("`ashore state export` lists what is, under identity/".into()),
+                message: format!("nothing is remembered for `{name}`"),
+                hint: Some("`ashore state export` lists what is remembered, under identity/".into()),
             });
         }
         inner.commit(changes)?;

@@ -1,4 +1,4 @@
-//! What an engine's list tells: names, what it has forgotten, and the endpoints of adopted networks.
+//! What an engine's list tells: names, what the engine has forgotten, and the endpoints of adopted networks.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ use ashore_core::net::observed::Observed;
 use super::{Controller, Inner, all_netns};
 use crate::clock::now;
 
-/// For how long something has to be missing from the engine's lists before it is given up. A container that is starting
+/// How long something has to be missing from the engine's lists before it is given up. A starting container
 /// has its endpoint before the list shows it, by seconds if a network of another driver is slow.
 pub(super) const GRACE: Duration = Duration::from_secs(30);
 
@@ -24,8 +24,8 @@ pub(super) const GRACE: Duration = Duration::from_secs(30);
 #[derive(Debug, Default)]
 pub(super) struct Missing {
     since: BTreeMap<Item, Instant>,
-    /// Endpoints, by the engine's id, whose links were handed to the engine and that no list has shown since: their
-    /// containers are starting, for as long as that takes. An engine that starts anew has forgotten such.
+    /// Endpoints, by the engine's id, whose links were handed to the engine and that no list has shown since.
+    /// Their containers are starting, however long that takes. An engine that restarts has forgotten them.
     starting: BTreeSet<String>,
 }
 
@@ -37,17 +37,18 @@ pub(super) struct Removed {
     network: Network,
 }
 
-/// Something that the state has and an engine should have too.
+/// Something that the state has and that the engine should have too.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Item {
-    /// With when it came and the engine's id of it: the next one of its name is another.
+    /// With the time at which it was made and the engine's id: the next endpoint of the same name is another
+    /// one.
     Endpoint(EndpointKey, u64, Option<String>),
     Network(ashore_core::net::name::NetworkName),
     Pool(PoolKey),
 }
 
 impl Missing {
-    /// A link was handed to the engine.
+    /// Notes that the link of an endpoint was handed to the engine.
     pub(super) fn starts(&mut self, endpoint: &str) {
         self.starting.insert(endpoint.to_owned());
     }
@@ -57,17 +58,17 @@ impl Missing {
         !self.starting.is_empty()
     }
 
-    /// Whether an endpoint's container is starting, as far as lists have shown.
+    /// Whether the container of an endpoint is starting, according to the lists so far.
     pub(super) fn is_starting(&self, endpoint: &str) -> bool {
         self.starting.contains(endpoint)
     }
 
-    /// The engine has started anew.
+    /// Notes that the engine has restarted.
     pub(super) fn none_starts(&mut self) {
         self.starting.clear();
     }
 
-    /// Those that have been missing long enough, of those that are missing now.
+    /// Returns those of the missing items that have been missing for long enough.
     fn given_up(&mut self, missing: &[Item]) -> Vec<Item> {
         let now = Instant::now();
         self.since.retain(|item, _| missing.contains(item));
@@ -78,24 +79,25 @@ impl Missing {
 }
 
 impl Controller {
-    /// Takes in what an engine has.
+    /// Takes over what an engine has.
     pub(super) fn take_inventory(&self, inventory: Inventory) -> Result<Reply, Refusal> {
         let mut inner = self.lock();
-        // An engine that lists has told what it still has.
+        // An engine that sends a list has told everything that it still has.
         inner.unconfirmed.clear();
         inner.keep_unknown_ones(&inventory);
         inner.unconfirmed_pools.clear();
         let names = inner.state().learnt(&inventory, inner.inventory.as_ref(), now());
         if !names.is_empty() {
             inner.commit(names)?;
-            // A container's addresses in advertised prefixes follow from its name.
+            // A container's addresses in advertised prefixes depend on its name.
             self.look_at_routers();
         }
         let before = all_netns(inner.state());
         let followed = inner.follow_adopted(&inventory)?;
         let adopted_again = inner.adopt_again(&inventory);
         if adopted_again {
-            // The list tells where its containers' namespaces are, now that it is known as adopted.
+            // The next list tells where the containers' namespaces are, now that the network is known as
+            // adopted.
             self.lists.ask();
         }
         let followed = followed.or_else(|| adopted_again.then(Vec::new));
@@ -116,14 +118,14 @@ impl Controller {
         let is_free = |parent: &IfName, ip| !self.lan.has_answered(parent, ip);
         let (wrong_identities, postponed) = inner.pick_wrong_identities(&inventory, is_free);
         if postponed {
-            // What is in the way may be a link that was left behind.
+            // A link that was left behind may be in the way.
             self.search_soon();
         }
         let waiting = postponed || !inner.missing.since.is_empty();
         inner.note_strangers(&inventory);
         inner.inventory = Some(inventory);
         if inner.vlans.spare() {
-            // The network that it stayed for may be gone.
+            // The network for which the interface stayed may be gone.
             inner.leftovers = true;
             self.schedule_deferred();
         }
@@ -132,8 +134,8 @@ impl Controller {
 }
 
 impl Inner {
-    /// The endpoints of adopted networks are those that the engine has, and a network that it removed is let go. If something
-    /// changed, gives the endpoints that are new or have something else.
+    /// Makes the endpoints of adopted networks those that the engine has, and releases networks that the
+    /// engine has removed. If something changed, returns the endpoints that are new or have changed.
     fn follow_adopted(&mut self, inventory: &Inventory) -> Result<Option<Vec<Endpoint>>, Refusal> {
         let adopted: Vec<Network> =
             self.state().networks.values().filter(|network| network.adopted).cloned().collect();
@@ -150,7 +152,7 @@ impl Inner {
             if !self.state().with(&changes).networks.contains_key(&network.name) {
                 tracing::info!(
                     network = network.label(),
-                    "Docker has removed it; it is adopted again if it is made anew"
+                    "Docker has removed it; it is adopted again if Docker creates it again"
                 );
                 self.removed.retain(|gone| gone.network.label() != network.label());
                 self.removed.push(Removed { of: inventory.engine.clone(), network });
@@ -165,12 +167,13 @@ impl Inner {
         Ok(followed)
     }
 
-    /// Adopts networks again that an engine has made anew: `docker compose down` removes them, and `up` makes others of their names.
+    /// Adopts networks again that an engine has created again: `docker compose down` removes them, and `up`
+    /// creates new ones with the same names.
     fn adopt_again(&mut self, inventory: &Inventory) -> bool {
         if self.removed.is_empty() {
             return false;
         }
-        // The next list will do.
+        // The next list is early enough.
         let Ok(Observed { host, .. }) = self.observe(&[]) else { return false };
         let mut any = false;
         for gone in std::mem::take(&mut self.removed) {
@@ -181,11 +184,11 @@ impl Inner {
             };
             let adopted = self.adopting_of(inventory, &listed.id, network.host_access);
             match adopted.and_then(|(_, changes)| self.commit(changes)) {
-                Ok(()) => tracing::info!(network = network.label(), "was made anew, and is adopted again"),
+                Ok(()) => tracing::info!(network = network.label(), "was created again and is adopted again"),
                 Err(refusal) => {
                     tracing::warn!(
                         network = network.label(),
-                        "was made anew, and cannot be adopted again: {refusal}"
+                        "was created again, but cannot be adopted again: {refusal}"
                     );
                     self.removed.push(gone);
                     continue;
@@ -196,7 +199,7 @@ impl Inner {
         any
     }
 
-    /// Networks that were adopted and that Docker has made anew otherwise.
+    /// Reports adopted networks that Docker has removed and created again in another form.
     pub(super) fn removed_troubles(&self) -> Vec<String> {
         let Some(inventory) = &self.inventory else { return Vec::new() };
         let told = self.removed.iter().map(|gone| gone.network.label()).filter(|label| {
@@ -207,22 +210,22 @@ impl Inner {
         });
         let told = told.map(|label| {
             format!(
-                "network `{label}` was adopted, and Docker has made it anew since: the host does not reach its containers; try: \
-                 ashore adopt {label}"
+                "network `{label}` was adopted, and Docker has created it again since: the host does not reach its containers; \
+                 try: ashore adopt {label}"
             )
         });
         told.collect()
     }
 
-    /// An adopted network is not to be adopted again.
+    /// Forgets a removed network, so that it is not adopted again. Returns whether there was one.
     pub(super) fn let_removed_be(&mut self, label: &str) -> bool {
         let before = self.removed.len();
         self.removed.retain(|gone| gone.network.label() != label);
         self.removed.len() < before
     }
 
-    /// Gives up what the engine has forgotten: it says nothing when it was killed in between, or restores endpoints
-    /// under live-restore.
+    /// Gives up what the engine has forgotten. An engine says nothing about it if it was killed in between,
+    /// or if it restores endpoints under live-restore.
     fn collect_garbage(&mut self, inventory: &Inventory) -> Result<bool, Refusal> {
         let state = self.store.state();
         let starting = &mut self.missing.starting;
@@ -242,7 +245,7 @@ impl Inner {
                 .into_iter()
                 .map(|network| Item::Network(network.name.clone())),
         );
-        // A pool lasts from the engine's first word of a network to its second.
+        // A pool exists only between the engine's first call about a network and its second.
         missing.extend(state.pools.keys().copied().map(Item::Pool));
         let given_up = self.missing.given_up(&missing);
         for item in &given_up {
@@ -255,11 +258,11 @@ impl Inner {
         match item {
             Item::Endpoint(key, ..) => {
                 let Some(endpoint) = self.state().endpoints.get(key).cloned() else { return Ok(()) };
-                tracing::info!(network = %key.0, name = %key.1, "no container of the engine's has it any more");
+                tracing::info!(network = %key.0, name = %key.1, "no container of the engine has this endpoint any more");
                 self.let_go(&endpoint)
             }
             Item::Network(name) => {
-                tracing::info!(network = %name, "the engine does not have it any more");
+                tracing::info!(network = %name, "the engine does not have this network any more");
                 let endpoints: Vec<Endpoint> = self.state().endpoints_on(name).cloned().collect();
                 for endpoint in &endpoints {
                     self.let_go(endpoint)?;
@@ -267,13 +270,14 @@ impl Inner {
                 self.commit(vec![Change::DelNetwork(name.clone())])
             }
             Item::Pool(key) => {
-                tracing::info!(pool = %key, "no network was made of it");
+                tracing::info!(pool = %key, "no network was created from this pool");
                 self.commit(vec![Change::DelPool(*key)])
             }
         }
     }
 
-    /// The endpoint's routes go with the next sweep; its link was the container's.
+    /// Removes an endpoint from the state. Its routes go with the next sweep, and its link belonged to the
+    /// container.
     fn let_go(&mut self, endpoint: &Endpoint) -> Result<(), Refusal> {
         let going = Endpoint { stage: Stage::Detaching, ..endpoint.clone() };
         let mut changes = vec![Change::PutEndpoint(going)];
@@ -281,7 +285,8 @@ impl Inner {
         self.commit(changes)
     }
 
-    /// Whom the next unnamed request on an engine's network is for.
+    /// Returns the name that the next unnamed request on an engine's network is for, if such a request is
+    /// expected now. The expectation ends with this call.
     pub(super) fn expected_on(&mut self, network: &Network) -> Option<EndpointName> {
         let id = network.engine.as_ref()?.id.clone();
         let (name, until) = self.expected.remove(&id)?;

@@ -1,4 +1,5 @@
-//! Leases: got for an endpoint that is about to be, and followed for as long as it is there.
+//! Leases: acquired for an endpoint that is about to be attached, and followed as long as the endpoint
+//! exists.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -29,15 +30,16 @@ use crate::clock::now;
 use crate::daemon::lan::{Acquired, Changed, NoLease, Sought, Standing, Wanted};
 use crate::daemon::{random, refusal};
 
-/// How long somebody waits for a lease: DISCOVERs after 0 and 4 s, a server that pings for 3 s before it offers, and a pause of
-/// 10 s after an address that turned out to be another's.
+/// How long a request waits for a lease. This covers DISCOVERs after 0 and 4 s, a server that pings for 3 s
+/// before it offers, and a pause of 10 s after an address that turned out to belong to another machine.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// The same where an address of the range does instead: two DISCOVERs, and a server that pings.
+/// The same if an address of the range can take the lease's place: two DISCOVERs, and a server that pings.
 const PATIENCE_WITH_FALLBACK: Duration = Duration::from_secs(8);
 
 impl Controller {
-    /// Gets a lease for an endpoint to be, with the lock let go. Without one, where no server gives any, an address of the
-    /// network's range does instead.
+    /// Acquires a lease for an endpoint that is about to be attached, with the lock released. If no server
+    /// gives one and the network has a fallback, returns `None`: an address of the network's range takes the
+    /// lease's place.
     pub(super) fn acquire<'a>(
         &'a self,
         inner: Locked<'a>,
@@ -50,7 +52,8 @@ impl Controller {
         let wanted = wanted.ok_or_else(|| refusal::no_mac(&network.parent))?;
         self.lan.follow(inner.state(), host);
         drop(inner);
-        // What it had before it most likely gets again, and that is looked for while the server is asked.
+        // The endpoint most likely gets the address that it had before, so that address is probed while the
+        // server is asked.
         let lasts = |record: &&LeaseRecord| record.left(now()) != Some(0);
         if let Some(record) =
             wanted.record.as_ref().filter(lasts).filter(|_| network.conflict != Profile::Off)
@@ -70,7 +73,7 @@ impl Controller {
                 | NoLease::Taken { .. }),
             ) if fallback => {
                 let name = &wanted.key.1;
-                tracing::warn!(network = network.label(), %name, "{error}; it gets one of the range instead");
+                tracing::warn!(network = network.label(), %name, "{error}; it gets an address of the range instead");
                 return Ok((self.lock(), None));
             }
             Err(error) => {
@@ -94,7 +97,8 @@ impl Controller {
         }
     }
 
-    /// Reserves an address of the LAN's DHCP server for a container of an engine's; none, as for [`Controller::acquire`].
+    /// Reserves an address of the LAN's DHCP server for an engine's container. Returns `None` as
+    /// [`Controller::acquire`] does.
     pub(super) fn reserve_lease<'a>(
         &'a self,
         inner: Locked<'a>,
@@ -103,7 +107,7 @@ impl Controller {
         name: Option<EndpointName>,
         shim: &mut Option<IfName>,
     ) -> Result<(Locked<'a>, Option<IpNet>), Refusal> {
-        // A server knows a container whose name is not known by an identity of its own.
+        // If the container's name is not known, the server knows it by an identity of its own.
         let nobody =
             || format!("unnamed-{:08x}", random() as u32).parse().expect("letters and digits are a name");
         let guess = || {
@@ -133,12 +137,12 @@ impl Controller {
         let asked = requested.ip.and_then(as_v4);
         let (mut inner, acquired) = self.acquire(inner, network, &draft, asked, &observed.host)?;
         let Some(acquired) = acquired else { return Ok((inner, None)) };
-        // The network may have gone meanwhile.
+        // The network may have gone in the meantime.
         inner
             .state()
             .usable_network(&network.name, &observed.host)
             .map_err(|error| refusal::attach(&error))?;
-        // And the name may have got an address by another call.
+        // The name may have got an address by another call.
         let name = inner.name_for(network, requested, name);
         let record = acquired.record().clone();
         let address = IpNet::from(record.lease.address);
@@ -156,22 +160,23 @@ impl Controller {
         Ok((inner, Some(address)))
     }
 
-    /// Whether an address that a server gave is nobody's: no other endpoint's, not the host's nor its routers', not set aside, and no
-    /// other machine's. Any machine on the LAN can be a server, and give anybody's address.
+    /// Whether an address that a server gave is free: it is not another endpoint's, the host's, a router's or
+    /// set aside, and no other machine has it. Any machine on the LAN can act as a server and give any
+    /// address.
     pub(super) fn is_free(
         &self,
         network: &Network,
         key: &EndpointKey,
         sought: Sought,
     ) -> Result<bool, Refusal> {
-        /// A look comes to nothing where the parent or the shim is made anew meanwhile.
+        /// A look has no result if the parent or the shim is made again meanwhile.
         const LOOKS: usize = 3;
         let ip = sought.0;
         let taken = {
             let inner = self.lock();
             let holder = inner.another(key, ip);
             if let Some(holder) = holder.filter(|_| network.kind.shares_parents_mac()) {
-                // A DECLINE, or giving it back, would take the address from whoever has it.
+                // A DECLINE, or a RELEASE, would take the address from the endpoint that has it.
                 self.lan.abandon(key);
                 return Err(refusal::by_mac_alone(ip, holder));
             }
@@ -184,7 +189,7 @@ impl Controller {
         if taken || network.conflict == Profile::Off {
             return Ok(!taken);
         }
-        // A machine that was heard to have it may be silent for some seconds.
+        // A machine that was heard to have the address may be silent for some seconds.
         let claimed = network.conflict == Profile::Quick && self.lan.is_claimed(&network.parent, ip);
         let profile = if claimed { Profile::Full } else { network.conflict };
         for _ in 0..LOOKS {
@@ -196,7 +201,8 @@ impl Controller {
         Ok(false)
     }
 
-    /// Whether an address is that of all routers of a prefix that one of them advertises (RFC 4291, 2.6.1).
+    /// Whether an address is the subnet-router anycast address of a prefix that a router advertises (RFC
+    /// 4291, 2.6.1).
     fn is_routers_anycast(&self, parent: &IfName, ip: IpAddr) -> bool {
         let IpAddr::V6(ip) = ip else { return false };
         let offer = self.lan.offer(parent);
@@ -205,28 +211,29 @@ impl Controller {
         nets.any(|net| net.prefix_len() < 127 && net.network() == ip)
     }
 
-    /// Says where it is told of which lease something has changed.
+    /// Says where to report a lease that has changed.
     pub(crate) fn hear_of_leases(&self, changed: Changed) {
         self.lan.tell(changed);
     }
 
-    /// Looks at all leases again, in case that word of one was lost, or could not be acted on then.
+    /// Looks at all leases again, in case a notification was lost or could not be acted on.
     pub(crate) fn look_at_leases(&self) {
         self.lan.tell_all();
     }
 
-    /// Follows leases for ever.
+    /// Follows leases forever.
     pub(crate) fn follow_leases(&self, changed: &Receiver<EndpointKey>) {
         while let Ok(first) = changed.recv() {
-            // Whatever was said meanwhile is looked up together, and what has changed comes before what is to be looked for: that
-            // takes its time.
+            // All notifications that have arrived by now are handled together. Changed leases come before the
+            // addresses that are to be probed, because probes take time.
             let keys: BTreeSet<EndpointKey> = std::iter::once(first).chain(changed.try_iter()).collect();
             let asked: Vec<_> = keys.into_iter().filter_map(|key| self.follow_lease(key)).collect();
             self.look_for_leased(&asked);
         }
     }
 
-    /// Brings an endpoint in line with its lease. Answers the address that its server has given it, if that is still to be looked for.
+    /// Brings an endpoint in line with its lease. Returns the address that its server has given it, if that
+    /// is still to be probed.
     fn follow_lease(&self, key: EndpointKey) -> Option<(EndpointKey, IpAddr)> {
         let standing = self.lan.standing(&key)?;
         if let Err(refusal) = self.has_lease(&key) {
@@ -236,10 +243,10 @@ impl Controller {
         standing.asks.map(|ip| (key, ip.into()))
     }
 
-    /// Looks for addresses that servers have given to endpoints, side by side: one look takes up to seconds. While one cannot be
-    /// looked for, it is not used, and its client asks again until it can.
+    /// Probes addresses that servers have given to endpoints, in parallel, because one check can take
+    /// seconds. An address that cannot be probed is not used, and its client asks again until it can be.
     pub(super) fn look_for_leased(&self, asked: &[(EndpointKey, IpAddr)]) {
-        /// As many are looked for at once.
+        /// How many addresses are probed at once.
         const SIDE_BY_SIDE: usize = 16;
         for some in asked.chunks(SIDE_BY_SIDE) {
             std::thread::scope(|scope| {
@@ -249,7 +256,7 @@ impl Controller {
                             tracing::error!(network = %key.0, name = %key.1, "{refusal}");
                         }
                     };
-                    // For want of a thread it is for the next time.
+                    // If no thread can be started, the address is probed the next time.
                     let _ = std::thread::Builder::new().spawn_scoped(scope, look);
                 }
             });
@@ -267,11 +274,12 @@ impl Controller {
         Ok(())
     }
 
-    /// Writes down how a lease stands, and brings the container's link in line. What cannot be written down is done all the same,
-    /// and tried again: an address whose lease is lost is somebody else's to have.
+    /// Writes the standing of a lease to disk, and brings the container's link in line. If the write fails,
+    /// the rest is done all the same and the write is tried again, because another machine may get an address
+    /// whose lease is lost.
     fn has_lease(&self, key: &EndpointKey) -> Result<(), Refusal> {
         let mut inner = self.lock();
-        // Under the lock: the endpoint may be another by now.
+        // This is read under the lock: the endpoint may be another one by now.
         let Some(Standing { lease, unclear: false, .. }) = self.lan.standing(key) else { return Ok(()) };
         let lease = lease.map(|(record, _)| record);
         let Some(before) = inner.state().endpoints.get(key).cloned() else { return Ok(()) };
@@ -280,7 +288,7 @@ impl Controller {
         }
         let address = lease.as_ref().map(|record| record.lease.address.addr());
         if let Some(ip) = address.filter(|ip| inner.another(key, (*ip).into()).is_some()) {
-            tracing::warn!(%ip, name = %key.1, "is another container's here, and declined");
+            tracing::warn!(%ip, name = %key.1, "belongs to another container on this host, and is declined");
             self.lan.settle(key, ip, false);
             return Ok(());
         }
@@ -299,7 +307,7 @@ impl Controller {
         tracing::info!(network = %key.0, name = %key.1, addresses = ?endpoint.addresses, "its lease has changed");
         let wanted = inner.state().with(&[change]);
         let netns = all_netns(&wanted);
-        // With a link's last address its routes go, which only then can be seen.
+        // When the last address of a link goes, its routes go too, and this can be seen only afterwards.
         let mut seen = Observed::default();
         for _ in 0..2 {
             let (observed, errors) = inner.sweep_to(&wanted, &netns)?;
@@ -317,8 +325,8 @@ impl Controller {
 }
 
 impl Controller {
-    /// Gives back the leases of containers that have been gone for long enough: with the next look at the state, in which
-    /// nobody remembers them. Tells whether there are any.
+    /// Releases the leases of containers that have been gone for long enough. The state forgets them here,
+    /// and they are released at the next look at the state. Returns whether there are any.
     pub(super) fn give_back_departed(&self, inner: &mut Inner) -> Result<bool, Refusal> {
         let gone = inner.state().gone_with_lease(inner.inventory.as_ref());
         let gone: BTreeMap<_, u32> = gone.map(|(key, after)| (key.clone(), after)).collect();
@@ -335,24 +343,26 @@ impl Controller {
         }
         let host = inner.observe(&[])?.host;
         due.retain(|key| inner.state().is_heard(key, &host) && !self.is_awaited(inner.state(), key));
-        // A daemon that has just begun is to know them before it sees that they are remembered no longer.
+        // A daemon that has just started must know the leases before it sees that they are no longer
+        // remembered.
         self.lan.follow(inner.state(), &host);
         for (scope, name) in &due {
-            tracing::info!(network = %scope.0, %name, "is gone, and its lease remembered no longer");
+            tracing::info!(network = %scope.0, %name, "is gone, and its lease is no longer remembered");
         }
         let changes: Vec<Change> = due.iter().filter_map(|key| inner.state().without_lease(key)).collect();
         inner.commit(changes)?;
         Ok(!due.is_empty())
     }
 
-    /// Whether somebody is about to get the lease of a name, which has no endpoint yet.
+    /// Whether a request is about to get the lease of a name that has no endpoint yet.
     fn is_awaited(&self, state: &State, (scope, name): &(Scope, EndpointName)) -> bool {
         let mut of_name = state.networks.values().filter(|network| State::scope(network) == *scope);
         of_name.any(|network| self.lan.awaits_lease(&(network.name.clone(), name.clone())))
     }
 }
 
-/// Since when names are gone that are remembered with a lease. A daemon that starts anew counts from then.
+/// Names that are remembered with a lease, and since when they are gone. A daemon that restarts counts from
+/// its start.
 pub(super) type Departed = BTreeMap<(Scope, EndpointName), Instant>;
 
 impl Inner {
@@ -361,15 +371,16 @@ impl Inner {
         self.state().holder(ip).filter(|holder| (&holder.network, &holder.name) != (&key.0, &key.1))
     }
 
-    /// What is to be known of leases where a DHCP server runs on this very host. It is not told on which LAN that one serves.
+    /// The warning about leases on a host that runs a DHCP server itself. It is not known which LAN that
+    /// server serves.
     pub(super) fn own_server(&self, network: &Network) -> Option<String> {
         let apart = network.kind != LinkKind::Bridge;
         let own = apart && network.leases(Family::Ipv4) && self.kernel.has_dhcp_server();
         own.then(|| {
             format!(
-                "a DHCP server runs on this host (UDP port 67 is in use), and what `{parent}` carries beside the host does not reach \
-                 it: if it is the one of this LAN, run it in a container on a network of Ashore's or on another machine, or make \
-                 the network anew without leases, with a range that its pool leaves free",
+                "a DHCP server runs on this host (UDP port 67 is in use), but endpoints on `{parent}` do not reach it: \
+                 if it is the server of this LAN, run it in a container on a network of Ashore's or on another machine, or create \
+                 the network again without leases, with a range outside the server's pool",
                 parent = network.parent
             )
         })
@@ -383,7 +394,7 @@ pub(super) fn as_v4(ip: IpAddr) -> Option<Ipv4Addr> {
     }
 }
 
-/// An endpoint with another lease than before, or with none any more.
+/// The endpoint with another lease than before, or with none any more.
 fn with_lease(before: &Endpoint, record: Option<LeaseRecord>) -> Endpoint {
     let (mut lost, mut addresses): (Vec<IpNet>, Vec<IpNet>) =
         before.addresses.iter().partition(|net| net.addr().is_ipv4());

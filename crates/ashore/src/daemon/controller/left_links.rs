@@ -1,7 +1,8 @@
-//! Endpoints that an engine has had leave their containers.
+//! Endpoints that an engine has made leave their containers.
 //!
-//! An engine looks for the link that it takes away by its name, which the container may have changed. If it does not find the
-//! link, that dies with the container a moment later than the engine thinks, or stays in a container that runs on.
+//! An engine finds the link that it takes out of a container by its name, which the container may have
+//! changed. If the engine does not find the link, the link ends with the container a moment later than the
+//! engine thinks, or stays in a container that goes on running.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -13,13 +14,14 @@ use ashore_wire::Mac;
 
 use super::{Controller, Inner};
 
-/// How long a link may take to die with its namespace.
+/// How long a link may take to end with its namespace.
 const DYING: Duration = Duration::from_secs(1);
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 impl Controller {
-    /// Before a container gets a link again: the kernel brings none up whose MAC another one has, be it the last one's own. That may be
-    /// another container's for good, and others are served meanwhile.
+    /// Waits before a container gets a link again: the kernel brings up no link with a MAC that another link
+    /// has, even if that is the container's own last link. The MAC may have gone to another container for
+    /// good, so the wait is limited. Other requests are served meanwhile.
     pub(super) fn await_last_link(&self, id: &str) {
         let end = Instant::now() + DYING;
         loop {
@@ -36,8 +38,8 @@ impl Controller {
 }
 
 impl Inner {
-    /// The links of those that their engine has done with are taken from where they still are. Those that are off the LAN are
-    /// forgotten.
+    /// Removes the links of the endpoints that their engine has finished with, wherever these links still
+    /// are. Endpoints that are off the LAN are forgotten.
     pub(super) fn clear_containers(&mut self) {
         let mut left = std::mem::take(&mut self.left);
         for endpoint in left.iter().filter(|left| is_done_with(self.state(), left)) {
@@ -47,24 +49,24 @@ impl Inner {
         self.left = left;
     }
 
-    /// An endpoint leaves its container.
+    /// Notes that an endpoint leaves its container.
     pub(super) fn leaves(&mut self, endpoint: Endpoint) {
         self.left.retain(|left| left.key() != endpoint.key());
         self.left.push(endpoint);
     }
 
-    /// Those that their engine has done with, and that are on the LAN all the same.
+    /// The endpoints that their engine has finished with and that are still on the LAN.
     pub(super) fn still_on_lan(&self) -> impl Iterator<Item = &Endpoint> {
         self.left.iter().filter(|left| is_done_with(self.state(), left) && self.has_stayed(left))
     }
 
-    /// The MACs of those that have left.
+    /// The MACs of the endpoints that have left.
     pub(super) fn left_macs(&self) -> BTreeSet<Mac> {
         self.left.iter().flat_map(|left| self.state().macs_of(left)).collect()
     }
 
     fn clear_container(&self, endpoint: &Endpoint) {
-        // Most often the container has ended.
+        // In most cases the container has ended.
         let sandbox = endpoint.sandbox().and_then(|path| Namespace::open(path).ok());
         let Some(netns) = sandbox.map(|sandbox| sandbox.identity()) else { return };
         let steps = match self.observe(std::slice::from_ref(&netns)) {
@@ -79,15 +81,16 @@ impl Inner {
         }
     }
 
-    /// Whether an endpoint that has left is on the LAN all the same. What is up under the MAC that an endpoint of the state has may be
-    /// that endpoint's link.
+    /// Whether an endpoint that has left is still on the LAN. A MAC that an endpoint of the state has does
+    /// not count: the link that is up may be that endpoint's.
     fn has_stayed(&self, left: &Endpoint) -> bool {
         let others = self.state().endpoints.values().filter(|other| other.is_wanted());
         let others: BTreeSet<Mac> = others.flat_map(Endpoint::macs).collect();
         self.has_up(left, |mac| !others.contains(&mac))
     }
 
-    /// Whether a MAC of an endpoint that has left is up on the parent, be it of the next link of its container.
+    /// Whether a MAC of an endpoint that has left is up on the parent, even if it is that of its container's
+    /// next link.
     fn has_any_up(&self, left: &Endpoint) -> bool {
         self.has_up(left, |_| true)
     }
@@ -100,14 +103,14 @@ impl Inner {
                 self.state().macs_of(left).any(|mac| up.contains(&mac) && counts(mac))
             }
             Err(error) => {
-                tracing::warn!(parent = %network.parent, "it cannot be asked for its children: {error}");
+                tracing::warn!(parent = %network.parent, "cannot read the parent's children: {error}");
                 true
             }
         }
     }
 }
 
-/// Whether an engine has said its last word of an endpoint that has left.
+/// Whether an engine makes no more calls about an endpoint that has left.
 fn is_done_with(state: &State, left: &Endpoint) -> bool {
     let known = left.engine_id().and_then(|id| state.endpoint_of_engine(id));
     known.is_none_or(|known| known.stage != Stage::Reserved)

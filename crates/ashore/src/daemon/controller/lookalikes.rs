@@ -1,7 +1,7 @@
-//! Links that have the MAC of a name which has no place now.
+//! Links that have the MAC of a name that is not attached now.
 //!
-//! A container may give a link of its own any MAC, and may move a link away while it is down, when nobody hears it. The kernel brings no
-//! second link of that MAC up on a parent.
+//! A container may give a link of its own any MAC, and may move a link away while it is down, when nothing
+//! shows it. The kernel brings up no second link with that MAC on a parent.
 
 use std::collections::BTreeSet;
 
@@ -18,11 +18,12 @@ use ashore_wire::Mac;
 use super::moved_links::look_everywhere;
 use super::{Controller, Inner};
 
-/// So many are told of at most.
+/// The maximum number of names that are reported for one network.
 const SHOWN: usize = 4;
 
 impl Controller {
-    /// Names the link that keeps an endpoint off the LAN by having its MAC, if that is why it was refused.
+    /// If an endpoint was refused because another link on its parent has its MAC, names that link in the
+    /// hint.
     pub(super) fn name_lookalike(&self, refusal: Refusal, parent: &IfName, mac: Option<Mac>) -> Refusal {
         let Some(mac) = mac else { return refusal };
         let (host, is_up) = {
@@ -53,13 +54,13 @@ impl Controller {
         let whose =
             of.map_or_else(String::new, |endpoint| format!(", the container of `{}`,", endpoint.name));
         let hint = format!(
-            "the link `{link}` in {}{whose} has this MAC on {parent}: take it away there",
+            "the link `{link}` in {}{whose} has this MAC on {parent}: remove it there",
             netns.path.display(),
         );
         Refusal { hint: Some(hint), ..refusal }
     }
 
-    /// The same of the shim on the parent of a network.
+    /// The same for the shim on the parent of a network.
     pub(super) fn name_lookalike_of_shim(&self, refusal: Refusal, network: &NetworkName) -> Refusal {
         if refusal.kind != RefusalKind::Kernel {
             return refusal;
@@ -80,14 +81,14 @@ impl Controller {
     }
 }
 
-/// The MAC of the shim on a parent, if there is none.
+/// Returns the MAC of a parent's shim if the shim does not exist.
 fn missing_shim(parent: &IfName, observed: &Observed) -> Option<Mac> {
     let is_missing = observed.host.tagged(&Tag::Shim(parent.clone())).is_none();
     shim_mac(observed.host.link(parent)?).filter(|_| is_missing)
 }
 
 impl Inner {
-    /// That links have the MACs of names which have no place now.
+    /// Reports links that have the MACs of names that are not attached now.
     pub(super) fn lookalikes(&self, observed: &Observed) -> Vec<String> {
         let of_host: BTreeSet<Mac> = observed.host.links.iter().filter_map(|link| link.mac).collect();
         let has_macs = |network: &&Network| matches!(network.kind, LinkKind::Macvlan(mode) if mode != MacvlanMode::Passthru);
@@ -104,15 +105,15 @@ impl Inner {
             let shim = missing_shim(&network.parent, observed).filter(|mac| network.uses_shim() && up.contains(mac));
             let shim = shim.map(|mac| {
                 format!(
-                    "a link on {} has the MAC that the host's own link for its containers has there ({mac}), made by a container or a \
-                     program; nothing is attached until it goes",
+                    "a link on {} has the MAC of the host's own shim there ({mac}), made by a container or a program; \
+                     nothing can be attached until it is gone",
                     network.parent
                 )
             });
             let found = found.map(|(name, mac)| {
                 format!(
-                    "`{name}` has no place on `{}` now, and a link with its MAC ({mac}) is on {} all the same, made or moved by a \
-                     container or a program; `{name}` is refused until it goes",
+                    "`{name}` is not attached to `{}` now, but a link with its MAC ({mac}) is on {}, made or moved by a \
+                     container or a program; `{name}` cannot be attached until it is gone",
                     network.label(),
                     network.parent
                 )

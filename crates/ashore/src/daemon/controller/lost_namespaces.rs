@@ -1,9 +1,10 @@
 //! Endpoints whose namespace is no longer where the path leads by which they were attached.
 //!
-//! The namespace may live on: one process of it has ended and another has not, or somebody has it open. So its endpoint keeps its
-//! addresses while it is looked for among all that can hold one. If it is found by another path, Ashore goes on by that. It is gone
-//! only when looks that saw everything, some seconds apart, have found nobody, and the parent takes in nothing for its link. A look
-//! takes its time, and is taken with the lock let go.
+//! The namespace may live on: one process of it has ended and another has not, or a process has it open. So
+//! its endpoint keeps its addresses while Ashore searches for the namespace in everything that can hold one.
+//! If the namespace is found by another path, Ashore goes on with that path. The namespace counts as gone
+//! only when searches that saw everything, some seconds apart, have found no holder, and the parent receives
+//! no frames for its link. A search takes time, and runs with the lock released.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -23,50 +24,53 @@ use ashore_kernel::{Found, Holders, Lives, Namespace, this_boot};
 use super::moved_links::{Elsewhere, TakenIn};
 use super::{Cause, Controller, Inner};
 
-/// Looks that find nobody are two if so much lies between them: what is handed from one process to another has arrived.
+/// Two searches that find no holder count as separate only if this much time lies between them: a namespace
+/// that is handed from one process to another has arrived by then.
 const APART: Duration = Duration::from_secs(3);
-/// What is neither found nor gone is looked for ever less often, up to this.
+/// A namespace that is neither found nor gone is searched for less and less often, down to once in this time.
 const SELDOM: Duration = Duration::from_secs(60);
-/// The kernel takes a namespace down that nobody holds in its own time, and the link in it is on the LAN until then. Whoever waits for
-/// that waits for so long.
+/// The kernel removes a namespace that has no holder in its own time, and the link in it is on the LAN until
+/// then. A request that waits for this waits this long.
 const TAKEN_DOWN: Duration = Duration::from_secs(3);
-/// As many namespaces are open at a time.
+/// How many namespaces are open at a time.
 const AT_A_TIME: usize = 64;
-/// Reasons to look come in bursts.
+/// Reasons to search come in bursts.
 const SETTLE: Duration = Duration::from_millis(500);
 
-/// What is known of endpoints that are looked for.
+/// What is known of the endpoints that are searched for.
 #[derive(Debug, Default)]
 pub(super) struct Lost {
     searches: BTreeMap<EndpointKey, Search>,
-    /// Those that are to be taken off the LAN and cannot be reached.
+    /// Endpoints that are to be taken off the LAN and cannot be reached.
     waiting: BTreeSet<EndpointKey>,
-    /// Those whose containers moved their links away while they were taken off, and that are looked for everywhere right now.
+    /// Endpoints whose containers moved their links away while they were taken off the LAN, and that are
+    /// being searched for everywhere right now.
     pub(super) moved: BTreeSet<EndpointKey>,
-    /// How long it was waited before the last look.
+    /// The wait before the last search.
     waited: Duration,
 }
 
 /// The search for the namespace of an endpoint.
 #[derive(Debug)]
 struct Search {
-    /// The next endpoint of the name has another.
+    /// The namespace. The next endpoint of the same name has another one.
     netns: Netns,
-    /// Since when looks that saw everything have found nobody.
+    /// Since when searches that saw everything have found no holder.
     nobody: Option<Instant>,
-    /// What the last look says; nothing before the first.
+    /// The result of the last search. `None` before the first.
     says: Option<Says>,
 }
 
-/// What a look says of an endpoint whose namespace it has not found.
+/// The result of a search for an endpoint whose namespace it has not found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Says {
     Gone,
-    /// Nobody was found, which is to be seen once more.
+    /// No holder was found. This has to be confirmed by a second search.
     Nobody,
-    /// Its link is on the LAN, and why what may lead to it could not be followed, if anything may.
+    /// Its link is on the LAN. The text says why a path that may lead to it could not be followed, if there
+    /// is such a path.
     OnLan(Option<String>),
-    /// It may be there, and why nobody knows.
+    /// It may exist. The text says why this is not known.
     Unclear(String),
 }
 
@@ -77,16 +81,16 @@ impl fmt::Display for Says {
             Says::OnLan(Some(why)) => {
                 write!(
                     f,
-                    "is on the LAN still, in a namespace that could not be looked into ({why}); its address stays reserved until \
-                     it has gone"
+                    "is still on the LAN, in a namespace that could not be read ({why}); its address stays reserved until \
+                     it is gone"
                 )
             }
             Says::OnLan(None) => f.write_str(
-                "is on the LAN still, in a namespace that no process, open file or mount leads to; its address stays reserved \
-                 until it has gone",
+                "is still on the LAN, in a namespace that no process, open file or mount leads to; its address stays reserved \
+                 until it is gone",
             ),
             Says::Unclear(why) => {
-                write!(f, "may be on the LAN still ({why}); its address stays reserved until it is found or detached")
+                write!(f, "may still be on the LAN ({why}); its address stays reserved until it is found or detached")
             }
         }
     }
@@ -95,13 +99,13 @@ impl fmt::Display for Says {
 /// Where a namespace is.
 enum Sighting {
     At(Netns),
-    /// It was there before the host's last start, or the kernel has given its number to another.
+    /// It existed before the host's last start, or the kernel has given its number to another namespace.
     Ended,
     Unclear(String),
     Nowhere,
 }
 
-/// Where the paths lead by which a look has found somebody who holds a namespace.
+/// Where the paths lead by which a search has found a holder of a namespace.
 enum Led {
     To(Namespace),
     Unclear(String),
@@ -109,16 +113,17 @@ enum Led {
 }
 
 impl Led {
-    /// Follows them to the namespace of an endpoint. That is for whoever lives there to say, and takes its time: not under the lock.
+    /// Follows the paths to the namespace of an endpoint. The container decides how long this takes, so the
+    /// lock must not be held.
     fn by(endpoint: &Endpoint, holders: &Holders) -> Self {
         let mut otherwise = Led::Nowhere;
         let Some(netns) = endpoint.netns().filter(|netns| is_of_this_start(netns)) else { return otherwise };
         for path in holders.paths_of(netns) {
             match Namespace::open(path) {
                 Ok(namespace) if namespace.identity().has_file_of(netns) => return Led::To(namespace),
-                // It was there a moment ago.
+                // The path led there a moment ago.
                 Ok(_) => {
-                    let why = format!("{} led to its namespace and does not now", path.display());
+                    let why = format!("{} led to its namespace but no longer does", path.display());
                     otherwise = Led::Unclear(why);
                 }
                 Err(error) => otherwise = Led::Unclear(error.to_string()),
@@ -129,12 +134,12 @@ impl Led {
 }
 
 impl Controller {
-    /// Has it looked for what is lost.
+    /// Schedules a search for lost namespaces.
     pub(super) fn search_soon(&self) {
         let _ = self.wakers.search.send(());
     }
 
-    /// Looks for ever, whenever there is a reason to.
+    /// Searches forever, whenever there is a reason to.
     pub(crate) fn search(&self, words: &Receiver<()>) {
         self.look_for_unowned();
         let mut again = None;
@@ -153,7 +158,8 @@ impl Controller {
         }
     }
 
-    /// Looks once for all that is lost, and for what is to be taken off. Tells when to look again.
+    /// Searches once for everything that is lost, and for what is to be taken off the LAN. Returns when to
+    /// search again.
     fn look_for_lost(&self) -> Option<Duration> {
         let (lost, waiting, left) = {
             let inner = self.lock();
@@ -166,7 +172,7 @@ impl Controller {
                 Err(refusal) => tracing::warn!(network = %key.0, name = %key.1, "{refusal}"),
             }
         }
-        // An engine that was killed lets go of a container whose namespace somebody holds.
+        // An engine that was killed lets go of a container whose namespace still has a holder.
         for endpoint in &left {
             match self.take_off_wherever(endpoint) {
                 Ok(elsewhere) => decided |= elsewhere.taken,
@@ -183,7 +189,7 @@ impl Controller {
         inner.lost.next_look(has_left)
     }
 
-    /// Looks for the namespaces of some endpoints. Tells whether one was found, or is gone.
+    /// Searches for the namespaces of some endpoints. Returns whether one was found, or is gone.
     fn look_for_these(&self, lost: &[Endpoint]) -> bool {
         if lost.is_empty() {
             return false;
@@ -196,7 +202,7 @@ impl Controller {
             let host = match inner.observe(&[]) {
                 Ok(observed) => observed.host,
                 Err(refusal) => {
-                    tracing::error!("{refusal}; it is looked for again");
+                    tracing::error!("{refusal}; the search is repeated");
                     break;
                 }
             };
@@ -216,7 +222,8 @@ impl Controller {
         decided
     }
 
-    /// At the start: what was cut short in a namespace that is lost is looked for once, before anybody is answered.
+    /// At the start: searches once for unfinished endpoints in lost namespaces, before any request is
+    /// answered.
     pub(super) fn look_for_cut_short(&self) {
         let mut inner = self.lock();
         let cut_short = inner.state().endpoints.values().filter(|endpoint| endpoint.is_cut_short());
@@ -226,8 +233,9 @@ impl Controller {
         self.look_for_these(&lost);
     }
 
-    /// Brings the link of an endpoint in reach whose path no longer leads to it, or whose container has moved it: its namespace is
-    /// found, or the link is taken off wherever it is. One that is down is looked for only `if_down`: all namespaces have to be entered.
+    /// Brings the link of an endpoint within reach whose path no longer leads to it, or whose container has
+    /// moved it: either the namespace is found, or the link is removed wherever it is. A link that is down is
+    /// searched for only `if_down`, because all namespaces have to be entered.
     pub(super) fn bring_in_reach(&self, key: &EndpointKey, if_down: bool) -> Result<Elsewhere, Refusal> {
         let lost = self.lock().notice_lost(key)?;
         self.look_for_these(lost.as_slice());
@@ -236,7 +244,7 @@ impl Controller {
         let home = inner.look_at_home(endpoint)?;
         let is_home = home.is_some_and(|home| inner.has_link(endpoint, &home));
         let host = inner.observe(&[])?.host;
-        // Of a veth the host has the other end, by which it goes.
+        // The other end of a veth is on the host. The link goes with it.
         let may_be_elsewhere = !inner.has_port(endpoint)
             && (if_down || inner.is_on_lan(endpoint, &host, &mut TakenIn::default()) != Some(false));
         drop(inner);
@@ -248,7 +256,7 @@ impl Controller {
         Ok(elsewhere)
     }
 
-    /// Waits until the kernel has taken down what nobody was found to hold.
+    /// Waits, for a limited time, until the kernel has removed a namespace for which no holder was found.
     fn await_end(&self, key: &EndpointKey) -> Result<(), Refusal> {
         let end = Instant::now() + TAKEN_DOWN;
         while Instant::now() < end {
@@ -267,7 +275,8 @@ impl Controller {
 }
 
 impl Lost {
-    /// Takes in which endpoints' namespaces are lost now, of which some have ended for certain. Tells whether any is to be looked for.
+    /// Takes over which endpoints' namespaces are lost now, and which of them have certainly ended. Returns
+    /// whether there is anything to search for.
     fn follow(&mut self, lost: Vec<(EndpointKey, Netns, bool)>, waiting: BTreeSet<EndpointKey>) -> bool {
         let keys: BTreeSet<EndpointKey> = lost.iter().map(|(key, ..)| key.clone()).collect();
         self.searches.retain(|key, _| keys.contains(key));
@@ -281,7 +290,7 @@ impl Lost {
         !self.waiting.is_empty() || self.searches.values().any(|search| !search.is_over())
     }
 
-    /// Begins to look for an endpoint's namespace.
+    /// Begins the search for an endpoint's namespace.
     fn begin(&mut self, key: EndpointKey, netns: Netns) -> &mut Search {
         let search = self.searches.entry(key).or_insert_with(|| {
             self.waited = Duration::ZERO;
@@ -299,36 +308,37 @@ impl Lost {
         self.searches.get(&endpoint.key()).filter(|search| endpoint.netns() == Some(&search.netns))
     }
 
-    /// What the last look says of an endpoint whose namespace is lost.
+    /// The result of the last search for an endpoint whose namespace is lost.
     pub(super) fn says(&self, endpoint: &Endpoint) -> Option<&Says> {
         self.search(endpoint)?.says.as_ref()
     }
 
-    /// Whether looks have found that an endpoint is gone.
+    /// Whether searches have found that an endpoint is gone.
     pub(super) fn is_gone(&self, endpoint: &Endpoint) -> bool {
         self.says(endpoint) == Some(&Says::Gone)
     }
 
-    /// Whether an endpoint is out of reach and not gone: nothing can be taken away of it.
+    /// Whether an endpoint is out of reach but not gone, so that nothing of it can be removed.
     pub(super) fn is_out_of_reach(&self, endpoint: &Endpoint) -> bool {
         self.search(endpoint).is_some_and(|search| !search.is_over())
             || self.waiting.contains(&endpoint.key())
             || self.moved.contains(&endpoint.key())
     }
 
-    /// Those that are to be taken off and cannot be reached.
+    /// The endpoints that are to be taken off the LAN and cannot be reached.
     pub(super) fn waiting(&self) -> impl Iterator<Item = &EndpointKey> {
         self.waiting.iter()
     }
 
-    /// An endpoint that is out of reach is to be taken off once it can be.
+    /// Notes that an endpoint that is out of reach is to be taken off the LAN as soon as it can be.
     pub(super) fn wait_for(&mut self, endpoint: &Endpoint) {
         if self.search(endpoint).is_none() {
             self.waiting.insert(endpoint.key());
         }
     }
 
-    /// When to look again; not before there is a reason, if nothing is lost and nothing that has left is still on the LAN.
+    /// When to search again. Returns `None`, so that the next search waits for a reason, if nothing is lost
+    /// and no endpoint that has left is still on the LAN.
     fn next_look(&mut self, has_left: bool) -> Option<Duration> {
         let mut searches = self.searches.values().filter(|search| !search.is_over()).peekable();
         if searches.peek().is_none() && self.waiting.is_empty() && !has_left {
@@ -353,8 +363,8 @@ impl Search {
 }
 
 impl Inner {
-    /// Notices which endpoints' paths no longer lead to their namespaces, of which some were just looked into. Tells whether any is to
-    /// be looked for.
+    /// Notes which endpoints' paths no longer lead to their namespaces. Some of these namespaces were just
+    /// observed. Returns whether there is anything to search for.
     pub(super) fn notice_all_lost(&mut self, looked_into: &[Netns], observed: &Observed) -> bool {
         let looked_into: BTreeSet<&Netns> = looked_into.iter().collect();
         let (mut lost, mut taken_in) = (Vec::new(), TakenIn::default());
@@ -375,7 +385,8 @@ impl Inner {
         self.lost.follow(lost, waiting)
     }
 
-    /// Endpoints that are to go and whose links their containers have moved elsewhere wait to be found. Tells whether there are any.
+    /// Notes that endpoints which are to go, and whose links their containers have moved elsewhere, wait to
+    /// be found. Returns whether there are any.
     pub(super) fn wait_for_adrift(&mut self, going: &[Endpoint], observed: &Observed) -> bool {
         let adrift = self.adrift(going.iter(), observed);
         let is_any = !adrift.is_empty();
@@ -398,7 +409,7 @@ impl Inner {
         endpoints.filter(is_adrift).map(Endpoint::key).collect()
     }
 
-    /// The same of one endpoint, which comes back if it is lost.
+    /// Like `notice_all_lost`, for one endpoint. Returns the endpoint if its namespace is lost.
     fn notice_lost(&mut self, key: &EndpointKey) -> Result<Option<Endpoint>, Refusal> {
         let Some(endpoint) = self.state().endpoints.get(key).cloned() else { return Ok(None) };
         let Some(netns) = endpoint.netns() else { return Ok(None) };
@@ -409,14 +420,15 @@ impl Inner {
         Ok(Some(endpoint))
     }
 
-    /// What is to be seen at the namespace of an endpoint; none if its path does not lead there.
+    /// Observes the namespace of an endpoint. Returns `None` if the endpoint's path does not lead there.
     pub(super) fn look_at_home(&self, endpoint: &Endpoint) -> Result<Option<Observed>, Refusal> {
         let Some(netns) = endpoint.netns() else { return Ok(None) };
         let observed = self.observe_these(std::slice::from_ref(netns))?;
         Ok(Some(observed).filter(|observed| observed.netns.contains_key(netns)))
     }
 
-    /// Why nothing can be taken off of an endpoint that was just looked for, if it may be on the LAN.
+    /// Why nothing of an endpoint that was just searched for can be removed. Returns `None` if there is no
+    /// sign that the endpoint is on the LAN.
     pub(super) fn says_out_of_reach(&self, endpoint: &Endpoint, observed: &Observed) -> Option<Says> {
         if self.has_port(endpoint) || self.has_link(endpoint, observed) {
             return None;
@@ -431,12 +443,12 @@ impl Inner {
         }
     }
 
-    /// Whether its link is a veth, of which the host has the other end.
+    /// Whether the endpoint's link is a veth, whose other end is on the host.
     fn has_port(&self, endpoint: &Endpoint) -> bool {
         self.state().network_of(endpoint).is_some_and(|network| network.kind == LinkKind::Bridge)
     }
 
-    /// The endpoints whose namespaces are looked for.
+    /// The endpoints whose namespaces are being searched for.
     fn sought(&self) -> Vec<Endpoint> {
         let endpoints = self.state().endpoints.values();
         let sought =
@@ -444,8 +456,8 @@ impl Inner {
         endpoints.filter(sought).cloned().collect()
     }
 
-    /// Enters what a look has found of an endpoint's namespace, of which the host may see that its link has ended. Tells whether that
-    /// decides what becomes of it.
+    /// Records what a search has found of an endpoint's namespace. `ended` says whether the host sees that
+    /// the endpoint's link has ended. Returns whether this decides what becomes of the endpoint.
     fn weigh(
         &mut self,
         endpoint: &Endpoint,
@@ -454,7 +466,7 @@ impl Inner {
         on_lan: Option<bool>,
         ended: bool,
     ) -> bool {
-        // It may be another by now, or have been found meanwhile.
+        // The endpoint may be another one by now, or may have been found meanwhile.
         let is_same = |there: &Endpoint| there.netns() == endpoint.netns();
         let key = endpoint.key();
         let (Some(true), Some(netns)) = (self.state().endpoints.get(&key).map(is_same), endpoint.netns())
@@ -462,7 +474,8 @@ impl Inner {
             return false;
         };
         let lives = self.kernel.lives(netns);
-        // One that the kernel has never heard of is not on the LAN, which is all that there is to be known.
+        // A namespace that the kernel has no number for, and whose link is not on the LAN: no more can be
+        // known of it.
         let is_off = on_lan == Some(false) && lives == Lives::Untold;
         let says = match self.find(endpoint, netns, led) {
             Sighting::At(found) => {
@@ -474,7 +487,7 @@ impl Inner {
             Sighting::Unclear(why) if on_lan == Some(true) => Says::OnLan(Some(why)),
             _ if on_lan == Some(true) => Says::OnLan(None),
             Sighting::Ended => Says::Gone,
-            // Whoever had it taken off has done with it, and there is nothing to be taken off.
+            // The caller that had it taken off has finished with it, and there is nothing to remove.
             _ if endpoint.is_cut_short() && on_lan == Some(false) => Says::Gone,
             Sighting::Unclear(why) => Says::Unclear(why),
             Sighting::Nowhere => match holders.unseen() {
@@ -482,10 +495,10 @@ impl Inner {
                     Says::Unclear("something that cannot be seen holds its namespace".to_owned())
                 }
                 Some(unseen) => {
-                    Says::Unclear(format!("not all that may hold its namespace can be looked at: {unseen}"))
+                    Says::Unclear(format!("not everything that may hold its namespace can be read: {unseen}"))
                 }
                 None if holders.may_be_hidden() && !ended && lives != Lives::No && !is_off => {
-                    Says::Unclear("not all processes are shown that may hold its namespace".to_owned())
+                    Says::Unclear("processes that may hold its namespace may be hidden".to_owned())
                 }
                 None => Says::Nobody,
             },
@@ -518,7 +531,7 @@ impl Inner {
         match (&netns.cookie, &found.cookie) {
             (Some(meant), Some(found)) if meant != found => Sighting::Ended,
             (Some(_), Some(_)) => Sighting::At(Netns { cookie: found.cookie, ..netns.found_by(found.path) }),
-            // Its number alone may be another's by now.
+            // The number alone may belong to another namespace by now.
             _ => match self.is_inside(endpoint, &found) {
                 Ok(true) => Sighting::At(Netns { cookie: found.cookie, ..netns.found_by(found.path) }),
                 Ok(false) => Sighting::Nowhere,
@@ -527,7 +540,8 @@ impl Inner {
         }
     }
 
-    /// Endpoints of an older version are known by the kernel's number for their namespaces from now on, if these have their links.
+    /// Endpoints of an older version get the kernel's cookie of their namespaces, if their links are in these
+    /// namespaces.
     pub(super) fn know_by_cookie(&mut self, observed: &Observed) {
         let by_file_alone = |endpoint: &&Endpoint| {
             let netns = endpoint.netns().filter(|netns| netns.cookie.is_none());
@@ -552,15 +566,16 @@ impl Inner {
         Ok(observed.netns.get(netns).is_some_and(|view| endpoint.is_in(view)))
     }
 
-    /// The path of an endpoint's namespace is another.
+    /// Records another path for an endpoint's namespace.
     pub(super) fn move_to(&mut self, key: &EndpointKey, netns: Netns) {
         let moved = self.state().endpoints.get(key).and_then(|endpoint| endpoint.clone().in_netns(netns));
-        // Should that be lost, it is looked for again.
+        // If this record is lost, the namespace is searched for again.
         self.store.defer(moved.into_iter().map(Change::PutEndpoint).collect());
     }
 }
 
-/// Whether an endpoint's namespace is found by another path than that by which it was attached, which does not lead there.
+/// Whether an endpoint's namespace was found by another path than the one by which the endpoint was attached,
+/// and that one no longer leads there.
 pub(super) fn is_ghost(endpoint: &Endpoint) -> bool {
     let by =
         |netns: &Netns| netns.attached_by.clone().map(|path| Netns { path: path.into(), ..netns.clone() });
@@ -568,7 +583,7 @@ pub(super) fn is_ghost(endpoint: &Endpoint) -> bool {
     netns.is_some_and(|netns| matches!(Namespace::find(&netns), Found::Gone))
 }
 
-/// Whether a namespace can be there still: the host has not been started anew since it was.
+/// Whether a namespace can still exist: the host has not been restarted since.
 fn is_of_this_start(netns: &Netns) -> bool {
     let (boot, now) = (netns.cookie.as_ref().map(|cookie| cookie.boot.as_str()), this_boot());
     boot.is_none() || now.is_none() || boot == now

@@ -1,4 +1,4 @@
-//! Engines' containers whose links have gone with their parents, which the engine does not notice.
+//! Engines' containers whose links are gone together with their parents, which the engine does not notice.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -11,7 +11,8 @@ use ashore_core::net::observed::Observed;
 
 use super::Inner;
 
-/// For how long a link has to be missing before it is made again: whoever takes it away may be about to say so.
+/// How long a link has to be missing before it is made again. Whatever removed it may be about to report
+/// this.
 const MISSING: Duration = Duration::from_secs(2);
 
 /// Endpoints without links, and since when they have none.
@@ -20,13 +21,13 @@ pub(super) struct Unlinked(BTreeMap<EndpointKey, Since>);
 
 #[derive(Debug)]
 struct Since {
-    /// The engine's id of it: the next one of its name is another.
+    /// The engine's id of the endpoint: the next endpoint of the same name is another one.
     id: String,
     at: Instant,
 }
 
 impl Unlinked {
-    /// Whether one is to be looked at again soon.
+    /// Whether one of them is to be looked at again soon.
     pub(super) fn are_awaited(&self) -> bool {
         self.0.values().any(|since| since.at.elapsed() < 2 * MISSING)
     }
@@ -36,7 +37,7 @@ impl Unlinked {
         self.0.keys()
     }
 
-    /// Those that have none for long enough.
+    /// Those that have had no link for long enough.
     pub(super) fn lasting(&self) -> BTreeSet<EndpointKey> {
         let lasting = self.0.iter().filter(|(_, since)| since.at.elapsed() >= MISSING);
         lasting.map(|(key, _)| key.clone()).collect()
@@ -44,7 +45,7 @@ impl Unlinked {
 }
 
 impl Inner {
-    /// Keeps in mind which engines' endpoints have no link.
+    /// Notes which of the engine's endpoints have no link.
     pub(super) fn note_unlinked(&mut self, observed: &Observed) {
         let state = self.store.state();
         let owners = Owners::of(state, observed);
@@ -66,7 +67,8 @@ impl Inner {
         }
     }
 
-    /// The engine's id of an endpoint that should have a link in its container and has none, while its parent is there.
+    /// Returns the engine's id of an endpoint that should have a link in its container and has none, although
+    /// its parent exists. Otherwise returns `None`.
     fn lacks_link(&self, endpoint: &Endpoint, owners: &Owners, observed: &Observed) -> Option<String> {
         let network = self.state().network_of(endpoint)?;
         let id = endpoint.engine_id()?;
@@ -76,7 +78,8 @@ impl Inner {
             return None;
         }
         observed.host.link(&network.parent)?;
-        // One on its way is on the host, and one that its container has moved is taken in by the parent.
+        // A link that the engine is moving is on the host, and the parent receives frames for a link that its
+        // container has moved.
         if owners.link_of(endpoint, observed).is_some() || observed.host.link(endpoint.link().1).is_some() {
             return None;
         }
@@ -86,20 +89,20 @@ impl Inner {
         (!self.state().macs_of(endpoint).any(is_up)).then(|| id.to_owned())
     }
 
-    /// Containers that are off the LAN for want of a link.
+    /// Reports containers that are off the LAN because their link is missing.
     pub(super) fn unlinked_troubles(&self) -> Vec<String> {
         let told = self.unlinked.lasting().into_iter().filter_map(|(network, name)| {
             let network = self.state().networks.get(&network)?;
             let label = network.label();
             if network.adopted {
                 return Some(format!(
-                    "`{name}` on network `{label}` is off the LAN: its link has gone with its parent, and Docker, which made it, makes \
-                     it again only when the container starts; try: docker restart {name}"
+                    "`{name}` on network `{label}` is off the LAN: its link is gone together with its parent, and Docker, which made it, \
+                     makes it again only when the container starts; try: docker restart {name}"
                 ));
             }
             Some(format!(
-                "`{name}` on network `{label}` is off the LAN: its link has gone with its parent, and is made again; if it is not, try: \
-                 docker restart {name}"
+                "`{name}` on network `{label}` is off the LAN: its link is gone together with its parent, and is made again; if it stays \
+                 away, try: docker restart {name}"
             ))
         });
         told.collect()

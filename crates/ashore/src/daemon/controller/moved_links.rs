@@ -1,6 +1,7 @@
-//! Links that their containers have moved to namespaces of their own.
+//! Links that their containers have moved to other namespaces.
 //!
-//! Such a link is on the LAN, and its endpoint has its addresses. It is left where it is, and taken off from there when the endpoint is.
+//! Such a link is on the LAN, and its endpoint keeps its addresses. The link stays where it is, and is
+//! removed from there together with its endpoint.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -20,41 +21,43 @@ use ashore_wire::Mac;
 use super::{Controller, Inner, all_netns};
 use crate::daemon::refusal;
 
-/// Into so many namespaces it is looked at a time. Whoever lives there decides how much is read.
+/// How many namespaces are read at a time. Their owners decide how much there is to read.
 const AT_A_TIME: usize = 8;
-/// No look goes on for longer. An ordinary one takes milliseconds, but how many namespaces there are is for others to say.
+/// The maximum duration of one search. An ordinary search takes milliseconds, but others decide how many
+/// namespaces there are.
 const LONGEST: Duration = Duration::from_secs(10);
 
-/// That a link is up is believed for so long: less than is waited for one to go.
+/// How long the answer that a link is up stays valid. This is less than the time that is waited for a link to
+/// go.
 const BELIEVED: Duration = Duration::from_secs(2);
 
-/// What parents take in, each asked once.
+/// The MACs that parents receive frames for. Each parent is asked once.
 #[derive(Default)]
 pub(super) struct TakenIn(BTreeMap<u32, Option<BTreeSet<Mac>>>);
 
-/// What came of a look for an endpoint's link in all namespaces.
+/// The result of a search for an endpoint's link in all namespaces.
 #[derive(Debug, Default)]
 pub(super) struct Elsewhere {
-    /// It was found, and taken off.
+    /// The link was found and removed.
     pub(super) taken: bool,
-    /// Why it may be in a namespace that could not be looked into.
+    /// Why the link may be in a namespace that could not be read.
     pub(super) unread: Vec<String>,
 }
 
 impl Controller {
-    /// Takes the link of an endpoint off wherever it is, if it is found.
+    /// Removes the link of an endpoint wherever it is, if it is found.
     pub(super) fn take_off_elsewhere(&self, key: &EndpointKey) -> Result<Elsewhere, Refusal> {
         let endpoint = self.lock().state().endpoints.get(key).cloned();
         endpoint.map_or_else(|| Ok(Elsewhere::default()), |endpoint| self.take_off_wherever(&endpoint))
     }
 
-    /// The same of one that may have left its container, and the state.
+    /// The same for an endpoint that may have left its container, and the state.
     pub(super) fn take_off_wherever(&self, endpoint: &Endpoint) -> Result<Elsewhere, Refusal> {
         let nowhere = Elsewhere::default();
         let (parent, host) = {
             let inner = self.lock();
             let Some(network) = inner.state().network_of(endpoint) else { return Ok(nowhere) };
-            // Of a veth the host has the other end.
+            // The other end of a veth is on the host.
             if network.kind == LinkKind::Bridge {
                 return Ok(nowhere);
             }
@@ -71,7 +74,8 @@ impl Controller {
         Ok(elsewhere)
     }
 
-    /// Takes the links of an endpoint off in one namespace, if they are there still and it is to be taken off still.
+    /// Removes the links of an endpoint in one namespace, if they still exist and the endpoint is still to be
+    /// taken off.
     fn take_off_in(&self, endpoint: &Endpoint, netns: &Netns, parent: u32) -> Result<bool, Refusal> {
         let inner = self.lock();
         let same = |there: &Endpoint| there.placement == endpoint.placement && there.since == endpoint.since;
@@ -79,7 +83,8 @@ impl Controller {
         if !is_in_state && !inner.still_on_lan().any(|left| left == endpoint) {
             return Ok(false);
         }
-        // Known as the endpoints know it that are there: their own links are none of this one's, whatever MACs they have by now.
+        // The namespace is also observed as the endpoints in it know it: their own links are not links of
+        // this endpoint, whatever MACs they have by now.
         let mut asked = all_netns(inner.state());
         asked.retain(|there| there.has_file_of(netns));
         asked.push(netns.clone());
@@ -90,28 +95,29 @@ impl Controller {
         let own = own.filter(|link| !owners.is_of_another(endpoint, netns, link));
         let mut taken = false;
         for link in own {
-            tracing::info!(netns = %netns.path.display(), link = %link.name, "taking away a link of `{}`", endpoint.name);
+            tracing::info!(netns = %netns.path.display(), link = %link.name, "removing a link of `{}`", endpoint.name);
             taken |= inner.kernel.take_away(netns, link).map_err(|error| refusal::step(&error))?;
         }
         Ok(taken)
     }
 }
 
-/// Looks into all namespaces but the host's while others are served: at what each holds, and by which number the host knows a parent.
-/// Tells where it could not look, or what was asked for failed, and why.
+/// Reads all namespaces but the host's, without the lock. Calls `look` with each namespace, its view, and the
+/// index by which the host knows the parent. Returns the reasons why a namespace could not be read, or why
+/// `look` failed.
 pub(super) fn look_everywhere(
     host: &Namespace,
     parent: &IfName,
     mut look: impl FnMut(&Netns, &View, u32) -> Result<(), Refusal>,
 ) -> Result<Vec<String>, Refusal> {
-    // With sockets of its own: others need not wait.
+    // With sockets of its own, so that other requests need not wait.
     let kernel = Kernel::of(host).map_err(|error| refusal::namespace(&error))?;
     let observed = kernel.observe(&[]).map_err(|error| refusal::kernel(&error))?;
     let Some(parent) = observed.host.link(parent).map(|link| link.index) else { return Ok(Vec::new()) };
     look_into_all(&kernel, |netns, view| look(netns, view, parent))
 }
 
-/// The same, for whoever has sockets of its own and asks for no parent.
+/// Like `look_everywhere`, for a caller that has its own sockets and asks for no parent.
 pub(super) fn look_into_all(
     kernel: &Kernel,
     mut look: impl FnMut(&Netns, &View) -> Result<(), Refusal>,
@@ -123,7 +129,7 @@ pub(super) fn look_into_all(
     let in_time = |unread: &mut Vec<String>| {
         let is_over = Instant::now() >= end;
         if is_over {
-            unread.push(format!("there are more than can be looked into in {} s", LONGEST.as_secs()));
+            unread.push(format!("there are more namespaces than can be read in {} s", LONGEST.as_secs()));
         }
         !is_over
     };
@@ -164,8 +170,9 @@ pub(super) fn look_into_all(
     Ok(unread)
 }
 
-/// Children of others on the parent of a network to be, or of one that has nobody yet, wherever they are: the kernel would refuse the
-/// first endpoint's link beside them, or turn theirs into another mode. Where nobody can look, nothing is known.
+/// Checks a network that is about to be created, or that has no endpoint yet, against the children of its
+/// parent in all namespaces. The kernel would refuse the first endpoint's link beside children of others, or
+/// would switch their mode. A namespace that cannot be read is ignored.
 pub(super) fn check_beside_children_elsewhere(host: &Namespace, network: &Network) -> Result<(), Refusal> {
     let mut found = Ok(());
     look_everywhere(host, &network.parent, |netns, view, parent| {
@@ -179,7 +186,8 @@ pub(super) fn check_beside_children_elsewhere(host: &Namespace, network: &Networ
     found.map_err(|error| refusal::network(&error))
 }
 
-/// Opens a namespace by one of its paths; none if it has gone meanwhile, or why nobody knows.
+/// Opens a namespace by one of its paths. Returns `None` if no path leads there any more, and an error if a
+/// path fails for another reason.
 fn open_by_any<'a>(paths: impl Iterator<Item = &'a Path>) -> Result<Option<Namespace>, String> {
     let mut why = None;
     for path in paths {
@@ -192,8 +200,9 @@ fn open_by_any<'a>(paths: impl Iterator<Item = &'a Path>) -> Result<Option<Names
     why.map_or(Ok(None), Err)
 }
 
-/// Whether a link in some namespace is that of an endpoint on a parent. A tag alone may be another daemon's, in another namespace
-/// of this machine, and a MAC that its container has chosen may be the MAC of any machine.
+/// Whether a link in a namespace is that of an endpoint on a parent. A tag alone may be that of another
+/// daemon in another namespace of this machine, and a MAC that a container has chosen may be the MAC of any
+/// machine.
 fn is_of(endpoint: &Endpoint, link: &Link, view: &View, parent: u32) -> bool {
     let marked = || {
         let holds = || view.addresses_of(link).any(|there| endpoint.holds(there.net.addr()));
@@ -208,14 +217,15 @@ fn is_of(endpoint: &Endpoint, link: &Link, view: &View, parent: u32) -> bool {
 }
 
 impl Inner {
-    /// Whether the link of an endpoint is on the LAN, wherever it is, as far as the host sees that: by the far end of a veth, or by what
-    /// the parent takes in. None where it sees neither.
+    /// Whether the link of an endpoint is on the LAN, wherever it is, as far as the host sees it: by the far
+    /// end of a veth, or by the MACs that the parent receives frames for. Returns `None` where the host sees
+    /// neither.
     pub(super) fn is_on_lan(&self, endpoint: &Endpoint, host: &View, taken_in: &mut TakenIn) -> Option<bool> {
         let network = self.state().network_of(endpoint)?;
         if network.kind == LinkKind::Bridge {
             return Some(host.tagged(&endpoint.port_tag()).is_some());
         }
-        // With its parent a link goes, wherever it is.
+        // A link goes with its parent, wherever the link is.
         let Some(parent) = host.link(&network.parent) else { return Some(false) };
         match network.kind {
             LinkKind::Macvlan(MacvlanMode::Passthru) | LinkKind::Ipvlan(_) | LinkKind::Bridge => None,
@@ -227,7 +237,8 @@ impl Inner {
         }
     }
 
-    /// The same where more follows from it: what a parent takes in is not believed.
+    /// Like `is_on_lan`, where more depends on the answer: a MAC that a parent receives frames for is not
+    /// proof enough.
     pub(super) fn is_surely_on_lan(
         &self,
         endpoint: &Endpoint,
@@ -244,8 +255,9 @@ impl Inner {
         Some(up.any(|mac| self.is_child(&network.parent, mac)))
     }
 
-    /// Whether a link is up with a MAC that a parent takes in. Any container can have that taken in, and the kernel knows better. It is asked
-    /// by a link that is made for a moment, of which there is word, so what is so is believed for a while.
+    /// Whether a link is up with a MAC that a parent receives frames for. Any container can make the parent
+    /// receive frames for a MAC, so the kernel is asked. It is asked by making a link for a moment, which
+    /// causes notifications, so a positive answer stays valid for a while.
     pub(super) fn is_child(&self, parent: &IfName, mac: Mac) -> bool {
         let (key, mut children) = ((parent.clone(), mac), self.children.borrow_mut());
         children.retain(|_, at| at.elapsed() < BELIEVED);
@@ -253,7 +265,7 @@ impl Inner {
             return true;
         }
         let is_up = self.kernel.has_child_with(parent, mac).unwrap_or_else(|error| {
-            tracing::warn!(%parent, %mac, "nobody knows whether a link with this MAC is up: {error}");
+            tracing::warn!(%parent, %mac, "cannot tell whether a link with this MAC is up: {error}");
             true
         });
         if is_up {
@@ -262,8 +274,8 @@ impl Inner {
         is_up
     }
 
-    /// Whether the host sees that the link of an endpoint is no more, wherever it was: the far end of a veth, or the parent, goes with
-    /// it. A link that is down is not on the LAN, and may come back.
+    /// Whether the host sees that the link of an endpoint no longer exists, wherever it was: the parent is
+    /// gone, or the far end of the veth. A link that is down is not on the LAN, but may come back.
     pub(super) fn has_ended(&self, endpoint: &Endpoint, host: &View) -> bool {
         let Some(network) = self.state().network_of(endpoint) else { return false };
         host.link(&network.parent).is_none()

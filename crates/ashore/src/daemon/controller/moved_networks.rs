@@ -1,4 +1,4 @@
-//! Networks whose parents have other names than before, or that their user moves to another parent.
+//! Networks whose parents were renamed, or that their user moves to another parent.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use super::{Controller, Inner, Locked, all_netns};
 use crate::daemon::refusal;
 
 impl Inner {
-    /// The name of the interface that a user means by some name of it.
+    /// Returns the name of the interface that a user means by any of its names.
     pub(super) fn resolved(&self, named: Option<&IfName>) -> Result<Option<IfName>, Refusal> {
         let Some(named) = named else { return Ok(None) };
         Ok(Some(self.observe(&[])?.host.resolved(named)))
@@ -28,18 +28,19 @@ impl Inner {
         self.observe(&[]).is_ok_and(|observed| observed.host.link(named).is_none())
     }
 
-    /// A network goes along where its parent is renamed. Its containers are on that all the time: the kernel goes by numbers.
+    /// If a parent was renamed, its networks follow. Their containers have been on it all the time: the
+    /// kernel goes by indexes.
     pub(super) fn follow_renames(&mut self, host: &View) -> Result<(), Refusal> {
         let renamed = self.state().renamed_parents(&self.parents_seen, host);
         for (network, was, is) in &renamed {
-            tracing::warn!(network = network.label(), "`{was}` is called `{is}` now");
+            tracing::warn!(network = network.label(), "`{was}` was renamed to `{is}`");
         }
         let written =
             self.commit(renamed.into_iter().map(|(network, ..)| Change::PutNetwork(network)).collect());
         let parents = self.state().networks.values().map(|network| network.lower_device(host));
         let seen: BTreeMap<IfName, u32> =
             parents.filter_map(|parent| Some((parent.clone(), host.link(parent)?.index))).collect();
-        // What could not be written down is tried again.
+        // A failed write is tried again.
         if written.is_ok() {
             self.parents_seen = seen;
         }
@@ -48,7 +49,7 @@ impl Inner {
 }
 
 impl Controller {
-    /// Gives a network another parent, with all that it remembers.
+    /// Gives a network another parent. The network keeps everything that it remembers.
     pub(super) fn move_network(&self, name: &NetworkName, parent: &IfName) -> Result<Reply, Refusal> {
         let (mut inner, observed, moved, mut warnings) = self.checked_move(name, parent)?;
         let before = inner.state().networks.get(name).cloned().ok_or_else(|| no_network(name))?;
@@ -81,7 +82,8 @@ impl Controller {
         Ok(Reply::Created { network: moved, warnings })
     }
 
-    /// What the LAN says in a VLAN that was made for it keeps a network where it was.
+    /// Moves a network back to where it was, because of what the LAN answered in the VLAN that was made for
+    /// it.
     fn move_back(&self, before: Network, moved: &Network) -> Result<(), Refusal> {
         let mut inner = self.lock();
         let is_idle = inner.state().endpoints_on(&before.name).next().is_none();
@@ -94,7 +96,8 @@ impl Controller {
         Ok(())
     }
 
-    /// Brings the kernel to what the state asks for. A VLAN's interface that nobody is known to use goes before the answer.
+    /// Brings the kernel to what the state asks for. A VLAN interface that nothing is known to use is removed
+    /// before the answer.
     fn swept<'a>(&'a self, inner: Locked<'a>) -> Result<(Locked<'a>, Observed, Vec<StepError>), Refusal> {
         let (observed, errors) = inner.sweep(&all_netns(inner.state()))?;
         if !inner.vlans.are_unlooked() {
@@ -107,7 +110,7 @@ impl Controller {
         Ok((inner, observed, errors))
     }
 
-    /// A network with another parent, if it may go there, and what does not keep it from that.
+    /// Returns a network with another parent, if it may move there, and warnings that do not prevent this.
     pub(super) fn checked_move(
         &self,
         name: &NetworkName,
@@ -121,7 +124,7 @@ impl Controller {
         drop(inner);
         let mut warnings = Vec::new();
         if moved != before {
-            // Its own endpoints' links may be on it, where it has another name.
+            // If the parent has only another name, the links of the network's own endpoints may be on it.
             if is_idle {
                 check_beside_children_elsewhere(&namespace, &moved)?;
             }
@@ -133,7 +136,8 @@ impl Controller {
         Ok((inner, observed, moved, warnings))
     }
 
-    /// The network as it is and as it will be, if nothing that can be known without asking the LAN is against it.
+    /// Returns the network as it is and as it will be, if nothing that is known without asking the LAN
+    /// prevents the move.
     fn may_move(
         &self,
         inner: &Inner,
@@ -145,10 +149,10 @@ impl Controller {
         let label = network.label();
         if network.adopted {
             let hint = format!(
-                "make it anew: docker network rm {label}, docker network create … -o parent={parent} {label}"
+                "create it again: docker network rm {label}, docker network create … -o parent={parent} {label}"
             );
             return Err(taken(
-                format!("network `{label}` is Docker's, and its parent is Docker's to choose"),
+                format!("network `{label}` belongs to Docker, and Docker chooses its parent"),
                 hint,
             ));
         }
@@ -156,7 +160,7 @@ impl Controller {
         let on_it = inner.state().endpoints_on(name).count();
         if host.link(&was).is_some() && was != is && on_it > 0 {
             let off = if network.engine.is_some() { "docker stop" } else { "ashore detach" };
-            let message = format!("network `{label}` has {on_it} endpoint(s) on `{was}`, which is there");
+            let message = format!("network `{label}` has {on_it} endpoint(s) on `{was}`, which still exists");
             return Err(taken(message, format!("take them off first: {off} …")));
         }
         let moved = inner.state().moved_to(&network, parent, host);
@@ -165,8 +169,9 @@ impl Controller {
         Ok((network, moved))
     }
 
-    /// What the LAN has to say to a network that comes to it, also of a range that Ashore has chosen on another. Where the old parent has
-    /// gone its endpoints are on no LAN, and come back first: then it is told.
+    /// Checks a network that moves to a LAN against that LAN, also if Ashore chose its range on another LAN.
+    /// If the old parent is gone, the endpoints are on no LAN and come back first: then the result is a
+    /// warning.
     fn look_where_it_goes(
         &self,
         before: &Network,
@@ -182,7 +187,7 @@ impl Controller {
             }
             Err(refusal) => {
                 let hint = format!(
-                    "take the range out of that pool, as ashore router-config prints; or make the network anew on `{}` with another range",
+                    "take the range out of that pool, as ashore router-config prints; or create the network again on `{}` with another range",
                     moved.parent
                 );
                 Err(Refusal { hint: Some(hint), ..refusal })
@@ -192,7 +197,8 @@ impl Controller {
     }
 }
 
-/// What helps a network that is made, with the options of that, helps one that is moved when it is made anew.
+/// Converts an error of a move. A hint that names options of `network create` helps only if the network is
+/// created again, so the hint says so.
 fn of_a_move(error: &NetworkError, label: &str) -> Refusal {
     let mut refusal = refusal::network(error);
     refusal.hint = match (error, refusal.hint.take()) {
@@ -200,19 +206,19 @@ fn of_a_move(error: &NetworkError, label: &str) -> Refusal {
             Some(format!("ashore network move {label} --parent {}", instead.word()))
         }
         (_, Some(hint)) if hint.contains("--") => Some(format!(
-            "make the network anew under the same name, by which its containers' addresses are remembered; {hint}"
+            "create the network again under the same name, by which its containers' addresses are remembered; {hint}"
         )),
         (_, hint) => hint,
     };
     refusal
 }
 
-/// An engine keeps what its network was made with, and so does the file that made it.
+/// An engine keeps the options that its network was created with, and so does the file that created it.
 fn still_told_by_engine(before: &Network, moved: &Network) -> Option<String> {
     let is_told = moved.engine.is_some() && before.parent != moved.parent;
     is_told.then(|| {
         format!(
-            "Docker, and a Compose file, still name the parent `{}`: whoever makes `{}` anew there says parent={}",
+            "Docker, and a Compose file, still name the parent `{}`: to create `{}` again there, use parent={}",
             before.parent,
             moved.label(),
             moved.parent

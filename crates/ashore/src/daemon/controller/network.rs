@@ -1,4 +1,4 @@
-//! Networks: made, shown, removed; and the state replaced.
+//! Creates, shows and removes networks, and replaces the state.
 
 use std::net::IpAddr;
 
@@ -23,13 +23,14 @@ use crate::daemon::lan::Sought;
 use crate::daemon::refusal;
 
 impl Controller {
-    /// Makes a network. The kernel is touched only for a VLAN of its own: the shim comes with the first endpoint.
+    /// Creates a network. The kernel is changed only for a VLAN of the network's own: the shim comes with the
+    /// first endpoint.
     pub(super) fn create_network(&self, spec: &NetworkSpec) -> Result<Reply, Refusal> {
         let (network, warnings) = self.make_network(spec, &[])?;
         Ok(Reply::Created { network, warnings })
     }
 
-    /// Makes a network, of pools where there are any, which are no pools any more then.
+    /// Creates a network, from pools if there are any. These pools are then no longer pools.
     pub(super) fn make_network(
         &self,
         spec: &NetworkSpec,
@@ -54,11 +55,12 @@ impl Controller {
             self.follow(&inner, &observed);
             return Ok((network, warnings));
         }
-        // Its VLAN is made now, as Docker's drivers do: the LAN can be listened to before the first endpoint comes.
+        // The VLAN is created now, as Docker's drivers do: the LAN can be listened to before the first
+        // endpoint comes.
         let made = inner.make_parent(&network, &observed).and_then(|now| {
             self.follow(&inner, &now);
             drop(inner);
-            // On what was not there nobody could be looked for before.
+            // On an interface that did not exist, no address could be probed before.
             let new = observed.host.link(&network.parent).is_none();
             if new { self.look_on_lan(&network, &now.host) } else { Ok(Vec::new()) }
         });
@@ -74,7 +76,7 @@ impl Controller {
         }
     }
 
-    /// The network that is asked for, if it can be made, and what does not keep it from that.
+    /// Returns the network that is asked for, if it can be created, and warnings that do not prevent this.
     pub(super) fn checked(
         &self,
         spec: &NetworkSpec,
@@ -95,19 +97,19 @@ impl Controller {
         Ok((inner, observed, network, warnings))
     }
 
-    /// What the LAN has to say to a network.
+    /// Checks a network against the LAN: its host addresses and the DHCP servers' pools. Returns warnings.
     fn look_on_lan(&self, network: &Network, host: &View) -> Result<Vec<String>, Refusal> {
         self.look_for_host_addresses(network, host)?;
         self.clear_of_pools(network, host)
     }
 
-    /// The network that is asked for, with what was left out found: parent, subnet and gateway on the host, and for a
-    /// subnet that the user did not name a range that nobody uses.
+    /// Returns the network that is asked for, and fills in what was left out: parent, subnet and gateway from
+    /// the host, and a range that no machine uses for a subnet that the user did not name.
     fn complete(&self, spec: &NetworkSpec, host: &View) -> Result<Network, Refusal> {
         let mut completed = spec.completed(host).map_err(|error| refusal::network(&error))?;
         if spec.kind.is_none() && completed.kind == Some(LinkKind::Bridge) {
             let network = completed.network().map_err(|error| refusal::network(&error))?;
-            // What macvlan's endpoints send and get is not bridged, as the host's own is not.
+            // Frames of macvlan endpoints are not bridged, and neither are the host's own.
             if !self.lock().cut_by_firewall([&network]).is_empty() {
                 completed.kind = Some(LinkKind::default());
             }
@@ -117,7 +119,7 @@ impl Controller {
         let chooses = found && !leases_alone;
         if let (true, Some(net)) = (chooses, completed.subnets.first()) {
             let network = completed.network().map_err(|error| refusal::network(&error))?;
-            // What Ashore makes for the network is not there yet.
+            // The interface that Ashore makes for the network does not exist yet.
             let asked_by = network.hosts_own(host).map_or(&network.parent, |link| &link.name);
             let (parent, gateway) = (asked_by.clone(), completed.gateways.first().copied());
             let range = self.choose_range(&parent, *net, gateway, host, Vec::new())?;
@@ -129,9 +131,9 @@ impl Controller {
             tracing::info!(parent = %network.parent, kind = %network.kind, "chosen for this parent");
         }
         network.subnets.iter_mut().for_each(|subnet| subnet.chosen = found);
-        // With an engine's own IPAM it is the engine that chooses.
+        // With an engine's own IPAM the engine chooses the addresses.
         let is_told = spec.engine.is_none() && !leases_alone && network.conflict != Profile::Off;
-        // What will be refused without asking the LAN waits for nobody.
+        // A network that will be refused without asking the LAN does not wait for the LAN.
         if !found && is_told && network.check(host).is_ok() {
             let parent = network.hosts_own(host).map_or(&network.parent, |link| &link.name).clone();
             for subnet in network.subnets.iter_mut().filter(|subnet| subnet.range.is_none()) {
@@ -142,7 +144,7 @@ impl Controller {
         Ok(network)
     }
 
-    /// The addresses that the host is to have on a network must be nobody's.
+    /// Refuses a network if another machine has an address that the host is to have on it.
     pub(super) fn look_for_host_addresses(&self, network: &Network, host: &View) -> Result<(), Refusal> {
         let reserved: Vec<IpAddr> =
             network.subnets.iter().filter_map(|subnet| subnet.aux.get(HOST_AUX)).copied().collect();
@@ -168,19 +170,19 @@ impl Controller {
         }
     }
 
-    /// Removes a network that is no engine's: an engine would go on using it.
+    /// Removes a network that belongs to no engine. An engine would go on using its network.
     pub(super) fn remove_own_network(&self, name: &NetworkName) -> Result<Reply, Refusal> {
         let engines =
             self.lock().state().networks.get(name).filter(|network| network.engine.is_some()).cloned();
         match engines {
             Some(network) if network.adopted => Err(Refusal {
                 kind: RefusalKind::Taken,
-                message: format!("network `{}` is Docker's, and adopted", network.label()),
+                message: format!("network `{}` belongs to Docker, and is adopted", network.label()),
                 hint: Some(format!("ashore adopt --undo {}", network.label())),
             }),
             Some(network) => Err(Refusal {
                 kind: RefusalKind::Taken,
-                message: format!("network `{}` is Docker's", network.label()),
+                message: format!("network `{}` belongs to Docker", network.label()),
                 hint: Some(format!("docker network rm {}", network.label())),
             }),
             None => self.remove_network(name),
@@ -192,7 +194,8 @@ impl Controller {
         inner.check_removable(name)?;
         let parent = inner.state().networks.get(name).map(|network| network.parent.clone());
         inner.commit(vec![Change::DelNetwork(name.clone())])?;
-        // The shim goes with the last network on its parent, and so does a VLAN's interface that nobody else uses.
+        // The shim goes with the last network on its parent, and so does a VLAN interface that nothing else
+        // uses.
         let (mut observed, mut errors) = inner.sweep(&[])?;
         if inner.vlans.are_unlooked() {
             drop(inner);
@@ -224,14 +227,15 @@ impl Controller {
 }
 
 impl Inner {
-    /// Nothing of a network stays that could not be made whole, and an engine has its pools again.
+    /// Removes a network that could not be completed, and gives its pools back to the engine.
     fn take_network_back(&mut self, network: &Network, pools: &[Pool]) {
         if self.check_removable(&network.name).is_err() {
             return;
         }
         let mut changes = vec![Change::DelNetwork(network.name.clone())];
         changes.extend(pools.iter().cloned().map(Change::PutPool));
-        // Also if that cannot be written down: the network is there then, and has its VLAN made by the next reconciliation.
+        // This is done even if the change cannot be written to disk: then the network stays, and the next
+        // reconciliation makes its VLAN.
         let swept = self.sweep_to(&self.state().with(&changes), &[]);
         if let Err(refusal) = swept.and_then(|_| self.commit(changes)) {
             tracing::error!("{refusal}; the network stays");
@@ -258,7 +262,7 @@ impl Inner {
     }
 }
 
-/// The network, its subnets that were made of a pool whose range was Ashore's choice marked as such.
+/// Returns the network with those subnets marked whose pools have a range that Ashore chose.
 fn marked(mut network: Network, pools: &[Pool]) -> Network {
     let chosen = |subnet: &Subnet| {
         let key = PoolKey::of(&network, subnet);

@@ -30,7 +30,7 @@ impl Controller {
             let observed = inner.observe(&all_netns(inner.state()))?;
             return inner.planned(&inner.state().with(&[Change::PutNetwork(moved)]), &observed);
         }
-        // What an engine has is asked for before the lock is taken.
+        // The engine is asked for what it has before the lock is taken.
         let adoption = match &change {
             Some(Request::Adopt(spec)) => Some(self.planned_adoption(spec)?),
             _ => None,
@@ -88,7 +88,7 @@ impl Controller {
 }
 
 impl Inner {
-    /// What a state would change in the places that were observed.
+    /// Returns what a state would change in the places that were observed.
     fn planned(&self, wanted: &State, observed: &Observed) -> Result<Reply, Refusal> {
         let plan = self.plan_for(wanted, observed);
         match plan.blocked.first() {

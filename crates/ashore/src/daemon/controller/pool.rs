@@ -1,4 +1,5 @@
-//! The pools of the LAN's DHCP servers: a network stays clear of them, and whoever asks is told where they are.
+//! The pools of the LAN's DHCP servers. A network stays clear of them, and `ashore pool-check` shows where
+//! they are.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
@@ -23,14 +24,15 @@ use super::{Controller, Inner};
 use crate::daemon::lan::{Patience, Sought};
 use crate::daemon::refusal;
 
-/// What a question comes down to: by which interface, about which ranges, and of which subnets these are.
+/// What a question comes down to: by which interface it is asked, about which ranges, and of which subnets
+/// these are.
 struct Asked {
     parent: IfName,
     ranges: Vec<(Range, Option<Subnet>)>,
 }
 
 impl Controller {
-    /// Promises a subnet to a network that an engine is about to make.
+    /// Promises a subnet to a network that an engine is about to create.
     pub(super) fn open_pool(&self, requested: &PoolRequest) -> Result<Reply, Refusal> {
         let mut inner = self.lock();
         let requested =
@@ -63,7 +65,7 @@ impl Controller {
                 return Err(refusal::network(&NetworkError::RangeOutside(range, net)));
             }
             (None, _) => {
-                // An engine that asks again, and keeps the pool it got first, did not like the subnet.
+                // An engine that asks again, and keeps the pool that it got first, has rejected the subnet.
                 let turned_down = inner.state().has_chosen_pool();
                 let observed = inner.observe(&[])?;
                 drop(inner);
@@ -78,7 +80,8 @@ impl Controller {
         Ok(Reply::Pool { key, told })
     }
 
-    /// Where a subnet was named without a range: one beside the pools of the LAN's DHCP servers, if they have any there.
+    /// For a subnet that was named without a range: returns a range beside the pools of the LAN's DHCP
+    /// servers. Returns `None` if they have no pools in the subnet.
     fn range_of_named(&self, requested: &PoolRequest, net: IpNet, host: &View) -> Option<Range> {
         if requested.addressing == Addressing::Dhcp && requested.leasing.fallback == Fallback::None {
             return None;
@@ -87,19 +90,20 @@ impl Controller {
         self.range_for_want_of_one(&parent, &Subnet::whole(net, host.default_gateway(&net)), host)
     }
 
-    /// The LAN's subnet, and a range of it that nobody uses.
+    /// Returns the LAN's subnet, and a range of it that no machine uses.
     fn find_pool(&self, requested: &PoolRequest, turned_down: bool, host: &View) -> Result<PoolKey, Refusal> {
         let found = requested.parent.clone().map_or_else(|| host.lan_parent(&[]), Ok);
         let found = found.and_then(|parent| host.lan_subnet(&parent, None).map(|net| (parent, net)));
         let (parent, net) = found.map_err(|error| refusal::network(&error))?;
         if requested.addressing == Addressing::Dhcp && requested.leasing.fallback == Fallback::None {
             tracing::info!(%parent, subnet = %net, "found on this host; its DHCP server hands out the addresses");
-            // The engine gives the one that it turned down back by its id, which must not be this one's.
+            // The engine gives the rejected pool back by its id, which must differ from this one's.
             let range = turned_down.then(|| Range::of_net(&net));
             return Ok(PoolKey { net, range, addressing: requested.addressing });
         }
         let chosen = self.choose_range(&parent, net, host.default_gateway(&net), host, Vec::new());
-        // Where there is no other, the one that it turned down with the subnet is as free as it was.
+        // If there is no other range, the one that was rejected together with the subnet is as free as
+        // before.
         let again = || self.lock().state().chosen_range_again(&net).filter(|_| turned_down);
         let range = chosen.or_else(|refusal| again().ok_or(refusal))?;
         tracing::info!(%parent, subnet = %net, %range, "found on this host, and chosen");
@@ -131,19 +135,20 @@ impl Controller {
         Ok(Reply::Pools(reports.collect::<Result<_, Refusal>>()?))
     }
 
-    /// Whether a DHCP server hands out addresses of a network to be. A range that was named is refused then; a whole subnet is
-    /// not, since that says nothing of a range: with Docker's own IPAM it is all that a driver is told.
+    /// Checks whether a DHCP server hands out addresses of a network that is about to be created. Refuses a
+    /// range that was named. For a whole subnet it only warns, since that says nothing about a range: with
+    /// Docker's own IPAM a driver is told no more than the subnet.
     pub(super) fn clear_of_pools(&self, network: &Network, host: &View) -> Result<Vec<String>, Refusal> {
         if network.conflict == Profile::Off || check_carrier(&network.parent, host).is_err() {
             return Ok(Vec::new());
         }
         let _listening = self.lan.listen(&network.parent, host);
         let mut warnings = Vec::new();
-        // A range that Ashore chose was looked at when it was.
+        // A range that Ashore chose was checked when it was chosen.
         for subnet in network.handed_out().filter(|subnet| !subnet.chosen && subnet.net.addr().is_ipv4()) {
             let (parent, range) = (network.parent.clone(), subnet.pool());
             let wanted = self.samples(&parent, &range, Some(subnet), host);
-            // Whoever cannot be asked now is in no position to hand out addresses either.
+            // A server that cannot be asked now cannot hand out addresses either.
             let answers = self.lan.survey(&parent, &range, &wanted).answers(Patience::SHORT);
             let (asked, servers) = answers.unwrap_or_default();
             let mut report = PoolReport { parent, range, asked, servers, beside: None };
@@ -160,8 +165,8 @@ impl Controller {
         Ok(warnings)
     }
 
-    /// Where a subnet was named without a range, and DHCP servers hand out addresses of it: a range beside their pools. None where
-    /// nobody does, or nothing is left.
+    /// For a subnet that was named without a range: returns a range beside the pools of DHCP servers that
+    /// hand out addresses of the subnet. Returns `None` if no server does, or if nothing is left.
     pub(super) fn range_for_want_of_one(
         &self,
         parent: &IfName,
@@ -182,7 +187,8 @@ impl Controller {
         Some(range)
     }
 
-    /// A range in which no machine answers, and of which no DHCP server was seen to hand out addresses.
+    /// Returns a range in which no machine answers, and of which no DHCP server was seen to hand out
+    /// addresses.
     pub(super) fn choose_range(
         &self,
         parent: &IfName,
@@ -191,7 +197,7 @@ impl Controller {
         host: &View,
         mut pools: Vec<PoolSeen>,
     ) -> Result<Range, Refusal> {
-        /// Each look takes a third of a second, or ten where the server pings first, and somebody waits.
+        /// Each look takes a third of a second, or ten seconds if the server pings first, and the user waits.
         const LOOKS: usize = 8;
         let (mut candidates, engines) = {
             let inner = self.lock();
@@ -203,8 +209,8 @@ impl Controller {
         candidates.sort_by_key(|range| heard.keys().any(|ip| range.contains(*ip)));
         let _listening = self.lan.listen(parent, host);
         let (subnet, mut looks) = (Subnet::whole(net, gateway), 0);
-        // Where the pools are shows best in what is offered instead of addresses from all over the subnet. Whoever pings first is waited
-        // for: where nobody has answered then, there is nobody.
+        // The addresses that are offered instead of wanted ones from all over the subnet show best where the
+        // pools are. A server that pings first is waited for: if none has answered by then, there is none.
         if pools.is_empty() && net.addr().is_ipv4() {
             let whole = subnet.pool();
             let wanted = self.samples(parent, &whole, Some(&subnet), host);
@@ -226,7 +232,7 @@ impl Controller {
             let asked = self.lan.survey(parent, &range, &wanted);
             let sought: Vec<Sought> = ips.iter().map(|ip| (*ip, None)).collect();
             let probed = self.lan.probe(parent, &sought, Profile::Quick);
-            let without = "with --subnet and --ip-range nobody is looked for";
+            let without = "with --subnet and --ip-range no address is probed";
             let answered = probed.map_err(|why| refusal::unreachable(&ips, &why, without))?;
             let taken = |pools: &[PoolSeen]| pools.iter().any(|pool| pool.hands_out_of(&range).is_some());
             let (_, servers) = asked.answers_until(patience, taken).unwrap_or_default();
@@ -252,7 +258,8 @@ impl Controller {
         self.choose_range(parent, subnet.net, gateway, host, pools).ok()
     }
 
-    /// What to ask for of a range. What somebody has is offered to nobody.
+    /// Returns the addresses of a range to ask DHCP servers for. Addresses in use are left out, because
+    /// servers do not offer them.
     fn samples(&self, parent: &IfName, range: &Range, subnet: Option<&Subnet>, host: &View) -> Vec<Ipv4Addr> {
         let heard = self.lan.hearsay(parent);
         let inner = self.lock();
@@ -266,7 +273,8 @@ impl Controller {
         })
     }
 
-    /// What DHCP servers were seen to offer that is wrong: addresses of a network's range, and that there are two.
+    /// Reports what DHCP servers were seen to offer wrongly: addresses of a network's range, or two servers
+    /// on one LAN.
     pub(super) fn pool_troubles(&self, inner: &Inner) -> Vec<String> {
         let (state, mut troubles) = (inner.state(), Vec::new());
         for network in state.networks.values().filter(|network| network.conflict != Profile::Off) {
@@ -292,7 +300,7 @@ impl Controller {
             self.lan.dhcp_servers(parent).iter().map(|seen| seen.server.to_string()).collect();
         (servers.len() > 1).then(|| {
             format!(
-                "{} DHCP servers answer on the LAN of `{parent}`: {}; unless they share their leases, turn all off but one",
+                "{} DHCP servers answer on the LAN of `{parent}`: {}; unless they share their leases, turn off all but one",
                 servers.len(),
                 servers.join(", ")
             )
@@ -301,7 +309,8 @@ impl Controller {
 }
 
 impl Inner {
-    /// The range that an engine's own IPAM hands out. A driver is not told of it, and the engine's list has it.
+    /// The range that an engine's own IPAM hands out. A driver is not told of it, but the engine's list has
+    /// it.
     fn engines_range(&self, network: &Network, subnet: &Subnet) -> Option<Range> {
         let (inventory, engine) = (self.inventory.as_ref()?, network.engine.as_ref()?);
         let listed = inventory.networks.iter().find(|listed| listed.id == engine.id)?;
@@ -309,20 +318,21 @@ impl Inner {
         of_subnet.range.as_ref().map(Range::of_net)
     }
 
-    /// The addresses among which somebody chooses for a network.
+    /// The addresses among which Ashore, or the engine, chooses for a network.
     fn handed_out_of(&self, network: &Network, subnet: &Subnet) -> Range {
         let engines = || self.engines_range(network, subnet);
         subnet.range.or_else(engines).unwrap_or_else(|| subnet.pool())
     }
 
-    /// All ranges that engines hand out by themselves.
+    /// All ranges that engines hand out themselves.
     fn engines_ranges(&self) -> Vec<Range> {
         let subnets = |network| move |subnet| self.engines_range(network, subnet);
         let networks = self.state().networks.values();
         networks.flat_map(|network| network.subnets.iter().filter_map(subnets(network))).collect()
     }
 
-    /// The pool that a call opened whose answer was lost. Where the engine had turned one down before, it is told of none.
+    /// Answers a repeated call with the pool that the first call opened. If the engine had rejected a pool
+    /// before, it is told no subnet.
     fn opened_before(&self, requested: &PoolRequest) -> Option<Reply> {
         if !requested.repeated || requested.net.is_some() {
             return None;
@@ -345,7 +355,7 @@ impl Inner {
             return Err(Refusal {
                 kind: RefusalKind::Invalid,
                 message: format!("network `{}` hands out no IPv4 addresses of its own", network.label()),
-                hint: Some("without a network the LAN's pool is looked for: ashore pool-check".into()),
+                hint: Some("to find the pool of the LAN itself: ashore pool-check".into()),
             });
         }
         Ok(Asked { parent: network.parent.clone(), ranges })
@@ -356,8 +366,7 @@ fn asked_of_host(question: &PoolQuestion, host: &View) -> Result<Asked, Refusal>
     if question.range.is_some_and(|range| range.first().is_ipv6()) {
         return Err(Refusal {
             kind: RefusalKind::Invalid,
-            message: "an IPv6 range lies in no pool of DHCPv4's, and IPv6 hosts choose their own addresses"
-                .into(),
+            message: "an IPv6 range is in no DHCPv4 pool, and IPv6 hosts choose their own addresses".into(),
             hint: None,
         });
     }
@@ -365,15 +374,15 @@ fn asked_of_host(question: &PoolQuestion, host: &View) -> Result<Asked, Refusal>
     Ok(Asked { parent, ranges: vec![(range, subnet)] })
 }
 
-/// Nobody can be asked by an interface that leads nowhere.
+/// Refuses an interface by which no DHCP server can be asked.
 fn check_carrier(parent: &IfName, host: &View) -> Result<(), Refusal> {
     let refusal =
         |message: String, hint: Option<String>| Err(Refusal { kind: RefusalKind::Invalid, message, hint });
     match host.link(parent) {
         None => refusal(
-            format!("`{parent}` is not there, so nobody can be asked by it"),
+            format!("`{parent}` does not exist, so no DHCP server can be asked by it"),
             Some(
-                "`ip link` shows what there is; a VLAN that Ashore makes is asked when its network is made"
+                "`ip link` lists the interfaces; a VLAN that Ashore makes is checked when its network is made"
                     .into(),
             ),
         ),

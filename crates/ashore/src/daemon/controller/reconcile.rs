@@ -1,5 +1,5 @@
-//! Bringing the kernel back to what the state asks for: at the start, every minute, and when the host's links or
-//! addresses change.
+//! Brings the kernel back to what the state asks for: at the start, every minute, and when the host's links
+//! or addresses change.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -16,22 +16,22 @@ use ashore_core::net::observed::Observed;
 use super::{Controller, Inner, all_netns, netns_by_all_paths, netns_of};
 use crate::clock::now;
 
-/// Into how many containers it is looked when nothing else than time tells it to: more of them have their turn later. To look
-/// into a thousand takes a sixth of a second of the processor's time.
+/// How many containers are observed when time is the only reason: the others have their turn later. To
+/// observe a thousand takes a sixth of a second of CPU time.
 const IN_TURN: usize = 64;
-/// For how long an engine is given to move a link, in seconds; it takes a fraction of one.
+/// How long an engine may take to move a link, in seconds. It takes a fraction of a second.
 const ENGINES_PATIENCE: u64 = 10;
 
-/// Why it is looked whether the kernel has what the state asks for.
+/// Why the kernel is compared with what the state asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cause {
     Start,
-    /// The host's links or addresses are others.
+    /// The host's links or addresses have changed.
     Change,
-    /// Word of a change may have been lost, and of what happens inside a container none comes.
+    /// A notification of a change may have been lost, and there are none of what happens inside a container.
     Time,
     CutShort,
-    /// A namespace was looked for, and found or not.
+    /// A namespace was searched for, and was found or not.
     Search,
 }
 
@@ -41,15 +41,16 @@ impl fmt::Display for Cause {
             Cause::Start => "start",
             Cause::Change => "links or addresses changed",
             Cause::Time => "time",
-            Cause::CutShort => "a request was cut short",
-            Cause::Search => "a namespace was looked for",
+            Cause::CutShort => "a request was interrupted",
+            Cause::Search => "a namespace was searched for",
         })
     }
 }
 
 impl Controller {
-    /// Finishes what was cut short, lets go of what is gone, and mends the rest. Tells whether it should soon be done
-    /// again, because an engine is about to move a link, of which no word will come.
+    /// Finishes what was interrupted, releases what is gone, and repairs the rest. Returns whether to
+    /// reconcile again soon, because something is about to happen of which no notification comes, such as an
+    /// engine that moves a link.
     pub(crate) fn reconcile(&self, why: Cause) -> bool {
         let again = self.reconcile_once(why);
         if self.look_at_vlans() { self.reconcile_once(why) } else { again }
@@ -58,7 +59,7 @@ impl Controller {
     fn reconcile_once(&self, why: Cause) -> bool {
         let mut inner = self.lock();
         let reconciled = self.try_reconcile(&mut inner, why);
-        // What could not be written down is known to whoever writes, and the kernel is in line.
+        // A failed write is known to the code that writes, and the kernel is in line with the state.
         let is_of_kernel = |refusal: &&Refusal| refusal.kind != RefusalKind::State;
         inner.unreconciled = reconciled.as_ref().err().filter(is_of_kernel).cloned();
         match reconciled {
@@ -78,7 +79,8 @@ impl Controller {
         }
     }
 
-    /// At the start: what a kill has left whole has only lost its record.
+    /// At the start: records the endpoints that a killed daemon left complete but not recorded, and searches
+    /// for interrupted ones.
     pub(crate) fn recover(&self) {
         if let Err(refusal) = self.lock().recover() {
             tracing::error!("{refusal}");
@@ -86,8 +88,8 @@ impl Controller {
         self.look_for_cut_short();
     }
 
-    /// What a request began and could not finish, for want of a disk that takes writes, is finished before the next one
-    /// begins, and does not stand in its way.
+    /// Finishes before the next request what an earlier request began and could not finish because the disk
+    /// took no writes. A failure does not stop the next request.
     pub(super) fn finish_what_was_cut_short(&self) {
         let to_finish = {
             let inner = self.lock();
@@ -99,7 +101,8 @@ impl Controller {
     }
 
     fn try_reconcile(&self, inner: &mut Inner, why: Cause) -> Result<(usize, Observed), Refusal> {
-        // Until it is known what is whole, all that was on its way would be taken for cut short.
+        // Until it is known which endpoints are complete, every unfinished one would be taken for
+        // interrupted.
         if !inner.recovered {
             inner.recover()?;
         }
@@ -117,12 +120,12 @@ impl Controller {
         let mut going = inner.going();
         going.retain(|endpoint| observed.unreadable(endpoint).is_none());
         for (netns, why) in &observed.unreadable {
-            tracing::warn!(netns = %netns.path.display(), "is left as it is, and cannot be looked into: {why}");
+            tracing::warn!(netns = %netns.path.display(), "cannot be read, and is left as it is: {why}");
         }
         for endpoint in &going {
-            tracing::info!(network = %endpoint.network, name = %endpoint.name, "taking away what is left of it");
+            tracing::info!(network = %endpoint.network, name = %endpoint.name, "removing what is left of it");
         }
-        // They are taken away also if that cannot be written down: what is written down will have them taken away again.
+        // They are removed even if this cannot be written to disk: what is on disk has them removed again.
         let wanted = inner.state_without(&going);
         let marked = inner.commit(going.iter().cloned().map(Change::PutEndpoint).collect());
 
@@ -141,7 +144,7 @@ impl Controller {
         inner.failed = failed;
         inner.unfinished.set(false);
 
-        // What is left of it in the kernel, if the sweep met an error, is tried again next time.
+        // If the sweep met an error, what is left in the kernel is tried again the next time.
         let is_left = |going: &Endpoint| {
             observed.unreadable(going).is_some()
                 || left.steps.iter().any(|step| *step.place() == going.link().0)
@@ -155,7 +158,7 @@ impl Controller {
         let mut changed_macs = self.note_sightings(inner, &observed);
         changed_macs.extend(inner.note_shared_macs(&observed.host));
         if !going.is_empty() {
-            // They may have leases to be given back.
+            // They may have leases to release.
             self.schedule_deferred();
         }
         self.follow(inner, &observed);
@@ -172,7 +175,8 @@ impl Controller {
 }
 
 impl Controller {
-    /// Keeps in mind what was seen of endpoints' links. Gives those whose MAC is another than before, which the LAN is to learn.
+    /// Records what was seen of endpoints' links. Returns the endpoints whose MAC has changed, which the LAN
+    /// has to learn.
     pub(super) fn note_sightings(&self, inner: &mut Inner, observed: &Observed) -> Vec<Endpoint> {
         let sightings = inner.state().sightings(observed);
         if sightings.is_empty() {
@@ -208,8 +212,9 @@ impl Inner {
         Ok(())
     }
 
-    /// The endpoints that will be taken away: those that are gone, and those in reach that bear a mark of being on their way. The
-    /// lock is held from the first mark to the last, so whoever sees one sees what was cut short.
+    /// The endpoints that will be removed: those that are gone, and those within reach that are marked as
+    /// unfinished. An attach or a detach holds the lock from its first mark to its last, so an endpoint that
+    /// is seen with a mark was interrupted.
     fn going(&self) -> Vec<Endpoint> {
         let endpoints = self.state().endpoints.values();
         endpoints
@@ -218,12 +223,12 @@ impl Inner {
             .collect()
     }
 
-    /// Whether an endpoint is on its way, and can be taken there.
+    /// Whether an endpoint is unfinished and within reach.
     fn is_to_finish(&self, endpoint: &Endpoint) -> bool {
         endpoint.is_cut_short() && !self.lost.is_out_of_reach(endpoint)
     }
 
-    /// The state to which the next reconciliation will bring the kernel, if it sees the same.
+    /// The state that the next reconciliation will bring the kernel to, if it observes the same.
     pub(super) fn state_to_come(&self, observed: &Observed) -> State {
         let mut going = self.going();
         going.retain(|endpoint| observed.unreadable(endpoint).is_none());
@@ -238,7 +243,7 @@ impl Inner {
         for endpoint in gone {
             let record = match endpoint.placement {
                 Placement::Netns { .. } => self.state().detached(endpoint, now()),
-                // Its engine met an error, and will say what becomes of the address.
+                // The engine met an error, and will say what becomes of the address.
                 Placement::Engine { .. } => {
                     let endpoint = endpoint.clone().without_learned();
                     vec![Change::PutEndpoint(Endpoint { stage: Stage::Reserved, seen: None, ..endpoint })]
@@ -249,8 +254,8 @@ impl Inner {
         Ok(())
     }
 
-    /// The containers to look into as time goes by: the next ones in turn, and those where there is more to be seen than that nothing
-    /// has changed.
+    /// The containers to observe as time passes: the next ones in turn, and those where something is expected
+    /// to change.
     fn due(&mut self) -> Vec<Netns> {
         let going = self.going();
         let mut due: BTreeSet<EndpointKey> = going.iter().map(Endpoint::key).collect();
@@ -282,7 +287,7 @@ impl Inner {
         !fresh.into_iter().all(is_up)
     }
 
-    /// Whether its link was handed to an engine a moment ago.
+    /// Whether the endpoint's link was handed to an engine a moment ago.
     pub(super) fn is_fresh(&self, endpoint: &Endpoint) -> bool {
         let handed_over = endpoint.netns().is_none() && endpoint.is_wanted();
         handed_over
@@ -291,7 +296,7 @@ impl Inner {
     }
 }
 
-/// Those whose turn it is after somebody: all of them, where there are few.
+/// Returns the keys whose turn it is after one key. If there are few, these are all keys.
 fn in_turn<T>(all: &BTreeMap<EndpointKey, T>, after: Option<&EndpointKey>) -> Vec<EndpointKey> {
     let after = after.map_or(Bound::Unbounded, Bound::Excluded);
     let later = all.range((after, Bound::Unbounded));
@@ -314,7 +319,7 @@ mod tests {
         for _ in 0..3 {
             let next = in_turn(&many, after.as_ref());
             assert_eq!(next.len(), IN_TURN);
-            // Whoever was last may have gone since.
+            // The last one may be gone by now.
             many.remove(&named(IN_TURN));
             after = next.last().cloned();
             seen.extend(next);

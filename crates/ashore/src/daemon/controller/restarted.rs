@@ -1,4 +1,4 @@
-//! An engine that starts anew: what it forgot, and what it tells again.
+//! An engine that restarts: what it has forgotten, and what it reserves again.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -17,7 +17,8 @@ use super::{Controller, Inner};
 use crate::clock::now;
 
 impl Controller {
-    /// An engine that ended before it heard of an address, or before it made an endpoint on it, does not have it.
+    /// Frees an address for an engine that ended before it heard of the address, or before it made an
+    /// endpoint with it.
     pub(super) fn free_unheard(&self, ip: IpAddr) -> Result<Reply, Refusal> {
         let mut inner = self.lock();
         let only_reserved = |endpoint: &&Endpoint| {
@@ -35,7 +36,7 @@ impl Controller {
 }
 
 impl Inner {
-    /// An engine that starts anew tells what it still has, before it answers anybody.
+    /// Notes that an engine starts. It reserves again what it still has before it answers any other caller.
     pub(super) fn begin(&mut self) {
         let of_engine = self.state().endpoints.values().filter(|there| there.engine_id().is_some());
         let addresses = of_engine.flat_map(|there| there.addresses.iter().chain(&there.lost));
@@ -46,13 +47,15 @@ impl Inner {
         self.expected.clear();
     }
 
-    /// An engine that ended while it made an endpoint, and had not yet written that down, does not know of it.
+    /// Notes the endpoints that an engine does not know of, because it ended while it made them and had not
+    /// yet written them down.
     pub(super) fn note_unfinished_ones(&mut self) {
         let reserved = self.state().endpoints.values().filter(|there| there.stage == Stage::Reserved);
         self.unknown_to_engine = reserved.filter_map(|there| there.engine_id().map(str::to_owned)).collect();
     }
 
-    /// What the engine shows it does know. What it began before it started anew, and does not show, it will not finish.
+    /// Removes the endpoints that the engine lists from those that it does not know. What it began before it
+    /// restarted and does not list, it will not finish.
     pub(super) fn keep_unknown_ones(&mut self, inventory: &Inventory) {
         let listed: BTreeSet<&str> = inventory.endpoints().map(|(_, _, id)| id).collect();
         let state = self.store.state();
@@ -65,7 +68,9 @@ impl Inner {
             && endpoint.engine_id().is_some_and(|id| self.unknown_to_engine.contains(id))
     }
 
-    /// Whether an address is there for an endpoint that is made now, on this network: no other has it, or one that its engine knows nothing of.
+    /// Whether an endpoint that is now made on this network may take over the holder of its address. It may
+    /// if the holder is only reserved, or if the holder is an endpoint of this network that its engine does
+    /// not know.
     pub(super) fn is_there_for_one(&self, holder: &Endpoint, network: &Network) -> bool {
         if holder.engine_id().is_some() {
             return holder.network == network.name && self.is_unknown_to_engine(holder);
@@ -73,7 +78,8 @@ impl Inner {
         holder.stage == Stage::Reserved
     }
 
-    /// Endpoints of a network that their engine knows nothing of go, where they are in the way of one that it asks for now.
+    /// Removes endpoints of a network that their engine does not know, where they are in the way of one that
+    /// it asks for now.
     pub(super) fn give_way(
         &mut self,
         network: &NetworkName,
@@ -82,7 +88,7 @@ impl Inner {
         let unknown = |there: &&Endpoint| self.is_unknown_to_engine(there) && is_in_the_way(there);
         let going: Vec<Endpoint> = self.state().endpoints_on(network).filter(unknown).cloned().collect();
         for endpoint in going {
-            tracing::info!(name = %endpoint.name, "gives way: its engine started anew before it had made it");
+            tracing::info!(name = %endpoint.name, "gives way: its engine restarted before it had made this endpoint");
             let changes = self.state().detached(&endpoint, now());
             self.commit(changes)?;
             self.leftovers = true;
@@ -90,21 +96,23 @@ impl Inner {
         Ok(())
     }
 
-    /// The pool with a range of Ashore's choice that an engine means when it names the subnet alone after its restart.
+    /// Returns the pool with a range of Ashore's choice that a restarted engine means when it names only the
+    /// subnet.
     pub(super) fn take_unconfirmed_pool(&mut self, net: &IpNet, parent: Option<&IfName>) -> Option<PoolKey> {
         let meant = |(key, on): &(PoolKey, IfName)| {
             (key.net == *net || *net == ANY_SUBNET) && parent.is_none_or(|parent| parent == on)
         };
         let mut at = self.unconfirmed_pools.iter().position(meant);
         if at.is_none() && parent.is_some_and(|parent| self.is_gone(parent)) {
-            // The engine has the name that it was given. The network may be on another interface since.
+            // The engine uses the name that it was given. The network may be on another interface since.
             at = self.unconfirmed_pools.iter().position(|(key, _)| key.net == *net);
         }
         let at = at?;
         Some(self.unconfirmed_pools.swap_remove(at).0)
     }
 
-    /// After its own restart an engine reserves again what its containers have.
+    /// Whether a restarted engine reserves an address again that its containers have. Each address counts
+    /// once.
     pub(super) fn is_told_again(&mut self, network: &Network, ip: IpAddr) -> bool {
         let had = |there: &Endpoint| there.holds(ip) || there.lost.iter().any(|net| net.addr() == ip);
         let held = self.state().endpoints_on(&network.name).any(had);

@@ -1,4 +1,5 @@
-//! What the LAN's routers advertise: learnt for an endpoint that is about to be, and followed for as long as it is there.
+//! What the LAN's routers advertise: learned for an endpoint that is about to be attached, and followed as
+//! long as the endpoint exists.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -24,20 +25,23 @@ use super::{Controller, Inner, Locked, all_netns};
 use crate::clock::now;
 use crate::daemon::lan::{Sought, Standing6, moment};
 
-/// How often addresses are looked for of which some turn out to be another's. The next word of a router begins anew.
+/// How many times in a row addresses are probed if some of them belong to other machines. The next message of
+/// a router begins anew.
 const LOOKS: usize = 4;
-/// For how long a container whose name is not known waits for it, in seconds: its addresses follow from that.
+/// How long a container whose name is not known waits for its name, in seconds. Its addresses depend on the
+/// name.
 const NAMED_WITHIN: u64 = 5;
 
 impl Controller {
-    /// Waits with the lock let go until a router of the network's link has spoken, if one was asked a moment ago.
+    /// Waits with the lock released until a router on the network's link has answered, if one was asked a
+    /// moment ago.
     pub(super) fn await_router<'a>(&'a self, inner: Locked<'a>, network: &Network) -> Locked<'a> {
         drop(inner);
         self.lan.await_router(&network.parent);
         self.lock()
     }
 
-    /// What an endpoint of a name has of what the routers offer now.
+    /// Returns what an endpoint of a name gets from what the routers offer now.
     pub(super) fn learn(
         &self,
         inner: &Inner,
@@ -48,7 +52,7 @@ impl Controller {
         inner.state().learn(network, name, &self.lan.offer(&network.parent), None, known, moment())
     }
 
-    /// The addresses that names which were on a network will most likely have there again.
+    /// Returns the addresses that names which were on a network will most likely have there again.
     pub(super) fn likely<'a>(
         &self,
         state: &State,
@@ -62,21 +66,21 @@ impl Controller {
         names.flat_map(|name| state.likely(network, name, &offer, at)).collect()
     }
 
-    /// Says where it is told by which parent routers offer something else.
+    /// Says where to report a parent on which routers offer something else, and looks at all routers.
     pub(crate) fn hear_of_routers(&self, changed: Sender<IfName>) {
         self.lan.tell_of_routers(changed);
         self.look_at_routers();
     }
 
-    /// Looks at what all routers offer again, in case that word of it was lost, or could not be acted on then.
+    /// Looks again at what all routers offer, in case a notification was lost or could not be acted on.
     pub(crate) fn look_at_routers(&self) {
         self.lan.look_at_routers(None);
     }
 
-    /// Follows routers for ever.
+    /// Follows routers forever.
     pub(crate) fn follow_routers(&self, changed: &Receiver<IfName>) {
         while let Ok(first) = changed.recv() {
-            // Whatever was said meanwhile is looked up together.
+            // All notifications that have arrived by now are handled together.
             let parents: BTreeSet<IfName> = std::iter::once(first).chain(changed.try_iter()).collect();
             for parent in parents {
                 let all = |network: &&Network| network.parent == parent && network.follows_routers();
@@ -93,7 +97,8 @@ impl Controller {
         }
     }
 
-    /// Endpoints without the IPv6 address that they are to have of a router's prefix or a server's pool, and why.
+    /// Reports the endpoints that lack the IPv6 address that they are to have from a router's prefix or a
+    /// server's pool, and why.
     pub(super) fn unadvertised(&self, state: &State) -> Vec<String> {
         let networks = state.networks.values().filter(|network| network.follows_routers());
         let mut troubles = Vec::new();
@@ -102,14 +107,14 @@ impl Controller {
             let why = match network.ipv6 {
                 _ if network.asks_dhcp6(&offer) => "no DHCPv6 server has given it one",
                 _ if offer.managed => {
-                    "the router hands out IPv6 addresses by DHCPv6 alone, which this network does not ask for"
+                    "the router hands out IPv6 addresses only by DHCPv6, which this network does not ask for"
                 }
                 _ if offer.prefixes.is_empty() && !offer.unfit.is_empty() => &format!(
-                    "the router advertises {}, and addresses are made of prefixes of 64 bits alone: let it advertise a /64 of that",
+                    "the router advertises {}, but addresses can be made only from prefixes of 64 bits: let it advertise a /64 of that",
                     list(offer.unfit.iter())
                 ),
-                Ipv6Mode::Slaac => "the router advertises no prefix to make one of, or there is none",
-                // From where the routers say, and they say nothing.
+                Ipv6Mode::Slaac => "the router advertises no prefix to make one from, or there is no router",
+                // The network takes addresses from where the routers say, and they say nothing.
                 _ => continue,
             };
             let without = state.endpoints_on(&network.name);
@@ -121,16 +126,18 @@ impl Controller {
         troubles
     }
 
-    /// Brings the endpoints of a network in line with what its routers offer. An address is looked for before it is used.
+    /// Brings the endpoints of a network in line with what its routers offer. An address is probed before it
+    /// is used.
     fn follow_routers_of(&self, name: &NetworkName) -> Result<(), Refusal> {
-        // One that cannot be looked for is not used until it can, which is no reason not to follow the routers.
+        // An address that cannot be probed is not used until it can be. That is no reason not to follow the
+        // routers.
         self.look_for_leased(&self.lan.asked6(name));
         let mut answers = Answers::default();
         for _ in 0..LOOKS {
             let mut inner = self.lock();
             let Some(network) = inner.state().networks.get(name).cloned() else { return Ok(()) };
             let observed = inner.observe(&[])?;
-            // Whom a router has just told to ask a DHCPv6 server, does.
+            // An endpoint that a router has just told to ask a DHCPv6 server does so.
             self.lan.follow(inner.state(), &observed.host);
             let changed = self.learnt_anew(&inner, &network, &observed, &answers);
             let fresh = changed.iter().flat_map(|one| one.fresh().map(|net| (net.addr(), one.now.mac)));
@@ -148,12 +155,13 @@ impl Controller {
             self.has_learnt(&mut inner, &at_once)?;
             drop(self.ask(inner, &network, &unclear, &mut answers)?);
         }
-        tracing::warn!(network = %name, "no address was made of a prefix: {LOOKS} in turn are other machines'");
+        tracing::warn!(network = %name, "no address was made from a prefix: {LOOKS} in a row belong to other machines");
         Ok(())
     }
 
-    /// The lease that an endpoint has of a DHCPv6 server's, and the same as it runs if its address may be used. While that is still to be seen, or
-    /// nobody asks, it is as it was.
+    /// Returns the lease that an endpoint has from a DHCPv6 server, and the same lease as it runs if its
+    /// address may be used. While this is still being checked, or if there is no client, both are as they
+    /// were.
     fn leased6(&self, endpoint: &Endpoint, at: Moment) -> (Option<Box<LeaseRecord6>>, Option<Held>) {
         let key = (endpoint.network.clone(), endpoint.name.clone());
         if let Some(Standing6 { lease, unclear: false, .. }) = self.lan.standing6(&key) {
@@ -164,7 +172,8 @@ impl Controller {
         (endpoint.lease6.clone(), used.and_then(|record| record.held(at)))
     }
 
-    /// The endpoints of a network that have something else of the routers' advertisements now, as they were and as they are.
+    /// Returns the endpoints of a network that now have something else from the routers' advertisements, as
+    /// they were and as they are.
     fn learnt_anew(
         &self,
         inner: &Inner,
@@ -185,11 +194,11 @@ impl Controller {
         let endpoints = inner.state().endpoints_on(&network.name).filter(is_due);
         let changed = endpoints.filter_map(|before| {
             let (mut lease6, mut held) = self.leased6(before, at);
-            // It was looked for before, with the lock let go.
+            // The address was probed before, with the lock released.
             if let Some(ip) = held.as_ref().map(Held::ip).filter(|ip| !before.holds((*ip).into())) {
                 let key = (before.network.clone(), before.name.clone());
                 if is_anothers(&key, ip.into()) {
-                    tracing::warn!(%ip, name = %key.1, "is another's, and declined");
+                    tracing::warn!(%ip, name = %key.1, "belongs to another machine or endpoint, and is declined");
                     self.lan.settle6(&key, ip, false);
                     (lease6, held) = (None, None);
                 }
@@ -207,8 +216,8 @@ impl Controller {
         changed.collect()
     }
 
-    /// Writes down what endpoints have now, and brings their links in line. What cannot be written down is done all the same, and
-    /// tried again.
+    /// Writes to disk what endpoints have now, and brings their links in line. If the write fails, the rest
+    /// is done all the same, and the write is tried again.
     fn has_learnt(&self, inner: &mut Inner, all: &[Learnt]) -> Result<(), Refusal> {
         let mut changes = Vec::new();
         for one in all {
@@ -238,19 +247,20 @@ impl Controller {
     }
 }
 
-/// An endpoint that has something else of the routers' advertisements than before.
+/// An endpoint that has something else from the routers' advertisements than before.
 struct Learnt {
     before: Endpoint,
     now: Endpoint,
 }
 
 impl Learnt {
-    /// The addresses that it did not have before.
+    /// The addresses that the endpoint did not have before.
     fn fresh(&self) -> impl Iterator<Item = IpNet> {
         self.now.addresses.iter().filter(|net| !self.before.holds(net.addr())).copied()
     }
 
-    /// The same without addresses that are still to be looked for, if that is anything new. What is leased is as it was until then.
+    /// The same without addresses that are still to be probed. A lease of such an address stays as it was.
+    /// Returns `None` if nothing changes on the link.
     fn without(&self, unclear: &[IpAddr]) -> Option<Learnt> {
         let mut learned = self.now.learned.as_deref().cloned().unwrap_or_default();
         let is_unclear = |ip: IpAddr| unclear.contains(&ip);
@@ -263,7 +273,7 @@ impl Learnt {
         one.is_on_link().then_some(one)
     }
 
-    /// Whether it is anything but times.
+    /// Whether anything but times has changed.
     fn is_on_link(&self) -> bool {
         let shape = |endpoint: &Endpoint| {
             let learned = endpoint.learned.as_deref().cloned().unwrap_or_default();

@@ -38,10 +38,10 @@ impl Controller {
         let claimed = self.claimed(&inner, &observed, &endpoints);
         let unleased = endpoints.iter().filter(|one| one.source == Source::Lease && one.lease.is_none());
         let unleased = unleased.map(|one| {
-            format!("`{}` has no IPv4 address: the LAN's DHCP server has given it no other since its lease was lost", one.name)
+            format!("`{}` has no IPv4 address: its lease was lost, and the LAN's DHCP server has given it no other one since", one.name)
         });
         let altered = inner.altered(&wanted.owners, &observed);
-        // One that is not planned any more is mended.
+        // A step that is no longer planned is repaired.
         let failed = inner.failed.iter().filter(|error| plan.steps.contains(&error.step));
         let failed = failed.map(ToString::to_string);
         let unreconciled = inner.unreconciled.iter().map(|refusal| ("could not reconcile: ", refusal));
@@ -51,7 +51,10 @@ impl Controller {
             None => format!("{what}{refusal}"),
         });
         let unreachable = self.lan.unreachable().into_iter().map(|unreachable| {
-            format!("the LAN cannot be asked for addresses by `{}`: {}", unreachable.parent, unreachable.why)
+            format!(
+                "addresses cannot be probed on the LAN through `{}`: {}",
+                unreachable.parent, unreachable.why
+            )
         });
         let pools = self.pool_troubles(&inner);
         let cut = inner.cut_by_firewall(inner.state().networks.values());
@@ -95,7 +98,8 @@ impl Controller {
         }))
     }
 
-    /// Claims on addresses that are in use, and endpoints that have another address because a machine had their own.
+    /// Reports claims on addresses that are in use, and endpoints that have another address because a machine
+    /// had their own.
     fn claimed(&self, inner: &Inner, observed: &Observed, endpoints: &[EndpointReport]) -> Vec<String> {
         let state = inner.state();
         let mut told = Vec::new();
@@ -107,13 +111,15 @@ impl Controller {
         }
         told.extend(self.lan.conflicts_of_host(state).into_iter().map(|(ip, mac)| {
             let claimant = state.claimant(mac, &observed.host);
-            format!("{claimant} on the LAN claims {ip}, the host's own on a shim, which is defended")
+            format!("{claimant} on the LAN claims {ip}, the host's own address on a shim, which is defended")
         }));
         for endpoint in state.endpoints.values() {
             told.extend(endpoint.stand_ins.iter().filter_map(|ip| {
                 let own = state.own_beside_stand_in(endpoint, *ip)?;
                 let name = &endpoint.name;
-                Some(format!("`{name}` has {ip}: another machine had its own {own} when it was attached"))
+                Some(format!(
+                    "`{name}` has {ip}: another machine had its own address {own} when it was attached"
+                ))
             }));
         }
         told
@@ -139,14 +145,14 @@ impl Controller {
         }
     }
 
-    /// An endpoint, for people and programs.
+    /// An endpoint as it is reported to people and programs.
     pub(super) fn report(&self, inner: &Inner, endpoint: &Endpoint) -> EndpointReport {
         let network = inner.state().network_of(endpoint);
         let gateways: Vec<IpAddr> =
             network.into_iter().flat_map(|network| network.gateways_of(endpoint)).collect();
         let (ifname, netns) = match &endpoint.placement {
             Placement::Netns { netns, ifname } => {
-                // A container may have chosen it, and it need not be text.
+                // A container may have chosen the path, which need not be text.
                 (Some(ifname.clone()), Some(netns.path.to_string_lossy().into_owned().into()))
             }
             Placement::Engine { .. } => (None, None),
@@ -173,11 +179,11 @@ impl Controller {
     }
 }
 
-/// How many addresses of others are shown of one container at most.
+/// The maximum number of addresses of others that are reported for one container.
 const MOST_SHOWN: usize = 4;
 
 impl Inner {
-    /// Endpoints that are not where they were attached.
+    /// Reports endpoints that are not where they were attached.
     fn astray(&self, wanted: &Desired, observed: &Observed) -> Vec<String> {
         let told = self.state().endpoints.values().filter_map(|endpoint| {
             let name = &endpoint.name;
@@ -190,7 +196,7 @@ impl Inner {
                 let label = self.state().network_of(endpoint)?.label();
                 return Some(format!(
                     "`{name}` is on the LAN as {mac}: its container has moved its link to another namespace; it keeps its \
-                     address, and `ashore detach {label} {name}` takes it off"
+                     address; to take it off the LAN: ashore detach {label} {name}"
                 ));
             }
             let attached_by = netns.attached_by.as_ref()?.display();
@@ -198,12 +204,12 @@ impl Inner {
             Some(format!("`{name}`: {attached_by} no longer leads to its namespace, which was found by {path}"))
         });
         let left = self.still_on_lan().map(|left| {
-            format!("`{}` has left its network, and a link of its container is still on the LAN", left.name)
+            format!("`{}` has left its network, but a link of its container is still on the LAN", left.name)
         });
         told.chain(left).collect()
     }
 
-    /// Containers that cannot be looked into, and why.
+    /// Reports containers that cannot be read, and why.
     fn unreadable(&self, observed: &Observed) -> Vec<String> {
         let why = |endpoint: &Endpoint| match &endpoint.placement {
             Placement::Netns { .. } => observed.unreadable(endpoint).map(str::to_owned),
@@ -214,12 +220,12 @@ impl Inner {
         };
         let told = self.state().endpoints.values().filter_map(|endpoint| Some((endpoint, why(endpoint)?)));
         let told = told.map(|(endpoint, why)| {
-            format!("`{}` cannot be looked into, and is left as it is: {why}", endpoint.name)
+            format!("the container of `{}` cannot be read, and is left as it is: {why}", endpoint.name)
         });
         told.collect()
     }
 
-    /// What containers have made of their links, and what engines have.
+    /// Reports what containers and engines have changed on endpoints' links.
     fn altered(&self, owners: &Owners, observed: &Observed) -> Vec<String> {
         let attached = self.state().endpoints.values().filter(|one| one.stage == Stage::Attached);
         let found = attached.filter_map(|one| Some((one, owners.link_of(one, observed)?)));
@@ -230,7 +236,7 @@ impl Inner {
             .collect()
     }
 
-    /// Addresses of other endpoints that the container of one has added to a link of its own.
+    /// Reports addresses of other endpoints that an endpoint's container has added to one of its links.
     fn taken_by(&self, endpoint: &Endpoint, owners: &Owners, observed: &Observed) -> Vec<String> {
         let Some((netns, view, _)) = owners.link_of(endpoint, observed) else { return Vec::new() };
         let taken = view.addresses.iter().filter_map(|there| {
@@ -239,7 +245,7 @@ impl Inner {
             let is_here = owners.link_of(holder, observed).is_some_and(|(its, ..)| its == netns);
             (!is_here).then(|| {
                 format!(
-                    "`{}` has added {} to its container, which is the address of `{}`",
+                    "the container of `{}` has added {}, which is the address of `{}`",
                     endpoint.name,
                     there.net.addr(),
                     holder.name
@@ -250,7 +256,7 @@ impl Inner {
     }
 }
 
-/// In what the link of an endpoint's container is not as it was made.
+/// Reports how the link of an endpoint differs from the link that was made.
 fn altered(endpoint: &Endpoint, link: &Link) -> Vec<String> {
     let mut all = Vec::new();
     let name = &endpoint.name;
@@ -261,12 +267,15 @@ fn altered(endpoint: &Endpoint, link: &Link) -> Vec<String> {
     }
     match &endpoint.placement {
         Placement::Netns { ifname, .. } if link.name != *ifname => {
-            all.push(format!("`{name}` has {} and not {ifname}: its container has renamed it", link.name));
+            all.push(format!(
+                "`{name}` has the link name {} and not {ifname}: its container has renamed it",
+                link.name
+            ));
         }
-        // To Docker 29.7 it numbers a plugin's links itself.
+        // Docker up to 29.7 numbers a plugin's links itself.
         Placement::Engine { inside: Some(wanted), .. } if link.up && link.name != *wanted => {
             all.push(format!(
-                "`{name}` has {} where {wanted} was asked for: its engine or its container chose it",
+                "`{name}` has the link name {}, but {wanted} was asked for: its engine or its container chose the name",
                 link.name
             ))
         }

@@ -1,7 +1,9 @@
-//! Links of Ashore's in containers, of which the state knows nothing: it was lost, or an older one was put in its place.
+//! Ashore's links in containers that the state does not know, because the state was lost or replaced by an
+//! older one.
 //!
-//! On the host a tag is proof enough, and what nobody asks for is taken away. In a container anybody may write one. So such a link is left
-//! as it is, on the LAN until its container ends, and told of with the command that takes it off.
+//! On the host a tag is proof enough, and a link that the state does not ask for is removed. In a container
+//! anyone may set a tag. So such a link is left alone, on the LAN until its container ends, and reported with
+//! the command that removes it.
 
 use std::collections::BTreeSet;
 
@@ -16,16 +18,16 @@ use super::moved_links::look_into_all;
 use super::{Controller, Inner, all_netns};
 use crate::daemon::refusal;
 
-/// So many are told of one by one.
+/// The maximum number of links that are reported one by one.
 const SHOWN: usize = 8;
 
 impl Controller {
-    /// Looks for them once, at the start, while others are served.
+    /// Searches for such links once, at the start, while requests are served.
     pub(super) fn look_for_unowned(&self) {
         let looked = self.try_look_for_unowned();
         match looked {
             Err(refusal) => {
-                tracing::warn!("whether containers have links of which nothing is known: {refusal}");
+                tracing::warn!("cannot check whether containers have unknown links of Ashore's: {refusal}");
             }
             Ok(unread) => unread.iter().for_each(|why| tracing::debug!("{why}")),
         }
@@ -50,7 +52,7 @@ impl Controller {
 }
 
 impl Inner {
-    /// Those that are still there, as sentences.
+    /// Reports those links that still exist.
     pub(super) fn unowned_troubles(&self) -> Vec<String> {
         let own = all_netns(self.state());
         let is_own = |netns: &Netns| own.iter().any(|own| own.has_file_of(netns));
@@ -69,7 +71,7 @@ impl Inner {
         let told = all.iter().take(SHOWN).map(|(netns, link)| told(netns, link, &observed));
         told.chain(
             (more > 0).then(|| {
-                format!("{more} more links of Ashore's are in containers, and unknown to this state")
+                format!("{more} more links of Ashore's are in containers and unknown to this state")
             }),
         )
         .collect()
@@ -84,8 +86,8 @@ fn told(netns: &Netns, link: &Link, observed: &Observed) -> String {
     let alias = link.alias.as_deref().unwrap_or_default();
     let remove = Step::DelLink { place: Place::Netns(netns.clone()), link: link.name.clone() };
     format!(
-        "`{}` in {} ({}) bears the tag {alias}, and this state knows no such endpoint: the state was lost, or is an older one; the link \
-         stays on the LAN until its container ends, or: {remove}",
+        "`{}` in {} ({}) has the tag {alias}, but this state has no such endpoint: the state was lost, or is an older one; the link \
+         stays on the LAN until its container ends; to remove it: {remove}",
         link.name,
         netns.path.display(),
         at.join(", ")

@@ -1,5 +1,5 @@
-//! Interfaces of VLANs that Ashore shares with others: one of theirs that has gone becomes Ashore's to make, and one of Ashore's own
-//! stays for as long as they use it.
+//! VLAN interfaces that Ashore shares with other users. If one of theirs is gone, Ashore makes it. One of
+//! Ashore's own stays as long as they use it.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,47 +20,49 @@ use ashore_wire::Mac;
 use super::moved_links::look_everywhere;
 use super::{Controller, Inner};
 
-/// How long one that was there may be gone. Whoever configures the host may be making it anew.
+/// How long an interface that existed may be gone. Whatever configures the host may be making it again.
 const GONE: Duration = Duration::from_secs(3);
-/// The same of one that this daemon has not seen: the host may be starting.
+/// The same for an interface that this daemon has not seen: the host may be starting.
 const NOT_YET: Duration = Duration::from_secs(20);
-/// For how long it is believed that somebody uses one: to look into all namespaces takes some milliseconds.
+/// How long the answer that something uses an interface stays valid: reading all namespaces takes some
+/// milliseconds.
 const BELIEVED: Duration = Duration::from_secs(50);
-/// The same of nobody: what is planned next goes by it.
+/// The same for the answer that nothing uses it: the next plan depends on it.
 const FRESH: Duration = Duration::from_secs(3);
 
-/// Interfaces of VLANs that others share.
+/// VLAN interfaces that are shared with other users.
 #[derive(Debug, Default)]
 pub(super) struct Vlans {
-    /// Those of others that were there.
+    /// Interfaces of others that existed.
     seen: BTreeSet<IfName>,
-    /// Those of others that have gone, and since when.
+    /// Interfaces of others that are gone, and since when.
     gone: BTreeMap<IfName, Instant>,
-    /// What looks for others who use those of Ashore's own have found, by the kernel's number: when, and whom.
+    /// The results of the searches for other users of Ashore's own interfaces, by index: when, and which user
+    /// was found.
     looked: RefCell<BTreeMap<u32, (Instant, Option<String>)>>,
-    /// Those that are spared because nobody has looked.
+    /// Interfaces that are spared because nothing has searched for their users yet.
     unlooked: RefCell<BTreeMap<u32, Link>>,
-    /// Whether one of Ashore's own stays for them alone.
+    /// Whether one of Ashore's own interfaces stays only for others.
     spares: Cell<bool>,
 }
 
 impl Vlans {
-    /// Whether one that was there is about to be made.
+    /// Whether an interface that existed is about to be made again.
     pub(super) fn are_awaited(&self) -> bool {
         self.gone.keys().any(|parent| self.seen.contains(parent))
     }
 
-    /// Whether one of Ashore's own stays for others alone.
+    /// Whether one of Ashore's own interfaces stays only for others.
     pub(super) fn spare(&self) -> bool {
         self.spares.get()
     }
 
-    /// Whether some are spared because nobody has looked who uses them.
+    /// Whether interfaces are spared because nothing has searched for their users yet.
     pub(super) fn are_unlooked(&self) -> bool {
         !self.unlooked.borrow().is_empty()
     }
 
-    /// A network's parent is there, and another's.
+    /// Notes that the parent of a network exists, if it is not Ashore's own VLAN interface.
     pub(super) fn sees(&mut self, network: &Network) {
         if network.vlan.is_none() {
             self.seen.insert(network.parent.clone());
@@ -69,8 +71,9 @@ impl Vlans {
 }
 
 impl Controller {
-    /// Looks who uses those interfaces of Ashore's that a plan has spared for want of a look, which takes its time: others are served
-    /// meanwhile. Tells whether there were any: then it is to be planned anew.
+    /// Searches for the users of those Ashore interfaces that a plan has spared because they were not known.
+    /// This takes time, and runs without the lock. Returns whether there were any: then the plan has to be
+    /// made again.
     pub(super) fn look_at_vlans(&self) -> bool {
         let (unlooked, own, host) = {
             let inner = self.lock();
@@ -90,7 +93,8 @@ impl Controller {
         true
     }
 
-    /// Asks something that changes nothing, and once more if it had to be looked who uses an interface.
+    /// Asks something that changes nothing, and asks again if the users of an interface had to be searched
+    /// for.
     pub(super) fn with_vlans_looked_at<T>(&self, ask: impl Fn() -> T) -> T {
         let answer = ask();
         if self.look_at_vlans() { ask() } else { answer }
@@ -98,7 +102,8 @@ impl Controller {
 }
 
 impl Inner {
-    /// Networks whose parents were others' VLANs and have gone for good go on by VLANs of Ashore's.
+    /// Gives a network a VLAN interface made by Ashore if its parent was a VLAN interface of others and is
+    /// gone for good.
     pub(super) fn take_over_vlans(&mut self, host: &View) -> Result<(), Refusal> {
         let state = self.store.state();
         let vlans = &mut self.vlans;
@@ -117,12 +122,12 @@ impl Inner {
         let due: Vec<Network> = orphans.into_iter().filter(is_due).collect();
         for network in &due {
             let (parent, network) = (&network.parent, network.label());
-            tracing::warn!(%parent, %network, "whoever had made this VLAN has deleted it: it is made anew");
+            tracing::warn!(%parent, %network, "this VLAN interface was deleted by its owner: Ashore makes it again");
         }
         self.commit(due.into_iter().map(Change::PutNetwork).collect())
     }
 
-    /// An interface of a VLAN stays while others use it.
+    /// Removes from a plan the deletion of VLAN interfaces that others use.
     pub(super) fn spare_others(&self, plan: &mut Plan, observed: &Observed) {
         let made_anew: Vec<IfName> = plan.steps.iter().filter_map(|step| added(step).cloned()).collect();
         let before = plan.steps.len();
@@ -134,17 +139,17 @@ impl Inner {
         self.vlans.spares.set(plan.steps.len() < before);
     }
 
-    /// What is said when the last network on a VLAN has gone and its interface stays.
+    /// The warning when the last network on a VLAN is gone but its interface stays.
     pub(super) fn spared(&self, parent: &IfName, host: &View) -> Option<String> {
         let vlan = own_vlan(host, parent)?;
         if self.state().networks.values().any(|network| network.parent == *parent) {
             return None;
         }
-        let user = self.user_of(vlan).unwrap_or_else(|| "somebody else".to_owned());
+        let user = self.user_of(vlan).unwrap_or_else(|| "another user".to_owned());
         Some(format!("`{parent}` stays for as long as {user} uses it"))
     }
 
-    /// What is said where a network is on a VLAN of an engine's, which the engine will delete.
+    /// The warning about a network on a VLAN interface of an engine's, which the engine will delete.
     pub(super) fn engines_vlan(&self, network: &Network, host: &View) -> Option<String> {
         let parent = host.link(&network.parent)?;
         if network.vlan.is_some() || parent.tag().is_some() {
@@ -153,23 +158,24 @@ impl Inner {
         let ObservedKind::Vlan { id, .. } = parent.kind else { return None };
         let lower = host.link_at(parent.lower?.index)?;
         let owner = self.engines_network_on(&parent.name, network.label())?;
-        // An engine makes, and deletes, what is called so.
+        // An engine makes, and deletes, an interface with such a name.
         (parent.name.as_str() == format!("{}.{id}", lower.name)).then(|| {
             format!(
-                "`{}` is the parent of Docker's network `{owner}` too: if Docker has made it, it deletes it with that network; Ashore \
-                 makes it anew then, and containers are off the LAN for some seconds",
+                "`{}` is also the parent of Docker's network `{owner}`: if Docker has made it, Docker deletes it with that network; \
+                 Ashore then makes it again, and containers are off the LAN for some seconds",
                 parent.name
             )
         })
     }
 
-    /// The same where a network of an engine's is adopted on which others of Ashore's stand too.
+    /// The same for a network of an engine's that is adopted and shares its parent with networks of Ashore's
+    /// own.
     pub(super) fn vlan_with_others(&self, adopted: &Network, host: &View) -> Option<String> {
         let own = |network: &&Network| !network.adopted && network.parent == adopted.parent;
         self.state().networks.values().filter(own).find_map(|network| self.engines_vlan(network, host))
     }
 
-    /// Another network of an engine's own drivers on a parent.
+    /// Returns another network of an engine's own drivers on a parent.
     fn engines_network_on(&self, parent: &IfName, but: &str) -> Option<String> {
         let networks = self.inventory.iter().flat_map(|inventory| &inventory.networks);
         let mut on_it = networks.filter(|network| {
@@ -179,7 +185,7 @@ impl Inner {
         on_it.find(|network| network.name != but).map(|network| network.name.clone())
     }
 
-    /// Who uses an interface of Ashore's beside it.
+    /// Returns the other user of an interface of Ashore's, if there is one or if it is not known.
     fn user_of(&self, vlan: &Link) -> Option<String> {
         if let Some(name) = self.engines_network_on(&vlan.name, "") {
             return Some(format!("Docker's network `{name}`"));
@@ -191,11 +197,12 @@ impl Inner {
             return user.clone();
         }
         self.vlans.unlooked.borrow_mut().insert(vlan.index, vlan.clone());
-        Some("somebody else".to_owned())
+        Some("another user".to_owned())
     }
 }
 
-/// A child in a namespace that is nobody's of Ashore's, of a VLAN's interface that takes in some MACs. Ashore's own are known.
+/// Returns a user of a VLAN interface: a child in some namespace that Ashore did not make, given the MACs
+/// that the interface receives frames for. `own` has the MACs of Ashore's children.
 fn user_elsewhere(
     host: &Namespace,
     vlan: &Link,
@@ -207,7 +214,7 @@ fn user_elsewhere(
     let looked = look_everywhere(host, &vlan.name, |netns, view, _| {
         let place = Place::Netns(netns.clone());
         for child in view.links.iter().filter(|link| link.is_child_of(vlan, &place)) {
-            // One that bears Ashore's tag is left of an endpoint that nobody knows any more.
+            // A child with Ashore's tag is left over from an endpoint that is no longer known.
             if child.tag().is_none() && !child.mac.is_some_and(|mac| own.contains(&mac)) {
                 user.get_or_insert_with(|| format!("`{}` in {}", child.name, netns.path.display()));
             }
@@ -217,24 +224,27 @@ fn user_elsewhere(
     });
     let unread = match looked {
         Ok(unread) => unread,
-        Err(refusal) => return Some(format!("somebody who cannot be seen ({refusal})")),
+        Err(refusal) => return Some(format!("a user that cannot be seen ({refusal})")),
     };
-    // The kernel knows every link with a MAC of its own that is up on it, whoever may look into which namespace.
+    // The kernel knows every link with a MAC of its own that is up on the interface, whichever namespaces can
+    // be read.
     let unknown = taken_in.into_iter().flatten().find(|mac| !own.contains(mac));
     let unknown = unknown.map(|mac| format!("a link with the MAC {mac}"));
-    // What cannot be looked into may have one, but for what lies outside of a user's own namespaces, as in the lab.
+    // A namespace that cannot be read may have a child. This does not count in a user namespace, such as the
+    // lab's, where the namespaces outside of it cannot be read.
     let unread = unread.first().filter(|_| taken_in.is_none() || !is_in_users_namespace());
-    let unread = unread.map(|why| format!("a container that cannot be looked into ({why})"));
+    let unread = unread.map(|why| format!("a container that cannot be read ({why})"));
     user.or(unknown).or(unread)
 }
 
-/// Whether this process is in a user namespace other than the machine's first: that one has all numbers (`user_namespaces`).
+/// Whether this process is in a user namespace other than the initial one, which maps all ids
+/// (`user_namespaces`).
 fn is_in_users_namespace() -> bool {
     let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
     !map.is_empty() && !map.split_whitespace().eq(["0", "0", "4294967295"])
 }
 
-/// A VLAN's interface that Ashore has made.
+/// Returns a VLAN interface that Ashore has made.
 fn own_vlan<'a>(host: &'a View, name: &IfName) -> Option<&'a Link> {
     let link = host.tagged(&Tag::Vlan(name.clone()))?;
     matches!(link.kind, ObservedKind::Vlan { .. }).then_some(link)

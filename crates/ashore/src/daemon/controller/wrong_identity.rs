@@ -1,4 +1,4 @@
-//! Stand-ins: which containers are connected anew, how often, and what is said when that does not help.
+//! Stand-ins: which containers are reconnected, how often, and what is reported when that does not help.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -16,19 +16,20 @@ use ipnet::IpNet;
 use super::{Controller, Inner};
 use crate::daemon::controller::inventory::GRACE;
 
-/// How often a container is connected anew after each of its starts.
+/// How often a container is reconnected after each of its starts.
 const ATTEMPTS: u32 = 3;
 
-/// How often containers were connected anew since their starts. A container that has its own is not counted any more.
+/// How often containers were reconnected since their starts. A container that has its own identity is no
+/// longer counted.
 #[derive(Debug, Default)]
 pub(super) struct Attempts {
     made: BTreeMap<Start, u32>,
-    /// Since when some containers wait to be connected anew until no other one is starting.
+    /// Since when some containers wait to be reconnected until no other container is starting.
     postponed: Option<Instant>,
 }
 
-/// One start of a container on a network, known by the container's namespace: that is new at each start, and stays the same when the
-/// container is connected anew.
+/// One start of a container on a network. It is known by the container's namespace, which is new at each
+/// start and stays the same when the container is reconnected.
 type Start = (NetworkName, Option<PathBuf>);
 
 fn start_of(endpoint: &Endpoint) -> Start {
@@ -41,15 +42,15 @@ impl Attempts {
         self.made.get(&start_of(endpoint)).is_none_or(|made| *made < ATTEMPTS)
     }
 
-    /// Whether the last one was in vain too, as a list has shown since.
+    /// Whether the last attempt failed too, as a later list has shown.
     fn are_in_vain(&self, endpoint: &Endpoint) -> bool {
         self.made.get(&start_of(endpoint)).is_some_and(|made| *made > ATTEMPTS)
     }
 }
 
 impl Inner {
-    /// The containers to connect anew now, in groups, and whether some have to wait. While other containers are starting, it would
-    /// be as hard to tell for which one the engine asks.
+    /// Returns the containers to reconnect now, in groups, and whether some have to wait. While other
+    /// containers are starting, it would be just as hard to tell which container the engine asks for.
     pub(super) fn pick_wrong_identities(
         &mut self,
         inventory: &Inventory,
@@ -61,16 +62,16 @@ impl Inner {
             .values()
             .filter_map(|endpoint| Some((start_of(endpoint), (endpoint, state.lack(endpoint)?))))
             .collect();
-        // A container that has its own by now, or has gone, is forgotten here.
+        // A container that has its own identity by now, or is gone, is forgotten here.
         self.attempts.made.retain(|start, _| lacking.contains_key(start));
         for (start, made) in self.attempts.made.iter_mut().filter(|(_, made)| **made == ATTEMPTS) {
-            // This is said once.
+            // This is logged once.
             *made += 1;
             let (endpoint, lack) = &lacking[start];
             let obstacles = state.obstacles(endpoint, lack, &is_free).unwrap_or_default();
             tracing::error!("{}", words_of(state, endpoint, lack, &obstacles));
         }
-        // The kernel brings up no second link with a MAC, and the container would be left without any.
+        // The kernel brings up no second link with a MAC, and the container would be left without a link.
         let in_use =
             |(endpoint, lack): &(&Endpoint, Lack)| lack.mac.is_some_and(|mac| self.is_up(endpoint, mac));
         let held: BTreeSet<&Start> =
@@ -100,8 +101,8 @@ impl Inner {
         (wrong_identities, is_held)
     }
 
-    /// Whether a link of no endpoint has a MAC on the parent of one, wherever it is. A parent that does not tell hinders
-    /// nobody.
+    /// Whether a link that belongs to no endpoint has a MAC on an endpoint's parent, wherever the link is. A
+    /// parent that does not report its children prevents nothing.
     fn is_up(&self, endpoint: &Endpoint, mac: Mac) -> bool {
         let Some(network) = self.state().network_of(endpoint) else { return false };
         if self.state().macs_on(&network.parent).any(|known| known == mac) {
@@ -113,11 +114,11 @@ impl Inner {
 }
 
 impl Controller {
-    /// Containers that will not get their own addresses or MACs by themselves, and why.
+    /// Reports containers that will not get their own addresses or MACs by themselves, and why.
     pub(super) fn not_themselves(&self, inner: &Inner) -> Vec<String> {
         let state = inner.state();
         let is_free = |parent: &IfName, ip| !self.lan.has_answered(parent, ip);
-        // Other endpoints that lack something will move away.
+        // Other endpoints that lack something will release what they hold.
         let stays = |obstacle: &Obstacle<'_>| match obstacle {
             Obstacle::Lan(_) => true,
             Obstacle::Endpoint(holder) if holder.is_unnamed() => false,
@@ -134,7 +135,7 @@ impl Controller {
     }
 }
 
-/// Which container has what instead of what, why, and what helps.
+/// Says which container has what instead of what, why, and what helps.
 fn words_of(state: &State, endpoint: &Endpoint, lack: &Lack, obstacles: &[Obstacle<'_>]) -> String {
     let label = state.network_of(endpoint).map_or(endpoint.network.as_str(), |there| there.label());
     let name = &endpoint.name;
@@ -150,13 +151,13 @@ fn words_of(state: &State, endpoint: &Endpoint, lack: &Lack, obstacles: &[Obstac
         _ => format!(" instead of its own {}", own.join(" and ")),
     };
     let why = obstacles.iter().map(|obstacle| match obstacle {
-        Obstacle::Endpoint(holder) => format!("`{}` has that now", holder.name),
+        Obstacle::Endpoint(holder) => format!("`{}` has it now", holder.name),
         Obstacle::Lan(ip) => format!("another machine on the LAN has {ip}"),
     });
     let why = why.reduce(|all, one| format!("{all}, and {one}"));
-    let why = why
-        .unwrap_or_else(|| "it started together with others, and connecting it anew did not help".to_owned());
-    // Who holds it lets go of it when it starts alone.
+    let why =
+        why.unwrap_or_else(|| "it started together with others, and reconnecting it did not help".to_owned());
+    // The endpoint that holds the address or MAC releases it when it starts alone.
     let holders = obstacles.iter().filter_map(|obstacle| match obstacle {
         Obstacle::Endpoint(holder) => Some(holder.name.as_str()),
         Obstacle::Lan(_) => None,

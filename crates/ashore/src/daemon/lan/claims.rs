@@ -1,5 +1,6 @@
-//! Claims on endpoints' addresses, which are looked into before they are answered: it may be the endpoint itself that
-//! speaks, by a MAC that its container has just given its link. To defend its address against it would take it off the LAN.
+//! Claims on endpoints' addresses. A claim is examined before it is answered, because the sender may be the
+//! endpoint itself, with a MAC that its container has just given its link. Defending the address against it
+//! would take it off the LAN.
 
 use std::net::IpAddr;
 use std::sync::mpsc::Sender;
@@ -13,23 +14,23 @@ use ashore_wire::conflict::Response;
 
 use super::{Announcement, Defended, Lan, MOST_CLAIMS, OnLan, Send, Table, said_or_waits, seconds};
 
-/// Somebody claims an address that is in use.
+/// A claim on an address that is in use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Claim {
     pub(crate) ip: IpAddr,
-    /// The MAC that claims it.
+    /// The MAC that claims the address.
     pub(crate) by: Mac,
-    /// The MAC that has it, as far as is known.
+    /// The MAC that has the address, as far as is known.
     owner: Mac,
     parent: IfName,
 }
 
-/// Who looks into them, once there is somebody.
+/// The receiver that examines claims, once there is one.
 #[derive(Default)]
 pub(super) struct Claims(Option<Sender<Claim>>);
 
 impl Claims {
-    /// Has one looked into. Tells whether there is anybody to do so, who will answer.
+    /// Passes a claim to the receiver. Returns false if there is none.
     pub(super) fn look_into(&self, ip: IpAddr, by: Mac, owner: Mac, parent: &IfName) -> bool {
         let claim = Claim { ip, by, owner, parent: parent.clone() };
         self.0.as_ref().is_some_and(|looking| looking.send(claim).is_ok())
@@ -37,13 +38,13 @@ impl Claims {
 }
 
 impl Lan {
-    /// Says where claims are looked into. Each has to be answered by [`Lan::settle_claim`].
+    /// Sets the receiver of claims. It must answer each one with [`Lan::settle_claim`].
     pub(crate) fn tell_claims(&self, looking: Sender<Claim>) {
         self.table().claims = Claims(Some(looking));
     }
 
-    /// Goes on after a claim was looked into: it is the endpoint's own, or another machine's, against which the address is
-    /// defended if it still has the same owner.
+    /// Finishes a claim after it was examined. `own` tells that the endpoint itself has made it. Otherwise
+    /// the address is defended, if it still has the same owner.
     pub(crate) fn settle_claim(&self, claim: Claim, own: bool) {
         let Claim { ip, by, owner, parent } = claim;
         let mut table = self.table();
@@ -51,7 +52,7 @@ impl Lan {
         if own {
             table.conflicts.get_mut(&key).map(|claims| claims.remove(&by));
         } else if table.defended.get(&key).is_some_and(|there| there.defence.owner() == owner) {
-            tracing::warn!(%ip, mac = %by, "claimed by another machine, and defended");
+            tracing::warn!(%ip, mac = %by, "claimed by another machine; defending it");
             let (parent, due) = (key.0.clone(), Instant::now());
             table.announcements.push(Announcement { parent, ip, mac: owner, due, left: 1 });
             table.note_conflict(key, by);
@@ -62,7 +63,7 @@ impl Lan {
 }
 
 impl Table {
-    /// Answers a claim on an address that is in use by a parent, and notes it.
+    /// Answers a claim on an address that is in use on a parent, and records it.
     pub(super) fn defend(&mut self, parent: &IfName, heard: &Heard, now: Instant, send: &Send) {
         let key = (parent.clone(), heard.ip);
         let Some(Defended { defence, .. }) = self.defended.get_mut(&key) else { return };
@@ -73,7 +74,7 @@ impl Table {
                 if self.claims.look_into(heard.ip, heard.sender, defence.owner(), parent) {
                     return;
                 }
-                tracing::warn!(ip = %heard.ip, mac = %heard.sender, "claimed by another machine, and defended");
+                tracing::warn!(ip = %heard.ip, mac = %heard.sender, "claimed by another machine; defending it");
                 let defended = self.send_queue.get_mut().send(parent, &frame, now, send);
                 said_or_waits(&mut self.unreachable, parent, defended);
                 self.note_conflict(key, heard.sender);
@@ -81,7 +82,8 @@ impl Table {
         }
     }
 
-    /// Claims that an engine's list has not explained are defended. Answers when to look again.
+    /// Defends addresses against the claims that an engine's list has not explained. Returns when to look
+    /// again.
     pub(super) fn settle_doubts(&mut self, now: Instant, send: &Send) -> Option<Instant> {
         let Table { doubts, defended, .. } = self;
         let is_owner =

@@ -1,5 +1,6 @@
-//! Clients of the LAN's DHCP servers: one for each endpoint that has a lease or is to get one, all on the thread that owns the
-//! sockets. What of it is DHCPv4's alone is in [`leases`](super::leases), and DHCPv6's in [`leases6`](super::leases6).
+//! Clients of the LAN's DHCP servers, one for each endpoint that has a lease or is to get one. All run on the
+//! thread that owns the sockets. The parts for DHCPv4 only are in [`leases`](super::leases), for DHCPv6 in
+//! [`leases6`](super::leases6).
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -21,26 +22,27 @@ use ashore_wire::dhcp4::{ClientId, DomainName};
 
 use super::{Lan, MOST_AT_ONCE, Send, seconds};
 
-/// For how long an answer is waited for in a container; a server that pings the address first takes three seconds.
+/// How long to wait for an answer in a container. A server that pings the address first takes three seconds.
 const LISTEN_FOR: Duration = Duration::from_secs(5);
-/// A message fits an Ethernet frame.
+/// The maximum length of a message, which fits an Ethernet frame.
 const LONGEST: usize = 1500;
-/// By how much a lease as it is written down may differ from the clock that it runs by, in seconds: more is a step of the time of day.
+/// How far a recorded lease may differ from the clock that it runs by, in seconds. More means that the wall
+/// clock was set.
 const CLOSE: u64 = 5;
 
-/// A protocol by which addresses are leased, as far as it has its own way.
+/// A protocol that leases addresses: the parts in which DHCPv4 and DHCPv6 differ.
 pub(super) trait Protocol: Sized {
-    /// What goes by its rules.
+    /// The client state machine.
     type Client: Client<Lease: Lease<Ip: Into<IpAddr>>>;
-    /// What is known of a client beside what is known of any.
+    /// Additional state of a client of this protocol.
     type Own: Default;
-    /// What it is called in a log.
+    /// The name of the protocol in the log.
     const NAME: &str;
 
-    /// A client for what is wanted. What it has on record may be in its hands already.
+    /// Creates a client. `in_use` tells that the recorded lease is already in use.
     fn client(wanted: &Wanted<LeaseOf<Self>>, in_use: bool) -> Option<Self::Client>;
 
-    /// The client of an endpoint on a network.
+    /// The parameters of the client of an endpoint on a network.
     fn wanted(
         state: &State,
         network: &Network,
@@ -48,24 +50,25 @@ pub(super) trait Protocol: Sized {
         host: &View,
     ) -> Option<Wanted<LeaseOf<Self>>>;
 
-    /// The lease that an endpoint has.
+    /// The lease of an endpoint.
     fn of_endpoint(endpoint: &Endpoint) -> Option<&RecordOf<Self>>;
 
-    /// The lease that a name is remembered with.
+    /// The lease that is remembered for a name.
     fn of_identity(identity: &Identity) -> Option<&RecordOf<Self>>;
 
-    /// Whether somebody waits for a client whose endpoint may not be there yet.
+    /// Whether a request waits for a client whose endpoint may not exist yet.
     fn is_awaited(_own: &Self::Own) -> bool {
         false
     }
 
-    /// Says something to its servers.
+    /// Sends a message to the servers.
     fn say(leasing: &mut Leasing<Self>, outgoing: &<Self::Client as Client>::Outgoing, send: &Send);
 
-    /// Takes in what came to a client's socket in its container.
+    /// Handles a message that arrived on a client's socket in its container.
     fn take(leasing: &mut Leasing<Self>, message: &[u8], from: SocketAddr);
 
-    /// What is due of its own: when it will be, and whether something stands otherwise than before.
+    /// Does what is due for this protocol only. Returns the time of the next action, and whether the client's
+    /// standing has changed.
     fn also_due(_leasing: &mut Leasing<Self>, _now: Instant) -> (Option<Instant>, bool) {
         (None, false)
     }
@@ -75,23 +78,23 @@ pub(super) type LeaseOf<P> = <<P as Protocol>::Client as Client>::Lease;
 pub(super) type RecordOf<P> = LeaseRecord<LeaseOf<P>>;
 type IpOf<P> = <LeaseOf<P> as Lease>::Ip;
 
-/// A client to be.
+/// The parameters of a client.
 #[derive(Debug, Clone)]
 pub(crate) struct Wanted<L: Lease> {
     pub(crate) key: EndpointKey,
     pub(crate) parent: IfName,
     pub(crate) id: ClientId,
     pub(crate) mac: Mac,
-    /// The address asked for.
+    /// The address to ask for.
     pub(crate) requested: Option<L::Ip>,
-    /// The lease from before.
+    /// The previous lease.
     pub(crate) record: Option<LeaseRecord<L>>,
-    /// How it is leased.
+    /// The network's lease options.
     pub(crate) leasing: LeaseOptions,
 }
 
 impl<L: Lease> Wanted<L> {
-    /// The client that gives back a lease, also if its network is no more.
+    /// The client that releases a lease, even if its network does not exist any more.
     fn of_record(
         network: Option<&Network>,
         scope: &Scope,
@@ -106,13 +109,13 @@ impl<L: Lease> Wanted<L> {
         Some(Wanted { key: (label, name.clone()), parent, id, mac, requested: None, record, leasing })
     }
 
-    /// The lease from before, as a client has it.
+    /// The previous lease, in the form that a client takes.
     pub(super) fn recorded(&self, in_use: bool) -> Option<Recorded<L>> {
         let record = self.record.as_ref()?;
         Some(Recorded { lease: record.lease.clone(), age: record.age(seconds()), in_use })
     }
 
-    /// A lease of its, as it is written down.
+    /// The record of a lease of this client.
     fn record_of(&self, held: &Held<L>, from: Option<Mac>) -> LeaseRecord<L> {
         LeaseRecord {
             lease: held.lease.clone(),
@@ -126,38 +129,39 @@ impl<L: Lease> Wanted<L> {
     }
 }
 
-/// How a client stands.
+/// The standing of a client.
 #[derive(Debug, Clone)]
 pub(crate) struct Standing<L: Lease> {
-    /// Its lease, if it may be used, be it a new one, a renewed one, or one from before: as it is written down, and as it runs.
+    /// The lease, if it may be used: a new one, a renewed one or a previous one. First its record, then the
+    /// running lease.
     pub(crate) lease: Option<(LeaseRecord<L>, Held<L>)>,
-    /// Whether it has one of which it is still to be seen whether it may be used.
+    /// Whether the client has a lease but does not know yet whether it may be used.
     pub(crate) unclear: bool,
-    /// The address of which it wants to know whether anybody has it.
+    /// The address that the client wants to have checked for use by another machine.
     pub(crate) asks: Option<L::Ip>,
 }
 
-/// One client, and what it takes to drive it.
+/// A client, with what it takes to run it.
 pub(super) struct Leasing<P: Protocol> {
     pub(super) wanted: Wanted<LeaseOf<P>>,
     pub(super) client: P::Client,
-    /// Who brought the last answer: the server, or the router on the way to it.
+    /// The MAC that sent the last answer: the server, or the router on the way to it.
     pub(super) from: Option<Mac>,
-    /// Where its container is, once it is.
+    /// The placement of the container, once it exists.
     pub(super) placement: Option<Placement>,
-    /// A socket in the container, and since when. The parent may have brought the answer before the container's own stack
-    /// has it, and that should find the socket open.
+    /// A socket in the container, and since when it is open. The parent may receive an answer before the
+    /// container's own network stack does, which should then find the socket open.
     inside: Option<(Arc<UdpSocket>, Instant)>,
-    /// The address of which it wants to know whether anybody has it.
+    /// The address that the client wants to have checked for use by another machine.
     pub(super) asks: Option<IpOf<P>>,
-    /// Its lease as it is written down, once it may be used.
+    /// The record of the lease, once it may be used.
     lease: Option<RecordOf<P>>,
-    /// What the protocol alone knows.
+    /// The additional state of the protocol.
     pub(super) own: P::Own,
 }
 
 impl Lan {
-    /// The MAC that an endpoint's client uses, by the family of its address.
+    /// The MAC of an endpoint's client, for the protocol of the address family.
     pub(crate) fn mac_of_client(&self, key: &EndpointKey, ip: IpAddr) -> Option<Mac> {
         let table = self.table();
         if ip.is_ipv4() { table.leases.mac_of(key) } else { table.leases6.mac_of(key) }
@@ -175,7 +179,7 @@ impl<P: Protocol> Leasing<P> {
 
     fn of_endpoint(state: &State, endpoint: &Endpoint, host: &View) -> Option<Self> {
         let wanted = P::wanted(state, state.network_of(endpoint)?, endpoint, host)?;
-        // What is written down is the endpoint's, also while it has no link.
+        // A recorded lease belongs to the endpoint, even while it has no link.
         let in_use = wanted.record.as_ref().is_some_and(|record| endpoint.holds(record.lease.ip().into()));
         Leasing::of(wanted, in_use, Some(endpoint.placement.clone()))
     }
@@ -184,7 +188,8 @@ impl<P: Protocol> Leasing<P> {
         let held = self.client.held(boottime());
         let lease = held.and_then(|held| {
             let record = self.lease.as_mut().filter(|record| record.lease.ip() == held.ip())?;
-            // By the time of day as it is now, or a daemon that starts anew would take it for older or younger than it is.
+            // Corrected to the wall clock as it is now. A restarted daemon would otherwise misjudge the age
+            // of the lease.
             let since = began(held);
             if since.abs_diff(record.since) > CLOSE && record.lease == held.lease {
                 record.since = since;
@@ -203,7 +208,7 @@ impl<P: Protocol> Leasing<P> {
         }
     }
 
-    /// Does what is due at a moment. Answers when something will be next, and whether it stands otherwise than before.
+    /// Does what is due. Returns the time of the next action, and whether the client's standing has changed.
     fn drive(&mut self, now: Instant, send: &Send) -> (Option<Instant>, bool) {
         let mut news = false;
         let until = loop {
@@ -224,7 +229,7 @@ impl<P: Protocol> Leasing<P> {
                 Action::Lost(loss) => {
                     let (network, name) = &self.wanted.key;
                     if loss == Loss::Released {
-                        tracing::debug!(%network, %name, "its {} lease is given back", P::NAME);
+                        tracing::debug!(%network, %name, "its {} lease is released", P::NAME);
                     } else {
                         tracing::warn!(%network, %name, "its {} lease is lost: {}", P::NAME, said(&loss));
                     }
@@ -237,12 +242,12 @@ impl<P: Protocol> Leasing<P> {
         (until.into_iter().chain(also).min(), news || stands_otherwise)
     }
 
-    /// Listens by a socket in the container for a while, instead of one that it had.
+    /// Opens a socket in the container, in place of a previous one, and listens on it for a while.
     pub(super) fn listen_inside(
         &mut self,
         open: impl FnOnce() -> io::Result<UdpSocket> + std::marker::Send,
     ) -> io::Result<()> {
-        // It is closed first, or the port would be taken.
+        // The old socket is closed first, because it occupies the port.
         self.inside = None;
         let namespace = self.placement.as_ref().and_then(namespace_of).ok_or(io::ErrorKind::NotFound)?;
         let socket = namespace.run(open)??;
@@ -255,9 +260,9 @@ impl<P: Protocol> Leasing<P> {
 /// All clients of a protocol.
 pub(super) struct Clients<P: Protocol> {
     pub(super) active: BTreeMap<EndpointKey, Leasing<P>>,
-    /// What endpoints and identities have a lease of, and how to give it back.
+    /// The leases of endpoints and identities, each with the client that can release it.
     known: HashMap<ClientId, Wanted<LeaseOf<P>>>,
-    /// Clients that have something to give back.
+    /// Clients that are releasing a lease.
     parting: Vec<Leasing<P>>,
 }
 
@@ -272,7 +277,7 @@ impl<P: Protocol> Clients<P> {
         self.active.get_mut(key).map(Leasing::standing)
     }
 
-    /// Whether somebody waits for a client.
+    /// Whether a request waits for a client.
     pub(super) fn is_awaited(&self, key: &EndpointKey) -> bool {
         self.active.get(key).is_some_and(|leasing| P::is_awaited(&leasing.own))
     }
@@ -282,20 +287,20 @@ impl<P: Protocol> Clients<P> {
         self.active.get(key).map(|leasing| leasing.wanted.mac)
     }
 
-    /// What became of a look for an address.
+    /// Tells a client the result of the check of an address.
     pub(super) fn settle(&mut self, key: &EndpointKey, ip: IpOf<P>, free: bool) {
         if let Some(leasing) = self.active.get_mut(key) {
             leasing.settle(ip, free);
         }
     }
 
-    /// A client's lease is given back with the next turns.
+    /// Releases a client's lease with the next turns.
     pub(super) fn part(&mut self, mut leasing: Leasing<P>) {
         leasing.client.release(boottime());
         self.parting.push(leasing);
     }
 
-    /// Takes in which endpoints have clients, what they and names have leases of, and which parents are up.
+    /// Updates which endpoints have clients, which leases endpoints and names have, and which parents are up.
     pub(super) fn follow(
         &mut self,
         state: &State,
@@ -311,7 +316,7 @@ impl<P: Protocol> Clients<P> {
         for (key, endpoint) in state.endpoints.iter().filter(|(_, endpoint)| has_one(endpoint)) {
             if let Some(leasing) = self.active.get_mut(key) {
                 leasing.placement = Some(endpoint.placement.clone());
-                // It may have another name, or be another.
+                // The parent may have been renamed or replaced.
                 if let Some(network) = state.network_of(endpoint) {
                     leasing.wanted.parent = network.parent.clone();
                 }
@@ -330,7 +335,7 @@ impl<P: Protocol> Clients<P> {
         }
     }
 
-    /// Whom nobody has answered by a parent asks as if it had not asked yet.
+    /// Restarts the clients on a parent that no server has answered, as if they had not asked yet.
     pub(super) fn ask_again(&mut self, parent: &IfName) {
         for leasing in self.active.values_mut() {
             if leasing.wanted.parent == *parent && leasing.client.is_unanswered() {
@@ -339,8 +344,8 @@ impl<P: Protocol> Clients<P> {
         }
     }
 
-    /// A lease that nobody remembers any more is given back: that of a forgotten name, or of a container that only had it for
-    /// want of its own.
+    /// Releases the leases that no endpoint or name remembers any more: that of a forgotten name, or one that
+    /// a container used only in place of its own.
     fn give_back_forgotten(&mut self, state: &State) {
         let of_endpoints = state.endpoints.values().filter_map(|endpoint| {
             let record = P::of_endpoint(endpoint)?;
@@ -348,9 +353,9 @@ impl<P: Protocol> Clients<P> {
             Wanted::of_record(Some(network), &State::scope(network), &endpoint.name, record)
         });
         let of_identities = state.identities.iter().filter_map(|((scope, name), identity)| {
-            // First, since every attach comes by here, and on most hosts nobody has any.
+            // Checked first, because every attach runs this, and on most hosts no identity has a lease.
             let record = P::of_identity(identity)?;
-            // A name outlives its network, which may be made anew at once.
+            // A name outlives its network, which may be created again at once.
             let network = state.networks.values().find(|network| State::scope(network) == *scope);
             Wanted::of_record(network, scope, name, record)
         });
@@ -358,7 +363,8 @@ impl<P: Protocol> Clients<P> {
         let known = of_identities.chain(of_endpoints).map(by_id).collect();
         let before = std::mem::replace(&mut self.known, known);
         let in_hand = |id: &ClientId| self.active.values().any(|leasing| leasing.wanted.id == *id);
-        // To a server that goes by MACs alone it may be the lease of whoever has the address now.
+        // A server that identifies clients by MAC only may consider it the lease of the endpoint that has the
+        // address now.
         let is_anothers = |wanted: &Wanted<LeaseOf<P>>| {
             let ip = wanted.record.as_ref().map(|record| record.lease.ip());
             let known = self.known.values().filter_map(|known| known.record.as_ref());
@@ -369,34 +375,35 @@ impl<P: Protocol> Clients<P> {
             .into_iter()
             .filter(|(id, wanted)| !self.known.contains_key(id) && !in_hand(id) && !is_anothers(wanted));
         let leasings = forgotten.filter_map(|(_, wanted)| Leasing::<P>::of(wanted, true, None));
-        // One that has run out is nobody's to give back.
+        // An expired lease need not be released.
         let parting: Vec<_> = leasings.filter(|leasing| leasing.client.held(boottime()).is_some()).collect();
         for leasing in parting {
             self.part(leasing);
         }
     }
 
-    /// The parents by which answers come.
+    /// The parents on which answers arrive.
     pub(super) fn parents(&self) -> impl Iterator<Item = &IfName> {
         self.active.values().chain(&self.parting).map(|leasing| &leasing.wanted.parent)
     }
 
-    /// The parents by which something is still to be given back.
+    /// The parents through which leases are still to be released.
     pub(super) fn parting(&self) -> impl Iterator<Item = &IfName> {
         self.parting.iter().map(|leasing| &leasing.wanted.parent)
     }
 
-    /// The parent of an endpoint's.
+    /// The parent of an endpoint's client.
     pub(super) fn parent_of(&self, key: &EndpointKey) -> Option<&IfName> {
         self.active.get(key).map(|leasing| &leasing.wanted.parent)
     }
 
-    /// The sockets in containers.
+    /// The open sockets in containers.
     pub(super) fn open_inside(&self) -> Vec<Arc<UdpSocket>> {
         self.active.values().filter_map(|leasing| Some(leasing.inside.as_ref()?.0.clone())).collect()
     }
 
-    /// Does what is due of those that may go on. Answers how long nothing will be, and whose stand otherwise than before.
+    /// Does what is due for the clients that `may` go on. Returns the time until the next action, and the
+    /// clients whose standing has changed.
     pub(super) fn turn(
         &mut self,
         send: &Send,
@@ -414,7 +421,7 @@ impl<P: Protocol> Clients<P> {
             next.is_some()
         });
         for (key, leasing) in &mut self.active {
-            // Since the one before, a moment may have passed.
+            // The previous client may have taken a moment.
             let now = boottime();
             if !may(leasing, now) {
                 continue;
@@ -430,14 +437,14 @@ impl<P: Protocol> Clients<P> {
         (wait, news)
     }
 
-    /// The clients whom a message by a parent may be for.
+    /// The clients on a parent, which a message may be for.
     pub(super) fn on(&mut self, parent: &IfName) -> impl Iterator<Item = &mut Leasing<P>> {
         let all = self.active.values_mut().chain(&mut self.parting);
         all.filter(move |leasing| leasing.wanted.parent == *parent)
     }
 
-    /// Takes in what came to sockets in containers. What also came by the parent is ignored the second time, and what comes in floods
-    /// has to wait: the thread has others to serve.
+    /// Reads the sockets in containers. A message that the parent also received is ignored the second time.
+    /// The number of messages is limited, so that a flood does not block the thread.
     pub(super) fn hear_inside(&mut self) {
         let mut buffer = [0; LONGEST];
         for leasing in self.active.values_mut() {
@@ -450,17 +457,18 @@ impl<P: Protocol> Clients<P> {
     }
 }
 
-/// Since when a lease runs, in seconds since 1970.
+/// When a lease began, in seconds since 1970.
 fn began<L>(held: &Held<L>) -> u64 {
     seconds().saturating_sub(boottime().saturating_duration_since(held.since).as_secs())
 }
 
-/// The name under which a DHCP server may know a container.
+/// The host name of a container for a DHCP server. Returns `None` if none can be made from the endpoint's
+/// name.
 pub(super) fn dns_name(name: &EndpointName) -> Option<DomainName> {
     name.as_str().replace(['_', '.'], "-").trim_matches('-').parse().ok()
 }
 
-/// The namespace of a container that is there.
+/// The namespace of a container. Returns `None` if it is gone or cannot be opened.
 fn namespace_of(home: &Placement) -> Option<Namespace> {
     match home {
         Placement::Netns { netns, .. } => match Namespace::find(netns) {
@@ -473,10 +481,10 @@ fn namespace_of(home: &Placement) -> Option<Namespace> {
 
 fn said(loss: &Loss) -> String {
     match loss {
-        Loss::Refused(None) => "its server says that it is void".into(),
-        Loss::Refused(Some(why)) => format!("its server says that it is void ({why:?})"),
-        Loss::Expired => "it ended, and no server renewed it".into(),
+        Loss::Refused(None) => "the server says that it is invalid".into(),
+        Loss::Refused(Some(why)) => format!("the server says that it is invalid ({why:?})"),
+        Loss::Expired => "it expired, and no server renewed it".into(),
         Loss::Taken => "another machine has the address".into(),
-        Loss::Released => "it was given back".into(),
+        Loss::Released => "it was released".into(),
     }
 }

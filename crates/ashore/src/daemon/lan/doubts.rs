@@ -1,6 +1,7 @@
-//! Claims on addresses of containers whose engine makes the links itself. It gives a container that is connected anew another
-//! MAC, and its list shows that a moment after the LAN has heard of it. So such a claim counts only if a list that is taken
-//! after it still has the address where it was. Without a list nothing is known: an engine that did not answer is asked again.
+//! Claims on addresses of containers whose engine creates the links itself. The engine gives a container that
+//! is reconnected another MAC, and its list shows that only after the LAN has heard of it. So a claim counts
+//! only if a list that is taken after it still has the address at the same owner. Without a list nothing is
+//! known, so an engine that did not answer is asked again.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -11,11 +12,12 @@ use ashore_wire::{Heard, Mac};
 use super::{CONFLICT_SHOWN, OnLan};
 use crate::front::docker::turns::Lists;
 
-/// How soon it is looked whether the list is there. It takes milliseconds, or an engine does not answer for long.
+/// How often to check for the list. It takes milliseconds, unless the engine does not answer for long.
 const LOOK: Duration = Duration::from_millis(20);
-/// Whoever claims addresses all the time has the engine list no more often than this.
+/// The minimum time between two lists, so that frequent claims do not keep the engine busy.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// An engine that does not answer is asked about a claim for so long. An older claim would not be shown any more.
+/// How long an engine that does not answer is asked about a claim. An older claim would not be shown any
+/// more.
 const KEPT: Duration = Duration::from_secs(CONFLICT_SHOWN);
 
 #[derive(Default)]
@@ -28,11 +30,11 @@ pub(super) struct Doubts {
 
 struct Claim {
     heard: Heard,
-    /// Who had the address when it was claimed.
+    /// The owner of the address when it was claimed.
     owner: Mac,
-    /// When it was heard.
+    /// When the claim was heard.
     at: Instant,
-    /// The list that is to tell, once it has been asked for.
+    /// The list that decides, once it has been asked for.
     list: Option<u64>,
 }
 
@@ -41,13 +43,13 @@ impl Doubts {
         Doubts { lists, ..Doubts::default() }
     }
 
-    /// Takes a claim in, unless an earlier one on the same address is not settled yet.
+    /// Adds a claim, unless an earlier one on the same address is not settled yet.
     pub(super) fn take(&mut self, parent: &IfName, heard: Heard, owner: Mac, now: Instant) {
         let claim = Claim { heard, owner, at: now, list: None };
         self.claims.entry((parent.clone(), heard.ip)).or_insert(claim);
     }
 
-    /// The claims of which the list has been taken since and that are on addresses which still have the same owner; and
+    /// Returns the claims that a list has been taken for, on addresses that still have the same owner, and
     /// when to look again.
     pub(super) fn settled(
         &mut self,
@@ -108,7 +110,7 @@ mod tests {
         let now = Instant::now();
         assert_eq!(doubts.settled(is_owner, now), (vec![], None));
 
-        // One that has begun before does not tell.
+        // A list that began before the claim does not decide it.
         let before = lists.begin();
         doubts.take(&eth0(), claim(), OWNER, now);
         assert_eq!(doubts.settled(is_owner, now).0, []);
@@ -117,7 +119,7 @@ mod tests {
         lists.end(lists.begin(), true);
         assert_eq!(doubts.settled(is_owner, now), (vec![(eth0(), claim())], None));
 
-        // The next is asked for a second later.
+        // The next list is asked for a second later.
         doubts.take(&eth0(), claim(), OWNER, now);
         lists.end(lists.begin(), true);
         assert_eq!(doubts.settled(is_owner, now), (vec![], Some(now + LOOK)));
@@ -146,12 +148,12 @@ mod tests {
         lists.end(lists.begin(), true);
         assert_eq!(doubts.settled(is_owner, later), (vec![(eth0(), claim())], None));
 
-        // It has become too old, or its address has another owner.
+        // The claim is too old, or its address has another owner.
         doubts.take(&eth0(), claim(), OWNER, start);
         assert_eq!(doubts.settled(is_owner, start + KEPT), (vec![], None));
         doubts.take(&eth0(), claim(), OWNER, start);
         assert_eq!(doubts.settled(|_, _| false, start), (vec![], None));
-        // A list that comes then does not bring it back.
+        // A list that arrives then does not bring it back.
         doubts.take(&eth0(), claim(), OWNER, later);
         assert_eq!(doubts.settled(is_owner, later + INTERVAL).0, []);
         lists.end(lists.begin(), true);

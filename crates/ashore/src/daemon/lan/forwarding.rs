@@ -1,9 +1,10 @@
-//! Ports of switches that may not forward yet.
+//! Switch ports that may not forward yet.
 //!
-//! A switch with spanning tree keeps a port that has come up shut for twice its forward delay, which is 15 s unless somebody set it to
-//! something from 4 to 30 s (IEEE 802.1D-2004, table 17-1). The NIC has carrier meanwhile, and what is said goes nowhere. So what was
-//! asked and said since the carrier rose is asked and said again when the first frame of another machine is heard. The near switch may
-//! forward before the ones behind it do, so it is all said once more later.
+//! A switch with spanning tree blocks a port that has come up for twice its forward delay, which is 15 s by
+//! default and can be set to 4 to 30 s (IEEE 802.1D-2004, table 17-1). The NIC has carrier in that time, and
+//! its frames are lost. So everything that was asked and announced since the carrier rose is sent again when
+//! the first frame of another machine is heard. The near switch may forward before the switches behind it do,
+//! so everything is sent once more later.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -19,16 +20,16 @@ use ashore_wire::{Mac, heard};
 use super::{Announcement, Table};
 use crate::daemon::random;
 
-/// By then a port forwards whose switch has the usual times.
+/// The time after which a port of a switch with the default delay forwards.
 const USUAL: Duration = Duration::from_secs(35);
-/// By then any port forwards, so a machine that nobody has answered was asked.
+/// The time after which every port forwards, so that a machine that has not answered was in fact asked.
 const LATEST: Duration = Duration::from_secs(65);
-/// The last word comes so long after the first frame, at least.
+/// The last repetition comes at least this long after the first frame.
 const ONCE_MORE: Duration = Duration::from_secs(5);
-/// By then a host that starts has its carrier.
+/// The time after which a host that boots has its carrier.
 const BOOTING: Duration = Duration::from_secs(15);
 
-/// The ports that parents are plugged into.
+/// The switch ports that parents are connected to.
 #[derive(Default)]
 pub(super) struct Forwarding(BTreeMap<IfName, Port>);
 
@@ -37,20 +38,21 @@ struct Port {
     risen: Option<Risen>,
 }
 
-/// The links by which a parent is on the wire and that have carrier, and how often each has got it: nobody may have looked while it had none.
+/// The links through which a parent reaches the wire and that have carrier, each with the number of times
+/// that its carrier rose. The number reveals a loss of carrier that was not observed.
 type Carriers = BTreeSet<(u32, u32)>;
 
 /// A carrier that rose a while ago.
 struct Risen {
     at: Instant,
-    /// When another machine was heard for the first time since.
+    /// When another machine was first heard since then.
     heard: Option<Instant>,
-    /// When everything is said again, whatever is heard until then.
+    /// When to send everything again, whatever is heard until then.
     again: Option<Instant>,
 }
 
 impl Forwarding {
-    /// Takes in which links have carrier.
+    /// Updates which links have carrier.
     pub(super) fn follow(&mut self, state: &State, host: &View, now: Instant) {
         let mut carriers: BTreeMap<IfName, Carriers> = BTreeMap::new();
         for network in state.networks.values() {
@@ -60,12 +62,13 @@ impl Forwarding {
             let counted = passing.map(|index| (index, host.rises.get(&index).copied().unwrap_or_default()));
             carriers.insert(network.parent.clone(), counted.collect());
         }
-        // Before the host started there was none.
+        // No link had carrier before the host booted.
         let earliest = || now.checked_sub(uptime()?.saturating_sub(BOOTING));
         self.see(carriers, earliest, now);
     }
 
-    /// The same, by links. Of those that were not seen before it is only known when the carrier rose at the earliest.
+    /// Does the same, from the links with carrier. For a parent that was not seen before, only the earliest
+    /// time at which its carrier can have risen is known.
     fn see(
         &mut self,
         carriers: BTreeMap<IfName, Carriers>,
@@ -84,7 +87,8 @@ impl Forwarding {
         }
     }
 
-    /// A frame of another machine has come by a parent. Tells whether it is the first one since its carrier rose.
+    /// Records a frame of another machine on a parent. Returns whether it is the first one since the carrier
+    /// rose.
     fn hears(&mut self, parent: &IfName, now: Instant) -> bool {
         let risen = self.0.get_mut(parent).and_then(|port| port.risen.as_mut());
         let Some(risen) = risen.filter(|risen| risen.heard.is_none()) else { return false };
@@ -93,20 +97,20 @@ impl Forwarding {
         true
     }
 
-    /// Whether it is still to be seen that the port of a parent forwards.
+    /// Whether it is not known yet that the port of a parent forwards.
     fn is_in_doubt(&self, parent: &IfName) -> bool {
         let risen = self.0.get(parent).and_then(|port| port.risen.as_ref());
         risen.is_some_and(|risen| risen.heard.is_none())
     }
 
-    /// The parents by which everything is to be said again now, and when it will be by others.
+    /// The parents on which everything is to be sent again now, and when the next one is due.
     fn due(&mut self, now: Instant) -> (Vec<IfName>, Option<Instant>) {
         let (mut due, mut next) = (Vec::new(), None);
         for (parent, port) in &mut self.0 {
             let Some(risen) = &mut port.risen else { continue };
             if risen.again.take_if(|again| *again <= now).is_some() {
                 due.push(parent.clone());
-                // While nobody is heard, the first frame is still waited for.
+                // While no machine is heard, the first frame is still waited for.
                 if risen.heard.is_some() {
                     port.risen = None;
                     continue;
@@ -117,7 +121,8 @@ impl Forwarding {
         (due, next)
     }
 
-    /// From when on somebody has been there to answer what was asked by a parent, if its carrier rose lately.
+    /// Since when a machine could answer what was asked on a parent. Returns `None` unless the carrier rose
+    /// recently.
     pub(super) fn answers_since(&self, parent: &IfName) -> Option<Instant> {
         let risen = self.0.get(parent)?.risen.as_ref()?;
         Some(risen.heard.unwrap_or(risen.at + LATEST))
@@ -125,28 +130,31 @@ impl Forwarding {
 }
 
 impl Table {
-    /// Takes in what came by a parent's own wire of ARP and neighbour discovery. Tells whether somebody who waits has to look again.
+    /// Handles an ARP or neighbour discovery frame from the wire of a parent. Returns whether waiting threads
+    /// must look again.
     pub(super) fn overhear(&mut self, parent: &IfName, frame: &[u8]) -> bool {
-        // What a machine that looks for an address of its own says, or for routers, a switch may say by a port that is shut.
+        // A switch may itself probe for an address or solicit routers through a port that is blocked, so such
+        // frames prove nothing.
         let asks = || matches!(Neighbour::parse(frame), Some(Neighbour::Asker { .. }));
         let claims = || heard(frame).is_some_and(|heard| heard.claims) && !asks();
         let says = || claims() || RouterAdvertisement::parse(frame).is_some();
         self.forwarding.is_in_doubt(parent) && says() && self.overhear_answer(parent, frame)
     }
 
-    /// The same of what a server says to a client.
+    /// Does the same for a DHCP server's message to a client.
     pub(super) fn overhear_answer(&mut self, parent: &IfName, frame: &[u8]) -> bool {
         let sender = frame.get(6..12).and_then(|mac| Some(Mac(mac.try_into().ok()?)));
         let first = sender.is_some_and(|sender| !self.own.is_own(sender))
             && self.forwarding.hears(parent, boottime());
         if first {
-            tracing::info!(%parent, "other machines are heard since its carrier rose");
+            tracing::info!(%parent, "other machines are heard again after its carrier rose");
             self.ask_and_say_again(parent);
         }
         first
     }
 
-    /// Asks and says again what nobody may have heard. Tells whether something was, and when it will be next.
+    /// Repeats what may not have been heard. Returns whether anything was repeated, and the time until the
+    /// next repetition.
     pub(super) fn forward(&mut self) -> (bool, Option<Duration>) {
         let now = boottime();
         let (due, next) = self.forwarding.due(now);
@@ -157,13 +165,13 @@ impl Table {
     }
 
     fn ask_and_say_again(&mut self, parent: &IfName) {
-        // What nobody was asked, nobody has answered.
+        // A probe that was not heard has no result.
         self.clear.retain(|(on, _), _| on != parent);
         self.probes.retain(|(on, _), probe| on != parent || !probe.is_last());
         for probe in self.probes.iter_mut().filter(|((on, _), _)| on == parent).map(|(_, probe)| probe) {
             *probe = Probe::new(probe.ip(), probe.own(), probe.profile(), Instant::now(), random());
         }
-        // An engine may have made a link anew under another MAC, which its list does not show yet.
+        // An engine may have recreated a link with another MAC that its list does not show yet.
         let known = self.defended.iter().filter(|((on, _), there)| on == parent && !there.by_list);
         let due = Instant::now();
         let again = known.map(|((parent, ip), there)| Announcement {
@@ -184,7 +192,7 @@ impl Table {
     }
 }
 
-/// For how long the host has run.
+/// How long the host has been up.
 fn uptime() -> Option<Duration> {
     let text = std::fs::read_to_string("/proc/uptime").ok()?;
     let seconds: f64 = text.split_whitespace().next()?.parse().ok()?;
@@ -213,7 +221,7 @@ mod tests {
 
     #[test]
     fn a_carrier_rises_once_and_one_of_before_this_daemon_only_if_the_host_has_just_started() {
-        /// The carriers one after the other, when the host started, and when the last one rose.
+        /// The carriers one after the other, when the host booted, and when the last carrier rose.
         type Case<'a> = (&'a [&'a [(u32, u32)]], Instant, Option<Instant>);
         let start = Instant::now();
         let (now, long_ago) = (start + LATEST, start);
@@ -235,7 +243,7 @@ mod tests {
                 ports.see(with(carriers), || Some(booted), now);
             }
             assert_eq!(ports.is_in_doubt(&eth0()), rises.is_some(), "{at}");
-            // Nothing changes with the next look.
+            // The next look changes nothing.
             ports.see(with(seen.last().unwrap()), || Some(booted), now + USUAL);
             assert_eq!(ports.answers_since(&eth0()), rises.map(|at| at + LATEST), "{at}");
         }
@@ -245,7 +253,7 @@ mod tests {
     fn all_is_said_again_with_the_first_frame_and_once_more_later() {
         let start = Instant::now();
         let seconds = Duration::from_secs;
-        // When the first frame is heard, and when everything is said again by the clock.
+        // When the first frame is heard, and when everything is sent again by the clock.
         for (heard, again) in [(8, vec![35]), (30, vec![35]), (34, vec![39]), (50, vec![35, 55])] {
             let (mut ports, mut said) = (risen(start), Vec::new());
             for second in 0..200 {

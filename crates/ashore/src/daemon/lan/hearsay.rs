@@ -1,6 +1,6 @@
-//! What was heard of addresses that no endpoint has. Any machine on the LAN can claim any address, so a claim is a reason to ask
-//! before the address is used. It is no reason to refuse the address. There is one for each parent, so that a machine that makes
-//! up claims on one LAN takes up no room of another's.
+//! What was heard about addresses that no endpoint has. Any machine on the LAN can claim any address, so a
+//! claim is a reason to probe before the address is used, but no reason to refuse the address. There is one
+//! table for each parent, so a machine that makes up claims on one LAN takes no room from another.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -9,34 +9,35 @@ use std::time::{Duration, Instant};
 use ashore_core::rules::addresses_in_use;
 use ashore_wire::{Heard, Mac};
 
-/// A claim is kept for so long.
+/// How long a claim is kept.
 const HEARD_FOR: Duration = Duration::from_secs(300);
-/// A machine that looked for an address has so long to take it.
+/// How long a machine that probed for an address has to take it.
 pub(super) const WANTED_FOR: Duration = Duration::from_secs(30);
 /// How many addresses are kept: more than a home has, and little memory if an attacker makes them up.
 const MOST_HEARD: usize = 4096;
 
-/// Addresses that other machines on one LAN claimed or looked for.
+/// Addresses that other machines on one LAN claimed or probed for.
 #[derive(Default)]
 pub(super) struct Hearsay(BTreeMap<IpAddr, Said>);
 
 struct Said {
-    /// The machine that claimed it or looked for it.
+    /// The machine that claimed the address or probed for it.
     mac: Mac,
-    /// Whether it said that it has it.
+    /// Whether the machine claimed the address.
     claims: bool,
-    /// When that was heard last.
+    /// When that was last heard.
     at: Instant,
     /// When it is forgotten unless it is heard again.
     until: Instant,
-    /// When Ashore last looked for the address.
+    /// When Ashore last probed for the address.
     asked: Option<Instant>,
-    /// Whether a machine answered that look.
+    /// Whether a machine answered that probe.
     answered: bool,
 }
 
 impl Hearsay {
-    /// Enters what was heard without asking. `asked` is when Ashore last looked for the address and found it clear.
+    /// Enters what was heard without asking. `asked` is when Ashore last probed for the address and found it
+    /// clear.
     pub(super) fn overhear(&mut self, heard: &Heard, asked: Option<Instant>, now: Instant) {
         if self.0.len() >= MOST_HEARD && asked.is_none() && !self.0.contains_key(&heard.ip) {
             return;
@@ -52,41 +53,42 @@ impl Hearsay {
         said.claims |= heard.claims;
     }
 
-    /// Enters that a machine answered a look for an address.
+    /// Enters that a machine answered a probe for an address.
     pub(super) fn confirm(&mut self, ip: IpAddr, mac: Mac, now: Instant) {
         let (at, until) = (now, now + HEARD_FOR);
         self.0.insert(ip, Said { mac, claims: true, at, until, asked: Some(now), answered: true });
     }
 
-    /// Enters that no machine answered a look for an address.
+    /// Enters that no machine answered a probe for an address.
     pub(super) fn refute(&mut self, ip: IpAddr) {
         self.0.remove(&ip);
     }
 
-    /// Forgets what is too old, and what turned out to be no claim of another machine. Tells whether anything is left.
+    /// Forgets entries that are too old, and those for which `is_void` holds because they are no claim of
+    /// another machine. Returns whether any entry is left.
     pub(super) fn forget(&mut self, is_void: impl Fn(IpAddr, Mac) -> bool, now: Instant) -> bool {
         self.0.retain(|ip, said| now < said.until && !is_void(*ip, said.mac));
         !self.0.is_empty()
     }
 
-    /// The machine that answered a look for an address, if there was one since some time.
+    /// The machine that answered a probe for an address, if the probe was at or after the given time.
     pub(super) fn answered_since(&self, ip: IpAddr, since: Option<Instant>) -> Option<Mac> {
         let said = self.0.get(&ip).filter(|said| said.answered)?;
         since.is_none_or(|since| said.asked.is_some_and(|asked| asked >= since)).then_some(said.mac)
     }
 
-    /// The machine that claimed an address last, or looked for it.
+    /// The machine that last claimed an address or probed for it.
     pub(super) fn said_of(&self, ip: IpAddr) -> Option<Mac> {
         self.0.get(&ip).map(|said| said.mac)
     }
 
-    /// Whether a machine said that it has an address.
+    /// Whether a machine claimed an address.
     pub(super) fn is_claimed(&self, ip: IpAddr) -> bool {
         self.0.get(&ip).is_some_and(|said| said.claims)
     }
 
-    /// Whether an address may be looked for ahead. A machine that is about to take it would hear the look and give it up, and a
-    /// machine that has it would have to answer every time.
+    /// Whether an address may be probed ahead of need. A machine that is about to take it would hear the
+    /// probe and give the address up, and a machine that has it would have to answer every time.
     pub(super) fn may_be_asked(&self, ip: IpAddr, again: Duration, now: Instant) -> bool {
         self.0.get(&ip).is_none_or(|said| {
             let since = |at: Instant| now.saturating_duration_since(at);
@@ -94,7 +96,7 @@ impl Hearsay {
         })
     }
 
-    /// All addresses with what was heard of them.
+    /// All addresses, with what was heard about them.
     pub(super) fn all(&self, now: Instant) -> BTreeMap<IpAddr, addresses_in_use::Hearsay> {
         let fresh = self.0.iter().filter(|(_, said)| now < said.until);
         let told = |said: &Said| addresses_in_use::Hearsay {
@@ -126,7 +128,7 @@ mod tests {
         let mut hearsay = Hearsay::default();
         hearsay.overhear(&said(ONE, 1, true), None, start);
         hearsay.overhear(&said(ONE, 2, false), None, start);
-        // A look for an address that is claimed changes nothing.
+        // A probe for a claimed address changes nothing.
         hearsay.overhear(&said(OTHER, 1, false), None, start);
         let macs = |hearsay: &Hearsay, now| -> Vec<(IpAddr, Mac)> {
             hearsay.all(now).into_iter().map(|(ip, said)| (ip, said.mac)).collect()
@@ -137,7 +139,7 @@ mod tests {
         assert!(hearsay.0.is_empty());
         hearsay.overhear(&said(ONE, 1, true), None, start);
         hearsay.forget(|at, mac| (at, mac) == (ip(1), ONE), start);
-        assert!(hearsay.0.is_empty(), "it may have it");
+        assert!(hearsay.0.is_empty(), "the claim is void");
     }
 
     #[test]
@@ -151,7 +153,7 @@ mod tests {
         assert_eq!(hearsay.answered_since(ip(1), Some(start)), Some(ONE));
         assert_eq!(hearsay.answered_since(ip(1), Some(later)), None);
         hearsay.overhear(&said(ONE, 1, true), None, later);
-        assert_eq!(hearsay.answered_since(ip(1), Some(later)), None, "nobody was asked since");
+        assert_eq!(hearsay.answered_since(ip(1), Some(later)), None, "no probe was sent since");
         hearsay.refute(ip(1));
         assert!(hearsay.all(start).is_empty());
     }
@@ -160,7 +162,7 @@ mod tests {
     fn who_has_an_address_or_is_about_to_take_it_is_not_asked_all_the_time() {
         let (start, again) = (Instant::now(), Duration::from_secs(60));
         let mut hearsay = Hearsay::default();
-        assert!(hearsay.may_be_asked(ip(1), again, start), "nothing is heard of it");
+        assert!(hearsay.may_be_asked(ip(1), again, start), "nothing was heard about it");
         hearsay.overhear(&said(ONE, 1, false), None, start);
         assert!(!hearsay.may_be_asked(ip(1), again, start));
         assert!(hearsay.may_be_asked(ip(1), again, start + WANTED_FOR));
@@ -182,7 +184,7 @@ mod tests {
         }
         assert_eq!(hearsay.0.len(), MOST_HEARD);
         assert_eq!(hearsay.said_of(ip(0)), Some(ONE));
-        // What had been clear and what was answered is entered all the same.
+        // An address that was clear, and one that was answered, are entered all the same.
         hearsay.overhear(&said(ONE, 20_000, true), Some(start), start);
         hearsay.confirm(ip(20_001), ONE, start);
         assert_eq!((hearsay.said_of(ip(20_000)), hearsay.said_of(ip(20_001))), (Some(ONE), Some(ONE)));

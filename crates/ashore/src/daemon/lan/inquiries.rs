@@ -1,8 +1,10 @@
-//! What DHCPv6 servers tell beside addresses: asked once by each parent where routers say that there is more to know (the flag O), and not
-//! once for each container, since servers tell all machines of a LAN the same, and containers come and go.
+//! What DHCPv6 servers tell besides addresses. It is asked once on each parent whose routers say that there
+//! is more to know (the O flag). It is not asked for each container, because servers tell all machines of a
+//! LAN the same, and containers come and go.
 //!
-//! It is the host that asks, from the link that faces the LAN and its containers: the shim, or the parent itself. Its kernel answers the
-//! server's question who has that link-local address; a packet socket hears the answer. So nothing is asked where the host has no IPv6.
+//! The host asks, from the link that faces the LAN and its containers: the shim or the parent itself. The
+//! host's kernel answers the server's neighbour solicitation for the link-local address, and a packet socket
+//! receives the answer. So nothing is asked if the host has no IPv6.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
@@ -19,7 +21,7 @@ use ashore_wire::slaac::{Lasting, Offer};
 use super::{Send, Tap};
 use crate::daemon::random;
 
-/// All links by which servers are asked.
+/// All links on which servers are asked.
 #[derive(Default)]
 pub(super) struct Inquiries {
     links: BTreeMap<IfName, Inquiring>,
@@ -27,14 +29,14 @@ pub(super) struct Inquiries {
 
 struct Inquiring {
     inquiry: Inquiry,
-    /// From which MAC and address it is asked; none while frames cannot pass, or there is no address.
+    /// The MAC and address to ask from. `None` while frames cannot pass or there is no address.
     from: Option<(Mac, Ipv6Addr)>,
-    /// What was told.
+    /// The last answer.
     dns: Dns,
 }
 
 impl Inquiries {
-    /// Takes in by which parents a server is asked, by what the routers there say, and from where.
+    /// Updates on which parents a server is asked, by what the routers there say, and from which address.
     pub(super) fn follow(
         &mut self,
         state: &State,
@@ -63,15 +65,15 @@ impl Inquiries {
         }
     }
 
-    /// The parents by which answers come.
+    /// The parents on which answers arrive.
     pub(super) fn parents(&self) -> impl Iterator<Item = &IfName> {
         self.links.keys()
     }
 
-    /// What routers offer by a parent, with what servers tell there: that comes first (RFC 8106, 5.3.1).
+    /// Adds the servers' answers on a parent to the routers' offer. The answers come first (RFC 8106, 5.3.1).
     pub(super) fn add_to(&self, parent: &IfName, offer: Offer) -> Offer {
         let Some(Inquiring { dns, .. }) = self.links.get(parent) else { return offer };
-        // It is so until something else is told.
+        // An answer holds until a different one arrives.
         let told = Lasting(None);
         let servers = dns.servers.iter().map(|server| (*server, told));
         let domains = dns.search.iter().map(|domain| (domain.clone(), told));
@@ -82,23 +84,24 @@ impl Inquiries {
         }
     }
 
-    /// Does what is due. Answers how long nothing will be, and by which parents something else is told than before.
+    /// Does what is due. Returns the time until the next action, and the parents on which the answer has
+    /// changed.
     pub(super) fn turn(&mut self, send: &Send) -> (Option<Duration>, Vec<IfName>) {
         let (now, mut wait, mut news): (_, Option<Duration>, _) = (boottime(), None, Vec::new());
         for (parent, inquiring) in &mut self.links {
             let until = loop {
                 match inquiring.inquiry.poll(now) {
                     Told::Wait(until) => break until,
-                    // A question that cannot be sent is as one that is lost.
+                    // A question that cannot be sent is treated like one that is lost.
                     Told::Send(question) => {
                         let said = inquiring.from.map(|(mac, ip)| send(parent, &question.frame(mac, ip)));
                         if let Some(Err(error)) = said {
-                            tracing::debug!(%parent, "nothing can be asked of a DHCPv6 server: {error}");
+                            tracing::debug!(%parent, "cannot send to a DHCPv6 server: {error}");
                         }
                     }
                     Told::Dns(dns) if dns == inquiring.dns => {}
                     Told::Dns(dns) => {
-                        tracing::info!(%parent, servers = ?dns.servers, search = ?dns.search, "a DHCPv6 server tells of names");
+                        tracing::info!(%parent, servers = ?dns.servers, search = ?dns.search, "DNS configuration received from a DHCPv6 server");
                         inquiring.dns = dns;
                         news.push(parent.clone());
                     }
@@ -109,7 +112,7 @@ impl Inquiries {
         (wait, news)
     }
 
-    /// Takes in a frame that came by a parent.
+    /// Handles a frame that a parent received.
     pub(super) fn hear(&mut self, parent: &IfName, frame: &[u8]) {
         let Some(inquiring) = self.links.get_mut(parent) else { return };
         let Some(datagram) = Datagram::to_client(frame, Checksum::Partial) else { return };
@@ -130,7 +133,7 @@ impl Inquiring {
     }
 }
 
-/// The link-local address that the host has on a link, once nobody else is known to have it.
+/// The host's usable link-local address on a link: neither tentative nor a duplicate.
 fn link_local(host: &View, link: u32) -> Option<Ipv6Addr> {
     let on_link = host.addresses.iter().filter(|there| there.index == link);
     let steady = on_link.filter(|there| there.standing != Standing::Unsteady);
@@ -140,7 +143,8 @@ fn link_local(host: &View, link: u32) -> Option<Ipv6Addr> {
     })
 }
 
-/// As whom the host asks: by its NIC (RFC 8415, 11.4), which needs not be written down. No lease hangs on it.
+/// The DUID of the host, derived from the MAC of its NIC (RFC 8415, 11.4). It need not be stored, because no
+/// lease depends on it.
 fn duid(mac: Mac) -> Duid {
     let bytes = [&[0, 3, 0, 1][..], &mac.0].concat();
     Duid::try_from(bytes).expect("ten bytes are a DUID")

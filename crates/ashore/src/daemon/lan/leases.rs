@@ -1,9 +1,10 @@
-//! Leases of IPv4 addresses, and how one is got.
+//! Leases of IPv4 addresses, and how they are acquired.
 //!
-//! What a client broadcasts goes out by the parent, from the container's MAC, and so it can before the container has a link.
-//! What it asks of its lease's own server (T1), and of all servers when that one is silent (T2), goes by a socket in the
-//! container, where the answer comes to, and is open for that long only: an open socket keeps a namespace alive, and with it
-//! the link of a container that has ended.
+//! What a client broadcasts is sent through the parent, from the container's MAC, so a client can ask before
+//! the container has a link. A renewal to the lease's own server (T1), and to all servers if that one is
+//! silent (T2), is sent from a socket in the container, where the answer arrives. The socket is open only for
+//! that time, because an open socket keeps a namespace alive, and with it the link of a container that has
+//! ended.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -37,21 +38,21 @@ mod wanted;
 
 pub(crate) use wanted::Wanted;
 
-/// How a client stands.
+/// The standing of a client.
 pub(crate) type Standing = clients::Standing<Lease>;
 
-/// Where it is said of which client something has changed that nobody waits for. How it stands is to be looked up: whoever is
-/// late must not act on what it was.
+/// The channel for the clients that have changed without a request waiting for them. The receiver must look
+/// up the current standing, because it may be late.
 pub(crate) type Changed = Sender<EndpointKey>;
 
-/// Who is told so, once there is somebody.
+/// The sender of changes, once there is a receiver.
 #[derive(Default)]
 pub(super) struct Changes(Option<Changed>);
 
 impl Changes {
     pub(super) fn say(&self, key: EndpointKey) {
         if let Some(changed) = &self.0 {
-            // The thread that listens ends with the daemon alone.
+            // The LAN thread lives as long as the daemon, so an error can be ignored.
             let _ = changed.send(key);
         }
     }
@@ -60,33 +61,36 @@ impl Changes {
 /// Why there is no lease.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NoLease {
-    /// No server has given one in time.
-    #[error("no DHCP server on the LAN of `{parent}` gave it an address within {} seconds", patience.as_secs())]
+    /// No server offered an address in time.
+    #[error("no DHCP server on the LAN of `{parent}` gave an address within {} seconds", patience.as_secs())]
     Silent { parent: IfName, patience: Duration },
-    /// Only a server that does not count has.
-    #[error("of the DHCP servers on the LAN of `{parent}` only {server} answered, which is not to be heeded")]
+    /// Only a server whose answers do not count has answered.
+    #[error(
+        "of the DHCP servers on the LAN of `{parent}`, only {server} answered, and its answers do not count"
+    )]
     Unheeded { parent: IfName, server: Ipv4Addr },
-    /// Of what was offered nothing can be used.
-    #[error("what the DHCP server {server} on the LAN of `{parent}` gave it cannot be used: {why}")]
+    /// No offer can be used.
+    #[error("the answer of the DHCP server {server} on the LAN of `{parent}` cannot be used: {why}")]
     Unfit { parent: IfName, server: Ipv4Addr, why: Ignored },
-    /// Every address that was offered is another machine's.
-    #[error("the DHCP server on the LAN of `{parent}` gave it {ip}, which another machine has")]
+    /// Every address that was offered belongs to another machine.
+    #[error("the DHCP server on the LAN of `{parent}` gave {ip}, which another machine has")]
     Taken { parent: IfName, ip: Ipv4Addr },
-    /// Somebody else is about to get one under the same name.
-    #[error("a lease for `{0}` is being got at this moment")]
+    /// Another request is acquiring a lease under the same name.
+    #[error("another request is acquiring a lease for `{0}` at this moment")]
     Busy(EndpointName),
-    /// What was offered could not be looked for.
+    /// The offered address could not be probed.
     #[error(transparent)]
     Refused(#[from] Refusal),
 }
 
-/// A lease for an endpoint that is not written down yet. Dropped, it is given back.
+/// A lease for an endpoint that is not recorded yet. If it is dropped, the lease is released.
 pub(crate) struct Acquired<'a> {
     client: Awaited<'a>,
     record: LeaseRecord,
 }
 
-/// A client for whose lease a request waits. Dropped, it ends and gives back what it has, unless its endpoint is written down.
+/// A client that a request waits for. If it is dropped, the client ends and releases its lease, unless its
+/// endpoint was recorded.
 struct Awaited<'a> {
     lan: &'a Lan,
     key: EndpointKey,
@@ -98,7 +102,8 @@ impl Acquired<'_> {
         &self.record
     }
 
-    /// The endpoint is written down, and called so: from now on the lease is kept alive for as long as it is there.
+    /// Keeps the lease for an endpoint that has been recorded under this name, and renews it while the
+    /// endpoint exists.
     pub(crate) fn keep(mut self, name: EndpointName) {
         self.client.kept = Some(name);
     }
@@ -108,7 +113,7 @@ impl Drop for Awaited<'_> {
     fn drop(&mut self) {
         let mut table = self.lan.table();
         match self.kept.take() {
-            // It may stand otherwise than a moment ago.
+            // The standing may have changed in the meantime.
             Some(name) => {
                 if let Some(key) = table.leases.let_go(&self.key, name) {
                     table.changes.say(key);
@@ -122,29 +127,29 @@ impl Drop for Awaited<'_> {
 }
 
 impl Lan {
-    /// Says where it is told of which client something has changed.
+    /// Sets the channel for changes to clients.
     pub(crate) fn tell(&self, changed: Changed) {
         self.table().changes = Changes(Some(changed));
     }
 
-    /// Tells of all clients as if they had changed.
+    /// Reports all clients as changed.
     pub(crate) fn tell_all(&self) {
         let table = self.table();
         let unawaited = table.leases.active.iter().filter(|(_, leasing)| !leasing.own.awaited);
         unawaited.for_each(|(key, _)| table.changes.say(key.clone()));
     }
 
-    /// How a client stands, if there is one.
+    /// The standing of a client, or `None` if there is no client.
     pub(crate) fn standing(&self, key: &EndpointKey) -> Option<Standing> {
         self.table().leases.standing(key)
     }
 
-    /// Whether somebody waits for a lease.
+    /// Whether a request waits for a lease.
     pub(crate) fn awaits_lease(&self, key: &EndpointKey) -> bool {
         self.table().leases.is_awaited(key)
     }
 
-    /// Gets a lease within some time. Whether an address may be used is asked of `is_free`.
+    /// Acquires a lease within some time. `is_free` tells whether an address may be used.
     pub(crate) fn acquire(
         &self,
         wanted: Wanted,
@@ -190,7 +195,8 @@ impl Lan {
         })
     }
 
-    /// How a client stands once there is something to do about it. It has some time from when it may ask.
+    /// Waits until a client has a lease or an address to check. Its time runs from when it may ask. Returns
+    /// `None` if the time is over.
     fn next(&self, key: &EndpointKey, queued: Instant, patience: Duration) -> Option<Standing> {
         let mut table = self.table();
         loop {
@@ -200,7 +206,7 @@ impl Lan {
             if standing.lease.is_some() || standing.asks.is_some() {
                 return Some(standing);
             }
-            // Before a port forwards, there is nobody to answer.
+            // A switch port that does not forward yet keeps servers from answering.
             let answers = forwarding.answers_since(&leasing.wanted.parent);
             let since = |asked: Instant| answers.map_or(asked, |answers| answers.max(asked));
             let end =
@@ -211,7 +217,7 @@ impl Lan {
         }
     }
 
-    /// Ends a client without a word to its server.
+    /// Ends a client without telling its server.
     pub(crate) fn abandon(&self, key: &EndpointKey) {
         self.table().leases.active.remove(key);
     }
@@ -226,14 +232,14 @@ impl Lan {
 /// Leases of IPv4 addresses.
 pub(super) enum Dhcp4 {}
 
-/// What a client of DHCPv4's has beside what any has.
+/// The additional state of a DHCPv4 client.
 #[derive(Default)]
 pub(super) struct Own {
-    /// An answer that does not count, or of which nothing can be made, and who sent it.
+    /// An answer that does not count or cannot be used, and who sent it.
     ignored: Option<(Ipv4Addr, Ignored)>,
-    /// Whether somebody waits for it.
+    /// Whether a request waits for the client.
     awaited: bool,
-    /// Since when it may ask, if it may.
+    /// Since when the client may ask. `None` while it waits for its turn.
     turn: Option<Instant>,
 }
 
@@ -249,7 +255,7 @@ impl Protocol for Dhcp4 {
 
     fn client(wanted: &Wanted, in_use: bool) -> Option<Client> {
         let config = Config {
-            // The link may not be there yet, and the NIC lets no frame through that is for its MAC alone.
+            // The link may not exist yet, and without it the NIC drops frames that are addressed to its MAC.
             broadcast: true,
             name: dns_name(&wanted.key.1).map(Name::Host),
             requested: wanted.requested,
@@ -284,14 +290,15 @@ impl Protocol for Dhcp4 {
             match leasing.say_inside(outgoing) {
                 Ok(()) => return,
                 Err(error) => {
-                    tracing::debug!(name = %leasing.wanted.key.1, "no renewal from the container itself: {error}");
+                    tracing::debug!(name = %leasing.wanted.key.1, "cannot renew from inside the container: {error}");
                 }
             }
         }
-        // Nobody there to ask who has a server's address: whoever brought its last answer knows, or all may hear it.
+        // Nothing here can resolve the server's MAC. The machine that sent its last answer knows the way.
+        // Otherwise the message is broadcast.
         let to = leasing.from.filter(|_| !outgoing.to.is_broadcast()).unwrap_or(Mac::BROADCAST);
         if let Err(error) = send(&leasing.wanted.parent, &outgoing.frame(leasing.wanted.mac, to)) {
-            tracing::debug!(parent = %leasing.wanted.parent, "nothing can be asked of a DHCP server: {error}");
+            tracing::debug!(parent = %leasing.wanted.parent, "cannot send to a DHCP server: {error}");
         }
     }
 
@@ -303,7 +310,8 @@ impl Protocol for Dhcp4 {
 }
 
 impl Leases {
-    /// Begins a client for somebody who waits for it, unless somebody waits for one of that name already.
+    /// Begins a client that a request waits for. Returns false if a request already waits for a client of
+    /// that name.
     fn begin(&mut self, wanted: Wanted) -> bool {
         let key = wanted.key.clone();
         if self.is_awaited(&key) {
@@ -315,7 +323,7 @@ impl Leases {
         true
     }
 
-    /// Nobody waits for it any more, and its endpoint is called so.
+    /// Ends the waiting for a client, and gives it the name of its endpoint.
     fn let_go(&mut self, key: &EndpointKey, name: EndpointName) -> Option<EndpointKey> {
         let mut leasing = self.active.remove(key)?;
         leasing.own.awaited = false;
@@ -325,7 +333,7 @@ impl Leases {
         Some(key)
     }
 
-    /// Ends a client. Its lease is given back, unless it is one from before, which its name remembers.
+    /// Ends a client. Releases its lease, unless it is a previous one that its name remembers.
     fn give_back(&mut self, key: &EndpointKey) {
         if let Some(leasing) = self.active.remove(key)
             && !leasing.has_remembered()
@@ -334,19 +342,19 @@ impl Leases {
         }
     }
 
-    /// Takes in which endpoints have leases, and which parents are up.
+    /// Updates which endpoints have leases, and which parents are up.
     pub(super) fn follow_leased(&mut self, state: &State, host: &View) {
         self.follow(state, host, |endpoint, _| endpoint.source == Source::Lease);
     }
 
-    /// Does what is due, of those whose turn it is. Answers how long nothing will be, and who stand otherwise than before: whether
-    /// some for whom somebody waits, and which others.
+    /// Does what is due for the clients whose turn it is. Returns the time until the next action, whether a
+    /// client that a request waits for has changed, and which other clients have changed.
     pub(super) fn turn_by_turn(&mut self, send: &Send) -> (Option<Duration>, bool, Vec<EndpointKey>) {
         let (mut asking, mut queued, mut begun) = (self.asking(), None, false);
         let (wait, news) = self.turn(send, |leasing, now| {
             let waits = leasing.own.awaited && leasing.own.turn.is_none();
             let may = leasing.may_ask(now, &mut asking);
-            // Whoever waits for it has some time from now on.
+            // The waiting request's time runs from now on.
             begun |= waits && may;
             queued = queued.or((!may).then_some(turn::LOOK_AGAIN));
             may
@@ -356,16 +364,17 @@ impl Leases {
         (wait.into_iter().chain(queued).min(), begun || !heard.is_empty(), changed)
     }
 
-    /// The MACs of clients by a parent that have no link yet. A server may answer to them alone, though it is asked not to.
+    /// The MACs of the clients on a parent that have no link yet. A server may answer to these alone,
+    /// although it is asked to broadcast.
     pub(super) fn macs_on(&self, parent: &IfName) -> BTreeSet<Mac> {
         let active = self.active.values().filter(|leasing| leasing.own.awaited);
         active.filter(|leasing| leasing.wanted.parent == *parent).map(|leasing| leasing.wanted.mac).collect()
     }
 
-    /// Takes in a frame that came by a parent.
+    /// Handles a frame that a parent received.
     pub(super) fn hear(&mut self, parent: &IfName, frame: &[u8]) {
-        // What comes over a wire bears Ethernet's own checksum, and what comes from a neighbour on the same machine has none of
-        // UDP's yet.
+        // A frame from a wire has Ethernet's own checksum. A frame from a neighbour on the same host has no
+        // UDP checksum yet.
         let Some(datagram) = Datagram::to_client(frame, Checksum::Partial) else { return };
         let Some(message) = Message::decode(datagram.payload) else { return };
         for leasing in self.on(parent).filter(|leasing| leasing.wanted.mac == message.chaddr) {
@@ -375,7 +384,7 @@ impl Leases {
 }
 
 impl Leasing {
-    /// Whether it has the lease that its name had before.
+    /// Whether the client has the lease that its name had before.
     fn has_remembered(&self) -> bool {
         let before = self.wanted.record.as_ref().map(|record| record.lease.ip());
         before.is_some() && self.client.held(boottime()).map(Held::ip) == before
@@ -390,7 +399,7 @@ impl Leasing {
                     Ignored::OtherServer(server) => !self.wanted.leasing.servers.accept(server),
                     _ => false,
                 };
-                // Whose answers count comes first.
+                // A server whose answers count takes precedence.
                 if ignored.is_unfit() || (unheeded && self.own.ignored.is_none()) {
                     self.own.ignored = Some((source, ignored));
                 }
@@ -398,10 +407,10 @@ impl Leasing {
         }
     }
 
-    /// Says it from the container, which knows the way to the server.
+    /// Sends a message from the container, which knows the route to the server.
     fn say_inside(&mut self, outgoing: &Outgoing) -> io::Result<()> {
         let from = outgoing.from;
-        // A broadcast leaves by the link that has the address which the socket is bound to.
+        // A broadcast leaves through the link that has the address that the socket is bound to.
         let to = SocketAddrV4::new(outgoing.to, SERVER_PORT);
         self.listen_inside(|| {
             let socket = UdpSocket::bind(SocketAddrV4::new(from, CLIENT_PORT))?;

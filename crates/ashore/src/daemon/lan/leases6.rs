@@ -1,10 +1,13 @@
-//! Leases of DHCPv6 servers: one client for each endpoint that asks one, on the thread that owns the sockets.
+//! Leases of DHCPv6 servers, with one client for each endpoint that asks one, on the thread that owns the
+//! sockets.
 //!
-//! Everything is sent by the parent, from the container's MAC and the link-local address that its kernel makes of it, and answers are
-//! heard there: a packet socket on the parent sees them before its children do. The container answers the server's question who has
-//! that address, so a client begins once the container is on the LAN. A socket in the container keeps its kernel from answering the
-//! server that nobody listens, and hears what never comes by the parent: a bridge hands it to the container's port alone. It is open
-//! only while an answer is to be expected, since it would keep the namespace alive.
+//! All messages are sent through the parent, from the container's MAC and the link-local address that the
+//! container's kernel derives from it. Answers are received there too: a packet socket on the parent sees
+//! them before its children do. The container answers the server's neighbour solicitation for that address,
+//! so a client begins once the container is on the LAN. A socket in the container keeps its kernel from
+//! telling the server that the port is closed, and receives the answers that never reach the parent, because
+//! a bridge forwards them to the container's port only. It is open only while an answer is expected, because
+//! it would keep the namespace alive.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::Instant;
@@ -30,27 +33,27 @@ use crate::daemon::random;
 /// Leases of IPv6 addresses.
 pub(super) enum Dhcp6 {}
 
-/// What a client of DHCPv6's has beside what any has.
+/// The additional state of a DHCPv6 client.
 #[derive(Default)]
 pub(super) struct Own {
-    /// Whether its address is preferred no longer.
+    /// Whether the address is deprecated.
     deprecated: bool,
 }
 
 type Wanted = clients::Wanted<Lease>;
 type Leasing = clients::Leasing<Dhcp6>;
-/// How a client stands.
+/// The standing of a client.
 pub(crate) type Standing6 = clients::Standing<Lease>;
 /// All clients.
 pub(super) type Leases6 = Clients<Dhcp6>;
 
 impl Lan {
-    /// How an endpoint's client stands, if there is one.
+    /// The standing of an endpoint's client, or `None` if there is no client.
     pub(crate) fn standing6(&self, key: &EndpointKey) -> Option<Standing6> {
         self.table().leases6.standing(key)
     }
 
-    /// The addresses of a network's clients of which they want to know whether anybody has them.
+    /// The addresses that a network's clients want to have checked for use by another machine.
     pub(crate) fn asked6(&self, network: &NetworkName) -> Vec<(EndpointKey, IpAddr)> {
         let table = self.table();
         let all = table.leases6.active.iter().filter(|(key, _)| key.0 == *network);
@@ -79,7 +82,7 @@ impl Protocol for Dhcp6 {
         })
     }
 
-    /// Its server knows it by its identifier, whatever MAC it has by now.
+    /// The server knows the client by its identifier, whatever its MAC is.
     fn wanted(state: &State, network: &Network, endpoint: &Endpoint, _host: &View) -> Option<Wanted> {
         let identity = state.identities.get(&(State::scope(network), endpoint.name.clone()));
         let remembered = || identity.and_then(|identity| identity.lease6.as_deref());
@@ -108,12 +111,12 @@ impl Protocol for Dhcp6 {
     fn say(leasing: &mut Leasing, outgoing: &Outgoing, send: &Send) {
         let bind = || UdpSocket::bind((Ipv6Addr::UNSPECIFIED, CLIENT_PORT));
         if let Err(error) = leasing.listen_inside(bind) {
-            // A client of the container's own may be on that port, or the container be gone.
-            tracing::debug!(name = %leasing.wanted.key.1, "answers are heard by the parent alone: {error}");
+            // The container may have its own DHCPv6 client on that port, or the container may be gone.
+            tracing::debug!(name = %leasing.wanted.key.1, "answers are received on the parent only: {error}");
         }
         let (parent, mac) = (&leasing.wanted.parent, leasing.wanted.mac);
         if let Err(error) = send(parent, &outgoing.frame(mac, mac.link_local())) {
-            tracing::debug!(%parent, "nothing can be asked of a DHCPv6 server: {error}");
+            tracing::debug!(%parent, "cannot send to a DHCPv6 server: {error}");
         }
     }
 
@@ -123,7 +126,7 @@ impl Protocol for Dhcp6 {
         }
     }
 
-    /// No new connection is to begin from an address that is not preferred any longer, which nobody else says.
+    /// Reports when the address becomes deprecated, because no new connection should begin from it then.
     fn also_due(leasing: &mut Leasing, now: Instant) -> (Option<Instant>, bool) {
         let preferred_until = leasing.client.held(now).and_then(Held::deprecates);
         let deprecated = preferred_until.is_some_and(|at| at <= now);
@@ -133,20 +136,21 @@ impl Protocol for Dhcp6 {
 }
 
 impl Leases6 {
-    /// Takes in which endpoints ask a server, by what the routers of their parents say, and which parents are up.
+    /// Updates which endpoints ask a server, by what the routers of their parents say, and which parents are
+    /// up.
     pub(super) fn follow_asking(&mut self, state: &State, host: &View, offer: impl Fn(&IfName) -> Offer) {
         self.follow(state, host, |endpoint, network| {
-            // A lease that it has is kept, also while no router has spoken yet.
+            // An existing lease is kept, even while no router has advertised yet.
             let asks = endpoint.lease6.is_some() || network.asks_dhcp6(&offer(&network.parent));
-            // A server would know one whose name is not known by a wrong name.
+            // A server would register an endpoint whose name is not known yet under a wrong name.
             let is_ready = endpoint.stage == Stage::Attached && !endpoint.is_unnamed();
             network.may_ask_dhcp6() && is_ready && asks
         });
     }
 
-    /// Takes in a frame that came by a parent.
+    /// Handles a frame that a parent received.
     pub(super) fn hear(&mut self, parent: &IfName, frame: &[u8]) {
-        // As of DHCPv4, the sum may not be there yet.
+        // As with DHCPv4, the checksum may be missing.
         let Some(datagram) = Datagram::to_client(frame, Checksum::Partial) else { return };
         let Some(message) = Message::decode(datagram.payload) else { return };
         for leasing in self.on(parent).filter(|leasing| leasing.wanted.mac == datagram.destination_mac) {

@@ -1,4 +1,4 @@
-//! The thread that listens to the LAN by every parent in use, and says what is due.
+//! The thread that listens to the LAN on every parent in use, and sends what is due.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -18,16 +18,16 @@ pub(super) struct Listener {
     namespace: Namespace,
     lan: Lan,
     sockets: Sockets,
-    /// Those that hear what DHCP servers answer, by parents where one is asked.
+    /// Sockets for the answers of DHCPv4 servers, by the parents on which one is asked.
     answers: Sockets,
-    /// The same of DHCPv6 servers.
+    /// Sockets for the answers of DHCPv6 servers.
     answers6: Sockets,
     copies: BTreeMap<IfName, Copies>,
-    /// Parents by which more has come than was taken in so far.
+    /// The parents whose sockets have more frames than were read so far.
     behind: BTreeSet<IfName>,
 }
 
-/// By each parent, one on the parent and one on its shim.
+/// For each parent, a socket on the parent and one on its shim.
 type Sockets = BTreeMap<IfName, (Tap, Vec<PacketSocket>)>;
 
 impl Listener {
@@ -55,7 +55,7 @@ impl Listener {
     fn wait(&self, until: Instant) {
         let all = self.sockets.values().chain(self.answers.values()).chain(self.answers6.values());
         let sockets = all.flat_map(|(_, sockets)| sockets).map(AsFd::as_fd);
-        // Only this thread opens and closes those in containers.
+        // Only this thread opens and closes the sockets in containers.
         let inside = {
             let table = self.lan.table();
             [table.leases.open_inside(), table.leases6.open_inside()].concat()
@@ -80,7 +80,7 @@ impl Listener {
         table.behind = std::mem::take(&mut self.behind);
         let mut given_up = false;
         for (parent, (_, sockets)) in &self.sockets {
-            // What cannot be asked is not known to have lost any.
+            // If the counter cannot be read, no loss is known.
             if sockets.iter().any(|socket| socket.lost().is_ok_and(|lost| lost > 0)) {
                 given_up |= table.missed(parent, Instant::now());
             }
@@ -112,7 +112,7 @@ impl Listener {
         for (parent, (ear, sockets)) in &self.sockets {
             for (socket, of_parent) in sockets.iter().rev().zip([true, false]) {
                 for at in 1..=MOST_AT_ONCE {
-                    // An error is the link going down, which the next reconciliation sees.
+                    // An error means that the link goes down, which the next reconciliation sees.
                     let Ok(Some(frame)) = socket.receive(&mut buffer) else { break };
                     if at == MOST_AT_ONCE {
                         self.behind.insert(parent.clone());
@@ -122,7 +122,7 @@ impl Listener {
                         table.hear(parent, frame, &|parent, frame| send(&self.sockets, parent, frame));
                     }
                     awaited |= table.routers.hear(parent, frame);
-                    // Siblings are heard by the shim alone.
+                    // Frames of siblings arrive on the shim only, and do not count here.
                     awaited |= of_parent && table.overhear(parent, frame);
                 }
             }
@@ -154,19 +154,19 @@ impl Listener {
     }
 }
 
-/// Frames that one of a parent and its shim has received. What comes over the wire is received by both. The shim gets a broadcast
-/// up to some milliseconds later, because the kernel forwards it from a queue. Without this, a frame that came before a question
-/// could be taken for the answer.
+/// The frames that either a parent or its shim has received. Both receive a frame from the wire. The shim
+/// gets a broadcast up to some milliseconds later, because the kernel forwards it from a queue. Without this,
+/// the copy of a frame that came before a probe could be taken for the answer to it.
 #[derive(Default)]
 struct Copies(VecDeque<(Instant, bool, u64)>);
 
 impl Copies {
-    /// A copy comes at most so much later.
+    /// A copy arrives at most this much later.
     const LATEST: Duration = Duration::from_secs(1);
     /// How many frames are kept.
     const MOST: usize = 512;
 
-    /// Whether the other one has received the same frame before.
+    /// Whether the other link has received the same frame before.
     fn is_one(&mut self, of_parent: bool, frame: &[u8], now: Instant) -> bool {
         let mut hasher = DefaultHasher::new();
         frame.hash(&mut hasher);
@@ -185,7 +185,7 @@ impl Copies {
     }
 }
 
-/// Opens sockets by parents that have none, and closes those of parents that are no more, or have another shim.
+/// Opens sockets on the parents that have none. Closes those of parents that are gone or have another shim.
 fn open<'a>(
     namespace: &Namespace,
     sockets: &mut Sockets,
@@ -199,7 +199,8 @@ fn open<'a>(
             sockets.insert(name.clone(), there);
             continue;
         }
-        // The shim first: what is sent by it reaches siblings and the wire; without one the parent reaches the wire.
+        // The shim comes first: a frame sent through it reaches siblings and the wire. Without a shim, a
+        // frame sent through the parent reaches the wire.
         let links = ear.shim.into_iter().chain([ear.parent]);
         match links.map(|link| PacketSocket::open(namespace, link, filter)).collect() {
             Ok(opened) => {
@@ -213,13 +214,13 @@ fn open<'a>(
     }
 }
 
-/// Has the links of parents take in what is for MACs that are not theirs.
+/// Makes the links of parents accept frames for MACs other than their own.
 fn take_in(sockets: &mut Sockets, wanted: impl Fn(&IfName) -> BTreeSet<Mac>) {
     for (parent, (_, sockets)) in sockets {
         let wanted = wanted(parent);
         for socket in sockets {
             if let Err(error) = socket.take_in(&wanted) {
-                tracing::debug!(%parent, "it may drop frames that others are to hear: {error}");
+                tracing::debug!(%parent, "the link may drop frames for containers: {error}");
             }
         }
     }
@@ -228,11 +229,11 @@ fn take_in(sockets: &mut Sockets, wanted: impl Fn(&IfName) -> BTreeSet<Mac>) {
 fn send(sockets: &Sockets, parent: &IfName, frame: &[u8]) -> io::Result<()> {
     match sockets.get(parent).and_then(|(_, sockets)| sockets.first()) {
         Some(socket) => match socket.send(frame) {
-            // As of what leaves by a link without a carrier, nobody hears of it.
+            // As with a link without carrier, the frame is lost silently.
             Err(error) if error.kind() == io::ErrorKind::NetworkDown => Ok(()),
             sent => sent,
         },
-        None => Err(io::Error::new(io::ErrorKind::NotConnected, "it cannot be listened to")),
+        None => Err(io::Error::new(io::ErrorKind::NotConnected, "it cannot be listened on")),
     }
 }
 
@@ -244,7 +245,7 @@ mod tests {
     fn what_comes_over_the_wire_is_heard_once_and_what_is_said_twice_is_heard_twice() {
         let start = Instant::now();
         let late = start + Copies::LATEST;
-        // Whether the parent or the shim received it, the frame, the time; and whether it is a copy.
+        // The receiving link, the frame, the time, and whether it is a copy.
         let (parent, shim) = (true, false);
         let cases: &[(bool, &[u8], Instant, bool)] = &[
             (parent, b"one", start, false),

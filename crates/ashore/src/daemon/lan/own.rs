@@ -1,7 +1,7 @@
-//! Which of this machine's own MACs may speak for which addresses.
+//! Which of this host's own MACs may speak for which addresses.
 //!
-//! An endpoint may speak for the addresses that it holds, and the host for its own. Anything else that they send counts like the
-//! frame of any other machine: a container that can change its link can take any address.
+//! An endpoint may speak for the addresses that it holds, and the host for its own. Any other frame of theirs
+//! counts like that of any other machine, because a container that can change its link can use any address.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -15,29 +15,29 @@ use ashore_wire::{Heard, Mac};
 
 use super::Tap;
 
-/// An endpoint may speak for its addresses so long before it holds them, while they are looked for, and so long after: a container
-/// that is being torn down answers for a moment longer.
+/// How long an endpoint may speak for its addresses before it holds them, while they are probed, and how long
+/// afterwards: a container that is being torn down answers for a moment longer.
 const BEFORE_AND_AFTER: Duration = Duration::from_secs(10);
 
-/// By then the link of one that has left is gone, which goes with its container's namespace.
+/// How long the link of an endpoint that has left may still exist. It goes with its container's namespace.
 const TAKEN_DOWN: Duration = Duration::from_secs(3);
 
 #[derive(Default)]
 pub(super) struct Own {
     /// The addresses that endpoints hold, each with the endpoint's MAC as the LAN knows it.
     held: BTreeSet<(IpAddr, Mac)>,
-    /// The same of endpoints that have left, with the time when it ends.
+    /// The addresses and MACs of endpoints that have left, each with the time when the entry ends.
     left: BTreeMap<(IpAddr, Mac), Instant>,
-    /// For whom each address was looked for last, with the same.
+    /// The endpoint's MAC for which each address was last probed, with the time when the entry ends.
     comes: BTreeMap<IpAddr, (Mac, Instant)>,
-    /// The host's MACs and its addresses. Its kernel answers for each of its addresses on any link.
+    /// The host's MACs and addresses. The host's kernel answers for each of its addresses on any link.
     host: (BTreeSet<Mac>, BTreeSet<IpAddr>),
     /// The MACs from which Ashore sends its probes. A switch may send a probe back.
     asking: BTreeSet<Mac>,
 }
 
 impl Own {
-    /// Updates who holds which addresses, and from which MACs Ashore sends probes.
+    /// Updates which MAC holds which addresses, and from which MACs Ashore sends probes.
     pub(super) fn follow(
         &mut self,
         state: &State,
@@ -50,7 +50,7 @@ impl Own {
             mac.map_or_else(Vec::new, |mac| endpoint.addresses.iter().map(|net| (net.addr(), mac)).collect())
         };
         let of_endpoints: BTreeSet<Mac> = state.endpoints.values().flat_map(Endpoint::macs).collect();
-        // A container's link is on the host until its engine moves it.
+        // A container's link is in the host's namespace until its engine moves it.
         let is_hosts = |mac: &Mac| mac.is_station() && !of_endpoints.contains(mac);
         let of_parents = parents.keys().filter_map(|parent| host.link(parent)?.mac);
         self.host.0 = host.links.iter().filter_map(|link| link.mac).filter(is_hosts).collect();
@@ -63,7 +63,7 @@ impl Own {
     fn hold(&mut self, held: BTreeSet<(IpAddr, Mac)>, now: Instant) {
         let before = std::mem::replace(&mut self.held, held);
         self.left.retain(|pair, until| now < *until && !self.held.contains(pair));
-        // Who has come is held, and who has left and comes back is looked for anew.
+        // An endpoint that has come is in `held`. One that has left and comes back is probed for again.
         let is_on_its_way = |pair: &(IpAddr, Mac)| !self.held.contains(pair) && !before.contains(pair);
         self.comes.retain(|ip, (mac, until)| now < *until && is_on_its_way(&(*ip, *mac)));
         for pair in before.difference(&self.held) {
@@ -71,25 +71,26 @@ impl Own {
         }
     }
 
-    /// Enters that an address is looked for on behalf of an endpoint. Some routers and access points answer with the client's own
-    /// MAC, which is no conflict (RFC 5227, 2.1.1).
+    /// Enters that an address is being probed on behalf of an endpoint. Some routers and access points answer
+    /// with the client's own MAC, which is no conflict (RFC 5227, 2.1.1).
     pub(super) fn comes(&mut self, ip: IpAddr, mac: Mac, now: Instant) {
         self.comes.insert(ip, (mac, now + BEFORE_AND_AFTER));
     }
 
-    /// Whether a MAC has had an address until a moment ago, and has no other right to it. Whoever looks for the address anew asks for
-    /// whom it is now: what has left may have come back under another name, or never have gone. And anybody can say that it is that MAC.
+    /// Whether a MAC had an address until a moment ago, and has no other right to it. A new probe for the
+    /// address asks who has it now. The endpoint that has left may have come back under another name or may
+    /// never have gone, and any machine can send from that MAC.
     pub(super) fn has_left(&self, ip: IpAddr, mac: Mac, now: Instant) -> bool {
         !self.has(ip, mac, now) && self.may_have(ip, mac, now)
     }
 
-    /// Whether it has left so lately that its link may still be on its way out.
+    /// Whether an endpoint left an address so recently that its link may still exist.
     pub(super) fn is_leaving(&self, ip: IpAddr, mac: Mac, now: Instant) -> bool {
         let ends = self.left.get(&(ip, mac)).filter(|_| self.has_left(ip, mac, now));
         ends.is_some_and(|ends| *ends + TAKEN_DOWN > now + BEFORE_AND_AFTER)
     }
 
-    /// Whether a MAC has an address, or is about to.
+    /// Whether a MAC has an address or is about to.
     pub(super) fn has(&self, ip: IpAddr, mac: Mac, now: Instant) -> bool {
         let (host_macs, host_addresses) = &self.host;
         self.held.contains(&(ip, mac))
@@ -97,12 +98,12 @@ impl Own {
             || (host_macs.contains(&mac) && host_addresses.contains(&ip))
     }
 
-    /// Whether a frame is no other machine's word about an address.
+    /// Whether a frame is not another machine's statement about an address.
     pub(super) fn may_say(&self, heard: &Heard, now: Instant) -> bool {
         self.may_have(heard.ip, heard.sender, now) || (!heard.claims && self.asking.contains(&heard.sender))
     }
 
-    /// Whether a MAC is the host's or an endpoint's.
+    /// Whether a MAC belongs to the host or an endpoint.
     pub(super) fn is_own(&self, mac: Mac) -> bool {
         let mut of_endpoints = self.held.iter().chain(self.left.keys()).map(|(_, own)| own);
         let mut coming = self.comes.values().map(|(own, _)| own);
@@ -116,7 +117,7 @@ impl Own {
     }
 }
 
-/// The MAC by which the LAN knows an endpoint: its link's own, or the parent's where its link shares that.
+/// The MAC by which the LAN knows an endpoint: that of its link, or the parent's if the link shares it.
 pub(super) fn mac_on_lan(state: &State, endpoint: &Endpoint, host: &View) -> Option<Mac> {
     let network = state.network_of(endpoint)?;
     let shared = || host.link(&network.parent).filter(|_| network.kind.shares_parents_mac())?.mac;
@@ -137,7 +138,8 @@ mod tests {
         IpAddr::from([192, 168, 88, last])
     }
 
-    /// A host at .9 with containers at .192 and .193, of which the second shares the NIC's MAC, and whose shim asks.
+    /// A host at .9 with containers at .192 and .193. The second one shares the NIC's MAC. The shim sends
+    /// probes.
     fn own(now: Instant) -> Own {
         let host = (BTreeSet::from([NIC, SHIM, OTHER_LINK]), BTreeSet::from([ip(9)]));
         let mut own = Own { host, asking: BTreeSet::from([NIC, SHIM]), ..Own::default() };

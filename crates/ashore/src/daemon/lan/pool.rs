@@ -1,5 +1,5 @@
-//! Looks for the pools of the LAN's DHCP servers. Whoever asked waits for as long as it likes, and the look goes on behind it:
-//! a server that pings an address before it offers it is heard seconds later.
+//! Surveys of the address pools of the LAN's DHCP servers. The caller waits for as long as it chooses, and
+//! the survey continues afterwards: a server that pings an address before it offers it answers seconds later.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -15,30 +15,33 @@ use ashore_wire::dhcp4::{Checksum, Datagram, Message, Next, QUIET, Survey};
 use super::{Lan, Send, Table, Tap, Unreachable, said};
 use crate::daemon::random;
 
-/// For how long offers are waited for.
+/// How long to wait for offers.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Patience {
-    /// Since the last one, or the beginning.
+    /// Maximum time since the last offer, or since the beginning if there is none.
     quiet: Duration,
-    /// Since the beginning, also if a server has answered for all samples: there may be another.
+    /// Minimum time since the beginning, even if a server has answered for all samples, because there may be
+    /// another one.
     least: Duration,
-    /// Since the beginning, however many come.
+    /// Maximum time since the beginning, however many offers arrive.
     most: Duration,
 }
 
 impl Patience {
-    /// A server that pings first is not waited for. Others answer within milliseconds, and a LAN that has none costs this.
+    /// Does not wait for a server that pings first. Other servers answer within milliseconds. On a LAN
+    /// without a server the caller waits for the time `quiet`.
     pub(crate) const SHORT: Patience = Patience {
         quiet: Duration::from_millis(300),
         least: Duration::from_millis(200),
         most: Duration::from_secs(2),
     };
-    /// A server that pings first is heard, and of its answers the first few, behind what it was asked before.
+    /// Waits for the first few answers of a server that pings first, even if it still works on earlier
+    /// questions.
     pub(crate) const LONG: Patience = Patience { quiet: QUIET, least: QUIET, most: Duration::from_secs(25) };
-    /// The same, but whoever answers at once has told enough.
+    /// The same, but stops early if a server has answered for all samples.
     pub(crate) const CERTAIN: Patience = Patience { least: Self::SHORT.least, ..Self::LONG };
 
-    /// Until when, as things are.
+    /// When to stop waiting, by the answers so far.
     fn end(self, survey: &Survey) -> Instant {
         let most = survey.began() + self.most;
         if survey.is_answered() {
@@ -48,17 +51,17 @@ impl Patience {
     }
 }
 
-/// How many servers of a LAN are kept, and how many offers of each: more than a LAN has, and little memory if an attacker makes
-/// them up, or if ranges are looked at for years.
+/// How many servers of a LAN are kept, and how many offers of each: more than a LAN has, and little memory if
+/// an attacker makes them up, or if ranges are surveyed for years.
 const MOST_SERVERS: usize = 16;
 const MOST_OFFERS: usize = 256;
 
-/// All looks, and what they have shown.
+/// All surveys and their results.
 #[derive(Default)]
 pub(super) struct Surveys {
     next: u64,
     open: BTreeMap<u64, Surveying>,
-    /// The servers of each parent's LAN, and what they offered, as the last looks by it showed.
+    /// The servers on each parent's LAN with their offers, as found by the last surveys.
     seen: BTreeMap<IfName, BTreeMap<Ipv4Addr, Server>>,
 }
 
@@ -66,9 +69,9 @@ struct Surveying {
     parent: IfName,
     range: Range,
     survey: Survey,
-    /// Whether whoever asked still waits.
+    /// Whether the caller still waits.
     attended: bool,
-    /// Whether nobody else tells what is heard from now on.
+    /// Whether to log what is heard from now on, because no caller reports it.
     warns: bool,
 }
 
@@ -78,10 +81,10 @@ struct Server {
 }
 
 impl Lan {
-    /// Asks DHCP servers for addresses of a range.
+    /// Asks the DHCP servers for addresses of a range.
     pub(crate) fn survey(&self, parent: &IfName, range: &Range, samples: &[Ipv4Addr]) -> Asked<'_> {
         let mut table = self.table();
-        // Why it could not be asked before may have passed.
+        // The cause of an earlier failure may be gone.
         table.unreachable.remove(parent);
         let id = table.surveys.begin(parent, *range, samples);
         drop(table);
@@ -89,7 +92,7 @@ impl Lan {
         Asked { lan: self, id }
     }
 
-    /// The DHCP servers of a parent's LAN, as far as they were seen.
+    /// The DHCP servers that were seen on a parent's LAN.
     pub(crate) fn dhcp_servers(&self, parent: &IfName) -> Vec<PoolSeen> {
         let table = self.table();
         let seen = table.surveys.seen.get(parent).into_iter().flat_map(BTreeMap::values);
@@ -97,19 +100,20 @@ impl Lan {
     }
 }
 
-/// A look for which somebody waits, or will.
+/// A survey that a caller waits for, or will wait for.
 pub(crate) struct Asked<'a> {
     lan: &'a Lan,
     id: u64,
 }
 
 impl Asked<'_> {
-    /// What was asked for and what was offered. Who cannot be asked has not answered.
+    /// Waits, and returns the addresses that were asked for and those that were offered. Fails if nothing can
+    /// be sent through the parent.
     pub(crate) fn answers(self, patience: Patience) -> Result<(Vec<Ipv4Addr>, Vec<PoolSeen>), Unreachable> {
         self.answers_until(patience, |_| false)
     }
 
-    /// The same, but no longer than until what was offered is enough.
+    /// Does the same, but stops as soon as `is_enough` holds for the offers so far.
     pub(crate) fn answers_until(
         self,
         patience: Patience,
@@ -124,7 +128,7 @@ impl Asked<'_> {
             }
             let left = patience.end(&there.survey).saturating_duration_since(Instant::now());
             if left.is_zero() || is_enough(&there.pools()) {
-                // What a server that pings first has to say comes after this.
+                // The answers of a server that pings first arrive later than this.
                 there.warns = patience.quiet < QUIET;
                 let range = there.range;
                 let asked = there.survey.asked().filter(|ip| range.contains((*ip).into()));
@@ -137,7 +141,7 @@ impl Asked<'_> {
 }
 
 impl Drop for Asked<'_> {
-    /// What was asked for is still heard.
+    /// Asks no more. The answers to what was asked are still read.
     fn drop(&mut self) {
         if let Some(there) = self.lan.table().surveys.open.get_mut(&self.id) {
             there.attended = false;
@@ -149,12 +153,12 @@ impl Drop for Asked<'_> {
 
 impl Surveys {
     fn begin(&mut self, parent: &IfName, range: Range, samples: &[Ipv4Addr]) -> u64 {
-        // What was offered of the range before may have been taken out of the pool.
+        // Addresses of the range that were offered before may have been removed from the pool.
         for server in self.seen.get_mut(parent).into_iter().flat_map(BTreeMap::values_mut) {
             server.pool.offers.retain(|_, offered| !range.contains((*offered).into()));
         }
         let mut survey = Survey::new(samples, Instant::now(), random());
-        // What nobody waits for any more is waited for here.
+        // The new survey also takes the answers for surveys that no caller waits for any more.
         self.open.retain(|_, there| {
             let goes_on = there.attended || there.parent != *parent;
             if !goes_on {
@@ -170,18 +174,18 @@ impl Surveys {
         self.next
     }
 
-    /// The parents by which offers come.
+    /// The parents on which offers arrive.
     pub(super) fn parents(&self) -> impl Iterator<Item = &IfName> {
         self.open.values().map(|there| &there.parent)
     }
 
-    /// Forgets parents by which nothing is heard any more.
+    /// Forgets the parents that are not listened on any more.
     pub(super) fn follow(&mut self, parents: &BTreeMap<IfName, Tap>) {
         self.seen.retain(|parent, _| parents.contains_key(parent));
         self.open.retain(|_, there| there.attended || parents.contains_key(&there.parent));
     }
 
-    /// Sends what is due. Answers when something will be due next, and whether something could not be sent.
+    /// Sends what is due. Returns the time of the next action, and whether sending failed.
     pub(super) fn turn(
         &mut self,
         parents: &BTreeMap<IfName, Tap>,
@@ -195,8 +199,9 @@ impl Surveys {
             loop {
                 match there.survey.poll(now) {
                     Next::Send(outgoing) => {
-                        // From the parent's own MAC: an access point lets no other through. Offers are broadcast, since it is
-                        // the message that names the client that there is not.
+                        // Sent from the parent's own MAC, because an access point lets no other through.
+                        // Offers are broadcast. The message, not the frame, names the client, which does not
+                        // exist.
                         let Some(ear) = parents.get(&there.parent) else { return there.attended };
                         let frame = outgoing.frame(ear.mac, Mac::BROADCAST);
                         if !said(unreachable, &there.parent, send(&there.parent, &frame)) {
@@ -209,7 +214,7 @@ impl Surveys {
                         return true;
                     }
                     Next::End => {
-                        // Who did not answer this time is no more.
+                        // A server that did not answer this survey is gone.
                         if let Some(servers) = seen.get_mut(&there.parent) {
                             servers.retain(|_, server| server.heard >= there.survey.began());
                         }
@@ -221,7 +226,7 @@ impl Surveys {
         (next, failed)
     }
 
-    /// Takes in a frame that came by a parent. Answers whether somebody who waits has something to hear.
+    /// Handles a frame that a parent received. Returns whether a waiting caller has something new to look at.
     pub(super) fn hear(&mut self, parent: &IfName, frame: &[u8]) -> bool {
         let Some(datagram) = Datagram::to_client(frame, Checksum::Partial) else { return false };
         let Some(message) = Message::decode(datagram.payload) else { return false };
@@ -233,7 +238,7 @@ impl Surveys {
             answered = answered.or_else(|| Some((at, there.survey.receive(now, &message, datagram.source)?)));
         }
         let Some((at, id)) = answered else { return false };
-        // A server that works off one question after another has not come to the others yet.
+        // A server that answers one question after another has not reached the others yet.
         for there in &mut by_parent {
             there.survey.await_turn(now);
         }

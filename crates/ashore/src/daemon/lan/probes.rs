@@ -1,4 +1,4 @@
-//! Looking for addresses before they are used: when somebody asks, and ahead of need.
+//! Probing addresses before they are used: on request, and ahead of need.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -17,43 +17,46 @@ use super::send_queue::{SendQueue, Unsent};
 use super::{Lan, OnLan, Send, Table, UNREACHABLE_FOR, Unreachable, said, said_or_waits};
 use crate::daemon::random;
 
-/// For how long a look at the LAN, with listening ever since, is good enough to use an address without another.
+/// How long an address stays clear after a probe, with listening ever since, so that it can be used without
+/// another.
 pub(super) const CLEAR_FOR: Duration = Duration::from_secs(120);
-/// No look takes longer: by the RFC's times one takes seven seconds, and a second more where there is no room for its probes.
+/// No probe takes longer. With the timing of the RFC one takes seven seconds, and one second more if there is
+/// no room for its frames.
 const LONGEST: Duration = Duration::from_secs(30);
-/// The same of a last look, for which others wait. It takes a millisecond, unless somebody sees to it that it takes longer.
+/// The same for a last look, which other requests wait for. It takes a millisecond, unless an attacker delays
+/// it.
 const LONGEST_LAST: Duration = Duration::from_millis(200);
-/// An address of which the LAN was asked so lately needs no last look.
+/// An address that was probed this recently needs no last look.
 const ASKED_LATELY: Duration = Duration::from_secs(1);
-/// A glance is good for so long: most lists of an engine's containers take less.
+/// How long a glance counts. An engine's list of containers usually takes less.
 const GLANCE: Duration = Duration::from_millis(30);
-/// An address looked at ahead is looked at again when its clearance is this old.
+/// An address that is probed ahead is probed again when its clearance is this old.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
-/// How many probes by other machines are answered for an address that was taken a moment ago. Two hosts that both took it would
-/// go on answering each other otherwise.
+/// How many probes of other machines are answered for an address that was taken a moment ago. Without a
+/// limit, two hosts that both took it would answer each other for ever.
 pub(super) const MOST_TOLD: u32 = 8;
 
-/// An address to look for, and the MAC of the endpoint that is to have it, if it has one of its own.
+/// An address to probe for, and the MAC of the endpoint that is to have it, if the endpoint has its own MAC.
 pub(crate) type Sought = (IpAddr, Option<Mac>);
 
-/// Addresses that will be wanted next on a parent.
+/// Addresses that are likely to be needed next on a parent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Prefetch {
     pub(crate) parent: IfName,
     pub(crate) profile: Profile,
     pub(crate) ips: Vec<IpAddr>,
-    /// Those of them that the very next request will get, most likely.
+    /// Those of them that the very next request will most likely get.
     pub(crate) next: Vec<IpAddr>,
 }
 
-/// Why an address is taken to be nobody's.
+/// Why an address is considered free.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Clearance {
     pub(super) since: Instant,
-    /// How thoroughly it was looked for; nothing if it was an endpoint's until then.
+    /// The profile of the probe that found it clear, or `None` if an endpoint had it until then.
     pub(super) by: Option<Profile>,
-    /// When the LAN was last asked for it.
+    /// When the last probe for it was sent.
     pub(super) asked: Option<Instant>,
 }
 
@@ -72,14 +75,15 @@ impl Coming {
 }
 
 impl Lan {
-    /// Keeps these addresses looked at, so that an attach need not wait.
+    /// Sets the addresses that are kept probed, so that an attach need not wait.
     pub(crate) fn look_ahead(&self, ahead: Vec<Prefetch>) {
         self.table().ahead = ahead;
         self.shared.waker.wake();
     }
 
-    /// Begins the brief look of [`Lan::take`] at what a request will most likely take in a moment: the addresses that it `asks` for,
-    /// or those that come next in a subnet. It has ended when they are taken, and nobody waits for it.
+    /// Begins the brief look of [`Lan::take`] ahead of a request, for the addresses that it `asks` for, or
+    /// else for those that come next in a subnet. The look has ended by the time the addresses are taken, so
+    /// the request does not wait for it.
     pub(crate) fn glance(&self, parent: &IfName, subnet: &IpNet, asks: &[IpAddr]) {
         let mut table = self.table();
         let here = |ip: &&IpAddr| subnet.contains(*ip);
@@ -105,8 +109,9 @@ impl Lan {
         }
     }
 
-    /// Takes addresses for endpoints if all of them are clear, and begins a last look at them, which ends with
-    /// [`Lan::are_still_clear`]. Otherwise takes none, and returns the ones to look for first.
+    /// Takes addresses for endpoints if all of them are clear, and begins a last look at them, whose result
+    /// [`Lan::are_still_clear`] returns. Otherwise takes none, and returns the addresses that must be probed
+    /// first.
     pub(crate) fn take(&self, parent: &IfName, sought: &[Sought], profile: Profile) -> Vec<Sought> {
         let mut table = self.table();
         let is_clear = |ip: IpAddr| table.is_clear(&(parent.clone(), ip), profile, CLEAR_FOR);
@@ -117,7 +122,7 @@ impl Lan {
             for one in sought {
                 table.begin_brief(parent, *one, profile);
             }
-            // What it has begun is of the past for the next request.
+            // The glance does not count for the request after this one.
             table.glanced.retain(|(of, _), _| of != parent);
             drop(table);
             self.shared.waker.wake();
@@ -125,8 +130,9 @@ impl Lan {
         unclear
     }
 
-    /// Whether addresses that were taken are clear after the last look as well. It finds what took an address without a word:
-    /// most often that is another container of this host, or a machine at the other end of a cable.
+    /// Waits for the last look at addresses that were taken, and returns whether they are still clear. The
+    /// look finds a machine that took an address silently, usually another container of this host or a
+    /// machine at the other end of a cable.
     pub(crate) fn are_still_clear(&self, parent: &IfName, sought: &[Sought], profile: Profile) -> bool {
         let looks = |table: &mut Table| {
             sought.iter().any(|(ip, _)| table.probes.contains_key(&(parent.clone(), *ip)))
@@ -135,7 +141,7 @@ impl Lan {
         let (mut table, waited) = waited.unwrap_or_else(PoisonError::into_inner);
         let keys: Vec<OnLan> = sought.iter().map(|(ip, _)| (parent.clone(), *ip)).collect();
         if waited.timed_out() {
-            // It is looked for whole next, for which nobody else waits.
+            // The address is probed in full next, and no other request waits for that.
             for key in &keys {
                 table.probes.remove(key);
                 table.clear.remove(key);
@@ -144,8 +150,8 @@ impl Lan {
         keys.iter().all(|key| table.is_clear(key, profile, CLEAR_FOR))
     }
 
-    /// Looks for addresses, and returns once each is either clear or in use: those in use, and the machines that answered. Fails
-    /// if the LAN cannot be asked.
+    /// Probes for addresses, and waits until each is either clear or in use. Returns those in use, with the
+    /// machines that answered. Fails if nothing can be sent through the parent.
     pub(crate) fn probe(
         &self,
         parent: &IfName,
@@ -162,13 +168,13 @@ impl Lan {
         Ok(sought.iter().filter_map(answered).collect())
     }
 
-    /// Begins to look for an address of which it will be asked in a moment whether it is free.
+    /// Begins a look at an address for which [`Lan::is_free`] will be called in a moment.
     pub(crate) fn begin_look(&self, parent: &IfName, sought: Sought, profile: Profile) {
         self.table().begin_last(parent, sought, profile);
         self.shared.waker.wake();
     }
 
-    /// Whether an address is nobody's at this moment. One that has been clear until now takes one probe to tell.
+    /// Whether an address is free now. If it was clear until now, one probe is enough.
     pub(crate) fn is_free(
         &self,
         parent: &IfName,
@@ -191,7 +197,7 @@ impl Lan {
         began: Instant,
     ) -> Result<MutexGuard<'a, Table>, Unreachable> {
         if !table.parents.contains_key(parent) {
-            let why = "it is gone, or has no MAC".to_owned();
+            let why = "the interface is gone or has no MAC".to_owned();
             return Err(Unreachable { parent: parent.clone(), why, errno: None });
         }
         self.shared.waker.wake();
@@ -202,7 +208,7 @@ impl Lan {
         let (mut table, waited) = waited.unwrap_or_else(PoisonError::into_inner);
         if waited.timed_out() {
             table.probes.retain(|(by, ip), _| by != parent || !sought.iter().any(|(wanted, _)| wanted == ip));
-            let why = format!("no look for an address has ended within {} s", LONGEST.as_secs());
+            let why = format!("no probe for an address has ended within {} s", LONGEST.as_secs());
             return Err(Unreachable { parent: parent.clone(), why, errno: None });
         }
         let unheard = |(ip, _): &Sought| {
@@ -210,7 +216,7 @@ impl Lan {
             ended.is_some_and(|ended| *ended >= began) && !table.is_settled(parent, *ip, began)
         };
         if sought.iter().any(unheard) {
-            let why = "more is being said there than can be heard, an answer perhaps among it".to_owned();
+            let why = "frames were lost on reception, and an answer may have been among them".to_owned();
             return Err(Unreachable { parent: parent.clone(), why, errno: None });
         }
         match table.unreachable.get(parent) {
@@ -223,14 +229,15 @@ impl Lan {
 }
 
 impl Table {
-    /// The groups in which others ask for addresses that are looked for by a parent, or are to be used without another whole look.
+    /// The multicast groups in which other machines ask for addresses that are being probed, are clear or
+    /// were just taken.
     pub(super) fn asking_groups(&self, parent: &IfName) -> BTreeSet<Mac> {
         let keys = self.probes.keys().chain(self.clear.keys()).chain(self.coming.keys());
         let ips = keys.filter(|(on, _)| on == parent).map(|(_, ip)| *ip);
         ips.filter_map(asking_group).collect()
     }
 
-    /// Whether a look for an address that began at some time has a result.
+    /// Whether a probe for an address that began at or after the given time has a result.
     fn is_settled(&self, parent: &IfName, ip: IpAddr, began: Instant) -> bool {
         self.clear.contains_key(&(parent.clone(), ip))
             || self.answered_since(parent, ip, Some(began)).is_some()
@@ -253,7 +260,9 @@ impl Table {
         self.probes.entry(key).or_insert_with(probe);
     }
 
-    /// The same where it may have been clear until now, and then a last look does: not if who wants the whole one has not had it.
+    /// Begins a last look if the address was clear until now, and otherwise a whole probe. With the full
+    /// profile, the address must have been cleared by a probe: an address that an endpoint has just left is
+    /// probed in full.
     fn begin_last(&mut self, parent: &IfName, sought: Sought, profile: Profile) {
         let key = (parent.clone(), sought.0);
         let clearance = self.clear.get(&key).filter(|_| self.is_clear(&key, profile, CLEAR_FOR));
@@ -267,7 +276,7 @@ impl Table {
         }
     }
 
-    /// Begins the briefest look, if a glance has not done so.
+    /// Begins a brief look, unless a glance has begun it.
     fn begin_brief(&mut self, parent: &IfName, (ip, of): Sought, profile: Profile) {
         let now = Instant::now();
         if self.glanced.get(&(parent.clone(), ip)).is_none_or(|until| *until <= now) {
@@ -278,7 +287,7 @@ impl Table {
         }
     }
 
-    /// Begins to look with one probe.
+    /// Begins a look of a single probe.
     fn begin_once(&mut self, parent: &IfName, (ip, of): Sought, profile: Profile, after: Duration) {
         let Some(ear) = self.parents.get(parent) else { return };
         let (mac, now) = (ear.mac, Instant::now());
@@ -289,7 +298,7 @@ impl Table {
         self.probes.entry((parent.clone(), ip)).or_insert_with(probe);
     }
 
-    /// Begins to look at the next candidates whose clearance is missing or old.
+    /// Begins to probe the next candidates whose clearance is missing or old.
     pub(super) fn begin_ahead(&mut self) {
         let now = Instant::now();
         let due: Vec<(IfName, IpAddr, Profile)> = self
@@ -304,7 +313,7 @@ impl Table {
                     && !self.is_clear(&key, *profile, LOOK_AGAIN)
                     && !self.probes.contains_key(&key)
                     && self.hearsay.get(parent).is_none_or(|there| there.may_be_asked(*ip, LOOK_AGAIN, now))
-                    // It has come into use, and what will be wanted next has not been said again yet.
+                    // It has come into use, and the list of candidates has not been updated yet.
                     && !self.defended.contains_key(&key)
             })
             .collect();
@@ -313,9 +322,9 @@ impl Table {
         }
     }
 
-    /// Answers a machine that looks for an address which an attach took a moment ago. Until the endpoint's link is up, its kernel
-    /// does not answer. The answer is a probe, since that is a conflict for the other machine (RFC 5227, 2.1.1; RFC 4862, 5.4.3)
-    /// and changes no cache.
+    /// Answers a machine that probes for an address which was taken a moment ago. Until the endpoint's link
+    /// is up, its kernel does not answer. The answer is a probe: it is a conflict for the other machine (RFC
+    /// 5227, 2.1.1; RFC 4862, 5.4.3), and changes no neighbour cache.
     pub(super) fn tell_who_looks(&mut self, key: &OnLan, now: Instant, send: &Send) {
         let Some(coming) = self.coming.get_mut(key).filter(|coming| now < coming.until && coming.left > 0)
         else {
@@ -328,15 +337,16 @@ impl Table {
         said_or_waits(&mut self.unreachable, parent, told);
     }
 
-    /// Some of what was said by a parent could not be heard, an answer perhaps among it: looks that have asked begin anew, and those
-    /// for which that has happened too often come to nothing. Tells whether there were any of these.
+    /// Handles lost frames on a parent, which may have included an answer. Probes that have been sent begin
+    /// again. Those that were hit too often end without a result. Returns whether there were any of the
+    /// latter.
     pub(super) fn missed(&mut self, parent: &IfName, now: Instant) -> bool {
         let Table { probes, clear, unheard, .. } = self;
         let before = probes.len();
         probes.retain(|key, probe| {
             let goes_on = key.0 != *parent || probe.missed(now);
             if !goes_on {
-                tracing::warn!(ip = %key.1, %parent, "more is said there than can be heard, so nobody knows whether it is in use");
+                tracing::warn!(ip = %key.1, %parent, "frames were lost on reception, so it is unknown whether the address is in use");
                 clear.remove(key);
                 unheard.insert(key.clone(), now);
             }
@@ -345,16 +355,17 @@ impl Table {
         probes.len() < before
     }
 
-    /// Looks further where it is time to. Answers when it will be next, and whether a look ended.
+    /// Continues the probes that are due. Returns the time of the next action, and whether a probe ended.
     pub(super) fn look(&mut self, now: Instant, send: &Send) -> (Instant, bool) {
         let (mut next, mut ended) = (now + LOOK_AGAIN, false);
         let (unreachable, send_queue) = (&mut self.unreachable, self.send_queue.get_mut());
         let mut probes = std::mem::take(&mut self.probes);
         let join = |send_queue: &mut SendQueue, key: &OnLan, probe: &Probe| {
-            // Whoever has a last look is in the group.
+            // For a last look the host has joined the group already.
             let join = joining_frame(probe.own(), key.1).filter(|_| probe.has_begun() && !probe.is_last());
             if let Some(join) = join {
-                // Without it a switch may keep others' questions from this host, which the look itself need not know.
+                // Without it a switch may filter other machines' questions. The probe itself does not depend
+                // on that.
                 let _ = send_queue.send_now(&key.0, &join, now, send);
             }
         };
@@ -369,15 +380,15 @@ impl Table {
                         Ok(()) => {
                             said(unreachable, &key.0, Ok(()));
                         }
-                        // An attach waits for it, and the address is clear.
+                        // An attach waits for this look, and the address is clear without it.
                         Err(Unsent::Full(_)) if probe.is_brief() => break,
-                        // Its time runs from when it is asked.
+                        // The probe's time runs from when it is sent.
                         Err(Unsent::Full(again)) => {
                             probe.unsent(again);
                             next = next.min(again);
                             return true;
                         }
-                        // What nobody was asked, nobody has answered: it is neither clear nor another's.
+                        // A probe that was not sent has no result: the address is neither clear nor in use.
                         Err(Unsent::Failed(error)) => {
                             said(unreachable, &key.0, Err(error));
                             self.clear.remove(key);
@@ -388,7 +399,7 @@ impl Table {
                         next = next.min(until);
                         return true;
                     }
-                    // An answer may wait to be heard.
+                    // An answer may still be unread.
                     Action::Clear if self.behind.contains(&key.0) => {
                         next = now;
                         return true;
@@ -408,7 +419,7 @@ impl Table {
                         break;
                     }
                     Action::Conflict(mac) => {
-                        tracing::warn!(ip = %key.1, %mac, parent = %key.0, "in use on the LAN, so not handed out");
+                        tracing::warn!(ip = %key.1, %mac, parent = %key.0, "the address is in use on the LAN, so it is not assigned");
                         self.hearsay.entry(key.0.clone()).or_default().confirm(key.1, mac, now);
                         break;
                     }
@@ -441,7 +452,7 @@ mod tests {
         io::Error::from_raw_os_error(nix::libc::ENOBUFS)
     }
 
-    /// Looks for so many addresses by a sender, to the end.
+    /// Probes for `count` addresses to the end, with the given sender.
     fn look_for(count: u8, send: &Send) -> Table {
         let ear = Tap { parent: 2, mac: Mac([2, 0, 0, 0, 0, 1]), shim: None };
         let mut table = Table { parents: BTreeMap::from([(eth0(), ear)]), ..Table::default() };
@@ -457,7 +468,7 @@ mod tests {
 
     #[test]
     fn a_probe_for_which_there_is_no_room_is_sent_a_little_later() {
-        // Two frames find room, and two others some milliseconds later.
+        // There is room for two frames, and for two more some milliseconds later.
         let (room, emptied) = (Cell::new(2_u8), Cell::new(Instant::now()));
         let asked: RefCell<BTreeMap<IpAddr, Vec<Instant>>> = RefCell::default();
         let table = look_for(50, &|_, frame| {
@@ -531,7 +542,7 @@ mod tests {
         assert!(sent.get() >= 3, "it was tried more than once");
         assert!(!table.is_settled(&eth0(), ip, began) && table.unheard[&key] >= began);
 
-        // An answer may wait to be heard.
+        // An answer may still be unread.
         table.begin(&eth0(), (ip, None), Profile::Quick);
         table.behind.insert(eth0());
         let end = Instant::now() + Duration::from_millis(400);
@@ -543,7 +554,7 @@ mod tests {
         table.turn(&say);
         assert!(table.is_settled(&eth0(), ip, began));
 
-        // What was clear is so no more.
+        // An address that was clear is not clear any more.
         table.clear.get_mut(&key).unwrap().asked = None;
         table.begin_once(&eth0(), (ip, None), Profile::Quick, BRIEF_LOOK);
         while table.probes.contains_key(&key) {

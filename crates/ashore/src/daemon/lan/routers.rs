@@ -1,4 +1,4 @@
-//! What IPv6 routers advertise, by each parent of a network that follows them.
+//! What IPv6 routers advertise on each parent of a network that follows them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::PoisonError;
@@ -16,51 +16,51 @@ use ashore_wire::slaac::{Action, Link, Offer};
 use super::{Lan, Send, Tap, seconds};
 use crate::daemon::random;
 
-/// How long somebody waits for a router that was just asked for the first time: one answers within half a second (RFC 4861, 6.2.6), and
-/// what comes later is followed all the same.
+/// How long to wait for a router after the first solicitation. A router answers within half a second (RFC
+/// 4861, 6.2.6), and a later advertisement is followed as well.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// All links whose routers are followed.
 #[derive(Default)]
 pub(super) struct Routers {
     links: BTreeMap<IfName, Followed>,
-    /// Where it is said by which parent the offer is another than before. What it is, is to be looked up.
+    /// The channel for parents whose offer has changed. The receiver must look up the current offer.
     changed: Option<Sender<IfName>>,
 }
 
 struct Followed {
     link: Link,
-    /// When it was first asked for routers, or again because it came back.
+    /// When routers were first solicited, or solicited again because the link came back.
     since: Instant,
     /// Whether frames can pass.
     up: bool,
 }
 
-/// This moment by both clocks.
+/// The current time, by both clocks.
 pub(crate) fn moment() -> Moment {
     Moment { now: boottime(), today: seconds() }
 }
 
 impl Lan {
-    /// Says where it is told by which parent routers offer something else.
+    /// Sets the channel for parents whose routers offer something else.
     pub(crate) fn tell_of_routers(&self, changed: Sender<IfName>) {
         self.table().routers.changed = Some(changed);
     }
 
-    /// Tells of a parent, or of all of them, as if its routers had offered something else.
+    /// Reports a parent, or all parents, as if its routers had offered something else.
     pub(crate) fn look_at_routers(&self, parent: Option<&IfName>) {
         let table = self.table();
         let all = table.routers.links.keys().filter(|there| parent.is_none_or(|parent| parent == *there));
         all.for_each(|parent| table.routers.say_changed(parent));
     }
 
-    /// What the routers by a parent offer, with what else is told there.
+    /// What the routers on a parent's LAN offer, together with what DHCPv6 servers tell there.
     pub(crate) fn offer(&self, parent: &IfName) -> Offer {
         let table = self.table();
         table.inquiries.add_to(parent, table.routers.offer(parent))
     }
 
-    /// Waits until a router has spoken by a parent, for as long as that is to be expected.
+    /// Waits until a router has advertised on a parent, for as long as one is to be expected.
     pub(crate) fn await_router(&self, parent: &IfName) {
         let mut table = self.table();
         loop {
@@ -77,19 +77,20 @@ impl Lan {
 }
 
 impl Routers {
-    /// What the routers by a parent offer.
+    /// What the routers on a parent's LAN offer.
     pub(super) fn offer(&self, parent: &IfName) -> Offer {
         self.links.get(parent).map(|followed| followed.link.offer(boottime())).unwrap_or_default()
     }
 
     pub(super) fn say_changed(&self, parent: &IfName) {
         if let Some(changed) = &self.changed {
-            // The thread that listens ends with the daemon alone.
+            // The LAN thread lives as long as the daemon, so an error can be ignored.
             let _ = changed.send(parent.clone());
         }
     }
 
-    /// Takes in by which parents routers are followed. What endpoints had of them before a start is believed until it ends.
+    /// Updates the parents on which routers are followed. What endpoints had learned before a restart of the
+    /// daemon is kept until it expires.
     pub(super) fn follow(&mut self, state: &State, host: &View) {
         let networks = || state.networks.values().filter(|network| network.follows_routers());
         let parents: BTreeSet<&IfName> = networks().map(|network| &network.parent).collect();
@@ -114,7 +115,7 @@ impl Routers {
         }
     }
 
-    /// No router has been heard by a parent, and is asked anew.
+    /// Solicits routers again on a parent where none has been heard.
     pub(super) fn ask_again(&mut self, parent: &IfName) {
         if let Some(followed) = self.links.get_mut(parent).filter(|followed| !followed.link.has_heard()) {
             followed.since = boottime();
@@ -122,7 +123,7 @@ impl Routers {
         }
     }
 
-    /// Does what is due. Answers how long nothing will be.
+    /// Does what is due. Returns the time until the next action.
     pub(super) fn turn(&mut self, parents: &BTreeMap<IfName, Tap>, send: &Send) -> Option<Duration> {
         let (now, mut wait, mut news): (Instant, Option<Duration>, Vec<IfName>) =
             (boottime(), None, Vec::new());
@@ -131,11 +132,11 @@ impl Routers {
                 match followed.link.poll(now) {
                     Action::Wait(until) => break until,
                     Action::News => news.push(parent.clone()),
-                    // A solicitation that cannot be sent is as one that is lost.
+                    // A solicitation that cannot be sent is treated like one that is lost.
                     Action::Solicit => {
                         let mac = parents.get(parent).filter(|_| followed.up).map(|ear| ear.mac);
                         if let Some(Err(error)) = mac.map(|mac| send(parent, &router_solicitation(mac))) {
-                            tracing::debug!(%parent, "no router can be asked: {error}");
+                            tracing::debug!(%parent, "cannot send a router solicitation: {error}");
                         }
                     }
                 }
@@ -148,11 +149,11 @@ impl Routers {
         wait
     }
 
-    /// Takes in a frame that came by a parent. Tells whether a router has spoken.
+    /// Handles a frame that a parent received. Returns whether it was a router advertisement.
     pub(super) fn hear(&mut self, parent: &IfName, frame: &[u8]) -> bool {
         let Some(followed) = self.links.get_mut(parent) else { return false };
         let Some(said) = RouterAdvertisement::parse(frame) else { return false };
-        tracing::debug!(%parent, router = %said.router, lifetime = said.lifetime, prefixes = said.prefixes.len(), "a router speaks");
+        tracing::debug!(%parent, router = %said.router, lifetime = said.lifetime, prefixes = said.prefixes.len(), "router advertisement received");
         followed.link.receive(&said, boottime());
         true
     }

@@ -1,7 +1,8 @@
-//! Frames for which the kernel has no room at the moment, which are sent a little later.
+//! Queues of frames that the kernel has no room for at the moment, and that are sent a little later.
 //!
-//! The kernel copies each broadcast of a macvlan to all siblings, and some hundreds of them fill the processor's queue
-//! (`net.core.netdev_max_backlog`, 1000 frames) with a few broadcasts. The next one is refused (`ENOBUFS`), and has room some milliseconds later.
+//! The kernel copies each broadcast of a macvlan to all siblings. With some hundreds of siblings, a few
+//! broadcasts fill the processor's queue (`net.core.netdev_max_backlog`, 1000 frames). The next broadcast
+//! fails (`ENOBUFS`), and succeeds some milliseconds later.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -11,20 +12,20 @@ use ashore_core::net::name::IfName;
 
 use super::Send;
 
-/// When it is tried again: the siblings have taken a thousand frames in by then.
+/// When to try again. By then the siblings have received a thousand frames.
 const AGAIN: Duration = Duration::from_millis(3);
-/// For how long there may be no room by a parent before it counts as one by which nothing can be said.
+/// How long a parent may have no room before sending through it counts as failed.
 const FULL_FOR: Duration = Duration::from_secs(1);
-/// How many frames wait for one parent: more than are sent in the time.
+/// How many frames may wait for one parent: more than are sent in that time.
 const MOST: usize = 512;
 
-/// What waits, by parents that have no room.
+/// The parents that have no room, with the frames that wait.
 #[derive(Default)]
 pub(super) struct SendQueue(BTreeMap<IfName, Full>);
 
 /// A parent that has no room.
 struct Full {
-    /// Since when nothing could be sent.
+    /// Since when no frame could be sent.
     since: Instant,
     /// When to try again.
     again: Instant,
@@ -36,7 +37,7 @@ struct Full {
 pub(super) enum Unsent {
     /// There is no room before this moment.
     Full(Instant),
-    /// It cannot be sent.
+    /// The frame cannot be sent.
     Failed(io::Error),
 }
 
@@ -50,7 +51,7 @@ impl Unsent {
 }
 
 impl SendQueue {
-    /// Sends a frame, now or a little later, behind those that wait. Answers whether it is sent.
+    /// Sends a frame, or queues it behind those that wait. Returns whether it was sent.
     pub(super) fn send(
         &mut self,
         parent: &IfName,
@@ -70,7 +71,7 @@ impl SendQueue {
         }
     }
 
-    /// Sends a frame now, or not at all.
+    /// Sends a frame now or not at all.
     pub(super) fn send_now(
         &mut self,
         parent: &IfName,
@@ -78,7 +79,7 @@ impl SendQueue {
         now: Instant,
         send: &Send,
     ) -> Result<(), Unsent> {
-        // Every try costs the siblings as much as a frame that is sent.
+        // Every attempt costs the siblings as much as a frame that is sent.
         if let Some(full) = self.0.get(parent).filter(|full| now < full.again || !full.waiting.is_empty()) {
             return Err(Unsent::Full(full.again.max(now)));
         }
@@ -99,7 +100,8 @@ impl SendQueue {
         }
     }
 
-    /// Sends what waits and has room now. Answers by which parents what waited cannot be sent, and why.
+    /// Sends the waiting frames that have room now. Returns the parents through which they cannot be sent,
+    /// with the error.
     pub(super) fn turn(&mut self, now: Instant, send: &Send) -> Vec<(IfName, io::Error)> {
         let mut failed = Vec::new();
         self.0.retain(|parent, full| {
@@ -122,13 +124,13 @@ impl SendQueue {
                     }
                 }
             }
-            // Others keep their frames themselves, and try again if they still want to.
+            // A caller of `send_now` keeps its frame and tries again if it still wants to.
             !full.waiting.is_empty() || !has_room && now < full.again + FULL_FOR
         });
         failed
     }
 
-    /// When something that waits is to be tried again.
+    /// When to try the next waiting frame.
     pub(super) fn next(&self) -> Option<Instant> {
         self.0.values().filter(|full| !full.waiting.is_empty()).map(|full| full.again).min()
     }
@@ -202,7 +204,7 @@ mod tests {
         assert!(now - start >= FULL_FOR && now - start < FULL_FOR + 2 * AGAIN);
         assert!(tries.get() <= 1 + (FULL_FOR.as_millis() / AGAIN.as_millis()) as i32 + 1, "{tries:?}");
 
-        // Nobody else waits as long, until it has been left alone for a while.
+        // No later caller waits as long, until the parent has been left alone for a while.
         let waits_for = |send_queue: &mut SendQueue, start: Instant| {
             let mut now = start;
             while let Err(Unsent::Full(again)) = send_queue.send_now(&eth0(), &[0], now, &send) {

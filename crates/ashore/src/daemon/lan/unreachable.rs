@@ -1,4 +1,4 @@
-//! Parents by which the LAN cannot be asked.
+//! Parents through which nothing can be sent to the LAN.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -6,17 +6,17 @@ use std::time::Instant;
 
 use ashore_core::net::name::IfName;
 
-/// Why the LAN cannot be asked by a parent.
+/// Why nothing can be sent through a parent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Unreachable {
     pub(crate) parent: IfName,
     pub(crate) why: String,
-    /// The kernel's error number, where it was the kernel.
+    /// The kernel's error number, if the error comes from the kernel.
     pub(crate) errno: Option<i32>,
 }
 
-/// Enters whether something could be said by a parent. Why it cannot be listened to stands, if nothing can be said for
-/// that reason.
+/// Records whether a frame was sent through a parent, and returns it. If sending fails only because the
+/// parent cannot be listened on, the recorded reason for that is kept.
 pub(super) fn said(
     unreachable: &mut BTreeMap<IfName, (Unreachable, Instant)>,
     parent: &IfName,
@@ -42,7 +42,7 @@ pub(super) fn said(
     }
 }
 
-/// The same of what may wait for room, of which nothing is known yet.
+/// Does the same for a frame that may have been queued (`Ok(false)`), in which case nothing is known yet.
 pub(super) fn said_or_waits(
     unreachable: &mut BTreeMap<IfName, (Unreachable, Instant)>,
     parent: &IfName,

@@ -1,4 +1,5 @@
-//! The engine's own API, as far as Ashore asks: HTTP and JSON on a Unix socket (Docker Engine API 1.40 and later).
+//! The engine's API, as far as Ashore needs it: HTTP and JSON on a Unix socket (Docker Engine API 1.40 and
+//! later).
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,13 +14,13 @@ use serde::Deserialize as _;
 use serde_json::Value;
 use tokio::net::UnixStream;
 
-/// A list of a thousand containers has about a megabyte.
+/// The maximum length of an answer. A list of a thousand containers has about a megabyte.
 const LONGEST: usize = 16 * 1024 * 1024;
 
-/// For how long an engine is waited for that may be at work on what it is asked about. One that hangs keeps a descriptor no
-/// longer.
+/// How long to wait for an engine that may be working on what it is asked about. A hung engine keeps a
+/// descriptor no longer than this.
 const PATIENCE: Duration = Duration::from_secs(300);
-/// What the engine refused, and why.
+/// An error answer of the engine.
 #[derive(Debug, thiserror::Error)]
 #[error("{path}: {status} {said}")]
 struct Refused {
@@ -28,17 +29,17 @@ struct Refused {
     said: String,
 }
 
-/// Whether the engine has answered that there is no such thing.
+/// Whether the engine has answered that the object does not exist.
 pub(super) fn is_not_found(error: &anyhow::Error) -> bool {
     error.downcast_ref::<Refused>().is_some_and(|refused| refused.status == StatusCode::NOT_FOUND)
 }
 
-/// Whether the engine has answered at all: any other error leaves open what it did.
+/// Whether the engine has answered. Any other error leaves open what the engine did.
 pub(super) fn is_refusal(error: &anyhow::Error) -> bool {
     error.is::<Refused>()
 }
 
-/// Where the engine listens.
+/// The engine's API at a socket.
 #[derive(Debug, Clone)]
 pub(super) struct Api {
     socket: PathBuf,
@@ -49,7 +50,7 @@ impl Api {
         Api { socket: socket.to_owned() }
     }
 
-    /// What is at a path.
+    /// Gets what is at a path.
     pub(super) async fn get<T: serde::de::DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
         let bytes = self.call(Method::GET, path, None).await?;
         Ok(serde_json::from_slice(&bytes)?)
@@ -60,7 +61,7 @@ impl Api {
         self.call(Method::GET, "/_ping", None).await.map(|_| ())
     }
 
-    /// Asks for something to be done.
+    /// Posts a request.
     pub(super) async fn post(&self, path: &str, body: &Value) -> anyhow::Result<()> {
         self.call(Method::POST, path, Some(body)).await.map(|_| ())
     }
@@ -95,7 +96,7 @@ impl Api {
         Ok((sender, driver))
     }
 
-    /// Word of what happens, from now on.
+    /// Subscribes to events.
     pub(super) async fn events(&self, filters: &Value) -> anyhow::Result<Events> {
         let (mut sender, connection) = self.connect().await?;
         let path = format!("/events?filters={}", escaped(&filters.to_string()));
@@ -124,18 +125,19 @@ async fn send(
 /// The stream of events.
 pub(super) struct Events {
     body: Incoming,
-    /// Dropped, it would end the connection.
+    /// Kept because dropping it would end the connection.
     _sender: SendRequest<Full<Bytes>>,
     connection: tokio::task::JoinHandle<()>,
-    /// Whether something has come that nobody was told of.
+    /// Whether an event has arrived that no caller was told of.
     news: bool,
 }
 
 impl Events {
-    /// Waits for the next piece of news, and for those that come in the same moment. Tells whether there will be more.
+    /// Waits for the next event, and for those that arrive in the same moment. Returns whether the stream
+    /// goes on.
     ///
-    /// Who gives up waiting meanwhile is told the next time. The engine sends word of some changes before its lists show
-    /// them, so a list that is taken instead of waiting may lack what the news is about.
+    /// If a caller stops waiting early, the next call reports the event. The engine reports some changes
+    /// before its lists show them, so a list that is taken instead of waiting may lack the change.
     pub(super) async fn wait(&mut self, settle: Duration) -> bool {
         if !self.news && !self.next().await {
             return false;
@@ -161,7 +163,7 @@ impl Drop for Events {
     }
 }
 
-/// A value that the engine, as Go does, may write as `null` where there is none.
+/// Deserialises a value that the engine, written in Go, may send as `null` if it is empty.
 pub(super) fn or_null<'de, T, D>(deserializer: D) -> Result<T, D::Error>
 where
     T: serde::Deserialize<'de> + Default,
@@ -170,7 +172,7 @@ where
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// A text as part of a URI (RFC 3986, 2.1).
+/// Percent-encodes a text as part of a URI (RFC 3986, 2.1).
 pub(super) fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for byte in text.bytes() {
@@ -205,7 +207,7 @@ mod tests {
             assert_ne!(stream.read(&mut [0; 2048]).unwrap(), 0);
             let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
             write!(stream, "{head}2\r\n{{}}\r\n").unwrap();
-            // It says nothing more until its client goes.
+            // It sends nothing more until its client closes the connection.
             while stream.read(&mut [0; 2048]).is_ok_and(|length| length > 0) {}
         });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -1,5 +1,6 @@
-//! What may be said of one container's attachment: `--driver-opt` of `docker network connect`, `driver-opt=` of `docker run
-//! --network`, `driver_opts` of a service's network in a compose file. The engine mixes them with labels of its own.
+//! Options of one container's attachment: `--driver-opt` of `docker network connect`, `driver-opt=` of
+//! `docker run --network`, and `driver_opts` of a service's network in a compose file. The engine mixes them
+//! with labels of its own.
 
 use ashore_core::net::name::IfName;
 use ashore_wire::Mac;
@@ -10,26 +11,27 @@ use serde_json::{Map, Value};
 use super::options::nearest;
 use super::running::Version;
 
-/// The labels are the engine's own (moby, `libnetwork/netlabel`). The MAC that the user chose is six bytes in base64.
+/// These labels are the engine's own (moby, `libnetwork/netlabel`). The MAC that the user chose is six bytes
+/// in base64.
 const MAC: &str = "com.docker.network.endpoint.macaddress";
 const IFNAME: &str = "com.docker.network.endpoint.ifname";
 const SYSCTLS: &str = "com.docker.network.endpoint.sysctls";
-/// All that may be given with `driver-opt`.
+/// All options that `driver-opt` accepts.
 pub const KNOWN: [&str; 2] = [IFNAME, SYSCTLS];
-/// What begins so and is none of these is the engine's own business: exposed ports, a port map, and what is to come.
+/// Other labels with this prefix concern only the engine: exposed ports, a port map, and future ones.
 const RESERVED: &str = "com.docker.network.";
 
-/// The first engine that sets an interface's sysctls.
+/// The first engine version that sets an interface's sysctls.
 const SETS_SYSCTLS: Version = Version(27, 0);
-/// The first engine that gives an interface the name that a plugin wants.
+/// The first engine version that gives an interface the name that a plugin wants.
 const TAKES_NAMES: Version = Version(29, 8);
 
-/// What the user chose for one attachment.
+/// The user's choices for one attachment.
 #[derive(Debug, Default)]
 pub(super) struct Attachment {
     pub(super) mac: Option<Mac>,
     pub(super) ifname: Option<IfName>,
-    /// The sysctls are read and set by the engine.
+    /// Whether there are sysctls, which the engine reads and sets.
     has_sysctls: bool,
 }
 
@@ -51,12 +53,12 @@ impl Attachment {
         })
     }
 
-    /// Whether what was chosen depends on the engine's version.
+    /// Whether the choices depend on the engine's version.
     pub(super) fn depends_on_engine(&self) -> bool {
         self.has_sysctls || self.ifname.is_some()
     }
 
-    /// What an engine would pass over in silence.
+    /// Fails if the engine would silently ignore a choice.
     pub(super) fn check(&self, engine: Version) -> Result<(), String> {
         if self.has_sysctls && engine < SETS_SYSCTLS {
             return Err(format!(
@@ -66,7 +68,7 @@ impl Attachment {
         match &self.ifname {
             Some(name) if engine < TAKES_NAMES && !name.as_str().ends_with(|c: char| c.is_ascii_digit()) => {
                 Err(format!(
-                    "Docker {engine} numbers a plugin's interfaces itself, and takes a name without a number from {TAKES_NAMES} on; try: {IFNAME}={name}0"
+                    "Docker {engine} numbers a plugin's interfaces itself, and accepts a name without a number since {TAKES_NAMES}; try: {IFNAME}={name}0"
                 ))
             }
             _ => Ok(()),
@@ -77,7 +79,7 @@ impl Attachment {
 fn mac(value: &Value) -> Result<Mac, String> {
     let bytes = value.as_str().and_then(|text| STANDARD.decode(text).ok());
     let octets: Option<[u8; 6]> = bytes.and_then(|bytes| bytes.try_into().ok());
-    octets.map(Mac).ok_or_else(|| format!("{MAC} is no MAC of six bytes: {value}"))
+    octets.map(Mac).ok_or_else(|| format!("{MAC} is not a MAC of six bytes: {value}"))
 }
 
 #[cfg(test)]

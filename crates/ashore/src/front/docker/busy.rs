@@ -1,6 +1,7 @@
-//! Which container an engine is at work on. It holds a container's lock from before it starts or connects it until that is
-//! done, and does not answer for this one meanwhile (moby, `daemon/start.go` and `container_operations.go`; seen on Docker
-//! 20.10 and 28.5), while the others are answered for within milliseconds.
+//! Finds the container that an engine is working on. The engine holds a container's lock from before it
+//! starts or connects the container until that is done, and does not answer questions about it meanwhile
+//! (moby, `daemon/start.go` and `container_operations.go`; seen on Docker 20.10 and 28.5). It answers for the
+//! others within milliseconds.
 
 use std::time::{Duration, Instant};
 
@@ -9,12 +10,12 @@ use tokio::task::JoinSet;
 
 use super::api::Api;
 
-/// Too little time for an engine, however quick it was before.
+/// The minimum time to wait, however fast the engine was before.
 const LEAST: Duration = Duration::from_millis(5);
 
-/// The only one of these containers, by id, for which the engine does not answer. Once it has answered for all others, how
-/// long that took tells how quick it is, and a few times as long is enough; none at all for one that `starts` by another
-/// sign.
+/// Returns the only one of these containers, by id, for which the engine does not answer. Once it has
+/// answered for all others, the time that it took tells how fast it is, and the wait ends after three times
+/// as long. There is no such wait for a container that `starts`, as known from another sign.
 pub(super) async fn only_busy<'a>(
     api: &Api,
     ids: &[&'a str],
@@ -26,7 +27,7 @@ pub(super) async fn only_busy<'a>(
     for (at, id) in ids.iter().enumerate() {
         let (api, path) = (api.clone(), format!("/containers/{id}/json"));
         asked.spawn(async move {
-            // Also one that is gone has been answered for.
+            // An error, such as for a container that is gone, is an answer too.
             let _ = api.get::<IgnoredAny>(&path).await;
             at
         });
@@ -42,7 +43,7 @@ pub(super) async fn only_busy<'a>(
             wait = (3 * begun.elapsed()).max(LEAST).min(patience);
         }
     }
-    // An engine that finds nobody to answer any more complains in its log.
+    // An engine that cannot send its answer would complain in its log.
     asked.detach_all();
     match left(ids, &busy).as_slice() {
         [one] => Some(one),

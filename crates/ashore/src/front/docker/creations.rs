@@ -1,9 +1,9 @@
-//! Whether the engine is making a network of Ashore's own driver at this moment.
+//! Whether the engine is creating a network of Ashore's own driver at this moment.
 //!
-//! An engine does not tell an IPAM driver which network driver a pool is for. From 28 on it asks the network driver, right
-//! before it opens the network's pools, whether that needs an address for a router (moby, `libnetwork/controller.go`). What
-//! it asks for until it makes the network is then that driver's. A pool that is opened while no network of Ashore's is on
-//! its way is another driver's.
+//! An engine does not tell an IPAM driver which network driver a pool is for. Since version 28 it asks the
+//! network driver, right before it opens the network's pools, whether the network needs a gateway address
+//! (moby, `libnetwork/controller.go`). Its IPAM calls until it creates the network are then for that driver.
+//! A pool that is opened while no network of Ashore's is being created is for another driver.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,14 +13,14 @@ use super::running::Version;
 use super::unanswered::{Note, Unanswered};
 use super::version;
 
-/// The first engine that asks.
+/// The first engine version that asks.
 const ASKS: Version = Version(28, 0);
-/// An engine that got an answer asks the next question within milliseconds. One that says nothing for so long has given up,
-/// which it does not tell.
+/// How long a creation lasts without a call. An engine that got an answer asks the next question within
+/// milliseconds. An engine that gives up does not report that.
 const LASTS: Duration = Duration::from_secs(30);
-/// More than an engine ever makes at once.
+/// More than an engine ever creates at once.
 const MOST: usize = 64;
-/// What they are noted as, so that a daemon that starts in between knows of them.
+/// The name of their notes, by which a daemon that starts in between knows of them.
 const NOTED: &str = "creation";
 
 pub(super) struct Creations {
@@ -28,15 +28,15 @@ pub(super) struct Creations {
     unanswered: Arc<Unanswered>,
 }
 
-/// A network that is being made.
+/// A network that is being created.
 struct UnderWay {
     until: Instant,
-    /// Goes with it.
+    /// Removed together with this.
     _note: Note,
 }
 
 impl Creations {
-    /// Those that a daemon before this one has seen begin are still under way.
+    /// Takes over the creations that an earlier daemon has seen begin.
     pub(super) fn new(unanswered: Arc<Unanswered>) -> Self {
         let noted = unanswered.left_of(NOTED).into_iter();
         let under_way = noted.map(|note| UnderWay { until: Instant::now() + LASTS, _note: note }).collect();
@@ -50,7 +50,7 @@ impl Creations {
         under_way
     }
 
-    /// Takes in how a call of the engine's was answered: by that it is known how far a network is.
+    /// Updates the creations by a call of the engine and its outcome.
     pub(super) fn take_in(&self, method: &str, succeeded: bool) {
         match (method, succeeded) {
             ("NetworkDriver.GwAllocCheck", true) => self.begins(),
@@ -60,7 +60,7 @@ impl Creations {
         }
     }
 
-    /// The engine has asked what a network of Ashore's needs.
+    /// Begins a creation: the engine has asked what a network of Ashore's needs.
     fn begins(&self) {
         let mut under_way = self.under_way();
         if under_way.len() < MOST {
@@ -69,14 +69,14 @@ impl Creations {
         }
     }
 
-    /// Whether a network of Ashore's is under way. It stays so for as long as the engine goes on asking.
+    /// Whether a network of Ashore's is being created. This stays so while the engine makes further calls.
     fn goes_on(&self) -> bool {
         let mut under_way = self.under_way();
         under_way.iter_mut().for_each(|one| one.until = Instant::now() + LASTS);
         !under_way.is_empty()
     }
 
-    /// One has been made, or refused.
+    /// Ends a creation: a network was created or refused.
     fn ends(&self) {
         let mut under_way = self.under_way();
         if !under_way.is_empty() {
@@ -84,8 +84,9 @@ impl Creations {
         }
     }
 
-    /// Whether a pool is for a network of another driver for certain: an engine that would have asked has not. An engine
-    /// that starts opens the pools of all networks it has, without asking, and answers nobody yet.
+    /// Whether a pool is certainly for a network of another driver, because the engine would have asked
+    /// otherwise. An engine that starts opens the pools of all its networks without asking, and answers no
+    /// request yet.
     pub(super) async fn is_others(&self, engine: &Engine) -> bool {
         !self.goes_on() && version::answered_now(engine).await.is_some_and(|version| version >= ASKS)
     }

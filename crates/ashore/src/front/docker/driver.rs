@@ -12,7 +12,7 @@ use super::attachment::Attachment;
 use super::options::{is_internal, network};
 use super::{Call, Shape, given, parse};
 
-/// Asked by engines from 28 on: whether a network needs no address for a router.
+/// Asked by engines since version 28: whether a network needs no gateway address.
 #[derive(Deserialize)]
 struct GwAllocCheck {
     #[serde(rename = "Options", default)]
@@ -75,11 +75,11 @@ pub(super) fn call(name: &str, body: &[u8]) -> Result<Call, String> {
         "Join" => (Some(join(parse(body)?)), Shape::Join),
         "Leave" => (Some(EngineCall::Leave { id: parse::<Named>(body)?.endpoint }), nothing),
         "DeleteEndpoint" => (Some(EngineCall::Delete { id: parse::<Named>(body)?.endpoint }), nothing),
-        // Ports need no mapping here, and other nodes are found by ARP.
+        // Ports need no mapping, and other nodes are found by ARP.
         "DiscoverNew" | "DiscoverDelete" | "ProgramExternalConnectivity" | "RevokeExternalConnectivity" => {
             (None, nothing)
         }
-        _ => return Err(format!("`NetworkDriver.{name}` is no call that Ashore knows")),
+        _ => return Err(format!("`NetworkDriver.{name}` is not a call that Ashore supports")),
     };
     Ok(Call::new(stage, shape))
 }
@@ -103,8 +103,9 @@ fn prepare(request: CreateEndpoint, attachment: &Attachment) -> Result<EngineCal
     }))
 }
 
-/// Where the engine finds the link. It adds the default routes itself. To 29.7 it names the link by the prefix and the
-/// first number that is free, and takes a whole name from 29.8 on (moby pull request 52866).
+/// The reply to `Join`: where the engine finds the link. The engine adds the default routes itself. Up to
+/// 29.7 it names the link by the prefix and the first free number. Since 29.8 it accepts a whole name (moby
+/// pull request 52866).
 pub(super) fn joined(
     link: &IfName,
     inside: Option<&IfName>,
@@ -113,14 +114,14 @@ pub(super) fn joined(
 ) -> Value {
     let prefix = inside.map_or("eth", |name| name.as_str().trim_end_matches(|c: char| c.is_ascii_digit()));
     let text = |v6| gateways.iter().find(|ip| ip.is_ipv6() == v6).map_or(String::new(), ToString::to_string);
-    // Of a route on the link (`types.CONNECTED` of libnetwork), which is set before the gateway's.
+    // A route on the link (`types.CONNECTED` of libnetwork), which the engine sets before the gateway's.
     let connected = |net: &IpNet| json!({ "Destination": net, "RouteType": 1, "NextHop": "" });
     json!({
         "InterfaceName": { "SrcName": link, "DstPrefix": prefix, "DstName": inside },
         "Gateway": text(false),
         "GatewayIPv6": text(true),
         "StaticRoutes": on_link.iter().map(connected).collect::<Vec<_>>(),
-        // Without it the engine would give a container without a gateway a second interface, behind NAT.
+        // Otherwise the engine would give a container without a gateway a second interface, behind NAT.
         "DisableGatewayService": true,
     })
 }

@@ -1,4 +1,4 @@
-//! Where the engine is, and what is known of it.
+//! Where the engine is, and what is known about it.
 
 use std::path::{Path, PathBuf};
 
@@ -6,23 +6,23 @@ use super::reconnect::Disconnected;
 use super::running::Running;
 use super::silence::Silence;
 
-/// Where the engine is.
+/// An engine.
 pub(super) struct Engine {
-    /// Its own socket.
+    /// The socket of its API.
     pub(super) socket: PathBuf,
     /// The root of its file system.
     pub(super) root: PathBuf,
-    /// The driver's name to it, without the registry and the tag that a managed plugin's has besides.
+    /// The name by which the engine knows the driver, without the registry and the tag of a managed plugin.
     pub(super) driver: String,
     pub(super) silence: Silence,
     pub(super) version: Running,
-    /// Its containers that are being connected anew.
+    /// Containers that are being reconnected.
     pub(super) disconnected: Disconnected,
 }
 
 impl Engine {
-    /// A path of the engine's as this process reaches it. Its keys begin with `/var/run`, a symbolic link to `/run`
-    /// which would lead out of the engine's root.
+    /// Translates a path of the engine to a path of this process. A sandbox key begins with `/var/run`, a
+    /// symbolic link to `/run` that would lead out of the engine's root.
     pub(super) fn path(&self, key: &Path) -> PathBuf {
         let inside =
             key.strip_prefix("/var/run").map_or_else(|_| key.to_owned(), |rest| Path::new("/run").join(rest));

@@ -1,7 +1,8 @@
-//! Follows the engine: listens to its events, lists what it has, and hands the list to the daemon. Events first, then the
-//! list, and the list again after every gap, so that nothing is missed.
+//! Follows the engine: subscribes to its events, lists its networks and containers, and passes the list to
+//! the daemon. The list is taken after the subscription, and again after every gap, so that nothing is
+//! missed.
 //!
-//! The engine is only spoken to while it runs: its socket may be held by the init system, which would start it.
+//! The engine is asked only while it runs, because the init system may hold its socket and would start it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,24 +21,25 @@ use super::lists::{self, Known};
 use super::turns::Lists;
 use super::{reconnect, version};
 
-/// How often it is looked whether the engine runs.
+/// How often to check whether the engine runs.
 const LOOK: Duration = Duration::from_secs(2);
-/// Events come in bursts; a burst is one reason to list.
+/// Events come in bursts. A burst causes one list.
 const SETTLE: Duration = Duration::from_millis(50);
-/// A burst is listed once more after so long: an engine that has much to do tells of a change before it shows it.
+/// A burst causes another list after this time, because a busy engine reports a change before its list shows
+/// it.
 const AFTERWARDS: Duration = Duration::from_secs(2);
-/// A list without a reason, in case word of something was lost.
+/// The maximum time between two lists, in case an event was lost.
 const PERIOD: Duration = Duration::from_secs(60);
 /// The same while something is missing.
 const SOON: Duration = Duration::from_secs(10);
 
-/// For how long containers that are connected anew are waited for.
+/// How long to wait for containers that are being reconnected.
 const BESIDE: Duration = Duration::from_secs(10);
 
-/// Containers that are being connected anew, at most one group at a time.
+/// The task that reconnects a group of containers. There is at most one.
 type Work = Option<JoinHandle<()>>;
 
-/// Follows for ever.
+/// Follows the engine for ever.
 pub(super) async fn follow(engine: Arc<Engine>, handle: Handle, lists: Lists) {
     let mut work = None;
     loop {
@@ -48,7 +50,7 @@ pub(super) async fn follow(engine: Arc<Engine>, handle: Handle, lists: Lists) {
             tracing::debug!("following the engine: {error:#}");
         }
         version::forget(&engine);
-        // Whoever waits learns that there is nothing to be had.
+        // Callers that wait for a list learn that there is none.
         lists.end(lists.begin(), false);
         tokio::select! {
             () = tokio::time::sleep(LOOK) => {}
@@ -57,7 +59,7 @@ pub(super) async fn follow(engine: Arc<Engine>, handle: Handle, lists: Lists) {
     }
 }
 
-/// Follows until the engine ends.
+/// Follows the engine until it ends.
 async fn session(
     engine: &Arc<Engine>,
     handle: &Handle,
@@ -106,8 +108,9 @@ async fn session(
     }
 }
 
-/// Begins to connect containers anew if none are being connected, and waits for the end of that. An engine may take minutes about one
-/// container; then the others are followed meanwhile.
+/// Begins to reconnect containers, unless others are being reconnected, and waits for the end. An engine may
+/// take minutes for one container. In that case the wait ends early, so that the other containers are
+/// followed.
 async fn do_beside<F: Future<Output = ()> + Send + 'static>(work: &mut Work, begin: impl FnOnce() -> F) {
     let doing = match work.take() {
         Some(before) if !before.is_finished() => work.insert(before),
@@ -115,13 +118,14 @@ async fn do_beside<F: Future<Output = ()> + Send + 'static>(work: &mut Work, beg
     };
     if let Ok(done) = tokio::time::timeout(BESIDE, doing).await {
         if let Err(error) = done {
-            tracing::error!("connecting containers anew: {error}");
+            tracing::error!("reconnecting containers: {error}");
         }
         *work = None;
     }
 }
 
-/// Lists once. Gives the groups of containers that are to be connected anew, and tells whether the next list should come soon.
+/// Takes one list. Returns the groups of containers that must be reconnected, and whether the next list
+/// should follow soon.
 async fn list(
     engine: &Engine,
     id: &str,
@@ -139,11 +143,11 @@ async fn list(
     match ask(handle, Request::TakeInventory(inventory)).await? {
         Reply::Inventoried { wrong_identities, waiting } => Ok((wrong_identities, waiting)),
         Reply::Refused(refusal) => anyhow::bail!("{refusal}"),
-        other => anyhow::bail!("the daemon gave an answer to another question: {other:?}"),
+        other => anyhow::bail!("the daemon's reply does not match the request: {other:?}"),
     }
 }
 
-/// Whether a dockerd is among the processes. To look through them takes milliseconds.
+/// Whether a dockerd process exists. Searching the processes takes milliseconds.
 fn engine_runs() -> bool {
     let Ok(processes) = std::fs::read_dir("/proc") else { return false };
     processes.flatten().any(|process| {

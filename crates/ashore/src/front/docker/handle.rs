@@ -1,14 +1,14 @@
-//! By which the daemon is asked.
+//! How the plugin asks the daemon.
 
 use std::sync::Arc;
 
 use ashore_core::api::reply::Reply;
 use ashore_core::api::request::Request;
 
-/// What answers requests: the daemon's engine.
+/// The function that answers requests: the daemon's Controller.
 pub(crate) type Handle = Arc<dyn Fn(Request) -> Reply + Send + Sync>;
 
-/// The daemon's engine blocks on its lock, the kernel and the disk.
+/// Asks the Controller, which blocks on its lock, the kernel and the disk.
 pub(super) async fn ask(handle: &Handle, request: Request) -> anyhow::Result<Reply> {
     let handle = handle.clone();
     Ok(tokio::task::spawn_blocking(move || handle(request)).await?)

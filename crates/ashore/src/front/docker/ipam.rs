@@ -18,17 +18,17 @@ use super::{Call, Shape, address, given, parse};
 /// The option by which the engine says what an address is for (moby, `libnetwork/ipamapi`).
 const TYPE: &str = "RequestAddressType";
 const GATEWAY: &str = "com.docker.network.gateway";
-/// Where the subnet is not named, the interface that has it.
+/// The interface that has the subnet, if the subnet is not named.
 const PARENT: &str = "parent";
 /// Where the network's addresses come from: `range` or `dhcp`.
 const ADDRESSING: &str = "addressing";
-/// How they are leased.
+/// How addresses are leased.
 const RELEASE: &str = "release";
 const FALLBACK: &str = "fallback";
 const ALLOW: &str = "dhcp_allow";
 const DENY: &str = "dhcp_deny";
 const KNOWN: [&str; 6] = [PARENT, ADDRESSING, RELEASE, FALLBACK, ALLOW, DENY];
-/// The container's name, from Docker 29 on.
+/// The container's name, since Docker 29.
 const NAME: &str = "com.docker.network.endpoint.name";
 
 #[derive(Deserialize)]
@@ -63,15 +63,15 @@ struct AnAddress {
 pub(super) fn call(name: &str, body: &[u8]) -> Result<Call, String> {
     let (stage, shape) = match name {
         "GetCapabilities" => {
-            // With RequiresMACAddress the engine would invent a MAC at every start. With the replay it tells after its
-            // own restart what its containers have. A managed plugin is not activated by a call: this is the first that it
-            // hears of an engine that has started.
+            // With RequiresMACAddress the engine would invent a MAC at every start. With the replay it tells
+            // after its own restart what its containers have. A managed plugin is not activated by a call, so
+            // this is the first call that it gets from an engine that has started.
             let capabilities = json!({ "RequiresMACAddress": false, "RequiresRequestReplay": true });
             (Some(EngineCall::Begin), Shape::Fixed(capabilities))
         }
         "GetDefaultAddressSpaces" => {
-            // The LAN is known to all hosts on it. To Docker from 27 on it means also that a pool of the plugin's choice is
-            // not turned down for being the one that the host is on.
+            // All hosts on the LAN know it. For Docker since version 27 this also means that a pool chosen by
+            // the plugin is not rejected because the host is on it.
             let spaces =
                 json!({ "LocalDefaultAddressSpace": "ashore", "GlobalDefaultAddressSpace": "ashore" });
             (None, Shape::Fixed(spaces))
@@ -84,19 +84,20 @@ pub(super) fn call(name: &str, body: &[u8]) -> Result<Call, String> {
         "RequestAddress" => (Some(EngineCall::Reserve(reservation(parse(body)?)?)), Shape::Address),
         "ReleaseAddress" => {
             let AnAddress { pool, address: text, .. } = parse(body)?;
-            let ip = address("the address", &text)?.ok_or("no address is named")?;
+            let ip = address("the address", &text)?.ok_or("the address is missing")?;
             (Some(EngineCall::Free { pool, ip }), Shape::Fixed(json!({})))
         }
-        _ => return Err(format!("`IpamDriver.{name}` is no call that Ashore knows")),
+        _ => return Err(format!("`IpamDriver.{name}` is not a call that Ashore supports")),
     };
     Ok(Call::new(stage, shape))
 }
 
-/// A router's address as an engine is told it. A bridge of the engine's would put it on this host, and the host would answer
-/// for the LAN's router. Engines before 28 do not tell for which driver they ask, so one that is guarded is told as an
-/// IPv4-mapped address with the prefix of that, `::ffff:192.168.88.1/120`. The engine shows it, and tells it network
-/// drivers, as it tells 192.168.88.1/24; but a prefix of 120 is refused by the kernel when it is to be put on a link, so that
-/// such a network is not made (seen on Docker 20.10 and 28.5; moby is the same in between).
+/// A gateway's address, in the form for the engine. A bridge of the engine's own would put the address on
+/// this host, and the host would answer for the LAN's router. Engines before 28 do not tell for which driver
+/// they ask. So a guarded address is given as an IPv4-mapped address with the corresponding prefix,
+/// `::ffff:192.168.88.1/120`. The engine shows it, and passes it to network drivers, as 192.168.88.1/24. But
+/// the kernel refuses a prefix of 120 on a link, so such a network is not created (seen on Docker 20.10 and
+/// 28.5; moby is the same in between).
 pub(super) fn gateway(address: IpNet, guarded: bool) -> String {
     match address {
         IpNet::V4(net) if guarded => format!("::ffff:{}/{}", net.addr(), 96 + net.prefix_len()),
@@ -109,13 +110,13 @@ fn pool(request: &RequestPool) -> Result<PoolRequest, String> {
     if let Some(option) = options.keys().find(|option| !KNOWN.contains(&option.as_str())) {
         let known = KNOWN.join(", ");
         return Err(format!(
-            "there is no --ipam-opt {option}, only {known}; options of the network are given with -o"
+            "unknown option --ipam-opt {option}, known are {known}; set options of the network with -o"
         ));
     }
     let option = |name: &str| options.get(name).map_or("", String::as_str);
     let net: Option<IpNet> = given("the subnet", &request.pool)?;
     if net.is_none() && request.v6 {
-        return Err("the IPv6 subnet is not named; try: --subnet fd88::/64, or whatever the LAN's is".into());
+        return Err("the IPv6 subnet is not named; try: --subnet fd88::/64, or the LAN's own".into());
     }
     Ok(PoolRequest {
         repeated: false,
@@ -135,7 +136,7 @@ fn pool(request: &RequestPool) -> Result<PoolRequest, String> {
     })
 }
 
-/// Addresses with commas between.
+/// Parses addresses that are separated by commas.
 fn servers(what: &str, text: &str) -> Result<Vec<Ipv4Addr>, String> {
     text.split(',').filter_map(|part| given(what, part.trim()).transpose()).collect()
 }

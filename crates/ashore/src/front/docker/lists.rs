@@ -12,7 +12,8 @@ use super::api::{Api, or_null};
 use super::engine::Engine;
 use super::owner::Chosen;
 
-/// A container that is starting is shown only when it has started.
+/// How long to wait for a container's details. A container that is starting is shown only once it has
+/// started.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 #[derive(Deserialize)]
@@ -30,7 +31,7 @@ struct Network {
     driver: String,
     #[serde(default)]
     internal: bool,
-    /// It is but a template for networks of any driver.
+    /// Whether the network is only a template for networks of any driver.
     #[serde(default)]
     config_only: bool,
     #[serde(default)]
@@ -107,7 +108,7 @@ struct Sandbox {
     sandbox_key: String,
 }
 
-/// The engine's own id.
+/// The id of the engine.
 pub(super) async fn engine_id(api: &Api) -> anyhow::Result<String> {
     Ok(api.get::<Info>("/info").await?.id)
 }
@@ -119,7 +120,7 @@ pub(super) struct Known {
     pub(super) adopted: BTreeSet<String>,
 }
 
-/// What the engine has. Of containers on adopted networks it is asked where their namespaces are.
+/// Lists what the engine has. For containers on adopted networks, also asks where their namespaces are.
 pub(super) async fn inventory(
     api: &Api,
     id: String,
@@ -150,7 +151,7 @@ pub(super) async fn inventory(
 /// The names by which the engine knows Ashore's drivers.
 struct Drivers<'a> {
     plain: &'a str,
-    /// A managed plugin may have any name.
+    /// The drivers of Ashore's networks, because a managed plugin may have any name.
     seen: BTreeSet<String>,
 }
 
@@ -168,7 +169,8 @@ impl<'a> Drivers<'a> {
 
 fn entry(container: Container) -> Option<ListedContainer> {
     let places = container.network_settings.networks.unwrap_or_default();
-    // A container has a name for each container that is linked to it; its own is the one without a second slash.
+    // A container has an additional name for each container that is linked to it. Its own name has no second
+    // slash.
     let own = container.names.iter().find(|name| !name.trim_start_matches('/').contains('/'))?;
     Some(ListedContainer {
         id: container.id,

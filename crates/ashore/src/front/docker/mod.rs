@@ -1,5 +1,5 @@
-//! Docker's plugin protocol, version 1: HTTP POST of JSON to a Unix socket, as a network driver and an IPAM driver
-//! (moby, `libnetwork/docs/remote.md` and `ipam.md`).
+//! Docker's plugin protocol, version 1: HTTP POST of JSON to a Unix socket, as a network driver and an IPAM
+//! driver (moby, `libnetwork/docs/remote.md` and `ipam.md`).
 
 use std::net::IpAddr;
 
@@ -32,14 +32,14 @@ mod version;
 pub use attachment::KNOWN as ATTACHMENT_OPTIONS;
 pub use options::KNOWN as NETWORK_OPTIONS;
 
-/// One call of the engine's, understood.
+/// A parsed call of the engine.
 #[derive(Debug)]
 pub struct Call {
-    /// What is asked of the daemon; some calls are answered without it.
+    /// The request to the daemon, or `None` for a call that is answered without it.
     pub stage: Option<EngineCall>,
-    /// How the answer looks.
+    /// The form of the answer.
     shape: Shape,
-    /// What the user chose for the container, which not every engine lets a plugin choose.
+    /// The user's choices for the container. Not every engine lets a plugin choose them.
     attachment: attachment::Attachment,
 }
 
@@ -52,21 +52,21 @@ impl Call {
 /// The fields of an answer.
 #[derive(Debug)]
 enum Shape {
-    /// These.
+    /// A constant answer.
     Fixed(Value),
     /// The pool.
     Pool,
     /// The reserved address.
     Address,
-    /// The interface's fields that came empty.
+    /// The interface's fields that the engine left empty.
     Interface { mac_given: bool },
-    /// Where the link is and what belongs to it.
+    /// Where the link is, and what belongs to it.
     Join,
 }
 
 impl Call {
-    /// Says that it was made before, in seconds since 1970, and its answer lost. All but these two answer a second time
-    /// what they answered the first.
+    /// Marks the call as one that was made before, at `began` in seconds since 1970, and whose answer was
+    /// lost. All calls but these two give the same answer a second time.
     fn is_repeated(&mut self, began: u64) {
         match &mut self.stage {
             Some(EngineCall::Reserve(requested)) => requested.asked_before = Some(began),
@@ -76,7 +76,7 @@ impl Call {
     }
 }
 
-/// Understands a call.
+/// Parses a call.
 ///
 /// # Errors
 /// A sentence for the engine's user.
@@ -84,12 +84,12 @@ pub fn call(path: &str, body: &[u8]) -> Result<Call, String> {
     let method = path.trim_start_matches('/');
     match method.split_once('.') {
         Some(("Plugin", "Activate")) => {
-            // A started engine activates its plugins anew.
+            // An engine that starts activates its plugins again.
             Ok(Call::new(Some(EngineCall::Begin), Shape::Fixed(implements())))
         }
         Some(("NetworkDriver", name)) => driver::call(name, body),
         Some(("IpamDriver", name)) => ipam::call(name, body),
-        _ => Err(format!("`{method}` is no call that Ashore knows")),
+        _ => Err(format!("`{method}` is not a call that Ashore supports")),
     }
 }
 
@@ -112,7 +112,7 @@ pub fn answer(call: &Call, reply: Option<Reply>) -> Result<Value, String> {
         (Shape::Address, Some(Reply::Gateway { address, guarded })) => {
             Ok(json!({ "Address": ipam::gateway(address, guarded), "Data": {} }))
         }
-        // What the engine gave must not be given back.
+        // What the engine has given must not be returned to it.
         (Shape::Interface { mac_given: false }, Some(Reply::Prepared { mac: Some(mac) })) => {
             Ok(json!({ "Interface": { "MacAddress": mac } }))
         }
@@ -120,25 +120,25 @@ pub fn answer(call: &Call, reply: Option<Reply>) -> Result<Value, String> {
         (Shape::Join, Some(Reply::Joined { link, ifname, gateways, on_link })) => {
             Ok(driver::joined(&link, ifname.as_ref(), &gateways, &on_link))
         }
-        (_, other) => Err(format!("the daemon gave an answer to another question: {other:?}")),
+        (_, other) => Err(format!("the daemon's reply does not match the request: {other:?}")),
     }
 }
 
-/// An error as the engine reads it: its two kinds of drivers have different names for it.
+/// An error in the form that the engine expects. Its two kinds of drivers use different field names.
 pub fn error(path: &str, message: &str) -> Value {
     let field = if path.contains("IpamDriver") { "Error" } else { "Err" };
     json!({ field: format!("ashore: {}", Shown(message.as_bytes())) })
 }
 
-/// A call's body. The engine leaves it out when it repeats some calls.
+/// Parses a call's body. The engine leaves the body out when it repeats some calls.
 fn parse<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Result<T, String> {
     serde_json::from_slice(body).map_err(|error| match body {
         [] => "the call has no body".to_owned(),
-        _ => format!("the call does not read: {error}"),
+        _ => format!("the call cannot be parsed: {error}"),
     })
 }
 
-/// A value that the engine writes as text, and as an empty text where there is none.
+/// Parses a value that the engine writes as text. Returns `None` for an empty text.
 fn given<T: std::str::FromStr>(what: &str, text: &str) -> Result<Option<T>, String>
 where
     T::Err: std::fmt::Display,
@@ -149,7 +149,8 @@ where
     text.parse().map(Some).map_err(|error| format!("{what} {text:?}: {error}"))
 }
 
-/// An address with or without a prefix, which the engine writes now so and now so; a router's may come as it was told.
+/// Parses an address with or without a prefix, because the engine writes both. A gateway may come in the
+/// IPv4-mapped form in which it was told to the engine.
 fn address(what: &str, text: &str) -> Result<Option<IpAddr>, String> {
     let ip: Option<IpAddr> = given(what, text.split('/').next().unwrap_or_default())?;
     Ok(ip.map(|ip| ip.to_canonical()))

@@ -1,4 +1,4 @@
-//! A network's options, by the names that the built-in drivers have for them, and Ashore's own.
+//! A network's options, by the names of the built-in drivers, and Ashore's own options.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -20,7 +20,7 @@ use super::address;
 const GENERIC: &str = "com.docker.network.generic";
 const INTERNAL: &str = "com.docker.network.internal";
 
-/// All that may be given with `-o`.
+/// All options that `-o` accepts.
 pub const KNOWN: [&str; 19] = [
     "parent",
     "vlan",
@@ -39,12 +39,12 @@ pub const KNOWN: [&str; 19] = [
     "hairpin",
     "tagged",
     "internal",
-    // How the engine itself, from 28 on, makes an address known to the LAN when a container starts.
+    // How the engine itself, since version 28, announces an address to the LAN when a container starts.
     "com.docker.network.advertise_addr_nmsgs",
     "com.docker.network.advertise_addr_ms",
 ];
 
-/// One subnet of a network, as the engine tells it.
+/// One subnet of a network, as the engine describes it.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct IpamData {
@@ -67,7 +67,7 @@ pub(super) struct CreateNetwork {
     pub(super) ipv6: Option<Vec<IpamData>>,
 }
 
-/// The network that the engine asks for.
+/// The network that the engine requests.
 pub(super) fn network(request: CreateNetwork) -> Result<NetworkSpec, String> {
     let options = request.options.unwrap_or_default();
     let given = options.get(GENERIC).and_then(Value::as_object);
@@ -82,7 +82,7 @@ pub(super) fn network(request: CreateNetwork) -> Result<NetworkSpec, String> {
     }
     if let Some(flag) = value("ipvlan_flag").filter(|flag| *flag != "bridge") {
         return Err(format!(
-            "-o ipvlan_flag={flag}: endpoints of one parent reach each other always; leave it out"
+            "-o ipvlan_flag={flag}: endpoints on one parent always reach each other; leave it out"
         ));
     }
     let flag = |name: &str| value(name).map_or(Ok(false), |text| yes(name, text));
@@ -97,7 +97,7 @@ pub(super) fn network(request: CreateNetwork) -> Result<NetworkSpec, String> {
         ranges: Vec::new(),
         gateways: Vec::new(),
         aux: Vec::new(),
-        // It is the pools' to say.
+        // The pools decide that.
         addressing: Addressing::default(),
         leasing: LeaseOptions::default(),
         ipv6: value("ipv6").map_or(Ok(Ipv6Mode::default()), |text| option("ipv6", text))?,
@@ -128,12 +128,12 @@ pub(super) fn network(request: CreateNetwork) -> Result<NetworkSpec, String> {
     Ok(spec)
 }
 
-/// Whether a network was made with `--internal`.
+/// Whether a network was created with `--internal`.
 pub(super) fn is_internal(options: &Map<String, Value>) -> bool {
     options.get(INTERNAL).and_then(Value::as_bool).unwrap_or(false)
 }
 
-/// Twelve digits of an id, as the engine itself shortens it.
+/// The name of a network: the first twelve digits of its id, as the engine itself shortens it.
 fn name(id: &str) -> Result<NetworkName, String> {
     id.get(..12).unwrap_or(id).parse().map_err(|error| format!("the network's id: {error}"))
 }
@@ -149,7 +149,7 @@ fn yes(name: &str, text: &str) -> Result<bool, String> {
     crate::cli::parse_yes_no(text).map_err(|error| format!("-o {name}={text}: {error}"))
 }
 
-/// The link kind, if there is a word of it: by the built-in drivers' words or by Ashore's own.
+/// The link kind, if it is given, by the built-in drivers' options or by Ashore's own.
 fn kind(kind: Option<&str>, macvlan: Option<&str>, ipvlan: Option<&str>) -> Result<Option<LinkKind>, String> {
     match (kind, macvlan, ipvlan) {
         (None, None, None) => Ok(None),
@@ -174,7 +174,7 @@ fn unknown_option(unknown: &str) -> String {
     )
 }
 
-/// The known name that an unknown one looks most like.
+/// The known name that is most similar to an unknown one.
 pub(super) fn nearest<'a>(unknown: &str, known: &[&'a str]) -> &'a str {
     let likeness = |name: &str| strsim::jaro_winkler(unknown, name);
     known.iter().max_by(|one, other| likeness(one).total_cmp(&likeness(other))).copied().unwrap_or_default()

@@ -1,4 +1,5 @@
-//! Whose address the engine is asking for. Up to Docker 28 it does not say; its list of containers tells.
+//! For which container the engine requests an address. Up to Docker 28 it does not say, so its list of
+//! containers is consulted.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -47,12 +48,12 @@ struct Membership {
     endpoint: String,
     #[serde(rename = "IPAMConfig", default)]
     chosen: Option<Chosen>,
-    /// Of a container that does not run, the one that its user chose.
+    /// For a container that is not running, the MAC that its user chose.
     #[serde(rename = "MacAddress", default)]
     mac: String,
 }
 
-/// The addresses that the user chose, as texts, which are empty where none was.
+/// The addresses that the user chose, as texts, which are empty if none was chosen.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Chosen {
@@ -68,31 +69,31 @@ impl Chosen {
     }
 }
 
-/// What is known of whom an address is for.
+/// What is known about the purpose of an address.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Asked {
-    /// Whether it is of IPv6.
+    /// Whether the address is IPv6.
     pub(super) v6: bool,
     /// The address, if the engine names it.
     pub(super) ip: Option<IpAddr>,
-    /// Whether it is for a container of this very network, and neither an auxiliary address nor for another network of the
-    /// pool.
+    /// Whether it is certainly for a container of this network, and neither an auxiliary address nor for
+    /// another network of the pool.
     pub(super) is_sure: bool,
 }
 
-/// What the engine's list tells of an address that is asked for.
+/// What the engine's list tells about a requested address.
 #[derive(Debug)]
 pub(super) struct Found {
-    /// Whom it is for.
+    /// The container that the address is for.
     pub(super) owner: Owner,
-    /// The addresses that users chose for containers, whether or not those run.
+    /// The addresses that users chose for containers, whether these run or not.
     pub(super) chosen: Vec<IpAddr>,
 }
 
-/// Containers that an address can be for.
+/// The containers that an address may be for.
 struct Candidates {
     all: Vec<Container>,
-    /// Whether the one that it is for is among them for certain.
+    /// Whether the right container is certainly among them.
     are_complete: bool,
 }
 
@@ -101,32 +102,33 @@ impl Container {
         self.network_settings.networks.get(network)
     }
 
-    /// Whether it is on a network and has no endpoint there. An engine that was killed shows those that its containers had
-    /// before (seen on 20.10).
+    /// Whether the container is on a network and has no endpoint there. An engine that was killed shows the
+    /// endpoints that its containers had before (seen on 20.10).
     fn waits_on(&self, network: &str) -> bool {
         self.on(network).is_some_and(|there| there.endpoint.is_empty() || self.state == "exited")
     }
 
-    /// Its own name is the one without a second slash: it has one more for each container that is linked to it.
+    /// The container's own name: the one without a second slash. It has another name for each container that
+    /// is linked to it.
     fn own_name(&self) -> Option<&str> {
         let mut names = self.names.iter().map(|name| name.trim_start_matches('/'));
         names.find(|name| !name.is_empty() && !name.contains('/'))
     }
 
-    /// Whether an engine may be starting it on a network, or connecting it. One that it starts has no endpoint there yet, and
-    /// one that it connects runs and is not listed there.
+    /// Whether the engine may be starting the container on a network or connecting it. A container that it
+    /// starts has no endpoint there yet. One that it connects is running and not listed there.
     fn may_come_to(&self, network: &str) -> bool {
         const RUNS: [&str; 3] = ["running", "paused", "restarting"];
         self.waits_on(network) || (self.on(network).is_none() && RUNS.contains(&self.state.as_str()))
     }
 
-    /// The addresses that the user chose for it.
+    /// The addresses that the user chose for the container.
     fn chosen(&self) -> impl Iterator<Item = IpAddr> {
         let networks = self.network_settings.networks.values();
         networks.filter_map(|there| there.chosen.as_ref()).flat_map(Chosen::addresses)
     }
 
-    /// Whether the user chose this address for it on a network, or none if none was named.
+    /// Whether the user chose this address for the container on a network, or no address if none is given.
     fn wants(&self, network: &str, asked: Asked) -> bool {
         let chosen = self.on(network).and_then(|there| there.chosen.as_ref());
         let text = chosen.map_or("", |chosen| if asked.v6 { &chosen.v6 } else { &chosen.v4 });
@@ -135,18 +137,18 @@ impl Container {
 }
 
 impl Candidates {
-    /// Those for which the address was chosen, or else those for which none was.
+    /// The containers for which the address was chosen, or else those for which none was chosen.
     fn of(containers: Vec<Container>, network: &str, asked: Asked) -> Self {
         let chosen = asked.ip.is_some() && containers.iter().any(|container| container.wants(network, asked));
         let wanted = if chosen { asked } else { Asked { ip: None, ..asked } };
         let fits = |one: &Container| one.on(network).is_none() || one.wants(network, wanted);
         let all = containers.into_iter().filter(|one| one.may_come_to(network) && fits(one));
-        // Another IPAM may have given to one what the user of another chose.
+        // Another IPAM may have given one container the address that a user chose for another.
         Candidates { all: all.collect(), are_complete: asked.is_sure && !chosen }
     }
 }
 
-/// Whom the engine is starting on a network, as far as it tells at once.
+/// Finds the container that the engine is starting on a network, as far as the engine answers at once.
 pub(super) async fn find(engine: &Engine, network: &EngineNetwork, asked: Asked) -> Option<Found> {
     let api = Api::at(&engine.socket);
     engine.silence.unless_it_lasts(&api, ask(&api, network, asked)).await
@@ -155,7 +157,7 @@ pub(super) async fn find(engine: &Engine, network: &EngineNetwork, asked: Asked)
 async fn ask(api: &Api, network: &EngineNetwork, asked: Asked) -> anyhow::Result<Found> {
     let network_name = name_of(api, network).await?;
     let began = Instant::now();
-    // Whom it is asked for is listed by now: the address is asked for after it was made or started.
+    // The container is listed by now: the engine requests the address after it was created or started.
     let containers: Vec<Container> = api.get("/containers/json?all=1").await?;
     let chosen = containers.iter().flat_map(Container::chosen).collect();
     let candidates = Candidates::of(containers, &network_name, asked);
@@ -171,7 +173,8 @@ async fn ask(api: &Api, network: &EngineNetwork, asked: Asked) -> anyhow::Result
     Ok(Found { owner, chosen })
 }
 
-/// A container that the engine has named: its network, of those that it may be on, and the MAC that its user chose.
+/// Completes a container that the engine has named: with the network that it is on and the MAC that its user
+/// chose.
 pub(super) async fn called(engine: &Engine, networks: &[&EngineNetwork], told: &Owner) -> Option<Owner> {
     let api = Api::at(&engine.socket);
     engine.silence.unless_it_lasts(&api, ask_by_name(&api, networks, told)).await?
@@ -179,7 +182,8 @@ pub(super) async fn called(engine: &Engine, networks: &[&EngineNetwork], told: &
 
 async fn ask_by_name(api: &Api, networks: &[&EngineNetwork], told: &Owner) -> anyhow::Result<Option<Owner>> {
     let Some(name) = &told.name else { return Ok(None) };
-    // Of a long name the beginning is enough. Nothing else in a name means more to a regular expression than itself.
+    // For a long name, its beginning is enough. The dot is the only character of a name that is special in a
+    // regular expression.
     let (begins, end) = told.formerly.as_ref().map_or((name, "$"), |begins| (begins, ""));
     let pattern = format!("^/?{}{end}", begins.as_str().replace('.', "[.]"));
     let filters = escaped(&json!({ "name": [pattern] }).to_string());
@@ -203,7 +207,7 @@ async fn ask_by_name(api: &Api, networks: &[&EngineNetwork], told: &Owner) -> an
     Ok(first)
 }
 
-/// What the user calls a network, which the engine tells no driver.
+/// The user's name for a network, which the engine does not tell drivers.
 async fn name_of(api: &Api, network: &EngineNetwork) -> anyhow::Result<String> {
     match &network.name {
         Some(name) => Ok(name.clone()),
@@ -211,22 +215,23 @@ async fn name_of(api: &Api, network: &EngineNetwork) -> anyhow::Result<String> {
     }
 }
 
-/// The container that the engine is starting or connecting. Several at once are told apart by nothing.
+/// The container that the engine is starting or connecting. Returns `None` if there are several, because
+/// nothing distinguishes them.
 async fn at_work_on<'a>(
     api: &Api,
     candidates: &'a Candidates,
     a_list_takes: Duration,
 ) -> Option<&'a Container> {
-    /// Long enough for any container but the one in question, and added to an attach.
+    /// Long enough for the engine to answer for any other container. This adds to the time of an attach.
     const LEAST: Duration = Duration::from_millis(20);
-    /// What is left of the patience after a list that took long.
+    /// The maximum patience after a list that took long.
     const MOST: Duration = Duration::from_millis(250);
     let Candidates { all, are_complete } = candidates;
     if let ([one], true) = (all.as_slice(), are_complete) {
         return Some(one);
     }
-    // Where the one in question is surely among them, it is the last that is left. Otherwise one that is left may just be
-    // slow, unless it has not been started and has a process.
+    // If the right container is certainly among them, it is the last one that is not answered for. Otherwise
+    // that one may just be slow, unless it is not running but already has a process.
     let starts: BTreeSet<String> = if *are_complete {
         all.iter().map(|one| one.id.clone()).collect()
     } else {
@@ -244,8 +249,8 @@ async fn at_work_on<'a>(
     all.iter().find(|container| container.id == id)
 }
 
-/// Those of some containers that have a shim process, the engine's own, which from Docker 28 on runs before a container's
-/// network is made. To look through the processes takes milliseconds.
+/// Those of some containers that have a containerd shim process. Since Docker 28 it runs before a container's
+/// network is made. Searching the processes takes milliseconds.
 async fn with_shim(ids: BTreeSet<String>) -> BTreeSet<String> {
     let look = tokio::task::spawn_blocking(move || {
         let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -262,8 +267,10 @@ async fn with_shim(ids: BTreeSet<String>) -> BTreeSet<String> {
     look.await.unwrap_or_default()
 }
 
-/// Whether a process is a shim of root's. Whoever reads its command line waits for its memory, which any user can keep locked of an own
-/// process, and for nothing here. Who owns its directory proves nothing: one that may not be traced has root's.
+/// Whether a process is a containerd shim of root. Reading a command line waits for the memory of the
+/// process, which any user can keep locked for a process of their own. Reading the status waits for nothing.
+/// The owner of the process directory proves nothing: that of a process that may not be traced belongs to
+/// root.
 fn is_roots_shim(process: &Path) -> bool {
     let status = std::fs::read(process.join("status")).unwrap_or_default();
     let has = |line: &[u8]| status.split(|byte| *byte == b'\n').any(|there| there == line);
@@ -281,7 +288,7 @@ mod tests {
         for (status, is_shim) in [
             ("Name:\tcontainerd-shim\nUmask:\t0022\nUid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\n", true),
             ("Name:\tcontainerd-shim\nUid:\t1000\t1000\t1000\t1000\n", false),
-            // A program that lends its user root's rights.
+            // A set-uid root program.
             ("Name:\tcontainerd-shim\nUid:\t1000\t0\t0\t0\n", false),
             ("Name:\tcontainerd\nUid:\t0\t0\t0\t0\n", false),
             ("Name:\tx\\nName:\\tcontainerd-shim\nUid:\t0\t0\t0\t0\n", false),
@@ -293,7 +300,7 @@ mod tests {
         assert!(!is_roots_shim(&directory), "it has ended");
     }
 
-    /// A container as `id state network endpoint choice`; what is `-` is not there.
+    /// A container as `id state network endpoint choice`. A `-` stands for a missing value.
     fn container(text: &str) -> Container {
         let mut words = text.split(' ').map(|word| if word == "-" { "" } else { word });
         let [id, state, network, endpoint, choice] =
@@ -327,10 +334,10 @@ mod tests {
         for (ip, is_sure, expected, are_complete) in [
             (None, true, &comers[..], true),
             (None, false, &comers, false),
-            // Another IPAM has chosen it, or it is an auxiliary address.
+            // Another IPAM has chosen the address, or it is an auxiliary address.
             (Some(own), true, &comers, true),
             (Some(own), false, &comers, false),
-            // Its user has, or another IPAM has given another container what its user wants.
+            // The user chose the address, or another IPAM has given another container what that user chose.
             (Some(chosen), true, &with_choice, false),
             (Some(chosen), false, &with_choice, false),
         ] {

@@ -1,8 +1,9 @@
-//! Containers that are connected anew now that their names are known: each is disconnected, and connected with the same settings.
+//! Reconnects containers once their names are known. Each is disconnected and connected again with the same
+//! settings.
 //!
-//! Between the two, the engine has forgotten that the container was on the network. If the daemon, the engine or the host ended then, the
-//! container would stay off the network for good. So its settings are written down first. The next daemon, or this one with the next
-//! engine, connects the container.
+//! In between, the engine has forgotten that the container was on the network. If the daemon, the engine or
+//! the host stopped then, the container would stay off the network for good. So its settings are written to
+//! disk first. The next daemon, or this one with the next engine, connects the container.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
@@ -24,35 +25,37 @@ use super::api::{Api, escaped, is_not_found, is_refusal};
 use super::handle::{Handle, ask};
 use super::turns::Lists;
 
-/// How often connecting is tried in a row. After that it is tried again with each list.
+/// How many times in a row to try to connect. After that, each list causes another attempt.
 const TRIES: u32 = 3;
-/// Between two tries.
+/// The pause between two attempts.
 const PAUSE: Duration = Duration::from_secs(2);
-/// The engine does not answer for a container that it is starting or connecting until that is done.
+/// How long to wait for a container's details. The engine does not answer for a container that it is starting
+/// or connecting.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Containers that were disconnected and are to be connected, each in a file of its own.
+/// Containers that were disconnected and must be connected again, each in a file.
 pub(super) struct Disconnected(PathBuf);
 
-/// What a container is to be connected with.
+/// The settings with which to connect a container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Note {
-    /// The engine's ids. The endpoint is the one that it had.
+    /// The engine's ids. The endpoint is the one that the container had before.
     container: String,
     network: String,
     #[serde(default)]
     endpoint: String,
-    /// What its user calls the network.
+    /// The user's name for the network.
     label: String,
     name: EndpointName,
     settings: Value,
-    /// The engine has said that it could not connect it. It may show it on the network all the same.
+    /// Whether the engine has reported that it could not connect the container. It may show it on the network
+    /// all the same.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     failed: bool,
 }
 
 impl Note {
-    /// The command by which a person would connect it.
+    /// The command by which a user would connect the container.
     fn command(&self) -> String {
         let chosen = |option: &str, key: &str| {
             let address = self.settings["IPAMConfig"][key].as_str().filter(|address| !address.is_empty());
@@ -63,14 +66,14 @@ impl Note {
     }
 }
 
-/// Where a container is.
+/// Whether a container is on its network.
 enum Place {
-    /// It was connected since.
+    /// It has been connected since.
     On,
-    /// The engine shows it there, and it has no link: the call that would have made one was lost with a daemon, and so was the engine's
-    /// word that it failed.
+    /// The engine shows it on the network, but it has no link. The call that would have made the link was
+    /// lost with a daemon, and so was the engine's error.
     Linkless,
-    /// It has not been disconnected, or not yet: an engine may take its time.
+    /// It has not been disconnected yet. An engine may take its time.
     Still,
     Off,
     /// There is no such container.
@@ -78,7 +81,7 @@ enum Place {
 }
 
 impl Disconnected {
-    /// Kept in this directory.
+    /// Stores them in a directory.
     pub(super) fn in_directory(directory: PathBuf) -> Self {
         Disconnected(directory)
     }
@@ -88,7 +91,7 @@ impl Disconnected {
         self.0.join(format!("{}-{}", short(&note.container), short(&note.network)))
     }
 
-    /// Writes one down, so that it outlives a crash of the host.
+    /// Writes a note to disk, so that it survives a crash of the host.
     fn write(&self, note: &Note) -> io::Result<()> {
         DirBuilder::new().recursive(true).mode(0o700).create(&self.0)?;
         let (path, text) = (self.file(note), serde_json::to_vec(note)?);
@@ -101,7 +104,7 @@ impl Disconnected {
         File::open(&self.0)?.sync_all()
     }
 
-    /// All that are written down. A file that does not read is left out.
+    /// All notes on disk. A file that cannot be parsed is left out.
     fn all(&self) -> Vec<Note> {
         let files = fs::read_dir(&self.0).into_iter().flatten().flatten();
         let read = |path: &Path| serde_json::from_slice(&fs::read(path).ok()?).ok();
@@ -110,12 +113,13 @@ impl Disconnected {
 
     fn forget(&self, note: &Note) {
         if let Err(error) = fs::remove_file(self.file(note)) {
-            tracing::warn!(container = %note.name, "what it was to be connected with stays written down: {error}");
+            tracing::warn!(container = %note.name, "cannot remove its note: {error}");
         }
     }
 }
 
-/// Connects a group of containers anew. One of them may have what another is to get, so all are disconnected first.
+/// Reconnects a group of containers. One of them may have what another is to get, so all are disconnected
+/// first.
 pub(super) async fn connect_anew(
     api: &Api,
     handle: &Handle,
@@ -127,7 +131,7 @@ pub(super) async fn connect_anew(
     for container in group {
         match disconnect(api, disconnected, container).await {
             Ok(note) => notes.push(note),
-            Err(error) => tracing::error!(container = %container.name, "connecting it anew: {error:#}"),
+            Err(error) => tracing::error!(container = %container.name, "cannot reconnect it: {error:#}"),
         }
     }
     for note in notes {
@@ -135,7 +139,7 @@ pub(super) async fn connect_anew(
     }
 }
 
-/// Connects the containers that were disconnected before and not connected since.
+/// Connects the containers that were disconnected before and have not been connected since.
 pub(super) async fn resume(api: &Api, handle: &Handle, lists: &Lists, disconnected: &Disconnected) {
     for note in disconnected.all() {
         connect(api, handle, lists, disconnected, note, 1).await;
@@ -147,7 +151,7 @@ async fn disconnect(
     disconnected: &Disconnected,
     container: &WrongIdentity,
 ) -> anyhow::Result<Note> {
-    /// What the engine adds to the settings while the container runs.
+    /// The settings that the engine adds while the container runs.
     const RUNNING: [&str; 10] = [
         "EndpointID",
         "Gateway",
@@ -164,7 +168,7 @@ async fn disconnect(
     let places = shown["NetworkSettings"]["Networks"].as_object().context("it is on no network")?;
     let place = places.iter().find(|(_, place)| place["NetworkID"] == container.network.as_str());
     let (label, place) = place.context("it has left the network")?;
-    anyhow::ensure!(place["EndpointID"] == container.endpoint.as_str(), "it has started anew meanwhile");
+    anyhow::ensure!(place["EndpointID"] == container.endpoint.as_str(), "it has been restarted meanwhile");
     let mut settings = place.clone();
     if let Some(settings) = settings.as_object_mut() {
         settings.retain(|key, _| !RUNNING.contains(&key.as_str()));
@@ -179,10 +183,10 @@ async fn disconnect(
         settings,
         failed: false,
     };
-    disconnected.write(&note).context("writing down how it is connected")?;
-    tracing::info!(container = %note.name, "connecting it anew, for what its name had before");
+    disconnected.write(&note).context("writing its settings to disk")?;
+    tracing::info!(container = %note.name, "reconnecting it, to give it what its name had before");
     if let Err(error) = disconnect_from(api, &note).await {
-        // Whether the container is off the network is looked at before it is connected.
+        // `connect` checks whether the container is off the network.
         tracing::warn!(container = %note.name, "{error:#}");
     }
     Ok(note)
@@ -208,11 +212,11 @@ async fn connect(
         if !note.failed && is_refusal(&error) {
             note.failed = true;
             if let Err(error) = disconnected.write(&note) {
-                tracing::warn!(container = %note.name, "that it could not be connected is not written down: {error}");
+                tracing::warn!(container = %note.name, "cannot record the failure in its note: {error}");
             }
         }
         let trouble = format!(
-            "`{}` is off network `{}`, since it was to be connected anew: {error:#}; this is tried again every minute, and can be by: {}",
+            "`{}` is off network `{}`, because it could not be reconnected: {error:#}; this is tried again every minute, or run: {}",
             note.name,
             note.label,
             note.command(),
@@ -227,7 +231,7 @@ async fn connect(
     }
 }
 
-/// Connects a container. Succeeds as well if it is connected already, or if it or its network is gone.
+/// Connects a container. Also succeeds if it is connected already, or if it or its network is gone.
 async fn try_to_connect(api: &Api, handle: &Handle, note: &Note) -> anyhow::Result<()> {
     let place = match place_of(api, handle, note).await? {
         Place::Still if note.failed => Place::Linkless,
@@ -247,7 +251,7 @@ async fn try_to_connect(api: &Api, handle: &Handle, note: &Note) -> anyhow::Resu
             if matches!(place_of(api, handle, note).await?, Place::Still) {
                 return match disconnected {
                     Err(error) if is_refusal(&error) => {
-                        tracing::warn!(container = %note.name, "it stays connected as it is: {error:#}");
+                        tracing::warn!(container = %note.name, "it stays connected as before: {error:#}");
                         Ok(())
                     }
                     Err(error) => Err(error),
@@ -261,14 +265,14 @@ async fn try_to_connect(api: &Api, handle: &Handle, note: &Note) -> anyhow::Resu
     let body = json!({ "Container": note.container, "EndpointConfig": note.settings });
     match api.post(&path(note, "connect"), &body).await {
         Err(error) if is_not_found(&error) => {
-            tracing::info!(container = %note.name, "is not connected anew: {error:#}");
+            tracing::info!(container = %note.name, "is not reconnected: {error:#}");
             Ok(())
         }
         other => other,
     }
 }
 
-/// The engine shows no container for as long as it is starting or connecting it.
+/// Where a container is. The engine does not show a container while it is starting or connecting it.
 async fn place_of(api: &Api, handle: &Handle, note: &Note) -> anyhow::Result<Place> {
     let shown = match show(api, &note.container).await {
         Err(error) if is_not_found(&error) => return Ok(Place::Nowhere),
@@ -280,7 +284,7 @@ async fn place_of(api: &Api, handle: &Handle, note: &Note) -> anyhow::Result<Pla
         places.find(|(label, place)| **label == note.label || place["NetworkID"] == note.network.as_str());
     let endpoint = match there.map(|(_, place)| place["EndpointID"].as_str().unwrap_or_default()) {
         None => return Ok(Place::Off),
-        // One that runs was to be connected, and was not.
+        // A running container without an endpoint was to be connected, and was not.
         Some("") if shown["State"]["Running"] == true => return Ok(Place::Linkless),
         Some("") => return Ok(Place::On),
         Some(endpoint) if endpoint == note.endpoint => return Ok(Place::Still),
@@ -328,7 +332,7 @@ mod tests {
         disconnected.write(&web).unwrap();
         disconnected.write(&other).unwrap();
         disconnected.write(&web).unwrap();
-        // What was being written when the host lost power, and what is no note at all.
+        // A note that was being written when the host lost power, and a file that is not a note.
         fs::write(disconnected.0.join("aa03-0123abcd.new"), serde_json::to_vec(&note("aa03")).unwrap())
             .unwrap();
         fs::write(disconnected.0.join("torn"), b"{\"container\":").unwrap();

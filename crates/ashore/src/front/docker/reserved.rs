@@ -1,9 +1,10 @@
-//! Addresses that an engine's process has asked for, and has made no endpoint on yet, or has no more and has not given back.
+//! Addresses that an engine's process has requested and has no endpoint for: not yet, or no more and not
+//! released.
 //!
-//! If the process ends in between, its successor does not know of the address, and the container's next start must not find it or the MAC
-//! that goes with it taken.
-//! A process that runs may take its time. An engine can greet a plugin again without having started anew: it does so whenever a managed
-//! plugin is enabled or restarted (moby, `plugin/manager_linux.go`).
+//! If the process ends in between, its successor does not know of the address. The container's next start
+//! must not find the address, or the MAC that goes with it, taken. A running process may take its time. An
+//! engine may greet a plugin again without having been restarted: it does so whenever a managed plugin is
+//! enabled or restarted (moby, `plugin/manager_linux.go`).
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -14,25 +15,26 @@ use ashore_core::api::reply::Reply;
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
-/// A process, known for good: a number alone is used again.
+/// A process, identified uniquely, because process ids are reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Process {
     pid: i32,
-    /// In clock ticks since the host's start.
+    /// The start time, in clock ticks since boot.
     started: u64,
 }
 
 impl Process {
-    /// None where the process cannot be seen. One that has called and is gone already has ended all the same.
+    /// The process with an id. Returns `None` if it cannot be seen. A caller that is gone already counts as
+    /// ended.
     pub(super) fn of(pid: i32) -> Option<Process> {
         let gone = || (pid > 0 && is_gone(pid)).then_some(Process { pid, started: 0 });
         Process::read(pid).map(|(process, _)| process).or_else(gone)
     }
 
-    /// Tells also whether it has ended, and its parent has not asked after it yet.
+    /// Reads a process, and whether it is a zombie.
     fn read(pid: i32) -> Option<(Process, bool)> {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // The name before may hold anything.
+        // The name before this may contain anything.
         let (_, fields) = stat.rsplit_once(") ")?;
         let started = fields.split(' ').nth(19)?.parse().ok()?;
         Some((Process { pid, started }, fields.starts_with(['Z', 'X'])))
@@ -47,7 +49,7 @@ fn is_gone(pid: i32) -> bool {
     nix::sys::signal::kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH)
 }
 
-/// What is known of engines' processes.
+/// The addresses that engines' processes have reserved.
 #[derive(Default)]
 pub(super) struct Reserved(Mutex<Inside>);
 
@@ -59,7 +61,7 @@ struct Inside {
 }
 
 impl Reserved {
-    /// Notes who greets. Tells whether it may be an engine that has started anew.
+    /// Records the process that greets. Returns whether it may be an engine that has been restarted.
     pub(super) fn greets(&self, process: Option<Process>) -> bool {
         let mut inside = self.inside();
         let is_known = process.is_some() && inside.greeted == process;
@@ -67,7 +69,8 @@ impl Reserved {
         !is_known
     }
 
-    /// Notes what a process has reserved or let go of by a call. A caller that cannot be seen may be anybody.
+    /// Records what a process has reserved or released by a call. A caller that cannot be seen is not
+    /// recorded.
     pub(super) fn note(&self, call: &EngineCall, reply: &Reply, process: Option<Process>) {
         match (call, reply) {
             (EngineCall::Reserve(requested), Reply::Address(net)) if !requested.gateway => {
@@ -82,7 +85,7 @@ impl Reserved {
         }
     }
 
-    /// A process has asked for an address, or has taken the endpoint off it.
+    /// Records that a process has requested an address, or has removed the endpoint from it.
     fn add(&self, ip: IpAddr, process: Option<Process>) {
         match process {
             Some(process) => drop(self.inside().by.insert(ip, process)),
@@ -90,12 +93,12 @@ impl Reserved {
         }
     }
 
-    /// An endpoint was made on it, or it was given back.
+    /// Removes an address on which an endpoint was made, or which was released.
     pub(super) fn remove(&self, ip: IpAddr) {
         self.inside().by.remove(&ip);
     }
 
-    /// Takes out those whose processes have ended.
+    /// Takes out the addresses whose processes have ended.
     pub(super) fn of_the_ended(&self) -> Vec<IpAddr> {
         let mut inside = self.inside();
         let ended: Vec<IpAddr> =
@@ -127,7 +130,7 @@ mod tests {
         assert_eq!(reserved.of_the_ended(), [] as [IpAddr; 0]);
         reserved.remove(other);
         child.kill().unwrap();
-        // Its parent has not asked after it yet.
+        // It is a zombie now.
         let ended = (0..200).find_map(|_| {
             std::thread::sleep(std::time::Duration::from_millis(10));
             Some(reserved.of_the_ended()).filter(|ended| !ended.is_empty())
@@ -135,9 +138,9 @@ mod tests {
         assert_eq!(ended, Some(vec![one]));
         child.wait().unwrap();
         reserved.add(other, Process::of(child.id().cast_signed()));
-        assert_eq!(reserved.of_the_ended(), [other], "it was gone before it was looked at");
+        assert_eq!(reserved.of_the_ended(), [other], "it had ended before it was read");
         assert_eq!(reserved.of_the_ended(), [] as [IpAddr; 0]);
-        // Its number alone does not make another process the same.
+        // The process id alone does not make another process the same.
         reserved.add(one, Some(Process { pid: std::process::id().cast_signed(), started: 0 }));
         assert_eq!(reserved.of_the_ended(), [one]);
     }
@@ -147,7 +150,7 @@ mod tests {
         let (reserved, process) = (Reserved::default(), Process::of(std::process::id().cast_signed()));
         assert!(reserved.greets(process));
         assert!(!reserved.greets(process));
-        // Whoever cannot be seen may be anybody.
+        // A caller that cannot be seen may be any process.
         assert!(reserved.greets(None) && reserved.greets(None) && reserved.greets(process));
     }
 }

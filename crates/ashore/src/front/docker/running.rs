@@ -1,14 +1,14 @@
-//! The version of the engine that runs.
+//! The version of the running engine.
 
 use std::fmt;
 use std::str::FromStr;
 use std::sync::{Mutex, PoisonError};
 
-/// An engine's version, as far as it matters: 28.5.
+/// An engine's major and minor version: 28.5.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Version(pub(super) u32, pub(super) u32);
 
-/// The version of the engine that runs, once it has told it.
+/// The version of the running engine, once it is known.
 #[derive(Debug, Default)]
 pub(super) struct Running(Mutex<Option<Version>>);
 
@@ -25,7 +25,7 @@ impl Running {
 impl FromStr for Version {
     type Err = std::num::ParseIntError;
 
-    /// Reads `28.5.2+dfsg4`.
+    /// Parses a version such as `28.5.2+dfsg4`.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let mut numbers = text.split('.').map(str::parse);
         let mut next = || numbers.next().unwrap_or(Ok(0));

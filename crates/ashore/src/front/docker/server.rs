@@ -37,26 +37,26 @@ use crate::cli::DaemonArgs;
 use crate::sockets::{ListenFds, Socket};
 use crate::supervise::{contained_async, fault, spawn_needed};
 
-/// More than any call has, in bytes.
+/// The maximum length of a call in bytes: more than any call has.
 const LONGEST: usize = 1024 * 1024;
-/// For how long a call is read: an engine writes it whole, at once.
+/// How long to wait for a call's body. An engine writes it at once.
 const READ: Duration = Duration::from_secs(10);
-/// More calls than an engine has under way at once. Others wait in the socket.
+/// More calls than an engine has in progress at once. Further calls wait in the socket.
 const MOST: usize = 512;
 
-/// The engine looks again for a plugin for at most 30 s.
+/// How long a lost call may be repeated. The engine retries a plugin for at most 30 s.
 const REPEATS: Duration = Duration::from_secs(60);
-/// At a socket that outlives the daemon its repetition waits for as long as there is none.
+/// The same for a socket that outlives the daemon, in which the repeated call waits until there is a daemon.
 const REPEATS_AT_HANDED: Duration = Duration::from_secs(10 * 60);
 
-/// The socket, bound and not yet served.
+/// The socket, bound but not served yet.
 pub(crate) struct Plugin {
     socket: Socket,
     engine: Arc<Engine>,
     unanswered: Arc<Unanswered>,
 }
 
-/// What a call is answered with.
+/// What is needed to answer a call.
 #[derive(Clone)]
 struct Answering {
     handle: Handle,
@@ -66,17 +66,17 @@ struct Answering {
     reserved: Arc<Reserved>,
 }
 
-/// What a call has until it is answered: the right to be read, and its note.
+/// What a call holds until it is answered: the permit to be read, and its note.
 ///
-/// Where the socket outlives the daemon, one call at a time is read: those that are not wait in the socket and come whole
-/// to the next daemon, and of those that were read at most one of a kind is cut short.
+/// If the socket outlives the daemon, one call at a time is read. The others wait in the socket and reach the
+/// next daemon complete. Of those that were read, at most one of a kind is interrupted.
 struct Visit {
     turn: Mutex<Option<OwnedSemaphorePermit>>,
     note: Mutex<Option<Note>>,
 }
 
 impl Visit {
-    /// A call that takes longer lets the next one come.
+    /// After this time, the next call is read as well.
     const LONGEST: Duration = Duration::from_secs(2);
 
     fn next_please(&self) {
@@ -89,8 +89,8 @@ impl Visit {
 }
 
 impl Plugin {
-    /// On the socket by which the engine finds the plugin. Calls are noted beside the control socket, and beside the state what is
-    /// to outlive the host's start.
+    /// Creates the plugin on the socket by which the engine finds it. The notes of calls are next to the
+    /// control socket. What must survive a reboot is next to the state.
     pub(crate) fn of(args: &DaemonArgs, handed: &mut ListenFds) -> anyhow::Result<Self> {
         let socket = handed.socket(&args.docker_plugin)?;
         socket.listener.set_nonblocking(true)?;
@@ -105,7 +105,7 @@ impl Plugin {
         Ok(Plugin { socket, engine, unanswered })
     }
 
-    /// Answers for ever, on a thread of its own.
+    /// Answers calls for ever, on a thread of its own.
     pub(crate) fn serve(self, handle: Handle, lists: Lists) -> anyhow::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let Plugin { socket: Socket { listener, handed }, engine, unanswered } = self;
@@ -125,7 +125,8 @@ impl Plugin {
     }
 }
 
-/// What an engine lists may be what nobody has thought of. It is then listed again, and containers are served meanwhile.
+/// Follows the engine for ever. A panic, such as over an unexpected list, does not end this, and containers
+/// are served meanwhile.
 async fn go_on_following(engine: Arc<Engine>, handle: Handle, lists: Lists) {
     loop {
         if let Err(fault) = contained_async(follow(engine.clone(), handle.clone(), lists.clone())).await {
@@ -150,7 +151,7 @@ async fn accept(listener: &UnixListener, one_by_one: bool, answering: &Answering
                     drop(place);
                 });
             }
-            // Out of descriptors for a moment.
+            // The process is out of descriptors for a moment.
             Err(error) => {
                 tracing::error!("the plugin's socket: {error}");
                 tokio::time::sleep(Duration::from_millis(100)).await;
@@ -159,8 +160,8 @@ async fn accept(listener: &UnixListener, one_by_one: bool, answering: &Answering
     }
 }
 
-/// Answers one call. The engine makes a new connection for the next one, so that this one ends when the answer is out,
-/// and with it the call's note.
+/// Answers one call. The engine opens a new connection for the next call, so this connection ends with the
+/// answer, and the call's note is removed with it.
 async fn serve_connection(stream: UnixStream, visit: Arc<Visit>, answering: Answering) {
     let caller = stream.peer_cred().ok().and_then(|peer| peer.pid());
     let service = service_fn(|request: hyper::Request<Incoming>| {
@@ -197,8 +198,8 @@ async fn respond(
             let answer = answer_call(&path, &body, caller, visit, answering);
             contained_async(answer).await.unwrap_or_else(|fault| Err(fault.to_string()))
         }
-        Ok(Err(error)) => Err(format!("the call does not read: {error}")),
-        Err(_) => Err(format!("the call did not come whole within {} s", READ.as_secs())),
+        Ok(Err(error)) => Err(format!("cannot read the call: {error}")),
+        Err(_) => Err(format!("the call was incomplete after {} s", READ.as_secs())),
     };
     answering.creations.take_in(path.trim_start_matches('/'), result.is_ok());
     let value = result.unwrap_or_else(|message| {
@@ -231,7 +232,7 @@ async fn answer_call(
     } else {
         read?
     };
-    // One that does without a body can be repeated without it.
+    // A call that is valid without a body can be repeated without one.
     if !body.is_empty() && super::call(path, &[]).is_err() {
         visit.keep(unanswered.note(method, body, caller));
     }
@@ -250,7 +251,7 @@ async fn answer_call(
             return answer(&call, None);
         }
     }
-    // These may ask the LAN.
+    // These calls may ask the LAN.
     if matches!(stage, EngineCall::Reserve(_) | EngineCall::OpenPool(_) | EngineCall::CreateNetwork(_)) {
         visit.next_please();
     }
@@ -282,14 +283,15 @@ async fn answer_call(
     answer(&call, Some(reply))
 }
 
-/// An address that an engine has asked for, and does not know of, is given back.
+/// Releases an address that an engine has requested and does not know of.
 fn unheard(handle: &Handle, ip: IpAddr) {
     if let Reply::Refused(refusal) = handle(Request::EngineCall(EngineCall::Unheard { ip })) {
-        tracing::warn!(%ip, "it stays reserved for an engine that has ended: {refusal}");
+        tracing::warn!(%ip, "cannot release the address of an engine that has ended: {refusal}");
     }
 }
 
-/// Asks for a caller who may go before the reply. What it has reserved then, or not given back, is held for no container.
+/// Asks the Controller for a caller that may be gone before the reply. What such a caller has reserved, or
+/// not released, is held for no container.
 async fn ask_for_caller(
     handle: &Handle,
     reserved: &Arc<Reserved>,
@@ -313,13 +315,14 @@ async fn ask_for_caller(
     Ok(reply.await?)
 }
 
-/// What engines that have ended had asked for, and know nothing of.
+/// Releases what engines that have ended had reserved.
 fn give_back(handle: &Handle, reserved: &Reserved) {
     reserved.of_the_ended().into_iter().for_each(|ip| unheard(handle, ip));
 }
 
-/// Looks for the container that the engine is starting, on each network that the pool serves. One that the engine has named
-/// is looked for only if more than its name matters. With it come the addresses that users chose, if the engine was asked for a list.
+/// Looks for the container that the engine is starting, on each network that the pool serves. If the engine
+/// has named the container, this looks for it only if more than its name matters. If the engine was asked for
+/// a list, also returns the addresses that users chose.
 async fn find_owner(
     handle: &Handle,
     engine: &Engine,
@@ -334,7 +337,7 @@ async fn find_owner(
     let known: Vec<&EngineNetwork> = of_pool.iter().filter_map(|network| network.engine.as_ref()).collect();
     let net = requested.pool.net.addr();
     if let Some(told) = &requested.owner {
-        // A server is asked with the container's MAC, and a name is one of a network.
+        // A DHCP server is asked with the container's MAC, and a name is unique only on a network.
         let leases = of_pool.iter().any(|network| network.leases(Family::of(net)));
         let owner = match known.as_slice() {
             [EngineNetwork { id, name: Some(label), .. }] if !leases => {

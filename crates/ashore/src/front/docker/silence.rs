@@ -1,4 +1,4 @@
-//! An engine that boots answers nobody, though whoever asks is connected: no call of its own may wait for it.
+//! An engine that starts up accepts connections but answers no requests. No call of its own may wait for it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use super::api::Api;
 
-/// It answers within milliseconds, or, while it boots, not at all.
+/// How long to wait. The engine answers within milliseconds, or, while it starts up, not at all.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// Whether the engine is known to answer nobody. It is then asked one thing alone, and anything else again when it has
-/// answered that.
+/// Whether the engine is known not to answer. Then it only gets a ping, and other questions are asked again
+/// once it has answered that.
 #[derive(Default)]
 pub(super) struct Silence(Arc<AtomicBool>);
 
 impl Silence {
-    /// What the engine answers to a question, if it does so at once.
+    /// Returns the engine's answer to a question, or `None` if it does not answer at once.
     pub(super) async fn unless_it_lasts<T>(
         &self,
         api: &Api,
@@ -27,7 +27,7 @@ impl Silence {
         match tokio::time::timeout(PATIENCE, question).await {
             Ok(Ok(answer)) => Some(answer),
             Ok(Err(error)) => {
-                tracing::warn!("asking the engine: {error:#}");
+                tracing::warn!("asking the engine failed: {error:#}");
                 None
             }
             Err(_) => {
@@ -44,7 +44,7 @@ impl Silence {
         tracing::info!("the engine does not answer yet, so containers' names are not known");
         let silent = self.0.clone();
         tokio::spawn(async move {
-            // Also an engine that has ended is not silent.
+            // An engine that has ended is not silent either.
             let _ = api.ping().await;
             silent.store(false, Ordering::Relaxed);
         });

@@ -1,4 +1,4 @@
-//! Turns in which the engine's lists are taken: others have that done, and wait for it.
+//! Turns in which the engine's lists are taken. Other threads ask for one and wait for it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-/// By which others have the lists taken anew.
+/// The handle by which other threads ask for new lists.
 #[derive(Clone, Default)]
 pub(crate) struct Lists {
     shared: Arc<Shared>,
@@ -17,11 +17,12 @@ struct Shared {
     turns: Mutex<Turns>,
     ended: Condvar,
     asked: Notify,
-    /// Containers that are off their networks until they can be connected, by the engine's ids, and why.
+    /// Containers that are off their networks until they can be reconnected, by the engine's ids, with the
+    /// reason.
     off: Mutex<BTreeMap<(String, String), String>>,
 }
 
-/// Counts that only go up.
+/// Counters that only increase.
 #[derive(Default)]
 struct Turns {
     asked: u64,
@@ -35,7 +36,7 @@ impl Lists {
         self.shared.turns.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has the lists taken once from the beginning, without waiting for it.
+    /// Asks for new lists without waiting. Returns the number of the turn.
     pub(crate) fn ask(&self) -> u64 {
         let mut turns = self.turns();
         turns.asked += 1;
@@ -43,13 +44,13 @@ impl Lists {
         turns.asked
     }
 
-    /// Whether the engine has answered, once that is known.
+    /// Whether the engine answered in a turn. Returns `None` until that is known.
     pub(crate) fn outcome(&self, turn: u64) -> Option<bool> {
         let turns = self.turns();
         (turns.taken >= turn).then_some(turns.answered >= turn)
     }
 
-    /// Has the lists taken once from the beginning, and tells whether that was done.
+    /// Asks for new lists, and waits. Returns whether they were taken in time.
     pub(crate) fn refresh(&self, patience: Duration) -> bool {
         let end = Instant::now() + patience;
         let mine = self.ask();
@@ -65,12 +66,12 @@ impl Lists {
         turns.answered >= mine
     }
 
-    /// Containers that are off their networks, and why.
+    /// Why containers are off their networks.
     pub(crate) fn troubles(&self) -> Vec<String> {
         self.off().values().cloned().collect()
     }
 
-    /// Says why a container is off its network, or that it is not.
+    /// Records why a container is off its network, or, with `None`, that it is back.
     pub(super) fn settle(&self, container: &str, network: &str, trouble: Option<String>) {
         let key = (container.to_owned(), network.to_owned());
         match trouble {
@@ -83,12 +84,12 @@ impl Lists {
         self.shared.off.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins to take them: for all that have asked until now.
+    /// Begins to take the lists, for all threads that have asked until now.
     pub(crate) fn begin(&self) -> u64 {
         self.turns().asked
     }
 
-    /// They were taken, or the engine does not answer.
+    /// Ends a turn: the lists were taken, or the engine does not answer.
     pub(crate) fn end(&self, turn: u64, answered: bool) {
         let mut turns = self.turns();
         turns.taken = turn;

@@ -1,9 +1,9 @@
-//! Calls that a daemon took and never answered, because it was killed.
+//! Calls that a daemon received and never answered, because it was killed.
 //!
-//! The engine repeats such a call after a second. But what it sends is read from a buffer that is empty by then, so the
-//! repetition comes without a body (moby, `pkg/plugins/client.go`, 20.10 to 28). Each call is therefore noted in a small
-//! file before it is handled, and the note is removed when it is answered. A note that a later daemon finds says what an
-//! empty call is, if there is but one that it can be.
+//! The engine repeats such a call after a second. But it reads the body from a buffer that is empty by then,
+//! so the repeated call has no body (moby, `pkg/plugins/client.go`, 20.10 to 28). So each call is noted in a
+//! small file before it is handled, and the file is removed when the call is answered. A note that a later
+//! daemon finds tells what an empty call means, if it can be only one.
 
 use std::fs;
 use std::io::{self, Write};
@@ -17,20 +17,21 @@ use serde::{Deserialize, Serialize};
 use crate::clock::now;
 use crate::files::{self, Directory};
 
-/// More than an engine ever has under way of one kind.
+/// More than an engine ever has in progress of one kind.
 const MOST: usize = 64;
 
-/// The engine, up to 20.10, may show a container on a network that it could not join.
-const AGAIN: &str = "the daemon was started anew meanwhile; try: the same again, and where Docker says that the container is there \
-                     already, first: docker network disconnect -f NETWORK CONTAINER";
+/// The remedy. An engine up to 20.10 may show a container on a network that it could not join.
+const AGAIN: &str = "the daemon was restarted; try: the same again, or, if Docker says that the container is there \
+                     already, first run: docker network disconnect -f NETWORK CONTAINER";
 
-/// A call as it is noted.
+/// A call, as noted on disk.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Noted {
-    /// The boot in which it was made, and how old that was, in seconds: no clock that somebody may set.
+    /// The boot in which the call was made, and the uptime then, in seconds. No user can set these, unlike
+    /// the wall clock.
     boot: String,
     uptime: i64,
-    /// The same moment in seconds since 1970, as the state counts.
+    /// The same moment in seconds since 1970, as used in the state.
     began: u64,
     /// The engine's process.
     caller: Option<i32>,
@@ -38,18 +39,18 @@ struct Noted {
     body: String,
 }
 
-/// The notes of this daemon and of those before it.
+/// The notes of this daemon and of earlier daemons.
 pub(super) struct Unanswered {
-    /// None if it cannot be used.
+    /// `None` if the directory cannot be used.
     directory: Option<PathBuf>,
     boot: String,
-    /// How old a note may be whose call may still be repeated.
+    /// The maximum age of a note whose call may still be repeated.
     patience: Duration,
-    /// What daemons before this one left.
+    /// The notes of earlier daemons.
     left: Mutex<Vec<(PathBuf, Noted)>>,
 }
 
-/// A call's note, which goes with it.
+/// The note of a call, which is removed when this is dropped.
 pub(super) struct Note(Option<PathBuf>);
 
 /// A call whose answer was lost.
@@ -61,13 +62,13 @@ pub(super) struct Lost {
 }
 
 impl Unanswered {
-    /// Takes over what is in a directory, and drops what no engine will repeat any more. Without a directory nothing is
-    /// noted, and all else works.
+    /// Reads the notes in a directory, and removes those that no engine will repeat any more. If the
+    /// directory cannot be used, calls are not noted, and everything else works.
     pub(super) fn in_directory(directory: PathBuf, patience: Duration) -> Self {
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         let boot = boot.trim().to_owned();
         let usable = made(&directory).inspect_err(|error| {
-            tracing::warn!("calls are not noted, in {}: {error}", directory.display());
+            tracing::warn!("cannot note calls in {}: {error}", directory.display());
         });
         let directory = usable.is_ok().then_some(directory);
         let mut left = Vec::new();
@@ -100,7 +101,8 @@ impl Unanswered {
         }
     }
 
-    /// The file needs no fsync: a kill leaves what was written, and after a crash of the machine no engine asks again.
+    /// Writes a note. No fsync is needed: a kill keeps what was written, and after a crash of the host no
+    /// engine repeats a call.
     fn write(&self, noted: &Noted) -> io::Result<PathBuf> {
         let directory = self.directory.as_ref().ok_or(io::ErrorKind::NotADirectory)?;
         let text = serde_json::to_vec(noted)?;
@@ -112,17 +114,17 @@ impl Unanswered {
                 Ok(mut file) => return file.write_all(&text).map(|()| path),
             }
         }
-        Err(io::Error::other(format!("{MOST} of its kind are under way")))
+        Err(io::Error::other(format!("{MOST} calls of its kind are in progress")))
     }
 
-    /// What daemons before this one have left of one kind.
+    /// Takes the notes of one kind that earlier daemons have left.
     pub(super) fn left_of(&self, method: &str) -> Vec<Note> {
         let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
         let of_kind = left.extract_if(.., |(_, noted)| noted.method == method);
         of_kind.map(|(path, _)| Note(Some(path))).collect()
     }
 
-    /// The call that an empty one of a method repeats. Those with equal bodies are as good as one.
+    /// The call that an empty call of a method repeats. Calls with equal bodies are interchangeable.
     pub(super) fn repeated(&self, method: &str, caller: Option<i32>) -> Result<Lost, String> {
         let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
         left.retain(|(path, noted)| {
@@ -137,10 +139,10 @@ impl Unanswered {
             .enumerate()
             .filter(|(_, (_, noted))| noted.method == method && noted.caller == caller);
         let Some((at, (_, first))) = fitting.next() else {
-            return Err(format!("the call has no body, and none of its kind was cut short; {AGAIN}"));
+            return Err(format!("the call has no body, and none of its kind was interrupted; {AGAIN}"));
         };
         if fitting.any(|(_, (_, other))| other.body != first.body) {
-            return Err(format!("the call has no body, and several of its kind were cut short; {AGAIN}"));
+            return Err(format!("the call has no body, and several of its kind were interrupted; {AGAIN}"));
         }
         let (path, noted) = left.swap_remove(at);
         Ok(Lost { body: noted.body.into_bytes(), began: noted.began, note: Note(Some(path)) })
@@ -155,7 +157,7 @@ impl Drop for Note {
     }
 }
 
-/// Makes it for this user alone. Notes that another user has written are calls that nobody made.
+/// Makes the directory, accessible to this user only. Another user's notes would be forged calls.
 fn made(directory: &Path) -> io::Result<()> {
     let (above, name) = directory.parent().zip(directory.file_name()).ok_or(io::ErrorKind::InvalidInput)?;
     files::make_directories(above, 0o755)?;
@@ -171,7 +173,7 @@ fn is_fresh(noted: &Noted, patience: Duration) -> bool {
     u64::try_from(age).is_ok_and(|age| age <= patience.as_secs())
 }
 
-/// Seconds since the machine was booted.
+/// Seconds since the host booted.
 fn uptime() -> i64 {
     let text = fs::read_to_string("/proc/uptime").unwrap_or_default();
     text.split('.').next().and_then(|seconds| seconds.parse().ok()).unwrap_or(0)
@@ -184,7 +186,7 @@ mod tests {
     const JOIN: &str = "NetworkDriver.Join";
     const MINUTE: Duration = Duration::from_secs(60);
 
-    /// Notes calls, dies, and starts again.
+    /// Notes calls, is killed, and starts again.
     fn killed_over(directory: &Path, calls: &[(&str, &str, i32)]) -> Unanswered {
         let unanswered = Unanswered::in_directory(directory.to_owned(), MINUTE);
         for (method, body, caller) in calls {

@@ -1,4 +1,4 @@
-//! Which engine this is, where an answer depends on it.
+//! The engine's version, for answers that depend on it.
 
 use serde::Deserialize;
 
@@ -12,19 +12,19 @@ struct Told {
     version: String,
 }
 
-/// Learns the version of an engine that has begun to run.
+/// Stores the version of an engine that has started.
 pub(super) async fn learn(engine: &Engine, api: &Api) -> anyhow::Result<()> {
     let told: Told = api.get("/version").await?;
     engine.version.set(told.version.parse().ok());
     Ok(())
 }
 
-/// The engine has ended, and the next one may be another.
+/// Forgets the version of an engine that has ended, because the next one may differ.
 pub(super) fn forget(engine: &Engine) {
     engine.version.set(None);
 }
 
-/// The version of an engine, if it answers and its version reads.
+/// The version of the engine. Returns `None` if the engine does not answer or its version cannot be parsed.
 pub(super) async fn of_engine(engine: &Engine) -> Option<Version> {
     match engine.version.get() {
         Some(known) => Some(known),
@@ -32,8 +32,9 @@ pub(super) async fn of_engine(engine: &Engine) -> Option<Version> {
     }
 }
 
-/// The version of an engine that answers at this moment. An engine that is still starting does not: it serves nobody
-/// before it has its networks back. What one before it has told says nothing about that.
+/// The version of an engine that answers at this moment. An engine that is still starting does not: it serves
+/// no request before it has restored its networks. So a version stored from an earlier engine must not be
+/// used here.
 pub(super) async fn answered_now(engine: &Engine) -> Option<Version> {
     let api = Api::at(&engine.socket);
     let told = engine.silence.unless_it_lasts(&api, api.get::<Told>("/version")).await?;

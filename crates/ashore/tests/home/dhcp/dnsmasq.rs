@@ -1,4 +1,4 @@
-//! dnsmasq, as most home routers have it: the LAN's DNS server as well.
+//! dnsmasq, the server of most home routers. It is the LAN's DNS server as well.
 
 use std::path::Path;
 
@@ -7,7 +7,8 @@ use ashore_lab::{Engines, Machine};
 use super::{Row, Server, Setup};
 
 impl Server {
-    /// dnsmasq with a pool, and whatever else it is told. It does not ping before it offers, which takes three seconds.
+    /// Starts dnsmasq with a pool and further options. It does not ping an address before it offers it, which
+    /// takes three seconds.
     pub fn dnsmasq(
         engines: &Engines,
         on: &Machine,
@@ -19,7 +20,7 @@ impl Server {
         Server::dnsmasq_that_pings(engines, on, directory, pool, &options)
     }
 
-    /// The same, as it is by itself.
+    /// Starts dnsmasq with its default behaviour: it pings an address before it offers it.
     pub fn dnsmasq_that_pings(
         engines: &Engines,
         on: &Machine,
@@ -49,7 +50,7 @@ impl Server {
         Server::start(command, on, leases, log, rows)
     }
 
-    /// How often dnsmasq has heard or said a message.
+    /// How often dnsmasq has logged a message that it received or sent.
     pub fn count(&self, message: &str) -> usize {
         let log = std::fs::read_to_string(&self.log).unwrap_or_default();
         log.lines().filter(|line| line.contains(&format!(" {message}("))).count()
@@ -60,7 +61,7 @@ pub(super) fn serve(engines: &Engines, on: &Machine, directory: &Path, setup: &S
     let (first, last) = setup.pool;
     let pool = format!("{first},{last},255.255.255.0,{}", setup.seconds);
     let mut options = vec![format!("--dhcp-option=option:router,{}", setup.router())];
-    // As whom its DNS knows its clients.
+    // The domain in which its DNS knows its clients.
     options.extend(["--domain=lan", "--local=/lan/"].map(str::to_owned));
     if let Some((renew, rebind)) = setup.renewal {
         options.extend([format!("--dhcp-option=58,{renew}"), format!("--dhcp-option=59,{rebind}")]);
@@ -70,7 +71,7 @@ pub(super) fn serve(engines: &Engines, on: &Machine, directory: &Path, setup: &S
     Server::dnsmasq(engines, on, directory, &pool, &options)
 }
 
-/// A line for each lease: when it ends, MAC, address, name or `*`, client identifier or `*`.
+/// A line for each lease: expiry, MAC, address, name or `*`, client identifier or `*`.
 fn rows(table: &[u8]) -> Vec<Row> {
     let row = |line: &str| {
         let words: Vec<&str> = line.split_whitespace().collect();

@@ -1,4 +1,4 @@
-//! ISC's dhcpd, as older routers and many a server have it.
+//! ISC's dhcpd, common on older routers and on servers.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -11,7 +11,7 @@ use super::{Row, Server, Setup};
 pub(super) fn serve(engines: &Engines, on: &Machine, directory: &Path, setup: &Setup) -> Server {
     let at = super::files(directory, "isc", on);
     let (leases, log, conf) = (at("leases"), at("log"), at("conf"));
-    // It does not start without the file.
+    // dhcpd does not start without the file.
     std::fs::File::options().create(true).append(true).open(&leases).unwrap();
     let ((first, last), seconds) = (setup.pool, setup.seconds);
     let mut text = format!(
@@ -24,7 +24,7 @@ pub(super) fn serve(engines: &Engines, on: &Machine, directory: &Path, setup: &S
     if let Some((renew, rebind)) = setup.renewal {
         writeln!(text, "option dhcp-renewal-time {renew};\noption dhcp-rebinding-time {rebind};").unwrap();
     }
-    // By an interface in whose subnet it has nothing to say it does not listen.
+    // dhcpd does not listen on an interface for whose subnet it has no declaration.
     if let Some(own) = setup.beyond_relay {
         writeln!(text, "subnet {} netmask 255.255.255.0 {{ }}", super::subnet_of(own)).unwrap();
     }
@@ -39,8 +39,8 @@ pub(super) fn serve(engines: &Engines, on: &Machine, directory: &Path, setup: &S
     Server::start(command, on, leases, log, rows)
 }
 
-/// A block for each lease, and only ever more of them: `lease IP { … binding state active; hardware ethernet MAC; … }`. A
-/// host with an address of its own is in no block.
+/// A block for each lease, and blocks are only ever appended: `lease IP { … binding state active; hardware
+/// ethernet MAC; … }`. A host with a fixed address has no block.
 fn rows(table: &[u8]) -> Vec<Row> {
     let text = String::from_utf8_lossy(table);
     let row = |block: &str| {

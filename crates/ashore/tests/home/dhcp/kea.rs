@@ -1,4 +1,5 @@
-//! Kea, ISC's newer server. Without `lfc-interval` it ends where its cleaner, `/usr/sbin/kea-lfc`, is not installed (2.2).
+//! Kea, ISC's newer server. With `lfc-interval` other than 0, Kea exits where its cleaner `/usr/sbin/kea-lfc`
+//! is not installed (2.2).
 
 use std::path::Path;
 
@@ -38,8 +39,8 @@ pub(super) fn serve(engines: &Engines, on: &Machine, directory: &Path, setup: &S
     Server::start(command, on, leases, log, rows)
 }
 
-/// Comma-separated values under a heading, and only ever more of them: address, MAC, client identifier, lifetime, when it
-/// ends, …, name, state. A released lease has no lifetime left, and a state other than 0 is a declined or a reclaimed one.
+/// Comma-separated values under a heading, only ever appended: address, MAC, client identifier, lifetime,
+/// expiry, …, name, state. A released lease has lifetime 0. A state other than 0 means declined or reclaimed.
 fn rows(table: &[u8]) -> Vec<Row> {
     let row = |line: &str| {
         let words: Vec<&str> = line.split(',').collect();

@@ -8,12 +8,12 @@ use serde_json::json;
 use super::Server;
 
 impl Server {
-    /// With leases of two minutes.
+    /// Starts the server with leases of two minutes.
     pub fn kea6(engines: &Engines, on: &Machine, directory: &Path, pool: &str) -> Server {
         Server::kea6_with(engines, on, directory, pool, [30, 48, 60, 120])
     }
 
-    /// The same with other times: T1, T2, the preferred lifetime, and the valid one.
+    /// Starts the server with other times: T1, T2, preferred lifetime and valid lifetime, in seconds.
     pub fn kea6_with(
         engines: &Engines,
         on: &Machine,
@@ -27,14 +27,15 @@ impl Server {
             "id": 1, "subnet": "fd88::/64", "interface": "eth0", "pools": [{ "pool": pool }],
         });
         let config = json!({ "Dhcp6": {
-            // A link-local address cannot be listened at while the kernel is still looking whether it is another's.
+            // A link-local address cannot be bound while the kernel still runs duplicate address detection on
+            // it.
             "interfaces-config": {
                 "interfaces": ["eth0"], "service-sockets-max-retries": 100, "service-sockets-retry-wait-time": 100,
             },
             "lease-database": { "type": "memfile", "name": leases, "lfc-interval": 0 },
             "subnet6": [subnet], "preferred-lifetime": preferred, "valid-lifetime": valid,
             "renew-timer": renew, "rebind-timer": rebind,
-            // Where it keeps its DUID.
+            // Kea keeps its DUID there.
             "data-directory": directory,
             "loggers": [{ "name": "kea-dhcp6", "severity": "DEBUG", "output_options": [{ "output": log }] }],
         }});

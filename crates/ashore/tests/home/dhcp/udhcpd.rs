@@ -1,4 +1,5 @@
-//! busybox's, as small routers have it. It goes by the MAC alone, and its leases may be as short as ten seconds.
+//! busybox's udhcpd, the server of small routers. It identifies clients by MAC only. Its leases may be as
+//! short as ten seconds.
 
 use std::fmt::Write;
 use std::net::Ipv4Addr;
@@ -20,7 +21,7 @@ impl Server {
         Self::udhcpd_on("eth0", engines, on, directory, pool, seconds)
     }
 
-    /// The same by another interface.
+    /// Starts udhcpd on another interface.
     pub fn udhcpd_on(
         interface: &str,
         engines: &Engines,
@@ -33,7 +34,7 @@ impl Server {
         serve_on(interface, engines, on, directory, &Setup { pool, seconds, ..Setup::default() })
     }
 
-    /// A lease of udhcpd's is renewed within the time that it lasts.
+    /// Waits until a lease is renewed, within the time that it lasts.
     pub fn renews(&self, when: &str) {
         let acks = || std::fs::read_to_string(&self.log).unwrap().matches("sending ACK").count();
         let before = acks();
@@ -48,7 +49,7 @@ pub(super) fn serve(engines: &Engines, on: &Machine, directory: &Path, setup: &S
 fn serve_on(interface: &str, engines: &Engines, on: &Machine, directory: &Path, setup: &Setup) -> Server {
     let at = super::files(directory, &format!("udhcpd-{interface}"), on);
     let (leases, log, conf) = (at("leases"), at("log"), at("conf"));
-    // Without the file it says so each time that it looks.
+    // Without the file, udhcpd logs an error each time it looks.
     std::fs::File::options().create(true).append(true).open(&leases).unwrap();
     let mut text = format!(
         "start {}\nend {}\ninterface {interface}\nlease_file {}\nmin_lease 10\nauto_time 1\npidfile {}\n\
@@ -61,7 +62,7 @@ fn serve_on(interface: &str, engines: &Engines, on: &Machine, directory: &Path, 
         setup.seconds
     );
     if let Some((renew, rebind)) = setup.renewal {
-        // Options that it has no name for, by number and bytes.
+        // udhcpd has no names for these options, so they are given by number and bytes.
         writeln!(text, "option 0x3a {renew:08x}\noption 0x3b {rebind:08x}").unwrap();
     }
     for (mac, ip) in &setup.reserved {
@@ -74,8 +75,9 @@ fn serve_on(interface: &str, engines: &Engines, on: &Machine, directory: &Path, 
     Server::start(command, on, leases, log, rows)
 }
 
-/// The time at which it was written, and 36 bytes for each lease: the seconds that were left then, address, MAC, name, and
-/// two bytes that fill up (`struct dyn_lease` of busybox 1.35). A declined address has no MAC.
+/// The time at which the file was written, then 36 bytes for each lease: the seconds left at that time,
+/// address, MAC, name, and two bytes of padding (`struct dyn_lease` of busybox 1.35). A declined address has
+/// no MAC.
 fn rows(table: &[u8]) -> Vec<Row> {
     let (_, leases) = table.split_at_checked(8).unwrap_or_default();
     let row = |lease: &[u8; 36]| {

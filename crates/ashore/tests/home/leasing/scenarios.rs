@@ -1,8 +1,9 @@
-//! What befalls leases.
+//! Scenarios: what happens to leases.
 
 use super::*;
 
-/// Asked for and answered in the RFC's order, from the container's own MAC, and in the server's table as it is on the LAN.
+/// The messages go in the RFC's order and come from the container's own MAC. The server's table and the LAN
+/// agree.
 pub fn first_lease<P: Place>(on: &mut Leasing<P>) {
     let at = on.place.start("web");
     on.is_listed("web", at);
@@ -14,23 +15,26 @@ pub fn first_lease<P: Place>(on: &mut Leasing<P>) {
     let asked = on.wire.asked();
     assert!(asked.iter().all(|said| said.mac.to_string() == mac), "{asked:?}");
     let mut whats: Vec<What> = asked.iter().map(|said| said.what).collect();
-    // A server that looks for the address first may be asked twice.
+    // A server that probes the address first may get the DISCOVER twice.
     whats.dedup();
     assert_eq!(whats, [What::Discover, What::Select]);
     let acks = on.wire.answered().into_iter().filter(|said| said.what == What::Ack);
     assert_eq!(acks.map(|ack| ack.ip()).collect::<Vec<_>>(), [at]);
 }
 
-/// The router's DNS answers for the container, whatever becomes of the daemon, of the container, and of what the router knew.
+/// The router's DNS answers for the container. It does so after the daemon, the container, and the router's
+/// table are lost.
 pub fn answered_by_dns<P: Place>(on: &mut Leasing<P>) {
     let (web, db) = (on.place.start("web"), on.place.start("shop_db_1"));
     on.dns_knows("web", web);
-    // What Compose has called so until its second version is no host's name (RFC 1123, 2.1).
+    // Compose before version 2 names containers like this. An underscore is not valid in a host name (RFC
+    // 1123, 2.1).
     on.dns_knows("shop-db-1", db);
     on.place.stop("web");
     assert_eq!(on.place.start("web"), web);
     on.dns_knows("web", web);
-    // The router starts anew and knows nobody: it is told by the daemon that has the lease confirmed.
+    // The router starts again with an empty table. The daemon has the lease confirmed, and so tells the
+    // router the name.
     on.server.take().expect("it runs").lose_table();
     on.serve();
     assert!(dns::addresses_of(&on.engines, &on.home().laptop, "web.lan").is_empty());
@@ -39,7 +43,7 @@ pub fn answered_by_dns<P: Place>(on: &mut Leasing<P>) {
     on.dns_knows("shop-db-1", db);
 }
 
-/// A container that comes back confirms what it had in one exchange.
+/// A container that comes back confirms its lease in one exchange.
 pub fn comes_back<P: Place>(on: &mut Leasing<P>) {
     let at = on.place.start("web");
     let discovers = on.wire.count(What::Discover);
@@ -54,7 +58,7 @@ pub fn comes_back<P: Place>(on: &mut Leasing<P>) {
     reaches(&on.home().laptop, at.into());
 }
 
-/// The NAS loses power: the container comes back to what it had, and the server has it once.
+/// The NAS loses power. The container gets its former address again, and the server lists it once.
 pub fn host_reboot<P: Place>(on: &mut Leasing<P>) {
     let at = on.place.start("web");
     let mac = on.mac_of("web");
@@ -64,7 +68,7 @@ pub fn host_reboot<P: Place>(on: &mut Leasing<P>) {
     on.is_listed("web", at);
 }
 
-/// While the daemon is dead the container stays reachable; the one that comes after it renews.
+/// The container stays reachable while the daemon is dead. The next daemon renews the lease.
 pub fn daemon_killed<P: Place>(on: &mut Leasing<P>) {
     let at = on.place.start("web");
     let pings = on.home().laptop.pings(at.into());
@@ -72,13 +76,13 @@ pub fn daemon_killed<P: Place>(on: &mut Leasing<P>) {
     on.place.kill_daemon();
     on.wire.wait_for(What::Renew);
     let acks = on.wire.answers(What::Ack);
-    eventually("it is renewed by the new one", || on.wire.answers(What::Ack) > acks);
+    eventually("the new daemon renews the lease", || on.wire.answers(What::Ack) > acks);
     on.is_listed("web", at);
     let counted = pings.end();
     assert_eq!(counted.lost, 0, "{counted:?}");
 }
 
-/// Ten that start together have ten addresses, all of them answered for and listed.
+/// Ten containers that start together get ten addresses. All are reachable and listed.
 pub fn ten_at_once<P: Place>(on: &mut Leasing<P>) {
     let names: Vec<String> = (0..10).map(|n| format!("c{n}")).collect();
     let all = on.place.start_all(&names);
@@ -90,7 +94,7 @@ pub fn ten_at_once<P: Place>(on: &mut Leasing<P>) {
     assert_eq!(different.len(), 10, "{all:?}");
 }
 
-/// At T1 the container asks its own server, by unicast and with nothing in it that RFC 2131, table 5, forbids.
+/// At T1 the container asks its own server, by unicast, and sends no option that RFC 2131, table 5, forbids.
 pub fn renewed_at_t1<P: Place>(on: &mut Leasing<P>) {
     let at = on.place.start("web");
     let pings = on.home().laptop.pings(at.into());
@@ -98,7 +102,7 @@ pub fn renewed_at_t1<P: Place>(on: &mut Leasing<P>) {
         on.wire.wait_for(What::Renew);
     }
     let acks = on.wire.answers(What::Ack);
-    eventually("it is answered", || on.wire.answers(What::Ack) > acks);
+    eventually("the renewal is answered", || on.wire.answers(What::Ack) > acks);
     let asked = on.wire.asked();
     let renew = asked.iter().find(|said| said.what == What::Renew).expect("it was waited for");
     assert_eq!((renew.from, renew.to, renew.message.ciaddr), (at, [192, 168, 88, 1].into(), at));
@@ -108,13 +112,13 @@ pub fn renewed_at_t1<P: Place>(on: &mut Leasing<P>) {
     let counted = pings.end();
     assert_eq!(counted.lost, 0, "{counted:?}");
     on.is_listed("web", at);
-    // Also for a client that is no more, the router is the way to the server.
+    // The RELEASE for a removed container also reaches the server, through the router.
     on.place.stop("web");
     on.home().ok("forget web");
-    eventually("the server has it back", || on.rows().is_empty());
+    eventually("the server's table is empty", || on.rows().is_empty());
 }
 
-/// The server is down at T1 and back for T2: the LAN notices nothing.
+/// The server is down at T1 and back for T2. The LAN notices nothing.
 pub fn server_down_past_t1<P: Place>(on: &mut Leasing<P>) {
     let at = on.place.start("web");
     let pings = on.home().laptop.pings(at.into());
@@ -122,7 +126,7 @@ pub fn server_down_past_t1<P: Place>(on: &mut Leasing<P>) {
     on.wire.wait_for(What::Renew);
     on.serve();
     let before = on.wire.answers(What::Ack);
-    eventually_within(PATIENCE, "somebody renews it", || {
+    eventually_within(PATIENCE, "a server renews the lease", || {
         on.wire.count(What::Rebind) > 0 && on.wire.answers(What::Ack) > before
     });
     on.is_listed("web", at);
@@ -131,26 +135,27 @@ pub fn server_down_past_t1<P: Place>(on: &mut Leasing<P>) {
     assert_eq!(on.wire.count(What::Discover), 1);
 }
 
-/// The server is down past the lease's end: the address is off the LAN. Once it is back, the container is, too.
+/// The server is down until the lease expires, so the address leaves the LAN. When the server is back, the
+/// container is too.
 pub fn server_down_past_expiry<P: Place>(on: &mut Leasing<P>) {
     let at = on.place.start("web");
     on.server = None;
     on.leaves_the_lan(at);
     let troubles = || on.home().status()["troubles"].to_string();
-    eventually("the status says so", || troubles().contains("`web` has no IPv4 address"));
+    eventually("the status shows the trouble", || troubles().contains("`web` has no IPv4 address"));
     on.serve();
     let now = on.comes_to_have_another("web", Ipv4Addr::UNSPECIFIED);
     on.is_listed("web", now);
 }
 
-/// The server has forgotten everything: the container ends up with an address of which the server knows.
+/// The server loses its table. The container ends up with an address that the server knows.
 pub fn lease_file_lost<P: Place>(on: &mut Leasing<P>) {
     let at = on.place.start("web");
     on.is_listed("web", at);
     on.server.take().expect("it runs").lose_table();
     on.serve();
     let mac = on.mac_of("web");
-    eventually_within(PATIENCE, "the server knows of it again", || {
+    eventually_within(PATIENCE, "the server lists the container again", || {
         let mut rows = on.rows().into_iter().filter(|row| row.mac == mac);
         rows.next().is_some_and(|row| address_of(on.home(), "web").is_some_and(|at| row.ip == at.to_string()))
     });
@@ -159,7 +164,7 @@ pub fn lease_file_lost<P: Place>(on: &mut Leasing<P>) {
     on.is_listed("web", now);
 }
 
-/// A new router with another subnet: the container follows, and is gone from where it was.
+/// The router is replaced by one with another subnet. The container follows and leaves its old address.
 pub fn renumbered<P: Place>(on: &mut Leasing<P>) {
     let at = on.place.start("web");
     on.server.take().expect("it runs").lose_table();
@@ -171,14 +176,14 @@ pub fn renumbered<P: Place>(on: &mut Leasing<P>) {
     assert_eq!(now.octets()[..3], [10, 77, 0]);
     on.is_listed("web", now);
     on.leaves_the_lan(at);
-    eventually("its default route is by the new router", || {
+    eventually("the container's default route leads to the new router", || {
         on.place.router_of("web") == Some([10, 77, 0, 1].into())
     });
-    // The host has followed too.
+    // The host moves to the new subnet too.
     let nas = &on.home().nas;
     nas.add_address("eth0", "10.77.0.9/24".parse().unwrap()).unwrap();
     nas.del_address("eth0", "192.168.88.9/24".parse().unwrap()).unwrap();
-    eventually("the host reaches it", || nas.ping(now.into()).is_some());
+    eventually("the host reaches the container", || nas.ping(now.into()).is_some());
     let route = format!("{now}/32 dev shim-eth0 src 10.77.0.9 proto 65");
     assert_eq!(on.home().made_routes(), [route]);
     for shown in [on.home().ok("status"), on.home().ok("network ls")] {
@@ -186,18 +191,19 @@ pub fn renumbered<P: Place>(on: &mut Leasing<P>) {
     }
 }
 
-/// Of a pool of one the second is refused, with a reason, and the first is not disturbed.
+/// A pool of one address: the second container is refused with a reason, and the first is not disturbed.
 pub fn pool_exhausted<P: Place>(on: &mut Leasing<P>) {
     let at = on.place.start("web");
     let said = on.place.is_refused("db");
-    assert!(said.contains("has addresses left") && said.contains("no DHCP server"), "{said}");
+    assert!(said.contains("has free addresses") && said.contains("no DHCP server"), "{said}");
     assert!(endpoint(on.home(), "db").is_none());
     reaches(&on.home().laptop, at.into());
     on.is_listed("web", at);
     assert_eq!(on.rows().len(), 1, "{:?}", on.rows());
 }
 
-/// Somebody has taken the address while the container was away: it is declined, and another one used.
+/// Another machine takes the address while the container is away. The container declines it and uses another
+/// one.
 pub fn squatter_before<P: Place>(on: &mut Leasing<P>) {
     let at = on.place.start("web");
     on.place.stop("web");
@@ -212,7 +218,8 @@ pub fn squatter_before<P: Place>(on: &mut Leasing<P>) {
     on.is_listed("web", now);
 }
 
-/// Somebody takes the address while the container has it: it is defended, shown, and renewed as before.
+/// Another machine takes the address while the container has it. The container defends and renews it, and the
+/// status shows the conflict.
 pub fn squatter_after<P: Place>(on: &mut Leasing<P>) {
     let at = on.place.start("web");
     let mac = on.mac_of("web");
@@ -224,7 +231,7 @@ pub fn squatter_after<P: Place>(on: &mut Leasing<P>) {
     on.is_listed("web", at);
 }
 
-/// The router's page reserves another address for the container's MAC.
+/// The router reserves another address for the container's MAC.
 pub fn reservation<P: Place>(on: &mut Leasing<P>) {
     let at = on.place.start("web");
     let (mac, reserved) = (on.mac_of("web"), Ipv4Addr::new(192, 168, 88, 66));
@@ -234,7 +241,8 @@ pub fn reservation<P: Place>(on: &mut Leasing<P>) {
     on.serve();
     let mut now = on.place.start("web");
     if now == at {
-        // The server took more than two seconds to answer, and what was on record was used until it did.
+        // The server took more than two seconds to answer, so the container used its recorded address until
+        // then.
         now = on.comes_to_have_another("web", at);
     }
     assert_eq!(now, reserved);
@@ -243,7 +251,8 @@ pub fn reservation<P: Place>(on: &mut Leasing<P>) {
     assert_eq!(answered.iter().rfind(|said| said.what == What::Ack).map(Said::ip), Some(reserved));
 }
 
-/// The server is on another LAN, and a relay between: asked through it at first, and straight by unicast at T1.
+/// The server is on another LAN, behind a relay. The first exchange goes through the relay, the renewal at T1
+/// directly by unicast.
 pub fn relayed<P: Place>(on: &mut Leasing<P>) {
     on.server = None;
     let home = on.place.home();
@@ -270,13 +279,13 @@ pub fn relayed<P: Place>(on: &mut Leasing<P>) {
     let at = on.place.start("web");
     on.is_listed("web", at);
     let offer = on.wire.answered().into_iter().find(|said| said.what == What::Offer).expect("there was one");
-    assert_eq!(offer.message.giaddr, Ipv4Addr::new(192, 168, 88, 1), "a relay brought it");
+    assert_eq!(offer.message.giaddr, Ipv4Addr::new(192, 168, 88, 1), "the offer comes through the relay");
     let pings = on.home().laptop.pings(at.into());
     on.wire.wait_for(What::Renew);
     on.wire.wait_for(What::Renew);
     let asked = on.wire.asked();
     assert!(asked.iter().filter(|said| said.what == What::Renew).all(|said| said.to == server), "{asked:?}");
-    assert_eq!(on.wire.count(What::Rebind), 0, "its server has answered");
+    assert_eq!(on.wire.count(What::Rebind), 0, "the renewals must be answered before T2");
     let counted = pings.end();
     assert_eq!(counted.lost, 0, "{counted:?}");
     on.is_listed("web", at);

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-/// An endpoint whose link is `eth0`, with what it has of servers and routers.
+/// An endpoint whose link is `eth0`, with the given leases and advertisements.
 fn endpoint(has: &Value) -> Endpoint {
     let mut endpoint = json!({
         "network": "lan", "name": "web", "mac": null, "addresses": ["192.168.88.100/24"], "source": "lease",
@@ -18,7 +18,7 @@ fn endpoint(has: &Value) -> Endpoint {
     serde_json::from_value(endpoint).unwrap()
 }
 
-/// A lease of DHCPv4 with name servers, a domain and a search list.
+/// A DHCPv4 lease with name servers, a domain and a search list.
 fn lease(dns: &[&str], domain: Option<&str>, search: &[&str]) -> Value {
     json!({
         "address": "192.168.88.100/24", "server": "192.168.88.1", "term": null, "routes": [], "dns": dns, "domain": domain,
@@ -90,5 +90,5 @@ fn of_an_offer_as_much_is_kept_as_somebody_could_use() {
     };
     let kept = names(&offer);
     assert_eq!((kept.servers.len(), kept.search.len()), (MOST, MOST));
-    assert_eq!(kept.servers[1].to_string(), "fd88::1", "each of them once");
+    assert_eq!(kept.servers[1].to_string(), "fd88::1", "each name server is kept once");
 }

@@ -1,15 +1,16 @@
-//! The names of Ashore's links on the host. Each follows from whose link it is.
+//! The names of Ashore's links on the host. Each name is derived from the link's owner.
 
 use super::Tag;
 use crate::net::name::{EndpointName, IfName, NetworkName, link_name};
 
-/// What the names of links begin with that an engine moves into its containers; twelve digits follow.
+/// The prefix of links that an engine moves into its containers. Twelve hexadecimal digits follow.
 const ENGINES: &str = "ash";
-/// What those of the far ends of veths begin with.
+/// The prefix of the far ends of veths.
 const PORTS: &str = "asp";
 
 impl Tag {
-    /// The name on the host that goes with it. A container can write a tag, and no name on the host.
+    /// The name on the host that belongs to the tag. A container can write a tag on its link, but it cannot
+    /// choose a name on the host.
     pub fn host_name(&self) -> IfName {
         match self {
             Tag::Endpoint(network, endpoint) => engine_link_name(network, endpoint),
@@ -21,22 +22,23 @@ impl Tag {
     }
 }
 
-/// The name on the host of the far end of an endpoint's veth, fifteen bytes in all.
+/// The name on the host of the far end of an endpoint's veth: fifteen bytes.
 pub fn port_name(network: &NetworkName, endpoint: &EndpointName) -> IfName {
     link_name(PORTS, &format!("{network}:{endpoint}"))
 }
 
-/// The name on the host of a link that an engine will move and rename: fifteen bytes that follow from the endpoint's name.
+/// The name on the host of a link that an engine will move and rename: fifteen bytes, derived from the names
+/// of the network and the endpoint.
 pub fn engine_link_name(network: &NetworkName, endpoint: &EndpointName) -> IfName {
     link_name(ENGINES, &format!("{network}:{endpoint}"))
 }
 
-/// Whether a name is of the form that links for engines have.
+/// Whether a name has the form of [`engine_link_name`].
 pub(crate) fn is_engine_link_name(name: &IfName) -> bool {
     is_of_form(ENGINES, name)
 }
 
-/// Whether a name is of the form that the far ends of veths have.
+/// Whether a name has the form of [`port_name`].
 pub(crate) fn is_port_name(name: &IfName) -> bool {
     is_of_form(PORTS, name)
 }
@@ -46,12 +48,12 @@ fn is_of_form(prefix: &str, name: &IfName) -> bool {
     name.as_str().strip_prefix(prefix).is_some_and(|rest| rest.len() == 12 && rest.bytes().all(is_digit))
 }
 
-/// The shim's name: `shim-eth0`, or a hash for a parent whose name leaves no room.
+/// The shim's name: `shim-eth0`, or a hash if the parent's name leaves no room.
 pub fn shim_name(parent: &IfName) -> IfName {
     format!("shim-{parent}").parse().unwrap_or_else(|_| link_name("shim-", parent.as_str()))
 }
 
-/// The far end of Ashore's own port in a VLAN of a bridge, which is on the bridge.
+/// The name of the far end of Ashore's own port in a VLAN of a bridge. The far end is attached to the bridge.
 pub(crate) fn own_port_name(near: &IfName) -> IfName {
     link_name(PORTS, near.as_str())
 }

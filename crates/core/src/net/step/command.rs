@@ -1,4 +1,4 @@
-//! A step as the one command that a person would type for it.
+//! Displays a step as the single command that a user would type for it.
 
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
@@ -12,7 +12,7 @@ use crate::net::link::{LinkSpec, LinkType, Place};
 use crate::net::name::IfName;
 use crate::net::text::Word;
 
-/// Names and paths are quoted, since they may come from a container, and what is printed is made for a shell.
+/// Names and paths are quoted because the output is meant for a shell and they may come from a container.
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let link = self.link().word();
@@ -84,13 +84,13 @@ impl fmt::Display for Step {
 }
 
 impl IfName {
-    /// As a word for a shell.
+    /// The name as a word for a shell.
     pub fn word(&self) -> String {
         Word(&self.bytes()).to_string()
     }
 }
 
-/// A path as a word for a shell.
+/// Returns a path as a word for a shell.
 fn path(path: &Path) -> String {
     Word(path.as_os_str().as_bytes()).to_string()
 }
@@ -100,12 +100,12 @@ impl Route {
         if self.to.addr().is_ipv6() { " -6" } else { "" }
     }
 
-    /// Where it leads.
+    /// The destination, as `ip route` takes it.
     pub(crate) fn destination(&self) -> String {
         if self.to.prefix_len() == 0 { "default".into() } else { self.to.to_string() }
     }
 
-    /// The route without a word of whose it is.
+    /// The route without its protocol.
     pub fn way(&self) -> impl fmt::Display {
         Way(self)
     }
@@ -138,14 +138,15 @@ impl fmt::Display for Sysctl {
             Family::Ipv4 => "ipv4",
             Family::Ipv6 => "ipv6",
         };
-        // sysctl(8) takes `/` for the dots that belong to an interface's own name.
+        // sysctl(8) takes `/` in place of the dots that belong to an interface's own name.
         let link = self.link.as_str().replace('.', "/");
         write!(f, "net.{family}.conf.{link}.{}", self.key.as_str())
     }
 }
 
 impl Place {
-    /// What stands before a command that is to run there, with a space after it; nothing for the host.
+    /// The `nsenter` prefix of a command that runs in this place, with a trailing space. It is empty for the
+    /// host.
     pub fn enter(&self) -> impl fmt::Display {
         Enter(self)
     }
@@ -162,7 +163,7 @@ impl fmt::Display for Enter<'_> {
     }
 }
 
-/// `ip`, told where to act.
+/// `ip`, with the place in which it acts.
 struct Ip<'a>(&'a Place);
 
 impl fmt::Display for Ip<'_> {
@@ -171,7 +172,7 @@ impl fmt::Display for Ip<'_> {
     }
 }
 
-/// A program of iproute2, told where to act.
+/// A program of iproute2, with the place in which it acts.
 struct Tool<'a>(&'a str, &'a Place);
 
 impl fmt::Display for Tool<'_> {
@@ -187,7 +188,7 @@ impl fmt::Display for Tool<'_> {
     }
 }
 
-/// `ip link add`, which is typed on the host even when the link is made elsewhere.
+/// `ip link add`, which runs on the host even if the link is made in another place.
 struct AddLinkCommand<'a> {
     place: &'a Place,
     link: &'a LinkSpec,
@@ -231,7 +232,7 @@ impl fmt::Display for AddLinkCommand<'_> {
     }
 }
 
-/// A kind of link and its mode, as `ip link` takes them.
+/// A link kind and its mode, as `ip link` takes them.
 fn with_mode(kind: LinkKind) -> String {
     match kind {
         LinkKind::Macvlan(mode) => format!("macvlan mode {}", mode.as_str()),

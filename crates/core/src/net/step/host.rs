@@ -1,5 +1,5 @@
-//! What is the host's own, and moves with it from one link to another: addresses and routes that somebody else made, with
-//! all by which they are known.
+//! Addresses and routes of the host's own, which move with the host from one link to another. Ashore did not
+//! make them, so all their attributes are kept.
 
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -9,46 +9,47 @@ use serde::{Deserialize, Serialize};
 
 use super::Route;
 
-/// For how long an address stays, in seconds.
+/// The remaining lifetimes of an address, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Life {
-    /// Until it goes (`ifa_valid`).
+    /// The valid lifetime: until the address is removed (`ifa_valid`).
     pub valid: u32,
-    /// Until nothing new is begun from it (`ifa_prefered`).
+    /// The preferred lifetime: until no new connections use the address (`ifa_prefered`).
     pub preferred: u32,
 }
 
-/// An address of the host's. It is checked for duplicates by nobody, because the host has it already.
+/// An address of the host's. It is added without duplicate address detection, because the host already has
+/// it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostAddress {
-    /// The address with the length of its subnet's prefix.
+    /// The address with its subnet's prefix length.
     pub net: IpNet,
-    /// IPv4: the broadcast address that goes with it.
+    /// IPv4: the broadcast address that belongs to it.
     pub broadcast: Option<Ipv4Addr>,
-    /// How long it stays; for ever without.
+    /// Its remaining lifetimes. `None` if it is permanent.
     pub life: Option<Life>,
-    /// Whether the kernel makes no route of its prefix (`IFA_F_NOPREFIXROUTE`).
+    /// Whether the kernel makes no route for its prefix (`IFA_F_NOPREFIXROUTE`).
     pub noprefixroute: bool,
 }
 
 /// A route of the host's in the main table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostRoute {
-    /// Where it leads, and how.
+    /// The destination, the next hop and the link.
     pub route: Route,
-    /// Who made it (`rtm_protocol`).
+    /// The origin of the route (`rtm_protocol`).
     pub protocol: u8,
-    /// Its priority.
+    /// Its metric.
     pub metric: u32,
-    /// Whether the next hop is taken to be on the link, whatever its address (`RTNH_F_ONLINK`).
+    /// Whether the next hop counts as on-link whatever its address (`RTNH_F_ONLINK`).
     pub onlink: bool,
 }
 
 impl Life {
-    /// What is left of it later.
+    /// Returns what is left of the lifetimes after some seconds.
     #[must_use]
     pub fn after(self, seconds: u32) -> Life {
-        // `u32::MAX` is for ever, in the kernel as well.
+        // `u32::MAX` means forever, as in the kernel.
         let less = |left: u32| if left == u32::MAX { left } else { left.saturating_sub(seconds).max(1) };
         Life { valid: less(self.valid), preferred: self.preferred.min(less(self.preferred)) }
     }
@@ -60,7 +61,7 @@ impl fmt::Display for HostAddress {
     }
 }
 
-/// The rest of an `ip addr replace`, after the address and its link.
+/// The rest of an `ip addr replace` command, after the address and its link.
 pub(super) struct Manner<'a>(pub(super) &'a HostAddress);
 
 impl fmt::Display for Manner<'_> {

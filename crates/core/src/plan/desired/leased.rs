@@ -1,4 +1,4 @@
-//! What a lease says of routes, as far as the link can have it.
+//! The routes of a lease that a link can have.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -13,7 +13,7 @@ use crate::net::name::IfName;
 use crate::net::observed::View;
 use crate::net::step::Route;
 
-/// The routes of a lease, but for the default one by a router.
+/// The routes of a lease, except a default route through a router.
 pub(super) fn leased_routes<'a>(
     endpoint: &'a Endpoint,
     ifname: &'a IfName,
@@ -23,9 +23,9 @@ pub(super) fn leased_routes<'a>(
     let own = lease.map(|lease| lease.address);
     let routes = lease.into_iter().flat_map(|lease| &lease.routes);
     let wanted = routes.filter(move |route| {
-        // The kernel makes the route to the link's own prefix by itself.
+        // The kernel makes the route to the link's own prefix itself.
         let is_own = own.is_some_and(|own| own.trunc() == route.to);
-        // A route to a part of the LAN must not lead past the host.
+        // A route to a part of the LAN must not lead around the host.
         let is_part =
             own.is_some_and(|own| own.contains(&route.to.addr()) && own.prefix_len() < route.to.prefix_len());
         let takes_host =
@@ -41,8 +41,9 @@ pub(super) fn leased_routes<'a>(
     })
 }
 
-/// A router may lie outside of the link's prefixes, as with a lease of /32: then it is on the link by itself, and the kernel wants a
-/// route that says so. Routes on the link come before those that need them.
+/// Adds routes to the next hops that are outside the link's prefixes, as with a lease of /32. Such a router
+/// is on the link all the same, and the kernel needs a route that says so. Routes on the link are sorted
+/// before the routes that need them.
 pub(super) fn reach_next_hops(link: &mut WantedLink) {
     let mut nets: Vec<IpNet> = link.addresses.iter().map(|address| address.net.trunc()).collect();
     nets.extend(link.routes.iter().filter(|route| route.via.is_none()).map(|route| route.to));
@@ -55,13 +56,13 @@ pub(super) fn reach_next_hops(link: &mut WantedLink) {
         }
     }
     link.routes.sort_by_key(|route| route.via.is_some());
-    // A server may say one twice, and the kernel has one to each destination.
+    // A server may send a route twice, and the kernel has one route per destination.
     let mut there = BTreeSet::new();
     link.routes.retain(|route| there.insert(route.to));
 }
 
-/// The routers of an endpoint's default routes that lie outside of its prefixes, as routes on the link: an engine that is told of the
-/// routers alone sets none.
+/// The routers of an endpoint's default routes that are outside its prefixes, as routes on the link. An
+/// engine that is told only of the routers sets no such routes.
 pub fn far_gateways(network: &Network, endpoint: &Endpoint) -> Vec<IpNet> {
     let near = |ip: &IpAddr| endpoint.addresses.iter().any(|net| net.contains(ip));
     let gateways = network.gateways_of(endpoint).filter(|ip| ip.is_ipv4() && !near(ip));

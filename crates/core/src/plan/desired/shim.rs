@@ -1,4 +1,4 @@
-//! The shim on a parent, and the host's ways by it.
+//! The shim on a parent, and the host's routes through it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -18,8 +18,8 @@ use crate::net::observed::{Link, Observed, View};
 use crate::net::range::Range;
 use crate::net::step::{Address, Route, Sysctl, SysctlKey};
 
-/// One shim for each parent that has an endpoint which wants host access. It comes with the first endpoint and stays
-/// until the last network on the parent is removed, so that its neighbours' caches stay true.
+/// One shim for each parent with an endpoint that wants host access. It is made with the first endpoint and
+/// stays until the last network on the parent is removed, so that neighbour caches stay valid.
 pub(super) fn shims(state: &State, observed: &Observed) -> Vec<WantedLink> {
     let mut parents: BTreeMap<&IfName, Vec<&Network>> = BTreeMap::new();
     for network in state.networks.values().filter(|network| network.uses_shim()) {
@@ -65,8 +65,9 @@ fn shim(state: &State, host: &View, parent: &IfName, networks: &[&Network]) -> O
     Some(link)
 }
 
-/// Whether the host itself knows an address to be on a link, by an address of its own there or a route. What routers and DHCPv6
-/// servers say to endpoints does not make it so: they could have the host send to an endpoint what is for somebody else.
+/// Whether the host itself knows that an address is on a link: from an address that the host has there, or
+/// from a route. What routers and DHCPv6 servers tell endpoints does not count, because they could then make
+/// the host send to an endpoint what is meant for another machine.
 fn reaches_directly(host: &View, link: &Link, ip: IpAddr) -> bool {
     let by_address = host.addresses_of(link).any(|there| !there.link_scope && there.net.contains(&ip));
     let by_route = host.routes.iter().any(|there| {
@@ -76,23 +77,25 @@ fn reaches_directly(host: &View, link: &Link, ip: IpAddr) -> bool {
     by_address || by_route
 }
 
-/// `arp_filter`: without it a shim answers the LAN's ARP requests for the host too, and with `rp_filter=1` the host is
-/// then cut off; a VLAN interface answers for the host's addresses on other LANs. `accept_ra=0`: a link that follows
-/// router advertisements gives the host a second default route.
+/// The sysctls of a link that must not act for the host. `arp_filter=1`: without it a shim also answers the
+/// LAN's ARP requests for the host, which with `rp_filter=1` cuts the host off, and a VLAN interface answers
+/// for the host's addresses on other LANs. `accept_ra=0`: a link that follows router advertisements gives the
+/// host a second default route.
 pub(super) fn quiet(link: &IfName, parent: &Link) -> Vec<(Sysctl, i32)> {
     let mut sysctls = Vec::new();
     let mut set = |family, key, value| sysctls.push((Sysctl { family, link: link.clone(), key }, value));
     set(Family::Ipv4, SysctlKey::ArpFilter, 1);
-    // Where the kernel has no IPv6 there is nothing to set.
+    // A kernel without IPv6 has nothing to set.
     if parent.accept_ra.is_some() {
         set(Family::Ipv6, SysctlKey::AcceptRa, 0);
     }
     sysctls
 }
 
-/// The host's way to the endpoints of one network: a reserved `host` address with a route for the range, or routes of
-/// one address each from the host's own LAN address. A host that has neither is on another LAN, and goes by the router as
-/// everybody there: a route by the shim would lead its packets past the router, and not the answers.
+/// Adds the host's routes to the endpoints of one network. With a `host` address this is one route for the
+/// range. Otherwise it is one route for each endpoint's address, with the host's own LAN address as the
+/// source. A host with neither is on another LAN and goes through the router like any machine there. A route
+/// through the shim would lead its packets around the router, but not the answers.
 pub(super) fn host_side(
     link: &mut WantedLink,
     state: &State,
@@ -107,7 +110,7 @@ pub(super) fn host_side(
     let learned = state.endpoints_on(&network.name).filter_map(|endpoint| endpoint.learned.as_ref());
     let mut prefixes: BTreeSet<IpNet> =
         learned.flat_map(|learned| &learned.addresses).map(|there| there.prefix.into()).collect();
-    // The LAN may be another than when the network was made.
+    // The LAN may have other addresses than when the network was made.
     prefixes.extend(state.endpoints_on(&network.name).filter_map(|endpoint| network.other_lan_of(endpoint)));
     nets.extend(prefixes.into_iter().map(|net| (net, None)));
     for (net, subnet) in nets {
@@ -144,8 +147,8 @@ pub(super) fn host_side(
     }
 }
 
-/// The prefixes of a range that was chosen. A whole subnet gets no such route: it would stand beside the parent's own
-/// and take the LAN's machines away from it.
+/// The prefixes of a range that is a part of its subnet. A whole subnet gets no such route: it would compete
+/// with the parent's own route and take the LAN's machines away from it.
 fn numbered_range(subnet: &Subnet) -> impl Iterator<Item = IpNet> {
     let whole = Range::of_net(&subnet.net);
     let range = subnet.range.filter(|range| *range != whole);

@@ -1,5 +1,6 @@
-//! What VLANs need on the host beside their networks' endpoints: an interface, which is the endpoints' parent, or, where these
-//! are ports of a bridge, a port of Ashore's own, by which the LAN in the VLAN is heard and asked.
+//! What VLANs need on the host besides their networks' endpoints: a VLAN interface, which is the endpoints'
+//! parent; or, if the endpoints are ports of a bridge, a port of Ashore's own, through which Ashore listens
+//! and sends on the LAN in the VLAN.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,8 +15,9 @@ use crate::net::name::IfName;
 use crate::net::observed::{Link, Lower, Observed, ObservedKind, Seat, View};
 use crate::net::vlan::{Membership, Vlan};
 
-/// What all networks need whose parents are not the user's, each once. Where the interface below is gone, so is it. A network
-/// that was made on a VLAN of the user's own keeps one of Ashore's that has taken its place meanwhile.
+/// The links for all networks whose parent Ashore makes, each once. There is none if the interface below is
+/// gone. A network that was made on a user's VLAN interface keeps one of Ashore's that has since taken its
+/// place.
 pub(super) fn vlans(state: &State, host: &View) -> Vec<WantedLink> {
     let mut wanted: BTreeMap<&IfName, (Vlan, Vec<&Network>)> = BTreeMap::new();
     for network in state.networks.values() {
@@ -36,7 +38,8 @@ pub(super) fn vlans(state: &State, host: &View) -> Vec<WantedLink> {
     wanted.into_iter().flat_map(of_parent).collect()
 }
 
-/// The host has no part in a VLAN for having its interface: it gets no address there by itself, and answers for none.
+/// The VLAN interface of a network. It does not make the host a member of the VLAN's LAN: the host gets no
+/// address there by itself and answers for none.
 fn vlan_link(host: &View, name: &IfName, vlan: Vlan) -> Option<WantedLink> {
     let lower = host.link(&vlan.lower)?;
     let tag = Tag::Vlan(name.clone());
@@ -44,7 +47,8 @@ fn vlan_link(host: &View, name: &IfName, vlan: Vlan) -> Option<WantedLink> {
         return None;
     }
     let kind = LinkType::Vlan { parent: vlan.lower, id: vlan.id, gvrp: vlan.gvrp };
-    // It begins with the MTU of the link below, and follows that down alone (Linux 6.18, `vlan_device_event`).
+    // The interface begins with the MTU of the link below. The kernel lowers it with that MTU, but does not
+    // raise it again (Linux 6.18, `vlan_device_event`).
     let mtu = host.link(name).map(|_| lower.mtu);
     Some(WantedLink {
         no_link_local: lower.accept_ra.is_some(),
@@ -53,10 +57,11 @@ fn vlan_link(host: &View, name: &IfName, vlan: Vlan) -> Option<WantedLink> {
     })
 }
 
-/// Both ends of Ashore's own port in a VLAN of a bridge. The host has an address by it only if one is reserved for it.
+/// Both ends of Ashore's own port in a VLAN of a bridge. The host has an address on it only if one is
+/// reserved for the host.
 ///
-/// What is said by it has the endpoints' MACs as well as its own. A bridge that learnt those would send the endpoints' frames
-/// here until they say something themselves.
+/// What Ashore sends through the port has the endpoints' MACs as well as its own. A bridge that learnt those
+/// would send the endpoints' frames here until the endpoints send something themselves.
 fn own_port(
     state: &State,
     host: &View,
@@ -89,8 +94,9 @@ fn own_port(
     vec![near, far]
 }
 
-/// The host as it will be with what VLANs still need: what stands on it is planned with it. What somebody else's link keeps
-/// from being made is no parent, nor is a port of Ashore's own that goes because its bridge has gone.
+/// The host as it will be with the links that VLANs still need, so that what is on these links is planned
+/// with them. A link that cannot be made because a foreign link is in the way is left out. So is a port of
+/// Ashore's own that goes because its bridge is gone.
 pub(super) fn with_vlans<'a>(observed: &'a Observed, wanted: &[WantedLink]) -> Cow<'a, Observed> {
     let mut expected = Cow::Borrowed(observed);
     let goes = |link: &Link| {
@@ -121,7 +127,7 @@ pub(super) fn with_vlans<'a>(observed: &'a Observed, wanted: &[WantedLink]) -> C
     expected
 }
 
-/// A link that is still to be made, and can be.
+/// A link that is still to be made. `None` if it cannot be made.
 fn coming(host: &View, spec: &LinkSpec, wanted: &[WantedLink]) -> Option<Link> {
     let LinkType::Vlan { parent, id, .. } = &spec.kind else {
         let far = Tag::VlanPort(spec.name.clone());
@@ -136,11 +142,12 @@ fn coming(host: &View, spec: &LinkSpec, wanted: &[WantedLink]) -> Option<Link> {
     }
     let below = host.link(parent)?;
     let lower = Some(Lower { index: below.index, seat: Seat::Here });
-    // The kernel gives it the MAC and MTU of the link below, and keeps it down as long as that is.
+    // The kernel gives the interface the MAC and MTU of the link below, and keeps it down while that link is
+    // down.
     Some(Link { kind: ObservedKind::Vlan { id: id.get(), gvrp: false }, lower, ..like(below, spec) })
 }
 
-/// With all that it has of the link below, and is no bridge itself.
+/// A new link with the properties of the link below, but not those of a bridge or a port.
 fn like(lower: &Link, spec: &LinkSpec) -> Link {
     let name = spec.name.clone();
     Link { index: 0, name, master: None, alias: None, vlans: None, default_pvid: None, ..lower.clone() }

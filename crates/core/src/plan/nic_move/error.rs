@@ -1,100 +1,100 @@
-//! Why a NIC cannot be moved into a bridge, or out of it, with what helps.
+//! The reasons to refuse to move a NIC into a bridge or out of it, each with a remedy.
 
 use crate::net::kind::LinkKind;
 use crate::net::name::IfName;
 use crate::net::text::Word;
 
-/// Why. Nothing was touched.
+/// Why a NIC cannot be moved. Nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BridgeError {
-    /// No such interface.
+    /// There is no such interface.
     #[error("there is no interface `{nic}`; this host has {present}")]
     NoNic {
-        /// As given.
+        /// The NIC as given.
         nic: IfName,
-        /// What there is.
+        /// The NICs of this host.
         present: String,
     },
-    /// Nothing that a bridge can hold.
+    /// A bridge cannot hold a link of this kind.
     #[error("`{0}` cannot be put into a bridge: it is {1}")]
     NicUnfit(IfName, String),
-    /// It is a port already.
+    /// The NIC is already a port.
     #[error("`{nic}` is a port of `{master}` already")]
     NicIsPort {
         /// The NIC.
         nic: IfName,
-        /// What holds it.
+        /// The bridge or bond that holds it.
         master: String,
     },
-    /// An access point takes frames from one MAC.
+    /// An access point accepts frames from one MAC only.
     #[error(
-        "`{0}` is Wi-Fi, and an access point drops frames from any MAC but the client's own, so no bridge can hold it"
+        "`{0}` is Wi-Fi, and an access point drops frames from any MAC but the client's own, so it cannot be a port of a bridge"
     )]
     NicIsWifi(IfName),
-    /// Nobody could tell whether it went well.
+    /// The NIC is down, so nothing could show whether the move succeeded.
     #[error("`{nic}` is down{}", if *.up { ", or its cable is out" } else { "" })]
     NicDown {
         /// The NIC.
         nic: IfName,
-        /// Whether it is administratively up.
+        /// Whether the NIC is administratively up.
         up: bool,
     },
-    /// A network of Ashore's is on it.
-    #[error("`{link}` carries the network `{network}` by {kind}")]
+    /// The NIC or the bridge carries one of Ashore's networks.
+    #[error("`{link}` carries the network `{network}` of kind {kind}")]
     Carries {
         /// The NIC, or the bridge.
         link: IfName,
-        /// The network, as people call it.
+        /// The network's label.
         network: String,
         /// Its link kind.
         kind: LinkKind,
-        /// Whether it is Docker's.
+        /// Whether the network is Docker's.
         engine: bool,
     },
-    /// Another link is on it.
+    /// The NIC or the bridge carries another link.
     #[error("`{link}` carries `{upper}`")]
     HasUpper {
         /// The NIC, or the bridge.
         link: IfName,
-        /// What is on it.
+        /// The link on it.
         upper: IfName,
-        /// Whether that is a VLAN.
+        /// Whether that link is a VLAN interface.
         vlan: bool,
     },
-    /// Something on it that no step moves.
+    /// The NIC or the bridge has something that no step can move.
     #[error("`{link}` has {what}, which Ashore cannot move as it is")]
     Unmovable {
         /// The NIC, or the bridge.
         link: IfName,
-        /// What.
+        /// What cannot be moved.
         what: String,
     },
-    /// The name is taken.
+    /// A link already has the name of the bridge.
     #[error("there is a link `{0}` already")]
     BridgeExists(IfName),
-    /// No bridge of that name.
+    /// There is no bridge of that name.
     #[error("there is no bridge `{0}`")]
     NoBridge(IfName),
-    /// The NIC is no port of it.
-    #[error("`{nic}` is no port of `{bridge}`, which holds {ports}")]
+    /// The NIC is not a port of the bridge.
+    #[error("`{nic}` is not a port of `{bridge}`, which holds {ports}")]
     NotInIt {
         /// The NIC.
         nic: IfName,
         /// The bridge.
         bridge: IfName,
-        /// What it holds.
+        /// The ports that it holds.
         ports: String,
     },
-    /// Others would be cut off.
-    #[error("the bridge `{bridge}` holds {ports} too")]
+    /// The bridge has other ports, which would be cut off.
+    #[error("the bridge `{bridge}` also holds {ports}")]
     OtherPorts {
         /// The bridge.
         bridge: IfName,
         /// The other ports.
         ports: String,
     },
-    /// The host would be another machine to the LAN.
-    #[error("`{bridge}` has another MAC than `{nic}`, so it was not made for it by `ashore bridge adopt`")]
+    /// The MACs differ, so the LAN would see the host as another machine.
+    #[error("`{bridge}` has another MAC than `{nic}`, so `ashore bridge adopt` did not make it for this NIC")]
     OtherMac {
         /// The NIC.
         nic: IfName,
@@ -104,7 +104,7 @@ pub enum BridgeError {
 }
 
 impl BridgeError {
-    /// What helps.
+    /// The remedy, or `None` if the message says enough.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             BridgeError::NicDown { nic, up: false } => format!("bring it up first: ip link set dev {} up", nic.word()),
@@ -118,12 +118,12 @@ impl BridgeError {
                 let rm = if *engine { "docker" } else { "ashore" };
                 let anew = match kind {
                     LinkKind::Bridge => "",
-                    _ => ", and make it anew on the bridge with --kind bridge: its names keep their addresses",
+                    _ => ", and create it again on the bridge with --kind bridge: its names keep their addresses",
                 };
                 format!("{rm} network rm {network}{anew}")
             }
             BridgeError::HasUpper { upper, vlan: true, .. } => {
-                format!("make the VLAN on the bridge instead: ip link del dev {}, and again when the bridge is there", upper.word())
+                format!("make the VLAN on the bridge instead: ip link del dev {}, and create it again once the bridge exists", upper.word())
             }
             BridgeError::HasUpper { upper, .. } => format!("remove it first: ip link del dev {}", upper.word()),
             BridgeError::BridgeExists(name) => format!("choose another name; ip link show dev {} shows it", name.word()),

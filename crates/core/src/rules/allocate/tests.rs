@@ -19,7 +19,7 @@ fn mac(last: u8) -> Mac {
     Mac([2, 0, 0, 0, 0, last])
 }
 
-/// A network whose range has four addresses, .192 to .195, and what is known of it.
+/// A network whose range has four addresses, .192 to .195, and what is known about them.
 struct Range4 {
     state: State,
     host: View,
@@ -75,7 +75,7 @@ impl Range4 {
         self.answered.extend(lasts.iter().map(|last| (ip(*last), mac(*last))));
     }
 
-    /// Attaches a name at an address, which may be in place of its own, and detaches it if it does not stay.
+    /// Attaches a name at an address, which may be a stand-in for its own, and detaches it unless it stays.
     fn had(&mut self, name: &str, last: u8, source: Source, stand_in: bool, stays: bool) {
         self.now += 1;
         let there = Endpoint {
@@ -114,14 +114,14 @@ impl Range4 {
 
 #[test]
 fn a_new_name_gets_what_no_name_had_then_what_is_only_heard_of_then_what_was_let_go() {
-    /// Names that hold an address, names that have let one go (in this order), what is heard of, what answered, and what another
-    /// attach holds; and the candidates in their order.
+    /// Names that hold an address; names that have released one (in this order); addresses that were heard,
+    /// that were answered for, and that another attach holds; and the candidates in their order.
     type Case<'a> = (Lasts<'a>, Lasts<'a>, Lasts<'a>, Lasts<'a>, Lasts<'a>, Lasts<'a>);
     let cases: [Case<'_>; 12] = [
         (&[], &[], &[], &[], &[], &[192, 193, 194, 195]),
         (&[192], &[], &[], &[], &[193], &[194, 195]),
         (&[], &[], &[], &[192], &[], &[193, 194, 195]),
-        // What was heard longest ago first.
+        // What was heard longest ago comes first.
         (&[], &[], &[192, 194, 193], &[], &[], &[195, 194, 193, 192]),
         (&[], &[193, 192], &[], &[], &[], &[194, 195, 193, 192]),
         (&[], &[193, 192], &[194], &[], &[], &[195, 194, 193, 192]),
@@ -156,9 +156,9 @@ fn a_name_is_asked_for_its_own_first_whatever_is_heard_of_it() {
     all.had("far", 77, Source::Fixed, false, false);
     all.hear(&[194, 77, 192]);
     assert_eq!(all.candidates(Some("web")), [194, 193, 195, 192]);
-    // It was chosen outside of the range.
+    // The user chose an address outside the range.
     assert_eq!(all.candidates(Some("far")), [77, 193, 195, 192, 194]);
-    // A machine answers for it.
+    // A machine answers for the address.
     all.answer(&[194]);
     assert_eq!(all.candidates(Some("web")), [193, 195, 192]);
     all.answered.clear();
@@ -175,7 +175,7 @@ fn what_must_never_be_handed_out_is_no_candidate() {
     );
     all.host_has(192);
     assert_eq!(all.candidates(None), [195]);
-    // Nor what an engine's own driver hands out.
+    // Nor is an address from the range of an engine's own driver.
     let lan: NetworkName = "lan".parse().unwrap();
     let adopted = Network {
         name: "engines".parse().unwrap(),
@@ -190,7 +190,7 @@ fn what_must_never_be_handed_out_is_no_candidate() {
     assert!(all.candidates(None).is_empty());
 }
 
-/// RFC 4291, 2.6.1, and RFC 6164 and 3021 for lines between two machines.
+/// RFC 4291, 2.6.1, and for point-to-point links RFC 6164 and RFC 3021.
 #[test]
 fn an_address_that_names_a_subnet_or_all_of_it_is_no_candidate() {
     for (subnet, range, expected) in [
@@ -257,7 +257,8 @@ fn an_address_asked_for_by_name_is_refused_for_what_is_known_and_not_for_what_is
         let said = all.check(last).unwrap_err().to_string();
         assert!(said.contains(words), "{said}");
     }
-    // Outside of the range, its own, that of a name that has left, and one that a machine was heard to have.
+    // Free: an address outside the range, its own, one of a name that has left, one that a machine was heard
+    // to have, and one of the range.
     for last in [50, 11, 12, 14, 192] {
         assert_eq!(all.check(last), Ok(()), "{last}");
     }
@@ -277,7 +278,7 @@ fn of_a_machine_that_claims_an_address_it_is_said_what_it_is() {
     let known_as = "the endpoint `web` of network `lan`";
     assert_eq!(error.to_string(), format!("192.168.88.15 is in use on the LAN by {} ({known_as})", mac(15)));
     assert!(error.hint().unwrap().contains(known_as));
-    // What is this host's own, but for what Ashore has made.
+    // MACs of this host's links, except those that Ashore has made.
     let link = |index: u32, name: &str, alias: Option<&str>| Link {
         index,
         name: name.parse().unwrap(),
@@ -331,8 +332,8 @@ fn what_users_chose_for_others_is_left_to_them_while_there_is_more() {
     };
     assert_eq!(beside(&all, "db", &[]), Ok(ip(192)));
     assert_eq!(beside(&all, "db", &[192, 77]), Ok(ip(193)));
-    assert_eq!(beside(&all, "db", &[192, 193, 195]), Ok(ip(194)), "what was let go comes before");
-    assert_eq!(beside(&all, "db", &[192, 193, 194, 195]), Ok(ip(192)), "there is no other");
+    assert_eq!(beside(&all, "db", &[192, 193, 195]), Ok(ip(194)), "a released address comes before");
+    assert_eq!(beside(&all, "db", &[192, 193, 194, 195]), Ok(ip(192)), "there is no other address");
     assert_eq!(beside(&all, "web", &[192, 194]), Ok(ip(194)), "a name keeps its own");
 }
 
@@ -350,7 +351,7 @@ fn who_has_an_address_is_told_once_that_is_known() {
     };
     let (of_docker, hint) = said(Endpoint { placement: placement.clone(), ..db.clone() });
     assert_eq!(of_docker, "192.168.88.192 is held by the endpoint `db` of network `lan`");
-    assert!(hint.contains("outside of the network's --ip-range") && hint.contains("network connect lan db"));
+    assert!(hint.contains("outside the network's --ip-range") && hint.contains("network connect lan db"));
     let (unnamed, hint) =
         said(Endpoint { placement, name: EndpointName::of_unnamed(ip(192)), chosen: Chosen::Unnamed, ..db });
     assert!(
@@ -430,7 +431,7 @@ fn after_some_answers_hearsay_is_believed_and_after_many_nobody_is_asked() {
     assert_eq!(others(&all), 127 - 31);
     all.answer(&[232]);
     assert_eq!(others(&all), 0);
-    assert_eq!(all.candidates(Some("web")), [130], "its own is asked for all the same");
+    assert_eq!(all.candidates(Some("web")), [130], "its own is still probed");
     all.heard.clear();
     assert_eq!(others(&all), 127 - 32);
     assert!(!all.known().is_given_up());
@@ -445,16 +446,17 @@ fn a_name_keeps_its_own_beside_what_stands_in_for_it() {
     all.had("web", 192, Source::Range, false, false);
     all.had("web", 193, Source::Range, true, true);
     assert_eq!(all.addresses_of("web"), (lasts(&[192]), lasts(&[193])));
-    assert_eq!(all.candidates(Some("new")), [194, 195, 192], "both are its");
+    assert_eq!(all.candidates(Some("new")), [194, 195, 192], "both belong to the name");
     all.had("web", 193, Source::Range, true, false);
     assert_eq!(all.candidates(Some("web")), [192, 193, 194, 195]);
-    // Another one when a machine has that one too.
+    // It gets another one when a machine has that one too.
     all.had("web", 195, Source::Range, true, false);
     assert_eq!(all.addresses_of("web"), (lasts(&[192]), lasts(&[195])));
-    // Its own again.
+    // It gets its own again.
     all.had("web", 192, Source::Range, false, false);
     assert_eq!(all.addresses_of("web"), (lasts(&[192]), vec![]));
-    // An address that the user chose replaces it, and so does any other once its own belongs to another endpoint.
+    // An address that the user chose replaces its own. So does any other address once its own belongs to
+    // another endpoint.
     all.had("web", 193, Source::Range, true, false);
     all.had("web", 77, Source::Fixed, false, false);
     assert_eq!(all.addresses_of("web"), (lasts(&[77]), vec![]));
@@ -477,14 +479,14 @@ fn what_lies_outside_the_range_is_a_names_own_only_if_its_user_asked_for_it() {
     };
     all.state.attached(&there, 9).into_iter().for_each(|change| all.state.apply(change));
     all.state.detached(&there, 9).into_iter().for_each(|change| all.state.apply(change));
-    // The network is made anew.
+    // The network is made again.
     all.make("lan", r#""ranges":["192.168.88.64/30"],"gateways":["192.168.88.1"]"#);
     assert_eq!(all.candidates(Some("web"))[0], 64);
     assert_eq!(all.candidates(Some("tv"))[0], 77);
     let network = all.state.networks[&"lan".parse().unwrap()].clone();
     let left = |name: &str| all.state.left_behind(&network, &name.parse().unwrap(), Family::Ipv4);
     assert_eq!([left("web"), left("tv"), left("new")], [Some(ip(192)), None, None]);
-    // Back in its old range it has its own again, and so has a name in a part of it.
+    // In its old range the name gets its own again. So does a name whose address is in the remaining part.
     all.make("lan", r#""ranges":["192.168.88.192/31"],"gateways":["192.168.88.1"]"#);
     assert_eq!(all.candidates(Some("db"))[0], 193);
 }
@@ -506,7 +508,7 @@ fn what_is_kept_for_something_else_is_set_aside_on_whatever_network() {
     }));
     let aside: Vec<u8> = (0..=255).filter(|last| all.state.is_set_aside(ip(*last))).collect();
     assert_eq!(aside, [0, 1, 2, 3, 17, 255]);
-    // Nor may a server give that, or what the host and the routers of its other tables have.
+    // A DHCP server may not lease that address, nor one of the host or of the routers in its other tables.
     all.host_has(9);
     let is_never = |last: &u8| all.state.is_never_leased(ip(*last), &all.host, &[(ip(50), 2)]);
     let never: Vec<u8> = (0..=255).filter(is_never).collect();

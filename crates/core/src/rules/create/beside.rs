@@ -1,11 +1,11 @@
-//! What is checked of a new network against those that are there.
+//! The checks of a new network against the existing ones.
 
 use super::error::NetworkError;
 use crate::model::network::{HOST_AUX, Network, Subnet};
 use crate::model::state::State;
 
 impl State {
-    /// Checks a new network against those that are there.
+    /// Checks a new network against the existing ones.
     pub fn check_beside_others(&self, new: &Network) -> Result<(), NetworkError> {
         if self.networks.contains_key(&new.name) {
             return Err(NetworkError::Exists(new.name.clone()));
@@ -49,7 +49,7 @@ fn pairs<'a>(mine: &'a [Subnet], theirs: &'a [Subnet]) -> impl Iterator<Item = (
     mine.iter().flat_map(move |a| theirs.iter().map(move |b| (a, b)))
 }
 
-/// One address of the host's can be on one shim, and that is shared by the networks on a parent.
+/// The host can have an address on one shim only. The networks on a parent share that parent's shim.
 fn check_host_address(
     new: &Network,
     mine: &Subnet,
@@ -69,8 +69,8 @@ fn check_host_address(
     }
 }
 
-/// Ranges may overlap, since no address is handed out twice. A `host` address has one route for its whole range, which
-/// must then be its endpoints' alone.
+/// Ranges may overlap, since no address is assigned twice. With a `host` address, the host has one route for
+/// the whole range, so no other network's endpoints may be in that range.
 fn check_ranges(mine: &Subnet, theirs: &Subnet, other: &Network) -> Result<(), NetworkError> {
     let numbered = [mine, theirs].iter().any(|subnet| subnet.aux.contains_key(HOST_AUX));
     match (mine.range, theirs.range) {

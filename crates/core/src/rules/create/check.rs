@@ -1,4 +1,4 @@
-//! What is checked of a network before it is made.
+//! The checks of a network before it is made.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -18,7 +18,7 @@ use crate::net::text::{Shown, list};
 use crate::net::vlan::Vlan;
 
 impl Network {
-    /// Checks all that can be known of a network without looking at other networks.
+    /// Runs all checks that need no other network.
     pub fn check(&self, host: &View) -> Result<(), NetworkError> {
         let lowest = self.check_parent(host)?;
         self.check_mtu(host.link(&self.parent).unwrap_or(lowest))?;
@@ -39,9 +39,9 @@ impl Network {
         self.check_options()
     }
 
-    /// Where Ashore hands out addresses, there has to be one.
+    /// Checks that a range from which Ashore assigns addresses holds at least one that can be assigned.
     fn check_ranges_hold_something(&self, host: &View) -> Result<(), NetworkError> {
-        /// A larger range holds more than can be kept from endpoints.
+        /// A larger range holds more addresses than can be kept from endpoints.
         const SMALL: u128 = 256;
         for subnet in self.handed_out().filter(|_| !self.adopted) {
             let pool = subnet.pool();
@@ -62,15 +62,17 @@ impl Network {
         Ok(())
     }
 
-    /// What somebody else has made on the parent, by hand or for a virtual machine: the kernel would refuse the first endpoint's link
-    /// beside it, or turn an ipvlan link into the mode that came last.
+    /// Checks the links on the parent that Ashore did not make, for example by hand or for a virtual machine.
+    /// The kernel would refuse the first endpoint's link beside them, or switch an ipvlan link to the mode
+    /// set last.
     fn check_beside_foreign_children(&self, host: &View) -> Result<(), NetworkError> {
         let Some(parent) = host.link(&self.parent) else { return Ok(()) };
         let children = host.links.iter().filter(|link| link.tag().is_none());
         self.check_beside_children(children.filter(|link| link.is_child_of(parent, &Place::Host)), None)
     }
 
-    /// The same of children of the parent that are in some other namespace, by a path of that. Of those the host sees nothing.
+    /// The same check for children of the parent in another namespace, of which `elsewhere` is a path. The
+    /// host does not see those.
     pub fn check_beside_children<'a>(
         &self,
         children: impl Iterator<Item = &'a Link>,
@@ -90,7 +92,8 @@ impl Network {
         }
     }
 
-    /// In passthru mode the kernel hands every frame that the parent receives to the child (Linux 6.18, `macvlan.c`).
+    /// Checks that the host keeps its addresses. In passthru mode the kernel hands every frame that the
+    /// parent receives to the child (Linux 6.18, `macvlan.c`).
     pub fn check_host_is_not_cut(&self, host: &View) -> Result<(), NetworkError> {
         if self.kind != LinkKind::Macvlan(MacvlanMode::Passthru) {
             return Ok(());
@@ -104,7 +107,8 @@ impl Network {
         Err(NetworkError::PassthruCutsHost { parent, present })
     }
 
-    /// The parent, or the interface that Ashore makes it on, has to be able to carry the network.
+    /// Checks that the parent, or the interface on which Ashore makes it, can carry the network. Returns that
+    /// link.
     pub(crate) fn check_parent<'a>(&self, host: &'a View) -> Result<&'a Link, NetworkError> {
         let name = self.lower_device(host);
         let parent = host.link(name).ok_or_else(|| NetworkError::NoParent {
@@ -122,7 +126,7 @@ impl Network {
                 vlan.check_reaches_host(host, parent)?;
             }
             None => {
-                // An engine may have made its network on an interface that Ashore had made.
+                // An engine may have put its network on an interface that Ashore made.
                 let shares = self.adopted && host.own_vlan(parent).is_some();
                 if parent.tag().is_some() && !shares {
                     return Err(of_ashore(name));
@@ -158,7 +162,8 @@ impl Network {
             return Err(NetworkError::ParentIsWifi(name.clone(), self.kind));
         }
         match (&parent.kind, self.kind) {
-            // Its children are on the LAN as those of a NIC are: for their MACs it takes in all frames (Linux 6.18, `__dev_set_rx_mode`).
+            // A bridge's children are on the LAN like those of a NIC: for their MACs the bridge receives all
+            // frames (Linux 6.18, `__dev_set_rx_mode`).
             (ObservedKind::Bridge, _) => {}
             (_, LinkKind::Bridge) => return Err(NetworkError::ParentIsNoBridge(name.clone())),
             _ => check_faces_a_lan(parent)?,
@@ -176,7 +181,7 @@ impl Network {
         if mtu < least { Err(NetworkError::MtuTooSmall { mtu, family, least }) } else { Ok(()) }
     }
 
-    /// Checks the subnets by themselves, wherever the network is to be.
+    /// Checks the subnets by themselves, without the host.
     pub fn check_subnets(&self) -> Result<(), NetworkError> {
         if self.subnets.is_empty() {
             return Err(NetworkError::NoSubnet);
@@ -199,9 +204,10 @@ impl Network {
         Ok(())
     }
 
-    /// The host has an address of the family on the parent: then one of the subnets has to be that one, and others are
-    /// further ones on the same wire. Without any address the network is on a LAN of which the host is no part (a VLAN,
-    /// say), and there is nothing to compare with.
+    /// Checks the subnets against the host's addresses on the parent. If the host has an address of the
+    /// family there, one of the subnets must contain it; the others are further subnets on the same wire. If
+    /// the host has no such address, it is not part of that LAN (a VLAN, for example), and there is nothing
+    /// to compare.
     pub(crate) fn check_subnets_of_parent(
         &self,
         host: &View,
@@ -214,7 +220,8 @@ impl Network {
             .filter(|address| !address.link_scope && Family::of(address.net.addr()) == family)
             .map(|address| address.net)
             .collect();
-        // An address of a single one tells nothing of the subnet: DHCPv6 gives such (RFC 8415), and so do point-to-point links.
+        // An address with a full-length prefix says nothing about the subnet. DHCPv6 (RFC 8415) and
+        // point-to-point links assign such addresses.
         let is_hosts_own = |subnet: &Subnet| {
             present.iter().any(|net| {
                 net.trunc() == subnet.net
@@ -233,11 +240,11 @@ impl Network {
         }
     }
 
-    /// The address that is reserved for the host is one more of its own.
+    /// Checks the `host` address: it must be an additional address, not one that the host has already.
     fn check_host_address(&self, host: &View) -> Result<(), NetworkError> {
         let reserved = self.subnets.iter().filter_map(|subnet| subnet.aux.get(HOST_AUX));
         let Some(ip) = reserved.copied().find(|ip| host.has_foreign_address(*ip)) else { return Ok(()) };
-        // As the guides to Docker's macvlan have it made.
+        // Guides to Docker's macvlan have the user make such a link.
         let has_it =
             |link: &&Link| link.is_child() && host.addresses_of(link).any(|there| there.net.addr() == ip);
         match host.links.iter().find(|link| link.tag().is_none() && has_it(link)) {
@@ -245,13 +252,14 @@ impl Network {
             None => Err(NetworkError::AddressUnfit {
                 what: "--aux-address host".into(),
                 ip,
-                why: "this host has it already, and without one of its own the shim works with that".into(),
+                why: "this host has it already, and without a `host` address the shim uses that one".into(),
             }),
         }
     }
 
-    /// What an ipvlan endpoint in l2 mode sends to the host comes in by the parent, while the way back is by the shim (Linux
-    /// 6.1, `ipvlan_core.c`). A host's address on the shim itself is reached there.
+    /// Checks that the host accepts what endpoints send to it. Packets of an ipvlan endpoint in l2 mode
+    /// arrive on the parent, while the host's route to the endpoint is through the shim (Linux 6.1,
+    /// `ipvlan_core.c`). A `host` address is on the shim itself, so packets to it arrive there.
     fn check_answers_pass(&self, host: &View, parent: &Link) -> Result<(), NetworkError> {
         let l2 = self.kind == LinkKind::Ipvlan(IpvlanMode::L2) && self.host_access;
         let by_parent = |subnet: &Subnet| {
@@ -290,10 +298,10 @@ fn check_given_addresses(subnet: &Subnet) -> Result<(), NetworkError> {
     let mut given: Vec<(String, IpAddr)> =
         subnet.aux.iter().map(|(name, ip)| (format!("--aux-address {name}"), *ip)).collect();
     given.extend(subnet.gateway.map(|ip| ("the gateway".to_owned(), ip)));
-    // Whether it is reserved is no question here: it is what the reservation is for.
+    // These addresses are reserved themselves, so they are checked against a subnet without reservations.
     let bare = Subnet { gateway: None, aux: BTreeMap::new(), ..subnet.clone() };
     for (at, (what, ip)) in given.iter().enumerate() {
-        // A router's IPv6 address on the link is as good a next hop as any, and the usual one at home.
+        // A router's link-local IPv6 address is a valid next hop, and the usual one in home networks.
         let next_hop = is_link_local(*ip) && subnet.gateway == Some(*ip);
         if !subnet.net.contains(ip) && !next_hop {
             return Err(NetworkError::AddressOutside { what: what.clone(), ip: *ip, subnet: subnet.net });
@@ -329,18 +337,18 @@ pub(super) fn could_be_parent(link: &Link) -> bool {
 fn unfit_subnet(net: &IpNet) -> Option<&'static str> {
     let ip = net.addr();
     if net.prefix_len() == 0 {
-        return Some("it is all addresses that there are");
+        return Some("it covers all addresses");
     }
     if ip.is_multicast() {
-        return Some("its addresses are groups");
+        return Some("its addresses are multicast");
     }
     if ip.is_loopback() {
-        return Some("its addresses never leave a host");
+        return Some("its addresses are loopback, and never leave a host");
     }
     match ip {
-        IpAddr::V4(ip) if ip.octets()[0] == 0 => Some("its addresses name no machine"),
+        IpAddr::V4(ip) if ip.octets()[0] == 0 => Some("its addresses identify no machine"),
         IpAddr::V4(ip) if ip.octets()[0] >= 240 => Some("its addresses are reserved"),
-        IpAddr::V6(ip) if ip.is_unicast_link_local() => Some("every link has that one of its own"),
+        IpAddr::V6(ip) if ip.is_unicast_link_local() => Some("it is link-local, and every link has it"),
         _ => None,
     }
 }
@@ -360,7 +368,7 @@ fn check_faces_a_lan(link: &Link) -> Result<(), NetworkError> {
             Err(unfit(&link.name, "itself a macvlan or ipvlan child"))
         }
         ObservedKind::Other(kind) if kind == OPEN_VSWITCH && link.name.as_str() == "ovs-system" => {
-            Err(unfit(&link.name, "Open vSwitch's own, by which nothing is sent"))
+            Err(unfit(&link.name, "Open vSwitch's datapath device, which sends nothing itself"))
         }
         ObservedKind::Other(kind) if leads_nowhere(kind).is_some() => {
             Err(unfit(&link.name, leads_nowhere(kind).unwrap_or_default()))
@@ -370,19 +378,19 @@ fn check_faces_a_lan(link: &Link) -> Result<(), NetworkError> {
     }
 }
 
-/// What a link is by which no frame gets to a LAN, though it has a MAC.
+/// Describes a link that has a MAC but never sends a frame to a LAN. Returns `None` for other kinds.
 fn leads_nowhere(kind: &str) -> Option<&'static str> {
     match kind {
         "dummy" => Some("a dummy, which leads nowhere"),
-        "ifb" => Some("a link for traffic control alone (ifb)"),
-        "vrf" => Some("a VRF, which is a routing table and no wire"),
+        "ifb" => Some("a link for traffic control only (ifb)"),
+        "vrf" => Some("a VRF, which is a routing table and not a wire"),
         "nlmon" => Some("a link for listening to netlink (nlmon)"),
         _ => None,
     }
 }
 
 fn of_ashore(name: &IfName) -> NetworkError {
-    unfit(name, "an interface of Ashore's own, and goes with its last network")
+    unfit(name, "an interface that Ashore made, which is removed with its last network")
 }
 
 fn unfit(name: &IfName, what: &str) -> NetworkError {

@@ -1,4 +1,4 @@
-//! What a user need not say, because the host knows it: the parent, the subnet, the gateway, a range.
+//! What a user need not give because the host knows it: the parent, the subnet, the gateway, a range.
 
 use std::net::IpAddr;
 
@@ -18,11 +18,11 @@ use crate::net::text::list;
 use crate::net::vlan::VlanId;
 
 impl NetworkSpec {
-    /// The same, with parent, kind, subnet and gateway found on the host where they were not given. A range is not chosen here:
-    /// whether it is free is to be seen on the LAN.
+    /// Returns the request with the parent, kind, subnet and gateway filled in from the host where they were
+    /// not given. The range is not chosen here, because only the LAN shows whether a range is free.
     ///
-    /// The parent is the interface that a VLAN is made on if there is one to be made or shared; a VLAN of the user's is a
-    /// parent as any other.
+    /// For a VLAN that Ashore makes or has made, the parent in the result is the interface below it. A VLAN
+    /// interface of the user's is a parent like any other.
     pub fn completed(&self, host: &View) -> Result<NetworkSpec, NetworkError> {
         let mut spec = self.clone();
         let named = match (&self.parent, self.vlan) {
@@ -33,7 +33,7 @@ impl NetworkSpec {
                 }
                 other => other,
             })?,
-            // The VLAN's subnet is not that of any interface yet.
+            // No interface has the VLAN's subnet yet.
             (None, Some(_)) => host.lan_parent(&[])?,
         };
         let (parent, vlan) = if self.kind == Some(LinkKind::Bridge) {
@@ -54,9 +54,10 @@ impl NetworkSpec {
         Ok(spec)
     }
 
-    /// How endpoints get onto the LAN by a parent if the user does not say. By Wi-Fi there is one way alone: an access point
-    /// drops frames from any MAC but its client's, and that is the one that ipvlan's endpoints have. A bridge has ports, by which
-    /// the host reaches endpoints without a shim; who names what macvlan alone has, means that.
+    /// The link kind for a parent if the user gives none. Wi-Fi allows only ipvlan: an access point drops
+    /// frames from any MAC but its client's, and ipvlan endpoints use that MAC. On a bridge the endpoints are
+    /// ports, which the host reaches without a shim. A user who gives an option that only macvlan has gets
+    /// macvlan.
     fn kind_by(&self, parent: &Link) -> LinkKind {
         match parent.kind {
             _ if parent.wireless => LinkKind::Ipvlan(IpvlanMode::L2),
@@ -67,7 +68,8 @@ impl NetworkSpec {
 }
 
 impl PoolQuestion {
-    /// The interface, the range, and the subnet that it is of where the host is in that, of a question about no network.
+    /// Fills in a question that names no network: the interface, the range, and the subnet that contains the
+    /// range. The subnet is `None` if the host has no address in it.
     pub fn completed(&self, host: &View) -> Result<(IfName, Range, Option<Subnet>), NetworkError> {
         let named =
             self.parent.as_ref().map_or_else(|| host.lan_parent(&[]), |parent| Ok(host.resolved(parent)))?;
@@ -84,7 +86,8 @@ impl PoolQuestion {
 }
 
 impl View {
-    /// The interface that faces the LAN: the one with an address in the subnets, or the one of the default route.
+    /// The interface that faces the LAN: the one with an address in `subnets`, or the one of the default
+    /// route.
     pub fn lan_parent(&self, subnets: &[IpNet]) -> Result<IfName, NetworkError> {
         let default = self.default_link().map(|link| link.name.clone());
         if subnets.is_empty() {
@@ -128,13 +131,13 @@ impl View {
             .filter(|there| !there.link_scope)
             .map(|there| there.net.trunc())
             .partition(|net| net.addr().is_ipv4());
-        // One of a single address (DHCPv6) has none for anybody else.
+        // A prefix longer than 64 bits (a DHCPv6 address) holds no addresses for endpoints.
         let ipv6 = ipv6.into_iter().find(|net| net.prefix_len() <= 64);
         let none = || NetworkError::NoAddress { parent, ipv6 };
         ipv4.first().copied().ok_or_else(none)
     }
 
-    /// The link of the IPv4 default route, the preferred one where there are several.
+    /// The link of the IPv4 default route with the lowest metric.
     fn default_link(&self) -> Option<&Link> {
         let defaults = self.routes.iter().filter(|there| {
             there.route.to.prefix_len() == 0 && there.route.to.addr().is_ipv4() && there.route.via.is_some()
@@ -142,7 +145,7 @@ impl View {
         self.link(&defaults.min_by_key(|there| there.metric)?.route.dev)
     }
 
-    /// Interfaces that a person may choose from, with their addresses.
+    /// The interfaces that are up and can be a parent, with their addresses, for an error message.
     fn facing_links(&self) -> String {
         let facing = self.links.iter().filter(|link| could_be_parent(link) && link.up);
         list(facing.map(|link| {
@@ -153,10 +156,12 @@ impl View {
 }
 
 impl State {
-    /// Ranges to choose from in a subnet, best first: blocks from its end, where routers' pools seldom reach, that hold
-    /// no address of the host's, no gateway, and nothing of another network's.
+    /// The ranges that can be chosen in a subnet, best first. They are blocks counted from the end of the
+    /// subnet, where routers' pools seldom reach, and hold no address of the host, no gateway, and nothing of
+    /// another network.
     pub fn ranges_to_try(&self, net: IpNet, gateway: Option<IpAddr>, host: &View) -> Vec<Range> {
-        /// A block is an eighth of a home's /24; more addresses in larger subnets would help nobody.
+        /// In a /24 a block is an eighth of the subnet. A larger subnet gets no larger blocks, which no home
+        /// needs.
         const LONGEST: u8 = 5;
         let bits = net.max_prefix_len() - net.prefix_len();
         let block = bits.saturating_sub(3).clamp(1, LONGEST);

@@ -1,4 +1,4 @@
-//! Every refusal that a network can meet, with what helps.
+//! The reasons to refuse a network, each with a remedy.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -12,149 +12,149 @@ use crate::net::name::{IfName, NetworkName};
 use crate::net::range::Range;
 use crate::net::vlan::{Vlan, VlanId, VlanIdError};
 
-/// Why a network cannot be made. Nothing was touched.
+/// Why a network cannot be made. Nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NetworkError {
-    /// The name is taken.
+    /// A network of that name exists.
     #[error("there is a network `{0}` already")]
     Exists(NetworkName),
-    /// No such interface.
+    /// There is no such interface.
     #[error("the parent `{parent}` does not exist; this host has {present}")]
     NoParent {
         /// The parent as given.
         parent: IfName,
-        /// What there is.
+        /// The host's possible parents.
         present: String,
     },
-    /// Nobody said which.
+    /// No parent was given.
     #[error("the parent is not named")]
     ParentUnnamed,
-    /// The parent was not named, and cannot be known.
+    /// No parent was given, and without a default route it cannot be found.
     #[error(
-        "this host has no default route, so the interface that faces the LAN is not known; there are {present}"
+        "this host has no default route, so the interface that faces the LAN is not known; candidates: {present}"
     )]
     NoDefaultRoute {
-        /// What there is.
+        /// The possible parents, with their addresses.
         present: String,
     },
-    /// The parent was not named, and no interface has the subnet.
-    #[error("no interface of this host has an address in {subnets}; there are {present}")]
+    /// No parent was given, and no interface has an address in the subnets.
+    #[error("no interface of this host has an address in {subnets}; candidates for the parent: {present}")]
     NobodyInSubnet {
         /// The subnets as given.
         subnets: String,
-        /// What there is.
+        /// The possible parents, with their addresses.
         present: String,
     },
-    /// The same, of an internal network, which some take for one that is on no LAN.
+    /// The same for an internal network. Some users expect such a network to be on no LAN.
     #[error(
-        "no interface of this host has an address in {subnets}, and an internal network is on a LAN as any other; there are {present}"
+        "no interface of this host has an address in {subnets}, and an internal network needs a LAN like any other; candidates for the parent: {present}"
     )]
     InternalOffLan {
         /// The subnets as given.
         subnets: String,
-        /// What there is.
+        /// The possible parents, with their addresses.
         present: String,
     },
-    /// The parent was not named, and several interfaces have the subnet.
-    #[error("{parents} all have an address in {subnets}, and which one faces the LAN is not known")]
+    /// No parent was given, and several interfaces have an address in the subnets.
+    #[error("{parents} all have an address in {subnets}, so it is not known which one faces the LAN")]
     SeveralParents {
         /// The subnets as given.
         subnets: String,
         /// The interfaces.
         parents: String,
     },
-    /// The subnet was not named, and the parent has none.
+    /// No subnet was given, and the parent has no IPv4 subnet.
     #[error("the parent `{parent}` has no IPv4 address, so the LAN's subnet is not known")]
     NoAddress {
         /// The parent.
         parent: IfName,
-        /// The IPv6 subnet that it has.
+        /// An IPv6 subnet of the parent, for the hint.
         ipv6: Option<IpNet>,
     },
-    /// The range was not named, and no block of addresses is free.
+    /// No range was given, and no block of addresses is free.
     #[error("no block of addresses in {0} is free for a range")]
     NoFreeRange(IpNet),
-    /// The same, because a DHCP server hands out the rest.
+    /// The same, because a DHCP server assigns the remaining addresses.
     #[error("no block of addresses in {net} is free for a range: the DHCP server {pool}")]
     NoRangeBesidePool {
         /// The subnet.
         net: IpNet,
-        /// What its server offered.
+        /// What the DHCP server offered.
         pool: PoolSeen,
     },
-    /// A DHCP server hands out addresses of the range.
+    /// A DHCP server assigns addresses of the range.
     #[error("the range {range} overlaps the pool of the DHCP server {server}, which offers {offered}")]
     RangeInPool {
         /// The range.
         range: Range,
         /// The server.
         server: Ipv4Addr,
-        /// An address of both.
+        /// An address of the range that the server offers.
         offered: Ipv4Addr,
-        /// A range beside the pool.
+        /// A range outside the server's pool, for the hint.
         beside: Option<Range>,
     },
-    /// The interface is down.
+    /// The parent is down.
     #[error("the parent `{0}` is down")]
     ParentDown(IfName),
-    /// A veth needs a bridge.
-    #[error("the parent `{0}` is no bridge, so no veth can be a port of it")]
+    /// A veth's peer must be the port of a bridge.
+    #[error("the parent `{0}` is not a bridge, so no veth can be a port of it")]
     ParentIsNoBridge(IfName),
-    /// The interface is itself a port.
-    #[error("the parent `{parent}` is a port of `{master}` and can carry no {kind}")]
+    /// The parent is itself a port.
+    #[error("the parent `{parent}` is a port of `{master}` and cannot carry {kind}")]
     ParentIsPort {
         /// The parent.
         parent: IfName,
         /// The bridge or bond that holds it.
         master: String,
-        /// Whether that is a bridge.
+        /// Whether the master is a bridge.
         bridge: bool,
-        /// What can be a parent in its place, as far as that is known.
+        /// The link that can be the parent instead, if known.
         instead: Option<IfName>,
-        /// What was asked for.
+        /// The link kind of the new network.
         kind: LinkKind,
-        /// The VLAN that was to be made on it.
+        /// The VLAN that was to be made on the parent.
         vlan: Option<VlanId>,
     },
-    /// Wi-Fi passes only frames of its own MAC.
+    /// A Wi-Fi client passes only frames with its own MAC.
     #[error(
         "the parent `{0}` is Wi-Fi, and an access point drops frames from any MAC but the client's own, so {1} cannot work on it"
     )]
     ParentIsWifi(IfName, LinkKind),
-    /// Wi-Fi has no tags.
+    /// Wi-Fi carries no VLAN tags.
     #[error("the interface `{}` is Wi-Fi, which carries no VLAN tags, so there is no VLAN {} on it", .0.lower, .0.id)]
     VlanOnWifi(Vlan),
-    /// A bridge that drops the VLAN's frames.
+    /// The bridge drops the VLAN's frames.
     #[error("the bridge `{}` filters VLANs and does not let VLAN {} through", .vlan.lower, .vlan.id)]
     BridgeFilters {
         /// The VLAN.
         vlan: Vlan,
-        /// The commands by which it would.
+        /// The commands that let the VLAN through.
         missing: Vec<String>,
     },
-    /// A bridge that knows no VLANs.
+    /// The bridge does not filter VLANs.
     #[error("the bridge `{}` does not filter VLANs, so it cannot keep endpoints in VLAN {}", .vlan.lower, .vlan.id)]
     BridgeMixes {
         /// The VLAN.
         vlan: Vlan,
-        /// The commands by which it would.
+        /// The commands that make it filter VLANs and let this one through.
         missing: Vec<String>,
     },
-    /// GVRP where no interface speaks it.
-    #[error("--gvrp is for a VLAN's interface, and endpoints of kind bridge are in VLAN {} of `{}` without one", .0.id, .0.lower)]
+    /// GVRP was requested where no VLAN interface exists to speak it.
+    #[error("--gvrp needs a VLAN interface, and endpoints of kind bridge are in VLAN {} of `{}` without one", .0.id, .0.lower)]
     GvrpOnBridge(Vlan),
-    /// Tagged ports of no VLAN.
-    #[error("--tagged is for ports in a VLAN of a bridge, and there is none")]
+    /// Tagged ports were requested without a VLAN.
+    #[error("--tagged is for ports in a VLAN of a bridge, and this network has no such VLAN")]
     TaggedWithoutVlan,
-    /// A parent such as `eth0.4095`.
+    /// The name of the parent looks like a VLAN's but has no valid VLAN ID, such as `eth0.4095`.
     #[error("the parent `{parent}` does not exist and names no VLAN: {error}")]
     NoVlan {
         /// The parent as given.
         parent: IfName,
-        /// What is wrong with its number.
+        /// What is wrong with the VLAN ID.
         error: VlanIdError,
     },
-    /// Another link has the VLAN's name.
+    /// Another link has the name of the VLAN interface.
     #[error("there is a link `{name}` already, and it is not VLAN {} on `{}`", .vlan.id, .vlan.lower)]
     VlanNameTaken {
         /// The name.
@@ -162,13 +162,13 @@ pub enum NetworkError {
         /// The VLAN that was asked for.
         vlan: Vlan,
     },
-    /// GVRP for what is not Ashore's VLAN.
-    #[error("--gvrp is for a VLAN interface that Ashore makes, and `{0}` is none")]
+    /// GVRP was requested for a VLAN interface that Ashore does not make.
+    #[error("--gvrp is for a VLAN interface that Ashore makes, and `{0}` is not one")]
     GvrpOnForeign(IfName),
-    /// The parent is a child or a shim of Ashore's, or loopback.
+    /// The parent is loopback, one of Ashore's own links, or another link that cannot face a LAN.
     #[error("the parent `{0}` cannot face a LAN: it is {1}")]
     ParentUnfit(IfName, String),
-    /// A link of somebody else's on the parent, beside which the kernel allows no endpoints.
+    /// The parent carries a link that Ashore did not make, and the kernel allows no endpoints beside it.
     #[error(
         "the parent `{parent}` carries the {there} link `{child}`{}, and the kernel allows no {kind} beside it",
         .elsewhere.as_ref().map_or_else(String::new, |path| format!(" in {path}"))
@@ -176,39 +176,39 @@ pub enum NetworkError {
     ParentHasChild {
         /// The parent.
         parent: IfName,
-        /// What stands on it.
+        /// The link on the parent.
         child: IfName,
-        /// A path of the namespace that it is in, if that is not the host's.
+        /// A path of the namespace that holds the link, if that is not the host's.
         elsewhere: Option<String>,
-        /// Its kind.
+        /// The kind of that link.
         there: LinkKind,
-        /// What was asked for.
+        /// The link kind of the new network.
         kind: LinkKind,
     },
-    /// Another link kind holds the parent.
+    /// Another network uses the parent with an incompatible link kind.
     #[error(
         "the parent `{parent}` carries {there} for network `{network}`, and the kernel allows no {kind} beside it"
     )]
     ParentTaken {
         /// The parent.
         parent: IfName,
-        /// What was asked for.
+        /// The link kind of the new network.
         kind: LinkKind,
-        /// What is on it.
+        /// The link kind of the other network.
         there: LinkKind,
-        /// Whose that is.
+        /// The other network.
         network: String,
     },
-    /// No subnet.
+    /// No subnet was given.
     #[error("a network needs at least one --subnet")]
     NoSubnet,
-    /// A subnet with no room for an endpoint.
+    /// The subnet has no room for an endpoint.
     #[error("the subnet {0} has no room for an endpoint")]
     SubnetTooSmall(IpNet),
-    /// A subnet of which no machine can have an address.
-    #[error("the subnet {0} is no LAN's: {1}")]
+    /// No machine can have an address in the subnet.
+    #[error("the subnet {0} cannot be a LAN's: {1}")]
     SubnetUnfit(IpNet, &'static str),
-    /// The address that the host would have is another machine's.
+    /// Another machine has the address that is reserved for the host.
     #[error("--aux-address host={ip} is in use on the LAN by {mac}")]
     HostAddressOnLan {
         /// The address.
@@ -216,10 +216,10 @@ pub enum NetworkError {
         /// The machine that has it.
         mac: Mac,
     },
-    /// Two subnets of the network share addresses.
+    /// Two subnets of the network overlap.
     #[error("the subnets {0} and {1} overlap")]
     SubnetsOverlap(IpNet, IpNet),
-    /// The host is in another subnet on this parent.
+    /// The host's addresses on the parent are in other subnets.
     #[error("the subnet {subnet} is not that of the parent `{parent}`, which has {present}")]
     ForeignSubnet {
         /// The subnet as given.
@@ -229,52 +229,52 @@ pub enum NetworkError {
         /// The parent's addresses.
         present: String,
     },
-    /// A range of which nothing can be handed out.
-    #[error("no address of the range {range} can be an endpoint's: {ip}, the first, cannot since {why}")]
+    /// No address of the range can be assigned to an endpoint.
+    #[error("no address of the range {range} can be an endpoint's: the first, {ip}, cannot because {why}")]
     RangeHoldsNothing {
         /// The range.
         range: Range,
         /// Its first address.
         ip: IpAddr,
-        /// Why that one cannot.
+        /// Why the first address cannot be assigned.
         why: String,
     },
-    /// The range leaves its subnet.
+    /// The range is not inside its subnet.
     #[error("the range {0} does not lie in the subnet {1}")]
     RangeOutside(Range, IpNet),
-    /// The range is another network's too, and one of the two has a `host` address.
+    /// The range overlaps another network's, and one of the two networks has a `host` address.
     #[error(
-        "the range {range} overlaps {other}, the range of network `{network}`, and a `host` address needs one of its own"
+        "the range {range} overlaps {other}, the range of network `{network}`, and a `host` address needs a range of its own"
     )]
     RangesOverlap {
         /// The range as given.
         range: Range,
         /// The other range.
         other: Range,
-        /// Whose that is.
+        /// The network of the other range.
         network: String,
     },
-    /// An address outside its subnet.
+    /// The address is not in the subnet.
     #[error("{what} {ip} does not lie in the subnet {subnet}")]
     AddressOutside {
-        /// `the gateway`, or which auxiliary address.
+        /// `the gateway`, or the option of the auxiliary address.
         what: String,
         /// The address.
         ip: IpAddr,
         /// The subnet.
         subnet: IpNet,
     },
-    /// An address that no machine can have.
+    /// The address cannot be assigned to a machine.
     #[error("{what} {ip} cannot be a machine's: {why}")]
     AddressUnfit {
-        /// `the gateway`, or which auxiliary address.
+        /// `the gateway`, or the option of the auxiliary address.
         what: String,
         /// The address.
         ip: IpAddr,
         /// The reason.
         why: String,
     },
-    /// An address given for two purposes.
+    /// One address was given for two purposes.
     #[error("{ip} is given twice: as {one} and as {other}")]
     AddressTwice {
         /// The address.
@@ -284,41 +284,41 @@ pub enum NetworkError {
         /// The other.
         other: String,
     },
-    /// An address in use by an endpoint.
+    /// An endpoint holds the address.
     #[error("{what} {ip} is held by the endpoint `{endpoint}` of network `{network}`")]
     AddressHeld {
-        /// `the gateway`, or which auxiliary address.
+        /// `the gateway`, or the option of the auxiliary address.
         what: String,
         /// The address.
         ip: IpAddr,
-        /// Whose it is.
+        /// The endpoint that holds it.
         endpoint: String,
-        /// On which network.
+        /// The network of that endpoint.
         network: String,
     },
-    /// Larger frames than the parent passes.
+    /// The MTU is larger than the parent's.
     #[error("an MTU of {mtu} is more than the parent's: `{parent}` has {most}")]
     MtuTooLarge {
-        /// As given, in bytes.
+        /// The requested MTU in bytes.
         mtu: u32,
         /// The parent.
         parent: IfName,
         /// The parent's MTU in bytes.
         most: u32,
     },
-    /// Smaller frames than the family allows.
+    /// The MTU is too small for the address family.
     #[error("an MTU of {mtu} is too small: {family} needs at least {least}")]
     MtuTooSmall {
-        /// As given, in bytes.
+        /// The requested MTU in bytes.
         mtu: u32,
         /// `IPv4` or `IPv6`.
         family: &'static str,
-        /// The least, in bytes (RFC 791: 68, RFC 8200: 1280).
+        /// The minimum in bytes (RFC 791: 68, RFC 8200: 1280).
         least: u32,
     },
-    /// passthru takes the interface away from the host.
+    /// passthru would take the interface away from the host.
     #[error(
-        "macvlan:passthru hands all of `{parent}` to its one endpoint, and would cut the host off from its {present} there"
+        "macvlan:passthru gives all of `{parent}` to its one endpoint, and this host would lose {present} there"
     )]
     PassthruCutsHost {
         /// The parent.
@@ -326,17 +326,17 @@ pub enum NetworkError {
         /// The host's addresses on it.
         present: String,
     },
-    /// Host access that the kernel cannot give.
-    #[error("{0} leaves the host no way to its containers")]
+    /// The kernel gives the host no access to endpoints of this link kind.
+    #[error("{0} leaves the host no way to reach its containers")]
     NoHostAccess(LinkKind),
-    /// The host would drop what its containers send it.
+    /// The host would drop the packets that its containers send to it.
     #[error(
-        "rp_filter is 1 on `{0}`, and with it the host drops what ipvlan:l2 endpoints send it: that comes in by `{0}`, and the way to them is by the shim"
+        "rp_filter is 1 on `{0}`, so the host drops what ipvlan:l2 endpoints send to it: their packets arrive on `{0}`, but the host's route to them is through the shim"
     )]
     StrictReversePath(IfName),
-    /// A child of the parent that somebody has made for the host, in the place of which the shim is to be.
+    /// A child of the parent that was made by hand has the `host` address, so the shim cannot have it.
     #[error(
-        "this host has {ip}, the `host` address, on `{link}`, which was made by hand; Ashore makes a shim with that address"
+        "this host has the `host` address {ip} on `{link}`, which was made by hand; Ashore makes its own shim with that address"
     )]
     ShimByHand {
         /// The address.
@@ -344,34 +344,34 @@ pub enum NetworkError {
         /// The link.
         link: IfName,
     },
-    /// A `host` address without host access.
+    /// A `host` address was given, but host access is forbidden.
     #[error("--aux-address host= asks for host access, and --host-access no forbids it")]
     HostAddressWithoutAccess,
-    /// Two ranges for one subnet.
+    /// Two ranges were given for one subnet.
     #[error("the subnet {2} has two ranges: {0} and {1}")]
     TwoRanges(Range, Range, IpNet),
-    /// Two gateways for one subnet.
+    /// Two gateways were given for one subnet.
     #[error("the subnet {2} has two gateways: {0} and {1}")]
     TwoGateways(IpAddr, IpAddr, IpNet),
-    /// Two auxiliary addresses of one name.
+    /// Two auxiliary addresses of one name were given.
     #[error("--aux-address {0} is given twice: {1} and {2}")]
     TwoAux(String, IpAddr, IpAddr),
-    /// A macvlan option on another kind.
-    #[error("--bc-queue-len is macvlan's, and {0} has no such queue")]
+    /// A macvlan option was given for another link kind.
+    #[error("--bc-queue-len is for macvlan, and {0} has no such queue")]
     NoQueue(LinkKind),
-    /// An option of bridge ports on another kind.
+    /// An option of bridge ports was given for another link kind.
     #[error("--{0} is for ports of a bridge, and {1} has none")]
     NoPorts(PortOption, LinkKind),
-    /// Leases that cannot be.
+    /// IPv4 addresses cannot be leased as requested.
     #[error(transparent)]
     Leases(#[from] LeaseError),
-    /// IPv6 addresses that cannot come from there.
+    /// IPv6 addresses cannot come from the requested source.
     #[error(transparent)]
     Ipv6(#[from] Ipv6Error),
 }
 
 impl NetworkError {
-    /// What helps, as a command or an option to give instead.
+    /// The remedy: a command to run, or an option to give instead. Returns `None` if the message says enough.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             NetworkError::Exists(name) => format!("see it with: ashore network inspect {name}"),
@@ -386,12 +386,12 @@ impl NetworkError {
                     .into()
             }
             NetworkError::InternalOffLan { .. } => {
-                "name the LAN's interface with --parent (-o parent= in Docker); a network that no LAN sees is one of Docker's own: \
+                "name the LAN's interface with --parent (-o parent= in Docker); for a network on no LAN use Docker's own driver: \
                  docker network create --internal"
                     .into()
             }
             NetworkError::NoAddress { ipv6, .. } => {
-                let named = "name it: --subnet 192.168.88.0/24 --gateway 192.168.88.1, or whatever the LAN's are";
+                let named = "name it: --subnet 192.168.88.0/24 --gateway 192.168.88.1, or what your LAN has";
                 match ipv6 {
                     Some(net) => format!("{named}; or, for IPv6 alone, --subnet {net}"),
                     None => named.into(),
@@ -424,8 +424,8 @@ impl NetworkError {
             }
             NetworkError::NoSubnet => "give the LAN's own, such as --subnet 192.168.88.0/24".into(),
             NetworkError::ForeignSubnet { .. } => {
-                "give the subnet that `ip addr` shows on the parent, or a VLAN parent for another one; Docker chooses one of its \
-                 own without --subnet, unless it is told --ipam-driver ashore"
+                "give the subnet that `ip addr` shows on the parent, or a VLAN parent for another one; without --subnet, Docker \
+                 chooses a subnet of its own unless it is given --ipam-driver ashore"
                     .into()
             }
             NetworkError::RangesOverlap { .. } => BESIDE_OTHERS.into(),
@@ -433,11 +433,11 @@ impl NetworkError {
                 "use --kind macvlan, or a NIC that the host itself does not use".into()
             }
             NetworkError::NoHostAccess(kind) => {
-                format!("say --host-access no to go without it, or use another kind than {kind}")
+                format!("give --host-access no to do without host access, or use a kind other than {kind}")
             }
             NetworkError::StrictReversePath(parent) => check_loosely(parent),
             NetworkError::ShimByHand { link, .. } => without(link),
-            NetworkError::HostAddressWithoutAccess => "drop one of the two".into(),
+            NetworkError::HostAddressWithoutAccess => "leave one of the two out".into(),
             NetworkError::MtuTooLarge { parent, mtu, .. } => {
                 format!("raise the parent's first: ip link set dev {} mtu {mtu}", parent.word())
             }
@@ -472,17 +472,17 @@ impl NetworkError {
     fn hint_of_vlan(&self) -> Option<String> {
         Some(match self {
             NetworkError::VlanOnWifi(_) => {
-                "use an interface with a cable, or have the access point put a network of its own into the VLAN".into()
+                "use a wired interface, or let the access point put a wireless network of its own into the VLAN".into()
             }
             NetworkError::BridgeFilters { missing, .. } => missing.join("; "),
             NetworkError::BridgeMixes { vlan, missing } => format!(
-                "{} (from then on it drops tagged frames of VLANs that its ports are not in); or leave --kind bridge out, for \
-                 macvlan on `{}`",
+                "{} (the bridge then drops tagged frames of VLANs that its ports are not in); or leave --kind bridge out, to \
+                 use macvlan on `{}`",
                 missing.join("; "),
                 vlan.name()
             ),
             NetworkError::GvrpOnBridge(_) => {
-                "leave it out, and put the switch's port into the VLAN there".into()
+                "leave it out, and put the switch port into the VLAN on the switch".into()
             }
             NetworkError::TaggedWithoutVlan => "give --kind bridge and --vlan ID with it".into(),
             NetworkError::VlanNameTaken { name, .. } => {
@@ -502,7 +502,7 @@ const BESIDE_OTHERS: &str =
 fn no_range_beside(net: &IpNet) -> String {
     format!(
         "take addresses out of its pool (ashore router-config --subnet {net} --ip-range RANGE --for SYSTEM prints how) and \
-         name them with --ip-range; or leave all to that server with --dhcp"
+         name them with --ip-range; or lease all addresses from that server with --dhcp"
     )
 }
 
@@ -511,13 +511,13 @@ const WITH_ROOM: &str = "name one that has room: --ip-range FIRST-LAST";
 fn beside_child(child: &IfName, there: LinkKind, elsewhere: Option<&str>) -> String {
     match elsewhere {
         None => format!("use --kind {there}, or remove that link first: ip link del dev {}", child.word()),
-        Some(path) => format!("use --kind {there}, or end what has that link, in the namespace at {path}"),
+        Some(path) => format!("use --kind {there}, or end what uses that link in the namespace at {path}"),
     }
 }
 
 fn in_place_of_port(instead: Option<&IfName>, bridge: bool, vlan: Option<VlanId>) -> String {
     let Some(instead) = instead else {
-        return "name the interface that has the host's address as the parent: ip address".into();
+        return "as the parent, name the interface that has the host's address; see: ip address".into();
     };
     let more = match vlan {
         Some(id) => format!(" --vlan {id}"),
@@ -531,16 +531,16 @@ fn out_of_pool(range: &Range, beside: Option<&Range>) -> String {
     let other =
         beside.map_or_else(String::new, |beside| format!("--ip-range {beside}, which lies beside it; or "));
     format!(
-        "{other}take {range} out of the pool, as ashore router-config prints, and look again: ashore pool-check --ip-range {range}"
+        "{other}take {range} out of the pool, as ashore router-config prints, and check again: ashore pool-check --ip-range {range}"
     )
 }
 
 fn check_loosely(parent: &IfName) -> String {
-    // sysctl(8) takes `/` for the dots that belong to an interface's own name.
+    // sysctl(8) takes `/` for a dot inside an interface name.
     let link = parent.as_str().replace('.', "/");
-    format!("check loosely: sysctl -w net.ipv4.conf.{link}.rp_filter=2; or --host-access no")
+    format!("use loose mode: sysctl -w net.ipv4.conf.{link}.rp_filter=2; or give --host-access no")
 }
 
 fn without(link: &IfName) -> String {
-    format!("ip link del dev {}, ask again, and take out what makes it at each start", link.word())
+    format!("ip link del dev {}, try again, and remove what creates that link at boot", link.word())
 }

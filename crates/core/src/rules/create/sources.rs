@@ -1,4 +1,4 @@
-//! Whether addresses can come from where a network is to have them.
+//! Whether a network's addresses can come from the requested sources.
 
 use std::net::Ipv4Addr;
 
@@ -11,51 +11,51 @@ use crate::net::kind::{IpvlanMode, LinkKind};
 use crate::net::range::Range;
 use crate::net::vlan::Membership;
 
-/// Why a network's addresses cannot be leased.
+/// Why a network's IPv4 addresses cannot be leased as requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum LeaseError {
-    /// The link kind lets no server's answer through.
-    #[error("a DHCP server's answers are broadcasts, which {0} does not hand on to its endpoints")]
+    /// The link kind passes no DHCP server's answers to the endpoints.
+    #[error("a DHCP server's answers are broadcasts, which {0} does not pass on to its endpoints")]
     Unheard(LinkKind),
-    /// There is a range, and it is the server that chooses.
-    #[error("with --dhcp the LAN's server chooses among its own addresses, and not in {0}")]
+    /// There is a range, but the DHCP server chooses the addresses.
+    #[error("with --dhcp the LAN's server chooses among its own addresses, not from {0}")]
     Range(Range),
     /// There is no range to fall back on.
-    #[error("there is no range in {0} to fall back on where no DHCP server answers")]
+    #[error("there is no range in {0} to fall back on when no DHCP server answers")]
     NoRange(IpNet),
-    /// How to lease is said, and that nothing is leased.
-    #[error("{0} is for addresses of a DHCP server, and this network has its own")]
+    /// A lease option was given for a network that leases nothing.
+    #[error("{0} is for addresses leased from a DHCP server, and Ashore assigns this network's addresses")]
     NotLeasing(&'static str),
-    /// That is no machine's address.
-    #[error("{0} is no DHCP server's address")]
+    /// The address cannot be a machine's.
+    #[error("{0} cannot be the address of a DHCP server")]
     NoServer(Ipv4Addr),
-    /// A server's answers are to count, and not.
-    #[error("the answers of {0} are both to count and not to")]
+    /// The server is both allowed and denied.
+    #[error("{0} is in both --dhcp-allow and --dhcp-deny")]
     Both(Ipv4Addr),
-    /// There would be nothing untagged to ask by, or to have the address on.
+    /// With tagged ports there is no untagged link to request the lease on or to assign the address to.
     #[error(
-        "with --tagged the containers have their addresses on VLAN interfaces of their own, and Ashore can lease none for them"
+        "with --tagged the containers have their addresses on VLAN interfaces of their own, and Ashore cannot lease addresses for those"
     )]
     Tagged,
 }
 
 impl LeaseError {
-    /// What helps.
+    /// The remedy.
     pub fn hint(&self) -> &'static str {
         match self {
-            LeaseError::Unheard(_) => "use --kind macvlan or ipvlan:l2, or leave --dhcp away",
-            LeaseError::Range(_) => "leave one of the two away, or say --fallback range",
+            LeaseError::Unheard(_) => "use --kind macvlan or ipvlan:l2, or leave --dhcp out",
+            LeaseError::Range(_) => "leave one of the two out, or give --fallback range",
             LeaseError::NoRange(_) => "name one that the server does not hand out, with --ip-range",
-            LeaseError::NotLeasing(_) => "say --dhcp too (Docker: --ipam-opt addressing=dhcp)",
-            LeaseError::NoServer(_) => "`ashore pool-check` shows the servers there are",
-            LeaseError::Both(_) => "name it with one of --dhcp-allow and --dhcp-deny",
-            LeaseError::Tagged => "leave --dhcp away, and let the containers ask for leases themselves",
+            LeaseError::NotLeasing(_) => "give --dhcp too (Docker: --ipam-opt addressing=dhcp)",
+            LeaseError::NoServer(_) => "`ashore pool-check` shows the servers on the LAN",
+            LeaseError::Both(_) => "leave one of the two out",
+            LeaseError::Tagged => "leave --dhcp out, and let the containers request leases themselves",
         }
     }
 }
 
 impl Network {
-    /// Checks that addresses can be leased where they are to be, and as they are to be.
+    /// Checks that the network's IPv4 addresses can be leased, and with the requested options.
     pub(crate) fn check_addressing(&self) -> Result<(), LeaseError> {
         let LeaseOptions { release, fallback, servers } = &self.leasing;
         if self.addressing == Addressing::Range {
@@ -81,7 +81,7 @@ impl Network {
         if let Some(ip) = servers.allow.iter().find(|ip| servers.deny.contains(ip)) {
             return Err(LeaseError::Both(*ip));
         }
-        // The whole subnet is as good as no range.
+        // A range that is the whole subnet counts as no range.
         let part = |subnet: &Subnet| subnet.range.filter(|range| *range != Range::of_net(&subnet.net));
         for subnet in self.subnets.iter().filter(|subnet| subnet.net.addr().is_ipv4()) {
             match (part(subnet), fallback) {
@@ -93,7 +93,7 @@ impl Network {
         Ok(())
     }
 
-    /// Checks that IPv6 addresses can come from where they are to.
+    /// Checks that the network's IPv6 addresses can come from the requested source.
     pub(crate) fn check_ipv6(&self) -> Result<(), Ipv6Error> {
         if self.follows_routers() && matches!(self.kind, LinkKind::Ipvlan(IpvlanMode::L3 | IpvlanMode::L3s)) {
             return Err(Ipv6Error::Unheard(self.kind));
@@ -109,28 +109,28 @@ impl Network {
     }
 }
 
-/// Why a network cannot have its IPv6 addresses from there.
+/// Why a network's IPv6 addresses cannot come from the requested source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Ipv6Error {
-    /// The link kind lets no router's word through.
-    #[error("routers speak to all, which {0} does not hand on to its endpoints")]
+    /// The link kind passes no router advertisements to the endpoints.
+    #[error("router advertisements are multicast, which {0} does not pass on to its endpoints")]
     Unheard(LinkKind),
-    /// There is a subnet to choose from.
+    /// An IPv6 subnet was given, but Ashore does not choose the IPv6 addresses in this mode.
     #[error("with --ipv6 {0} no address is chosen from {1}")]
     Subnet(Ipv6Mode, IpNet),
-    /// The link kind has one link-local address for all.
+    /// All endpoints of the link kind share one MAC.
     #[error(
-        "a DHCPv6 server answers endpoints at addresses of their own on the link, and those of {0} share one MAC"
+        "a DHCPv6 server answers each endpoint at its own link-local address, and endpoints of {0} share one MAC"
     )]
     OneMac(LinkKind),
 }
 
 impl Ipv6Error {
-    /// What helps.
+    /// The remedy.
     pub fn hint(&self) -> &'static str {
         match self {
             Ipv6Error::Unheard(_) => "use --kind macvlan or ipvlan:l2, or a --subnet to choose from",
-            Ipv6Error::Subnet(..) => "leave one of the two away",
+            Ipv6Error::Subnet(..) => "leave one of the two out",
             Ipv6Error::OneMac(_) => {
                 "use --kind macvlan, or --ipv6 slaac if the router advertises a prefix, or a --subnet to choose from"
             }

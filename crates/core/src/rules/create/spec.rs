@@ -1,4 +1,4 @@
-//! A network as it is asked for, and the network that this makes.
+//! The request for a network, and the network that follows from it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -17,51 +17,51 @@ use crate::net::name::{IfName, NetworkName};
 use crate::net::range::Range;
 use crate::net::vlan::{Membership, Vlan, VlanId};
 
-/// A network to be made.
+/// A network to make.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetworkSpec {
     /// Its name.
     pub name: NetworkName,
-    /// The engine that it belongs to, unless it is the user's own.
+    /// The engine's network that it is made for, or `None` for a user's own network.
     #[serde(default)]
     pub engine: Option<EngineNetwork>,
-    /// The host's interface that faces the LAN; without one, what the default route or the subnet says.
+    /// The host's interface that faces the LAN. `None`: the one of the default route, or of the subnet.
     #[serde(default)]
     pub parent: Option<IfName>,
-    /// The VLAN on that interface; its own interface is made if there is none.
+    /// The VLAN on that interface. Ashore makes the VLAN interface if there is none.
     #[serde(default)]
     pub vlan: Option<VlanId>,
-    /// Whether switches are told of that VLAN by GVRP.
+    /// Whether GVRP announces that VLAN to switches.
     #[serde(default)]
     pub gvrp: bool,
-    /// How endpoints get onto the LAN; without a word, as fits the parent.
+    /// How endpoints get onto the LAN. `None`: what fits the parent.
     #[serde(default)]
     pub kind: Option<LinkKind>,
-    /// The LAN's subnets; without any, the parent's own.
+    /// The LAN's subnets. Empty: the parent's own.
     #[serde(default)]
     pub subnets: Vec<IpNet>,
-    /// What Ashore hands out, at most one range for a subnet.
+    /// The ranges from which Ashore assigns addresses, at most one per subnet.
     #[serde(default)]
     pub ranges: Vec<Range>,
-    /// The LAN's routers, at most one for a subnet.
+    /// The LAN's routers, at most one per subnet.
     #[serde(default)]
     pub gateways: Vec<IpAddr>,
-    /// Addresses never handed out, with their names.
+    /// Addresses that are never assigned to endpoints, with their names.
     #[serde(default)]
     pub aux: Vec<(String, IpAddr)>,
     /// Where IPv4 addresses come from.
     #[serde(default)]
     pub addressing: Addressing,
-    /// How they are leased, where they are.
+    /// How IPv4 addresses are leased, if they are.
     #[serde(default)]
     pub leasing: LeaseOptions,
     /// Where IPv6 addresses come from.
     #[serde(default)]
     pub ipv6: Ipv6Mode,
-    /// Whether host and containers reach each other; without a word, wherever the link kind allows it.
+    /// Whether host and containers reach each other. `None`: yes, if the link kind allows it.
     #[serde(default)]
     pub host_access: Option<bool>,
-    /// No default route for endpoints.
+    /// Whether endpoints get no default route.
     #[serde(default)]
     pub internal: bool,
     /// Conflict detection.
@@ -70,10 +70,10 @@ pub struct NetworkSpec {
     /// MTU of the endpoints' links in bytes.
     #[serde(default)]
     pub mtu: Option<u32>,
-    /// macvlan: broadcasts that may wait, in frames.
+    /// macvlan: the length of the broadcast queue in frames.
     #[serde(default)]
     pub bc_queue_len: Option<u32>,
-    /// bridge: what the endpoints' ports do that not every port does.
+    /// bridge: the options of the endpoints' ports.
     #[serde(default)]
     pub port: BTreeSet<PortOption>,
     /// bridge, in a VLAN: whether the endpoints speak 802.1Q themselves.
@@ -81,21 +81,22 @@ pub struct NetworkSpec {
     pub tagged: bool,
 }
 
-/// Whose addresses DHCP servers are asked for.
+/// A question about which addresses the DHCP servers assign.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PoolQuestion {
-    /// Those of a network.
+    /// The network whose range is in question.
     pub network: Option<NetworkName>,
-    /// By which interface; without one by that of the network, the range or the default route.
+    /// The interface to ask on. `None`: that of the network, of the range, or of the default route.
     pub parent: Option<IfName>,
     /// The VLAN on that interface.
     pub vlan: Option<VlanId>,
-    /// Those of a range; without one and without a network those of the parent's subnet.
+    /// The range in question. `None`: the network's, or without a network the parent's whole subnet.
     pub range: Option<Range>,
 }
 
 impl NetworkSpec {
-    /// The network that is asked for: every range, gateway and auxiliary address goes to the subnet it lies in.
+    /// Returns the requested network. Every range, gateway and auxiliary address goes to the subnet that
+    /// contains it.
     pub fn network(&self) -> Result<Network, NetworkError> {
         let named = self.parent.clone().ok_or(NetworkError::ParentUnnamed)?;
         let vlan = self.vlan.map(|id| Vlan { lower: named.clone(), id, gvrp: self.gvrp });
@@ -162,7 +163,7 @@ impl NetworkSpec {
         })
     }
 
-    /// The subnet an address lies in. A link-local router serves the first IPv6 subnet.
+    /// The subnet that contains an address. A link-local router serves the first IPv6 subnet.
     fn home_of<'a>(
         &self,
         subnets: &'a mut [Subnet],
@@ -181,7 +182,8 @@ impl NetworkSpec {
     }
 }
 
-/// The subnet to name beside an address that lies in none: the first of its family, or the first at all.
+/// The subnet to name in the error about an address that is in none: the first of its family, or the first of
+/// all.
 fn nearest(subnets: &[IpNet], ip: IpAddr) -> Option<IpNet> {
     let same = |net: &&IpNet| Family::of(net.addr()) == Family::of(ip);
     subnets.iter().find(same).or(subnets.first()).copied()

@@ -1,4 +1,4 @@
-//! VLAN interfaces as parents: which one a request means, and whether Ashore has to make it.
+//! VLAN interfaces as parents: which VLAN a request means, and whether Ashore has to make its interface.
 
 use super::error::NetworkError;
 use crate::model::network::Network;
@@ -10,8 +10,9 @@ use crate::net::observed::{Link, ObservedKind, View};
 use crate::net::vlan::{Vlan, VlanId};
 
 impl Vlan {
-    /// A bridge that filters VLANs drops the frames of those that it does not know, on their way to the host as to a port, and
-    /// says nothing: its own interface for the VLAN can be made, and is deaf.
+    /// Checks that the VLAN's frames reach the host. A bridge that filters VLANs silently drops frames of
+    /// VLANs that it does not know, both to the host and to ports. The bridge's VLAN interface can still be
+    /// made, but receives nothing.
     pub(crate) fn check_reaches_host(&self, host: &View, lower: &Link) -> Result<(), NetworkError> {
         let to_itself = format!("bridge vlan add dev {} vid {} self", lower.name.word(), self.id);
         let itself = Some(to_itself).filter(|_| !self.passes(lower));
@@ -22,10 +23,10 @@ impl Vlan {
         Err(NetworkError::BridgeFilters { vlan: self.clone(), missing })
     }
 
-    /// Whether ports of a link can be in it, and meet the LAN there.
+    /// Checks that a link's ports can be in this VLAN and reach the LAN there.
     pub(crate) fn check_takes_ports(&self, host: &View, lower: &Link) -> Result<(), NetworkError> {
         if lower.kind != ObservedKind::Bridge {
-            // On the VLAN's own interface it would have to be macvlan.
+            // With the VLAN's own interface as parent, the kind would have to be macvlan.
             return Err(NetworkError::ParentIsNoBridge(self.name()));
         }
         let missing: Vec<String> = self.missing_at_ports(host, lower).into_iter().collect();
@@ -37,19 +38,20 @@ impl Vlan {
         if missing.is_empty() { Ok(()) } else { Err(NetworkError::BridgeFilters { vlan, missing }) }
     }
 
-    /// Whether a link lets it through, to a port or to the host by a bridge itself.
+    /// Whether a link lets this VLAN through: a port, or a bridge to the host itself.
     fn passes(&self, link: &Link) -> bool {
         link.vlans.as_ref().is_some_and(|vlans| vlans.contains_key(&self.id))
     }
 
-    /// What is to be typed for a bridge to let it through to a port, if it does to none but Ashore's own.
+    /// The command that lets a bridge pass this VLAN to a port. Returns `None` if it already does so for a
+    /// port other than Ashore's.
     fn missing_at_ports(&self, host: &View, bridge: &Link) -> Option<String> {
         let ports =
             host.links.iter().filter(|port| port.master == Some(bridge.index) && port.tag().is_none());
         if ports.clone().any(|port| self.passes(port)) {
             return None;
         }
-        // The one that faces the LAN, as far as can be seen: containers' are veths.
+        // The port that most likely faces the LAN. Containers' ports are veths.
         let facing =
             ports.into_iter().find(|port| port.kind != ObservedKind::Veth).map(|port| port.name.word());
         Some(format!("bridge vlan add dev {} vid {}", facing.as_deref().unwrap_or("PORT"), self.id))
@@ -57,8 +59,10 @@ impl Vlan {
 }
 
 impl State {
-    /// A network whose parent, called after the interface below as in `eth0.200`, was somebody else's and has gone: as it is once
-    /// the VLAN is Ashore's to make. An engine deletes the one that it made with its own network, and all that stands on it.
+    /// Returns a network as it is once Ashore makes its VLAN interface. This applies if the parent was
+    /// somebody else's VLAN interface, is named after the interface below it (`eth0.200`), and is gone. An
+    /// engine deletes the VLAN interface that it made together with its own network, and with it all links on
+    /// that interface.
     pub fn taking_over(&self, network: &Network, host: &View) -> Option<Network> {
         let is_others = network.vlan.is_none() && !network.adopted && network.kind != LinkKind::Bridge;
         if !is_others || host.link(&network.parent).is_some() {
@@ -67,16 +71,16 @@ impl State {
         let (lower, id) = host.dotted(&network.parent).ok()??;
         let below = host.link(&lower).filter(|below| below.tag().is_none() && below.master.is_none())?;
         let vlan = Vlan { lower: below.name.clone(), id, gvrp: false };
-        // It may have another name since.
+        // The VLAN interface may have been renamed.
         let is_there = host.links.iter().any(|link| vlan.is(link, host));
         (!is_there).then(|| Network { vlan: Some(vlan), ..network.clone() })
     }
 }
 
 impl View {
-    /// What a parent and perhaps a VLAN's number mean on this host: the parent's name, and the VLAN if it is one that
-    /// Ashore makes, or has made. `eth0.200` is VLAN 200 on `eth0` if there is none of that name, and a VLAN of the user's
-    /// own is taken as it is, whatever its name.
+    /// Resolves a parent and an optional VLAN ID on this host. Returns the parent's name, and the VLAN if
+    /// Ashore makes it or has made it. `eth0.200` means VLAN 200 on `eth0` if no link has that name. A VLAN
+    /// interface of the user's is used as it is, whatever its name.
     pub(crate) fn meant(
         &self,
         parent: &IfName,
@@ -97,8 +101,8 @@ impl View {
         }
     }
 
-    /// The same for endpoints that are to be ports of a bridge: `br0.200` is VLAN 200 of the bridge, also where the host has an
-    /// interface of its own for it.
+    /// The same for endpoints that are ports of a bridge. `br0.200` means VLAN 200 of the bridge, even if the
+    /// host has its own VLAN interface `br0.200`.
     pub(crate) fn meant_on_bridge(
         &self,
         parent: &IfName,
@@ -119,20 +123,21 @@ impl View {
         }
     }
 
-    /// The host's own interface for a VLAN may be on a bridge that keeps the VLAN from it.
+    /// Checks that the bridge below a VLAN interface of the host lets the VLAN through to it.
     pub(crate) fn check_not_deaf(&self, parent: &Link) -> Result<(), NetworkError> {
         let Some(vlan) = self.vlan_of_bridge(parent) else { return Ok(()) };
         self.link(&vlan.lower).map_or(Ok(()), |bridge| vlan.check_reaches_host(self, bridge))
     }
 
-    /// The VLAN of a bridge that a link is the host's own interface for.
+    /// The VLAN of a bridge for which a link is the host's own interface.
     fn vlan_of_bridge(&self, link: &Link) -> Option<Vlan> {
         let ObservedKind::Vlan { id, .. } = link.kind else { return None };
         let lower = self.link_at(link.lower?.index).filter(|lower| lower.kind == ObservedKind::Bridge)?;
         Some(Vlan { lower: lower.name.clone(), id: id.try_into().ok()?, gvrp: false })
     }
 
-    /// The parts of a name such as `eth0.200`, if there is such an `eth0`.
+    /// Splits a name such as `eth0.200` into the interface and the VLAN ID. Returns `None` if there is no
+    /// such interface.
     fn dotted(&self, name: &IfName) -> Result<Option<(IfName, VlanId)>, NetworkError> {
         let parts = name.as_str().rsplit_once('.');
         let parts = parts.and_then(|(lower, id)| Some((self.resolved(&lower.parse().ok()?), id)));

@@ -60,7 +60,7 @@ impl Lan {
         Lan { state, squatters: BTreeMap::new(), at: Moment { now: Instant::now(), today: 1000 } }
     }
 
-    /// Prefixes, and for how many seconds they are preferred.
+    /// An offer of prefixes, each with its preferred lifetime in seconds.
     fn offer(&self, prefixes: &[(&str, u64)]) -> Offer {
         let lasting = |seconds| Lasting(Some(self.at.now + Duration::from_secs(seconds)));
         let prefix = |(net, preferred): &(&str, u64)| Prefix {
@@ -119,7 +119,7 @@ fn a_name_has_one_address_in_a_prefix_for_life_and_every_name_and_prefix_another
     let (web, db) = ("web".parse().unwrap(), "db".parse().unwrap());
     let (one, two): (Ipv6Net, Ipv6Net) = ("fd88::/64".parse().unwrap(), "fd89::/64".parse().unwrap());
     let first = |seed: &Seed, scope, name, prefix| seed.addresses(scope, name, prefix).next().unwrap();
-    // Written down: if this changes, every container out there changes its address at the next upgrade.
+    // Fixed values: if this changes, every container changes its address at the next upgrade.
     assert_eq!(first(&seed, &lan, &web, one).to_string(), "fd88::c7a:e572:a08e:34e6");
     let mut all: Vec<Ipv6Addr> = seed.addresses(&lan, &web, one).collect();
     assert_eq!(all.len(), TRIES);
@@ -130,7 +130,7 @@ fn a_name_has_one_address_in_a_prefix_for_life_and_every_name_and_prefix_another
         first(&other_host, &lan, &web, one),
     ]);
     let ids: BTreeSet<u64> = all.iter().map(|ip| u128::from(*ip) as u64).collect();
-    assert_eq!(ids.len(), all.len(), "no identifier tells who somebody is elsewhere");
+    assert_eq!(ids.len(), all.len(), "two addresses have one identifier");
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn a_name_comes_back_to_the_address_that_it_had_also_if_that_was_not_its_first()
     assert_ne!(second, first);
     lan.detach("web");
     lan.squatters.clear();
-    assert_eq!(v6(&lan.attach("web", &offer)), second, "the squatter is gone, and it keeps what it has");
+    assert_eq!(v6(&lan.attach("web", &offer)), second, "it keeps its address after the squatter is gone");
     let elsewhere = lan.offer(&[("fd89::/64", 600)]);
     lan.detach("web");
     lan.attach("web", &elsewhere);
@@ -168,7 +168,7 @@ fn a_container_that_is_renamed_takes_its_address_along() {
     lan.detach("www");
     let likely = lan.state.likely(&network("auto"), &renamed.name, &offer, lan.at);
     assert_eq!(likely, [v6(&web)[0].addr()]);
-    // Whoever has the old name has another, also while that one is away.
+    // A new container with the old name gets another address, even while the renamed one is away.
     let likely = lan.state.likely(&network("auto"), &web.name, &offer, lan.at);
     let next = v6(&lan.attach("web", &offer));
     assert_ne!(next, v6(&web));
@@ -191,7 +191,7 @@ fn a_name_whose_ipv4_address_has_become_anothers_has_its_ipv6_address_all_the_sa
     let identity = of(&lan, "web").unwrap();
     assert!(identity.addresses.is_empty());
     assert_eq!(identity.made.iter().map(|ip| IpAddr::V6(*ip)).collect::<Vec<_>>(), [v6(&web)[0].addr()]);
-    // One that has nothing else is forgotten: names come and go.
+    // A name that has nothing else is forgotten, because names come and go.
     lan.detach("db");
     lan.attach("cache", &Offer::default());
     lan.detach("cache");
@@ -233,7 +233,7 @@ fn what_was_written_down_is_recalled_as_far_as_it_lasts() {
     let left =
         [prefixes[0].preferred, prefixes[0].valid].map(|lasting| lasting.left(later.now).unwrap().as_secs());
     assert_eq!(left, [0, 6500]);
-    // A router may lead elsewhere and not everywhere.
+    // A router may lead to some destinations only, and not to all.
     let routes = vec![("fd77::/48".parse().unwrap(), "fe80::2".parse().unwrap())];
     let elsewhere = Learned { router: None, routes, ..*learned };
     assert_eq!(elsewhere.recalled(later).routes[0].until.left(later.now), Some(Duration::from_secs(6500)));
@@ -290,7 +290,7 @@ fn a_lease_is_an_address_beside_those_of_prefixes_and_by_the_prefix_that_a_route
         ("fd99::7/64", true, false)
     );
     assert_eq!((leased.preferred, leased.valid), (Some(1050), Some(1110)));
-    assert_eq!(learned.recalled(lan.at).prefixes.len(), 1, "of a leased one no address is made");
+    assert_eq!(learned.recalled(lan.at).prefixes.len(), 1, "a leased address makes no prefix");
     assert_eq!(learned.recalled(lan.at).on_link("fd99::7".parse().unwrap()), Some(net));
 
     offer.on_link.clear();
@@ -331,7 +331,7 @@ fn where_all_is_leased_no_address_is_made_and_a_router_is_asked_which_it_is() {
     assert_eq!(lan.learn("web", &offer), None);
     let learned = lan.learn_with("web", &offer, Some(&lease("fd88::7", 990))).unwrap();
     assert_eq!((learned.addresses.len(), learned.router.is_some()), (1, true));
-    // The name keeps it when its container goes, and asks for it again under the identifier that it had.
+    // The name keeps the lease when its container goes, and requests it again with the same identifier.
     let leased = Endpoint { lease6: Some(Box::new(lease("fd88::7", 990))), ..endpoint("web") };
     let leased = leased.with_learned(Some(learned));
     for change in lan.state.attached(&leased, 1) {
@@ -344,7 +344,8 @@ fn where_all_is_leased_no_address_is_made_and_a_router_is_asked_which_it_is() {
     assert_eq!(identity.lease6.as_deref(), Some(&lease("fd88::7", 990)));
     let id = lan.state.client_id(&network("dhcp"), &"web".parse().unwrap());
     assert_eq!(id.to_string(), "ff:00:00:00:01:00:04:01:02:03:04");
-    // While it has none yet, the name has its old one. One that it has lost is nobody's.
+    // While the endpoint has no lease yet, the name keeps its old one. A lease that the endpoint has lost is
+    // forgotten.
     let mut remembers = |endpoint: &Endpoint| {
         for change in lan.state.attached(endpoint, 3) {
             lan.state.apply(change);
@@ -365,10 +366,10 @@ fn name_servers_are_known_again_after_a_start_for_as_long_as_the_router() {
     let [(_, until)] = learned.recalled(lan.at).dns[..] else { panic!("{learned:?}") };
     assert_eq!(until.left(lan.at.now), Some(Duration::from_secs(1800)));
     let without = lan.learn("web", &lan.offer(&[("fd88::/64", 600)])).unwrap();
-    assert!(!without.is_as_good_as(&learned, lan.at.today), "what is told no more is to be written down");
+    assert!(!without.is_as_good_as(&learned, lan.at.today), "a change of name servers is written down");
 }
 
-/// RFC 4861, 6.3.4: of a prefix whose L flag is not set nothing is said of what is on the link.
+/// RFC 4861, 6.3.4: a prefix whose L flag is not set says nothing about what is on the link.
 #[test]
 fn the_neighbours_of_an_address_are_on_the_link_only_if_a_router_says_so() {
     let lan = Lan::new();

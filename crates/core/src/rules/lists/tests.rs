@@ -2,7 +2,8 @@ use super::*;
 use crate::model::lease::Addressing;
 use crate::rules::remember::tests::Words;
 
-/// A list of an engine's: `ID=NAME`, of which `ID` has the endpoint `id-ID` unless it stands still, as `ID=NAME-`.
+/// An engine's list of containers: `ID=NAME` with the endpoint `id-ID`, or `ID=NAME-` for a stopped
+/// container.
 fn list(containers: &[&str]) -> Inventory {
     let container = |text: &&str| {
         let (id, name) = text.split_once('=').unwrap();
@@ -28,7 +29,7 @@ fn list(containers: &[&str]) -> Inventory {
 }
 
 impl Words {
-    /// The endpoints as words: the engine's id, the name, for whom it was chosen, and the addresses.
+    /// The endpoints in words: the engine's id, the name, how the address was chosen, and the addresses.
     fn endpoints(&self) -> Vec<String> {
         let words = |endpoint: &Endpoint| {
             let id = endpoint.engine_id().unwrap().trim_start_matches("id-");
@@ -47,7 +48,7 @@ impl Words {
     }
 }
 
-/// Identities and endpoints before, the last list and this one, endpoints and identities after.
+/// Identities and endpoints before, the last list, this list, and endpoints and identities afterwards.
 type Row<'a> =
     (&'a [&'a str], &'a [&'a str], Option<&'a [&'a str]>, &'a [&'a str], &'a [&'a str], &'a [&'a str]);
 
@@ -84,7 +85,7 @@ fn a_name_that_is_learnt_keeps_its_own_and_gets_what_it_has_not() {
             &["u1=web StandIn .195"],
             &["web m1 .192"],
         ),
-        // A user's address and the MAC of the name that has it: all is as it should be.
+        // The address that the user chose, and the MAC of the name that remembers it: nothing is lacking.
         (
             &["files m1 .200"],
             &["u1 unnamed fixed .200! m1"],
@@ -93,7 +94,7 @@ fn a_name_that_is_learnt_keeps_its_own_and_gets_what_it_has_not() {
             &["u1=files ForName .200"],
             &["files m1 .200"],
         ),
-        // The user has given it to another container, which has its own MAC still to get.
+        // The user has given the address to another container, which still lacks its own MAC.
         (
             &["files m1 .200"],
             &["u1 unnamed fixed .200! m1"],
@@ -102,7 +103,7 @@ fn a_name_that_is_learnt_keeps_its_own_and_gets_what_it_has_not() {
             &["u1=other StandIn .200"],
             &["files m1", "other .200"],
         ),
-        // One whose container is not listed waits, and so does one whose name another endpoint has still.
+        // A container that is not listed waits. So does one whose name another endpoint still has.
         (
             &["web m1 .192"],
             &["u1 unnamed range .195 m5", "web for-name range .192 m1"],
@@ -111,7 +112,7 @@ fn a_name_that_is_learnt_keeps_its_own_and_gets_what_it_has_not() {
             &["u1=u1 Unnamed .195", "web=web ForName .192"],
             &["web m1 .192"],
         ),
-        // A container may really be called as one is for want of a name.
+        // A container may really have a name of the form that Ashore gives to containers of unknown name.
         (
             &[],
             &["at-192.168.88.195 unnamed range .195 m5"],
@@ -120,7 +121,7 @@ fn a_name_that_is_learnt_keeps_its_own_and_gets_what_it_has_not() {
             &["at-192.168.88.195=at-192.168.88.195 ForName .195"],
             &["at-192.168.88.195 m5 .195"],
         ),
-        // What it made of a router's prefix it made under a wrong name.
+        // The address in a router's prefix was generated from a wrong name.
         (
             &["web sfd99::1"],
             &["u1 unnamed range .195 sfd99::5"],
@@ -143,7 +144,7 @@ fn a_renamed_container_takes_along_all_that_its_name_kept() {
             &["web=www ForName .192"],
             &["www m1 .192 ::c0 l.100"],
         ),
-        // Also what it has not got yet.
+        // A renamed container also keeps what it does not have yet.
         (
             &["web m1 .192"],
             &["web stand-in range .195 m5"],
@@ -152,7 +153,8 @@ fn a_renamed_container_takes_along_all_that_its_name_kept() {
             &["web=www StandIn .195"],
             &["www m1 .192"],
         ),
-        // A new one of the old name has nothing of it, and one of the new name had what is forgotten.
+        // A new container with the old name gets nothing of it. What was remembered for the new name is
+        // dropped.
         (
             &["web m1 .192", "www m3 .193"],
             &["web for-name range .192 m1", "u1 unnamed range .195 m5"],
@@ -161,7 +163,7 @@ fn a_renamed_container_takes_along_all_that_its_name_kept() {
             &["u1=web ForName .195", "web=www ForName .192"],
             &["web m5 .195", "www m1 .192"],
         ),
-        // Two that changed names with each other.
+        // Two containers have swapped names.
         (
             &["db m2 .193", "web m1 .192"],
             &["web for-name range .192 m1", "db for-name range .193 m2"],
@@ -170,7 +172,7 @@ fn a_renamed_container_takes_along_all_that_its_name_kept() {
             &["db=web ForName .193", "web=db ForName .192"],
             &["db m1 .192", "web m2 .193"],
         ),
-        // A daemon that has just begun has no last list.
+        // A daemon that has just started has no last list.
         (
             &["web m1 .192"],
             &["web for-name range .192 m1"],
@@ -221,7 +223,7 @@ fn an_engine_that_does_not_say_where_a_container_is_has_not_moved_it() {
     let changes = words.state.followed(&told, &network, 1);
     words.apply(changes);
     assert_eq!(words.state.followed(&list(&["u1=web"]), &network, 2), []);
-    // At its next start it has another place.
+    // At its next start the container has another sandbox.
     let changes = words.state.followed(&list(&["u2=web"]), &network, 2);
     words.apply(changes);
     let endpoint = words.state.endpoints.values().next().unwrap();

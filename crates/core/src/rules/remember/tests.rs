@@ -8,14 +8,15 @@ use crate::model::learned::LearnedAddress;
 use crate::model::lease::Addressing;
 use crate::rules::learn::tests::{endpoint, network};
 
-/// Networks, endpoints and identities as words: `.7` and `::7` are addresses, `m7` is a MAC, `L.7=id:m7` a lease that was asked for
-/// as `id` and with that MAC, `D::7=id` one of DHCPv6, and of an identity `l.7` the address that it was leased.
+/// Networks, endpoints and identities in words. `.7` and `::7` are addresses, and `m7` is a MAC. `L.7=id:m7`
+/// is a lease that was requested with the identifier `id` and that MAC, and `D::7=id` is a DHCPv6 lease. In
+/// an identity, `l.7` is the leased address.
 pub(crate) struct Words {
     pub(crate) state: State,
 }
 
 impl Words {
-    /// The network `lan`, whose addresses are chosen, or the ones of a server's.
+    /// The network `lan`, whose addresses Ashore chooses or a DHCP server leases.
     pub(crate) fn new(addressing: Addressing, identities: &[&str]) -> Self {
         let mut state = State::new(Seed([7; 16]));
         let engine = serde_json::json!({ "id": "n1", "name": null, "of": "e1" });
@@ -65,7 +66,8 @@ impl Words {
         self.state.apply(Change::PutIdentity(self.scope(), name, identity));
     }
 
-    /// `NAME CHOSEN SOURCE WORDS…`, where what a user chose ends in `!`. Its engine's id is its name and the sandbox `/s`.
+    /// `NAME CHOSEN SOURCE WORDS…`, where what a user chose ends in `!`. The engine's id is the name, and the
+    /// sandbox is `/s`.
     pub(crate) fn endpoint(&self, text: &str) -> Endpoint {
         let mut words = text.split(' ');
         let name = words.next().unwrap();
@@ -122,7 +124,7 @@ impl Words {
         made
     }
 
-    /// Puts endpoints into the state, without a word to the identities.
+    /// Puts endpoints into the state without changing the identities.
     pub(crate) fn with(mut self, endpoints: &[&str]) -> Self {
         for text in endpoints {
             let endpoint = self.endpoint(text);
@@ -145,7 +147,7 @@ impl Words {
         State::scope(self.network())
     }
 
-    /// `mown` is what follows from a name.
+    /// `mown` is the MAC that is derived from the name.
     fn mac(&self, word: &str, name: &EndpointName) -> Mac {
         match &word[1..] {
             "own" => self.state.seed.mac(&self.scope(), name, 0),
@@ -153,7 +155,7 @@ impl Words {
         }
     }
 
-    /// The identities as words.
+    /// The identities in words.
     pub(crate) fn identities(&self) -> Vec<String> {
         let words = |((_, name), identity): (&(Scope, EndpointName), &Identity)| {
             let mut words = name.to_string();
@@ -229,7 +231,7 @@ fn record6(text: &str) -> LeaseRecord6 {
     .unwrap()
 }
 
-/// What is known before, an endpoint that comes, and what is known then.
+/// What is known before, an endpoint that comes, and what is known afterwards.
 type Row<'a> = (&'a [&'a str], &'a str, &'a [&'a str]);
 
 #[track_caller]
@@ -254,9 +256,9 @@ fn what_was_chosen_for_a_name_is_its_own_and_no_other_names() {
             (&["web m1 .192"], "web for-name range .192 m1", &["web m1 .192"]),
             (&["web m1 .192 ::c0"], "web for-name range .193 m2", &["web m2 .193 ::c0"]),
             (&["web m1 .192 ::c0"], "web for-name range ::c1 m1", &["web m1 .192 ::c1"]),
-            // ipvlan has no MAC of its own, and what there was before is there for when the network is another.
+            // ipvlan has no MAC of its own. The previous one is kept for when the network is another one.
             (&["web m1 .192"], "web for-name range .192", &["web m1 .192"]),
-            // One that was gone for long has lost its address, and with its MAC it is known yet.
+            // A name that was gone for long has lost its address, but is still known by its MAC.
             (&["old m2 .192 ::c2"], "web for-name range .192 m1", &["old m2 ::c2", "web m1 .192"]),
             (&["old m2 .192"], "web for-name range .192 m1", &["old m2", "web m1 .192"]),
             (&["old mown .192"], "web for-name range .192 m1", &["web m1 .192"]),
@@ -265,11 +267,11 @@ fn what_was_chosen_for_a_name_is_its_own_and_no_other_names() {
             (&["old m1"], "web for-name range .192 m1!", &["web m1 .192"]),
             (&["old .200"], "web for-name range .192 m1", &["old .200", "web m1 .192"]),
             (&["web m1 .192"], "web for-name fixed .200! m1", &["web m1 .200"]),
-            // What was made of a router's prefix.
+            // Addresses that were generated in a router's prefix.
             (&["web sfd99::1"], "web for-name range .192 sfd99::2", &["web .192 sfd99::2"]),
             (&["web sfd98::1"], "web for-name range .192 sfd99::2", &["web .192 sfd99::2 sfd98::1"]),
             (&["old sfd99::2"], "web for-name range .192 sfd99::2", &["web .192 sfd99::2"]),
-            // A network that has no leases any more.
+            // A network that no longer leases addresses.
             (&["web l.100 L.100=aa D::9=aa"], "web for-name range .192 m1", &["web m1 .192 l.100"]),
         ],
     );
@@ -295,18 +297,18 @@ fn what_stands_in_for_a_names_own_neither_replaces_it_nor_is_taken_from_another(
     holds(
         Addressing::Range,
         &[
-            // The name keeps each thing that it has, and gets what it has not.
+            // The name keeps everything that it remembers, and gets what it lacks.
             (&["web m1 .192"], "web stand-in range .195 m5", &["web m1 .192"]),
             (&["web m1"], "web stand-in range .195 m5", &["web m1 .195"]),
             (&["web .192"], "web stand-in range .195 m5", &["web m5 .192"]),
             (&["web m1 .192"], "web stand-in range .195 ::c5 m5", &["web m1 .192 ::c5"]),
             (&[], "web stand-in range .195 m5", &["web m5 .195"]),
-            // But nothing that another name has.
+            // It gets nothing that another name remembers.
             (&["db m2 .193"], "web stand-in range .193 m5", &["db m2 .193", "web m5"]),
             (&["db m2 .193 ::c3"], "web stand-in range .193 m5", &["db m2 .193 ::c3", "web m5"]),
             (&["db m2 .193"], "web stand-in range .195 m2", &["db m2 .193", "web .195"]),
             (&["db m2 .193", "web m1 .192"], "web stand-in range .193 m2", &["db m2 .193", "web m1 .192"]),
-            // What its user chose replaces what the name had, and is taken from another.
+            // What the user chose replaces what the name had, and is taken from another name.
             (&["files m1 .200"], "files stand-in fixed .200! m1", &["files m1 .200"]),
             (&["files m1 .200"], "files stand-in fixed .200! m5", &["files m1 .200"]),
             (&["files m1 .200"], "files stand-in fixed .201! m5", &["files m1 .201"]),
@@ -317,7 +319,7 @@ fn what_stands_in_for_a_names_own_neither_replaces_it_nor_is_taken_from_another(
                 "web stand-in range .195 m1!",
                 &["files .200", "web m1 .192"],
             ),
-            // Of two families one may be chosen alone.
+            // The user may choose the address of one family only.
             (&["files m1 .200 ::c0"], "files stand-in fixed .201! ::c5 m5", &["files m1 .201 ::c0"]),
             (&["files m1 .200 ::c0"], "files stand-in range .195 ::c1! m5", &["files m1 .200 ::c1"]),
         ],
@@ -331,7 +333,8 @@ fn of_an_engines_own_choice_the_mac_alone_is_a_names() {
         &[
             (&[], "web for-name engine .2 m1", &["web m1"]),
             (&["web m1 .192"], "web for-name engine .2 m1", &["web m1 .192"]),
-            // The engine gives one address to one container after the other, whose user's MACs stay theirs.
+            // The engine gives one address to several containers in turn. MACs that a user chose stay with
+            // their containers.
             (&["db m2 .2"], "web for-name engine .2 m1", &["db m2 .2", "web m1"]),
             (&["web m1"], "web stand-in engine .3 m5", &["web m1"]),
             (&["web m1"], "web stand-in engine .3 m5!", &["web m5"]),
@@ -349,22 +352,22 @@ fn a_lease_is_remembered_as_whom_it_was_asked_for() {
             (&[], "web for-name lease L.100=aa:m1 m1", &["web m1 l.100 L.100=aa"]),
             (&["web m1 l.100 L.100=aa"], "web for-name lease L.101=aa:m1 m1", &["web m1 l.101 L.101=aa"]),
             (&["web m1 l.100 L.100=aa"], "web for-name lease m1", &["web m1 l.100"]),
-            // Without a server one of the range does, and the lease is asked for again.
+            // Without a server the endpoint gets an address of the range, and the lease is requested again.
             (&["web m1 l.100 L.100=aa"], "web for-name range .192 m1", &["web m1 .192 l.100 L.100=aa"]),
             (
                 &["old m2 l.100 L.100=bb"],
                 "web for-name lease L.100=aa:m1 m1",
                 &["old m2", "web m1 l.100 L.100=aa"],
             ),
-            // Asked for as somebody whose name is not known.
+            // The lease was requested for a container of unknown name.
             (&["web m1 l.100 L.100=aa"], "web stand-in lease L.105=cc:m5 m5", &["web m1 l.100 L.100=aa"]),
             (&["web m1"], "web stand-in lease L.105=cc:m5 m5", &["web m1 l.105 L.105=cc"]),
             (&["web m1 l.100 L.100=aa"], "web stand-in lease L.101=aa:m1 m5", &["web m1 l.101 L.101=aa"]),
             (&["web m1 l.100"], "web stand-in lease m5", &["web m1 l.100"]),
-            // What the name had was given back to the server, and is asked for again.
+            // The name's lease was given back to the server, and is requested again.
             (&["web m1 l.100"], "web stand-in lease L.105=cc:m5 m5", &["web m1 l.100"]),
             (&["web m1 .100"], "web for-name lease L.100=aa:m1 m1", &["web m1 l.100 L.100=aa"]),
-            // Two names with one identifier, as an export that was imported on two hosts may bring.
+            // Two names with one identifier, as an export that was imported on two hosts may produce.
             (
                 &["old l.105 L.105=aa"],
                 "web for-name lease L.100=aa:m1 m1",
@@ -372,7 +375,7 @@ fn a_lease_is_remembered_as_whom_it_was_asked_for() {
             ),
             (&["old l.105 L.105=bb"], "web for-name range .192 m1", &["old l.105 L.105=bb", "web m1 .192"]),
             (&["old m1 L.105=bb"], "web for-name range .192 m1!", &["old L.105=bb", "web m1 .192"]),
-            // As another name, whose address its user has given to this one.
+            // The lease was requested for another name, whose address the user has given to this one.
             (
                 &["files m1 l.110 L.110=aa"],
                 "web stand-in lease L.110=aa:m1! m1",
@@ -390,7 +393,8 @@ fn a_lease_of_dhcp6_is_a_names_own() {
     let endpoint = words.endpoint("web for-name range .192 m1 D::9=aa");
     words.apply(words.state.remember(&endpoint, 2));
     assert_eq!(words.identities(), ["web m1 .192 D::9=aa"]);
-    // Away, the name keeps it; there, it has lost what its endpoint has lost.
+    // While the endpoint is away, the name keeps the lease. While it is attached, the name loses what the
+    // endpoint has lost.
     let without = words.endpoint("web for-name range .192 m1");
     words.apply(words.state.remember(&without, 2));
     assert_eq!(words.identities(), ["web m1 .192 D::9=aa"]);

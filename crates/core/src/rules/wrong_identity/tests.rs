@@ -4,7 +4,7 @@ use crate::model::lease::Addressing;
 use crate::model::state::Change;
 use crate::rules::remember::tests::{Words, ip};
 
-/// What is known, the endpoints, and the first one's lack in words; empty for none.
+/// What is known, the endpoints, and what the first one lacks, in words. Empty if it lacks nothing.
 type Row<'a> = (&'a [&'a str], &'a str, &'a str);
 
 fn words_of(lack: Option<Lack>) -> String {
@@ -37,26 +37,27 @@ fn an_endpoint_lacks_what_its_name_has_and_it_has_not() {
             (&["web m1 .192 ::c0"], "web stand-in range .192 ::c5 m1", "::c0"),
             (&["web m1 .192 ::c0"], "web stand-in range .192 ::c0 m5", "m1"),
             (&["web m1 .192 ::c0"], "web stand-in range .195 ::c5 m5", ".192 ::c0 m1"),
-            // A name that has a MAC alone, or an address alone, or nothing, is content with the rest.
+            // A name that remembers only a MAC, only an address, or nothing lacks nothing else.
             (&["web m1"], "web stand-in range .195 m5", "m1"),
             (&["web .192"], "web stand-in range .195 m5", ".192"),
             (&[], "web stand-in range .195 m5", ""),
-            // But not with what another name has.
+            // An endpoint must not have what another name remembers.
             (&["db .195"], "web stand-in range .195 m5", "occupies"),
             (&["db m5"], "web stand-in range .195 m5", "occupies"),
             (&["db .195", "web .192"], "web stand-in range .195 m5", ".192"),
-            // What its user chose is right.
+            // What the user chose is right.
             (&["web m1 .192"], "web stand-in fixed .200! m5!", ""),
             (&["db m5 .200"], "web stand-in fixed .200! m5!", ""),
             (&["web m1 .192 ::c0"], "web stand-in fixed .200! ::c5 m1", "::c0"),
             (&["web m1 .192 ::c0"], "web stand-in range .195 ::c5! m1", ".192"),
-            // The engine's own IPAM chooses another address each time, and links that share the parent's MAC have none.
+            // The engine's own IPAM chooses another address each time, and links that share the parent's MAC
+            // have no MAC of their own.
             (&["web m1 .192"], "web stand-in engine .2 m5", "m1"),
             (&["web m1 .192"], "web stand-in engine .2", ""),
-            // An address that the network, made anew, cannot give.
+            // An address that the network cannot assign after it was made again.
             (&["web m1 .1"], "web stand-in range .195 m1", ""),
             (&["web m1 10.0.0.5"], "web stand-in range .195 m1", ""),
-            // Nobody knows yet, or it was chosen so.
+            // The name is not known yet, or the address was chosen for the name.
             (&["web m1 .192"], "at-192.168.88.195 unnamed range .195 m5", ""),
             (&["web m1 .192"], "web for-name range .195 m5", ""),
         ],
@@ -73,7 +74,7 @@ fn a_lease_is_to_be_the_names_own_and_under_the_endpoints_mac() {
             (&["web m1 l.100 L.100=aa"], "web stand-in range .192 m1", ""),
             (&["web m1 .193 l.100"], "web stand-in range .192 m1", ".193"),
             (&["web m1 .193"], "web stand-in lease L.105=cc:m1 m1", ""),
-            // The user's MAC was told after the lease had been asked for.
+            // The user's MAC became known after the lease had been requested.
             (&["web m1 l.100"], "web stand-in lease L.100=cc:m5 m1!", "by m5"),
             (&[], "web for-name lease L.100=aa:m5 m1!", "by m5"),
             (&[], "web for-name lease L.100=aa:m5 m1", ""),
@@ -121,7 +122,7 @@ fn so_does_who_comes_while_another_request_looks_for_its_own() {
     }
 }
 
-/// Who is connected anew, and with whom together: names, in groups.
+/// The names of the containers to reconnect, in groups.
 fn groups(words: &Words, taken: &[&str], stays: &[&str]) -> Vec<Vec<String>> {
     let containers = words.state.endpoints.values().map(|endpoint| ListedContainer {
         id: format!("c-{}", endpoint.name),
@@ -149,7 +150,8 @@ fn groups(words: &Words, taken: &[&str], stays: &[&str]) -> Vec<Vec<String>> {
     names
 }
 
-/// What is known, the endpoints, addresses that the LAN has, who may not move, and who is connected anew.
+/// What is known, the endpoints, addresses that machines on the LAN have, endpoints that may not move, and
+/// the containers to reconnect.
 type GroupRow<'a> = (&'a [&'a str], &'a [&'a str], &'a [&'a str], &'a [&'a str], &'a [&'a [&'a str]]);
 
 #[test]
@@ -158,12 +160,12 @@ fn who_would_get_something_is_connected_anew_together_with_those_who_have_it() {
     let rows: &[GroupRow<'_>] = &[
         (known, &["aa stand-in range .192 m1", "bb for-name range .195 m5"], &[], &[], &[]),
         (known, &["aa stand-in range .195 m5"], &[], &[], &[&["aa"]]),
-        // The address is another machine's, and the MAC is to be had.
+        // The address is another machine's, but the MAC is free.
         (known, &["aa stand-in range .195 m5"], &[".192"], &[], &[&["aa"]]),
         (known, &["aa stand-in range .195 m1"], &[".192"], &[], &[]),
-        // Each on its own.
+        // Each in a group of its own.
         (known, &["aa stand-in range .195 m5", "bb stand-in range .196 m6"], &[], &[], &[&["aa"], &["bb"]]),
-        // They have changed places, all round.
+        // They have one another's addresses in a circle.
         (known, &["aa stand-in range .193 m5", "bb stand-in range .192 m6"], &[], &[], &[&["aa", "bb"]]),
         (
             known,
@@ -181,7 +183,7 @@ fn who_would_get_something_is_connected_anew_together_with_those_who_have_it() {
             &[],
             &[&["aa", "bb", "cc"]],
         ),
-        // One of two things is to be had.
+        // One of two things is free.
         (
             known,
             &["aa stand-in range .195 m5", "bb stand-in range .196 m1"],
@@ -196,10 +198,10 @@ fn who_would_get_something_is_connected_anew_together_with_those_who_have_it() {
             &[],
             &[&["aa", "bb"]],
         ),
-        // The one that has it may not move any more, or is not known yet.
+        // The holder may not move, or its name is not known yet.
         (known, &["aa stand-in range .193 m1", "bb stand-in range .192 m2"], &[], &["bb"], &[]),
         (known, &["aa stand-in range .195 m1", "u1 unnamed range .192 m6"], &[], &[], &[]),
-        // One whose name is new may not keep what another has.
+        // A container with a new name may not keep what another name remembers.
         (known, &["new stand-in range .192 m5"], &[], &[], &[&["new"]]),
         (known, &["new stand-in range .192 m5", "aa stand-in range .195 m1"], &[], &[], &[&["aa", "new"]]),
     ];
@@ -259,7 +261,7 @@ fn what_is_in_the_way_is_told() {
     assert_eq!(of(&lack(&[".193"], None)), Some(vec![Obstacle::Lan(ip(".193"))]));
     assert_eq!(of(&lack(&[], Some("02:00:00:00:00:01"))), Some(vec![Obstacle::Endpoint(holder)]));
     assert_eq!(of(&lack(&[".194"], None)), None);
-    assert_eq!(of(&lack(&[".193", ".194"], None)), None, "one thing is to be had");
+    assert_eq!(of(&lack(&[".193", ".194"], None)), None, "one of the two is free");
     assert_eq!(of(&Lack { occupies: true, ..lack(&[".192"], None) }), None);
     assert_eq!(of(&Lack { leased_by: Some(Mac([2, 0, 0, 0, 0, 5])), ..lack(&[".192"], None) }), None);
 }

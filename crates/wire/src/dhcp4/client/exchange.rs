@@ -1,24 +1,24 @@
-//! When a question is asked again.
+//! When a question is repeated.
 
 use std::time::{Duration, Instant};
 
 use crate::dhcp::Loss;
 use crate::random::Random;
 
-/// A question, and how often it was asked.
+/// A question, and how often it was sent.
 #[derive(Debug, Clone)]
 pub(super) struct Exchange {
-    /// Its number, which the answer bears.
+    /// The transaction number, which the answer repeats.
     pub(super) xid: u32,
-    /// The seconds that it tells, where a later question must tell the same.
+    /// The `secs` field of the DISCOVER, which the REQUEST must repeat.
     pub(super) secs: u16,
-    /// When it was asked first under this number; none if it was not.
+    /// When the question was first sent under this number. `None` if it was not sent yet.
     pub(super) first: Option<Instant>,
-    /// How often.
+    /// How often it was sent.
     pub(super) times: u32,
-    /// When it is to be asked next.
+    /// When to send it next.
     pub(super) next: Instant,
-    /// What another server than the lease's own objects. The own server's answer makes it void.
+    /// A refusal by a server other than the lease's own. An answer of the lease's own server overrides it.
     pub(super) objection: Option<Loss>,
 }
 
@@ -27,24 +27,25 @@ impl Exchange {
         Exchange { xid: random.number(), secs: 0, first: None, times: 0, next: now, objection: None }
     }
 
-    /// The question that follows on an answer, and bears its number.
+    /// The question that follows an answer, under the same transaction number.
     pub(super) fn follow(&self, now: Instant) -> Self {
         Exchange { first: None, times: 0, next: now, ..self.clone() }
     }
 
-    /// It was asked.
+    /// Records that the question was sent.
     pub(super) fn sent(&mut self, now: Instant, random: &mut Random) {
         self.first.get_or_insert(now);
         self.times = self.times.saturating_add(1);
         self.next = now + pause(self.times, random);
     }
 
-    /// It was asked of whoever may renew a lease, under a number of its own: attempts are minutes or hours apart, and an
-    /// answer must not be taken for one to an earlier attempt. The next comes after half of the time that is left, and no
-    /// sooner than in a minute (RFC 2131, 4.4.5).
+    /// Records that the question was sent to extend a lease. Each attempt gets a new transaction number:
+    /// attempts are minutes or hours apart, and an answer must not be mistaken for one to an earlier attempt.
+    /// The next attempt comes after half of the time that is left, but no sooner than after a minute
+    /// (RFC 2131, 4.4.5).
     pub(super) fn sent_anew(&mut self, now: Instant, until: Instant, random: &mut Random) {
         const LEAST: Duration = Duration::from_secs(60);
-        // The first bears the number that the exchange was made with.
+        // The first attempt uses the number that the exchange was created with.
         if self.first.is_some() {
             self.xid = random.number();
         }
@@ -54,7 +55,8 @@ impl Exchange {
     }
 }
 
-/// How long an answer is waited for, the how manieth time: 4, 8, 16, 32, and then 64 s, give or take one (RFC 2131, 4.1).
+/// How long to wait for an answer to attempt number `times`: 4, 8, 16, 32, and then 64 s, randomised by ±1 s
+/// (RFC 2131, 4.1).
 pub(super) fn pause(times: u32, random: &mut Random) -> Duration {
     let middle = Duration::from_secs(2 << times.clamp(1, 5));
     let second = Duration::from_secs(1);

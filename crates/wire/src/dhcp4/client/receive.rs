@@ -1,4 +1,4 @@
-//! What a client makes of what it hears.
+//! How a client handles the messages that it receives.
 
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
@@ -9,8 +9,9 @@ use crate::dhcp4::route::is_host;
 use crate::dhcp4::{Held, Kind, Lease, Message, Op};
 
 impl Client {
-    /// Takes in a message, and the address that its datagram came from, if that is known. What to do about it is asked for by
-    /// [`poll`](crate::dhcp::Client::poll).
+    /// Processes a message. `source` is the address that its datagram came from, if known. The caller learns
+    /// what to do next from [`poll`](crate::dhcp::Client::poll). Returns why the message was ignored, if it
+    /// was.
     pub fn receive(
         &mut self,
         now: Instant,
@@ -46,8 +47,9 @@ impl Client {
         }
     }
 
-    /// The server that does not count, if a message is from one. What a server calls itself anybody can write, so where it was
-    /// said whose answers count, the sender of the datagram has to count too. Behind a relay the sender is the relay.
+    /// Returns the address of a server whose answers are not accepted, if the message comes from one. Any
+    /// host can write any server identifier, so the sender of the datagram must be accepted too. Behind a
+    /// relay, the sender is the relay and is not checked.
     fn unheeded(
         &self,
         message: &Message,
@@ -71,7 +73,7 @@ impl Client {
         }
     }
 
-    /// The question to all about a lease that the client has.
+    /// The question about a held lease that the client sends to all servers.
     fn question_to_all(&mut self) -> Option<&mut Exchange> {
         match &mut self.phase {
             Phase::Rebinding(exchange) | Phase::Rebooting { exchange, .. } => Some(exchange),
@@ -79,7 +81,7 @@ impl Client {
         }
     }
 
-    /// The server that was asked, where it was one alone.
+    /// The server that was asked. Returns `None` if all servers were asked.
     fn asked(&self) -> Option<Ipv4Addr> {
         match &self.phase {
             Phase::Requesting { offer, .. } => Some(offer.server),
@@ -88,7 +90,7 @@ impl Client {
         }
     }
 
-    /// The first offer that can be taken is.
+    /// Accepts the first usable offer.
     fn offered(&mut self, now: Instant, message: &Message, server: Ipv4Addr) -> Result<(), Ignored> {
         let offer = Lease::read(message, server, None, &mut self.random)?;
         if let Phase::Selecting(exchange) = &self.phase {
@@ -108,7 +110,8 @@ impl Client {
             _ => self.held_lease.held().map(|held| &held.lease),
         };
         let server = server.or(self.asked()).ok_or(Ignored::NoServer)?;
-        // Whom a renewal is sent to may by now have another name for itself; of offers only one was taken.
+        // The server may have changed its identifier since, so any is accepted in answer to a renewal. Of the
+        // offers only one was accepted, so here the identifier must match.
         if let Phase::Requesting { offer, .. } = &self.phase
             && offer.server != server
         {
@@ -124,15 +127,15 @@ impl Client {
         if same && self.held_lease.is_vouched_for() {
             self.bind(new);
         } else {
-            // It may be looked for already.
+            // The address may already be under probe.
             let asked = same && matches!(self.phase, Phase::Rebooting { asked: true, .. });
             self.phase = Phase::Probing { candidate: new, asked };
         }
         Ok(())
     }
 
-    /// A server says that the lease is void. Where all are asked, some servers say so of every lease that they did not give
-    /// themselves. Such an objection waits for the answer of the lease's own server.
+    /// Handles a NAK. When all servers are asked, some servers refuse every lease that they did not assign
+    /// themselves. Such an objection does not count until the lease's own server had its chance to answer.
     fn refused(&mut self, now: Instant, message: &Message, server: Option<Ipv4Addr>) -> Result<(), Ignored> {
         let server = server.or(self.asked()).ok_or(Ignored::NoServer)?;
         if self.asked().is_some_and(|asked| asked != server) {
@@ -149,8 +152,9 @@ impl Client {
         Ok(())
     }
 
-    /// Whether another server's objection counts by now: the lease's own server has not answered either. While the address is
-    /// in use it is asked as often as it may be after a start.
+    /// Returns another server's objection once it counts, which is when the lease's own server has not
+    /// answered either. A rebooting client whose address is in use first sends all `REQUESTS`; otherwise one
+    /// attempt is enough.
     pub(super) fn objection(&self, now: Instant) -> Option<Loss> {
         let (exchange, times) = match &self.phase {
             Phase::Rebooting { exchange, .. } if self.held_lease.is_in_use() => (exchange, REQUESTS),
@@ -160,7 +164,8 @@ impl Client {
         exchange.objection.clone().filter(|_| exchange.times >= times && now >= exchange.next)
     }
 
-    /// Begins anew: at once, but ever later if nothing else comes, or client and server would keep each other busy.
+    /// Starts over. The first time this happens at once, then after ever longer pauses if nothing else comes
+    /// between; otherwise client and server would keep each other busy.
     pub(super) fn begin_anew(&mut self, now: Instant, loss: Loss) {
         self.held_lease.lose(loss);
         self.requested = None;
@@ -170,8 +175,9 @@ impl Client {
     }
 }
 
-/// Who sent a message: who it says, or else who its datagram came from. The RFC wants the option in every answer (table 3),
-/// but some routers leave it out, and without a relay between the two are the same machine.
+/// The server that sent a message: the server identifier, or else the sender of the datagram. RFC 2131, table
+/// 3, demands the option in every answer, but some routers leave it out. Without a relay in between, the
+/// sender is the server.
 fn server(message: &Message, source: Option<Ipv4Addr>) -> Option<Ipv4Addr> {
     let said = message.options.address(code::SERVER_ID).ok().flatten();
     let source = source.filter(|_| message.giaddr.is_unspecified());

@@ -1,4 +1,4 @@
-//! A client and the server that the test plays for it.
+//! A client with a test server that answers it.
 
 use std::time::{Duration, Instant};
 
@@ -18,15 +18,15 @@ const SERVER: Ipv4Addr = Ipv4Addr::new(192, 168, 88, 1);
 const OTHER_SERVER: Ipv4Addr = Ipv4Addr::new(192, 168, 88, 2);
 const IP: Ipv4Addr = Ipv4Addr::new(192, 168, 88, 7);
 const OTHER_IP: Ipv4Addr = Ipv4Addr::new(192, 168, 88, 8);
-/// T1, T2 and the end of the leases that the test's server gives.
+/// T1, T2 and the end of the leases that the test server assigns, in seconds.
 const TIMES: [u32; 3] = [500, 800, 1000];
 
 struct Bench {
     client: Client,
     now: Instant,
-    /// What was sent last.
+    /// The message that was last sent.
     sent: Option<Message>,
-    /// What the client waits for.
+    /// The time that the client waits for.
     until: Option<Instant>,
 }
 
@@ -43,7 +43,7 @@ fn seconds(number: u64) -> Duration {
     Duration::from_secs(number)
 }
 
-/// What the test's server says.
+/// A message from the test server.
 fn reply(kind: Kind, ip: Ipv4Addr, xid: u32) -> Message {
     let mut message = Message { op: Op::Reply, ..Message::request(xid, MAC) };
     message.options.set(code::MESSAGE_TYPE, [kind as u8]);
@@ -71,13 +71,13 @@ impl Bench {
         Bench::with(|now| Client::new(config(), now, 1))
     }
 
-    /// A client with a lease from before.
+    /// A client that resumes a recorded lease.
     fn resumed(age: u64, in_use: bool) -> Self {
         let recorded = Recorded { lease: lease(), age: seconds(age), in_use };
         Bench::with(|now| Client::resume(config(), recorded, now, 1))
     }
 
-    /// A client that has just taken an offer.
+    /// A client that has just accepted an offer.
     fn requesting() -> Self {
         let mut bench = Bench::start();
         bench.poll();
@@ -100,13 +100,13 @@ impl Bench {
         bench
     }
 
-    /// What the client does until it waits.
+    /// All actions of the client until it waits.
     fn poll(&mut self) -> Vec<Action> {
         let mut actions = Vec::new();
         loop {
             match self.client.poll(self.now) {
                 Action::Wait(until) => {
-                    assert!(until.is_none_or(|until| until > self.now), "it waits for what is past");
+                    assert!(until.is_none_or(|until| until > self.now), "the client waits for a past time");
                     self.until = until;
                     return actions;
                 }
@@ -117,20 +117,20 @@ impl Bench {
                     actions.push(action);
                 }
             }
-            assert!(actions.len() < 10, "it never waits: {actions:?}");
+            assert!(actions.len() < 10, "the client never waits: {actions:?}");
         }
     }
 
-    /// Lets the time come that the client waits for.
+    /// Advances the time to the moment that the client waits for.
     fn wait(&mut self) -> Vec<Action> {
-        self.now = self.until.expect("it waits for nothing");
+        self.now = self.until.expect("the client waits for a time");
         self.poll()
     }
 
     fn wait_until(&mut self, state: State) -> Vec<Action> {
         let mut actions = Vec::new();
         while self.client.state() != state {
-            assert!(actions.len() < 100, "it never comes to {state:?}: {actions:?}");
+            assert!(actions.len() < 100, "the client never reaches {state:?}: {actions:?}");
             actions.extend(self.wait());
         }
         actions
@@ -140,7 +140,7 @@ impl Bench {
         reply(kind, ip, self.sent.as_ref().map_or(0, |sent| sent.xid))
     }
 
-    /// The server's answer to what was sent last.
+    /// Receives the test server's answer to the message that was last sent.
     fn answer(&mut self, kind: Kind) -> Result<(), Ignored> {
         self.hear(&self.reply(kind, IP))
     }
@@ -150,7 +150,7 @@ impl Bench {
     }
 }
 
-/// One action in a few words.
+/// An action as text.
 fn words(action: &Action) -> String {
     let last = |ip: Ipv4Addr| ip.octets()[3];
     match action {

@@ -1,4 +1,4 @@
-//! What a client makes of what it hears.
+//! How a client handles the messages that it receives.
 
 use std::time::{Duration, Instant};
 
@@ -7,33 +7,36 @@ use crate::dhcp6::exchange::{self, Exchange};
 use crate::dhcp6::lease::Association;
 use crate::dhcp6::{Duid, Held, Kind, Lease, Message, Status, code};
 
-/// The preference of a server that wants to be chosen before others are heard (RFC 8415, 18.2.9).
+/// The preference of a server that is to be selected without waiting for other servers (RFC 8415, 18.2.9).
 const AT_ONCE: u8 = 255;
-/// After so many questions whether a lease belongs to the link another server's denial counts: two if a start waits for it, and
-/// all but the last while the address is in use.
+/// How many questions must be sent before another server's denial of a lease counts. It is two if the address
+/// is not in use, because a start of a container waits, or if the lease is being rebound. It is four, which
+/// is all CONFIRMs, while the address is in use.
 const QUESTIONS: [u32; 2] = [2, 4];
 
 impl Client {
-    /// Takes in a message. What to do about it is asked for by [`poll`](crate::dhcp::Client::poll).
+    /// Processes a message. The caller learns what to do next from [`poll`](crate::dhcp::Client::poll).
+    /// Returns why the message was ignored, if it was.
     pub fn receive(&mut self, now: Instant, message: &Message) -> Result<(), Ignored> {
         self.expire(now);
         let server = Exchange::answer(self.exchange(), &self.config, message)?;
         if self.asked().is_some_and(|asked| *asked != server) {
             return Err(Ignored::OtherServer(server));
         }
-        // Also from a server that has no address to give.
+        // A server's limit applies even if the server has no address to assign.
         self.solicit = self.solicit.bounded(&message.options, code::SOL_MAX_RT);
         match (message.kind, &self.phase) {
             (Kind::Advertise, Phase::Soliciting { .. }) => self.advertised(now, message, server),
             (Kind::Reply, Phase::Soliciting { .. }) => {
-                // One that was not asked for, or does not say that it is one, is no answer to a SOLICIT (RFC 8415, 18.2.1).
+                // A REPLY to a SOLICIT counts only if the client asked for rapid commit and the REPLY carries
+                // that option (RFC 8415, 18.2.1).
                 if !self.config.rapid_commit || message.options.get(code::RAPID_COMMIT).is_none() {
                     return Err(Ignored::NotAwaited(message.kind));
                 }
                 self.replied(now, message, server)
             }
             (Kind::Reply, Phase::Confirming { .. }) => self.confirmed(now, message, &server),
-            // Whatever it says, there is nothing more to be done (RFC 8415, 18.2.10.2).
+            // Whatever the status is, nothing more needs to be done (RFC 8415, 18.2.10.2).
             (Kind::Reply, Phase::Declining { .. } | Phase::Releasing { .. }) => {
                 self.parted(now);
                 Ok(())
@@ -56,7 +59,7 @@ impl Client {
         }
     }
 
-    /// The server that was asked, where it was one alone.
+    /// The server that was asked. Returns `None` if all servers were asked.
     fn asked(&self) -> Option<&Duid> {
         match &self.phase {
             Phase::Requesting { offer, .. } => Some(&offer.server),
@@ -66,8 +69,9 @@ impl Client {
         }
     }
 
-    /// Of the offers that come until the SOLICIT would be repeated, that of the greatest preference is taken, and among such the
-    /// one that gives the address that is wished for, or else the first. After that, and of a server that insists, at once.
+    /// Handles an ADVERTISE. Offers are collected until the first SOLICIT would be repeated. Then the one
+    /// with the highest preference is accepted; among equals the one with the requested address, otherwise
+    /// the first. After that time, or with the preference 255, an offer is accepted at once.
     fn advertised(&mut self, now: Instant, message: &Message, server: Duid) -> Result<(), Ignored> {
         let association = Association::read(message, self.config.iaid);
         let (status, words) = association.status(message);
@@ -89,8 +93,8 @@ impl Client {
         Ok(())
     }
 
-    /// Whether a denial is not to be believed yet: all servers were asked, and some deny every lease that they did not give
-    /// themselves. The lease's own server has time to answer first.
+    /// Whether a server's denial of the lease comes too early to count. When all servers are asked, some deny
+    /// every lease that they did not assign themselves. The lease's own server gets time to answer first.
     fn is_hasty(&self, server: &Duid) -> bool {
         let (exchange, enough) = match &self.phase {
             Phase::Confirming { exchange, .. } => {
@@ -103,7 +107,7 @@ impl Client {
         exchange.times < enough && own.is_some_and(|own| own != server && self.config.servers.accept(own))
     }
 
-    /// An address is given, goes on, or does not.
+    /// Handles a REPLY that assigns, extends or withdraws an address.
     fn replied(&mut self, now: Instant, message: &Message, server: Duid) -> Result<(), Ignored> {
         let association = Association::read(message, self.config.iaid);
         let (status, words) = association.status(message);
@@ -112,7 +116,7 @@ impl Client {
             (Status::NoBinding | Status::NotOnLink, Phase::Rebinding(_)) if self.is_hasty(&server) => {
                 return Err(Ignored::OtherServer(server));
             }
-            // The server has forgotten the lease, and may take it up again.
+            // The server has forgotten the lease, and may restore it.
             (Status::NoBinding, Phase::Renewing(_) | Phase::Rebinding(_)) => {
                 if let Some(held) = self.held_lease.held() {
                     let offer = Lease { server, ..held.lease.clone() };
@@ -125,8 +129,8 @@ impl Client {
                 self.refused(now, words);
                 return Ok(());
             }
-            // It is asked again when it is time, as though nothing had been said: others may answer a SOLICIT or a REBIND, and all
-            // is asked by multicast anyway.
+            // The question is repeated when the time comes, as if no answer had come. Another server may
+            // answer a SOLICIT or a REBIND, and all messages are multicast anyway.
             _ => return Err(Ignored::Failed(status, words)),
         }
         let (held, requested) = (self.held_lease.held().map(Held::ip), self.requested);
@@ -156,7 +160,8 @@ impl Client {
         Ok(())
     }
 
-    /// The lease from before belongs to this link, or does not. Its times are as they were.
+    /// Handles the REPLY to a CONFIRM, which says whether the lease still belongs to this link. The times of
+    /// the lease do not change.
     fn confirmed(&mut self, now: Instant, message: &Message, server: &Duid) -> Result<(), Ignored> {
         let (status, words) = message.options.status();
         match status {
@@ -172,14 +177,15 @@ impl Client {
         if self.held_lease.is_vouched_for() {
             self.bind(held);
         } else {
-            // It may be looked for already.
+            // The address may already be under probe.
             let asked = matches!(self.phase, Phase::Confirming { asked: true, .. });
             self.phase = Phase::Probing { candidate: held, asked };
         }
         Ok(())
     }
 
-    /// Begins anew: at once, but ever later if nothing else comes, or client and server would keep each other busy.
+    /// Starts over. The first time this happens at once, then after ever longer pauses if nothing else comes
+    /// between; otherwise client and server would keep each other busy.
     fn refused(&mut self, now: Instant, words: Option<String>) {
         self.held_lease.lose(Loss::Refused(words));
         self.requested = None;

@@ -1,4 +1,4 @@
-//! A client and the server that the test plays for it.
+//! A client with a test server that answers it.
 
 use std::time::{Duration, Instant};
 
@@ -15,15 +15,15 @@ mod times;
 const IP: Ipv6Addr = Ipv6Addr::new(0xfd88, 0, 0, 0, 0, 0, 0, 7);
 const OTHER_IP: Ipv6Addr = Ipv6Addr::new(0xfd88, 0, 0, 0, 0, 0, 0, 8);
 const IAID: u32 = 1;
-/// T1, T2, the preferred lifetime and the end of the leases that the test's server gives.
+/// T1, T2, the preferred lifetime and the end of the leases that the test server assigns, in seconds.
 const TIMES: [u32; 4] = [500, 800, 900, 1000];
 
 struct Bench {
     client: Client,
     now: Instant,
-    /// What was sent last.
+    /// The message that was last sent.
     sent: Option<Message>,
-    /// What the client waits for.
+    /// The time that the client waits for.
     until: Option<Instant>,
 }
 
@@ -48,7 +48,7 @@ fn seconds(number: u64) -> Duration {
     Duration::from_secs(number)
 }
 
-/// An address for these two times, as an association holds it.
+/// An address option with the preferred and the valid lifetime.
 fn address(ip: Ipv6Addr, [preferred, valid]: [u32; 2]) -> (u16, Vec<u8>) {
     let bytes = [&ip.octets()[..], &preferred.to_be_bytes(), &valid.to_be_bytes()].concat();
     (code::IA_ADDRESS, bytes)
@@ -58,7 +58,7 @@ fn status(number: u16) -> (u16, Vec<u8>) {
     (code::STATUS, number.to_be_bytes().to_vec())
 }
 
-/// An association with these times of renewal.
+/// An `IA_NA` with T1 and T2.
 fn association([renew, rebind]: [u32; 2], options: &[(u16, Vec<u8>)]) -> (u16, Vec<u8>) {
     let mut inner = Options::default();
     for (code, bytes) in options {
@@ -69,7 +69,7 @@ fn association([renew, rebind]: [u32; 2], options: &[(u16, Vec<u8>)]) -> (u16, V
     (code::IA_NA, bytes)
 }
 
-/// The association of a server that gives an address.
+/// The `IA_NA` of a server that assigns an address.
 fn gives(ip: Ipv6Addr) -> (u16, Vec<u8>) {
     let [renew, rebind, preferred, valid] = TIMES;
     association([renew, rebind], &[address(ip, [preferred, valid])])
@@ -85,20 +85,20 @@ impl Bench {
         Bench::with(|now| Client::new(config(), now, 1))
     }
 
-    /// A client that has asked for offers.
+    /// A client that has sent a SOLICIT.
     fn soliciting() -> Self {
         let mut bench = Bench::start();
         bench.poll();
         bench
     }
 
-    /// A client with a lease from before.
+    /// A client that resumes a recorded lease.
     fn resumed(age: u64, in_use: bool) -> Self {
         let recorded = Recorded { lease: lease(), age: seconds(age), in_use };
         Bench::with(|now| Client::resume(config(), recorded, now, 1))
     }
 
-    /// A client that has just taken an offer.
+    /// A client that has just accepted an offer.
     fn requesting() -> Self {
         let mut bench = Bench::soliciting();
         bench.offer(255).unwrap();
@@ -120,13 +120,13 @@ impl Bench {
         bench
     }
 
-    /// What the client does until it waits.
+    /// All actions of the client until it waits.
     fn poll(&mut self) -> Vec<Action> {
         let mut actions = Vec::new();
         loop {
             match self.client.poll(self.now) {
                 Action::Wait(until) => {
-                    assert!(until.is_none_or(|until| until > self.now), "it waits for what is past");
+                    assert!(until.is_none_or(|until| until > self.now), "the client waits for a past time");
                     self.until = until;
                     return actions;
                 }
@@ -137,31 +137,31 @@ impl Bench {
                     actions.push(action);
                 }
             }
-            assert!(actions.len() < 10, "it never waits: {actions:?}");
+            assert!(actions.len() < 10, "the client never waits: {actions:?}");
         }
     }
 
-    /// What the client does until it waits, in words.
+    /// All actions of the client until it waits, as text.
     fn said(&mut self) -> Vec<String> {
         self.poll().iter().map(words).collect()
     }
 
-    /// Lets the time come that the client waits for.
+    /// Advances the time to the moment that the client waits for.
     fn wait(&mut self) -> Vec<Action> {
-        self.now = self.until.expect("it waits for nothing");
+        self.now = self.until.expect("the client waits for a time");
         self.poll()
     }
 
     fn wait_until(&mut self, state: State) -> Vec<Action> {
         let mut actions = Vec::new();
         while self.client.state() != state {
-            assert!(actions.len() < 100, "it never comes to {state:?}: {actions:?}");
+            assert!(actions.len() < 100, "the client never reaches {state:?}: {actions:?}");
             actions.extend(self.wait());
         }
         actions
     }
 
-    /// What the test's server says to what was sent last.
+    /// The test server's answer to the message that was last sent.
     fn reply(&self, kind: Kind, options: &[(u16, Vec<u8>)]) -> Message {
         let xid = self.sent.as_ref().map_or(0, |sent| sent.xid);
         let mut message = Message { kind, xid, options: Options::default() };
@@ -190,7 +190,7 @@ impl Bench {
     }
 }
 
-/// One action in a few words.
+/// An action as text.
 fn words(action: &Action) -> String {
     let last = |ip: Ipv6Addr| ip.segments()[7];
     match action {

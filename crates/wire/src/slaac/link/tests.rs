@@ -35,7 +35,7 @@ fn seconds(number: u64) -> Duration {
     Duration::from_secs(number)
 }
 
-/// What is left of the valid and of the preferred lifetime of the only prefix.
+/// The remaining valid and preferred lifetimes of the only prefix, in seconds.
 fn left(link: &Link, now: Instant) -> Option<(u64, u64)> {
     let left = |lasting: Lasting| lasting.left(now).map_or(u64::MAX, |left| left.as_secs());
     let offer = link.offer(now);
@@ -46,17 +46,17 @@ fn left(link: &Link, now: Instant) -> Option<(u64, u64)> {
 #[test]
 fn lifetimes_follow_the_table_at_the_head() {
     let two_hours = u64::from(2 * HOUR);
-    // Known for so long, said anew, and what is left then.
+    // The known lifetime, the advertised lifetimes, and the lifetimes that are left then.
     let cases = [
         ("a new one", None, (HOUR, 60), Some((3600, 60))),
-        ("nothing to know", None, (0, 0), None),
+        ("not worth keeping", None, (0, 0), None),
         ("preferred beyond valid", None, (60, 61), None),
-        ("longer than what is left", Some(60), (HOUR, 60), Some((3600, 60))),
+        ("longer than the known lifetime", Some(60), (HOUR, 60), Some((3600, 60))),
         ("above two hours, and shorter", Some(10 * HOUR), (3 * HOUR, 60), Some((3 * 3600, 60))),
-        ("taken back", Some(10 * HOUR), (0, 0), Some((two_hours, 0))),
+        ("revoked", Some(10 * HOUR), (0, 0), Some((two_hours, 0))),
         ("shorter than two hours", Some(10 * HOUR), (HOUR, HOUR), Some((two_hours, 3600))),
-        ("taken back with less left", Some(HOUR), (0, 0), Some((3600, 0))),
-        ("for ever, then taken back", Some(u32::MAX), (0, 0), Some((two_hours, 0))),
+        ("revoked with less than two hours left", Some(HOUR), (0, 0), Some((3600, 0))),
+        ("for ever, then revoked", Some(u32::MAX), (0, 0), Some((two_hours, 0))),
         ("for ever", Some(60), (u32::MAX, u32::MAX), Some((u64::MAX, u64::MAX))),
     ];
     for (what, known, (valid, preferred), wanted) in cases {
@@ -79,12 +79,12 @@ fn of_what_is_no_lans_or_not_autonomous_no_address_is_made() {
     prefixes.push(PrefixInformation { autonomous: false, ..prefix("fd89::/64", HOUR, HOUR) });
     link.receive(&said("fe80::1", 1800, &prefixes), now);
     assert_eq!(link.offer(now).prefixes, []);
-    // Of these somebody wanted addresses to be made.
+    // Routers want addresses to be formed from these two.
     let told: Vec<String> = link.offer(now).unfit.iter().map(ToString::to_string).collect();
     assert_eq!(told, ["fd88::/63", "fd88::/96"]);
 }
 
-/// Polls until there is nothing to do; how much was sent, and whether there was news.
+/// Polls until there is nothing to do. Returns how many solicitations were sent, and whether there was news.
 fn settle(link: &mut Link, now: Instant) -> (usize, bool) {
     let (mut sent, mut news) = (0, false);
     loop {
@@ -108,7 +108,7 @@ fn it_asks_ever_less_often_until_a_default_router_speaks() {
         match link.poll(now) {
             Action::Solicit => sent.push(now - begin),
             Action::Wait(until) => now = until.unwrap(),
-            Action::News => panic!("nobody has spoken"),
+            Action::News => panic!("no router has answered"),
         }
     }
     assert_eq!(sent[0], Duration::ZERO);
@@ -116,7 +116,7 @@ fn it_asks_ever_less_often_until_a_default_router_speaks() {
     assert!(sent.len() < 16, "{sent:?}");
     settle(&mut link, now);
     link.receive(&said("fe80::1", 0, &[]), now);
-    assert!(matches!(link.poll(now), Action::Wait(Some(_))), "a router that is no default one");
+    assert!(matches!(link.poll(now), Action::Wait(Some(_))), "the router is no default router");
     assert!(link.has_heard());
     link.receive(&said("fe80::1", 1800, &[]), now);
     assert_eq!(link.poll(now), Action::News);
@@ -130,9 +130,9 @@ fn a_router_that_ends_or_says_so_is_none_and_is_asked_for_again() {
     link.receive(&said("fe80::1", 1800, &[prefix("fd88::/64", 86400, 14400)]), now);
     assert_eq!(settle(&mut link, now), (0, true));
     let later = now + seconds(1800);
-    assert_eq!(settle(&mut link, later), (1, true), "its time is over");
+    assert_eq!(settle(&mut link, later), (1, true), "its lifetime is over");
     assert_eq!(link.offer(later).routers, []);
-    assert_eq!(link.offer(later).prefixes.len(), 1, "addresses last on without it");
+    assert_eq!(link.offer(later).prefixes.len(), 1, "addresses stay valid without it");
 
     let mut link = Link::new(now, 7);
     link.receive(&said("fe80::1", 1800, &[]), now);
@@ -150,7 +150,8 @@ fn routers_that_never_say_the_same_twice_are_followed_now_and_then_and_kept_with
     let hour = begin + seconds(3600);
     while now < hour {
         number += 1;
-        // Ever new prefixes that last a second or a day, routes and routers; one of these comes and goes.
+        // Every advertisement has new prefixes with a lifetime of a second or a day, a new route and new
+        // names. Some come from a new router, others from one router that appears and disappears.
         let net = |kind: &str| format!("fd00:{kind}:{:x}:{:x}::/64", number >> 16, number & 0xffff);
         let elsewhere = vec![route(&net("1"), Preference::Medium, HOUR)];
         let dns = vec![(ip(&format!("fd88::{number:x}")), HOUR)];
@@ -173,9 +174,9 @@ fn routers_that_never_say_the_same_twice_are_followed_now_and_then_and_kept_with
         now += Duration::from_millis(300);
     }
     assert!(told.len() <= 12 + 360 && told.len() > 300, "{}", told.len());
-    assert!(told[20..].windows(2).all(|pair| pair[1] - pair[0] >= seconds(9)), "and evenly");
+    assert!(told[20..].windows(2).all(|pair| pair[1] - pair[0] >= seconds(9)), "news come at even intervals");
     assert!(asked <= 1 + 3600 / 4, "{asked} solicitations");
-    // Once they are silent, what they said is over in its time, and it is told that it is.
+    // Once the routers are silent, all that they advertised expires in time, and this is reported.
     let mut last = now;
     while now < hour + seconds(2 * 86_400) {
         match link.poll(now) {
@@ -212,16 +213,16 @@ fn who_makes_up_routers_and_prefixes_keeps_none_out_and_puts_none_out() {
         let route = offer.routes.iter().any(|route| route.via == ip("fe80::1"));
         [router, prefix, on_link, route]
     };
-    // The real one comes after them.
+    // The real router appears after the forged ones.
     let mut link = Link::new(now, 1);
     made_up(&mut link, 0);
     link.receive(&real(), now);
     assert_eq!(is_there(&link), [true; 4]);
-    // It was there before them, and has said so twice.
+    // The real router was there before the forged ones, and has advertised twice.
     link.receive(&real(), now);
     made_up(&mut link, 1000);
     assert_eq!(is_there(&link), [true; 4]);
-    // It was known from before a start.
+    // The real router was known before the program started.
     let mut again = Link::new(now, 1);
     again.recall(link.offer(now), now);
     made_up(&mut again, 2000);
@@ -255,10 +256,10 @@ fn news_are_what_is_deprecated_ends_or_is_half_over() {
     assert!(settle(&mut link, now).1);
     for after in [1, 100, 299] {
         link.receive(&said, now + seconds(after));
-        assert!(!settle(&mut link, now + seconds(after)).1, "the same as {after} s ago");
+        assert!(!settle(&mut link, now + seconds(after)).1, "nothing has changed after {after} s");
     }
     link.receive(&said, now + seconds(301));
-    assert!(settle(&mut link, now + seconds(301)).1, "half over");
+    assert!(settle(&mut link, now + seconds(301)).1, "less than half is left");
     assert!(!settle(&mut link, now + seconds(900)).1);
     assert!(settle(&mut link, now + seconds(902)).1, "deprecated");
     assert!(settle(&mut link, now + seconds(1302)).1, "over");
@@ -312,7 +313,7 @@ fn what_a_route_to_everywhere_says_of_the_default_router_counts_against_the_head
         ((0, Medium), &[("::/0", High, 600)][..], Some((High, until(Some(600))))),
         ((1800, High), &[("::/0", Low, 0)][..], None),
         ((60, Low), &[("::/0", High, u32::MAX)][..], Some((High, until(None)))),
-        // The last of them, as each is worked off in its turn.
+        // The last default route counts, because the options are processed in order.
         (
             (60, Low),
             &[("::/0", High, 9), ("fd00::/48", Low, 9), ("::/0", Low, 90)][..],
@@ -329,7 +330,7 @@ fn what_a_route_to_everywhere_says_of_the_default_router_counts_against_the_head
         let offer = link.offer(now);
         let default = offer.routers.first().map(|router| (router.preference, router.until));
         assert_eq!(default, expected);
-        assert_eq!(offer.routes.len(), elsewhere, "it is no route beside");
+        assert_eq!(offer.routes.len(), elsewhere, "the default route is not among the routes");
     }
 }
 
@@ -349,7 +350,7 @@ fn a_new_name_server_takes_the_place_of_the_one_that_ends_first() {
     let servers: Vec<Ipv6Addr> = link.offer(now).dns.iter().map(|(server, _)| *server).collect();
     assert_eq!(servers.len(), MOST);
     assert!(servers.contains(&ip("fd88::aa")) && !servers.contains(&ip("fd88::1")));
-    assert!(!servers.contains(&ip("fd88::bb")), "it would end before all others");
+    assert!(!servers.contains(&ip("fd88::bb")), "it would end before all other servers");
 }
 
 #[test]
@@ -377,7 +378,7 @@ fn name_servers_last_as_long_as_is_said_and_keep_their_places() {
     );
     assert_eq!(names(&link, now), is("fd88::2 fe80::1", "lan"));
     assert!(settle(&mut link, now).1);
-    // Two routers speak in turn, and neither's server takes the other's place.
+    // Two routers advertise in turn. Neither router's server takes the place of the other's.
     let mut now = now;
     for (router, server, news) in [("2", "3", true), ("1", "2", false), ("2", "3", false), ("1", "2", false)]
     {
@@ -389,14 +390,14 @@ fn name_servers_last_as_long_as_is_said_and_keep_their_places() {
         assert_eq!(names(&link, now), is("fd88::2 fe80::1 fd88::3", "lan"));
     }
     link.receive(&with("fe80::1", &[("fe80::1", 0)], &[]), now);
-    assert_eq!(names(&link, now), is("fd88::2 fd88::3", "lan"), "it is taken back");
+    assert_eq!(names(&link, now), is("fd88::2 fd88::3", "lan"), "the server was revoked");
     settle(&mut link, now);
     let known = link.offer(now);
-    assert_eq!(link.poll(now), Action::Wait(Some(now + seconds(60))), "when the domain ends");
+    assert_eq!(link.poll(now), Action::Wait(Some(now + seconds(60))), "the search domain ends then");
     assert!(settle(&mut link, now + seconds(60)).1);
     assert_eq!(names(&link, now + seconds(60)), is("fd88::2 fd88::3", ""));
 
-    // A program that starts anew believes what it knew.
+    // A program that restarts uses what it knew.
     let mut link = Link::new(now, 7);
     link.recall(known, now);
     assert_eq!(names(&link, now), is("fd88::2 fd88::3", "lan"));
@@ -413,7 +414,7 @@ fn flags_end_with_their_router_and_those_of_many_do_not_keep_a_new_one_out() {
     };
     link.receive(&flagged("fe80::1", 60, &[]), now);
     link.receive(&flagged("fe80::2", 0, &[prefix("fd88::/64", 90, 90)]), now);
-    assert!(link.offer(now + seconds(89)).managed, "as long as its prefix, since it is no default router");
+    assert!(link.offer(now + seconds(89)).managed, "the flag lasts as long as the router's prefix");
     assert!(!link.offer(now + seconds(90)).managed);
 
     for router in 0..MOST {
@@ -432,7 +433,7 @@ fn of_several_routers_the_least_packet_counts_for_as_long_as_they_are_there() {
     assert!(settle(&mut link, now).1);
     link.receive(&with("fe80::2", 60, Some(1400)), now);
     link.receive(&with("fe80::3", 1800, Some(1279)), now);
-    assert_eq!(link.offer(now).mtu, Some(1400), "less than 1280 is none");
+    assert_eq!(link.offer(now).mtu, Some(1400), "an MTU below 1280 is ignored");
     settle(&mut link, now);
     assert_eq!(link.poll(now), Action::Wait(Some(now + seconds(60))));
     let later = now + seconds(60);
@@ -469,7 +470,7 @@ proptest! {
             for there in &before.prefixes {
                 let Some(after) = offer.prefixes.iter().find(|after| after.net == there.net) else {
                     let is_known = before.prefixes.iter().any(|there| there.net.to_string() == net);
-                    prop_assert!(before.prefixes.len() == MOST && !is_known, "none goes but for a new one");
+                    prop_assert!(before.prefixes.len() == MOST && !is_known, "dropped only for a new prefix");
                     continue;
                 };
                 let least = there.valid.left(now).map_or(TWO_HOURS, |left| left.min(TWO_HOURS));
@@ -478,7 +479,7 @@ proptest! {
             settle(&mut link, now);
             prop_assert!(link.offer(now).routers.iter().all(|router| router.until.holds(now)));
         }
-        // Each word may end the last router, and its search begins anew.
+        // Each advertisement may end the last router, and the solicitations begin again.
         let elapsed = (now - begin).as_secs();
         prop_assert!(sent <= 60 * 2 + elapsed as usize / 4, "{sent} in {elapsed} s");
     }
@@ -496,14 +497,14 @@ fn what_is_on_the_link_is_told_also_of_prefixes_of_which_no_address_is_made() {
     );
     let offer = link.offer(now);
     assert!(offer.prefixes.is_empty());
-    assert_eq!(offer.on_link(ip("fd88::7")), Some("fd88::/64".parse().unwrap()), "the longest");
+    assert_eq!(offer.on_link(ip("fd88::7")), Some("fd88::/64".parse().unwrap()), "the longest prefix counts");
     assert_eq!(offer.on_link(ip("fd88:0:0:1::7")), Some("fd88::/48".parse().unwrap()));
     assert_eq!(offer.on_link(ip("fd77::7")), None);
     assert_eq!(link.poll(now), Action::News);
     let later = now + seconds(60);
-    assert_eq!(link.offer(later).on_link(ip("fd88:0:0:1::7")), None, "its time is over");
+    assert_eq!(link.offer(later).on_link(ip("fd88:0:0:1::7")), None, "its lifetime is over");
     link.receive(&said("fe80::1", 1800, &[managed("fd88::/64", 0)]), later);
-    assert!(link.offer(later).on_link.is_empty(), "it is taken back");
+    assert!(link.offer(later).on_link.is_empty(), "the prefix was revoked");
     link.receive(&said("fe80::1", 1800, &[managed("2000::/3", HOUR)]), later);
-    assert!(link.offer(later).on_link.is_empty(), "all the world is not");
+    assert!(link.offer(later).on_link.is_empty(), "a prefix of 3 bits is not accepted");
 }

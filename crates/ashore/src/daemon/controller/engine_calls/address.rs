@@ -1,4 +1,5 @@
-//! The engine reserves an address for a container, or sets one aside for a network that it is about to make.
+//! The engine reserves an address for a container, or sets one aside for a network that it is about to
+//! create.
 
 use std::net::IpAddr;
 
@@ -23,7 +24,8 @@ use crate::clock::now;
 use crate::daemon::refusal;
 
 impl Controller {
-    /// Gateway and auxiliary addresses are set aside for a network to be; all others are a container's.
+    /// Reserves an address. Gateway and auxiliary addresses are set aside for a network that is being
+    /// created; every other address is for a container.
     pub(super) fn reserve_address(&self, requested: &Reservation) -> Result<Reply, Refusal> {
         if requested.gateway {
             return self.reserve_gateway(requested);
@@ -56,7 +58,7 @@ impl Controller {
         })
     }
 
-    /// The reservation itself. A shim that it had to make is noted by its parent.
+    /// The reservation itself. If it has to make a shim, it notes the shim's parent in `shim`.
     fn reserve_with(&self, requested: &Reservation, shim: &mut Option<IfName>) -> Result<Reply, Refusal> {
         self.check_beside_others_children(|state| {
             state.networks.values().find(|network| requested.pool.find_in(network).is_some())
@@ -84,7 +86,8 @@ impl Controller {
         }
         let mut answers = Answers::default();
         loop {
-            // While the LAN was asked the network may have gone, and the name may have got an address by another call.
+            // While the LAN was asked, the network may have gone, and another call may have given the name an
+            // address.
             let network = inner.network_for(requested)?;
             let name = inner.name_for(&network, requested, expected.clone());
             let observed = inner.observe(&[])?;
@@ -100,7 +103,8 @@ impl Controller {
             let named = name.as_ref().unwrap_or(&placeholder);
             let state = inner.state();
             let chosen = match requested.ip {
-                // An engine that told the name was not asked for a list now; the last one tells.
+                // An engine that told the name was not asked for a list now. The last list has the chosen
+                // addresses.
                 None => {
                     let listed = inner.inventory.iter().flat_map(Inventory::chosen);
                     let chosen: Vec<IpAddr> = listed.chain(requested.chosen.iter().copied()).collect();
@@ -143,7 +147,7 @@ impl Controller {
         }
     }
 
-    /// Gives an address back. What an engine never had, or gave back before, is no error.
+    /// Gives an address back. It is no error if the engine never had the address, or gave it back before.
     pub(super) fn free_address(&self, pool: &PoolKey, ip: IpAddr) -> Result<Reply, Refusal> {
         let mut inner = self.lock();
         if let Some(open) = inner.state().pools.get(pool).filter(|pool| pool.reserved.contains(&ip)).cloned()
@@ -151,7 +155,7 @@ impl Controller {
             let reserved = open.reserved.iter().filter(|other| **other != ip).copied().collect();
             inner.commit(vec![Change::PutPool(Pool { reserved, ..open })])?;
         }
-        // What an engine gives back may be of a lease that was lost while it had it.
+        // The address may be of a lease that was lost while the engine had it.
         let had = |endpoint: &&Endpoint| {
             let free = endpoint.stage == Stage::Reserved && endpoint.engine_id().is_none();
             free && endpoint.lost.iter().any(|net| net.addr() == ip)
@@ -160,7 +164,7 @@ impl Controller {
         let holder = holder.filter(|holder| holder.netns().is_none()).cloned();
         let Some(holder) = holder else { return Ok(done()) };
         if holder.stage != Stage::Reserved {
-            tracing::warn!(%ip, name = %holder.name, "is given back while it is in use, and kept");
+            tracing::warn!(%ip, name = %holder.name, "is given back while it is in use, and is kept");
             return Ok(done());
         }
         let changes = if holder.addresses.len() > 1 {
@@ -177,8 +181,8 @@ impl Controller {
 }
 
 impl Inner {
-    /// The address that a call reserved whose answer was lost. The engine asks for one address of a network at a time, and
-    /// makes the endpoint before it asks for the next.
+    /// Returns the address that an earlier call reserved whose answer was lost. The engine asks for one
+    /// address of a network at a time, and makes the endpoint before it asks for the next.
     fn reserved_before(&self, requested: &Reservation) -> Option<IpNet> {
         let began = requested.asked_before?;
         let of_pool = |endpoint: &&Endpoint| {
@@ -197,7 +201,7 @@ impl Inner {
         endpoints.flat_map(|endpoint| &endpoint.addresses).find(fits).copied()
     }
 
-    /// Keeps an address for a network that the engine is about to make.
+    /// Reserves an address for a network that the engine is about to create.
     pub(in crate::daemon::controller) fn set_aside(
         &mut self,
         key: &PoolKey,
@@ -209,7 +213,8 @@ impl Inner {
         self.commit(vec![Change::PutPool(pool)])
     }
 
-    /// The network that a container is about to join: the one that its owner is known to be on, or the one of the pool.
+    /// Returns the network that a container is about to join: the one that its owner names, or the one of the
+    /// pool.
     fn network_for(&mut self, requested: &Reservation) -> Result<Network, Refusal> {
         let named = requested.owner.as_ref().and_then(|owner| self.state().network_of_engine(&owner.network));
         let network =
@@ -219,15 +224,15 @@ impl Inner {
         self.learn_name(network, requested.owner.as_ref())
     }
 
-    /// The container's name, if it is known and has no address of this family yet.
+    /// Returns the container's name, if it is known and has no address of this family yet.
     pub(in crate::daemon::controller) fn name_for(
         &self,
         network: &Network,
         requested: &Reservation,
         expected: Option<EndpointName>,
     ) -> Option<EndpointName> {
-        // An engine that was asked and could not tell is starting several, and the expected one is but one of them: a wrong
-        // name would cost two containers their addresses.
+        // An engine that was asked and could not tell is starting several containers, and the expected one is
+        // only one of them. A wrong name would cost two containers their addresses.
         let name = match &requested.owner {
             Some(owner) => owner.name.clone()?,
             None => expected?,
@@ -242,7 +247,7 @@ impl Inner {
         }
     }
 
-    /// The endpoint that holds a reserved address, new or with one more.
+    /// Returns the endpoint that holds a reserved address: a new endpoint, or one with an additional address.
     pub(in crate::daemon::controller) fn reserved(
         &self,
         network: &Network,
@@ -283,13 +288,14 @@ impl Inner {
         }
     }
 
-    /// The same endpoint, as a stand-in if another one holds what its name remembers, or is about to.
+    /// Returns the same endpoint, as a stand-in if another endpoint holds what its name remembers, or is
+    /// about to.
     pub(in crate::daemon::controller) fn beside(&self, network: &Network, endpoint: Endpoint) -> Endpoint {
         Endpoint { chosen: self.state().chosen_beside(network, &endpoint, &self.held), ..endpoint }
     }
 }
 
-/// A name that is nobody's: its choice of address is any that is free.
+/// A name that no container has. Any free address can be chosen for it.
 fn placeholder(pool: &PoolKey) -> EndpointName {
     EndpointName::of_unnamed(pool.net.addr())
 }

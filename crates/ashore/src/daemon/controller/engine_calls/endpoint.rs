@@ -1,5 +1,5 @@
-//! An engine's endpoint gets its name, its MAC, and its id: on addresses that were reserved before, or on some that the
-//! engine chose itself.
+//! Gives an engine's endpoint its name, its MAC and its id, on addresses that were reserved before or that
+//! the engine chose itself.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -41,7 +41,8 @@ impl Controller {
         })?;
         let holder = requested.addresses.first().and_then(|net| inner.state().holder(net.addr())).cloned();
         let mut reserved = match (holder, &requested.owner, &network.engine) {
-            // Two networks on the LAN's whole subnet have one pool, and now it is known which one it is for.
+            // Two networks on the LAN's whole subnet share a pool. Now it is known which network the address
+            // is for.
             (Some(reserved), ..) if inner.is_there_for_one(&reserved, &network) => {
                 if reserved.network != network.name {
                     changes.push(Change::DelEndpoint((reserved.network.clone(), reserved.name.clone())));
@@ -60,7 +61,7 @@ impl Controller {
                 Endpoint { source: Source::Engine, ..reserved }
             }
         };
-        // A container whose name is not known has an entry for each of its addresses until now.
+        // A container whose name is not known has had an entry for each of its addresses until now.
         for net in requested.addresses.iter().skip(1) {
             let other = inner.state().holder(net.addr()).filter(|other| is_reserved(other));
             let Some(other) = other.filter(|other| other.name != reserved.name) else { continue };
@@ -70,9 +71,9 @@ impl Controller {
             }
             changes.push(Change::DelEndpoint((other.network.clone(), other.name.clone())));
         }
-        // What was learnt of the network while it waited.
+        // The network with what was learned of it while the LAN was asked.
         let network = inner.engine_network(&requested.network)?;
-        // What goes, and its own entry from before, may have the MAC.
+        // An entry that is about to go, or the endpoint's own earlier entry, may have the MAC.
         let state = if changes.is_empty() && reserved.mac.is_none() {
             Cow::Borrowed(inner.state())
         } else {
@@ -89,7 +90,8 @@ impl Controller {
             mac,
             by_user: ByUser { mac: requested.mac.is_some(), ..reserved.by_user },
             placement: Placement::Engine { id: Some(requested.id.clone()), ifname, sandbox: None, inside },
-            // Its link will be made under the name that it has now, if nobody else's is.
+            // The link is made under the name that the endpoint has now, unless another link is tagged with
+            // it.
             tagged_as,
             seen: None,
             ..reserved
@@ -99,7 +101,8 @@ impl Controller {
         Ok(Reply::Prepared { mac })
     }
 
-    /// Addresses that another IPAM driver chose, which looks at no LAN, are looked for as Ashore's own would be.
+    /// Probes addresses that another IPAM driver chose without asking the LAN, as Ashore's own addresses are
+    /// probed.
     fn look_for<'a>(
         &'a self,
         mut inner: Locked<'a>,
@@ -145,8 +148,8 @@ impl Inner {
         Ok(())
     }
 
-    /// The name of the container that an endpoint is for, if it is known and has no endpoint yet. If the engine could not be asked, it
-    /// is most likely the container that Ashore asked it to connect.
+    /// Returns the name of the container that an endpoint is for, if it is known and has no endpoint yet. If
+    /// the engine could not be asked, it is most likely the container that Ashore asked it to connect.
     fn name_of(&mut self, network: &Network, owner: Option<&Owner>) -> Option<EndpointName> {
         let expected = self.expected_on(network);
         let answered = owner.is_some_and(|owner| owner.network_name.is_some());
@@ -159,11 +162,12 @@ impl Inner {
     }
 }
 
-const OWN_IPAM: &str = "make the network with --ipam-driver ashore, which looks at the LAN before it hands an address out, as \
-                        Docker's own IPAM does not; or keep this one from it with --ip-range or --aux-address";
+const OWN_IPAM: &str = "create the network with --ipam-driver ashore, which probes an address on the LAN before it hands it out, as \
+                        Docker's own IPAM does not; or keep this address from Docker's IPAM with --ip-range or --aux-address";
 
-/// The MAC of a new endpoint: the one that the user chose, or the one that its lease was asked for with, or the one of its name.
-/// The name of an unnamed endpoint is guessed by the address that the user chose, if any.
+/// Returns the MAC of a new endpoint: the one that the user chose, or the one that its lease was requested
+/// with, or the one of its name. If the user chose an address for an unnamed endpoint, its name is guessed
+/// from that address.
 fn mac_for(
     state: &State,
     network: &Network,

@@ -16,7 +16,7 @@ use crate::clock::now;
 use crate::daemon::refusal;
 
 impl Controller {
-    /// The link is made on the host; the engine moves it.
+    /// Makes the link of an endpoint on the host. The engine moves it.
     pub(super) fn join(&self, id: &str, sandbox: Option<&Path>) -> Result<Reply, Refusal> {
         self.await_last_link(id);
         let mut inner = self.lock();
@@ -28,7 +28,7 @@ impl Controller {
         let endpoint = Endpoint { stage: Stage::Attaching, placement, since: now(), seen: None, ..endpoint };
         inner.commit(vec![Change::PutEndpoint(endpoint.clone())])?;
         let done = inner.carry_out(&observed, &[]).and_then(|observed| {
-            // At once: the kernel would not tell, since the engine moves the link.
+            // This is recorded at once, because it cannot be observed later: the engine moves the link.
             let attached = inner.state().attached(&endpoint, now());
             inner.commit(attached).map(|()| observed)
         });
@@ -36,9 +36,11 @@ impl Controller {
             Ok(observed) => {
                 self.follow(&inner, &observed);
                 self.announce(&inner, &observed, inner.state(), &endpoint);
-                // An engine is not told of these addresses, and its next answer need not wait for them.
+                // The engine is not told of the addresses that routers advertise, and its next answer need
+                // not wait for them.
                 self.lan.look_at_routers(Some(&network.parent));
-                // Nor of their routers, which it would set beside: this may be a question that is asked again.
+                // The engine is not told of the advertised routers either, because it would set them too.
+                // This may be a repeated call.
                 let told = endpoint.clone().without_learned();
                 let (gateways, on_link) =
                     (network.gateways_of(&told).collect(), far_gateways(&network, &told));
@@ -54,11 +56,12 @@ impl Controller {
         }
     }
 
-    /// The container stops; its link is still in it, and comes back to the host or dies with the container.
+    /// Takes an endpoint out of a container that stops. Its link is still in the container, and comes back to
+    /// the host or ends with the container.
     pub(super) fn leave(&self, id: &str) -> Result<Reply, Refusal> {
         let mut inner = self.lock();
         let Some(endpoint) = inner.state().endpoint_of_engine(id).cloned() else { return Ok(done()) };
-        // Should this fail, the engine leaves once more, and the endpoint is not wanted then.
+        // If this fails, the engine leaves once more, and then the endpoint is not wanted any more.
         if endpoint.is_wanted() {
             inner.leaves(endpoint.clone());
         }
@@ -67,12 +70,13 @@ impl Controller {
         Ok(Reply::Done { warnings })
     }
 
-    /// What has left the container takes the kernel 20 ms to delete, and nobody waits for it.
+    /// Deletes an endpoint. The kernel takes 20 ms to delete a link that has left its container, and no
+    /// caller waits for that.
     pub(super) fn delete(&self, id: &str) -> Result<Reply, Refusal> {
         let mut inner = self.lock();
         let Some(endpoint) = inner.state().endpoint_of_engine(id).cloned() else { return Ok(done()) };
         let addresses = endpoint.addresses.iter().map(IpNet::addr).collect();
-        // The engine's own IPAM does not say when it lets go of an address.
+        // The engine's own IPAM does not say when it releases an address.
         let changes = if endpoint.source == Source::Engine {
             inner.state().detached(&endpoint, now())
         } else {
@@ -89,7 +93,7 @@ impl Controller {
 }
 
 impl Inner {
-    /// Takes an endpoint's link and routes off the host, and keeps its addresses.
+    /// Removes an endpoint's link and routes from the host, and keeps its addresses.
     fn back_to_reserved(&mut self, endpoint: &Endpoint) -> Result<(Observed, Vec<String>), Refusal> {
         self.commit(vec![Change::PutEndpoint(as_reserved(endpoint))])?;
         let (observed, errors) = self.sweep(&[])?;
@@ -98,7 +102,7 @@ impl Inner {
     }
 }
 
-/// An engine's endpoint with its addresses and no link.
+/// An engine's endpoint with its addresses and without a link.
 fn as_reserved(endpoint: &Endpoint) -> Endpoint {
     let placement = in_sandbox(endpoint, None);
     Endpoint { stage: Stage::Reserved, placement, seen: None, ..endpoint.clone().without_learned() }

@@ -1,4 +1,4 @@
-//! The engine makes and removes its networks.
+//! The engine creates and removes its networks.
 
 use ashore_core::api::engine_call::Owner;
 use ashore_core::api::refusal::Refusal;
@@ -35,7 +35,7 @@ impl Controller {
         if spec.parent.is_none() {
             spec.parent = pools.iter().find_map(|pool| pool.parent.clone());
         }
-        // An engine has no place for warnings; they are in the log, and in the status.
+        // An engine has no place for warnings. They are in the log and in the status.
         let (network, _) = self.make_network(&spec, &pools)?;
         Ok(Reply::Network(network))
     }
@@ -50,8 +50,9 @@ impl Controller {
 }
 
 impl Inner {
-    /// The engine tells a driver a network's id alone; what the user calls it comes with its containers. So does what a
-    /// container was called by earlier versions.
+    /// Notes the names that come with a container. The engine tells a driver only a network's id, so the
+    /// network's name is learned from its containers, and so is the name that earlier versions gave a
+    /// container.
     pub(in crate::daemon::controller) fn learn_name(
         &mut self,
         network: Network,

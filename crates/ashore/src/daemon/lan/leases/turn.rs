@@ -1,7 +1,8 @@
-//! Whose turn it is to ask for an address.
+//! Which client may ask for an address, and when.
 //!
-//! Servers that look for an address before they offer it (busybox 1.35 for two seconds, dnsmasq 2.90 for three) do so for one
-//! client after the other, and hear nobody meanwhile. If ten asked at once, each would be answered too late.
+//! Servers that probe an address before they offer it (busybox 1.35 for two seconds, dnsmasq 2.90 for three)
+//! serve one client after the other, and read no messages meanwhile. If ten clients asked at once, each would
+//! be answered too late.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -12,17 +13,17 @@ use ashore_wire::dhcp4::State as Phase;
 
 use super::{Leases, Leasing};
 
-/// How many may ask at a time, by one parent.
+/// How many clients may ask at the same time on one parent.
 const WINDOW: usize = 3;
-/// For how long one who is not answered keeps others waiting, who may be better known to the server.
+/// How long a client without an answer keeps others waiting, which the server may answer sooner.
 const TURN: Duration = Duration::from_secs(10);
-/// For how long somebody waits for his turn.
+/// How long a request waits for the turn of its client.
 pub(super) const QUEUE: Duration = Duration::from_secs(45);
-/// How often it is seen whose turn it is.
+/// How often the turns are checked.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 impl Leases {
-    /// How many are asking, by parent.
+    /// How many clients are asking, by parent.
     pub(super) fn asking(&self) -> HashMap<IfName, usize> {
         let (now, mut asking) = (boottime(), HashMap::new());
         for leasing in self.active.values().filter(|leasing| leasing.is_asking(now)) {
@@ -33,14 +34,15 @@ impl Leases {
 }
 
 impl Leasing {
-    /// Whether it keeps others waiting.
+    /// Whether the client keeps others waiting.
     fn is_asking(&self, now: Instant) -> bool {
         let begun = self.own.turn.is_some_and(|turn| now.saturating_duration_since(turn) < TURN);
         let unanswered = matches!(self.client.state(), Phase::Init | Phase::Selecting | Phase::Requesting);
         self.own.awaited && begun && unanswered
     }
 
-    /// Whether it is its turn. Who asks for a lease from before is answered at once, and whom nobody waits for has time.
+    /// Whether it is the client's turn. A client that asks for a previous lease is answered at once and need
+    /// not wait, nor does a client that no request waits for.
     pub(super) fn may_ask(&mut self, now: Instant, asking: &mut HashMap<IfName, usize>) -> bool {
         if self.own.awaited && self.own.turn.is_none() && self.client.state() == Phase::Init {
             let others = asking.entry(self.wanted.parent.clone()).or_default();

@@ -1,4 +1,4 @@
-//! Whose lease is to be had, and how it is asked for.
+//! The parameters of a DHCPv4 client.
 
 use std::net::Ipv4Addr;
 
@@ -11,11 +11,11 @@ use ashore_wire::dhcp4::Lease;
 
 use crate::daemon::lan::clients;
 
-/// A client to be.
+/// The parameters of a client.
 pub(crate) type Wanted = clients::Wanted<Lease>;
 
 impl Wanted {
-    /// The client of an endpoint on a network.
+    /// The client of an endpoint on a network. Returns `None` if the endpoint and the parent have no MAC.
     pub(crate) fn of(state: &State, network: &Network, endpoint: &Endpoint, host: &View) -> Option<Self> {
         let own = endpoint.mac.or_else(|| host.link(&network.parent)?.mac)?;
         let record = endpoint.lease.as_deref().cloned();
@@ -26,7 +26,7 @@ impl Wanted {
                 Some(record) => record.id.clone(),
                 None => state.client_id(network, &endpoint.name),
             },
-            // A server that has given the address to another MAC would not know this one.
+            // A server that assigned the address to another MAC would not recognise this one.
             mac: record.as_ref().map_or(own, |record| record.mac),
             requested: None,
             record,
@@ -34,8 +34,8 @@ impl Wanted {
         })
     }
 
-    /// The client of an endpoint to be, which asks for the lease or the address that its name had before, unless another
-    /// address is wanted.
+    /// The client of an endpoint that is being created. It asks for the lease or the address that its name
+    /// had before, unless another address is requested.
     pub(crate) fn of_draft(
         state: &State,
         network: &Network,

@@ -1,14 +1,15 @@
-//! Whatever happens, in whatever order and at whatever times.
+//! Random events in any order and at any time.
 
 use super::*;
 use proptest::prelude::*;
 
 #[derive(Debug, Clone)]
 enum Event {
-    /// Time passes, in milliseconds, or until what the client waits for.
+    /// Time passes: by this many milliseconds, or, for `Due`, until the moment that the client waits for.
     Pass(u64),
     Due,
-    /// A message with these bytes in its options comes; the kind of the first number, for the last exchange or another.
+    /// A message is received, for the current exchange or, if `stale`, for another. `kind` is its message
+    /// type, and `option` is set in it.
     Hear {
         kind: u8,
         ip: Ipv4Addr,
@@ -44,19 +45,19 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-/// What whoever drives the client believes.
+/// The state as the client's driver knows it.
 #[derive(Default)]
 struct Driver {
     using: Option<Held>,
-    /// Whether it knows of a lease, be it in use or only on record.
+    /// Whether it knows of a lease, in use or only recorded.
     knows: bool,
     probing: Option<Ipv4Addr>,
-    /// Whether that one was found to be free.
+    /// Whether that address was found to be free.
     free: bool,
 }
 
 impl Driver {
-    /// Takes in what the client did.
+    /// Follows the client's actions and checks them.
     fn follow(&mut self, actions: Vec<Action>, now: Instant) -> Result<(), TestCaseError> {
         let sends = actions.iter().filter(|action| matches!(action, Action::Send(_))).count();
         prop_assert!(sends <= 2, "{actions:?}");
@@ -67,7 +68,7 @@ impl Driver {
                     prop_assert_eq!(self.using.is_none(), change == Change::New, "never a second lease");
                     prop_assert!(
                         !anew || self.free && self.probing == Some(held.ip()),
-                        "an address that nobody looked for"
+                        "the address was not probed"
                     );
                     (self.using, self.knows) = (Some(held), true);
                 }
@@ -79,7 +80,7 @@ impl Driver {
                     (self.using, self.knows) = (Some(held), true);
                 }
                 Action::Lost(_) => {
-                    prop_assert!(self.knows, "what is lost was never told of");
+                    prop_assert!(self.knows, "a lease is lost that was never reported");
                     (self.using, self.knows) = (None, false);
                 }
                 Action::Probe(ip) => (self.probing, self.free) = (Some(ip), false),
@@ -94,7 +95,7 @@ impl Driver {
         }
         prop_assert!(
             self.using.as_ref().is_none_or(|using| using.is_good(now)),
-            "an address is used past its end"
+            "an address is used after its lease has expired"
         );
         Ok(())
     }
@@ -147,17 +148,17 @@ proptest! {
                 driver.free |= driver.probing == Some(ip);
             }
             happen(&mut bench, event);
-            // Whoever drives it may be late.
+            // The driver may be late.
             if polled {
                 let actions = bench.poll();
                 driver.follow(actions, bench.now)?;
                 let end = driver.using.as_ref().and_then(Held::expires);
-                prop_assert!(end.is_none_or(|end| bench.until.is_some_and(|until| until <= end)), "it sleeps over the end");
+                prop_assert!(end.is_none_or(|end| bench.until.is_some_and(|until| until <= end)), "the client sleeps past the end");
             }
         }
         happen(&mut bench, Event::Release);
         let actions = bench.poll();
         driver.follow(actions, bench.now)?;
-        prop_assert!(driver.using.is_none() && bench.until.is_none(), "nothing is left of it");
+        prop_assert!(driver.using.is_none() && bench.until.is_none(), "nothing is left after the release");
     }
 }

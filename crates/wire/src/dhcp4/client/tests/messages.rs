@@ -1,4 +1,4 @@
-//! What the client says, word for word, and whom it believes.
+//! The exact messages that the client sends, and which answers it accepts.
 
 use super::*;
 use crate::dhcp4::Part;
@@ -6,7 +6,7 @@ use crate::dhcp4::{Checksum, Datagram, Name, Servers};
 
 const ASKING: [u8; 3] = [code::PARAMETER_LIST, code::MAX_SIZE, code::CLIENT_ID];
 
-/// Asserts that the last message has these options, with its kind, and no others.
+/// Asserts that the last message has this kind and these options, and no others.
 fn has(bench: &Bench, kind: Kind, options: &[u8], common: &[u8]) -> Message {
     let message = bench.sent.clone().unwrap();
     let mut expected = [&[code::MESSAGE_TYPE][..], options, common].concat();
@@ -45,7 +45,7 @@ fn each_message_has_the_fields_and_options_of_rfc_2131_table_5_and_no_others() {
     assert_eq!((renew.ciaddr, renew.secs), (IP, 0));
     bench.wait_until(State::Rebinding);
     let rebind = has(&bench, Kind::Request, &[], &ASKING);
-    assert_eq!((rebind.ciaddr, rebind.secs), (IP, 300), "seconds since T1");
+    assert_eq!((rebind.ciaddr, rebind.secs), (IP, 300), "secs counts from T1");
     assert_ne!(rebind.xid, renew.xid);
 
     let mut bench = Bench::resumed(100, false);
@@ -88,12 +88,12 @@ fn a_client_says_what_it_was_made_to() {
 #[test]
 fn a_renewal_goes_by_unicast_from_the_address_and_everything_before_from_none() {
     let mut bench = Bench::start();
-    let Some(Action::Send(discover)) = bench.poll().pop() else { panic!("it does not ask") };
+    let Some(Action::Send(discover)) = bench.poll().pop() else { panic!("the client does not ask") };
     assert_eq!((discover.from, discover.to), (Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST));
     let frame = discover.frame(MAC, Mac::BROADCAST);
     assert_eq!(frame[..12], [Mac::BROADCAST.0, MAC.0].concat());
-    assert_eq!(Datagram::to_client(&frame, Checksum::Whole), None, "it is for a server");
-    let Some(Action::Send(renewal)) = Bench::bound().wait().pop() else { panic!("it does not renew") };
+    assert_eq!(Datagram::to_client(&frame, Checksum::Whole), None, "this frame is for a server");
+    let Some(Action::Send(renewal)) = Bench::bound().wait().pop() else { panic!("no renewal is sent") };
     assert_eq!((renewal.from, renewal.to), (IP, SERVER));
 }
 
@@ -118,7 +118,7 @@ fn the_first_offer_that_can_be_taken_is_taken() {
     let mut ack = bench.reply(Kind::Ack, IP);
     ack.options.set(code::SERVER_ID, SERVER.octets());
     ack.options.set(code::SERVER_ID, Ipv4Addr::new(192, 168, 88, 3).octets());
-    assert!(matches!(bench.hear(&ack), Err(Ignored::OtherServer(_))), "whose offer was not taken");
+    assert!(matches!(bench.hear(&ack), Err(Ignored::OtherServer(_))), "this server's offer was not taken");
 }
 
 #[test]
@@ -153,7 +153,7 @@ fn what_is_for_another_client_or_another_exchange_is_ignored() {
     assert_eq!(bench.hear(&request), Err(Ignored::NoReply));
     assert_eq!(bench.hear(&Message { chaddr, ..offer.clone() }), Err(Ignored::OtherClient));
     assert_eq!(bench.hear(&Message { xid: !offer.xid, ..offer.clone() }), Err(Ignored::OtherExchange));
-    // RFC 6842: an identifier, if there is one, is ours.
+    // RFC 6842: if the answer has a client identifier, it must be this client's.
     let mut other = offer.clone();
     other.options.set(code::CLIENT_ID, [1, 2, 3]);
     assert_eq!(bench.hear(&other), Err(Ignored::OtherClient));
@@ -180,7 +180,7 @@ fn a_nak_of_a_server_that_was_not_asked_or_is_denied_takes_no_lease() {
     assert_eq!(
         bench.sent.unwrap().options.get(code::REQUESTED_ADDRESS),
         None,
-        "nor is it requested any longer"
+        "the address is no longer requested"
     );
 }
 
@@ -193,7 +193,7 @@ fn what_changed_at_a_renewal_is_told() {
     ack.options.set(code::DNS, SERVER.octets());
     ack.options.set(code::MTU, [5, 120]);
     bench.hear(&ack).unwrap();
-    let [Action::Bound(held, Change::Renewed(parts))] = &bench.poll()[..] else { panic!("it is not told") };
+    let [Action::Bound(held, Change::Renewed(parts))] = &bench.poll()[..] else { panic!("not reported") };
     assert_eq!(parts, &[Part::Routes, Part::Dns, Part::Mtu]);
     assert_eq!((held.lease.router(), held.lease.mtu), (Some(OTHER_SERVER), Some(1400)));
     assert_eq!((held.since, bench.client.held(bench.now)), (bench.now, Some(held)));
@@ -206,7 +206,7 @@ fn where_it_is_said_whose_answers_count_the_sender_counts_as_well() {
         deny: deny.to_vec(),
     };
     let (relay, nobody) = (Ipv4Addr::new(192, 168, 88, 3), Ipv4Addr::UNSPECIFIED);
-    // Whose count, who sent it, through which relay, and whose it is not.
+    // Which servers are accepted, the sender, the relay, and the server whose answer is ignored.
     let cases = [
         (servers(&[], &[]), nobody, nobody, None),
         (servers(&[], &[]), OTHER_SERVER, nobody, None),

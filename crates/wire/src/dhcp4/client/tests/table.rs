@@ -1,8 +1,8 @@
-//! Every state and everything that can happen in it.
+//! A test of every event in every state.
 
 use super::*;
 
-/// From where.
+/// The situation in which the event happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Start {
     /// After a DECLINE.
@@ -13,17 +13,17 @@ enum Start {
     Bound,
     Renewing,
     Rebinding,
-    /// Renewing, and the server gave another address.
+    /// Renewing, and the server has assigned another address.
     Moving,
-    /// With a lease from before, whose address is not on the link.
+    /// With a recorded lease whose address is not on the link.
     Rebooting,
-    /// The same, and nobody has answered: the address is being looked for.
+    /// As `Rebooting`, but no server has answered, and the address is being probed.
     Checking,
-    /// With a lease from before, whose address is on the link.
+    /// With a recorded lease whose address is on the link.
     Returning,
-    /// A lease, and no carrier.
+    /// With a lease, but without a carrier.
     Down,
-    /// Neither.
+    /// Without a lease and without a carrier.
     DownWithout,
     Released,
 }
@@ -50,7 +50,7 @@ const STARTS: [Start; 14] = [
 enum Event {
     /// The time comes that the client waits for.
     Time,
-    /// Every lease ends.
+    /// Every lease expires.
     End,
     Offer,
     Ack,
@@ -135,7 +135,7 @@ impl Event {
     }
 }
 
-/// The address that is or would be asked about.
+/// The address that is probed or would be probed.
 fn probed(client: &Client) -> Ipv4Addr {
     match &client.phase {
         Phase::Probing { candidate, .. } => candidate.ip(),
@@ -143,7 +143,8 @@ fn probed(client: &Client) -> Ipv4Addr {
     }
 }
 
-/// What a state becomes, and what is done. What is not here changes nothing, and nothing is done.
+/// The next state and the actions for each event. An event that is not listed changes nothing and causes no
+/// action.
 const TABLE: &[(Start, Event, State, &[&str])] = &[
     (Start::Pausing, Event::Time, State::Selecting, &["Discover to all"]),
     (Start::Pausing, Event::End, State::Selecting, &["Discover to all"]),
@@ -254,5 +255,5 @@ fn in_every_state_everything_that_can_happen_does_what_the_table_says() {
             assert_eq!((bench.client.state(), actions.as_slice()), expected, "{start:?}, {event:?}");
         }
     }
-    assert_eq!(listed, TABLE.len(), "a row stands twice");
+    assert_eq!(listed, TABLE.len(), "a row is listed twice, or never applies");
 }

@@ -1,4 +1,4 @@
-//! When the client asks, and until when it believes.
+//! When the client asks, and how long a lease is valid.
 
 use super::*;
 
@@ -28,7 +28,7 @@ fn a_server_that_offers_and_then_is_silent_is_asked_four_times() {
         ["Request to all", "Request to all", "Request to all", "Request to all", "Discover to all"]
     );
     assert!(bench.now - asked >= seconds(56) && bench.now - asked <= seconds(64));
-    assert_ne!(bench.sent.unwrap().xid, xid, "another exchange");
+    assert_ne!(bench.sent.unwrap().xid, xid, "it is a new exchange");
 }
 
 #[test]
@@ -41,7 +41,7 @@ fn a_renewal_is_repeated_after_half_of_the_time_left_and_no_sooner_than_in_a_min
             sent.push((bench.now - start).as_secs());
         }
     }
-    // T1 is 500, T2 800, and the end 1000.
+    // T1 is 500 s, T2 is 800 s, and the end is at 1000 s.
     assert_eq!(sent, [500, 650, 725, 785, 800, 900, 960, 1000]);
 }
 
@@ -68,7 +68,7 @@ fn a_lease_runs_from_when_it_was_asked_for() {
     bench.now += seconds(5);
     bench.poll();
     bench.client.clear(IP);
-    let [Action::Bound(held, Change::New)] = &bench.poll()[..] else { panic!("there is no lease") };
+    let [Action::Bound(held, Change::New)] = &bench.poll()[..] else { panic!("the client has no lease") };
     assert_eq!((held.since, held.expires()), (asked, Some(asked + seconds(1000))));
 }
 
@@ -155,7 +155,7 @@ fn a_lease_from_before_is_confirmed_in_one_round_trip() {
     bench.poll();
     bench.answer(Kind::Ack).unwrap();
     assert_eq!(bench.poll().iter().map(words).collect::<Vec<_>>(), ["bound 7 Renewed([])"]);
-    assert_eq!(bench.client.held(bench.now).unwrap().since, bench.now, "it runs anew");
+    assert_eq!(bench.client.held(bench.now).unwrap().since, bench.now, "the lease starts again");
 }
 
 #[test]
@@ -177,7 +177,7 @@ fn a_lease_from_before_that_nobody_confirms_is_used_and_renewed_when_that_is_due
         expected.push("Request to its server");
         said.retain(|word| word != "probe 7");
         assert_eq!(said, expected);
-        assert_eq!(bench.now - start, seconds(400), "T1 of the lease, which was 100 s old");
+        assert_eq!(bench.now - start, seconds(400), "T1 of the lease, which was 100 s old at the start");
     }
 }
 
@@ -189,7 +189,7 @@ fn a_lease_from_before_is_not_used_when_what_replaced_it_has_run_out() {
     answer.options.set(code::LEASE_TIME, 219u32.to_be_bytes());
     bench.hear(&answer).unwrap();
     bench.poll();
-    // Whoever was to look for the address never said a word.
+    // The probe was never answered.
     let said: Vec<String> = bench.wait().iter().map(words).collect();
     assert_eq!(said, ["lost Expired", "Discover to all"]);
 }
@@ -199,7 +199,7 @@ fn a_lease_from_before_that_is_over_or_of_unknown_age_is_a_wish() {
     for (age, in_use) in [(seconds(1000), false), (seconds(1000), true), (Duration::MAX, true)] {
         let recorded = Recorded { lease: lease(), age, in_use };
         let mut bench = Bench::with(|now| Client::resume(config(), recorded, now, 1));
-        // Whoever uses its address is told to stop.
+        // A user of the address is told to stop.
         let expected = if in_use { &["lost Expired", "Discover to all"][..] } else { &["Discover to all"] };
         assert_eq!(bench.poll().iter().map(words).collect::<Vec<_>>(), expected);
         assert_eq!(bench.sent.unwrap().options.address(code::REQUESTED_ADDRESS), Ok(Some(IP)));
@@ -216,7 +216,7 @@ fn a_lease_from_before_that_never_ends_is_good_however_old_it_is() {
 }
 
 impl Bench {
-    /// A server that did not give the lease says that it is void.
+    /// Receives a NAK from a server that did not assign the lease.
     fn anothers_nak(&mut self) {
         let mut nak = self.reply(Kind::Nak, IP);
         nak.options.set(code::SERVER_ID, OTHER_SERVER.octets());
@@ -231,7 +231,7 @@ fn another_servers_nak_is_void_once_the_leases_own_server_says_ack() {
         bench.poll();
         bench.anothers_nak();
         assert!(bench.poll().is_empty());
-        // Its answer may be late, or a question may be lost.
+        // The own server's answer may be late, or a question may be lost.
         for _ in 0..if in_use { 3 } else { 0 } {
             bench.wait();
             bench.anothers_nak();
@@ -244,7 +244,7 @@ fn another_servers_nak_is_void_once_the_leases_own_server_says_ack() {
 
 #[test]
 fn another_servers_nak_counts_when_the_leases_own_server_is_silent() {
-    // Who waits for a start has less time, and must not get an address that it would lose at once.
+    // A container start that waits has less time, and must not get an address that it would lose at once.
     for (in_use, least, most, said) in
         [(true, 56, 64, &["unconfirmed 7", "Request to all"][..]), (false, 3, 5, &[])]
     {

@@ -1,14 +1,14 @@
-//! Whatever happens, in whatever order and at whatever times.
+//! Random events in any order and at any time.
 
 use super::*;
 use proptest::prelude::*;
 
 #[derive(Debug, Clone)]
 enum Event {
-    /// Time passes, in milliseconds, or until what the client waits for.
+    /// Time passes: by this many milliseconds, or, for `Due`, until the moment that the client waits for.
     Pass(u64),
     Due,
-    /// A message comes, for the last exchange or another.
+    /// A message is received, for the current exchange or for another.
     Hear(Heard),
     Clear(Ipv6Addr),
     Taken(Ipv6Addr),
@@ -26,7 +26,7 @@ struct Heard {
     preference: u8,
     times: [u32; 2],
     addresses: Vec<(Ipv6Addr, [u32; 2])>,
-    /// That of the message, and that of the association.
+    /// The status of the message, and that of the `IA_NA`.
     status: [Option<u16>; 2],
     option: Option<(u16, Vec<u8>)>,
 }
@@ -77,19 +77,19 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-/// What whoever drives the client believes.
+/// The state as the client's driver knows it.
 #[derive(Default)]
 struct Driver {
     using: Option<Held>,
-    /// Whether it knows of a lease, be it in use or only on record.
+    /// Whether it knows of a lease, in use or only recorded.
     knows: bool,
     probing: Option<Ipv6Addr>,
-    /// Whether that one was found to be free.
+    /// Whether that address was found to be free.
     free: bool,
 }
 
 impl Driver {
-    /// Takes in what the client did.
+    /// Follows the client's actions and checks them.
     fn follow(&mut self, actions: Vec<Action>, now: Instant) -> Result<(), TestCaseError> {
         let sends = actions.iter().filter(|action| matches!(action, Action::Send(_))).count();
         prop_assert!(sends <= 1, "{actions:?}");
@@ -100,7 +100,7 @@ impl Driver {
                     prop_assert_eq!(self.using.is_none(), change == Change::New, "never a second lease");
                     prop_assert!(
                         !anew || self.free && self.probing == Some(held.ip()),
-                        "an address that nobody looked for"
+                        "the address was not probed"
                     );
                     (self.using, self.knows) = (Some(held), true);
                 }
@@ -112,21 +112,21 @@ impl Driver {
                     (self.using, self.knows) = (Some(held), true);
                 }
                 Action::Lost(_) => {
-                    prop_assert!(self.knows, "what is lost was never told of");
+                    prop_assert!(self.knows, "a lease is lost that was never reported");
                     (self.using, self.knows) = (None, false);
                 }
                 Action::Probe(ip) => (self.probing, self.free) = (Some(ip), false),
                 Action::Send(outgoing) => {
                     let kind = Message::decode(&outgoing.payload).unwrap().kind;
                     let parting = matches!(kind, Kind::Decline | Kind::Release);
-                    prop_assert!(!parting || self.using.is_none(), "it is used while it is given back");
+                    prop_assert!(!parting || self.using.is_none(), "the address is used while given back");
                 }
                 Action::Wait(_) => {}
             }
         }
         prop_assert!(
             self.using.as_ref().is_none_or(|using| using.is_good(now)),
-            "an address is used past its end"
+            "an address is used after its lease has expired"
         );
         Ok(())
     }
@@ -182,12 +182,12 @@ proptest! {
                 driver.free |= driver.probing == Some(ip);
             }
             happen(&mut bench, event);
-            // Whoever drives it may be late.
+            // The driver may be late.
             if polled {
                 let actions = bench.poll();
                 driver.follow(actions, bench.now)?;
                 let end = driver.using.as_ref().and_then(Held::expires);
-                prop_assert!(end.is_none_or(|end| bench.until.is_some_and(|until| until <= end)), "it sleeps over the end");
+                prop_assert!(end.is_none_or(|end| bench.until.is_some_and(|until| until <= end)), "the client sleeps past the end");
             }
         }
         happen(&mut bench, Event::Release);
@@ -196,6 +196,6 @@ proptest! {
             driver.follow(actions, bench.now)?;
             happen(&mut bench, Event::Due);
         }
-        prop_assert!(driver.using.is_none() && bench.until.is_none(), "nothing is left of it");
+        prop_assert!(driver.using.is_none() && bench.until.is_none(), "nothing is left after the release");
     }
 }

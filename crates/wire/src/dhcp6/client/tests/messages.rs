@@ -1,11 +1,11 @@
-//! What the client says, word for word, and whom it believes.
+//! The exact messages that the client sends, and which answers it accepts.
 
 use super::*;
 use crate::Mac;
 use crate::dhcp6::Part;
 use crate::dhcp6::{Servers, Status, Update};
 
-/// Asserts that the last message has these options, with those that every one has, and no others.
+/// Asserts that the last message has these options and those that every message has, and no others.
 fn has(bench: &Bench, kind: Kind, options: &[u16], ip: Option<Ipv6Addr>) -> Message {
     let message = bench.sent.clone().unwrap();
     let mut expected = [options, &[code::CLIENT_ID, code::ELAPSED_TIME, code::IA_NA]].concat();
@@ -39,7 +39,7 @@ fn each_message_has_the_options_of_rfc_8415_appendix_b_and_no_others() {
     bench.poll();
     let request = has(&bench, Kind::Request, &with_server, Some(IP));
     assert_eq!(request.options.server(), Some(server(SERVER)));
-    assert!(request.xid != solicit.xid && elapsed(&request) == [0, 0], "another exchange");
+    assert!(request.xid != solicit.xid && elapsed(&request) == [0, 0], "it is a new exchange");
 
     let mut bench = Bench::bound();
     bench.wait();
@@ -69,7 +69,7 @@ fn a_client_says_what_it_was_made_to() {
         ..config()
     };
     let mut bench = Bench::with(|now| Client::new(made, now, 1));
-    let [Action::Send(outgoing)] = &bench.poll()[..] else { panic!("it does not ask") };
+    let [Action::Send(outgoing)] = &bench.poll()[..] else { panic!("the client does not ask") };
     let solicit = has(&bench, Kind::Solicit, &[code::OPTION_REQUEST, code::FQDN], Some(OTHER_IP));
     assert_eq!(solicit.options.get(code::FQDN), Some(&b"\x01\x03web"[..]));
     let wanted =
@@ -128,7 +128,7 @@ fn an_offer_that_cannot_be_taken_is_none() {
     ] {
         assert_eq!(bench.answer(Kind::Advertise, &[given]), Err(why));
     }
-    assert_eq!(bench.give(IP), Err(Ignored::NotAwaited(Kind::Reply)), "it is not said to be a rapid one");
+    assert_eq!(bench.give(IP), Err(Ignored::NotAwaited(Kind::Reply)), "the REPLY has no rapid commit option");
     bench.wait();
     assert_eq!(bench.client.state(), State::Soliciting);
     assert_eq!(bench.offer(0), Ok(()));
@@ -167,7 +167,7 @@ fn what_is_for_another_client_or_another_exchange_is_ignored() {
     nobodys.options = Options::default();
     assert_eq!(bench.hear(&nobodys), Err(Ignored::OtherClient));
     let mut bench = Bench::start();
-    assert_eq!(bench.hear(&offer), Err(Ignored::NotAwaited(Kind::Advertise)), "nothing was asked yet");
+    assert_eq!(bench.hear(&offer), Err(Ignored::NotAwaited(Kind::Advertise)), "the client has not asked yet");
 }
 
 #[test]
@@ -199,7 +199,7 @@ fn a_status_may_stand_in_the_message_or_in_the_association() {
         assert_eq!(
             bench.sent.unwrap().options.get(code::IA_NA),
             Some(requested.as_slice()),
-            "it is not requested any longer"
+            "the address is no longer requested"
         );
     }
 }
@@ -210,7 +210,7 @@ fn what_changed_at_a_renewal_is_told() {
     bench.wait();
     let dns = (code::DNS, OTHER_IP.octets().to_vec());
     bench.answer(Kind::Reply, &[gives(IP), dns]).unwrap();
-    let [Action::Bound(held, Change::Renewed(parts))] = &bench.poll()[..] else { panic!("it is not told") };
+    let [Action::Bound(held, Change::Renewed(parts))] = &bench.poll()[..] else { panic!("not reported") };
     assert_eq!((parts, &held.lease.dns.servers), (&vec![Part::Dns], &vec![OTHER_IP]));
     assert_eq!((held.since, bench.client.held(bench.now)), (bench.now, Some(held)));
 }

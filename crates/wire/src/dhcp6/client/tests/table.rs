@@ -1,35 +1,35 @@
-//! Every state and everything that can happen in it.
+//! A test of every event in every state.
 
 use super::*;
 
-/// From where.
+/// The situation in which the event happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Start {
-    /// After a DECLINE that was answered.
+    /// After an answered DECLINE.
     Pausing,
     Soliciting,
-    /// The same, and there is an offer.
+    /// Soliciting, with an offer.
     Collecting,
     Requesting,
-    /// The server has forgotten the lease.
+    /// Renewing, and the server has forgotten the lease.
     Restoring,
     Probing,
     Bound,
     Renewing,
     Rebinding,
-    /// Renewing, and the server gave another address.
+    /// Renewing, and the server has assigned another address.
     Moving,
-    /// With a lease from before, whose address is not on the link.
+    /// With a recorded lease whose address is not on the link.
     Confirming,
-    /// The same, and nobody has answered: the address is being looked for.
+    /// As `Confirming`, but no server has answered, and the address is being probed.
     Checking,
-    /// With a lease from before, whose address is on the link.
+    /// With a recorded lease whose address is on the link.
     Returning,
     Declining,
     Releasing,
-    /// A lease, and no carrier.
+    /// With a lease, but without a carrier.
     Down,
-    /// Neither.
+    /// Without a lease and without a carrier.
     DownWithout,
     Released,
 }
@@ -60,21 +60,21 @@ const STARTS: [Start; 18] = [
 enum Event {
     /// The time comes that the client waits for.
     Time,
-    /// Every lease ends.
+    /// Every lease expires.
     End,
-    /// An ADVERTISE that does not insist, and one that does.
+    /// An ADVERTISE, with the preference 0, or 255 for `Insist`.
     Offer,
     Insist,
     /// An ADVERTISE without an address.
     NoOffer,
     Reply,
-    /// A REPLY to a SOLICIT.
+    /// A REPLY with rapid commit.
     RapidReply,
     ReplyOfAnother,
     ReplyOfAnotherServer,
-    /// A REPLY that takes the address back.
+    /// A REPLY that withdraws the address.
     Withdrawal,
-    /// A REPLY without an association, which says that all went well.
+    /// A REPLY without an `IA_NA`, with the status `Success`.
     Success,
     UnspecFail,
     NoAddrsAvail,
@@ -184,7 +184,7 @@ impl Event {
     }
 }
 
-/// The address that is or would be asked about.
+/// The address that is probed or would be probed.
 fn probed(client: &Client) -> Ipv6Addr {
     match &client.phase {
         Phase::Probing { candidate, .. } => candidate.ip(),
@@ -192,7 +192,8 @@ fn probed(client: &Client) -> Ipv6Addr {
     }
 }
 
-/// What a state becomes, and what is done. What is not here changes nothing, and nothing is done.
+/// The next state and the actions for each event. An event that is not listed changes nothing and causes no
+/// action.
 const TABLE: &[(Start, Event, State, &[&str])] = &[
     (Start::Pausing, Event::Time, State::Soliciting, &["Solicit"]),
     (Start::Pausing, Event::End, State::Soliciting, &["Solicit"]),
@@ -381,5 +382,5 @@ fn in_every_state_everything_that_can_happen_does_what_the_table_says() {
             assert_eq!((bench.client.state(), actions.as_slice()), expected, "{start:?}, {event:?}");
         }
     }
-    assert_eq!(listed, TABLE.len(), "a row stands twice");
+    assert_eq!(listed, TABLE.len(), "a row is listed twice, or never applies");
 }

@@ -1,4 +1,4 @@
-//! When the client asks, and until when it believes.
+//! When the client asks, and how long a lease is valid.
 
 use super::*;
 use crate::dhcp6::Status;
@@ -38,7 +38,7 @@ fn offers_are_collected_for_the_first_second() {
     let mut bench = Bench::soliciting();
     let start = bench.now;
     bench.offer(0).unwrap();
-    assert!(bench.poll().is_empty(), "another may be better");
+    assert!(bench.poll().is_empty(), "another offer may be better");
     let said: Vec<_> = bench.wait().iter().map(words).collect();
     assert_eq!(said, ["Request"]);
     assert!(bench.now - start <= Duration::from_millis(1100));
@@ -46,7 +46,7 @@ fn offers_are_collected_for_the_first_second() {
     let mut bench = Bench::soliciting();
     bench.wait();
     bench.offer(0).unwrap();
-    assert_eq!(bench.said(), ["Request"], "nobody was quicker");
+    assert_eq!(bench.said(), ["Request"], "no other offer came earlier");
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn a_server_that_offers_and_then_is_silent_is_asked_ten_times() {
     let said: Vec<_> = actions.iter().map(words).collect();
     assert_eq!(said, [&["Request"; 9][..], &["Solicit"]].concat());
     assert!((150..=220).contains(&(bench.now - asked).as_secs()), "{:?}", bench.now - asked);
-    assert_ne!(bench.sent.unwrap().xid, xid, "another exchange");
+    assert_ne!(bench.sent.unwrap().xid, xid, "it is a new exchange");
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn a_lease_runs_from_the_question_that_the_answer_may_belong_to() {
     bench.now += seconds(5);
     bench.poll();
     bench.client.clear(IP);
-    let [Action::Bound(held, Change::New)] = &bench.poll()[..] else { panic!("there is no lease") };
+    let [Action::Bound(held, Change::New)] = &bench.poll()[..] else { panic!("the client has no lease") };
     assert_eq!((held.since, held.expires()), (asked, Some(asked + seconds(1000))));
     assert_eq!(held.deprecates(), Some(asked + seconds(900)));
 }
@@ -167,7 +167,7 @@ fn a_decline_is_repeated_four_times_and_the_next_attempt_comes_after_a_pause() {
     assert_eq!(
         asked.get(code::IA_NA),
         Some(requested.as_slice()),
-        "that address is not requested any longer"
+        "the declined address is no longer requested"
     );
 }
 
@@ -186,7 +186,7 @@ fn a_release_is_repeated_until_it_is_answered_or_was_sent_four_times() {
     bench.client.release(bench.now);
     bench.poll();
     bench.answer(Kind::Reply, &[association([0, 0], &[status(3)])]).unwrap();
-    assert!(bench.poll().is_empty() && bench.until.is_none(), "whatever the server says of it");
+    assert!(bench.poll().is_empty() && bench.until.is_none(), "the status of the answer does not matter");
 }
 
 #[test]
@@ -261,7 +261,7 @@ fn a_lease_from_before_that_nobody_confirms_is_used_and_renewed_when_that_is_due
         said.retain(|word| word != "probe 7");
         assert_eq!(said, ["Confirm", "Confirm", "unconfirmed 7", "Confirm", "Confirm", "Renew"]);
         assert_eq!(confirmed_for, seconds(10));
-        assert_eq!(bench.now - start, seconds(400), "T1 of the lease, which was 100 s old");
+        assert_eq!(bench.now - start, seconds(400), "T1 of the lease, which was 100 s old at the start");
     }
 }
 
@@ -270,7 +270,7 @@ fn a_lease_from_before_that_is_over_or_of_unknown_age_is_a_wish() {
     for (age, in_use) in [(seconds(1000), false), (seconds(1000), true), (Duration::MAX, true)] {
         let recorded = Recorded { lease: lease(), age, in_use };
         let mut bench = Bench::with(|now| Client::resume(config(), recorded, now, 1));
-        // Whoever uses its address is told to stop.
+        // A user of the address is told to stop.
         let expected = if in_use { &["lost Expired", "Solicit"][..] } else { &["Solicit"] };
         assert_eq!(bench.said(), expected);
         let requested = association([0, 0], &[address(IP, [0, 0])]).1;
@@ -314,7 +314,7 @@ impl Bench {
 
 #[test]
 fn another_servers_denial_waits_for_the_leases_own_server() {
-    // Of a lease from before that is in use or is to be, and of one that is renewed.
+    // With a recorded lease that is in use or not yet in use, and with a lease that is being rebound.
     for (mut bench, questions) in
         [(Bench::resumed(100, true), 4), (Bench::resumed(100, false), 2), (Bench::bound(), 2)]
     {
@@ -333,5 +333,5 @@ fn another_servers_denial_waits_for_the_leases_own_server() {
     let mut bench = Bench::resumed(100, true);
     bench.poll();
     bench.deny(SERVER).unwrap();
-    assert_eq!(bench.client.state(), State::Init, "its own server knows");
+    assert_eq!(bench.client.state(), State::Init, "its own server's denial counts at once");
 }

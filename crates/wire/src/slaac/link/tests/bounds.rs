@@ -1,4 +1,4 @@
-//! What a link takes of routers at the very bounds, and what it asks them when.
+//! Limits of what is accepted from routers, and the times of the solicitations.
 
 use super::super::*;
 use super::{HOUR, ip, prefix, said, seconds, settle};
@@ -96,7 +96,7 @@ fn settings_of_no_default_router_last_as_long_as_the_longest_of_what_else_it_say
     }
     let mut link = Link::new(now, 7);
     link.receive(&word(0, &[], &[]), now);
-    assert!(!link.offer(now).managed, "nothing says for how long");
+    assert!(!link.offer(now).managed, "no lifetime is advertised");
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn routers_are_asked_at_growing_pauses_each_a_tenth_off_at_most() {
             match link.poll(now) {
                 Action::Solicit => sent.push(now),
                 Action::Wait(until) => now = until.unwrap(),
-                Action::News => panic!("nobody has spoken"),
+                Action::News => panic!("no router has answered"),
             }
         }
         for (at, pair) in sent.windows(2).enumerate() {
@@ -136,7 +136,8 @@ fn a_link_that_comes_back_asks_anew_and_one_that_loses_its_router_asks_soon() {
     link.receive(&said("fe80::1", 1, &[]), now);
     assert!(link.has_heard());
     assert_eq!(settle(&mut link, now), (0, true));
-    // The router ends a second after it was asked: nobody is asked before the first pause is over.
+    // The router's lifetime ends a second after the last solicitation. No other is sent before the first
+    // pause is over.
     let second = now + seconds(1);
     assert_eq!(settle(&mut link, second), (0, true));
     assert_eq!(link.poll(second), Action::Wait(Some(now + FIRST_PAUSE)));
@@ -147,7 +148,7 @@ fn a_link_that_comes_back_asks_anew_and_one_that_loses_its_router_asks_soon() {
     link.link_up(later);
     assert!(!link.has_heard());
     assert_eq!(settle(&mut link, later).0, 1);
-    // One that is known still ends the search only when it speaks.
+    // A known router ends the solicitations only when it advertises.
     link.receive(&said("fe80::1", 1800, &[]), later);
     assert!(matches!(link.poll(later + seconds(4)), Action::Wait(_)));
 }
@@ -186,18 +187,18 @@ fn what_was_known_before_a_start_is_taken_once_and_only_what_lasts() {
     };
     let mut link = Link::new(now, 7);
     link.recall(known(0), now);
-    assert_eq!(count(&link), ([0; 4], [0; 2], None), "its time is over");
+    assert_eq!(count(&link), ([0; 4], [0; 2], None), "its lifetime is over");
     link.recall(known(60), now);
     assert_eq!(count(&link), ([1, 1, 1, 2], [2, 1], Some(1400)));
     link.recall(known(60), now);
-    assert_eq!(count(&link), ([1, 1, 1, 2], [2, 1], Some(1400)), "it is known already");
+    assert_eq!(count(&link), ([1, 1, 1, 2], [2, 1], Some(1400)), "the offer is already known");
     let other = Offer {
         routes: vec![Route { via: ip("fe80::2"), ..known(60).routes[0] }],
         routers: vec![Router { ip: ip("fe80::2"), ..known(60).routers[0] }],
         ..Offer::default()
     };
     link.recall(other, now);
-    assert_eq!(count(&link), ([2, 1, 1, 3], [2, 1], Some(1400)), "another router's way to the same");
+    assert_eq!(count(&link), ([2, 1, 1, 3], [2, 1], Some(1400)), "the same destination by another router");
     let many =
         (0..40u16).map(|last| (Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, last + 1), until(60))).collect();
     link.recall(Offer { dns: many, ..Offer::default() }, now);
