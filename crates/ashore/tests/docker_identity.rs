@@ -271,7 +271,7 @@ fn what_is_forgotten_is_free_again() {
         site.create_lan();
         site.start("web", "--ip 192.168.88.200");
         let (code, said) = site.refused("forget web");
-        assert!(code == Some(5) && said.contains("network `lan` now"), "{said}");
+        assert!(code == Some(5) && said.contains("attached to network `lan`"), "{said}");
         site.ok("rm -f web");
         site.start("web", "");
         assert_eq!(site.address_of("web").0, "192.168.88.200");

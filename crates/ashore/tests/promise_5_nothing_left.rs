@@ -217,7 +217,7 @@ fn a_lost_state_leaves_nothing_on_the_host_and_what_is_in_containers_is_told_of(
     assert!(told.contains("ashore:lan:db"), "{told}");
     // The remedy works.
     let mut shell = home.nas.command("sh").unwrap();
-    let (_, remedy) = told.rsplit_once(", or: ").unwrap();
+    let (_, remedy) = told.rsplit_once("to remove it: ").unwrap();
     Ran::of(engines.equip(shell.args(["-ec", remedy]))).unwrap().expect_success();
     assert_eq!(troubles(), [""; 0]);
     assert_bare(&db);

@@ -397,7 +397,7 @@ fn what_cannot_be_is_refused_and_nothing_touched() {
         ("--parent br0 --kind bridge --tagged", "--tagged is for ports in a VLAN"),
         ("--parent br0 --vlan 20 --tagged", "--tagged is for ports in a VLAN"),
         ("--parent br0 --kind macvlan --vlan 20", "bridge vlan add dev br0 vid 20 self"),
-        ("--parent br0.4095 --kind bridge", "from 1 to 4094"),
+        ("--parent br0.4095 --kind bridge", "1 to 4094"),
     ] {
         let ran = home.run(&format!("network create iot {options} --subnet 10.0.20.0/24"));
         assert!(ran.code == Some(3) && ran.stderr.contains(words), "{options}: {}", ran.stderr);

@@ -141,7 +141,7 @@ fn a_sub_interface_is_made_shared_and_deleted_with_its_last_network(site: &Site)
     site.assert_nothing_left();
 
     for (options, words) in
-        [("-o parent=eth0.4095", "from 1 to 4094"), ("-o parent=eth0 -o vlan=abc", "-o vlan=abc")]
+        [("-o parent=eth0.4095", "1 to 4094"), ("-o parent=eth0 -o vlan=abc", "-o vlan=abc")]
     {
         let ran = site.docker(&create("bad", options, "10.0.200.64/27"));
         assert!(ran.code != Some(0) && ran.stderr.contains(words), "{options}: {}", ran.stderr);
