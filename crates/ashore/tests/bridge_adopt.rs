@@ -470,7 +470,7 @@ fn what_does_not_fit_is_refused_before_anything_is_touched() {
     assert_eq!(seen(&home), before);
 
     home.create_lan();
-    refused("bridge adopt eth0 br0", 5, &["network `lan` by macvlan:bridge", "ashore network rm lan"]);
+    refused("bridge adopt eth0 br0", 5, &["network `lan` of kind macvlan:bridge", "ashore network rm lan"]);
     home.attach("lan", &web, "");
     refused("plan bridge adopt eth0 br0", 5, &["ashore network rm lan"]);
     home.ok("detach lan web");

@@ -103,11 +103,16 @@ fn a_panic_in_a_thread_that_it_needs_ends_it_and_the_next_start_loses_nothing() 
     let web = home.world.container("web").unwrap();
     let at = addresses(&home.attach("lan", &web, ""))[0];
     let pings = [home.laptop.pings(at), home.nas.pings(at), web.pings(ip(home::HOST))];
-    for thread in ["lan", "docker", "control", "leases", "routers", "later", "watch"] {
+    for thread in ["lan", "docker", "control", "leases", "routers", "deferred", "watch"] {
         home.daemon = None;
-        let mut daemon = home.nas.command(PROGRAM).unwrap();
+        // A thread without its fault must not keep the test for ever.
+        let mut daemon = home.nas.command("timeout").unwrap();
         let directory = home.directory.path();
-        daemon.arg("daemon").arg("--state").arg(directory.join("state")).arg("--run").arg(directory);
+        daemon
+            .args(["60", PROGRAM, "daemon", "--state"])
+            .arg(directory.join("state"))
+            .arg("--run")
+            .arg(directory);
         daemon.arg("--docker-plugin").arg(directory.join("plugins/ashore.sock"));
         let ended = Ran::of(daemon.env("ASHORE_FAULT", thread)).unwrap();
         // It ends by a signal, which an init system counts as a failure.

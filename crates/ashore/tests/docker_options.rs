@@ -43,7 +43,7 @@ fn an_interface_has_the_name_and_the_sysctls_that_were_asked_for() {
         site.engine_refuses(&run("typo", "ifname=lan0"), &["no option `ifname`", &format!("`{OPT}.ifname`")]);
         site.ok(&run("seven", &format!("{OPT}.ifname=lan7")));
         eventually("the other name is told", || {
-            site.home.ok("status").contains("`seven` has lan0 where lan7 was asked for")
+            site.home.ok("status").contains("`seven` has the link name lan0, but lan7 was asked for")
         });
 
         let sysctls = format!("{OPT}.sysctls=net.ipv4.conf.IFNAME.log_martians=1");

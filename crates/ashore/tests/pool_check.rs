@@ -298,7 +298,7 @@ fn what_cannot_be_asked_is_refused() {
             ("leased", 3, "hands out no IPv4 addresses of its own"),
             ("--ip-range fd88::/64", 3, "IPv6"),
             ("--parent eth7", 3, "eth7"),
-            ("--parent eth7 --ip-range 192.168.88.192/27", 3, "`eth7` is not there"),
+            ("--parent eth7 --ip-range 192.168.88.192/27", 3, "`eth7` does not exist"),
             ("--parent lo --ip-range 192.168.88.192/27", 3, "no MAC to ask a DHCP server from"),
         ] {
             let ran = asked.home.run(&format!("pool-check {options}"));

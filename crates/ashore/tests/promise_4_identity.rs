@@ -103,7 +103,7 @@ fn over_a_machine_that_has_its_address_meanwhile() {
     let container = home.world.container("web").unwrap();
     let meanwhile = addresses(&home.attach("lan", &container, ""));
     assert!(meanwhile.iter().all(|ip| !web.1.contains(ip)), "{meanwhile:?}");
-    let said = format!("`web` has {}: another machine had its own {}", meanwhile[0], web.1[0]);
+    let said = format!("`web` has {}: another machine had its own address {}", meanwhile[0], web.1[0]);
     assert!(home.status()["troubles"].to_string().contains(&said), "{}", home.status()["troubles"]);
     // It keeps what it has in place of its own address. Nothing else gets that either.
     home.ok("detach lan web");

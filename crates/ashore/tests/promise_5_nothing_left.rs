@@ -315,7 +315,7 @@ fn a_record_that_was_put_off_waits_for_a_disk_that_fails_and_is_no_hindrance() {
     let web = home.world.container("web").unwrap();
     // Of the threads that write the state, the one for requests still can.
     let faults =
-        strace.inject_in_threads(home.daemon().pid(), ["later", "watch"], "pwrite64", "error=ENOSPC");
+        strace.inject_in_threads(home.daemon().pid(), ["deferred", "watch"], "pwrite64", "error=ENOSPC");
     home.attach("lan", &web, "");
     reaches(&home.laptop, ip("192.168.88.192"));
     eventually("the disk is in trouble", || home.status()["troubles"].to_string().contains("state.redb"));

@@ -88,7 +88,7 @@ fn networks_that_do_not_fit_the_host() {
         (
             create("--parent eth0 --subnet 192.168.88.0/255.255.255.0"),
             2,
-            &["no subnet", "write 192.168.88.0/24"],
+            &["not a subnet", "write 192.168.88.0/24"],
         ),
         (create("--parent eth0 --subnet 0.0.0.0/0"), 3, &["0.0.0.0/0", "cannot be a LAN's"]),
         (create("--parent eth0 --subnet 224.0.0.0/24"), 3, &["224.0.0.0/24", "cannot be a LAN's"]),
@@ -209,7 +209,7 @@ fn networks_that_are_wrong_in_themselves() {
         (
             format!("{lan} --ip-range 192.168.88.0-192.168.88.1 --gateway 192.168.88.1"),
             3,
-            &["no address of the range", "192.168.88.0, the first", "the subnet's own address"],
+            &["no address of the range", "the first, 192.168.88.0", "the subnet's own address"],
         ),
         (format!("{lan} --ip-range 192.168.88.9/32"), 3, &["this host's own"]),
         (format!("{lan} --ip-range 192.168.88.20-192.168.88.10"), 2, &["192.168.88.20-192.168.88.10"]),

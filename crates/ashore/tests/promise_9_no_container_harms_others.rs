@@ -207,7 +207,7 @@ fn a_link_that_is_down_goes_too_and_one_that_is_gone_is_said_to_be() {
         inside.types("ip link del eth0");
         let ran = home.run("detach lan web");
         assert_eq!(ran.code, Some(0), "{}", ran.stderr);
-        ran.stderr.contains("no link of `web` was in")
+        ran.stderr.contains("no link of `web` was left in")
     });
     does_not_reach(&home.laptop, at);
 }
