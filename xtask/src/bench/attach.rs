@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use ashore_lab::{Daemon, Engines, Machine, World};
 use super::{Bench, machine, median};
 
 /// A program that attaches and detaches a container.
-trait Contender {
+pub(super) trait Contender {
     fn name(&self) -> &'static str;
     fn attach(&mut self, container: &Machine) -> anyhow::Result<()>;
     fn detach(&mut self, container: &Machine) -> anyhow::Result<()>;
@@ -91,10 +91,10 @@ fn check(laptop: &Machine, container: &Machine, name: &str) -> anyhow::Result<()
 }
 
 /// Requests on the control socket, as a front end makes them.
-struct Through<'a> {
-    network: &'a str,
-    daemon: &'a Daemon,
-    name: &'static str,
+pub(super) struct Through<'a> {
+    pub(super) network: &'a str,
+    pub(super) daemon: &'a Daemon,
+    pub(super) name: &'static str,
 }
 
 impl Through<'_> {
@@ -112,21 +112,28 @@ impl Through<'_> {
     }
 }
 
+impl Through<'_> {
+    /// Attaches a namespace under a name.
+    pub(super) fn put(&self, name: &str, netns: &Path) -> anyhow::Result<()> {
+        self.ask(&Request::Attach(AttachSpec {
+            network: self.network.parse()?,
+            name: name.parse()?,
+            netns: netns.to_owned(),
+            ips: Vec::new(),
+            mac: None,
+            ifname: "eth0".parse()?,
+            default_route: true,
+        }))
+    }
+}
+
 impl Contender for Through<'_> {
     fn name(&self) -> &'static str {
         self.name
     }
 
     fn attach(&mut self, container: &Machine) -> anyhow::Result<()> {
-        self.ask(&Request::Attach(AttachSpec {
-            network: self.network.parse()?,
-            name: container.name().parse()?,
-            netns: container.namespace().path().to_owned(),
-            ips: Vec::new(),
-            mac: None,
-            ifname: "eth0".parse()?,
-            default_route: true,
-        }))
+        self.put(container.name(), container.namespace().path())
     }
 
     fn detach(&mut self, container: &Machine) -> anyhow::Result<()> {
@@ -157,9 +164,9 @@ impl Contender for Whole<'_> {
 }
 
 /// The same netlink work by iproute2: one process for the host's side, one for the container's.
-struct Batch<'a> {
-    engines: &'a Engines,
-    nas: &'a Machine,
+pub(super) struct Batch<'a> {
+    pub(super) engines: &'a Engines,
+    pub(super) nas: &'a Machine,
 }
 
 impl Batch<'_> {

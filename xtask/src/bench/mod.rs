@@ -11,6 +11,7 @@ use crate::{cargo, execute, packages};
 mod attach;
 mod dhcp;
 mod docker;
+mod scale;
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
@@ -43,16 +44,26 @@ enum What {
         #[arg(long, default_value_t = 50)]
         rounds: usize,
     },
+    /// Attach, detach, status, start, memory and processor with 1 to 4,000 endpoints on one network
+    Scale {
+        /// How many endpoints; the first number is what the others are compared with
+        #[arg(long, value_delimiter = ',', default_value = "1,100,1000,4000")]
+        endpoints: Vec<usize>,
+        /// How many attaches at each
+        #[arg(long, default_value_t = 30)]
+        rounds: usize,
+    },
 }
 
 pub(crate) fn run(root: &Path, arguments: &BenchArgs) -> anyhow::Result<()> {
     packages::fetch(root).map_err(anyhow::Error::msg)?;
     execute(cargo().args(["build", "--release", "--package", "ashore"]))?;
     let bench = Bench { program: root.join("target/release/ashore"), directory: root.join("target/bench") };
-    match arguments.what {
-        What::Attach { rounds } => attach::run(&bench, rounds),
-        What::Dhcp { rounds, leases } => dhcp::run(&bench, root, rounds, leases),
-        What::Docker { rounds } => docker::run(&bench, rounds),
+    match &arguments.what {
+        What::Attach { rounds } => attach::run(&bench, *rounds),
+        What::Dhcp { rounds, leases } => dhcp::run(&bench, root, *rounds, *leases),
+        What::Docker { rounds } => docker::run(&bench, *rounds),
+        What::Scale { endpoints, rounds } => scale::run(&bench, endpoints, *rounds),
     }
 }
 

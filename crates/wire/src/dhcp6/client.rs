@@ -386,7 +386,7 @@ impl dhcp::Client for Client {
         }
         self.expire(now);
         if self.held_lease.held().is_some() {
-            self.confirm(now)
+            self.confirm(now);
         } else {
             self.phase = Phase::Init { at: now }
         }
