@@ -9,6 +9,7 @@ pub mod lease;
 pub mod moment;
 pub mod network;
 pub mod owner;
+pub mod ownership;
 pub mod pool;
 pub(crate) mod resolv;
 pub mod state;

@@ -7,6 +7,7 @@ use ashore_core::model::endpoint::Source;
 use ashore_core::model::identity::Seed;
 use ashore_core::model::inventory::{Inventory, ListedNetwork};
 use ashore_core::model::network::Network;
+use ashore_core::model::ownership::{EngineId, EngineKind};
 use ashore_core::model::state::{Change, State};
 use ashore_core::net::kind::{IpvlanMode, LinkKind, MacvlanMode};
 use ashore_core::rules::allocate::of_engines;
@@ -22,6 +23,11 @@ fn listed(driver: &str, options: &str) -> ListedNetwork {
             {{"net":"fd88::/64","range":"fd88::/64","gateway":null,"aux":{{}}}}]}}"#
     );
     serde_json::from_str(&text).unwrap()
+}
+
+/// The engine.
+fn engine() -> EngineId {
+    EngineId { kind: EngineKind::Docker, id: "e1".into() }
 }
 
 /// Containers as `NAME`, `NAME=ENDPOINT` and `NAME=ENDPOINT@SANDBOX`, on one network of an engine that has
@@ -59,8 +65,9 @@ fn carried_out(state: &State, changes: &[Change]) -> State {
 
 #[test]
 fn a_network_is_read_by_its_drivers_options() {
-    let kind =
-        |driver: &str, options: &str| listed(driver, options).adopted("e1", true).map(|network| network.kind);
+    let kind = |driver: &str, options: &str| {
+        listed(driver, options).adopted(&engine(), true).map(|network| network.kind)
+    };
     let parent = r#""parent":"eth0""#;
     for (driver, option, expected) in [
         ("macvlan", "", LinkKind::Macvlan(MacvlanMode::Bridge)),
@@ -86,7 +93,7 @@ fn a_network_is_read_by_its_drivers_options() {
             "{error:?}"
         );
     }
-    let network = listed("macvlan", parent).adopted("e1", true).unwrap();
+    let network = listed("macvlan", parent).adopted(&engine(), true).unwrap();
     assert_eq!(
         (network.name.as_str(), network.label(), network.parent.as_str()),
         (&ID[..12], "home", "eth0")

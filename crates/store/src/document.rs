@@ -8,6 +8,7 @@ use ashore_core::api::document::Document;
 use ashore_core::model::endpoint::{ByUser, Chosen, Endpoint, Source};
 use ashore_core::model::identity::{Identity, Scope};
 use ashore_core::model::network::Network;
+use ashore_core::model::ownership::Ownership;
 use ashore_core::model::pool::{Pool, PoolKey};
 use ashore_core::model::state::{Change, State};
 use ashore_core::net::name::EndpointName;
@@ -222,6 +223,7 @@ pub(crate) fn to_state(document: &Document) -> Result<State, DocumentError> {
         };
         state.apply(change);
     }
+    read_ownership(&mut state);
     read_placeholders(&mut state);
     match state.endpoints.values().find(|endpoint| state.network_of(endpoint).is_none()) {
         Some(orphan) => Err(DocumentError::Orphan {
@@ -234,6 +236,15 @@ pub(crate) fn to_state(document: &Document) -> Result<State, DocumentError> {
 
 fn read<T: serde::de::DeserializeOwned>(key: &str, value: &Value) -> Result<T, DocumentError> {
     serde_json::from_value(value.clone()).map_err(|source| DocumentError::Row { key: key.to_owned(), source })
+}
+
+/// Derives what older versions did not store as [`Ownership`]. They had Docker's endpoints and those of the
+/// command line, and Docker moves every link itself.
+fn read_ownership(state: &mut State) {
+    let in_netns = state.endpoints.values_mut().filter(|endpoint| endpoint.netns().is_some());
+    for endpoint in in_netns.filter(|endpoint| endpoint.ownership == Ownership::Docker) {
+        endpoint.ownership = Ownership::Cli;
+    }
 }
 
 /// Derives what older versions did not store as [`Chosen`] and [`ByUser`]. In those versions, an endpoint

@@ -1,5 +1,7 @@
 //! `ashore status`.
 
+use std::collections::BTreeSet;
+
 use ashore_core::api::reply::{EndpointReport, NetworkReport, Reply, Status};
 use ashore_core::api::request::Request;
 use ashore_core::model::endpoint::{Source, Stage};
@@ -25,8 +27,16 @@ fn print(status: &Status) {
     let networks: Vec<Vec<String>> = status.networks.iter().map(network_row).collect();
     table::print(&["NETWORK", "PARENT", "KIND", "SUBNET", "RANGE", "FREE", "SHIM", "ENDPOINTS"], &networks);
     say!("");
-    let endpoints: Vec<Vec<String>> = status.endpoints.iter().map(endpoint_row).collect();
-    table::print(&["NAME", "NETWORK", "MAC", "ADDRESS", "SOURCE", "STATE", "CONFLICTS"], &endpoints);
+    let mut endpoints: Vec<Vec<String>> = status.endpoints.iter().map(endpoint_row).collect();
+    let mut columns = vec!["NAME", "NETWORK", "MAC", "ADDRESS", "SOURCE", "STATE", "CONFLICTS"];
+    let engines = status.networks.iter().filter_map(|report| report.network.ownership().engine());
+    if engines.collect::<BTreeSet<_>>().len() > 1 {
+        columns.insert(1, "OF");
+        for (row, report) in endpoints.iter_mut().zip(&status.endpoints) {
+            row.insert(1, report.ownership.to_string());
+        }
+    }
+    table::print(&columns, &endpoints);
     for trouble in &status.troubles {
         say!("\n! {}", one_line(trouble));
     }

@@ -15,11 +15,10 @@ use ashore_core::api::refusal::Refusal;
 use ashore_core::api::reply::Reply;
 use ashore_core::api::request::Request;
 use ashore_core::model::endpoint::{Endpoint, Placement};
-use ashore_core::model::inventory::Inventory;
-use ashore_core::model::pool::PoolKey;
+use ashore_core::model::ownership::EngineKind;
 use ashore_core::model::state::{Change, State};
 use ashore_core::net::link::{Netns, Place};
-use ashore_core::net::name::{EndpointKey, EndpointName, IfName};
+use ashore_core::net::name::{EndpointKey, IfName};
 use ashore_core::net::observed::Observed;
 use ashore_core::net::step::Step;
 use ashore_core::plan::desired::desired;
@@ -46,6 +45,7 @@ mod claims;
 mod deferred;
 mod detach;
 mod engine_calls;
+mod engines;
 mod firewall;
 mod foreign_drivers;
 mod forget;
@@ -69,8 +69,8 @@ mod vlans;
 mod wrong_identity;
 
 pub(crate) use deferred::Wakers;
+use engines::Engines;
 use foreign_drivers::Strangers;
-use inventory::{Missing, Removed};
 use leases::Departed;
 use lost_namespaces::Lost;
 use missing_links::Unlinked;
@@ -102,17 +102,9 @@ struct Inner {
     leftovers: bool,
     /// Addresses that an attach is probing outside the lock.
     held: BTreeSet<IpAddr>,
-    /// Addresses of the engine's endpoints that the engine has not reserved again since it restarted.
-    unconfirmed: BTreeSet<IpAddr>,
     /// Endpoints whose links were missing and were made again. The first link may be in another namespace,
     /// where its container has moved it.
     remade: BTreeSet<EndpointKey>,
-    /// The engine's ids of endpoints that an engine may have been creating when it ended, and that the
-    /// restarted engine has not listed.
-    unknown_to_engine: BTreeSet<String>,
-    /// Pools with a range that Ashore chose and that the engine has not opened again since it restarted. When
-    /// the engine opens such a pool again, it names only the subnet.
-    unconfirmed_pools: Vec<(PoolKey, IfName)>,
     /// The last endpoint whose container was observed in turn.
     looked_into: Option<EndpointKey>,
     /// The steps that failed in the last reconciliation.
@@ -125,12 +117,8 @@ struct Inner {
     unreconciled: Option<Refusal>,
     /// Why the last write of the state failed.
     unwritten: Option<Refusal>,
-    /// What the container engine had when it was last asked.
-    inventory: Option<Inventory>,
-    /// What the engine's lists lack.
-    missing: Missing,
-    /// Adopted networks that the engine has removed and may create again.
-    removed: Vec<Removed>,
+    /// What is known of each container engine.
+    engines: Engines,
     /// Pools that may turn out to belong to networks of other drivers.
     strangers: Strangers,
     /// How often the engine's containers were reconnected.
@@ -155,9 +143,6 @@ struct Inner {
     children: RefCell<BTreeMap<(IfName, Mac), Instant>>,
     /// The last MACs of those parents whose endpoints share the parent's MAC.
     shared_macs: BTreeMap<IfName, Mac>,
-    /// The name that the next request on an engine's network is for, by the network's engine id, and until
-    /// when that request is expected.
-    expected: BTreeMap<String, (EndpointName, Instant)>,
 }
 
 impl Controller {
@@ -175,19 +160,14 @@ impl Controller {
             kernel,
             leftovers: false,
             held: BTreeSet::new(),
-            unconfirmed: BTreeSet::new(),
             remade: BTreeSet::new(),
-            unknown_to_engine: BTreeSet::new(),
-            unconfirmed_pools: Vec::new(),
             looked_into: None,
             failed: Vec::new(),
             left_out: RefCell::default(),
             unfinished: Cell::new(false),
             unreconciled: None,
             unwritten: None,
-            inventory: None,
-            missing: Missing::default(),
-            removed: Vec::new(),
+            engines: Engines::default(),
             strangers: Strangers::default(),
             attempts: Attempts::default(),
             left: Vec::new(),
@@ -200,10 +180,9 @@ impl Controller {
             unowned: Vec::new(),
             children: RefCell::default(),
             shared_macs: BTreeMap::new(),
-            expected: BTreeMap::new(),
         };
         // An engine may be in the middle of a start during which the last daemon was killed.
-        inner.begin();
+        EngineKind::ALL.into_iter().for_each(|kind| inner.begin(kind));
         Controller { inner: Mutex::new(inner), lan, lists, trial, resolv, wakers }
     }
 

@@ -1,6 +1,7 @@
 //! A container engine that the test plays. The test decides whether it tells for whom it asks, and when it
 //! lists its containers.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
@@ -9,8 +10,9 @@ use ashore_core::api::engine_call::{EngineCall, Owner, Preparation, Reservation}
 use ashore_core::api::refusal::Refusal;
 use ashore_core::api::reply::Reply;
 use ashore_core::api::request::Request;
-use ashore_core::model::inventory::{Inventory, ListedContainer, Membership};
+use ashore_core::model::inventory::{Inventory, ListedContainer, ListedNetwork, Membership};
 use ashore_core::model::lease::Addressing;
+use ashore_core::model::ownership::EngineKind;
 use ashore_core::model::pool::PoolKey;
 use ashore_core::rules::create::NetworkSpec;
 use ashore_core::rules::wrong_identity::WrongIdentity;
@@ -19,11 +21,13 @@ use ipnet::IpNet;
 
 use super::Home;
 
-const NETWORK: &str = "0123456789ab";
-
 /// The engine, with its network `lan`.
 pub struct Engine<'a> {
     home: &'a Home,
+    kind: EngineKind,
+    /// Its id, and its id of the network.
+    id: &'static str,
+    network: &'static str,
     pool: PoolKey,
     starts: std::cell::Cell<u32>,
 }
@@ -39,8 +43,17 @@ pub struct Running {
 
 impl<'a> Engine<'a> {
     pub fn begin(home: &'a Home, range: &str) -> Engine<'a> {
+        Engine::of_kind(EngineKind::Docker, home, range)
+    }
+
+    /// An engine of a kind. Two kinds may stand on one host.
+    pub fn of_kind(kind: EngineKind, home: &'a Home, range: &str) -> Engine<'a> {
+        let (id, network) = match kind {
+            EngineKind::Docker => ("engine", "0123456789ab"),
+            EngineKind::Podman => ("other engine", "fedcba987654"),
+        };
         let spec: NetworkSpec = serde_json::from_value(serde_json::json!({
-            "name": NETWORK, "engine": { "id": NETWORK, "name": "lan", "of": "engine" }, "parent": "eth0",
+            "name": network, "engine": { "kind": kind, "id": network, "name": "lan", "of": id }, "parent": "eth0",
             "subnets": ["192.168.88.0/24"], "ranges": [range], "gateways": ["192.168.88.1"],
         }))
         .unwrap();
@@ -49,12 +62,17 @@ impl<'a> Engine<'a> {
             range: Some(range.parse().unwrap()),
             addressing: Addressing::Range,
         };
-        let engine = Engine { home, pool, starts: std::cell::Cell::new(0) };
+        let engine = Engine { home, kind, id, network, pool, starts: std::cell::Cell::new(0) };
         engine.ask(EngineCall::CreateNetwork(spec)).unwrap();
         engine
     }
 
-    fn ask(&self, stage: EngineCall) -> Result<Reply, Refusal> {
+    /// Greets the daemon, as an engine does that has restarted.
+    pub fn restart(&self) {
+        self.ask(EngineCall::Begin(self.kind)).unwrap();
+    }
+
+    pub fn ask(&self, stage: EngineCall) -> Result<Reply, Refusal> {
         self.ask_for(&Request::EngineCall(stage))
     }
 
@@ -76,34 +94,56 @@ impl<'a> Engine<'a> {
     fn attach(&self, name: &str, sandbox: u32, told: bool, ip: Option<IpAddr>, mac: Option<Mac>) -> Running {
         let number = self.starts.get();
         self.starts.set(number + 1);
-        let owner = Owner {
+        let owner = self.owner(told.then_some(name));
+        let address = self.reserve(Some(owner), ip).unwrap();
+        let id = format!("{:?} endpoint{number}", self.kind);
+        let mac = self.prepare(&id, address, mac);
+        let sandbox = Some(format!("/run/{:?}/netns/{name}-{sandbox}", self.kind).into());
+        self.ask(EngineCall::Join { id: id.clone(), sandbox }).unwrap();
+        Running { id, name: name.to_owned(), address, mac }
+    }
+
+    /// What the engine tells about the container for which it asks.
+    pub fn owner(&self, name: Option<&str>) -> Owner {
+        Owner {
             formerly: None,
-            network: NETWORK.into(),
+            network: self.network.into(),
             network_name: Some("lan".into()),
-            name: told.then(|| name.parse().unwrap()),
+            name: name.map(|name| name.parse().unwrap()),
             mac: None,
-        };
-        let (owner, chosen) = (Some(owner), Vec::new());
-        let requested =
-            Reservation { asked_before: None, pool: self.pool, ip, gateway: false, owner, chosen };
-        let Reply::Address(address) = self.ask(EngineCall::Reserve(requested)).unwrap() else {
-            panic!("an address")
-        };
-        let id = format!("endpoint{number}");
+        }
+    }
+
+    /// Reserves an address.
+    pub fn reserve(&self, owner: Option<Owner>, ip: Option<IpAddr>) -> Result<IpNet, Refusal> {
+        let (engine, pool, chosen) = (self.kind, self.pool, Vec::new());
+        let requested = Reservation { engine, asked_before: None, pool, ip, gateway: false, owner, chosen };
+        match self.ask(EngineCall::Reserve(requested))? {
+            Reply::Address(address) => Ok(address),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Makes an endpoint with a reserved address.
+    pub fn prepare(&self, id: &str, address: IpNet, mac: Option<Mac>) -> Mac {
         let requested = Preparation {
-            network: NETWORK.into(),
-            id: id.clone(),
+            network: self.network.into(),
+            id: id.to_owned(),
             addresses: vec![address],
             mac,
             ifname: None,
             owner: None,
         };
-        let Reply::Prepared { mac: Some(mac) } = self.ask(EngineCall::Prepare(requested)).unwrap() else {
-            panic!("a MAC")
-        };
-        let sandbox = Some(format!("/run/docker/netns/{name}-{sandbox}").into());
-        self.ask(EngineCall::Join { id: id.clone(), sandbox }).unwrap();
-        Running { id, name: name.to_owned(), address, mac }
+        match self.ask(EngineCall::Prepare(requested)).unwrap() {
+            Reply::Prepared { mac: Some(mac) } => mac,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Announces that the next request is for this container.
+    pub fn expect(&self, name: &str) {
+        let (network, name) = (self.network.into(), name.parse().unwrap());
+        self.ask(EngineCall::Expect { network, name }).unwrap();
     }
 
     /// Starts a container. The engine tells its name.
@@ -146,7 +186,7 @@ impl<'a> Engine<'a> {
     /// Lists one container that is created but not started, with the address that its user chose.
     pub fn list_created(&self, name: &str, ip: IpAddr) {
         let there = Membership {
-            network: NETWORK.into(),
+            network: self.network.into(),
             endpoint: None,
             addresses: Vec::new(),
             mac: None,
@@ -159,9 +199,7 @@ impl<'a> Engine<'a> {
             memberships: vec![there],
             sandbox: None,
         };
-        let inventory =
-            Inventory { engine: "engine".into(), networks: Vec::new(), containers: vec![container] };
-        self.ask_for(&Request::TakeInventory(inventory)).unwrap();
+        self.take(Vec::new(), vec![container]);
     }
 
     /// Lists the running containers. Returns, in groups, the containers that must be connected again.
@@ -171,7 +209,7 @@ impl<'a> Engine<'a> {
             id: format!("container-{}", one.name),
             name: one.name.parse().unwrap(),
             memberships: vec![Membership {
-                network: NETWORK.into(),
+                network: self.network.into(),
                 endpoint: Some(one.id.clone()),
                 addresses: vec![one.address],
                 mac: Some(one.mac),
@@ -179,8 +217,29 @@ impl<'a> Engine<'a> {
             }],
             sandbox: None,
         };
-        let containers = running.iter().map(container).collect();
-        let inventory = Inventory { engine: "engine".into(), networks: Vec::new(), containers };
+        self.take(vec![self.lan()], running.iter().map(container).collect())
+    }
+
+    /// Its network `lan`, as its lists show it.
+    fn lan(&self) -> ListedNetwork {
+        ListedNetwork {
+            id: self.network.into(),
+            name: "lan".into(),
+            driver: "ashore".into(),
+            internal: false,
+            misuses_ipam: false,
+            options: BTreeMap::new(),
+            subnets: Vec::new(),
+        }
+    }
+
+    /// Sends a list.
+    pub fn take(
+        &self,
+        networks: Vec<ListedNetwork>,
+        containers: Vec<ListedContainer>,
+    ) -> Vec<Vec<WrongIdentity>> {
+        let inventory = Inventory { kind: self.kind, engine: self.id.into(), networks, containers };
         match self.ask_for(&Request::TakeInventory(inventory)).unwrap() {
             Reply::Inventoried { wrong_identities, .. } => wrong_identities,
             other => panic!("{other:?}"),

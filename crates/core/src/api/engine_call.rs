@@ -7,6 +7,7 @@ use ashore_wire::Mac;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use crate::model::ownership::EngineKind;
 use crate::model::pool::PoolKey;
 use crate::net::name::{EndpointName, IfName};
 use crate::rules::create::NetworkSpec;
@@ -18,8 +19,8 @@ use crate::rules::pools::PoolRequest;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum EngineCall {
-    /// The engine has restarted and will report what it still has.
-    Begin,
+    /// An engine of this kind has restarted and will report what it still has.
+    Begin(EngineKind),
     /// Reserves a subnet for a network that is about to be made. Answered by `Reply::Pool`.
     OpenPool(PoolRequest),
     /// Withdraws the reservation of the subnet.
@@ -92,6 +93,9 @@ pub enum EngineCall {
 /// An engine's request for an address.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reservation {
+    /// The kind of the engine. Networks of several engines may share a pool.
+    #[serde(default)]
+    pub engine: EngineKind,
     /// When the address was first requested, in seconds since 1970, if that reply was lost. An address that
     /// was reserved since then and belongs to no endpoint yet is the reply to this request.
     #[serde(default)]

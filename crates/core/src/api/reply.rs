@@ -14,6 +14,7 @@ use crate::model::endpoint::{Source, Stage};
 use crate::model::learned::Learned;
 use crate::model::lease::{LeaseRecord, LeaseRecord6};
 use crate::model::network::{EngineNetwork, Network};
+use crate::model::ownership::Ownership;
 use crate::model::pool::PoolKey;
 use crate::model::survey::PoolReport;
 use crate::net::name::{EndpointName, IfName};
@@ -152,6 +153,8 @@ pub struct EndpointReport {
     pub netns: Option<PathBuf>,
     /// The routers of its default routes.
     pub gateways: Vec<IpAddr>,
+    /// Whom its container belongs to.
+    pub ownership: Ownership,
     /// The source of its addresses.
     pub source: Source,
     /// What it uses of the LAN's router advertisements.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::learned::{Learned, LearnedAddress};
 use crate::model::lease::{LeaseRecord, LeaseRecord6};
+use crate::model::ownership::Ownership;
 use crate::net::family::Family;
 use crate::net::link::{Netns, Place, Tag};
 use crate::net::name::{EndpointKey, EndpointName, IfName, NetworkName};
@@ -55,6 +56,9 @@ pub struct Endpoint {
     pub lost: Vec<IpNet>,
     /// Whether it gets default routes.
     pub default_route: bool,
+    /// Whom its container belongs to.
+    #[serde(default, skip_serializing_if = "Ownership::is_docker")]
+    pub ownership: Ownership,
     /// Where its link is, under which name, and who moves it.
     #[serde(rename = "home")]
     pub placement: Placement,

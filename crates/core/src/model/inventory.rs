@@ -8,11 +8,17 @@ use ashore_wire::Mac;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use crate::model::endpoint::Endpoint;
+use crate::model::network::Network;
+use crate::model::ownership::{EngineId, EngineKind};
 use crate::net::name::EndpointName;
 
 /// An engine's networks and containers at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inventory {
+    /// The kind of the engine.
+    #[serde(default)]
+    pub kind: EngineKind,
     /// The engine's own id, which survives its restarts.
     pub engine: String,
     /// Its networks, of every driver.
@@ -87,6 +93,31 @@ pub struct Membership {
 }
 
 impl Inventory {
+    /// The engine whose list it is.
+    pub fn engine_id(&self) -> EngineId {
+        EngineId { kind: self.kind, id: self.engine.clone() }
+    }
+
+    /// Whether a network is known to be this engine's.
+    pub fn has_made(&self, network: &Network) -> bool {
+        let engine = network.engine.as_ref();
+        engine.is_some_and(|engine| engine.kind == self.kind && engine.of.as_ref() == Some(&self.engine))
+    }
+
+    /// Whether a network may be this engine's. A network that was never on a list may be any engine's of its
+    /// kind.
+    pub fn may_have_made(&self, network: &Network) -> bool {
+        let engine = network.engine.as_ref();
+        engine.is_some_and(|engine| {
+            engine.kind == self.kind && engine.of.as_ref().is_none_or(|of| *of == self.engine)
+        })
+    }
+
+    /// Whether an endpoint's container belongs to an engine of this kind.
+    pub fn has(&self, endpoint: &Endpoint) -> bool {
+        endpoint.ownership == self.kind.into()
+    }
+
     /// The engine's endpoints, with their containers.
     pub fn endpoints(&self) -> impl Iterator<Item = (&ListedContainer, &Membership, &str)> {
         self.containers.iter().flat_map(|container| {

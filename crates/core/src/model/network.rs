@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::endpoint::Endpoint;
 use crate::model::ipv6::Ipv6Mode;
 use crate::model::lease::{Addressing, Fallback, LeaseOptions};
+use crate::model::ownership::{EngineKind, Ownership};
 use crate::net::family::Family;
 use crate::net::kind::{LinkKind, MacvlanMode, PortOption};
 use crate::net::link::Tag;
@@ -75,6 +76,9 @@ pub struct Network {
 /// A network as a container engine knows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EngineNetwork {
+    /// The kind of the engine.
+    #[serde(default, skip_serializing_if = "EngineKind::is_docker")]
+    pub kind: EngineKind,
     /// The engine's id of the network, 64 hexadecimal digits with Docker.
     pub id: String,
     /// The name that the user gave it. The engine does not tell a driver this name, but its list contains it.
@@ -162,6 +166,11 @@ impl fmt::Display for Unassignable {
 }
 
 impl Network {
+    /// Whom the containers belong to that the network's maker attaches.
+    pub fn ownership(&self) -> Ownership {
+        self.engine.as_ref().map_or(Ownership::Cli, |engine| engine.kind.into())
+    }
+
     /// The subnet that contains an address.
     pub fn subnet_of(&self, ip: IpAddr) -> Option<&Subnet> {
         self.subnets.iter().find(|subnet| subnet.net.contains(&ip))

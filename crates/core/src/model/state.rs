@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::endpoint::Endpoint;
 use crate::model::identity::{Identity, Scope, Seed};
 use crate::model::network::Network;
+use crate::model::ownership::EngineKind;
 use crate::model::pool::{Pool, PoolKey};
 use crate::net::name::{EndpointKey, EndpointName, IfName, NetworkName};
 
@@ -178,7 +179,8 @@ impl State {
 
     /// The scope of the identities of a network's names.
     pub fn scope(network: &Network) -> Scope {
-        Scope(network.label().to_owned())
+        let kind = network.engine.as_ref().map_or(EngineKind::Docker, |engine| engine.kind);
+        Scope::of(kind, network.label())
     }
 
     /// The identity that is remembered for a name on a network.

@@ -8,6 +8,7 @@ use crate::model::inventory::{Inventory, ListedNetwork};
 use crate::model::ipv6::Ipv6Mode;
 use crate::model::lease::{Addressing, LeaseOptions};
 use crate::model::network::{EngineNetwork, Network, Subnet};
+use crate::model::ownership::EngineId;
 use crate::model::state::{Change, State};
 use crate::net::kind::{IpvlanMode, LinkKind, MacvlanMode};
 use crate::net::link::engine_link_name;
@@ -83,7 +84,7 @@ impl AdoptError {
 impl ListedNetwork {
     /// Returns the network as Ashore sees it after adoption. Guides to Docker's macvlan reserve an auxiliary
     /// address named `host` for a shim made by hand. That address becomes the address of Ashore's shim.
-    pub fn adopted(&self, engine: &str, host_access: bool) -> Result<Network, AdoptError> {
+    pub fn adopted(&self, engine: &EngineId, host_access: bool) -> Result<Network, AdoptError> {
         let option = |key: &str| self.options.get(key).map(String::as_str).filter(|value| !value.is_empty());
         let unknown = |option: &'static str, value: &str| AdoptError::Option {
             name: self.name.clone(),
@@ -114,9 +115,10 @@ impl ListedNetwork {
         Ok(Network {
             name: name_of(&self.id),
             engine: Some(EngineNetwork {
+                kind: engine.kind,
                 id: self.id.clone(),
                 name: Some(self.name.clone()),
-                of: Some(engine.to_owned()),
+                of: Some(engine.id.clone()),
             }),
             parent: parent.parse::<IfName>().map_err(|_| unknown("parent", parent))?,
             vlan: None,
@@ -161,7 +163,7 @@ impl State {
         if self.network_of_engine(&listed.id).is_some_and(|network| !network.adopted) {
             return Err(AdoptError::OwnNetwork(listed.name.clone()));
         }
-        let network = listed.adopted(&inventory.engine, host_access)?;
+        let network = listed.adopted(&inventory.engine_id(), host_access)?;
         if network.host_access && network.kind.hides_from_host() {
             return Err(NetworkError::NoHostAccess(network.kind).into());
         }
@@ -179,7 +181,7 @@ impl State {
         host: &View,
     ) -> Option<&'a ListedNetwork> {
         let listed = inventory.networks.iter().find(|listed| listed.name == gone.label())?;
-        let now = listed.adopted(&inventory.engine, gone.host_access).ok()?;
+        let now = listed.adopted(&inventory.engine_id(), gone.host_access).ok()?;
         let nets = |network: &Network| network.subnets.iter().map(|subnet| subnet.net).collect::<Vec<_>>();
         let same_parent = host.resolved(&now.parent) == host.resolved(&gone.parent);
         let same = now.kind == gone.kind && same_parent && nets(&now) == nets(gone);
@@ -208,6 +210,7 @@ impl State {
                     lost: Vec::new(),
                     stand_ins: Vec::new(),
                     default_route: false,
+                    ownership: inventory.kind.into(),
                     placement: Placement::Engine {
                         id: Some(endpoint.to_owned()),
                         ifname: engine_link_name(&network.name, &container.name),

@@ -14,6 +14,7 @@ use crate::model::identity::{Identity, Scope};
 use crate::model::learned::Learned;
 use crate::model::lease::Addressing;
 use crate::model::network::{Network, Subnet};
+use crate::model::ownership::Ownership;
 use crate::model::state::{Change, State};
 use crate::net::family::Family;
 use crate::net::kind::{LinkKind, MacvlanMode};
@@ -227,6 +228,7 @@ impl State {
             learned: None,
             lost: Vec::new(),
             default_route: spec.default_route,
+            ownership: Ownership::Cli,
             placement: Placement::Netns { netns: netns.clone(), ifname: spec.ifname.clone() },
             stage: Stage::Attaching,
             since: now,

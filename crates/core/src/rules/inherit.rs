@@ -71,7 +71,8 @@ impl State {
             // An identity of a network that belongs to no engine is of an endpoint that a user has named.
             let own = self.networks.values().filter(|network| network.engine.is_none());
             let own: BTreeSet<_> = own.map(State::scope).collect();
-            let of_engines = scopes.filter(move |scope| !own.contains(scope));
+            let of_engines =
+                scopes.filter(move |scope| scope.kind() == inventory.kind && !own.contains(scope));
             of_engines.flat_map(|scope| self.renamed(scope, formerly, name)).collect::<Vec<_>>()
         })
         .collect()
@@ -125,6 +126,7 @@ mod tests {
     use crate::model::identity::{Identity, Scope, Seed};
     use crate::model::inventory::{ListedContainer, Membership};
     use crate::model::network::EngineNetwork;
+    use crate::model::ownership::EngineKind;
     use crate::rules::learn::tests::{endpoint, network};
 
     fn of(name: &str) -> String {
@@ -172,7 +174,12 @@ mod tests {
     #[test]
     fn what_a_long_name_had_is_its_own_where_it_is_no_others() {
         let lan = Network {
-            engine: Some(EngineNetwork { id: "1".into(), name: Some("lan".into()), of: None }),
+            engine: Some(EngineNetwork {
+                kind: EngineKind::Docker,
+                id: "1".into(),
+                name: Some("lan".into()),
+                of: None,
+            }),
             ..network("range")
         };
         let (one, other) = (format!("{}-1", "a".repeat(70)), format!("{}-2", "a".repeat(70)));
@@ -193,6 +200,7 @@ mod tests {
         state.apply(Change::PutNetwork(lan.clone()));
         state.apply(Change::PutIdentity(scope.clone(), cut.clone(), identity.clone()));
         let listed = |names: &[&str]| Inventory {
+            kind: EngineKind::Docker,
             engine: "engine".into(),
             networks: Vec::new(),
             containers: names.iter().map(|name| listed(name)).collect(),
@@ -215,7 +223,8 @@ mod tests {
     #[test]
     fn one_that_runs_while_the_version_changes_keeps_its_place() {
         let mut state = State::new(Seed([7; 16]));
-        let engine = EngineNetwork { id: "1".into(), name: Some("lan".into()), of: None };
+        let engine =
+            EngineNetwork { kind: EngineKind::Docker, id: "1".into(), name: Some("lan".into()), of: None };
         state.apply(Change::PutNetwork(Network { engine: Some(engine), ..network("range") }));
         let long = "a".repeat(70);
         let cut: EndpointName = "a".repeat(63).parse().unwrap();
@@ -235,8 +244,12 @@ mod tests {
             chosen: Vec::new(),
         };
         let container = ListedContainer { memberships: vec![there], ..listed(&long) };
-        let inventory =
-            Inventory { engine: "engine".into(), networks: Vec::new(), containers: vec![container] };
+        let inventory = Inventory {
+            kind: EngineKind::Docker,
+            engine: "engine".into(),
+            networks: Vec::new(),
+            containers: vec![container],
+        };
         let after = state.with(&state.learnt(&inventory, None, 2));
         let name = EndpointName::of_container(&long);
         let endpoint = after.endpoint_of_engine("2").unwrap();

@@ -67,12 +67,13 @@ impl State {
     }
 
     /// Names that are remembered with a lease and whose containers are gone, with the seconds after which the
-    /// lease is released. A stopped container of an engine is not gone, and without a list no container of an
-    /// engine is. With `on_stop`, a stopped container counts as gone.
-    pub fn gone_with_lease(
-        &self,
-        inventory: Option<&Inventory>,
-    ) -> impl Iterator<Item = (&(Scope, EndpointName), u32)> {
+    /// lease is released. A stopped container of an engine is not gone, and without the list of that very
+    /// engine none of its containers is. With `on_stop`, a stopped container counts as gone. `lists` has the
+    /// last list of each engine.
+    pub fn gone_with_lease<'a>(
+        &'a self,
+        lists: &'a [&'a Inventory],
+    ) -> impl Iterator<Item = (&'a (Scope, EndpointName), u32)> {
         let attached: BTreeSet<(Scope, &EndpointName)> = self
             .endpoints
             .values()
@@ -87,18 +88,24 @@ impl State {
                 Release::OnRemove(after) => (after, true),
             };
             let (scope, name) = key;
-            let mut of_engines =
-                self.networks.values().filter(|network| network.engine.is_some()).map(State::scope);
-            let stopped = match inventory {
-                Some(listed) => listed.containers.iter().any(|container| container.name == *name),
-                None => of_engines.any(|of| of == *scope),
-            };
-            let stopped = may_stop && stopped;
+            let stopped = may_stop && self.may_be_stopped(scope, name, lists);
             // An endpoint whose name is not known yet may have the lease.
             let in_use = self.endpoints.values().filter_map(|endpoint| endpoint.lease.as_ref());
             let in_use = in_use.into_iter().any(|record| identity.client_ids().any(|id| *id == record.id));
             (!stopped && !in_use && !attached.contains(&(scope.clone(), name))).then_some((key, after))
         })
+    }
+
+    /// Whether an engine may still have a container that is not running: one that an engine lists, or any of
+    /// an engine whose list is not known.
+    fn may_be_stopped(&self, scope: &Scope, name: &EndpointName, lists: &[&Inventory]) -> bool {
+        let mut of_kind = lists.iter().filter(|list| list.kind == scope.kind());
+        let is_listed = of_kind.any(|list| list.containers.iter().any(|container| container.name == *name));
+        let mut engines = self
+            .networks
+            .values()
+            .filter(|network| network.engine.is_some() && State::scope(network) == *scope);
+        is_listed || engines.any(|network| !lists.iter().any(|list| list.may_have_made(network)))
     }
 
     /// Whether a DHCP server would receive a message for a name now. As far as this host can tell, that is so

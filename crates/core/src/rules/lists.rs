@@ -32,9 +32,10 @@ impl State {
 
     fn network_names(&self, inventory: &Inventory) -> Vec<Change> {
         let of_engine = |network: &Network| {
-            let known = network.engine.as_ref()?;
+            let known = network.engine.as_ref().filter(|known| known.kind == inventory.kind)?;
             let listed = inventory.networks.iter().find(|listed| listed.id == known.id)?;
             let engine = EngineNetwork {
+                kind: known.kind,
                 id: known.id.clone(),
                 name: Some(listed.name.clone()),
                 of: Some(inventory.engine.clone()),
@@ -85,7 +86,7 @@ impl State {
     /// use.
     fn called_otherwise<'a>(&'a self, inventory: &'a Inventory, last: Option<&Inventory>) -> Vec<Called<'a>> {
         let of = |(container, _, id): (&'a ListedContainer, &Membership, &str)| {
-            let endpoint = self.endpoint_of_engine(id)?;
+            let endpoint = self.endpoint_of_engine(id).filter(|there| inventory.has(there))?;
             let network = self.network_of(endpoint).filter(|network| !network.adopted)?;
             let is_called_so = endpoint.name == container.name && !endpoint.is_unnamed();
             let renamed = !endpoint.is_unnamed() && !was_mistaken(endpoint, container, inventory, last);
@@ -118,13 +119,11 @@ impl State {
     pub fn forgotten_networks(&self, inventory: &Inventory) -> Vec<&Network> {
         let listed: BTreeSet<&str> = inventory.networks.iter().map(|network| network.id.as_str()).collect();
         let forgotten = |network: &&Network| {
-            network.engine.as_ref().is_some_and(|engine| {
-                let its_own = match &engine.of {
-                    Some(of) => *of == inventory.engine,
-                    None => self.endpoints_on(&network.name).next().is_none(),
-                };
-                its_own && !listed.contains(engine.id.as_str())
-            })
+            let unused =
+                || inventory.may_have_made(network) && self.endpoints_on(&network.name).next().is_none();
+            let is_listed =
+                || network.engine.as_ref().is_some_and(|engine| listed.contains(engine.id.as_str()));
+            (inventory.has_made(network) || unused()) && !is_listed()
         };
         self.networks.values().filter(forgotten).collect()
     }
@@ -134,8 +133,8 @@ impl State {
     pub fn forgotten_endpoints(&self, inventory: &Inventory) -> Vec<&Endpoint> {
         let listed: BTreeSet<&str> = inventory.endpoints().map(|(_, _, id)| id).collect();
         let forgotten = |endpoint: &&Endpoint| {
-            let engine = self.network_of(endpoint).and_then(|network| network.engine.as_ref());
-            engine.is_some_and(|engine| engine.of.as_ref() == Some(&inventory.engine))
+            self.network_of(endpoint).is_some_and(|network| inventory.has_made(network))
+                && inventory.has(endpoint)
                 && endpoint.netns().is_none()
                 && !endpoint.engine_id().is_some_and(|id| listed.contains(id))
         };

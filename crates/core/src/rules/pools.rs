@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::lease::{Addressing, LeaseOptions};
 use crate::model::network::{Network, Subnet};
+use crate::model::ownership::EngineKind;
 use crate::model::pool::{ANY_SUBNET, Pool, PoolKey};
 use crate::model::state::{Change, State};
 use crate::model::survey::PoolReport;
@@ -50,9 +51,10 @@ impl State {
         self.networks.values().filter_map(move |network| Some((network, key.find_in(network)?)))
     }
 
-    /// The pools of engines' networks whose range Ashore chose, with their parents.
-    pub fn chosen_pools(&self) -> Vec<(PoolKey, IfName)> {
-        let engines = self.networks.values().filter(|network| network.engine.is_some());
+    /// The pools of an engine's networks whose range Ashore chose, with their parents.
+    pub fn chosen_pools(&self, kind: EngineKind) -> Vec<(PoolKey, IfName)> {
+        let of_kind = |network: &&Network| network.engine.as_ref().is_some_and(|engine| engine.kind == kind);
+        let engines = self.networks.values().filter(of_kind);
         let subnets = engines.flat_map(|network| network.subnets.iter().map(move |subnet| (network, subnet)));
         let chosen = subnets.filter(|(_, subnet)| subnet.chosen);
         chosen.map(|(network, subnet)| (PoolKey::of(network, subnet), network.parent.clone())).collect()

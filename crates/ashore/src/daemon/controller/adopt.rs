@@ -29,7 +29,7 @@ impl Controller {
             inner.commit(changes)?;
             match inner.carry_out(&observed, &[]) {
                 Ok(observed) => {
-                    inner.let_removed_be(network.label());
+                    inner.engines.let_removed_be(network.label());
                     self.follow(&inner, &observed);
                 }
                 Err(refusal) => {
@@ -53,7 +53,7 @@ impl Controller {
     pub(super) fn unadopt(&self, network: &str) -> Result<Reply, Refusal> {
         let mut inner = self.lock();
         let netns = all_netns(inner.state());
-        let removed = inner.let_removed_be(network);
+        let removed = inner.engines.let_removed_be(network);
         let changes = match inner.state().unadopting(network) {
             // Docker has removed the network already.
             Err(AdoptError::NotAdopted(_)) if removed => return Ok(Reply::Done { warnings: Vec::new() }),
@@ -91,7 +91,9 @@ impl Controller {
 impl Inner {
     fn adopting(&self, spec: &AdoptSpec) -> Result<(Network, Vec<Change>), Refusal> {
         let none = || refusal::adopt(&AdoptError::NotAdopted(spec.network.clone()));
-        let inventory = self.inventory.as_ref().ok_or_else(none)?;
+        let mut lists = self.engines.inventories();
+        let has_it = |inventory: &&Inventory| inventory.network_called(&spec.network).is_some();
+        let inventory = lists.clone().find(has_it).or_else(|| lists.next()).ok_or_else(none)?;
         self.adopting_of(inventory, &spec.network, spec.host_access)
     }
 

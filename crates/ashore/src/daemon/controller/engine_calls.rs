@@ -27,10 +27,10 @@ const EXPECTED_FOR: Duration = Duration::from_secs(5);
 impl Controller {
     pub(super) fn engine_call(&self, stage: EngineCall) -> Result<Reply, Refusal> {
         match stage {
-            EngineCall::Begin => {
+            EngineCall::Begin(kind) => {
                 let mut inner = self.lock();
-                inner.begin();
-                inner.note_unfinished_ones();
+                inner.begin(kind);
+                inner.note_unfinished_ones(kind);
                 Ok(done())
             }
             EngineCall::OpenPool(requested) => self.open_pool(&requested),
@@ -43,8 +43,12 @@ impl Controller {
             }
             EngineCall::Expect { network, name } => {
                 let (mut inner, now) = (self.lock(), Instant::now());
-                inner.expected.retain(|_, (_, until)| now < *until);
-                inner.expected.insert(network, (name, now + EXPECTED_FOR));
+                let engine =
+                    inner.state().network_of_engine(&network).and_then(|there| there.engine.as_ref());
+                let kind = engine.map(|engine| engine.kind).unwrap_or_default();
+                let expected = &mut inner.engines.calls_mut(kind).expected;
+                expected.retain(|_, (_, until)| now < *until);
+                expected.insert(network, (name, now + EXPECTED_FOR));
                 Ok(done())
             }
             EngineCall::Foresee { pool, ip } => {

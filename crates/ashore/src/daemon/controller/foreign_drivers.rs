@@ -110,7 +110,8 @@ impl Inner {
     /// Notes which of an engine's networks have Ashore's IPAM driver and another network driver, and logs new
     /// ones.
     pub(super) fn note_strangers(&mut self, inventory: &Inventory) {
-        let before = self.inventory.iter().flat_map(misusing).map(|network| &network.id);
+        let last = self.engines.last_of(&inventory.engine_id());
+        let before = last.into_iter().flat_map(misusing).map(|network| &network.id);
         let before: BTreeSet<&String> = before.collect();
         for network in misusing(inventory).filter(|network| !before.contains(&network.id)) {
             tracing::error!("{}", trouble(network));
@@ -123,12 +124,12 @@ impl Inner {
 
     /// Reports the networks that have Ashore's IPAM driver and another network driver.
     pub(super) fn stranger_troubles(&self) -> Vec<String> {
-        self.inventory.iter().flat_map(misusing).map(trouble).collect()
+        self.engines.inventories().flat_map(misusing).map(trouble).collect()
     }
 
     /// Returns such a network that uses a pool.
     fn misusing(&self, pool: &PoolKey) -> Option<&ListedNetwork> {
-        self.inventory.iter().flat_map(misusing).find(|network| has_pool(network, pool))
+        self.engines.inventories().flat_map(misusing).find(|network| has_pool(network, pool))
     }
 }
 

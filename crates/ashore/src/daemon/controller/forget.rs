@@ -2,6 +2,7 @@
 
 use ashore_core::api::refusal::{Refusal, RefusalKind};
 use ashore_core::api::reply::Reply;
+use ashore_core::model::identity::Scope;
 use ashore_core::model::network::Network;
 use ashore_core::model::state::{Change, State};
 use ashore_core::net::name::EndpointName;
@@ -11,10 +12,10 @@ use super::Controller;
 impl Controller {
     pub(super) fn forget(&self, network: Option<&str>, name: &EndpointName) -> Result<Reply, Refusal> {
         let mut inner = self.lock();
-        let on = |label: &str| network.is_none_or(|wanted| wanted == label);
+        let on = |scope: &Scope| network.is_none_or(|wanted| wanted == scope.label());
         let attached = inner.state().endpoints.values().find(|endpoint| {
-            let label = inner.state().network_of(endpoint).map(State::scope);
-            endpoint.name == *name && label.is_some_and(|label| on(&label.0))
+            let scope = inner.state().network_of(endpoint).map(State::scope);
+            endpoint.name == *name && scope.is_some_and(|scope| on(&scope))
         });
         if let Some(endpoint) = attached {
             let there = inner.state().network_of(endpoint);
@@ -30,8 +31,7 @@ impl Controller {
                 hint: Some(hint),
             });
         }
-        let known =
-            inner.state().identities.iter().filter(|((scope, known), _)| known == name && on(&scope.0));
+        let known = inner.state().identities.iter().filter(|((scope, known), _)| known == name && on(scope));
         let (mut changes, mut dropped) = (Vec::new(), Vec::new());
         for ((scope, name), identity) in known {
             changes.push(Change::DelIdentity(scope.clone(), name.clone()));

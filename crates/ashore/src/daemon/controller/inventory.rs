@@ -1,6 +1,6 @@
 //! What an engine's list tells: names, what the engine has forgotten, and the endpoints of adopted networks.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use ashore_core::api::refusal::Refusal;
@@ -8,6 +8,7 @@ use ashore_core::api::reply::Reply;
 use ashore_core::model::endpoint::{Endpoint, Stage};
 use ashore_core::model::inventory::Inventory;
 use ashore_core::model::network::Network;
+use ashore_core::model::ownership::EngineKind;
 use ashore_core::model::pool::PoolKey;
 use ashore_core::model::state::Change;
 use ashore_core::net::name::{EndpointKey, EndpointName, IfName};
@@ -24,17 +25,6 @@ pub(super) const GRACE: Duration = Duration::from_secs(30);
 #[derive(Debug, Default)]
 pub(super) struct Missing {
     since: BTreeMap<Item, Instant>,
-    /// Endpoints, by the engine's id, whose links were handed to the engine and that no list has shown since.
-    /// Their containers are starting, however long that takes. An engine that restarts has forgotten them.
-    starting: BTreeSet<String>,
-}
-
-/// An adopted network that its engine has removed.
-#[derive(Debug)]
-pub(super) struct Removed {
-    /// The engine.
-    of: String,
-    network: Network,
 }
 
 /// Something that the state has and that the engine should have too.
@@ -48,26 +38,6 @@ enum Item {
 }
 
 impl Missing {
-    /// Notes that the link of an endpoint was handed to the engine.
-    pub(super) fn starts(&mut self, endpoint: &str) {
-        self.starting.insert(endpoint.to_owned());
-    }
-
-    /// Whether a container is starting that no list has shown since.
-    pub(super) fn awaits_start(&self) -> bool {
-        !self.starting.is_empty()
-    }
-
-    /// Whether the container of an endpoint is starting, according to the lists so far.
-    pub(super) fn is_starting(&self, endpoint: &str) -> bool {
-        self.starting.contains(endpoint)
-    }
-
-    /// Notes that the engine has restarted.
-    pub(super) fn none_starts(&mut self) {
-        self.starting.clear();
-    }
-
     /// Returns those of the missing items that have been missing for long enough.
     fn given_up(&mut self, missing: &[Item]) -> Vec<Item> {
         let now = Instant::now();
@@ -79,14 +49,14 @@ impl Missing {
 }
 
 impl Controller {
-    /// Takes over what an engine has.
+    /// Takes over what an engine has. The list says nothing about other engines.
     pub(super) fn take_inventory(&self, inventory: Inventory) -> Result<Reply, Refusal> {
         let mut inner = self.lock();
+        let engine = inventory.engine_id();
         // An engine that sends a list has told everything that it still has.
-        inner.unconfirmed.clear();
+        inner.nothing_is_unconfirmed(&engine);
         inner.keep_unknown_ones(&inventory);
-        inner.unconfirmed_pools.clear();
-        let names = inner.state().learnt(&inventory, inner.inventory.as_ref(), now());
+        let names = inner.state().learnt(&inventory, inner.engines.last_of(&engine), now());
         if !names.is_empty() {
             inner.commit(names)?;
             // A container's addresses in advertised prefixes depend on its name.
@@ -121,9 +91,9 @@ impl Controller {
             // A link that was left behind may be in the way.
             self.search_soon();
         }
-        let waiting = postponed || !inner.missing.since.is_empty();
+        let waiting = postponed || !inner.engines.view(engine).missing.since.is_empty();
         inner.note_strangers(&inventory);
-        inner.inventory = Some(inventory);
+        inner.engines.keep(inventory);
         if inner.vlans.spare() {
             // The network for which the interface stayed may be gone.
             inner.leftovers = true;
@@ -137,8 +107,8 @@ impl Inner {
     /// Makes the endpoints of adopted networks those that the engine has, and releases networks that the
     /// engine has removed. If something changed, returns the endpoints that are new or have changed.
     fn follow_adopted(&mut self, inventory: &Inventory) -> Result<Option<Vec<Endpoint>>, Refusal> {
-        let adopted: Vec<Network> =
-            self.state().networks.values().filter(|network| network.adopted).cloned().collect();
+        let its = |network: &&Network| network.adopted && inventory.has_made(network);
+        let adopted: Vec<Network> = self.state().networks.values().filter(its).cloned().collect();
         let mut changes = Vec::new();
         for network in &adopted {
             let removed = self.state().forgotten_networks(inventory).contains(&network);
@@ -147,15 +117,16 @@ impl Inner {
                 _ => self.state().followed(inventory, network, now()),
             });
         }
-        self.removed.retain(|gone| inventory.engine == gone.of);
         for network in adopted {
             if !self.state().with(&changes).networks.contains_key(&network.name) {
                 tracing::info!(
                     network = network.label(),
-                    "Docker has removed it; it is adopted again if Docker creates it again"
+                    "{engine} has removed it; it is adopted again if {engine} creates it again",
+                    engine = inventory.kind
                 );
-                self.removed.retain(|gone| gone.network.label() != network.label());
-                self.removed.push(Removed { of: inventory.engine.clone(), network });
+                let removed = &mut self.engines.view(inventory.engine_id()).removed;
+                removed.retain(|gone| gone.label() != network.label());
+                removed.push(network);
             }
         }
         let put = |change: &Change| match change {
@@ -170,16 +141,16 @@ impl Inner {
     /// Adopts networks again that an engine has created again: `docker compose down` removes them, and `up`
     /// creates new ones with the same names.
     fn adopt_again(&mut self, inventory: &Inventory) -> bool {
-        if self.removed.is_empty() {
+        if self.engines.view(inventory.engine_id()).removed.is_empty() {
             return false;
         }
         // The next list is early enough.
         let Ok(Observed { host, .. }) = self.observe(&[]) else { return false };
         let mut any = false;
-        for gone in std::mem::take(&mut self.removed) {
-            let network = &gone.network;
-            let Some(listed) = self.state().made_anew(inventory, network, &host) else {
-                self.removed.push(gone);
+        let mut still_removed = Vec::new();
+        for network in std::mem::take(&mut self.engines.view(inventory.engine_id()).removed) {
+            let Some(listed) = self.state().made_anew(inventory, &network, &host) else {
+                still_removed.push(network);
                 continue;
             };
             let adopted = self.adopting_of(inventory, &listed.id, network.host_access);
@@ -190,45 +161,39 @@ impl Inner {
                         network = network.label(),
                         "was created again, but cannot be adopted again: {refusal}"
                     );
-                    self.removed.push(gone);
+                    still_removed.push(network);
                     continue;
                 }
             }
             any = true;
         }
+        self.engines.view(inventory.engine_id()).removed = still_removed;
         any
     }
 
-    /// Reports adopted networks that Docker has removed and created again in another form.
+    /// Reports adopted networks that their engine has removed and created again in another form.
     pub(super) fn removed_troubles(&self) -> Vec<String> {
-        let Some(inventory) = &self.inventory else { return Vec::new() };
-        let told = self.removed.iter().map(|gone| gone.network.label()).filter(|label| {
-            let there = inventory.networks.iter().find(|listed| listed.name == **label);
+        let told = self.engines.removed().filter(|(gone, inventory)| {
+            let there = inventory.networks.iter().find(|listed| listed.name == gone.label());
             let is_own = |id: &str| self.state().network_of_engine(id).is_some();
             there
                 .is_some_and(|listed| ["macvlan", "ipvlan"].contains(&&*listed.driver) && !is_own(&listed.id))
         });
-        let told = told.map(|label| {
+        let told = told.map(|(gone, Inventory { kind, .. })| {
+            let label = gone.label();
             format!(
-                "network `{label}` was adopted, and Docker has created it again since: the host does not reach its containers; \
+                "network `{label}` was adopted, and {kind} has created it again since: the host does not reach its containers; \
                  try: ashore adopt {label}"
             )
         });
         told.collect()
     }
 
-    /// Forgets a removed network, so that it is not adopted again. Returns whether there was one.
-    pub(super) fn let_removed_be(&mut self, label: &str) -> bool {
-        let before = self.removed.len();
-        self.removed.retain(|gone| gone.network.label() != label);
-        self.removed.len() < before
-    }
-
     /// Gives up what the engine has forgotten. An engine says nothing about it if it was killed in between,
     /// or if it restores endpoints under live-restore.
     fn collect_garbage(&mut self, inventory: &Inventory) -> Result<bool, Refusal> {
         let state = self.store.state();
-        let starting = &mut self.missing.starting;
+        let starting = &mut self.engines.calls_mut(inventory.kind).starting;
         inventory.endpoints().for_each(|(_, _, id)| _ = starting.remove(id));
         starting.retain(|id| state.endpoint_of_engine(id).is_some());
         let endpoints = state.forgotten_endpoints(inventory).into_iter();
@@ -245,9 +210,10 @@ impl Inner {
                 .into_iter()
                 .map(|network| Item::Network(network.name.clone())),
         );
-        // A pool exists only between the engine's first call about a network and its second.
-        missing.extend(state.pools.keys().copied().map(Item::Pool));
-        let given_up = self.missing.given_up(&missing);
+        // A pool exists only between Docker's first call about a network and its second.
+        let pools = state.pools.keys().filter(|_| inventory.kind == EngineKind::Docker);
+        missing.extend(pools.copied().map(Item::Pool));
+        let given_up = self.engines.view(inventory.engine_id()).missing.given_up(&missing);
         for item in &given_up {
             self.give_up(item)?;
         }
@@ -288,8 +254,8 @@ impl Inner {
     /// Returns the name that the next unnamed request on an engine's network is for, if such a request is
     /// expected now. The expectation ends with this call.
     pub(super) fn expected_on(&mut self, network: &Network) -> Option<EndpointName> {
-        let id = network.engine.as_ref()?.id.clone();
-        let (name, until) = self.expected.remove(&id)?;
+        let engine = network.engine.as_ref()?;
+        let (name, until) = self.engines.calls_mut(engine.kind).expected.remove(&engine.id)?;
         (Instant::now() < until).then_some(name)
     }
 }

@@ -10,6 +10,7 @@ use ashore_core::api::engine_call::Reservation;
 use ashore_core::api::refusal::Refusal;
 use ashore_core::model::endpoint::{Endpoint, Source, Stage};
 use ashore_core::model::identity::Scope;
+use ashore_core::model::inventory::Inventory;
 use ashore_core::model::lease::{Fallback, LeaseRecord};
 use ashore_core::model::network::Network;
 use ashore_core::model::state::{Change, State};
@@ -328,7 +329,8 @@ impl Controller {
     /// Releases the leases of containers that have been gone for long enough. The state forgets them here,
     /// and they are released at the next look at the state. Returns whether there are any.
     pub(super) fn give_back_departed(&self, inner: &mut Inner) -> Result<bool, Refusal> {
-        let gone = inner.state().gone_with_lease(inner.inventory.as_ref());
+        let lists: Vec<&Inventory> = inner.engines.inventories().collect();
+        let gone = inner.state().gone_with_lease(&lists);
         let gone: BTreeMap<_, u32> = gone.map(|(key, after)| (key.clone(), after)).collect();
         inner.departed.retain(|key, _| gone.contains_key(key));
         let mut due = Vec::new();

@@ -73,7 +73,8 @@ impl Inner {
         let network = self.state().network_of(endpoint)?;
         let id = endpoint.engine_id()?;
         let is_child = matches!(network.kind, LinkKind::Macvlan(_) | LinkKind::Ipvlan(_));
-        let comes = self.is_fresh(endpoint) || self.missing.is_starting(id);
+        let comes = self.is_fresh(endpoint)
+            || self.engines.calls_of(endpoint).is_some_and(|calls| calls.starting.contains(id));
         if endpoint.stage != Stage::Attached || !is_child || comes {
             return None;
         }

@@ -312,7 +312,7 @@ impl Inner {
     /// The range that an engine's own IPAM hands out. A driver is not told of it, but the engine's list has
     /// it.
     fn engines_range(&self, network: &Network, subnet: &Subnet) -> Option<Range> {
-        let (inventory, engine) = (self.inventory.as_ref()?, network.engine.as_ref()?);
+        let (inventory, engine) = (self.engines.inventory_of(network)?, network.engine.as_ref()?);
         let listed = inventory.networks.iter().find(|listed| listed.id == engine.id)?;
         let of_subnet = listed.subnets.iter().find(|there| there.net.trunc() == subnet.net)?;
         of_subnet.range.as_ref().map(Range::of_net)

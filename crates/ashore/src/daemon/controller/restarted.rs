@@ -8,6 +8,7 @@ use ashore_core::api::reply::Reply;
 use ashore_core::model::endpoint::{Endpoint, Placement, Stage};
 use ashore_core::model::inventory::Inventory;
 use ashore_core::model::network::Network;
+use ashore_core::model::ownership::{EngineId, EngineKind};
 use ashore_core::model::pool::{ANY_SUBNET, PoolKey};
 use ashore_core::net::name::{IfName, NetworkName};
 use ipnet::IpNet;
@@ -37,21 +38,30 @@ impl Controller {
 
 impl Inner {
     /// Notes that an engine starts. It reserves again what it still has before it answers any other caller.
-    pub(super) fn begin(&mut self) {
-        let of_engine = self.state().endpoints.values().filter(|there| there.engine_id().is_some());
+    pub(super) fn begin(&mut self, kind: EngineKind) {
+        let its = |there: &&Endpoint| there.engine_id().is_some() && there.ownership == kind.into();
+        let of_engine = self.state().endpoints.values().filter(its);
         let addresses = of_engine.flat_map(|there| there.addresses.iter().chain(&there.lost));
-        self.unconfirmed = addresses.map(IpNet::addr).collect();
-        self.unconfirmed_pools = self.state().chosen_pools();
-        self.missing.none_starts();
-        // The engine has forgotten what it was asked to connect.
-        self.expected.clear();
+        let (unconfirmed, pools) = (addresses.map(IpNet::addr).collect(), self.state().chosen_pools(kind));
+        self.engines.restarts(kind);
+        let calls = self.engines.calls_mut(kind);
+        (calls.unconfirmed, calls.unconfirmed_pools) = (unconfirmed, pools);
+    }
+
+    /// Notes that an engine has told everything that it still has.
+    pub(super) fn nothing_is_unconfirmed(&mut self, engine: &EngineId) {
+        let calls = self.engines.calls_mut(engine.kind);
+        calls.unconfirmed.clear();
+        calls.unconfirmed_pools.clear();
     }
 
     /// Notes the endpoints that an engine does not know of, because it ended while it made them and had not
     /// yet written them down.
-    pub(super) fn note_unfinished_ones(&mut self) {
-        let reserved = self.state().endpoints.values().filter(|there| there.stage == Stage::Reserved);
-        self.unknown_to_engine = reserved.filter_map(|there| there.engine_id().map(str::to_owned)).collect();
+    pub(super) fn note_unfinished_ones(&mut self, kind: EngineKind) {
+        let its = |there: &&Endpoint| there.stage == Stage::Reserved && there.ownership == kind.into();
+        let reserved = self.state().endpoints.values().filter(its);
+        let ids = reserved.filter_map(|there| there.engine_id().map(str::to_owned)).collect();
+        self.engines.calls_mut(kind).unknown = ids;
     }
 
     /// Removes the endpoints that the engine lists from those that it does not know. What it began before it
@@ -60,18 +70,22 @@ impl Inner {
         let listed: BTreeSet<&str> = inventory.endpoints().map(|(_, _, id)| id).collect();
         let state = self.store.state();
         let is_known = |id: &str| listed.contains(id) || state.endpoint_of_engine(id).is_none();
-        self.unknown_to_engine.retain(|id| !is_known(id));
+        self.engines.calls_mut(inventory.kind).unknown.retain(|id| !is_known(id));
     }
 
     fn is_unknown_to_engine(&self, endpoint: &Endpoint) -> bool {
+        let unknown = self.engines.calls_of(endpoint).map(|calls| &calls.unknown);
         endpoint.stage == Stage::Reserved
-            && endpoint.engine_id().is_some_and(|id| self.unknown_to_engine.contains(id))
+            && endpoint.engine_id().is_some_and(|id| unknown.is_some_and(|unknown| unknown.contains(id)))
     }
 
     /// Whether an endpoint that is now made on this network may take over the holder of its address. It may
     /// if the holder is only reserved, or if the holder is an endpoint of this network that its engine does
     /// not know.
     pub(super) fn is_there_for_one(&self, holder: &Endpoint, network: &Network) -> bool {
+        if holder.ownership != network.ownership() {
+            return false;
+        }
         if holder.engine_id().is_some() {
             return holder.network == network.name && self.is_unknown_to_engine(holder);
         }
@@ -97,18 +111,19 @@ impl Inner {
     }
 
     /// Returns the pool with a range of Ashore's choice that a restarted engine means when it names only the
-    /// subnet.
+    /// subnet. Of all engines, only Docker opens pools.
     pub(super) fn take_unconfirmed_pool(&mut self, net: &IpNet, parent: Option<&IfName>) -> Option<PoolKey> {
         let meant = |(key, on): &(PoolKey, IfName)| {
             (key.net == *net || *net == ANY_SUBNET) && parent.is_none_or(|parent| parent == on)
         };
-        let mut at = self.unconfirmed_pools.iter().position(meant);
+        let pools = &self.engines.calls(EngineKind::Docker).unconfirmed_pools;
+        let mut at = pools.iter().position(meant);
         if at.is_none() && parent.is_some_and(|parent| self.is_gone(parent)) {
             // The engine uses the name that it was given. The network may be on another interface since.
-            at = self.unconfirmed_pools.iter().position(|(key, _)| key.net == *net);
+            at = pools.iter().position(|(key, _)| key.net == *net);
         }
         let at = at?;
-        Some(self.unconfirmed_pools.swap_remove(at).0)
+        Some(self.engines.calls_mut(EngineKind::Docker).unconfirmed_pools.swap_remove(at).0)
     }
 
     /// Whether a restarted engine reserves an address again that its containers have. Each address counts
@@ -116,6 +131,7 @@ impl Inner {
     pub(super) fn is_told_again(&mut self, network: &Network, ip: IpAddr) -> bool {
         let had = |there: &Endpoint| there.holds(ip) || there.lost.iter().any(|net| net.addr() == ip);
         let held = self.state().endpoints_on(&network.name).any(had);
-        held && self.unconfirmed.remove(&ip)
+        let kind = network.engine.as_ref().map(|engine| engine.kind);
+        held && kind.is_some_and(|kind| self.engines.calls_mut(kind).unconfirmed.remove(&ip))
     }
 }

@@ -290,6 +290,7 @@ impl Learnt {
 mod tests {
     use ashore_core::model::endpoint::{ByUser, Chosen, Placement, Source};
     use ashore_core::model::learned::LearnedAddress;
+    use ashore_core::model::ownership::Ownership;
 
     use super::*;
 
@@ -308,6 +309,7 @@ mod tests {
             lost: Vec::new(),
             stand_ins: Vec::new(),
             default_route: true,
+            ownership: Ownership::Docker,
             placement: Placement::Engine {
                 id: None,
                 ifname: "ash0".parse().unwrap(),

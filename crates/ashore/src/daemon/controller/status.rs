@@ -167,6 +167,7 @@ impl Controller {
             ifname,
             netns,
             gateways,
+            ownership: endpoint.ownership,
             source: endpoint.source,
             lease: endpoint.lease.clone(),
             lease6: endpoint.lease6.clone(),

@@ -177,7 +177,7 @@ impl Inner {
 
     /// Returns another network of an engine's own drivers on a parent.
     fn engines_network_on(&self, parent: &IfName, but: &str) -> Option<String> {
-        let networks = self.inventory.iter().flat_map(|inventory| &inventory.networks);
+        let networks = self.engines.inventories().flat_map(|inventory| &inventory.networks);
         let mut on_it = networks.filter(|network| {
             ["macvlan", "ipvlan"].contains(&network.driver.as_str())
                 && network.options.get("parent").is_some_and(|name| name == parent.as_str())

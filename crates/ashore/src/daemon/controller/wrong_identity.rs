@@ -24,8 +24,6 @@ const ATTEMPTS: u32 = 3;
 #[derive(Debug, Default)]
 pub(super) struct Attempts {
     made: BTreeMap<Start, u32>,
-    /// Since when some containers wait to be reconnected until no other container is starting.
-    postponed: Option<Instant>,
 }
 
 /// One start of a container on a network. It is known by the container's namespace, which is new at each
@@ -74,23 +72,27 @@ impl Inner {
         // The kernel brings up no second link with a MAC, and the container would be left without a link.
         let in_use =
             |(endpoint, lack): &(&Endpoint, Lack)| lack.mac.is_some_and(|mac| self.is_up(endpoint, mac));
-        let held: BTreeSet<&Start> =
-            lacking.iter().filter(|(_, lacking)| in_use(lacking)).map(|(start, _)| start).collect();
+        let its = |(_, (endpoint, _)): &(&Start, &(&Endpoint, Lack))| inventory.has(endpoint);
+        let held = lacking.iter().filter(its).filter(|(_, lacking)| in_use(lacking));
+        let held: BTreeSet<&Start> = held.map(|(start, _)| start).collect();
         let may_be =
             |endpoint: &Endpoint| self.attempts.are_left(endpoint) && !held.contains(&start_of(endpoint));
         let wrong_identities = state.wrong_identities(inventory, is_free, may_be);
         let is_held = !held.is_empty();
+        let calls = self.engines.calls_mut(inventory.kind);
         if wrong_identities.is_empty() {
-            self.attempts.postponed = None;
+            calls.postponed = None;
             return (wrong_identities, is_held);
         }
-        let since = *self.attempts.postponed.get_or_insert_with(Instant::now);
-        let is_starting = |endpoint: &Endpoint| endpoint.is_unnamed() && endpoint.stage != Stage::Attached;
-        let starting = self.missing.awaits_start() || state.endpoints.values().any(is_starting);
+        let since = *calls.postponed.get_or_insert_with(Instant::now);
+        let is_starting = |endpoint: &Endpoint| {
+            inventory.has(endpoint) && endpoint.is_unnamed() && endpoint.stage != Stage::Attached
+        };
+        let starting = !calls.starting.is_empty() || state.endpoints.values().any(is_starting);
         if starting && since.elapsed() < GRACE {
             return (Vec::new(), true);
         }
-        self.attempts.postponed = None;
+        calls.postponed = None;
         let ids: BTreeSet<&str> =
             wrong_identities.iter().flatten().map(|there| there.endpoint.as_str()).collect();
         for (start, (endpoint, _)) in &lacking {

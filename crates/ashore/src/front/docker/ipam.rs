@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 
 use ashore_core::api::engine_call::{EngineCall, Owner, Reservation};
 use ashore_core::model::lease::LeaseOptions;
+use ashore_core::model::ownership::EngineKind;
 use ashore_core::model::pool::PoolKey;
 use ashore_core::net::name::EndpointName;
 use ashore_core::rules::pools::PoolRequest;
@@ -67,7 +68,7 @@ pub(super) fn call(name: &str, body: &[u8]) -> Result<Call, String> {
             // after its own restart what its containers have. A managed plugin is not activated by a call, so
             // this is the first call that it gets from an engine that has started.
             let capabilities = json!({ "RequiresMACAddress": false, "RequiresRequestReplay": true });
-            (Some(EngineCall::Begin), Shape::Fixed(capabilities))
+            (Some(EngineCall::Begin(EngineKind::Docker)), Shape::Fixed(capabilities))
         }
         "GetDefaultAddressSpaces" => {
             // All hosts on the LAN know it. For Docker since version 27 this also means that a pool chosen by
@@ -145,6 +146,7 @@ fn reservation(request: AnAddress) -> Result<Reservation, String> {
     let options = request.options.unwrap_or_default();
     let name = options.get(NAME);
     Ok(Reservation {
+        engine: EngineKind::Docker,
         asked_before: None,
         pool: request.pool,
         ip: address("the address", &request.address)?,

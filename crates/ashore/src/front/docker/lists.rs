@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ashore_core::model::inventory::{Inventory, ListedContainer, ListedNetwork, ListedSubnet, Membership};
+use ashore_core::model::ownership::EngineKind;
 use ashore_core::net::name::EndpointName;
 use ipnet::IpNet;
 use serde::Deserialize;
@@ -145,7 +146,7 @@ pub(super) async fn inventory(
         containers.push(entry);
     }
     let networks = networks.into_iter().map(|one| network(one, &drivers)).collect();
-    Ok(Inventory { engine: id, networks, containers })
+    Ok(Inventory { kind: EngineKind::Docker, engine: id, networks, containers })
 }
 
 /// The names by which the engine knows Ashore's drivers.

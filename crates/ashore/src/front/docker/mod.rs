@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use ashore_core::api::engine_call::EngineCall;
 use ashore_core::api::reply::Reply;
+use ashore_core::model::ownership::EngineKind;
 use ashore_core::net::text::Shown;
 use serde_json::{Value, json};
 
@@ -85,7 +86,7 @@ pub fn call(path: &str, body: &[u8]) -> Result<Call, String> {
     match method.split_once('.') {
         Some(("Plugin", "Activate")) => {
             // An engine that starts activates its plugins again.
-            Ok(Call::new(Some(EngineCall::Begin), Shape::Fixed(implements())))
+            Ok(Call::new(Some(EngineCall::Begin(EngineKind::Docker)), Shape::Fixed(implements())))
         }
         Some(("NetworkDriver", name)) => driver::call(name, body),
         Some(("IpamDriver", name)) => ipam::call(name, body),

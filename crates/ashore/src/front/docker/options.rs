@@ -7,6 +7,7 @@ use std::str::FromStr;
 use ashore_core::model::ipv6::Ipv6Mode;
 use ashore_core::model::lease::{Addressing, LeaseOptions};
 use ashore_core::model::network::EngineNetwork;
+use ashore_core::model::ownership::EngineKind;
 use ashore_core::net::kind::{LinkKind, PortOption};
 use ashore_core::net::name::NetworkName;
 use ashore_core::rules::create::NetworkSpec;
@@ -88,7 +89,7 @@ pub(super) fn network(request: CreateNetwork) -> Result<NetworkSpec, String> {
     let flag = |name: &str| value(name).map_or(Ok(false), |text| yes(name, text));
     let mut spec = NetworkSpec {
         name: name(&request.id)?,
-        engine: Some(EngineNetwork { id: request.id, name: None, of: None }),
+        engine: Some(EngineNetwork { kind: EngineKind::Docker, id: request.id, name: None, of: None }),
         parent: value("parent").map(|text| option("parent", text)).transpose()?,
         vlan: value("vlan").map(|text| option("vlan", text)).transpose()?,
         gvrp: value("gvrp").map_or(Ok(false), |text| yes("gvrp", text))?,

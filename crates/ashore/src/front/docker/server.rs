@@ -243,7 +243,7 @@ async fn answer_call(
     }
     let Some(mut stage) = call.stage.take() else { return answer(&call, None) };
     let process = caller.and_then(Process::of);
-    if matches!(stage, EngineCall::Begin) {
+    if matches!(stage, EngineCall::Begin(_)) {
         let (handle, of_the_ended) = (handle.clone(), reserved.clone());
         let given_back = tokio::task::spawn_blocking(move || give_back(&handle, &of_the_ended));
         given_back.await.map_err(|error| error.to_string())?;

@@ -9,6 +9,7 @@ use super::*;
 use crate::model::endpoint::{ByUser, Chosen, Placement, Source, Stage};
 use crate::model::ipv6::Ipv6Mode;
 use crate::model::lease::LeaseRecord6;
+use crate::model::ownership::Ownership;
 use crate::model::state::Change;
 use crate::net::kind::{IpvlanMode, LinkKind};
 use crate::net::observed::View;
@@ -34,6 +35,7 @@ pub(crate) fn endpoint(name: &str) -> Endpoint {
         lost: Vec::new(),
         stand_ins: Vec::new(),
         default_route: true,
+        ownership: Ownership::Docker,
         placement: Placement::Engine {
             id: None,
             ifname: "ash0".parse().unwrap(),

@@ -1,5 +1,7 @@
 use super::*;
-use crate::model::lease::Addressing;
+use crate::model::identity::Scope;
+use crate::model::lease::{Addressing, Release};
+use crate::model::ownership::EngineKind;
 use crate::rules::remember::tests::Words;
 
 /// An engine's list of containers: `ID=NAME` with the endpoint `id-ID`, or `ID=NAME-` for a stopped
@@ -25,7 +27,7 @@ fn list(containers: &[&str]) -> Inventory {
         }
     };
     let containers = containers.iter().map(container).collect();
-    Inventory { engine: "e1".into(), networks: Vec::new(), containers }
+    Inventory { kind: EngineKind::Docker, engine: "e1".into(), networks: Vec::new(), containers }
 }
 
 impl Words {
@@ -228,4 +230,130 @@ fn an_engine_that_does_not_say_where_a_container_is_has_not_moved_it() {
     words.apply(changes);
     let endpoint = words.state.endpoints.values().next().unwrap();
     assert_eq!((endpoint.engine_id(), endpoint.sandbox()), (Some("id-u2"), None));
+}
+
+/// Docker's `web`, which is `id-web` on its network `n1`, and Podman's `web`, which is `id-other` on its network
+/// `n2`. To users both networks are `lan`. Both names keep a lease.
+fn two_engines() -> (State, NetworkName) {
+    let words =
+        Words::new(Addressing::Range, &["web m1 .192 L.100=07"]).with(&["web for-name range .192 m1"]);
+    let engine = serde_json::json!({ "kind": "podman", "id": "n2", "name": "lan", "of": "p1" });
+    let others = Network {
+        name: "others".parse().unwrap(),
+        engine: Some(serde_json::from_value(engine).unwrap()),
+        ..words.network().clone()
+    };
+    let endpoint = Endpoint {
+        network: others.name.clone(),
+        name: "web".parse().unwrap(),
+        ownership: EngineKind::Podman.into(),
+        ..words.endpoint("other for-name range .200 m2")
+    };
+    let mut identity = words.state.identities.values().next().unwrap().clone();
+    identity.addresses = vec!["192.168.88.200".parse().unwrap()];
+    let changes = [
+        Change::PutIdentity(State::scope(&others), endpoint.name.clone(), identity),
+        Change::PutNetwork(others.clone()),
+        Change::PutEndpoint(endpoint),
+    ];
+    (words.state.with(&changes), others.name)
+}
+
+/// A list of Podman's.
+fn list_of_podman(containers: &[&str]) -> Inventory {
+    Inventory { kind: EngineKind::Podman, engine: "p1".into(), ..list(containers) }
+}
+
+#[test]
+fn a_list_forgets_only_what_its_own_engine_had() {
+    let (state, others) = two_engines();
+    let own: NetworkName = "lan".parse().unwrap();
+    let lists = [
+        (list(&[]), Some(&own)),
+        (list_of_podman(&[]), Some(&others)),
+        // Neither another engine of the same kind nor one of another kind with the same id.
+        (Inventory { engine: "e2".into(), ..list(&[]) }, None),
+        (Inventory { engine: "e1".into(), ..list_of_podman(&[]) }, None),
+        (Inventory { engine: "p1".into(), ..list(&[]) }, None),
+    ];
+    for (list, forgets) in lists {
+        let forgets: Vec<&NetworkName> = forgets.into_iter().collect();
+        let networks: Vec<&NetworkName> =
+            state.forgotten_networks(&list).iter().map(|one| &one.name).collect();
+        let endpoints: Vec<&NetworkName> =
+            state.forgotten_endpoints(&list).iter().map(|one| &one.network).collect();
+        assert_eq!((&networks, &endpoints), (&forgets, &forgets), "{list:?}");
+    }
+}
+
+#[test]
+fn a_network_that_no_list_has_shown_is_not_forgotten_by_another_kind_of_engine() {
+    let (mut state, others) = two_engines();
+    let network = state.networks.get_mut(&others).unwrap();
+    network.engine.as_mut().unwrap().of = None;
+    state.endpoints.retain(|(network, _), _| *network != others);
+    let listed = |list: &Inventory| state.forgotten_networks(list).iter().any(|one| one.name == others);
+    assert_eq!((listed(&list(&[])), listed(&list_of_podman(&[]))), (false, true));
+}
+
+#[test]
+fn a_list_names_and_renames_only_its_own_engines_containers() {
+    let (state, others) = two_engines();
+    let names = |state: &State| {
+        state.endpoints.values().map(|one| format!("{} {}", one.network, one.name)).collect::<Vec<_>>()
+    };
+    // Podman's endpoint on Docker's list, and the other way round.
+    for list in [list(&["other=www"]), list_of_podman(&["web=www"])] {
+        assert_eq!(state.learnt(&list, None, 2), []);
+    }
+    // A network of another engine takes neither its name nor its id from a list.
+    let mut named = list(&[]);
+    named.networks =
+        vec![serde_json::from_value(serde_json::json!({
+        "id": "n2", "name": "theirs", "driver": "bridge", "internal": false, "options": {}, "subnets": [],
+    })).unwrap()];
+    assert_eq!(state.learnt(&named, None, 2), []);
+    // Each one renames its own, and the other's name keeps what it remembers.
+    let renamed = state.with(&state.learnt(&list(&["web=www"]), None, 2));
+    assert_eq!(names(&renamed), ["lan www", "others web"]);
+    let kept = |state: &State, network: &NetworkName, name: &str| {
+        state.identity_of(&state.networks[network], &name.parse().unwrap()).map(|own| own.addresses.clone())
+    };
+    let own: NetworkName = "lan".parse().unwrap();
+    assert_eq!(kept(&renamed, &others, "web"), kept(&state, &others, "web"));
+    assert_eq!((kept(&renamed, &own, "web"), kept(&renamed, &own, "www")), (None, kept(&state, &own, "web")));
+    let renamed = state.with(&state.learnt(&list_of_podman(&["other=www"]), None, 2));
+    assert_eq!(names(&renamed), ["lan web", "others www"]);
+    assert_eq!(kept(&renamed, &own, "web"), kept(&state, &own, "web"));
+}
+
+#[test]
+fn a_lease_is_given_back_only_if_the_list_of_its_own_engine_lacks_the_container() {
+    let (mut state, others) = two_engines();
+    state.endpoints.clear();
+    let own = State::scope(&state.networks[&"lan".parse::<NetworkName>().unwrap()]);
+    let theirs = State::scope(&state.networks[&others]);
+    assert_ne!(own, theirs);
+    for identity in state.identities.values_mut() {
+        let lease = identity.lease.as_mut().unwrap();
+        lease.release = Release::OnRemove(0);
+    }
+    let (stopped, none) = (["web=web-"], []);
+    let (docker, podman) = ([list(&none), list(&stopped)], [list_of_podman(&none), list_of_podman(&stopped)]);
+    let other_docker = Inventory { engine: "e2".into(), ..list(&none) };
+    let cases: [(&[&Inventory], &[&Scope]); 9] = [
+        (&[], &[]),
+        (&[&docker[0]], &[&own]),
+        (&[&docker[1]], &[]),
+        (&[&podman[0]], &[&theirs]),
+        (&[&podman[1]], &[]),
+        (&[&docker[0], &podman[1]], &[&own]),
+        (&[&docker[1], &podman[0]], &[&theirs]),
+        (&[&docker[0], &podman[0]], &[&own, &theirs]),
+        (&[&other_docker], &[]),
+    ];
+    for (lists, gone) in cases {
+        let found: Vec<&Scope> = state.gone_with_lease(lists).map(|((scope, _), _)| scope).collect();
+        assert_eq!(found, gone, "{lists:?}");
+    }
 }

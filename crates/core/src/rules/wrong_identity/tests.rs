@@ -1,6 +1,7 @@
 use super::*;
 use crate::model::inventory::Membership;
 use crate::model::lease::Addressing;
+use crate::model::ownership::EngineKind;
 use crate::model::state::Change;
 use crate::rules::remember::tests::{Words, ip};
 
@@ -137,7 +138,12 @@ fn groups(words: &Words, taken: &[&str], stays: &[&str]) -> Vec<Vec<String>> {
         sandbox: None,
         formerly: None,
     });
-    let inventory = Inventory { engine: "e1".into(), networks: Vec::new(), containers: containers.collect() };
+    let inventory = Inventory {
+        kind: EngineKind::Docker,
+        engine: "e1".into(),
+        networks: Vec::new(),
+        containers: containers.collect(),
+    };
     let is_free = |_: &IfName, address: IpAddr| !taken.iter().any(|text| ip(text) == address);
     let may = |endpoint: &Endpoint| !stays.contains(&endpoint.name.as_str());
     let found = words.state.wrong_identities(&inventory, is_free, may);
@@ -233,7 +239,12 @@ fn a_container_is_connected_with_the_mac_that_its_user_chose_and_no_other() {
             sandbox: None,
             formerly: None,
         };
-        let inventory = Inventory { engine: "e1".into(), networks: Vec::new(), containers: vec![listed] };
+        let inventory = Inventory {
+            kind: EngineKind::Docker,
+            engine: "e1".into(),
+            networks: Vec::new(),
+            containers: vec![listed],
+        };
         let found = words.state.wrong_identities(&inventory, |_, _| true, |_| true);
         let expected = WrongIdentity {
             network: "n1".into(),

@@ -106,7 +106,7 @@ impl Controller {
                 // An engine that told the name was not asked for a list now. The last list has the chosen
                 // addresses.
                 None => {
-                    let listed = inner.inventory.iter().flat_map(Inventory::chosen);
+                    let listed = inner.engines.inventories().flat_map(Inventory::chosen);
                     let chosen: Vec<IpAddr> = listed.chain(requested.chosen.iter().copied()).collect();
                     state.choose_address_beside(&network, subnet, named, &known, &chosen)
                 }
@@ -190,6 +190,7 @@ impl Inner {
         };
         let nobodys = |endpoint: &&Endpoint| {
             endpoint.stage == Stage::Reserved
+                && endpoint.ownership == requested.engine.into()
                 && endpoint.netns().is_none()
                 && endpoint.engine_id().is_none()
                 && endpoint.since >= began
@@ -216,9 +217,10 @@ impl Inner {
     /// Returns the network that a container is about to join: the one that its owner names, or the one of the
     /// pool.
     fn network_for(&mut self, requested: &Reservation) -> Result<Network, Refusal> {
+        let its = |network: &&Network| network.ownership() == requested.engine.into();
         let named = requested.owner.as_ref().and_then(|owner| self.state().network_of_engine(&owner.network));
-        let network =
-            named.or_else(|| self.state().networks_of(&requested.pool).map(|(network, _)| network).next());
+        let of_pool = || self.state().networks_of(&requested.pool).map(|(network, _)| network).find(its);
+        let network = named.filter(its).or_else(of_pool);
         let network =
             network.cloned().ok_or_else(|| refusal::no_network_of_engine(&requested.pool.to_string()))?;
         self.learn_name(network, requested.owner.as_ref())
@@ -280,6 +282,7 @@ impl Inner {
             lost: Vec::new(),
             stand_ins: Vec::new(),
             default_route: true,
+            ownership: network.ownership(),
             placement: Placement::Engine { id: None, ifname, sandbox: None, inside: None },
             stage: Stage::Reserved,
             since: now(),

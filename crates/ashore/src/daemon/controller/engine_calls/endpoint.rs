@@ -89,6 +89,7 @@ impl Controller {
             addresses: requested.addresses.clone(),
             mac,
             by_user: ByUser { mac: requested.mac.is_some(), ..reserved.by_user },
+            ownership: network.ownership(),
             placement: Placement::Engine { id: Some(requested.id.clone()), ifname, sandbox: None, inside },
             // The link is made under the name that the endpoint has now, unless another link is tagged with
             // it.

@@ -44,7 +44,9 @@ impl Controller {
                 let told = endpoint.clone().without_learned();
                 let (gateways, on_link) =
                     (network.gateways_of(&told).collect(), far_gateways(&network, &told));
-                inner.missing.starts(id);
+                if let Some(kind) = endpoint.ownership.engine() {
+                    inner.engines.calls_mut(kind).starting.insert(id.to_owned());
+                }
                 let (link, ifname) = (endpoint.link().1.clone(), endpoint.inside().cloned());
                 Ok(Reply::Joined { link, ifname, gateways, on_link })
             }

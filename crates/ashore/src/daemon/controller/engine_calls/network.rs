@@ -73,7 +73,7 @@ impl Inner {
             _ => network,
         };
         if let (Some(name), Some(formerly)) = (&owner.name, &owner.formerly) {
-            let inventory = self.inventory.as_ref();
+            let inventory = self.engines.inventory_of(&network);
             changes.extend(self.state().inherits(&network, name, formerly, inventory));
         }
         self.commit(changes)?;

@@ -1,0 +1,95 @@
+//! Whose a container is: the engine that runs it, or the user of the command line.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A kind of container engine.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EngineKind {
+    /// Docker. Earlier versions knew no other engine.
+    #[default]
+    Docker,
+    /// Podman.
+    Podman,
+}
+
+/// An engine: its kind, and its own id, which survives its restarts.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EngineId {
+    /// Its kind.
+    pub kind: EngineKind,
+    /// Its id.
+    pub id: String,
+}
+
+/// Whom an endpoint's container belongs to. Where its link is and who moves it there is its placement.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ownership {
+    /// Docker. Earlier versions do not say so. Their endpoints in namespaces are the command line's, which is
+    /// decided where a whole endpoint is read.
+    #[default]
+    Docker,
+    /// Podman.
+    Podman,
+    /// The user of the command line.
+    Cli,
+}
+
+impl EngineKind {
+    /// All kinds.
+    pub const ALL: [EngineKind; 2] = [EngineKind::Docker, EngineKind::Podman];
+
+    /// Whether it is the default, which is not serialised.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+    pub(crate) fn is_docker(&self) -> bool {
+        *self == EngineKind::Docker
+    }
+}
+
+impl Ownership {
+    /// The kind of the engine. `None` if the container belongs to none.
+    pub fn engine(self) -> Option<EngineKind> {
+        match self {
+            Ownership::Docker => Some(EngineKind::Docker),
+            Ownership::Podman => Some(EngineKind::Podman),
+            Ownership::Cli => None,
+        }
+    }
+
+    /// Whether it is the default, which is not serialised.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+    pub(crate) fn is_docker(&self) -> bool {
+        *self == Ownership::Docker
+    }
+}
+
+impl From<EngineKind> for Ownership {
+    fn from(kind: EngineKind) -> Self {
+        match kind {
+            EngineKind::Docker => Ownership::Docker,
+            EngineKind::Podman => Ownership::Podman,
+        }
+    }
+}
+
+impl fmt::Display for EngineKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            EngineKind::Docker => "Docker",
+            EngineKind::Podman => "Podman",
+        })
+    }
+}
+
+impl fmt::Display for Ownership {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Ownership::Docker => "docker",
+            Ownership::Podman => "podman",
+            Ownership::Cli => "cli",
+        })
+    }
+}
