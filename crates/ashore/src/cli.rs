@@ -41,7 +41,7 @@ Exit codes:
   5  a name, address, range, MAC, parent or route is already taken
   6  the kernel refused, or nothing on the LAN answered; everything was undone
   7  the state could not be written; everything was undone
-  8  the daemon cannot be reached
+  8  the daemon cannot be reached, or is of another version
   9  a privilege is missing";
 
 /// All commands.

@@ -13,6 +13,7 @@ use ashore_kernel::wait_readable;
 use clap::Args;
 
 use crate::out::{complain, escaped_json, say};
+use crate::protocol;
 
 /// No request takes longer. The longest one asks the LAN for an address with the timing of the RFC.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -41,6 +42,14 @@ pub(crate) enum Failure {
         message: String,
         /// The command that allows it.
         remedy: &'static str,
+    },
+    /// Client and daemon are of versions that do not understand each other.
+    #[error("{message}")]
+    OtherVersion {
+        /// Both versions.
+        message: String,
+        /// Which one to upgrade or to restart.
+        hint: String,
     },
     /// The connection broke before the answer. The daemon completes or undoes the request, so it is safe to
     /// repeat it.
@@ -74,7 +83,7 @@ impl Failure {
                 RefusalKind::State => 7,
                 RefusalKind::Internal => 1,
             },
-            Failure::Unreachable { .. } => 8,
+            Failure::Unreachable { .. } | Failure::OtherVersion { .. } => 8,
             Failure::Privilege(_) | Failure::Restricted { .. } => 9,
         }
     }
@@ -87,6 +96,7 @@ impl Failure {
                 "start it with `ashore daemon` (as root), or set its socket with --socket or ASHORE_SOCKET"
                     .into(),
             ),
+            Failure::OtherVersion { hint, .. } => Some(hint.clone()),
             Failure::Restricted { remedy, .. } => Some((*remedy).to_owned()),
             Failure::Privilege(_) => Some("run it as root, with sudo".into()),
             Failure::Service(_) => Some("see why: journalctl --boot --unit ashore".into()),
@@ -112,19 +122,15 @@ fn ask_once(client: &ClientArgs, request: &Request) -> Result<Reply, Failure> {
         }
         _ => Failure::Unreachable { socket: client.socket.clone(), source },
     })?;
-    let mut line = serde_json::to_vec(request).map_err(anyhow::Error::from)?;
-    line.push(b'\n');
-    let mut answer = String::new();
+    let line = protocol::request_line(request).map_err(anyhow::Error::from)?;
+    let mut answer = Vec::new();
     stream.write_all(&line).map_err(Failure::NoAnswer)?;
     wait_for_answer(client, &stream).map_err(Failure::NoAnswer)?;
-    BufReader::new(stream).read_line(&mut answer).map_err(Failure::NoAnswer)?;
+    BufReader::new(stream).read_until(b'\n', &mut answer).map_err(Failure::NoAnswer)?;
     if answer.is_empty() {
         return Err(Failure::NoAnswer(io::ErrorKind::UnexpectedEof.into()));
     }
-    let reply = serde_json::from_str(&answer).map_err(|error| {
-        anyhow::anyhow!("the daemon's answer cannot be parsed ({error}); is the daemon of another version?")
-    })?;
-    match reply {
+    match protocol::read_reply(&answer)? {
         Reply::Refused(refusal) => Err(refusal.into()),
         reply => Ok(reply),
     }

@@ -11,6 +11,7 @@ mod files;
 pub mod front;
 mod out;
 mod persist;
+mod protocol;
 mod sockets;
 mod supervise;
 mod trial;

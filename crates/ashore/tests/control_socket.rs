@@ -3,11 +3,14 @@
 
 mod home;
 
-use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
-use home::{Home, addresses, eventually, ip, reaches};
+use ashore_lab::Ran;
+use home::{Home, PROGRAM, addresses, eventually, ip, reaches};
 
 /// More connections than the daemon serves at once.
 const MANY: usize = 200;
@@ -107,4 +110,78 @@ fn a_client_may_ask_several_things_and_take_a_moment_between() {
     let web = home.world.container("web").unwrap();
     home.attach("lan", &web, "");
     reaches(&home.laptop, ip("192.168.88.192"));
+}
+
+/// Sends one line as it is, and returns the line of the answer.
+fn answer_to(socket: &Path, line: &[u8]) -> String {
+    let mut stream = UnixStream::connect(socket).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    stream.write_all(line).unwrap();
+    stream.write_all(b"\n").unwrap();
+    let mut answer = String::new();
+    BufReader::new(stream).read_line(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn a_client_of_another_version_is_told_both_versions_and_what_helps() {
+    let home = Home::new();
+    let (socket, own) = (home.daemon().socket(), env!("CARGO_PKG_VERSION"));
+    let answer = answer_to(&socket, br#"{"protocol":1,"version":"0","body":"list-networks"}"#);
+    assert_eq!(answer, format!("{{\"protocol\":1,\"version\":\"{own}\",\"body\":{{\"networks\":[]}}}}\n"));
+    for (line, words) in [
+        (r#"{"protocol":2,"version":"99","body":{"remove-network":{"network":"lan"}}}"#, "systemctl restart"),
+        (r#"{"protocol":2,"version":"99"}"#, "Ashore 99 (protocol 2)"),
+        (r#"{"protocol":0,"version":"0.0","body":"status"}"#, "upgrade the client"),
+        (r#"{"protocol":1,"version":"99","body":"dance"}"#, "Ashore 99"),
+        (r#"{"protocol":1}"#, "missing field `body`"),
+    ] {
+        let answer = answer_to(&socket, line.as_bytes());
+        assert!(answer.starts_with("{\"protocol\":1,") && answer.contains("\"refused\""), "{line}: {answer}");
+        assert!(answer.contains(words) && answer.contains(&format!("Ashore {own}")), "{line}: {answer}");
+        assert!(!answer.contains("cannot parse"), "{answer}");
+    }
+}
+
+#[test]
+fn a_client_from_before_the_envelope_is_answered_without_one() {
+    let home = Home::new();
+    home.create_lan();
+    let socket = home.daemon().socket();
+    assert!(answer_to(&socket, b"\"status\"").starts_with("{\"status\":{\"version\""));
+    assert!(answer_to(&socket, b"\"list-networks\"").starts_with("{\"networks\":[{"));
+    let refused = answer_to(&socket, br#"{"inspect-network":{"network":"x"}}"#);
+    assert!(refused.starts_with("{\"refused\":{\"kind\":\"not-found\""), "{refused}");
+    assert!(answer_to(&socket, b"\"dance\"").contains("cannot parse the request"));
+}
+
+#[test]
+fn a_client_says_that_the_daemon_is_of_another_version() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("ashore.sock");
+    let listener = UnixListener::bind(&socket).unwrap();
+    for (answer, words) in [
+        (
+            r#"{"refused":{"kind":"invalid","message":"cannot parse the request: unknown variant","hint":null}}"#,
+            ["the daemon is of an earlier version", "systemctl restart ashore"],
+        ),
+        (r#"{"protocol":7,"version":"99","body":"done"}"#, ["Ashore 99 (protocol 7)", "upgrade the client"]),
+        (r#"{"protocol":1,"version":"99","body":"dance"}"#, ["Ashore 99", "systemctl restart ashore"]),
+        ("220 mail.example ESMTP", ["mail.example", "ASHORE_SOCKET"]),
+    ] {
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut stream = listener.accept().unwrap().0;
+                BufReader::new(&stream).read_line(&mut String::new()).unwrap();
+                stream.write_all(format!("{answer}\n").as_bytes()).unwrap();
+            });
+            let mut client = Command::new(PROGRAM);
+            let ran = Ran::of(client.arg("status").env("ASHORE_SOCKET", &socket)).unwrap();
+            assert_eq!(ran.code, Some(8), "{}", ran.stderr);
+            for words in [words[0], words[1], &format!("Ashore {}", env!("CARGO_PKG_VERSION"))] {
+                assert!(ran.stderr.contains(words), "{words:?} is not in: {}", ran.stderr);
+            }
+            assert!(!ran.stderr.contains("cannot parse"), "{}", ran.stderr);
+        });
+    }
 }

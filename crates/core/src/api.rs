@@ -2,6 +2,7 @@
 
 pub mod document;
 pub mod engine_call;
+pub mod envelope;
 pub mod refusal;
 pub mod reply;
 pub mod request;

@@ -1,4 +1,5 @@
-//! The control socket: one line of JSON in, one line of JSON out, one thread for each connection.
+//! The control socket: one line of JSON in, one line of JSON out (see [`crate::protocol`]), one thread for each
+//! connection.
 //!
 //! The number of clients is limited, so that the daemon keeps threads and descriptors for its own work.
 //! Further clients wait in the socket's queue. A client has a limited time to send a whole request, and to
@@ -10,10 +11,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ashore_core::api::refusal::{Refusal, RefusalKind};
 use ashore_core::api::reply::Reply;
 
 use super::controller::Controller;
+use crate::protocol;
 use crate::sockets::{ListenFds, Socket};
 use crate::supervise::{contained, needed};
 
@@ -93,9 +94,9 @@ fn answer(controller: &Controller, client: &Client<'_>) -> io::Result<()> {
             return Ok(());
         }
         client.is_served();
-        let reply = contained(|| reply(controller, &line)).unwrap_or_else(Reply::Refused);
-        let mut bytes = serde_json::to_vec(&reply)?;
-        bytes.push(b'\n');
+        let (form, request) = protocol::read_request(&line);
+        let reply = request.and_then(|request| contained(|| controller.handle(request)));
+        let bytes = protocol::reply_line(form, &reply.unwrap_or_else(Reply::Refused))?;
         client.is_waited_for();
         Until::soon(client.stream()).write_all(&bytes)?;
         *reader.get_mut() = Until::soon(client.stream());
@@ -134,16 +135,5 @@ impl Write for Until<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-fn reply(controller: &Controller, line: &[u8]) -> Reply {
-    match serde_json::from_slice(line) {
-        Ok(request) => controller.handle(request),
-        Err(error) => Reply::Refused(Refusal {
-            kind: RefusalKind::Invalid,
-            message: format!("cannot parse the request: {error}"),
-            hint: Some("the client may be of another version than the daemon".into()),
-        }),
     }
 }
