@@ -10,6 +10,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ashore_core::api::document::Document;
 use ashore_core::model::identity::Seed;
@@ -88,7 +89,8 @@ pub struct Store {
     /// reopened.
     database: Option<Database>,
     path: PathBuf,
-    state: State,
+    /// Copied before a change if a reader still has it.
+    state: Arc<State>,
     /// Rows that are in memory but not yet on disk.
     deferred: Vec<Row>,
 }
@@ -107,7 +109,7 @@ impl Store {
         let outdated = document.schema != SCHEMA;
         let document_fault = |source| StoreError::Document { path: path.clone(), source };
         let document = document::migrated(document).map_err(document_fault)?;
-        let state = document::to_state(&document).map_err(document_fault)?;
+        let state = Arc::new(document::to_state(&document).map_err(document_fault)?);
         let mut store = Store { database: Some(database), path, state, deferred: Vec::new() };
         if outdated {
             store.rewrite(&document)?;
@@ -120,6 +122,11 @@ impl Store {
         &self.state
     }
 
+    /// The state as it is now. Later changes do not change it: they are made to another one.
+    pub fn snapshot(&self) -> Arc<State> {
+        self.state.clone()
+    }
+
     /// Commits changes, all or none. When this returns `Ok`, they are on disk.
     pub fn commit(&mut self, changes: Vec<Change>) -> Result<(), StoreError> {
         if changes.is_empty() {
@@ -127,17 +134,20 @@ impl Store {
         }
         let rows: Vec<Row> = self.deferred.iter().cloned().chain(changes.iter().map(document::row)).collect();
         self.write_rows(&rows)?;
-        for change in changes {
-            self.state.apply(change);
-        }
+        self.apply(changes);
         Ok(())
     }
 
     /// Applies changes in memory. They reach the disk with the next commit, or with [`Store::flush`].
     pub fn defer(&mut self, changes: Vec<Change>) {
         self.deferred.extend(changes.iter().map(document::row));
-        for change in changes {
-            self.state.apply(change);
+        self.apply(changes);
+    }
+
+    fn apply(&mut self, changes: Vec<Change>) {
+        if !changes.is_empty() {
+            let state = Arc::make_mut(&mut self.state);
+            changes.into_iter().for_each(|change| state.apply(change));
         }
     }
 
@@ -179,7 +189,7 @@ impl Store {
         let state = document::to_state(&document).map_err(fault)?;
         self.rewrite(&document)?;
         self.deferred.clear();
-        self.state = state;
+        self.state = Arc::new(state);
         Ok(())
     }
 

@@ -23,15 +23,13 @@ use ashore_core::net::observed::Observed;
 use ashore_core::net::step::Step;
 use ashore_core::plan::desired::desired;
 use ashore_core::plan::diff::{Blocked, Plan, plan};
-use ashore_core::rules::addresses_in_use::AddressesInUse;
 use ashore_kernel::{Kernel, Namespace, OnError, Outcome, StepError};
 use ashore_store::Store;
 use ashore_wire::Mac;
 
+use super::follower::Follower;
 use super::lan::Lan;
 use super::refusal;
-use super::resolv::Resolv;
-use crate::clock::now;
 use crate::front::docker::turns::Lists;
 use crate::supervise;
 use crate::trial::TrialFile;
@@ -60,6 +58,7 @@ mod moved_networks;
 mod network;
 mod plans;
 mod pool;
+mod publish;
 mod reconcile;
 mod restarted;
 mod routers;
@@ -74,6 +73,7 @@ use foreign_drivers::Strangers;
 use leases::Departed;
 use lost_namespaces::Lost;
 use missing_links::Unlinked;
+use publish::Publication;
 pub(crate) use reconcile::Cause;
 use vlans::Vlans;
 use wrong_identity::Attempts;
@@ -85,18 +85,27 @@ pub(crate) struct Controller {
     lists: Lists,
     /// The file of a NIC move that is on trial, if any.
     trial: TrialFile,
-    /// The files with the endpoints' name servers.
-    resolv: Resolv,
+    followers: Vec<Box<dyn Follower>>,
     wakers: Wakers,
 }
 
-/// The held lock. Containers' namespaces stay open while it is held.
-struct Locked<'a>(MutexGuard<'a, Inner>);
+/// The held lock. Containers' namespaces stay open while it is held, and when it is released, what has changed
+/// is published.
+struct Locked<'a> {
+    inner: MutexGuard<'a, Inner>,
+    /// Is dropped after the lock was released.
+    after: AfterLock<'a>,
+}
+
+/// What is done after the lock was released.
+struct AfterLock<'a>(&'a Controller);
 
 /// What the lock protects.
 struct Inner {
     store: Store,
     kernel: Kernel,
+    /// What the followers of the state know.
+    publication: Publication,
     /// Whether the kernel may still have something that the state no longer asks for, or the next candidates
     /// have changed.
     leftovers: bool,
@@ -152,12 +161,13 @@ impl Controller {
         lan: Lan,
         lists: Lists,
         trial: TrialFile,
-        resolv: Resolv,
+        followers: Vec<Box<dyn Follower>>,
         wakers: Wakers,
     ) -> Self {
         let mut inner = Inner {
             store,
             kernel,
+            publication: Publication::default(),
             leftovers: false,
             held: BTreeSet::new(),
             remade: BTreeSet::new(),
@@ -183,7 +193,7 @@ impl Controller {
         };
         // An engine may be in the middle of a start during which the last daemon was killed.
         EngineKind::ALL.into_iter().for_each(|kind| inner.begin(kind));
-        Controller { inner: Mutex::new(inner), lan, lists, trial, resolv, wakers }
+        Controller { inner: Mutex::new(inner), lan, lists, trial, followers, wakers }
     }
 
     /// Answers one request. All requests enter here.
@@ -245,53 +255,7 @@ impl Controller {
     fn lock(&self) -> Locked<'_> {
         let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         inner.kernel.stay();
-        Locked(inner)
-    }
-
-    /// Passes the state to conflict detection and to the name server files, and tells conflict detection
-    /// which addresses will be wanted next.
-    fn follow(&self, inner: &Inner, observed: &Observed) {
-        self.lan.follow(inner.state(), &observed.host);
-        self.resolv.follow(inner.state());
-        self.lan.look_ahead(self.next_candidates(inner, observed));
-    }
-
-    /// Returns the addresses that the next attaches will get, so that conflict detection can probe them
-    /// ahead: three of each subnet for new names, and those of the names that left last, including leased
-    /// ones.
-    fn next_candidates(&self, inner: &Inner, observed: &Observed) -> Vec<super::lan::Prefetch> {
-        const AHEAD: usize = 3;
-        const LEFT_LAST: usize = 8;
-        /// How many of these are likely to be taken next: one for a new name, and two for the names that left
-        /// last.
-        const NEXT: [usize; 2] = [1, 2];
-        /// When a host starts, its containers come back together.
-        const LEASED: usize = 32;
-        let (state, none) = (inner.state(), BTreeMap::new());
-        let mut ahead = Vec::new();
-        for network in state.networks.values() {
-            let hearsay = self.lan.hearsay(&network.parent);
-            let known =
-                AddressesInUse { host: &observed.host, heard: &hearsay, answered: &none, held: &inner.held };
-            let mut say = |ips: Vec<IpAddr>, next: Vec<IpAddr>| {
-                let (parent, profile) = (network.parent.clone(), network.conflict);
-                ahead.push(super::lan::Prefetch { parent, profile, ips, next });
-            };
-            let names = state.left_last(network).take(LEFT_LAST).collect::<Vec<_>>();
-            for subnet in network.handed_out() {
-                let candidates = |name| state.candidates(network, subnet, name, &known);
-                let new: Vec<IpAddr> = candidates(None).take(AHEAD).collect();
-                let returning: Vec<IpAddr> =
-                    names.iter().filter_map(|name| candidates(Some(*name)).next()).collect();
-                let [of_new, of_returning] = NEXT;
-                let next = new.iter().take(of_new).chain(returning.iter().take(of_returning));
-                let next = next.copied().collect();
-                say([new, returning].concat(), next);
-            }
-            say(state.still_leased(network, now()).take(LEASED).map(IpAddr::from).collect(), Vec::new());
-            say(self.likely(state, network, names.into_iter()), Vec::new());
-        }
-        ahead
+        Locked { inner, after: AfterLock(self) }
     }
 }
 
@@ -299,19 +263,31 @@ impl Deref for Locked<'_> {
     type Target = Inner;
 
     fn deref(&self) -> &Inner {
-        &self.0
+        &self.inner
     }
 }
 
 impl DerefMut for Locked<'_> {
     fn deref_mut(&mut self) -> &mut Inner {
-        &mut self.0
+        &mut self.inner
     }
 }
 
 impl Drop for Locked<'_> {
     fn drop(&mut self) {
-        self.0.kernel.leave();
+        // After a panic, whoever has the lock next publishes.
+        if !std::thread::panicking() {
+            self.after.0.publish(&self.inner);
+        }
+        self.inner.kernel.leave();
+    }
+}
+
+impl Drop for AfterLock<'_> {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.0.followers.iter().for_each(|follower| follower.catch_up());
+        }
     }
 }
 
@@ -347,6 +323,7 @@ impl Inner {
     /// in the result, and is left alone.
     fn observe(&self, netns: &[Netns]) -> Result<Observed, Refusal> {
         let mut observed = self.kernel.observe(netns).map_err(|error| refusal::kernel(&error))?;
+        self.publication.sees(&observed.host);
         self.ask_parents(&mut observed);
         observed.unlinked = self.unlinked.lasting();
         Ok(observed)
@@ -356,6 +333,7 @@ impl Inner {
     /// because nothing may be decided about it.
     fn observe_these(&self, netns: &[Netns]) -> Result<Observed, Refusal> {
         let mut observed = self.kernel.observe_closely(netns).map_err(|error| refusal::kernel(&error))?;
+        self.publication.sees(&observed.host);
         self.ask_parents(&mut observed);
         observed.unlinked = self.unlinked.lasting();
         match observed.unreadable.first_key_value() {

@@ -29,6 +29,7 @@ use ashore_wire::conflict::{ANNOUNCE_INTERVAL, ANNOUNCE_NUM, Defence, Probe, ann
 use ashore_wire::{Mac, heard};
 use ipnet::IpNet;
 
+use super::follower::{Follower, Published};
 use crate::front::docker::turns::Lists;
 use crate::supervise::spawn_needed;
 
@@ -179,8 +180,80 @@ impl Lan {
         self.shared.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Listens on a parent that has no network yet, until the returned value is dropped.
+    pub(crate) fn listen(&self, parent: &IfName, host: &View) -> Listening<'_> {
+        let listening = Listening { lan: self, parent: parent.clone() };
+        let Some(link) = host.link(parent) else { return listening };
+        let Some(mac) = link.mac else { return listening };
+        let ear = Tap { parent: link.index, mac, shim: None };
+        let mut table = self.table();
+        table.temporary_taps.entry(parent.clone()).or_insert((ear.clone(), 0)).1 += 1;
+        table.parents.entry(parent.clone()).or_insert(ear);
+        drop(table);
+        self.shared.waker.wake();
+        listening
+    }
+
+    /// The parents through which nothing can be sent at present.
+    pub(crate) fn unreachable(&self) -> Vec<Unreachable> {
+        self.table().unreachable.values().map(|(unreachable, _)| unreachable.clone()).collect()
+    }
+
+    /// Announces an endpoint's addresses, so that other machines update stale caches.
+    pub(crate) fn announce(&self, state: &State, endpoint: &Endpoint) {
+        let Some(network) = state.network_of(endpoint) else { return };
+        let mut table = self.table();
+        let parents = table.parents.get(&network.parent).map(|ear| ear.mac);
+        let Some(mac) = endpoint.mac_on_lan().or(parents) else { return };
+        for net in &endpoint.addresses {
+            let (parent, ip, due) = (network.parent.clone(), net.addr(), Instant::now());
+            table.announcements.push(Announcement { parent, ip, mac, due, left: ANNOUNCE_NUM });
+        }
+        drop(table);
+        self.shared.waker.wake();
+    }
+
+    /// Addresses that other machines on a parent's LAN were heard to have, or to be about to take.
+    pub(crate) fn hearsay(&self, parent: &IfName) -> BTreeMap<IpAddr, addresses_in_use::Hearsay> {
+        self.table().hearsay.get(parent).map_or_else(BTreeMap::new, |there| there.all(Instant::now()))
+    }
+
+    /// The machine that last claimed an address or probed for it.
+    pub(crate) fn said_of(&self, parent: &IfName, ip: IpAddr) -> Option<Mac> {
+        self.table().hearsay.get(parent)?.said_of(ip)
+    }
+
+    /// Whether another machine was recently heard to have an address.
+    pub(crate) fn is_claimed(&self, parent: &IfName, ip: IpAddr) -> bool {
+        self.table().hearsay.get(parent).is_some_and(|there| there.is_claimed(ip))
+    }
+
+    /// Whether a machine answered the last probe for an address.
+    pub(crate) fn has_answered(&self, parent: &IfName, ip: IpAddr) -> bool {
+        self.table().answered_since(parent, ip, None).is_some()
+    }
+
+    /// Machines that recently claimed one of the host's addresses on a shim.
+    pub(crate) fn conflicts_of_host(&self, state: &State) -> Vec<(IpAddr, Mac)> {
+        let reserved: BTreeSet<OnLan> = state.networks.values().flat_map(reserved_for_host).collect();
+        let table = self.table();
+        let claimed = table.conflicts.iter().filter(|(key, _)| reserved.contains(key));
+        claimed.flat_map(|((_, ip), claims)| claims.keys().map(|mac| (*ip, *mac))).collect()
+    }
+
+    /// Machines that recently claimed an endpoint's addresses, and when (seconds since 1970).
+    pub(crate) fn conflicts_of(&self, state: &State, endpoint: &Endpoint) -> BTreeMap<Mac, u64> {
+        let Some(Network { parent, .. }) = state.network_of(endpoint) else { return BTreeMap::new() };
+        let table = self.table();
+        let of = |net: &IpNet| table.conflicts.get(&(parent.clone(), net.addr()));
+        endpoint.addresses.iter().filter_map(of).flatten().map(|(mac, at)| (*mac, *at)).collect()
+    }
+}
+
+impl Follower for Lan {
     /// Updates the parents, MACs and addresses that Ashore has now.
-    pub(crate) fn follow(&self, state: &State, host: &View) {
+    fn follow(&self, published: &Published) {
+        let (state, host) = (&*published.state, &*published.host);
         let mut table = self.table();
         let now = Instant::now();
         let before = std::mem::take(&mut table.parents);
@@ -264,75 +337,6 @@ impl Lan {
         drop(table);
         self.shared.ended.notify_all();
         self.shared.waker.wake();
-    }
-
-    /// Listens on a parent that has no network yet, until the returned value is dropped.
-    pub(crate) fn listen(&self, parent: &IfName, host: &View) -> Listening<'_> {
-        let listening = Listening { lan: self, parent: parent.clone() };
-        let Some(link) = host.link(parent) else { return listening };
-        let Some(mac) = link.mac else { return listening };
-        let ear = Tap { parent: link.index, mac, shim: None };
-        let mut table = self.table();
-        table.temporary_taps.entry(parent.clone()).or_insert((ear.clone(), 0)).1 += 1;
-        table.parents.entry(parent.clone()).or_insert(ear);
-        drop(table);
-        self.shared.waker.wake();
-        listening
-    }
-
-    /// The parents through which nothing can be sent at present.
-    pub(crate) fn unreachable(&self) -> Vec<Unreachable> {
-        self.table().unreachable.values().map(|(unreachable, _)| unreachable.clone()).collect()
-    }
-
-    /// Announces an endpoint's addresses, so that other machines update stale caches.
-    pub(crate) fn announce(&self, state: &State, endpoint: &Endpoint) {
-        let Some(network) = state.network_of(endpoint) else { return };
-        let mut table = self.table();
-        let parents = table.parents.get(&network.parent).map(|ear| ear.mac);
-        let Some(mac) = endpoint.mac_on_lan().or(parents) else { return };
-        for net in &endpoint.addresses {
-            let (parent, ip, due) = (network.parent.clone(), net.addr(), Instant::now());
-            table.announcements.push(Announcement { parent, ip, mac, due, left: ANNOUNCE_NUM });
-        }
-        drop(table);
-        self.shared.waker.wake();
-    }
-
-    /// Addresses that other machines on a parent's LAN were heard to have, or to be about to take.
-    pub(crate) fn hearsay(&self, parent: &IfName) -> BTreeMap<IpAddr, addresses_in_use::Hearsay> {
-        self.table().hearsay.get(parent).map_or_else(BTreeMap::new, |there| there.all(Instant::now()))
-    }
-
-    /// The machine that last claimed an address or probed for it.
-    pub(crate) fn said_of(&self, parent: &IfName, ip: IpAddr) -> Option<Mac> {
-        self.table().hearsay.get(parent)?.said_of(ip)
-    }
-
-    /// Whether another machine was recently heard to have an address.
-    pub(crate) fn is_claimed(&self, parent: &IfName, ip: IpAddr) -> bool {
-        self.table().hearsay.get(parent).is_some_and(|there| there.is_claimed(ip))
-    }
-
-    /// Whether a machine answered the last probe for an address.
-    pub(crate) fn has_answered(&self, parent: &IfName, ip: IpAddr) -> bool {
-        self.table().answered_since(parent, ip, None).is_some()
-    }
-
-    /// Machines that recently claimed one of the host's addresses on a shim.
-    pub(crate) fn conflicts_of_host(&self, state: &State) -> Vec<(IpAddr, Mac)> {
-        let reserved: BTreeSet<OnLan> = state.networks.values().flat_map(reserved_for_host).collect();
-        let table = self.table();
-        let claimed = table.conflicts.iter().filter(|(key, _)| reserved.contains(key));
-        claimed.flat_map(|((_, ip), claims)| claims.keys().map(|mac| (*ip, *mac))).collect()
-    }
-
-    /// Machines that recently claimed an endpoint's addresses, and when (seconds since 1970).
-    pub(crate) fn conflicts_of(&self, state: &State, endpoint: &Endpoint) -> BTreeMap<Mac, u64> {
-        let Some(Network { parent, .. }) = state.network_of(endpoint) else { return BTreeMap::new() };
-        let table = self.table();
-        let of = |net: &IpNet| table.conflicts.get(&(parent.clone(), net.addr()));
-        endpoint.addresses.iter().filter_map(of).flatten().map(|(mac, at)| (*mac, *at)).collect()
     }
 }
 

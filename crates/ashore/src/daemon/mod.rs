@@ -35,6 +35,7 @@ use crate::trial::TrialFile;
 
 mod control;
 mod controller;
+mod follower;
 mod guard;
 mod lan;
 mod refusal;
@@ -43,6 +44,7 @@ mod witness;
 
 use control::Control;
 use controller::{Cause, Controller, Wakers};
+use follower::Follower;
 pub(crate) use guard::run as guard;
 use lan::Lan;
 use resolv::Resolv;
@@ -101,15 +103,16 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
     let lists = Lists::default();
     let lan = Lan::start(host.clone(), lists.clone()).context("listening to the LAN")?;
     let watch = Watch::of(&host).context("watching links and addresses")?;
-    let (trial, resolv) = (TrialFile::of(&args.run), Resolv::of(&args.run));
+    let trial = TrialFile::of(&args.run);
+    let followers: Vec<Box<dyn Follower>> = vec![Box::new(lan.clone()), Box::new(Resolv::of(&args.run))];
     let (deferred, words) = std::sync::mpsc::channel();
     let (search, lost) = std::sync::mpsc::channel();
     let wakers = Wakers { deferred, search };
-    let controller = Arc::new(Controller::new(store, kernel, lan, lists.clone(), trial, resolv, wakers));
+    let controller = Arc::new(Controller::new(store, kernel, lan, lists.clone(), trial, followers, wakers));
     controller.resume_trial();
-    controller.recover();
     let (tell, leases) = std::sync::mpsc::channel();
     controller.hear_of_leases(tell);
+    controller.recover();
     let (tell, routers) = std::sync::mpsc::channel();
     controller.reconcile(Cause::Start);
     controller.hear_of_routers(tell);

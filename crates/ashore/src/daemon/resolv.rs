@@ -10,11 +10,12 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ashore_core::model::endpoint::Endpoint;
 use ashore_core::model::state::State;
 
+use super::follower::{Follower, Published};
 use crate::files::Directory;
 
 const DIRECTORY: &str = "resolv";
@@ -26,6 +27,9 @@ const LONGEST: u64 = 64 * 1024;
 /// The files with the name servers.
 pub(crate) struct Resolv {
     run: PathBuf,
+    /// The last state that was published, until a thread brings the files in line with it. It is taken only
+    /// while `written` is locked, so that no older state is written after a newer one.
+    published: Mutex<Option<Arc<State>>>,
     /// The text of each file, by `NETWORK/NAME.conf`.
     written: Mutex<BTreeMap<PathBuf, String>>,
 }
@@ -48,14 +52,17 @@ impl Resolv {
                 }
             }
         }
-        Resolv { run: run.to_owned(), written: Mutex::new(written) }
+        Resolv { run: run.to_owned(), published: Mutex::default(), written: Mutex::new(written) }
+    }
+
+    fn published(&self) -> MutexGuard<'_, Option<Arc<State>>> {
+        self.published.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Brings the files in line with the name servers of the endpoints. A failed write is logged and tried
-    /// again with the next change.
-    pub(crate) fn follow(&self, state: &State) {
+    /// again with the next change, and every minute.
+    fn write(&self, state: &State, written: &mut BTreeMap<PathBuf, String>) {
         let told = told(state);
-        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         let wanted: BTreeMap<PathBuf, String> = told
             .into_iter()
             .filter(|(path, text)| text.is_some() || written.contains_key(path))
@@ -103,6 +110,21 @@ impl Resolv {
             tracing::warn!(path = %path.display(), "name servers: {error}");
         }
         done.is_ok()
+    }
+}
+
+impl Follower for Resolv {
+    fn follow(&self, now: &Published) {
+        *self.published() = Some(now.state.clone());
+    }
+
+    fn catch_up(&self) {
+        // Another thread may be writing what this one has published.
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let published = self.published().take();
+        if let Some(state) = published {
+            self.write(&state, &mut written);
+        }
     }
 }
 

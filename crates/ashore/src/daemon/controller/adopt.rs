@@ -28,9 +28,8 @@ impl Controller {
             let observed = inner.observe(&[])?;
             inner.commit(changes)?;
             match inner.carry_out(&observed, &[]) {
-                Ok(observed) => {
+                Ok(_) => {
                     inner.engines.let_removed_be(network.label());
-                    self.follow(&inner, &observed);
                 }
                 Err(refusal) => {
                     let (_, errors) = inner.sweep_to(&inner.state().with(&undo), &[])?;
@@ -60,8 +59,7 @@ impl Controller {
             changes => changes.map_err(|error| refusal::adopt(&error))?,
         };
         inner.commit(changes)?;
-        let (observed, errors) = inner.sweep(&netns)?;
-        self.follow(&inner, &observed);
+        let (_, errors) = inner.sweep(&netns)?;
         Ok(Reply::Done { warnings: errors.iter().map(ToString::to_string).collect() })
     }
 

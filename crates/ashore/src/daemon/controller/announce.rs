@@ -15,6 +15,8 @@ use super::{Controller, Inner};
 impl Controller {
     /// Announces an endpoint's addresses to the LAN and to this host.
     pub(super) fn announce(&self, inner: &Inner, observed: &Observed, state: &State, endpoint: &Endpoint) {
+        // The endpoint is defended before it is announced.
+        self.publish(inner);
         inner.asks_anew(observed, state, endpoint);
         self.lan.announce(state, endpoint);
     }

@@ -9,7 +9,7 @@ use ashore_core::rules::addresses_in_use::Hearsay;
 use ashore_wire::Mac;
 use ashore_wire::conflict::Profile;
 
-use super::{Controller, Locked};
+use super::{Controller, Inner, Locked};
 use crate::daemon::lan::Sought;
 use crate::daemon::refusal;
 use crate::supervise;
@@ -41,10 +41,12 @@ impl Controller {
 
     /// Takes addresses for endpoints if all of them are clear. Otherwise takes none, and returns the
     /// addresses to probe first.
-    pub(super) fn take(&self, network: &Network, sought: &[Sought]) -> Vec<Sought> {
+    pub(super) fn take(&self, inner: &Inner, network: &Network, sought: &[Sought]) -> Vec<Sought> {
         if network.conflict == Profile::Off {
             return Vec::new();
         }
+        // What was found through another link does not count.
+        self.publish(inner);
         self.lan.take(&network.parent, sought, network.conflict)
     }
 
@@ -62,7 +64,8 @@ impl Controller {
         answers: &mut Answers,
     ) -> Result<Locked<'a>, Refusal> {
         // The parent may have come back a moment ago.
-        self.lan.follow(inner.state(), &inner.observe(&[])?.host);
+        inner.observe(&[])?;
+        inner.publication.again();
         let ips: Vec<IpAddr> = sought.iter().map(|(ip, _)| *ip).collect();
         inner.held.extend(&ips);
         drop(inner);

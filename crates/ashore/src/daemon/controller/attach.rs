@@ -62,7 +62,7 @@ impl Controller {
         let mut shim = None;
         let attached = self.attach_with(spec, &mut shim);
         attached.map_err(|refusal| {
-            self.take_shim_back(&self.lock(), shim.as_ref());
+            self.lock().take_shim_back(shim.as_ref());
             self.name_lookalike_of_shim(refusal, &spec.network)
         })
     }
@@ -137,7 +137,6 @@ impl Controller {
             lease.keep(endpoint.name.clone());
         }
         self.schedule_deferred();
-        self.follow(inner, observed);
         self.announce(inner, observed, inner.state(), &endpoint);
         let endpoint = Endpoint { stage: Stage::Attached, ..endpoint };
         let mut warnings = left_behind;
@@ -188,7 +187,7 @@ impl Controller {
             if inner.brings_parent(&network, &observed)? || inner.clears_left(&endpoint, netns, &observed)? {
                 continue;
             }
-            if self.brings_shim(&inner, &network, &endpoint, &observed)? {
+            if inner.brings_shim(&network, &endpoint, &observed)? {
                 *shim = Some(network.parent);
                 continue;
             }
@@ -206,7 +205,7 @@ impl Controller {
                 continue;
             }
             let looked_for: Vec<Sought> = endpoint.chosen_addresses().map(|ip| (ip, endpoint.mac)).collect();
-            let unclear = self.take(&network, &looked_for);
+            let unclear = self.take(&inner, &network, &looked_for);
             if unclear.is_empty() {
                 // The lock may have been released since the address was leased.
                 let leased = endpoint.lease.as_ref().map(|record| record.lease.address.addr());
@@ -237,13 +236,23 @@ impl Controller {
         };
         check_beside_children_elsewhere(&host, &network)
     }
+}
+
+impl Inner {
+    /// Whether an endpoint is on the LAN by a parent.
+    fn has_attached_on(&self, parent: &IfName) -> bool {
+        let is_on = |endpoint: &Endpoint| {
+            endpoint.stage == Stage::Attached
+                && self.state().network_of(endpoint).is_some_and(|network| network.parent == *parent)
+        };
+        self.state().endpoints.values().any(is_on)
+    }
 
     /// Makes the shim before the first address of a network is probed: siblings on the parent, which may be
     /// links of other programs, are heard only by the shim. The shim then stays as long as the network.
     /// Returns whether it was made.
     pub(super) fn brings_shim(
         &self,
-        inner: &Inner,
         network: &Network,
         endpoint: &Endpoint,
         observed: &Observed,
@@ -255,7 +264,7 @@ impl Controller {
         }
         let coming = Endpoint { stage: Stage::Attaching, ..endpoint.clone() };
         let host = Observed { host: observed.host.clone(), ..Observed::default() };
-        let state = inner.state().with(&[Change::PutEndpoint(coming)]);
+        let state = self.state().with(&[Change::PutEndpoint(coming)]);
         let steps = of_shim(plan(&desired(&state, &host), &host).steps, &shim_name(&network.parent));
         if steps.is_empty() {
             return Ok(false);
@@ -263,39 +272,27 @@ impl Controller {
         for step in &steps {
             tracing::info!(target: "ashore::step", "{step}");
         }
-        if let Some(error) = inner.kernel.apply(&steps, OnError::Undo).errors.first() {
+        if let Some(error) = self.kernel.apply(&steps, OnError::Undo).errors.first() {
             return Err(refusal::step(error));
         }
-        self.follow(inner, &inner.observe(&[])?);
+        self.observe(&[])?;
         Ok(true)
     }
 
     /// Removes a shim that was made for an endpoint whose attach failed.
-    pub(super) fn take_shim_back(&self, inner: &Inner, made: Option<&IfName>) {
+    pub(super) fn take_shim_back(&self, made: Option<&IfName>) {
         let Some(parent) = made else { return };
-        if inner.has_attached_on(parent) {
+        if self.has_attached_on(parent) {
             return;
         }
         let step = Step::DelLink { place: Place::Host, link: shim_name(parent) };
         tracing::info!(target: "ashore::step", "{step}");
-        for error in inner.kernel.apply(&[step], OnError::GoOn).errors {
+        for error in self.kernel.apply(&[step], OnError::GoOn).errors {
             tracing::warn!("{error}");
         }
-        match inner.observe(&[]) {
-            Ok(observed) => self.follow(inner, &observed),
-            Err(refusal) => tracing::warn!("{refusal}"),
+        if let Err(refusal) = self.observe(&[]) {
+            tracing::warn!("{refusal}");
         }
-    }
-}
-
-impl Inner {
-    /// Whether an endpoint is on the LAN by a parent.
-    fn has_attached_on(&self, parent: &IfName) -> bool {
-        let is_on = |endpoint: &Endpoint| {
-            endpoint.stage == Stage::Attached
-                && self.state().network_of(endpoint).is_some_and(|network| network.parent == *parent)
-        };
-        self.state().endpoints.values().any(is_on)
     }
 
     /// Makes a missing VLAN, or waits for one that has just come, or fails with what is in its way: without

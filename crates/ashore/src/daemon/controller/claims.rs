@@ -69,7 +69,6 @@ impl Controller {
         }
         let changed = self.note_sightings(&mut inner, &observed);
         if !changed.is_empty() {
-            self.follow(&inner, &observed);
             for endpoint in &changed {
                 self.announce(&inner, &observed, inner.state(), endpoint);
             }

@@ -51,11 +51,10 @@ impl Controller {
             return;
         }
         match inner.sweep(&[]) {
-            Ok((observed, errors)) => {
+            Ok((_, errors)) => {
                 for error in &errors {
                     tracing::warn!("{error}; it is tried again every minute");
                 }
-                self.follow(&inner, &observed);
             }
             Err(refusal) => tracing::error!("{refusal}; the next reconciliation tries again"),
         }

@@ -80,7 +80,6 @@ impl Controller {
             })])?;
             inner.lost.wait_for(&endpoint);
             self.search_soon();
-            self.follow(&inner, &before);
             return Ok(Reply::Done { warnings: vec![format!("`{name}` {says}")] });
         }
         let unread = elsewhere.unread.iter().take(SHOWN);
@@ -115,7 +114,6 @@ impl Controller {
             format!("{mac}, which is on this host too, claimed its address: the link may be of its container")
         }));
         self.schedule_deferred();
-        self.follow(inner, &observed);
         Ok(Reply::Done { warnings })
     }
 }

@@ -45,8 +45,6 @@ impl Controller {
             });
         }
         inner.commit(changes)?;
-        let observed = inner.observe(&[])?;
-        self.follow(&inner, &observed);
         Ok(Reply::Forgotten(dropped))
     }
 }

@@ -79,7 +79,6 @@ impl Controller {
             for error in &errors {
                 tracing::warn!("{error}");
             }
-            self.follow(&inner, &observed);
             for endpoint in followed.iter().flatten() {
                 inner.asks_anew(&observed, inner.state(), endpoint);
             }

@@ -51,7 +51,7 @@ impl Controller {
     ) -> Result<(Locked<'a>, Option<Acquired<'a>>), Refusal> {
         let wanted = Wanted::of_draft(inner.state(), network, endpoint, requested, host);
         let wanted = wanted.ok_or_else(|| refusal::no_mac(&network.parent))?;
-        self.lan.follow(inner.state(), host);
+        inner.publication.again();
         drop(inner);
         // The endpoint most likely gets the address that it had before, so that address is probed while the
         // server is asked.
@@ -130,7 +130,7 @@ impl Controller {
             let mac = mac.map_err(|error| refusal::attach(&error))?;
             let draft = inner.reserved(network, Some(asked_as.clone()), requested.pool.net, false);
             let draft = Endpoint { mac, ..draft };
-            if !self.brings_shim(&inner, network, &draft, &observed)? {
+            if !inner.brings_shim(network, &draft, &observed)? {
                 break (draft, observed);
             }
             *shim = Some(network.parent.clone());
@@ -157,7 +157,6 @@ impl Controller {
         let name = reserved.name.clone();
         inner.commit(vec![Change::PutEndpoint(reserved)])?;
         acquired.keep(name);
-        self.follow(&inner, &observed);
         Ok((inner, Some(address)))
     }
 
@@ -296,7 +295,6 @@ impl Controller {
         let endpoint = with_lease(&before, lease);
         let change = Change::PutEndpoint(endpoint.clone());
         let written = inner.commit(vec![change.clone()]);
-        self.resolv.follow(inner.state());
         let on_link = |part: &Part| matches!(part, Part::Address | Part::Routes | Part::Mtu);
         let same = match (&before.lease, &endpoint.lease) {
             (Some(before), Some(now)) => !now.lease.changes(&before.lease).iter().any(on_link),
@@ -315,7 +313,6 @@ impl Controller {
             for error in errors {
                 tracing::warn!("{error}");
             }
-            self.follow(&inner, &observed);
             seen = observed;
         }
         if before.addresses != endpoint.addresses {
@@ -347,7 +344,8 @@ impl Controller {
         due.retain(|key| inner.state().is_heard(key, &host) && !self.is_awaited(inner.state(), key));
         // A daemon that has just started must know the leases before it sees that they are no longer
         // remembered.
-        self.lan.follow(inner.state(), &host);
+        inner.publication.again();
+        self.publish(inner);
         for (scope, name) in &due {
             tracing::info!(network = %scope.0, %name, "is gone, and its lease is no longer remembered");
         }

@@ -61,7 +61,6 @@ impl Controller {
         warnings.extend(still_told_by_engine(&before, &moved));
         let is_new = observed.host.link(&moved.parent).is_none();
         let (inner, observed, errors) = self.swept(inner)?;
-        self.follow(&inner, &observed);
         self.schedule_deferred();
         warnings.extend(errors.iter().map(ToString::to_string));
         warnings
@@ -91,8 +90,7 @@ impl Controller {
             return Ok(());
         }
         inner.commit(vec![Change::PutNetwork(before)])?;
-        let (inner, observed, _) = self.swept(inner)?;
-        self.follow(&inner, &observed);
+        self.swept(inner)?;
         Ok(())
     }
 

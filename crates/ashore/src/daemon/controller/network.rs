@@ -52,13 +52,11 @@ impl Controller {
             tracing::warn!("{warning}");
         }
         if network.vlan.is_none() {
-            self.follow(&inner, &observed);
             return Ok((network, warnings));
         }
         // The VLAN is created now, as Docker's drivers do: the LAN can be listened to before the first
         // endpoint comes.
         let made = inner.make_parent(&network, &observed).and_then(|now| {
-            self.follow(&inner, &now);
             drop(inner);
             // On an interface that did not exist, no address could be probed before.
             let new = observed.host.link(&network.parent).is_none();
@@ -203,7 +201,6 @@ impl Controller {
             inner = self.lock();
             (observed, errors) = inner.sweep(&[])?;
         }
-        self.follow(&inner, &observed);
         let spared = parent.and_then(|parent| inner.spared(&parent, &observed.host));
         Ok(Reply::Done { warnings: errors.iter().map(ToString::to_string).chain(spared).collect() })
     }
@@ -220,8 +217,7 @@ impl Controller {
             });
         }
         inner.store.import(document).map_err(|error| refusal::import(&error))?;
-        let (observed, errors) = inner.sweep(&[])?;
-        self.follow(&inner, &observed);
+        let (_, errors) = inner.sweep(&[])?;
         Ok(Reply::Done { warnings: errors.iter().map(ToString::to_string).collect() })
     }
 }

@@ -161,7 +161,7 @@ impl Controller {
             // They may have leases to release.
             self.schedule_deferred();
         }
-        self.follow(inner, &observed);
+        inner.publication.anew();
         for endpoint in &changed_macs {
             self.announce(inner, &observed, inner.state(), endpoint);
         }

@@ -138,11 +138,12 @@ impl Controller {
             let Some(network) = inner.state().networks.get(name).cloned() else { return Ok(()) };
             let observed = inner.observe(&[])?;
             // An endpoint that a router has just told to ask a DHCPv6 server does so.
-            self.lan.follow(inner.state(), &observed.host);
+            inner.publication.again();
+            self.publish(&inner);
             let changed = self.learnt_anew(&inner, &network, &observed, &answers);
             let fresh = changed.iter().flat_map(|one| one.fresh().map(|net| (net.addr(), one.now.mac)));
             let fresh: Vec<Sought> = fresh.collect();
-            let unclear = self.take(&network, &fresh);
+            let unclear = self.take(&inner, &network, &fresh);
             if unclear.is_empty() {
                 if self.keeps(&network, &fresh) {
                     return self.has_learnt(&mut inner, &changed);
@@ -225,7 +226,6 @@ impl Controller {
         }
         let wanted = inner.state().with(&changes);
         let written = inner.commit(changes);
-        self.resolv.follow(inner.state());
         let on_links: Vec<&Learnt> = all.iter().filter(|one| one.is_on_link()).collect();
         if on_links.is_empty() {
             return written;
@@ -238,7 +238,6 @@ impl Controller {
         for error in errors {
             tracing::warn!("{error}");
         }
-        self.follow(inner, &observed);
         for one in on_links {
             let addresses = one.fresh().collect();
             self.announce(inner, &observed, &wanted, &Endpoint { addresses, ..one.now.clone() });

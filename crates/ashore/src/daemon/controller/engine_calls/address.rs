@@ -49,7 +49,7 @@ impl Controller {
         let mut shim = None;
         let reserved = self.reserve_with(requested, &mut shim);
         reserved.map_err(|refusal| {
-            self.take_shim_back(&self.lock(), shim.as_ref());
+            self.lock().take_shim_back(shim.as_ref());
             let network = {
                 let inner = self.lock();
                 inner.state().networks_of(&requested.pool).map(|(network, _)| network.name.clone()).next()
@@ -121,14 +121,14 @@ impl Controller {
             let mut reserved = inner.reserved(&network, name.clone(), address, requested.ip.is_some());
             reserved.stand_ins.extend(stands_in.then_some(address.addr()));
             let reserved = inner.beside(&network, reserved);
-            if self.brings_shim(&inner, &network, &reserved, &observed)? {
+            if inner.brings_shim(&network, &reserved, &observed)? {
                 *shim = Some(network.parent.clone());
                 continue;
             }
             let chosen = requested.owner.as_ref().and_then(|owner| owner.mac);
             let mac = chosen.or_else(|| inner.state().likely_mac(&network, name.as_ref()?));
             let sought = [(address.addr(), mac)];
-            let unclear = self.take(&network, &sought);
+            let unclear = self.take(&inner, &network, &sought);
             if unclear.is_empty() {
                 let key = (reserved.network.clone(), reserved.name.clone());
                 let before = inner.state().endpoints.get(&key).cloned();
@@ -138,7 +138,6 @@ impl Controller {
                     inner.commit(vec![before.map_or(Change::DelEndpoint(key), Change::PutEndpoint)])?;
                     continue;
                 }
-                self.follow(&inner, &observed);
                 return Ok(Reply::Address(address));
             }
             let usable = inner.state().usable_network(&network.name, &observed.host);

@@ -116,7 +116,7 @@ impl Controller {
         let sought: Vec<Sought> = addresses.iter().map(|net| (net.addr(), mac)).collect();
         loop {
             inner.check_foreign(network, name, addresses, &answers)?;
-            let unclear = self.take(network, &sought);
+            let unclear = self.take(&inner, network, &sought);
             if unclear.is_empty() {
                 if self.keeps(network, &sought) {
                     return Ok(inner);

@@ -6,7 +6,6 @@ use ashore_core::api::refusal::Refusal;
 use ashore_core::api::reply::Reply;
 use ashore_core::model::endpoint::{Endpoint, Placement, Source, Stage};
 use ashore_core::model::state::Change;
-use ashore_core::net::observed::Observed;
 use ashore_core::plan::desired::far_gateways;
 use ipnet::IpNet;
 
@@ -34,7 +33,6 @@ impl Controller {
         });
         match done {
             Ok(observed) => {
-                self.follow(&inner, &observed);
                 self.announce(&inner, &observed, inner.state(), &endpoint);
                 // The engine is not told of the addresses that routers advertise, and its next answer need
                 // not wait for them.
@@ -67,8 +65,7 @@ impl Controller {
         if endpoint.is_wanted() {
             inner.leaves(endpoint.clone());
         }
-        let (observed, warnings) = inner.back_to_reserved(&endpoint)?;
-        self.follow(&inner, &observed);
+        let warnings = inner.back_to_reserved(&endpoint)?;
         Ok(Reply::Done { warnings })
     }
 
@@ -96,11 +93,11 @@ impl Controller {
 
 impl Inner {
     /// Removes an endpoint's link and routes from the host, and keeps its addresses.
-    fn back_to_reserved(&mut self, endpoint: &Endpoint) -> Result<(Observed, Vec<String>), Refusal> {
+    fn back_to_reserved(&mut self, endpoint: &Endpoint) -> Result<Vec<String>, Refusal> {
         self.commit(vec![Change::PutEndpoint(as_reserved(endpoint))])?;
-        let (observed, errors) = self.sweep(&[])?;
+        let (_, errors) = self.sweep(&[])?;
         let left = errors.iter().map(|error| format!("{error}; it is tried again every minute"));
-        Ok((observed, left.collect()))
+        Ok(left.collect())
     }
 }
 

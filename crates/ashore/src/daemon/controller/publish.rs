@@ -1,0 +1,130 @@
+//! Publishes the state, and what was seen of the host, to those who follow them.
+//!
+//! This happens whenever the lock is released, if anything has changed. A request only publishes itself if it
+//! goes on under the lock with what a follower knows, such as when it asks conflict detection for an address
+//! or announces one.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ashore_core::model::state::State;
+use ashore_core::net::observed::View;
+use ashore_core::rules::addresses_in_use::AddressesInUse;
+
+use super::{Controller, Inner};
+use crate::clock::now;
+use crate::daemon::follower::Published;
+use crate::daemon::lan::Prefetch;
+
+/// What followers know, and what they are to learn.
+#[derive(Debug, Default)]
+pub(super) struct Publication {
+    /// The state that they know. A changed state is another one.
+    state: RefCell<Option<Arc<State>>>,
+    seen: RefCell<Seen>,
+}
+
+/// The host as it was seen last.
+#[derive(Debug, Default)]
+struct Seen {
+    /// `None` before the first look.
+    host: Option<Arc<View>>,
+    due: Due,
+}
+
+/// Why to publish although the state is the same.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Due {
+    #[default]
+    No,
+    /// Followers also look at what changes by itself, such as what routers offer.
+    Again,
+    /// The host has changed, or so much time has passed that other addresses may be free.
+    Anew,
+}
+
+impl Publication {
+    /// Notes what was seen of the host.
+    pub(super) fn sees(&self, host: &View) {
+        let mut seen = self.seen.borrow_mut();
+        if seen.host.as_deref() != Some(host) {
+            *seen = Seen { host: Some(Arc::new(host.clone())), due: Due::Anew };
+        }
+    }
+
+    /// Has followers look again, even if the state and the host stay as they are.
+    pub(super) fn again(&self) {
+        let mut seen = self.seen.borrow_mut();
+        seen.due = seen.due.max(Due::Again);
+    }
+
+    /// Does the same, and looks for the next candidates again.
+    pub(super) fn anew(&self) {
+        self.seen.borrow_mut().due = Due::Anew;
+    }
+
+    /// Returns what is to be published, if anything is, and whether to look for the next candidates.
+    fn take(&self, inner: &Inner) -> Option<(Published, bool)> {
+        let mut seen = self.seen.borrow_mut();
+        let host = seen.host.clone()?;
+        let (mut known, state) = (self.state.borrow_mut(), inner.store.snapshot());
+        let changed = known.as_ref().is_none_or(|known| !Arc::ptr_eq(known, &state));
+        let due = std::mem::take(&mut seen.due);
+        *known = Some(state.clone());
+        let is_due = changed || due != Due::No;
+        is_due.then_some((Published { state, host }, changed || due == Due::Anew))
+    }
+}
+
+impl Controller {
+    /// Passes the state and the host to all followers, if either has changed, and tells conflict detection
+    /// which addresses will be wanted next.
+    pub(super) fn publish(&self, inner: &Inner) {
+        let Some((now, candidates_change)) = inner.publication.take(inner) else { return };
+        for follower in &self.followers {
+            follower.follow(&now);
+        }
+        if candidates_change {
+            self.lan.look_ahead(self.next_candidates(inner, &now.host));
+        }
+    }
+
+    /// Returns the addresses that the next attaches will get, so that conflict detection can probe them
+    /// ahead: three of each subnet for new names, and those of the names that left last, including leased
+    /// ones.
+    fn next_candidates(&self, inner: &Inner, host: &View) -> Vec<Prefetch> {
+        const AHEAD: usize = 3;
+        const LEFT_LAST: usize = 8;
+        /// How many of these are likely to be taken next: one for a new name, and two for the names that left
+        /// last.
+        const NEXT: [usize; 2] = [1, 2];
+        /// When a host starts, its containers come back together.
+        const LEASED: usize = 32;
+        let (state, none) = (inner.state(), BTreeMap::new());
+        let mut ahead = Vec::new();
+        for network in state.networks.values() {
+            let hearsay = self.lan.hearsay(&network.parent);
+            let known = AddressesInUse { host, heard: &hearsay, answered: &none, held: &inner.held };
+            let mut say = |ips: Vec<IpAddr>, next: Vec<IpAddr>| {
+                let (parent, profile) = (network.parent.clone(), network.conflict);
+                ahead.push(Prefetch { parent, profile, ips, next });
+            };
+            let names = state.left_last(network).take(LEFT_LAST).collect::<Vec<_>>();
+            for subnet in network.handed_out() {
+                let candidates = |name| state.candidates(network, subnet, name, &known);
+                let new: Vec<IpAddr> = candidates(None).take(AHEAD).collect();
+                let returning: Vec<IpAddr> =
+                    names.iter().filter_map(|name| candidates(Some(*name)).next()).collect();
+                let [of_new, of_returning] = NEXT;
+                let next = new.iter().take(of_new).chain(returning.iter().take(of_returning));
+                let next = next.copied().collect();
+                say([new, returning].concat(), next);
+            }
+            say(state.still_leased(network, now()).take(LEASED).map(IpAddr::from).collect(), Vec::new());
+            say(self.likely(state, network, names.into_iter()), Vec::new());
+        }
+        ahead
+    }
+}
