@@ -47,6 +47,15 @@ impl fmt::Display for Cause {
     }
 }
 
+/// What a reconciliation has done that came to its end.
+struct Reconciled {
+    /// How many things it has changed.
+    changed: usize,
+    observed: Observed,
+    /// The first error in what was not needed for the rest.
+    rest: Result<(), Refusal>,
+}
+
 impl Controller {
     /// Finishes what was interrupted, releases what is gone, and repairs the rest. Returns whether to
     /// reconcile again soon, because something is about to happen of which no notification comes, such as an
@@ -59,10 +68,13 @@ impl Controller {
     fn reconcile_once(&self, why: Cause) -> bool {
         let mut inner = self.lock();
         let reconciled = self.try_reconcile(&mut inner, why);
-        // A failed write is known to the code that writes, and the kernel is in line with the state.
-        let is_of_kernel = |refusal: &&Refusal| refusal.kind != RefusalKind::State;
-        inner.unreconciled = reconciled.as_ref().err().filter(is_of_kernel).cloned();
-        match reconciled {
+        inner.unreconciled = match &reconciled {
+            // A failed write is known to the code that writes, and the kernel is in line with the state.
+            Ok(Reconciled { rest: Err(refusal), .. }) if refusal.kind == RefusalKind::State => None,
+            Ok(Reconciled { rest, .. }) => rest.as_ref().err().cloned(),
+            Err(refusal) => Some(refusal.clone()),
+        };
+        match reconciled.and_then(|Reconciled { changed, observed, rest }| rest.map(|()| (changed, observed))) {
             Ok((changed, observed)) => {
                 if changed == 0 {
                     tracing::debug!(%why, "nothing to reconcile");
@@ -100,7 +112,7 @@ impl Controller {
         }
     }
 
-    fn try_reconcile(&self, inner: &mut Inner, why: Cause) -> Result<(usize, Observed), Refusal> {
+    fn try_reconcile(&self, inner: &mut Inner, why: Cause) -> Result<Reconciled, Refusal> {
         // Until it is known which endpoints are complete, every unfinished one would be taken for
         // interrupted.
         if !inner.recovered {
@@ -165,12 +177,8 @@ impl Controller {
         for endpoint in &changed_macs {
             self.announce(inner, &observed, inner.state(), endpoint);
         }
-        flushed?;
-        renamed?;
-        taken_over?;
-        given_back?;
-        recorded?;
-        Ok((changed, observed))
+        let rest = flushed.and(renamed).and(taken_over).and(given_back.map(drop)).and(recorded);
+        Ok(Reconciled { changed, observed, rest })
     }
 }
 

@@ -45,7 +45,8 @@ impl Controller {
         let failed = inner.failed.iter().filter(|error| plan.steps.contains(&error.step));
         let failed = failed.map(ToString::to_string);
         let unreconciled = inner.unreconciled.iter().map(|refusal| ("could not reconcile: ", refusal));
-        let stopped = unreconciled.chain(inner.unwritten.iter().map(|refusal| ("", refusal)));
+        let unwritten = inner.unwritten.iter().filter(|refusal| inner.unreconciled.as_ref() != Some(refusal));
+        let stopped = unreconciled.chain(unwritten.map(|refusal| ("", refusal)));
         let stopped = stopped.map(|(what, refusal)| match &refusal.hint {
             Some(hint) => format!("{what}{refusal}; try: {hint}"),
             None => format!("{what}{refusal}"),
