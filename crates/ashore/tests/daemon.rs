@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ashore_lab::{Daemon, Ran, cannot_run};
 use home::strace::Strace;
@@ -206,6 +206,44 @@ fn a_reconciliation_that_failed_is_shown_until_one_succeeds() {
     drop(faults);
     home.nudge();
     eventually("all is in line", || home.status()["troubles"].as_array().unwrap().is_empty());
+}
+
+#[test]
+fn what_changes_nothing_is_answered_while_a_request_waits_for_the_disk() {
+    let Some(strace) = Strace::find("daemon, a slow disk") else { return };
+    let home = Home::new();
+    home.create_lan();
+    let (web, db) = (home.world.container("web").unwrap(), home.world.container("db").unwrap());
+    home.attach("lan", &web, "");
+    eventually("all is in order", || home.ok("plan").contains("nothing to change"));
+    let faults = strace.inject(home.daemon().pid(), "fdatasync,fsync", "delay_enter=10000000");
+    std::thread::scope(|scope| {
+        let mut attach = Command::new(PROGRAM);
+        attach.args(["attach", "lan", "--name", "db", "--netns"]).arg(db.namespace().path());
+        attach.env("ASHORE_SOCKET", home.daemon().socket());
+        let attach = scope.spawn(move || Ran::of(&mut attach).unwrap());
+        // The attach has the lock now, and waits for the disk.
+        std::thread::sleep(Duration::from_secs(2));
+        let said = ["status", "network ls", "network inspect lan", "plan", "state export"].map(|line| {
+            let began = Instant::now();
+            (home.ok(line), began.elapsed(), line)
+        });
+        assert!(!attach.is_finished());
+        for (said, took, line) in &said {
+            assert!(*took < Duration::from_secs(3), "{line}: {took:?}");
+            assert!(line.starts_with("plan") || said.contains("lan"), "{line}: {said}");
+        }
+        let [(status, ..), ..] = &said;
+        assert!(status.contains("web") && !status.contains("db"), "{status}");
+        assert!(status.contains("requests are being carried out"), "{status}");
+        drop(faults);
+        attach.join().unwrap().expect_success();
+    });
+    reaches(&home.laptop, ip("192.168.88.193"));
+    // Whoever has an answer sees what it says.
+    let status = home.status();
+    assert_eq!(status["endpoints"].as_array().unwrap().len(), 2, "{status}");
+    eventually("all is in order", || home.status()["troubles"].as_array().unwrap().is_empty());
 }
 
 #[test]

@@ -127,6 +127,12 @@ impl Store {
         self.state.clone()
     }
 
+    /// A store with the state as it is now, to be read: it has no file.
+    #[must_use]
+    pub fn copy(&self) -> Store {
+        Store { database: None, path: self.path.clone(), state: self.snapshot(), deferred: Vec::new() }
+    }
+
     /// Commits changes, all or none. When this returns `Ok`, they are on disk.
     pub fn commit(&mut self, changes: Vec<Change>) -> Result<(), StoreError> {
         if changes.is_empty() {

@@ -8,7 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::ops::{Deref, DerefMut};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use ashore_core::api::refusal::Refusal;
@@ -59,6 +59,7 @@ mod network;
 mod plans;
 mod pool;
 mod publish;
+mod read;
 mod reconcile;
 mod restarted;
 mod routers;
@@ -74,6 +75,7 @@ use leases::Departed;
 use lost_namespaces::Lost;
 use missing_links::Unlinked;
 use publish::Publication;
+use read::Copies;
 pub(crate) use reconcile::Cause;
 use vlans::Vlans;
 use wrong_identity::Attempts;
@@ -81,6 +83,8 @@ use wrong_identity::Attempts;
 /// The owner of the state, the kernel sockets and conflict detection.
 pub(crate) struct Controller {
     inner: Mutex<Inner>,
+    /// What requests read that change nothing.
+    copies: Copies,
     lan: Lan,
     lists: Lists,
     /// The file of a NIC move that is on trial, if any.
@@ -93,6 +97,8 @@ pub(crate) struct Controller {
 /// is published.
 struct Locked<'a> {
     inner: MutexGuard<'a, Inner>,
+    /// Whether memory may have changed.
+    changed: bool,
     /// Is dropped after the lock was released.
     after: AfterLock<'a>,
 }
@@ -106,6 +112,12 @@ struct Inner {
     kernel: Kernel,
     /// What the followers of the state know.
     publication: Publication,
+    memory: Memory,
+}
+
+/// What the daemon knows besides the state, and loses when it ends. Requests that change nothing read a copy.
+#[derive(Debug, Clone, Default)]
+struct Memory {
     /// Whether the kernel may still have something that the state no longer asks for, or the next candidates
     /// have changed.
     leftovers: bool,
@@ -149,7 +161,7 @@ struct Inner {
     /// Containers that had a link with a tag when the daemon started.
     unowned: Vec<Netns>,
     /// Child links of parents, by MAC, and when the kernel last confirmed that they are up.
-    children: RefCell<BTreeMap<(IfName, Mac), Instant>>,
+    children: Arc<Mutex<BTreeMap<(IfName, Mac), Instant>>>,
     /// The last MACs of those parents whose endpoints share the parent's MAC.
     shared_macs: BTreeMap<IfName, Mac>,
 }
@@ -164,43 +176,20 @@ impl Controller {
         followers: Vec<Box<dyn Follower>>,
         wakers: Wakers,
     ) -> Self {
-        let mut inner = Inner {
-            store,
-            kernel,
-            publication: Publication::default(),
-            leftovers: false,
-            held: BTreeSet::new(),
-            remade: BTreeSet::new(),
-            looked_into: None,
-            failed: Vec::new(),
-            left_out: RefCell::default(),
-            unfinished: Cell::new(false),
-            unreconciled: None,
-            unwritten: None,
-            engines: Engines::default(),
-            strangers: Strangers::default(),
-            attempts: Attempts::default(),
-            left: Vec::new(),
-            recovered: false,
-            departed: Departed::default(),
-            lost: Lost::default(),
-            vlans: Vlans::default(),
-            parents_seen: BTreeMap::new(),
-            unlinked: Unlinked::default(),
-            unowned: Vec::new(),
-            children: RefCell::default(),
-            shared_macs: BTreeMap::new(),
-        };
+        let (publication, memory) = (Publication::default(), Memory::default());
+        let mut inner = Inner { store, kernel, publication, memory };
         // An engine may be in the middle of a start during which the last daemon was killed.
         EngineKind::ALL.into_iter().for_each(|kind| inner.begin(kind));
-        Controller { inner: Mutex::new(inner), lan, lists, trial, followers, wakers }
+        let (copies, inner) = (Copies::of(&inner), Mutex::new(inner));
+        Controller { inner, copies, lan, lists, trial, followers, wakers }
     }
 
     /// Answers one request. All requests enter here.
     pub(crate) fn handle(&self, request: Request) -> Reply {
+        let reads = only_reads(&request);
         let answer = supervise::contained(|| self.answer(request)).and_then(|answer| answer);
         // The request may have left a VLAN interface because it was not known whether others use it.
-        if self.look_at_vlans() {
+        if !reads && self.look_at_vlans() {
             self.reconcile(Cause::Search);
         }
         answer.unwrap_or_else(|refusal| {
@@ -211,12 +200,12 @@ impl Controller {
 
     fn answer(&self, mut request: Request) -> Result<Reply, Refusal> {
         #[cfg(debug_assertions)]
-        {
+        if !only_reads(&request) {
             let _under_the_lock = self.lock();
             supervise::fault("request");
         }
         if let Some(name) = request.network_mut()
-            && let Some(network) = self.lock().state().network_called(name)
+            && let Some(network) = self.copies.state().network_called(name)
         {
             *name = network.name.clone();
         }
@@ -228,9 +217,9 @@ impl Controller {
             Request::RemoveNetwork { network } => self.remove_own_network(&network),
             Request::MoveNetwork { network, parent } => self.move_network(&network, &parent),
             Request::ListNetworks => {
-                let inner = self.lock();
-                let networks = inner.state().networks.values();
-                Ok(Reply::Networks(networks.map(|network| inner.state().as_leased(network)).collect()))
+                let state = self.copies.state();
+                let networks = state.networks.values();
+                Ok(Reply::Networks(networks.map(|network| state.as_leased(network)).collect()))
             }
             Request::InspectNetwork { network } => self.inspect_network(&network),
             Request::Attach(spec) => self.attach(&spec),
@@ -242,10 +231,11 @@ impl Controller {
             Request::TakeInventory(inventory) => self.take_inventory(inventory),
             Request::MoveNic(spec) => self.move_nic(&spec),
             Request::KeepMove => self.keep_move(),
-            Request::Plan(change) => self.with_vlans_looked_at(|| self.plan(change.as_deref().cloned())),
+            Request::Plan(None) => self.plan_of_nothing(),
+            Request::Plan(Some(change)) => self.with_vlans_looked_at(|| self.plan((*change).clone())),
             Request::CheckPool(question) => self.check_pool(&question),
-            Request::Status => self.with_vlans_looked_at(|| self.status()),
-            Request::ExportState => Ok(Reply::State(self.lock().store.export())),
+            Request::Status => self.status(),
+            Request::ExportState => Ok(Reply::State(self.copies.store().export())),
             Request::ImportState(document) => self.import(document),
         }
     }
@@ -255,7 +245,8 @@ impl Controller {
     fn lock(&self) -> Locked<'_> {
         let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         inner.kernel.stay();
-        Locked { inner, after: AfterLock(self) }
+        self.copies.turn();
+        Locked { inner, changed: false, after: AfterLock(self) }
     }
 }
 
@@ -269,6 +260,7 @@ impl Deref for Locked<'_> {
 
 impl DerefMut for Locked<'_> {
     fn deref_mut(&mut self) -> &mut Inner {
+        self.changed = true;
         &mut self.inner
     }
 }
@@ -278,7 +270,9 @@ impl Drop for Locked<'_> {
         // After a panic, whoever has the lock next publishes.
         if !std::thread::panicking() {
             self.after.0.publish(&self.inner);
+            self.after.0.copies.take_over(&self.inner, self.changed);
         }
+        self.after.0.copies.turn();
         self.inner.kernel.leave();
     }
 }
@@ -288,6 +282,20 @@ impl Drop for AfterLock<'_> {
         if !std::thread::panicking() {
             self.0.followers.iter().for_each(|follower| follower.catch_up());
         }
+    }
+}
+
+impl Deref for Inner {
+    type Target = Memory;
+
+    fn deref(&self) -> &Memory {
+        &self.memory
+    }
+}
+
+impl DerefMut for Inner {
+    fn deref_mut(&mut self) -> &mut Memory {
+        &mut self.memory
     }
 }
 
@@ -472,6 +480,12 @@ impl Inner {
 fn only_looks(request: &Request) -> bool {
     use Request::{CheckPool, ExportState, InspectNetwork, ListNetworks, Plan, Status};
     matches!(request, ListNetworks | InspectNetwork { .. } | Plan(_) | CheckPool(_) | Status | ExportState)
+}
+
+/// Whether a request is answered from a copy of what is known, without the lock.
+fn only_reads(request: &Request) -> bool {
+    use Request::{ExportState, InspectNetwork, ListNetworks, Plan, Status};
+    matches!(request, ListNetworks | InspectNetwork { .. } | Plan(None) | Status | ExportState)
 }
 
 fn log_steps(plan: &Plan) {

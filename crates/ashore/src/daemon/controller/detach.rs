@@ -126,9 +126,9 @@ impl Inner {
         };
         let endpoints = self.store.state().endpoints.values();
         let anew = endpoints.filter(|one| one.stage == Stage::Attached && made(&one.link().0));
-        self.remade.extend(anew.map(Endpoint::key));
+        self.memory.remade.extend(anew.map(Endpoint::key));
         let state = self.store.state();
-        self.remade.retain(|key| state.endpoints.contains_key(key));
+        self.memory.remade.retain(|key| state.endpoints.contains_key(key));
     }
 
     /// Takes an endpoint off the LAN. The record that it is off can wait: until then it is stored as going.

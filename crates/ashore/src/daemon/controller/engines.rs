@@ -15,7 +15,7 @@ use ashore_core::net::name::{EndpointName, IfName};
 use super::inventory::Missing;
 
 /// The views of all engines.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Engines {
     listed: BTreeMap<EngineId, Listed>,
     docker: Calls,
@@ -23,7 +23,7 @@ pub(super) struct Engines {
 }
 
 /// What an engine's lists tell.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Listed {
     /// Its last list. `None` while its first one is being processed.
     pub(super) inventory: Option<Inventory>,
@@ -37,7 +37,7 @@ pub(super) struct Listed {
 
 /// What the calls of a kind of engine have left open. A call does not say from which engine of its kind it
 /// is.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Calls {
     /// Addresses of endpoints that the engine has not reserved again since it restarted.
     pub(super) unconfirmed: BTreeSet<IpAddr>,

@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const CREATION: Duration = Duration::from_secs(10);
 
 /// What is known of the pools of networks that are being created.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Strangers {
     /// When each pool was opened.
     opened: BTreeMap<PoolKey, Instant>,
@@ -119,7 +119,7 @@ impl Inner {
         // These networks were reported.
         let is_made = |key: &PoolKey| misusing(inventory).any(|network| has_pool(network, key));
         let pools = &self.store.state().pools;
-        self.strangers.guarded.retain(|key| pools.contains_key(key) && !is_made(key));
+        self.memory.strangers.guarded.retain(|key| pools.contains_key(key) && !is_made(key));
     }
 
     /// Reports the networks that have Ashore's IPAM driver and another network driver.

@@ -22,7 +22,7 @@ use crate::clock::now;
 pub(super) const GRACE: Duration = Duration::from_secs(30);
 
 /// What an engine's list lacks, and since when.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Missing {
     since: BTreeMap<Item, Instant>,
 }
@@ -192,7 +192,7 @@ impl Inner {
     /// or if it restores endpoints under live-restore.
     fn collect_garbage(&mut self, inventory: &Inventory) -> Result<bool, Refusal> {
         let state = self.store.state();
-        let starting = &mut self.engines.calls_mut(inventory.kind).starting;
+        let starting = &mut self.memory.engines.calls_mut(inventory.kind).starting;
         inventory.endpoints().for_each(|(_, _, id)| _ = starting.remove(id));
         starting.retain(|id| state.endpoint_of_engine(id).is_some());
         let endpoints = state.forgotten_endpoints(inventory).into_iter();

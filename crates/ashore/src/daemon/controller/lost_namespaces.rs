@@ -38,7 +38,7 @@ const AT_A_TIME: usize = 64;
 const SETTLE: Duration = Duration::from_millis(500);
 
 /// What is known of the endpoints that are searched for.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Lost {
     searches: BTreeMap<EndpointKey, Search>,
     /// Endpoints that are to be taken off the LAN and cannot be reached.
@@ -51,7 +51,7 @@ pub(super) struct Lost {
 }
 
 /// The search for the namespace of an endpoint.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Search {
     /// The namespace. The next endpoint of the same name has another one.
     netns: Netns,

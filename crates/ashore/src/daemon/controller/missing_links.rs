@@ -16,10 +16,10 @@ use super::Inner;
 const MISSING: Duration = Duration::from_secs(2);
 
 /// Endpoints without links, and since when they have none.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Unlinked(BTreeMap<EndpointKey, Since>);
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Since {
     /// The engine's id of the endpoint: the next endpoint of the same name is another one.
     id: String,
@@ -57,7 +57,7 @@ impl Inner {
         let is_same = |key: &EndpointKey, since: &Since| {
             state.endpoints.get(key).is_some_and(|one| one.engine_id() == Some(&since.id))
         };
-        let unlinked = &mut self.unlinked.0;
+        let unlinked = &mut self.memory.unlinked.0;
         unlinked.retain(|key, since| is_same(key, since));
         for (key, id) in lacking {
             match id {

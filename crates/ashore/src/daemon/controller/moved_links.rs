@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use ashore_core::api::refusal::Refusal;
@@ -259,7 +260,8 @@ impl Inner {
     /// receive frames for a MAC, so the kernel is asked. It is asked by making a link for a moment, which
     /// causes notifications, so a positive answer stays valid for a while.
     pub(super) fn is_child(&self, parent: &IfName, mac: Mac) -> bool {
-        let (key, mut children) = ((parent.clone(), mac), self.children.borrow_mut());
+        let key = (parent.clone(), mac);
+        let mut children = self.children.lock().unwrap_or_else(PoisonError::into_inner);
         children.retain(|_, at| at.elapsed() < BELIEVED);
         if children.contains_key(&key) {
             return true;

@@ -162,7 +162,7 @@ impl Controller {
     }
 
     pub(super) fn inspect_network(&self, name: &NetworkName) -> Result<Reply, Refusal> {
-        match self.lock().state().networks.get(name) {
+        match self.copies.state().networks.get(name) {
             Some(network) => Ok(Reply::Network(network.clone())),
             None => Err(no_network(name)),
         }

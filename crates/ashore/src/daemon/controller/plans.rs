@@ -20,49 +20,54 @@ use crate::clock::now;
 use crate::daemon::refusal;
 
 impl Controller {
-    pub(super) fn plan(&self, change: Option<Request>) -> Result<Reply, Refusal> {
-        if let Some(Request::CreateNetwork(spec)) = change {
+    /// Plans what the next reconciliation will do.
+    pub(super) fn plan_of_nothing(&self) -> Result<Reply, Refusal> {
+        self.read(|inner| {
+            let observed = inner.observe(&all_netns(inner.state()))?;
+            inner.planned(&inner.state_to_come(&observed), &observed)
+        })
+        .map(|(reply, _)| reply)
+    }
+
+    pub(super) fn plan(&self, change: Request) -> Result<Reply, Refusal> {
+        if let Request::CreateNetwork(spec) = change {
             let (inner, observed, network, _) = self.checked(&spec)?;
             return inner.planned(&inner.state().with(&[Change::PutNetwork(network)]), &observed);
         }
-        if let Some(Request::MoveNetwork { network, parent }) = change {
+        if let Request::MoveNetwork { network, parent } = change {
             let (inner, _, moved, _) = self.checked_move(&network, &parent)?;
             let observed = inner.observe(&all_netns(inner.state()))?;
             return inner.planned(&inner.state().with(&[Change::PutNetwork(moved)]), &observed);
         }
         // The engine is asked for what it has before the lock is taken.
         let adoption = match &change {
-            Some(Request::Adopt(spec)) => Some(self.planned_adoption(spec)?),
+            Request::Adopt(spec) => Some(self.planned_adoption(spec)?),
             _ => None,
         };
         let inner = self.lock();
         let (changes, netns) = match change {
-            None => {
-                let observed = inner.observe(&all_netns(inner.state()))?;
-                return inner.planned(&inner.state_to_come(&observed), &observed);
-            }
-            Some(Request::Adopt(_)) => adoption.unwrap_or_default(),
-            Some(Request::Attach(spec)) => self.planned_attach(&inner, &spec)?,
-            Some(Request::Detach { network, name }) => {
+            Request::Adopt(_) => adoption.unwrap_or_default(),
+            Request::Attach(spec) => self.planned_attach(&inner, &spec)?,
+            Request::Detach { network, name } => {
                 let there = inner.state().endpoints.get(&(network, name)).cloned();
                 let netns: Vec<Netns> = there.iter().filter_map(Endpoint::netns).cloned().collect();
                 inner.observe_these(&netns)?;
                 let going = there.map(|endpoint| Endpoint { stage: Stage::Detaching, ..endpoint });
                 (going.into_iter().map(Change::PutEndpoint).collect(), netns)
             }
-            Some(Request::RemoveNetwork { network }) => {
+            Request::RemoveNetwork { network } => {
                 inner.check_removable(&network)?;
                 (vec![Change::DelNetwork(network)], Vec::new())
             }
-            Some(Request::Unadopt { network }) => {
+            Request::Unadopt { network } => {
                 let netns = all_netns(inner.state());
                 (inner.state().unadopting(&network).map_err(|error| refusal::adopt(&error))?, netns)
             }
-            Some(Request::MoveNic(spec)) => {
+            Request::MoveNic(spec) => {
                 let planned = inner.planned_move(&spec)?;
                 return Ok(Reply::Plan(shown(planned.steps().cloned().collect())));
             }
-            Some(_) => return Err(changes_nothing()),
+            _ => return Err(changes_nothing()),
         };
         inner.planned(&inner.state().with(&changes), &inner.observe(&netns)?)
     }

@@ -74,7 +74,8 @@ impl Controller {
             Ok(Reconciled { rest, .. }) => rest.as_ref().err().cloned(),
             Err(refusal) => Some(refusal.clone()),
         };
-        match reconciled.and_then(|Reconciled { changed, observed, rest }| rest.map(|()| (changed, observed))) {
+        match reconciled.and_then(|Reconciled { changed, observed, rest }| rest.map(|()| (changed, observed)))
+        {
             Ok((changed, observed)) => {
                 if changed == 0 {
                     tracing::debug!(%why, "nothing to reconcile");
@@ -272,7 +273,7 @@ impl Inner {
         due.extend(self.lost.waiting().cloned());
         due.extend(self.unlinked.all().cloned());
         let next = in_turn(endpoints, self.looked_into.as_ref());
-        self.looked_into = next.last().cloned();
+        self.memory.looked_into = next.last().cloned();
         due.extend(next);
         let failed = self.failed.iter().filter_map(|error| match error.step.place() {
             Place::Host => None,

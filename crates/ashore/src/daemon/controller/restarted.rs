@@ -70,7 +70,7 @@ impl Inner {
         let listed: BTreeSet<&str> = inventory.endpoints().map(|(_, _, id)| id).collect();
         let state = self.store.state();
         let is_known = |id: &str| listed.contains(id) || state.endpoint_of_engine(id).is_none();
-        self.engines.calls_mut(inventory.kind).unknown.retain(|id| !is_known(id));
+        self.memory.engines.calls_mut(inventory.kind).unknown.retain(|id| !is_known(id));
     }
 
     fn is_unknown_to_engine(&self, endpoint: &Endpoint) -> bool {

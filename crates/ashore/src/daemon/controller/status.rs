@@ -21,21 +21,32 @@ use super::plans::shown;
 use super::{Controller, Inner, all_netns};
 
 impl Controller {
+    /// Reports what is so, also while a request holds the lock.
     pub(super) fn status(&self) -> Result<Reply, Refusal> {
-        let inner = self.lock();
+        let (mut status, settled) = self.read(|inner| self.status_of(inner))?;
+        if !settled {
+            status.troubles.push(
+                "requests are being carried out right now, and what is pending may be their work; try again in a moment"
+                    .to_owned(),
+            );
+        }
+        Ok(Reply::Status(status))
+    }
+
+    fn status_of(&self, inner: &Inner) -> Result<Status, Refusal> {
         let observed = inner.observe(&all_netns(inner.state()))?;
         let wanted = desired(&inner.state_to_come(&observed), &observed);
         let mut plan = plan(&wanted, &observed);
         inner.spare_others(&mut plan, &observed);
         let endpoints: Vec<EndpointReport> =
-            inner.state().endpoints.values().map(|endpoint| self.report(&inner, endpoint)).collect();
+            inner.state().endpoints.values().map(|endpoint| self.report(inner, endpoint)).collect();
 
         let blocked = plan.blocked.iter().map(|blocked| format!("{blocked}; try: {}", blocked.hint()));
         let waiting = wanted.waiting.iter().map(|waiting| {
             let Waiting { network, parent, remedy } = waiting;
             format!("network `{network}` waits for its parent `{parent}` to come back; {remedy}")
         });
-        let claimed = self.claimed(&inner, &observed, &endpoints);
+        let claimed = self.claimed(inner, &observed, &endpoints);
         let unleased = endpoints.iter().filter(|one| one.source == Source::Lease && one.lease.is_none());
         let unleased = unleased.map(|one| {
             format!("`{}` has no IPv4 address: its lease was lost, and the LAN's DHCP server has given it no other one since", one.name)
@@ -57,7 +68,7 @@ impl Controller {
                 unreachable.parent, unreachable.why
             )
         });
-        let pools = self.pool_troubles(&inner);
+        let pools = self.pool_troubles(inner);
         let cut = inner.cut_by_firewall(inner.state().networks.values());
         let troubles = self
             .on_trial()
@@ -71,7 +82,7 @@ impl Controller {
             .chain(inner.removed_troubles())
             .chain(inner.stranger_troubles())
             .chain(unleased)
-            .chain(self.not_themselves(&inner))
+            .chain(self.not_themselves(inner))
             .chain(self.lists.troubles())
             .chain(self.unadvertised(inner.state()))
             .chain(waiting)
@@ -84,19 +95,19 @@ impl Controller {
             .chain(unreachable)
             .chain(altered);
         let troubles = troubles.chain(failed).chain(stopped).collect();
-        Ok(Reply::Status(Status {
+        Ok(Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             networks: inner
                 .state()
                 .networks
                 .values()
-                .map(|n| self.network_report(&inner, &observed, n))
+                .map(|n| self.network_report(inner, &observed, n))
                 .collect(),
             endpoints,
             pending: shown(plan.steps),
             troubles,
-        }))
+        })
     }
 
     /// Reports claims on addresses that are in use, and endpoints that have another address because a machine

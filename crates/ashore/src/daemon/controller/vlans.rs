@@ -3,6 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ashore_core::api::refusal::Refusal;
@@ -31,7 +32,7 @@ const BELIEVED: Duration = Duration::from_secs(50);
 const FRESH: Duration = Duration::from_secs(3);
 
 /// VLAN interfaces that are shared with other users.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Vlans {
     /// Interfaces of others that existed.
     seen: BTreeSet<IfName>,
@@ -39,7 +40,7 @@ pub(super) struct Vlans {
     gone: BTreeMap<IfName, Instant>,
     /// The results of the searches for other users of Ashore's own interfaces, by index: when, and which user
     /// was found.
-    looked: RefCell<BTreeMap<u32, (Instant, Option<String>)>>,
+    looked: Arc<Mutex<BTreeMap<u32, (Instant, Option<String>)>>>,
     /// Interfaces that are spared because nothing has searched for their users yet.
     unlooked: RefCell<BTreeMap<u32, Link>>,
     /// Whether one of Ashore's own interfaces stays only for others.
@@ -60,6 +61,10 @@ impl Vlans {
     /// Whether interfaces are spared because nothing has searched for their users yet.
     pub(super) fn are_unlooked(&self) -> bool {
         !self.unlooked.borrow().is_empty()
+    }
+
+    fn looked(&self) -> MutexGuard<'_, BTreeMap<u32, (Instant, Option<String>)>> {
+        self.looked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes that the parent of a network exists, if it is not Ashore's own VLAN interface.
@@ -88,7 +93,7 @@ impl Controller {
         for vlan in unlooked.values() {
             let taken_in = self.lock().kernel.taken_in(vlan.index).ok().flatten();
             let user = user_elsewhere(&host, vlan, own.clone(), taken_in.as_ref());
-            self.lock().vlans.looked.borrow_mut().insert(vlan.index, (Instant::now(), user));
+            self.lock().vlans.looked().insert(vlan.index, (Instant::now(), user));
         }
         true
     }
@@ -102,11 +107,24 @@ impl Controller {
 }
 
 impl Inner {
+    /// Does the same with sockets that no other thread uses.
+    pub(super) fn look_at_vlans(&self) -> bool {
+        let unlooked = self.vlans.unlooked.take();
+        let own: BTreeSet<Mac> =
+            self.state().identities.values().filter_map(|identity| identity.mac).collect();
+        for vlan in unlooked.values() {
+            let taken_in = self.kernel.taken_in(vlan.index).ok().flatten();
+            let user = user_elsewhere(self.kernel.host(), vlan, own.clone(), taken_in.as_ref());
+            self.vlans.looked().insert(vlan.index, (Instant::now(), user));
+        }
+        !unlooked.is_empty()
+    }
+
     /// Gives a network a VLAN interface made by Ashore if its parent was a VLAN interface of others and is
     /// gone for good.
     pub(super) fn take_over_vlans(&mut self, host: &View) -> Result<(), Refusal> {
         let state = self.store.state();
-        let vlans = &mut self.vlans;
+        let vlans = &mut self.memory.vlans;
         for network in state.networks.values().filter(|network| host.link(&network.parent).is_some()) {
             vlans.sees(network);
         }
@@ -190,7 +208,7 @@ impl Inner {
         if let Some(name) = self.engines_network_on(&vlan.name, "") {
             return Some(format!("Docker's network `{name}`"));
         }
-        let mut looked = self.vlans.looked.borrow_mut();
+        let mut looked = self.vlans.looked();
         let age = |user: &Option<String>| if user.is_some() { BELIEVED } else { FRESH };
         looked.retain(|_, (at, user)| at.elapsed() < age(user));
         if let Some((_, user)) = looked.get(&vlan.index) {

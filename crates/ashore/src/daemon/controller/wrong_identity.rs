@@ -21,7 +21,7 @@ const ATTEMPTS: u32 = 3;
 
 /// How often containers were reconnected since their starts. A container that has its own identity is no
 /// longer counted.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Attempts {
     made: BTreeMap<Start, u32>,
 }
@@ -61,8 +61,8 @@ impl Inner {
             .filter_map(|endpoint| Some((start_of(endpoint), (endpoint, state.lack(endpoint)?))))
             .collect();
         // A container that has its own identity by now, or is gone, is forgotten here.
-        self.attempts.made.retain(|start, _| lacking.contains_key(start));
-        for (start, made) in self.attempts.made.iter_mut().filter(|(_, made)| **made == ATTEMPTS) {
+        self.memory.attempts.made.retain(|start, _| lacking.contains_key(start));
+        for (start, made) in self.memory.attempts.made.iter_mut().filter(|(_, made)| **made == ATTEMPTS) {
             // This is logged once.
             *made += 1;
             let (endpoint, lack) = &lacking[start];
@@ -75,11 +75,12 @@ impl Inner {
         let its = |(_, (endpoint, _)): &(&Start, &(&Endpoint, Lack))| inventory.has(endpoint);
         let held = lacking.iter().filter(its).filter(|(_, lacking)| in_use(lacking));
         let held: BTreeSet<&Start> = held.map(|(start, _)| start).collect();
-        let may_be =
-            |endpoint: &Endpoint| self.attempts.are_left(endpoint) && !held.contains(&start_of(endpoint));
+        let may_be = |endpoint: &Endpoint| {
+            self.memory.attempts.are_left(endpoint) && !held.contains(&start_of(endpoint))
+        };
         let wrong_identities = state.wrong_identities(inventory, is_free, may_be);
         let is_held = !held.is_empty();
-        let calls = self.engines.calls_mut(inventory.kind);
+        let calls = self.memory.engines.calls_mut(inventory.kind);
         if wrong_identities.is_empty() {
             calls.postponed = None;
             return (wrong_identities, is_held);
@@ -97,7 +98,7 @@ impl Inner {
             wrong_identities.iter().flatten().map(|there| there.endpoint.as_str()).collect();
         for (start, (endpoint, _)) in &lacking {
             if endpoint.engine_id().is_some_and(|id| ids.contains(id)) {
-                *self.attempts.made.entry(start.clone()).or_default() += 1;
+                *self.memory.attempts.made.entry(start.clone()).or_default() += 1;
             }
         }
         (wrong_identities, is_held)

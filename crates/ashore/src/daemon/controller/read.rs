@@ -1,0 +1,141 @@
+//! Requests that change nothing: they read a copy of what is known, with kernel sockets of their own. So they
+//! answer while another request holds the lock, and no request waits for them.
+
+use std::ops::Deref;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use ashore_core::api::refusal::Refusal;
+use ashore_core::model::state::State;
+use ashore_kernel::{Kernel, Namespace};
+use ashore_store::Store;
+
+use super::publish::Publication;
+use super::{Controller, Inner, Memory};
+use crate::daemon::refusal;
+
+/// How long a reader looks again because a request was changing what it looked at.
+const PATIENCE: Duration = Duration::from_secs(1);
+const AGAIN: Duration = Duration::from_millis(10);
+/// How many sets of sockets are kept for the next readers.
+const KEPT: usize = 4;
+
+/// What readers read.
+pub(super) struct Copies {
+    /// What was so when the lock was last released.
+    last: Mutex<(Store, Memory)>,
+    /// How often the lock was taken and released: an odd number while it is held.
+    turns: AtomicU64,
+    host: Namespace,
+    kernels: Mutex<Vec<Kernel>>,
+}
+
+impl Copies {
+    pub(super) fn of(inner: &Inner) -> Self {
+        // To open sockets takes a thread, which the system may refuse later.
+        let kernels = Kernel::of(inner.kernel.host()).into_iter().collect();
+        Copies {
+            last: Mutex::new((inner.store.copy(), inner.memory.clone())),
+            turns: AtomicU64::new(0),
+            host: inner.kernel.host().clone(),
+            kernels: Mutex::new(kernels),
+        }
+    }
+
+    fn last(&self) -> MutexGuard<'_, (Store, Memory)> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The state as it was when the lock was last released.
+    pub(super) fn state(&self) -> Arc<State> {
+        self.last().0.snapshot()
+    }
+
+    /// The same as a store to be read.
+    pub(super) fn store(&self) -> Store {
+        self.last().0.copy()
+    }
+
+    /// Notes that the lock is taken or released.
+    pub(super) fn turn(&self) {
+        self.turns.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn turns(&self) -> u64 {
+        self.turns.load(Ordering::SeqCst)
+    }
+
+    /// Takes over what is so as the lock is released. `changed` says whether memory may have changed.
+    pub(super) fn take_over(&self, inner: &Inner, changed: bool) {
+        let memory = changed.then(|| inner.memory.clone());
+        let mut last = self.last();
+        last.0 = inner.store.copy();
+        if let Some(memory) = memory {
+            last.1 = memory;
+        }
+    }
+
+    /// Returns a copy to read.
+    fn reader(&self) -> Result<Reader<'_>, Refusal> {
+        let kept = self.kernels.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let kernel = match kept {
+            Some(kernel) => kernel,
+            None => Kernel::of(&self.host).map_err(|error| refusal::namespace(&error))?,
+        };
+        let (store, memory) = {
+            let last = self.last();
+            (last.0.copy(), last.1.clone())
+        };
+        let inner = Inner { store, kernel, publication: Publication::default(), memory };
+        Ok(Reader { inner: Some(inner), of: self })
+    }
+}
+
+/// A copy of what is known. Nothing in it can be changed.
+struct Reader<'a> {
+    /// `None` only while it is dropped.
+    inner: Option<Inner>,
+    of: &'a Copies,
+}
+
+impl Deref for Reader<'_> {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        self.inner.as_ref().expect("it is there until the reader is dropped")
+    }
+}
+
+impl Drop for Reader<'_> {
+    fn drop(&mut self) {
+        let mut kernels = self.of.kernels.lock().unwrap_or_else(PoisonError::into_inner);
+        // After a panic, a socket may be in the middle of an answer.
+        if kernels.len() < KEPT && !std::thread::panicking() {
+            kernels.extend(self.inner.take().map(|inner| inner.kernel));
+        }
+    }
+}
+
+impl Controller {
+    /// Answers from a copy of what is known, without the lock. Also returns whether the kernel and the copy
+    /// belong together. They do not if a request was changing both. Then the answer is looked for again, but
+    /// not for long: a request may take its time.
+    pub(super) fn read<T>(&self, ask: impl Fn(&Inner) -> Result<T, Refusal>) -> Result<(T, bool), Refusal> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let before = self.copies.turns();
+            let reader = self.copies.reader()?;
+            let mut answer = ask(&reader);
+            if reader.look_at_vlans() {
+                answer = ask(&reader);
+            }
+            let settled = before.is_multiple_of(2) && self.copies.turns() == before;
+            if settled || Instant::now() >= end {
+                return Ok((answer?, settled));
+            }
+            drop(reader);
+            std::thread::sleep(AGAIN);
+        }
+    }
+}
