@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::process::Command;
 
+use ashore_core::net::option;
 use ashore_program::front::docker;
 
 const MANUAL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/manual.md");
@@ -83,8 +84,11 @@ fn every_command_and_every_option_is_in_the_manual() {
 #[test]
 fn every_option_of_dockers_is_in_the_manual() {
     let manual = std::fs::read_to_string(MANUAL).unwrap();
-    for option in docker::NETWORK_OPTIONS {
-        assert!(manual.contains(&format!("`-o {option}=")), "docs/manual.md says nothing of -o {option}");
+    for name in option::of_driver() {
+        assert!(manual.contains(&format!("`-o {name}=")), "docs/manual.md says nothing of -o {name}");
+    }
+    for name in option::of_ipam() {
+        assert!(manual.contains(&format!("`--ipam-opt {name}=")), "docs/manual.md says nothing of {name}");
     }
     for option in docker::ATTACHMENT_OPTIONS {
         assert!(

@@ -7,6 +7,7 @@ pub mod link;
 pub mod name;
 pub mod observed;
 pub(crate) mod odd_path;
+pub mod option;
 pub mod range;
 pub mod step;
 pub mod text;

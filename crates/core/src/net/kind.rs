@@ -95,8 +95,6 @@ pub enum PortOption {
 impl PortOption {
     /// All options.
     pub const ALL: [PortOption; 3] = [PortOption::Isolated, PortOption::Hairpin, PortOption::Unlearning];
-    /// The options that a user can choose for endpoints.
-    pub const CHOICES: [PortOption; 2] = [PortOption::Isolated, PortOption::Hairpin];
 
     /// The name and value for `bridge link set`, for a port with the option (`does`) or without it.
     pub fn setting(self, does: bool) -> (&'static str, bool) {

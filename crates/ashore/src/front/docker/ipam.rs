@@ -1,13 +1,15 @@
 //! The calls of the IPAM driver.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::fmt::Display;
+use std::str::FromStr;
 
 use ashore_core::api::engine_call::{EngineCall, Owner, Reservation};
 use ashore_core::model::lease::LeaseOptions;
 use ashore_core::model::ownership::EngineKind;
 use ashore_core::model::pool::PoolKey;
 use ashore_core::net::name::EndpointName;
+use ashore_core::net::option::{self, NetworkOption};
 use ashore_core::rules::pools::PoolRequest;
 use ashore_wire::dhcp4::Servers;
 use ipnet::IpNet;
@@ -19,16 +21,6 @@ use super::{Call, Shape, address, given, parse};
 /// The option by which the engine says what an address is for (moby, `libnetwork/ipamapi`).
 const TYPE: &str = "RequestAddressType";
 const GATEWAY: &str = "com.docker.network.gateway";
-/// The interface that has the subnet, if the subnet is not named.
-const PARENT: &str = "parent";
-/// Where the network's addresses come from: `range` or `dhcp`.
-const ADDRESSING: &str = "addressing";
-/// How addresses are leased.
-const RELEASE: &str = "release";
-const FALLBACK: &str = "fallback";
-const ALLOW: &str = "dhcp_allow";
-const DENY: &str = "dhcp_deny";
-const KNOWN: [&str; 6] = [PARENT, ADDRESSING, RELEASE, FALLBACK, ALLOW, DENY];
 /// The container's name, since Docker 29.
 const NAME: &str = "com.docker.network.endpoint.name";
 
@@ -108,13 +100,14 @@ pub(super) fn gateway(address: IpNet, guarded: bool) -> String {
 
 fn pool(request: &RequestPool) -> Result<PoolRequest, String> {
     let options = request.options.clone().unwrap_or_default();
-    if let Some(option) = options.keys().find(|option| !KNOWN.contains(&option.as_str())) {
-        let known = KNOWN.join(", ");
+    let known: Vec<&str> = option::of_ipam().collect();
+    if let Some(unknown) = options.keys().find(|name| !known.contains(&name.as_str())) {
+        let known = known.join(", ");
         return Err(format!(
-            "unknown option --ipam-opt {option}, known are {known}; set options of the network with -o"
+            "unknown option --ipam-opt {unknown}, known are {known}; set options of the network with -o"
         ));
     }
-    let option = |name: &str| options.get(name).map_or("", String::as_str);
+    let read = Read(&options);
     let net: Option<IpNet> = given("the subnet", &request.pool)?;
     if net.is_none() && request.v6 {
         return Err("the IPv6 subnet is not named; try: --subnet fd88::/64, or the LAN's own".into());
@@ -124,22 +117,44 @@ fn pool(request: &RequestPool) -> Result<PoolRequest, String> {
         others: false,
         net: net.map(|net| net.trunc()),
         range: given("the range", &request.sub_pool)?,
-        parent: given("--ipam-opt parent", option(PARENT))?,
-        addressing: given("--ipam-opt addressing", option(ADDRESSING))?.unwrap_or_default(),
+        parent: read.value(&option::PARENT)?,
+        addressing: read.value(&option::DHCP)?.unwrap_or_default(),
         leasing: LeaseOptions {
-            release: given("--ipam-opt release", option(RELEASE))?.unwrap_or_default(),
-            fallback: given("--ipam-opt fallback", option(FALLBACK))?.unwrap_or_default(),
+            release: read.value(&option::RELEASE)?.unwrap_or_default(),
+            fallback: read.value(&option::FALLBACK)?.unwrap_or_default(),
             servers: Servers {
-                allow: servers("--ipam-opt dhcp_allow", option(ALLOW))?,
-                deny: servers("--ipam-opt dhcp_deny", option(DENY))?,
+                allow: read.values(&option::DHCP_ALLOW)?,
+                deny: read.values(&option::DHCP_DENY)?,
             },
         },
     })
 }
 
-/// Parses addresses that are separated by commas.
-fn servers(what: &str, text: &str) -> Result<Vec<Ipv4Addr>, String> {
-    text.split(',').filter_map(|part| given(what, part.trim()).transpose()).collect()
+/// The IPAM driver's options that were given.
+struct Read<'a>(&'a BTreeMap<String, String>);
+
+impl Read<'_> {
+    fn value<T: FromStr>(&self, option: &NetworkOption) -> Result<Option<T>, String>
+    where
+        T::Err: Display,
+    {
+        let (what, text) = self.text(option);
+        given(&what, text)
+    }
+
+    /// The values of an option, which are separated by commas.
+    fn values<T: FromStr>(&self, option: &NetworkOption) -> Result<Vec<T>, String>
+    where
+        T::Err: Display,
+    {
+        let (what, text) = self.text(option);
+        text.split(',').filter_map(|part| given(&what, part.trim()).transpose()).collect()
+    }
+
+    fn text(&self, option: &NetworkOption) -> (String, &str) {
+        let name = option.of_ipam().unwrap_or_default();
+        (format!("--ipam-opt {name}"), self.0.get(name).map_or("", String::as_str))
+    }
 }
 
 fn reservation(request: AnAddress) -> Result<Reservation, String> {

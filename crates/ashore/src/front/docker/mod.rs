@@ -31,7 +31,6 @@ mod unanswered;
 mod version;
 
 pub use attachment::KNOWN as ATTACHMENT_OPTIONS;
-pub use options::KNOWN as NETWORK_OPTIONS;
 
 /// A parsed call of the engine.
 #[derive(Debug)]

@@ -1,17 +1,17 @@
 //! A network's options, by the names of the built-in drivers, and Ashore's own options.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use ashore_core::model::ipv6::Ipv6Mode;
 use ashore_core::model::lease::{Addressing, LeaseOptions};
 use ashore_core::model::network::EngineNetwork;
 use ashore_core::model::ownership::EngineKind;
 use ashore_core::net::kind::{LinkKind, PortOption};
 use ashore_core::net::name::NetworkName;
+use ashore_core::net::option::{self, NetworkOption};
 use ashore_core::rules::create::NetworkSpec;
-use ashore_wire::conflict::Profile;
 use ipnet::IpNet;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -20,30 +20,6 @@ use super::address;
 
 const GENERIC: &str = "com.docker.network.generic";
 const INTERNAL: &str = "com.docker.network.internal";
-
-/// All options that `-o` accepts.
-pub const KNOWN: [&str; 19] = [
-    "parent",
-    "vlan",
-    "gvrp",
-    "kind",
-    "macvlan_mode",
-    "ipvlan_mode",
-    "ipvlan_flag",
-    "host_access",
-    "conflict",
-    "ipv6",
-    "mtu",
-    "com.docker.network.driver.mtu",
-    "bc_queue_len",
-    "isolated",
-    "hairpin",
-    "tagged",
-    "internal",
-    // How the engine itself, since version 28, announces an address to the LAN when a container starts.
-    "com.docker.network.advertise_addr_nmsgs",
-    "com.docker.network.advertise_addr_ms",
-];
 
 /// One subnet of a network, as the engine describes it.
 #[derive(Deserialize)]
@@ -71,29 +47,19 @@ pub(super) struct CreateNetwork {
 /// The network that the engine requests.
 pub(super) fn network(request: CreateNetwork) -> Result<NetworkSpec, String> {
     let options = request.options.unwrap_or_default();
-    let given = options.get(GENERIC).and_then(Value::as_object);
-    let given: Vec<(&str, String)> = given
-        .into_iter()
-        .flatten()
-        .map(|(key, value)| (key.as_str(), value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
-        .collect();
-    let value = |wanted: &str| given.iter().find(|(key, _)| *key == wanted).map(|(_, value)| value.as_str());
-    if let Some((unknown, _)) = given.iter().find(|(key, _)| !KNOWN.contains(key)) {
-        return Err(unknown_option(unknown));
-    }
-    if let Some(flag) = value("ipvlan_flag").filter(|flag| *flag != "bridge") {
+    let given = Given::of(&options)?;
+    if let Some(flag) = given.text("ipvlan_flag").filter(|flag| *flag != "bridge") {
         return Err(format!(
             "-o ipvlan_flag={flag}: endpoints on one parent always reach each other; leave it out"
         ));
     }
-    let flag = |name: &str| value(name).map_or(Ok(false), |text| yes(name, text));
     let mut spec = NetworkSpec {
         name: name(&request.id)?,
         engine: Some(EngineNetwork { kind: EngineKind::Docker, id: request.id, name: None, of: None }),
-        parent: value("parent").map(|text| option("parent", text)).transpose()?,
-        vlan: value("vlan").map(|text| option("vlan", text)).transpose()?,
-        gvrp: value("gvrp").map_or(Ok(false), |text| yes("gvrp", text))?,
-        kind: kind(value("kind"), value("macvlan_mode"), value("ipvlan_mode"))?,
+        parent: given.value(&option::PARENT)?,
+        vlan: given.value(&option::VLAN)?,
+        gvrp: given.switch(&option::GVRP)?,
+        kind: given.kind()?,
         subnets: Vec::new(),
         ranges: Vec::new(),
         gateways: Vec::new(),
@@ -101,21 +67,19 @@ pub(super) fn network(request: CreateNetwork) -> Result<NetworkSpec, String> {
         // The pools decide that.
         addressing: Addressing::default(),
         leasing: LeaseOptions::default(),
-        ipv6: value("ipv6").map_or(Ok(Ipv6Mode::default()), |text| option("ipv6", text))?,
-        host_access: value("host_access").map(|text| yes("host_access", text)).transpose()?,
-        internal: is_internal(&options) || flag("internal")?,
-        conflict: value("conflict").map_or(Ok(Profile::default()), |text| option("conflict", text))?,
-        mtu: value("mtu")
-            .or(value("com.docker.network.driver.mtu"))
-            .map(|text| option("mtu", text))
-            .transpose()?,
-        bc_queue_len: value("bc_queue_len").map(|text| option("bc_queue_len", text)).transpose()?,
+        ipv6: given.value(&option::IPV6)?.unwrap_or_default(),
+        host_access: given.yes(&option::HOST_ACCESS)?,
+        internal: is_internal(&options) || given.switch(&option::INTERNAL)?,
+        conflict: given.value(&option::CONFLICT)?.unwrap_or_default(),
+        mtu: given.value(&option::MTU)?,
+        bc_queue_len: given.value(&option::BC_QUEUE_LEN)?,
         port: BTreeSet::new(),
-        tagged: flag("tagged")?,
+        tagged: given.switch(&option::TAGGED)?,
     };
-    for option in PortOption::CHOICES {
-        if flag(&option.to_string())? {
-            spec.port.insert(option);
+    for (port, option) in [(PortOption::Isolated, &option::ISOLATED), (PortOption::Hairpin, &option::HAIRPIN)]
+    {
+        if given.switch(option)? {
+            spec.port.insert(port);
         }
     }
     for data in request.ipv4.into_iter().flatten().chain(request.ipv6.into_iter().flatten()) {
@@ -139,40 +103,74 @@ fn name(id: &str) -> Result<NetworkName, String> {
     id.get(..12).unwrap_or(id).parse().map_err(|error| format!("the network's id: {error}"))
 }
 
-fn option<T: FromStr>(name: &str, text: &str) -> Result<T, String>
-where
-    T::Err: std::fmt::Display,
-{
-    text.parse().map_err(|error| format!("-o {name}={text}: {error}"))
-}
+/// The driver's options that were given, each by one of its names.
+struct Given<'a>(Vec<(&'a str, String)>);
 
-fn yes(name: &str, text: &str) -> Result<bool, String> {
-    crate::cli::parse_yes_no(text).map_err(|error| format!("-o {name}={text}: {error}"))
-}
-
-/// The link kind, if it is given, by the built-in drivers' options or by Ashore's own.
-fn kind(kind: Option<&str>, macvlan: Option<&str>, ipvlan: Option<&str>) -> Result<Option<LinkKind>, String> {
-    match (kind, macvlan, ipvlan) {
-        (None, None, None) => Ok(None),
-        (Some(kind), None, None) => option("kind", kind).map(Some),
-        (None | Some("macvlan"), Some(mode), None) => {
-            let parsed = format!("macvlan:{mode}").parse();
-            parsed.map(Some).map_err(|error| format!("-o macvlan_mode={mode}: {error}"))
+impl<'a> Given<'a> {
+    fn of(options: &'a Map<String, Value>) -> Result<Self, String> {
+        let given = options.get(GENERIC).and_then(Value::as_object).into_iter().flatten();
+        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let given: Vec<(&str, String)> = given.map(|(key, value)| (key.as_str(), text(value))).collect();
+        let known: Vec<&str> = option::of_driver().collect();
+        match given.iter().find(|(key, _)| !known.contains(key)) {
+            None => Ok(Given(given)),
+            Some((unknown, _)) => Err(format!(
+                "there is no option `{unknown}`; did you mean `{}`? There are {}",
+                nearest(unknown, &known),
+                known.join(", ")
+            )),
         }
-        (None | Some("ipvlan"), None, Some(mode)) => {
-            let parsed = format!("ipvlan:{mode}").parse();
-            parsed.map(Some).map_err(|error| format!("-o ipvlan_mode={mode}: {error}"))
-        }
-        _ => Err("the link kind is given twice; keep one of -o kind=, macvlan_mode= and ipvlan_mode=".into()),
     }
-}
 
-fn unknown_option(unknown: &str) -> String {
-    format!(
-        "there is no option `{unknown}`; did you mean `{}`? There are {}",
-        nearest(unknown, &KNOWN),
-        KNOWN.join(", ")
-    )
+    fn text(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(key, _)| *key == name).map(|(_, text)| text.as_str())
+    }
+
+    fn value<T: FromStr>(&self, option: &NetworkOption) -> Result<Option<T>, String>
+    where
+        T::Err: Display,
+    {
+        self.read(option, str::parse)
+    }
+
+    fn yes(&self, option: &NetworkOption) -> Result<Option<bool>, String> {
+        self.read(option, crate::cli::parse_yes_no)
+    }
+
+    fn switch(&self, option: &NetworkOption) -> Result<bool, String> {
+        self.yes(option).map(Option::unwrap_or_default)
+    }
+
+    fn read<T, E: Display>(
+        &self,
+        option: &NetworkOption,
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Result<Option<T>, String> {
+        let given = option.of_driver().find_map(|name| Some((name, self.text(name)?)));
+        let read = |(name, text)| parse(text).map_err(|error| format!("-o {name}={text}: {error}"));
+        given.map(read).transpose()
+    }
+
+    /// The link kind, if it is given, by the built-in drivers' options or by Ashore's own.
+    fn kind(&self) -> Result<Option<LinkKind>, String> {
+        let parsed = |name: &str, text: &str, kind: String| {
+            kind.parse().map(Some).map_err(|error| format!("-o {name}={text}: {error}"))
+        };
+        match (self.text("kind"), self.text("macvlan_mode"), self.text("ipvlan_mode")) {
+            (None, None, None) => Ok(None),
+            (Some(kind), None, None) => parsed("kind", kind, kind.to_owned()),
+            (None | Some("macvlan"), Some(mode), None) => {
+                parsed("macvlan_mode", mode, format!("macvlan:{mode}"))
+            }
+            (None | Some("ipvlan"), None, Some(mode)) => {
+                parsed("ipvlan_mode", mode, format!("ipvlan:{mode}"))
+            }
+            _ => {
+                Err("the link kind is given twice; keep one of -o kind=, macvlan_mode= and ipvlan_mode="
+                    .into())
+            }
+        }
+    }
 }
 
 /// The known name that is most similar to an unknown one.

@@ -1,0 +1,167 @@
+//! The options of a network: one table of their names on the command line and in Docker. The command line,
+//! Docker's front, the remedies of refusals and a test of the manual go by it.
+
+/// An option of a network.
+#[derive(Debug, PartialEq, Eq)]
+pub struct NetworkOption {
+    /// Its name on the command line, without `--`.
+    pub flag: &'static str,
+    /// What it takes there.
+    pub takes: Takes,
+    /// Its names in Docker. The first is the one to recommend, the others are accepted too.
+    pub docker: &'static [Docker],
+    /// One line of help.
+    pub help: &'static str,
+}
+
+/// What an option takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Takes {
+    /// A value, by its name in the help.
+    Value(&'static str),
+    /// Nothing. In Docker, where every option takes a value, the value that sets it.
+    Switch(&'static str),
+}
+
+/// Docker's name for an option.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Docker {
+    /// A flag of `docker network create` itself: `--NAME`.
+    Flag(&'static str),
+    /// An option of the driver: `-o NAME=`, or in a Compose file a line under `driver_opts:`.
+    Driver(&'static str),
+    /// An option of the IPAM driver: `--ipam-opt NAME=`, or a line under `ipam:`, `options:`.
+    Ipam(&'static str),
+}
+
+use Docker::{Driver, Flag, Ipam};
+use Takes::{Switch, Value};
+
+/// Declares the options and the table of all of them.
+macro_rules! options {
+    ($($(#[$doc:meta])* $name:ident = $flag:literal, $takes:expr, $docker:expr, $help:literal;)*) => {
+        $($(#[$doc])*
+        pub static $name: NetworkOption =
+            NetworkOption { flag: $flag, takes: $takes, docker: &$docker, help: $help };)*
+
+        /// All options of a network, in the order of `ashore network create --help`.
+        pub static ALL: &[&NetworkOption] = &[$(&$name),*];
+    };
+}
+
+options! {
+    /// The parent.
+    PARENT = "parent", Value("IFNAME"), [Driver("parent"), Ipam("parent")],
+        "The host's interface that faces the LAN [default: the one in the subnet, or of the default route]";
+    /// The VLAN.
+    VLAN = "vlan", Value("ID"), [Driver("vlan")],
+        "VLAN id on the parent, 1 to 4094; the VLAN interface is created if it is missing. With kind bridge, the endpoints' ports join the VLAN on a bridge that filters VLANs";
+    /// GVRP.
+    GVRP = "gvrp", Switch("yes"), [Driver("gvrp")],
+        "Register the VLAN with the switches by GVRP";
+    /// The link kind.
+    KIND = "kind", Value("KIND"), [Driver("kind"), Driver("macvlan_mode"), Driver("ipvlan_mode")],
+        "How endpoints connect to the LAN: macvlan[:bridge|:private|:vepa|:passthru], ipvlan[:l2|:l3|:l3s], bridge [default: macvlan:bridge; ipvlan:l2 on Wi-Fi; bridge on a bridge]";
+    /// The subnets.
+    SUBNET = "subnet", Value("CIDR"), [Flag("subnet")],
+        "Subnet of the LAN, IPv4 or IPv6; repeat for more [default: the parent's, with its router and a free range]";
+    /// The ranges.
+    IP_RANGE = "ip-range", Value("RANGE"), [Flag("ip-range")],
+        "Range to assign addresses from, as a CIDR or first-last; one per subnet [default: the whole subnet]";
+    /// Leased addresses.
+    DHCP = "dhcp", Switch("dhcp"), [Ipam("addressing")],
+        "Let the LAN's DHCP server assign the IPv4 addresses";
+    /// The release of leases.
+    RELEASE = "release", Value("WHEN"), [Ipam("release")],
+        "When to release a lease: `never`, `on_stop`, or `on_remove:SECONDS` after its container is gone";
+    /// The fallback without a DHCP server.
+    FALLBACK = "fallback", Value("HOW"), [Ipam("fallback")],
+        "What to do if no DHCP server gives an address: `none` fails, `range` takes one from --ip-range";
+    /// The DHCP servers that count.
+    DHCP_ALLOW = "dhcp-allow", Value("IP"), [Ipam("dhcp_allow")],
+        "Accept offers from this DHCP server only; repeat for more";
+    /// The DHCP servers that do not count.
+    DHCP_DENY = "dhcp-deny", Value("IP"), [Ipam("dhcp_deny")],
+        "Ignore this DHCP server; repeat for more";
+    /// The source of IPv6 addresses.
+    IPV6 = "ipv6", Value("MODE"), [Driver("ipv6")],
+        "Source of IPv6 addresses: auto (as the routers say), slaac (from the prefixes they advertise), dhcp, range (from the IPv6 subnets), off (no IPv6 at all)";
+    /// The LAN's routers.
+    GATEWAY = "gateway", Value("IP"), [Flag("gateway")],
+        "Address of the LAN's router, the endpoints' default gateway; one per subnet";
+    /// The auxiliary addresses.
+    AUX_ADDRESS = "aux-address", Value("NAME=IP"), [Flag("aux-address")],
+        "Address that is never assigned; the one named `host` becomes the host's own on this network";
+    /// Host access.
+    HOST_ACCESS = "host-access", Value("YES|NO"), [Driver("host_access")],
+        "Whether the host and the endpoints can reach each other [default: yes, if the kind allows it]";
+    /// A network without a default route.
+    INTERNAL = "internal", Switch("yes"), [Flag("internal"), Driver("internal")],
+        "Give endpoints no default route";
+    /// Conflict detection.
+    CONFLICT = "conflict", Value("PROFILE"), [Driver("conflict")],
+        "Conflict detection before an address is used: off, quick (200 ms) or full (RFC 5227, 4 to 7 s)";
+    /// The MTU.
+    MTU = "mtu", Value("BYTES"), [Driver("mtu"), Driver("com.docker.network.driver.mtu")],
+        "MTU of the endpoints' links in bytes [default: the parent's]";
+    /// The broadcast queue.
+    BC_QUEUE_LEN = "bc-queue-len", Value("FRAMES"), [Driver("bc_queue_len")],
+        "macvlan: maximum number of broadcast frames waiting for delivery [default: the kernel's, 1000]";
+    /// Isolated ports.
+    ISOLATED = "isolated", Switch("yes"), [Driver("isolated")],
+        "bridge: isolate the endpoints from each other; they still reach the LAN and the host";
+    /// Ports in hairpin mode.
+    HAIRPIN = "hairpin", Switch("yes"), [Driver("hairpin")],
+        "bridge: hairpin mode, so that an endpoint can reach itself through the bridge";
+    /// Tagged ports.
+    TAGGED = "tagged", Switch("yes"), [Driver("tagged")],
+        "bridge, in a VLAN: deliver frames to the endpoints tagged, for containers that speak 802.1Q";
+}
+
+/// Options of the driver that Docker's users give and the command line lacks: what the built-in driver takes,
+/// and how Docker itself, since version 28, announces an address to the LAN when a container starts.
+const DOCKER_ALONE: [&str; 3] =
+    ["ipvlan_flag", "com.docker.network.advertise_addr_nmsgs", "com.docker.network.advertise_addr_ms"];
+
+/// All options that Docker's `-o` accepts.
+pub fn of_driver() -> impl Iterator<Item = &'static str> {
+    ALL.iter().flat_map(|option| option.of_driver()).chain(DOCKER_ALONE)
+}
+
+/// All options that Docker's `--ipam-opt` accepts.
+pub fn of_ipam() -> impl Iterator<Item = &'static str> {
+    ALL.iter().filter_map(|option| option.of_ipam())
+}
+
+impl NetworkOption {
+    /// Its names for Docker's `-o`.
+    pub fn of_driver(&self) -> impl Iterator<Item = &'static str> + use<> {
+        self.docker.iter().filter_map(|name| if let Driver(name) = name { Some(*name) } else { None })
+    }
+
+    /// Its name for Docker's `--ipam-opt`, if it has one.
+    pub fn of_ipam(&self) -> Option<&'static str> {
+        self.docker.iter().find_map(|name| if let Ipam(name) = name { Some(*name) } else { None })
+    }
+
+    /// The option on the command line.
+    pub fn on_command_line(&self, value: Option<&str>) -> String {
+        match value {
+            Some(value) => format!("--{} {value}", self.flag),
+            None => format!("--{}", self.flag),
+        }
+    }
+
+    /// The option in `docker network create`.
+    pub fn in_docker(&self, value: Option<&str>) -> String {
+        let value = value.or(if let Switch(set) = self.takes { Some(set) } else { None }).unwrap_or_default();
+        match self.docker[0] {
+            Flag(name) => match (self.takes, value) {
+                (Switch(_), _) | (_, "") => format!("--{name}"),
+                _ => format!("--{name} {value}"),
+            },
+            Driver(name) => format!("-o {name}={value}"),
+            Ipam(name) => format!("--ipam-opt {name}={value}"),
+        }
+    }
+}
