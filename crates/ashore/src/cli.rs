@@ -582,38 +582,6 @@ mod tests {
     }
 
     #[test]
-    fn the_options_of_a_network_are_those_of_the_table() {
-        use ashore_core::net::option::{ALL, Takes};
-        use clap::CommandFactory;
-
-        let cli = Cli::command();
-        let create = cli.find_subcommand("network").and_then(|network| network.find_subcommand("create"));
-        let clients = ClientArgs::augment_args(clap::Command::new("client"));
-        let of_client = |arg: &clap::Arg| clients.get_arguments().any(|other| other.get_id() == arg.get_id());
-        let of_network =
-            create.unwrap().get_arguments().filter(|arg| !arg.is_positional() && !of_client(arg));
-        let defined: Vec<(String, Option<String>, String)> = of_network
-            .map(|arg| {
-                let value = arg.get_value_names().and_then(|names| names.first()).map(ToString::to_string);
-                let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
-                (
-                    arg.get_long().unwrap_or_default().to_owned(),
-                    value.filter(|_| arg.get_action().takes_values()),
-                    help,
-                )
-            })
-            .collect();
-        let in_table: Vec<(String, Option<String>, String)> = ALL
-            .iter()
-            .map(|option| {
-                let value = if let Takes::Value(name) = option.takes { Some(name.to_owned()) } else { None };
-                (option.flag.to_owned(), value, option.help.to_owned())
-            })
-            .collect();
-        assert_eq!(defined, in_table);
-    }
-
-    #[test]
     fn aux_addresses_name_what_is_wrong_with_them() {
         assert_eq!(parse_aux("host=192.168.88.222").unwrap().0, "host");
         assert!(parse_aux("host").unwrap_err().contains("NAME=IP"));

@@ -91,7 +91,7 @@ impl Failure {
     /// The remedy.
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
-            Failure::Refused(refusal) => refusal.hint.clone(),
+            Failure::Refused(refusal) => refusal.hint.as_ref().map(ToString::to_string),
             Failure::Unreachable { .. } => Some(
                 "start it with `ashore daemon` (as root), or set its socket with --socket or ASHORE_SOCKET"
                     .into(),

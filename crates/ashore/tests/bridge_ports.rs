@@ -264,7 +264,7 @@ fn docker_hands_the_options_on() {
             "network create -d ashore --ipam-driver ashore --subnet 192.168.88.0/24 -o parent=eth0 -o isolated=yes lan",
         );
         assert_ne!(refused.code, Some(0));
-        assert!(refused.stderr.contains("--isolated is for ports of a bridge"), "{}", refused.stderr);
+        assert!(refused.stderr.contains("`isolated` is for ports of a bridge"), "{}", refused.stderr);
         let (place, bridge) = (Place::Host, name("br0"));
         let spec = LinkSpec { name: bridge.clone(), kind: LinkType::Bridge, mac: None, mtu: None };
         let up = Step::SetUp { place: place.clone(), link: bridge, up: true };

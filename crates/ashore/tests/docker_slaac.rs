@@ -102,7 +102,7 @@ fn off_is_no_ipv6_at_all_and_what_cannot_be_is_refused() {
         );
         site.engine_refuses(
             &format!("{create} --ipv6 --subnet fd88::/64 -o ipv6=auto two"),
-            &["--ipv6 auto", "fd88::/64", "leave one of the two out"],
+            &["IPv6 mode auto", "fd88::/64", "leave -o ipv6=auto or the subnet out"],
         );
     });
 }

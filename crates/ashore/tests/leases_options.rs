@@ -281,7 +281,7 @@ fn what_makes_no_sense_is_refused() {
             (
                 "--dhcp --dhcp-allow 192.168.88.1 --dhcp-deny 192.168.88.1",
                 3,
-                "192.168.88.1 is in both --dhcp-allow and --dhcp-deny",
+                "192.168.88.1 is both allowed and denied",
             ),
             ("--dhcp --ip-range 192.168.88.192/28 --subnet 192.168.88.0/24", 3, "or give --fallback range"),
         ] {

@@ -484,3 +484,53 @@ fn calls_of_an_engine_that_make_no_sense() {
     }
     assert_eq!(all(&home, &web), before);
 }
+
+/// An engine's user reads the options by their names in Docker, and the network is made once they are followed.
+#[test]
+fn an_engine_is_told_what_helps_in_its_own_words() {
+    let home = Home::new();
+    let create = |options: &str| {
+        let body = format!(
+            r#"{{"NetworkID":"66150cdfa0c94d73","Options":{{"com.docker.network.generic":{{{options}}}}},
+                "IPv4Data":[{{"Pool":"192.168.88.0/24","Gateway":"192.168.88.1/24"}}]}}"#
+        );
+        plugin_call(&home, "/NetworkDriver.CreateNetwork", &body)
+    };
+    let rows = [
+        (r#""parent":"eth7""#, "with -o parent=", r#""parent":"eth0""#),
+        (
+            r#""parent":"eth0","kind":"bridge""#,
+            "use -o kind=macvlan on",
+            r#""parent":"eth0","kind":"macvlan""#,
+        ),
+        (
+            r#""parent":"eth0","macvlan_mode":"private","host_access":"yes""#,
+            "give -o host_access=no",
+            r#""parent":"eth0","macvlan_mode":"private","host_access":"no""#,
+        ),
+        (
+            r#""parent":"eth0","isolated":"yes""#,
+            "use -o kind=macvlan:private",
+            r#""parent":"eth0","kind":"macvlan:private""#,
+        ),
+        (r#""parent":"eth0","hairpin":"yes""#, "leave -o hairpin=yes out", r#""parent":"eth0""#),
+        (r#""parent":"eth0","tagged":"yes""#, "give -o kind=bridge and -o vlan=ID", r#""parent":"eth0""#),
+        (r#""parent":"eth0","gvrp":"yes""#, "give -o vlan=ID with -o gvrp=yes", r#""parent":"eth0""#),
+        (
+            r#""parent":"eth0","mtu":"9000""#,
+            "ip link set dev eth0 mtu 9000",
+            r#""parent":"eth0","mtu":"1500""#,
+        ),
+    ];
+    for (wrong, helps, right) in rows {
+        let answer = create(wrong);
+        assert!(answer.contains("try: ") && answer.contains(helps), "{helps:?} is not in {wrong}: {answer}");
+        for flag in ["--parent", "--kind", "--host-access", "--isolated", "--hairpin", "--tagged", "--gvrp"] {
+            assert!(!answer.contains(flag), "{wrong}: {answer}");
+        }
+        assert_eq!(create(right), "{}", "{wrong}: {answer}");
+        let removed =
+            plugin_call(&home, "/NetworkDriver.DeleteNetwork", r#"{"NetworkID":"66150cdfa0c94d73"}"#);
+        assert_eq!(removed, "{}");
+    }
+}

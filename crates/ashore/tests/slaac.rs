@@ -371,8 +371,8 @@ fn what_cannot_be_is_refused_before_anything_is_touched() {
     for (options, words) in [
         ("--ipv6 on", "not one of auto"),
         ("--ipv6 dhcp --kind ipvlan", "endpoints of ipvlan:l2 share one MAC"),
-        ("--ipv6 slaac --subnet fd88::/64", "with --ipv6 slaac no address is chosen from fd88::/64"),
-        ("--ipv6 off --subnet fd88::/64", "leave one of the two out"),
+        ("--ipv6 slaac --subnet fd88::/64", "in the IPv6 mode slaac no address is chosen from fd88::/64"),
+        ("--ipv6 off --subnet fd88::/64", "leave --ipv6 off or the subnet out"),
         ("--ipv6 auto --kind ipvlan:l3", "multicast, which ipvlan:l3 does not pass on to its endpoints"),
     ] {
         let ran = home.run(&format!("network create lan --parent eth0 --subnet 192.168.88.0/24 {options}"));

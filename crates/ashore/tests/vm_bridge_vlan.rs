@@ -393,9 +393,9 @@ fn what_cannot_be_is_refused_and_nothing_touched() {
     type_on(&home.nas, &member);
     for (options, words) in [
         ("--parent eth0 --vlan 20 --kind bridge", "is not a bridge"),
-        ("--parent br0 --vlan 20 --kind bridge --gvrp", "--gvrp needs a VLAN interface"),
-        ("--parent br0 --kind bridge --tagged", "--tagged is for ports in a VLAN"),
-        ("--parent br0 --vlan 20 --tagged", "--tagged is for ports in a VLAN"),
+        ("--parent br0 --vlan 20 --kind bridge --gvrp", "GVRP needs a VLAN interface"),
+        ("--parent br0 --kind bridge --tagged", "tagged ports are for a VLAN"),
+        ("--parent br0 --vlan 20 --tagged", "tagged ports are for a VLAN"),
         ("--parent br0 --kind macvlan --vlan 20", "bridge vlan add dev br0 vid 20 self"),
         ("--parent br0.4095 --kind bridge", "1 to 4094"),
     ] {

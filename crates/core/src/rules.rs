@@ -11,6 +11,8 @@ pub mod leases;
 pub mod lists;
 pub mod moved;
 pub mod pools;
+#[cfg(test)]
+mod remedies;
 pub mod remember;
 pub mod standing;
 pub mod wrong_identity;

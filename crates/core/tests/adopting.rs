@@ -89,7 +89,8 @@ fn a_network_is_read_by_its_drivers_options() {
         let error = kind(driver, options).unwrap_err();
         assert!(error.to_string().contains(said), "{error}");
         assert!(
-            error.hint().unwrap_or_default().contains(helps) && error.hint().is_none() == helps.is_empty(),
+            error.remedy().unwrap_or_default().to_string().contains(helps)
+                && error.remedy().is_none() == helps.is_empty(),
             "{error:?}"
         );
     }
@@ -116,7 +117,7 @@ fn an_adopted_networks_containers_are_those_on_the_engines_list() {
     let error = adopt("macvlan", "nothing", &[]).unwrap_err();
     assert!(error.to_string().contains("`home`") && error.to_string().contains("`second`"), "{error}");
     assert!(!error.to_string().contains("`bridge`") && !error.to_string().contains("`third`"), "{error}");
-    assert!(error.hint().unwrap().contains("docker network ls"));
+    assert!(error.remedy().unwrap().to_string().contains("docker network ls"));
 
     let (network, changes) = adopt("macvlan", "home", &["web=e-web@/run/web", "off"]).unwrap();
     let state = carried_out(&none, &changes);
@@ -152,10 +153,10 @@ fn an_adopted_networks_containers_are_those_on_the_engines_list() {
     let own = ashore_core::model::network::Network { engine: network.engine.clone(), ..own };
     let with_own = carried_out(&none, &[Change::PutNetwork(own)]);
     let refused = with_own.adopting(&inventory("macvlan", &[]), "home", true, 5).unwrap_err();
-    assert!(refused.to_string().contains("home") && refused.hint().is_none(), "{refused}");
+    assert!(refused.to_string().contains("home") && refused.remedy().is_none(), "{refused}");
     let mut private = inventory("macvlan", &[]);
     private.networks[1].options.insert("macvlan_mode".into(), "private".into());
-    assert!(none.adopting(&private, "home", true, 5).unwrap_err().hint().is_some());
+    assert!(none.adopting(&private, "home", true, 5).unwrap_err().remedy().is_some());
     assert!(none.adopting(&private, "home", false, 5).is_ok());
 }
 
@@ -177,7 +178,7 @@ fn what_is_let_go_is_called_by_any_of_its_names_and_leaves_nothing() {
     }
     for name in ["own", "other", &ID[..11]] {
         let refused = state.unadopting(name).unwrap_err();
-        assert!(refused.hint().unwrap().contains("ashore network ls"), "{refused}");
+        assert!(refused.remedy().unwrap().to_string().contains("ashore network ls"), "{refused}");
     }
 }
 

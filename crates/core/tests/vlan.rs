@@ -136,7 +136,7 @@ fn a_port_of_open_vswitch_has_the_bridges_own_interface_in_its_place() {
     let made = serde_json::from_str::<NetworkSpec>(spec).unwrap().network().unwrap();
     host.links.iter_mut().find(|link| link.name == Model::nic()).unwrap().master = Some(900);
     host.links.push(datapath);
-    let hint = |model: &Model| asked(model, r#""parent":"eth0""#).unwrap_err().hint().unwrap();
+    let hint = |model: &Model| asked(model, r#""parent":"eth0""#).unwrap_err().remedy().unwrap().to_string();
     assert!(hint(&model).contains("that has the host's address"), "{}", hint(&model));
     model.observed.host.links.push(own);
     assert_eq!(hint(&model), "use --parent ovs_eth0");
@@ -180,7 +180,9 @@ fn a_bridge_that_filters_has_to_know_it_itself_and_by_a_port() {
             vlans: vlans(port),
             ..nic
         });
-        asked(&model, r#""parent":"eth0","vlan":200"#).err().and_then(|error| error.hint())
+        asked(&model, r#""parent":"eth0","vlan":200"#)
+            .err()
+            .and_then(|error| Some(error.remedy()?.to_string()))
     };
     let (itself, port) = ("bridge vlan add dev eth0 vid 200 self", "bridge vlan add dev enp1s0 vid 200");
     assert_eq!(refused(&[1, 200], &[1, 200]), None);
@@ -217,7 +219,7 @@ fn endpoints_are_kept_off_a_bridge_that_would_put_them_on_another_lan() {
     let made = asked(&model, r#""parent":"br0.20","kind":"bridge""#).unwrap();
     model.set_filtering(false);
     let refused = asked(&model, r#""parent":"br0.20","kind":"bridge""#).unwrap_err();
-    let hint = refused.hint().unwrap();
+    let hint = refused.remedy().unwrap().to_string();
     assert!(
         hint.starts_with(
             "ip link set dev br0 type bridge vlan_filtering 1; bridge vlan add dev eth1 vid 20 ("

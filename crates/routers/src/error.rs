@@ -117,7 +117,7 @@ impl RouterError {
     /// Returns the remedy, as a command or as an option to give instead. Returns `None` if there is none.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
-            RouterError::Network(error) => return error.hint(),
+            RouterError::Network(error) => return error.remedy().map(|remedy| remedy.to_string()),
             RouterError::NothingGiven => {
                 "name a network that `ashore network ls` shows, or give --vlan 200 --subnet 10.0.200.0/24"
                     .into()

@@ -51,7 +51,7 @@ fn foretell(root: &Path, moved: &Move) {
         Err(refusal) => {
             warn(&[refusal.message]);
             if let Some(hint) = refusal.hint {
-                complain!("  try: {}", one_line(&hint));
+                complain!("  try: {}", one_line(&hint.to_string()));
             }
         }
     }

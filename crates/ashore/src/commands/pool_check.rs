@@ -61,7 +61,7 @@ fn verdict(report: &PoolReport) -> Result<(), Failure> {
     let taken = |error: ashore_core::rules::create::NetworkError| Refusal {
         kind: RefusalKind::Taken,
         message: error.to_string(),
-        hint: error.hint(),
+        hint: error.remedy(),
     };
     report.check().map_err(|error| taken(error).into())
 }

@@ -17,6 +17,7 @@ use std::time::Duration;
 use anyhow::Context;
 use ashore_core::api::refusal::{Refusal, RefusalKind};
 use ashore_core::model::identity::Seed;
+use ashore_core::net::remedy::Remedy;
 use ashore_kernel::{
     EndSignals, Kernel, LockError, NamespaceError, NamespaceLock, PacketSocket, Watch, wait_readable,
 };
@@ -96,7 +97,7 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
         _ => Failure::Refused(Refusal {
             kind: RefusalKind::State,
             message: error.to_string(),
-            hint: error.hint(),
+            hint: error.hint().map(Remedy::from),
         }),
     })?;
     let host = kernel.host().clone();

@@ -7,6 +7,8 @@ use ashore_core::api::refusal::{Refusal, RefusalKind};
 use ashore_core::model::endpoint::Endpoint;
 use ashore_core::model::pool::PoolKey;
 use ashore_core::net::name::{EndpointName, IfName};
+use ashore_core::net::option;
+use ashore_core::net::remedy::Remedy;
 use ashore_core::net::step::Step;
 use ashore_core::plan::diff::Blocked;
 use ashore_core::plan::nic_move::BridgeError;
@@ -21,7 +23,7 @@ use ipnet::IpNet;
 
 use super::lan::{NoLease, Unreachable};
 
-fn refusal(kind: RefusalKind, message: &(impl ToString + ?Sized), hint: Option<String>) -> Refusal {
+fn refusal(kind: RefusalKind, message: &(impl ToString + ?Sized), hint: Option<Remedy>) -> Refusal {
     Refusal { kind, message: message.to_string(), hint }
 }
 
@@ -36,7 +38,7 @@ pub(super) fn network(error: &NetworkError) -> Refusal {
         | NetworkError::AddressHeld { .. } => RefusalKind::Taken,
         _ => RefusalKind::Invalid,
     };
-    refusal(kind, error, error.hint())
+    refusal(kind, error, error.remedy())
 }
 
 pub(super) fn adopt(error: &AdoptError) -> Refusal {
@@ -45,7 +47,7 @@ pub(super) fn adopt(error: &AdoptError) -> Refusal {
         AdoptError::NoNetwork { .. } | AdoptError::NotAdopted(_) => RefusalKind::NotFound,
         _ => RefusalKind::Invalid,
     };
-    refusal(kind, error, error.hint())
+    refusal(kind, error, error.remedy())
 }
 
 pub(super) fn bridge(error: &BridgeError) -> Refusal {
@@ -57,7 +59,7 @@ pub(super) fn bridge(error: &BridgeError) -> Refusal {
         | BridgeError::OtherPorts { .. } => RefusalKind::Taken,
         _ => RefusalKind::Invalid,
     };
-    refusal(kind, error, error.hint())
+    refusal(kind, error, error.hint().map(Remedy::from))
 }
 
 pub(super) fn attach(error: &AttachError) -> Refusal {
@@ -80,7 +82,7 @@ pub(super) fn attach(error: &AttachError) -> Refusal {
         },
         _ => RefusalKind::Invalid,
     };
-    refusal(kind, error, error.hint())
+    refusal(kind, error, error.remedy())
 }
 
 pub(super) fn namespace(error: &NamespaceError) -> Refusal {
@@ -102,7 +104,10 @@ pub(super) fn left_behind(name: &EndpointName, says: &impl ToString) -> Refusal 
     Refusal {
         kind: RefusalKind::Taken,
         message: format!("`{name}` {}", says.to_string()),
-        hint: Some("stop what was started in its namespace, or choose another --name".into()),
+        hint: Some(
+            Remedy::from("stop what was started in its namespace, or choose another ")
+                .and_give(&option::NAME),
+        ),
     }
 }
 
@@ -118,22 +123,24 @@ pub(super) fn namespace_gone(path: &Path) -> Refusal {
 }
 
 pub(super) fn blocked(blocked: &Blocked) -> Refusal {
-    refusal(RefusalKind::Taken, blocked, Some(blocked.hint()))
+    refusal(RefusalKind::Taken, blocked, Some(blocked.hint().into()))
 }
 
 pub(super) fn step(error: &StepError) -> Refusal {
-    refusal(RefusalKind::Kernel, error, error.hint())
+    refusal(RefusalKind::Kernel, error, error.hint().map(Remedy::from))
 }
 
 pub(super) fn kernel(error: &ObserveError) -> Refusal {
     refusal(RefusalKind::Kernel, error, None)
 }
 
-pub(super) const CONFLICT_OFF: &str = "a network with --conflict off does not probe addresses";
+pub(super) fn conflict_off() -> Remedy {
+    Remedy::from("a network with ").and_set(&option::CONFLICT, "off").and(" does not probe addresses")
+}
 
 /// Refuses addresses that could not be probed on the LAN, because they must not be handed out. `without`
 /// names a way that needs no probe.
-pub(super) fn unreachable(ips: &[IpAddr], unreachable: &Unreachable, without: &str) -> Refusal {
+pub(super) fn unreachable(ips: &[IpAddr], unreachable: &Unreachable, without: Remedy) -> Refusal {
     let Unreachable { parent, why, errno } = unreachable;
     let ips = match ips {
         [ip] => ip.to_string(),
@@ -142,9 +149,9 @@ pub(super) fn unreachable(ips: &[IpAddr], unreachable: &Unreachable, without: &s
     };
     let message = format!("cannot probe {ips} on the LAN through `{parent}`: {why}");
     let hint = match errno.map(Errno::from_raw) {
-        Some(Errno::ENETDOWN) => format!("ip link set dev {} up", parent.word()),
+        Some(Errno::ENETDOWN) => Remedy::run(format!("ip link set dev {} up", parent.word())),
         Some(Errno::ENODEV | Errno::ENXIO) => "the interface is gone: `ip link` lists the interfaces".into(),
-        _ => format!("try again; {without}"),
+        _ => Remedy::from("try again; ").then(without),
     };
     refusal(RefusalKind::Kernel, &message, Some(hint))
 }
@@ -164,33 +171,41 @@ pub(super) fn by_mac_alone(ip: IpAddr, holder: &Endpoint) -> Refusal {
         "the LAN's DHCP server gave it {ip}, which `{}` has: the server identifies clients by MAC alone, and the two share one MAC",
         holder.name
     );
-    let hint = "use --kind macvlan, or a DHCP server that uses client identifiers, such as dnsmasq or Kea";
-    refusal(RefusalKind::Invalid, &message, Some(hint.into()))
+    let hint = Remedy::from("use ")
+        .and_set(&option::KIND, "macvlan")
+        .and(", or a DHCP server that uses client identifiers, such as dnsmasq or Kea");
+    refusal(RefusalKind::Invalid, &message, Some(hint))
 }
 
 impl From<NoLease> for Refusal {
     fn from(error: NoLease) -> Self {
+        let without_dhcp = |what: &str| {
+            Remedy::from(what).and("; a network without ").and_give(&option::DHCP).and(" needs no server")
+        };
         let hint = match &error {
             NoLease::Silent { .. } => {
-                "check that the router's DHCP server is on and has free addresses; a network without --dhcp needs no server"
+                without_dhcp("check that the router's DHCP server is on and has free addresses")
             }
-            NoLease::Unheeded { .. } => {
-                "check that the router's DHCP server is on; --dhcp-allow and --dhcp-deny say which servers count"
-            }
-            NoLease::Unfit { why: Ignored::Named(..), .. } => {
-                "a container that is itself the LAN's router or DHCP server takes no lease: attach it to a network without --dhcp, \
-                 with --ip and that address"
-            }
-            NoLease::Unfit { .. } => {
-                "correct it in the router's DHCP server; a network without --dhcp needs no server"
-            }
+            NoLease::Unheeded { .. } => Remedy::from("check that the router's DHCP server is on; ")
+                .and_give(&option::DHCP_ALLOW)
+                .and(" and ")
+                .and_give(&option::DHCP_DENY)
+                .and(" say which servers count"),
+            NoLease::Unfit { why: Ignored::Named(..), .. } => Remedy::from(
+                "a container that is itself the LAN's router or DHCP server takes no lease: attach it to a network without ",
+            )
+            .and_give(&option::DHCP)
+            .and(", with ")
+            .and_give(&option::IP)
+            .and(" and that address"),
+            NoLease::Unfit { .. } => without_dhcp("correct it in the router's DHCP server"),
             NoLease::Taken { .. } => {
-                "give that machine another address, or take it out of the router's pool; then try again"
+                "give that machine another address, or take it out of the router's pool; then try again".into()
             }
-            NoLease::Busy(_) => "try again in a few seconds",
+            NoLease::Busy(_) => "try again in a few seconds".into(),
             NoLease::Refused(refusal) => return refusal.clone(),
         };
-        refusal(RefusalKind::Kernel, &error, Some(hint.to_owned()))
+        refusal(RefusalKind::Kernel, &error, Some(hint))
     }
 }
 
@@ -220,18 +235,18 @@ pub(super) fn import(error: &StoreError) -> Refusal {
 pub(super) fn address_in(pool: &PoolKey, ip: IpAddr) -> Result<IpNet, Refusal> {
     let address = IpNet::new(ip, pool.net.prefix_len()).ok().filter(|_| pool.net.contains(&ip));
     let message = format!("{ip} does not lie in the subnet {}", pool.net);
-    let hint = "choose an address in that subnet, or give the network its subnet too".to_owned();
+    let hint = "choose an address in that subnet, or give the network its subnet too".into();
     address.ok_or_else(|| refusal(RefusalKind::Invalid, &message, Some(hint)))
 }
 
 /// Refuses a call about an engine's network that Ashore does not know.
 pub(super) fn no_network_of_engine(what: &str) -> Refusal {
-    let hint = "create it again: docker network rm NAME; docker network create -d ashore …".to_owned();
+    let hint = "create it again: docker network rm NAME; docker network create -d ashore …".into();
     refusal(RefusalKind::NotFound, &format!("Ashore knows no network {what}"), Some(hint))
 }
 
 /// Refuses a network without a gateway on a host that has no default route in the network's subnet.
 pub(super) fn no_router_in(pool: &PoolKey) -> Refusal {
     let message = format!("this host has no default route in {}, so the LAN's router is unknown", pool.net);
-    refusal(RefusalKind::Invalid, &message, Some("name it with --gateway".into()))
+    refusal(RefusalKind::Invalid, &message, Some(Remedy::from("name it with ").and_give(&option::GATEWAY)))
 }

@@ -167,7 +167,7 @@ pub(crate) fn check_release(root: &Path, nic: &IfName, bridge: &IfName) -> Resul
         ),
         hint: Some(format!(
             "let it do that: nmcli connection delete ashore-{bridge} ashore-{nic}; it then sets `{nic}` up as before"
-        )),
+        ).into()),
     })
 }
 

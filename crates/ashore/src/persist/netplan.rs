@@ -140,6 +140,6 @@ fn not_understood(site: &Site<'_>, why: &str) -> Refusal {
         hint: Some(format!(
             "write it yourself: `{}` with dhcp4: false, and under bridges: `{}` with interfaces: [{}], macaddress: {} and the addresses",
             site.nic, site.bridge, site.nic, site.mac
-        )),
+        ).into()),
     }
 }

@@ -361,7 +361,7 @@ fn yaml_that_is_not_understood_is_left_to_the_user() {
         let root = host(&[("/etc/netplan/01.yaml", text)]);
         let before = files(root.path());
         let refusal = configuration(root.path(), &moved(Direction::Adopt)).unwrap_err();
-        assert!(refusal.hint.unwrap().contains("interfaces: [eth0]"));
+        assert!(refusal.hint.unwrap().to_string().contains("interfaces: [eth0]"));
         assert_eq!(files(root.path()), before);
     }
 }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::net::remedy::Remedy;
+
 /// The refusal of a request. The fields are in the order in which a user needs them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
@@ -10,8 +12,8 @@ pub struct Refusal {
     pub kind: RefusalKind,
     /// What was wrong, where, and why.
     pub message: String,
-    /// The command or option that solves the problem.
-    pub hint: Option<String>,
+    /// The command or option that solves the problem. The front that was asked spells it.
+    pub hint: Option<Remedy>,
 }
 
 /// The kinds of refusals.

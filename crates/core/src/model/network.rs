@@ -19,6 +19,7 @@ use crate::net::link::Tag;
 use crate::net::name::{IfName, NetworkName};
 use crate::net::observed::{Link, View};
 use crate::net::range::Range;
+use crate::net::remedy::{Front, Remedy};
 use crate::net::vlan::{Membership, Vlan};
 
 /// The name of the auxiliary address that the host itself uses on the network.
@@ -238,21 +239,32 @@ impl Network {
         self.engine.as_ref().and_then(|engine| engine.name.as_deref()).unwrap_or(self.name.as_str())
     }
 
+    /// The front by which it was created, and would be created again.
+    pub fn front(&self) -> Front {
+        if self.engine.is_some() { Front::Docker } else { Front::CommandLine }
+    }
+
     /// The remedy if its parent is gone and does not come back. Most often the interface has a new name since
     /// the host booted.
-    pub fn remedy_without_parent(&self, host: &View) -> String {
+    pub fn remedy_without_parent(&self, host: &View) -> Remedy {
         let label = self.label();
         let now = host.faces_now(self);
         let new = now.map_or("NEW", IfName::as_str);
         let now = now.map_or_else(String::new, |now| format!("its subnet is on `{now}` now; "));
         if self.adopted {
-            return format!(
-                "{now}if it has another name now, create the network again on that interface: docker network disconnect -f {label} NAME for each \
-                 container, docker network rm {label}, docker network create … -o parent={new} {label}, and \
-                 docker network connect {label} NAME"
-            );
+            return Remedy::from(format!(
+                "{now}if it has another name now, create the network again on that interface: "
+            ))
+            .and_run(format!("docker network disconnect -f {label} NAME"))
+            .and(" for each container, ")
+            .and_run(format!("docker network rm {label}"))
+            .and(", ")
+            .and_run(format!("docker network create … -o parent={new} {label}"))
+            .and(", and ")
+            .and_run(format!("docker network connect {label} NAME"));
         }
-        format!("{now}if it has another name now: ashore network move {label} --parent {new}")
+        Remedy::from(format!("{now}if it has another name now: "))
+            .and_run(format!("ashore network move {label} --parent {new}"))
     }
 
     /// Whether a shim gives host access. The kernel lets siblings reach each other only in macvlan's bridge

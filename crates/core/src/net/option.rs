@@ -118,6 +118,20 @@ options! {
         "bridge, in a VLAN: deliver frames to the endpoints tagged, for containers that speak 802.1Q";
 }
 
+/// Options of an attach that Docker has too. They are no options of a network.
+pub static NAME: NetworkOption = NetworkOption {
+    flag: "name",
+    takes: Value("NAME"),
+    docker: &[Flag("name")],
+    help: "Name of the endpoint",
+};
+/// The MAC of an endpoint.
+pub static MAC: NetworkOption =
+    NetworkOption { flag: "mac", takes: Value("MAC"), docker: &[Flag("mac-address")], help: "MAC to use" };
+/// The address of an endpoint.
+pub static IP: NetworkOption =
+    NetworkOption { flag: "ip", takes: Value("IP"), docker: &[Flag("ip")], help: "Address to use" };
+
 /// Options of the driver that Docker's users give and the command line lacks: what the built-in driver takes,
 /// and how Docker itself, since version 28, announces an address to the LAN when a container starts.
 const DOCKER_ALONE: [&str; 3] =

@@ -188,7 +188,8 @@ pub fn desired(state: &State, observed: &Observed) -> Desired {
     for network in state.networks.values().filter(|network| observed.host.link(&network.parent).is_none()) {
         let parent = network.lower_device(&observed.host).clone();
         if observed.host.link(&parent).is_none() {
-            let (network, remedy) = (network.label().to_owned(), network.remedy_without_parent(&seen.host));
+            let (network, remedy) =
+                (network.label().to_owned(), network.remedy_without_parent(&seen.host).to_string());
             desired.waiting.push(Waiting { network, parent, remedy });
         }
     }

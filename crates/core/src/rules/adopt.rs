@@ -14,7 +14,9 @@ use crate::net::kind::{IpvlanMode, LinkKind, MacvlanMode};
 use crate::net::link::engine_link_name;
 use crate::net::name::{IfName, NetworkName};
 use crate::net::observed::View;
+use crate::net::option::PARENT;
 use crate::net::range::Range;
+use crate::net::remedy::{Front, Remedy};
 use crate::net::text::list;
 use crate::net::vlan::Membership;
 use crate::rules::create::NetworkError;
@@ -66,16 +68,18 @@ pub enum AdoptError {
 
 impl AdoptError {
     /// The remedy, or `None` if the message says enough.
-    pub fn hint(&self) -> Option<String> {
+    pub fn remedy(&self) -> Option<Remedy> {
         Some(match self {
-            AdoptError::NoNetwork { .. } => "see them with: docker network ls".into(),
-            AdoptError::OtherDriver { .. } => {
-                "make one that faces the LAN: docker network create -d ashore --ipam-driver ashore NAME"
-                    .into()
+            AdoptError::NoNetwork { .. } => Remedy::from("see them with: ").and_run("docker network ls"),
+            AdoptError::OtherDriver { .. } => Remedy::from("make one that faces the LAN: ")
+                .and_run("docker network create -d ashore --ipam-driver ashore NAME"),
+            AdoptError::NoParent(_) => {
+                Remedy::from("create it again with ").and_set(&PARENT, "eth0").in_words_of(Front::Docker)
             }
-            AdoptError::NoParent(_) => "create it again with -o parent=eth0".into(),
-            AdoptError::NotAdopted(_) => "list the adopted networks with: ashore network ls".into(),
-            AdoptError::Network(error) => return error.hint(),
+            AdoptError::NotAdopted(_) => {
+                Remedy::from("list the adopted networks with: ").and_run("ashore network ls")
+            }
+            AdoptError::Network(error) => return error.remedy(),
             AdoptError::OwnNetwork(_) | AdoptError::Option { .. } => return None,
         })
     }

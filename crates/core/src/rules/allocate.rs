@@ -16,7 +16,9 @@ use crate::model::state::State;
 use crate::net::family::Family;
 use crate::net::name::EndpointName;
 use crate::net::observed::View;
+use crate::net::option::{CONFLICT, IP_RANGE};
 use crate::net::range::Range;
+use crate::net::remedy::{Front, Remedy};
 use crate::net::text::list;
 use crate::rules::addresses_in_use::{AddressesInUse, Claimant, MOST_ANSWERS};
 
@@ -115,8 +117,6 @@ pub enum AddressError {
     },
 }
 
-const CLEAR_OF_RANGE: &str = "an address outside the network's --ip-range, which no other container is given";
-
 fn called(endpoint: Option<&str>, network: &str) -> String {
     match endpoint {
         Some(endpoint) => format!("the endpoint `{endpoint}` of network `{network}`"),
@@ -126,47 +126,59 @@ fn called(endpoint: Option<&str>, network: &str) -> String {
 
 impl AddressError {
     /// The remedy, or `None` if the message says enough.
-    pub fn hint(&self) -> Option<String> {
+    pub fn remedy(&self) -> Option<Remedy> {
+        let clear_of_range = |remedy: Remedy| {
+            remedy
+                .and("choose an address outside the network's ")
+                .and_give(&IP_RANGE)
+                .and(", which no other container is given")
+        };
         Some(match self {
-            AddressError::Held { endpoint: None, .. } => {
-                format!(
-                    "try again in a second, when it is known which container has it; or choose {CLEAR_OF_RANGE}"
-                )
-            }
+            AddressError::Held { endpoint: None, .. } => clear_of_range(
+                "try again in a second, when it is known which container has it; or ".into(),
+            ),
             AddressError::Held { endpoint: Some(endpoint), network, of_engine: false, .. } => {
-                format!("free it with: ashore detach {network} {endpoint}")
+                Remedy::from("free it with: ").and_run(format!("ashore detach {network} {endpoint}"))
             }
             // The other container gets another address only while this one is in use.
-            AddressError::Held { endpoint: Some(endpoint), network, of_engine: true, .. } => format!(
-                "choose {CLEAR_OF_RANGE}; or docker network disconnect {network} {endpoint}, start this container, \
-                 and docker network connect {network} {endpoint}"
-            ),
+            AddressError::Held { endpoint: Some(endpoint), network, of_engine: true, .. } => {
+                clear_of_range(Remedy::default())
+                    .and("; or ")
+                    .and_run(format!("docker network disconnect {network} {endpoint}"))
+                    .and(", start this container, and ")
+                    .and_run(format!("docker network connect {network} {endpoint}"))
+            }
             AddressError::OnLan { claimant, .. } => match &claimant.known_as {
-                Some(known_as) => format!("remove the address from {known_as}, or choose a free one"),
+                Some(known_as) => format!("remove the address from {known_as}, or choose a free one").into(),
                 None => "give that machine another address, or choose a free one".into(),
             },
-            AddressError::Exhausted { network, answers_for_all: Some(one), of_engine, .. } => {
-                let (off, anew) = match of_engine {
-                    true => ("-o conflict=off", format!("docker network rm {network}")),
-                    false => ("--conflict off", format!("ashore network rm {network}")),
+            AddressError::Exhausted { network, subnet, of_engine, answers_for_all, .. } => {
+                let (front, program) =
+                    if *of_engine { (Front::Docker, "docker") } else { (Front::CommandLine, "ashore") };
+                let remedy = match answers_for_all {
+                    Some(one) => Remedy::from(format!(
+                        "{one} answers for every address, like a router with proxy ARP: switch proxy ARP off on its \
+                         interface to this LAN; or create the network again with "
+                    ))
+                    .and_set(&CONFLICT, "off")
+                    .and(", so that no address is probed: "),
+                    None => {
+                        let off = if *of_engine { "disconnect containers" } else { "detach endpoints" };
+                        Remedy::from(format!("{off} that are no longer needed ("))
+                            .and_run("ashore status")
+                            .and("), or create the network again with a larger ")
+                            .and_give(&IP_RANGE)
+                            .and(format!(" inside {subnet}: "))
+                    }
                 };
-                format!(
-                    "{one} answers for every address, like a router with proxy ARP: switch proxy ARP off on its interface \
-                     to this LAN; or create the network again with {off}, so that no address is probed: {anew}"
-                )
+                // Whoever created the network creates it again.
+                remedy.in_words_of(front).and_run(format!("{program} network rm {network}"))
             }
-            AddressError::Exhausted { network, subnet, of_engine: true, .. } => format!(
-                "disconnect containers that are no longer needed (ashore status), or create the network again with a larger \
-                 --ip-range inside {subnet}: docker network rm {network}"
-            ),
-            AddressError::Exhausted { network, subnet, of_engine: false, .. } => format!(
-                "detach endpoints that are no longer needed (ashore status), or create the network again with a larger --ip-range \
-                 inside {subnet}: ashore network rm {network}"
-            ),
             AddressError::NotLeased { ip, mac, .. } => {
                 format!(
                     "reserve {ip} for the MAC {mac} on the router, or create a network with a range of its own for fixed addresses"
                 )
+                .into()
             }
             AddressError::BeingTaken(_) => "try again in a second".into(),
             AddressError::Outside { .. }

@@ -21,6 +21,8 @@ use crate::net::kind::{LinkKind, MacvlanMode};
 use crate::net::link::Netns;
 use crate::net::name::{EndpointName, IfName, NetworkName};
 use crate::net::observed::{Link, View};
+use crate::net::option::{KIND, MAC, NAME};
+use crate::net::remedy::Remedy;
 use crate::rules::addresses_in_use::AddressesInUse;
 use crate::rules::allocate::AddressError;
 use crate::rules::create::NetworkError;
@@ -50,7 +52,7 @@ pub enum AttachError {
         /// The network.
         network: String,
         /// What to do if the parent does not come back.
-        remedy: String,
+        remedy: Remedy,
     },
     /// The parent is down.
     #[error("the parent `{0}` is down")]
@@ -113,8 +115,6 @@ pub enum AttachError {
         mac: Mac,
         /// What has the MAC.
         holder: String,
-        /// Whether an engine requested the MAC.
-        of_engine: bool,
     },
     /// No address can be assigned.
     #[error(transparent)]
@@ -123,38 +123,43 @@ pub enum AttachError {
 
 impl AttachError {
     /// The remedy, or `None` if the message says enough.
-    pub fn hint(&self) -> Option<String> {
+    pub fn remedy(&self) -> Option<Remedy> {
         Some(match self {
-            AttachError::NoNetwork(name) => {
-                format!(
-                    "list the networks with `ashore network ls`, or create it: ashore network create {name} …"
-                )
+            AttachError::NoNetwork(name) => Remedy::from("list the networks with ")
+                .and_run("`ashore network ls`")
+                .and(", or create it: ")
+                .and_run(format!("ashore network create {name} …")),
+            AttachError::NameTaken { network, name, .. } => Remedy::from("give it another ")
+                .and_give(&NAME)
+                .and(", or detach that one first: ")
+                .and_run(format!("ashore detach {network} {name}")),
+            AttachError::ParentDown(parent) => {
+                Remedy::from("bring it up: ").and_run(format!("ip link set dev {} up", parent.word()))
             }
-            AttachError::NameTaken { network, name, .. } => {
-                format!("give it another --name, or detach that one first: ashore detach {network} {name}")
-            }
-            AttachError::ParentDown(parent) => format!("bring it up: ip link set dev {} up", parent.word()),
             AttachError::ParentIsPort { network, master, .. } => {
-                format!("ashore network move {network} --parent {}", master.word())
+                Remedy::run(format!("ashore network move {network} --parent {}", master.word()))
             }
             AttachError::PassthruTaken { .. } => {
                 "use macvlan:bridge for more than one endpoint on a NIC".into()
             }
+            // The engine's containers have a namespace of their own, where Ashore names no link and sets no
+            // default route.
             AttachError::HostNamespace(_) => {
                 "make one with `ip netns add NAME`, or name a container's process with --pid".into()
             }
             AttachError::IfnameTaken { .. } => "choose another name with --ifname".into(),
             AttachError::DefaultRouteTaken { .. } => "attach this one with --no-default-route".into(),
-            AttachError::MacOnIpvlan(_) => "leave --mac out, or use --kind macvlan for the network".into(),
+            AttachError::MacOnIpvlan(_) => {
+                Remedy::unset(&MAC).and(", or use ").and_set(&KIND, "macvlan").and(" for the network")
+            }
             AttachError::MacUnfit(_) => {
                 "use a locally administered unicast MAC, such as 02:00:00:00:00:01".into()
             }
-            AttachError::MacTaken { of_engine, .. } => {
-                let option = if *of_engine { "--mac-address" } else { "--mac" };
-                format!("choose another, or leave {option} out: the name alone gives a stable one")
+            AttachError::MacTaken { .. } => {
+                Remedy::from("choose another, or ").and_unset(&MAC).and(": the name alone gives a stable one")
             }
-            AttachError::Address(error) => return error.hint(),
-            AttachError::CutsHost(error) => return error.hint(),
+            AttachError::Address(error) => return error.remedy(),
+            AttachError::CutsHost(error) => return error.remedy(),
             AttachError::ParentGone { remedy, .. } => remedy.clone(),
         })
     }
@@ -433,9 +438,7 @@ impl State {
         if let Some(mac) = requested.mac {
             return match holder(mac) {
                 _ if !mac.is_station() => Err(AttachError::MacUnfit(mac)),
-                Some(holder) => {
-                    Err(AttachError::MacTaken { mac, holder, of_engine: network.engine.is_some() })
-                }
+                Some(holder) => Err(AttachError::MacTaken { mac, holder }),
                 None => Ok(Some(mac)),
             };
         }

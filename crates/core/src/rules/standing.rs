@@ -22,8 +22,9 @@ impl Network {
             let there = self.took_parent(parent, host);
             let there =
                 there.map(|instead| format!("ashore network move {label} --parent {}", instead.name.word()));
-            let hint =
-                there.or_else(|| error.hint()).map_or_else(String::new, |hint| format!("; try: {hint}"));
+            let hint = there
+                .or_else(|| Some(error.remedy()?.spelled(self.front())))
+                .map_or_else(String::new, |hint| format!("; try: {hint}"));
             return Some(format!("network `{label}` is off the LAN: {error}{hint}"));
         }
         let why = no_carrier(parent, host)?;

@@ -224,9 +224,9 @@ fn changed_by_hand(name: &str, path: &Path) -> Failure {
 }
 
 fn invalid(message: String, hint: &str) -> Failure {
-    Refusal { kind: RefusalKind::Invalid, message, hint: Some(hint.to_owned()) }.into()
+    Refusal { kind: RefusalKind::Invalid, message, hint: Some(hint.into()) }.into()
 }
 
 fn taken(message: String, hint: &str) -> Failure {
-    Refusal { kind: RefusalKind::Taken, message, hint: Some(hint.to_owned()) }.into()
+    Refusal { kind: RefusalKind::Taken, message, hint: Some(hint.into()) }.into()
 }

@@ -73,7 +73,7 @@ impl Controller {
         let mut inner = self.lock();
         inner.held.retain(|ip| !ips.contains(ip));
         let probed = probed?;
-        answers.by.extend(probed.map_err(|why| refusal::unreachable(&ips, &why, refusal::CONFLICT_OFF))?);
+        answers.by.extend(probed.map_err(|why| refusal::unreachable(&ips, &why, refusal::conflict_off()))?);
         for ip in ips {
             let looks = answers.looks.entry(ip).or_default();
             *looks += 1;

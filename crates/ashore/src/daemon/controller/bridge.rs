@@ -84,7 +84,7 @@ impl Controller {
                 message: format!(
                     "the router {router} does not answer on `{from}` now, so its silence after the move would mean nothing"
                 ),
-                hint: Some(format!("make sure that it answers first: ping {router}")),
+                hint: Some(format!("make sure that it answers first: ping {router}").into()),
             }),
         }
     }

@@ -39,7 +39,7 @@ impl Controller {
             return Err(Refusal {
                 kind: RefusalKind::Taken,
                 message: format!("`{name}` is a Docker container"),
-                hint: Some(format!("docker network disconnect {label} {name}")),
+                hint: Some(format!("docker network disconnect {label} {name}").into()),
             });
         }
         let before = inner.observe_these(&netns_by_all_paths(inner.state(), &endpoint))?;

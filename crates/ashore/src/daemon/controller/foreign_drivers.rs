@@ -164,7 +164,7 @@ fn no_addresses(network: &ListedNetwork) -> Refusal {
         message: format!(
             "network `{name}` has the driver `{driver}`, but Ashore's IPAM driver hands out addresses only for networks of Ashore's driver"
         ),
-        hint: Some(format!("docker network rm {name}, then {FLAG}")),
+        hint: Some(format!("docker network rm {name}, then {FLAG}").into()),
     }
 }
 

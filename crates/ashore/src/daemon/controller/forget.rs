@@ -28,7 +28,7 @@ impl Controller {
             return Err(Refusal {
                 kind: RefusalKind::Taken,
                 message: format!("`{name}` is attached to network `{label}`"),
-                hint: Some(hint),
+                hint: Some(hint.into()),
             });
         }
         let known = inner.state().identities.iter().filter(|((scope, known), _)| known == name && on(scope));

@@ -18,6 +18,7 @@ use ashore_core::net::family::Family;
 use ashore_core::net::kind::LinkKind;
 use ashore_core::net::name::{EndpointKey, EndpointName, IfName};
 use ashore_core::net::observed::{Observed, View};
+use ashore_core::net::remedy::Remedy;
 use ashore_core::rules::allocate::AddressError;
 use ashore_core::rules::attach::Requested;
 use ashore_core::rules::leases::LeaseOutcome;
@@ -81,7 +82,7 @@ impl Controller {
                 let is_silent = matches!(error, NoLease::Silent { .. });
                 let refusal = Refusal::from(error);
                 let own = self.lock().own_server(network).filter(|_| is_silent);
-                return Err(Refusal { hint: own.or(refusal.hint), ..refusal });
+                return Err(Refusal { hint: own.map(Remedy::from).or(refusal.hint), ..refusal });
             }
         };
         let got = acquired.record().lease.address.addr();
@@ -194,7 +195,7 @@ impl Controller {
         let profile = if claimed { Profile::Full } else { network.conflict };
         for _ in 0..LOOKS {
             let free = self.lan.is_free(&network.parent, sought, profile);
-            if free.map_err(|why| refusal::unreachable(&[ip], &why, refusal::CONFLICT_OFF))? {
+            if free.map_err(|why| refusal::unreachable(&[ip], &why, refusal::conflict_off()))? {
                 return Ok(true);
             }
         }

@@ -57,7 +57,7 @@ impl Controller {
             "the link `{link}` in {}{whose} has this MAC on {parent}: remove it there",
             netns.path.display(),
         );
-        Refusal { hint: Some(hint), ..refusal }
+        Refusal { hint: Some(hint.into()), ..refusal }
     }
 
     /// The same for the shim on the parent of a network.

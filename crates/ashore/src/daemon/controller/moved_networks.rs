@@ -8,6 +8,7 @@ use ashore_core::model::network::Network;
 use ashore_core::model::state::Change;
 use ashore_core::net::name::{IfName, NetworkName};
 use ashore_core::net::observed::{Observed, View};
+use ashore_core::net::remedy::Remedy;
 use ashore_core::rules::create::NetworkError;
 use ashore_kernel::StepError;
 
@@ -162,7 +163,7 @@ impl Controller {
             return Err(taken(message, format!("take them off first: {off} …")));
         }
         let moved = inner.state().moved_to(&network, parent, host);
-        let moved = moved.map_err(|error| of_a_move(&error, label))?;
+        let moved = moved.map_err(|error| of_a_move(&error, &network))?;
         self.check_not_on_trial(moved.lower_device(host))?;
         Ok((network, moved))
     }
@@ -188,25 +189,27 @@ impl Controller {
                     "take the range out of that pool, as ashore router-config prints; or create the network again on `{}` with another range",
                     moved.parent
                 );
-                Err(Refusal { hint: Some(hint), ..refusal })
+                Err(Refusal { hint: Some(hint.into()), ..refusal })
             }
             Ok(warnings) => Ok(warnings),
         }
     }
 }
 
-/// Converts an error of a move. A hint that names options of `network create` helps only if the network is
-/// created again, so the hint says so.
-fn of_a_move(error: &NetworkError, label: &str) -> Refusal {
+/// Converts an error of a move. A remedy with options of a network helps only if the network is created
+/// again, so the remedy says so.
+fn of_a_move(error: &NetworkError, network: &Network) -> Refusal {
     let mut refusal = refusal::network(error);
     refusal.hint = match (error, refusal.hint.take()) {
         (NetworkError::ParentIsPort { instead: Some(instead), .. }, _) => {
-            Some(format!("ashore network move {label} --parent {}", instead.word()))
+            let command = format!("ashore network move {} --parent {}", network.label(), instead.word());
+            Some(Remedy::run(command))
         }
-        (_, Some(hint)) if hint.contains("--") => Some(format!(
-            "create the network again under the same name, by which its containers' addresses are remembered; {hint}"
-        )),
-        (_, hint) => hint,
+        (_, Some(remedy)) if remedy.has_option() => {
+            let again = "create the network again under the same name, by which its containers' addresses are remembered; ";
+            Some(Remedy::from(again).then(remedy.in_words_of(network.front())))
+        }
+        (_, remedy) => remedy,
     };
     refusal
 }
@@ -225,5 +228,5 @@ fn still_told_by_engine(before: &Network, moved: &Network) -> Option<String> {
 }
 
 fn taken(message: String, hint: String) -> Refusal {
-    Refusal { kind: RefusalKind::Taken, message, hint: Some(hint) }
+    Refusal { kind: RefusalKind::Taken, message, hint: Some(hint.into()) }
 }

@@ -154,7 +154,8 @@ impl Controller {
         let _listening = self.lan.listen(&network.parent, host);
         let sought: Vec<Sought> = reserved.iter().map(|ip| (*ip, None)).collect();
         let probed = self.lan.probe(&network.parent, &sought, network.conflict);
-        let answered = probed.map_err(|why| refusal::unreachable(&reserved, &why, refusal::CONFLICT_OFF))?;
+        let answered =
+            probed.map_err(|why| refusal::unreachable(&reserved, &why, refusal::conflict_off()))?;
         match answered.into_iter().next() {
             Some((ip, mac)) => Err(refusal::network(&NetworkError::HostAddressOnLan { ip, mac })),
             None => Ok(()),
@@ -176,12 +177,12 @@ impl Controller {
             Some(network) if network.adopted => Err(Refusal {
                 kind: RefusalKind::Taken,
                 message: format!("network `{}` belongs to Docker, and is adopted", network.label()),
-                hint: Some(format!("ashore adopt --undo {}", network.label())),
+                hint: Some(format!("ashore adopt --undo {}", network.label()).into()),
             }),
             Some(network) => Err(Refusal {
                 kind: RefusalKind::Taken,
                 message: format!("network `{}` belongs to Docker", network.label()),
-                hint: Some(format!("docker network rm {}", network.label())),
+                hint: Some(format!("docker network rm {}", network.label()).into()),
             }),
             None => self.remove_network(name),
         }
@@ -213,7 +214,7 @@ impl Controller {
                 message: format!(
                     "there are endpoints, such as `{name}` on `{network}`, and an import would forget them"
                 ),
-                hint: Some(format!("detach them first: ashore detach {network} {name}")),
+                hint: Some(format!("detach them first: ashore detach {network} {name}").into()),
             });
         }
         inner.store.import(document).map_err(|error| refusal::import(&error))?;
@@ -252,7 +253,7 @@ impl Inner {
                     endpoints.len(),
                     first.name
                 ),
-                hint: Some(format!("detach them first: ashore detach {name} {}", first.name)),
+                hint: Some(format!("detach them first: ashore detach {name} {}", first.name).into()),
             }),
         }
     }

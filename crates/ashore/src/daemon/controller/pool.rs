@@ -12,7 +12,9 @@ use ashore_core::model::pool::{ANY_SUBNET, Pool, PoolKey};
 use ashore_core::model::survey::{PoolReport, PoolSeen, samples};
 use ashore_core::net::name::IfName;
 use ashore_core::net::observed::View;
+use ashore_core::net::option;
 use ashore_core::net::range::Range;
+use ashore_core::net::remedy::{Front, Remedy};
 use ashore_core::rules::create::{NetworkError, PoolQuestion};
 use ashore_core::rules::pools::PoolRequest;
 use ashore_wire::Mac;
@@ -125,7 +127,7 @@ impl Controller {
             let answers = self.lan.survey(&asked.parent, &range, &wanted).answers(Patience::LONG);
             let (asked_for, servers) = answers.map_err(|unreachable| {
                 let ends = [range.first(), range.last()];
-                refusal::unreachable(&ends, &unreachable, "`ashore status` shows what else is wrong")
+                refusal::unreachable(&ends, &unreachable, "`ashore status` shows what else is wrong".into())
             })?;
             let beside = subnet
                 .filter(|_| !servers.is_empty())
@@ -157,7 +159,7 @@ impl Controller {
             }
             match report.check() {
                 Err(error) if subnet.range.is_some() => return Err(refusal::network(&error)),
-                Err(error) => warnings.push(with_hint(&error)),
+                Err(error) => warnings.push(with_remedy(&error, network.front())),
                 Ok(()) => {}
             }
         }
@@ -232,8 +234,12 @@ impl Controller {
             let asked = self.lan.survey(parent, &range, &wanted);
             let sought: Vec<Sought> = ips.iter().map(|ip| (*ip, None)).collect();
             let probed = self.lan.probe(parent, &sought, Profile::Quick);
-            let without = "with --subnet and --ip-range no address is probed";
-            let answered = probed.map_err(|why| refusal::unreachable(&ips, &why, without))?;
+            let without = || {
+                let given =
+                    Remedy::from("with ").and_give(&option::SUBNET).and(" and ").and_give(&option::IP_RANGE);
+                given.and(" no address is probed")
+            };
+            let answered = probed.map_err(|why| refusal::unreachable(&ips, &why, without()))?;
             let taken = |pools: &[PoolSeen]| pools.iter().any(|pool| pool.hands_out_of(&range).is_some());
             let (_, servers) = asked.answers_until(patience, taken).unwrap_or_default();
             PoolSeen::gather(&mut pools, servers);
@@ -377,7 +383,7 @@ fn asked_of_host(question: &PoolQuestion, host: &View) -> Result<Asked, Refusal>
 /// Refuses an interface by which no DHCP server can be asked.
 fn check_carrier(parent: &IfName, host: &View) -> Result<(), Refusal> {
     let refusal =
-        |message: String, hint: Option<String>| Err(Refusal { kind: RefusalKind::Invalid, message, hint });
+        |message: String, hint: Option<Remedy>| Err(Refusal { kind: RefusalKind::Invalid, message, hint });
     match host.link(parent) {
         None => refusal(
             format!("`{parent}` does not exist, so no DHCP server can be asked by it"),
@@ -387,7 +393,7 @@ fn check_carrier(parent: &IfName, host: &View) -> Result<(), Refusal> {
             ),
         ),
         Some(link) if !link.up => {
-            refusal(format!("`{parent}` is down"), Some(format!("ip link set dev {} up", parent.word())))
+            refusal(format!("`{parent}` is down"), Some(format!("ip link set dev {} up", parent.word()).into()))
         }
         Some(link) if !link.carrier => refusal(format!("`{parent}` has no carrier: its cable is out"), None),
         Some(link) if !link.mac.is_some_and(Mac::is_station) => Err(refusal::no_mac(parent)),
@@ -395,9 +401,9 @@ fn check_carrier(parent: &IfName, host: &View) -> Result<(), Refusal> {
     }
 }
 
-fn with_hint(error: &NetworkError) -> String {
-    match error.hint() {
-        Some(hint) => format!("{error}; try: {hint}"),
+fn with_remedy(error: &NetworkError, front: Front) -> String {
+    match error.remedy() {
+        Some(remedy) => format!("{error}; try: {}", remedy.spelled(front)),
         None => error.to_string(),
     }
 }

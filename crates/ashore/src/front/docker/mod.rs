@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use ashore_core::api::engine_call::EngineCall;
 use ashore_core::api::reply::Reply;
 use ashore_core::model::ownership::EngineKind;
+use ashore_core::net::remedy::Front;
 use ashore_core::net::text::Shown;
 use serde_json::{Value, json};
 
@@ -102,7 +103,7 @@ pub fn answer(call: &Call, reply: Option<Reply>) -> Result<Value, String> {
     match (&call.shape, reply) {
         (_, Some(Reply::Refused(refusal))) => Err(match &refusal.hint {
             None => refusal.message,
-            Some(hint) => format!("{}; try: {hint}", refusal.message),
+            Some(remedy) => format!("{}; try: {}", refusal.message, remedy.spelled(Front::Docker)),
         }),
         (Shape::Fixed(value), _) => Ok(value.clone()),
         (Shape::Pool, Some(Reply::Pool { key, told })) => {

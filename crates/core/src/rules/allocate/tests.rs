@@ -277,7 +277,7 @@ fn of_a_machine_that_claims_an_address_it_is_said_what_it_is() {
     let error = all.check(15).unwrap_err();
     let known_as = "the endpoint `web` of network `lan`";
     assert_eq!(error.to_string(), format!("192.168.88.15 is in use on the LAN by {} ({known_as})", mac(15)));
-    assert!(error.hint().unwrap().contains(known_as));
+    assert!(error.remedy().unwrap().to_string().contains(known_as));
     // MACs of this host's links, except those that Ashore has made.
     let link = |index: u32, name: &str, alias: Option<&str>| Link {
         index,
@@ -347,7 +347,7 @@ fn who_has_an_address_is_told_once_that_is_known() {
         Placement::Engine { id: None, ifname: "eth0".parse().unwrap(), sandbox: None, inside: None };
     let said = |endpoint: Endpoint| {
         let error = all.state.held(ip(192), &endpoint);
-        (error.to_string(), error.hint().unwrap())
+        (error.to_string(), error.remedy().unwrap().to_string())
     };
     let (of_docker, hint) = said(Endpoint { placement: placement.clone(), ..db.clone() });
     assert_eq!(of_docker, "192.168.88.192 is held by the endpoint `db` of network `lan`");
@@ -393,7 +393,7 @@ fn one_machine_that_answers_for_all_of_a_range_is_named_with_what_helps() {
         (true, "-o conflict=off", "docker network rm lan"),
         (false, "--conflict off", "ashore network rm lan"),
     ] {
-        let hint = error(of_engine).hint().unwrap();
+        let hint = error(of_engine).remedy().unwrap().to_string();
         assert!(
             [off, anew, "02:00:00:00:00:99", "proxy ARP"].iter().all(|words| hint.contains(words)),
             "{hint}"

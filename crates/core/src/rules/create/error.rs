@@ -9,7 +9,12 @@ use super::sources::{Ipv6Error, LeaseError};
 use crate::model::survey::PoolSeen;
 use crate::net::kind::{LinkKind, PortOption};
 use crate::net::name::{IfName, NetworkName};
+use crate::net::option::{
+    AUX_ADDRESS, BC_QUEUE_LEN, DHCP, GATEWAY, GVRP, HAIRPIN, HOST_ACCESS, IP_RANGE, ISOLATED, KIND, PARENT,
+    SUBNET, TAGGED, VLAN,
+};
 use crate::net::range::Range;
+use crate::net::remedy::{Front, Remedy};
 use crate::net::vlan::{Vlan, VlanId, VlanIdError};
 
 /// Why a network cannot be made. Nothing was changed.
@@ -141,10 +146,10 @@ pub enum NetworkError {
         missing: Vec<String>,
     },
     /// GVRP was requested where no VLAN interface exists to speak it.
-    #[error("--gvrp needs a VLAN interface, and endpoints of kind bridge are in VLAN {} of `{}` without one", .0.id, .0.lower)]
+    #[error("GVRP needs a VLAN interface, and endpoints of kind bridge are in VLAN {} of `{}` without one", .0.id, .0.lower)]
     GvrpOnBridge(Vlan),
     /// Tagged ports were requested without a VLAN.
-    #[error("--tagged is for ports in a VLAN of a bridge, and this network has no such VLAN")]
+    #[error("tagged ports are for a VLAN of a bridge, and this network has no such VLAN")]
     TaggedWithoutVlan,
     /// The name of the parent looks like a VLAN's but has no valid VLAN ID, such as `eth0.4095`.
     #[error("the parent `{parent}` does not exist and names no VLAN: {error}")]
@@ -163,7 +168,7 @@ pub enum NetworkError {
         vlan: Vlan,
     },
     /// GVRP was requested for a VLAN interface that Ashore does not make.
-    #[error("--gvrp is for a VLAN interface that Ashore makes, and `{0}` is not one")]
+    #[error("GVRP is for a VLAN interface that Ashore makes, and `{0}` is not one")]
     GvrpOnForeign(IfName),
     /// The parent is loopback, one of Ashore's own links, or another link that cannot face a LAN.
     #[error("the parent `{0}` cannot face a LAN: it is {1}")]
@@ -200,7 +205,7 @@ pub enum NetworkError {
         network: String,
     },
     /// No subnet was given.
-    #[error("a network needs at least one --subnet")]
+    #[error("a network needs at least one subnet")]
     NoSubnet,
     /// The subnet has no room for an endpoint.
     #[error("the subnet {0} has no room for an endpoint")]
@@ -345,7 +350,7 @@ pub enum NetworkError {
         link: IfName,
     },
     /// A `host` address was given, but host access is forbidden.
-    #[error("--aux-address host= asks for host access, and --host-access no forbids it")]
+    #[error("a `host` address asks for host access, which is switched off")]
     HostAddressWithoutAccess,
     /// Two ranges were given for one subnet.
     #[error("the subnet {2} has two ranges: {0} and {1}")]
@@ -357,10 +362,10 @@ pub enum NetworkError {
     #[error("--aux-address {0} is given twice: {1} and {2}")]
     TwoAux(String, IpAddr, IpAddr),
     /// A macvlan option was given for another link kind.
-    #[error("--bc-queue-len is for macvlan, and {0} has no such queue")]
+    #[error("the broadcast queue is macvlan's, and {0} has no such queue")]
     NoQueue(LinkKind),
     /// An option of bridge ports was given for another link kind.
-    #[error("--{0} is for ports of a bridge, and {1} has none")]
+    #[error("`{0}` is for ports of a bridge, and {1} has none")]
     NoPorts(PortOption, LinkKind),
     /// IPv4 addresses cannot be leased as requested.
     #[error(transparent)]
@@ -372,85 +377,108 @@ pub enum NetworkError {
 
 impl NetworkError {
     /// The remedy: a command to run, or an option to give instead. Returns `None` if the message says enough.
-    pub fn hint(&self) -> Option<String> {
+    pub fn remedy(&self) -> Option<Remedy> {
         Some(match self {
-            NetworkError::Exists(name) => format!("see it with: ashore network inspect {name}"),
-            NetworkError::NoParent { .. } => {
-                "name one that faces the LAN with --parent (-o parent= in Docker)".into()
+            NetworkError::Exists(name) => {
+                Remedy::from("see it with: ").and_run(format!("ashore network inspect {name}"))
             }
+            NetworkError::NoParent { .. } => Remedy::from("name one that faces the LAN with ").and_give(&PARENT),
             NetworkError::ParentUnnamed
             | NetworkError::NoDefaultRoute { .. }
             | NetworkError::NobodyInSubnet { .. }
-            | NetworkError::SeveralParents { .. } => {
-                "name it: --parent eth0 (in Docker -o parent=eth0, and --ipam-opt parent=eth0 where the subnet is not named)"
-                    .into()
-            }
-            NetworkError::InternalOffLan { .. } => {
-                "name the LAN's interface with --parent (-o parent= in Docker); for a network on no LAN use Docker's own driver: \
-                 docker network create --internal"
-                    .into()
-            }
+            | NetworkError::SeveralParents { .. } => Remedy::from("name it: ")
+                .and_set(&PARENT, "eth0")
+                .only(Front::Docker, ", and --ipam-opt parent=eth0 where the subnet is not named"),
+            NetworkError::InternalOffLan { .. } => Remedy::from("name the LAN's interface with ")
+                .and_give(&PARENT)
+                .and("; for a network on no LAN use Docker's own driver: ")
+                .and_run("docker network create --internal"),
             NetworkError::NoAddress { ipv6, .. } => {
-                let named = "name it: --subnet 192.168.88.0/24 --gateway 192.168.88.1, or what your LAN has";
+                let named = Remedy::from("name it: ").and_set(&SUBNET, "192.168.88.0/24").and(" ");
+                let named = named.and_set(&GATEWAY, "192.168.88.1").and(", or what your LAN has");
                 match ipv6 {
-                    Some(net) => format!("{named}; or, for IPv6 alone, --subnet {net}"),
-                    None => named.into(),
+                    Some(net) => named.and("; or, for IPv6 alone, ").and_set(&SUBNET, net),
+                    None => named,
                 }
             }
-            NetworkError::NoFreeRange(_) | NetworkError::RangeHoldsNothing { .. } => WITH_ROOM.into(),
+            NetworkError::NoFreeRange(_) | NetworkError::RangeHoldsNothing { .. } => {
+                Remedy::from("name one that has room: ").and_set(&IP_RANGE, "FIRST-LAST")
+            }
             NetworkError::NoRangeBesidePool { net, .. } => no_range_beside(net),
             NetworkError::RangeInPool { range, beside, .. } => out_of_pool(range, beside.as_ref()),
-            NetworkError::ParentDown(parent) => format!("bring it up first: ip link set dev {} up", parent.word()),
-            NetworkError::ParentIsNoBridge(parent) => {
-                format!("use --kind macvlan on `{parent}`, or name the bridge that holds it as the parent")
+            NetworkError::ParentDown(parent) => {
+                Remedy::from("bring it up first: ").and_run(format!("ip link set dev {} up", parent.word()))
             }
+            NetworkError::ParentIsNoBridge(parent) => Remedy::from("use ")
+                .and_set(&KIND, "macvlan")
+                .and(format!(" on `{parent}`, or name the bridge that holds it as the parent")),
             NetworkError::ParentIsPort { instead, bridge, vlan, .. } => {
                 in_place_of_port(instead.as_ref(), *bridge, *vlan)
             }
-            NetworkError::ParentIsWifi(..) => "use --kind ipvlan, which shares the client's MAC".into(),
+            NetworkError::ParentIsWifi(..) => {
+                Remedy::from("use ").and_set(&KIND, "ipvlan").and(", which shares the client's MAC")
+            }
             NetworkError::VlanOnWifi(_)
             | NetworkError::BridgeFilters { .. }
             | NetworkError::BridgeMixes { .. }
             | NetworkError::GvrpOnBridge(_)
             | NetworkError::GvrpOnForeign(_)
             | NetworkError::TaggedWithoutVlan
-            | NetworkError::VlanNameTaken { .. } => return self.hint_of_vlan(),
+            | NetworkError::VlanNameTaken { .. } => return self.remedy_of_vlan(),
             NetworkError::ParentUnfit(..) => {
                 "name the NIC, bond, bridge or VLAN interface that faces the LAN".into()
             }
-            NetworkError::ParentHasChild { child, there, elsewhere, .. } => beside_child(child, *there, elsewhere.as_deref()),
-            NetworkError::ParentTaken { there, network, .. } => {
-                format!("use --kind {there}, or remove the other first: ashore network rm {network}")
+            NetworkError::ParentHasChild { child, there, elsewhere, .. } => {
+                beside_child(child, *there, elsewhere.as_deref())
             }
-            NetworkError::NoSubnet => "give the LAN's own, such as --subnet 192.168.88.0/24".into(),
-            NetworkError::ForeignSubnet { .. } => {
-                "give the subnet that `ip addr` shows on the parent, or a VLAN parent for another one; without --subnet, Docker \
-                 chooses a subnet of its own unless it is given --ipam-driver ashore"
-                    .into()
+            NetworkError::ParentTaken { there, network, .. } => Remedy::from("use ")
+                .and_set(&KIND, there)
+                .and(", or remove the other first: ")
+                .and_run(format!("ashore network rm {network}")),
+            NetworkError::NoSubnet => {
+                Remedy::from("give the LAN's own, such as ").and_set(&SUBNET, "192.168.88.0/24")
             }
-            NetworkError::RangesOverlap { .. } => BESIDE_OTHERS.into(),
+            NetworkError::ForeignSubnet { .. } => Remedy::from(
+                "give the subnet that `ip addr` shows on the parent, or a VLAN parent for another one",
+            )
+            .only(
+                Front::Docker,
+                "; without --subnet, Docker chooses a subnet of its own unless it is given --ipam-driver ashore",
+            ),
+            NetworkError::RangesOverlap { .. } => Remedy::from("choose a range beside it (")
+                .and_run("ashore network ls")
+                .and(" shows those in use), or leave ")
+                .and_set(&AUX_ADDRESS, "host=")
+                .and(" out"),
             NetworkError::PassthruCutsHost { .. } => {
-                "use --kind macvlan, or a NIC that the host itself does not use".into()
+                Remedy::from("use ").and_set(&KIND, "macvlan").and(", or a NIC that the host itself does not use")
             }
-            NetworkError::NoHostAccess(kind) => {
-                format!("give --host-access no to do without host access, or use a kind other than {kind}")
-            }
+            NetworkError::NoHostAccess(kind) => Remedy::from("give ")
+                .and_set(&HOST_ACCESS, "no")
+                .and(format!(" to do without host access, or use a kind other than {kind}")),
             NetworkError::StrictReversePath(parent) => check_loosely(parent),
             NetworkError::ShimByHand { link, .. } => without(link),
-            NetworkError::HostAddressWithoutAccess => "leave one of the two out".into(),
-            NetworkError::MtuTooLarge { parent, mtu, .. } => {
-                format!("raise the parent's first: ip link set dev {} mtu {mtu}", parent.word())
-            }
-            NetworkError::AddressHeld { network, endpoint, .. } => {
-                format!("choose another, or free it: ashore detach {network} {endpoint}")
-            }
+            NetworkError::HostAddressWithoutAccess => Remedy::from("leave ")
+                .and_set(&AUX_ADDRESS, "host=")
+                .and(" or ")
+                .and_set(&HOST_ACCESS, "no")
+                .and(" out"),
+            NetworkError::MtuTooLarge { parent, mtu, .. } => Remedy::from("raise the parent's first: ")
+                .and_run(format!("ip link set dev {} mtu {mtu}", parent.word())),
+            NetworkError::AddressHeld { network, endpoint, .. } => Remedy::from("choose another, or free it: ")
+                .and_run(format!("ashore detach {network} {endpoint}")),
             NetworkError::HostAddressOnLan { .. } => {
                 "choose a free one, or leave it out: the host needs no address of its own".into()
             }
-            NetworkError::NoPorts(PortOption::Isolated, LinkKind::Macvlan(_)) => {
-                "use --kind macvlan:private, which keeps endpoints apart".into()
-            }
-            NetworkError::NoPorts(..) => "use --kind bridge on a bridge that holds the NIC".into(),
+            NetworkError::NoPorts(PortOption::Isolated, LinkKind::Macvlan(_)) => Remedy::from("use ")
+                .and_set(&KIND, "macvlan:private")
+                .and(", which keeps endpoints apart, in place of ")
+                .and_give(&ISOLATED),
+            NetworkError::NoPorts(port, _) => Remedy::from("use ")
+                .and_set(&KIND, "bridge")
+                .and(" on a bridge that holds the NIC, or ")
+                .and_unset(if *port == PortOption::Hairpin { &HAIRPIN } else { &ISOLATED }),
+            NetworkError::NoQueue(_) => Remedy::unset(&BC_QUEUE_LEN),
             NetworkError::NoVlan { .. }
             | NetworkError::SubnetTooSmall(_)
             | NetworkError::SubnetUnfit(..)
@@ -462,85 +490,96 @@ impl NetworkError {
             | NetworkError::MtuTooSmall { .. }
             | NetworkError::TwoRanges(..)
             | NetworkError::TwoGateways(..)
-            | NetworkError::TwoAux(..)
-            | NetworkError::NoQueue(_) => return None,
-            NetworkError::Leases(error) => error.hint().into(),
-            NetworkError::Ipv6(error) => error.hint().into(),
+            | NetworkError::TwoAux(..) => return None,
+            NetworkError::Leases(error) => error.remedy(),
+            NetworkError::Ipv6(error) => error.remedy(),
         })
     }
 
-    fn hint_of_vlan(&self) -> Option<String> {
+    fn remedy_of_vlan(&self) -> Option<Remedy> {
         Some(match self {
             NetworkError::VlanOnWifi(_) => {
                 "use a wired interface, or let the access point put a wireless network of its own into the VLAN".into()
             }
-            NetworkError::BridgeFilters { missing, .. } => missing.join("; "),
-            NetworkError::BridgeMixes { vlan, missing } => format!(
-                "{} (the bridge then drops tagged frames of VLANs that its ports are not in); or leave --kind bridge out, to \
-                 use macvlan on `{}`",
-                missing.join("; "),
-                vlan.name()
-            ),
+            NetworkError::BridgeFilters { missing, .. } => Remedy::run(missing.join("; ")),
+            NetworkError::BridgeMixes { vlan, missing } => Remedy::run(missing.join("; "))
+                .and(" (the bridge then drops tagged frames of VLANs that its ports are not in); or leave ")
+                .and_set(&KIND, "bridge")
+                .and(format!(" out, to use macvlan on `{}`", vlan.name())),
             NetworkError::GvrpOnBridge(_) => {
-                "leave it out, and put the switch port into the VLAN on the switch".into()
+                Remedy::unset(&GVRP).and(", and put the switch port into the VLAN on the switch")
             }
-            NetworkError::TaggedWithoutVlan => "give --kind bridge and --vlan ID with it".into(),
-            NetworkError::VlanNameTaken { name, .. } => {
-                format!("rename it while it is down: ip link set dev {} name NEW", name.word())
-            }
-            NetworkError::GvrpOnForeign(parent) => {
-                format!("give --vlan ID with it; on a VLAN of your own: ip link set dev {} type vlan gvrp on", parent.word())
-            }
+            NetworkError::TaggedWithoutVlan => Remedy::from("give ")
+                .and_set(&KIND, "bridge")
+                .and(" and ")
+                .and_set(&VLAN, "ID")
+                .and(" with ")
+                .and_give(&TAGGED),
+            NetworkError::VlanNameTaken { name, .. } => Remedy::from("rename it while it is down: ")
+                .and_run(format!("ip link set dev {} name NEW", name.word())),
+            NetworkError::GvrpOnForeign(parent) => Remedy::from("give ")
+                .and_set(&VLAN, "ID")
+                .and(" with ")
+                .and_give(&GVRP)
+                .and("; on a VLAN of your own: ")
+                .and_run(format!("ip link set dev {} type vlan gvrp on", parent.word())),
             _ => return None,
         })
     }
 }
 
-const BESIDE_OTHERS: &str =
-    "choose a range beside it (ashore network ls shows those in use), or leave --aux-address host= out";
-
-fn no_range_beside(net: &IpNet) -> String {
-    format!(
-        "take addresses out of its pool (ashore router-config --subnet {net} --ip-range RANGE --for SYSTEM prints how) and \
-         name them with --ip-range; or lease all addresses from that server with --dhcp"
-    )
+fn no_range_beside(net: &IpNet) -> Remedy {
+    Remedy::from("take addresses out of its pool (")
+        .and_run(format!("ashore router-config --subnet {net} --ip-range RANGE --for SYSTEM"))
+        .and(" prints how) and name them with ")
+        .and_give(&IP_RANGE)
+        .and("; or lease all addresses from that server with ")
+        .and_give(&DHCP)
 }
 
-const WITH_ROOM: &str = "name one that has room: --ip-range FIRST-LAST";
-
-fn beside_child(child: &IfName, there: LinkKind, elsewhere: Option<&str>) -> String {
+fn beside_child(child: &IfName, there: LinkKind, elsewhere: Option<&str>) -> Remedy {
+    let remedy = Remedy::from("use ").and_set(&KIND, &there);
     match elsewhere {
-        None => format!("use --kind {there}, or remove that link first: ip link del dev {}", child.word()),
-        Some(path) => format!("use --kind {there}, or end what uses that link in the namespace at {path}"),
+        None => {
+            remedy.and(", or remove that link first: ").and_run(format!("ip link del dev {}", child.word()))
+        }
+        Some(path) => remedy.and(format!(", or end what uses that link in the namespace at {path}")),
     }
 }
 
-fn in_place_of_port(instead: Option<&IfName>, bridge: bool, vlan: Option<VlanId>) -> String {
+fn in_place_of_port(instead: Option<&IfName>, bridge: bool, vlan: Option<VlanId>) -> Remedy {
     let Some(instead) = instead else {
-        return "as the parent, name the interface that has the host's address; see: ip address".into();
+        return Remedy::from("as the parent, name the interface that has the host's address; see: ")
+            .and_run("ip address");
     };
-    let more = match vlan {
-        Some(id) => format!(" --vlan {id}"),
-        None if bridge => " --kind bridge".to_owned(),
-        None => String::new(),
-    };
-    format!("use --parent {}{more}", instead.word())
+    let remedy = Remedy::from("use ").and_set(&PARENT, &instead.word());
+    match vlan {
+        Some(id) => remedy.and(" ").and_set(&VLAN, &id),
+        None if bridge => remedy.and(" ").and_set(&KIND, "bridge"),
+        None => remedy,
+    }
 }
 
-fn out_of_pool(range: &Range, beside: Option<&Range>) -> String {
-    let other =
-        beside.map_or_else(String::new, |beside| format!("--ip-range {beside}, which lies beside it; or "));
-    format!(
-        "{other}take {range} out of the pool, as ashore router-config prints, and check again: ashore pool-check --ip-range {range}"
-    )
+fn out_of_pool(range: &Range, beside: Option<&Range>) -> Remedy {
+    let other = beside.map(|beside| Remedy::set(&IP_RANGE, beside).and(", which lies beside it; or "));
+    other
+        .unwrap_or_default()
+        .and(format!("take {range} out of the pool, as "))
+        .and_run("ashore router-config")
+        .and(" prints, and check again: ")
+        .and_run(format!("ashore pool-check --ip-range {range}"))
 }
 
-fn check_loosely(parent: &IfName) -> String {
+fn check_loosely(parent: &IfName) -> Remedy {
     // sysctl(8) takes `/` for a dot inside an interface name.
     let link = parent.as_str().replace('.', "/");
-    format!("use loose mode: sysctl -w net.ipv4.conf.{link}.rp_filter=2; or give --host-access no")
+    Remedy::from("use loose mode: ")
+        .and_run(format!("sysctl -w net.ipv4.conf.{link}.rp_filter=2"))
+        .and("; or give ")
+        .and_set(&HOST_ACCESS, "no")
 }
 
-fn without(link: &IfName) -> String {
-    format!("ip link del dev {}, try again, and remove what creates that link at boot", link.word())
+fn without(link: &IfName) -> Remedy {
+    Remedy::run(format!("ip link del dev {}", link.word()))
+        .and(", try again, and remove what creates that link at boot")
 }

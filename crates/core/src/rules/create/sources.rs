@@ -8,7 +8,11 @@ use crate::model::ipv6::Ipv6Mode;
 use crate::model::lease::{Addressing, Fallback, LeaseOptions};
 use crate::model::network::{Network, Subnet};
 use crate::net::kind::{IpvlanMode, LinkKind};
+use crate::net::option::{
+    DHCP, DHCP_ALLOW, DHCP_DENY, FALLBACK, IP_RANGE, IPV6, KIND, NetworkOption, RELEASE, SUBNET,
+};
 use crate::net::range::Range;
+use crate::net::remedy::Remedy;
 use crate::net::vlan::Membership;
 
 /// Why a network's IPv4 addresses cannot be leased as requested.
@@ -18,38 +22,56 @@ pub enum LeaseError {
     #[error("a DHCP server's answers are broadcasts, which {0} does not pass on to its endpoints")]
     Unheard(LinkKind),
     /// There is a range, but the DHCP server chooses the addresses.
-    #[error("with --dhcp the LAN's server chooses among its own addresses, not from {0}")]
+    #[error("the LAN's DHCP server chooses among its own addresses, not from {0}")]
     Range(Range),
     /// There is no range to fall back on.
     #[error("there is no range in {0} to fall back on when no DHCP server answers")]
     NoRange(IpNet),
     /// A lease option was given for a network that leases nothing.
-    #[error("{0} is for addresses leased from a DHCP server, and Ashore assigns this network's addresses")]
-    NotLeasing(&'static str),
+    #[error(
+        "`{}` is for addresses leased from a DHCP server, and Ashore assigns this network's addresses",
+        .0.flag
+    )]
+    NotLeasing(&'static NetworkOption),
     /// The address cannot be a machine's.
     #[error("{0} cannot be the address of a DHCP server")]
     NoServer(Ipv4Addr),
     /// The server is both allowed and denied.
-    #[error("{0} is in both --dhcp-allow and --dhcp-deny")]
+    #[error("the DHCP server {0} is both allowed and denied")]
     Both(Ipv4Addr),
     /// With tagged ports there is no untagged link to request the lease on or to assign the address to.
     #[error(
-        "with --tagged the containers have their addresses on VLAN interfaces of their own, and Ashore cannot lease addresses for those"
+        "with tagged ports the containers have their addresses on VLAN interfaces of their own, and Ashore cannot lease addresses for those"
     )]
     Tagged,
 }
 
 impl LeaseError {
     /// The remedy.
-    pub fn hint(&self) -> &'static str {
+    pub fn remedy(&self) -> Remedy {
         match self {
-            LeaseError::Unheard(_) => "use --kind macvlan or ipvlan:l2, or leave --dhcp out",
-            LeaseError::Range(_) => "leave one of the two out, or give --fallback range",
-            LeaseError::NoRange(_) => "name one that the server does not hand out, with --ip-range",
-            LeaseError::NotLeasing(_) => "give --dhcp too (Docker: --ipam-opt addressing=dhcp)",
-            LeaseError::NoServer(_) => "`ashore pool-check` shows the servers on the LAN",
-            LeaseError::Both(_) => "leave one of the two out",
-            LeaseError::Tagged => "leave --dhcp out, and let the containers request leases themselves",
+            LeaseError::Unheard(_) => {
+                Remedy::from("use ").and_set(&KIND, "macvlan").and(" or ipvlan:l2, or ").and_unset(&DHCP)
+            }
+            LeaseError::Range(_) => Remedy::from("leave ")
+                .and_give(&IP_RANGE)
+                .and(" or ")
+                .and_give(&DHCP)
+                .and(" out, or give ")
+                .and_set(&FALLBACK, "range"),
+            LeaseError::NoRange(_) => {
+                Remedy::from("name one that the server does not hand out, with ").and_give(&IP_RANGE)
+            }
+            LeaseError::NotLeasing(option) => {
+                Remedy::from("give ").and_give(&DHCP).and(" too, or ").and_unset(option)
+            }
+            LeaseError::NoServer(_) => Remedy::run("ashore pool-check").and(" shows the servers on the LAN"),
+            LeaseError::Both(_) => {
+                Remedy::from("leave it out of ").and_give(&DHCP_ALLOW).and(" or of ").and_give(&DHCP_DENY)
+            }
+            LeaseError::Tagged => {
+                Remedy::unset(&DHCP).and(", and let the containers request leases themselves")
+            }
         }
     }
 }
@@ -60,10 +82,10 @@ impl Network {
         let LeaseOptions { release, fallback, servers } = &self.leasing;
         if self.addressing == Addressing::Range {
             let said = [
-                ("--release", !release.is_default()),
-                ("--fallback", *fallback != Fallback::None),
-                ("--dhcp-allow", !servers.allow.is_empty()),
-                ("--dhcp-deny", !servers.deny.is_empty()),
+                (&RELEASE, !release.is_default()),
+                (&FALLBACK, *fallback != Fallback::None),
+                (&DHCP_ALLOW, !servers.allow.is_empty()),
+                (&DHCP_DENY, !servers.deny.is_empty()),
             ];
             let option = said.iter().find_map(|(option, said)| said.then_some(*option));
             return option.map_or(Ok(()), |option| Err(LeaseError::NotLeasing(option)));
@@ -116,7 +138,7 @@ pub enum Ipv6Error {
     #[error("router advertisements are multicast, which {0} does not pass on to its endpoints")]
     Unheard(LinkKind),
     /// An IPv6 subnet was given, but Ashore does not choose the IPv6 addresses in this mode.
-    #[error("with --ipv6 {0} no address is chosen from {1}")]
+    #[error("in the IPv6 mode {0} no address is chosen from {1}")]
     Subnet(Ipv6Mode, IpNet),
     /// All endpoints of the link kind share one MAC.
     #[error(
@@ -127,13 +149,23 @@ pub enum Ipv6Error {
 
 impl Ipv6Error {
     /// The remedy.
-    pub fn hint(&self) -> &'static str {
+    pub fn remedy(&self) -> Remedy {
         match self {
-            Ipv6Error::Unheard(_) => "use --kind macvlan or ipvlan:l2, or a --subnet to choose from",
-            Ipv6Error::Subnet(..) => "leave one of the two out",
-            Ipv6Error::OneMac(_) => {
-                "use --kind macvlan, or --ipv6 slaac if the router advertises a prefix, or a --subnet to choose from"
+            Ipv6Error::Unheard(_) => Remedy::from("use ")
+                .and_set(&KIND, "macvlan")
+                .and(" or ipvlan:l2, or a ")
+                .and_give(&SUBNET)
+                .and(" to choose from"),
+            Ipv6Error::Subnet(mode, _) => {
+                Remedy::from("leave ").and_set(&IPV6, mode).and(" or the subnet out")
             }
+            Ipv6Error::OneMac(_) => Remedy::from("use ")
+                .and_set(&KIND, "macvlan")
+                .and(", or ")
+                .and_set(&IPV6, "slaac")
+                .and(" if the router advertises a prefix, or a ")
+                .and_give(&SUBNET)
+                .and(" to choose from"),
         }
     }
 }

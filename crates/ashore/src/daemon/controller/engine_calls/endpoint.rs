@@ -143,7 +143,7 @@ impl Inner {
             let checked = self.state().check_address(network, name, net.addr(), &known);
             checked.map_err(|error| {
                 let refusal = refusal::attach(&error.into());
-                Refusal { hint: Some(OWN_IPAM.to_owned()), ..refusal }
+                Refusal { hint: Some(OWN_IPAM.into()), ..refusal }
             })?;
         }
         Ok(())

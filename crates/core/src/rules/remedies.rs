@@ -1,0 +1,166 @@
+//! What a user of Docker reads as the remedy of a refusal: no option that Docker does not have.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use ashore_wire::Mac;
+
+use crate::model::ipv6::Ipv6Mode;
+use crate::model::survey::PoolSeen;
+use crate::net::kind::{IpvlanMode, LinkKind, MacvlanMode, PortOption};
+use crate::net::name::IfName;
+use crate::net::option::{ALL, DHCP_ALLOW, Docker, FALLBACK, RELEASE};
+use crate::net::remedy::{Front, Remedy};
+use crate::net::vlan::Vlan;
+use crate::rules::addresses_in_use::Claimant;
+use crate::rules::allocate::AddressError;
+use crate::rules::attach::AttachError;
+use crate::rules::create::{Ipv6Error, LeaseError, NetworkError};
+
+fn parsed<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
+    text.parse().unwrap()
+}
+
+/// The flags that Docker's users know, of Docker's own.
+fn of_docker(flag: &str) -> bool {
+    let own = ["ipam-opt", "ipam-driver", "mac-address", "name", "ip"];
+    let takes = |name: &Docker| matches!(name, Docker::Flag(name) if *name == flag);
+    own.contains(&flag) || ALL.iter().any(|option| option.docker.iter().any(takes))
+}
+
+/// The flags in a text.
+fn flags(text: &str) -> Vec<&str> {
+    let begins = text.split(|c: char| c.is_whitespace() || "(`,;".contains(c));
+    let flags = begins.filter_map(|word| word.strip_prefix("--"));
+    flags.map(|flag| flag.trim_end_matches(|c: char| !c.is_ascii_alphanumeric())).collect()
+}
+
+fn of_networks() -> Vec<NetworkError> {
+    let eth0 = || parsed::<IfName>("eth0");
+    let (net, ip) = (parsed("192.168.88.0/24"), IpAddr::from([192, 168, 88, 7]));
+    let range = parsed("192.168.88.0/28");
+    let vlan = || Vlan { lower: eth0(), id: parsed("20"), gvrp: true };
+    let (macvlan, ipvlan) = (LinkKind::Macvlan(MacvlanMode::Bridge), LinkKind::Ipvlan(IpvlanMode::L3));
+    let text = String::new;
+    let port = |bridge, vlan| NetworkError::ParentIsPort {
+        parent: eth0(),
+        master: text(),
+        bridge,
+        instead: Some(eth0()),
+        kind: macvlan,
+        vlan,
+    };
+    let child = |elsewhere| NetworkError::ParentHasChild {
+        parent: eth0(),
+        child: eth0(),
+        elsewhere,
+        there: ipvlan,
+        kind: macvlan,
+    };
+    let (server, dhcp6) = (Ipv4Addr::new(192, 168, 88, 1), Ipv6Mode::Dhcp);
+    vec![
+        NetworkError::Exists(parsed("lan")),
+        NetworkError::NoParent { parent: eth0(), present: text() },
+        NetworkError::ParentUnnamed,
+        NetworkError::NoDefaultRoute { present: text() },
+        NetworkError::NobodyInSubnet { subnets: text(), present: text() },
+        NetworkError::InternalOffLan { subnets: text(), present: text() },
+        NetworkError::SeveralParents { subnets: text(), parents: text() },
+        NetworkError::NoAddress { parent: eth0(), ipv6: Some(parsed("fd88::/64")) },
+        NetworkError::NoFreeRange(net),
+        NetworkError::NoRangeBesidePool { net, pool: PoolSeen { server, offers: [(server, server)].into() } },
+        NetworkError::RangeInPool { range, server, offered: server, beside: Some(range) },
+        NetworkError::ParentDown(eth0()),
+        NetworkError::ParentIsNoBridge(eth0()),
+        port(true, None),
+        port(false, Some(parsed("20"))),
+        NetworkError::ParentIsWifi(eth0(), macvlan),
+        NetworkError::VlanOnWifi(vlan()),
+        NetworkError::BridgeFilters { vlan: vlan(), missing: vec![text()] },
+        NetworkError::BridgeMixes { vlan: vlan(), missing: vec![text()] },
+        NetworkError::GvrpOnBridge(vlan()),
+        NetworkError::TaggedWithoutVlan,
+        NetworkError::VlanNameTaken { name: eth0(), vlan: vlan() },
+        NetworkError::GvrpOnForeign(eth0()),
+        NetworkError::ParentUnfit(eth0(), text()),
+        child(None),
+        child(Some(text())),
+        NetworkError::ParentTaken { parent: eth0(), kind: macvlan, there: ipvlan, network: text() },
+        NetworkError::NoSubnet,
+        NetworkError::ForeignSubnet { subnet: net, parent: eth0(), present: text() },
+        NetworkError::RangeHoldsNothing { range, ip, why: text() },
+        NetworkError::RangesOverlap { range, other: range, network: text() },
+        NetworkError::AddressHeld { what: text(), ip, endpoint: text(), network: text() },
+        NetworkError::MtuTooLarge { mtu: 9000, parent: eth0(), most: 1500 },
+        NetworkError::PassthruCutsHost { parent: eth0(), present: text() },
+        NetworkError::NoHostAccess(macvlan),
+        NetworkError::StrictReversePath(eth0()),
+        NetworkError::ShimByHand { ip, link: eth0() },
+        NetworkError::HostAddressWithoutAccess,
+        NetworkError::NoQueue(ipvlan),
+        NetworkError::NoPorts(PortOption::Isolated, macvlan),
+        NetworkError::NoPorts(PortOption::Hairpin, ipvlan),
+        LeaseError::Unheard(ipvlan).into(),
+        LeaseError::Range(range).into(),
+        LeaseError::NoRange(net).into(),
+        LeaseError::NotLeasing(&RELEASE).into(),
+        LeaseError::NotLeasing(&FALLBACK).into(),
+        LeaseError::NotLeasing(&DHCP_ALLOW).into(),
+        LeaseError::NoServer(server).into(),
+        LeaseError::Both(server).into(),
+        LeaseError::Tagged.into(),
+        Ipv6Error::Unheard(ipvlan).into(),
+        Ipv6Error::Subnet(dhcp6, net).into(),
+        Ipv6Error::OneMac(ipvlan).into(),
+    ]
+}
+
+fn of_containers() -> Vec<AttachError> {
+    let (ip, mac) = (IpAddr::from([192, 168, 88, 7]), Mac([2, 0, 0, 0, 0, 7]));
+    let (eth0, text) = (|| parsed::<IfName>("eth0"), String::new);
+    let held = |endpoint| AddressError::Held { ip, endpoint, network: text(), of_engine: true };
+    let exhausted = |answers_for_all| AddressError::Exhausted {
+        range: parsed("192.168.88.0/28"),
+        network: text(),
+        size: 16,
+        holders: text(),
+        subnet: parsed("192.168.88.0/24"),
+        of_engine: true,
+        answers_for_all,
+    };
+    vec![
+        AttachError::NameTaken { network: text(), name: parsed("web"), place: text() },
+        AttachError::ParentDown(eth0()),
+        AttachError::ParentIsPort { parent: eth0(), network: text(), master: eth0() },
+        AttachError::PassthruTaken { parent: eth0(), holder: parsed("web") },
+        AttachError::MacOnIpvlan(LinkKind::Ipvlan(IpvlanMode::L2)),
+        AttachError::MacUnfit(mac),
+        AttachError::MacTaken { mac, holder: text() },
+        held(None).into(),
+        held(Some(text())).into(),
+        AddressError::OnLan { ip, claimant: Claimant { mac, known_as: None } }.into(),
+        AddressError::NotLeased { ip, got: ip, mac }.into(),
+        AddressError::BeingTaken(ip).into(),
+        exhausted(None).into(),
+        exhausted(Some(Claimant { mac, known_as: None })).into(),
+    ]
+}
+
+#[test]
+fn docker_is_told_of_no_option_that_it_does_not_have() {
+    let networks =
+        of_networks().into_iter().map(|error| (format!("{error:?}"), error.to_string(), error.remedy()));
+    let containers =
+        of_containers().into_iter().map(|error| (format!("{error:?}"), error.to_string(), error.remedy()));
+    for (error, message, remedy) in networks.chain(containers) {
+        let remedy: Remedy = remedy.unwrap_or_else(|| panic!("no remedy for {error}"));
+        for text in [message, remedy.without_commands().spelled(Front::Docker)] {
+            let foreign: Vec<&str> = flags(&text).into_iter().filter(|flag| !of_docker(flag)).collect();
+            assert!(foreign.is_empty(), "{foreign:?} of {error}: {text}");
+        }
+        let typed = remedy.without_commands().to_string();
+        assert!(
+            !typed.contains("-o ") && !typed.contains("--ipam") || error.contains("of_engine"),
+            "{error}: {typed}"
+        );
+    }
+}
