@@ -153,7 +153,9 @@ impl Store {
     fn apply(&mut self, changes: Vec<Change>) {
         if !changes.is_empty() {
             let state = Arc::make_mut(&mut self.state);
-            changes.into_iter().for_each(|change| state.apply(change));
+            for change in changes {
+                state.apply(change);
+            }
         }
     }
 

@@ -160,7 +160,8 @@ struct Memory {
     unlinked: Unlinked,
     /// Containers that had a link with a tag when the daemon started.
     unowned: Vec<Netns>,
-    /// Child links of parents, by MAC, and when the kernel last confirmed that they are up.
+    /// Child links of parents, by MAC, and when the kernel last confirmed that they are up. All copies share
+    /// them.
     children: Arc<Mutex<BTreeMap<(IfName, Mac), Instant>>>,
     /// The last MACs of those parents whose endpoints share the parent's MAC.
     shared_macs: BTreeMap<IfName, Mac>,

@@ -31,6 +31,9 @@ const BELIEVED: Duration = Duration::from_secs(50);
 /// The same for the answer that nothing uses it: the next plan depends on it.
 const FRESH: Duration = Duration::from_secs(3);
 
+/// When the users of interfaces were searched for, and which user was found, by the interface's index.
+type Looked = BTreeMap<u32, (Instant, Option<String>)>;
+
 /// VLAN interfaces that are shared with other users.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Vlans {
@@ -38,9 +41,8 @@ pub(super) struct Vlans {
     seen: BTreeSet<IfName>,
     /// Interfaces of others that are gone, and since when.
     gone: BTreeMap<IfName, Instant>,
-    /// The results of the searches for other users of Ashore's own interfaces, by index: when, and which user
-    /// was found.
-    looked: Arc<Mutex<BTreeMap<u32, (Instant, Option<String>)>>>,
+    /// The results of the searches for other users of Ashore's own interfaces. All copies share them.
+    looked: Arc<Mutex<Looked>>,
     /// Interfaces that are spared because nothing has searched for their users yet.
     unlooked: RefCell<BTreeMap<u32, Link>>,
     /// Whether one of Ashore's own interfaces stays only for others.
@@ -63,7 +65,7 @@ impl Vlans {
         !self.unlooked.borrow().is_empty()
     }
 
-    fn looked(&self) -> MutexGuard<'_, BTreeMap<u32, (Instant, Option<String>)>> {
+    fn looked(&self) -> MutexGuard<'_, Looked> {
         self.looked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
