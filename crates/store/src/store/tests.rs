@@ -349,3 +349,25 @@ fn a_state_that_an_older_version_has_stored_is_read_and_says_the_same() {
         fs::remove_dir_all(directory).unwrap();
     }
 }
+
+#[test]
+fn whom_a_container_belongs_to_is_read_as_earlier_versions_meant_it_and_kept() {
+    for (version, text) in STORED {
+        let document = document::migrated(serde_json::from_str(text).unwrap()).unwrap();
+        let mut state = document::to_state(&document).unwrap();
+        for endpoint in state.endpoints.values() {
+            let owner = if endpoint.netns().is_some() { Ownership::Cli } else { Ownership::Docker };
+            assert_eq!(endpoint.ownership, owner, "{version}");
+        }
+        let said = |state: &State| {
+            let rows = document::of_state(state).rows;
+            rows.values().filter_map(|row| row["ownership"].as_str().map(str::to_owned)).collect::<Vec<_>>()
+        };
+        // An earlier version reads Docker's rows as it wrote them.
+        assert!(said(&state).iter().all(|owner| owner == "cli"), "{version}");
+        // Podman's own links may be in a namespace from the start.
+        state.endpoints.values_mut().for_each(|endpoint| endpoint.ownership = Ownership::Podman);
+        assert!(said(&state).iter().all(|owner| owner == "podman"), "{version}");
+        assert_eq!(document::to_state(&document::of_state(&state)).unwrap(), state, "{version}");
+    }
+}

@@ -307,12 +307,11 @@ fn a_list_names_and_renames_only_its_own_engines_containers() {
         assert_eq!(state.learnt(&list, None, 2), []);
     }
     // A network of another engine takes neither its name nor its id from a list.
-    let mut named = list(&[]);
-    named.networks =
-        vec![serde_json::from_value(serde_json::json!({
+    let listed = serde_json::json!({
         "id": "n2", "name": "theirs", "driver": "bridge", "internal": false, "options": {}, "subnets": [],
-    })).unwrap()];
-    assert_eq!(state.learnt(&named, None, 2), []);
+    });
+    let networks = vec![serde_json::from_value(listed).unwrap()];
+    assert_eq!(state.learnt(&Inventory { networks, ..list(&[]) }, None, 2), []);
     // Each one renames its own, and the other's name keeps what it remembers.
     let renamed = state.with(&state.learnt(&list(&["web=www"]), None, 2));
     assert_eq!(names(&renamed), ["lan www", "others web"]);
