@@ -180,7 +180,9 @@ impl Controller {
         let (publication, memory) = (Publication::default(), Memory::default());
         let mut inner = Inner { store, kernel, publication, memory };
         // An engine may be in the middle of a start during which the last daemon was killed.
-        EngineKind::ALL.into_iter().for_each(|kind| inner.begin(kind));
+        for kind in EngineKind::ALL {
+            inner.begin(kind);
+        }
         let (copies, inner) = (Copies::of(&inner), Mutex::new(inner));
         Controller { inner, copies, lan, lists, trial, followers, wakers }
     }
