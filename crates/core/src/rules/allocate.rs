@@ -155,21 +155,20 @@ impl AddressError {
             AddressError::Exhausted { network, subnet, of_engine, answers_for_all, .. } => {
                 let (front, program) =
                     if *of_engine { (Front::Docker, "docker") } else { (Front::CommandLine, "ashore") };
-                let remedy = match answers_for_all {
-                    Some(one) => Remedy::from(format!(
+                let remedy = if let Some(one) = answers_for_all {
+                    Remedy::from(format!(
                         "{one} answers for every address, like a router with proxy ARP: switch proxy ARP off on its \
                          interface to this LAN; or create the network again with "
                     ))
                     .and_set(&CONFLICT, "off")
-                    .and(", so that no address is probed: "),
-                    None => {
-                        let off = if *of_engine { "disconnect containers" } else { "detach endpoints" };
-                        Remedy::from(format!("{off} that are no longer needed ("))
-                            .and_run("ashore status")
-                            .and("), or create the network again with a larger ")
-                            .and_give(&IP_RANGE)
-                            .and(format!(" inside {subnet}: "))
-                    }
+                    .and(", so that no address is probed: ")
+                } else {
+                    let off = if *of_engine { "disconnect containers" } else { "detach endpoints" };
+                    Remedy::from(format!("{off} that are no longer needed ("))
+                        .and_run("ashore status")
+                        .and("), or create the network again with a larger ")
+                        .and_give(&IP_RANGE)
+                        .and(format!(" inside {subnet}: "))
                 };
                 // Whoever created the network creates it again.
                 remedy.in_words_of(front).and_run(format!("{program} network rm {network}"))

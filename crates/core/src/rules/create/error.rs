@@ -406,18 +406,14 @@ impl NetworkError {
             }
             NetworkError::NoRangeBesidePool { net, .. } => no_range_beside(net),
             NetworkError::RangeInPool { range, beside, .. } => out_of_pool(range, beside.as_ref()),
-            NetworkError::ParentDown(parent) => {
-                Remedy::from("bring it up first: ").and_run(format!("ip link set dev {} up", parent.word()))
-            }
-            NetworkError::ParentIsNoBridge(parent) => Remedy::from("use ")
-                .and_set(&KIND, "macvlan")
-                .and(format!(" on `{parent}`, or name the bridge that holds it as the parent")),
-            NetworkError::ParentIsPort { instead, bridge, vlan, .. } => {
-                in_place_of_port(instead.as_ref(), *bridge, *vlan)
-            }
-            NetworkError::ParentIsWifi(..) => {
-                Remedy::from("use ").and_set(&KIND, "ipvlan").and(", which shares the client's MAC")
-            }
+            NetworkError::ParentDown(_)
+            | NetworkError::ParentIsNoBridge(_)
+            | NetworkError::ParentIsPort { .. }
+            | NetworkError::ParentIsWifi(..)
+            | NetworkError::ParentUnfit(..)
+            | NetworkError::ParentHasChild { .. }
+            | NetworkError::ParentTaken { .. }
+            | NetworkError::PassthruCutsHost { .. } => return self.remedy_of_parent(),
             NetworkError::VlanOnWifi(_)
             | NetworkError::BridgeFilters { .. }
             | NetworkError::BridgeMixes { .. }
@@ -425,16 +421,6 @@ impl NetworkError {
             | NetworkError::GvrpOnForeign(_)
             | NetworkError::TaggedWithoutVlan
             | NetworkError::VlanNameTaken { .. } => return self.remedy_of_vlan(),
-            NetworkError::ParentUnfit(..) => {
-                "name the NIC, bond, bridge or VLAN interface that faces the LAN".into()
-            }
-            NetworkError::ParentHasChild { child, there, elsewhere, .. } => {
-                beside_child(child, *there, elsewhere.as_deref())
-            }
-            NetworkError::ParentTaken { there, network, .. } => Remedy::from("use ")
-                .and_set(&KIND, there)
-                .and(", or remove the other first: ")
-                .and_run(format!("ashore network rm {network}")),
             NetworkError::NoSubnet => {
                 Remedy::from("give the LAN's own, such as ").and_set(&SUBNET, "192.168.88.0/24")
             }
@@ -450,9 +436,6 @@ impl NetworkError {
                 .and(" shows those in use), or leave ")
                 .and_set(&AUX_ADDRESS, "host=")
                 .and(" out"),
-            NetworkError::PassthruCutsHost { .. } => {
-                Remedy::from("use ").and_set(&KIND, "macvlan").and(", or a NIC that the host itself does not use")
-            }
             NetworkError::NoHostAccess(kind) => Remedy::from("give ")
                 .and_set(&HOST_ACCESS, "no")
                 .and(format!(" to do without host access, or use a kind other than {kind}")),
@@ -493,6 +476,37 @@ impl NetworkError {
             | NetworkError::TwoAux(..) => return None,
             NetworkError::Leases(error) => error.remedy(),
             NetworkError::Ipv6(error) => error.remedy(),
+        })
+    }
+
+    fn remedy_of_parent(&self) -> Option<Remedy> {
+        Some(match self {
+            NetworkError::ParentDown(parent) => {
+                Remedy::from("bring it up first: ").and_run(format!("ip link set dev {} up", parent.word()))
+            }
+            NetworkError::ParentIsNoBridge(parent) => Remedy::from("use ")
+                .and_set(&KIND, "macvlan")
+                .and(format!(" on `{parent}`, or name the bridge that holds it as the parent")),
+            NetworkError::ParentIsPort { instead, bridge, vlan, .. } => {
+                in_place_of_port(instead.as_ref(), *bridge, *vlan)
+            }
+            NetworkError::ParentIsWifi(..) => {
+                Remedy::from("use ").and_set(&KIND, "ipvlan").and(", which shares the client's MAC")
+            }
+            NetworkError::ParentUnfit(..) => {
+                "name the NIC, bond, bridge or VLAN interface that faces the LAN".into()
+            }
+            NetworkError::ParentHasChild { child, there, elsewhere, .. } => {
+                beside_child(child, *there, elsewhere.as_deref())
+            }
+            NetworkError::ParentTaken { there, network, .. } => Remedy::from("use ")
+                .and_set(&KIND, there)
+                .and(", or remove the other first: ")
+                .and_run(format!("ashore network rm {network}")),
+            NetworkError::PassthruCutsHost { .. } => Remedy::from("use ")
+                .and_set(&KIND, "macvlan")
+                .and(", or a NIC that the host itself does not use"),
+            _ => return None,
         })
     }
 
