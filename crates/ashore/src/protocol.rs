@@ -50,7 +50,7 @@ fn line(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
 /// Reads the line of a request.
 pub(crate) fn read_request(line: &[u8]) -> (Form, Result<Request, Refusal>) {
     let invalid =
-        |message, hint: &str| Refusal { kind: RefusalKind::Invalid, message, hint: Some(hint.to_owned()) };
+        |message, hint: &str| Refusal { kind: RefusalKind::Invalid, message, hint: Some(hint.into()) };
     let Some(client) = head(line) else {
         let request = serde_json::from_slice(line).map_err(|error| {
             let message = format!("cannot parse the request: {}", quoted(&error.to_string()));
@@ -183,7 +183,7 @@ mod tests {
             let (form, refusal) = refused(line);
             assert_eq!(form, Form::Enveloped);
             assert!(refusal.message.contains(&format!("Ashore {own} (protocol 1)")), "{refusal}");
-            assert!(refusal.hint.unwrap().contains(hint), "{line}");
+            assert!(refusal.hint.unwrap().to_string().contains(hint), "{line}");
         }
         for (line, hint) in [
             (r#"{"protocol":2,"version":"99.1","body":{"refused":1}}"#, "upgrade the client"),
