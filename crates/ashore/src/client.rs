@@ -14,6 +14,7 @@ use clap::Args;
 
 use crate::out::{complain, escaped_json, say};
 use crate::protocol;
+use crate::sockets::{GROUP, READ};
 
 /// No request takes longer. The longest one asks the LAN for an address with the timing of the RFC.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -116,12 +117,7 @@ pub(crate) fn ask(client: &ClientArgs, request: &Request) -> Result<Reply, Failu
 }
 
 fn ask_once(client: &ClientArgs, request: &Request) -> Result<Reply, Failure> {
-    let mut stream = UnixStream::connect(&client.socket).map_err(|source| match source.kind() {
-        io::ErrorKind::PermissionDenied => {
-            Failure::Privilege(format!("only the owner of {} may use it", client.socket.display()))
-        }
-        _ => Failure::Unreachable { socket: client.socket.clone(), source },
-    })?;
+    let mut stream = connect(client, request)?;
     let line = protocol::request_line(request).map_err(anyhow::Error::from)?;
     let mut answer = Vec::new();
     stream.write_all(&line).map_err(Failure::NoAnswer)?;
@@ -134,6 +130,29 @@ fn ask_once(client: &ClientArgs, request: &Request) -> Result<Reply, Failure> {
         Reply::Refused(refusal) => Err(refusal.into()),
         reply => Ok(reply),
     }
+}
+
+/// Connects to the control socket. If this user may not use it, a reading request goes to the read socket next
+/// to it.
+fn connect(client: &ClientArgs, request: &Request) -> Result<UnixStream, Failure> {
+    let source = match UnixStream::connect(&client.socket) {
+        Ok(stream) => return Ok(stream),
+        Err(source) => source,
+    };
+    let control = client.socket.display();
+    if source.kind() != io::ErrorKind::PermissionDenied {
+        return Err(Failure::Unreachable { socket: client.socket.clone(), source });
+    }
+    if !request.is_reading() {
+        return Err(Failure::Privilege(format!("only the owner of {control} may use it")));
+    }
+    let read = client.socket.with_file_name(READ);
+    UnixStream::connect(&read).map_err(|_| {
+        let read = read.display();
+        Failure::Privilege(format!(
+            "only the owner of {control} may use it, and only the group {GROUP} may read at {read}"
+        ))
+    })
 }
 
 /// Waits for the answer to begin. An init system that holds the socket keeps callers waiting until there is a

@@ -1,5 +1,6 @@
 //! The daemon's Unix sockets. Either the init system passes them to the daemon, and keeps them while no
-//! daemon runs, or the daemon creates them, accessible only to their owner.
+//! daemon runs, or the daemon creates them. Those are accessible only to their owner, except for the read
+//! socket, which a group may use.
 
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -9,9 +10,25 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use ashore_core::api::refusal::{Refusal, RefusalKind};
 use ashore_kernel::inherited_listeners;
+use nix::unistd::Group;
 
 use crate::client::Failure;
 use crate::files;
+
+/// The file name of the control socket.
+pub(crate) const CONTROL: &str = "ashore.sock";
+/// The file name of the read socket, in the directory of the control socket.
+pub(crate) const READ: &str = "ashore-read.sock";
+/// The group whose members may use the read socket.
+pub(crate) const GROUP: &str = "ashore";
+
+/// Who may use a socket that the daemon creates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    Owner,
+    /// The owner, and the members of [`GROUP`] if there is such a group.
+    Group,
+}
 
 /// A listening socket.
 pub(crate) struct Socket {
@@ -27,7 +44,7 @@ pub(crate) struct ListenFds(Vec<(Option<PathBuf>, UnixListener)>);
 impl ListenFds {
     /// Takes the inherited sockets. Fails if one is not bound to a path of this daemon, because its callers
     /// would wait for ever.
-    pub(crate) fn take(paths: [&Path; 2]) -> Result<Self, Failure> {
+    pub(crate) fn take(paths: [&Path; 3]) -> Result<Self, Failure> {
         let listeners = inherited_listeners().map_err(anyhow::Error::from)?;
         let bound = listeners.into_iter().map(|listener| {
             let address = listener.local_addr().ok();
@@ -42,12 +59,12 @@ impl ListenFds {
     }
 
     /// Returns the socket at a path: the inherited one, or else a new one.
-    pub(crate) fn socket(&mut self, path: &Path) -> anyhow::Result<Socket> {
+    pub(crate) fn socket(&mut self, path: &Path, access: Access) -> anyhow::Result<Socket> {
         let found =
             self.0.iter().position(|(bound, _)| bound.as_deref().is_some_and(|bound| same(bound, path)));
         match found {
             Some(at) => Ok(Socket { listener: self.0.swap_remove(at).1, handed: true }),
-            None => Ok(Socket { listener: bind(path)?, handed: false }),
+            None => Ok(Socket { listener: bind(path, access)?, handed: false }),
         }
     }
 }
@@ -58,14 +75,16 @@ fn same(one: &Path, other: &Path) -> bool {
     one == other || place(one).is_some_and(|there| Some(there) == place(other))
 }
 
-fn not_wanted(path: Option<&Path>, ours: [&Path; 2]) -> Refusal {
+fn not_wanted(path: Option<&Path>, ours: [&Path; 3]) -> Refusal {
     let path = path.map_or("a socket without a path".to_owned(), |path| path.display().to_string());
-    let [control, plugin] = ours.map(Path::display);
+    let [control, read, plugin] = ours.map(Path::display);
     Refusal {
         kind: RefusalKind::Invalid,
-        message: format!("the init system passed {path}, but this daemon answers at {control} and {plugin}"),
+        message: format!(
+            "the init system passed {path}, but this daemon answers at {control}, {read} and {plugin}"
+        ),
         hint: Some(
-            "set ListenStream= in the socket unit to these two, or --run or --docker-plugin to that one"
+            "set ListenStream= in the socket unit to one of these, or --run or --docker-plugin to that one"
                 .into(),
         ),
     }
@@ -73,7 +92,7 @@ fn not_wanted(path: Option<&Path>, ours: [&Path; 2]) -> Refusal {
 
 /// Creates the socket and its directory, and replaces a socket on which nothing listens any more. The socket
 /// is created under another name, so that no client finds it before its mode is set.
-fn bind(path: &Path) -> anyhow::Result<UnixListener> {
+fn bind(path: &Path, access: Access) -> anyhow::Result<UnixListener> {
     let directory = path.parent().with_context(|| format!("{} has no parent directory", path.display()))?;
     let make = files::make_directories(directory, 0o755);
     make.with_context(|| format!("the directory {}", directory.display()))?;
@@ -90,7 +109,26 @@ fn bind(path: &Path) -> anyhow::Result<UnixListener> {
     }
     let listener =
         UnixListener::bind(&unfinished).with_context(|| format!("the socket {}", path.display()))?;
-    std::fs::set_permissions(&unfinished, std::fs::Permissions::from_mode(0o600))?;
+    let mode = if access == Access::Group && is_given_to_group(&unfinished) { 0o660 } else { 0o600 };
+    std::fs::set_permissions(&unfinished, std::fs::Permissions::from_mode(mode))?;
     std::fs::rename(&unfinished, path).with_context(|| format!("the socket {}", path.display()))?;
     Ok(listener)
+}
+
+/// Gives a file to the group. Returns whether it belongs to the group now. Without the group, or where the
+/// daemon may not give files away, the file stays with its owner alone.
+fn is_given_to_group(path: impl AsRef<Path>) -> bool {
+    let group = match Group::from_name(GROUP) {
+        Ok(Some(group)) => group,
+        Ok(None) => return false,
+        Err(error) => {
+            tracing::warn!("only root can use the read socket: the group {GROUP}: {error}");
+            return false;
+        }
+    };
+    let given = std::os::unix::fs::chown(path, None, Some(group.gid.as_raw()));
+    if let Err(error) = &given {
+        tracing::warn!("only root can use the read socket: it cannot be given to the group {GROUP}: {error}");
+    }
+    given.is_ok()
 }

@@ -5,9 +5,10 @@ mod home;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use ashore_lab::Ran;
 use home::{Home, PROGRAM, addresses, eventually, ip, reaches};
@@ -184,4 +185,96 @@ fn a_client_says_that_the_daemon_is_of_another_version() {
             assert!(!ran.stderr.contains("cannot parse"), "{}", ran.stderr);
         });
     }
+}
+
+/// The read socket of a home's daemon.
+fn read_socket(home: &Home) -> PathBuf {
+    home.directory.path().join("ashore-read.sock")
+}
+
+#[test]
+fn nothing_but_reading_passes_the_read_socket() {
+    let home = Home::new();
+    home.create_lan();
+    let (control, read) = (home.daemon().socket(), read_socket(&home));
+    let state = answer_to(&control, b"\"export-state\"");
+    let document = state.trim_end().strip_prefix("{\"state\":").unwrap().strip_suffix('}').unwrap();
+    let import = format!("{{\"import-state\":{document}}}");
+    // One line for each kind of request. `Request::is_reading` lists them exhaustively.
+    let table = [
+        (r#""status""#, true),
+        (r#""list-networks""#, true),
+        (r#"{"inspect-network":{"network":"lan"}}"#, true),
+        (r#"{"plan":null}"#, true),
+        (r#"{"plan":{"remove-network":{"network":"lan"}}}"#, false),
+        (r#"{"plan":"status"}"#, false),
+        (r#""export-state""#, false),
+        (r#"{"check-pool":{"network":"lan","parent":null,"vlan":null,"range":null}}"#, false),
+        (r#"{"create-network":{"name":"other"}}"#, false),
+        (r#"{"remove-network":{"network":"lan"}}"#, false),
+        (r#"{"move-network":{"network":"lan","parent":"eth0"}}"#, false),
+        (
+            r#"{"attach":{"network":"lan","name":"web","netns":"/proc/1/ns/net","ifname":"eth0","default_route":true}}"#,
+            false,
+        ),
+        (r#"{"detach":{"network":"lan","name":"web"}}"#, false),
+        (r#"{"adopt":{"network":"x","host_access":true}}"#, false),
+        (r#"{"unadopt":{"network":"x"}}"#, false),
+        (r#"{"forget":{"network":null,"name":"web"}}"#, false),
+        (r#"{"engine-call":{"has-link":{"id":"x"}}}"#, false),
+        (r#"{"take-inventory":{"engine":"x","networks":[],"containers":[]}}"#, false),
+        (r#"{"move-nic":{"direction":"adopt","nic":"eth0","bridge":"br0","seconds":9}}"#, false),
+        (r#""keep-move""#, false),
+        (import.as_str(), false),
+    ];
+    let log = home.daemon().log();
+    for (request, passes) in table {
+        for line in [request.to_owned(), format!(r#"{{"protocol":1,"version":"x","body":{request}}}"#)] {
+            let answer = answer_to(&read, line.as_bytes());
+            let refused = answer.contains("the read socket passes only");
+            assert_eq!(refused, !passes, "{line}: {answer}");
+            assert_eq!(refused, answer.contains(control.to_str().unwrap()), "{line}: {answer}");
+            assert_eq!(refused, answer.contains("\"refused\""), "{line}: {answer}");
+        }
+    }
+    // The controller has seen none of the others: it logs what it refuses and what it does.
+    assert_eq!(home.daemon().log(), log);
+    assert_eq!(answer_to(&control, b"\"export-state\""), state);
+    // A request that is longer than any reading one is not kept in memory.
+    let long = format!("{{\"import-state\":\"{}\"}}", "x".repeat(60_000));
+    assert!(answer_to(&read, long.as_bytes()).contains("refused"));
+}
+
+#[test]
+fn many_readers_keep_nobody_from_the_control_socket() {
+    let home = Home::new();
+    home.create_lan();
+    let web = home.world.container("web").unwrap();
+    home.attach("lan", &web, "");
+    let (read, end) = (read_socket(&home), AtomicBool::new(false));
+    let before = descriptors(&home);
+    let silent: Vec<UnixStream> = (0..MANY).map(|_| UnixStream::connect(&read).unwrap()).collect();
+    std::thread::scope(|scope| {
+        for _ in 0..32 {
+            scope.spawn(|| {
+                while !end.load(Ordering::Relaxed) {
+                    let Ok(mut stream) = UnixStream::connect(&read) else { continue };
+                    let _ = stream.write_all(&b"\"status\"\n".repeat(20));
+                    let _ = stream.set_read_timeout(Some(Duration::from_millis(200)));
+                    while stream.read(&mut [0; 4096]).is_ok_and(|length| length > 0) {}
+                }
+            });
+        }
+        let started = Instant::now();
+        for _ in 0..5 {
+            home.ok("status");
+            home.ok("detach lan web");
+            home.attach("lan", &web, "");
+            assert!(descriptors(&home) < before + MANY, "{} of {before}", descriptors(&home));
+        }
+        end.store(true, Ordering::Relaxed);
+        assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
+    });
+    drop(silent);
+    eventually("all is closed again", || descriptors(&home) <= before + 8);
 }

@@ -72,6 +72,7 @@ fn of_the_daemon_under_any_umask() {
                 ("resolv/lan/web.conf", 0o644),
                 ("calls", 0o700),
                 ("ashore.sock", 0o600),
+                ("ashore-read.sock", 0o600),
                 ("plugins", 0o755),
                 ("plugins/ashore.sock", 0o600),
                 ("state", 0o700),
@@ -102,6 +103,72 @@ fn of_a_run_directory_that_the_daemon_makes_itself() {
         daemon.kill().unwrap();
         daemon.wait().unwrap();
     }
+}
+
+/// The `/etc/group` of a host that has the group, for a launcher that binds it over the real one.
+fn with_group(home: &Home, gid: u32) -> String {
+    let groups = home.directory.path().join("group");
+    fs::write(&groups, format!("root:x:0:\nashore:x:{gid}:\n")).unwrap();
+    groups.display().to_string()
+}
+
+/// Runs a client command as a user with these groups, and returns its exit code and what it said.
+fn as_user(home: &Home, gid: &str, arguments: &[&str]) -> (Option<i32>, String) {
+    // Where every user may execute it. A separate process copies it: a process that another test starts during
+    // the write would inherit the open file for a moment.
+    let program = home.directory.path().join("client");
+    if !program.exists() {
+        Ran::of(Command::new("install").args(["-m", "755", PROGRAM]).arg(&program)).unwrap().expect_success();
+    }
+    fs::set_permissions(home.directory.path(), Permissions::from_mode(0o755)).unwrap();
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", "65534", "--regid", gid, "--clear-groups"]).arg(program).args(arguments);
+    let ran = Ran::of(command.env("ASHORE_SOCKET", home.daemon().socket())).unwrap();
+    (ran.code, ran.stdout + &ran.stderr)
+}
+
+#[test]
+fn of_the_read_socket_where_there_is_the_group_and_who_may_use_it() {
+    if !is_root() {
+        return cannot_run("file modes, group", "another user needs root");
+    }
+    let mut home = Home::new();
+    let groups = with_group(&home, 4711);
+    let script = "mount --bind \"$1\" /etc/group; shift; exec \"$@\"";
+    home.daemon = None;
+    home.start_by(&["unshare", "--mount", "sh", "-ec", script, "sh", &groups]);
+    home.create_lan();
+    let run = home.directory.path().to_owned();
+    assert_eq!(mode(&run.join("ashore.sock")), 0o600);
+    let read = run.join("ashore-read.sock");
+    let metadata = fs::metadata(&read).unwrap();
+    assert_eq!((mode(&read), metadata.uid(), metadata.gid()), (0o660, 0, 4711));
+
+    for reading in [&["status"][..], &["network", "ls"], &["network", "inspect", "lan"], &["plan"]] {
+        let (code, said) = as_user(&home, "4711", reading);
+        assert_eq!(code, Some(0), "{reading:?}: {said}");
+        let (code, said) = as_user(&home, "4712", reading);
+        assert_eq!(code, Some(9), "{reading:?}: {said}");
+        assert!(said.contains("the group ashore may read at") && said.contains("with sudo"), "{said}");
+    }
+    for other in [
+        &["network", "rm", "lan"][..],
+        &["plan", "rm", "lan"],
+        &["state", "export"],
+        &["forget", "web"],
+        &["detach", "lan", "web"],
+        &["pool-check", "lan"],
+    ] {
+        for gid in ["4711", "4712"] {
+            let (code, said) = as_user(&home, gid, other);
+            assert!(code == Some(9) && said.contains("only the owner of"), "{other:?}: {code:?} {said}");
+        }
+    }
+    let (code, said) = as_user(&home, "4711", &["network", "rm", "lan", "--socket", read.to_str().unwrap()]);
+    assert!(code == Some(3) && said.contains(home.daemon().socket().to_str().unwrap()), "{code:?} {said}");
+    assert!(home.ok("network ls").contains("lan"));
+    home.daemon().terminate().unwrap();
+    eventually("its socket is gone", || !read.exists());
 }
 
 /// Puts something in the place of the file that the daemon writes for an endpoint.

@@ -99,6 +99,7 @@ mkdir -p ROOT/usr/local/bin
 install -m 755 PROGRAM ROOT/usr/local/bin/ashore
 mkdir -p ROOT/etc/systemd/system
 cat > ROOT/etc/systemd/system/ashore.socket
+cat > ROOT/etc/systemd/system/ashore-read.socket
 cat > ROOT/etc/systemd/system/ashore.service
 mkdir -p ROOT/etc/systemd/system/sockets.target.wants
 ln -s /etc/systemd/system/ashore.socket ROOT/etc/systemd/system/sockets.target.wants/ashore.socket
@@ -108,6 +109,7 @@ ln -s /etc/systemd/system/ashore.service ROOT/etc/systemd/system/multi-user.targ
 ";
     assert_eq!(tree.run("install"), (installed.to_owned(), 0));
     let files = [
+        "etc/systemd/system/ashore-read.socket",
         "etc/systemd/system/ashore.service",
         "etc/systemd/system/ashore.socket",
         "etc/systemd/system/multi-user.target.wants/ashore.service -> /etc/systemd/system/ashore.service",
@@ -117,8 +119,8 @@ ln -s /etc/systemd/system/ashore.service ROOT/etc/systemd/system/multi-user.targ
     ];
     assert_eq!(tree.files(), files);
     let mode = |path: &str| std::fs::metadata(tree.at(path)).unwrap().permissions().mode() & 0o7777;
-    assert_eq!((mode("usr/local/bin/ashore"), mode(files[0])), (0o755, 0o644));
-    assert!(tree.read(files[0]).contains("\nExecStart=/usr/local/bin/ashore daemon\n"));
+    assert_eq!((mode("usr/local/bin/ashore"), mode(files[1])), (0o755, 0o644));
+    assert!(tree.read(files[1]).contains("\nExecStart=/usr/local/bin/ashore daemon\n"));
 
     let again = "# ashore VERSION is installed as /usr/local/bin/ashore; nothing to do\n";
     assert_eq!(tree.run("install"), (again.to_owned(), 0));
@@ -127,6 +129,7 @@ ln -s /etc/systemd/system/ashore.service ROOT/etc/systemd/system/multi-user.targ
     let uninstalled = "\
 rm ROOT/etc/systemd/system/sockets.target.wants/ashore.socket
 rm ROOT/etc/systemd/system/ashore.socket
+rm ROOT/etc/systemd/system/ashore-read.socket
 rm ROOT/etc/systemd/system/multi-user.target.wants/ashore.service
 rm ROOT/etc/systemd/system/ashore.service
 rm ROOT/usr/local/bin/ashore
@@ -177,6 +180,7 @@ ashore: ROOT/etc/systemd/system/ashore.service was not written by `ashore instal
     let left = "\
 rm ROOT/etc/systemd/system/sockets.target.wants/ashore.socket
 rm ROOT/etc/systemd/system/ashore.socket
+rm ROOT/etc/systemd/system/ashore-read.socket
 rm ROOT/etc/systemd/system/multi-user.target.wants/ashore.service
 # left: ROOT/etc/systemd/system/ashore.socket.d, which is yours
 # left: ROOT/etc/systemd/system/ashore.service, which was changed since it was written
@@ -184,6 +188,38 @@ rm ROOT/etc/systemd/system/multi-user.target.wants/ashore.service
 ";
     assert_eq!(tree.run("uninstall"), (left.to_owned(), 0));
     assert!(tree.read(&unit).contains("RestartSec=9"));
+}
+
+#[test]
+fn the_group_is_made_where_there_is_none_and_removed_only_if_it_is_its_own() {
+    const SYSUSERS: &str = "usr/bin/systemd-sysusers";
+    const FILE: &str = "etc/sysusers.d/ashore.conf";
+    let tree = Tree::with(&[SYSTEMD, SYSUSERS]);
+    tree.write("etc/group", "root:x:0:\nashores:x:7:\n");
+    let (said, code) = tree.run("install");
+    assert!(
+        code == 0 && said.contains("mkdir -p ROOT/etc/sysusers.d\ncat > ROOT/etc/sysusers.d/ashore.conf\n"),
+        "{said}"
+    );
+    assert!(tree.read(FILE).ends_with("\ng ashore -\n"));
+    assert!(tree.run("install").0.contains("nothing to do"));
+    // The system was booted since.
+    tree.write("etc/group", "root:x:0:\nashore:x:999:me\n");
+    assert!(tree.run("install").0.contains("nothing to do"));
+    let (said, code) = tree.run("uninstall");
+    assert!(code == 0 && said.contains("rm ROOT/etc/sysusers.d/ashore.conf\n"), "{said}");
+    assert!(said.contains("# left: the group ashore, which `groupdel ashore` removes\n"), "{said}");
+    // Now the group is there, and not Ashore's.
+    assert_eq!(tree.run("install").1, 0);
+    assert!(!tree.at(FILE).exists());
+    assert!(!tree.run("uninstall").0.contains("group"));
+    // A changed file is its user's.
+    tree.write("etc/group", "");
+    assert_eq!(tree.run("install").1, 0);
+    tree.write(FILE, &(tree.read(FILE) + "m me ashore\n"));
+    assert!(tree.run("install").0.contains("nothing to do"));
+    let (said, _) = tree.run("uninstall");
+    assert!(said.contains("sysusers.d/ashore.conf, which was changed") && tree.at(FILE).exists(), "{said}");
 }
 
 #[test]

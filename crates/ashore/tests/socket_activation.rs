@@ -43,17 +43,23 @@ fn sockets_that_were_handed_over_are_known_by_their_paths_and_left_alone() {
     home.daemon.take().unwrap().kill().unwrap();
 
     let directory = home.directory.path();
-    let sockets: [PathBuf; 2] = [directory.join("plugins/ashore.sock"), directory.join("ashore.sock")];
+    let sockets: [PathBuf; 3] =
+        ["plugins/ashore.sock", "ashore.sock", "ashore-read.sock"].map(|path| directory.join(path));
     for path in &sockets {
         std::fs::remove_file(path).unwrap();
     }
     // In either order.
-    for order in [sockets.clone(), [sockets[1].clone(), sockets[0].clone()]] {
+    for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0]].map(|order| order.map(|at| sockets[at].clone())) {
         let mut daemon =
             Daemon::start_activated(&engines, PROGRAM.as_ref(), &home.nas, directory, &order).unwrap();
         let before = sockets.each_ref().map(|path| inode(path));
         assert!(daemon.run(&["status"]).unwrap().expect_success().contains("web"));
         assert!(activate_plugin(&sockets[0]).contains("IpamDriver"));
+        let mut read = UnixStream::connect(&sockets[2]).unwrap();
+        read.write_all(b"\"export-state\"\n").unwrap();
+        let mut answer = [0; 4096];
+        let length = read.read(&mut answer).unwrap();
+        assert!(String::from_utf8_lossy(&answer[..length]).contains("the read socket passes only"));
         reaches(&home.laptop, at_web);
         daemon.terminate().unwrap();
         eventually("it ends", || daemon.ended_within(Duration::ZERO).unwrap());
@@ -79,7 +85,14 @@ fn a_socket_that_nobody_would_answer_is_refused() {
     .unwrap();
     eventually("it ends", || daemon.ended_within(Duration::ZERO).unwrap());
     let log = daemon.log();
-    for words in [other.to_str().unwrap(), "system passed", "plugins/ashore.sock", "try:", "ListenStream="] {
+    for words in [
+        other.to_str().unwrap(),
+        "system passed",
+        "plugins/ashore.sock",
+        "ashore-read.sock",
+        "try:",
+        "ListenStream=",
+    ] {
         assert!(log.contains(words), "{words:?} is not in: {log}");
     }
     assert!(!directory.path().join("state").exists());

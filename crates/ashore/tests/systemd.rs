@@ -2,7 +2,7 @@
 
 mod home;
 
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use home::booted::on_every_systemd;
 use home::{HOST, PROGRAM, eventually, eventually_within, ip, reaches};
@@ -13,7 +13,11 @@ fn it_installs_itself_once_and_its_units_are_sound() {
         let installed = "\
 mkdir -p /usr/local/bin
 install -m 755 /root/ashore /usr/local/bin/ashore
+mkdir -p /etc/sysusers.d
+cat > /etc/sysusers.d/ashore.conf
+systemd-sysusers /etc/sysusers.d/ashore.conf
 cat > /etc/systemd/system/ashore.socket
+cat > /etc/systemd/system/ashore-read.socket
 cat > /etc/systemd/system/ashore.service
 systemctl daemon-reload
 systemctl enable --now ashore.socket ashore.service
@@ -29,7 +33,8 @@ systemctl enable --now ashore.socket ashore.service
             assert_eq!(mode & 0o7777, 0o600, "{path}");
         }
 
-        let verified = booted.run("systemd-analyze verify ashore.service ashore.socket");
+        is_read_by_the_group_alone(booted);
+        let verified = booted.run("systemd-analyze verify ashore.service ashore.socket ashore-read.socket");
         assert_eq!((verified.stderr.as_str(), verified.code), ("", Some(0)));
         // Docker's own unit names a program that this NAS does not have.
         let beside_docker = booted.run("systemd-analyze verify docker.service").stderr;
@@ -68,6 +73,40 @@ systemctl enable --now ashore.socket ashore.service
         }
         assert_ne!(booted.run("systemctl is-enabled ashore.socket").code, Some(0));
     });
+}
+
+/// Checks the read socket as installed: its group, and what a member and another user get.
+fn is_read_by_the_group_alone(booted: &home::booted::Booted) {
+    let groups = std::fs::read_to_string(booted.at("/etc/group")).unwrap();
+    let gid = groups.lines().find_map(|line| line.strip_prefix("ashore:x:")).expect(&groups);
+    let gid = gid.trim_end_matches(':');
+    let metadata = std::fs::metadata(booted.at("/run/ashore/ashore-read.sock")).unwrap();
+    assert_eq!(
+        (metadata.mode() & 0o7777, metadata.uid(), metadata.gid().to_string()),
+        (0o660, 0, gid.to_owned())
+    );
+    booted.ok("systemctl is-active ashore-read.socket");
+    // One user is a member of the group, the other is not.
+    let mut passwd = std::fs::read_to_string(booted.at("/etc/passwd")).unwrap();
+    passwd.push_str("member:x:1001:1001::/:/bin/sh\nother:x:1002:1002::/:/bin/sh\n");
+    std::fs::write(booted.at("/etc/passwd"), passwd).unwrap();
+    let line = format!("ashore:x:{gid}:");
+    std::fs::write(booted.at("/etc/group"), groups.replace(&line, &format!("{line}member"))).unwrap();
+    // Not every suite has a shell.
+    std::os::unix::fs::symlink("/usr/bin/busybox", booted.at("/usr/local/bin/sh")).unwrap();
+    let by = |user: &str, command: &str| {
+        let command = format!("/usr/local/bin/ashore {command}");
+        booted.nas.run(&["busybox", "su", "-s", "/usr/local/bin/sh", user, "-c", &command]).unwrap()
+    };
+    for command in ["status", "network ls", "plan"] {
+        let read = by("member", command);
+        assert_eq!(read.code, Some(0), "{command}: {}", read.stderr);
+        let refused = by("other", command);
+        assert!(refused.code == Some(9) && refused.stderr.contains("the group ashore"), "{}", refused.stderr);
+    }
+    for command in ["state export", "network rm lan", "plan rm lan"] {
+        assert_eq!(by("member", command).code, Some(9), "{command}");
+    }
 }
 
 #[test]
@@ -126,7 +165,12 @@ fn in_its_confinement_it_can_do_all_of_its_work() {
         assert!(said.contains("ip link del dev shim-eth0"), "{said}");
         assert!(said.ends_with("# left: /var/lib/ashore, the state; --purge removes it"), "{said}");
         assert_eq!(booted.made_links(), [] as [&str; 0]);
-        for gone in ["/usr/local/bin/ashore", "/run/ashore", "/run/docker/plugins/ashore.sock"] {
+        for gone in [
+            "/usr/local/bin/ashore",
+            "/run/ashore",
+            "/run/docker/plugins/ashore.sock",
+            "/etc/sysusers.d/ashore.conf",
+        ] {
             assert!(!booted.at(gone).exists(), "{gone}");
         }
         assert_ne!(booted.run("systemctl cat ashore.service ashore.socket").code, Some(0));

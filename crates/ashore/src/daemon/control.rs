@@ -4,18 +4,23 @@
 //! The number of clients is limited, so that the daemon keeps threads and descriptors for its own work.
 //! Further clients wait in the socket's queue. A client has a limited time to send a whole request, and to
 //! read the whole answer.
+//!
+//! The read socket works in the same way and passes reading requests only. Its clients count by themselves, and
+//! their requests are answered one at a time, so that they keep nobody from the control socket.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use ashore_core::api::refusal::{Refusal, RefusalKind};
 use ashore_core::api::reply::Reply;
+use ashore_core::api::request::Request;
 
 use super::controller::Controller;
 use crate::protocol;
-use crate::sockets::{ListenFds, Socket};
+use crate::sockets::{Access, GROUP, ListenFds, Socket};
 use crate::supervise::{contained, needed};
 
 mod clients;
@@ -25,13 +30,16 @@ use clients::{Client, Clients};
 /// The maximum length of a request, in bytes. The largest request is the import of a state.
 const LONGEST: u64 = 16 * 1024 * 1024;
 
+/// The maximum length of a reading request, in bytes.
+const LONGEST_READING: u64 = 64 * 1024;
+
 /// How long a client may take to send a request, and to read the answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The control socket. Its file is removed by the daemon that created it.
+/// The control socket, or the read socket. Its file is removed by the daemon that created it.
 pub(super) struct Control {
     path: PathBuf,
-    clients: Arc<Clients>,
+    door: Arc<Door>,
     /// Whether the socket existed before the daemon, which then does not remove its file.
     handed: bool,
 }
@@ -39,15 +47,81 @@ pub(super) struct Control {
 impl Control {
     /// Takes the socket at a path, or creates it.
     pub(super) fn at(path: PathBuf, handed: &mut ListenFds) -> anyhow::Result<Self> {
-        let Socket { listener, handed } = handed.socket(&path)?;
+        let socket = handed.socket(&path, Access::Owner)?;
+        Control::of(path, socket, Passes::All)
+    }
+
+    /// Takes the read socket at a path, or creates it. `control` is the path of the control socket.
+    pub(super) fn for_reading(path: PathBuf, control: &Path, handed: &mut ListenFds) -> anyhow::Result<Self> {
+        let socket = handed.socket(&path, Access::Group)?;
+        let passes = Passes::Reading { control: control.to_owned(), turn: Mutex::new(()) };
+        Control::of(path, socket, passes)
+    }
+
+    fn of(path: PathBuf, socket: Socket, passes: Passes) -> anyhow::Result<Self> {
+        let Socket { listener, handed } = socket;
         // The process that bound it may have made it non-blocking.
         listener.set_nonblocking(false)?;
-        Ok(Control { path, clients: Arc::new(Clients::of(listener)), handed })
+        Ok(Control { path, door: Arc::new(Door { clients: Clients::of(listener), passes }), handed })
     }
 
     /// Begins to answer clients.
     pub(super) fn serve(&self, controller: &Arc<Controller>) -> io::Result<()> {
-        await_client(self.clients.clone(), controller.clone())
+        await_client(self.door.clone(), controller.clone())
+    }
+}
+
+/// A listening socket with its clients, and what it passes.
+struct Door {
+    clients: Clients,
+    passes: Passes,
+}
+
+/// The requests that pass a socket.
+enum Passes {
+    All,
+    /// Those that only read. All others are refused before the controller sees them.
+    Reading {
+        /// The path of the control socket.
+        control: PathBuf,
+        /// Held while the controller answers, so that it has one reader at a time.
+        turn: Mutex<()>,
+    },
+}
+
+impl Passes {
+    /// The name of the threads.
+    fn name(&self) -> &'static str {
+        match self {
+            Passes::All => "control",
+            Passes::Reading { .. } => "read",
+        }
+    }
+
+    fn longest(&self) -> u64 {
+        match self {
+            Passes::All => LONGEST,
+            Passes::Reading { .. } => LONGEST_READING,
+        }
+    }
+
+    fn handle(&self, controller: &Controller, request: Request) -> Result<Reply, Refusal> {
+        match self {
+            Passes::All => Ok(controller.handle(request)),
+            Passes::Reading { turn, .. } if request.is_reading() => {
+                let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+                Ok(controller.handle(request))
+            }
+            Passes::Reading { control, .. } => Err(Refusal {
+                kind: RefusalKind::Invalid,
+                message: format!(
+                    "the read socket passes only status, lists and plans without a change; everything else goes to \
+                     {}",
+                    control.display()
+                ),
+                hint: Some(format!("run it as root, with sudo; members of the group {GROUP} may only read")),
+            }),
+        }
     }
 }
 
@@ -55,14 +129,14 @@ impl Control {
 /// successor thread and answers the client itself, so that no client waits for a thread to start. If no
 /// successor can be started, because threads or memory are short for a moment, the thread goes on with the
 /// next client itself.
-fn await_client(clients: Arc<Clients>, controller: Arc<Controller>) -> io::Result<()> {
-    std::thread::Builder::new().name("control".into()).spawn(move || {
+fn await_client(door: Arc<Door>, controller: Arc<Controller>) -> io::Result<()> {
+    std::thread::Builder::new().name(door.passes.name().into()).spawn(move || {
         loop {
             let (client, successor) = needed(|| {
-                let client = clients.accept();
-                (client, await_client(clients.clone(), controller.clone()))
+                let client = door.clients.accept();
+                (client, await_client(door.clone(), controller.clone()))
             });
-            match contained(|| answer(&controller, &client)) {
+            match contained(|| answer(&controller, &door.passes, &client)) {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => tracing::debug!("a client went away: {error}"),
                 Err(fault) => tracing::error!("a client: {fault}"),
@@ -85,17 +159,18 @@ impl Drop for Control {
 }
 
 /// Answers all requests of a connection.
-fn answer(controller: &Controller, client: &Client<'_>) -> io::Result<()> {
+fn answer(controller: &Controller, passes: &Passes, client: &Client<'_>) -> io::Result<()> {
     let mut reader = BufReader::new(Until::soon(client.stream()));
     loop {
         let mut line = Vec::new();
-        reader.by_ref().take(LONGEST).read_until(b'\n', &mut line)?;
+        reader.by_ref().take(passes.longest()).read_until(b'\n', &mut line)?;
         if line.is_empty() {
             return Ok(());
         }
         client.is_served();
         let (form, request) = protocol::read_request(&line);
-        let reply = request.and_then(|request| contained(|| controller.handle(request)));
+        let reply = request
+            .and_then(|request| contained(|| passes.handle(controller, request)).and_then(|reply| reply));
         let bytes = protocol::reply_line(form, &reply.unwrap_or_else(Reply::Refused))?;
         client.is_waited_for();
         Until::soon(client.stream()).write_all(&bytes)?;

@@ -30,7 +30,7 @@ use crate::client::Failure;
 use crate::front::docker::server::Plugin;
 use crate::front::docker::turns::Lists;
 use crate::out::Log;
-use crate::sockets::ListenFds;
+use crate::sockets::{self, ListenFds};
 use crate::supervise::spawn_needed;
 use crate::trial::TrialFile;
 
@@ -69,8 +69,8 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
     // Before there is a second thread, because that thread would not block these signals.
     let asked_to_end = EndSignals::hold().context("signals")?;
     check_run_directory(&args.run)?;
-    let control_path = args.run.join("ashore.sock");
-    let mut handed = ListenFds::take([&control_path, &args.docker_plugin])?;
+    let [control_path, read_path] = [sockets::CONTROL, sockets::READ].map(|name| args.run.join(name));
+    let mut handed = ListenFds::take([&control_path, &read_path, &args.docker_plugin])?;
     let kernel = Kernel::here().map_err(|error| match error {
         NamespaceError::System { ref source, .. }
             if source.kind() == std::io::ErrorKind::PermissionDenied =>
@@ -117,6 +117,7 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
     let (tell, routers) = std::sync::mpsc::channel();
     controller.reconcile(Cause::Start);
     controller.hear_of_routers(tell);
+    let reading = Control::for_reading(read_path, &control_path, &mut handed)?;
     let control = Control::at(control_path, &mut handed)?;
     let plugin = Plugin::of(args, &mut handed)?;
     let docker = controller.clone();
@@ -140,6 +141,7 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), run = %args.run.display(), "ready");
     control.serve(&controller).context("the control socket")?;
+    reading.serve(&controller).context("the read socket")?;
     asked_to_end.wait().context("signals")?;
     controller.finish();
     tracing::info!("asked to end");

@@ -107,6 +107,35 @@ impl Request {
         }
     }
 
+    /// Whether the request only reads what the daemon knows: it changes nothing, sends nothing to the LAN, and
+    /// its reply holds no secret. Only such a request passes the read socket.
+    pub fn is_reading(&self) -> bool {
+        match self {
+            Request::ListNetworks
+            | Request::InspectNetwork { .. }
+            | Request::Status
+            | Request::Plan(None) => true,
+            // A plan with a change opens paths that the caller names, and may ask engines. The state holds the
+            // seed of all MACs.
+            Request::Plan(Some(_))
+            | Request::ExportState
+            | Request::CheckPool(_)
+            | Request::CreateNetwork(_)
+            | Request::RemoveNetwork { .. }
+            | Request::MoveNetwork { .. }
+            | Request::Attach(_)
+            | Request::Detach { .. }
+            | Request::Adopt(_)
+            | Request::Unadopt { .. }
+            | Request::Forget { .. }
+            | Request::EngineCall(_)
+            | Request::TakeInventory(_)
+            | Request::MoveNic(_)
+            | Request::KeepMove
+            | Request::ImportState(_) => false,
+        }
+    }
+
     /// The name of the existing network to which the request refers. Returns `None` if it refers to none.
     pub fn network_mut(&mut self) -> Option<&mut NetworkName> {
         match self {

@@ -7,6 +7,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use super::group;
 use super::systemctl::{Units, systemctl};
 use crate::client::Failure;
 use crate::files;
@@ -16,12 +17,24 @@ use crate::out::{complain, line_if_read, say};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Action {
     MakeDirectory(PathBuf),
-    CopyProgram { from: PathBuf, to: PathBuf },
-    Write { path: PathBuf, text: String },
-    Link { path: PathBuf, target: PathBuf },
+    CopyProgram {
+        from: PathBuf,
+        to: PathBuf,
+    },
+    Write {
+        path: PathBuf,
+        text: String,
+    },
+    Link {
+        path: PathBuf,
+        target: PathBuf,
+    },
     RemoveFile(PathBuf),
     RemoveTree(PathBuf),
     Systemctl(&'static [&'static str]),
+    /// Makes the group, by its file.
+    MakeGroup,
+    RemoveGroup,
 }
 
 /// The reverse of a change to a file.
@@ -29,6 +42,7 @@ enum Undo {
     Nothing,
     RemoveDirectory(PathBuf),
     RemoveFile(PathBuf),
+    RemoveGroup,
     Restore { path: PathBuf, content: Vec<u8>, mode: u32 },
 }
 
@@ -44,6 +58,8 @@ impl fmt::Display for Action {
             Action::RemoveFile(path) => write!(f, "rm {}", path.display()),
             Action::RemoveTree(path) => write!(f, "rm -r {}", path.display()),
             Action::Systemctl(words) => write!(f, "systemctl {}", words.join(" ")),
+            Action::MakeGroup => write!(f, "{}", group::MAKE.join(" ")),
+            Action::RemoveGroup => write!(f, "{}", group::REMOVE.join(" ")),
         }
     }
 }
@@ -111,6 +127,8 @@ impl Action {
             Action::RemoveFile(path) => gone(fs::remove_file(path)),
             Action::RemoveTree(path) => gone(fs::remove_dir_all(path)),
             Action::Systemctl(words) => return systemctl(words).map(|()| Undo::Nothing),
+            Action::MakeGroup => group::run(group::MAKE).map(|()| Undo::RemoveGroup),
+            Action::RemoveGroup => group::run(group::REMOVE).map(|()| Undo::Nothing),
         };
         done.map_err(|error| self.failure(error))
     }
@@ -138,6 +156,7 @@ impl Undo {
             // A directory stays if something else has been put there meanwhile.
             Undo::RemoveDirectory(path) => fs::remove_dir(path),
             Undo::RemoveFile(path) => fs::remove_file(path),
+            Undo::RemoveGroup => group::run(group::REMOVE),
             Undo::Restore { path, content, mode } => replace(&path, &content, mode).map(|_| ()),
         }
     }

@@ -13,6 +13,7 @@ use crate::client::Failure;
 use crate::out::say;
 
 mod action;
+mod group;
 mod init;
 mod systemctl;
 mod uninstall;
@@ -89,7 +90,8 @@ pub(crate) fn install(args: &InstallArgs) -> Result<(), Failure> {
     let mut actions = program_actions(&host)?;
     if host.init == Init::Systemd {
         refuse_other_daemon(&host)?;
-        let files = unit_actions(&host)?;
+        let mut files = group::make_actions(&host);
+        files.extend(unit_actions(&host)?);
         actions.extend(files.clone());
         if let Some(units) = host.units {
             actions.extend(service_actions(units, &files, !actions.is_empty()));
@@ -160,7 +162,8 @@ fn unit_actions(host: &Host) -> Result<Vec<Action>, Failure> {
         }
     }
     if !host.is_this() {
-        for (name, target) in unit::WANTED_BY {
+        let enabled = unit::WANTED_BY.into_iter().filter_map(|(name, target)| Some((name, target?)));
+        for (name, target) in enabled {
             let wants = host.unit(&format!("{target}.wants"));
             let path = wants.join(name);
             actions.extend(make_directory(&wants));
@@ -172,7 +175,7 @@ fn unit_actions(host: &Host) -> Result<Vec<Action>, Failure> {
     Ok(actions)
 }
 
-/// The systemctl commands. The socket is recreated only if its unit has changed, because calls that wait at
+/// The systemctl commands. A socket is recreated only if its unit has changed or there is its group now, because calls that wait at
 /// it would be lost.
 fn service_actions(units: Units, files: &[Action], is_new: bool) -> Vec<Action> {
     let mut actions = Vec::new();
@@ -181,7 +184,9 @@ fn service_actions(units: Units, files: &[Action], is_new: bool) -> Vec<Action> 
     }
     let writes =
         |name| files.iter().any(|file| matches!(file, Action::Write { path, .. } if path.ends_with(name)));
-    if units.service_active && (writes(unit::SOCKET) || !units.socket_active) {
+    let sockets =
+        [unit::SOCKET, unit::READ_SOCKET].into_iter().any(writes) || files.contains(&Action::MakeGroup);
+    if units.service_active && (sockets || !units.socket_active) {
         // systemd does not create a socket for a service that is running.
         actions.extend([Action::Systemctl(systemctl::STOP), Action::Systemctl(systemctl::ENABLE)]);
     } else if !(units.enabled && units.socket_active && units.service_active) {

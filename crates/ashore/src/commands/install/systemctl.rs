@@ -2,15 +2,16 @@
 
 use std::process::{Command, Stdio};
 
-use super::unit::{SERVICE, SOCKET};
+use super::unit::{READ_SOCKET, SERVICE, SOCKET};
 use crate::client::Failure;
 use crate::out::complain;
 
-/// The systemctl commands for both units.
+/// The systemctl commands for the units. The service starts the read socket itself.
 pub(super) const ENABLE: &[&str] = &["enable", "--now", SOCKET, SERVICE];
 /// For one unit at a time, because with both at once, a missing one would prevent the other.
-pub(super) const DISABLE: [&[&str]; 2] = [&["disable", "--now", SOCKET], &["disable", "--now", SERVICE]];
-pub(super) const STOP: &[&str] = &["stop", SOCKET, SERVICE];
+pub(super) const DISABLE: [&[&str]; 3] =
+    [&["disable", "--now", SOCKET], &["stop", READ_SOCKET], &["disable", "--now", SERVICE]];
+pub(super) const STOP: &[&str] = &["stop", SOCKET, READ_SOCKET, SERVICE];
 pub(super) const RESTART: &[&str] = &["restart", SERVICE];
 pub(super) const RELOAD: &[&str] = &["daemon-reload"];
 

@@ -17,7 +17,7 @@ use ashore_store::Store;
 
 use super::action::{self, Action};
 use super::init::Init;
-use super::{Host, NAME, is_same_file, ruling_daemon, systemctl, taken, unit};
+use super::{Host, NAME, group, is_same_file, ruling_daemon, systemctl, taken, unit};
 use crate::cli::{BIN_DIR, UninstallArgs};
 use crate::client::{ClientArgs, Failure, ask, unexpected};
 use crate::out::{line_if_read, say};
@@ -161,7 +161,8 @@ fn stop_actions(host: &Host) -> Vec<Action> {
     if host.units.is_none() {
         return Vec::new();
     }
-    let there = systemctl::DISABLE.iter().filter(|words| host.unit(words[2]).exists());
+    let there =
+        systemctl::DISABLE.iter().filter(|words| words.last().is_some_and(|unit| host.unit(unit).exists()));
     there.map(|words| Action::Systemctl(words)).collect()
 }
 
@@ -188,8 +189,8 @@ fn sweep() -> Result<(), Failure> {
 fn remove_actions(host: &Host, purge: bool) -> Result<(Vec<Action>, Vec<String>), Failure> {
     let (mut actions, mut left) = (Vec::new(), Vec::new());
     for (name, target) in unit::WANTED_BY {
-        let wanted = host.unit(&format!("{target}.wants")).join(name);
-        if !host.is_this() && wanted.is_symlink() {
+        let wanted = target.map(|target| host.unit(&format!("{target}.wants")).join(name));
+        if let Some(wanted) = wanted.filter(|wanted| !host.is_this() && wanted.is_symlink()) {
             actions.push(Action::RemoveFile(wanted));
         }
         let path = host.unit(name);
@@ -206,6 +207,9 @@ fn remove_actions(host: &Host, purge: bool) -> Result<(Vec<Action>, Vec<String>)
     if host.units.is_some() && !actions.is_empty() {
         actions.push(Action::Systemctl(systemctl::RELOAD));
     }
+    let (group, group_left) = group::remove_actions(host);
+    actions.extend(group);
+    left.extend(group_left);
     let program = host.at(&host.program);
     if program.exists() {
         let own = std::env::current_exe().context("this program's own file")?;

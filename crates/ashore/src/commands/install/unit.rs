@@ -5,20 +5,35 @@ use std::path::Path;
 
 use siphasher::sip::SipHasher24;
 
+use crate::sockets::GROUP;
+
 /// The name of the socket unit.
 pub(super) const SOCKET: &str = "ashore.socket";
+/// The name of the unit of the read socket. The service starts it, if there is the group.
+pub(super) const READ_SOCKET: &str = "ashore-read.socket";
 /// The name of the service unit.
 pub(super) const SERVICE: &str = "ashore.service";
 /// The directory of the administrator's units.
 pub(super) const DIRECTORY: &str = "/etc/systemd/system";
 
-/// The target that starts each unit, as in its `[Install]` section.
-pub(super) const WANTED_BY: [(&str, &str); 2] = [(SOCKET, "sockets.target"), (SERVICE, "multi-user.target")];
+/// The units, each with the target that starts it, as in its `[Install]` section.
+pub(super) const WANTED_BY: [(&str, Option<&str>); 3] =
+    [(SOCKET, Some("sockets.target")), (READ_SOCKET, None), (SERVICE, Some("multi-user.target"))];
 
 /// The name and text of each unit, for a daemon at a path.
-pub(super) fn units(program: &Path) -> [(&'static str, String); 2] {
+pub(super) fn units(program: &Path) -> [(&'static str, String); 3] {
     let service = include_str!("ashore.service").replace("@PROGRAM@", &program.display().to_string());
-    [(SOCKET, marked(SOCKET, include_str!("ashore.socket"))), (SERVICE, marked(SERVICE, &service))]
+    [
+        (SOCKET, marked(SOCKET, include_str!("ashore.socket"))),
+        (READ_SOCKET, marked(READ_SOCKET, include_str!("ashore-read.socket"))),
+        (SERVICE, marked(SERVICE, &service)),
+    ]
+}
+
+/// The file by which systemd-sysusers makes the group. It also records that the group is Ashore's.
+pub(super) fn sysusers() -> String {
+    let text = format!("g {GROUP} -\n");
+    format!("{MARK}{:016x}.\n{text}", number(&text))
 }
 
 /// The text, below a line that names its origin, with a checksum of the text.
@@ -53,6 +68,7 @@ mod tests {
             assert!(!is_untouched(&unit.replace("Ashore", "Ashorn")), "{name}");
             assert!(!is_untouched(&format!("{unit}\n")), "{name}");
         }
+        assert!(is_untouched(&sysusers()) && !is_untouched(&(sysusers() + "g wheel -\n")));
         assert!(!is_untouched("[Service]\nExecStart=/usr/local/bin/ashore daemon\n"));
         assert!(!is_untouched(""));
     }

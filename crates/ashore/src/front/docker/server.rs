@@ -34,7 +34,7 @@ use super::turns::Lists;
 use super::unanswered::{Note, Unanswered};
 use super::{answer, call, error, owner, version};
 use crate::cli::DaemonArgs;
-use crate::sockets::{ListenFds, Socket};
+use crate::sockets::{Access, ListenFds, Socket};
 use crate::supervise::{contained_async, fault, spawn_needed};
 
 /// The maximum length of a call in bytes: more than any call has.
@@ -92,7 +92,7 @@ impl Plugin {
     /// Creates the plugin on the socket by which the engine finds it. The notes of calls are next to the
     /// control socket. What must survive a reboot is next to the state.
     pub(crate) fn of(args: &DaemonArgs, handed: &mut ListenFds) -> anyhow::Result<Self> {
-        let socket = handed.socket(&args.docker_plugin)?;
+        let socket = handed.socket(&args.docker_plugin, Access::Owner)?;
         socket.listener.set_nonblocking(true)?;
         let patience = if socket.handed { REPEATS_AT_HANDED } else { REPEATS };
         let unanswered = Arc::new(Unanswered::in_directory(args.run.join("calls"), patience));
