@@ -119,7 +119,7 @@ impl Passes {
                      {}",
                     control.display()
                 ),
-                hint: Some(format!("run it as root, with sudo; members of the group {GROUP} may only read")),
+                hint: Some(format!("run it as root, with sudo; members of the group {GROUP} may only read").into()),
             }),
         }
     }
