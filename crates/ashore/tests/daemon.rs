@@ -103,7 +103,7 @@ fn a_panic_in_a_thread_that_it_needs_ends_it_and_the_next_start_loses_nothing() 
     let web = home.world.container("web").unwrap();
     let at = addresses(&home.attach("lan", &web, ""))[0];
     let pings = [home.laptop.pings(at), home.nas.pings(at), web.pings(ip(home::HOST))];
-    for thread in ["lan", "docker", "control", "leases", "routers", "deferred", "watch"] {
+    for thread in ["lan", "docker", "control", "read", "leases", "routers", "deferred", "watch"] {
         home.daemon = None;
         // A thread without its fault must not keep the test for ever.
         let mut daemon = home.nas.command("timeout").unwrap();
