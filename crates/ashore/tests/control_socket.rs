@@ -240,9 +240,9 @@ fn nothing_but_reading_passes_the_read_socket() {
     // The controller has seen none of the others: it logs what it refuses and what it does.
     assert_eq!(home.daemon().log(), log);
     assert_eq!(answer_to(&control, b"\"export-state\""), state);
-    // A request that is longer than any reading one is not kept in memory.
-    let long = format!("{{\"import-state\":\"{}\"}}", "x".repeat(60_000));
-    assert!(answer_to(&read, long.as_bytes()).contains("refused"));
+    // A request that is longer than any reading one is not read to its end before it is refused.
+    let endless = format!("{{\"import-state\":\"{}\"}}", "x".repeat(200_000));
+    assert!(answer_to(&read, endless.as_bytes()).contains("refused"));
 }
 
 #[test]
