@@ -32,7 +32,7 @@ fn the_containers_of_an_earlier_version_keep_what_they_have_and_lose_no_ping() {
         return cannot_run(test, &why.unwrap_or_else(|_| format!("{PREDECESSOR} is not set")));
     };
     on_every(test, Site::without_daemon, |mut site, engines| {
-        upgrade(&mut site, engines, predecessor.as_ref())
+        upgrade(&mut site, engines, predecessor.as_ref());
     });
 }
 
@@ -120,7 +120,9 @@ fn endpoints(site: &Site) -> Vec<[String; 4]> {
     let all = status["endpoints"].as_array().unwrap().iter();
     let mut all: Vec<_> =
         all.map(|one| ["network", "name", "mac", "addresses"].map(|key| one[key].to_string())).collect();
-    all.iter_mut().for_each(|[_, name, ..]| name.truncate(50));
+    for [_, name, ..] in &mut all {
+        name.truncate(50);
+    }
     all.sort();
     all
 }

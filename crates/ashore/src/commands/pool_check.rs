@@ -38,7 +38,9 @@ fn print(report: &PoolReport, judged: bool) {
     }
     match servers.as_slice() {
         [] if asked.is_empty() => {
-            say!("  no server was asked, because all addresses to ask for are in use; try: ashore pool-check")
+            say!(
+                "  no server was asked, because all addresses to ask for are in use; try: ashore pool-check"
+            );
         }
         [] => say!(
             "  no DHCP server offered any: there is none, it has none left, or it serves known clients only"

@@ -119,7 +119,9 @@ impl Passes {
                      {}",
                     control.display()
                 ),
-                hint: Some(format!("run it as root, with sudo; members of the group {GROUP} may only read").into()),
+                hint: Some(
+                    format!("run it as root, with sudo; members of the group {GROUP} may only read").into(),
+                ),
             }),
         }
     }

@@ -159,7 +159,7 @@ impl Drop for Server {
     }
 }
 
-/// Returns whether a process on a machine has one of the DHCP server ports 67 and 547, or a raw ICMPv6 socket
+/// Returns whether a process on a machine has one of the DHCP server ports 67 and 547, or a raw `ICMPv6` socket
 /// (protocol 58) as a router has.
 fn has_server_port(on: &Machine) -> bool {
     let has = |table: &str, port: &str| {

@@ -290,7 +290,7 @@ fn altered(endpoint: &Endpoint, link: &Link) -> Vec<String> {
             all.push(format!(
                 "`{name}` has the link name {}, but {wanted} was asked for: its engine or its container chose the name",
                 link.name
-            ))
+            ));
         }
         _ => {}
     }

@@ -74,12 +74,12 @@ impl Reserved {
     pub(super) fn note(&self, call: &EngineCall, reply: &Reply, process: Option<Process>) {
         match (call, reply) {
             (EngineCall::Reserve(requested), Reply::Address(net)) if !requested.gateway => {
-                self.add(net.addr(), process)
+                self.add(net.addr(), process);
             }
             (_, Reply::Deleted { addresses }) => addresses.iter().for_each(|ip| self.add(*ip, process)),
             (EngineCall::Free { ip, .. }, _) => self.remove(*ip),
             (EngineCall::Prepare(requested), _) => {
-                requested.addresses.iter().for_each(|net| self.remove(net.addr()))
+                requested.addresses.iter().for_each(|net| self.remove(net.addr()));
             }
             _ => {}
         }
