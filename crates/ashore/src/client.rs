@@ -13,7 +13,7 @@ use ashore_kernel::wait_readable;
 use clap::Args;
 
 use crate::out::{complain, escaped_json, say};
-use crate::protocol;
+use crate::protocol::{self, OtherVersion};
 use crate::sockets::{GROUP, READ};
 
 /// No request takes longer. The longest one asks the LAN for an address with the timing of the RFC.
@@ -45,13 +45,8 @@ pub(crate) enum Failure {
         remedy: &'static str,
     },
     /// Client and daemon are of versions that do not understand each other.
-    #[error("{message}")]
-    OtherVersion {
-        /// Both versions.
-        message: String,
-        /// Which one to upgrade or to restart.
-        hint: String,
-    },
+    #[error("{0}")]
+    OtherVersion(#[from] OtherVersion),
     /// The connection broke before the answer. The daemon completes or undoes the request, so it is safe to
     /// repeat it.
     #[error(
@@ -84,7 +79,7 @@ impl Failure {
                 RefusalKind::State => 7,
                 RefusalKind::Internal => 1,
             },
-            Failure::Unreachable { .. } | Failure::OtherVersion { .. } => 8,
+            Failure::Unreachable { .. } | Failure::OtherVersion(_) => 8,
             Failure::Privilege(_) | Failure::Restricted { .. } => 9,
         }
     }
@@ -97,7 +92,7 @@ impl Failure {
                 "start it with `ashore daemon` (as root), or set its socket with --socket or ASHORE_SOCKET"
                     .into(),
             ),
-            Failure::OtherVersion { hint, .. } => Some(hint.clone()),
+            Failure::OtherVersion(other) => Some(other.hint.clone()),
             Failure::Restricted { remedy, .. } => Some((*remedy).to_owned()),
             Failure::Privilege(_) => Some("run it as root, with sudo".into()),
             Failure::Service(_) => Some("see why: journalctl --boot --unit ashore".into()),

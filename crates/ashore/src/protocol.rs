@@ -9,13 +9,21 @@ use ashore_core::api::request::Request;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::client::Failure;
-
 /// The maximum length of what is quoted of a line from outside, in characters.
 const QUOTED: usize = 200;
 /// What helps if only the versions differ, not the protocols.
 const ONE_VERSION: &str =
     "use a client and a daemon of the same version; after an upgrade: systemctl restart ashore";
+
+/// Client and daemon are of versions that do not understand each other.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct OtherVersion {
+    /// Both versions.
+    message: String,
+    /// Which one to upgrade or to restart.
+    pub(crate) hint: String,
+}
 
 /// The form in which a client asked, and is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,15 +82,15 @@ pub(crate) fn read_request(line: &[u8]) -> (Form, Result<Request, Refusal>) {
 }
 
 /// Reads the line of the reply to a request in an envelope.
-pub(crate) fn read_reply(line: &[u8]) -> Result<Reply, Failure> {
+pub(crate) fn read_reply(line: &[u8]) -> Result<Reply, OtherVersion> {
     let ours = own();
     let Some(daemon) = head(line) else {
         // Only a daemon that does not know envelopes answers without one: that it cannot parse the request.
         return Err(if serde_json::from_slice::<Reply>(line).is_ok() {
             let (message, hint) = apart(&ours, &Head { protocol: 0, version: String::new() });
-            Failure::OtherVersion { message, hint }
+            OtherVersion { message, hint }
         } else {
-            Failure::OtherVersion {
+            OtherVersion {
                 message: format!(
                     "what answers is not a daemon that Ashore {} understands: {}",
                     ours.version,
@@ -96,9 +104,9 @@ pub(crate) fn read_reply(line: &[u8]) -> Result<Reply, Failure> {
     };
     if daemon.protocol != PROTOCOL {
         let (message, hint) = apart(&ours, &daemon);
-        return Err(Failure::OtherVersion { message, hint });
+        return Err(OtherVersion { message, hint });
     }
-    body(line).map_err(|error| Failure::OtherVersion {
+    body(line).map_err(|error| OtherVersion {
         message: format!(
             "the client (Ashore {}) does not understand the answer of the daemon (Ashore {}): {error}",
             ours.version,
@@ -194,8 +202,7 @@ mod tests {
             for words in ["Ashore 99.1 (protocol 2)", &format!("Ashore {own} (protocol 1)")] {
                 assert!(said.contains(words), "{said}");
             }
-            assert!(failure.hint().unwrap().contains(hint), "{line}");
-            assert_eq!(failure.exit_code(), 8);
+            assert!(failure.hint.contains(hint), "{line}");
         }
     }
 
@@ -205,7 +212,6 @@ mod tests {
         assert!(refusal.message.contains("Ashore 1.9") && refusal.message.contains("`dance`"), "{refusal}");
         let failure = read_reply(br#"{"protocol":1,"version":"1.9","body":"dance"}"#).unwrap_err();
         assert!(failure.to_string().contains("Ashore 1.9"), "{failure}");
-        assert_eq!(failure.exit_code(), 8);
     }
 
     #[test]
@@ -213,7 +219,7 @@ mod tests {
         let answer = br#"{"refused":{"kind":"invalid","message":"cannot parse the request: x","hint":null}}"#;
         let failure = read_reply(answer).unwrap_err();
         assert!(failure.to_string().contains("the daemon is of an earlier version"), "{failure}");
-        assert!(failure.hint().unwrap().contains("systemctl restart ashore"));
+        assert!(failure.hint.contains("systemctl restart ashore"));
         let stranger = read_reply(b"SSH-2.0-\x1b[2J\n").unwrap_err().to_string();
         assert!(stranger.contains("SSH-2.0-\\u{1b}[2J") && !stranger.contains("cannot parse"), "{stranger}");
     }

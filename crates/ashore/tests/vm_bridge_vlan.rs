@@ -285,7 +285,7 @@ fn a_tagged_port_is_for_a_container_that_speaks_802_1q() {
     does_not_reach(&web, ip(HOST));
     assert!(!untagged.any_from(&mac));
     let ran = home.run(&format!("network create two --parent br0 {OPTIONS} --dhcp --tagged"));
-    assert!(ran.code == Some(3) && ran.stderr.contains("--tagged"), "{}", ran.stderr);
+    assert!(ran.code == Some(3) && ran.stderr.contains("with tagged ports"), "{}", ran.stderr);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! goes on under the lock with what a follower knows, such as when it asks conflict detection for an address
 //! or announces one.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -21,6 +21,9 @@ use crate::daemon::lan::Prefetch;
 /// What followers know, and what they are to learn.
 #[derive(Debug, Default)]
 pub(super) struct Publication {
+    /// Whether the first reconciliation has removed what an earlier daemon left unfinished. Before that,
+    /// followers would take over leases and router offers of endpoints that are about to go.
+    has_begun: Cell<bool>,
     /// The state that they know. A changed state is another one.
     state: RefCell<Option<Arc<State>>>,
     seen: RefCell<Seen>,
@@ -46,6 +49,11 @@ enum Due {
 }
 
 impl Publication {
+    /// From now on, the state is published.
+    pub(super) fn begin(&self) {
+        self.has_begun.set(true);
+    }
+
     /// Notes what was seen of the host.
     pub(super) fn sees(&self, host: &View) {
         let mut seen = self.seen.borrow_mut();
@@ -67,6 +75,9 @@ impl Publication {
 
     /// Returns what is to be published, if anything is, and whether to look for the next candidates.
     fn take(&self, inner: &Inner) -> Option<(Published, bool)> {
+        if !self.has_begun.get() {
+            return None;
+        }
         let mut seen = self.seen.borrow_mut();
         let host = seen.host.clone()?;
         let (mut known, state) = (self.state.borrow_mut(), inner.store.snapshot());

@@ -3,7 +3,7 @@
 
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ashore_core::api::refusal::Refusal;
@@ -18,8 +18,9 @@ use crate::daemon::refusal;
 /// How long a reader looks again because a request was changing what it looked at.
 const PATIENCE: Duration = Duration::from_secs(1);
 const AGAIN: Duration = Duration::from_millis(10);
-/// How many sets of sockets are kept for the next readers.
-const KEPT: usize = 4;
+/// How many requests read at the same time. Each has kernel sockets of its own. Further ones wait, so that
+/// clients cannot use up the descriptors.
+const READERS: usize = 4;
 
 /// What readers read.
 pub(super) struct Copies {
@@ -28,18 +29,29 @@ pub(super) struct Copies {
     /// How often the lock was taken and released: an odd number while it is held.
     turns: AtomicU64,
     host: Namespace,
-    kernels: Mutex<Vec<Kernel>>,
+    kernels: Mutex<Kernels>,
+    /// Signalled when a reader has ended.
+    ended: Condvar,
+}
+
+/// The readers' kernel sockets.
+struct Kernels {
+    /// One set that no reader uses is kept for the next one.
+    idle: Option<Kernel>,
+    /// How many readers there are.
+    readers: usize,
 }
 
 impl Copies {
     pub(super) fn of(inner: &Inner) -> Self {
         // To open sockets takes a thread, which the system may refuse later.
-        let kernels = Kernel::of(inner.kernel.host()).into_iter().collect();
+        let idle = Kernel::of(inner.kernel.host()).ok();
         Copies {
             last: Mutex::new((inner.store.copy(), inner.memory.clone())),
             turns: AtomicU64::new(0),
             host: inner.kernel.host().clone(),
-            kernels: Mutex::new(kernels),
+            kernels: Mutex::new(Kernels { idle, readers: 0 }),
+            ended: Condvar::new(),
         }
     }
 
@@ -76,26 +88,40 @@ impl Copies {
         }
     }
 
-    /// Returns a copy to read.
+    fn kernels(&self) -> MutexGuard<'_, Kernels> {
+        self.kernels.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns a copy to read, once there are few enough readers.
     fn reader(&self) -> Result<Reader<'_>, Refusal> {
-        let kept = self.kernels.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let kernel = match kept {
+        let mut kernels = self
+            .ended
+            .wait_while(self.kernels(), |kernels| kernels.readers >= READERS)
+            .unwrap_or_else(PoisonError::into_inner);
+        kernels.readers += 1;
+        let idle = kernels.idle.take();
+        drop(kernels);
+        let mut reader = Reader { inner: None, since: 0, of: self };
+        let kernel = match idle {
             Some(kernel) => kernel,
             None => Kernel::of(&self.host).map_err(|error| refusal::namespace(&error))?,
         };
+        reader.since = self.turns();
         let (store, memory) = {
             let last = self.last();
             (last.0.copy(), last.1.clone())
         };
-        let inner = Inner { store, kernel, publication: Publication::default(), memory };
-        Ok(Reader { inner: Some(inner), of: self })
+        reader.inner = Some(Inner { store, kernel, publication: Publication::default(), memory });
+        Ok(reader)
     }
 }
 
 /// A copy of what is known. Nothing in it can be changed.
 struct Reader<'a> {
-    /// `None` only while it is dropped.
+    /// `None` only while the reader is made and dropped.
     inner: Option<Inner>,
+    /// The turn of the lock at which it was copied.
+    since: u64,
     of: &'a Copies,
 }
 
@@ -109,11 +135,14 @@ impl Deref for Reader<'_> {
 
 impl Drop for Reader<'_> {
     fn drop(&mut self) {
-        let mut kernels = self.of.kernels.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kernels = self.of.kernels();
+        kernels.readers -= 1;
         // After a panic, a socket may be in the middle of an answer.
-        if kernels.len() < KEPT && !std::thread::panicking() {
-            kernels.extend(self.inner.take().map(|inner| inner.kernel));
+        if kernels.idle.is_none() && !std::thread::panicking() {
+            kernels.idle = self.inner.take().map(|inner| inner.kernel);
         }
+        drop(kernels);
+        self.of.ended.notify_one();
     }
 }
 
@@ -124,13 +153,12 @@ impl Controller {
     pub(super) fn read<T>(&self, ask: impl Fn(&Inner) -> Result<T, Refusal>) -> Result<(T, bool), Refusal> {
         let end = Instant::now() + PATIENCE;
         loop {
-            let before = self.copies.turns();
             let reader = self.copies.reader()?;
             let mut answer = ask(&reader);
             if reader.look_at_vlans() {
                 answer = ask(&reader);
             }
-            let settled = before.is_multiple_of(2) && self.copies.turns() == before;
+            let settled = reader.since.is_multiple_of(2) && self.copies.turns() == reader.since;
             if settled || Instant::now() >= end {
                 return Ok((answer?, settled));
             }

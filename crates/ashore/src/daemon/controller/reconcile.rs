@@ -68,6 +68,7 @@ impl Controller {
     fn reconcile_once(&self, why: Cause) -> bool {
         let mut inner = self.lock();
         let reconciled = self.try_reconcile(&mut inner, why);
+        inner.publication.begin();
         inner.unreconciled = match &reconciled {
             // A failed write is known to the code that writes, and the kernel is in line with the state.
             Ok(Reconciled { rest: Err(refusal), .. }) if refusal.kind == RefusalKind::State => None,
@@ -174,6 +175,7 @@ impl Controller {
             // They may have leases to release.
             self.schedule_deferred();
         }
+        inner.publication.begin();
         inner.publication.anew();
         for endpoint in &changed_macs {
             self.announce(inner, &observed, inner.state(), endpoint);
