@@ -14,8 +14,11 @@ use clap::Args;
 
 use crate::out::{complain, escaped_json, say};
 use crate::protocol::{self, OtherVersion};
-use crate::sockets::{GROUP, READ};
 
+/// The file name of the read socket, in the directory of the control socket.
+pub(crate) const READ: &str = "ashore-read.sock";
+/// The group whose members may use the read socket.
+pub(crate) const GROUP: &str = "ashore";
 /// No request takes longer. The longest one asks the LAN for an address with the timing of the RFC.
 const PATIENCE: Duration = Duration::from_secs(15);
 

@@ -12,15 +12,11 @@ use ashore_core::api::refusal::{Refusal, RefusalKind};
 use ashore_kernel::inherited_listeners;
 use nix::unistd::Group;
 
-use crate::client::Failure;
+use crate::client::{Failure, GROUP};
 use crate::files;
 
 /// The file name of the control socket.
 pub(crate) const CONTROL: &str = "ashore.sock";
-/// The file name of the read socket, in the directory of the control socket.
-pub(crate) const READ: &str = "ashore-read.sock";
-/// The group whose members may use the read socket.
-pub(crate) const GROUP: &str = "ashore";
 
 /// Who may use a socket that the daemon creates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

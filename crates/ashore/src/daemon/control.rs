@@ -19,8 +19,9 @@ use ashore_core::api::reply::Reply;
 use ashore_core::api::request::Request;
 
 use super::controller::Controller;
+use crate::client::GROUP;
 use crate::protocol;
-use crate::sockets::{Access, GROUP, ListenFds, Socket};
+use crate::sockets::{Access, ListenFds, Socket};
 use crate::supervise::{contained, needed};
 
 mod clients;

@@ -26,7 +26,7 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::geteuid;
 
 use crate::cli::DaemonArgs;
-use crate::client::Failure;
+use crate::client::{self, Failure};
 use crate::front::docker::server::Plugin;
 use crate::front::docker::turns::Lists;
 use crate::out::Log;
@@ -69,7 +69,7 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<(), Failure> {
     // Before there is a second thread, because that thread would not block these signals.
     let asked_to_end = EndSignals::hold().context("signals")?;
     check_run_directory(&args.run)?;
-    let [control_path, read_path] = [sockets::CONTROL, sockets::READ].map(|name| args.run.join(name));
+    let [control_path, read_path] = [sockets::CONTROL, client::READ].map(|name| args.run.join(name));
     let mut handed = ListenFds::take([&control_path, &read_path, &args.docker_plugin])?;
     let kernel = Kernel::here().map_err(|error| match error {
         NamespaceError::System { ref source, .. }

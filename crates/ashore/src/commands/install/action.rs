@@ -7,8 +7,8 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use super::group;
 use super::systemctl::{Units, systemctl};
+use super::sysusers;
 use crate::client::Failure;
 use crate::files;
 use crate::out::{complain, line_if_read, say};
@@ -58,8 +58,8 @@ impl fmt::Display for Action {
             Action::RemoveFile(path) => write!(f, "rm {}", path.display()),
             Action::RemoveTree(path) => write!(f, "rm -r {}", path.display()),
             Action::Systemctl(words) => write!(f, "systemctl {}", words.join(" ")),
-            Action::MakeGroup => write!(f, "{}", group::MAKE.join(" ")),
-            Action::RemoveGroup => write!(f, "{}", group::REMOVE.join(" ")),
+            Action::MakeGroup => write!(f, "{}", sysusers::MAKE.join(" ")),
+            Action::RemoveGroup => write!(f, "{}", sysusers::REMOVE.join(" ")),
         }
     }
 }
@@ -127,8 +127,8 @@ impl Action {
             Action::RemoveFile(path) => gone(fs::remove_file(path)),
             Action::RemoveTree(path) => gone(fs::remove_dir_all(path)),
             Action::Systemctl(words) => return systemctl(words).map(|()| Undo::Nothing),
-            Action::MakeGroup => group::run(group::MAKE).map(|()| Undo::RemoveGroup),
-            Action::RemoveGroup => group::run(group::REMOVE).map(|()| Undo::Nothing),
+            Action::MakeGroup => sysusers::run(sysusers::MAKE).map(|()| Undo::RemoveGroup),
+            Action::RemoveGroup => sysusers::run(sysusers::REMOVE).map(|()| Undo::Nothing),
         };
         done.map_err(|error| self.failure(error))
     }
@@ -156,7 +156,7 @@ impl Undo {
             // A directory stays if something else has been put there meanwhile.
             Undo::RemoveDirectory(path) => fs::remove_dir(path),
             Undo::RemoveFile(path) => fs::remove_file(path),
-            Undo::RemoveGroup => group::run(group::REMOVE),
+            Undo::RemoveGroup => sysusers::run(sysusers::REMOVE),
             Undo::Restore { path, content, mode } => replace(&path, &content, mode).map(|_| ()),
         }
     }

@@ -1,21 +1,12 @@
 //! The group whose members may use the read socket. systemd-sysusers makes it from a file, which also records
 //! that Ashore made it: a group that was there before is used, and never removed.
 
-use std::io;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-
 use nix::unistd::Group;
 
 use super::action::Action;
+use super::sysusers::{FILE, SYSUSERS, groupdel};
 use super::{Host, make_directory, unit};
-use crate::sockets::GROUP;
-
-const FILE: &str = "/etc/sysusers.d/ashore.conf";
-const SYSUSERS: &str = "/usr/bin/systemd-sysusers";
-
-pub(super) const MAKE: [&str; 2] = ["systemd-sysusers", FILE];
-pub(super) const REMOVE: [&str; 2] = ["groupdel", GROUP];
+use crate::client::GROUP;
 
 /// The actions that make the group, if there is none and the host can make it.
 pub(super) fn make_actions(host: &Host) -> Vec<Action> {
@@ -65,19 +56,4 @@ fn exists(host: &Host) -> bool {
     groups
         .split(|byte| *byte == b'\n')
         .any(|line| line.split(|byte| *byte == b':').next() == Some(GROUP.as_bytes()))
-}
-
-fn groupdel() -> Option<PathBuf> {
-    ["/usr/sbin/groupdel", "/sbin/groupdel"].into_iter().map(PathBuf::from).find(|path| path.exists())
-}
-
-/// Runs one of the two commands.
-pub(super) fn run(words: [&str; 2]) -> io::Result<()> {
-    let program = if words == REMOVE { groupdel() } else { Some(Path::new(SYSUSERS).to_owned()) };
-    let program = program.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "it is not installed"))?;
-    let output = Command::new(program).arg(words[1]).stdin(Stdio::null()).output()?;
-    if output.status.success() {
-        return Ok(());
-    }
-    Err(io::Error::other(String::from_utf8_lossy(&output.stderr).trim().replace('\n', " ")))
 }

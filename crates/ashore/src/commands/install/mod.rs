@@ -16,6 +16,7 @@ mod action;
 mod group;
 mod init;
 mod systemctl;
+mod sysusers;
 mod uninstall;
 mod unit;
 

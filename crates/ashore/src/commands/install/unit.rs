@@ -5,7 +5,7 @@ use std::path::Path;
 
 use siphasher::sip::SipHasher24;
 
-use crate::sockets::GROUP;
+use crate::client::GROUP;
 
 /// The name of the socket unit.
 pub(super) const SOCKET: &str = "ashore.socket";
