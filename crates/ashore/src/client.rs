@@ -145,11 +145,14 @@ fn connect(client: &ClientArgs, request: &Request) -> Result<UnixStream, Failure
         return Err(Failure::Privilege(format!("only the owner of {control} may use it")));
     }
     let read = client.socket.with_file_name(READ);
-    UnixStream::connect(&read).map_err(|_| {
-        let read = read.display();
-        Failure::Privilege(format!(
-            "only the owner of {control} may use it, and only the group {GROUP} may read at {read}"
-        ))
+    UnixStream::connect(&read).map_err(|source| {
+        let at = read.display();
+        Failure::Privilege(match source.kind() {
+            io::ErrorKind::PermissionDenied => {
+                format!("only the owner of {control} may use it, and only the group {GROUP} may read at {at}")
+            }
+            _ => format!("only the owner of {control} may use it, and {at} cannot be read at: {source}"),
+        })
     })
 }
 

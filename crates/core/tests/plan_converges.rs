@@ -428,8 +428,7 @@ impl World {
                 assert_eq!(link.ipv6_mtu, Some(learned.mtu.unwrap_or(1500).cast_signed()));
             }
         }
-        // No links are left of endpoints that are gone. A link whose parent is missing is left alone until the
-        // parent is back, so it keeps what its container wrote on it.
+        // No links are left of endpoints that are gone. A link without its parent keeps what its container wrote.
         let mut waiting = Vec::new();
         for endpoint in self.state.endpoints.values() {
             if self.model.observed.host.link(&self.state.networks[&endpoint.network].parent).is_none() {
@@ -454,9 +453,7 @@ impl World {
             assert!(self.model.observed.host.routes.is_empty());
         }
     }
-}
 
-impl World {
     /// The VLAN interface exists exactly as long as a network needs it, and is Ashore's unless the user made
     /// one.
     fn check_vlan(&self) {
@@ -470,9 +467,7 @@ impl World {
         }
         assert!(named || there.is_none_or(|vlan| vlan.alias.is_none()), "no network needs it any more");
     }
-}
 
-impl World {
     /// Ashore's own port exists exactly as long as a network needs it, and every port is in its VLAN only.
     fn check_bridge_vlan(&self) {
         let host = &self.model.observed.host;

@@ -480,15 +480,14 @@ impl Inner {
     }
 }
 
+/// Whether a request changes nothing.
 fn only_looks(request: &Request) -> bool {
-    use Request::{CheckPool, ExportState, InspectNetwork, ListNetworks, Plan, Status};
-    matches!(request, ListNetworks | InspectNetwork { .. } | Plan(_) | CheckPool(_) | Status | ExportState)
+    only_reads(request) || matches!(request, Request::Plan(_) | Request::CheckPool(_))
 }
 
 /// Whether a request is answered from a copy of what is known, without the lock.
 fn only_reads(request: &Request) -> bool {
-    use Request::{ExportState, InspectNetwork, ListNetworks, Plan, Status};
-    matches!(request, ListNetworks | InspectNetwork { .. } | Plan(None) | Status | ExportState)
+    request.is_reading() || matches!(request, Request::ExportState)
 }
 
 fn log_steps(plan: &Plan) {

@@ -132,7 +132,7 @@ struct Table {
     claims: Claims,
     announcements: Vec<Announcement>,
     send_queue: RefCell<SendQueue>,
-    ahead: Vec<Prefetch>,
+    prefetch: Vec<Prefetch>,
     leases: Leases,
     /// The receiver of changes to IPv4 leases.
     changes: Changes,
@@ -185,10 +185,10 @@ impl Lan {
         let listening = Listening { lan: self, parent: parent.clone() };
         let Some(link) = host.link(parent) else { return listening };
         let Some(mac) = link.mac else { return listening };
-        let ear = Tap { parent: link.index, mac, shim: None };
+        let tap = Tap { parent: link.index, mac, shim: None };
         let mut table = self.table();
-        table.temporary_taps.entry(parent.clone()).or_insert((ear.clone(), 0)).1 += 1;
-        table.parents.entry(parent.clone()).or_insert(ear);
+        table.temporary_taps.entry(parent.clone()).or_insert((tap.clone(), 0)).1 += 1;
+        table.parents.entry(parent.clone()).or_insert(tap);
         drop(table);
         self.shared.waker.wake();
         listening
@@ -203,7 +203,7 @@ impl Lan {
     pub(crate) fn announce(&self, state: &State, endpoint: &Endpoint) {
         let Some(network) = state.network_of(endpoint) else { return };
         let mut table = self.table();
-        let parents = table.parents.get(&network.parent).map(|ear| ear.mac);
+        let parents = table.parents.get(&network.parent).map(|tap| tap.mac);
         let Some(mac) = endpoint.mac_on_lan().or(parents) else { return };
         for net in &endpoint.addresses {
             let (parent, ip, due) = (network.parent.clone(), net.addr(), Instant::now());
@@ -269,13 +269,13 @@ impl Follower for Lan {
                 let shim = host.tagged(&Tag::Shim(network.parent.clone())).filter(hears);
                 // Siblings answer to the shim's MAC. An answer to the parent's MAC would leave on the wire.
                 let mac = shim.and_then(|shim| shim.mac).or(parent.mac)?;
-                let ear = Tap { parent: parent.index, mac, shim: shim.map(|shim| shim.index) };
-                Some((network.parent.clone(), ear))
+                let tap = Tap { parent: parent.index, mac, shim: shim.map(|shim| shim.index) };
+                Some((network.parent.clone(), tap))
             })
             .collect();
         let temporary_taps = table.temporary_taps.clone();
-        for (parent, (ear, _)) in temporary_taps {
-            table.parents.entry(parent).or_insert(ear);
+        for (parent, (tap, _)) in temporary_taps {
+            table.parents.entry(parent).or_insert(tap);
         }
         // The change may have removed the cause.
         table.unreachable.clear();
@@ -330,8 +330,8 @@ impl Follower for Lan {
         // A lease may still have to be released through a parent that has no network any more.
         for parent in leases.parting().chain(leases6.parting()) {
             if let Some((link, mac)) = host.link(parent).and_then(|link| Some((link.index, link.mac?))) {
-                let ear = Tap { parent: link, mac, shim: None };
-                parents.entry(parent.clone()).or_insert(ear);
+                let tap = Tap { parent: link, mac, shim: None };
+                parents.entry(parent.clone()).or_insert(tap);
             }
         }
         drop(table);
@@ -574,8 +574,8 @@ mod tests {
     fn who_looks_for_what_was_taken_a_moment_ago_is_told_so_a_few_times() {
         let (ip, other) = (IpAddr::from([192, 168, 88, 192]), Mac([2, 0, 0, 0, 0, 2]));
         let eth0: IfName = "eth0".parse().expect("a name");
-        let ear = Tap { parent: 2, mac: Mac([2, 0, 0, 0, 0, 1]), shim: None };
-        let mut table = Table { parents: BTreeMap::from([(eth0.clone(), ear.clone())]), ..Table::default() };
+        let tap = Tap { parent: 2, mac: Mac([2, 0, 0, 0, 0, 1]), shim: None };
+        let mut table = Table { parents: BTreeMap::from([(eth0.clone(), tap.clone())]), ..Table::default() };
         let (until, said) = (Instant::now() + Duration::from_secs(30), RefCell::new(Vec::new()));
         let send = |_: &IfName, frame: &[u8]| {
             said.borrow_mut().push(frame.to_vec());
@@ -592,6 +592,6 @@ mod tests {
             table.hear(&eth0, &probe_frame(other, ip), &send);
         }
         assert_eq!(said.borrow().len(), probes::MOST_TOLD as usize);
-        assert!(said.borrow().iter().all(|frame| *frame == probe_frame(ear.mac, ip)));
+        assert!(said.borrow().iter().all(|frame| *frame == probe_frame(tap.mac, ip)));
     }
 }

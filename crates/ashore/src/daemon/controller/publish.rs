@@ -98,7 +98,7 @@ impl Controller {
             follower.follow(&now);
         }
         if candidates_change {
-            self.lan.look_ahead(self.next_candidates(inner, &now.host));
+            self.lan.prefetch(self.next_candidates(inner, &now.host));
         }
     }
 

@@ -49,8 +49,8 @@ impl Inquiries {
         self.links.retain(|parent, _| parents.contains(parent));
         for parent in parents {
             let link = host.link(parent);
-            let ear = ears.get(parent).filter(|_| link.is_some_and(|link| link.up && link.carrier));
-            let from = ear.and_then(|ear| Some((ear.mac, link_local(host, ear.shim.unwrap_or(ear.parent))?)));
+            let tap = ears.get(parent).filter(|_| link.is_some_and(|link| link.up && link.carrier));
+            let from = tap.and_then(|tap| Some((tap.mac, link_local(host, tap.shim.unwrap_or(tap.parent))?)));
             let Some(inquiring) = self.links.get_mut(parent) else {
                 let inquiring = from.and_then(|_| Some(Inquiring::new(link?.mac?, from)));
                 self.links.extend(inquiring.map(|inquiring| (parent.clone(), inquiring)));

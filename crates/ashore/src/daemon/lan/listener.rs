@@ -109,7 +109,7 @@ impl Listener {
         let mut buffer = [0; 2048];
         let mut table = self.lan.table();
         let mut awaited = false;
-        for (parent, (ear, sockets)) in &self.sockets {
+        for (parent, (tap, sockets)) in &self.sockets {
             for (socket, of_parent) in sockets.iter().rev().zip([true, false]) {
                 for at in 1..=MOST_AT_ONCE {
                     // An error means that the link goes down, which the next reconciliation sees.
@@ -118,7 +118,7 @@ impl Listener {
                         self.behind.insert(parent.clone());
                     }
                     let copies = self.copies.entry(parent.clone()).or_default();
-                    if ear.shim.is_none() || !copies.is_one(of_parent, frame, now) {
+                    if tap.shim.is_none() || !copies.is_one(of_parent, frame, now) {
                         table.hear(parent, frame, &|parent, frame| send(&self.sockets, parent, frame));
                     }
                     awaited |= table.routers.hear(parent, frame);
@@ -194,17 +194,17 @@ fn open<'a>(
     unreachable: &mut BTreeMap<IfName, (Unreachable, Instant)>,
 ) {
     let mut before = std::mem::take(sockets);
-    for (name, ear) in parents {
-        if let Some(there) = before.remove(name).filter(|(there, _)| there == ear) {
+    for (name, tap) in parents {
+        if let Some(there) = before.remove(name).filter(|(there, _)| there == tap) {
             sockets.insert(name.clone(), there);
             continue;
         }
         // The shim comes first: a frame sent through it reaches siblings and the wire. Without a shim, a
         // frame sent through the parent reaches the wire.
-        let links = ear.shim.into_iter().chain([ear.parent]);
+        let links = tap.shim.into_iter().chain([tap.parent]);
         match links.map(|link| PacketSocket::open(namespace, link, filter)).collect() {
             Ok(opened) => {
-                sockets.insert(name.clone(), (ear.clone(), opened));
+                sockets.insert(name.clone(), (tap.clone(), opened));
             }
             // The next turn tries again.
             Err(error) => {

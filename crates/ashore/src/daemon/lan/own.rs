@@ -55,7 +55,7 @@ impl Own {
         let of_parents = parents.keys().filter_map(|parent| host.link(parent)?.mac);
         self.host.0 = host.links.iter().filter_map(|link| link.mac).filter(is_hosts).collect();
         self.host.1 = host.addresses.iter().map(|there| there.net.addr()).collect();
-        self.asking = of_parents.chain(parents.values().map(|ear| ear.mac)).collect();
+        self.asking = of_parents.chain(parents.values().map(|tap| tap.mac)).collect();
         self.hold(state.endpoints.values().flat_map(addresses_of).collect(), now);
     }
 

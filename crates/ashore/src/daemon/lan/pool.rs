@@ -202,8 +202,8 @@ impl Surveys {
                         // Sent from the parent's own MAC, because an access point lets no other through.
                         // Offers are broadcast. The message, not the frame, names the client, which does not
                         // exist.
-                        let Some(ear) = parents.get(&there.parent) else { return there.attended };
-                        let frame = outgoing.frame(ear.mac, Mac::BROADCAST);
+                        let Some(tap) = parents.get(&there.parent) else { return there.attended };
+                        let frame = outgoing.frame(tap.mac, Mac::BROADCAST);
                         if !said(unreachable, &there.parent, send(&there.parent, &frame)) {
                             failed = true;
                             return there.attended;

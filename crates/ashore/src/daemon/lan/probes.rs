@@ -76,8 +76,8 @@ impl Coming {
 
 impl Lan {
     /// Sets the addresses that are kept probed, so that an attach need not wait.
-    pub(crate) fn look_ahead(&self, ahead: Vec<Prefetch>) {
-        self.table().ahead = ahead;
+    pub(crate) fn prefetch(&self, prefetch: Vec<Prefetch>) {
+        self.table().prefetch = prefetch;
         self.shared.waker.wake();
     }
 
@@ -87,14 +87,14 @@ impl Lan {
     pub(crate) fn glance(&self, parent: &IfName, subnet: &IpNet, asks: &[IpAddr]) {
         let mut table = self.table();
         let here = |ip: &&IpAddr| subnet.contains(*ip);
-        let of_parent = |ahead: &&Prefetch| ahead.parent == *parent && ahead.profile != Profile::Off;
+        let of_parent = |prefetch: &&Prefetch| prefetch.parent == *parent && prefetch.profile != Profile::Off;
         let all: Vec<(IpAddr, Profile)> = table
-            .ahead
+            .prefetch
             .iter()
             .filter(of_parent)
-            .flat_map(|ahead| {
-                let next = if asks.is_empty() { ahead.next.as_slice() } else { asks };
-                next.iter().filter(here).map(|ip| (*ip, ahead.profile))
+            .flat_map(|prefetch| {
+                let next = if asks.is_empty() { prefetch.next.as_slice() } else { asks };
+                next.iter().filter(here).map(|ip| (*ip, prefetch.profile))
             })
             .filter(|(ip, profile)| table.is_clear(&(parent.clone(), *ip), *profile, CLEAR_FOR))
             .collect();
@@ -250,8 +250,8 @@ impl Table {
     }
 
     fn begin(&mut self, parent: &IfName, (ip, of): Sought, profile: Profile) {
-        let Some(ear) = self.parents.get(parent) else { return };
-        let (mac, now) = (ear.mac, Instant::now());
+        let Some(tap) = self.parents.get(parent) else { return };
+        let (mac, now) = (tap.mac, Instant::now());
         if let Some(of) = of {
             self.own.comes(ip, of, now);
         }
@@ -289,8 +289,8 @@ impl Table {
 
     /// Begins a look of a single probe.
     fn begin_once(&mut self, parent: &IfName, (ip, of): Sought, profile: Profile, after: Duration) {
-        let Some(ear) = self.parents.get(parent) else { return };
-        let (mac, now) = (ear.mac, Instant::now());
+        let Some(tap) = self.parents.get(parent) else { return };
+        let (mac, now) = (tap.mac, Instant::now());
         if let Some(of) = of {
             self.own.comes(ip, of, now);
         }
@@ -302,10 +302,12 @@ impl Table {
     pub(super) fn begin_ahead(&mut self) {
         let now = Instant::now();
         let due: Vec<(IfName, IpAddr, Profile)> = self
-            .ahead
+            .prefetch
             .iter()
-            .filter(|ahead| ahead.profile != Profile::Off)
-            .flat_map(|ahead| ahead.ips.iter().map(|ip| (ahead.parent.clone(), *ip, ahead.profile)))
+            .filter(|prefetch| prefetch.profile != Profile::Off)
+            .flat_map(|prefetch| {
+                prefetch.ips.iter().map(|ip| (prefetch.parent.clone(), *ip, prefetch.profile))
+            })
             .filter(|(parent, ip, profile)| {
                 let key = (parent.clone(), *ip);
                 self.unreachable.get(parent).is_none_or(|(_, since)| since.elapsed() >= UNREACHABLE_FOR)
@@ -331,9 +333,9 @@ impl Table {
             return;
         };
         let (parent, ip) = key;
-        let Some(ear) = self.parents.get(parent) else { return };
+        let Some(tap) = self.parents.get(parent) else { return };
         coming.left -= 1;
-        let told = self.send_queue.get_mut().send(parent, &probe_frame(ear.mac, *ip), now, send);
+        let told = self.send_queue.get_mut().send(parent, &probe_frame(tap.mac, *ip), now, send);
         said_or_waits(&mut self.unreachable, parent, told);
     }
 
@@ -454,8 +456,8 @@ mod tests {
 
     /// Probes for `count` addresses to the end, with the given sender.
     fn look_for(count: u8, send: &Send) -> Table {
-        let ear = Tap { parent: 2, mac: Mac([2, 0, 0, 0, 0, 1]), shim: None };
-        let mut table = Table { parents: BTreeMap::from([(eth0(), ear)]), ..Table::default() };
+        let tap = Tap { parent: 2, mac: Mac([2, 0, 0, 0, 0, 1]), shim: None };
+        let mut table = Table { parents: BTreeMap::from([(eth0(), tap)]), ..Table::default() };
         for last in 1..=count {
             table.begin(&eth0(), (IpAddr::from([192, 168, 88, last]), None), Profile::Quick);
         }

@@ -134,7 +134,7 @@ impl Routers {
                     Action::News => news.push(parent.clone()),
                     // A solicitation that cannot be sent is treated like one that is lost.
                     Action::Solicit => {
-                        let mac = parents.get(parent).filter(|_| followed.up).map(|ear| ear.mac);
+                        let mac = parents.get(parent).filter(|_| followed.up).map(|tap| tap.mac);
                         if let Some(Err(error)) = mac.map(|mac| send(parent, &router_solicitation(mac))) {
                             tracing::debug!(%parent, "cannot send a router solicitation: {error}");
                         }
