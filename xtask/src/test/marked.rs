@@ -53,7 +53,14 @@ impl Machine {
             {
                 let (well, how) = (status == "0", format!("exit status: {status}"));
                 let output = std::mem::take(&mut output);
-                tell(Ended { name: program.name.clone(), output, well, how, took: began.elapsed() });
+                tell(Ended {
+                    name: program.name.clone(),
+                    output,
+                    well,
+                    how,
+                    took: began.elapsed(),
+                    processor: None,
+                });
                 began = Instant::now();
                 return;
             }
@@ -66,7 +73,14 @@ impl Machine {
         for program in left {
             let how = "the virtual machine ended before the program did".to_owned();
             let output = std::mem::take(&mut output);
-            tell(Ended { name: program.name.clone(), output, well: false, how, took: began.elapsed() });
+            tell(Ended {
+                name: program.name.clone(),
+                output,
+                well: false,
+                how,
+                took: began.elapsed(),
+                processor: None,
+            });
         }
     }
 }

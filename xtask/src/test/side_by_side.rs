@@ -8,6 +8,8 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use nix::unistd::{Pid, SysconfVar, sysconf};
 
 use super::Ground;
 use super::marked::{Machine, is_marked};
@@ -84,10 +86,25 @@ pub(super) fn run_one(program: &Program, ground: &Ground) -> anyhow::Result<Ende
     drop(command);
     let mut output = Vec::new();
     read.read_to_end(&mut output)?;
+    let processor = processor_time(child.id());
     let status = child.wait()?;
     let output = String::from_utf8_lossy(&output).into_owned();
     let (name, how) = (program.name.clone(), status.to_string());
-    Ok(Ended { name, output, well: status.success(), how, took: began.elapsed() })
+    Ok(Ended { name, output, well: status.success(), how, took: began.elapsed(), processor })
+}
+
+/// The processor time that a child and all its descendants have used, once it has ended and before it is reaped.
+/// The descendants are its own: the program is the first process of a PID namespace. `None` if the kernel does
+/// not tell.
+fn processor_time(child: u32) -> Option<Duration> {
+    let pid = Pid::from_raw(child.try_into().ok()?);
+    waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT).ok()?;
+    let stat = std::fs::read_to_string(format!("/proc/{child}/stat")).ok()?;
+    // After the name come the state and 10 other fields, then utime, stime, cutime, cstime (proc(5)).
+    let (_, fields) = stat.rsplit_once(") ")?;
+    let ticks: u64 = fields.split(' ').skip(11).take(4).filter_map(|word| word.parse::<u64>().ok()).sum();
+    let a_second = sysconf(SysconfVar::CLK_TCK).ok()??;
+    Some(Duration::from_secs(ticks / u64::try_from(a_second).ok()?))
 }
 
 /// How busy the machine is.

@@ -13,6 +13,9 @@ pub(super) struct Ended {
     /// How it ended, in words.
     pub(super) how: String,
     pub(super) took: Duration,
+    /// The processor time of all its processes. `None` if it is not known, as for what ran in the virtual
+    /// machine.
+    pub(super) processor: Option<Duration>,
 }
 
 /// A program that failed.
@@ -32,16 +35,16 @@ pub(super) struct Tally {
     pub(super) broken: Vec<Broken>,
     /// What could not run and why, as the tests reported it.
     pub(super) cannot_run: Vec<String>,
-    took: Vec<(Duration, String)>,
+    took: Vec<(Duration, Option<Duration>, String)>,
 }
 
 impl Tally {
     /// Prints a program's output and counts its results.
     pub(super) fn take(&mut self, ended: Ended) {
         println!(
-            "\n== {} ({} s)\n{}",
+            "\n== {} ({})\n{}",
             ended.name,
-            ended.took.as_secs(),
+            times(ended.took, ended.processor),
             without_names(&ended.output).trim_end()
         );
         self.add(ended);
@@ -67,17 +70,26 @@ impl Tally {
             self.failed += usize::from(!with_result);
             self.broken.push(Broken { name: ended.name.clone(), how, tests: failures(&ended.output) });
         }
-        self.took.push((ended.took, ended.name));
+        self.took.push((ended.took, ended.processor, ended.name));
     }
 
-    /// The ten programs that took longest, one per line.
+    /// The ten programs that took longest, one per line, with the processor time that each used.
     pub(super) fn longest(&mut self) -> String {
         self.took.sort();
         let longest = self.took.iter().rev().take(10);
-        let lines: Vec<String> =
-            longest.map(|(took, name)| format!("  {:>4} s  {name}", took.as_secs())).collect();
+        let lines: Vec<String> = longest
+            .map(|(took, processor, name)| format!("  {name}: {}", times(*took, *processor)))
+            .collect();
         lines.join("\n")
     }
+}
+
+fn times(took: Duration, processor: Option<Duration>) -> String {
+    let took = took.as_secs();
+    processor.map_or_else(
+        || format!("{took} s"),
+        |used| format!("{took} s, {} s of processor time", used.as_secs()),
+    )
 }
 
 impl fmt::Display for Broken {
@@ -119,7 +131,14 @@ mod tests {
 
     fn ended(output: &str, well: bool) -> Ended {
         let how = "exit status: 101".to_owned();
-        Ended { name: "ashore/some".into(), output: output.into(), well, how, took: Duration::ZERO }
+        Ended {
+            name: "ashore/some".into(),
+            output: output.into(),
+            well,
+            how,
+            took: Duration::ZERO,
+            processor: None,
+        }
     }
 
     #[test]

@@ -138,8 +138,14 @@ impl Home {
         serde_json::from_str(&json).unwrap()
     }
 
+    /// The status, once no request is being carried out.
     pub fn status(&self) -> serde_json::Value {
-        serde_json::from_str(&self.ok("status --json")).unwrap()
+        let mut status = serde_json::Value::Null;
+        eventually("the daemon is at rest", || {
+            status = serde_json::from_str(&self.ok("status --json")).unwrap();
+            !status["troubles"].to_string().contains("requests are being carried out right now")
+        });
+        status
     }
 
     /// Changes something on the host, so that the daemon observes it now. Without a change, the daemon does

@@ -21,19 +21,24 @@ use super::plans::shown;
 use super::{Controller, Inner, all_netns};
 
 impl Controller {
-    /// Reports what is so, also while a request holds the lock.
+    /// Reports what is so, also while a request holds the lock. Then the kernel is compared with a state that it
+    /// is on its way to. The differences are no troubles: a link that is still to be made has not been taken away.
     pub(super) fn status(&self) -> Result<Reply, Refusal> {
-        let (mut status, settled) = self.read(|inner| self.status_of(inner))?;
-        if !settled {
+        let ((mut status, differences), settled) = self.read(|inner| self.status_of(inner))?;
+        if settled {
+            status.troubles.extend(differences);
+        } else {
             status.troubles.push(
-                "requests are being carried out right now, and what is pending may be their work; try again in a moment"
+                "requests are being carried out right now: what is pending may be their work, and what else the kernel \
+                 has differently is not told; try again in a moment"
                     .to_owned(),
             );
         }
         Ok(Reply::Status(status))
     }
 
-    fn status_of(&self, inner: &Inner) -> Result<Status, Refusal> {
+    /// Returns the status, and apart from it the troubles that are differences between the kernel and the state.
+    fn status_of(&self, inner: &Inner) -> Result<(Status, Vec<String>), Refusal> {
         let observed = inner.observe(&all_netns(inner.state()))?;
         let wanted = desired(&inner.state_to_come(&observed), &observed);
         let mut plan = plan(&wanted, &observed);
@@ -74,10 +79,7 @@ impl Controller {
             .on_trial()
             .into_iter()
             .chain(inner.unreadable(&observed))
-            .chain(inner.astray(&wanted, &observed))
-            .chain(inner.lookalikes(&observed))
             .chain(inner.unowned_troubles())
-            .chain(blocked)
             .chain(inner.unlinked_troubles())
             .chain(inner.removed_troubles())
             .chain(inner.stranger_troubles())
@@ -85,17 +87,26 @@ impl Controller {
             .chain(self.not_themselves(inner))
             .chain(self.lists.troubles())
             .chain(self.unadvertised(inner.state()))
-            .chain(waiting)
-            .chain(inner.state().networks.values().filter_map(|one| one.trouble_of_parent(&observed.host)))
-            .chain(inner.state().networks.values().filter_map(|one| one.trouble_of_subnets(&observed.host)))
-            .chain(inner.state().networks.values().filter_map(|one| one.trouble_of_arp(&observed.host)))
-            .chain(cut)
             .chain(pools)
             .chain(claimed)
             .chain(unreachable)
-            .chain(altered);
-        let troubles = troubles.chain(failed).chain(stopped).collect();
-        Ok(Status {
+            .chain(failed)
+            .chain(stopped)
+            .collect();
+        let networks = || inner.state().networks.values();
+        let differences = inner
+            .astray(&wanted, &observed)
+            .into_iter()
+            .chain(inner.lookalikes(&observed))
+            .chain(blocked)
+            .chain(waiting)
+            .chain(networks().filter_map(|one| one.trouble_of_parent(&observed.host)))
+            .chain(networks().filter_map(|one| one.trouble_of_subnets(&observed.host)))
+            .chain(networks().filter_map(|one| one.trouble_of_arp(&observed.host)))
+            .chain(cut)
+            .chain(altered)
+            .collect();
+        let status = Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             networks: inner
@@ -107,7 +118,8 @@ impl Controller {
             endpoints,
             pending: shown(plan.steps),
             troubles,
-        })
+        };
+        Ok((status, differences))
     }
 
     /// Reports claims on addresses that are in use, and endpoints that have another address because a machine
