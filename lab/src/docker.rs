@@ -18,6 +18,9 @@ use crate::world::{Machine, WorldError};
 /// How long the engine may take until its first answer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The last words of a dockerd that has waited 15 s for its containerd, which takes longer on a very busy machine.
+const IMPATIENT: &str = "timeout waiting for containerd to start\n";
+
 /// A running engine. Dropping it kills the engine with all its containers.
 pub struct Docker {
     /// Keeps the namespaces open.
@@ -94,6 +97,25 @@ impl Docker {
 
     /// Starts dockerd with options in addition to the lab's own.
     pub fn start_dockerd_with(&mut self, machine: &Machine, options: &[&str]) -> Result<(), WorldError> {
+        let end = Instant::now() + PATIENCE;
+        let mut dockerd = self.spawn_dockerd(machine, options)?;
+        // Run the docker command only once the socket accepts connections, because each run starts a large
+        // program.
+        while UnixStream::connect(self.socket()).is_err() || self.run(&["version"])?.code != Some(0) {
+            let has_ended = dockerd.try_wait()?.is_some();
+            let log = self.log();
+            if has_ended && log.ends_with(IMPATIENT) && Instant::now() < end {
+                dockerd = self.spawn_dockerd(machine, options)?;
+            } else if has_ended || Instant::now() > end {
+                return Err(io::Error::other(format!("dockerd does not answer: {log}")).into());
+            }
+            sleep(Duration::from_millis(50));
+        }
+        self.dockerd = Some(dockerd);
+        Ok(())
+    }
+
+    fn spawn_dockerd(&self, machine: &Machine, options: &[&str]) -> Result<Child, WorldError> {
         let log =
             std::fs::File::options().create(true).append(true).open(self.directory.join("dockerd.log"))?;
         let mut command = machine.command("nsenter")?;
@@ -104,19 +126,7 @@ impl Docker {
         command.args(["--host", "unix:///run/docker.sock"]);
         command.args(["--iptables=false", "--ip6tables=false", "--bridge=none", "--storage-driver=vfs"]);
         command.args(options).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        let mut dockerd = command.spawn()?;
-        let end = Instant::now() + PATIENCE;
-        // Run the docker command only once the socket accepts connections, because each run starts a large
-        // program.
-        while UnixStream::connect(self.socket()).is_err() || self.run(&["version"])?.code != Some(0) {
-            if dockerd.try_wait()?.is_some() || Instant::now() > end {
-                let log = self.log();
-                return Err(io::Error::other(format!("dockerd does not answer: {log}")).into());
-            }
-            sleep(Duration::from_millis(50));
-        }
-        self.dockerd = Some(dockerd);
-        Ok(())
+        Ok(command.spawn()?)
     }
 
     /// Adds the arguments that make `nsenter` enter the engine's namespaces.

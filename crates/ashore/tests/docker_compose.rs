@@ -4,7 +4,7 @@ mod home;
 
 use std::path::PathBuf;
 
-use home::site::{Site, on_every_engine};
+use home::site::{Site, on_an_engine};
 use home::{HOST, eventually, ip, reaches};
 
 const EXAMPLE: &str = include_str!("../../../examples/compose/compose.yaml");
@@ -24,7 +24,7 @@ fn example(site: &Site) -> [PathBuf; 2] {
 
 #[test]
 fn services_keep_their_addresses_and_macs_by_name_and_leave_nothing() {
-    on_every_engine("docker compose", |site| {
+    on_an_engine("docker compose", |site| {
         let home = &site.home;
         let files = example(site);
         let compose = |command: &str| {
@@ -83,7 +83,7 @@ fn services_keep_their_addresses_and_macs_by_name_and_leave_nothing() {
 
 #[test]
 fn a_network_that_was_moved_goes_on_and_is_made_anew_on_the_parent_that_is_there() {
-    on_every_engine("docker compose, moved", |site| {
+    on_an_engine("docker compose, moved", |site| {
         let home = &site.home;
         let directory = home.directory.path().join("moved");
         std::fs::create_dir_all(&directory).unwrap();

@@ -4,7 +4,7 @@ mod home;
 
 use std::time::Duration;
 
-use home::site::{Site, on_every_engine};
+use home::site::{Site, on_an_engine, on_every_engine};
 use home::{HOST, comes_true, eventually, ip, reaches, type_on};
 
 /// The answers of the engine's own DNS for a name inside a container, without the server's address.
@@ -136,7 +136,7 @@ fn containers_find_each_other_by_name_and_come_and_go_while_they_run() {
 
 #[test]
 fn an_address_that_a_user_chose_is_left_to_its_container_which_starts_last() {
-    on_every_engine("docker, chosen address", |site| {
+    on_an_engine("docker, chosen address", |site| {
         site.create_lan();
         let chosen = "192.168.88.192";
         site.ok(&format!("create --init --name fixed --network lan --ip {chosen} box sleep 1000"));
@@ -219,7 +219,7 @@ fn the_host_reaches_what_is_made_anew_with_another_mac_as_soon_as_it_runs() {
 
 #[test]
 fn a_network_goes_along_with_its_parents_name_or_it_is_told_what_helps() {
-    on_every_engine("docker, renamed parent", |site| {
+    on_an_engine("docker, renamed parent", |site| {
         let rename = |site: &Site, from: &str, to: &str| {
             for step in [format!("set {from} down"), format!("set {from} name {to}"), format!("set {to} up")]
             {
@@ -260,7 +260,7 @@ fn a_network_goes_along_with_its_parents_name_or_it_is_told_what_helps() {
 
 #[test]
 fn another_nic_takes_the_place_of_one_while_containers_run() {
-    on_every_engine("docker, another NIC", |site| {
+    on_an_engine("docker, another NIC", |site| {
         site.create_lan();
         site.start("web", "");
         let at = site.address_of("web");

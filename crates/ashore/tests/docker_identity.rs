@@ -5,7 +5,7 @@ mod home;
 
 use std::time::Duration;
 
-use home::site::{Site, on_every_engine};
+use home::site::{Site, on_an_engine, on_every_engine};
 use home::together::{Place, ROUNDS, Together, rounds, start_at_once};
 use home::{comes_true, eventually, ip, reaches};
 
@@ -84,7 +84,7 @@ fn where_all_addresses_of_the_range_are_some_containers_they_change_places_until
 
 #[test]
 fn of_two_subnets_each_address_is_the_containers_own() {
-    on_every_engine("docker, started at once, dual stack", |site| {
+    on_an_engine("docker, started at once, dual stack", |site| {
         site.ok("network create -d ashore --ipam-driver ashore --subnet 192.168.88.0/24 --ip-range 192.168.88.192/27 \
                  --gateway 192.168.88.1 --ipv6 --subnet fd88::/64 --ip-range fd88::c0/123 --gateway fd88::1 \
                  -o parent=eth0 lan");
@@ -103,7 +103,7 @@ fn of_two_subnets_each_address_is_the_containers_own() {
 
 #[test]
 fn on_each_of_two_networks_a_container_is_itself() {
-    on_every_engine("docker, started at once, two networks", |site| {
+    on_an_engine("docker, started at once, two networks", |site| {
         // The LAN has two subnets.
         site.home.nas.add_address("eth0", "10.77.0.9/24".parse().unwrap()).unwrap();
         site.create_lan();
@@ -173,7 +173,7 @@ fn disconnected(site: &Site) -> Vec<std::path::PathBuf> {
 
 #[test]
 fn a_container_that_gets_anothers_chosen_address_harms_neither() {
-    on_every_engine("docker, a chosen address moves", |site| {
+    on_an_engine("docker, a chosen address moves", |site| {
         site.create_lan();
         site.start("files", "--ip 192.168.88.215");
         site.start("web", "");
@@ -200,7 +200,7 @@ fn a_container_that_gets_anothers_chosen_address_harms_neither() {
 
 #[test]
 fn a_container_that_is_renamed_takes_its_address_along() {
-    on_every_engine("docker, rename", |site| {
+    on_an_engine("docker, rename", |site| {
         site.create_lan();
         site.start("web", "");
         let before = site.address_of("web");
@@ -220,7 +220,7 @@ fn a_container_that_is_renamed_takes_its_address_along() {
 
 #[test]
 fn a_container_that_gets_the_name_of_one_that_still_runs_is_another() {
-    on_every_engine("docker, a name is handed on", |site| {
+    on_an_engine("docker, a name is handed on", |site| {
         site.create_lan();
         site.start("web", "");
         let before = site.address_of("web");
@@ -249,7 +249,7 @@ fn a_container_that_gets_the_name_of_one_that_still_runs_is_another() {
 
 #[test]
 fn a_stopped_container_beside_it_leaves_no_doubt() {
-    on_every_engine("docker, stopped siblings", |site| {
+    on_an_engine("docker, stopped siblings", |site| {
         site.create_lan();
         for name in ["web", "old", "older"] {
             site.start(name, "");
@@ -267,7 +267,7 @@ fn a_stopped_container_beside_it_leaves_no_doubt() {
 
 #[test]
 fn what_is_forgotten_is_free_again() {
-    on_every_engine("docker, forget", |site| {
+    on_an_engine("docker, forget", |site| {
         site.create_lan();
         site.start("web", "--ip 192.168.88.200");
         let (code, said) = site.refused("forget web");
@@ -293,7 +293,7 @@ fn alike() -> [String; 2] {
 
 #[test]
 fn names_that_begin_alike_keep_what_each_had() {
-    on_every_engine("docker, long names", |site| {
+    on_an_engine("docker, long names", |site| {
         site.create_lan();
         let [one, other] = &alike();
         for name in [one, other] {
@@ -316,7 +316,7 @@ fn names_that_begin_alike_keep_what_each_had() {
 
 #[test]
 fn a_long_name_keeps_what_an_earlier_version_gave_it() {
-    on_every_engine("docker, long names of an earlier version", |site| {
+    on_an_engine("docker, long names of an earlier version", |site| {
         site.create_lan();
         let [one, other] = &alike();
         // Other containers have had addresses, so a new name would not get the same one by chance.

@@ -6,7 +6,7 @@ mod home;
 use std::collections::BTreeSet;
 
 use home::fake_engine::FakeEngine;
-use home::site::{Site, on_engine, on_every_engine};
+use home::site::{Site, on_an_engine, on_engine};
 use home::{eventually, ip, mac_known_to, reaches, who_answers};
 use serde_json::json;
 
@@ -38,7 +38,7 @@ impl Lan {
 
 #[test]
 fn a_bridge_does_not_get_the_routers_address() {
-    on_every_engine("docker, no -d ashore", |site| {
+    on_an_engine("docker, no -d ashore", |site| {
         let lan = Lan::of(site);
         lan.is_safe_from(site, "--subnet 192.168.88.0/24");
         lan.is_safe_from(site, NAMED);
@@ -96,7 +96,7 @@ fn a_bridge_does_not_get_the_routers_address() {
 
 #[test]
 fn nor_does_one_of_compose() {
-    on_every_engine("docker compose, no driver", |site| {
+    on_an_engine("docker compose, no driver", |site| {
         let lan = Lan::of(site);
         let file = site.home.directory.path().join("nas/compose.yaml");
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();
@@ -152,7 +152,7 @@ fn a_network_of_another_driver_is_shown_until_it_is_removed_and_gets_no_addresse
 /// A network that is only a template has no driver, so this does not apply to it.
 #[test]
 fn a_template_with_ashores_ipam_is_no_mistake() {
-    on_every_engine("docker, config-only networks", |site| {
+    on_an_engine("docker, config-only networks", |site| {
         site.ok(&format!(
             "network create --config-only --ipam-driver ashore {NAMED} --ip-range 192.168.88.192/27 template"
         ));

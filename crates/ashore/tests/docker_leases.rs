@@ -6,7 +6,7 @@ use ashore_lab::Engines;
 use ashore_wire::dhcp4::code;
 use home::dhcp::Server;
 use home::scripted::{Question, Reply, Scripted};
-use home::site::{Site, on_engine, on_every_engine};
+use home::site::{Site, on_an_engine, on_engine, on_every_engine};
 use home::together::{Place, Together, rounds};
 use home::{eventually, ip, reaches};
 
@@ -106,7 +106,7 @@ fn the_lease_brings_the_router_that_the_host_does_not_know() {
 
 #[test]
 fn an_address_asked_for_is_the_servers_to_give() {
-    on_every_engine("docker, leases, asked for", |site| {
+    on_an_engine("docker, leases, asked for", |site| {
         // Docker accepts a chosen address only on a subnet that its user gave.
         let _server = serve_with(site, "--subnet 192.168.88.0/24 --gateway 192.168.88.1 -o parent=eth0");
         site.start("web", "--ip 192.168.88.110");
@@ -146,7 +146,7 @@ fn ten_at_once_get_an_address_each() {
 
 #[test]
 fn a_mac_that_its_user_chose_is_the_one_that_the_server_sees_where_the_engine_tells() {
-    on_every_engine("docker, leases, own MAC", |site| {
+    on_an_engine("docker, leases, own MAC", |site| {
         let server = serve(site);
         site.start("web", "--mac-address 02:42:aa:00:00:01");
         let (at, mac) = site.address_of("web");
@@ -203,7 +203,7 @@ fn containers_that_start_at_once_have_their_leases_by_their_own_macs_every_time(
 
 #[test]
 fn a_leased_and_a_chosen_network_share_the_whole_subnet() {
-    on_every_engine("docker, leases, beside", |site| {
+    on_an_engine("docker, leases, beside", |site| {
         let whole = "--subnet 192.168.88.0/24 --gateway 192.168.88.1 -o parent=eth0";
         site.ok(&format!("network create -d ashore --ipam-driver ashore {whole} own"));
         let server = serve_with(site, &format!("{whole} --ipam-opt release=on_stop"));
@@ -244,7 +244,7 @@ fn a_lease_is_given_back_when_its_container_is_removed_and_not_when_it_stops() {
 
 #[test]
 fn without_a_server_it_has_an_address_of_the_range_and_afterwards_the_routers_again() {
-    on_every_engine("docker, leases, fallback in between", |site| {
+    on_an_engine("docker, leases, fallback in between", |site| {
         let network =
             "--subnet 192.168.88.0/24 --gateway 192.168.88.1 --ip-range 192.168.88.192/28 -o parent=eth0";
         let server =
@@ -280,7 +280,7 @@ fn without_a_server_it_has_an_address_of_the_range_and_afterwards_the_routers_ag
 
 #[test]
 fn another_router_at_the_renewal_is_the_containers_too() {
-    on_every_engine("docker, leases, another router", |site| {
+    on_an_engine("docker, leases, another router", |site| {
         let (at, other) = ([192, 168, 88, 100].into(), [192, 168, 88, 50]);
         let good = move |question: &Question| question.good(at, 10).map(Reply::now).into_iter().collect();
         let server = Scripted::on(&site.home.router, good);
@@ -300,7 +300,7 @@ fn another_router_at_the_renewal_is_the_containers_too() {
 
 #[test]
 fn a_router_outside_of_the_containers_subnet_is_its_default_route() {
-    on_every_engine("docker, leases, a far router", |site| {
+    on_an_engine("docker, leases, a far router", |site| {
         site.home.router.add_address("eth0", "10.9.9.1/24".parse().unwrap()).unwrap();
         // With a /32 lease all traffic goes through the router, also to the LAN.
         site.home.router.set_ipv4_conf("all", "forwarding", 1).unwrap();

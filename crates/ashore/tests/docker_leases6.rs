@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use ashore_lab::Engines;
 use home::dhcp::Server;
-use home::site::{Site, on_every_engine};
+use home::site::{Site, on_an_engine};
 use home::{addresses, eventually, reaches};
 
 /// A container's address from the server's pool, once it answers the laptop.
@@ -22,7 +22,7 @@ fn leased(site: &Site, name: &str) -> IpAddr {
 
 #[test]
 fn a_container_keeps_its_lease_through_restarts_and_removal_until_it_is_forgotten() {
-    on_every_engine("docker, leases6", |site| {
+    on_an_engine("docker, leases6", |site| {
         let (engines, directory) = (Engines::find().unwrap(), site.home.directory.path());
         let pool = "fd88::100,fd88::1ff,64,10m";
         let server = Server::dnsmasq(&engines, &site.home.router, directory, pool, &["--enable-ra"]);

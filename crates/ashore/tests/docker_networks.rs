@@ -4,7 +4,7 @@ mod home;
 
 use std::collections::BTreeSet;
 
-use home::site::{Site, on_every_engine};
+use home::site::{Site, on_an_engine};
 use home::{HOST, eventually, ip, reaches};
 
 const CREATE: &str =
@@ -24,7 +24,7 @@ fn start_on(site: &Site, networks: &[&str]) -> Vec<String> {
 
 #[test]
 fn networks_share_a_parent_and_even_their_ranges_and_never_an_address() {
-    on_every_engine("docker, overlapping networks", |site| {
+    on_an_engine("docker, overlapping networks", |site| {
         let ranges = [
             ("whole", ""),
             ("all", ""),
@@ -70,7 +70,7 @@ fn networks_share_a_parent_and_even_their_ranges_and_never_an_address() {
 
 #[test]
 fn passthru_shares_its_parent_with_nobody() {
-    on_every_engine("docker, passthru", |site| {
+    on_an_engine("docker, passthru", |site| {
         // A NIC that the host itself does not use.
         for address in ["192.168.88.9/24", "fd88::9/64"] {
             site.home.nas.del_address("eth0", address.parse().unwrap()).unwrap();
@@ -92,7 +92,7 @@ fn passthru_shares_its_parent_with_nobody() {
 
 #[test]
 fn networks_and_what_they_know_outlive_the_engine() {
-    on_every_engine("docker, the engine restarts", |site| {
+    on_an_engine("docker, the engine restarts", |site| {
         site.create_lan();
         site.ok(
             "network create -d ashore --subnet 192.168.88.0/24 --gateway 192.168.88.1 -o parent=eth0 own",
@@ -119,7 +119,7 @@ fn networks_and_what_they_know_outlive_the_engine() {
 
 #[test]
 fn a_parent_that_is_down_refuses_new_networks_and_takes_its_containers_up_again() {
-    on_every_engine("docker, parent down", |site| {
+    on_an_engine("docker, parent down", |site| {
         let home = &site.home;
         let parent = |up: bool| {
             home.nas.set_up("eth0", up).unwrap();
@@ -154,7 +154,7 @@ fn a_parent_that_is_down_refuses_new_networks_and_takes_its_containers_up_again(
 
 #[test]
 fn no_mac_is_used_twice_and_one_that_was_chosen_stays() {
-    on_every_engine("docker, MACs", |site| {
+    on_an_engine("docker, MACs", |site| {
         site.create_lan();
         site.start("one", "");
         let one = site.address_of("one");
@@ -180,7 +180,7 @@ fn no_mac_is_used_twice_and_one_that_was_chosen_stays() {
 
 #[test]
 fn ten_containers_that_start_at_once_have_ten_addresses() {
-    on_every_engine("docker, ten at once", |site| {
+    on_an_engine("docker, ten at once", |site| {
         site.create_lan();
         let names: Vec<String> = (0..10).map(|n| format!("many{n}")).collect();
         let docker = &site.docker;
@@ -209,7 +209,7 @@ fn ten_containers_that_start_at_once_have_ten_addresses() {
 /// Hosts with Unraid and Proxmox are built like this, and hosts after `ashore bridge adopt`.
 #[test]
 fn where_the_parent_is_a_bridge_of_the_hosts_nothing_needs_to_be_said_of_it() {
-    on_every_engine("docker, on a bridge", |site| {
+    on_an_engine("docker, on a bridge", |site| {
         let home = &site.home;
         home.bridge();
         let lan =

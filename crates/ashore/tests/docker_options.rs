@@ -2,7 +2,7 @@
 
 mod home;
 
-use home::site::{Site, on_every_engine};
+use home::site::{Site, on_an_engine};
 use home::{does_not_reach, eventually, ip, mac_known_to, reaches};
 
 const CREATE: &str = "network create -d ashore --ipam-driver ashore";
@@ -19,7 +19,7 @@ fn address6_of(site: &Site, container: &str) -> String {
 
 #[test]
 fn an_interface_has_the_name_and_the_sysctls_that_were_asked_for() {
-    on_every_engine("docker, endpoint options", |site| {
+    on_an_engine("docker, endpoint options", |site| {
         site.create_lan();
         let run = |name: &str, option: &str| {
             format!("run -d --init --name {name} --network name=lan,driver-opt={option} box sleep 1000")
@@ -59,7 +59,7 @@ fn an_interface_has_the_name_and_the_sysctls_that_were_asked_for() {
 
 #[test]
 fn addresses_and_macs_are_those_that_were_asked_for() {
-    on_every_engine("docker, addresses and MACs", |site| {
+    on_an_engine("docker, addresses and MACs", |site| {
         let home = &site.home;
         site.ok(&format!(
             "{CREATE} {LAN} --ip-range 192.168.88.192/30 {LAN6} --ip-range fd88::c0/124 -o parent=eth0 \
@@ -114,7 +114,7 @@ fn addresses_and_macs_are_those_that_were_asked_for() {
 
 #[test]
 fn each_option_of_a_network_does_what_it_says() {
-    on_every_engine("docker, network options", |site| {
+    on_an_engine("docker, network options", |site| {
         let home = &site.home;
         let create =
             |options: &str, name: &str| site.ok(&format!("{CREATE} {options} -o parent=eth0 {name}"));
@@ -168,7 +168,7 @@ fn each_option_of_a_network_does_what_it_says() {
 
 #[test]
 fn a_second_subnet_on_the_wire_is_a_subnet_like_the_first() {
-    on_every_engine("docker, several subnets", |site| {
+    on_an_engine("docker, several subnets", |site| {
         let home = &site.home;
         for (machine, last) in [(&home.router, 1), (&home.laptop, 50)] {
             machine.add_address("eth0", format!("192.168.89.{last}/24").parse().unwrap()).unwrap();
@@ -198,7 +198,7 @@ fn a_second_subnet_on_the_wire_is_a_subnet_like_the_first() {
 
 #[test]
 fn a_network_that_would_be_on_no_lan_is_refused_with_what_helps() {
-    on_every_engine("docker, no LAN", |site| {
+    on_an_engine("docker, no LAN", |site| {
         // The built-in driver creates a dummy parent for these.
         site.engine_refuses(
             "network create -d ashore --internal --subnet 10.7.0.0/24 --gateway 10.7.0.1 lan",

@@ -2,7 +2,7 @@
 
 mod home;
 
-use home::site::on_every_engine;
+use home::site::on_an_engine;
 use home::together::{Together, rounds};
 use home::{HOST, eventually, ip, mac_known_to, reaches};
 
@@ -11,7 +11,7 @@ const CREATE: &str =
 
 #[test]
 fn a_container_has_its_name_its_mac_and_its_host() {
-    on_every_engine("docker's own IPAM", |site| {
+    on_an_engine("docker's own IPAM", |site| {
         let home = &site.home;
         site.ok(&CREATE.replace(" -o", " --ipv6 --subnet fd88::/64 --gateway fd88::1 -o"));
         // A stopped container is on the network too, but is not the one that starts.
@@ -54,7 +54,7 @@ fn a_container_has_its_name_its_mac_and_its_host() {
 
 #[test]
 fn containers_that_start_at_once_keep_their_macs_every_time() {
-    on_every_engine("docker's own IPAM, started at once", |site| {
+    on_an_engine("docker's own IPAM, started at once", |site| {
         site.ok(CREATE);
         site.start("web", "--restart always");
         site.start("db", "--restart always");
@@ -78,7 +78,7 @@ fn containers_that_start_at_once_keep_their_macs_every_time() {
 
 #[test]
 fn an_address_that_another_machine_has_is_refused_with_what_helps() {
-    on_every_engine("docker's own IPAM, conflicts", |site| {
+    on_an_engine("docker's own IPAM, conflicts", |site| {
         site.home.laptop.add_address("eth0", "192.168.88.2/24".parse().unwrap()).unwrap();
         site.ok(CREATE);
         site.engine_refuses(

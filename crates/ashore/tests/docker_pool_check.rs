@@ -5,7 +5,7 @@ mod home;
 use ashore_lab::Engines;
 use home::dhcp::Server;
 use home::frames::{Frames, What};
-use home::site::{Site, on_every_engine};
+use home::site::{Site, on_an_engine};
 use home::{eventually, ip, reaches};
 
 const CREATE: &str = "network create -d ashore --ipam-driver ashore";
@@ -20,7 +20,7 @@ fn serve(site: &Site, pool: &str) -> Server {
 
 #[test]
 fn a_range_in_the_routers_pool_is_refused_and_the_one_that_is_named_instead_is_good() {
-    on_every_engine("docker, pool-check", |site| {
+    on_an_engine("docker, pool-check", |site| {
         let server = serve(site, "192.168.88.100,192.168.88.200");
         let frames = Frames::dhcp_from(&site.home.world, &site.home.nas);
         let subnet = "--subnet 192.168.88.0/24 --gateway 192.168.88.1 -o parent=eth0";
@@ -50,7 +50,7 @@ fn a_range_in_the_routers_pool_is_refused_and_the_one_that_is_named_instead_is_g
 
 #[test]
 fn a_range_that_docker_leaves_to_ashore_lies_beside_the_routers_pool() {
-    on_every_engine("docker, pool-check, chosen", |site| {
+    on_an_engine("docker, pool-check, chosen", |site| {
         let server = serve(site, "192.168.88.100,192.168.88.254");
         site.ok(&format!("{CREATE} lan"));
         site.start("web", "");

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use ashore_lab::Engines;
 use home::router::Router;
-use home::site::{Site, on_every_engine};
+use home::site::{Site, on_an_engine};
 use home::together::{Together, rounds};
 use home::{addresses, eventually, ip, reaches};
 
@@ -34,7 +34,7 @@ fn address6(site: &Site, name: &str) -> IpAddr {
 
 #[test]
 fn a_container_has_one_address_of_the_routers_prefix_for_life() {
-    on_every_engine("docker, slaac", |site| {
+    on_an_engine("docker, slaac", |site| {
         let _router = follow(site, "auto");
         site.start("web", "");
         site.start("db", "");
@@ -88,7 +88,7 @@ fn a_container_has_one_address_of_the_routers_prefix_for_life() {
 
 #[test]
 fn off_is_no_ipv6_at_all_and_what_cannot_be_is_refused() {
-    on_every_engine("docker, slaac, off", |site| {
+    on_an_engine("docker, slaac, off", |site| {
         let _router = follow(site, "off");
         site.start("web", "");
         reaches(&site.home.laptop, ip(&site.address_of("web").0));
@@ -109,7 +109,7 @@ fn off_is_no_ipv6_at_all_and_what_cannot_be_is_refused() {
 
 #[test]
 fn containers_that_start_at_once_have_their_own_addresses_every_time() {
-    on_every_engine("docker, slaac, started at once", |site| {
+    on_an_engine("docker, slaac, started at once", |site| {
         let _router = follow(site, "auto");
         let names = ["web", "db", "fixed"];
         site.start("web", "");

@@ -227,6 +227,12 @@ pub fn on_every_engine(test: &str, brand: Brand, setup: &Setup, scenario: fn(&mu
     play(test, &grounds, setup, |suite, engines| Engined::begin(engines, suite), scenario);
 }
 
+/// Runs a scenario with one server on the newest engine, and on every engine with `cargo xtask test --all`.
+pub fn on_an_engine(test: &str, brand: Brand, setup: &Setup, scenario: fn(&mut Leasing<Engined>)) {
+    let grounds: Vec<_> = super::site::suites().iter().map(|suite| (*suite, brand)).collect();
+    play(test, &grounds, setup, |suite, engines| Engined::begin(engines, suite), scenario);
+}
+
 fn play<P: Place>(
     test: &str,
     grounds: &[(&'static str, Brand)],

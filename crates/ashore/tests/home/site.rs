@@ -174,9 +174,26 @@ impl Site {
     }
 }
 
-/// Runs a test on every engine: Docker 20.10 and Docker 28.5.
+/// The Debian releases with the engines: Docker 20.10, and Docker 28.5 or later.
+const SUITES: [&str; 2] = ["bookworm", "sid"];
+
+/// Runs a test on every engine.
 pub fn on_every_engine(test: &str, run: impl Fn(&mut Site)) {
     at_every_site(test, |mut site, _| run(&mut site));
+}
+
+/// Runs a test on the newest engine, and on every engine only with `cargo xtask test --all`: for what does not
+/// depend on the engine's version. What an engine tells of a container before it starts does.
+pub fn on_an_engine(test: &str, run: impl Fn(&mut Site)) {
+    match Engines::find() {
+        Ok(engines) => suites().iter().for_each(|suite| run(&mut Site::new(&engines, suite))),
+        Err(why) => cannot_run(test, &why),
+    }
+}
+
+/// The releases whose engines [`on_an_engine`] uses.
+pub fn suites() -> &'static [&'static str] {
+    if std::env::var_os("ASHORE_TEST_ALL").is_some() { &SUITES } else { &SUITES[1..] }
 }
 
 /// Runs a test on one engine, where it takes long and all engines behave alike.
@@ -196,7 +213,7 @@ pub fn at_every_site(test: &str, run: impl Fn(Site, &Engines)) {
 pub fn on_every(test: &str, begin: impl Fn(&Engines, &str) -> Site, run: impl Fn(Site, &Engines)) {
     match Engines::find() {
         Ok(engines) => {
-            for suite in ["bookworm", "sid"] {
+            for suite in SUITES {
                 run(begin(&engines, suite), &engines);
             }
         }
